@@ -1,0 +1,166 @@
+package core
+
+import (
+	"context"
+	"time"
+)
+
+// Driver makes processes of one language. It is implemented by a program of its own, one for each language, and is reached
+// over a wire (core/driver, PROTOCOL.md); nothing in it is on the path of an event.
+//
+// What a driver is told and what it is not. A driver is told to start a process in a sandbox, to fork one into another
+// sandbox, and to import. It is never told to kill, wait, pause or measure: a sandbox can do these from outside, for any
+// language, also when the driver is dead. A driver keeps no policy and no state that core could not make anew by calling
+// Preload again.
+//
+// Processes. Every process has the NodeID that core gave it. It is a zygote until an Import of a handler turns it into an
+// instance. A zygote never runs handler code; an instance is never forked. A process may fork only while it has one thread.
+//
+// Sandboxes. The sandbox of a node exists before the call that names it. The driver does not make it and does not enter it:
+// it connects to the sandbox's Gate and hands the connection to the new process, which enters through it (core/sandbox/enter).
+// Core attests there, through the kernel, which process came in. A process that did not come through the gate by the time
+// the call returns is a fault of the driver.
+//
+// Calls. All methods may be called from many goroutines at once. A call that ends with an error leaves no process behind: core
+// kills the sandbox in every such case, so the driver has only to forget the node. When the context ends, the call returns soon
+// with its error; core presumes the node corrupt. Errors are *Error with a Kind and a Fault: a handler that cannot be
+// imported is FaultHandler with KindException, everything the driver does wrong itself FaultDriver.
+//
+// Death. When a driver dies, its processes live on, fork no more, and end when core has no more use for them. When a process
+// dies, the kernel ends everything that was forked from it (nested pid namespaces); core sees it, and the driver forgets the
+// node when it sees the end of its control socket.
+type Driver interface {
+	// Describe tells what the driver can do on this machine. It is called once, after the start.
+	Describe(ctx context.Context) (Description, error)
+	// Preload starts a root zygote from nothing: a process of the runtime with nothing imported.
+	Preload(ctx context.Context, id NodeID, runtime RuntimeID, sandbox Sandbox) (Process, error)
+	// Fork forks the zygote parent into the sandbox. The child is parked when Fork returns: alive, inside, doing nothing.
+	Fork(ctx context.Context, id, parent NodeID, sandbox Sandbox) (Process, error)
+	// Import makes a parked process import. With a Load of modules it stays a zygote, with a handler it becomes an instance,
+	// which from then on answers events on its endpoint.
+	Import(ctx context.Context, id NodeID, load Load) (Report, error)
+}
+
+// Installer is the second service of a driver: it knows its language's packages. Each call runs third-party programs, and so
+// gets a sandbox of RoleInstaller to run them in; paths in requests are paths inside of that sandbox.
+type Installer interface {
+	// Resolve examines the deployed code in CodeDir: it resolves the function's own manifest of packages to exact versions,
+	// finds the modules that the code imports, and compiles what the language can compile ahead of time. The code directory
+	// is writable here, and only here.
+	Resolve(ctx context.Context, request ResolveRequest) (Resolution, error)
+	// Install fetches the packages and leaves each in a directory of its own, OutDir/<name>-<version>, compiled where the
+	// language can compile ahead of time. Progress may be nil.
+	Install(ctx context.Context, request InstallRequest, progress func(Progress)) error
+}
+
+// Where things are inside a sandbox.
+const (
+	CodeDir     = "/function" // the deployed code
+	PackagesDir = "/packages" // each package in a directory of its own, <name>-<version>
+	OutDir      = "/out"      // where an installer leaves its result
+	ScratchDir  = "/tmp"      // private, writable, bounded
+)
+
+// PackageDir returns where a package is inside a sandbox that shows it.
+func PackageDir(p Package) string { return PackagesDir + "/" + p.Name + "-" + p.Version }
+
+// Description is what a driver can do on this machine.
+type Description struct {
+	Language     string    `json:"language"`     // "python"; also the suffix of the driver's program name
+	Version      string    `json:"version"`      // of the driver
+	Capabilities []string  `json:"capabilities"` // optional parts of the contract that this driver implements: CapabilityInstall, …
+	Runtimes     []Runtime `json:"runtimes"`     // found on this machine, the preferred one first; may be empty
+	Problems     []string  `json:"problems"`     // what it misses on this machine and how to mend it, one sentence each
+}
+
+// CapabilityInstall says that the driver implements Installer.
+const CapabilityInstall = "install"
+
+// Runtime is one language at one version on this machine.
+type Runtime struct {
+	ID      RuntimeID `json:"id"`
+	Version string    `json:"version"` // full, "3.11.2"
+	Path    string    `json:"path"`    // of the interpreter on the host, for people
+	Mounts  []Mount   `json:"mounts"`  // what of the host a process of this runtime has to see, besides the system directories
+	Hidden  []string  `json:"hidden"`  // directories that it must not see, such as packages of the host
+	// Handlers are the files that make a directory a function of this runtime, in the order in which they are looked for.
+	Handlers  []HandlerFile `json:"handlers"`
+	Extension string        `json:"extension"` // of its source files, ".py"
+}
+
+// HandlerFile is a file name that marks a function and the handler that it then has.
+type HandlerFile struct {
+	File    string `json:"file"`    // "handler.py"
+	Handler string `json:"handler"` // "handler.handler"
+}
+
+// Mount shows a file or directory of the host inside a sandbox, read-only unless Writable.
+type Mount struct {
+	Source   string `json:"source"`
+	Target   string `json:"target"`
+	Writable bool   `json:"writable,omitempty"`
+}
+
+// Sandbox is a sandbox as a driver sees it: a door.
+type Sandbox struct {
+	ID   NodeID // the node it is for
+	Gate string // path of a unix socket (SOCK_SEQPACKET); the first packet names the node, see core/sandbox/enter
+}
+
+// Process is a process that has come through its gate.
+type Process struct {
+	ID  NodeID
+	PID int // as the kernel attested it to the driver; core compares it with what the gate attested
+}
+
+// Load is what a process is to import: modules, or a handler.
+type Load struct {
+	Packages []string     // directories inside the sandbox to look for modules in, in order
+	Modules  []string     // modules to import, in order
+	Handler  *HandlerLoad // when set, then the handler after the modules
+}
+
+// HandlerLoad is the handler to import and what it is told of itself.
+type HandlerLoad struct {
+	Function string            // its name
+	Version  int               //
+	Handler  string            // "file.symbol" in CodeDir
+	Memory   int64             // limit in bytes
+	Env      map[string]string // the whole environment of the process
+}
+
+// Report is what an import cost, and what it left behind.
+type Report struct {
+	Took    time.Duration            // of the whole import
+	Modules map[string]time.Duration // of each module of Load.Modules, with what it imported itself
+	Threads int                      // of the process after it; more than one and it must not fork
+}
+
+// ResolveRequest asks for the packages of deployed code.
+type ResolveRequest struct {
+	Runtime RuntimeID
+	Handler string // "file.symbol"
+	Sandbox Sandbox
+}
+
+// Resolution is what a function needs.
+type Resolution struct {
+	Packages []Package // exact versions, digests empty
+	Imports  []string  // top-level and dotted names of modules that the code imports and that are neither its own nor the language's
+}
+
+// InstallRequest asks for packages.
+type InstallRequest struct {
+	Runtime  RuntimeID
+	Packages []Package // exact versions, complete: nothing else is installed
+	Sandbox  Sandbox
+}
+
+// Progress is one step of a deploy, for a person who waits.
+type Progress struct {
+	Verb   string `json:"verb"`   // "deploy", "install", …
+	Item   string `json:"item"`   // a package, a file
+	Done   int64  `json:"done"`   // of Total
+	Total  int64  `json:"total"`  // 0 when it is not known
+	Detail string `json:"detail"` // one phrase
+}

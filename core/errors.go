@@ -1,0 +1,85 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kind says what went wrong, in one word that programs can test for.
+type Kind string
+
+// The kinds of error. Every error that crosses a boundary (driver wire, Service, HTTP) has one.
+const (
+	KindInvalid     Kind = "invalid"      // the input cannot be understood or is not allowed; the message names it
+	KindNotFound    Kind = "not_found"    // no such function, driver, runtime or package
+	KindConflict    Kind = "conflict"     // another operation on the same thing is under way, or it changed meanwhile
+	KindTooLarge    Kind = "too_large"    // an archive, event or result is over its limit
+	KindUnsupported Kind = "unsupported"  // this driver, kernel or machine cannot do it
+	KindInstall     Kind = "install"      // packages cannot be resolved or installed
+	KindExhausted   Kind = "exhausted"    // max_instances, memory or the queue is full; try again later
+	KindTimeout     Kind = "timeout"      // the deadline passed
+	KindCanceled    Kind = "canceled"     // the caller went away
+	KindException   Kind = "exception"    // the handler, or the import of its module, raised
+	KindExit        Kind = "exit"         // the process of the handler ended: exit, signal, crash
+	KindMemory      Kind = "memory_limit" // the handler was killed at its memory limit
+	KindUnavailable Kind = "unavailable"  // a driver, a zygote or the worker went away under the operation
+	KindInternal    Kind = "internal"     // a defect of Pipsqueak
+)
+
+// Fault says whose turn it is to mend an error.
+type Fault string
+
+// Whose fault an error is.
+const (
+	FaultCaller  Fault = "caller"  // who sent the request
+	FaultHandler Fault = "handler" // who wrote the function
+	FaultDriver  Fault = "driver"  // who wrote the driver
+	FaultWorker  Fault = "worker"  // the worker or its machine
+)
+
+// Error is an error that may cross a boundary. The zero Retryable means that the same call will fail again.
+type Error struct {
+	Kind      Kind
+	Fault     Fault
+	Message   string     // one sentence for a person: names the input and says what to do
+	Retryable bool       // the same call may succeed: nothing of it happened, or the cause has passed
+	Exception *Exception // for KindException: what the handler raised
+	Err       error      // the cause, for errors.Is; the message already tells it, and it does not cross the wire
+}
+
+// Exception is what a handler raised.
+type Exception struct {
+	Type    string   `json:"type"`    // the exception's class, such as "ValueError"
+	Message string   `json:"message"` // its text
+	Stack   []string `json:"stack"`   // one frame an entry, outermost first, frames of the runtime left out
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf makes an Error. A %w in the format becomes its cause and a part of its message, as with fmt.Errorf.
+func Errorf(kind Kind, fault Fault, format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Kind: kind, Fault: fault, Message: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// AsError returns err as an *Error: the first one in its chain, or an internal error of the worker that wraps it.
+// It returns nil for nil.
+func AsError(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &Error{Kind: KindInternal, Fault: FaultWorker, Message: err.Error()}
+}
+
+// IsKind reports whether err is an Error of that kind.
+func IsKind(err error, kind Kind) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == kind
+}

@@ -1,0 +1,102 @@
+package core
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// Function is what a user deploys, complete: nothing more has to be found out to start it. A deployed Function never
+// changes; a new deploy of the same name makes a new one with the next Version.
+type Function struct {
+	Name     string            `json:"name"`
+	Version  int               `json:"version"` // 1 for the first deploy of the name, then counted up
+	Runtime  RuntimeID         `json:"runtime"`
+	Handler  string            `json:"handler"` // "file.symbol"
+	Code     string            `json:"code"`    // digest of the code directory in the store, "sha256:<hex>"
+	Packages Set               `json:"packages"`
+	Imports  []string          `json:"imports"` // modules of Packages that its code imports, in the order of the code
+	Env      map[string]string `json:"env,omitempty"`
+	Limits   Limits            `json:"limits"`
+	Deployed time.Time         `json:"deployed"`
+	// Unforkable is why its packages are imported in the instance instead of in a zygote; empty when a zygote may.
+	Unforkable string `json:"unforkable,omitempty"`
+}
+
+// Limits bounds what a function may use.
+type Limits struct {
+	Memory       int64         `json:"memory"`        // bytes an instance may add to what it shares with its zygote
+	Timeout      time.Duration `json:"timeout"`       // for one event, nanoseconds
+	MaxInstances int           `json:"max_instances"` // alive at once
+	IdleTimeout  time.Duration `json:"idle_timeout"`  // after which an idle instance ends, nanoseconds
+	Reuse        bool          `json:"reuse"`         // false: every event gets a fresh instance
+}
+
+// DefaultLimits is what a function gets that says nothing.
+func DefaultLimits() Limits {
+	return Limits{Memory: 256 << 20, Timeout: 30 * time.Second, MaxInstances: 100, IdleTimeout: 5 * time.Minute, Reuse: true}
+}
+
+// Sizes that every worker and every driver agrees on.
+const (
+	MaxEvent  = 6 << 20 // bytes of an event, as in AWS Lambda's synchronous invocation
+	MaxResult = 6 << 20 // bytes of a result
+)
+
+// Package is an installable thing at an exact version with a digest of its installed files.
+type Package struct {
+	Name    string `json:"name"`    // as its language normalises it
+	Version string `json:"version"` // exact
+	Digest  string `json:"digest"`  // of the installed directory in the store, "sha256:<hex>"; empty until it is installed
+}
+
+func (p Package) String() string { return p.Name + "==" + p.Version }
+
+// Compare orders packages by name, version and digest.
+func (p Package) Compare(q Package) int {
+	return strings.Compare(p.Name+"\x00"+p.Version+"\x00"+p.Digest, q.Name+"\x00"+q.Version+"\x00"+q.Digest)
+}
+
+// Set is the packages, at exact versions, that a process has loaded or may load: sorted by Compare, without duplicates.
+type Set []Package
+
+// NewSet returns the packages as a Set. The argument is not kept.
+func NewSet(packages ...Package) Set {
+	s := slices.Clone(packages)
+	slices.SortFunc(s, Package.Compare)
+	return slices.Compact(s)
+}
+
+// SubsetOf reports whether every package of s is in t at that very version and digest.
+func (s Set) SubsetOf(t Set) bool {
+	i := 0
+	for _, p := range s {
+		for i < len(t) && t[i].Compare(p) < 0 {
+			i++
+		}
+		if i == len(t) || t[i] != p {
+			return false
+		}
+	}
+	return true
+}
+
+// Intersect returns the packages that are in both.
+func (s Set) Intersect(t Set) Set {
+	var both Set
+	for _, p := range s {
+		if _, found := slices.BinarySearchFunc(t, p, Package.Compare); found {
+			both = append(both, p)
+		}
+	}
+	return both
+}
+
+// Key returns the set as a string that is equal exactly when the sets are.
+func (s Set) Key() string {
+	var b strings.Builder
+	for _, p := range s {
+		b.WriteString(p.Name + "==" + p.Version + "@" + p.Digest + "\n")
+	}
+	return b.String()
+}

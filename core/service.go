@@ -1,0 +1,100 @@
+package core
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Service is what a worker, a cluster and a gateway agree on. All methods may be called from many goroutines at once; every
+// error is an *Error.
+type Service interface {
+	// Deploy makes a function from an archive (tar.gz or zip), or replaces it. It returns when the function can be invoked,
+	// with all packages installed. On an error the function is what it was before. Progress may be nil; it is called from one
+	// goroutine at a time.
+	Deploy(ctx context.Context, request DeployRequest, progress func(Progress)) (Function, error)
+	// Remove makes a function unknown, ends its idle instances and lets the busy ones finish.
+	Remove(ctx context.Context, name string) error
+	// Functions returns the deployed functions, sorted by name.
+	Functions(ctx context.Context) ([]Function, error)
+	// Invoke runs one event. The result's Phases and Start are set as far as the invocation got, also with an error.
+	// When the context ends first the handler still runs to its end, unheard.
+	Invoke(ctx context.Context, invocation Invocation) (Result, error)
+	// Snapshot returns what is alive now.
+	Snapshot(ctx context.Context) (Snapshot, error)
+}
+
+// Logs is implemented by a Service that keeps what handlers print.
+type Logs interface {
+	// Logs returns the kept lines of the function, oldest first, as one JSON LogLine a line. With follow the reader blocks for
+	// new ones until the context ends. The caller closes it.
+	Logs(ctx context.Context, name string, follow bool) (io.ReadCloser, error)
+}
+
+// LogLine is one line that a handler printed. A line over 16 KiB is split.
+type LogLine struct {
+	Time     time.Time `json:"time"`
+	Function string    `json:"function"`
+	Node     NodeID    `json:"node"`
+	Stream   string    `json:"stream"` // "stdout", "stderr", or "worker" for what the worker itself says
+	Text     string    `json:"text"`
+}
+
+// DeployRequest is a function to deploy.
+type DeployRequest struct {
+	Name    string    // overrides the name in the archive's manifest; may be empty when the manifest has one
+	Archive io.Reader // tar.gz or zip, told apart by its first bytes
+}
+
+// Invocation is one event for one function.
+type Invocation struct {
+	Function string
+	ID       string // the request id, for logs and the handler's context; made by the gateway
+	Event    []byte // JSON, at most MaxEvent bytes; not kept after Invoke returns
+}
+
+// Result is what an invocation gave.
+type Result struct {
+	Body     []byte // JSON, at most MaxResult bytes; the caller's to keep
+	Start    Start
+	Phases   Phases
+	Language string // of the function, for metrics
+	Node     NodeID // the instance that served it
+}
+
+// Snapshot is what is alive on a worker at one moment.
+type Snapshot struct {
+	Time    time.Time    `json:"time"`
+	Nodes   []NodeInfo   `json:"nodes"`  // parents before children
+	Memory  int64        `json:"memory"` // proportional bytes of all nodes, as last measured
+	Budget  int64        `json:"budget"` // bytes
+	Drivers []DriverInfo `json:"drivers"`
+}
+
+// NodeInfo is one node of the tree.
+type NodeInfo struct {
+	ID         NodeID    `json:"id"`
+	Parent     NodeID    `json:"parent,omitempty"` // empty for a root zygote
+	Role       Role      `json:"role"`
+	State      string    `json:"state"`
+	Runtime    RuntimeID `json:"runtime"`
+	Function   string    `json:"function,omitempty"` // of an instance
+	Set        Set       `json:"set"`
+	Modules    []string  `json:"modules,omitempty"` // that it has imported
+	PID        int       `json:"pid"`
+	Memory     int64     `json:"memory"`     // proportional bytes, as last measured; 0 before the first time
+	Private    int64     `json:"private"`    // bytes that it shares with nobody
+	Generation int       `json:"generation"` // how many times this zygote has been rebuilt
+	Forks      int       `json:"forks"`      // children it has had
+	Events     int       `json:"events"`     // an instance has served
+	Born       time.Time `json:"born"`
+}
+
+// DriverInfo is one driver as the worker sees it.
+type DriverInfo struct {
+	Description
+	Path     string `json:"path"`
+	PID      int    `json:"pid"`
+	Restarts int    `json:"restarts"`
+	Error    string `json:"error,omitempty"` // why it does not run
+}
