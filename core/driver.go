@@ -83,6 +83,7 @@ type Runtime struct {
 	Path    string    `json:"path"`    // of the interpreter on the host, for people
 	Mounts  []Mount   `json:"mounts"`  // what of the host a process of this runtime has to see, besides the system directories
 	Hidden  []string  `json:"hidden"`  // directories that it must not see, such as packages of the host
+	Tools   []Mount   `json:"tools"`   // what its installer has to see besides
 	// Handlers are the files that make a directory a function of this runtime, in the order in which they are looked for.
 	Handlers  []HandlerFile `json:"handlers"`
 	Extension string        `json:"extension"` // of its source files, ".py"

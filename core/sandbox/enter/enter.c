@@ -1,0 +1,307 @@
+/* enter: the process's side of the gate. The protocol and the reasons are in enter.h. */
+#include "enter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef MOVE_MOUNT_F_EMPTY_PATH
+#define MOVE_MOUNT_F_EMPTY_PATH 0x00000004
+#endif
+#ifndef SYS_move_mount
+#define SYS_move_mount 429
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+/* Descriptors that come with the orders, in this order; those the orders do not announce are left out. */
+enum { FD_ROOT, FD_STDOUT, FD_STDERR, FD_NETWORK, FD_ENDPOINT, FD_COUNT };
+
+static int own_pidns = -1;
+
+int ps_fork_begin(void)
+{
+    if (own_pidns < 0) {
+        own_pidns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+        if (own_pidns < 0)
+            return -1;
+    }
+    return unshare(CLONE_NEWPID);
+}
+
+int ps_fork_end(void)
+{
+    return setns(own_pidns, CLONE_NEWPID);
+}
+
+static int say(int gate, uint32_t kind)
+{
+    struct ps_note note = {.kind = kind};
+    return send(gate, &note, sizeof note, MSG_NOSIGNAL) == (ssize_t)sizeof note ? 0 : -1;
+}
+
+/* Tells core which step failed and keeps errno, so that a step reads `return fail(gate, "pivot_root")`. */
+static int fail(int gate, const char *step)
+{
+    struct ps_note note = {.kind = PS_FAILED, .err = errno};
+    snprintf(note.step, sizeof note.step, "%s", step);
+    send(gate, &note, sizeof note, MSG_NOSIGNAL);
+    return -1;
+}
+
+/* Receives the orders into the buffer and their descriptors into fds, -1 where there is none. */
+static int receive_orders(int gate, char *buffer, int fds[FD_COUNT])
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int) * FD_COUNT)];
+    } control;
+    struct iovec iov = {.iov_base = buffer, .iov_len = PS_MAX_ORDERS};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    ssize_t n;
+    do
+        n = recvmsg(gate, &msg, MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    const struct ps_orders *orders = (const struct ps_orders *)buffer;
+    if (n < (ssize_t)sizeof *orders || orders->kind != PS_ORDERS || orders->rlimits > PS_MAX_RLIMITS ||
+        n != (ssize_t)(sizeof *orders + orders->masked + orders->filter)) {
+        errno = n < 0 ? errno : EPROTO;
+        return -1;
+    }
+    struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
+    int count = 0, received[FD_COUNT];
+    if (header && header->cmsg_type == SCM_RIGHTS) {
+        count = (int)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(received, CMSG_DATA(header), sizeof(int) * (size_t)count);
+    }
+    if (count != 3 + (orders->network == 1) + (orders->endpoint == 1)) {
+        errno = EPROTO;
+        return -1;
+    }
+    int next = 0;
+    for (int i = 0; i < FD_COUNT; i++) {
+        int announced = i == FD_NETWORK ? orders->network == 1 : i == FD_ENDPOINT ? orders->endpoint == 1 : 1;
+        fds[i] = announced ? received[next++] : -1;
+    }
+    return 0;
+}
+
+static int loopback_up(void)
+{
+    struct ifreq request = {.ifr_name = "lo"};
+    int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (s < 0)
+        return -1;
+    request.ifr_flags = IFF_UP | IFF_RUNNING;
+    int r = ioctl(s, SIOCSIFFLAGS, &request);
+    close(s);
+    return r;
+}
+
+/* Swaps the root directory for the tree behind the descriptor. Two orders matter. proc is mounted before the pivot: the
+ * kernel gives a user namespace a new proc only while it sees an old one that nothing hides a part of (mount_too_revealing),
+ * and after the old root is gone it sees none. And the old root is detached last, stacked under the new one
+ * (pivot_root(".", ".")), so that no directory has to be kept for it in a read-only root. */
+static int change_root(int gate, int root, uint64_t scratch)
+{
+    char options[64];
+    snprintf(options, sizeof options, "mode=1777,size=%llu,nr_inodes=%llu", (unsigned long long)scratch,
+             (unsigned long long)(scratch / 4096 + 16));
+    if (syscall(SYS_move_mount, root, "", AT_FDCWD, "/tmp", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+        return fail(gate, "move_mount of the root directory");
+    if (fchdir(root) < 0)
+        return fail(gate, "fchdir into the root directory");
+    if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+        return fail(gate, "mount of /proc");
+    if (mount("tmpfs", "tmp", "tmpfs", MS_NOSUID | MS_NODEV, options) < 0)
+        return fail(gate, "mount of /tmp");
+    if (syscall(SYS_pivot_root, ".", ".") < 0)
+        return fail(gate, "pivot_root");
+    if (umount2(".", MNT_DETACH) < 0)
+        return fail(gate, "detaching the old root");
+    if (chdir("/") < 0)
+        return fail(gate, "chdir to the new root");
+    return 0;
+}
+
+/* Hides what the kernel shows of the host in /proc. Only leaves do this: below a proc with something mounted over it the
+ * kernel allows no new proc, so a zygote's children could not enter. */
+static int mask(int gate, const char *paths, uint32_t length)
+{
+    for (const char *path = paths; path < paths + length; path += strlen(path) + 1) {
+        struct stat st;
+        if (stat(path, &st) < 0)
+            continue;
+        int r = S_ISDIR(st.st_mode) ? mount("tmpfs", path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=0,nr_inodes=2")
+                                    : mount("/dev/null", path, NULL, MS_BIND, NULL);
+        if (r < 0)
+            return fail(gate, path);
+    }
+    return 0;
+}
+
+/* Moves descriptors to their places and closes all others, first away from each other's places. Returns the gate's new
+ * number, or -1. */
+static int arrange(int gate, int control, const int fds[FD_COUNT])
+{
+    enum { GATE = 5, CLEAR = 64 };
+    int from[] = {open("/dev/null", O_RDONLY), fds[FD_STDOUT], fds[FD_STDERR], control, fds[FD_ENDPOINT], gate};
+    for (int i = 0; i <= GATE; i++) {
+        if (from[i] < 0)
+            continue;
+        from[i] = fcntl(from[i], F_DUPFD, CLEAR);
+        if (from[i] < 0)
+            return -1;
+    }
+    for (int i = 0; i <= GATE; i++) {
+        if (from[i] < 0)
+            close(i);
+        else if (dup2(from[i], i) < 0)
+            return -1;
+    }
+    return syscall(SYS_close_range, GATE + 1, ~0U, 0) < 0 ? -1 : GATE;
+}
+
+static int set_rlimits(int gate, const struct ps_orders *orders)
+{
+    for (uint32_t i = 0; i < orders->rlimits; i++) {
+        struct rlimit limit = {.rlim_cur = orders->rlimit[i].soft, .rlim_max = orders->rlimit[i].hard};
+        if (setrlimit((__rlimit_resource_t)orders->rlimit[i].resource, &limit) < 0)
+            return fail(gate, "setrlimit");
+    }
+    return 0;
+}
+
+/* Becomes who the orders say: mostly nobody, with no group, no user that exists, no capability in any set and none to be had
+ * again. The raw system calls, for glibc's setresuid would try to reach the threads of the parent. */
+static int become(int gate, uint32_t uid, uint32_t gid, uint64_t capabilities)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct kept[2] = {{.effective = (uint32_t)capabilities, .permitted = (uint32_t)capabilities},
+                                             {.effective = (uint32_t)(capabilities >> 32), .permitted = (uint32_t)(capabilities >> 32)}};
+    for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
+        if (!(capabilities >> cap & 1) && prctl(PR_CAPBSET_DROP, cap) < 0)
+            return fail(gate, "dropping the capability bounding set");
+    if (syscall(SYS_setgroups, 0, NULL) < 0)
+        return fail(gate, "setgroups");
+    if (syscall(SYS_setresgid, gid, gid, gid) < 0)
+        return fail(gate, "setresgid");
+    if (syscall(SYS_setresuid, uid, uid, uid) < 0)
+        return fail(gate, "setresuid");
+    if (syscall(SYS_capset, &header, kept) < 0)
+        return fail(gate, "capset");
+    /* A change of uid makes a process undumpable, and then its /proc belongs to the root of the host. */
+    if (prctl(PR_SET_DUMPABLE, 1) < 0)
+        return fail(gate, "prctl(PR_SET_DUMPABLE)");
+    return 0;
+}
+
+static int install_filter(int gate, const char *code, uint32_t length)
+{
+    struct sock_fprog program = {.len = (unsigned short)(length / sizeof(struct sock_filter)),
+                                 .filter = (struct sock_filter *)(uintptr_t)code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return fail(gate, "prctl(PR_SET_NO_NEW_PRIVS)");
+    if (length && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        return fail(gate, "installing the seccomp filter");
+    return 0;
+}
+
+/* Of a killed machine's processes the kernel takes first those with the highest score: instances before zygotes. */
+static int set_oom_score(int gate, int32_t score)
+{
+    char text[16];
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    int n = snprintf(text, sizeof text, "%d", score);
+    if (fd < 0 || write(fd, text, (size_t)n) != n)
+        return fail(gate, "writing oom_score_adj");
+    close(fd);
+    return 0;
+}
+
+/* Puts a zygote one below the first process of its pid namespace, which then does nothing but wait for it. The children of a
+ * zygote are pid 1 of their namespaces; were the zygote pid 1 as well, libraries that notice a fork by a changed pid would
+ * not, and siblings would share their random streams (OpenSSL 3 does: openssl_get_fork_id is getpid). */
+static int become_second(int gate)
+{
+    pid_t zygote = fork();
+    if (zygote < 0)
+        return fail(gate, "fork of the zygote");
+    if (zygote > 0) {
+        int status = 0;
+        syscall(SYS_close_range, 0, ~0U, 0);
+        while (waitpid(zygote, &status, 0) < 0 && errno == EINTR)
+            continue;
+        _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+    }
+    return 0;
+}
+
+static int carry_out(int gate, int control, const struct ps_orders *orders, const int fds[FD_COUNT])
+{
+    const char *masked = (const char *)(orders + 1), *filter = masked + orders->masked;
+    sigset_t none;
+
+    if (unshare((int)orders->unshare) < 0)
+        return fail(gate, "unshare");
+    if (fds[FD_NETWORK] >= 0 && setns(fds[FD_NETWORK], CLONE_NEWNET) < 0)
+        return fail(gate, "joining the network namespace");
+    if (orders->network == 2 && loopback_up() < 0)
+        return fail(gate, "bringing up the loopback");
+    if (orders->hostname[0] && sethostname(orders->hostname, strnlen(orders->hostname, sizeof orders->hostname)) < 0)
+        return fail(gate, "sethostname");
+    if (change_root(gate, fds[FD_ROOT], orders->scratch) < 0)
+        return -1;
+    if (mask(gate, masked, orders->masked) < 0 || set_oom_score(gate, orders->oom_score_adj) < 0)
+        return -1;
+    int moved = arrange(gate, control, fds);
+    if (moved < 0)
+        return fail(gate, "arranging descriptors");
+    gate = moved;
+    own_pidns = -1;
+    setsid();
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (set_rlimits(gate, orders) < 0)
+        return -1;
+    if (become(gate, orders->uid, orders->gid, orders->capabilities) < 0)
+        return -1;
+    if (install_filter(gate, filter, orders->filter) < 0)
+        return -1;
+    if (say(gate, PS_ENTERED) < 0)
+        return -1;
+    if (orders->zygote && become_second(gate) < 0)
+        return -1;
+    close(gate);
+    return 0;
+}
+
+int ps_enter(int gate, int control)
+{
+    char buffer[PS_MAX_ORDERS] __attribute__((aligned(8)));
+    int fds[FD_COUNT] = {-1, -1, -1, -1, -1};
+    if (say(gate, PS_HELLO) < 0)
+        return -1;
+    if (receive_orders(gate, buffer, fds) < 0)
+        return fail(gate, "receiving the orders");
+    return carry_out(gate, control, (const struct ps_orders *)buffer, fds);
+}

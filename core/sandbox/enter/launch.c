@@ -1,0 +1,96 @@
+/*
+ * pipsqueak-enter: starts a program from nothing inside a sandbox.
+ *
+ *     pipsqueak-enter PROGRAM ARGUMENT...
+ *
+ * Descriptor 3 is the control socket that the program is to have, 4 the gate. Two processes: the keeper stays outside, in
+ * the new user namespace, and the program goes into the new pid namespace. The keeper ends the program when the gate
+ * closes, for then the worker is gone; so a driver may die and its zygotes live on, and nothing outlives the worker. It
+ * exits with the program's status.
+ */
+#include "enter.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { CONTROL = 3, GATE = 4 };
+
+static int die(const char *what)
+{
+    fprintf(stderr, "pipsqueak-enter: %s: %s\n", what, strerror(errno));
+    struct ps_note note = {.kind = PS_FAILED, .err = errno};
+    snprintf(note.step, sizeof note.step, "%s", what);
+    send(GATE, &note, sizeof note, MSG_NOSIGNAL);
+    return 125;
+}
+
+/* Makes the user namespace and has core map a range of ids into it, then becomes its root. */
+static int become_root_of_new_user_namespace(void)
+{
+    struct ps_note note = {.kind = PS_USER};
+    if (unshare(CLONE_NEWUSER) < 0)
+        return die("unshare of the user namespace");
+    if (send(GATE, &note, sizeof note, MSG_NOSIGNAL) < 0 || recv(GATE, &note, sizeof note, 0) != sizeof note || note.kind != PS_GO)
+        return die("having the ids mapped");
+    if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+        return die("becoming root of the user namespace");
+    /* A change of uid makes a process undumpable, and then its /proc belongs to the root of the host. */
+    if (prctl(PR_SET_DUMPABLE, 1) < 0)
+        return die("prctl(PR_SET_DUMPABLE)");
+    return 0;
+}
+
+static int keep(pid_t child)
+{
+    int status, pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+    if (pidfd < 0)
+        return die("pidfd_open");
+    close(CONTROL);
+    for (;;) {
+        struct pollfd fds[] = {{.fd = GATE, .events = 0}, {.fd = pidfd, .events = POLLIN}};
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            break;
+        if (fds[1].revents)
+            break;
+        if (fds[0].revents & (POLLHUP | POLLERR))
+            kill(child, SIGKILL); /* our own child, not yet waited for: its number cannot be another's */
+    }
+    if (waitpid(child, &status, 0) < 0)
+        return die("waitpid");
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+int main(int argc, char **argv)
+{
+    extern char **environ;
+    if (argc < 2) {
+        fprintf(stderr, "pipsqueak-enter: part of Pipsqueak, started by its drivers; it is of no use by itself\n");
+        return 2;
+    }
+    if (become_root_of_new_user_namespace() != 0)
+        return 125;
+    if (unshare(CLONE_NEWPID) < 0)
+        return die("unshare of the pid namespace");
+    pid_t child = fork();
+    if (child < 0)
+        return die("fork");
+    if (child > 0)
+        return keep(child);
+    /* Should the keeper be killed, the program must not stay. Twice, for a change of uid clears it. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (ps_enter(GATE, CONTROL) < 0)
+        _exit(125);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    execve(argv[1], argv + 1, environ);
+    fprintf(stderr, "pipsqueak-enter: %s: %s\n", argv[1], strerror(errno));
+    _exit(127);
+}

@@ -1,0 +1,198 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// gateDeadline bounds how long a process may stand at the gate, from the first packet of its driver on.
+const gateDeadline = 20 * time.Second
+
+// idRange is how many ids a user namespace has. The first is the root of the namespace.
+const idRange = 1 << 16
+
+// firstID is the first id on the host that worker hands out. systemd documents 0x70000000 and up as free of any use
+// (systemd.io/UIDS-GIDS): above the container range, below the ids that break programs which take ids for signed.
+const firstID = 0x70000000
+
+// idRanges is how many user namespaces fit until ids would become negative for those programs.
+const idRanges = (0x7fffffff - firstID) / idRange
+
+// openGate listens where drivers bring their processes.
+func openGate(path string) (*net.UnixListener, error) {
+	gate, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		return nil, err
+	}
+	raw, err := gate.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fail error
+	err = raw.Control(func(fd uintptr) {
+		// Set on the listener, so that it holds for packets that come before accept: connections inherit it.
+		fail = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
+		// Linux ≥ 6.5 also hands out the sender's pidfd; before, it is opened by the attested number.
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSPIDFD, 1)
+	})
+	return gate, errors.Join(err, fail)
+}
+
+// admit serves one connection at the gate. Its first packet names the sandbox and comes from the driver, which is the only
+// one that can reach the socket; all others come from the process that is to enter.
+func (h *Host) admit(conn *net.UnixConn) {
+	_ = conn.SetDeadline(time.Now().Add(gateDeadline))
+	packet := make([]byte, 256)
+	n, err := conn.Read(packet)
+	if err != nil {
+		conn.Close()
+		return
+	}
+	s := h.expected(core.NodeID(packet[:n]))
+	if s == nil {
+		h.log.Warn("enter", "node", string(packet[:n]), "err", "nobody is expected at the gate by that name")
+		conn.Close()
+		return
+	}
+	s.settle(s.receive(conn))
+}
+
+// visitor is one packet with what the kernel says of its sender. The pidfd is -1 where the kernel gives none.
+type visitor struct {
+	note  note
+	pid   int
+	pidfd int
+}
+
+func readVisitor(conn *net.UnixConn) (visitor, error) {
+	v := visitor{pidfd: -1}
+	packet, oob := make([]byte, 256), make([]byte, 256)
+	n, oobn, _, _, err := conn.ReadMsgUnix(packet, oob)
+	if err != nil {
+		return v, err
+	}
+	if n == 0 {
+		return v, errors.New("the process went away at the gate")
+	}
+	if v.note, err = parseNote(packet[:n]); err != nil {
+		return v, fmt.Errorf("a packet of %d bytes at the gate: %w", n, err)
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil {
+		return v, err
+	}
+	for _, m := range messages {
+		switch m.Header.Type {
+		case unix.SCM_CREDENTIALS:
+			credentials, err := unix.ParseUnixCredentials(&m)
+			if err != nil {
+				return v, err
+			}
+			v.pid = int(credentials.Pid)
+		case unix.SCM_PIDFD:
+			v.pidfd = int(int32(uint32(m.Data[0]) | uint32(m.Data[1])<<8 | uint32(m.Data[2])<<16 | uint32(m.Data[3])<<24))
+		}
+	}
+	if v.pid <= 0 {
+		return v, errors.New("the kernel does not say who is at the gate")
+	}
+	return v, nil
+}
+
+// receive leads a process through the gate. It returns when the process is inside or has failed to get there.
+func (s *Sandbox) receive(conn *net.UnixConn) error {
+	s.mu.Lock()
+	s.gate = conn
+	s.mu.Unlock()
+	for {
+		v, err := readVisitor(conn)
+		if err != nil {
+			return err
+		}
+		switch {
+		case v.note.Kind == kindUser && s.ids < 0 && s.pid == 0:
+			err = s.mapIDs(v)
+		case v.note.Kind == kindHello && s.pid == 0:
+			err = s.attest(v)
+		case v.note.Kind == kindEntered && v.pid == s.pid:
+			closeFD(v.pidfd)
+			s.enter = time.Since(s.attested)
+			if s.ids < 0 {
+				return conn.Close() // a forked process needs it no more; a keeper watches it for the worker's end
+			}
+			return conn.SetDeadline(time.Time{})
+		case v.note.Kind == kindFailed:
+			closeFD(v.pidfd)
+			return fmt.Errorf("%s: %w", v.note.step(), unix.Errno(v.note.Err))
+		default:
+			closeFD(v.pidfd)
+			return fmt.Errorf("packet of kind %d out of turn at the gate", v.note.Kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// mapIDs gives the launcher's user namespace a range of ids that no other user namespace and no user of the host has.
+func (s *Sandbox) mapIDs(v visitor) error {
+	closeFD(v.pidfd)
+	slot, err := s.host.takeIDs()
+	if err != nil {
+		return err
+	}
+	s.ids = slot
+	if err := s.cgroup.attach(v.pid); err != nil {
+		return err
+	}
+	line := []byte("0 " + strconv.Itoa(firstID+slot*idRange) + " " + strconv.Itoa(idRange) + "\n")
+	for _, file := range []string{"uid_map", "gid_map"} {
+		if err := os.WriteFile(fmt.Sprintf("/proc/%d/%s", v.pid, file), line, 0); err != nil {
+			return fmt.Errorf("mapping ids: %w", err)
+		}
+	}
+	_, err = s.gate.Write(note{Kind: kindGo}.bytes())
+	return err
+}
+
+// attest takes the process at the gate for the sandbox's own: from here on it can be measured, watched and killed.
+func (s *Sandbox) attest(v visitor) error {
+	s.attested = time.Now()
+	if v.pidfd < 0 {
+		fd, err := unix.PidfdOpen(v.pid, 0)
+		if err != nil {
+			return fmt.Errorf("pidfd of process %d: %w", v.pid, err)
+		}
+		v.pidfd = fd
+	}
+	s.mu.Lock()
+	killed := s.killed
+	s.pid, s.pidfd = v.pid, v.pidfd
+	s.mu.Unlock()
+	if err := s.host.reaper.watch(v.pidfd, s.ended); err != nil {
+		return err
+	}
+	if killed {
+		return errors.New("the sandbox was killed meanwhile")
+	}
+	if err := s.cgroup.attach(v.pid); err != nil {
+		return err
+	}
+	_, _, err := s.gate.WriteMsgUnix(s.orders, unix.UnixRights(s.give...), nil)
+	s.closeGiven()
+	return err
+}
+
+func closeFD(fd int) {
+	if fd >= 0 {
+		unix.Close(fd)
+	}
+}

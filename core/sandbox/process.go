@@ -1,0 +1,119 @@
+package sandbox
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// reaper tells when processes end that are not the worker's children, by their pidfds.
+type reaper struct {
+	epoll int
+	mu    sync.Mutex
+	ended map[int32]func() // by pidfd
+}
+
+func openReaper() (*reaper, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	r := &reaper{epoll: epoll, ended: map[int32]func(){}}
+	go r.run()
+	return r, nil
+}
+
+// watch calls ended, once, soon after the process has ended.
+func (r *reaper) watch(pidfd int, ended func()) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended[int32(pidfd)] = ended
+	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(pidfd)}
+	return unix.EpollCtl(r.epoll, unix.EPOLL_CTL_ADD, pidfd, &event)
+}
+
+func (r *reaper) run() {
+	events := make([]unix.EpollEvent, 64)
+	for {
+		n, err := unix.EpollWait(r.epoll, events, -1)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return // closed
+		}
+		for _, event := range events[:n] {
+			r.mu.Lock()
+			ended := r.ended[event.Fd]
+			delete(r.ended, event.Fd)
+			r.mu.Unlock()
+			// Out of the set now: the descriptor may be closed and its number used again by another pidfd.
+			_ = unix.EpollCtl(r.epoll, unix.EPOLL_CTL_DEL, int(event.Fd), nil)
+			if ended != nil {
+				go ended()
+			}
+		}
+	}
+}
+
+// exitOf returns how the process ended. Linux tells it through a pidfd since 6.15, once the parent has reaped the process;
+// before that only a parent could know.
+func exitOf(pidfd int) core.Exit {
+	const infoExit = 1 << 3 // PIDFD_INFO_EXIT
+	for range 20 {
+		info := unix.PidfdInfo{Mask: infoExit}
+		if err := unix.IoctlPidfdInfo(pidfd, &info); err != nil && err != unix.ESRCH {
+			return core.Exit{}
+		} else if err == nil && info.Mask&infoExit != 0 {
+			status := syscall.WaitStatus(info.Exit_code)
+			if status.Signaled() {
+				return core.Exit{Known: true, Signal: int(status.Signal())}
+			}
+			return core.Exit{Known: true, Code: status.ExitStatus()}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return core.Exit{}
+}
+
+// usageOf sums the memory of processes, as smaps_rollup has it. A process that has ended counts nothing.
+func usageOf(pids []int) (core.Usage, error) {
+	var sum core.Usage
+	for _, pid := range pids {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		if os.IsNotExist(err) || err != nil && isNoProcess(err) {
+			continue
+		}
+		if err != nil {
+			return core.Usage{}, err
+		}
+		for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+			name, rest, _ := bytes.Cut(lines.Bytes(), []byte(":"))
+			value, err := strconv.ParseInt(string(bytes.TrimSuffix(bytes.TrimSpace(rest), []byte(" kB"))), 10, 64)
+			if err != nil {
+				continue
+			}
+			switch string(name) {
+			case "Pss":
+				sum.Proportional += value << 10
+			case "Private_Clean", "Private_Dirty":
+				sum.Private += value << 10
+			}
+		}
+	}
+	return sum, nil
+}
+
+func isNoProcess(err error) bool {
+	pathErr, ok := err.(*os.PathError)
+	return ok && pathErr.Err == unix.ESRCH
+}

@@ -1,0 +1,237 @@
+package sandbox
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// maxRoots is how many prepared root directories are kept. A prepared root is a few small mounts; an instance does not need
+// it any more once it has entered, for it holds a copy.
+const maxRoots = 512
+
+// roots prepares root directories and copies them. A root is prepared once for each different Spec.Mounts and then copied
+// for each process as one detached mount tree (open_tree), which the process attaches itself: one call for all mounts.
+//
+// All of it lives in a mount namespace that only one thread of the worker is in. Nothing is mounted where the host could
+// see it, and nothing is left when the worker ends, however it ends.
+type roots struct {
+	dir   string
+	links map[string]string
+	calls chan func()
+	known []preparedRoot // by last use, the oldest first; only the thread touches it
+}
+
+type preparedRoot struct {
+	key [sha256.Size]byte
+	dir string
+}
+
+// openRoots starts the thread. The directory must exist; roots are mounted below it, invisibly.
+func openRoots(dir string, links map[string]string) (*roots, error) {
+	r := &roots{dir: dir, links: links, calls: make(chan func())}
+	started := make(chan error)
+	go func() {
+		// Never unlocked: the thread, with its namespace, ends with the goroutine.
+		runtime.LockOSThread()
+		started <- r.isolate()
+		for call := range r.calls {
+			call()
+		}
+	}()
+	if err := <-started; err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *roots) close() { close(r.calls) }
+
+func (r *roots) isolate() error {
+	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("a mount namespace for the worker: %w (it must run as root)", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("making the worker's mounts private: %w", err)
+	}
+	if err := unix.Mount("tmpfs", r.dir, "tmpfs", unix.MS_NOSUID, "mode=700,size=64m"); err != nil {
+		return fmt.Errorf("mounting %s: %w", r.dir, err)
+	}
+	return nil
+}
+
+// do runs f on the thread.
+func (r *roots) do(f func() error) error {
+	result := make(chan error, 1)
+	r.calls <- func() { result <- f() }
+	return <-result
+}
+
+// copyFor returns a descriptor of a detached copy of the root directory that the Spec describes. The caller closes it.
+func (r *roots) copyFor(spec *specs.Spec) (int, error) {
+	key, err := rootKey(spec)
+	if err != nil {
+		return -1, err
+	}
+	fd := -1
+	err = r.do(func() error {
+		dir, err := r.prepared(key, spec)
+		if err != nil {
+			return err
+		}
+		fd, err = unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+		return err
+	})
+	return fd, err
+}
+
+// rootKey tells roots apart.
+func rootKey(spec *specs.Spec) ([sha256.Size]byte, error) {
+	text, err := json.Marshal(spec.Mounts)
+	return sha256.Sum256(text), err
+}
+
+func (r *roots) prepared(key [sha256.Size]byte, spec *specs.Spec) (string, error) {
+	if i := slices.IndexFunc(r.known, func(p preparedRoot) bool { return p.key == key }); i >= 0 {
+		p := r.known[i]
+		r.known = append(slices.Delete(r.known, i, i+1), p)
+		return p.dir, nil
+	}
+	dir := filepath.Join(r.dir, fmt.Sprintf("%x", key[:16]))
+	if err := r.prepare(dir, spec); err != nil {
+		return "", errors.Join(err, remove(dir))
+	}
+	r.known = append(r.known, preparedRoot{key, dir})
+	if len(r.known) > maxRoots {
+		oldest := r.known[0]
+		r.known = r.known[1:]
+		return dir, remove(oldest.dir)
+	}
+	return dir, nil
+}
+
+func remove(dir string) error {
+	if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("unmounting %s: %w", dir, err)
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// prepare builds a root: a small file system with links, devices and mount points, and the Spec's mounts on it, except those
+// that each process must make itself because they belong to its namespaces or to it alone (proc, the private /tmp).
+func (r *roots) prepare(dir string, spec *specs.Spec) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID, "mode=755,size=1m"); err != nil {
+		return fmt.Errorf("mounting %s: %w", dir, err)
+	}
+	if err := r.skeleton(dir, spec); err != nil {
+		return err
+	}
+	for _, m := range spec.Mounts {
+		if err := attach(dir, m); err != nil {
+			return err
+		}
+	}
+	return unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID, "")
+}
+
+// skeleton makes what lies under the mounts. The accounts are those that every program expects to find.
+func (r *roots) skeleton(dir string, spec *specs.Spec) error {
+	for _, d := range []string{"dev", "etc", "proc", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			return err
+		}
+	}
+	for name, target := range r.links {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
+		"stderr": "/proc/self/fd/2", "shm": "/tmp"} {
+		if err := os.Symlink(target, filepath.Join(dir, "dev", name)); err != nil {
+			return err
+		}
+	}
+	for name, text := range map[string]string{
+		"passwd": "root:x:0:0:root:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/sh\n",
+		"group":  "root:x:0:\nnogroup:x:65534:\n",
+		"hosts":  "127.0.0.1 localhost\n::1 localhost\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "etc", name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	for _, d := range spec.Linux.Devices {
+		name := filepath.Join(dir, d.Path)
+		if err := unix.Mknod(name, unix.S_IFCHR|uint32(d.FileMode.Perm()), int(unix.Mkdev(uint32(d.Major), uint32(d.Minor)))); err != nil {
+			return fmt.Errorf("making the device %s: %w", d.Path, err)
+		}
+		if err := os.Chmod(name, d.FileMode.Perm()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attach carries out one mount of a Spec under dir.
+func attach(dir string, m specs.Mount) error {
+	if m.Type != "bind" && (m.Type != "tmpfs" || !slices.Contains(m.Options, "ro")) {
+		return nil
+	}
+	target := filepath.Join(dir, clean(m.Destination))
+	if err := mountPoint(target, m); err != nil {
+		return fmt.Errorf("a place to mount %s: %w", m.Destination, err)
+	}
+	if m.Type == "tmpfs" {
+		return unix.Mount("tmpfs", target, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=755")
+	}
+	if err := unix.Mount(m.Source, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("mounting %s at %s: %w", m.Source, m.Destination, err)
+	}
+	attributes := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	if slices.Contains(m.Options, "ro") {
+		attributes.Attr_set |= unix.MOUNT_ATTR_RDONLY
+	}
+	if err := unix.MountSetattr(unix.AT_FDCWD, target, unix.AT_RECURSIVE, &attributes); err != nil {
+		return fmt.Errorf("protecting the mount at %s: %w", m.Destination, err)
+	}
+	return nil
+}
+
+// mountPoint makes sure that there is a directory or file to mount on. Below a system directory nothing is made: that is
+// the host's, and a path that the host does not have needs no hiding.
+func mountPoint(target string, m specs.Mount) error {
+	if _, err := os.Lstat(target); err == nil || belowSystemDir(clean(m.Destination)) {
+		return err
+	}
+	directory := m.Type == "tmpfs"
+	if !directory {
+		info, err := os.Stat(m.Source)
+		if err != nil {
+			return err
+		}
+		directory = info.IsDir()
+	}
+	if directory {
+		return os.MkdirAll(target, 0o755)
+	}
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(target, nil, 0o644)
+}

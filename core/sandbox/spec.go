@@ -1,0 +1,226 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	profile "github.com/moby/profiles/seccomp"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Limits of every sandbox that no function can raise.
+const (
+	scratchSize = 512 << 20 // bytes of /tmp, as in AWS Lambda; they count against the memory limit as they are used
+	maxPids     = 256       // processes and threads
+	cpuPeriod   = 100_000   // µs
+	maxFiles    = 1024      // open descriptors
+	// An installer unpacks and compiles: it gets more, and still not everything.
+	installerMemory = 4 << 30
+	installerPids   = 512
+)
+
+// oomScore makes the kernel, when the machine is out of memory, take instances before zygotes and zygotes before the worker.
+var oomScore = map[core.Role]int{core.RoleZygote: 200, core.RoleInstance: 700, core.RoleInstaller: 700}
+
+// zygoteCapabilities are what a zygote's children need to move into their sandboxes: namespaces and mounts, the loopback,
+// and to become somebody else without capabilities. They count in the zygote's own user namespace only.
+var zygoteCapabilities = []string{"CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"}
+
+// systemDirs are the directories of the host that every sandbox shows, as links where the host has links (merged /usr).
+var systemDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"}
+
+// systemFiles are what of /etc programs need to work. Nothing else of /etc is shown.
+var systemFiles = []string{"/etc/alternatives", "/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/nsswitch.conf",
+	"/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/protocols", "/etc/services"}
+
+// networkFiles are added where the host's network is.
+var networkFiles = []string{"/etc/resolv.conf", "/etc/hosts"}
+
+// maskedPaths tell of the host or its kernel and are of no use to a function.
+var maskedPaths = []string{"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
+	"/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/proc/sysrq-trigger"}
+
+// newSpec describes a sandbox. The Spec is the one source of what is enforced: root directory, orders and limits are all
+// derived from it. It is as the OCI runtime specification 1.2 has it, with these readings: the user namespace of a forked
+// process is its zygote's, so mappings are only there for a sandbox that is entered by a launch; the process arguments are
+// the driver's and left out; the root directory is made from the Spec's mounts over a skeleton of links and devices.
+func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) *specs.Spec {
+	spec := &specs.Spec{
+		Version:  specs.Version,
+		Hostname: hostname(config),
+		Root:     &specs.Root{Path: "rootfs", Readonly: true},
+		Mounts:   h.mounts(config),
+		Process: &specs.Process{
+			Cwd:             "/",
+			User:            specs.User{UID: uid, GID: uid},
+			NoNewPrivileges: true,
+			Capabilities:    &specs.LinuxCapabilities{},
+			Rlimits: []specs.POSIXRlimit{
+				{Type: "RLIMIT_CORE", Soft: 0, Hard: 0},
+				{Type: "RLIMIT_NOFILE", Soft: maxFiles, Hard: maxFiles},
+			},
+		},
+		Linux: &specs.Linux{
+			Namespaces:  namespaces(config.Network),
+			CgroupsPath: cgroup,
+			Resources:   resources(config),
+			Devices:     devices,
+			Seccomp:     h.seccomp[config.Role],
+		},
+	}
+	score := oomScore[config.Role]
+	spec.Process.OOMScoreAdj = &score
+	if config.Role == core.RoleZygote {
+		spec.Process.Capabilities = &specs.LinuxCapabilities{Bounding: zygoteCapabilities, Effective: zygoteCapabilities, Permitted: zygoteCapabilities}
+	} else {
+		spec.Linux.MaskedPaths = maskedPaths
+	}
+	return spec
+}
+
+func hostname(config core.SandboxConfig) string {
+	if config.Function != "" {
+		return config.Function[:min(len(config.Function), 63)]
+	}
+	return string(config.Role)
+}
+
+func namespaces(hostNetwork bool) []specs.LinuxNamespace {
+	var out []specs.LinuxNamespace
+	for _, t := range []specs.LinuxNamespaceType{specs.UserNamespace, specs.PIDNamespace, specs.MountNamespace, specs.IPCNamespace,
+		specs.UTSNamespace, specs.NetworkNamespace, specs.CgroupNamespace} {
+		if t == specs.NetworkNamespace && hostNetwork {
+			continue
+		}
+		out = append(out, specs.LinuxNamespace{Type: t})
+	}
+	return out
+}
+
+func resources(config core.SandboxConfig) *specs.LinuxResources {
+	var (
+		memory int64
+		pids   int64 = maxPids
+		quota  int64
+		period uint64 = cpuPeriod
+	)
+	switch config.Role {
+	case core.RoleInstance:
+		memory, quota = config.Limits.Memory, cpuPeriod // one core
+	case core.RoleInstaller:
+		memory, pids = installerMemory, installerPids
+	}
+	r := &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &pids}}
+	if memory > 0 {
+		r.Memory = &specs.LinuxMemory{Limit: &memory}
+	}
+	if quota > 0 {
+		r.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period}
+	}
+	return r
+}
+
+// devices are those that the OCI specification asks of every container, less the terminals.
+var devices = []specs.LinuxDevice{
+	device("null", 1, 3), device("zero", 1, 5), device("full", 1, 7), device("random", 1, 8), device("urandom", 1, 9),
+}
+
+func device(name string, major, minor int64) specs.LinuxDevice {
+	mode := os.FileMode(0o666)
+	return specs.LinuxDevice{Path: "/dev/" + name, Type: "c", Major: major, Minor: minor, FileMode: &mode}
+}
+
+func (h *Host) mounts(config core.SandboxConfig) []specs.Mount {
+	out := slices.Clone(h.system)
+	if config.Network {
+		out = append(out, existing(networkFiles)...)
+	}
+	for _, m := range config.Runtime.Mounts {
+		out = append(out, bind(m))
+	}
+	for _, dir := range config.Runtime.Hidden {
+		out = append(out, specs.Mount{Destination: dir, Type: "tmpfs", Source: "tmpfs", Options: []string{"ro", "nosuid", "nodev", "noexec"}})
+	}
+	for _, p := range config.Packages {
+		out = append(out, bind(core.Mount{Source: h.store.PackagePath(p.Digest), Target: core.PackageDir(p)}))
+	}
+	if config.Code != "" {
+		out = append(out, bind(core.Mount{Source: h.store.CodePath(config.Code), Target: core.CodeDir}))
+	}
+	for _, m := range config.Mounts {
+		out = append(out, bind(m))
+	}
+	size := int64(scratchSize)
+	if config.Role == core.RoleInstaller {
+		size = installerMemory
+	}
+	return append(out,
+		specs.Mount{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "nodev", "noexec"}},
+		specs.Mount{Destination: core.ScratchDir, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777", "size=" + strconv.FormatInt(size, 10)}})
+}
+
+func bind(m core.Mount) specs.Mount {
+	options := []string{"rbind", "nosuid", "nodev", "ro"}
+	if m.Writable {
+		options[3] = "rw"
+	}
+	return specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: options}
+}
+
+// existing returns read-only mounts of those paths that this host has, each at its own place.
+func existing(paths []string) []specs.Mount {
+	var out []specs.Mount
+	for _, p := range paths {
+		// A mount follows links on both sides; the file behind /etc/localtime or /etc/resolv.conf may lie anywhere.
+		real, err := filepath.EvalSymlinks(p)
+		if err != nil {
+			continue
+		}
+		out = append(out, bind(core.Mount{Source: real, Target: p}))
+	}
+	return out
+}
+
+// systemMounts are the mounts of every sandbox; systemLinks the links beside them.
+func systemMounts() (mounts []specs.Mount, links map[string]string) {
+	links = map[string]string{}
+	for _, dir := range systemDirs {
+		if target, err := os.Readlink(dir); err == nil {
+			links[dir] = target
+		} else if _, err := os.Stat(dir); err == nil {
+			mounts = append(mounts, bind(core.Mount{Source: dir, Target: dir}))
+		}
+	}
+	return append(mounts, existing(systemFiles)...), links
+}
+
+// seccompProfiles returns the profile of each role: the one that container engines use by default, which for a zygote
+// also allows what makes namespaces, mounts and root directories.
+func seccompProfiles() (map[core.Role]*specs.LinuxSeccomp, error) {
+	out := map[core.Role]*specs.LinuxSeccomp{}
+	for role, caps := range map[core.Role][]string{core.RoleZygote: zygoteCapabilities, core.RoleInstance: {}, core.RoleInstaller: {}} {
+		p, err := profile.GetDefaultProfile(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: caps}}})
+		if err != nil {
+			return nil, fmt.Errorf("seccomp profile for a %s: %w", role, err)
+		}
+		if role == core.RoleZygote {
+			p.Syscalls = append(p.Syscalls, specs.LinuxSyscall{Names: []string{"pivot_root"}, Action: specs.ActAllow})
+		}
+		out[role] = p
+	}
+	return out, nil
+}
+
+// belowSystemDir reports whether a path lies on a system directory's mount, and so exists only if the host has it.
+func belowSystemDir(p string) bool {
+	return slices.ContainsFunc(systemDirs, func(dir string) bool { return strings.HasPrefix(p, dir+"/") })
+}
+
+func clean(p string) string { return path.Clean("/" + p) }

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
+)
+
+// house is a sandbox host and a driver in one process, without the wire between them.
+type house struct {
+	*python
+	host    *sandbox.Host
+	runtime core.Runtime
+	code    string
+	next    int
+}
+
+func (h *house) CodePath(string) string    { return h.code }
+func (h *house) PackagePath(string) string { return h.code }
+
+func newHouse(t testing.TB, files map[string]string) *house {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("requires root")
+		}
+		t.Skip("requires root")
+	}
+	libexec, err := filepath.Abs("../../bin/libexec")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PIPSQUEAK_LIBEXEC", libexec)
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	h := &house{python: newDriver(log), code: t.TempDir()}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(h.code, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(h.code, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h.host, err = sandbox.Open(sandbox.Config{Dir: filepath.Join(t.TempDir(), "run"), Name: fmt.Sprintf("pipsqueak-test-%d", os.Getpid()), Store: h, Log: log,
+		Output: func(config core.SandboxConfig, stream string, output io.Reader) {
+			text, _ := io.ReadAll(output)
+			if len(text) > 0 {
+				fmt.Fprintf(os.Stderr, "%s %s: %s", config.ID, stream, text)
+			}
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.host.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	d, err := h.Describe(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Runtimes) == 0 {
+		t.Fatal(d.Problems)
+	}
+	h.runtime = d.Runtimes[0]
+	return h
+}
+
+func (h *house) sandbox(t testing.TB, role core.Role) *sandbox.Sandbox {
+	t.Helper()
+	h.next++
+	config := core.SandboxConfig{ID: core.NodeID(fmt.Sprintf("n%d", h.next)), Role: role, Runtime: h.runtime, Limits: core.DefaultLimits()}
+	if role == core.RoleInstance {
+		config.Code = "code"
+	}
+	s, err := h.host.Create(context.Background(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (h *house) preload(t testing.TB) *sandbox.Sandbox {
+	t.Helper()
+	s := h.sandbox(t, core.RoleZygote)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_, err := h.Preload(ctx, s.Ref().ID, h.runtime.ID, s.Ref())
+	if _, _, entered := s.Entered(); entered != nil || err != nil {
+		t.Fatal(err, entered)
+	}
+	return s
+}
+
+func (h *house) fork(t testing.TB, parent *sandbox.Sandbox) *sandbox.Sandbox {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	s := h.sandbox(t, core.RoleInstance)
+	_, err := h.Fork(ctx, s.Ref().ID, parent.Ref().ID, s.Ref())
+	if _, _, entered := s.Entered(); entered != nil || err != nil {
+		t.Fatal(err, entered)
+	}
+	if _, err := h.Import(ctx, s.Ref().ID, core.Load{Handler: &core.HandlerLoad{Function: "f", Version: 1, Handler: "handler.handler", Memory: 128 << 20, Env: map[string]string{"A": "b"}}}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func call(t testing.TB, conn net.Conn, event string) (byte, string) {
+	t.Helper()
+	meta := fmt.Sprintf(`{"id":"r1","deadline_ms":%d}`, time.Now().Add(time.Second).UnixMilli())
+	frame := binary.BigEndian.AppendUint32(nil, uint32(1+4+len(meta)+len(event)))
+	frame = append(frame, 'E')
+	frame = binary.BigEndian.AppendUint32(frame, uint32(len(meta)))
+	frame = append(append(frame, meta...), event...)
+	if _, err := conn.Write(frame); err != nil {
+		t.Fatal(err)
+	}
+	head := make([]byte, 5)
+	if _, err := io.ReadFull(conn, head); err != nil {
+		t.Fatal(err)
+	}
+	body := make([]byte, binary.BigEndian.Uint32(head)-1)
+	if _, err := io.ReadFull(conn, body); err != nil {
+		t.Fatal(err)
+	}
+	return head[4], string(body)
+}
+
+func TestForkedInstanceAnswers(t *testing.T) {
+	h := newHouse(t, map[string]string{"handler.py": `
+import os, sys
+def handler(event, context):
+    print("hello", context.aws_request_id)
+    return {"event": event, "uid": os.getuid(), "pid": os.getpid(), "env": dict(os.environ), "root": sorted(os.listdir("/")),
+      "fds": sorted(os.listdir("/proc/self/fd")), "status": [l for l in open("/proc/self/status") if l.startswith(("Cap", "NoNew", "Seccomp:", "Groups"))], "path": sys.path,
+      "net": os.listdir("/sys") if os.path.isdir("/sys") else open("/proc/net/dev").read(), "mounts": open("/proc/self/mountinfo").read().splitlines(), "cg": open("/proc/self/cgroup").read()}
+`})
+	root := h.preload(t)
+	s := h.fork(t, root)
+	kind, body := call(t, s.Endpoint(), `{"x":1}`)
+	var pretty map[string]any
+	json.Unmarshal([]byte(body), &pretty)
+	text, _ := json.MarshalIndent(pretty, "", " ")
+	t.Logf("%c %s", kind, text)
+}
+
+func BenchmarkFork(b *testing.B) {
+	h := newHouse(b, map[string]string{"handler.py": "def handler(e, c): return e\n"})
+	root := h.preload(b)
+	b.ResetTimer()
+	for b.Loop() {
+		s := h.fork(b, root)
+		call(b, s.Endpoint(), `{"x":1}`)
+		s.Endpoint().Close()
+		s.Kill()
+	}
+}

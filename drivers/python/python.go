@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+)
+
+// interpretersVariable lists the interpreters to serve, separated by colons, the preferred one first. It may name those of
+// virtual environments.
+const interpretersVariable = "PIPSQUEAK_PYTHON"
+
+const defaultInterpreter = "/usr/bin/python3"
+
+// Where the driver's files are inside a sandbox.
+const (
+	loopDir     = "/pipsqueak/python"
+	libraryPath = "/pipsqueak/" + zygote.Library
+	toolsDir    = "/pipsqueak/tools"
+)
+
+// zygoteEnv is the whole environment of a zygote. Numerical libraries start a thread for each core when they are imported,
+// and a process with threads cannot fork: they get one.
+var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir,
+	"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1", "NUMEXPR_NUM_THREADS=1", "VECLIB_MAXIMUM_THREADS=1"}
+
+// python implements core.Driver through the zygote kit, and core.Installer itself.
+type python struct {
+	*zygote.Driver
+	log          *slog.Logger
+	interpreters map[core.RuntimeID]interpreter
+}
+
+// interpreter is what a CPython says of itself.
+type interpreter struct {
+	Executable string   `json:"executable"`
+	Version    string   `json:"version"`
+	Short      string   `json:"short"`    // "3.11"
+	Prefixes   []string `json:"prefixes"` // where it and its standard library are installed
+	Sites      []string `json:"sites"`    // where packages of the host are
+}
+
+func newDriver(log *slog.Logger) *python {
+	p := &python{log: log, interpreters: map[core.RuntimeID]interpreter{}}
+	p.Driver = zygote.New(zygote.Language{Describe: p.describe, Command: p.command, Env: zygoteEnv, Log: log})
+	return p
+}
+
+func (p *python) describe(ctx context.Context) (core.Description, error) {
+	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityInstall}}
+	libexec, err := zygote.Libexec()
+	if err != nil {
+		return d, err
+	}
+	tools := []core.Mount{}
+	if installer := filepath.Join(libexec, "uv"); exists(installer) {
+		tools = append(tools, core.Mount{Source: installer, Target: toolsDir + "/uv"})
+	} else {
+		d.Problems = append(d.Problems, installer+" is missing: functions with a requirements.txt cannot be deployed; `make deps build` puts it there")
+	}
+	for _, path := range interpreterPaths() {
+		i, err := inspect(ctx, path)
+		if err != nil {
+			d.Problems = append(d.Problems, fmt.Sprintf("%s: %v; install python3 or name another one in %s", path, err, interpretersVariable))
+			continue
+		}
+		id := core.RuntimeID("python" + i.Short)
+		if _, taken := p.interpreters[id]; taken {
+			d.Problems = append(d.Problems, fmt.Sprintf("%s is a second %s and not used", path, id))
+			continue
+		}
+		p.interpreters[id] = i
+		d.Runtimes = append(d.Runtimes, core.Runtime{
+			ID: id, Version: i.Version, Path: path, Tools: tools,
+			Mounts: append(i.mounts(),
+				core.Mount{Source: filepath.Join(libexec, "python"), Target: loopDir},
+				core.Mount{Source: filepath.Join(libexec, zygote.Library), Target: libraryPath}),
+			Hidden: i.Sites,
+			Handlers: []core.HandlerFile{
+				{File: "handler.py", Handler: "handler.handler"},
+				{File: "lambda_function.py", Handler: "lambda_function.lambda_handler"},
+				{File: "f.py", Handler: "f.f"},
+			},
+			Extension: ".py",
+		})
+	}
+	return d, nil
+}
+
+func (p *python) command(runtime core.RuntimeID) ([]string, error) {
+	i, ok := p.interpreters[runtime]
+	if !ok {
+		return nil, core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", runtime)
+	}
+	return append(i.command(), loopDir+"/zygote.py", libraryPath), nil
+}
+
+// command starts the interpreter apart from everything of the host: -I ignores the environment and the user's packages, -S
+// the host's packages; -X utf8 for the same encoding everywhere; -B for there is no place to write byte code to.
+func (i interpreter) command() []string {
+	return []string{i.Executable, "-I", "-S", "-B", "-X", "utf8"}
+}
+
+// mounts are the interpreter's directories that are not among the system directories, which every sandbox shows.
+func (i interpreter) mounts() []core.Mount {
+	var out []core.Mount
+	for _, prefix := range i.Prefixes {
+		if prefix != "/usr" && !strings.HasPrefix(prefix, "/usr/") {
+			out = append(out, core.Mount{Source: prefix, Target: prefix})
+		}
+	}
+	return out
+}
+
+func interpreterPaths() []string {
+	if list := os.Getenv(interpretersVariable); list != "" {
+		return filepath.SplitList(list)
+	}
+	return []string{defaultInterpreter}
+}
+
+// question makes an interpreter describe itself.
+const question = `
+import json, os, site, sys
+if sys.implementation.name != "cpython" or sys.version_info < (3, 9):
+    sys.exit("is %s %d.%d; CPython 3.9 or later is needed" % (sys.implementation.name, *sys.version_info[:2]))
+real = os.path.dirname(os.path.dirname(os.path.realpath(sys.executable)))
+sites = site.getsitepackages([sys.prefix, sys.base_prefix]) if hasattr(site, "getsitepackages") else []
+print(json.dumps({
+    "executable": sys.executable,
+    "version": "%d.%d.%d" % sys.version_info[:3],
+    "short": "%d.%d" % sys.version_info[:2],
+    "prefixes": sorted({sys.prefix, sys.base_prefix, real}),
+    "sites": sorted({s for s in sites if os.path.isdir(s)}),
+}))
+`
+
+func inspect(ctx context.Context, path string) (interpreter, error) {
+	var i interpreter
+	cmd := exec.CommandContext(ctx, path, "-I", "-S", "-c", question)
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
+		return i, errors.New(strings.TrimSpace(string(exit.Stderr)))
+	}
+	if err != nil {
+		return i, err
+	}
+	return i, json.Unmarshal(out, &i)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

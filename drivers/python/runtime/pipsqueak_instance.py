@@ -1,0 +1,143 @@
+"""An instance: one handler that answers events on its endpoint, one at a time.
+
+Frames on the endpoint (PROTOCOL.md, endpoint): u32 length of what follows, u8 kind, body.
+"""
+
+import json
+import os
+import struct
+import sys
+import time
+
+ENDPOINT = 4
+MAX_RESULT = 6 << 20
+HEADER = struct.Struct(">IB")
+META = struct.Struct(">I")
+EVENT, RESULT, EXCEPTION, UNUSABLE = b"E"[0], b"R"[0], b"X"[0], b"L"[0]
+
+
+class Context:
+    """What a handler is told besides the event, with the names that AWS Lambda uses."""
+
+    def __init__(self, function, meta):
+        self.aws_request_id = meta["id"]
+        self.function_name = function["function"]
+        self.function_version = str(function["version"])
+        self.memory_limit_in_mb = function["memory"] >> 20
+        self.invoked_function_arn = "pipsqueak:function:" + function["function"]
+        self.log_group_name = function["function"]
+        self.log_stream_name = meta["id"]
+        self.identity = None
+        self.client_context = None
+        self._deadline = meta["deadline_ms"]
+
+    def get_remaining_time_in_millis(self):
+        return max(0, int(self._deadline - time.time() * 1000))
+
+
+def accepts_context(handler):
+    """Whether the handler takes (event, context), as AWS Lambda calls it, or (event) alone, as OpenLambda does."""
+    code = getattr(handler, "__code__", None)
+    if code is None:
+        return True
+    bound = 1 if getattr(handler, "__self__", None) is not None else 0
+    takes_more = code.co_flags & 0x04  # *args
+    return bool(takes_more) or code.co_argcount - bound >= 2
+
+
+class Instance:
+    def __init__(self, function, handler, describe):
+        self.function = function
+        self.describe = describe
+        self.call = handler if accepts_context(handler) else lambda event, context: handler(event)
+
+    def serve(self):
+        """Answers events until core closes the endpoint, and ends the process."""
+        prepare_streams()
+        buffer = bytearray(64 << 10)
+        while True:
+            length = self.receive(buffer)
+            if length < 0:
+                leave(0)
+            self.answer(*self.handle(buffer, length))
+
+    def receive(self, buffer):
+        """Reads one frame into the buffer, from its kind on. Returns its length, or -1 at the end."""
+        have, want = 0, 4
+        grown = buffer
+        while have < want:
+            part = os.readv(ENDPOINT, [memoryview(grown)[have:]])
+            if part == 0:
+                return -1
+            have += part
+            if want == 4 and have >= 4:
+                want = 4 + int.from_bytes(grown[:4], "big")
+                if want > len(grown):
+                    grown.extend(bytes(want - len(grown)))
+        return want
+
+    def handle(self, buffer, length):
+        """Runs one event. Returns the kind and the body of the answer."""
+        (meta_length,) = META.unpack_from(buffer, 5)
+        view = memoryview(buffer)
+        body = 9 + meta_length
+        try:
+            meta = json.loads(bytes(view[9:body]))
+            event = json.loads(bytes(view[body:length]))
+        finally:
+            view.release()
+        try:
+            result = self.call(event, Context(self.function, meta))
+        except SystemExit as stop:
+            leave(stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1)
+        except BaseException as error:
+            return EXCEPTION, dump(self.describe(error))
+        return self.encode(result)
+
+    def encode(self, result):
+        try:
+            body = dump(result)
+        except BaseException as error:
+            return UNUSABLE, dump({
+                "kind": "invalid",
+                "message": f"the result of {self.function['handler']} (a {type(result).__name__}) cannot be written as JSON: "
+                f"{error}; return dicts, lists, strings, finite numbers, booleans and None",
+            })
+        if len(body) > MAX_RESULT:
+            return UNUSABLE, dump({
+                "kind": "too_large",
+                "message": f"the result of {self.function['handler']} takes {len(body)} bytes as JSON; the limit is {MAX_RESULT}",
+            })
+        return RESULT, body
+
+    def answer(self, kind, body):
+        flush()
+        head = HEADER.pack(1 + len(body), kind)
+        sent = os.writev(ENDPOINT, (head, body))
+        if sent < len(head) + len(body):
+            rest = memoryview(head + body)[sent:]
+            while rest:
+                rest = rest[os.write(ENDPOINT, rest):]
+
+
+def dump(value):
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+
+
+def prepare_streams():
+    """Lines come out as they are written. The objects are the zygote's, the descriptors under them the instance's own."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")
+
+
+def flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # a handler may have closed or replaced it
+            pass
+
+
+def leave(code):
+    flush()
+    os._exit(code & 0xFF)

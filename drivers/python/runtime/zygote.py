@@ -1,0 +1,198 @@
+"""The loop of a Python process of Pipsqueak: a zygote that imports and forks, and the instance that one of its children becomes.
+
+Started as `python3 -I -S zygote.py LIBRARY`, with a control socket (SOCK_SEQPACKET) as descriptor 3. The driver asks over
+it, one JSON packet a message; descriptors come as ancillary data. Standard library only, and as little of it as possible:
+what is imported here is in every function's process.
+"""
+
+import array
+import ctypes
+import gc
+import importlib
+import json
+import linecache  # noqa: F401  imported for traceback: a handler's first exception finds it ready
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+
+STDLIB = list(sys.path)  # -I leaves this file's directory out
+sys.path.append(os.path.dirname(__file__))
+from pipsqueak_instance import Instance  # noqa: E402
+
+CONTROL = 3
+CODE = "/function"
+MAX_PACKET = 128 << 10
+
+# Files whose frames a user need not see.
+RUNTIME_FILES = (os.path.dirname(__file__), importlib.__file__, "<frozen importlib")
+
+
+class Failure(Exception):
+    """An error to report: kind and fault as core has them, and the exception behind it."""
+
+    def __init__(self, kind, fault, message, cause=None):
+        super().__init__(message)
+        self.reply = {"kind": kind, "fault": fault, "message": message}
+        if cause is not None:
+            self.reply.update(describe(cause))
+            self.reply["message"] = message
+
+
+def describe(error):
+    """What a user is told of an exception: its type, text, and stack without the frames of this runtime."""
+    frames = [
+        f"{f.filename}:{f.lineno} in {f.name}" + (f": {f.line}" if f.line else "")
+        for f in traceback.extract_tb(error.__traceback__)
+        if not f.filename.startswith(RUNTIME_FILES)
+    ]
+    if isinstance(error, SyntaxError) and error.filename:
+        frames.append(f"{error.filename}:{error.lineno}: {(error.text or '').strip()}")
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be had: its __str__ raises)"
+    return {"type": type(error).__name__, "message": text, "stack": frames}
+
+
+class Zygote:
+    def __init__(self, library):
+        self.kernel = ctypes.CDLL(library, use_errno=True)
+        self.control = socket.socket(fileno=CONTROL)
+
+    def run(self):
+        """Answers the driver until this process is an instance, or for ever."""
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
+        self.say({"parked": True})
+        while True:
+            request, descriptors = self.hear()
+            try:
+                if request["op"] == "fork":
+                    if self.fork(*descriptors):
+                        self.say({"parked": True})
+                    else:
+                        self.say({"forked": True})
+                elif request["op"] == "import":
+                    report = self.load(request)
+                    if request.get("handler"):
+                        return self.become_instance(report)
+                    self.say(report)
+                else:
+                    raise Failure("internal", "driver", f"unknown request {request['op']!r}")
+            except Failure as failure:
+                self.say({"error": failure.reply})
+
+    def say(self, message):
+        packet = json.dumps(message).encode("utf-8", "replace")
+        if len(packet) > MAX_PACKET:
+            error = message["error"]
+            error["stack"], error["message"] = error["stack"][-20:], error["message"][:10000]
+            packet = json.dumps(message).encode("utf-8", "replace")
+        self.control.send(packet)
+
+    def hear(self):
+        packet, ancillary, _, _ = self.control.recvmsg(MAX_PACKET, socket.CMSG_LEN(16))
+        if not packet:
+            # The driver is gone. There is nothing more to do, but what was forked from here lives on, and would die with
+            # this process. Core ends it when it is not needed any more.
+            while True:
+                signal.pause()
+        descriptors = array.array("i")
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                descriptors.frombytes(data)
+        return json.loads(packet), descriptors
+
+    def fork(self, control, gate):
+        """Forks a child that goes through the gate. Returns True in the child, which has control as its CONTROL."""
+        if self.kernel.ps_fork_begin() < 0:
+            reason = os.strerror(ctypes.get_errno())
+            os.close(control)
+            os.close(gate)
+            raise Failure("internal", "driver", f"unshare of the pid namespace: {reason}")
+        try:
+            child = os.fork()
+        except OSError as error:
+            child = -error.errno
+        if child == 0:
+            if self.kernel.ps_enter(gate, control) < 0:
+                os._exit(125)
+            after_fork()
+            return True
+        os.close(control)
+        os.close(gate)
+        if self.kernel.ps_fork_end() < 0:
+            os._exit(125)  # the next child would land in this one's namespace: better no zygote
+        if child < 0:
+            raise Failure("exhausted", "worker", f"fork: {os.strerror(-child)}")
+        return False
+
+    def load(self, request):
+        start = time.perf_counter()
+        handler = request.get("handler")
+        if handler:
+            os.environ.clear()
+            os.environ.update(handler["env"])
+        sys.path[:] = ([CODE] if handler else []) + request.get("packages", []) + STDLIB
+        modules = {}
+        for name in request.get("modules", []):
+            begin = time.perf_counter()
+            import_module(name)
+            modules[name] = time.perf_counter() - begin
+        if handler:
+            self.instance = Instance(handler, import_handler(handler["handler"]), describe)
+        else:
+            prepare_to_fork()
+        return {"took": time.perf_counter() - start, "modules": modules, "threads": len(os.listdir("/proc/self/task"))}
+
+    def become_instance(self, report):
+        self.say(report)
+        self.control.close()
+        self.instance.serve()
+
+
+def import_module(name):
+    try:
+        return importlib.import_module(name)
+    except BaseException as error:  # whatever third-party code raises, SystemExit too, is told and not acted on
+        raise Failure("exception", "handler", f"importing {name} failed: {type(error).__name__}: {error}", error) from None
+
+
+def import_handler(name):
+    """Returns the callable behind "directory/file.symbol"."""
+    module_name, _, symbol = name.rpartition(".")
+    module = import_module(module_name.replace("/", "."))
+    handler = getattr(module, symbol, None)
+    if handler is None:
+        raise Failure("invalid", "handler", f"{module_name}.py has no {symbol!r}, which the handler {name!r} names")
+    if not callable(handler):
+        raise Failure("invalid", "handler", f"{symbol!r} in {module_name}.py is a {type(handler).__name__}, not a function")
+    return handler
+
+
+def prepare_to_fork():
+    """Moves what lives now out of the collector's sight: a collection in a child would touch, and so copy, all of it."""
+    gc.collect()
+    gc.freeze()
+
+
+def after_fork():
+    """Makes a child forget what it must not share with its siblings. The random module reseeds itself after os.fork."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+    ssl = sys.modules.get("ssl")
+    if ssl is not None:
+        ssl.RAND_add(os.urandom(32), 32.0)
+    tempfile = sys.modules.get("tempfile")
+    if tempfile is not None:
+        tempfile._name_sequence = None  # it knows a fork by the pid, which is 1 in every sandbox
+
+
+if __name__ == "__main__":
+    zygote = Zygote(sys.argv[1])
+    prepare_to_fork()
+    zygote.run()
