@@ -1,10 +1,12 @@
 package sandbox
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -98,7 +100,7 @@ func readVisitor(conn *net.UnixConn) (visitor, error) {
 			}
 			v.pid = int(credentials.Pid)
 		case unix.SCM_PIDFD:
-			v.pidfd = int(int32(uint32(m.Data[0]) | uint32(m.Data[1])<<8 | uint32(m.Data[2])<<16 | uint32(m.Data[3])<<24))
+			v.pidfd = descriptor(m)
 		}
 	}
 	if v.pid <= 0 {
@@ -128,7 +130,7 @@ func (s *Sandbox) receive(conn *net.UnixConn) error {
 			if s.ids < 0 {
 				return conn.Close() // a forked process needs it no more; a keeper watches it for the worker's end
 			}
-			return conn.SetDeadline(time.Time{})
+			return errors.Join(conn.SetDeadline(time.Time{}), s.host.networks.follow(conn, s.pid))
 		case v.note.Kind == kindFailed:
 			closeFD(v.pidfd)
 			return fmt.Errorf("%s: %w", v.note.step(), unix.Errno(v.note.Err))
@@ -186,9 +188,23 @@ func (s *Sandbox) attest(v visitor) error {
 	if err := s.cgroup.attach(v.pid); err != nil {
 		return err
 	}
+	if s.network() == networkMake && s.ids < 0 {
+		if fd := s.host.networks.take(v.pid); fd >= 0 {
+			s.joinNetwork(fd)
+		}
+	}
 	_, _, err := s.gate.WriteMsgUnix(s.orders, unix.UnixRights(s.give...), nil)
 	s.closeGiven()
 	return err
+}
+
+// network returns what the orders say of the network namespace.
+func (s *Sandbox) network() uint32 { return binary.NativeEndian.Uint32(s.orders[networkOffset:]) }
+
+// joinNetwork changes the orders: to join a namespace instead of making one.
+func (s *Sandbox) joinNetwork(fd int) {
+	binary.NativeEndian.PutUint32(s.orders[networkOffset:], networkJoin)
+	s.give = slices.Insert(s.give, 3, fd) // after the root and the two streams
 }
 
 func closeFD(fd int) {

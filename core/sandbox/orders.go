@@ -21,6 +21,7 @@ const (
 	kindOrders
 	kindEntered
 	kindFailed
+	kindNetwork
 )
 
 const (
@@ -73,11 +74,14 @@ type orders struct {
 }
 
 var unshareFlags = map[specs.LinuxNamespaceType]uint32{
-	specs.MountNamespace: unix.CLONE_NEWNS, specs.IPCNamespace: unix.CLONE_NEWIPC, specs.UTSNamespace: unix.CLONE_NEWUTS,
-	specs.NetworkNamespace: unix.CLONE_NEWNET, specs.CgroupNamespace: unix.CLONE_NEWCGROUP,
-	// The user and pid namespaces exist when a process stands at the gate.
-	specs.UserNamespace: 0, specs.PIDNamespace: 0,
+	specs.CgroupNamespace: unix.CLONE_NEWCGROUP,
+	// Not by this flag: a process at the gate has the first five; the network comes with the orders.
+	specs.UserNamespace: 0, specs.PIDNamespace: 0, specs.MountNamespace: 0, specs.IPCNamespace: 0, specs.UTSNamespace: 0,
+	specs.NetworkNamespace: 0,
 }
+
+// networkOffset is where a packet of orders has its Network.
+const networkOffset = 20
 
 var capabilityBits = map[string]int{"CAP_SETGID": unix.CAP_SETGID, "CAP_SETUID": unix.CAP_SETUID, "CAP_SETPCAP": unix.CAP_SETPCAP,
 	"CAP_NET_ADMIN": unix.CAP_NET_ADMIN, "CAP_SYS_ADMIN": unix.CAP_SYS_ADMIN}

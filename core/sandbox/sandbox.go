@@ -46,18 +46,19 @@ type Config struct {
 
 // Host makes sandboxes on this machine.
 type Host struct {
-	dir     string
-	store   Store
-	output  func(core.SandboxConfig, string, io.Reader)
-	log     *slog.Logger
-	gate    *net.UnixListener
-	roots   *roots
-	cgroups *cgroupTree
-	reaper  *reaper
-	system  []specs.Mount
-	seccomp map[core.Role]*specs.LinuxSeccomp
-	filters map[core.Role][]byte
-	uids    atomic.Uint32
+	dir      string
+	store    Store
+	output   func(core.SandboxConfig, string, io.Reader)
+	log      *slog.Logger
+	gate     *net.UnixListener
+	roots    *roots
+	cgroups  *cgroupTree
+	reaper   *reaper
+	system   []specs.Mount
+	seccomp  map[core.Role]*specs.LinuxSeccomp
+	filters  map[core.Role][]byte
+	uids     atomic.Uint32
+	networks networks
 
 	mu       sync.Mutex
 	awaited  map[core.NodeID]*Sandbox // whose process has not come yet
@@ -73,7 +74,8 @@ func Open(config Config) (*Host, error) {
 		return nil, core.Errorf(core.KindUnsupported, core.FaultWorker, "sandboxes are made by root: start the worker as root (sudo)")
 	}
 	h := &Host{dir: config.Dir, store: config.Store, output: config.Output, log: config.Log,
-		filters: map[core.Role][]byte{}, awaited: map[core.NodeID]*Sandbox{}, alive: map[*Sandbox]struct{}{}}
+		filters: map[core.Role][]byte{}, awaited: map[core.NodeID]*Sandbox{}, alive: map[*Sandbox]struct{}{},
+		networks: networks{keepers: map[uint64]chan int{}}}
 	if err := h.open(config.Name); err != nil {
 		return nil, errors.Join(core.Errorf(core.KindUnsupported, core.FaultWorker,
 			"this machine cannot make sandboxes: %w (pipsqueak doctor tells more)", err), h.Close())
@@ -106,7 +108,11 @@ func (h *Host) open(name string) error {
 		return err
 	}
 	for role, profile := range h.seccomp {
-		if h.filters[role], err = assembleFilter(profile); err != nil {
+		var inherited *specs.LinuxSeccomp
+		if role == core.RoleInstance {
+			inherited = h.seccomp[core.RoleZygote]
+		}
+		if h.filters[role], err = assembleFilter(profile, inherited); err != nil {
 			return fmt.Errorf("seccomp filter for a %s: %w", role, err)
 		}
 	}

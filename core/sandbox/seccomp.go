@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
+	"slices"
 	"syscall"
 
 	"github.com/elastic/go-seccomp-bpf"
@@ -12,44 +15,47 @@ import (
 	"golang.org/x/net/bpf"
 )
 
+// A seccomp filter is inherited, and every filter that a process has is asked at each system call. An instance has its zygote's
+// already; what it installs itself is only the difference to its own profile. That is a twentieth of the whole, and the kernel
+// takes 0.25 ms to check and compile a whole one.
+
 // assembleFilter turns the seccomp part of a Spec into the struct sock_filter array that a process hands to the kernel.
-// System calls that this machine's architecture does not have are left out: they cannot be made.
-func assembleFilter(profile *specs.LinuxSeccomp) ([]byte, error) {
+// inherited is the profile of the filter that the process has already, nil for none. System calls that this machine's
+// architecture does not have are left out: they cannot be made.
+func assembleFilter(profile, inherited *specs.LinuxSeccomp) ([]byte, error) {
 	info, err := arch.GetInfo("")
 	if err != nil {
 		return nil, err
+	}
+	rules, before := rulesByName(profile), map[string][]rule{}
+	if inherited != nil {
+		if inherited.DefaultAction != profile.DefaultAction {
+			return nil, errors.New("a seccomp filter cannot be the difference of profiles with different default actions")
+		}
+		before = rulesByName(inherited)
 	}
 	policy := seccomp.Policy{}
 	if policy.DefaultAction, err = action(profile.DefaultAction, profile.DefaultErrnoRet); err != nil {
 		return nil, err
 	}
-	unconditional := map[string]bool{}
-	for _, rule := range profile.Syscalls {
-		for _, name := range rule.Names {
-			unconditional[name] = unconditional[name] || len(rule.Args) == 0
+	rest := seccomp.SyscallGroup{Action: policy.DefaultAction}
+	for _, name := range slices.Sorted(maps.Keys(info.SyscallNames)) {
+		if inherited != nil && reflect.DeepEqual(rules[name], before[name]) {
+			continue
 		}
-	}
-	for _, rule := range profile.Syscalls {
-		group := seccomp.SyscallGroup{}
-		if group.Action, err = action(rule.Action, rule.ErrnoRet); err != nil {
-			return nil, err
-		}
-		conditions, err := conditions(rule.Args)
+		groups, complete, err := groupsOf(name, rules[name])
 		if err != nil {
 			return nil, err
 		}
-		for _, name := range rule.Names {
-			if _, known := info.SyscallNames[name]; !known {
-				continue
-			}
-			switch {
-			case len(conditions) == 0:
-				group.Names = append(group.Names, name)
-			case !unconditional[name]:
-				group.NamesWithCondtions = append(group.NamesWithCondtions, seccomp.NameWithConditions{Name: name, Conditions: conditions})
-			}
+		policy.Syscalls = append(policy.Syscalls, groups...)
+		if !complete {
+			rest.Names = append(rest.Names, name)
 		}
-		policy.Syscalls = append(policy.Syscalls, group)
+	}
+	policy.Syscalls = merge(policy.Syscalls)
+	if inherited != nil {
+		policy.Syscalls = append(policy.Syscalls, rest)
+		policy.DefaultAction = seccomp.ActionAllow // the filter before has the last word
 	}
 	instructions, err := policy.Assemble()
 	if err != nil {
@@ -66,6 +72,66 @@ func assembleFilter(profile *specs.LinuxSeccomp) ([]byte, error) {
 		filter = binary.NativeEndian.AppendUint32(filter, i.K)
 	}
 	return filter, nil
+}
+
+// rule is what a profile says of one system call.
+type rule struct {
+	action specs.LinuxSeccompAction
+	errno  *uint
+	args   []specs.LinuxSeccompArg
+}
+
+func rulesByName(profile *specs.LinuxSeccomp) map[string][]rule {
+	out := map[string][]rule{}
+	for _, call := range profile.Syscalls {
+		for _, name := range call.Names {
+			out[name] = append(out[name], rule{call.Action, call.ErrnoRet, call.Args})
+		}
+	}
+	// A rule without conditions makes the others of its call void.
+	for name, rules := range out {
+		if i := slices.IndexFunc(rules, func(r rule) bool { return len(r.args) == 0 }); i >= 0 {
+			out[name] = rules[i : i+1]
+		}
+	}
+	return out
+}
+
+// groupsOf returns the rules as the assembler has them, and whether they decide every use of the call.
+func groupsOf(name string, rules []rule) (groups []seccomp.SyscallGroup, complete bool, err error) {
+	for _, r := range rules {
+		group := seccomp.SyscallGroup{}
+		if group.Action, err = action(r.action, r.errno); err != nil {
+			return nil, false, err
+		}
+		if len(r.args) == 0 {
+			group.Names = []string{name}
+			complete = true
+		} else {
+			conditions, err := conditions(r.args)
+			if err != nil {
+				return nil, false, err
+			}
+			group.NamesWithCondtions = []seccomp.NameWithConditions{{Name: name, Conditions: conditions}}
+		}
+		groups = append(groups, group)
+	}
+	return groups, complete, nil
+}
+
+// merge joins groups with the same action. A call's rules exclude each other, so their order says nothing.
+func merge(groups []seccomp.SyscallGroup) []seccomp.SyscallGroup {
+	var out []seccomp.SyscallGroup
+	for _, g := range groups {
+		i := slices.IndexFunc(out, func(o seccomp.SyscallGroup) bool { return o.Action == g.Action })
+		if i < 0 {
+			out = append(out, g)
+			continue
+		}
+		out[i].Names = append(out[i].Names, g.Names...)
+		out[i].NamesWithCondtions = append(out[i].NamesWithCondtions, g.NamesWithCondtions...)
+	}
+	return out
 }
 
 func action(a specs.LinuxSeccompAction, errno *uint) (seccomp.Action, error) {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -162,10 +163,34 @@ func BenchmarkFork(b *testing.B) {
 	h := newHouse(b, map[string]string{"handler.py": "def handler(e, c): return e\n"})
 	root := h.preload(b)
 	b.ResetTimer()
+	ctx := context.Background()
+	var phases [5][]float64
 	for b.Loop() {
-		s := h.fork(b, root)
+		at := time.Now()
+		step := func(i int) { phases[i] = append(phases[i], float64(time.Since(at).Microseconds())); at = time.Now() }
+		s := h.sandbox(b, core.RoleInstance)
+		step(0)
+		if _, err := h.Fork(ctx, s.Ref().ID, root.Ref().ID, s.Ref()); err != nil {
+			b.Fatal(err)
+		}
+		_, enter, err := s.Entered()
+		if err != nil {
+			b.Fatal(err)
+		}
+		step(1)
+		phases[2] = append(phases[2], float64(enter.Microseconds()))
+		if _, err := h.Import(ctx, s.Ref().ID, core.Load{Handler: &core.HandlerLoad{Function: "f", Version: 1, Handler: "handler.handler", Memory: 128 << 20}}); err != nil {
+			b.Fatal(err)
+		}
+		step(3)
 		call(b, s.Endpoint(), `{"x":1}`)
+		step(4)
 		s.Endpoint().Close()
 		s.Kill()
+		<-s.Done()
+	}
+	for i, name := range []string{"sandbox", "fork+enter", "enter", "import", "event"} {
+		slices.Sort(phases[i])
+		b.ReportMetric(phases[i][len(phases[i])/2], name+"-µs")
 	}
 }

@@ -141,7 +141,11 @@ func (p *process) load(ctx context.Context, load core.Load) (core.Report, error)
 	defer p.turn.Unlock()
 	r := request{Op: "import", Packages: load.Packages, Modules: load.Modules}
 	if load.Handler != nil {
-		r.Handler = (*handlerWords)(load.Handler)
+		words := handlerWords(*load.Handler)
+		if words.Env == nil {
+			words.Env = map[string]string{} // an object in JSON, never null
+		}
+		r.Handler = &words
 	}
 	if err := p.send(r); err != nil {
 		return core.Report{}, err

@@ -105,9 +105,11 @@ static int receive_orders(int gate, char *buffer, int fds[FD_COUNT])
     return 0;
 }
 
-static int loopback_up(void)
+int ps_new_network(void)
 {
     struct ifreq request = {.ifr_name = "lo"};
+    if (unshare(CLONE_NEWNET) < 0)
+        return -1;
     int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (s < 0)
         return -1;
@@ -198,8 +200,8 @@ static int become(int gate, uint32_t uid, uint32_t gid, uint64_t capabilities)
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct kept[2] = {{.effective = (uint32_t)capabilities, .permitted = (uint32_t)capabilities},
                                              {.effective = (uint32_t)(capabilities >> 32), .permitted = (uint32_t)(capabilities >> 32)}};
-    for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
-        if (!(capabilities >> cap & 1) && prctl(PR_CAPBSET_DROP, cap) < 0)
+    for (unsigned long cap = 0; cap < 64 && prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
+        if (!(capabilities >> cap & 1) && prctl(PR_CAPBSET_READ, cap) && prctl(PR_CAPBSET_DROP, cap) < 0)
             return fail(gate, "dropping the capability bounding set");
     if (syscall(SYS_setgroups, 0, NULL) < 0)
         return fail(gate, "setgroups");
@@ -263,10 +265,10 @@ static int carry_out(int gate, int control, const struct ps_orders *orders, cons
 
     if (unshare((int)orders->unshare) < 0)
         return fail(gate, "unshare");
+    if (orders->network == 2 && ps_new_network() < 0)
+        return fail(gate, "making a network namespace");
     if (fds[FD_NETWORK] >= 0 && setns(fds[FD_NETWORK], CLONE_NEWNET) < 0)
         return fail(gate, "joining the network namespace");
-    if (orders->network == 2 && loopback_up() < 0)
-        return fail(gate, "bringing up the loopback");
     if (orders->hostname[0] && sethostname(orders->hostname, strnlen(orders->hostname, sizeof orders->hostname)) < 0)
         return fail(gate, "sethostname");
     if (change_root(gate, fds[FD_ROOT], orders->scratch) < 0)
@@ -301,6 +303,9 @@ int ps_enter(int gate, int control)
     int fds[FD_COUNT] = {-1, -1, -1, -1, -1};
     if (say(gate, PS_HELLO) < 0)
         return -1;
+    /* While core is busy with the cgroups. A sandbox without these does not exist. */
+    if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) < 0)
+        return fail(gate, "unshare");
     if (receive_orders(gate, buffer, fds) < 0)
         return fail(gate, "receiving the orders");
     return carry_out(gate, control, (const struct ps_orders *)buffer, fds);

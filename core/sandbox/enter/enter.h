@@ -12,9 +12,16 @@
  *        |                        | USER  (launcher only) --------->|  attests the pid, writes uid_map and gid_map
  *        |                        |<------------------------- GO    |
  *        |                        | HELLO ------------------------->|  attests the pid, puts it into its cgroups
- *        |                        |<------- ORDERS + descriptors    |  root tree, network, stdout, stderr [, endpoint]
+ *        |                        |<------- ORDERS + descriptors    |  root tree, stdout, stderr [, network] [, endpoint]
  *        |                        | (moves in, drops its power)     |
  *        |                        | ENTERED, or FAILED{step,errno}->|
+ *
+ * The gate of a launcher stays open as long as its program runs. Making a network namespace takes longer than all the rest
+ * of entering, so core has the launcher's keeper make some ahead, in the user namespace of its children to be:
+ *
+ *      keeper                                                       core
+ *        |<------------------------------------------------ NETWORK |
+ *        | NETWORK + descriptor of a new network namespace -------->|
  *
  * The pid is what the kernel says (SCM_CREDENTIALS, SO_PASSCRED on core's end); nothing a process says of itself is believed.
  */
@@ -25,7 +32,7 @@
 
 #define PS_API __attribute__((visibility("default")))
 
-enum ps_kind { PS_USER = 1, PS_GO, PS_HELLO, PS_ORDERS, PS_ENTERED, PS_FAILED };
+enum ps_kind { PS_USER = 1, PS_GO, PS_HELLO, PS_ORDERS, PS_ENTERED, PS_FAILED, PS_NETWORK };
 
 /* Where a process finds its descriptors once it is inside. 0 is /dev/null, 1 and 2 are the function's logs. */
 enum ps_fd { PS_FD_CONTROL = 3, PS_FD_ENDPOINT = 4 };
@@ -50,10 +57,10 @@ struct ps_rlimit {
  * NUL-terminated paths and by `filter` bytes of struct sock_filter. */
 struct ps_orders {
     uint32_t kind;
-    uint32_t unshare;  /* CLONE_NEW* to make here */
+    uint32_t unshare;  /* CLONE_NEW* to make here, besides the mount, IPC and UTS namespaces that every sandbox has */
     uint32_t uid, gid; /* to become, inside the user namespace */
     uint32_t zygote;   /* 1: it will fork children into sandboxes of their own */
-    uint32_t network;  /* 1: a network namespace to join comes with the orders; 2: bring up the loopback of the new one */
+    uint32_t network;  /* 1: a network namespace to join comes with the orders; 2: make one; 0: stay in the host's */
     uint32_t endpoint; /* 1: an endpoint comes with the orders */
     int32_t oom_score_adj;
     uint64_t scratch;      /* bytes of the private /tmp */
@@ -78,5 +85,9 @@ PS_API int ps_fork_end(void);
  * privilege left that its orders do not give it. When it returns -1, core has been told why; the process is in an undefined
  * state and must _exit. The process must have one thread. */
 PS_API int ps_enter(int gate, int control);
+
+/* Moves the calling process into a new network namespace, with a loopback that is up and nothing else. 0, or -1 with errno.
+ * For the launcher; not exported. */
+int ps_new_network(void);
 
 #endif

@@ -6,11 +6,12 @@
  * Descriptor 3 is the control socket that the program is to have, 4 the gate. Two processes: the keeper stays outside, in
  * the new user namespace, and the program goes into the new pid namespace. The keeper ends the program when the gate
  * closes, for then the worker is gone; so a driver may die and its zygotes live on, and nothing outlives the worker. It
- * exits with the program's status.
+ * makes network namespaces when core asks for one, and exits with the program's status.
  */
 #include "enter.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -49,20 +50,54 @@ static int become_root_of_new_user_namespace(void)
     return 0;
 }
 
-static int keep(pid_t child)
+/* Answers a request for a network namespace: makes one by moving into it, and sends it. */
+static void give_network(void)
+{
+    struct ps_note note = {.kind = PS_NETWORK};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec iov = {.iov_base = &note, .iov_len = sizeof note};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (recv(GATE, &note, sizeof note, 0) != sizeof note || note.kind != PS_NETWORK)
+        return;
+    int fd = ps_new_network() < 0 ? -1 : open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        note = (struct ps_note){.kind = PS_FAILED, .err = errno, .step = "making a network namespace"};
+    } else {
+        msg.msg_control = &control;
+        msg.msg_controllen = sizeof control;
+        struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
+        *header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    }
+    sendmsg(GATE, &msg, MSG_NOSIGNAL);
+    if (fd >= 0)
+        close(fd);
+}
+
+/* entering is a pipe whose other end the child has until it is inside: until then what comes through the gate is its. */
+static int keep(pid_t child, int entering)
 {
     int status, pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+    struct pollfd fds[] = {{.fd = GATE, .events = 0}, {.fd = pidfd, .events = POLLIN}, {.fd = entering, .events = 0}};
     if (pidfd < 0)
         return die("pidfd_open");
     close(CONTROL);
     for (;;) {
-        struct pollfd fds[] = {{.fd = GATE, .events = 0}, {.fd = pidfd, .events = POLLIN}};
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+        if (poll(fds, 3, -1) < 0 && errno != EINTR)
             break;
         if (fds[1].revents)
             break;
         if (fds[0].revents & (POLLHUP | POLLERR))
             kill(child, SIGKILL); /* our own child, not yet waited for: its number cannot be another's */
+        else if (fds[0].revents & POLLIN)
+            give_network();
+        if (fds[2].revents) {
+            fds[2].fd = -1;
+            fds[0].events = POLLIN;
+        }
     }
     if (waitpid(child, &status, 0) < 0)
         return die("waitpid");
@@ -78,13 +113,18 @@ int main(int argc, char **argv)
     }
     if (become_root_of_new_user_namespace() != 0)
         return 125;
+    int entering[2];
     if (unshare(CLONE_NEWPID) < 0)
         return die("unshare of the pid namespace");
+    if (pipe2(entering, O_CLOEXEC) < 0)
+        return die("pipe");
     pid_t child = fork();
     if (child < 0)
         return die("fork");
-    if (child > 0)
-        return keep(child);
+    if (child > 0) {
+        close(entering[1]);
+        return keep(child, entering[0]);
+    }
     /* Should the keeper be killed, the program must not stay. Twice, for a change of uid clears it. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (ps_enter(GATE, CONTROL) < 0)
