@@ -39,12 +39,12 @@ const (
 
 // Error is an error that may cross a boundary. The zero Retryable means that the same call will fail again.
 type Error struct {
-	Kind      Kind
-	Fault     Fault
-	Message   string     // one sentence for a person: names the input and says what to do
-	Retryable bool       // the same call may succeed: nothing of it happened, or the cause has passed
-	Exception *Exception // for KindException: what the handler raised
-	Err       error      // the cause, for errors.Is; the message already tells it, and it does not cross the wire
+	Kind      Kind       `json:"kind"`
+	Fault     Fault      `json:"fault"`
+	Message   string     `json:"message"`             // one sentence for a person: names the input and says what to do
+	Retryable bool       `json:"retryable,omitempty"` // the same call may succeed: nothing of it happened, or the cause has passed
+	Exception *Exception `json:"exception,omitempty"` // for KindException: what the handler raised
+	Err       error      `json:"-"`                   // the cause, for errors.Is; the message already tells it, and it does not cross the wire
 }
 
 // Exception is what a handler raised.

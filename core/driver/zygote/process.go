@@ -39,24 +39,7 @@ type reply struct {
 	Took    float64            `json:"took"`    // s
 	Modules map[string]float64 `json:"modules"` // s
 	Threads int                `json:"threads"`
-	Error   *replyError        `json:"error"`
-}
-
-// replyError is what went wrong in the process. The fault is the handler's when its code or a package of its raised, else
-// the driver's.
-type replyError struct {
-	Kind    core.Kind  `json:"kind"`
-	Fault   core.Fault `json:"fault"`
-	Message string     `json:"message"`
-	*core.Exception
-}
-
-func (e *replyError) err() error {
-	out := &core.Error{Kind: e.Kind, Fault: e.Fault, Message: e.Message}
-	if e.Kind == core.KindException {
-		out.Exception = e.Exception
-	}
-	return out
+	Error   *core.Error        `json:"error"` // the fault is the handler's when its code or a package of its raised, else the driver's
 }
 
 // process is one process of the language, as long as its control socket is open.
@@ -89,7 +72,7 @@ func (p *process) run() {
 		}
 		var r reply
 		if err := json.Unmarshal(buffer[:n], &r); err != nil {
-			r = reply{Error: &replyError{Kind: core.KindInternal, Fault: core.FaultDriver, Message: "unreadable reply of " + string(p.id) + ": " + err.Error()}}
+			r = reply{Error: core.Errorf(core.KindInternal, core.FaultDriver, "unreadable reply of %s: %w", p.id, err)}
 		}
 		p.replies <- r
 	}
@@ -102,7 +85,7 @@ func (p *process) receive(ctx context.Context) (reply, error) {
 			return r, &core.Error{Kind: core.KindUnavailable, Fault: core.FaultDriver, Retryable: true, Message: "the process of " + string(p.id) + " has ended"}
 		}
 		if r.Error != nil {
-			return r, r.Error.err()
+			return r, r.Error
 		}
 		return r, nil
 	case <-ctx.Done():

@@ -37,8 +37,7 @@ class Failure(Exception):
         super().__init__(message)
         self.reply = {"kind": kind, "fault": fault, "message": message}
         if cause is not None:
-            self.reply.update(describe(cause))
-            self.reply["message"] = message
+            self.reply["exception"] = describe(cause)
 
 
 def describe(error):
@@ -88,7 +87,8 @@ class Zygote:
         packet = json.dumps(message).encode("utf-8", "replace")
         if len(packet) > MAX_PACKET:
             error = message["error"]
-            error["stack"], error["message"] = error["stack"][-20:], error["message"][:10000]
+            shorten(error)
+            shorten(error.get("exception", {}))
             packet = json.dumps(message).encode("utf-8", "replace")
         self.control.send(packet)
 
@@ -170,6 +170,15 @@ def import_handler(name):
     if not callable(handler):
         raise Failure("invalid", "handler", f"{symbol!r} in {module_name}.py is a {type(handler).__name__}, not a function")
     return handler
+
+
+def shorten(error):
+    """Cuts an error that is too long for a packet to its beginning, and its stack to its end."""
+    for key, value in error.items():
+        if isinstance(value, str):
+            error[key] = value[:10000]
+        elif isinstance(value, list):
+            error[key] = [line[:1000] for line in value[-20:]]
 
 
 def prepare_to_fork():

@@ -1,0 +1,184 @@
+"""What the Python driver runs in an installer's sandbox: resolve a function's packages, or install them.
+
+Started as `python3 -I -S installer.py REQUEST`, REQUEST being JSON. Answers over descriptor 3, one JSON packet a message:
+any number of {"progress": ...}, then {"result": ...} or {"error": ...}.
+"""
+
+import ast
+import compileall
+import importlib.util
+import json
+import os
+import py_compile
+import re
+import shutil
+import socket
+import subprocess
+import sys
+
+CODE, OUT, UV = "/function", "/out", "/pipsqueak/tools/uv"
+# Byte code that is valid as long as its source is not changed, which the store sees to: nothing is compared at import.
+INVALIDATION = py_compile.PycInvalidationMode.UNCHECKED_HASH
+MAX_PACKET = 100 << 10
+
+
+class Refused(Exception):
+    """What the user is told: kind and fault as core has them."""
+
+    def __init__(self, kind, fault, message):
+        super().__init__(message)
+        self.reply = {"kind": kind, "fault": fault, "message": message[:8000]}
+
+
+def resolve(request):
+    compileall.compile_dir(CODE, quiet=2, invalidation_mode=INVALIDATION)
+    module = request["handler"].rpartition(".")[0]
+    manifest = os.path.join(CODE, "requirements.txt")
+    packages = lock(manifest) if os.path.exists(manifest) else []
+    return {"packages": packages, "imports": imports_of(module)}
+
+
+def lock(manifest):
+    """Returns the exact packages that the manifest asks for, with all that they need."""
+    out = uv("resolving requirements.txt", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python", sys.executable, manifest)
+    packages = []
+    for line in out.splitlines():
+        line = line.split(" ;")[0].strip()
+        if not line or line.startswith(("#", "--")):
+            continue
+        pin = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.!+_-]+)", line)
+        if pin is None:
+            raise Refused("install", "caller", f"requirements.txt: {line!r} is not a package of an index at an exact version; "
+                          "paths, links and repositories are not supported: put the code into the function's directory")
+        packages.append({"name": re.sub(r"[-_.]+", "-", pin[1]).lower(), "version": pin[2]})
+    return packages
+
+
+def imports_of(handler_module):
+    """Returns the modules that the handler's file imports whenever it is imported, directly or through other files of the
+    function, and that are neither the function's nor the language's. Imports inside of functions, conditions and try
+    statements may never happen, and are left out."""
+    found, seen, files = {}, set(), [os.path.join(CODE, handler_module + ".py")]
+    while files:
+        file = files.pop(0)
+        if file in seen:
+            continue
+        seen.add(file)
+        try:
+            with open(file, "rb") as source:
+                body = ast.parse(source.read()).body
+        except (OSError, SyntaxError, ValueError):
+            continue  # the import will say so, with all its words
+        for statement in body:
+            if isinstance(statement, ast.Import):
+                names = [alias.name for alias in statement.names]
+            elif isinstance(statement, ast.ImportFrom) and statement.level == 0:
+                names = [statement.module]
+            else:
+                continue
+            for name in names:
+                top = name.partition(".")[0]
+                local = [p for p in (f"{CODE}/{name.replace('.', '/')}.py", f"{CODE}/{name.replace('.', '/')}/__init__.py") if os.path.exists(p)]
+                files.extend(local)
+                if not local and not os.path.isdir(f"{CODE}/{top}") and not in_standard_library(top):
+                    found[name] = True
+    return list(found)
+
+
+def in_standard_library(name):
+    names = getattr(sys, "stdlib_module_names", None)
+    if names is not None:
+        return name in names
+    return importlib.util.find_spec(name) is not None  # Python 3.9: no package of the host is in sys.path
+
+
+def install(request):
+    packages = request["packages"]
+    pins = [f"{p['name']}=={p['version']}" for p in packages]
+    everything = os.path.join(OUT, ".all")
+    progress("install", f"{len(pins)} packages", "fetching and compiling")
+    with open("/tmp/pins.txt", "w") as file:
+        file.write("\n".join(pins))
+    uv("installing packages", "pip", "install", "--no-deps", "--target", everything, "--python", sys.executable,
+       "--link-mode", "hardlink", "--compile-bytecode", "-r", "/tmp/pins.txt")
+    shutil.rmtree(os.path.join(OUT, ".cache"), ignore_errors=True)
+    wanted = {(p["name"], p["version"]): p for p in packages}
+    for entry in sorted(os.listdir(everything)):
+        if entry.endswith(".dist-info"):
+            name, _, version = entry[: -len(".dist-info")].partition("-")
+            name = re.sub(r"[-_.]+", "-", name).lower()
+            package = wanted.pop((name, version), None) or pop_by_name(wanted, name)
+            if package:
+                size = split_off(everything, entry, os.path.join(OUT, f"{package['name']}-{package['version']}"))
+                progress("install", f"{package['name']}=={package['version']}", f"{size / 1e6:.1f} MB", len(packages) - len(wanted), len(packages))
+    if wanted:
+        raise Refused("install", "driver", "the installer left out " + ", ".join(n for n, _ in wanted))
+    shutil.rmtree(everything)
+    return {}
+
+
+def pop_by_name(wanted, name):
+    """A dist-info spells a version as the package does, not always as the lock: 1.0 for 1.0.0."""
+    for key in wanted:
+        if key[0] == name:
+            return wanted.pop(key)
+    return None
+
+
+def split_off(everything, dist_info, target):
+    """Moves the files of one package into a directory of its own. Returns their size."""
+    size = 0
+    with open(os.path.join(everything, dist_info, "RECORD"), encoding="utf-8") as record:
+        paths = [line.rsplit(",", 2)[0].strip('"') for line in record if line.strip()]
+    for path in paths:
+        files = [path]
+        if path.endswith(".py"):
+            files.append(importlib.util.cache_from_source(path))
+        for file in files:
+            source, destination = os.path.join(everything, file), os.path.normpath(os.path.join(target, file))
+            if not destination.startswith(target + "/") or not os.path.lexists(source):
+                continue  # scripts that pip would put into bin/ beside the packages are no use to a function
+            os.makedirs(os.path.dirname(destination), exist_ok=True)
+            os.replace(source, destination)
+            size += os.lstat(destination).st_size
+    return size
+
+
+def uv(what, *arguments):
+    if not os.path.exists(UV):
+        raise Refused("unsupported", "worker", "this worker has no package installer: run `make deps build` where it was built")
+    env = dict(os.environ, UV_CACHE_DIR=os.path.join(OUT, ".cache"), UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never",
+               PYC_INVALIDATION_MODE="unchecked-hash", NO_COLOR="1")
+    run = subprocess.run([UV, *arguments], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=CODE if os.path.isdir(CODE) else "/")
+    if run.returncode == 0:
+        return run.stdout.decode()
+    said = run.stderr.decode("utf-8", "replace").strip()
+    if re.search(r"dns error|error sending request|[Cc]onnection|timed? out|network", said):
+        raise Refused("install", "worker", f"{what}: the package index cannot be reached: {said}")
+    if "No space left" in said:
+        raise Refused("install", "worker", f"{what}: the worker's disk is full: {said}")
+    raise Refused("install", "caller", f"{what}: {said}")
+
+
+def progress(verb, item, detail, done=0, total=0):
+    say({"progress": {"verb": verb, "item": item, "detail": detail, "done": done, "total": total}})
+
+
+def say(message):
+    """Sends the message, in several packets when it is long: each but the last begins with '+'."""
+    text = json.dumps(message).encode()
+    while len(text) > MAX_PACKET:
+        control.send(b"+" + text[:MAX_PACKET])
+        text = text[MAX_PACKET:]
+    control.send(b"." + text)
+
+
+if __name__ == "__main__":
+    control = socket.socket(fileno=3)
+    request = json.loads(sys.argv[1])
+    try:
+        say({"result": {"resolve": resolve, "install": install}[request["op"]](request)})
+    except Refused as refused:
+        say({"error": refused.reply})
+    except OSError as error:
+        say({"error": {"kind": "install", "fault": "worker", "message": f"{request['op']}: {error}"}})
