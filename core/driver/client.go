@@ -83,12 +83,12 @@ func Open(ctx context.Context, path string, options Options) (*Client, error) {
 	if c.description, err = c.Describe(ctx); err == nil && c.process.release() {
 		return c, nil
 	}
-	c.Close()
 	var said *core.Error
-	if ctx.Err() == nil && errors.As(err, &said) && said.Kind != core.KindUnavailable {
-		return nil, said // the driver's own words about its machine
+	if ctx.Err() != nil || !errors.As(err, &said) || said.Kind == core.KindUnavailable {
+		said = diagnoseStart(ctx, c.process, err) // otherwise these are the driver's own words about its machine
 	}
-	return nil, diagnoseStart(ctx, c.process, err)
+	c.Close()
+	return nil, said
 }
 
 // start brings the program to where it answers calls.

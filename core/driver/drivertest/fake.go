@@ -370,7 +370,10 @@ func (f *Fake) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 	if err := f.begin(ctx, Call{Method: Resolve, Runtime: request.Runtime, Sandbox: request.Sandbox}); err != nil {
 		return core.Resolution{}, err
 	}
-	return f.Resolution, f.runtime(request.Runtime)
+	if err := f.runtime(request.Runtime); err != nil {
+		return core.Resolution{}, err
+	}
+	return f.Resolution, nil
 }
 
 // Install implements core.Installer: one progress for each package.
