@@ -9,4 +9,4 @@ func OpenFleetWith(ctx context.Context, paths []string, options FleetOptions, op
 	return openFleet(ctx, paths, options, open)
 }
 
-var ParseLine, Pause = parseLine, pause
+var ParseLine = parseLine

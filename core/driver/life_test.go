@@ -98,8 +98,8 @@ func TestCloseLeavesNothing(t *testing.T) {
 }
 
 // beHost is a host process: it opens a driver, says its pid, and waits to be killed.
-func beHost(dir string) {
-	c, err := driver.Open(context.Background(), filepath.Join(dir, driver.Prefix+"fake"), driver.Options{Dir: filepath.Join(dir, "s")})
+func beHost(path string) {
+	c, err := driver.Open(context.Background(), path, driver.Options{Dir: filepath.Join(filepath.Dir(path), "s")})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -119,30 +119,38 @@ func beHost(dir string) {
 }
 
 func TestDriverDiesWithItsHost(t *testing.T) {
-	dir := shortDir(t)
-	install(t, dir, "fake")
-	host := exec.Command(os.Args[0])
-	host.Env = []string{hostEnv + "=" + dir}
-	out, err := host.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	for _, role := range []string{"fake", "clinging"} { // the second does not watch its stdin: the kernel alone ends it
+		t.Run(role, func(t *testing.T) {
+			dir := shortDir(t)
+			host := exec.Command(os.Args[0])
+			host.Env = []string{hostEnv + "=" + install(t, dir, role)}
+			out, err := host.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := host.Start(); err != nil {
+				t.Fatal(err)
+			}
+			line, _ := bufio.NewReader(out).ReadString('\n')
+			pid, err := strconv.Atoi(strings.TrimSpace(line))
+			if err != nil {
+				t.Fatalf("the host said %q", line)
+			}
+			if gone(pid) {
+				t.Fatal("the driver did not live before its host was killed")
+			}
+			if err := host.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = host.Wait()
+			t.Cleanup(func() {
+				if t.Failed() && !gone(pid) {
+					_ = syscall.Kill(pid, syscall.SIGKILL) // nobody else would
+				}
+			})
+			eventually(t, time.Second, "the driver died with its host", func() bool { return gone(pid) })
+		})
 	}
-	if err := host.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, _ := bufio.NewReader(out).ReadString('\n')
-	pid, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
-		t.Fatalf("the host said %q", line)
-	}
-	if gone(pid) {
-		t.Fatal("the driver did not live before its host was killed")
-	}
-	if err := host.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = host.Wait()
-	eventually(t, time.Second, "the driver died with its host", func() bool { return gone(pid) })
 }
 
 // handshaken starts a driver as a host does, without the kernel's help that Open asks for.
@@ -272,16 +280,17 @@ func TestStartFailuresAreDiagnosed(t *testing.T) {
 		{"other machine", otherMachine(), 0o755, core.KindUnsupported, core.FaultWorker, []string{"another machine", "RISCV", runtime.GOARCH}},
 		{"no program", "just text\n", 0o755, core.KindInvalid, core.FaultWorker, []string{"neither a program"}},
 		{"no interpreter", "#!/opt/none/python9\n", 0o755, core.KindUnsupported, core.FaultWorker, []string{"/opt/none/python9", "does not exist"}},
-		{"prints", "#!/bin/sh\necho Hello, world\nsleep 5\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{`"Hello, world"`, "reserved for the handshake"}},
+		{"prints", "#!/bin/sh\necho Hello, world\nexec sleep 5\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{`"Hello, world"`, "reserved for the handshake"}},
 		{"exits", "#!/bin/sh\necho cannot find libfoo >&2\nexit 3\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{"exit status 3", "cannot find libfoo"}},
+		{"leaves a process", "#!/bin/sh\nsleep 2 &\necho with its output open >&2\nexit 4\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{"exit status 4", "with its output open"}},
 		{"killed", "#!/bin/sh\nkill -11 $$\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{"segmentation fault"}},
-		{"closes", "#!/bin/sh\nexec >&-\nsleep 5\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{"without a handshake"}},
-		{"other version", "#!/bin/sh\necho '1|7|unix|/x|grpc|'\nsleep 5\n", 0o755, core.KindUnsupported, core.FaultDriver, []string{"version 7", "version 1", "same release"}},
-		{"other handshake", "#!/bin/sh\necho '2|1|unix|/x|grpc|'\nsleep 5\n", 0o755, core.KindUnsupported, core.FaultDriver, []string{"version 2 of go-plugin's handshake"}},
-		{"net/rpc", "#!/bin/sh\necho '1|1|unix|/x|netrpc|'\nsleep 5\n", 0o755, core.KindUnsupported, core.FaultDriver, []string{"does not speak gRPC"}},
-		{"elsewhere", "#!/bin/sh\necho '1|1|tcp|127.0.0.1:1|grpc|'\nsleep 5\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{"tcp 127.0.0.1:1", "PLUGIN_UNIX_SOCKET_DIR"}},
-		{"no socket", "#!/bin/sh\necho \"1|1|unix|$PLUGIN_UNIX_SOCKET_DIR/none|grpc|\"\nsleep 5\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{"no such file"}},
-		{"silent", "#!/bin/sh\nsleep 5\n", 0o755, core.KindTimeout, core.FaultDriver, []string{"not get ready in time"}},
+		{"closes", "#!/bin/sh\nexec >&-\nexec sleep 5\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{"without a handshake"}},
+		{"other version", "#!/bin/sh\necho '1|7|unix|/x|grpc|'\nexec sleep 5\n", 0o755, core.KindUnsupported, core.FaultDriver, []string{"version 7", "version 1", "same release"}},
+		{"other handshake", "#!/bin/sh\necho '2|1|unix|/x|grpc|'\nexec sleep 5\n", 0o755, core.KindUnsupported, core.FaultDriver, []string{"version 2 of go-plugin's handshake"}},
+		{"net/rpc", "#!/bin/sh\necho '1|1|unix|/x|netrpc|'\nexec sleep 5\n", 0o755, core.KindUnsupported, core.FaultDriver, []string{"does not speak gRPC"}},
+		{"elsewhere", "#!/bin/sh\necho '1|1|tcp|127.0.0.1:1|grpc|'\nexec sleep 5\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{"tcp 127.0.0.1:1", "PLUGIN_UNIX_SOCKET_DIR"}},
+		{"no socket", "#!/bin/sh\necho \"1|1|unix|$PLUGIN_UNIX_SOCKET_DIR/none|grpc|\"\nexec sleep 5\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{"no such file"}},
+		{"silent", "#!/bin/sh\nexec sleep 5\n", 0o755, core.KindTimeout, core.FaultDriver, []string{"not get ready in time"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -23,15 +23,15 @@ import (
 )
 
 // The test binary is also every driver of the tests, so that each test goes over the real wire: started under a driver's name,
-// it is that driver. hostEnv makes it a host that opens a driver and waits to be killed.
+// it is that driver. hostEnv makes it a host that opens the driver at a path and waits to be killed.
 const hostEnv = "PIPSQUEAK_TEST_HOST"
 
 func TestMain(m *testing.M) {
 	if role, found := strings.CutPrefix(filepath.Base(os.Args[0]), driver.Prefix); found {
 		serve(role)
 	}
-	if dir := os.Getenv(hostEnv); dir != "" {
-		beHost(dir)
+	if path := os.Getenv(hostEnv); path != "" {
+		beHost(path)
 	}
 	os.Exit(m.Run())
 }
@@ -59,6 +59,14 @@ func serve(role string) {
 		driver.Serve(fake)
 	case "watcher":
 		driver.Serve(&watcher{Fake: fake})
+	case "clinging":
+		r, w, err := os.Pipe()
+		if err != nil {
+			panic(err)
+		}
+		defer w.Close()
+		os.Stdin = r
+		driver.Serve(fake)
 	case "mute":
 		fake.Arrange(drivertest.Describe, drivertest.Behaviour{Hang: true})
 		driver.Serve(fake)
