@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -96,11 +97,7 @@ func Open(ctx context.Context, path string, options Options) (*Client, error) {
 // There is no TLS on the wire (go-plugin's AutoMTLS): the socket is in a directory that only we and root may enter, and both
 // could read the keys out of memory. Without it the start is shorter and a driver in another language needs no TLS either.
 func (c *Client) start(ctx context.Context, path string, options Options) (*grpc.ClientConn, error) {
-	log := options.Log
-	if log == nil {
-		log = slog.Default()
-	}
-	lines := newLineLog(log.With("driver", c.name))
+	lines := newLineLog(cmp.Or(options.Log, slog.Default()).With("driver", c.name))
 	// What a driver prints through os.Stdout and os.Stderr while it serves comes over the wire.
 	printed, print := io.Pipe()
 	go newLineLog(lines.log).read(printed)
@@ -129,10 +126,6 @@ func (c *Client) start(ctx context.Context, path string, options Options) (*grpc
 		close(c.cleaned)
 	}
 	protocol, err := c.plugin.Client()
-	var conn any
-	if err == nil {
-		conn, err = protocol.Dispense(pluginName)
-	}
 	switch {
 	case c.process == nil: // no directory for the socket
 		clean()
@@ -146,17 +139,20 @@ func (c *Client) start(ctx context.Context, path string, options Options) (*grpc
 		clean()
 		c.process.close()
 	}()
-	if err != nil {
-		// A moment for a program that is ending by itself: how it ends is the better diagnosis.
-		select {
-		case <-c.process.done:
-		case <-time.After(drain):
+	if err == nil {
+		var conn any
+		if conn, err = protocol.Dispense(pluginName); err == nil {
+			return conn.(*grpc.ClientConn), nil
 		}
-		e := diagnoseStart(ctx, c.process, err)
-		c.Close()
-		return nil, e
 	}
-	return conn.(*grpc.ClientConn), nil
+	// A moment for a program that is ending by itself: how it ends is the better diagnosis.
+	select {
+	case <-c.process.done:
+	case <-time.After(drain):
+	}
+	e := diagnoseStart(ctx, c.process, err)
+	c.Close()
+	return nil, e
 }
 
 // checkDir makes sure that nobody else can reach a socket in dir.

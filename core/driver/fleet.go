@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -91,10 +92,7 @@ func OpenFleet(ctx context.Context, dir string, options FleetOptions) (*Fleet, e
 }
 
 func openFleet(ctx context.Context, paths []string, options FleetOptions, open func(context.Context, string) (life, error)) (*Fleet, error) {
-	f := &Fleet{log: options.Log, onLost: options.OnLost, open: open, changed: make(chan struct{})}
-	if f.log == nil {
-		f.log = slog.Default()
-	}
+	f := &Fleet{log: cmp.Or(options.Log, slog.Default()), onLost: options.OnLost, open: open, changed: make(chan struct{})}
 	if f.onLost == nil {
 		f.onLost = func(string, int) {}
 	}

@@ -77,10 +77,12 @@ func TestFleetRestartsWithBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGarage()
 		var lost []int
-		f := g.fleet(t, func(language string, generation int) {
+		g.fleet(t, func(language string, generation int) {
 			if language != "one" {
 				t.Errorf("lost %q", language)
 			}
+			g.mu.Lock()
+			defer g.mu.Unlock()
 			lost = append(lost, generation)
 		}, "one")
 		for range 11 { // it dies as soon as it lives
@@ -88,6 +90,8 @@ func TestFleetRestartsWithBackoff(t *testing.T) {
 			g.latest("one").Die()
 			time.Sleep(11 * time.Second)
 		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		ms := time.Millisecond
 		want := []time.Duration{0, 0, 100 * ms, 200 * ms, 400 * ms, 800 * ms, 1600 * ms, 3200 * ms, 6400 * ms, 10000 * ms, 10000 * ms, 10000 * ms}
 		for i, start := range g.starts {
@@ -99,14 +103,28 @@ func TestFleetRestartsWithBackoff(t *testing.T) {
 		if len(g.starts) != len(want) || !slices.Equal(lost, []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}) {
 			t.Errorf("%d starts, lost %v", len(g.starts), lost)
 		}
+	})
+}
+
+func TestFleetForgivesAfterASteadyLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGarage()
+		f := g.fleet(t, nil, "one")
+		for range 5 {
+			synctest.Wait()
+			g.latest("one").Die()
+			time.Sleep(30 * time.Second) // not a steady life
+		}
 		time.Sleep(time.Minute)
 		g.latest("one").Die()
 		died := time.Since(g.began)
 		synctest.Wait()
+		g.mu.Lock()
 		if start := g.starts[len(g.starts)-1]; start != died {
 			t.Errorf("after a minute of life it was started %v after its death", start-died)
 		}
-		if info := f.Snapshot(); info[0].Restarts != 12 || info[0].Error != "" || info[0].PID == 0 {
+		g.mu.Unlock()
+		if info := f.Snapshot(); info[0].Restarts != 6 || info[0].Error != "" || info[0].PID == 0 {
 			t.Errorf("Snapshot: %+v", info)
 		}
 	})
