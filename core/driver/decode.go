@@ -1,0 +1,147 @@
+package driver
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/driverpb"
+)
+
+// This file turns what crossed the wire into core; encode.go is its mirror.
+
+// decodeError turns the status of a failed call into the core.Error that the driver sent. When there is none, the transport
+// or a driver without manners speaks: caller is the context of the call, which tells our cancellation from the transport's.
+func decodeError(caller context.Context, driver string, err error) *core.Error {
+	s := status.Convert(err)
+	for _, detail := range s.Details() {
+		if pb, ok := detail.(*driverpb.Error); ok {
+			return decodeErrorDetail(pb)
+		}
+	}
+	fail := func(kind core.Kind, fault core.Fault, cause error, format string, args ...any) *core.Error {
+		e := core.Errorf(kind, fault, format, args...)
+		e.Err = cause
+		return e
+	}
+	switch code := s.Code(); {
+	case code == codes.DeadlineExceeded:
+		return fail(core.KindTimeout, core.FaultDriver, context.DeadlineExceeded,
+			"the driver %s did not answer before the deadline", driver)
+	case code == codes.Canceled && caller.Err() != nil:
+		return fail(core.KindCanceled, core.FaultCaller, context.Canceled, "the call to the driver %s was canceled", driver)
+	case code == codes.Canceled || code == codes.Unavailable:
+		e := fail(core.KindUnavailable, core.FaultDriver, err, "the driver %s went away: %s", driver, s.Message())
+		e.Retryable = true
+		return e
+	case code == codes.Unimplemented:
+		return fail(core.KindUnsupported, core.FaultDriver, err, "the driver %s does not do that: %s", driver, s.Message())
+	case code == codes.ResourceExhausted:
+		return fail(core.KindTooLarge, core.FaultDriver, err, "a message to or from the driver %s is too large: %s", driver, s.Message())
+	}
+	return fail(core.KindInternal, core.FaultDriver, err, "the driver %s failed: %s: %s", driver, s.Code(), s.Message())
+}
+
+func decodeErrorDetail(pb *driverpb.Error) *core.Error {
+	e := &core.Error{
+		Kind: core.Kind(pb.GetKind()), Fault: core.Fault(pb.GetFault()), Message: pb.GetMessage(), Retryable: pb.GetRetryable(),
+	}
+	if e.Kind == "" {
+		e.Kind = core.KindInternal
+	}
+	if e.Fault == "" {
+		e.Fault = core.FaultDriver
+	}
+	// Callers keep on using errors.Is with the context's errors, whichever side noticed first.
+	switch e.Kind {
+	case core.KindTimeout:
+		e.Err = context.DeadlineExceeded
+	case core.KindCanceled:
+		e.Err = context.Canceled
+	}
+	if x := pb.GetException(); x != nil {
+		e.Exception = &core.Exception{Type: x.GetType(), Message: x.GetMessage(), Stack: x.GetStack()}
+	}
+	return e
+}
+
+func decodeDescription(pb *driverpb.Description) core.Description {
+	return core.Description{
+		Language:     pb.GetLanguage(),
+		Version:      pb.GetVersion(),
+		Capabilities: pb.GetCapabilities(),
+		Runtimes:     each(pb.GetRuntimes(), decodeRuntime),
+		Problems:     pb.GetProblems(),
+	}
+}
+
+func decodeRuntime(pb *driverpb.Runtime) core.Runtime {
+	return core.Runtime{
+		ID:      core.RuntimeID(pb.GetId()),
+		Version: pb.GetVersion(),
+		Path:    pb.GetPath(),
+		Mounts: each(pb.GetMounts(), func(m *driverpb.Mount) core.Mount {
+			return core.Mount{Source: m.GetSource(), Target: m.GetTarget(), Writable: m.GetWritable()}
+		}),
+		Hidden: pb.GetHidden(),
+		Handlers: each(pb.GetHandlers(), func(h *driverpb.HandlerFile) core.HandlerFile {
+			return core.HandlerFile{File: h.GetFile(), Handler: h.GetHandler()}
+		}),
+		Extension: pb.GetExtension(),
+	}
+}
+
+func decodeSandbox(pb *driverpb.Sandbox) core.Sandbox {
+	return core.Sandbox{ID: core.NodeID(pb.GetId()), Gate: pb.GetGate()}
+}
+
+func decodeProcess(pb *driverpb.Process) core.Process {
+	return core.Process{ID: core.NodeID(pb.GetId()), PID: int(pb.GetPid())}
+}
+
+func decodeLoad(pb *driverpb.Load) core.Load {
+	l := core.Load{Packages: pb.GetPackages(), Modules: pb.GetModules()}
+	if h := pb.GetHandler(); h != nil {
+		l.Handler = &core.HandlerLoad{
+			Function: h.GetFunction(), Version: int(h.GetVersion()), Handler: h.GetHandler(), Memory: h.GetMemory(), Env: h.GetEnv(),
+		}
+	}
+	return l
+}
+
+func decodeReport(pb *driverpb.Report) core.Report {
+	return core.Report{
+		Took:    time.Duration(pb.GetTook()),
+		Modules: eachValue(pb.GetModules(), func(ns int64) time.Duration { return time.Duration(ns) }),
+		Threads: int(pb.GetThreads()),
+	}
+}
+
+func decodePackage(pb *driverpb.Package) core.Package {
+	return core.Package{Name: pb.GetName(), Version: pb.GetVersion(), Digest: pb.GetDigest()}
+}
+
+func decodeResolveRequest(pb *driverpb.ResolveRequest) core.ResolveRequest {
+	return core.ResolveRequest{
+		Runtime: core.RuntimeID(pb.GetRuntime()), Handler: pb.GetHandler(), Sandbox: decodeSandbox(pb.GetSandbox()),
+	}
+}
+
+func decodeResolution(pb *driverpb.Resolution) core.Resolution {
+	return core.Resolution{Packages: each(pb.GetPackages(), decodePackage), Imports: pb.GetImports()}
+}
+
+func decodeInstallRequest(pb *driverpb.InstallRequest) core.InstallRequest {
+	return core.InstallRequest{
+		Runtime: core.RuntimeID(pb.GetRuntime()), Packages: each(pb.GetPackages(), decodePackage), Sandbox: decodeSandbox(pb.GetSandbox()),
+	}
+}
+
+func decodeProgress(pb *driverpb.Progress) core.Progress {
+	return core.Progress{
+		Verb: pb.GetVerb(), Item: pb.GetItem(), Done: pb.GetDone(), Total: pb.GetTotal(), Detail: pb.GetDetail(),
+	}
+}

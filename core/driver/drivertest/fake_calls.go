@@ -1,0 +1,160 @@
+package drivertest
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Describe implements core.Driver.
+func (f *Fake) Describe(ctx context.Context) (core.Description, error) {
+	if err := f.begin(ctx, Call{Method: Describe}); err != nil {
+		return core.Description{}, err
+	}
+	return f.description, nil
+}
+
+// Preload implements core.Driver.
+func (f *Fake) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) (core.Process, error) {
+	if err := f.begin(ctx, Call{Method: Preload, ID: id, Runtime: runtime, Sandbox: sandbox}); err != nil {
+		return core.Process{}, err
+	}
+	if err := f.runtime(runtime); err != nil {
+		return core.Process{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.add(&Node{Runtime: runtime, Threads: 1}, id, sandbox)
+}
+
+// Fork implements core.Driver.
+func (f *Fake) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) (core.Process, error) {
+	if err := f.begin(ctx, Call{Method: Fork, ID: id, Parent: parent, Sandbox: sandbox}); err != nil {
+		return core.Process{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	zygote := f.nodes[parent]
+	switch {
+	case zygote == nil:
+		return core.Process{}, gone(parent)
+	case zygote.Handler != nil:
+		return core.Process{}, refuse("fork %s: it is an instance of %s, which is never forked", parent, zygote.Handler.Function)
+	case zygote.Threads > 1:
+		return core.Process{}, refuse("fork %s: it has %d threads", parent, zygote.Threads)
+	}
+	return f.add(&Node{Parent: parent, Runtime: zygote.Runtime, Modules: slices.Clone(zygote.Modules), Threads: 1}, id, sandbox)
+}
+
+// add makes a process. f.mu is held.
+func (f *Fake) add(n *Node, id core.NodeID, sandbox core.Sandbox) (core.Process, error) {
+	switch {
+	case id == "" || sandbox.ID != id || sandbox.Gate == "":
+		return core.Process{}, refuse("the node %q cannot live in the sandbox %+v", id, sandbox)
+	case f.nodes[id] != nil:
+		return core.Process{}, core.Errorf(core.KindConflict, core.FaultWorker, "the node %s is there already", id)
+	}
+	f.lastPID++
+	n.Process = core.Process{ID: id, PID: f.lastPID}
+	f.nodes[id] = n
+	return n.Process, nil
+}
+
+// Import implements core.Driver. A call that fails ends the process, as core does.
+func (f *Fake) Import(ctx context.Context, id core.NodeID, load core.Load) (core.Report, error) {
+	report, err := f.doImport(ctx, id, load)
+	if err != nil {
+		f.End(id)
+		return core.Report{}, err
+	}
+	return report, nil
+}
+
+func (f *Fake) doImport(ctx context.Context, id core.NodeID, load core.Load) (core.Report, error) {
+	if err := f.begin(ctx, Call{Method: Import, ID: id, Load: load}); err != nil {
+		return core.Report{}, err
+	}
+	var report core.Report
+	threads := 0
+	for _, name := range load.Modules {
+		m := f.Modules[name]
+		if err := f.wait(ctx, m.Took); err != nil {
+			return core.Report{}, err
+		}
+		if m.Err != nil {
+			return core.Report{}, m.Err
+		}
+		if report.Modules == nil {
+			report.Modules = map[string]time.Duration{}
+		}
+		report.Modules[name] = m.Took
+		report.Took += m.Took
+		threads += m.Threads
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.nodes[id]
+	switch {
+	case n == nil:
+		return core.Report{}, gone(id)
+	case n.Handler != nil:
+		return core.Report{}, refuse("import in %s: it is an instance already", id)
+	}
+	n.Modules = append(n.Modules, load.Modules...)
+	n.Threads += threads
+	n.Handler = load.Handler
+	report.Threads = n.Threads
+	return report, nil
+}
+
+// Resolve implements core.Installer.
+func (f *Fake) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
+	if err := f.begin(ctx, Call{Method: Resolve, Runtime: request.Runtime, Sandbox: request.Sandbox}); err != nil {
+		return core.Resolution{}, err
+	}
+	if err := f.runtime(request.Runtime); err != nil {
+		return core.Resolution{}, err
+	}
+	return f.Resolution, nil
+}
+
+// Install implements core.Installer: one progress for each package.
+func (f *Fake) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) error {
+	if err := f.begin(ctx, Call{Method: Install, Runtime: request.Runtime, Sandbox: request.Sandbox}); err != nil {
+		return err
+	}
+	if err := f.runtime(request.Runtime); err != nil {
+		return err
+	}
+	for i, p := range request.Packages {
+		if progress != nil {
+			progress(core.Progress{
+				Verb: "install", Item: p.String(), Done: int64(i + 1), Total: int64(len(request.Packages)), Detail: "unpacked",
+			})
+		}
+	}
+	return nil
+}
+
+func (f *Fake) runtime(id core.RuntimeID) error {
+	for _, r := range f.description.Runtimes {
+		if r.ID == id {
+			return nil
+		}
+	}
+	return core.Errorf(core.KindUnsupported, core.FaultCaller, "the fake driver has no runtime %q", id)
+}
+
+// gone is the answer about a process that core still knows and the driver has seen end.
+func gone(id core.NodeID) error {
+	e := core.Errorf(core.KindUnavailable, core.FaultWorker, "the process of %s has ended", id)
+	e.Retryable = true
+	return e
+}
+
+// refuse is the answer to what core must never ask.
+func refuse(format string, args ...any) error {
+	return core.Errorf(core.KindInvalid, core.FaultWorker, format, args...)
+}

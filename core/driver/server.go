@@ -1,0 +1,58 @@
+package driver
+
+import (
+	"context"
+	"sync"
+
+	"google.golang.org/grpc"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/driverpb"
+)
+
+// driverServer and installerServer carry calls from the wire to an implementation: thin, without a thought of their own.
+type driverServer struct {
+	driverpb.UnimplementedDriverServer
+	impl core.Driver
+}
+
+func (s *driverServer) Describe(ctx context.Context, _ *driverpb.DescribeRequest) (*driverpb.Description, error) {
+	d, err := s.impl.Describe(ctx)
+	return encodeDescription(d), encodeError(err)
+}
+
+func (s *driverServer) Preload(ctx context.Context, r *driverpb.PreloadRequest) (*driverpb.Process, error) {
+	p, err := s.impl.Preload(ctx, core.NodeID(r.GetId()), core.RuntimeID(r.GetRuntime()), decodeSandbox(r.GetSandbox()))
+	return encodeProcess(p), encodeError(err)
+}
+
+func (s *driverServer) Fork(ctx context.Context, r *driverpb.ForkRequest) (*driverpb.Process, error) {
+	p, err := s.impl.Fork(ctx, core.NodeID(r.GetId()), core.NodeID(r.GetParent()), decodeSandbox(r.GetSandbox()))
+	return encodeProcess(p), encodeError(err)
+}
+
+func (s *driverServer) Import(ctx context.Context, r *driverpb.ImportRequest) (*driverpb.Report, error) {
+	report, err := s.impl.Import(ctx, core.NodeID(r.GetId()), decodeLoad(r.GetLoad()))
+	return encodeReport(report), encodeError(err)
+}
+
+type installerServer struct {
+	driverpb.UnimplementedInstallerServer
+	impl core.Installer
+}
+
+func (s *installerServer) Resolve(ctx context.Context, r *driverpb.ResolveRequest) (*driverpb.Resolution, error) {
+	resolution, err := s.impl.Resolve(ctx, decodeResolveRequest(r))
+	return encodeResolution(resolution), encodeError(err)
+}
+
+func (s *installerServer) Install(r *driverpb.InstallRequest, stream grpc.ServerStreamingServer[driverpb.Progress]) error {
+	var sending sync.Mutex // a stream takes one message at a time, an installer may work on many packages at once
+	progress := func(p core.Progress) {
+		sending.Lock()
+		defer sending.Unlock()
+		// A failed send means that the host is gone or has given up, and both end the context.
+		_ = stream.Send(encodeProgress(p))
+	}
+	return encodeError(s.impl.Install(stream.Context(), decodeInstallRequest(r), progress))
+}
