@@ -3,7 +3,7 @@ package store
 import (
 	"io/fs"
 	"os"
-	"path"
+	"slices"
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -24,7 +24,9 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (core.Runtim
 	defer root.Close()
 	var sought []string
 	exists := func(file string) bool {
-		sought = appendNew(sought, file)
+		if !slices.Contains(sought, file) {
+			sought = append(sought, file)
+		}
 		info, err := root.Stat(file)
 		return err == nil && info.Mode().IsRegular()
 	}
@@ -69,13 +71,20 @@ func choose(wanted core.RuntimeID, runtimes []core.Runtime) ([]core.Runtime, err
 		ids = append(ids, string(runtime.ID))
 	}
 	for _, runtime := range runtimes {
-		version, ok := strings.CutPrefix(string(runtime.ID), string(wanted))
-		if ok && version[0] >= '0' && version[0] <= '9' && strings.Trim(string(wanted[len(wanted)-1:]), ".0123456789") != "" {
+		if language(runtime.ID) == wanted {
 			return []core.Runtime{runtime}, nil
 		}
 	}
 	return nil, refusef("there is no runtime %q on this worker; there is %s: mend 'runtime' in %s",
 		string(wanted), strings.Join(ids, ", "), ManifestFile)
+}
+
+// language is the part of a runtime's ID before its version, which begins with the first digit.
+func language(id core.RuntimeID) core.RuntimeID {
+	if at := strings.IndexAny(string(id), "0123456789"); at > 0 {
+		return id[:at]
+	}
+	return id
 }
 
 // splitHandler returns the file of a handler, without its extension, and the symbol in it.
@@ -84,18 +93,9 @@ func splitHandler(handler string) (file, symbol string, err error) {
 	if dot > 0 {
 		file, symbol = handler[:dot], handler[dot+1:]
 	}
-	if symbol == "" || strings.Contains(symbol, "/") || !fs.ValidPath(file) || path.Base(file) == "." || checkPath(file) != nil {
+	if symbol == "" || strings.Contains(symbol, "/") || !fs.ValidPath(file) || file == "." || checkPath(file) != nil {
 		return "", "", refusef("%s is no handler: it has to be file.symbol, such as app.main for main in the file app, "+
 			"with a path inside of the archive", quote(handler))
 	}
 	return file, symbol, nil
-}
-
-func appendNew(list []string, s string) []string {
-	for _, have := range list {
-		if have == s {
-			return list
-		}
-	}
-	return append(list, s)
 }
