@@ -115,7 +115,7 @@ func (s *Store) readZip(archive io.Reader, out *sink) error {
 
 func zipEntry(entry *zip.File, out *sink) error {
 	if strings.Contains(entry.Name, `\`) {
-		return refusef("the zip's entry %q has a backslash in its path; make the zip with a program that writes '/'", entry.Name)
+		return refusef("the zip's entry %s has a backslash in its path; make the zip with a program that writes '/'", quote(entry.Name))
 	}
 	name, err := clean(entry.Name)
 	if err != nil {

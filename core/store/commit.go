@@ -90,7 +90,9 @@ func (s *Store) openStaged(dir string) (*os.Root, error) {
 		return nil, diskError(dir, err)
 	}
 	defer staging.Close()
-	for at := name; at != "."; at = path.Dir(at) {
+	at := ""
+	for element := range strings.SplitSeq(name, "/") {
+		at = path.Join(at, element)
 		info, err := staging.Lstat(at)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, core.Errorf(core.KindNotFound, core.FaultWorker, "there is no directory %s: what was to make it did not", dir)
@@ -99,7 +101,7 @@ func (s *Store) openStaged(dir string) (*os.Root, error) {
 			return nil, diskError(dir, err)
 		}
 		if !info.IsDir() {
-			return nil, refusef("%q is not a directory", at)
+			return nil, refusef("%q is not a directory but a %s", at, typeName(info.Mode()))
 		}
 	}
 	root, err := staging.OpenRoot(name)

@@ -40,8 +40,8 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (core.Runtim
 				return runtime, manifest.Handler, nil
 			}
 		}
-		return core.Runtime{}, "", refusef("the handler %q is not in the archive: there is no file %s; add it or mend 'handler' in %s",
-			manifest.Handler, strings.Join(sought, " or "), ManifestFile)
+		return core.Runtime{}, "", refusef("the handler %s is not in the archive: there is no file %s; add it or mend 'handler' in %s",
+			quote(manifest.Handler), strings.Join(sought, " or "), ManifestFile)
 	}
 	for _, runtime := range candidates {
 		for _, known := range runtime.Handlers {
@@ -75,8 +75,8 @@ func choose(wanted core.RuntimeID, runtimes []core.Runtime) ([]core.Runtime, err
 			return []core.Runtime{runtime}, nil
 		}
 	}
-	return nil, refusef("there is no runtime %q on this worker; there is %s: mend 'runtime' in %s",
-		string(wanted), strings.Join(ids, ", "), ManifestFile)
+	return nil, refusef("there is no runtime %s on this worker; there is %s: mend 'runtime' in %s",
+		quote(string(wanted)), strings.Join(ids, ", "), ManifestFile)
 }
 
 // language is the part of a runtime's ID before its version, which begins with the first digit.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -30,6 +31,14 @@ func refusef(format string, args ...any) error {
 // tooLargef is an error about what a user sent and that is over a limit.
 func tooLargef(format string, args ...any) error {
 	return core.Errorf(core.KindTooLarge, core.FaultCaller, format, args...)
+}
+
+// quote quotes what a user wrote, and only the beginning of what is very long.
+func quote(s string) string {
+	if len(s) > 200 {
+		s = s[:200] + "…"
+	}
+	return fmt.Sprintf("%q", s)
 }
 
 // writeFile makes the file at path, whole or not at all, and returns when it would survive a power cut. Its directory exists.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -9,19 +10,41 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
+// field is one key of a mapping with its value, or with no key the whole manifest.
+type field struct {
+	key  string // as it is written
+	path string // with the keys above it, for people
+	line int
+	node *yaml.Node
+}
+
+func (f field) errorf(format string, args ...any) error {
+	where := fmt.Sprintf("%s line %d: ", ManifestFile, f.line)
+	if f.path != "" {
+		where += quote(f.path) + ": "
+	}
+	return refusef("%s%w", where, fmt.Errorf(format, args...))
+}
+
+// expected is the error of a value that is something else.
+func (f field) expected(what string) error {
+	return f.errorf("found %s, expected %s", describe(f.node), what)
+}
+
 // each calls visit with each key of a mapping.
 func (f field) each(visit func(field) error) error {
 	if f.node.Kind != yaml.MappingNode || f.node.ShortTag() != "!!map" {
-		f.line = f.node.Line
 		return f.expected("keys with values, as in 'memory_mb: 512'")
 	}
 	seen := map[string]int{}
 	for pair := range slices.Chunk(f.node.Content, 2) {
 		key, value := pair[0], pair[1]
-		one := field{key: key.Value, line: key.Line, node: value}
+		one := field{key: key.Value, path: key.Value, line: key.Line, node: value}
+		if f.path != "" {
+			one.path = f.path + "." + key.Value
+		}
 		if key.Kind != yaml.ScalarNode {
-			one.key, one.node = f.key, key
-			return one.expected("a name as the key")
+			return field{path: f.path, line: key.Line, node: key}.expected("a name as the key")
 		}
 		if first, twice := seen[key.Value]; twice {
 			return one.errorf("the key is there twice, first on line %d; remove one", first)
@@ -81,6 +104,8 @@ func (f field) duration(least, most time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
+var validEnv = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
 // environment takes a mapping of names to single values, which become text as they are written.
 func (f field) environment() (map[string]string, error) {
 	if f.node.Kind != yaml.MappingNode {
@@ -88,9 +113,7 @@ func (f field) environment() (map[string]string, error) {
 	}
 	env := map[string]string{}
 	err := f.each(func(one field) error {
-		name := one.key
-		one.key = f.key + "." + name
-		if !validEnv.MatchString(name) {
+		if !validEnv.MatchString(one.key) {
 			return one.errorf("this is no name of an environment variable: use letters, digits and '_', and no digit first")
 		}
 		if !one.scalar("!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!null") {
@@ -99,11 +122,35 @@ func (f field) environment() (map[string]string, error) {
 		if strings.Contains(one.node.Value, "\x00") {
 			return one.errorf("the value has a NUL byte in it; leave it out")
 		}
-		env[name] = one.node.Value
+		env[one.key] = one.node.Value
 		if one.scalar("!!null") {
-			env[name] = ""
+			env[one.key] = ""
 		}
 		return nil
 	})
 	return env, err
+}
+
+// describe says what a value is, in words of people who do not know YAML's.
+func describe(node *yaml.Node) string {
+	switch node.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.AliasNode:
+		return "an alias (*" + node.Value + "), which is not supported here"
+	}
+	switch tag := node.ShortTag(); tag {
+	case "!!null":
+		return "nothing"
+	case "!!str":
+		return "the text " + quote(node.Value)
+	case "!!int", "!!float":
+		return "the number " + quote(node.Value)
+	case "!!bool":
+		return "the boolean " + quote(node.Value)
+	default:
+		return quote(node.Value) + " of type " + tag
+	}
 }

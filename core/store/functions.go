@@ -20,12 +20,8 @@ func ValidName(name string) error {
 	if validName.MatchString(name) {
 		return nil
 	}
-	shown := name
-	if len(shown) > 80 {
-		shown = shown[:80] + "…"
-	}
-	return refusef("%q cannot be the name of a function: a name has 1 to 63 letters a–z and A–Z, digits, '-' and '_', "+
-		"and begins and ends with a letter or digit", shown)
+	return refusef("%s cannot be the name of a function: a name has 1 to 63 letters a–z and A–Z, digits, '-' and '_', "+
+		"and begins and ends with a letter or digit", quote(name))
 }
 
 // load reads all functions. A file that is not a function is moved aside, so that the worker starts and nothing is lost.

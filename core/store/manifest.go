@@ -2,11 +2,9 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -134,7 +132,7 @@ func ParseManifest(data []byte) (Manifest, error) {
 	if len(documents) == 0 || len(documents[0].Content) == 0 {
 		return manifest, nil
 	}
-	top := field{key: "the manifest", node: documents[0].Content[0]}
+	top := field{line: documents[0].Content[0].Line, node: documents[0].Content[0]}
 	if top.node.Kind == yaml.ScalarNode && top.node.ShortTag() == "!!null" {
 		return manifest, nil
 	}
@@ -184,53 +182,4 @@ func nearest(key string, names []string) string {
 		}
 		return 0
 	})
-}
-
-var validEnv = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
-// field is one key of a mapping with its value.
-type field struct {
-	key  string // with the keys above it
-	line int
-	node *yaml.Node
-}
-
-func (f field) errorf(format string, args ...any) error {
-	return refusef("%s line %d: %s: %w", ManifestFile, f.line, quote(f.key), fmt.Errorf(format, args...))
-}
-
-// expected is the error of a value that is something else.
-func (f field) expected(what string) error {
-	return f.errorf("found %s, expected %s", describe(f.node), what)
-}
-
-func quote(s string) string {
-	if len(s) > 60 {
-		s = s[:60] + "…"
-	}
-	return fmt.Sprintf("%q", s)
-}
-
-// describe says what a value is, in words of people who do not know YAML's.
-func describe(node *yaml.Node) string {
-	switch node.Kind {
-	case yaml.MappingNode:
-		return "a mapping"
-	case yaml.SequenceNode:
-		return "a list"
-	case yaml.AliasNode:
-		return "an alias (*" + node.Value + "), which is not supported here"
-	}
-	switch tag := node.ShortTag(); tag {
-	case "!!null":
-		return "nothing"
-	case "!!str":
-		return "the text " + quote(node.Value)
-	case "!!int", "!!float":
-		return "the number " + quote(node.Value)
-	case "!!bool":
-		return "the boolean " + quote(node.Value)
-	default:
-		return quote(node.Value) + " of type " + tag
-	}
 }

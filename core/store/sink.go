@@ -29,6 +29,9 @@ func newSink(root *os.Root, upload *upload) *sink {
 
 // clean returns the path of an entry as the sink uses it: relative, with slashes, without "." and a slash at the end.
 func clean(name string) (string, error) {
+	if err := checkPath(name); err != nil {
+		return "", err
+	}
 	if path.IsAbs(name) {
 		return "", refusef("the archive's entry %q has an absolute path; make the archive with relative paths", name)
 	}
@@ -37,8 +40,7 @@ func clean(name string) (string, error) {
 			return "", refusef("the archive's entry %q has '..' in its path; make the archive inside of the function's directory", name)
 		}
 	}
-	name = path.Clean(name)
-	return name, checkPath(name)
+	return path.Clean(name), nil
 }
 
 // count counts one more entry.
@@ -160,7 +162,7 @@ func (s *sink) link(name, target string) error {
 		return s.count()
 	}
 	if target == "" || len(target) > maxPath || strings.Contains(target, "\x00") {
-		return refusef("the archive's symbolic link %q leads to %.80q, which is no path; make the archive again", name, target)
+		return refusef("the archive's symbolic link %q leads to %s, which is no path; make the archive again", name, quote(target))
 	}
 	if err := checkTarget(name, target); err != nil {
 		return err
@@ -178,14 +180,14 @@ func (s *sink) link(name, target string) error {
 func (s *sink) hardLink(name, target string) error {
 	from, err := clean(target)
 	if err != nil {
-		return refusef("the archive's hard link %q leads out of it, to %q; make it again without that", name, target)
+		return refusef("the archive's hard link %q leads out of it, to %s; make it again without that", name, quote(target))
 	}
 	if from == name {
 		return s.count()
 	}
 	info, err := s.root.Lstat(from)
 	if err != nil || !info.Mode().IsRegular() || !s.dirs[path.Dir(from)] {
-		return refusef("the archive's hard link %q leads to %q, which is no file before it in the archive; make it again", name, target)
+		return refusef("the archive's hard link %q leads to %s, which is no file before it in the archive; make it again", name, quote(target))
 	}
 	file, err := s.root.Open(from)
 	if err != nil {
@@ -205,7 +207,7 @@ func damaged(name string, err error) error {
 	if errors.As(err, &already) {
 		return already
 	}
-	return refusef("the archive is damaged or cut off at its entry %q; make it again: %w", name, err)
+	return refusef("the archive is damaged or cut off at its entry %s; make it again: %w", quote(name), err)
 }
 
 // typeName names the type of anything that may lie in a directory.
