@@ -1,0 +1,328 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// write makes files below dir. A content of "dir" makes a directory, "-> target" a link, and one that ends with " x" is
+// executable, as tree returns them.
+func write(t testing.TB, dir string, files map[string]string) {
+	t.Helper()
+	for name, content := range files {
+		name = filepath.Join(dir, name)
+		must(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		target, isLink := strings.CutPrefix(content, "-> ")
+		body, executable := strings.CutSuffix(content, " x")
+		switch {
+		case content == "dir":
+			must(t, os.MkdirAll(name, 0o755))
+		case isLink:
+			must(t, os.Symlink(target, name))
+		case executable:
+			must(t, os.WriteFile(name, []byte(body), 0o755))
+		default:
+			must(t, os.WriteFile(name, []byte(content), 0o644))
+		}
+	}
+}
+
+// stage makes a staged directory with the files.
+func stage(t testing.TB, s *Store, files map[string]string) string {
+	t.Helper()
+	dir, err := s.Stage()
+	must(t, err)
+	write(t, dir, files)
+	return dir
+}
+
+func TestDigest(t *testing.T) {
+	base := map[string]string{"a": "1", "b/c": "2 x", "l": "-> a", "empty": "dir"}
+	of := func(files map[string]string) string {
+		dir := t.TempDir()
+		write(t, dir, files)
+		digest, err := Digest(dir)
+		must(t, err)
+		return digest
+	}
+	// Written down, so that a change of the format, which would orphan what is in data directories, does not go unnoticed.
+	if got, want := of(base), "sha256:63abc0bb79d6c8c8d1c535ac08421b45b371b6ef412fbccec07eed311f4fa4d4"; got != want {
+		t.Errorf("the digest is %s, was %s", got, want)
+	}
+	seen := map[string]string{of(base): "base"}
+	for what, change := range map[string]map[string]string{
+		"content":         {"a": "2"},
+		"one more":        {"d": ""},
+		"byte code":       {"b/__cache__/c.pyc": "2"},
+		"not executable":  {"b/c": "2"},
+		"executable":      {"a": "1 x"},
+		"link elsewhere":  {"l": "-> b"},
+		"file for a link": {"l": "a"},
+		"empty directory": {"b/d": "dir"},
+		"file for it":     {"empty": ""},
+		"line in a name":  {"a\nfile \"x\" 0": ""},
+	} {
+		changed := maps.Clone(base)
+		maps.Copy(changed, change)
+		digest := of(changed)
+		if other, ok := seen[digest]; ok {
+			t.Errorf("%s has the digest of %s", what, other)
+		}
+		seen[digest] = what
+	}
+	same := t.TempDir()
+	write(t, same, base)
+	must(t, os.Link(filepath.Join(same, "a"), filepath.Join(t.TempDir(), "other")))
+	must(t, os.Chmod(filepath.Join(same, "a"), 0o600))
+	must(t, os.Chmod(filepath.Join(same, "b/c"), 0o700|fs.ModeSetuid))
+	must(t, os.Chtimes(filepath.Join(same, "a"), time.Unix(1, 0), time.Unix(1, 0)))
+	if digest, err := Digest(same); err != nil || seen[digest] != "base" {
+		t.Errorf("times, modes and hard links changed the digest: %v %v", seen[digest], err)
+	}
+}
+
+func TestCommitCode(t *testing.T) {
+	s := openTest(t)
+	files := map[string]string{"a": "1", "d": "dir", "d/run": "2 x", "l": "-> d/run"}
+	dir := stage(t, s, files)
+	outside := filepath.Join(s.dir, "outside")
+	must(t, os.WriteFile(outside, []byte("3"), 0o600))
+	must(t, os.Link(outside, filepath.Join(dir, "linked")))
+	must(t, os.Chmod(filepath.Join(dir, "a"), 0o000))
+	must(t, os.Chmod(filepath.Join(dir, "d/run"), 0o4701|fs.ModeSetuid|fs.ModeSetgid))
+	must(t, os.Chmod(filepath.Join(dir, "d"), 0o777|fs.ModeSticky))
+	if os.Geteuid() == 0 {
+		for _, name := range []string{".", "a", "d", "d/run", "l"} {
+			must(t, os.Lchown(filepath.Join(dir, name), 12345, 12345))
+		}
+	}
+	digest, release, err := s.CommitCode(dir)
+	must(t, err)
+	release()
+	release()
+	wantNothing(t, s)
+	code, err := s.CodePath(digest)
+	must(t, err)
+	files["linked"] = "3"
+	if got := tree(t, code); !maps.Equal(got, files) {
+		t.Errorf("got %v, want %v", got, files)
+	}
+	must(t, filepath.WalkDir(code, func(name string, e fs.DirEntry, err error) error {
+		info, err := e.Info()
+		must(t, err)
+		stat := info.Sys().(*syscall.Stat_t)
+		if int(stat.Uid) != os.Geteuid() || info.IsDir() && info.Mode() != 0o755|fs.ModeDir || !info.IsDir() && stat.Nlink != 1 {
+			t.Errorf("%s belongs to %d, has mode %v and %d names", name, stat.Uid, info.Mode(), stat.Nlink)
+		}
+		return nil
+	}))
+	if info, err := os.Stat(outside); err != nil || info.Mode() != 0o600 {
+		t.Errorf("a file outside that had a name inside was changed: %v %v", info, err)
+	}
+	if again, err := Digest(code); err != nil || again != digest {
+		t.Errorf("the stored tree has the digest %s, not %s: %v", again, digest, err)
+	}
+	second, _, err := s.CommitCode(stage(t, s, files))
+	if err != nil || second != digest {
+		t.Errorf("the same tree got the digest %s, not %s: %v", second, digest, err)
+	}
+	wantNothing(t, s)
+}
+
+// What an installer, which runs third-party code, may leave in place of a package.
+func TestCommitRefuses(t *testing.T) {
+	outside := t.TempDir()
+	write(t, outside, map[string]string{"secret": "1"})
+	tests := []struct {
+		name  string
+		spoil func(dir string) error // of the package's directory, which is there
+		word  string
+	}{
+		{"absolute link", func(dir string) error { return os.Symlink(outside, dir+"/l") }, `"l"`},
+		{"link out", func(dir string) error { return os.Symlink("../../x", dir+"/d/l") }, `"d/l"`},
+		{"link out by another", func(dir string) error {
+			return errors.Join(os.Symlink(".", dir+"/s"), os.MkdirAll(dir+"/x/y", 0o755), os.Symlink("../../s/../b", dir+"/x/y/l"))
+		}, "x/y/l"},
+		{"circle", func(dir string) error { return os.Symlink("l", dir+"/l") }, `"l"`},
+		{"fifo", func(dir string) error { return syscall.Mkfifo(dir+"/p", 0o644) }, "fifo"},
+		{"socket", func(dir string) error {
+			// The path is too long for an address in some temporary directories.
+			t.Chdir(dir)
+			socket, err := net.Listen("unix", "s")
+			if err == nil {
+				socket.(*net.UnixListener).SetUnlinkOnClose(false)
+				err = socket.Close()
+			}
+			return err
+		}, "socket"},
+		{"device", func(dir string) error {
+			err := syscall.Mknod(dir+"/n", syscall.S_IFCHR|0o666, 1<<8|3)
+			if errors.Is(err, syscall.EPERM) {
+				// Refused like any other special file.
+				return syscall.Mkfifo(dir+"/n", 0o644)
+			}
+			return err
+		}, `"n"`},
+		{"sparse file of a terabyte", func(dir string) error {
+			return errors.Join(os.WriteFile(dir+"/t", nil, 0o644), os.Truncate(dir+"/t", 1<<40))
+		}, "8 GiB"},
+		{"long path", func(dir string) error { return os.MkdirAll(dir+strings.Repeat("/dddddddddd", 100), 0o755) }, "1024"},
+		{"a link itself", func(dir string) error { return errors.Join(os.RemoveAll(dir), os.Symlink(outside, dir)) }, "not a directory"},
+		{"a file itself", func(dir string) error { return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o644)) }, "not a directory"},
+		{"a link on the way", func(dir string) error {
+			parent := filepath.Dir(dir)
+			return errors.Join(os.RemoveAll(parent), os.Mkdir(outside+"/p-1", 0o755), os.Symlink(outside, parent))
+		}, "not a directory"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := openTest(t)
+			out := stage(t, s, map[string]string{"@scope/p-1/d/ok": "1"})
+			dir := filepath.Join(out, "@scope/p-1")
+			must(t, test.spoil(dir))
+			_, err := s.CommitPackage("fake1", core.Package{Name: "@scope/p", Version: "1"}, dir)
+			wantError(t, err, core.KindInstall, core.FaultCaller, test.word, "@scope/p==1")
+			if _, ok := s.Lookup("fake1", "@scope/p", "1"); ok {
+				t.Error("a refused package is installed")
+			}
+			must(t, s.Discard(out))
+			wantNothing(t, s)
+		})
+	}
+	if got := tree(t, outside); !maps.Equal(got, map[string]string{"secret": "1", "p-1": "dir"}) {
+		t.Errorf("what is outside was changed: %v", got)
+	}
+}
+
+func TestCommitOnlyFromStaging(t *testing.T) {
+	s := openTest(t)
+	write(t, s.dir, map[string]string{"precious/a": "1"})
+	for _, dir := range []string{s.dir + "/precious", s.dir + "/staging", s.dir + "/staging/../precious", "/", "", "staging"} {
+		if _, _, err := s.CommitCode(dir); !core.IsKind(err, core.KindInternal) {
+			t.Errorf("CommitCode(%q): %v", dir, err)
+		}
+		if err := s.Discard(dir); !core.IsKind(err, core.KindInternal) {
+			t.Errorf("Discard(%q): %v", dir, err)
+		}
+	}
+	if _, _, err := s.CommitCode(s.dir + "/staging/none"); !core.IsKind(err, core.KindNotFound) {
+		t.Error(err)
+	}
+	if got := tree(t, s.dir+"/precious"); got["a"] != "1" {
+		t.Errorf("a directory outside of staging was changed: %v", got)
+	}
+}
+
+func TestPackages(t *testing.T) {
+	s := openTest(t)
+	tests := []core.Package{
+		{Name: "numpy", Version: "2.0"},
+		{Name: "a-1", Version: "2"},
+		{Name: "a", Version: "1-2"},
+		{Name: "@scope/pkg", Version: "1.0.0-beta.1"},
+		{Name: "local", Version: "1.0+cpu"},
+	}
+	for _, p := range tests {
+		if _, ok := s.Lookup("fake1", p.Name, p.Version); ok {
+			t.Errorf("%s is installed before it is", p)
+		}
+		out := stage(t, s, map[string]string{"p/name": p.String()})
+		got, err := s.CommitPackage("fake1", p, out+"/p")
+		must(t, err)
+		must(t, s.Discard(out))
+		if got.Name != p.Name || got.Version != p.Version || got.Digest == "" {
+			t.Errorf("%s became %+v", p, got)
+		}
+	}
+	must(t, s.Close())
+	s, _, err := Open(s.dir)
+	must(t, err)
+	defer s.Close()
+	for _, p := range tests {
+		got, ok := s.Lookup("fake1", p.Name, p.Version)
+		dir, err := s.PackagePath(got.Digest)
+		if !ok || err != nil || tree(t, dir)["name"] != p.String() {
+			t.Errorf("%s is %+v in %s after a restart: %v", p, got, dir, err)
+		}
+		if _, ok := s.Lookup("fake2", p.Name, p.Version); ok {
+			t.Errorf("%s is installed for another runtime", p)
+		}
+	}
+	numpy, _ := s.Lookup("fake1", "numpy", "2.0")
+	dir, _ := s.PackagePath(numpy.Digest)
+	must(t, os.RemoveAll(dir))
+	if _, ok := s.Lookup("fake1", "numpy", "2.0"); ok {
+		t.Error("a package whose files are gone is installed")
+	}
+	again, err := s.CommitPackage("fake1", tests[0], stage(t, s, map[string]string{"name": "numpy==2.0"}))
+	if err != nil || again != numpy {
+		t.Errorf("installed again: %+v, %v", again, err)
+	}
+	must(t, os.WriteFile(filepath.Join(s.dir, "index/fake1/numpy-2.0.json"), []byte("{"), 0o644))
+	if _, ok := s.Lookup("fake1", "numpy", "2.0"); ok {
+		t.Error("a damaged index entry counts")
+	}
+	for _, p := range []core.Package{{Name: "", Version: "1"}, {Name: "a", Version: ""}, {Name: "..", Version: "1"}, {Name: "a", Version: "../.."},
+		{Name: "a\x00", Version: "1"}, {Name: strings.Repeat("a", 300), Version: "1"}} {
+		_, err := s.CommitPackage("fake1", p, "/")
+		wantError(t, err, core.KindInvalid, core.FaultDriver)
+	}
+	_, err = s.CommitPackage("../x", tests[0], "/")
+	wantError(t, err, core.KindInvalid, core.FaultDriver, "../x")
+}
+
+func TestConcurrentCommits(t *testing.T) {
+	s := openTest(t)
+	const many = 16
+	var packages, digests [many]string
+	var group sync.WaitGroup
+	for i := range many {
+		// Byte code differs from one compilation to the next.
+		dir := stage(t, s, map[string]string{"a": "1", "compiled": fmt.Sprint(i)})
+		code := stage(t, s, map[string]string{"a": "1"})
+		group.Go(func() {
+			p, err := s.CommitPackage("fake1", core.Package{Name: "p", Version: "1"}, dir)
+			if err != nil {
+				t.Error(err)
+			}
+			packages[i] = p.Digest
+		})
+		group.Go(func() {
+			digest, release, err := s.CommitCode(code)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer release()
+			digests[i] = digest
+			if _, err := s.Collect(func(string) bool { return false }); err != nil {
+				t.Error(err)
+			}
+			if _, err := s.CodePath(digest); err != nil {
+				t.Error("code was collected under a hold:", err)
+			}
+		})
+	}
+	group.Wait()
+	for i := range many {
+		if packages[i] != packages[0] || digests[i] != digests[0] {
+			t.Errorf("commit %d got %s and %s, commit 0 %s and %s", i, packages[i], digests[i], packages[0], digests[0])
+		}
+	}
+	if stored, err := os.ReadDir(filepath.Join(s.dir, "packages")); err != nil || len(stored) != 1 {
+		t.Errorf("one package is stored as %v: %v", stored, err)
+	}
+	wantNothing(t, s)
+}

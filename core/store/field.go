@@ -1,0 +1,156 @@
+package store
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// field is one key of a mapping with its value, or with no key the whole manifest.
+type field struct {
+	key  string // as it is written
+	path string // with the keys above it, for people
+	line int
+	node *yaml.Node
+}
+
+func (f field) errorf(format string, args ...any) error {
+	where := fmt.Sprintf("%s line %d: ", ManifestFile, f.line)
+	if f.path != "" {
+		where += quote(f.path) + ": "
+	}
+	return refusef("%s%w", where, fmt.Errorf(format, args...))
+}
+
+// expected is the error of a value that is something else.
+func (f field) expected(what string) error {
+	return f.errorf("found %s, expected %s", describe(f.node), what)
+}
+
+// each calls visit with each key of a mapping.
+func (f field) each(visit func(field) error) error {
+	if f.node.Kind != yaml.MappingNode || f.node.ShortTag() != "!!map" {
+		return f.expected("keys with values, as in 'memory_mb: 512'")
+	}
+	seen := map[string]int{}
+	for pair := range slices.Chunk(f.node.Content, 2) {
+		key, value := pair[0], pair[1]
+		one := field{key: key.Value, path: key.Value, line: key.Line, node: value}
+		if f.path != "" {
+			one.path = f.path + "." + key.Value
+		}
+		if key.Kind != yaml.ScalarNode {
+			return field{path: f.path, line: key.Line, node: key}.expected("a name as the key")
+		}
+		if first, twice := seen[key.Value]; twice {
+			return one.errorf("the key is there twice, first on line %d; remove one", first)
+		}
+		seen[key.Value] = key.Line
+		if err := visit(one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scalar reports whether the value is a single one of one of the types.
+func (f field) scalar(tags ...string) bool {
+	return f.node.Kind == yaml.ScalarNode && slices.Contains(tags, f.node.ShortTag())
+}
+
+func (f field) text(what string) (string, error) {
+	if !f.scalar("!!str") || f.node.Value == "" {
+		return "", f.expected(what)
+	}
+	return f.node.Value, nil
+}
+
+func (f field) boolean() (bool, error) {
+	var value bool
+	if !f.scalar("!!bool") || f.node.Decode(&value) != nil {
+		return false, f.expected("true or false")
+	}
+	return value, nil
+}
+
+func (f field) whole(least, most int64, unit string) (int64, error) {
+	var n int64
+	if !f.scalar("!!int") || f.node.Decode(&n) != nil || n < least || n > most {
+		return 0, f.expected(fmt.Sprintf("a whole number of %s from %d to %d", unit, least, most))
+	}
+	return n, nil
+}
+
+// duration takes milliseconds or what time.ParseDuration understands.
+func (f field) duration(least, most time.Duration) (time.Duration, error) {
+	var d time.Duration
+	var err error
+	switch {
+	case f.scalar("!!int"):
+		var n int64
+		if err = f.node.Decode(&n); err == nil && n <= most.Milliseconds() {
+			d = time.Duration(n) * time.Millisecond
+		}
+	case f.scalar("!!str"):
+		d, err = time.ParseDuration(f.node.Value)
+	}
+	if err != nil || d < least || d > most {
+		return 0, f.expected(fmt.Sprintf("a duration such as 90s or 5m, or a number of milliseconds, from %s to %s", least, most))
+	}
+	return d, nil
+}
+
+var validEnv = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// environment takes a mapping of names to single values, which become text as they are written.
+func (f field) environment() (map[string]string, error) {
+	if f.node.Kind != yaml.MappingNode {
+		return nil, f.expected("names with values, one on a line")
+	}
+	env := map[string]string{}
+	err := f.each(func(one field) error {
+		if !validEnv.MatchString(one.key) {
+			return one.errorf("this is no name of an environment variable: use letters, digits and '_', and no digit first")
+		}
+		if !one.scalar("!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!null") {
+			return one.expected("a single value")
+		}
+		if strings.Contains(one.node.Value, "\x00") {
+			return one.errorf("the value has a NUL byte in it; leave it out")
+		}
+		env[one.key] = one.node.Value
+		if one.scalar("!!null") {
+			env[one.key] = ""
+		}
+		return nil
+	})
+	return env, err
+}
+
+// describe says what a value is, in words of people who do not know YAML's.
+func describe(node *yaml.Node) string {
+	switch node.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.AliasNode:
+		return "an alias (*" + node.Value + "), which is not supported here"
+	}
+	switch tag := node.ShortTag(); tag {
+	case "!!null":
+		return "nothing"
+	case "!!str":
+		return "the text " + quote(node.Value)
+	case "!!int", "!!float":
+		return "the number " + quote(node.Value)
+	case "!!bool":
+		return "the boolean " + quote(node.Value)
+	default:
+		return quote(node.Value) + " of type " + tag
+	}
+}

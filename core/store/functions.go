@@ -1,0 +1,154 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+var validName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$`)
+
+// ValidName tells whether a function may have that name. Names are case-sensitive, and are safe as file names and in URLs.
+func ValidName(name string) error {
+	if validName.MatchString(name) {
+		return nil
+	}
+	return refusef("%s cannot be the name of a function: a name has 1 to 63 letters a–z and A–Z, digits, '-' and '_', "+
+		"and begins and ends with a letter or digit", quote(name))
+}
+
+// load reads all functions. A file that is not a function is moved aside, so that the worker starts and nothing is lost.
+func (s *Store) load() (warnings []error, err error) {
+	area := filepath.Join(s.dir, "functions")
+	entries, err := os.ReadDir(area)
+	if err != nil {
+		return nil, diskError(area, err)
+	}
+	for _, entry := range entries {
+		name, ok := strings.CutSuffix(entry.Name(), ".json")
+		if !ok {
+			continue
+		}
+		path := filepath.Join(area, entry.Name())
+		f, why := readFunction(path, name)
+		if why != nil {
+			if err := os.Rename(path, path+".corrupt"); err != nil {
+				return nil, diskError(path, err)
+			}
+			warnings = append(warnings, core.Errorf(core.KindInternal, core.FaultWorker,
+				"the function in %s cannot be read and was moved to %s.corrupt; deploy it again: %w", path, path, why))
+			continue
+		}
+		if err := s.complete(f); err != nil {
+			warnings = append(warnings, core.Errorf(core.KindNotFound, core.FaultWorker,
+				"the function %s in %s cannot run: %w", name, path, err))
+		}
+		s.functions[name] = f
+	}
+	return warnings, nil
+}
+
+func readFunction(path, name string) (core.Function, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return core.Function{}, err
+	}
+	var f core.Function
+	if err := json.Unmarshal(data, &f); err != nil {
+		return core.Function{}, err
+	}
+	if f.Name != name {
+		return core.Function{}, errors.New("the name in it is another: " + f.Name)
+	}
+	return f, ValidName(name)
+}
+
+// complete tells whether everything that a function consists of is in the store.
+func (s *Store) complete(f core.Function) error {
+	if _, err := s.CodePath(f.Code); err != nil {
+		return err
+	}
+	for _, p := range f.Packages {
+		if _, err := s.PackagePath(p.Digest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Put keeps a function, in place of the one that had its name. Its code and packages are in the store already. The argument is
+// not kept. On an error, the earlier function stays.
+func (s *Store) Put(f core.Function) error {
+	if err := ValidName(f.Name); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return core.Errorf(core.KindInternal, core.FaultWorker, "the function %s cannot be written: %w", f.Name, err)
+	}
+	// What is kept in memory is what a restart would find.
+	var kept core.Function
+	if err := json.Unmarshal(data, &kept); err != nil {
+		return core.Errorf(core.KindInternal, core.FaultWorker, "the function %s cannot be read again: %w", f.Name, err)
+	}
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	if err := s.complete(kept); err != nil {
+		return err
+	}
+	if err := writeFile(s.functionPath(f.Name), data); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.functions[f.Name] = kept
+	return nil
+}
+
+// Delete forgets a function. Its code stays until Collect. KindNotFound when there is none of that name.
+func (s *Store) Delete(name string) error {
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	if _, ok := s.Get(name); !ok {
+		return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q", name)
+	}
+	path := s.functionPath(name)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return diskError(path, err)
+	}
+	s.mu.Lock()
+	delete(s.functions, name)
+	s.mu.Unlock()
+	return syncDirectory(filepath.Dir(path))
+}
+
+// Get returns the function of that name from memory. Its maps and slices are shared and must not be changed.
+func (s *Store) Get(name string) (core.Function, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	f, ok := s.functions[name]
+	return f, ok
+}
+
+// List returns all functions, sorted by name, as Get does. The slice is the caller's.
+func (s *Store) List() []core.Function {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]core.Function, 0, len(s.functions))
+	for _, f := range s.functions {
+		all = append(all, f)
+	}
+	slices.SortFunc(all, func(a, b core.Function) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+func (s *Store) functionPath(name string) string {
+	return filepath.Join(s.dir, "functions", name+".json")
+}

@@ -1,0 +1,64 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// FuzzUnpack: whatever comes in, it is refused with an error that says so, or it can be committed; nothing else is touched.
+func FuzzUnpack(f *testing.F) {
+	entries := []entry{directory("d"), file("d/a", "1"), symlink("l", "d/a"), symlink("d/up", "../l")}
+	f.Add(tarGz(f, append(entries, hardlink("h", "d/a"))...))
+	f.Add(zipOf(f, entries...))
+	f.Add(zipOf(f, file("../evil", "1"), symlink("e", "/etc")))
+	f.Add(tarGz(f, symlink("l", "../.."), file("l/evil", "")))
+	f.Add([]byte("PK\x05\x06" + string(make([]byte, 18))))
+	f.Add([]byte{0x1f, 0x8b})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := openTest(t)
+		s.bounds = bounds{upload: 1 << 20, unpacked: 1 << 20, entries: 100, ratio: 200, ratioFloor: 64 << 10}
+		dir, err := s.Unpack(t.Context(), bytes.NewReader(data))
+		if err == nil {
+			_, _, err = s.CommitCode(dir)
+			must(t, err)
+		}
+		var e *core.Error
+		if err != nil && (!errors.As(err, &e) || e.Fault != core.FaultCaller) {
+			t.Errorf("%T %v", err, err)
+		}
+		wantNothing(t, s)
+		if above, err := os.ReadDir(filepath.Dir(s.dir)); err != nil || len(above) != 1 {
+			t.Errorf("there is more beside the data directory: %v %v", above, err)
+		}
+	})
+}
+
+// FuzzManifest: whatever comes in, it is refused with an error that says so, or within all ranges.
+func FuzzManifest(f *testing.F) {
+	f.Add([]byte("name: f\nruntime: fake1\nhandler: a.b\nmemory_mb: 512\ntimeout_ms: 5\nenv: {A: 1, B: yes}\nmax_instances: 5\nidle_timeout: 5m\nreuse: false\n"))
+	f.Add([]byte("a: &a [*a]\n"))
+	f.Add([]byte("? {x: y}\n: <<: !!binary x"))
+	f.Add([]byte("---\n...\n---"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := ParseManifest(data)
+		var e *core.Error
+		if err != nil {
+			if !errors.As(err, &e) || e.Fault != core.FaultCaller {
+				t.Errorf("%T %v", err, err)
+			}
+			return
+		}
+		l := m.Limits
+		if l.Memory < 16<<20 || l.Memory > 1<<40 || l.Timeout <= 0 || l.MaxInstances < 1 || l.MaxInstances > 10000 || l.IdleTimeout <= 0 {
+			t.Errorf("%+v", l)
+		}
+		if m.Name != "" && ValidName(m.Name) != nil {
+			t.Errorf("the name %q", m.Name)
+		}
+	})
+}

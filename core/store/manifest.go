@@ -1,0 +1,185 @@
+package store
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/agext/levenshtein"
+	"go.yaml.in/yaml/v4"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// ManifestFile is the name of the optional file in which a function says what it is.
+const ManifestFile = "pipsqueak.yaml"
+
+// maxManifest is the size of the largest manifest, in bytes.
+const maxManifest = 64 << 10
+
+// Manifest is what a function says of itself. What it leaves out is empty, and has the defaults in Limits.
+type Manifest struct {
+	Name    string
+	Runtime core.RuntimeID // or a language, for any runtime of it
+	Handler string         // "file.symbol"
+	Env     map[string]string
+	Limits  core.Limits
+}
+
+// The keys of a manifest, each with what it does with its value. The order is that of the documentation.
+var keys = []struct {
+	name string
+	set  func(*Manifest, field) error
+}{
+	{"name", func(m *Manifest, f field) (err error) {
+		if m.Name, err = f.text("the function's name"); err != nil {
+			return err
+		}
+		if err := ValidName(m.Name); err != nil {
+			return f.errorf("%w", err)
+		}
+		return nil
+	}},
+	{"runtime", func(m *Manifest, f field) error {
+		text, err := f.text("the name of a runtime, in quotes when it looks like a number")
+		m.Runtime = core.RuntimeID(text)
+		return err
+	}},
+	{"handler", func(m *Manifest, f field) (err error) {
+		if m.Handler, err = f.text("a handler as file.symbol"); err != nil {
+			return err
+		}
+		if _, _, err := splitHandler(m.Handler); err != nil {
+			return f.errorf("%w", err)
+		}
+		return nil
+	}},
+	{"memory_mb", func(m *Manifest, f field) error {
+		n, err := f.whole(16, 1<<20, "megabytes")
+		m.Limits.Memory = n << 20
+		return err
+	}},
+	{"timeout_ms", func(m *Manifest, f field) error {
+		n, err := f.whole(1, 900_000, "milliseconds")
+		m.Limits.Timeout = time.Duration(n) * time.Millisecond
+		return err
+	}},
+	{"env", func(m *Manifest, f field) (err error) {
+		m.Env, err = f.environment()
+		return err
+	}},
+	{"max_instances", func(m *Manifest, f field) error {
+		n, err := f.whole(1, 10_000, "instances")
+		m.Limits.MaxInstances = int(n)
+		return err
+	}},
+	{"idle_timeout", func(m *Manifest, f field) (err error) {
+		m.Limits.IdleTimeout, err = f.duration(time.Millisecond, 24*time.Hour)
+		return err
+	}},
+	{"reuse", func(m *Manifest, f field) (err error) {
+		m.Limits.Reuse, err = f.boolean()
+		return err
+	}},
+}
+
+// LoadManifest reads the manifest in a directory that Unpack made. Without one, everything is left out.
+func LoadManifest(dir string) (Manifest, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return Manifest{}, diskError(dir, err)
+	}
+	defer root.Close()
+	if info, err := root.Stat(ManifestFile); errors.Is(err, fs.ErrNotExist) {
+		if _, err := root.Stat("pipsqueak.yml"); err == nil {
+			return Manifest{}, refusef("the manifest is called pipsqueak.yml; rename it to %s", ManifestFile)
+		}
+		return ParseManifest(nil)
+	} else if err == nil && !info.Mode().IsRegular() {
+		return Manifest{}, refusef("%s is a %s; make it a file", ManifestFile, typeName(info.Mode()))
+	}
+	file, err := root.Open(ManifestFile)
+	if err != nil {
+		return Manifest{}, diskError(ManifestFile, err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxManifest+1))
+	if err != nil {
+		return Manifest{}, diskError(ManifestFile, err)
+	}
+	return ParseManifest(data)
+}
+
+// ParseManifest reads a manifest. An error is the caller's and names the key and its line. Data that holds no key is a manifest
+// that leaves everything out.
+func ParseManifest(data []byte) (Manifest, error) {
+	manifest := Manifest{Limits: core.DefaultLimits()}
+	if len(data) > maxManifest {
+		return Manifest{}, tooLargef("%s has more than %d KiB; it is for a few settings only", ManifestFile, maxManifest>>10)
+	}
+	// With all documents, none is no error. A Node has the lines, and its aliases are not followed.
+	var documents []yaml.Node
+	if err := yaml.Load(data, &documents, yaml.WithAllDocuments()); err != nil {
+		return Manifest{}, refusef("%s is no YAML that can be read: %w", ManifestFile, err)
+	}
+	if len(documents) > 1 {
+		return Manifest{}, refusef("%s has %d documents; leave one, without '---' lines", ManifestFile, len(documents))
+	}
+	if len(documents) == 0 || len(documents[0].Content) == 0 {
+		return manifest, nil
+	}
+	top := field{line: documents[0].Content[0].Line, node: documents[0].Content[0]}
+	if top.node.Kind == yaml.ScalarNode && top.node.ShortTag() == "!!null" {
+		return manifest, nil
+	}
+	err := top.each(func(f field) error {
+		for _, key := range keys {
+			if key.name == f.key {
+				return key.set(&manifest, f)
+			}
+		}
+		return f.unknown()
+	})
+	if err != nil {
+		return Manifest{}, err
+	}
+	return manifest, nil
+}
+
+// unknown is the error of a key that there is not.
+func (f field) unknown() error {
+	names := make([]string, len(keys))
+	for i, key := range keys {
+		names[i] = key.name
+	}
+	return refusef("%s line %d: there is no key %s; did you mean %q? (the keys are %s)",
+		ManifestFile, f.line, quote(f.key), nearest(f.key, names), strings.Join(names, ", "))
+}
+
+// nearest returns the name that was most likely meant. Who guesses tends to leave out or add the end of a name, which a distance
+// alone would rate as worse than another name that is short.
+func nearest(key string, names []string) string {
+	key = strings.ToLower(key)
+	for _, name := range names {
+		if len(key) > 1 && (strings.HasPrefix(key, name) || strings.HasPrefix(name, key)) {
+			return name
+		}
+	}
+	if len(key) > 64 {
+		key = key[:64]
+	}
+	return slices.MaxFunc(names, func(a, b string) int {
+		d := levenshtein.Match(key, a, nil) - levenshtein.Match(key, b, nil)
+		switch {
+		case d > 0:
+			return 1
+		case d < 0:
+			return -1
+		}
+		return 0
+	})
+}

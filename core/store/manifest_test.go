@@ -1,0 +1,207 @@
+package store
+
+import (
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+func TestParseManifest(t *testing.T) {
+	limits := func(change func(*core.Limits)) core.Limits {
+		l := core.DefaultLimits()
+		change(&l)
+		return l
+	}
+	none := Manifest{Limits: core.DefaultLimits()}
+	tests := map[string]Manifest{
+		"":                 none,
+		"# nothing yet\n":  none,
+		"---\n":            none,
+		"{}":               none,
+		"name: f-1":        {Name: "f-1", Limits: core.DefaultLimits()},
+		"\ufeffname: f":    {Name: "f", Limits: core.DefaultLimits()},
+		"name: '7'":        {Name: "7", Limits: core.DefaultLimits()},
+		"idle_timeout: 5m": {Limits: limits(func(l *core.Limits) { l.IdleTimeout = 5 * time.Minute })},
+		"idle_timeout: 1500": {Limits: limits(func(l *core.Limits) {
+			l.IdleTimeout = 1500 * time.Millisecond
+		})},
+		"memory_mb: 16\ntimeout_ms: 1\nmax_instances: 1": {Limits: limits(func(l *core.Limits) {
+			l.Memory, l.Timeout, l.MaxInstances = 16<<20, time.Millisecond, 1
+		})},
+		"memory_mb: 1048576\ntimeout_ms: 900000\nmax_instances: 10000": {Limits: limits(func(l *core.Limits) {
+			l.Memory, l.Timeout, l.MaxInstances = 1<<40, 15*time.Minute, 10000
+		})},
+		"name: f\nruntime: fake1.1\nhandler: pkg/app.main\nreuse: false\nenv:\n  TEXT: hello\n  NUMBER: 1.10\n  FLAG: yes\n  BOOL: true\n  DAY: 2020-01-01\n  NONE:\n": {
+			Name: "f", Runtime: "fake1.1", Handler: "pkg/app.main",
+			Env:    map[string]string{"TEXT": "hello", "NUMBER": "1.10", "FLAG": "yes", "BOOL": "true", "DAY": "2020-01-01", "NONE": ""},
+			Limits: limits(func(l *core.Limits) { l.Reuse = false }),
+		},
+	}
+	for text, want := range tests {
+		if got, err := ParseManifest([]byte(text)); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: got %+v, %v; want %+v", text, got, err, want)
+		}
+	}
+}
+
+func TestParseManifestRefuses(t *testing.T) {
+	bomb := "a: &a [1]\n"
+	for _, c := range "bcdefghi" {
+		bomb += string(c) + ": &" + string(c) + " [" + strings.Repeat("*"+string(c-1)+", ", 9) + "1]\n"
+	}
+	tests := []struct {
+		text  string
+		words []string
+	}{
+		{"name: f\nmemory: 5", []string{"line 2", `"memory"`, `did you mean "memory_mb"`, "max_instances"}},
+		{"mem: 5", []string{`"memory_mb"`}},
+		{"timeout: 5", []string{`"timeout_ms"`}},
+		{"idle: 5", []string{`"idle_timeout"`}},
+		{"handlr: 5", []string{`"handler"`}},
+		{"Name: 5", []string{`mean "name"`}},
+		{"maxInstances: 5", []string{`"max_instances"`}},
+		{"environment: 5", []string{`"env"`}},
+		{"run-time: 5", []string{`"runtime"`}},
+		{strings.Repeat("x", 5000) + ": 5", []string{"did you mean"}},
+		{"memory_mb: 1\nname: f", []string{"line 1", "memory_mb", `"1"`, "16 to 1048576"}},
+		{"memory_mb: 1048577", []string{"16 to 1048576"}},
+		{"memory_mb: -5", []string{"16 to 1048576"}},
+		{"memory_mb: 99999999999999999999", []string{"16 to 1048576"}},
+		{"memory_mb: 512MB", []string{`the text "512MB"`, "whole number of megabytes"}},
+		{"memory_mb: '512'", []string{`the text "512"`}},
+		{"memory_mb: 1.5", []string{`the number "1.5"`}},
+		{"memory_mb:", []string{"nothing"}},
+		{"memory_mb: [512]", []string{"a list"}},
+		{"memory_mb: {a: 1}", []string{"a mapping"}},
+		{"memory_mb: !size 512", []string{"!size"}},
+		{"timeout_ms: 0", []string{"1 to 900000"}},
+		{"timeout_ms: 900001", []string{"1 to 900000"}},
+		{"max_instances: 0", []string{"1 to 10000"}},
+		{"max_instances: 10001", []string{"1 to 10000"}},
+		{"idle_timeout: soon", []string{"line 1", "idle_timeout", "5m"}},
+		{"idle_timeout: 0", []string{"idle_timeout"}},
+		{"idle_timeout: -5m", []string{"idle_timeout"}},
+		{"idle_timeout: 9999999999999999", []string{"idle_timeout"}},
+		{"idle_timeout: true", []string{`the boolean "true"`}},
+		{"reuse: maybe", []string{"true or false"}},
+		{"reuse: 0", []string{"true or false"}},
+		{"name: ../f", []string{"line 1", "../f", "63"}},
+		{"name: 5", []string{`the number "5"`}},
+		{"runtime: 3.11", []string{`the number "3.11"`, "quotes"}},
+		{"runtime: ''", []string{"runtime"}},
+		{"handler: main", []string{"file.symbol"}},
+		{"handler: ../app.main", []string{"../app.main"}},
+		{"handler: /app.main", []string{"/app.main"}},
+		{"handler: app.", []string{"app."}},
+		{"handler: .main", []string{".main"}},
+		{"handler: a.b/c", []string{"a.b/c"}},
+		{"env: 5", []string{`"env"`, `the number "5"`, "names with values"}},
+		{"env: [a=1]", []string{"a list"}},
+		{"env:\n  A-B: 1", []string{"line 2", `"env.A-B"`}},
+		{"env:\n  1A: 1", []string{`"env.1A"`}},
+		{"env:\n  '': 1", []string{`"env."`}},
+		{"env:\n  A: [1]", []string{`"env.A"`, "a list"}},
+		{"env:\n  A: \"\\0\"", []string{`"env.A"`, "NUL"}},
+		{"env:\n  A: 1\n  B: 2\n  A: 3", []string{"line 4", `"env.A"`, "line 2"}},
+		{"env:\n  A: &x 1\n  B: *x", []string{"line 3", `"env.B"`, "alias"}},
+		{"env: &e {A: 1}\nname: *e", []string{"alias"}},
+		{"env:\n  <<: {A: 1}", []string{`"env.<<"`}},
+		{"name: f\nname: f", []string{"line 2", `"name"`, "twice", "line 1"}},
+		{"? [1]\n: 2", []string{"line 1", "a list"}},
+		{"- name", []string{"a list", "keys with values"}},
+		{"name", []string{`the text "name"`}},
+		{"!x {name: f}", []string{"keys with values"}},
+		{"name: f\n---\nname: g", []string{"2 documents"}},
+		{"name: [", []string{"no YAML"}},
+		{"\tname: f", []string{"no YAML"}},
+		{"name: \"\xff\"", []string{"no YAML"}},
+		{"\x1f\x8b\x08", []string{"pipsqueak.yaml"}},
+		{strings.Repeat("[", 30_000), []string{"pipsqueak.yaml"}},
+		{bomb, []string{`"a"`}},
+		{"name: &n *n", []string{"pipsqueak.yaml"}},
+	}
+	for _, test := range tests {
+		_, err := ParseManifest([]byte(test.text))
+		t.Log(err)
+		wantError(t, err, core.KindInvalid, core.FaultCaller, append(test.words, "pipsqueak.yaml")...)
+	}
+	_, err := ParseManifest([]byte("# " + strings.Repeat("x", maxManifest)))
+	wantError(t, err, core.KindTooLarge, core.FaultCaller, "64 KiB")
+}
+
+func TestLoadManifest(t *testing.T) {
+	dir := t.TempDir()
+	if m, err := LoadManifest(dir); err != nil || m.Limits != core.DefaultLimits() || m.Name != "" {
+		t.Errorf("without a manifest: %+v %v", m, err)
+	}
+	write(t, dir, map[string]string{"pipsqueak.yml": "name: f"})
+	_, err := LoadManifest(dir)
+	wantError(t, err, core.KindInvalid, core.FaultCaller, "rename")
+	write(t, dir, map[string]string{"pipsqueak.yaml": "name: g"})
+	if m, err := LoadManifest(dir); err != nil || m.Name != "g" {
+		t.Errorf("with a manifest: %+v %v", m, err)
+	}
+	must(t, os.Remove(dir+"/pipsqueak.yaml"))
+	write(t, dir, map[string]string{"pipsqueak.yaml": "dir"})
+	_, err = LoadManifest(dir)
+	wantError(t, err, core.KindInvalid, core.FaultCaller, "directory")
+	must(t, os.Remove(dir+"/pipsqueak.yaml"))
+	write(t, dir, map[string]string{"pipsqueak.yaml": strings.Repeat("#", 1<<20)})
+	_, err = LoadManifest(dir)
+	wantError(t, err, core.KindTooLarge, core.FaultCaller)
+}
+
+func TestDetect(t *testing.T) {
+	runtimes := []core.Runtime{
+		{ID: "snake3.11", Extension: ".sn", Handlers: []core.HandlerFile{{File: "handler.sn", Handler: "handler.handler"}, {File: "f.sn", Handler: "f.f"}}},
+		{ID: "snake3.9", Extension: ".sn", Handlers: []core.HandlerFile{{File: "handler.sn", Handler: "handler.handler"}, {File: "f.sn", Handler: "f.f"}}},
+		{ID: "snakebite2", Extension: ".sb", Handlers: []core.HandlerFile{{File: "index.sb", Handler: "index.handler"}}},
+		{ID: "bin", Extension: "", Handlers: []core.HandlerFile{{File: "bootstrap", Handler: "bootstrap.main"}}},
+	}
+	tests := []struct {
+		files    string
+		manifest Manifest
+		id       core.RuntimeID
+		handler  string
+		words    []string
+	}{
+		{files: "handler.sn", id: "snake3.11", handler: "handler.handler"},
+		{files: "f.sn handler.sn index.sb", id: "snake3.11", handler: "handler.handler"},
+		{files: "f.sn index.sb", id: "snake3.11", handler: "f.f"},
+		{files: "index.sb bootstrap", id: "snakebite2", handler: "index.handler"},
+		{files: "index.sb f.sn", manifest: Manifest{Runtime: "snakebite"}, id: "snakebite2", handler: "index.handler"},
+		{files: "f.sn", manifest: Manifest{Runtime: "snake"}, id: "snake3.11", handler: "f.f"},
+		{files: "f.sn", manifest: Manifest{Runtime: "snake3.9"}, id: "snake3.9", handler: "f.f"},
+		{files: "bootstrap", manifest: Manifest{Runtime: "bin"}, id: "bin", handler: "bootstrap.main"},
+		{files: "app.sb f.sn", manifest: Manifest{Handler: "app.main"}, id: "snakebite2", handler: "app.main"},
+		{files: "pkg/app.sn", manifest: Manifest{Handler: "pkg/app.main"}, id: "snake3.11", handler: "pkg/app.main"},
+		{files: "pkg/app.v2.sn", manifest: Manifest{Handler: "pkg/app.v2.main", Runtime: "snake3.9"}, id: "snake3.9", handler: "pkg/app.v2.main"},
+		{files: "f.sn", manifest: Manifest{Runtime: "snake3"}, words: []string{`"snake3"`, "snake3.11, snake3.9, snakebite2, bin"}},
+		{files: "f.sn", manifest: Manifest{Runtime: "snake3.1"}, words: []string{`"snake3.1"`}},
+		{files: "f.sn", manifest: Manifest{Runtime: "sna"}, words: []string{`"sna"`}},
+		{files: "f.sn", manifest: Manifest{Runtime: "snakebite"}, words: []string{"no file index.sb;"}},
+		{files: "other.txt", words: []string{"handler.sn or f.sn or index.sb or bootstrap;"}},
+		{files: "handler.sn/x", words: []string{"no handler"}},
+		{files: "f.sn", manifest: Manifest{Handler: "app.main"}, words: []string{`"app.main"`, "app.sn or app.sb or app"}},
+		{files: "app.sb", manifest: Manifest{Handler: "app.main", Runtime: "snake"}, words: []string{"no file app.sn;"}},
+		{files: "f.sn", manifest: Manifest{Handler: "../app.main"}, words: []string{"../app.main"}},
+	}
+	for _, test := range tests {
+		dir := t.TempDir()
+		for _, file := range strings.Fields(test.files) {
+			write(t, dir, map[string]string{file: ""})
+		}
+		runtime, handler, err := Detect(dir, test.manifest, runtimes)
+		if len(test.words) > 0 {
+			wantError(t, err, core.KindInvalid, core.FaultCaller, test.words...)
+		} else if err != nil || runtime.ID != test.id || handler != test.handler {
+			t.Errorf("%s with %+v: got %s %s %v, want %s %s", test.files, test.manifest, runtime.ID, handler, err, test.id, test.handler)
+		}
+	}
+	_, _, err := Detect(t.TempDir(), Manifest{}, nil)
+	wantError(t, err, core.KindUnsupported, core.FaultWorker, "doctor")
+}

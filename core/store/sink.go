@@ -1,0 +1,256 @@
+package store
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// sink writes the entries of one archive below root. No entry is ever written through a link: every directory above it is a
+// directory that the sink made itself, and the entry is created anew.
+type sink struct {
+	root     *os.Root
+	upload   *upload
+	entries  int
+	unpacked int64
+	dirs     map[string]bool // made, and real
+	buffer   []byte
+}
+
+func newSink(root *os.Root, upload *upload) *sink {
+	return &sink{root: root, upload: upload, dirs: map[string]bool{".": true}, buffer: make([]byte, 128<<10)}
+}
+
+// clean returns the path of an entry as the sink uses it: relative, with slashes, without "." and a slash at the end.
+func clean(name string) (string, error) {
+	if err := checkPath(name); err != nil {
+		return "", err
+	}
+	if path.IsAbs(name) {
+		return "", refusef("the archive's entry %q has an absolute path; make the archive with relative paths", name)
+	}
+	for element := range strings.SplitSeq(name, "/") {
+		if element == ".." {
+			return "", refusef("the archive's entry %q has '..' in its path; make the archive inside of the function's directory", name)
+		}
+	}
+	return path.Clean(name), nil
+}
+
+// count counts one more entry.
+func (s *sink) count() error {
+	if err := s.upload.check(); err != nil {
+		return err
+	}
+	if s.entries++; s.entries > s.upload.bounds.entries {
+		return tooLargef("the archive has more than the %d files and directories that are allowed; "+
+			"leave out what the function does not need", s.upload.bounds.entries)
+	}
+	return nil
+}
+
+// directory takes the entry of a directory.
+func (s *sink) directory(name string) error {
+	if s.dirs[name] {
+		return s.count()
+	}
+	return s.makeDirectory(name)
+}
+
+// makeDirectory makes a directory, and those above it, where they are missing.
+func (s *sink) makeDirectory(name string) error {
+	if s.dirs[name] {
+		return nil
+	}
+	if err := s.makeDirectory(path.Dir(name)); err != nil {
+		return err
+	}
+	if err := s.count(); err != nil {
+		return err
+	}
+	if info, err := s.root.Lstat(name); err == nil {
+		return refusef("the archive has the entry %q both as a directory and as a %s; make it again", name, typeName(info.Mode()))
+	}
+	if err := s.root.Mkdir(name, 0o755); err != nil {
+		return s.fail(name, err)
+	}
+	if err := s.root.Chmod(name, 0o755); err != nil {
+		return s.fail(name, err)
+	}
+	s.dirs[name] = true
+	return nil
+}
+
+// file writes a file. One that the archive has twice gets what came last, as with tar itself.
+func (s *sink) file(name string, mode fs.FileMode, content io.Reader) error {
+	if err := s.prepare(name); err != nil {
+		return err
+	}
+	perm := fs.FileMode(0o644)
+	if mode.Perm()&0o111 != 0 {
+		perm = 0o755
+	}
+	file, err := s.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return s.fail(name, err)
+	}
+	defer file.Close()
+	if err := s.copy(file, name, content); err != nil {
+		return err
+	}
+	if err := file.Chmod(perm); err != nil {
+		return s.fail(name, err)
+	}
+	if err := file.Close(); err != nil {
+		return s.fail(name, err)
+	}
+	return nil
+}
+
+// prepare makes the directories above an entry and removes an earlier file in its place.
+func (s *sink) prepare(name string) error {
+	if err := s.count(); err != nil {
+		return err
+	}
+	if err := s.makeDirectory(path.Dir(name)); err != nil {
+		return err
+	}
+	info, err := s.root.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return s.fail(name, err)
+	case !info.Mode().IsRegular():
+		return refusef("the archive has the entry %q twice, first as a %s; make it again", name, typeName(info.Mode()))
+	}
+	if err := s.root.Remove(name); err != nil {
+		return s.fail(name, err)
+	}
+	return nil
+}
+
+// copy is io.Copy that keeps the bounds and tells the errors of the archive from those of the disk.
+func (s *sink) copy(file *os.File, name string, content io.Reader) error {
+	for {
+		n, err := content.Read(s.buffer)
+		s.unpacked += int64(n)
+		if limit := s.upload.unpacked(s.unpacked, s.upload.bounds.unpacked); limit != nil {
+			return limit
+		}
+		if _, err := file.Write(s.buffer[:n]); err != nil {
+			return s.fail(name, err)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return damaged(name, err)
+		}
+	}
+}
+
+// link makes a symbolic link. Unpack looks at where it leads when everything is there.
+func (s *sink) link(name, target string) error {
+	if earlier, err := s.root.Readlink(name); err == nil && earlier == target && s.dirs[path.Dir(name)] {
+		return s.count()
+	}
+	if target == "" || len(target) > maxPath || strings.Contains(target, "\x00") {
+		return refusef("the archive's symbolic link %q leads to %s, which is no path; make the archive again", name, quote(target))
+	}
+	if err := checkTarget(name, target); err != nil {
+		return err
+	}
+	if err := s.prepare(name); err != nil {
+		return err
+	}
+	if err := s.root.Symlink(target, name); err != nil {
+		return s.fail(name, err)
+	}
+	return nil
+}
+
+// hardLink makes a copy of an earlier file of the archive: the store shares whole trees, not files.
+func (s *sink) hardLink(name, target string) error {
+	from, err := clean(target)
+	if err != nil {
+		return refusef("the archive's hard link %q leads out of it, to %s; make it again without that", name, quote(target))
+	}
+	if from == name {
+		return s.count()
+	}
+	info, err := s.root.Lstat(from)
+	if err != nil || !info.Mode().IsRegular() || !s.dirs[path.Dir(from)] {
+		return refusef("the archive's hard link %q leads to %s, which is no file before it in the archive; make it again", name, quote(target))
+	}
+	file, err := s.root.Open(from)
+	if err != nil {
+		return s.fail(from, err)
+	}
+	defer file.Close()
+	return s.file(name, info.Mode(), file)
+}
+
+func (s *sink) fail(name string, err error) error {
+	return diskError(filepath.Join(s.root.Name(), name), err)
+}
+
+// damaged is the error of an archive that cannot be read at an entry. A *core.Error stays as it is.
+func damaged(name string, err error) error {
+	var already *core.Error
+	if errors.As(err, &already) {
+		return already
+	}
+	return refusef("the archive is damaged or cut off at its entry %s; make it again: %w", quote(name), err)
+}
+
+// typeName names the type of anything that may lie in a directory.
+func typeName(mode fs.FileMode) string {
+	switch mode.Type() {
+	case 0:
+		return "file"
+	case fs.ModeDir:
+		return "directory"
+	case fs.ModeSymlink:
+		return "symbolic link"
+	}
+	switch {
+	case mode&fs.ModeDevice != 0:
+		return "device"
+	case mode&fs.ModeNamedPipe != 0:
+		return "fifo"
+	case mode&fs.ModeSocket != 0:
+		return "socket"
+	default:
+		return "file of an unknown type"
+	}
+}
+
+// checkLinks checks all symbolic links of an unpacked tree.
+func checkLinks(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return diskError(dir, err)
+	}
+	defer root.Close()
+	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.Type() != fs.ModeSymlink {
+			return err
+		}
+		target, err := root.Readlink(name)
+		if err != nil {
+			return err
+		}
+		return checkLink(root, name, target)
+	})
+	if err != nil {
+		return diskError(dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,257 @@
+// Package store keeps deployed code and installed packages on disk, by digest: it unpacks what users upload, gives trees of
+// files a digest, finds packages again by name and version, and remembers the functions over a restart.
+//
+// Everything lives in one data directory that belongs to one worker:
+//
+//	code/<hex>/                            the code of a function, never changed
+//	packages/<hex>/                        one version of one package, never changed
+//	index/<runtime>/<name>-<version>.json  which digest an installed package has
+//	functions/<name>.json                  a core.Function
+//	staging/                               everything half-done; emptied by Open
+//	lock                                   held while a worker uses the directory; tells its pid
+//
+// A tree of files gets to code/ and packages/ by a rename from staging/ after it is complete, safe to show to a function and on
+// the disk. So a crash leaves whole things, and half things in staging/ only.
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Store is one open data directory. All methods may be called from many goroutines at once; every error is a *core.Error.
+type Store struct {
+	dir    string
+	bounds bounds
+	lock   *os.File
+
+	// writes serialises what changes the names in code/, packages/, index/ and functions/. It is never held while a tree is
+	// read or unpacked.
+	writes sync.Mutex
+	held   map[string]int // holds on code digests by CommitCode; under writes
+
+	mu        sync.RWMutex // for what is in memory only, so that Get never waits for a disk
+	functions map[string]core.Function
+}
+
+// half is how the names of files begin that are not yet complete.
+const half = ".half-"
+
+// Open opens a data directory, makes it when it is missing, locks it, and throws away what was half-done. Warnings are about
+// functions that could not be loaded as they were; each is a *core.Error that names the file. The caller closes the Store.
+func Open(dir string) (s *Store, warnings []error, err error) {
+	dir, err = filepath.Abs(dir)
+	if err != nil {
+		return nil, nil, diskError(dir, err)
+	}
+	if err := layOut(dir); err != nil {
+		return nil, nil, err
+	}
+	lock, err := lockDirectory(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	s = &Store{dir: dir, bounds: defaultBounds, lock: lock, held: map[string]int{}, functions: map[string]core.Function{}}
+	if err := s.sweep(); err != nil {
+		lock.Close()
+		return nil, nil, err
+	}
+	warnings, err = s.load()
+	if err != nil {
+		lock.Close()
+		return nil, nil, err
+	}
+	return s, warnings, nil
+}
+
+// Close gives the data directory free for another worker. The Store must not be used after it.
+func (s *Store) Close() error {
+	if err := s.lock.Close(); err != nil {
+		return diskError(s.lock.Name(), err)
+	}
+	return nil
+}
+
+// layOut makes the directories. Sandboxed processes with other uids reach code, packages and what is being installed by their
+// full paths, so these can be passed through; functions hold secrets in their environments.
+func layOut(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return diskError(dir, err)
+	}
+	for name, mode := range map[string]fs.FileMode{"code": 0o755, "packages": 0o755, "index": 0o755, "functions": 0o700, "staging": 0o711} {
+		sub := filepath.Join(dir, name)
+		if err := os.MkdirAll(sub, mode); err != nil {
+			return diskError(sub, err)
+		}
+		if err := os.Chmod(sub, mode); err != nil {
+			return diskError(sub, err)
+		}
+	}
+	return syncDirectory(dir)
+}
+
+// lockDirectory takes the lock, which the kernel gives back when the process ends in whatever way.
+func lockDirectory(dir string) (*os.File, error) {
+	name := filepath.Join(dir, "lock")
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, diskError(name, err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		defer file.Close()
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, diskError(name, err)
+		}
+		pid, _ := os.ReadFile(name)
+		return nil, core.Errorf(core.KindConflict, core.FaultWorker,
+			"the data directory %s is in use by another worker (pid %s): stop that one, or give this one its own --data directory",
+			dir, strings.TrimSpace(string(pid)))
+	}
+	if err := file.Truncate(0); err == nil {
+		_, err = fmt.Fprintf(file, "%d\n", os.Getpid())
+	}
+	if err != nil {
+		file.Close()
+		return nil, diskError(name, err)
+	}
+	return file, nil
+}
+
+// sweep removes what an earlier worker did not finish.
+func (s *Store) sweep() error {
+	staging := filepath.Join(s.dir, "staging")
+	entries, err := os.ReadDir(staging)
+	if err != nil {
+		return diskError(staging, err)
+	}
+	for _, entry := range entries {
+		name := filepath.Join(staging, entry.Name())
+		if err := os.RemoveAll(name); err != nil {
+			return diskError(name, err)
+		}
+	}
+	removeHalf := func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && strings.HasPrefix(entry.Name(), half) {
+			err = os.Remove(name)
+		}
+		if err != nil {
+			return diskError(name, err)
+		}
+		return nil
+	}
+	if err := filepath.WalkDir(filepath.Join(s.dir, "functions"), removeHalf); err != nil {
+		return err
+	}
+	return filepath.WalkDir(filepath.Join(s.dir, "index"), removeHalf)
+}
+
+// Stage makes a fresh, empty directory in staging/ and returns its full path. It is the caller's, to fill and then to give to
+// CommitCode, CommitPackage or Discard.
+func (s *Store) Stage() (string, error) {
+	staging := filepath.Join(s.dir, "staging")
+	dir, err := os.MkdirTemp(staging, "")
+	if err != nil {
+		return "", diskError(staging, err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", diskError(dir, err)
+	}
+	return dir, nil
+}
+
+// Discard removes a directory in staging/, with everything in it. It is no error when it is gone already.
+func (s *Store) Discard(dir string) error {
+	name, err := s.staged(dir)
+	if err != nil {
+		return err
+	}
+	// A Root, because an installer may have left a link on the way.
+	staging, err := os.OpenRoot(filepath.Join(s.dir, "staging"))
+	if err != nil {
+		return diskError(dir, err)
+	}
+	defer staging.Close()
+	if err := staging.RemoveAll(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return diskError(dir, err)
+	}
+	return nil
+}
+
+// staged returns the path of dir in staging/, and refuses any other directory.
+func (s *Store) staged(dir string) (string, error) {
+	name, err := filepath.Rel(filepath.Join(s.dir, "staging"), dir)
+	if err != nil || name == "." || !filepath.IsLocal(name) {
+		return "", core.Errorf(core.KindInternal, core.FaultWorker, "%s is not a directory in staging of %s", dir, s.dir)
+	}
+	return name, nil
+}
+
+// CodePath returns the full path of the directory of a code digest that CommitCode returned. It belongs to the Store and must
+// not be written to. KindNotFound when it is not there.
+func (s *Store) CodePath(digest string) (string, error) { return s.path("code", digest) }
+
+// PackagePath returns the full path of the directory of an installed package's digest, like CodePath.
+func (s *Store) PackagePath(digest string) (string, error) { return s.path("packages", digest) }
+
+func (s *Store) path(area, digest string) (string, error) {
+	hex, ok := strings.CutPrefix(digest, digestPrefix)
+	if !ok || !isHex(hex) {
+		return "", core.Errorf(core.KindInternal, core.FaultWorker, "%q is not a digest; one looks like %s<64 hex digits>", digest, digestPrefix)
+	}
+	dir := filepath.Join(s.dir, area, hex)
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return "", core.Errorf(core.KindNotFound, core.FaultWorker, "%s is not in the data directory; deploy the function again", dir)
+	} else if err != nil {
+		return "", diskError(dir, err)
+	}
+	return dir, nil
+}
+
+// Collect removes the code that no function refers to, no hold of CommitCode covers, and inUse (called with a digest) does not
+// claim, and returns the digests of what it removed. Packages are a cache and stay. inUse must not call the Store.
+func (s *Store) Collect(inUse func(digest string) bool) ([]string, error) {
+	trash, err := s.Stage()
+	if err != nil {
+		return nil, err
+	}
+	removed, err := s.takeOut(trash, inUse)
+	if discardErr := s.Discard(trash); err == nil {
+		err = discardErr
+	}
+	return removed, err
+}
+
+// takeOut moves the unused code to trash, so that the slow removal happens without the lock and cannot be half-done.
+func (s *Store) takeOut(trash string, inUse func(digest string) bool) ([]string, error) {
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	needed := map[string]bool{}
+	for _, f := range s.List() {
+		needed[f.Code] = true
+	}
+	area := filepath.Join(s.dir, "code")
+	entries, err := os.ReadDir(area)
+	if err != nil {
+		return nil, diskError(area, err)
+	}
+	var removed []string
+	for _, entry := range entries {
+		digest := digestPrefix + entry.Name()
+		if !isHex(entry.Name()) || needed[digest] || s.held[digest] > 0 || inUse(digest) {
+			continue
+		}
+		if err := os.Rename(filepath.Join(area, entry.Name()), filepath.Join(trash, entry.Name())); err != nil {
+			return removed, diskError(area, err)
+		}
+		removed = append(removed, digest)
+	}
+	return removed, nil
+}

@@ -1,0 +1,201 @@
+package store
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// deploy commits code with that content and puts a function on it.
+func deploy(t testing.TB, s *Store, name, content string) core.Function {
+	t.Helper()
+	digest, release, err := s.CommitCode(stage(t, s, map[string]string{"handler": content}))
+	must(t, err)
+	defer release()
+	f := core.Function{Name: name, Version: 1, Runtime: "fake1", Handler: "a.b", Code: digest, Limits: core.DefaultLimits(),
+		Env: map[string]string{"K": "v"}, Deployed: time.Unix(1700000000, 5).UTC()}
+	must(t, s.Put(f))
+	return f
+}
+
+func never(string) bool { return false }
+
+func TestRestart(t *testing.T) {
+	s := openTest(t)
+	a, b := deploy(t, s, "a", "1"), deploy(t, s, "B_2", "2")
+	deploy(t, s, "gone", "3")
+	must(t, s.Delete("gone"))
+	s.Close()
+
+	// What a worker leaves that was killed in the middle of everything.
+	write(t, s.dir, map[string]string{"staging/123/x/y": "", "staging/.hidden": "", "staging/l": "-> /etc", "functions/.half-1": "{",
+		"index/fake1/.half-2": "{"})
+	must(t, os.Chmod(filepath.Join(s.dir, "staging/123/x"), 0o500))
+	s, warnings, err := Open(s.dir)
+	must(t, err)
+	defer s.Close()
+	if len(warnings) > 0 {
+		t.Error(warnings)
+	}
+	wantNothing(t, s)
+	for _, name := range []string{"functions/.half-1", "index/fake1/.half-2"} {
+		if _, err := os.Lstat(filepath.Join(s.dir, name)); err == nil {
+			t.Errorf("%s is still there", name)
+		}
+	}
+	if got, want := s.List(), []core.Function{b, a}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got, ok := s.Get("a"); !ok || !reflect.DeepEqual(got, a) {
+		t.Errorf("got %+v %v", got, ok)
+	}
+	if _, ok := s.Get("A"); ok {
+		t.Error("names are not case-sensitive")
+	}
+	_, err = os.Stat("/etc/passwd")
+	must(t, err)
+}
+
+func TestCorruptFunctions(t *testing.T) {
+	s := openTest(t)
+	good := deploy(t, s, "good", "1")
+	deploy(t, s, "lost", "2")
+	lost, _ := s.Get("lost")
+	s.Close()
+	hex := strings.TrimPrefix(lost.Code, digestPrefix)
+	must(t, os.RemoveAll(filepath.Join(s.dir, "code", hex)))
+	write(t, s.dir, map[string]string{"functions/torn.json": `{"name": "torn", "ver`, "functions/empty.json": "", "functions/other.json": `{"name": "good"}`,
+		"functions/notes.txt": "not ours"})
+	s, warnings, err := Open(s.dir)
+	must(t, err)
+	defer s.Close()
+	if len(warnings) != 4 {
+		t.Errorf("got %d warnings: %v", len(warnings), warnings)
+	}
+	all := fmt.Sprint(warnings)
+	for _, name := range []string{"torn", "empty", "other", "lost"} {
+		if !strings.Contains(all, filepath.Join(s.dir, "functions", name+".json")) {
+			t.Errorf("no warning about %s: %v", name, warnings)
+		}
+	}
+	if got, _ := s.Get("good"); !reflect.DeepEqual(got, good) || len(s.List()) != 2 {
+		t.Errorf("got %+v", s.List())
+	}
+	for _, name := range []string{"torn.json.corrupt", "empty.json.corrupt", "other.json.corrupt", "notes.txt", "lost.json"} {
+		if _, err := os.Stat(filepath.Join(s.dir, "functions", name)); err != nil {
+			t.Error(err)
+		}
+	}
+	s.Close()
+	_, warnings, err = Open(s.dir)
+	if err != nil || len(warnings) != 1 {
+		t.Errorf("the second time: %v %v", warnings, err)
+	}
+}
+
+func TestLock(t *testing.T) {
+	s := openTest(t)
+	_, _, err := Open(s.dir)
+	wantError(t, err, core.KindConflict, core.FaultWorker, fmt.Sprintf("pid %d", os.Getpid()), s.dir)
+	must(t, s.Close())
+	again, _, err := Open(s.dir)
+	must(t, err)
+	must(t, again.Close())
+}
+
+func TestOpenFails(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(name, nil, 0o644))
+	_, _, err := Open(name)
+	wantError(t, err, core.KindInternal, core.FaultWorker, name)
+}
+
+func TestPut(t *testing.T) {
+	s := openTest(t)
+	first := deploy(t, s, "f", "1")
+	bad := first
+	bad.Version = 2
+	bad.Code = digestPrefix + strings.Repeat("0", 64)
+	wantError(t, s.Put(bad), core.KindNotFound, core.FaultWorker)
+	bad.Code = "sha256:../../etc"
+	wantError(t, s.Put(bad), core.KindInternal, core.FaultWorker)
+	bad = first
+	bad.Packages = core.NewSet(core.Package{Name: "p", Version: "1", Digest: bad.Code})
+	wantError(t, s.Put(bad), core.KindNotFound, core.FaultWorker)
+	bad = first
+	bad.Name = "../f"
+	wantError(t, s.Put(bad), core.KindInvalid, core.FaultCaller)
+	if got, _ := s.Get("f"); !reflect.DeepEqual(got, first) {
+		t.Errorf("a refused Put changed the function: %+v", got)
+	}
+	second := first
+	second.Version = 2
+	second.Env = map[string]string{"A": "1"}
+	must(t, s.Put(second))
+	second.Env["A"] = "2"
+	if got, _ := s.Get("f"); got.Version != 2 || got.Env["A"] != "1" {
+		t.Errorf("got %+v", got)
+	}
+	must(t, s.Delete("f"))
+	wantError(t, s.Delete("f"), core.KindNotFound, core.FaultCaller, `"f"`)
+	wantError(t, s.Delete("../lock"), core.KindNotFound, core.FaultCaller)
+}
+
+func TestValidName(t *testing.T) {
+	for _, name := range []string{"a", "7", "A-b_c", "hello-world", strings.Repeat("a", 63)} {
+		if err := ValidName(name); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{"", "-a", "a-", "_a", "a/b", "../a", "..", "a.b", "a b", "naïve", "名", "a\n", "a\x00", strings.Repeat("a", 64),
+		strings.Repeat("é", 300)} {
+		wantError(t, ValidName(name), core.KindInvalid, core.FaultCaller, "1 to 63")
+		if len(ValidName(name).Error()) > 600 {
+			t.Errorf("a message of %d bytes", len(ValidName(name).Error()))
+		}
+	}
+}
+
+func TestCollect(t *testing.T) {
+	s := openTest(t)
+	kept, old, busy := deploy(t, s, "kept", "1"), deploy(t, s, "f", "old"), deploy(t, s, "busy", "3")
+	current := deploy(t, s, "f", "new")
+	must(t, s.Delete("busy"))
+	held, release, err := s.CommitCode(stage(t, s, map[string]string{"a": "held"}))
+	must(t, err)
+	write(t, s.dir, map[string]string{"code/README": "not ours"})
+	cached, err := s.CommitPackage("fake1", core.Package{Name: "p", Version: "1"}, stage(t, s, map[string]string{"a": "1"}))
+	must(t, err)
+
+	removed, err := s.Collect(func(digest string) bool { return digest == busy.Code })
+	if err != nil || !slices.Equal(removed, []string{old.Code}) {
+		t.Errorf("removed %v, want %s: %v", removed, old.Code, err)
+	}
+	if _, err := s.CodePath(old.Code); !core.IsKind(err, core.KindNotFound) {
+		t.Error(err)
+	}
+	for _, digest := range []string{kept.Code, current.Code, busy.Code, held} {
+		_, err := s.CodePath(digest)
+		must(t, err)
+	}
+	release()
+	removed, err = s.Collect(never)
+	if want := slices.Sorted(slices.Values([]string{busy.Code, held})); err != nil || !slices.Equal(removed, want) {
+		t.Errorf("removed %v, want %v: %v", removed, want, err)
+	}
+	if left := slices.Sorted(maps.Keys(tree(t, filepath.Join(s.dir, "code")))); len(left) != 2*2+1 {
+		t.Errorf("left %v", left)
+	}
+	if _, ok := s.Lookup("fake1", "p", cached.Version); !ok {
+		t.Error("a package was collected")
+	}
+	wantNothing(t, s)
+}

@@ -1,0 +1,203 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// bounds is what an archive may have.
+type bounds struct {
+	upload     int64 // bytes of the archive itself
+	unpacked   int64 // bytes of the files in it, each hard link counted as a file
+	entries    int   // files, directories (also those only implied by a path) and links
+	ratio      int64 // unpacked bytes for each byte of the archive
+	ratioFloor int64 // unpacked bytes up to which the ratio does not matter: small files compress well
+}
+
+var defaultBounds = bounds{upload: 256 << 20, unpacked: 512 << 20, entries: 20_000, ratio: 200, ratioFloor: 16 << 20}
+
+// tarOverhead is how many bytes a tar stream may have besides those of its files: headers and padding of all the entries.
+const tarOverhead = 64 << 20
+
+// Unpack reads an archive (tar.gz or zip, told apart by its first bytes) into a new directory in staging and returns its full
+// path. It is the caller's, to give to CommitCode or Discard. An archive that is one directory with everything in it is
+// unpacked as if it had been made inside of that directory.
+//
+// What comes out holds files of mode 0644 or 0755, directories of 0755, and symbolic links that stay inside. Anything else is
+// refused, with an error that names the entry; so is what is over the bounds: 256 MiB of archive, 512 MiB and 20,000 entries of
+// contents, 200 bytes of contents for each of the archive once there are more than 16 MiB. Nothing stays after an error.
+func (s *Store) Unpack(ctx context.Context, archive io.Reader) (dir string, err error) {
+	staged, err := s.Stage()
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			s.Discard(staged)
+		}
+	}()
+	root, err := os.OpenRoot(staged)
+	if err != nil {
+		return "", diskError(staged, err)
+	}
+	defer root.Close()
+	upload := &upload{ctx: ctx, from: archive, bounds: s.bounds}
+	out := newSink(root, upload)
+	if err := s.read(upload, out); err != nil {
+		return "", upload.explain(err)
+	}
+	if err := strip(staged); err != nil {
+		return "", err
+	}
+	if err := checkLinks(staged); err != nil {
+		return "", err
+	}
+	return staged, nil
+}
+
+// read tells the formats apart and writes what is in the archive to out.
+func (s *Store) read(upload *upload, out *sink) error {
+	buffered := bufio.NewReaderSize(upload, 64<<10)
+	first, err := buffered.Peek(4)
+	switch {
+	case err != nil && err != io.EOF:
+		return err
+	case len(first) == 0:
+		return refusef("the archive is empty (0 bytes); send a tar.gz or zip of the function's directory")
+	case bytes.HasPrefix(first, []byte{0x1f, 0x8b}):
+		return readTar(buffered, out)
+	case bytes.Equal(first, []byte("PK\x03\x04")), bytes.Equal(first, []byte("PK\x05\x06")):
+		return s.readZip(buffered, out)
+	default:
+		return refusef("this is no archive that can be read: it begins with %q; send a tar.gz or zip of the function's directory", first)
+	}
+}
+
+// upload is the archive as it comes in. It keeps count, ends with an error at the limits, and remembers it: the readers of
+// archives above it make errors of their own of what they are given.
+type upload struct {
+	ctx    context.Context
+	from   io.Reader
+	bounds bounds
+	read   int64
+	err    error // the first, but not io.EOF
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	if err := u.check(); err != nil {
+		return 0, err
+	}
+	// One byte more than the limit tells an upload of exactly that size from a larger one.
+	p = p[:min(int64(len(p)), u.bounds.upload+1-u.read)]
+	n, err := u.from.Read(p)
+	u.read += int64(n)
+	if u.read > u.bounds.upload {
+		return 0, u.fail(tooLargef("the archive has more than the %d MiB that are allowed; leave out what the function does not need",
+			u.bounds.upload>>20))
+	}
+	if err != nil && err != io.EOF {
+		return n, u.fail(err)
+	}
+	return n, err
+}
+
+// check returns the error that ended the upload, or that of a context that ended.
+func (u *upload) check() error {
+	if u.err == nil && u.ctx.Err() != nil {
+		u.err = u.ctx.Err()
+	}
+	return u.err
+}
+
+func (u *upload) fail(err error) error {
+	u.err = err
+	return err
+}
+
+// unpacked refuses what is over the bounds after that many bytes came out of the archive.
+func (u *upload) unpacked(n, limit int64) error {
+	if err := u.check(); err != nil {
+		return err
+	}
+	if n > limit {
+		return u.fail(tooLargef("the archive unpacks to more than the %d MiB that are allowed; leave out what the function does not need",
+			u.bounds.unpacked>>20))
+	}
+	if n > u.bounds.ratioFloor && n/u.bounds.ratio >= max(u.read, 1) {
+		return u.fail(tooLargef("the archive unpacks to more than %d times its size, as archive bombs do; "+
+			"leave out files that are mostly zeros or make them when the function starts", u.bounds.ratio))
+	}
+	return nil
+}
+
+// explain makes the error of Unpack: the reason why the upload ended if it did, else what the reader of the archive says.
+func (u *upload) explain(err error) error {
+	if u.err != nil {
+		err = u.err
+	}
+	var told *core.Error
+	switch {
+	case errors.As(err, &told):
+		return told
+	case u.err == nil:
+		return refusef("the archive is damaged or cut off; make it again: %w", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return core.Errorf(core.KindTimeout, core.FaultCaller, "the time was up before the archive was unpacked, after %d bytes of it: %w", u.read, err)
+	case errors.Is(err, context.Canceled):
+		return core.Errorf(core.KindCanceled, core.FaultCaller, "the caller went away after %d bytes of the archive: %w", u.read, err)
+	default:
+		broken := core.Errorf(core.KindInvalid, core.FaultCaller, "the upload broke off after %d bytes; send it again: %w", u.read, err)
+		broken.Retryable = true
+		return broken
+	}
+}
+
+// inflated counts what comes out of gzip, so that a bomb ends also where nothing is written of it.
+type inflated struct {
+	*gzip.Reader
+	upload *upload
+	n      int64
+}
+
+func (i *inflated) Read(p []byte) (int, error) {
+	n, err := i.Reader.Read(p)
+	i.n += int64(n)
+	if limit := i.upload.unpacked(i.n, i.upload.bounds.unpacked+tarOverhead); limit != nil {
+		return 0, limit
+	}
+	return n, err
+}
+
+// strip takes the one directory that holds everything away from around it, if there is one.
+func strip(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return diskError(dir, err)
+	}
+	if len(entries) == 0 {
+		return refusef("there are no files in the archive; send a tar.gz or zip of the function's directory")
+	}
+	if len(entries) > 1 || !entries[0].IsDir() {
+		return nil
+	}
+	inner := dir + ".inner"
+	if err := os.Rename(filepath.Join(dir, entries[0].Name()), inner); err != nil {
+		return diskError(dir, err)
+	}
+	if err = os.Remove(dir); err == nil {
+		err = os.Rename(inner, dir)
+	}
+	if err != nil {
+		os.RemoveAll(inner)
+		return diskError(dir, err)
+	}
+	return nil
+}

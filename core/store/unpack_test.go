@@ -1,0 +1,382 @@
+package store
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/iotest"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+func TestUnpack(t *testing.T) {
+	executable := entry{tar.Header{Name: "run", Mode: 0o6710}, "#!"}
+	tests := []struct {
+		name    string
+		entries []entry
+		tarOnly bool
+		want    map[string]string
+	}{
+		{name: "plain", entries: []entry{file("a", "1"), directory("d/"), file("d/b", "2"), executable},
+			want: map[string]string{"a": "1", "d": "dir", "d/b": "2", "run": "#! x"}},
+		{name: "with dots", entries: []entry{directory("./"), file("./a", "1"), file("./d//b", "2")},
+			want: map[string]string{"a": "1", "d": "dir", "d/b": "2"}},
+		{name: "implied directories", entries: []entry{file("a", ""), file("x/y/z", "1")},
+			want: map[string]string{"a": "", "x": "dir", "x/y": "dir", "x/y/z": "1"}},
+		{name: "one directory around", entries: []entry{directory("top/"), file("top/a", "1"), file("top/d/b", "2"), symlink("top/l", "d/b")},
+			want: map[string]string{"a": "1", "d": "dir", "d/b": "2", "l": "-> d/b"}},
+		{name: "two directories around", entries: []entry{file("top/inner/a", "1")},
+			want: map[string]string{"inner": "dir", "inner/a": "1"}},
+		{name: "one file", entries: []entry{file("a", "1")}, want: map[string]string{"a": "1"}},
+		{name: "links inside", entries: []entry{symlink("d/up", "../a"), file("a", "1"), symlink("all", "."), symlink("nothing", "none"),
+			symlink("through", "d/up"), symlink("a2", "a"), symlink("a2", "a")},
+			want: map[string]string{"a": "1", "d": "dir", "d/up": "-> ../a", "all": "-> .", "nothing": "-> none", "through": "-> d/up", "a2": "-> a"}},
+		{name: "hard links", tarOnly: true, entries: []entry{file("a", "1"), hardlink("b", "a"), hardlink("a", "./a"), file("b", "2")},
+			want: map[string]string{"a": "1", "b": "2"}},
+		{name: "twice", entries: []entry{file("a", "old"), file("b", ""), file("a", "new")}, want: map[string]string{"a": "new", "b": ""}},
+		{name: "commit of git", tarOnly: true, want: map[string]string{"a": "1"},
+			entries: []entry{{tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "c"}}, ""}, file("a", "1")}},
+	}
+	// The worker's umask must not decide what functions can read.
+	defer syscall.Umask(syscall.Umask(0o077))
+	for _, test := range tests {
+		for format, pack := range map[string]func(testing.TB, ...entry) []byte{"tar": tarGz, "zip": zipOf} {
+			if test.tarOnly && format == "zip" {
+				continue
+			}
+			t.Run(test.name+"/"+format, func(t *testing.T) {
+				s := openTest(t)
+				dir, err := s.Unpack(t.Context(), iotest.OneByteReader(bytes.NewReader(pack(t, test.entries...))))
+				must(t, err)
+				if got := tree(t, dir); !maps.Equal(got, test.want) {
+					t.Errorf("got %v, want %v", got, test.want)
+				}
+				must(t, s.Discard(dir))
+				wantNothing(t, s)
+			})
+		}
+	}
+}
+
+func TestUnpackRefuses(t *testing.T) {
+	fifo := entry{tar.Header{Name: "pipe", Typeflag: tar.TypeFifo}, ""}
+	device := entry{tar.Header{Name: "disk", Typeflag: tar.TypeBlock, Devmajor: 8}, ""}
+	console := entry{tar.Header{Name: "tty", Typeflag: tar.TypeChar, Devmajor: 5}, ""}
+	a := file("a", "1")
+	deep := strings.Repeat("d/", 600) + "f"
+	both := []func(testing.TB, ...entry) []byte{tarGz, zipOf}
+	tarOnly := both[:1]
+	tests := []struct {
+		name    string
+		formats []func(testing.TB, ...entry) []byte
+		entries []entry
+		words   []string
+	}{
+		{"empty", both, nil, []string{"no files"}},
+		{"absolute path", both, []entry{file("/etc/passwd", "")}, []string{"/etc/passwd", "absolute"}},
+		{"traversal", both, []entry{a, file("../../evil", "")}, []string{"../../evil", "'..'"}},
+		{"traversal within", both, []entry{a, file("d/../e", "")}, []string{"d/../e"}},
+		{"link to an absolute path", both, []entry{a, symlink("l", "/etc/passwd")}, []string{`"l"`, "/etc/passwd"}},
+		{"link out", both, []entry{a, symlink("d/l", "../../x")}, []string{`"d/l"`, "../../x"}},
+		{"link out by another link", both, []entry{a, symlink("s", "."), directory("x/y"), symlink("x/y/l", "../../s/../b")}, []string{"x/y/l"}},
+		{"link out once the directory is stripped", both, []entry{file("top/a", ""), symlink("top/l", "../top/a")}, []string{"../top/a"}},
+		{"links in a circle", both, []entry{symlink("p", "q"), symlink("q", "p")}, []string{"circle"}},
+		{"link to nothing", tarOnly, []entry{a, symlink("l", "")}, []string{`"l"`}},
+		{"link with a long target", both, []entry{a, symlink("l", strings.Repeat("x/", 900))}, []string{`"l"`}},
+		{"file through a link", both, []entry{directory("d"), symlink("l", "d"), file("l/f", "")}, []string{`"l"`, "symbolic link"}},
+		{"file over a link", both, []entry{a, symlink("l", "a"), file("l", "2")}, []string{`"l"`, "twice", "symbolic link"}},
+		{"link over another link", both, []entry{a, symlink("l", "a"), symlink("l", "b")}, []string{`"l"`, "twice"}},
+		{"directory over a link", both, []entry{directory("d"), symlink("l", "d"), directory("l")}, []string{`"l"`}},
+		{"file over a directory", both, []entry{directory("d"), file("d", "")}, []string{`"d"`, "directory"}},
+		{"file below a file", both, []entry{a, file("a/b", "")}, []string{`"a"`}},
+		{"hard link out", tarOnly, []entry{a, hardlink("h", "../../etc/passwd")}, []string{`"h"`, "hard link"}},
+		{"hard link to an absolute path", tarOnly, []entry{a, hardlink("h", "/etc/passwd")}, []string{`"h"`, "hard link"}},
+		{"hard link to nothing", tarOnly, []entry{a, hardlink("h", "b")}, []string{`"h"`}},
+		{"hard link to a link", tarOnly, []entry{symlink("l", "a"), a, hardlink("h", "l")}, []string{`"h"`}},
+		{"hard link through a link", tarOnly, []entry{file("d/a", ""), symlink("l", "d"), hardlink("h", "l/a")}, []string{`"h"`}},
+		{"fifo", both, []entry{a, fifo}, []string{"pipe", "fifo"}},
+		{"block device", tarOnly, []entry{a, device}, []string{"disk", "device"}},
+		{"character device", tarOnly, []entry{a, console}, []string{"tty", "device"}},
+		{"long path", both, []entry{a, file(deep, "")}, []string{"1024"}},
+		{"long name", both, []entry{a, file(strings.Repeat("n", 256), "")}, []string{"255"}},
+		{"NUL in a name", both[1:], []entry{a, file("b\x00c", "")}, []string{"NUL"}},
+		{"backslash in a zip", both[1:], []entry{a, file(`..\b`, "")}, []string{"backslash"}},
+	}
+	for _, test := range tests {
+		for i, pack := range test.formats {
+			t.Run(fmt.Sprintf("%s/%d", test.name, i), func(t *testing.T) {
+				s := openTest(t)
+				_, err := s.Unpack(t.Context(), bytes.NewReader(pack(t, test.entries...)))
+				wantError(t, err, core.KindInvalid, core.FaultCaller, test.words...)
+				wantNothing(t, s)
+			})
+		}
+	}
+}
+
+func TestUnpackRefusesBytes(t *testing.T) {
+	good := tarGz(t, file("a", "1"))
+	encrypted := zipOf(t, file("secret", "1"))
+	// The flags are at offset 6 of the local header and 8 of the one in the directory.
+	encrypted[6] |= 1
+	encrypted[bytes.Index(encrypted, []byte("PK\x01\x02"))+8] |= 1
+	method := zipOf(t, file("odd", "1"))
+	method[8] = 97
+	method[bytes.Index(method, []byte("PK\x01\x02"))+10] = 97
+	var text bytes.Buffer
+	gz := gzip.NewWriter(&text)
+	gz.Write([]byte(strings.Repeat("no tar ", 500)))
+	gz.Close()
+	tests := map[string]struct {
+		data []byte
+		word string
+	}{
+		"0 bytes":             {nil, "0 bytes"},
+		"1 byte":              {[]byte("P"), "no archive"},
+		"text":                {[]byte("def handler(event):"), "no archive"},
+		"bare tar":            {make([]byte, 1024), "no archive"},
+		"gzip header only":    {good[:2], "damaged"},
+		"gzip of text":        {text.Bytes(), "no tar"},
+		"gzip and more":       {append(bytes.Clone(good), "more"...), "damaged"},
+		"encrypted":           {encrypted, "password"},
+		"unknown compression": {method, "method 97"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := openTest(t)
+			_, err := s.Unpack(t.Context(), bytes.NewReader(test.data))
+			wantError(t, err, core.KindInvalid, core.FaultCaller, test.word)
+			wantNothing(t, s)
+		})
+	}
+}
+
+// Every archive that was cut off is refused, wherever it was cut, and one with a wrong bit in a file's content as well.
+func TestUnpackDamaged(t *testing.T) {
+	noise := string(random(300))
+	s := openTest(t)
+	for format, data := range map[string][]byte{"tar": tarGz(t, file("a", noise), file("b", "2")), "zip": zipOf(t, file("a", noise), file("b", "2"))} {
+		for n := range data {
+			if _, err := s.Unpack(t.Context(), bytes.NewReader(data[:n])); !core.IsKind(err, core.KindInvalid) {
+				t.Fatalf("%s cut off after %d of %d bytes: %v", format, n, len(data), err)
+			}
+		}
+		flipped := bytes.Clone(data)
+		flipped[len(data)/3] ^= 1
+		if _, err := s.Unpack(t.Context(), bytes.NewReader(flipped)); !core.IsKind(err, core.KindInvalid) {
+			t.Errorf("%s with a wrong bit: %v", format, err)
+		}
+	}
+	wantNothing(t, s)
+}
+
+// random returns noise, the same in every run.
+func random(n int) []byte {
+	noise := make([]byte, n)
+	rand.NewChaCha8([32]byte{1}).Read(noise)
+	return noise
+}
+
+// zeros returns a file of that many zeros.
+func zeros(name string, n int) entry { return file(name, strings.Repeat("\x00", n)) }
+
+func TestUnpackBombs(t *testing.T) {
+	const over = 24 << 20
+	// A sparse file: a few bytes in the archive say that it is large.
+	var sparse bytes.Buffer
+	gz := gzip.NewWriter(&sparse)
+	header := make([]byte, 512)
+	copy(header, "sparse")
+	copy(header[100:], "0000644\x000000000\x000000000\x0000000000000\x0000000000000\x00        S")
+	copy(header[257:], "ustar  \x00")
+	copy(header[386:], fmt.Sprintf("%011o\x00%011o\x00", 1<<32, 0))
+	copy(header[483:], fmt.Sprintf("%011o\x00", 1<<32))
+	sum := 0
+	for _, b := range header {
+		sum += int(b)
+	}
+	copy(header[148:], fmt.Sprintf("%06o\x00 ", sum))
+	gz.Write(append(header, make([]byte, 1024)...))
+	gz.Close()
+	// A tar stream of headers that leave nothing on the disk.
+	var hidden bytes.Buffer
+	gz = gzip.NewWriter(&hidden)
+	w := tar.NewWriter(gz)
+	w.WriteHeader(&tar.Header{Name: "a", Typeflag: tar.TypeReg})
+	w.Close()
+	gz.Write(make([]byte, over))
+	gz.Close()
+	var many bytes.Buffer
+	z := zip.NewWriter(&many)
+	for i := range 200_000 {
+		z.CreateHeader(&zip.FileHeader{Name: fmt.Sprint(i)})
+	}
+	z.Close()
+	tests := map[string]struct {
+		data []byte
+		word string
+	}{
+		"tar":                   {tarGz(t, zeros("a", over)), "200 times"},
+		"tar of many":           {tarGz(t, zeros("a", over/2), zeros("b", over/2)), "200 times"},
+		"hard links":            {tarGz(t, zeros("a", over/2), hardlink("b", "a")), "200 times"},
+		"zip":                   {zipOf(t, zeros("a", over)), "200 times"},
+		"sparse file":           {sparse.Bytes(), "200 times"},
+		"after the tar":         {hidden.Bytes(), "200 times"},
+		"zip with many entries": {many.Bytes(), "20000 files"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := openTest(t)
+			_, err := s.Unpack(t.Context(), bytes.NewReader(test.data))
+			wantError(t, err, core.KindTooLarge, core.FaultCaller, test.word)
+			wantNothing(t, s)
+		})
+	}
+	t.Run("small things may compress well", func(t *testing.T) {
+		s := openTest(t)
+		_, err := s.Unpack(t.Context(), bytes.NewReader(tarGz(t, zeros("a", 15<<20))))
+		must(t, err)
+	})
+}
+
+func TestUnpackBounds(t *testing.T) {
+	noise := string(random(600 << 10))
+	var names []entry
+	for i := range 12 {
+		names = append(names, file(fmt.Sprintf("f%d", i), ""))
+	}
+	deep := []entry{file("a", ""), file("1/2/3/4/5/6/7/8/9/f", "")}
+	small := bounds{upload: 1 << 20, unpacked: 1 << 20, entries: 10, ratio: 200, ratioFloor: 16 << 20}
+	for format, pack := range map[string]func(testing.TB, ...entry) []byte{"tar": tarGz, "zip": zipOf} {
+		tests := map[string]struct {
+			data []byte
+			word string
+		}{
+			"upload":              {pack(t, file("a", noise), file("b", noise)), "archive has more than the 1 MiB"},
+			"entries":             {pack(t, names...), "10 files"},
+			"implied directories": {pack(t, deep...), "10 files"},
+			"unpacked":            {pack(t, zeros("a", 600<<10), zeros("b", 600<<10)), "unpacks to more than the 1 MiB"},
+		}
+		for name, test := range tests {
+			t.Run(name+"/"+format, func(t *testing.T) {
+				s := openTest(t)
+				s.bounds = small
+				from := &counting{Reader: io.MultiReader(bytes.NewReader(test.data), endless{})}
+				if name != "upload" {
+					from.Reader = bytes.NewReader(test.data)
+				}
+				_, err := s.Unpack(t.Context(), from)
+				wantError(t, err, core.KindTooLarge, core.FaultCaller, test.word)
+				if from.n > small.upload+1 {
+					t.Errorf("read %d bytes", from.n)
+				}
+				wantNothing(t, s)
+			})
+		}
+		t.Run("at the bounds/"+format, func(t *testing.T) {
+			s := openTest(t)
+			data := pack(t, file("a", noise), zeros("b", 1<<20-len(noise)))
+			s.bounds = bounds{upload: int64(len(data)), unpacked: 1 << 20, entries: 2, ratio: 200, ratioFloor: 16 << 20}
+			_, err := s.Unpack(t.Context(), bytes.NewReader(data))
+			must(t, err)
+		})
+	}
+}
+
+type counting struct {
+	io.Reader
+	n int64
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestUnpackBrokenUpload(t *testing.T) {
+	s := openTest(t)
+	for _, data := range [][]byte{nil, []byte("P"), tarGz(t, file("a", string(random(5000)))), zipOf(t, file("a", string(random(5000))))} {
+		cause := errors.New("connection reset")
+		_, err := s.Unpack(t.Context(), io.MultiReader(bytes.NewReader(data[:len(data)/2]), iotest.ErrReader(cause)))
+		wantError(t, err, core.KindInvalid, core.FaultCaller, "broke off", "connection reset")
+		if !errors.Is(err, cause) || !core.AsError(err).Retryable {
+			t.Errorf("%#v", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		left := io.MultiReader(bytes.NewReader(data[:len(data)/2]), readerFunc(func([]byte) (int, error) { cancel(); return 0, nil }), endless{})
+		_, err = s.Unpack(ctx, left)
+		wantError(t, err, core.KindCanceled, core.FaultCaller)
+		ctx, cancel = context.WithTimeout(t.Context(), 0)
+		_, err = s.Unpack(ctx, bytes.NewReader(data))
+		cancel()
+		wantError(t, err, core.KindTimeout, core.FaultCaller)
+	}
+	wantNothing(t, s)
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// A disk with no room is the worker's fault, names the path and leaves nothing. A limit on the size of files stands in for the
+// disk, in a process of its own because the limit is for all of its files.
+func TestUnpackNoRoom(t *testing.T) {
+	if os.Getenv("TEST_NO_ROOM") == "" {
+		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestUnpackNoRoom$", "-test.v")
+		child.Env = append(os.Environ(), "TEST_NO_ROOM=1")
+		output, err := child.CombinedOutput()
+		if err != nil || !bytes.Contains(output, []byte("--- PASS: TestUnpackNoRoom")) {
+			t.Errorf("%v\n%s", err, output)
+		}
+		return
+	}
+	s := openTest(t)
+	big := file("big", string(random(100<<10)))
+	archives := [][]byte{tarGz(t, file("a", "1"), big), zipOf(t, file("a", "1"), big)}
+	signal.Ignore(syscall.SIGXFSZ)
+	var limit syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
+	limit.Cur = 50 << 10
+	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
+	for _, archive := range archives {
+		_, err := s.Unpack(t.Context(), bytes.NewReader(archive))
+		wantError(t, err, core.KindInternal, core.FaultWorker, filepath.Join(s.dir, "staging"))
+		if !errors.Is(err, syscall.EFBIG) {
+			t.Error(err)
+		}
+		wantNothing(t, s)
+	}
+}
+
+// The kernel's own error of a full disk, from /dev/full.
+func TestDiskFull(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	must(t, err)
+	defer full.Close()
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	must(t, err)
+	defer root.Close()
+	out := newSink(root, &upload{ctx: t.Context(), bounds: defaultBounds})
+	err = out.upload.explain(out.copy(full, "name", strings.NewReader("1")))
+	wantError(t, err, core.KindExhausted, core.FaultWorker, dir+"/name", "--data", "free space")
+}
