@@ -1,0 +1,28 @@
+package core
+
+// SandboxConfig is what a sandbox is made of: everything that decides what the process in it can see and use.
+type SandboxConfig struct {
+	ID       NodeID
+	Role     Role
+	Runtime  Runtime // its mounts are shown, its hidden directories are not
+	Packages Set     // each shown at PackageDir
+	Code     string  // digest of the code directory in the store, shown at CodeDir; empty for a zygote
+	Function string  // whose sandbox it is, for logs; empty for a zygote
+	Limits   Limits  // enforced for an instance; a zygote gets the worker's own
+	Network  bool    // whether the host's network can be reached
+	Writable bool    // whether CodeDir and OutDir can be written to
+}
+
+// Exit is how the process of a sandbox ended.
+type Exit struct {
+	Signal      int  // that ended it, 0 when it exited
+	Code        int  // that it exited with
+	OutOfMemory bool // whether the kernel ended it at its memory limit
+	Known       bool // false when it ended unseen, such as with its parent: Signal and Code say nothing then
+}
+
+// Usage is the memory of all processes of a sandbox.
+type Usage struct {
+	Proportional int64 // bytes; a page that n processes share counts as 1/n of a page
+	Private      int64 // bytes that are shared with nobody
+}
