@@ -180,8 +180,9 @@ func (b block) forbids(s shape, now time.Time) bool {
 
 // wanted chooses the missing zygote whose making helps most: what it saves each demand that may start from it, times how
 // much that demand is used. Candidates are what a demand lacks entirely, and what it has in common with another one, which
-// therefore comes first when it serves both well, and is then the parent of either. Worth is in seconds of import, weighed
-// by use; divided by bytes it compares with what victim returns.
+// therefore comes first when it serves both well, and is then the parent of either. What would be made anyway and is contained
+// in the chosen one goes before it, for the same reason. Worth is in seconds of import, weighed by use; divided by bytes it
+// compares with what victim returns.
 func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, now time.Time) (want shape, worth float64, found bool) {
 	have := make([]time.Duration, len(demands))
 	for i, d := range demands {
@@ -189,13 +190,18 @@ func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, now tim
 			have[i] = c.saves(z.modules, d.shape)
 		}
 	}
+	type candidate struct {
+		shape
+		worth float64
+	}
+	var own []candidate
 	seen := map[string]bool{}
-	consider := func(s shape) {
-		if key := s.key(); seen[key] || slices.ContainsFunc(blocks, func(b block) bool { return b.forbids(s, now) }) {
+	consider := func(s shape, whole bool) {
+		key := s.key()
+		if seen[key] || slices.ContainsFunc(blocks, func(b block) bool { return b.forbids(s, now) }) {
 			return
-		} else {
-			seen[key] = true
 		}
+		seen[key] = true
 		missed, value := 0, 0.0
 		for i, d := range demands {
 			if !s.mayBecome(d.shape) {
@@ -207,7 +213,13 @@ func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, now tim
 				missed += d.missed
 			}
 		}
-		if missed >= secondMiss && (!found || value > worth || value == worth && smaller(s, want) < 0) {
+		if missed < secondMiss {
+			return
+		}
+		if whole {
+			own = append(own, candidate{s, value})
+		}
+		if !found || value > worth || value == worth && smaller(s, want) < 0 {
 			want, worth, found = s, value, true
 		}
 	}
@@ -215,15 +227,21 @@ func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, now tim
 		if d.missed == 0 {
 			continue
 		}
-		consider(d.shape)
+		consider(d.shape, true)
 		for j, e := range demands {
 			if i == j || d.runtime != e.runtime {
 				continue
 			}
 			both := d.shared(e.shape)
 			if len(both.set) > 0 && c.saves(both.modules, d.shape)-have[i] >= worthSharing {
-				consider(both)
+				consider(both, false)
 			}
+		}
+	}
+	for _, o := range own {
+		inside := o.mayBecome(want) && smaller(o.shape, want) < 0 && len(without(o.modules, want.modules)) == 0
+		if inside && c.saves(o.modules, o.shape) >= worthSharing {
+			want, worth = o.shape, o.worth
 		}
 	}
 	return want, worth, found
