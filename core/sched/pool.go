@@ -213,7 +213,8 @@ func (p *pool) failed(err *core.Error) {
 	}
 }
 
-// give passes a held instance on to the longest waiting request, as warm unless the grant says otherwise, or makes it idle.
+// give passes a held instance on to the longest waiting request, as warm unless the grant says otherwise, or makes it idle, or
+// ends it when another function has no instance for its requests and the worker may have no more.
 func (p *pool) give(g grant) {
 	if g.start == "" {
 		g.start = core.StartWarm
@@ -225,7 +226,7 @@ func (p *pool) give(g grant) {
 		w.c <- g
 		return
 	}
-	kept := g.instance.node.Release(now) && !p.drained
+	kept := g.instance.node.Release(now) && !p.drained && p.s.slots.hungry.Load() == 0
 	if kept {
 		g.instance.since = now
 		p.idle = append(p.idle, g.instance)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -151,7 +152,8 @@ func (s *Scheduler) Close(ctx context.Context) error {
 
 // slots counts the instances of the worker against its limit.
 type slots struct {
-	limit int
+	limit  int
+	hungry atomic.Int32 // len(starved), to be read without the lock
 
 	mu      sync.Mutex // guards the following; taken after a pool's, never before
 	used    int
@@ -173,6 +175,7 @@ func (s *slots) take(p *pool) bool {
 		}
 	}
 	s.starved = append(s.starved, p)
+	s.hungry.Store(int32(len(s.starved)))
 	return false
 }
 
@@ -198,6 +201,7 @@ func (s *slots) next() *pool {
 	}
 	p := s.starved[0]
 	s.starved = s.starved[1:]
+	s.hungry.Store(int32(len(s.starved)))
 	return p
 }
 
