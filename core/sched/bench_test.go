@@ -6,6 +6,7 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -41,13 +42,9 @@ func TestOverASocket(t *testing.T) {
 			t.Fatalf("%d bytes for %d: %v", len(res.Body), len(e), err)
 		}
 	}
-	// The process ends with the event unread: another one gets it. With the event read: nobody does.
+	// The process ends with the event read: no other one gets it.
 	var seen []string
 	died := false
-	w.mu.Lock()
-	idle := r.pools[poolKey{"f", 1}].idle[0].node.ID()
-	b := w.boxes[idle]
-	w.mu.Unlock()
 	w.handle = func(b *box, r *request) {
 		seen = append(seen, string(r.event))
 		if !died {
@@ -62,15 +59,28 @@ func TestOverASocket(t *testing.T) {
 	if len(seen) != 1 {
 		t.Errorf("handled %v", seen)
 	}
-	_ = b
 	if res, err := r.run(t.Context(), fn("f"), `4`); err != nil || string(res.Body) != `4` {
 		t.Errorf("%+v %v", res, err)
+	}
+}
+
+// TestEventHalfRead is about a process that ends with a part of the event unread: another one gets it, once.
+func TestEventHalfRead(t *testing.T) {
+	w := newWorld()
+	w.pair = socketpair(t)
+	w.deaf = true
+	r := newRig(w, 9, plenty)
+	defer r.close(t)
+	_, err := r.run(t.Context(), fn("f"), string(make([]byte, 50<<10)))
+	if e := fault(t, err, core.KindUnavailable, core.FaultWorker); !e.Retryable || w.starts != 2 {
+		t.Errorf("%v, %d starts", e, w.starts)
 	}
 }
 
 // void is a connection to an instance that answers every event at once, for what the scheduler alone costs.
 type void struct{ net.Conn }
 
+func (void) SetDeadline(time.Time) error { return nil }
 func (void) Write(b []byte) (int, error) { return len(b), nil }
 func (void) Read(b []byte) (int, error)  { return copy(b, "\x00\x00\x00\x02R1"), nil }
 

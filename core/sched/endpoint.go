@@ -37,11 +37,21 @@ type unsent struct{ err error }
 func (e unsent) Error() string { return e.err.Error() }
 func (e unsent) Unwrap() error { return e.err }
 
+func isUnsent(err error) bool {
+	_, is := err.(unsent) // never wrapped
+	return is
+}
+
 // broken marks an answer that breaks the protocol.
 type broken struct{ err *core.Error }
 
 func (e broken) Error() string { return e.err.Error() }
 func (e broken) Unwrap() error { return e.err }
+
+func isBroken(err error) bool {
+	_, is := err.(broken) // never wrapped
+	return is
+}
 
 // exchange is one event and its answer on one connection. Reading can be interrupted by a deadline and taken up again.
 type exchange struct {

@@ -23,6 +23,7 @@ type world struct {
 	alive  int // instances
 	most   int
 	starts int
+	deaf   bool                        // instances end when the first bytes of an event come
 	fails  error                       // of importing a handler
 	handle func(b *box, r *request)    // what instances do with an event
 	pair   func() (net.Conn, net.Conn) // makes a connection
@@ -35,15 +36,13 @@ type request struct {
 }
 
 type box struct {
-	w          *world
-	config     core.SandboxConfig
-	near, far  net.Conn
-	done       chan struct{}
-	once       sync.Once
-	exit       core.Exit
-	children   []*box
-	forked     bool
-	violations int
+	w         *world
+	config    core.SandboxConfig
+	near, far net.Conn
+	done      chan struct{}
+	once      sync.Once
+	exit      core.Exit
+	children  []*box
 }
 
 func newWorld() *world {
@@ -129,6 +128,10 @@ func (b *box) serve() {
 	var frame []byte
 	for {
 		if _, err := io.ReadFull(b.far, head[:]); err != nil {
+			return
+		}
+		if b.w.deaf {
+			b.die(core.Exit{Signal: 11, Known: true})
 			return
 		}
 		n := int(binary.BigEndian.Uint32(head[:]))

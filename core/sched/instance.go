@@ -89,7 +89,7 @@ func (p *pool) conclude(x *exchange, i *instance, kind byte, body []byte, err er
 	x.free()
 	if err == nil {
 		body, err = answer(kind, body)
-		if !errors.As(err, new(broken)) {
+		if !isBroken(err) {
 			if p.fn.Limits.Reuse {
 				p.give(grant{instance: i})
 			} else {
@@ -99,15 +99,12 @@ func (p *pool) conclude(x *exchange, i *instance, kind byte, body []byte, err er
 		}
 	}
 	switch {
-	case errors.As(err, new(broken)):
+	case isBroken(err), isUnsent(err):
 		i.node.Kill()
 		return nil, err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		i.node.Kill()
 		return nil, p.late()
-	case errors.As(err, new(unsent)):
-		i.node.Kill()
-		return nil, err
 	}
 	return nil, i.node.Ended()
 }

@@ -4,7 +4,6 @@ package sched
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -58,13 +57,12 @@ func (s *Scheduler) Invoke(ctx context.Context, fn *core.Function, invocation co
 		return core.Result{}, canceled(fn)
 	}
 	result, done, err := p.invoke(ctx, invocation, began)
-	var died unsent
-	if errors.As(err, &died) {
+	if isUnsent(err) {
 		// The instance ended before it had read the event, as an idle one may at any time.
 		result, done, err = p.invoke(ctx, invocation, time.Now())
 	}
 	result.Phases.Total = done.Sub(began)
-	if errors.As(err, &died) {
+	if isUnsent(err) {
 		e := core.Errorf(core.KindUnavailable, core.FaultWorker, "two instances of %s ended before they had read the event; try again", fn.Name)
 		e.Retryable = true
 		return result, e
