@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -54,7 +55,7 @@ func (p Package) String() string { return p.Name + "==" + p.Version }
 
 // Compare orders packages by name, version and digest.
 func (p Package) Compare(q Package) int {
-	return strings.Compare(p.Name+"\x00"+p.Version+"\x00"+p.Digest, q.Name+"\x00"+q.Version+"\x00"+q.Digest)
+	return cmp.Or(strings.Compare(p.Name, q.Name), strings.Compare(p.Version, q.Version), strings.Compare(p.Digest, q.Digest))
 }
 
 // Set is the packages, at exact versions, that a process has loaded or may load: sorted by Compare, without duplicates.

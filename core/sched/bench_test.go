@@ -1,0 +1,127 @@
+package sched
+
+import (
+	"context"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// socketpair is what a real endpoint is: a stream socket in the kernel.
+func socketpair(t testing.TB) func() (net.Conn, net.Conn) {
+	return func() (net.Conn, net.Conn) {
+		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var conns [2]net.Conn
+		for i, fd := range fds {
+			f := os.NewFile(uintptr(fd), "endpoint")
+			conns[i], err = net.FileConn(f)
+			f.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return conns[0], conns[1]
+	}
+}
+
+func TestOverASocket(t *testing.T) {
+	w := newWorld()
+	w.pair = socketpair(t)
+	r := newRig(w, 9, plenty)
+	defer r.close(t)
+	event := `"` + string(make([]byte, 5<<20)) + `"`
+	for _, e := range []string{`1`, event, `2`} {
+		if res, err := r.run(t.Context(), fn("f"), e); err != nil || string(res.Body) != e {
+			t.Fatalf("%d bytes for %d: %v", len(res.Body), len(e), err)
+		}
+	}
+	// The process ends with the event read: no other one gets it.
+	var seen []string
+	died := false
+	w.handle = func(b *box, r *request) {
+		seen = append(seen, string(r.event))
+		if !died {
+			died = true
+			b.die(core.Exit{Signal: 9, Known: true})
+			return
+		}
+		b.answer('R', r.event)
+	}
+	_, err := r.run(t.Context(), fn("f"), `3`)
+	fault(t, err, core.KindExit, core.FaultHandler)
+	if len(seen) != 1 {
+		t.Errorf("handled %v", seen)
+	}
+	if res, err := r.run(t.Context(), fn("f"), `4`); err != nil || string(res.Body) != `4` {
+		t.Errorf("%+v %v", res, err)
+	}
+}
+
+// TestEventHalfRead is about a process that ends with a part of the event unread: another one gets it, once.
+func TestEventHalfRead(t *testing.T) {
+	w := newWorld()
+	w.pair = socketpair(t)
+	w.deaf = true
+	r := newRig(w, 9, plenty)
+	defer r.close(t)
+	_, err := r.run(t.Context(), fn("f"), string(make([]byte, 50<<10)))
+	if e := fault(t, err, core.KindUnavailable, core.FaultWorker); !e.Retryable || w.starts != 2 {
+		t.Errorf("%v, %d starts", e, w.starts)
+	}
+}
+
+// void is a connection to an instance that answers every event at once, for what the scheduler alone costs.
+type void struct{ net.Conn }
+
+func (void) SetDeadline(time.Time) error { return nil }
+func (void) Write(b []byte) (int, error) { return len(b), nil }
+func (void) Read(b []byte) (int, error)  { return copy(b, "\x00\x00\x00\x02R1"), nil }
+
+func benchmarkInvoke(b *testing.B, pair func() (net.Conn, net.Conn), parallel bool) {
+	w := newWorld()
+	w.handle = nil
+	w.pair = pair
+	r := newRig(w, 99, plenty)
+	defer r.close(b)
+	f := fn("f")
+	invocation := core.Invocation{Function: "f", ID: "0123456789abcdef", Event: []byte(`{"name":"world"}`)}
+	one := func(ctx context.Context) {
+		ctx, cancel := context.WithCancel(ctx) // as that of a HTTP request
+		defer cancel()
+		if _, err := r.Invoke(ctx, f, invocation); err != nil {
+			b.Error(err)
+		}
+	}
+	one(b.Context())
+	b.ReportAllocs()
+	if parallel {
+		b.SetParallelism(8)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				one(b.Context())
+			}
+		})
+		return
+	}
+	for b.Loop() {
+		one(b.Context())
+	}
+}
+
+func BenchmarkWarmInvokeAlone(b *testing.B) {
+	benchmarkInvoke(b, func() (net.Conn, net.Conn) {
+		near, far := net.Pipe()
+		return void{near}, far
+	}, false)
+}
+
+func BenchmarkWarmInvokeOverASocket(b *testing.B) { benchmarkInvoke(b, socketpair(b), false) }
+
+func BenchmarkWarmInvoke16AtOnce(b *testing.B) { benchmarkInvoke(b, socketpair(b), true) }

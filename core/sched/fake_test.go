@@ -1,0 +1,201 @@
+package sched
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/tree"
+)
+
+// world is a machine without processes: instances are goroutines that speak the endpoint protocol.
+type world struct {
+	mu     sync.Mutex
+	boxes  map[core.NodeID]*box
+	alive  int // instances
+	most   int
+	starts int
+	deaf   bool                        // instances end when the first bytes of an event come
+	fails  error                       // of importing a handler
+	handle func(b *box, r *request)    // what instances do with an event
+	pair   func() (net.Conn, net.Conn) // makes a connection
+}
+
+type request struct {
+	ID       string `json:"id"`
+	Deadline int64  `json:"deadline_ms"`
+	event    []byte
+}
+
+type box struct {
+	w         *world
+	config    core.SandboxConfig
+	near, far net.Conn
+	done      chan struct{}
+	once      sync.Once
+	exit      core.Exit
+	children  []*box
+}
+
+func newWorld() *world {
+	return &world{boxes: map[core.NodeID]*box{}, handle: func(b *box, r *request) { b.answer('R', r.event) }, pair: net.Pipe}
+}
+
+func (w *world) Driver(context.Context, core.RuntimeID) (tree.Live, error) {
+	return tree.Live{Driver: driver{w}, Runtime: core.Runtime{ID: "lang1"}, Generation: 1}, nil
+}
+
+func (w *world) Create(_ context.Context, config core.SandboxConfig) (tree.Sandbox, error) {
+	b := &box{w: w, config: config, done: make(chan struct{})}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.boxes[config.ID] = b
+	if config.Role == core.RoleInstance {
+		b.near, b.far = w.pair()
+		w.starts++
+		w.alive++
+		w.most = max(w.most, w.alive)
+	}
+	return b, nil
+}
+
+func (b *box) Ref() core.Sandbox                    { return core.Sandbox{ID: b.config.ID} }
+func (b *box) Entered() (int, time.Duration, error) { return 7, 0, nil }
+func (b *box) Endpoint() net.Conn                   { return b.near }
+func (b *box) Done() <-chan struct{}                { return b.done }
+func (b *box) Exit() core.Exit                      { return b.exit }
+func (b *box) Usage() (core.Usage, error) {
+	return core.Usage{Proportional: 8 << 20, Private: 8 << 20}, nil
+}
+func (b *box) Kill() { b.die(core.Exit{Signal: 9, Known: true}) }
+
+func (b *box) die(exit core.Exit) {
+	b.once.Do(func() {
+		b.w.mu.Lock()
+		children := b.children
+		if b.far != nil {
+			b.w.alive--
+		}
+		b.w.mu.Unlock()
+		for _, child := range children {
+			child.die(core.Exit{Signal: 9})
+		}
+		b.exit = exit
+		if b.far != nil {
+			b.far.Close()
+		}
+		close(b.done)
+	})
+}
+
+type driver struct{ w *world }
+
+func (driver) Describe(context.Context) (core.Description, error) { return core.Description{}, nil }
+
+func (d driver) Preload(_ context.Context, id core.NodeID, _ core.RuntimeID, _ core.Sandbox) (core.Process, error) {
+	return core.Process{ID: id, PID: 7}, nil
+}
+
+func (d driver) Fork(_ context.Context, id, parent core.NodeID, _ core.Sandbox) (core.Process, error) {
+	time.Sleep(3 * time.Millisecond)
+	d.w.mu.Lock()
+	defer d.w.mu.Unlock()
+	d.w.boxes[parent].children = append(d.w.boxes[parent].children, d.w.boxes[id])
+	return core.Process{ID: id, PID: 7}, nil
+}
+
+func (d driver) Import(_ context.Context, id core.NodeID, _ core.Load) (core.Report, error) {
+	d.w.mu.Lock()
+	defer d.w.mu.Unlock()
+	if d.w.fails != nil {
+		return core.Report{}, d.w.fails
+	}
+	go d.w.boxes[id].serve()
+	return core.Report{Threads: 1}, nil
+}
+
+// serve is the loop of an instance.
+func (b *box) serve() {
+	var head [lengthSize]byte
+	var frame []byte
+	for {
+		if _, err := io.ReadFull(b.far, head[:]); err != nil {
+			return
+		}
+		if b.w.deaf {
+			b.die(core.Exit{Signal: 11, Known: true})
+			return
+		}
+		n := int(binary.BigEndian.Uint32(head[:]))
+		if cap(frame) < n {
+			frame = make([]byte, n)
+		}
+		frame = frame[:n]
+		if _, err := io.ReadFull(b.far, frame); err != nil {
+			return
+		}
+		meta := int(binary.BigEndian.Uint32(frame[1:]))
+		r := request{event: frame[5+meta:]}
+		if b.w.handle != nil {
+			if err := json.Unmarshal(frame[5:5+meta], &r); err != nil || frame[0] != 'E' {
+				b.answer('X', []byte(fmt.Sprintf(`{"type":"Bad","message":%q}`, frame)))
+				continue
+			}
+			b.w.handle(b, &r)
+		} else {
+			b.answer('R', r.event)
+		}
+	}
+}
+
+func (b *box) answer(kind byte, body []byte) {
+	frame := make([]byte, headSize, headSize+len(body))
+	binary.BigEndian.PutUint32(frame, uint32(len(body)+1))
+	frame[lengthSize] = kind
+	b.far.Write(append(frame, body...))
+}
+
+type rig struct {
+	*Scheduler
+	w    *world
+	tree *tree.Tree
+}
+
+func newRig(w *world, limit int, budget int64) *rig {
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	t := tree.New(tree.Config{Budget: budget, Log: log}, w, w)
+	return &rig{New(Config{MaxInstances: limit, Log: log}, t), w, t}
+}
+
+func (r *rig) close(t testing.TB) {
+	t.Helper()
+	if err := r.Close(context.Background()); err != nil {
+		t.Errorf("close scheduler: %v", err)
+	}
+	if err := r.tree.Close(context.Background()); err != nil {
+		t.Errorf("close tree: %v", err)
+	}
+	for id, b := range r.w.boxes {
+		select {
+		case <-b.done:
+		default:
+			t.Errorf("sandbox %s leaked", id)
+		}
+	}
+}
+
+func fn(name string) *core.Function {
+	return &core.Function{Name: name, Version: 1, Runtime: "lang1", Handler: "f.f", Limits: core.DefaultLimits()}
+}
+
+func (r *rig) run(ctx context.Context, f *core.Function, event string) (core.Result, error) {
+	return r.Invoke(ctx, f, core.Invocation{Function: f.Name, ID: "id-1", Event: []byte(event)})
+}

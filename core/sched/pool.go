@@ -1,0 +1,306 @@
+package sched
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+const (
+	maxWaiting = 256              // requests of a function that wait without an instance being started for them
+	maxWait    = 10 * time.Second // of such a request
+)
+
+// pool is the instances of one version of a function and the requests that wait for one.
+//
+// Starts and waiting requests are not tied to each other: what becomes free first, forked or released, goes to the request
+// that waits longest. There are never more starts than waiting requests when one begins; the first of them are those it is for.
+type pool struct {
+	s  *Scheduler
+	fn *core.Function
+
+	mu       sync.Mutex // guards the following; never held across a call to a sandbox or a driver
+	drained  bool       // nothing becomes idle any more
+	idle     []*instance
+	waiting  []*waiter // the longest waiting first
+	alive    int       // instances, with those being started
+	starting int
+	full     *core.Error // why the last start was refused for lack of memory
+	timer    *time.Timer // for the longest idle instance
+	armed    bool
+}
+
+// waiter is a request that waits.
+type waiter struct {
+	began time.Time
+	c     chan grant // gets exactly one, unless the waiter leaves
+}
+
+// grant is an instance that its taker holds, or why there is none.
+type grant struct {
+	instance *instance
+	start    core.Start
+	phases   core.Phases
+	waited   time.Duration
+	err      error
+}
+
+// take gets an instance: an idle one, or what becomes free first.
+func (p *pool) take(ctx context.Context, now time.Time) grant {
+	p.mu.Lock()
+	for n := len(p.idle); n > 0; n = len(p.idle) {
+		i := p.idle[n-1]
+		p.idle[n-1] = nil
+		p.idle = p.idle[:n-1]
+		if i.node.Lease() {
+			p.mu.Unlock()
+			return grant{instance: i, start: core.StartWarm}
+		}
+	}
+	w := &waiter{began: now, c: make(chan grant, 1)}
+	p.waiting = append(p.waiting, w)
+	starved := p.fill()
+	if len(p.waiting)-p.starting > maxWaiting {
+		p.waiting = p.waiting[:len(p.waiting)-1]
+		err := p.refusal("and as many requests wait as may")
+		p.mu.Unlock()
+		return grant{err: err}
+	}
+	p.mu.Unlock()
+	if starved {
+		p.s.tree.EvictIdle() // of a function that needs it less
+	}
+	g := p.wait(ctx, w)
+	g.settle(time.Since(now))
+	return g
+}
+
+// settle makes the phases those of a request that waited that long. A start that had begun before the request came, or that
+// overlapped with another one's, is only a wait for it.
+func (g *grant) settle(waited time.Duration) {
+	ph := &g.phases
+	sum := ph.Queue + ph.Sandbox + ph.Preload + ph.Fork + ph.Enter + ph.Import
+	if sum > waited {
+		*ph, sum = core.Phases{}, 0
+	}
+	ph.Queue += waited - sum
+	g.waited = waited
+}
+
+// wait waits until the request gets its grant, or until it gives up.
+func (p *pool) wait(ctx context.Context, w *waiter) grant {
+	timer := time.NewTimer(maxWait)
+	defer timer.Stop()
+	for {
+		select {
+		case g := <-w.c:
+			return g
+		case <-ctx.Done():
+			p.mu.Lock()
+			left := p.leave(w)
+			p.mu.Unlock()
+			if !left {
+				if g := <-w.c; g.err == nil {
+					p.give(g)
+				}
+			}
+			return grant{err: canceled(p.fn)}
+		case <-timer.C:
+			p.mu.Lock()
+			if at := slices.Index(p.waiting, w); at < p.starting { // its grant is there, or an instance is being started for it
+				p.mu.Unlock()
+				timer.Reset(maxWait)
+				continue
+			}
+			p.leave(w)
+			err := p.refusal("and none became free in " + maxWait.String())
+			p.mu.Unlock()
+			return grant{err: err}
+		}
+	}
+}
+
+// leave takes a waiter out of the queue, and returns false when it has its grant already. The caller has the lock.
+func (p *pool) leave(w *waiter) bool {
+	at := slices.Index(p.waiting, w)
+	if at >= 0 {
+		p.waiting = slices.Delete(p.waiting, at, at+1)
+	}
+	return at >= 0
+}
+
+// next takes the longest waiting request out of the queue, nil when none waits. The caller has the lock.
+func (p *pool) next() *waiter {
+	if len(p.waiting) == 0 {
+		return nil
+	}
+	w := p.waiting[0]
+	p.waiting[0] = nil
+	p.waiting = p.waiting[1:]
+	return w
+}
+
+// fill starts an instance for each waiting request, as far as the limits allow. It returns whether the worker's limit was in the
+// way. The caller has the lock.
+func (p *pool) fill() (starved bool) {
+	for p.starting < len(p.waiting) && p.alive < p.fn.Limits.MaxInstances {
+		if !p.s.slots.take(p) {
+			return true
+		}
+		p.starting++
+		p.alive++
+		go p.start()
+	}
+	return false
+}
+
+func (p *pool) retry() {
+	p.mu.Lock()
+	p.fill()
+	p.mu.Unlock()
+}
+
+// start starts an instance, gives it to who waits, and sees to its end.
+func (p *pool) start() {
+	node, start, phases, err := p.s.tree.Start(p.s.ctx, p.fn)
+	if err != nil {
+		p.failed(core.AsError(err))
+		return
+	}
+	i := &instance{node: node, conn: node.Endpoint()}
+	p.mu.Lock()
+	p.starting--
+	p.full = nil
+	p.mu.Unlock()
+	p.give(grant{instance: i, start: start, phases: phases})
+	<-node.Done()
+	p.mu.Lock()
+	if at := slices.Index(p.idle, i); at >= 0 {
+		p.idle = slices.Delete(p.idle, at, at+1)
+	}
+	p.alive--
+	p.fill()
+	p.mu.Unlock()
+	p.s.slots.put()
+}
+
+// failed tells the longest waiting request that a start failed: it would have failed for any of them. A request that finds
+// memory full waits on while an instance of the function is alive and may become free.
+func (p *pool) failed(err *core.Error) {
+	if p.s.ctx.Err() != nil {
+		err = closing()
+	}
+	p.mu.Lock()
+	p.starting--
+	p.alive--
+	if err.Kind == core.KindExhausted && p.alive > p.starting {
+		p.full = err
+		p.mu.Unlock()
+		p.s.slots.put()
+		return
+	}
+	w := p.next()
+	p.fill()
+	p.mu.Unlock()
+	p.s.slots.put()
+	if w != nil {
+		w.c <- grant{err: err}
+	} else {
+		p.s.log.Warn("fork", "fn", p.fn.Name, "err", err)
+	}
+}
+
+// give passes a held instance on to the longest waiting request, as warm unless the grant says otherwise, or makes it idle, or
+// ends it when another function has no instance for its requests and the worker may have no more.
+func (p *pool) give(g grant) {
+	if g.start == "" {
+		g.start = core.StartWarm
+	}
+	now := time.Now()
+	p.mu.Lock()
+	if w := p.next(); w != nil {
+		p.mu.Unlock()
+		w.c <- g
+		return
+	}
+	kept := g.instance.node.Release(now) && !p.drained && p.s.slots.hungry.Load() == 0
+	if kept {
+		g.instance.since = now
+		p.idle = append(p.idle, g.instance)
+		p.arm(now)
+	}
+	p.mu.Unlock()
+	if !kept {
+		g.instance.node.Kill()
+	}
+}
+
+// arm sets the timer for the longest idle instance unless it is set. The caller has the lock.
+func (p *pool) arm(now time.Time) {
+	if p.armed || len(p.idle) == 0 {
+		return
+	}
+	p.armed = true
+	after := p.idle[0].since.Add(p.fn.Limits.IdleTimeout).Sub(now)
+	if p.timer == nil {
+		p.timer = time.AfterFunc(after, p.expire)
+	} else {
+		p.timer.Reset(after)
+	}
+}
+
+// expire ends what has been idle for too long. The stack's bottom has been idle the longest.
+func (p *pool) expire() {
+	now := time.Now()
+	p.mu.Lock()
+	p.armed = false
+	n := 0
+	for n < len(p.idle) && now.Sub(p.idle[n].since) >= p.fn.Limits.IdleTimeout {
+		n++
+	}
+	ends := slices.Clone(p.idle[:n])
+	p.idle = slices.Delete(p.idle, 0, n)
+	p.arm(now)
+	p.mu.Unlock()
+	for _, i := range ends {
+		i.node.Evict()
+	}
+}
+
+// drain lets nothing become idle any more. Idle instances are the tree's to evict.
+func (p *pool) drain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drained = true
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+}
+
+func (p *pool) refuseAll(err *core.Error) {
+	p.mu.Lock()
+	waiting := p.waiting
+	p.waiting = nil
+	p.mu.Unlock()
+	for _, w := range waiting {
+		w.c <- grant{err: err}
+	}
+}
+
+// refusal says which limit is in the way. The caller has the lock.
+func (p *pool) refusal(why string) *core.Error {
+	if p.full != nil {
+		return p.full
+	}
+	err := core.Errorf(core.KindExhausted, core.FaultCaller, "all %d instances that max_instances of %s allows are busy, %s; try again later, or deploy it with more",
+		p.fn.Limits.MaxInstances, p.fn.Name, why)
+	if p.alive < p.fn.Limits.MaxInstances {
+		err = core.Errorf(core.KindExhausted, core.FaultCaller, "all %d instances that this worker may have are in use, so %s cannot have one more, %s; try again later",
+			p.s.slots.limit, p.fn.Name, why)
+	}
+	err.Retryable = true
+	return err
+}

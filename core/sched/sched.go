@@ -1,0 +1,227 @@
+// Package sched decides for each invocation: reuse an idle instance, fork a new one, wait, or refuse. Then it carries the event
+// to the instance and the result back.
+package sched
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/tree"
+)
+
+// Config is what a scheduler is told.
+type Config struct {
+	MaxInstances int          // alive at once on this worker
+	Log          *slog.Logger // never nil
+}
+
+// Scheduler runs events on instances. All methods may be called from many goroutines at once.
+type Scheduler struct {
+	tree   *tree.Tree
+	log    *slog.Logger
+	slots  *slots
+	ctx    context.Context // of starts, which outlive the request that wanted them; ends with Close
+	cancel context.CancelFunc
+
+	mu     sync.RWMutex // guards the following
+	closed bool
+	pools  map[poolKey]*pool
+}
+
+type poolKey struct {
+	function string
+	version  int
+}
+
+// New returns a scheduler that takes its instances from the tree.
+func New(config Config, t *tree.Tree) *Scheduler {
+	s := &Scheduler{tree: t, log: config.Log, slots: &slots{limit: config.MaxInstances}, pools: map[poolKey]*pool{}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// Invoke runs one event of the function; invocation.Function is not looked at, and the event is not kept. Start, Node and
+// Phases of the result are set as far as the invocation got, also with an error; Language is left to the caller. When the context
+// ends first, the handler still runs to its end or deadline, unheard.
+func (s *Scheduler) Invoke(ctx context.Context, fn *core.Function, invocation core.Invocation) (core.Result, error) {
+	began := time.Now()
+	p, err := s.pool(fn)
+	if err != nil {
+		return core.Result{}, err
+	}
+	if ctx.Err() != nil {
+		return core.Result{}, canceled(fn)
+	}
+	result, done, err := p.invoke(ctx, invocation, began)
+	if isUnsent(err) {
+		// The instance ended before it had read the event, as an idle one may at any time.
+		result, done, err = p.invoke(ctx, invocation, time.Now())
+	}
+	result.Phases.Total = done.Sub(began)
+	if isUnsent(err) {
+		e := core.Errorf(core.KindUnavailable, core.FaultWorker, "two instances of %s ended before they had read the event; try again", fn.Name)
+		e.Retryable = true
+		return result, e
+	}
+	if err != nil {
+		return result, core.AsError(err)
+	}
+	return result, nil
+}
+
+// invoke runs the event on one instance. The error is unsent when the event may go to another one.
+func (p *pool) invoke(ctx context.Context, invocation core.Invocation, began time.Time) (core.Result, time.Time, error) {
+	g := p.take(ctx, began)
+	result := core.Result{Start: g.start, Phases: g.phases}
+	if g.err != nil {
+		return result, time.Now(), g.err
+	}
+	if g.waited > 0 {
+		began = began.Add(g.waited)
+	}
+	result.Node = g.instance.node.ID()
+	body, done, err := p.serve(ctx, g.instance, invocation, began)
+	result.Body, result.Phases.Handler = body, done.Sub(began)
+	return result, done, err
+}
+
+func (s *Scheduler) pool(fn *core.Function) (*pool, error) {
+	key := poolKey{fn.Name, fn.Version}
+	s.mu.RLock()
+	p, closed := s.pools[key], s.closed
+	s.mu.RUnlock()
+	if closed {
+		return nil, closing()
+	}
+	if p != nil {
+		return p, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, closing()
+	}
+	if p = s.pools[key]; p == nil {
+		p = &pool{s: s, fn: fn}
+		s.pools[key] = p
+	}
+	return p, nil
+}
+
+// Drain ends the instances of a function, except those of the version keep (0 for none): idle ones now, busy ones after their
+// event. Requests that wait already are still served.
+func (s *Scheduler) Drain(function string, keep int) {
+	s.mu.Lock()
+	for key, p := range s.pools {
+		if key.function == function && key.version != keep {
+			delete(s.pools, key)
+			p.drain()
+		}
+	}
+	s.mu.Unlock()
+	s.tree.Evict(function, keep)
+}
+
+// Close refuses new events and those that wait, and lets the running ones end. It returns when all instances have ended, or
+// with an error when the context ends first; the tree ends what is left.
+func (s *Scheduler) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	pools := s.pools
+	s.pools = map[poolKey]*pool{}
+	s.mu.Unlock()
+	s.cancel()
+	for key, p := range pools {
+		p.drain()
+		p.refuseAll(closing())
+		s.tree.Evict(key.function, 0)
+	}
+	select {
+	case <-s.slots.empty():
+		return nil
+	case <-ctx.Done():
+		return core.Errorf(core.KindTimeout, core.FaultWorker, "events were still running when the worker stopped waiting for them")
+	}
+}
+
+// slots counts the instances of the worker against its limit.
+type slots struct {
+	limit  int
+	hungry atomic.Int32 // len(starved), to be read without the lock
+
+	mu      sync.Mutex // guards the following; taken after a pool's, never before
+	used    int
+	starved []*pool // that would start an instance if they could, the longest waiting first
+	drained chan struct{}
+}
+
+// take takes a slot for p, or remembers that p wants one.
+func (s *slots) take(p *pool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.used < s.limit {
+		s.used++
+		return true
+	}
+	for _, q := range s.starved {
+		if q == p {
+			return false
+		}
+	}
+	s.starved = append(s.starved, p)
+	s.hungry.Store(int32(len(s.starved)))
+	return false
+}
+
+// put gives a slot back and lets those who wanted one try again. The caller holds no pool's lock.
+func (s *slots) put() {
+	s.mu.Lock()
+	s.used--
+	if s.used == 0 && s.drained != nil {
+		close(s.drained)
+		s.drained = nil
+	}
+	s.mu.Unlock()
+	for p := s.next(); p != nil; p = s.next() {
+		p.retry()
+	}
+}
+
+func (s *slots) next() *pool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.used >= s.limit || len(s.starved) == 0 {
+		return nil
+	}
+	p := s.starved[0]
+	s.starved = s.starved[1:]
+	s.hungry.Store(int32(len(s.starved)))
+	return p
+}
+
+// empty returns a channel that is closed when no slot is in use.
+func (s *slots) empty() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := make(chan struct{})
+	if s.used == 0 {
+		close(c)
+	} else {
+		s.drained = c
+	}
+	return c
+}
+
+func closing() *core.Error {
+	err := core.Errorf(core.KindUnavailable, core.FaultWorker, "the worker is stopping; try another one or again later")
+	err.Retryable = true
+	return err
+}
+
+func canceled(fn *core.Function) *core.Error {
+	return core.Errorf(core.KindCanceled, core.FaultCaller, "the caller went away before %s had answered", fn.Name)
+}

@@ -1,0 +1,412 @@
+package sched
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+const plenty = 1 << 40
+
+func within(t *testing.T, limit int, test func(t *testing.T, r *rig)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(newWorld(), limit, plenty)
+		defer r.close(t)
+		test(t, r)
+	})
+}
+
+// fault checks an error's kind and whose fault it is.
+func fault(t *testing.T, err error, kind core.Kind, whose core.Fault) *core.Error {
+	t.Helper()
+	var e *core.Error
+	if !errors.As(err, &e) || e.Kind != kind || e.Fault != whose {
+		t.Fatalf("want %s of the %s, got %+v", kind, whose, err)
+	}
+	return e
+}
+
+func slow(d time.Duration) func(*box, *request) {
+	return func(b *box, r *request) {
+		time.Sleep(d)
+		b.answer('R', r.event)
+	}
+}
+
+func TestReuse(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		r.w.handle = slow(time.Second)
+		f := fn("f")
+		res, err := r.run(t.Context(), f, `{"a":1}`)
+		if err != nil || string(res.Body) != `{"a":1}` || res.Start != core.StartCold || res.Phases.Fork != 3*time.Millisecond || res.Phases.Handler != time.Second || res.Phases.Total != 1003*time.Millisecond {
+			t.Errorf("%+v %v", res, err)
+		}
+		again, err := r.run(t.Context(), f, `2`)
+		if err != nil || again.Start != core.StartWarm || again.Node != res.Node || again.Phases != (core.Phases{Handler: time.Second, Total: time.Second}) {
+			t.Errorf("%+v %v", again, err)
+		}
+		f = fn("fresh")
+		f.Limits.Reuse = false
+		first, _ := r.run(t.Context(), f, `1`)
+		second, err := r.run(t.Context(), f, `2`)
+		if err != nil || second.Start != core.StartFork || second.Node == first.Node {
+			t.Errorf("%+v %v", second, err)
+		}
+	})
+}
+
+func TestWaitAndHandOver(t *testing.T) {
+	within(t, 99, func(t *testing.T, r *rig) {
+		r.w.handle = slow(time.Second)
+		f := fn("f")
+		f.Limits.MaxInstances = 2
+		var group sync.WaitGroup
+		for i := range 6 {
+			group.Go(func() {
+				time.Sleep(time.Duration(i) * time.Millisecond)
+				res, err := r.run(t.Context(), f, `1`)
+				if err != nil || i > 1 && (res.Start != core.StartWarm || res.Phases.Queue < time.Duration(i/2)*time.Second-10*time.Millisecond) {
+					t.Errorf("%d: %+v %v", i, res, err)
+				}
+			})
+		}
+		group.Wait()
+		if r.w.most != 2 || r.w.starts != 2 {
+			t.Errorf("%d alive, %d started", r.w.most, r.w.starts)
+		}
+	})
+}
+
+func TestWhatIsFreeFirst(t *testing.T) {
+	within(t, 99, func(t *testing.T, r *rig) {
+		r.w.handle = slow(2 * time.Millisecond)
+		f := fn("f")
+		r.run(t.Context(), f, `1`)
+		go r.run(t.Context(), f, `1`)
+		time.Sleep(time.Millisecond)
+		res, err := r.run(t.Context(), f, `2`) // its fork takes 3 ms, the other event 1 ms more
+		if err != nil || res.Start != core.StartWarm || res.Phases.Queue != time.Millisecond {
+			t.Errorf("%+v %v", res, err)
+		}
+		time.Sleep(time.Second)
+		if n := len(r.pools[poolKey{"f", 1}].idle); n != 2 {
+			t.Errorf("%d idle", n)
+		}
+	})
+}
+
+func TestRefuse(t *testing.T) {
+	within(t, 99, func(t *testing.T, r *rig) {
+		r.w.handle = slow(20 * time.Second)
+		f := fn("f")
+		f.Limits.MaxInstances = 1
+		var group sync.WaitGroup
+		group.Go(func() { r.run(t.Context(), f, `1`) })
+		time.Sleep(time.Second)
+		for range maxWaiting {
+			group.Go(func() {
+				began := time.Now()
+				_, err := r.run(t.Context(), f, `1`)
+				if e := fault(t, err, core.KindExhausted, core.FaultCaller); !strings.Contains(e.Message, "max_instances of f") || !e.Retryable || time.Since(began) != maxWait {
+					t.Errorf("%v after %v", e, time.Since(began))
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		began := time.Now()
+		_, err := r.run(t.Context(), f, `1`)
+		fault(t, err, core.KindExhausted, core.FaultCaller)
+		if time.Since(began) != 0 {
+			t.Error("the one too many waited")
+		}
+		group.Wait()
+	})
+}
+
+func TestWorkerLimit(t *testing.T) {
+	within(t, 2, func(t *testing.T, r *rig) {
+		r.run(t.Context(), fn("a"), `1`)
+		r.run(t.Context(), fn("b"), `1`)
+		if res, err := r.run(t.Context(), fn("c"), `1`); err != nil || res.Phases.Queue > time.Second {
+			t.Errorf("an idle instance of another function does not make room: %+v %v", res, err)
+		}
+		r.w.handle = slow(20 * time.Second)
+		for _, name := range []string{"d", "e"} {
+			go r.run(t.Context(), fn(name), `1`)
+		}
+		time.Sleep(time.Second)
+		_, err := r.run(t.Context(), fn("g"), `1`)
+		if e := fault(t, err, core.KindExhausted, core.FaultCaller); !strings.Contains(e.Message, "this worker") {
+			t.Error(e)
+		}
+		if res, err := r.run(t.Context(), fn("h"), `1`); err != nil || res.Phases.Queue < 8*time.Second {
+			t.Errorf("%+v %v", res, err)
+		}
+		if r.w.most != 2 {
+			t.Errorf("%d alive", r.w.most)
+		}
+	})
+}
+
+func TestMemoryPressureWaitsForTheOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(newWorld(), 99, 20<<20) // a root and one instance, before they are measured
+		defer r.close(t)
+		r.w.handle = slow(500 * time.Millisecond)
+		go r.run(t.Context(), fn("f"), `1`)
+		time.Sleep(100 * time.Millisecond)
+		if res, err := r.run(t.Context(), fn("f"), `1`); err != nil || res.Start != core.StartWarm {
+			t.Errorf("%+v %v", res, err)
+		}
+		go r.run(t.Context(), fn("f"), `1`)
+		time.Sleep(100 * time.Millisecond)
+		_, err := r.run(t.Context(), fn("g"), `1`)
+		fault(t, err, core.KindExhausted, core.FaultWorker)
+	})
+}
+
+func TestHandlerFaults(t *testing.T) {
+	tests := []struct {
+		name   string
+		handle func(b *box, r *request)
+		kind   core.Kind
+		whose  core.Fault
+		says   string
+		kept   bool // the instance serves on
+	}{
+		{"raises", func(b *box, r *request) {
+			b.answer('X', []byte(`{"type":"ValueError","message":"no","stack":["a","b"]}`))
+		}, core.KindException, core.FaultHandler, "ValueError: no", true},
+		{"refuses", func(b *box, r *request) { b.answer('L', []byte(`{"kind":"invalid","message":"a set is not JSON"}`)) }, core.KindInvalid, core.FaultHandler, "a set", true},
+		{"too large, told", func(b *box, r *request) { b.answer('L', []byte(`{"kind":"too_large","message":"50 MB"}`)) }, core.KindTooLarge, core.FaultHandler, "50 MB", true},
+		{"a bit too large", func(b *box, r *request) { b.answer('R', make([]byte, core.MaxResult+1)) }, core.KindTooLarge, core.FaultHandler, "6291457", true},
+		{"far too large", func(b *box, r *request) { b.far.Write([]byte{0x7f, 0, 0, 0, 'R'}) }, core.KindTooLarge, core.FaultHandler, "bytes", false},
+		{"unknown frame", func(b *box, r *request) { b.answer('Q', nil) }, core.KindInternal, core.FaultDriver, `'Q'`, false},
+		{"empty frame", func(b *box, r *request) { b.far.Write([]byte{0, 0, 0, 0, 'R'}) }, core.KindInternal, core.FaultDriver, "empty", false},
+		{"two answers", func(b *box, r *request) { b.far.Write([]byte{0, 0, 0, 2, 'R', '1', 0, 0, 0, 2, 'R', '1'}) }, core.KindInternal, core.FaultDriver, "more than one", false},
+		{"an exception that is none", func(b *box, r *request) { b.answer('X', []byte(`{`)) }, core.KindInternal, core.FaultDriver, "exception", false},
+		{"hangs", func(b *box, r *request) { <-b.done }, core.KindTimeout, core.FaultHandler, "30s", false},
+		{"exits", func(b *box, r *request) { b.die(core.Exit{Code: 3, Known: true}) }, core.KindExit, core.FaultHandler, "code 3", false},
+		{"crashes in the middle of its answer", func(b *box, r *request) {
+			b.far.Write([]byte{0, 0, 0, 9, 'R', '1'})
+			b.die(core.Exit{Signal: 11, Known: true})
+		}, core.KindExit, core.FaultHandler, "signal 11", false},
+		{"is killed", func(b *box, r *request) { b.die(core.Exit{Signal: 9, Known: true}) }, core.KindExit, core.FaultHandler, "signal 9", false},
+		{"runs out of memory", func(b *box, r *request) { b.die(core.Exit{Signal: 9, OutOfMemory: true, Known: true}) }, core.KindMemory, core.FaultHandler, "268435456", false},
+		{"closes its endpoint", func(b *box, r *request) { b.far.Close() }, core.KindExit, core.FaultHandler, "closed the connection", false},
+		{"loses its zygote", func(b *box, r *request) { b.w.boxes["zygote-1"].die(core.Exit{Signal: 9, Known: true}) }, core.KindUnavailable, core.FaultWorker, "zygote", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			within(t, 9, func(t *testing.T, r *rig) {
+				first, err := r.run(t.Context(), fn("f"), `1`)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.w.mu.Lock()
+				r.w.handle = test.handle
+				r.w.mu.Unlock()
+				res, err := r.run(t.Context(), fn("f"), `1`)
+				if e := fault(t, err, test.kind, test.whose); !strings.Contains(e.Message, test.says) {
+					t.Errorf("says %q", e.Message)
+				}
+				if res.Node != first.Node || res.Phases.Total == 0 && test.name == "hangs" {
+					t.Errorf("%+v", res)
+				}
+				r.w.handle = slow(0)
+				synctest.Wait()
+				after, err := r.run(t.Context(), fn("f"), `1`)
+				if err != nil || (after.Node == first.Node) != test.kept {
+					t.Errorf("after it: %+v %v", after, err)
+				}
+			})
+		})
+	}
+}
+
+func TestCallerThatGoesAway(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		f := fn("f")
+		first, _ := r.run(t.Context(), f, `1`)
+		r.w.handle = slow(time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		_, err := r.run(ctx, f, `"unheard"`)
+		fault(t, err, core.KindCanceled, core.FaultCaller)
+		if time.Since(began) != 100*time.Millisecond {
+			t.Errorf("it was told after %v", time.Since(began))
+		}
+		time.Sleep(time.Second)
+		if res, err := r.run(t.Context(), f, `"heard"`); err != nil || res.Node != first.Node || string(res.Body) != `"heard"` {
+			t.Errorf("%+v %v", res, err)
+		}
+		// While an instance is being started for it: the instance is kept.
+		ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err = r.run(ctx, fn("g"), `1`)
+		fault(t, err, core.KindCanceled, core.FaultCaller)
+		time.Sleep(time.Second)
+		if res, err := r.run(t.Context(), fn("g"), `1`); err != nil || res.Start != core.StartWarm {
+			t.Errorf("%+v %v", res, err)
+		}
+		// Unheard until its deadline: it is killed then.
+		r.w.handle = slow(time.Hour)
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = r.run(ctx, fn("g"), `1`)
+		fault(t, err, core.KindCanceled, core.FaultCaller)
+		time.Sleep(31 * time.Second)
+		if got := r.pools[poolKey{"g", 1}].alive; got != 0 {
+			t.Errorf("%d alive", got)
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+func TestIdleInstanceFoundDead(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		f := fn("f")
+		first, _ := r.run(t.Context(), f, `1`)
+		r.w.boxes[first.Node].far.Close() // dead, and the tree has not seen it
+		res, err := r.run(t.Context(), f, `2`)
+		if err != nil || string(res.Body) != `2` || res.Node == first.Node {
+			t.Errorf("%+v %v", res, err)
+		}
+	})
+}
+
+func TestIdleTimeout(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		r.w.handle = slow(time.Second)
+		f := fn("f")
+		f.Limits.IdleTimeout = time.Minute
+		var group sync.WaitGroup
+		for range 2 {
+			group.Go(func() { r.run(t.Context(), f, `1`) })
+		}
+		group.Wait()
+		for range 10 { // one is kept busy, the other is not
+			time.Sleep(10 * time.Second)
+			r.run(t.Context(), f, `1`)
+		}
+		synctest.Wait()
+		if r.w.alive != 1 {
+			t.Errorf("%d alive", r.w.alive)
+		}
+		time.Sleep(61 * time.Second)
+		if r.w.alive != 0 {
+			t.Errorf("%d alive after all", r.w.alive)
+		}
+	})
+}
+
+func TestHandlerThatCannotBeImported(t *testing.T) {
+	within(t, 2, func(t *testing.T, r *rig) {
+		r.w.fails = core.Errorf(core.KindException, core.FaultHandler, "ImportError")
+		var group sync.WaitGroup
+		for range 5 {
+			group.Go(func() {
+				_, err := r.run(t.Context(), fn("f"), `1`)
+				fault(t, err, core.KindException, core.FaultHandler)
+			})
+		}
+		group.Wait()
+		r.w.fails = nil
+		if _, err := r.run(t.Context(), fn("f"), `1`); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestDrain(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		r.w.handle = slow(time.Second)
+		old, next := fn("f"), fn("f")
+		next.Version = 2
+		busy := make(chan core.Result)
+		go func() {
+			res, err := r.run(t.Context(), old, `1`)
+			if err != nil {
+				t.Error(err)
+			}
+			busy <- res
+		}()
+		time.Sleep(500 * time.Millisecond)
+		fresh, _ := r.run(t.Context(), next, `1`)
+		r.Drain("f", 2)
+		if res := <-busy; string(res.Body) != "1" {
+			t.Errorf("%+v", res)
+		}
+		synctest.Wait()
+		if res, _ := r.run(t.Context(), next, `1`); res.Node != fresh.Node || r.w.alive != 1 {
+			t.Errorf("%+v, %d alive", res, r.w.alive)
+		}
+		r.Drain("f", 0)
+		synctest.Wait()
+		if r.w.alive != 0 {
+			t.Errorf("%d alive", r.w.alive)
+		}
+	})
+}
+
+func TestCloseLetsEventsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(newWorld(), 1, plenty)
+		r.w.handle = slow(time.Second)
+		var group sync.WaitGroup
+		group.Go(func() {
+			if _, err := r.run(t.Context(), fn("f"), `1`); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(100 * time.Millisecond)
+		group.Go(func() {
+			_, err := r.run(t.Context(), fn("f"), `1`)
+			fault(t, err, core.KindUnavailable, core.FaultWorker)
+		})
+		time.Sleep(100 * time.Millisecond)
+		r.close(t)
+		group.Wait()
+		_, err := r.run(t.Context(), fn("f"), `1`)
+		fault(t, err, core.KindUnavailable, core.FaultWorker)
+	})
+}
+
+func TestManyAtOnce(t *testing.T) {
+	within(t, 7, func(t *testing.T, r *rig) {
+		r.w.handle = slow(time.Millisecond)
+		var group sync.WaitGroup
+		for i := range 60 {
+			group.Go(func() {
+				f := fn(fmt.Sprint("f", i%4))
+				f.Limits.MaxInstances = 3
+				f.Limits.Reuse = i%4 != 0
+				for n := range 20 {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+(i+n)%50)*time.Millisecond)
+					event := fmt.Sprint(i*1000 + n)
+					res, err := r.run(ctx, f, event)
+					if err != nil && !core.IsKind(err, core.KindCanceled) || err == nil && string(res.Body) != event {
+						t.Errorf("%q for %q: %v", res.Body, event, err)
+					}
+					if ph := res.Phases; err == nil && ph.Queue+ph.Sandbox+ph.Preload+ph.Fork+ph.Enter+ph.Import+ph.Handler > ph.Total {
+						t.Errorf("phases exceed the total: %+v", ph)
+					}
+					cancel()
+				}
+			})
+		}
+		group.Wait()
+		if r.w.most > 7 {
+			t.Errorf("%d alive", r.w.most)
+		}
+		time.Sleep(time.Second)
+	})
+}

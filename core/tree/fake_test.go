@@ -1,0 +1,256 @@
+package tree
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// world is a machine without processes: it is all drivers and sandboxes, and it checks the invariants of the tree.
+type world struct {
+	t  testing.TB
+	mu sync.Mutex
+
+	generation int
+	down       error // of the driver
+	pids       int
+	boxes      map[core.NodeID]*box
+	created    int
+	ended      int
+	order      []core.NodeID // of ends
+	imports    []string      // of zygotes
+	costs      map[string]time.Duration
+	threads    map[string]int                  // that importing a module leaves
+	raises     map[string]error                // by module or handler
+	hook       func(verb string, b *box) error // before a driver call has its effect
+	usage      core.Usage
+}
+
+type box struct {
+	w        *world
+	config   core.SandboxConfig
+	done     chan struct{}
+	parent   *box
+	children map[*box]bool
+	pid      int
+	exit     core.Exit
+	modules  []string
+	violent  bool // the test killed it, or something above it
+}
+
+func newWorld(t testing.TB) *world {
+	return &world{t: t, generation: 1, boxes: map[core.NodeID]*box{}, costs: map[string]time.Duration{}, threads: map[string]int{}, raises: map[string]error{}, usage: core.Usage{Proportional: 5 << 20, Private: 4 << 20}}
+}
+
+func (w *world) tree(budget int64) *Tree {
+	return New(Config{Budget: budget, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, w, w)
+}
+
+func (w *world) Driver(_ context.Context, rt core.RuntimeID) (Live, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return Live{Driver: driver{w, w.generation}, Runtime: core.Runtime{ID: rt}, Generation: w.generation}, w.down
+}
+
+func (w *world) Create(_ context.Context, config core.SandboxConfig) (Sandbox, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b := &box{w: w, config: config, done: make(chan struct{}), children: map[*box]bool{}}
+	w.boxes[config.ID] = b
+	w.created++
+	return b, nil
+}
+
+func (b *box) Ref() core.Sandbox { return core.Sandbox{ID: b.config.ID} }
+func (b *box) Entered() (int, time.Duration, error) {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	if b.pid == 0 {
+		return 0, 0, io.EOF
+	}
+	return b.pid, time.Millisecond, nil
+}
+func (b *box) Endpoint() net.Conn    { return nil }
+func (b *box) Done() <-chan struct{} { return b.done }
+func (b *box) Exit() core.Exit       { return b.exit }
+func (b *box) Usage() (core.Usage, error) {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	return b.w.usage, nil
+}
+
+func (b *box) Kill() {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	for child := range b.children {
+		if !b.violent && !child.gone() {
+			b.w.t.Errorf("%s was killed before its child %s", b.config.ID, child.config.ID)
+		}
+	}
+	b.die(core.Exit{Signal: 9, Known: true})
+}
+
+func (b *box) gone() bool {
+	select {
+	case <-b.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// die ends b and, as the kernel does, first everything in its pid namespace.
+func (b *box) die(exit core.Exit) {
+	if b.gone() {
+		return
+	}
+	for child := range b.children {
+		child.violent = child.violent || b.violent
+		child.die(core.Exit{Signal: 9})
+	}
+	b.exit = exit
+	b.w.ended++
+	b.w.order = append(b.w.order, b.config.ID)
+	close(b.done)
+}
+
+// crash ends the process of a node from outside.
+func (w *world) crash(id core.NodeID, exit core.Exit) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.boxes[id].violent = true
+	w.boxes[id].die(exit)
+}
+
+// corrupt makes it right for the tree to kill a zygote with its children.
+func (w *world) corrupt(id core.NodeID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.boxes[id].violent = true
+}
+
+type driver struct {
+	w          *world
+	generation int
+}
+
+func (d driver) Describe(context.Context) (core.Description, error) { return core.Description{}, nil }
+
+func (d driver) enter(verb string, id, parent core.NodeID) (core.Process, error) {
+	w := d.w
+	w.mu.Lock()
+	b, hook := w.boxes[id], w.hook
+	w.mu.Unlock()
+	if hook != nil {
+		if err := hook(verb, b); err != nil {
+			return core.Process{}, err
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if parent != "" {
+		p := w.boxes[parent]
+		if p.gone() {
+			return core.Process{}, core.Errorf(core.KindUnavailable, core.FaultDriver, "no zygote %s", parent)
+		}
+		if !p.config.Packages.SubsetOf(b.config.Packages) {
+			w.t.Errorf("%s has packages that its child %s must not have", parent, id)
+		}
+		if p.config.Role != core.RoleZygote {
+			w.t.Errorf("the instance %s is forked", parent)
+		}
+		b.parent = p
+		p.children[b] = true
+		b.modules = slices.Clone(p.modules)
+	}
+	w.pids++
+	b.pid = w.pids
+	return core.Process{ID: id, PID: b.pid}, nil
+}
+
+func (d driver) Preload(_ context.Context, id core.NodeID, _ core.RuntimeID, _ core.Sandbox) (core.Process, error) {
+	time.Sleep(100 * time.Millisecond)
+	return d.enter("preload", id, "")
+}
+
+func (d driver) Fork(_ context.Context, id, parent core.NodeID, _ core.Sandbox) (core.Process, error) {
+	time.Sleep(3 * time.Millisecond)
+	return d.enter("fork", id, parent)
+}
+
+func (d driver) Import(ctx context.Context, id core.NodeID, load core.Load) (core.Report, error) {
+	w := d.w
+	w.mu.Lock()
+	b, hook := w.boxes[id], w.hook
+	w.mu.Unlock()
+	if hook != nil {
+		if err := hook("import", b); err != nil {
+			return core.Report{}, err
+		}
+	}
+	report := core.Report{Modules: map[string]time.Duration{}, Threads: 1}
+	for _, m := range load.Modules {
+		w.mu.Lock()
+		cost, threads, err := w.costs[m], w.threads[m], w.raises[m]
+		w.mu.Unlock()
+		time.Sleep(cost)
+		report.Modules[m] = cost
+		report.Threads += threads
+		if err != nil {
+			return core.Report{}, err
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b.modules = append(b.modules, load.Modules...)
+	if load.Handler == nil {
+		w.imports = append(w.imports, fmt.Sprint(load.Modules))
+	} else if err := w.raises[load.Handler.Handler]; err != nil {
+		return core.Report{}, err
+	}
+	if ctx.Err() != nil {
+		return core.Report{}, ctx.Err()
+	}
+	return report, nil
+}
+
+// close ends the tree, and checks that every sandbox ended.
+func (w *world) close(tr *Tree) {
+	w.t.Helper()
+	if err := tr.Close(context.Background()); err != nil {
+		w.t.Errorf("close: %v", err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.created != w.ended {
+		for id := range maps.Keys(w.boxes) {
+			if !w.boxes[id].gone() {
+				w.t.Errorf("sandbox %s leaked", id)
+			}
+		}
+	}
+	if len(tr.nodes) != 0 || tr.bytes != 0 {
+		w.t.Errorf("%d nodes and %d bytes are left", len(tr.nodes), tr.bytes)
+	}
+}
+
+func pkgs(names ...string) core.Set {
+	var all []core.Package
+	for _, n := range names {
+		all = append(all, core.Package{Name: n, Version: "1"})
+	}
+	return core.NewSet(all...)
+}
+
+func fn(name string, modules ...string) *core.Function {
+	return &core.Function{Name: name, Version: 1, Runtime: "lang1", Handler: name + ".handler", Packages: pkgs(modules...), Imports: modules, Limits: core.DefaultLimits()}
+}

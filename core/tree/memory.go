@@ -1,0 +1,169 @@
+package tree
+
+import (
+	"math"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+const (
+	firstSample = time.Second // after a node is born its memory has settled
+	nextSample  = 30 * time.Second
+	restFactor  = 20 // times as long as measuring took the sampler rests: 5 % of one core at the most
+)
+
+// necessary is worth more than anything that could be evicted for it.
+var necessary = math.Inf(1)
+
+// charge counts bytes for a node in place of what was counted before. The caller has the lock.
+func (t *Tree) charge(n *Node, bytes int64) {
+	t.bytes += bytes - n.charged
+	n.charged = bytes
+}
+
+// reclaim evicts leaves that are worth less than worth until memory is within the budget. It returns the evicted ones, which
+// the caller has to kill when it has given up the lock, and whether memory suffices now.
+func (t *Tree) reclaim(worth float64) (ends []*Node, ok bool) {
+	if t.bytes <= t.config.Budget {
+		return nil, true
+	}
+	now := time.Now()
+	leaves := t.leaves()
+	for t.bytes > t.config.Budget {
+		least, value, found := victim(leaves, now)
+		if !found || value >= worth {
+			return ends, false
+		}
+		n := t.nodes[least.id]
+		if _, ok := n.apply(evict); ok {
+			t.charge(n, 0)
+			ends = append(ends, n)
+		}
+		leaves = removeLeaf(leaves, least.id)
+	}
+	return ends, true
+}
+
+func removeLeaf(leaves []leaf, id core.NodeID) []leaf {
+	for i := range leaves {
+		if leaves[i].id == id {
+			leaves[i] = leaves[len(leaves)-1]
+			return leaves[:len(leaves)-1]
+		}
+	}
+	return leaves
+}
+
+// leaves returns what could be evicted. The caller has the lock.
+func (t *Tree) leaves() (leaves []leaf) {
+	for _, n := range t.nodes {
+		if len(n.children) > 0 || !n.is(idle) && !n.is(ready) && !n.is(retired) {
+			continue
+		}
+		n.mu.Lock()
+		used := n.use
+		n.mu.Unlock()
+		bytes := n.usage.Private
+		if bytes == 0 {
+			bytes = n.charged
+		}
+		leaves = append(leaves, leaf{id: n.id, root: n.parent == nil, use: used, saves: n.saves, bytes: bytes})
+	}
+	return leaves
+}
+
+// EvictIdle ends the least valuable idle instance, and returns false when there is none.
+func (t *Tree) EvictIdle() bool {
+	t.mu.Lock()
+	var instances []leaf
+	for _, l := range t.leaves() {
+		if t.nodes[l.id].role == core.RoleInstance {
+			instances = append(instances, l)
+		}
+	}
+	least, _, found := victim(instances, time.Now())
+	n := t.nodes[least.id]
+	t.mu.Unlock()
+	return found && n.Evict()
+}
+
+// estimate is the memory that a new instance is taken to need. The caller has the lock.
+func (t *Tree) estimate(fn *core.Function) int64 {
+	if bytes := t.private[fn.Name]; bytes > 0 {
+		return bytes
+	}
+	return assumedBytes
+}
+
+// sample measures the nodes one after the other, gently.
+func (t *Tree) sample() {
+	for t.ctx.Err() == nil {
+		n, wait := t.due(time.Now())
+		if n == nil {
+			timer := time.NewTimer(wait)
+			select {
+			case <-t.ctx.Done():
+			case <-t.born:
+			case <-timer.C:
+			}
+			timer.Stop()
+			continue
+		}
+		began := time.Now()
+		usage, err := n.sandbox.Usage()
+		took := time.Since(began)
+		if err == nil { // an error is a process that ends just now
+			killAll(t.measured(n, usage))
+		}
+		select {
+		case <-t.ctx.Done():
+		case <-time.After(restFactor * took):
+		}
+	}
+}
+
+// due returns the node to measure now, or nil and how long there is none.
+func (t *Tree) due(now time.Time) (next *Node, wait time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range t.nodes {
+		if n.pid == 0 || n.is(making) || n.is(dying) {
+			continue
+		}
+		if next == nil || n.sampleAt.Before(next.sampleAt) {
+			next = n
+		}
+	}
+	if next == nil {
+		return nil, nextSample
+	}
+	if wait = next.sampleAt.Sub(now); wait > 0 {
+		return nil, wait
+	}
+	next.sampleAt = now.Add(nextSample)
+	return next, 0
+}
+
+// measured keeps a measurement, and returns what has to be killed because memory is short.
+func (t *Tree) measured(n *Node, usage core.Usage) []*Node {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n.is(dying) || n.is(dead) {
+		return nil
+	}
+	n.usage = usage
+	t.charge(n, usage.Proportional)
+	if n.fn != nil {
+		t.private[n.fn.Name] = usage.Private
+	}
+	ends, _ := t.reclaim(necessary)
+	return ends
+}
+
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,237 @@
+package tree
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// state is where a node is in its life.
+type state uint32
+
+const (
+	making  state = iota // its sandbox or process is not complete yet
+	ready                // a zygote that forks
+	idle                 // an instance that nobody holds
+	busy                 // an instance that somebody holds
+	leaving              // busy, and to end when it is released
+	retired              // a zygote that forks no more, since its driver is gone; it ends after its last child
+	dying                // ended by us or with its parent; the process may still be there
+	dead
+)
+
+func (s state) String() string {
+	return [...]string{"making", "ready", "idle", "busy", "leaving", "retired", "dying", "dead"}[s]
+}
+
+// event is what can happen to a node.
+type event uint8
+
+const (
+	made    event = iota // a zygote has imported everything
+	started              // an instance has imported its handler; who started it holds it
+	lease
+	release
+	drain  // end as soon as nobody holds it
+	retire // its driver is gone
+	evict  // end if nobody holds it
+	kill   // end now
+	end    // the process has ended
+)
+
+// transition is the whole life of a node. It returns false for an event that does not apply in that state.
+func transition(from state, e event) (to state, ok bool) {
+	switch e {
+	case made:
+		switch from {
+		case making:
+			return ready, true
+		case retired:
+			return retired, true
+		}
+	case started:
+		switch from {
+		case making:
+			return busy, true
+		case leaving:
+			return leaving, true
+		}
+	case lease:
+		return busy, from == idle
+	case release:
+		switch from {
+		case busy:
+			return idle, true
+		case leaving:
+			return dying, true
+		}
+	case drain:
+		switch from {
+		case making, busy, leaving:
+			return leaving, true
+		case idle:
+			return dying, true
+		}
+	case retire:
+		return retired, from == making || from == ready
+	case evict:
+		return dying, from == ready || from == idle || from == retired
+	case kill:
+		return dying, from < dying
+	case end:
+		return dead, from < dead
+	}
+	return from, false
+}
+
+// Node is one process of the tree in its sandbox. Who gets an instance from Start holds it; who holds it is its only user.
+type Node struct {
+	id      core.NodeID
+	role    core.Role
+	shape   shape
+	fn      *core.Function // of an instance
+	parent  *Node          // nil for a root zygote
+	depth   int
+	driver  int // generation of the driver that made it
+	rebuilt int // how many zygotes of this shape there were before
+	born    time.Time
+	done    chan struct{}
+	state   atomic.Uint32
+	felled  atomic.Bool // the worker ended it, or its parent did: not its own doing
+
+	mu      sync.Mutex // guards the following; held for moments only
+	sandbox Sandbox    // nil until it is made
+	use     use
+	events  int
+
+	// Guarded by Tree.mu.
+	children map[*Node]struct{}
+	forks    int
+	pid      int
+	charged  int64 // bytes it counts for in Tree.bytes
+	usage    core.Usage
+	saves    time.Duration // that one use of it saves
+	sampleAt time.Time
+}
+
+// ID returns the name of the node.
+func (n *Node) ID() core.NodeID { return n.id }
+
+// Endpoint returns the stream socket to an instance. It belongs to the sandbox and is closed with it; only who holds the
+// instance may use it.
+func (n *Node) Endpoint() net.Conn {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.sandbox.Endpoint()
+}
+
+// Done is closed when the process has ended and is no part of the tree any more.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// Lease takes hold of an idle instance. It returns false when another one has it or when it is about to end.
+func (n *Node) Lease() bool {
+	_, ok := n.apply(lease)
+	return ok
+}
+
+// Release ends a hold after an event that ended at now, and makes the instance idle. It returns false when the instance is not
+// to be used again; the caller then kills it. It calls no sandbox and may be called with a lock held.
+func (n *Node) Release(now time.Time) bool {
+	n.mu.Lock()
+	n.use = n.use.add(now)
+	n.events++
+	n.mu.Unlock()
+	to, ok := n.apply(release)
+	return ok && to == idle
+}
+
+// Kill ends the node at once, with everything that was forked from it.
+func (n *Node) Kill() {
+	n.apply(kill)
+	n.mu.Lock()
+	sandbox := n.sandbox
+	n.mu.Unlock()
+	if sandbox != nil {
+		sandbox.Kill()
+	}
+}
+
+// Evict ends an instance that nobody holds. It returns false when somebody does or when it is ending already.
+func (n *Node) Evict() bool {
+	_, ok := n.apply(evict)
+	if ok {
+		n.Kill()
+	}
+	return ok
+}
+
+func (n *Node) is(s state) bool { return state(n.state.Load()) == s }
+
+func (n *Node) apply(e event) (state, bool) {
+	for {
+		from := state(n.state.Load())
+		to, ok := transition(from, e)
+		if !ok {
+			return from, false
+		}
+		if n.state.CompareAndSwap(uint32(from), uint32(to)) {
+			return to, true
+		}
+	}
+}
+
+// attach gives the node its sandbox. It returns false when the node was killed before it had one.
+func (n *Node) attach(s Sandbox) bool {
+	n.mu.Lock()
+	n.sandbox = s
+	n.mu.Unlock()
+	return !n.is(dying)
+}
+
+// How long Ended waits: for an end that the broken connection already told of, and for the end of the parent. The kernel
+// ends the members of a pid namespace before its first process is seen to end.
+const (
+	endGrace    = 200 * time.Millisecond
+	parentGrace = 30 * time.Millisecond
+)
+
+// Ended says why an instance ended, as the error of the event that was in it. The process must have ended or be about to:
+// it is killed when it is still there after a moment.
+func (n *Node) Ended() *core.Error {
+	select {
+	case <-n.done:
+	case <-time.After(endGrace):
+		n.Kill()
+		return core.Errorf(core.KindExit, core.FaultHandler,
+			"the handler of %s closed the connection to the worker without an answer; it must leave foreign descriptors alone", n.fn.Name)
+	}
+	exit := n.sandbox.Exit()
+	if !exit.Known || exit.Signal == 9 && !exit.OutOfMemory {
+		select {
+		case <-n.parent.done:
+			n.felled.Store(true)
+		case <-time.After(parentGrace):
+		}
+	}
+	switch {
+	case exit.OutOfMemory:
+		return core.Errorf(core.KindMemory, core.FaultHandler, "the handler of %s was killed at its memory limit of %d bytes (%d MiB); raise memory_mb or use less",
+			n.fn.Name, n.fn.Limits.Memory, n.fn.Limits.Memory>>20)
+	case n.felled.Load():
+		err := core.Errorf(core.KindUnavailable, core.FaultWorker, "the zygote that the instance of %s was forked from ended, and the instance with it; try again", n.fn.Name)
+		err.Retryable = true
+		return err
+	}
+	how := "unseen"
+	if exit.Known {
+		how = fmt.Sprintf("with code %d", exit.Code)
+		if exit.Signal != 0 {
+			how = fmt.Sprintf("with signal %d", exit.Signal)
+		}
+	}
+	return core.Errorf(core.KindExit, core.FaultHandler, "the handler's process of %s ended %s; look at the function's logs", n.fn.Name, how)
+}

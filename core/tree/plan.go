@@ -1,0 +1,272 @@
+package tree
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// This file is the policy, whole and pure: data in, decision out. It starts nothing, locks nothing and reads no clock.
+
+const (
+	assumedCost  = 50 * time.Millisecond // of importing a module that was never measured
+	worthSharing = 20 * time.Millisecond // the least import time for which functions get a zygote in common
+	secondMiss   = 2                     // requests that would have used a zygote, before it is made
+	halfLife     = 5 * time.Minute       // after which a use counts half
+	maxDepth     = 8                     // of a zygote; pid namespaces nest 32 deep and a worker may run in one
+	firstBackoff = time.Minute           // before a zygote that could not import is tried again; it doubles
+	lastBackoff  = time.Hour
+	assumedBytes = 8 << 20 // of a process that was never measured
+	maxPlanned   = 64      // demands that one plan looks at, the heaviest first: planning is quadratic in them
+)
+
+// shape is what matters of a process for the plan: what it may load and what it has imported, or is to import.
+type shape struct {
+	runtime core.RuntimeID
+	set     core.Set
+	modules []string // in the order of import
+}
+
+func (s shape) key() string {
+	modules := slices.Sorted(slices.Values(s.modules))
+	return string(s.runtime) + "\n" + s.set.Key() + "\n" + strings.Join(modules, "\n")
+}
+
+// mayBecome is the invariant of the tree: s may be forked into o only when everything that s may have loaded is o's as well.
+func (s shape) mayBecome(o shape) bool { return s.runtime == o.runtime && s.set.SubsetOf(o.set) }
+
+// shared is what both have in common; its modules are in the order of s.
+func (s shape) shared(o shape) shape {
+	return shape{runtime: s.runtime, set: s.set.Intersect(o.set), modules: intersect(s.modules, o.modules)}
+}
+
+// smaller orders shapes by what a process of that shape drags along: a fork costs more the more its parent has loaded.
+func smaller(a, b shape) int {
+	return cmp.Or(cmp.Compare(len(a.set), len(b.set)), cmp.Compare(len(a.modules), len(b.modules)))
+}
+
+func intersect(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(m string) bool { return !slices.Contains(b, m) })
+}
+
+func without(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(m string) bool { return slices.Contains(b, m) })
+}
+
+// use is how much a thing is used: a count in which older uses weigh less.
+type use struct {
+	weight float64
+	last   time.Time
+}
+
+func (u use) add(now time.Time) use { return use{u.at(now) + 1, now} }
+
+func (u use) at(now time.Time) float64 {
+	if u.weight == 0 {
+		return 0
+	}
+	return u.weight * math.Exp2(-float64(now.Sub(u.last))/float64(halfLife))
+}
+
+// module names a module for the table of costs. Versions of it are taken to cost the same.
+type module struct {
+	runtime core.RuntimeID
+	name    string
+}
+
+// costs is the measured time of importing each module, with what it imports itself.
+type costs map[module]time.Duration
+
+// learn keeps the dearest measurement: a cheaper one mostly means that another module had done a part of the work.
+func (c costs) learn(rt core.RuntimeID, measured map[string]time.Duration) {
+	for name, took := range measured {
+		c[module{rt, name}] = max(c[module{rt, name}], took)
+	}
+}
+
+func (c costs) of(rt core.RuntimeID, name string) time.Duration {
+	if cost, measured := c[module{rt, name}]; measured {
+		return max(cost, time.Microsecond)
+	}
+	return assumedCost
+}
+
+// saves is how much import time want is spared when it starts where the modules have been imported.
+func (c costs) saves(modules []string, want shape) time.Duration {
+	var sum time.Duration
+	for _, name := range want.modules {
+		if slices.Contains(modules, name) {
+			sum += c.of(want.runtime, name)
+		}
+	}
+	return sum
+}
+
+// zygote is a process that can be forked now.
+type zygote struct {
+	shape
+	id    core.NodeID
+	depth int // of a root zygote: 1
+}
+
+// nearest finds the zygote that saves want the most import time among those that may become it. Among equals it prefers the
+// one that has loaded least, then the one nearer to the root, then the older one.
+func nearest(zygotes []zygote, want shape, c costs) (best zygote, found bool) {
+	var most time.Duration
+	for _, z := range zygotes {
+		saved := c.saves(z.modules, want)
+		if found && saved < most {
+			continue
+		}
+		if found && saved == most && !preferred(z, best) {
+			continue
+		}
+		// Last, since it is the dear part.
+		if z.mayBecome(want) {
+			best, most, found = z, saved, true
+		}
+	}
+	return best, found
+}
+
+func preferred(a, b zygote) bool {
+	return cmp.Or(smaller(a.shape, b.shape), cmp.Compare(a.depth, b.depth), cmp.Compare(len(a.id), len(b.id)), cmp.Compare(a.id, b.id)) < 0
+}
+
+// demand is what requests have asked for: all functions of one shape together.
+type demand struct {
+	shape
+	missed int // requests that no zygote had every module for, since the last one that had
+	use    use
+}
+
+// heaviest returns the demands that a plan looks at, in an order that depends on nothing but them.
+func heaviest(demands map[string]*demand, now time.Time) []demand {
+	all := make([]demand, 0, len(demands))
+	for _, key := range slices.Sorted(maps.Keys(demands)) {
+		all = append(all, *demands[key])
+	}
+	slices.SortStableFunc(all, func(a, b demand) int { return cmp.Compare(b.use.at(now), a.use.at(now)) })
+	return all[:min(len(all), maxPlanned)]
+}
+
+// block is a zygote that cannot be made.
+type block struct {
+	shape
+	reason   string
+	failures int
+	until    time.Time // zero: for good
+}
+
+// again is the block after one more failed try.
+func (b block) again(reason string, now time.Time) block {
+	b.reason, b.failures = reason, b.failures+1
+	b.until = now.Add(min(firstBackoff<<min(b.failures-1, 10), lastBackoff))
+	return b
+}
+
+// forbids says whether s must not be made. What cannot be forked for good takes all that contains it along.
+func (b block) forbids(s shape, now time.Time) bool {
+	if b.until.IsZero() {
+		return b.mayBecome(s) && len(without(b.modules, s.modules)) == 0
+	}
+	return now.Before(b.until) && b.runtime == s.runtime && b.key() == s.key()
+}
+
+// wanted chooses the missing zygote whose making helps most: what it saves each demand that may start from it, times how
+// much that demand is used. Candidates are what a demand lacks entirely, and what it has in common with another one, which
+// therefore comes first when it serves both well, and is then the parent of either. What would be made anyway and is contained
+// in the chosen one goes before it, for the same reason. Worth is in seconds of import, weighed by use; divided by bytes it
+// compares with what victim returns.
+func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, now time.Time) (want shape, worth float64, found bool) {
+	have := make([]time.Duration, len(demands))
+	for i, d := range demands {
+		if z, ok := nearest(zygotes, d.shape, c); ok {
+			have[i] = c.saves(z.modules, d.shape)
+		}
+	}
+	type candidate struct {
+		shape
+		worth float64
+	}
+	var own []candidate
+	seen := map[string]bool{}
+	consider := func(s shape, whole bool) {
+		key := s.key()
+		if seen[key] || slices.ContainsFunc(blocks, func(b block) bool { return b.forbids(s, now) }) {
+			return
+		}
+		seen[key] = true
+		missed, value := 0, 0.0
+		for i, d := range demands {
+			if !s.mayBecome(d.shape) {
+				continue
+			}
+			saved := c.saves(s.modules, d.shape)
+			value += d.use.at(now) * saved.Seconds()
+			if saved > have[i] {
+				missed += d.missed
+			}
+		}
+		if missed < secondMiss {
+			return
+		}
+		if whole {
+			own = append(own, candidate{s, value})
+		}
+		if !found || value > worth || value == worth && smaller(s, want) < 0 {
+			want, worth, found = s, value, true
+		}
+	}
+	for i, d := range demands {
+		if d.missed == 0 {
+			continue
+		}
+		consider(d.shape, true)
+		for j, e := range demands {
+			if i == j || d.runtime != e.runtime {
+				continue
+			}
+			both := d.shared(e.shape)
+			if len(both.set) > 0 && c.saves(both.modules, d.shape)-have[i] >= worthSharing {
+				consider(both, false)
+			}
+		}
+	}
+	for _, o := range own {
+		inside := o.mayBecome(want) && smaller(o.shape, want) < 0 && len(without(o.modules, want.modules)) == 0
+		if inside && c.saves(o.modules, o.shape) >= worthSharing {
+			want, worth = o.shape, o.worth
+		}
+	}
+	return want, worth, found
+}
+
+// leaf is a node that could be evicted: nobody holds it and nothing was forked from it.
+type leaf struct {
+	id    core.NodeID
+	root  bool          // a root zygote: evicted after everything else
+	use   use           // of it
+	saves time.Duration // each use
+	bytes int64         // that its end gives back
+}
+
+func (l leaf) value(now time.Time) float64 {
+	return l.use.at(now) * l.saves.Seconds() / float64(max(l.bytes, 1))
+}
+
+// victim chooses the least valuable leaf, and returns its value: seconds saved, weighed by use, per byte.
+func victim(leaves []leaf, now time.Time) (least leaf, value float64, found bool) {
+	for _, l := range leaves {
+		v := l.value(now)
+		if !found || least.root && !l.root || least.root == l.root && (v < value || v == value && l.use.last.Before(least.use.last)) {
+			least, value, found = l, v, true
+		}
+	}
+	return least, value, found
+}

@@ -1,0 +1,167 @@
+package tree
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+func shapeOf(packages, modules string) shape {
+	return shape{runtime: "lang1", set: pkgs(strings.Fields(packages)...), modules: strings.Fields(modules)}
+}
+
+func z(id core.NodeID, depth int, packages string) zygote {
+	return zygote{shape: shapeOf(packages, packages), id: id, depth: depth}
+}
+
+func TestNearest(t *testing.T) {
+	c := costs{{"lang1", "big"}: time.Second, {"lang1", "small"}: time.Millisecond, {"lang1", "small2"}: time.Millisecond}
+	other := z("other", 1, "big")
+	other.runtime = "lang2"
+	newer := z("newer", 2, "big")
+	newer.set[0].Version = "2"
+	tests := []struct {
+		name    string
+		zygotes []zygote
+		want    string
+		id      core.NodeID
+	}{
+		{"none", nil, "big", ""},
+		{"the root serves all", []zygote{z("root", 1, "")}, "big", "root"},
+		{"what saves most", []zygote{z("root", 1, ""), z("b", 2, "big"), z("s", 2, "small small2")}, "big small small2", "b"},
+		{"never a package too much", []zygote{z("root", 1, ""), z("bx", 2, "big x")}, "big", "root"},
+		{"never another version", []zygote{z("root", 1, ""), newer}, "big", "root"},
+		{"never another runtime", []zygote{other}, "big", ""},
+		{"all that it can", []zygote{z("b", 2, "big"), z("bs", 3, "big small")}, "big small", "bs"},
+		{"among equals the smaller set", []zygote{{shapeOf("small x", "small"), "sx", 2}, z("s", 3, "small")}, "small x", "s"},
+		{"then the one nearer to the root", []zygote{z("deep", 4, "small"), z("flat", 2, "small")}, "small", "flat"},
+		{"then the older one", []zygote{z("z-10", 2, "small"), z("z-9", 2, "small")}, "small", "z-9"},
+	}
+	for _, test := range tests {
+		if got, _ := nearest(test.zygotes, shapeOf(test.want, test.want), c); got.id != test.id {
+			t.Errorf("%s: %q, not %q", test.name, got.id, test.id)
+		}
+	}
+}
+
+func TestVictim(t *testing.T) {
+	l := func(id core.NodeID, weight float64, ago, saves time.Duration, mib int64) leaf {
+		return leaf{id: id, use: use{weight, noon.Add(-ago)}, saves: saves, bytes: mib << 20}
+	}
+	root := l("root", 0, time.Hour, 0, 8)
+	root.root = true
+	tests := []struct {
+		name   string
+		leaves []leaf
+		id     core.NodeID
+	}{
+		{"none", nil, ""},
+		{"the least used", []leaf{l("a", 9, 0, time.Second, 8), l("b", 1, 0, time.Second, 8)}, "b"},
+		{"the longest unused", []leaf{l("a", 2, 0, time.Second, 8), l("b", 2, time.Minute, time.Second, 8)}, "b"},
+		{"the cheapest to make again", []leaf{l("a", 1, 0, 3*time.Millisecond, 8), l("b", 1, 0, time.Second, 8)}, "a"},
+		{"the biggest", []leaf{l("a", 1, 0, time.Second, 8), l("b", 1, 0, time.Second, 80)}, "b"},
+		{"a root zygote last", []leaf{root, l("a", 99, 0, time.Minute, 1)}, "a"},
+		{"but at last", []leaf{root}, "root"},
+		{"half as much use after a half-life", []leaf{l("a", 4, halfLife, time.Second, 8), l("b", 1.9, 0, time.Second, 8)}, "b"},
+	}
+	for _, test := range tests {
+		if got, _, _ := victim(test.leaves, noon); got.id != test.id {
+			t.Errorf("%s: %q, not %q", test.name, got.id, test.id)
+		}
+	}
+}
+
+func TestCosts(t *testing.T) {
+	c := costs{}
+	if got := c.of("lang1", "a"); got != assumedCost {
+		t.Errorf("unmeasured: %v", got)
+	}
+	c.learn("lang1", map[string]time.Duration{"a": time.Second, "b": 0})
+	c.learn("lang1", map[string]time.Duration{"a": time.Millisecond})
+	if a, b := c.of("lang1", "a"), c.of("lang1", "b"); a != time.Second || b != time.Microsecond {
+		t.Errorf("%v %v", a, b)
+	}
+}
+
+func TestBlock(t *testing.T) {
+	b := block{shape: shapeOf("a b", "a")}
+	for packages, want := range map[string]bool{"a b": true, "a b c": true, "a": false, "b c": false} {
+		if got := b.forbids(shapeOf(packages, packages), noon); got != want {
+			t.Errorf("for good, %s: %v", packages, got)
+		}
+	}
+	b = block{shape: shapeOf("a", "a")}.again("ImportError", noon)
+	for at, want := range map[time.Duration]bool{0: true, firstBackoff - 1: true, firstBackoff: false} {
+		if got := b.forbids(shapeOf("a", "a"), noon.Add(at)); got != want {
+			t.Errorf("after %v: %v", at, got)
+		}
+	}
+	for range 50 {
+		b = b.again("ImportError", noon)
+	}
+	if got := b.until.Sub(noon); got != lastBackoff {
+		t.Errorf("after many failures it waits %v", got)
+	}
+}
+
+// TestPlans plays the planner from a root zygote until it wants nothing more, and compares the tree that it made.
+func TestPlans(t *testing.T) {
+	measured := costs{{"lang1", "numpy"}: 80 * time.Millisecond, {"lang1", "pandas"}: 300 * time.Millisecond, {"lang1", "yaml"}: 5 * time.Millisecond,
+		{"lang1", "requests"}: 60 * time.Millisecond, {"lang1", "matplotlib"}: 200 * time.Millisecond, {"lang1", "grpc"}: 90 * time.Millisecond}
+	tests := []struct {
+		name    string
+		demands []string // packages = modules, × requests missed
+		blocks  []block
+	}{
+		{"once_is_nothing", []string{"pandas 1"}, nil},
+		{"twice_makes_it", []string{"pandas 2"}, nil},
+		{"shared_part_is_the_parent", []string{"numpy pandas yaml 2", "numpy pandas requests 2"}, nil},
+		{"shared_by_two_that_came_once", []string{"numpy pandas yaml 1", "numpy pandas requests 1"}, nil},
+		{"cheap_is_not_shared", []string{"yaml pandas 2", "yaml numpy 2"}, nil},
+		{"a_subset_is_the_parent", []string{"numpy 3", "numpy pandas 3", "numpy pandas matplotlib 3"}, nil},
+		{"what_is_used_most_first", []string{"requests 2", "pandas 2", "matplotlib 9"}, nil},
+		{"unforkable_takes_supersets_along", []string{"grpc 5", "grpc pandas 5", "pandas 5"}, []block{{shape: shapeOf("grpc", "grpc"), reason: "threads"}}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var demands []demand
+			for _, line := range test.demands {
+				at := strings.LastIndex(line, " ")
+				var missed int
+				fmt.Sscan(line[at:], &missed)
+				demands = append(demands, demand{shapeOf(line[:at], line[:at]), missed, use{float64(missed), noon}})
+			}
+			zygotes := []zygote{z("root", 1, "")}
+			var plan strings.Builder
+			for range 20 {
+				want, worth, found := wanted(demands, zygotes, test.blocks, measured, noon)
+				if !found {
+					break
+				}
+				parent, _ := nearest(zygotes, want, measured)
+				made := zygote{want, core.NodeID(strings.Join(want.modules, "+")), parent.depth + 1}
+				zygotes = append(zygotes, made)
+				fmt.Fprintf(&plan, "%s%s under %s, worth %.2f s\n", strings.Repeat("  ", parent.depth), made.id, parent.id, worth)
+			}
+			golden := filepath.Join("testdata", "plan", test.name+".golden")
+			if *update {
+				os.MkdirAll(filepath.Dir(golden), 0o755)
+				os.WriteFile(golden, []byte(plan.String()), 0o644)
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil || plan.String() != string(want) {
+				t.Errorf("%v\n got:\n%s\nwant:\n%s", err, plan.String(), want)
+			}
+		})
+	}
+}

@@ -1,0 +1,289 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+const (
+	forkTimeout    = 5 * time.Second  // a fork takes milliseconds; what takes longer hangs
+	preloadTimeout = 60 * time.Second // a process start and imports, with cold disks
+	handlerTimeout = 30 * time.Second // the least for a handler's import, which may have packages to import whatever its limit for one event
+	attempts       = 2
+)
+
+// lostError marks a failure of a zygote or a driver, which a fresh one may not have.
+type lostError struct{ err error }
+
+func (e lostError) Error() string { return e.err.Error() }
+func (e lostError) Unwrap() error { return e.err }
+
+// Start makes an instance of the function, forked from its nearest zygote, and returns it held by the caller. Phases are set as
+// far as it got, also with an error. It tries a second time when a driver or a zygote fails, and leaves nothing behind when it fails itself.
+func (t *Tree) Start(ctx context.Context, fn *core.Function) (*Node, core.Start, core.Phases, error) {
+	var phases core.Phases
+	var lost lostError
+	for range attempts {
+		n, start, err := t.start(ctx, fn, &phases)
+		if err == nil {
+			return n, start, phases, nil
+		}
+		if ctx.Err() != nil {
+			return nil, "", phases, core.Errorf(core.KindCanceled, core.FaultCaller, "the caller of %s went away while an instance was being started", fn.Name)
+		}
+		if !errors.As(err, &lost) {
+			return nil, "", phases, core.AsError(err)
+		}
+		t.config.Log.Warn("fork", "fn", fn.Name, "rt", fn.Runtime, "err", err)
+	}
+	err := core.Errorf(core.KindUnavailable, core.FaultDriver, "no instance of %s could be started, the driver of %s failed twice: %w; try again", fn.Name, fn.Runtime, lost.err)
+	err.Retryable = true
+	return nil, "", phases, err
+}
+
+func (t *Tree) start(ctx context.Context, fn *core.Function, phases *core.Phases) (*Node, core.Start, error) {
+	live, err := t.drivers.Driver(ctx, fn.Runtime)
+	if err != nil {
+		return nil, "", err
+	}
+	began := time.Now()
+	n, start, err := t.join(ctx, live, fn, phases)
+	if err != nil {
+		return nil, "", err
+	}
+	err = t.spawn(ctx, live, n, core.SandboxConfig{
+		ID: n.id, Role: core.RoleInstance, Runtime: live.Runtime, Packages: fn.Packages, Code: fn.Code, Function: fn.Name, Limits: fn.Limits,
+	}, phases)
+	if err != nil {
+		return nil, "", err
+	}
+	importing := time.Now()
+	err = t.importHandler(ctx, live, n)
+	phases.Import += time.Since(importing)
+	if err != nil {
+		return nil, "", err
+	}
+	t.mu.Lock()
+	n.saves = time.Since(began)
+	t.mu.Unlock()
+	if _, ok := n.apply(started); !ok {
+		n.Kill()
+		return nil, "", lostError{n.Ended()}
+	}
+	wake(t.born)
+	t.config.Log.Debug("fork", "fn", fn.Name, "node", n.id, "parent", n.parent.id, "took", time.Since(began))
+	return n, start, nil
+}
+
+// join makes the node of an instance under the nearest zygote, with a root zygote made first where there is none.
+func (t *Tree) join(ctx context.Context, live Live, fn *core.Function, phases *core.Phases) (*Node, core.Start, error) {
+	want := shape{runtime: fn.Runtime, set: fn.Packages, modules: fn.Imports}
+	start := core.StartFork
+	for range attempts {
+		n, whole, err := t.joinNow(live, fn, want)
+		if err != nil {
+			return nil, "", err
+		}
+		if n != nil {
+			if !whole {
+				start = core.StartCold
+			}
+			return n, start, nil
+		}
+		start = core.StartCold
+		if err := t.awaitRoot(ctx, live, phases); err != nil {
+			return nil, "", err
+		}
+	}
+	return nil, "", exhausted(t.config.Budget)
+}
+
+// joinNow returns nil when no zygote can be forked, and whether the chosen one has imported everything.
+func (t *Tree) joinNow(live Live, fn *core.Function, want shape) (n *Node, whole bool, err error) {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return nil, false, closing()
+	}
+	z, found := nearest(t.zygotes(live.Generation, maxDepth), want, t.costs)
+	if !found {
+		t.mu.Unlock()
+		return nil, false, nil
+	}
+	missing := without(want.modules, z.modules)
+	if len(want.modules) > 0 && fn.Unforkable == "" {
+		t.demand(want, len(missing) > 0)
+	}
+	n = t.add(core.RoleInstance, want, t.nodes[z.id], live.Generation, t.estimate(fn))
+	n.fn = fn
+	ends, enough := t.reclaim(necessary)
+	t.mu.Unlock()
+	killAll(ends)
+	if !enough {
+		t.remove(n)
+		return nil, false, exhausted(t.config.Budget)
+	}
+	return n, len(missing) == 0, nil
+}
+
+// zygotes returns what can be forked. The caller has the lock.
+func (t *Tree) zygotes(generation, depth int) (zygotes []zygote) {
+	for _, n := range t.nodes {
+		if n.is(ready) && (generation == anyGeneration || n.driver == generation) && n.depth <= depth {
+			zygotes = append(zygotes, zygote{shape: n.shape, id: n.id, depth: n.depth})
+		}
+	}
+	return zygotes
+}
+
+const anyGeneration = -1
+
+// spawn makes the sandbox of a node and its process, parked inside. When it fails nothing of the node is left.
+func (t *Tree) spawn(ctx context.Context, live Live, n *Node, config core.SandboxConfig, phases *core.Phases) error {
+	began := time.Now()
+	sandbox, err := t.sandboxes.Create(ctx, config)
+	phases.Sandbox += time.Since(began)
+	if err != nil {
+		t.remove(n)
+		return err
+	}
+	alive := n.attach(sandbox)
+	go t.watch(n)
+	if !alive {
+		n.Kill()
+		return lostError{closing()}
+	}
+	began = time.Now()
+	process, err := fork(ctx, live.Driver, n)
+	took := time.Since(began)
+	enter, err := t.attest(n, process, err)
+	phases.Enter += enter
+	phases.Fork += max(took-enter, 0)
+	if err == nil {
+		return nil
+	}
+	n.Kill()
+	if ctx.Err() == nil && blames(err) {
+		t.mistrust(live, n)
+		return lostError{err}
+	}
+	return err
+}
+
+func fork(ctx context.Context, driver core.Driver, n *Node) (core.Process, error) {
+	if n.parent == nil {
+		ctx, cancel := context.WithTimeout(ctx, preloadTimeout)
+		defer cancel()
+		return driver.Preload(ctx, n.id, n.shape.runtime, n.sandbox.Ref())
+	}
+	ctx, cancel := context.WithTimeout(ctx, forkTimeout)
+	defer cancel()
+	return driver.Fork(ctx, n.id, n.parent.id, n.sandbox.Ref())
+}
+
+// attest compares what the driver says of a process with what the kernel said at the gate.
+func (t *Tree) attest(n *Node, process core.Process, err error) (enter time.Duration, _ error) {
+	if err != nil {
+		return 0, err
+	}
+	pid, enter, err := n.sandbox.Entered()
+	if err != nil {
+		return 0, core.Errorf(core.KindUnavailable, core.FaultDriver, "the driver of %s made no process for %s: %w", n.shape.runtime, n.id, err)
+	}
+	if pid != process.PID {
+		return 0, core.Errorf(core.KindUnavailable, core.FaultDriver, "the driver of %s calls process %d %s, but process %d came in", n.shape.runtime, process.PID, n.id, pid)
+	}
+	t.mu.Lock()
+	n.pid = pid
+	t.mu.Unlock()
+	return enter, nil
+}
+
+// blames says whether a failure of a driver call casts doubt on the driver and on the zygote it used.
+func blames(err error) bool {
+	e := core.AsError(err)
+	return errors.Is(err, context.DeadlineExceeded) || e.Fault == core.FaultDriver || e.Kind == core.KindUnavailable || e.Kind == core.KindTimeout
+}
+
+// mistrust deals with the zygote that failed to fork n. When its driver died it is innocent, and its instances serve on;
+// otherwise it hung or broke and is presumed corrupt, with everything forked from it.
+func (t *Tree) mistrust(live Live, n *Node) {
+	if n.parent == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.ctx, forkTimeout)
+	defer cancel()
+	if now, err := t.drivers.Driver(ctx, n.shape.runtime); err != nil || now.Generation != live.Generation {
+		t.DriverLost(live.Generation)
+		return
+	}
+	t.config.Log.Warn("evict", "node", n.parent.id, "err", "a fork failed, the zygote is presumed corrupt")
+	t.kill(n.parent)
+}
+
+// importHandler makes a parked process an instance, or kills it.
+func (t *Tree) importHandler(ctx context.Context, live Live, n *Node) error {
+	fn := n.fn
+	limit := max(fn.Limits.Timeout, handlerTimeout)
+	importing, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	report, err := live.Driver.Import(importing, n.id, core.Load{
+		Packages: directories(fn.Packages),
+		Modules:  without(fn.Imports, n.parent.shape.modules),
+		Handler:  &core.HandlerLoad{Function: fn.Name, Version: fn.Version, Handler: fn.Handler, Memory: fn.Limits.Memory, Env: fn.Env},
+	})
+	if err == nil {
+		t.learn(fn.Runtime, report)
+		return nil
+	}
+	defer n.Kill()
+	e := core.AsError(err)
+	switch {
+	case ctx.Err() != nil || e.Fault == core.FaultHandler && e.Kind != core.KindExit:
+		return e
+	case importing.Err() != nil:
+		return core.Errorf(core.KindTimeout, core.FaultHandler, "importing the handler of %s took longer than %v", fn.Name, limit)
+	}
+	// A process that ended under the import is why the driver failed, rather than the other way round.
+	select {
+	case <-n.done:
+		if e = n.Ended(); e.Kind == core.KindUnavailable {
+			return lostError{e}
+		}
+	case <-time.After(endGrace):
+		if blames(err) {
+			return lostError{err}
+		}
+	}
+	return e
+}
+
+func (t *Tree) learn(rt core.RuntimeID, report core.Report) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.costs.learn(rt, report.Modules)
+}
+
+func directories(set core.Set) []string {
+	dirs := make([]string, len(set))
+	for i, p := range set {
+		dirs[i] = core.PackageDir(p)
+	}
+	return dirs
+}
+
+func exhausted(budget int64) *core.Error {
+	err := core.Errorf(core.KindExhausted, core.FaultWorker,
+		"the worker's memory budget of %d MiB is full and nothing is idle; try again later, or give the worker more with --memory", budget>>20)
+	err.Retryable = true
+	return err
+}
+
+func closing() *core.Error {
+	err := core.Errorf(core.KindUnavailable, core.FaultWorker, "the worker is stopping; try another one or again later")
+	err.Retryable = true
+	return err
+}

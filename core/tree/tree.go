@@ -1,0 +1,260 @@
+package tree
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Config is what a tree is told.
+type Config struct {
+	Budget int64        // bytes of memory that all nodes together may use, counted proportionally
+	Log    *slog.Logger // never nil
+}
+
+// Tree is all live processes of a worker by parentage. All methods may be called from many goroutines at once.
+type Tree struct {
+	config    Config
+	drivers   Drivers
+	sandboxes Sandboxes
+
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	working sync.WaitGroup // goroutines that make zygotes or measure
+	missed  chan struct{}  // wakes the planner
+	born    chan struct{}  // wakes the sampler
+
+	// mu guards everything below and the tree's part of each node. It is never held across a call to a driver or a sandbox.
+	mu      sync.Mutex
+	closed  bool
+	last    int // number in the name of the newest node
+	nodes   map[core.NodeID]*Node
+	bytes   int64                  // sum of what each node is charged
+	roots   map[rootKey]*rootStart // being made
+	costs   costs
+	demands map[string]*demand // by shape
+	blocks  map[string]block   // by shape
+	built   map[string]int     // zygotes made, by shape
+	private map[string]int64   // bytes of the last measured instance, by function
+}
+
+// New returns an empty tree. It measures and plans in the background until Close.
+func New(config Config, drivers Drivers, sandboxes Sandboxes) *Tree {
+	t := &Tree{
+		config: config, drivers: drivers, sandboxes: sandboxes,
+		missed: make(chan struct{}, 1), born: make(chan struct{}, 1),
+		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, costs: costs{}, demands: map[string]*demand{},
+		blocks: map[string]block{}, built: map[string]int{}, private: map[string]int64{},
+	}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	t.working.Go(t.plan)
+	t.working.Go(t.sample)
+	return t
+}
+
+// add makes a node under parent, which it holds from then on. The caller has the lock.
+func (t *Tree) add(role core.Role, s shape, parent *Node, generation int, bytes int64) *Node {
+	t.last++
+	now := time.Now()
+	n := &Node{
+		id: core.NodeID(fmt.Sprintf("%s-%d", role, t.last)), role: role, shape: s, parent: parent, depth: 1, driver: generation, born: now,
+		done: make(chan struct{}), use: use{1, now}, children: map[*Node]struct{}{}, charged: bytes, sampleAt: now.Add(firstSample),
+	}
+	if parent != nil {
+		n.depth = parent.depth + 1
+		parent.children[n] = struct{}{}
+		parent.forks++
+		parent.mu.Lock()
+		parent.use = parent.use.add(now)
+		parent.mu.Unlock()
+	}
+	t.nodes[n.id] = n
+	t.bytes += bytes
+	return n
+}
+
+// remove takes an ended node out of the tree. Its descendants have ended with it: the kernel kills the members of a pid
+// namespace with its first process, so all that is left is to free their sandboxes.
+func (t *Tree) remove(n *Node) {
+	t.mu.Lock()
+	n.apply(end)
+	var ends []*Node
+	for child := range n.children {
+		ends = fell(child, ends)
+	}
+	delete(t.nodes, n.id)
+	t.charge(n, 0)
+	if p := n.parent; p != nil {
+		delete(p.children, n)
+		if len(p.children) == 0 && p.is(retired) {
+			ends = append(ends, p)
+		}
+	}
+	t.mu.Unlock()
+	killAll(ends)
+	close(n.done)
+}
+
+// fell marks a subtree as ended by no fault of its own and appends it to ends, children first.
+func fell(n *Node, ends []*Node) []*Node {
+	n.felled.Store(true)
+	n.apply(kill)
+	for child := range n.children {
+		ends = fell(child, ends)
+	}
+	return append(ends, n)
+}
+
+// kill ends a node and everything that was forked from it.
+func (t *Tree) kill(n *Node) {
+	t.mu.Lock()
+	ends := fell(n, nil)
+	t.mu.Unlock()
+	killAll(ends)
+}
+
+func killAll(nodes []*Node) {
+	for _, n := range nodes {
+		n.Kill()
+	}
+}
+
+// watch waits for the end of a node, however it comes.
+func (t *Tree) watch(n *Node) {
+	<-n.sandbox.Done()
+	n.sandbox.Kill() // frees what the process left behind
+	t.config.Log.Debug("evict", "node", n.id, "took", time.Since(n.born))
+	t.remove(n)
+}
+
+// Evict ends the instances of a function, except those of the version keep (0 for none): idle ones now, busy ones when they
+// are released.
+func (t *Tree) Evict(function string, keep int) {
+	var ends []*Node
+	t.mu.Lock()
+	for _, n := range t.nodes {
+		if n.fn == nil || n.fn.Name != function || n.fn.Version == keep {
+			continue
+		}
+		if to, ok := n.apply(drain); ok && to == dying {
+			ends = append(ends, n)
+		}
+	}
+	t.mu.Unlock()
+	killAll(ends)
+}
+
+// DriverLost says that a driver is dead. Its zygotes fork no more and end after their last child; instances live on.
+func (t *Tree) DriverLost(generation int) {
+	var ends []*Node
+	t.mu.Lock()
+	for _, n := range t.nodes {
+		if n.role != core.RoleZygote || n.driver != generation {
+			continue
+		}
+		if _, ok := n.apply(retire); ok && len(n.children) == 0 {
+			ends = append(ends, n)
+		}
+	}
+	t.mu.Unlock()
+	killAll(ends)
+}
+
+// Unforkable returns why a set is imported in instances instead of in a zygote, or "" when nothing is known against it.
+func (t *Tree) Unforkable(rt core.RuntimeID, set core.Set) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, b := range t.blocks {
+		if b.until.IsZero() && b.runtime == rt && slices.Equal(b.set, set) {
+			return b.reason
+		}
+	}
+	return ""
+}
+
+// Memory returns the bytes that all nodes use, as last measured or as assumed before.
+func (t *Tree) Memory() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.bytes
+}
+
+// Snapshot returns all nodes, parents before their children.
+func (t *Tree) Snapshot() []core.NodeInfo {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	nodes := make([]*Node, 0, len(t.nodes))
+	for _, n := range t.nodes {
+		nodes = append(nodes, n)
+	}
+	slices.SortFunc(nodes, func(a, b *Node) int {
+		return cmp.Or(cmp.Compare(a.depth, b.depth), a.born.Compare(b.born), cmp.Compare(len(a.id), len(b.id)), cmp.Compare(a.id, b.id))
+	})
+	infos := make([]core.NodeInfo, len(nodes))
+	for i, n := range nodes {
+		infos[i] = n.info()
+	}
+	return infos
+}
+
+// info describes the node. The caller has the tree's lock.
+func (n *Node) info() core.NodeInfo {
+	info := core.NodeInfo{
+		ID: n.id, Role: n.role, State: state(n.state.Load()).String(), Runtime: n.shape.runtime, Set: n.shape.set, Modules: n.shape.modules,
+		PID: n.pid, Memory: n.usage.Proportional, Private: n.usage.Private, Generation: n.rebuilt, Forks: n.forks, Born: n.born,
+	}
+	if n.parent != nil {
+		info.Parent = n.parent.id
+	}
+	if n.fn != nil {
+		info.Function = n.fn.Name
+	}
+	n.mu.Lock()
+	info.Events = n.events
+	n.mu.Unlock()
+	return info
+}
+
+// Close ends every node, leaves before their parents, and waits until all have ended. When the context ends first it kills the
+// rest in any order and returns an error.
+func (t *Tree) Close(ctx context.Context) error {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.cancel()
+	defer t.working.Wait()
+	for {
+		leaves := t.fellLeaves(ctx.Err() != nil)
+		if len(leaves) == 0 {
+			return nil
+		}
+		killAll(leaves)
+		for i, n := range leaves {
+			select {
+			case <-n.done:
+			case <-ctx.Done():
+				killAll(t.fellLeaves(true))
+				return core.Errorf(core.KindTimeout, core.FaultWorker, "%d processes had not ended when the worker stopped waiting for them", len(leaves)-i)
+			}
+		}
+	}
+}
+
+// fellLeaves marks the nodes without children as ended, or all of them.
+func (t *Tree) fellLeaves(all bool) (leaves []*Node) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range t.nodes {
+		if all || len(n.children) == 0 {
+			n.felled.Store(true)
+			leaves = append(leaves, n)
+		}
+	}
+	return leaves
+}

@@ -1,0 +1,402 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+const plenty = 1 << 40
+
+// within runs a test in a bubble with a tree, and checks at the end that nothing is left.
+func within(t *testing.T, budget int64, test func(t *testing.T, w *world, tr *Tree)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		tr := w.tree(budget)
+		defer w.close(tr)
+		test(t, w, tr)
+	})
+}
+
+func mustStart(t *testing.T, tr *Tree, f *core.Function) (*Node, core.Start, core.Phases) {
+	t.Helper()
+	n, start, phases, err := tr.Start(t.Context(), f)
+	if err != nil {
+		t.Fatalf("start %s: %v", f.Name, err)
+	}
+	return n, start, phases
+}
+
+func parentModules(tr *Tree, n *Node) []string {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return n.parent.shape.modules
+}
+
+func TestStartKindsAndPhases(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		w.costs["a"] = 200 * time.Millisecond
+		f := fn("f", "a")
+		_, start, ph := mustStart(t, tr, f)
+		if start != core.StartCold || ph.Preload != 100*time.Millisecond || ph.Enter != time.Millisecond || ph.Fork != 2*time.Millisecond || ph.Import != 200*time.Millisecond || ph.Queue != 0 {
+			t.Errorf("first: %s %+v", start, ph)
+		}
+		_, start, ph = mustStart(t, tr, f)
+		if start != core.StartCold || ph.Preload != 0 {
+			t.Errorf("second: %s %+v", start, ph)
+		}
+		time.Sleep(time.Second) // the zygote is made off the path after the second request
+		n, start, ph := mustStart(t, tr, f)
+		if start != core.StartFork || ph.Import != 0 || !slices.Equal(parentModules(tr, n), []string{"a"}) {
+			t.Errorf("third: %s %+v", start, ph)
+		}
+		infos := tr.Snapshot()
+		if len(infos) != 5 || infos[0].Role != core.RoleZygote || infos[0].Parent != "" || infos[0].Forks != 3 {
+			t.Errorf("snapshot: %+v", infos)
+		}
+	})
+}
+
+func TestOneRootForAll(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		var group sync.WaitGroup
+		preloads, queues := 0, 0
+		var mu sync.Mutex
+		leaving, leave := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer leave()
+		if _, _, _, err := tr.Start(leaving, fn("gone")); !core.IsKind(err, core.KindCanceled) {
+			t.Errorf("who leaves gets %v", err)
+		}
+		for range 8 {
+			group.Go(func() {
+				_, start, ph := mustStart(t, tr, fn("f"))
+				mu.Lock()
+				defer mu.Unlock()
+				if start != core.StartCold {
+					t.Errorf("start %s", start)
+				}
+				if ph.Preload > 0 {
+					preloads++
+				}
+				if ph.Queue == 50*time.Millisecond {
+					queues++
+				}
+			})
+		}
+		group.Wait()
+		if preloads != 0 || queues != 8 || w.created != 9 {
+			t.Errorf("%d made a root, %d waited for the one of the request that left, %d sandboxes", preloads, queues, w.created)
+		}
+	})
+}
+
+func TestSharedZygoteComesFirst(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		w.costs["np"], w.costs["x"], w.costs["y"] = 300*time.Millisecond, 10*time.Millisecond, 10*time.Millisecond
+		a, b := fn("a", "np", "x"), fn("b", "np", "y")
+		for range 2 {
+			mustStart(t, tr, a)
+			mustStart(t, tr, b)
+			time.Sleep(time.Second)
+		}
+		if want := []string{"[np]", "[x]", "[y]"}; !slices.Equal(w.imports, want) {
+			t.Errorf("zygotes imported %v, not %v", w.imports, want)
+		}
+		n, start, _ := mustStart(t, tr, b)
+		if start != core.StartFork || n.depth != 4 {
+			t.Errorf("%s at depth %d", start, n.depth)
+		}
+	})
+}
+
+func TestUnforkable(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		w.threads["pandas"] = 2
+		f := fn("f", "pandas")
+		for range 4 {
+			mustStart(t, tr, f)
+			time.Sleep(time.Second)
+		}
+		if got := tr.Unforkable("lang1", f.Packages); got != "importing pandas leaves 3 threads running" {
+			t.Errorf("reason %q", got)
+		}
+		if len(w.imports) != 1 {
+			t.Errorf("tried %d times", len(w.imports))
+		}
+	})
+}
+
+func TestZygoteThatRaisesIsTriedAgainLater(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		tries := 0
+		w.hook = func(verb string, b *box) error {
+			if verb == "import" && b.config.Role == core.RoleZygote {
+				tries++
+				return core.Errorf(core.KindException, core.FaultHandler, "ImportError")
+			}
+			return nil
+		}
+		f := fn("f", "a")
+		for range 20 {
+			mustStart(t, tr, f)
+			time.Sleep(time.Second)
+		}
+		if tries != 1 {
+			t.Errorf("%d tries in 20 s", tries)
+		}
+		time.Sleep(firstBackoff)
+		mustStart(t, tr, f)
+		time.Sleep(time.Second)
+		if tries != 2 {
+			t.Errorf("%d tries after the backoff", tries)
+		}
+	})
+}
+
+func TestFailures(t *testing.T) {
+	lost := core.Errorf(core.KindUnavailable, core.FaultDriver, "zygote lost")
+	tests := []struct {
+		name  string
+		fails int // how many calls
+		verb  string
+		with  func(w *world, b *box) error
+		kind  core.Kind
+		fault core.Fault
+		forks int // calls in all
+	}{
+		{"a fork that fails once is tried on a fresh zygote", 1, "fork", func(w *world, b *box) error { return lost }, "", "", 2},
+		{"twice is unavailable", 2, "fork", func(w *world, b *box) error { return lost }, core.KindUnavailable, core.FaultDriver, 2},
+		{"a zygote that hangs", 1, "fork", func(w *world, b *box) error { time.Sleep(forkTimeout); return context.DeadlineExceeded }, "", "", 2},
+		{"a handler that raises is not tried again", 9, "import", func(w *world, b *box) error {
+			return core.Errorf(core.KindException, core.FaultHandler, "ValueError")
+		}, core.KindException, core.FaultHandler, 1},
+		{"a handler that exits at import", 9, "import", func(w *world, b *box) error {
+			w.crash(b.config.ID, core.Exit{Code: 3, Known: true})
+			return lost
+		}, core.KindExit, core.FaultHandler, 1},
+		{"a handler over its memory at import", 9, "import", func(w *world, b *box) error {
+			w.crash(b.config.ID, core.Exit{Signal: 9, OutOfMemory: true, Known: true})
+			return lost
+		}, core.KindMemory, core.FaultHandler, 1},
+		{"a zygote that dies under an import", 1, "import", func(w *world, b *box) error {
+			w.crash(b.parent.config.ID, core.Exit{Signal: 9, Known: true})
+			return lost
+		}, "", "", 2},
+		{"a machine that cannot is not the zygote's fault", 9, "fork", func(w *world, b *box) error {
+			return core.Errorf(core.KindExhausted, core.FaultWorker, "no pids")
+		}, core.KindExhausted, core.FaultWorker, 1},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+				forks, fails := 0, test.fails
+				w.hook = func(verb string, b *box) error {
+					if verb == "fork" {
+						forks++
+						for _, info := range tr.Snapshot() {
+							if info.Role == core.RoleZygote {
+								w.corrupt(info.ID)
+							}
+						}
+					}
+					if verb == test.verb && fails > 0 {
+						fails--
+						return test.with(w, b)
+					}
+					return nil
+				}
+				_, _, _, err := tr.Start(t.Context(), fn("f"))
+				if test.kind == "" && err != nil {
+					t.Fatalf("%v", err)
+				}
+				if e := core.AsError(err); e != nil && (e.Kind != test.kind || e.Fault != test.fault) {
+					t.Errorf("%s %s: %v", e.Kind, e.Fault, e)
+				}
+				if forks != test.forks {
+					t.Errorf("%d forks, not %d", forks, test.forks)
+				}
+				synctest.Wait()
+				for _, info := range tr.Snapshot() {
+					if info.Role == core.RoleInstance && err != nil {
+						t.Errorf("left: %+v", info)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestWrongPID(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		n, _, _ := mustStart(t, tr, fn("f"))
+		_, err := tr.attest(n, core.Process{PID: 4711}, nil)
+		if !blames(err) || !strings.Contains(err.Error(), "4711") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestDriverLost(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		n, _, _ := mustStart(t, tr, fn("f"))
+		w.mu.Lock()
+		w.generation = 2
+		w.mu.Unlock()
+		tr.DriverLost(1)
+		synctest.Wait()
+		if !n.is(busy) || !n.parent.is(retired) {
+			t.Fatalf("instance %v, zygote %v", state(n.state.Load()), state(n.parent.state.Load()))
+		}
+		m, _, _ := mustStart(t, tr, fn("f"))
+		if m.parent == n.parent {
+			t.Error("a retired zygote was forked")
+		}
+		if info := tr.Snapshot()[1]; info.Generation != 1 {
+			t.Errorf("generation %d", info.Generation)
+		}
+		n.Kill()
+		<-n.Done()
+		<-n.parent.Done()
+	})
+}
+
+func TestDriverThatDiesUnderAForkSparesItsInstances(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		n, _, _ := mustStart(t, tr, fn("f"))
+		w.hook = func(verb string, b *box) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if verb == "fork" && w.generation == 1 {
+				w.generation = 2
+				return errors.Join(core.Errorf(core.KindUnavailable, core.FaultDriver, "EOF"))
+			}
+			return nil
+		}
+		mustStart(t, tr, fn("f"))
+		if !n.is(busy) {
+			t.Error("the instance of the old driver ended")
+		}
+	})
+}
+
+func TestDeathOfAZygoteIsThatOfItsSubtree(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		n, _, _ := mustStart(t, tr, fn("f"))
+		w.crash(n.parent.id, core.Exit{Signal: 11, Known: true})
+		<-n.Done()
+		if err := n.Ended(); err.Kind != core.KindUnavailable || err.Fault != core.FaultWorker || !err.Retryable {
+			t.Errorf("%+v", err)
+		}
+		if len(tr.Snapshot()) != 0 {
+			t.Errorf("left: %+v", tr.Snapshot())
+		}
+	})
+}
+
+func TestMemory(t *testing.T) {
+	within(t, 25<<20, func(t *testing.T, w *world, tr *Tree) {
+		f := fn("f")
+		first, _, _ := mustStart(t, tr, f) // root 8, instance 8, assumed
+		if _, _, _, err := tr.Start(t.Context(), fn("g")); err != nil {
+			t.Fatal(err)
+		}
+		_, _, _, err := tr.Start(t.Context(), f)
+		if e := core.AsError(err); e == nil || e.Kind != core.KindExhausted || e.Fault != core.FaultWorker || !e.Retryable {
+			t.Fatalf("with nothing idle: %v", err)
+		}
+		if !first.Release(time.Now()) {
+			t.Fatal("release")
+		}
+		mustStart(t, tr, f)
+		if first.Lease() {
+			t.Error("the evicted instance can be leased")
+		}
+		time.Sleep(2 * time.Second) // measured: 5 MiB each
+		if got := tr.Memory(); got != 15<<20 {
+			t.Errorf("measured %d MiB", got>>20)
+		}
+		mustStart(t, tr, f)
+	})
+}
+
+func TestEvict(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		old, next := fn("f"), fn("f")
+		next.Version = 2
+		idler, _, _ := mustStart(t, tr, old)
+		worker, _, _ := mustStart(t, tr, old)
+		fresh, _, _ := mustStart(t, tr, next)
+		idler.Release(time.Now())
+		tr.Evict("f", 2)
+		<-idler.Done()
+		if !worker.is(leaving) || !fresh.is(busy) {
+			t.Errorf("%v %v", worker.state.Load(), fresh.state.Load())
+		}
+		if worker.Release(time.Now()) {
+			t.Error("an old instance became idle")
+		}
+		worker.Kill()
+		<-worker.Done()
+	})
+}
+
+func TestSamplerIsGentle(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		n, _, _ := mustStart(t, tr, fn("f"))
+		time.Sleep(1100 * time.Millisecond)
+		synctest.Wait()
+		if infos := tr.Snapshot(); infos[1].Memory != 5<<20 || infos[1].Private != 4<<20 {
+			t.Errorf("%+v", infos)
+		}
+		if at := n.sampleAt.Sub(n.born); at < nextSample {
+			t.Errorf("measured again after %v", at)
+		}
+	})
+}
+
+func TestClosedTreeStartsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		tr := w.tree(plenty)
+		mustStart(t, tr, fn("f", "a"))
+		w.close(tr)
+		if _, _, _, err := tr.Start(t.Context(), fn("f")); err == nil {
+			t.Error("started")
+		}
+		if last := w.order[len(w.order)-1]; last != "zygote-1" {
+			t.Errorf("order %v", w.order)
+		}
+	})
+}
+
+func TestTransition(t *testing.T) {
+	none := state(99)
+	tests := []struct {
+		from state
+		to   [9]state // made started lease release drain retire evict kill end
+	}{
+		{making, [...]state{ready, busy, none, none, leaving, retired, none, dying, dead}},
+		{ready, [...]state{none, none, none, none, none, retired, dying, dying, dead}},
+		{idle, [...]state{none, none, busy, none, dying, none, dying, dying, dead}},
+		{busy, [...]state{none, none, none, idle, leaving, none, none, dying, dead}},
+		{leaving, [...]state{none, leaving, none, dying, leaving, none, none, dying, dead}},
+		{retired, [...]state{retired, none, none, none, none, none, dying, dying, dead}},
+		{dying, [...]state{none, none, none, none, none, none, none, none, dead}},
+		{dead, [...]state{none, none, none, none, none, none, none, none, none}},
+	}
+	for _, test := range tests {
+		for e, want := range test.to {
+			to, ok := transition(test.from, event(e))
+			if ok != (want != none) || ok && to != want {
+				t.Errorf("%v, event %d: %v %v", test.from, e, to, ok)
+			}
+		}
+	}
+}
