@@ -62,8 +62,8 @@ func New(service core.Service, log *slog.Logger) *Gateway {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &reply{ResponseWriter: w}
 	defer g.recovered(out, r)
-	// Events do not go through mux: its regular expressions and the two copies of the request it makes cost as much as
-	// everything else that happens here for a warm echo (BenchmarkRun, BenchmarkMux).
+	// Events do not go through mux: its regular expressions and the two copies it makes of the request would more than double
+	// the cost of the gateway for a warm event, 0.6 to 1.5 µs and 1.1 KB of garbage (BenchmarkRun, BenchmarkMux).
 	if name, found := strings.CutPrefix(r.URL.Path, "/run/"); found {
 		g.run(out, r, name)
 		return
