@@ -123,10 +123,13 @@ func deployed(w http.ResponseWriter, f core.Function) int {
 // status it has without a stream.
 func (g *Gateway) deployStream(w http.ResponseWriter, r *http.Request, request core.DeployRequest) error {
 	control := http.NewResponseController(w)
-	// Progress may come while the archive is still being read; without this the first line would make net/http close the body.
+	// Progress may come while the archive is still being read; without this net/http would throw the rest away with the first line.
 	if err := control.EnableFullDuplex(); err != nil {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "cannot send progress on this connection: %w", err)
 	}
+	// A body that was not read to its end makes net/http panic on such a connection when it waits for the next request ("invalid
+	// concurrent Body.Read call", seen with Go 1.26), so there is no next one.
+	w.Header().Set("Connection", "close")
 	begun := false
 	send := func(code int, value any) {
 		if !begun {

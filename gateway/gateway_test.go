@@ -174,10 +174,10 @@ func TestDeployErrors(t *testing.T) {
 }
 
 func TestDeployStream(t *testing.T) {
-	// Bigger than what net/http would read ahead: the first line of the answer must not end the reading of the body.
-	archive := strings.Repeat("x", 3<<20)
+	// Smaller than what net/http throws away of a body when the answer begins: the first line must not end the reading of it.
+	archive := strings.Repeat("x", 100_000)
 	const progress = `{"progress":{"verb":"deploy","item":"archive","done":0,"total":0,"detail":""}}
-{"progress":{"verb":"deploy","item":"archive","done":3145728,"total":3145728,"detail":""}}
+{"progress":{"verb":"deploy","item":"archive","done":100000,"total":100000,"detail":""}}
 `
 	broken := core.Errorf(core.KindInstall, core.FaultHandler, "no such package")
 	for name, test := range map[string]struct {
