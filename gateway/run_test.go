@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -386,4 +387,17 @@ func FuzzRequestID(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// The table of statuses that users read is the one that is used.
+func TestStatusesAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("../docs/http.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, s := range statuses {
+		if row := fmt.Sprintf("| `%s` | %d | %d | %d | %d |", kind, s.caller, s.handler, s.driver, s.worker); !strings.Contains(string(page), row) {
+			t.Errorf("docs/http.md has no row %s", row)
+		}
+	}
 }

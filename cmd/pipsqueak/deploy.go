@@ -117,6 +117,7 @@ type progress struct {
 	last  string          // step that was shown
 	seen  map[string]bool // steps that have had their line, when it is not a terminal
 	drawn time.Time
+	ended bool
 }
 
 // step shows a step of the server.
@@ -133,7 +134,10 @@ func (s *progress) step(p core.Progress) {
 }
 
 // upload returns the archive such that reading it is shown.
-func (s *progress) upload(archive io.Reader) io.Reader { return &uploading{archive: archive, shown: s} }
+func (s *progress) upload(archive io.Reader) io.Reader {
+	s.show("upload", "")
+	return &uploading{archive: archive, shown: s}
+}
 
 type uploading struct {
 	archive io.Reader
@@ -154,6 +158,7 @@ func (s *progress) show(what, far string) {
 	defer s.mu.Unlock()
 	now := s.now()
 	switch {
+	case s.ended:
 	case !s.terminal && !s.seen[what]:
 		fmt.Fprintln(s.out, what)
 		s.seen[what] = true
@@ -164,10 +169,11 @@ func (s *progress) show(what, far string) {
 	s.last = what
 }
 
-// clear takes the line away again.
+// clear takes the line away again. What is still being read of an upload that was refused is not shown any more.
 func (s *progress) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.ended = true
 	if s.terminal && s.last != "" {
 		fmt.Fprint(s.out, "\r\x1b[K")
 	}
