@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// client talks to a server's HTTP API (docs/http.md). Its errors are *core.Error, as the server told them or about the way there.
+type client struct{ base string }
+
+func (p *program) client() client {
+	base := strings.TrimRight(p.server, "/")
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	return client{base}
+}
+
+// send sends a request. The response has a status below 400 and is the caller's to close; with an error it may be not nil,
+// then for its headers only.
+func (c client) send(ctx context.Context, method, path, accept string, body io.Reader) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "%s is not the URL of a server, such as http://127.0.0.1:8080: %w", c.base, err)
+	}
+	request.Header.Set("Accept", accept)
+	request.Header.Set("User-Agent", "pipsqueak")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	if response.StatusCode < 400 {
+		return response, nil
+	}
+	defer response.Body.Close()
+	var told failure
+	if err := json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(&told); err != nil || told.Error == nil {
+		return response, core.Errorf(core.KindInternal, core.FaultWorker,
+			"%s answered %s, and not as Pipsqueak does; is it the right --server?", c.base, response.Status)
+	}
+	return response, told.Error.asError()
+}
+
+// unreachable says why there was no answer.
+func (c client) unreachable(err error) error {
+	var e *core.Error
+	if errors.As(err, &e) {
+		return e // the body could not be made
+	}
+	var way *net.OpError
+	if errors.As(err, &way) && way.Op == "dial" {
+		return core.Errorf(core.KindUnavailable, core.FaultCaller,
+			"no server answers at %s (%w); start one with 'sudo pipsqueak serve', or name another with --server or PIPSQUEAK_SERVER", c.base, way.Err)
+	}
+	var whole *url.Error
+	if errors.As(err, &whole) {
+		err = whole.Err
+	}
+	return core.Errorf(core.KindUnavailable, core.FaultWorker, "the server at %s gave no answer: %w", c.base, err)
+}
+
+// failure is an error as the server writes it.
+type failure struct {
+	Error *failureBody `json:"error"`
+}
+
+type failureBody struct {
+	Kind      core.Kind       `json:"kind"`
+	Message   string          `json:"message"`
+	Fault     core.Fault      `json:"fault"`
+	Retryable bool            `json:"retryable"`
+	Exception *core.Exception `json:"exception"`
+}
+
+func (f *failureBody) asError() *core.Error {
+	return &core.Error{Kind: f.Kind, Fault: f.Fault, Message: f.Message, Retryable: f.Retryable, Exception: f.Exception}
+}
+
+// get reads a JSON answer into value.
+func (c client) get(ctx context.Context, path string, value any) error {
+	response, err := c.send(ctx, http.MethodGet, path, "application/json", nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(value); err != nil {
+		return c.unreadable(err)
+	}
+	return nil
+}
+
+func (c client) unreadable(err error) error {
+	return core.Errorf(core.KindUnavailable, core.FaultWorker, "the answer of %s broke off or is not Pipsqueak's: %w", c.base, err)
+}
+
+func functionPath(name string) string { return "/v1/functions/" + url.PathEscape(name) }
+
+func (c client) functions(ctx context.Context) (functions []core.Function, err error) {
+	return functions, c.get(ctx, "/v1/functions", &functions)
+}
+
+func (c client) function(ctx context.Context, name string) (function core.Function, err error) {
+	return function, c.get(ctx, functionPath(name), &function)
+}
+
+func (c client) snapshot(ctx context.Context) (snapshot core.Snapshot, err error) {
+	return snapshot, c.get(ctx, "/v1/tree", &snapshot)
+}
+
+func (c client) remove(ctx context.Context, name string) error {
+	response, err := c.send(ctx, http.MethodDelete, functionPath(name), "application/json", nil)
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
+}
+
+// logs copies the log of a function to out, with follow until the context ends.
+func (c client) logs(ctx context.Context, name, accept string, follow bool, out io.Writer) error {
+	path := functionPath(name) + "/logs"
+	if follow {
+		path += "?follow=true"
+	}
+	response, err := c.send(ctx, http.MethodGet, path, accept, nil)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(out, response.Body); err != nil {
+		return c.unreadable(err)
+	}
+	return nil
+}
+
+// deploy sends an archive, under the name or, when that is empty, under the one in the archive's manifest.
+func (c client) deploy(ctx context.Context, name string, archive io.Reader, progress func(core.Progress)) (core.Function, error) {
+	method, path := http.MethodPost, "/v1/functions"
+	if name != "" {
+		method, path = http.MethodPut, functionPath(name)
+	}
+	response, err := c.send(ctx, method, path, "application/x-ndjson", archive)
+	if err != nil {
+		return core.Function{}, err
+	}
+	defer response.Body.Close()
+	for lines := json.NewDecoder(response.Body); ; {
+		var line struct {
+			failure
+			Progress *core.Progress `json:"progress"`
+			Function *core.Function `json:"function"`
+		}
+		if err := lines.Decode(&line); err != nil {
+			return core.Function{}, c.unreadable(err)
+		}
+		switch {
+		case line.Progress != nil:
+			progress(*line.Progress)
+		case line.Error != nil:
+			return core.Function{}, line.Error.asError()
+		case line.Function != nil:
+			return *line.Function, nil
+		}
+	}
+}
+
+// invocation is what an event gave, and how.
+type invocation struct {
+	RequestID string          `json:"request_id"`
+	Start     core.Start      `json:"start"`
+	Phases    []phase         `json:"phases"`
+	Result    json.RawMessage `json:"result"`
+}
+
+// phase is one entry of Server-Timing.
+type phase struct {
+	Name string  `json:"name"`
+	Ms   float64 `json:"ms"`
+}
+
+// invoke sends an event. With an error of the server everything but the result is set.
+func (c client) invoke(ctx context.Context, name string, event io.Reader) (invocation, error) {
+	response, err := c.send(ctx, http.MethodPost, "/run/"+url.PathEscape(name), "application/json", event)
+	if response == nil {
+		return invocation{}, err
+	}
+	i := invocation{
+		RequestID: response.Header.Get("X-Request-Id"),
+		Start:     core.Start(response.Header.Get("Pipsqueak-Start")),
+		Phases:    parseTiming(response.Header.Get("Server-Timing")),
+	}
+	if err != nil {
+		return i, err
+	}
+	defer response.Body.Close()
+	if i.Result, err = io.ReadAll(response.Body); err != nil {
+		return i, c.unreadable(err)
+	}
+	return i, nil
+}
+
+// parseTiming reads a Server-Timing header, leaving out what it does not understand.
+func parseTiming(header string) []phase {
+	phases := []phase{}
+	for entry := range strings.SplitSeq(header, ",") {
+		name, took, found := strings.Cut(strings.TrimSpace(entry), ";dur=")
+		if ms, err := strconv.ParseFloat(took, 64); found && err == nil {
+			phases = append(phases, phase{name, ms})
+		}
+	}
+	return phases
+}
+
+func (p phase) String() string { return fmt.Sprintf("%.3f ms", p.Ms) }

@@ -1,0 +1,303 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// write makes files under a new directory called name.
+func write(t *testing.T, name string, files map[string]string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), name)
+	for path, content := range files {
+		path = filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestPack(t *testing.T) {
+	dir := write(t, "f", map[string]string{
+		"handler.py": "pass\n", "lib/a.py": "a", "lib/__pycache__/a.pyc": "x", ".git/config": "x", "node_modules/m/index.js": "m", ".env": "e",
+	})
+	if err := os.Symlink("handler.py", filepath.Join(dir, "link.py")); err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	if err := pack(&packed, dir); err != nil {
+		t.Fatal(err)
+	}
+	unzipped, err := gzip.NewReader(&packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for archive := tar.NewReader(unzipped); ; {
+		header, err := archive.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, header.Name)
+		content, err := io.ReadAll(archive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if header.Name == "handler.py" && string(content) != "pass\n" || header.Name == "link.py" && header.Linkname != "handler.py" ||
+			header.Uid != 0 || header.Uname != "" {
+			t.Errorf("%+v %q", header, content)
+		}
+	}
+	want := []string{".env", "handler.py", "lib/", "lib/a.py", "link.py", "node_modules/", "node_modules/m/", "node_modules/m/index.js"}
+	if !slices.Equal(names, want) {
+		t.Errorf("packed %q\nwant %q", names, want)
+	}
+}
+
+func TestPackRefusesASocket(t *testing.T) {
+	dir := write(t, "f", map[string]string{"handler.py": ""})
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := pipsqueak(t, newWorld(), "", "deploy", dir)
+	if got.status != 1 || !strings.Contains(got.err, "pipe is a p") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestDeployNames(t *testing.T) {
+	plain := map[string]string{"handler.py": ""}
+	for _, test := range []struct {
+		path string
+		args []string
+		name string // that the server is asked for
+	}{
+		{write(t, "hello", plain), nil, "hello"},
+		{write(t, "hello", plain), []string{"--name", "other"}, "other"},
+		{write(t, "hello", map[string]string{"pipsqueak.yaml": "memory_mb: 64\n"}), nil, "hello"},
+		{write(t, "hello", map[string]string{"pipsqueak.yaml": "# x\nname: given\n"}), nil, ""},
+		{write(t, "hello", map[string]string{"pipsqueak.yaml": "{name: given}"}), nil, ""},
+		{write(t, "hello", map[string]string{"pipsqueak.yaml": "a: [broken"}), nil, ""},
+		{filepath.Join(write(t, "hello", map[string]string{"a.zip": "PK"}), "a.zip"), nil, ""},
+	} {
+		w, asked := newWorld(), "nothing"
+		deploy := w.deploy
+		w.deploy = func(r core.DeployRequest, progress func(core.Progress)) (core.Function, error) {
+			asked = r.Name
+			return deploy(r, progress)
+		}
+		got := pipsqueak(t, w, "", append([]string{"deploy", test.path}, test.args...)...)
+		if got.status != 0 || asked != test.name {
+			t.Errorf("%s %v: asked for %q, want %q; %+v", test.path, test.args, asked, test.name, got)
+		}
+	}
+}
+
+func TestDeployPrints(t *testing.T) {
+	dir := write(t, "hello", map[string]string{"handler.py": "pass"})
+	pipsqueak(t, newWorld(), "", "deploy", dir).want(t, 0,
+		"deployed hello version 2: python3.11, 0 packages, in 0s\n", "upload\ninstall numpy\n")
+	got := pipsqueak(t, newWorld(), "", "deploy", dir, "-o", "json")
+	var f core.Function
+	if err := json.Unmarshal([]byte(got.out), &f); err != nil || f.Version != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestDeployFails(t *testing.T) {
+	w := newWorld()
+	deploy := w.deploy
+	w.deploy = func(r core.DeployRequest, progress func(core.Progress)) (core.Function, error) {
+		_, _ = deploy(r, progress)
+		return core.Function{}, core.Errorf(core.KindInstall, core.FaultHandler, "there is no package numpi; did you mean numpy?")
+	}
+	dir := write(t, "hello", map[string]string{"handler.py": "pass"})
+	pipsqueak(t, w, "", "deploy", dir).want(t, 1, "",
+		"upload\ninstall numpy\npipsqueak: there is no package numpi; did you mean numpy?\n")
+
+	got := pipsqueak(t, newWorld(), "", "deploy", filepath.Join(dir, "nothing"))
+	if got.status != 1 || !strings.Contains(got.err, "no such file") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// An archive that is refused at once is told so, and the packing of the rest ends.
+func TestDeployRefusedEarly(t *testing.T) {
+	w := newWorld()
+	w.deploy = func(core.DeployRequest, func(core.Progress)) (core.Function, error) {
+		return core.Function{}, core.Errorf(core.KindTooLarge, core.FaultCaller, "it is too large")
+	}
+	file := filepath.Join(t.TempDir(), "big.zip")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, 300<<20); err != nil {
+		t.Fatal(err)
+	}
+	pipsqueak(t, w, "", "deploy", file, "--name", "big").want(t, 1, "", "upload\npipsqueak: it is too large\n")
+}
+
+func TestProgressOnATerminal(t *testing.T) {
+	var out bytes.Buffer
+	now := noon
+	show := &progress{out: &out, terminal: true, now: func() time.Time { return now }}
+	show.step(core.Progress{Verb: "install", Item: "numpy", Done: 1, Total: 4})
+	show.step(core.Progress{Verb: "install", Item: "numpy", Done: 2, Total: 4}) // too soon
+	now = now.Add(time.Second)
+	show.step(core.Progress{Verb: "install", Item: "numpy", Done: 3, Total: 4, Detail: strings.Repeat("é", 100)})
+	show.clear()
+	want := "\r\x1b[Kinstall numpy 25 %\r\x1b[Kinstall numpy 75 % (" + strings.Repeat("é", 79-len("install numpy 75 % (")) + "\r\x1b[K"
+	if out.String() != want {
+		t.Errorf("%q\nwant %q", out.String(), want)
+	}
+}
+
+func TestInvoke(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "event.json")
+	if err := os.WriteFile(file, []byte(`{"from":"file"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args []string
+		out  string
+	}{
+		{nil, "{}\n"},
+		{[]string{"-d", `[1, 2]`}, "[1, 2]\n"},
+		{[]string{"-d", "@" + file}, `{"from":"file"}` + "\n"},
+		{[]string{"-d", "-"}, `"typed"` + "\n"},
+	} {
+		pipsqueak(t, newWorld(), `"typed"`+"\n", append([]string{"invoke", "hello"}, test.args...)...).want(t, 0, test.out, "")
+	}
+}
+
+func TestInvokeShowsPhases(t *testing.T) {
+	got := pipsqueak(t, newWorld(), "", "invoke", "hello", "-v")
+	request, rest, _ := strings.Cut(got.err, "\n")
+	if !strings.HasPrefix(request, "request  ") {
+		t.Errorf("%q", request)
+	}
+	got.err = rest
+	got.want(t, 0, "{}\n", `start    fork
+fork     1.234 ms
+handler  0.076 ms
+total    1.500 ms
+`)
+	got = pipsqueak(t, newWorld(), "", "invoke", "hello", "-o", "json")
+	var i invocation
+	if err := json.Unmarshal([]byte(got.out), &i); err != nil || i.Start != core.StartFork || string(i.Result) != "{}" ||
+		len(i.Phases) != 3 || i.Phases[0] != (phase{"fork", 1.234}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestInvokeFails(t *testing.T) {
+	w := newWorld()
+	w.invoke = func(core.Invocation) (core.Result, error) {
+		e := core.Errorf(core.KindException, core.FaultHandler, "the handler of hello raised")
+		e.Exception = &core.Exception{Type: "ValueError", Message: "no", Stack: []string{"handler.py:3 in handler", "  raise ValueError('no')\n"}}
+		return core.Result{}, e
+	}
+	pipsqueak(t, w, "", "invoke", "hello").want(t, 1, "", `pipsqueak: the handler of hello raised
+  handler.py:3 in handler
+    raise ValueError('no')
+ValueError: no
+`)
+	got := pipsqueak(t, newWorld(), "", "invoke", "hello", "-d", "{")
+	if got.status != 1 || !strings.Contains(got.err, "the event is not JSON") {
+		t.Errorf("%+v", got)
+	}
+	got = pipsqueak(t, newWorld(), strings.Repeat("1", core.MaxEvent+5), "invoke", "hello", "-d", "-", "-v")
+	if got.status != 1 || !strings.Contains(got.err, "the event is over") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]size{
+		"1": 1, "1048576": 1 << 20, "512M": 512 << 20, "2G": 2 << 30, "2GiB": 2 << 30, "2gb": 2 << 30, "1.5k": 1536, " 1T ": 1 << 40,
+		"": 0, "0": 0, "-1G": 0, "G": 0, "1X": 0, "1MM": 0, "nan": 0, "inf": 0, "1e30": 0, "1P P": 0,
+	} {
+		var s size
+		if err := s.Set(text); (err != nil) != (want == 0) || s != want {
+			t.Errorf("%q: %d, %v", text, s, err)
+		}
+	}
+	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1<<20 - 1: "1.0 MiB", 1536 << 20: "1.5 GiB", 1 << 62: "4096.0 PiB"} {
+		if got := humanBytes(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{0: "0s", time.Hour: "1h", 90 * time.Minute: "1h30m", 5 * time.Minute: "5m", 10 * time.Second: "10s"} {
+		if got := humanDuration(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+}
+
+func TestServe(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	var opened workerConfig
+	closed := 0
+	p := &program{open: func(_ context.Context, c workerConfig) (core.Service, func(context.Context) error, error) {
+		opened = c
+		return newWorld(), func(ctx context.Context) error { closed++; return ctx.Err() }, nil
+	}}
+	if got := runAt(t.Context(), p, "", "", "serve", "--listen", address); got.status != 1 || !strings.Contains(got.err, "cannot listen at "+address) {
+		t.Errorf("on a taken address: %+v", got)
+	}
+	listener.Close()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan ran)
+	go func() {
+		done <- runAt(ctx, p, "", "", "serve", "--listen", address, "--data", "/d", "--drivers", "/r", "--memory", "1G")
+	}()
+	for range 200 {
+		if response, err := http.Get("http://" + address + "/healthz"); err == nil {
+			response.Body.Close()
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	runAt(t.Context(), &program{}, address, "", "invoke", "hello").want(t, 0, "{}\n", "")
+	cancel()
+	if got := <-done; got.status != 0 || closed != 1 || opened.Data != "/d" || opened.Drivers != "/r" || opened.Memory != 1<<30 {
+		t.Errorf("%+v, closed %d times, opened %+v", got, closed, opened)
+	}
+
+	p.open = func(_ context.Context, c workerConfig) (core.Service, func(context.Context) error, error) {
+		c.Log.Log(t.Context(), slog.LevelInfo, "open")
+		return nil, nil, errors.New("no cgroups here")
+	}
+	if got := runAt(t.Context(), p, "", "", "serve", "--listen", address); got.status != 1 || !strings.Contains(got.err, "pipsqueak: no cgroups here") {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Status is how a check went.
+type Status string
+
+// How a check can go.
+const (
+	StatusOK   Status = "ok"
+	StatusWarn Status = "warn" // something will be slower, weaker or missing
+	StatusFail Status = "fail" // something that is needed does not work
+)
+
+// Check is one thing that doctor has looked at.
+type Check struct {
+	Name   string `json:"name"`
+	Status Status `json:"status"`
+	Detail string `json:"detail"`         // what was found
+	Mend   string `json:"mend,omitempty"` // what to do about it
+}
+
+func (p *program) doctor() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this machine can do, and how to mend what it cannot",
+		Long: `Look at this machine, without a server: namespaces, cgroups, each driver and each runtime. What is missing is said with how
+to mend it. The exit status is 1 when something fails that is needed; a warning does not count. Run it as the user who will serve.`,
+		Example: "  sudo pipsqueak doctor\n  sudo pipsqueak doctor -o json",
+		GroupID: groupServer,
+		Args:    cobra.NoArgs,
+	}
+	as := formatFlag(cmd)
+	config := placeFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		found := p.checks(cmd.Context(), *config)
+		if err := p.printChecks(found, as.json()); err != nil {
+			return err
+		}
+		failed := 0
+		for _, c := range found {
+			if c.Status == StatusFail {
+				failed++
+			}
+		}
+		if failed > 0 {
+			return core.Errorf(core.KindUnsupported, core.FaultWorker, "%d of %d checks failed; this machine cannot serve yet", failed, len(found))
+		}
+		return nil
+	}
+	return cmd
+}
+
+func (p *program) printChecks(found []Check, asJSON bool) error {
+	if asJSON {
+		if found == nil {
+			found = []Check{}
+		}
+		return p.printJSON(found)
+	}
+	var rows [][]string
+	for _, c := range found {
+		rows = append(rows, []string{string(c.Status), c.Name, c.Detail})
+		if c.Mend != "" && c.Status != StatusOK {
+			rows = append(rows, []string{"", "", "→ " + c.Mend})
+		}
+	}
+	return table(p.out, rows)
+}
+
+// build is what the program knows of its own making.
+type build struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func (p *program) version() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "version",
+		Short:   "Show the version of this program",
+		Long:    "Show the version of this program, the commit and the Go release it was built with.",
+		Example: "  pipsqueak version -o json",
+		GroupID: groupServer,
+		Args:    cobra.NoArgs,
+	}
+	as := formatFlag(cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		b := build{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+		if info, ok := debug.ReadBuildInfo(); ok {
+			b.Version = info.Main.Version
+			for _, s := range info.Settings {
+				if s.Key == "vcs.revision" {
+					b.Revision = s.Value
+				}
+			}
+		}
+		if as.json() {
+			return p.printJSON(b)
+		}
+		_, err := fmt.Fprintf(p.out, "pipsqueak %s %s %s %s\n", b.Version, b.Revision, b.Go, b.Platform)
+		return err
+	}
+	return cmd
+}

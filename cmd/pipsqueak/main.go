@@ -1,0 +1,26 @@
+// Command pipsqueak is the one program of Pipsqueak: it serves functions, and talks to a server that does.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/mattn/go-isatty"
+)
+
+func main() {
+	// The first signal ends what is under way, the second the program.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	p := &program{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		terminal: isatty.IsTerminal(os.Stderr.Fd()) && os.Getenv("TERM") != "dumb",
+		now:      time.Now,
+		open:     open,
+		checks:   checks,
+	}
+	os.Exit(p.run(ctx, os.Args[1:]))
+}

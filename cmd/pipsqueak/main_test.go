@@ -1,0 +1,280 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/gateway"
+)
+
+// world is a service that is known in every detail, with logs.
+type world struct {
+	functions []core.Function
+	tree      core.Snapshot
+	removed   []string
+	deploy    func(r core.DeployRequest, progress func(core.Progress)) (core.Function, error)
+	invoke    func(i core.Invocation) (core.Result, error)
+}
+
+func (w *world) Deploy(_ context.Context, r core.DeployRequest, progress func(core.Progress)) (core.Function, error) {
+	return w.deploy(r, progress)
+}
+func (w *world) Remove(_ context.Context, name string) error {
+	w.removed = append(w.removed, name)
+	return nil
+}
+func (w *world) Functions(context.Context) ([]core.Function, error) { return w.functions, nil }
+func (w *world) Invoke(_ context.Context, i core.Invocation) (core.Result, error) {
+	return w.invoke(i)
+}
+func (w *world) Snapshot(context.Context) (core.Snapshot, error) { return w.tree, nil }
+func (w *world) Logs(ctx context.Context, name string, follow bool) (io.ReadCloser, error) {
+	const line = `{"time":"2026-01-02T03:04:05Z","function":"hello","node":"n2","stream":"stdout","text":"hi"}` + "\n"
+	if !follow {
+		return io.NopCloser(strings.NewReader(line)), nil
+	}
+	reader, writer := io.Pipe()
+	go func() {
+		_, _ = io.WriteString(writer, line)
+		<-ctx.Done()
+		writer.Close()
+	}()
+	return reader, nil
+}
+
+var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
+
+func newWorld() *world {
+	numpy, pandas := core.Package{Name: "numpy", Version: "1.26.4"}, core.Package{Name: "pandas", Version: "2.1.0"}
+	limits := core.DefaultLimits()
+	once := limits
+	once.Reuse, once.Timeout = false, 90*time.Second
+	return &world{
+		functions: []core.Function{
+			{Name: "hello", Version: 1, Runtime: "python3.11", Handler: "handler.handler", Code: "sha256:00ff", Limits: limits, Deployed: noon.Add(-time.Hour)},
+			{Name: "report", Version: 3, Runtime: "python3.11", Handler: "f.f", Code: "sha256:aa11", Limits: once, Deployed: noon.Add(-72 * time.Hour),
+				Packages: core.NewSet(numpy, pandas), Imports: []string{"pandas"}, Env: map[string]string{"MODE": "fast", "LEVEL": "2"},
+				Unforkable: "pandas starts 2 threads when it is imported"},
+		},
+		tree: core.Snapshot{
+			Time: noon, Memory: 84 << 20, Budget: 2 << 30,
+			Nodes: []core.NodeInfo{
+				{ID: "n1", Role: core.RoleZygote, State: "ready", Runtime: "python3.11", Memory: 9 << 20, Private: 1 << 20, Forks: 2, Born: noon.Add(-3 * time.Hour)},
+				{ID: "n2", Parent: "n1", Role: core.RoleZygote, State: "ready", Runtime: "python3.11", Memory: 60 << 20, Private: 50 << 20, Generation: 1,
+					Forks: 7, Born: noon.Add(-time.Hour), Set: core.NewSet(numpy, pandas, core.Package{Name: "pytz"}, core.Package{Name: "six"}, core.Package{Name: "tzdata"})},
+				{ID: "n4", Parent: "n2", Role: core.RoleInstance, State: "busy", Runtime: "python3.11", Function: "report", Memory: 6 << 20, Private: 5 << 20, Events: 12, Born: noon.Add(-90 * time.Second),
+					Set: core.NewSet(numpy, pandas)},
+				{ID: "n5", Parent: "n2", Role: core.RoleInstance, State: "idle", Runtime: "python3.11", Function: "report", Born: noon},
+				{ID: "n3", Parent: "n1", Role: core.RoleInstance, State: "idle", Runtime: "python3.11", Function: "hello", Memory: 3 << 20, Private: 900, Events: 1, Born: noon.Add(-2 * time.Second)},
+				{ID: "n9", Parent: "gone", Role: core.RoleInstance, State: "idle", Runtime: "ruby3.1", Function: "lost", Born: noon},
+			},
+			Drivers: []core.DriverInfo{{Description: core.Description{Language: "ruby"}, Error: "it is being restarted"}},
+		},
+		invoke: func(i core.Invocation) (core.Result, error) {
+			return core.Result{Body: append([]byte(nil), i.Event...), Start: core.StartFork,
+				Phases: core.Phases{Fork: 1234 * time.Microsecond, Handler: 76 * time.Microsecond, Total: 1500 * time.Microsecond}}, nil
+		},
+		deploy: func(r core.DeployRequest, progress func(core.Progress)) (core.Function, error) {
+			if _, err := io.Copy(io.Discard, r.Archive); err != nil {
+				return core.Function{}, core.Errorf(core.KindInvalid, core.FaultCaller, "broken archive: %w", err)
+			}
+			progress(core.Progress{Verb: "install", Item: "numpy", Done: 1, Total: 4})
+			progress(core.Progress{Verb: "install", Item: "numpy", Done: 4, Total: 4, Detail: "compiled"})
+			return core.Function{Name: r.Name, Version: 2, Runtime: "python3.11"}, nil
+		},
+	}
+}
+
+// ran is what a command line did.
+type ran struct {
+	status   int
+	out, err string
+}
+
+// pipsqueak runs a command line against a server over w.
+func pipsqueak(t *testing.T, w *world, input string, args ...string) ran {
+	t.Helper()
+	server := httptest.NewServer(gateway.New(w, slog.New(slog.DiscardHandler)))
+	defer server.Close()
+	return runAt(t.Context(), &program{}, server.URL, input, args...)
+}
+
+func runAt(ctx context.Context, p *program, url, input string, args ...string) ran {
+	var out, err bytes.Buffer
+	p.in, p.out, p.err = strings.NewReader(input), &out, &err
+	p.now = func() time.Time { return noon }
+	status := p.run(ctx, append([]string{"--server", url}, args...))
+	return ran{status, out.String(), err.String()}
+}
+
+func (r ran) want(t *testing.T, status int, out, err string) {
+	t.Helper()
+	if r.status != status {
+		t.Errorf("exit status %d, want %d", r.status, status)
+	}
+	if r.out != out {
+		t.Errorf("printed\n%swant\n%s", r.out, out)
+	}
+	if r.err != err {
+		t.Errorf("standard error\n%swant\n%s", r.err, err)
+	}
+}
+
+func TestList(t *testing.T) {
+	pipsqueak(t, newWorld(), "", "list").want(t, 0, ``+
+		`NAME    VERSION  RUNTIME     HANDLER          PACKAGES  MEMORY     TIMEOUT  AGE
+hello   1        python3.11  handler.handler  0         256.0 MiB  30s      1h
+report  3        python3.11  f.f              2         256.0 MiB  1m30s    3d
+`, "")
+	pipsqueak(t, &world{}, "", "list").want(t, 0, "", "No functions yet; deploy one with 'pipsqueak deploy DIR'.\n")
+	pipsqueak(t, &world{}, "", "list", "-o", "json").want(t, 0, "[]\n", "")
+}
+
+func TestDescribe(t *testing.T) {
+	pipsqueak(t, newWorld(), "", "describe", "report").want(t, 0, `name          report
+version       3
+runtime       python3.11
+handler       f.f
+deployed      2025-12-30 12:00:00 UTC, 3d ago
+code          sha256:aa11
+memory        256.0 MiB
+timeout       1m30s
+instances     at most 100
+idle timeout  5m
+reuse         no: every event gets a fresh instance
+env           LEVEL=2
+              MODE=fast
+packages      numpy==1.26.4
+              pandas==2.1.0
+imports       pandas
+unforkable    pandas starts 2 threads when it is imported
+`, "")
+	got := pipsqueak(t, newWorld(), "", "describe", "../x")
+	if got.status != 1 || !strings.Contains(got.err, `function name "../x"`) {
+		t.Errorf("%+v", got)
+	}
+	got = pipsqueak(t, newWorld(), "", "describe", "nobody")
+	if got.status != 1 || !strings.HasPrefix(got.err, `pipsqueak: there is no function "nobody"`) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestTree(t *testing.T) {
+	pipsqueak(t, newWorld(), "", "tree").want(t, 0, `2 zygotes, 4 instances, 84.0 MiB of 2.0 GiB
+driver ruby: it is being restarted
+NODE      ROLE      RUNTIME     FUNCTION  STATE  MEMORY    PRIVATE   GEN  FORKS  EVENTS  AGE  SET
+n1        zygote    python3.11  -         ready  9.0 MiB   1.0 MiB   0    2      -       3h   {}
+├─ n2     zygote    python3.11  -         ready  60.0 MiB  50.0 MiB  1    7      -       1h   {numpy pandas pytz six +1}
+│  ├─ n4  instance  python3.11  report    busy   6.0 MiB   5.0 MiB   -    -      12      1m   {numpy pandas}
+│  └─ n5  instance  python3.11  report    idle   -         -         -    -      0       0s   {}
+└─ n3     instance  python3.11  hello     idle   3.0 MiB   900 B     -    -      1       2s   {}
+n9        instance  ruby3.1     lost      idle   -         -         -    -      0       0s   {}
+`, "")
+	pipsqueak(t, &world{}, "", "tree").want(t, 0, "0 zygotes, 0 instances, 0 B of 0 B\n", "")
+	a, b := pipsqueak(t, newWorld(), "", "tree", "--json"), pipsqueak(t, newWorld(), "", "tree", "-o", "json")
+	if a.status != 0 || a.out != b.out || !strings.Contains(a.out, `"version": "2.1.0"`) {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestRemove(t *testing.T) {
+	w := newWorld()
+	pipsqueak(t, w, "", "remove", "hello").want(t, 0, "removed hello\n", "")
+	if len(w.removed) != 1 || w.removed[0] != "hello" {
+		t.Errorf("removed %v", w.removed)
+	}
+}
+
+func TestLogs(t *testing.T) {
+	pipsqueak(t, newWorld(), "", "logs", "hello").want(t, 0, "2026-01-02T03:04:05.000Z n2 stdout hi\n", "")
+	got := pipsqueak(t, newWorld(), "", "logs", "hello", "-o", "json")
+	if got.status != 0 || !strings.HasPrefix(got.out, `{"time":`) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestLogsFollowUntilInterrupted(t *testing.T) {
+	server := httptest.NewServer(gateway.New(newWorld(), slog.New(slog.DiscardHandler)))
+	defer server.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	runAt(ctx, &program{}, server.URL, "", "logs", "hello", "-f").want(t, 0, "2026-01-02T03:04:05.000Z n2 stdout hi\n", "")
+}
+
+func TestUsage(t *testing.T) {
+	for _, args := range [][]string{
+		{"lst"}, {"describe"}, {"list", "much"}, {"list", "-o", "yaml"}, {"list", "--nope"}, {"serve", "--memory", "lots"}, {"invoke", "a", "b"},
+	} {
+		got := pipsqueak(t, newWorld(), "", args...)
+		if got.status != 2 || got.out != "" || !strings.HasPrefix(got.err, "pipsqueak: ") || !strings.Contains(got.err, "--help' for how it is used.") {
+			t.Errorf("%v: %+v", args, got)
+		}
+	}
+	if got := pipsqueak(t, newWorld(), "", "list", "--help"); got.status != 0 || !strings.Contains(got.out, "Examples:") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestNoServer(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	got := runAt(t.Context(), &program{}, server.URL, "", "list")
+	if got.status != 1 || !strings.Contains(got.err, "is it the right --server?") {
+		t.Errorf("%+v", got)
+	}
+	server.Close()
+	got = runAt(t.Context(), &program{}, server.URL, "", "list")
+	if got.status != 1 || !strings.Contains(got.err, "start one with 'sudo pipsqueak serve'") {
+		t.Errorf("%+v", got)
+	}
+	got = runAt(t.Context(), &program{}, "http://bad host", "", "list")
+	if got.status != 1 || !strings.Contains(got.err, "is not the URL of a server") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	got := pipsqueak(t, newWorld(), "", "__complete", "describe", "")
+	if got.status != 0 || !strings.HasPrefix(got.out, "hello\tpython3.11\nreport\tpython3.11\n:4\n") {
+		t.Errorf("%+v", got)
+	}
+	got = pipsqueak(t, newWorld(), "", "__complete", "list", "-o", "")
+	if !strings.HasPrefix(got.out, "table\njson\n:4\n") {
+		t.Errorf("%+v", got)
+	}
+	if got := pipsqueak(t, newWorld(), "", "completion", "bash"); got.status != 0 || !strings.Contains(got.out, "bash completion") {
+		t.Errorf("%+v", clipped(got))
+	}
+}
+
+func clipped(r ran) ran {
+	r.out = r.out[:min(len(r.out), 200)]
+	return r
+}
+
+func TestDoctor(t *testing.T) {
+	found := []Check{{"cgroup", StatusOK, "v2", ""}, {"python", StatusWarn, "no pip", "apt install python3-pip"}}
+	p := &program{checks: func(context.Context, workerConfig) []Check { return found }}
+	runAt(t.Context(), p, "", "", "doctor").want(t, 0, `ok    cgroup  v2
+warn  python  no pip
+              → apt install python3-pip
+`, "")
+	found = append(found, Check{"user namespaces", StatusFail, "switched off", "sysctl -w x=1"})
+	got := runAt(t.Context(), p, "", "", "doctor", "-o", "json")
+	if got.status != 1 || !strings.Contains(got.out, `"mend": "sysctl -w x=1"`) || !strings.Contains(got.err, "1 of 3 checks failed") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	if got := runAt(t.Context(), &program{}, "", "", "version"); got.status != 0 || !strings.HasPrefix(got.out, "pipsqueak ") {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// format is the value of -o.
+type format string
+
+var formats = []string{"table", "json"}
+
+func (f *format) String() string { return string(*f) }
+func (f *format) Type() string   { return strings.Join(formats, "|") }
+func (f *format) Set(s string) error {
+	if !slices.Contains(formats, s) {
+		return errors.New("it is one of " + strings.Join(formats, ", "))
+	}
+	*f = format(s)
+	return nil
+}
+
+func (f *format) json() bool { return *f == "json" }
+
+// formatFlag gives a command -o.
+func formatFlag(cmd *cobra.Command) *format {
+	f := format("table")
+	cmd.Flags().VarP(&f, "output", "o", "how to print")
+	// It fails only for a flag that is not there.
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	return &f
+}
+
+// printJSON prints a value as indented JSON.
+func (p *program) printJSON(value any) error {
+	encoder := json.NewEncoder(p.out)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(value)
+}
+
+// table prints rows in columns. No line ends in blanks.
+func table(out io.Writer, rows [][]string) error {
+	var b strings.Builder
+	columns := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(columns, strings.Join(row, "\t"))
+	}
+	if err := columns.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(b.String()) {
+		if _, err := fmt.Fprintln(out, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// size is a number of bytes on the command line: 1048576, 512M, 2G, 1.5GiB. Units are powers of 1024.
+type size int64
+
+const units = "KMGTP"
+
+func (s *size) Type() string { return "BYTES" }
+func (s *size) String() string {
+	if *s == 0 {
+		return "" // so that help shows no default
+	}
+	return strconv.FormatInt(int64(*s), 10)
+}
+
+func (s *size) Set(text string) error {
+	number := strings.ToUpper(strings.TrimSpace(text))
+	number = strings.TrimSuffix(strings.TrimSuffix(number, "B"), "I")
+	factor := 1.0
+	if n := len(number); n > 0 {
+		if i := strings.IndexByte(units, number[n-1]); i >= 0 {
+			number, factor = number[:n-1], math.Pow(1024, float64(i+1))
+		}
+	}
+	value, err := strconv.ParseFloat(number, 64)
+	if err != nil || !(value*factor >= 1 && value*factor < math.MaxInt64) {
+		return errors.New("it is a number of bytes, such as 512M or 2G")
+	}
+	*s = size(value * factor)
+	return nil
+}
+
+// humanBytes prints a number of bytes with one digit after the point.
+func humanBytes(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, unit := float64(n)/1024, 0
+	for value >= 1023.95 && unit < len(units)-1 {
+		value, unit = value/1024, unit+1
+	}
+	return fmt.Sprintf("%.1f %ciB", value, units[unit])
+}
+
+// humanAge prints how long something has been, in its largest unit.
+func humanAge(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s"
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	default:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	}
+}
+
+// humanDuration prints a limit without the zeros that Duration.String leaves: 5m, not 5m0s.
+func humanDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// What the program exits with.
+const (
+	exitOK     = 0
+	exitFailed = 1 // the operation was understood and did not succeed
+	exitUsage  = 2 // the command line was not understood
+)
+
+// program is the command with everything it needs of the world, so that tests can run it in their own process.
+type program struct {
+	in       io.Reader
+	out, err io.Writer
+	terminal bool // err is one, so a line of progress may be written over
+	now      func() time.Time
+	open     opener
+	checks   func(context.Context, workerConfig) []Check
+
+	server string // --server
+}
+
+// run runs one command line and returns the exit status.
+func (p *program) run(ctx context.Context, args []string) int {
+	root := p.root()
+	understood := false
+	// Flags and arguments are checked before this hook runs: what fails earlier is a fault of the command line.
+	root.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
+	root.SetArgs(args)
+	command, err := root.ExecuteContextC(ctx)
+	switch {
+	case err == nil:
+		return exitOK
+	case !understood:
+		fmt.Fprintf(p.err, "pipsqueak: %s\n", strings.TrimSpace(err.Error()))
+		fmt.Fprintf(p.err, "Run '%s --help' for how it is used.\n", command.CommandPath())
+		return exitUsage
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(p.err, "pipsqueak: interrupted")
+	default:
+		p.explain(err)
+	}
+	return exitFailed
+}
+
+// explain tells a person what went wrong, with the exception when a handler raised one.
+func (p *program) explain(err error) {
+	fmt.Fprintf(p.err, "pipsqueak: %v\n", err)
+	var e *core.Error
+	if !errors.As(err, &e) || e.Exception == nil {
+		return
+	}
+	for _, frame := range e.Exception.Stack {
+		fmt.Fprintf(p.err, "  %s\n", strings.ReplaceAll(strings.TrimRight(frame, "\n"), "\n", "\n  "))
+	}
+	fmt.Fprintf(p.err, "%s: %s\n", e.Exception.Type, e.Exception.Message)
+}
+
+// Groups of commands in the help.
+const (
+	groupFunctions = "functions"
+	groupServer    = "server"
+)
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "pipsqueak",
+		Short: "Run functions that start by forking",
+		Long: `Pipsqueak runs functions. A function is a directory with a handler and a list of packages; it starts by forking a
+process that has already imported them, in a few milliseconds, each in a sandbox of its own.
+
+Start a server, deploy a function, send it an event:
+
+  sudo pipsqueak serve
+  pipsqueak deploy examples/hello
+  pipsqueak invoke hello -d '{"name": "pip"}' -v
+
+It exits with 0 when all went well, 1 when the operation failed and 2 when the command line was not understood.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(p.in)
+	root.SetOut(p.out)
+	root.SetErr(p.err)
+	root.AddGroup(&cobra.Group{ID: groupFunctions, Title: "Functions:"}, &cobra.Group{ID: groupServer, Title: "Server:"})
+	server := os.Getenv("PIPSQUEAK_SERVER")
+	if server == "" {
+		server = "http://127.0.0.1:8080"
+	}
+	root.PersistentFlags().StringVar(&p.server, "server", server, "`URL` of the server; also from PIPSQUEAK_SERVER")
+	root.AddCommand(p.deploy(), p.invoke(), p.list(), p.describe(), p.remove(), p.logs(),
+		p.serve(), p.tree(), p.doctor(), p.version())
+	return root
+}
+
+// completeFunction completes one function name by asking the server, which has a second to answer.
+func (p *program) completeFunction(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
+	defer cancel()
+	functions, err := p.client().functions(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []cobra.Completion
+	for _, f := range functions {
+		names = append(names, cobra.CompletionWithDesc(f.Name, string(f.Runtime)))
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/gateway"
+)
+
+func (p *program) serve() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve functions on this machine",
+		Long: `Serve functions on this machine until interrupted. It needs root, to make sandboxes; 'pipsqueak doctor' says whether the machine
+has all the rest. Functions that were deployed stay in the data directory and are there again after a restart.
+
+There is no authentication: whoever reaches the address can deploy and run code.`,
+		Example: "  sudo pipsqueak serve\n  sudo pipsqueak serve --listen 127.0.0.1:9000 --data /srv/pipsqueak --memory 2G",
+		GroupID: groupServer,
+		Args:    cobra.NoArgs,
+	}
+	listen := cmd.Flags().String("listen", "127.0.0.1:8080", "`ADDRESS` to serve at")
+	config := placeFlags(cmd)
+	var memory size
+	cmd.Flags().Var(&memory, "memory", "what all functions may use together, such as 512M or 2G; without it a share of this machine's")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		config.Memory = int64(memory)
+		config.Log = slog.New(slog.NewTextHandler(p.err, nil))
+		return p.serveAt(cmd.Context(), *listen, *config)
+	}
+	return cmd
+}
+
+// placeFlags gives a command the flags that say where a worker finds things.
+func placeFlags(cmd *cobra.Command) *workerConfig {
+	var config workerConfig
+	cmd.Flags().StringVar(&config.Data, "data", "/var/lib/pipsqueak", "`DIR` of everything that is kept")
+	beside := "."
+	if self, err := os.Executable(); err == nil {
+		beside = filepath.Dir(self)
+	}
+	cmd.Flags().StringVar(&config.Drivers, "drivers", beside, "`DIR` of the drivers, programs called pipsqueak-driver-<language>")
+	return &config
+}
+
+// serveAt listens, opens the worker, and serves it until the context ends. It listens first, because opening a worker ends what is
+// left of another one.
+func (p *program) serveAt(ctx context.Context, address string, config workerConfig) (err error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return core.Errorf(core.KindUnavailable, core.FaultCaller, "cannot listen at %s: %w; --listen names another address", address, err)
+	}
+	defer listener.Close()
+	service, closeWorker, err := p.open(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		if closing := closeWorker(end); err == nil {
+			err = closing
+		}
+	}()
+	config.Log.Info("serve", "url", "http://"+listener.Addr().String(), "data", config.Data)
+	if tcp, ok := listener.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		config.Log.Warn("serve beyond this machine without authentication: whoever reaches the address can run code")
+	}
+	return gateway.New(service, config.Log).Serve(ctx, listener)
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+func (p *program) tree() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "tree",
+		Short: "Show the live tree of processes",
+		Long: `Show everything that runs. Inner nodes are zygotes, which have imported a set of packages and only fork; leaves are
+instances, which serve one function. MEMORY is a node's proportional share, PRIVATE what it shares with nobody; GEN counts how
+often a zygote has been rebuilt. Of a long set the first names are shown; -o json has all of it, with versions.`,
+		Example: "  pipsqueak tree\n  watch pipsqueak tree\n  pipsqueak tree --json | jq '.nodes | length'",
+		GroupID: groupServer,
+		Args:    cobra.NoArgs,
+	}
+	as := formatFlag(cmd)
+	asJSON := cmd.Flags().Bool("json", false, "the same as -o json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		snapshot, err := p.client().snapshot(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if *asJSON || as.json() {
+			return p.printJSON(snapshot)
+		}
+		return p.drawTree(snapshot)
+	}
+	return cmd
+}
+
+func (p *program) drawTree(s core.Snapshot) error {
+	count := map[core.Role]int{}
+	children := map[core.NodeID][]core.NodeInfo{}
+	known := map[core.NodeID]bool{}
+	for _, n := range s.Nodes {
+		count[n.Role]++
+		known[n.ID] = true
+	}
+	for _, n := range s.Nodes {
+		if !known[n.Parent] {
+			n.Parent = "" // it outlived its parent's entry: better drawn as a root than not at all
+		}
+		children[n.Parent] = append(children[n.Parent], n)
+	}
+	fmt.Fprintf(p.out, "%d zygotes, %d instances, %s of %s\n",
+		count[core.RoleZygote], count[core.RoleInstance], humanBytes(s.Memory), humanBytes(s.Budget))
+	for _, d := range s.Drivers {
+		if d.Error != "" {
+			fmt.Fprintf(p.out, "driver %s: %s\n", d.Language, d.Error)
+		}
+	}
+	if len(s.Nodes) == 0 {
+		return nil
+	}
+	rows := [][]string{{"NODE", "ROLE", "RUNTIME", "FUNCTION", "STATE", "MEMORY", "PRIVATE", "GEN", "FORKS", "EVENTS", "AGE", "SET"}}
+	var draw func(n core.NodeInfo, own, below string)
+	draw = func(n core.NodeInfo, own, below string) {
+		rows = append(rows, nodeRow(s, n, own))
+		for i, child := range children[n.ID] {
+			if i == len(children[n.ID])-1 {
+				draw(child, below+"└─ ", below+"   ")
+			} else {
+				draw(child, below+"├─ ", below+"│  ")
+			}
+		}
+	}
+	for _, root := range children[""] {
+		draw(root, "", "")
+	}
+	return table(p.out, rows)
+}
+
+func nodeRow(s core.Snapshot, n core.NodeInfo, branch string) []string {
+	function, generation, forks, events := "-", strconv.Itoa(n.Generation), strconv.Itoa(n.Forks), "-"
+	if n.Role == core.RoleInstance {
+		function, generation, forks, events = n.Function, "-", "-", strconv.Itoa(n.Events)
+	}
+	return []string{branch + string(n.ID), string(n.Role), string(n.Runtime), function, n.State, measured(n.Memory), measured(n.Private),
+		generation, forks, events, humanAge(s.Time.Sub(n.Born)), shortSet(n.Set)}
+}
+
+// measured prints a measure that is 0 before the first time.
+func measured(n int64) string {
+	if n == 0 {
+		return "-"
+	}
+	return humanBytes(n)
+}
+
+// shortSet prints the first names of a set.
+func shortSet(set core.Set) string {
+	const most = 4
+	var names []string
+	for i, one := range set {
+		if i == most {
+			names = append(names, fmt.Sprintf("+%d", len(set)-most))
+			break
+		}
+		names = append(names, one.Name)
+	}
+	return "{" + strings.Join(names, " ") + "}"
+}

@@ -1,0 +1,169 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"unicode/utf8"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// statusClientClosedRequest is nginx's word for a caller that has gone away; nobody but logs and proxies will see it.
+const statusClientClosedRequest = 499
+
+// byFault is the status of one kind of error for each fault.
+type byFault struct{ caller, handler, driver, worker int }
+
+// statuses is the one table from errors to statuses; docs/http.md shows it to users. 4xx: send something else; 429 and 503: send it
+// again later; 500: the handler raised or Pipsqueak is broken; 502: what runs behind the gateway gave no answer that can be
+// passed on; 504: it gave none in time.
+var statuses = map[core.Kind]byFault{
+	core.KindInvalid:     {400, 502, 502, 500}, // of the handler: a result that is not JSON
+	core.KindNotFound:    {404, 404, 404, 404},
+	core.KindConflict:    {409, 409, 409, 409},
+	core.KindTooLarge:    {413, 502, 502, 500}, // of the handler: a result over its limit
+	core.KindUnsupported: {501, 501, 501, 501},
+	core.KindInstall:     {422, 422, 502, 503},
+	core.KindExhausted:   {429, 429, 429, 429},
+	core.KindTimeout:     {504, 504, 504, 504},
+	core.KindCanceled:    {statusClientClosedRequest, statusClientClosedRequest, 503, 503}, // of the worker: it ends
+	core.KindException:   {422, 500, 502, 500},
+	core.KindExit:        {422, 502, 502, 502},
+	core.KindMemory:      {422, 502, 502, 502},
+	core.KindUnavailable: {503, 503, 503, 503},
+	core.KindInternal:    {500, 500, 500, 500},
+}
+
+// status returns the status for an error. A kind that is not in the table is a defect, so 500.
+func status(e *core.Error) int {
+	s, known := statuses[e.Kind]
+	switch {
+	case !known:
+		return http.StatusInternalServerError
+	case e.Fault == core.FaultCaller:
+		return s.caller
+	case e.Fault == core.FaultHandler:
+		return s.handler
+	case e.Fault == core.FaultDriver:
+		return s.driver
+	default:
+		return s.worker
+	}
+}
+
+// statusError is an error with a status that is not the one of the table.
+type statusError struct {
+	status int
+	err    error
+}
+
+func (e *statusError) Error() string { return e.err.Error() }
+func (e *statusError) Unwrap() error { return e.err }
+
+// ofDeploy gives an error of a deploy its status. There the function is what the caller has sent, so what its author has done
+// wrong is a bad request and not a bad answer; the error still says that the fault is the handler's.
+func ofDeploy(err error) error {
+	e := core.AsError(err)
+	if e.Fault != core.FaultHandler {
+		return err
+	}
+	asCaller := *e
+	asCaller.Fault = core.FaultCaller
+	return &statusError{status(&asCaller), e}
+}
+
+// errorBody is the JSON of an error.
+type errorBody struct {
+	Kind      core.Kind       `json:"kind"`
+	Message   string          `json:"message"`
+	Fault     core.Fault      `json:"fault"`
+	Retryable bool            `json:"retryable,omitempty"`
+	Exception *core.Exception `json:"exception,omitempty"`
+}
+
+func bodyOf(e *core.Error) map[string]errorBody {
+	exception := e.Exception
+	if exception != nil && exception.Stack == nil {
+		exception = &core.Exception{Type: exception.Type, Message: exception.Message, Stack: []string{}}
+	}
+	return map[string]errorBody{"error": {e.Kind, e.Message, e.Fault, e.Retryable, exception}}
+}
+
+// fail answers with an error. An answer that has begun is broken off instead, so that it cannot be taken for a whole one.
+func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
+	e := settle(r, err)
+	g.note(r, e)
+	if out, ok := w.(*reply); ok && out.begun {
+		panic(http.ErrAbortHandler)
+	}
+	code := status(e)
+	var s *statusError
+	if errors.As(err, &s) {
+		code = s.status
+	}
+	g.write(w, code, e)
+}
+
+// note logs a defect: the answer tells the caller of it, this tells the one who can mend it.
+func (g *Gateway) note(r *http.Request, e *core.Error) {
+	if e.Kind == core.KindInternal {
+		g.log.Error("answer", "method", r.Method, "path", r.URL.Path, "err", e)
+	}
+}
+
+// settle returns err as a core.Error. What broke because the caller went away is told as that.
+func settle(r *http.Request, err error) *core.Error {
+	var e *core.Error
+	if !errors.As(err, &e) && (r.Context().Err() != nil || errors.Is(err, context.Canceled)) {
+		return core.Errorf(core.KindCanceled, core.FaultCaller, "the caller went away: %w", err)
+	}
+	return core.AsError(err)
+}
+
+func (g *Gateway) write(w http.ResponseWriter, code int, e *core.Error) {
+	if code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	if err := writeJSON(w, code, bodyOf(e)); err != nil {
+		g.log.Debug("answer", "err", err)
+	}
+}
+
+// writeJSON answers with a value as one line of JSON. An error means that the caller is gone.
+func writeJSON(w http.ResponseWriter, code int, value any) error {
+	line, err := jsonLine(value)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = w.Write(line) // a caller that does not read its answer has nobody to be told
+	return nil
+}
+
+// jsonLine returns a value as JSON with a newline, with <, > and & as they are.
+func jsonLine(value any) ([]byte, error) {
+	var line bytes.Buffer
+	encoder := json.NewEncoder(&line)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return nil, core.Errorf(core.KindInternal, core.FaultWorker, "cannot write the answer as JSON: %w", err)
+	}
+	return line.Bytes(), nil
+}
+
+// clip shortens what a caller sent for use in a message.
+func clip(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	end := most
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
+}

@@ -1,0 +1,112 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// fakeService does what its fields say; a method without one answers with nothing.
+type fakeService struct {
+	deploy    func(context.Context, core.DeployRequest, func(core.Progress)) (core.Function, error)
+	remove    func(context.Context, string) error
+	functions func(context.Context) ([]core.Function, error)
+	invoke    func(context.Context, core.Invocation) (core.Result, error)
+	snapshot  func(context.Context) (core.Snapshot, error)
+}
+
+func (f *fakeService) Deploy(ctx context.Context, r core.DeployRequest, p func(core.Progress)) (core.Function, error) {
+	return f.deploy(ctx, r, p)
+}
+func (f *fakeService) Remove(ctx context.Context, name string) error { return f.remove(ctx, name) }
+func (f *fakeService) Functions(ctx context.Context) ([]core.Function, error) {
+	return f.functions(ctx)
+}
+func (f *fakeService) Invoke(ctx context.Context, i core.Invocation) (core.Result, error) {
+	return f.invoke(ctx, i)
+}
+func (f *fakeService) Snapshot(ctx context.Context) (core.Snapshot, error) {
+	if f.snapshot == nil {
+		return core.Snapshot{}, nil
+	}
+	return f.snapshot(ctx)
+}
+
+// fakeLogs is a fakeService that keeps logs.
+type fakeLogs struct {
+	fakeService
+	logs func(ctx context.Context, name string, follow bool) (io.ReadCloser, error)
+}
+
+func (f *fakeLogs) Logs(ctx context.Context, name string, follow bool) (io.ReadCloser, error) {
+	return f.logs(ctx, name, follow)
+}
+
+// echo answers with the event.
+func echo(_ context.Context, i core.Invocation) (core.Result, error) {
+	return core.Result{Body: append([]byte(nil), i.Event...), Start: core.StartWarm, Language: "python"}, nil
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// serve serves a Gateway over the service on loopback until the test ends.
+func serve(t testing.TB, service core.Service) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(New(service, quiet()))
+	t.Cleanup(server.Close)
+	return server
+}
+
+// answer is an HTTP answer, read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// ask sends a request. Headers come as "Key: value".
+func ask(t testing.TB, method, url, body string, headers ...string) answer {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range headers {
+		key, value, _ := strings.Cut(h, ": ")
+		request.Header.Set(key, value)
+	}
+	// Redirects are to be seen, not followed.
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{response.StatusCode, response.Header, string(content)}
+}
+
+// failure reads the error in an answer, which has to be one.
+func (a answer) failure(t testing.TB) errorBody {
+	t.Helper()
+	if got := a.header.Get("Content-Type"); got != "application/json" {
+		t.Errorf("Content-Type of an error: %q", got)
+	}
+	var body struct{ Error *errorBody }
+	if err := json.Unmarshal([]byte(a.body), &body); err != nil || body.Error == nil {
+		t.Fatalf("status %d, not a JSON error: %q", a.status, a.body)
+	}
+	if body.Error.Kind == "" || body.Error.Message == "" || body.Error.Fault == "" {
+		t.Errorf("error with an empty field: %s", a.body)
+	}
+	return *body.Error
+}

@@ -1,0 +1,163 @@
+package gateway
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/gorilla/mux"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// ndjson is the media type of one JSON value a line.
+const ndjson = "application/x-ndjson"
+
+// nameOf returns the function name in the request's path.
+func nameOf(r *http.Request) (string, error) {
+	encoded := mux.Vars(r)["name"]
+	name, err := url.PathUnescape(encoded)
+	if err != nil {
+		return "", core.Errorf(core.KindInvalid, core.FaultCaller, "the function name %q cannot be decoded: %w", clip(encoded), err)
+	}
+	return name, checkName(name)
+}
+
+// accepts reports whether the request names that media type as one it takes. A wildcard does not: it asks for the usual.
+func accepts(r *http.Request, media string) bool {
+	for _, line := range r.Header.Values("Accept") {
+		for one := range strings.SplitSeq(line, ",") {
+			one, _, _ = strings.Cut(one, ";")
+			if strings.EqualFold(strings.TrimSpace(one), media) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (g *Gateway) functions(w http.ResponseWriter, r *http.Request) error {
+	functions, err := g.service.Functions(r.Context())
+	if err != nil {
+		return err
+	}
+	if functions == nil {
+		functions = []core.Function{}
+	}
+	return writeJSON(w, http.StatusOK, functions)
+}
+
+func (g *Gateway) function(w http.ResponseWriter, r *http.Request) error {
+	name, err := nameOf(r)
+	if err != nil {
+		return err
+	}
+	functions, err := g.service.Functions(r.Context())
+	if err != nil {
+		return err
+	}
+	for _, f := range functions {
+		if f.Name == name {
+			return writeJSON(w, http.StatusOK, f)
+		}
+	}
+	return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q; GET /v1/functions lists those there are", clip(name))
+}
+
+func (g *Gateway) remove(w http.ResponseWriter, r *http.Request) error {
+	name, err := nameOf(r)
+	if err != nil {
+		return err
+	}
+	if err := g.service.Remove(r.Context(), name); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (g *Gateway) tree(w http.ResponseWriter, r *http.Request) error {
+	snapshot, err := g.service.Snapshot(r.Context())
+	if err != nil {
+		return err
+	}
+	if snapshot.Nodes == nil {
+		snapshot.Nodes = []core.NodeInfo{}
+	}
+	if snapshot.Drivers == nil {
+		snapshot.Drivers = []core.DriverInfo{}
+	}
+	return writeJSON(w, http.StatusOK, snapshot)
+}
+
+// deploy makes a function of the body: of the path's name with PUT, of the manifest's with POST.
+func (g *Gateway) deploy(w http.ResponseWriter, r *http.Request) error {
+	request := core.DeployRequest{Archive: r.Body}
+	if r.Method == http.MethodPut {
+		name, err := nameOf(r)
+		if err != nil {
+			return err
+		}
+		request.Name = name
+	}
+	if accepts(r, ndjson) {
+		return g.deployStream(w, r, request)
+	}
+	function, err := g.service.Deploy(r.Context(), request, nil)
+	if err != nil {
+		return ofDeploy(err)
+	}
+	return writeJSON(w, deployed(w, function), function)
+}
+
+// deployed returns the status of a deploy that went well.
+func deployed(w http.ResponseWriter, f core.Function) int {
+	if f.Version > 1 {
+		return http.StatusOK
+	}
+	w.Header().Set("Location", "/v1/functions/"+url.PathEscape(f.Name))
+	return http.StatusCreated
+}
+
+// deployStream deploys and tells of it while it happens. The status is 200 from the first progress on; what ends before has the
+// status it has without a stream.
+func (g *Gateway) deployStream(w http.ResponseWriter, r *http.Request, request core.DeployRequest) error {
+	control := http.NewResponseController(w)
+	// Progress may come while the archive is still being read; without this net/http would throw the rest away with the first line.
+	if err := control.EnableFullDuplex(); err != nil {
+		return core.Errorf(core.KindInternal, core.FaultWorker, "cannot send progress on this connection: %w", err)
+	}
+	// A body that was not read to its end makes net/http panic on such a connection when it waits for the next request ("invalid
+	// concurrent Body.Read call", seen with Go 1.26), so there is no next one.
+	w.Header().Set("Connection", "close")
+	begun := false
+	send := func(code int, value any) {
+		if !begun {
+			w.Header().Set("Content-Type", ndjson)
+			w.WriteHeader(code)
+			begun = true
+		}
+		if line, err := jsonLine(value); err == nil {
+			_, _ = w.Write(line) // a caller that has gone ends the request's context, and with it the deploy
+			_ = control.Flush()
+		}
+	}
+	function, err := g.service.Deploy(r.Context(), request, func(p core.Progress) {
+		send(http.StatusOK, map[string]core.Progress{"progress": p})
+	})
+	switch {
+	case err == nil:
+		code := http.StatusOK
+		if !begun {
+			code = deployed(w, function)
+		}
+		send(code, map[string]core.Function{"function": function})
+	case begun:
+		e := settle(r, err)
+		g.note(r, e)
+		send(0, bodyOf(e))
+	default:
+		return ofDeploy(err)
+	}
+	return nil
+}

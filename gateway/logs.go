@@ -1,0 +1,99 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// logs answers with what the handlers of a function have printed, and with follow=true goes on until one side ends.
+func (g *Gateway) logs(w http.ResponseWriter, r *http.Request) error {
+	name, err := nameOf(r)
+	if err != nil {
+		return err
+	}
+	follow := false
+	if asked := r.URL.Query().Get("follow"); asked != "" {
+		if follow, err = strconv.ParseBool(asked); err != nil {
+			return core.Errorf(core.KindInvalid, core.FaultCaller, "follow=%s is neither true nor false", clip(asked))
+		}
+	}
+	follow = follow && r.Method != http.MethodHead // which would wait for what it is not going to send
+	keeper, ok := g.service.(core.Logs)
+	if !ok {
+		return core.Errorf(core.KindUnsupported, core.FaultWorker, "this server keeps no logs")
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	go func() {
+		defer cancel()
+		select {
+		case <-g.closing:
+		case <-ctx.Done():
+		}
+	}()
+	reader, err := keeper.Logs(ctx, name, follow)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+
+	write, media := copyLine, ndjson
+	if accepts(r, "text/plain") {
+		write, media = writeText, "text/plain; charset=utf-8"
+	}
+	w.Header().Set("Content-Type", media)
+	w.WriteHeader(http.StatusOK)
+	err = copyLines(w, reader, follow, write)
+	if ctx.Err() != nil {
+		return nil // the end of following, whichever side it came from
+	}
+	return err
+}
+
+// copyLines copies lines until the reader ends. With follow each line is sent at once, as is the beginning of the answer: the
+// caller sees that it is connected before the first line is printed.
+func copyLines(w http.ResponseWriter, reader io.Reader, follow bool, write func(io.Writer, []byte) error) error {
+	control := http.NewResponseController(w)
+	lines := bufio.NewReaderSize(reader, 64<<10)
+	for {
+		if follow && lines.Buffered() == 0 {
+			if err := control.Flush(); err != nil {
+				return err
+			}
+		}
+		line, err := lines.ReadBytes('\n')
+		if len(line) > 0 {
+			if err := write(w, line); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func copyLine(w io.Writer, line []byte) error {
+	_, err := w.Write(line)
+	return err
+}
+
+// writeText writes a line for people: time, node, stream, text.
+func writeText(w io.Writer, line []byte) error {
+	var l core.LogLine
+	if err := json.Unmarshal(line, &l); err != nil {
+		return core.Errorf(core.KindInternal, core.FaultWorker, "a line of the log is not JSON: %w", err)
+	}
+	_, err := io.WriteString(w, l.Time.UTC().Format("2006-01-02T15:04:05.000Z")+" "+string(l.Node)+" "+l.Stream+" "+l.Text+"\n")
+	return err
+}

@@ -1,0 +1,162 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"maps"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// noError is the kind label of an invocation that went well.
+const noError core.Kind = "ok"
+
+// buckets are the upper bounds of the phase histograms, in seconds: from a warm event to the timeout most functions have. The
+// promised times (0.25, 4, 6 and 20 ms) are bounds, so that a histogram can tell whether they were kept.
+var buckets = []float64{
+	50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2e-3, 4e-3, 6e-3, 10e-3, 20e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10, 30,
+}
+
+// metrics are the gateway's metrics. No label has a value that a caller could choose, so their number is bounded.
+type metrics struct {
+	phases      *prometheus.HistogramVec
+	invocations *prometheus.CounterVec
+	handler     http.Handler
+
+	// Finding a series by its labels costs more than counting in it, so each is found once and kept. The map is replaced as a
+	// whole, under the mutex, when there is a new one.
+	known atomic.Pointer[map[seriesKey]*series]
+	mu    sync.Mutex
+}
+
+type seriesKey struct {
+	language string
+	start    core.Start
+	kind     core.Kind
+}
+
+// series is where one sort of invocation is counted.
+type series struct {
+	count  prometheus.Counter
+	phases [len(phaseNames)]prometheus.Observer
+}
+
+func newMetrics(service core.Service, log *slog.Logger) *metrics {
+	m := &metrics{
+		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "pipsqueak_phase_seconds",
+			Help:    "Time of each phase of an invocation that happened, by language and kind of start.",
+			Buckets: buckets,
+		}, []string{"language", "start", "phase"}),
+		invocations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pipsqueak_invocations_total",
+			Help: "Invocations by language, kind of start and kind of error (ok: none).",
+		}, []string{"language", "start", "kind"}),
+	}
+	m.known.Store(&map[seriesKey]*series{})
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(m.phases, m.invocations, newTreeCollector(service),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, // a snapshot that fails takes only its own metrics along
+		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	})
+	return m
+}
+
+func (m *metrics) serve(w http.ResponseWriter, r *http.Request) error {
+	m.handler.ServeHTTP(w, r)
+	return nil
+}
+
+// observe counts an invocation and the phases of it that happened.
+func (m *metrics) observe(result core.Result, kind core.Kind) {
+	key := seriesKey{result.Language, result.Start, kind}
+	s := (*m.known.Load())[key]
+	if s == nil {
+		s = m.find(key)
+	}
+	s.count.Inc()
+	for i, took := range durations(result.Phases) {
+		if took > 0 {
+			s.phases[i].Observe(took.Seconds())
+		}
+	}
+}
+
+func (m *metrics) find(key seriesKey) *series {
+	language := cmp.Or(key.language, "none")
+	s := &series{count: m.invocations.WithLabelValues(language, string(key.start), string(key.kind))}
+	for i, phase := range phaseNames {
+		s.phases[i] = m.phases.WithLabelValues(language, string(key.start), phase)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	known := maps.Clone(*m.known.Load())
+	known[key] = s
+	m.known.Store(&known)
+	return s
+}
+
+// treeCollector reads the tree when it is scraped.
+type treeCollector struct {
+	service                         core.Service
+	nodes, memory, budget, restarts *prometheus.Desc
+}
+
+func newTreeCollector(service core.Service) *treeCollector {
+	return &treeCollector{
+		service:  service,
+		nodes:    prometheus.NewDesc("pipsqueak_nodes", "Nodes of the tree, by role and runtime.", []string{"role", "runtime"}, nil),
+		memory:   prometheus.NewDesc("pipsqueak_memory_bytes", "Proportional memory of all nodes, as last measured.", nil, nil),
+		budget:   prometheus.NewDesc("pipsqueak_memory_budget_bytes", "Memory that the nodes may use together.", nil, nil),
+		restarts: prometheus.NewDesc("pipsqueak_driver_restarts_total", "Restarts of drivers, by language.", []string{"language"}, nil),
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *treeCollector) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	snapshot, err := c.service.Snapshot(ctx)
+	if err != nil {
+		out <- prometheus.NewInvalidMetric(c.nodes, err)
+		return
+	}
+	type place struct {
+		role    core.Role
+		runtime core.RuntimeID
+	}
+	nodes := map[place]int{}
+	for _, n := range snapshot.Nodes {
+		nodes[place{n.Role, n.Runtime}]++
+	}
+	for p, n := range nodes {
+		out <- prometheus.MustNewConstMetric(c.nodes, prometheus.GaugeValue, float64(n), string(p.role), string(p.runtime))
+	}
+	restarts := map[string]int{}
+	for _, d := range snapshot.Drivers {
+		restarts[d.Language] += d.Restarts
+	}
+	for language, n := range restarts {
+		out <- prometheus.MustNewConstMetric(c.restarts, prometheus.CounterValue, float64(n), language)
+	}
+	out <- prometheus.MustNewConstMetric(c.memory, prometheus.GaugeValue, float64(snapshot.Memory))
+	out <- prometheus.MustNewConstMetric(c.budget, prometheus.GaugeValue, float64(snapshot.Budget))
+}
+
+// Describe implements prometheus.Collector.
+func (c *treeCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{c.nodes, c.memory, c.budget, c.restarts} {
+		out <- desc
+	}
+}

@@ -1,0 +1,65 @@
+package gateway
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+func TestMetrics(t *testing.T) {
+	server := serve(t, &fakeService{
+		invoke: func(_ context.Context, i core.Invocation) (core.Result, error) {
+			return core.Result{Body: []byte("1"), Start: core.StartFork, Language: "ruby",
+				Phases: core.Phases{Fork: 3 * time.Millisecond, Total: 5 * time.Millisecond}}, nil
+		},
+		snapshot: func(context.Context) (core.Snapshot, error) {
+			return core.Snapshot{Memory: 1000, Budget: 2000,
+				Nodes: []core.NodeInfo{{Role: core.RoleZygote, Runtime: "ruby3.1"}, {Role: core.RoleInstance, Runtime: "ruby3.1"}, {Role: core.RoleInstance, Runtime: "ruby3.1"}},
+				Drivers: []core.DriverInfo{
+					{Description: core.Description{Language: "ruby"}, Restarts: 2}, {Description: core.Description{Language: "ruby"}, Restarts: 1},
+				}}, nil
+		},
+	})
+	for range 3 {
+		ask(t, "POST", server.URL+"/run/f", "")
+	}
+	ask(t, "POST", server.URL+"/run/f", "{")
+	got := ask(t, "GET", server.URL+"/metrics", "").body
+	for _, line := range []string{
+		`pipsqueak_invocations_total{kind="ok",language="ruby",start="fork"} 3`,
+		`pipsqueak_invocations_total{kind="invalid",language="none",start="none"} 1`,
+		`pipsqueak_phase_seconds_bucket{language="ruby",phase="fork",start="fork",le="0.002"} 0`,
+		`pipsqueak_phase_seconds_bucket{language="ruby",phase="fork",start="fork",le="0.004"} 3`,
+		`pipsqueak_phase_seconds_count{language="ruby",phase="total",start="fork"} 3`,
+		`pipsqueak_phase_seconds_count{language="ruby",phase="import",start="fork"} 0`,
+		`pipsqueak_nodes{role="instance",runtime="ruby3.1"} 2`,
+		`pipsqueak_nodes{role="zygote",runtime="ruby3.1"} 1`,
+		`pipsqueak_memory_bytes 1000`,
+		`pipsqueak_memory_budget_bytes 2000`,
+		`pipsqueak_driver_restarts_total{language="ruby"} 3`,
+	} {
+		if !strings.Contains(got, line+"\n") {
+			t.Errorf("missing: %s", line)
+		}
+	}
+	if t.Failed() {
+		for line := range strings.Lines(got) {
+			if strings.HasPrefix(line, "pipsqueak_") {
+				t.Log(line)
+			}
+		}
+	}
+}
+
+func TestMetricsWithoutSnapshot(t *testing.T) {
+	server := serve(t, &fakeService{invoke: echo, snapshot: func(context.Context) (core.Snapshot, error) {
+		return core.Snapshot{}, core.Errorf(core.KindUnavailable, core.FaultWorker, "not now")
+	}})
+	ask(t, "POST", server.URL+"/run/f", "")
+	if a := ask(t, "GET", server.URL+"/metrics", ""); a.status != 200 || !strings.Contains(a.body, "pipsqueak_invocations_total") {
+		t.Errorf("status %d, %s", a.status, clip(a.body))
+	}
+}
