@@ -41,7 +41,7 @@ func inFlight(t testing.TB, w *worker, name, event string) <-chan answer {
 		answers <- a
 	}()
 	eventually(t, 15*time.Second, name+" runs", func() bool {
-		return slices.ContainsFunc(w.instances(t, name), func(n core.NodeInfo) bool { return n.PID > 0 && n.State != "idle" })
+		return slices.ContainsFunc(w.instances(t, name), func(n core.NodeInfo) bool { return n.PID > 0 && n.State == "busy" })
 	})
 	time.Sleep(200 * time.Millisecond) // from the state's change until the handler has its event
 	return answers
