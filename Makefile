@@ -1,0 +1,120 @@
+# Two commands are enough: `make demo` and `make test`. Both install what is missing and build what has changed.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# Folder of everything that is built; the tests build into another one by giving BIN.
+BIN     := $(CURDIR)/bin
+DEPS    := $(CURDIR)/.deps
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+UV_VERSION     := 0.13.9
+LINT_VERSION   := v2.15.0
+# Not the python3 in PATH: pyenv and its like put others in front, and the driver uses the system's.
+PYTHON         := /usr/bin/python3
+
+export CGO_ENABLED = 0
+GO_BUILD := go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+CC       := cc
+CFLAGS   := -O2 -Wall -Wextra -Werror -fvisibility=hidden -D_GNU_SOURCE
+
+.PHONY: help demo serve build test check bench conform generate clean deps deps-bench deps-generate FORCE
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+demo: build ## start a worker, deploy the examples, invoke each cold, as a fork and warm, show the table and the tree
+	go run ./examples -bin $(BIN) -examples examples
+
+serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build/data
+	$(BIN)/pipsqueak serve --data $(CURDIR)/build/data
+
+build: deps $(BIN)/pipsqueak $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv ## build everything into bin/
+
+test: build ## run every test
+	go vet ./...
+	PIPSQUEAK_BIN=$(BIN) go test -p 2 -timeout 10m ./...
+
+check: $(DEPS)/bin/golangci-lint-$(LINT_VERSION) deps-generate ## lint, formatting, and generated code against its source
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$< run ./...
+	go generate ./...
+	git diff --exit-code -- $$(git ls-files '*.pb.go')
+
+bench: deps-bench build ## measure the numbers of SPECIFICATION.md and write build/bench.md
+	mkdir -p build && rm -f build/bench.md
+	PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_REPORT=$(CURDIR)/build/bench.md go test -run '^$$' -bench . -benchtime 1x -timeout 20m ./integration
+	@cat build/bench.md
+
+conform: build ## run the conformance kit against every driver
+	PIPSQUEAK_BIN=$(BIN) go test -count 1 -timeout 5m ./core/driver/... ./drivers/...
+
+generate: deps-generate ## make generated code anew (protoc)
+	go generate ./...
+
+clean: ## remove everything that was built or installed here
+	rm -rf $(CURDIR)/bin $(CURDIR)/build $(DEPS)
+
+# ---- what the machine needs --------------------------------------------------------------------------------------------
+
+# packages,<list of command:package>: installs the packages whose commands are missing, and asks apt only then.
+define packages
+	@missing=(); for one in $(1); do command -v "$${one%%:*}" >/dev/null || [ -e "$${one%%:*}" ] || missing+=("$${one##*:}"); done; \
+	if [ $${#missing[@]} -gt 0 ]; then \
+		echo "installing $${missing[*]}"; \
+		apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$${missing[@]}"; \
+	fi
+endef
+
+# libc6-dev is what has stdio.h; python3-venv is what has the wheels of ensurepip.
+deps:
+	$(call packages,cc:gcc /usr/include/stdio.h:libc6-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv)
+
+deps-bench:
+	$(call packages,wrk:wrk)
+
+deps-generate:
+	$(call packages,protoc:protobuf-compiler)
+
+$(DEPS)/uv-$(UV_VERSION): | deps
+	mkdir -p $(DEPS)
+	rm -rf $(DEPS)/venv
+	$(PYTHON) -m venv $(DEPS)/venv
+	$(DEPS)/venv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	cp $(DEPS)/venv/bin/uv $@
+
+$(DEPS)/bin/golangci-lint-$(LINT_VERSION):
+	mkdir -p $(DEPS)/bin
+	GOBIN=$(DEPS)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv $(DEPS)/bin/golangci-lint $@
+
+# ---- what is built -----------------------------------------------------------------------------------------------------
+
+GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null)
+ENTER      := core/sandbox/enter
+
+# The version goes into the program, so a new commit makes a new program.
+$(DEPS)/version: FORCE
+	@mkdir -p $(DEPS); [ "$$(cat $@ 2>/dev/null)" = '$(VERSION)' ] || echo '$(VERSION)' > $@
+
+$(BIN)/pipsqueak: $(GO_SOURCES) $(DEPS)/version
+	@mkdir -p $(@D)
+	$(GO_BUILD) -o $@ ./cmd/pipsqueak
+
+$(BIN)/pipsqueak-driver-%: $(GO_SOURCES) $(DEPS)/version
+	@mkdir -p $(@D)
+	$(GO_BUILD) -o $@ ./drivers/$*
+
+$(BIN)/libexec/pipsqueak-enter: $(ENTER)/enter.c $(ENTER)/launch.c $(ENTER)/enter.h | deps
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -static -o $@ $(ENTER)/enter.c $(ENTER)/launch.c
+
+$(BIN)/libexec/libpipsqueak-enter.so: $(ENTER)/enter.c $(ENTER)/enter.h | deps
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -shared -fPIC -o $@ $(ENTER)/enter.c
+
+$(BIN)/libexec/uv: $(DEPS)/uv-$(UV_VERSION)
+	@mkdir -p $(@D)
+	cp $< $@

@@ -1,0 +1,240 @@
+// The demo of `make demo`: it deploys every function in this folder, invokes each one cold, as a fork and warm, and prints where
+// the time went. It is a user like any other: it has the program, HTTP, and the headers of each answer.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+func main() {
+	bin := flag.String("bin", "bin", "folder of the built programs")
+	examples := flag.String("examples", "examples", "folder of the functions")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := demo(ctx, *bin, *examples)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// example is one function of the folder, and what was measured of it.
+type example struct {
+	name   string
+	dir    string
+	event  []byte
+	starts []start
+	answer string
+}
+
+// start is one invocation: how the instance came to be and the phases in milliseconds, as the worker told.
+type start struct {
+	kind    string
+	runtime core.RuntimeID
+	phases  map[string]string
+}
+
+var phaseNames = []string{"total", "queue", "sandbox", "preload", "fork", "enter", "import", "handler"}
+
+func demo(ctx context.Context, bin, folder string) error {
+	found, err := find(folder)
+	if err != nil {
+		return err
+	}
+	scratch, err := os.MkdirTemp("", "pipsqueak-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(scratch)
+	data := filepath.Join(scratch, "data")
+
+	err = withWorker(ctx, bin, data, func(w *worker) error {
+		for _, e := range found {
+			if err := w.deploy(ctx, e.dir, e.name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Println("\nCold: the first event of a worker that has just been started.")
+	for _, e := range found {
+		if err := withWorker(ctx, bin, data, func(w *worker) error { return w.measure(ctx, e, e.name, core.StartCold) }); err != nil {
+			return err
+		}
+	}
+	fmt.Println("Fork: a fresh instance for every event (reuse: false). Warm: the same instance again.")
+	return withWorker(ctx, bin, data, func(w *worker) error {
+		for _, e := range found {
+			if err := w.forkAndWarm(ctx, e, scratch); err != nil {
+				return err
+			}
+		}
+		if err := show(found); err != nil {
+			return err
+		}
+		fmt.Println("\nThe tree:")
+		return w.program(ctx, "tree")
+	})
+}
+
+// find returns the folders that have an event.json.
+func find(folder string) (found []*example, err error) {
+	events, err := filepath.Glob(filepath.Join(folder, "*", "event.json"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range events {
+		event, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		dir := filepath.Dir(path)
+		found = append(found, &example{name: filepath.Base(dir), dir: dir, event: event})
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("no folder below %s has an event.json", folder)
+	}
+	return found, nil
+}
+
+// forkAndWarm measures the other two kinds of start. The zygote that a fork needs is made in the background after the second
+// event that would have used it, so the first events of the copy are cold.
+func (w *worker) forkAndWarm(ctx context.Context, e *example, scratch string) error {
+	fresh := e.name + "-fresh"
+	dir := filepath.Join(scratch, fresh)
+	if err := os.CopyFS(dir, os.DirFS(e.dir)); err != nil {
+		return err
+	}
+	manifest, err := os.OpenFile(filepath.Join(dir, "pipsqueak.yaml"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(manifest, "reuse: false\n")
+	if err := errors.Join(err, manifest.Close()); err != nil {
+		return err
+	}
+	if err := w.deploy(ctx, dir, fresh); err != nil {
+		return err
+	}
+	if err := w.measure(ctx, e, fresh, core.StartFork); err != nil {
+		return err
+	}
+	if err := w.measure(ctx, e, e.name, core.StartWarm); err != nil {
+		return err
+	}
+	return w.program(ctx, "remove", fresh)
+}
+
+// measure invokes a function until it starts in the wanted way, and keeps that start.
+func (w *worker) measure(ctx context.Context, e *example, function string, want core.Start) error {
+	const tries = 100
+	for range tries {
+		got, answer, err := w.invoke(ctx, function, e.event)
+		if err != nil {
+			return err
+		}
+		if got.kind == string(want) {
+			e.starts, e.answer = append(e.starts, got), answer
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return fmt.Errorf("%s did not start as %s in %d tries", function, want, tries)
+}
+
+// invoke sends the event and reads the headers that every answer has.
+func (w *worker) invoke(ctx context.Context, function string, event []byte) (start, string, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url+"/run/"+function, strings.NewReader(string(event)))
+	if err != nil {
+		return start{}, "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return start{}, "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return start{}, "", err
+	}
+	if response.StatusCode != http.StatusOK {
+		return start{}, "", fmt.Errorf("%s answers %s: %s", function, response.Status, body)
+	}
+	s := start{kind: response.Header.Get("Pipsqueak-Start"), phases: map[string]string{}}
+	for part := range strings.SplitSeq(response.Header.Get("Server-Timing"), ",") {
+		name, ms, _ := strings.Cut(strings.TrimSpace(part), ";dur=")
+		s.phases[name] = ms
+	}
+	s.runtime, err = w.runtime(ctx, function)
+	return s, strings.TrimSpace(string(body)), err
+}
+
+func (w *worker) runtime(ctx context.Context, function string) (core.RuntimeID, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+"/v1/functions/"+function, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	var f core.Function
+	err = json.NewDecoder(response.Body).Decode(&f)
+	return f.Runtime, err
+}
+
+// show prints the table.
+func show(found []*example) error {
+	fmt.Println()
+	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(out, "function\tlanguage\tstart\t%s ms\t%s\t\n", phaseNames[0], strings.Join(phaseNames[1:], "\t"))
+	for _, e := range found {
+		for _, s := range e.starts {
+			fmt.Fprintf(out, "%s\t%s\t%s\t", e.name, s.runtime, s.kind)
+			for _, name := range phaseNames {
+				ms, happened := s.phases[name]
+				if !happened {
+					ms = "·"
+				}
+				fmt.Fprintf(out, "%s\t", ms)
+			}
+			fmt.Fprintln(out)
+		}
+	}
+	if err := out.Flush(); err != nil {
+		return err
+	}
+	fmt.Println()
+	for _, e := range found {
+		answer := []rune(e.answer)
+		if len(answer) > 120 {
+			answer = append(answer[:119], '…')
+		}
+		fmt.Printf("%s answers %s\n", e.name, string(answer))
+	}
+	return nil
+}

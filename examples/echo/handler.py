@@ -1,0 +1,5 @@
+"""Returns the event as it came."""
+
+
+def handler(event, context):
+    return event

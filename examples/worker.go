@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// worker is a running `pipsqueak serve`.
+type worker struct {
+	bin string
+	url string
+	cmd *exec.Cmd
+}
+
+// withWorker starts a worker, uses it, and stops it as an operator does: SIGTERM, and then it has to leave with 0.
+func withWorker(ctx context.Context, bin, data string, use func(*worker) error) error {
+	w, err := serve(ctx, bin, data)
+	if err != nil {
+		return err
+	}
+	err = use(w)
+	_ = w.cmd.Process.Signal(syscall.SIGTERM)
+	if stopped := w.cmd.Wait(); stopped != nil && ctx.Err() == nil {
+		err = errors.Join(err, fmt.Errorf("the worker did not stop cleanly: %w", stopped))
+	}
+	return err
+}
+
+// serve starts a worker on a free port of loopback and returns when it listens.
+func serve(ctx context.Context, bin, data string) (*worker, error) {
+	w := &worker{bin: bin, cmd: exec.CommandContext(ctx, filepath.Join(bin, "pipsqueak"), "serve", "--listen", "127.0.0.1:0", "--data", data)}
+	w.cmd.Stderr = os.Stderr
+	w.cmd.Cancel = func() error { return w.cmd.Process.Signal(syscall.SIGTERM) }
+	w.cmd.WaitDelay = 20 * time.Second
+	stdout, err := w.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := w.cmd.Start(); err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	url, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
+	if err != nil || !ok {
+		_ = w.cmd.Process.Kill()
+		return nil, errors.Join(fmt.Errorf("the worker says %q and does not listen", line), w.cmd.Wait())
+	}
+	w.url = url
+	return w, nil
+}
+
+// deploy deploys a folder by the command line.
+func (w *worker) deploy(ctx context.Context, dir, name string) error {
+	return w.program(ctx, "deploy", dir, "--name", name)
+}
+
+// program runs the command line against the worker, for a person to see.
+func (w *worker) program(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, filepath.Join(w.bin, "pipsqueak"), append(args, "--server", w.url)...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("pipsqueak %s: %w", strings.Join(args, " "), err)
+	}
+	return nil
+}

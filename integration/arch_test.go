@@ -1,0 +1,307 @@
+package integration
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The rules of the repository. They parse the files in this process: a `go list` subprocess is invisible to the test cache,
+// and such a test was seen to pass from the cache after a violation.
+
+const modulePath = "github.com/pipsqueak-faas/pipsqueak"
+
+// row is one line of the import table of ARCHITECTURE.md: what a package of this repository may import, and why.
+type row struct {
+	folder string   // of the package; a trailing /* stands for all folders directly below
+	why    string   // the reason for the limits, shown when the rule is broken
+	module []string // folders of this module that it may import; a trailing /* stands for everything below, and "" for nothing
+	third  []string // third-party modules
+}
+
+// imports is the table. Tests may import more: everything but what nobody may (see forbidden).
+var imports = []row{
+	{"core", "the vocabulary has to be readable and importable by everybody, so it depends on nobody",
+		nil, nil},
+	{"core/tree", "the policy of the tree is tested without processes, so it knows sandboxes and drivers only as core's interfaces",
+		[]string{"core"}, []string{"golang.org/x/sync"}},
+	{"core/sched", "the scheduler asks the tree for leaves and knows nothing of how they are made",
+		[]string{"core", "core/tree"}, []string{"golang.org/x/sync"}},
+	{"core/sandbox", "a sandbox works when the driver is dead and for any language, so it knows neither drivers nor functions",
+		[]string{"core"}, []string{"golang.org/x/sys", "github.com/opencontainers/runtime-spec", "github.com/opencontainers/cgroups",
+			"github.com/elastic/go-seccomp-bpf", "github.com/moby/profiles/seccomp"}},
+	{"core/store", "what is on disk does not depend on what is alive",
+		[]string{"core"}, []string{"go.yaml.in/yaml", "github.com/agext/levenshtein"}},
+	{"core/driver", "the wire carries core.Driver and has no policy; it is the only place that knows gRPC",
+		[]string{"core", "core/driver/driverpb"},
+		[]string{"google.golang.org/grpc", "google.golang.org/protobuf", "github.com/hashicorp/go-plugin", "github.com/hashicorp/go-hclog"}},
+	{"core/driver/driverpb", "generated code knows only its generators' libraries",
+		nil, []string{"google.golang.org/grpc", "google.golang.org/protobuf"}},
+	{"core/driver/zygote", "the kit is linked into drivers, which must stay small and must not contain the worker",
+		[]string{"core"}, []string{"golang.org/x/sys"}},
+	{"core/driver/drivertest", "the conformance kit sees a driver as the worker does: over the wire",
+		[]string{"core", "core/driver"}, nil},
+	{"core/worker", "assembly is the one place in core that knows all the pieces",
+		[]string{"core", "core/*"}, nil},
+	{"gateway", "the gateway cannot tell one worker from a cluster, so it knows core.Service only",
+		[]string{"core"}, []string{"github.com/gorilla/mux", "github.com/prometheus/client_golang"}},
+	{"drivers/*", "a driver is a program of its own that could live in another repository, so it has the contract and the kit only",
+		[]string{"core", "core/driver", "core/driver/zygote"}, []string{"golang.org/x/sys"}},
+	{"cmd/*", "a command is flags, configuration and wiring, and reaches drivers only as programs",
+		[]string{"core", "core/*", "gateway"}, []string{"github.com/spf13/cobra"}},
+	{"integration", "tests from outside use what a user has: programs and HTTP; core is the vocabulary of the answers",
+		[]string{"core"}, nil},
+	{"examples", "the demo is a user: it has programs and HTTP; core is the vocabulary of the answers",
+		[]string{"core"}, nil},
+}
+
+// forbidden is what no file may import, tests included.
+var forbidden = map[string]string{
+	"drivers":     "drivers are programs, reached over the wire; a language must never be linked into anything",
+	"cmd":         "a command is an end, not a library; move what is shared to the package whose word it is",
+	"integration": "integration looks at everything, so nothing may look at it",
+}
+
+// planned are the rows that may stand before their package does: those of the house as it was designed.
+var planned = []string{"core", "core/tree", "core/sched", "core/sandbox", "core/store", "core/driver", "core/driver/driverpb",
+	"core/driver/zygote", "core/driver/drivertest", "core/worker", "gateway", "drivers/*", "cmd/*"}
+
+// source is one parsed file.
+type source struct {
+	name string // slash-separated, relative to the root of the repository
+	file *ast.File
+	set  *token.FileSet
+}
+
+func (s source) folder() string { return path.Dir(s.name) }
+func (s source) test() bool     { return strings.HasSuffix(s.name, "_test.go") }
+func (s source) at(n ast.Node) string {
+	p := s.set.Position(n.Pos())
+	return p.String()
+}
+
+func parse(set *token.FileSet, name string, text []byte) (source, error) {
+	file, err := parser.ParseFile(set, name, text, parser.ParseComments|parser.SkipObjectResolution)
+	return source{name, file, set}, err
+}
+
+// repository parses every Go file that belongs to the module.
+func repository(t *testing.T) []source {
+	t.Helper()
+	root := repositoryRoot(t)
+	set := token.NewFileSet()
+	var sources []source
+	err := filepath.WalkDir(root, func(full string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		base := entry.Name()
+		if entry.IsDir() && full != root && (strings.HasPrefix(base, ".") || base == "testdata" || base == "bin" || base == "build") {
+			return fs.SkipDir
+		}
+		if entry.IsDir() || !strings.HasSuffix(base, ".go") {
+			return nil
+		}
+		text, err := os.ReadFile(full)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, full)
+		if err != nil {
+			return err
+		}
+		s, err := parse(set, filepath.ToSlash(name), text)
+		sources = append(sources, s)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sources
+}
+
+// repositoryRoot is the folder with go.mod above the test.
+func repositoryRoot(t testing.TB) string {
+	t.Helper()
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
+		t.Fatalf("the tests have to run in their own folder: %v", err)
+	}
+	return root
+}
+
+// rules are all rules; each returns one line for every violation.
+var rules = map[string]func([]source) []string{
+	"imports":         ruleImports,
+	"rows":            ruleRows,
+	"package comment": rulePackageComment,
+	"cgo":             ruleCgo,
+	"init":            ruleInit,
+	"language":        ruleLanguage,
+	"folders":         ruleFolders,
+	"vocabulary":      ruleVocabulary,
+}
+
+func TestArchitecture(t *testing.T) {
+	sources := repository(t)
+	if len(sources) < 5 {
+		t.Fatalf("only %d Go files found: the walk is broken", len(sources))
+	}
+	for _, name := range slices.Sorted(maps.Keys(rules)) {
+		t.Run(name, func(t *testing.T) {
+			for _, violation := range rules[name](sources) {
+				t.Error(violation)
+			}
+		})
+	}
+}
+
+// rowOf returns the row of a folder.
+func rowOf(folder string) (row, bool) {
+	for _, r := range imports {
+		if r.folder == folder || strings.HasSuffix(r.folder, "/*") && path.Dir(folder) == strings.TrimSuffix(r.folder, "/*") {
+			return r, true
+		}
+	}
+	return row{}, false
+}
+
+func (r row) allowsModule(folder string) bool {
+	return slices.ContainsFunc(r.module, func(allowed string) bool {
+		below, all := strings.CutSuffix(allowed, "*")
+		return allowed == folder || all && strings.HasPrefix(folder, below)
+	})
+}
+
+func (r row) allowsThird(imported string) bool {
+	return slices.ContainsFunc(r.third, func(allowed string) bool {
+		return imported == allowed || strings.HasPrefix(imported, allowed+"/")
+	})
+}
+
+func ruleImports(sources []source) (violations []string) {
+	for _, s := range sources {
+		r, _ := rowOf(s.folder())
+		for _, spec := range s.file.Imports {
+			imported := strings.Trim(spec.Path.Value, `"`)
+			if why := breaks(s, r, imported); why != "" {
+				violations = append(violations, s.at(spec)+": "+s.folder()+" imports "+imported+": "+why)
+			}
+		}
+	}
+	return violations
+}
+
+// breaks returns why the file may not import the package, or nothing.
+func breaks(s source, r row, imported string) string {
+	if folder, own := strings.CutPrefix(imported, modulePath+"/"); own {
+		first, _, _ := strings.Cut(folder, "/")
+		if why, ok := forbidden[first]; ok {
+			return why
+		}
+		if s.test() || r.allowsModule(folder) {
+			return ""
+		}
+		return r.why
+	}
+	host, _, _ := strings.Cut(imported, "/")
+	standard := !strings.Contains(host, ".")
+	if standard || s.test() || r.allowsThird(imported) {
+		return ""
+	}
+	return r.why
+}
+
+func ruleRows(sources []source) (violations []string) {
+	used := map[string]bool{}
+	missing := map[string]bool{}
+	for _, s := range sources {
+		r, ok := rowOf(s.folder())
+		if !ok && !missing[s.folder()] {
+			missing[s.folder()] = true
+			violations = append(violations, s.folder()+": no row in the table of integration/arch_test.go; add one with its reason, there and in ARCHITECTURE.md")
+		}
+		used[r.folder] = true
+	}
+	for _, r := range imports {
+		if !used[r.folder] && !slices.Contains(planned, r.folder) {
+			violations = append(violations, r.folder+": a row in the table of integration/arch_test.go but no such package")
+		}
+		if r.why == "" {
+			violations = append(violations, r.folder+": a row without a reason")
+		}
+	}
+	return violations
+}
+
+func rulePackageComment(sources []source) (violations []string) {
+	comments := map[string][]string{}
+	for _, s := range sources {
+		if _, ok := comments[s.folder()]; !ok {
+			comments[s.folder()] = nil
+		}
+		if s.file.Doc != nil && strings.TrimSpace(s.file.Doc.Text()) != "" {
+			comments[s.folder()] = append(comments[s.folder()], s.name)
+		}
+	}
+	for _, folder := range slices.Sorted(maps.Keys(comments)) {
+		if found := comments[folder]; len(found) == 0 {
+			violations = append(violations, folder+": no package comment; say in one sentence what the package is for")
+		} else if len(found) > 1 {
+			violations = append(violations, folder+": more than one package comment: "+strings.Join(found, ", "))
+		}
+	}
+	return violations
+}
+
+func ruleCgo(sources []source) (violations []string) {
+	for _, s := range sources {
+		for _, spec := range s.file.Imports {
+			if spec.Path.Value == `"C"` {
+				violations = append(violations, s.at(spec)+`: import "C": the programs are static and built without cgo; C lives in programs of its own`)
+			}
+		}
+	}
+	return violations
+}
+
+func ruleInit(sources []source) (violations []string) {
+	for _, s := range sources {
+		if ast.IsGenerated(s.file) {
+			continue
+		}
+		for _, decl := range s.file.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
+				violations = append(violations, s.at(f)+": init(): what happens at start is written down in main, in order")
+			}
+		}
+	}
+	return violations
+}
+
+func ruleFolders(sources []source) (violations []string) {
+	seen := map[string]bool{}
+	for _, s := range sources {
+		for part := range strings.SplitSeq(s.folder(), "/") {
+			switch strings.TrimSuffix(part, "s") {
+			case "common", "util", "type", "pkg", "helper", "manager":
+				if !seen[s.folder()] {
+					seen[s.folder()] = true
+					violations = append(violations, s.folder()+": a folder is called by what is in it, never "+part)
+				}
+			}
+		}
+	}
+	return violations
+}

@@ -1,0 +1,347 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// The benchmarks behind SPECIFICATION.md. `make bench` runs each once; each takes its own samples, says how many, measures its
+// baseline in the same run, and adds its rows to the report.
+
+// gaps are the pauses between requests: some costs of the kernel appear only on a quiet machine.
+var gaps = []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond}
+
+// samples are durations of the same thing.
+type samples []time.Duration
+
+func (s samples) at(fraction float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(s))
+	return sorted[min(len(sorted)-1, int(fraction*float64(len(sorted))))]
+}
+
+func (s samples) String() string {
+	return fmt.Sprintf("n %d, p50 %.2f ms, p99 %.2f ms", len(s), ms(s.at(0.5)), ms(s.at(0.99)))
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// take times n calls with a gap after each.
+func take(n int, gap time.Duration, call func()) (s samples) {
+	for range n {
+		began := time.Now()
+		call()
+		s = append(s, time.Since(began))
+		time.Sleep(gap)
+	}
+	return s
+}
+
+// report adds one row to the report: PIPSQUEAK_REPORT, a file of Markdown.
+func report(b *testing.B, what, measured, baseline, floor string, held bool) {
+	b.Helper()
+	verdict := "held"
+	if !held {
+		verdict = "**missed**"
+	}
+	line := fmt.Sprintf("| %s | %s | %s | %s | %s |\n", what, measured, baseline, floor, verdict)
+	b.Log(line)
+	path := os.Getenv("PIPSQUEAK_REPORT")
+	if path == "" {
+		return
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err == nil && info.Size() == 0 {
+		_, _ = io.WriteString(file, "# Measured on "+time.Now().UTC().Format(time.RFC3339)+", "+machine()+"\n\n| what | measured | baseline in the same run | floor | |\n|---|---|---|---|---|\n")
+	}
+	if _, err := io.WriteString(file, line); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func machine() string {
+	out, _ := exec.Command("sh", "-c", "uname -sr; nproc; /usr/bin/python3 --version").Output()
+	return strings.Join(strings.Fields(string(out)), " ")
+}
+
+// interpreter returns a function that makes the command for the handler in a new interpreter. Its packages are those that the
+// worker has installed.
+func interpreter(t testing.TB, w *worker, f files) func() *exec.Cmd {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range f {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	packages, err := filepath.Glob(filepath.Join(w.data, "packages", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() *exec.Cmd {
+		command := exec.Command("/usr/bin/python3", "-c", "import json, handler; print(json.dumps(handler.handler({}, None)))")
+		command.Dir = dir
+		command.Env = []string{"PYTHONPATH=" + strings.Join(append([]string{dir}, packages...), ":"), "OPENBLAS_NUM_THREADS=1"}
+		return command
+	}
+}
+
+// forkBenchmark measures fork starts of a function against a new process.
+func forkBenchmark(b *testing.B, name string, f files, p50, p99 float64, ratio float64) {
+	system(b)
+	w := shared(b)
+	w.deploy(b, name, f.with("pipsqueak.yaml", "reuse: false\n"))
+	forkStart(b, w, name, `{}`)
+	command := interpreter(b, w, f)
+	baseline := take(20, 0, func() {
+		if out, err := command().CombinedOutput(); err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+	})
+	for _, gap := range gaps {
+		other := 0
+		s := take(300, gap, func() {
+			if a := w.run(b, name, `{}`); a.status != http.StatusOK || a.header.Get("Pipsqueak-Start") != "fork" {
+				other++
+			}
+		})
+		times := float64(baseline.at(0.5)) / float64(s.at(0.5))
+		floor := fmt.Sprintf("p50 ≤ %g ms", p50)
+		held := other == 0 && ms(s.at(0.5)) <= p50
+		if p99 > 0 {
+			floor += fmt.Sprintf(", p99 ≤ %g ms, ≥ %g×", p99, ratio)
+			held = held && ms(s.at(0.99)) <= p99 && times >= ratio
+		}
+		what := fmt.Sprintf("%s over HTTP, gap %v", name, gap)
+		report(b, what, fmt.Sprintf("%v, %.0f× faster, %d not by fork", s, times, other), "new process: "+baseline.String(), floor, held)
+		b.ReportMetric(ms(s.at(0.5)), fmt.Sprintf("p50-ms-gap-%v", gap))
+	}
+}
+
+func BenchmarkForkPandas(b *testing.B) {
+	forkBenchmark(b, "fork-start-pandas", pandas, 6, 20, 40)
+}
+
+func BenchmarkForkEmpty(b *testing.B) {
+	forkBenchmark(b, "fork-start-empty", handlerFile(echo), 4, 0, 0)
+}
+
+// bareEcho is what net/http alone does: read the body and send it back.
+func bareEcho(b *testing.B) (url string) {
+	b.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_, _ = w.Write(body)
+	})}
+	go func() { _ = server.Serve(listener) }()
+	b.Cleanup(func() { _ = server.Close() })
+	return "http://" + listener.Addr().String()
+}
+
+func BenchmarkWarmEcho(b *testing.B) {
+	system(b)
+	w := shared(b)
+	w.deploy(b, "warm-echo", handlerFile(echo))
+	bare := &worker{url: bareEcho(b), logs: &tail{}}
+	for _, gap := range gaps {
+		n := 2000
+		if gap > 0 {
+			n = 300
+		}
+		post := func(w *worker) func() {
+			return func() {
+				if a, err := w.do(context.Background(), http.MethodPost, "/run/warm-echo", strings.NewReader(`{"a": 1}`)); err != nil || a.status != http.StatusOK {
+					b.Fatal(a, err)
+				}
+			}
+		}
+		take(50, 0, post(w))
+		baseline := take(n, gap, post(bare))
+		s := take(n, gap, post(w))
+		report(b, fmt.Sprintf("warm echo, one client, gap %v", gap), s.String(), "bare net/http: "+baseline.String(), "p50 ≤ 0.25 ms back to back", gap > 0 || ms(s.at(0.5)) <= 0.25)
+	}
+}
+
+func BenchmarkWarmEcho16(b *testing.B) {
+	system(b)
+	w := shared(b)
+	w.deploy(b, "warm-echo-16", handlerFile(echo))
+	script := filepath.Join(b.TempDir(), "post.lua")
+	if err := os.WriteFile(script, []byte("wrk.method = 'POST'\nwrk.body = '{\"a\": 1}'\n"), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	load := func(url, seconds string) (perSecond float64, text string) {
+		out, err := exec.Command("wrk", "-t2", "-c16", "-d"+seconds, "--latency", "-s", script, url).CombinedOutput()
+		if err != nil {
+			b.Fatalf("wrk: %v: %s", err, out)
+		}
+		if strings.Contains(string(out), "Non-2xx") {
+			b.Errorf("wrk saw errors: %s", out)
+		}
+		found := func(pattern string) string {
+			if m := regexp.MustCompile(pattern).FindSubmatch(out); m != nil {
+				return string(m[1])
+			}
+			return "?"
+		}
+		perSecond, _ = strconv.ParseFloat(found(`Requests/sec:\s+([\d.]+)`), 64)
+		return perSecond, fmt.Sprintf("%.0f requests/s, n %s, p50 %s, p99 %s", perSecond, found(`(\d+) requests in`), found(`50%\s+(\S+)`), found(`99%\s+(\S+)`))
+	}
+	load(w.url+"/run/warm-echo-16", "2s")
+	_, baseline := load(bareEcho(b), "5s")
+	perSecond, text := load(w.url+"/run/warm-echo-16", "10s")
+	report(b, "warm echo, 16 connections, one function", text, "bare net/http: "+baseline, "≥ 12000 requests/s", perSecond >= 12000)
+}
+
+// sleepingPandas imports pandas and sleeps, so that many are alive at once.
+var sleepingPandas = files{
+	"handler.py":       "import pandas, time\n\ndef handler(event, context):\n    time.sleep(event['s'])\n    return int(pandas.Series([1, 2, 3]).sum())\n",
+	"requirements.txt": pandas["requirements.txt"],
+	"pipsqueak.yaml":   "max_instances: 250\ntimeout_ms: 60000\n",
+}
+
+// alive makes n instances of a function answer at once and returns how many answered rightly.
+func alive(b *testing.B, w *worker, name string, n int, event string) (answered int) {
+	b.Helper()
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	for range n {
+		all.Go(func() {
+			a, err := w.do(context.Background(), http.MethodPost, "/run/"+name, strings.NewReader(event))
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil && a.status == http.StatusOK && strings.TrimSpace(string(a.body)) == "6" {
+				answered++
+			}
+		})
+	}
+	all.Wait()
+	return answered
+}
+
+func BenchmarkManyPandas(b *testing.B) {
+	system(b)
+	w, err := start(programs(b), b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		if err := w.stop(); err != nil {
+			b.Error(err)
+		}
+	}()
+	w.deploy(b, "many", sleepingPandas)
+	for range 3 {
+		w.run(b, "many", `{"s": 0}`)
+	}
+	time.Sleep(3 * time.Second) // until the zygote is there
+	const n = 200
+	answered := alive(b, w, "many", n, `{"s": 5}`)
+	nodes := w.instances(b, "many")
+	processes := map[int]bool{}
+	for _, pid := range descendants(w.cmd.Process.Pid) {
+		processes[pid] = true
+	}
+	for _, node := range w.snapshot(b).Nodes {
+		processes[node.PID] = true
+	}
+	total := int64(0)
+	for pid := range processes {
+		total += rollup(pid)["Pss"]
+	}
+	var private []int64
+	for _, node := range nodes {
+		of := rollup(node.PID)
+		private = append(private, of["Private_Clean"]+of["Private_Dirty"])
+	}
+	if len(private) == 0 {
+		b.Fatal("no instance is alive")
+	}
+	slices.Sort(private)
+	report(b, fmt.Sprintf("%d pandas instances alive at once", n), fmt.Sprintf("%d answered, %d alive, %.2f GB with worker and driver", answered, len(nodes), float64(total)/1e9),
+		"–", "every one answers, < 2.5 GB", answered == n && total < 2_500_000_000)
+	own := float64(private[len(private)/2]) / 1e6
+	report(b, "one more idle pandas instance", fmt.Sprintf("n %d, p50 %.1f MB, p99 %.1f MB private", len(private), own, float64(private[len(private)*99/100])/1e6),
+		fmt.Sprintf("a separate process: %.1f MB", float64(separate(b, w))/1e6), "≤ 7 MB private", own <= 7)
+}
+
+// separate returns the private bytes of a process of its own with pandas in it.
+func separate(b *testing.B, w *worker) int64 {
+	b.Helper()
+	command := interpreter(b, w, pandas)()
+	command.Args[2] = "import handler, sys; handler.handler({}, None); print('ready', flush=True); sys.stdin.read()"
+	stdin, err := command.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		b.Fatal(err)
+	}
+	_, _ = stdout.Read(make([]byte, 16))
+	of := rollup(command.Process.Pid)
+	_ = stdin.Close()
+	_ = command.Wait()
+	return of["Private_Clean"] + of["Private_Dirty"]
+}
+
+// rollup reads smaps_rollup of a process, in bytes.
+func rollup(pid int) map[string]int64 {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	values := map[string]int64{}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[2] == "kB" {
+			kb, _ := strconv.ParseInt(fields[1], 10, 64)
+			values[strings.TrimSuffix(fields[0], ":")] = kb << 10
+		}
+	}
+	return values
+}
+
+// BenchmarkPhases writes where the time of each kind of start goes, as the worker itself tells.
+func BenchmarkPhases(b *testing.B) {
+	system(b)
+	w := shared(b)
+	w.deploy(b, "phases", pandas.with("pipsqueak.yaml", "reuse: false\n"))
+	forkStart(b, w, "phases", `{}`)
+	of := map[string]samples{}
+	for range 100 {
+		spent, err := phases(w.run(b, "phases", `{}`))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for name, ms := range spent {
+			of[name] = append(of[name], time.Duration(ms*float64(time.Millisecond)))
+		}
+	}
+	var parts []string
+	for _, name := range phaseNames {
+		if s, ok := of[name]; ok {
+			parts = append(parts, fmt.Sprintf("%s %.2f", name, ms(s.at(0.5))))
+		}
+	}
+	report(b, "phases of a pandas start by fork, p50 in ms", strings.Join(parts, ", "), "–", "–", true)
+}

@@ -1,0 +1,279 @@
+package integration
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// What happens when something is killed?
+
+const sleeper = "import time\ndef handler(event, context):\n    time.sleep(event['s'])\n    return 'slept'\n"
+
+// kill9 kills a process of a worker, which has to be alive.
+func kill9(t testing.TB, pid int) {
+	t.Helper()
+	if pid <= 1 {
+		t.Fatalf("pid %d in the tree", pid)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatalf("kill -9 %d: %v", pid, err)
+	}
+}
+
+// inFlight invokes in the background and returns when the handler runs; the channel gives the answer.
+func inFlight(t testing.TB, w *worker, name, event string) <-chan answer {
+	t.Helper()
+	answers := make(chan answer, 1)
+	go func() {
+		a, err := w.do(t.Context(), http.MethodPost, "/run/"+name, strings.NewReader(event))
+		if err != nil {
+			a = answer{body: []byte(err.Error())}
+		}
+		answers <- a
+	}()
+	eventually(t, 15*time.Second, name+" runs", func() bool {
+		return slices.ContainsFunc(w.instances(t, name), func(n core.NodeInfo) bool { return n.PID > 0 && n.State == "busy" })
+	})
+	time.Sleep(200 * time.Millisecond) // from the state's change until the handler has its event
+	return answers
+}
+
+// zygotes returns the living zygotes, parents first.
+func (w *worker) zygotes(t testing.TB) (nodes []core.NodeInfo) {
+	t.Helper()
+	for _, n := range w.snapshot(t).Nodes {
+		if n.Role == core.RoleZygote && n.PID > 0 {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
+func TestKilledInstance(t *testing.T) {
+	system(t)
+	w := shared(t)
+	w.deploy(t, "killed", handlerFile(sleeper))
+	defer traffic(t, w)()
+	pending := inFlight(t, w, "killed", `{"s": 30}`)
+	kill9(t, w.instances(t, "killed")[0].PID)
+	select {
+	case a := <-pending:
+		a.expectError(t, core.KindExit, core.FaultHandler, http.StatusBadGateway)
+	case <-time.After(5 * time.Second):
+		t.Error("no answer 5 s after the instance was killed")
+	}
+	// An idle instance that dies is nobody's business: the next event does not see it.
+	result[string](t, w, "killed", `{"s": 0}`)
+	for _, n := range w.instances(t, "killed") {
+		kill9(t, n.PID)
+	}
+	if got := result[string](t, w, "killed", `{"s": 0}`); got != "slept" {
+		t.Errorf("after its idle instance was killed: %q", got)
+	}
+}
+
+// TestKilledZygote kills a zygote with a package: what was forked from it dies with it, and is told as retryable; the rest of
+// the tree serves on, and the zygote comes back.
+func TestKilledZygote(t *testing.T) {
+	system(t)
+	w := startWorker(t, t.TempDir())
+	needsSix := files{"handler.py": "import six\n" + sleeper, "requirements.txt": "six==1.17.0\n"}
+	w.deploy(t, "from-zygote", needsSix.with("pipsqueak.yaml", "reuse: false\n"))
+	forkStart(t, w, "from-zygote", `{"s": 0}`)
+	defer traffic(t, w)()
+	pending := inFlight(t, w, "from-zygote", `{"s": 30}`)
+	zygotes := w.zygotes(t)
+	withSix := slices.IndexFunc(zygotes, func(n core.NodeInfo) bool { return len(n.Set) > 0 })
+	if withSix < 0 {
+		t.Fatalf("no zygote with a package among %+v", zygotes)
+	}
+	kill9(t, zygotes[withSix].PID)
+	select {
+	case a := <-pending:
+		a.expectError(t, core.KindUnavailable, core.FaultWorker, http.StatusServiceUnavailable)
+	case <-time.After(5 * time.Second):
+		t.Error("no answer 5 s after the zygote was killed")
+	}
+	if got := result[string](t, w, "from-zygote", `{"s": 0}`); got != "slept" {
+		t.Errorf("after its zygote was killed: %q", got)
+	}
+	forkStart(t, w, "from-zygote", `{"s": 0}`)
+}
+
+// TestKilledRootZygote kills the root: the whole tree is gone, and is rebuilt on demand.
+func TestKilledRootZygote(t *testing.T) {
+	system(t)
+	w := startWorker(t, t.TempDir())
+	w.deploy(t, "rooted", handlerFile(sleeper))
+	result[string](t, w, "rooted", `{"s": 0}`)
+	before := w.zygotes(t)
+	if len(before) == 0 || before[0].Parent != "" {
+		t.Fatalf("no root zygote in front of %+v", before)
+	}
+	kill9(t, before[0].PID)
+	for range 3 {
+		if got := result[string](t, w, "rooted", `{"s": 0}`); got != "slept" {
+			t.Errorf("after the root zygote was killed: %q", got)
+		}
+	}
+	eventually(t, 5*time.Second, "a root zygote of a later generation lives", func() bool {
+		return slices.ContainsFunc(w.zygotes(t), func(n core.NodeInfo) bool { return n.Parent == "" && n.Generation > before[0].Generation })
+	})
+}
+
+// TestKilledDriver kills the driver: an event that runs does not notice, idle instances serve on, and what needs a new process
+// gets it from the driver's next life.
+func TestKilledDriver(t *testing.T) {
+	system(t)
+	w := startWorker(t, t.TempDir())
+	w.deploy(t, "running", handlerFile(sleeper))
+	w.deploy(t, "fresh", handlerFile(sleeper).with("pipsqueak.yaml", "reuse: false\n"))
+	done := traffic(t, w)
+	pending := inFlight(t, w, "running", `{"s": 2}`)
+	kill9(t, w.snapshot(t).Drivers[0].PID)
+	if got := result[string](t, w, "fresh", `{"s": 0}`); got != "slept" {
+		t.Errorf("a new instance after the driver was killed: %q", got)
+	}
+	a := <-pending
+	if a.status != http.StatusOK {
+		t.Errorf("the event that ran while the driver was killed got %v", a)
+	}
+	done()
+	d := w.snapshot(t).Drivers[0]
+	if d.Restarts != 1 || d.PID == 0 || d.Error != "" {
+		t.Errorf("driver %+v, want one restart", d)
+	}
+	w.deploy(t, "later", handlerFile(sleeper))
+	result[string](t, w, "later", `{"s": 0}`)
+}
+
+// TestKilledWorker kills the worker itself. Its driver dies with it; when the next worker has started, nothing of the first is
+// left on the machine, and its functions answer.
+func TestKilledWorker(t *testing.T) {
+	system(t)
+	data := t.TempDir()
+	first, err := start(programs(t), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	populate(t, first)
+	pending := inFlight(t, first, "busy", `{"s": 30}`)
+	seen, err := traces(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(seen.processes) < 4 || len(seen.namespaces) == 0 || len(seen.groups) == 0 {
+		t.Fatalf("the traces of a busy worker are only %+v", seen)
+	}
+	first.kill()
+	if a := <-pending; a.status != 0 {
+		t.Errorf("answer %v of a killed worker", a)
+	}
+	next := startWorker(t, data)
+	var left []string
+	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if left = seen.left(); len(left) == 0 || time.Now().After(deadline) {
+			break
+		}
+	}
+	if len(left) > 0 {
+		t.Errorf("left of the killed worker:\n%s", strings.Join(left, "\n"))
+	}
+	for _, name := range []string{"busy", "idle-one"} {
+		if got := result[string](t, next, name, `{"s": 0}`); got != "slept" {
+			t.Errorf("%s after the restart: %q", name, got)
+		}
+	}
+	if err := next.stop(); err != nil {
+		t.Error(err)
+	}
+	if left := seen.leftSoon(5 * time.Second); len(left) > 0 {
+		t.Errorf("left after the second worker has stopped:\n%s", strings.Join(left, "\n"))
+	}
+}
+
+// TestStopLeavesNothing stops a worker with busy and idle instances as an operator does.
+func TestStopLeavesNothing(t *testing.T) {
+	system(t)
+	before := groupsNamed("pipsqueak")
+	w := startWorker(t, t.TempDir())
+	populate(t, w)
+	pending := inFlight(t, w, "busy", `{"s": 2}`)
+	seen, err := traces(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- w.stop() }()
+	if a := <-pending; a.status != http.StatusOK && a.status != http.StatusServiceUnavailable {
+		t.Errorf("the event that ran during the stop got %v", a)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if left := seen.leftSoon(5 * time.Second); len(left) > 0 {
+		t.Errorf("left:\n%s", strings.Join(left, "\n"))
+	}
+	eventually(t, 10*time.Second, "no more cgroups than before", func() bool { // other packages' tests have some meanwhile
+		return !slices.ContainsFunc(groupsNamed("pipsqueak"), func(dir string) bool {
+			return !slices.Contains(before, dir) && !usedByShared(dir)
+		})
+	})
+}
+
+// populate gives a worker instances, zygotes and a package.
+func populate(t testing.TB, w *worker) {
+	t.Helper()
+	w.deploy(t, "busy", handlerFile(sleeper))
+	w.deploy(t, "idle-one", files{"handler.py": "import six\n" + sleeper, "requirements.txt": "six==1.17.0\n"})
+	result[string](t, w, "busy", `{"s": 0}`)
+	result[string](t, w, "idle-one", `{"s": 0}`)
+}
+
+// usedByShared reports whether a cgroup belongs to the worker that the other tests share: one that has processes now.
+func usedByShared(dir string) bool {
+	one.Lock()
+	defer one.Unlock()
+	if one.worker == nil {
+		return false
+	}
+	alive := false
+	_ = filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil || alive || filepath.Base(path) != "cgroup.procs" {
+			return nil
+		}
+		procs, err := os.ReadFile(path)
+		alive = err == nil && len(procs) > 0
+		return nil
+	})
+	return alive
+}
+
+// TestSecondWorkerOnTheSameData has to be refused: two workers would tread on each other's functions.
+func TestSecondWorkerOnTheSameData(t *testing.T) {
+	system(t)
+	w := shared(t)
+	second, err := start(programs(t), w.data)
+	if err == nil {
+		_ = second.stop()
+		t.Fatal("a second worker started on the data directory of the first")
+	}
+	if !strings.Contains(err.Error(), w.data) {
+		t.Errorf("the refusal does not name the directory: %v", err)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if a := w.ask(t, http.MethodGet, "/healthz", nil); a.status != http.StatusOK {
+		t.Errorf("the first worker afterwards: %v", a)
+	}
+}

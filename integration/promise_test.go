@@ -1,0 +1,210 @@
+package integration
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Do the invariants and the numbers hold? The numbers themselves are measured by benchmarks (make bench), on a machine that does
+// nothing else; the tests here use bounds so loose that only a broken promise misses them.
+
+// TestNothingOfOneFunctionInAnother checks the invariant behind the speed: a function never starts from a process that has
+// loaded a package which it does not depend on.
+func TestNothingOfOneFunctionInAnother(t *testing.T) {
+	system(t)
+	w := shared(t)
+	w.deploy(t, "with-six", handlerFile("import six\n"+probe).with("requirements.txt", "six==1.17.0\n").with("pipsqueak.yaml", "reuse: false\n"))
+	w.deploy(t, "with-older-six", handlerFile("import six\n"+probe).with("requirements.txt", "six==1.16.0\n").with("pipsqueak.yaml", "reuse: false\n"))
+	w.deploy(t, "without-six", handlerFile(probe).with("pipsqueak.yaml", "reuse: false\n"))
+	event := `"import sys\nanswer = getattr(sys.modules.get('six'), '__version__', None)"`
+	forkStart(t, w, "with-six", event)
+	forkStart(t, w, "with-older-six", event)
+	for name, want := range map[string]any{"with-six": "1.17.0", "with-older-six": "1.16.0", "without-six": nil} {
+		for range 3 {
+			if got := result[any](t, w, name, event); got != want {
+				t.Errorf("%s starts with six %v loaded, want %v", name, got, want)
+			}
+		}
+	}
+	checkAncestors(t, w)
+}
+
+// checkAncestors compares every living instance's ancestors with its function's packages.
+func checkAncestors(t testing.TB, w *worker) {
+	t.Helper()
+	functions := map[string]core.Function{}
+	for _, f := range decode[[]core.Function](t, w.ask(t, http.MethodGet, "/v1/functions", nil)) {
+		functions[f.Name] = f
+	}
+	nodes := map[core.NodeID]core.NodeInfo{}
+	for _, n := range w.snapshot(t).Nodes {
+		nodes[n.ID] = n
+	}
+	for _, n := range nodes {
+		f, known := functions[n.Function]
+		if n.Role != core.RoleInstance || !known {
+			continue
+		}
+		for parent, ok := nodes[n.Parent]; ok; parent, ok = nodes[parent.Parent] {
+			if !parent.Set.SubsetOf(f.Packages) {
+				t.Errorf("%s, which has %v, comes from zygote %s with %v", n.Function, f.Packages, parent.ID, parent.Set)
+			}
+		}
+	}
+}
+
+// pandas is a function that imports pandas and does a little with it.
+var pandas = files{
+	"handler.py": "import pandas\n\ndef handler(event, context):\n    return int(pandas.Series([1, 2, 3]).sum())\n",
+	// The same versions as in examples/penguins, so that a worker installs them once.
+	"requirements.txt": "pandas==2.3.3\nnumpy==2.3.4\n",
+}
+
+// TestForkStartIsWorthIt compares a fork start of a pandas function with the same handler in a new process.
+func TestForkStartIsWorthIt(t *testing.T) {
+	system(t)
+	w := shared(t)
+	w.deploy(t, "worth-it", pandas.with("pipsqueak.yaml", "reuse: false\n"))
+	forkStart(t, w, "worth-it", `{}`)
+	var forks []time.Duration
+	for range 21 {
+		began := time.Now()
+		if got := result[int](t, w, "worth-it", `{}`); got != 6 {
+			t.Fatalf("answer %d", got)
+		}
+		forks = append(forks, time.Since(began))
+	}
+	fresh := newProcess(t, w, pandas)
+	slices.Sort(forks)
+	if median := forks[len(forks)/2]; median*8 > fresh {
+		t.Errorf("a fork start takes %v, a new process %v: less than 8 times faster", median, fresh)
+	}
+}
+
+// newProcess runs the handler in a new interpreter, with the packages as the worker has installed them, and returns the best of
+// three times.
+func newProcess(t testing.TB, w *worker, f files) (best time.Duration) {
+	t.Helper()
+	command := interpreter(t, w, f)
+	for range 3 {
+		began := time.Now()
+		if out, err := command().CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if took := time.Since(began); best == 0 || took < best {
+			best = took
+		}
+	}
+	return best
+}
+
+// TestSiblingsShareMemory checks that one more idle pandas instance costs little.
+func TestSiblingsShareMemory(t *testing.T) {
+	system(t)
+	w := shared(t)
+	w.deploy(t, "sharing", pandas.with("pipsqueak.yaml", "reuse: false\n"))
+	forkStart(t, w, "sharing", `{}`)
+	w.deploy(t, "sharing", pandas)
+	result[int](t, w, "sharing", `{}`)
+	var nodes []core.NodeInfo
+	eventually(t, 15*time.Second, "its memory has been measured", func() bool {
+		nodes = w.instances(t, "sharing")
+		return len(nodes) == 1 && nodes[0].Private > 0
+	})
+	if private := nodes[0].Private; private > 10<<20 {
+		t.Errorf("an idle pandas instance has %.1f MB of its own", float64(private)/(1<<20))
+	}
+}
+
+// TestSpecification checks that every number in SPECIFICATION.md names a benchmark or a test, and that it is there.
+func TestSpecification(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repositoryRoot(t), "SPECIFICATION.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := sourceOfTests(t)
+	named := regexp.MustCompile("`((?:Benchmark|Test)[A-Za-z0-9]+)`")
+	rows := 0
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|--") || strings.HasPrefix(line, "| what") {
+			continue
+		}
+		rows++
+		names := named.FindAllStringSubmatch(line, -1)
+		if len(names) == 0 {
+			t.Errorf("a promise that nothing measures: %s", line)
+		}
+		for _, name := range names {
+			if !strings.Contains(code, "func "+name[1]+"(") {
+				t.Errorf("%s does not exist: %s", name[1], line)
+			}
+		}
+	}
+	if rows < 6 {
+		t.Errorf("only %d promises found", rows)
+	}
+}
+
+// sourceOfTests returns the text of all test files here.
+func sourceOfTests(t testing.TB) string {
+	t.Helper()
+	names, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(text)
+	}
+	return all.String()
+}
+
+// TestArchitectureDocument checks that ARCHITECTURE.md shows every row of the import table and every invariant's guard.
+func TestArchitectureDocument(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repositoryRoot(t), "ARCHITECTURE.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range imports {
+		if !strings.Contains(string(text), "| "+r.folder+" |") {
+			t.Errorf("the table of ARCHITECTURE.md has no row for %s", r.folder)
+		}
+	}
+	for i := range 12 {
+		if !strings.Contains(string(text), fmt.Sprintf("| %d |", i+1)) {
+			t.Errorf("ARCHITECTURE.md lacks invariant %d", i+1)
+		}
+	}
+}
+
+// TestStatuses keeps the table of kinds and statuses in docs/functions.md complete.
+func TestStatuses(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repositoryRoot(t), "docs", "functions.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, status := range map[core.Kind]int{
+		core.KindInvalid: http.StatusBadRequest, core.KindNotFound: http.StatusNotFound, core.KindConflict: http.StatusConflict,
+		core.KindTooLarge: http.StatusRequestEntityTooLarge, core.KindInstall: http.StatusUnprocessableEntity,
+		core.KindExhausted: http.StatusTooManyRequests, core.KindTimeout: http.StatusGatewayTimeout,
+		core.KindException: http.StatusInternalServerError, core.KindExit: http.StatusBadGateway,
+		core.KindMemory: http.StatusBadGateway, core.KindUnavailable: http.StatusServiceUnavailable, core.KindInternal: http.StatusInternalServerError,
+	} {
+		if !regexp.MustCompile("\\| `" + string(kind) + "` \\| " + fmt.Sprint(status)).Match(text) {
+			t.Errorf("docs/functions.md does not say that %s is %d", kind, status)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package integration
+
+import (
+	"go/ast"
+	"go/token"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// languages are the words by which core would know a language. The first group is found anywhere in a word; the second only as
+// a whole word, because it has other meanings ("pip" is in "pipsqueak"). "node" is not here: it is a word of the glossary.
+var (
+	languageAnywhere = []string{"python", "nodejs", "node.js", "javascript"}
+	languageWords    = []string{"ruby", "perl", "lua", "pip", "npm", "gem"}
+)
+
+// synonyms are words that the glossary has another word for.
+var synonyms = map[string]string{
+	"lambda":           "function",
+	"container":        "sandbox",
+	"worker pool":      "tree (processes) or worker (machine)",
+	"workerpool":       "tree (processes) or worker (machine)",
+	"warmup":           "preload",
+	"warm up":          "preload",
+	"prewarm":          "preload",
+	"spawn":            "fork, or preload for a root zygote",
+	"snapshotting":     "fork",
+	"template process": "zygote",
+	"payload":          "event or result",
+	"dependency":       "package",
+	"dependencies":     "packages",
+	"executor":         "driver or instance",
+	"cold boot":        "cold start",
+	"garbage collect":  "evict",
+}
+
+var (
+	humps    = regexp.MustCompile(`([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])`)
+	nonWords = regexp.MustCompile(`[^a-zA-Z]+`)
+)
+
+// words splits an identifier or a text into lower-case words, at humps and at everything that is not a letter.
+func words(text string) []string {
+	text = humps.ReplaceAllString(text, "$1$3 $2$4")
+	return strings.Fields(strings.ToLower(nonWords.ReplaceAllString(text, " ")))
+}
+
+// language returns the language that the text names, or nothing.
+func language(text string) string {
+	lower := strings.ToLower(text)
+	for _, name := range languageAnywhere {
+		if strings.Contains(lower, name) {
+			return name
+		}
+	}
+	for _, word := range words(text) {
+		if slices.Contains(languageWords, word) {
+			return word
+		}
+	}
+	return ""
+}
+
+func ruleLanguage(sources []source) (violations []string) {
+	for _, s := range sources {
+		if s.test() || s.folder() != "core" && !strings.HasPrefix(s.folder(), "core/") {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			var text string
+			switch n := n.(type) {
+			case *ast.Ident:
+				text = n.Name
+			case *ast.BasicLit:
+				if n.Kind == token.STRING {
+					text = n.Value
+				}
+			}
+			if name := language(text); name != "" {
+				violations = append(violations, s.at(n)+": "+text+" names a language ("+name+"): core knows none; let the driver describe it")
+			}
+			return true
+		})
+	}
+	return violations
+}
+
+func ruleVocabulary(sources []source) (violations []string) {
+	for _, s := range sources {
+		if s.test() || ast.IsGenerated(s.file) {
+			continue
+		}
+		for _, name := range declared(s.file) {
+			if !unicode.IsUpper([]rune(name.Name)[0]) {
+				continue
+			}
+			text := " " + strings.Join(words(name.Name), " ") + " "
+			for synonym, word := range synonyms {
+				if strings.Contains(text, " "+synonym+" ") {
+					violations = append(violations, s.at(name)+": "+name.Name+`: the glossary does not have "`+synonym+`"; the word is `+word)
+				}
+			}
+		}
+	}
+	return violations
+}
+
+// declared returns the names that a file gives to others: of functions, methods, types, fields, constants and variables.
+func declared(file *ast.File) (names []*ast.Ident) {
+	for _, decl := range file.Decls {
+		switch decl := decl.(type) {
+		case *ast.FuncDecl:
+			names = append(names, decl.Name)
+		case *ast.GenDecl:
+			ast.Inspect(decl, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.TypeSpec:
+					names = append(names, n.Name)
+				case *ast.ValueSpec:
+					names = append(names, n.Names...)
+				case *ast.Field:
+					names = append(names, n.Names...)
+				}
+				return true
+			})
+		}
+	}
+	return names
+}
