@@ -38,10 +38,10 @@ test: build ## run every test
 	PIPSQUEAK_BIN=$(BIN) go test -p 2 -timeout 10m ./...
 
 check: $(DEPS)/bin/golangci-lint-$(LINT_VERSION) deps-generate ## lint, formatting, and generated code against its source
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	@unformatted=$$(gofmt -l */); [ -z "$$unformatted" ] || { echo "not formatted by gofmt: $$unformatted"; exit 1; }
 	$< run ./...
-	go generate ./...
-	git diff --exit-code -- $$(git ls-files '*.pb.go')
+	@sums() { find */ -name '*.pb.go' -exec sha256sum {} + | sort; }; before=$$(sums); go generate ./...; \
+	[ "$$before" = "$$(sums)" ] || { echo 'generated code was not up to date; it is now, commit it'; exit 1; }
 
 bench: deps-bench build ## measure the numbers of SPECIFICATION.md and write build/bench.md
 	mkdir -p build && rm -f build/bench.md

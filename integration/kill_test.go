@@ -165,6 +165,7 @@ func TestKilledWorker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = first.stop() }) // for a test that fails before it kills
 	populate(t, first)
 	pending := inFlight(t, first, "busy", `{"s": 30}`)
 	seen, err := traces(first)
