@@ -18,8 +18,9 @@ import (
 //
 // Sandboxes. The sandbox of a node exists before the call that names it. The driver does not make it and does not enter it:
 // it connects to the sandbox's Gate and hands the connection to the new process, which enters through it (core/sandbox/enter).
-// Core attests there, through the kernel, which process came in. A process that did not come through the gate by the time
-// the call returns is a fault of the driver.
+// Core attests there, through the kernel, which process came in, and asks nobody else: the process that comes through the gate
+// need not be the one that later talks to the driver. When none has come through by the time the call returns, that is a fault
+// of the driver.
 //
 // Calls. All methods may be called from many goroutines at once. A call that ends with an error leaves no process behind: core
 // kills the sandbox in every such case, so the driver has only to forget the node. When the context ends, the call returns soon
@@ -33,9 +34,9 @@ type Driver interface {
 	// Describe tells what the driver can do on this machine. It is called once, after the start.
 	Describe(ctx context.Context) (Description, error)
 	// Preload starts a root zygote from nothing: a process of the runtime with nothing imported.
-	Preload(ctx context.Context, id NodeID, runtime RuntimeID, sandbox Sandbox) (Process, error)
+	Preload(ctx context.Context, id NodeID, runtime RuntimeID, sandbox Sandbox) error
 	// Fork forks the zygote parent into the sandbox. The child is parked when Fork returns: alive, inside, doing nothing.
-	Fork(ctx context.Context, id, parent NodeID, sandbox Sandbox) (Process, error)
+	Fork(ctx context.Context, id, parent NodeID, sandbox Sandbox) error
 	// Import makes a parked process import. With a Load of modules it stays a zygote, with a handler it becomes an instance,
 	// which from then on answers events on its endpoint.
 	Import(ctx context.Context, id NodeID, load Load) (Report, error)
@@ -106,12 +107,6 @@ type Mount struct {
 type Sandbox struct {
 	ID   NodeID // the node it is for
 	Gate string // path of a unix socket (SOCK_SEQPACKET); the first packet names the node, see core/sandbox/enter
-}
-
-// Process is a process that has come through its gate.
-type Process struct {
-	ID  NodeID
-	PID int // as the kernel attested it to the driver; core compares it with what the gate attested
 }
 
 // Load is what a process is to import: modules, or a handler.

@@ -250,21 +250,21 @@ func (c *Client) Describe(ctx context.Context) (core.Description, error) {
 }
 
 // Preload implements core.Driver.
-func (c *Client) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) (core.Process, error) {
-	pb, err := c.driver.Preload(ctx, &driverpb.PreloadRequest{Id: string(id), Runtime: string(runtime), Sandbox: encodeSandbox(sandbox)})
+func (c *Client) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) error {
+	_, err := c.driver.Preload(ctx, &driverpb.PreloadRequest{Id: string(id), Runtime: string(runtime), Sandbox: encodeSandbox(sandbox)})
 	if err != nil {
-		return core.Process{}, c.failure(ctx, err)
+		return c.failure(ctx, err)
 	}
-	return decodeProcess(pb), nil
+	return nil
 }
 
 // Fork implements core.Driver.
-func (c *Client) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) (core.Process, error) {
-	pb, err := c.driver.Fork(ctx, &driverpb.ForkRequest{Id: string(id), Parent: string(parent), Sandbox: encodeSandbox(sandbox)})
+func (c *Client) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) error {
+	_, err := c.driver.Fork(ctx, &driverpb.ForkRequest{Id: string(id), Parent: string(parent), Sandbox: encodeSandbox(sandbox)})
 	if err != nil {
-		return core.Process{}, c.failure(ctx, err)
+		return c.failure(ctx, err)
 	}
-	return decodeProcess(pb), nil
+	return nil
 }
 
 // Import implements core.Driver.

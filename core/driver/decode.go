@@ -98,10 +98,6 @@ func decodeSandbox(pb *driverpb.Sandbox) core.Sandbox {
 	return core.Sandbox{ID: core.NodeID(pb.GetId()), Gate: pb.GetGate()}
 }
 
-func decodeProcess(pb *driverpb.Process) core.Process {
-	return core.Process{ID: core.NodeID(pb.GetId()), PID: int(pb.GetPid())}
-}
-
 func decodeLoad(pb *driverpb.Load) core.Load {
 	l := core.Load{Packages: pb.GetPackages(), Modules: pb.GetModules()}
 	if h := pb.GetHandler(); h != nil {

@@ -124,10 +124,6 @@ func encodeSandbox(s core.Sandbox) *driverpb.Sandbox {
 	return &driverpb.Sandbox{Id: string(s.ID), Gate: s.Gate}
 }
 
-func encodeProcess(p core.Process) *driverpb.Process {
-	return &driverpb.Process{Id: string(p.ID), Pid: int64(p.PID)}
-}
-
 func encodeLoad(l core.Load) *driverpb.Load {
 	pb := &driverpb.Load{Packages: l.Packages, Modules: l.Modules}
 	if h := l.Handler; h != nil {

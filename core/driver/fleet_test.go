@@ -303,7 +303,7 @@ func TestFleetOverTheWire(t *testing.T) {
 	if err != nil || next == generation {
 		t.Fatalf("after the restart: generation %d, %v", next, err)
 	}
-	if _, err := d.Preload(t.Context(), "a", "fake1", sandbox("a")); err != nil {
+	if err := d.Preload(t.Context(), "a", "fake1", sandbox("a")); err != nil {
 		t.Error(err)
 	}
 	if after := f.Snapshot()[0]; after.Restarts != 1 || after.PID == infos[0].PID || after.Error != "" {

@@ -41,7 +41,7 @@ func TestKilledDriver(t *testing.T) {
 	}
 	hung := make(chan error)
 	go func() {
-		_, err := c.Fork(t.Context(), "a", "b", sandbox("a"))
+		err := c.Fork(t.Context(), "a", "b", sandbox("a"))
 		hung <- err
 	}()
 	time.Sleep(50 * time.Millisecond)
@@ -250,7 +250,7 @@ func TestLogsAreCarried(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer babbler.Close()
-	if _, err := babbler.Preload(t.Context(), "a", "faulty-babble1", sandbox("a")); err != nil {
+	if err := babbler.Preload(t.Context(), "a", "faulty-babble1", sandbox("a")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, time.Second, "what it prints is in the log", func() bool { return strings.Contains(out.String(), "hello from a driver that prints") })

@@ -186,13 +186,13 @@ type watcher struct {
 	seen []string
 }
 
-func (w *watcher) Fork(ctx context.Context, id, _ core.NodeID, _ core.Sandbox) (core.Process, error) {
+func (w *watcher) Fork(ctx context.Context, id, _ core.NodeID, _ core.Sandbox) error {
 	_, has := ctx.Deadline()
 	<-ctx.Done()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.seen = append(w.seen, fmt.Sprintf("%s: has %s deadline: %v", id, map[bool]string{true: "a", false: "no"}[has], ctx.Err()))
-	return core.Process{}, ctx.Err()
+	return ctx.Err()
 }
 
 func (w *watcher) Describe(context.Context) (core.Description, error) {
@@ -220,20 +220,18 @@ func (mirror) Describe(context.Context) (d core.Description, err error) {
 	return d, nil
 }
 
-func (mirror) Preload(_ context.Context, id core.NodeID, runtime core.RuntimeID, s core.Sandbox) (p core.Process, err error) {
+func (mirror) Preload(_ context.Context, id core.NodeID, runtime core.RuntimeID, s core.Sandbox) error {
 	if runtime == tell {
-		return p, told(id, runtime, s)
+		return told(id, runtime, s)
 	}
-	fill(string(id), &p)
-	return p, nil
+	return nil
 }
 
-func (mirror) Fork(_ context.Context, id, parent core.NodeID, s core.Sandbox) (p core.Process, err error) {
+func (mirror) Fork(_ context.Context, id, parent core.NodeID, s core.Sandbox) error {
 	if parent == tell {
-		return p, told(id, parent, s)
+		return told(id, parent, s)
 	}
-	fill(string(id), &p)
-	return p, nil
+	return nil
 }
 
 func (mirror) Import(_ context.Context, id core.NodeID, load core.Load) (r core.Report, err error) {

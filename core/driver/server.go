@@ -21,14 +21,14 @@ func (s *driverServer) Describe(ctx context.Context, _ *driverpb.DescribeRequest
 	return encodeDescription(d), encodeError(err)
 }
 
-func (s *driverServer) Preload(ctx context.Context, r *driverpb.PreloadRequest) (*driverpb.Process, error) {
-	p, err := s.impl.Preload(ctx, core.NodeID(r.GetId()), core.RuntimeID(r.GetRuntime()), decodeSandbox(r.GetSandbox()))
-	return encodeProcess(p), encodeError(err)
+func (s *driverServer) Preload(ctx context.Context, r *driverpb.PreloadRequest) (*driverpb.Parked, error) {
+	err := s.impl.Preload(ctx, core.NodeID(r.GetId()), core.RuntimeID(r.GetRuntime()), decodeSandbox(r.GetSandbox()))
+	return &driverpb.Parked{}, encodeError(err)
 }
 
-func (s *driverServer) Fork(ctx context.Context, r *driverpb.ForkRequest) (*driverpb.Process, error) {
-	p, err := s.impl.Fork(ctx, core.NodeID(r.GetId()), core.NodeID(r.GetParent()), decodeSandbox(r.GetSandbox()))
-	return encodeProcess(p), encodeError(err)
+func (s *driverServer) Fork(ctx context.Context, r *driverpb.ForkRequest) (*driverpb.Parked, error) {
+	err := s.impl.Fork(ctx, core.NodeID(r.GetId()), core.NodeID(r.GetParent()), decodeSandbox(r.GetSandbox()))
+	return &driverpb.Parked{}, encodeError(err)
 }
 
 func (s *driverServer) Import(ctx context.Context, r *driverpb.ImportRequest) (*driverpb.Report, error) {

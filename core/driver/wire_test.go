@@ -46,9 +46,9 @@ func mustTell(t *testing.T, what string, err error, request ...any) {
 func TestRequestsCross(t *testing.T) {
 	c, ctx := open(t, "mirror"), t.Context()
 	s := filled[core.Sandbox]("sandbox")
-	_, err := c.Preload(ctx, "n1", tell, s)
+	err := c.Preload(ctx, "n1", tell, s)
 	mustTell(t, "Preload", err, "n1", tell, s)
-	_, err = c.Fork(ctx, "n2", tell, s)
+	err = c.Fork(ctx, "n2", tell, s)
 	mustTell(t, "Fork", err, "n2", tell, s)
 	load := filled[core.Load]("load")
 	_, err = c.Import(ctx, tell, load)
@@ -76,10 +76,7 @@ func TestAnswersCross(t *testing.T) {
 	}
 	for i := range 20 {
 		seed := fmt.Sprint("seed", i)
-		p, err := c.Preload(ctx, core.NodeID(seed), "r", core.Sandbox{})
-		mustEqual(t, "Process", p, filled[core.Process](seed))
-		f, err2 := c.Fork(ctx, core.NodeID(seed), "p", core.Sandbox{})
-		mustEqual(t, "Process", f, filled[core.Process](seed))
+		err, err2 := c.Preload(ctx, core.NodeID(seed), "r", core.Sandbox{}), c.Fork(ctx, core.NodeID(seed), "p", core.Sandbox{})
 		r, err3 := c.Import(ctx, core.NodeID(seed), core.Load{})
 		mustEqual(t, "Report", r, filled[core.Report](seed))
 		x, err4 := c.Resolve(ctx, core.ResolveRequest{Sandbox: core.Sandbox{ID: core.NodeID(seed)}})
@@ -132,14 +129,14 @@ func TestHugeErrorIsCut(t *testing.T) {
 
 func TestKindsOfFailure(t *testing.T) {
 	t.Run("bare error", func(t *testing.T) {
-		_, err := open(t, "faulty-bare-error").Preload(t.Context(), "a", "faulty-bare-error1", sandbox("a"))
+		err := open(t, "faulty-bare-error").Preload(t.Context(), "a", "faulty-bare-error1", sandbox("a"))
 		mustBe(t, err, core.KindInternal, core.FaultDriver, "something went wrong")
 	})
 	t.Run("deadline", func(t *testing.T) {
 		c := open(t, "fake")
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		_, err := c.Fork(ctx, "a", "b", sandbox("a"))
+		err := c.Fork(ctx, "a", "b", sandbox("a"))
 		mustBe(t, err, core.KindTimeout, core.FaultDriver)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Error("errors.Is does not know the deadline")
@@ -149,7 +146,7 @@ func TestKindsOfFailure(t *testing.T) {
 		c := open(t, "fake")
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(30*time.Millisecond, cancel)
-		_, err := c.Fork(ctx, "a", "b", sandbox("a"))
+		err := c.Fork(ctx, "a", "b", sandbox("a"))
 		mustBe(t, err, core.KindCanceled, core.FaultCaller)
 	})
 	t.Run("deaf driver", func(t *testing.T) {
@@ -157,7 +154,7 @@ func TestKindsOfFailure(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		began := time.Now()
-		_, err := c.Fork(ctx, "a", "b", sandbox("a"))
+		err := c.Fork(ctx, "a", "b", sandbox("a"))
 		mustBe(t, err, core.KindTimeout, core.FaultDriver)
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("the call returned after %v", took)
@@ -182,11 +179,11 @@ func TestContextReachesTheDriver(t *testing.T) {
 	c := open(t, "watcher")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	_, err := c.Fork(ctx, "deadline", "b", sandbox("a"))
+	err := c.Fork(ctx, "deadline", "b", sandbox("a"))
 	mustBe(t, err, core.KindTimeout, core.FaultDriver)
 	ctx, cancel = context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
-	_, err = c.Fork(ctx, "cancel", "b", sandbox("a"))
+	err = c.Fork(ctx, "cancel", "b", sandbox("a"))
 	mustBe(t, err, core.KindCanceled, core.FaultCaller)
 
 	var seen []string
@@ -203,13 +200,12 @@ func TestContextReachesTheDriver(t *testing.T) {
 
 func TestHonestFakeOverTheWire(t *testing.T) {
 	c, ctx := open(t, "fake"), t.Context()
-	p, err := c.Preload(ctx, "root", "fake1", sandbox("root"))
-	if err != nil || p.ID != "root" || p.PID == 0 {
-		t.Fatalf("Preload gave %+v, %v", p, err)
+	if err := c.Preload(ctx, "root", "fake1", sandbox("root")); err != nil {
+		t.Fatal(err)
 	}
-	_, err = c.Preload(ctx, "root", "fake1", sandbox("root"))
+	err := c.Preload(ctx, "root", "fake1", sandbox("root"))
 	mustBe(t, err, core.KindConflict, core.FaultWorker)
-	_, err = c.Preload(ctx, "other", "none", sandbox("other"))
+	err = c.Preload(ctx, "other", "none", sandbox("other"))
 	mustBe(t, err, core.KindUnsupported, core.FaultCaller)
 	r, err := c.Import(ctx, "root", core.Load{Modules: []string{"m"}})
 	if err != nil || r.Threads != 1 {
@@ -224,9 +220,9 @@ func TestConcurrentCalls(t *testing.T) {
 		all.Go(func() {
 			for j := range 20 {
 				seed := fmt.Sprint(i, "-", j)
-				p, err := c.Preload(t.Context(), core.NodeID(seed), "r", core.Sandbox{})
-				if err != nil || p != filled[core.Process](seed) {
-					t.Errorf("Preload gave %+v, %v", p, err)
+				r, err := c.Import(t.Context(), core.NodeID(seed), core.Load{})
+				if err != nil || !reflect.DeepEqual(r, filled[core.Report](seed)) {
+					t.Errorf("Import gave %+v, %v", r, err)
 				}
 			}
 		})
@@ -243,15 +239,18 @@ func TestBreachesDoNotHarmTheHost(t *testing.T) {
 			t.Parallel()
 			role := "faulty-" + string(breach)
 			c := open(t, role)
-			p, err := c.Preload(t.Context(), "a", core.RuntimeID(role+"1"), sandbox("a"))
+			err := c.Preload(t.Context(), "a", core.RuntimeID(role+"1"), sandbox("a"))
 			switch breach {
-			case drivertest.WrongID, drivertest.NoPID, drivertest.Babble:
+			case drivertest.Babble:
 				if err != nil {
-					t.Error(err) // what is wrong with the answer is for core to see
+					t.Error(err)
 				}
-				if honest := p.ID == "a" && p.PID != 0; honest != (breach == drivertest.Babble) {
-					t.Errorf("answer is %+v", p)
+			case drivertest.NoProcess:
+				if err != nil {
+					t.Error(err) // that nobody came through the gate is for core to see
 				}
+				_, err = c.Import(t.Context(), "a", core.Load{})
+				mustBe(t, err, core.KindUnavailable, core.FaultWorker)
 			case drivertest.BareError:
 				mustBe(t, err, core.KindInternal, core.FaultDriver)
 			case drivertest.Panic:

@@ -100,16 +100,16 @@ type driver struct{ w *world }
 
 func (driver) Describe(context.Context) (core.Description, error) { return core.Description{}, nil }
 
-func (d driver) Preload(_ context.Context, id core.NodeID, _ core.RuntimeID, _ core.Sandbox) (core.Process, error) {
-	return core.Process{ID: id, PID: 7}, nil
+func (d driver) Preload(_ context.Context, id core.NodeID, _ core.RuntimeID, _ core.Sandbox) error {
+	return nil
 }
 
-func (d driver) Fork(_ context.Context, id, parent core.NodeID, _ core.Sandbox) (core.Process, error) {
+func (d driver) Fork(_ context.Context, id, parent core.NodeID, _ core.Sandbox) error {
 	time.Sleep(3 * time.Millisecond)
 	d.w.mu.Lock()
 	defer d.w.mu.Unlock()
 	d.w.boxes[parent].children = append(d.w.boxes[parent].children, d.w.boxes[id])
-	return core.Process{ID: id, PID: 7}, nil
+	return nil
 }
 
 func (d driver) Import(_ context.Context, id core.NodeID, _ core.Load) (core.Report, error) {

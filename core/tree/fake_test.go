@@ -145,14 +145,14 @@ type driver struct {
 
 func (d driver) Describe(context.Context) (core.Description, error) { return core.Description{}, nil }
 
-func (d driver) enter(verb string, id, parent core.NodeID) (core.Process, error) {
+func (d driver) enter(verb string, id, parent core.NodeID) error {
 	w := d.w
 	w.mu.Lock()
 	b, hook := w.boxes[id], w.hook
 	w.mu.Unlock()
 	if hook != nil {
 		if err := hook(verb, b); err != nil {
-			return core.Process{}, err
+			return err
 		}
 	}
 	w.mu.Lock()
@@ -160,7 +160,7 @@ func (d driver) enter(verb string, id, parent core.NodeID) (core.Process, error)
 	if parent != "" {
 		p := w.boxes[parent]
 		if p.gone() {
-			return core.Process{}, core.Errorf(core.KindUnavailable, core.FaultDriver, "no zygote %s", parent)
+			return core.Errorf(core.KindUnavailable, core.FaultDriver, "no zygote %s", parent)
 		}
 		if !p.config.Packages.SubsetOf(b.config.Packages) {
 			w.t.Errorf("%s has packages that its child %s must not have", parent, id)
@@ -174,15 +174,15 @@ func (d driver) enter(verb string, id, parent core.NodeID) (core.Process, error)
 	}
 	w.pids++
 	b.pid = w.pids
-	return core.Process{ID: id, PID: b.pid}, nil
+	return nil
 }
 
-func (d driver) Preload(_ context.Context, id core.NodeID, _ core.RuntimeID, _ core.Sandbox) (core.Process, error) {
+func (d driver) Preload(_ context.Context, id core.NodeID, _ core.RuntimeID, _ core.Sandbox) error {
 	time.Sleep(100 * time.Millisecond)
 	return d.enter("preload", id, "")
 }
 
-func (d driver) Fork(_ context.Context, id, parent core.NodeID, _ core.Sandbox) (core.Process, error) {
+func (d driver) Fork(_ context.Context, id, parent core.NodeID, _ core.Sandbox) error {
 	time.Sleep(3 * time.Millisecond)
 	return d.enter("fork", id, parent)
 }

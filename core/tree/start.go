@@ -157,9 +157,9 @@ func (t *Tree) spawn(ctx context.Context, live Live, n *Node, config core.Sandbo
 		return lostError{closing()}
 	}
 	began = time.Now()
-	process, err := fork(ctx, live.Driver, n)
+	err = fork(ctx, live.Driver, n)
 	took := time.Since(began)
-	enter, err := t.attest(n, process, err)
+	enter, err := t.attest(n, err)
 	phases.Enter += enter
 	phases.Fork += max(took-enter, 0)
 	if err == nil {
@@ -173,7 +173,7 @@ func (t *Tree) spawn(ctx context.Context, live Live, n *Node, config core.Sandbo
 	return err
 }
 
-func fork(ctx context.Context, driver core.Driver, n *Node) (core.Process, error) {
+func fork(ctx context.Context, driver core.Driver, n *Node) error {
 	if n.parent == nil {
 		ctx, cancel := context.WithTimeout(ctx, preloadTimeout)
 		defer cancel()
@@ -184,17 +184,14 @@ func fork(ctx context.Context, driver core.Driver, n *Node) (core.Process, error
 	return driver.Fork(ctx, n.id, n.parent.id, n.sandbox.Ref())
 }
 
-// attest compares what the driver says of a process with what the kernel said at the gate.
-func (t *Tree) attest(n *Node, process core.Process, err error) (enter time.Duration, _ error) {
+// attest takes what the kernel said at the gate of the process that a driver says it has made.
+func (t *Tree) attest(n *Node, err error) (enter time.Duration, _ error) {
 	if err != nil {
 		return 0, err
 	}
 	pid, enter, err := n.sandbox.Entered()
 	if err != nil {
 		return 0, core.Errorf(core.KindUnavailable, core.FaultDriver, "the driver of %s made no process for %s: %w", n.shape.runtime, n.id, err)
-	}
-	if pid != process.PID {
-		return 0, core.Errorf(core.KindUnavailable, core.FaultDriver, "the driver of %s calls process %d %s, but process %d came in", n.shape.runtime, process.PID, n.id, pid)
 	}
 	t.mu.Lock()
 	n.pid = pid

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -231,16 +230,6 @@ func TestFailures(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestWrongPID(t *testing.T) {
-	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
-		n, _, _ := mustStart(t, tr, fn("f"))
-		_, err := tr.attest(n, core.Process{PID: 4711}, nil)
-		if !blames(err) || !strings.Contains(err.Error(), "4711") {
-			t.Errorf("%v", err)
-		}
-	})
 }
 
 func TestDriverLost(t *testing.T) {

@@ -98,7 +98,7 @@ func (h *house) preload(t testing.TB) *sandbox.Sandbox {
 	s := h.sandbox(t, core.RoleZygote)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_, err := h.Preload(ctx, s.Ref().ID, h.runtime.ID, s.Ref())
+	err := h.Preload(ctx, s.Ref().ID, h.runtime.ID, s.Ref())
 	if _, _, entered := s.Entered(); entered != nil || err != nil {
 		t.Fatal(err, entered)
 	}
@@ -110,7 +110,7 @@ func (h *house) fork(t testing.TB, parent *sandbox.Sandbox) *sandbox.Sandbox {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	s := h.sandbox(t, core.RoleInstance)
-	_, err := h.Fork(ctx, s.Ref().ID, parent.Ref().ID, s.Ref())
+	err := h.Fork(ctx, s.Ref().ID, parent.Ref().ID, s.Ref())
 	if _, _, entered := s.Entered(); entered != nil || err != nil {
 		t.Fatal(err, entered)
 	}
@@ -170,7 +170,7 @@ func BenchmarkFork(b *testing.B) {
 		step := func(i int) { phases[i] = append(phases[i], float64(time.Since(at).Microseconds())); at = time.Now() }
 		s := h.sandbox(b, core.RoleInstance)
 		step(0)
-		if _, err := h.Fork(ctx, s.Ref().ID, root.Ref().ID, s.Ref()); err != nil {
+		if err := h.Fork(ctx, s.Ref().ID, root.Ref().ID, s.Ref()); err != nil {
 			b.Fatal(err)
 		}
 		_, enter, err := s.Entered()

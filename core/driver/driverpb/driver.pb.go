@@ -391,28 +391,27 @@ func (x *Sandbox) GetGate() string {
 	return ""
 }
 
-type Process struct {
+// Parked says that the process stands in its sandbox. Which process it is, the gate attests.
+type Parked struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Pid           int64                  `protobuf:"varint,2,opt,name=pid,proto3" json:"pid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Process) Reset() {
-	*x = Process{}
+func (x *Parked) Reset() {
+	*x = Parked{}
 	mi := &file_driver_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Process) String() string {
+func (x *Parked) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Process) ProtoMessage() {}
+func (*Parked) ProtoMessage() {}
 
-func (x *Process) ProtoReflect() protoreflect.Message {
+func (x *Parked) ProtoReflect() protoreflect.Message {
 	mi := &file_driver_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -424,23 +423,9 @@ func (x *Process) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Process.ProtoReflect.Descriptor instead.
-func (*Process) Descriptor() ([]byte, []int) {
+// Deprecated: Use Parked.ProtoReflect.Descriptor instead.
+func (*Parked) Descriptor() ([]byte, []int) {
 	return file_driver_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *Process) GetId() string {
-	if x != nil {
-		return x.Id
-	}
-	return ""
-}
-
-func (x *Process) GetPid() int64 {
-	if x != nil {
-		return x.Pid
-	}
-	return 0
 }
 
 type PreloadRequest struct {
@@ -1285,10 +1270,8 @@ const file_driver_proto_rawDesc = "" +
 	"\ahandler\x18\x02 \x01(\tR\ahandler\"-\n" +
 	"\aSandbox\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04gate\x18\x02 \x01(\tR\x04gate\"+\n" +
-	"\aProcess\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
-	"\x03pid\x18\x02 \x01(\x03R\x03pid\"r\n" +
+	"\x04gate\x18\x02 \x01(\tR\x04gate\"\b\n" +
+	"\x06Parked\"r\n" +
 	"\x0ePreloadRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aruntime\x18\x02 \x01(\tR\aruntime\x126\n" +
@@ -1351,11 +1334,11 @@ const file_driver_proto_rawDesc = "" +
 	"\tException\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
-	"\x05stack\x18\x03 \x03(\tR\x05stack2\xbd\x02\n" +
+	"\x05stack\x18\x03 \x03(\tR\x05stack2\xbb\x02\n" +
 	"\x06Driver\x12R\n" +
-	"\bDescribe\x12$.pipsqueak.driver.v1.DescribeRequest\x1a .pipsqueak.driver.v1.Description\x12L\n" +
-	"\aPreload\x12#.pipsqueak.driver.v1.PreloadRequest\x1a\x1c.pipsqueak.driver.v1.Process\x12F\n" +
-	"\x04Fork\x12 .pipsqueak.driver.v1.ForkRequest\x1a\x1c.pipsqueak.driver.v1.Process\x12I\n" +
+	"\bDescribe\x12$.pipsqueak.driver.v1.DescribeRequest\x1a .pipsqueak.driver.v1.Description\x12K\n" +
+	"\aPreload\x12#.pipsqueak.driver.v1.PreloadRequest\x1a\x1b.pipsqueak.driver.v1.Parked\x12E\n" +
+	"\x04Fork\x12 .pipsqueak.driver.v1.ForkRequest\x1a\x1b.pipsqueak.driver.v1.Parked\x12I\n" +
 	"\x06Import\x12\".pipsqueak.driver.v1.ImportRequest\x1a\x1b.pipsqueak.driver.v1.Report2\xad\x01\n" +
 	"\tInstaller\x12O\n" +
 	"\aResolve\x12#.pipsqueak.driver.v1.ResolveRequest\x1a\x1f.pipsqueak.driver.v1.Resolution\x12O\n" +
@@ -1381,7 +1364,7 @@ var file_driver_proto_goTypes = []any{
 	(*Mount)(nil),           // 3: pipsqueak.driver.v1.Mount
 	(*HandlerFile)(nil),     // 4: pipsqueak.driver.v1.HandlerFile
 	(*Sandbox)(nil),         // 5: pipsqueak.driver.v1.Sandbox
-	(*Process)(nil),         // 6: pipsqueak.driver.v1.Process
+	(*Parked)(nil),          // 6: pipsqueak.driver.v1.Parked
 	(*PreloadRequest)(nil),  // 7: pipsqueak.driver.v1.PreloadRequest
 	(*ForkRequest)(nil),     // 8: pipsqueak.driver.v1.ForkRequest
 	(*ImportRequest)(nil),   // 9: pipsqueak.driver.v1.ImportRequest
@@ -1420,8 +1403,8 @@ var file_driver_proto_depIdxs = []int32{
 	14, // 18: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
 	16, // 19: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
 	1,  // 20: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
-	6,  // 21: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Process
-	6,  // 22: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Process
+	6,  // 21: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
+	6,  // 22: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
 	12, // 23: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
 	15, // 24: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
 	17, // 25: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress

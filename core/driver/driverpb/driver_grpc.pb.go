@@ -32,8 +32,8 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type DriverClient interface {
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*Description, error)
-	Preload(ctx context.Context, in *PreloadRequest, opts ...grpc.CallOption) (*Process, error)
-	Fork(ctx context.Context, in *ForkRequest, opts ...grpc.CallOption) (*Process, error)
+	Preload(ctx context.Context, in *PreloadRequest, opts ...grpc.CallOption) (*Parked, error)
+	Fork(ctx context.Context, in *ForkRequest, opts ...grpc.CallOption) (*Parked, error)
 	Import(ctx context.Context, in *ImportRequest, opts ...grpc.CallOption) (*Report, error)
 }
 
@@ -55,9 +55,9 @@ func (c *driverClient) Describe(ctx context.Context, in *DescribeRequest, opts .
 	return out, nil
 }
 
-func (c *driverClient) Preload(ctx context.Context, in *PreloadRequest, opts ...grpc.CallOption) (*Process, error) {
+func (c *driverClient) Preload(ctx context.Context, in *PreloadRequest, opts ...grpc.CallOption) (*Parked, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(Process)
+	out := new(Parked)
 	err := c.cc.Invoke(ctx, Driver_Preload_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -65,9 +65,9 @@ func (c *driverClient) Preload(ctx context.Context, in *PreloadRequest, opts ...
 	return out, nil
 }
 
-func (c *driverClient) Fork(ctx context.Context, in *ForkRequest, opts ...grpc.CallOption) (*Process, error) {
+func (c *driverClient) Fork(ctx context.Context, in *ForkRequest, opts ...grpc.CallOption) (*Parked, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(Process)
+	out := new(Parked)
 	err := c.cc.Invoke(ctx, Driver_Fork_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -90,8 +90,8 @@ func (c *driverClient) Import(ctx context.Context, in *ImportRequest, opts ...gr
 // for forward compatibility.
 type DriverServer interface {
 	Describe(context.Context, *DescribeRequest) (*Description, error)
-	Preload(context.Context, *PreloadRequest) (*Process, error)
-	Fork(context.Context, *ForkRequest) (*Process, error)
+	Preload(context.Context, *PreloadRequest) (*Parked, error)
+	Fork(context.Context, *ForkRequest) (*Parked, error)
 	Import(context.Context, *ImportRequest) (*Report, error)
 	mustEmbedUnimplementedDriverServer()
 }
@@ -106,10 +106,10 @@ type UnimplementedDriverServer struct{}
 func (UnimplementedDriverServer) Describe(context.Context, *DescribeRequest) (*Description, error) {
 	return nil, status.Error(codes.Unimplemented, "method Describe not implemented")
 }
-func (UnimplementedDriverServer) Preload(context.Context, *PreloadRequest) (*Process, error) {
+func (UnimplementedDriverServer) Preload(context.Context, *PreloadRequest) (*Parked, error) {
 	return nil, status.Error(codes.Unimplemented, "method Preload not implemented")
 }
-func (UnimplementedDriverServer) Fork(context.Context, *ForkRequest) (*Process, error) {
+func (UnimplementedDriverServer) Fork(context.Context, *ForkRequest) (*Parked, error) {
 	return nil, status.Error(codes.Unimplemented, "method Fork not implemented")
 }
 func (UnimplementedDriverServer) Import(context.Context, *ImportRequest) (*Report, error) {

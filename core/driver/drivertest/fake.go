@@ -53,7 +53,7 @@ type Module struct {
 
 // Node is one process that a Fake pretends to have made.
 type Node struct {
-	core.Process
+	ID      core.NodeID
 	Parent  core.NodeID
 	Runtime core.RuntimeID
 	Modules []string // imported by it or its ancestors, in order
@@ -78,7 +78,6 @@ type Fake struct {
 	nodes      map[core.NodeID]*Node
 	calls      []Call
 	behaviours map[Method][]Behaviour
-	lastPID    int
 	closed     bool
 }
 
@@ -90,7 +89,7 @@ var (
 // New returns a living Fake that describes itself so.
 func New(description core.Description) *Fake {
 	return &Fake{
-		description: description, pid: 1000, lastPID: 1000, done: make(chan struct{}),
+		description: description, pid: 1000, done: make(chan struct{}),
 		nodes: map[core.NodeID]*Node{}, behaviours: map[Method][]Behaviour{},
 	}
 }

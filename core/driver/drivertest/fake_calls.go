@@ -17,12 +17,12 @@ func (f *Fake) Describe(ctx context.Context) (core.Description, error) {
 }
 
 // Preload implements core.Driver.
-func (f *Fake) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) (core.Process, error) {
+func (f *Fake) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) error {
 	if err := f.begin(ctx, Call{Method: Preload, ID: id, Runtime: runtime, Sandbox: sandbox}); err != nil {
-		return core.Process{}, err
+		return err
 	}
 	if err := f.runtime(runtime); err != nil {
-		return core.Process{}, err
+		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -30,36 +30,35 @@ func (f *Fake) Preload(ctx context.Context, id core.NodeID, runtime core.Runtime
 }
 
 // Fork implements core.Driver.
-func (f *Fake) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) (core.Process, error) {
+func (f *Fake) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) error {
 	if err := f.begin(ctx, Call{Method: Fork, ID: id, Parent: parent, Sandbox: sandbox}); err != nil {
-		return core.Process{}, err
+		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	zygote := f.nodes[parent]
 	switch {
 	case zygote == nil:
-		return core.Process{}, gone(parent)
+		return gone(parent)
 	case zygote.Handler != nil:
-		return core.Process{}, refuse("fork %s: it is an instance of %s, which is never forked", parent, zygote.Handler.Function)
+		return refuse("fork %s: it is an instance of %s, which is never forked", parent, zygote.Handler.Function)
 	case zygote.Threads > 1:
-		return core.Process{}, refuse("fork %s: it has %d threads", parent, zygote.Threads)
+		return refuse("fork %s: it has %d threads", parent, zygote.Threads)
 	}
 	return f.add(&Node{Parent: parent, Runtime: zygote.Runtime, Modules: slices.Clone(zygote.Modules), Threads: 1}, id, sandbox)
 }
 
 // add makes a process. f.mu is held.
-func (f *Fake) add(n *Node, id core.NodeID, sandbox core.Sandbox) (core.Process, error) {
+func (f *Fake) add(n *Node, id core.NodeID, sandbox core.Sandbox) error {
 	switch {
 	case id == "" || sandbox.ID != id || sandbox.Gate == "":
-		return core.Process{}, refuse("the node %q cannot live in the sandbox %+v", id, sandbox)
+		return refuse("the node %q cannot live in the sandbox %+v", id, sandbox)
 	case f.nodes[id] != nil:
-		return core.Process{}, core.Errorf(core.KindConflict, core.FaultWorker, "the node %s is there already", id)
+		return core.Errorf(core.KindConflict, core.FaultWorker, "the node %s is there already", id)
 	}
-	f.lastPID++
-	n.Process = core.Process{ID: id, PID: f.lastPID}
+	n.ID = id
 	f.nodes[id] = n
-	return n.Process, nil
+	return nil
 }
 
 // Import implements core.Driver. A call that fails ends the process, as core does.

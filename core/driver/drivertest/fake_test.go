@@ -33,36 +33,35 @@ func TestFakeKeepsTheContract(t *testing.T) {
 	f.Modules = map[string]drivertest.Module{
 		"threaded": {Threads: 2}, "broken": {Err: core.Errorf(core.KindException, core.FaultHandler, "no")},
 	}
-	_, err := f.Preload(ctx, "r", "x1", box("r"))
+	err := f.Preload(ctx, "r", "x1", box("r"))
 	must(t, err)
-	_, err = f.Fork(ctx, "z", "r", box("z"))
-	must(t, err)
+	must(t, f.Fork(ctx, "z", "r", box("z")))
 	report, err := f.Import(ctx, "z", core.Load{Modules: []string{"a"}})
 	must(t, err)
 	if _, timed := report.Modules["a"]; !timed || report.Threads != 1 {
 		t.Errorf("the report is %+v", report)
 	}
-	_, err = f.Fork(ctx, "i", "z", box("i"))
+	err = f.Fork(ctx, "i", "z", box("i"))
 	must(t, err)
 	_, err = f.Import(ctx, "i", core.Load{Handler: &core.HandlerLoad{Function: "fn"}})
 	must(t, err)
 
-	_, err = f.Fork(ctx, "n", "i", box("n"))
+	err = f.Fork(ctx, "n", "i", box("n"))
 	mustBe(t, err, core.KindInvalid) // an instance is never forked
 	_, err = f.Import(ctx, "i", core.Load{})
 	mustBe(t, err, core.KindInvalid)
-	_, err = f.Fork(ctx, "n", "unknown", box("n"))
+	err = f.Fork(ctx, "n", "unknown", box("n"))
 	mustBe(t, err, core.KindUnavailable)
-	_, err = f.Fork(ctx, "n", "z", box("other"))
+	err = f.Fork(ctx, "n", "z", box("other"))
 	mustBe(t, err, core.KindInvalid)
-	_, err = f.Fork(ctx, "z", "r", box("z"))
+	err = f.Fork(ctx, "z", "r", box("z"))
 	mustBe(t, err, core.KindConflict)
-	_, err = f.Preload(ctx, "n", "y1", box("n"))
+	err = f.Preload(ctx, "n", "y1", box("n"))
 	mustBe(t, err, core.KindUnsupported)
 
 	_, err = f.Import(ctx, "r", core.Load{Modules: []string{"threaded"}})
 	must(t, err)
-	_, err = f.Fork(ctx, "n", "r", box("n"))
+	err = f.Fork(ctx, "n", "r", box("n"))
 	mustBe(t, err, core.KindInvalid) // it has threads
 	if n := f.Nodes(); len(n) != 2 { // the failed import has ended the instance
 		t.Errorf("there are %+v, want r and z", n)
@@ -82,14 +81,14 @@ func TestFakeBehaves(t *testing.T) {
 		f.Arrange(drivertest.Preload, drivertest.Behaviour{Times: 1, Delay: time.Second, Err: errors.New("once")})
 		f.Arrange(drivertest.Preload, drivertest.Behaviour{Times: 1})
 		f.Arrange(drivertest.Preload, drivertest.Behaviour{Hang: true})
-		if _, err := f.Preload(t.Context(), "a", "x1", box("a")); err == nil || err.Error() != "once" || time.Since(began) != time.Second {
+		if err := f.Preload(t.Context(), "a", "x1", box("a")); err == nil || err.Error() != "once" || time.Since(began) != time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
-		_, err := f.Preload(t.Context(), "a", "x1", box("a"))
+		err := f.Preload(t.Context(), "a", "x1", box("a"))
 		must(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		_, err = f.Preload(ctx, "b", "x1", box("b"))
+		err = f.Preload(ctx, "b", "x1", box("b"))
 		mustBe(t, err, core.KindTimeout)
 		report, err := f.Import(t.Context(), "a", core.Load{Modules: []string{"slow"}})
 		if err != nil || report.Took != time.Second {
@@ -99,7 +98,7 @@ func TestFakeBehaves(t *testing.T) {
 			time.Sleep(time.Second)
 			f.Die()
 		}()
-		_, err = f.Preload(t.Context(), "b", "x1", box("b"))
+		err = f.Preload(t.Context(), "b", "x1", box("b"))
 		mustBe(t, err, core.KindUnavailable)
 		_, err = f.Describe(t.Context())
 		mustBe(t, err, core.KindUnavailable)

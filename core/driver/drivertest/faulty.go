@@ -15,8 +15,7 @@ type Breach string
 
 // The breaches. Those that end the program are for a driver in a process of its own.
 const (
-	WrongID   Breach = "wrong-id"   // answers for another node
-	NoPID     Breach = "no-pid"     // answers without a process
+	NoProcess Breach = "no-process" // says that a process is parked where it has made none
 	BareError Breach = "bare-error" // fails with an error without a kind
 	Deaf      Breach = "deaf"       // does not answer for ten seconds, whatever happens to the context
 	Babble    Breach = "babble"     // prints to standard output and answers well
@@ -25,7 +24,7 @@ const (
 )
 
 // Breaches are all of them.
-var Breaches = []Breach{WrongID, NoPID, BareError, Deaf, Babble, Panic, Exit}
+var Breaches = []Breach{NoProcess, BareError, Deaf, Babble, Panic, Exit}
 
 // Faulty is a driver that breaks the contract in Preload, Fork and Import, and leaves Describe alone so that it can be opened.
 type Faulty struct {
@@ -34,21 +33,19 @@ type Faulty struct {
 }
 
 // Preload implements core.Driver.
-func (f *Faulty) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) (core.Process, error) {
-	if err := f.breach(); err != nil {
-		return core.Process{}, err
+func (f *Faulty) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) error {
+	if err := f.breach(); err != nil || f.Breach == NoProcess {
+		return err
 	}
-	p, err := f.Driver.Preload(ctx, id, runtime, sandbox)
-	return f.falsify(p), err
+	return f.Driver.Preload(ctx, id, runtime, sandbox)
 }
 
 // Fork implements core.Driver.
-func (f *Faulty) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) (core.Process, error) {
-	if err := f.breach(); err != nil {
-		return core.Process{}, err
+func (f *Faulty) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) error {
+	if err := f.breach(); err != nil || f.Breach == NoProcess {
+		return err
 	}
-	p, err := f.Driver.Fork(ctx, id, parent, sandbox)
-	return f.falsify(p), err
+	return f.Driver.Fork(ctx, id, parent, sandbox)
 }
 
 // Import implements core.Driver.
@@ -75,14 +72,4 @@ func (f *Faulty) breach() error {
 		os.Exit(7)
 	}
 	return nil
-}
-
-func (f *Faulty) falsify(p core.Process) core.Process {
-	switch f.Breach {
-	case WrongID:
-		p.ID += "-other"
-	case NoPID:
-		p.PID = 0
-	}
-	return p
 }

@@ -60,36 +60,36 @@ func (d *Driver) Describe(ctx context.Context) (core.Description, error) {
 }
 
 // Preload implements core.Driver.
-func (d *Driver) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) (core.Process, error) {
+func (d *Driver) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) error {
 	argv, err := d.language.Command(runtime)
 	if err != nil {
-		return core.Process{}, err
+		return err
 	}
 	control, err := Launch(sandbox, argv, d.language.Env, d.language.Log)
 	if err != nil {
-		return core.Process{}, err
+		return err
 	}
 	p, err := d.adopt(id, control)
 	if err != nil {
-		return core.Process{}, err
+		return err
 	}
 	return d.park(ctx, p)
 }
 
 // Fork implements core.Driver.
-func (d *Driver) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) (core.Process, error) {
+func (d *Driver) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) error {
 	zygote, err := d.process(parent)
 	if err != nil {
-		return core.Process{}, err
+		return err
 	}
 	gate, err := dialGate(sandbox)
 	if err != nil {
-		return core.Process{}, err
+		return err
 	}
 	ours, theirs, err := controlPair()
 	if err != nil {
 		gate.Close()
-		return core.Process{}, err
+		return err
 	}
 	child, err := d.adopt(id, ours)
 	if err == nil {
@@ -102,22 +102,22 @@ func (d *Driver) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.
 		if child != nil {
 			child.conn.Close()
 		}
-		return core.Process{}, fmt.Errorf("forking %s from %s: %w", id, parent, err)
+		return fmt.Errorf("forking %s from %s: %w", id, parent, err)
 	}
 	return d.park(ctx, child)
 }
 
 // park waits until a new process has said that it stands in its sandbox.
-func (d *Driver) park(ctx context.Context, p *process) (core.Process, error) {
+func (d *Driver) park(ctx context.Context, p *process) error {
 	reply, err := p.receive(ctx)
 	if err == nil && !reply.Parked {
 		err = core.Errorf(core.KindInternal, core.FaultDriver, "%s said %+v where it should have said parked", p.id, reply)
 	}
 	if err != nil {
 		p.conn.Close()
-		return core.Process{}, err
+		return err
 	}
-	return core.Process{ID: p.id}, nil
+	return nil
 }
 
 // Import implements core.Driver.
