@@ -83,15 +83,18 @@ func decodeRuntime(pb *driverpb.Runtime) core.Runtime {
 		ID:      core.RuntimeID(pb.GetId()),
 		Version: pb.GetVersion(),
 		Path:    pb.GetPath(),
-		Mounts: each(pb.GetMounts(), func(m *driverpb.Mount) core.Mount {
-			return core.Mount{Source: m.GetSource(), Target: m.GetTarget(), Writable: m.GetWritable()}
-		}),
-		Hidden: pb.GetHidden(),
+		Mounts:  each(pb.GetMounts(), decodeMount),
+		Hidden:  pb.GetHidden(),
+		Tools:   each(pb.GetTools(), decodeMount),
 		Handlers: each(pb.GetHandlers(), func(h *driverpb.HandlerFile) core.HandlerFile {
 			return core.HandlerFile{File: h.GetFile(), Handler: h.GetHandler()}
 		}),
 		Extension: pb.GetExtension(),
 	}
+}
+
+func decodeMount(pb *driverpb.Mount) core.Mount {
+	return core.Mount{Source: pb.GetSource(), Target: pb.GetTarget(), Writable: pb.GetWritable()}
 }
 
 func decodeSandbox(pb *driverpb.Sandbox) core.Sandbox {

@@ -109,15 +109,18 @@ func encodeRuntime(r core.Runtime) *driverpb.Runtime {
 		Id:      string(r.ID),
 		Version: r.Version,
 		Path:    r.Path,
-		Mounts: each(r.Mounts, func(m core.Mount) *driverpb.Mount {
-			return &driverpb.Mount{Source: m.Source, Target: m.Target, Writable: m.Writable}
-		}),
-		Hidden: r.Hidden,
+		Mounts:  each(r.Mounts, encodeMount),
+		Hidden:  r.Hidden,
+		Tools:   each(r.Tools, encodeMount),
 		Handlers: each(r.Handlers, func(h core.HandlerFile) *driverpb.HandlerFile {
 			return &driverpb.HandlerFile{File: h.File, Handler: h.Handler}
 		}),
 		Extension: r.Extension,
 	}
+}
+
+func encodeMount(m core.Mount) *driverpb.Mount {
+	return &driverpb.Mount{Source: m.Source, Target: m.Target, Writable: m.Writable}
 }
 
 func encodeSandbox(s core.Sandbox) *driverpb.Sandbox {

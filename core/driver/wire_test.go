@@ -268,7 +268,7 @@ func TestBreachesDoNotHarmTheHost(t *testing.T) {
 func TestDescriptionHasEverything(t *testing.T) {
 	// fill must not leave anything zero, or the tests above prove nothing.
 	d := filled[core.Description]("x")
-	if len(d.Runtimes) == 0 || len(d.Runtimes[0].Mounts) == 0 || !d.Runtimes[0].Mounts[0].Writable || d.Runtimes[0].Handlers[0].File == "" {
+	if len(d.Runtimes) == 0 || len(d.Runtimes[0].Mounts) == 0 || !d.Runtimes[0].Mounts[0].Writable || len(d.Runtimes[0].Tools) == 0 || d.Runtimes[0].Handlers[0].File == "" {
 		t.Errorf("fill left something out: %+v", d)
 	}
 	if slices.Contains(d.Problems, "") || strings.Contains(d.Language, "\xff") {
