@@ -3,9 +3,11 @@ package zygote
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net"
 	"os"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -42,86 +44,147 @@ type reply struct {
 	Error   *core.Error        `json:"error"` // the fault is the handler's when its code or a package of its raised, else the driver's
 }
 
+// errEnded says that a process ended, or broke the protocol, before it answered.
+var errEnded = errors.New("the process has ended")
+
 // process is one process of the language, as long as its control socket is open.
 type process struct {
-	id      core.NodeID
-	conn    *net.UnixConn
-	replies chan reply
-	turn    sync.Mutex // one request at a time; held by fork and load only
+	id    core.NodeID
+	conn  *net.UnixConn
+	asked chan chan reply // holds where the one answer goes that the process owes; whoever puts his own in has the turn
+	first chan reply      // gets what the process says unasked, once: that it is parked
+	ended chan struct{}   // closed when nothing more comes; what came before is in its channel by then
+
+	threads atomic.Int64 // as of the last report
 }
 
+// newProcess takes the driver's end of a control socket, also when it fails.
 func newProcess(id core.NodeID, control *os.File) (*process, error) {
 	defer control.Close()
 	conn, err := net.FileConn(control)
 	if err != nil {
 		return nil, err
 	}
-	// Room for an answer that nobody waits for any more.
-	return &process{id: id, conn: conn.(*net.UnixConn), replies: make(chan reply, 2)}, nil
+	p := &process{id: id, conn: conn.(*net.UnixConn), asked: make(chan chan reply, 1), first: make(chan reply, 1), ended: make(chan struct{})}
+	p.asked <- p.first
+	return p, nil
 }
 
-// run reads until the process ends or becomes an instance, which closes its control socket.
-func (p *process) run() {
-	defer close(p.replies)
+// run hands out what the process says until it ends, becomes an instance or breaks the protocol. It never waits for who
+// asked: an answer that comes too late for him is his all the same, and not the next one's.
+func (p *process) run() error {
+	defer close(p.ended)
 	defer p.conn.Close()
 	buffer := make([]byte, maxPacket)
 	for {
-		n, err := p.conn.Read(buffer)
+		n, _, flags, _, err := p.conn.ReadMsgUnix(buffer, nil)
 		if err != nil || n == 0 {
-			return
+			return nil
 		}
 		var r reply
-		if err := json.Unmarshal(buffer[:n], &r); err != nil {
-			r = reply{Error: core.Errorf(core.KindInternal, core.FaultDriver, "unreadable reply of %s: %w", p.id, err)}
+		if flags&unix.MSG_TRUNC != 0 {
+			err = fmt.Errorf("a packet of over %d bytes", maxPacket)
+		} else {
+			err = json.Unmarshal(buffer[:n], &r)
 		}
-		p.replies <- r
+		if err != nil {
+			err = core.Errorf(core.KindInternal, core.FaultDriver, "the process of %s cannot be understood: %w", p.id, err)
+			r = reply{Error: core.AsError(err)}
+		}
+		select {
+		case answer := <-p.asked:
+			answer <- r
+		default:
+			return fmt.Errorf("the process of %s spoke out of turn: %.200q", p.id, buffer[:n])
+		}
+		if err != nil {
+			return err
+		}
 	}
 }
 
-func (p *process) receive(ctx context.Context) (reply, error) {
+// await waits for an answer, and returns errEnded when none comes any more.
+func (p *process) await(ctx context.Context, answer <-chan reply) (reply, error) {
+	var r reply
 	select {
-	case r, open := <-p.replies:
-		if !open {
-			return r, &core.Error{Kind: core.KindUnavailable, Fault: core.FaultDriver, Retryable: true, Message: "the process of " + string(p.id) + " has ended"}
-		}
-		if r.Error != nil {
-			return r, r.Error
-		}
-		return r, nil
+	case r = <-answer:
 	case <-ctx.Done():
-		p.conn.Close() // an answer that comes late must not be taken for the next one's
-		return reply{}, core.Errorf(core.KindTimeout, core.FaultDriver, "%s did not answer in time: %w", p.id, ctx.Err())
+		return r, p.late(ctx)
+	case <-p.ended:
+		select {
+		case r = <-answer: // its last word
+		default:
+			return r, errEnded
+		}
 	}
+	if r.Error != nil {
+		return r, r.Error
+	}
+	return r, nil
 }
 
-func (p *process) send(r request, descriptors ...int) error {
+// ask waits for its turn, asks and returns the answer.
+func (p *process) ask(ctx context.Context, r request, descriptors ...int) (reply, error) {
 	packet, err := json.Marshal(r)
 	if err != nil {
-		return err
+		return reply{}, err
 	}
 	if len(packet) > maxPacket {
-		return core.Errorf(core.KindTooLarge, core.FaultCaller, "what %s is to import takes %d bytes to say, over %d: fewer packages or environment variables", p.id, len(packet), maxPacket)
+		return reply{}, core.Errorf(core.KindTooLarge, core.FaultCaller, "what %s is to import takes %d bytes to say, over %d: fewer packages or environment variables", p.id, len(packet), maxPacket)
+	}
+	answer := make(chan reply, 1)
+	select {
+	case p.asked <- answer:
+	case <-p.ended:
+		return reply{}, p.gone()
+	case <-ctx.Done():
+		return reply{}, p.late(ctx)
 	}
 	if _, _, err := p.conn.WriteMsgUnix(packet, unix.UnixRights(descriptors...), nil); err != nil {
-		return &core.Error{Kind: core.KindUnavailable, Fault: core.FaultDriver, Retryable: true, Message: "the process of " + string(p.id) + " has ended", Err: err}
+		p.conn.Close() // nobody else gets a turn
+		return reply{}, p.gone()
 	}
-	return nil
+	return p.await(ctx, answer)
+}
+
+// gone is the answer about a process that core still knows and that has ended.
+func (p *process) gone() error {
+	return &core.Error{Kind: core.KindUnavailable, Fault: core.FaultWorker, Retryable: true, Message: "the process of " + string(p.id) + " has ended"}
+}
+
+func (p *process) late(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return core.Errorf(core.KindCanceled, core.FaultCaller, "nobody waits for %s any more: %w", p.id, ctx.Err())
+	}
+	return core.Errorf(core.KindTimeout, core.FaultDriver, "%s did not answer in time: %w", p.id, ctx.Err())
+}
+
+// park waits until a new process has said that it stands in its sandbox.
+func (p *process) park(ctx context.Context) error {
+	r, err := p.await(ctx, p.first)
+	if errors.Is(err, errEnded) {
+		return &core.Error{Kind: core.KindUnavailable, Fault: core.FaultDriver, Retryable: true, Message: "the process of " + string(p.id) + " ended before it stood in its sandbox", Err: err}
+	}
+	if err == nil && !r.Parked {
+		return p.misunderstood(r, "parked")
+	}
+	p.threads.Store(1)
+	return err
 }
 
 // fork has the zygote fork a child that has control as its control socket and goes through gate.
 func (p *process) fork(ctx context.Context, control, gate *os.File) error {
-	p.turn.Lock()
-	defer p.turn.Unlock()
-	if err := p.send(request{Op: "fork"}, int(control.Fd()), int(gate.Fd())); err != nil {
-		return err
+	r, err := p.ask(ctx, request{Op: "fork"}, int(control.Fd()), int(gate.Fd()))
+	if errors.Is(err, errEnded) {
+		return p.gone()
 	}
-	_, err := p.receive(ctx)
+	if err == nil && !r.Forked {
+		return p.misunderstood(r, "forked")
+	}
 	return err
 }
 
 func (p *process) load(ctx context.Context, load core.Load) (core.Report, error) {
-	p.turn.Lock()
-	defer p.turn.Unlock()
 	r := request{Op: "import", Packages: load.Packages, Modules: load.Modules}
 	if load.Handler != nil {
 		words := handlerWords(*load.Handler)
@@ -130,18 +193,28 @@ func (p *process) load(ctx context.Context, load core.Load) (core.Report, error)
 		}
 		r.Handler = &words
 	}
-	if err := p.send(r); err != nil {
-		return core.Report{}, err
+	answer, err := p.ask(ctx, r)
+	if errors.Is(err, errEnded) {
+		return core.Report{}, core.Errorf(core.KindExit, core.FaultHandler, "the process of %s ended while it imported: %w; what it printed is in the function's logs", p.id, err)
 	}
-	answer, err := p.receive(ctx)
+	if err == nil && answer.Threads < 1 {
+		err = p.misunderstood(answer, "a report")
+	}
 	if err != nil {
 		return core.Report{}, err
 	}
+	p.threads.Store(int64(answer.Threads))
 	report := core.Report{Took: seconds(answer.Took), Threads: answer.Threads, Modules: map[string]time.Duration{}}
 	for module, took := range answer.Modules {
 		report.Modules[module] = seconds(took)
 	}
 	return report, nil
+}
+
+// misunderstood ends the talk with a process that says something else than it should: what it says next is no better.
+func (p *process) misunderstood(r reply, want string) error {
+	p.conn.Close()
+	return core.Errorf(core.KindInternal, core.FaultDriver, "the process of %s said %+v where it should have said %s", p.id, r, want)
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -5,7 +5,6 @@ package zygote
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -73,7 +72,11 @@ func (d *Driver) Preload(ctx context.Context, id core.NodeID, runtime core.Runti
 	if err != nil {
 		return err
 	}
-	return d.park(ctx, p)
+	if err := p.park(ctx); err != nil {
+		d.forget(p)
+		return err
+	}
+	return nil
 }
 
 // Fork implements core.Driver.
@@ -82,51 +85,46 @@ func (d *Driver) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.
 	if err != nil {
 		return err
 	}
+	if threads := zygote.threads.Load(); threads > 1 {
+		return core.Errorf(core.KindInvalid, core.FaultWorker, "fork %s: it has %d threads", parent, threads)
+	}
 	gate, err := dialGate(sandbox)
 	if err != nil {
 		return err
 	}
+	defer gate.Close()
 	ours, theirs, err := controlPair()
 	if err != nil {
-		gate.Close()
 		return err
 	}
 	child, err := d.adopt(id, ours)
+	if err != nil {
+		theirs.Close()
+		return err
+	}
+	err = zygote.fork(ctx, theirs, gate)
+	theirs.Close() // the child has its own by now; while this one is open, the child's end cannot be seen
 	if err == nil {
-		err = zygote.fork(ctx, theirs, gate)
-	}
-	// The child has its own by now. Were ours left open, its end would not be seen.
-	gate.Close()
-	theirs.Close()
-	if err != nil {
-		if child != nil {
-			child.conn.Close()
-		}
-		return fmt.Errorf("forking %s from %s: %w", id, parent, err)
-	}
-	return d.park(ctx, child)
-}
-
-// park waits until a new process has said that it stands in its sandbox.
-func (d *Driver) park(ctx context.Context, p *process) error {
-	reply, err := p.receive(ctx)
-	if err == nil && !reply.Parked {
-		err = core.Errorf(core.KindInternal, core.FaultDriver, "%s said %+v where it should have said parked", p.id, reply)
+		err = child.park(ctx)
 	}
 	if err != nil {
-		p.conn.Close()
+		d.forget(child)
 		return err
 	}
 	return nil
 }
 
-// Import implements core.Driver.
+// Import implements core.Driver. Only a zygote is still known afterwards.
 func (d *Driver) Import(ctx context.Context, id core.NodeID, load core.Load) (core.Report, error) {
 	p, err := d.process(id)
 	if err != nil {
 		return core.Report{}, err
 	}
-	return p.load(ctx, load)
+	report, err := p.load(ctx, load)
+	if err != nil || load.Handler != nil {
+		d.forget(p)
+	}
+	return report, err
 }
 
 func (d *Driver) process(id core.NodeID) (*process, error) {
@@ -134,27 +132,41 @@ func (d *Driver) process(id core.NodeID) (*process, error) {
 	defer d.mu.Unlock()
 	p := d.processes[id]
 	if p == nil {
-		return nil, core.Errorf(core.KindUnavailable, core.FaultDriver, "%s is not a process of this driver, or has ended", id)
+		err := core.Errorf(core.KindUnavailable, core.FaultWorker, "%s is no zygote of this driver, or has ended", id)
+		err.Retryable = true
+		return nil, err
 	}
 	return p, nil
 }
 
-// adopt takes the driver's end of a control socket and follows the process at its other end.
+// adopt takes the driver's end of a control socket, also when it fails, and follows the process at its other end.
 func (d *Driver) adopt(id core.NodeID, control *os.File) (*process, error) {
 	p, err := newProcess(id, control)
 	if err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.processes[id] != nil {
+		p.conn.Close()
+		return nil, core.Errorf(core.KindConflict, core.FaultWorker, "the node %s is there already", id)
+	}
 	d.processes[id] = p
-	d.mu.Unlock()
 	go func() {
-		p.run()
-		d.mu.Lock()
-		if d.processes[id] == p {
-			delete(d.processes, id)
+		if err := p.run(); err != nil {
+			d.language.Log.Warn("lose", "node", id, "err", err)
 		}
-		d.mu.Unlock()
+		d.forget(p)
 	}()
 	return p, nil
+}
+
+// forget closes the control socket of a process, which then is nobody's.
+func (d *Driver) forget(p *process) {
+	p.conn.Close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.processes[p.id] == p {
+		delete(d.processes, p.id)
+	}
 }
