@@ -90,10 +90,16 @@ class Zygote:
             shorten(error)
             shorten(error.get("exception", {}))
             packet = json.dumps(message).encode("utf-8", "replace")
-        self.control.send(packet)
+        try:
+            self.control.send(packet)
+        except OSError:
+            pass  # the driver is gone, which the next hear finds too
 
     def hear(self):
-        packet, ancillary, _, _ = self.control.recvmsg(MAX_PACKET, socket.CMSG_LEN(16))
+        try:
+            packet, ancillary, _, _ = self.control.recvmsg(MAX_PACKET, socket.CMSG_LEN(16))
+        except ConnectionResetError:
+            packet = b""  # its end, with an answer that it has not read
         if not packet:
             # The driver is gone. There is nothing more to do, but what was forked from here lives on, and would die with
             # this process. Core ends it when it is not needed any more.
