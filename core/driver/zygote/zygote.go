@@ -88,30 +88,34 @@ func (d *Driver) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.
 	if threads := zygote.threads.Load(); threads > 1 {
 		return core.Errorf(core.KindInvalid, core.FaultWorker, "fork %s: it has %d threads", parent, threads)
 	}
-	gate, err := dialGate(sandbox)
-	if err != nil {
-		return err
-	}
-	defer gate.Close()
-	ours, theirs, err := controlPair()
-	if err != nil {
-		return err
-	}
-	child, err := d.adopt(id, ours)
-	if err != nil {
-		theirs.Close()
-		return err
-	}
-	err = zygote.fork(ctx, theirs, gate)
-	theirs.Close() // the child has its own by now; while this one is open, the child's end cannot be seen
+	child, err := d.fork(ctx, id, zygote, sandbox)
 	if err == nil {
 		err = child.park(ctx)
 	}
-	if err != nil {
+	if err != nil && child != nil {
 		d.forget(child)
-		return err
 	}
-	return nil
+	return err
+}
+
+// fork returns the child as soon as it is forked, and whenever there is something to forget.
+func (d *Driver) fork(ctx context.Context, id core.NodeID, zygote *process, sandbox core.Sandbox) (*process, error) {
+	gate, err := dialGate(sandbox)
+	if err != nil {
+		return nil, err
+	}
+	// The child has its own of both when the zygote has answered. While ours are open nobody sees that the child has ended.
+	defer gate.Close()
+	ours, theirs, err := controlPair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	child, err := d.adopt(id, ours)
+	if err != nil {
+		return nil, err
+	}
+	return child, zygote.fork(ctx, theirs, gate)
 }
 
 // Import implements core.Driver. Only a zygote is still known afterwards.
