@@ -29,8 +29,8 @@ import (
 
 // Store tells where code and packages lie on the host.
 type Store interface {
-	CodePath(digest string) string
-	PackagePath(digest string) string
+	CodePath(digest string) (string, error)
+	PackagePath(digest string) (string, error)
 }
 
 // Config is what a Host needs.
@@ -244,8 +244,10 @@ func (s *Sandbox) make() error {
 	if s.config.Role != core.RoleZygote {
 		uid = 1 + h.uids.Add(1)%(idRange-2)
 	}
-	spec := h.newSpec(s.config, uid, string(s.config.ID))
-	var err error
+	spec, err := h.newSpec(s.config, uid, string(s.config.ID))
+	if err != nil {
+		return err
+	}
 	if s.cgroup, err = h.cgroups.create(string(s.config.ID), spec.Linux.Resources); err != nil {
 		return err
 	}
@@ -334,7 +336,7 @@ func (s *Sandbox) Entered() (pid int, enter time.Duration, err error) {
 	return s.pid, s.enter, s.err
 }
 
-// Endpoint returns the socket to the process of an instance, nil for other roles. The caller closes it.
+// Endpoint returns the socket to the process of an instance, nil for other roles. It is closed with the sandbox.
 func (s *Sandbox) Endpoint() net.Conn { return s.conn }
 
 // Done is closed when the process has ended, by itself or by Kill.
@@ -406,13 +408,13 @@ func (s *Sandbox) ended() {
 		s.gate.Close()
 	}
 	s.mu.Unlock()
-	if s.err != nil && s.conn != nil {
-		s.conn.Close() // nobody has got it
-	}
 	s.closeGiven()
 	err := errors.Join(s.cgroup.remove(), os.RemoveAll(s.host.bundle(s.config.ID)))
 	if err != nil {
 		s.host.log.Warn("evict", "node", s.config.ID, "err", err)
+	}
+	if s.conn != nil {
+		s.conn.Close() // last, for an answer may still be on its way out of it
 	}
 	s.host.mu.Lock()
 	if s.ids >= 0 {
