@@ -91,6 +91,9 @@ func decodeRuntime(pb *driverpb.Runtime) core.Runtime {
 			return core.HandlerFile{File: h.GetFile(), Handler: h.GetHandler()}
 		}),
 		Extension: pb.GetExtension(),
+		Tools: each(pb.GetTools(), func(m *driverpb.Mount) core.Mount {
+			return core.Mount{Source: m.GetSource(), Target: m.GetTarget(), Writable: m.GetWritable()}
+		}),
 	}
 }
 

@@ -117,6 +117,9 @@ func encodeRuntime(r core.Runtime) *driverpb.Runtime {
 			return &driverpb.HandlerFile{File: h.File, Handler: h.Handler}
 		}),
 		Extension: r.Extension,
+		Tools: each(r.Tools, func(m core.Mount) *driverpb.Mount {
+			return &driverpb.Mount{Source: m.Source, Target: m.Target, Writable: m.Writable}
+		}),
 	}
 }
 

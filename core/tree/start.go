@@ -193,9 +193,6 @@ func (t *Tree) attest(n *Node, process core.Process, err error) (enter time.Dura
 	if err != nil {
 		return 0, core.Errorf(core.KindUnavailable, core.FaultDriver, "the driver of %s made no process for %s: %w", n.shape.runtime, n.id, err)
 	}
-	if pid != process.PID {
-		return 0, core.Errorf(core.KindUnavailable, core.FaultDriver, "the driver of %s calls process %d %s, but process %d came in", n.shape.runtime, process.PID, n.id, pid)
-	}
 	t.mu.Lock()
 	n.pid = pid
 	t.mu.Unlock()

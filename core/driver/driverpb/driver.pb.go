@@ -144,6 +144,7 @@ type Runtime struct {
 	Hidden        []string               `protobuf:"bytes,5,rep,name=hidden,proto3" json:"hidden,omitempty"`
 	Handlers      []*HandlerFile         `protobuf:"bytes,6,rep,name=handlers,proto3" json:"handlers,omitempty"`
 	Extension     string                 `protobuf:"bytes,7,opt,name=extension,proto3" json:"extension,omitempty"`
+	Tools         []*Mount               `protobuf:"bytes,8,rep,name=tools,proto3" json:"tools,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -225,6 +226,13 @@ func (x *Runtime) GetExtension() string {
 		return x.Extension
 	}
 	return ""
+}
+
+func (x *Runtime) GetTools() []*Mount {
+	if x != nil {
+		return x.Tools
+	}
+	return nil
 }
 
 type Mount struct {
@@ -1267,7 +1275,7 @@ const file_driver_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\"\n" +
 	"\fcapabilities\x18\x03 \x03(\tR\fcapabilities\x128\n" +
 	"\bruntimes\x18\x04 \x03(\v2\x1c.pipsqueak.driver.v1.RuntimeR\bruntimes\x12\x1a\n" +
-	"\bproblems\x18\x05 \x03(\tR\bproblems\"\xef\x01\n" +
+	"\bproblems\x18\x05 \x03(\tR\bproblems\"\xa1\x02\n" +
 	"\aRuntime\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -1275,7 +1283,8 @@ const file_driver_proto_rawDesc = "" +
 	"\x06mounts\x18\x04 \x03(\v2\x1a.pipsqueak.driver.v1.MountR\x06mounts\x12\x16\n" +
 	"\x06hidden\x18\x05 \x03(\tR\x06hidden\x12<\n" +
 	"\bhandlers\x18\x06 \x03(\v2 .pipsqueak.driver.v1.HandlerFileR\bhandlers\x12\x1c\n" +
-	"\textension\x18\a \x01(\tR\textension\"S\n" +
+	"\textension\x18\a \x01(\tR\textension\x120\n" +
+	"\x05tools\x18\b \x03(\v2\x1a.pipsqueak.driver.v1.MountR\x05tools\"S\n" +
 	"\x05Mount\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1a\n" +
@@ -1402,34 +1411,35 @@ var file_driver_proto_depIdxs = []int32{
 	2,  // 0: pipsqueak.driver.v1.Description.runtimes:type_name -> pipsqueak.driver.v1.Runtime
 	3,  // 1: pipsqueak.driver.v1.Runtime.mounts:type_name -> pipsqueak.driver.v1.Mount
 	4,  // 2: pipsqueak.driver.v1.Runtime.handlers:type_name -> pipsqueak.driver.v1.HandlerFile
-	5,  // 3: pipsqueak.driver.v1.PreloadRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	5,  // 4: pipsqueak.driver.v1.ForkRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	10, // 5: pipsqueak.driver.v1.ImportRequest.load:type_name -> pipsqueak.driver.v1.Load
-	11, // 6: pipsqueak.driver.v1.Load.handler:type_name -> pipsqueak.driver.v1.HandlerLoad
-	20, // 7: pipsqueak.driver.v1.HandlerLoad.env:type_name -> pipsqueak.driver.v1.HandlerLoad.EnvEntry
-	21, // 8: pipsqueak.driver.v1.Report.modules:type_name -> pipsqueak.driver.v1.Report.ModulesEntry
-	5,  // 9: pipsqueak.driver.v1.ResolveRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	13, // 10: pipsqueak.driver.v1.Resolution.packages:type_name -> pipsqueak.driver.v1.Package
-	13, // 11: pipsqueak.driver.v1.InstallRequest.packages:type_name -> pipsqueak.driver.v1.Package
-	5,  // 12: pipsqueak.driver.v1.InstallRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	19, // 13: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
-	0,  // 14: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
-	7,  // 15: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
-	8,  // 16: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
-	9,  // 17: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
-	14, // 18: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
-	16, // 19: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
-	1,  // 20: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
-	6,  // 21: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Process
-	6,  // 22: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Process
-	12, // 23: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
-	15, // 24: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
-	17, // 25: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
-	20, // [20:26] is the sub-list for method output_type
-	14, // [14:20] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	3,  // 3: pipsqueak.driver.v1.Runtime.tools:type_name -> pipsqueak.driver.v1.Mount
+	5,  // 4: pipsqueak.driver.v1.PreloadRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	5,  // 5: pipsqueak.driver.v1.ForkRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	10, // 6: pipsqueak.driver.v1.ImportRequest.load:type_name -> pipsqueak.driver.v1.Load
+	11, // 7: pipsqueak.driver.v1.Load.handler:type_name -> pipsqueak.driver.v1.HandlerLoad
+	20, // 8: pipsqueak.driver.v1.HandlerLoad.env:type_name -> pipsqueak.driver.v1.HandlerLoad.EnvEntry
+	21, // 9: pipsqueak.driver.v1.Report.modules:type_name -> pipsqueak.driver.v1.Report.ModulesEntry
+	5,  // 10: pipsqueak.driver.v1.ResolveRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	13, // 11: pipsqueak.driver.v1.Resolution.packages:type_name -> pipsqueak.driver.v1.Package
+	13, // 12: pipsqueak.driver.v1.InstallRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	5,  // 13: pipsqueak.driver.v1.InstallRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	19, // 14: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
+	0,  // 15: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
+	7,  // 16: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
+	8,  // 17: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
+	9,  // 18: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
+	14, // 19: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
+	16, // 20: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
+	1,  // 21: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
+	6,  // 22: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Process
+	6,  // 23: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Process
+	12, // 24: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
+	15, // 25: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
+	17, // 26: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
+	21, // [21:27] is the sub-list for method output_type
+	15, // [15:21] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }
