@@ -42,7 +42,7 @@ func slow(d time.Duration) func(*box, *request) {
 
 func TestReuse(t *testing.T) {
 	within(t, 9, func(t *testing.T, r *rig) {
-		r.w.handle = slow(time.Second)
+		r.w.on(slow(time.Second))
 		f := fn("f")
 		res, err := r.run(t.Context(), f, `{"a":1}`)
 		if err != nil || string(res.Body) != `{"a":1}` || res.Start != core.StartCold || res.Phases.Fork != 3*time.Millisecond || res.Phases.Handler != time.Second || res.Phases.Total != 1003*time.Millisecond {
@@ -64,7 +64,7 @@ func TestReuse(t *testing.T) {
 
 func TestWaitAndHandOver(t *testing.T) {
 	within(t, 99, func(t *testing.T, r *rig) {
-		r.w.handle = slow(time.Second)
+		r.w.on(slow(time.Second))
 		f := fn("f")
 		f.Limits.MaxInstances = 2
 		var group sync.WaitGroup
@@ -78,15 +78,15 @@ func TestWaitAndHandOver(t *testing.T) {
 			})
 		}
 		group.Wait()
-		if r.w.most != 2 || r.w.starts != 2 {
-			t.Errorf("%d alive, %d started", r.w.most, r.w.starts)
+		if r.w.highest() != 2 || r.w.starts != 2 {
+			t.Errorf("%d alive, %d started", r.w.highest(), r.w.starts)
 		}
 	})
 }
 
 func TestWhatIsFreeFirst(t *testing.T) {
 	within(t, 99, func(t *testing.T, r *rig) {
-		r.w.handle = slow(2 * time.Millisecond)
+		r.w.on(slow(2 * time.Millisecond))
 		f := fn("f")
 		r.run(t.Context(), f, `1`)
 		go r.run(t.Context(), f, `1`)
@@ -96,15 +96,15 @@ func TestWhatIsFreeFirst(t *testing.T) {
 			t.Errorf("%+v %v", res, err)
 		}
 		time.Sleep(time.Second)
-		if n := len(r.pools[poolKey{"f", 1}].idle); n != 2 {
-			t.Errorf("%d idle", n)
+		if n := r.w.living(); n != 2 {
+			t.Errorf("%d alive", n)
 		}
 	})
 }
 
 func TestRefuse(t *testing.T) {
 	within(t, 99, func(t *testing.T, r *rig) {
-		r.w.handle = slow(20 * time.Second)
+		r.w.on(slow(20 * time.Second))
 		f := fn("f")
 		f.Limits.MaxInstances = 1
 		var group sync.WaitGroup
@@ -137,7 +137,7 @@ func TestWorkerLimit(t *testing.T) {
 		if res, err := r.run(t.Context(), fn("c"), `1`); err != nil || res.Phases.Queue > time.Second {
 			t.Errorf("an idle instance of another function does not make room: %+v %v", res, err)
 		}
-		r.w.handle = slow(20 * time.Second)
+		r.w.on(slow(20 * time.Second))
 		for _, name := range []string{"d", "e"} {
 			go r.run(t.Context(), fn(name), `1`)
 		}
@@ -149,8 +149,8 @@ func TestWorkerLimit(t *testing.T) {
 		if res, err := r.run(t.Context(), fn("h"), `1`); err != nil || res.Phases.Queue < 8*time.Second {
 			t.Errorf("%+v %v", res, err)
 		}
-		if r.w.most != 2 {
-			t.Errorf("%d alive", r.w.most)
+		if r.w.highest() != 2 {
+			t.Errorf("%d alive", r.w.highest())
 		}
 	})
 }
@@ -159,7 +159,7 @@ func TestMemoryPressureWaitsForTheOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(newWorld(), 99, 20<<20) // a root and one instance, before they are measured
 		defer r.close(t)
-		r.w.handle = slow(500 * time.Millisecond)
+		r.w.on(slow(500 * time.Millisecond))
 		go r.run(t.Context(), fn("f"), `1`)
 		time.Sleep(100 * time.Millisecond)
 		if res, err := r.run(t.Context(), fn("f"), `1`); err != nil || res.Start != core.StartWarm {
@@ -201,7 +201,7 @@ func TestHandlerFaults(t *testing.T) {
 		{"is killed", func(b *box, r *request) { b.die(core.Exit{Signal: 9, Known: true}) }, core.KindExit, core.FaultHandler, "signal 9", false},
 		{"runs out of memory", func(b *box, r *request) { b.die(core.Exit{Signal: 9, OutOfMemory: true, Known: true}) }, core.KindMemory, core.FaultHandler, "268435456", false},
 		{"closes its endpoint", func(b *box, r *request) { b.far.Close() }, core.KindExit, core.FaultHandler, "closed the connection", false},
-		{"loses its zygote", func(b *box, r *request) { b.w.boxes["zygote-1"].die(core.Exit{Signal: 9, Known: true}) }, core.KindUnavailable, core.FaultWorker, "zygote", false},
+		{"loses its zygote", func(b *box, r *request) { b.w.box("zygote-1").die(core.Exit{Signal: 9, Known: true}) }, core.KindUnavailable, core.FaultWorker, "zygote", false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -210,9 +210,7 @@ func TestHandlerFaults(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				r.w.mu.Lock()
-				r.w.handle = test.handle
-				r.w.mu.Unlock()
+				r.w.on(test.handle)
 				res, err := r.run(t.Context(), fn("f"), `1`)
 				if e := fault(t, err, test.kind, test.whose); !strings.Contains(e.Message, test.says) {
 					t.Errorf("says %q", e.Message)
@@ -220,7 +218,7 @@ func TestHandlerFaults(t *testing.T) {
 				if res.Node != first.Node || res.Phases.Total == 0 && test.name == "hangs" {
 					t.Errorf("%+v", res)
 				}
-				r.w.handle = slow(0)
+				r.w.on(slow(0))
 				synctest.Wait()
 				after, err := r.run(t.Context(), fn("f"), `1`)
 				if err != nil || (after.Node == first.Node) != test.kept {
@@ -235,7 +233,7 @@ func TestCallerThatGoesAway(t *testing.T) {
 	within(t, 9, func(t *testing.T, r *rig) {
 		f := fn("f")
 		first, _ := r.run(t.Context(), f, `1`)
-		r.w.handle = slow(time.Second)
+		r.w.on(slow(time.Second))
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		began := time.Now()
@@ -258,13 +256,13 @@ func TestCallerThatGoesAway(t *testing.T) {
 			t.Errorf("%+v %v", res, err)
 		}
 		// Unheard until its deadline: it is killed then.
-		r.w.handle = slow(time.Hour)
+		r.w.on(slow(time.Hour))
 		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err = r.run(ctx, fn("g"), `1`)
 		fault(t, err, core.KindCanceled, core.FaultCaller)
 		time.Sleep(31 * time.Second)
-		if got := r.pools[poolKey{"g", 1}].alive; got != 0 {
+		if got := r.counted("g"); got != 0 {
 			t.Errorf("%d alive", got)
 		}
 		time.Sleep(time.Hour)
@@ -275,7 +273,7 @@ func TestIdleInstanceFoundDead(t *testing.T) {
 	within(t, 9, func(t *testing.T, r *rig) {
 		f := fn("f")
 		first, _ := r.run(t.Context(), f, `1`)
-		r.w.boxes[first.Node].far.Close() // dead, and the tree has not seen it
+		r.w.box(first.Node).far.Close() // dead, and the tree has not seen it
 		res, err := r.run(t.Context(), f, `2`)
 		if err != nil || string(res.Body) != `2` || res.Node == first.Node {
 			t.Errorf("%+v %v", res, err)
@@ -285,7 +283,7 @@ func TestIdleInstanceFoundDead(t *testing.T) {
 
 func TestIdleTimeout(t *testing.T) {
 	within(t, 9, func(t *testing.T, r *rig) {
-		r.w.handle = slow(time.Second)
+		r.w.on(slow(time.Second))
 		f := fn("f")
 		f.Limits.IdleTimeout = time.Minute
 		var group sync.WaitGroup
@@ -298,12 +296,12 @@ func TestIdleTimeout(t *testing.T) {
 			r.run(t.Context(), f, `1`)
 		}
 		synctest.Wait()
-		if r.w.alive != 1 {
-			t.Errorf("%d alive", r.w.alive)
+		if r.w.living() != 1 {
+			t.Errorf("%d alive", r.w.living())
 		}
 		time.Sleep(61 * time.Second)
-		if r.w.alive != 0 {
-			t.Errorf("%d alive after all", r.w.alive)
+		if r.w.living() != 0 {
+			t.Errorf("%d alive after all", r.w.living())
 		}
 	})
 }
@@ -328,7 +326,7 @@ func TestHandlerThatCannotBeImported(t *testing.T) {
 
 func TestDrain(t *testing.T) {
 	within(t, 9, func(t *testing.T, r *rig) {
-		r.w.handle = slow(time.Second)
+		r.w.on(slow(time.Second))
 		old, next := fn("f"), fn("f")
 		next.Version = 2
 		busy := make(chan core.Result)
@@ -346,13 +344,13 @@ func TestDrain(t *testing.T) {
 			t.Errorf("%+v", res)
 		}
 		synctest.Wait()
-		if res, _ := r.run(t.Context(), next, `1`); res.Node != fresh.Node || r.w.alive != 1 {
-			t.Errorf("%+v, %d alive", res, r.w.alive)
+		if res, _ := r.run(t.Context(), next, `1`); res.Node != fresh.Node || r.w.living() != 1 {
+			t.Errorf("%+v, %d alive", res, r.w.living())
 		}
 		r.Drain("f", 0)
 		synctest.Wait()
-		if r.w.alive != 0 {
-			t.Errorf("%d alive", r.w.alive)
+		if r.w.living() != 0 {
+			t.Errorf("%d alive", r.w.living())
 		}
 	})
 }
@@ -360,7 +358,7 @@ func TestDrain(t *testing.T) {
 func TestCloseLetsEventsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(newWorld(), 1, plenty)
-		r.w.handle = slow(time.Second)
+		r.w.on(slow(time.Second))
 		var group sync.WaitGroup
 		group.Go(func() {
 			if _, err := r.run(t.Context(), fn("f"), `1`); err != nil {
@@ -382,7 +380,7 @@ func TestCloseLetsEventsEnd(t *testing.T) {
 
 func TestManyAtOnce(t *testing.T) {
 	within(t, 7, func(t *testing.T, r *rig) {
-		r.w.handle = slow(time.Millisecond)
+		r.w.on(slow(time.Millisecond))
 		var group sync.WaitGroup
 		for i := range 60 {
 			group.Go(func() {
@@ -404,8 +402,8 @@ func TestManyAtOnce(t *testing.T) {
 			})
 		}
 		group.Wait()
-		if r.w.most > 7 {
-			t.Errorf("%d alive", r.w.most)
+		if r.w.highest() > 7 {
+			t.Errorf("%d alive", r.w.highest())
 		}
 		time.Sleep(time.Second)
 	})
