@@ -23,6 +23,7 @@ type world struct {
 	alive  int // instances
 	most   int
 	starts int
+	forks  time.Duration               // a fork takes
 	deaf   bool                        // instances end when the first bytes of an event come
 	fails  error                       // of importing a handler
 	handle func(b *box, r *request)    // what instances do with an event
@@ -46,7 +47,7 @@ type box struct {
 }
 
 func newWorld() *world {
-	return &world{boxes: map[core.NodeID]*box{}, handle: func(b *box, r *request) { b.answer('R', r.event) }, pair: net.Pipe}
+	return &world{boxes: map[core.NodeID]*box{}, forks: 3 * time.Millisecond, handle: func(b *box, r *request) { b.answer('R', r.event) }, pair: net.Pipe}
 }
 
 // on sets what instances do with an event.
@@ -130,7 +131,7 @@ func (d driver) Preload(_ context.Context, id core.NodeID, _ core.RuntimeID, _ c
 }
 
 func (d driver) Fork(_ context.Context, id, parent core.NodeID, _ core.Sandbox) (core.Process, error) {
-	time.Sleep(3 * time.Millisecond)
+	time.Sleep(d.w.forks)
 	d.w.mu.Lock()
 	defer d.w.mu.Unlock()
 	d.w.boxes[parent].children = append(d.w.boxes[parent].children, d.w.boxes[id])

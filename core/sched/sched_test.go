@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -97,6 +98,56 @@ func TestWhatIsFreeFirst(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		if n := r.w.living(); n != 2 {
+			t.Errorf("%d alive", n)
+		}
+	})
+}
+
+func TestStartMayTakeLongerThanARequestMayWait(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		r.w.forks = 25 * time.Second
+		if res, err := r.run(t.Context(), fn("f"), `1`); err != nil || res.Phases.Fork != 25*time.Second {
+			t.Errorf("%+v %v", res, err)
+		}
+	})
+}
+
+// A late interrupt, of an event whose answer came just before its caller went away, must not hit the next event.
+func TestLateInterrupt(t *testing.T) {
+	near, far := net.Pipe()
+	i := &instance{conn: near}
+	first := i.begin(time.Now().Add(time.Minute))
+	i.begin(time.Now().Add(time.Minute))
+	i.interrupt(first)
+	go far.Write([]byte{1})
+	if _, err := near.Read(make([]byte, 1)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDrainedWhileRequestsWait(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		r.w.on(func(b *box, _ *request) {
+			time.Sleep(time.Second)
+			b.die(core.Exit{Code: 1, Known: true})
+		})
+		f := fn("f")
+		f.Limits.MaxInstances = 1
+		go r.run(t.Context(), f, `1`)
+		time.Sleep(100 * time.Millisecond)
+		served := make(chan error)
+		go func() {
+			_, err := r.run(t.Context(), f, `2`) // gets an instance that is started after the drain
+			served <- err
+		}()
+		time.Sleep(100 * time.Millisecond)
+		r.Drain("f", 0)
+		r.w.on(slow(0))
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if n := r.w.living(); n != 0 {
 			t.Errorf("%d alive", n)
 		}
 	})

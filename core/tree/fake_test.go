@@ -33,6 +33,7 @@ type world struct {
 	raises     map[string]error                // by module or handler
 	hook       func(verb string, b *box) error // before a driver call has its effect
 	usage      core.Usage
+	creating   time.Duration // a sandbox
 }
 
 type box struct {
@@ -62,6 +63,7 @@ func (w *world) Driver(_ context.Context, rt core.RuntimeID) (Live, error) {
 }
 
 func (w *world) Create(_ context.Context, config core.SandboxConfig) (Sandbox, error) {
+	time.Sleep(w.creating)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	b := &box{w: w, config: config, done: make(chan struct{}), children: map[*box]bool{}}

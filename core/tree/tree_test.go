@@ -170,34 +170,38 @@ func TestFailures(t *testing.T) {
 		kind  core.Kind
 		fault core.Fault
 		forks int // calls in all
+		roots int // made
 	}{
-		{"a fork that fails once is tried on a fresh zygote", 1, "fork", func(w *world, b *box) error { return lost }, "", "", 2},
-		{"twice is unavailable", 2, "fork", func(w *world, b *box) error { return lost }, core.KindUnavailable, core.FaultDriver, 2},
-		{"a zygote that hangs", 1, "fork", func(w *world, b *box) error { time.Sleep(forkTimeout); return context.DeadlineExceeded }, "", "", 2},
+		{"a fork that fails once is tried on a fresh zygote", 1, "fork", func(w *world, b *box) error { return lost }, "", "", 2, 2},
+		{"twice is unavailable", 2, "fork", func(w *world, b *box) error { return lost }, core.KindUnavailable, core.FaultDriver, 2, 2},
+		{"a zygote that hangs", 1, "fork", func(w *world, b *box) error { time.Sleep(forkTimeout); return context.DeadlineExceeded }, "", "", 2, 2},
 		{"a handler that raises is not tried again", 9, "import", func(w *world, b *box) error {
 			return core.Errorf(core.KindException, core.FaultHandler, "ValueError")
-		}, core.KindException, core.FaultHandler, 1},
+		}, core.KindException, core.FaultHandler, 1, 1},
 		{"a handler that exits at import", 9, "import", func(w *world, b *box) error {
 			w.crash(b.config.ID, core.Exit{Code: 3, Known: true})
 			return lost
-		}, core.KindExit, core.FaultHandler, 1},
+		}, core.KindExit, core.FaultHandler, 1, 1},
 		{"a handler over its memory at import", 9, "import", func(w *world, b *box) error {
 			w.crash(b.config.ID, core.Exit{Signal: 9, OutOfMemory: true, Known: true})
 			return lost
-		}, core.KindMemory, core.FaultHandler, 1},
+		}, core.KindMemory, core.FaultHandler, 1, 1},
 		{"a zygote that dies under an import", 1, "import", func(w *world, b *box) error {
 			w.crash(b.parent.config.ID, core.Exit{Signal: 9, Known: true})
 			return lost
-		}, "", "", 2},
+		}, "", "", 2, 2},
 		{"a machine that cannot is not the zygote's fault", 9, "fork", func(w *world, b *box) error {
 			return core.Errorf(core.KindExhausted, core.FaultWorker, "no pids")
-		}, core.KindExhausted, core.FaultWorker, 1},
+		}, core.KindExhausted, core.FaultWorker, 1, 1},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
-				forks, fails := 0, test.fails
+				forks, roots, fails := 0, 0, test.fails
 				w.hook = func(verb string, b *box) error {
+					if verb == "preload" {
+						roots++
+					}
 					if verb == "fork" {
 						forks++
 						for _, info := range tr.Snapshot() {
@@ -219,8 +223,8 @@ func TestFailures(t *testing.T) {
 				if e := core.AsError(err); e != nil && (e.Kind != test.kind || e.Fault != test.fault) {
 					t.Errorf("%s %s: %v", e.Kind, e.Fault, e)
 				}
-				if forks != test.forks {
-					t.Errorf("%d forks, not %d", forks, test.forks)
+				if forks != test.forks || roots != test.roots {
+					t.Errorf("%d forks of %d root zygotes, not %d of %d", forks, roots, test.forks, test.roots)
 				}
 				synctest.Wait()
 				for _, info := range tr.Snapshot() {
@@ -372,6 +376,44 @@ func TestClosedTreeStartsNothing(t *testing.T) {
 		}
 		if last := w.order[len(w.order)-1]; last != "zygote-1" {
 			t.Errorf("order %v", w.order)
+		}
+	})
+}
+
+func TestZygoteThatDiesAtOnceIsNotMadeForEver(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		made := 0
+		w.hook = func(verb string, b *box) error {
+			if verb == "import" && b.config.Role == core.RoleZygote {
+				made++
+				go w.crash(b.config.ID, core.Exit{Signal: 11, Known: true})
+			}
+			return nil
+		}
+		for range 2 {
+			mustStart(t, tr, fn("f", "a"))
+		}
+		time.Sleep(time.Minute)
+		if made == 0 || made > 3 {
+			t.Errorf("made %d times after two requests", made)
+		}
+	})
+}
+
+func TestNodeThatIsKilledBeforeItHasASandbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		tr := w.tree(plenty)
+		mustStart(t, tr, fn("f"))
+		w.creating = time.Second
+		forks := 0
+		w.hook = func(string, *box) error { forks++; return nil }
+		go tr.Start(t.Context(), fn("f"))
+		time.Sleep(time.Millisecond)
+		w.close(tr)
+		synctest.Wait()
+		if forks != 0 {
+			t.Error("forked into the sandbox of a node that was killed")
 		}
 	})
 }
