@@ -34,6 +34,8 @@ type world struct {
 	hook       func(verb string, b *box) error // before a driver call has its effect
 	usage      core.Usage
 	creating   time.Duration // a sandbox
+	measuring  time.Duration // its memory
+	measured   int
 }
 
 type box struct {
@@ -85,8 +87,10 @@ func (b *box) Endpoint() net.Conn    { return nil }
 func (b *box) Done() <-chan struct{} { return b.done }
 func (b *box) Exit() core.Exit       { return b.exit }
 func (b *box) Usage() (core.Usage, error) {
+	time.Sleep(b.w.measuring)
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
+	b.w.measured++
 	return b.w.usage, nil
 }
 
