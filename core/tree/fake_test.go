@@ -87,7 +87,10 @@ func (b *box) Endpoint() net.Conn    { return nil }
 func (b *box) Done() <-chan struct{} { return b.done }
 func (b *box) Exit() core.Exit       { return b.exit }
 func (b *box) Usage() (core.Usage, error) {
-	time.Sleep(b.w.measuring)
+	b.w.mu.Lock()
+	measuring := b.w.measuring
+	b.w.mu.Unlock()
+	time.Sleep(measuring)
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
 	b.w.measured++

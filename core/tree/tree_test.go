@@ -23,6 +23,12 @@ func within(t *testing.T, budget int64, test func(t *testing.T, w *world, tr *Tr
 	})
 }
 
+// rest lets time pass, and what is due then happen.
+func rest(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func mustStart(t *testing.T, tr *Tree, f *core.Function) (*Node, core.Start, core.Phases) {
 	t.Helper()
 	n, start, phases, err := tr.Start(t.Context(), f)
@@ -50,7 +56,7 @@ func TestStartKindsAndPhases(t *testing.T) {
 		if start != core.StartCold || ph.Preload != 0 {
 			t.Errorf("second: %s %+v", start, ph)
 		}
-		time.Sleep(time.Second) // the zygote is made off the path after the second request
+		rest(time.Second) // the zygote is made off the path after the second request
 		n, start, ph := mustStart(t, tr, f)
 		if start != core.StartFork || ph.Import != 0 || !slices.Equal(parentModules(tr, n), []string{"a"}) {
 			t.Errorf("third: %s %+v", start, ph)
@@ -102,7 +108,7 @@ func TestSharedZygoteComesFirst(t *testing.T) {
 		for range 2 {
 			mustStart(t, tr, a)
 			mustStart(t, tr, b)
-			time.Sleep(time.Second)
+			rest(time.Second)
 		}
 		if want := []string{"[np]", "[x]", "[y]"}; !slices.Equal(w.imports, want) {
 			t.Errorf("zygotes imported %v, not %v", w.imports, want)
@@ -120,7 +126,7 @@ func TestUnforkable(t *testing.T) {
 		f := fn("f", "pandas")
 		for range 4 {
 			mustStart(t, tr, f)
-			time.Sleep(time.Second)
+			rest(time.Second)
 		}
 		if got := tr.Unforkable("lang1", f.Packages); got != "importing pandas leaves 3 threads running" {
 			t.Errorf("reason %q", got)
@@ -144,14 +150,14 @@ func TestZygoteThatRaisesIsTriedAgainLater(t *testing.T) {
 		f := fn("f", "a")
 		for range 20 {
 			mustStart(t, tr, f)
-			time.Sleep(time.Second)
+			rest(time.Second)
 		}
 		if tries != 1 {
 			t.Errorf("%d tries in 20 s", tries)
 		}
-		time.Sleep(firstBackoff)
+		rest(firstBackoff)
 		mustStart(t, tr, f)
-		time.Sleep(time.Second)
+		rest(time.Second)
 		if tries != 2 {
 			t.Errorf("%d tries after the backoff", tries)
 		}
@@ -176,7 +182,7 @@ func TestMemory(t *testing.T) {
 		if first.Lease() {
 			t.Error("the evicted instance can be leased")
 		}
-		time.Sleep(2 * time.Second) // measured: 5 MiB each
+		rest(2 * time.Second) // measured: 5 MiB each
 		if got := tr.Memory(); got != 15<<20 {
 			t.Errorf("measured %d MiB", got>>20)
 		}
@@ -208,7 +214,7 @@ func TestEvict(t *testing.T) {
 func TestSamplerIsGentle(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		n, _, _ := mustStart(t, tr, fn("f"))
-		time.Sleep(1100 * time.Millisecond)
+		rest(1100 * time.Millisecond)
 		synctest.Wait()
 		if infos := tr.Snapshot(); infos[1].Memory != 5<<20 || infos[1].Private != 4<<20 {
 			t.Errorf("%+v", infos)
@@ -216,11 +222,13 @@ func TestSamplerIsGentle(t *testing.T) {
 		if at := n.sampleAt.Sub(n.born); at < nextSample {
 			t.Errorf("measured again after %v", at)
 		}
+		w.mu.Lock()
 		w.measuring, w.measured = 50*time.Millisecond, 0
+		w.mu.Unlock()
 		for range 30 {
 			mustStart(t, tr, fn("f"))
 		}
-		time.Sleep(10 * time.Second)
+		rest(10 * time.Second)
 		if w.measured < 8 || w.measured > 10 {
 			t.Errorf("measured %d times 50 ms in 10 s, which is not 5 %%", w.measured)
 		}
@@ -255,7 +263,7 @@ func TestZygoteThatDiesAtOnceIsNotMadeForEver(t *testing.T) {
 		for range 2 {
 			mustStart(t, tr, fn("f", "a"))
 		}
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		if made == 0 || made > 3 {
 			t.Errorf("made %d times after two requests", made)
 		}
@@ -271,7 +279,7 @@ func TestNodeThatIsKilledBeforeItHasASandbox(t *testing.T) {
 		forks := 0
 		w.hook = func(string, *box) error { forks++; return nil }
 		go tr.Start(t.Context(), fn("f"))
-		time.Sleep(time.Millisecond)
+		rest(time.Millisecond)
 		w.close(tr)
 		synctest.Wait()
 		if forks != 0 {
