@@ -98,7 +98,7 @@ func (t *Tree) join(ctx context.Context, live Live, fn *core.Function, phases *c
 			return nil, "", err
 		}
 	}
-	return nil, "", exhausted(t.config.Budget)
+	return nil, "", lostError{core.Errorf(core.KindUnavailable, core.FaultDriver, "the root zygote of %s ended as soon as it was made", fn.Runtime)}
 }
 
 // joinNow returns nil when no zygote can be forked, and whether the chosen one has imported everything.
