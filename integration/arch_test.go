@@ -56,7 +56,7 @@ var imports = []row{
 	{"drivers/*", "a driver is a program of its own that could live in another repository, so it has the contract and the kit only",
 		[]string{"core", "core/driver", "core/driver/zygote"}, []string{"golang.org/x/sys"}},
 	{"cmd/*", "a command is flags, configuration and wiring, and reaches drivers only as programs",
-		[]string{"core", "core/*", "gateway"}, []string{"github.com/spf13/cobra"}},
+		[]string{"core", "core/*", "gateway"}, []string{"github.com/spf13/cobra", "github.com/mattn/go-isatty"}},
 	{"integration", "tests from outside use what a user has: programs and HTTP; core is the vocabulary of the answers",
 		[]string{"core"}, nil},
 	{"examples", "the demo is a user: it has programs and HTTP; core is the vocabulary of the answers",

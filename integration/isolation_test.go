@@ -323,7 +323,7 @@ func TestGlobals(t *testing.T) {
 func TestLimits(t *testing.T) {
 	system(t)
 	w := shared(t)
-	probed(t, w, "probe-limits", "memory_mb: 64\ntimeout_ms: 15000\n")
+	probed(t, w, "probe-limits", "memory_mb: 256\ntimeout_ms: 15000\n")
 	defer traffic(t, w)()
 
 	event, err := json.Marshal("answer = len(b'x' * (1 << 30))")
@@ -333,7 +333,7 @@ func TestLimits(t *testing.T) {
 	a := w.run(t, "probe-limits", string(event))
 	a.expectError(t, core.KindMemory, core.FaultHandler, http.StatusBadGateway)
 	if got := inside[int](t, w, "probe-limits", "answer = len(b'x' * (16 << 20))"); got != 16<<20 {
-		t.Errorf("16 MiB within a limit of 64 MiB: %d", got)
+		t.Errorf("16 MiB within a limit of 256 MiB: %d", got)
 	}
 
 	began := time.Now()

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/worker"
 )
 
 // workerConfig is what a worker is opened with.
@@ -18,8 +19,12 @@ type workerConfig struct {
 // opener opens a worker. What it returns as a function closes it.
 type opener func(context.Context, workerConfig) (core.Service, func(context.Context) error, error)
 
-func open(context.Context, workerConfig) (core.Service, func(context.Context) error, error) {
-	return nil, nil, core.Errorf(core.KindUnsupported, core.FaultWorker, "this build has no worker in it")
+func open(ctx context.Context, config workerConfig) (core.Service, func(context.Context) error, error) {
+	w, err := worker.Open(ctx, worker.Config(config))
+	if err != nil {
+		return nil, nil, err
+	}
+	return w, w.Close, nil
 }
 
 func checks(context.Context, workerConfig) []Check { return nil }

@@ -17,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const cgroupRoot = "/sys/fs/cgroup"
+
 // controllers are those that limit a sandbox.
 var controllers = []string{"memory", "pids", "cpu"}
 
@@ -33,7 +35,7 @@ type cgroupTree struct {
 func openCgroups(name string) (*cgroupTree, error) {
 	t := &cgroupTree{unified: cgroups.IsCgroup2UnifiedMode(), parents: map[string]string{}}
 	if t.unified {
-		t.parents[""] = filepath.Join("/sys/fs/cgroup", name)
+		t.parents[""] = filepath.Join(cgroupRoot, name)
 	} else {
 		own, err := cgroups.ParseCgroupFile("/proc/self/cgroup")
 		if err != nil {
@@ -134,6 +136,14 @@ func (t *cgroupTree) manager(node string, r *cgroups.Resources) (cgroups.Manager
 type cgroup struct {
 	manager cgroups.Manager
 	dirs    []string // one for each hierarchy
+}
+
+// path names the cgroup of a node as a Spec has it: below the mount point of each hierarchy, on v1 that of memory.
+func (t *cgroupTree) path(node string) string {
+	if t.unified {
+		return strings.TrimPrefix(filepath.Join(t.parents[""], node), cgroupRoot)
+	}
+	return strings.TrimPrefix(filepath.Join(t.parents["memory"], node), cgroupRoot+"/memory")
 }
 
 // create makes a cgroup with the Spec's limits.

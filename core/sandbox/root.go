@@ -2,9 +2,9 @@ package sandbox
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -78,12 +78,9 @@ func (r *roots) do(f func() error) error {
 
 // copyFor returns a descriptor of a detached copy of the root directory that the Spec describes. The caller closes it.
 func (r *roots) copyFor(spec *specs.Spec) (int, error) {
-	key, err := rootKey(spec)
-	if err != nil {
-		return -1, err
-	}
+	key := rootKey(spec)
 	fd := -1
-	err = r.do(func() error {
+	err := r.do(func() error {
 		dir, err := r.prepared(key, spec)
 		if err != nil {
 			return err
@@ -95,9 +92,16 @@ func (r *roots) copyFor(spec *specs.Spec) (int, error) {
 }
 
 // rootKey tells roots apart.
-func rootKey(spec *specs.Spec) ([sha256.Size]byte, error) {
-	text, err := json.Marshal(spec.Mounts)
-	return sha256.Sum256(text), err
+func rootKey(spec *specs.Spec) [sha256.Size]byte {
+	h := sha256.New()
+	for _, m := range spec.Mounts {
+		for _, word := range append([]string{m.Destination, m.Type, m.Source}, m.Options...) {
+			io.WriteString(h, word)
+			h.Write([]byte{0})
+		}
+		h.Write([]byte{0})
+	}
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 func (r *roots) prepared(key [sha256.Size]byte, spec *specs.Spec) (string, error) {

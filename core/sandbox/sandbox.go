@@ -1,206 +1,29 @@
-// Package sandbox makes, measures and kills the place a process lives in: a cgroup, namespaces, a root directory, a private
-// scratch. A sandbox is described by an OCI runtime-spec Spec, written to its bundle directory, and what the Spec says is
-// what is enforced.
-//
-// A sandbox is made before its process. The process comes to the gate by itself, forked by an unprivileged zygote or
-// started by the launcher, and carries out on itself what its orders say (enter/enter.h has the protocol). What needs power
-// over the host is done here, at the other end of the gate.
 package sandbox
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Store tells where code and packages lie on the host.
-type Store interface {
-	CodePath(digest string) string
-	PackagePath(digest string) string
-}
-
-// Config is what a Host needs.
-type Config struct {
-	Dir   string // of its own, for sockets and bundles; emptied at the start
-	Name  string // of the worker's cgroup; two workers of one machine have different ones
-	Store Store
-	// Output is called with each stream ("stdout", "stderr") of each process, in a goroutine of its own. It must read until
-	// the end, or the process blocks.
-	Output func(config core.SandboxConfig, stream string, output io.Reader)
-	Log    *slog.Logger
-}
-
-// Host makes sandboxes on this machine.
-type Host struct {
-	dir      string
-	store    Store
-	output   func(core.SandboxConfig, string, io.Reader)
-	log      *slog.Logger
-	gate     *net.UnixListener
-	roots    *roots
-	cgroups  *cgroupTree
-	reaper   *reaper
-	system   []specs.Mount
-	seccomp  map[core.Role]*specs.LinuxSeccomp
-	filters  map[core.Role][]byte
-	uids     atomic.Uint32
-	networks networks
-
-	mu       sync.Mutex
-	awaited  map[core.NodeID]*Sandbox // whose process has not come yet
-	alive    map[*Sandbox]struct{}
-	idSlots  [idRanges]bool
-	nextSlot int
-}
-
-// Open prepares the machine for sandboxes. It needs root, and ends and removes what an earlier worker of that name and
-// directory has left. The caller closes the Host.
-func Open(config Config) (*Host, error) {
-	if os.Geteuid() != 0 {
-		return nil, core.Errorf(core.KindUnsupported, core.FaultWorker, "sandboxes are made by root: start the worker as root (sudo)")
-	}
-	h := &Host{dir: config.Dir, store: config.Store, output: config.Output, log: config.Log,
-		filters: map[core.Role][]byte{}, awaited: map[core.NodeID]*Sandbox{}, alive: map[*Sandbox]struct{}{},
-		networks: networks{keepers: map[uint64]chan int{}}}
-	if err := h.open(config.Name); err != nil {
-		return nil, errors.Join(core.Errorf(core.KindUnsupported, core.FaultWorker,
-			"this machine cannot make sandboxes: %w (pipsqueak doctor tells more)", err), h.Close())
-	}
-	return h, nil
-}
-
-func (h *Host) open(name string) error {
-	var err error
-	if h.cgroups, err = openCgroups(name); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(h.dir); err != nil {
-		return err
-	}
-	for _, dir := range []string{h.dir, h.rootsDir(), h.bundle(""), filepath.Join(h.dir, "mods")} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
-	}
-	var links map[string]string
-	h.system, links = systemMounts()
-	if h.roots, err = openRoots(h.rootsDir(), links); err != nil {
-		return err
-	}
-	if err := h.roots.do(func() error { return favorDynamicMods(filepath.Join(h.dir, "mods"), name) }); err != nil {
-		h.log.Warn("favordynmods", "err", err, "effect", "starts after a quiet moment take some milliseconds longer")
-	}
-	if h.seccomp, err = seccompProfiles(); err != nil {
-		return err
-	}
-	for role, profile := range h.seccomp {
-		var inherited *specs.LinuxSeccomp
-		if role == core.RoleInstance {
-			inherited = h.seccomp[core.RoleZygote]
-		}
-		if h.filters[role], err = assembleFilter(profile, inherited); err != nil {
-			return fmt.Errorf("seccomp filter for a %s: %w", role, err)
-		}
-	}
-	if h.reaper, err = openReaper(); err != nil {
-		return err
-	}
-	if h.gate, err = openGate(h.gatePath()); err != nil {
-		return err
-	}
-	go h.serve()
-	return nil
-}
-
-func (h *Host) rootsDir() string             { return filepath.Join(h.dir, "roots") }
-func (h *Host) gatePath() string             { return filepath.Join(h.dir, "gate") }
-func (h *Host) bundle(id core.NodeID) string { return filepath.Join(h.dir, "bundles", string(id)) }
-
-func (h *Host) serve() {
-	for {
-		conn, err := h.gate.AcceptUnix()
-		if err != nil {
-			return // closed
-		}
-		go h.admit(conn)
-	}
-}
-
-// Close ends every sandbox, waits for the processes, and removes what the Host has made. It may be called once.
-func (h *Host) Close() error {
-	h.mu.Lock()
-	var all []*Sandbox
-	for s := range h.alive {
-		all = append(all, s)
-	}
-	h.mu.Unlock()
-	for _, s := range all {
-		s.Kill()
-	}
-	for _, s := range all {
-		<-s.done
-		<-s.removed
-	}
-	var err error
-	if h.gate != nil {
-		err = h.gate.Close()
-	}
-	if h.reaper != nil {
-		unix.Close(h.reaper.epoll)
-	}
-	if h.roots != nil {
-		h.roots.close()
-	}
-	if h.cgroups != nil {
-		err = errors.Join(err, h.cgroups.clear())
-	}
-	return errors.Join(err, os.RemoveAll(h.dir))
-}
-
-func (h *Host) expected(id core.NodeID) *Sandbox {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	s := h.awaited[id]
-	delete(h.awaited, id)
-	return s
-}
-
-// takeIDs returns a free range of ids. They are handed out in turn, so that a range rests long before it is used again.
-func (h *Host) takeIDs() (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for range idRanges {
-		slot := h.nextSlot
-		h.nextSlot = (slot + 1) % idRanges
-		if !h.idSlots[slot] {
-			h.idSlots[slot] = true
-			return slot, nil
-		}
-	}
-	return 0, core.Errorf(core.KindExhausted, core.FaultWorker, "all %d ranges of user ids are in use", idRanges)
-}
-
 // Sandbox is one sandbox, from Create until its process has ended.
 type Sandbox struct {
 	host   *Host
-	config core.SandboxConfig
+	config core.SandboxConfig // its ID is set when the sandbox is taken
+	serial string             // names its cgroup, for a sandbox may be made before its node
+	bundle string             // directory of its Spec
 	cgroup *cgroup
 	orders []byte
-	give   []int // descriptors that go with the orders, ours until they are sent
+	give   []int      // descriptors that go with the orders, ours until they are sent
+	output []*os.File // our ends of stdout and stderr, until somebody reads them
 	conn   net.Conn
 
 	mu      sync.Mutex
@@ -220,36 +43,31 @@ type Sandbox struct {
 	exit     core.Exit
 }
 
-// Create makes a sandbox, ready for its process to enter. The caller ends it with Kill.
-func (h *Host) Create(_ context.Context, config core.SandboxConfig) (*Sandbox, error) {
-	s := &Sandbox{host: h, config: config, pidfd: -1, ids: -1,
+// newSandbox makes all of a sandbox that does not depend on the node it is for. The caller discards it, or takes it and kills it.
+func (h *Host) newSandbox(config core.SandboxConfig) (*Sandbox, error) {
+	s := &Sandbox{host: h, config: config, serial: "s" + strconv.FormatUint(h.serials.Add(1), 10), pidfd: -1, ids: -1,
 		in: make(chan struct{}), done: make(chan struct{}), removed: make(chan struct{})}
+	s.bundle = filepath.Join(h.bundles(), s.serial)
 	if err := s.make(); err != nil {
-		s.closeGiven()
-		if s.cgroup != nil {
-			err = errors.Join(err, s.cgroup.remove())
-		}
-		return nil, core.Errorf(core.KindInternal, core.FaultWorker, "making a sandbox for %s: %w", config.ID, err)
+		return nil, core.Errorf(core.KindInternal, core.FaultWorker, "making a sandbox: %w", errors.Join(err, s.discard()))
 	}
-	h.mu.Lock()
-	h.awaited[config.ID] = s
-	h.alive[s] = struct{}{}
-	h.mu.Unlock()
 	return s, nil
 }
 
 func (s *Sandbox) make() error {
-	h := s.host
+	h, role := s.host, s.config.Role
 	var uid uint32
-	if s.config.Role != core.RoleZygote {
+	if role != core.RoleZygote {
 		uid = 1 + h.uids.Add(1)%(idRange-2)
 	}
-	spec := h.newSpec(s.config, uid, string(s.config.ID))
-	var err error
-	if s.cgroup, err = h.cgroups.create(string(s.config.ID), spec.Linux.Resources); err != nil {
+	spec, err := h.newSpec(s.config, uid, h.cgroups.path(s.serial))
+	if err != nil {
 		return err
 	}
-	if s.orders, err = newOrders(spec, h.filters[s.config.Role], s.config.Role); err != nil {
+	if s.cgroup, err = h.cgroups.create(s.serial, spec.Linux.Resources); err != nil {
+		return err
+	}
+	if s.orders, err = newOrders(spec, h.filters[role], role); err != nil {
 		return err
 	}
 	root, err := h.roots.copyFor(spec)
@@ -257,34 +75,31 @@ func (s *Sandbox) make() error {
 		return err
 	}
 	s.give = append(s.give, root)
-	for _, stream := range []string{"stdout", "stderr"} {
-		if err := s.openOutput(stream); err != nil {
+	for range 2 {
+		if err := s.openOutput(); err != nil {
 			return err
 		}
 	}
-	if s.config.Role == core.RoleInstance {
+	if role == core.RoleInstance {
 		if err := s.openEndpoint(); err != nil {
 			return err
 		}
 	}
-	return s.writeBundle(spec)
+	return writeBundle(s.bundle, spec, h.profiles[role])
 }
 
-// openOutput makes the pipe that becomes the process's stream.
-func (s *Sandbox) openOutput(stream string) error {
+// openOutput makes the pipe that becomes one of the process's streams.
+func (s *Sandbox) openOutput() error {
 	var p [2]int
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return err
 	}
+	s.give = append(s.give, p[1])
 	if err := unix.SetNonblock(p[0], true); err != nil {
+		unix.Close(p[0])
 		return err
 	}
-	s.give = append(s.give, p[1])
-	output := os.NewFile(uintptr(p[0]), stream)
-	go func() {
-		defer output.Close()
-		s.host.output(s.config, stream, output)
-	}()
+	s.output = append(s.output, os.NewFile(uintptr(p[0]), "output"))
 	return nil
 }
 
@@ -301,16 +116,39 @@ func (s *Sandbox) openEndpoint() error {
 	return err
 }
 
-func (s *Sandbox) writeBundle(spec *specs.Spec) error {
-	text, err := json.Marshal(spec)
-	if err != nil {
-		return err
+// take makes the sandbox that of a node: from now on its process may come, and somebody reads what that prints.
+func (s *Sandbox) take(id core.NodeID) {
+	s.config.ID = id
+	for i, stream := range []string{"stdout", "stderr"} {
+		output := s.output[i]
+		go func() {
+			defer output.Close()
+			s.host.output(s.config, stream, output)
+		}()
 	}
-	dir := s.host.bundle(s.config.ID)
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return err
+	s.output = nil
+	h := s.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.awaited[id] = s
+	h.alive[s] = struct{}{}
+}
+
+// discard frees what the sandbox holds on the host. There is no process in it, or not any more.
+func (s *Sandbox) discard() error {
+	s.closeGiven()
+	for _, file := range s.output {
+		file.Close()
 	}
-	return os.WriteFile(filepath.Join(dir, "config.json"), text, 0o600)
+	var err error
+	if s.cgroup != nil {
+		err = s.cgroup.remove()
+	}
+	err = errors.Join(err, os.RemoveAll(s.bundle))
+	if s.conn != nil {
+		s.conn.Close() // last, for an answer may still be on its way out of it
+	}
+	return err
 }
 
 func (s *Sandbox) closeGiven() {
@@ -334,7 +172,7 @@ func (s *Sandbox) Entered() (pid int, enter time.Duration, err error) {
 	return s.pid, s.enter, s.err
 }
 
-// Endpoint returns the socket to the process of an instance, nil for other roles. The caller closes it.
+// Endpoint returns the socket to the process of an instance, nil for other roles. It is closed with the sandbox.
 func (s *Sandbox) Endpoint() net.Conn { return s.conn }
 
 // Done is closed when the process has ended, by itself or by Kill.
@@ -406,12 +244,7 @@ func (s *Sandbox) ended() {
 		s.gate.Close()
 	}
 	s.mu.Unlock()
-	if s.err != nil && s.conn != nil {
-		s.conn.Close() // nobody has got it
-	}
-	s.closeGiven()
-	err := errors.Join(s.cgroup.remove(), os.RemoveAll(s.host.bundle(s.config.ID)))
-	if err != nil {
+	if err := s.discard(); err != nil {
 		s.host.log.Warn("evict", "node", s.config.ID, "err", err)
 	}
 	s.host.mu.Lock()

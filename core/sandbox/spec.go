@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path"
@@ -51,12 +52,16 @@ var maskedPaths = []string{"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/k
 // derived from it. It is as the OCI runtime specification 1.2 has it, with these readings: the user namespace of a forked
 // process is its zygote's, so mappings are only there for a sandbox that is entered by a launch; the process arguments are
 // the driver's and left out; the root directory is made from the Spec's mounts over a skeleton of links and devices.
-func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) *specs.Spec {
+func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) (*specs.Spec, error) {
+	mounts, err := h.mounts(config)
+	if err != nil {
+		return nil, err
+	}
 	spec := &specs.Spec{
 		Version:  specs.Version,
 		Hostname: hostname(config),
 		Root:     &specs.Root{Path: "rootfs", Readonly: true},
-		Mounts:   h.mounts(config),
+		Mounts:   mounts,
 		Process: &specs.Process{
 			Cwd:             "/",
 			User:            specs.User{UID: uid, GID: uid},
@@ -82,7 +87,26 @@ func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) *sp
 	} else {
 		spec.Linux.MaskedPaths = maskedPaths
 	}
-	return spec
+	return spec, nil
+}
+
+// writeBundle writes the Spec to a new bundle directory. The seccomp profile, most of it, comes ready to write.
+func writeBundle(dir string, spec *specs.Spec, profile json.RawMessage) error {
+	type linux struct {
+		*specs.Linux
+		Seccomp json.RawMessage `json:"seccomp"`
+	}
+	text, err := json.Marshal(struct {
+		*specs.Spec
+		Linux linux `json:"linux"`
+	}{spec, linux{spec.Linux, profile}})
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "config.json"), text, 0o600)
 }
 
 func hostname(config core.SandboxConfig) string {
@@ -137,7 +161,7 @@ func device(name string, major, minor int64) specs.LinuxDevice {
 	return specs.LinuxDevice{Path: "/dev/" + name, Type: "c", Major: major, Minor: minor, FileMode: &mode}
 }
 
-func (h *Host) mounts(config core.SandboxConfig) []specs.Mount {
+func (h *Host) mounts(config core.SandboxConfig) ([]specs.Mount, error) {
 	out := slices.Clone(h.system)
 	if config.Network {
 		out = append(out, existing(networkFiles)...)
@@ -149,10 +173,18 @@ func (h *Host) mounts(config core.SandboxConfig) []specs.Mount {
 		out = append(out, specs.Mount{Destination: dir, Type: "tmpfs", Source: "tmpfs", Options: []string{"ro", "nosuid", "nodev", "noexec"}})
 	}
 	for _, p := range config.Packages {
-		out = append(out, bind(core.Mount{Source: h.store.PackagePath(p.Digest), Target: core.PackageDir(p)}))
+		path, err := h.store.PackagePath(p.Digest)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, bind(core.Mount{Source: path, Target: core.PackageDir(p)}))
 	}
 	if config.Code != "" {
-		out = append(out, bind(core.Mount{Source: h.store.CodePath(config.Code), Target: core.CodeDir}))
+		path, err := h.store.CodePath(config.Code)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, bind(core.Mount{Source: path, Target: core.CodeDir}))
 	}
 	for _, m := range config.Mounts {
 		out = append(out, bind(m))
@@ -163,7 +195,7 @@ func (h *Host) mounts(config core.SandboxConfig) []specs.Mount {
 	}
 	return append(out,
 		specs.Mount{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "nodev", "noexec"}},
-		specs.Mount{Destination: core.ScratchDir, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777", "size=" + strconv.FormatInt(size, 10)}})
+		specs.Mount{Destination: core.ScratchDir, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777", "size=" + strconv.FormatInt(size, 10)}}), nil
 }
 
 func bind(m core.Mount) specs.Mount {

@@ -45,7 +45,7 @@ func TestOverASocket(t *testing.T) {
 	// The process ends with the event read: no other one gets it.
 	var seen []string
 	died := false
-	w.handle = func(b *box, r *request) {
+	w.on(func(b *box, r *request) {
 		seen = append(seen, string(r.event))
 		if !died {
 			died = true
@@ -53,7 +53,7 @@ func TestOverASocket(t *testing.T) {
 			return
 		}
 		b.answer('R', r.event)
-	}
+	})
 	_, err := r.run(t.Context(), fn("f"), `3`)
 	fault(t, err, core.KindExit, core.FaultHandler)
 	if len(seen) != 1 {

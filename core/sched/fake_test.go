@@ -23,6 +23,7 @@ type world struct {
 	alive  int // instances
 	most   int
 	starts int
+	forks  time.Duration               // a fork takes
 	deaf   bool                        // instances end when the first bytes of an event come
 	fails  error                       // of importing a handler
 	handle func(b *box, r *request)    // what instances do with an event
@@ -46,7 +47,32 @@ type box struct {
 }
 
 func newWorld() *world {
-	return &world{boxes: map[core.NodeID]*box{}, handle: func(b *box, r *request) { b.answer('R', r.event) }, pair: net.Pipe}
+	return &world{boxes: map[core.NodeID]*box{}, forks: 3 * time.Millisecond, handle: func(b *box, r *request) { b.answer('R', r.event) }, pair: net.Pipe}
+}
+
+// on sets what instances do with an event.
+func (w *world) on(handle func(*box, *request)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.handle = handle
+}
+
+func (w *world) living() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.alive
+}
+
+func (w *world) highest() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.most
+}
+
+func (w *world) box(id core.NodeID) *box {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.boxes[id]
 }
 
 func (w *world) Driver(context.Context, core.RuntimeID) (tree.Live, error) {
@@ -105,7 +131,7 @@ func (d driver) Preload(_ context.Context, id core.NodeID, _ core.RuntimeID, _ c
 }
 
 func (d driver) Fork(_ context.Context, id, parent core.NodeID, _ core.Sandbox) error {
-	time.Sleep(3 * time.Millisecond)
+	time.Sleep(d.w.forks)
 	d.w.mu.Lock()
 	defer d.w.mu.Unlock()
 	d.w.boxes[parent].children = append(d.w.boxes[parent].children, d.w.boxes[id])
@@ -144,12 +170,15 @@ func (b *box) serve() {
 		}
 		meta := int(binary.BigEndian.Uint32(frame[1:]))
 		r := request{event: frame[5+meta:]}
-		if b.w.handle != nil {
+		b.w.mu.Lock()
+		handle := b.w.handle
+		b.w.mu.Unlock()
+		if handle != nil {
 			if err := json.Unmarshal(frame[5:5+meta], &r); err != nil || frame[0] != 'E' {
 				b.answer('X', []byte(fmt.Sprintf(`{"type":"Bad","message":%q}`, frame)))
 				continue
 			}
-			b.w.handle(b, &r)
+			handle(b, &r)
 		} else {
 			b.answer('R', r.event)
 		}
@@ -173,6 +202,14 @@ func newRig(w *world, limit int, budget int64) *rig {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	t := tree.New(tree.Config{Budget: budget, Log: log}, w, w)
 	return &rig{New(Config{MaxInstances: limit, Log: log}, t), w, t}
+}
+
+// counted is how many instances the scheduler believes alive.
+func (r *rig) counted(name string) int {
+	p := r.pools[poolKey{name, 1}]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.alive
 }
 
 func (r *rig) close(t testing.TB) {

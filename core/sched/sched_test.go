@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -42,7 +43,7 @@ func slow(d time.Duration) func(*box, *request) {
 
 func TestReuse(t *testing.T) {
 	within(t, 9, func(t *testing.T, r *rig) {
-		r.w.handle = slow(time.Second)
+		r.w.on(slow(time.Second))
 		f := fn("f")
 		res, err := r.run(t.Context(), f, `{"a":1}`)
 		if err != nil || string(res.Body) != `{"a":1}` || res.Start != core.StartCold || res.Phases.Fork != 3*time.Millisecond || res.Phases.Handler != time.Second || res.Phases.Total != 1003*time.Millisecond {
@@ -64,7 +65,7 @@ func TestReuse(t *testing.T) {
 
 func TestWaitAndHandOver(t *testing.T) {
 	within(t, 99, func(t *testing.T, r *rig) {
-		r.w.handle = slow(time.Second)
+		r.w.on(slow(time.Second))
 		f := fn("f")
 		f.Limits.MaxInstances = 2
 		var group sync.WaitGroup
@@ -78,15 +79,15 @@ func TestWaitAndHandOver(t *testing.T) {
 			})
 		}
 		group.Wait()
-		if r.w.most != 2 || r.w.starts != 2 {
-			t.Errorf("%d alive, %d started", r.w.most, r.w.starts)
+		if r.w.highest() != 2 || r.w.starts != 2 {
+			t.Errorf("%d alive, %d started", r.w.highest(), r.w.starts)
 		}
 	})
 }
 
 func TestWhatIsFreeFirst(t *testing.T) {
 	within(t, 99, func(t *testing.T, r *rig) {
-		r.w.handle = slow(2 * time.Millisecond)
+		r.w.on(slow(2 * time.Millisecond))
 		f := fn("f")
 		r.run(t.Context(), f, `1`)
 		go r.run(t.Context(), f, `1`)
@@ -96,15 +97,65 @@ func TestWhatIsFreeFirst(t *testing.T) {
 			t.Errorf("%+v %v", res, err)
 		}
 		time.Sleep(time.Second)
-		if n := len(r.pools[poolKey{"f", 1}].idle); n != 2 {
-			t.Errorf("%d idle", n)
+		if n := r.w.living(); n != 2 {
+			t.Errorf("%d alive", n)
+		}
+	})
+}
+
+func TestStartMayTakeLongerThanARequestMayWait(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		r.w.forks = 25 * time.Second
+		if res, err := r.run(t.Context(), fn("f"), `1`); err != nil || res.Phases.Fork != 25*time.Second {
+			t.Errorf("%+v %v", res, err)
+		}
+	})
+}
+
+// A late interrupt, of an event whose answer came just before its caller went away, must not hit the next event.
+func TestLateInterrupt(t *testing.T) {
+	near, far := net.Pipe()
+	i := &instance{conn: near}
+	first := i.begin(time.Now().Add(time.Minute))
+	i.begin(time.Now().Add(time.Minute))
+	i.interrupt(first)
+	go far.Write([]byte{1})
+	if _, err := near.Read(make([]byte, 1)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDrainedWhileRequestsWait(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		r.w.on(func(b *box, _ *request) {
+			time.Sleep(time.Second)
+			b.die(core.Exit{Code: 1, Known: true})
+		})
+		f := fn("f")
+		f.Limits.MaxInstances = 1
+		go r.run(t.Context(), f, `1`)
+		time.Sleep(100 * time.Millisecond)
+		served := make(chan error)
+		go func() {
+			_, err := r.run(t.Context(), f, `2`) // gets an instance that is started after the drain
+			served <- err
+		}()
+		time.Sleep(100 * time.Millisecond)
+		r.Drain("f", 0)
+		r.w.on(slow(0))
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if n := r.w.living(); n != 0 {
+			t.Errorf("%d alive", n)
 		}
 	})
 }
 
 func TestRefuse(t *testing.T) {
 	within(t, 99, func(t *testing.T, r *rig) {
-		r.w.handle = slow(20 * time.Second)
+		r.w.on(slow(20 * time.Second))
 		f := fn("f")
 		f.Limits.MaxInstances = 1
 		var group sync.WaitGroup
@@ -137,7 +188,7 @@ func TestWorkerLimit(t *testing.T) {
 		if res, err := r.run(t.Context(), fn("c"), `1`); err != nil || res.Phases.Queue > time.Second {
 			t.Errorf("an idle instance of another function does not make room: %+v %v", res, err)
 		}
-		r.w.handle = slow(20 * time.Second)
+		r.w.on(slow(20 * time.Second))
 		for _, name := range []string{"d", "e"} {
 			go r.run(t.Context(), fn(name), `1`)
 		}
@@ -149,8 +200,8 @@ func TestWorkerLimit(t *testing.T) {
 		if res, err := r.run(t.Context(), fn("h"), `1`); err != nil || res.Phases.Queue < 8*time.Second {
 			t.Errorf("%+v %v", res, err)
 		}
-		if r.w.most != 2 {
-			t.Errorf("%d alive", r.w.most)
+		if r.w.highest() != 2 {
+			t.Errorf("%d alive", r.w.highest())
 		}
 	})
 }
@@ -159,7 +210,7 @@ func TestMemoryPressureWaitsForTheOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(newWorld(), 99, 20<<20) // a root and one instance, before they are measured
 		defer r.close(t)
-		r.w.handle = slow(500 * time.Millisecond)
+		r.w.on(slow(500 * time.Millisecond))
 		go r.run(t.Context(), fn("f"), `1`)
 		time.Sleep(100 * time.Millisecond)
 		if res, err := r.run(t.Context(), fn("f"), `1`); err != nil || res.Start != core.StartWarm {
@@ -172,120 +223,9 @@ func TestMemoryPressureWaitsForTheOwn(t *testing.T) {
 	})
 }
 
-func TestHandlerFaults(t *testing.T) {
-	tests := []struct {
-		name   string
-		handle func(b *box, r *request)
-		kind   core.Kind
-		whose  core.Fault
-		says   string
-		kept   bool // the instance serves on
-	}{
-		{"raises", func(b *box, r *request) {
-			b.answer('X', []byte(`{"type":"ValueError","message":"no","stack":["a","b"]}`))
-		}, core.KindException, core.FaultHandler, "ValueError: no", true},
-		{"refuses", func(b *box, r *request) { b.answer('L', []byte(`{"kind":"invalid","message":"a set is not JSON"}`)) }, core.KindInvalid, core.FaultHandler, "a set", true},
-		{"too large, told", func(b *box, r *request) { b.answer('L', []byte(`{"kind":"too_large","message":"50 MB"}`)) }, core.KindTooLarge, core.FaultHandler, "50 MB", true},
-		{"a bit too large", func(b *box, r *request) { b.answer('R', make([]byte, core.MaxResult+1)) }, core.KindTooLarge, core.FaultHandler, "6291457", true},
-		{"far too large", func(b *box, r *request) { b.far.Write([]byte{0x7f, 0, 0, 0, 'R'}) }, core.KindTooLarge, core.FaultHandler, "bytes", false},
-		{"unknown frame", func(b *box, r *request) { b.answer('Q', nil) }, core.KindInternal, core.FaultDriver, `'Q'`, false},
-		{"empty frame", func(b *box, r *request) { b.far.Write([]byte{0, 0, 0, 0, 'R'}) }, core.KindInternal, core.FaultDriver, "empty", false},
-		{"two answers", func(b *box, r *request) { b.far.Write([]byte{0, 0, 0, 2, 'R', '1', 0, 0, 0, 2, 'R', '1'}) }, core.KindInternal, core.FaultDriver, "more than one", false},
-		{"an exception that is none", func(b *box, r *request) { b.answer('X', []byte(`{`)) }, core.KindInternal, core.FaultDriver, "exception", false},
-		{"hangs", func(b *box, r *request) { <-b.done }, core.KindTimeout, core.FaultHandler, "30s", false},
-		{"exits", func(b *box, r *request) { b.die(core.Exit{Code: 3, Known: true}) }, core.KindExit, core.FaultHandler, "code 3", false},
-		{"crashes in the middle of its answer", func(b *box, r *request) {
-			b.far.Write([]byte{0, 0, 0, 9, 'R', '1'})
-			b.die(core.Exit{Signal: 11, Known: true})
-		}, core.KindExit, core.FaultHandler, "signal 11", false},
-		{"is killed", func(b *box, r *request) { b.die(core.Exit{Signal: 9, Known: true}) }, core.KindExit, core.FaultHandler, "signal 9", false},
-		{"runs out of memory", func(b *box, r *request) { b.die(core.Exit{Signal: 9, OutOfMemory: true, Known: true}) }, core.KindMemory, core.FaultHandler, "268435456", false},
-		{"closes its endpoint", func(b *box, r *request) { b.far.Close() }, core.KindExit, core.FaultHandler, "closed the connection", false},
-		{"loses its zygote", func(b *box, r *request) { b.w.boxes["zygote-1"].die(core.Exit{Signal: 9, Known: true}) }, core.KindUnavailable, core.FaultWorker, "zygote", false},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			within(t, 9, func(t *testing.T, r *rig) {
-				first, err := r.run(t.Context(), fn("f"), `1`)
-				if err != nil {
-					t.Fatal(err)
-				}
-				r.w.mu.Lock()
-				r.w.handle = test.handle
-				r.w.mu.Unlock()
-				res, err := r.run(t.Context(), fn("f"), `1`)
-				if e := fault(t, err, test.kind, test.whose); !strings.Contains(e.Message, test.says) {
-					t.Errorf("says %q", e.Message)
-				}
-				if res.Node != first.Node || res.Phases.Total == 0 && test.name == "hangs" {
-					t.Errorf("%+v", res)
-				}
-				r.w.handle = slow(0)
-				synctest.Wait()
-				after, err := r.run(t.Context(), fn("f"), `1`)
-				if err != nil || (after.Node == first.Node) != test.kept {
-					t.Errorf("after it: %+v %v", after, err)
-				}
-			})
-		})
-	}
-}
-
-func TestCallerThatGoesAway(t *testing.T) {
-	within(t, 9, func(t *testing.T, r *rig) {
-		f := fn("f")
-		first, _ := r.run(t.Context(), f, `1`)
-		r.w.handle = slow(time.Second)
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		defer cancel()
-		began := time.Now()
-		_, err := r.run(ctx, f, `"unheard"`)
-		fault(t, err, core.KindCanceled, core.FaultCaller)
-		if time.Since(began) != 100*time.Millisecond {
-			t.Errorf("it was told after %v", time.Since(began))
-		}
-		time.Sleep(time.Second)
-		if res, err := r.run(t.Context(), f, `"heard"`); err != nil || res.Node != first.Node || string(res.Body) != `"heard"` {
-			t.Errorf("%+v %v", res, err)
-		}
-		// While an instance is being started for it: the instance is kept.
-		ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		_, err = r.run(ctx, fn("g"), `1`)
-		fault(t, err, core.KindCanceled, core.FaultCaller)
-		time.Sleep(time.Second)
-		if res, err := r.run(t.Context(), fn("g"), `1`); err != nil || res.Start != core.StartWarm {
-			t.Errorf("%+v %v", res, err)
-		}
-		// Unheard until its deadline: it is killed then.
-		r.w.handle = slow(time.Hour)
-		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, err = r.run(ctx, fn("g"), `1`)
-		fault(t, err, core.KindCanceled, core.FaultCaller)
-		time.Sleep(31 * time.Second)
-		if got := r.pools[poolKey{"g", 1}].alive; got != 0 {
-			t.Errorf("%d alive", got)
-		}
-		time.Sleep(time.Hour)
-	})
-}
-
-func TestIdleInstanceFoundDead(t *testing.T) {
-	within(t, 9, func(t *testing.T, r *rig) {
-		f := fn("f")
-		first, _ := r.run(t.Context(), f, `1`)
-		r.w.boxes[first.Node].far.Close() // dead, and the tree has not seen it
-		res, err := r.run(t.Context(), f, `2`)
-		if err != nil || string(res.Body) != `2` || res.Node == first.Node {
-			t.Errorf("%+v %v", res, err)
-		}
-	})
-}
-
 func TestIdleTimeout(t *testing.T) {
 	within(t, 9, func(t *testing.T, r *rig) {
-		r.w.handle = slow(time.Second)
+		r.w.on(slow(time.Second))
 		f := fn("f")
 		f.Limits.IdleTimeout = time.Minute
 		var group sync.WaitGroup
@@ -298,12 +238,12 @@ func TestIdleTimeout(t *testing.T) {
 			r.run(t.Context(), f, `1`)
 		}
 		synctest.Wait()
-		if r.w.alive != 1 {
-			t.Errorf("%d alive", r.w.alive)
+		if r.w.living() != 1 {
+			t.Errorf("%d alive", r.w.living())
 		}
 		time.Sleep(61 * time.Second)
-		if r.w.alive != 0 {
-			t.Errorf("%d alive after all", r.w.alive)
+		if r.w.living() != 0 {
+			t.Errorf("%d alive after all", r.w.living())
 		}
 	})
 }
@@ -328,7 +268,7 @@ func TestHandlerThatCannotBeImported(t *testing.T) {
 
 func TestDrain(t *testing.T) {
 	within(t, 9, func(t *testing.T, r *rig) {
-		r.w.handle = slow(time.Second)
+		r.w.on(slow(time.Second))
 		old, next := fn("f"), fn("f")
 		next.Version = 2
 		busy := make(chan core.Result)
@@ -346,13 +286,13 @@ func TestDrain(t *testing.T) {
 			t.Errorf("%+v", res)
 		}
 		synctest.Wait()
-		if res, _ := r.run(t.Context(), next, `1`); res.Node != fresh.Node || r.w.alive != 1 {
-			t.Errorf("%+v, %d alive", res, r.w.alive)
+		if res, _ := r.run(t.Context(), next, `1`); res.Node != fresh.Node || r.w.living() != 1 {
+			t.Errorf("%+v, %d alive", res, r.w.living())
 		}
 		r.Drain("f", 0)
 		synctest.Wait()
-		if r.w.alive != 0 {
-			t.Errorf("%d alive", r.w.alive)
+		if r.w.living() != 0 {
+			t.Errorf("%d alive", r.w.living())
 		}
 	})
 }
@@ -360,7 +300,7 @@ func TestDrain(t *testing.T) {
 func TestCloseLetsEventsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(newWorld(), 1, plenty)
-		r.w.handle = slow(time.Second)
+		r.w.on(slow(time.Second))
 		var group sync.WaitGroup
 		group.Go(func() {
 			if _, err := r.run(t.Context(), fn("f"), `1`); err != nil {
@@ -382,7 +322,7 @@ func TestCloseLetsEventsEnd(t *testing.T) {
 
 func TestManyAtOnce(t *testing.T) {
 	within(t, 7, func(t *testing.T, r *rig) {
-		r.w.handle = slow(time.Millisecond)
+		r.w.on(slow(time.Millisecond))
 		var group sync.WaitGroup
 		for i := range 60 {
 			group.Go(func() {
@@ -404,8 +344,8 @@ func TestManyAtOnce(t *testing.T) {
 			})
 		}
 		group.Wait()
-		if r.w.most > 7 {
-			t.Errorf("%d alive", r.w.most)
+		if r.w.highest() > 7 {
+			t.Errorf("%d alive", r.w.highest())
 		}
 		time.Sleep(time.Second)
 	})

@@ -33,6 +33,9 @@ type world struct {
 	raises     map[string]error                // by module or handler
 	hook       func(verb string, b *box) error // before a driver call has its effect
 	usage      core.Usage
+	creating   time.Duration // a sandbox
+	measuring  time.Duration // its memory
+	measured   int
 }
 
 type box struct {
@@ -62,6 +65,7 @@ func (w *world) Driver(_ context.Context, rt core.RuntimeID) (Live, error) {
 }
 
 func (w *world) Create(_ context.Context, config core.SandboxConfig) (Sandbox, error) {
+	time.Sleep(w.creating)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	b := &box{w: w, config: config, done: make(chan struct{}), children: map[*box]bool{}}
@@ -84,7 +88,12 @@ func (b *box) Done() <-chan struct{} { return b.done }
 func (b *box) Exit() core.Exit       { return b.exit }
 func (b *box) Usage() (core.Usage, error) {
 	b.w.mu.Lock()
+	measuring := b.w.measuring
+	b.w.mu.Unlock()
+	time.Sleep(measuring)
+	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
+	b.w.measured++
 	return b.w.usage, nil
 }
 

@@ -158,14 +158,11 @@ func (t *Tree) plan() {
 			return
 		case <-t.missed:
 		}
-		// A zygote that dies as soon as it is made is not made again before the next request.
-		tried := map[string]bool{}
 		for t.ctx.Err() == nil {
 			want, worth, found := t.wanted()
-			if !found || tried[want.key()] || !t.grow(want, worth) {
+			if !found || !t.grow(want, worth) {
 				break
 			}
-			tried[want.key()] = true
 		}
 	}
 }

@@ -40,6 +40,11 @@ func (s shape) key() string {
 // mayBecome is the invariant of the tree: s may be forked into o only when everything that s may have loaded is o's as well.
 func (s shape) mayBecome(o shape) bool { return s.runtime == o.runtime && s.set.SubsetOf(o.set) }
 
+// within says whether o has all that s has, and more.
+func (s shape) within(o shape) bool {
+	return s.mayBecome(o) && len(without(s.modules, o.modules)) == 0 && smaller(s, o) < 0
+}
+
 // shared is what both have in common; its modules are in the order of s.
 func (s shape) shared(o shape) shape {
 	return shape{runtime: s.runtime, set: s.set.Intersect(o.set), modules: intersect(s.modules, o.modules)}
@@ -190,10 +195,6 @@ func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, now tim
 			have[i] = c.saves(z.modules, d.shape)
 		}
 	}
-	type candidate struct {
-		shape
-		worth float64
-	}
 	var own []candidate
 	seen := map[string]bool{}
 	consider := func(s shape, whole bool) {
@@ -239,12 +240,17 @@ func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, now tim
 		}
 	}
 	for _, o := range own {
-		inside := o.mayBecome(want) && smaller(o.shape, want) < 0 && len(without(o.modules, want.modules)) == 0
-		if inside && c.saves(o.modules, o.shape) >= worthSharing {
+		if o.within(want) && c.saves(o.modules, o.shape) >= worthSharing {
 			want, worth = o.shape, o.worth
 		}
 	}
 	return want, worth, found
+}
+
+// candidate is a zygote that could be made for a demand of its own.
+type candidate struct {
+	shape
+	worth float64
 }
 
 // leaf is a node that could be evicted: nobody holds it and nothing was forked from it.

@@ -3,6 +3,8 @@ package tree
 import (
 	"context"
 	"errors"
+	"maps"
+	"strconv"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -11,7 +13,7 @@ import (
 const (
 	forkTimeout    = 5 * time.Second  // a fork takes milliseconds; what takes longer hangs
 	preloadTimeout = 60 * time.Second // a process start and imports, with cold disks
-	handlerTimeout = 30 * time.Second // the least for a handler's import, which may have packages to import whatever its limit for one event
+	handlerTimeout = 10 * time.Second // the least for a handler's import, which may have packages to import whatever its limit for one event
 	attempts       = 2
 )
 
@@ -98,7 +100,7 @@ func (t *Tree) join(ctx context.Context, live Live, fn *core.Function, phases *c
 			return nil, "", err
 		}
 	}
-	return nil, "", exhausted(t.config.Budget)
+	return nil, "", lostError{core.Errorf(core.KindUnavailable, core.FaultDriver, "the root zygote of %s ended as soon as it was made", fn.Runtime)}
 }
 
 // joinNow returns nil when no zygote can be forked, and whether the chosen one has imported everything.
@@ -230,7 +232,7 @@ func (t *Tree) importHandler(ctx context.Context, live Live, n *Node) error {
 	report, err := live.Driver.Import(importing, n.id, core.Load{
 		Packages: directories(fn.Packages),
 		Modules:  without(fn.Imports, n.parent.shape.modules),
-		Handler:  &core.HandlerLoad{Function: fn.Name, Version: fn.Version, Handler: fn.Handler, Memory: fn.Limits.Memory, Env: fn.Env},
+		Handler:  &core.HandlerLoad{Function: fn.Name, Version: fn.Version, Handler: fn.Handler, Memory: fn.Limits.Memory, Env: environment(fn)},
 	})
 	if err == nil {
 		t.learn(fn.Runtime, report)
@@ -256,6 +258,18 @@ func (t *Tree) importHandler(ctx context.Context, live Live, n *Node) error {
 		}
 	}
 	return e
+}
+
+// environment returns the whole environment of an instance: what programs rely on, what the function is told of itself under the
+// names that AWS Lambda uses, and what its author set.
+func environment(fn *core.Function) map[string]string {
+	env := map[string]string{
+		"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": core.ScratchDir, "TMPDIR": core.ScratchDir,
+		"AWS_LAMBDA_FUNCTION_NAME": fn.Name, "AWS_LAMBDA_FUNCTION_VERSION": strconv.Itoa(fn.Version),
+		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.FormatInt(fn.Limits.Memory>>20, 10), "LAMBDA_TASK_ROOT": core.CodeDir,
+	}
+	maps.Copy(env, fn.Env)
+	return env
 }
 
 func (t *Tree) learn(rt core.RuntimeID, report core.Report) {

@@ -2,7 +2,6 @@ package tree
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -22,6 +21,12 @@ func within(t *testing.T, budget int64, test func(t *testing.T, w *world, tr *Tr
 		defer w.close(tr)
 		test(t, w, tr)
 	})
+}
+
+// rest lets time pass, and what is due then happen.
+func rest(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 func mustStart(t *testing.T, tr *Tree, f *core.Function) (*Node, core.Start, core.Phases) {
@@ -51,7 +56,7 @@ func TestStartKindsAndPhases(t *testing.T) {
 		if start != core.StartCold || ph.Preload != 0 {
 			t.Errorf("second: %s %+v", start, ph)
 		}
-		time.Sleep(time.Second) // the zygote is made off the path after the second request
+		rest(time.Second) // the zygote is made off the path after the second request
 		n, start, ph := mustStart(t, tr, f)
 		if start != core.StartFork || ph.Import != 0 || !slices.Equal(parentModules(tr, n), []string{"a"}) {
 			t.Errorf("third: %s %+v", start, ph)
@@ -103,7 +108,7 @@ func TestSharedZygoteComesFirst(t *testing.T) {
 		for range 2 {
 			mustStart(t, tr, a)
 			mustStart(t, tr, b)
-			time.Sleep(time.Second)
+			rest(time.Second)
 		}
 		if want := []string{"[np]", "[x]", "[y]"}; !slices.Equal(w.imports, want) {
 			t.Errorf("zygotes imported %v, not %v", w.imports, want)
@@ -121,7 +126,7 @@ func TestUnforkable(t *testing.T) {
 		f := fn("f", "pandas")
 		for range 4 {
 			mustStart(t, tr, f)
-			time.Sleep(time.Second)
+			rest(time.Second)
 		}
 		if got := tr.Unforkable("lang1", f.Packages); got != "importing pandas leaves 3 threads running" {
 			t.Errorf("reason %q", got)
@@ -145,146 +150,16 @@ func TestZygoteThatRaisesIsTriedAgainLater(t *testing.T) {
 		f := fn("f", "a")
 		for range 20 {
 			mustStart(t, tr, f)
-			time.Sleep(time.Second)
+			rest(time.Second)
 		}
 		if tries != 1 {
 			t.Errorf("%d tries in 20 s", tries)
 		}
-		time.Sleep(firstBackoff)
+		rest(firstBackoff)
 		mustStart(t, tr, f)
-		time.Sleep(time.Second)
+		rest(time.Second)
 		if tries != 2 {
 			t.Errorf("%d tries after the backoff", tries)
-		}
-	})
-}
-
-func TestFailures(t *testing.T) {
-	lost := core.Errorf(core.KindUnavailable, core.FaultDriver, "zygote lost")
-	tests := []struct {
-		name  string
-		fails int // how many calls
-		verb  string
-		with  func(w *world, b *box) error
-		kind  core.Kind
-		fault core.Fault
-		forks int // calls in all
-	}{
-		{"a fork that fails once is tried on a fresh zygote", 1, "fork", func(w *world, b *box) error { return lost }, "", "", 2},
-		{"twice is unavailable", 2, "fork", func(w *world, b *box) error { return lost }, core.KindUnavailable, core.FaultDriver, 2},
-		{"a zygote that hangs", 1, "fork", func(w *world, b *box) error { time.Sleep(forkTimeout); return context.DeadlineExceeded }, "", "", 2},
-		{"a handler that raises is not tried again", 9, "import", func(w *world, b *box) error {
-			return core.Errorf(core.KindException, core.FaultHandler, "ValueError")
-		}, core.KindException, core.FaultHandler, 1},
-		{"a handler that exits at import", 9, "import", func(w *world, b *box) error {
-			w.crash(b.config.ID, core.Exit{Code: 3, Known: true})
-			return lost
-		}, core.KindExit, core.FaultHandler, 1},
-		{"a handler over its memory at import", 9, "import", func(w *world, b *box) error {
-			w.crash(b.config.ID, core.Exit{Signal: 9, OutOfMemory: true, Known: true})
-			return lost
-		}, core.KindMemory, core.FaultHandler, 1},
-		{"a zygote that dies under an import", 1, "import", func(w *world, b *box) error {
-			w.crash(b.parent.config.ID, core.Exit{Signal: 9, Known: true})
-			return lost
-		}, "", "", 2},
-		{"a machine that cannot is not the zygote's fault", 9, "fork", func(w *world, b *box) error {
-			return core.Errorf(core.KindExhausted, core.FaultWorker, "no pids")
-		}, core.KindExhausted, core.FaultWorker, 1},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
-				forks, fails := 0, test.fails
-				w.hook = func(verb string, b *box) error {
-					if verb == "fork" {
-						forks++
-						for _, info := range tr.Snapshot() {
-							if info.Role == core.RoleZygote {
-								w.corrupt(info.ID)
-							}
-						}
-					}
-					if verb == test.verb && fails > 0 {
-						fails--
-						return test.with(w, b)
-					}
-					return nil
-				}
-				_, _, _, err := tr.Start(t.Context(), fn("f"))
-				if test.kind == "" && err != nil {
-					t.Fatalf("%v", err)
-				}
-				if e := core.AsError(err); e != nil && (e.Kind != test.kind || e.Fault != test.fault) {
-					t.Errorf("%s %s: %v", e.Kind, e.Fault, e)
-				}
-				if forks != test.forks {
-					t.Errorf("%d forks, not %d", forks, test.forks)
-				}
-				synctest.Wait()
-				for _, info := range tr.Snapshot() {
-					if info.Role == core.RoleInstance && err != nil {
-						t.Errorf("left: %+v", info)
-					}
-				}
-			})
-		})
-	}
-}
-
-func TestDriverLost(t *testing.T) {
-	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
-		n, _, _ := mustStart(t, tr, fn("f"))
-		w.mu.Lock()
-		w.generation = 2
-		w.mu.Unlock()
-		tr.DriverLost(1)
-		synctest.Wait()
-		if !n.is(busy) || !n.parent.is(retired) {
-			t.Fatalf("instance %v, zygote %v", state(n.state.Load()), state(n.parent.state.Load()))
-		}
-		m, _, _ := mustStart(t, tr, fn("f"))
-		if m.parent == n.parent {
-			t.Error("a retired zygote was forked")
-		}
-		if info := tr.Snapshot()[1]; info.Generation != 1 {
-			t.Errorf("generation %d", info.Generation)
-		}
-		n.Kill()
-		<-n.Done()
-		<-n.parent.Done()
-	})
-}
-
-func TestDriverThatDiesUnderAForkSparesItsInstances(t *testing.T) {
-	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
-		n, _, _ := mustStart(t, tr, fn("f"))
-		w.hook = func(verb string, b *box) error {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			if verb == "fork" && w.generation == 1 {
-				w.generation = 2
-				return errors.Join(core.Errorf(core.KindUnavailable, core.FaultDriver, "EOF"))
-			}
-			return nil
-		}
-		mustStart(t, tr, fn("f"))
-		if !n.is(busy) {
-			t.Error("the instance of the old driver ended")
-		}
-	})
-}
-
-func TestDeathOfAZygoteIsThatOfItsSubtree(t *testing.T) {
-	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
-		n, _, _ := mustStart(t, tr, fn("f"))
-		w.crash(n.parent.id, core.Exit{Signal: 11, Known: true})
-		<-n.Done()
-		if err := n.Ended(); err.Kind != core.KindUnavailable || err.Fault != core.FaultWorker || !err.Retryable {
-			t.Errorf("%+v", err)
-		}
-		if len(tr.Snapshot()) != 0 {
-			t.Errorf("left: %+v", tr.Snapshot())
 		}
 	})
 }
@@ -307,7 +182,7 @@ func TestMemory(t *testing.T) {
 		if first.Lease() {
 			t.Error("the evicted instance can be leased")
 		}
-		time.Sleep(2 * time.Second) // measured: 5 MiB each
+		rest(2 * time.Second) // measured: 5 MiB each
 		if got := tr.Memory(); got != 15<<20 {
 			t.Errorf("measured %d MiB", got>>20)
 		}
@@ -339,13 +214,23 @@ func TestEvict(t *testing.T) {
 func TestSamplerIsGentle(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		n, _, _ := mustStart(t, tr, fn("f"))
-		time.Sleep(1100 * time.Millisecond)
+		rest(1100 * time.Millisecond)
 		synctest.Wait()
 		if infos := tr.Snapshot(); infos[1].Memory != 5<<20 || infos[1].Private != 4<<20 {
 			t.Errorf("%+v", infos)
 		}
 		if at := n.sampleAt.Sub(n.born); at < nextSample {
 			t.Errorf("measured again after %v", at)
+		}
+		w.mu.Lock()
+		w.measuring, w.measured = 50*time.Millisecond, 0
+		w.mu.Unlock()
+		for range 30 {
+			mustStart(t, tr, fn("f"))
+		}
+		rest(10 * time.Second)
+		if w.measured < 8 || w.measured > 10 {
+			t.Errorf("measured %d times 50 ms in 10 s, which is not 5 %%", w.measured)
 		}
 	})
 }
@@ -361,6 +246,44 @@ func TestClosedTreeStartsNothing(t *testing.T) {
 		}
 		if last := w.order[len(w.order)-1]; last != "zygote-1" {
 			t.Errorf("order %v", w.order)
+		}
+	})
+}
+
+func TestZygoteThatDiesAtOnceIsNotMadeForEver(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		made := 0
+		w.hook = func(verb string, b *box) error {
+			if verb == "import" && b.config.Role == core.RoleZygote {
+				made++
+				go w.crash(b.config.ID, core.Exit{Signal: 11, Known: true})
+			}
+			return nil
+		}
+		for range 2 {
+			mustStart(t, tr, fn("f", "a"))
+		}
+		rest(time.Minute)
+		if made == 0 || made > 3 {
+			t.Errorf("made %d times after two requests", made)
+		}
+	})
+}
+
+func TestNodeThatIsKilledBeforeItHasASandbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		tr := w.tree(plenty)
+		mustStart(t, tr, fn("f"))
+		w.creating = time.Second
+		forks := 0
+		w.hook = func(string, *box) error { forks++; return nil }
+		go tr.Start(t.Context(), fn("f"))
+		rest(time.Millisecond)
+		w.close(tr)
+		synctest.Wait()
+		if forks != 0 {
+			t.Error("forked into the sandbox of a node that was killed")
 		}
 	})
 }

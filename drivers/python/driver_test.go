@@ -27,8 +27,8 @@ type house struct {
 	next    int
 }
 
-func (h *house) CodePath(string) string    { return h.code }
-func (h *house) PackagePath(string) string { return h.code }
+func (h *house) CodePath(string) (string, error)    { return h.code, nil }
+func (h *house) PackagePath(string) (string, error) { return h.code, nil }
 
 func newHouse(t testing.TB, files map[string]string) *house {
 	t.Helper()

@@ -147,8 +147,10 @@ def split_off(everything, dist_info, target):
 def uv(what, *arguments):
     if not os.path.exists(UV):
         raise Refused("unsupported", "worker", "this worker has no package installer: run `make deps build` where it was built")
-    env = dict(os.environ, UV_CACHE_DIR=os.path.join(OUT, ".cache"), UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never",
-               PYC_INVALIDATION_MODE="unchecked-hash", NO_COLOR="1")
+    # Beside what is installed, so that files are moved and not copied; away from it where nothing is installed.
+    cache = os.path.join(OUT, ".cache") if os.path.isdir(OUT) else "/tmp/cache"
+    env = dict(os.environ, UV_CACHE_DIR=cache, UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never",
+               PYC_INVALIDATION_MODE="UNCHECKED_HASH", NO_COLOR="1")
     run = subprocess.run([UV, *arguments], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=CODE if os.path.isdir(CODE) else "/")
     if run.returncode == 0:
         return run.stdout.decode()

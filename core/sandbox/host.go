@@ -1,0 +1,216 @@
+// Package sandbox makes, measures and kills the place a process lives in: a cgroup, namespaces, a root directory, a private
+// scratch. A sandbox is described by an OCI runtime-spec Spec, written to its bundle directory, and what the Spec says is
+// what is enforced.
+//
+// A sandbox is made before its process. The process comes to the gate by itself, forked by an unprivileged zygote or
+// started by the launcher, and carries out on itself what its orders say (enter/enter.h has the protocol). What needs power
+// over the host is done here, at the other end of the gate.
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Store tells where code and packages lie on the host.
+type Store interface {
+	CodePath(digest string) (string, error)
+	PackagePath(digest string) (string, error)
+}
+
+// Config is what a Host needs.
+type Config struct {
+	Dir   string // of its own, for sockets and bundles; emptied at the start
+	Name  string // of the worker's cgroup; two workers of one machine have different ones
+	Store Store
+	// Output is called with each stream ("stdout", "stderr") of each process, in a goroutine of its own. It must read until
+	// the end, or the process blocks.
+	Output func(config core.SandboxConfig, stream string, output io.Reader)
+	Log    *slog.Logger
+}
+
+// Host makes sandboxes on this machine.
+type Host struct {
+	dir      string
+	store    Store
+	output   func(core.SandboxConfig, string, io.Reader)
+	log      *slog.Logger
+	gate     *net.UnixListener
+	roots    *roots
+	cgroups  *cgroupTree
+	reaper   *reaper
+	system   []specs.Mount
+	seccomp  map[core.Role]*specs.LinuxSeccomp
+	profiles map[core.Role]json.RawMessage // the same, as bundles have it
+	filters  map[core.Role][]byte
+	uids     atomic.Uint32
+	serials  atomic.Uint64
+	ready    ready
+	networks networks
+
+	mu       sync.Mutex
+	awaited  map[core.NodeID]*Sandbox // whose process has not come yet
+	alive    map[*Sandbox]struct{}
+	idSlots  [idRanges]bool
+	nextSlot int
+}
+
+// Open prepares the machine for sandboxes. It needs root, and ends and removes what an earlier worker of that name and
+// directory has left. The caller closes the Host.
+func Open(config Config) (*Host, error) {
+	if os.Geteuid() != 0 {
+		return nil, core.Errorf(core.KindUnsupported, core.FaultWorker, "sandboxes are made by root: start the worker as root (sudo)")
+	}
+	h := &Host{dir: config.Dir, store: config.Store, output: config.Output, log: config.Log,
+		filters: map[core.Role][]byte{}, profiles: map[core.Role]json.RawMessage{}, ready: ready{sandboxes: map[string]*Sandbox{}}, awaited: map[core.NodeID]*Sandbox{}, alive: map[*Sandbox]struct{}{},
+		networks: networks{keepers: map[uint64]chan int{}}}
+	if err := h.open(config.Name); err != nil {
+		return nil, errors.Join(core.Errorf(core.KindUnsupported, core.FaultWorker,
+			"this machine cannot make sandboxes: %w (pipsqueak doctor tells more)", err), h.Close())
+	}
+	return h, nil
+}
+
+func (h *Host) open(name string) error {
+	var err error
+	if h.cgroups, err = openCgroups(name); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(h.dir); err != nil {
+		return err
+	}
+	for _, dir := range []string{h.dir, h.rootsDir(), h.bundles(), filepath.Join(h.dir, "mods")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	var links map[string]string
+	h.system, links = systemMounts()
+	if h.roots, err = openRoots(h.rootsDir(), links); err != nil {
+		return err
+	}
+	if err := h.roots.do(func() error { return favorDynamicMods(filepath.Join(h.dir, "mods"), name) }); err != nil {
+		h.log.Warn("favordynmods", "err", err, "effect", "starts after a quiet moment take some milliseconds longer")
+	}
+	if h.seccomp, err = seccompProfiles(); err != nil {
+		return err
+	}
+	for role, profile := range h.seccomp {
+		var inherited *specs.LinuxSeccomp
+		if role == core.RoleInstance {
+			inherited = h.seccomp[core.RoleZygote]
+		}
+		if h.profiles[role], err = json.Marshal(profile); err != nil {
+			return err
+		}
+		if h.filters[role], err = assembleFilter(profile, inherited); err != nil {
+			return fmt.Errorf("seccomp filter for a %s: %w", role, err)
+		}
+	}
+	if h.reaper, err = openReaper(); err != nil {
+		return err
+	}
+	if h.gate, err = openGate(h.gatePath()); err != nil {
+		return err
+	}
+	go h.serve()
+	return nil
+}
+
+func (h *Host) rootsDir() string { return filepath.Join(h.dir, "roots") }
+func (h *Host) gatePath() string { return filepath.Join(h.dir, "gate") }
+func (h *Host) bundles() string  { return filepath.Join(h.dir, "bundles") }
+
+func (h *Host) serve() {
+	for {
+		conn, err := h.gate.AcceptUnix()
+		if err != nil {
+			return // closed
+		}
+		go h.admit(conn)
+	}
+}
+
+// Close ends every sandbox, waits for the processes, and removes what the Host has made. It may be called once.
+func (h *Host) Close() error {
+	h.mu.Lock()
+	var all []*Sandbox
+	for s := range h.alive {
+		all = append(all, s)
+	}
+	h.mu.Unlock()
+	for _, s := range all {
+		s.Kill()
+	}
+	for _, s := range all {
+		<-s.done
+		<-s.removed
+	}
+	err := h.ready.close()
+	if h.gate != nil {
+		err = errors.Join(err, h.gate.Close())
+	}
+	if h.reaper != nil {
+		unix.Close(h.reaper.epoll)
+	}
+	if h.roots != nil {
+		h.roots.close()
+	}
+	if h.cgroups != nil {
+		err = errors.Join(err, h.cgroups.clear())
+	}
+	return errors.Join(err, os.RemoveAll(h.dir))
+}
+
+func (h *Host) expected(id core.NodeID) *Sandbox {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.awaited[id]
+	delete(h.awaited, id)
+	return s
+}
+
+// takeIDs returns a free range of ids. They are handed out in turn, so that a range rests long before it is used again.
+func (h *Host) takeIDs() (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for range idRanges {
+		slot := h.nextSlot
+		h.nextSlot = (slot + 1) % idRanges
+		if !h.idSlots[slot] {
+			h.idSlots[slot] = true
+			return slot, nil
+		}
+	}
+	return 0, core.Errorf(core.KindExhausted, core.FaultWorker, "all %d ranges of user ids are in use", idRanges)
+}
+
+// Create makes a sandbox, ready for its process to enter. The caller ends it with Kill.
+func (h *Host) Create(_ context.Context, config core.SandboxConfig) (*Sandbox, error) {
+	s := h.ready.take(config)
+	if s == nil {
+		var err error
+		if s, err = h.newSandbox(config); err != nil {
+			return nil, err
+		}
+	}
+	s.take(config.ID)
+	if config.Role == core.RoleInstance {
+		go h.ready.fill(h, config)
+	}
+	return s, nil
+}

@@ -1,0 +1,120 @@
+package sched
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+func TestHandlerFaults(t *testing.T) {
+	tests := []struct {
+		name   string
+		handle func(b *box, r *request)
+		kind   core.Kind
+		whose  core.Fault
+		says   string
+		kept   bool // the instance serves on
+	}{
+		{"raises", func(b *box, r *request) {
+			b.answer('X', []byte(`{"type":"ValueError","message":"no","stack":["a","b"]}`))
+		}, core.KindException, core.FaultHandler, "ValueError: no", true},
+		{"refuses", func(b *box, r *request) { b.answer('L', []byte(`{"kind":"invalid","message":"a set is not JSON"}`)) }, core.KindInvalid, core.FaultHandler, "a set", true},
+		{"too large, told", func(b *box, r *request) { b.answer('L', []byte(`{"kind":"too_large","message":"50 MB"}`)) }, core.KindTooLarge, core.FaultHandler, "50 MB", true},
+		{"a bit too large", func(b *box, r *request) { b.answer('R', make([]byte, core.MaxResult+1)) }, core.KindTooLarge, core.FaultHandler, "6291457", true},
+		{"far too large", func(b *box, r *request) { b.far.Write([]byte{0x7f, 0, 0, 0, 'R'}) }, core.KindTooLarge, core.FaultHandler, "bytes", false},
+		{"unknown frame", func(b *box, r *request) { b.answer('Q', nil) }, core.KindInternal, core.FaultDriver, `'Q'`, false},
+		{"empty frame", func(b *box, r *request) { b.far.Write([]byte{0, 0, 0, 0, 'R'}) }, core.KindInternal, core.FaultDriver, "empty", false},
+		{"two answers", func(b *box, r *request) { b.far.Write([]byte{0, 0, 0, 2, 'R', '1', 0, 0, 0, 2, 'R', '1'}) }, core.KindInternal, core.FaultDriver, "more than one", false},
+		{"an exception that is none", func(b *box, r *request) { b.answer('X', []byte(`{`)) }, core.KindInternal, core.FaultDriver, "exception", false},
+		{"hangs", func(b *box, r *request) { <-b.done }, core.KindTimeout, core.FaultHandler, "30s", false},
+		{"exits", func(b *box, r *request) { b.die(core.Exit{Code: 3, Known: true}) }, core.KindExit, core.FaultHandler, "code 3", false},
+		{"crashes in the middle of its answer", func(b *box, r *request) {
+			b.far.Write([]byte{0, 0, 0, 9, 'R', '1'})
+			b.die(core.Exit{Signal: 11, Known: true})
+		}, core.KindExit, core.FaultHandler, "signal 11", false},
+		{"is killed", func(b *box, r *request) { b.die(core.Exit{Signal: 9, Known: true}) }, core.KindExit, core.FaultHandler, "signal 9", false},
+		{"runs out of memory", func(b *box, r *request) { b.die(core.Exit{Signal: 9, OutOfMemory: true, Known: true}) }, core.KindMemory, core.FaultHandler, "268435456", false},
+		{"closes its endpoint", func(b *box, r *request) { b.far.Close() }, core.KindExit, core.FaultHandler, "closed the connection", false},
+		{"loses its zygote", func(b *box, r *request) { b.w.box("zygote-1").die(core.Exit{Signal: 9, Known: true}) }, core.KindUnavailable, core.FaultWorker, "zygote", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			within(t, 9, func(t *testing.T, r *rig) {
+				first, err := r.run(t.Context(), fn("f"), `1`)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.w.on(test.handle)
+				res, err := r.run(t.Context(), fn("f"), `1`)
+				if e := fault(t, err, test.kind, test.whose); !strings.Contains(e.Message, test.says) {
+					t.Errorf("says %q", e.Message)
+				}
+				if res.Node != first.Node || res.Phases.Total == 0 && test.name == "hangs" {
+					t.Errorf("%+v", res)
+				}
+				r.w.on(slow(0))
+				synctest.Wait()
+				after, err := r.run(t.Context(), fn("f"), `1`)
+				if err != nil || (after.Node == first.Node) != test.kept {
+					t.Errorf("after it: %+v %v", after, err)
+				}
+			})
+		})
+	}
+}
+
+func TestCallerThatGoesAway(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		f := fn("f")
+		first, _ := r.run(t.Context(), f, `1`)
+		r.w.on(slow(time.Second))
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		_, err := r.run(ctx, f, `"unheard"`)
+		fault(t, err, core.KindCanceled, core.FaultCaller)
+		if time.Since(began) != 100*time.Millisecond {
+			t.Errorf("it was told after %v", time.Since(began))
+		}
+		time.Sleep(time.Second)
+		if res, err := r.run(t.Context(), f, `"heard"`); err != nil || res.Node != first.Node || string(res.Body) != `"heard"` {
+			t.Errorf("%+v %v", res, err)
+		}
+		// While an instance is being started for it: the instance is kept.
+		ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err = r.run(ctx, fn("g"), `1`)
+		fault(t, err, core.KindCanceled, core.FaultCaller)
+		time.Sleep(time.Second)
+		if res, err := r.run(t.Context(), fn("g"), `1`); err != nil || res.Start != core.StartWarm {
+			t.Errorf("%+v %v", res, err)
+		}
+		// Unheard until its deadline: it is killed then.
+		r.w.on(slow(time.Hour))
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = r.run(ctx, fn("g"), `1`)
+		fault(t, err, core.KindCanceled, core.FaultCaller)
+		time.Sleep(31 * time.Second)
+		if got := r.counted("g"); got != 0 {
+			t.Errorf("%d alive", got)
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+func TestIdleInstanceFoundDead(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		f := fn("f")
+		first, _ := r.run(t.Context(), f, `1`)
+		r.w.box(first.Node).far.Close() // dead, and the tree has not seen it
+		res, err := r.run(t.Context(), f, `2`)
+		if err != nil || string(res.Body) != `2` || res.Node == first.Node {
+			t.Errorf("%+v %v", res, err)
+		}
+	})
+}

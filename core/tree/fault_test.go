@@ -1,0 +1,145 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+func TestFailures(t *testing.T) {
+	lost := core.Errorf(core.KindUnavailable, core.FaultDriver, "zygote lost")
+	tests := []struct {
+		name  string
+		fails int // how many calls
+		verb  string
+		with  func(w *world, b *box) error
+		kind  core.Kind
+		fault core.Fault
+		forks int // calls in all
+		roots int // made
+	}{
+		{"a fork that fails once is tried on a fresh zygote", 1, "fork", func(w *world, b *box) error { return lost }, "", "", 2, 2},
+		{"twice is unavailable", 2, "fork", func(w *world, b *box) error { return lost }, core.KindUnavailable, core.FaultDriver, 2, 2},
+		{"a zygote that hangs", 1, "fork", func(w *world, b *box) error { time.Sleep(forkTimeout); return context.DeadlineExceeded }, "", "", 2, 2},
+		{"a handler that raises is not tried again", 9, "import", func(w *world, b *box) error {
+			return core.Errorf(core.KindException, core.FaultHandler, "ValueError")
+		}, core.KindException, core.FaultHandler, 1, 1},
+		{"a handler that exits at import", 9, "import", func(w *world, b *box) error {
+			w.crash(b.config.ID, core.Exit{Code: 3, Known: true})
+			return lost
+		}, core.KindExit, core.FaultHandler, 1, 1},
+		{"a handler over its memory at import", 9, "import", func(w *world, b *box) error {
+			w.crash(b.config.ID, core.Exit{Signal: 9, OutOfMemory: true, Known: true})
+			return lost
+		}, core.KindMemory, core.FaultHandler, 1, 1},
+		{"a zygote that dies under an import", 1, "import", func(w *world, b *box) error {
+			w.crash(b.parent.config.ID, core.Exit{Signal: 9, Known: true})
+			return lost
+		}, "", "", 2, 2},
+		{"a machine that cannot is not the zygote's fault", 9, "fork", func(w *world, b *box) error {
+			return core.Errorf(core.KindExhausted, core.FaultWorker, "no pids")
+		}, core.KindExhausted, core.FaultWorker, 1, 1},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+				forks, roots, fails := 0, 0, test.fails
+				w.hook = func(verb string, b *box) error {
+					if verb == "preload" {
+						roots++
+					}
+					if verb == "fork" {
+						forks++
+						for _, info := range tr.Snapshot() {
+							if info.Role == core.RoleZygote {
+								w.corrupt(info.ID)
+							}
+						}
+					}
+					if verb == test.verb && fails > 0 {
+						fails--
+						return test.with(w, b)
+					}
+					return nil
+				}
+				_, _, _, err := tr.Start(t.Context(), fn("f"))
+				if test.kind == "" && err != nil {
+					t.Fatalf("%v", err)
+				}
+				if e := core.AsError(err); e != nil && (e.Kind != test.kind || e.Fault != test.fault) {
+					t.Errorf("%s %s: %v", e.Kind, e.Fault, e)
+				}
+				if forks != test.forks || roots != test.roots {
+					t.Errorf("%d forks of %d root zygotes, not %d of %d", forks, roots, test.forks, test.roots)
+				}
+				synctest.Wait()
+				for _, info := range tr.Snapshot() {
+					if info.Role == core.RoleInstance && err != nil {
+						t.Errorf("left: %+v", info)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestDriverLost(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		n, _, _ := mustStart(t, tr, fn("f"))
+		w.mu.Lock()
+		w.generation = 2
+		w.mu.Unlock()
+		tr.DriverLost(1)
+		synctest.Wait()
+		if !n.is(busy) || !n.parent.is(retired) {
+			t.Fatalf("instance %v, zygote %v", state(n.state.Load()), state(n.parent.state.Load()))
+		}
+		m, _, _ := mustStart(t, tr, fn("f"))
+		if m.parent == n.parent {
+			t.Error("a retired zygote was forked")
+		}
+		if info := tr.Snapshot()[1]; info.Generation != 1 {
+			t.Errorf("generation %d", info.Generation)
+		}
+		n.Kill()
+		<-n.Done()
+		<-n.parent.Done()
+	})
+}
+
+func TestDriverThatDiesUnderAForkSparesItsInstances(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		n, _, _ := mustStart(t, tr, fn("f"))
+		w.hook = func(verb string, b *box) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if verb == "fork" && w.generation == 1 {
+				w.generation = 2
+				return errors.Join(core.Errorf(core.KindUnavailable, core.FaultDriver, "EOF"))
+			}
+			return nil
+		}
+		mustStart(t, tr, fn("f"))
+		if !n.is(busy) {
+			t.Error("the instance of the old driver ended")
+		}
+	})
+}
+
+func TestDeathOfAZygoteIsThatOfItsSubtree(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		n, _, _ := mustStart(t, tr, fn("f"))
+		w.crash(n.parent.id, core.Exit{Signal: 11, Known: true})
+		<-n.Done()
+		if err := n.Ended(); err.Kind != core.KindUnavailable || err.Fault != core.FaultWorker || !err.Retryable {
+			t.Errorf("%+v", err)
+		}
+		if len(tr.Snapshot()) != 0 {
+			t.Errorf("left: %+v", tr.Snapshot())
+		}
+	})
+}

@@ -1,0 +1,222 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
+)
+
+// How long third-party code may run in a deploy.
+const (
+	resolveTimeout = 2 * time.Minute
+	installTimeout = 10 * time.Minute
+)
+
+// Deploy implements core.Service.
+func (w *Worker) Deploy(ctx context.Context, request core.DeployRequest, progress func(core.Progress)) (core.Function, error) {
+	if progress == nil {
+		progress = func(core.Progress) {}
+	}
+	start := time.Now()
+	dir, err := w.store.Unpack(ctx, request.Archive)
+	if err != nil {
+		return core.Function{}, err
+	}
+	fn, err := w.deploy(ctx, dir, request.Name, progress)
+	if err != nil {
+		// CommitCode has taken the directory if it came to that; to discard nothing is no error.
+		return core.Function{}, errors.Join(err, w.store.Discard(dir))
+	}
+	w.log.Info("deploy", "fn", fn.Name, "rt", fn.Runtime, "version", fn.Version, "packages", len(fn.Packages), "took", time.Since(start))
+	return fn, nil
+}
+
+func (w *Worker) deploy(ctx context.Context, dir, name string, progress func(core.Progress)) (core.Function, error) {
+	manifest, err := store.LoadManifest(dir)
+	if err != nil {
+		return core.Function{}, err
+	}
+	if name == "" {
+		name = manifest.Name
+	}
+	if err := store.ValidName(name); err != nil {
+		return core.Function{}, err
+	}
+	done, err := w.claim(name)
+	if err != nil {
+		return core.Function{}, err
+	}
+	defer done()
+	runtime, handler, err := store.Detect(dir, manifest, w.runtimes())
+	if err != nil {
+		return core.Function{}, err
+	}
+	fn := core.Function{Name: name, Version: 1, Runtime: runtime.ID, Handler: handler, Env: manifest.Env, Limits: manifest.Limits, Deployed: time.Now().UTC()}
+	if before, ok := w.store.Get(name); ok {
+		fn.Version = before.Version + 1
+	}
+	if err := w.resolve(ctx, &fn, runtime, dir, progress); err != nil {
+		return core.Function{}, err
+	}
+	digest, release, err := w.store.CommitCode(dir)
+	if err != nil {
+		return core.Function{}, err
+	}
+	defer release()
+	fn.Code = digest
+	if err := w.store.Put(fn); err != nil {
+		return core.Function{}, err
+	}
+	w.sched.Drain(name, fn.Version)
+	w.collect()
+	return fn, nil
+}
+
+// claim keeps a name for one deploy or remove at a time.
+func (w *Worker) claim(name string) (done func(), err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, busy := w.deploying[name]; busy {
+		e := core.Errorf(core.KindConflict, core.FaultCaller, "another deploy or removal of %q is under way; try again when it has ended", name)
+		e.Retryable = true
+		return nil, e
+	}
+	w.deploying[name] = struct{}{}
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.deploying, name)
+	}, nil
+}
+
+func (w *Worker) runtimes() []core.Runtime {
+	var all []core.Runtime
+	for _, d := range w.fleet.Snapshot() {
+		all = append(all, d.Runtimes...)
+	}
+	return all
+}
+
+// collect removes code that nobody uses any more. A failure costs disk space only.
+func (w *Worker) collect() {
+	if _, err := w.store.Collect(w.house.uses); err != nil {
+		w.log.Warn("evict", "err", err)
+	}
+}
+
+// resolve finds out what the function needs and installs what is missing of it.
+func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Runtime, dir string, progress func(core.Progress)) error {
+	d, _, _, err := w.fleet.Driver(ctx, runtime.ID)
+	if err != nil {
+		return err
+	}
+	installer, ok := d.(core.Installer)
+	if !ok {
+		return nil
+	}
+	progress(core.Progress{Verb: "deploy", Item: fn.Name, Detail: "resolving"})
+	var resolution core.Resolution
+	err = w.inSandbox(ctx, fn, runtime, core.Mount{Source: dir, Target: core.CodeDir, Writable: true}, resolveTimeout,
+		func(ctx context.Context, sandbox core.Sandbox) (err error) {
+			resolution, err = installer.Resolve(ctx, core.ResolveRequest{Runtime: runtime.ID, Handler: fn.Handler, Sandbox: sandbox})
+			return err
+		})
+	if core.IsKind(err, core.KindUnsupported) && core.AsError(err).Fault == core.FaultDriver {
+		return nil // a driver that installs nothing: a function without packages
+	}
+	if err != nil {
+		return err
+	}
+	fn.Imports = resolution.Imports
+	fn.Packages, err = w.install(ctx, installer, fn, runtime, resolution.Packages, progress)
+	return err
+}
+
+// install returns the packages as they are in the store, after installing those that were not.
+func (w *Worker) install(ctx context.Context, installer core.Installer, fn *core.Function, runtime core.Runtime, wanted []core.Package, progress func(core.Progress)) (core.Set, error) {
+	if _, missing := w.lookup(runtime.ID, wanted); len(missing) > 0 {
+		w.installs.Lock()
+		defer w.installs.Unlock()
+	}
+	have, missing := w.lookup(runtime.ID, wanted) // again: another deploy may have installed them meanwhile
+	for _, p := range have {
+		progress(core.Progress{Verb: "install", Item: p.String(), Detail: "in the store"})
+	}
+	if len(missing) == 0 {
+		return core.NewSet(have...), nil
+	}
+	out, err := w.store.Stage()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = w.store.Discard(out) }()
+	err = w.inSandbox(ctx, fn, runtime, core.Mount{Source: out, Target: core.OutDir, Writable: true}, installTimeout,
+		func(ctx context.Context, sandbox core.Sandbox) error {
+			return installer.Install(ctx, core.InstallRequest{Runtime: runtime.ID, Packages: missing, Sandbox: sandbox}, progress)
+		})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range missing {
+		installed, err := w.store.CommitPackage(runtime.ID, p, filepath.Join(out, filepath.Base(core.PackageDir(p))))
+		if err != nil {
+			return nil, err
+		}
+		have = append(have, installed)
+	}
+	return core.NewSet(have...), nil
+}
+
+func (w *Worker) lookup(runtime core.RuntimeID, wanted []core.Package) (have, missing []core.Package) {
+	for _, p := range wanted {
+		if installed, ok := w.store.Lookup(runtime, p.Name, p.Version); ok {
+			have = append(have, installed)
+		} else {
+			missing = append(missing, p)
+		}
+	}
+	return have, missing
+}
+
+// inSandbox runs a step of an installation with a sandbox of its own, in which the directory of the mount can be written to.
+func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.Runtime, mount core.Mount, timeout time.Duration, step func(context.Context, core.Sandbox) error) error {
+	if err := openDirectories(mount.Source); err != nil {
+		return core.Errorf(core.KindInternal, core.FaultWorker, "preparing %s: %w", mount.Source, err)
+	}
+	w.mu.Lock()
+	w.counter++
+	id := core.NodeID(fmt.Sprintf("i%d", w.counter))
+	w.mu.Unlock()
+	s, err := w.house.create(ctx, core.SandboxConfig{ID: id, Role: core.RoleInstaller, Runtime: runtime, Network: true,
+		Mounts: append([]core.Mount{mount}, runtime.Tools...), Function: fn.Name, Limits: fn.Limits})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err = step(ctx, s.Ref())
+	s.Kill()
+	<-s.Done()
+	if err != nil && s.Exit().OutOfMemory {
+		return core.Errorf(core.KindInstall, core.FaultCaller, "installing the packages of %s takes more memory than an installation may use", fn.Name)
+	}
+	return err
+}
+
+// openDirectories lets everybody write into the directories of a staged tree: only the sandbox that shows it can reach it,
+// under a user id that is not known before.
+func openDirectories(dir string) error {
+	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		return os.Chmod(path, 0o777)
+	})
+}

@@ -1,0 +1,250 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// What is kept of each function's output: this many bytes twice, the older half being thrown away when the newer is full.
+const maxLog = 4 << 20
+
+// maxLine is where a longer line is split.
+const maxLine = 16 << 10
+
+// logs keeps what handlers print, in two files for each function: <name>.log and, before that, <name>.log.1.
+type logs struct {
+	dir string
+	mu  sync.Mutex
+	all map[string]*functionLog
+}
+
+// functionLog is the log of one function.
+type functionLog struct {
+	path  string
+	mu    sync.Mutex
+	file  *os.File // nil until the first line
+	size  int64
+	grown chan struct{} // closed and made anew with each write
+}
+
+func openLogs(dir string) (*logs, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, core.Errorf(core.KindInternal, core.FaultWorker, "the directory of logs: %w", err)
+	}
+	return &logs{dir: dir, all: map[string]*functionLog{}}, nil
+}
+
+func (l *logs) of(name string) *functionLog {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.all[name]
+	if f == nil {
+		f = &functionLog{path: filepath.Join(l.dir, name+".log"), grown: make(chan struct{})}
+		l.all[name] = f
+	}
+	return f
+}
+
+func (l *logs) remove(name string) {
+	l.mu.Lock()
+	f := l.all[name]
+	delete(l.all, name)
+	l.mu.Unlock()
+	if f != nil {
+		_ = f.close()
+	}
+	for _, path := range []string{".log", ".log.1"} {
+		_ = os.Remove(filepath.Join(l.dir, name+path))
+	}
+}
+
+func (l *logs) close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var err error
+	for _, f := range l.all {
+		err = errors.Join(err, f.close())
+	}
+	return err
+}
+
+// collect reads one stream of a process until its end. What zygotes print while they import belongs to no function; it is
+// kept under the name of the runtime.
+func (l *logs) collect(config core.SandboxConfig, stream string, output io.Reader) {
+	name := config.Function
+	if name == "" {
+		name = "." + string(config.Runtime.ID)
+	}
+	buffer := make([]byte, 2*maxLine)
+	held := 0 // bytes of a line that has not ended
+	for {
+		n, err := output.Read(buffer[held:])
+		held += n
+		text := buffer[:held]
+		var lines bytes.Buffer
+		for len(text) > 0 {
+			end := bytes.IndexByte(text, '\n')
+			skip := 1
+			if end < 0 || end > maxLine {
+				if len(text) < maxLine && err == nil {
+					break
+				}
+				end, skip = min(len(text), maxLine), 0
+			}
+			appendLine(&lines, core.LogLine{Time: time.Now().UTC(), Function: config.Function, Node: config.ID, Stream: stream, Text: string(text[:end])})
+			text = text[end+skip:]
+		}
+		held = copy(buffer, text)
+		if lines.Len() > 0 {
+			l.of(name).write(lines.Bytes())
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func appendLine(to *bytes.Buffer, line core.LogLine) {
+	_ = json.NewEncoder(to).Encode(line) // a LogLine can always be written, to a buffer
+}
+
+// write appends whole lines. A disk that is full loses them; the function does not suffer for it.
+func (f *functionLog) write(lines []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.file == nil || f.size > maxLog {
+		if err := f.rotate(); err != nil {
+			return
+		}
+	}
+	n, _ := f.file.Write(lines)
+	f.size += int64(n)
+	close(f.grown)
+	f.grown = make(chan struct{})
+}
+
+func (f *functionLog) rotate() error {
+	if f.file != nil {
+		f.file.Close()
+		f.file = nil
+		if err := os.Rename(f.path, f.path+".1"); err != nil {
+			return err
+		}
+	}
+	file, err := os.OpenFile(f.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return err
+	}
+	f.file, f.size = file, info.Size()
+	return nil
+}
+
+func (f *functionLog) close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.file == nil {
+		return nil
+	}
+	file := f.file
+	f.file = nil
+	return file.Close()
+}
+
+// read returns the kept lines, and with follow those to come until the context ends.
+func (l *logs) read(ctx context.Context, name string, follow bool) (io.ReadCloser, error) {
+	f := l.of(name)
+	r := &logReader{ctx: ctx, log: f, follow: follow}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, path := range []string{f.path + ".1", f.path} {
+		file, err := os.Open(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			r.Close()
+			return nil, core.Errorf(core.KindInternal, core.FaultWorker, "the logs of %s: %w", name, err)
+		}
+		r.files = append(r.files, file)
+	}
+	return r, nil
+}
+
+// logReader reads the older file, then the newer one, then whatever comes. The caller closes it.
+type logReader struct {
+	ctx    context.Context
+	log    *functionLog
+	follow bool
+	files  []*os.File
+}
+
+func (r *logReader) Read(p []byte) (int, error) {
+	for {
+		// Taken before reading, so that a line written in between is not slept over.
+		r.log.mu.Lock()
+		grown := r.log.grown
+		r.log.mu.Unlock()
+		for len(r.files) > 0 {
+			n, err := r.files[0].Read(p)
+			if n > 0 || err != nil && err != io.EOF {
+				return n, err
+			}
+			if len(r.files) == 1 && !r.replaced() {
+				break
+			}
+			r.files[0].Close()
+			r.files = r.files[1:]
+		}
+		if !r.follow {
+			return 0, io.EOF
+		}
+		if len(r.files) == 0 {
+			if file, err := os.Open(r.log.path); err == nil {
+				r.files = append(r.files, file)
+				continue
+			}
+		}
+		select {
+		case <-grown:
+		case <-r.ctx.Done():
+			return 0, io.EOF
+		}
+	}
+}
+
+// replaced reports whether the file that is being read is not the newest any more.
+func (r *logReader) replaced() bool {
+	if !r.follow {
+		return false
+	}
+	current, err := os.Stat(r.log.path)
+	if err != nil {
+		return false
+	}
+	mine, err := r.files[0].Stat()
+	return err == nil && !os.SameFile(current, mine)
+}
+
+// Close implements io.Closer.
+func (r *logReader) Close() error {
+	var err error
+	for _, file := range r.files {
+		err = errors.Join(err, file.Close())
+	}
+	r.files = nil
+	return err
+}

@@ -1,0 +1,88 @@
+package worker
+
+import (
+	"context"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Invoke implements core.Service.
+func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.Result, error) {
+	fn, ok := w.store.Get(invocation.Function)
+	if !ok {
+		return core.Result{}, notFound(invocation.Function)
+	}
+	result, err := w.sched.Invoke(ctx, &fn, invocation)
+	result.Language = language(fn.Runtime)
+	return result, err
+}
+
+// Functions implements core.Service.
+func (w *Worker) Functions(context.Context) ([]core.Function, error) {
+	all := w.store.List()
+	for i := range all {
+		all[i].Unforkable = w.tree.Unforkable(all[i].Runtime, all[i].Packages)
+	}
+	return all, nil
+}
+
+// Remove implements core.Service.
+func (w *Worker) Remove(_ context.Context, name string) error {
+	done, err := w.claim(name)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if _, ok := w.store.Get(name); !ok {
+		return notFound(name)
+	}
+	if err := w.store.Delete(name); err != nil {
+		return err
+	}
+	w.sched.Drain(name, 0)
+	w.logs.remove(name)
+	w.collect()
+	return nil
+}
+
+// Snapshot implements core.Service.
+func (w *Worker) Snapshot(context.Context) (core.Snapshot, error) {
+	return core.Snapshot{Time: time.Now(), Nodes: w.tree.Snapshot(), Memory: w.tree.Memory(), Budget: w.budget, Drivers: w.fleet.Snapshot()}, nil
+}
+
+// Logs implements core.Logs.
+func (w *Worker) Logs(ctx context.Context, name string, follow bool) (io.ReadCloser, error) {
+	if _, ok := w.store.Get(name); !ok {
+		return nil, notFound(name)
+	}
+	return w.logs.read(ctx, name, follow)
+}
+
+func notFound(name string) error {
+	return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q; pipsqueak list shows those that are deployed", name)
+}
+
+// language returns a runtime's language: its name up to the version.
+func language(id core.RuntimeID) string {
+	return strings.TrimRight(string(id), "0123456789.")
+}
+
+// driverEnv picks what a driver gets of the worker's environment: settings for it, and the way out of the machine.
+func driverEnv(all []string) []string {
+	var out []string
+	for _, entry := range all {
+		name, _, _ := strings.Cut(entry, "=")
+		switch strings.ToUpper(name) {
+		case "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY":
+			out = append(out, entry)
+		default:
+			if strings.HasPrefix(name, "PIPSQUEAK_") {
+				out = append(out, entry)
+			}
+		}
+	}
+	return out
+}

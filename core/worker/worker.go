@@ -1,0 +1,197 @@
+// Package worker puts the pieces together for one machine: store, sandboxes, drivers, tree and scheduler become a
+// core.Service.
+package worker
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver"
+	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
+	"github.com/pipsqueak-faas/pipsqueak/core/sched"
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
+	"github.com/pipsqueak-faas/pipsqueak/core/tree"
+)
+
+// maxInstances bounds the instances alive at once on a worker, whatever memory says: each is a process with two pipes, a
+// socket and a cgroup.
+const maxInstances = 1000
+
+// Config is what a worker is opened with.
+type Config struct {
+	Data    string // directory of everything that outlives the worker; one worker at a time
+	Drivers string // directory of the drivers' programs
+	Memory  int64  // bytes that all nodes may use together, counted proportionally; 0 for three quarters of the machine's
+	Log     *slog.Logger
+}
+
+// Worker is one machine. It implements core.Service and core.Logs.
+type Worker struct {
+	log    *slog.Logger
+	run    string // directory of what does not outlive the worker
+	store  *store.Store
+	logs   *logs
+	house  *house
+	fleet  *driver.Fleet
+	tree   *tree.Tree
+	sched  *sched.Scheduler
+	budget int64
+
+	mu        sync.Mutex
+	deploying map[string]struct{} // names with a deploy or a remove under way
+	installs  sync.Mutex          // one installation at a time: what two functions share is fetched once
+	counter   int                 // of installer sandboxes
+}
+
+// Open opens a worker. What an earlier worker on the same data directory has left, it ends and removes; functions that were
+// deployed are there again. The caller closes the worker.
+func Open(ctx context.Context, config Config) (*Worker, error) {
+	data, err := filepath.Abs(config.Data)
+	if err != nil {
+		return nil, err
+	}
+	// Sockets have short paths only, and nothing in here is worth a disk.
+	name := fmt.Sprintf("pipsqueak-%x", sha256.Sum256([]byte(data)))[:18]
+	w := &Worker{log: config.Log, run: filepath.Join("/run", name), budget: config.Memory, deploying: map[string]struct{}{}}
+	if err := w.open(ctx, config, data, name); err != nil {
+		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
+	}
+	return w, nil
+}
+
+func (w *Worker) open(ctx context.Context, config Config, data, name string) error {
+	if w.budget == 0 {
+		w.budget = machineMemory() / 4 * 3
+	}
+	var warnings []error
+	var err error
+	if w.store, warnings, err = store.Open(data); err != nil {
+		return err
+	}
+	for _, warning := range warnings {
+		w.log.Warn("deploy", "err", warning)
+	}
+	if w.logs, err = openLogs(filepath.Join(data, "logs")); err != nil {
+		return err
+	}
+	if err := errors.Join(os.RemoveAll(w.driversDir()), os.MkdirAll(w.run, 0o700)); err != nil {
+		return core.Errorf(core.KindInternal, core.FaultWorker, "the worker's directory: %w", err)
+	}
+	host, err := sandbox.Open(sandbox.Config{Dir: filepath.Join(w.run, "sandboxes"), Name: name, Store: w.store, Output: w.logs.collect, Log: w.log})
+	if err != nil {
+		return err
+	}
+	w.house = &house{host: host, code: map[string]int{}}
+	w.fleet, err = driver.OpenFleet(ctx, config.Drivers, driver.FleetOptions{
+		Options: driver.Options{Dir: w.driversDir(), Env: driverEnv(os.Environ()), Log: w.log},
+		OnLost: func(language string, generation int) {
+			if w.tree != nil {
+				w.tree.DriverLost(generation)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log}, fleetDrivers{w.fleet}, w.house)
+	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Log: w.log}, w.tree)
+	w.collect()
+	return nil
+}
+
+func (w *Worker) driversDir() string { return filepath.Join(w.run, "drivers") }
+
+// Close lets running events end until the context does, then ends every process and removes what does not outlive the
+// worker. It may be called once.
+func (w *Worker) Close(ctx context.Context) error {
+	var err error
+	if w.sched != nil {
+		err = w.sched.Close(ctx)
+	}
+	if w.tree != nil {
+		err = errors.Join(err, w.tree.Close(ctx))
+	}
+	if w.fleet != nil {
+		w.fleet.Close()
+	}
+	if w.house != nil {
+		err = errors.Join(err, w.house.host.Close())
+	}
+	if w.logs != nil {
+		err = errors.Join(err, w.logs.close())
+	}
+	if w.store != nil {
+		err = errors.Join(err, os.RemoveAll(w.run), w.store.Close())
+	}
+	return err
+}
+
+func machineMemory() int64 {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 1 << 30
+	}
+	return int64(info.Totalram) * int64(info.Unit)
+}
+
+// fleetDrivers is the fleet as the tree wants it.
+type fleetDrivers struct{ *driver.Fleet }
+
+func (f fleetDrivers) Driver(ctx context.Context, id core.RuntimeID) (tree.Live, error) {
+	d, runtime, generation, err := f.Fleet.Driver(ctx, id)
+	return tree.Live{Driver: d, Runtime: runtime, Generation: generation}, err
+}
+
+// house is the sandbox host as the tree wants it. It also knows which code is being run, for the store must keep that.
+type house struct {
+	host *sandbox.Host
+	mu   sync.Mutex
+	code map[string]int // sandboxes by code digest
+}
+
+func (h *house) Create(ctx context.Context, config core.SandboxConfig) (tree.Sandbox, error) {
+	s, err := h.create(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (h *house) create(ctx context.Context, config core.SandboxConfig) (*sandbox.Sandbox, error) {
+	h.use(config.Code, 1)
+	s, err := h.host.Create(ctx, config)
+	if err != nil {
+		h.use(config.Code, -1)
+		return nil, err
+	}
+	if config.Code != "" {
+		go func() {
+			<-s.Done()
+			h.use(config.Code, -1)
+		}()
+	}
+	return s, nil
+}
+
+func (h *house) use(digest string, n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.code[digest] += n; h.code[digest] == 0 {
+		delete(h.code, digest)
+	}
+}
+
+func (h *house) uses(digest string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.code[digest] > 0
+}
