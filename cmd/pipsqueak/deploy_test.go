@@ -56,7 +56,7 @@ func TestPack(t *testing.T) {
 	var names []string
 	for archive := tar.NewReader(unzipped); ; {
 		header, err := archive.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
