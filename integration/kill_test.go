@@ -1,10 +1,14 @@
 package integration
 
 import (
+	"bufio"
 	"errors"
+	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -231,6 +235,48 @@ func TestStopLeavesNothing(t *testing.T) {
 			return !slices.Contains(before, dir) && !usedByShared(dir)
 		})
 	})
+}
+
+// TestServeSaysWhere reads what a script reads: one line on standard output, after which requests are answered, and the exit
+// status of a stop by SIGTERM.
+func TestServeSaysWhere(t *testing.T) {
+	system(t)
+	w := &worker{data: t.TempDir()}
+	w.cmd = exec.Command(filepath.Join(programs(t), "pipsqueak"), "serve", "--listen", "127.0.0.1:0", "--data", w.data)
+	w.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	var logs tail
+	w.cmd.Stderr = &logs
+	pipe, err := w.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := time.AfterFunc(40*time.Second, func() { _ = w.cmd.Process.Kill() })
+	defer ended.Stop()
+	stdout := bufio.NewReader(pipe)
+	line, err := stdout.ReadString('\n')
+	if !regexp.MustCompile(`^listening on http://127\.0\.0\.1:\d+\n$`).MatchString(line) {
+		t.Errorf("the line is %q, %v", line, err)
+	}
+	w.url = strings.TrimSpace(strings.TrimPrefix(line, "listening on "))
+	seen, err := traces(w) // asks the worker, at once
+	if err != nil {
+		t.Error(err)
+	}
+	if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	if more, err := io.ReadAll(stdout); len(more) > 0 || err != nil {
+		t.Errorf("more on standard output: %q, %v", more, err)
+	}
+	if err := w.cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v\n%s", err, logs.String())
+	}
+	if left := seen.leftSoon(5 * time.Second); len(left) > 0 {
+		t.Errorf("left:\n%s", strings.Join(left, "\n"))
+	}
 }
 
 // populate gives a worker instances, zygotes and a package.

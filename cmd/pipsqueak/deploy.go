@@ -11,9 +11,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v4"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
 func (p *program) deploy() *cobra.Command {
@@ -93,10 +93,9 @@ func nameOf(path string) string {
 	if info, err := os.Stat(path); err != nil || !info.IsDir() {
 		return ""
 	}
-	content, err := os.ReadFile(filepath.Join(path, "pipsqueak.yaml"))
+	content, err := os.ReadFile(filepath.Join(path, store.ManifestFile))
 	if err == nil {
-		var manifest struct{ Name string }
-		if err := yaml.Unmarshal(content, &manifest); err != nil || manifest.Name != "" {
+		if manifest, err := store.ParseManifest(content); err != nil || manifest.Name != "" {
 			return ""
 		}
 	}

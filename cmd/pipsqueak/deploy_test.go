@@ -56,7 +56,7 @@ func TestPack(t *testing.T) {
 	var names []string
 	for archive := tar.NewReader(unzipped); ; {
 		header, err := archive.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -289,7 +289,7 @@ func TestServe(t *testing.T) {
 	}
 	runAt(t.Context(), &program{}, address, "", "invoke", "hello").want(t, 0, "{}\n", "")
 	cancel()
-	if got := <-done; got.status != 0 || closed != 1 || opened.Data != "/d" || opened.Drivers != "/r" || opened.Memory != 1<<30 {
+	if got := <-done; got.status != 0 || got.out != "listening on http://"+address+"\n" || closed != 1 || opened.Data != "/d" || opened.Drivers != "/r" || opened.Memory != 1<<30 {
 		t.Errorf("%+v, closed %d times, opened %+v", got, closed, opened)
 	}
 

@@ -151,8 +151,8 @@ say of the function is among it, as stream "worker".`,
 			accept = "application/x-ndjson"
 		}
 		err := p.client().logs(cmd.Context(), args[0], accept, *follow, p.out)
-		if *follow && cmd.Context().Err() != nil {
-			return nil // an interrupt is how following ends
+		if ended := *follow && cmd.Context().Err() != nil; ended {
+			err = nil // an interrupt is how following ends
 		}
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -20,6 +21,8 @@ func (p *program) serve() *cobra.Command {
 		Short: "Serve functions on this machine",
 		Long: `Serve functions on this machine until interrupted. It needs root, to make sandboxes; 'pipsqueak doctor' says whether the machine
 has all the rest. Functions that were deployed stay in the data directory and are there again after a restart.
+
+Once it accepts requests it prints one line, 'listening on http://ADDRESS', to standard output; its log goes to standard error.
 
 There is no authentication: whoever reaches the address can deploy and run code.`,
 		Example: "  sudo pipsqueak serve\n  sudo pipsqueak serve --listen 127.0.0.1:9000 --data /srv/pipsqueak --memory 2G",
@@ -72,6 +75,10 @@ func (p *program) serveAt(ctx context.Context, address string, config workerConf
 	config.Log.Info("serve", "url", "http://"+listener.Addr().String(), "data", config.Data)
 	if tcp, ok := listener.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
 		config.Log.Warn("serve beyond this machine without authentication: whoever reaches the address can run code")
+	}
+	// From here on connections wait to be accepted, so whoever reads this line can send requests.
+	if _, err := fmt.Fprintf(p.out, "listening on http://%s\n", listener.Addr()); err != nil {
+		return core.Errorf(core.KindUnavailable, core.FaultCaller, "cannot print the address that is served: %w", err)
 	}
 	return gateway.New(service, config.Log).Serve(ctx, listener)
 }

@@ -3,6 +3,7 @@ package driver
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -207,7 +208,7 @@ func unavailable(id core.RuntimeID, reason error) error {
 }
 
 func contextError(ctx context.Context, what string) error {
-	if context.Cause(ctx) == context.DeadlineExceeded {
+	if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		return core.Errorf(core.KindTimeout, core.FaultWorker, "%s: %w", what, ctx.Err())
 	}
 	return core.Errorf(core.KindCanceled, core.FaultCaller, "%s: %w", what, ctx.Err())

@@ -303,27 +303,27 @@ func TestStartFailuresAreDiagnosed(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 			defer cancel()
-			mustNotOpen(t, ctx, path, c.kind, c.fault, c.says...)
+			mustNotOpen(ctx, t, path, c.kind, c.fault, c.says...)
 		})
 	}
 	t.Run("does not exist", func(t *testing.T) {
-		mustNotOpen(t, t.Context(), "/opt/none/"+driver.Prefix+"x", core.KindNotFound, core.FaultWorker, "does not exist")
+		mustNotOpen(t.Context(), t, "/opt/none/"+driver.Prefix+"x", core.KindNotFound, core.FaultWorker, "does not exist")
 	})
 	t.Run("directory", func(t *testing.T) {
-		mustNotOpen(t, t.Context(), t.TempDir(), core.KindInvalid, core.FaultWorker, "not a regular file")
+		mustNotOpen(t.Context(), t, t.TempDir(), core.KindInvalid, core.FaultWorker, "not a regular file")
 	})
 	t.Run("undescribed", func(t *testing.T) {
-		mustNotOpen(t, t.Context(), install(t, t.TempDir(), "undescribed"), core.KindUnsupported, core.FaultWorker, "no interpreter is installed")
+		mustNotOpen(t.Context(), t, install(t, t.TempDir(), "undescribed"), core.KindUnsupported, core.FaultWorker, "no interpreter is installed")
 	})
 	t.Run("mute", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 		defer cancel()
-		mustNotOpen(t, ctx, install(t, t.TempDir(), "mute"), core.KindTimeout, core.FaultDriver, "not get ready in time")
+		mustNotOpen(ctx, t, install(t, t.TempDir(), "mute"), core.KindTimeout, core.FaultDriver, "not get ready in time")
 	})
 	t.Run("canceled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(200*time.Millisecond, cancel)
-		mustNotOpen(t, ctx, install(t, t.TempDir(), "mute"), core.KindCanceled, core.FaultCaller)
+		mustNotOpen(ctx, t, install(t, t.TempDir(), "mute"), core.KindCanceled, core.FaultCaller)
 	})
 	t.Run("foreign owner", func(t *testing.T) {
 		if os.Geteuid() != 0 {
@@ -336,11 +336,11 @@ func TestStartFailuresAreDiagnosed(t *testing.T) {
 		if err := errors.Join(os.WriteFile(path, nil, 0o755), os.Chown(path, 12345, 12345)); err != nil {
 			t.Fatal(err)
 		}
-		mustNotOpen(t, t.Context(), path, core.KindInvalid, core.FaultWorker, "user 12345", "chown")
+		mustNotOpen(t.Context(), t, path, core.KindInvalid, core.FaultWorker, "user 12345", "chown")
 	})
 }
 
-func mustNotOpen(t *testing.T, ctx context.Context, path string, kind core.Kind, fault core.Fault, says ...string) {
+func mustNotOpen(ctx context.Context, t *testing.T, path string, kind core.Kind, fault core.Fault, says ...string) {
 	t.Helper()
 	sockets := shortDir(t)
 	c, err := driver.Open(ctx, path, driver.Options{Dir: sockets, Log: slog.New(slog.DiscardHandler)})

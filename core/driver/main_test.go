@@ -122,7 +122,7 @@ func sandbox(id core.NodeID) core.Sandbox { return core.Sandbox{ID: id, Gate: "/
 // mustBe checks the kind and fault of an error and that its message has all the parts.
 func mustBe(t *testing.T, err error, kind core.Kind, fault core.Fault, parts ...string) *core.Error {
 	t.Helper()
-	e, ok := err.(*core.Error)
+	e, ok := err.(*core.Error) //nolint:errorlint // the error itself has to be one, not something that wraps one
 	if !ok {
 		t.Fatalf("error is %T %v, want a *core.Error", err, err)
 	}

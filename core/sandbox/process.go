@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -90,7 +91,7 @@ func usageOf(pids []int) (core.Usage, error) {
 	var sum core.Usage
 	for _, pid := range pids {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-		if os.IsNotExist(err) || err != nil && isNoProcess(err) {
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 			continue
 		}
 		if err != nil {
@@ -111,9 +112,4 @@ func usageOf(pids []int) (core.Usage, error) {
 		}
 	}
 	return sum, nil
-}
-
-func isNoProcess(err error) bool {
-	pathErr, ok := err.(*os.PathError)
-	return ok && pathErr.Err == unix.ESRCH
 }
