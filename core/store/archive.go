@@ -98,8 +98,8 @@ func (s *Store) readZip(archive io.Reader, out *sink) error {
 	bounded := &boundedAt{file: file, left: maxZipDirectory}
 	reader, err := zip.NewReader(bounded, size)
 	if err != nil && bounded.left < 0 {
-		return tooLargef("the zip has more than the %d files and directories that are allowed; leave out what the function does not need",
-			out.upload.bounds.entries)
+		return tooLargef("the zip's list of entries has more than %d MiB, which is too much for the %d files and directories that are allowed; "+
+			"leave out what the function does not need", maxZipDirectory>>20, out.upload.bounds.entries)
 	}
 	if err != nil {
 		return refusef("the zip is damaged or cut off; make it again: %w", err)

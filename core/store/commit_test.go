@@ -155,6 +155,7 @@ func TestCommitRefuses(t *testing.T) {
 		{"link out by another", func(dir string) error {
 			return errors.Join(os.Symlink(".", dir+"/s"), os.MkdirAll(dir+"/x/y", 0o755), os.Symlink("../../s/../b", dir+"/x/y/l"))
 		}, "x/y/l"},
+		{"link out by nothing", func(dir string) error { return os.Symlink("missing/../../x", dir+"/l") }, `"l"`},
 		{"circle", func(dir string) error { return os.Symlink("l", dir+"/l") }, `"l"`},
 		{"fifo", func(dir string) error { return syscall.Mkfifo(dir+"/p", 0o644) }, "fifo"},
 		{"socket", func(dir string) error {

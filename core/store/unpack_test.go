@@ -236,7 +236,7 @@ func TestUnpackBombs(t *testing.T) {
 		"zip":                   {zipOf(t, zeros("a", over)), "200 times"},
 		"sparse file":           {sparse.Bytes(), "200 times"},
 		"after the tar":         {hidden.Bytes(), "200 times"},
-		"zip with many entries": {many.Bytes(), "20000 files"},
+		"zip with many entries": {many.Bytes(), "list of entries has more than 8 MiB"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
