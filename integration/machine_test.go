@@ -98,6 +98,9 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	temporary = append(temporary, dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // like any place that programs are installed in
+		return "", err
+	}
 	out, err := exec.Command("make", "-C", "..", "build", "BIN="+dir).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("make build: %w\n%s", err, out)

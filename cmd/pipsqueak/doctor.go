@@ -10,30 +10,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Status is how a check went.
-type Status string
-
-// How a check can go.
-const (
-	StatusOK   Status = "ok"
-	StatusWarn Status = "warn" // something will be slower, weaker or missing
-	StatusFail Status = "fail" // something that is needed does not work
-)
-
-// Check is one thing that doctor has looked at.
-type Check struct {
-	Name   string `json:"name"`
-	Status Status `json:"status"`
-	Detail string `json:"detail"`         // what was found
-	Mend   string `json:"mend,omitempty"` // what to do about it
-}
-
 func (p *program) doctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this machine can do, and how to mend what it cannot",
-		Long: `Look at this machine, without a server: namespaces, cgroups, each driver and each runtime. What is missing is said with how
-to mend it. The exit status is 1 when something fails that is needed; a warning does not count. Run it as the user who will serve.`,
+		Long: `Look at this machine, without a server: namespaces, cgroups, each driver and each runtime. What can be tried is tried, such as a
+zygote of each runtime in a sandbox, and nothing is left of it. What is missing is said with how to mend it. The exit status is 1 when something fails that is needed; a warning does not count. Run it as the user who will serve.`,
 		Example: "  sudo pipsqueak doctor\n  sudo pipsqueak doctor -o json",
 		GroupID: groupServer,
 		Args:    cobra.NoArgs,
@@ -47,7 +29,7 @@ to mend it. The exit status is 1 when something fails that is needed; a warning 
 		}
 		failed := 0
 		for _, c := range found {
-			if c.Status == StatusFail {
+			if c.Status == core.StatusFail {
 				failed++
 			}
 		}
@@ -59,17 +41,17 @@ to mend it. The exit status is 1 when something fails that is needed; a warning 
 	return cmd
 }
 
-func (p *program) printChecks(found []Check, asJSON bool) error {
+func (p *program) printChecks(found []core.Finding, asJSON bool) error {
 	if asJSON {
 		if found == nil {
-			found = []Check{}
+			found = []core.Finding{}
 		}
 		return p.printJSON(found)
 	}
 	var rows [][]string
 	for _, c := range found {
 		rows = append(rows, []string{string(c.Status), c.Name, c.Detail})
-		if c.Mend != "" && c.Status != StatusOK {
+		if c.Mend != "" && c.Status != core.StatusOK {
 			rows = append(rows, []string{"", "", "→ " + c.Mend})
 		}
 	}

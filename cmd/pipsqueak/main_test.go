@@ -260,13 +260,13 @@ func clipped(r ran) ran {
 }
 
 func TestDoctor(t *testing.T) {
-	found := []Check{{"cgroup", StatusOK, "v2", ""}, {"python", StatusWarn, "no pip", "apt install python3-pip"}}
-	p := &program{checks: func(context.Context, workerConfig) []Check { return found }}
+	found := []core.Finding{{Name: "cgroup", Status: core.StatusOK, Detail: "v2"}, {Name: "python", Status: core.StatusWarn, Detail: "no pip", Mend: "apt install python3-pip"}}
+	p := &program{checks: func(context.Context, workerConfig) []core.Finding { return found }}
 	runAt(t.Context(), p, "", "", "doctor").want(t, 0, `ok    cgroup  v2
 warn  python  no pip
               → apt install python3-pip
 `, "")
-	found = append(found, Check{"user namespaces", StatusFail, "switched off", "sysctl -w x=1"})
+	found = append(found, core.Finding{Name: "user namespaces", Status: core.StatusFail, Detail: "switched off", Mend: "sysctl -w x=1"})
 	got := runAt(t.Context(), p, "", "", "doctor", "-o", "json")
 	if got.status != 1 || !strings.Contains(got.out, `"mend": "sysctl -w x=1"`) || !strings.Contains(got.err, "1 of 3 checks failed") {
 		t.Errorf("%+v", got)

@@ -28,7 +28,7 @@ type program struct {
 	terminal bool // err is one, so a line of progress may be written over
 	now      func() time.Time
 	open     opener
-	checks   func(context.Context, workerConfig) []Check
+	checks   func(context.Context, workerConfig) []core.Finding
 
 	server string // --server
 }

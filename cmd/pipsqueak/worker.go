@@ -27,4 +27,6 @@ func open(ctx context.Context, config workerConfig) (core.Service, func(context.
 	return w, w.Close, nil
 }
 
-func checks(context.Context, workerConfig) []Check { return nil }
+func checks(ctx context.Context, config workerConfig) []core.Finding {
+	return worker.Examine(ctx, worker.Config(config))
+}

@@ -73,15 +73,9 @@ type member struct {
 // some or all do not start: Snapshot tells why, and they are tried again, at once, then with pauses from 100 ms doubling
 // to 10 s, which begin anew after a minute of life. The end of ctx ends the opening only. The caller closes the fleet.
 func OpenFleet(ctx context.Context, dir string, options FleetOptions) (*Fleet, error) {
-	entries, err := os.ReadDir(dir)
+	paths, err := programs(dir)
 	if err != nil {
-		return nil, core.Errorf(core.KindNotFound, core.FaultWorker, "the directory of drivers cannot be read: %w", err)
-	}
-	var paths []string
-	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), Prefix) && !entry.IsDir() {
-			paths = append(paths, filepath.Join(dir, entry.Name()))
-		}
+		return nil, err
 	}
 	return openFleet(ctx, paths, options, func(ctx context.Context, path string) (life, error) {
 		client, err := Open(ctx, path, options.Options)
@@ -90,6 +84,20 @@ func OpenFleet(ctx context.Context, dir string, options FleetOptions) (*Fleet, e
 		}
 		return client, nil
 	})
+}
+
+// programs returns the drivers of a directory.
+func programs(dir string) (paths []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, core.Errorf(core.KindNotFound, core.FaultWorker, "the directory of drivers cannot be read: %w", err)
+	}
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), Prefix) && !entry.IsDir() {
+			paths = append(paths, filepath.Join(dir, entry.Name()))
+		}
+	}
+	return paths, nil
 }
 
 func openFleet(ctx context.Context, paths []string, options FleetOptions, open func(context.Context, string) (life, error)) (*Fleet, error) {

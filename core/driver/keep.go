@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"path/filepath"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -60,14 +61,21 @@ func (f *Fleet) keep(m *member, tried func()) {
 	}
 }
 
+// checkName refuses a driver whose file is named for another language than the one it describes itself with.
+func checkName(path, language string) error {
+	if filepath.Base(path) != Prefix+language {
+		return core.Errorf(core.KindInvalid, core.FaultDriver,
+			"the driver %s describes itself as one for %q: its file must be named %s%s", path, language, Prefix, language)
+	}
+	return nil
+}
+
 // start opens the driver and makes the outcome known.
 func (f *Fleet) start(m *member) (life, error) {
 	l, err := f.open(f.ctx, m.path)
 	if err == nil {
-		if says := l.Description().Language; says != m.language {
+		if err = checkName(m.path, l.Description().Language); err != nil {
 			l.Close()
-			err = core.Errorf(core.KindInvalid, core.FaultDriver,
-				"the driver %s describes itself as one for %q: its file must be named %s%s", m.path, says, Prefix, says)
 		}
 	}
 	f.mu.Lock()

@@ -57,7 +57,7 @@ func openCgroups(name string) (*cgroupTree, error) {
 		return nil, err
 	}
 	if err := manager.Apply(-1); err != nil {
-		return nil, fmt.Errorf("making the worker's cgroup: %w", err)
+		return nil, errors.Join(fmt.Errorf("making the worker's cgroup: %w", err), t.clear())
 	}
 	return t, nil
 }

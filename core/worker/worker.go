@@ -26,6 +26,9 @@ import (
 // socket and a cgroup.
 const maxInstances = 1000
 
+// runDir is where every worker has a directory of what does not outlive it.
+const runDir = "/run"
+
 // Config is what a worker is opened with.
 type Config struct {
 	Data    string // directory of everything that outlives the worker; one worker at a time
@@ -61,7 +64,7 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 	}
 	// Sockets have short paths only, and nothing in here is worth a disk.
 	name := fmt.Sprintf("pipsqueak-%x", sha256.Sum256([]byte(data)))[:18]
-	w := &Worker{log: config.Log, run: filepath.Join("/run", name), budget: config.Memory, deploying: map[string]struct{}{}}
+	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, deploying: map[string]struct{}{}}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}

@@ -15,8 +15,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// launcher is the program that starts another one inside a sandbox (core/sandbox/enter/launch.c).
-const launcher = "pipsqueak-enter"
+// Launcher is the file name of the program that starts another one inside a sandbox (core/sandbox/enter/launch.c). It lies in
+// Libexec.
+const Launcher = "pipsqueak-enter"
 
 // Launch starts a program from nothing inside the sandbox, with paths as the sandbox has them and that environment alone. It
 // returns the driver's end of the program's control socket (SOCK_SEQPACKET), which is the program's descriptor 3; the
@@ -38,7 +39,7 @@ func Launch(sandbox core.Sandbox, argv, env []string, log *slog.Logger) (*os.Fil
 		return nil, err
 	}
 	defer theirs.Close()
-	cmd := exec.Command(filepath.Join(libexec, launcher), argv...)
+	cmd := exec.Command(filepath.Join(libexec, Launcher), argv...)
 	cmd.Env = env
 	cmd.Dir = "/"
 	cmd.ExtraFiles = []*os.File{theirs, gate} // descriptors 3 and 4

@@ -1,0 +1,160 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/opencontainers/cgroups"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// This file tries for Examine what only root can.
+
+// tryNamespaces has a process in all namespaces of a sandbox mount a new /proc, as every process does that enters one.
+func tryNamespaces(ctx context.Context) (namespaces, proc core.Finding) {
+	const namespacesName, procName = "namespaces", "/proc"
+	const untried = "try again once the namespaces are mended"
+	var all uintptr
+	var names []string
+	for _, kind := range namespaceKinds {
+		all |= kind.flag
+		names = append(names, kind.name)
+	}
+	said, err := runIn(ctx, all, "mount", "-t", "proc", "proc", "/proc")
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return ok(namespacesName, "%s", strings.Join(names, " ")), ok(procName, "a sandbox can have its own")
+	case errors.Is(err, exec.ErrNotFound):
+		return warn(namespacesName, "install mount (util-linux)", "not tried, for want of a program: %v", err),
+			warn(procName, "install mount (util-linux)", "not tried")
+	case errors.As(err, &exit):
+		return ok(namespacesName, "%s", strings.Join(names, " ")), fail(procName,
+			"unmask it: in Docker --privileged or --security-opt systempaths=unconfined, in Kubernetes procMount: Unmasked",
+			"a sandbox cannot have its own (%s)%s", said, hiding())
+	}
+	return fail(namespacesName, "use a kernel with all namespaces, and a container that may make them (--privileged)",
+		"%s", refusedNamespaces(ctx, err)), warn(procName, untried, "not tried")
+}
+
+// runIn runs a program in new namespaces, with a range of ids as sandboxes have it, and returns what it complains about.
+func runIn(ctx context.Context, flags uintptr, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL}
+	if flags&unix.CLONE_NEWUSER != 0 {
+		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: firstID + (idRanges-1)*idRange, Size: idRange}}
+		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = ids, ids
+		cmd.SysProcAttr.GidMappingsEnableSetgroups = true
+		cmd.SysProcAttr.Credential = &syscall.Credential{}
+	}
+	err := cmd.Run()
+	first, _, _ := strings.Cut(strings.TrimSpace(complaint.String()), "\n")
+	return first, err
+}
+
+// refusedNamespaces tells which namespaces the machine refuses one by one; err is what it said to all together.
+func refusedNamespaces(ctx context.Context, err error) string {
+	var refused []string
+	for _, kind := range namespaceKinds {
+		if _, err := runIn(ctx, kind.flag, "true"); err != nil {
+			refused = append(refused, fmt.Sprintf("%s (%v)", kind.name, errors.Unwrap(err)))
+		}
+	}
+	if len(refused) == 0 {
+		return fmt.Sprintf("each is there, but not all together: %v", err)
+	}
+	return "refused: " + strings.Join(refused, ", ")
+}
+
+// hiding tells what lies over parts of /proc, which is the usual reason why the kernel gives no other one.
+func hiding() string {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return ""
+	}
+	var over []string
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], "/proc/") && !slices.Contains(over, fields[4]) {
+			over = append(over, fields[4])
+		}
+	}
+	if len(over) == 0 {
+		return ""
+	}
+	return ": something is mounted over " + strings.Join(over, " ")
+}
+
+// trialName is of what one doctor makes. Two may run at once.
+func trialName() string { return fmt.Sprintf("pipsqueak-doctor-%d", os.Getpid()) }
+
+// tryRoots prepares and copies a root directory, and tries favordynmods in the mount namespace that only its thread sees.
+func tryRoots() core.Finding {
+	const name = "root directory"
+	dir, err := os.MkdirTemp("", "pipsqueak-doctor-")
+	if err != nil {
+		return fail(name, "make room in the directory, or name another one in TMPDIR", "%v", err)
+	}
+	defer os.RemoveAll(dir)
+	system, links := systemMounts()
+	r, err := openRoots(dir, links)
+	if err == nil {
+		defer r.close()
+		var fd int
+		fd, err = r.copyFor(&specs.Spec{Mounts: system, Linux: &specs.Linux{Devices: devices}})
+		closeFD(fd)
+	}
+	if err != nil {
+		return fail(name, "let the worker mount and make devices: root of the machine, in a container --privileged", "%v", err)
+	}
+	defer func() { _ = r.do(func() error { return unix.Unmount(dir, unix.MNT_DETACH) }) }()
+	err = r.do(func() error {
+		mods := filepath.Join(dir, "mods")
+		if err := os.Mkdir(mods, 0o700); err != nil {
+			return err
+		}
+		return favorDynamicMods(mods, trialName())
+	})
+	if err != nil {
+		return warn(name, "use Linux 6.0 or later with cgroup v1 compiled in",
+			"it can be made; cgroups without favordynmods (%v): starts after a quiet moment take 5–19 ms longer", err)
+	}
+	return ok(name, "mounts and devices; cgroups with favordynmods")
+}
+
+// tryCgroups makes a cgroup with all limits, and removes it.
+func tryCgroups() core.Finding {
+	const name = "cgroup"
+	version := "v1"
+	mend := "have memory, pids and cpu mounted below /sys/fs/cgroup, writable; for a missing one boot with cgroup_enable=memory, or change to cgroup v2"
+	if cgroups.IsCgroup2UnifiedMode() {
+		version = "v2"
+		mend = "have /sys/fs/cgroup writable with memory, pids and cpu in its cgroup.controllers; in Docker --privileged --cgroupns=host"
+	} else if cgroups.IsCgroup2HybridMode() {
+		version = "v1 (beside v2)"
+	}
+	t, err := openCgroups(trialName())
+	if err != nil {
+		return fail(name, mend, "%s: %v", version, err)
+	}
+	c, err := t.create("trial", resources(core.SandboxConfig{Role: core.RoleInstance, Limits: core.DefaultLimits()}))
+	if err == nil {
+		err = errors.Join(err, c.remove())
+	}
+	if err := errors.Join(err, t.clear()); err != nil {
+		return fail(name, mend, "%s: %v", version, err)
+	}
+	return ok(name, "%s with %s", version, strings.Join(controllers, " "))
+}
