@@ -58,7 +58,7 @@ func removeLeaf(leaves []leaf, id core.NodeID) []leaf {
 // leaves returns what could be evicted. The caller has the lock.
 func (t *Tree) leaves() (leaves []leaf) {
 	for _, n := range t.nodes {
-		if len(n.children) > 0 || !n.is(idle) && !n.is(ready) && !n.is(retired) {
+		if len(n.children) > 0 || !n.is(parked) && !n.is(idle) && !n.is(ready) && !n.is(retired) {
 			continue
 		}
 		n.mu.Lock()
@@ -154,7 +154,7 @@ func (t *Tree) measured(n *Node, usage core.Usage) []*Node {
 	}
 	n.usage = usage
 	t.charge(n, usage.Proportional)
-	if n.fn != nil {
+	if n.fn != nil && !n.is(parked) {
 		t.private[n.fn.Name] = usage.Private
 	}
 	ends, _ := t.reclaim(necessary)

@@ -15,6 +15,7 @@ type state uint32
 
 const (
 	making  state = iota // its sandbox or process is not complete yet
+	parked               // a child made ahead, which waits for its import
 	ready                // a zygote that forks
 	idle                 // an instance that nobody holds
 	busy                 // an instance that somebody holds
@@ -25,7 +26,7 @@ const (
 )
 
 func (s state) String() string {
-	return [...]string{"making", "ready", "idle", "busy", "leaving", "retired", "dying", "dead"}[s]
+	return [...]string{"making", "parked", "ready", "idle", "busy", "leaving", "retired", "dying", "dead"}[s]
 }
 
 // event is what can happen to a node.
@@ -33,6 +34,8 @@ type event uint8
 
 const (
 	made    event = iota // a zygote has imported everything
+	park                 // a child made ahead stands in its sandbox
+	unpark               // it is taken for a start
 	started              // an instance has imported its handler; who started it holds it
 	lease
 	release
@@ -53,6 +56,10 @@ func transition(from state, e event) (to state, ok bool) {
 		case retired:
 			return retired, true
 		}
+	case park:
+		return parked, from == making
+	case unpark:
+		return making, from == parked
 	case started:
 		switch from {
 		case making:
@@ -73,13 +80,13 @@ func transition(from state, e event) (to state, ok bool) {
 		switch from {
 		case making, busy, leaving:
 			return leaving, true
-		case idle:
+		case parked, idle:
 			return dying, true
 		}
 	case retire:
 		return retired, from == making || from == ready
 	case evict:
-		return dying, from == ready || from == idle || from == retired
+		return dying, from == parked || from == ready || from == idle || from == retired
 	case kill:
 		return dying, from < dying
 	case end:

@@ -52,15 +52,14 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, phases *core.Phases
 		return nil, "", err
 	}
 	began := time.Now()
-	n, start, err := t.join(ctx, live, fn, phases)
-	if err != nil {
-		return nil, "", err
-	}
-	err = t.spawn(ctx, live, n, core.SandboxConfig{
-		ID: n.id, Role: core.RoleInstance, Runtime: live.Runtime, Packages: fn.Packages, Code: fn.Code, Function: fn.Name, Limits: fn.Limits,
-	}, phases)
-	if err != nil {
-		return nil, "", err
+	n, start := t.takeAhead(ctx, live, fn, phases), core.StartFork
+	if n == nil {
+		if n, start, err = t.join(ctx, live, fn, phases); err != nil {
+			return nil, "", err
+		}
+		if err = t.spawn(ctx, live, n, instanceConfig(n, live), phases); err != nil {
+			return nil, "", err
+		}
 	}
 	importing := time.Now()
 	err = t.importHandler(ctx, live, n)
@@ -76,16 +75,27 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, phases *core.Phases
 		return nil, "", lostError{n.Ended()}
 	}
 	wake(t.born)
+	if start == core.StartFork {
+		t.forkAhead(fn)
+	}
 	t.config.Log.Debug("fork", "fn", fn.Name, "node", n.id, "parent", n.parent.id, "took", time.Since(began))
 	return n, start, nil
 }
 
+func instanceConfig(n *Node, live Live) core.SandboxConfig {
+	fn := n.fn
+	return core.SandboxConfig{ID: n.id, Role: core.RoleInstance, Runtime: live.Runtime, Packages: fn.Packages, Code: fn.Code, Function: fn.Name, Limits: fn.Limits}
+}
+
+func wants(fn *core.Function) shape {
+	return shape{runtime: fn.Runtime, set: fn.Packages, modules: fn.Imports}
+}
+
 // join makes the node of an instance under the nearest zygote, with a root zygote made first where there is none.
 func (t *Tree) join(ctx context.Context, live Live, fn *core.Function, phases *core.Phases) (*Node, core.Start, error) {
-	want := shape{runtime: fn.Runtime, set: fn.Packages, modules: fn.Imports}
 	start := core.StartFork
 	for range attempts {
-		n, whole, err := t.joinNow(live, fn, want)
+		n, whole, err := t.joinNow(live, fn, necessary)
 		if err != nil {
 			return nil, "", err
 		}
@@ -103,8 +113,10 @@ func (t *Tree) join(ctx context.Context, live Live, fn *core.Function, phases *c
 	return nil, "", lostError{core.Errorf(core.KindUnavailable, core.FaultDriver, "the root zygote of %s ended as soon as it was made", fn.Runtime)}
 }
 
-// joinNow returns nil when no zygote can be forked, and whether the chosen one has imported everything.
-func (t *Tree) joinNow(live Live, fn *core.Function, want shape) (n *Node, whole bool, err error) {
+// joinNow returns nil when no zygote can be forked, and whether the chosen one has imported everything. Worth decides what may be
+// evicted for the instance; one that a request needs is worth more than everything.
+func (t *Tree) joinNow(live Live, fn *core.Function, worth float64) (n *Node, whole bool, err error) {
+	want := wants(fn)
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
@@ -116,12 +128,12 @@ func (t *Tree) joinNow(live Live, fn *core.Function, want shape) (n *Node, whole
 		return nil, false, nil
 	}
 	missing := without(want.modules, z.modules)
-	if len(want.modules) > 0 && fn.Unforkable == "" {
+	if len(want.modules) > 0 && fn.Unforkable == "" && worth == necessary {
 		t.demand(want, len(missing) > 0)
 	}
 	n = t.add(core.RoleInstance, want, t.nodes[z.id], live.Generation, t.estimate(fn))
 	n.fn = fn
-	ends, enough := t.reclaim(necessary)
+	ends, enough := t.reclaim(worth)
 	t.mu.Unlock()
 	killAll(ends)
 	if !enough {

@@ -42,6 +42,7 @@ type Tree struct {
 	blocks  map[string]block   // by shape
 	built   map[string]int     // zygotes made, by shape
 	private map[string]int64   // bytes of the last measured instance, by function
+	ahead   map[aheadKey]*ahead
 }
 
 // New returns an empty tree. It measures and plans in the background until Close.
@@ -50,7 +51,7 @@ func New(config Config, drivers Drivers, sandboxes Sandboxes) *Tree {
 		config: config, drivers: drivers, sandboxes: sandboxes,
 		missed: make(chan struct{}, 1), born: make(chan struct{}, 1),
 		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, costs: costs{}, demands: map[string]*demand{},
-		blocks: map[string]block{}, built: map[string]int{}, private: map[string]int64{},
+		blocks: map[string]block{}, built: map[string]int{}, private: map[string]int64{}, ahead: map[aheadKey]*ahead{},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.working.Go(t.plan)
@@ -150,11 +151,16 @@ func (t *Tree) Evict(function string, keep int) {
 	killAll(ends)
 }
 
-// DriverLost says that a driver is dead. Its zygotes fork no more and end after their last child; instances live on.
+// DriverLost says that a driver is dead. Its zygotes fork no more and end after their last child; instances live on, and
+// children made ahead end, for nobody can tell them what to import.
 func (t *Tree) DriverLost(generation int) {
 	var ends []*Node
 	t.mu.Lock()
 	for _, n := range t.nodes {
+		if n.driver == generation && n.is(parked) {
+			n.apply(evict)
+			ends = append(ends, n)
+		}
 		if n.role != core.RoleZygote || n.driver != generation {
 			continue
 		}

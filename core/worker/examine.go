@@ -187,7 +187,7 @@ func (t *trial) runtime(ctx context.Context, d core.Driver, r core.Runtime) core
 	var parent core.NodeID
 	preloaded, err := t.start(ctx, core.SandboxConfig{Role: core.RoleZygote, Runtime: r}, func(s core.Sandbox) error {
 		parent = s.ID
-		_, err := d.Preload(ctx, s.ID, r.ID, s)
+		err := d.Preload(ctx, s.ID, r.ID, s)
 		return err
 	})
 	if err == nil {
@@ -196,7 +196,7 @@ func (t *trial) runtime(ctx context.Context, d core.Driver, r core.Runtime) core
 		began = time.Now()
 		var forked *sandbox.Sandbox
 		forked, err = t.start(ctx, core.SandboxConfig{Role: core.RoleInstance, Runtime: r, Function: "doctor", Limits: core.DefaultLimits()}, func(s core.Sandbox) error {
-			_, err := d.Fork(ctx, s.ID, parent, s)
+			err := d.Fork(ctx, s.ID, parent, s)
 			return err
 		})
 		if err == nil {

@@ -12,6 +12,7 @@ import importlib
 import json
 import linecache  # noqa: F401  imported for traceback: a handler's first exception finds it ready
 import os
+import select
 import signal
 import socket
 import sys
@@ -25,6 +26,8 @@ from pipsqueak_instance import Instance  # noqa: E402
 CONTROL = 3
 CODE = "/function"
 MAX_PACKET = 128 << 10
+# Seconds after which a parked child that has not been told anything was forked ahead, and has time to rehearse.
+PATIENCE = 0.002
 
 # Files whose frames a user need not see.
 RUNTIME_FILES = (os.path.dirname(__file__), importlib.__file__, "<frozen importlib")
@@ -63,7 +66,6 @@ class Zygote:
 
     def run(self):
         """Answers the driver until this process is an instance, or for ever."""
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
         self.say({"parked": True})
         while True:
             request, descriptors = self.hear()
@@ -71,6 +73,8 @@ class Zygote:
                 if request["op"] == "fork":
                     if self.fork(*descriptors):
                         self.say({"parked": True})
+                        if not select.select([self.control], [], [], PATIENCE)[0]:
+                            rehearse()
                     else:
                         self.say({"forked": True})
                 elif request["op"] == "import":
@@ -188,9 +192,28 @@ def shorten(error):
 
 
 def prepare_to_fork():
-    """Moves what lives now out of the collector's sight: a collection in a child would touch, and so copy, all of it."""
+    """Makes a process a zygote. The kernel is to reap its children, and what lives now is moved out of the collector's
+    sight: a collection in a child would touch, and so copy, all of it."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.collect()
     gc.freeze()
+
+
+def rehearse():
+    """Imports a handler and has it answer an event, both of this runtime's own, that do nothing.
+
+    What a process writes to after a fork is copied page by page as it is touched, and that is most of what an import and a
+    first event cost. A child that waits has its copies made before it is needed.
+    """
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(before)
+    path = sys.path[:]
+    sys.path[:] = [os.path.dirname(__file__)]
+    handler = import_handler("pipsqueak_rehearsal.handler")
+    Instance({"function": "", "version": 0, "memory": 0, "handler": ""}, handler, describe).rehearse()
+    sys.path[:] = path
+    del sys.modules["pipsqueak_rehearsal"]
 
 
 def after_fork():

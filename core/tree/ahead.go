@@ -1,0 +1,148 @@
+package tree
+
+import (
+	"context"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Most of a start is the fork and the way into the sandbox, and neither depends on the event. So a function that has been
+// started from a zygote a second time within aheadLife has one child made ahead of the next start: forked from its nearest
+// zygote, inside its sandbox, parked. It has not run any of the function's code.
+
+const (
+	aheadLife = 30 * time.Second // of a parked child that nobody takes, and between the starts that ask for one
+	maxAhead  = 64               // functions that have one
+)
+
+// aheadKey names a version of a function.
+type aheadKey struct {
+	name    string
+	version int
+}
+
+// ahead is what a function has ahead. It is there from its first start on, for aheadLife after the last one.
+type ahead struct {
+	last    time.Time     // start
+	done    chan struct{} // not nil while a child is being made; closed when it is there or has failed
+	claimed bool          // by a start that waits for the child being made
+	node    *Node         // parked, or nil
+}
+
+// takeAhead returns the child of the function that was made ahead, to be imported into by the caller, or nil when there is none
+// that is as good as a new one. A child that is just being made is waited for by one start; others fork their own.
+func (t *Tree) takeAhead(ctx context.Context, live Live, fn *core.Function, phases *core.Phases) *Node {
+	t.mu.Lock()
+	a := t.ahead[aheadKey{fn.Name, fn.Version}]
+	if a == nil || a.claimed {
+		t.mu.Unlock()
+		return nil
+	}
+	if a.done != nil {
+		done, began := a.done, time.Now()
+		a.claimed = true
+		t.mu.Unlock()
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+		phases.Queue += time.Since(began)
+		t.mu.Lock()
+		a.claimed = false
+	}
+	n := a.node
+	a.node = nil
+	if n == nil {
+		t.mu.Unlock()
+		return nil
+	}
+	z, found := nearest(t.zygotes(live.Generation, maxDepth), wants(fn), t.costs)
+	good := found && z.id == n.parent.id && n.driver == live.Generation
+	t.mu.Unlock()
+	if good {
+		if _, ok := n.apply(unpark); ok {
+			return n
+		}
+	}
+	n.Kill()
+	return nil
+}
+
+// forkAhead remembers a start and makes a child ahead of the next one, off the request's path.
+func (t *Tree) forkAhead(fn *core.Function) {
+	key, now := aheadKey{fn.Name, fn.Version}, time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.ahead[key]
+	if a == nil {
+		if len(t.ahead) < maxAhead && !t.closed {
+			t.ahead[key] = &ahead{last: now}
+			t.forget(key, now)
+		}
+		return
+	}
+	a.last = now
+	if a.node != nil || a.done != nil || t.closed {
+		return
+	}
+	a.done = make(chan struct{})
+	t.working.Go(func() {
+		n := t.parkedChild(fn)
+		t.mu.Lock()
+		a.node = n
+		close(a.done)
+		a.done = nil
+		stale := t.ahead[key] != a
+		t.mu.Unlock()
+		if stale && n != nil {
+			n.Kill()
+		}
+	})
+}
+
+// parkedChild forks a child into its sandbox. It returns nil when that fails, or needs memory that something else has: the next
+// start then does without, and shows why.
+func (t *Tree) parkedChild(fn *core.Function) *Node {
+	ctx, cancel := context.WithTimeout(t.ctx, forkTimeout)
+	defer cancel()
+	live, err := t.drivers.Driver(ctx, fn.Runtime)
+	if err != nil {
+		return nil
+	}
+	n, whole, err := t.joinNow(live, fn, 0)
+	if err != nil || n == nil {
+		return nil
+	}
+	if !whole {
+		t.remove(n)
+		return nil
+	}
+	if err := t.spawn(ctx, live, n, instanceConfig(n, live), &core.Phases{}); err != nil {
+		return nil
+	}
+	if _, ok := n.apply(park); !ok {
+		n.Kill()
+		return nil
+	}
+	return n
+}
+
+// forget drops what a function has ahead when it has not been started for aheadLife. The caller has the lock.
+func (t *Tree) forget(key aheadKey, last time.Time) {
+	time.AfterFunc(time.Until(last.Add(aheadLife)), func() {
+		t.mu.Lock()
+		a := t.ahead[key]
+		if a.last != last && !t.closed {
+			t.forget(key, a.last)
+			t.mu.Unlock()
+			return
+		}
+		delete(t.ahead, key)
+		n := a.node
+		t.mu.Unlock()
+		if n != nil {
+			n.Evict()
+		}
+	})
+}

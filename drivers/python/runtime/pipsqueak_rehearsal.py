@@ -1,0 +1,5 @@
+"""The handler of a rehearsal (zygote.rehearse)."""
+
+
+def handler(event, context):
+    return event
