@@ -204,8 +204,13 @@ func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.
 	err = step(ctx, s.Ref())
 	s.Kill()
 	<-s.Done()
+	said := w.lastWords.take(id)
 	if err != nil && s.Exit().OutOfMemory {
 		return core.Errorf(core.KindInstall, core.FaultCaller, "installing the packages of %s takes more memory than an installation may use", fn.Name)
+	}
+	if e := core.AsError(err); err != nil && said != "" && e.Fault != core.FaultCaller {
+		e.Message += "; it said: " + said
+		return e
 	}
 	return err
 }

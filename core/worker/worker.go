@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -53,6 +54,7 @@ type Worker struct {
 	deploying map[string]struct{} // names with a deploy or a remove under way
 	installs  sync.Mutex          // one installation at a time: what two functions share is fetched once
 	counter   int                 // of installer sandboxes
+	lastWords lastWords
 }
 
 // Open opens a worker. What an earlier worker on the same data directory has left, it ends and removes; functions that were
@@ -89,7 +91,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if err := errors.Join(os.RemoveAll(w.driversDir()), os.MkdirAll(w.run, 0o700)); err != nil {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "the worker's directory: %w", err)
 	}
-	host, err := sandbox.Open(sandbox.Config{Dir: filepath.Join(w.run, "sandboxes"), Name: name, Store: w.store, Output: w.logs.collect, Log: w.log})
+	host, err := sandbox.Open(sandbox.Config{Dir: filepath.Join(w.run, "sandboxes"), Name: name, Store: w.store, Output: w.collectOutput, Log: w.log})
 	if err != nil {
 		return err
 	}
@@ -109,6 +111,15 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Log: w.log}, w.tree)
 	w.collect()
 	return nil
+}
+
+// collectOutput reads what a process prints: a function's log, or what an installer has to say should it fail.
+func (w *Worker) collectOutput(config core.SandboxConfig, stream string, output io.Reader) {
+	if config.Role == core.RoleInstaller {
+		w.lastWords.collect(config.ID, output)
+		return
+	}
+	w.logs.collect(config, stream, output)
 }
 
 func (w *Worker) driversDir() string { return filepath.Join(w.run, "drivers") }

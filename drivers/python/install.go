@@ -87,7 +87,7 @@ func (p *python) install(ctx context.Context, runtime core.RuntimeID, sandbox co
 		case ctx.Err() != nil:
 			return word{}, core.Errorf(core.KindTimeout, core.FaultCaller, "%s of packages did not end in time: %w", w.Op, ctx.Err())
 		case err != nil:
-			return word{}, core.Errorf(core.KindInstall, core.FaultWorker, "the installer ended without an answer (%w); its output is in the function's logs", err)
+			return word{}, core.Errorf(core.KindInstall, core.FaultWorker, "the installer ended without an answer: %w", err)
 		case next.Error != nil:
 			return word{}, next.Error
 		case next.Result != nil:

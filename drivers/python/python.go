@@ -15,8 +15,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
-// interpretersVariable lists the interpreters to serve, separated by colons, the preferred one first. It may name those of
-// virtual environments.
+// interpretersVariable lists the interpreters to serve, separated by colons, the preferred one first. One of a virtual
+// environment stands for the interpreter that it was made from: a function has its own packages and sees no others.
 const interpretersVariable = "PIPSQUEAK_PYTHON"
 
 const defaultInterpreter = "/usr/bin/python3"
@@ -133,13 +133,13 @@ const question = `
 import json, os, site, sys
 if sys.implementation.name != "cpython" or sys.version_info < (3, 9):
     sys.exit("is %s %d.%d; CPython 3.9 or later is needed" % (sys.implementation.name, *sys.version_info[:2]))
-real = os.path.dirname(os.path.dirname(os.path.realpath(sys.executable)))
+executable = os.path.realpath(sys.executable)  # of a virtual environment: the interpreter that it was made from
 sites = site.getsitepackages([sys.prefix, sys.base_prefix]) if hasattr(site, "getsitepackages") else []
 print(json.dumps({
-    "executable": sys.executable,
+    "executable": executable,
     "version": "%d.%d.%d" % sys.version_info[:3],
     "short": "%d.%d" % sys.version_info[:2],
-    "prefixes": sorted({sys.prefix, sys.base_prefix, real}),
+    "prefixes": sorted({sys.prefix, sys.base_prefix, os.path.dirname(os.path.dirname(executable))}),
     "sites": sorted({s for s in sites if os.path.isdir(s)}),
 }))
 `
@@ -156,7 +156,15 @@ func inspect(ctx context.Context, path string) (interpreter, error) {
 	if err != nil {
 		return i, err
 	}
-	return i, json.Unmarshal(out, &i)
+	if err := json.Unmarshal(out, &i); err != nil {
+		return i, err
+	}
+	for _, prefix := range i.Prefixes {
+		if own := strings.Split(prefix+"/", "/")[1]; own == "tmp" || own == "proc" || own == "dev" {
+			return i, fmt.Errorf("its files are in %s, and every sandbox has a /%s of its own; move them", prefix, own)
+		}
+	}
+	return i, nil
 }
 
 func exists(path string) bool {
