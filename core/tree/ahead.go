@@ -35,8 +35,9 @@ type ahead struct {
 	node    *Node         // parked, or nil
 }
 
-// takeAhead returns the child of the function that was made ahead, to be imported into by the caller, or nil when there is none
-// that is as good as a new one. Whether its driver lives does not matter any more. A child that is just being made is waited for by one start; others fork their own.
+// takeAhead returns the child of the function that was made ahead, to be imported into by the caller, or nil when there is
+// none. No new one could be better, for its zygote had imported everything, and whether its driver lives does not matter any
+// more. A child that is just being made is waited for by one start; others fork their own.
 func (t *Tree) takeAhead(ctx context.Context, fn *core.Function, phases *core.Phases) *Node {
 	t.mu.Lock()
 	a := t.ahead[aheadKey{fn.Name, fn.Version}]
@@ -58,21 +59,13 @@ func (t *Tree) takeAhead(ctx context.Context, fn *core.Function, phases *core.Ph
 	}
 	n := a.node
 	a.node = nil
-	if n == nil {
-		t.mu.Unlock()
-		return nil
-	}
-	want := wants(fn)
-	z, found := nearest(t.zygotes(anyGeneration, maxDepth), want, t.costs)
-	good := !found || t.costs.saves(n.parent.shape.modules, want) >= t.costs.saves(z.modules, want)
 	t.mu.Unlock()
-	if good {
+	if n != nil {
 		if _, ok := n.apply(unpark); ok {
 			return n
 		}
 	}
-	n.Kill()
-	return nil
+	return nil // what is parked no more is ending
 }
 
 // forkAheadAfter makes a child ahead of the next start of the function that n was started for.
