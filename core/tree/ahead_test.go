@@ -189,7 +189,9 @@ func TestAheadEnds(t *testing.T) {
 		mustHaveAhead(t, tr, f)
 		for range 3 { // a use within its life prolongs it
 			rest(aheadLife - time.Second)
-			mustStart(t, tr, f)
+			if _, _, ph := mustStart(t, tr, f); ph != (core.Phases{}) {
+				t.Errorf("it had ended: %+v", ph)
+			}
 		}
 		rest(aheadLife + time.Second)
 		mustNotHaveAhead(t, tr)
