@@ -188,7 +188,7 @@ func TestAheadEnds(t *testing.T) {
 		f := fn("f")
 		mustHaveAhead(t, tr, f)
 		for range 3 { // a use within its life prolongs it
-			rest(aheadLife - time.Second)
+			rest(aheadLife - 2*time.Second)
 			if _, _, ph := mustStart(t, tr, f); ph != (core.Phases{}) {
 				t.Errorf("it had ended: %+v", ph)
 			}
