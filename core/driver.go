@@ -6,15 +6,17 @@ import (
 )
 
 // Driver makes processes of one language. It is implemented by a program of its own, one for each language, and is reached
-// over a wire (core/driver, PROTOCOL.md); nothing in it is on the path of an event.
+// over a wire (core/driver, PROTOCOL.md); nothing in it is on the path of an event, nor of a handler's import.
 //
 // What a driver is told and what it is not. A driver is told to start a process in a sandbox, to fork one into another
-// sandbox, and to import. It is never told to kill, wait, pause or measure: a sandbox can do these from outside, for any
+// sandbox, and to have a zygote import modules. It is never told to kill, wait, pause or measure: a sandbox can do these from outside, for any
 // language, also when the driver is dead. A driver keeps no policy and no state that core could not make anew by calling
 // Preload again.
 //
-// Processes. Every process has the NodeID that core gave it. It is a zygote until an Import of a handler turns it into an
-// instance. A zygote never runs handler code; an instance is never forked. A process may fork only while it has one thread.
+// Processes. Every process has the NodeID that core gave it. In a sandbox with an endpoint it is an instance, else a zygote. An
+// instance is core's own as soon as it is parked: it closes what ties it to the driver, which forgets it then, and core has it
+// import its handler and answer events over the endpoint (core/endpoint). A zygote never runs handler code; an instance is never
+// forked. A process may fork only while it has one thread.
 //
 // Sandboxes. The sandbox of a node exists before the call that names it. The driver does not make it and does not enter it:
 // it connects to the sandbox's Gate and hands the connection to the new process, which enters through it (core/sandbox/enter).
@@ -24,7 +26,7 @@ import (
 //
 // Calls. All methods may be called from many goroutines at once. A call that ends with an error leaves no process behind: core
 // kills the sandbox in every such case, so the driver has only to forget the node. When the context ends, the call returns soon
-// with its error; core presumes the node corrupt. Errors are *Error with a Kind and a Fault: a handler that cannot be
+// with its error; core presumes the node corrupt. Errors are *Error with a Kind and a Fault: a module that raises when it is
 // imported is FaultHandler with KindException, everything the driver does wrong itself FaultDriver.
 //
 // Death. When a driver dies, its processes live on, fork no more, and end when core has no more use for them. When a process
@@ -37,8 +39,7 @@ type Driver interface {
 	Preload(ctx context.Context, id NodeID, runtime RuntimeID, sandbox Sandbox) error
 	// Fork forks the zygote parent into the sandbox. The child is parked when Fork returns: alive, inside, doing nothing.
 	Fork(ctx context.Context, id, parent NodeID, sandbox Sandbox) error
-	// Import makes a parked process import. With a Load of modules it stays a zygote, with a handler it becomes an instance,
-	// which from then on answers events on its endpoint.
+	// Import makes a zygote import modules.
 	Import(ctx context.Context, id NodeID, load Load) (Report, error)
 }
 
@@ -109,20 +110,21 @@ type Sandbox struct {
 	Gate string // path of a unix socket (SOCK_SEQPACKET); the first packet names the node, see core/sandbox/enter
 }
 
-// Load is what a process is to import: modules, or a handler.
+// Load is what a zygote is to import.
 type Load struct {
-	Packages []string     // directories inside the sandbox to look for modules in, in order
-	Modules  []string     // modules to import, in order
-	Handler  *HandlerLoad // when set, then the handler after the modules
+	Packages []string // directories inside the sandbox to look for modules in, in order
+	Modules  []string // modules to import, in order
 }
 
-// HandlerLoad is the handler to import and what it is told of itself.
+// HandlerLoad is what an instance is to import, and what its handler is told of itself.
 type HandlerLoad struct {
-	Function string            // its name
-	Version  int               //
-	Handler  string            // "file.symbol" in CodeDir
-	Memory   int64             // limit in bytes
-	Env      map[string]string // the whole environment of the process
+	Function string            `json:"function"` // its name
+	Version  int               `json:"version"`
+	Handler  string            `json:"handler"`            // "file.symbol" in CodeDir
+	Memory   int64             `json:"memory"`             // limit in bytes
+	Env      map[string]string `json:"env,omitempty"`      // the whole environment of the process
+	Packages []string          `json:"packages,omitempty"` // directories inside the sandbox to look for modules in, in order
+	Modules  []string          `json:"modules,omitempty"`  // to import before the handler, in order
 }
 
 // Report is what an import cost, and what it left behind.

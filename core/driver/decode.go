@@ -102,13 +102,7 @@ func decodeSandbox(pb *driverpb.Sandbox) core.Sandbox {
 }
 
 func decodeLoad(pb *driverpb.Load) core.Load {
-	l := core.Load{Packages: pb.GetPackages(), Modules: pb.GetModules()}
-	if h := pb.GetHandler(); h != nil {
-		l.Handler = &core.HandlerLoad{
-			Function: h.GetFunction(), Version: int(h.GetVersion()), Handler: h.GetHandler(), Memory: h.GetMemory(), Env: h.GetEnv(),
-		}
-	}
-	return l
+	return core.Load{Packages: pb.GetPackages(), Modules: pb.GetModules()}
 }
 
 func decodeReport(pb *driverpb.Report) core.Report {

@@ -128,13 +128,7 @@ func encodeSandbox(s core.Sandbox) *driverpb.Sandbox {
 }
 
 func encodeLoad(l core.Load) *driverpb.Load {
-	pb := &driverpb.Load{Packages: l.Packages, Modules: l.Modules}
-	if h := l.Handler; h != nil {
-		pb.Handler = &driverpb.HandlerLoad{
-			Function: h.Function, Version: int64(h.Version), Handler: h.Handler, Memory: h.Memory, Env: h.Env,
-		}
-	}
-	return pb
+	return &driverpb.Load{Packages: l.Packages, Modules: l.Modules}
 }
 
 func encodeReport(r core.Report) *driverpb.Report {

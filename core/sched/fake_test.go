@@ -16,7 +16,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
-// world is a machine without processes: instances are goroutines that speak the endpoint protocol.
+// world is a machine without processes: instances are goroutines that speak the endpoint protocol. Only those that have been told
+// to import a handler count as instances.
 type world struct {
 	mu     sync.Mutex
 	boxes  map[core.NodeID]*box
@@ -44,6 +45,7 @@ type box struct {
 	once      sync.Once
 	exit      core.Exit
 	children  []*box
+	counts    bool // as an instance
 }
 
 func newWorld() *world {
@@ -86,9 +88,7 @@ func (w *world) Create(_ context.Context, config core.SandboxConfig) (tree.Sandb
 	w.boxes[config.ID] = b
 	if config.Role == core.RoleInstance {
 		b.near, b.far = w.pair()
-		w.starts++
-		w.alive++
-		w.most = max(w.most, w.alive)
+		go b.serve()
 	}
 	return b, nil
 }
@@ -107,7 +107,7 @@ func (b *box) die(exit core.Exit) {
 	b.once.Do(func() {
 		b.w.mu.Lock()
 		children := b.children
-		if b.far != nil {
+		if b.counts {
 			b.w.alive--
 		}
 		b.w.mu.Unlock()
@@ -138,25 +138,36 @@ func (d driver) Fork(_ context.Context, id, parent core.NodeID, _ core.Sandbox) 
 	return nil
 }
 
-func (d driver) Import(_ context.Context, id core.NodeID, _ core.Load) (core.Report, error) {
-	d.w.mu.Lock()
-	defer d.w.mu.Unlock()
-	if d.w.fails != nil {
-		return core.Report{}, d.w.fails
-	}
-	go d.w.boxes[id].serve()
+func (d driver) Import(context.Context, core.NodeID, core.Load) (core.Report, error) {
 	return core.Report{Threads: 1}, nil
+}
+
+// load answers what an instance is asked first of all.
+func (b *box) load() {
+	b.w.mu.Lock()
+	fails := b.w.fails
+	b.counts = true
+	b.w.starts++
+	b.w.alive++
+	b.w.most = max(b.w.most, b.w.alive)
+	b.w.mu.Unlock()
+	if fails == nil {
+		b.answer('P', []byte(`{"threads":1}`))
+		return
+	}
+	body, _ := json.Marshal(core.AsError(fails))
+	b.answer('F', body)
 }
 
 // serve is the loop of an instance.
 func (b *box) serve() {
-	var head [lengthSize]byte
+	var head [4]byte
 	var frame []byte
 	for {
 		if _, err := io.ReadFull(b.far, head[:]); err != nil {
 			return
 		}
-		if b.w.deaf {
+		if b.counts && b.w.deaf {
 			b.die(core.Exit{Signal: 11, Known: true})
 			return
 		}
@@ -167,6 +178,10 @@ func (b *box) serve() {
 		frame = frame[:n]
 		if _, err := io.ReadFull(b.far, frame); err != nil {
 			return
+		}
+		if frame[0] == 'H' {
+			b.load()
+			continue
 		}
 		meta := int(binary.BigEndian.Uint32(frame[1:]))
 		r := request{event: frame[5+meta:]}
@@ -186,9 +201,9 @@ func (b *box) serve() {
 }
 
 func (b *box) answer(kind byte, body []byte) {
-	frame := make([]byte, headSize, headSize+len(body))
+	frame := make([]byte, 5, 5+len(body))
 	binary.BigEndian.PutUint32(frame, uint32(len(body)+1))
-	frame[lengthSize] = kind
+	frame[4] = kind
 	b.far.Write(append(frame, body...))
 }
 

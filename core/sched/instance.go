@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
@@ -48,13 +49,13 @@ func (p *pool) serve(ctx context.Context, i *instance, invocation core.Invocatio
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, func() { i.interrupt(round) })()
 	}
-	x := newExchange(i.conn)
-	sending := x.send(invocation.ID, invocation.Event, deadline)
+	x := endpoint.New(i.conn)
+	sending := x.Send(invocation.ID, invocation.Event, deadline)
 	if sending != nil {
-		x.free()
+		x.Free()
 		return nil, time.Now(), p.unsent(ctx, i, sending)
 	}
-	kind, body, err := x.receive()
+	kind, body, err := x.Receive()
 	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil && time.Now().Before(deadline) {
 		i.begin(deadline)
 		go p.readOn(x, i)
@@ -65,8 +66,8 @@ func (p *pool) serve(ctx context.Context, i *instance, invocation core.Invocatio
 }
 
 // readOn hears the end of an event whose caller has gone away.
-func (p *pool) readOn(x *exchange, i *instance) {
-	kind, body, err := x.receive()
+func (p *pool) readOn(x *endpoint.Exchange, i *instance) {
+	kind, body, err := x.Receive()
 	if _, err := p.conclude(x, i, kind, body, err); err != nil {
 		p.s.log.Debug("invoke", "fn", p.fn.Name, "node", i.node.ID(), "err", err)
 	}
@@ -85,11 +86,11 @@ func (p *pool) unsent(ctx context.Context, i *instance, err error) error {
 }
 
 // conclude turns what was read into the event's outcome, and gives the instance back when it can serve another event.
-func (p *pool) conclude(x *exchange, i *instance, kind byte, body []byte, err error) ([]byte, error) {
-	x.free()
+func (p *pool) conclude(x *endpoint.Exchange, i *instance, kind byte, body []byte, err error) ([]byte, error) {
+	x.Free()
 	if err == nil {
-		body, err = answer(kind, body)
-		if !isBroken(err) {
+		body, err = endpoint.Answer(kind, body)
+		if !endpoint.IsBroken(err) {
 			if p.fn.Limits.Reuse {
 				p.give(grant{instance: i})
 			} else {
@@ -99,7 +100,7 @@ func (p *pool) conclude(x *exchange, i *instance, kind byte, body []byte, err er
 		}
 	}
 	switch {
-	case isBroken(err), isUnsent(err):
+	case endpoint.IsBroken(err), endpoint.IsUnsent(err):
 		i.node.Kill()
 		return nil, err
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
@@ -57,12 +58,12 @@ func (s *Scheduler) Invoke(ctx context.Context, fn *core.Function, invocation co
 		return core.Result{}, canceled(fn)
 	}
 	result, done, err := p.invoke(ctx, invocation, began)
-	if isUnsent(err) {
+	if endpoint.IsUnsent(err) {
 		// The instance ended before it had read the event, as an idle one may at any time.
 		result, done, err = p.invoke(ctx, invocation, time.Now())
 	}
 	result.Phases.Total = done.Sub(began)
-	if isUnsent(err) {
+	if endpoint.IsUnsent(err) {
 		e := core.Errorf(core.KindUnavailable, core.FaultWorker, "two instances of %s ended before they had read the event; try again", fn.Name)
 		e.Retryable = true
 		return result, e

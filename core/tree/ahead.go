@@ -2,6 +2,7 @@ package tree
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -14,6 +15,10 @@ import (
 const (
 	aheadLife = 30 * time.Second // of a parked child that nobody takes, and between the starts that ask for one
 	maxAhead  = 64               // functions that have one
+
+	// A child ahead is made when the instance that asks for it has become free, or a moment after its start: the event is not
+	// to share the processor with it.
+	aheadDelay = 5 * time.Millisecond
 )
 
 // aheadKey names a version of a function.
@@ -30,9 +35,10 @@ type ahead struct {
 	node    *Node         // parked, or nil
 }
 
-// takeAhead returns the child of the function that was made ahead, to be imported into by the caller, or nil when there is none
-// that is as good as a new one. A child that is just being made is waited for by one start; others fork their own.
-func (t *Tree) takeAhead(ctx context.Context, live Live, fn *core.Function, phases *core.Phases) *Node {
+// takeAhead returns the child of the function that was made ahead, to be imported into by the caller, or nil when there is
+// none. No new one could be better, for its zygote had imported everything, and whether its driver lives does not matter any
+// more. A child that is just being made is waited for by one start; others fork their own.
+func (t *Tree) takeAhead(ctx context.Context, fn *core.Function, phases *core.Phases) *Node {
 	t.mu.Lock()
 	a := t.ahead[aheadKey{fn.Name, fn.Version}]
 	if a == nil || a.claimed {
@@ -53,20 +59,22 @@ func (t *Tree) takeAhead(ctx context.Context, live Live, fn *core.Function, phas
 	}
 	n := a.node
 	a.node = nil
-	if n == nil {
-		t.mu.Unlock()
-		return nil
-	}
-	z, found := nearest(t.zygotes(live.Generation, maxDepth), wants(fn), t.costs)
-	good := found && z.id == n.parent.id && n.driver == live.Generation
 	t.mu.Unlock()
-	if good {
+	if n != nil {
 		if _, ok := n.apply(unpark); ok {
 			return n
 		}
 	}
-	n.Kill()
-	return nil
+	return nil // what is parked no more is ending
+}
+
+// forkAheadAfter makes a child ahead of the next start of the function that n was started for.
+func (t *Tree) forkAheadAfter(n *Node) {
+	fork := sync.OnceFunc(func() { t.forkAhead(n.fn) })
+	n.mu.Lock()
+	n.freed = fork
+	n.mu.Unlock()
+	time.AfterFunc(aheadDelay, fork)
 }
 
 // forkAhead remembers a start and makes a child ahead of the next one, off the request's path.

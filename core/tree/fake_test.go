@@ -2,6 +2,8 @@ package tree
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -48,6 +50,8 @@ type box struct {
 	exit     core.Exit
 	modules  []string
 	violent  bool // the test killed it, or something above it
+
+	near, far net.Conn // its endpoint, when it is an instance
 }
 
 func newWorld(t testing.TB) *world {
@@ -71,7 +75,74 @@ func (w *world) Create(_ context.Context, config core.SandboxConfig) (Sandbox, e
 	b := &box{w: w, config: config, done: make(chan struct{}), children: map[*box]bool{}}
 	w.boxes[config.ID] = b
 	w.created++
+	if config.Role == core.RoleInstance {
+		b.near, b.far = net.Pipe()
+		go b.serve()
+	}
 	return b, nil
+}
+
+// serve is what the process of an instance does with its endpoint: it imports its handler.
+func (b *box) serve() {
+	var head [5]byte
+	if _, err := io.ReadFull(b.far, head[:]); err != nil {
+		return
+	}
+	body := make([]byte, binary.BigEndian.Uint32(head[:])-1)
+	var load core.HandlerLoad
+	if _, err := io.ReadFull(b.far, body); err != nil {
+		return
+	}
+	if err := json.Unmarshal(body, &load); err != nil || head[4] != 'H' {
+		b.w.t.Errorf("%s was sent %q", b.config.ID, body)
+	}
+	modules, err := b.load(load.Modules)
+	b.w.mu.Lock()
+	if raised := b.w.raises[load.Handler]; err == nil {
+		err = raised
+	}
+	b.w.mu.Unlock()
+	kind := byte('P')
+	if err == nil {
+		seconds := map[string]float64{}
+		for name, took := range modules {
+			seconds[name] = took.Seconds()
+		}
+		body, _ = json.Marshal(map[string]any{"modules": seconds, "threads": 1})
+	} else {
+		kind = 'F'
+		body, _ = json.Marshal(core.AsError(err))
+	}
+	frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+1)), kind)
+	b.far.Write(append(frame, body...))
+}
+
+// load imports modules into the process.
+func (b *box) load(modules []string) (map[string]time.Duration, error) {
+	w := b.w
+	w.mu.Lock()
+	hook := w.hook
+	w.mu.Unlock()
+	if hook != nil {
+		if err := hook("import", b); err != nil {
+			return nil, err
+		}
+	}
+	costs := map[string]time.Duration{}
+	for _, m := range modules {
+		w.mu.Lock()
+		cost, err := w.costs[m], w.raises[m]
+		w.mu.Unlock()
+		time.Sleep(cost)
+		costs[m] = cost
+		if err != nil {
+			return nil, err
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b.modules = append(b.modules, modules...)
+	return costs, nil
 }
 
 func (b *box) Ref() core.Sandbox { return core.Sandbox{ID: b.config.ID} }
@@ -83,7 +154,7 @@ func (b *box) Entered() (int, time.Duration, error) {
 	}
 	return b.pid, time.Millisecond, nil
 }
-func (b *box) Endpoint() net.Conn    { return nil }
+func (b *box) Endpoint() net.Conn    { return b.near }
 func (b *box) Done() <-chan struct{} { return b.done }
 func (b *box) Exit() core.Exit       { return b.exit }
 func (b *box) Usage() (core.Usage, error) {
@@ -127,6 +198,9 @@ func (b *box) die(exit core.Exit) {
 		child.die(core.Exit{Signal: 9})
 	}
 	b.exit = exit
+	if b.far != nil {
+		b.far.Close()
+	}
 	b.w.ended++
 	b.w.order = append(b.w.order, b.config.ID)
 	close(b.done)
@@ -199,33 +273,22 @@ func (d driver) Fork(_ context.Context, id, parent core.NodeID, _ core.Sandbox) 
 func (d driver) Import(ctx context.Context, id core.NodeID, load core.Load) (core.Report, error) {
 	w := d.w
 	w.mu.Lock()
-	b, hook := w.boxes[id], w.hook
+	b := w.boxes[id]
 	w.mu.Unlock()
-	if hook != nil {
-		if err := hook("import", b); err != nil {
-			return core.Report{}, err
-		}
+	if b.config.Role != core.RoleZygote {
+		w.t.Errorf("the driver is asked to import in the instance %s", id)
 	}
-	report := core.Report{Modules: map[string]time.Duration{}, Threads: 1}
-	for _, m := range load.Modules {
-		w.mu.Lock()
-		cost, threads, err := w.costs[m], w.threads[m], w.raises[m]
-		w.mu.Unlock()
-		time.Sleep(cost)
-		report.Modules[m] = cost
-		report.Threads += threads
-		if err != nil {
-			return core.Report{}, err
-		}
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	b.modules = append(b.modules, load.Modules...)
-	if load.Handler == nil {
-		w.imports = append(w.imports, fmt.Sprint(load.Modules))
-	} else if err := w.raises[load.Handler.Handler]; err != nil {
+	modules, err := b.load(load.Modules)
+	if err != nil {
 		return core.Report{}, err
 	}
+	report := core.Report{Modules: modules, Threads: 1}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range load.Modules {
+		report.Threads += w.threads[m]
+	}
+	w.imports = append(w.imports, fmt.Sprint(load.Modules))
 	if ctx.Err() != nil {
 		return core.Report{}, ctx.Err()
 	}

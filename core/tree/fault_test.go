@@ -36,6 +36,14 @@ func TestFailures(t *testing.T) {
 			w.crash(b.config.ID, core.Exit{Signal: 9, OutOfMemory: true, Known: true})
 			return lost
 		}, core.KindMemory, core.FaultHandler, 1, 1},
+		{"a handler that never comes to an end at import", 9, "import", func(w *world, b *box) error {
+			<-b.done
+			return lost
+		}, core.KindTimeout, core.FaultHandler, 1, 1},
+		{"a handler that closes its endpoint at import", 9, "import", func(w *world, b *box) error {
+			b.far.Close()
+			return lost
+		}, core.KindExit, core.FaultHandler, 1, 1},
 		{"a zygote that dies under an import", 1, "import", func(w *world, b *box) error {
 			w.crash(b.parent.config.ID, core.Exit{Signal: 9, Known: true})
 			return lost

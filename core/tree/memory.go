@@ -78,7 +78,7 @@ func (t *Tree) EvictIdle() bool {
 	t.mu.Lock()
 	var instances []leaf
 	for _, l := range t.leaves() {
-		if t.nodes[l.id].role == core.RoleInstance {
+		if t.nodes[l.id].is(idle) {
 			instances = append(instances, l)
 		}
 	}

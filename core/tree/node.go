@@ -114,6 +114,7 @@ type Node struct {
 	sandbox Sandbox    // nil until it is made
 	use     use
 	events  int
+	freed   func() // nil, or to be called at the end of the first hold; it does not block
 
 	// Guarded by Tree.mu.
 	children map[*Node]struct{}
@@ -151,8 +152,13 @@ func (n *Node) Release(now time.Time) bool {
 	n.mu.Lock()
 	n.use = n.use.add(now)
 	n.events++
+	freed := n.freed
+	n.freed = nil
 	n.mu.Unlock()
 	to, ok := n.apply(release)
+	if freed != nil {
+		freed()
+	}
 	return ok && to == idle
 }
 
@@ -160,10 +166,14 @@ func (n *Node) Release(now time.Time) bool {
 func (n *Node) Kill() {
 	n.apply(kill)
 	n.mu.Lock()
-	sandbox := n.sandbox
+	sandbox, freed := n.sandbox, n.freed
+	n.freed = nil
 	n.mu.Unlock()
 	if sandbox != nil {
 		sandbox.Kill()
+	}
+	if freed != nil {
+		freed()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 )
 
 const (
@@ -47,13 +48,14 @@ func (t *Tree) Start(ctx context.Context, fn *core.Function) (*Node, core.Start,
 }
 
 func (t *Tree) start(ctx context.Context, fn *core.Function, phases *core.Phases) (*Node, core.Start, error) {
-	live, err := t.drivers.Driver(ctx, fn.Runtime)
-	if err != nil {
-		return nil, "", err
-	}
 	began := time.Now()
-	n, start := t.takeAhead(ctx, live, fn, phases), core.StartFork
+	n, start := t.takeAhead(ctx, fn, phases), core.StartFork
 	if n == nil {
+		live, err := t.drivers.Driver(ctx, fn.Runtime)
+		if err != nil {
+			return nil, "", err
+		}
+		began = time.Now()
 		if n, start, err = t.join(ctx, live, fn, phases); err != nil {
 			return nil, "", err
 		}
@@ -62,7 +64,7 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, phases *core.Phases
 		}
 	}
 	importing := time.Now()
-	err = t.importHandler(ctx, live, n)
+	err := t.importHandler(ctx, n)
 	phases.Import += time.Since(importing)
 	if err != nil {
 		return nil, "", err
@@ -76,7 +78,7 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, phases *core.Phases
 	}
 	wake(t.born)
 	if start == core.StartFork {
-		t.forkAhead(fn)
+		t.forkAheadAfter(n)
 	}
 	t.config.Log.Debug("fork", "fn", fn.Name, "node", n.id, "parent", n.parent.id, "took", time.Since(began))
 	return n, start, nil
@@ -235,39 +237,33 @@ func (t *Tree) mistrust(live Live, n *Node) {
 	t.kill(n.parent)
 }
 
-// importHandler makes a parked process an instance, or kills it.
-func (t *Tree) importHandler(ctx context.Context, live Live, n *Node) error {
+// importHandler has a parked instance import its handler, or kills it. The driver has no part in it.
+func (t *Tree) importHandler(ctx context.Context, n *Node) error {
 	fn := n.fn
 	limit := max(fn.Limits.Timeout, handlerTimeout)
 	importing, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	report, err := live.Driver.Import(importing, n.id, core.Load{
-		Packages: directories(fn.Packages),
-		Modules:  without(fn.Imports, n.parent.shape.modules),
-		Handler:  &core.HandlerLoad{Function: fn.Name, Version: fn.Version, Handler: fn.Handler, Memory: fn.Limits.Memory, Env: environment(fn)},
+	report, err := endpoint.Import(importing, n.Endpoint(), core.HandlerLoad{
+		Function: fn.Name, Version: fn.Version, Handler: fn.Handler, Memory: fn.Limits.Memory, Env: environment(fn),
+		Packages: directories(fn.Packages), Modules: without(fn.Imports, n.parent.shape.modules),
 	})
 	if err == nil {
 		t.learn(fn.Runtime, report)
 		return nil
 	}
 	defer n.Kill()
-	e := core.AsError(err)
+	var told *core.Error
 	switch {
-	case ctx.Err() != nil || e.Fault == core.FaultHandler && e.Kind != core.KindExit:
-		return e
+	case ctx.Err() != nil:
+		return ctx.Err()
 	case importing.Err() != nil:
 		return core.Errorf(core.KindTimeout, core.FaultHandler, "importing the handler of %s took longer than %v", fn.Name, limit)
+	case errors.As(err, &told):
+		return told
 	}
-	// A process that ended under the import is why the driver failed, rather than the other way round.
-	select {
-	case <-n.done:
-		if e = n.Ended(); e.Kind == core.KindUnavailable {
-			return lostError{e}
-		}
-	case <-time.After(endGrace):
-		if blames(err) {
-			return lostError{err}
-		}
+	e := n.Ended()
+	if e.Kind == core.KindUnavailable || endpoint.IsUnsent(err) && e.Kind != core.KindMemory {
+		return lostError{e} // the function's code has no part in it
 	}
 	return e
 }

@@ -152,15 +152,11 @@ func (t *Tree) Evict(function string, keep int) {
 }
 
 // DriverLost says that a driver is dead. Its zygotes fork no more and end after their last child; instances live on, and
-// children made ahead end, for nobody can tell them what to import.
+// so do children made ahead.
 func (t *Tree) DriverLost(generation int) {
 	var ends []*Node
 	t.mu.Lock()
 	for _, n := range t.nodes {
-		if n.driver == generation && n.is(parked) {
-			n.apply(evict)
-			ends = append(ends, n)
-		}
 		if n.role != core.RoleZygote || n.driver != generation {
 			continue
 		}

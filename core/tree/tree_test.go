@@ -292,16 +292,17 @@ func TestTransition(t *testing.T) {
 	none := state(99)
 	tests := []struct {
 		from state
-		to   [9]state // made started lease release drain retire evict kill end
+		to   [11]state // made park unpark started lease release drain retire evict kill end
 	}{
-		{making, [...]state{ready, busy, none, none, leaving, retired, none, dying, dead}},
-		{ready, [...]state{none, none, none, none, none, retired, dying, dying, dead}},
-		{idle, [...]state{none, none, busy, none, dying, none, dying, dying, dead}},
-		{busy, [...]state{none, none, none, idle, leaving, none, none, dying, dead}},
-		{leaving, [...]state{none, leaving, none, dying, leaving, none, none, dying, dead}},
-		{retired, [...]state{retired, none, none, none, none, none, dying, dying, dead}},
-		{dying, [...]state{none, none, none, none, none, none, none, none, dead}},
-		{dead, [...]state{none, none, none, none, none, none, none, none, none}},
+		{making, [...]state{ready, parked, none, busy, none, none, leaving, retired, none, dying, dead}},
+		{parked, [...]state{none, none, making, none, none, none, dying, none, dying, dying, dead}},
+		{ready, [...]state{none, none, none, none, none, none, none, retired, dying, dying, dead}},
+		{idle, [...]state{none, none, none, none, busy, none, dying, none, dying, dying, dead}},
+		{busy, [...]state{none, none, none, none, none, idle, leaving, none, none, dying, dead}},
+		{leaving, [...]state{none, none, none, leaving, none, dying, leaving, none, none, dying, dead}},
+		{retired, [...]state{retired, none, none, none, none, none, none, none, dying, dying, dead}},
+		{dying, [...]state{none, none, none, none, none, none, none, none, none, none, dead}},
+		{dead, [...]state{none, none, none, none, none, none, none, none, none, none, none}},
 	}
 	for _, test := range tests {
 		for e, want := range test.to {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
@@ -114,7 +115,7 @@ func (h *house) fork(t testing.TB, parent *sandbox.Sandbox) *sandbox.Sandbox {
 	if _, _, entered := s.Entered(); entered != nil || err != nil {
 		t.Fatal(err, entered)
 	}
-	if _, err := h.Import(ctx, s.Ref().ID, core.Load{Handler: &core.HandlerLoad{Function: "f", Version: 1, Handler: "handler.handler", Memory: 128 << 20, Env: map[string]string{"A": "b"}}}); err != nil {
+	if _, err := endpoint.Import(ctx, s.Endpoint(), core.HandlerLoad{Function: "f", Version: 1, Handler: "handler.handler", Memory: 128 << 20, Env: map[string]string{"A": "b"}}); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -179,7 +180,7 @@ func BenchmarkFork(b *testing.B) {
 		}
 		step(1)
 		phases[2] = append(phases[2], float64(enter.Microseconds()))
-		if _, err := h.Import(ctx, s.Ref().ID, core.Load{Handler: &core.HandlerLoad{Function: "f", Version: 1, Handler: "handler.handler", Memory: 128 << 20}}); err != nil {
+		if _, err := endpoint.Import(ctx, s.Endpoint(), core.HandlerLoad{Function: "f", Version: 1, Handler: "handler.handler", Memory: 128 << 20}); err != nil {
 			b.Fatal(err)
 		}
 		step(3)

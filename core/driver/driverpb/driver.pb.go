@@ -612,7 +612,6 @@ type Load struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Packages      []string               `protobuf:"bytes,1,rep,name=packages,proto3" json:"packages,omitempty"`
 	Modules       []string               `protobuf:"bytes,2,rep,name=modules,proto3" json:"modules,omitempty"`
-	Handler       *HandlerLoad           `protobuf:"bytes,3,opt,name=handler,proto3" json:"handler,omitempty"` // absent: the process stays a zygote
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -661,89 +660,6 @@ func (x *Load) GetModules() []string {
 	return nil
 }
 
-func (x *Load) GetHandler() *HandlerLoad {
-	if x != nil {
-		return x.Handler
-	}
-	return nil
-}
-
-type HandlerLoad struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Function      string                 `protobuf:"bytes,1,opt,name=function,proto3" json:"function,omitempty"`
-	Version       int64                  `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
-	Handler       string                 `protobuf:"bytes,3,opt,name=handler,proto3" json:"handler,omitempty"`
-	Memory        int64                  `protobuf:"varint,4,opt,name=memory,proto3" json:"memory,omitempty"` // bytes
-	Env           map[string]string      `protobuf:"bytes,5,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *HandlerLoad) Reset() {
-	*x = HandlerLoad{}
-	mi := &file_driver_proto_msgTypes[11]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *HandlerLoad) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*HandlerLoad) ProtoMessage() {}
-
-func (x *HandlerLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[11]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use HandlerLoad.ProtoReflect.Descriptor instead.
-func (*HandlerLoad) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{11}
-}
-
-func (x *HandlerLoad) GetFunction() string {
-	if x != nil {
-		return x.Function
-	}
-	return ""
-}
-
-func (x *HandlerLoad) GetVersion() int64 {
-	if x != nil {
-		return x.Version
-	}
-	return 0
-}
-
-func (x *HandlerLoad) GetHandler() string {
-	if x != nil {
-		return x.Handler
-	}
-	return ""
-}
-
-func (x *HandlerLoad) GetMemory() int64 {
-	if x != nil {
-		return x.Memory
-	}
-	return 0
-}
-
-func (x *HandlerLoad) GetEnv() map[string]string {
-	if x != nil {
-		return x.Env
-	}
-	return nil
-}
-
 type Report struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Took          int64                  `protobuf:"varint,1,opt,name=took,proto3" json:"took,omitempty"`
@@ -755,7 +671,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_driver_proto_msgTypes[12]
+	mi := &file_driver_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -767,7 +683,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[12]
+	mi := &file_driver_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -780,7 +696,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{12}
+	return file_driver_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Report) GetTook() int64 {
@@ -815,7 +731,7 @@ type Package struct {
 
 func (x *Package) Reset() {
 	*x = Package{}
-	mi := &file_driver_proto_msgTypes[13]
+	mi := &file_driver_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +743,7 @@ func (x *Package) String() string {
 func (*Package) ProtoMessage() {}
 
 func (x *Package) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[13]
+	mi := &file_driver_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +756,7 @@ func (x *Package) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Package.ProtoReflect.Descriptor instead.
 func (*Package) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{13}
+	return file_driver_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Package) GetName() string {
@@ -875,7 +791,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_driver_proto_msgTypes[14]
+	mi := &file_driver_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +803,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[14]
+	mi := &file_driver_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +816,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{14}
+	return file_driver_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ResolveRequest) GetRuntime() string {
@@ -934,7 +850,7 @@ type Resolution struct {
 
 func (x *Resolution) Reset() {
 	*x = Resolution{}
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -946,7 +862,7 @@ func (x *Resolution) String() string {
 func (*Resolution) ProtoMessage() {}
 
 func (x *Resolution) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -959,7 +875,7 @@ func (x *Resolution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resolution.ProtoReflect.Descriptor instead.
 func (*Resolution) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{15}
+	return file_driver_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Resolution) GetPackages() []*Package {
@@ -987,7 +903,7 @@ type InstallRequest struct {
 
 func (x *InstallRequest) Reset() {
 	*x = InstallRequest{}
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +915,7 @@ func (x *InstallRequest) String() string {
 func (*InstallRequest) ProtoMessage() {}
 
 func (x *InstallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +928,7 @@ func (x *InstallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstallRequest.ProtoReflect.Descriptor instead.
 func (*InstallRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{16}
+	return file_driver_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *InstallRequest) GetRuntime() string {
@@ -1049,7 +965,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +977,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +990,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{17}
+	return file_driver_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Progress) GetVerb() string {
@@ -1126,7 +1042,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1054,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1067,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{18}
+	return file_driver_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Error) GetKind() string {
@@ -1200,7 +1116,7 @@ type Exception struct {
 
 func (x *Exception) Reset() {
 	*x = Exception{}
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1128,7 @@ func (x *Exception) String() string {
 func (*Exception) ProtoMessage() {}
 
 func (x *Exception) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1141,7 @@ func (x *Exception) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exception.ProtoReflect.Descriptor instead.
 func (*Exception) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{19}
+	return file_driver_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Exception) GetType() string {
@@ -1291,20 +1207,10 @@ const file_driver_proto_rawDesc = "" +
 	"\asandbox\x18\x03 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"N\n" +
 	"\rImportRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12-\n" +
-	"\x04load\x18\x02 \x01(\v2\x19.pipsqueak.driver.v1.LoadR\x04load\"x\n" +
+	"\x04load\x18\x02 \x01(\v2\x19.pipsqueak.driver.v1.LoadR\x04load\"<\n" +
 	"\x04Load\x12\x1a\n" +
 	"\bpackages\x18\x01 \x03(\tR\bpackages\x12\x18\n" +
-	"\amodules\x18\x02 \x03(\tR\amodules\x12:\n" +
-	"\ahandler\x18\x03 \x01(\v2 .pipsqueak.driver.v1.HandlerLoadR\ahandler\"\xea\x01\n" +
-	"\vHandlerLoad\x12\x1a\n" +
-	"\bfunction\x18\x01 \x01(\tR\bfunction\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x03R\aversion\x12\x18\n" +
-	"\ahandler\x18\x03 \x01(\tR\ahandler\x12\x16\n" +
-	"\x06memory\x18\x04 \x01(\x03R\x06memory\x12;\n" +
-	"\x03env\x18\x05 \x03(\v2).pipsqueak.driver.v1.HandlerLoad.EnvEntryR\x03env\x1a6\n" +
-	"\bEnvEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb6\x01\n" +
+	"\amodules\x18\x02 \x03(\tR\amodules\"\xb6\x01\n" +
 	"\x06Report\x12\x12\n" +
 	"\x04took\x18\x01 \x01(\x03R\x04took\x12B\n" +
 	"\amodules\x18\x02 \x03(\v2(.pipsqueak.driver.v1.Report.ModulesEntryR\amodules\x12\x18\n" +
@@ -1365,7 +1271,7 @@ func file_driver_proto_rawDescGZIP() []byte {
 	return file_driver_proto_rawDescData
 }
 
-var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_driver_proto_goTypes = []any{
 	(*DescribeRequest)(nil), // 0: pipsqueak.driver.v1.DescribeRequest
 	(*Description)(nil),     // 1: pipsqueak.driver.v1.Description
@@ -1378,17 +1284,15 @@ var file_driver_proto_goTypes = []any{
 	(*ForkRequest)(nil),     // 8: pipsqueak.driver.v1.ForkRequest
 	(*ImportRequest)(nil),   // 9: pipsqueak.driver.v1.ImportRequest
 	(*Load)(nil),            // 10: pipsqueak.driver.v1.Load
-	(*HandlerLoad)(nil),     // 11: pipsqueak.driver.v1.HandlerLoad
-	(*Report)(nil),          // 12: pipsqueak.driver.v1.Report
-	(*Package)(nil),         // 13: pipsqueak.driver.v1.Package
-	(*ResolveRequest)(nil),  // 14: pipsqueak.driver.v1.ResolveRequest
-	(*Resolution)(nil),      // 15: pipsqueak.driver.v1.Resolution
-	(*InstallRequest)(nil),  // 16: pipsqueak.driver.v1.InstallRequest
-	(*Progress)(nil),        // 17: pipsqueak.driver.v1.Progress
-	(*Error)(nil),           // 18: pipsqueak.driver.v1.Error
-	(*Exception)(nil),       // 19: pipsqueak.driver.v1.Exception
-	nil,                     // 20: pipsqueak.driver.v1.HandlerLoad.EnvEntry
-	nil,                     // 21: pipsqueak.driver.v1.Report.ModulesEntry
+	(*Report)(nil),          // 11: pipsqueak.driver.v1.Report
+	(*Package)(nil),         // 12: pipsqueak.driver.v1.Package
+	(*ResolveRequest)(nil),  // 13: pipsqueak.driver.v1.ResolveRequest
+	(*Resolution)(nil),      // 14: pipsqueak.driver.v1.Resolution
+	(*InstallRequest)(nil),  // 15: pipsqueak.driver.v1.InstallRequest
+	(*Progress)(nil),        // 16: pipsqueak.driver.v1.Progress
+	(*Error)(nil),           // 17: pipsqueak.driver.v1.Error
+	(*Exception)(nil),       // 18: pipsqueak.driver.v1.Exception
+	nil,                     // 19: pipsqueak.driver.v1.Report.ModulesEntry
 }
 var file_driver_proto_depIdxs = []int32{
 	2,  // 0: pipsqueak.driver.v1.Description.runtimes:type_name -> pipsqueak.driver.v1.Runtime
@@ -1398,31 +1302,29 @@ var file_driver_proto_depIdxs = []int32{
 	5,  // 4: pipsqueak.driver.v1.PreloadRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	5,  // 5: pipsqueak.driver.v1.ForkRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	10, // 6: pipsqueak.driver.v1.ImportRequest.load:type_name -> pipsqueak.driver.v1.Load
-	11, // 7: pipsqueak.driver.v1.Load.handler:type_name -> pipsqueak.driver.v1.HandlerLoad
-	20, // 8: pipsqueak.driver.v1.HandlerLoad.env:type_name -> pipsqueak.driver.v1.HandlerLoad.EnvEntry
-	21, // 9: pipsqueak.driver.v1.Report.modules:type_name -> pipsqueak.driver.v1.Report.ModulesEntry
-	5,  // 10: pipsqueak.driver.v1.ResolveRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	13, // 11: pipsqueak.driver.v1.Resolution.packages:type_name -> pipsqueak.driver.v1.Package
-	13, // 12: pipsqueak.driver.v1.InstallRequest.packages:type_name -> pipsqueak.driver.v1.Package
-	5,  // 13: pipsqueak.driver.v1.InstallRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	19, // 14: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
-	0,  // 15: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
-	7,  // 16: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
-	8,  // 17: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
-	9,  // 18: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
-	14, // 19: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
-	16, // 20: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
-	1,  // 21: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
-	6,  // 22: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
-	6,  // 23: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
-	12, // 24: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
-	15, // 25: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
-	17, // 26: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
-	21, // [21:27] is the sub-list for method output_type
-	15, // [15:21] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	19, // 7: pipsqueak.driver.v1.Report.modules:type_name -> pipsqueak.driver.v1.Report.ModulesEntry
+	5,  // 8: pipsqueak.driver.v1.ResolveRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	12, // 9: pipsqueak.driver.v1.Resolution.packages:type_name -> pipsqueak.driver.v1.Package
+	12, // 10: pipsqueak.driver.v1.InstallRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	5,  // 11: pipsqueak.driver.v1.InstallRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	18, // 12: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
+	0,  // 13: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
+	7,  // 14: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
+	8,  // 15: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
+	9,  // 16: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
+	13, // 17: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
+	15, // 18: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
+	1,  // 19: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
+	6,  // 20: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
+	6,  // 21: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
+	11, // 22: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
+	14, // 23: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
+	16, // 24: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
+	19, // [19:25] is the sub-list for method output_type
+	13, // [13:19] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }
@@ -1436,7 +1338,7 @@ func file_driver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_proto_rawDesc), len(file_driver_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -58,7 +58,6 @@ type Node struct {
 	Runtime core.RuntimeID
 	Modules []string // imported by it or its ancestors, in order
 	Threads int
-	Handler *core.HandlerLoad // when it is an instance
 }
 
 // Fake is an honest driver without processes: it implements core.Driver and core.Installer, keeps every clause of the

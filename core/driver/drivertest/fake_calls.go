@@ -40,8 +40,6 @@ func (f *Fake) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sa
 	switch {
 	case zygote == nil:
 		return gone(parent)
-	case zygote.Handler != nil:
-		return refuse("fork %s: it is an instance of %s, which is never forked", parent, zygote.Handler.Function)
 	case zygote.Threads > 1:
 		return refuse("fork %s: it has %d threads", parent, zygote.Threads)
 	}
@@ -95,15 +93,11 @@ func (f *Fake) doImport(ctx context.Context, id core.NodeID, load core.Load) (co
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := f.nodes[id]
-	switch {
-	case n == nil:
+	if n == nil {
 		return core.Report{}, gone(id)
-	case n.Handler != nil:
-		return core.Report{}, refuse("import in %s: it is an instance already", id)
 	}
 	n.Modules = append(n.Modules, load.Modules...)
 	n.Threads += threads
-	n.Handler = load.Handler
 	report.Threads = n.Threads
 	return report, nil
 }

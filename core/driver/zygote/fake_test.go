@@ -20,6 +20,8 @@ import (
 type far struct {
 	t    testing.TB
 	conn *net.UnixConn
+
+	instances bool // the sandboxes of its children have endpoints
 }
 
 func newFar(t testing.TB, control *os.File) far {
@@ -30,7 +32,7 @@ func newFar(t testing.TB, control *os.File) far {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return far{t, conn.(*net.UnixConn)}
+	return far{t: t, conn: conn.(*net.UnixConn)}
 }
 
 // hear returns the next request, and what came with it; ok is false at the end.
@@ -68,7 +70,7 @@ const (
 	report = `{"took":0.5,"modules":{"m":0.25},"threads":1}`
 )
 
-// serve is an honest loop. Its children serve as well.
+// serve is an honest loop. Its children serve as well, unless they are instances.
 func (f far) serve() {
 	f.say(parked)
 	for {
@@ -79,13 +81,15 @@ func (f far) serve() {
 		case r.Op == "fork" && len(files) == 2:
 			child := newFar(f.t, files[0])
 			files[1].Close()
-			go child.serve()
+			if f.instances {
+				child.say(parked)
+				child.conn.Close()
+			} else {
+				go child.serve()
+			}
 			f.say(forked)
 		case r.Op == "import":
 			f.say(report)
-			if r.Handler != nil {
-				f.conn.Close()
-			}
 		default:
 			f.t.Errorf("the driver asked %+v with %d descriptors", r, len(files))
 		}

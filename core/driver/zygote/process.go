@@ -21,18 +21,9 @@ const maxPacket = 128 << 10
 // The messages of the zygote loop, one JSON object a packet. The driver asks, the process answers; a process that has just
 // been forked speaks first ("parked").
 type request struct {
-	Op       string        `json:"op"` // "fork", "import"
-	Packages []string      `json:"packages,omitempty"`
-	Modules  []string      `json:"modules,omitempty"`
-	Handler  *handlerWords `json:"handler,omitempty"`
-}
-
-type handlerWords struct {
-	Function string            `json:"function"`
-	Version  int               `json:"version"`
-	Handler  string            `json:"handler"`
-	Memory   int64             `json:"memory"`
-	Env      map[string]string `json:"env"`
+	Op       string   `json:"op"` // "fork", "import"
+	Packages []string `json:"packages,omitempty"`
+	Modules  []string `json:"modules,omitempty"`
 }
 
 type reply struct {
@@ -41,7 +32,7 @@ type reply struct {
 	Took    float64            `json:"took"`    // s
 	Modules map[string]float64 `json:"modules"` // s
 	Threads int                `json:"threads"`
-	Error   *core.Error        `json:"error"` // the fault is the handler's when its code or a package of its raised, else the driver's
+	Error   *core.Error        `json:"error"` // the fault is the handler's when a package raised, else the driver's
 }
 
 // errEnded says that a process ended, or broke the protocol, before it answered.
@@ -70,7 +61,7 @@ func newProcess(id core.NodeID, control *os.File) (*process, error) {
 	return p, nil
 }
 
-// run hands out what the process says until it ends, becomes an instance or breaks the protocol. It never waits for who
+// run hands out what the process says until it ends, is an instance or breaks the protocol. It never waits for who
 // asked: an answer that comes too late for him is his all the same, and not the next one's.
 func (p *process) run() error {
 	defer close(p.ended)
@@ -130,7 +121,7 @@ func (p *process) ask(ctx context.Context, r request, descriptors ...int) (reply
 		return reply{}, err
 	}
 	if len(packet) > maxPacket {
-		return reply{}, core.Errorf(core.KindTooLarge, core.FaultCaller, "what %s is to import takes %d bytes to say, over %d: fewer packages or environment variables", p.id, len(packet), maxPacket)
+		return reply{}, core.Errorf(core.KindTooLarge, core.FaultCaller, "what %s is to import takes %d bytes to say, over %d: fewer packages", p.id, len(packet), maxPacket)
 	}
 	answer := make(chan reply, 1)
 	select {
@@ -185,15 +176,7 @@ func (p *process) fork(ctx context.Context, control, gate *os.File) error {
 }
 
 func (p *process) load(ctx context.Context, load core.Load) (core.Report, error) {
-	r := request{Op: "import", Packages: load.Packages, Modules: load.Modules}
-	if load.Handler != nil {
-		words := handlerWords(*load.Handler)
-		if words.Env == nil {
-			words.Env = map[string]string{} // an object in JSON, never null
-		}
-		r.Handler = &words
-	}
-	answer, err := p.ask(ctx, r)
+	answer, err := p.ask(ctx, request{Op: "import", Packages: load.Packages, Modules: load.Modules})
 	if errors.Is(err, errEnded) {
 		return core.Report{}, core.Errorf(core.KindExit, core.FaultHandler, "the process of %s ended while it imported: %w; what it printed is in the function's logs", p.id, err)
 	}

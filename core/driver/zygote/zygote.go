@@ -79,7 +79,7 @@ func (d *Driver) Preload(ctx context.Context, id core.NodeID, runtime core.Runti
 	return nil
 }
 
-// Fork implements core.Driver.
+// Fork implements core.Driver. A child that is an instance closes its control socket, and so is forgotten.
 func (d *Driver) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) error {
 	zygote, err := d.process(parent)
 	if err != nil {
@@ -118,14 +118,14 @@ func (d *Driver) fork(ctx context.Context, id core.NodeID, zygote *process, sand
 	return child, zygote.fork(ctx, theirs, gate)
 }
 
-// Import implements core.Driver. Only a zygote is still known afterwards.
+// Import implements core.Driver.
 func (d *Driver) Import(ctx context.Context, id core.NodeID, load core.Load) (core.Report, error) {
 	p, err := d.process(id)
 	if err != nil {
 		return core.Report{}, err
 	}
 	report, err := p.load(ctx, load)
-	if err != nil || load.Handler != nil {
+	if err != nil {
 		d.forget(p)
 	}
 	return report, err

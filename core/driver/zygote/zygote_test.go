@@ -18,9 +18,11 @@ func TestForksAndImports(t *testing.T) {
 	go f.serve()
 	path, names := gate(t)
 	var all sync.WaitGroup
+	var nodes []core.NodeID
 	for i := range 16 {
+		id := core.NodeID(fmt.Sprint("n", i))
+		nodes = append(nodes, id)
 		all.Go(func() {
-			id := core.NodeID(fmt.Sprint("n", i))
 			if err := d.Fork(t.Context(), id, "root", core.Sandbox{ID: id, Gate: path}); err != nil {
 				t.Error(err)
 			}
@@ -30,11 +32,6 @@ func TestForksAndImports(t *testing.T) {
 					t.Errorf("%+v, %v", r, err)
 				}
 			}
-			if _, err := d.Import(t.Context(), id, core.Load{Handler: &core.HandlerLoad{Function: "f"}}); err != nil {
-				t.Error(err)
-			}
-			err := d.Fork(t.Context(), "other", id, core.Sandbox{ID: "other", Gate: path})
-			mustBe(t, err, core.KindUnavailable, core.FaultWorker, string(id)) // an instance is never forked
 		})
 	}
 	all.Wait()
@@ -45,7 +42,7 @@ func TestForksAndImports(t *testing.T) {
 	if len(seen) != 16 || !seen["n7"] {
 		t.Errorf("at the gate: %v", seen)
 	}
-	mustKnow(t, d, "root")
+	mustKnow(t, d, append(nodes, "root")...)
 }
 
 // A process that says the wrong thing, or nothing, at each of the three times when it has to speak.
@@ -176,15 +173,22 @@ func TestLateAnswer(t *testing.T) {
 	mustKnow(t, d, "root", "next")
 }
 
-// Also when it does not close its control socket, as it must.
+// An instance is core's as soon as it is parked, and is never forked.
 func TestInstanceIsForgotten(t *testing.T) {
 	d := newDriver(t)
-	_, f := parkedRoot(t, d)
-	go func() { f.hear(); f.say(report) }()
-	if _, err := d.Import(t.Context(), "root", core.Load{Handler: &core.HandlerLoad{}}); err != nil {
-		t.Fatal(err)
+	_, f := root(t, d, "root")
+	f.instances = true
+	go f.serve()
+	path, _ := gate(t)
+	for i := range 100 {
+		id := core.NodeID(fmt.Sprint("n", i))
+		if err := d.Fork(t.Context(), id, "root", core.Sandbox{ID: id, Gate: path}); err != nil {
+			t.Fatal(err)
+		}
+		err := d.Fork(t.Context(), "other", id, core.Sandbox{ID: "other", Gate: path})
+		mustBe(t, err, core.KindUnavailable, core.FaultWorker, string(id))
 	}
-	mustKnow(t, d)
+	mustKnow(t, d, "root")
 }
 
 func TestImportGivenUpIsForgotten(t *testing.T) {

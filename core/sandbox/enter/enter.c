@@ -308,5 +308,6 @@ int ps_enter(int gate, int control)
         return fail(gate, "unshare");
     if (receive_orders(gate, buffer, fds) < 0)
         return fail(gate, "receiving the orders");
-    return carry_out(gate, control, (const struct ps_orders *)buffer, fds);
+    const struct ps_orders *orders = (const struct ps_orders *)buffer;
+    return carry_out(gate, control, orders, fds) < 0 ? -1 : orders->endpoint == 1;
 }

@@ -80,9 +80,9 @@ struct ps_orders {
 PS_API int ps_fork_begin(void);
 PS_API int ps_fork_end(void);
 
-/* Enters the sandbox behind the gate. Both descriptors are the caller's; they are consumed. When it returns 0 the process is
- * inside: control is descriptor 3, the endpoint (of an instance) 4, no other descriptor is open, and the process has no
- * privilege left that its orders do not give it. When it returns -1, core has been told why; the process is in an undefined
+/* Enters the sandbox behind the gate. Both descriptors are the caller's; they are consumed. When it returns 0 or
+ * 1 the process is inside: control is descriptor 3, the endpoint 4 if it is 1 (an instance), no other descriptor is open, and the
+ * process has no privilege left that its orders do not give it. When it returns -1, core has been told why; the process is in an undefined
  * state and must _exit. The process must have one thread. */
 PS_API int ps_enter(int gate, int control);
 

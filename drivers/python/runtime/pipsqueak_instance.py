@@ -51,15 +51,13 @@ class Instance:
         self.describe = describe
         self.call = handler if accepts_context(handler) else lambda event, context: handler(event)
 
-    def serve(self):
-        """Answers events until core closes the endpoint, and ends the process."""
-        prepare_streams()
-        buffer = bytearray(64 << 10)
+    def serve(self, buffer):
+        """Answers events, which it reads into the buffer, until core closes the endpoint, and ends the process."""
         while True:
-            length = self.receive(buffer)
+            length = receive(buffer)
             if length < 0:
                 leave(0)
-            self.answer(*self.handle(buffer, length))
+            answer(*self.handle(buffer, length))
 
     def rehearse(self):
         """Answers one event of its own, as serve does, into nothing."""
@@ -69,21 +67,6 @@ class Instance:
         buffer[: len(frame)] = frame
         kind, body = self.handle(buffer, len(frame))
         HEADER.pack(1 + len(body), kind)
-
-    def receive(self, buffer):
-        """Reads one frame into the buffer, from its kind on. Returns its length, or -1 at the end."""
-        have, want = 0, 4
-        grown = buffer
-        while have < want:
-            part = os.readv(ENDPOINT, [memoryview(grown)[have:]])
-            if part == 0:
-                return -1
-            have += part
-            if want == 4 and have >= 4:
-                want = 4 + int.from_bytes(grown[:4], "big")
-                if want > len(grown):
-                    grown.extend(bytes(want - len(grown)))
-        return want
 
     def handle(self, buffer, length):
         """Runs one event. Returns the kind and the body of the answer."""
@@ -119,14 +102,30 @@ class Instance:
             })
         return RESULT, body
 
-    def answer(self, kind, body):
-        flush()
-        head = HEADER.pack(1 + len(body), kind)
-        sent = os.writev(ENDPOINT, (head, body))
-        if sent < len(head) + len(body):
-            rest = memoryview(head + body)[sent:]
-            while rest:
-                rest = rest[os.write(ENDPOINT, rest):]
+
+def receive(buffer):
+    """Reads one frame into the buffer, which grows as needed. Returns its length, or -1 at the end."""
+    have, want = 0, 4
+    while have < want:
+        part = os.readv(ENDPOINT, [memoryview(buffer)[have:]])
+        if part == 0:
+            return -1
+        have += part
+        if want == 4 and have >= 4:
+            want = 4 + int.from_bytes(buffer[:4], "big")
+            if want > len(buffer):
+                buffer.extend(bytes(want - len(buffer)))
+    return want
+
+
+def answer(kind, body):
+    flush()
+    head = HEADER.pack(1 + len(body), kind)
+    sent = os.writev(ENDPOINT, (head, body))
+    if sent < len(head) + len(body):
+        rest = memoryview(head + body)[sent:]
+        while rest:
+            rest = rest[os.write(ENDPOINT, rest):]
 
 
 def dump(value):

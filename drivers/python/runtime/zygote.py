@@ -1,7 +1,7 @@
-"""The loop of a Python process of Pipsqueak: a zygote that imports and forks, and the instance that one of its children becomes.
+"""The loop of a Python process of Pipsqueak: a zygote that imports and forks, and the instances that its children are.
 
 Started as `python3 -I -S zygote.py LIBRARY`, with a control socket (SOCK_SEQPACKET) as descriptor 3. The driver asks over
-it, one JSON packet a message; descriptors come as ancillary data. Standard library only, and as little of it as possible:
+it, one JSON packet a message; descriptors come as ancillary data. An instance hears nothing of it. Standard library only, and as little of it as possible:
 what is imported here is in every function's process.
 """
 
@@ -21,13 +21,19 @@ import traceback
 
 STDLIB = list(sys.path)  # -I leaves this file's directory out
 sys.path.append(os.path.dirname(__file__))
-from pipsqueak_instance import Instance  # noqa: E402
+from pipsqueak_instance import ENDPOINT, Instance, answer, leave, prepare_streams, receive  # noqa: E402
 
 CONTROL = 3
 CODE = "/function"
 MAX_PACKET = 128 << 10
-# Seconds after which a parked child that has not been told anything was forked ahead, and has time to rehearse.
+# Seconds after which an instance that has not been told anything was forked ahead, and has time to rehearse.
 PATIENCE = 0.002
+
+# What ps_enter says that this process is.
+ZYGOTE, INSTANCE = 0, 1
+
+# Kinds of frame with which an instance answers core that it is to import a handler.
+REPORT, FAILURE = b"P"[0], b"F"[0]
 
 # Files whose frames a user need not see.
 RUNTIME_FILES = (os.path.dirname(__file__), importlib.__file__, "<frozen importlib")
@@ -65,22 +71,19 @@ class Zygote:
         self.control = socket.socket(fileno=CONTROL)
 
     def run(self):
-        """Answers the driver until this process is an instance, or for ever."""
+        """Answers the driver for ever. Returns only in a child that is an instance."""
         self.say({"parked": True})
         while True:
             request, descriptors = self.hear()
             try:
                 if request["op"] == "fork":
-                    if self.fork(*descriptors):
-                        self.say({"parked": True})
-                        if not select.select([self.control], [], [], PATIENCE)[0]:
-                            rehearse()
-                    else:
-                        self.say({"forked": True})
+                    inside = self.fork(*descriptors)
+                    self.say({"forked": True} if inside is None else {"parked": True})
+                    if inside == INSTANCE:
+                        return self.control.close()
                 elif request["op"] == "import":
-                    report = self.load(request)
-                    if request.get("handler"):
-                        return self.become_instance(report)
+                    report, _ = load(request)
+                    prepare_to_fork()
                     self.say(report)
                 else:
                     raise Failure("internal", "driver", f"unknown request {request['op']!r}")
@@ -88,14 +91,8 @@ class Zygote:
                 self.say({"error": failure.reply})
 
     def say(self, message):
-        packet = json.dumps(message).encode("utf-8", "replace")
-        if len(packet) > MAX_PACKET:
-            error = message["error"]
-            shorten(error)
-            shorten(error.get("exception", {}))
-            packet = json.dumps(message).encode("utf-8", "replace")
         try:
-            self.control.send(packet)
+            self.control.send(packed(message))
         except OSError:
             pass  # the driver is gone, which the next hear finds too
 
@@ -116,7 +113,8 @@ class Zygote:
         return json.loads(packet), descriptors
 
     def fork(self, control, gate):
-        """Forks a child that goes through the gate. Returns True in the child, which has control as its CONTROL."""
+        """Forks a child that goes through the gate. Returns None, and in the child, which has control as its CONTROL, what
+        it is inside: ZYGOTE or INSTANCE."""
         if self.kernel.ps_fork_begin() < 0:
             reason = os.strerror(ctypes.get_errno())
             os.close(control)
@@ -127,40 +125,53 @@ class Zygote:
         except OSError as error:
             child = -error.errno
         if child == 0:
-            if self.kernel.ps_enter(gate, control) < 0:
+            inside = self.kernel.ps_enter(gate, control)
+            if inside < 0:
                 os._exit(125)
             after_fork()
-            return True
+            return inside
         os.close(control)
         os.close(gate)
         if self.kernel.ps_fork_end() < 0:
             os._exit(125)  # the next child would land in this one's namespace: better no zygote
         if child < 0:
             raise Failure("exhausted", "worker", f"fork: {os.strerror(-child)}")
-        return False
+        return None
 
-    def load(self, request):
-        start = time.perf_counter()
-        handler = request.get("handler")
-        if handler:
-            os.environ.clear()
-            os.environ.update(handler["env"])
-        sys.path[:] = ([CODE] if handler else []) + request.get("packages", []) + STDLIB
-        modules = {}
-        for name in request.get("modules", []):
-            begin = time.perf_counter()
-            import_module(name)
-            modules[name] = time.perf_counter() - begin
-        if handler:
-            self.instance = Instance(handler, import_handler(handler["handler"]), describe)
-        else:
-            prepare_to_fork()
-        return {"took": time.perf_counter() - start, "modules": modules, "threads": len(os.listdir("/proc/self/task"))}
 
-    def become_instance(self, report):
-        self.say(report)
-        self.control.close()
-        self.instance.serve()
+def be_instance():
+    """Imports the handler that core names on the endpoint, and answers events, until core closes it."""
+    prepare_streams()
+    if not select.select([ENDPOINT], [], [], PATIENCE)[0]:
+        rehearse()
+    buffer = bytearray(64 << 10)
+    length = receive(buffer)
+    if length < 0:
+        leave(0)
+    request = json.loads(buffer[5:length])
+    os.environ.clear()
+    os.environ.update(request.get("env", {}))
+    try:
+        report, handler = load(request)
+    except Failure as failure:
+        answer(FAILURE, packed(failure.reply))
+        leave(1)
+    answer(REPORT, packed(report))
+    Instance(request, handler, describe).serve(buffer)
+
+
+def load(request):
+    """Imports the modules of a request, and the handler that an instance's has. Returns the report and the handler."""
+    start = time.perf_counter()
+    name = request.get("handler")
+    sys.path[:] = ([CODE] if name else []) + request.get("packages", []) + STDLIB
+    modules = {}
+    for module in request.get("modules", []):
+        begin = time.perf_counter()
+        import_module(module)
+        modules[module] = time.perf_counter() - begin
+    handler = import_handler(name) if name else None
+    return {"took": time.perf_counter() - start, "modules": modules, "threads": len(os.listdir("/proc/self/task"))}, handler
 
 
 def import_module(name):
@@ -180,6 +191,17 @@ def import_handler(name):
     if not callable(handler):
         raise Failure("invalid", "handler", f"{symbol!r} in {module_name}.py is a {type(handler).__name__}, not a function")
     return handler
+
+
+def packed(message):
+    """A message as JSON, of at most MAX_PACKET bytes: a longer one is an error, and cut."""
+    packet = json.dumps(message).encode("utf-8", "replace")
+    if len(packet) > MAX_PACKET:
+        error = message.get("error", message)
+        shorten(error)
+        shorten(error.get("exception", {}))
+        packet = json.dumps(message).encode("utf-8", "replace")
+    return packet
 
 
 def shorten(error):
@@ -203,7 +225,7 @@ def rehearse():
     """Imports a handler and has it answer an event, both of this runtime's own, that do nothing.
 
     What a process writes to after a fork is copied page by page as it is touched, and that is most of what an import and a
-    first event cost. A child that waits has its copies made before it is needed.
+    first event cost. An instance that waits has its copies made before it is needed.
     """
     before = dict(os.environ)
     os.environ.clear()
@@ -234,3 +256,4 @@ if __name__ == "__main__":
     zygote = Zygote(sys.argv[1])
     prepare_to_fork()
     zygote.run()
+    be_instance()

@@ -1,4 +1,4 @@
-package sched
+package endpoint
 
 import (
 	"encoding/binary"
@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -14,30 +15,32 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// The endpoint protocol. A frame is
-//
-//	u32 big-endian, length of what follows | u8 kind | body
-//
-// The worker sends an event and reads exactly one frame that answers it; an instance that sends anything else is killed.
 const (
+	kindHandler   = 'H' // to the instance, first of all: a core.HandlerLoad
+	kindReport    = 'P' // from it: {"took":s,"modules":{name:s},"threads":n}, what the import cost
+	kindFailure   = 'F' // from it: why the handler cannot be imported, a core.Error; the instance ends
 	kindEvent     = 'E' // to the instance: u32 big-endian length of meta | meta | event. meta is {"id":string,"deadline_ms":unix ms}
 	kindResult    = 'R' // from it: the result
 	kindException = 'X' // from it: {"type","message","stack":[…]}, a core.Exception
 	kindRefused   = 'L' // from it: {"kind":"invalid"|"too_large","message"}: a result that cannot be sent
 
-	lengthSize = 4
-	headSize   = lengthSize + 1
-	frameSlack = 64 << 10 // of a frame, over core.MaxResult
-	readAhead  = 4 << 10  // most answers fit, and cost one read
+	lengthSize  = 4
+	headSize    = lengthSize + 1
+	importKinds = string(kindReport) + string(kindFailure)
+	eventKinds  = string(kindResult) + string(kindException) + string(kindRefused)
+	frameSlack  = 64 << 10 // of a frame, over core.MaxResult
+	readAhead   = 4 << 10  // most answers fit, and cost one read
 )
 
-// unsent marks the failure of an exchange in which the instance cannot have read the whole event: the event may go to another one.
+// unsent marks the failure of an exchange in which the instance cannot have read the whole question: it may go to another one.
 type unsent struct{ err error }
 
 func (e unsent) Error() string { return e.err.Error() }
 func (e unsent) Unwrap() error { return e.err }
 
-func isUnsent(err error) bool {
+// IsUnsent reports whether an exchange failed before the instance can have read the whole event, or the whole handler load: it
+// may go to another one.
+func IsUnsent(err error) bool {
 	_, is := err.(unsent) // never wrapped
 	return is
 }
@@ -48,14 +51,16 @@ type broken struct{ err *core.Error }
 func (e broken) Error() string { return e.err.Error() }
 func (e broken) Unwrap() error { return e.err }
 
-func isBroken(err error) bool {
+// IsBroken reports whether an instance broke the protocol. Nothing it says can be trusted any more.
+func IsBroken(err error) bool {
 	_, is := err.(broken) // never wrapped
 	return is
 }
 
-// exchange is one event and its answer on one connection. Reading can be interrupted by a deadline and taken up again.
-type exchange struct {
+// Exchange is one question and its answer on one connection. Reading can be interrupted by a deadline and taken up again.
+type Exchange struct {
 	conn    net.Conn
+	answers string      // the kinds of frame that may answer
 	head    []byte      // of the event frame
 	vector  [2][]byte   // head and event, what buffers is made of
 	buffers net.Buffers // a field, so that it is not allocated for each event
@@ -66,32 +71,39 @@ type exchange struct {
 	got   int    // bytes in body
 }
 
-var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+var exchanges = sync.Pool{New: func() any { return new(Exchange) }}
 
-func newExchange(conn net.Conn) *exchange {
-	x := exchanges.Get().(*exchange)
+// New returns an exchange on the connection, which stays the caller's.
+func New(conn net.Conn) *Exchange {
+	x := exchanges.Get().(*Exchange)
 	x.conn = conn
 	return x
 }
 
-// free gives x back. The body of its answer is the caller's.
-func (x *exchange) free() {
+// Free gives x back. The body of its answer is the caller's.
+func (x *Exchange) Free() {
 	x.conn, x.vector, x.buffers, x.n, x.body, x.got = nil, [2][]byte{}, nil, 0, nil, 0
 	exchanges.Put(x)
 }
 
-// send writes the event with one writev.
-func (x *exchange) send(id string, event []byte, deadline time.Time) error {
+// Send writes an event with one writev. Its errors are IsUnsent.
+func (x *Exchange) Send(id string, event []byte, deadline time.Time) error {
 	head := append(x.head[:0], 0, 0, 0, 0, kindEvent, 0, 0, 0, 0)
 	head = append(head, `{"id":`...)
 	head = appendQuoted(head, id)
 	head = append(head, `,"deadline_ms":`...)
 	head = strconv.AppendInt(head, deadline.UnixMilli(), 10)
 	head = append(head, '}')
-	binary.BigEndian.PutUint32(head, uint32(len(head)-lengthSize+len(event)))
 	binary.BigEndian.PutUint32(head[headSize:], uint32(len(head)-headSize-lengthSize))
+	return x.write(head, event, eventKinds)
+}
+
+// write writes a frame whose body ends with rest, and whose length is missing.
+func (x *Exchange) write(head, rest []byte, answers string) error {
+	binary.BigEndian.PutUint32(head, uint32(len(head)-lengthSize+len(rest)))
+	x.answers = answers
 	x.head = head
-	x.vector = [2][]byte{head, event}
+	x.vector = [2][]byte{head, rest}
 	x.buffers = x.vector[:]
 	if _, err := x.buffers.WriteTo(x.conn); err != nil {
 		return unsent{err}
@@ -112,8 +124,8 @@ func appendQuoted(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// receive reads the answer. After a timeout it may be called again and goes on where it was.
-func (x *exchange) receive() (kind byte, body []byte, err error) {
+// Receive reads the answer. After a timeout it may be called again and goes on where it was.
+func (x *Exchange) Receive() (kind byte, body []byte, err error) {
 	for x.body == nil {
 		n, err := x.conn.Read(x.ahead[x.n:])
 		x.n += n
@@ -138,12 +150,10 @@ func (x *exchange) receive() (kind byte, body []byte, err error) {
 }
 
 // begin makes the body, with as much of it as has been read ahead.
-func (x *exchange) begin() error {
+func (x *Exchange) begin() error {
 	length, kind := binary.BigEndian.Uint32(x.ahead[:]), x.ahead[lengthSize]
-	switch kind {
-	case kindResult, kindException, kindRefused:
-	default:
-		return broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance answered with a frame of the unknown kind %q", kind)}
+	if strings.IndexByte(x.answers, kind) < 0 {
+		return broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance answered with a frame of the kind %q, which answers nothing", kind)}
 	}
 	if length == 0 {
 		return broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance answered with an empty frame")}
@@ -154,13 +164,13 @@ func (x *exchange) begin() error {
 	x.body = make([]byte, length-1)
 	x.got = copy(x.body, x.ahead[headSize:x.n])
 	if x.n-headSize > len(x.body) {
-		return broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance sent more than one answer to an event")}
+		return broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance sent more than one answer")}
 	}
 	return nil
 }
 
 // ended tells a connection that was reset from one that was closed: the kernel resets it when the process ended with a part of
-// the event unread.
+// the question unread.
 func ended(err error) error {
 	if errors.Is(err, syscall.ECONNRESET) {
 		return unsent{err}
@@ -175,8 +185,8 @@ func tooLarge(size int64) *core.Error {
 	return core.Errorf(core.KindTooLarge, core.FaultHandler, "the result has %d bytes, more than the %d that a result may have; store it elsewhere and return where", size, core.MaxResult)
 }
 
-// answer turns a frame into the result, or into the handler's error.
-func answer(kind byte, body []byte) ([]byte, error) {
+// Answer turns the frame that answers an event into the result, or into the handler's error.
+func Answer(kind byte, body []byte) ([]byte, error) {
 	switch kind {
 	case kindResult:
 		if len(body) > core.MaxResult {

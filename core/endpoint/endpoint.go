@@ -1,0 +1,77 @@
+// Package endpoint speaks with an instance over its endpoint: it has it import its handler, and exchanges events for results.
+//
+// A frame is
+//
+//	u32 big-endian, length of what follows | u8 kind | body
+//
+// Core asks with one frame and reads exactly one that answers it; an instance that sends anything else is killed. PROTOCOL.md
+// (core/driver) has the clauses.
+package endpoint
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Import has a parked instance import its handler, and returns what that cost. Until it returns nobody else may use the
+// connection, which has no deadline afterwards. Errors are the context's when that has ended, a *core.Error when the instance
+// says why it cannot, IsBroken when it says something else, and IsUnsent or any other when it has ended or is about to. After an
+// error the instance is of no use.
+func Import(ctx context.Context, conn net.Conn, load core.HandlerLoad) (core.Report, error) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	report, err := importHandler(conn, load)
+	if !stop() {
+		return core.Report{}, ctx.Err()
+	}
+	return report, err
+}
+
+func importHandler(conn net.Conn, load core.HandlerLoad) (core.Report, error) {
+	body, err := json.Marshal(load)
+	if err != nil {
+		return core.Report{}, err
+	}
+	x := New(conn)
+	defer x.Free()
+	if err := x.write(append(x.head[:0], 0, 0, 0, 0, kindHandler), body, importKinds); err != nil {
+		return core.Report{}, err
+	}
+	kind, body, err := x.Receive()
+	if err != nil {
+		return core.Report{}, err
+	}
+	if kind == kindFailure {
+		return core.Report{}, failure(body)
+	}
+	return report(body)
+}
+
+func report(body []byte) (core.Report, error) {
+	var told struct {
+		Took    float64            `json:"took"`    // s
+		Modules map[string]float64 `json:"modules"` // s
+		Threads int                `json:"threads"`
+	}
+	if err := json.Unmarshal(body, &told); err != nil || told.Threads < 1 {
+		return core.Report{}, broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance reported its import in a way that cannot be read: %.100q", body)}
+	}
+	r := core.Report{Took: seconds(told.Took), Threads: told.Threads, Modules: make(map[string]time.Duration, len(told.Modules))}
+	for name, took := range told.Modules {
+		r.Modules[name] = seconds(took)
+	}
+	return r, nil
+}
+
+func failure(body []byte) error {
+	told := new(core.Error)
+	if err := json.Unmarshal(body, told); err != nil || told.Kind == "" || told.Fault == "" {
+		return broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance told of a failed import in a way that cannot be read: %.100q", body)}
+	}
+	return told
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

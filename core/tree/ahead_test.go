@@ -1,0 +1,317 @@
+package tree
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// childrenAhead returns what is parked.
+func childrenAhead(tr *Tree) (nodes []*Node) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for _, n := range tr.nodes {
+		if n.is(parked) {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
+// mustHaveAhead starts a function until it has a child ahead, and nothing else, and returns that.
+func mustHaveAhead(t *testing.T, tr *Tree, f *core.Function) *Node {
+	t.Helper()
+	for range 3 { // cold, the first from a zygote, the second
+		n, _, _ := mustStart(t, tr, f)
+		n.Kill()
+		rest(time.Second)
+	}
+	for _, n := range childrenAhead(tr) {
+		if n.fn == f {
+			return n
+		}
+	}
+	t.Fatalf("%s has no child ahead", f.Name)
+	return nil
+}
+
+func mustNotHaveAhead(t *testing.T, tr *Tree) {
+	t.Helper()
+	if nodes := childrenAhead(tr); len(nodes) > 0 {
+		t.Errorf("there are %d children ahead", len(nodes))
+	}
+}
+
+func TestAheadIsTaken(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		w.costs["a"] = 10 * time.Millisecond
+		f := fn("f")
+		f.Packages, f.Imports = nil, nil
+		var last *Node
+		for range 2 {
+			last, _, _ = mustStart(t, tr, f)
+			rest(time.Second)
+		}
+		mustNotHaveAhead(t, tr) // once from a zygote is not a habit
+		last, _, _ = mustStart(t, tr, f)
+		rest(time.Second)
+		ahead := childrenAhead(tr)
+		if len(ahead) != 1 {
+			t.Fatalf("%d children ahead", len(ahead))
+		}
+		for range 3 {
+			began := time.Now()
+			n, start, ph := mustStart(t, tr, f)
+			if n != ahead[0] || n == last || start != core.StartFork || ph != (core.Phases{}) || !time.Now().Equal(began) || !n.is(busy) {
+				t.Errorf("%s %s %+v in %v", n.id, start, ph, time.Since(began))
+			}
+			rest(time.Second)
+			if ahead = childrenAhead(tr); len(ahead) != 1 {
+				t.Fatalf("then %d children ahead", len(ahead))
+			}
+		}
+	})
+}
+
+// A child is made when the event that made it wanted has ended, or a moment after its start.
+func TestAheadIsMadeLater(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		mustHaveAhead(t, tr, fn("f"))
+		ends := []func(n *Node) time.Duration{
+			func(*Node) time.Duration { return aheadDelay },
+			func(n *Node) time.Duration { rest(time.Millisecond); n.Release(time.Now()); return time.Millisecond },
+			func(n *Node) time.Duration { rest(time.Millisecond); n.Kill(); return time.Millisecond },
+		}
+		f := childrenAhead(tr)[0].fn
+		for i, end := range ends {
+			n, _, _ := mustStart(t, tr, f)
+			began, created := time.Now(), w.created
+			after := end(n)
+			rest(after - time.Since(began) - 1)
+			if after == aheadDelay && w.created != created {
+				t.Errorf("%d: made before %v", i, after)
+			}
+			rest(1)
+			if w.created != created+1 {
+				t.Errorf("%d: not made after %v", i, after)
+			}
+			rest(time.Second)
+			if w.created != created+1 {
+				t.Errorf("%d: %d made", i, w.created-created)
+			}
+		}
+	})
+}
+
+func TestAheadIsWaitedForByOne(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		f := fn("f")
+		mustHaveAhead(t, tr, f)
+		n, _, _ := mustStart(t, tr, f)
+		n.Kill()
+		rest(time.Millisecond) // of the three that a fork takes
+		var group sync.WaitGroup
+		var mu sync.Mutex
+		waited, forked := 0, 0
+		for range 4 {
+			group.Go(func() {
+				_, start, ph := mustStart(t, tr, f)
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case start == core.StartFork && ph == core.Phases{Queue: 2 * time.Millisecond}:
+					waited++
+				case start == core.StartFork && ph.Fork == 2*time.Millisecond && ph.Queue == 0:
+					forked++
+				default:
+					t.Errorf("%s %+v", start, ph)
+				}
+			})
+		}
+		group.Wait()
+		if waited != 1 || forked != 3 {
+			t.Errorf("%d waited for it, %d forked their own", waited, forked)
+		}
+	})
+}
+
+// What is made ahead would lack a module that a zygote to come has.
+func TestNothingAheadOfAColdStart(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		w.raises["a"] = core.Errorf(core.KindException, core.FaultHandler, "ImportError") // in zygotes and in instances
+		f := fn("f", "a")
+		for range 5 {
+			if _, _, _, err := tr.Start(t.Context(), f); err == nil {
+				t.Error("started")
+			}
+			rest(time.Second)
+			mustNotHaveAhead(t, tr)
+		}
+		delete(w.raises, "a") // the block on its zygote lasts
+		for range 5 {
+			if n, start, _ := mustStart(t, tr, f); start != core.StartCold || n.depth != 2 {
+				t.Errorf("%s", start)
+			}
+			rest(time.Second)
+			mustNotHaveAhead(t, tr)
+		}
+	})
+}
+
+func TestAheadEnds(t *testing.T) {
+	tests := map[string]func(w *world, tr *Tree, n *Node){
+		"unused":              func(_ *world, _ *Tree, n *Node) { rest(aheadLife) },
+		"deployed anew":       func(_ *world, tr *Tree, n *Node) { tr.Evict("f", 2) },
+		"with its zygote":     func(w *world, _ *Tree, n *Node) { w.crash(n.parent.id, core.Exit{Signal: 9, Known: true}) },
+		"by itself":           func(w *world, _ *Tree, n *Node) { w.crash(n.id, core.Exit{Code: 1, Known: true}) },
+		"deployed and unused": func(_ *world, tr *Tree, n *Node) { tr.Evict("f", 2); rest(aheadLife) },
+	}
+	for name, end := range tests {
+		t.Run(name, func(t *testing.T) {
+			within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+				f := fn("f")
+				n := mustHaveAhead(t, tr, f)
+				end(w, tr, n)
+				<-n.Done()
+				mustNotHaveAhead(t, tr)
+				if m, _, _ := mustStart(t, tr, f); m == n {
+					t.Error("it was taken after its end")
+				}
+			})
+		})
+	}
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		f := fn("f")
+		mustHaveAhead(t, tr, f)
+		for range 3 { // a use within its life prolongs it
+			rest(aheadLife - 2*time.Second)
+			if _, _, ph := mustStart(t, tr, f); ph != (core.Phases{}) {
+				t.Errorf("it had ended: %+v", ph)
+			}
+		}
+		rest(aheadLife + time.Second)
+		mustNotHaveAhead(t, tr)
+		if len(tr.ahead) != 0 {
+			t.Errorf("%d functions are remembered", len(tr.ahead))
+		}
+	})
+}
+
+// While the next version is deployed, or the tree closed, under the making of a child.
+func TestAheadEndsWhileItIsMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		tr := w.tree(plenty)
+		f := fn("f")
+		for _, end := range []func(){func() { tr.Evict("f", 2) }, func() { w.close(tr) }} {
+			mustHaveAhead(t, tr, f)
+			n, _, _ := mustStart(t, tr, f)
+			n.Kill()
+			rest(time.Millisecond)
+			end()
+			rest(time.Second)
+			mustNotHaveAhead(t, tr)
+		}
+	})
+}
+
+func TestAheadAndMemory(t *testing.T) {
+	within(t, 40<<20, func(t *testing.T, w *world, tr *Tree) {
+		w.usage = core.Usage{Proportional: 8 << 20, Private: 8 << 20} // as is assumed
+		f := fn("f")
+		ahead := mustHaveAhead(t, tr, f) // and the root zygote
+		var idlers []*Node
+		for i := range 3 {
+			n, _, _ := mustStart(t, tr, fn(fmt.Sprint("g", i)))
+			n.Release(time.Now())
+			idlers = append(idlers, n)
+		}
+		rest(time.Second)
+		if !ahead.is(parked) {
+			t.Fatal("it was evicted without need")
+		}
+		if n, _, _ := mustStart(t, tr, fn("h")); !n.Release(time.Now()) { // one too much
+			t.Error("release")
+		}
+		for _, n := range idlers {
+			if !n.is(idle) || ahead.is(parked) {
+				t.Errorf("an idle instance is %v and the child ahead %v", state(n.state.Load()), state(ahead.state.Load()))
+			}
+		}
+		n, _, _ := mustStart(t, tr, f) // costs an idle one, but none more for the next child ahead
+		rest(time.Second)
+		mustNotHaveAhead(t, tr)
+		left := 0
+		for _, n := range idlers {
+			if n.is(idle) {
+				left++
+			}
+		}
+		if left < 2 || !n.is(busy) {
+			t.Errorf("%d idle instances are left", left)
+		}
+	})
+}
+
+func TestAheadIsNoIdleInstance(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		n := mustHaveAhead(t, tr, fn("f"))
+		if tr.EvictIdle() || !n.is(parked) {
+			t.Error("it was evicted to free an instance, which it does not count as")
+		}
+	})
+}
+
+func TestAheadIsBounded(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		for range 4 {
+			for i := range maxAhead + 9 {
+				n, _, _ := mustStart(t, tr, fn(fmt.Sprint("f", i)))
+				n.Kill()
+				rest(10 * time.Millisecond)
+			}
+		}
+		if n := len(childrenAhead(tr)); n != maxAhead {
+			t.Errorf("%d children ahead", n)
+		}
+	})
+}
+
+func TestAheadOutlivesItsDriver(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		f := fn("f")
+		n := mustHaveAhead(t, tr, f)
+		w.mu.Lock()
+		w.generation = 2
+		w.down = core.Errorf(core.KindUnavailable, core.FaultDriver, "it is being started")
+		w.mu.Unlock()
+		tr.DriverLost(1)
+		rest(time.Second)
+		if m, start, _ := mustStart(t, tr, f); m != n || start != core.StartFork {
+			t.Errorf("%s %s", m.id, start)
+		}
+		if !n.parent.is(retired) {
+			t.Error("its zygote forks on")
+		}
+		n.Kill()
+		<-n.parent.Done()
+	})
+}
+
+// One that has ended before it was told anything has not run the function's code.
+func TestAheadFoundDead(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		f := fn("f")
+		n := mustHaveAhead(t, tr, f)
+		w.mu.Lock()
+		w.boxes[n.id].far.Close()
+		w.mu.Unlock()
+		if m, start, _ := mustStart(t, tr, f); m == n || start != core.StartFork {
+			t.Errorf("%s %s", m.id, start)
+		}
+	})
+}
