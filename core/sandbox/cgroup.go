@@ -27,8 +27,9 @@ var controllers = []string{"memory", "pids", "cpu"}
 // On v1 it lies in the worker's own cgroup of each controller. On v2 it lies at the top: a v2 cgroup cannot have both
 // processes and controlled children, so it cannot lie where the worker is.
 type cgroupTree struct {
-	unified bool
-	parents map[string]string // controller → directory; one entry named "" on v2
+	unified    bool
+	countsSwap bool              // so that it can be limited: on v1 only if the kernel was told to
+	parents    map[string]string // controller → directory; one entry named "" on v2
 }
 
 // openCgroups makes the tree named name, and ends what an earlier worker of that name left in it.
@@ -59,6 +60,8 @@ func openCgroups(name string) (*cgroupTree, error) {
 	if err := manager.Apply(-1); err != nil {
 		return nil, errors.Join(fmt.Errorf("making the worker's cgroup: %w", err), t.clear())
 	}
+	_, err = os.Stat(filepath.Join(t.parents["memory"], "memory.memsw.limit_in_bytes"))
+	t.countsSwap = t.unified || err == nil
 	return t, nil
 }
 
@@ -151,8 +154,8 @@ func (t *cgroupTree) create(node string, r *specs.LinuxResources) (*cgroup, erro
 	limits := &cgroups.Resources{PidsLimit: r.Pids.Limit}
 	if r.Memory != nil {
 		limits.Memory = *r.Memory.Limit
-		if t.unified {
-			limits.MemorySwap = limits.Memory // v2 counts swap apart; none beyond the limit
+		if r.Memory.Swap != nil && t.countsSwap {
+			limits.MemorySwap = *r.Memory.Swap
 		}
 	}
 	if r.CPU != nil {
@@ -194,10 +197,13 @@ func (c *cgroup) outOfMemory() bool {
 // remove removes the cgroup. It waits a little for the last processes, which a dying pid namespace takes along.
 func (c *cgroup) remove() error { return c.manager.Destroy() }
 
-// favorDynamicMods makes attaching a process to a cgroup cheap on this machine for as long as the calling thread's mount
+// favorDynamicMods, at a new directory, makes attaching a process to a cgroup cheap on this machine for as long as the calling thread's mount
 // namespace lives. Without it each attach after a quiet moment waits for an RCU grace period, 5–19 ms: the kernel then
 // switches its cgroup lock from readers to writers. An empty hierarchy mounted with favordynmods keeps it switched
 // (Linux ≥ 6.0). It is a private mount of no controller; older kernels refuse it, and attaching is slower there.
 func favorDynamicMods(dir, name string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
 	return unix.Mount("cgroup", dir, "cgroup", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "none,name="+name+",favordynmods")
 }

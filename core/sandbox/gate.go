@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -81,39 +82,39 @@ func readVisitor(conn *net.UnixConn) (visitor, error) {
 	if err != nil {
 		return v, err
 	}
-	if n == 0 {
-		return v, errors.New("the process went away at the gate")
-	}
-	if v.note, err = parseNote(packet[:n]); err != nil {
-		return v, fmt.Errorf("a packet of %d bytes at the gate: %w", n, err)
-	}
-	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	a, err := parseAncillary(oob[:oobn])
 	if err != nil {
 		return v, err
 	}
-	for _, m := range messages {
-		switch m.Header.Type {
-		case unix.SCM_CREDENTIALS:
-			credentials, err := unix.ParseUnixCredentials(&m)
-			if err != nil {
-				return v, err
-			}
-			v.pid = int(credentials.Pid)
-		case unix.SCM_PIDFD:
-			v.pidfd = descriptor(m)
-		}
+	switch v.note, err = parseNote(packet[:n]); {
+	case n == 0:
+		err = errors.New("the process went away at the gate")
+	case err != nil:
+		err = fmt.Errorf("a packet of %d bytes at the gate: %w", n, err)
+	case len(a.descriptors) > 0:
+		err = errors.New("a packet with descriptors at the gate")
+	case a.pid <= 0:
+		err = errors.New("the kernel does not say who is at the gate")
 	}
-	if v.pid <= 0 {
-		return v, errors.New("the kernel does not say who is at the gate")
+	if err != nil {
+		a.close()
+		return v, err
 	}
+	v.pid, v.pidfd = a.pid, a.pidfd
 	return v, nil
 }
 
 // receive leads a process through the gate. It returns when the process is inside or has failed to get there.
 func (s *Sandbox) receive(conn *net.UnixConn) error {
 	s.mu.Lock()
-	s.gate = conn
+	killed := s.killed
+	if !killed {
+		s.gate = conn
+	}
 	s.mu.Unlock()
+	if killed {
+		return errors.Join(errKilled, conn.Close())
+	}
 	for {
 		v, err := readVisitor(conn)
 		if err != nil {
@@ -130,7 +131,7 @@ func (s *Sandbox) receive(conn *net.UnixConn) error {
 			if s.ids < 0 {
 				return conn.Close() // a forked process needs it no more; a keeper watches it for the worker's end
 			}
-			return errors.Join(conn.SetDeadline(time.Time{}), s.host.networks.follow(conn, s.pid))
+			return errors.Join(conn.SetDeadline(time.Time{}), s.host.networks.follow(conn, s.pid, s.done))
 		case v.note.Kind == kindFailed:
 			closeFD(v.pidfd)
 			return fmt.Errorf("%s: %w", v.note.step(), unix.Errno(v.note.Err))
@@ -152,18 +153,22 @@ func (s *Sandbox) mapIDs(v visitor) error {
 		return err
 	}
 	s.ids = slot
-	if err := s.cgroup.attach(v.pid); err != nil {
-		return err
-	}
 	line := []byte("0 " + strconv.Itoa(firstID+slot*idRange) + " " + strconv.Itoa(idRange) + "\n")
 	for _, file := range []string{"uid_map", "gid_map"} {
 		if err := os.WriteFile(fmt.Sprintf("/proc/%d/%s", v.pid, file), line, 0); err != nil {
 			return fmt.Errorf("mapping ids: %w", err)
 		}
 	}
+	// After the maps: the kernel takes them but once, and from a user namespace right below the host's. So whoever has been
+	// given them is a launcher, and no process of a sandbox gets out of its cgroup this way.
+	if err := s.cgroup.attach(v.pid); err != nil {
+		return err
+	}
 	_, err = s.gate.Write(note{Kind: kindGo}.bytes())
 	return err
 }
+
+var errKilled = errors.New("the sandbox was killed before the process was in it")
 
 // attest takes the process at the gate for the sandbox's own: from here on it can be measured, watched and killed.
 func (s *Sandbox) attest(v visitor) error {
@@ -175,15 +180,16 @@ func (s *Sandbox) attest(v visitor) error {
 		}
 		v.pidfd = fd
 	}
+	if err := s.host.reaper.watch(v.pidfd, s.ended); err != nil {
+		unix.Close(v.pidfd)
+		return err
+	}
 	s.mu.Lock()
 	killed := s.killed
 	s.pid, s.pidfd = v.pid, v.pidfd
 	s.mu.Unlock()
-	if err := s.host.reaper.watch(v.pidfd, s.ended); err != nil {
-		return err
-	}
 	if killed {
-		return errors.New("the sandbox was killed meanwhile")
+		return errKilled
 	}
 	if err := s.cgroup.attach(v.pid); err != nil {
 		return err
@@ -195,7 +201,25 @@ func (s *Sandbox) attest(v visitor) error {
 	}
 	_, _, err := s.gate.WriteMsgUnix(s.orders, unix.UnixRights(s.give...), nil)
 	s.closeGiven()
-	return err
+	if err != nil {
+		return err
+	}
+	return checkFirst(v.pid) // last, for the process is busy with its orders meanwhile
+}
+
+// checkFirst refuses a process that is not the first one of a pid namespace, such as the zygote itself: to kill it would not
+// kill all that it forks.
+func checkFirst(pid int) error {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return err
+	}
+	_, rest, _ := bytes.Cut(text, []byte("\nNSpid:"))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	if numbers := bytes.Fields(line); len(numbers) < 2 || string(numbers[len(numbers)-1]) != "1" {
+		return fmt.Errorf("process %d at the gate is not the first one of a pid namespace", pid)
+	}
+	return nil
 }
 
 // network returns what the orders say of the network namespace.

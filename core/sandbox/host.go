@@ -21,7 +21,6 @@ import (
 	"sync/atomic"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -54,12 +53,11 @@ type Host struct {
 	cgroups  *cgroupTree
 	reaper   *reaper
 	system   []specs.Mount
+	masked   []string
 	seccomp  map[core.Role]*specs.LinuxSeccomp
 	profiles map[core.Role]json.RawMessage // the same, as bundles have it
 	filters  map[core.Role][]byte
 	uids     atomic.Uint32
-	serials  atomic.Uint64
-	ready    ready
 	networks networks
 
 	mu       sync.Mutex
@@ -76,7 +74,7 @@ func Open(config Config) (*Host, error) {
 		return nil, core.Errorf(core.KindUnsupported, core.FaultWorker, "sandboxes are made by root: start the worker as root (sudo)")
 	}
 	h := &Host{dir: config.Dir, store: config.Store, output: config.Output, log: config.Log,
-		filters: map[core.Role][]byte{}, profiles: map[core.Role]json.RawMessage{}, ready: ready{sandboxes: map[string]*Sandbox{}}, awaited: map[core.NodeID]*Sandbox{}, alive: map[*Sandbox]struct{}{},
+		filters: map[core.Role][]byte{}, profiles: map[core.Role]json.RawMessage{}, awaited: map[core.NodeID]*Sandbox{}, alive: map[*Sandbox]struct{}{},
 		networks: networks{keepers: map[uint64]chan int{}}}
 	if err := h.open(config.Name); err != nil {
 		return nil, errors.Join(core.Errorf(core.KindUnsupported, core.FaultWorker,
@@ -93,17 +91,18 @@ func (h *Host) open(name string) error {
 	if err := os.RemoveAll(h.dir); err != nil {
 		return err
 	}
-	for _, dir := range []string{h.dir, h.rootsDir(), h.bundles(), filepath.Join(h.dir, "mods")} {
+	for _, dir := range []string{h.dir, h.rootsDir(), h.bundles()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
 	}
 	var links map[string]string
 	h.system, links = systemMounts()
+	h.masked = maskedPaths()
 	if h.roots, err = openRoots(h.rootsDir(), links); err != nil {
 		return err
 	}
-	if err := h.roots.do(func() error { return favorDynamicMods(filepath.Join(h.dir, "mods"), name) }); err != nil {
+	if err := h.roots.do(func() error { return favorDynamicMods(filepath.Join(h.rootsDir(), "mods"), name) }); err != nil {
 		h.log.Warn("favordynmods", "err", err, "effect", "starts after a quiet moment take some milliseconds longer")
 	}
 	if h.seccomp, err = seccompProfiles(); err != nil {
@@ -157,18 +156,17 @@ func (h *Host) Close() error {
 		s.Kill()
 	}
 	for _, s := range all {
-		<-s.done
 		<-s.removed
 	}
-	err := h.ready.close()
+	var err error
 	if h.gate != nil {
-		err = errors.Join(err, h.gate.Close())
+		err = h.gate.Close()
 	}
 	if h.reaper != nil {
-		unix.Close(h.reaper.epoll)
+		err = errors.Join(err, h.reaper.close())
 	}
 	if h.roots != nil {
-		h.roots.close()
+		err = errors.Join(err, h.roots.close())
 	}
 	if h.cgroups != nil {
 		err = errors.Join(err, h.cgroups.clear())
@@ -201,16 +199,11 @@ func (h *Host) takeIDs() (int, error) {
 
 // Create makes a sandbox, ready for its process to enter. The caller ends it with Kill.
 func (h *Host) Create(_ context.Context, config core.SandboxConfig) (*Sandbox, error) {
-	s := h.ready.take(config)
-	if s == nil {
-		var err error
-		if s, err = h.newSandbox(config); err != nil {
-			return nil, err
-		}
+	s := &Sandbox{host: h, config: config, pidfd: -1, ids: -1,
+		in: make(chan struct{}), done: make(chan struct{}), removed: make(chan struct{})}
+	if err := s.make(); err != nil {
+		return nil, core.Errorf(core.KindInternal, core.FaultWorker, "making the sandbox of %s: %w", config.ID, errors.Join(err, s.discard()))
 	}
-	s.take(config.ID)
-	if config.Role == core.RoleInstance {
-		go h.ready.fill(h, config)
-	}
+	s.await()
 	return s, nil
 }

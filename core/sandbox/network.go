@@ -23,8 +23,9 @@ type networks struct {
 	keepers map[uint64]chan int // by inode of the user namespace: descriptors of network namespaces
 }
 
-// follow starts to have namespaces made by the keeper behind conn, until it ends. pid is a process in its user namespace.
-func (n *networks) follow(conn *net.UnixConn, pid int) error {
+// follow starts to have namespaces made by the keeper behind conn, until ended is closed or conn is. pid is a process in its
+// user namespace.
+func (n *networks) follow(conn *net.UnixConn, pid int, ended <-chan struct{}) error {
 	user, err := userNamespace(pid)
 	if err != nil {
 		return err
@@ -39,7 +40,13 @@ func (n *networks) follow(conn *net.UnixConn, pid int) error {
 			if err != nil {
 				break
 			}
-			ready <- fd
+			select {
+			case ready <- fd:
+				continue
+			case <-ended:
+				unix.Close(fd)
+			}
+			break
 		}
 		n.mu.Lock()
 		delete(n.keepers, user)
@@ -78,9 +85,45 @@ func userNamespace(pid int) (uint64, error) {
 	return info.Sys().(*syscall.Stat_t).Ino, nil
 }
 
-// descriptor returns the first descriptor of a control message.
-func descriptor(m unix.SocketControlMessage) int {
-	return int(int32(binary.NativeEndian.Uint32(m.Data)))
+// ancillary is what came along with a packet.
+type ancillary struct {
+	pid         int   // of the sender, as the kernel says; 0 when it does not
+	pidfd       int   // of the sender, -1 where the kernel gives none
+	descriptors []int // that the sender has sent
+}
+
+// parseAncillary never loses a descriptor: with an error it has closed them all.
+func parseAncillary(oob []byte) (ancillary, error) {
+	a := ancillary{pidfd: -1}
+	messages, err := unix.ParseSocketControlMessage(oob)
+	for i := range messages {
+		switch m := &messages[i]; m.Header.Type {
+		case unix.SCM_CREDENTIALS:
+			credentials, e := unix.ParseUnixCredentials(m)
+			if err = errors.Join(err, e); e == nil {
+				a.pid = int(credentials.Pid)
+			}
+		case unix.SCM_PIDFD:
+			if len(m.Data) >= 4 {
+				a.pidfd = int(int32(binary.NativeEndian.Uint32(m.Data)))
+			}
+		case unix.SCM_RIGHTS:
+			descriptors, e := unix.ParseUnixRights(m)
+			err = errors.Join(err, e)
+			a.descriptors = append(a.descriptors, descriptors...)
+		}
+	}
+	if err != nil {
+		a.close()
+	}
+	return a, err
+}
+
+func (a ancillary) close() {
+	closeFD(a.pidfd)
+	for _, fd := range a.descriptors {
+		unix.Close(fd)
+	}
 }
 
 // makeNetwork asks the keeper for one namespace.
@@ -93,22 +136,15 @@ func makeNetwork(conn *net.UnixConn) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	a, err := parseAncillary(oob[:oobn])
 	if err != nil {
 		return -1, err
 	}
-	network := -1
-	for _, m := range messages {
-		switch m.Header.Type {
-		case unix.SCM_RIGHTS:
-			network = descriptor(m)
-		case unix.SCM_PIDFD:
-			closeFD(descriptor(m))
-		}
+	if len(a.descriptors) == 1 {
+		closeFD(a.pidfd)
+		return a.descriptors[0], nil
 	}
-	if network >= 0 {
-		return network, nil
-	}
+	a.close()
 	answer, err := parseNote(packet[:n])
 	return -1, errors.Join(err, fmt.Errorf("%s: %w", answer.step(), unix.Errno(answer.Err)))
 }

@@ -28,6 +28,7 @@ const (
 	networkJoin = 1
 	networkMake = 2
 	maxRlimits  = 16
+	maxOrders   = 1 << 16
 )
 
 // note is struct ps_note.
@@ -39,7 +40,12 @@ type note struct {
 
 func (n note) step() string {
 	s, _, _ := strings.Cut(string(n.Step[:]), "\x00")
-	return s
+	return strings.Map(func(r rune) rune {
+		if !strconv.IsPrint(r) {
+			return '?' // whoever sends it may have been taken over
+		}
+		return r
+	}, s)
 }
 
 func parseNote(packet []byte) (note, error) {
@@ -147,5 +153,9 @@ func newOrders(spec *specs.Spec, filter []byte, role core.Role) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	return append(append(packet, masked.Bytes()...), filter...), nil
+	packet = append(append(packet, masked.Bytes()...), filter...)
+	if len(packet) > maxOrders {
+		return nil, fmt.Errorf("orders of %d bytes; at most %d are possible", len(packet), maxOrders)
+	}
+	return packet, nil
 }

@@ -18,7 +18,7 @@ import (
 
 // reaper tells when processes end that are not the worker's children, by their pidfds.
 type reaper struct {
-	epoll int
+	epoll *os.File // polled itself, so that no thread waits in it and Close ends the waiting
 	mu    sync.Mutex
 	ended map[int32]func() // by pidfd
 }
@@ -28,28 +28,52 @@ func openReaper() (*reaper, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reaper{epoll: epoll, ended: map[int32]func(){}}
+	if err := unix.SetNonblock(epoll, true); err != nil {
+		return nil, errors.Join(err, unix.Close(epoll))
+	}
+	r := &reaper{epoll: os.NewFile(uintptr(epoll), "reaper"), ended: map[int32]func(){}}
 	go r.run()
 	return r, nil
 }
+
+func (r *reaper) close() error { return r.epoll.Close() }
 
 // watch calls ended, once, soon after the process has ended.
 func (r *reaper) watch(pidfd int, ended func()) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.ended[int32(pidfd)] = ended
 	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(pidfd)}
-	return unix.EpollCtl(r.epoll, unix.EPOLL_CTL_ADD, pidfd, &event)
+	if err := r.control(unix.EPOLL_CTL_ADD, pidfd, &event); err != nil {
+		return err
+	}
+	r.ended[int32(pidfd)] = ended
+	return nil
+}
+
+func (r *reaper) control(op, pidfd int, event *unix.EpollEvent) error {
+	raw, err := r.epoll.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var fail error
+	err = raw.Control(func(epoll uintptr) { fail = unix.EpollCtl(int(epoll), op, pidfd, event) })
+	return errors.Join(err, fail)
 }
 
 func (r *reaper) run() {
+	raw, err := r.epoll.SyscallConn()
+	if err != nil {
+		return // closed
+	}
 	events := make([]unix.EpollEvent, 64)
 	for {
-		n, err := unix.EpollWait(r.epoll, events, -1)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
+		n := 0
+		err := raw.Read(func(epoll uintptr) bool {
+			var err error
+			n, err = unix.EpollWait(int(epoll), events, 0)
+			return n > 0 || err != nil && err != unix.EINTR
+		})
+		if err != nil || n < 0 {
 			return // closed
 		}
 		for _, event := range events[:n] {
@@ -58,7 +82,7 @@ func (r *reaper) run() {
 			delete(r.ended, event.Fd)
 			r.mu.Unlock()
 			// Out of the set now: the descriptor may be closed and its number used again by another pidfd.
-			_ = unix.EpollCtl(r.epoll, unix.EPOLL_CTL_DEL, int(event.Fd), nil)
+			_ = r.control(unix.EPOLL_CTL_DEL, int(event.Fd), nil)
 			if ended != nil {
 				go ended()
 			}

@@ -24,7 +24,7 @@ const maxRoots = 512
 // All of it lives in a mount namespace that only one thread of the worker is in. Nothing is mounted where the host could
 // see it, and nothing is left when the worker ends, however it ends.
 type roots struct {
-	dir   string
+	dir   string // where they are mounted; nothing of it is seen but by the thread
 	links map[string]string
 	calls chan func()
 	known []preparedRoot // by last use, the oldest first; only the thread touches it
@@ -48,13 +48,22 @@ func openRoots(dir string, links map[string]string) (*roots, error) {
 		}
 	}()
 	if err := <-started; err != nil {
-		r.close()
+		close(r.calls)
 		return nil, err
 	}
 	return r, nil
 }
 
-func (r *roots) close() { close(r.calls) }
+// close takes the mounts away at once, for should the thread be the first of the process, it ends only with that.
+func (r *roots) close() error {
+	defer close(r.calls)
+	return r.do(func() error {
+		if err := unix.Unmount(r.dir, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmounting %s: %w", r.dir, err)
+		}
+		return nil
+	})
+}
 
 func (r *roots) isolate() error {
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
@@ -197,10 +206,15 @@ func attach(dir string, m specs.Mount) error {
 	if m.Type != "bind" && (m.Type != "tmpfs" || !slices.Contains(m.Options, "ro")) {
 		return nil
 	}
-	target := filepath.Join(dir, clean(m.Destination))
-	if err := mountPoint(target, m); err != nil {
+	if err := mountPoint(filepath.Join(dir, clean(m.Destination)), m); err != nil {
 		return fmt.Errorf("a place to mount %s: %w", m.Destination, err)
 	}
+	place, err := openInside(dir, m.Destination)
+	if err != nil {
+		return fmt.Errorf("a place to mount %s: %w", m.Destination, err)
+	}
+	defer unix.Close(place)
+	target := fmt.Sprintf("/proc/self/fd/%d", place)
 	if m.Type == "tmpfs" {
 		return unix.Mount("tmpfs", target, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=755")
 	}
@@ -211,17 +225,36 @@ func attach(dir string, m specs.Mount) error {
 	if slices.Contains(m.Options, "ro") {
 		attributes.Attr_set |= unix.MOUNT_ATTR_RDONLY
 	}
-	if err := unix.MountSetattr(unix.AT_FDCWD, target, unix.AT_RECURSIVE, &attributes); err != nil {
+	mounted, err := openInside(dir, m.Destination)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(mounted)
+	if err := unix.MountSetattr(mounted, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attributes); err != nil {
 		return fmt.Errorf("protecting the mount at %s: %w", m.Destination, err)
 	}
 	return nil
 }
 
+// openInside finds a path below dir as a process does that has dir as its root: a link on the way, such as one to /usr/lib, must
+// not lead to the host's.
+func openInside(dir, name string) (int, error) {
+	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(root)
+	return unix.Openat2(root, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+}
+
 // mountPoint makes sure that there is a directory or file to mount on. Below a system directory nothing is made: that is
-// the host's, and a path that the host does not have needs no hiding.
+// the host's.
 func mountPoint(target string, m specs.Mount) error {
-	if _, err := os.Lstat(target); err == nil || belowSystemDir(clean(m.Destination)) {
-		return err
+	if belowSystemDir(clean(m.Destination)) {
+		return nil
+	}
+	if _, err := os.Lstat(target); err == nil {
+		return nil
 	}
 	directory := m.Type == "tmpfs"
 	if !directory {

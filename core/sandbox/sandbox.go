@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -17,9 +16,8 @@ import (
 // Sandbox is one sandbox, from Create until its process has ended.
 type Sandbox struct {
 	host   *Host
-	config core.SandboxConfig // its ID is set when the sandbox is taken
-	serial string             // names its cgroup, for a sandbox may be made before its node
-	bundle string             // directory of its Spec
+	config core.SandboxConfig
+	bundle string // directory of its Spec
 	cgroup *cgroup
 	orders []byte
 	give   []int      // descriptors that go with the orders, ours until they are sent
@@ -43,28 +41,23 @@ type Sandbox struct {
 	exit     core.Exit
 }
 
-// newSandbox makes all of a sandbox that does not depend on the node it is for. The caller discards it, or takes it and kills it.
-func (h *Host) newSandbox(config core.SandboxConfig) (*Sandbox, error) {
-	s := &Sandbox{host: h, config: config, serial: "s" + strconv.FormatUint(h.serials.Add(1), 10), pidfd: -1, ids: -1,
-		in: make(chan struct{}), done: make(chan struct{}), removed: make(chan struct{})}
-	s.bundle = filepath.Join(h.bundles(), s.serial)
-	if err := s.make(); err != nil {
-		return nil, core.Errorf(core.KindInternal, core.FaultWorker, "making a sandbox: %w", errors.Join(err, s.discard()))
-	}
-	return s, nil
-}
-
+// make makes all of it on the host. When it fails the caller discards the sandbox.
 func (s *Sandbox) make() error {
 	h, role := s.host, s.config.Role
+	bundle := filepath.Join(h.bundles(), string(s.config.ID))
+	if err := os.Mkdir(bundle, 0o700); err != nil {
+		return err // first of all, so that two sandboxes of one name do not take away each other's things
+	}
+	s.bundle = bundle
 	var uid uint32
 	if role != core.RoleZygote {
 		uid = 1 + h.uids.Add(1)%(idRange-2)
 	}
-	spec, err := h.newSpec(s.config, uid, h.cgroups.path(s.serial))
+	spec, err := h.newSpec(s.config, uid, h.cgroups.path(string(s.config.ID)))
 	if err != nil {
 		return err
 	}
-	if s.cgroup, err = h.cgroups.create(s.serial, spec.Linux.Resources); err != nil {
+	if s.cgroup, err = h.cgroups.create(string(s.config.ID), spec.Linux.Resources); err != nil {
 		return err
 	}
 	if s.orders, err = newOrders(spec, h.filters[role], role); err != nil {
@@ -116,9 +109,8 @@ func (s *Sandbox) openEndpoint() error {
 	return err
 }
 
-// take makes the sandbox that of a node: from now on its process may come, and somebody reads what that prints.
-func (s *Sandbox) take(id core.NodeID) {
-	s.config.ID = id
+// await lets the process come, and has somebody read what it prints.
+func (s *Sandbox) await() {
 	for i, stream := range []string{"stdout", "stderr"} {
 		output := s.output[i]
 		go func() {
@@ -130,7 +122,7 @@ func (s *Sandbox) take(id core.NodeID) {
 	h := s.host
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.awaited[id] = s
+	h.awaited[s.config.ID] = s
 	h.alive[s] = struct{}{}
 }
 
@@ -195,12 +187,19 @@ func (s *Sandbox) Kill() {
 	s.killed = true
 	switch {
 	case s.pidfd >= 0:
-		_ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0)
+		s.signal()
 	case s.gate != nil:
 		s.gate.Close() // at the gate: it leaves with an error
 	default:
 		s.host.expected(s.config.ID)
-		go s.settle(errors.New("the sandbox was killed before a process came"))
+		go s.settle(errKilled)
+	}
+}
+
+// signal ends the process. The caller has the lock.
+func (s *Sandbox) signal() {
+	if s.pidfd >= 0 {
+		_ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0)
 	}
 }
 
@@ -213,6 +212,10 @@ func (s *Sandbox) settle(err error) {
 	}
 	s.settled = true
 	attested := s.pidfd >= 0
+	if err != nil {
+		s.killed = true
+		s.signal() // also when Kill came before the process was known and could only close the gate
+	}
 	s.mu.Unlock()
 	if err != nil {
 		s.err = core.Errorf(core.KindInternal, core.FaultDriver, "entering the sandbox of %s: %w", s.config.ID, err)
@@ -221,9 +224,7 @@ func (s *Sandbox) settle(err error) {
 	if err == nil {
 		return
 	}
-	if attested {
-		s.Kill()
-	} else {
+	if !attested {
 		s.ended()
 	}
 }

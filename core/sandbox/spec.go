@@ -12,6 +12,7 @@ import (
 
 	profile "github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -44,8 +45,8 @@ var systemFiles = []string{"/etc/alternatives", "/etc/ld.so.cache", "/etc/localt
 // networkFiles are added where the host's network is.
 var networkFiles = []string{"/etc/resolv.conf", "/etc/hosts"}
 
-// maskedPaths tell of the host or its kernel and are of no use to a function.
-var maskedPaths = []string{"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
+// maskable tell of the host or its kernel and are of no use to a function.
+var maskable = []string{"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
 	"/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/proc/sysrq-trigger"}
 
 // newSpec describes a sandbox. The Spec is the one source of what is enforced: root directory, orders and limits are all
@@ -68,7 +69,8 @@ func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) (*s
 			NoNewPrivileges: true,
 			Capabilities:    &specs.LinuxCapabilities{},
 			Rlimits: []specs.POSIXRlimit{
-				{Type: "RLIMIT_CORE", Soft: 0, Hard: 0},
+				// Not 0: a core_pattern with a pipe does not mind that, but at 1 the kernel writes none at all.
+				{Type: "RLIMIT_CORE", Soft: 1, Hard: 1},
 				{Type: "RLIMIT_NOFILE", Soft: maxFiles, Hard: maxFiles},
 			},
 		},
@@ -85,12 +87,12 @@ func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) (*s
 	if config.Role == core.RoleZygote {
 		spec.Process.Capabilities = &specs.LinuxCapabilities{Bounding: zygoteCapabilities, Effective: zygoteCapabilities, Permitted: zygoteCapabilities}
 	} else {
-		spec.Linux.MaskedPaths = maskedPaths
+		spec.Linux.MaskedPaths = h.masked
 	}
 	return spec, nil
 }
 
-// writeBundle writes the Spec to a new bundle directory. The seccomp profile, most of it, comes ready to write.
+// writeBundle writes the Spec to its bundle directory. The seccomp profile, most of it, comes ready to write.
 func writeBundle(dir string, spec *specs.Spec, profile json.RawMessage) error {
 	type linux struct {
 		*specs.Linux
@@ -101,9 +103,6 @@ func writeBundle(dir string, spec *specs.Spec, profile json.RawMessage) error {
 		Linux linux `json:"linux"`
 	}{spec, linux{spec.Linux, profile}})
 	if err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "config.json"), text, 0o600)
@@ -143,7 +142,7 @@ func resources(config core.SandboxConfig) *specs.LinuxResources {
 	}
 	r := &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &pids}}
 	if memory > 0 {
-		r.Memory = &specs.LinuxMemory{Limit: &memory}
+		r.Memory = &specs.LinuxMemory{Limit: &memory, Swap: &memory} // with swap, so none beyond the limit
 	}
 	if quota > 0 {
 		r.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period}
@@ -170,6 +169,9 @@ func (h *Host) mounts(config core.SandboxConfig) ([]specs.Mount, error) {
 		out = append(out, bind(m))
 	}
 	for _, dir := range config.Runtime.Hidden {
+		if _, err := os.Stat(dir); err != nil && belowSystemDir(dir) {
+			continue // the host has none, and below its directories none can be made
+		}
 		out = append(out, specs.Mount{Destination: dir, Type: "tmpfs", Source: "tmpfs", Options: []string{"ro", "nosuid", "nodev", "noexec"}})
 	}
 	for _, p := range config.Packages {
@@ -220,6 +222,14 @@ func existing(paths []string) []specs.Mount {
 	return out
 }
 
+// maskedPaths are those that this kernel has: to look for the others takes each start longer.
+func maskedPaths() []string {
+	return slices.DeleteFunc(slices.Clone(maskable), func(p string) bool {
+		_, err := os.Lstat(p)
+		return err != nil
+	})
+}
+
 // systemMounts are the mounts of every sandbox; systemLinks the links beside them.
 func systemMounts() (mounts []specs.Mount, links map[string]string) {
 	links = map[string]string{}
@@ -233,17 +243,34 @@ func systemMounts() (mounts []specs.Mount, links map[string]string) {
 	return append(mounts, existing(systemFiles)...), links
 }
 
-// seccompProfiles returns the profile of each role: the one that container engines use by default, which for a zygote
-// also allows what makes namespaces, mounts and root directories.
+// zygoteCalls are what a zygote and its children at the gate call besides. What CAP_SYS_ADMIN would be good for beyond that
+// is not among them: a zygote runs third-party code, so it can make no mount writable that it has been given read-only (its
+// mounts are not locked, for they come from the host's user namespace), make no user namespace, where it would have all
+// capabilities, and reach neither bpf nor the file system drivers.
+var zygoteCalls = []specs.LinuxSyscall{
+	{Names: []string{"move_mount", "pivot_root", "sethostname", "umount2"}, Action: specs.ActAllow},
+	{Names: []string{"mount"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{lacks(3, unix.MS_REMOUNT)}},
+	{Names: []string{"unshare"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{lacks(0, unix.CLONE_NEWUSER)}},
+	{Names: []string{"setns"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 1, Value: unix.CLONE_NEWPID, Op: specs.OpEqualTo}}},
+	{Names: []string{"setns"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 1, Value: unix.CLONE_NEWNET, Op: specs.OpEqualTo}}},
+}
+
+// lacks is the condition that none of the bits is in the argument.
+func lacks(argument uint, bits uint64) specs.LinuxSeccompArg {
+	return specs.LinuxSeccompArg{Index: argument, Value: bits, Op: specs.OpMaskedEqual}
+}
+
+// seccompProfiles returns the profile of each role: the one that container engines use by default for a container without
+// capabilities, and for a zygote also zygoteCalls.
 func seccompProfiles() (map[core.Role]*specs.LinuxSeccomp, error) {
 	out := map[core.Role]*specs.LinuxSeccomp{}
-	for role, caps := range map[core.Role][]string{core.RoleZygote: zygoteCapabilities, core.RoleInstance: {}, core.RoleInstaller: {}} {
-		p, err := profile.GetDefaultProfile(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: caps}}})
+	for _, role := range []core.Role{core.RoleZygote, core.RoleInstance, core.RoleInstaller} {
+		p, err := profile.GetDefaultProfile(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{}}})
 		if err != nil {
 			return nil, fmt.Errorf("seccomp profile for a %s: %w", role, err)
 		}
 		if role == core.RoleZygote {
-			p.Syscalls = append(p.Syscalls, specs.LinuxSyscall{Names: []string{"pivot_root"}, Action: specs.ActAllow})
+			p.Syscalls = append(p.Syscalls, zygoteCalls...)
 		}
 		out[role] = p
 	}

@@ -111,7 +111,7 @@ func tryRoots() core.Finding {
 	system, links := systemMounts()
 	r, err := openRoots(dir, links)
 	if err == nil {
-		defer r.close()
+		defer func() { _ = r.close() }()
 		var fd int
 		fd, err = r.copyFor(&specs.Spec{Mounts: system, Linux: &specs.Linux{Devices: devices}})
 		closeFD(fd)
@@ -119,14 +119,7 @@ func tryRoots() core.Finding {
 	if err != nil {
 		return fail(name, "let the worker mount and make devices: root of the machine, in a container --privileged", "%v", err)
 	}
-	defer func() { _ = r.do(func() error { return unix.Unmount(dir, unix.MNT_DETACH) }) }()
-	err = r.do(func() error {
-		mods := filepath.Join(dir, "mods")
-		if err := os.Mkdir(mods, 0o700); err != nil {
-			return err
-		}
-		return favorDynamicMods(mods, trialName())
-	})
+	err = r.do(func() error { return favorDynamicMods(filepath.Join(dir, "mods"), trialName()) })
 	if err != nil {
 		return warn(name, "use Linux 6.0 or later with cgroup v1 compiled in",
 			"it can be made; cgroups without favordynmods (%v): starts after a quiet moment take 5–19 ms longer", err)

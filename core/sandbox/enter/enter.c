@@ -18,7 +18,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,12 +37,30 @@ enum { FD_ROOT, FD_STDOUT, FD_STDERR, FD_NETWORK, FD_ENDPOINT, FD_COUNT };
 
 static int own_pidns = -1;
 
+/* The capabilities in the bounding set, and whether they have been asked for: that takes a call for each, so a zygote asks once
+ * and its children know. */
+static uint64_t bounding;
+static int bounding_known;
+
+static void read_bounding(void)
+{
+    bounding = 0;
+    for (unsigned long cap = 0; cap < 64; cap++) {
+        int is = prctl(PR_CAPBSET_READ, cap);
+        if (is < 0)
+            break;
+        bounding |= (uint64_t)is << cap;
+    }
+    bounding_known = 1;
+}
+
 int ps_fork_begin(void)
 {
     if (own_pidns < 0) {
         own_pidns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
         if (own_pidns < 0)
             return -1;
+        read_bounding();
     }
     return unshare(CLONE_NEWPID);
 }
@@ -56,7 +73,11 @@ int ps_fork_end(void)
 static int say(int gate, uint32_t kind)
 {
     struct ps_note note = {.kind = kind};
-    return send(gate, &note, sizeof note, MSG_NOSIGNAL) == (ssize_t)sizeof note ? 0 : -1;
+    ssize_t n;
+    do
+        n = send(gate, &note, sizeof note, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n == (ssize_t)sizeof note ? 0 : -1;
 }
 
 /* Tells core which step failed and keeps errno, so that a step reads `return fail(gate, "pivot_root")`. */
@@ -81,22 +102,24 @@ static int receive_orders(int gate, char *buffer, int fds[FD_COUNT])
     do
         n = recvmsg(gate, &msg, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -1;
     const struct ps_orders *orders = (const struct ps_orders *)buffer;
+    errno = EPROTO;
     if (n < (ssize_t)sizeof *orders || orders->kind != PS_ORDERS || orders->rlimits > PS_MAX_RLIMITS ||
-        n != (ssize_t)(sizeof *orders + orders->masked + orders->filter)) {
-        errno = n < 0 ? errno : EPROTO;
+        (size_t)n != sizeof *orders + (size_t)orders->masked + (size_t)orders->filter)
         return -1;
-    }
+    if ((orders->masked && buffer[sizeof *orders + orders->masked - 1]) || orders->filter % sizeof(struct sock_filter))
+        return -1;
     struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
-    int count = 0, received[FD_COUNT];
-    if (header && header->cmsg_type == SCM_RIGHTS) {
-        count = (int)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-        memcpy(received, CMSG_DATA(header), sizeof(int) * (size_t)count);
-    }
-    if (count != 3 + (orders->network == 1) + (orders->endpoint == 1)) {
-        errno = EPROTO;
+    size_t count = 0;
+    int received[FD_COUNT] = {0};
+    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
+        count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    /* Also when the kernel has cut some off (MSG_CTRUNC), as it does at the limit of open descriptors. */
+    if (count != 3u + (orders->network == 1) + (orders->endpoint == 1))
         return -1;
-    }
+    memcpy(received, CMSG_DATA(header), sizeof(int) * count);
     int next = 0;
     for (int i = 0; i < FD_COUNT; i++) {
         int announced = i == FD_NETWORK ? orders->network == 1 : i == FD_ENDPOINT ? orders->endpoint == 1 : 1;
@@ -150,30 +173,26 @@ static int change_root(int gate, int root, uint64_t scratch)
 static int mask(int gate, const char *paths, uint32_t length)
 {
     for (const char *path = paths; path < paths + length; path += strlen(path) + 1) {
-        struct stat st;
-        if (stat(path, &st) < 0)
-            continue;
-        int r = S_ISDIR(st.st_mode) ? mount("tmpfs", path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=0,nr_inodes=2")
-                                    : mount("/dev/null", path, NULL, MS_BIND, NULL);
-        if (r < 0)
+        int r = mount("/dev/null", path, NULL, MS_BIND, NULL);
+        if (r < 0 && errno == ENOTDIR)
+            r = mount("tmpfs", path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=0,nr_inodes=2");
+        if (r < 0 && errno != ENOENT) /* gone since core looked: nothing to hide */
             return fail(gate, path);
     }
     return 0;
 }
 
-/* Moves descriptors to their places and closes all others, first away from each other's places. Returns the gate's new
- * number, or -1. */
+/* Moves descriptors to their places and closes all others; those that lie on a place first away from there. Returns the
+ * gate's new number, or -1. */
 static int arrange(int gate, int control, const int fds[FD_COUNT])
 {
-    enum { GATE = 5, CLEAR = 64 };
-    int from[] = {open("/dev/null", O_RDONLY), fds[FD_STDOUT], fds[FD_STDERR], control, fds[FD_ENDPOINT], gate};
-    for (int i = 0; i <= GATE; i++) {
-        if (from[i] < 0)
-            continue;
-        from[i] = fcntl(from[i], F_DUPFD, CLEAR);
-        if (from[i] < 0)
+    enum { GATE = 5 };
+    int from[] = {open("/dev/null", O_RDONLY | O_CLOEXEC), fds[FD_STDOUT], fds[FD_STDERR], control, fds[FD_ENDPOINT], gate};
+    if (from[0] < 0)
+        return -1;
+    for (int i = 0; i <= GATE; i++)
+        if (from[i] >= 0 && from[i] <= GATE && (from[i] = fcntl(from[i], F_DUPFD, GATE + 1)) < 0)
             return -1;
-    }
     for (int i = 0; i <= GATE; i++) {
         if (from[i] < 0)
             close(i);
@@ -200,9 +219,12 @@ static int become(int gate, uint32_t uid, uint32_t gid, uint64_t capabilities)
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct kept[2] = {{.effective = (uint32_t)capabilities, .permitted = (uint32_t)capabilities},
                                              {.effective = (uint32_t)(capabilities >> 32), .permitted = (uint32_t)(capabilities >> 32)}};
-    for (unsigned long cap = 0; cap < 64 && prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
-        if (!(capabilities >> cap & 1) && prctl(PR_CAPBSET_READ, cap) && prctl(PR_CAPBSET_DROP, cap) < 0)
+    if (!bounding_known)
+        read_bounding();
+    for (unsigned long cap = 0; cap < 64; cap++)
+        if ((bounding & ~capabilities) >> cap & 1 && prctl(PR_CAPBSET_DROP, cap) < 0)
             return fail(gate, "dropping the capability bounding set");
+    bounding &= capabilities;
     if (syscall(SYS_setgroups, 0, NULL) < 0)
         return fail(gate, "setgroups");
     if (syscall(SYS_setresgid, gid, gid, gid) < 0)
@@ -250,9 +272,12 @@ static int become_second(int gate)
         return fail(gate, "fork of the zygote");
     if (zygote > 0) {
         int status = 0;
+        pid_t ended;
+        signal(SIGCHLD, SIG_DFL); /* ignored, it would hide how the zygote ends */
         syscall(SYS_close_range, 0, ~0U, 0);
-        while (waitpid(zygote, &status, 0) < 0 && errno == EINTR)
-            continue;
+        do
+            ended = waitpid(-1, &status, 0); /* also what the zygote has left to the first process */
+        while (ended != zygote && (ended > 0 || errno == EINTR));
         _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
     }
     return 0;

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -86,22 +88,40 @@ static int keep(pid_t child, int entering)
         return die("pidfd_open");
     close(CONTROL);
     for (;;) {
-        if (poll(fds, 3, -1) < 0 && errno != EINTR)
+        if (poll(fds, 3, -1) < 0) {
+            if (errno == EINTR)
+                continue;
             break;
+        }
         if (fds[1].revents)
             break;
-        if (fds[0].revents & (POLLHUP | POLLERR))
+        if (fds[0].revents & (POLLHUP | POLLERR)) {
             kill(child, SIGKILL); /* our own child, not yet waited for: its number cannot be another's */
-        else if (fds[0].revents & POLLIN)
+            fds[0].fd = -1;
+        } else if (fds[0].revents & POLLIN) {
             give_network();
+        }
         if (fds[2].revents) {
             fds[2].fd = -1;
             fds[0].events = POLLIN;
         }
     }
-    if (waitpid(child, &status, 0) < 0)
-        return die("waitpid");
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR)
+            return die("waitpid");
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* Leaves behind what execve lets through of the worker and its driver: ignored signals, file mode mask, and keys in the
+ * session keyring. Descriptors are the driver's to close; what it forgot must not stay open in the keeper. */
+static void forget_the_host(void)
+{
+    for (int number = 1; number < NSIG; number++)
+        signal(number, SIG_DFL); /* refused for SIGKILL, SIGSTOP and those of the C library */
+    umask(022);
+    syscall(SYS_close_range, GATE + 1, ~0U, 0);
+    /* Refused by kernels without keys and containers that forbid keyctl, and then there is nothing to be had through it. */
+    syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 }
 
 int main(int argc, char **argv)
@@ -111,6 +131,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "pipsqueak-enter: part of Pipsqueak, started by its drivers; it is of no use by itself\n");
         return 2;
     }
+    forget_the_host();
     if (become_root_of_new_user_namespace() != 0)
         return 125;
     int entering[2];
@@ -127,6 +148,10 @@ int main(int argc, char **argv)
     }
     /* Should the keeper be killed, the program must not stay. Twice, for a change of uid clears it. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    struct pollfd keeper = {.fd = entering[1]};
+    close(entering[0]);
+    if (poll(&keeper, 1, 0) != 0)
+        _exit(125); /* it was killed before */
     if (ps_enter(GATE, CONTROL) < 0)
         _exit(125);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
