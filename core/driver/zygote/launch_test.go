@@ -16,7 +16,7 @@ import (
 
 // TestMain makes the test program its own launcher, which enters no sandbox: it is the loop at once.
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == launcher {
+	if filepath.Base(os.Args[0]) == Launcher {
 		play()
 		return
 	}
@@ -45,7 +45,7 @@ func TestPreload(t *testing.T) {
 		t.Fatal(err)
 	}
 	libexec := t.TempDir()
-	if err := os.Symlink(self, filepath.Join(libexec, launcher)); err != nil {
+	if err := os.Symlink(self, filepath.Join(libexec, Launcher)); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PIPSQUEAK_LIBEXEC", libexec)
