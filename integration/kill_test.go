@@ -91,12 +91,13 @@ func TestKilledChildAhead(t *testing.T) {
 	w := shared(t)
 	w.deploy(t, "ahead", handlerFile(sleeper).with("pipsqueak.yaml", "reuse: false\n"))
 	defer traffic(t, w)()
-	parked := func() core.NodeInfo {
-		var child core.NodeInfo
-		eventually(t, 15*time.Second, "a child is made ahead", func() bool {
+	parked := func() (child core.NodeInfo) {
+		for range 3 { // the second start asks for one
 			result[string](t, w, "ahead", `{"s": 0}`)
+		}
+		eventually(t, 15*time.Second, "a child is made ahead", func() bool {
 			for _, n := range w.leaves(t, "ahead") {
-				if n.State == "parked" && n.PID > 0 {
+				if n.State == "parked" {
 					child = n
 				}
 			}
@@ -104,11 +105,13 @@ func TestKilledChildAhead(t *testing.T) {
 		})
 		return child
 	}
-	kill9(t, parked().PID)
-	for range 3 {
-		if got := result[string](t, w, "ahead", `{"s": 0}`); got != "slept" {
-			t.Errorf("after its child made ahead was killed: %q", got)
-		}
+	child := parked()
+	kill9(t, child.PID)
+	eventually(t, 5*time.Second, "its end is seen", func() bool {
+		return !slices.ContainsFunc(w.leaves(t, "ahead"), func(n core.NodeInfo) bool { return n.ID == child.ID })
+	})
+	if got := result[string](t, w, "ahead", `{"s": 0}`); got != "slept" {
+		t.Errorf("after its child made ahead was killed: %q", got)
 	}
 	parked()
 	w.ask(t, http.MethodDelete, "/v1/functions/ahead", nil)
