@@ -172,7 +172,7 @@ func TestTree(t *testing.T) {
 driver ruby: it is being restarted
 NODE      RUNTIME     FUNCTION  STATE  MEMORY    PRIVATE   GEN  FORKS  EVENTS  AGE  SET
 n1        python3.11  -         ready  9.0 MiB   1.0 MiB   0    2      -       3h   {}
-├─ n2     python3.11  -         ready  60.0 MiB  50.0 MiB  1    7      -       1h   {numpy pandas pytz six +1}
+├─ n2     python3.11  -         ready  60.0 MiB  50.0 MiB  1    7      -       1h   {numpy pandas pytz +2}
 │  ├─ n4  python3.11  report    busy   6.0 MiB   5.0 MiB   -    -      12      1m   {numpy pandas}
 │  └─ n5  python3.11  report    idle   -         -         -    -      0       0s   {}
 └─ n3     python3.11  hello     idle   3.0 MiB   900 B     -    -      1       2s   {}

@@ -97,7 +97,7 @@ func measured(n int64) string {
 
 // shortSet prints the first names of a set, such that a line of the tree fits a terminal.
 func shortSet(set core.Set) string {
-	const most = 24 // bytes
+	const most = 18 // bytes
 	short := ""
 	for i, one := range set {
 		if i > 0 && len(short)+len(one.Name) > most {
