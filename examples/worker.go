@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,9 +19,11 @@ type worker struct {
 	bin string
 	url string
 	cmd *exec.Cmd
+	log bytes.Buffer // of the worker; to be read when it has ended
 }
 
-// withWorker starts a worker, uses it, and stops it as an operator does: SIGTERM, and then it has to leave with 0.
+// withWorker starts a worker, uses it, and stops it as an operator does: SIGTERM, and then it has to leave with 0. What it logged
+// is shown when something went wrong.
 func withWorker(ctx context.Context, bin, data string, use func(*worker) error) error {
 	w, err := serve(ctx, bin, data)
 	if err != nil {
@@ -31,13 +34,16 @@ func withWorker(ctx context.Context, bin, data string, use func(*worker) error) 
 	if stopped := w.cmd.Wait(); stopped != nil && ctx.Err() == nil {
 		err = errors.Join(err, fmt.Errorf("the worker did not stop cleanly: %w", stopped))
 	}
+	if err != nil {
+		_, _ = w.log.WriteTo(os.Stderr)
+	}
 	return err
 }
 
 // serve starts a worker on a free port of loopback and returns when it listens.
 func serve(ctx context.Context, bin, data string) (*worker, error) {
 	w := &worker{bin: bin, cmd: exec.CommandContext(ctx, filepath.Join(bin, "pipsqueak"), "serve", "--listen", "127.0.0.1:0", "--data", data)}
-	w.cmd.Stderr = os.Stderr
+	w.cmd.Stderr = &w.log
 	w.cmd.Cancel = func() error { return w.cmd.Process.Signal(syscall.SIGTERM) }
 	w.cmd.WaitDelay = 20 * time.Second
 	stdout, err := w.cmd.StdoutPipe()
@@ -51,7 +57,7 @@ func serve(ctx context.Context, bin, data string) (*worker, error) {
 	url, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
 	if err != nil || !ok {
 		_ = w.cmd.Process.Kill()
-		return nil, errors.Join(fmt.Errorf("the worker says %q and does not listen", line), w.cmd.Wait())
+		return nil, errors.Join(fmt.Errorf("the worker says %q and does not listen", line), w.cmd.Wait(), errors.New(w.log.String()))
 	}
 	w.url = url
 	return w, nil

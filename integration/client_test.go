@@ -252,8 +252,8 @@ func (w *worker) snapshot(t testing.TB) core.Snapshot {
 	return decode[core.Snapshot](t, a)
 }
 
-// instances returns the nodes of a function.
-func (w *worker) instances(t testing.TB, function string) (nodes []core.NodeInfo) {
+// leaves returns all nodes of a function: its instances, and what is to become one.
+func (w *worker) leaves(t testing.TB, function string) (nodes []core.NodeInfo) {
 	t.Helper()
 	for _, n := range w.snapshot(t).Nodes {
 		if n.Role == core.RoleInstance && n.Function == function {
@@ -261,6 +261,12 @@ func (w *worker) instances(t testing.TB, function string) (nodes []core.NodeInfo
 		}
 	}
 	return nodes
+}
+
+// instances returns the nodes of a function that have imported its handler, and not the child that is made ahead.
+func (w *worker) instances(t testing.TB, function string) []core.NodeInfo {
+	t.Helper()
+	return slices.DeleteFunc(w.leaves(t, function), func(n core.NodeInfo) bool { return n.State == "making" || n.State == "parked" })
 }
 
 // eventually tries until the condition holds.

@@ -370,7 +370,7 @@ except (RuntimeError, MemoryError):
 		t.Errorf("a handler got %d descriptors", descriptors)
 	}
 	w.ask(t, http.MethodDelete, "/v1/functions/probe-limits", nil)
-	eventually(t, 5*time.Second, "the bombs end with their instance", func() bool { return len(w.instances(t, "probe-limits")) == 0 })
+	eventually(t, 5*time.Second, "the bombs end with their instance", func() bool { return len(w.leaves(t, "probe-limits")) == 0 })
 }
 
 // TestDataIsOutOfReach looks from outside: nothing in the data directory can be changed by the processes' user.

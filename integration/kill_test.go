@@ -85,6 +85,39 @@ func TestKilledInstance(t *testing.T) {
 	}
 }
 
+// TestKilledChildAhead kills the child that is made ahead of the next start: that start does without.
+func TestKilledChildAhead(t *testing.T) {
+	system(t)
+	w := shared(t)
+	w.deploy(t, "ahead", handlerFile(sleeper).with("pipsqueak.yaml", "reuse: false\n"))
+	defer traffic(t, w)()
+	parked := func() (child core.NodeInfo) {
+		for range 3 { // the second start asks for one
+			result[string](t, w, "ahead", `{"s": 0}`)
+		}
+		eventually(t, 15*time.Second, "a child is made ahead", func() bool {
+			for _, n := range w.leaves(t, "ahead") {
+				if n.State == "parked" {
+					child = n
+				}
+			}
+			return child.PID > 0
+		})
+		return child
+	}
+	child := parked()
+	kill9(t, child.PID)
+	eventually(t, 5*time.Second, "its end is seen", func() bool {
+		return !slices.ContainsFunc(w.leaves(t, "ahead"), func(n core.NodeInfo) bool { return n.ID == child.ID })
+	})
+	if got := result[string](t, w, "ahead", `{"s": 0}`); got != "slept" {
+		t.Errorf("after its child made ahead was killed: %q", got)
+	}
+	parked()
+	w.ask(t, http.MethodDelete, "/v1/functions/ahead", nil)
+	eventually(t, 5*time.Second, "the child ends with its function", func() bool { return len(w.leaves(t, "ahead")) == 0 })
+}
+
 // TestKilledZygote kills a zygote with a package: what was forked from it dies with it, and is told as retryable; the rest of
 // the tree serves on, and the zygote comes back.
 func TestKilledZygote(t *testing.T) {

@@ -58,7 +58,7 @@ func TestDeployInvokeRemove(t *testing.T) {
 	}
 	w.run(t, "life", `{}`).expectError(t, core.KindNotFound, core.FaultCaller, http.StatusNotFound)
 	w.ask(t, http.MethodDelete, "/v1/functions/life", nil).expectError(t, core.KindNotFound, core.FaultCaller, http.StatusNotFound)
-	eventually(t, 5*time.Second, "its instances end", func() bool { return len(w.instances(t, "life")) == 0 })
+	eventually(t, 5*time.Second, "its instances end", func() bool { return len(w.leaves(t, "life")) == 0 })
 }
 
 // TestForms deploys every form a function may have.

@@ -170,13 +170,13 @@ unforkable    pandas starts 2 threads when it is imported
 func TestTree(t *testing.T) {
 	pipsqueak(t, newWorld(), "", "tree").want(t, 0, `2 zygotes, 4 instances, 84.0 MiB of 2.0 GiB
 driver ruby: it is being restarted
-NODE      ROLE      RUNTIME     FUNCTION  STATE  MEMORY    PRIVATE   GEN  FORKS  EVENTS  AGE  SET
-n1        zygote    python3.11  -         ready  9.0 MiB   1.0 MiB   0    2      -       3h   {}
-├─ n2     zygote    python3.11  -         ready  60.0 MiB  50.0 MiB  1    7      -       1h   {numpy pandas pytz six +1}
-│  ├─ n4  instance  python3.11  report    busy   6.0 MiB   5.0 MiB   -    -      12      1m   {numpy pandas}
-│  └─ n5  instance  python3.11  report    idle   -         -         -    -      0       0s   {}
-└─ n3     instance  python3.11  hello     idle   3.0 MiB   900 B     -    -      1       2s   {}
-n9        instance  ruby3.1     lost      idle   -         -         -    -      0       0s   {}
+NODE      RUNTIME     FUNCTION  STATE  MEMORY    PRIVATE   GEN  FORKS  EVENTS  AGE  SET
+n1        python3.11  -         ready  9.0 MiB   1.0 MiB   0    2      -       3h   {}
+├─ n2     python3.11  -         ready  60.0 MiB  50.0 MiB  1    7      -       1h   {numpy pandas pytz +2}
+│  ├─ n4  python3.11  report    busy   6.0 MiB   5.0 MiB   -    -      12      1m   {numpy pandas}
+│  └─ n5  python3.11  report    idle   -         -         -    -      0       0s   {}
+└─ n3     python3.11  hello     idle   3.0 MiB   900 B     -    -      1       2s   {}
+n9        ruby3.1     lost      idle   -         -         -    -      0       0s   {}
 `, "")
 	pipsqueak(t, &world{}, "", "tree").want(t, 0, "0 zygotes, 0 instances, 0 B of 0 B\n", "")
 	a, b := pipsqueak(t, newWorld(), "", "tree", "--json"), pipsqueak(t, newWorld(), "", "tree", "-o", "json")

@@ -60,7 +60,7 @@ func (p *program) drawTree(s core.Snapshot) error {
 	if len(s.Nodes) == 0 {
 		return nil
 	}
-	rows := [][]string{{"NODE", "ROLE", "RUNTIME", "FUNCTION", "STATE", "MEMORY", "PRIVATE", "GEN", "FORKS", "EVENTS", "AGE", "SET"}}
+	rows := [][]string{{"NODE", "RUNTIME", "FUNCTION", "STATE", "MEMORY", "PRIVATE", "GEN", "FORKS", "EVENTS", "AGE", "SET"}}
 	var draw func(n core.NodeInfo, own, below string)
 	draw = func(n core.NodeInfo, own, below string) {
 		rows = append(rows, nodeRow(s, n, own))
@@ -83,7 +83,7 @@ func nodeRow(s core.Snapshot, n core.NodeInfo, branch string) []string {
 	if n.Role == core.RoleInstance {
 		function, generation, forks, events = n.Function, "-", "-", strconv.Itoa(n.Events)
 	}
-	return []string{branch + string(n.ID), string(n.Role), string(n.Runtime), function, n.State, measured(n.Memory), measured(n.Private),
+	return []string{branch + string(n.ID), string(n.Runtime), function, n.State, measured(n.Memory), measured(n.Private),
 		generation, forks, events, humanAge(s.Time.Sub(n.Born)), shortSet(n.Set)}
 }
 
@@ -95,16 +95,15 @@ func measured(n int64) string {
 	return humanBytes(n)
 }
 
-// shortSet prints the first names of a set.
+// shortSet prints the first names of a set, such that a line of the tree fits a terminal.
 func shortSet(set core.Set) string {
-	const most = 4
-	var names []string
+	const most = 18 // bytes
+	short := ""
 	for i, one := range set {
-		if i == most {
-			names = append(names, fmt.Sprintf("+%d", len(set)-most))
-			break
+		if i > 0 && len(short)+len(one.Name) > most {
+			return fmt.Sprintf("{%s +%d}", short, len(set)-i)
 		}
-		names = append(names, one.Name)
+		short = strings.TrimSpace(short + " " + one.Name)
 	}
-	return "{" + strings.Join(names, " ") + "}"
+	return "{" + short + "}"
 }

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
@@ -24,7 +26,7 @@ import (
 // Collect keeps the code until release is called, and after it while a function refers to it. So call release when Put has
 // returned, or when there is going to be no Put. It may be called more than once.
 func (s *Store) CommitCode(dir string) (digest string, release func(), err error) {
-	defer s.Discard(dir)
+	defer s.throwAway(dir)
 	if digest, err = s.seal(dir); err != nil {
 		return "", nil, err
 	}
@@ -73,7 +75,7 @@ func (s *Store) seal(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := syncTree(root, items); err != nil {
+	if err := syncTree(root); err != nil {
 		return "", err
 	}
 	return digest(items), nil
@@ -168,48 +170,16 @@ func unlink(root *os.Root, i item) error {
 	return err
 }
 
-// syncTree puts a tree on the disk, many files at once so that the file system can group them in one commit of its journal.
-func syncTree(root *os.Root, items []item) error {
-	const writers = 8
-	names := make(chan string)
-	failed := make(chan error, writers)
-	var group sync.WaitGroup
-	for range writers {
-		group.Go(func() {
-			var first error
-			for name := range names {
-				if first == nil {
-					first = syncFile(root, name)
-				}
-			}
-			failed <- first
-		})
-	}
-	names <- "."
-	for _, i := range items {
-		if i.mode.Type() != fs.ModeSymlink {
-			names <- i.path
-		}
-	}
-	close(names)
-	group.Wait()
-	close(failed)
-	for err := range failed {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func syncFile(root *os.Root, name string) error {
-	file, err := root.Open(name)
+// syncTree puts a tree on the disk, by one call for its whole file system: a call for each of thousands of small files takes ten
+// times as long.
+func syncTree(root *os.Root) error {
+	dir, err := root.Open(".")
 	if err == nil {
-		defer file.Close()
-		err = file.Sync()
+		defer dir.Close()
+		err = unix.Syncfs(int(dir.Fd()))
 	}
 	if err != nil {
-		return diskError(filepath.Join(root.Name(), name), err)
+		return diskError(root.Name(), err)
 	}
 	return nil
 }

@@ -120,6 +120,7 @@ func TestCommitCode(t *testing.T) {
 		t.Errorf("got %v, want %v", got, files)
 	}
 	must(t, filepath.WalkDir(code, func(name string, e fs.DirEntry, err error) error {
+		must(t, err)
 		info, err := e.Info()
 		must(t, err)
 		stat := info.Sys().(*syscall.Stat_t)

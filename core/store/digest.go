@@ -86,9 +86,9 @@ func Digest(dir string) (string, error) {
 
 func digest(items []item) string {
 	sum := sha256.New()
-	io.WriteString(sum, "pipsqueak tree 1\n")
+	sum.Write([]byte("pipsqueak tree 1\n"))
 	for _, i := range items {
-		io.WriteString(sum, i.line())
+		sum.Write([]byte(i.line()))
 	}
 	return digestPrefix + hex.EncodeToString(sum.Sum(nil))
 }
@@ -127,7 +127,7 @@ func (s *scanner) directory(name string) error {
 	}
 	entries, err := dir.ReadDir(maxTreeEntries + 1)
 	dir.Close()
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return s.fail(name, err)
 	}
 	for _, entry := range entries {

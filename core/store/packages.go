@@ -50,7 +50,7 @@ func (s *Store) CommitPackage(runtime core.RuntimeID, pkg core.Package, dir stri
 	if err != nil {
 		return core.Package{}, err
 	}
-	defer s.Discard(dir)
+	defer s.throwAway(dir)
 	digest, err := s.seal(dir)
 	if e := core.AsError(err); e != nil && e.Fault == core.FaultCaller {
 		return core.Package{}, core.Errorf(core.KindInstall, core.FaultCaller, "the package %s cannot be used: %w", pkg, err)

@@ -115,7 +115,7 @@ func lockDirectory(dir string) (*os.File, error) {
 			"the data directory %s is in use by another worker (pid %s): stop that one, or give this one its own --data directory",
 			dir, strings.TrimSpace(string(pid)))
 	}
-	if err := file.Truncate(0); err == nil {
+	if err = file.Truncate(0); err == nil {
 		_, err = fmt.Fprintf(file, "%d\n", os.Getpid())
 	}
 	if err != nil {
@@ -184,6 +184,9 @@ func (s *Store) Discard(dir string) error {
 	}
 	return nil
 }
+
+// throwAway is Discard for what nobody has a use for after the call that it is in: when it fails, the next Open does it.
+func (s *Store) throwAway(dir string) { _ = s.Discard(dir) }
 
 // staged returns the path of dir in staging/, and refuses any other directory.
 func (s *Store) staged(dir string) (string, error) {

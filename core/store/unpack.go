@@ -41,7 +41,7 @@ func (s *Store) Unpack(ctx context.Context, archive io.Reader) (dir string, err 
 	}
 	defer func() {
 		if err != nil {
-			s.Discard(staged)
+			s.throwAway(staged)
 		}
 	}()
 	root, err := os.OpenRoot(staged)
