@@ -112,9 +112,9 @@ $(BIN)/libexec/pipsqueak-enter: $(ENTER)/enter.c $(ENTER)/launch.c $(ENTER)/ente
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -static -o $@ $(ENTER)/enter.c $(ENTER)/launch.c
 
-$(BIN)/libexec/libpipsqueak-enter.so: $(ENTER)/enter.c $(ENTER)/enter.h | deps
+$(BIN)/libexec/libpipsqueak-enter.so: $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/enter.h $(ENTER)/zygote.h | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -shared -fPIC -o $@ $(ENTER)/enter.c
+	$(CC) $(CFLAGS) -shared -fPIC -o $@ $(ENTER)/enter.c $(ENTER)/zygote.c
 
 $(BIN)/libexec/python/%.py: drivers/python/runtime/%.py
 	@mkdir -p $(@D)

@@ -120,7 +120,7 @@ func (t *Tree) settle(n *Node, began time.Time) error {
 	t.mu.Unlock()
 	if _, ok := n.apply(made); !ok {
 		n.Kill()
-		return lostError{closing()}
+		return lostError{core.Errorf(core.KindUnavailable, core.FaultDriver, "%s ended as soon as it was made", n.id)}
 	}
 	wake(t.born)
 	t.config.Log.Info("preload", "rt", n.shape.runtime, "node", n.id, "modules", n.shape.modules, "took", took)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
@@ -31,6 +33,20 @@ type house struct {
 func (h *house) CodePath(string) (string, error)    { return h.code, nil }
 func (h *house) PackagePath(string) (string, error) { return h.code, nil }
 
+// libexec returns the directory with the built launcher and library, of `make build`.
+func libexec(t testing.TB) string {
+	t.Helper()
+	bin := cmp.Or(os.Getenv("PIPSQUEAK_BIN"), "../../bin")
+	dir, err := filepath.Abs(filepath.Join(bin, "libexec"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, zygote.Library)); err != nil {
+		t.Fatalf("%v; run make build first", err)
+	}
+	return dir
+}
+
 func newHouse(t testing.TB, files map[string]string) *house {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -39,11 +55,7 @@ func newHouse(t testing.TB, files map[string]string) *house {
 		}
 		t.Skip("requires root")
 	}
-	libexec, err := filepath.Abs("../../bin/libexec")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("PIPSQUEAK_LIBEXEC", libexec)
+	t.Setenv("PIPSQUEAK_LIBEXEC", libexec(t))
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	h := &house{python: newDriver(log), code: t.TempDir()}
 	for name, text := range files {
@@ -54,6 +66,7 @@ func newHouse(t testing.TB, files map[string]string) *house {
 	if err := os.Chmod(h.code, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	var err error
 	h.host, err = sandbox.Open(sandbox.Config{Dir: filepath.Join(t.TempDir(), "run"), Name: fmt.Sprintf("pipsqueak-test-%d", os.Getpid()), Store: h, Log: log,
 		Output: func(config core.SandboxConfig, stream string, output io.Reader) {
 			text, _ := io.ReadAll(output)

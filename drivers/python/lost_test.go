@@ -3,10 +3,13 @@ package main
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
 // A zygote that loses its driver waits: its descendants would die with it. It needs no sandbox to do so.
@@ -21,6 +24,7 @@ func TestZygoteOutlivesItsDriver(t *testing.T) {
 		}
 		t.Skip("requires " + defaultInterpreter)
 	}
+	library := filepath.Join(libexec(t), zygote.Library)
 	for _, test := range []struct {
 		name string
 		lose func(t *testing.T, control int)
@@ -41,7 +45,7 @@ func TestZygoteOutlivesItsDriver(t *testing.T) {
 				t.Fatal(err)
 			}
 			theirs := os.NewFile(uintptr(pair[1]), "control")
-			cmd := exec.Command(defaultInterpreter, "-I", "-S", "-B", loop, "libc.so.6")
+			cmd := exec.Command(defaultInterpreter, "-I", "-S", "-B", loop, library)
 			cmd.ExtraFiles = []*os.File{theirs}
 			cmd.Stderr = os.Stderr
 			if err := cmd.Start(); err != nil {

@@ -5,7 +5,6 @@ it, one JSON packet a message; descriptors come as ancillary data. An instance h
 what is imported here is in every function's process.
 """
 
-import array
 import ctypes
 import gc
 import importlib
@@ -30,7 +29,7 @@ MAX_PACKET = 128 << 10
 PATIENCE = 0.002
 
 # What ps_enter says that this process is.
-ZYGOTE, INSTANCE = 0, 1
+LOST, ZYGOTE, INSTANCE = 0, -1, -2
 
 # Kinds of frame with which an instance answers core that it is to import a handler.
 REPORT, FAILURE = b"P"[0], b"F"[0]
@@ -65,78 +64,53 @@ def describe(error):
     return {"type": type(error).__name__, "message": text, "stack": frames}
 
 
-class Zygote:
-    def __init__(self, library):
-        self.kernel = ctypes.CDLL(library, use_errno=True)
-        self.control = socket.socket(fileno=CONTROL)
+class Hooks(ctypes.Structure):
+    """struct ps_hooks: what CPython does around a fork, as os.fork does it."""
 
-    def run(self):
-        """Answers the driver for ever. Returns only in a child that is an instance."""
-        self.say({"parked": True})
-        while True:
-            request, descriptors = self.hear()
-            try:
-                if request["op"] == "fork":
-                    inside = self.fork(*descriptors)
-                    self.say({"forked": True} if inside is None else {"parked": True})
-                    if inside == INSTANCE:
-                        return self.control.close()
-                elif request["op"] == "import":
-                    report, _ = load(request)
-                    prepare_to_fork()
-                    self.say(report)
-                else:
-                    raise Failure("internal", "driver", f"unknown request {request['op']!r}")
-            except Failure as failure:
-                self.say({"error": failure.reply})
+    _fields_ = [("before", ctypes.c_void_p), ("parent", ctypes.c_void_p), ("child", ctypes.c_void_p)]
 
-    def say(self, message):
-        try:
-            self.control.send(packed(message))
-        except OSError:
-            pass  # the driver is gone, which the next hear finds too
 
-    def hear(self):
-        try:
-            packet, ancillary, _, _ = self.control.recvmsg(MAX_PACKET, socket.CMSG_LEN(16))
-        except ConnectionResetError:
-            packet = b""  # its end, with an answer that it has not read
-        if not packet:
-            # The driver is gone. There is nothing more to do, but what was forked from here lives on, and would die with
-            # this process. Core ends it when it is not needed any more.
+def be_zygote(library):
+    """Forks and imports as the driver asks. Returns only in a child that is an instance."""
+    control = socket.socket(fileno=CONTROL)
+    # PyDLL keeps the GIL, which a fork needs.
+    kernel = ctypes.PyDLL(library)
+    api = ctypes.pythonapi
+    hooks = Hooks(*(ctypes.cast(f, ctypes.c_void_p) for f in (api.PyOS_BeforeFork, api.PyOS_AfterFork_Parent, api.PyOS_AfterFork_Child)))
+    buffer = ctypes.create_string_buffer(MAX_PACKET)
+    say(control, {"parked": True})
+    while True:
+        length = kernel.ps_zygote(CONTROL, ctypes.byref(hooks), buffer, MAX_PACKET)
+        if length == INSTANCE:
+            control.detach()  # closed already
+            return after_fork()
+        if length == ZYGOTE:
+            after_fork()
+        elif length == LOST:
+            # There is nothing more to do, but what was forked from here lives on, and would die with this process. Core ends
+            # it when it is not needed any more.
             while True:
                 signal.pause()
-        descriptors = array.array("i")
-        for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                descriptors.frombytes(data)
-        return json.loads(packet), descriptors
+        else:
+            say(control, answer_to(json.loads(buffer.raw[:length])))
 
-    def fork(self, control, gate):
-        """Forks a child that goes through the gate. Returns None, and in the child, which has control as its CONTROL, what
-        it is inside: ZYGOTE or INSTANCE."""
-        if self.kernel.ps_fork_begin() < 0:
-            reason = os.strerror(ctypes.get_errno())
-            os.close(control)
-            os.close(gate)
-            raise Failure("internal", "driver", f"unshare of the pid namespace: {reason}")
-        try:
-            child = os.fork()
-        except OSError as error:
-            child = -error.errno
-        if child == 0:
-            inside = self.kernel.ps_enter(gate, control)
-            if inside < 0:
-                os._exit(125)
-            after_fork()
-            return inside
-        os.close(control)
-        os.close(gate)
-        if self.kernel.ps_fork_end() < 0:
-            os._exit(125)  # the next child would land in this one's namespace: better no zygote
-        if child < 0:
-            raise Failure("exhausted", "worker", f"fork: {os.strerror(-child)}")
-        return None
+
+def answer_to(request):
+    try:
+        if request["op"] != "import":
+            raise Failure("internal", "driver", f"unknown request {request['op']!r}")
+        report, _ = load(request)
+        prepare_to_fork()
+        return report
+    except Failure as failure:
+        return {"error": failure.reply}
+
+
+def say(control, message):
+    try:
+        control.send(packed(message))
+    except OSError:
+        pass  # the driver is gone, which the next receive finds too
 
 
 def be_instance():
@@ -253,7 +227,6 @@ def after_fork():
 
 
 if __name__ == "__main__":
-    zygote = Zygote(sys.argv[1])
     prepare_to_fork()
-    zygote.run()
+    be_zygote(sys.argv[1])
     be_instance()
