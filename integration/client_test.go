@@ -252,11 +252,11 @@ func (w *worker) snapshot(t testing.TB) core.Snapshot {
 	return decode[core.Snapshot](t, a)
 }
 
-// instances returns the nodes of a function.
+// instances returns the instances of a function, without what is being made or parked ahead.
 func (w *worker) instances(t testing.TB, function string) (nodes []core.NodeInfo) {
 	t.Helper()
 	for _, n := range w.snapshot(t).Nodes {
-		if n.Role == core.RoleInstance && n.Function == function {
+		if n.Role == core.RoleInstance && n.Function == function && n.State != "making" && n.State != "parked" {
 			nodes = append(nodes, n)
 		}
 	}
