@@ -175,6 +175,13 @@ func (f *Fleet) find(id core.RuntimeID) (found, <-chan struct{}) {
 	case m.failed:
 		return found{err: unavailable(id, m.reason)}, nil
 	}
+	if m.life != nil {
+		select {
+		case <-m.life.Done(): // who has seen a call fail by its death must not be given it again; its keeper is about to say so
+			return found{reason: m.life.Err()}, f.changed
+		default:
+		}
+	}
 	return found{life: m.life, runtime: runtime, generation: m.generation, reason: m.reason}, f.changed
 }
 

@@ -322,3 +322,21 @@ func TestFleetOpening(t *testing.T) {
 	_, err = driver.OpenFleet(ctx, dir, driver.FleetOptions{Options: driver.Options{Dir: shortDir(t), Log: slog.New(slog.DiscardHandler)}})
 	mustBe(t, err, core.KindTimeout, core.FaultWorker)
 }
+
+// Who has seen a call fail because the driver died must not get that driver again, however soon it asks.
+func TestDeadDriverIsNotHandedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGarage()
+		f := g.fleet(t, nil, "x")
+		for range 100 {
+			dead := g.latest("x")
+			dead.Die()
+			d, _, _, err := f.Driver(t.Context(), "x1")
+			if err != nil || d == core.Driver(dead) {
+				t.Fatalf("%v %v", d == core.Driver(dead), err)
+			}
+			time.Sleep(time.Hour) // a steady life
+		}
+		f.Close()
+	})
+}

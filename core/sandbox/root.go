@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -159,7 +160,19 @@ func (r *roots) prepare(dir string, spec *specs.Spec) error {
 			return err
 		}
 	}
-	return unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID, "")
+	return protect(dir)
+}
+
+// protect makes the small file system read-only. It is busy for a moment when a file of it is open for writing, and another
+// thread of the worker that is just starting a program has a copy of every descriptor until its exec.
+func protect(dir string) error {
+	for tries := 0; ; tries++ {
+		err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID, "")
+		if !errors.Is(err, unix.EBUSY) || tries == 1000 {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // skeleton makes what lies under the mounts. The accounts are those that every program expects to find.

@@ -87,21 +87,26 @@ func TestAheadIsMadeLater(t *testing.T) {
 			func(n *Node) time.Duration { rest(time.Millisecond); n.Kill(); return time.Millisecond },
 		}
 		f := childrenAhead(tr)[0].fn
+		created := func() int {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.created
+		}
 		for i, end := range ends {
 			n, _, _ := mustStart(t, tr, f)
-			began, created := time.Now(), w.created
+			began, before := time.Now(), created()
 			after := end(n)
 			rest(after - time.Since(began) - 1)
-			if after == aheadDelay && w.created != created {
+			if after == aheadDelay && created() != before {
 				t.Errorf("%d: made before %v", i, after)
 			}
 			rest(1)
-			if w.created != created+1 {
+			if created() != before+1 {
 				t.Errorf("%d: not made after %v", i, after)
 			}
 			rest(time.Second)
-			if w.created != created+1 {
-				t.Errorf("%d: %d made", i, w.created-created)
+			if made := created() - before; made != 1 {
+				t.Errorf("%d: %d made", i, made)
 			}
 		}
 	})
@@ -313,5 +318,31 @@ func TestAheadFoundDead(t *testing.T) {
 		if m, start, _ := mustStart(t, tr, f); m == n || start != core.StartFork {
 			t.Errorf("%s %s", m.id, start)
 		}
+	})
+}
+
+// The zygote that had everything may be out of use when a child is to be made of it.
+func TestNothingAheadOfALesserZygote(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		generation := func(g int) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.generation = g
+		}
+		f := fn("f", "a")
+		for range 3 {
+			mustStart(t, tr, f)
+			rest(time.Second)
+		}
+		generation(2)
+		mustStart(t, tr, fn("g")) // makes a root zygote
+		generation(1)
+		_, start, _ := mustStart(t, tr, f)
+		generation(2)
+		rest(time.Second)
+		if start != core.StartFork {
+			t.Errorf("start %s", start)
+		}
+		mustNotHaveAhead(t, tr)
 	})
 }
