@@ -56,6 +56,8 @@ func (t *Tree) takeAhead(ctx context.Context, fn *core.Function, phases *core.Ph
 		phases.Queue += time.Since(began)
 		t.mu.Lock()
 		a.claimed = false
+		// Starts come faster than children are made: the next one is made beside this one's event, not after it.
+		defer t.forkAhead(fn)
 	}
 	n := a.node
 	a.node = nil
