@@ -96,11 +96,11 @@ def install(request):
     packages = request["packages"]
     pins = [f"{p['name']}=={p['version']}" for p in packages]
     everything = os.path.join(OUT, ".all")
-    progress("install", f"{len(pins)} packages", "fetching and compiling")
+    progress("install", f"{len(pins)} packages", "fetching")
     with open("/tmp/pins.txt", "w") as file:
         file.write("\n".join(pins))
     uv("installing packages", "pip", "install", "--no-deps", "--target", everything, "--python", sys.executable,
-       "--link-mode", "hardlink", "--compile-bytecode", "-r", "/tmp/pins.txt")
+       "--link-mode", "hardlink", "-r", "/tmp/pins.txt")
     shutil.rmtree(os.path.join(OUT, ".cache"), ignore_errors=True)
     wanted = {(p["name"], p["version"]): p for p in packages}
     for entry in sorted(os.listdir(everything)):
@@ -114,7 +114,54 @@ def install(request):
     if wanted:
         raise Refused("install", "driver", "the installer left out " + ", ".join(n for n, _ in wanted))
     shutil.rmtree(everything)
+    progress("install", f"{len(pins)} packages", "compiling")
+    compile_packages()
     return {}
+
+
+def compile_packages():
+    """Compiles what is imported of the packages, on all processors."""
+    packages = [os.path.join(OUT, name) for name in os.listdir(OUT) if not name.startswith(".")]
+    files = [file for package in packages for file in worth_compiling(package)]
+    processors = len(os.sched_getaffinity(0))
+    children = []
+    for n in range(processors):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                for file in files[n::processors]:
+                    compileall.compile_file(file, quiet=2, force=True, invalidation_mode=INVALIDATION)
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    # All are waited for before the first failure is told. A file that is no Python is none: packages carry templates and such.
+    failed = [status for status in [os.waitpid(child, 0)[1] for child in children] if status != 0]
+    if failed:
+        raise Refused("install", "worker", f"a compiler of byte code ended with {os.waitstatus_to_exitcode(failed[0])}: the worker's disk or memory may be full")
+
+
+# The import of something called tests, in one line or in parentheses.
+OF_TESTS = re.compile(rb"^[ \t]*(?:from\s+[\w.]+\s+import\s*\([^)]*|(?:from|import)\b[^\n]*)\btests\b", re.MULTILINE)
+
+
+def worth_compiling(package):
+    """Returns the package's source files, without its tests unless something else of it imports from them: of many packages they
+    are the larger part, and nobody imports them."""
+    tests, others = [], []
+    for directory, _, names in os.walk(package):
+        of_tests = "tests" in os.path.relpath(directory, package).split(os.sep)
+        for name in names:
+            if name.endswith(".py"):
+                (tests if of_tests or name == "conftest.py" else others).append(os.path.join(directory, name))
+    return tests + others if tests and any(map(imports_tests, others)) else others
+
+
+def imports_tests(file):
+    with open(file, "rb") as source:
+        text = source.read()
+    return b"tests" in text and OF_TESTS.search(text) is not None
 
 
 def pop_by_name(wanted, name):
@@ -131,16 +178,12 @@ def split_off(everything, dist_info, target):
     with open(os.path.join(everything, dist_info, "RECORD"), encoding="utf-8") as record:
         paths = [line.rsplit(",", 2)[0].strip('"') for line in record if line.strip()]
     for path in paths:
-        files = [path]
-        if path.endswith(".py"):
-            files.append(importlib.util.cache_from_source(path))
-        for file in files:
-            source, destination = os.path.join(everything, file), os.path.normpath(os.path.join(target, file))
-            if not destination.startswith(target + "/") or not os.path.lexists(source):
-                continue  # scripts that pip would put into bin/ beside the packages are no use to a function
-            os.makedirs(os.path.dirname(destination), exist_ok=True)
-            os.replace(source, destination)
-            size += os.lstat(destination).st_size
+        source, destination = os.path.join(everything, path), os.path.normpath(os.path.join(target, path))
+        if not destination.startswith(target + "/") or not os.path.lexists(source):
+            continue  # scripts that pip would put into bin/ beside the packages are no use to a function
+        os.makedirs(os.path.dirname(destination), exist_ok=True)
+        os.replace(source, destination)
+        size += os.lstat(destination).st_size
     return size
 
 
@@ -149,8 +192,7 @@ def uv(what, *arguments):
         raise Refused("unsupported", "worker", "this worker has no package installer: run `make deps build` where it was built")
     # Beside what is installed, so that files are moved and not copied; away from it where nothing is installed.
     cache = os.path.join(OUT, ".cache") if os.path.isdir(OUT) else "/tmp/cache"
-    env = dict(os.environ, UV_CACHE_DIR=cache, UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never",
-               PYC_INVALIDATION_MODE="UNCHECKED_HASH", NO_COLOR="1")
+    env = dict(os.environ, UV_CACHE_DIR=cache, UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never", NO_COLOR="1")
     run = subprocess.run([UV, *arguments], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=CODE if os.path.isdir(CODE) else "/")
     if run.returncode == 0:
         return run.stdout.decode()
