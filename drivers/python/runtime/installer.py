@@ -5,7 +5,7 @@ any number of {"progress": ...}, then {"result": ...} or {"error": ...}.
 """
 
 import ast
-import compileall
+import errno
 import importlib.util
 import json
 import os
@@ -20,6 +20,7 @@ CODE, OUT, UV = "/function", "/out", "/pipsqueak/tools/uv"
 # Byte code that is valid as long as its source is not changed, which the store sees to: nothing is compared at import.
 INVALIDATION = py_compile.PycInvalidationMode.UNCHECKED_HASH
 MAX_PACKET = 100 << 10
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Refused(Exception):
@@ -31,7 +32,7 @@ class Refused(Exception):
 
 
 def resolve(request):
-    compileall.compile_dir(CODE, quiet=2, invalidation_mode=INVALIDATION)
+    compile_files(sources(CODE))
     module = request["handler"].rpartition(".")[0]
     manifest = os.path.join(CODE, "requirements.txt")
     packages = lock(manifest) if os.path.exists(manifest) else []
@@ -124,22 +125,43 @@ def compile_packages():
     packages = [os.path.join(OUT, name) for name in os.listdir(OUT) if not name.startswith(".")]
     files = [file for package in packages for file in worth_compiling(package)]
     processors = len(os.sched_getaffinity(0))
-    children = []
-    for n in range(processors):
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                for file in files[n::processors]:
-                    compileall.compile_file(file, quiet=2, force=True, invalidation_mode=INVALIDATION)
-                status = 0
-            finally:
-                os._exit(status)
-        children.append(child)
-    # All are waited for before the first failure is told. A file that is no Python is none: packages carry templates and such.
-    failed = [status for status in [os.waitpid(child, 0)[1] for child in children] if status != 0]
-    if failed:
-        raise Refused("install", "worker", f"a compiler of byte code ended with {os.waitstatus_to_exitcode(failed[0])}: the worker's disk or memory may be full")
+    children = [fork(compile_files, files[n::processors]) for n in range(processors)]
+    for status in [os.waitpid(child, 0)[1] for child in children]:
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) in FULL:
+            raise OSError(os.WEXITSTATUS(status), "compiling packages")
+        if status != 0:
+            raise Refused("install", "worker", f"compiling packages: a process ended with status {status}")
+
+
+def fork(work, *arguments):
+    """Runs work in a child, which exits with 0 or the number of its OSError. Returns the child's pid."""
+    child = os.fork()
+    if child == 0:
+        status = 255
+        try:
+            work(*arguments)
+            status = 0
+        except OSError as error:
+            status = error.errno
+        finally:
+            os._exit(status)
+    return child
+
+
+def compile_files(files):
+    """Compiles what can be compiled. Some files are no Python, such as templates; an import of one will say so."""
+    for file in files:
+        try:
+            py_compile.compile(file, doraise=True, invalidation_mode=INVALIDATION)
+        except py_compile.PyCompileError:
+            pass
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+
+
+def sources(directory):
+    return [os.path.join(below, name) for below, _, names in os.walk(directory) for name in names if name.endswith(".py")]
 
 
 # The import of something called tests, in one line or in parentheses.
@@ -150,11 +172,9 @@ def worth_compiling(package):
     """Returns the package's source files, without its tests unless something else of it imports from them: of many packages they
     are the larger part, and nobody imports them."""
     tests, others = [], []
-    for directory, _, names in os.walk(package):
-        of_tests = "tests" in os.path.relpath(directory, package).split(os.sep)
-        for name in names:
-            if name.endswith(".py"):
-                (tests if of_tests or name == "conftest.py" else others).append(os.path.join(directory, name))
+    for file in sources(package):
+        *directories, name = os.path.relpath(file, package).split(os.sep)
+        (tests if "tests" in directories or name == "conftest.py" else others).append(file)
     return tests + others if tests and any(map(imports_tests, others)) else others
 
 
@@ -197,11 +217,15 @@ def uv(what, *arguments):
     if run.returncode == 0:
         return run.stdout.decode()
     said = run.stderr.decode("utf-8", "replace").strip()
+    if "No space left" in said or "quota exceeded" in said:
+        raise full(f"{what}: {said}")
     if re.search(r"dns error|error sending request|[Cc]onnection|timed? out|network", said):
         raise Refused("install", "worker", f"{what}: the package index cannot be reached: {said}")
-    if "No space left" in said:
-        raise Refused("install", "worker", f"{what}: the worker's disk is full: {said}")
     raise Refused("install", "caller", f"{what}: {said}")
+
+
+def full(what):
+    return Refused("exhausted", "worker", f"the disk of the worker is full: free space there, or start the worker with --data on a larger disk: {what}")
 
 
 def progress(verb, item, detail, done=0, total=0):
@@ -225,4 +249,4 @@ if __name__ == "__main__":
     except Refused as refused:
         say({"error": refused.reply})
     except OSError as error:
-        say({"error": {"kind": "install", "fault": "worker", "message": f"{request['op']}: {error}"}})
+        say({"error": (full(str(error)) if error.errno in FULL else Refused("install", "worker", f"{request['op']}: {error}")).reply})
