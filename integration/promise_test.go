@@ -69,6 +69,28 @@ var pandas = files{
 	"requirements.txt": "pandas==2.3.3\nnumpy==2.3.4\n",
 }
 
+// TestByteCode checks that no module of a package is compiled when it is imported: that would happen at every start, for there
+// is no place to keep the result.
+func TestByteCode(t *testing.T) {
+	system(t)
+	w := shared(t)
+	w.deploy(t, "compiled", pandas.with("handler.py", `
+import os, sys
+import pandas
+
+def handler(event, context):
+    found = [m for m in sys.modules.values() if (getattr(m, "__file__", None) or "").startswith("/packages/") and m.__file__.endswith(".py")]
+    return {"modules": len(found), "without": [m.__name__ for m in found if not m.__cached__ or not os.path.exists(m.__cached__)]}
+`))
+	got := result[struct {
+		Modules int
+		Without []string
+	}](t, w, "compiled", `{}`)
+	if got.Modules < 100 || len(got.Without) > 0 {
+		t.Errorf("of %d modules no byte code is there for %v", got.Modules, got.Without)
+	}
+}
+
 // TestForkStartIsWorthIt compares a fork start of a pandas function with the same handler in a new process.
 func TestForkStartIsWorthIt(t *testing.T) {
 	system(t)

@@ -31,8 +31,12 @@ type worker struct {
 
 // start starts a worker on data, which may have been used by one before. The caller stops it.
 func start(bin, data string, flags ...string) (*worker, error) {
-	w := &worker{data: data, logs: &tail{}, done: make(chan struct{})}
-	w.cmd = exec.Command(filepath.Join(bin, "pipsqueak"), append([]string{"serve", "--listen", "127.0.0.1:0", "--data", data}, flags...)...)
+	return launch(exec.Command(filepath.Join(bin, "pipsqueak"), append([]string{"serve", "--listen", "127.0.0.1:0", "--data", data}, flags...)...), data)
+}
+
+// launch is start by a command that becomes `pipsqueak serve`.
+func launch(cmd *exec.Cmd, data string) (*worker, error) {
+	w := &worker{data: data, cmd: cmd, logs: &tail{}, done: make(chan struct{})}
 	w.cmd.Env = append(os.Environ(), "PIPSQUEAK_TEST_CANARY="+canary)
 	w.cmd.Stderr = w.logs
 	// When the tests are killed the worker stops as if by hand, and leaves nothing.
@@ -106,6 +110,12 @@ func startWorker(t testing.TB, data string, flags ...string) *worker {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stopWith(t, w)
+	return w
+}
+
+// stopWith stops a worker when the test ends.
+func stopWith(t testing.TB, w *worker) {
 	t.Cleanup(func() {
 		if err := w.stop(); err != nil {
 			t.Error(err)
@@ -114,7 +124,6 @@ func startWorker(t testing.TB, data string, flags ...string) *worker {
 			t.Logf("log of the worker:\n%s", w.logs)
 		}
 	})
-	return w
 }
 
 // one is the worker that all tests share which leave it as they found it.

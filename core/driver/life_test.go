@@ -340,6 +340,27 @@ func TestStartFailuresAreDiagnosed(t *testing.T) {
 	})
 }
 
+// TestKillTakesTheGroup opens a driver that hangs at its start in a program that it runs.
+func TestKillTakesTheGroup(t *testing.T) {
+	dir := t.TempDir()
+	path, pidFile := filepath.Join(dir, driver.Prefix+"hangs"), filepath.Join(dir, "pid")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nsleep 60 &\necho $! > "+pidFile+"\nwait\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	mustNotOpen(ctx, t, path, core.KindTimeout, core.FaultDriver, "not get ready in time")
+	text, err := os.ReadFile(pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Second, "the program that the driver ran has ended", func() bool { return gone(pid) })
+}
+
 func mustNotOpen(ctx context.Context, t *testing.T, path string, kind core.Kind, fault core.Fault, says ...string) {
 	t.Helper()
 	sockets := shortDir(t)

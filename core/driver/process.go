@@ -137,11 +137,16 @@ func (p *process) live(started chan<- error) {
 // ask asks the program to leave: the end of its stdin.
 func (p *process) ask() { p.life.Close() }
 
+// kill ends the program with its process group, which it leads: what it runs to look around, at its start, hangs as it does. What
+// is to outlive a driver has left the group.
 func (p *process) kill() {
-	if p.cmd.Process != nil {
-		p.killed.Store(true)
-		// The only error is that it has ended already. Process.Kill goes through a pidfd, never to a recycled pid.
-		_ = p.cmd.Process.Kill()
+	if p.cmd.Process == nil {
+		return
+	}
+	p.killed.Store(true)
+	// As long as nobody has waited for the program, its number is no other's. Signal goes through a pidfd and knows.
+	if p.cmd.Process.Signal(syscall.Signal(0)) == nil {
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	}
 }
 

@@ -126,8 +126,11 @@ func (f *functionLog) write(lines []byte) {
 			return
 		}
 	}
-	n, _ := f.file.Write(lines)
-	f.size += int64(n)
+	if _, err := f.file.Write(lines); err != nil {
+		_ = f.file.Truncate(f.size) // half a line would spoil the next
+		return
+	}
+	f.size += int64(len(lines))
 	close(f.grown)
 	f.grown = make(chan struct{})
 }

@@ -5,7 +5,7 @@ any number of {"progress": ...}, then {"result": ...} or {"error": ...}.
 """
 
 import ast
-import compileall
+import errno
 import importlib.util
 import json
 import os
@@ -20,6 +20,7 @@ CODE, OUT, UV = "/function", "/out", "/pipsqueak/tools/uv"
 # Byte code that is valid as long as its source is not changed, which the store sees to: nothing is compared at import.
 INVALIDATION = py_compile.PycInvalidationMode.UNCHECKED_HASH
 MAX_PACKET = 100 << 10
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Refused(Exception):
@@ -31,7 +32,7 @@ class Refused(Exception):
 
 
 def resolve(request):
-    compileall.compile_dir(CODE, quiet=2, invalidation_mode=INVALIDATION)
+    compile_files(sources(CODE))
     module = request["handler"].rpartition(".")[0]
     manifest = os.path.join(CODE, "requirements.txt")
     packages = lock(manifest) if os.path.exists(manifest) else []
@@ -96,11 +97,11 @@ def install(request):
     packages = request["packages"]
     pins = [f"{p['name']}=={p['version']}" for p in packages]
     everything = os.path.join(OUT, ".all")
-    progress("install", f"{len(pins)} packages", "fetching and compiling")
+    progress("install", f"{len(pins)} packages", "fetching")
     with open("/tmp/pins.txt", "w") as file:
         file.write("\n".join(pins))
     uv("installing packages", "pip", "install", "--no-deps", "--target", everything, "--python", sys.executable,
-       "--link-mode", "hardlink", "--compile-bytecode", "-r", "/tmp/pins.txt")
+       "--link-mode", "hardlink", "-r", "/tmp/pins.txt")
     shutil.rmtree(os.path.join(OUT, ".cache"), ignore_errors=True)
     wanted = {(p["name"], p["version"]): p for p in packages}
     for entry in sorted(os.listdir(everything)):
@@ -114,7 +115,73 @@ def install(request):
     if wanted:
         raise Refused("install", "driver", "the installer left out " + ", ".join(n for n, _ in wanted))
     shutil.rmtree(everything)
+    progress("install", f"{len(pins)} packages", "compiling")
+    compile_packages()
     return {}
+
+
+def compile_packages():
+    """Compiles what is imported of the packages, on all processors."""
+    packages = [os.path.join(OUT, name) for name in os.listdir(OUT) if not name.startswith(".")]
+    files = [file for package in packages for file in worth_compiling(package)]
+    processors = len(os.sched_getaffinity(0))
+    children = [fork(compile_files, files[n::processors]) for n in range(processors)]
+    for status in [os.waitpid(child, 0)[1] for child in children]:
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) in FULL:
+            raise OSError(os.WEXITSTATUS(status), "compiling packages")
+        if status != 0:
+            raise Refused("install", "worker", f"compiling packages: a process ended with status {status}")
+
+
+def fork(work, *arguments):
+    """Runs work in a child, which exits with 0 or the number of its OSError. Returns the child's pid."""
+    child = os.fork()
+    if child == 0:
+        status = 255
+        try:
+            work(*arguments)
+            status = 0
+        except OSError as error:
+            status = error.errno
+        finally:
+            os._exit(status)
+    return child
+
+
+def compile_files(files):
+    """Compiles what can be compiled. Some files are no Python, such as templates; an import of one will say so."""
+    for file in files:
+        try:
+            py_compile.compile(file, doraise=True, invalidation_mode=INVALIDATION)
+        except py_compile.PyCompileError:
+            pass
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+
+
+def sources(directory):
+    return [os.path.join(below, name) for below, _, names in os.walk(directory) for name in names if name.endswith(".py")]
+
+
+# The import of something called tests, in one line or in parentheses.
+OF_TESTS = re.compile(rb"^[ \t]*(?:from\s+[\w.]+\s+import\s*\([^)]*|(?:from|import)\b[^\n]*)\btests\b", re.MULTILINE)
+
+
+def worth_compiling(package):
+    """Returns the package's source files, without its tests unless something else of it imports from them: of many packages they
+    are the larger part, and nobody imports them."""
+    tests, others = [], []
+    for file in sources(package):
+        *directories, name = os.path.relpath(file, package).split(os.sep)
+        (tests if "tests" in directories or name == "conftest.py" else others).append(file)
+    return tests + others if tests and any(map(imports_tests, others)) else others
+
+
+def imports_tests(file):
+    with open(file, "rb") as source:
+        text = source.read()
+    return b"tests" in text and OF_TESTS.search(text) is not None
 
 
 def pop_by_name(wanted, name):
@@ -131,16 +198,12 @@ def split_off(everything, dist_info, target):
     with open(os.path.join(everything, dist_info, "RECORD"), encoding="utf-8") as record:
         paths = [line.rsplit(",", 2)[0].strip('"') for line in record if line.strip()]
     for path in paths:
-        files = [path]
-        if path.endswith(".py"):
-            files.append(importlib.util.cache_from_source(path))
-        for file in files:
-            source, destination = os.path.join(everything, file), os.path.normpath(os.path.join(target, file))
-            if not destination.startswith(target + "/") or not os.path.lexists(source):
-                continue  # scripts that pip would put into bin/ beside the packages are no use to a function
-            os.makedirs(os.path.dirname(destination), exist_ok=True)
-            os.replace(source, destination)
-            size += os.lstat(destination).st_size
+        source, destination = os.path.join(everything, path), os.path.normpath(os.path.join(target, path))
+        if not destination.startswith(target + "/") or not os.path.lexists(source):
+            continue  # scripts that pip would put into bin/ beside the packages are no use to a function
+        os.makedirs(os.path.dirname(destination), exist_ok=True)
+        os.replace(source, destination)
+        size += os.lstat(destination).st_size
     return size
 
 
@@ -149,17 +212,20 @@ def uv(what, *arguments):
         raise Refused("unsupported", "worker", "this worker has no package installer: run `make deps build` where it was built")
     # Beside what is installed, so that files are moved and not copied; away from it where nothing is installed.
     cache = os.path.join(OUT, ".cache") if os.path.isdir(OUT) else "/tmp/cache"
-    env = dict(os.environ, UV_CACHE_DIR=cache, UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never",
-               PYC_INVALIDATION_MODE="UNCHECKED_HASH", NO_COLOR="1")
+    env = dict(os.environ, UV_CACHE_DIR=cache, UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never", NO_COLOR="1")
     run = subprocess.run([UV, *arguments], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=CODE if os.path.isdir(CODE) else "/")
     if run.returncode == 0:
         return run.stdout.decode()
     said = run.stderr.decode("utf-8", "replace").strip()
+    if "No space left" in said or "quota exceeded" in said:
+        raise full(f"{what}: {said}")
     if re.search(r"dns error|error sending request|[Cc]onnection|timed? out|network", said):
         raise Refused("install", "worker", f"{what}: the package index cannot be reached: {said}")
-    if "No space left" in said:
-        raise Refused("install", "worker", f"{what}: the worker's disk is full: {said}")
     raise Refused("install", "caller", f"{what}: {said}")
+
+
+def full(what):
+    return Refused("exhausted", "worker", f"the disk of the worker is full: free space there, or start the worker with --data on a larger disk: {what}")
 
 
 def progress(verb, item, detail, done=0, total=0):
@@ -183,4 +249,4 @@ if __name__ == "__main__":
     except Refused as refused:
         say({"error": refused.reply})
     except OSError as error:
-        say({"error": {"kind": "install", "fault": "worker", "message": f"{request['op']}: {error}"}})
+        say({"error": (full(str(error)) if error.errno in FULL else Refused("install", "worker", f"{request['op']}: {error}")).reply})

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// TestWorthCompiling looks at which files of a package are compiled: all but its tests, and those too when the package imports
+// from them.
+func TestWorthCompiling(t *testing.T) {
+	if _, err := os.Stat(defaultInterpreter); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("requires python3: ", err)
+		}
+		t.Skip("requires python3: ", err)
+	}
+	most := []string{"p/__init__.py", "p/test/t.py", "p/tests.py"}
+	all := []string{"p/__init__.py", "p/test/t.py", "p/tests.py", "p/tests/__init__.py", "p/tests/data/d.py", "p/tests/test_a.py"}
+	for text, want := range map[string][]string{
+		"":                                      most,
+		"x = 'tests'\n":                         most,
+		"from .a import test\n":                 most,
+		"import contests\n":                     most,
+		"# import p.tests\n":                    most,
+		"import p.tests\n":                      all,
+		"import os, p.tests.data\n":             all,
+		"from .tests import x\n":                all,
+		"def f():\n    from . import tests\n":   all,
+		"from p import (\n    a,\n    tests)\n": all,
+	} {
+		dir := t.TempDir()
+		for _, name := range append(slices.Clone(all), "p/tests/data.csv") {
+			file := filepath.Join(dir, name)
+			if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			content := ""
+			if name == "p/__init__.py" {
+				content = text
+			}
+			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const question = "import sys, json; sys.path.insert(0, 'runtime'); import installer; print(json.dumps(installer.worth_compiling(sys.argv[1])))"
+		out, err := exec.CommandContext(t.Context(), defaultInterpreter, "-I", "-S", "-B", "-c", question, dir).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		if err := json.Unmarshal(out, &got); err != nil {
+			t.Fatal(err)
+		}
+		for i := range got {
+			if got[i], err = filepath.Rel(dir, got[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("with %q in it: %v, want %v", text, got, want)
+		}
+	}
+}
