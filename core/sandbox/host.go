@@ -62,7 +62,7 @@ type Host struct {
 
 	mu       sync.Mutex
 	awaited  map[core.NodeID]*Sandbox // whose process has not come yet
-	alive    map[*Sandbox]struct{}
+	alive    map[core.NodeID]*Sandbox // nil while it is being made
 	idSlots  [idRanges]bool
 	nextSlot int
 }
@@ -74,7 +74,7 @@ func Open(config Config) (*Host, error) {
 		return nil, core.Errorf(core.KindUnsupported, core.FaultWorker, "sandboxes are made by root: start the worker as root (sudo)")
 	}
 	h := &Host{dir: config.Dir, store: config.Store, output: config.Output, log: config.Log,
-		filters: map[core.Role][]byte{}, profiles: map[core.Role]json.RawMessage{}, awaited: map[core.NodeID]*Sandbox{}, alive: map[*Sandbox]struct{}{},
+		filters: map[core.Role][]byte{}, profiles: map[core.Role]json.RawMessage{}, awaited: map[core.NodeID]*Sandbox{}, alive: map[core.NodeID]*Sandbox{},
 		networks: networks{keepers: map[uint64]chan int{}}}
 	if err := h.open(config.Name); err != nil {
 		return nil, errors.Join(core.Errorf(core.KindUnsupported, core.FaultWorker,
@@ -148,8 +148,10 @@ func (h *Host) serve() {
 func (h *Host) Close() error {
 	h.mu.Lock()
 	var all []*Sandbox
-	for s := range h.alive {
-		all = append(all, s)
+	for _, s := range h.alive {
+		if s != nil {
+			all = append(all, s)
+		}
 	}
 	h.mu.Unlock()
 	for _, s := range all {
@@ -199,8 +201,17 @@ func (h *Host) takeIDs() (int, error) {
 
 // Create makes a sandbox, ready for its process to enter. The caller ends it with Kill.
 func (h *Host) Create(_ context.Context, config core.SandboxConfig) (*Sandbox, error) {
-	s := &Sandbox{host: h, config: config, pidfd: -1, ids: -1,
+	s := &Sandbox{host: h, config: config, pidfd: -1, ids: -1, bundle: filepath.Join(h.bundles(), string(config.ID)),
 		in: make(chan struct{}), done: make(chan struct{}), removed: make(chan struct{})}
+	h.mu.Lock()
+	_, taken := h.alive[config.ID]
+	if !taken {
+		h.alive[config.ID] = nil
+	}
+	h.mu.Unlock()
+	if taken {
+		return nil, core.Errorf(core.KindInternal, core.FaultWorker, "there is a sandbox of %s already", config.ID)
+	}
 	if err := s.make(); err != nil {
 		return nil, core.Errorf(core.KindInternal, core.FaultWorker, "making the sandbox of %s: %w", config.ID, errors.Join(err, s.discard()))
 	}
