@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -59,6 +60,7 @@ type Host struct {
 	filters  map[core.Role][]byte
 	uids     atomic.Uint32
 	networks networks
+	deadline time.Duration // how long a process may stand at the gate
 
 	mu       sync.Mutex
 	awaited  map[core.NodeID]*Sandbox // whose process has not come yet
@@ -75,7 +77,7 @@ func Open(config Config) (*Host, error) {
 	}
 	h := &Host{dir: config.Dir, store: config.Store, output: config.Output, log: config.Log,
 		filters: map[core.Role][]byte{}, profiles: map[core.Role]json.RawMessage{}, awaited: map[core.NodeID]*Sandbox{}, alive: map[core.NodeID]*Sandbox{},
-		networks: networks{keepers: map[uint64]chan int{}}}
+		deadline: gateDeadline, networks: networks{keepers: map[uint64]chan int{}}}
 	if err := h.open(config.Name); err != nil {
 		return nil, errors.Join(core.Errorf(core.KindUnsupported, core.FaultWorker,
 			"this machine cannot make sandboxes: %w (pipsqueak doctor tells more)", err), h.Close())
@@ -183,6 +185,10 @@ func (h *Host) expected(id core.NodeID) *Sandbox {
 	delete(h.awaited, id)
 	return s
 }
+
+// newUID returns a uid for a process that is not a zygote: neither root's, nor that of nobody, as which files of the host appear.
+// Two processes below a zygote have the same one only after all others were used.
+func (h *Host) newUID() uint32 { return 1 + h.uids.Add(1)%(idRange-3) }
 
 // takeIDs returns a free range of ids. They are handed out in turn, so that a range rests long before it is used again.
 func (h *Host) takeIDs() (int, error) {

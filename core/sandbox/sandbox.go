@@ -47,7 +47,7 @@ func (s *Sandbox) make() error {
 	h, role := s.host, s.config.Role
 	var uid uint32
 	if role != core.RoleZygote {
-		uid = 1 + h.uids.Add(1)%(idRange-2)
+		uid = h.newUID()
 	}
 	spec, err := h.newSpec(s.config, uid, h.cgroups.path(string(s.config.ID)))
 	if err != nil {
