@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -52,7 +53,7 @@ func openGate(path string) (*net.UnixListener, error) {
 // admit serves one connection at the gate. Its first packet names the sandbox and comes from the driver, which is the only
 // one that can reach the socket; all others come from the process that is to enter.
 func (h *Host) admit(conn *net.UnixConn) {
-	_ = conn.SetDeadline(time.Now().Add(gateDeadline))
+	_ = conn.SetDeadline(time.Now().Add(h.deadline))
 	packet := make([]byte, 256)
 	n, err := conn.Read(packet)
 	if err != nil {
@@ -79,6 +80,9 @@ func readVisitor(conn *net.UnixConn) (visitor, error) {
 	v := visitor{pidfd: -1}
 	packet, oob := make([]byte, 256), make([]byte, 256)
 	n, oobn, _, _, err := conn.ReadMsgUnix(packet, oob)
+	if errors.Is(err, io.EOF) {
+		return v, errors.New("the process went away at the gate")
+	}
 	if err != nil {
 		return v, err
 	}
@@ -87,8 +91,6 @@ func readVisitor(conn *net.UnixConn) (visitor, error) {
 		return v, err
 	}
 	switch v.note, err = parseNote(packet[:n]); {
-	case n == 0:
-		err = errors.New("the process went away at the gate")
 	case err != nil:
 		err = fmt.Errorf("a packet of %d bytes at the gate: %w", n, err)
 	case len(a.descriptors) > 0:

@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -59,10 +60,11 @@ type Host struct {
 	filters  map[core.Role][]byte
 	uids     atomic.Uint32
 	networks networks
+	deadline time.Duration // how long a process may stand at the gate
 
 	mu       sync.Mutex
 	awaited  map[core.NodeID]*Sandbox // whose process has not come yet
-	alive    map[*Sandbox]struct{}
+	alive    map[core.NodeID]*Sandbox // nil while it is being made
 	idSlots  [idRanges]bool
 	nextSlot int
 }
@@ -74,8 +76,8 @@ func Open(config Config) (*Host, error) {
 		return nil, core.Errorf(core.KindUnsupported, core.FaultWorker, "sandboxes are made by root: start the worker as root (sudo)")
 	}
 	h := &Host{dir: config.Dir, store: config.Store, output: config.Output, log: config.Log,
-		filters: map[core.Role][]byte{}, profiles: map[core.Role]json.RawMessage{}, awaited: map[core.NodeID]*Sandbox{}, alive: map[*Sandbox]struct{}{},
-		networks: networks{keepers: map[uint64]chan int{}}}
+		filters: map[core.Role][]byte{}, profiles: map[core.Role]json.RawMessage{}, awaited: map[core.NodeID]*Sandbox{}, alive: map[core.NodeID]*Sandbox{},
+		deadline: gateDeadline, networks: networks{keepers: map[uint64]chan int{}}}
 	if err := h.open(config.Name); err != nil {
 		return nil, errors.Join(core.Errorf(core.KindUnsupported, core.FaultWorker,
 			"this machine cannot make sandboxes: %w (pipsqueak doctor tells more)", err), h.Close())
@@ -148,8 +150,10 @@ func (h *Host) serve() {
 func (h *Host) Close() error {
 	h.mu.Lock()
 	var all []*Sandbox
-	for s := range h.alive {
-		all = append(all, s)
+	for _, s := range h.alive {
+		if s != nil {
+			all = append(all, s)
+		}
 	}
 	h.mu.Unlock()
 	for _, s := range all {
@@ -182,6 +186,10 @@ func (h *Host) expected(id core.NodeID) *Sandbox {
 	return s
 }
 
+// newUID returns a uid for a process that is not a zygote: neither root's, nor that of nobody, as which files of the host appear.
+// Two processes below a zygote have the same one only after all others were used.
+func (h *Host) newUID() uint32 { return 1 + h.uids.Add(1)%(idRange-3) }
+
 // takeIDs returns a free range of ids. They are handed out in turn, so that a range rests long before it is used again.
 func (h *Host) takeIDs() (int, error) {
 	h.mu.Lock()
@@ -199,8 +207,17 @@ func (h *Host) takeIDs() (int, error) {
 
 // Create makes a sandbox, ready for its process to enter. The caller ends it with Kill.
 func (h *Host) Create(_ context.Context, config core.SandboxConfig) (*Sandbox, error) {
-	s := &Sandbox{host: h, config: config, pidfd: -1, ids: -1,
+	s := &Sandbox{host: h, config: config, pidfd: -1, ids: -1, bundle: filepath.Join(h.bundles(), string(config.ID)),
 		in: make(chan struct{}), done: make(chan struct{}), removed: make(chan struct{})}
+	h.mu.Lock()
+	_, taken := h.alive[config.ID]
+	if !taken {
+		h.alive[config.ID] = nil
+	}
+	h.mu.Unlock()
+	if taken {
+		return nil, core.Errorf(core.KindInternal, core.FaultWorker, "there is a sandbox of %s already", config.ID)
+	}
 	if err := s.make(); err != nil {
 		return nil, core.Errorf(core.KindInternal, core.FaultWorker, "making the sandbox of %s: %w", config.ID, errors.Join(err, s.discard()))
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -23,6 +22,8 @@ type Sandbox struct {
 	give   []int      // descriptors that go with the orders, ours until they are sent
 	output []*os.File // our ends of stdout and stderr, until somebody reads them
 	conn   net.Conn
+
+	writing sync.WaitGroup // of the bundle
 
 	mu      sync.Mutex
 	gate    *net.UnixConn
@@ -44,14 +45,9 @@ type Sandbox struct {
 // make makes all of it on the host. When it fails the caller discards the sandbox.
 func (s *Sandbox) make() error {
 	h, role := s.host, s.config.Role
-	bundle := filepath.Join(h.bundles(), string(s.config.ID))
-	if err := os.Mkdir(bundle, 0o700); err != nil {
-		return err // first of all, so that two sandboxes of one name do not take away each other's things
-	}
-	s.bundle = bundle
 	var uid uint32
 	if role != core.RoleZygote {
-		uid = 1 + h.uids.Add(1)%(idRange-2)
+		uid = h.newUID()
 	}
 	spec, err := h.newSpec(s.config, uid, h.cgroups.path(string(s.config.ID)))
 	if err != nil {
@@ -78,7 +74,13 @@ func (s *Sandbox) make() error {
 			return err
 		}
 	}
-	return writeBundle(s.bundle, spec, h.profiles[role])
+	// Nobody waits for it. It takes longer than all of the above, on a disk.
+	s.writing.Go(func() {
+		if err := writeBundle(s.bundle, spec, h.profiles[role]); err != nil {
+			h.log.Warn("fork", "node", s.config.ID, "effect", "its Spec cannot be read in its bundle", "err", err)
+		}
+	})
+	return nil
 }
 
 // openOutput makes the pipe that becomes one of the process's streams.
@@ -122,12 +124,20 @@ func (s *Sandbox) await() {
 	h := s.host
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.awaited[s.config.ID] = s
-	h.alive[s] = struct{}{}
+	h.awaited[s.config.ID], h.alive[s.config.ID] = s, s
 }
 
-// discard frees what the sandbox holds on the host. There is no process in it, or not any more.
+// discard frees what the sandbox holds on the host, and its name last. There is no process in it, or not any more.
 func (s *Sandbox) discard() error {
+	h := s.host
+	defer func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if s.ids >= 0 {
+			h.idSlots[s.ids] = false
+		}
+		delete(h.alive, s.config.ID)
+	}()
 	s.closeGiven()
 	for _, file := range s.output {
 		file.Close()
@@ -136,6 +146,7 @@ func (s *Sandbox) discard() error {
 	if s.cgroup != nil {
 		err = s.cgroup.remove()
 	}
+	s.writing.Wait()
 	err = errors.Join(err, os.RemoveAll(s.bundle))
 	if s.conn != nil {
 		s.conn.Close() // last, for an answer may still be on its way out of it
@@ -248,11 +259,5 @@ func (s *Sandbox) ended() {
 	if err := s.discard(); err != nil {
 		s.host.log.Warn("evict", "node", s.config.ID, "err", err)
 	}
-	s.host.mu.Lock()
-	if s.ids >= 0 {
-		s.host.idSlots[s.ids] = false
-	}
-	delete(s.host.alive, s)
-	s.host.mu.Unlock()
 	close(s.removed)
 }

@@ -92,7 +92,7 @@ func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) (*s
 	return spec, nil
 }
 
-// writeBundle writes the Spec to its bundle directory. The seccomp profile, most of it, comes ready to write.
+// writeBundle writes the Spec to a new bundle directory. The seccomp profile, most of it, comes ready to write.
 func writeBundle(dir string, spec *specs.Spec, profile json.RawMessage) error {
 	type linux struct {
 		*specs.Linux
@@ -103,6 +103,9 @@ func writeBundle(dir string, spec *specs.Spec, profile json.RawMessage) error {
 		Linux linux `json:"linux"`
 	}{spec, linux{spec.Linux, profile}})
 	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "config.json"), text, 0o600)

@@ -1,0 +1,477 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// refused asserts that nobody came in, that the error says why, and that nothing is left.
+func refused(t *testing.T, s *Sandbox, says string) {
+	t.Helper()
+	pid, _, err := s.Entered()
+	if err == nil || !strings.Contains(err.Error(), says) {
+		t.Errorf("process %d came in, error %v, which does not say %q", pid, err, says)
+	}
+	gone(t, s)
+	if pid := s.pid; pid > 0 && len(members(s.cgroup.dirs[0])) > 0 {
+		t.Error("a process is left in the cgroup")
+	}
+}
+
+func TestGateRefusesStrangers(t *testing.T) {
+	h := newHouse(t)
+	for what, first := range map[string]string{"an unknown name": "nobody", "no name": "", "garbage": "\x00\xff\x1b[0m", "a long name": strings.Repeat("x", 10000)} {
+		file := h.dial(t, core.NodeID(first))
+		if n, err := file.Read(make([]byte, 10)); n > 0 || err == nil {
+			t.Errorf("%s: the gate answered", what)
+		}
+		file.Close()
+	}
+	if !strings.Contains(h.said.text(), "nobody is expected") {
+		t.Error("nobody was told of a stranger")
+	}
+}
+
+func TestGateRefusesPackets(t *testing.T) {
+	h := newHouse(t)
+	for _, r := range []struct {
+		what   string
+		packet []byte
+		says   string
+	}{
+		{"garbage", []byte("hello"), "a packet of 5 bytes"},
+		{"nothing", nil, "went away"},
+		{"entered without hello", note{Kind: kindEntered}.bytes(), "kind 5 out of turn"},
+		{"core's own word", note{Kind: kindGo}.bytes(), "kind 2 out of turn"},
+		{"a network unasked", note{Kind: kindNetwork}.bytes(), "kind 7 out of turn"},
+		{"an unknown kind", note{Kind: 99}.bytes(), "kind 99 out of turn"},
+		{"a failure", note{Kind: kindFailed, Err: int32(unix.EIO)}.bytes(), "input/output error"},
+		{"a strange failure", note{Kind: kindFailed, Err: -1}.bytes(), "errno"},
+		{"ids for somebody who has some", note{Kind: kindUser}.bytes(), "mapping ids"},
+	} {
+		s := h.create(t, h.config(core.RoleInstance))
+		gate := h.dial(t, s.config.ID)
+		if r.packet != nil {
+			if _, err := gate.Write(r.packet); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			gate.Close()
+		}
+		t.Run(r.what, func(t *testing.T) { refused(t, s, r.says) })
+		gate.Close()
+	}
+	for i, taken := range h.idSlots {
+		if taken {
+			t.Errorf("range %d of ids is not free again", i)
+		}
+	}
+}
+
+func TestGateAdmitsOneForASandbox(t *testing.T) {
+	h := newHouse(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	instance := h.fork(t, zygote, h.config(core.RoleInstance))
+
+	second := h.dial(t, instance.config.ID) // the same name again
+	defer second.Close()
+	if n, err := second.Read(make([]byte, 10)); n > 0 || err == nil {
+		t.Error("the gate let a second process come for a sandbox")
+	}
+	if _, err := h.Create(context.Background(), instance.config); err == nil || !strings.Contains(err.Error(), "already") {
+		t.Errorf("a second sandbox of the same name: %v", err)
+	}
+	if instance.ask(t, "cat /proc/self/comm") == "" {
+		t.Error("the first one does not live any more")
+	}
+	if got := members(instance.cgroup.dirs[0]); len(got) != 1 || got[0] != instance.pid {
+		t.Errorf("members %v of the cgroup of process %d", got, instance.pid)
+	}
+}
+
+// What a zygote can try that has been taken over by what it has imported.
+func TestGateRefusesLies(t *testing.T) {
+	h := newHouse(t)
+	start := func(t *testing.T) (child, *Sandbox, *os.File) {
+		zygote := h.launch(t, h.config(core.RoleZygote))
+		s := h.create(t, h.config(core.RoleInstance))
+		return zygote, s, h.dial(t, s.config.ID)
+	}
+	t.Run("the zygote itself enters", func(t *testing.T) {
+		zygote, s, gate := start(t)
+		_, theirs := pair(t)
+		_, _ = zygote.try("enter", theirs, gate)
+		refused(t, s, "not the first one of a pid namespace")
+		gone(t, zygote.Sandbox) // its process was the one at the gate
+	})
+	t.Run("a child without a pid namespace", func(t *testing.T) {
+		zygote, s, gate := start(t)
+		control, theirs := pair(t)
+		zygote.ask(t, "fork plain", theirs, gate)
+		_, _ = child{s, control, nil}.try(fmt.Sprintf("raw %d", kindHello))
+		refused(t, s, "not the first one of a pid namespace")
+		if _, _, err := zygote.Entered(); err != nil || zygote.ask(t, "cat /proc/self/comm") == "" {
+			t.Error("the zygote does not live any more")
+		}
+	})
+	t.Run("a child asks for ids", func(t *testing.T) {
+		zygote, s, gate := start(t)
+		before := members(zygote.cgroup.dirs[0])
+		if answer := zygote.ask(t, fmt.Sprintf("raw %d", kindUser), gate); strings.HasPrefix(answer, "-1") {
+			t.Fatal(answer)
+		}
+		refused(t, s, "mapping ids")
+		if after := members(zygote.cgroup.dirs[0]); len(after) != len(before) {
+			t.Errorf("the zygote left its cgroup: %v, then %v", before, after)
+		}
+	})
+	for what, kind := range map[string]int{"hello again": kindHello, "ids after hello": kindUser, "core's word after hello": kindOrders} {
+		t.Run(what, func(t *testing.T) {
+			zygote, s, gate := start(t)
+			control, theirs := pair(t)
+			zygote.ask(t, "fork raw", theirs, gate)
+			c := child{s, control, nil}
+			c.ask(t, fmt.Sprintf("raw %d", kindHello))
+			_, _ = c.try(fmt.Sprintf("raw %d", kind))
+			refused(t, s, fmt.Sprintf("kind %d out of turn", kind))
+		})
+	}
+	t.Run("entered by another one", func(t *testing.T) {
+		zygote, s, gate := start(t)
+		control, theirs := pair(t)
+		copied, err := unix.Dup(int(gate.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		zygote.ask(t, "fork raw", theirs, gate)
+		child{s, control, nil}.ask(t, fmt.Sprintf("raw %d", kindHello))
+		zygote.ask(t, fmt.Sprintf("raw %d", kindEntered), os.NewFile(uintptr(copied), "gate"))
+		refused(t, s, "kind 5 out of turn")
+	})
+	t.Run("descriptors", func(t *testing.T) {
+		zygote := h.launch(t, h.config(core.RoleZygote))
+		full(t, h, zygote)
+		before := descriptors(t)
+		for range 30 {
+			s := h.create(t, h.config(core.RoleInstance))
+			zygote.ask(t, fmt.Sprintf("raw %d 16", kindHello), h.dial(t, s.config.ID))
+			refused(t, s, "with descriptors")
+		}
+		if after := descriptors(t); after > before+3 {
+			t.Errorf("%d descriptors before, %d after", before, after)
+		}
+	})
+	t.Run("a failure with a terminal's codes", func(t *testing.T) {
+		zygote, s, gate := start(t)
+		zygote.ask(t, fmt.Sprintf("raw %d", kindFailed), gate)
+		refused(t, s, "a lie??[31m")
+	})
+}
+
+// A process can die, or be silent, at each step.
+func TestGateLosesProcesses(t *testing.T) {
+	h := newHouse(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	for _, r := range []struct {
+		what string
+		step func(t *testing.T, c child)
+		says string
+	}{
+		{"before hello", func(t *testing.T, c child) { _, _ = c.try("exit 3") }, "went away"},
+		{"after hello", func(t *testing.T, c child) {
+			c.ask(t, fmt.Sprintf("raw %d", kindHello))
+			_, _ = c.try("exit 3")
+		}, ""},
+		{"silent, then killed", func(t *testing.T, c child) {
+			soon(t, "it is at the gate", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.gate != nil })
+			c.Kill()
+		}, ""},
+		{"silent after hello, then killed", func(t *testing.T, c child) {
+			c.ask(t, fmt.Sprintf("raw %d", kindHello))
+			soon(t, "it is attested", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return c.pidfd >= 0 })
+			c.Kill()
+		}, ""},
+	} {
+		t.Run(r.what, func(t *testing.T) {
+			s := h.create(t, h.config(core.RoleInstance))
+			control, theirs := pair(t)
+			zygote.ask(t, "fork raw", theirs, h.dial(t, s.config.ID))
+			r.step(t, child{s, control, nil})
+			refused(t, s, r.says)
+			control.Close()
+		})
+	}
+	t.Run("a driver that says nothing", func(t *testing.T) {
+		conn, err := net.Dial("unixpacket", h.gatePath())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		h.fork(t, zygote, h.config(core.RoleInstance)) // others are served meanwhile
+	})
+	t.Run("a zygote goes, and its children with it", func(t *testing.T) {
+		instance := h.fork(t, zygote, h.config(core.RoleInstance))
+		zygote.Kill()
+		gone(t, instance.Sandbox)
+		gone(t, zygote.Sandbox)
+	})
+}
+
+func TestGateHasADeadline(t *testing.T) {
+	h := newHouse(t)
+	gateDeadlineOf(h, 50*time.Millisecond)
+	s := h.create(t, h.config(core.RoleInstance))
+	gate := h.dial(t, s.config.ID)
+	defer gate.Close()
+	refused(t, s, "timeout")
+	conn, err := net.Dial("unixpacket", h.gatePath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := conn.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
+		t.Errorf("a driver that says nothing is waited for: %v", err)
+	}
+}
+
+func gateDeadlineOf(h *house, d time.Duration) { h.deadline = d }
+
+// Kill comes at any time: around the driver's connection, the launcher's steps, and the end.
+func TestKillAtAnyTime(t *testing.T) {
+	h := newHouse(t)
+	for i := range 60 {
+		s := h.create(t, h.config(core.RoleZygote))
+		if i == 0 {
+			s.Kill()
+			refused(t, s, "killed before")
+			continue
+		}
+		var killed sync.WaitGroup
+		killed.Go(func() {
+			time.Sleep(time.Duration(i) * 100 * time.Microsecond)
+			s.Kill()
+			s.Kill()
+		})
+		c := h.startLauncher(t, s)
+		killed.Wait()
+		gone(t, s)
+		s.Kill()
+		<-s.Done()
+		c.control.Close()
+	}
+	for i := range 200 { // the connection and the kill at the same moment
+		s := h.create(t, h.config(core.RoleInstance))
+		var both sync.WaitGroup
+		both.Go(func() {
+			gate := h.dial(t, s.config.ID)
+			defer gate.Close()
+			_, _ = gate.Write(note{Kind: kindFailed}.bytes())
+		})
+		both.Go(func() {
+			for range i % 50 {
+				runtime.Gosched()
+			}
+			s.Kill()
+		})
+		both.Wait()
+		gone(t, s)
+	}
+}
+
+func TestCloseWithProcessesAlive(t *testing.T) {
+	requires(t, root, compiler)
+	before := runtime.NumGoroutine()
+	fds := descriptors(t)
+	t.Run("house", func(t *testing.T) {
+		h := newHouse(t)
+		zygote := h.launch(t, h.config(core.RoleZygote))
+		h.fork(t, zygote, h.config(core.RoleInstance))
+		h.launch(t, h.config(core.RoleInstaller))
+		s := h.create(t, h.config(core.RoleInstance)) // nobody comes
+		h.create(t, h.config(core.RoleInstance))
+		gate := h.dial(t, s.config.ID) // silent
+		defer gate.Close()
+	}) // its cleanup closes
+	soon(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before })
+	soon(t, "all descriptors are closed", func() bool { return descriptors(t) <= fds })
+}
+
+func TestNothingLeaks(t *testing.T) {
+	h := newHouse(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	round := func() {
+		s, err := h.Create(context.Background(), h.config(core.RoleInstance))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, theirs := pairOf(t)
+		zygote.ask(t, "fork into", theirs, h.dial(t, s.config.ID))
+		if _, _, err := s.Entered(); err != nil {
+			t.Fatal(err)
+		}
+		s.Kill()
+		ours.Close()
+		gone(t, s)
+	}
+	for range 20 {
+		round() // what is made once is there
+	}
+	fds, goroutines := descriptors(t), runtime.NumGoroutine()
+	for range 200 {
+		round()
+	}
+	for range 200 {
+		s, err := h.Create(context.Background(), h.config(core.RoleInstance))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Kill()
+		gone(t, s)
+	}
+	soon(t, fmt.Sprintf("no more goroutines than %d", goroutines), func() bool { return runtime.NumGoroutine() <= goroutines+1 })
+	soon(t, fmt.Sprintf("no more descriptors than %d", fds), func() bool { return descriptors(t) <= fds+1 })
+	if left, _ := os.ReadDir(h.bundles()); len(left) != 1 {
+		t.Errorf("%d bundles, not the zygote's alone", len(left))
+	}
+}
+
+func pairOf(t testing.TB) (ours, theirs *os.File) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control")
+}
+
+func TestIDsAreUniqueAndComeBack(t *testing.T) {
+	h := newHouse(t)
+	seen := map[string]bool{}
+	for range 3 {
+		zygote := h.launch(t, h.config(core.RoleZygote))
+		ids := zygote.ask(t, "cat /proc/self/uid_map")
+		if seen[ids] || zygote.ask(t, "cat /proc/self/gid_map") != ids {
+			t.Errorf("the range %s again, or not for groups", ids)
+		}
+		seen[ids] = true
+	}
+	taken := 0
+	for _, s := range h.alive {
+		taken++
+		s.Kill()
+		gone(t, s)
+	}
+	if taken != 3 || h.idSlots != [idRanges]bool{} {
+		t.Errorf("%d zygotes, and ranges are not free after their death", taken)
+	}
+
+	h.nextSlot = idRanges - 1
+	for _, want := range []int{idRanges - 1, 0, 1} {
+		if got, err := h.takeIDs(); err != nil || got != want {
+			t.Errorf("range %d, %v, and not %d", got, err, want)
+		}
+	}
+	for range idRanges - 3 {
+		if _, err := h.takeIDs(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := h.takeIDs(); !core.IsKind(err, core.KindExhausted) {
+		t.Errorf("one range too many: %v", err)
+	}
+	if last := firstID + idRanges*idRange; last > 1<<31-1 {
+		t.Errorf("the last id would be negative: %d", last)
+	}
+	h.idSlots = [idRanges]bool{}
+
+	uids := map[uint32]bool{}
+	for range idRange - 3 {
+		uid := h.newUID()
+		if uids[uid] || uid == 0 || uid >= idRange-2 {
+			t.Fatalf("uid %d", uid)
+		}
+		uids[uid] = true
+	}
+}
+
+// full waits until the zygote's keeper has made all networks that it makes ahead.
+func full(t *testing.T, h *house, zygote child) {
+	t.Helper()
+	user, err := userNamespace(zygote.pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "networks are made ahead", func() bool {
+		h.networks.mu.Lock()
+		defer h.networks.mu.Unlock()
+		return len(h.networks.keepers[user]) == readyNetworks
+	})
+}
+
+func TestNetworksAreTakenOnce(t *testing.T) {
+	h := newHouse(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	full(t, h, zygote)
+	seen := map[string]bool{}
+	inode := func(c child) string {
+		for line := range strings.Lines(c.ask(t, "ls /proc/self/ns")) {
+			if strings.HasPrefix(line, "net ") {
+				return line
+			}
+		}
+		return ""
+	}
+	for range 2 * readyNetworks {
+		c := h.fork(t, zygote, h.config(core.RoleInstance))
+		if net := inode(c); seen[net] || net == "" {
+			t.Errorf("the network %s again", net)
+		} else {
+			seen[net] = true
+		}
+		if text := c.ask(t, "cat /proc/net/dev"); strings.Count(text, ":") != 1 || !strings.Contains(text, "lo:") {
+			t.Errorf("more than a loopback:\n%s", text)
+		}
+	} // they stay, or the kernel would use the numbers again
+	full(t, h, zygote)
+	before := descriptors(t)
+	zygote.Kill()
+	gone(t, zygote.Sandbox)
+	soon(t, "the keeper's networks are forgotten", func() bool {
+		h.networks.mu.Lock()
+		defer h.networks.mu.Unlock()
+		return len(h.networks.keepers) == 0
+	})
+	soon(t, "and closed", func() bool { return descriptors(t) <= before-readyNetworks })
+	if fd := h.networks.take(os.Getpid()); fd >= 0 {
+		t.Error("a network for a user namespace that has no keeper")
+	}
+}
+
+// The keeper is killed: nothing of the zygote may stay, although the worker has not died.
+func TestKeeperKilled(t *testing.T) {
+	h := newHouse(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	instance := h.fork(t, zygote, h.config(core.RoleInstance))
+	if err := zygote.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	gone(t, instance.Sandbox)
+	gone(t, zygote.Sandbox)
+	installer := h.launch(t, h.config(core.RoleInstaller))
+	if err := installer.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	gone(t, installer.Sandbox)
+}

@@ -1,0 +1,187 @@
+/*
+ * probe: the process in a sandbox of the tests. It does what packets on its control socket (descriptor 3) say and answers each
+ * with one packet. Linked with enter.c, so that it can enter sandboxes and fork into them; some of its words are those of
+ * a process that has been taken over.
+ */
+#include "../enter/enter.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { SIZE = 100000 };
+static char answer[SIZE];
+
+static void say(const char *text) { send(PS_FD_CONTROL, text, strlen(text), MSG_NOSIGNAL); }
+
+static void say_result(long result)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%ld %d", result, result < 0 ? errno : 0);
+    say(text);
+}
+
+static void cat(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    size_t length = 0;
+    ssize_t n;
+    if (fd < 0) {
+        snprintf(answer, SIZE, "error: %s", strerror(errno));
+        say(answer);
+        return;
+    }
+    while (length < SIZE - 1 && (n = read(fd, answer + length, SIZE - 1 - length)) > 0)
+        length += (size_t)n;
+    answer[length] = 0;
+    close(fd);
+    say(length ? answer : "empty");
+}
+
+/* One line for each entry: name, mode in octal, device numbers, where it links to. */
+static void list(const char *path)
+{
+    DIR *directory = opendir(path);
+    size_t length = 0;
+    if (!directory) {
+        snprintf(answer, SIZE, "error: %s", strerror(errno));
+        say(answer);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        struct stat st = {0};
+        char name[512], link[512] = "-";
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+            continue;
+        snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
+        lstat(name, &st);
+        ssize_t n = readlink(name, link, sizeof link - 1);
+        if (n >= 0)
+            link[n] = 0;
+        length += (size_t)snprintf(answer + length, SIZE - length, "%s %o %u:%u %s\n", entry->d_name, st.st_mode,
+                                   (unsigned)(st.st_rdev >> 8 & 0xff), (unsigned)(st.st_rdev & 0xff), link);
+    }
+    closedir(directory);
+    answer[length] = 0;
+    say(length ? answer : "empty");
+}
+
+/* call NUMBER ARGUMENT...: arguments are numbers or, after @, strings. */
+static void call(char *words)
+{
+    long argument[7] = {0};
+    int count = 0;
+    for (char *word = strtok(words, " "); word && count < 7; word = strtok(NULL, " "))
+        argument[count++] = word[0] == '@' ? (long)(word + 1) : (long)strtoull(word, NULL, 0);
+    say_result(syscall(argument[0], argument[1], argument[2], argument[3], argument[4], argument[5], argument[6]));
+}
+
+/* raw KIND [DESCRIPTORS]: sends a packet through a gate that it does not mean, with some descriptors of its own. */
+static void raw(int gate, const char *words)
+{
+    unsigned kind = 0, descriptors = 0;
+    sscanf(words, "%u %u", &kind, &descriptors);
+    struct ps_note note = {.kind = kind, .step = "a lie\n\033[31m"};
+    char space[CMSG_SPACE(sizeof(int) * 16)] __attribute__((aligned(8))) = {0};
+    struct iovec iov = {.iov_base = &note, .iov_len = sizeof note};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (descriptors) {
+        msg.msg_control = space;
+        msg.msg_controllen = CMSG_SPACE(sizeof(int) * descriptors);
+        struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
+        *header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int) * descriptors), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        for (unsigned i = 0; i < descriptors; i++)
+            memcpy(CMSG_DATA(header) + i * sizeof(int), &gate, sizeof gate);
+    }
+    say_result(sendmsg(gate, &msg, MSG_NOSIGNAL));
+}
+
+/* fork: a child goes through the gate; fork raw: it is there, in the right namespace, but knows no manners. */
+static void fork_child(int control, int gate, const char *how)
+{
+    int plain = !strcmp(how, "plain");
+    if (!plain && ps_fork_begin() < 0) {
+        say_result(-1);
+        return;
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        if (strcmp(how, "raw") == 0 || plain) {
+            dup2(control, PS_FD_CONTROL);
+            dup2(gate, 9);
+            return;
+        }
+        if (ps_enter(gate, control) < 0)
+            _exit(125);
+        return;
+    }
+    if (!plain)
+        ps_fork_end();
+    close(control);
+    close(gate);
+    say_result(child);
+}
+
+static void fill(size_t bytes)
+{
+    char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory != MAP_FAILED)
+        memset(memory, 1, bytes);
+    say("filled");
+}
+
+static void obey(char *words, int a, int b)
+{
+    if (!strncmp(words, "cat ", 4))
+        cat(words + 4);
+    else if (!strncmp(words, "ls ", 3))
+        list(words + 3);
+    else if (!strncmp(words, "call ", 5))
+        call(words + 5);
+    else if (!strncmp(words, "fork ", 5))
+        fork_child(a, b, words + 5);
+    else if (!strncmp(words, "enter", 5))
+        say_result(ps_enter(b, a) < 0 ? -1 : 0);
+    else if (!strncmp(words, "raw ", 4))
+        raw(a >= 0 ? a : 9, words + 4);
+    else if (!strncmp(words, "fill ", 5))
+        fill(strtoull(words + 5, NULL, 0));
+    else if (!strncmp(words, "exit ", 5))
+        _exit(atoi(words + 5));
+    else if (!strncmp(words, "crash", 5))
+        __builtin_trap();
+    else if (!strncmp(words, "sleep ", 6))
+        usleep((useconds_t)atoi(words + 6)), say("slept");
+    else
+        say("what?");
+}
+
+int main(void)
+{
+    static char words[4096];
+    for (;;) {
+        char space[CMSG_SPACE(sizeof(int) * 2)] __attribute__((aligned(8)));
+        struct iovec iov = {.iov_base = words, .iov_len = sizeof words - 1};
+        struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+        ssize_t n = recvmsg(PS_FD_CONTROL, &msg, MSG_CMSG_CLOEXEC);
+        if (n <= 0)
+            return 0;
+        words[n] = 0;
+        int descriptors[2] = {-1, -1};
+        struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
+        if (header)
+            memcpy(descriptors, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
+        obey(words, descriptors[0], descriptors[1]);
+    }
+}
