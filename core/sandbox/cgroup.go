@@ -24,19 +24,23 @@ var controllers = []string{"memory", "pids", "cpu"}
 
 // cgroupTree is the cgroup below which the worker makes one for each node.
 //
-// On v1 it lies in the worker's own cgroup of each controller. On v2 it lies at the top: a v2 cgroup cannot have both
-// processes and controlled children, so it cannot lie where the worker is.
+// On v1 it lies in the worker's own cgroup of each controller. On v2 it lies in the worker's own cgroup if that was delegated,
+// otherwise at the top: a v2 cgroup cannot have both processes and controlled children, and only out of a cgroup that is all
+// the worker's can it move the processes.
 type cgroupTree struct {
 	unified    bool
 	countsSwap bool              // so that it can be limited: on v1 only if the kernel was told to
 	parents    map[string]string // controller → directory; one entry named "" on v2
+	delegated  string            // the worker's own cgroup on v2, if the tree lies there
 }
 
 // openCgroups makes the tree named name, and ends what an earlier worker of that name left in it.
 func openCgroups(name string) (*cgroupTree, error) {
 	t := &cgroupTree{unified: cgroups.IsCgroup2UnifiedMode(), parents: map[string]string{}}
 	if t.unified {
-		t.parents[""] = filepath.Join(cgroupRoot, name)
+		if err := t.place(name); err != nil {
+			return nil, err
+		}
 	} else {
 		own, err := cgroups.ParseCgroupFile("/proc/self/cgroup")
 		if err != nil {
@@ -53,25 +57,35 @@ func openCgroups(name string) (*cgroupTree, error) {
 	if err := t.clear(); err != nil {
 		return nil, err
 	}
-	manager, err := t.manager("", &cgroups.Resources{})
-	if err != nil {
-		return nil, err
-	}
-	if err := manager.Apply(-1); err != nil {
+	if err := t.make(); err != nil {
 		return nil, errors.Join(fmt.Errorf("making the worker's cgroup: %w", err), t.clear())
 	}
-	_, err = os.Stat(filepath.Join(t.parents["memory"], "memory.memsw.limit_in_bytes"))
+	_, err := os.Stat(filepath.Join(t.parents["memory"], "memory.memsw.limit_in_bytes"))
 	t.countsSwap = t.unified || err == nil
 	return t, nil
 }
 
-// clear ends and removes everything in the tree, and the tree itself.
+func (t *cgroupTree) make() error {
+	if t.unified {
+		return t.makeUnified()
+	}
+	manager, err := t.manager("", &cgroups.Resources{})
+	if err != nil {
+		return err
+	}
+	return manager.Apply(-1)
+}
+
+// clear ends and removes everything in the tree, and the tree itself. Thereafter a delegated cgroup may have processes again.
 func (t *cgroupTree) clear() error {
 	deadline := time.Now().Add(5 * time.Second)
 	for {
 		busy := error(nil)
 		for _, parent := range t.parents {
 			busy = errors.Join(busy, clearCgroup(parent))
+		}
+		if busy == nil && t.delegated != "" {
+			return control(t.delegated, "-")
 		}
 		if busy == nil || time.Now().After(deadline) {
 			return busy
@@ -169,7 +183,12 @@ func (t *cgroupTree) create(node string, r *specs.LinuxResources) (*cgroup, erro
 	for _, dir := range manager.GetPaths() {
 		c.dirs = append(c.dirs, dir)
 	}
-	if err := manager.Apply(-1); err != nil {
+	if t.unified {
+		err = os.Mkdir(manager.Path(""), 0o755) // the manager would give all controllers to all cgroups above it
+	} else {
+		err = manager.Apply(-1)
+	}
+	if err != nil {
 		return nil, errors.Join(err, c.remove())
 	}
 	if err := manager.Set(limits); err != nil {

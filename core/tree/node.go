@@ -213,7 +213,7 @@ func (n *Node) attach(s Sandbox) bool {
 // ends the members of a pid namespace before its first process is seen to end.
 const (
 	endGrace    = 200 * time.Millisecond
-	parentGrace = 30 * time.Millisecond
+	parentGrace = 100 * time.Millisecond
 )
 
 // Ended says why an instance ended, as the error of the event that was in it. The process must have ended or be about to:
@@ -243,7 +243,7 @@ func (n *Node) Ended() *core.Error {
 		err.Retryable = true
 		return err
 	}
-	how := "unseen"
+	how := "in a way that the kernel did not tell (Linux 6.15 and later do)"
 	if exit.Known {
 		how = fmt.Sprintf("with code %d", exit.Code)
 		if exit.Signal != 0 {
