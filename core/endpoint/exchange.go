@@ -41,7 +41,7 @@ func (e unsent) Unwrap() error { return e.err }
 // IsUnsent reports whether an exchange failed before the instance can have read the whole event, or the whole handler load: it
 // may go to another one.
 func IsUnsent(err error) bool {
-	_, is := err.(unsent) // never wrapped
+	_, is := err.(unsent) //nolint:errorlint // never wrapped
 	return is
 }
 
@@ -53,7 +53,7 @@ func (e broken) Unwrap() error { return e.err }
 
 // IsBroken reports whether an instance broke the protocol. Nothing it says can be trusted any more.
 func IsBroken(err error) bool {
-	_, is := err.(broken) // never wrapped
+	_, is := err.(broken) //nolint:errorlint // never wrapped
 	return is
 }
 

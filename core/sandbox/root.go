@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -106,7 +105,7 @@ func rootKey(spec *specs.Spec) [sha256.Size]byte {
 	h := sha256.New()
 	for _, m := range spec.Mounts {
 		for _, word := range append([]string{m.Destination, m.Type, m.Source}, m.Options...) {
-			io.WriteString(h, word)
+			h.Write([]byte(word))
 			h.Write([]byte{0})
 		}
 		h.Write([]byte{0})

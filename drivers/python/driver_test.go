@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
