@@ -163,8 +163,8 @@ func (t *cgroupTree) path(node string) string {
 	return strings.TrimPrefix(filepath.Join(t.parents["memory"], node), cgroupRoot+"/memory")
 }
 
-// create makes a cgroup with the Spec's limits.
-func (t *cgroupTree) create(node string, r *specs.LinuxResources) (*cgroup, error) {
+// limits are the Spec's, as the cgroups package has them.
+func (t *cgroupTree) limits(r *specs.LinuxResources) *cgroups.Resources {
 	limits := &cgroups.Resources{PidsLimit: r.Pids.Limit}
 	if r.Memory != nil {
 		limits.Memory = *r.Memory.Limit
@@ -175,6 +175,12 @@ func (t *cgroupTree) create(node string, r *specs.LinuxResources) (*cgroup, erro
 	if r.CPU != nil {
 		limits.CpuQuota, limits.CpuPeriod = *r.CPU.Quota, *r.CPU.Period
 	}
+	return limits
+}
+
+// create makes a cgroup with the Spec's limits.
+func (t *cgroupTree) create(node string, r *specs.LinuxResources) (*cgroup, error) {
+	limits := t.limits(r)
 	manager, err := t.manager(node, limits)
 	if err != nil {
 		return nil, err

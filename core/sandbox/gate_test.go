@@ -127,6 +127,7 @@ func TestGateRefusesLies(t *testing.T) {
 	})
 	t.Run("a child asks for ids", func(t *testing.T) {
 		zygote, s, gate := start(t)
+		full(t, h, zygote) // with that all of its processes are there
 		before := members(zygote.cgroup.dirs[0])
 		if answer := zygote.ask(t, fmt.Sprintf("raw %d", kindUser), gate); strings.HasPrefix(answer, "-1") {
 			t.Fatal(answer)
@@ -470,6 +471,7 @@ func TestKeeperKilled(t *testing.T) {
 	gone(t, instance.Sandbox)
 	gone(t, zygote.Sandbox)
 	installer := h.launch(t, h.config(core.RoleInstaller))
+	installer.ask(t, "cat /proc/self/comm") // it is inside for good: it has become somebody else, and asked again to die with its keeper
 	if err := installer.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}

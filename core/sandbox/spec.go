@@ -275,6 +275,7 @@ func seccompProfiles() (map[core.Role]*specs.LinuxSeccomp, error) {
 		if role == core.RoleZygote {
 			p.Syscalls = append(p.Syscalls, zygoteCalls...)
 		}
+		p.Architectures = p.Architectures[:1] // the machine's own; the others would be its 32-bit ones
 		out[role] = p
 	}
 	return out, nil

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -141,6 +142,14 @@ static void fill(size_t bytes)
     say("filled");
 }
 
+static void open_many(int count)
+{
+    int last = 0;
+    while (count-- > 0 && last >= 0)
+        last = open("/dev/null", O_RDONLY);
+    say_result(last);
+}
+
 static void obey(char *words, int a, int b)
 {
     if (!strncmp(words, "cat ", 4))
@@ -157,6 +166,10 @@ static void obey(char *words, int a, int b)
         raw(a >= 0 ? a : 9, words + 4);
     else if (!strncmp(words, "fill ", 5))
         fill(strtoull(words + 5, NULL, 0));
+    else if (!strncmp(words, "limit ", 6))
+        say_result(setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)atoi(words + 6), 1024}));
+    else if (!strncmp(words, "open ", 5))
+        open_many(atoi(words + 5));
     else if (!strncmp(words, "exit ", 5))
         _exit(atoi(words + 5));
     else if (!strncmp(words, "crash", 5))

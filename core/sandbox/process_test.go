@@ -1,0 +1,259 @@
+package sandbox
+
+import (
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// exits are known from Linux 6.15 on.
+var exits = need{"Linux 6.15", func() error {
+	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.IoctlPidfdInfo(fd, &unix.PidfdInfo{Mask: 1 << 3})
+}}
+
+func TestExits(t *testing.T) {
+	requires(t, exits)
+	h := newHouse(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	for _, r := range []struct {
+		how  string
+		want core.Exit
+	}{
+		{"exit 0", core.Exit{Known: true}},
+		{"exit 7", core.Exit{Known: true, Code: 7}},
+		{"exit 255", core.Exit{Known: true, Code: 255}},
+		{"crash", core.Exit{Known: true, Signal: int(unix.SIGILL)}},
+		{"kill", core.Exit{Known: true, Signal: int(unix.SIGKILL)}},
+	} {
+		c := h.fork(t, zygote, h.config(core.RoleInstance))
+		if r.how == "kill" {
+			c.Kill()
+		} else if _, err := c.try(r.how); err == nil {
+			t.Errorf("%s: it answers", r.how)
+		}
+		reap(t, zygote)
+		<-c.Done()
+		if got := c.Exit(); got != r.want {
+			t.Errorf("%s: %+v and not %+v", r.how, got, r.want)
+		}
+	}
+	// Of a zygote's own end the first process of its namespace tells.
+	if _, err := zygote.try("exit 9"); err == nil {
+		t.Error("the zygote answers")
+	}
+	<-zygote.Done()
+	if got := zygote.Exit(); got != (core.Exit{Known: true, Code: 9}) {
+		t.Errorf("a zygote's end: %+v", got)
+	}
+}
+
+// reap has the zygote wait for a child, as a language's loop does; the kernel tells an exit only after that.
+func reap(t *testing.T, zygote child) {
+	t.Helper()
+	if err := zygote.call(t, unix.SYS_WAIT4, -1, 0, 0, 0); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestExitIsUnknownWhenNobodyWaits(t *testing.T) {
+	h := newHouse(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	c := h.fork(t, zygote, h.config(core.RoleInstance))
+	_, _ = c.try("exit 7")
+	select {
+	case <-c.Done():
+	case <-time.After(time.Second):
+		t.Fatal("the sandbox waits for a zygote to wait")
+	}
+	if got := c.Exit(); got != (core.Exit{}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestOutOfMemory(t *testing.T) {
+	h := newHouse(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	config := h.config(core.RoleInstance)
+	config.Limits.Memory = 16 << 20
+	c := h.fork(t, zygote, config)
+	if got := c.ask(t, "fill 4000000"); got != "filled" {
+		t.Error(got)
+	}
+	if _, err := c.try("fill 64000000"); err == nil {
+		t.Error("a process has more memory than its limit")
+	}
+	<-c.Done()
+	if !c.Exit().OutOfMemory {
+		t.Errorf("%+v", c.Exit())
+	}
+	other := h.fork(t, zygote, h.config(core.RoleInstance))
+	other.Kill()
+	<-other.Done()
+	if other.Exit().OutOfMemory {
+		t.Error("a sibling was out of memory as well")
+	}
+}
+
+func TestUsage(t *testing.T) {
+	h := newHouse(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	measure := func(c child) core.Usage {
+		u, err := c.Usage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	zygote.ask(t, "fill 30000000")
+	alone := measure(zygote)
+	c := h.fork(t, zygote, h.config(core.RoleInstance))
+	shared := measure(c)
+	if alone.Private < 30e6 || shared.Proportional < 14e6 || shared.Private > 5e6 {
+		t.Errorf("the zygote has %+v, its child %+v", alone, shared)
+	}
+	c.ask(t, "fill 20000000")
+	if more := measure(c); more.Private < shared.Private+19e6 || more.Proportional < shared.Proportional+19e6 {
+		t.Errorf("%+v, and with 20 MB more %+v", shared, more)
+	}
+	c.Kill()
+	gone(t, c.Sandbox)
+	if u := measure(c); u != (core.Usage{}) {
+		t.Errorf("after its end %+v", u)
+	}
+	if u, err := usageOf([]int{1 << 30}); err != nil || u != (core.Usage{}) {
+		t.Errorf("of no process: %+v, %v", u, err)
+	}
+	own, err := usageOf([]int{os.Getpid()})
+	twice, err2 := usageOf([]int{os.Getpid(), os.Getpid()})
+	if err != nil || err2 != nil || twice.Private < own.Private*3/2 {
+		t.Errorf("%+v, of two of its like %+v: %v, %v", own, twice, err, err2)
+	}
+}
+
+func TestReaperClosed(t *testing.T) {
+	r, err := openReaper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pidfd := -1
+	cmd := exec.Command("sleep", "60")
+	cmd.SysProcAttr = &syscall.SysProcAttr{PidFD: &pidfd}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pidfd)
+	ended := make(chan struct{}, 2)
+	if err := r.watch(pidfd, func() { ended <- struct{}{} }); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.watch(-1, nil); err == nil {
+		t.Error("no process is watched")
+	}
+	_ = cmd.Process.Kill()
+	<-ended
+	_ = cmd.Wait()
+	if err := r.close(); err != nil {
+		t.Error(err)
+	}
+	if err := r.watch(pidfd, nil); err == nil {
+		t.Error("a closed reaper watches")
+	}
+	if len(ended) > 0 || len(r.ended) > 0 {
+		t.Error("an end was told twice, or is still to come")
+	}
+}
+
+func TestCgroupsOfV2(t *testing.T) {
+	unified := &cgroupTree{unified: true, countsSwap: true, parents: map[string]string{"": "/sys/fs/cgroup/w"}}
+	v1 := &cgroupTree{parents: map[string]string{"memory": "/sys/fs/cgroup/memory/a/w"}}
+	for tree, want := range map[*cgroupTree]string{unified: "/w/n1", v1: "/a/w/n1"} {
+		if got := tree.path("n1"); got != want {
+			t.Errorf("%s and not %s", got, want)
+		}
+	}
+	for role, want := range map[core.Role]map[string]int64{
+		core.RoleZygote:    {"pids": maxPids},
+		core.RoleInstance:  {"pids": maxPids, "memory": 256 << 20, "swap": 256 << 20, "quota": 100_000, "period": 100_000},
+		core.RoleInstaller: {"pids": installerPids, "memory": installerMemory, "swap": installerMemory},
+	} {
+		r := resources(core.SandboxConfig{Role: role, Limits: core.DefaultLimits()})
+		for _, swap := range []bool{true, false} {
+			got := map[string]int64{}
+			limits := (&cgroupTree{countsSwap: swap}).limits(r)
+			for name, value := range map[string]int64{"memory": limits.Memory, "swap": limits.MemorySwap, "quota": limits.CpuQuota,
+				"period": int64(limits.CpuPeriod), "pids": *limits.PidsLimit} {
+				if value != 0 {
+					got[name] = value
+				}
+			}
+			expected := maps.Clone(want)
+			if !swap {
+				delete(expected, "swap")
+			}
+			if !maps.Equal(got, expected) {
+				t.Errorf("%s: %v and not %v", role, got, expected)
+			}
+		}
+	}
+}
+
+// What an earlier worker has left is ended and removed, also below its cgroups.
+func TestCgroupsAreCleared(t *testing.T) {
+	requires(t, root)
+	name := trialName() + "-cleared"
+	tree, err := openCgroups(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := tree.create("left", resources(core.SandboxConfig{Role: core.RoleInstance, Limits: core.DefaultLimits()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.attach(cmd.Process.Pid); err != nil {
+		t.Error(err)
+	}
+	if got := members(c.dirs[0]); len(got) != 1 || got[0] != cmd.Process.Pid {
+		t.Errorf("members %v", got)
+	}
+	if err := os.Mkdir(filepath.Join(c.dirs[0], "below"), 0o755); err != nil {
+		t.Error(err)
+	}
+	waited := make(chan error, 1)
+	go func() { waited <- cmd.Wait() }()
+	again, err := openCgroups(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-waited; err == nil || !strings.Contains(err.Error(), "killed") {
+		t.Errorf("the process ended with %v", err)
+	}
+	for _, dir := range c.dirs {
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%s is left", dir)
+		}
+	}
+	if err := again.clear(); err != nil {
+		t.Error(err)
+	}
+	if left := cgroupDirs(name); len(left) > 0 {
+		t.Errorf("left are %v", left)
+	}
+}
