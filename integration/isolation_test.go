@@ -57,7 +57,8 @@ func TestFiles(t *testing.T) {
 		}
 	}
 	for _, file := range []string{"/etc/shadow", "/proc/1/mem", "/proc/kcore", "/proc/sysrq-trigger", "/dev/mem", "/dev/vda", "/dev/sda"} {
-		if got := inside[string](t, w, "probe-files", tried("open('"+file+"', 'r+b').read(1)")); got == "done" {
+		open := "f = open('" + file + "', 'r+b'); assert os.fstat(f.fileno()).st_rdev != os.stat('/dev/null').st_rdev; f.read(1)" // it masks some
+		if got := inside[string](t, w, "probe-files", tried(open)); got == "done" {
 			t.Errorf("a handler can open %s for writing", file)
 		}
 	}
