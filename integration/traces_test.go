@@ -27,6 +27,7 @@ type process struct {
 
 type trace struct {
 	data       string
+	taken      int                // when, in clock ticks since boot
 	processes  map[process]string // to the command line
 	namespaces map[string]bool    // "net:[4026532281]" and the like, other than this process's own
 	groups     map[string]uint64  // directories of cgroups, to their inode
@@ -34,9 +35,12 @@ type trace struct {
 
 // traces finds everything of a worker that is alive: its descendants, the nodes of its tree, and what they live in.
 func traces(w *worker) (trace, error) {
-	found := trace{w.data, map[process]string{}, map[string]bool{}, map[string]uint64{}}
+	found := trace{w.data, 0, map[process]string{}, map[string]bool{}, map[string]uint64{}}
 	nodes, err := nodePIDs(w)
 	if err != nil {
+		return found, err
+	}
+	if found.taken, err = uptime(); err != nil {
 		return found, err
 	}
 	family := descendants(w.cmd.Process.Pid)
@@ -74,6 +78,24 @@ func nodePIDs(w *worker) (pids []int, err error) {
 }
 
 var namespaceKinds = []string{"net", "mnt", "pid", "ipc", "uts", "user"}
+
+// later reports whether a process is younger than the trace. The kernel gives numbers of namespaces again, so it may be in one
+// that only has the number of one in the trace.
+func (f trace) later(pid int) bool {
+	_, _, start, ok := stat(pid)
+	ticks, err := strconv.Atoi(start)
+	return ok && err == nil && ticks > f.taken
+}
+
+// uptime is the time since boot in clock ticks, which are centiseconds for programs.
+func uptime() (ticks int, err error) {
+	text, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		return 0, err
+	}
+	seconds, _, _ := strings.Cut(string(text), " ")
+	return strconv.Atoi(strings.Replace(seconds, ".", "", 1))
+}
 
 func (f trace) addNamespaces(pid int) {
 	for _, kind := range namespaceKinds {
@@ -130,6 +152,9 @@ func (f trace) left() (lines []string) {
 		}
 	}
 	for _, pid := range allPIDs() {
+		if f.later(pid) {
+			continue
+		}
 		for _, kind := range namespaceKinds {
 			if name, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind)); err == nil && f.namespaces[name] {
 				lines = append(lines, fmt.Sprintf("process %d in namespace %s: %s", pid, name, commandLine(pid)))
