@@ -52,8 +52,8 @@ func openGate(path string) (*net.UnixListener, error) {
 
 // admit serves one connection at the gate. Its first packet names the sandbox and comes from the driver, which is the only
 // one that can reach the socket; all others come from the process that is to enter.
-func (h *Host) admit(conn *net.UnixConn) {
-	_ = conn.SetDeadline(time.Now().Add(h.deadline))
+func (h *Host) admit(conn *net.UnixConn, deadline time.Duration) {
+	_ = conn.SetDeadline(time.Now().Add(deadline))
 	packet := make([]byte, 256)
 	n, err := conn.Read(packet)
 	if err != nil {

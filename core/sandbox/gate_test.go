@@ -231,23 +231,27 @@ func TestGateLosesProcesses(t *testing.T) {
 
 func TestGateHasADeadline(t *testing.T) {
 	h := newHouse(t)
-	gateDeadlineOf(h, 50*time.Millisecond)
 	s := h.create(t, h.config(core.RoleInstance))
-	gate := h.dial(t, s.config.ID)
-	defer gate.Close()
+	for _, first := range []string{"", string(s.config.ID)} {
+		ours, theirs := pair(t)
+		conn, err := net.FileConn(theirs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs.Close()
+		if first != "" {
+			if _, err := ours.Write([]byte(first)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.admit(conn.(*net.UnixConn), 50*time.Millisecond) // returns: it does not wait for ever
+		_ = ours.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := ours.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
+			t.Errorf("a driver that said %q is still connected: %v", first, err)
+		}
+	}
 	refused(t, s, "timeout")
-	conn, err := net.Dial("unixpacket", h.gatePath())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-	if _, err := conn.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
-		t.Errorf("a driver that says nothing is waited for: %v", err)
-	}
 }
-
-func gateDeadlineOf(h *house, d time.Duration) { h.deadline = d }
 
 // Kill comes at any time: around the driver's connection, the launcher's steps, and the end.
 func TestKillAtAnyTime(t *testing.T) {

@@ -19,7 +19,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -60,7 +59,6 @@ type Host struct {
 	filters  map[core.Role][]byte
 	uids     atomic.Uint32
 	networks networks
-	deadline time.Duration // how long a process may stand at the gate
 
 	mu       sync.Mutex
 	awaited  map[core.NodeID]*Sandbox // whose process has not come yet
@@ -77,7 +75,7 @@ func Open(config Config) (*Host, error) {
 	}
 	h := &Host{dir: config.Dir, store: config.Store, output: config.Output, log: config.Log,
 		filters: map[core.Role][]byte{}, profiles: map[core.Role]json.RawMessage{}, awaited: map[core.NodeID]*Sandbox{}, alive: map[core.NodeID]*Sandbox{},
-		deadline: gateDeadline, networks: networks{keepers: map[uint64]chan int{}}}
+		networks: networks{keepers: map[uint64]chan int{}}}
 	if err := h.open(config.Name); err != nil {
 		return nil, errors.Join(core.Errorf(core.KindUnsupported, core.FaultWorker,
 			"this machine cannot make sandboxes: %w (pipsqueak doctor tells more)", err), h.Close())
@@ -142,7 +140,7 @@ func (h *Host) serve() {
 		if err != nil {
 			return // closed
 		}
-		go h.admit(conn)
+		go h.admit(conn, gateDeadline)
 	}
 }
 

@@ -57,6 +57,13 @@ func requires(t testing.TB, needs ...need) {
 
 func compile(t testing.TB, program string, args ...string) {
 	t.Helper()
+	for _, name := range append(args, "enter/enter.h") {
+		if filepath.Ext(name) != "" {
+			if _, err := os.ReadFile(name); err != nil { // so that go test does not take a result from its cache when C has changed
+				t.Fatal(err)
+			}
+		}
+	}
 	args = append([]string{"-O1", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-static", "-o", program}, args...)
 	if out, err := exec.Command("cc", args...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
