@@ -117,7 +117,8 @@ static int keep(pid_t child, int entering)
 static void forget_the_host(void)
 {
     for (int number = 1; number < NSIG; number++)
-        signal(number, SIG_DFL); /* refused for SIGKILL, SIGSTOP and those of the C library */
+        /* Refused for SIGKILL and SIGSTOP. The C library would also refuse its own two, which it leaves ignored in what it spawns. */
+        syscall(SYS_rt_sigaction, number, &(const unsigned long[4]){0}, NULL, sizeof(unsigned long));
     umask(022);
     syscall(SYS_close_range, GATE + 1, ~0U, 0);
     /* Refused by kernels without keys and containers that forbid keyctl, and then there is nothing to be had through it. */
