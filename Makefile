@@ -17,7 +17,7 @@ PYTHON_FILES   := $(patsubst drivers/python/runtime/%,$(BIN)/libexec/python/%,$(
 PYTHON         := /usr/bin/python3
 
 export CGO_ENABLED = 0
-GO_BUILD := go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+GO_BUILD := go build -trimpath -buildvcs=auto -ldflags '-s -w'
 CC       := cc
 CFLAGS   := -O2 -Wall -Wextra -Werror -fvisibility=hidden -D_GNU_SOURCE
 
@@ -96,7 +96,7 @@ $(DEPS)/bin/golangci-lint-$(LINT_VERSION):
 GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null)
 ENTER      := core/sandbox/enter
 
-# The version goes into the program, so a new commit makes a new program.
+# The version goes into the program (go version -m), so a new commit makes a new program.
 $(DEPS)/version: FORCE
 	@mkdir -p $(DEPS); [ "$$(cat $@ 2>/dev/null)" = '$(VERSION)' ] || echo '$(VERSION)' > $@
 
