@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -64,7 +65,7 @@ type Host struct {
 	awaited  map[core.NodeID]*Sandbox // whose process has not come yet
 	alive    map[core.NodeID]*Sandbox // nil while it is being made
 	idSlots  [idRanges]bool
-	nextSlot int
+	nextSlot int // begins anywhere, so that the workers of one machine mostly have different ids
 }
 
 // Open prepares the machine for sandboxes. It needs root, and ends and removes what an earlier worker of that name and
@@ -74,7 +75,7 @@ func Open(config Config) (*Host, error) {
 		return nil, core.Errorf(core.KindUnsupported, core.FaultWorker, "sandboxes are made by root: start the worker as root (sudo)")
 	}
 	h := &Host{dir: config.Dir, store: config.Store, output: config.Output, log: config.Log,
-		filters: map[core.Role][]byte{}, profiles: map[core.Role]json.RawMessage{}, awaited: map[core.NodeID]*Sandbox{}, alive: map[core.NodeID]*Sandbox{},
+		filters: map[core.Role][]byte{}, profiles: map[core.Role]json.RawMessage{}, nextSlot: rand.IntN(idRanges), awaited: map[core.NodeID]*Sandbox{}, alive: map[core.NodeID]*Sandbox{},
 		networks: networks{keepers: map[uint64]chan int{}}}
 	if err := h.open(config.Name); err != nil {
 		return nil, errors.Join(core.Errorf(core.KindUnsupported, core.FaultWorker,

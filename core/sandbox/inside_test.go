@@ -194,7 +194,7 @@ func compareMounts(t *testing.T, c child, spec *specs.Spec) {
 		}
 		if slices.Contains(m.Options, "ro") {
 			err := c.call(t, unix.SYS_OPEN, filepath.Join(m.Destination, "new"), unix.O_CREAT|unix.O_WRONLY, 0o600)
-			if err != unix.EROFS && err != unix.ENOTDIR && err != unix.EACCES {
+			if !errors.Is(err, unix.EROFS) && !errors.Is(err, unix.ENOTDIR) && !errors.Is(err, unix.EACCES) {
 				t.Errorf("making a file in %s: %v", m.Destination, err)
 			}
 		}
@@ -282,10 +282,10 @@ func TestKernelEnforcesTheFilters(t *testing.T) {
 		{"more time", unix.SYS_SETPRIORITY, []any{0, 0, -5}, unix.EACCES, unix.EACCES},
 		{"the host's processes", unix.SYS_KILL, []any{os.Getpid(), 0}, unix.ESRCH, unix.ESRCH},
 	} {
-		if err := zygote.call(t, r.number, r.args...); err != r.zygote {
+		if err := zygote.call(t, r.number, r.args...); !errors.Is(err, r.zygote) {
 			t.Errorf("%s: %v for a zygote, not %v", r.what, err, r.zygote)
 		}
-		if err := instance.call(t, r.number, r.args...); err != r.instance {
+		if err := instance.call(t, r.number, r.args...); !errors.Is(err, r.instance) {
 			t.Errorf("%s: %v for an instance, not %v", r.what, err, r.instance)
 		}
 	}

@@ -214,7 +214,7 @@ type rig struct {
 }
 
 func newRig(w *world, limit int, budget int64) *rig {
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	t := tree.New(tree.Config{Budget: budget, Log: log}, w, w)
 	return &rig{New(Config{MaxInstances: limit, Log: log}, t), w, t}
 }

@@ -28,7 +28,7 @@ func (i *instance) begin(deadline time.Time) (round uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.round++
-	i.conn.SetDeadline(deadline) // fails only on a closed connection, and so will what follows
+	_ = i.conn.SetDeadline(deadline) // fails only on a closed connection, and so will what follows
 	return i.round
 }
 
@@ -37,7 +37,7 @@ func (i *instance) interrupt(round uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.round == round {
-		i.conn.SetDeadline(time.Unix(1, 0))
+		_ = i.conn.SetDeadline(time.Unix(1, 0))
 	}
 }
 

@@ -51,13 +51,12 @@ func TestAheadIsTaken(t *testing.T) {
 		w.costs["a"] = 10 * time.Millisecond
 		f := fn("f")
 		f.Packages, f.Imports = nil, nil
-		var last *Node
 		for range 2 {
-			last, _, _ = mustStart(t, tr, f)
+			mustStart(t, tr, f)
 			rest(time.Second)
 		}
 		mustNotHaveAhead(t, tr) // once from a zygote is not a habit
-		last, _, _ = mustStart(t, tr, f)
+		last, _, _ := mustStart(t, tr, f)
 		rest(time.Second)
 		ahead := childrenAhead(tr)
 		if len(ahead) != 1 {

@@ -59,7 +59,7 @@ func newWorld(t testing.TB) *world {
 }
 
 func (w *world) tree(budget int64) *Tree {
-	return New(Config{Budget: budget, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, w, w)
+	return New(Config{Budget: budget, Log: slog.New(slog.DiscardHandler)}, w, w)
 }
 
 func (w *world) Driver(_ context.Context, rt core.RuntimeID) (Live, error) {

@@ -194,9 +194,11 @@ func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.
 	w.counter++
 	id := core.NodeID(fmt.Sprintf("i%d", w.counter))
 	w.mu.Unlock()
+	w.lastWords.expect(id)
 	s, err := w.house.create(ctx, core.SandboxConfig{ID: id, Role: core.RoleInstaller, Runtime: runtime, Network: true,
 		Mounts: append([]core.Mount{mount}, runtime.Tools...), Function: fn.Name, Limits: fn.Limits})
 	if err != nil {
+		w.lastWords.forget(id)
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -4,42 +4,78 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// maxWords is how much of an installer's output is kept.
-const maxWords = 4 << 10
+const (
+	maxWords  = 4 << 10     // of an installer's output that are kept
+	wordsWait = time.Second // for the end of its output after its own
+)
 
 // lastWords keeps the end of what installers print, to be told when one fails.
 type lastWords struct {
 	mu   sync.Mutex
-	said map[core.NodeID][]byte
+	said map[core.NodeID]*words
 }
 
-// collect reads output until its end.
+// words is the output of one installer, both streams together.
+type words struct {
+	text  []byte
+	open  int           // streams that have not ended
+	ended chan struct{} // closed when none is open
+}
+
+// expect announces an installer.
+func (l *lastWords) expect(id core.NodeID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.said == nil {
+		l.said = map[core.NodeID]*words{}
+	}
+	l.said[id] = &words{open: 2, ended: make(chan struct{})}
+}
+
+// collect reads one stream of an expected installer until its end.
 func (l *lastWords) collect(id core.NodeID, output io.Reader) {
+	l.mu.Lock()
+	w := l.said[id]
+	l.mu.Unlock()
 	buffer := make([]byte, maxWords)
 	for {
 		n, err := output.Read(buffer)
 		l.mu.Lock()
-		if l.said == nil {
-			l.said = map[core.NodeID][]byte{}
-		}
-		said := append(l.said[id], buffer[:n]...)
-		l.said[id] = said[max(0, len(said)-maxWords):]
-		l.mu.Unlock()
+		w.text = append(w.text, buffer[:n]...)
+		w.text = w.text[max(0, len(w.text)-maxWords):]
 		if err != nil {
+			if w.open--; w.open == 0 {
+				close(w.ended)
+			}
+			l.mu.Unlock()
 			return
 		}
+		l.mu.Unlock()
 	}
 }
 
-// take returns what is kept of an installer's output, and forgets it.
-func (l *lastWords) take(id core.NodeID) string {
+// forget forgets an installer, and returns what there is of it.
+func (l *lastWords) forget(id core.NodeID) *words {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	said := strings.ToValidUTF8(strings.TrimSpace(string(l.said[id])), "?")
+	w := l.said[id]
 	delete(l.said, id)
-	return said
+	return w
+}
+
+// take returns what an installer that has ended said last, and forgets it.
+func (l *lastWords) take(id core.NodeID) string {
+	w := l.forget(id)
+	select {
+	case <-w.ended:
+	case <-time.After(wordsWait):
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.ToValidUTF8(strings.TrimSpace(string(w.text)), "?")
 }
