@@ -291,11 +291,11 @@ func TestKernelEnforcesTheFilters(t *testing.T) {
 	}
 	// World-writable in the store, as an archive may have it: a mount must not become writable for whoever imports it.
 	for role, c := range all {
-		if err := c.call(t, unix.SYS_OPEN, "/opt/probe/probe", unix.O_WRONLY, 0); err != unix.EROFS && err != unix.EACCES {
+		if err := c.call(t, unix.SYS_OPEN, "/opt/probe/probe", unix.O_WRONLY, 0); !errors.Is(err, unix.EROFS) && !errors.Is(err, unix.EACCES) {
 			t.Errorf("%s writes to a package: %v", role, err)
 		}
 	}
-	if err := instance.call(t, unix.SYS_OPEN, core.CodeDir+"/open", unix.O_WRONLY, 0); err != unix.EROFS {
+	if err := instance.call(t, unix.SYS_OPEN, core.CodeDir+"/open", unix.O_WRONLY, 0); !errors.Is(err, unix.EROFS) {
 		t.Errorf("an instance writes to its code: %v", err)
 	}
 	if err := instance.call(t, unix.SYS_OPEN, "/proc/sys/kernel/hostname", unix.O_WRONLY, 0); err == nil {
@@ -332,7 +332,7 @@ func TestSiblingsDoNotReachEachOther(t *testing.T) {
 			"pidfd_open": a.call(t, unix.SYS_PIDFD_OPEN, pid, 0),
 			"prlimit":    a.call(t, unix.SYS_PRLIMIT64, pid, 7, 0, 0),
 		} {
-			if err != unix.ESRCH {
+			if !errors.Is(err, unix.ESRCH) {
 				t.Errorf("%s of process %d: %v", what, pid, err)
 			}
 		}
