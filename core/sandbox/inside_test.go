@@ -338,7 +338,7 @@ func TestSiblingsDoNotReachEachOther(t *testing.T) {
 		}
 	}
 	// The zygote sees its children. It has given up what it would need to look into them.
-	if err := root.call(t, unix.SYS_PTRACE, unix.PTRACE_SEIZE, fork, 0, 0); err != unix.EPERM {
+	if err := root.call(t, unix.SYS_PTRACE, unix.PTRACE_SEIZE, fork, 0, 0); !errors.Is(err, unix.EPERM) {
 		t.Errorf("a zygote traces its child: %v", err)
 	}
 	if text := root.ask(t, fmt.Sprintf("cat /proc/%d/environ", fork)); !strings.HasPrefix(text, "error") {
