@@ -123,6 +123,9 @@ func (t *Tree) settle(n *Node, began time.Time) error {
 		return lostError{core.Errorf(core.KindUnavailable, core.FaultDriver, "%s ended as soon as it was made", n.id)}
 	}
 	wake(t.born)
+	t.mu.Lock()
+	t.announce()
+	t.mu.Unlock()
 	t.config.Log.Info("preload", "rt", n.shape.runtime, "node", n.id, "modules", n.shape.modules, "took", took)
 	return nil
 }
@@ -233,4 +236,5 @@ func (t *Tree) block(s shape, change func(block) block) {
 	b := t.blocks[key]
 	b.shape = s
 	t.blocks[key] = change(b)
+	t.announce()
 }

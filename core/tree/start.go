@@ -55,6 +55,7 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, phases *core.Phases
 		if err != nil {
 			return nil, "", err
 		}
+		defer t.awaitZygote(ctx, live, fn, phases)()
 		began = time.Now()
 		if n, start, err = t.join(ctx, live, fn, phases); err != nil {
 			return nil, "", err
@@ -159,6 +160,12 @@ const anyGeneration = -1
 
 // spawn makes the sandbox of a node and its process, parked inside. When it fails nothing of the node is left.
 func (t *Tree) spawn(ctx context.Context, live Live, n *Node, config core.SandboxConfig, phases *core.Phases) error {
+	done, err := t.takeTurn(ctx, phases)
+	if err != nil {
+		t.remove(n)
+		return err
+	}
+	defer done()
 	began := time.Now()
 	sandbox, err := t.sandboxes.Create(ctx, config)
 	phases.Sandbox += time.Since(began)

@@ -29,6 +29,7 @@ type Tree struct {
 	working sync.WaitGroup // goroutines that make zygotes or measure
 	missed  chan struct{}  // wakes the planner
 	born    chan struct{}  // wakes the sampler
+	turns   chan struct{}  // as many as processes may be forked together
 
 	// mu guards everything below and the tree's part of each node. It is never held across a call to a driver or a sandbox.
 	mu      sync.Mutex
@@ -43,6 +44,8 @@ type Tree struct {
 	built   map[string]int     // zygotes made, by shape
 	private map[string]int64   // bytes of the last measured instance, by function
 	ahead   map[aheadKey]*ahead
+	cold    map[string]int // starts that import what a zygote could have, by shape
+	grown   chan struct{}  // closed and made anew when a zygote has been made or cannot be, and when a cold start has ended
 }
 
 // New returns an empty tree. It measures and plans in the background until Close.
@@ -52,6 +55,7 @@ func New(config Config, drivers Drivers, sandboxes Sandboxes) *Tree {
 		missed: make(chan struct{}, 1), born: make(chan struct{}, 1),
 		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, costs: costs{}, demands: map[string]*demand{},
 		blocks: map[string]block{}, built: map[string]int{}, private: map[string]int64{}, ahead: map[aheadKey]*ahead{},
+		turns: make(chan struct{}, forksTogether), cold: map[string]int{}, grown: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.working.Go(t.plan)

@@ -1,0 +1,95 @@
+package tree
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Many requests for a function may come at once, before any zygote has imported what it needs. Were each to import it in an
+// instance of its own, they would starve one another and the zygote that is to be made. So as many do as it takes for the policy to
+// want the zygote; the others wait for that and are forked from it.
+
+const (
+	coldTogether = secondMiss       // starts of one shape that import at the same time
+	herdWait     = 10 * time.Second // for a zygote; after it a start imports for itself
+)
+
+// forksTogether is how many processes are forked and led into their sandboxes at the same time, each of them being work for a
+// processor.
+var forksTogether = 2 * runtime.NumCPU()
+
+// awaitZygote waits while a zygote that would spare the function its imports may still come, unless few others are importing
+// the same. The caller calls leave when its start has ended.
+func (t *Tree) awaitZygote(ctx context.Context, live Live, fn *core.Function, phases *core.Phases) (leave func()) {
+	want := wants(fn)
+	if len(want.modules) == 0 {
+		return func() {}
+	}
+	key, began := want.key(), time.Now()
+	timer := time.NewTimer(herdWait)
+	defer timer.Stop()
+	for late := false; ; {
+		t.mu.Lock()
+		z, found := nearest(t.zygotes(live.Generation, maxDepth), want, t.costs)
+		if found && len(without(want.modules, z.modules)) == 0 || ctx.Err() != nil {
+			t.mu.Unlock()
+			phases.Queue += time.Since(began)
+			return func() {}
+		}
+		if late || t.closed || t.cold[key] < coldTogether || t.forbidden(want) {
+			t.cold[key]++
+			t.mu.Unlock()
+			phases.Queue += time.Since(began)
+			return func() { t.leaveHerd(key) }
+		}
+		grown := t.grown
+		t.mu.Unlock()
+		select {
+		case <-grown:
+		case <-ctx.Done():
+		case <-timer.C:
+			late = true
+		}
+	}
+}
+
+func (t *Tree) leaveHerd(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.cold[key]--; t.cold[key] == 0 {
+		delete(t.cold, key)
+	}
+	t.announce()
+}
+
+// announce tells everybody in a herd to look again. The caller has the lock.
+func (t *Tree) announce() {
+	close(t.grown)
+	t.grown = make(chan struct{})
+}
+
+// forbidden says whether a zygote of that shape cannot be made now. The caller has the lock.
+func (t *Tree) forbidden(want shape) bool {
+	now := time.Now()
+	for _, b := range t.blocks {
+		if b.forbids(want, now) {
+			return true
+		}
+	}
+	return false
+}
+
+// takeTurn waits until the process may be forked. The caller calls done when it stands in its sandbox.
+func (t *Tree) takeTurn(ctx context.Context, phases *core.Phases) (done func(), err error) {
+	began := time.Now()
+	defer func() { phases.Queue += time.Since(began) }()
+	select {
+	case t.turns <- struct{}{}:
+		return func() { <-t.turns }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
