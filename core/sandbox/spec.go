@@ -39,7 +39,7 @@ var zygoteCapabilities = []string{"CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SETUID"
 var systemDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"}
 
 // systemFiles are what of /etc programs need to work. Nothing else of /etc is shown.
-var systemFiles = []string{"/etc/alternatives", "/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/nsswitch.conf",
+var systemFiles = []string{"/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/nsswitch.conf",
 	"/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/protocols", "/etc/services"}
 
 // networkFiles are added where the host's network is.
