@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -144,6 +146,35 @@ func TestSiblingsShareMemory(t *testing.T) {
 	})
 	if private := nodes[0].Private; private > 10<<20 {
 		t.Errorf("an idle pandas instance has %.1f MB of its own", float64(private)/(1<<20))
+	}
+}
+
+// TestHerd sends many first requests at once: two at a time import the package until the zygote is there, from which the others are
+// forked.
+func TestHerd(t *testing.T) {
+	system(t)
+	w := shared(t)
+	w.deploy(t, "herd", files{
+		"handler.py":       "import six\nimport time\n\ndef handler(event, context):\n    time.sleep(0.5)\n    return six.__version__\n",
+		"requirements.txt": "six==1.17.0\n",
+	})
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	starts := map[string]int{}
+	for range 20 {
+		all.Go(func() {
+			a, err := w.do(context.Background(), http.MethodPost, "/run/herd", strings.NewReader(`{}`))
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil || a.status != http.StatusOK {
+				t.Errorf("answer %v, %v", a, err)
+			}
+			starts[a.header.Get("Pipsqueak-Start")]++
+		})
+	}
+	all.Wait()
+	if starts["cold"]+starts["fork"] != 20 || starts["fork"] < 10 {
+		t.Errorf("starts: %v", starts)
 	}
 }
 

@@ -2,7 +2,6 @@ package zygote
 
 import (
 	"bytes"
-	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -72,7 +71,11 @@ func dialGate(sandbox core.Sandbox) (*os.File, error) {
 		return nil, err
 	}
 	// The process gets it blocking, and shares the file with us.
-	return file, errors.Join(syscall.SetNonblock(int(file.Fd()), false))
+	if err := syscall.SetNonblock(int(file.Fd()), false); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
 }
 
 // controlPair returns both ends of a control socket: ours for Go's poller, theirs blocking.
