@@ -20,6 +20,15 @@ var necessary = math.Inf(1)
 func (t *Tree) charge(n *Node, bytes int64) {
 	t.bytes += bytes - n.charged
 	n.charged = bytes
+	t.strained.Store(t.bytes > t.config.Budget)
+}
+
+// relieve evicts what has become idle while memory is over the budget.
+func (t *Tree) relieve() {
+	t.mu.Lock()
+	ends, _ := t.reclaim(necessary)
+	t.mu.Unlock()
+	killAll(ends)
 }
 
 // reclaim evicts leaves that are worth less than worth until memory is within the budget. It returns the evicted ones, which

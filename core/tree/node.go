@@ -97,6 +97,7 @@ func transition(from state, e event) (to state, ok bool) {
 
 // Node is one process of the tree in its sandbox. Who gets an instance from Start holds it; who holds it is its only user.
 type Node struct {
+	tree    *Tree
 	id      core.NodeID
 	role    core.Role
 	shape   shape
@@ -158,6 +159,9 @@ func (n *Node) Release(now time.Time) bool {
 	to, ok := n.apply(release)
 	if freed != nil {
 		freed()
+	}
+	if ok && to == idle && n.tree.strained.Load() {
+		go n.tree.relieve()
 	}
 	return ok && to == idle
 }

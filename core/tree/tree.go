@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -30,6 +31,8 @@ type Tree struct {
 	missed  chan struct{}  // wakes the planner
 	born    chan struct{}  // wakes the sampler
 	turns   chan struct{}  // as many as processes may be forked together
+
+	strained atomic.Bool // memory is over the budget, for want of something to evict
 
 	// mu guards everything below and the tree's part of each node. It is never held across a call to a driver or a sandbox.
 	mu      sync.Mutex
@@ -68,8 +71,8 @@ func (t *Tree) add(role core.Role, s shape, parent *Node, generation int, bytes 
 	t.last++
 	now := time.Now()
 	n := &Node{
-		id: core.NodeID(fmt.Sprintf("%s-%d", role, t.last)), role: role, shape: s, parent: parent, depth: 1, driver: generation, born: now,
-		done: make(chan struct{}), use: use{1, now}, children: map[*Node]struct{}{}, charged: bytes, sampleAt: now.Add(firstSample),
+		tree: t, id: core.NodeID(fmt.Sprintf("%s-%d", role, t.last)), role: role, shape: s, parent: parent, depth: 1, driver: generation, born: now,
+		done: make(chan struct{}), use: use{1, now}, children: map[*Node]struct{}{}, sampleAt: now.Add(firstSample),
 	}
 	if parent != nil {
 		n.depth = parent.depth + 1
@@ -80,7 +83,7 @@ func (t *Tree) add(role core.Role, s shape, parent *Node, generation int, bytes 
 		parent.mu.Unlock()
 	}
 	t.nodes[n.id] = n
-	t.bytes += bytes
+	t.charge(n, bytes)
 	return n
 }
 

@@ -195,6 +195,27 @@ func TestMemory(t *testing.T) {
 	})
 }
 
+// What is over the budget while everything is busy goes as soon as something is idle.
+func TestMemoryIsRelieved(t *testing.T) {
+	within(t, 20<<20, func(t *testing.T, w *world, tr *Tree) {
+		f := fn("f")
+		f.Packages, f.Imports = nil, nil
+		first, _, _ := mustStart(t, tr, f)
+		w.usage = core.Usage{Proportional: 15 << 20, Private: 15 << 20}
+		rest(2 * time.Second)
+		if tr.Memory() <= 20<<20 {
+			t.Fatalf("%d bytes are not over the budget", tr.Memory())
+		}
+		if !first.Release(time.Now()) {
+			t.Error("an idle instance is of no use")
+		}
+		rest(time.Millisecond)
+		if !first.is(dead) || tr.Memory() > 20<<20 {
+			t.Errorf("the idle instance is %v, memory %d", state(first.state.Load()), tr.Memory())
+		}
+	})
+}
+
 func TestEvict(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		old, next := fn("f"), fn("f")
