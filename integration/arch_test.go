@@ -34,9 +34,9 @@ var imports = []row{
 	{"core/endpoint", "what an instance is told is the same for whoever tells it, so the frames know neither tree, scheduler nor drivers",
 		[]string{"core"}, nil},
 	{"core/tree", "the policy of the tree is tested without processes, so it knows sandboxes and drivers only as core's interfaces",
-		[]string{"core", "core/endpoint"}, []string{"golang.org/x/sync"}},
+		[]string{"core", "core/endpoint"}, nil},
 	{"core/sched", "the scheduler asks the tree for leaves and knows nothing of how they are made",
-		[]string{"core", "core/tree", "core/endpoint"}, []string{"golang.org/x/sync"}},
+		[]string{"core", "core/tree", "core/endpoint"}, nil},
 	{"core/sandbox", "a sandbox works when the driver is dead and for any language, so it knows neither drivers nor functions",
 		[]string{"core"}, []string{"golang.org/x/sys", "github.com/opencontainers/runtime-spec", "github.com/opencontainers/cgroups",
 			// The profile is the one of container engines; the first library makes a program of it, the second assembles that.
