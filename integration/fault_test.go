@@ -208,6 +208,7 @@ func TestBadRequirements(t *testing.T) {
 		"version":  "six==999.0\n",
 		"conflict": "six==1.16.0\nsix==1.17.0\n",
 		"rubbish":  "=== this is not a requirement ===\n",
+		"index":    "--index-url=http://127.0.0.1:1/simple\nsix\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := w.put(t, "requires-"+name, handlerFile(echo).with("requirements.txt", requirements))

@@ -41,6 +41,11 @@ def resolve(request):
 
 def lock(manifest):
     """Returns the exact packages that the manifest asks for, with all that they need."""
+    with open(manifest, encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            if INDEX_OPTION.match(line):
+                raise Refused("install", "caller", f"requirements.txt, line {number}: {line.strip()!r}: a function cannot choose where packages "
+                              "come from; take the option out")
     out = uv("resolving requirements.txt", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python", sys.executable, manifest)
     packages = []
     for line in out.splitlines():
@@ -163,6 +168,9 @@ def compile_files(files):
 def sources(directory):
     return [os.path.join(below, name) for below, _, names in os.walk(directory) for name in names if name.endswith(".py")]
 
+
+# Options of a requirements file that name another index.
+INDEX_OPTION = re.compile(r"\s*(--(extra-)?index-url|--find-links|--no-index|-i\b|-f\b)")
 
 # The import of something called tests, in one line or in parentheses.
 OF_TESTS = re.compile(rb"^[ \t]*(?:from\s+[\w.]+\s+import\s*\([^)]*|(?:from|import)\b[^\n]*)\btests\b", re.MULTILINE)
