@@ -45,8 +45,8 @@ const (
 // Phases tells where the time of one invocation went. A phase that did not happen is zero. They do not overlap, and their
 // sum is at most Total.
 type Phases struct {
-	Queue   time.Duration // waiting for an instance slot, or for a zygote that another request was already making
-	Sandbox time.Duration // making or taking the sandbox: cgroup, root directory, endpoint
+	Queue   time.Duration // waiting for an instance, for a turn to fork, or for a zygote or a child that was already being made
+	Sandbox time.Duration // making the sandbox: cgroup, root directory, endpoint
 	Preload time.Duration // starting a root zygote from nothing (cold starts only)
 	Fork    time.Duration // from the fork request until the child stood at the gate
 	Enter   time.Duration // from the gate until the child stood in its sandbox

@@ -147,6 +147,9 @@ func TestPrivilege(t *testing.T) {
 func TestSystemCalls(t *testing.T) {
 	system(t)
 	if runtime.GOARCH != "amd64" {
+		if os.Getenv("CI") != "" {
+			t.Fatal("the numbers of the calls here are those of amd64")
+		}
 		t.Skip("the numbers of the calls here are those of amd64")
 	}
 	w := shared(t)

@@ -59,7 +59,7 @@ func (i item) line() string {
 	}
 }
 
-// Digest returns the digest of the tree of files in dir, as "sha256:<hex>". Two trees have the same digest exactly when they
+// digest returns the digest of a tree of files, as "sha256:<hex>". Two trees have the same digest exactly when they
 // have the same paths with the same contents; times, owners, hard links and all of the modes but the executable bit do not
 // matter. It is the SHA-256 of a manifest: the line "pipsqueak tree 1", then one line for everything below dir, byte code and
 // empty directories as well, sorted by path as bytes:
@@ -71,19 +71,6 @@ func (i item) line() string {
 //
 // Paths are relative, with slashes, and quoted as Go's %q does. A tree with anything else in it, or with a symbolic link that
 // leads out of it, has no digest.
-func Digest(dir string) (string, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return "", diskError(dir, err)
-	}
-	defer root.Close()
-	items, err := scan(root, func(item) error { return nil })
-	if err != nil {
-		return "", err
-	}
-	return digest(items), nil
-}
-
 func digest(items []item) string {
 	sum := sha256.New()
 	sum.Write([]byte("pipsqueak tree 1\n"))

@@ -31,6 +31,9 @@ func TestExamineData(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			got := examineData(c.dir)
 			if c.status == core.StatusOK && got.Status == core.StatusWarn {
+				if os.Getenv("CI") != "" {
+					t.Fatal("needs a disk with a gigabyte free")
+				}
 				t.Skip("needs a disk with a gigabyte free")
 			}
 			if got.Status != c.status || !strings.Contains(got.Detail, c.says) || (got.Mend == "") != (c.status == core.StatusOK) {

@@ -28,7 +28,7 @@ MAX_PACKET = 128 << 10
 # Seconds after which an instance that has not been told anything was forked ahead, and has time to rehearse.
 PATIENCE = 0.002
 
-# What ps_enter says that this process is.
+# What ps_zygote returns besides the length of a request.
 LOST, ZYGOTE, INSTANCE = 0, -1, -2
 
 # Kinds of frame with which an instance answers core that it is to import a handler.
