@@ -49,7 +49,7 @@ bench: deps-bench build ## measure the numbers of SPECIFICATION.md and write bui
 	PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_REPORT=$(CURDIR)/build/bench.md go test -run '^$$' -bench . -benchtime 1x -timeout 20m ./integration
 	@cat build/bench.md
 
-conform: build ## run the conformance kit against every driver
+conform: build ## test the wire and every driver over it
 	PIPSQUEAK_BIN=$(BIN) go test -count 1 -timeout 5m ./core/driver/... ./drivers/...
 
 generate: deps-generate ## make generated code anew (protoc)

@@ -50,7 +50,7 @@ var imports = []row{
 		nil, []string{"google.golang.org/grpc", "google.golang.org/protobuf"}},
 	{"core/driver/zygote", "the kit is linked into drivers, which must stay small and must not contain the worker",
 		[]string{"core"}, []string{"golang.org/x/sys"}},
-	{"core/driver/drivertest", "the conformance kit sees a driver as the worker does: over the wire",
+	{"core/driver/drivertest", "what tests drivers sees them as the worker does: over the wire",
 		[]string{"core", "core/driver"}, nil},
 	{"core/worker", "assembly is the one place in core that knows all the pieces; of the machine it asks only how much memory there is (x/sys)",
 		[]string{"core", "core/*"}, []string{"golang.org/x/sys"}},
