@@ -15,6 +15,7 @@ LINT_VERSION   := v2.15.0
 PYTHON_FILES   := $(patsubst drivers/python/runtime/%,$(BIN)/libexec/python/%,$(wildcard drivers/python/runtime/*.py))
 # Not the python3 in PATH: pyenv and its like put others in front, and the driver uses the system's.
 PYTHON         := /usr/bin/python3
+RUBY_FILES     := $(patsubst drivers/ruby/runtime/%,$(BIN)/libexec/ruby/%,$(wildcard drivers/ruby/runtime/*.rb)) $(BIN)/libexec/ruby/zygote.so
 
 export CGO_ENABLED = 0
 GO_BUILD := go build -trimpath -buildvcs=auto -ldflags '-s -w'
@@ -32,7 +33,7 @@ demo: build ## start a worker, deploy the examples, invoke each cold, as a fork 
 serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build/data
 	$(BIN)/pipsqueak serve --data $(CURDIR)/build/data
 
-build: deps $(BIN)/pipsqueak $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) ## build everything into bin/
+build: deps $(BIN)/pipsqueak $(BIN)/pipsqueak-driver-python $(BIN)/pipsqueak-driver-ruby $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) $(RUBY_FILES) ## build everything into bin/
 
 test: build ## run every test
 	go vet ./...
@@ -69,9 +70,10 @@ define packages
 	fi
 endef
 
-# libc6-dev is what has stdio.h; python3-venv is what has the wheels of ensurepip.
+# libc6-dev is what has stdio.h; python3-venv is what has the wheels of ensurepip; ruby-dev and make build gems.
 deps:
-	$(call packages,cc:gcc /usr/include/stdio.h:libc6-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv)
+	$(call packages,cc:gcc /usr/include/stdio.h:libc6-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv \
+		/usr/bin/ruby:ruby $(shell /usr/bin/ruby -rrbconfig -e 'print RbConfig::CONFIG["rubyhdrdir"], "/ruby.h"' 2>/dev/null || echo /nonexistent):ruby-dev)
 
 deps-bench:
 	$(call packages,wrk:wrk)
@@ -119,6 +121,15 @@ $(BIN)/libexec/libpipsqueak-enter.so: $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER
 $(BIN)/libexec/python/%.py: drivers/python/runtime/%.py
 	@mkdir -p $(@D)
 	cp $< $@
+
+$(BIN)/libexec/ruby/%.rb: drivers/ruby/runtime/%.rb
+	@mkdir -p $(@D)
+	cp $< $@
+
+# It needs nothing of Ruby's to be built, and serves every version.
+$(BIN)/libexec/ruby/zygote.so: drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/enter.h $(ENTER)/zygote.h | deps
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -shared -fPIC -I$(ENTER) -o $@ drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c
 
 $(BIN)/libexec/uv: $(DEPS)/uv-$(UV_VERSION)
 	@mkdir -p $(@D)

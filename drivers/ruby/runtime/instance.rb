@@ -1,0 +1,134 @@
+# frozen_string_literal: true
+
+require_relative "calls"
+
+module Pipsqueak
+  # What a handler is told besides the event, with the names that AWS Lambda uses.
+  class Context
+    attr_reader :aws_request_id, :function_name, :function_version, :memory_limit_in_mb, :invoked_function_arn,
+                :log_group_name, :log_stream_name, :identity, :client_context, :deadline_ms
+
+    def initialize(function, meta, calls)
+      @aws_request_id = @log_stream_name = meta["id"]
+      @function_name = @log_group_name = function["function"]
+      @function_version = function["version"].to_s
+      @memory_limit_in_mb = function["memory"] >> 20
+      @invoked_function_arn = "pipsqueak:function:#{@function_name}"
+      @deadline_ms = meta["deadline_ms"]
+      @calls = calls
+    end
+
+    def get_remaining_time_in_millis
+      [@deadline_ms - Process.clock_gettime(Process::CLOCK_REALTIME, :millisecond), 0].max
+    end
+
+    # Runs another function and returns its result. Raises Pipsqueak::InvokeError when it fails.
+    def invoke(name, event = nil)
+      @calls.invoke(name, event)
+    end
+  end
+
+  # Instance imports one handler and answers events on its endpoint, one at a time.
+  class Instance
+    ENDPOINT = 4
+    MAX_RESULT = 6 << 20
+    MAX_FAILURE = 128 << 10
+    # Seconds after which an instance that has not been told anything was forked ahead, and has time to rehearse.
+    PATIENCE = 0.002
+    # Of JSON that is read or written; each level is a level of the C stack.
+    DEPTH = 1000
+    READ = { max_nesting: DEPTH }.freeze
+
+    def initialize(loader)
+      @loader = loader
+      @pid = Process.pid
+      @endpoint = IO.for_fd(ENDPOINT, "r+b", autoclose: false)
+      @endpoint.close_on_exec = true
+      @calls = Calls.new(@endpoint)
+      $stdout.sync = true
+    end
+
+    # Imports the handler that core names, and answers events until core closes the endpoint.
+    def run
+      rehearse unless IO.select([@endpoint], nil, nil, PATIENCE)
+      frame = @calls.receive or Process.exit!(0)
+      begin
+        report = import(JSON.parse(frame.byteslice(5, frame.bytesize), READ))
+      rescue Failure => e
+        answer("F", Pipsqueak.packed(e.reply, MAX_FAILURE))
+        Process.exit!(1)
+      end
+      answer("P", JSON.generate(report))
+      while (frame = @calls.receive)
+        answer(*handle(frame))
+      end
+      Process.exit!(0)
+    end
+
+    private
+
+    def import(function)
+      @function = function
+      ENV.replace(function["env"] || {})
+      @loader.load(function) { @handler = @loader.handler(function["handler"]) }
+    end
+
+    # Runs one event. Returns the kind and the body of the answer.
+    def handle(frame)
+      event = 9 + frame.unpack1("N", offset: 5)
+      meta = JSON.parse(frame.byteslice(9, event - 9))
+      begin
+        event = JSON.parse(frame.byteslice(event, frame.bytesize), READ)
+        result = @calls.during { @handler.call(event, Context.new(@function, meta, @calls)) }
+      rescue SystemExit
+        raise
+      rescue Exception => e
+        return "X", JSON.generate(Pipsqueak.describe(e))
+      end
+      encode(result)
+    end
+
+    def encode(result)
+      body = JSON.generate(result, READ)
+      return "R", body if body.bytesize <= MAX_RESULT
+      refuse("too_large", "takes #{body.bytesize} bytes as JSON; the limit is #{MAX_RESULT}")
+    rescue SystemExit
+      raise
+    rescue Exception => e
+      refuse("invalid", "(a #{result.class}) cannot be written as JSON: #{Pipsqueak.message_of(e)}; " \
+                        "return hashes, arrays, strings in UTF-8, finite numbers, booleans and nil")
+    end
+
+    def refuse(kind, why)
+      return "L", JSON.generate("kind" => kind, "message" => Pipsqueak.clean("the result of #{@handler.name} #{why}", 8000))
+    end
+
+    def answer(kind, body)
+      Process.exit!(0) unless Process.pid == @pid # a child that the handler has forked, and that came back from it
+      $stdout.flush
+      $stderr.flush
+      @calls.answer([1 + body.bytesize, kind].pack("Na"), body)
+    rescue Errno::EPIPE
+      Process.exit!(0)
+    end
+
+    # Has a handler of this runtime's own answer an event, into nothing. What a process writes to after a fork is copied page by page
+    # as it is touched, and that is most of what an import and a first event cost; an instance that waits has its copies made
+    # before it is needed.
+    def rehearse
+      ENV.replace(ENV.to_h)
+      method = Rehearsal.method(:handler)
+      @function = { "function" => "", "version" => 0, "memory" => 0 }
+      @handler = Handler.new("", method)
+      meta = '{"id":"","deadline_ms":0}'
+      event = '{"rehearsal":[1,2.5,"three",null,true]}'
+      kind, body = handle([0, "E", meta.bytesize].pack("NaN") + meta + event)
+      [1 + body.bytesize, kind].pack("Na")
+    end
+  end
+
+  # The handler of a rehearsal.
+  module Rehearsal
+    def self.handler(event:, context:) = event
+  end
+end
