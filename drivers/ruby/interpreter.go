@@ -66,6 +66,7 @@ type interpreter struct {
 	Bundled    []string `json:"bundled"`  // those of the gems that come with the language
 	Sites      []string `json:"sites"`    // where gems of the host are
 	Manager    string   `json:"manager"`  // the directory with rubygems.rb
+	Headers    string   `json:"headers"`  // its ruby.h, or nothing
 }
 
 // question makes an interpreter describe itself. It is asked with its package manager loaded.
@@ -85,6 +86,7 @@ manager = File.dirname($LOADED_FEATURES.find { |feature| feature.end_with?("/rub
 puts JSON.generate(
   executable: File.realpath(RbConfig.ruby), version: RUBY_VERSION, short: RUBY_VERSION[/\d+\.\d+/], prefix: c["prefix"],
   standard: c.values_at("rubylibdir", "rubyarchdir").uniq, bundled: bundled, manager: manager,
+  headers: Dir["#{c["rubyhdrdir"]}/ruby.h"].first.to_s,
   sites: sites.reject { |dir| sites.any? { |above| dir.start_with?("#{above}/") } })
 `
 
@@ -113,6 +115,36 @@ func inspect(ctx context.Context, path string) (interpreter, error) {
 // than all the rest: where packages are is known.
 func (i interpreter) command() []string {
 	return []string{i.Executable, "--disable=gems", "-Eutf-8"}
+}
+
+// system reports whether it is Debian's own.
+func (i interpreter) system() bool { return i.Prefix == "/usr" }
+
+// managerDir is where its package manager is inside a sandbox. Debian has it among the gems, which are hidden.
+func (i interpreter) managerDir() string {
+	if slices.Contains(i.Standard, i.Manager) {
+		return i.Manager
+	}
+	return packageDir
+}
+
+// managerPath is managerDir where it is not in the standard library.
+func (i interpreter) managerPath() []string {
+	if i.managerDir() == i.Manager {
+		return nil
+	}
+	return []string{packageDir}
+}
+
+// managerMounts show the package manager in managerDir.
+func (i interpreter) managerMounts() (mounts []core.Mount) {
+	if i.managerDir() == i.Manager {
+		return nil
+	}
+	for _, name := range []string{"rubygems.rb", "rubygems"} {
+		mounts = append(mounts, core.Mount{Source: filepath.Join(i.Manager, name), Target: packageDir + "/" + name})
+	}
+	return mounts
 }
 
 // mounts are the interpreter's directories that are not among the system directories, which every sandbox shows.

@@ -9,5 +9,8 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 2 && os.Args[1] == debianCommand {
+		os.Exit(installDebian(os.Args[2:], os.Stdin, os.Stdout))
+	}
 	driver.Serve(newDriver(driver.Logger(os.Stderr)))
 }

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
@@ -17,6 +19,7 @@ const (
 	loopDir    = "/pipsqueak/ruby"
 	preload    = "zygote.so"
 	packageDir = "/pipsqueak/rubygems" // of the package manager, where it is not in the standard library
+	driverPath = "/pipsqueak/tools/pipsqueak-driver-ruby"
 )
 
 // zygoteEnv is the whole environment of a zygote. With one arena, what the process has freed is in one place.
@@ -37,8 +40,12 @@ func newDriver(log *slog.Logger) *ruby {
 }
 
 func (r *ruby) describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "ruby", Version: version}
+	d := core.Description{Language: "ruby", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityInvoke}}
 	libexec, err := zygote.Libexec()
+	if err != nil {
+		return d, err
+	}
+	self, err := os.Executable()
 	if err != nil {
 		return d, err
 	}
@@ -46,6 +53,18 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 	if _, err := os.Stat(filepath.Join(loop, preload)); err != nil {
 		d.Problems = append(d.Problems, fmt.Sprintf("%v; `make build` puts it there", err))
 		return d, nil
+	}
+	var tools []core.Mount
+	if apt, err := debian.Tools(); err == nil {
+		tools = append(apt, core.Mount{Source: self, Target: driverPath})
+		d.Capabilities = append(d.Capabilities, core.CapabilityDebian)
+	} else {
+		d.Problems = append(d.Problems, err.Error())
+	}
+	for _, tool := range []string{"cc", "make"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			d.Problems = append(d.Problems, fmt.Sprintf("%s is missing: gems with extensions cannot be installed", tool))
+		}
 	}
 	for _, path := range interpreterPaths() {
 		i, err := inspect(ctx, path)
@@ -57,11 +76,15 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 		if _, taken := r.interpreters[id]; taken {
 			continue
 		}
+		if i.Headers == "" {
+			d.Problems = append(d.Problems, fmt.Sprintf("%s has no headers: gems with extensions cannot be installed for it; install ruby-dev", path))
+		}
 		r.interpreters[id] = i
 		d.Runtimes = append(d.Runtimes, core.Runtime{
 			ID: id, Version: i.Version, Path: path,
-			Mounts: append(i.mounts(), core.Mount{Source: loop, Target: loopDir}),
+			Mounts: slices.Concat(i.mounts(), i.managerMounts(), []core.Mount{{Source: loop, Target: loopDir}}),
 			Hidden: i.Sites,
+			Tools:  tools,
 			Handlers: []core.HandlerFile{
 				{File: "handler.rb", Handler: "handler.handler"},
 				{File: "lambda_function.rb", Handler: "lambda_function.lambda_handler"},
@@ -80,7 +103,7 @@ func (r *ruby) command(runtime core.RuntimeID) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(i.command(), []string{loopDir + "/zygote.rb"}, i.Standard, i.Bundled), nil
+	return slices.Concat(i.command(), []string{loopDir + "/zygote.rb"}, i.Standard, i.Bundled, i.managerPath()), nil
 }
 
 func (r *ruby) interpreter(runtime core.RuntimeID) (interpreter, error) {

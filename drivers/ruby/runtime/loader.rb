@@ -74,8 +74,16 @@ module Pipsqueak
 
     def initialize
       @standard = $LOAD_PATH.dup
+      @indexes = {}
       @libraries = {}
       look_in([])
+    end
+
+    # The gems that the process can require: name => [directory, version].
+    def gems
+      @packages.each_with_object({}) do |directory, all|
+        @indexes[directory].fetch("gems", {}).each { |name, version| all[name] = [directory, version] }
+      end
     end
 
     # Imports the modules of a request, and returns the report.
@@ -97,24 +105,36 @@ module Pipsqueak
 
     private
 
+    # The same again is no change: a change makes Ruby look at every directory anew.
     def look_in(packages)
-      paths = [CODE]
-      packages.each { |directory| add(directory, paths) }
-      paths.concat(@standard)
-      # The same again is no change: a change makes Ruby look at every directory anew.
-      $LOAD_PATH.replace(paths) unless $LOAD_PATH == paths
+      return if packages == @packages
+      @packages = packages
+      packages.each { |directory| @indexes[directory] ||= index(directory) }
+      own = packages.flat_map { |directory| @indexes[directory]["paths"].map { |path| File.join(directory, path) } }
+      $LOAD_PATH.replace([CODE, *own, *@standard])
+      load_libraries(packages)
     end
 
-    # Adds a package's directories to the paths, and loads the libraries that its extensions need. Its index says which they are.
-    def add(directory, paths)
-      index = "#{directory}/pipsqueak.json"
-      return paths << directory unless File.exist?(index)
-      index = JSON.parse(File.read(index))
-      paths.concat(index.fetch("paths").map { |path| File.join(directory, path) })
-      index.fetch("libraries", []).each do |library|
-        library = File.join(directory, library)
-        @libraries[library] ||= PipsqueakZygote.load_library(library)
-      end
+    # What the installer has noted of a package.
+    def index(directory)
+      JSON.parse(File.read("#{directory}/pipsqueak.json"))
+    rescue Errno::ENOENT
+      { "paths" => ["."] }
+    end
+
+    # Loads the libraries that extensions are linked with and that are in packages, after those that they need themselves. The
+    # dynamic loader would not find them where they are; once they are there it takes them by their names.
+    def load_libraries(packages)
+      known = packages.map { |directory| (@indexes[directory]["libraries"] || {}).transform_values { |library| [directory, library] } }.reduce({}, :merge)
+      packages.each { |directory| (@indexes[directory]["needs"] || []).each { |name| load_library(name, known) } }
+    end
+
+    def load_library(name, known)
+      directory, library = known[name]
+      return if library.nil? || @libraries[name]
+      @libraries[name] = true
+      library["needs"].each { |needed| load_library(needed, known) }
+      PipsqueakZygote.load_library(name, File.join(directory, library["path"]))
     end
 
     def import(name, shown = name)

@@ -129,12 +129,12 @@ static VALUE trim(VALUE self)
     return self;
 }
 
-/* Loads a shared library that others find by its name afterwards. Returns what is wrong with it, or an empty text. */
-static VALUE load_library(VALUE self, VALUE path)
+/* Loads a shared library, unless the process has one of that name. What is wrong with it, who needs it will say. */
+static VALUE load_library(VALUE self, VALUE name, VALUE path)
 {
-    (void)self;
-    const char *wrong = dlopen(rb_string_value_cstr(&path), RTLD_LAZY | RTLD_LOCAL) ? "" : dlerror();
-    return rb_str_new(wrong, (long)strlen(wrong));
+    if (!dlopen(rb_string_value_cstr(&name), RTLD_LAZY | RTLD_NOLOAD))
+        dlopen(rb_string_value_cstr(&path), RTLD_LAZY | RTLD_LOCAL);
+    return self;
 }
 
 PS_API void Init_zygote(void)
@@ -145,5 +145,5 @@ PS_API void Init_zygote(void)
     rb_define_module_function(module, "request", request, 0);
     rb_define_module_function(module, "say", say, 1);
     rb_define_module_function(module, "trim", trim, 0);
-    rb_define_module_function(module, "load_library", load_library, 1);
+    rb_define_module_function(module, "load_library", load_library, 2);
 }

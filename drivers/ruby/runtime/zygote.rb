@@ -14,6 +14,13 @@ require_relative "zygote.so"
 require_relative "loader"
 require_relative "instance"
 
+autoload :Gem, "#{__dir__}/gem.rb"
+
+module Kernel
+  # Of RubyGems: chooses the version of a gem. The function's packages have been chosen.
+  private def gem(*) = true
+end
+
 module Pipsqueak
   module Zygote
     # What ps_zygote returns besides the length of a request.
