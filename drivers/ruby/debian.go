@@ -3,7 +3,6 @@ package main
 import (
 	"debug/elf"
 	"encoding/json"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -29,7 +28,7 @@ type index struct {
 // library is a shared library, by the name that others know it by.
 type library struct {
 	Path  string   `json:"path"`
-	Needs []string `json:"needs"`
+	Needs []string `json:"needs,omitempty"`
 }
 
 const indexFile = "pipsqueak.json"
@@ -51,13 +50,15 @@ func installDebian(arguments []string, in io.Reader, out io.Writer) int {
 	return 0
 }
 
-// gemspec is the name of a gem's specification; where Debian puts gems.
-var gemspec = regexp.MustCompile(`/specifications/([^/]+)-(\d[^/-]*)\.gemspec$`)
-
-// gemDirs are where Debian puts what belongs on the load path.
+// gemDirs are where Debian puts Ruby code that is no gem, and the extensions of gems.
 var gemDirs = []string{"usr/lib/*/ruby/vendor_ruby/[0-9]*", "usr/lib/ruby/vendor_ruby/[0-9]*", "usr/lib/ruby/vendor_ruby",
-	"usr/lib/*/rubygems-integration/*/extensions/*/*/*", "usr/lib/ruby/gems/*/extensions/*/*/*",
-	"usr/share/rubygems-integration/*/gems/*/lib", "usr/lib/*/rubygems-integration/*/gems/*/lib", "usr/lib/ruby/gems/*/gems/*/lib"}
+	"usr/lib/*/rubygems-integration/*/extensions/*/*/*", "usr/lib/ruby/gems/*/extensions/*/*/*"}
+
+var (
+	gemspec      = regexp.MustCompile(`^(.*)/specifications/(([^/]+)-(\d[^/-]*))\.gemspec$`)
+	requirePaths = regexp.MustCompile(`\.require_paths = \[(.*?)\]`)
+	quoted       = regexp.MustCompile(`"([^"]*)"`)
+)
 
 // writeIndex examines an unpacked Debian package.
 func writeIndex(dir string) error {
@@ -72,14 +73,13 @@ func writeIndex(dir string) error {
 		}
 	}
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
+		switch {
+		case err != nil || !entry.Type().IsRegular():
 			return err
-		}
-		if m := gemspec.FindStringSubmatch(path); m != nil {
-			x.Gems[m[1]] = m[2]
-		}
-		if strings.Contains(entry.Name(), ".so") {
-			x.add(path, path[len(dir)+1:])
+		case strings.HasSuffix(path, ".gemspec"):
+			return x.addGem(dir, path)
+		case strings.Contains(entry.Name(), ".so"):
+			x.addLibrary(path, path[len(dir)+1:])
 		}
 		return nil
 	})
@@ -90,14 +90,38 @@ func writeIndex(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, indexFile), text, 0o644); err != nil {
-		return fmt.Errorf("the index of %s: %w", filepath.Base(dir), err)
+	return os.WriteFile(filepath.Join(dir, indexFile), text, 0o644)
+}
+
+// addGem notes a gem by its specification. The code of some is where gems are, of others among what is no gem.
+func (x *index) addGem(dir, path string) error {
+	m := gemspec.FindStringSubmatch(path)
+	if m == nil {
+		return nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	x.Gems[m[3]] = m[4]
+	paths := []string{"lib"}
+	if listed := requirePaths.FindSubmatch(text); listed != nil {
+		paths = nil
+		for _, one := range quoted.FindAllSubmatch(listed[1], -1) {
+			paths = append(paths, string(one[1]))
+		}
+	}
+	for _, one := range paths {
+		below := filepath.Join(m[1], "gems", m[2], one)
+		if _, err := os.Stat(below); err == nil {
+			x.Paths = append(x.Paths, below[len(dir)+1:])
+		}
 	}
 	return nil
 }
 
-// add notes a shared library, or what an extension of Ruby needs. What is neither is no business of ours.
-func (x *index) add(path, shown string) {
+// addLibrary notes a shared library, or what an extension of Ruby needs. What is neither is no business of ours.
+func (x *index) addLibrary(path, shown string) {
 	file, err := elf.Open(path)
 	if err != nil {
 		return

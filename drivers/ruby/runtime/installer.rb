@@ -7,8 +7,6 @@
 
 require "json"
 require "open3"
-require_relative "gems"
-require_relative "imports"
 
 module Pipsqueak
   CODE = "/function"
@@ -23,6 +21,9 @@ module Pipsqueak
       @reply = { "kind" => kind, "fault" => fault, "message" => message.scrub("?")[0, 8000] }
     end
   end
+
+  require_relative "gems"
+  require_relative "imports"
 
   class Installer
     MAX_PACKET = 100 << 10

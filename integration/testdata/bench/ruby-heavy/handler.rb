@@ -5,6 +5,6 @@ require "sequel"
 require "nokogiri"
 
 def handler(event:, context:)
-  page = Nokogiri::HTML("<ul><li>one</li><li>two</li></ul>")
-  { "items" => page.css("li").map(&:text), "plural" => "package".pluralize, "sql" => Sequel.mock[:items].where(name: "one").sql }
+  items = Nokogiri::HTML("<ul><li>one</li><li>two</li></ul>").css("li").map(&:text)
+  { "items" => items, "plural" => "package".pluralize, "dear" => (Sequel[:price] * 2 > 10).inspect }
 end
