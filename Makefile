@@ -97,6 +97,8 @@ $(DEPS)/bin/golangci-lint-$(LINT_VERSION):
 
 GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null)
 ENTER      := core/sandbox/enter
+# What a library calls is found when it is loaded, and not by each child anew.
+NOW        := -Wl,-z,now
 
 # The version goes into the program (go version -m), so a new commit makes a new program.
 $(DEPS)/version: FORCE
@@ -116,7 +118,7 @@ $(BIN)/libexec/pipsqueak-enter: $(ENTER)/enter.c $(ENTER)/launch.c $(ENTER)/ente
 
 $(BIN)/libexec/libpipsqueak-enter.so: $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/enter.h $(ENTER)/zygote.h | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -shared -fPIC -o $@ $(ENTER)/enter.c $(ENTER)/zygote.c
+	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -o $@ $(ENTER)/enter.c $(ENTER)/zygote.c
 
 $(BIN)/libexec/python/%.py: drivers/python/runtime/%.py
 	@mkdir -p $(@D)
@@ -129,7 +131,7 @@ $(BIN)/libexec/ruby/%.rb: drivers/ruby/runtime/%.rb
 # It needs nothing of Ruby's to be built, and serves every version.
 $(BIN)/libexec/ruby/zygote.so: drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/enter.h $(ENTER)/zygote.h | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -shared -fPIC -I$(ENTER) -o $@ drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c
+	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -I$(ENTER) -o $@ drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c
 
 $(BIN)/libexec/uv: $(DEPS)/uv-$(UV_VERSION)
 	@mkdir -p $(@D)

@@ -19,9 +19,11 @@ module Pipsqueak
     CHUNK = 64 << 10
     ANSWER = "A".ord
 
-    def initialize(endpoint)
-      @endpoint = endpoint
-      @endpoint.sync = true
+    # Input and output are the endpoint.
+    def initialize(input, output)
+      @input = input
+      @output = output
+      @output.sync = true
       @buffer = String.new
       @lock = Mutex.new
       @arrived = ConditionVariable.new
@@ -37,7 +39,7 @@ module Pipsqueak
     end
 
     def answer(*parts)
-      @lock.synchronize { @endpoint.write(*parts) }
+      @lock.synchronize { @output.write(*parts) }
     end
 
     # Runs a handler. What it has not awaited when it is done never comes.
@@ -68,7 +70,7 @@ module Pipsqueak
       meta = JSON.generate("call" => call, "function" => name.to_s)
       head = [5 + meta.bytesize + body.bytesize, "I", meta.bytesize].pack("NaN")
       # Half a frame would be the end of this process: no Timeout in between.
-      Thread.handle_interrupt(Object => :never) { @endpoint.write(head, meta, body) }
+      Thread.handle_interrupt(Object => :never) { @output.write(head, meta, body) }
       await(call) or raise InvokeError.new(Calls.late(name))
     ensure
       @open.delete(call)
@@ -129,12 +131,12 @@ module Pipsqueak
     end
 
     def read(size)
-      @buffer << @endpoint.readpartial([size - @buffer.bytesize, CHUNK].max)
+      @buffer << @input.readpartial([size - @buffer.bytesize, CHUNK].max)
     end
 
     # Ruby may interrupt a thread that reads (Timeout does), and what it had read would be lost: it is interrupted before.
     def read_uninterrupted(size)
-      IO.select([@endpoint])
+      IO.select([@input])
       Thread.handle_interrupt(Object => :never) { read(size) }
     end
   end

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require_relative "calls"
+require_relative "rehearsal"
 
 module Pipsqueak
   # What a handler is told besides the event, with the names that AWS Lambda uses.
@@ -39,19 +40,28 @@ module Pipsqueak
     DEPTH = 1000
     READ = { max_nesting: DEPTH }.freeze
 
-    def initialize(loader)
+    def self.endpoint
+      IO.for_fd(ENDPOINT, "r+b", autoclose: false).tap { |io| io.close_on_exec = true }
+    end
+
+    def initialize(loader, input = Instance.endpoint, output = input)
       @loader = loader
       @pid = Process.pid
-      @endpoint = IO.for_fd(ENDPOINT, "r+b", autoclose: false)
-      @endpoint.close_on_exec = true
-      @calls = Calls.new(@endpoint)
+      @input = input
+      @calls = Calls.new(input, output)
       $stdout.sync = true
     end
 
     # Imports the handler that core names, and answers events until core closes the endpoint.
     def run
-      rehearse unless IO.select([@endpoint], nil, nil, PATIENCE)
-      frame = @calls.receive or Process.exit!(0)
+      Rehearsal.new(@loader).run unless IO.select([@input], nil, nil, PATIENCE)
+      serve
+      Process.exit!(0)
+    end
+
+    # Answers what core asks, first of all the import.
+    def serve
+      frame = @calls.receive or return
       begin
         report = import(JSON.parse(frame.byteslice(5, frame.bytesize), READ))
       rescue Failure => e
@@ -62,7 +72,6 @@ module Pipsqueak
       while (frame = @calls.receive)
         answer(*handle(frame))
       end
-      Process.exit!(0)
     end
 
     private
@@ -111,24 +120,6 @@ module Pipsqueak
     rescue Errno::EPIPE
       Process.exit!(0)
     end
-
-    # Has a handler of this runtime's own answer an event, into nothing. What a process writes to after a fork is copied page by page
-    # as it is touched, and that is most of what an import and a first event cost; an instance that waits has its copies made
-    # before it is needed.
-    def rehearse
-      ENV.replace(ENV.to_h)
-      method = Rehearsal.method(:handler)
-      @function = { "function" => "", "version" => 0, "memory" => 0 }
-      @handler = Handler.new("", method)
-      meta = '{"id":"","deadline_ms":0}'
-      event = '{"rehearsal":[1,2.5,"three",null,true]}'
-      kind, body = handle([0, "E", meta.bytesize].pack("NaN") + meta + event)
-      [1 + body.bytesize, kind].pack("Na")
-    end
   end
 
-  # The handler of a rehearsal.
-  module Rehearsal
-    def self.handler(event:, context:) = event
-  end
 end

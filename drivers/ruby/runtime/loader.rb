@@ -76,7 +76,10 @@ module Pipsqueak
     # (concurrent-ruby before 1.2), and one that is started again when it is needed (timeout).
     DISPENSABLE = %r{/concurrent/atomic/ruby_thread_local_var\.rb:|/timeout\.rb:}
 
+    attr_reader :packages # directories, of the last request
+
     def initialize
+      @code = CODE
       @standard = $LOAD_PATH.dup
       @indexes = {}
       @libraries = {}
@@ -103,9 +106,18 @@ module Pipsqueak
     # Returns what calls the handler "directory/file.symbol" or "directory/file.Module::Class.symbol".
     def handler(name)
       file, symbol = divide(name)
-      import(file, "#{file.delete_prefix("#{CODE}/")}.rb")
+      import(file, "#{file.delete_prefix("#{@code}/")}.rb")
       *owner, method = symbol.rpartition(".").reject(&:empty?).reject { |part| part == "." }
       Handler.new(name, find(name, file, owner.first, method))
+    end
+
+    # Yields with the handler's file in another place. A rehearsal has loaded that before; here it does once more.
+    def rehearse(directory, file)
+      @code = directory
+      Kernel.load("#{directory}/#{file}.rb")
+      yield
+    ensure
+      @code = CODE
     end
 
     private
@@ -154,14 +166,14 @@ module Pipsqueak
       base = name.rindex("/") || 0
       at = base
       while (at = name.index(".", at + 1))
-        file = "#{CODE}/#{name[0...at]}"
+        file = "#{@code}/#{name[0...at]}"
         return file, name[at + 1..] if File.file?("#{file}.rb")
       end
       raise Failure.new("invalid", "handler", "the handler #{name.inspect} names no file of the function: it is FILE.METHOD or FILE.CLASS.METHOD")
     end
 
     def find(name, file, owner, method)
-      file = "#{file.delete_prefix("#{CODE}/")}.rb"
+      file = "#{file.delete_prefix("#{@code}/")}.rb"
       receiver = owner ? Object.const_get(owner) : TOPLEVEL_BINDING.receiver
       found = receiver.method(method)
       # Kernel has a method of many a name, which is not what the file should have had.

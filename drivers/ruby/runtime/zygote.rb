@@ -65,15 +65,16 @@ module Pipsqueak
       # Makes a process a zygote. What lives now becomes old, so that collections in a child pass it over, and stands close
       # together: what a child writes to is copied, page by page.
       def prepare_to_fork
+        Rehearsal.new(@loader).run
         @files = ObjectSpace.each_object(IO).reject { |io| io.closed? || io.fileno <= 2 }
         if Process.respond_to?(:warmup)
           Process.warmup
         else
           COLLECTIONS.times { GC.start }
-          PipsqueakZygote.trim
         end
         $stdout.flush
         $stderr.flush
+        PipsqueakZygote.settle
       end
 
       # Makes a child forget what it must not share with its siblings. Ruby itself has reseeded its generator.
