@@ -138,7 +138,7 @@ func (h *house) fork(t testing.TB, parent *sandbox.Sandbox) *sandbox.Sandbox {
 	return s
 }
 
-func call(t testing.TB, conn net.Conn, event string) (byte, string) {
+func write(t testing.TB, conn net.Conn, event string) {
 	t.Helper()
 	meta := fmt.Sprintf(`{"id":"r1","deadline_ms":%d}`, time.Now().Add(time.Second).UnixMilli())
 	frame := binary.BigEndian.AppendUint32(nil, uint32(1+4+len(meta)+len(event)))
@@ -148,6 +148,11 @@ func call(t testing.TB, conn net.Conn, event string) (byte, string) {
 	if _, err := conn.Write(frame); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func call(t testing.TB, conn net.Conn, event string) (byte, string) {
+	t.Helper()
+	write(t, conn, event)
 	head := make([]byte, 5)
 	if _, err := io.ReadFull(conn, head); err != nil {
 		t.Fatal(err)

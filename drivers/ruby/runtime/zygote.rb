@@ -79,6 +79,7 @@ module Pipsqueak
 
       # Makes a child forget what it must not share with its siblings. Ruby itself has reseeded its generator.
       def after_fork
+        Dir::Tmpname.const_get(:RANDOM).send(:initialize) if defined?(Dir::Tmpname) && Dir::Tmpname.const_defined?(:RANDOM)
         OpenSSL::Random.seed(Random.urandom(32)) if defined?(OpenSSL::Random)
         # Their descriptors are closed already. A file that does not know would close another one's later.
         @files.each do |io|
