@@ -54,7 +54,7 @@ func TestAfterFork(t *testing.T) {
 		`got = []; trap("USR1") { got << 1 }; Process.kill("USR1", Process.pid); sleep 0.01; got`:                               "[1]",
 		`trap("CHLD") {}; pid = spawn("true"); Process.wait(pid); trap("CHLD", "DEFAULT"); $?.success?`:                         "true",
 		`Warning[:experimental] = false; Ractor.new { 6 * 7 }.take`:                                                             "42",
-		`Fiber.new { Fiber.yield 1; 2 }.then { |f| [f.resume, f.resume] }`:                                                      "[1,2]",
+		`Fiber.new { Fiber.yield 1; 2 }.then { |f| [f.resume, f.resume] }`:                                                      "[1,2]", //nolint:misspell // the class
 		`Enumerator.new { |y| y << 1 << 2 }.then { |e| [e.next, e.next] }`:                                                      "[1,2]",
 		`[$stdout.sync, $stderr.sync]`:                                                                                          "[true,true]",
 		`sleep(0.01).is_a?(Integer)`:                                                                                            "true",
