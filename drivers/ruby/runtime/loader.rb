@@ -100,7 +100,7 @@ module Pipsqueak
       took = (request["modules"] || []).to_h { |name| [name, time { import(name) }] }
       yield if block_given?
       Thread.list.each { |thread| thread.kill.join if DISPENSABLE.match?(thread.inspect) }
-      { "took" => now - start, "modules" => took, "threads" => threads(request["handler"] ? 0 : LINGER) }
+      { "took" => now - start, "modules" => took, "threads" => request["handler"] ? Thread.list.size : threads }
     end
 
     # Returns what calls the handler "directory/file.symbol" or "directory/file.Module::Class.symbol".
@@ -192,10 +192,9 @@ module Pipsqueak
 
     def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
 
-    # How many threads the process has, without Ruby's own. A thread that has ended is still there for a while, which is of
-    # no account in an instance.
-    def threads(linger)
-      deadline = now + linger
+    # How many threads the process has, without Ruby's own. A thread that has ended is still there for a while.
+    def threads
+      deadline = now + LINGER
       loop do
         count = [Dir.children("/proc/self/task").size - OWN_THREADS, 1].max
         return count if count == 1 || Thread.list.size > 1 || now > deadline

@@ -5,6 +5,6 @@ require "sequel"
 require "nokogiri"
 
 def handler(event:, context:)
-  items = Nokogiri::HTML("<ul><li>one</li><li>two</li></ul>").css("li").map(&:text)
-  { "items" => items, "plural" => "package".pluralize, "dear" => (Sequel[:price] * 2 > 10).inspect }
+  items = Nokogiri::XML("<items><item>one</item><item>two</item></items>").root.elements.map(&:text)
+  { "items" => items, "plural" => "package".pluralize, "sum" => (Sequel[:price] + 2).args.last }
 end
