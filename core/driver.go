@@ -55,6 +55,14 @@ type Installer interface {
 	Install(ctx context.Context, request InstallRequest, progress func(Progress)) error
 }
 
+// Builder is a further part of an Installer, for languages in which the code is not what runs: it bundles, links or compiles.
+type Builder interface {
+	// Build makes of the deployed code in CodeDir what its handler can be imported from. It comes after Install: the packages
+	// are mounted, the code directory is writable, and there is no network. What the compiler has against the code is KindBuild.
+	// Progress may be nil.
+	Build(ctx context.Context, request BuildRequest, progress func(Progress)) (Built, error)
+}
+
 // Where things are inside a sandbox.
 const (
 	CodeDir     = "/function" // the deployed code
@@ -75,8 +83,13 @@ type Description struct {
 	Problems     []string  `json:"problems"`     // what it misses on this machine and how to mend it, one sentence each
 }
 
-// CapabilityInstall says that the driver implements Installer.
-const CapabilityInstall = "install"
+// The optional parts of the contract.
+const (
+	CapabilityInstall = "install" // the driver implements Installer
+	CapabilityBuild   = "build"   // it implements Builder
+	CapabilityDebian  = "debian"  // its Installer knows Debian packages too (ResolveRequest.Debian)
+	CapabilityInvoke  = "invoke"  // its instances can invoke other functions (core/endpoint)
+)
 
 // Runtime is one language at one version on this machine.
 type Runtime struct {
@@ -87,8 +100,10 @@ type Runtime struct {
 	Hidden  []string  `json:"hidden"`  // directories that it must not see, such as packages of the host
 	Tools   []Mount   `json:"tools"`   // what its installer has to see besides
 	// Handlers are the files that make a directory a function of this runtime, in the order in which they are looked for.
-	Handlers  []HandlerFile `json:"handlers"`
-	Extension string        `json:"extension"` // of its source files, ".py"
+	Handlers []HandlerFile `json:"handlers"`
+	// Extensions are those of the files that a handler can be in, ".py", in the order in which they are looked for. An empty one
+	// is for runtimes whose handler is the file.
+	Extensions []string `json:"extensions"`
 }
 
 // HandlerFile is a file name that marks a function and the handler that it then has.
@@ -137,7 +152,8 @@ type Report struct {
 // ResolveRequest asks for the packages of deployed code.
 type ResolveRequest struct {
 	Runtime RuntimeID
-	Handler string // "file.symbol"
+	Handler string   // "file.symbol"
+	Debian  []string // Debian packages that the function names besides, as "name" or "name=version"; only with CapabilityDebian
 	Sandbox Sandbox
 }
 
@@ -152,6 +168,19 @@ type InstallRequest struct {
 	Runtime  RuntimeID
 	Packages []Package // exact versions, complete: nothing else is installed
 	Sandbox  Sandbox
+}
+
+// BuildRequest asks for code that can be imported.
+type BuildRequest struct {
+	Runtime  RuntimeID
+	Handler  string    // "file.symbol"
+	Packages []Package // of the function, each at its PackageDir
+	Sandbox  Sandbox
+}
+
+// Built is what a build found out.
+type Built struct {
+	Imports []string // modules that the built code imports, besides those of the Resolution
 }
 
 // Progress is one step of a deploy, for a person who waits.

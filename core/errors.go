@@ -16,6 +16,8 @@ const (
 	KindTooLarge    Kind = "too_large"    // an archive, event or result is over its limit
 	KindUnsupported Kind = "unsupported"  // this driver, kernel or machine cannot do it
 	KindInstall     Kind = "install"      // packages cannot be resolved or installed
+	KindBuild       Kind = "build"        // the code cannot be built: the message has what the compiler said
+	KindLoop        Kind = "loop"         // functions have invoked each other too deep
 	KindExhausted   Kind = "exhausted"    // max_instances, memory or the queue is full; try again later
 	KindTimeout     Kind = "timeout"      // the deadline passed
 	KindCanceled    Kind = "canceled"     // the caller went away

@@ -27,6 +27,8 @@ var statuses = map[core.Kind]byFault{
 	core.KindTooLarge:    {413, 502, 502, 500}, // of the handler: a result over its limit
 	core.KindUnsupported: {501, 501, 501, 501},
 	core.KindInstall:     {422, 422, 502, 503},
+	core.KindBuild:       {422, 422, 502, 503},
+	core.KindLoop:        {508, 508, 508, 508},
 	core.KindExhausted:   {429, 429, 429, 429},
 	core.KindTimeout:     {504, 504, 504, 504},
 	core.KindCanceled:    {statusClientClosedRequest, statusClientClosedRequest, 503, 503}, // of the worker: it ends

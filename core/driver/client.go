@@ -57,6 +57,7 @@ type Client struct {
 var (
 	_ core.Driver    = (*Client)(nil)
 	_ core.Installer = (*Client)(nil)
+	_ core.Builder   = (*Client)(nil)
 )
 
 // Open starts the driver's program and asks it for its description. It takes 30 s at most, or until ctx ends; later the end
@@ -85,6 +86,9 @@ func Open(ctx context.Context, path string, options Options) (*Client, error) {
 		return c, nil
 	}
 	var said *core.Error
+	if errors.As(err, &said) && errors.Is(said.Err, context.DeadlineExceeded) {
+		<-ctx.Done() // gRPC keeps the deadline by a clock of its own
+	}
 	if ctx.Err() != nil || !errors.As(err, &said) || said.Kind == core.KindUnavailable {
 		said = diagnoseStart(ctx, c.process, err) // otherwise these are the driver's own words about its machine
 	}
@@ -105,7 +109,7 @@ func (c *Client) start(ctx context.Context, path string, options Options) (*grpc
 	var sockets string
 	c.plugin = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  handshake,
-		VersionedPlugins: versions(nil),
+		VersionedPlugins: versions(nil, previousVersion, currentVersion),
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		SkipHostEnv:      true,
 		StartTimeout:     startTimeout,
@@ -246,7 +250,12 @@ func (c *Client) Describe(ctx context.Context) (core.Description, error) {
 	if err != nil {
 		return core.Description{}, c.failure(ctx, err)
 	}
-	return decodeDescription(pb), nil
+	d := decodeDescription(pb)
+	if c.plugin.NegotiatedVersion() < currentVersion {
+		// Its other words meant nothing then, whatever they are.
+		d.Capabilities = slices.DeleteFunc(d.Capabilities, func(word string) bool { return word != core.CapabilityInstall })
+	}
+	return d, nil
 }
 
 // Preload implements core.Driver.
@@ -278,7 +287,7 @@ func (c *Client) Import(ctx context.Context, id core.NodeID, load core.Load) (co
 
 // Resolve implements core.Installer. A driver without core.CapabilityInstall gives KindUnsupported.
 func (c *Client) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
-	if err := c.installs(); err != nil {
+	if err := c.can(core.CapabilityInstall); err != nil {
 		return core.Resolution{}, err
 	}
 	pb, err := c.installer.Resolve(ctx, encodeResolveRequest(request))
@@ -291,7 +300,7 @@ func (c *Client) Resolve(ctx context.Context, request core.ResolveRequest) (core
 // Install implements core.Installer. Progress is called from the caller's goroutine. A driver without
 // core.CapabilityInstall gives KindUnsupported.
 func (c *Client) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) error {
-	if err := c.installs(); err != nil {
+	if err := c.can(core.CapabilityInstall); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -309,10 +318,39 @@ func (c *Client) Install(ctx context.Context, request core.InstallRequest, progr
 	return c.failure(ctx, err)
 }
 
-func (c *Client) installs() error {
-	if slices.Contains(c.description.Capabilities, core.CapabilityInstall) {
+// Build implements core.Builder. Progress is called from the caller's goroutine. A driver without core.CapabilityBuild gives
+// KindUnsupported.
+func (c *Client) Build(ctx context.Context, request core.BuildRequest, progress func(core.Progress)) (core.Built, error) {
+	if err := c.can(core.CapabilityBuild); err != nil {
+		return core.Built{}, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var built core.Built
+	stream, err := c.installer.Build(ctx, encodeBuildRequest(request))
+	for err == nil {
+		var step *driverpb.BuildStep
+		if step, err = stream.Recv(); err != nil {
+			break
+		}
+		if p := step.GetProgress(); p != nil && progress != nil {
+			progress(decodeProgress(p))
+		}
+		if b := step.GetBuilt(); b != nil {
+			built = core.Built{Imports: b.GetImports()}
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		return built, nil
+	}
+	return core.Built{}, c.failure(ctx, err)
+}
+
+// can returns an error unless the driver has the capability.
+func (c *Client) can(capability string) error {
+	if slices.Contains(c.description.Capabilities, capability) {
 		return nil
 	}
-	return core.Errorf(core.KindUnsupported, core.FaultDriver, "the driver %s cannot install packages: it has the capabilities [%s]",
-		c.name, strings.Join(c.description.Capabilities, " "))
+	return core.Errorf(core.KindUnsupported, core.FaultDriver, "the driver %s lacks the capability %q: it has [%s]",
+		c.name, capability, strings.Join(c.description.Capabilities, " "))
 }

@@ -79,6 +79,10 @@ func decodeDescription(pb *driverpb.Description) core.Description {
 }
 
 func decodeRuntime(pb *driverpb.Runtime) core.Runtime {
+	extensions := pb.GetExtensions()
+	if len(extensions) == 0 { // version 1 had one
+		extensions = []string{pb.GetExtension()}
+	}
 	return core.Runtime{
 		ID:      core.RuntimeID(pb.GetId()),
 		Version: pb.GetVersion(),
@@ -89,7 +93,7 @@ func decodeRuntime(pb *driverpb.Runtime) core.Runtime {
 		Handlers: each(pb.GetHandlers(), func(h *driverpb.HandlerFile) core.HandlerFile {
 			return core.HandlerFile{File: h.GetFile(), Handler: h.GetHandler()}
 		}),
-		Extension: pb.GetExtension(),
+		Extensions: extensions,
 	}
 }
 
@@ -119,7 +123,7 @@ func decodePackage(pb *driverpb.Package) core.Package {
 
 func decodeResolveRequest(pb *driverpb.ResolveRequest) core.ResolveRequest {
 	return core.ResolveRequest{
-		Runtime: core.RuntimeID(pb.GetRuntime()), Handler: pb.GetHandler(), Sandbox: decodeSandbox(pb.GetSandbox()),
+		Runtime: core.RuntimeID(pb.GetRuntime()), Handler: pb.GetHandler(), Debian: pb.GetDebian(), Sandbox: decodeSandbox(pb.GetSandbox()),
 	}
 }
 
@@ -130,6 +134,12 @@ func decodeResolution(pb *driverpb.Resolution) core.Resolution {
 func decodeInstallRequest(pb *driverpb.InstallRequest) core.InstallRequest {
 	return core.InstallRequest{
 		Runtime: core.RuntimeID(pb.GetRuntime()), Packages: each(pb.GetPackages(), decodePackage), Sandbox: decodeSandbox(pb.GetSandbox()),
+	}
+}
+
+func decodeBuildRequest(pb *driverpb.BuildRequest) core.BuildRequest {
+	return core.BuildRequest{
+		Runtime: core.RuntimeID(pb.GetRuntime()), Handler: pb.GetHandler(), Packages: each(pb.GetPackages(), decodePackage), Sandbox: decodeSandbox(pb.GetSandbox()),
 	}
 }
 

@@ -83,9 +83,9 @@ func diagnoseHandshake(path, line string) *core.Error {
 	if parts[0] != "1" {
 		return core.Errorf(core.KindUnsupported, core.FaultDriver, "the driver %s speaks version %s of go-plugin's handshake instead of 1: rebuild it", path, parts[0])
 	}
-	if parts[1] != strconv.Itoa(protocolVersion) {
+	if version, err := strconv.Atoi(parts[1]); err != nil || version < previousVersion || version > currentVersion {
 		return core.Errorf(core.KindUnsupported, core.FaultDriver,
-			"the driver %s speaks version %s of the driver protocol and this host version %d: install a driver and a host of the same release", path, parts[1], protocolVersion)
+			"the driver %s speaks version %s of the driver protocol and this host versions %d and %d: install a driver and a host of the same release", path, parts[1], previousVersion, currentVersion)
 	}
 	if len(parts) < 5 || parts[4] != "grpc" {
 		return core.Errorf(core.KindUnsupported, core.FaultDriver, "the driver %s does not speak gRPC: its handshake is %q", path, clip(line, maxLastLine))

@@ -115,7 +115,7 @@ func encodeRuntime(r core.Runtime) *driverpb.Runtime {
 		Handlers: each(r.Handlers, func(h core.HandlerFile) *driverpb.HandlerFile {
 			return &driverpb.HandlerFile{File: h.File, Handler: h.Handler}
 		}),
-		Extension: r.Extension,
+		Extensions: r.Extensions,
 	}
 }
 
@@ -144,7 +144,7 @@ func encodePackage(p core.Package) *driverpb.Package {
 }
 
 func encodeResolveRequest(r core.ResolveRequest) *driverpb.ResolveRequest {
-	return &driverpb.ResolveRequest{Runtime: string(r.Runtime), Handler: r.Handler, Sandbox: encodeSandbox(r.Sandbox)}
+	return &driverpb.ResolveRequest{Runtime: string(r.Runtime), Handler: r.Handler, Debian: r.Debian, Sandbox: encodeSandbox(r.Sandbox)}
 }
 
 func encodeResolution(r core.Resolution) *driverpb.Resolution {
@@ -154,6 +154,12 @@ func encodeResolution(r core.Resolution) *driverpb.Resolution {
 func encodeInstallRequest(r core.InstallRequest) *driverpb.InstallRequest {
 	return &driverpb.InstallRequest{
 		Runtime: string(r.Runtime), Packages: each(r.Packages, encodePackage), Sandbox: encodeSandbox(r.Sandbox),
+	}
+}
+
+func encodeBuildRequest(r core.BuildRequest) *driverpb.BuildRequest {
+	return &driverpb.BuildRequest{
+		Runtime: string(r.Runtime), Handler: r.Handler, Packages: each(r.Packages, encodePackage), Sandbox: encodeSandbox(r.Sandbox),
 	}
 }
 

@@ -47,10 +47,15 @@ type Fleet struct {
 	changed    chan struct{}
 }
 
-// life is a driver from its start to its death: a *Client, outside of tests.
-type life interface {
+// Running is a driver with what it has said of itself.
+type Running interface {
 	core.Driver
 	Description() core.Description
+}
+
+// life is a driver from its start to its death: a *Client, outside of tests.
+type life interface {
+	Running
 	PID() int
 	Done() <-chan struct{}
 	Err() error
@@ -129,7 +134,7 @@ func openFleet(ctx context.Context, paths []string, options FleetOptions, open f
 // KindUnsupported when no driver has the runtime, and with KindUnavailable and the reason when the driver does not run.
 //
 // A driver that installs packages is a core.Installer too.
-func (f *Fleet) Driver(ctx context.Context, id core.RuntimeID) (core.Driver, core.Runtime, int, error) {
+func (f *Fleet) Driver(ctx context.Context, id core.RuntimeID) (Running, core.Runtime, int, error) {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	for impatient := false; ; {

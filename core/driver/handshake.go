@@ -17,9 +17,12 @@ import (
 // Prefix begins the file name of every driver; the language follows it.
 const Prefix = "pipsqueak-driver-"
 
-// protocolVersion changes only when an old driver and a new host, or the reverse, would misunderstand each other. Optional
-// parts are capabilities instead.
-const protocolVersion = 1
+// The protocol version changes only when an old driver and a new host, or the reverse, would misunderstand each other. Optional
+// parts are capabilities instead. Serve speaks the current one; a host also speaks the previous one.
+const (
+	previousVersion = 1
+	currentVersion  = 2
+)
 
 // The cookie is no secret: it lets a driver tell that it was started by a host and not by hand.
 const (
@@ -32,9 +35,13 @@ var handshake = goplugin.HandshakeConfig{MagicCookieKey: cookieKey, MagicCookieV
 // pluginName is the key under which both sides find the one plugin; it never crosses the wire.
 const pluginName = "driver"
 
-// versions is what either side can speak: impl is nil on the host.
-func versions(impl core.Driver) map[int]goplugin.PluginSet {
-	return map[int]goplugin.PluginSet{protocolVersion: {pluginName: &plugin{impl: impl}}}
+// versions is what a side can speak: impl is nil on the host.
+func versions(impl core.Driver, numbers ...int) map[int]goplugin.PluginSet {
+	sets := map[int]goplugin.PluginSet{}
+	for _, n := range numbers {
+		sets[n] = goplugin.PluginSet{pluginName: &plugin{impl: impl}}
+	}
+	return sets
 }
 
 // plugin lets go-plugin register the services on the driver's side and hand out the connection on the host's.

@@ -34,7 +34,7 @@ func Serve(impl core.Driver) {
 	}()
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig:  handshake,
-		VersionedPlugins: versions(impl),
+		VersionedPlugins: versions(impl, currentVersion),
 		GRPCServer:       goplugin.DefaultGRPCServer,
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: os.Stderr, JSONFormat: true}),
 	})

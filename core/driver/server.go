@@ -56,3 +56,21 @@ func (s *installerServer) Install(r *driverpb.InstallRequest, stream grpc.Server
 	}
 	return encodeError(s.impl.Install(stream.Context(), decodeInstallRequest(r), progress))
 }
+
+// Build is refused with UNIMPLEMENTED by the embedded server when impl builds nothing.
+func (s *installerServer) Build(r *driverpb.BuildRequest, stream grpc.ServerStreamingServer[driverpb.BuildStep]) error {
+	builder, ok := s.impl.(core.Builder)
+	if !ok {
+		return s.UnimplementedInstallerServer.Build(r, stream)
+	}
+	var sending sync.Mutex
+	built, err := builder.Build(stream.Context(), decodeBuildRequest(r), func(p core.Progress) {
+		sending.Lock()
+		defer sending.Unlock()
+		_ = stream.Send(&driverpb.BuildStep{Progress: encodeProgress(p)})
+	})
+	if err != nil {
+		return encodeError(err)
+	}
+	return stream.Send(&driverpb.BuildStep{Built: &driverpb.Built{Imports: built.Imports}})
+}

@@ -163,7 +163,7 @@ func TestKindsOfFailure(t *testing.T) {
 	t.Run("no installer", func(t *testing.T) {
 		c := open(t, "plain")
 		_, err := c.Resolve(t.Context(), core.ResolveRequest{})
-		mustBe(t, err, core.KindUnsupported, core.FaultDriver, "cannot install")
+		mustBe(t, err, core.KindUnsupported, core.FaultDriver, "lacks the capability")
 		mustBe(t, c.Install(t.Context(), core.InstallRequest{}, nil), core.KindUnsupported, core.FaultDriver)
 	})
 	t.Run("closed", func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 
 // Detect picks the runtime and the handler of the function in a directory that Unpack made. The manifest decides as far as it
 // says something: its runtime is a runtime's ID, or the ID up to its version for the first of that language; its handler's file
-// has to be there. Otherwise the first runtime decides for which there is a file of its Handlers, in the order given.
+// has to be there, or one that is a handler by itself. Otherwise the first runtime decides for which there is a file of its Handlers, in the order given.
 func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (core.Runtime, string, error) {
 	candidates, err := choose(manifest.Runtime, runtimes)
 	if err != nil {
@@ -31,13 +31,22 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (core.Runtim
 		return err == nil && info.Mode().IsRegular()
 	}
 	if manifest.Handler != "" {
-		file, _, err := splitHandler(manifest.Handler)
+		files, err := handlerFiles(manifest.Handler)
 		if err != nil {
 			return core.Runtime{}, "", err
 		}
 		for _, runtime := range candidates {
-			if exists(file + runtime.Extension) {
-				return runtime, manifest.Handler, nil
+			for _, file := range files {
+				if slices.ContainsFunc(runtime.Extensions, func(extension string) bool { return exists(file + extension) }) {
+					return runtime, manifest.Handler, nil
+				}
+			}
+		}
+		for _, runtime := range candidates {
+			for _, known := range runtime.Handlers {
+				if known.File == known.Handler && exists(known.File) {
+					return runtime, manifest.Handler, nil
+				}
 			}
 		}
 		return core.Runtime{}, "", refusef("the handler %s is not in the archive: there is no file %s; add it or mend 'handler' in %s",
@@ -87,15 +96,18 @@ func language(id core.RuntimeID) core.RuntimeID {
 	return id
 }
 
-// splitHandler returns the file of a handler, without its extension, and the symbol in it.
-func splitHandler(handler string) (file, symbol string, err error) {
-	dot := strings.LastIndexByte(handler, '.')
-	if dot > 0 {
-		file, symbol = handler[:dot], handler[dot+1:]
+// handlerFiles returns what can be the file of a handler, without its extension: what comes before each of its dots, for
+// both the file and the symbol may have some.
+func handlerFiles(handler string) ([]string, error) {
+	var files []string
+	for i := strings.LastIndexByte(handler, '/') + 1; i < len(handler)-1; i++ {
+		if handler[i] == '.' && i > 0 {
+			files = append(files, handler[:i])
+		}
 	}
-	if symbol == "" || strings.Contains(symbol, "/") || !fs.ValidPath(file) || file == "." || checkPath(file) != nil {
-		return "", "", refusef("%s is no handler: it has to be file.symbol, such as app.main for main in the file app, "+
+	if len(files) == 0 || !fs.ValidPath(files[0]) || files[0] == "." || checkPath(files[len(files)-1]) != nil || strings.HasSuffix(handler, ".") {
+		return nil, refusef("%s is no handler: it has to be file.symbol, such as app.main for main in the file app, "+
 			"with a path inside of the archive", quote(handler))
 	}
-	return file, symbol, nil
+	return files, nil
 }

@@ -85,6 +85,24 @@ func (f field) whole(least, most int64, unit string) (int64, error) {
 	return n, nil
 }
 
+// list takes a list of texts, each once.
+func (f field) list(what string) ([]string, error) {
+	if f.node.Kind != yaml.SequenceNode {
+		return nil, f.expected("a list of " + what)
+	}
+	var list []string
+	for _, node := range f.node.Content {
+		text, err := field{path: f.path, line: node.Line, node: node}.text("one of " + what)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(list, text) {
+			list = append(list, text)
+		}
+	}
+	return list, nil
+}
+
 // duration takes milliseconds or what time.ParseDuration understands.
 func (f field) duration(least, most time.Duration) (time.Duration, error) {
 	var d time.Duration

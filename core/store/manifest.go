@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -26,9 +27,13 @@ type Manifest struct {
 	Name    string
 	Runtime core.RuntimeID // or a language, for any runtime of it
 	Handler string         // "file.symbol"
+	Debian  []string       // Debian packages, as "name" or "name=version"
 	Env     map[string]string
 	Limits  core.Limits
 }
+
+// debianPackage is what deb-control(5) and deb-version(7) allow.
+var debianPackage = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]{1,127}(=[0-9][0-9A-Za-z.+~:-]{0,127})?$`)
 
 // The keys of a manifest, each with what it does with its value. The order is that of the documentation.
 var keys = []struct {
@@ -53,8 +58,20 @@ var keys = []struct {
 		if m.Handler, err = f.text("a handler as file.symbol"); err != nil {
 			return err
 		}
-		if _, _, err := splitHandler(m.Handler); err != nil {
+		if _, err := handlerFiles(m.Handler); err != nil {
 			return f.errorf("%w", err)
+		}
+		return nil
+	}},
+	{"debian", func(m *Manifest, f field) (err error) {
+		m.Debian, err = f.list("Debian packages, as name or name=version")
+		if err != nil {
+			return err
+		}
+		for _, p := range m.Debian {
+			if !debianPackage.MatchString(p) {
+				return f.errorf("%s is no name of a Debian package; such as libopencv-core406, or libopencv-core406=4.6.0+dfsg-12", quote(p))
+			}
 		}
 		return nil
 	}},

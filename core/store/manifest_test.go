@@ -157,10 +157,10 @@ func TestLoadManifest(t *testing.T) {
 
 func TestDetect(t *testing.T) {
 	runtimes := []core.Runtime{
-		{ID: "snake3.11", Extension: ".sn", Handlers: []core.HandlerFile{{File: "handler.sn", Handler: "handler.handler"}, {File: "f.sn", Handler: "f.f"}}},
-		{ID: "snake3.9", Extension: ".sn", Handlers: []core.HandlerFile{{File: "handler.sn", Handler: "handler.handler"}, {File: "f.sn", Handler: "f.f"}}},
-		{ID: "snakebite2", Extension: ".sb", Handlers: []core.HandlerFile{{File: "index.sb", Handler: "index.handler"}}},
-		{ID: "bin", Extension: "", Handlers: []core.HandlerFile{{File: "bootstrap", Handler: "bootstrap.main"}}},
+		{ID: "snake3.11", Extensions: []string{".sn"}, Handlers: []core.HandlerFile{{File: "handler.sn", Handler: "handler.handler"}, {File: "f.sn", Handler: "f.f"}}},
+		{ID: "snake3.9", Extensions: []string{".sn"}, Handlers: []core.HandlerFile{{File: "handler.sn", Handler: "handler.handler"}, {File: "f.sn", Handler: "f.f"}}},
+		{ID: "snakebite2", Extensions: []string{".sb"}, Handlers: []core.HandlerFile{{File: "index.sb", Handler: "index.handler"}}},
+		{ID: "bin", Extensions: []string{""}, Handlers: []core.HandlerFile{{File: "bootstrap", Handler: "bootstrap.main"}}},
 	}
 	tests := []struct {
 		files    string

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -17,6 +18,7 @@ import (
 const (
 	resolveTimeout = 2 * time.Minute
 	installTimeout = 10 * time.Minute
+	buildTimeout   = 10 * time.Minute
 )
 
 // Deploy implements core.Service.
@@ -62,7 +64,7 @@ func (w *Worker) deploy(ctx context.Context, dir, name string, progress func(cor
 	if before, ok := w.store.Get(name); ok {
 		fn.Version = before.Version + 1
 	}
-	if err := w.resolve(ctx, &fn, runtime, dir, progress); err != nil {
+	if err := w.resolve(ctx, &fn, runtime, manifest.Debian, dir, progress); err != nil {
 		return core.Function{}, err
 	}
 	digest, release, err := w.store.CommitCode(dir)
@@ -111,32 +113,48 @@ func (w *Worker) collect() {
 	}
 }
 
-// resolve finds out what the function needs and installs what is missing of it.
-func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Runtime, dir string, progress func(core.Progress)) error {
+// resolve finds out what the function needs, installs what is missing of it, and builds the code.
+func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Runtime, debian []string, dir string, progress func(core.Progress)) error {
 	d, _, _, err := w.fleet.Driver(ctx, runtime.ID)
 	if err != nil {
 		return err
 	}
-	installer, ok := d.(core.Installer)
-	if !ok {
-		return nil
+	can := func(capability string) bool { return slices.Contains(d.Description().Capabilities, capability) }
+	if len(debian) > 0 && !can(core.CapabilityDebian) {
+		return core.Errorf(core.KindUnsupported, core.FaultCaller, "functions of %s cannot have Debian packages: take 'debian' out of %s", runtime.ID, store.ManifestFile)
 	}
+	installer, ok := d.(core.Installer)
+	if !ok || !can(core.CapabilityInstall) {
+		return nil // a function without packages
+	}
+	code := core.Mount{Source: dir, Target: core.CodeDir, Writable: true}
 	progress(core.Progress{Verb: "deploy", Item: fn.Name, Detail: "resolving"})
 	var resolution core.Resolution
-	err = w.inSandbox(ctx, fn, runtime, core.Mount{Source: dir, Target: core.CodeDir, Writable: true}, resolveTimeout,
-		func(ctx context.Context, sandbox core.Sandbox) (err error) {
-			resolution, err = installer.Resolve(ctx, core.ResolveRequest{Runtime: runtime.ID, Handler: fn.Handler, Sandbox: sandbox})
-			return err
-		})
-	if core.IsKind(err, core.KindUnsupported) && core.AsError(err).Fault == core.FaultDriver {
-		return nil // a driver that installs nothing: a function without packages
-	}
+	err = w.inSandbox(ctx, fn, runtime, code, true, resolveTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
+		resolution, err = installer.Resolve(ctx, core.ResolveRequest{Runtime: runtime.ID, Handler: fn.Handler, Debian: debian, Sandbox: sandbox})
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	fn.Imports = resolution.Imports
-	fn.Packages, err = w.install(ctx, installer, fn, runtime, resolution.Packages, progress)
-	return err
+	if fn.Packages, err = w.install(ctx, installer, fn, runtime, resolution.Packages, progress); err != nil {
+		return err
+	}
+	builder, ok := d.(core.Builder)
+	if !ok || !can(core.CapabilityBuild) {
+		return nil
+	}
+	progress(core.Progress{Verb: "deploy", Item: fn.Name, Detail: "building"})
+	return w.inSandbox(ctx, fn, runtime, code, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
+		built, err := builder.Build(ctx, core.BuildRequest{Runtime: runtime.ID, Handler: fn.Handler, Packages: fn.Packages, Sandbox: sandbox}, progress)
+		for _, name := range built.Imports {
+			if !slices.Contains(fn.Imports, name) {
+				fn.Imports = append(fn.Imports, name)
+			}
+		}
+		return err
+	})
 }
 
 // install returns the packages as they are in the store, after installing those that were not.
@@ -157,7 +175,7 @@ func (w *Worker) install(ctx context.Context, installer core.Installer, fn *core
 		return nil, err
 	}
 	defer func() { _ = w.store.Discard(out) }()
-	err = w.inSandbox(ctx, fn, runtime, core.Mount{Source: out, Target: core.OutDir, Writable: true}, installTimeout,
+	err = w.inSandbox(ctx, fn, runtime, core.Mount{Source: out, Target: core.OutDir, Writable: true}, true, installTimeout,
 		func(ctx context.Context, sandbox core.Sandbox) error {
 			return installer.Install(ctx, core.InstallRequest{Runtime: runtime.ID, Packages: missing, Sandbox: sandbox}, progress)
 		})
@@ -185,8 +203,9 @@ func (w *Worker) lookup(runtime core.RuntimeID, wanted []core.Package) (have, mi
 	return have, missing
 }
 
-// inSandbox runs a step of an installation with a sandbox of its own, in which the directory of the mount can be written to.
-func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.Runtime, mount core.Mount, timeout time.Duration, step func(context.Context, core.Sandbox) error) error {
+// inSandbox runs a step of an installation with a sandbox of its own, in which the directory of the mount can be written to, and
+// the packages that the function has so far are seen.
+func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.Runtime, mount core.Mount, network bool, timeout time.Duration, step func(context.Context, core.Sandbox) error) error {
 	if err := openDirectories(mount.Source); err != nil {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "preparing %s: %w", mount.Source, err)
 	}
@@ -195,7 +214,7 @@ func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.
 	id := core.NodeID(fmt.Sprintf("i%d", w.counter))
 	w.mu.Unlock()
 	w.lastWords.expect(id)
-	s, err := w.house.create(ctx, core.SandboxConfig{ID: id, Role: core.RoleInstaller, Runtime: runtime, Network: true,
+	s, err := w.house.create(ctx, core.SandboxConfig{ID: id, Role: core.RoleInstaller, Runtime: runtime, Network: network, Packages: fn.Packages,
 		Mounts: append([]core.Mount{mount}, runtime.Tools...), Function: fn.Name, Limits: fn.Limits})
 	if err != nil {
 		w.lastWords.forget(id)

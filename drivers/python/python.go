@@ -90,7 +90,7 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 				{File: "lambda_function.py", Handler: "lambda_function.lambda_handler"},
 				{File: "f.py", Handler: "f.f"},
 			},
-			Extension: ".py",
+			Extensions: []string{".py"},
 		})
 	}
 	return d, nil

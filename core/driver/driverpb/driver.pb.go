@@ -143,8 +143,9 @@ type Runtime struct {
 	Mounts        []*Mount               `protobuf:"bytes,4,rep,name=mounts,proto3" json:"mounts,omitempty"`
 	Hidden        []string               `protobuf:"bytes,5,rep,name=hidden,proto3" json:"hidden,omitempty"`
 	Handlers      []*HandlerFile         `protobuf:"bytes,6,rep,name=handlers,proto3" json:"handlers,omitempty"`
-	Extension     string                 `protobuf:"bytes,7,opt,name=extension,proto3" json:"extension,omitempty"`
+	Extension     string                 `protobuf:"bytes,7,opt,name=extension,proto3" json:"extension,omitempty"` // version 1; since version 2 extensions
 	Tools         []*Mount               `protobuf:"bytes,8,rep,name=tools,proto3" json:"tools,omitempty"`
+	Extensions    []string               `protobuf:"bytes,9,rep,name=extensions,proto3" json:"extensions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -231,6 +232,13 @@ func (x *Runtime) GetExtension() string {
 func (x *Runtime) GetTools() []*Mount {
 	if x != nil {
 		return x.Tools
+	}
+	return nil
+}
+
+func (x *Runtime) GetExtensions() []string {
+	if x != nil {
+		return x.Extensions
 	}
 	return nil
 }
@@ -785,6 +793,7 @@ type ResolveRequest struct {
 	Runtime       string                 `protobuf:"bytes,1,opt,name=runtime,proto3" json:"runtime,omitempty"`
 	Handler       string                 `protobuf:"bytes,2,opt,name=handler,proto3" json:"handler,omitempty"`
 	Sandbox       *Sandbox               `protobuf:"bytes,3,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
+	Debian        []string               `protobuf:"bytes,4,rep,name=debian,proto3" json:"debian,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -836,6 +845,13 @@ func (x *ResolveRequest) GetHandler() string {
 func (x *ResolveRequest) GetSandbox() *Sandbox {
 	if x != nil {
 		return x.Sandbox
+	}
+	return nil
+}
+
+func (x *ResolveRequest) GetDebian() []string {
+	if x != nil {
+		return x.Debian
 	}
 	return nil
 }
@@ -952,6 +968,171 @@ func (x *InstallRequest) GetSandbox() *Sandbox {
 	return nil
 }
 
+type BuildRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Runtime       string                 `protobuf:"bytes,1,opt,name=runtime,proto3" json:"runtime,omitempty"`
+	Handler       string                 `protobuf:"bytes,2,opt,name=handler,proto3" json:"handler,omitempty"`
+	Packages      []*Package             `protobuf:"bytes,3,rep,name=packages,proto3" json:"packages,omitempty"`
+	Sandbox       *Sandbox               `protobuf:"bytes,4,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BuildRequest) Reset() {
+	*x = BuildRequest{}
+	mi := &file_driver_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BuildRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BuildRequest) ProtoMessage() {}
+
+func (x *BuildRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BuildRequest.ProtoReflect.Descriptor instead.
+func (*BuildRequest) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *BuildRequest) GetRuntime() string {
+	if x != nil {
+		return x.Runtime
+	}
+	return ""
+}
+
+func (x *BuildRequest) GetHandler() string {
+	if x != nil {
+		return x.Handler
+	}
+	return ""
+}
+
+func (x *BuildRequest) GetPackages() []*Package {
+	if x != nil {
+		return x.Packages
+	}
+	return nil
+}
+
+func (x *BuildRequest) GetSandbox() *Sandbox {
+	if x != nil {
+		return x.Sandbox
+	}
+	return nil
+}
+
+// BuildStep is a step on the way or, the last one, what was built.
+type BuildStep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Progress      *Progress              `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	Built         *Built                 `protobuf:"bytes,2,opt,name=built,proto3" json:"built,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BuildStep) Reset() {
+	*x = BuildStep{}
+	mi := &file_driver_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BuildStep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BuildStep) ProtoMessage() {}
+
+func (x *BuildStep) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BuildStep.ProtoReflect.Descriptor instead.
+func (*BuildStep) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *BuildStep) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *BuildStep) GetBuilt() *Built {
+	if x != nil {
+		return x.Built
+	}
+	return nil
+}
+
+type Built struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Imports       []string               `protobuf:"bytes,1,rep,name=imports,proto3" json:"imports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Built) Reset() {
+	*x = Built{}
+	mi := &file_driver_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Built) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Built) ProtoMessage() {}
+
+func (x *Built) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Built.ProtoReflect.Descriptor instead.
+func (*Built) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Built) GetImports() []string {
+	if x != nil {
+		return x.Imports
+	}
+	return nil
+}
+
 type Progress struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Verb          string                 `protobuf:"bytes,1,opt,name=verb,proto3" json:"verb,omitempty"`
@@ -965,7 +1146,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -977,7 +1158,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -990,7 +1171,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{16}
+	return file_driver_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Progress) GetVerb() string {
@@ -1042,7 +1223,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +1235,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +1248,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{17}
+	return file_driver_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Error) GetKind() string {
@@ -1116,7 +1297,7 @@ type Exception struct {
 
 func (x *Exception) Reset() {
 	*x = Exception{}
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1309,7 @@ func (x *Exception) String() string {
 func (*Exception) ProtoMessage() {}
 
 func (x *Exception) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1322,7 @@ func (x *Exception) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exception.ProtoReflect.Descriptor instead.
 func (*Exception) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{18}
+	return file_driver_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Exception) GetType() string {
@@ -1176,7 +1357,7 @@ const file_driver_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\"\n" +
 	"\fcapabilities\x18\x03 \x03(\tR\fcapabilities\x128\n" +
 	"\bruntimes\x18\x04 \x03(\v2\x1c.pipsqueak.driver.v1.RuntimeR\bruntimes\x12\x1a\n" +
-	"\bproblems\x18\x05 \x03(\tR\bproblems\"\xa1\x02\n" +
+	"\bproblems\x18\x05 \x03(\tR\bproblems\"\xc1\x02\n" +
 	"\aRuntime\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -1185,7 +1366,10 @@ const file_driver_proto_rawDesc = "" +
 	"\x06hidden\x18\x05 \x03(\tR\x06hidden\x12<\n" +
 	"\bhandlers\x18\x06 \x03(\v2 .pipsqueak.driver.v1.HandlerFileR\bhandlers\x12\x1c\n" +
 	"\textension\x18\a \x01(\tR\textension\x120\n" +
-	"\x05tools\x18\b \x03(\v2\x1a.pipsqueak.driver.v1.MountR\x05tools\"S\n" +
+	"\x05tools\x18\b \x03(\v2\x1a.pipsqueak.driver.v1.MountR\x05tools\x12\x1e\n" +
+	"\n" +
+	"extensions\x18\t \x03(\tR\n" +
+	"extensions\"S\n" +
 	"\x05Mount\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1a\n" +
@@ -1221,11 +1405,12 @@ const file_driver_proto_rawDesc = "" +
 	"\aPackage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
-	"\x06digest\x18\x03 \x01(\tR\x06digest\"|\n" +
+	"\x06digest\x18\x03 \x01(\tR\x06digest\"\x94\x01\n" +
 	"\x0eResolveRequest\x12\x18\n" +
 	"\aruntime\x18\x01 \x01(\tR\aruntime\x12\x18\n" +
 	"\ahandler\x18\x02 \x01(\tR\ahandler\x126\n" +
-	"\asandbox\x18\x03 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"`\n" +
+	"\asandbox\x18\x03 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\x12\x16\n" +
+	"\x06debian\x18\x04 \x03(\tR\x06debian\"`\n" +
 	"\n" +
 	"Resolution\x128\n" +
 	"\bpackages\x18\x01 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\x12\x18\n" +
@@ -1233,7 +1418,17 @@ const file_driver_proto_rawDesc = "" +
 	"\x0eInstallRequest\x12\x18\n" +
 	"\aruntime\x18\x01 \x01(\tR\aruntime\x128\n" +
 	"\bpackages\x18\x02 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\x126\n" +
-	"\asandbox\x18\x03 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"t\n" +
+	"\asandbox\x18\x03 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"\xb4\x01\n" +
+	"\fBuildRequest\x12\x18\n" +
+	"\aruntime\x18\x01 \x01(\tR\aruntime\x12\x18\n" +
+	"\ahandler\x18\x02 \x01(\tR\ahandler\x128\n" +
+	"\bpackages\x18\x03 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\x126\n" +
+	"\asandbox\x18\x04 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"x\n" +
+	"\tBuildStep\x129\n" +
+	"\bprogress\x18\x01 \x01(\v2\x1d.pipsqueak.driver.v1.ProgressR\bprogress\x120\n" +
+	"\x05built\x18\x02 \x01(\v2\x1a.pipsqueak.driver.v1.BuiltR\x05built\"!\n" +
+	"\x05Built\x12\x18\n" +
+	"\aimports\x18\x01 \x03(\tR\aimports\"t\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04verb\x18\x01 \x01(\tR\x04verb\x12\x12\n" +
 	"\x04item\x18\x02 \x01(\tR\x04item\x12\x12\n" +
@@ -1254,10 +1449,11 @@ const file_driver_proto_rawDesc = "" +
 	"\bDescribe\x12$.pipsqueak.driver.v1.DescribeRequest\x1a .pipsqueak.driver.v1.Description\x12K\n" +
 	"\aPreload\x12#.pipsqueak.driver.v1.PreloadRequest\x1a\x1b.pipsqueak.driver.v1.Parked\x12E\n" +
 	"\x04Fork\x12 .pipsqueak.driver.v1.ForkRequest\x1a\x1b.pipsqueak.driver.v1.Parked\x12I\n" +
-	"\x06Import\x12\".pipsqueak.driver.v1.ImportRequest\x1a\x1b.pipsqueak.driver.v1.Report2\xad\x01\n" +
+	"\x06Import\x12\".pipsqueak.driver.v1.ImportRequest\x1a\x1b.pipsqueak.driver.v1.Report2\xfb\x01\n" +
 	"\tInstaller\x12O\n" +
 	"\aResolve\x12#.pipsqueak.driver.v1.ResolveRequest\x1a\x1f.pipsqueak.driver.v1.Resolution\x12O\n" +
-	"\aInstall\x12#.pipsqueak.driver.v1.InstallRequest\x1a\x1d.pipsqueak.driver.v1.Progress0\x01B:Z8github.com/pipsqueak-faas/pipsqueak/core/driver/driverpbb\x06proto3"
+	"\aInstall\x12#.pipsqueak.driver.v1.InstallRequest\x1a\x1d.pipsqueak.driver.v1.Progress0\x01\x12L\n" +
+	"\x05Build\x12!.pipsqueak.driver.v1.BuildRequest\x1a\x1e.pipsqueak.driver.v1.BuildStep0\x01B:Z8github.com/pipsqueak-faas/pipsqueak/core/driver/driverpbb\x06proto3"
 
 var (
 	file_driver_proto_rawDescOnce sync.Once
@@ -1271,7 +1467,7 @@ func file_driver_proto_rawDescGZIP() []byte {
 	return file_driver_proto_rawDescData
 }
 
-var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_driver_proto_goTypes = []any{
 	(*DescribeRequest)(nil), // 0: pipsqueak.driver.v1.DescribeRequest
 	(*Description)(nil),     // 1: pipsqueak.driver.v1.Description
@@ -1289,10 +1485,13 @@ var file_driver_proto_goTypes = []any{
 	(*ResolveRequest)(nil),  // 13: pipsqueak.driver.v1.ResolveRequest
 	(*Resolution)(nil),      // 14: pipsqueak.driver.v1.Resolution
 	(*InstallRequest)(nil),  // 15: pipsqueak.driver.v1.InstallRequest
-	(*Progress)(nil),        // 16: pipsqueak.driver.v1.Progress
-	(*Error)(nil),           // 17: pipsqueak.driver.v1.Error
-	(*Exception)(nil),       // 18: pipsqueak.driver.v1.Exception
-	nil,                     // 19: pipsqueak.driver.v1.Report.ModulesEntry
+	(*BuildRequest)(nil),    // 16: pipsqueak.driver.v1.BuildRequest
+	(*BuildStep)(nil),       // 17: pipsqueak.driver.v1.BuildStep
+	(*Built)(nil),           // 18: pipsqueak.driver.v1.Built
+	(*Progress)(nil),        // 19: pipsqueak.driver.v1.Progress
+	(*Error)(nil),           // 20: pipsqueak.driver.v1.Error
+	(*Exception)(nil),       // 21: pipsqueak.driver.v1.Exception
+	nil,                     // 22: pipsqueak.driver.v1.Report.ModulesEntry
 }
 var file_driver_proto_depIdxs = []int32{
 	2,  // 0: pipsqueak.driver.v1.Description.runtimes:type_name -> pipsqueak.driver.v1.Runtime
@@ -1302,29 +1501,35 @@ var file_driver_proto_depIdxs = []int32{
 	5,  // 4: pipsqueak.driver.v1.PreloadRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	5,  // 5: pipsqueak.driver.v1.ForkRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	10, // 6: pipsqueak.driver.v1.ImportRequest.load:type_name -> pipsqueak.driver.v1.Load
-	19, // 7: pipsqueak.driver.v1.Report.modules:type_name -> pipsqueak.driver.v1.Report.ModulesEntry
+	22, // 7: pipsqueak.driver.v1.Report.modules:type_name -> pipsqueak.driver.v1.Report.ModulesEntry
 	5,  // 8: pipsqueak.driver.v1.ResolveRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	12, // 9: pipsqueak.driver.v1.Resolution.packages:type_name -> pipsqueak.driver.v1.Package
 	12, // 10: pipsqueak.driver.v1.InstallRequest.packages:type_name -> pipsqueak.driver.v1.Package
 	5,  // 11: pipsqueak.driver.v1.InstallRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	18, // 12: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
-	0,  // 13: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
-	7,  // 14: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
-	8,  // 15: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
-	9,  // 16: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
-	13, // 17: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
-	15, // 18: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
-	1,  // 19: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
-	6,  // 20: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
-	6,  // 21: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
-	11, // 22: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
-	14, // 23: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
-	16, // 24: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
-	19, // [19:25] is the sub-list for method output_type
-	13, // [13:19] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	12, // 12: pipsqueak.driver.v1.BuildRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	5,  // 13: pipsqueak.driver.v1.BuildRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	19, // 14: pipsqueak.driver.v1.BuildStep.progress:type_name -> pipsqueak.driver.v1.Progress
+	18, // 15: pipsqueak.driver.v1.BuildStep.built:type_name -> pipsqueak.driver.v1.Built
+	21, // 16: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
+	0,  // 17: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
+	7,  // 18: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
+	8,  // 19: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
+	9,  // 20: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
+	13, // 21: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
+	15, // 22: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
+	16, // 23: pipsqueak.driver.v1.Installer.Build:input_type -> pipsqueak.driver.v1.BuildRequest
+	1,  // 24: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
+	6,  // 25: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
+	6,  // 26: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
+	11, // 27: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
+	14, // 28: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
+	19, // 29: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
+	17, // 30: pipsqueak.driver.v1.Installer.Build:output_type -> pipsqueak.driver.v1.BuildStep
+	24, // [24:31] is the sub-list for method output_type
+	17, // [17:24] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }
@@ -1338,7 +1543,7 @@ func file_driver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_proto_rawDesc), len(file_driver_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

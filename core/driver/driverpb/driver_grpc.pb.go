@@ -239,6 +239,7 @@ var Driver_ServiceDesc = grpc.ServiceDesc{
 const (
 	Installer_Resolve_FullMethodName = "/pipsqueak.driver.v1.Installer/Resolve"
 	Installer_Install_FullMethodName = "/pipsqueak.driver.v1.Installer/Install"
+	Installer_Build_FullMethodName   = "/pipsqueak.driver.v1.Installer/Build"
 )
 
 // InstallerClient is the client API for Installer service.
@@ -249,6 +250,7 @@ const (
 type InstallerClient interface {
 	Resolve(ctx context.Context, in *ResolveRequest, opts ...grpc.CallOption) (*Resolution, error)
 	Install(ctx context.Context, in *InstallRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error)
+	Build(ctx context.Context, in *BuildRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BuildStep], error)
 }
 
 type installerClient struct {
@@ -288,6 +290,25 @@ func (c *installerClient) Install(ctx context.Context, in *InstallRequest, opts 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Installer_InstallClient = grpc.ServerStreamingClient[Progress]
 
+func (c *installerClient) Build(ctx context.Context, in *BuildRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BuildStep], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Installer_ServiceDesc.Streams[1], Installer_Build_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[BuildRequest, BuildStep]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Installer_BuildClient = grpc.ServerStreamingClient[BuildStep]
+
 // InstallerServer is the server API for Installer service.
 // All implementations must embed UnimplementedInstallerServer
 // for forward compatibility.
@@ -296,6 +317,7 @@ type Installer_InstallClient = grpc.ServerStreamingClient[Progress]
 type InstallerServer interface {
 	Resolve(context.Context, *ResolveRequest) (*Resolution, error)
 	Install(*InstallRequest, grpc.ServerStreamingServer[Progress]) error
+	Build(*BuildRequest, grpc.ServerStreamingServer[BuildStep]) error
 	mustEmbedUnimplementedInstallerServer()
 }
 
@@ -311,6 +333,9 @@ func (UnimplementedInstallerServer) Resolve(context.Context, *ResolveRequest) (*
 }
 func (UnimplementedInstallerServer) Install(*InstallRequest, grpc.ServerStreamingServer[Progress]) error {
 	return status.Error(codes.Unimplemented, "method Install not implemented")
+}
+func (UnimplementedInstallerServer) Build(*BuildRequest, grpc.ServerStreamingServer[BuildStep]) error {
+	return status.Error(codes.Unimplemented, "method Build not implemented")
 }
 func (UnimplementedInstallerServer) mustEmbedUnimplementedInstallerServer() {}
 func (UnimplementedInstallerServer) testEmbeddedByValue()                   {}
@@ -362,6 +387,17 @@ func _Installer_Install_Handler(srv interface{}, stream grpc.ServerStream) error
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Installer_InstallServer = grpc.ServerStreamingServer[Progress]
 
+func _Installer_Build_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(BuildRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(InstallerServer).Build(m, &grpc.GenericServerStream[BuildRequest, BuildStep]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Installer_BuildServer = grpc.ServerStreamingServer[BuildStep]
+
 // Installer_ServiceDesc is the grpc.ServiceDesc for Installer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -378,6 +414,11 @@ var Installer_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Install",
 			Handler:       _Installer_Install_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Build",
+			Handler:       _Installer_Build_Handler,
 			ServerStreams: true,
 		},
 	},

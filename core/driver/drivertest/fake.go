@@ -98,7 +98,7 @@ func Described(language string, runtimes ...core.RuntimeID) core.Description {
 	d := core.Description{Language: language, Version: "1", Capabilities: []string{core.CapabilityInstall}}
 	for _, id := range runtimes {
 		d.Runtimes = append(d.Runtimes, core.Runtime{
-			ID: id, Version: "1.0", Path: "/usr/bin/" + string(id), Extension: ".x",
+			ID: id, Version: "1.0", Path: "/usr/bin/" + string(id), Extensions: []string{".x"},
 			Handlers: []core.HandlerFile{{File: "handler.x", Handler: "handler.handler"}},
 		})
 	}

@@ -1,0 +1,76 @@
+package zygote
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// maxAnswer bounds what an installer program may say in one message, in bytes.
+const maxAnswer = 64 << 20
+
+// An installer program says one JSON message after another on its control socket, descriptor 3: any number of steps
+// {"progress": {…}}, then {"result": …} or {"error": {…}} as core.Error. A message is one packet or several; the first byte of a packet
+// is '+' when the message goes on in the next, and '.' when it ends with this one.
+type step struct {
+	Progress *core.Progress  `json:"progress"`
+	Result   json.RawMessage `json:"result"`
+	Error    *core.Error     `json:"error"`
+}
+
+// Install runs an installer program of the driver's in the sandbox (see Launch) until it has said its result, which goes into
+// result. Progress may be nil. The program's end without a word is KindInstall.
+func Install(ctx context.Context, sandbox core.Sandbox, argv, env []string, log *slog.Logger, progress func(core.Progress), result any) error {
+	control, err := Launch(sandbox, argv, env, log)
+	if err != nil {
+		return err
+	}
+	defer control.Close()
+	conn, err := net.FileConn(control)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	for {
+		next, err := readStep(conn)
+		switch {
+		case ctx.Err() != nil:
+			return core.Errorf(core.KindTimeout, core.FaultCaller, "the installation did not end in time: %w", ctx.Err())
+		case err != nil:
+			return core.Errorf(core.KindInstall, core.FaultWorker, "the installer ended without an answer: %w", err)
+		case next.Error != nil:
+			return next.Error
+		case next.Result != nil:
+			if err := json.Unmarshal(next.Result, result); err != nil {
+				return core.Errorf(core.KindInternal, core.FaultDriver, "the installer's answer cannot be read: %w", err)
+			}
+			return nil
+		case next.Progress != nil && progress != nil:
+			progress(*next.Progress)
+		}
+	}
+}
+
+func readStep(conn net.Conn) (step, error) {
+	var text []byte
+	packet := make([]byte, maxPacket)
+	for {
+		n, err := conn.Read(packet)
+		if err != nil {
+			return step{}, err
+		}
+		if n == 0 || len(text) > maxAnswer {
+			return step{}, errors.New("end of its control socket")
+		}
+		text = append(text, packet[1:n]...)
+		if packet[0] == '.' {
+			var s step
+			return s, json.Unmarshal(text, &s)
+		}
+	}
+}
