@@ -12,48 +12,54 @@
 enum { HEAD = 5, FIRST = 16 << 10 };
 
 /* Makes room for n bytes and the NUL after them. */
-static void fit(struct text *buffer, size_t n)
+static void fit(struct text *input, size_t n)
 {
-    if (n < buffer->size)
+    if (n < input->size)
         return;
-    char *at = realloc(buffer->at, n + 1);
+    char *at = realloc(input->at, n + 1);
     if (!at) {
         fputs("pipsqueak: out of memory for an event\n", stderr);
         _Exit(1);
     }
-    buffer->at = at;
-    buffer->size = n + 1;
+    input->at = at;
+    input->size = n + 1;
 }
 
 /* Reads until there are want bytes. Most frames come with the first read. */
-static bool fill(int endpoint, struct text *buffer, size_t want)
+static bool fill(struct endpoint *e, size_t want)
 {
-    fit(buffer, want);
-    while (buffer->length < want) {
-        ssize_t n = recv(endpoint, buffer->at + buffer->length, buffer->size - 1 - buffer->length, 0);
+    fit(&e->input, want);
+    while (e->input.length < want) {
+        ssize_t n = recv(e->fd, e->input.at + e->input.length, e->input.size - 1 - e->input.length, 0);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             return false;
-        buffer->length += (size_t)n;
+        e->input.length += (size_t)n;
     }
     return true;
 }
 
-bool frame_read(int endpoint, struct text *buffer, struct frame *frame)
+bool frame_read(struct endpoint *e, struct frame *frame)
 {
-    buffer->length = 0;
-    fit(buffer, FIRST);
-    if (!fill(endpoint, buffer, HEAD))
+    fit(&e->input, FIRST);
+    e->input.length -= e->taken;
+    if (e->input.length) {
+        e->input.at[e->taken] = e->next;
+        memmove(e->input.at, e->input.at + e->taken, e->input.length);
+    }
+    e->taken = 0;
+    if (!fill(e, HEAD))
         return false;
     uint32_t size;
-    memcpy(&size, buffer->at, sizeof size);
+    memcpy(&size, e->input.at, sizeof size);
     size = ntohl(size);
-    size_t whole = sizeof size + size;
-    if (size == 0 || size > MAX_FRAME || !fill(endpoint, buffer, whole) || buffer->length != whole)
+    if (size == 0 || size > MAX_FRAME || !fill(e, sizeof size + size))
         return false;
-    buffer->at[whole] = 0;
-    *frame = (struct frame){buffer->at[sizeof size], buffer->at + HEAD, size - 1};
+    e->taken = sizeof size + size;
+    e->next = e->input.at[e->taken];
+    e->input.at[e->taken] = 0;
+    *frame = (struct frame){e->input.at[sizeof size], e->input.at + HEAD, size - 1};
     return true;
 }
 
@@ -72,7 +78,7 @@ bool frame_split(const struct frame *frame, struct json *meta, const char **rest
     return meta->length > 0;
 }
 
-bool frame_write(int endpoint, char kind, const char *body, size_t length, const char *more, size_t more_length)
+bool frame_write(struct endpoint *e, char kind, const char *body, size_t length, const char *more, size_t more_length)
 {
     char head[HEAD];
     uint32_t size = htonl((uint32_t)(1 + length + more_length));
@@ -81,7 +87,7 @@ bool frame_write(int endpoint, char kind, const char *body, size_t length, const
     struct iovec vector[] = {{head, HEAD}, {(char *)body, length}, {(char *)more, more_length}};
     struct msghdr msg = {.msg_iov = vector, .msg_iovlen = 3};
     while (msg.msg_iovlen) {
-        ssize_t n = sendmsg(endpoint, &msg, MSG_NOSIGNAL);
+        ssize_t n = sendmsg(e->fd, &msg, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)

@@ -28,6 +28,14 @@ enum {
     FRAME_REFUSED = 'L',
 };
 
+/* The instance's end. All zero but for fd is a new one. */
+struct endpoint {
+    int fd;
+    struct text input; /* what was read: the last frame, then what came with it */
+    size_t taken;      /* bytes of the last frame */
+    char next;         /* the byte after it, where a NUL is now */
+};
+
 /* A frame that was read. */
 struct frame {
     char kind;
@@ -35,14 +43,14 @@ struct frame {
     size_t length;    /* of it */
 };
 
-/* Reads one frame into the buffer, which it replaces and which the frame points into. Returns false at the end, and when
- * what comes is no frame: the instance leaves then. */
-bool frame_read(int endpoint, struct text *buffer, struct frame *frame);
+/* Reads one frame, which is good until the next is read. Returns false at the end, and when what comes is no frame: the instance
+ * leaves then. */
+bool frame_read(struct endpoint *endpoint, struct frame *frame);
 
 /* Takes the body of an event or an answer apart: the meta, and what follows it. False when it is not made so. */
 bool frame_split(const struct frame *frame, struct json *meta, const char **rest, size_t *length);
 
 /* Writes one frame, whose body is the two pieces; the second may be empty. Returns false when nobody listens any more. */
-bool frame_write(int endpoint, char kind, const char *body, size_t length, const char *more, size_t more_length);
+bool frame_write(struct endpoint *endpoint, char kind, const char *body, size_t length, const char *more, size_t more_length);
 
 #endif
