@@ -28,7 +28,9 @@ var names = map[string]struct{ architecture, triplet string }{
 }
 
 func architecture() string { return names[runtime.GOARCH].architecture }
-func triplet() string      { return names[runtime.GOARCH].triplet }
+
+// Triplet returns the name of the directory in which Debian has the libraries of this architecture.
+func Triplet() string { return names[runtime.GOARCH].triplet }
 
 // settings come after the host's own: a private state, no hooks of the host's, nothing that is not signed, and of the indexes only
 // what names packages.
