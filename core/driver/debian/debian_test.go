@@ -90,7 +90,7 @@ func TestInstall(t *testing.T) {
 		}
 		t.Skip(err)
 	}
-	packages, err := Resolve(t.Context(), []string{"libblas3", "libc6"})
+	packages, err := Resolve(t.Context(), []string{"libblas3", "libc6", "libuuid1"})
 	if core.AsError(err) != nil && core.AsError(err).Fault == core.FaultWorker && os.Getenv("CI") == "" {
 		t.Skip(err)
 	}

@@ -80,12 +80,13 @@ static void import(const char *packet, size_t length, struct text *reply)
 static void be_zygote(void)
 {
     static char packet[MAX_PACKET];
+    const struct ps_hooks none = {0}; /* libc's fork does what is to be done */
     struct text reply = {0};
     const char parked[] = "{\"parked\":true}";
     send(PS_FD_CONTROL, parked, sizeof parked - 1, MSG_NOSIGNAL);
     for (;;) {
         signal(SIGCHLD, SIG_IGN); /* the kernel reaps the children */
-        int length = ps_zygote(PS_FD_CONTROL, NULL, packet, sizeof packet);
+        int length = ps_zygote(PS_FD_CONTROL, &none, packet, sizeof packet);
         if (length == PS_INSTANCE)
             break;
         if (length == PS_ZYGOTE)
