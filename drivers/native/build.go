@@ -40,7 +40,7 @@ func handlerFiles(handler string) (files, symbols []string) {
 }
 
 // build makes the shared object of the handler, or finds that there is one or a program. It returns the shared libraries of packages
-// that it needs, each after those that it needs itself.
+// that it needs.
 func build(ctx context.Context, handler string, packages []core.Package, progress func(core.Progress)) ([]string, error) {
 	if err := compile(ctx, handler, packages, progress); err != nil {
 		return nil, err

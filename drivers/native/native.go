@@ -25,9 +25,10 @@ const (
 )
 
 // zygoteEnv is the whole environment of a zygote. Numerical libraries start a thread for each core when they are loaded, and
-// a process with threads cannot fork: they get one.
+// a process with threads cannot fork: they get one. The path of libraries is explained in runtime/load.h; a function's own environment
+// takes its place.
 var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir,
-	"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"}
+	"LD_LIBRARY_PATH=/proc/self/cwd", "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1"}
 
 // native implements core.Driver through the zygote kit, and core.Installer and core.Builder itself.
 type native struct {

@@ -18,7 +18,7 @@ var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AA
 	"ppc64le": elf.EM_PPC64, "riscv64": elf.EM_RISCV, "s390x": elf.EM_S390}
 
 // examine looks at the handler's shared object as far as that can be done without loading it, so that a deploy fails instead of every
-// start. It returns the libraries of packages that it needs, each after those that it needs itself.
+// start. It returns the libraries of packages that the function's own objects need: what those need in turn, the loader finds.
 func examine(object, symbol string, packages []core.Package) ([]string, error) {
 	name, err := filepath.Rel(core.CodeDir, object)
 	if err != nil {
@@ -50,7 +50,7 @@ func examine(object, symbol string, packages []core.Package) ([]string, error) {
 	}
 	w.index(filepath.Dir(object), w.own)
 	w.index(filepath.Join(core.CodeDir, "lib"), w.own)
-	err = w.needs(name, file)
+	err = w.needs(name, file, true)
 	return w.imports, err
 }
 
@@ -70,18 +70,21 @@ func (w *walk) index(dir string, libraries map[string]string) {
 	}
 }
 
-// needs adds what the file needs.
-func (w *walk) needs(name string, file *elf.File) error {
+// needs goes through what a file needs, which is the function's own or a package's.
+func (w *walk) needs(name string, file *elf.File, own bool) error {
 	libraries, err := file.ImportedLibraries()
 	if err != nil {
 		return refuse("what %s needs cannot be read: %w", name, err)
 	}
 	for _, library := range libraries {
+		path, packaged := w.packages[library]
+		if own && packaged && !slices.Contains(w.imports, library) {
+			w.imports = append(w.imports, library)
+		}
 		if w.seen[library] {
 			continue
 		}
 		w.seen[library] = true
-		path, packaged := w.packages[library]
 		if !packaged {
 			if path = w.own[library]; path == "" {
 				if !ofHost(library) {
@@ -91,23 +94,20 @@ func (w *walk) needs(name string, file *elf.File) error {
 				continue
 			}
 		}
-		if err := w.follow(library, path); err != nil {
+		if err := w.follow(library, path, !packaged); err != nil {
 			return err
-		}
-		if packaged {
-			w.imports = append(w.imports, library)
 		}
 	}
 	return nil
 }
 
-func (w *walk) follow(library, path string) error {
+func (w *walk) follow(library, path string, own bool) error {
 	file, err := elf.Open(path)
 	if err != nil {
 		return refuse("the library %s cannot be read: %w", library, err)
 	}
 	defer file.Close()
-	return w.needs(library, file)
+	return w.needs(library, file, own)
 }
 
 // ofHost reports whether every sandbox shows the library.

@@ -49,11 +49,11 @@ static void add_failure(struct text *text, const struct failure *failure)
     text_format(text, "{\"kind\":\"%s\",\"fault\":\"%s\",\"message\":", failure->kind, failure->fault);
     text_add_quoted(text, failure->message.at, length);
     if (strcmp(failure->kind, "exception") == 0) {
-        text_add(text, ",\"exception\":{\"type\":\"dlopen\",\"message\":", 41);
+        text_format(text, ",\"exception\":{\"type\":\"dlopen\",\"message\":");
         text_add_quoted(text, failure->message.at, length);
-        text_add(text, ",\"stack\":[]}", 12);
+        text_format(text, ",\"stack\":[]}");
     }
-    text_add(text, "}", 1);
+    text_format(text, "}");
 }
 
 /* ---- a zygote ---- */
@@ -66,9 +66,9 @@ static void import(const char *packet, size_t length, struct text *reply)
     load_modules(json_check(packet, length), &modules, &failure);
     fflush(stdout); /* what constructors have printed is not for each child to print again */
     if (failure.message.length) {
-        text_add(reply, "{\"error\":", 9);
+        text_format(reply, "{\"error\":");
         add_failure(reply, &failure);
-        text_add(reply, "}", 1);
+        text_format(reply, "}");
     } else {
         add_report(reply, begin, &modules);
     }
@@ -206,11 +206,11 @@ static void answer(struct call *call)
     struct text *result = &call->result;
     if (call->outcome == ERROR) {
         struct text body = {0};
-        text_add(&body, "{\"type\":", 8);
+        text_format(&body, "{\"type\":");
         add_cut(&body, &call->type);
-        text_add(&body, ",\"message\":", 11);
+        text_format(&body, ",\"message\":");
         add_cut(&body, &call->message);
-        text_add(&body, ",\"stack\":[]}", 12);
+        text_format(&body, ",\"stack\":[]}");
         frame_write(call->endpoint, FRAME_EXCEPTION, body.at, body.length, NULL, 0);
         text_free(&body);
     } else if (call->outcome == NOTHING) {

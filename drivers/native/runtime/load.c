@@ -1,8 +1,11 @@
 /* load: shared libraries and handlers. The reasons are in load.h. */
 #include "load.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,52 +26,91 @@ static double seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static bool find(struct json packages, const struct text *name, struct text *path)
+/* Links what is in one directory of a package into the working directory. What is there already came from a package before it. */
+static void link_directory(const char *path)
 {
-    struct json items = json_items(packages), key, package;
-    while (json_next(&items, &key, &package)) {
-        for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
-            path->length = 0;
-            json_add_text(path, package);
-            text_format(path, "/%s/%s", directories[i], name->at);
-            if (access(path->at, R_OK) == 0)
-                return true;
-        }
+    DIR *directory = opendir(path);
+    if (!directory)
+        return;
+    struct text target = {0};
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        if (!strstr(entry->d_name, ".so"))
+            continue;
+        target.length = 0;
+        text_format(&target, "%s/%s", path, entry->d_name);
+        if (symlink(target.at, entry->d_name) < 0 && errno != EEXIST)
+            break;
     }
-    return false;
+    text_free(&target);
+    closedir(directory);
 }
 
-static void load_module(struct json packages, const struct text *name, struct failure *failure)
+/* Makes the working directory one that has links to all libraries of the packages. */
+static bool gather(struct json packages, char *directory)
 {
-    /* What has been loaded, by a zygote or for another library, is found by its name. Not so what is in no package: the
-     * loader then looks where the host keeps its own. */
+    if (!mkdtemp(directory) || chdir(directory) < 0)
+        return false;
+    struct json items = json_items(packages), key, package;
     struct text path = {0};
-    if (!dlopen(name->at, RTLD_NOW | RTLD_NOLOAD)) {
-        const char *file = find(packages, name, &path) ? path.at : name->at;
-        if (!dlopen(file, RTLD_NOW)) {
-            fail(failure, "exception", "handler");
-            text_format(&failure->message, "loading %s failed: %s", name->at, dlerror());
+    while (json_next(&items, &key, &package)) {
+        for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
+            path.length = 0;
+            json_add_text(&path, package);
+            text_format(&path, "/%s", directories[i]);
+            link_directory(path.at);
         }
     }
     text_free(&path);
+    return true;
+}
+
+/* Removes it and goes back. */
+static void scatter(const char *path)
+{
+    DIR *directory = opendir(".");
+    for (struct dirent *entry; directory && (entry = readdir(directory));)
+        unlink(entry->d_name);
+    if (directory)
+        closedir(directory);
+    if (chdir("/") == 0)
+        rmdir(path);
+}
+
+/* Loads each module and adds how long it took. Returns the name of the first that cannot be loaded, which is in name, or NULL. */
+static const char *load_all(struct json modules, int mode, struct text *times, struct text *name)
+{
+    struct json items = json_items(modules), key, module;
+    times->length = 0;
+    text_format(times, "{");
+    while (json_next(&items, &key, &module)) {
+        double begin = seconds();
+        name->length = 0;
+        json_add_text(name, module);
+        if (!dlopen(name->at, mode))
+            return name->at;
+        text_format(times, "%s", times->at[times->length - 1] == '{' ? "" : ",");
+        text_add_quoted(times, name->at, name->length);
+        text_format(times, ":%.6f", seconds() - begin);
+    }
+    text_format(times, "}");
+    return NULL;
 }
 
 void load_modules(struct json request, struct text *times, struct failure *failure)
 {
-    struct json packages = json_member(request, "packages");
-    struct json items = json_items(json_member(request, "modules")), key, module;
+    struct json modules = json_member(request, "modules");
     struct text name = {0};
-    text_add(times, "{", 1);
-    while (!failure->message.length && json_next(&items, &key, &module)) {
-        double begin = seconds();
-        name.length = 0;
-        json_add_text(&name, module);
-        load_module(packages, &name, failure);
-        text_add(times, ",", times->at[times->length - 1] == '{' ? 0 : 1);
-        text_add_quoted(times, name.at, name.length);
-        text_format(times, ":%.6f", seconds() - begin);
+    char directory[] = "/tmp/.libraries-XXXXXX";
+    if (load_all(modules, RTLD_NOW | RTLD_NOLOAD, times, &name)) {
+        if (!gather(json_member(request, "packages"), directory)) {
+            fail(failure, "internal", "worker");
+            text_format(&failure->message, "making %s: %s", directory, strerror(errno));
+        } else if (load_all(modules, RTLD_NOW, times, &name)) {
+            fail(failure, "exception", "handler");
+            text_format(&failure->message, "loading %s failed: %s", name.at, dlerror());
+        }
+        scatter(directory);
     }
-    text_add(times, "}", 1);
     text_free(&name);
 }
 

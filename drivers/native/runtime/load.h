@@ -17,9 +17,10 @@ struct failure {
     struct text message;
 };
 
-/* Loads the modules of a request, which are names of shared libraries, in their order. They are looked for in the request's packages, in
- * order, where the dynamic loader would look were these installed. Because each comes after what it needs, the loader finds
- * that by its name and looks nowhere else. Adds the seconds that each took to times, as members of a JSON object. */
+/* Loads the modules of a request, which are names of shared libraries, in their order. The loader finds them, and what they
+ * need, in the request's packages, where it would look were these installed: LD_LIBRARY_PATH is /proc/self/cwd, which it read when
+ * this process began, and links to all of them are in the working directory as long as it looks. Times gets the seconds that each
+ * took, as a JSON object. */
 void load_modules(struct json request, struct text *times, struct failure *failure);
 
 /* A loaded handler. */
