@@ -1,0 +1,35 @@
+/*
+ * load: loads shared libraries and a function's handler with the dynamic loader.
+ */
+#ifndef PIPSQUEAK_LOAD_H
+#define PIPSQUEAK_LOAD_H
+
+#include "json.h"
+
+#include "include/pipsqueak.h"
+
+#define CODE "/function"
+#define BOOTSTRAP CODE "/bootstrap"
+
+/* Why something cannot be loaded, as core.Error has it. The message is empty when all is well. */
+struct failure {
+    const char *kind, *fault;
+    struct text message;
+};
+
+/* Loads the modules of a request, which are names of shared libraries, in their order. The loader finds them, and what they
+ * need, in the request's packages, where it would look were these installed: LD_LIBRARY_PATH is /proc/self/cwd, which it read when
+ * this process began, and links to all of them are in the working directory as long as it looks. Times gets the seconds that each
+ * took, as a JSON object. */
+void load_modules(struct json request, struct text *times, struct failure *failure);
+
+/* A loaded handler. */
+struct handler {
+    ps_handler *call; /* null: the function is the program BOOTSTRAP */
+    int (*init)(ps_context *);
+};
+
+/* Loads "directory/file.symbol". File and symbol may have dots; the first dot counts that makes the name of a file. */
+void load_handler(const char *name, struct handler *handler, struct failure *failure);
+
+#endif
