@@ -147,7 +147,7 @@ func (i *instance) send(id, body string) *event {
 	go func() {
 		defer close(e.answered)
 		x := endpoint.New(i.conn)
-		if e.err = x.Send(id, []byte(body), time.UnixMilli(1234567890123)); e.err == nil {
+		if e.err = x.Send(core.Invocation{ID: id, Event: []byte(body)}, time.UnixMilli(1234567890123)); e.err == nil {
 			e.kind, e.body, e.err = x.Receive()
 		}
 	}()

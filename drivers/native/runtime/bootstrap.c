@@ -64,8 +64,10 @@ char **bootstrap_environment(struct json load, const char *directory, const char
     add_default(&all, given, "AWS_LAMBDA_LOG_GROUP_NAME", "%s", function.at);
     add_default(&all, given, "AWS_LAMBDA_LOG_STREAM_NAME", "%s/%lld", function.at, version);
     add_default(&all, given, "TZ", ":UTC");
-    if (library_path)
-        add_default(&all, given, "LD_LIBRARY_PATH", "%s", library_path);
+    if (library_path && !json_member(given, "LD_LIBRARY_PATH").length) { /* may be long */
+        text_format(&all, "LD_LIBRARY_PATH=%s", library_path);
+        text_add(&all, "", 1);
+    }
     text_format(&all, "AWS_LAMBDA_RUNTIME_API=127.0.0.1:%d", port);
     text_add(&all, "", 1);
     text_free(&function);
