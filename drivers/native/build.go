@@ -58,7 +58,8 @@ func build(ctx context.Context, handler string, packages []core.Package, progres
 		return nil, refuse("there is no shared object for the handler %s: the build has to make %s.so", handler, strings.Join(files, ".so or "))
 	}
 	if info.Mode()&0o111 == 0 {
-		return nil, refuse("the program bootstrap is not executable: chmod +x it")
+		return nil, refuse("the program bootstrap has no permission to be executed: run chmod +x on it and deploy again; files that are packed on Windows " +
+			"have no such permission: pack them in WSL, or a program in Go with aws-lambda-go's build-lambda-zip")
 	}
 	return nil, nil
 }

@@ -6,10 +6,81 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+
+/* Adds a variable, unless the function has set it. */
+static void add_default(struct text *all, struct json given, const char *name, const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+static void add_default(struct text *all, struct json given, const char *name, const char *format, ...)
+{
+    char value[4096];
+    va_list arguments;
+    if (json_member(given, name).length)
+        return;
+    va_start(arguments, format);
+    vsnprintf(value, sizeof value, format, arguments);
+    va_end(arguments);
+    text_format(all, "%s=%s", name, value);
+    text_add(all, "", 1);
+}
+
+/* Adds what core says, but for where the API is. */
+static void add_given(struct text *all, struct json given)
+{
+    struct json items = json_items(given), name, value;
+    while (json_next(&items, &name, &value)) {
+        size_t begin = all->length;
+        json_add_text(all, name);
+        bool ours = strcmp(all->at + begin, "AWS_LAMBDA_RUNTIME_API") == 0;
+        text_add(all, "=", 1);
+        json_add_text(all, value);
+        text_add(all, "", 1);
+        if (ours)
+            all->length = begin;
+    }
+}
+
+char **bootstrap_environment(struct json load, const char *directory, const char *library_path, int port)
+{
+    struct text all = {0}, function = {0}, handler = {0};
+    struct json given = json_member(load, "env");
+    long long version = json_integer(json_member(load, "version")), memory = json_integer(json_member(load, "memory"));
+    json_add_text(&function, json_member(load, "function"));
+    json_add_text(&handler, json_member(load, "handler"));
+    add_given(&all, given);
+    add_default(&all, given, "_HANDLER", "%s", handler.at);
+    add_default(&all, given, "LAMBDA_TASK_ROOT", "%s", directory);
+    add_default(&all, given, "LAMBDA_RUNTIME_DIR", "%s", directory);
+    add_default(&all, given, "AWS_LAMBDA_FUNCTION_NAME", "%s", function.at);
+    add_default(&all, given, "AWS_LAMBDA_FUNCTION_VERSION", "%lld", version);
+    add_default(&all, given, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "%lld", memory >> 20);
+    add_default(&all, given, "AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand");
+    add_default(&all, given, "AWS_LAMBDA_LOG_GROUP_NAME", "%s", function.at);
+    add_default(&all, given, "AWS_LAMBDA_LOG_STREAM_NAME", "%s/%lld", function.at, version);
+    add_default(&all, given, "TZ", ":UTC");
+    if (library_path && !json_member(given, "LD_LIBRARY_PATH").length) { /* may be long */
+        text_format(&all, "LD_LIBRARY_PATH=%s", library_path);
+        text_add(&all, "", 1);
+    }
+    text_format(&all, "AWS_LAMBDA_RUNTIME_API=127.0.0.1:%d", port);
+    text_add(&all, "", 1);
+    text_free(&function);
+    text_free(&handler);
+
+    size_t n = 0;
+    for (size_t i = 0; i < all.length; i++)
+        n += !all.at[i];
+    char **environment = calloc(n + 1, sizeof *environment);
+    for (size_t i = 0, at = 0; environment && i < n; i++, at += strlen(all.at + at) + 1)
+        environment[i] = all.at + at;
+    return environment;
+}
 
 pid_t bootstrap_start(const char *program, const char *directory, char *const environment[])
 {

@@ -4,6 +4,7 @@
  */
 #include "context.h"
 #include "crash.h"
+#include "lambda.h"
 #include "load.h"
 #include "rehearse.h"
 
@@ -162,13 +163,23 @@ static void initialise(struct call *call, const struct handler *handler, struct 
                 call->outcome == ERROR ? call->message.at : "it did not say why");
 }
 
+static _Noreturn void serve_program(struct endpoint *endpoint, struct json told)
+{
+    struct text path = {0};
+    add_library_path(&path, json_member(told, "packages"));
+    ps_serve_bootstrap(endpoint, CODE, path.length ? path.at : NULL, told);
+}
+
 /* Loads what the first frame says and reports it. */
 static void load(struct call *call, const struct frame *frame, struct handler *handler)
 {
     struct failure failure = {0};
     struct text modules = {0}, report = {0};
     struct json told = json_check(frame->body, frame->length);
+    const char *name = keep(json_member(told, "handler"));
     double begin = seconds();
+    if (is_program(name))
+        serve_program(call->endpoint, told);
     set_environment(json_member(told, "env"));
     call->context.function = keep(json_member(told, "function"));
     call->context.function_version = json_integer(json_member(told, "version"));
@@ -176,7 +187,7 @@ static void load(struct call *call, const struct frame *frame, struct handler *h
     crash_frame = CRASH_FAILURE;
     load_modules(told, &modules, &failure);
     if (!failure.message.length)
-        load_handler(keep(json_member(told, "handler")), handler, &failure);
+        load_handler(name, handler, &failure);
     crash_learn();
     if (!failure.message.length)
         initialise(call, handler, &failure);

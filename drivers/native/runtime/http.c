@@ -88,8 +88,7 @@ static int on_headers(http_parser *parser)
     struct http *http = of(parser);
     if (http->target[0] == ' ')
         http->target[0] = 0;
-    if (parser->method != HTTP_CONNECT)
-        parser->upgrade = 0; /* some offer HTTP/2 with every request, and are content without */
+    parser->upgrade = 0; /* some offer HTTP/2 with every request, and are content without */
     if ((parser->flags & F_CONTENTLENGTH) && parser->content_length > HTTP_MAX_BODY)
         http->too_large = true;
     /* The first bytes in this direction: there is room for them. Who may not continue gets the answer instead. */
@@ -149,6 +148,7 @@ void http_close(struct http *http)
     text_free(&http->body);
     text_free(&http->answer);
     http->fd = -1;
+    http->state = HTTP_OVER;
 }
 
 /* Parses what has been read, up to the end of a request. */
@@ -158,7 +158,7 @@ static void parse(struct http *http)
         return;
     http->begin += http_parser_execute(&http->parser, &settings, http->input + http->begin, http->end - http->begin);
     enum http_errno error = HTTP_PARSER_ERRNO(&http->parser);
-    if (error == HPE_OK && !http->parser.upgrade)
+    if (error == HPE_OK)
         return;
     if (error == HPE_PAUSED) {
         http_parser_pause(&http->parser, 0);
@@ -171,8 +171,7 @@ static void parse(struct http *http)
         return;
     }
     struct text body = {0};
-    text_format(&body, "{\"errorMessage\":\"this is no HTTP request: %s\",\"errorType\":\"InvalidRequest\"}",
-                error == HPE_OK ? "there is nothing to connect to" : http_errno_description(error));
+    text_format(&body, "{\"errorMessage\":\"this is no HTTP request: %s\",\"errorType\":\"InvalidRequest\"}", http_errno_description(error));
     http->closes = true;
     http->method = HTTP_GET;
     http_answer(http, 400, "Content-Type: application/json\r\n", body.at, body.length);

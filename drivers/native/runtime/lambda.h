@@ -15,12 +15,12 @@
 #ifndef PIPSQUEAK_LAMBDA_H
 #define PIPSQUEAK_LAMBDA_H
 
-#include <stddef.h>
+#include "endpoint.h"
 
-/* Runs the program `bootstrap` in the directory for core at the other end of the endpoint, whose H had this body. library_path
- * becomes LD_LIBRARY_PATH where the function has not set one; NULL for none. The process must have one thread and no children. It
- * ends with core's interest in it, or with the program: with its exit code, or with 128 + the signal that killed it, for as pid 1 of
- * a sandbox it cannot be killed by a signal of its own. */
-_Noreturn void ps_serve_bootstrap(int endpoint, const char *directory, const char *library_path, const char *load, size_t length);
+/* Runs the program `bootstrap` in the directory for core at the other end of the endpoint, whose H was load. library_path
+ * becomes LD_LIBRARY_PATH when the function has not set one; NULL for none. The process must have one thread and no children. It
+ * ends with core's interest in it, or with the program: with its exit code, or with 128 + the signal that killed it, for pid 1 of
+ * a sandbox cannot kill itself by a signal. */
+_Noreturn void ps_serve_bootstrap(struct endpoint *endpoint, const char *directory, const char *library_path, struct json load);
 
 #endif

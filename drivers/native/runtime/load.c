@@ -137,22 +137,52 @@ void open_handler(const char *path, const char *symbol, struct handler *handler,
     }
 }
 
+/* Finds the shared object of a handler. Returns the symbol in it, NULL when there is none. */
+static const char *find_object(const char *name, struct text *path)
+{
+    const char *base = strrchr(name, '/');
+    for (const char *dot = strchr(base ? base : name, '.'); dot; dot = strchr(dot + 1, '.')) {
+        path->length = 0;
+        text_format(path, CODE "/%.*s.so", (int)(dot - name), name);
+        if (dot[1] && access(path->at, R_OK) == 0)
+            return dot + 1;
+    }
+    return NULL;
+}
+
+bool is_program(const char *name)
+{
+    struct text path = {0};
+    bool is = !find_object(name, &path) && access(BOOTSTRAP, F_OK) == 0;
+    text_free(&path);
+    return is;
+}
+
+void add_library_path(struct text *path, struct json packages)
+{
+    struct json items = json_items(packages), key, package;
+    while (json_next(&items, &key, &package)) {
+        for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
+            size_t before = path->length;
+            text_format(path, "%s", before ? ":" : "");
+            size_t begin = path->length;
+            json_add_text(path, package);
+            text_format(path, "/%s", directories[i]);
+            if (access(path->at + begin, X_OK) < 0)
+                path->length = before;
+        }
+    }
+}
+
 void load_handler(const char *name, struct handler *handler, struct failure *failure)
 {
     struct text path = {0};
-    const char *base = strrchr(name, '/');
-    for (const char *dot = strchr(base ? base : name, '.'); dot; dot = strchr(dot + 1, '.')) {
-        path.length = 0;
-        text_format(&path, CODE "/%.*s.so", (int)(dot - name), name);
-        if (dot[1] && access(path.at, R_OK) == 0) {
-            open_handler(path.at, dot + 1, handler, failure);
-            goto out;
-        }
-    }
-    if (access(BOOTSTRAP, X_OK) < 0) {
+    const char *symbol = find_object(name, &path);
+    if (symbol) {
+        open_handler(path.at, symbol, handler, failure);
+    } else {
         fail(failure, "invalid", "handler");
         text_format(&failure->message, "there is neither a shared object for the handler %s nor a program bootstrap", name);
     }
-out:
     text_free(&path);
 }

@@ -24,9 +24,15 @@ struct failure {
  * took, as a JSON object. */
 void load_modules(struct json request, struct text *times, struct failure *failure);
 
+/* Whether the function of that handler is the program BOOTSTRAP: there is one, and no shared object for the handler. */
+bool is_program(const char *name);
+
+/* Adds the directories in which the packages have libraries, as LD_LIBRARY_PATH has them, for a program that is started anew. */
+void add_library_path(struct text *path, struct json packages);
+
 /* A loaded handler. */
 struct handler {
-    ps_handler *call; /* null: the function is the program BOOTSTRAP */
+    ps_handler *call;
     int (*init)(ps_context *);
 };
 
