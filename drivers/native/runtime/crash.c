@@ -90,18 +90,16 @@ static void add_name(const char *name)
     add(cut);
 }
 
-/* Adds where an address is: file: function+offset, without the file's directory. Returns false for an address of this program. */
-static bool add_place(void *address, bool first)
+/* Adds where an address is: file: function+offset, without the file's directory. */
+static void add_place(void *address, bool first)
 {
-    Dl_info info, own;
+    Dl_info info;
     if (!dladdr(address, &info)) {
         add_json(first ? "\"" : ",\"");
         add_hex((uintptr_t)address);
         add_json("\"");
-        return true;
+        return;
     }
-    if (dladdr((void *)crash_prepare, &own) && own.dli_fbase == info.dli_fbase)
-        return false;
     const char *slash = strrchr(info.dli_fname, '/');
     add_json(first ? "\"" : ",\"");
     add(slash ? slash + 1 : info.dli_fname);
@@ -111,7 +109,6 @@ static bool add_place(void *address, bool first)
     add("+");
     add_hex((uintptr_t)address - (uintptr_t)(info.dli_sname ? info.dli_saddr : info.dli_fbase));
     add_json("\"");
-    return true;
 }
 
 static void *counter(const ucontext_t *at)
@@ -126,7 +123,20 @@ static void *counter(const ucontext_t *at)
 #endif
 }
 
-/* Adds the stack, the outermost frame first, from below this program's frames to where the signal came. */
+/* The address to which the innermost function would return, if it has not made a frame yet. */
+static void *caller(const ucontext_t *at)
+{
+#if defined __x86_64__
+    return *(void **)at->uc_mcontext.gregs[REG_RSP];
+#elif defined __aarch64__
+    return (void *)at->uc_mcontext.regs[30];
+#else
+    (void)at;
+    return NULL;
+#endif
+}
+
+/* Adds the stack, the outermost frame first, from what this program has called to where the signal came. */
 static void add_stack(const ucontext_t *at)
 {
     void *frames[FRAMES];
@@ -134,16 +144,15 @@ static void add_stack(const ucontext_t *at)
     for (int i = 0; i < n; i++)
         if (frames[i] == counter(at))
             innermost = i;
+    if (innermost == 0) /* a jump to nowhere: there is nothing to unwind from but what was called from there */
+        frames[0] = caller(at), n = frames[0] != NULL;
     Dl_info info, own = {0};
     dladdr((void *)crash_prepare, &own);
-    while (n > innermost && (!dladdr(frames[n - 1], &info) || info.dli_fbase != own.dli_fbase))
-        n--; /* what libc calls main from; without frames of this program it is another thread, or a stack too deep */
-    if (n == innermost)
-        n = backtrace(frames, FRAMES);
-    bool first = true;
+    for (int i = innermost; i < n; i++)
+        if (dladdr(frames[i], &info) && info.dli_fbase == own.dli_fbase)
+            n = i;
     for (int i = n - 1; i >= innermost; i--)
-        if (add_place(frames[i], first))
-            first = false;
+        add_place(frames[i], i == n - 1);
 }
 
 static void begin(const struct known *what, const siginfo_t *info)
@@ -199,6 +208,7 @@ static void crashed(int number, siginfo_t *info, void *at)
         what++;
     char frame = crash_frame;
     if (frame != CRASH_SILENT) {
+        signal(SIGCHLD, SIG_DFL); /* or there would be nobody to wait for */
         pid_t child = _Fork();
         if (child == 0)
             tell(what, info, at);

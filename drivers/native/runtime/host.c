@@ -6,9 +6,12 @@
 #include "crash.h"
 #include "lambda.h"
 #include "load.h"
+#include "rehearse.h"
 
 #include "zygote.h"
 
+#include <dlfcn.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -72,6 +75,7 @@ static void import(const char *packet, size_t length, struct text *reply)
         text_format(reply, "}");
     } else {
         add_report(reply, begin, &modules);
+        map_libraries();
     }
     text_free(&modules);
     text_free(&failure.message);
@@ -266,8 +270,11 @@ static _Noreturn void be_instance(void)
     static struct call call;
     struct frame frame;
     struct handler handler = {0};
+    signal(SIGCHLD, SIG_DFL);
     reseed();
     context_prepare(&call, &endpoint);
+    if (poll(&(struct pollfd){PS_FD_ENDPOINT, POLLIN, 0}, 1, PATIENCE) == 0)
+        rehearse();
     if (!frame_read(&endpoint, &frame))
         _exit(0);
     load(&call, &frame, &handler);
@@ -279,6 +286,11 @@ static _Noreturn void be_instance(void)
 int main(void)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
+    /* Memory that has been touched once is kept: it costs a fault a page to get it again. */
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    mallopt(M_TRIM_THRESHOLD, 16 << 20);
+    dlopen("libstdc++.so.6", RTLD_NOW); /* of every handler in C++; if there is none, there will be no such handler */
+    map_libraries();
     crash_prepare();
     be_zygote();
     be_instance();

@@ -114,8 +114,8 @@ void load_modules(struct json request, struct text *times, struct failure *failu
     text_free(&name);
 }
 
-/* Opens the shared object. The version is that of the header that it was compiled with, if that says. */
-static void open_handler(const char *path, const char *symbol, struct handler *handler, struct failure *failure)
+/* The version is that of the header that the object was compiled with, if it says. */
+void open_handler(const char *path, const char *symbol, struct handler *handler, struct failure *failure)
 {
     void *object = dlopen(path, RTLD_NOW);
     if (!object) {

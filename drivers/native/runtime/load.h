@@ -10,6 +10,7 @@
 
 #define CODE "/function"
 #define BOOTSTRAP CODE "/bootstrap"
+#define REHEARSAL "/pipsqueak/native/rehearsal.so"
 
 /* Why something cannot be loaded, as core.Error has it. The message is empty when all is well. */
 struct failure {
@@ -34,6 +35,9 @@ struct handler {
     ps_handler *call;
     int (*init)(ps_context *);
 };
+
+/* Loads the symbol of the shared object at the path. */
+void open_handler(const char *path, const char *symbol, struct handler *handler, struct failure *failure);
 
 /* Loads "directory/file.symbol". File and symbol may have dots; the first dot counts that makes the name of a file. */
 void load_handler(const char *name, struct handler *handler, struct failure *failure);
