@@ -18,7 +18,7 @@ const (
 	KindInstall     Kind = "install"      // packages cannot be resolved or installed
 	KindBuild       Kind = "build"        // the code cannot be built: the message has what the compiler said
 	KindLoop        Kind = "loop"         // functions have invoked each other too deep
-	KindExhausted   Kind = "exhausted"    // max_instances, memory or the queue is full; try again later
+	KindExhausted   Kind = "exhausted"    // max_instances, memory or the queue is full (Retryable: try again later), or the worker's disk is
 	KindTimeout     Kind = "timeout"      // the deadline passed
 	KindCanceled    Kind = "canceled"     // the caller went away
 	KindException   Kind = "exception"    // the handler, or the import of its module, raised

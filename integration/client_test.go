@@ -32,7 +32,11 @@ func (f files) archive(t testing.TB) []byte {
 	zipped := gzip.NewWriter(&out)
 	w := tar.NewWriter(zipped)
 	for _, name := range slices.Sorted(maps.Keys(f)) {
-		header := &tar.Header{Name: name, Mode: 0o644, Size: int64(len(f[name])), Typeflag: tar.TypeReg}
+		mode := int64(0o644)
+		if name == "bootstrap" { // a program
+			mode = 0o755
+		}
+		header := &tar.Header{Name: name, Mode: mode, Size: int64(len(f[name])), Typeflag: tar.TypeReg}
 		if err := w.WriteHeader(header); err != nil {
 			t.Fatal(err)
 		}
