@@ -75,8 +75,7 @@ static void import(const char *packet, size_t length, struct text *reply)
         text_format(reply, "}");
     } else {
         add_report(reply, begin, &modules);
-        map_libraries();
-    }
+        }
     text_free(&modules);
     text_free(&failure.message);
 }
@@ -290,7 +289,6 @@ int main(void)
     mallopt(M_MMAP_THRESHOLD, 4 << 20);
     mallopt(M_TRIM_THRESHOLD, 16 << 20);
     dlopen("libstdc++.so.6", RTLD_NOW); /* of every handler in C++; if there is none, there will be no such handler */
-    map_libraries();
     crash_prepare();
     be_zygote();
     be_instance();

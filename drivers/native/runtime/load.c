@@ -4,11 +4,20 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22 /* since Linux 5.14; before, it fails and does nothing */
+#endif
+
+/* Bytes that map_modules maps at most: it takes a tenth of a millisecond a megabyte. */
+enum { MAPPED = 16 << 20, PAGE = 4 << 10 };
 
 /* Where a package has its libraries. */
 static const char *const directories[] = {"usr/local/lib", "usr/lib/" TRIPLET, "lib/" TRIPLET, "usr/lib", "lib"};
@@ -76,6 +85,50 @@ static void scatter(const char *path)
         rmdir(path);
 }
 
+/* The first address of each module that has been loaded. */
+static struct {
+    uintptr_t *at;
+    size_t count;
+} modules_loaded;
+
+static void remember(void *object)
+{
+    struct link_map *map;
+    if (dlinfo(object, RTLD_DI_LINKMAP, &map) < 0)
+        return;
+    for (size_t i = 0; i < modules_loaded.count; i++)
+        if (modules_loaded.at[i] == map->l_addr)
+            return;
+    uintptr_t *more = realloc(modules_loaded.at, (modules_loaded.count + 1) * sizeof *more);
+    if (!more)
+        return;
+    modules_loaded.at = more;
+    modules_loaded.at[modules_loaded.count++] = map->l_addr;
+}
+
+static int map_one(struct dl_phdr_info *info, size_t size, void *budget)
+{
+    (void)size;
+    bool wanted = false;
+    for (size_t i = 0; i < modules_loaded.count; i++)
+        wanted |= modules_loaded.at[i] == info->dlpi_addr;
+    for (int i = 0; wanted && i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = info->dlpi_phdr + i;
+        uintptr_t begin = (info->dlpi_addr + p->p_vaddr) & -(uintptr_t)PAGE, length = info->dlpi_addr + p->p_vaddr + p->p_filesz - begin;
+        if (p->p_type != PT_LOAD || p->p_flags & PF_W || length > *(size_t *)budget)
+            continue;
+        madvise((void *)begin, length, MADV_POPULATE_READ);
+        *(size_t *)budget -= length;
+    }
+    return 0;
+}
+
+void map_modules(void)
+{
+    size_t budget = MAPPED;
+    dl_iterate_phdr(map_one, &budget);
+}
+
 /* Loads each module and adds how long it took. Returns the name of the first that cannot be loaded, which is in name, or NULL. */
 static const char *load_all(struct json modules, int mode, struct text *times, struct text *name)
 {
@@ -86,8 +139,10 @@ static const char *load_all(struct json modules, int mode, struct text *times, s
         double begin = seconds();
         name->length = 0;
         json_add_text(name, module);
-        if (!dlopen(name->at, mode))
+        void *object = dlopen(name->at, mode);
+        if (!object)
             return name->at;
+        remember(object);
         text_format(times, "%s", times->at[times->length - 1] == '{' ? "" : ",");
         text_add_quoted(times, name->at, name->length);
         text_format(times, ":%.6f", seconds() - begin);

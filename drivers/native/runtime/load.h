@@ -30,6 +30,10 @@ bool is_program(const char *name);
 /* Adds the directories in which the packages have libraries, as LD_LIBRARY_PATH has them, for a program that is started anew. */
 void add_library_path(struct text *path, struct json packages);
 
+/* Maps what is in memory of the loaded modules. A fork does not copy what maps a file unchanged, so each few pages would cost their
+ * first user a fault. */
+void map_modules(void);
+
 /* A loaded handler. */
 struct handler {
     ps_handler *call;

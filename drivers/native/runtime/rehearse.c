@@ -4,32 +4,29 @@
 #include "context.h"
 #include "load.h"
 
-#include <dlfcn.h>
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22 /* since Linux 5.14; before, it fails and does nothing */
-#endif
-
-static int map(struct dl_phdr_info *info, size_t size, void *unused)
+/* The loader goes through the names of all that a new object needs, and of what that needs. */
+static int touch_names(struct dl_phdr_info *info, size_t size, void *unused)
 {
     (void)size, (void)unused;
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *p = info->dlpi_phdr + i;
-        if (p->p_type != PT_LOAD || p->p_flags & PF_W)
-            continue;
-        uintptr_t begin = (info->dlpi_addr + p->p_vaddr) & -page;
-        madvise((void *)begin, info->dlpi_addr + p->p_vaddr + p->p_filesz - begin, MADV_POPULATE_READ);
-    }
+    const ElfW(Dyn) *dynamic = NULL;
+    const char *strings = NULL;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
+            dynamic = (const ElfW(Dyn) *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
+    for (const ElfW(Dyn) *d = dynamic; d && d->d_tag != DT_NULL; d++)
+        if (d->d_tag == DT_STRTAB)
+            strings = (const char *)d->d_un.d_ptr;
+    if ((uintptr_t)strings < info->dlpi_addr)
+        return 0; /* the kernel's own object has an offset there */
+    for (const ElfW(Dyn) *d = dynamic; d->d_tag != DT_NULL; d++)
+        if (d->d_tag == DT_NEEDED)
+            (void)*(volatile const char *)(strings + d->d_un.d_val);
     return 0;
 }
-
-void map_libraries(void) { dl_iterate_phdr(map, NULL); }
 
 /* Has the heap grow and keeps it so, and touches what the stack will grow to. */
 static void touch(void)
@@ -52,7 +49,8 @@ void rehearse(void)
     ps_context context = {.abi = PS_ABI, .calls = &calls, .request_id = "", .function = ""};
     struct handler handler = {0};
     struct failure failure = {0};
-    map_libraries();
+    dl_iterate_phdr(touch_names, NULL);
+    map_modules();
     touch();
     open_handler(REHEARSAL, "handler", &handler, &failure);
     if (handler.call && json_member(json_check(event, sizeof event - 1), "rehearsal").length)
