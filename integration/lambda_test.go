@@ -134,6 +134,7 @@ func TestBootstrapFailures(t *testing.T) {
 		{"error", core.KindException, http.StatusInternalServerError, "no reason"},
 		{"panic", core.KindException, http.StatusInternalServerError, "panic: reason"},
 		{"exit", core.KindExit, http.StatusBadGateway, "code 7"},
+		{"terminate", core.KindExit, http.StatusBadGateway, "SIGTERM"},
 		{"kill", core.KindExit, http.StatusBadGateway, "code 137"},
 		{"sleep", core.KindTimeout, http.StatusGatewayTimeout, "3s"},
 		{"memory", core.KindMemory, http.StatusBadGateway, "128 MiB"},

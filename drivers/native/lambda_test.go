@@ -552,17 +552,19 @@ func TestDeaths(t *testing.T) {
 		exit       int
 		result     string // of the event; "" when the end comes before it
 		unread     bool   // the event goes to another instance
+		death      string // what it died of in the event, when the instance tells
 	}{
-		{"at once", "exit 3", "ended with code 3", 1, "", false},
-		{"at once and well", "exit 0", "ended with code 0", 1, "", false},
-		{"killed at once", "kill -9 $$", "signal 9 (Killed)", 1, "", false},
-		{"in an event", "ask GET invocation/next; exit 4", "", 4, "", false},
-		{"in an event and well", "ask GET invocation/next; exit 0", "", 0, "", false},
-		{"killed in an event", "ask GET invocation/next; kill -SEGV $$", "", 139, "", false},
-		{"after the answer", "ask GET invocation/next; ask POST invocation/r/response 2; exit 5", "", 5, "2", false},
-		{"without waiting for the answer to its answer", "ask GET invocation/next; printf 'POST /2018-06-01/runtime/invocation/r/response HTTP/1.1\r\nContent-Length: 1\r\n\r\n2' >/dev/tcp/$host/$port; exit 5", "", 5, "2", false},
-		{"with a child left behind", "sleep 60 & ask GET invocation/next; sleep 60 & exit 6", "", 6, "", false},
-		{"before it takes its next event", "ask GET invocation/next; ask POST invocation/r/response 2; sleep 0.2; kill -9 $$", "", 137, "2", true},
+		{"at once", "exit 3", "ended with code 3", 1, "", false, ""},
+		{"at once and well", "exit 0", "ended with code 0", 1, "", false, ""},
+		{"killed at once", "kill -9 $$", "signal 9 (Killed)", 1, "", false, ""},
+		{"in an event", "ask GET invocation/next; exit 4", "", 4, "", false, "exit"},
+		{"in an event and well", "ask GET invocation/next; exit 0", "", 0, "", false, "exit"},
+		{"killed in an event for its memory, perhaps", "ask GET invocation/next; kill -9 $$", "", 137, "", false, ""},
+		{"killed in an event", "ask GET invocation/next; kill -SEGV $$", "", 139, "", false, "SIGSEGV"},
+		{"after the answer", "ask GET invocation/next; ask POST invocation/r/response 2; exit 5", "", 5, "2", false, ""},
+		{"without waiting for the answer to its answer", "ask GET invocation/next; printf 'POST /2018-06-01/runtime/invocation/r/response HTTP/1.1\r\nContent-Length: 1\r\n\r\n2' >/dev/tcp/$host/$port; exit 5", "", 5, "2", false, ""},
+		{"with a child left behind", "sleep 60 & ask GET invocation/next; sleep 60 & exit 6", "", 6, "", false, "exit"},
+		{"before it takes its next event", "ask GET invocation/next; ask POST invocation/r/response 2; sleep 0.2; kill -9 $$", "", 137, "2", true, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -577,8 +579,12 @@ func TestDeaths(t *testing.T) {
 					if body, err := x.outcome(t); body != test.result || err != nil {
 						t.Errorf("%q %v", body, err)
 					}
-				} else if <-x.answered; !errors.Is(x.err, io.ErrUnexpectedEOF) {
-					t.Errorf("%c %s %v", x.kind, x.body, x.err)
+				} else if test.death == "" {
+					if <-x.answered; !errors.Is(x.err, io.ErrUnexpectedEOF) {
+						t.Errorf("%c %s %v", x.kind, x.body, x.err)
+					}
+				} else if _, err := x.outcome(t); !core.IsKind(err, core.KindExit) || core.AsError(err).Exception.Type != test.death {
+					t.Errorf("%+v", err)
 				}
 			}
 			if test.unread {

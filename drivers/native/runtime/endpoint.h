@@ -25,6 +25,7 @@ enum {
     FRAME_ANSWER = 'A',
     FRAME_RESULT = 'R',
     FRAME_EXCEPTION = 'X',
+    FRAME_DEATH = 'D',
     FRAME_REFUSED = 'L',
 };
 

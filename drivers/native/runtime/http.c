@@ -1,7 +1,10 @@
 /* http: the server's end of an HTTP/1.1 connection. The reasons are in http.h. */
 #include "http.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <strings.h>
@@ -132,13 +135,44 @@ static const http_parser_settings settings = {
 
 /* ---- the connection ---- */
 
-void http_open(struct http *http, int fd)
+int http_listen(int *listener)
 {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    *listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (*listener < 0 || bind(*listener, (struct sockaddr *)&address, size) < 0 || listen(*listener, SOMAXCONN) < 0 ||
+        getsockname(*listener, (struct sockaddr *)&address, &size) < 0)
+        return -1;
+    return ntohs(address.sin_port);
+}
+
+struct http *http_place(struct http *all, size_t n)
+{
+    struct http *found = NULL;
+    for (struct http *http = all; http < all + n; http++) {
+        if (http->fd < 0)
+            return http;
+        if (http->state == HTTP_READING && (!found || http->used < found->used))
+            found = http;
+    }
+    return found;
+}
+
+struct http *http_accept(int listener, struct http *all, size_t n)
+{
+    struct http *http = http_place(all, n);
+    int fd = http ? accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK) : -1;
+    if (fd < 0)
+        return NULL;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    if (http->fd >= 0)
+        http_close(http);
     memset(http, 0, sizeof *http);
     http->fd = fd;
     http_parser_set_max_header_size(MAX_HEADER);
     http_parser_init(&http->parser, HTTP_REQUEST);
     http->parser.data = http;
+    return http;
 }
 
 void http_close(struct http *http)

@@ -22,6 +22,7 @@ enum http_state {
 struct http {
     int fd; /* -1: there is none */
     enum http_state state;
+    unsigned long used; /* the owner's: when the connection was last used */
     http_parser parser;
     char input[8 << 10]; /* from begin to end: read, and not parsed */
     size_t begin, end;
@@ -45,8 +46,15 @@ struct http {
     bool closes;     /* the connection ends with this answer */
 };
 
-/* Takes over a connected socket that does not block. */
-void http_open(struct http *http, int fd);
+/* Listens on loopback. Returns the port, or -1 with errno. */
+int http_listen(int *listener);
+
+/* Returns where a new connection can go: when there are too many, in the place of the idle one that was used least lately. NULL when
+ * all are at work. */
+struct http *http_place(struct http *all, size_t n);
+
+/* Takes a new connection, and returns its place; NULL when there is none of either. */
+struct http *http_accept(int listener, struct http *all, size_t n);
 void http_close(struct http *http);
 
 /* The events to poll for. What came of them goes on with http_continue, which reads, parses and writes as far as it can

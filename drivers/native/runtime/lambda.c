@@ -5,18 +5,14 @@
 #include "exception.h"
 #include "http.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -43,8 +39,8 @@ static struct {
 
     int listener, signals;
     struct http connections[CONNECTIONS];
-    uint64_t turn, used[CONNECTIONS]; /* of each connection, the turn it was last used in */
-    struct http *waiting;             /* for an event; NULL: nobody does */
+    struct http *waiting; /* for an event; NULL: nobody does */
+    unsigned long turn;   /* counts what is served */
 } server;
 
 /* ---- to core ---- */
@@ -307,6 +303,19 @@ static void reap(void)
     }
 }
 
+/* Tells what ended the program in the middle of an event. What kills with SIGKILL may be the memory limit, of which core knows. */
+static void tell_death(int signal, const struct text *how)
+{
+    struct text death = {0};
+    dprintf(STDERR_FILENO, "pipsqueak: %s before it answered its event\n", how->at);
+    if (signal == SIGKILL)
+        return;
+    text_format(&death, "{\"type\":\"%s%s\",\"message\":", signal ? "SIG" : "exit", !signal ? "" : sigabbrev_np(signal) ? sigabbrev_np(signal) : "RT");
+    text_add_quoted(&death, how->at, how->length);
+    text_format(&death, ",\"stack\":[]}");
+    send_frame(FRAME_DEATH, death.at, death.length);
+}
+
 /* Ends as the program has. */
 static _Noreturn void conclude(void)
 {
@@ -323,58 +332,23 @@ static _Noreturn void conclude(void)
         fail("exit", (struct json){0}, &how);
     }
     if (server.phase == BUSY)
-        dprintf(STDERR_FILENO, "pipsqueak: %s before it answered its event\n", how.at);
+        tell_death(signal, &how);
     _exit(code);
-}
-
-/* Listens on loopback, and returns the port. */
-static int listen_on_loopback(void)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    server.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (server.listener < 0 || bind(server.listener, (struct sockaddr *)&address, size) < 0 || listen(server.listener, CONNECTIONS) < 0 ||
-        getsockname(server.listener, (struct sockaddr *)&address, &size) < 0) {
-        dprintf(STDERR_FILENO, "pipsqueak: listening on loopback: %s\n", strerror(errno));
-        _exit(125);
-    }
-    return ntohs(address.sin_port);
 }
 
 /* ---- connections ---- */
 
-/* Returns where a new connection can go: when there are too many, in the place of the idle one that was used least lately. NULL when
- * all are at work. */
-static struct http *place(void)
-{
-    struct http *found = NULL;
-    for (size_t i = 0; i < CONNECTIONS; i++) {
-        struct http *http = &server.connections[i];
-        if (http->fd < 0)
-            return http;
-        if (http->state == HTTP_READING && (!found || server.used[i] < server.used[found - server.connections]))
-            found = http;
-    }
-    return found;
-}
-
 static void take_connection(void)
 {
-    struct http *http = place();
-    int fd = http ? accept4(server.listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK) : -1;
-    if (fd < 0)
-        return;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    if (http->fd >= 0)
-        http_close(http);
-    http_open(http, fd);
-    serve(http, POLLIN); /* the request is often there already */
+    struct http *http = http_accept(server.listener, server.connections, CONNECTIONS);
+    if (http)
+        serve(http, POLLIN); /* the request is often there already */
 }
 
 /* Goes on with one connection as far as it can. */
 static void serve(struct http *http, short events)
 {
-    server.used[http - server.connections] = ++server.turn;
+    http->used = ++server.turn;
     http_continue(http, events);
     while (http->state == HTTP_ASKED && http != server.waiting) {
         on_request(http);
@@ -394,7 +368,7 @@ static void turn(void)
     struct pollfd all[FIRST + CONNECTIONS] = {
         [SIGNALS] = {.fd = server.signals, .events = POLLIN},
         [ENDPOINT] = {.fd = server.endpoint->fd, .events = server.waiting && !server.ended ? POLLIN | POLLRDHUP : POLLRDHUP},
-        [LISTENER] = {.fd = server.listener, .events = place() ? POLLIN : 0},
+        [LISTENER] = {.fd = server.listener, .events = http_place(server.connections, CONNECTIONS) ? POLLIN : 0},
     };
     for (size_t i = 0; i < CONNECTIONS; i++)
         all[FIRST + i] = (struct pollfd){.fd = server.connections[i].fd, .events = http_events(&server.connections[i])};
@@ -432,7 +406,12 @@ _Noreturn void ps_serve_bootstrap(struct endpoint *endpoint, const char *directo
     sigprocmask(SIG_BLOCK, &child, NULL);
     server.signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     fcntl(endpoint->fd, F_SETFD, FD_CLOEXEC);
-    server.pid = bootstrap_start(server.program, directory, bootstrap_environment(load, directory, library_path, listen_on_loopback()));
+    int port = http_listen(&server.listener);
+    if (port < 0) {
+        dprintf(STDERR_FILENO, "pipsqueak: listening on loopback: %s\n", strerror(errno));
+        _exit(125);
+    }
+    server.pid = bootstrap_start(server.program, directory, bootstrap_environment(load, directory, library_path, port));
     if (server.pid < 0) {
         struct text why = {0};
         bootstrap_explain(&why, server.program, errno);

@@ -39,6 +39,9 @@ func handle(ctx context.Context, e event) (any, error) {
 		panic("panic: " + e.Text)
 	case "exit":
 		os.Exit(7)
+	case "terminate":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGTERM)
+		time.Sleep(time.Minute)
 	case "kill":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "memory":
