@@ -256,3 +256,30 @@ PIPSQUEAK_HANDLER(handler, call)
 		}
 	}
 }
+
+// TestNativeRust deploys the example in Rust, compiled here. Pipsqueak needs no Rust, so without it there is nothing to test, in CI
+// neither.
+func TestNativeRust(t *testing.T) {
+	system(t)
+	rustc, err := exec.LookPath("rustc")
+	if err != nil {
+		t.Skip("requires rustc")
+	}
+	w := shared(t)
+	object := filepath.Join(t.TempDir(), "handler.so")
+	if said, err := exec.Command(rustc, "--edition", "2021", "--crate-type", "cdylib", "-O", "-C", "panic=abort", "-o", object,
+		filepath.Join(repositoryRoot(t), "examples/rust/handler.rs")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	text, err := os.ReadFile(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.deploy(t, "native-rust", files{"handler.so": string(text)})
+	if a := w.run(t, "native-rust", `"the pip, the squeak"`); string(a.body) != `[["the",2],["pip",1],["squeak",1]]` {
+		t.Errorf("answer %v", a)
+	}
+	if e := w.run(t, "native-rust", `1`).expectError(t, core.KindException, core.FaultHandler, 500); e.Exception == nil || e.Exception.Type != "NoWords" {
+		t.Errorf("%+v", e)
+	}
+}
