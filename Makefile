@@ -14,7 +14,7 @@ UV_VERSION     := 0.13.9
 LINT_VERSION   := v2.15.0
 PYTHON_FILES   := $(patsubst drivers/python/runtime/%,$(BIN)/libexec/python/%,$(wildcard drivers/python/runtime/*.py))
 NATIVE_C       := $(wildcard drivers/native/runtime/*.c)
-NATIVE_FILES   := $(BIN)/libexec/native/host $(BIN)/libexec/native/rehearsal.so $(patsubst drivers/native/runtime/%,$(BIN)/libexec/native/%,$(wildcard drivers/native/runtime/include/*))
+NATIVE_FILES   := $(BIN)/libexec/native/host $(BIN)/libexec/native/rehearsal.so $(BIN)/libexec/native/once $(patsubst drivers/native/runtime/%,$(BIN)/libexec/native/%,$(wildcard drivers/native/runtime/include/*))
 # Not the python3 in PATH: pyenv and its like put others in front, and the driver uses the system's.
 PYTHON         := /usr/bin/python3
 
@@ -132,6 +132,10 @@ $(BIN)/libexec/native/host: $(NATIVE_C) $(wildcard drivers/native/runtime/*.h) d
 $(BIN)/libexec/native/rehearsal.so: drivers/native/runtime/rehearsal/rehearsal.c drivers/native/runtime/include/pipsqueak.h | deps
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -shared -fPIC -o $@ $<
+
+$(BIN)/libexec/native/once: drivers/native/runtime/once/once.c drivers/native/runtime/include/pipsqueak.h | deps
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -o $@ $<
 
 $(BIN)/libexec/native/include/%: drivers/native/runtime/include/%
 	@mkdir -p $(@D)

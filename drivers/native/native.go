@@ -50,8 +50,8 @@ func (n *native) describe(ctx context.Context) (core.Description, error) {
 		return d, err
 	}
 	dir := filepath.Join(libexec, "native")
-	if _, err := os.Stat(filepath.Join(dir, "host")); err != nil {
-		d.Problems = append(d.Problems, err.Error()+"; `make build` puts it there")
+	if host := filepath.Join(dir, "host"); !exists(host) {
+		d.Problems = append(d.Problems, host+" is missing: `make build` puts it there")
 		return d, nil
 	}
 	self, err := os.Executable()
