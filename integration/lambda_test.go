@@ -31,7 +31,7 @@ func goProgram(t testing.TB, folder string) files {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return files{"bootstrap": string(text)}
+	return files{"bootstrap*": string(text)}
 }
 
 // lambdaSetting keeps a few of its instances and ends an event early.
@@ -174,7 +174,7 @@ func TestBootstrapBash(t *testing.T) {
 	system(t)
 	requires(t, Runtime("bash"), Runtime("curl"))
 	w := shared(t)
-	w.deploy(t, "lambda-bash", files{"bootstrap": bashBootstrap, "function.sh": "handler() { echo \"Echoing request: '$1'\"; }\n",
+	w.deploy(t, "lambda-bash", files{"bootstrap*": bashBootstrap, "function.sh": "handler() { echo \"Echoing request: '$1'\"; }\n",
 		"pipsqueak.yaml": "runtime: native\nhandler: function.handler\n"})
 	for range 20 {
 		if got := result[string](t, w, "lambda-bash", `{"text": "Hello ü"}`); got != `Echoing request: '{"text": "Hello ü"}'` {
@@ -212,8 +212,8 @@ while True:
 func TestBootstrapPython(t *testing.T) {
 	system(t)
 	w := shared(t)
-	w.deploy(t, "lambda-python", files{"bootstrap": pythonBootstrap})
-	w.deploy(t, "lambda-fresh", files{"bootstrap": pythonBootstrap, "pipsqueak.yaml": "reuse: false\n"})
+	w.deploy(t, "lambda-python", files{"bootstrap*": pythonBootstrap, "Makefile": "all:\n\tfalse # its author's, not for here\n"})
+	w.deploy(t, "lambda-fresh", files{"bootstrap*": pythonBootstrap, "pipsqueak.yaml": "reuse: false\n"})
 	for _, name := range []string{"lambda-python", "lambda-fresh"} {
 		for n := range 10 {
 			if got := result[map[string]float64](t, w, name, fmt.Sprintf(`{"n": %d}`, n)); got["half"] != float64(n)/2 {
@@ -225,12 +225,12 @@ func TestBootstrapPython(t *testing.T) {
 			t.Errorf("%s: exception %+v", name, e.Exception)
 		}
 	}
-	w.deploy(t, "lambda-init", files{"bootstrap": pythonBootstrap, "pipsqueak.yaml": "env:\n  BROKEN: init\n"})
+	w.deploy(t, "lambda-init", files{"bootstrap*": pythonBootstrap, "pipsqueak.yaml": "env:\n  BROKEN: init\n"})
 	e := w.run(t, "lambda-init", `{}`).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
 	if e.Exception == nil || e.Exception.Type != "Init.NoModel" || !strings.Contains(e.Message, "the model is missing") {
 		t.Errorf("%+v", e)
 	}
-	w.deploy(t, "lambda-exit", files{"bootstrap": pythonBootstrap, "pipsqueak.yaml": "env:\n  BROKEN: exit\n"})
+	w.deploy(t, "lambda-exit", files{"bootstrap*": pythonBootstrap, "pipsqueak.yaml": "env:\n  BROKEN: exit\n"})
 	if e := w.run(t, "lambda-exit", `{}`).expectError(t, core.KindExit, core.FaultHandler, http.StatusBadGateway); !strings.Contains(e.Message, "ended with code 1 before") {
 		t.Errorf("%+v", e)
 	}
@@ -239,11 +239,11 @@ func TestBootstrapPython(t *testing.T) {
 func TestBootstrapUnstartable(t *testing.T) {
 	system(t)
 	w := shared(t)
-	w.deploy(t, "lambda-mac", files{"bootstrap": "\xcf\xfa\xed\xfe\x0c\x00\x00\x01"})
+	w.deploy(t, "lambda-mac", files{"bootstrap*": "\xcf\xfa\xed\xfe\x0c\x00\x00\x01"})
 	if e := w.run(t, "lambda-mac", `{}`).expectError(t, core.KindInvalid, core.FaultHandler, http.StatusBadGateway); !strings.Contains(e.Message, "GOOS=linux") {
 		t.Errorf("%+v", e)
 	}
-	w.deploy(t, "lambda-shebang", files{"bootstrap": "#!/usr/bin/nodejs-99\n"})
+	w.deploy(t, "lambda-shebang", files{"bootstrap*": "#!/usr/bin/nodejs-99\n"})
 	if e := w.run(t, "lambda-shebang", `{}`).expectError(t, core.KindInvalid, core.FaultHandler, http.StatusBadGateway); !strings.Contains(e.Message, "/usr/bin/nodejs-99") {
 		t.Errorf("%+v", e)
 	}

@@ -72,8 +72,8 @@ func refuse(format string, arguments ...any) error {
 func compile(ctx context.Context, handler string, packages []core.Package, progress func(core.Progress)) error {
 	cmake, makefile := exists(core.CodeDir+"/CMakeLists.txt"), exists(core.CodeDir+"/Makefile")
 	file, source := sourceOf(handler)
-	if !cmake && !makefile && source == "" {
-		return nil
+	if source == "" && (!cmake && !makefile || exists(filepath.Join(core.CodeDir, bootstrap))) {
+		return nil // a program that is there already; a Makefile beside it is how its author made it
 	}
 	if err := mergePackages(packages); err != nil {
 		return err

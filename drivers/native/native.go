@@ -74,13 +74,13 @@ func (n *native) describe(ctx context.Context) (core.Description, error) {
 		Mounts: []core.Mount{{Source: dir, Target: runtimeDir}},
 		Tools:  append(tools, core.Mount{Source: self, Target: installerPath}),
 		Handlers: []core.HandlerFile{
+			{File: bootstrap, Handler: bootstrap}, // first: what has been built is not built again
 			{File: "CMakeLists.txt", Handler: defaultHandler},
 			{File: "Makefile", Handler: defaultHandler},
 			{File: "handler.c", Handler: defaultHandler},
 			{File: "handler.cc", Handler: defaultHandler},
 			{File: "handler.cpp", Handler: defaultHandler},
 			{File: "handler.so", Handler: defaultHandler},
-			{File: bootstrap, Handler: bootstrap},
 		},
 		Extensions: append(append([]string{}, sources...), ".so"),
 	}}
