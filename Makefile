@@ -23,7 +23,7 @@ GO_BUILD := go build -trimpath -buildvcs=auto -ldflags '-s -w'
 CC       := cc
 CFLAGS   := -O2 -Wall -Wextra -Werror -fvisibility=hidden -D_GNU_SOURCE
 
-.PHONY: help demo serve build test check bench soak conform generate clean deps deps-bench deps-generate FORCE
+.PHONY: help demo serve build test check bench soak conform generate clean deps deps-test deps-bench deps-generate FORCE
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -36,7 +36,7 @@ serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build
 
 build: deps $(BIN)/pipsqueak $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) $(BIN)/pipsqueak-driver-native $(NATIVE_FILES) ## build everything into bin/
 
-test: build ## run every test
+test: build deps-test ## run every test
 	go vet ./...
 	PIPSQUEAK_BIN=$(BIN) go test -p 2 -timeout 10m ./...
 
@@ -77,6 +77,10 @@ endef
 # libc6-dev is what has stdio.h; python3-venv is what has the wheels of ensurepip.
 deps:
 	$(call packages,cc:gcc c++:g++ /usr/include/stdio.h:libc6-dev /usr/include/http_parser.h:libhttp-parser-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv)
+
+# What functions of the tests are built with.
+deps-test:
+	$(call packages,cmake:cmake)
 
 deps-bench:
 	$(call packages,wrk:wrk)
