@@ -50,6 +50,8 @@ var imports = []row{
 		nil, []string{"google.golang.org/grpc", "google.golang.org/protobuf"}},
 	{"core/driver/zygote", "the kit is linked into drivers, which must stay small and must not contain the worker",
 		[]string{"core"}, []string{"golang.org/x/sys"}},
+	{"core/driver/debian", "every driver may offer Debian packages, so they are linked into drivers as the kit is",
+		[]string{"core"}, nil},
 	{"core/driver/drivertest", "what tests drivers sees them as the worker does: over the wire",
 		[]string{"core", "core/driver"}, nil},
 	{"core/worker", "assembly is the one place in core that knows all the pieces; of the machine it asks only how much memory there is (x/sys)",
@@ -57,7 +59,7 @@ var imports = []row{
 	{"gateway", "the gateway cannot tell one worker from a cluster, so it knows core.Service only",
 		[]string{"core"}, []string{"github.com/gorilla/mux", "github.com/prometheus/client_golang"}},
 	{"drivers/*", "a driver is a program of its own that could live in another repository, so it has the contract and the kit only",
-		[]string{"core", "core/driver", "core/driver/zygote"}, []string{"golang.org/x/sys"}},
+		[]string{"core", "core/driver", "core/driver/zygote", "core/driver/debian"}, []string{"golang.org/x/sys"}},
 	{"cmd/*", "a command is flags, configuration and wiring, and reaches drivers only as programs",
 		[]string{"core", "core/*", "gateway"}, []string{"github.com/spf13/cobra", "github.com/mattn/go-isatty"}},
 	{"integration", "tests from outside use what a user has: programs and HTTP; core is the vocabulary of the answers",
@@ -109,6 +111,11 @@ func repository(t *testing.T) []source {
 		base := entry.Name()
 		if entry.IsDir() && full != root && (strings.HasPrefix(base, ".") || base == "testdata" || base == "bin" || base == "build") {
 			return fs.SkipDir
+		}
+		if entry.IsDir() && full != root {
+			if _, err := os.Stat(filepath.Join(full, "go.mod")); err == nil {
+				return fs.SkipDir // a module of its own, as a user's function is
+			}
 		}
 		if entry.IsDir() || !strings.HasSuffix(base, ".go") {
 			return nil
