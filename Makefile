@@ -13,6 +13,8 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 UV_VERSION     := 0.13.9
 LINT_VERSION   := v2.15.0
 PYTHON_FILES   := $(patsubst drivers/python/runtime/%,$(BIN)/libexec/python/%,$(wildcard drivers/python/runtime/*.py))
+NATIVE_C       := $(wildcard drivers/native/runtime/*.c)
+NATIVE_FILES   := $(BIN)/libexec/native/host $(BIN)/libexec/native/rehearsal.so $(BIN)/libexec/native/once $(patsubst drivers/native/runtime/%,$(BIN)/libexec/native/%,$(wildcard drivers/native/runtime/include/*))
 # Not the python3 in PATH: pyenv and its like put others in front, and the driver uses the system's.
 PYTHON         := /usr/bin/python3
 RUBY_FILES     := $(patsubst drivers/ruby/runtime/%,$(BIN)/libexec/ruby/%,$(wildcard drivers/ruby/runtime/*.rb)) $(BIN)/libexec/ruby/zygote.so
@@ -22,7 +24,7 @@ GO_BUILD := go build -trimpath -buildvcs=auto -ldflags '-s -w'
 CC       := cc
 CFLAGS   := -O2 -Wall -Wextra -Werror -fvisibility=hidden -D_GNU_SOURCE
 
-.PHONY: help demo serve build test check bench soak conform generate clean deps deps-bench deps-generate FORCE
+.PHONY: help demo serve build test check bench soak conform generate clean deps deps-test deps-bench deps-generate FORCE
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -33,9 +35,9 @@ demo: build ## start a worker, deploy the examples, invoke each cold, as a fork 
 serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build/data
 	$(BIN)/pipsqueak serve --data $(CURDIR)/build/data
 
-build: deps $(BIN)/pipsqueak $(BIN)/pipsqueak-driver-python $(BIN)/pipsqueak-driver-ruby $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) $(RUBY_FILES) ## build everything into bin/
+build: deps $(BIN)/pipsqueak $(BIN)/pipsqueak-driver-python $(BIN)/pipsqueak-driver-ruby $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) $(RUBY_FILES) $(BIN)/pipsqueak-driver-native $(NATIVE_FILES) ## build everything into bin/
 
-test: build ## run every test
+test: build deps-test ## run every test
 	go vet ./...
 	PIPSQUEAK_BIN=$(BIN) go test -p 2 -timeout 10m ./...
 
@@ -75,8 +77,12 @@ endef
 
 # libc6-dev is what has stdio.h; python3-venv is what has the wheels of ensurepip; ruby-dev and make build gems.
 deps:
-	$(call packages,cc:gcc /usr/include/stdio.h:libc6-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv \
+	$(call packages,cc:gcc c++:g++ /usr/include/stdio.h:libc6-dev /usr/include/http_parser.h:libhttp-parser-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv \
 		/usr/bin/ruby:ruby $(shell /usr/bin/ruby -rrbconfig -e 'print RbConfig::CONFIG["rubyhdrdir"], "/ruby.h"' 2>/dev/null || echo /nonexistent):ruby-dev)
+
+# What functions of the tests are built with.
+deps-test:
+	$(call packages,cmake:cmake)
 
 deps-bench:
 	$(call packages,wrk:wrk)
@@ -135,6 +141,22 @@ $(BIN)/libexec/ruby/%.rb: drivers/ruby/runtime/%.rb
 $(BIN)/libexec/ruby/zygote.so: drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/enter.h $(ENTER)/zygote.h | deps
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -I$(ENTER) -o $@ drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c
+
+$(BIN)/libexec/native/host: $(NATIVE_C) $(wildcard drivers/native/runtime/*.h) drivers/native/runtime/include/pipsqueak.h $(wildcard $(ENTER)/*) | deps
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fno-omit-frame-pointer -DTRIPLET='"$(shell $(CC) -print-multiarch)"' -I$(ENTER) -o $@ $(NATIVE_C) $(ENTER)/enter.c $(ENTER)/zygote.c -Wl,-z,now -l:libhttp_parser.a
+
+$(BIN)/libexec/native/rehearsal.so: drivers/native/runtime/rehearsal/rehearsal.c drivers/native/runtime/include/pipsqueak.h | deps
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -shared -fPIC -o $@ $<
+
+$(BIN)/libexec/native/once: drivers/native/runtime/once/once.c drivers/native/runtime/include/pipsqueak.h | deps
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -o $@ $<
+
+$(BIN)/libexec/native/include/%: drivers/native/runtime/include/%
+	@mkdir -p $(@D)
+	cp $< $@
 
 $(BIN)/libexec/uv: $(DEPS)/uv-$(UV_VERSION)
 	@mkdir -p $(@D)

@@ -112,6 +112,11 @@ func repository(t *testing.T) []source {
 		if entry.IsDir() && full != root && (strings.HasPrefix(base, ".") || base == "testdata" || base == "bin" || base == "build") {
 			return fs.SkipDir
 		}
+		if entry.IsDir() && full != root {
+			if _, err := os.Stat(filepath.Join(full, "go.mod")); err == nil {
+				return fs.SkipDir // a module of its own, as a user's function is
+			}
+		}
 		if entry.IsDir() || !strings.HasSuffix(base, ".go") {
 			return nil
 		}

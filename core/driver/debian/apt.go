@@ -28,7 +28,9 @@ var names = map[string]struct{ architecture, triplet string }{
 }
 
 func architecture() string { return names[runtime.GOARCH].architecture }
-func triplet() string      { return names[runtime.GOARCH].triplet }
+
+// Triplet returns the name of the directory in which Debian has the libraries of this architecture.
+func Triplet() string { return names[runtime.GOARCH].triplet }
 
 // settings come after the host's own: a private state, no hooks of the host's, nothing that is not signed, and of the indexes only
 // what names packages.
@@ -36,6 +38,7 @@ const settings = `
 Dir::State "@";
 Dir::State::status "@/status";
 Dir::State::extended_states "@/extended_states";
+Dir::Etc::preferencesparts "@/preferences.d";
 Dir::Cache "@";
 Dir::Cache::pkgcache "pkgcache.bin";
 Dir::Cache::srcpkgcache "";
@@ -66,6 +69,9 @@ Acquire::Retries "3";
 Binary::apt-get::APT::Keep-Downloaded-Packages "true";
 `
 
+// preferences keep what counts as installed as it is. apt would upgrade it together with others of the same source.
+const preferences = "Package: *\nPin: release a=now\nPin-Priority: 1001\n"
+
 // apt is an apt with a state of its own in a directory of ScratchDir.
 type apt struct {
 	dir  string
@@ -93,10 +99,21 @@ func openApt(ctx context.Context, shown []string) (*apt, error) {
 func (a *apt) close() { _ = os.RemoveAll(a.dir) }
 
 func (a *apt) prepare(shown []string) error {
-	for _, dir := range []string{"lists/partial", "archives/partial"} {
+	for _, dir := range []string{"lists/partial", "archives/partial", "preferences.d"} {
 		if err := os.MkdirAll(filepath.Join(a.dir, dir), 0o755); err != nil {
 			return err
 		}
+	}
+	hosts, _ := filepath.Glob("/etc/apt/preferences.d/*")
+	for _, from := range hosts {
+		if text, err := os.ReadFile(from); err == nil {
+			if err := os.WriteFile(filepath.Join(a.dir, "preferences.d", filepath.Base(from)), text, 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(a.dir, "preferences.d", "pipsqueak"), []byte(preferences), 0o644); err != nil {
+		return err
 	}
 	installed, err := os.ReadFile(status)
 	if err != nil {

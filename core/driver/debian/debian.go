@@ -179,7 +179,7 @@ var toolchain = regexp.MustCompile(`^(glibc|linux|gcc-(\d+|defaults))$`)
 // installed, as far as they are there.
 func LibraryDirs(dir string) []string {
 	var dirs []string
-	for _, pattern := range []string{"usr/local/lib", "usr/lib/" + triplet(), "lib/" + triplet(), "usr/lib", "lib", "usr/lib64", "lib64"} {
+	for _, pattern := range []string{"usr/local/lib", "usr/lib/" + Triplet(), "lib/" + Triplet(), "usr/lib", "lib", "usr/lib64", "lib64"} {
 		path := filepath.Join(dir, pattern)
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			dirs = append(dirs, path)

@@ -55,14 +55,14 @@ func TestSimulated(t *testing.T) {
 // TestUnpacked looks at what becomes of the links of a package.
 func TestUnpacked(t *testing.T) {
 	dir := t.TempDir()
-	libraries := filepath.Join(dir, "usr/lib", triplet())
+	libraries := filepath.Join(dir, "usr/lib", Triplet())
 	for _, file := range []string{"blas/libblas.so.3", "libown.so.1", "private/libown.so.1", "private/plugin.so"} {
 		name := filepath.Join(libraries, file)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(file), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for link, target := range map[string]string{"absolute": "/usr/lib/" + triplet() + "/libown.so.1", "out": "../../../../../../etc/x", "inside": "../" + triplet() + "/libown.so.1"} {
+	for link, target := range map[string]string{"absolute": "/usr/lib/" + Triplet() + "/libown.so.1", "out": "../../../../../../etc/x", "inside": "../" + Triplet() + "/libown.so.1"} {
 		if err := os.Symlink(target, filepath.Join(libraries, link)); err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +91,7 @@ func TestInstall(t *testing.T) {
 		}
 		t.Skip(err)
 	}
-	packages, err := Resolve(t.Context(), []string{"libblas3", "libc6"})
+	packages, err := Resolve(t.Context(), []string{"libblas3", "libc6", "libuuid1"})
 	if core.AsError(err) != nil && core.AsError(err).Fault == core.FaultWorker && os.Getenv("CI") == "" {
 		t.Skip(err)
 	}
@@ -108,7 +108,7 @@ func TestInstall(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(out, filepath.Base(core.PackageDir(packages[i])))
-	if info, err := os.Stat(filepath.Join(dir, "usr/lib", triplet(), "libblas.so.3")); err != nil || info.Size() < 10_000 {
+	if info, err := os.Stat(filepath.Join(dir, "usr/lib", Triplet(), "libblas.so.3")); err != nil || info.Size() < 10_000 {
 		t.Errorf("%v, %v", info, err)
 	}
 	if left, _ := os.ReadDir(out); len(left) != len(packages) || steps < len(packages) {

@@ -141,7 +141,7 @@ func relink(dir string) error {
 // by a path in the library that needs them, and that path is not where the package is.
 func linkLibraries(dir string) error {
 	for _, libraries := range LibraryDirs(dir) {
-		if filepath.Base(libraries) != triplet() {
+		if filepath.Base(libraries) != Triplet() {
 			continue
 		}
 		below, err := filepath.Glob(filepath.Join(libraries, "*", "lib*.so*"))

@@ -99,11 +99,10 @@ func (f far) serve() {
 func newDriver(t testing.TB) *Driver {
 	d := New(Language{Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() {
-		d.mu.Lock()
-		processes := d.processes
-		d.mu.Unlock()
 		for _, id := range d.known() {
-			d.forget(processes[id])
+			if p, err := d.process(id); err == nil { // it may end by itself meanwhile
+				d.forget(p)
+			}
 		}
 	})
 	return d
