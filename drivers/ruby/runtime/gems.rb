@@ -79,8 +79,7 @@ module Pipsqueak
         if spec.source.is_a?(Bundler::Source::Path)
           raise Refused.new("install", "caller", "Gemfile.lock: #{name} comes from #{spec.source}; only gems of the index can be installed")
         end
-        found[name] = { "name" => name, "version" => spec.version.to_s } unless LOADED.include?(name)
-        found[name] ||= nil
+        found[name] = ({ "name" => name, "version" => spec.version.to_s } unless LOADED.include?(name))
         wanted.concat(spec.dependencies.select { |d| d.type != :development }.map(&:name))
       end
       found.values.compact

@@ -1,12 +1,14 @@
 # frozen_string_literal: true
 
+require "open3"
+require "rbconfig"
 require "ripper"
 
 module Pipsqueak
   # Imports finds the modules that a handler's file requires whenever it is required, directly or through other files of the
   # function. Those in methods, conditions and rescued blocks may never be required, and are left out.
   class Imports
-    # Seconds that a library of Ruby's own takes at least to be worth being told of.
+    # Seconds of work that a library of Ruby's own takes at least to be worth being told of.
     COSTLY = 0.002
 
     def initialize(code)
@@ -65,8 +67,17 @@ module Pipsqueak
     # Those of Ruby's own libraries that take no time.
     def cheap(names)
       return [] if names.empty?
-      question = 'require "json"; ARGV.each { |n| s = Process.clock_gettime(1); begin; require n; rescue LoadError, StandardError; next; end; puts n if Process.clock_gettime(1) - s < Float(ENV["COSTLY"]) }'
-      said, = Open3.capture2({ "COSTLY" => COSTLY.to_s }, RbConfig.ruby, "--disable=gems", "-I", $LOAD_PATH.join(":"), "-e", question, *names)
+      question = <<~RUBY
+        clock = -> { Process.clock_gettime(Process::CLOCK_PROCESS_CPUTIME_ID) }
+        ARGV.each do |name|
+          start = clock.call
+          require name
+          puts name if clock.call - start < #{COSTLY}
+        rescue LoadError, StandardError
+          next
+        end
+      RUBY
+      said, = Open3.capture2(RbConfig.ruby, "--disable=gems", "-rjson", "-I", $LOAD_PATH.join(":"), "-e", question, *names)
       said.lines(chomp: true) & names
     end
   end

@@ -107,8 +107,8 @@ module Pipsqueak
     def handler(name)
       file, symbol = divide(name)
       import(file, "#{file.delete_prefix("#{@code}/")}.rb")
-      *owner, method = symbol.rpartition(".").reject(&:empty?).reject { |part| part == "." }
-      Handler.new(name, find(name, file, owner.first, method))
+      owner, dot, method = symbol.rpartition(".")
+      Handler.new(name, find(name, file, dot.empty? ? nil : owner, method))
     end
 
     # Yields with the handler's file in another place. A rehearsal has loaded that before; here it does once more.
