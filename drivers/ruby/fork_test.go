@@ -107,6 +107,36 @@ func TestRandomness(t *testing.T) {
 	}
 }
 
+// A zygote that is forked from a zygote has another pid, by which Ruby knows that its signals go another way.
+func TestZygoteOfZygote(t *testing.T) {
+	code := `
+PIDS = [] unless defined?(PIDS)
+raise "the pid is that of the parent: #{PIDS}" if PIDS.last == Process.pid
+PIDS << Process.pid
+got = []
+trap("USR1") { got << 1 }
+Process.kill("USR1", Process.pid)
+sleep 0.01
+raise "the signal is lost" if got.empty?
+`
+	h := newHouse(t, map[string]string{"handler.rb": "def handler(event:, context:) = PIDS\n", "one.rb": code, "two.rb": code, "three.rb": code})
+	parent := h.preload(t)
+	set := core.NewSet(core.Package{Name: "files", Version: "1", Digest: "any"})
+	for _, module := range []string{"one", "two", "three"} {
+		z := h.sandboxWith(t, core.RoleZygote, set)
+		if err := h.Fork(t.Context(), z.Ref().ID, parent.Ref().ID, z.Ref()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Import(t.Context(), z.Ref().ID, core.Load{Packages: []string{core.PackageDir(set[0])}, Modules: []string{module}}); err != nil {
+			t.Fatal(err)
+		}
+		parent = z
+	}
+	if kind, body := call(t, h.fork(t, parent).Endpoint(), "1"); kind != 'R' || body != "[3,2,3]" {
+		t.Errorf("%c %s", kind, body)
+	}
+}
+
 // A file that a gem opened when it was required is closed in the children, and its number hits nothing of theirs.
 func TestFilesOfZygote(t *testing.T) {
 	h := newHouse(t, map[string]string{

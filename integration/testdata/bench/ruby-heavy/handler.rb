@@ -6,5 +6,5 @@ require "nokogiri"
 
 def handler(event:, context:)
   items = Nokogiri::XML("<items><item>one</item><item>two</item></items>").root.elements.map(&:text)
-  { "items" => items, "plural" => "package".pluralize, "sum" => (Sequel[:price] + 2).args.last }
+  { "items" => items, "plural" => "package".pluralize, "column" => Sequel[:price].value }
 end
