@@ -11,6 +11,7 @@ import time
 
 ENDPOINT = 4
 MAX_RESULT = 6 << 20
+MAX_FRAME = MAX_RESULT + (64 << 10)
 HEADER = struct.Struct(">IB")
 META = struct.Struct(">I")
 EVENT, RESULT, EXCEPTION, UNUSABLE = b"E"[0], b"R"[0], b"X"[0], b"L"[0]
@@ -54,7 +55,7 @@ class Instance:
     def serve(self, buffer):
         """Answers events, which it reads into the buffer, until core closes the endpoint, and ends the process."""
         while True:
-            length = receive(buffer)
+            length = receive(buffer, EVENT)
             if length < 0:
                 leave(0)
             answer(*self.handle(buffer, length))
@@ -71,15 +72,13 @@ class Instance:
     def handle(self, buffer, length):
         """Runs one event. Returns the kind and the body of the answer."""
         (meta_length,) = META.unpack_from(buffer, 5)
-        view = memoryview(buffer)
         body = 9 + meta_length
+        with memoryview(buffer) as view:
+            meta, text = bytes(view[9:body]), bytes(view[body:length])
         try:
-            meta = json.loads(bytes(view[9:body]))
-            event = json.loads(bytes(view[body:length]))
-        finally:
-            view.release()
-        try:
-            result = self.call(event, Context(self.function, meta))
+            context = Context(self.function, json.loads(meta))
+            # An event may be nested deeper than Python can follow, which is an exception as any other.
+            result = self.call(json.loads(text), context)
         except SystemExit as stop:
             leave(stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1)
         except BaseException as error:
@@ -103,8 +102,9 @@ class Instance:
         return RESULT, body
 
 
-def receive(buffer):
-    """Reads one frame into the buffer, which grows as needed. Returns its length, or -1 at the end."""
+def receive(buffer, kind):
+    """Reads one frame into the buffer, which grows as needed. Returns its length, or -1 at the end. A frame that cannot be, or is of
+    another kind, is core's defect: it ends the process, for nothing that follows can be understood."""
     have, want = 0, 4
     while have < want:
         part = os.readv(ENDPOINT, [memoryview(buffer)[have:]])
@@ -113,8 +113,12 @@ def receive(buffer):
         have += part
         if want == 4 and have >= 4:
             want = 4 + int.from_bytes(buffer[:4], "big")
+            if not 4 < want <= 4 + MAX_FRAME:
+                leave(1)
             if want > len(buffer):
                 buffer.extend(bytes(want - len(buffer)))
+    if buffer[4] != kind:
+        leave(1)
     return want
 
 
