@@ -33,8 +33,8 @@ PATIENCE = 0.002
 # What ps_zygote returns besides the length of a request.
 LOST, ZYGOTE, INSTANCE = 0, -1, -2
 
-# Kinds of frame: with the first core has an instance import a handler, with one of the others it answers.
-HANDLER, REPORT, FAILURE = b"H"[0], b"P"[0], b"F"[0]
+# Kinds of frame with which an instance answers core that it is to import a handler.
+REPORT, FAILURE = b"P"[0], b"F"[0]
 
 # Files whose frames a user need not see.
 RUNTIME_FILES = (os.path.dirname(__file__), importlib.__file__, "<frozen importlib")
@@ -140,7 +140,7 @@ def be_instance():
     if not select.select([ENDPOINT], [], [], PATIENCE)[0]:
         rehearse()
     buffer = bytearray(64 << 10)
-    length = receive(buffer, HANDLER)
+    length = receive(buffer, b"H")
     if length < 0:
         leave(0)
     request = json.loads(buffer[5:length])
