@@ -132,6 +132,9 @@ class Instance:
 # Who reads from the endpoint: the loop between events, a call while one runs. Numbers of calls are never used twice.
 _reading, _calls = _thread.allocate_lock(), itertools.count(1)
 
+# What was read of the frames after the last one: answers to calls may come close behind each other.
+_ahead = b""
+
 
 def invoke(name, event):
     body = dump(event)
@@ -156,20 +159,34 @@ def invoke(name, event):
 def receive(buffer, kinds):
     """Reads one frame into the buffer, which grows as needed. Returns its length, or -1 at the end. A frame that cannot be, or is of
     none of the kinds, is core's defect: it ends the process, for nothing that follows can be understood."""
-    have, want = 0, 4
+    global _ahead
+    if _ahead:
+        if len(_ahead) > len(buffer):
+            buffer.extend(bytes(len(_ahead) - len(buffer)))
+        buffer[: len(_ahead)] = _ahead
+    have, want = len(_ahead), 4
+    if have >= 4:
+        want = size(buffer)
     while have < want:
         part = os.readv(ENDPOINT, [memoryview(buffer)[have:]])
         if part == 0:
             return -1
         have += part
         if want == 4 and have >= 4:
-            want = 4 + int.from_bytes(buffer[:4], "big")
-            if not 4 < want <= 4 + MAX_FRAME:
-                leave(1)
-            if want > len(buffer):
-                buffer.extend(bytes(want - len(buffer)))
+            want = size(buffer)
+    _ahead = bytes(buffer[want:have])
     if buffer[4] not in kinds:
         leave(1)
+    return want
+
+
+def size(buffer):
+    """How long the frame is that begins in the buffer, which is made large enough."""
+    want = 4 + int.from_bytes(buffer[:4], "big")
+    if not 4 < want <= 4 + MAX_FRAME:
+        leave(1)
+    if want > len(buffer):
+        buffer.extend(bytes(want - len(buffer)))
     return want
 
 
