@@ -89,6 +89,7 @@ func (t *trial) module(name string) string {
 
 // load is what a zygote is asked to import.
 func (t *trial) load(modules ...string) core.Load {
+	t.buildPackages()
 	l := core.Load{Packages: t.packageDirs()}
 	for _, m := range modules {
 		l.Modules = append(l.Modules, t.module(m))
@@ -115,16 +116,40 @@ func (t *trial) prepare(f *function) error {
 		return err
 	}
 	runtime := t.runtime()
+	h, ok := handlerIn(runtime, dir)
+	if !ok {
+		return fmt.Errorf("there is none of the files %v in %s", runtime.Handlers, filepath.Join(t.options.Handlers, f.name))
+	}
+	t.buildPackages()
+	f.handler = h.Handler
+	f.unmade = t.make(runtime.ID, f.handler, dir)
+	return nil
+}
+
+// handlerIn returns what makes a directory a function of the runtime, if something does.
+func handlerIn(runtime core.Runtime, dir string) (core.HandlerFile, bool) {
 	i := slices.IndexFunc(runtime.Handlers, func(h core.HandlerFile) bool {
 		_, err := os.Stat(filepath.Join(dir, h.File))
 		return err == nil
 	})
 	if i < 0 {
-		return fmt.Errorf("there is none of the files %v in %s", runtime.Handlers, filepath.Join(t.options.Handlers, f.name))
+		return core.HandlerFile{}, false
 	}
-	f.handler = runtime.Handlers[i].Handler
-	f.unmade = t.make(runtime.ID, f.handler, dir)
-	return nil
+	return runtime.Handlers[i], true
+}
+
+// buildPackages makes packages of those that are sources: they have a file that makes a function, and are built as one.
+func (t *trial) buildPackages() {
+	if t.packagesBuilt {
+		return
+	}
+	t.packagesBuilt = true
+	for _, p := range t.packages {
+		dir := filepath.Join(t.dir, "packages", p.Digest)
+		if h, ok := handlerIn(t.runtime(), dir); ok {
+			t.must(t.make(t.runtime().ID, h.Handler, dir), "the package %s", p.Digest)
+		}
+	}
 }
 
 // make has the driver resolve and build what is in a directory, where it can.
@@ -136,7 +161,7 @@ func (t *trial) make(runtime core.RuntimeID, handler, dir string) error {
 		}
 	}
 	if t.claims(core.CapabilityBuild) {
-		request := core.BuildRequest{Runtime: runtime, Handler: handler, Packages: t.packages, Sandbox: t.installer(code)}
+		request := core.BuildRequest{Runtime: runtime, Handler: handler, Sandbox: t.installer(code)}
 		if _, err := d.Build(t.ctx, request, nil); err != nil {
 			return fmt.Errorf("building it: %w", err)
 		}

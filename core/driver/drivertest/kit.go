@@ -46,6 +46,8 @@ type Kit struct {
 	functions map[string]*function
 	packages  core.Set // all of the fixtures, shown in each sandbox
 	counter   int
+
+	packagesBuilt bool
 }
 
 // Open prepares to examine a driver, which it does not start yet. The caller closes the Kit.
