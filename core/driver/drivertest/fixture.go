@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,20 +73,29 @@ func (t *trial) packageDirs() (dirs []string) {
 	return dirs
 }
 
-// module returns what the language calls one of the kit's modules: modules.json may say so where it is not the kit's name.
-func (t *trial) module(name string) string {
-	text, err := os.ReadFile(filepath.Join(t.options.Handlers, "modules.json"))
-	if errors.Is(err, os.ErrNotExist) {
-		return name
-	}
-	t.must(err, "reading modules.json")
-	names := map[string]string{}
-	t.must(json.Unmarshal(text, &names), "reading modules.json")
-	if other := names[name]; other != "" {
-		return other
-	}
-	return name
+// notes are what kit.json in the directory of handlers says of the language.
+type notes struct {
+	Modules   map[string]string `json:"modules"`   // what modules are called that cannot have the kit's names
+	Stackless string            `json:"stackless"` // why exceptions have no stack; empty when they have
 }
+
+// readNotes reads kit.json, which may be absent.
+func (k *Kit) readNotes() error {
+	text, err := os.ReadFile(filepath.Join(k.options.Handlers, "kit.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &k.notes)
+	}
+	if err != nil {
+		return fmt.Errorf("kit.json: %w", err)
+	}
+	return nil
+}
+
+// module returns what the language calls one of the kit's modules.
+func (t *trial) module(name string) string { return cmp.Or(t.notes.Modules[name], name) }
 
 // load is what a zygote is asked to import.
 func (t *trial) load(modules ...string) core.Load {
