@@ -131,7 +131,7 @@ func preloadTurnedAway(t *trial) {
 	v.Close()
 	select {
 	case err := <-done:
-		e := t.mustFail("Preload of a process that is turned away at the gate", err, core.FaultDriver, core.KindUnavailable)
+		e := t.failure("Preload of a process that is turned away at the gate", err, core.FaultDriver, core.KindUnavailable)
 		if !e.Retryable {
 			t.errorf("it is not retryable")
 		}
