@@ -157,13 +157,16 @@ func preloadCanceled(t *trial) {
 	t.free(id, "its cancellation")
 }
 
-// free checks that a node's ID can be used again.
+// free checks that a node's ID can be used again. Each attempt has a sandbox of its own, for a gate admits a node once.
 func (t *trial) free(id core.NodeID, after string) {
-	s := t.box(core.RoleZygote, func(c *core.SandboxConfig) { c.ID = id })
 	var err error
 	if !t.soon(func() bool {
-		err = t.shared().Preload(t.within(callTime), id, t.runtime().ID, s.Ref())
-		return !isOneOf(err, core.KindConflict)
+		s := t.box(core.RoleZygote, func(c *core.SandboxConfig) { c.ID = id })
+		if err = t.shared().Preload(t.within(callTime), id, t.runtime().ID, s.Ref()); isOneOf(err, core.KindConflict) {
+			end(s)
+			return false
+		}
+		return true
 	}) {
 		t.fatalf("%v after %s the driver has not given the call up: %v", patience, after, err)
 	}
