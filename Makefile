@@ -21,7 +21,7 @@ GO_BUILD := go build -trimpath -buildvcs=auto -ldflags '-s -w'
 CC       := cc
 CFLAGS   := -O2 -Wall -Wextra -Werror -fvisibility=hidden -D_GNU_SOURCE
 
-.PHONY: help demo serve build test check bench conform generate clean deps deps-bench deps-generate FORCE
+.PHONY: help demo serve build test check bench conform generate clean deps deps-test deps-bench deps-generate FORCE
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -34,7 +34,7 @@ serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build
 
 build: deps $(BIN)/pipsqueak $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) ## build everything into bin/
 
-test: build ## run every test
+test: build deps-test ## run every test
 	go vet ./...
 	PIPSQUEAK_BIN=$(BIN) go test -p 2 -timeout 10m ./...
 
@@ -72,6 +72,9 @@ endef
 # libc6-dev is what has stdio.h; python3-venv is what has the wheels of ensurepip.
 deps:
 	$(call packages,cc:gcc /usr/include/stdio.h:libc6-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv)
+
+deps-test:
+	$(call packages,/usr/bin/luajit:luajit /usr/share/lua/5.1/cjson/util.lua:lua-cjson)
 
 deps-bench:
 	$(call packages,wrk:wrk)

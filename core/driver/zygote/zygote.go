@@ -40,6 +40,25 @@ func Libexec() (string, error) {
 	return filepath.Join(filepath.Dir(self), "libexec"), nil
 }
 
+// Where a runtime's processes find the driver's files, when core.Runtime.Mounts has what Files returns.
+const (
+	LibraryPath = filesPath + Library
+	filesPath   = "/pipsqueak/"
+)
+
+// Files returns what the processes of a language need of the host besides their interpreter: Library, which they see as
+// LibraryPath, and the folder Libexec/<language> with the loop, which they see as /pipsqueak/<language>.
+func Files(language string) ([]core.Mount, error) {
+	libexec, err := Libexec()
+	if err != nil {
+		return nil, err
+	}
+	return []core.Mount{
+		{Source: filepath.Join(libexec, Library), Target: LibraryPath},
+		{Source: filepath.Join(libexec, language), Target: filesPath + language},
+	}, nil
+}
+
 // Driver implements core.Driver.
 type Driver struct {
 	language Language

@@ -80,6 +80,9 @@ static int fork_child(int control, const struct ps_hooks *hooks, int child_contr
 
 int ps_zygote(int control, const struct ps_hooks *hooks, char *buffer, size_t size)
 {
+    static const struct ps_hooks nothing;
+    if (!hooks)
+        hooks = &nothing;
     for (;;) {
         int fds[2];
         ssize_t n = receive(control, buffer, size, fds);

@@ -15,8 +15,8 @@
 
 #include <stddef.h>
 
-/* What a language has to do around a fork, in the order of pthread_atfork; each may be NULL. child is called in the
- * child when it is inside its sandbox. */
+/* What a language has to do around a fork, in the order of pthread_atfork; each may be NULL, and all together too. child is
+ * called in the child when it is inside its sandbox. */
 struct ps_hooks {
     void (*before)(void);
     void (*parent)(void);

@@ -1,0 +1,116 @@
+package integration
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Can a stranger add a language? These tests have what a stranger has: the programs, the documents and the examples.
+
+// driverDir returns a directory of drivers without any, which has what drivers need beside them.
+func driverDir(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	libexec := filepath.Join(dir, "libexec")
+	if err := os.Mkdir(libexec, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"pipsqueak-enter", "libpipsqueak-enter.so"} {
+		if err := os.Symlink(filepath.Join(programs(t), "libexec", name), filepath.Join(libexec, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// luaDriver builds the Lua driver of the examples, and returns the directory it is in.
+func luaDriver(t testing.TB) string {
+	t.Helper()
+	requires(t, Runtime("luajit"))
+	dir := driverDir(t)
+	build := exec.Command("go", "build", "-o", filepath.Join(dir, "pipsqueak-driver-lua"), "./examples/driver-lua")
+	build.Dir = repositoryRoot(t)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "libexec", "lua"), os.DirFS(filepath.Join(repositoryRoot(t), "examples/driver-lua/runtime"))); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+const luaFunction = `
+local mod = require "lib.mod"
+return { handler = function(event, context)
+  print("called")
+  if event == "raise" then error("on purpose") end
+  if event == "exit" then os.exit(3) end
+  if event == "function" then return print end
+  return { event = event, random = math.random(), environment = os.getenv("A") or "", module = mod.answer,
+    id = context.request_id, remaining = context.remaining_ms() }
+end }`
+
+func TestLuaDriver(t *testing.T) {
+	system(t)
+	w := startWorker(t, t.TempDir(), "--drivers", luaDriver(t))
+	f := w.deploy(t, "lua", files{"handler.lua": luaFunction, "lib/mod.lua": "return {answer = 42}",
+		"pipsqueak.yaml": "reuse: false\nenv: {A: b}\n"})
+	if f.Runtime != "luajit2.1" || f.Handler != "handler.handler" {
+		t.Errorf("deployed as %+v", f)
+	}
+	random := map[float64]bool{}
+	for n := range 5 {
+		a := w.run(t, "lua", `{"a": [1, "é", null]}`)
+		if start := a.header.Get("Pipsqueak-Start"); a.status != http.StatusOK || n > 0 && start != string(core.StartFork) {
+			t.Fatalf("a %s start of %v", start, a)
+		}
+		got := decode[struct {
+			Event       map[string]any
+			Random      float64
+			Environment string
+			Module      int
+			ID          string
+			Remaining   float64
+		}](t, a)
+		if got.Environment != "b" || got.Module != 42 || got.ID != a.header.Get("X-Request-Id") || got.Remaining <= 0 || len(got.Event["a"].([]any)) != 3 {
+			t.Errorf("%+v", got)
+		}
+		random[got.Random] = true
+	}
+	if len(random) != 5 {
+		t.Errorf("5 siblings drew %v", random)
+	}
+	raised := w.run(t, "lua", `"raise"`).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
+	if raised.Exception == nil || !strings.Contains(raised.Exception.Message, "on purpose") || len(raised.Exception.Stack) != 1 ||
+		!strings.HasPrefix(raised.Exception.Stack[0], "/function/handler.lua:5") {
+		t.Errorf("%+v", raised.Exception)
+	}
+	w.run(t, "lua", `"exit"`).expectError(t, core.KindExit, core.FaultHandler, http.StatusBadGateway)
+	w.run(t, "lua", `"function"`).expectError(t, core.KindInvalid, core.FaultHandler, http.StatusBadGateway)
+	if logs := w.ask(t, http.MethodGet, "/v1/functions/lua/logs", nil); !strings.Contains(string(logs.body), "called") {
+		t.Errorf("the log has no print: %v", logs)
+	}
+
+	for name, bad := range map[string]struct {
+		code   string
+		kind   core.Kind
+		status int
+		says   string
+	}{
+		"lua-exits":  {"os.exit(1)", core.KindException, http.StatusInternalServerError, "os.exit(1)"},
+		"lua-raises": {"error({type = 'Mine', message = 'typed'})", core.KindException, http.StatusInternalServerError, "typed"},
+		"lua-none":   {"return {}", core.KindInvalid, http.StatusBadGateway, "no function handler"},
+		"lua-syntax": {"return {", core.KindException, http.StatusInternalServerError, "handler.lua"},
+	} {
+		w.deploy(t, name, files{"handler.lua": bad.code})
+		if e := w.run(t, name, `{}`).expectError(t, bad.kind, core.FaultHandler, bad.status); !strings.Contains(e.Message, bad.says) {
+			t.Errorf("%s: %s", name, e.Message)
+		}
+	}
+}
