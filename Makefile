@@ -96,7 +96,7 @@ $(DEPS)/bin/golangci-lint-$(LINT_VERSION):
 
 # ---- what is built -----------------------------------------------------------------------------------------------------
 
-GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null)
+GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null) $(wildcard cmd/pipsqueak/newdriver/*)
 ENTER      := core/sandbox/enter
 
 # The version goes into the program (go version -m), so a new commit makes a new program.

@@ -114,3 +114,33 @@ func TestLuaDriver(t *testing.T) {
 		}
 	}
 }
+
+// TestNewDriver makes a driver as the tutorial says, and uses it.
+func TestNewDriver(t *testing.T) {
+	system(t)
+	dir := filepath.Join(t.TempDir(), "made")
+	tell := func(name string, args ...string) {
+		t.Helper()
+		cmd := exec.Command(name, args...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+		}
+	}
+	tell(filepath.Join(programs(t), "pipsqueak"), "driver", "new", "perl", dir, "--source", repositoryRoot(t))
+	tell("make", "-C", dir, "build")
+	w := startWorker(t, t.TempDir(), "--drivers", filepath.Join(dir, "build"))
+	f := w.deploy(t, "made", files{"handler.py": "def handler(event, context):\n    if event == 'raise': raise KeyError('on purpose')\n    return [event, context.request_id]\n",
+		"pipsqueak.yaml": "reuse: false\n"})
+	if f.Runtime != "perl1" {
+		t.Errorf("deployed as %+v", f)
+	}
+	w.run(t, "made", `1`)
+	a := w.run(t, "made", `{"ü": [1.5]}`)
+	if want := `[{"\u00fc": [1.5]}, "` + a.header.Get("X-Request-Id") + `"]`; string(a.body) != want || a.header.Get("Pipsqueak-Start") != string(core.StartFork) {
+		t.Errorf("a %s start of %v, want %s", a.header.Get("Pipsqueak-Start"), a, want)
+	}
+	raised := w.run(t, "made", `"raise"`).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
+	if raised.Exception == nil || raised.Exception.Type != "KeyError" || len(raised.Exception.Stack) != 1 {
+		t.Errorf("%+v", raised.Exception)
+	}
+}
