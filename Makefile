@@ -73,8 +73,9 @@ endef
 deps:
 	$(call packages,cc:gcc /usr/include/stdio.h:libc6-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv)
 
-deps-test:
+deps-test: | deps
 	$(call packages,/usr/bin/luajit:luajit /usr/share/lua/5.1/cjson/util.lua:lua-cjson)
+	$(MAKE) -C examples/driver-in-python venv
 
 deps-bench:
 	$(call packages,wrk:wrk)

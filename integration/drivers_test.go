@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -34,11 +35,7 @@ func luaDriver(t testing.TB) string {
 	t.Helper()
 	requires(t, Runtime("luajit"))
 	dir := driverDir(t)
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "pipsqueak-driver-lua"), "./examples/driver-lua")
-	build.Dir = repositoryRoot(t)
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	succeed(t, "go", "build", "-C", repositoryRoot(t), "-o", filepath.Join(dir, "pipsqueak-driver-lua"), "./examples/driver-lua")
 	if err := os.CopyFS(filepath.Join(dir, "libexec", "lua"), os.DirFS(filepath.Join(repositoryRoot(t), "examples/driver-lua/runtime"))); err != nil {
 		t.Fatal(err)
 	}
@@ -115,32 +112,70 @@ func TestLuaDriver(t *testing.T) {
 	}
 }
 
+// succeed runs a program that has to succeed.
+func succeed(t testing.TB, name string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+	}
+}
+
 // TestNewDriver makes a driver as the tutorial says, and uses it.
 func TestNewDriver(t *testing.T) {
 	system(t)
 	dir := filepath.Join(t.TempDir(), "made")
-	tell := func(name string, args ...string) {
-		t.Helper()
-		cmd := exec.Command(name, args...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
-		}
-	}
-	tell(filepath.Join(programs(t), "pipsqueak"), "driver", "new", "perl", dir, "--source", repositoryRoot(t))
-	tell("make", "-C", dir, "build")
-	w := startWorker(t, t.TempDir(), "--drivers", filepath.Join(dir, "build"))
-	f := w.deploy(t, "made", files{"handler.py": "def handler(event, context):\n    if event == 'raise': raise KeyError('on purpose')\n    return [event, context.request_id]\n",
-		"pipsqueak.yaml": "reuse: false\n"})
-	if f.Runtime != "perl1" {
+	succeed(t, filepath.Join(programs(t), "pipsqueak"), "driver", "new", "perl", dir, "--source", repositoryRoot(t))
+	succeed(t, "make", "-C", dir, "build")
+	tryExampleLoop(t, filepath.Join(dir, "build"), "perl1")
+}
+
+// TestDriverInPython uses the driver that has no Go in it.
+func TestDriverInPython(t *testing.T) {
+	system(t)
+	dir := t.TempDir()
+	succeed(t, "make", "-C", filepath.Join(repositoryRoot(t), "examples/driver-in-python"), "build", "OUT="+dir, "BIN="+programs(t))
+	tryExampleLoop(t, dir, "snake3")
+}
+
+// tryExampleLoop has a worker use a driver whose processes run the loop that is in Python.
+func tryExampleLoop(t *testing.T, drivers string, runtime core.RuntimeID) {
+	w := startWorker(t, t.TempDir(), "--drivers", drivers)
+	f := w.deploy(t, "tried", files{"handler.py": `
+import random, sys
+def handler(event, context):
+    if event == "raise":
+        raise KeyError("on purpose")
+    if event == "exit":
+        sys.exit(3)
+    return [event, context.request_id, random.random()]
+`, "pipsqueak.yaml": "reuse: false\n"})
+	if f.Runtime != runtime {
 		t.Errorf("deployed as %+v", f)
 	}
-	w.run(t, "made", `1`)
-	a := w.run(t, "made", `{"ü": [1.5]}`)
-	if want := `[{"\u00fc": [1.5]}, "` + a.header.Get("X-Request-Id") + `"]`; string(a.body) != want || a.header.Get("Pipsqueak-Start") != string(core.StartFork) {
-		t.Errorf("a %s start of %v, want %s", a.header.Get("Pipsqueak-Start"), a, want)
+	random := map[float64]bool{}
+	for n := range 5 {
+		a := w.run(t, "tried", `{"ü": [1.5]}`)
+		if start := a.header.Get("Pipsqueak-Start"); a.status != http.StatusOK || n > 0 && start != string(core.StartFork) {
+			t.Fatalf("a %s start of %v", start, a)
+		}
+		got := decode[[3]any](t, a)
+		if !reflect.DeepEqual(got[0], map[string]any{"ü": []any{1.5}}) || got[1] != a.header.Get("X-Request-Id") {
+			t.Errorf("%v", a)
+		}
+		random[got[2].(float64)] = true
 	}
-	raised := w.run(t, "made", `"raise"`).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
+	if len(random) != 5 {
+		t.Errorf("5 siblings drew %v", random)
+	}
+	raised := w.run(t, "tried", `"raise"`).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
 	if raised.Exception == nil || raised.Exception.Type != "KeyError" || len(raised.Exception.Stack) != 1 {
 		t.Errorf("%+v", raised.Exception)
+	}
+	w.run(t, "tried", `"exit"`).expectError(t, core.KindExit, core.FaultHandler, http.StatusBadGateway)
+	w.deploy(t, "untried", files{"handler.py": "raise ValueError('at import')"})
+	w.run(t, "untried", `1`).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
+	if restarts := w.snapshot(t).Drivers[0].Restarts; restarts != 0 {
+		t.Errorf("the driver was started again %d times", restarts)
 	}
 }

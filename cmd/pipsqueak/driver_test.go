@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	gofmt "go/format"
 	"os"
 	"path/filepath"
@@ -84,5 +85,20 @@ func TestDriverNewIsFilled(t *testing.T) {
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// The driver in Python runs the same loop: what is learned of one is true of the other.
+func TestLoopsAreTheSame(t *testing.T) {
+	ours, err := newDriverFiles.ReadFile("newdriver/runtime/loop.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("../../examples/driver-in-python/loop.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(ours, example) {
+		t.Error("cmd/pipsqueak/newdriver/runtime/loop.py and examples/driver-in-python/loop.py differ: change both")
 	}
 }
