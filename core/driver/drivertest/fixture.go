@@ -1,0 +1,181 @@
+package drivertest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// The functions in the directory of handlers. docs/conformance.md says what each has to do.
+const (
+	conform = "conform" // does what its event says
+	raises  = "raises"  // raises when it is imported
+	exits   = "exits"   // asks for the end of the process when it is imported
+	wrong   = "wrong"   // has a manifest that cannot be resolved, or source that cannot be built
+)
+
+// The modules in the packages beside them.
+const (
+	modA       = "kit_a"       // holds heldBytes
+	modB       = "kit_b"       // takes 50 ms
+	modRaises  = "kit_raises"  // raises
+	modExits   = "kit_exits"   // asks for the end of the process
+	modDies    = "kit_dies"    // ends the process at once
+	modHangs   = "kit_hangs"   // never ends
+	modThreads = "kit_threads" // leaves a thread behind
+	modWhich   = "kit_which"   // is in two packages: prints the version of its own
+)
+
+const heldBytes = 24 << 20 // of memory that kit_a fills and keeps
+
+// function is one of the functions, ready to be imported.
+type function struct {
+	name    string
+	handler string // "file.symbol"
+	err     error  // why it could not be prepared
+	steps   []core.Progress
+	imports []string
+}
+
+// readPackages copies the packages of the handlers' directory, each <name>-<version>.
+func (k *Kit) readPackages() error {
+	entries, err := os.ReadDir(filepath.Join(k.options.Handlers, "packages"))
+	if err != nil {
+		return fmt.Errorf("the kit's packages in the driver's language: %w", err)
+	}
+	var all []core.Package
+	for _, entry := range entries {
+		i := strings.LastIndexByte(entry.Name(), '-')
+		if i < 1 {
+			return fmt.Errorf("%s in the directory of packages is not called <name>-<version>", entry.Name())
+		}
+		all = append(all, core.Package{Name: entry.Name()[:i], Version: entry.Name()[i+1:], Digest: entry.Name()})
+		if err := copyTree(filepath.Join(k.options.Handlers, "packages", entry.Name()), filepath.Join(k.dir, "packages", entry.Name())); err != nil {
+			return err
+		}
+	}
+	k.packages = core.NewSet(all...)
+	return nil
+}
+
+// packageDirs are the packages as a process sees them.
+func (t *trial) packageDirs() (dirs []string) {
+	for _, p := range t.packages {
+		dirs = append(dirs, core.PackageDir(p))
+	}
+	return dirs
+}
+
+// module returns what the language calls one of the kit's modules: modules.json may say so where it is not the kit's name.
+func (t *trial) module(name string) string {
+	text, err := os.ReadFile(filepath.Join(t.options.Handlers, "modules.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return name
+	}
+	t.must(err, "reading modules.json")
+	names := map[string]string{}
+	t.must(json.Unmarshal(text, &names), "reading modules.json")
+	if other := names[name]; other != "" {
+		return other
+	}
+	return name
+}
+
+// load is what a zygote is asked to import.
+func (t *trial) load(modules ...string) core.Load {
+	l := core.Load{Packages: t.packageDirs()}
+	for _, m := range modules {
+		l.Modules = append(l.Modules, t.module(m))
+	}
+	return l
+}
+
+// function returns one of the functions, prepared as a deploy prepares it.
+func (t *trial) function(name string) *function {
+	f := t.functions[name]
+	if f == nil {
+		f = &function{name: name}
+		t.functions[name] = f
+		f.err = t.prepare(f)
+	}
+	t.must(f.err, "preparing the function %s", name)
+	return f
+}
+
+// prepare copies a function, and has the driver resolve and build it where it can.
+func (t *trial) prepare(f *function) error {
+	dir := filepath.Join(t.dir, "functions", f.name)
+	if err := copyTree(filepath.Join(t.options.Handlers, f.name), dir); err != nil {
+		return err
+	}
+	runtime := t.runtime()
+	i := slices.IndexFunc(runtime.Handlers, func(h core.HandlerFile) bool {
+		_, err := os.Stat(filepath.Join(dir, h.File))
+		return err == nil
+	})
+	if i < 0 {
+		return fmt.Errorf("there is none of the files %v in %s", runtime.Handlers, filepath.Join(t.options.Handlers, f.name))
+	}
+	f.handler = runtime.Handlers[i].Handler
+	d := t.shared()
+	capabilities := d.Description().Capabilities
+	if slices.Contains(capabilities, core.CapabilityInstall) {
+		s := t.installer(core.Mount{Source: dir, Target: core.CodeDir, Writable: true})
+		r, err := d.Resolve(t.ctx, core.ResolveRequest{Runtime: runtime.ID, Handler: f.handler, Sandbox: s})
+		if err != nil {
+			return err
+		}
+		f.imports = r.Imports
+	}
+	if slices.Contains(capabilities, core.CapabilityBuild) {
+		s := t.installer(core.Mount{Source: dir, Target: core.CodeDir, Writable: true})
+		_, err := d.Build(t.ctx, core.BuildRequest{Runtime: runtime.ID, Handler: f.handler, Packages: t.packages, Sandbox: s},
+			func(p core.Progress) { f.steps = append(f.steps, p) })
+		return err
+	}
+	return nil
+}
+
+// installer makes a sandbox for third-party programs in which the mount is seen.
+func (t *trial) installer(mount core.Mount) core.Sandbox {
+	return t.box(core.RoleInstaller, func(c *core.SandboxConfig) {
+		c.Mounts = append([]core.Mount{mount}, c.Runtime.Tools...)
+	}).Ref()
+}
+
+// copyTree copies a directory so that everybody may read it, and change it where he sees it writable.
+func copyTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, name)
+		if entry.IsDir() {
+			return errors.Join(os.MkdirAll(target, 0o700), os.Chmod(target, 0o777))
+		}
+		if entry.Type()&fs.ModeSymlink != 0 {
+			link, err := os.Readlink(path)
+			return errors.Join(err, os.Symlink(link, target))
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		return errors.Join(os.WriteFile(target, text, 0o600), os.Chmod(target, info.Mode().Perm()|0o444))
+	})
+}
