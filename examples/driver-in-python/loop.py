@@ -18,7 +18,7 @@ import time
 import traceback
 
 CONTROL, ENDPOINT, CODE = 3, 4, "/function"
-MAX_PACKET, MAX_RESULT, MAX_TEXT, MAX_FRAMES = 128 << 10, 6 << 20, 20_000, 50
+MAX_PACKET, MAX_FRAME, MAX_RESULT, MAX_TEXT, MAX_STACK = 128 << 10, (6 << 20) + (64 << 10), 6 << 20, 20_000, 50
 LOST, ZYGOTE, INSTANCE = 0, -1, -2  # what ps_zygote returns besides the length of a request
 STDLIB, OWN = list(sys.path), (__file__, importlib.__file__, "<frozen importlib")
 
@@ -106,7 +106,7 @@ def import_handler(name):
 def describe(error):
     """What a user is told of an exception: its type, its text, and its stack without the frames of this file."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(OWN)]
-    stack = [f"{f.filename}:{f.lineno} in {f.name}"[:300] for f in frames[-MAX_FRAMES:]]
+    stack = [f"{f.filename}:{f.lineno} in {f.name}"[:300] for f in frames[-MAX_STACK:]]
     return {"type": type(error).__name__, "message": str(error)[:MAX_TEXT], "stack": stack}
 
 
@@ -115,8 +115,11 @@ def describe(error):
 
 def receive(endpoint):
     """Returns the kind of the next frame, and its body."""
-    length, kind = struct.unpack(">Ic", exactly(endpoint, 5))
-    return kind, exactly(endpoint, length - 1)
+    (length,) = struct.unpack(">I", exactly(endpoint, 4))
+    if not 1 <= length <= MAX_FRAME:
+        leave(1)  # that is no frame: the other end is broken
+    frame = exactly(endpoint, length)
+    return frame[:1], frame[1:]
 
 
 def exactly(endpoint, size):
@@ -135,8 +138,13 @@ def send(endpoint, kind, message):
 
 
 def leave(status):
-    sys.stdout.flush()
+    flush()
     os._exit(status)
+
+
+def flush():
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
 
 
 # ---- part 4: the instance. It imports its handler, then answers one event at a time until core closes the endpoint. -----------------
@@ -154,7 +162,8 @@ class Context:
 
 
 def be_instance():
-    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")
     endpoint = socket.socket(fileno=ENDPOINT)
     _, body = receive(endpoint)
     request = json.loads(body)
@@ -168,11 +177,12 @@ def be_instance():
     send(endpoint, b"P", report)
     while True:
         kind, body = receive(endpoint)
-        if kind == b"E":
-            (size,) = struct.unpack_from(">I", body)
-            answer = run(handler, body[4 + size :], Context(request, json.loads(body[4 : 4 + size])))
-            sys.stdout.flush()
-            send(endpoint, *answer)
+        if kind != b"E":
+            leave(1)
+        (size,) = struct.unpack_from(">I", body)
+        answer = run(handler, body[4 + size :], Context(request, json.loads(body[4 : 4 + size])))
+        flush()
+        send(endpoint, *answer)
 
 
 def run(handler, event, context):

@@ -32,9 +32,9 @@ func describe(ctx context.Context) (core.Description, error) {
 	if err != nil {
 		return d, err
 	}
-	version, err := exec.CommandContext(ctx, interpreter, "-e", `require "cjson" io.write((jit.version:gsub("^LuaJIT ", "")))`).Output()
+	version, err := exec.CommandContext(ctx, interpreter, "-e", `require "dkjson" io.write((jit.version:gsub("^LuaJIT ", "")))`).Output()
 	if err != nil {
-		d.Problems = []string{fmt.Sprintf("%s with cjson does not run (%v); apt install luajit lua-cjson", interpreter, err)}
+		d.Problems = []string{fmt.Sprintf("%s with dkjson does not run (%v); apt install luajit lua-dkjson", interpreter, err)}
 		return d, nil
 	}
 	d.Runtimes = []core.Runtime{{

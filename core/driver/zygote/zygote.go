@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -17,8 +18,8 @@ import (
 type Language struct {
 	// Describe is core.Driver's.
 	Describe func(ctx context.Context) (core.Description, error)
-	// Command returns the command that starts the loop of a runtime, with paths inside the sandbox. Its environment is Env
-	// and nothing else.
+	// Command returns the command that starts the loop of a runtime, one of those that Describe told of last, with paths inside the
+	// sandbox. Its environment is Env and nothing else.
 	Command func(runtime core.RuntimeID) (argv []string, err error)
 	Env     []string
 	Log     *slog.Logger
@@ -64,6 +65,7 @@ type Driver struct {
 	language Language
 
 	mu        sync.Mutex
+	described []core.Runtime
 	processes map[core.NodeID]*process
 }
 
@@ -74,11 +76,25 @@ func New(language Language) *Driver {
 
 // Describe implements core.Driver.
 func (d *Driver) Describe(ctx context.Context) (core.Description, error) {
-	return d.language.Describe(ctx)
+	description, err := d.language.Describe(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.described = description.Runtimes
+	return description, err
+}
+
+// has reports whether the language has described the runtime, or nothing yet.
+func (d *Driver) has(id core.RuntimeID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.described == nil || slices.ContainsFunc(d.described, func(r core.Runtime) bool { return r.ID == id })
 }
 
 // Preload implements core.Driver.
 func (d *Driver) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) error {
+	if !d.has(runtime) {
+		return core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", runtime)
+	}
 	argv, err := d.language.Command(runtime)
 	if err != nil {
 		return err

@@ -1,23 +1,35 @@
 -- What every process of the Lua driver runs: `luajit loop.lua LIBRARY`, LIBRARY being libpipsqueak-enter.so. A zygote forks and
 -- imports as the driver asks over descriptor 3 (PROTOCOL.md, Zygote loop); an instance imports its handler and answers events
 -- over descriptor 4 (PROTOCOL.md, Endpoint).
-local ffi, json = require "ffi", require "cjson"
+local ffi, json = require "ffi", require "dkjson"
 ffi.cdef [[
   int ps_zygote(int control, const void *hooks, char *buffer, size_t size);
-  long recv(int socket, void *buffer, size_t size, int flags), send(int socket, const void *buffer, size_t size, int flags);
+  struct ps_frame { const char *meta, *body; size_t meta_size, body_size; };
+  int ps_receive(int endpoint, struct ps_frame *frame), ps_send(int endpoint, int kind, const struct ps_frame *frame);
+  long send(int socket, const void *buffer, size_t size, int flags), getrandom(void *buffer, size_t size, unsigned flags);
   int pause(void), clearenv(void), setenv(const char *name, const char *value, int overwrite);
   void *signal(int number, intptr_t handler);
   struct timespec { long s, ns; }; int clock_gettime(int clock, struct timespec *now);
 ]]
-local C, enter, exit, own, now, calls = ffi.C, ffi.load(arg[1]), os.exit, debug.getinfo(1, "S").source, ffi.new "struct timespec", 0
+local C, enter, now, frame, calls = ffi.C, ffi.load(arg[1]), ffi.new "struct timespec", ffi.new "struct ps_frame", 0
+local own, exit, seed = debug.getinfo(1, "S").source, os.exit, ffi.new "uint32_t[1]"
 local CONTROL, ENDPOINT, MSG_NOSIGNAL, SIGCHLD, SIG_DFL, SIG_IGN, REALTIME, MONOTONIC = 3, 4, 0x4000, 17, 0, 1, 0, 1
 local LOST, INSTANCE = 0, -2 -- what ps_zygote returns besides ZYGOTE, -1, and the length of a request
 local MAX_PACKET, MAX_RESULT, MAX_TEXT, MAX_FRAMES = 128 * 1024, 6 * 1024 * 1024, 50 * 1024, 50
 local PATH, CPATH = package.path:gsub("^%./[^;]*;", ""), package.cpath:gsub("^%./[^;]*;", "") -- without the working directory
 
-local function u32(n) return ffi.string(ffi.new("int32_t[1]", bit.bswap(n)), 4) end
-local function number(text) return bit.bswap(ffi.cast("const int32_t *", text)[0]) end
 local function seconds(clock) C.clock_gettime(clock, now) return tonumber(now.s) + tonumber(now.ns) / 1e9 end
+
+-- Writes a value as JSON: a table as an array when it has elements or was one when it was read, a number with 16 digits.
+local function encode(value)
+  if type(value) == "number" then return assert(value - value == 0 and ("%.16g"):format(value), "a number is not finite") end
+  if type(value) ~= "table" or value == json.null then return assert(json.encode(value)) end
+  local parts, list = {}, #value > 0 or (getmetatable(value) or {}).__jsontype == "array"
+  for i = 1, #value do parts[i] = encode(value[i]) end
+  if list then return "[" .. table.concat(parts, ",") .. "]" end
+  for key, field in pairs(value) do parts[#parts + 1] = json.quotestring(tostring(key)) .. ":" .. encode(field) end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
 
 -- Makes a core.Exception of what was raised, without this file's frames: the handler of every xpcall.
 local function describe(raised)
@@ -44,7 +56,7 @@ end
 -- Returns the function behind "directory/file.symbol": a field of what the file returns, or a global.
 local function import_handler(name)
   local file, symbol = name:match "^(.-[^/.]*)%.([^/]*)$" -- at the first dot: a file that has one in its name cannot be required
-  local found = io.open("/function/" .. file .. ".lua") and import(file)
+  local found = package.searchpath(file, "/function/?.lua") and import(file)
   if found and type(found) ~= "table" then found = _G end
   for part in symbol:gmatch "[^.]+" do found = type(found) == "table" and found[part] end
   if type(found) == "function" then return found end
@@ -63,7 +75,8 @@ local function load(request)
     modules[module] = seconds(MONOTONIC) - start
   end
   local handler = request.handler and import_handler(request.handler)
-  local threads = tonumber(io.open("/proc/self/status"):read("*a"):match("Threads:%s*(%d+)"))
+  local threads
+  for line in io.lines "/proc/self/status" do threads = threads or tonumber(line:match "^Threads:%s*(%d+)") end
   return { took = seconds(MONOTONIC) - began, modules = modules, threads = threads }, handler
 end
 
@@ -78,72 +91,59 @@ local function be_zygote()
     while length == LOST do C.pause() end -- what was forked from here would die with this process
     if length > 0 then
       local ok, answer = pcall(load, json.decode(ffi.string(buffer, length)))
-      say(json.encode(ok and answer or { error = answer }))
+      say(encode(ok and answer or { error = answer }))
     else
       C.signal(SIGCHLD, SIG_DFL)
-      math.randomseed(ffi.cast("uint32_t *", io.open("/dev/urandom"):read(4))[0]) -- no two siblings draw the same
+      C.getrandom(seed, 4, 0)
+      math.randomseed(seed[0]) -- no two siblings draw the same
     end
     if length == INSTANCE then return end
   end
 end
 
--- Has recv or send move all of size bytes.
-local function move(call, buffer, size)
-  local done = 0
-  while done < size do
-    local part = tonumber(call(ENDPOINT, buffer + done, size - done, MSG_NOSIGNAL))
-    if part <= 0 then exit(0) end -- core needs this instance no more
-    done = done + part
-  end
-  return buffer
+-- Returns the next frame's kind, body and meta.
+local function receive(kinds)
+  local kind = enter.ps_receive(ENDPOINT, frame)
+  if kind <= 0 or not kinds:find(string.char(kind)) then exit(kind == 0 and 0 or 1) end -- core needs this instance no more, or is broken
+  return string.char(kind), ffi.string(frame.body, frame.body_size), json.decode(ffi.string(frame.meta, frame.meta_size))
 end
 
--- Returns the next frame's kind, and its body, or its meta and what follows when it has one.
-local function receive()
-  local head = ffi.string(move(C.recv, ffi.new "char[5]", 5), 5)
-  local kind, size = head:sub(5), number(head) - 1
-  local body = ffi.string(move(C.recv, ffi.new("char[?]", size), size), size)
-  if kind == "H" then return kind, json.decode(body) end
-  return kind, json.decode(body:sub(5, 4 + number(body))), body:sub(5 + number(body))
-end
-
-local function send(kind, body)
-  local frame = u32(#body + 1) .. kind .. body
-  move(C.send, ffi.cast("const char *", frame), #frame)
+local function send(kind, body, meta)
+  frame.meta, frame.body, frame.meta_size, frame.body_size = meta, body, #(meta or ""), #body
+  enter.ps_send(ENDPOINT, kind:byte(), frame)
 end
 
 -- Calls the handler with an event. Returns the kind and the body of the answer.
 local function answer(handler, event, context)
-  local ok, result = xpcall(function() return handler(json.decode(event), context) end, describe)
+  local ok, result = xpcall(function() return handler(json.decode(event, 1, json.null), context) end, describe)
   io.stdout:flush()
-  if not ok then return "X", json.encode(result) end
-  local fine, text = pcall(json.encode, result)
+  if not ok then return "X", encode(result) end
+  local fine, text = pcall(encode, result)
   if fine and #text <= MAX_RESULT then return "R", text end
   local why = fine and ("takes %d bytes as JSON; the limit is %d"):format(#text, MAX_RESULT) or "cannot be written as JSON: " .. text
-  return "L", json.encode { kind = fine and "too_large" or "invalid", message = "the handler's result " .. why }
+  return "L", encode { kind = fine and "too_large" or "invalid", message = "the handler's result " .. why }
 end
 
 -- Calls another function by name, and returns its result. A call that fails raises a table with kind, fault and message.
-local function invoke(context, name, event)
+local function invoke(_, name, event)
   calls = calls + 1
-  local meta = json.encode { call = calls, ["function"] = name }
-  send("I", u32(#meta) .. meta .. json.encode(event))
-  local _, told, result
-  repeat _, told, result = receive() until told.call == calls
-  if not told.error then return json.decode(result) end
-  told.error.type = "InvokeError"
-  error(told.error)
+  send("I", encode(event), encode { call = calls, ["function"] = name })
+  local _, result, meta
+  repeat _, result, meta = receive "A" until meta.call == calls
+  if not meta.error then return json.decode(result, 1, json.null) end
+  meta.error.type = "InvokeError"
+  error(meta.error)
 end
 
-be_zygote()
 io.stdout:setvbuf "line"
-local _, request = receive()
+be_zygote()
+local request = json.decode((select(2, receive "H")))
 C.clearenv()
 for name, value in pairs(request.env or {}) do C.setenv(name, value, 1) end
 local ok, report, handler = pcall(load, request)
-send(ok and "P" or "F", json.encode(report))
+send(ok and "P" or "F", encode(report))
 while ok do
-  local kind, meta, event = receive() -- an A that comes now is to a call which nobody waits for
+  local kind, event, meta = receive "EA" -- an A that comes now is to a call which nobody waits for
   local context = { request_id = meta.id, function_name = request["function"], memory = request.memory, invoke = invoke,
     remaining_ms = function() return math.max(0, meta.deadline_ms - seconds(REALTIME) * 1000) end }
   if kind == "E" then send(answer(handler, event, context)) end
