@@ -32,7 +32,7 @@ demo: build ## start a worker, deploy the examples, invoke each cold, as a fork 
 serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build/data
 	$(BIN)/pipsqueak serve --data $(CURDIR)/build/data
 
-build: deps $(BIN)/pipsqueak $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) ## build everything into bin/
+build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) ## build everything into bin/
 
 test: build deps-test ## run every test
 	go vet ./...
@@ -49,8 +49,8 @@ bench: deps-bench build ## measure the numbers of SPECIFICATION.md and write bui
 	PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_REPORT=$(CURDIR)/build/bench.md go test -run '^$$' -bench . -benchtime 1x -timeout 20m ./integration
 	@cat build/bench.md
 
-conform: build ## test the wire and every driver over it
-	PIPSQUEAK_BIN=$(BIN) go test -count 1 -timeout 5m ./core/driver/... ./drivers/...
+conform: build ## examine every driver with the conformance kit, over the real wire, and the kit with flawed drivers
+	PIPSQUEAK_BIN=$(BIN) go test -count 1 -p 1 -timeout 10m ./core/driver/... ./cmd/drivercheck ./drivers/...
 
 generate: deps-generate ## make generated code anew (protoc)
 	go generate ./...
@@ -104,9 +104,9 @@ ENTER      := core/sandbox/enter
 $(DEPS)/version: FORCE
 	@mkdir -p $(DEPS); [ "$$(cat $@ 2>/dev/null)" = '$(VERSION)' ] || echo '$(VERSION)' > $@
 
-$(BIN)/pipsqueak: $(GO_SOURCES) $(DEPS)/version
+$(BIN)/pipsqueak $(BIN)/drivercheck: $(BIN)/%: $(GO_SOURCES) $(DEPS)/version
 	@mkdir -p $(@D)
-	$(GO_BUILD) -o $@ ./cmd/pipsqueak
+	$(GO_BUILD) -o $@ ./cmd/$*
 
 $(BIN)/pipsqueak-driver-%: $(GO_SOURCES) $(DEPS)/version
 	@mkdir -p $(@D)

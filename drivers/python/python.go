@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
@@ -35,8 +37,10 @@ var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "H
 // python implements core.Driver through the zygote kit, and core.Installer itself.
 type python struct {
 	*zygote.Driver
-	log          *slog.Logger
-	interpreters map[core.RuntimeID]interpreter
+	log *slog.Logger
+
+	mu           sync.Mutex
+	interpreters map[core.RuntimeID]interpreter // as last described
 }
 
 // interpreter is what a CPython says of itself.
@@ -55,7 +59,7 @@ func newDriver(log *slog.Logger) *python {
 }
 
 func (p *python) describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityInstall}}
+	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityInvoke}}
 	libexec, err := zygote.Libexec()
 	if err != nil {
 		return d, err
@@ -77,11 +81,11 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 			continue
 		}
 		id := core.RuntimeID("python" + i.Short)
-		if _, taken := p.interpreters[id]; taken {
+		if slices.ContainsFunc(d.Runtimes, func(r core.Runtime) bool { return r.ID == id }) {
 			d.Problems = append(d.Problems, fmt.Sprintf("%s is a second %s and not used", path, id))
 			continue
 		}
-		p.interpreters[id] = i
+		p.remember(id, i)
 		d.Runtimes = append(d.Runtimes, core.Runtime{
 			ID: id, Version: i.Version, Path: path, Tools: tools,
 			Mounts: append(i.mounts(), files...),
@@ -98,11 +102,27 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 }
 
 func (p *python) command(runtime core.RuntimeID) ([]string, error) {
-	i, ok := p.interpreters[runtime]
-	if !ok {
-		return nil, core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", runtime)
+	i, err := p.interpreter(runtime)
+	if err != nil {
+		return nil, err
 	}
 	return append(i.command(), loopDir+"/zygote.py", zygote.LibraryPath), nil
+}
+
+func (p *python) remember(id core.RuntimeID, i interpreter) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.interpreters[id] = i
+}
+
+func (p *python) interpreter(id core.RuntimeID) (interpreter, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i, ok := p.interpreters[id]
+	if !ok {
+		return i, core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", id)
+	}
+	return i, nil
 }
 
 // command starts the interpreter apart from everything of the host: -I ignores the environment and the user's packages, -S

@@ -16,7 +16,7 @@ var installerCases = []Case{
 	{Name: "resolve/no-gate", Clauses: []string{"C24"}, Capability: core.CapabilityInstall, run: resolveNoGate},
 	{Name: "resolve/deadline", Clauses: []string{"C10"}, Capability: core.CapabilityInstall, run: resolveDeadline},
 	{Name: "install/nothing", Clauses: []string{"C11", "C32"}, Capability: core.CapabilityInstall, run: installNothing},
-	{Name: "install/what-is-not-there", Clauses: []string{"C23", "C24"}, Capability: core.CapabilityInstall, run: installMissing},
+	{Name: "install/canceled", Clauses: []string{"C10"}, Capability: core.CapabilityInstall, run: installCanceled},
 	{Name: "build/makes-a-function", Clauses: []string{"C32"}, Capability: core.CapabilityBuild, Since: 2, run: buildWorks},
 	{Name: "build/what-cannot-be", Clauses: []string{"C34"}, Capability: core.CapabilityBuild, Since: 2, run: buildWrong},
 }
@@ -104,7 +104,7 @@ func (t *trial) install(packages ...core.Package) ([]os.DirEntry, error) {
 	t.must(os.Chmod(dir, 0o777), "making /out")
 	t.atEnd(func() { os.RemoveAll(dir) })
 	s := t.installer(core.Mount{Source: dir, Target: core.OutDir, Writable: true})
-	err := t.shared().Install(t.within(callTime+2*patience), core.InstallRequest{Runtime: t.runtime().ID, Packages: packages, Sandbox: s}, nil)
+	err := t.shared().Install(t.within(callTime), core.InstallRequest{Runtime: t.runtime().ID, Packages: packages, Sandbox: s}, nil)
 	entries, readErr := os.ReadDir(dir)
 	t.must(readErr, "looking into /out")
 	return entries, err
@@ -120,13 +120,13 @@ func installNothing(t *trial) {
 	}
 }
 
-// installMissing has no network, which may be the reason that is told.
-func installMissing(t *trial) {
-	_, err := t.install(core.Package{Name: "kit-is-not-there", Version: "1.2.3"})
-	if !isOneOf(err, core.KindInstall, core.KindUnsupported) {
-		t.errorf("Install of a package that is nowhere ends with %s, and not as install", inWords(err))
-	}
-	t.usable("Install of a package that is nowhere")
+// installCanceled gives up an installation that has just begun.
+func installCanceled(t *trial) {
+	gate, id := t.falseGate(), t.newID()
+	err := t.shared().Install(t.canceled(200*time.Millisecond), core.InstallRequest{Runtime: t.runtime().ID,
+		Packages: []core.Package{{Name: "kit-is-not-there", Version: "1.2.3"}}, Sandbox: gate.sandbox(id)}, nil)
+	t.mustFail("Install that was canceled", err, core.FaultCaller, core.KindCanceled)
+	t.usable("Install that was canceled")
 }
 
 func buildWorks(t *trial) {

@@ -221,7 +221,7 @@ func invokeUnknownKeys(t *trial) {
 	n := t.instance()
 	t.sendEvent(n, invoke([]any{"other", 1}))
 	i := t.invoked(n)
-	n.wire.send('A', meta(fmt.Sprintf(`{"kit":[1],"call":%d,"error":null}`, i.Call), []byte("2")))
+	n.wire.send('A', meta(fmt.Sprintf(`{"kit":[1],"call":%d,"zz":null}`, i.Call), []byte("2")))
 	if o := t.outcomes(n, 1)[0]; o.Error != nil || o.Result != 2. {
 		t.errorf("with unknown keys in an answer's meta the handler got %+v", o)
 	}

@@ -175,10 +175,10 @@ func preloadKeeper(t *trial) {
 	s := t.box(core.RoleZygote)
 	root, err := t.tryPreload(d, s)
 	t.must(err, "Preload")
-	before := len(children(d.PID()))
+	before := descendants(d.PID())
 	end(root.box)
-	if !t.soon(func() bool { return len(children(d.PID())) < before }) {
-		t.errorf("the driver still has %d children after the end of a root zygote", before)
+	if !t.soon(func() bool { return descendants(d.PID()) < before }) {
+		t.errorf("after the end of a root zygote the driver still has the %d processes below it that it had before", before)
 	}
 }
 

@@ -270,7 +270,7 @@ func describeCapabilities(t *trial) {
 
 func describeAgain(t *trial) {
 	d := t.shared()
-	before := children(d.PID())
+	before := descendants(d.PID())
 	for range 3 {
 		again, err := d.Describe(t.within(callTime))
 		t.must(err, "Describe")
@@ -278,8 +278,8 @@ func describeAgain(t *trial) {
 			t.errorf("it describes itself as %+v, and before as %+v", again, d.Description())
 		}
 	}
-	if !t.soon(func() bool { return len(children(d.PID())) <= len(before) }) {
-		t.errorf("it had %d children before, and has %d", len(before), len(children(d.PID())))
+	if !t.soon(func() bool { return descendants(d.PID()) <= before }) {
+		t.errorf("there were %d processes below it before, and are %d", before, descendants(d.PID()))
 	}
 }
 

@@ -70,7 +70,7 @@ func Open(options Options) (*Kit, error) {
 	if err := k.readPackages(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	k.host, k.noHost = sandbox.Open(sandbox.Config{Dir: filepath.Join(dir, "run"), Name: "drivercheck-" + strconv.Itoa(os.Getpid()),
+	k.host, k.noHost = sandbox.Open(sandbox.Config{Dir: filepath.Join(dir, "run"), Name: "drivercheck-" + filepath.Base(dir),
 		Store: shelf{k}, Output: k.prints.read, Log: slog.New(slog.DiscardHandler)})
 	if k.noHost != nil {
 		k.host = nil
@@ -189,12 +189,17 @@ func (t *trial) keptBox(role core.Role, changes ...func(*core.SandboxConfig)) *s
 	for _, change := range changes {
 		change(&config)
 	}
-	s, err := t.house().Create(t.ctx, config)
+	var s *sandbox.Sandbox
+	var err error
+	t.soon(func() bool { // the last sandbox of the same ID may still be on its way out
+		s, err = t.house().Create(t.ctx, config)
+		return err == nil
+	})
 	t.must(err, "making a sandbox")
 	return s
 }
 
-// end kills a sandbox and waits until nothing is left of it.
+// end kills a sandbox and waits for the end of its process.
 func end(s *sandbox.Sandbox) {
 	s.Kill()
 	<-s.Done()

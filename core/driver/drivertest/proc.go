@@ -76,6 +76,14 @@ func children(pid int) (pids []int) {
 	return pids
 }
 
+// descendants counts a process's children, theirs, and so on.
+func descendants(pid int) (n int) {
+	for _, child := range children(pid) {
+		n += 1 + descendants(child)
+	}
+	return n
+}
+
 // zygoteIn returns the process that forks in a zygote's sandbox: the only child of the one that came through the gate (G12).
 func (t *trial) zygoteIn(n *node) int {
 	c := children(n.pid)

@@ -3,6 +3,8 @@
 Frames on the endpoint (PROTOCOL.md, endpoint): u32 length of what follows, u8 kind, body.
 """
 
+import _thread
+import itertools
 import json
 import os
 import struct
@@ -11,9 +13,10 @@ import time
 
 ENDPOINT = 4
 MAX_RESULT = 6 << 20
+MAX_FRAME = MAX_RESULT + (64 << 10)
 HEADER = struct.Struct(">IB")
 META = struct.Struct(">I")
-EVENT, RESULT, EXCEPTION, UNUSABLE = b"E"[0], b"R"[0], b"X"[0], b"L"[0]
+EVENT, RESULT, EXCEPTION, UNUSABLE, INVOKE = b"E"[0], b"R"[0], b"X"[0], b"L"[0], b"I"[0]
 
 
 class Context:
@@ -34,6 +37,23 @@ class Context:
     def get_remaining_time_in_millis(self):
         return max(0, int(self._deadline - time.time() * 1000))
 
+    def invoke(self, function_name, event=None):
+        """Runs another function on the same worker with the event, and returns its result. The request id and the deadline are
+        this event's. Raises InvokeError."""
+        return invoke(function_name, event)
+
+
+class InvokeError(Exception):
+    """Why an invoked function gave no result. kind and fault are the words of the HTTP interface; retryable says whether the same call
+    may succeed later; exception is what the function raised, with type, message and stack, or None."""
+
+    def __init__(self, error):
+        super().__init__(error.get("message", ""))
+        self.kind = error.get("kind")
+        self.fault = error.get("fault")
+        self.retryable = error.get("retryable", False)
+        self.exception = error.get("exception")
+
 
 def accepts_context(handler):
     """Whether the handler takes (event, context), as AWS Lambda calls it, or (event) alone, as OpenLambda does."""
@@ -53,11 +73,19 @@ class Instance:
 
     def serve(self, buffer):
         """Answers events, which it reads into the buffer, until core closes the endpoint, and ends the process."""
+        _reading.acquire()
         while True:
-            length = receive(buffer)
+            length = receive(buffer, b"EA")
             if length < 0:
                 leave(0)
-            answer(*self.handle(buffer, length))
+            if buffer[4] != EVENT:
+                continue  # the answer to a call that the last event did not wait for
+            _reading.release()
+            reply = self.handle(buffer, length)
+            alone = _reading.acquire(False)
+            answer(*reply)
+            if not alone:
+                leave(0)  # a thread of the handler waits for an answer, which nobody gives after the event
 
     def rehearse(self):
         """Answers one event of its own, as serve does, into nothing."""
@@ -71,15 +99,13 @@ class Instance:
     def handle(self, buffer, length):
         """Runs one event. Returns the kind and the body of the answer."""
         (meta_length,) = META.unpack_from(buffer, 5)
-        view = memoryview(buffer)
         body = 9 + meta_length
+        with memoryview(buffer) as view:
+            meta, text = bytes(view[9:body]), bytes(view[body:length])
         try:
-            meta = json.loads(bytes(view[9:body]))
-            event = json.loads(bytes(view[body:length]))
-        finally:
-            view.release()
-        try:
-            result = self.call(event, Context(self.function, meta))
+            context = Context(self.function, json.loads(meta))
+            # An event may be nested deeper than Python can follow, which is an exception as any other.
+            result = self.call(json.loads(text), context)
         except SystemExit as stop:
             leave(stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1)
         except BaseException as error:
@@ -103,23 +129,73 @@ class Instance:
         return RESULT, body
 
 
-def receive(buffer):
-    """Reads one frame into the buffer, which grows as needed. Returns its length, or -1 at the end."""
-    have, want = 0, 4
+# Who reads from the endpoint: the loop between events, a call while one runs. Numbers of calls are never used twice.
+_reading, _calls = _thread.allocate_lock(), itertools.count(1)
+
+# What was read of the frames after the last one: answers to calls may come close behind each other.
+_ahead = b""
+
+
+def invoke(name, event):
+    body = dump(event)
+    with _reading:
+        number = next(_calls)
+        meta = dump({"call": number, "function": name})
+        send(INVOKE, META.pack(len(meta)) + meta + body)
+        buffer = bytearray(4 << 10)
+        while True:
+            length = receive(buffer, b"A")
+            if length < 0:
+                leave(0)
+            (meta_length,) = META.unpack_from(buffer, 5)
+            told = json.loads(bytes(buffer[9 : 9 + meta_length]))
+            if told["call"] == number:
+                break
+    if "error" in told:
+        raise InvokeError(told["error"])
+    return json.loads(bytes(buffer[9 + meta_length : length]))
+
+
+def receive(buffer, kinds):
+    """Reads one frame into the buffer, which grows as needed. Returns its length, or -1 at the end. A frame that cannot be, or is of
+    none of the kinds, is core's defect: it ends the process, for nothing that follows can be understood."""
+    global _ahead
+    if _ahead:
+        if len(_ahead) > len(buffer):
+            buffer.extend(bytes(len(_ahead) - len(buffer)))
+        buffer[: len(_ahead)] = _ahead
+    have, want = len(_ahead), 4
+    if have >= 4:
+        want = size(buffer)
     while have < want:
         part = os.readv(ENDPOINT, [memoryview(buffer)[have:]])
         if part == 0:
             return -1
         have += part
         if want == 4 and have >= 4:
-            want = 4 + int.from_bytes(buffer[:4], "big")
-            if want > len(buffer):
-                buffer.extend(bytes(want - len(buffer)))
+            want = size(buffer)
+    _ahead = bytes(buffer[want:have])
+    if buffer[4] not in kinds:
+        leave(1)
+    return want
+
+
+def size(buffer):
+    """How long the frame is that begins in the buffer, which is made large enough."""
+    want = 4 + int.from_bytes(buffer[:4], "big")
+    if not 4 < want <= 4 + MAX_FRAME:
+        leave(1)
+    if want > len(buffer):
+        buffer.extend(bytes(want - len(buffer)))
     return want
 
 
 def answer(kind, body):
     flush()
+    send(kind, body)
+
+
+def send(kind, body):
     head = HEADER.pack(1 + len(body), kind)
     sent = os.writev(ENDPOINT, (head, body))
     if sent < len(head) + len(body):
