@@ -55,7 +55,9 @@ end }`
 
 func TestLuaDriver(t *testing.T) {
 	system(t)
-	w := startWorker(t, t.TempDir(), "--drivers", luaDriver(t))
+	drivers := luaDriver(t)
+	conforms(t, filepath.Join(drivers, "pipsqueak-driver-lua"), filepath.Join(repositoryRoot(t), "examples/driver-lua/fixtures"))
+	w := startWorker(t, t.TempDir(), "--drivers", drivers)
 	f := w.deploy(t, "lua", files{"handler.lua": luaFunction, "lib/mod.lua": "return {answer = 42}",
 		"pipsqueak.yaml": "reuse: false\nenv: {A: b}\n"})
 	if f.Runtime != "luajit2.1" || f.Handler != "handler.handler" {
@@ -121,12 +123,19 @@ func succeed(t testing.TB, name string, args ...string) {
 	}
 }
 
+// conforms runs the conformance kit on a driver.
+func conforms(t testing.TB, program, handlers string) {
+	t.Helper()
+	succeed(t, filepath.Join(programs(t), "drivercheck"), program, "--handlers", handlers)
+}
+
 // TestNewDriver makes a driver as the tutorial says, and uses it.
 func TestNewDriver(t *testing.T) {
 	system(t)
 	dir := filepath.Join(t.TempDir(), "made")
 	succeed(t, filepath.Join(programs(t), "pipsqueak"), "driver", "new", "perl", dir, "--source", repositoryRoot(t))
 	succeed(t, "make", "-C", dir, "build")
+	conforms(t, filepath.Join(dir, "build/pipsqueak-driver-perl"), filepath.Join(dir, "fixtures"))
 	tryExampleLoop(t, filepath.Join(dir, "build"), "perl1")
 }
 
@@ -135,6 +144,7 @@ func TestDriverInPython(t *testing.T) {
 	system(t)
 	dir := t.TempDir()
 	succeed(t, "make", "-C", filepath.Join(repositoryRoot(t), "examples/driver-in-python"), "build", "OUT="+dir, "BIN="+programs(t))
+	conforms(t, filepath.Join(dir, "pipsqueak-driver-snake"), filepath.Join(repositoryRoot(t), "cmd/pipsqueak/newdriver/fixtures"))
 	tryExampleLoop(t, dir, "snake3")
 }
 

@@ -72,22 +72,26 @@ class Process:
 
     async def ask(self, request, *descriptors):
         """Sends one request and returns its answer [Z3]; None when the process has ended."""
-        async with self.turn:
-            try:
-                if request:
-                    self.owed = 1
-                    packet = json.dumps(request, separators=(",", ":")).encode()
-                    socket.send_fds(self.control, [packet], descriptors)
-                answer = await self.answers.get()
-            except OSError:
-                answer = b""
-        if not answer:
+        await self.turn.acquire()
+        try:
+            if request:
+                self.owed = 1
+                socket.send_fds(self.control, [json.dumps(request, separators=(",", ":")).encode()], descriptors)
+        except OSError:
+            self.turn.release()
             return None
-        answer = json.loads(answer)
-        if error := answer.get("error"):
+        answer = asyncio.ensure_future(self.answers.get())
+        answer.add_done_callback(lambda _: self.turn.release())
+        # Who gives up [C10] does not leave his answer to the next one [Z14].
+        packet = await asyncio.shield(answer)
+        if not packet:
+            self.answers.put_nowait(b"")  # for the next
+            return None
+        told = json.loads(packet)
+        if error := told.get("error"):
             exception = error.get("exception")
             raise Failure(error["kind"], error["fault"], error["message"], exception=exception and pb.Exception(**exception))
-        return answer
+        return told
 
 
 def to_gate(sandbox):
@@ -148,6 +152,12 @@ class Driver:
         process = self.processes[node] = Process(node, control, self.forget)
         return process
 
+    def drop(self, process):
+        """Forgets a process and closes its control socket, which its reader sees as its end."""
+        self.forget(process)
+        if process.control.fileno() >= 0:
+            process.control.shutdown(socket.SHUT_RDWR)
+
     def forget(self, process):
         if self.processes.get(process.node) is process:
             del self.processes[process.node]
@@ -159,8 +169,12 @@ class Driver:
 
     async def parked(self, process):
         """Waits for the first word of a new process [Z2]."""
-        if await process.ask(None) is None:
-            raise Failure("unavailable", "driver", f"the process of {process.node} ended before it stood in its sandbox", retryable=True)
+        try:
+            if await process.ask(None) is None:
+                raise Failure("unavailable", "driver", f"the process of {process.node} ended before it stood in its sandbox", retryable=True)
+        except BaseException:
+            self.drop(process)
+            raise
 
     async def Describe(self, request):
         return description()
@@ -186,8 +200,8 @@ class Driver:
                     answer = await parent.ask({"op": "fork"}, theirs.fileno(), gate.fileno())
                 if answer is None:
                     raise Failure("unavailable", "worker", f"the process of {request.parent} has ended", retryable=True)
-            except Failure:
-                child.control.shutdown(socket.SHUT_RDWR)  # its reader sees the end, and forgets it
+            except BaseException:
+                self.drop(child)
                 raise
         await self.parked(child)
         return pb.Parked()
@@ -198,9 +212,8 @@ class Driver:
             report = await process.ask({"op": "import", "packages": list(request.load.packages), "modules": list(request.load.modules)})
             if report is None:
                 raise Failure("exit", "handler", f"the process of {request.id} ended while it imported")
-        except Failure:
-            if process.control.fileno() >= 0:
-                process.control.shutdown(socket.SHUT_RDWR)  # [Z10]
+        except BaseException:
+            self.drop(process)  # [Z10]
             raise
         process.threads = report["threads"]
         modules = {name: int(took * 1e9) for name, took in report["modules"].items()}
@@ -221,8 +234,7 @@ class Servicer(driver_pb2_grpc.DriverServicer):
     def carry(call):
         async def carried(request, context):
             try:
-                # When nobody waits any more [C10], what was asked goes on to its end: each answer of a process is somebody's.
-                return await asyncio.shield(asyncio.ensure_future(call(request)))
+                return await call(request)
             except Failure as failure:
                 error = failure.error
             except Exception as problem:
