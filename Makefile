@@ -21,7 +21,7 @@ GO_BUILD := go build -trimpath -buildvcs=auto -ldflags '-s -w'
 CC       := cc
 CFLAGS   := -O2 -Wall -Wextra -Werror -fvisibility=hidden -D_GNU_SOURCE
 
-.PHONY: help demo serve build test check bench conform generate clean deps deps-test deps-bench deps-generate FORCE
+.PHONY: help demo serve build test check bench soak conform generate clean deps deps-test deps-bench deps-generate FORCE
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -46,11 +46,15 @@ check: $(DEPS)/bin/golangci-lint-$(LINT_VERSION) deps-generate ## lint, formatti
 
 bench: deps-bench build ## measure the numbers of SPECIFICATION.md and write build/bench.md
 	mkdir -p build && rm -f build/bench.md
-	PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_REPORT=$(CURDIR)/build/bench.md go test -run '^$$' -bench . -benchtime 1x -timeout 20m ./integration
+	PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_REPORT=$(CURDIR)/build/bench.md go test -run '^$$' -bench . -skip BenchmarkSoak -benchtime 1x -timeout 20m ./integration
 	@cat build/bench.md
 
-conform: build ## examine every driver with the conformance kit, over the real wire, and the kit with flawed drivers
+soak: build ## fork 20,000 instances of each language, and count what failed
+	PIPSQUEAK_BIN=$(BIN) go test -run '^$$' -bench BenchmarkSoak -benchtime 1x -timeout 60m ./integration
+
+conform: build deps-test ## examine every driver with the conformance kit, over the real wire, and the kit with flawed drivers
 	PIPSQUEAK_BIN=$(BIN) go test -count 1 -p 1 -timeout 10m ./core/driver/... ./cmd/drivercheck ./drivers/...
+	PIPSQUEAK_BIN=$(BIN) go test -count 1 -timeout 5m -run TestDriver ./integration
 
 generate: deps-generate ## make generated code anew (protoc)
 	go generate ./...
@@ -97,7 +101,7 @@ $(DEPS)/bin/golangci-lint-$(LINT_VERSION):
 
 # ---- what is built -----------------------------------------------------------------------------------------------------
 
-GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null) $(wildcard cmd/pipsqueak/newdriver/*)
+GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null) $(shell find cmd/pipsqueak/newdriver -type f 2>/dev/null)
 ENTER      := core/sandbox/enter
 
 # The version goes into the program (go version -m), so a new commit makes a new program.

@@ -53,7 +53,7 @@ return { handler = function(event, context)
     id = context.request_id, remaining = context.remaining_ms() }
 end }`
 
-func TestLuaDriver(t *testing.T) {
+func TestDriverLua(t *testing.T) {
 	system(t)
 	drivers := luaDriver(t)
 	conforms(t, filepath.Join(drivers, "pipsqueak-driver-lua"), filepath.Join(repositoryRoot(t), "examples/driver-lua/fixtures"))
@@ -129,8 +129,8 @@ func conforms(t testing.TB, program, handlers string) {
 	succeed(t, filepath.Join(programs(t), "drivercheck"), program, "--handlers", handlers)
 }
 
-// TestNewDriver makes a driver as the tutorial says, and uses it.
-func TestNewDriver(t *testing.T) {
+// TestDriverNew makes a driver as the tutorial says, and uses it.
+func TestDriverNew(t *testing.T) {
 	system(t)
 	dir := filepath.Join(t.TempDir(), "made")
 	succeed(t, filepath.Join(programs(t), "pipsqueak"), "driver", "new", "perl", dir, "--source", repositoryRoot(t))

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// That what is made can be built and works is seen in integration (TestNewDriver).
+// That what is made can be built and works is seen in integration (TestDriverNew).
 
 func TestDriverNewRefuses(t *testing.T) {
 	parent := t.TempDir()
