@@ -178,8 +178,12 @@ func eventRuns(t *trial) {
 	if got.Status != 5 {
 		t.errorf("a program that a handler ran exited with 5, and the handler got %d", got.Status)
 	}
-	endpoint := descriptors(n.pid)[4]
-	if endpoint == "" || got.Out == "" || strings.Contains(got.Out, endpoint) {
-		t.errorf("the program has the endpoint %s: %s", endpoint, got.Out)
+	for _, endpoint := range sockets(n.pid) {
+		if strings.Contains(got.Out, endpoint) {
+			t.errorf("the program has the endpoint %s: %s", endpoint, got.Out)
+		}
+	}
+	if !strings.Contains(got.Out, "/fd") {
+		t.errorf("the program told of its descriptors %q", got.Out)
 	}
 }

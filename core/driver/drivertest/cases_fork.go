@@ -1,7 +1,6 @@
 package drivertest
 
 import (
-	"strings"
 	"sync"
 	"time"
 
@@ -30,23 +29,11 @@ func forkParks(t *trial) {
 	n := t.parked()
 	t.must(n.wire.silent(), "a parked child before its handler load")
 	t.lives(n, "Fork")
-	if open := descriptors(n.pid); strings.HasPrefix(open[3], "socket:") && t.keeps(n, open[3]) {
-		t.errorf("the instance keeps its control socket, descriptor 3 (%s)", open[3])
+	if !t.soon(func() bool { return len(sockets(n.pid)) == 1 }) {
+		t.errorf("the instance has the sockets %v open, and not its endpoint alone: does it keep its control socket?", sockets(n.pid))
 	}
 	t.imports(n, t.handlerLoad())
 	t.alive(n, "parking")
-}
-
-// keeps reports whether a process still has a descriptor after a while.
-func (t *trial) keeps(n *node, target string) bool {
-	return !t.soon(func() bool {
-		for _, open := range descriptors(n.pid) {
-			if open == target {
-				return false
-			}
-		}
-		return true
-	})
 }
 
 func forkMany(t *trial) {

@@ -9,6 +9,17 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// functionCases come before those that need functions.
+var functionCases = []Case{
+	{Name: "function/is-resolved-and-built", Clauses: []string{"C32"}, Capability: core.CapabilityInstall, run: func(t *trial) {
+		for _, name := range []string{conform, raises, exits} {
+			if err := t.function(name).unmade; err != nil {
+				t.errorf("the function %s: %v", name, err)
+			}
+		}
+	}},
+}
+
 var installerCases = []Case{
 	{Name: "resolve/without-packages", Clauses: []string{"C22", "C32"}, Capability: core.CapabilityInstall, run: resolveNone},
 	{Name: "resolve/what-cannot-be", Clauses: []string{"C23"}, Capability: core.CapabilityInstall, run: resolveWrong},
@@ -17,7 +28,6 @@ var installerCases = []Case{
 	{Name: "resolve/deadline", Clauses: []string{"C10"}, Capability: core.CapabilityInstall, run: resolveDeadline},
 	{Name: "install/nothing", Clauses: []string{"C11", "C32"}, Capability: core.CapabilityInstall, run: installNothing},
 	{Name: "install/canceled", Clauses: []string{"C10"}, Capability: core.CapabilityInstall, run: installCanceled},
-	{Name: "build/makes-a-function", Clauses: []string{"C32"}, Capability: core.CapabilityBuild, Since: 2, run: buildWorks},
 	{Name: "build/what-cannot-be", Clauses: []string{"C34"}, Capability: core.CapabilityBuild, Since: 2, run: buildWrong},
 }
 
@@ -55,7 +65,7 @@ func (t *trial) wrongFunction() core.Mount {
 }
 
 func resolveWrong(t *trial) {
-	if t.shared(); t.claims(core.CapabilityBuild) {
+	if t.claims(core.CapabilityBuild) {
 		t.skip("the driver builds: what is wrong may be found there (build/what-cannot-be)")
 	}
 	_, err := t.resolve(t.installer(t.wrongFunction()))
@@ -63,15 +73,6 @@ func resolveWrong(t *trial) {
 	if !strings.Contains(e.Message, "kit-nonsense") {
 		t.errorf("the message %q does not name kit-nonsense", e.Message)
 	}
-}
-
-func (t *trial) claims(capability string) bool {
-	for _, c := range t.described().Capabilities {
-		if c == capability {
-			return true
-		}
-	}
-	return false
 }
 
 func resolveUnknown(t *trial) {
@@ -127,14 +128,6 @@ func installCanceled(t *trial) {
 		Packages: []core.Package{{Name: "kit-is-not-there", Version: "1.2.3"}}, Sandbox: gate.sandbox(id)}, nil)
 	t.mustFail("Install that was canceled", err, core.FaultCaller, core.KindCanceled)
 	t.usable("Install that was canceled")
-}
-
-func buildWorks(t *trial) {
-	f := t.function(conform)
-	if _, err := os.Stat(filepath.Join(t.dir, "functions", f.name)); err != nil {
-		t.errorf("the built function is not there: %v", err)
-	}
-	t.alive(t.instance(), "Build")
 }
 
 func buildWrong(t *trial) {

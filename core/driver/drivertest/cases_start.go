@@ -81,7 +81,7 @@ func startDescribe(t *trial) {
 		t.fatalf("with --describe it exits with %d and prints %.200q (stderr %.200q): %v", code, stdout, stderr, err)
 	}
 	if told := t.described(); !sameDescription(d, told) {
-		t.errorf("--describe prints %+v, and Describe answers %+v", d, told)
+		t.errorf("--describe prints %.400s, and Describe answers %.400s", fmt.Sprintf("%+v", d), fmt.Sprintf("%+v", told))
 	}
 }
 
@@ -275,7 +275,7 @@ func describeAgain(t *trial) {
 		again, err := d.Describe(t.within(callTime))
 		t.must(err, "Describe")
 		if !sameDescription(again, d.Description()) {
-			t.errorf("it describes itself as %+v, and before as %+v", again, d.Description())
+			t.fatalf("it describes itself as %.400s, and before as %.400s", fmt.Sprintf("%+v", again), fmt.Sprintf("%+v", d.Description()))
 		}
 	}
 	if !t.soon(func() bool { return descendants(d.PID()) <= before }) {

@@ -39,9 +39,8 @@ const heldBytes = 24 << 20 // of memory that kit_a fills and keeps
 type function struct {
 	name    string
 	handler string // "file.symbol"
-	err     error  // why it could not be prepared
-	steps   []core.Progress
-	imports []string
+	err     error  // why it is no function
+	unmade  error  // why the driver could not resolve or build it
 }
 
 // readPackages copies the packages of the handlers' directory, each <name>-<version>.
@@ -109,7 +108,7 @@ func (t *trial) function(name string) *function {
 	return f
 }
 
-// prepare copies a function, and has the driver resolve and build it where it can.
+// prepare copies a function, and has the driver resolve and build it. That this fails is told by one case; the others try.
 func (t *trial) prepare(f *function) error {
 	dir := filepath.Join(t.dir, "functions", f.name)
 	if err := copyTree(filepath.Join(t.options.Handlers, f.name), dir); err != nil {
@@ -124,23 +123,29 @@ func (t *trial) prepare(f *function) error {
 		return fmt.Errorf("there is none of the files %v in %s", runtime.Handlers, filepath.Join(t.options.Handlers, f.name))
 	}
 	f.handler = runtime.Handlers[i].Handler
-	d := t.shared()
-	capabilities := d.Description().Capabilities
-	if slices.Contains(capabilities, core.CapabilityInstall) {
-		s := t.installer(core.Mount{Source: dir, Target: core.CodeDir, Writable: true})
-		r, err := d.Resolve(t.ctx, core.ResolveRequest{Runtime: runtime.ID, Handler: f.handler, Sandbox: s})
-		if err != nil {
-			return err
+	f.unmade = t.make(runtime.ID, f.handler, dir)
+	return nil
+}
+
+// make has the driver resolve and build what is in a directory, where it can.
+func (t *trial) make(runtime core.RuntimeID, handler, dir string) error {
+	d, code := t.shared(), core.Mount{Source: dir, Target: core.CodeDir, Writable: true}
+	if t.claims(core.CapabilityInstall) {
+		if _, err := d.Resolve(t.ctx, core.ResolveRequest{Runtime: runtime, Handler: handler, Sandbox: t.installer(code)}); err != nil {
+			return fmt.Errorf("resolving it: %w", err)
 		}
-		f.imports = r.Imports
 	}
-	if slices.Contains(capabilities, core.CapabilityBuild) {
-		s := t.installer(core.Mount{Source: dir, Target: core.CodeDir, Writable: true})
-		_, err := d.Build(t.ctx, core.BuildRequest{Runtime: runtime.ID, Handler: f.handler, Packages: t.packages, Sandbox: s},
-			func(p core.Progress) { f.steps = append(f.steps, p) })
-		return err
+	if t.claims(core.CapabilityBuild) {
+		request := core.BuildRequest{Runtime: runtime, Handler: handler, Packages: t.packages, Sandbox: t.installer(code)}
+		if _, err := d.Build(t.ctx, request, nil); err != nil {
+			return fmt.Errorf("building it: %w", err)
+		}
 	}
 	return nil
+}
+
+func (t *trial) claims(capability string) bool {
+	return slices.Contains(t.described().Capabilities, capability)
 }
 
 // installer makes a sandbox for third-party programs in which the mount is seen.

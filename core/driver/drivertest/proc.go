@@ -40,6 +40,17 @@ func streamsOf(pid int) map[string]bool {
 	return streams
 }
 
+// sockets returns the sockets among what a process has open besides its streams. An instance has one, its endpoint: it inherits that as
+// descriptor 4, and may move it.
+func sockets(pid int) (all []string) {
+	for n, target := range descriptors(pid) {
+		if n > 2 && strings.HasPrefix(target, "socket:[") {
+			all = append(all, target)
+		}
+	}
+	return all
+}
+
 // both returns what is in both.
 func both(a, b map[string]bool) (out []string) {
 	for name := range a {
