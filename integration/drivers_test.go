@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -148,8 +150,27 @@ func TestDriverInPython(t *testing.T) {
 	tryExampleLoop(t, dir, "snake3")
 }
 
-// tryExampleLoop has a worker use a driver whose processes run the loop that is in Python.
-func tryExampleLoop(t *testing.T, drivers string, runtime core.RuntimeID) {
+// TestDriverOfVersion1 uses a driver of the previous version of the protocol, which is frozen in testdata.
+func TestDriverOfVersion1(t *testing.T) {
+	system(t)
+	root := repositoryRoot(t)
+	succeed(t, "make", "-C", filepath.Join(root, "examples/driver-in-python"), "venv")
+	frozen := filepath.Join(root, "integration/testdata/driver-v1")
+	dir := driverDir(t)
+	program := filepath.Join(dir, "pipsqueak-driver-old")
+	script := fmt.Sprintf("#!/bin/sh\nexec %s/.deps/driver-in-python/bin/python -B %s/driver.py \"$0\" \"$@\"\n", root, frozen)
+	if err := errors.Join(os.WriteFile(program, []byte(script), 0o755), os.Symlink(frozen, filepath.Join(dir, "libexec/old"))); err != nil {
+		t.Fatal(err)
+	}
+	conforms(t, program, filepath.Join(root, "cmd/pipsqueak/newdriver/fixtures"))
+	d := tryExampleLoop(t, dir, "old3")
+	if len(d.Capabilities) != 0 || !reflect.DeepEqual(d.Runtimes[0].Extensions, []string{".py"}) {
+		t.Errorf("it is taken to be %+v", d)
+	}
+}
+
+// tryExampleLoop has a worker use a driver whose processes run the loop that is in Python, and returns what it knows of it.
+func tryExampleLoop(t *testing.T, drivers string, runtime core.RuntimeID) core.DriverInfo {
 	w := startWorker(t, t.TempDir(), "--drivers", drivers)
 	f := w.deploy(t, "tried", files{"handler.py": `
 import random, sys
@@ -185,7 +206,9 @@ def handler(event, context):
 	w.run(t, "tried", `"exit"`).expectError(t, core.KindExit, core.FaultHandler, http.StatusBadGateway)
 	w.deploy(t, "untried", files{"handler.py": "raise ValueError('at import')"})
 	w.run(t, "untried", `1`).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
-	if restarts := w.snapshot(t).Drivers[0].Restarts; restarts != 0 {
-		t.Errorf("the driver was started again %d times", restarts)
+	d := w.snapshot(t).Drivers[0]
+	if d.Restarts != 0 {
+		t.Errorf("the driver was started again %d times", d.Restarts)
 	}
+	return d
 }

@@ -80,7 +80,14 @@ func startDescribe(t *trial) {
 	if err := json.Unmarshal([]byte(stdout), &d); err != nil || code != 0 {
 		t.fatalf("with --describe it exits with %d and prints %.200q (stderr %.200q): %v", code, stdout, stderr, err)
 	}
-	if told := t.described(); !sameDescription(d, told) {
+	told := t.described()
+	if t.version() < 2 { // the host understands it otherwise than it prints itself (C35)
+		d.Capabilities = told.Capabilities
+		for i := range min(len(d.Runtimes), len(told.Runtimes)) {
+			d.Runtimes[i].Extensions = told.Runtimes[i].Extensions
+		}
+	}
+	if !sameDescription(d, told) {
 		t.errorf("--describe prints %.400s, and Describe answers %.400s", fmt.Sprintf("%+v", d), fmt.Sprintf("%+v", told))
 	}
 }
