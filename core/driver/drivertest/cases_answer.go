@@ -70,7 +70,7 @@ func answerException(t *trial) {
 func answerStack(t *trial) {
 	x := t.raising(t.instance(), do{"do": "raise", "message": "kit says no", "depth": 3})
 	t.cleanStack(x.Stack)
-	if len(x.Stack) < 4 {
+	if len(x.Stack) < 4 && t.notes.Stackless == "" {
 		t.errorf("four calls below the handler the stack has only %q", x.Stack)
 	}
 }
@@ -91,7 +91,7 @@ func answerDeepStack(t *trial) {
 	for _, frame := range x.Stack {
 		size += len(frame)
 	}
-	if size > 256<<10 || len(x.Stack) == 0 {
+	if size > 256<<10 || len(x.Stack) == 0 && t.notes.Stackless == "" {
 		t.errorf("the stack has %d frames of %d bytes", len(x.Stack), size)
 	}
 	t.alive(n, "an exception from far below")

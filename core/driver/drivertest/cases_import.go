@@ -130,14 +130,15 @@ func importThreads(t *trial) {
 	}
 }
 
-// raised checks an error that tells of an exception while something was imported.
+// raised checks an error that tells of an exception while something was imported. A compiled module cannot be loaded for want of a
+// symbol, which has no blanks in its name.
 func (t *trial) raised(doing string, err error) {
 	e := t.mustFail(doing, err, core.FaultHandler, core.KindException)
 	x := e.Exception
 	if x == nil {
 		t.fatalf("%s: the error %s has no exception", doing, inWords(err))
 	}
-	if x.Type == "" || !strings.Contains(x.Message, "kit says no") {
+	if x.Type == "" || !strings.Contains(strings.ReplaceAll(x.Message, "_", " "), "kit says no") {
 		t.errorf("%s: the exception is %q: %q; it has the message %q", doing, x.Type, x.Message, "kit says no")
 	}
 	t.cleanStack(x.Stack)
@@ -145,7 +146,7 @@ func (t *trial) raised(doing string, err error) {
 
 // cleanStack checks that a stack has the user's frames and none of the runtime's, whose files the Description mounts.
 func (t *trial) cleanStack(stack []string) {
-	if len(stack) == 0 {
+	if len(stack) == 0 && t.notes.Stackless == "" {
 		t.errorf("the stack is empty")
 	}
 	for _, frame := range stack {

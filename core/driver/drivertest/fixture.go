@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,23 +73,33 @@ func (t *trial) packageDirs() (dirs []string) {
 	return dirs
 }
 
-// module returns what the language calls one of the kit's modules: modules.json may say so where it is not the kit's name.
-func (t *trial) module(name string) string {
-	text, err := os.ReadFile(filepath.Join(t.options.Handlers, "modules.json"))
-	if errors.Is(err, os.ErrNotExist) {
-		return name
-	}
-	t.must(err, "reading modules.json")
-	names := map[string]string{}
-	t.must(json.Unmarshal(text, &names), "reading modules.json")
-	if other := names[name]; other != "" {
-		return other
-	}
-	return name
+// notes are what kit.json in the directory of handlers says of the language.
+type notes struct {
+	Modules   map[string]string `json:"modules"`   // what modules are called that cannot have the kit's names
+	Stackless string            `json:"stackless"` // why exceptions have no stack; empty when they have
 }
+
+// readNotes reads kit.json, which may be absent.
+func (k *Kit) readNotes() error {
+	text, err := os.ReadFile(filepath.Join(k.options.Handlers, "kit.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &k.notes)
+	}
+	if err != nil {
+		return fmt.Errorf("kit.json: %w", err)
+	}
+	return nil
+}
+
+// module returns what the language calls one of the kit's modules.
+func (t *trial) module(name string) string { return cmp.Or(t.notes.Modules[name], name) }
 
 // load is what a zygote is asked to import.
 func (t *trial) load(modules ...string) core.Load {
+	t.buildPackages()
 	l := core.Load{Packages: t.packageDirs()}
 	for _, m := range modules {
 		l.Modules = append(l.Modules, t.module(m))
@@ -115,16 +126,40 @@ func (t *trial) prepare(f *function) error {
 		return err
 	}
 	runtime := t.runtime()
+	h, ok := handlerIn(runtime, dir)
+	if !ok {
+		return fmt.Errorf("there is none of the files %v in %s", runtime.Handlers, filepath.Join(t.options.Handlers, f.name))
+	}
+	t.buildPackages()
+	f.handler = h.Handler
+	f.unmade = t.make(runtime.ID, f.handler, dir)
+	return nil
+}
+
+// handlerIn returns what makes a directory a function of the runtime, if something does.
+func handlerIn(runtime core.Runtime, dir string) (core.HandlerFile, bool) {
 	i := slices.IndexFunc(runtime.Handlers, func(h core.HandlerFile) bool {
 		_, err := os.Stat(filepath.Join(dir, h.File))
 		return err == nil
 	})
 	if i < 0 {
-		return fmt.Errorf("there is none of the files %v in %s", runtime.Handlers, filepath.Join(t.options.Handlers, f.name))
+		return core.HandlerFile{}, false
 	}
-	f.handler = runtime.Handlers[i].Handler
-	f.unmade = t.make(runtime.ID, f.handler, dir)
-	return nil
+	return runtime.Handlers[i], true
+}
+
+// buildPackages makes packages of those that are sources: they have a file that makes a function, and are built as one.
+func (t *trial) buildPackages() {
+	if t.packagesBuilt {
+		return
+	}
+	t.packagesBuilt = true
+	for _, p := range t.packages {
+		dir := filepath.Join(t.dir, "packages", p.Digest)
+		if h, ok := handlerIn(t.runtime(), dir); ok {
+			t.must(t.make(t.runtime().ID, h.Handler, dir), "the package %s", p.Digest)
+		}
+	}
 }
 
 // make has the driver resolve and build what is in a directory, where it can.
@@ -136,7 +171,7 @@ func (t *trial) make(runtime core.RuntimeID, handler, dir string) error {
 		}
 	}
 	if t.claims(core.CapabilityBuild) {
-		request := core.BuildRequest{Runtime: runtime, Handler: handler, Packages: t.packages, Sandbox: t.installer(code)}
+		request := core.BuildRequest{Runtime: runtime, Handler: handler, Sandbox: t.installer(code)}
 		if _, err := d.Build(t.ctx, request, nil); err != nil {
 			return fmt.Errorf("building it: %w", err)
 		}

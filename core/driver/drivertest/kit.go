@@ -45,7 +45,10 @@ type Kit struct {
 	rootOf    *driver.Client // that made it
 	functions map[string]*function
 	packages  core.Set // all of the fixtures, shown in each sandbox
+	notes     notes
 	counter   int
+
+	packagesBuilt bool
 }
 
 // Open prepares to examine a driver, which it does not start yet. The caller closes the Kit.
@@ -67,7 +70,7 @@ func Open(options Options) (*Kit, error) {
 		return nil, err
 	}
 	k := &Kit{options: options, dir: dir, language: language, functions: map[string]*function{}, prints: prints{of: map[string]*bytes.Buffer{}}}
-	if err := k.readPackages(); err != nil {
+	if err := errors.Join(k.readNotes(), k.readPackages()); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	k.host, k.noHost = sandbox.Open(sandbox.Config{Dir: filepath.Join(dir, "run"), Name: "drivercheck-" + filepath.Base(dir),
