@@ -1,7 +1,10 @@
 package sandbox
 
 import (
+	"errors"
+	"io"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -255,5 +258,27 @@ func TestCgroupsAreCleared(t *testing.T) {
 	}
 	if left := cgroupDirs(name); len(left) > 0 {
 		t.Errorf("left are %v", left)
+	}
+}
+
+// What an instance says last, before it ends, is read also by who comes late.
+func TestLastWords(t *testing.T) {
+	for _, words := range []string{"", "last words"} {
+		h := &Host{alive: map[core.NodeID]*Sandbox{}}
+		s := &Sandbox{host: h, ids: -1}
+		if err := s.openEndpoint(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := unix.Write(s.give[0], []byte(words)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.discard(); err != nil { // which closes the process's end too
+			t.Fatal(err)
+		}
+		heard, err := io.ReadAll(s.Endpoint())
+		if string(heard) != words || words == "" != errors.Is(err, net.ErrClosed) {
+			t.Errorf("heard %q of %q, %v", heard, words, err)
+		}
+		s.Endpoint().Close()
 	}
 }

@@ -140,9 +140,23 @@ func (s *Sandbox) discard() error {
 		err = s.cgroup.remove()
 	}
 	if s.conn != nil {
-		s.conn.Close() // last, for an answer may still be on its way out of it
+		closeRead(s.conn)
 	}
 	return err
+}
+
+// closeRead closes the endpoint of an ended process, and leaves who reads it a second for what it said last: on a busy machine
+// the end is known here before its last words have been read.
+func closeRead(conn net.Conn) {
+	unread := 0
+	if raw, err := conn.(*net.UnixConn).SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { unread, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	}
+	if unread == 0 {
+		conn.Close()
+		return
+	}
+	time.AfterFunc(time.Second, func() { conn.Close() })
 }
 
 func (s *Sandbox) closeGiven() {
@@ -166,7 +180,8 @@ func (s *Sandbox) Entered() (pid int, enter time.Duration, err error) {
 	return s.pid, s.enter, s.err
 }
 
-// Endpoint returns the socket to the process of an instance, nil for other roles. It is closed with the sandbox.
+// Endpoint returns the socket to the process of an instance, nil for other roles. It is closed with the sandbox, or a second
+// later when something is left in it to read.
 func (s *Sandbox) Endpoint() net.Conn { return s.conn }
 
 // Done is closed when the process has ended, by itself or by Kill.
