@@ -95,6 +95,9 @@ func (d *Driver) Preload(ctx context.Context, id core.NodeID, runtime core.Runti
 	if !d.has(runtime) {
 		return core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", runtime)
 	}
+	if d.knows(id) {
+		return conflict(id) // before anybody goes to the gate, which lets one in only
+	}
 	argv, err := d.language.Command(runtime)
 	if err != nil {
 		return err
@@ -135,21 +138,21 @@ func (d *Driver) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.
 
 // fork returns the child as soon as it is forked, and whenever there is something to forget.
 func (d *Driver) fork(ctx context.Context, id core.NodeID, zygote *process, sandbox core.Sandbox) (*process, error) {
-	gate, err := dialGate(sandbox)
-	if err != nil {
-		return nil, err
-	}
-	// The child has its own of both when the zygote has answered. While ours are open nobody sees that the child has ended.
-	defer gate.Close()
 	ours, theirs, err := controlPair()
 	if err != nil {
 		return nil, err
 	}
+	// The child has its own of both when the zygote has answered. While ours are open nobody sees that the child has ended.
 	defer theirs.Close()
 	child, err := d.adopt(id, ours)
 	if err != nil {
 		return nil, err
 	}
+	gate, err := dialGate(sandbox)
+	if err != nil {
+		return child, err
+	}
+	defer gate.Close()
 	return child, zygote.fork(ctx, theirs, gate)
 }
 
@@ -178,6 +181,16 @@ func (d *Driver) process(id core.NodeID) (*process, error) {
 	return p, nil
 }
 
+func (d *Driver) knows(id core.NodeID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.processes[id] != nil
+}
+
+func conflict(id core.NodeID) error {
+	return core.Errorf(core.KindConflict, core.FaultWorker, "the node %s is there already", id)
+}
+
 // adopt takes the driver's end of a control socket, also when it fails, and follows the process at its other end.
 func (d *Driver) adopt(id core.NodeID, control *os.File) (*process, error) {
 	p, err := newProcess(id, control)
@@ -188,7 +201,7 @@ func (d *Driver) adopt(id core.NodeID, control *os.File) (*process, error) {
 	defer d.mu.Unlock()
 	if d.processes[id] != nil {
 		p.conn.Close()
-		return nil, core.Errorf(core.KindConflict, core.FaultWorker, "the node %s is there already", id)
+		return nil, conflict(id)
 	}
 	d.processes[id] = p
 	go func() {
