@@ -85,7 +85,7 @@ func forkInstance(t *trial) {
 
 // gone checks the error about a process that the driver does not know, or not any more.
 func (t *trial) gone(doing string, err error) {
-	if e := t.mustFail(doing, err, core.FaultWorker, core.KindUnavailable); !e.Retryable {
+	if e := t.failure(doing, err, core.FaultWorker, core.KindUnavailable); !e.Retryable {
 		t.errorf("%s: the error %s is not retryable", doing, inWords(err))
 	}
 }

@@ -133,7 +133,7 @@ func importThreads(t *trial) {
 // raised checks an error that tells of an exception while something was imported. A compiled module cannot be loaded for want of a
 // symbol, which has no blanks in its name.
 func (t *trial) raised(doing string, err error) {
-	e := t.mustFail(doing, err, core.FaultHandler, core.KindException)
+	e := t.failure(doing, err, core.FaultHandler, core.KindException)
 	x := e.Exception
 	if x == nil {
 		t.fatalf("%s: the error %s has no exception", doing, inWords(err))
@@ -180,7 +180,7 @@ func importDies(t *trial) {
 
 func importUnknown(t *trial) {
 	_, err := t.importing(t.zygote(), "kit_is_not_there")
-	e := t.mustFail("Import of a module that is not there", err, core.FaultHandler, core.KindException)
+	e := t.failure("Import of a module that is not there", err, core.FaultHandler, core.KindException)
 	if !strings.Contains(e.Message, "kit_is_not_there") {
 		t.errorf("the message %q does not name the module", e.Message)
 	}

@@ -69,7 +69,7 @@ func resolveWrong(t *trial) {
 		t.skip("the driver builds: what is wrong may be found there (build/what-cannot-be)")
 	}
 	_, err := t.resolve(t.installer(t.wrongFunction()))
-	e := t.mustFail("Resolve of nonsense", err, core.FaultHandler, core.KindInstall)
+	e := t.failure("Resolve of nonsense", err, core.FaultHandler, core.KindInstall)
 	if !strings.Contains(e.Message, "kit-nonsense") {
 		t.errorf("the message %q does not name kit-nonsense", e.Message)
 	}
@@ -137,7 +137,7 @@ func buildWrong(t *trial) {
 		return
 	}
 	_, err := t.shared().Build(t.within(callTime), core.BuildRequest{Runtime: t.runtime().ID, Handler: t.function(conform).handler, Sandbox: t.installer(mount)}, nil)
-	e := t.mustFail("Build of nonsense", err, core.FaultHandler, core.KindBuild)
+	e := t.failure("Build of nonsense", err, core.FaultHandler, core.KindBuild)
 	if !strings.Contains(e.Message, "kit_nonsense") && !strings.Contains(e.Message, "kit-nonsense") {
 		t.errorf("the message %q does not name kit_nonsense", e.Message)
 	}

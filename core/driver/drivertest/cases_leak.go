@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -126,7 +127,7 @@ func lastStderr(t *trial) {
 		_, text := fields["@message"].(string)
 		stamp, _ := fields["@timestamp"].(string)
 		_, stampErr := time.Parse("2006-01-02T15:04:05.000000Z07:00", stamp)
-		if err != nil || !text || stampErr != nil || !strings.Contains(" trace debug info warn error ", " "+level+" ") {
+		if err != nil || !text || stampErr != nil || !slices.Contains([]string{"trace", "debug", "info", "warn", "error"}, level) {
 			t.errorf("on stderr is %.200q, and not a line of hclog's JSON", line)
 			return
 		}

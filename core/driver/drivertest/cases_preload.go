@@ -131,7 +131,7 @@ func preloadTurnedAway(t *trial) {
 	v.Close()
 	select {
 	case err := <-done:
-		e := t.mustFail("Preload of a process that is turned away at the gate", err, core.FaultDriver, core.KindUnavailable)
+		e := t.failure("Preload of a process that is turned away at the gate", err, core.FaultDriver, core.KindUnavailable)
 		if !e.Retryable {
 			t.errorf("it is not retryable")
 		}
@@ -157,13 +157,16 @@ func preloadCanceled(t *trial) {
 	t.free(id, "its cancellation")
 }
 
-// free checks that a node's ID can be used again.
+// free checks that a node's ID can be used again. Each attempt has a sandbox of its own, for a gate admits a node once.
 func (t *trial) free(id core.NodeID, after string) {
-	s := t.box(core.RoleZygote, func(c *core.SandboxConfig) { c.ID = id })
 	var err error
 	if !t.soon(func() bool {
-		err = t.shared().Preload(t.within(callTime), id, t.runtime().ID, s.Ref())
-		return !isOneOf(err, core.KindConflict)
+		s := t.box(core.RoleZygote, func(c *core.SandboxConfig) { c.ID = id })
+		if err = t.shared().Preload(t.within(callTime), id, t.runtime().ID, s.Ref()); isOneOf(err, core.KindConflict) {
+			end(s)
+			return false
+		}
+		return true
 	}) {
 		t.fatalf("%v after %s the driver has not given the call up: %v", patience, after, err)
 	}

@@ -265,8 +265,13 @@ func isOneOf(err error, kinds ...core.Kind) bool {
 	return errors.As(err, &e) && slices.Contains(kinds, e.Kind)
 }
 
-// mustFail checks that a call failed, with that fault and one of those kinds, and returns the error.
-func (t *trial) mustFail(doing string, err error, fault core.Fault, kinds ...core.Kind) *core.Error {
+// mustFail checks that a call failed, with that fault and one of those kinds.
+func (t *trial) mustFail(doing string, err error, fault core.Fault, kinds ...core.Kind) {
+	_ = t.failure(doing, err, fault, kinds...)
+}
+
+// failure is mustFail, and returns the error.
+func (t *trial) failure(doing string, err error, fault core.Fault, kinds ...core.Kind) *core.Error {
 	var e *core.Error
 	switch {
 	case err == nil:

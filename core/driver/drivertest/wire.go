@@ -2,9 +2,11 @@ package drivertest
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"time"
 
@@ -77,7 +79,7 @@ func (w *wire) silent() error {
 	if n > 0 {
 		return fmt.Errorf("it said %q unasked", b[:n])
 	}
-	if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil
 	}
 	return err
