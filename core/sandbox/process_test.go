@@ -1,10 +1,8 @@
 package sandbox
 
 import (
-	"errors"
 	"io"
 	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -261,24 +259,19 @@ func TestCgroupsAreCleared(t *testing.T) {
 	}
 }
 
-// What an instance says last, before it ends, is read also by who comes late.
+// What an instance has said can still be read when it is gone: it may have ended because it said that it cannot go on.
 func TestLastWords(t *testing.T) {
-	for _, words := range []string{"", "last words"} {
-		h := &Host{alive: map[core.NodeID]*Sandbox{}}
-		s := &Sandbox{host: h, ids: -1}
-		if err := s.openEndpoint(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := unix.Write(s.give[0], []byte(words)); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.discard(); err != nil { // which closes the process's end too
-			t.Fatal(err)
-		}
-		heard, err := io.ReadAll(s.Endpoint())
-		if string(heard) != words || words == "" != errors.Is(err, net.ErrClosed) {
-			t.Errorf("heard %q of %q, %v", heard, words, err)
-		}
-		s.Endpoint().Close()
+	h := newHouse(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	c := h.fork(t, zygote, h.config(core.RoleInstance))
+	const said = "farewell"
+	if err := c.call(t, unix.SYS_WRITE, 4, said, len(said)); err != nil {
+		t.Fatal(err)
+	}
+	c.Kill()
+	gone(t, c.Sandbox)
+	heard, err := io.ReadAll(c.Endpoint())
+	if string(heard) != said || err != nil {
+		t.Errorf("after its end an instance is heard to have said %q: %v", heard, err)
 	}
 }

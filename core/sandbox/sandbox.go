@@ -12,6 +12,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// lastWords is how long an endpoint can be read from after the end of its process.
+const lastWords = time.Second
+
 // Sandbox is one sandbox, from Create until its process has ended.
 type Sandbox struct {
 	host   *Host
@@ -139,24 +142,15 @@ func (s *Sandbox) discard() error {
 	if s.cgroup != nil {
 		err = s.cgroup.remove()
 	}
-	if s.conn != nil {
-		closeRead(s.conn)
+	switch {
+	case s.conn == nil:
+	case s.pid == 0:
+		s.conn.Close()
+	default:
+		// An answer may still be in it, and who reads it may not have had a turn. That its process has ended he reads too.
+		time.AfterFunc(lastWords, func() { s.conn.Close() })
 	}
 	return err
-}
-
-// closeRead closes the endpoint of an ended process, and leaves who reads it a second for what it said last: on a busy machine
-// the end is known here before its last words have been read.
-func closeRead(conn net.Conn) {
-	unread := 0
-	if raw, err := conn.(*net.UnixConn).SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { unread, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
-	}
-	if unread == 0 {
-		conn.Close()
-		return
-	}
-	time.AfterFunc(time.Second, func() { conn.Close() })
 }
 
 func (s *Sandbox) closeGiven() {
@@ -180,8 +174,7 @@ func (s *Sandbox) Entered() (pid int, enter time.Duration, err error) {
 	return s.pid, s.enter, s.err
 }
 
-// Endpoint returns the socket to the process of an instance, nil for other roles. It is closed with the sandbox, or a second
-// later when something is left in it to read.
+// Endpoint returns the socket to the process of an instance, nil for other roles. It is closed a second after the sandbox has ended.
 func (s *Sandbox) Endpoint() net.Conn { return s.conn }
 
 // Done is closed when the process has ended, by itself or by Kill.
