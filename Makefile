@@ -54,8 +54,9 @@ bench: deps-bench build ## measure the numbers of SPECIFICATION.md and write bui
 soak: build ## fork 20,000 instances of each language, and count what failed
 	PIPSQUEAK_BIN=$(BIN) go test -run '^$$' -bench BenchmarkSoak -benchtime 1x -timeout 60m ./integration
 
-conform: build ## examine every driver with the conformance kit, over the real wire, and the kit with flawed drivers
+conform: build deps-test ## examine every driver with the conformance kit, over the real wire, and the kit with flawed drivers
 	PIPSQUEAK_BIN=$(BIN) go test -count 1 -p 1 -timeout 10m ./core/driver/... ./cmd/drivercheck ./drivers/...
+	PIPSQUEAK_BIN=$(BIN) go test -count 1 -timeout 5m -run TestDriver ./integration
 
 generate: deps-generate ## make generated code anew (protoc)
 	go generate ./...
@@ -82,6 +83,10 @@ deps:
 deps-test:
 	$(call packages,cmake:cmake)
 
+deps-test: | deps
+	$(call packages,/usr/bin/luajit:luajit /usr/share/lua/5.1/dkjson.lua:lua-dkjson)
+	$(MAKE) -C examples/driver-in-python venv
+
 deps-bench:
 	$(call packages,wrk:wrk)
 
@@ -102,7 +107,7 @@ $(DEPS)/bin/golangci-lint-$(LINT_VERSION):
 
 # ---- what is built -----------------------------------------------------------------------------------------------------
 
-GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null)
+GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null) $(shell find cmd/pipsqueak/newdriver -type f 2>/dev/null)
 ENTER      := core/sandbox/enter
 
 # The version goes into the program (go version -m), so a new commit makes a new program.
@@ -121,9 +126,11 @@ $(BIN)/libexec/pipsqueak-enter: $(ENTER)/enter.c $(ENTER)/launch.c $(ENTER)/ente
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -static -o $@ $(ENTER)/enter.c $(ENTER)/launch.c
 
-$(BIN)/libexec/libpipsqueak-enter.so: $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/enter.h $(ENTER)/zygote.h | deps
+LIBRARY := $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/endpoint.c
+
+$(BIN)/libexec/libpipsqueak-enter.so: $(LIBRARY) $(ENTER)/enter.h $(ENTER)/zygote.h $(ENTER)/endpoint.h | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -shared -fPIC -o $@ $(ENTER)/enter.c $(ENTER)/zygote.c
+	$(CC) $(CFLAGS) -shared -fPIC -o $@ $(LIBRARY)
 
 $(BIN)/libexec/python/%.py: drivers/python/runtime/%.py
 	@mkdir -p $(@D)

@@ -64,6 +64,8 @@ var imports = []row{
 		[]string{"core", "core/*", "gateway"}, []string{"github.com/spf13/cobra", "github.com/mattn/go-isatty"}},
 	{"integration", "tests from outside use what a user has: programs and HTTP; core is the vocabulary of the answers",
 		[]string{"core"}, nil},
+	{"examples/*", "an example of a driver has what a stranger's has: the contract and the kit",
+		[]string{"core", "core/driver", "core/driver/zygote"}, nil},
 	{"examples", "the demo is a user: it has programs and HTTP; core is the vocabulary of the answers",
 		[]string{"core"}, nil},
 }

@@ -25,9 +25,8 @@ const defaultInterpreter = "/usr/bin/python3"
 
 // Where the driver's files are inside a sandbox.
 const (
-	loopDir     = "/pipsqueak/python"
-	libraryPath = "/pipsqueak/" + zygote.Library
-	toolsDir    = "/pipsqueak/tools"
+	loopDir  = "/pipsqueak/python"
+	toolsDir = "/pipsqueak/tools"
 )
 
 // zygoteEnv is the whole environment of a zygote. Numerical libraries start a thread for each core when they are imported,
@@ -65,6 +64,10 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 	if err != nil {
 		return d, err
 	}
+	files, err := zygote.Files("python")
+	if err != nil {
+		return d, err
+	}
 	tools := []core.Mount{}
 	if installer := filepath.Join(libexec, "uv"); exists(installer) {
 		tools = append(tools, core.Mount{Source: installer, Target: toolsDir + "/uv"})
@@ -85,9 +88,7 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 		p.remember(id, i)
 		d.Runtimes = append(d.Runtimes, core.Runtime{
 			ID: id, Version: i.Version, Path: path, Tools: tools,
-			Mounts: append(i.mounts(),
-				core.Mount{Source: filepath.Join(libexec, "python"), Target: loopDir},
-				core.Mount{Source: filepath.Join(libexec, zygote.Library), Target: libraryPath}),
+			Mounts: append(i.mounts(), files...),
 			Hidden: i.Sites,
 			Handlers: []core.HandlerFile{
 				{File: "handler.py", Handler: "handler.handler"},
@@ -105,7 +106,7 @@ func (p *python) command(runtime core.RuntimeID) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(i.command(), loopDir+"/zygote.py", libraryPath), nil
+	return append(i.command(), loopDir+"/zygote.py", zygote.LibraryPath), nil
 }
 
 func (p *python) remember(id core.RuntimeID, i interpreter) {
