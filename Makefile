@@ -35,7 +35,7 @@ demo: build ## start a worker, deploy the examples, invoke each cold, as a fork 
 serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build/data
 	$(BIN)/pipsqueak serve --data $(CURDIR)/build/data
 
-build: deps $(BIN)/pipsqueak $(BIN)/pipsqueak-driver-python $(BIN)/pipsqueak-driver-ruby $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) $(RUBY_FILES) $(BIN)/pipsqueak-driver-native $(NATIVE_FILES) ## build everything into bin/
+build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $(BIN)/pipsqueak-driver-ruby $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) $(RUBY_FILES) $(BIN)/pipsqueak-driver-native $(NATIVE_FILES) ## build everything into bin/
 
 test: build deps-test ## run every test
 	go vet ./...
@@ -55,8 +55,9 @@ bench: deps-bench build ## measure the numbers of SPECIFICATION.md and write bui
 soak: build ## fork 20,000 instances of each language, and count what failed
 	PIPSQUEAK_BIN=$(BIN) go test -run '^$$' -bench BenchmarkSoak -benchtime 1x -timeout 60m ./integration
 
-conform: build ## test the wire and every driver over it
-	PIPSQUEAK_BIN=$(BIN) go test -count 1 -timeout 5m ./core/driver/... ./drivers/...
+conform: build deps-test ## examine every driver with the conformance kit, over the real wire, and the kit with flawed drivers
+	PIPSQUEAK_BIN=$(BIN) go test -count 1 -p 1 -timeout 10m ./core/driver/... ./cmd/drivercheck ./drivers/...
+	PIPSQUEAK_BIN=$(BIN) go test -count 1 -timeout 5m -run TestDriver ./integration
 
 generate: deps-generate ## make generated code anew (protoc)
 	go generate ./...
@@ -84,6 +85,10 @@ deps:
 deps-test:
 	$(call packages,cmake:cmake)
 
+deps-test: | deps
+	$(call packages,/usr/bin/luajit:luajit /usr/share/lua/5.1/dkjson.lua:lua-dkjson)
+	$(MAKE) -C examples/driver-in-python venv
+
 deps-bench:
 	$(call packages,wrk:wrk)
 
@@ -104,7 +109,7 @@ $(DEPS)/bin/golangci-lint-$(LINT_VERSION):
 
 # ---- what is built -----------------------------------------------------------------------------------------------------
 
-GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null)
+GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null) $(shell find cmd/pipsqueak/newdriver -type f 2>/dev/null)
 ENTER      := core/sandbox/enter
 # What a library calls is found when it is loaded, and not by each child anew.
 NOW        := -Wl,-z,now
@@ -113,9 +118,9 @@ NOW        := -Wl,-z,now
 $(DEPS)/version: FORCE
 	@mkdir -p $(DEPS); [ "$$(cat $@ 2>/dev/null)" = '$(VERSION)' ] || echo '$(VERSION)' > $@
 
-$(BIN)/pipsqueak: $(GO_SOURCES) $(DEPS)/version
+$(BIN)/pipsqueak $(BIN)/drivercheck: $(BIN)/%: $(GO_SOURCES) $(DEPS)/version
 	@mkdir -p $(@D)
-	$(GO_BUILD) -o $@ ./cmd/pipsqueak
+	$(GO_BUILD) -o $@ ./cmd/$*
 
 $(BIN)/pipsqueak-driver-%: $(GO_SOURCES) $(DEPS)/version
 	@mkdir -p $(@D)
@@ -125,9 +130,11 @@ $(BIN)/libexec/pipsqueak-enter: $(ENTER)/enter.c $(ENTER)/launch.c $(ENTER)/ente
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -static -o $@ $(ENTER)/enter.c $(ENTER)/launch.c
 
-$(BIN)/libexec/libpipsqueak-enter.so: $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/enter.h $(ENTER)/zygote.h | deps
+LIBRARY := $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/endpoint.c
+
+$(BIN)/libexec/libpipsqueak-enter.so: $(LIBRARY) $(ENTER)/enter.h $(ENTER)/zygote.h $(ENTER)/endpoint.h | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -o $@ $(ENTER)/enter.c $(ENTER)/zygote.c
+	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -o $@ $(LIBRARY)
 
 $(BIN)/libexec/python/%.py: drivers/python/runtime/%.py
 	@mkdir -p $(@D)

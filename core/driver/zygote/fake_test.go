@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -99,10 +101,11 @@ func (f far) serve() {
 func newDriver(t testing.TB) *Driver {
 	d := New(Language{Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() {
-		for _, id := range d.known() {
-			if p, err := d.process(id); err == nil { // it may end by itself meanwhile
-				d.forget(p)
-			}
+		d.mu.Lock()
+		left := slices.Collect(maps.Values(d.processes)) // they forget themselves meanwhile
+		d.mu.Unlock()
+		for _, p := range left {
+			d.forget(p)
 		}
 	})
 	return d
