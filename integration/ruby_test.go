@@ -363,7 +363,7 @@ func TestRubyGems(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := w.put(t, "requires-"+name, rubyFile(rubyEcho).with("Gemfile", fmt.Sprintf("source %q\n", index)+c.gemfile))
-			if f := a.expectError(t, core.KindInstall, core.FaultCaller, http.StatusUnprocessableEntity); !strings.Contains(f.Message, c.says) {
+			if f := a.expectError(t, core.KindInstall, core.FaultHandler, http.StatusUnprocessableEntity); !strings.Contains(f.Message, c.says) {
 				t.Errorf("the message lacks %q: %s", c.says, f.Message)
 			}
 		})

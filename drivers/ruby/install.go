@@ -47,7 +47,7 @@ func (r *ruby) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 		return core.Resolution{}, err
 	}
 	if len(request.Debian) > 0 && !i.system() {
-		return core.Resolution{}, core.Errorf(core.KindInstall, core.FaultCaller,
+		return core.Resolution{}, core.Errorf(core.KindInstall, core.FaultHandler,
 			"Debian's gems are made for Debian's Ruby, which %s is not; choose that one in pipsqueak.yaml, or take the gems into a Gemfile", request.Runtime)
 	}
 	var resolution struct {

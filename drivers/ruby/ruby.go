@@ -73,7 +73,7 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 			continue
 		}
 		id := core.RuntimeID("ruby" + i.Short)
-		if _, taken := r.interpreters[id]; taken {
+		if slices.ContainsFunc(d.Runtimes, func(r core.Runtime) bool { return r.ID == id }) {
 			continue
 		}
 		if i.Headers == "" {

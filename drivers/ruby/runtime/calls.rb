@@ -17,6 +17,7 @@ module Pipsqueak
   # the handler invokes, from any of its threads. Whoever awaits something and finds nobody reading reads for all.
   class Calls
     CHUNK = 64 << 10
+    MAX_FRAME = (6 << 20) + (64 << 10)
     ANSWER = "A".ord
 
     # Input and output are the endpoint.
@@ -33,9 +34,11 @@ module Pipsqueak
       @running = @reading = false
     end
 
-    # Returns the next event, a whole frame, or nil at the end. For the main thread.
-    def receive
-      @lock.synchronize { await(:event) }
+    # Returns the next frame of that kind that is for the main thread, or nil at the end. Another kind is a defect of the
+    # sender, and the end.
+    def receive(kind)
+      frame = @lock.synchronize { await(:event) }
+      frame if frame && frame[4] == kind
     end
 
     def answer(*parts)
@@ -119,11 +122,12 @@ module Pipsqueak
       @got[meta["call"]] = frame if @open.key?(meta["call"])
     end
 
-    # Reads one frame. Nil at the end.
+    # Reads one frame. Nil at the end, and when it cannot be one.
     def take
       loop do
         size = @buffer.bytesize < 4 ? CHUNK : 4 + @buffer.unpack1("N")
-        return @buffer.slice!(0, size) if @buffer.bytesize >= size && size >= 5
+        return if size < 5 || size > MAX_FRAME + 4
+        return @buffer.slice!(0, size) if @buffer.bytesize >= size
         @open.empty? ? read(size) : read_uninterrupted(size)
       end
     rescue EOFError, Errno::ECONNRESET

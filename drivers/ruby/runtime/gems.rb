@@ -55,12 +55,12 @@ module Pipsqueak
     def check_sources(definition)
       definition.dependencies.map(&:source).compact.each do |source|
         next unless source.is_a?(Bundler::Source::Path) # Git's is one of them
-        raise Refused.new("install", "caller", "Gemfile: #{source}: only gems of the index at an exact version can be installed; put the code into the function's directory")
+        raise Refused.new("install", "handler", "Gemfile: #{source}: only gems of the index at an exact version can be installed; put the code into the function's directory")
       end
       own = [@source, *Gem.default_sources].compact.map { |uri| uri.to_s.chomp("/") }
       definition.send(:sources).rubygems_remotes.each do |uri|
         next if own.include?(uri.to_s.chomp("/"))
-        raise Refused.new("install", "caller", "Gemfile: source #{uri.to_s.inspect}: a function cannot choose where packages come from; " \
+        raise Refused.new("install", "handler", "Gemfile: source #{uri.to_s.inspect}: a function cannot choose where packages come from; " \
                                                 "this worker takes them from #{own.first}")
       end
     end
@@ -77,7 +77,7 @@ module Pipsqueak
         name = wanted.shift
         next if found.key?(name) || name == "bundler" || !(spec = specs[name])
         if spec.source.is_a?(Bundler::Source::Path)
-          raise Refused.new("install", "caller", "Gemfile.lock: #{name} comes from #{spec.source}; only gems of the index can be installed")
+          raise Refused.new("install", "handler", "Gemfile.lock: #{name} comes from #{spec.source}; only gems of the index can be installed")
         end
         found[name] = ({ "name" => name, "version" => spec.version.to_s } unless LOADED.include?(name))
         wanted.concat(spec.dependencies.select { |d| d.type != :development }.map(&:name))

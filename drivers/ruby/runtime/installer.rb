@@ -56,7 +56,7 @@ module Pipsqueak
       if said.match?(/Could not reach|Network error|Could not fetch specs|Unable to download|Errno::E(CONN|HOST|NET)|timed? ?out|getaddrinfo|name resolution|bad response/i)
         return Refused.new("install", "worker", "#{what}: the index of gems cannot be reached: #{said}")
       end
-      Refused.new("install", "caller", "#{what}: #{said}")
+      Refused.new("install", "handler", "#{what}: #{said}")
     end
 
     private
@@ -67,7 +67,7 @@ module Pipsqueak
     end
 
     def install
-      packages = @request["packages"]
+      packages = @request["packages"] || []
       gems = packages.reject { |package| package["name"].start_with?("debian+") }
       unless gems.empty?
         progress("#{gems.size} gems", "fetching")

@@ -49,7 +49,6 @@ module Pipsqueak
       @pid = Process.pid
       @input = input
       @calls = Calls.new(input, output)
-      $stdout.sync = true
     end
 
     # Imports the handler that core names, and answers events until core closes the endpoint.
@@ -61,7 +60,7 @@ module Pipsqueak
 
     # Answers what core asks, first of all the import.
     def serve
-      frame = @calls.receive or return
+      frame = @calls.receive("H") or return
       begin
         report = import(JSON.parse(frame.byteslice(5, frame.bytesize), READ))
       rescue Failure => e
@@ -69,7 +68,7 @@ module Pipsqueak
         Process.exit!(1)
       end
       answer("P", JSON.generate(report))
-      while (frame = @calls.receive)
+      while (frame = @calls.receive("E"))
         answer(*handle(frame))
       end
     end

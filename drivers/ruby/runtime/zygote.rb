@@ -34,6 +34,7 @@ module Pipsqueak
     class << self
       # Forks and imports as the driver asks. Returns only in a child that is an instance.
       def run
+        $stdout.sync = true
         @loader = Loader.new
         prepare_to_fork
         PipsqueakZygote.say('{"parked":true}')
@@ -72,8 +73,6 @@ module Pipsqueak
         else
           COLLECTIONS.times { GC.start }
         end
-        $stdout.flush
-        $stderr.flush
         PipsqueakZygote.settle
       end
 
