@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+)
+
+// Where the driver's files are inside a sandbox.
+const (
+	runtimeDir = "/pipsqueak/node"
+	addonPath  = runtimeDir + "/pipsqueak.node"
+	toolsDir   = "/pipsqueak/tools"
+)
+
+// zygoteEnv is the whole environment of a zygote.
+var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir, "LD_PRELOAD=" + addonPath}
+
+// node implements core.Driver through the zygote kit, and core.Installer and core.Builder itself.
+type node struct {
+	*zygote.Driver
+	log      *slog.Logger
+	binaries map[core.RuntimeID]nodejs
+}
+
+func newDriver(log *slog.Logger) *node {
+	n := &node{log: log, binaries: map[core.RuntimeID]nodejs{}}
+	n.Driver = zygote.New(zygote.Language{Describe: n.describe, Command: n.command, Env: zygoteEnv, Log: log})
+	return n
+}
+
+func (n *node) describe(ctx context.Context) (core.Description, error) {
+	d := core.Description{Language: "node", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityBuild, core.CapabilityInvoke}}
+	libexec, err := zygote.Libexec()
+	if err != nil {
+		return d, err
+	}
+	files := filepath.Join(libexec, "node")
+	if !exists(filepath.Join(files, filepath.Base(addonPath))) {
+		d.Problems = append(d.Problems, files+" is not complete: no function of Node.js can run; `make build` puts it there")
+		return d, nil
+	}
+	found, problems := find(ctx)
+	d.Problems = append(d.Problems, problems...)
+	if len(found) == 0 {
+		d.Problems = append(d.Problems, fmt.Sprintf("there is no Node.js of version %d or later; install one, or name one in %s", oldest, binariesVariable))
+	}
+	for _, b := range found {
+		id := core.RuntimeID(fmt.Sprintf("node%d", b.Major))
+		n.binaries[id] = b
+		runtime := core.Runtime{ID: id, Version: b.Version, Path: b.Executable, Mounts: b.mounts(), Handlers: handlers(), Extensions: extensions}
+		runtime.Mounts = append(runtime.Mounts, core.Mount{Source: files, Target: runtimeDir})
+		if b.npm == "" {
+			d.Problems = append(d.Problems, fmt.Sprintf("%s has no npm beside it: functions with a package.json cannot be deployed; install npm", b.Executable))
+		} else {
+			runtime.Tools = append(runtime.Tools, core.Mount{Source: b.npm, Target: toolsDir + "/npm"})
+		}
+		d.Runtimes = append(d.Runtimes, runtime)
+	}
+	return d, nil
+}
+
+// extensions of a handler's file, in the order in which they are looked for: TypeScript is last, for what has been compiled is
+// beside it.
+var extensions = []string{".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"}
+
+func handlers() (all []core.HandlerFile) {
+	for _, file := range []string{"index", "handler"} {
+		for _, extension := range extensions {
+			all = append(all, core.HandlerFile{File: file + extension, Handler: file + ".handler"})
+		}
+	}
+	return all
+}
+
+func (n *node) command(runtime core.RuntimeID) ([]string, error) {
+	b, ok := n.binaries[runtime]
+	if !ok {
+		return nil, core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", runtime)
+	}
+	// Without threads V8 collects and compiles in the one that there is. Functions keep the byte code that they have been compiled to:
+	// V8 would throw it away after some collections, of which a zygote makes many, and each child would compile them again.
+	return []string{b.Executable, "--single-threaded", "--v8-pool-size=0", "--no-flush-bytecode", runtimeDir + "/zygote.js", addonPath}, nil
+}
+
+// mounts are the directories of the binary, unless it is in one that every sandbox shows.
+func (b nodejs) mounts() []core.Mount {
+	prefix := b.prefix()
+	if prefix == "/usr" || strings.HasPrefix(prefix, "/usr/") {
+		return nil
+	}
+	return []core.Mount{{Source: prefix, Target: prefix}}
+}

@@ -1,0 +1,184 @@
+'use strict';
+// Imports: of packages, by a zygote or an instance, and of a handler.
+
+const fs = require('fs');
+const { createRequire } = require('module');
+const path = require('path');
+const { pathToFileURL } = require('url');
+const vm = require('vm');
+
+const CODE = '/function';
+const MAX_PACKET = 128 << 10;
+const EXTENSIONS = ['.js', '.mjs', '.cjs'];
+
+// An error to report: kind and fault as core has them, and the exception behind it.
+class Failure extends Error {
+  constructor(kind, fault, message, cause) {
+    super(message);
+    this.reply = { kind, fault, message };
+    if (cause !== undefined) this.reply.exception = cause;
+  }
+}
+
+// What a user is told of what was thrown: its type, text, and stack, the innermost frame last, without the frames of this
+// runtime.
+function describe(thrown) {
+  if (!(thrown instanceof Error) && !(thrown && typeof thrown === 'object' && typeof thrown.stack === 'string')) {
+    return { type: thrown === null ? 'null' : typeof thrown, message: text(thrown), stack: [] };
+  }
+  let { name, message, stack } = thrown;
+  if (typeof stack !== 'string') stack = '';
+  const lines = stack.split('\n');
+  const frames = lines.filter((line) => /^\s+at /.test(line) && !/\bnode:internal\/|[( ]\/pipsqueak\//.test(line))
+    .map((line) => line.trim().slice(3));
+  // A syntax error has where it is before its text.
+  const place = /^(?:file:\/\/)?(\/[^\n]*:\d+)$/.exec(lines[0]);
+  if (place) frames.unshift(`${place[1]}: ${(lines[1] || '').trim()}`);
+  return { type: text(name || thrown.constructor?.name || 'Error'), message: text(message ?? ''), stack: frames.reverse() };
+}
+
+function text(value) {
+  try {
+    return typeof value === 'object' && value !== null ? JSON.stringify(value) ?? String(value) : String(value);
+  } catch {
+    return '(its text cannot be had)';
+  }
+}
+
+// Imports the modules of a request, and the handler that an instance's has. Returns the report and the handler. What is thrown
+// outside of the imports themselves, and a request to exit, end the process through fail.
+async function load(request, fail) {
+  const start = performance.now();
+  const modules = {};
+  const { reallyExit } = process;
+  let importing = '';
+  const stop = (exception) => fail(new Failure('exception', 'handler', `importing ${importing} failed: ${exception.type}: ${exception.message}`, exception));
+  process.reallyExit = (code) => stop({ type: 'process.exit', message: `process.exit(${code}) was called`, stack: [] });
+  const surprise = (thrown) => stop(describe(thrown));
+  process.on('uncaughtException', surprise);
+  // Nothing is left that could end an import: a top-level await of what never comes.
+  const stuck = () => stop({ type: 'Error', message: 'a top-level await waits for what can never come', stack: [] });
+  process.on('beforeExit', stuck);
+  readSynchronously();
+  try {
+    for (importing of request.modules ?? []) {
+      const begin = performance.now();
+      await attempt(importing, () => importModule(importing, request.packages ?? []));
+      modules[importing] = (performance.now() - begin) / 1000;
+    }
+    let handler;
+    if (request.handler) {
+      importing = request.handler;
+      handler = await importHandler(request.handler);
+    }
+    return { report: { took: (performance.now() - start) / 1000, modules, threads: fs.readdirSync('/proc/self/task').length }, handler };
+  } finally {
+    fs.promises.readFile = readFile;
+    process.off('uncaughtException', surprise);
+    process.off('beforeExit', stuck);
+    process.reallyExit = reallyExit;
+  }
+}
+
+// Node 20 reads ES modules with fs.promises, for which libuv starts threads, and a process with threads cannot fork.
+const { readFile } = fs.promises;
+function readSynchronously() {
+  fs.promises.readFile = { async readFile(file, options) {
+    return file instanceof URL && options === undefined ? fs.readFileSync(file) : readFile(file, options);
+  } }.readFile;
+}
+
+async function attempt(name, run) {
+  try {
+    return await run();
+  } catch (thrown) {
+    const exception = describe(thrown);
+    throw new Failure('exception', 'handler', `importing ${name} failed: ${exception.type}: ${exception.message}`, exception);
+  }
+}
+
+// Imports what the installer has called "name", "name/file" or, where a function has several versions of it, "name@version/file";
+// with "import:" before it as an ES module.
+function importModule(name, packages) {
+  const [, esm, pack, version, file] = /^(import:)?((?:@[^/]+\/)?[^/@]+)(?:@([^/]+))?(.*)$/.exec(name);
+  const base = `${pack.replace('/', '+')}-${version ?? ''}`;
+  const home = packages.find((dir) => path.basename(dir).startsWith(base) && fs.existsSync(`${dir}/node_modules/${pack}`));
+  if (home === undefined) throw new Error(`no package of the function has the module ${name}`);
+  const from = `${home}/node_modules/pipsqueak.js`; // a file that would be beside the package
+  if (!esm) return createRequire(from)(pack + file);
+  return vm.runInThisContext('(name) => import(name)', { filename: from, importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER })(pack + file);
+}
+
+// Returns the function behind "directory/file.symbol". Both the file and the symbol may have dots in them.
+async function importHandler(name) {
+  const [file, symbol] = findHandler(name, CODE);
+  const module = await attempt(symbol === '' ? name : path.relative(CODE, file), () => importFile(file));
+  let value = module, owner;
+  for (const part of symbol.split('.')) {
+    // An ES module that was made of a CommonJS one may have its exports below default.
+    const holder = value?.[part] === undefined && value === module ? module.default : value;
+    owner = holder;
+    value = holder?.[part];
+  }
+  const relative = path.relative(CODE, file);
+  if (value === undefined || value === null) {
+    throw new Failure('invalid', 'handler', `${relative} exports no ${JSON.stringify(symbol)}, which the handler ${JSON.stringify(name)} names`);
+  }
+  if (typeof value !== 'function') {
+    throw new Failure('invalid', 'handler', `${JSON.stringify(symbol)} in ${relative} is a ${typeof value}, not a function`);
+  }
+  return { call: value.bind(owner === module ? undefined : owner), length: value.length };
+}
+
+function findHandler(name, directory) {
+  const last = name.lastIndexOf('/') + 1;
+  for (let dot = name.indexOf('.', last + 1); dot > 0; dot = name.indexOf('.', dot + 1)) {
+    for (const extension of EXTENSIONS) {
+      const file = path.join(directory, name.slice(0, dot) + extension);
+      if (fs.existsSync(file)) return [file, name.slice(dot + 1)];
+    }
+  }
+  throw new Failure('invalid', 'handler', `there is no file for the handler ${JSON.stringify(name)}: ${name.slice(0, name.indexOf('.', last))}.js, .mjs or .cjs`);
+}
+
+function importFile(file) {
+  return isModule(file) ? import(pathToFileURL(file)) : createRequire(file)(file);
+}
+
+// Whether a file is an ES module: by its extension, else by the nearest package.json.
+function isModule(file) {
+  if (!file.endsWith('.js')) return file.endsWith('.mjs');
+  for (let dir = path.dirname(file); ; dir = path.dirname(dir)) {
+    const manifest = path.join(dir, 'package.json');
+    if (fs.existsSync(manifest)) {
+      try {
+        return JSON.parse(fs.readFileSync(manifest, 'utf8')).type === 'module';
+      } catch {
+        return false; // require says what is wrong with it
+      }
+    }
+    if (dir === '/') return false;
+  }
+}
+
+// A message as JSON, of at most MAX_PACKET bytes: a longer one is an error, and cut.
+function packed(message) {
+  let packet = JSON.stringify(message);
+  if (Buffer.byteLength(packet) > MAX_PACKET) {
+    const error = message.error ?? message;
+    shorten(error);
+    shorten(error.exception ?? {});
+    packet = JSON.stringify(message);
+  }
+  return packet;
+}
+
+// Cuts an error that is too long for a packet to its beginning, and its stack to its end.
+function shorten(error) {
+  for (const [key, value] of Object.entries(error)) {
+    if (typeof value === 'string') error[key] = value.slice(0, 10000);
+    else if (Array.isArray(value)) error[key] = value.slice(-20).map((line) => line.slice(0, 1000));
+  }
+}
+
+module.exports = { Failure, describe, load, packed, importFile };
