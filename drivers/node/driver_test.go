@@ -23,10 +23,11 @@ import (
 // house is a sandbox host and a driver in one process, without the wire between them.
 type house struct {
 	*node
-	host    *sandbox.Host
-	runtime core.Runtime
-	code    string
-	next    int
+	host     *sandbox.Host
+	runtimes []core.Runtime
+	runtime  core.Runtime // of the processes that are made
+	code     string
+	next     int
 }
 
 func (h *house) CodePath(string) (string, error)    { return h.code, nil }
@@ -46,7 +47,20 @@ func libexec(t testing.TB) string {
 	return dir
 }
 
+// newHouse has the first runtime of the driver. The files are the function's code, by name.
 func newHouse(t testing.TB, files map[string]string) *house {
+	t.Helper()
+	h := openHouse(t)
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(h.code, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h
+}
+
+// openHouse has no code yet.
+func openHouse(t testing.TB) *house {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") != "" {
@@ -57,11 +71,6 @@ func newHouse(t testing.TB, files map[string]string) *house {
 	t.Setenv("PIPSQUEAK_LIBEXEC", libexec(t))
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	h := &house{node: newDriver(log), code: t.TempDir()}
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(h.code, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 	if err := os.Chmod(h.code, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +97,7 @@ func newHouse(t testing.TB, files map[string]string) *house {
 	if len(d.Runtimes) == 0 {
 		t.Fatal(d.Problems)
 	}
-	h.runtime = d.Runtimes[0]
+	h.runtimes, h.runtime = d.Runtimes, d.Runtimes[0]
 	return h
 }
 
@@ -140,21 +149,21 @@ func (h *house) fork(t testing.TB, parent *sandbox.Sandbox) *sandbox.Sandbox {
 
 func call(t testing.TB, conn net.Conn, event string) (byte, string) {
 	t.Helper()
-	meta := fmt.Sprintf(`{"id":"r1","deadline_ms":%d}`, time.Now().Add(time.Second).UnixMilli())
+	meta := fmt.Sprintf(`{"id":"r1","deadline_ms":%d}`, time.Now().Add(20*time.Second).UnixMilli())
 	frame := binary.BigEndian.AppendUint32(nil, uint32(1+4+len(meta)+len(event)))
 	frame = append(frame, 'E')
 	frame = binary.BigEndian.AppendUint32(frame, uint32(len(meta)))
 	frame = append(append(frame, meta...), event...)
 	if _, err := conn.Write(frame); err != nil {
-		t.Fatal(err)
+		t.Fatalf("the event %s: %v", event, err)
 	}
 	head := make([]byte, 5)
 	if _, err := io.ReadFull(conn, head); err != nil {
-		t.Fatal(err)
+		t.Fatalf("the event %s: %v", event, err)
 	}
 	body := make([]byte, binary.BigEndian.Uint32(head)-1)
 	if _, err := io.ReadFull(conn, body); err != nil {
-		t.Fatal(err)
+		t.Fatalf("the event %s: %v", event, err)
 	}
 	return head[4], string(body)
 }

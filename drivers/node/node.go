@@ -85,7 +85,7 @@ func (n *node) command(runtime core.RuntimeID) ([]string, error) {
 	}
 	// Without threads V8 collects and compiles in the one that there is. Functions keep the byte code that they have been compiled to:
 	// V8 would throw it away after some collections, of which a zygote makes many, and each child would compile them again.
-	return []string{b.Executable, "--single-threaded", "--v8-pool-size=0", "--no-flush-bytecode", runtimeDir + "/zygote.js", addonPath}, nil
+	return []string{b.Executable, "--single-threaded", "--v8-pool-size=0", "--no-flush-bytecode", "--no-wasm-async-compilation", runtimeDir + "/zygote.js", addonPath}, nil
 }
 
 // mounts are the directories of the binary, unless it is in one that every sandbox shows.

@@ -2,7 +2,6 @@
 #include "addon.h"
 #include "../../../core/sandbox/enter/zygote.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,39 +26,21 @@ void ps_export(napi_env env, napi_value exports, const char *name, napi_callback
         napi_set_named_property(env, exports, name, function);
 }
 
-/* The highest open descriptor. */
-static int highest_descriptor(void)
-{
-    int top = 0;
-    DIR *open_files = opendir("/proc/self/fd");
-    if (!open_files)
-        return -1;
-    for (struct dirent *entry; (entry = readdir(open_files));) {
-        int fd = atoi(entry->d_name);
-        if (fd > top && fd != dirfd(open_files))
-            top = fd;
-    }
-    closedir(open_files);
-    return top;
-}
-
 /* zygote(): forks as the driver asks (zygote.h). Returns a request of another kind as a string, or what ps_zygote returns as a
- * number. The process must be in a callback of the event loop that is not about a descriptor. */
+ * number. */
 static napi_value zygote(napi_env env, napi_callback_info info)
 {
     static char buffer[MAX_PACKET];
     static const struct ps_hooks none;
-    struct uv_loop_s *loop;
     napi_value result;
     (void)info;
-    int top = highest_descriptor();
-    if (top < 0 || napi_get_uv_event_loop(env, &loop) != napi_ok)
-        return ps_throw(env, "preparing to fork");
+    if (ps_note_descriptors() < 0)
+        return ps_throw(env, "noting the open descriptors");
     signal(SIGCHLD, SIG_IGN);
     int n = ps_zygote(PS_FD_CONTROL, &none, buffer, sizeof buffer);
     signal(SIGCHLD, SIG_DFL);
     if (n == PS_ZYGOTE || n == PS_INSTANCE)
-        ps_set_endpoint(ps_reopen_loop(loop, top, n == PS_INSTANCE));
+        ps_set_endpoint(ps_make_descriptors(n == PS_INSTANCE));
     if (n > 0)
         napi_create_string_utf8(env, buffer, (size_t)n, &result);
     else
@@ -72,6 +53,18 @@ static napi_value end_threads(napi_env env, napi_callback_info info)
 {
     (void)info;
     return ps_end_threads() < 0 ? ps_throw(env, "ending the threads of node") : NULL;
+}
+
+/* wakeWorker(): see ps_wake_worker. Returns how many threads there are more now. */
+static napi_value wake_worker(napi_env env, napi_callback_info info)
+{
+    napi_value result;
+    (void)info;
+    int more = ps_wake_worker();
+    if (more < 0)
+        return ps_throw(env, "waking V8's thread");
+    napi_create_int32(env, more, &result);
+    return result;
 }
 
 /* exit(code): at once. Node's own way out joins threads, which a forked process does not have. */
@@ -111,6 +104,7 @@ NAPI_MODULE_INIT()
     signal(SIGPIPE, SIG_IGN); /* as node has it, which a launched program does not inherit */
     ps_export(env, exports, "zygote", zygote);
     ps_export(env, exports, "endThreads", end_threads);
+    ps_export(env, exports, "wakeWorker", wake_worker);
     ps_export(env, exports, "exit", leave);
     ps_export(env, exports, "rest", rest);
     ps_export(env, exports, "say", say);

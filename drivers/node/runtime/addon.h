@@ -11,12 +11,15 @@
  * ETIMEDOUT when one is still there after a second. */
 int ps_end_threads(void);
 
-/* Runs the child's fork handlers that libraries and node itself have registered, once more. */
-void ps_run_fork_handlers(void);
+/* Has V8's thread, which ps_end_threads has ended in a zygote, go on in this process. The number of threads that there are more now, or
+ * -1 with errno. */
+int ps_wake_worker(void);
 
-/* Makes the event loop of a child that has just entered its sandbox usable. Every descriptor up to top is gone that the zygote
- * had, and the numbers are still in libuv's memory. Returns the number that the endpoint is moved to, -1 when there is none. */
-int ps_reopen_loop(struct uv_loop_s *loop, int top, int instance);
+/* Writes down what descriptors the process has, before a fork; makes the same again, in the child that has entered its sandbox, and returns
+ * the number that the endpoint is moved to, or -1 where there is none. A child that cannot make them exits. The first returns 0, or
+ * -1 with errno. */
+int ps_note_descriptors(void);
+int ps_make_descriptors(int instance);
 
 /* Adds receive, send and the rest of the endpoint to the exports. */
 void ps_export_endpoint(napi_env env, napi_value exports);

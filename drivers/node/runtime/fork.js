@@ -61,7 +61,7 @@ function prepare() {
   collect();
 }
 
-// In an instance: forgets what it must not share with its siblings.
+// In an instance: forgets what it must not share with its siblings. Returns how many threads of V8's it has from now on.
 function forget() {
   const bits = new Uint32Array(3);
   crypto.randomFillSync(bits);
@@ -71,6 +71,7 @@ function forget() {
   for (const empty of emptied) empty();
   Object.defineProperty(process, 'pid', { value: 1, enumerable: true, configurable: true, writable: false });
   process.execArgv = []; // for what the handler starts
+  return addon.wakeWorker();
 }
 
 module.exports = { open, prepare, forget };

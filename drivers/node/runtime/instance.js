@@ -29,8 +29,8 @@ class InvokeError extends Error {
   }
 }
 
-// Imports the handler that core names, and answers events, until core closes the endpoint.
-async function beInstance() {
+// Imports the handler that core names, and answers events, until core closes the endpoint. So many threads are V8's own.
+async function beInstance(threads) {
   if (!addon.pending(PATIENCE)) await rehearse();
   if (addon.receive(frame) !== HANDLER) addon.exit(0);
   fn = JSON.parse(frame.body);
@@ -41,6 +41,7 @@ async function beInstance() {
   };
   try {
     const { report, handler } = await load(fn, fail);
+    report.threads -= threads;
     fn.handle = handler;
     process.on('uncaughtException', onUncaught);
     process.on('beforeExit', onIdle);

@@ -4,12 +4,11 @@
  * V8 has the kernel leave its heap out of a fork (MADV_DONTFORK): here that advice is not passed on. The alternative, to take it
  * back over all mappings before each fork, takes longer than a small fork.
  *
- * Node has threads from the start (a V8 worker, one for delayed tasks, one that waits for SIGUSR1) that have nothing to do
- * under --single-threaded. A process forks only while it has one thread, so they are ended; for that, each is
- * started with the signal that ends it unblocked.
- *
- * Entering a sandbox closes every descriptor, also those that libuv makes in its fork handlers, which run inside fork. They are
- * remembered, to be run again when the child is inside.
+ * Node has threads from the start: one for delayed tasks, one that works for V8, one that waits for SIGUSR1. A process forks only
+ * while it has one thread, so they are ended, before anything has been asked of them; for that, each is started with the signal that ends it unblocked.
+ * V8's is needed: compiling WebAssembly leaves it things to do, and node waits for them when a Worker ends. It waits on a
+ * condition variable when it is ended, and everything about it is memory, which a fork copies: its stack, its thread control block, and its
+ * registers, which are saved. So an instance starts a thread there, which goes on waiting.
  */
 #include "addon.h"
 
@@ -17,9 +16,12 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,25 +33,6 @@ LIBC int madvise(void *address, size_t length, int advice)
     return advice == MADV_DONTFORK ? 0 : (int)syscall(SYS_madvise, address, length, advice);
 }
 
-enum { MAX_HANDLERS = 16 };
-static void (*handlers[MAX_HANDLERS])(void);
-static int handler_count;
-
-/* What pthread_atfork is in a dynamically linked program. */
-LIBC int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso)
-{
-    int (*next)(void (*)(void), void (*)(void), void (*)(void), void *) = dlsym(RTLD_NEXT, "__register_atfork");
-    if (child && handler_count < MAX_HANDLERS)
-        handlers[handler_count++] = child;
-    return next(prepare, parent, child, dso);
-}
-
-void ps_run_fork_handlers(void)
-{
-    for (int i = 0; i < handler_count; i++)
-        handlers[i]();
-}
-
 /* Not one of those that Node, V8 or the C library use. */
 static int end_signal(void)
 {
@@ -59,13 +42,28 @@ static int end_signal(void)
 struct start {
     void *(*routine)(void *);
     void *argument;
+    int number;
 };
+
+/* Which of the threads it is: node starts the one for delayed tasks first, then V8's. */
+enum { V8_THREAD = 2 };
+static int threads_started;
+static _Thread_local int thread_number;
+
+/* V8's thread, after it was ended. */
+static struct {
+    jmp_buf registers;
+    void *control_block;
+    int *id; /* where the kernel and libc have its number */
+    int asleep;
+} worker;
 
 static void *trampoline(void *pointer)
 {
     struct start start = *(struct start *)pointer;
     sigset_t set;
     free(pointer);
+    thread_number = start.number;
     sigemptyset(&set);
     sigaddset(&set, end_signal());
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
@@ -78,7 +76,7 @@ LIBC int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, voi
     struct start *start = malloc(sizeof *start);
     if (!start)
         return EAGAIN;
-    *start = (struct start){routine, argument};
+    *start = (struct start){routine, argument, ++threads_started};
     int error = next(thread, attributes, trampoline, start);
     if (error)
         free(start);
@@ -88,6 +86,12 @@ LIBC int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, voi
 static void end_thread(int number)
 {
     (void)number;
+    if (thread_number == V8_THREAD && prctl(PR_GET_TID_ADDRESS, &worker.id) == 0) {
+        worker.control_block = __builtin_thread_pointer();
+        worker.asleep = 1;
+        if (setjmp(worker.registers))
+            return; /* in an instance, to where the signal came */
+    }
     syscall(SYS_exit, 0); /* this thread alone, without the destructors and the unwinding of pthread_exit */
 }
 
@@ -123,4 +127,20 @@ int ps_end_threads(void)
     if (left > 0)
         errno = ETIMEDOUT;
     return left ? -1 : 0;
+}
+
+static int go_on(void *unused)
+{
+    (void)unused;
+    longjmp(worker.registers, 1);
+}
+
+int ps_wake_worker(void)
+{
+    static char stack[16 << 10] __attribute__((aligned(16))); /* until the thread is on its own */
+    if (!worker.asleep)
+        return 0;
+    worker.asleep = 0;
+    return clone(go_on, stack + sizeof stack, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |
+                 CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID, NULL, worker.id, worker.control_block, worker.id) < 0 ? -1 : 1;
 }

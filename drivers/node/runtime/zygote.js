@@ -24,8 +24,7 @@ function beZygote() {
         addon.rest();
         break;
       case INSTANCE:
-        fork.forget();
-        beInstance();
+        beInstance(fork.forget());
         return;
       case ZYGOTE:
         break;
