@@ -21,7 +21,7 @@ GO_BUILD := go build -trimpath -buildvcs=auto -ldflags '-s -w'
 CC       := cc
 CFLAGS   := -O2 -Wall -Wextra -Werror -fvisibility=hidden -D_GNU_SOURCE
 
-.PHONY: help demo serve build test check bench conform generate clean deps deps-bench deps-generate FORCE
+.PHONY: help demo serve build test check bench soak conform generate clean deps deps-bench deps-generate FORCE
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -46,8 +46,11 @@ check: $(DEPS)/bin/golangci-lint-$(LINT_VERSION) deps-generate ## lint, formatti
 
 bench: deps-bench build ## measure the numbers of SPECIFICATION.md and write build/bench.md
 	mkdir -p build && rm -f build/bench.md
-	PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_REPORT=$(CURDIR)/build/bench.md go test -run '^$$' -bench . -benchtime 1x -timeout 20m ./integration
+	PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_REPORT=$(CURDIR)/build/bench.md go test -run '^$$' -bench . -skip BenchmarkSoak -benchtime 1x -timeout 20m ./integration
 	@cat build/bench.md
+
+soak: build ## fork 20,000 instances of each language, and count what failed
+	PIPSQUEAK_BIN=$(BIN) go test -run '^$$' -bench BenchmarkSoak -benchtime 1x -timeout 60m ./integration
 
 conform: build ## test the wire and every driver over it
 	PIPSQUEAK_BIN=$(BIN) go test -count 1 -timeout 5m ./core/driver/... ./drivers/...

@@ -42,6 +42,7 @@ func DefaultLimits() Limits {
 const (
 	MaxEvent  = 6 << 20 // bytes of an event, as in AWS Lambda's synchronous invocation
 	MaxResult = 6 << 20 // bytes of a result
+	MaxDepth  = 16      // functions that have invoked each other, one above the other
 )
 
 // Package is an installable thing at an exact version with a digest of its installed files.

@@ -51,6 +51,10 @@ type Invocation struct {
 	Function string
 	ID       string // the request id, for logs and the handler's context; made by the gateway
 	Event    []byte // JSON, at most MaxEvent bytes; not kept after Invoke returns
+	// Of an event that another function sent, Depth is how many functions are above this one, at most MaxDepth, and Deadline is
+	// that of the event above, by which this one has to be answered too. They are zero for an event from outside.
+	Depth    int
+	Deadline time.Time
 }
 
 // Result is what an invocation gave.

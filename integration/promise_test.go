@@ -93,42 +93,26 @@ def handler(event, context):
 	}
 }
 
-// TestForkStartIsWorthIt compares a fork start of a pandas function with the same handler in a new process.
+// TestForkStartIsWorthIt compares a fork start of each language's heavy function with the same handler in a new process.
 func TestForkStartIsWorthIt(t *testing.T) {
 	system(t)
-	w := shared(t)
-	w.deploy(t, "worth-it", pandas.with("pipsqueak.yaml", "reuse: false\n"))
-	forkStart(t, w, "worth-it", `{}`)
-	var forks []time.Duration
-	for range 21 {
-		began := time.Now()
-		if got := result[int](t, w, "worth-it", `{}`); got != 6 {
-			t.Fatalf("answer %d", got)
-		}
-		forks = append(forks, time.Since(began))
+	for _, l := range subjects {
+		t.Run(l.name, func(t *testing.T) {
+			requires(t, l.needs...)
+			w, name := shared(t), "worth-it-"+l.name
+			w.deploy(t, name, directory(t, l.dir("heavy")))
+			forkStart(t, w, name, `{}`)
+			forks := take(21, 0, func() { result[any](t, w, name, `{}`) })
+			fresh := take(3, 0, func() {
+				if out, err := l.process(t, w, filepath.Join(repositoryRoot(t), l.dir("heavy"))).CombinedOutput(); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+			})
+			if once, again := slices.Min(fresh), forks.at(0.5); float64(again)*l.heavyRatio/5 > float64(once) {
+				t.Errorf("a fork start takes %v, a new process %v: less than %.0f times faster", again, once, l.heavyRatio/5)
+			}
+		})
 	}
-	fresh := newProcess(t, w, pandas)
-	slices.Sort(forks)
-	if median := forks[len(forks)/2]; median*8 > fresh {
-		t.Errorf("a fork start takes %v, a new process %v: less than 8 times faster", median, fresh)
-	}
-}
-
-// newProcess runs the handler in a new interpreter, with the packages as the worker has installed them, and returns the best of
-// three times.
-func newProcess(t testing.TB, w *worker, f files) (best time.Duration) {
-	t.Helper()
-	command := interpreter(t, w, f)
-	for range 3 {
-		began := time.Now()
-		if out, err := command().CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		if took := time.Since(began); best == 0 || took < best {
-			best = took
-		}
-	}
-	return best
 }
 
 // TestSiblingsShareMemory checks that one more idle pandas instance costs little.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,11 +20,14 @@ import (
 func (p *program) deploy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "deploy DIR|ARCHIVE",
-		Short: "Deploy a function, or replace it",
+		Short: "Deploy a function or an application, or replace it",
 		Long: `Deploy a function from a directory, or from a tar.gz or zip archive of one. Its packages are installed before the function
 replaces the one it had been before; when something fails, that one stays.
 
-The name is --name, or the one in pipsqueak.yaml, or else that of the directory. .git and __pycache__ are left out.`,
+The name is --name, or the one in pipsqueak.yaml, or else that of the directory. .git and __pycache__ are left out.
+
+A directory whose pipsqueak.yaml lists several functions is an application: they are deployed one after the other, in that order. The first
+that fails ends the command; those before it stay deployed.`,
 		Example: "  pipsqueak deploy examples/hello\n  pipsqueak deploy . --name hello\n  pipsqueak deploy hello.tar.gz -o json",
 		GroupID: groupFunctions,
 		Args:    cobra.ExactArgs(1),
@@ -31,37 +35,101 @@ The name is --name, or the one in pipsqueak.yaml, or else that of the directory.
 	name := cmd.Flags().String("name", "", "`NAME` of the function")
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		began := p.now()
-		archive, err := openArchive(args[0])
+		parts, err := partsOf(args[0], *name)
 		if err != nil {
 			return err
 		}
-		defer archive.Close()
-		if *name == "" {
-			*name = nameOf(args[0])
+		functions := []core.Function{}
+		for _, part := range parts {
+			f, err := p.deployPart(cmd, part, !as.json())
+			if err != nil {
+				return err
+			}
+			functions = append(functions, f)
 		}
-		show := &progress{out: p.err, terminal: p.terminal, now: p.now, seen: map[string]bool{}}
-		f, err := p.client().deploy(cmd.Context(), *name, show.upload(archive), show.step)
-		show.clear()
-		if err != nil {
-			return err
+		switch {
+		case !as.json():
+			return nil
+		case len(parts) == 1 && parts[0].Manifest == nil:
+			return p.printJSON(functions[0])
 		}
-		if as.json() {
-			return p.printJSON(f)
-		}
-		_, err = fmt.Fprintf(p.out, "deployed %s version %d: %s, %d packages, in %s\n",
-			f.Name, f.Version, f.Runtime, len(f.Packages), p.now().Sub(began).Round(10*time.Millisecond))
-		return err
+		return p.printJSON(functions)
 	}
 	return cmd
 }
 
-// openArchive opens an archive, or a directory as one that is made while it is read. The caller closes it.
-func openArchive(path string) (io.ReadCloser, error) {
-	wrong := func(err error) error {
-		return core.Errorf(core.KindInvalid, core.FaultCaller, "cannot deploy %s: %w", path, err)
+// deployPart deploys one function, and tells of it unless quiet is wanted.
+func (p *program) deployPart(cmd *cobra.Command, part store.Part, tell bool) (core.Function, error) {
+	began := p.now()
+	archive, err := openArchive(part)
+	if err != nil {
+		return core.Function{}, err
 	}
-	info, err := os.Stat(path)
+	defer archive.Close()
+	show := &progress{out: p.err, terminal: p.terminal, now: p.now, seen: map[string]bool{}}
+	f, err := p.client().deploy(cmd.Context(), part.Name, show.upload(archive), show.step)
+	show.clear()
+	if err != nil || !tell {
+		return f, err
+	}
+	_, err = fmt.Fprintf(p.out, "deployed %s version %d: %s, %d packages, in %s\n",
+		f.Name, f.Version, f.Runtime, len(f.Packages), p.now().Sub(began).Round(10*time.Millisecond))
+	return f, err
+}
+
+// partsOf returns the functions to deploy from a path: one without a manifest of ours, or those of an application with the place
+// of each on this machine. The name is empty when the server is to find one in the archive.
+func partsOf(path, name string) ([]store.Part, error) {
+	one := []store.Part{{Name: name, Dir: path}}
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return one, nil // openArchive tells of an error, and an archive's manifest is only the server's to read
+	}
+	content, err := os.ReadFile(filepath.Join(path, store.ManifestFile))
+	if err == nil {
+		manifest, err := store.ParseManifest(content)
+		switch {
+		case err != nil || manifest.Name != "":
+			return one, nil // the server's to say
+		case len(manifest.Functions) > 0 && name != "":
+			return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "%s lists %d functions, which have their names: leave --name out", filepath.Join(path, store.ManifestFile), len(manifest.Functions))
+		case len(manifest.Functions) > 0:
+			return placed(path, manifest.Functions)
+		}
+	}
+	if name == "" {
+		whole, err := filepath.Abs(path)
+		if err == nil {
+			one[0].Name = filepath.Base(whole)
+		}
+	}
+	return one, nil
+}
+
+// placed puts the functions of an application below its directory, and makes sure that each is there before any is deployed.
+func placed(dir string, parts []store.Part) ([]store.Part, error) {
+	for i, part := range parts {
+		parts[i].Dir = filepath.Join(dir, filepath.FromSlash(part.Dir))
+		info, err := os.Stat(parts[i].Dir)
+		if err == nil && !info.IsDir() {
+			err = errors.New("it is not a directory")
+		}
+		if err != nil {
+			return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "the directory of %s: %w; make it, or name another one with 'dir'", part.Name, err)
+		}
+		own := filepath.Join(parts[i].Dir, store.ManifestFile)
+		if _, err := os.Stat(own); err == nil && part.Dir != "." {
+			return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "%s would not be read: move what it says below %s in %s", own, part.Name, filepath.Join(dir, store.ManifestFile))
+		}
+	}
+	return parts, nil
+}
+
+// openArchive opens an archive, or a directory as one that is made while it is read. The caller closes it.
+func openArchive(part store.Part) (io.ReadCloser, error) {
+	wrong := func(err error) error {
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "cannot deploy %s: %w", part.Dir, err)
+	}
+	info, err := os.Stat(part.Dir)
 	if err != nil {
 		return nil, wrong(err)
 	}
@@ -69,7 +137,7 @@ func openArchive(path string) (io.ReadCloser, error) {
 	case info.IsDir():
 		reader, writer := io.Pipe()
 		go func() {
-			if err := pack(writer, path); err != nil {
+			if err := pack(writer, part.Dir, part.Manifest); err != nil {
 				writer.CloseWithError(wrong(err))
 				return
 			}
@@ -77,33 +145,14 @@ func openArchive(path string) (io.ReadCloser, error) {
 		}()
 		return reader, nil
 	case info.Mode().IsRegular():
-		file, err := os.Open(path)
+		file, err := os.Open(part.Dir)
 		if err != nil {
 			return nil, wrong(err)
 		}
 		return file, nil
 	default:
-		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "cannot deploy %s: it is neither a directory nor a file", path)
+		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "cannot deploy %s: it is neither a directory nor a file", part.Dir)
 	}
-}
-
-// nameOf returns the name that a directory without one in its manifest is deployed under. It is empty when the manifest has one,
-// or cannot be read: then it is the server's to say so. An archive's manifest is only the server's to read.
-func nameOf(path string) string {
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
-		return ""
-	}
-	content, err := os.ReadFile(filepath.Join(path, store.ManifestFile))
-	if err == nil {
-		if manifest, err := store.ParseManifest(content); err != nil || manifest.Name != "" {
-			return ""
-		}
-	}
-	whole, err := filepath.Abs(path)
-	if err != nil {
-		return ""
-	}
-	return filepath.Base(whole)
 }
 
 // progress tells a person who waits how far a deploy is: on a terminal in one line that changes, elsewhere with a line a step.

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -46,7 +47,7 @@ func TestPack(t *testing.T) {
 		t.Fatal(err)
 	}
 	var packed bytes.Buffer
-	if err := pack(&packed, dir); err != nil {
+	if err := pack(&packed, dir, nil); err != nil {
 		t.Fatal(err)
 	}
 	unzipped, err := gzip.NewReader(&packed)
@@ -141,6 +142,63 @@ func TestDeployFails(t *testing.T) {
 
 	got := pipsqueak(t, newWorld(), "", "deploy", filepath.Join(dir, "nothing"))
 	if got.status != 1 || !strings.Contains(got.err, "no such file") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestDeployApplication(t *testing.T) {
+	const manifest = "functions:\n  first:\n    dir: one\n    memory_mb: 64\n  second:\n    dir: two\n"
+	dir := write(t, "app", map[string]string{"pipsqueak.yaml": manifest, "one/handler.py": "1", "two/handler.py": "2", "notes.txt": ""})
+	w, packed := newWorld(), map[string][]string{}
+	w.deploy = func(r core.DeployRequest, progress func(core.Progress)) (core.Function, error) {
+		unzipped, err := gzip.NewReader(r.Archive)
+		if err != nil {
+			return core.Function{}, err
+		}
+		for archive := tar.NewReader(unzipped); ; {
+			header, err := archive.Next()
+			if err != nil {
+				break
+			}
+			content, _ := io.ReadAll(archive)
+			packed[r.Name] = append(packed[r.Name], header.Name+": "+string(content))
+		}
+		if r.Name == "fails" {
+			return core.Function{}, core.Errorf(core.KindBuild, core.FaultHandler, "the compiler said no")
+		}
+		return core.Function{Name: r.Name, Version: 1, Runtime: "x1"}, nil
+	}
+	pipsqueak(t, w, "", "deploy", dir).want(t, 0,
+		"deployed first version 1: x1, 0 packages, in 0s\ndeployed second version 1: x1, 0 packages, in 0s\n", "upload\nupload\n")
+	want := map[string][]string{
+		"first":  {"pipsqueak.yaml: name: first\nmemory_mb: 64\n", "handler.py: 1"},
+		"second": {"pipsqueak.yaml: name: second\n", "handler.py: 2"},
+	}
+	if !reflect.DeepEqual(packed, want) {
+		t.Errorf("packed %q\nwant %q", packed, want)
+	}
+	got := pipsqueak(t, w, "", "deploy", dir, "-o", "json")
+	var all []core.Function
+	if err := json.Unmarshal([]byte(got.out), &all); err != nil || len(all) != 2 || all[1].Name != "second" {
+		t.Errorf("%+v", got)
+	}
+	for text, words := range map[string][]string{
+		manifest + "  third:\n":                                  {"directory of third", "'dir'"},
+		manifest + "  third: {dir: notes.txt}\n":                 {"directory of third", "not a directory"},
+		manifest + "  third: {dir: settled}\n":                   {"settled/pipsqueak.yaml", "would not be read"},
+		"functions: {fails: {dir: one}, none: }\n":               {"directory of none"},
+		"functions:\n  fails: {dir: one}\n  first: {dir: one}\n": {"the compiler said no"},
+	} {
+		dir := write(t, "app", map[string]string{"pipsqueak.yaml": text, "one/handler.py": "1", "two/handler.py": "2", "notes.txt": "", "settled/pipsqueak.yaml": ""})
+		clear(packed)
+		got := pipsqueak(t, w, "", "deploy", dir)
+		for _, word := range words {
+			if got.status != 1 || !strings.Contains(got.err, word) || len(packed["first"]) > 0 {
+				t.Errorf("%q: %+v, want %q", text, got, word)
+			}
+		}
+	}
+	if got := pipsqueak(t, w, "", "deploy", dir, "--name", "x"); got.status != 1 || !strings.Contains(got.err, "leave --name out") {
 		t.Errorf("%+v", got)
 	}
 }

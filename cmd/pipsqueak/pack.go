@@ -9,20 +9,31 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
 // leftOut are directories that belong to tools and never to a function.
 var leftOut = []string{".git", "__pycache__"}
 
-// pack writes the directory as a tar.gz, without what tells of the user and the machine that packed it. Symbolic links are packed as
-// links; whether one may point where it does is the server's to say.
-func pack(out io.Writer, dir string) error {
+// pack writes the directory as a tar.gz, without what tells of the user and the machine that packed it, and with that manifest unless it
+// is nil. Symbolic links are packed as links; whether one may point where it does is the server's to say.
+func pack(out io.Writer, dir string, manifest []byte) error {
 	dir, err := filepath.EvalSymlinks(dir) // a walk does not follow its root
 	if err != nil {
 		return err
 	}
 	zipped := gzip.NewWriter(out)
 	archive := tar.NewWriter(zipped)
+	if manifest != nil {
+		header := &tar.Header{Name: store.ManifestFile, Mode: 0o644, Size: int64(len(manifest)), Format: tar.FormatPAX}
+		if err := archive.WriteHeader(header); err != nil {
+			return err
+		}
+		if _, err := archive.Write(manifest); err != nil {
+			return err
+		}
+	}
 	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || path == dir {
 			return err
@@ -33,6 +44,9 @@ func pack(out io.Writer, dir string) error {
 		name, err := filepath.Rel(dir, path)
 		if err != nil {
 			return err
+		}
+		if manifest != nil && name == store.ManifestFile {
+			return nil
 		}
 		return packOne(archive, path, filepath.ToSlash(name))
 	})

@@ -55,13 +55,13 @@ func TestImport(t *testing.T) {
 	// And then an event, whose answer is none to an import.
 	for _, answer := range []byte{'R', 'P'} {
 		go func() {
-			if kind, body := hear(t, far); kind != 'E' || string(body) != "\x00\x00\x00\x1f"+`{"id":"i\n","deadline_ms":1000}`+"1" {
+			if kind, body := hear(t, far); kind != 'E' || string(body) != "\x00\x00\x00\x29"+`{"id":"i\n","deadline_ms":1000,"depth":2}`+"1" {
 				t.Errorf("%c %q", kind, body)
 			}
 			far.Write(frame(answer, "2"))
 		}()
 		x := New(near)
-		if err := x.Send("i\n", []byte("1"), time.Unix(1, 0)); err != nil {
+		if err := x.Send(core.Invocation{ID: "i\n", Event: []byte("1"), Depth: 2}, time.Unix(1, 0)); err != nil {
 			t.Fatal(err)
 		}
 		kind, body, err := x.Receive()

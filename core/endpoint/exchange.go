@@ -19,15 +19,17 @@ const (
 	kindHandler   = 'H' // to the instance, first of all: a core.HandlerLoad
 	kindReport    = 'P' // from it: {"took":s,"modules":{name:s},"threads":n}, what the import cost
 	kindFailure   = 'F' // from it: why the handler cannot be imported, a core.Error; the instance ends
-	kindEvent     = 'E' // to the instance: u32 big-endian length of meta | meta | event. meta is {"id":string,"deadline_ms":unix ms}
+	kindEvent     = 'E' // to the instance: u32 big-endian length of meta | meta | event. meta is {"id":string,"deadline_ms":unix ms,"depth":n}
 	kindResult    = 'R' // from it: the result
 	kindException = 'X' // from it: {"type","message","stack":[…]}, a core.Exception
 	kindRefused   = 'L' // from it: {"kind":"invalid"|"too_large","message"}: a result that cannot be sent
+	kindInvoke    = 'I' // from it, before the result: as an event, with the meta {"call":n,"function":name}
+	kindAnswer    = 'A' // to it: as an event, with the meta {"call":n} before the result, or {"call":n,"error":{…}} alone
 
 	lengthSize  = 4
 	headSize    = lengthSize + 1
 	importKinds = string(kindReport) + string(kindFailure)
-	eventKinds  = string(kindResult) + string(kindException) + string(kindRefused)
+	eventKinds  = string(kindResult) + string(kindException) + string(kindRefused) + string(kindInvoke)
 	frameSlack  = 64 << 10 // of a frame, over core.MaxResult
 	readAhead   = 4 << 10  // most answers fit, and cost one read
 )
@@ -57,7 +59,7 @@ func IsBroken(err error) bool {
 	return is
 }
 
-// Exchange is one question and its answer on one connection. Reading can be interrupted by a deadline and taken up again.
+// Exchange is one question and its answer on one connection, with the calls that the instance makes before it answers. Reading can be interrupted by a deadline and taken up again.
 type Exchange struct {
 	conn    net.Conn
 	answers string      // the kinds of frame that may answer
@@ -86,16 +88,19 @@ func (x *Exchange) Free() {
 	exchanges.Put(x)
 }
 
-// Send writes an event with one writev. Its errors are IsUnsent.
-func (x *Exchange) Send(id string, event []byte, deadline time.Time) error {
+// Send writes an event with one writev; of the invocation, Function is not looked at and the deadline is this one. Its errors
+// are IsUnsent.
+func (x *Exchange) Send(invocation core.Invocation, deadline time.Time) error {
 	head := append(x.head[:0], 0, 0, 0, 0, kindEvent, 0, 0, 0, 0)
 	head = append(head, `{"id":`...)
-	head = appendQuoted(head, id)
+	head = appendQuoted(head, invocation.ID)
 	head = append(head, `,"deadline_ms":`...)
 	head = strconv.AppendInt(head, deadline.UnixMilli(), 10)
+	head = append(head, `,"depth":`...)
+	head = strconv.AppendInt(head, int64(invocation.Depth), 10)
 	head = append(head, '}')
 	binary.BigEndian.PutUint32(head[headSize:], uint32(len(head)-headSize-lengthSize))
-	return x.write(head, event, eventKinds)
+	return x.write(head, invocation.Event, eventKinds)
 }
 
 // write writes a frame whose body ends with rest, and whose length is missing.
@@ -124,19 +129,20 @@ func appendQuoted(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// Receive reads the answer. After a timeout it may be called again and goes on where it was.
+// Receive reads the answer, or with IsCall a call; after that the answer, or another call, is still to come. After a timeout
+// it may be called again and goes on where it was.
 func (x *Exchange) Receive() (kind byte, body []byte, err error) {
 	for x.body == nil {
+		if x.n >= headSize {
+			if err := x.begin(); err != nil {
+				return 0, nil, err
+			}
+			break
+		}
 		n, err := x.conn.Read(x.ahead[x.n:])
 		x.n += n
-		if x.n < headSize {
-			if err != nil {
-				return 0, nil, ended(err)
-			}
-			continue
-		}
-		if err := x.begin(); err != nil {
-			return 0, nil, err
+		if err != nil && x.n < headSize {
+			return 0, nil, ended(err)
 		}
 	}
 	for x.got < len(x.body) {
@@ -146,7 +152,13 @@ func (x *Exchange) Receive() (kind byte, body []byte, err error) {
 			return 0, nil, ended(err)
 		}
 	}
-	return x.ahead[lengthSize], x.body, nil
+	kind, body = x.ahead[lengthSize], x.body
+	if IsCall(kind) {
+		// What was read beyond it is the next frame's.
+		x.n = copy(x.ahead[:], x.ahead[min(headSize+len(body), x.n):x.n])
+		x.body, x.got = nil, 0
+	}
+	return kind, body, nil
 }
 
 // begin makes the body, with as much of it as has been read ahead.
@@ -163,7 +175,7 @@ func (x *Exchange) begin() error {
 	}
 	x.body = make([]byte, length-1)
 	x.got = copy(x.body, x.ahead[headSize:x.n])
-	if x.n-headSize > len(x.body) {
+	if x.n-headSize > len(x.body) && !IsCall(kind) {
 		return broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance sent more than one answer")}
 	}
 	return nil

@@ -34,6 +34,7 @@ type world struct {
 type request struct {
 	ID       string `json:"id"`
 	Deadline int64  `json:"deadline_ms"`
+	Depth    int    `json:"depth"`
 	event    []byte
 }
 

@@ -41,75 +41,102 @@ func (i *instance) interrupt(round uint64) {
 	}
 }
 
+// run is one event on an instance that is held for it.
+type run struct {
+	p          *pool
+	i          *instance
+	x          *endpoint.Exchange
+	invocation core.Invocation
+	deadline   time.Time
+	calls      *calls // nil before the first
+}
+
 // serve runs one event on a held instance, and gives the instance back or kills it. It returns when it was done. The goroutine
 // of the request does the reading itself; only when the caller goes away another one reads on.
 func (p *pool) serve(ctx context.Context, i *instance, invocation core.Invocation, began time.Time) ([]byte, time.Time, error) {
-	deadline := began.Add(p.fn.Limits.Timeout)
-	round := i.begin(deadline)
+	r := run{p: p, i: i, x: endpoint.New(i.conn), invocation: invocation, deadline: p.deadline(began, invocation)}
+	round := i.begin(r.deadline)
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, func() { i.interrupt(round) })()
 	}
-	x := endpoint.New(i.conn)
-	sending := x.Send(invocation.ID, invocation.Event, deadline)
-	if sending != nil {
-		x.Free()
-		return nil, time.Now(), p.unsent(ctx, i, sending)
+	if err := r.x.Send(invocation, r.deadline); err != nil {
+		r.x.Free()
+		return nil, time.Now(), r.unsent(ctx, err)
 	}
-	kind, body, err := x.Receive()
-	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil && time.Now().Before(deadline) {
-		i.begin(deadline)
-		go p.readOn(x, i)
+	kind, body, err := r.receive()
+	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil && time.Now().Before(r.deadline) {
+		i.begin(r.deadline)
+		go r.readOn()
 		return nil, time.Now(), canceled(p.fn)
 	}
-	body, err = p.conclude(x, i, kind, body, err)
+	body, err = r.conclude(kind, body, err)
 	return body, time.Now(), err
 }
 
+// receive reads the answer, and starts the calls that come before it.
+func (r *run) receive() (kind byte, body []byte, err error) {
+	for {
+		kind, body, err = r.x.Receive()
+		if err != nil || !endpoint.IsCall(kind) {
+			return kind, body, err
+		}
+		if err := r.call(body); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
 // readOn hears the end of an event whose caller has gone away.
-func (p *pool) readOn(x *endpoint.Exchange, i *instance) {
-	kind, body, err := x.Receive()
-	if _, err := p.conclude(x, i, kind, body, err); err != nil {
-		p.s.log.Debug("invoke", "fn", p.fn.Name, "node", i.node.ID(), "err", err)
+func (r *run) readOn() {
+	kind, body, err := r.receive()
+	if _, err := r.conclude(kind, body, err); err != nil {
+		r.p.s.log.Debug("invoke", "fn", r.p.fn.Name, "node", r.i.node.ID(), "err", err)
 	}
 }
 
 // unsent deals with an event that the instance did not get whole: the instance cannot be used any more.
-func (p *pool) unsent(ctx context.Context, i *instance, err error) error {
-	i.node.Kill()
+func (r *run) unsent(ctx context.Context, err error) error {
+	r.i.node.Kill()
 	switch {
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		return err
 	case ctx.Err() != nil:
-		return canceled(p.fn)
+		return canceled(r.p.fn)
 	}
-	return p.late()
+	return r.late()
 }
 
 // conclude turns what was read into the event's outcome, and gives the instance back when it can serve another event.
-func (p *pool) conclude(x *endpoint.Exchange, i *instance, kind byte, body []byte, err error) ([]byte, error) {
-	x.Free()
+func (r *run) conclude(kind byte, body []byte, err error) ([]byte, error) {
+	r.x.Free()
 	if err == nil {
 		body, err = endpoint.Answer(kind, body)
 		if !endpoint.IsBroken(err) {
-			if p.fn.Limits.Reuse {
-				p.give(grant{instance: i})
+			if r.calls.end() && r.p.fn.Limits.Reuse {
+				r.p.give(grant{instance: r.i})
 			} else {
-				i.node.Kill()
+				r.i.node.Kill()
 			}
 			return body, err
 		}
 	}
+	var told *core.Error
 	switch {
-	case endpoint.IsBroken(err), endpoint.IsUnsent(err):
-		i.node.Kill()
-		return nil, err
+	case endpoint.IsBroken(err), endpoint.IsUnsent(err), errors.As(err, &told):
+		r.i.node.Kill()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		i.node.Kill()
-		return nil, p.late()
+		r.i.node.Kill()
+		err = r.late()
+	default:
+		err = r.i.node.Ended()
 	}
-	return nil, i.node.Ended()
+	r.calls.end() // not before the instance has ended: it may be what an answer waits for
+	return nil, err
 }
 
-func (p *pool) late() *core.Error {
-	return core.Errorf(core.KindTimeout, core.FaultHandler, "the handler of %s took longer than its timeout of %v and was killed; raise timeout_ms or do less", p.fn.Name, p.fn.Limits.Timeout)
+func (r *run) late() *core.Error {
+	if r.deadline.Equal(r.invocation.Deadline) {
+		return core.Errorf(core.KindTimeout, core.FaultHandler, "the handler of %s did not answer before the deadline of the event that invoked it, and was killed", r.p.fn.Name)
+	}
+	return core.Errorf(core.KindTimeout, core.FaultHandler, "the handler of %s took longer than its timeout of %v and was killed; raise timeout_ms or do less", r.p.fn.Name, r.p.fn.Limits.Timeout)
 }

@@ -16,13 +16,16 @@ import (
 
 // Config is what a scheduler is told.
 type Config struct {
-	MaxInstances int          // alive at once on this worker
-	Log          *slog.Logger // never nil
+	MaxInstances int // alive at once on this worker
+	// Invoke runs the events that functions send to each other: by name, as core.Service does.
+	Invoke func(context.Context, core.Invocation) (core.Result, error)
+	Log    *slog.Logger // never nil
 }
 
 // Scheduler runs events on instances. All methods may be called from many goroutines at once.
 type Scheduler struct {
 	tree   *tree.Tree
+	invoke func(context.Context, core.Invocation) (core.Result, error)
 	log    *slog.Logger
 	slots  *slots
 	ctx    context.Context // of starts, which outlive the request that wanted them; ends with Close
@@ -40,7 +43,7 @@ type poolKey struct {
 
 // New returns a scheduler that takes its instances from the tree.
 func New(config Config, t *tree.Tree) *Scheduler {
-	s := &Scheduler{tree: t, log: config.Log, slots: &slots{limit: config.MaxInstances}, pools: map[poolKey]*pool{}}
+	s := &Scheduler{tree: t, invoke: config.Invoke, log: config.Log, slots: &slots{limit: config.MaxInstances}, pools: map[poolKey]*pool{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }

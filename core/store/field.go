@@ -57,6 +57,18 @@ func (f field) each(visit func(field) error) error {
 	return nil
 }
 
+// child returns the value of one key of a mapping.
+func (f field) child(key string) (field, bool) {
+	if f.node.Kind == yaml.MappingNode {
+		for pair := range slices.Chunk(f.node.Content, 2) {
+			if pair[0].Value == key {
+				return field{key: key, path: key, line: pair[0].Line, node: pair[1]}, true
+			}
+		}
+	}
+	return field{}, false
+}
+
 // scalar reports whether the value is a single one of one of the types.
 func (f field) scalar(tags ...string) bool {
 	return f.node.Kind == yaml.ScalarNode && slices.Contains(tags, f.node.ShortTag())

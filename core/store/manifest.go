@@ -30,6 +30,15 @@ type Manifest struct {
 	Debian  []string       // Debian packages, as "name" or "name=version"
 	Env     map[string]string
 	Limits  core.Limits
+	// Functions are those of an application: several functions that one manifest lists, in its order. Then it says nothing else.
+	Functions []Part
+}
+
+// Part is one function of an application.
+type Part struct {
+	Name     string
+	Dir      string // of its code, relative to the manifest's, with slashes
+	Manifest []byte // what the application's says of it, as a manifest of its own
 }
 
 // debianPackage is what deb-control(5) and deb-version(7) allow.
@@ -153,18 +162,67 @@ func ParseManifest(data []byte) (Manifest, error) {
 	if top.node.Kind == yaml.ScalarNode && top.node.ShortTag() == "!!null" {
 		return manifest, nil
 	}
-	err := top.each(func(f field) error {
-		for _, key := range keys {
-			if key.name == f.key {
-				return key.set(&manifest, f)
-			}
-		}
-		return f.unknown()
-	})
-	if err != nil {
-		return Manifest{}, err
+	several, found := top.child("functions")
+	if !found {
+		return manifest, top.each(manifest.set)
 	}
-	return manifest, nil
+	if len(top.node.Content) > 2 {
+		return Manifest{}, several.errorf("beside it there are other keys; put them below the functions that they are for")
+	}
+	err := several.each(func(f field) error {
+		part, err := f.part()
+		manifest.Functions = append(manifest.Functions, part)
+		return err
+	})
+	if err == nil && len(manifest.Functions) == 0 {
+		err = several.expected("the names of functions, each with its keys below")
+	}
+	return manifest, err
+}
+
+// set takes over one key.
+func (m *Manifest) set(f field) error {
+	for _, key := range keys {
+		if key.name == f.key {
+			return key.set(m, f)
+		}
+	}
+	return f.unknown()
+}
+
+// part reads one function of an application.
+func (f field) part() (Part, error) {
+	part := Part{Name: f.key, Dir: f.key}
+	if err := ValidName(f.key); err != nil {
+		return part, f.errorf("%w", err)
+	}
+	settings := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: []*yaml.Node{text("name"), text(f.key)}}
+	if !f.scalar("!!null") {
+		manifest := Manifest{Limits: core.DefaultLimits()}
+		err := f.each(func(one field) (err error) {
+			switch one.key {
+			case "name":
+				return one.errorf("the function's name is %s, the key above", quote(f.key))
+			case "dir":
+				if part.Dir, err = one.text("a directory beside the manifest"); err == nil && !fs.ValidPath(part.Dir) {
+					return one.errorf("%s does not lead to a directory beside or below the manifest; write it relative, without '..'", quote(part.Dir))
+				}
+				return err
+			}
+			settings.Content = append(settings.Content, text(one.key), one.node)
+			return manifest.set(one)
+		})
+		if err != nil {
+			return part, err
+		}
+	}
+	var err error
+	part.Manifest, err = yaml.Marshal(settings)
+	return part, err
+}
+
+func text(value string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: value}
 }
 
 // unknown is the error of a key that there is not.

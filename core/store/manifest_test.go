@@ -40,6 +40,12 @@ func TestParseManifest(t *testing.T) {
 			Env:    map[string]string{"TEXT": "hello", "NUMBER": "1.10", "FLAG": "yes", "BOOL": "true", "DAY": "2020-01-01", "NONE": ""},
 			Limits: limits(func(l *core.Limits) { l.Reuse = false }),
 		},
+		"debian: [libpng16-16, 'libopencv-core406=4.6.0+dfsg-12', libpng16-16]": {Debian: []string{"libpng16-16", "libopencv-core406=4.6.0+dfsg-12"}, Limits: core.DefaultLimits()},
+		"functions:\n  one:\n  two:\n    dir: sub/dir\n    memory_mb: 64\n    env: {A: 010}\n  three: {dir: .}": {Limits: core.DefaultLimits(), Functions: []Part{
+			{Name: "one", Dir: "one", Manifest: []byte("name: one\n")},
+			{Name: "two", Dir: "sub/dir", Manifest: []byte("name: two\nmemory_mb: 64\nenv: {A: 010}\n")},
+			{Name: "three", Dir: ".", Manifest: []byte("name: three\n")},
+		}},
 	}
 	for text, want := range tests {
 		if got, err := ParseManifest([]byte(text)); err != nil || !reflect.DeepEqual(got, want) {
@@ -123,6 +129,19 @@ func TestParseManifestRefuses(t *testing.T) {
 		{strings.Repeat("[", 30_000), []string{"pipsqueak.yaml"}},
 		{bomb, []string{`"a"`}},
 		{"name: &n *n", []string{"pipsqueak.yaml"}},
+		{"debian: libpng", []string{`"debian"`, "a list of Debian packages"}},
+		{"debian:\n  - 5", []string{"line 2", `the number "5"`}},
+		{"debian: ['../x']", []string{"../x", "no name of a Debian package"}},
+		{"debian: ['-o=x']", []string{"no name of a Debian package"}},
+		{"functions: [a]", []string{"a list", "keys with values"}},
+		{"functions: {}", []string{"names of functions"}},
+		{"functions: {a: 1}", []string{`"functions.a"`, "keys with values"}},
+		{"functions:\n  ../a:", []string{"line 2", "../a"}},
+		{"functions:\n  a:\n    mem: 1", []string{"line 3", `"memory_mb"`}},
+		{"functions:\n  a: {name: b}", []string{"line 2", "the key above"}},
+		{"functions:\n  a: {dir: ../b}", []string{"../b", "below"}},
+		{"functions:\n  a: {functions: {b: }}", []string{`"functions"`, "no key"}},
+		{"functions: {a: }\nmemory_mb: 64", []string{"line 1", "other keys"}},
 	}
 	for _, test := range tests {
 		_, err := ParseManifest([]byte(test.text))

@@ -45,6 +45,10 @@ func (w *Worker) deploy(ctx context.Context, dir, name string, progress func(cor
 	if err != nil {
 		return core.Function{}, err
 	}
+	if len(manifest.Functions) > 0 {
+		return core.Function{}, core.Errorf(core.KindInvalid, core.FaultCaller,
+			"%s lists %d functions, and an archive is one: `pipsqueak deploy DIR` deploys them one by one", store.ManifestFile, len(manifest.Functions))
+	}
 	if name == "" {
 		name = manifest.Name
 	}

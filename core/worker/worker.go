@@ -108,7 +108,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 		return err
 	}
 	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log}, fleetDrivers{w.fleet}, w.house)
-	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Log: w.log}, w.tree)
+	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Invoke: w.Invoke, Log: w.log}, w.tree)
 	w.collect()
 	return nil
 }

@@ -56,7 +56,7 @@ func newDriver(log *slog.Logger) *python {
 }
 
 func (p *python) describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityInstall}}
+	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityInvoke}}
 	libexec, err := zygote.Libexec()
 	if err != nil {
 		return d, err

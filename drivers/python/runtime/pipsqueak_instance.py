@@ -3,6 +3,8 @@
 Frames on the endpoint (PROTOCOL.md, endpoint): u32 length of what follows, u8 kind, body.
 """
 
+import _thread
+import itertools
 import json
 import os
 import struct
@@ -13,7 +15,7 @@ ENDPOINT = 4
 MAX_RESULT = 6 << 20
 HEADER = struct.Struct(">IB")
 META = struct.Struct(">I")
-EVENT, RESULT, EXCEPTION, UNUSABLE = b"E"[0], b"R"[0], b"X"[0], b"L"[0]
+EVENT, RESULT, EXCEPTION, UNUSABLE, INVOKE = b"E"[0], b"R"[0], b"X"[0], b"L"[0], b"I"[0]
 
 
 class Context:
@@ -34,6 +36,23 @@ class Context:
     def get_remaining_time_in_millis(self):
         return max(0, int(self._deadline - time.time() * 1000))
 
+    def invoke(self, function_name, event=None):
+        """Runs another function on the same worker with the event, and returns its result. The request id and the deadline are
+        this event's. Raises InvokeError."""
+        return invoke(function_name, event)
+
+
+class InvokeError(Exception):
+    """Why an invoked function gave no result. kind and fault are the words of the HTTP interface; retryable says whether the same call
+    may succeed later; exception is what the function raised, with type, message and stack, or None."""
+
+    def __init__(self, error):
+        super().__init__(error.get("message", ""))
+        self.kind = error.get("kind")
+        self.fault = error.get("fault")
+        self.retryable = error.get("retryable", False)
+        self.exception = error.get("exception")
+
 
 def accepts_context(handler):
     """Whether the handler takes (event, context), as AWS Lambda calls it, or (event) alone, as OpenLambda does."""
@@ -53,11 +72,19 @@ class Instance:
 
     def serve(self, buffer):
         """Answers events, which it reads into the buffer, until core closes the endpoint, and ends the process."""
+        _reading.acquire()
         while True:
             length = receive(buffer)
             if length < 0:
                 leave(0)
-            answer(*self.handle(buffer, length))
+            if buffer[4] != EVENT:
+                continue  # the answer to a call that the last event did not wait for
+            _reading.release()
+            reply = self.handle(buffer, length)
+            alone = _reading.acquire(False)
+            answer(*reply)
+            if not alone:
+                leave(0)  # a thread of the handler waits for an answer, which nobody gives after the event
 
     def rehearse(self):
         """Answers one event of its own, as serve does, into nothing."""
@@ -103,6 +130,30 @@ class Instance:
         return RESULT, body
 
 
+# Who reads from the endpoint: the loop between events, a call while one runs. Numbers of calls are never used twice.
+_reading, _calls = _thread.allocate_lock(), itertools.count(1)
+
+
+def invoke(name, event):
+    body = dump(event)
+    with _reading:
+        number = next(_calls)
+        meta = dump({"call": number, "function": name})
+        send(INVOKE, META.pack(len(meta)) + meta + body)
+        buffer = bytearray(4 << 10)
+        while True:
+            length = receive(buffer)
+            if length < 0:
+                leave(0)
+            (meta_length,) = META.unpack_from(buffer, 5)
+            told = json.loads(bytes(buffer[9 : 9 + meta_length]))
+            if told["call"] == number:
+                break
+    if "error" in told:
+        raise InvokeError(told["error"])
+    return json.loads(bytes(buffer[9 + meta_length : length]))
+
+
 def receive(buffer):
     """Reads one frame into the buffer, which grows as needed. Returns its length, or -1 at the end."""
     have, want = 0, 4
@@ -120,6 +171,10 @@ def receive(buffer):
 
 def answer(kind, body):
     flush()
+    send(kind, body)
+
+
+def send(kind, body):
     head = HEADER.pack(1 + len(body), kind)
     sent = os.writev(ENDPOINT, (head, body))
     if sent < len(head) + len(body):

@@ -1,0 +1,100 @@
+package sched
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
+)
+
+// Calls of one event that may be under way, and that may be unanswered with those that were refused for it. More than the latter
+// makes only an instance that reads no answers.
+const (
+	maxCalls      = 64
+	maxUnanswered = 1024
+)
+
+// calls are the calls that one event makes to other functions.
+type calls struct {
+	ctx    context.Context // of the invocations; ends with the event
+	cancel context.CancelFunc
+
+	open atomic.Int32
+
+	mu   sync.Mutex // held while an answer is written, which may wait for the instance: who reads from it must not take it
+	over bool       // the event has been answered
+	err  error      // an answer could not be written: the connection is of no use
+}
+
+// call has the scheduler's owner invoke what the handler asks for, and answers the handler when that is done.
+func (r *run) call(body []byte) error {
+	call, err := endpoint.ReadCall(body)
+	if err != nil {
+		return err
+	}
+	if r.calls == nil {
+		r.calls = new(calls)
+		r.calls.ctx, r.calls.cancel = context.WithDeadline(context.Background(), r.deadline)
+	}
+	c := r.calls
+	open := c.open.Add(1)
+	if open > maxUnanswered {
+		return core.Errorf(core.KindExit, core.FaultHandler, "the handler of %s invoked %d functions and took no answers: it was ended", r.p.fn.Name, open)
+	}
+	go func() {
+		defer c.open.Add(-1)
+		result, err := r.invoke(call, open)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.over && c.err == nil {
+			c.err = endpoint.SendAnswer(r.i.conn, call.Number, result, err)
+		}
+	}()
+	return nil
+}
+
+func (r *run) invoke(call endpoint.Call, open int32) ([]byte, error) {
+	depth := r.invocation.Depth + 1
+	switch {
+	case open > maxCalls:
+		e := core.Errorf(core.KindExhausted, core.FaultHandler, "%s has %d calls to other functions under way: no more at once", r.p.fn.Name, maxCalls)
+		e.Retryable = true
+		return nil, e
+	case depth > core.MaxDepth:
+		return nil, core.Errorf(core.KindLoop, core.FaultHandler, "%s cannot invoke %s: functions have invoked each other %d deep already; is this a loop?", r.p.fn.Name, call.Function, depth-1)
+	case len(call.Event) > core.MaxEvent:
+		return nil, core.Errorf(core.KindTooLarge, core.FaultHandler, "the event for %s has %d bytes, over the %d that an event may have", call.Function, len(call.Event), core.MaxEvent)
+	case !json.Valid(call.Event):
+		return nil, core.Errorf(core.KindInvalid, core.FaultHandler, "the event for %s is not JSON", call.Function)
+	}
+	result, err := r.p.s.invoke(r.calls.ctx, core.Invocation{
+		Function: call.Function, ID: r.invocation.ID, Event: call.Event, Depth: depth, Deadline: r.deadline,
+	})
+	return result.Body, err
+}
+
+// end is called when the event is over. It gives up the calls that are still under way, waits for an answer that is being written,
+// and reports whether the connection can still be used.
+func (c *calls) end() bool {
+	if c == nil {
+		return true
+	}
+	c.cancel()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	return c.err == nil
+}
+
+// deadline returns by when an event has to be answered: its own timeout, or what the event above has left.
+func (p *pool) deadline(began time.Time, invocation core.Invocation) time.Time {
+	deadline := began.Add(p.fn.Limits.Timeout)
+	if above := invocation.Deadline; !above.IsZero() && above.Before(deadline) {
+		return above
+	}
+	return deadline
+}

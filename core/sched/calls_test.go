@@ -1,0 +1,188 @@
+package sched
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// prefixed is a body of an I or A frame.
+func prefixed(meta, rest string) []byte {
+	return append(append(binary.BigEndian.AppendUint32(nil, uint32(len(meta))), meta...), rest...)
+}
+
+// ask sends a call, as the handler does.
+func (b *box) ask(number int, function, event string) {
+	b.answer('I', prefixed(fmt.Sprintf(`{"call":%d,"function":%q}`, number, function), event))
+}
+
+// told reads one answer.
+func (b *box) told(t *testing.T) (number int, e *core.Error, result string) {
+	t.Helper()
+	var head [5]byte
+	if _, err := io.ReadFull(b.far, head[:]); err != nil {
+		return 0, nil, "" // it was ended
+	} else if head[4] != 'A' {
+		t.Errorf("a call is answered by %q", head)
+	}
+	body := make([]byte, binary.BigEndian.Uint32(head[:])-1)
+	if _, err := io.ReadFull(b.far, body); err != nil {
+		return 0, nil, ""
+	}
+	end := 4 + binary.BigEndian.Uint32(body)
+	var meta struct {
+		Call  int
+		Error *core.Error
+	}
+	if err := json.Unmarshal(body[4:end], &meta); err != nil {
+		t.Errorf("%v in %q", err, body)
+	}
+	return meta.Call, meta.Error, string(body[end:])
+}
+
+// withCalls has the functions invoke each other.
+func withCalls(t *testing.T, handle func(b *box, r *request), test func(t *testing.T, r *rig)) {
+	within(t, 50, func(t *testing.T, r *rig) {
+		r.invoke = func(ctx context.Context, i core.Invocation) (core.Result, error) {
+			if i.Function == "none" {
+				return core.Result{}, core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function none")
+			}
+			return r.Invoke(ctx, fn(i.Function), i)
+		}
+		r.w.on(handle)
+		test(t, r)
+	})
+}
+
+func TestCalls(t *testing.T) {
+	handle := func(b *box, r *request) {
+		switch b.config.Function {
+		case "two": // calls two at once, of which the first is answered last
+			b.ask(7, "slow", `"s"`)
+			b.ask(8, "echo", `"e"`)
+			first, _, one := b.told(t)
+			second, _, two := b.told(t)
+			b.answer('R', []byte(fmt.Sprintf(`[%d,%s,%d,%s]`, first, one, second, two)))
+		case "slow":
+			time.Sleep(time.Second)
+			b.answer('R', r.event)
+		case "raises":
+			b.answer('X', []byte(`{"type":"E","message":"m"}`))
+		case "hangs":
+			_, _ = io.Copy(io.Discard, b.far) // until it is ended
+		case "meta":
+			b.answer('R', []byte(fmt.Sprintf(`[%q,%d,%d]`, r.ID, r.Depth, r.Deadline)))
+		case "asks":
+			var e struct{ Function, Event string }
+			if err := json.Unmarshal(r.event, &e); err != nil {
+				t.Error(err)
+			}
+			b.ask(1, e.Function, e.Event)
+			_, failed, result := b.told(t)
+			if failed != nil {
+				result = fmt.Sprintf("%q", string(failed.Kind)+" of the "+string(failed.Fault))
+			}
+			b.answer('R', []byte(result))
+		case "loop":
+			b.ask(1, "loop", fmt.Sprint(r.Depth))
+			_, failed, result := b.told(t)
+			if failed != nil {
+				result = fmt.Sprintf(`{"kind":%q,"depth":%d}`, failed.Kind, r.Depth)
+			}
+			b.answer('R', []byte(result))
+		default:
+			b.answer('R', r.event)
+		}
+	}
+	withCalls(t, handle, func(t *testing.T, r *rig) {
+		for event, want := range map[string]string{
+			`{"function":"echo","event":"{}"}`:    `{}`,
+			`{"function":"none","event":"1"}`:     `"not_found of the caller"`,
+			`{"function":"raises","event":"1"}`:   `"exception of the handler"`,
+			`{"function":"echo","event":"{nono"}`: `"invalid of the handler"`,
+		} {
+			if res, err := r.run(t.Context(), fn("asks"), event); err != nil || string(res.Body) != want {
+				t.Errorf("%s gives %s, %v; want %s", event, res.Body, err, want)
+			}
+		}
+		if res, err := r.run(t.Context(), fn("two"), "1"); err != nil || string(res.Body) != `[8,"e",7,"s"]` {
+			t.Errorf("two at once: %s, %v", res.Body, err)
+		}
+		if res, err := r.run(t.Context(), fn("loop"), "1"); err != nil || string(res.Body) != `{"kind":"loop","depth":16}` {
+			t.Errorf("loop: %s, %v", res.Body, err)
+		}
+		// The deadline above counts, and so does the id.
+		brief := fn("asks")
+		brief.Version, brief.Limits.Timeout = 2, 2*time.Second
+		began := time.Now()
+		res, err := r.run(t.Context(), brief, `{"function":"meta","event":"1"}`)
+		var got []any
+		if json.Unmarshal(res.Body, &got) != nil || got[0] != "id-1" || got[1] != 1.0 || time.UnixMilli(int64(got[2].(float64))).Sub(began) > 2100*time.Millisecond {
+			t.Errorf("the called one got %s, %v", res.Body, err)
+		}
+		began = time.Now()
+		_, err = r.run(t.Context(), brief, `{"function":"hangs","event":"1"}`)
+		fault(t, err, core.KindTimeout, core.FaultHandler)
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("a call outlived the event above it by %v", took-2*time.Second)
+		}
+	})
+}
+
+// An event that is over takes its calls along, and the next event on the instance is not disturbed.
+func TestCallsEndWithTheEvent(t *testing.T) {
+	called := make(chan error, 1)
+	withCalls(t, func(b *box, r *request) {
+		if bytes.Equal(r.event, []byte(`"go"`)) {
+			b.ask(1, "echo", "1")
+		}
+		b.answer('R', r.event)
+	}, func(t *testing.T, r *rig) {
+		r.invoke = func(ctx context.Context, i core.Invocation) (core.Result, error) {
+			<-ctx.Done()
+			called <- ctx.Err()
+			return core.Result{}, core.AsError(ctx.Err())
+		}
+		if res, err := r.run(t.Context(), fn("f"), `"go"`); err != nil || string(res.Body) != `"go"` {
+			t.Errorf("%s, %v", res.Body, err)
+		}
+		if err := <-called; !errors.Is(err, context.Canceled) {
+			t.Errorf("the call ended by %v", err)
+		}
+		synctest.Wait()
+		if res, err := r.run(t.Context(), fn("f"), `2`); err != nil || string(res.Body) != "2" || res.Start != core.StartWarm {
+			t.Errorf("%+v, %v", res, err)
+		}
+	})
+}
+
+// An instance that only asks, and one that asks in a way that cannot be read, are ended.
+func TestCallsWithoutEnd(t *testing.T) {
+	withCalls(t, func(b *box, r *request) {
+		if bytes.Equal(r.event, []byte(`"bad"`)) {
+			b.answer('I', []byte("?"))
+			return
+		}
+		for n := range 2 * maxUnanswered {
+			b.ask(n+1, "echo", "1")
+		}
+	}, func(t *testing.T, r *rig) {
+		r.invoke = func(ctx context.Context, i core.Invocation) (core.Result, error) {
+			<-ctx.Done()
+			return core.Result{}, core.AsError(ctx.Err())
+		}
+		_, err := r.run(t.Context(), fn("f"), `"much"`)
+		fault(t, err, core.KindExit, core.FaultHandler)
+		_, err = r.run(t.Context(), fn("f"), `"bad"`)
+		fault(t, err, core.KindInternal, core.FaultDriver)
+	})
+}
