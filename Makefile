@@ -13,8 +13,16 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 UV_VERSION     := 0.13.9
 LINT_VERSION   := v2.15.0
 PYTHON_FILES   := $(patsubst drivers/python/runtime/%,$(BIN)/libexec/python/%,$(wildcard drivers/python/runtime/*.py))
+NODE_FILES     := $(patsubst drivers/node/runtime/%,$(BIN)/libexec/node/%,$(wildcard drivers/node/runtime/*.js drivers/node/runtime/*.mjs)) \
+	$(BIN)/libexec/node/pipsqueak.node $(BIN)/libexec/esbuild
+# For the tests, which want each version that is supported, whatever the machine has.
+NODE_VERSIONS  := 20.20.2 22.23.3 24.21.0
+NODES          := $(foreach version,$(NODE_VERSIONS),$(DEPS)/node/$(version)/bin/node)
+NODE_ARCH      := $(patsubst aarch64,arm64,$(patsubst x86_64,x64,$(shell uname -m)))
 # Not the python3 in PATH: pyenv and its like put others in front, and the driver uses the system's.
 PYTHON         := /usr/bin/python3
+
+space          := $(subst ,, )
 
 export CGO_ENABLED = 0
 GO_BUILD := go build -trimpath -buildvcs=auto -ldflags '-s -w'
@@ -32,11 +40,11 @@ demo: build ## start a worker, deploy the examples, invoke each cold, as a fork 
 serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build/data
 	$(BIN)/pipsqueak serve --data $(CURDIR)/build/data
 
-build: deps $(BIN)/pipsqueak $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) ## build everything into bin/
+build: deps $(BIN)/pipsqueak $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) $(BIN)/pipsqueak-driver-node $(NODE_FILES) ## build everything into bin/
 
-test: build ## run every test
+test: build $(NODES) ## run every test
 	go vet ./...
-	PIPSQUEAK_BIN=$(BIN) go test -p 2 -timeout 10m ./...
+	PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_NODE=$(subst $(space),:,$(NODES)) go test -p 2 -timeout 10m ./...
 
 check: $(DEPS)/bin/golangci-lint-$(LINT_VERSION) deps-generate ## lint, formatting, and generated code against its source
 	@unformatted=$$(gofmt -l */); [ -z "$$unformatted" ] || { echo "not formatted by gofmt: $$unformatted"; exit 1; }
@@ -52,8 +60,8 @@ bench: deps-bench build ## measure the numbers of SPECIFICATION.md and write bui
 soak: build ## fork 20,000 instances of each language, and count what failed
 	PIPSQUEAK_BIN=$(BIN) go test -run '^$$' -bench BenchmarkSoak -benchtime 1x -timeout 60m ./integration
 
-conform: build ## test the wire and every driver over it
-	PIPSQUEAK_BIN=$(BIN) go test -count 1 -timeout 5m ./core/driver/... ./drivers/...
+conform: build $(NODES) ## test the wire and every driver over it
+	PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_NODE=$(subst $(space),:,$(NODES)) go test -count 1 -timeout 5m ./core/driver/... ./drivers/...
 
 generate: deps-generate ## make generated code anew (protoc)
 	go generate ./...
@@ -74,7 +82,7 @@ endef
 
 # libc6-dev is what has stdio.h; python3-venv is what has the wheels of ensurepip.
 deps:
-	$(call packages,cc:gcc /usr/include/stdio.h:libc6-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv)
+	$(call packages,cc:gcc /usr/include/stdio.h:libc6-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv npm:npm)
 
 deps-bench:
 	$(call packages,wrk:wrk)
@@ -88,6 +96,21 @@ $(DEPS)/uv-$(UV_VERSION): | deps
 	$(PYTHON) -m venv $(DEPS)/venv
 	$(DEPS)/venv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	cp $(DEPS)/venv/bin/uv $@
+
+# At the versions and with the digests of the lock file.
+$(DEPS)/node/tools: drivers/node/tools/package.json drivers/node/tools/package-lock.json | deps
+	rm -rf $@
+	mkdir -p $@
+	cp $^ $@
+	cd $@ && npm ci --silent --ignore-scripts --no-audit --no-fund
+
+$(DEPS)/node/%/bin/node: | deps
+	rm -rf $(DEPS)/node/$*
+	mkdir -p $(DEPS)/node/$*/npm
+	cd $(DEPS)/node/$*/npm && npm install --silent --ignore-scripts --no-audit --no-fund --no-save --prefix . node-linux-$(NODE_ARCH)@$*
+	mkdir $(@D)
+	mv $(DEPS)/node/$*/npm/node_modules/node-linux-$(NODE_ARCH)/bin/node $@
+	rm -rf $(DEPS)/node/$*/npm
 
 $(DEPS)/bin/golangci-lint-$(LINT_VERSION):
 	mkdir -p $(DEPS)/bin
@@ -126,3 +149,16 @@ $(BIN)/libexec/python/%.py: drivers/python/runtime/%.py
 $(BIN)/libexec/uv: $(DEPS)/uv-$(UV_VERSION)
 	@mkdir -p $(@D)
 	cp $< $@
+
+$(BIN)/libexec/node/pipsqueak.node: $(wildcard drivers/node/runtime/*.[ch]) $(wildcard $(ENTER)/*.[ch]) | $(DEPS)/node/tools
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -U_FORTIFY_SOURCE -shared -fPIC -Wl,-z,lazy -I$(DEPS)/node/tools/node_modules/node-api-headers/include \
+		-o $@ $(filter drivers/node/%.c,$^) $(ENTER)/enter.c $(ENTER)/zygote.c
+
+$(BIN)/libexec/node/%: drivers/node/runtime/%
+	@mkdir -p $(@D)
+	cp $< $@
+
+$(BIN)/libexec/esbuild: $(DEPS)/node/tools
+	@mkdir -p $(@D)
+	cp $(DEPS)/node/tools/node_modules/@esbuild/linux-$(NODE_ARCH)/bin/esbuild $@

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -50,15 +51,24 @@ func (n *node) describe(ctx context.Context) (core.Description, error) {
 	if len(found) == 0 {
 		d.Problems = append(d.Problems, fmt.Sprintf("there is no Node.js of version %d or later; install one, or name one in %s", oldest, binariesVariable))
 	}
+	tools := []core.Mount{}
+	if esbuild := filepath.Join(libexec, "esbuild"); exists(esbuild) {
+		tools = append(tools, core.Mount{Source: esbuild, Target: toolsDir + "/esbuild"})
+	} else {
+		d.Problems = append(d.Problems, esbuild+" is missing: functions with packages or in TypeScript cannot be deployed; `make build` puts it there")
+	}
+	if config := filepath.Join(home(), ".npmrc"); exists(config) {
+		tools = append(tools, core.Mount{Source: config, Target: toolsDir + "/npmrc"})
+	}
 	for _, b := range found {
 		id := core.RuntimeID(fmt.Sprintf("node%d", b.Major))
 		n.binaries[id] = b
-		runtime := core.Runtime{ID: id, Version: b.Version, Path: b.Executable, Mounts: b.mounts(), Handlers: handlers(), Extensions: extensions}
+		runtime := core.Runtime{ID: id, Version: b.Version, Path: b.Executable, Mounts: b.mounts(), Handlers: handlers(), Extensions: extensions, Tools: tools}
 		runtime.Mounts = append(runtime.Mounts, core.Mount{Source: files, Target: runtimeDir})
 		if b.npm == "" {
 			d.Problems = append(d.Problems, fmt.Sprintf("%s has no npm beside it: functions with a package.json cannot be deployed; install npm", b.Executable))
 		} else {
-			runtime.Tools = append(runtime.Tools, core.Mount{Source: b.npm, Target: toolsDir + "/npm"})
+			runtime.Tools = append(slices.Clone(tools), core.Mount{Source: b.npm, Target: toolsDir + "/npm"})
 		}
 		d.Runtimes = append(d.Runtimes, runtime)
 	}

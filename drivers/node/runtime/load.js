@@ -6,10 +6,10 @@ const { createRequire } = require('module');
 const path = require('path');
 const { pathToFileURL } = require('url');
 const vm = require('vm');
+const { findHandler, isModule } = require('./handler');
 
 const CODE = '/function';
 const MAX_PACKET = 128 << 10;
-const EXTENSIONS = ['.js', '.mjs', '.cjs'];
 
 // An error to report: kind and fault as core has them, and the exception behind it.
 class Failure extends Error {
@@ -112,7 +112,8 @@ function importModule(name, packages) {
 // Returns the function behind "directory/file.symbol". Both the file and the symbol may have dots in them.
 async function importHandler(name) {
   const [file, symbol] = findHandler(name, CODE);
-  const module = await attempt(symbol === '' ? name : path.relative(CODE, file), () => importFile(file));
+  if (file === undefined) throw new Failure('invalid', 'handler', `there is no file for the handler ${JSON.stringify(name)} in the function`);
+  const module = await attempt(path.relative(CODE, file), () => importFile(file));
   let value = module, owner;
   for (const part of symbol.split('.')) {
     // An ES module that was made of a CommonJS one may have its exports below default.
@@ -130,35 +131,8 @@ async function importHandler(name) {
   return { call: value.bind(owner === module ? undefined : owner), length: value.length };
 }
 
-function findHandler(name, directory) {
-  const last = name.lastIndexOf('/') + 1;
-  for (let dot = name.indexOf('.', last + 1); dot > 0; dot = name.indexOf('.', dot + 1)) {
-    for (const extension of EXTENSIONS) {
-      const file = path.join(directory, name.slice(0, dot) + extension);
-      if (fs.existsSync(file)) return [file, name.slice(dot + 1)];
-    }
-  }
-  throw new Failure('invalid', 'handler', `there is no file for the handler ${JSON.stringify(name)}: ${name.slice(0, name.indexOf('.', last))}.js, .mjs or .cjs`);
-}
-
 function importFile(file) {
   return isModule(file) ? import(pathToFileURL(file)) : createRequire(file)(file);
-}
-
-// Whether a file is an ES module: by its extension, else by the nearest package.json.
-function isModule(file) {
-  if (!file.endsWith('.js')) return file.endsWith('.mjs');
-  for (let dir = path.dirname(file); ; dir = path.dirname(dir)) {
-    const manifest = path.join(dir, 'package.json');
-    if (fs.existsSync(manifest)) {
-      try {
-        return JSON.parse(fs.readFileSync(manifest, 'utf8')).type === 'module';
-      } catch {
-        return false; // require says what is wrong with it
-      }
-    }
-    if (dir === '/') return false;
-  }
 }
 
 // A message as JSON, of at most MAX_PACKET bytes: a longer one is an error, and cut.
