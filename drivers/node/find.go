@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -65,6 +66,7 @@ func home() string {
 func find(ctx context.Context) (found []nodejs, problems []string) {
 	named := filepath.SplitList(os.Getenv(binariesVariable))
 	seen := map[string]bool{}
+	anyNPM := ""
 	for _, path := range candidates() {
 		real, err := filepath.EvalSymlinks(path)
 		switch {
@@ -80,6 +82,8 @@ func find(ctx context.Context) (found []nodejs, problems []string) {
 			problems = append(problems, fmt.Sprintf("%s: %v", path, err))
 			continue
 		}
+		b.npm = npmOf(real)
+		anyNPM = cmp.Or(anyNPM, b.npm)
 		if i := slices.IndexFunc(found, func(f nodejs) bool { return f.Major == b.Major }); i >= 0 {
 			problems = append(problems, fmt.Sprintf("%s is a second node%d and not used: %s comes first", path, b.Major, found[i].Executable))
 			continue
@@ -87,11 +91,7 @@ func find(ctx context.Context) (found []nodejs, problems []string) {
 		found = append(found, b)
 	}
 	for i := range found {
-		for _, b := range append([]nodejs{found[i]}, found...) {
-			if found[i].npm == "" {
-				found[i].npm = npmOf(b.Executable)
-			}
-		}
+		found[i].npm = cmp.Or(found[i].npm, anyNPM)
 	}
 	return found, problems
 }
