@@ -2,7 +2,7 @@
 // An instance: one handler that answers events on its endpoint, one at a time (PROTOCOL.md, endpoint).
 
 const addon = require('./addon');
-const { Failure, describe, load, packed, importFile } = require('./load');
+const { Failure, describe, load, packed, stopped } = require('./load');
 
 const [HANDLER, REPORT, FAILURE, EVENT, RESULT, EXCEPTION, LIMIT, INVOKE, ANSWER] = Array.from('HPFERXLIA', (c) => c.charCodeAt(0));
 const MAX_RESULT = 6 << 20;
@@ -43,8 +43,6 @@ async function beInstance(threads) {
     const { report, handler } = await load(fn, fail);
     report.threads -= threads;
     fn.handle = handler;
-    process.on('uncaughtException', onUncaught);
-    process.on('beforeExit', onIdle);
     setImmediate(() => {
       addon.send(REPORT, JSON.stringify(report));
       next();
@@ -208,15 +206,23 @@ function onAnswer() {
   if (awaited.size === 0) addon.watch();
 }
 
-// An exception that nobody catches, and a rejection that nobody handles, is that of the event under way, unless the handler's
-// code listens for it itself.
+// An exception that nobody catches, and a rejection that nobody handles, ends an import, and is the answer to the event
+// under way, unless the handler's code listens for it itself.
 function onUncaught(error) {
-  if (process.listenerCount('uncaughtException') > 1) return;
+  if (stopped(error) || process.listenerCount('uncaughtException') > 1) return;
   if (current !== null) current.fail(error);
 }
 
+// Nothing is left in the event loop.
 function onIdle() {
+  if (stopped(new Error('a top-level await waits for what can never come'))) return;
   if (current !== null) current.idle();
+}
+
+// Has a root zygote, and so all processes, listen for what nobody else does.
+function listen() {
+  process.on('uncaughtException', onUncaught);
+  process.on('beforeExit', onIdle);
 }
 
 // Imports a handler and has it answer an event, both of this runtime's own, that do nothing.
@@ -225,8 +231,9 @@ function onIdle() {
 // makes the copies of the memory pages that an import and an event write to, before they are needed.
 async function rehearse() {
   const file = require.resolve('./rehearsal');
-  const { handler } = await importFile(file);
-  const rehearsed = { function: '', version: 0, memory: 0, handler: '', handle: { call: handler, length: 2 } };
+  const rehearsed = { function: '', version: 0, memory: 0, handler: 'rehearsal.handler', packages: [], modules: [] };
+  setEnvironment({ ...process.env });
+  rehearsed.handle = (await load(JSON.parse(JSON.stringify(rehearsed)), () => {}, __dirname)).handler;
   for (let i = 0; i < 3; i++) {
     await new Promise((done) => {
       new Invocation(rehearsed, JSON.parse('{"id":"","deadline_ms":0}'), done).run(JSON.parse('{"rehearsal":[1,2.5,"three",null,true]}'));
@@ -235,4 +242,4 @@ async function rehearse() {
   delete require.cache[file];
 }
 
-module.exports = { beInstance, rehearse };
+module.exports = { beInstance, listen, rehearse };

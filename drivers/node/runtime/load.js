@@ -45,21 +45,29 @@ function text(value) {
   }
 }
 
-// Imports the modules of a request, and the handler that an instance's has. Returns the report and the handler. What is thrown
-// outside of the imports themselves, and a request to exit, end the process through fail.
-async function load(request, fail) {
+// What to do with what is thrown outside of the imports themselves: an import under way sets it.
+let stop = null;
+
+// Whether an import was under way, and so has been ended.
+function stopped(thrown) {
+  if (stop === null) return false;
+  stop(thrown);
+  return true;
+}
+
+// Imports the modules of a request, and the handler that an instance's has, from the directory. Returns the report and the handler.
+// What is thrown outside of the imports themselves, and a request to exit, end the process through fail.
+async function load(request, fail, directory = CODE) {
   const start = performance.now();
   const modules = {};
   const { reallyExit } = process;
   let importing = '';
-  const stop = (exception) => fail(new Failure('exception', 'handler', `importing ${importing} failed: ${exception.type}: ${exception.message}`, exception));
-  process.reallyExit = (code) => stop({ type: 'process.exit', message: `process.exit(${code}) was called`, stack: [] });
-  const surprise = (thrown) => stop(describe(thrown));
-  process.on('uncaughtException', surprise);
-  // Nothing is left that could end an import: a top-level await of what never comes.
-  const stuck = () => stop({ type: 'Error', message: 'a top-level await waits for what can never come', stack: [] });
-  process.on('beforeExit', stuck);
-  readSynchronously();
+  stop = (thrown) => {
+    const exception = describe(thrown);
+    fail(new Failure('exception', 'handler', `importing ${importing} failed: ${exception.type}: ${exception.message}`, exception));
+  };
+  process.reallyExit = (code) => stop(new Exit(`process.exit(${code ?? ''}) was called`));
+  fs.promises.readFile = readAtOnce;
   try {
     for (importing of request.modules ?? []) {
       const begin = performance.now();
@@ -69,24 +77,25 @@ async function load(request, fail) {
     let handler;
     if (request.handler) {
       importing = request.handler;
-      handler = await importHandler(request.handler);
+      handler = await importHandler(request.handler, directory);
     }
     return { report: { took: (performance.now() - start) / 1000, modules, threads: fs.readdirSync('/proc/self/task').length }, handler };
   } finally {
+    stop = null;
     fs.promises.readFile = readFile;
-    process.off('uncaughtException', surprise);
-    process.off('beforeExit', stuck);
     process.reallyExit = reallyExit;
   }
 }
 
+class Exit extends Error {
+  name = 'process.exit';
+}
+
 // Node 20 reads ES modules with fs.promises, for which libuv starts threads, and a process with threads cannot fork.
 const { readFile } = fs.promises;
-function readSynchronously() {
-  fs.promises.readFile = { async readFile(file, options) {
-    return file instanceof URL && options === undefined ? fs.readFileSync(file) : readFile(file, options);
-  } }.readFile;
-}
+const { readFile: readAtOnce } = { async readFile(file, options) {
+  return file instanceof URL && options === undefined ? fs.readFileSync(file) : readFile(file, options);
+} };
 
 async function attempt(name, run) {
   try {
@@ -110,10 +119,10 @@ function importModule(name, packages) {
 }
 
 // Returns the function behind "directory/file.symbol". Both the file and the symbol may have dots in them.
-async function importHandler(name) {
-  const [file, symbol] = findHandler(name, CODE);
+async function importHandler(name, directory) {
+  const [file, symbol] = findHandler(name, directory);
   if (file === undefined) throw new Failure('invalid', 'handler', `there is no file for the handler ${JSON.stringify(name)} in the function`);
-  const module = await attempt(path.relative(CODE, file), () => importFile(file));
+  const module = await attempt(path.relative(directory, file), () => importFile(file));
   let value = module, owner;
   for (const part of symbol.split('.')) {
     // An ES module that was made of a CommonJS one may have its exports below default.
@@ -121,7 +130,7 @@ async function importHandler(name) {
     owner = holder;
     value = holder?.[part];
   }
-  const relative = path.relative(CODE, file);
+  const relative = path.relative(directory, file);
   if (value === undefined || value === null) {
     throw new Failure('invalid', 'handler', `${relative} exports no ${JSON.stringify(symbol)}, which the handler ${JSON.stringify(name)} names`);
   }
@@ -155,4 +164,4 @@ function shorten(error) {
   }
 }
 
-module.exports = { Failure, describe, load, packed, importFile };
+module.exports = { Failure, describe, load, packed, stopped };

@@ -6,7 +6,7 @@
 
 const addon = require('./addon');
 const fork = require('./fork');
-const { beInstance, rehearse } = require('./instance');
+const { beInstance, listen, rehearse } = require('./instance');
 const { Failure, load, packed } = require('./load');
 
 // What addon.zygote returns besides a request.
@@ -56,6 +56,7 @@ async function answer(request) {
 
 async function main() {
   fork.open();
+  listen();
   await rehearse();
   setImmediate(() => {
     addon.endThreads();
