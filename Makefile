@@ -34,8 +34,8 @@ CFLAGS   := -O2 -Wall -Wextra -Werror -fvisibility=hidden -D_GNU_SOURCE
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-demo: build ## start a worker, deploy the examples, invoke each cold, as a fork and warm, show the table and the tree
-	go run ./examples -bin $(BIN) -examples examples
+demo: build $(lastword $(NODES)) ## start a worker, deploy the examples, invoke each cold, as a fork and warm, show the table and the tree
+	PIPSQUEAK_NODE=$(lastword $(NODES)) go run ./examples -bin $(BIN) -examples examples
 
 serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build/data
 	$(BIN)/pipsqueak serve --data $(CURDIR)/build/data

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -134,14 +135,19 @@ func (h *house) preload(t testing.TB) *sandbox.Sandbox {
 
 func (h *house) fork(t testing.TB, parent *sandbox.Sandbox) *sandbox.Sandbox {
 	t.Helper()
+	return h.forkWith(t, parent, nil, "handler.handler")
+}
+
+func (h *house) forkWith(t testing.TB, parent *sandbox.Sandbox, packages core.Set, handler string) *sandbox.Sandbox {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	s := h.sandbox(t, core.RoleInstance)
+	s := h.sandboxWith(t, core.RoleInstance, packages)
 	err := h.Fork(ctx, s.Ref().ID, parent.Ref().ID, s.Ref())
 	if _, _, entered := s.Entered(); entered != nil || err != nil {
 		t.Fatal(err, entered)
 	}
-	if _, err := endpoint.Import(ctx, s.Endpoint(), core.HandlerLoad{Function: "f", Version: 1, Handler: "handler.handler", Memory: 128 << 20, Env: map[string]string{"A": "b"}}); err != nil {
+	if _, err := endpoint.Import(ctx, s.Endpoint(), core.HandlerLoad{Function: "f", Version: 1, Handler: handler, Memory: 128 << 20, Env: map[string]string{"A": "b"}}); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -179,6 +185,33 @@ exports.handler = async (event, context) =>
 		kind, body := call(t, s.Endpoint(), `{"x":1}`)
 		if want := `[{"x":1},"r1","f",{"A":"b"},1,true]`; kind != 'R' || body != want {
 			t.Errorf("%c %s, want R %s", kind, body, want)
+		}
+	}
+}
+
+// A package that starts threads when it is imported is found out: core keeps it out of the tree. ES modules start none.
+func TestThreadsAreCounted(t *testing.T) {
+	h := openHouse(t)
+	write(t, h.code, map[string]string{
+		"node_modules/quiet/index.js":   "exports.x = 1;",
+		"node_modules/esm/package.json": `{"type":"module","exports":"./x.js"}`,
+		"node_modules/esm/x.js":         "export const x = await Promise.resolve(1);",
+		"node_modules/pool/index.js":    "require('fs').promises.readFile(__filename);",
+		"node_modules/workers/index.js": "new (require('worker_threads').Worker)('setInterval(() => {}, 1000)', { eval: true });",
+	})
+	root := h.preload(t)
+	for module, many := range map[string]bool{"quiet": false, "import:esm": false, "pool": true, "workers": true} {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		// The house shows its files for every package.
+		set := core.NewSet(core.Package{Name: strings.TrimPrefix(module, "import:"), Version: "1", Digest: "any"})
+		s := h.sandboxWith(t, core.RoleZygote, set)
+		if err := h.Fork(ctx, s.Ref().ID, root.Ref().ID, s.Ref()); err != nil {
+			t.Fatal(err)
+		}
+		report, err := h.Import(ctx, s.Ref().ID, core.Load{Packages: []string{core.PackageDir(set[0])}, Modules: []string{module}})
+		if err != nil || report.Threads > 1 != many {
+			t.Errorf("importing %s leaves %d threads: %v", module, report.Threads, err)
 		}
 	}
 }

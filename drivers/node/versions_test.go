@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
 // versions are those that have to work. `make build` gets the ones that are not on the machine.
@@ -64,29 +65,47 @@ func TestNodeVersions(t *testing.T) {
 
 // Siblings share no random stream, nor what was drawn before the fork.
 func TestRandomness(t *testing.T) {
-	const code = `
+	files := map[string]string{
+		"handler.js": `
 const crypto = require('crypto');
 const { random } = Math;
 exports.handler = async () => [Math.random(), random(), crypto.randomUUID(), globalThis.crypto.randomUUID(), crypto.randomInt(2 ** 40),
-  crypto.randomBytes(8).toString('hex'), Array.from(globalThis.crypto.getRandomValues(new Uint8Array(8))).join()];`
+  crypto.randomBytes(8).toString('hex'), Array.from(globalThis.crypto.getRandomValues(new Uint8Array(8))).join()];`,
+		// Draws when it is imported, and keeps the functions.
+		"node_modules/draws/index.js": `
+const { randomUUID, randomInt } = require('crypto');
+const { random } = Math;
+const drawn = [randomUUID(), randomInt(2 ** 40), random(), crypto.randomUUID()];
+exports.draw = () => [randomUUID(), randomInt(2 ** 40), random(), crypto.randomUUID()];`,
+		"package.js": "const { draw } = require('/packages/draws-1/node_modules/draws');\nexports.handler = async () => [...draw(), ...draw()];",
+	}
+	set := core.NewSet(core.Package{Name: "draws", Version: "1", Digest: "any"})
 	eachVersion(t, func(t *testing.T, h *house) {
 		h.code = t.TempDir()
-		write(t, h.code, map[string]string{"handler.js": code,
-			"drawn.js": "const c = require('crypto'); exports.x = [c.randomUUID(), c.randomInt(9), Math.random(), crypto.randomUUID()];"})
+		write(t, h.code, files)
 		root := h.preload(t)
+		zygote := h.sandboxWith(t, core.RoleZygote, set)
+		if err := h.Fork(t.Context(), zygote.Ref().ID, root.Ref().ID, zygote.Ref()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Import(t.Context(), zygote.Ref().ID, core.Load{Packages: []string{core.PackageDir(set[0])}, Modules: []string{"draws"}}); err != nil {
+			t.Fatal(err)
+		}
 		seen := map[string]bool{}
 		for range 3 {
-			_, body := call(t, h.fork(t, root).Endpoint(), `{}`)
-			var drawn []any
-			if err := json.Unmarshal([]byte(body), &drawn); err != nil || len(drawn) != 7 {
-				t.Fatal(body, err)
-			}
-			for _, value := range drawn {
-				text, _ := json.Marshal(value)
-				if seen[string(text)] {
-					t.Errorf("%s was drawn twice", text)
+			for _, s := range []*sandbox.Sandbox{h.fork(t, root), h.forkWith(t, zygote, set, "package.handler")} {
+				_, body := call(t, s.Endpoint(), `{}`)
+				var drawn []any
+				if err := json.Unmarshal([]byte(body), &drawn); err != nil || len(drawn) < 7 {
+					t.Fatal(body, err)
 				}
-				seen[string(text)] = true
+				for _, value := range drawn {
+					text, _ := json.Marshal(value)
+					if seen[string(text)] {
+						t.Errorf("%s was drawn twice", text)
+					}
+					seen[string(text)] = true
+				}
 			}
 		}
 	})

@@ -2,7 +2,8 @@
 // An instance: one handler that answers events on its endpoint, one at a time (PROTOCOL.md, endpoint).
 
 const addon = require('./addon');
-const { Failure, describe, load, packed, stopped } = require('./load');
+const { describe } = require('./describe');
+const { Failure, load, packed, stopped } = require('./load');
 
 const [HANDLER, REPORT, FAILURE, EVENT, RESULT, EXCEPTION, LIMIT, INVOKE, ANSWER] = Array.from('HPFERXLIA', (c) => c.charCodeAt(0));
 const MAX_RESULT = 6 << 20;

@@ -6,6 +6,7 @@ const { createRequire } = require('module');
 const path = require('path');
 const { pathToFileURL } = require('url');
 const vm = require('vm');
+const { describe } = require('./describe');
 const { findHandler, isModule } = require('./handler');
 
 const CODE = '/function';
@@ -17,31 +18,6 @@ class Failure extends Error {
     super(message);
     this.reply = { kind, fault, message };
     if (cause !== undefined) this.reply.exception = cause;
-  }
-}
-
-// What a user is told of what was thrown: its type, text, and stack, the innermost frame last, without the frames of this
-// runtime.
-function describe(thrown) {
-  if (!(thrown instanceof Error) && !(thrown && typeof thrown === 'object' && typeof thrown.stack === 'string')) {
-    return { type: thrown === null ? 'null' : typeof thrown, message: text(thrown), stack: [] };
-  }
-  let { name, message, stack } = thrown;
-  if (typeof stack !== 'string') stack = '';
-  const lines = stack.split('\n');
-  const frames = lines.filter((line) => /^\s+at /.test(line) && !/\bnode:internal\/|[( ]\/pipsqueak\//.test(line))
-    .map((line) => line.trim().slice(3));
-  // A syntax error has where it is before its text.
-  const place = /^(?:file:\/\/)?(\/[^\n]*:\d+)$/.exec(lines[0]);
-  if (place) frames.unshift(`${place[1]}: ${(lines[1] || '').trim()}`);
-  return { type: text(name || thrown.constructor?.name || 'Error'), message: text(message ?? ''), stack: frames.reverse() };
-}
-
-function text(value) {
-  try {
-    return typeof value === 'object' && value !== null ? JSON.stringify(value) ?? String(value) : String(value);
-  } catch {
-    return '(its text cannot be had)';
   }
 }
 
@@ -164,4 +140,4 @@ function shorten(error) {
   }
 }
 
-module.exports = { Failure, describe, load, packed, stopped };
+module.exports = { Failure, load, packed, stopped };
