@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -41,6 +42,7 @@ func main() {
 type example struct {
 	name   string
 	dir    string
+	app    bool // of several functions, of which the one with its name takes the event
 	event  []byte
 	starts []start
 	answer string
@@ -70,7 +72,7 @@ func demo(ctx context.Context, bin, folder string) error {
 
 	err = withWorker(ctx, bin, data, func(w *worker) error {
 		for _, e := range found {
-			if err := w.deploy(ctx, e.dir, e.name); err != nil {
+			if err := w.deploy(ctx, e); err != nil {
 				return err
 			}
 		}
@@ -112,7 +114,11 @@ func find(folder string) (found []*example, err error) {
 			return nil, err
 		}
 		dir := filepath.Dir(path)
-		found = append(found, &example{name: filepath.Base(dir), dir: dir, event: event})
+		manifest, err := os.ReadFile(filepath.Join(dir, "pipsqueak.yaml"))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		found = append(found, &example{name: filepath.Base(dir), dir: dir, app: bytes.Contains(manifest, []byte("functions:")), event: event})
 	}
 	if len(found) == 0 {
 		return nil, fmt.Errorf("no folder below %s has an event.json", folder)
@@ -121,8 +127,11 @@ func find(folder string) (found []*example, err error) {
 }
 
 // forkAndWarm measures the other two kinds of start. The zygote that a fork needs is made in the background after the second
-// event that would have used it, so the first events of the copy are cold.
+// event that would have used it, so the first events of the copy are cold. Of an application only the warm one says something.
 func (w *worker) forkAndWarm(ctx context.Context, e *example, scratch string) error {
+	if e.app {
+		return w.measure(ctx, e, e.name, core.StartWarm, several)
+	}
 	fresh := e.name + "-fresh"
 	dir := filepath.Join(scratch, fresh)
 	if err := os.CopyFS(dir, os.DirFS(e.dir)); err != nil {
@@ -136,7 +145,7 @@ func (w *worker) forkAndWarm(ctx context.Context, e *example, scratch string) er
 	if err := errors.Join(err, manifest.Close()); err != nil {
 		return err
 	}
-	if err := w.deploy(ctx, dir, fresh); err != nil {
+	if err := w.deploy(ctx, &example{name: fresh, dir: dir}); err != nil {
 		return err
 	}
 	if err := w.measure(ctx, e, fresh, core.StartFork, several); err != nil {

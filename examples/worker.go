@@ -63,9 +63,12 @@ func serve(ctx context.Context, bin, data string) (*worker, error) {
 	return w, nil
 }
 
-// deploy deploys a folder by the command line.
-func (w *worker) deploy(ctx context.Context, dir, name string) error {
-	return w.program(ctx, "deploy", dir, "--name", name)
+// deploy deploys an example by the command line. The functions of an application have their names.
+func (w *worker) deploy(ctx context.Context, e *example) error {
+	if e.app {
+		return w.program(ctx, "deploy", e.dir)
+	}
+	return w.program(ctx, "deploy", e.dir, "--name", e.name)
 }
 
 // program runs the command line against the worker, for a person to see.

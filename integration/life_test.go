@@ -239,7 +239,13 @@ func TestExamples(t *testing.T) {
 				t.Fatal(err)
 			}
 			f := directory(t, filepath.Join("examples", name))
-			w.deploy(t, name, f)
+			args := []string{"deploy", filepath.Dir(file)}
+			if !strings.Contains(f["pipsqueak.yaml"], "functions:") { // those of an application have names
+				args = append(args, "--name", name)
+			}
+			if _, stderr, err := w.command(t, "", args...); err != nil {
+				t.Fatalf("deploy: %v: %s", err, stderr)
+			}
 			if got := result[any](t, w, name, f["event.json"]); !reflect.DeepEqual(got, want) {
 				t.Errorf("answer %v, want %v", got, want)
 			}

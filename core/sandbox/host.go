@@ -1,5 +1,5 @@
 // Package sandbox makes, measures and kills the place a process lives in: a cgroup, namespaces, a root directory, a private
-// scratch. A sandbox is described by an OCI runtime-spec Spec, written to its bundle directory, and what the Spec says is
+// scratch. A sandbox is described by an OCI runtime-spec Spec, and what the Spec says is
 // what is enforced.
 //
 // A sandbox is made before its process. The process comes to the gate by itself, forked by an unprivileged zygote or
@@ -9,7 +9,6 @@ package sandbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +33,7 @@ type Store interface {
 
 // Config is what a Host needs.
 type Config struct {
-	Dir   string // of its own, for sockets and bundles; emptied at the start
+	Dir   string // of its own, for its socket and its mounts; emptied at the start
 	Name  string // of the worker's cgroup; two workers of one machine have different ones
 	Store Store
 	// Output is called with each stream ("stdout", "stderr") of each process, in a goroutine of its own. It must read until
@@ -56,7 +55,6 @@ type Host struct {
 	system   []specs.Mount
 	masked   []string
 	seccomp  map[core.Role]*specs.LinuxSeccomp
-	profiles map[core.Role]json.RawMessage // the same, as bundles have it
 	filters  map[core.Role][]byte
 	uids     atomic.Uint32
 	networks networks
@@ -75,7 +73,7 @@ func Open(config Config) (*Host, error) {
 		return nil, core.Errorf(core.KindUnsupported, core.FaultWorker, "sandboxes are made by root: start the worker as root (sudo)")
 	}
 	h := &Host{dir: config.Dir, store: config.Store, output: config.Output, log: config.Log,
-		filters: map[core.Role][]byte{}, profiles: map[core.Role]json.RawMessage{}, nextSlot: rand.IntN(idRanges), awaited: map[core.NodeID]*Sandbox{}, alive: map[core.NodeID]*Sandbox{},
+		filters: map[core.Role][]byte{}, nextSlot: rand.IntN(idRanges), awaited: map[core.NodeID]*Sandbox{}, alive: map[core.NodeID]*Sandbox{},
 		networks: networks{keepers: map[uint64]chan int{}}}
 	if err := h.open(config.Name); err != nil {
 		return nil, errors.Join(core.Errorf(core.KindUnsupported, core.FaultWorker,
@@ -92,7 +90,7 @@ func (h *Host) open(name string) error {
 	if err := os.RemoveAll(h.dir); err != nil {
 		return err
 	}
-	for _, dir := range []string{h.dir, h.rootsDir(), h.bundles()} {
+	for _, dir := range []string{h.dir, h.rootsDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -114,9 +112,6 @@ func (h *Host) open(name string) error {
 		if role == core.RoleInstance {
 			inherited = h.seccomp[core.RoleZygote]
 		}
-		if h.profiles[role], err = json.Marshal(profile); err != nil {
-			return err
-		}
 		if h.filters[role], err = assembleFilter(profile, inherited); err != nil {
 			return fmt.Errorf("seccomp filter for a %s: %w", role, err)
 		}
@@ -133,7 +128,6 @@ func (h *Host) open(name string) error {
 
 func (h *Host) rootsDir() string { return filepath.Join(h.dir, "roots") }
 func (h *Host) gatePath() string { return filepath.Join(h.dir, "gate") }
-func (h *Host) bundles() string  { return filepath.Join(h.dir, "bundles") }
 
 func (h *Host) serve() {
 	for {
@@ -206,7 +200,7 @@ func (h *Host) takeIDs() (int, error) {
 
 // Create makes a sandbox, ready for its process to enter. The caller ends it with Kill.
 func (h *Host) Create(_ context.Context, config core.SandboxConfig) (*Sandbox, error) {
-	s := &Sandbox{host: h, config: config, pidfd: -1, ids: -1, bundle: filepath.Join(h.bundles(), string(config.ID)),
+	s := &Sandbox{host: h, config: config, pidfd: -1, ids: -1,
 		in: make(chan struct{}), done: make(chan struct{}), removed: make(chan struct{})}
 	h.mu.Lock()
 	_, taken := h.alive[config.ID]

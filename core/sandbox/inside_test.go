@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -25,12 +24,12 @@ func everyRole(t *testing.T, h *house) map[core.Role]child {
 		core.RoleInstance: h.fork(t, zygote, h.config(core.RoleInstance))}
 }
 
-// The Spec in the bundle is what is enforced: each part of it is compared with what the process sees of itself.
+// The Spec is what is enforced: each part of it is compared with what the process sees of itself.
 func TestSpecIsEnforced(t *testing.T) {
 	h := newHouse(t)
 	for role, c := range everyRole(t, h) {
 		t.Run(string(role), func(t *testing.T) {
-			spec := bundled(t, c.Sandbox)
+			spec := c.spec
 			compareNamespaces(t, c, spec)
 			compareProcess(t, c, spec)
 			compareMounts(t, c, spec)
@@ -53,42 +52,6 @@ func TestSpecIsEnforced(t *testing.T) {
 				t.Errorf("architectures %v, of which the filter allows one", spec.Linux.Seccomp.Architectures)
 			}
 		})
-	}
-}
-
-func bundled(t *testing.T, s *Sandbox) *specs.Spec {
-	t.Helper()
-	s.writing.Wait()
-	name := filepath.Join(s.bundle, "config.json")
-	for path, want := range map[string]os.FileMode{name: 0o600, s.bundle: 0o700 | os.ModeDir, s.host.dir: 0o700 | os.ModeDir} {
-		if info, err := os.Stat(path); err != nil || info.Mode() != want {
-			t.Errorf("%s: %v, %v", path, info, err)
-		}
-	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	decoder := json.NewDecoder(strings.NewReader(string(text)))
-	decoder.DisallowUnknownFields()
-	var spec specs.Spec
-	if err := decoder.Decode(&spec); err != nil {
-		t.Fatal(err)
-	}
-	if spec.Version != specs.Version || !spec.Root.Readonly {
-		t.Errorf("version %s, root %+v", spec.Version, spec.Root)
-	}
-	return &spec
-}
-
-func TestBundlesGo(t *testing.T) {
-	h := newHouse(t)
-	for _, c := range everyRole(t, h) {
-		c.Kill()
-		gone(t, c.Sandbox)
-		if _, err := os.Stat(c.bundle); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s is left: %v", c.bundle, err)
-		}
 	}
 }
 

@@ -1,12 +1,12 @@
 package sandbox
 
 import (
-	"errors"
 	"net"
 	"os"
 	"sync"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -16,14 +16,12 @@ import (
 type Sandbox struct {
 	host   *Host
 	config core.SandboxConfig
-	bundle string // directory of its Spec
+	spec   *specs.Spec // what is enforced
 	cgroup *cgroup
 	orders []byte
 	give   []int      // descriptors that go with the orders, ours until they are sent
 	output []*os.File // our ends of stdout and stderr, until somebody reads them
 	conn   net.Conn
-
-	writing sync.WaitGroup // of the bundle
 
 	mu      sync.Mutex
 	gate    *net.UnixConn
@@ -53,6 +51,7 @@ func (s *Sandbox) make() error {
 	if err != nil {
 		return err
 	}
+	s.spec = spec
 	if s.cgroup, err = h.cgroups.create(string(s.config.ID), spec.Linux.Resources); err != nil {
 		return err
 	}
@@ -74,12 +73,6 @@ func (s *Sandbox) make() error {
 			return err
 		}
 	}
-	// Nobody waits for it. It takes longer than all of the above, on a disk.
-	s.writing.Go(func() {
-		if err := writeBundle(s.bundle, spec, h.profiles[role]); err != nil {
-			h.log.Warn("fork", "node", s.config.ID, "effect", "its Spec cannot be read in its bundle", "err", err)
-		}
-	})
 	return nil
 }
 
@@ -146,8 +139,6 @@ func (s *Sandbox) discard() error {
 	if s.cgroup != nil {
 		err = s.cgroup.remove()
 	}
-	s.writing.Wait()
-	err = errors.Join(err, os.RemoveAll(s.bundle))
 	if s.conn != nil {
 		s.conn.Close() // last, for an answer may still be on its way out of it
 	}

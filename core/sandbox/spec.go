@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path"
@@ -90,25 +89,6 @@ func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) (*s
 		spec.Linux.MaskedPaths = h.masked
 	}
 	return spec, nil
-}
-
-// writeBundle writes the Spec to a new bundle directory. The seccomp profile, most of it, comes ready to write.
-func writeBundle(dir string, spec *specs.Spec, profile json.RawMessage) error {
-	type linux struct {
-		*specs.Linux
-		Seccomp json.RawMessage `json:"seccomp"`
-	}
-	text, err := json.Marshal(struct {
-		*specs.Spec
-		Linux linux `json:"linux"`
-	}{spec, linux{spec.Linux, profile}})
-	if err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "config.json"), text, 0o600)
 }
 
 func hostname(config core.SandboxConfig) string {
