@@ -184,6 +184,7 @@ class Context {
       const refuse = (kind, message) => reject(new InvokeError(name, { kind, fault: 'handler', message }));
       if (this.#invocation !== current) return refuse('invalid', `${name} cannot be invoked any more: the event has been answered`);
       const body = event === undefined ? 'null' : JSON.stringify(event);
+      if (body === undefined) return refuse('invalid', `a ${typeof event} cannot be written as JSON, as the event for ${name} has to be`);
       const call = ++calls;
       const size = addon.send(INVOKE, body, JSON.stringify({ call, function: String(name) }));
       if (size > 0) return refuse('too_large', `the event for ${name} takes ${size} bytes as JSON; the limit is ${MAX_RESULT}`);
@@ -211,7 +212,9 @@ function onAnswer() {
 // under way, unless the handler's code listens for it itself.
 function onUncaught(error) {
   if (stopped(error) || process.listenerCount('uncaughtException') > 1) return;
-  if (current !== null) current.fail(error);
+  if (current !== null) return current.fail(error);
+  process.stderr.write(`${error?.stack ?? error}\n`); // of the runtime itself, or of what a package left to do in a zygote
+  addon.exit(1);
 }
 
 // Nothing is left in the event loop.
