@@ -13,7 +13,7 @@ import (
 // certificates is where Debian and its kin keep those that the host trusts; what fetches packages trusts the same.
 const certificates = "/etc/ssl/certs/ca-certificates.crt"
 
-// installEnv is the environment of an installer: nothing of the host but the way out, and npm's configuration.
+// installEnv is the environment of an installer: nothing of the host but the way out.
 func installEnv() []string {
 	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir}
 	if exists(certificates) {
@@ -21,7 +21,7 @@ func installEnv() []string {
 	}
 	for _, variable := range os.Environ() {
 		name := strings.ToLower(variable)
-		for _, prefix := range []string{"npm_config_", "http_proxy=", "https_proxy=", "no_proxy="} {
+		for _, prefix := range []string{"http_proxy=", "https_proxy=", "no_proxy="} {
 			if strings.HasPrefix(name, prefix) {
 				env = append(env, variable)
 			}

@@ -43,6 +43,8 @@ export class Graph {
     }
   }
 
+  // Where an entry was fetched from does not count, only that it was a registry: all functions share a package by name and version, so
+  // it comes from the worker's.
   #check(place, entry) {
     const from = entry.resolved ?? '';
     if (entry.version === undefined || /^(git|file:)/.test(from) || /^https?:/.test(from) && !/\/-\/[^/]+\.tgz$/.test(from)) {

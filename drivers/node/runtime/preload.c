@@ -1,14 +1,16 @@
 /*
  * preload: what has to be different in libc before node starts, so that an unmodified node can be forked.
  *
- * V8 has the kernel leave its heap out of a fork (MADV_DONTFORK): here that advice is not passed on. The alternative, to take it
- * back over all mappings before each fork, takes longer than a small fork.
+ * V8 has the kernel leave its heap out of a fork (MADV_DONTFORK): here that advice is not passed on. The alternative, to take
+ * it back over all mappings before each fork, takes longer than a small fork.
  *
- * Node has threads from the start: one for delayed tasks, one that works for V8, one that waits for SIGUSR1. A process forks only
- * while it has one thread, so they are ended, before anything has been asked of them; for that, each is started with the signal that ends it unblocked.
- * V8's is needed: compiling WebAssembly leaves it things to do, and node waits for them when a Worker ends. It waits on a
- * condition variable when it is ended, and everything about it is memory, which a fork copies: its stack, its thread control block, and its
- * registers, which are saved. So an instance starts a thread there, which goes on waiting.
+ * Node has threads from the start: one for delayed tasks, one that works for V8, one that waits for SIGUSR1. A process forks
+ * only while it has one thread, so they are ended, before anything has been asked of them; for that, each is started with
+ * the signal that ends it unblocked. V8's is needed in instances: compiling WebAssembly leaves it things to do, and node
+ * waits for them when a Worker ends. When it is ended it waits on a condition variable, and everything about it is memory, which
+ * a fork copies: its stack, its thread control block, and its registers, which are saved. So an instance starts a thread
+ * there, which goes on waiting. It needs PR_GET_TID_ADDRESS, which kernels without CONFIG_CHECKPOINT_RESTORE do not have: an
+ * instance does without the thread there.
  */
 #include "addon.h"
 
