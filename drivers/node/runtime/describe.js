@@ -1,6 +1,7 @@
 'use strict';
 // What a user is told of what his code has thrown.
 
+const { spawnSync } = require('child_process');
 const fs = require('fs');
 const { SourceMap } = require('module');
 const path = require('path');
@@ -14,7 +15,7 @@ function describe(thrown) {
   let { name, message, stack } = thrown;
   if (typeof stack !== 'string') stack = '';
   const lines = stack.split('\n');
-  const frames = lines.filter((line) => /^\s+at /.test(line) && !/\bnode:internal\/|[( ]\/pipsqueak\//.test(line))
+  const frames = lines.filter((line) => /^\s+at /.test(line) && !/[( ](node:|\/pipsqueak\/)/.test(line))
     .map((line) => original(line.trim().slice(3)));
   // A syntax error has where it is before its text.
   const place = /^(?:file:\/\/)?(\/[^\n]*:\d+)$/.exec(lines[0]);
@@ -30,6 +31,13 @@ function text(value) {
   }
 }
 
+// Where the syntax error in an ES module is, which the error itself does not tell: node says so when it only checks the file.
+function syntaxPlace(file) {
+  const { stderr } = spawnSync(process.execPath, ['--check', file], { encoding: 'utf8' });
+  const [, place, code] = /^(?:file:\/\/)?(\/.*:\d+)\n(.*)\n/.exec(stderr ?? '') ?? [];
+  return place === undefined ? [] : [`${place}: ${code.trim()}`];
+}
+
 // A frame of bundled code as one of the file that it was bundled from.
 function original(frame) {
   const [, before, file, line, column, after] = /^(.*?)(?:file:\/\/)?(\/[^:()]*):(\d+):(\d+)(\)?)$/.exec(frame) ?? [];
@@ -43,4 +51,4 @@ function original(frame) {
   }
 }
 
-module.exports = { describe };
+module.exports = { describe, syntaxPlace };

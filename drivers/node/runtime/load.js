@@ -6,7 +6,7 @@ const { createRequire } = require('module');
 const path = require('path');
 const { pathToFileURL } = require('url');
 const vm = require('vm');
-const { describe } = require('./describe');
+const { describe, syntaxPlace } = require('./describe');
 const { findHandler, isModule } = require('./handler');
 
 const CODE = '/function';
@@ -73,11 +73,12 @@ const { readFile: readAtOnce } = { async readFile(file, options) {
   return file instanceof URL && options === undefined ? fs.readFileSync(file) : readFile(file, options);
 } };
 
-async function attempt(name, run) {
+async function attempt(name, run, file) {
   try {
     return await run();
   } catch (thrown) {
     const exception = describe(thrown);
+    if (thrown instanceof SyntaxError && exception.stack.length === 0 && file) exception.stack = syntaxPlace(file);
     throw new Failure('exception', 'handler', `importing ${name} failed: ${exception.type}: ${exception.message}`, exception);
   }
 }
@@ -98,7 +99,7 @@ function importModule(name, packages) {
 async function importHandler(name, directory) {
   const [file, symbol] = findHandler(name, directory);
   if (file === undefined) throw new Failure('invalid', 'handler', `there is no file for the handler ${JSON.stringify(name)} in the function`);
-  const module = await attempt(path.relative(directory, file), () => importFile(file));
+  const module = await attempt(path.relative(directory, file), () => importFile(file), file);
   let value = module, owner;
   for (const part of symbol.split('.')) {
     // An ES module that was made of a CommonJS one may have its exports below default.
