@@ -19,6 +19,8 @@ NODE_FILES     := $(patsubst drivers/node/runtime/%,$(BIN)/libexec/node/%,$(wild
 NODE_VERSIONS  := 20.20.2 22.23.3 24.21.0
 NODES          := $(foreach version,$(NODE_VERSIONS),$(DEPS)/node/$(version)/bin/node)
 NODE_ARCH      := $(patsubst aarch64,arm64,$(patsubst x86_64,x64,$(shell uname -m)))
+NATIVE_C       := $(wildcard drivers/native/runtime/*.c)
+NATIVE_FILES   := $(BIN)/libexec/native/host $(BIN)/libexec/native/rehearsal.so $(BIN)/libexec/native/once $(patsubst drivers/native/runtime/%,$(BIN)/libexec/native/%,$(wildcard drivers/native/runtime/include/*))
 # Not the python3 in PATH: pyenv and its like put others in front, and the driver uses the system's.
 PYTHON         := /usr/bin/python3
 
@@ -29,7 +31,7 @@ GO_BUILD := go build -trimpath -buildvcs=auto -ldflags '-s -w'
 CC       := cc
 CFLAGS   := -O2 -Wall -Wextra -Werror -fvisibility=hidden -D_GNU_SOURCE
 
-.PHONY: help demo serve build test check bench soak conform generate clean deps deps-bench deps-generate FORCE
+.PHONY: help demo serve build test check bench soak conform generate clean deps deps-test deps-bench deps-generate FORCE
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -40,9 +42,10 @@ demo: build $(lastword $(NODES)) ## start a worker, deploy the examples, invoke 
 serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build/data
 	$(BIN)/pipsqueak serve --data $(CURDIR)/build/data
 
-build: deps $(BIN)/pipsqueak $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) $(BIN)/pipsqueak-driver-node $(NODE_FILES) ## build everything into bin/
+build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) \
+	$(BIN)/pipsqueak-driver-native $(NATIVE_FILES) $(BIN)/pipsqueak-driver-node $(NODE_FILES) ## build everything into bin/
 
-test: build $(NODES) ## run every test
+test: build deps-test $(NODES) ## run every test
 	go vet ./...
 	PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_NODE=$(subst $(space),:,$(NODES)) go test -p 2 -timeout 10m ./...
 
@@ -60,8 +63,10 @@ bench: deps-bench build ## measure the numbers of SPECIFICATION.md and write bui
 soak: build ## fork 20,000 instances of each language, and count what failed
 	PIPSQUEAK_BIN=$(BIN) go test -run '^$$' -bench BenchmarkSoak -benchtime 1x -timeout 60m ./integration
 
-conform: build $(NODES) ## test the wire and every driver over it
-	PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_NODE=$(subst $(space),:,$(NODES)) go test -count 1 -timeout 5m ./core/driver/... ./drivers/...
+build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) \
+	$(BIN)/pipsqueak-driver-native $(NATIVE_FILES) $(BIN)/pipsqueak-driver-node $(NODE_FILES) ## build everything into bin/
+
+test: build deps-test $(NODES) ## run every test
 
 generate: deps-generate ## make generated code anew (protoc)
 	go generate ./...
@@ -82,7 +87,10 @@ endef
 
 # libc6-dev is what has stdio.h; python3-venv is what has the wheels of ensurepip.
 deps:
-	$(call packages,cc:gcc /usr/include/stdio.h:libc6-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv npm:npm)
+build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) \
+	$(BIN)/pipsqueak-driver-native $(NATIVE_FILES) $(BIN)/pipsqueak-driver-node $(NODE_FILES) ## build everything into bin/
+
+test: build deps-test $(NODES) ## run every test
 
 deps-bench:
 	$(call packages,wrk:wrk)
@@ -119,16 +127,16 @@ $(DEPS)/bin/golangci-lint-$(LINT_VERSION):
 
 # ---- what is built -----------------------------------------------------------------------------------------------------
 
-GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null)
+GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null) $(shell find cmd/pipsqueak/newdriver -type f 2>/dev/null)
 ENTER      := core/sandbox/enter
 
 # The version goes into the program (go version -m), so a new commit makes a new program.
 $(DEPS)/version: FORCE
 	@mkdir -p $(DEPS); [ "$$(cat $@ 2>/dev/null)" = '$(VERSION)' ] || echo '$(VERSION)' > $@
 
-$(BIN)/pipsqueak: $(GO_SOURCES) $(DEPS)/version
+$(BIN)/pipsqueak $(BIN)/drivercheck: $(BIN)/%: $(GO_SOURCES) $(DEPS)/version
 	@mkdir -p $(@D)
-	$(GO_BUILD) -o $@ ./cmd/pipsqueak
+	$(GO_BUILD) -o $@ ./cmd/$*
 
 $(BIN)/pipsqueak-driver-%: $(GO_SOURCES) $(DEPS)/version
 	@mkdir -p $(@D)
@@ -138,11 +146,29 @@ $(BIN)/libexec/pipsqueak-enter: $(ENTER)/enter.c $(ENTER)/launch.c $(ENTER)/ente
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -static -o $@ $(ENTER)/enter.c $(ENTER)/launch.c
 
-$(BIN)/libexec/libpipsqueak-enter.so: $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/enter.h $(ENTER)/zygote.h | deps
+LIBRARY := $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/endpoint.c
+
+$(BIN)/libexec/libpipsqueak-enter.so: $(LIBRARY) $(ENTER)/enter.h $(ENTER)/zygote.h $(ENTER)/endpoint.h | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -shared -fPIC -o $@ $(ENTER)/enter.c $(ENTER)/zygote.c
+	$(CC) $(CFLAGS) -shared -fPIC -o $@ $(LIBRARY)
 
 $(BIN)/libexec/python/%.py: drivers/python/runtime/%.py
+	@mkdir -p $(@D)
+	cp $< $@
+
+$(BIN)/libexec/native/host: $(NATIVE_C) $(wildcard drivers/native/runtime/*.h) drivers/native/runtime/include/pipsqueak.h $(wildcard $(ENTER)/*) | deps
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fno-omit-frame-pointer -DTRIPLET='"$(shell $(CC) -print-multiarch)"' -I$(ENTER) -o $@ $(NATIVE_C) $(ENTER)/enter.c $(ENTER)/zygote.c -Wl,-z,now -l:libhttp_parser.a
+
+$(BIN)/libexec/native/rehearsal.so: drivers/native/runtime/rehearsal/rehearsal.c drivers/native/runtime/include/pipsqueak.h | deps
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -shared -fPIC -o $@ $<
+
+$(BIN)/libexec/native/once: drivers/native/runtime/once/once.c drivers/native/runtime/include/pipsqueak.h | deps
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -o $@ $<
+
+$(BIN)/libexec/native/include/%: drivers/native/runtime/include/%
 	@mkdir -p $(@D)
 	cp $< $@
 

@@ -18,7 +18,7 @@ const statusClientClosedRequest = 499
 type byFault struct{ caller, handler, driver, worker int }
 
 // statuses is the one table from errors to statuses; docs/http.md shows it to users. 4xx: send something else; 429 and 503: send it
-// again later; 500: the handler raised or Pipsqueak is broken; 502: what runs behind the gateway gave no answer that can be
+// again later; 507: not before somebody has made room; 500: the handler raised or Pipsqueak is broken; 502: what runs behind the gateway gave no answer that can be
 // passed on; 504: it gave none in time.
 var statuses = map[core.Kind]byFault{
 	core.KindInvalid:     {400, 502, 502, 500}, // of the handler: a result that is not JSON
@@ -29,7 +29,7 @@ var statuses = map[core.Kind]byFault{
 	core.KindInstall:     {422, 422, 502, 503},
 	core.KindBuild:       {422, 422, 502, 503},
 	core.KindLoop:        {508, 508, 508, 508},
-	core.KindExhausted:   {429, 429, 429, 429},
+	core.KindExhausted:   {429, 429, 429, 507}, // of the worker: its disk is full; what passes by itself is 429 (status)
 	core.KindTimeout:     {504, 504, 504, 504},
 	core.KindCanceled:    {statusClientClosedRequest, statusClientClosedRequest, 503, 503}, // of the worker: it ends
 	core.KindException:   {422, 500, 502, 500},
@@ -45,6 +45,8 @@ func status(e *core.Error) int {
 	switch {
 	case !known:
 		return http.StatusInternalServerError
+	case e.Kind == core.KindExhausted && e.Retryable:
+		return http.StatusTooManyRequests
 	case e.Fault == core.FaultCaller:
 		return s.caller
 	case e.Fault == core.FaultHandler:

@@ -144,6 +144,8 @@ func TestRunErrors(t *testing.T) {
 		{core.KindTooLarge, core.FaultHandler, 502, ""},
 		{core.KindUnsupported, core.FaultWorker, 501, ""},
 		{core.KindExhausted, core.FaultCaller, 429, "1"},
+		{core.KindExhausted, core.FaultWorker, 429, "1"}, // memory
+		{core.KindExhausted, core.FaultWorker, 507, ""},  // the disk
 		{core.KindTimeout, core.FaultHandler, 504, ""},
 		{core.KindCanceled, core.FaultCaller, 499, ""},
 		{core.KindCanceled, core.FaultWorker, 503, "1"},

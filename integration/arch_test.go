@@ -50,18 +50,22 @@ var imports = []row{
 		nil, []string{"google.golang.org/grpc", "google.golang.org/protobuf"}},
 	{"core/driver/zygote", "the kit is linked into drivers, which must stay small and must not contain the worker",
 		[]string{"core"}, []string{"golang.org/x/sys"}},
-	{"core/driver/drivertest", "what tests drivers sees them as the worker does: over the wire",
-		[]string{"core", "core/driver"}, nil},
+	{"core/driver/debian", "every driver may offer Debian packages, so they are linked into drivers as the kit is",
+		[]string{"core"}, nil},
+	{"core/driver/drivertest", "what tests drivers sees them as the worker does: over the wire, and in sandboxes; frames it makes itself, to make impossible ones too",
+		[]string{"core", "core/driver", "core/sandbox"}, nil},
 	{"core/worker", "assembly is the one place in core that knows all the pieces; of the machine it asks only how much memory there is (x/sys)",
 		[]string{"core", "core/*"}, []string{"golang.org/x/sys"}},
 	{"gateway", "the gateway cannot tell one worker from a cluster, so it knows core.Service only",
 		[]string{"core"}, []string{"github.com/gorilla/mux", "github.com/prometheus/client_golang"}},
 	{"drivers/*", "a driver is a program of its own that could live in another repository, so it has the contract and the kit only",
-		[]string{"core", "core/driver", "core/driver/zygote"}, []string{"golang.org/x/sys"}},
+		[]string{"core", "core/driver", "core/driver/zygote", "core/driver/debian"}, []string{"golang.org/x/sys"}},
 	{"cmd/*", "a command is flags, configuration and wiring, and reaches drivers only as programs",
 		[]string{"core", "core/*", "gateway"}, []string{"github.com/spf13/cobra", "github.com/mattn/go-isatty"}},
 	{"integration", "tests from outside use what a user has: programs and HTTP; core is the vocabulary of the answers",
 		[]string{"core"}, nil},
+	{"examples/*", "an example of a driver has what a stranger's has: the contract and the kit",
+		[]string{"core", "core/driver", "core/driver/zygote"}, nil},
 	{"examples", "the demo is a user: it has programs and HTTP; core is the vocabulary of the answers",
 		[]string{"core"}, nil},
 }
@@ -109,6 +113,11 @@ func repository(t *testing.T) []source {
 		base := entry.Name()
 		if entry.IsDir() && full != root && (strings.HasPrefix(base, ".") || base == "testdata" || base == "bin" || base == "build") {
 			return fs.SkipDir
+		}
+		if entry.IsDir() && full != root {
+			if _, err := os.Stat(filepath.Join(full, "go.mod")); err == nil {
+				return fs.SkipDir // a module of its own, as a user's function is
+			}
 		}
 		if entry.IsDir() || !strings.HasSuffix(base, ".go") {
 			return nil

@@ -22,7 +22,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// files is the content of a function's directory.
+// files is the content of a function's directory. A name with * at its end is that of a program, as ls -F shows it.
 type files map[string]string
 
 // archive returns the files as a tar.gz.
@@ -32,7 +32,10 @@ func (f files) archive(t testing.TB) []byte {
 	zipped := gzip.NewWriter(&out)
 	w := tar.NewWriter(zipped)
 	for _, name := range slices.Sorted(maps.Keys(f)) {
-		header := &tar.Header{Name: name, Mode: 0o644, Size: int64(len(f[name])), Typeflag: tar.TypeReg}
+		header := &tar.Header{Name: strings.TrimSuffix(name, "*"), Mode: 0o644, Size: int64(len(f[name])), Typeflag: tar.TypeReg}
+		if header.Name != name {
+			header.Mode = 0o755
+		}
 		if err := w.WriteHeader(header); err != nil {
 			t.Fatal(err)
 		}

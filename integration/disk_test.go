@@ -68,7 +68,7 @@ func fill(t *testing.T, data string) (empty func()) {
 // expectFull checks an answer of a deploy, and that nothing half-done of it stayed.
 func expectFull(t *testing.T, a answer, data string) {
 	t.Helper()
-	said := a.expectError(t, core.KindExhausted, core.FaultWorker, http.StatusTooManyRequests)
+	said := a.expectError(t, core.KindExhausted, core.FaultWorker, http.StatusInsufficientStorage)
 	if !strings.Contains(said.Message, "disk of the worker is full") {
 		t.Errorf("the error does not say what to do: %s", said.Message)
 	}

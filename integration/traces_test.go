@@ -113,8 +113,8 @@ func (f trace) addGroups(pid int) {
 	its, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	for line := range strings.Lines(string(its)) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) != 3 || bytes.Contains(own, []byte(line)) {
-			continue
+		if len(parts) != 3 || parts[2] == "/" || bytes.Contains(own, []byte(line)) {
+			continue // a process that is ending is in the first group of all, which stays
 		}
 		for _, dir := range groupDirs(parts[1], parts[2]) {
 			if inode, ok := inodeOf(dir); ok {

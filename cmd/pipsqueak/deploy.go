@@ -81,15 +81,16 @@ func (p *program) deployPart(cmd *cobra.Command, part store.Part, tell bool) (co
 // of each on this machine. The name is empty when the server is to find one in the archive.
 func partsOf(path, name string) ([]store.Part, error) {
 	one := []store.Part{{Name: name, Dir: path}}
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+	if !isDir(path) {
 		return one, nil // openArchive tells of an error, and an archive's manifest is only the server's to read
 	}
-	content, err := os.ReadFile(filepath.Join(path, store.ManifestFile))
-	if err == nil {
+	if content, err := os.ReadFile(filepath.Join(path, store.ManifestFile)); err == nil {
 		manifest, err := store.ParseManifest(content)
 		switch {
-		case err != nil || manifest.Name != "":
-			return one, nil // the server's to say
+		case err != nil:
+			return one, nil //nolint:nilerr // the server's to say
+		case manifest.Name != "":
+			return one, nil
 		case len(manifest.Functions) > 0 && name != "":
 			return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "%s lists %d functions, which have their names: leave --name out", filepath.Join(path, store.ManifestFile), len(manifest.Functions))
 		case len(manifest.Functions) > 0:
@@ -103,6 +104,11 @@ func partsOf(path, name string) ([]store.Part, error) {
 		}
 	}
 	return one, nil
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // placed puts the functions of an application below its directory, and makes sure that each is there before any is deployed.

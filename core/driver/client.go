@@ -39,6 +39,8 @@ type Options struct {
 	Env []string
 	// Log gets what the driver logs; nil for slog.Default.
 	Log *slog.Logger
+	// Stdout and Stderr get a copy of what the program writes there, as it comes; nil for none. They are for those who judge drivers.
+	Stdout, Stderr io.Writer
 }
 
 // Client is a running driver: a core.Driver and, when its description has core.CapabilityInstall, a core.Installer. It is
@@ -120,6 +122,7 @@ func (c *Client) start(ctx context.Context, path string, options Options) (*grpc
 		RunnerFunc: func(_ hclog.Logger, spec *exec.Cmd, dir string) (runner.Runner, error) {
 			sockets = dir
 			c.process = newProcess(ctx, path, dir, slices.Concat(environment, options.Env, spec.Env), lines)
+			c.process.stdoutCopy, c.process.stderrCopy = options.Stdout, options.Stderr
 			return c.process, nil
 		},
 	})

@@ -28,6 +28,9 @@ func Examine(ctx context.Context, dir string, options Options, try func(context.
 			Mend: "make build, or name another directory with --drivers"}}
 	}
 	var found []core.Finding
+	if who, mend := checkHome(dir); who != "" {
+		found = append(found, core.Finding{Name: "drivers", Status: core.StatusWarn, Detail: who + ": another program could be put in a driver's place", Mend: mend})
+	}
 	owners := map[core.RuntimeID]string{}
 	for _, path := range paths {
 		found = append(found, examineOne(ctx, path, options, owners, try)...)
@@ -47,7 +50,7 @@ func examineOne(ctx context.Context, path string, options Options, owners map[co
 		err = checkName(path, client.Description().Language)
 	}
 	if err != nil {
-		return []core.Finding{{Name: name, Status: core.StatusFail, Detail: err.Error(), Mend: "mend or replace the driver, or remove its program"}}
+		return []core.Finding{{Name: name, Status: core.StatusFail, Detail: err.Error(), Mend: mendDriver(path, err)}}
 	}
 	d := client.Description()
 	found := []core.Finding{{Name: name, Status: core.StatusOK, Detail: fmt.Sprintf("%s, started in %s", d.Version, time.Since(began).Round(time.Millisecond))}}
@@ -69,6 +72,14 @@ func examineOne(ctx context.Context, path string, options Options, owners map[co
 		found = append(found, try(ctx, client, r))
 	}
 	return found
+}
+
+// mendDriver says what to do about a driver that does not start. What the machine lacks, the error has told already.
+func mendDriver(path string, err error) string {
+	if core.AsError(err).Fault == core.FaultDriver {
+		return fmt.Sprintf("see what `%s --describe` does by hand; then mend or replace the driver, or remove its program", path)
+	}
+	return "do so, or remove the driver's program"
 }
 
 // problemFinding splits a driver's sentence where it goes on with what to do.

@@ -175,3 +175,20 @@ func (l *lineLog) lastWords() string {
 	}
 	return ""
 }
+
+// What the dynamic loader says when it cannot load a program, after the program's name.
+var loaderWords = []string{"error while loading shared libraries: ", "symbol lookup error: ", "version `"}
+
+// lacking returns what the dynamic loader missed when it tried to load the program, or nothing when it did not complain.
+func (l *lineLog) lacking() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.last {
+		for _, words := range loaderWords {
+			if i := strings.Index(line, words); i >= 0 && (words != "version `" || strings.Contains(line[i:], "not found")) {
+				return strings.TrimPrefix(line[i:], loaderWords[0])
+			}
+		}
+	}
+	return ""
+}

@@ -34,6 +34,8 @@ type process struct {
 	opening context.Context
 	log     *lineLog
 
+	stdoutCopy, stderrCopy io.Writer // nil for none
+
 	cmd      *exec.Cmd
 	life     *os.File // the driver's stdin: never written to, closed to ask the driver to leave
 	stdout   *handshakeReader
@@ -81,7 +83,7 @@ func (p *process) Start(context.Context) error {
 		return p.startErr
 	}
 	p.release = context.AfterFunc(p.opening, p.kill)
-	go p.log.read(p.stderr)
+	go p.log.read(copied(p.stderr, p.stderrCopy))
 	return nil
 }
 
@@ -165,7 +167,14 @@ func (p *process) Kill(context.Context) error { p.kill(); return nil }
 
 func (p *process) Diagnose(context.Context) string { return "" } // diagnoseStart does it, with more to go by
 
-func (p *process) Stdout() io.ReadCloser { return io.NopCloser(p.stdout) }
+func (p *process) Stdout() io.ReadCloser { return io.NopCloser(copied(p.stdout, p.stdoutCopy)) }
+
+func copied(r io.Reader, w io.Writer) io.Reader {
+	if w == nil {
+		return r
+	}
+	return io.TeeReader(r, w)
+}
 
 // Stderr is empty: go-plugin's own reader of logs panics on a JSON line whose @message is no string, so a driver could end
 // the host with one line. lineLog reads the real one.

@@ -23,13 +23,14 @@ const (
 	kindResult    = 'R' // from it: the result
 	kindException = 'X' // from it: {"type","message","stack":[…]}, a core.Exception
 	kindRefused   = 'L' // from it: {"kind":"invalid"|"too_large","message"}: a result that cannot be sent
+	kindDeath     = 'D' // from it: how the handler ended its process, a core.Exception; the instance ends
 	kindInvoke    = 'I' // from it, before the result: as an event, with the meta {"call":n,"function":name}
 	kindAnswer    = 'A' // to it: as an event, with the meta {"call":n} before the result, or {"call":n,"error":{…}} alone
 
 	lengthSize  = 4
 	headSize    = lengthSize + 1
 	importKinds = string(kindReport) + string(kindFailure)
-	eventKinds  = string(kindResult) + string(kindException) + string(kindRefused) + string(kindInvoke)
+	eventKinds  = string(kindResult) + string(kindException) + string(kindRefused) + string(kindDeath) + string(kindInvoke)
 	frameSlack  = 64 << 10 // of a frame, over core.MaxResult
 	readAhead   = 4 << 10  // most answers fit, and cost one read
 )
@@ -197,7 +198,8 @@ func tooLarge(size int64) *core.Error {
 	return core.Errorf(core.KindTooLarge, core.FaultHandler, "the result has %d bytes, more than the %d that a result may have; store it elsewhere and return where", size, core.MaxResult)
 }
 
-// Answer turns the frame that answers an event into the result, or into the handler's error.
+// Answer turns the frame that answers an event into the result, or into the handler's error. After one of KindExit the instance is of no
+// use.
 func Answer(kind byte, body []byte) ([]byte, error) {
 	switch kind {
 	case kindResult:
@@ -205,12 +207,15 @@ func Answer(kind byte, body []byte) ([]byte, error) {
 			return nil, tooLarge(int64(len(body)))
 		}
 		return body, nil
-	case kindException:
+	case kindException, kindDeath:
 		exception := new(core.Exception)
 		if err := json.Unmarshal(body, exception); err != nil {
 			return nil, broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance told of an exception in a way that cannot be read: %w", err)}
 		}
 		err := core.Errorf(core.KindException, core.FaultHandler, "the handler raised %s: %s", exception.Type, exception.Message)
+		if kind == kindDeath {
+			err = core.Errorf(core.KindExit, core.FaultHandler, "the handler ended its process by %s: %s", exception.Type, exception.Message)
+		}
 		err.Exception = exception
 		return nil, err
 	}

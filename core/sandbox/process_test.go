@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -255,5 +256,22 @@ func TestCgroupsAreCleared(t *testing.T) {
 	}
 	if left := cgroupDirs(name); len(left) > 0 {
 		t.Errorf("left are %v", left)
+	}
+}
+
+// What an instance has said can still be read when it is gone: it may have ended because it said that it cannot go on.
+func TestLastWords(t *testing.T) {
+	h := newHouse(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	c := h.fork(t, zygote, h.config(core.RoleInstance))
+	const said = "farewell"
+	if err := c.call(t, unix.SYS_WRITE, 4, said, len(said)); err != nil {
+		t.Fatal(err)
+	}
+	c.Kill()
+	gone(t, c.Sandbox)
+	heard, err := io.ReadAll(c.Endpoint())
+	if string(heard) != said || err != nil {
+		t.Errorf("after its end an instance is heard to have said %q: %v", heard, err)
 	}
 }

@@ -12,6 +12,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// lastWords is how long an endpoint can be read from after the end of its process.
+const lastWords = time.Second
+
 // Sandbox is one sandbox, from Create until its process has ended.
 type Sandbox struct {
 	host   *Host
@@ -139,8 +142,13 @@ func (s *Sandbox) discard() error {
 	if s.cgroup != nil {
 		err = s.cgroup.remove()
 	}
-	if s.conn != nil {
-		s.conn.Close() // last, for an answer may still be on its way out of it
+	switch {
+	case s.conn == nil:
+	case s.pid == 0:
+		s.conn.Close()
+	default:
+		// An answer may still be in it, and who reads it may not have had a turn. That its process has ended he reads too.
+		time.AfterFunc(lastWords, func() { s.conn.Close() })
 	}
 	return err
 }
@@ -166,7 +174,7 @@ func (s *Sandbox) Entered() (pid int, enter time.Duration, err error) {
 	return s.pid, s.enter, s.err
 }
 
-// Endpoint returns the socket to the process of an instance, nil for other roles. It is closed with the sandbox.
+// Endpoint returns the socket to the process of an instance, nil for other roles. It is closed a second after the sandbox has ended.
 func (s *Sandbox) Endpoint() net.Conn { return s.conn }
 
 // Done is closed when the process has ended, by itself or by Kill.

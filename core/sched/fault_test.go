@@ -22,6 +22,9 @@ func TestHandlerFaults(t *testing.T) {
 		{"raises", func(b *box, r *request) {
 			b.answer('X', []byte(`{"type":"ValueError","message":"no","stack":["a","b"]}`))
 		}, core.KindException, core.FaultHandler, "ValueError: no", true},
+		{"dies and says so", func(b *box, r *request) {
+			b.answer('D', []byte(`{"type":"SIGSEGV","message":"no such memory","stack":["a","b"]}`))
+		}, core.KindExit, core.FaultHandler, "SIGSEGV: no such memory", false},
 		{"refuses", func(b *box, r *request) { b.answer('L', []byte(`{"kind":"invalid","message":"a set is not JSON"}`)) }, core.KindInvalid, core.FaultHandler, "a set", true},
 		{"too large, told", func(b *box, r *request) { b.answer('L', []byte(`{"kind":"too_large","message":"50 MB"}`)) }, core.KindTooLarge, core.FaultHandler, "50 MB", true},
 		{"a bit too large", func(b *box, r *request) { b.answer('R', make([]byte, core.MaxResult+1)) }, core.KindTooLarge, core.FaultHandler, "6291457", true},
@@ -29,6 +32,7 @@ func TestHandlerFaults(t *testing.T) {
 		{"unknown frame", func(b *box, r *request) { b.answer('Q', nil) }, core.KindInternal, core.FaultDriver, `'Q'`, false},
 		{"empty frame", func(b *box, r *request) { b.far.Write([]byte{0, 0, 0, 0, 'R'}) }, core.KindInternal, core.FaultDriver, "empty", false},
 		{"two answers", func(b *box, r *request) { b.far.Write([]byte{0, 0, 0, 2, 'R', '1', 0, 0, 0, 2, 'R', '1'}) }, core.KindInternal, core.FaultDriver, "more than one", false},
+		{"a death that is none", func(b *box, r *request) { b.answer('D', []byte(`{`)) }, core.KindInternal, core.FaultDriver, "exception", false},
 		{"an exception that is none", func(b *box, r *request) { b.answer('X', []byte(`{`)) }, core.KindInternal, core.FaultDriver, "exception", false},
 		{"hangs", func(b *box, r *request) { <-b.done }, core.KindTimeout, core.FaultHandler, "30s", false},
 		{"exits", func(b *box, r *request) { b.die(core.Exit{Code: 3, Known: true}) }, core.KindExit, core.FaultHandler, "code 3", false},

@@ -112,7 +112,7 @@ func (r *run) conclude(kind byte, body []byte, err error) ([]byte, error) {
 	if err == nil {
 		body, err = endpoint.Answer(kind, body)
 		if !endpoint.IsBroken(err) {
-			if r.calls.end() && r.p.fn.Limits.Reuse {
+			if r.calls.end() && r.p.fn.Limits.Reuse && !core.IsKind(err, core.KindExit) {
 				r.p.give(grant{instance: r.i})
 			} else {
 				r.i.node.Kill()

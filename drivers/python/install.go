@@ -50,9 +50,9 @@ func (p *python) Install(ctx context.Context, request core.InstallRequest, progr
 
 // install runs installer.py in the sandbox.
 func (p *python) install(ctx context.Context, runtime core.RuntimeID, sandbox core.Sandbox, w wish, progress func(core.Progress), result any) error {
-	i, ok := p.interpreters[runtime]
-	if !ok {
-		return core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", runtime)
+	i, err := p.interpreter(runtime)
+	if err != nil {
+		return err
 	}
 	text, err := json.Marshal(w)
 	if err != nil {

@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
@@ -23,9 +25,8 @@ const defaultInterpreter = "/usr/bin/python3"
 
 // Where the driver's files are inside a sandbox.
 const (
-	loopDir     = "/pipsqueak/python"
-	libraryPath = "/pipsqueak/" + zygote.Library
-	toolsDir    = "/pipsqueak/tools"
+	loopDir  = "/pipsqueak/python"
+	toolsDir = "/pipsqueak/tools"
 )
 
 // zygoteEnv is the whole environment of a zygote. Numerical libraries start a thread for each core when they are imported,
@@ -36,8 +37,10 @@ var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "H
 // python implements core.Driver through the zygote kit, and core.Installer itself.
 type python struct {
 	*zygote.Driver
-	log          *slog.Logger
-	interpreters map[core.RuntimeID]interpreter
+	log *slog.Logger
+
+	mu           sync.Mutex
+	interpreters map[core.RuntimeID]interpreter // as last described
 }
 
 // interpreter is what a CPython says of itself.
@@ -61,6 +64,10 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 	if err != nil {
 		return d, err
 	}
+	files, err := zygote.Files("python")
+	if err != nil {
+		return d, err
+	}
 	tools := []core.Mount{}
 	if installer := filepath.Join(libexec, "uv"); exists(installer) {
 		tools = append(tools, core.Mount{Source: installer, Target: toolsDir + "/uv"})
@@ -74,16 +81,14 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 			continue
 		}
 		id := core.RuntimeID("python" + i.Short)
-		if _, taken := p.interpreters[id]; taken {
+		if slices.ContainsFunc(d.Runtimes, func(r core.Runtime) bool { return r.ID == id }) {
 			d.Problems = append(d.Problems, fmt.Sprintf("%s is a second %s and not used", path, id))
 			continue
 		}
-		p.interpreters[id] = i
+		p.remember(id, i)
 		d.Runtimes = append(d.Runtimes, core.Runtime{
 			ID: id, Version: i.Version, Path: path, Tools: tools,
-			Mounts: append(i.mounts(),
-				core.Mount{Source: filepath.Join(libexec, "python"), Target: loopDir},
-				core.Mount{Source: filepath.Join(libexec, zygote.Library), Target: libraryPath}),
+			Mounts: append(i.mounts(), files...),
 			Hidden: i.Sites,
 			Handlers: []core.HandlerFile{
 				{File: "handler.py", Handler: "handler.handler"},
@@ -97,11 +102,27 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 }
 
 func (p *python) command(runtime core.RuntimeID) ([]string, error) {
-	i, ok := p.interpreters[runtime]
-	if !ok {
-		return nil, core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", runtime)
+	i, err := p.interpreter(runtime)
+	if err != nil {
+		return nil, err
 	}
-	return append(i.command(), loopDir+"/zygote.py", libraryPath), nil
+	return append(i.command(), loopDir+"/zygote.py", zygote.LibraryPath), nil
+}
+
+func (p *python) remember(id core.RuntimeID, i interpreter) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.interpreters[id] = i
+}
+
+func (p *python) interpreter(id core.RuntimeID) (interpreter, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i, ok := p.interpreters[id]
+	if !ok {
+		return i, core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", id)
+	}
+	return i, nil
 }
 
 // command starts the interpreter apart from everything of the host: -I ignores the environment and the user's packages, -S

@@ -1,5 +1,7 @@
-// Package drivertest tells whether a driver keeps the contract of core.Driver, and has drivers to test against: Fake keeps
-// the contract without a single process, Faulty breaks it on command.
+// Package drivertest tells whether a driver keeps the contract of core.Driver: a Kit examines the program of a driver, case by
+// case, over the real wire and in real sandboxes. docs/conformance.md has the handlers that it needs in the driver's language.
+//
+// It also has drivers to test core against: Fake keeps the contract without a single process, Faulty breaks it on command.
 package drivertest
 
 import (

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,10 +102,10 @@ func newDriver(t testing.TB) *Driver {
 	d := New(Language{Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() {
 		d.mu.Lock()
-		processes := d.processes
+		left := slices.Collect(maps.Values(d.processes)) // they forget themselves meanwhile
 		d.mu.Unlock()
-		for _, id := range d.known() {
-			d.forget(processes[id])
+		for _, p := range left {
+			d.forget(p)
 		}
 	})
 	return d

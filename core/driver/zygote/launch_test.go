@@ -63,6 +63,11 @@ func TestPreload(t *testing.T) {
 		t.Errorf("at the gate stands %q", name)
 	}
 	mustBe(t, d.Preload(ctx, "root", "x1", core.Sandbox{ID: "root", Gate: path}), core.KindConflict, core.FaultWorker, "root")
+	select {
+	case name := <-names:
+		t.Errorf("%q went to the gate for an ID that is taken", name)
+	case <-time.After(50 * time.Millisecond):
+	}
 	r, err := d.Import(ctx, "root", core.Load{})
 	if err != nil {
 		t.Fatal(err)

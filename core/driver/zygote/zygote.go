@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -17,8 +18,8 @@ import (
 type Language struct {
 	// Describe is core.Driver's.
 	Describe func(ctx context.Context) (core.Description, error)
-	// Command returns the command that starts the loop of a runtime, with paths inside the sandbox. Its environment is Env
-	// and nothing else.
+	// Command returns the command that starts the loop of a runtime, one of those that Describe told of last, with paths inside the
+	// sandbox. Its environment is Env and nothing else.
 	Command func(runtime core.RuntimeID) (argv []string, err error)
 	Env     []string
 	Log     *slog.Logger
@@ -40,11 +41,31 @@ func Libexec() (string, error) {
 	return filepath.Join(filepath.Dir(self), "libexec"), nil
 }
 
+// Where a runtime's processes find the driver's files, when core.Runtime.Mounts has what Files returns.
+const (
+	LibraryPath = filesPath + Library
+	filesPath   = "/pipsqueak/"
+)
+
+// Files returns what the processes of a language need of the host besides their interpreter: Library, which they see as
+// LibraryPath, and the folder Libexec/<language> with the loop, which they see as /pipsqueak/<language>.
+func Files(language string) ([]core.Mount, error) {
+	libexec, err := Libexec()
+	if err != nil {
+		return nil, err
+	}
+	return []core.Mount{
+		{Source: filepath.Join(libexec, Library), Target: LibraryPath},
+		{Source: filepath.Join(libexec, language), Target: filesPath + language},
+	}, nil
+}
+
 // Driver implements core.Driver.
 type Driver struct {
 	language Language
 
 	mu        sync.Mutex
+	described []core.Runtime
 	processes map[core.NodeID]*process
 }
 
@@ -55,11 +76,28 @@ func New(language Language) *Driver {
 
 // Describe implements core.Driver.
 func (d *Driver) Describe(ctx context.Context) (core.Description, error) {
-	return d.language.Describe(ctx)
+	description, err := d.language.Describe(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.described = description.Runtimes
+	return description, err
+}
+
+// has reports whether the language has described the runtime, or nothing yet.
+func (d *Driver) has(id core.RuntimeID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.described == nil || slices.ContainsFunc(d.described, func(r core.Runtime) bool { return r.ID == id })
 }
 
 // Preload implements core.Driver.
 func (d *Driver) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) error {
+	if !d.has(runtime) {
+		return core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", runtime)
+	}
+	if d.knows(id) {
+		return conflict(id) // before anybody goes to the gate, which lets one in only
+	}
 	argv, err := d.language.Command(runtime)
 	if err != nil {
 		return err
@@ -100,21 +138,21 @@ func (d *Driver) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.
 
 // fork returns the child as soon as it is forked, and whenever there is something to forget.
 func (d *Driver) fork(ctx context.Context, id core.NodeID, zygote *process, sandbox core.Sandbox) (*process, error) {
-	gate, err := dialGate(sandbox)
-	if err != nil {
-		return nil, err
-	}
-	// The child has its own of both when the zygote has answered. While ours are open nobody sees that the child has ended.
-	defer gate.Close()
 	ours, theirs, err := controlPair()
 	if err != nil {
 		return nil, err
 	}
+	// The child has its own of both when the zygote has answered. While ours are open nobody sees that the child has ended.
 	defer theirs.Close()
 	child, err := d.adopt(id, ours)
 	if err != nil {
 		return nil, err
 	}
+	gate, err := dialGate(sandbox)
+	if err != nil {
+		return child, err
+	}
+	defer gate.Close()
 	return child, zygote.fork(ctx, theirs, gate)
 }
 
@@ -143,6 +181,16 @@ func (d *Driver) process(id core.NodeID) (*process, error) {
 	return p, nil
 }
 
+func (d *Driver) knows(id core.NodeID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.processes[id] != nil
+}
+
+func conflict(id core.NodeID) error {
+	return core.Errorf(core.KindConflict, core.FaultWorker, "the node %s is there already", id)
+}
+
 // adopt takes the driver's end of a control socket, also when it fails, and follows the process at its other end.
 func (d *Driver) adopt(id core.NodeID, control *os.File) (*process, error) {
 	p, err := newProcess(id, control)
@@ -153,7 +201,7 @@ func (d *Driver) adopt(id core.NodeID, control *os.File) (*process, error) {
 	defer d.mu.Unlock()
 	if d.processes[id] != nil {
 		p.conn.Close()
-		return nil, core.Errorf(core.KindConflict, core.FaultWorker, "the node %s is there already", id)
+		return nil, conflict(id)
 	}
 	d.processes[id] = p
 	go func() {

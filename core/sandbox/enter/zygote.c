@@ -2,6 +2,7 @@
 #include "zygote.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -62,8 +63,10 @@ static int fork_child(int control, const struct ps_hooks *hooks, int child_contr
         if (endpoint < 0)
             _exit(125);
         say(PS_FD_CONTROL, "{\"parked\":true}");
-        if (endpoint)
+        if (endpoint) {
             close(PS_FD_CONTROL);
+            fcntl(PS_FD_ENDPOINT, F_SETFD, FD_CLOEXEC); /* what the handler starts is not to speak for it */
+        }
         call(hooks->child);
         return endpoint ? PS_INSTANCE : PS_ZYGOTE;
     }
@@ -80,6 +83,9 @@ static int fork_child(int control, const struct ps_hooks *hooks, int child_contr
 
 int ps_zygote(int control, const struct ps_hooks *hooks, char *buffer, size_t size)
 {
+    static const struct ps_hooks nothing;
+    if (!hooks)
+        hooks = &nothing;
     for (;;) {
         int fds[2];
         ssize_t n = receive(control, buffer, size, fds);

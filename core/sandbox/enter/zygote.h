@@ -15,8 +15,8 @@
 
 #include <stddef.h>
 
-/* What a language has to do around a fork, in the order of pthread_atfork; each may be NULL. child is called in the
- * child when it is inside its sandbox. */
+/* What a language has to do around a fork, in the order of pthread_atfork; each may be NULL, and all together too. child is
+ * called in the child when it is inside its sandbox. */
 struct ps_hooks {
     void (*before)(void);
     void (*parent)(void);
@@ -30,7 +30,7 @@ enum { PS_LOST = 0, PS_ZYGOTE = -1, PS_INSTANCE = -2 };
  *   > 0          the length of a request of another kind, which is in the buffer;
  *   PS_LOST      the driver is gone;
  *   PS_ZYGOTE    in a child that is inside, parked, and a zygote itself, with its control socket in place of this one;
- *   PS_INSTANCE  in a child that is inside, parked, and an instance: its control socket is closed, its endpoint open.
+ *   PS_INSTANCE  in a child that is inside, parked, and an instance: its control socket is closed, its endpoint open (close-on-exec).
  * A child that cannot enter, and a zygote that could not take its fork back, exit. The process must have one thread and
  * must not be waiting for children of its own; SIGCHLD should be ignored, so that the kernel reaps the children. */
 PS_API int ps_zygote(int control, const struct ps_hooks *hooks, char *buffer, size_t size);

@@ -44,7 +44,7 @@ def lock(manifest):
     with open(manifest, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
             if INDEX_OPTION.match(line):
-                raise Refused("install", "caller", f"requirements.txt, line {number}: {line.strip()!r}: a function cannot choose where packages "
+                raise Refused("install", "handler", f"requirements.txt, line {number}: {line.strip()!r}: a function cannot choose where packages "
                               "come from; take the option out")
     out = uv("resolving requirements.txt", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python", sys.executable, manifest)
     packages = []
@@ -54,7 +54,7 @@ def lock(manifest):
             continue
         pin = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.!+_-]+)", line)
         if pin is None:
-            raise Refused("install", "caller", f"requirements.txt: {line!r} is not a package of an index at an exact version; "
+            raise Refused("install", "handler", f"requirements.txt: {line!r} is not a package of an index at an exact version; "
                           "paths, links and repositories are not supported: put the code into the function's directory")
         packages.append({"name": re.sub(r"[-_.]+", "-", pin[1]).lower(), "version": pin[2]})
     return packages
@@ -99,7 +99,9 @@ def in_standard_library(name):
 
 
 def install(request):
-    packages = request["packages"]
+    packages = request.get("packages")
+    if not packages:
+        return {}
     pins = [f"{p['name']}=={p['version']}" for p in packages]
     everything = os.path.join(OUT, ".all")
     progress("install", f"{len(pins)} packages", "fetching")
@@ -229,7 +231,7 @@ def uv(what, *arguments):
         raise full(f"{what}: {said}")
     if re.search(r"dns error|error sending request|[Cc]onnection|timed? out|network", said):
         raise Refused("install", "worker", f"{what}: the package index cannot be reached: {said}")
-    raise Refused("install", "caller", f"{what}: {said}")
+    raise Refused("install", "handler", f"{what}: {said}")
 
 
 def full(what):

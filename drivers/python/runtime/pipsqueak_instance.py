@@ -13,6 +13,7 @@ import time
 
 ENDPOINT = 4
 MAX_RESULT = 6 << 20
+MAX_FRAME = MAX_RESULT + (64 << 10)
 HEADER = struct.Struct(">IB")
 META = struct.Struct(">I")
 EVENT, RESULT, EXCEPTION, UNUSABLE, INVOKE = b"E"[0], b"R"[0], b"X"[0], b"L"[0], b"I"[0]
@@ -74,7 +75,7 @@ class Instance:
         """Answers events, which it reads into the buffer, until core closes the endpoint, and ends the process."""
         _reading.acquire()
         while True:
-            length = receive(buffer)
+            length = receive(buffer, b"EA")
             if length < 0:
                 leave(0)
             if buffer[4] != EVENT:
@@ -98,15 +99,13 @@ class Instance:
     def handle(self, buffer, length):
         """Runs one event. Returns the kind and the body of the answer."""
         (meta_length,) = META.unpack_from(buffer, 5)
-        view = memoryview(buffer)
         body = 9 + meta_length
+        with memoryview(buffer) as view:
+            meta, text = bytes(view[9:body]), bytes(view[body:length])
         try:
-            meta = json.loads(bytes(view[9:body]))
-            event = json.loads(bytes(view[body:length]))
-        finally:
-            view.release()
-        try:
-            result = self.call(event, Context(self.function, meta))
+            context = Context(self.function, json.loads(meta))
+            # An event may be nested deeper than Python can follow, which is an exception as any other.
+            result = self.call(json.loads(text), context)
         except SystemExit as stop:
             leave(stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1)
         except BaseException as error:
@@ -133,6 +132,9 @@ class Instance:
 # Who reads from the endpoint: the loop between events, a call while one runs. Numbers of calls are never used twice.
 _reading, _calls = _thread.allocate_lock(), itertools.count(1)
 
+# What was read of the frames after the last one: answers to calls may come close behind each other.
+_ahead = b""
+
 
 def invoke(name, event):
     body = dump(event)
@@ -142,7 +144,7 @@ def invoke(name, event):
         send(INVOKE, META.pack(len(meta)) + meta + body)
         buffer = bytearray(4 << 10)
         while True:
-            length = receive(buffer)
+            length = receive(buffer, b"A")
             if length < 0:
                 leave(0)
             (meta_length,) = META.unpack_from(buffer, 5)
@@ -154,18 +156,37 @@ def invoke(name, event):
     return json.loads(bytes(buffer[9 + meta_length : length]))
 
 
-def receive(buffer):
-    """Reads one frame into the buffer, which grows as needed. Returns its length, or -1 at the end."""
-    have, want = 0, 4
+def receive(buffer, kinds):
+    """Reads one frame into the buffer, which grows as needed. Returns its length, or -1 at the end. A frame that cannot be, or is of
+    none of the kinds, is core's defect: it ends the process, for nothing that follows can be understood."""
+    global _ahead
+    if _ahead:
+        if len(_ahead) > len(buffer):
+            buffer.extend(bytes(len(_ahead) - len(buffer)))
+        buffer[: len(_ahead)] = _ahead
+    have, want = len(_ahead), 4
+    if have >= 4:
+        want = size(buffer)
     while have < want:
         part = os.readv(ENDPOINT, [memoryview(buffer)[have:]])
         if part == 0:
             return -1
         have += part
         if want == 4 and have >= 4:
-            want = 4 + int.from_bytes(buffer[:4], "big")
-            if want > len(buffer):
-                buffer.extend(bytes(want - len(buffer)))
+            want = size(buffer)
+    _ahead = bytes(buffer[want:have])
+    if buffer[4] not in kinds:
+        leave(1)
+    return want
+
+
+def size(buffer):
+    """How long the frame is that begins in the buffer, which is made large enough."""
+    want = 4 + int.from_bytes(buffer[:4], "big")
+    if not 4 < want <= 4 + MAX_FRAME:
+        leave(1)
+    if want > len(buffer):
+        buffer.extend(bytes(want - len(buffer)))
     return want
 
 

@@ -25,6 +25,8 @@ from pipsqueak_instance import ENDPOINT, Instance, answer, leave, prepare_stream
 CONTROL = 3
 CODE = "/function"
 MAX_PACKET = 128 << 10
+# Bytes of what is told of an exception.
+MAX_MESSAGE, MAX_STACK = 64 << 10, 256 << 10
 # Seconds after which an instance that has not been told anything was forked ahead, and has time to rehearse.
 PATIENCE = 0.002
 
@@ -61,7 +63,25 @@ def describe(error):
         text = str(error)
     except Exception:
         text = "(its text cannot be had: its __str__ raises)"
-    return {"type": type(error).__name__, "message": text, "stack": frames}
+    return {"type": type(error).__name__, "message": cut(text, MAX_MESSAGE), "stack": innermost(frames)}
+
+
+def cut(text, limit):
+    """The beginning of a text, of at most so many bytes."""
+    if len(text) * 4 <= limit:
+        return text
+    whole = text.encode("utf-8", "backslashreplace")
+    return text if len(whole) <= limit else whole[:limit].decode("utf-8", "ignore")
+
+
+def innermost(frames):
+    """The frames next to where an exception was raised, of at most MAX_STACK bytes."""
+    room = MAX_STACK
+    for i in range(len(frames) - 1, -1, -1):
+        room -= len(frames[i].encode("utf-8", "backslashreplace"))
+        if room < 0:
+            return frames[i + 1 :]
+    return frames
 
 
 class Hooks(ctypes.Structure):
@@ -86,6 +106,7 @@ def be_zygote(library):
             return after_fork()
         if length == ZYGOTE:
             after_fork()
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as in prepare_to_fork: it may fork before it imports anything
         elif length == LOST:
             # There is nothing more to do, but what was forked from here lives on, and would die with this process. Core ends
             # it when it is not needed any more.
@@ -119,7 +140,7 @@ def be_instance():
     if not select.select([ENDPOINT], [], [], PATIENCE)[0]:
         rehearse()
     buffer = bytearray(64 << 10)
-    length = receive(buffer)
+    length = receive(buffer, b"H")
     if length < 0:
         leave(0)
     request = json.loads(buffer[5:length])

@@ -1,0 +1,176 @@
+package drivertest
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+var siblingCases = []Case{
+	{Name: "sibling/state", Clauses: []string{"C15"}, run: siblingState},
+	{Name: "sibling/randomness", Clauses: []string{"Z7"}, run: siblingRandom},
+	{Name: "sibling/randomness-below-a-fork", Clauses: []string{"Z7"}, run: siblingRandomBelow},
+	{Name: "sibling/environment", Clauses: []string{"E9"}, run: siblingEnv},
+	{Name: "sibling/files", Clauses: []string{"G9"}, run: siblingFiles},
+	{Name: "sibling/pid-and-directory", Clauses: []string{"G6", "G9"}, run: siblingPid},
+	{Name: "sibling/descriptors", Clauses: []string{"G10", "Z5"}, run: siblingDescriptors},
+	{Name: "sibling/streams", Clauses: []string{"G10", "E8"}, run: siblingStreams},
+	{Name: "sibling/memory-is-shared", Clauses: []string{"C15"}, run: siblingShares},
+	{Name: "sibling/crash", Clauses: []string{"Z12"}, run: siblingCrash},
+}
+
+func siblingState(t *trial) {
+	a, b := t.instance(), t.instance()
+	for want := 1; want <= 3; want++ {
+		var got int
+		if t.result(a, do{"do": "state"}, &got); got != want {
+			t.errorf("the %d. event finds the count %d", want, got)
+		}
+	}
+	var got int
+	if t.result(b, do{"do": "state"}, &got); got != 1 {
+		t.errorf("the first event of a sibling finds the count %d", got)
+	}
+}
+
+func siblingRandom(t *trial) { t.differ(t.root(), t.root()) }
+
+// siblingRandomBelow: the children of two siblings, and a child of each, must not share random states either.
+func siblingRandomBelow(t *trial) {
+	a, b := t.zygote(modA), t.zygote(modA)
+	t.differ(a, a, b, t.root())
+}
+
+// differ checks that instances forked from the parents draw different numbers from each of the language's sources.
+func (t *trial) differ(parents ...*node) {
+	drawn := map[string]map[string]bool{}
+	for _, parent := range parents {
+		n := t.fork(t.shared(), parent, core.RoleInstance)
+		t.imports(n, t.handlerLoad())
+		for range 2 {
+			var numbers map[string]string
+			t.result(n, do{"do": "random"}, &numbers)
+			if len(numbers) == 0 {
+				t.fatalf("the handler draws no random number")
+			}
+			for source, number := range numbers {
+				if drawn[source] == nil {
+					drawn[source] = map[string]bool{}
+				}
+				if drawn[source][number] {
+					t.errorf("two siblings, or one of them twice, have drawn %.80s from %s", number, source)
+				}
+				drawn[source][number] = true
+			}
+		}
+	}
+}
+
+func siblingEnv(t *trial) {
+	want := map[string]string{"A": "b", "EMPTY": "", "UNICODE": "é 🐭", "LINES": "a\nb"}
+	a, b := t.parked(), t.parked()
+	load := t.handlerLoad()
+	load.Env = want
+	t.imports(a, load)
+	t.imports(b, t.handlerLoad())
+	var got, other map[string]string
+	t.result(a, do{"do": "env"}, &got)
+	t.result(b, do{"do": "env"}, &other)
+	if !maps.Equal(got, want) {
+		t.errorf("the environment is %q, and was to be %q", got, want)
+	}
+	if !maps.Equal(other, t.handlerLoad().Env) {
+		t.errorf("the environment of a sibling is %q", other)
+	}
+}
+
+func siblingFiles(t *trial) {
+	a, b := t.instance(), t.instance()
+	var got string
+	if t.result(a, do{"do": "file", "path": "/tmp/kit", "text": "of a"}, &got); got != "of a" {
+		t.errorf("a file in /tmp holds %q after it was written", got)
+	}
+	ask := t.ask(b, do{"do": "file", "path": "/tmp/kit"})
+	if ask.kind != 'X' {
+		t.errorf("a sibling reads the file: %s", ask)
+	}
+}
+
+func siblingPid(t *trial) {
+	for range 2 {
+		var got struct {
+			PID int    `json:"pid"`
+			Cwd string `json:"cwd"`
+		}
+		t.result(t.instance(), do{"do": "about"}, &got)
+		if got.PID != 1 {
+			t.errorf("the language says that the pid is %d; it is 1 in a sandbox of its own", got.PID)
+		}
+		if got.Cwd != "/" {
+			t.errorf("the working directory is %q", got.Cwd)
+		}
+	}
+}
+
+// siblingDescriptors looks for pipes and sockets that two processes have both.
+func siblingDescriptors(t *trial) {
+	a, b := t.instance(), t.instance()
+	others := map[string]int{"the zygote": t.zygoteIn(t.rootNode), "the first process of the zygote's sandbox": t.rootNode.pid,
+		"the driver": t.shared().PID(), "its sibling": b.pid}
+	for _, who := range slices.Sorted(maps.Keys(others)) {
+		if shared := both(streamsOf(a.pid), streamsOf(others[who])); len(shared) > 0 {
+			t.errorf("an instance has %v open, and %s has too", shared, who)
+		}
+	}
+}
+
+func siblingStreams(t *trial) {
+	a, b := t.instance(), t.instance()
+	t.result(a, do{"do": "print", "out": "of a\n"}, nil)
+	t.result(b, do{"do": "print", "out": "of b\n"}, nil)
+	t.hasPrinted(a, "stdout", "of a\n")
+	t.hasPrinted(b, "stdout", "of b\n")
+}
+
+// hasPrinted checks what a process has printed in all.
+func (t *trial) hasPrinted(n *node, stream, want string) {
+	if !t.soon(func() bool { return t.printed(n, stream) == want }) {
+		t.errorf("on %s is %.300q, and not %.300q", stream, t.printed(n, stream), want)
+	}
+}
+
+func siblingShares(t *trial) {
+	z := t.zygote(modA)
+	n := t.fork(t.shared(), z, core.RoleInstance)
+	time.Sleep(50 * time.Millisecond)
+	shared, private := rollup(n.pid, "Shared_Clean", "Shared_Dirty"), rollup(n.pid, "Private_Clean", "Private_Dirty")
+	if shared < heldBytes*9/10 {
+		t.errorf("a parked child shares %d KiB with its zygote, which holds %d KiB in %s alone", shared>>10, heldBytes>>10, modA)
+	}
+	if private > shared/2 || private > 10<<20 {
+		t.errorf("a parked child has %d KiB for itself, and shares %d KiB", private>>10, shared>>10)
+	}
+}
+
+func siblingCrash(t *trial) {
+	a, b := t.instance(), t.instance()
+	t.isCut(a, do{"do": "crash"})
+	t.alive(b, "the crash of a sibling")
+	t.lives(t.rootNode, "the crash of its child")
+	t.usable("the crash of an instance")
+}
+
+// isCut sends an event in which the instance ends, and returns how it ended.
+func (t *trial) isCut(n *node, event any) core.Exit {
+	t.sendEvent(n, event)
+	a, err := n.wire.receive(4 * patience)
+	if err == nil && a.kind == 'D' { // it may tell what ends it
+		a, err = n.wire.receive(patience)
+	}
+	if err == nil {
+		t.errorf("the event %v, in which the process ends, is answered by %s", event, a)
+	}
+	return t.ends(n, "its handler's end")
+}

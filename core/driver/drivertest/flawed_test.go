@@ -1,0 +1,103 @@
+package drivertest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver"
+)
+
+// The test binary is also a driver with a flaw: started under a driver's name, it passes every call on to a real driver, and
+// breaks the protocol on the way.
+const (
+	realEnv    = "KIT_REAL"    // program of the real driver
+	flawEnv    = "KIT_FLAW"    // "leaky" or "careless"
+	socketsEnv = "KIT_SOCKETS" // directory for the real driver's sockets
+)
+
+func TestMain(m *testing.M) {
+	if strings.HasPrefix(filepath.Base(os.Args[0]), driver.Prefix) {
+		serveFlawed()
+	}
+	os.Exit(m.Run())
+}
+
+func serveFlawed() {
+	env := []string{}
+	if libexec := os.Getenv("PIPSQUEAK_LIBEXEC"); libexec != "" {
+		env = append(env, "PIPSQUEAK_LIBEXEC="+libexec)
+	}
+	inner, err := driver.Open(context.Background(), os.Getenv(realEnv), driver.Options{Dir: os.Getenv(socketsEnv), Env: env,
+		Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	switch os.Getenv(flawEnv) {
+	case "leaky":
+		driver.Serve(&leaky{Client: inner})
+	case "careless":
+		driver.Serve(&careless{inner: inner, stdout: os.NewFile(1, "stdout")})
+	}
+	driver.Serve(inner)
+}
+
+// leaky keeps a descriptor for each fork. (Its zygotes share their randomness besides: see sameRandomness.)
+type leaky struct {
+	*driver.Client
+	kept []*os.File
+}
+
+func (l *leaky) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) error {
+	if f, err := os.Open(os.DevNull); err == nil {
+		l.kept = append(l.kept, f)
+	}
+	return l.Client.Fork(ctx, id, parent, sandbox)
+}
+
+// careless prints on the stdout that is the handshake's, forgets the kinds of errors, and does not hear that a call is given up.
+type careless struct {
+	inner  *driver.Client
+	stdout *os.File
+}
+
+func bare(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(err.Error())
+}
+
+func (c *careless) Describe(ctx context.Context) (core.Description, error) {
+	return c.inner.Describe(ctx)
+}
+
+func (c *careless) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) error {
+	return bare(c.inner.Preload(context.WithoutCancel(ctx), id, runtime, sandbox))
+}
+
+func (c *careless) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) error {
+	fmt.Fprintln(c.stdout, "forking", id)
+	return bare(c.inner.Fork(context.WithoutCancel(ctx), id, parent, sandbox))
+}
+
+func (c *careless) Import(ctx context.Context, id core.NodeID, load core.Load) (core.Report, error) {
+	r, err := c.inner.Import(context.WithoutCancel(ctx), id, load)
+	return r, bare(err)
+}
+
+func (c *careless) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
+	r, err := c.inner.Resolve(context.WithoutCancel(ctx), request)
+	return r, bare(err)
+}
+
+func (c *careless) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) error {
+	return bare(c.inner.Install(context.WithoutCancel(ctx), request, progress))
+}

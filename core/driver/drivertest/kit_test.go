@@ -1,0 +1,182 @@
+package drivertest_test
+
+import (
+	"cmp"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/driver"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
+)
+
+// built returns the directory of the programs that `make build` makes.
+func built(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs(cmp.Or(os.Getenv("PIPSQUEAK_BIN"), "../../../bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// handlers returns the directory of the kit's handlers in a language.
+func handlers(language string) string {
+	return filepath.Join("../../../drivers", language, "testdata/handlers")
+}
+
+// TestDrivers runs the kit on every driver that is built.
+func TestDrivers(t *testing.T) {
+	programs, err := filepath.Glob(filepath.Join(built(t), driver.Prefix+"*"))
+	if err != nil || len(programs) == 0 {
+		t.Fatalf("there are no drivers in %s (%v); run make build first", built(t), err)
+	}
+	for _, program := range programs {
+		language := strings.TrimPrefix(filepath.Base(program), driver.Prefix)
+		t.Run(language, func(t *testing.T) {
+			kit := open(t, drivertest.Options{Program: program, Handlers: handlers(language)})
+			for _, c := range drivertest.Cases() {
+				t.Run(c.Name, func(t *testing.T) {
+					switch o := kit.Run(t.Context(), c); o.Status {
+					case drivertest.Skipped:
+						t.Skip(o.Seen[0])
+					case drivertest.Failed:
+						var b strings.Builder
+						if err := o.WriteLine(&b); err != nil {
+							t.Error(err)
+						}
+						t.Error(b.String())
+					}
+				})
+			}
+		})
+	}
+}
+
+func open(t *testing.T, options drivertest.Options) *drivertest.Kit {
+	t.Helper()
+	kit, err := drivertest.Open(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := kit.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return kit
+}
+
+// needsRoot skips a test that has something to say only where sandboxes can be made.
+func needsRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") != "" {
+			t.Fatal("requires root")
+		}
+		t.Skip("requires root")
+	}
+}
+
+// flawed returns options that examine the test binary as the Python driver with a flaw (flawed_test.go).
+func flawed(t *testing.T, flaw string, env ...string) drivertest.Options {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), driver.Prefix+"python")
+	if err := os.Symlink(self, program); err != nil {
+		t.Fatal(err)
+	}
+	sockets, err := os.MkdirTemp("", "kf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(sockets) })
+	return drivertest.Options{Program: program, Handlers: handlers("python"),
+		Env: append(env, realEnv+"="+filepath.Join(built(t), driver.Prefix+"python"), flawEnv+"="+flaw, socketsEnv+"="+sockets)}
+}
+
+// sameRandomness returns a copy of libexec whose Python zygotes give every child the same random state.
+func sameRandomness(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(built(t), "libexec"))); err != nil {
+		t.Fatal(err)
+	}
+	loop := filepath.Join(dir, "python", "zygote.py")
+	text, err := os.ReadFile(loop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const before = "\ndef after_fork():\n"
+	flawed := strings.Replace(string(text), before, "\nimport random\n\n\ndef after_fork():\n    random.seed(7)\n    forget()\n\n\ndef forget():\n", 1)
+	if flawed == string(text) {
+		t.Fatalf("%s has no %q to break", loop, before)
+	}
+	if err := os.WriteFile(loop, []byte(flawed), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// failures runs all cases and returns the names of those that fail.
+func failures(t *testing.T, options drivertest.Options) (failed []string) {
+	t.Helper()
+	kit := open(t, options)
+	for _, c := range drivertest.Cases() {
+		o := kit.Run(t.Context(), c)
+		if o.Status == drivertest.Failed {
+			failed = append(failed, c.Name)
+			t.Logf("%s: %.300q", c.Name, o.Seen)
+		}
+	}
+	return failed
+}
+
+// TestKitPassesOn shows that a driver behind another one is judged as the one behind: what the flawed ones fail in is their flaw.
+func TestKitPassesOn(t *testing.T) {
+	needsRoot(t)
+	if failed := failures(t, flawed(t, "none")); len(failed) > 0 {
+		t.Errorf("without a flaw it fails in %q", failed)
+	}
+}
+
+func TestKitFindsLeaks(t *testing.T) {
+	needsRoot(t)
+	failed := failures(t, flawed(t, "leaky", "PIPSQUEAK_LIBEXEC="+sameRandomness(t)))
+	if want := []string{"sibling/randomness", "sibling/randomness-below-a-fork", "leak/driver-over-forks", "leak/driver-over-failures"}; !slices.Equal(failed, want) {
+		t.Errorf("it fails in %q, and has flaws that should fail in %q", failed, want)
+	}
+}
+
+func TestKitFindsCarelessness(t *testing.T) {
+	needsRoot(t)
+	failed := failures(t, flawed(t, "careless"))
+	want := []string{
+		// It forgets the kinds of errors.
+		"preload/unknown-runtime", "preload/id-that-lives", "preload/no-gate", "preload/turned-away",
+		// It does not hear that a call is given up.
+		"preload/deadline", "preload/canceled",
+		// The kinds again.
+		"fork/of-an-instance", "fork/of-the-unknown", "fork/of-the-dead", "fork/of-the-threaded", "fork/id-that-lives", "fork/no-gate",
+		// Calls that are given up.
+		"fork/deadline", "fork/canceled",
+		// The kinds again.
+		"fork/parent-dies-under-it", "gate/impossible-orders", "gate/turned-away",
+		"import/raises", "import/asks-for-the-end", "import/ends-the-process", "import/unknown-module", "import/failed-is-never-used-again",
+		// Calls that are given up.
+		"import/deadline", "import/canceled",
+		// The kinds again.
+		"import/by-an-instance", "import/by-the-unknown", "resolve/what-cannot-be", "resolve/unknown-runtime", "resolve/no-gate",
+		"death/of-a-zygote", "death/new-driver-knows-nobody", "leak/driver-over-failures",
+		// It prints.
+		"last/stdout-has-handshakes-alone",
+	}
+	if !slices.Equal(failed, want) {
+		t.Errorf("it fails in %q, and has flaws that should fail in %q", failed, want)
+	}
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+)
+
+// wish is what the installer is asked for, in its one argument.
+type wish struct {
+	Op       string         `json:"op"` // "resolve", "install", "build"
+	Handler  string         `json:"handler,omitempty"`
+	Debian   []string       `json:"debian,omitempty"`
+	Packages []core.Package `json:"packages,omitempty"`
+}
+
+// Resolve implements core.Installer.
+func (n *native) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
+	var resolution core.Resolution
+	err := n.install(ctx, request.Sandbox, wish{Op: "resolve", Debian: request.Debian}, nil, &resolution.Packages)
+	return resolution, err
+}
+
+// Install implements core.Installer.
+func (n *native) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) error {
+	return n.install(ctx, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &struct{}{})
+}
+
+// Build implements core.Builder.
+func (n *native) Build(ctx context.Context, request core.BuildRequest, progress func(core.Progress)) (core.Built, error) {
+	var built core.Built
+	err := n.install(ctx, request.Sandbox, wish{Op: "build", Handler: request.Handler, Packages: request.Packages}, progress, &built.Imports)
+	return built, err
+}
+
+// install runs this very program as the installer in the sandbox.
+func (n *native) install(ctx context.Context, sandbox core.Sandbox, w wish, progress func(core.Progress), result any) error {
+	text, err := json.Marshal(w)
+	if err != nil {
+		return err
+	}
+	return zygote.Install(ctx, sandbox, []string{installerPath, string(text)}, installEnv(), n.log, progress, result)
+}
+
+// installEnv is the environment of an installer, in which third-party code may run: nothing of the host but the way out.
+func installEnv() []string {
+	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir}
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// beInstaller is the program in the sandbox. It returns the status to exit with.
+func beInstaller(argument string) int {
+	return zygote.Answer(func(progress func(core.Progress)) (any, error) {
+		ctx := context.Background() // the sandbox ends it
+		var w wish
+		if err := json.Unmarshal([]byte(argument), &w); err != nil {
+			return nil, core.Errorf(core.KindInternal, core.FaultDriver, "the installer cannot read its request: %w", err)
+		}
+		switch w.Op {
+		case "resolve":
+			return none(debian.Resolve(ctx, w.Debian))
+		case "install":
+			return struct{}{}, debian.Install(ctx, w.Packages, core.OutDir, progress)
+		case "build":
+			return none(build(ctx, w.Handler, w.Packages, progress))
+		}
+		return nil, core.Errorf(core.KindInternal, core.FaultDriver, "the installer cannot %q", w.Op)
+	})
+}
+
+// none makes an absent list an empty one: JSON's null would be no result.
+func none[T any](list []T, err error) ([]T, error) {
+	if list == nil {
+		list = []T{}
+	}
+	return list, err
+}

@@ -1,0 +1,19 @@
+// Command pipsqueak-driver-native makes processes of compiled functions: zygotes that have loaded shared libraries, and the
+// instances forked from them, which load a function's shared object. The host that runs in those processes is in runtime/.
+//
+// The same program is the installer: a sandbox shows it and starts it with one argument, the request.
+package main
+
+import (
+	"os"
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/driver"
+)
+
+func main() {
+	if len(os.Args) == 2 && strings.HasPrefix(os.Args[1], "{") {
+		os.Exit(beInstaller(os.Args[1]))
+	}
+	driver.Serve(newDriver(driver.Logger(os.Stderr)))
+}

@@ -1,0 +1,138 @@
+/* context: the calls of pipsqueak.h. The reasons are in context.h. */
+#include "context.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An answer to an invocation: the frame, and the strings of an error. */
+struct answer {
+    struct answer *next;
+    struct endpoint endpoint;
+    struct text strings;
+};
+
+static void set_result(ps_context *context, const char *json, size_t size)
+{
+    struct call *call = (struct call *)context;
+    call->outcome = RESULT;
+    call->result.length = 0;
+    text_add(&call->result, json, size);
+}
+
+static void set_error(ps_context *context, const char *type, const char *message)
+{
+    struct call *call = (struct call *)context;
+    call->outcome = ERROR;
+    call->type.length = call->message.length = 0;
+    text_format(&call->type, "%s", type ? type : "error");
+    text_format(&call->message, "%s", message ? message : "");
+}
+
+static int refuse(ps_answer *answer, const char *kind, const char *fault, const char *message)
+{
+    *answer = (ps_answer){.result = "", .kind = kind, .fault = fault, .message = message, .exception_type = "", .exception_message = ""};
+    return -1;
+}
+
+/* Reads frames until the answer to the call. What answers none that is awaited is skipped (E14). */
+static bool await(struct endpoint *endpoint, long long number, struct frame *frame, struct json *meta, const char **rest, size_t *length)
+{
+    while (frame_read(endpoint, frame))
+        if (frame->kind == FRAME_ANSWER && frame_split(frame, meta, rest, length) && json_integer(json_member(*meta, "call")) == number)
+            return true;
+    return false;
+}
+
+/* Reads an error: its strings, one after another with a NUL after each. */
+static int explain(struct json error, struct text *strings, ps_answer *answer)
+{
+    struct json exception = json_member(error, "exception"), retryable = json_member(error, "retryable");
+    const struct json fields[] = {json_member(error, "kind"), json_member(error, "fault"), json_member(error, "message"),
+                                  json_member(exception, "type"), json_member(exception, "message")};
+    size_t begin[5];
+    for (size_t i = 0; i < 5; i++) {
+        begin[i] = strings->length;
+        json_add_text(strings, fields[i]);
+        text_add(strings, "", 1);
+    }
+    const char *at = strings->at;
+    refuse(answer, at + begin[0], at + begin[1], at + begin[2]);
+    answer->exception_type = at + begin[3];
+    answer->exception_message = at + begin[4];
+    answer->retryable = retryable.length == 4 && *retryable.at == 't';
+    return -1;
+}
+
+static int invoke_now(struct call *call, const char *function, const char *event, size_t size, ps_answer *answer)
+{
+    struct answer *kept = calloc(1, sizeof *kept);
+    if (!kept)
+        return refuse(answer, "exhausted", "handler", "out of memory");
+    kept->endpoint.fd = call->endpoint->fd;
+    kept->next = call->answers;
+    call->answers = kept;
+    struct text head = {0};
+    long long number = ++call->invocations;
+    text_add(&head, "\0\0\0", 4);
+    text_format(&head, "{\"call\":%lld,\"function\":", number);
+    text_add_quoted(&head, function, strlen(function));
+    text_add(&head, "}", 1);
+    uint32_t length = htonl((uint32_t)(head.length - sizeof length));
+    memcpy(head.at, &length, sizeof length);
+    struct frame frame;
+    struct json meta;
+    bool answered = frame_write(call->endpoint, FRAME_INVOKE, head.at, head.length, event, size) &&
+                    await(&kept->endpoint, number, &frame, &meta, &answer->result, &answer->size);
+    text_free(&head);
+    if (!answered)
+        _Exit(0); /* core is gone, or done with this instance */
+    struct json error = json_member(meta, "error");
+    if (error.length)
+        return explain(error, &kept->strings, answer);
+    answer->kind = answer->fault = answer->message = answer->exception_type = answer->exception_message = "";
+    answer->retryable = 0;
+    return 0;
+}
+
+static int invoke(ps_context *context, const char *function, const char *event, size_t size, ps_answer *answer)
+{
+    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+    struct call *call = (struct call *)context;
+    if (size > MAX_BODY)
+        return refuse(answer, "too_large", "handler", "the event is over 6 MiB");
+    if (!json_check(event, size).length)
+        return refuse(answer, "invalid", "handler", "the event is not JSON");
+    if (!call->running)
+        return refuse(answer, "invalid", "handler", "functions can be invoked only while a handler runs");
+    pthread_mutex_lock(&one_at_a_time);
+    int failed = invoke_now(call, function, event, size, answer);
+    pthread_mutex_unlock(&one_at_a_time);
+    return failed;
+}
+
+static const ps_calls calls = {set_result, set_error, invoke};
+
+void context_prepare(struct call *call, struct endpoint *endpoint)
+{
+    call->endpoint = endpoint;
+    call->context.abi = PS_ABI;
+    call->context.calls = &calls;
+    call->context.request_id = call->context.function = "";
+}
+
+void context_clear(struct call *call)
+{
+    call->outcome = NOTHING;
+    while (call->answers) {
+        struct answer *last = call->answers;
+        call->answers = last->next;
+        text_free(&last->endpoint.input);
+        text_free(&last->strings);
+        free(last);
+    }
+    /* A large result is not held for the next event, which may have a small one. */
+    if (call->result.size > (1 << 20))
+        text_free(&call->result);
+}

@@ -1,0 +1,2 @@
+#include <pipsqueak.h>
+kit_nonsense ???

@@ -1,0 +1,129 @@
+"""The handler that the conformance kit sends its events to: it does what event["do"] says (docs/conformance.md)."""
+
+import ctypes
+import os
+import random
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+
+count = 0
+held = []
+
+
+class KitError(Exception):
+    pass
+
+
+def handler(event, context):
+    if not isinstance(event, dict) or "do" not in event:
+        return event
+    return globals()["do_" + event["do"]](event, context)
+
+
+def do_echo(event, context):
+    return event["value"]
+
+
+def do_raise(event, context):
+    fall(event["message"], event.get("depth", 0))
+
+
+def fall(message, depth):
+    if depth > 0:
+        fall(message, depth - 1)
+    raise KitError(message)
+
+
+def do_exit(event, context):
+    sys.exit(event["code"])
+
+
+def do_crash(event, context):
+    ctypes.string_at(0)
+
+
+def do_hang(event, context):
+    while True:
+        time.sleep(1)
+
+
+def do_print(event, context):
+    sys.stdout.write(event.get("out", ""))
+    sys.stderr.write(event.get("err", ""))
+
+
+def do_big(event, context):
+    return "x" * event["bytes"]
+
+
+def do_state(event, context):
+    global count
+    count += 1
+    return count
+
+
+def do_random(event, context):
+    return {
+        "random": str(random.random()),
+        "secrets": secrets.token_hex(16),
+        "uuid": str(uuid.uuid4()),
+        "tempfile": next(tempfile._get_candidate_names()),
+        "urandom": os.urandom(16).hex(),
+    }
+
+
+def do_env(event, context):
+    return dict(os.environ)
+
+
+def do_about(event, context):
+    return {
+        "request_id": context.aws_request_id,
+        "function": context.function_name,
+        "remaining_ms": context.get_remaining_time_in_millis(),
+        "pid": os.getpid(),
+        "cwd": os.getcwd(),
+    }
+
+
+def do_file(event, context):
+    if "text" in event:
+        with open(event["path"], "w") as file:
+            file.write(event["text"])
+    with open(event["path"]) as file:
+        return file.read()
+
+
+def do_run(event, context):
+    run = subprocess.run(["/bin/sh", "-c", event["command"]], stdout=subprocess.PIPE)
+    return {"out": run.stdout.decode(), "status": run.returncode}
+
+
+def do_sleep(event, context):
+    time.sleep(event["ms"] / 1000)
+
+
+def do_grow(event, context):
+    held.append(bytearray(b"x") * event["bytes"])
+
+
+def do_unusable(event, context):
+    return object()
+
+
+def do_invoke(event, context):
+    results = []
+    for name, argument in event["calls"]:
+        if "bytes" in event:
+            argument = "x" * event["bytes"]
+        try:
+            results.append({"result": context.invoke(name, argument)})
+        except Exception as error:
+            if event.get("uncaught"):
+                raise
+            results.append({"error": {"kind": error.kind, "fault": error.fault, "message": str(error), "retryable": error.retryable}})
+    return results

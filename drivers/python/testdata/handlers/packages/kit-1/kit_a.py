@@ -1,0 +1,2 @@
+print("kit_a", flush=True)
+block = bytearray(b"k") * (24 << 20)

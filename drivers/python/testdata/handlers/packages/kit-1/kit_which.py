@@ -1,0 +1,1 @@
+print("kit_which 1", flush=True)

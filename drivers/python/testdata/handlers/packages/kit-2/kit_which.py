@@ -1,0 +1,1 @@
+print("kit_which 2", flush=True)

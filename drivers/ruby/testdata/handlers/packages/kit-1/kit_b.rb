@@ -1,0 +1,3 @@
+sleep 0.05
+puts "kit_b"
+$stdout.flush

@@ -1,0 +1,1 @@
+Thread.new { sleep 3600 }

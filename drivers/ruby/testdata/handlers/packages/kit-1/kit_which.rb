@@ -1,0 +1,2 @@
+puts "kit_which 1"
+$stdout.flush

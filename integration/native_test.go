@@ -1,0 +1,285 @@
+package integration
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Compiled functions: what is deployed, how a build fails, and how a handler does.
+
+const echoC = `#include <pipsqueak.h>
+PS_EXPORT void handler(ps_context *context, const char *event, size_t size) { ps_result(context, event, size); }
+`
+
+// cmark is a library that this machine has only as a package of a function.
+const cmarkCC = `#include <cmark.h>
+#include <pipsqueak.hpp>
+static std::string version(std::string_view, pipsqueak::context &) { return std::string("\"") + cmark_version_string() + "\""; }
+PIPSQUEAK_HANDLER(handler, version)
+`
+
+// program skips a test that needs a program of the machine's, except where everything has to be there.
+func program(t *testing.T, name string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("requires ", name)
+		}
+		t.Skip("requires ", name)
+	}
+}
+
+// compiled returns a shared object of a source in C.
+func compiled(t *testing.T, source string) string {
+	t.Helper()
+	program(t, "cc")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a.c"), []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cc := exec.Command("cc", "-shared", "-fPIC", "-I", filepath.Join(repositoryRoot(t), "drivers/native/runtime/include"), "-o", dir+"/a.so", dir+"/a.c")
+	if said, err := cc.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	text, err := os.ReadFile(dir + "/a.so")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestNativeForms(t *testing.T) {
+	system(t)
+	program(t, "c++")
+	w := shared(t)
+	tests := map[string]files{
+		"c":        {"handler.c": echoC},
+		"cpp":      {"handler.cpp": strings.ReplaceAll(echoC, "NULL", "nullptr")},
+		"compiled": {"handler.so": compiled(t, echoC)},
+		"named":    {"src/app.v2.c": strings.ReplaceAll(echoC, "handler(", "echo("), "pipsqueak.yaml": "handler: src/app.v2.echo\n"},
+		"make":     {"Makefile": "handler.so: a.c\n\t$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $<\n", "a.c": echoC, "handler.so": "stale, and of another machine"},
+		"cmake":    {"CMakeLists.txt": "cmake_minimum_required(VERSION 3.10)\nproject(f C)\nadd_library(handler SHARED a.c)\n", "a.c": echoC},
+		"own": {"Makefile": "handler.so: a.c b.c\n\t$(CC) $(CFLAGS) -shared -o libb.so b.c\n\t$(CC) $(CFLAGS) -shared -o $@ a.c -L. -lb '-Wl,-rpath,$$ORIGIN'\n",
+			"a.c": strings.Replace(echoC, "ps_result(", "extern int b(void); if (b()) ps_result(", 1), "b.c": "int b(void) { return 1; }\n"},
+	}
+	for name, f := range tests {
+		t.Run(name, func(t *testing.T) {
+			if name == "cmake" {
+				program(t, "cmake")
+			}
+			w.deploy(t, "native-"+name, f)
+			if got := string(w.run(t, "native-"+name, `{"a": [1, "é"]}`).body); got != `{"a": [1, "é"]}` {
+				t.Errorf("answer %s", got)
+			}
+		})
+	}
+}
+
+// TestNativeRefused deploys what cannot work, and reads why.
+func TestNativeRefused(t *testing.T) {
+	system(t)
+	program(t, "c++")
+	w := shared(t)
+	foreign := []byte(compiled(t, echoC))
+	foreign[18] ^= 1 // e_machine
+	tests := map[string]struct {
+		files
+		kind core.Kind
+		says string
+	}{
+		"compiler":   {files{"handler.c": "#include <pipsqueak.h>\nint x = y;\n"}, core.KindBuild, "handler.c:2:9: error: ‘y’ undeclared"},
+		"make":       {files{"Makefile": "all:\n\t@echo the reason; exit 3\n"}, core.KindBuild, "the reason"},
+		"makes none": {files{"Makefile": "all:\n\ttrue\n"}, core.KindBuild, "handler.so"},
+		"symbol":     {files{"handler.c": "static void handler(void) {}\nvoid *used = handler;\n"}, core.KindBuild, "PS_EXPORT"},
+		"machine":    {files{"handler.so": string(foreign)}, core.KindBuild, "this worker is EM_"},
+		"no object":  {files{"handler.so": "#!/bin/sh\n"}, core.KindBuild, "no shared object"},
+		"library":    {files{"Makefile": "handler.so:\n\techo 'int n;' | $(CC) -xc - -fPIC -shared -Wl,-soname,libnowhere.so.7 -o libnowhere.so\n\techo 'void handler(void) {}' | $(CC) -xc - -fPIC -shared -o handler.so -Wl,--no-as-needed libnowhere.so\n\trm libnowhere.so\n"}, core.KindBuild, "libnowhere.so.7"},
+		"no package": {files{"handler.c": echoC, "pipsqueak.yaml": "debian: [no-such-package-at-all]\n"}, core.KindInstall, "no-such-package-at-all"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			a := w.put(t, "native-refused", test.files)
+			if e := a.expectError(t, test.kind, "", a.status); !strings.Contains(e.Message, test.says) || a.status < 400 || a.status > 499 {
+				t.Errorf("%d %s, want %q", a.status, e.Message, test.says)
+			}
+		})
+	}
+}
+
+const crashes = `#include <pipsqueak.hpp>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+namespace app {
+__attribute__((noinline)) int look(volatile int *p) { return *p + 1; }
+__attribute__((noinline)) int deep(volatile int n) { volatile char b[1000]; b[0] = (char)n; return deep(n + 1) + b[0]; }
+__attribute__((noinline)) int divide(volatile int n) { return 1 % n; }
+struct odd : std::runtime_error { using std::runtime_error::runtime_error; };
+}
+static std::string fine(std::string_view, pipsqueak::context &) { throw app::odd("by the wrapper"); }
+PIPSQUEAK_HANDLER(wrapped, fine)
+PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
+{
+    auto is = [&](const char *what) { return strstr(event, what) != nullptr; };
+    if (is("segv")) app::look(nullptr);
+    if (is("deep")) app::deep(0);
+    if (is("divide")) app::divide(0);
+    if (is("trap")) __builtin_trap();
+    if (is("abort")) abort();
+    if (is("nowhere")) ((void (*)())nullptr)();
+    if (is("throw")) throw app::odd("past the end");
+    if (is("free")) { char *volatile p = (char *)malloc(64); free(p); free(p); }
+    if (is("thread")) std::thread([] { app::look(nullptr); }).join();
+    if (is("leave")) exit(7);
+    if (is("wrap")) return wrapped(c, event, size);
+    if (is("broken")) return ps_result(c, "{\"a\":", 5);
+    if (is("bytes")) return ps_result(c, "\"\xff\"", 3);
+    if (is("large")) { std::string s(7 << 20, '1'); return ps_result(c, s.data(), s.size()); }
+    ps_result(c, "1", 1);
+}
+`
+
+// TestNativeCrashes has a handler do what C can do. Each answer says what happened and where, and the next event is served.
+func TestNativeCrashes(t *testing.T) {
+	system(t)
+	program(t, "c++")
+	w := shared(t)
+	w.deploy(t, "native-crashes", files{"handler.cc": crashes})
+	tests := map[string]struct {
+		kind  core.Kind
+		of    string // the exception's type
+		where string // in its stack
+	}{
+		"segv":    {core.KindExit, "SIGSEGV", "app::look(int volatile*)"},
+		"thread":  {core.KindExit, "SIGSEGV", "app::look(int volatile*)"},
+		"deep":    {core.KindExit, "SIGSEGV", "app::deep(int)"},
+		"divide":  {core.KindExit, "SIGFPE", "app::divide(int)"},
+		"trap":    {core.KindExit, "SIGILL", "handler"},
+		"abort":   {core.KindExit, "SIGABRT", "handler"},
+		"nowhere": {core.KindExit, "SIGSEGV", "handler"},
+		"throw":   {core.KindExit, "SIGABRT", "handler"},
+		"free":    {core.KindExit, "SIGABRT", "free"},
+		"leave":   {core.KindExit, "", ""},
+		"wrap":    {core.KindException, "app::odd", ""},
+		"broken":  {core.KindInvalid, "", ""},
+		"bytes":   {core.KindInvalid, "", ""},
+		"large":   {core.KindTooLarge, "", ""},
+	}
+	for do, test := range tests {
+		t.Run(do, func(t *testing.T) {
+			a := w.run(t, "native-crashes", `"`+do+`"`)
+			e := a.expectError(t, test.kind, core.FaultHandler, a.status)
+			switch {
+			case test.of == "" && e.Exception != nil:
+				t.Errorf("an exception: %+v", e.Exception)
+			case test.of != "" && (e.Exception == nil || e.Exception.Type != test.of || !strings.Contains(strings.Join(e.Exception.Stack, "\n"), test.where)):
+				t.Errorf("%+v of %+v, want %s in %s", e.Exception, e, test.of, test.where)
+			case do == "throw" && !strings.Contains(e.Message, "app::odd"):
+				t.Errorf("message %q", e.Message)
+			}
+			if got := result[int](t, w, "native-crashes", `"fine"`); got != 1 {
+				t.Errorf("the next event got %d", got)
+			}
+		})
+	}
+}
+
+// TestNativeFails loads handlers that cannot be loaded, or do not want to.
+func TestNativeFails(t *testing.T) {
+	system(t)
+	program(t, "c++")
+	w := shared(t)
+	begin := "#include <pipsqueak.hpp>\n" + strings.TrimPrefix(echoC, "#include <pipsqueak.h>\n")
+	tests := map[string]struct {
+		source string
+		kind   core.Kind
+		says   string
+	}{
+		"unresolved": {begin + "extern \"C\" int not_anywhere(void);\nint n = not_anywhere();\n", core.KindException, "not_anywhere"},
+		"init":       {begin + "PS_EXPORT int pipsqueak_init(ps_context *c) { ps_error(c, \"Cold\", \"too cold\"); return 1; }\n", core.KindException, "too cold"},
+		"crash":      {begin + "int *volatile nothing = nullptr; int n = *nothing;\n", core.KindExit, "SIGSEGV"},
+		"newer":      {"#define pipsqueak_abi other\n" + begin + "#undef pipsqueak_abi\nPS_EXPORT const uint32_t pipsqueak_abi; const uint32_t pipsqueak_abi = 99;\n", core.KindUnsupported, "99"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			w.deploy(t, "native-fails", files{"handler.cc": test.source})
+			a := w.run(t, "native-fails", `1`)
+			e := a.expectError(t, test.kind, "", a.status)
+			if said := e.Message; !strings.Contains(said, test.says) && (e.Exception == nil || e.Exception.Type != test.says) {
+				t.Errorf("%s, %+v, want %q", said, e.Exception, test.says)
+			}
+		})
+	}
+}
+
+// TestNativePackages deploys a function with a Debian package: its library is loaded in a zygote, and nothing of it is on the host.
+func TestNativePackages(t *testing.T) {
+	system(t)
+	program(t, "c++")
+	program(t, "apt-get")
+	w := shared(t)
+	fn := w.deploy(t, "native-packages", files{"handler.cc": cmarkCC, "pipsqueak.yaml": "debian: [libcmark-dev]\nreuse: false\n"})
+	if len(fn.Packages) != 2 || len(fn.Imports) != 1 || !strings.HasPrefix(fn.Imports[0], "libcmark.so") {
+		t.Errorf("packages %v, imports %v", fn.Packages, fn.Imports)
+	}
+	forkStart(t, w, "native-packages", `1`)
+	if got := result[string](t, w, "native-packages", `1`); !strings.Contains(got, ".") {
+		t.Errorf("version %q", got)
+	}
+}
+
+// TestNativeInvokes has a compiled function invoke others.
+func TestNativeInvokes(t *testing.T) {
+	system(t)
+	program(t, "c++")
+	w := shared(t)
+	w.deploy(t, "native-callee", files{"handler.cc": strings.Replace(crashes, `ps_result(c, "1", 1)`, `ps_result(c, event, size)`, 1)})
+	w.deploy(t, "native-caller", files{"handler.cc": `#include <pipsqueak.hpp>
+static std::string call(std::string_view event, pipsqueak::context &context)
+{
+    try {
+        return "[" + context.invoke("native-callee", event) + "," + context.invoke("native-callee", event) + "]";
+    } catch (const pipsqueak::invoke_error &e) {
+        return "\"" + e.kind + " " + e.exception_type + "\"";
+    }
+}
+PIPSQUEAK_HANDLER(handler, call)
+`})
+	for event, want := range map[string]string{`{"a":1}`: `[{"a":1},{"a":1}]`, `"wrap"`: `"exception app::odd"`, `"segv"`: `"exit SIGSEGV"`} {
+		if a := w.run(t, "native-caller", event); string(a.body) != want {
+			t.Errorf("%s: %v, want %s", event, a, want)
+		}
+	}
+}
+
+// TestNativeRust deploys the example in Rust, compiled here. Pipsqueak needs no Rust, so without it there is nothing to test, in CI
+// neither.
+func TestNativeRust(t *testing.T) {
+	system(t)
+	rustc, err := exec.LookPath("rustc")
+	if err != nil {
+		t.Skip("requires rustc")
+	}
+	w := shared(t)
+	object := filepath.Join(t.TempDir(), "handler.so")
+	if said, err := exec.Command(rustc, "--edition", "2021", "--crate-type", "cdylib", "-O", "-C", "panic=abort", "-o", object,
+		filepath.Join(repositoryRoot(t), "examples/rust/handler.rs")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	text, err := os.ReadFile(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.deploy(t, "native-rust", files{"handler.so": string(text)})
+	if a := w.run(t, "native-rust", `"the pip, the squeak"`); string(a.body) != `[["the",2],["pip",1],["squeak",1]]` {
+		t.Errorf("answer %v", a)
+	}
+	if e := w.run(t, "native-rust", `1`).expectError(t, core.KindException, core.FaultHandler, 500); e.Exception == nil || e.Exception.Type != "NoWords" {
+		t.Errorf("%+v", e)
+	}
+}
