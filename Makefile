@@ -13,14 +13,14 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 UV_VERSION     := 0.13.9
 LINT_VERSION   := v2.15.0
 PYTHON_FILES   := $(patsubst drivers/python/runtime/%,$(BIN)/libexec/python/%,$(wildcard drivers/python/runtime/*.py))
+NATIVE_C       := $(wildcard drivers/native/runtime/*.c)
+NATIVE_FILES   := $(BIN)/libexec/native/host $(BIN)/libexec/native/rehearsal.so $(BIN)/libexec/native/once $(patsubst drivers/native/runtime/%,$(BIN)/libexec/native/%,$(wildcard drivers/native/runtime/include/*))
 NODE_FILES     := $(patsubst drivers/node/runtime/%,$(BIN)/libexec/node/%,$(wildcard drivers/node/runtime/*.js drivers/node/runtime/*.mjs)) \
 	$(BIN)/libexec/node/pipsqueak.node $(BIN)/libexec/esbuild
 # For the tests, which want each version that is supported, whatever the machine has.
 NODE_VERSIONS  := 20.20.2 22.23.3 24.21.0
 NODES          := $(foreach version,$(NODE_VERSIONS),$(DEPS)/node/$(version)/bin/node)
 NODE_ARCH      := $(patsubst aarch64,arm64,$(patsubst x86_64,x64,$(shell uname -m)))
-NATIVE_C       := $(wildcard drivers/native/runtime/*.c)
-NATIVE_FILES   := $(BIN)/libexec/native/host $(BIN)/libexec/native/rehearsal.so $(BIN)/libexec/native/once $(patsubst drivers/native/runtime/%,$(BIN)/libexec/native/%,$(wildcard drivers/native/runtime/include/*))
 # Not the python3 in PATH: pyenv and its like put others in front, and the driver uses the system's.
 PYTHON         := /usr/bin/python3
 
@@ -42,8 +42,8 @@ demo: build $(lastword $(NODES)) ## start a worker, deploy the examples, invoke 
 serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build/data
 	$(BIN)/pipsqueak serve --data $(CURDIR)/build/data
 
-build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) \
-	$(BIN)/pipsqueak-driver-native $(NATIVE_FILES) $(BIN)/pipsqueak-driver-node $(NODE_FILES) ## build everything into bin/
+build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) $(BIN)/pipsqueak-driver-native $(NATIVE_FILES) \
+	$(BIN)/pipsqueak-driver-node $(NODE_FILES) ## build everything into bin/
 
 test: build deps-test $(NODES) ## run every test
 	go vet ./...
@@ -63,10 +63,9 @@ bench: deps-bench build ## measure the numbers of SPECIFICATION.md and write bui
 soak: build ## fork 20,000 instances of each language, and count what failed
 	PIPSQUEAK_BIN=$(BIN) go test -run '^$$' -bench BenchmarkSoak -benchtime 1x -timeout 60m ./integration
 
-build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) \
-	$(BIN)/pipsqueak-driver-native $(NATIVE_FILES) $(BIN)/pipsqueak-driver-node $(NODE_FILES) ## build everything into bin/
-
-test: build deps-test $(NODES) ## run every test
+conform: build deps-test $(NODES) ## examine every driver with the conformance kit, over the real wire, and the kit with flawed drivers
+	PIPSQUEAK_BIN=$(BIN) go test -count 1 -p 1 -timeout 10m ./core/driver/... ./cmd/drivercheck ./drivers/...
+	PIPSQUEAK_BIN=$(BIN) go test -count 1 -timeout 5m -run TestDriver ./integration
 
 generate: deps-generate ## make generated code anew (protoc)
 	go generate ./...
@@ -87,10 +86,15 @@ endef
 
 # libc6-dev is what has stdio.h; python3-venv is what has the wheels of ensurepip.
 deps:
-build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) \
-	$(BIN)/pipsqueak-driver-native $(NATIVE_FILES) $(BIN)/pipsqueak-driver-node $(NODE_FILES) ## build everything into bin/
+	$(call packages,cc:gcc c++:g++ /usr/include/stdio.h:libc6-dev /usr/include/http_parser.h:libhttp-parser-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv npm:npm)
 
-test: build deps-test $(NODES) ## run every test
+# What functions of the tests are built with.
+deps-test:
+	$(call packages,cmake:cmake)
+
+deps-test: | deps
+	$(call packages,/usr/bin/luajit:luajit /usr/share/lua/5.1/dkjson.lua:lua-dkjson)
+	$(MAKE) -C examples/driver-in-python venv
 
 deps-bench:
 	$(call packages,wrk:wrk)
