@@ -45,7 +45,7 @@ function needsBuild(file) {
 }
 
 // Bundles the function's own code, without its packages, into one file of JavaScript where the handler is looked for.
-export async function build({ handler, packages }) {
+export async function build({ handler, packages = [] }) {
   const [file] = findHandler(handler, CODE);
   if (!needsBuild(file)) return { imports: [] };
   const extension = path.extname(file).replace('t', 'j');

@@ -66,7 +66,7 @@ static napi_value receive(napi_env env, napi_callback_info info)
     uint32_t number;
     napi_get_cb_info(env, info, &count, &frame, NULL, NULL);
     napi_create_int32(env, 0, &kind);
-    if (!fill(HEAD))
+    if (!fill(4))
         return kind;
     memcpy(&number, buffer, 4);
     length = ntohl(number);

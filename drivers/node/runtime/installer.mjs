@@ -80,6 +80,7 @@ async function lock() {
 //     /out/<name>-<version>/node_modules/<name>        the package
 //     /out/<name>-<version>/node_modules/<other>       a link to /packages/…, for each package that it requires
 async function install({ packages }) {
+  if (packages === undefined) return {};
   const graph = readGraph();
   const wanted = packages.map((p) => graph.find(p));
   const all = path.join(OUT, '.all');

@@ -88,7 +88,8 @@ async function attempt(name, run, file) {
 function importModule(name, packages) {
   const [, esm, pack, version, file] = /^(import:)?((?:@[^/]+\/)?[^/@]+)(?:@([^/]+))?(.*)$/.exec(name);
   const base = `${pack.replace('/', '+')}-${version ?? ''}`;
-  const home = packages.find((dir) => path.basename(dir).startsWith(base) && fs.existsSync(`${dir}/node_modules/${pack}`));
+  const having = packages.filter((dir) => fs.existsSync(`${dir}/node_modules/${pack}`));
+  const home = having.find((dir) => path.basename(dir).startsWith(base)) ?? (version === undefined ? having[0] : undefined);
   if (home === undefined) throw new Error(`no package of the function has the module ${name}`);
   const from = `${home}/node_modules/pipsqueak.js`; // a file that would be beside the package
   if (!esm) return createRequire(from)(pack + file);
