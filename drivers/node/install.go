@@ -63,9 +63,9 @@ func (n *node) Build(ctx context.Context, request core.BuildRequest, progress fu
 
 // install runs installer.mjs in the sandbox.
 func (n *node) install(ctx context.Context, runtime core.RuntimeID, sandbox core.Sandbox, w wish, progress func(core.Progress), result any) error {
-	b, ok := n.binaries[runtime]
-	if !ok {
-		return core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", runtime)
+	b, err := n.binary(runtime)
+	if err != nil {
+		return err
 	}
 	text, err := json.Marshal(w)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
@@ -25,12 +26,14 @@ var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "H
 // node implements core.Driver through the zygote kit, and core.Installer and core.Builder itself.
 type node struct {
 	*zygote.Driver
-	log      *slog.Logger
-	binaries map[core.RuntimeID]nodejs
+	log *slog.Logger
+
+	mu       sync.Mutex
+	binaries map[core.RuntimeID]nodejs // as of the last description
 }
 
 func newDriver(log *slog.Logger) *node {
-	n := &node{log: log, binaries: map[core.RuntimeID]nodejs{}}
+	n := &node{log: log}
 	n.Driver = zygote.New(zygote.Language{Describe: n.describe, Command: n.command, Env: zygoteEnv, Log: log})
 	return n
 }
@@ -60,9 +63,10 @@ func (n *node) describe(ctx context.Context) (core.Description, error) {
 	if config := filepath.Join(home(), ".npmrc"); exists(config) {
 		tools = append(tools, core.Mount{Source: config, Target: toolsDir + "/npmrc"})
 	}
+	binaries := map[core.RuntimeID]nodejs{}
 	for _, b := range found {
 		id := core.RuntimeID(fmt.Sprintf("node%d", b.Major))
-		n.binaries[id] = b
+		binaries[id] = b
 		runtime := core.Runtime{ID: id, Version: b.Version, Path: b.Executable, Mounts: b.mounts(), Handlers: handlers(), Extensions: extensions, Tools: tools}
 		runtime.Mounts = append(runtime.Mounts, core.Mount{Source: files, Target: runtimeDir})
 		if b.npm == "" {
@@ -72,7 +76,20 @@ func (n *node) describe(ctx context.Context) (core.Description, error) {
 		}
 		d.Runtimes = append(d.Runtimes, runtime)
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.binaries = binaries
 	return d, nil
+}
+
+func (n *node) binary(runtime core.RuntimeID) (nodejs, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	b, ok := n.binaries[runtime]
+	if !ok {
+		return b, core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", runtime)
+	}
+	return b, nil
 }
 
 // extensions of a handler's file, in the order in which they are looked for: TypeScript is last, for what has been compiled is
@@ -89,9 +106,9 @@ func handlers() (all []core.HandlerFile) {
 }
 
 func (n *node) command(runtime core.RuntimeID) ([]string, error) {
-	b, ok := n.binaries[runtime]
-	if !ok {
-		return nil, core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", runtime)
+	b, err := n.binary(runtime)
+	if err != nil {
+		return nil, err
 	}
 	// Without threads V8 collects and compiles in the one that there is. Functions keep the byte code that they have been compiled to:
 	// V8 would throw it away after some collections, of which a zygote makes many, and each child would compile them again.
