@@ -88,12 +88,9 @@ endef
 deps:
 	$(call packages,cc:gcc c++:g++ /usr/include/stdio.h:libc6-dev /usr/include/http_parser.h:libhttp-parser-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv npm:npm)
 
-# What functions of the tests are built with.
-deps-test:
-	$(call packages,cmake:cmake)
-
+# What functions of the tests are built with, and what the drivers of the examples need.
 deps-test: | deps
-	$(call packages,/usr/bin/luajit:luajit /usr/share/lua/5.1/dkjson.lua:lua-dkjson)
+	$(call packages,cmake:cmake /usr/bin/luajit:luajit /usr/share/lua/5.1/dkjson.lua:lua-dkjson)
 	$(MAKE) -C examples/driver-in-python venv
 
 deps-bench:
