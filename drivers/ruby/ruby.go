@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
@@ -29,7 +30,9 @@ var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "H
 // ruby implements core.Driver through the zygote kit, and core.Installer itself.
 type ruby struct {
 	*zygote.Driver
-	log          *slog.Logger
+	log *slog.Logger
+
+	mu           sync.Mutex
 	interpreters map[core.RuntimeID]interpreter
 }
 
@@ -79,7 +82,9 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 		if i.Headers == "" {
 			d.Problems = append(d.Problems, fmt.Sprintf("%s has no headers: gems with extensions cannot be installed for it; install ruby-dev", path))
 		}
+		r.mu.Lock()
 		r.interpreters[id] = i
+		r.mu.Unlock()
 		d.Runtimes = append(d.Runtimes, core.Runtime{
 			ID: id, Version: i.Version, Path: path,
 			Mounts: slices.Concat(i.mounts(), i.managerMounts(), []core.Mount{{Source: loop, Target: loopDir}}),
@@ -107,6 +112,8 @@ func (r *ruby) command(runtime core.RuntimeID) ([]string, error) {
 }
 
 func (r *ruby) interpreter(runtime core.RuntimeID) (interpreter, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	i, ok := r.interpreters[runtime]
 	if !ok {
 		return i, core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", runtime)
