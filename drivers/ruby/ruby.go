@@ -27,6 +27,11 @@ const (
 var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir, "MALLOC_ARENA_MAX=1",
 	"LD_PRELOAD=" + loopDir + "/" + preload}
 
+var handlers = []core.HandlerFile{
+	{File: "handler.rb", Handler: "handler.handler"},
+	{File: "lambda_function.rb", Handler: "lambda_function.lambda_handler"},
+}
+
 // ruby implements core.Driver through the zygote kit, and core.Installer itself.
 type ruby struct {
 	*zygote.Driver
@@ -48,25 +53,20 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 	if err != nil {
 		return d, err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return d, err
-	}
 	loop := filepath.Join(libexec, "ruby")
 	if _, err := os.Stat(filepath.Join(loop, preload)); err != nil {
 		d.Problems = append(d.Problems, fmt.Sprintf("%v; `make build` puts it there", err))
 		return d, nil
 	}
-	var tools []core.Mount
-	if apt, err := debian.Tools(); err == nil {
-		tools = append(apt, core.Mount{Source: self, Target: driverPath})
+	tools, err := installerTools()
+	if err == nil {
 		d.Capabilities = append(d.Capabilities, core.CapabilityDebian)
 	} else {
 		d.Problems = append(d.Problems, err.Error())
 	}
 	for _, tool := range []string{"cc", "make"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			d.Problems = append(d.Problems, fmt.Sprintf("%s is missing: gems with extensions cannot be installed", tool))
+			d.Problems = append(d.Problems, tool+" is missing: gems with extensions cannot be installed")
 		}
 	}
 	for _, path := range interpreterPaths() {
@@ -86,14 +86,9 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 		r.interpreters[id] = i
 		r.mu.Unlock()
 		d.Runtimes = append(d.Runtimes, core.Runtime{
-			ID: id, Version: i.Version, Path: path,
-			Mounts: slices.Concat(i.mounts(), i.managerMounts(), []core.Mount{{Source: loop, Target: loopDir}}),
-			Hidden: i.Sites,
-			Tools:  tools,
-			Handlers: []core.HandlerFile{
-				{File: "handler.rb", Handler: "handler.handler"},
-				{File: "lambda_function.rb", Handler: "lambda_function.lambda_handler"},
-			},
+			ID: id, Version: i.Version, Path: path, Tools: tools, Hidden: i.Sites,
+			Mounts:     slices.Concat(i.mounts(), i.managerMounts(), []core.Mount{{Source: loop, Target: loopDir}}),
+			Handlers:   handlers,
 			Extensions: []string{".rb"},
 		})
 	}
@@ -101,6 +96,19 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 		d.Problems = append(d.Problems, "no Ruby of version 3.1 or later was found; install ruby, or name one in "+interpretersVariable)
 	}
 	return d, nil
+}
+
+// installerTools are what an installer sees besides to install Debian packages.
+func installerTools() ([]core.Mount, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	apt, err := debian.Tools()
+	if err != nil {
+		return nil, err
+	}
+	return append(apt, core.Mount{Source: self, Target: driverPath}), nil
 }
 
 func (r *ruby) command(runtime core.RuntimeID) ([]string, error) {
