@@ -23,6 +23,7 @@ NODES          := $(foreach version,$(NODE_VERSIONS),$(DEPS)/node/$(version)/bin
 NODE_ARCH      := $(patsubst aarch64,arm64,$(patsubst x86_64,x64,$(shell uname -m)))
 # Not the python3 in PATH: pyenv and its like put others in front, and the driver uses the system's.
 PYTHON         := /usr/bin/python3
+RUBY_FILES     := $(patsubst drivers/ruby/runtime/%,$(BIN)/libexec/ruby/%,$(wildcard drivers/ruby/runtime/*.rb)) $(BIN)/libexec/ruby/zygote.so
 
 space          := $(subst ,, )
 
@@ -43,7 +44,7 @@ serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build
 	$(BIN)/pipsqueak serve --data $(CURDIR)/build/data
 
 build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) $(BIN)/pipsqueak-driver-native $(NATIVE_FILES) \
-	$(BIN)/pipsqueak-driver-node $(NODE_FILES) ## build everything into bin/
+	$(BIN)/pipsqueak-driver-node $(NODE_FILES) $(BIN)/pipsqueak-driver-ruby $(RUBY_FILES) ## build everything into bin/
 
 test: build deps-test $(NODES) ## run every test
 	go vet ./...
@@ -84,9 +85,10 @@ define packages
 	fi
 endef
 
-# libc6-dev is what has stdio.h; python3-venv is what has the wheels of ensurepip.
+# libc6-dev is what has stdio.h; python3-venv is what has the wheels of ensurepip; ruby-dev and make build gems.
 deps:
-	$(call packages,cc:gcc c++:g++ /usr/include/stdio.h:libc6-dev /usr/include/http_parser.h:libhttp-parser-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv npm:npm)
+	$(call packages,cc:gcc c++:g++ /usr/include/stdio.h:libc6-dev /usr/include/http_parser.h:libhttp-parser-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv npm:npm \
+		/usr/bin/ruby:ruby $(shell /usr/bin/ruby -rrbconfig -e 'print RbConfig::CONFIG["rubyhdrdir"], "/ruby.h"' 2>/dev/null || echo /nonexistent):ruby-dev)
 
 # What functions of the tests are built with, and what the drivers of the examples need.
 deps-test: | deps
@@ -130,6 +132,8 @@ $(DEPS)/bin/golangci-lint-$(LINT_VERSION):
 
 GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null) $(shell find cmd/pipsqueak/newdriver -type f 2>/dev/null)
 ENTER      := core/sandbox/enter
+# What a library calls is found when it is loaded, and not by each child anew.
+NOW        := -Wl,-z,now
 
 # The version goes into the program (go version -m), so a new commit makes a new program.
 $(DEPS)/version: FORCE
@@ -151,11 +155,20 @@ LIBRARY := $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/endpoint.c
 
 $(BIN)/libexec/libpipsqueak-enter.so: $(LIBRARY) $(ENTER)/enter.h $(ENTER)/zygote.h $(ENTER)/endpoint.h | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -shared -fPIC -o $@ $(LIBRARY)
+	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -o $@ $(LIBRARY)
 
 $(BIN)/libexec/python/%.py: drivers/python/runtime/%.py
 	@mkdir -p $(@D)
 	cp $< $@
+
+$(BIN)/libexec/ruby/%.rb: drivers/ruby/runtime/%.rb
+	@mkdir -p $(@D)
+	cp $< $@
+
+# It needs nothing of Ruby's to be built, and serves every version.
+$(BIN)/libexec/ruby/zygote.so: drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/enter.h $(ENTER)/zygote.h | deps
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -I$(ENTER) -o $@ drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c
 
 $(BIN)/libexec/native/host: $(NATIVE_C) $(wildcard drivers/native/runtime/*.h) drivers/native/runtime/include/pipsqueak.h $(wildcard $(ENTER)/*) | deps
 	@mkdir -p $(@D)

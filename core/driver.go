@@ -161,7 +161,7 @@ type ResolveRequest struct {
 // Resolution is what a function needs.
 type Resolution struct {
 	Packages []Package // exact versions, digests empty
-	Imports  []string  // top-level and dotted names of modules that the code imports and that are neither its own nor the language's
+	Imports  []string  // names of modules that the code imports, that are not its own, and that take their time: the language's own mostly do not
 }
 
 // InstallRequest asks for packages.
