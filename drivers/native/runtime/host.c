@@ -127,7 +127,7 @@ static void set_environment(struct json env)
         name.length = says.length = 0;
         json_add_text(&name, key);
         json_add_text(&says, value);
-        setenv(name.at, says.at ? says.at : "", 1);
+        setenv(name.at, says.at, 1);
     }
     text_free(&name);
     text_free(&says);
@@ -238,12 +238,14 @@ static void answer(struct call *call)
     }
 }
 
-/* Runs one event. Returns false when the frame is none. */
+/* Runs one event. Returns false when the frame is none. An answer to an invocation that nobody awaits is skipped (E14). */
 static bool serve(struct call *call, const struct handler *handler, const struct frame *frame)
 {
     struct json meta;
     const char *event;
     size_t length;
+    if (frame->kind == FRAME_ANSWER)
+        return true;
     if (frame->kind != FRAME_EVENT || !frame_split(frame, &meta, &event, &length))
         return false;
     static struct text id;
@@ -274,7 +276,7 @@ static _Noreturn void be_instance(void)
     context_prepare(&call, &endpoint);
     if (poll(&(struct pollfd){PS_FD_ENDPOINT, POLLIN, 0}, 1, PATIENCE) == 0)
         rehearse();
-    if (!frame_read(&endpoint, &frame))
+    if (!frame_read(&endpoint, &frame) || frame.kind != FRAME_HANDLER)
         _exit(0);
     load(&call, &frame, &handler);
     while (frame_read(&endpoint, &frame) && serve(&call, &handler, &frame))
