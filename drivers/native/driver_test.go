@@ -92,7 +92,7 @@ func compileObject(t testing.TB, to, source string, arguments ...string) {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cc := exec.Command("cc", append([]string{"-xc", "-", "-shared", "-fPIC", "-Iruntime/include", "-o", to, "-xnone"}, arguments...)...)
+	cc := exec.Command("cc", append([]string{"-D_GNU_SOURCE", "-xc", "-", "-shared", "-fPIC", "-Iruntime/include", "-o", to, "-xnone"}, arguments...)...)
 	cc.Stdin = strings.NewReader("#include <pipsqueak.h>\n" + source)
 	if said, err := cc.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, said)

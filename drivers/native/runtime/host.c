@@ -6,6 +6,7 @@
 #include "crash.h"
 #include "lambda.h"
 #include "load.h"
+#include "needs.h"
 #include "rehearse.h"
 
 #include "zygote.h"
@@ -75,7 +76,8 @@ static void import(const char *packet, size_t length, struct text *reply)
         text_format(reply, "}");
     } else {
         add_report(reply, begin, &modules);
-        }
+        needs_hide();
+    }
     text_free(&modules);
     text_free(&failure.message);
 }
@@ -292,6 +294,7 @@ int main(void)
     mallopt(M_TRIM_THRESHOLD, 16 << 20);
     dlopen("libstdc++.so.6", RTLD_NOW); /* of every handler in C++; if there is none, there will be no such handler */
     crash_prepare();
+    needs_hide();
     be_zygote();
     be_instance();
 }
