@@ -15,8 +15,17 @@ LINT_VERSION   := v2.15.0
 PYTHON_FILES   := $(patsubst drivers/python/runtime/%,$(BIN)/libexec/python/%,$(wildcard drivers/python/runtime/*.py))
 NATIVE_C       := $(wildcard drivers/native/runtime/*.c)
 NATIVE_FILES   := $(BIN)/libexec/native/host $(BIN)/libexec/native/rehearsal.so $(BIN)/libexec/native/once $(patsubst drivers/native/runtime/%,$(BIN)/libexec/native/%,$(wildcard drivers/native/runtime/include/*))
+NODE_FILES     := $(patsubst drivers/node/runtime/%,$(BIN)/libexec/node/%,$(wildcard drivers/node/runtime/*.js drivers/node/runtime/*.mjs)) \
+	$(BIN)/libexec/node/pipsqueak.node $(BIN)/libexec/esbuild
+# For the tests, which want each version that is supported, whatever the machine has.
+NODE_VERSIONS  := 20.20.2 22.23.3 24.21.0
+NODES          := $(foreach version,$(NODE_VERSIONS),$(DEPS)/node/$(version)/bin/node)
+NODE_ARCH      := $(patsubst aarch64,arm64,$(patsubst x86_64,x64,$(shell uname -m)))
 # Not the python3 in PATH: pyenv and its like put others in front, and the driver uses the system's.
 PYTHON         := /usr/bin/python3
+RUBY_FILES     := $(patsubst drivers/ruby/runtime/%,$(BIN)/libexec/ruby/%,$(wildcard drivers/ruby/runtime/*.rb)) $(BIN)/libexec/ruby/zygote.so
+
+space          := $(subst ,, )
 
 export CGO_ENABLED = 0
 GO_BUILD := go build -trimpath -buildvcs=auto -ldflags '-s -w'
@@ -28,17 +37,18 @@ CFLAGS   := -O2 -Wall -Wextra -Werror -fvisibility=hidden -D_GNU_SOURCE
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-demo: build ## start a worker, deploy the examples, invoke each cold, as a fork and warm, show the table and the tree
-	go run ./examples -bin $(BIN) -examples examples
+demo: build $(lastword $(NODES)) ## start a worker, deploy the examples, invoke each cold, as a fork and warm, show the table and the tree
+	PIPSQUEAK_NODE=$(lastword $(NODES)) go run ./examples -bin $(BIN) -examples examples
 
 serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build/data
 	$(BIN)/pipsqueak serve --data $(CURDIR)/build/data
 
-build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) $(BIN)/pipsqueak-driver-native $(NATIVE_FILES) ## build everything into bin/
+build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) $(BIN)/pipsqueak-driver-native $(NATIVE_FILES) \
+	$(BIN)/pipsqueak-driver-node $(NODE_FILES) $(BIN)/pipsqueak-driver-ruby $(RUBY_FILES) ## build everything into bin/
 
-test: build deps-test ## run every test
+test: build deps-test $(NODES) ## run every test
 	go vet ./...
-	PIPSQUEAK_BIN=$(BIN) go test -p 2 -timeout 10m ./...
+	PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_NODE=$(subst $(space),:,$(NODES)) go test -p 2 -timeout 10m ./...
 
 check: $(DEPS)/bin/golangci-lint-$(LINT_VERSION) deps-generate ## lint, formatting, and generated code against its source
 	@unformatted=$$(gofmt -l */); [ -z "$$unformatted" ] || { echo "not formatted by gofmt: $$unformatted"; exit 1; }
@@ -54,7 +64,7 @@ bench: deps-bench build ## measure the numbers of SPECIFICATION.md and write bui
 soak: build ## fork 20,000 instances of each language, and count what failed
 	PIPSQUEAK_BIN=$(BIN) go test -run '^$$' -bench BenchmarkSoak -benchtime 1x -timeout 60m ./integration
 
-conform: build deps-test ## examine every driver with the conformance kit, over the real wire, and the kit with flawed drivers
+conform: build deps-test $(NODES) ## examine every driver with the conformance kit, over the real wire, and the kit with flawed drivers
 	PIPSQUEAK_BIN=$(BIN) go test -count 1 -p 1 -timeout 10m ./core/driver/... ./cmd/drivercheck ./drivers/...
 	PIPSQUEAK_BIN=$(BIN) go test -count 1 -timeout 5m -run TestDriver ./integration
 
@@ -75,16 +85,14 @@ define packages
 	fi
 endef
 
-# libc6-dev is what has stdio.h; python3-venv is what has the wheels of ensurepip.
+# libc6-dev is what has stdio.h; python3-venv is what has the wheels of ensurepip; ruby-dev and make build gems.
 deps:
-	$(call packages,cc:gcc c++:g++ /usr/include/stdio.h:libc6-dev /usr/include/http_parser.h:libhttp-parser-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv)
+	$(call packages,cc:gcc c++:g++ /usr/include/stdio.h:libc6-dev /usr/include/http_parser.h:libhttp-parser-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv npm:npm \
+		/usr/bin/ruby:ruby $(shell /usr/bin/ruby -rrbconfig -e 'print RbConfig::CONFIG["rubyhdrdir"], "/ruby.h"' 2>/dev/null || echo /nonexistent):ruby-dev)
 
-# What functions of the tests are built with.
-deps-test:
-	$(call packages,cmake:cmake)
-
+# What functions of the tests are built with, and what the drivers of the examples need.
 deps-test: | deps
-	$(call packages,/usr/bin/luajit:luajit /usr/share/lua/5.1/dkjson.lua:lua-dkjson)
+	$(call packages,cmake:cmake /usr/bin/luajit:luajit /usr/share/lua/5.1/dkjson.lua:lua-dkjson)
 	$(MAKE) -C examples/driver-in-python venv
 
 deps-bench:
@@ -100,6 +108,21 @@ $(DEPS)/uv-$(UV_VERSION): | deps
 	$(DEPS)/venv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	cp $(DEPS)/venv/bin/uv $@
 
+# At the versions and with the digests of the lock file.
+$(DEPS)/node/tools: drivers/node/tools/package.json drivers/node/tools/package-lock.json | deps
+	rm -rf $@
+	mkdir -p $@
+	cp $^ $@
+	cd $@ && npm ci --silent --ignore-scripts --no-audit --no-fund
+
+$(DEPS)/node/%/bin/node: | deps
+	rm -rf $(DEPS)/node/$*
+	mkdir -p $(DEPS)/node/$*/npm
+	cd $(DEPS)/node/$*/npm && npm install --silent --ignore-scripts --no-audit --no-fund --no-save --prefix . node-linux-$(NODE_ARCH)@$*
+	mkdir $(@D)
+	mv $(DEPS)/node/$*/npm/node_modules/node-linux-$(NODE_ARCH)/bin/node $@
+	rm -rf $(DEPS)/node/$*/npm
+
 $(DEPS)/bin/golangci-lint-$(LINT_VERSION):
 	mkdir -p $(DEPS)/bin
 	GOBIN=$(DEPS)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
@@ -109,6 +132,8 @@ $(DEPS)/bin/golangci-lint-$(LINT_VERSION):
 
 GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null) $(shell find cmd/pipsqueak/newdriver -type f 2>/dev/null)
 ENTER      := core/sandbox/enter
+# What a library calls is found when it is loaded, and not by each child anew.
+NOW        := -Wl,-z,now
 
 # The version goes into the program (go version -m), so a new commit makes a new program.
 $(DEPS)/version: FORCE
@@ -130,11 +155,20 @@ LIBRARY := $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/endpoint.c
 
 $(BIN)/libexec/libpipsqueak-enter.so: $(LIBRARY) $(ENTER)/enter.h $(ENTER)/zygote.h $(ENTER)/endpoint.h | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -shared -fPIC -o $@ $(LIBRARY)
+	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -o $@ $(LIBRARY)
 
 $(BIN)/libexec/python/%.py: drivers/python/runtime/%.py
 	@mkdir -p $(@D)
 	cp $< $@
+
+$(BIN)/libexec/ruby/%.rb: drivers/ruby/runtime/%.rb
+	@mkdir -p $(@D)
+	cp $< $@
+
+# It needs nothing of Ruby's to be built, and serves every version.
+$(BIN)/libexec/ruby/zygote.so: drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/enter.h $(ENTER)/zygote.h | deps
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -I$(ENTER) -o $@ drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c
 
 $(BIN)/libexec/native/host: $(NATIVE_C) $(wildcard drivers/native/runtime/*.h) drivers/native/runtime/include/pipsqueak.h $(wildcard $(ENTER)/*) | deps
 	@mkdir -p $(@D)
@@ -155,3 +189,16 @@ $(BIN)/libexec/native/include/%: drivers/native/runtime/include/%
 $(BIN)/libexec/uv: $(DEPS)/uv-$(UV_VERSION)
 	@mkdir -p $(@D)
 	cp $< $@
+
+$(BIN)/libexec/node/pipsqueak.node: $(wildcard drivers/node/runtime/*.[ch]) $(wildcard $(ENTER)/*.[ch]) | $(DEPS)/node/tools
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -U_FORTIFY_SOURCE -shared -fPIC -Wl,-z,lazy -I$(DEPS)/node/tools/node_modules/node-api-headers/include \
+		-o $@ $(filter drivers/node/%.c,$^) $(ENTER)/enter.c $(ENTER)/zygote.c
+
+$(BIN)/libexec/node/%: drivers/node/runtime/%
+	@mkdir -p $(@D)
+	cp $< $@
+
+$(BIN)/libexec/esbuild: $(DEPS)/node/tools
+	@mkdir -p $(@D)
+	cp $(DEPS)/node/tools/node_modules/@esbuild/linux-$(NODE_ARCH)/bin/esbuild $@

@@ -51,7 +51,8 @@ type Installer interface {
 	// is writable here, and only here.
 	Resolve(ctx context.Context, request ResolveRequest) (Resolution, error)
 	// Install fetches the packages and leaves each in a directory of its own, OutDir/<name>-<version>, compiled where the
-	// language can compile ahead of time. Progress may be nil.
+	// language can compile ahead of time. The code is in CodeDir, read-only: Resolve may have left there what else it found out.
+	// Progress may be nil.
 	Install(ctx context.Context, request InstallRequest, progress func(Progress)) error
 }
 
@@ -160,7 +161,7 @@ type ResolveRequest struct {
 // Resolution is what a function needs.
 type Resolution struct {
 	Packages []Package // exact versions, digests empty
-	Imports  []string  // top-level and dotted names of modules that the code imports and that are neither its own nor the language's
+	Imports  []string  // names of modules that the code imports, that are not its own, and that take their time: the language's own mostly do not
 }
 
 // InstallRequest asks for packages.

@@ -107,7 +107,7 @@ var subjects = []subject{
 				t.Fatal(err)
 			}
 			command := exec.Command("/usr/bin/python3", "-c", "import handler, sys; handler.handler({}, None); print('done', flush=True); sys.stdin.read()")
-			command.Env = []string{"PYTHONPATH=" + strings.Join(append([]string{dir}, packages...), ":"), "OPENBLAS_NUM_THREADS=1"}
+			command.Env = []string{"PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH=" + strings.Join(append([]string{dir}, packages...), ":"), "OPENBLAS_NUM_THREADS=1"}
 			return command
 		},
 	},

@@ -20,7 +20,7 @@ import (
 // digest stays, and the new tree is thrown away. In every case, also with an error, the Store takes dir from the caller.
 //
 // Nothing may write to dir any more: what ran in a sandbox that showed it has been killed. The tree itself is not trusted. It is
-// refused when it holds anything but files, directories and symbolic links that stay inside; owners become root (when the
+// refused when it holds anything but files, directories and symbolic links that stay inside or lead to /packages/…; owners become root (when the
 // worker is), modes 0644 and 0755, and hard links separate files.
 //
 // Collect keeps the code until release is called, and after it while a function refers to it. So call release when Put has

@@ -168,6 +168,11 @@ func TestCommitRefuses(t *testing.T) {
 			return errors.Join(os.Symlink(".", dir+"/s"), os.MkdirAll(dir+"/x/y", 0o755), os.Symlink("../../s/../b", dir+"/x/y/l"))
 		}, "x/y/l"},
 		{"link out by nothing", func(dir string) error { return os.Symlink("missing/../../x", dir+"/l") }, `"l"`},
+		{"link above the packages", func(dir string) error { return os.Symlink("/packages/../etc", dir+"/l") }, `"l"`},
+		{"link to all packages", func(dir string) error { return os.Symlink("/packages/", dir+"/l") }, `"l"`},
+		{"link by way of a package", func(dir string) error {
+			return errors.Join(os.Symlink("/packages/p-1", dir+"/p"), os.Symlink("p/../x", dir+"/l"))
+		}, `"l"`},
 		{"circle", func(dir string) error { return os.Symlink("l", dir+"/l") }, `"l"`},
 		{"fifo", func(dir string) error { return syscall.Mkfifo(dir+"/p", 0o644) }, "fifo"},
 		{"socket", func(dir string) error {
@@ -216,6 +221,23 @@ func TestCommitRefuses(t *testing.T) {
 	}
 	if got := tree(t, outside); !maps.Equal(got, map[string]string{"secret": "1", "p-1": "dir"}) {
 		t.Errorf("what is outside was changed: %v", got)
+	}
+}
+
+// Links to packages, as sandboxes show them, are kept as they are: nothing follows them here.
+func TestLinksToPackages(t *testing.T) {
+	s := openTest(t)
+	links := map[string]string{"node_modules/a": "-> /packages/a-1/node_modules/a", "b": "-> /packages/b-2"}
+	code, release, err := s.CommitCode(stage(t, s, links))
+	must(t, err)
+	defer release()
+	dir, err := s.CodePath(code)
+	must(t, err)
+	if target, err := os.Readlink(filepath.Join(dir, "node_modules/a")); target != "/packages/a-1/node_modules/a" {
+		t.Errorf("the link leads to %q: %v", target, err)
+	}
+	if _, err := s.CommitPackage("r1", core.Package{Name: "p", Version: "1"}, stage(t, s, links)); err != nil {
+		t.Error(err)
 	}
 }
 

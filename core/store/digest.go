@@ -70,7 +70,7 @@ func (i item) line() string {
 //	exec "<path>" <size> <sha256 of its bytes>      a file with any executable bit
 //
 // Paths are relative, with slashes, and quoted as Go's %q does. A tree with anything else in it, or with a symbolic link that
-// leads out of it, has no digest.
+// leads out of it other than to a package, has no digest.
 func digest(items []item) string {
 	sum := sha256.New()
 	sum.Write([]byte("pipsqueak tree 1\n"))
@@ -88,7 +88,7 @@ func scan(root *os.Root, visit func(item) error) ([]item, error) {
 		return nil, err
 	}
 	for _, i := range s.items {
-		if i.mode.Type() == fs.ModeSymlink {
+		if i.mode.Type() == fs.ModeSymlink && !leadsToPackage(i.target) {
 			if err := checkLink(root, i.path, i.target); err != nil {
 				return nil, err
 			}
@@ -192,6 +192,14 @@ func (s *scanner) sum(i *item) error {
 
 func (s *scanner) fail(name string, err error) error {
 	return diskError(filepath.Join(s.root.Name(), name), err)
+}
+
+// leadsToPackage tells whether a link's target is in a package as a sandbox shows it. Installers and builds make such links, for
+// languages whose packages find each other by them. A link that leads to one by way of such a link is refused as ever, for it
+// can be followed only where the package is.
+func leadsToPackage(target string) bool {
+	rest, below := strings.CutPrefix(target, core.PackagesDir+"/")
+	return below && rest != "" && path.Clean(target) == target && checkPath(rest) == nil
 }
 
 // checkPath refuses paths that are too long, or that no file can have. The path is clean and relative.

@@ -142,7 +142,7 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 		return err
 	}
 	fn.Imports = resolution.Imports
-	if fn.Packages, err = w.install(ctx, installer, fn, runtime, resolution.Packages, progress); err != nil {
+	if fn.Packages, err = w.install(ctx, installer, fn, runtime, dir, resolution.Packages, progress); err != nil {
 		return err
 	}
 	builder, ok := d.(core.Builder)
@@ -162,7 +162,7 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 }
 
 // install returns the packages as they are in the store, after installing those that were not.
-func (w *Worker) install(ctx context.Context, installer core.Installer, fn *core.Function, runtime core.Runtime, wanted []core.Package, progress func(core.Progress)) (core.Set, error) {
+func (w *Worker) install(ctx context.Context, installer core.Installer, fn *core.Function, runtime core.Runtime, dir string, wanted []core.Package, progress func(core.Progress)) (core.Set, error) {
 	if _, missing := w.lookup(runtime.ID, wanted); len(missing) > 0 {
 		w.installs.Lock()
 		defer w.installs.Unlock()
@@ -182,7 +182,7 @@ func (w *Worker) install(ctx context.Context, installer core.Installer, fn *core
 	err = w.inSandbox(ctx, fn, runtime, core.Mount{Source: out, Target: core.OutDir, Writable: true}, true, installTimeout,
 		func(ctx context.Context, sandbox core.Sandbox) error {
 			return installer.Install(ctx, core.InstallRequest{Runtime: runtime.ID, Packages: missing, Sandbox: sandbox}, progress)
-		})
+		}, core.Mount{Source: dir, Target: core.CodeDir})
 	if err != nil {
 		return nil, err
 	}
@@ -208,8 +208,8 @@ func (w *Worker) lookup(runtime core.RuntimeID, wanted []core.Package) (have, mi
 }
 
 // inSandbox runs a step of an installation with a sandbox of its own, in which the directory of the mount can be written to, and
-// the packages that the function has so far are seen.
-func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.Runtime, mount core.Mount, network bool, timeout time.Duration, step func(context.Context, core.Sandbox) error) error {
+// the packages that the function has so far are seen, and more.
+func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.Runtime, mount core.Mount, network bool, timeout time.Duration, step func(context.Context, core.Sandbox) error, more ...core.Mount) error {
 	if err := openDirectories(mount.Source); err != nil {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "preparing %s: %w", mount.Source, err)
 	}
@@ -219,7 +219,7 @@ func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.
 	w.mu.Unlock()
 	w.lastWords.expect(id)
 	s, err := w.house.create(ctx, core.SandboxConfig{ID: id, Role: core.RoleInstaller, Runtime: runtime, Network: network, Packages: fn.Packages,
-		Mounts: append([]core.Mount{mount}, runtime.Tools...), Function: fn.Name, Limits: fn.Limits})
+		Mounts: slices.Concat([]core.Mount{mount}, more, runtime.Tools), Function: fn.Name, Limits: fn.Limits})
 	if err != nil {
 		w.lastWords.forget(id)
 		return err

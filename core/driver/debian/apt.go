@@ -78,14 +78,14 @@ type apt struct {
 	base map[string]string // versions of what it takes for installed, by name
 }
 
-// openApt makes the state and fetches the lists of packages.
-func openApt(ctx context.Context) (*apt, error) {
+// openApt makes the state, with the packages of base, and fetches the lists of packages.
+func openApt(ctx context.Context, shown []string) (*apt, error) {
 	dir, err := os.MkdirTemp(core.ScratchDir, "apt-")
 	if err != nil {
 		return nil, err
 	}
 	a := &apt{dir: dir}
-	if err := a.prepare(); err != nil {
+	if err := a.prepare(shown); err != nil {
 		a.close()
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func openApt(ctx context.Context) (*apt, error) {
 
 func (a *apt) close() { _ = os.RemoveAll(a.dir) }
 
-func (a *apt) prepare() error {
+func (a *apt) prepare(shown []string) error {
 	for _, dir := range []string{"lists/partial", "archives/partial", "preferences.d"} {
 		if err := os.MkdirAll(filepath.Join(a.dir, dir), 0o755); err != nil {
 			return err
@@ -119,7 +119,7 @@ func (a *apt) prepare() error {
 	if err != nil {
 		return err
 	}
-	entries, versions := base(string(installed))
+	entries, versions := base(string(installed), shown)
 	a.base = versions
 	if err := os.WriteFile(filepath.Join(a.dir, "status"), []byte(entries), 0o644); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -12,8 +13,8 @@ import (
 // Command is this package as a program inside an installer's sandbox, for installers that are not in Go: a driver mounts itself
 // there and calls it with its arguments, which are
 //
-//	resolve NAME…    the packages that the names stand for, as Resolve returns them
-//	install          of the packages that come on stdin as a JSON list, those of Debian's, into core.OutDir
+//	resolve NAME… [-- SHOWN…]    the packages that the names stand for, as Resolve returns them
+//	install                      of the packages that come on stdin as a JSON list, those of Debian's, into core.OutDir
 //
 // It writes JSON, one object a line, as zygote.Install hears it: {"progress":…} any number of times, and at the end {"result":
 // {"packages":[…]}} or {"error":…}. It returns the status to exit with.
@@ -33,7 +34,11 @@ func command(arguments []string, in io.Reader, progress func(core.Progress)) ([]
 	ctx := context.Background() // the sandbox ends it
 	switch {
 	case len(arguments) > 0 && arguments[0] == "resolve":
-		return Resolve(ctx, arguments[1:])
+		names, shown := arguments[1:], []string(nil)
+		if i := slices.Index(names, "--"); i >= 0 {
+			names, shown = names[:i], names[i+1:]
+		}
+		return Resolve(ctx, names, shown...)
 	case len(arguments) == 1 && arguments[0] == "install":
 		var all []core.Package
 		if err := json.NewDecoder(in).Decode(&all); err != nil {

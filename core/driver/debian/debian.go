@@ -73,12 +73,13 @@ func Tools() ([]core.Mount, error) {
 
 // Resolve returns the packages that the names stand for, each "name" or "name=version", at exact versions and with all that they
 // depend on, but for what the host shows (see base). Recommended packages are not among them. It works in core.ScratchDir, over
-// the network.
-func Resolve(ctx context.Context, names []string) ([]core.Package, error) {
+// the network. Shown are names of further packages that the runtime brings along, as far as the host has them: neither they nor
+// what they alone depend on are among the packages.
+func Resolve(ctx context.Context, names []string, shown ...string) ([]core.Package, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
-	a, err := openApt(ctx)
+	a, err := openApt(ctx, shown)
 	if err != nil {
 		return nil, err
 	}
@@ -145,8 +146,8 @@ func simulated(out string) ([]core.Package, error) {
 // package can rely on. These are the packages that every Debian has (Essential or of priority required), and those built from the
 // sources of the C library, the compiler and the kernel, as far as they are installed: a second C library in a process would
 // not work, and a second set of its headers makes no sense. They are there without their own dependencies, which
-// nobody asks for. It also returns the versions by name.
-func base(status string) (entries string, versions map[string]string) {
+// nobody asks for. The same goes for those that are shown besides. It also returns the versions by name.
+func base(status string, shown []string) (entries string, versions map[string]string) {
 	versions = map[string]string{}
 	var b strings.Builder
 	for entry := range strings.SplitSeq(status, "\n\n") {
@@ -158,7 +159,7 @@ func base(status string) (entries string, versions map[string]string) {
 		}
 		source, _, _ := strings.Cut(fields["Source"], " ")
 		if fields["Status"] != "install ok installed" || fields["Architecture"] != "all" && fields["Architecture"] != architecture() ||
-			fields["Essential"] != "yes" && fields["Priority"] != "required" && !toolchain.MatchString(source) {
+			fields["Essential"] != "yes" && fields["Priority"] != "required" && !toolchain.MatchString(source) && !slices.Contains(shown, fields["Package"]) {
 			continue
 		}
 		versions[fields["Package"]] = fields["Version"]

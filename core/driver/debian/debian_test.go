@@ -23,10 +23,11 @@ func TestBase(t *testing.T) {
 		entry("libc6", "Source: glibc (2.36)\nProvides: libc6-abi\nDescription: C\n Priority: required\n"),
 		entry("libgcc-s1", "Source: gcc-12\n"),
 		entry("zlib1g", "Priority: optional\nSource: zlib\n"),
+		entry("interpreter", "Priority: optional\n"),
 		strings.Replace(entry("removed", "Essential: yes\n"), "install ok installed", "deinstall ok config-files", 1),
 		strings.Replace(entry("foreign", "Essential: yes\n"), architecture(), "other", 1),
-	}, "\n"))
-	for name, want := range map[string]bool{"bash": true, "tar": true, "libc6": true, "libgcc-s1": true, "zlib1g": false, "removed": false, "foreign": false} {
+	}, "\n"), []string{"interpreter", "absent"})
+	for name, want := range map[string]bool{"bash": true, "tar": true, "libc6": true, "libgcc-s1": true, "zlib1g": false, "interpreter": true, "absent": false, "removed": false, "foreign": false} {
 		if (versions[name] == "1") != want || strings.Contains(entries, "Package: "+name+"\n") != want {
 			t.Errorf("%s: %v, want %v in %s", name, versions[name], want, entries)
 		}

@@ -25,7 +25,7 @@ func Install(ctx context.Context, packages []core.Package, out string, progress 
 	if progress == nil {
 		progress = func(core.Progress) {}
 	}
-	a, err := openApt(ctx)
+	a, err := openApt(ctx, nil)
 	if err != nil {
 		return err
 	}

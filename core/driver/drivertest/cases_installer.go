@@ -48,7 +48,7 @@ func resolveNone(t *trial) {
 	s := t.box(core.RoleInstaller, func(c *core.SandboxConfig) { c.Mounts = append([]core.Mount{mount}, c.Runtime.Tools...) })
 	r, err := t.resolve(s.Ref())
 	t.must(err, "Resolve of a function without packages")
-	if len(r.Packages) != 0 || len(r.Imports) != 0 {
+	if len(r.Packages) != 0 {
 		t.errorf("a function without packages resolves to %+v", r)
 	}
 	if _, _, err := s.Entered(); err != nil {

@@ -54,8 +54,12 @@ static void read_bounding(void)
     bounding_known = 1;
 }
 
+/* The process that forks, as it knows itself. */
+static pid_t forker;
+
 int ps_fork_begin(void)
 {
+    forker = getpid();
     if (own_pidns < 0) {
         own_pidns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
         if (own_pidns < 0)
@@ -264,9 +268,17 @@ static int set_oom_score(int gate, int32_t score)
 
 /* Puts a zygote one below the first process of its pid namespace, which then does nothing but wait for it. The children of a
  * zygote are pid 1 of their namespaces; were the zygote pid 1 as well, libraries that notice a fork by a changed pid would
- * not, and siblings would share their random streams (OpenSSL 3 does: openssl_get_fork_id is getpid). */
+ * not, and siblings would share their random streams (OpenSSL 3 does: openssl_get_fork_id is getpid). For the same reason its
+ * pid differs from that of the zygote that it was forked from: they are 2 and 3 by turns. */
 static int become_second(int gate)
 {
+    if (forker == 2) {
+        pid_t two = vfork();
+        if (two == 0)
+            _exit(0);
+        if (two > 0)
+            waitpid(two, NULL, 0);
+    }
     pid_t zygote = fork();
     if (zygote < 0)
         return fail(gate, "fork of the zygote");

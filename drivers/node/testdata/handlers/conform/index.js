@@ -1,60 +1,39 @@
-'use strict';
 // The handler that the conformance kit sends its events to: it does what event.do says (docs/conformance.md).
 
 const { spawnSync } = require('child_process');
 const crypto = require('crypto');
 const fs = require('fs');
 
-class KitError extends Error {
-  name = 'KitError';
-}
-
 let count = 0;
 const held = [];
 
-exports.handler = async (event, context) => {
-  if (typeof event !== 'object' || event === null || Array.isArray(event) || !('do' in event)) return event;
-  return actions[event.do](event, context);
-};
+class KitError extends Error {
+  name = 'KitError';
+}
 
 function fall(message, depth) {
   if (depth > 0) fall(message, depth - 1);
   throw new KitError(message);
 }
 
-async function invoke(event, context, name, argument) {
-  if ('bytes' in event) argument = 'x'.repeat(event.bytes);
-  try {
-    return { result: await context.invoke(name, argument) };
-  } catch (error) {
-    if (event.uncaught) throw error;
-    const { kind, fault, message, retryable } = error;
-    return { error: { kind, fault, message, retryable } };
-  }
-}
-
-const actions = {
-  echo: (event) => event.value,
-  raise: (event) => fall(event.message, event.depth ?? 0),
-  exit: (event) => process.exit(event.code),
+const does = {
+  echo: ({ value }) => value,
+  raise: ({ message, depth = 0 }) => fall(message, depth),
+  exit: ({ code }) => process.exit(code),
   crash: () => process.abort(),
-  hang: () => new Promise(() => setInterval(() => {}, 1000)),
-  print(event) {
-    process.stdout.write(event.out ?? '');
-    process.stderr.write(event.err ?? '');
-    return null;
-  },
-  big: (event) => 'x'.repeat(event.bytes),
+  hang: () => { for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000); },
+  print: ({ out = '', err = '' }) => { process.stdout.write(out); process.stderr.write(err); },
+  big: ({ bytes }) => 'x'.repeat(bytes),
   state: () => ++count,
   random: () => ({
     random: String(Math.random()),
-    uuid: crypto.randomUUID(),
     bytes: crypto.randomBytes(16).toString('hex'),
+    uuid: crypto.randomUUID(),
     int: String(crypto.randomInt(2 ** 47)),
-    values: String(crypto.getRandomValues(new BigUint64Array(2))),
-    temporary: fs.mkdtempSync('/tmp/kit-random-'),
+    web: Buffer.from(globalThis.crypto.getRandomValues(new Uint8Array(16))).toString('hex'),
+    directory: fs.mkdtempSync('/tmp/kit-'),
   }),
-  env: () => ({ ...process.env }),
+  env: () => process.env,
   about: (event, context) => ({
     request_id: context.awsRequestId,
     function: context.functionName,
@@ -62,19 +41,26 @@ const actions = {
     pid: process.pid,
     cwd: process.cwd(),
   }),
-  file(event) {
-    if ('text' in event) fs.writeFileSync(event.path, event.text);
-    return fs.readFileSync(event.path, 'utf8');
+  file: ({ path, text }) => {
+    if (text !== undefined) fs.writeFileSync(path, text);
+    return fs.readFileSync(path, 'utf8');
   },
-  run(event) {
-    const { stdout, status } = spawnSync('/bin/sh', ['-c', event.command]);
+  run: ({ command }) => {
+    const { stdout, status } = spawnSync('/bin/sh', ['-c', command], { stdio: ['ignore', 'pipe', 'inherit'] });
     return { out: String(stdout), status };
   },
-  sleep: (event) => new Promise((resolve) => setTimeout(() => resolve(null), event.ms)),
-  grow(event) {
-    held.push(Buffer.alloc(event.bytes, 'x'));
-    return null;
-  },
+  sleep: ({ ms }) => new Promise((done) => setTimeout(done, ms, null)),
+  grow: ({ bytes }) => { held.push(Buffer.alloc(bytes, 'x')); },
   unusable: () => 1n,
-  invoke: (event, context) => Promise.all(event.calls.map(([name, argument]) => invoke(event, context, name, argument))),
+  invoke: ({ calls, bytes, uncaught }, context) => Promise.all(calls.map(async ([name, event]) => {
+    try {
+      return { result: await context.invoke(name, bytes === undefined ? event : 'x'.repeat(bytes)) };
+    } catch (error) {
+      if (uncaught) throw error;
+      const { kind, fault, message, retryable } = error;
+      return { error: { kind, fault, message, retryable } };
+    }
+  })),
 };
+
+exports.handler = (event, context) => (event?.do === undefined ? event : does[event.do](event, context));

@@ -1,1 +1,1 @@
-throw new RangeError('kit says no');
+throw new Error('kit says no');

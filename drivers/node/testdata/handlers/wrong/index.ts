@@ -1,1 +1,1 @@
-exports.handler = async (event) => kit_nonsense ???;
+export const handler = (event: kit_nonsense ??? ) => event;

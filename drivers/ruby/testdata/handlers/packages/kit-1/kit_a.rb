@@ -1,3 +1,2 @@
-$kit_block = "k" * (24 << 20)
 puts "kit_a"
-$stdout.flush
+BLOCK = "k" * (24 << 20)

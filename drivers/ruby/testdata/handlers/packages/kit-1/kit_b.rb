@@ -1,3 +1,2 @@
 sleep 0.05
 puts "kit_b"
-$stdout.flush

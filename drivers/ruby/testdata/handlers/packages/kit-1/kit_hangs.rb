@@ -1,1 +1,1 @@
-loop { sleep 1 }
+sleep

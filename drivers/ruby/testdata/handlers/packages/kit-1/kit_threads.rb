@@ -1,1 +1,1 @@
-Thread.new { sleep 3600 }
+Thread.new { sleep }

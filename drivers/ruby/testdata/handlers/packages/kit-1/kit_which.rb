@@ -1,2 +1,1 @@
 puts "kit_which 1"
-$stdout.flush

@@ -1,2 +1,1 @@
 puts "kit_which 2"
-$stdout.flush

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
+)
+
+// TestConforms has the conformance kit examine the driver that make build has built, with each version.
+func TestConforms(t *testing.T) {
+	eachVersion(t, func(t *testing.T, h *house) {
+		kit, err := drivertest.Open(drivertest.Options{Program: filepath.Join(libexec(t), "../pipsqueak-driver-node"), Handlers: "testdata/handlers",
+			Runtime: h.runtime.ID, Env: []string{binariesVariable + "=" + os.Getenv(binariesVariable)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer kit.Close()
+		ok := 0
+		for _, c := range drivertest.Cases() {
+			switch outcome := kit.Run(t.Context(), c); outcome.Status {
+			case drivertest.Passed:
+				ok++
+			case drivertest.Failed:
+				t.Errorf("%s %v: %q", c.Name, c.Clauses, outcome.Seen)
+			}
+		}
+		if ok < 100 {
+			t.Errorf("only %d cases were examined", ok)
+		}
+	})
+}

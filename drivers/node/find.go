@@ -1,0 +1,147 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// binariesVariable lists further node binaries, separated by colons, which come before those that are found.
+const binariesVariable = "PIPSQUEAK_NODE"
+
+const oldest = 20 // major version: before it, V8's heap cannot be prepared for a fork the way it is here
+
+// nodejs is a node on this machine.
+type nodejs struct {
+	Executable string `json:"executable"`
+	Version    string `json:"version"` // "20.20.2"
+	Major      int    `json:"-"`
+	npm        string // the directory of its npm, else of another's; empty when there is none
+}
+
+// candidates returns where a node may be, the preferred ones first. Version managers keep theirs in the home of their user.
+func candidates() []string {
+	paths := filepath.SplitList(os.Getenv(binariesVariable))
+	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/bin", "/usr/local/bin") {
+		paths = append(paths, filepath.Join(dir, "node"))
+	}
+	patterns := []string{"/usr/local/node*/bin/node", "/opt/node*/bin/node", "/usr/local/n/versions/node/*/bin/node"}
+	if home := home(); home != "" {
+		for _, pattern := range []string{".nvm/versions/node/*/bin/node", "n/n/versions/node/*/bin/node", ".fnm/node-versions/*/installation/bin/node",
+			".local/share/fnm/node-versions/*/installation/bin/node", ".volta/tools/image/node/*/bin/node", ".asdf/installs/nodejs/*/bin/node"} {
+			patterns = append(patterns, filepath.Join(home, pattern))
+		}
+	}
+	for _, pattern := range patterns {
+		found, _ := filepath.Glob(pattern) // the only error is a pattern that is none
+		slices.Reverse(found)
+		paths = append(paths, found...)
+	}
+	return paths
+}
+
+// home is that of the user who runs the worker: a driver's environment does not have it.
+func home() string {
+	accounts, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(accounts)) {
+		if fields := strings.Split(strings.TrimSpace(line), ":"); len(fields) == 7 && fields[2] == strconv.Itoa(os.Getuid()) {
+			return fields[5]
+		}
+	}
+	return ""
+}
+
+// find returns the binaries that can be used, one for each major version, and what is wrong with the others that somebody named.
+func find(ctx context.Context) (found []nodejs, problems []string) {
+	named := filepath.SplitList(os.Getenv(binariesVariable))
+	seen := map[string]bool{}
+	anyNPM := ""
+	for _, path := range candidates() {
+		real, err := filepath.EvalSymlinks(path)
+		switch {
+		case err != nil && slices.Contains(named, path):
+			problems = append(problems, fmt.Sprintf("%s, named in %s: %v", path, binariesVariable, err))
+			continue
+		case err != nil || seen[real]:
+			continue
+		}
+		seen[real] = true
+		b, err := inspect(ctx, real)
+		if err != nil {
+			problems = append(problems, fmt.Sprintf("%s: %v", path, err))
+			continue
+		}
+		b.npm = npmOf(real)
+		anyNPM = cmp.Or(anyNPM, b.npm)
+		if i := slices.IndexFunc(found, func(f nodejs) bool { return f.Major == b.Major }); i >= 0 {
+			problems = append(problems, fmt.Sprintf("%s is a second node%d and not used: %s comes first", path, b.Major, found[i].Executable))
+			continue
+		}
+		found = append(found, b)
+	}
+	for i := range found {
+		found[i].npm = cmp.Or(found[i].npm, anyNPM)
+	}
+	return found, problems
+}
+
+// npmOf returns the directory of the npm that came with a node, or nothing.
+func npmOf(executable string) string {
+	prefix := filepath.Dir(filepath.Dir(executable))
+	for _, dir := range []string{"lib/node_modules/npm", "share/nodejs/npm"} {
+		npm := filepath.Join(prefix, dir)
+		if exists(filepath.Join(npm, "bin/npm-cli.js")) {
+			return npm
+		}
+	}
+	return ""
+}
+
+const question = `console.log(JSON.stringify({ executable: process.execPath, version: process.versions.node }))`
+
+func inspect(ctx context.Context, path string) (nodejs, error) {
+	var b nodejs
+	cmd := exec.CommandContext(ctx, path, "-e", question)
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
+		return b, errors.New(strings.TrimSpace(string(exit.Stderr)))
+	}
+	if err != nil {
+		return b, err
+	}
+	if err := json.Unmarshal(out, &b); err != nil {
+		return b, fmt.Errorf("it is not Node.js: %w", err)
+	}
+	major, _, _ := strings.Cut(b.Version, ".")
+	if b.Major, err = strconv.Atoi(major); err != nil {
+		return b, fmt.Errorf("it has no version: %w", err)
+	}
+	if b.Major < oldest {
+		return b, fmt.Errorf("it is Node.js %s; %d or later is needed: install one, or name one in %s", b.Version, oldest, binariesVariable)
+	}
+	if own := strings.Split(b.prefix()+"/", "/")[1]; own == "tmp" || own == "proc" || own == "dev" {
+		return b, fmt.Errorf("it is in %s, and every sandbox has a /%s of its own; move it", b.prefix(), own)
+	}
+	return b, nil
+}
+
+// prefix is where the binary is installed.
+func (b nodejs) prefix() string { return filepath.Dir(filepath.Dir(b.Executable)) }
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

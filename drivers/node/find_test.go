@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestFind looks at which binaries are used, and what is said of the others.
+func TestFind(t *testing.T) {
+	dir, err := os.MkdirTemp("/var/tmp", "node-test-") // a runtime cannot be in /tmp
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	fake := func(name, script string) string {
+		path := filepath.Join(dir, name, "bin", "node")
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	says := func(name, version string) string {
+		return fake(name, fmt.Sprintf(`echo '{"executable":"%s/%s/bin/node","version":"%s"}'`, dir, name, version))
+	}
+	named := []string{says("new", "97.1.0"), says("old", "18.20.0"), says("second", "97.2.0"), fake("broken", "echo what is this; exit 3"), fake("other", "echo hello"), dir + "/none"}
+	npm := filepath.Join(dir, "second/lib/node_modules/npm")
+	if err := os.MkdirAll(npm+"/bin", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(npm+"/bin/npm-cli.js", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(binariesVariable, strings.Join(named, ":"))
+	found, problems := find(t.Context())
+	i := slices.IndexFunc(found, func(b nodejs) bool { return b.Major == 97 })
+	if i != 0 || found[0].Executable != named[0] || found[0].npm != npm {
+		t.Errorf("found %+v", found)
+	}
+	said := strings.Join(problems, "\n")
+	for _, want := range []string{"old/bin/node: it is Node.js 18.20.0; 20 or later is needed", "second node97", "broken/bin/node: exit status 3", "other/bin/node: it is not Node.js", dir + "/none, named in PIPSQUEAK_NODE"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("nothing says %q:\n%s", want, said)
+		}
+	}
+}

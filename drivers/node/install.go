@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+)
+
+// certificates is where Debian and its kin keep those that the host trusts; what fetches packages trusts the same.
+const certificates = "/etc/ssl/certs/ca-certificates.crt"
+
+// installEnv is the environment of an installer: nothing of the host but the way out.
+func installEnv() []string {
+	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir}
+	if exists(certificates) {
+		env = append(env, "NODE_EXTRA_CA_CERTS="+certificates)
+	}
+	for _, variable := range os.Environ() {
+		name := strings.ToLower(variable)
+		for _, prefix := range []string{"http_proxy=", "https_proxy=", "no_proxy="} {
+			if strings.HasPrefix(name, prefix) {
+				env = append(env, variable)
+			}
+		}
+	}
+	return env
+}
+
+// wish is what installer.mjs is asked for.
+type wish struct {
+	Op       string         `json:"op"`
+	Handler  string         `json:"handler,omitempty"`
+	Packages []core.Package `json:"packages,omitempty"`
+}
+
+// Resolve implements core.Installer.
+func (n *node) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
+	var resolution struct {
+		Packages []core.Package `json:"packages"`
+		Imports  []string       `json:"imports"`
+	}
+	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "resolve", Handler: request.Handler}, nil, &resolution)
+	return core.Resolution(resolution), err
+}
+
+// Install implements core.Installer.
+func (n *node) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) error {
+	return n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &struct{}{})
+}
+
+// Build implements core.Builder.
+func (n *node) Build(ctx context.Context, request core.BuildRequest, progress func(core.Progress)) (core.Built, error) {
+	var built struct {
+		Imports []string `json:"imports"`
+	}
+	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "build", Handler: request.Handler, Packages: request.Packages}, progress, &built)
+	return core.Built(built), err
+}
+
+// install runs installer.mjs in the sandbox.
+func (n *node) install(ctx context.Context, runtime core.RuntimeID, sandbox core.Sandbox, w wish, progress func(core.Progress), result any) error {
+	b, err := n.binary(runtime)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(w)
+	if err != nil {
+		return err
+	}
+	return zygote.Install(ctx, sandbox, []string{b.Executable, runtimeDir + "/installer.mjs", string(text)}, installEnv(), n.log, progress, result)
+}

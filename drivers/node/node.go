@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+)
+
+// Where the driver's files are inside a sandbox.
+const (
+	runtimeDir = "/pipsqueak/node"
+	addonPath  = runtimeDir + "/pipsqueak.node"
+	toolsDir   = "/pipsqueak/tools"
+)
+
+// zygoteEnv is the whole environment of a zygote.
+var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir, "LD_PRELOAD=" + addonPath}
+
+// node implements core.Driver through the zygote kit, and core.Installer and core.Builder itself.
+type node struct {
+	*zygote.Driver
+	log *slog.Logger
+
+	mu       sync.Mutex
+	binaries map[core.RuntimeID]nodejs // as of the last description
+}
+
+func newDriver(log *slog.Logger) *node {
+	n := &node{log: log}
+	n.Driver = zygote.New(zygote.Language{Describe: n.describe, Command: n.command, Env: zygoteEnv, Log: log})
+	return n
+}
+
+func (n *node) describe(ctx context.Context) (core.Description, error) {
+	d := core.Description{Language: "node", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityBuild, core.CapabilityInvoke}}
+	libexec, err := zygote.Libexec()
+	if err != nil {
+		return d, err
+	}
+	files := filepath.Join(libexec, "node")
+	if !exists(filepath.Join(files, filepath.Base(addonPath))) {
+		d.Problems = append(d.Problems, files+" is not complete: no function of Node.js can run; `make build` puts it there")
+		return d, nil
+	}
+	found, problems := find(ctx)
+	d.Problems = append(d.Problems, problems...)
+	if len(found) == 0 {
+		d.Problems = append(d.Problems, fmt.Sprintf("there is no Node.js of version %d or later; install one, or name one in %s", oldest, binariesVariable))
+	}
+	tools := []core.Mount{}
+	if esbuild := filepath.Join(libexec, "esbuild"); exists(esbuild) {
+		tools = append(tools, core.Mount{Source: esbuild, Target: toolsDir + "/esbuild"})
+	} else {
+		d.Problems = append(d.Problems, esbuild+" is missing: functions with packages or in TypeScript cannot be deployed; `make build` puts it there")
+	}
+	if config := filepath.Join(home(), ".npmrc"); exists(config) {
+		tools = append(tools, core.Mount{Source: config, Target: toolsDir + "/npmrc"})
+	}
+	binaries := map[core.RuntimeID]nodejs{}
+	for _, b := range found {
+		id := core.RuntimeID(fmt.Sprintf("node%d", b.Major))
+		binaries[id] = b
+		runtime := core.Runtime{ID: id, Version: b.Version, Path: b.Executable, Mounts: b.mounts(), Handlers: handlers(), Extensions: extensions, Tools: tools}
+		runtime.Mounts = append(runtime.Mounts, core.Mount{Source: files, Target: runtimeDir})
+		if b.npm == "" {
+			d.Problems = append(d.Problems, fmt.Sprintf("%s has no npm beside it: functions with a package.json cannot be deployed; install npm", b.Executable))
+		} else {
+			runtime.Tools = append(slices.Clone(tools), core.Mount{Source: b.npm, Target: toolsDir + "/npm"})
+		}
+		d.Runtimes = append(d.Runtimes, runtime)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.binaries = binaries
+	return d, nil
+}
+
+func (n *node) binary(runtime core.RuntimeID) (nodejs, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	b, ok := n.binaries[runtime]
+	if !ok {
+		return b, core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", runtime)
+	}
+	return b, nil
+}
+
+// extensions of a handler's file, in the order in which they are looked for: TypeScript is last, for what has been compiled is
+// beside it.
+var extensions = []string{".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"}
+
+func handlers() (all []core.HandlerFile) {
+	for _, file := range []string{"index", "handler"} {
+		for _, extension := range extensions {
+			all = append(all, core.HandlerFile{File: file + extension, Handler: file + ".handler"})
+		}
+	}
+	return all
+}
+
+func (n *node) command(runtime core.RuntimeID) ([]string, error) {
+	b, err := n.binary(runtime)
+	if err != nil {
+		return nil, err
+	}
+	// Without threads V8 collects and compiles in the one that there is. Functions keep the byte code that they have been compiled to:
+	// V8 would throw it away after some collections, of which a zygote makes many, and each child would compile them again.
+	return []string{b.Executable, "--single-threaded", "--v8-pool-size=0", "--no-flush-bytecode", "--no-wasm-async-compilation", runtimeDir + "/zygote.js", addonPath}, nil
+}
+
+// mounts are the directories of the binary, unless it is in one that every sandbox shows.
+func (b nodejs) mounts() []core.Mount {
+	prefix := b.prefix()
+	if prefix == "/usr" || strings.HasPrefix(prefix, "/usr/") {
+		return nil
+	}
+	return []core.Mount{{Source: prefix, Target: prefix}}
+}

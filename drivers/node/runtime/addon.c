@@ -1,0 +1,113 @@
+/* addon: the zygote loop for JavaScript, and how a process ends. */
+#include "addon.h"
+#include "../../../core/sandbox/enter/zygote.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_PACKET = 128 << 10 };
+
+napi_value ps_throw(napi_env env, const char *what)
+{
+    char text[256];
+    snprintf(text, sizeof text, "%s: %s", what, strerror(errno));
+    napi_throw_error(env, NULL, text);
+    return NULL;
+}
+
+void ps_export(napi_env env, napi_value exports, const char *name, napi_callback call)
+{
+    napi_value function;
+    if (napi_create_function(env, name, NAPI_AUTO_LENGTH, call, NULL, &function) == napi_ok)
+        napi_set_named_property(env, exports, name, function);
+}
+
+/* zygote(): forks as the driver asks (zygote.h). Returns a request of another kind as a string, or what ps_zygote returns as a
+ * number. */
+static napi_value zygote(napi_env env, napi_callback_info info)
+{
+    static char buffer[MAX_PACKET];
+    static const struct ps_hooks none;
+    napi_value result;
+    (void)info;
+    if (ps_note_descriptors() < 0)
+        return ps_throw(env, "noting the open descriptors");
+    signal(SIGCHLD, SIG_IGN);
+    int n = ps_zygote(PS_FD_CONTROL, &none, buffer, sizeof buffer);
+    signal(SIGCHLD, SIG_DFL);
+    if (n == PS_ZYGOTE || n == PS_INSTANCE)
+        ps_set_endpoint(ps_make_descriptors(n == PS_INSTANCE));
+    if (n > 0)
+        napi_create_string_utf8(env, buffer, (size_t)n, &result);
+    else
+        napi_create_int32(env, n, &result);
+    return result;
+}
+
+/* endThreads(): see ps_end_threads. */
+static napi_value end_threads(napi_env env, napi_callback_info info)
+{
+    (void)info;
+    return ps_end_threads() < 0 ? ps_throw(env, "ending the threads of node") : NULL;
+}
+
+/* wakeWorker(): see ps_wake_worker. Returns how many threads there are more now. */
+static napi_value wake_worker(napi_env env, napi_callback_info info)
+{
+    napi_value result;
+    (void)info;
+    int more = ps_wake_worker();
+    if (more < 0)
+        return ps_throw(env, "waking V8's thread");
+    napi_create_int32(env, more, &result);
+    return result;
+}
+
+/* exit(code): at once. Node's own way out joins threads, which a forked process does not have. */
+static napi_value leave(napi_env env, napi_callback_info info)
+{
+    napi_value argument;
+    size_t count = 1;
+    int32_t code = 0;
+    napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
+    napi_get_value_int32(env, argument, &code);
+    _exit(code & 0xff);
+}
+
+/* rest(): for ever. */
+__attribute__((noreturn)) static napi_value rest(napi_env env, napi_callback_info info)
+{
+    (void)env, (void)info;
+    for (;;)
+        pause();
+}
+
+/* say(text): sends one packet to the driver; when that is gone, the next call of zygote finds out. */
+static napi_value say(napi_env env, napi_callback_info info)
+{
+    static char buffer[MAX_PACKET + 1];
+    napi_value argument;
+    size_t count = 1, length = 0;
+    napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
+    if (napi_get_value_string_utf8(env, argument, buffer, sizeof buffer, &length) == napi_ok)
+        if (write(PS_FD_CONTROL, buffer, length) < 0 && errno == EMSGSIZE)
+            return ps_throw(env, "a packet for the driver");
+    return NULL;
+}
+
+NAPI_MODULE_INIT()
+{
+    signal(SIGPIPE, SIG_IGN); /* as node has it, which a launched program does not inherit */
+    ps_export(env, exports, "zygote", zygote);
+    ps_export(env, exports, "endThreads", end_threads);
+    ps_export(env, exports, "wakeWorker", wake_worker);
+    ps_export(env, exports, "exit", leave);
+    ps_export(env, exports, "rest", rest);
+    ps_export(env, exports, "say", say);
+    ps_export_endpoint(env, exports);
+    return exports;
+}

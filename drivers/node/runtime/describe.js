@@ -1,0 +1,54 @@
+'use strict';
+// What a user is told of what his code has thrown.
+
+const { spawnSync } = require('child_process');
+const fs = require('fs');
+const { SourceMap } = require('module');
+const path = require('path');
+
+// What a user is told of what was thrown: its type, text, and stack, the innermost frame last, without the frames of this
+// runtime.
+function describe(thrown) {
+  if (!(thrown instanceof Error) && !(thrown && typeof thrown === 'object' && typeof thrown.stack === 'string')) {
+    return { type: thrown === null ? 'null' : typeof thrown, message: text(thrown), stack: [] };
+  }
+  let { name, message, stack } = thrown;
+  if (typeof stack !== 'string') stack = '';
+  const lines = stack.split('\n');
+  const frames = lines.filter((line) => /^\s+at /.test(line) && !/[( ](node:|\/pipsqueak\/)/.test(line))
+    .map((line) => original(line.trim().slice(3)));
+  // A syntax error has where it is before its text.
+  const place = /^(?:file:\/\/)?(\/[^\n]*:\d+)$/.exec(lines[0]);
+  if (place) frames.unshift(`${place[1]}: ${(lines[1] || '').trim()}`);
+  return { type: text(name || thrown.constructor?.name || 'Error'), message: text(message ?? ''), stack: frames.reverse() };
+}
+
+function text(value) {
+  try {
+    return typeof value === 'object' && value !== null ? JSON.stringify(value) ?? String(value) : String(value);
+  } catch {
+    return '(its text cannot be had)';
+  }
+}
+
+// Where the syntax error in an ES module is, which the error itself does not tell: node says so when it only checks the file.
+function syntaxPlace(file) {
+  const { stderr } = spawnSync(process.execPath, ['--check', file], { encoding: 'utf8' });
+  const [, place, code] = /^(?:file:\/\/)?(\/.*:\d+)\n(.*)\n/.exec(stderr ?? '') ?? [];
+  return place === undefined ? [] : [`${place}: ${code.trim()}`];
+}
+
+// A frame of bundled code as one of the file that it was bundled from.
+function original(frame) {
+  const [, before, file, line, column, after] = /^(.*?)(?:file:\/\/)?(\/[^:()]*):(\d+):(\d+)(\)?)$/.exec(frame) ?? [];
+  if (file === undefined || !fs.existsSync(`${file}.map`)) return frame;
+  try {
+    const entry = new SourceMap(JSON.parse(fs.readFileSync(`${file}.map`, 'utf8'))).findEntry(line - 1, column - 1);
+    if (entry.originalSource === undefined) return frame;
+    return `${before}${path.resolve(path.dirname(file), entry.originalSource)}:${entry.originalLine + 1}:${entry.originalColumn + 1}${after}`;
+  } catch {
+    return frame; // a map that is none
+  }
+}
+
+module.exports = { describe, syntaxPlace };

@@ -1,0 +1,164 @@
+'use strict';
+// Does what a function may do, in a process that was forked. Each check returns what it has to, or throws.
+
+const assert = require('assert');
+const { once } = require('events');
+
+const checks = {
+  async timers() {
+    const start = performance.now();
+    await new Promise((done) => setTimeout(done, 20));
+    assert(performance.now() - start >= 19);
+    let ticks = 0;
+    await new Promise((done) => { const every = setInterval(() => { if (++ticks === 3) { clearInterval(every); done(); } }, 1); });
+    await new Promise((done) => process.nextTick(done));
+    await new Promise((done) => setImmediate(done));
+    await new Promise((done) => queueMicrotask(done));
+  },
+  async http() {
+    const http = require('http');
+    const server = http.createServer((request, response) => { request.resume().on('end', () => response.end('hello ' + request.url)); });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address();
+    const text = await new Promise((done, failed) => {
+      http.get({ port, path: '/a', agent: false }, (response) => { let s = ''; response.on('data', (d) => { s += d; }).on('end', () => done(s)); }).on('error', failed);
+    });
+    assert.equal(text, 'hello /a');
+    const answer = await fetch(`http://127.0.0.1:${port}/b`, { method: 'POST', body: 'x'.repeat(100000), headers: { connection: 'close' } });
+    assert.equal(await answer.text(), 'hello /b');
+    server.close();
+    server.closeAllConnections();
+  },
+  async files() {
+    const fs = require('fs');
+    const name = `/tmp/${process.pid}-file`;
+    await fs.promises.writeFile(name, 'text');
+    assert.equal(await fs.promises.readFile(name, 'utf8'), 'text');
+    await new Promise((done, failed) => fs.stat(name, (e, s) => (e ? failed(e) : done(s))));
+    const many = await Promise.all(Array.from({ length: 20 }, () => fs.promises.readFile(__filename)));
+    assert.equal(new Set(many.map(String)).size, 1);
+  },
+  async dns() {
+    const dns = require('dns');
+    assert.equal((await dns.promises.lookup('localhost', { family: 4 })).address, '127.0.0.1');
+    await assert.rejects(dns.promises.lookup('no.such.host.invalid'), /ENOTFOUND|EAI_AGAIN/);
+  },
+  async crypto() {
+    const crypto = require('crypto');
+    const { promisify } = require('util');
+    const key = await promisify(crypto.pbkdf2)('p', 's', 1000, 32, 'sha256');
+    assert.equal(key.toString('hex'), crypto.pbkdf2Sync('p', 's', 1000, 32, 'sha256').toString('hex'));
+    assert.equal((await promisify(crypto.randomBytes)(16)).length, 16);
+    assert.equal((await promisify(crypto.scrypt)('p', 's', 32)).length, 32);
+    const digest = await globalThis.crypto.subtle.digest('SHA-256', Buffer.from('x'));
+    assert.equal(Buffer.from(digest).toString('hex'), crypto.createHash('sha256').update('x').digest('hex'));
+    const pair = await promisify(crypto.generateKeyPair)('ec', { namedCurve: 'P-256' });
+    assert(crypto.verify(null, Buffer.from('m'), pair.publicKey, crypto.sign(null, Buffer.from('m'), pair.privateKey)));
+  },
+  async zlib() {
+    const zlib = require('zlib');
+    const { promisify } = require('util');
+    const packed = await promisify(zlib.gzip)('x'.repeat(1 << 20));
+    assert.equal((await promisify(zlib.gunzip)(packed)).length, 1 << 20);
+    assert.equal(String(await promisify(zlib.brotliDecompress)(await promisify(zlib.brotliCompress)('y'))), 'y');
+  },
+  async processes() {
+    const { execFile, execFileSync, fork, spawn } = require('child_process');
+    const { promisify } = require('util');
+    assert.equal((await promisify(execFile)('echo', ['out'])).stdout, 'out\n');
+    assert.equal(execFileSync('echo', ['sync']).toString(), 'sync\n');
+    const child = spawn('sh', ['-c', 'exit 7']);
+    assert.deepEqual(await once(child, 'exit'), [7, null]);
+    assert.equal((await promisify(execFile)(process.execPath, ['-p', '1 + 1'])).stdout, '2\n');
+    const other = fork(__dirname + '/child.js');
+    const gone = once(other, 'exit');
+    other.send('ping');
+    assert.deepEqual((await once(other, 'message'))[0], 'ping pong');
+    await gone;
+  },
+  async wasm() {
+    const add = Buffer.from('0061736d0100000001070160027f7f017f030201000707010361646400000a09010700200020016a0b', 'hex');
+    const { instance } = await WebAssembly.instantiate(add);
+    assert.equal(instance.exports.add(2, 3), 5);
+    assert.equal((await WebAssembly.compile(add)) instanceof WebAssembly.Module, true);
+  },
+  async workers() {
+    const { Worker } = require('worker_threads');
+    const run = async (n) => {
+      const worker = new Worker('const { parentPort, workerData } = require("worker_threads"); let s = 0; for (let i = 0; i < 1e6; i++) s += i % workerData; parentPort.postMessage(s);',
+        { eval: true, workerData: n });
+      const gone = once(worker, 'exit');
+      const [sum] = await once(worker, 'message');
+      await gone;
+      return sum;
+    };
+    assert.deepEqual(await Promise.all([run(1), run(2)]), [0, 500000]);
+    const endless = new Worker('setInterval(() => {}, 1000)', { eval: true });
+    await once(endless, 'online');
+    assert.equal(await endless.terminate(), 1);
+    const data = new SharedArrayBuffer(4);
+    assert.equal(Atomics.load(new Int32Array(data), 0), 0);
+  },
+  async streams() {
+    const { pipeline } = require('stream/promises');
+    const { Readable, Transform } = require('stream');
+    const fs = require('fs');
+    await pipeline(Readable.from(['a', 'b']), new Transform({ transform(c, _, done) { done(null, String(c).toUpperCase()); } }), fs.createWriteStream('/tmp/stream'));
+    let text = '';
+    for await (const part of fs.createReadStream('/tmp/stream', 'utf8')) text += part;
+    assert.equal(text, 'AB');
+  },
+  async sockets() {
+    const net = require('net');
+    const server = net.createServer((s) => s.pipe(s)).listen('/tmp/socket');
+    await once(server, 'listening');
+    const client = net.connect('/tmp/socket');
+    client.end('echo');
+    let text = '';
+    for await (const part of client) text += part;
+    assert.equal(text, 'echo');
+    server.close();
+  },
+  async signals() {
+    const got = once(process, 'SIGUSR2');
+    const alive = setInterval(() => {}, 1000);
+    process.kill(process.pid, 'SIGUSR2');
+    await got;
+    clearInterval(alive);
+  },
+  async memory() {
+    // Enough garbage and long-lived objects for every kind of collection, and code that gets optimised.
+    const kept = [];
+    for (let i = 0; i < 300; i++) {
+      const list = Array.from({ length: 2000 }, (_, j) => ({ i, j, s: 'x' + j }));
+      if (i % 30 === 0) kept.push(list);
+    }
+    let sum = 0;
+    for (let i = 0; i < 2e6; i++) sum = (sum + i * 7) % 1000003;
+    assert.equal(kept.length, 10);
+    assert.equal(typeof sum, 'number');
+    const registry = new FinalizationRegistry(() => {});
+    registry.register({}, 1);
+    assert(new WeakRef({}).deref());
+  },
+  async modules() {
+    assert.equal((await import('node:path')).sep, '/');
+    assert.equal((await import('data:text/javascript,export default 4')).default, 4);
+    assert.equal((await import(__dirname + '/more.mjs')).default, 'more');
+  },
+  async abort() {
+    await assert.rejects(fetch('http://127.0.0.1:1/'), TypeError);
+    const { setTimeout } = require('timers/promises');
+    await assert.rejects(setTimeout(10000, 0, { signal: AbortSignal.timeout(10) }), /abort/i);
+  },
+};
+
+exports.handler = async ({ check }, context) => {
+  assert(context.getRemainingTimeInMillis() > 0);
+  if (check !== undefined) {
+    await checks[check]();
+    return 'fine';
+  }
+  return Object.keys(checks);
+};

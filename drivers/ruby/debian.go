@@ -1,0 +1,141 @@
+package main
+
+import (
+	"debug/elf"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
+)
+
+// debianCommand is the argument with which this program, inside an installer's sandbox, resolves and installs Debian packages.
+const debianCommand = "debian"
+
+// index says what a process has to know of a package: runtime/loader.rb reads it, runtime/gems.rb writes those of gems.
+type index struct {
+	Gems      map[string]string  `json:"gems"`  // names and versions
+	Paths     []string           `json:"paths"` // for $LOAD_PATH
+	Libraries map[string]library `json:"libraries,omitempty"`
+	Needs     []string           `json:"needs,omitempty"` // names of the libraries that its extensions are linked with
+}
+
+// library is a shared library, by the name that others know it by.
+type library struct {
+	Path  string   `json:"path"`
+	Needs []string `json:"needs,omitempty"`
+}
+
+const indexFile = "pipsqueak.json"
+
+func installDebian(arguments []string, in io.Reader, out io.Writer) int {
+	if status := debian.Command(arguments, in, out); status != 0 || arguments[0] != "install" {
+		return status
+	}
+	packages, err := filepath.Glob(filepath.Join(core.OutDir, debian.Marker+"*"))
+	for _, dir := range packages {
+		if err == nil {
+			err = writeIndex(dir)
+		}
+	}
+	if err != nil {
+		_ = json.NewEncoder(out).Encode(map[string]any{"error": core.AsError(err)})
+		return 1
+	}
+	return 0
+}
+
+// gemDirs are where Debian puts Ruby code that is no gem, and the extensions of gems.
+var gemDirs = []string{"usr/lib/*/ruby/vendor_ruby/[0-9]*", "usr/lib/ruby/vendor_ruby/[0-9]*", "usr/lib/ruby/vendor_ruby",
+	"usr/lib/*/rubygems-integration/*/extensions/*/*/*", "usr/lib/ruby/gems/*/extensions/*/*/*"}
+
+var (
+	gemspec      = regexp.MustCompile(`^(.*)/specifications/(([^/]+)-(\d[^/-]*))\.gemspec$`)
+	requirePaths = regexp.MustCompile(`\.require_paths = \[(.*?)\]`)
+	quoted       = regexp.MustCompile(`"([^"]*)"`)
+)
+
+// writeIndex examines an unpacked Debian package.
+func writeIndex(dir string) error {
+	x := index{Gems: map[string]string{}, Paths: []string{}, Libraries: map[string]library{}}
+	for _, pattern := range gemDirs {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, path := range found {
+			x.Paths = append(x.Paths, path[len(dir)+1:])
+		}
+	}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil || !entry.Type().IsRegular():
+			return err
+		case strings.HasSuffix(path, ".gemspec"):
+			return x.addGem(dir, path)
+		case strings.Contains(entry.Name(), ".so"):
+			x.addLibrary(path, path[len(dir)+1:])
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(x)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, indexFile), text, 0o644)
+}
+
+// addGem notes a gem by its specification. The code of some is where gems are, of others among what is no gem.
+func (x *index) addGem(dir, path string) error {
+	m := gemspec.FindStringSubmatch(path)
+	if m == nil {
+		return nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	x.Gems[m[3]] = m[4]
+	paths := []string{"lib"}
+	if listed := requirePaths.FindSubmatch(text); listed != nil {
+		paths = nil
+		for _, one := range quoted.FindAllSubmatch(listed[1], -1) {
+			paths = append(paths, string(one[1]))
+		}
+	}
+	for _, one := range paths {
+		below := filepath.Join(m[1], "gems", m[2], one)
+		if _, err := os.Stat(below); err == nil {
+			x.Paths = append(x.Paths, below[len(dir)+1:])
+		}
+	}
+	return nil
+}
+
+// addLibrary notes a shared library, or what an extension of Ruby needs. What is neither is no business of ours.
+func (x *index) addLibrary(path, shown string) {
+	file, err := elf.Open(path)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	needs, err := file.ImportedLibraries()
+	if err != nil {
+		return
+	}
+	if strings.Contains("/"+shown, "/ruby") {
+		x.Needs = append(x.Needs, needs...)
+		return
+	}
+	if names, err := file.DynString(elf.DT_SONAME); err == nil && len(names) == 1 {
+		x.Libraries[names[0]] = library{Path: shown, Needs: needs}
+	}
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"testing"
+)
+
+func TestInterpreterPaths(t *testing.T) {
+	for path, want := range map[string]bool{"/x/ruby": true, "/x/ruby3.1": true, "/x/ruby-3.4.1": true, "/x/ruby-lint": false, "/x/rubyfmt": false, "/x/jruby": false} {
+		if isRuby(path) != want {
+			t.Errorf("%s is taken for a Ruby: %v", path, !want)
+		}
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"ruby3.9", "ruby-lint"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("ruby3.9", filepath.Join(dir, "ruby")); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	t.Setenv(interpretersVariable, dir+"/absent:"+dir+"/ruby3.9")
+	paths := interpreterPaths()
+	// What is named and missing is told of; the same one twice is one.
+	if len(paths) < 2 || !slices.Equal(paths[:2], []string{dir + "/absent", dir + "/ruby3.9"}) || slices.Contains(paths, dir+"/ruby") {
+		t.Errorf("the interpreters are %q", paths)
+	}
+}
+
+// What handlers require whenever they are required is found, and nothing else.
+func TestImports(t *testing.T) {
+	if _, err := os.Stat("/usr/bin/ruby"); err != nil && os.Getenv("CI") == "" {
+		t.Skip("needs ruby")
+	}
+	code := t.TempDir()
+	for name, text := range map[string]string{
+		"app/main.rb": "# comment\nrequire 'gem_one'\nrequire(\"gem/two\")\nrequire_relative '../own'\nrequire 'lib'\nrequire \"English\"\nrequire 'net/http'\n" +
+			"require \"#{name}\"\nrequire name\nif x then require 'three' end\nbegin\n  require 'four'\nrescue LoadError\nend\ndef m = require('five')\nload 'six'\nother.require 'seven'\n",
+		"own.rb": "require 'eight'\nrequire_relative 'app/main'\n",
+		"lib.rb": "require 'nine'\nthis is no Ruby (",
+	} {
+		path := filepath.Join(code, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	imports, err := filepath.Abs("runtime/imports.rb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("/usr/bin/ruby", "--disable=gems", "-rjson", "-ropen3", "-r"+imports, "-e", "puts JSON.generate(Pipsqueak::Imports.new(ARGV[0]).of('app/main.App.x'))", code).CombinedOutput()
+	var found []string
+	if err != nil || json.Unmarshal(out, &found) != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	// Of Ruby's own libraries those that take their time.
+	if want := []string{"gem_one", "gem/two", "net/http", "eight"}; !slices.Equal(found, want) {
+		t.Errorf("found %q, want %q", found, want)
+	}
+}
+
+func TestDebianIndex(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"usr/share/rubygems-integration/all/specifications/some-gem-1.2.3.gemspec":           `s.require_paths = ["lib/some-gem".freeze]`,
+		"usr/share/rubygems-integration/all/gems/some-gem-1.2.3/lib/some-gem/x.rb":           "",
+		"usr/share/rubygems-integration/all/specifications/in-vendor-0.1.gemspec":            "",
+		"usr/lib/ruby/vendor_ruby/in_vendor.rb":                                              "",
+		"usr/lib/x86_64-linux-gnu/rubygems-integration/3.1.0/extensions/x/3.1.0/some-1/x.so": "no library",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	libraries := filepath.Join(dir, "usr/lib/libfound.so.1")
+	c, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(libraries, c, 0o600); err != nil { // a program has no name as a library
+		t.Fatal(err)
+	}
+	if err := writeIndex(dir); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, indexFile))
+	var got index
+	if err != nil || json.Unmarshal(text, &got) != nil {
+		t.Fatal(err, string(text))
+	}
+	want := index{Gems: map[string]string{"some-gem": "1.2.3", "in-vendor": "0.1"}, Paths: []string{"usr/lib/ruby/vendor_ruby",
+		"usr/lib/x86_64-linux-gnu/rubygems-integration/3.1.0/extensions/x/3.1.0/some-1", "usr/share/rubygems-integration/all/gems/some-gem-1.2.3/lib/some-gem"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the index is %s", text)
+	}
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// interpretersVariable lists Ruby interpreters to serve besides those that are found, separated by colons, the preferred one
+// first.
+const interpretersVariable = "PIPSQUEAK_RUBY"
+
+// places are where Rubies are installed: by the system, by hand, and by the version managers of the host's users.
+var places = []string{"/usr/bin/ruby*", "/usr/local/bin/ruby*", "/opt/rubies/*/bin/ruby", "/usr/local/rbenv/versions/*/bin/ruby",
+	"/usr/local/rvm/rubies/*/bin/ruby", "/root/.rbenv/versions/*/bin/ruby", "/root/.rvm/rubies/*/bin/ruby", "/root/.asdf/installs/ruby/*/bin/ruby",
+	"/home/*/.rbenv/versions/*/bin/ruby", "/home/*/.rvm/rubies/*/bin/ruby", "/home/*/.asdf/installs/ruby/*/bin/ruby", "/opt/asdf*/installs/ruby/*/bin/ruby"}
+
+// interpreterPaths returns the programs that may be Rubies, each once.
+func interpreterPaths() []string {
+	paths := filepath.SplitList(os.Getenv(interpretersVariable))
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		if filepath.IsAbs(dir) {
+			paths = append(paths, filepath.Join(dir, "ruby"))
+		}
+	}
+	for _, pattern := range places {
+		found, _ := filepath.Glob(pattern)
+		slices.Reverse(found) // the newest first
+		paths = append(paths, found...)
+	}
+	named := len(filepath.SplitList(os.Getenv(interpretersVariable)))
+	var out, reals []string
+	for n, path := range paths {
+		real, err := filepath.EvalSymlinks(path)
+		switch {
+		case err != nil && n < named:
+			out = append(out, path) // what the operator has named is looked for, and missed
+		case err == nil && isRuby(path) && !slices.Contains(reals, real):
+			out, reals = append(out, path), append(reals, real)
+		}
+	}
+	return out
+}
+
+// isRuby tells ruby and ruby3.1 from ruby-lint and rubyfmt.
+func isRuby(path string) bool {
+	suffix, is := strings.CutPrefix(filepath.Base(path), "ruby")
+	return is && strings.Trim(suffix, "0123456789.-") == ""
+}
+
+// interpreter is what a CRuby says of itself.
+type interpreter struct {
+	Executable string   `json:"executable"`
+	Version    string   `json:"version"`
+	Short      string   `json:"short"`    // "3.1"
+	Prefix     string   `json:"prefix"`   // where it and its standard library are installed
+	Standard   []string `json:"standard"` // the directories of the standard library, as a load path
+	Bundled    []string `json:"bundled"`  // those of the gems that come with the language
+	Sites      []string `json:"sites"`    // where gems of the host are
+	Manager    string   `json:"manager"`  // the directory with rubygems.rb
+	Headers    string   `json:"headers"`  // its ruby.h, or nothing
+}
+
+// question makes an interpreter describe itself. It is asked with its package manager loaded.
+const question = `
+require "json"
+require "rbconfig"
+abort "is #{RUBY_ENGINE} #{RUBY_ENGINE_VERSION}; CRuby 3.1 or later is needed" if RUBY_ENGINE != "ruby" || (RUBY_VERSION.split(".").map(&:to_i) <=> [3, 1]) < 0
+c = RbConfig::CONFIG
+bundled = Dir["#{c["rubylibprefix"]}/gems/#{c["ruby_version"]}/specifications/*.gemspec"].sort.filter_map do |file|
+  spec = Gem::Specification.load(file)
+  spec.full_require_paths if spec && File.directory?(spec.full_gem_path)
+end.flatten
+kept = c.values_at("rubylibdir", "rubyarchdir") + bundled
+sites = c.values_at("sitedir", "vendordir", "sitearchdir", "vendorarchdir") + Gem.path + ["/usr/share/rubygems-integration"]
+sites = sites.uniq.select { |dir| File.directory?(dir) && kept.none? { |below| below.start_with?("#{dir}/") } }
+manager = File.dirname($LOADED_FEATURES.find { |feature| feature.end_with?("/rubygems.rb") })
+puts JSON.generate(
+  executable: File.realpath(RbConfig.ruby), version: RUBY_VERSION, short: RUBY_VERSION[/\d+\.\d+/], prefix: c["prefix"],
+  standard: c.values_at("rubylibdir", "rubyarchdir").uniq, bundled: bundled, manager: manager,
+  headers: Dir["#{c["rubyhdrdir"]}/ruby.h"].first.to_s,
+  sites: sites.reject { |dir| sites.any? { |above| dir.start_with?("#{above}/") } })
+`
+
+func inspect(ctx context.Context, path string) (interpreter, error) {
+	var i interpreter
+	cmd := exec.CommandContext(ctx, path, "--disable=did_you_mean", "-e", question)
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent"}
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
+		return i, errors.New(strings.TrimSpace(string(exit.Stderr)))
+	}
+	if err != nil {
+		return i, err
+	}
+	if err := json.Unmarshal(out, &i); err != nil {
+		return i, err
+	}
+	if own := strings.Split(i.Prefix+"/", "/")[1]; own == "tmp" || own == "proc" || own == "dev" {
+		return i, fmt.Errorf("its files are in %s, and every sandbox has a /%s of its own; move them", i.Prefix, own)
+	}
+	return i, nil
+}
+
+// command starts the interpreter apart from everything of the host, and without the package manager, whose start takes longer
+// than all the rest: where packages are is known.
+func (i interpreter) command() []string {
+	return []string{i.Executable, "--disable=gems", "-Eutf-8"}
+}
+
+// system reports whether it is Debian's own.
+func (i interpreter) system() bool { return i.Prefix == "/usr" }
+
+// managerDir is where its package manager is inside a sandbox. Debian has it among the gems, which are hidden.
+func (i interpreter) managerDir() string {
+	if slices.Contains(i.Standard, i.Manager) {
+		return i.Manager
+	}
+	return packageDir
+}
+
+// managerPath is managerDir where it is not in the standard library.
+func (i interpreter) managerPath() []string {
+	if i.managerDir() == i.Manager {
+		return nil
+	}
+	return []string{packageDir}
+}
+
+// managerMounts show the package manager in managerDir.
+func (i interpreter) managerMounts() (mounts []core.Mount) {
+	if i.managerDir() == i.Manager {
+		return nil
+	}
+	for _, name := range []string{"rubygems.rb", "rubygems"} {
+		mounts = append(mounts, core.Mount{Source: filepath.Join(i.Manager, name), Target: packageDir + "/" + name})
+	}
+	return mounts
+}
+
+// mounts are the interpreter's directories that are not among the system directories, which every sandbox shows.
+func (i interpreter) mounts() []core.Mount {
+	if i.Prefix == "/usr" || strings.HasPrefix(i.Prefix, "/usr/") {
+		return nil
+	}
+	return []core.Mount{{Source: i.Prefix, Target: i.Prefix}}
+}

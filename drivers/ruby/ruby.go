@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+)
+
+// Where the driver's files are inside a sandbox.
+const (
+	loopDir    = "/pipsqueak/ruby"
+	preload    = "zygote.so"
+	packageDir = "/pipsqueak/rubygems" // of the package manager, where it is not in the standard library
+	driverPath = "/pipsqueak/tools/pipsqueak-driver-ruby"
+)
+
+// zygoteEnv is the whole environment of a zygote. With one arena, what the process has freed is in one place.
+var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir, "MALLOC_ARENA_MAX=1",
+	"LD_PRELOAD=" + loopDir + "/" + preload}
+
+// ruby implements core.Driver through the zygote kit, and core.Installer itself.
+type ruby struct {
+	*zygote.Driver
+	log *slog.Logger
+
+	mu           sync.Mutex
+	interpreters map[core.RuntimeID]interpreter
+}
+
+func newDriver(log *slog.Logger) *ruby {
+	r := &ruby{log: log, interpreters: map[core.RuntimeID]interpreter{}}
+	r.Driver = zygote.New(zygote.Language{Describe: r.describe, Command: r.command, Env: zygoteEnv, Log: log})
+	return r
+}
+
+func (r *ruby) describe(ctx context.Context) (core.Description, error) {
+	d := core.Description{Language: "ruby", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityInvoke}}
+	libexec, err := zygote.Libexec()
+	if err != nil {
+		return d, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return d, err
+	}
+	loop := filepath.Join(libexec, "ruby")
+	if _, err := os.Stat(filepath.Join(loop, preload)); err != nil {
+		d.Problems = append(d.Problems, fmt.Sprintf("%v; `make build` puts it there", err))
+		return d, nil
+	}
+	var tools []core.Mount
+	if apt, err := debian.Tools(); err == nil {
+		tools = append(apt, core.Mount{Source: self, Target: driverPath})
+		d.Capabilities = append(d.Capabilities, core.CapabilityDebian)
+	} else {
+		d.Problems = append(d.Problems, err.Error())
+	}
+	for _, tool := range []string{"cc", "make"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			d.Problems = append(d.Problems, fmt.Sprintf("%s is missing: gems with extensions cannot be installed", tool))
+		}
+	}
+	for _, path := range interpreterPaths() {
+		i, err := inspect(ctx, path)
+		if err != nil {
+			d.Problems = append(d.Problems, fmt.Sprintf("%s: %v", path, err))
+			continue
+		}
+		id := core.RuntimeID("ruby" + i.Short)
+		if slices.ContainsFunc(d.Runtimes, func(r core.Runtime) bool { return r.ID == id }) {
+			continue
+		}
+		if i.Headers == "" {
+			d.Problems = append(d.Problems, fmt.Sprintf("%s has no headers: gems with extensions cannot be installed for it; install ruby-dev", path))
+		}
+		r.mu.Lock()
+		r.interpreters[id] = i
+		r.mu.Unlock()
+		d.Runtimes = append(d.Runtimes, core.Runtime{
+			ID: id, Version: i.Version, Path: path,
+			Mounts: slices.Concat(i.mounts(), i.managerMounts(), []core.Mount{{Source: loop, Target: loopDir}}),
+			Hidden: i.Sites,
+			Tools:  tools,
+			Handlers: []core.HandlerFile{
+				{File: "handler.rb", Handler: "handler.handler"},
+				{File: "lambda_function.rb", Handler: "lambda_function.lambda_handler"},
+			},
+			Extensions: []string{".rb"},
+		})
+	}
+	if len(d.Runtimes) == 0 {
+		d.Problems = append(d.Problems, "no Ruby of version 3.1 or later was found; install ruby, or name one in "+interpretersVariable)
+	}
+	return d, nil
+}
+
+func (r *ruby) command(runtime core.RuntimeID) ([]string, error) {
+	i, err := r.interpreter(runtime)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(i.command(), []string{loopDir + "/zygote.rb"}, i.Standard, i.Bundled, i.managerPath()), nil
+}
+
+func (r *ruby) interpreter(runtime core.RuntimeID) (interpreter, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i, ok := r.interpreters[runtime]
+	if !ok {
+		return i, core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", runtime)
+	}
+	return i, nil
+}

@@ -1,0 +1,42 @@
+# frozen_string_literal: true
+
+# The part of RubyGems that gems ask for while they are required: versions, and which gems there are. A process starts without
+# RubyGems, whose scan for gems takes longer than all the rest; this file is loaded when somebody says Gem. RubyGems itself comes when
+# they ask for more than there is here.
+module Gem
+  autoload :Version, "rubygems/version"
+  autoload :Requirement, "rubygems/requirement"
+
+  # A gem of the function's.
+  Loaded = Struct.new(:name, :version, :full_gem_path) do
+    def full_name = "#{name}-#{version}"
+    def activated? = true
+    alias_method :gem_dir, :full_gem_path
+  end
+
+  @loaded_specs = Hash.new do |all, name|
+    directory, version = Pipsqueak::Zygote.loader.gems[name]
+    all[name] = Loaded.new(name, Version.new(version), directory) if version
+  end
+
+  class << self
+    attr_reader :loaded_specs
+
+    def ruby_version = Version.new(RUBY_VERSION)
+    def win_platform? = false
+    def java_platform? = false
+
+    def method_missing(name, ...)
+      return super if $LOADED_FEATURES.any? { |feature| feature.end_with?("/rubygems.rb") }
+      require "rubygems"
+      public_send(name, ...)
+    end
+
+    def respond_to_missing?(*) = false
+
+    def const_missing(name)
+      require "rubygems"
+      const_defined?(name, false) ? const_get(name, false) : super
+    end
+  end
+end

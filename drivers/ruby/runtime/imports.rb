@@ -1,0 +1,84 @@
+# frozen_string_literal: true
+
+require "open3"
+require "rbconfig"
+require "ripper"
+
+module Pipsqueak
+  # Imports finds the modules that a handler's file requires whenever it is required, directly or through other files of the
+  # function. Those in methods, conditions and rescued blocks may never be required, and are left out.
+  class Imports
+    # Seconds of work that a library of Ruby's own takes at least to be worth being told of.
+    COSTLY = 0.002
+
+    def initialize(code)
+      @code = code
+    end
+
+    def of(handler)
+      files = [file_of(handler)].compact
+      found = {}
+      files.each do |file| # grows meanwhile
+        requires(file).each do |verb, name|
+          path = local(verb, name, File.dirname(file))
+          files << path if path && !files.include?(path)
+          found[name] = true unless path || verb == "require_relative"
+        end
+      end
+      found.keys - cheap(found.keys)
+    end
+
+    private
+
+    def file_of(handler)
+      base = handler.rindex("/") || 0
+      while (base = handler.index(".", base + 1))
+        path = "#{@code}/#{handler[0...base]}.rb"
+        return path if File.file?(path)
+      end
+    end
+
+    def local(verb, name, directory)
+      path = File.expand_path(name.end_with?(".rb") ? name : "#{name}.rb", verb == "require" ? @code : directory)
+      path if path.start_with?("#{@code}/") && File.file?(path)
+    end
+
+    # Returns [verb, name] of each require in the first level of a file.
+    def requires(file)
+      tree = Ripper.sexp(File.read(file))
+      return [] unless tree # a syntax error; the import says so, with all its words
+      tree[1].filter_map { |statement| required(statement) }
+    rescue SystemCallError, ArgumentError
+      []
+    end
+
+    # [:command, [:@ident, "require", …], ARGUMENTS], or [:method_add_arg, [:fcall, [:@ident, "require", …]], [:arg_paren, ARGUMENTS]]
+    def required(statement)
+      kind, callee, arguments = statement
+      callee, arguments = callee[1], arguments[1] if kind == :method_add_arg && callee[0] == :fcall && arguments[0] == :arg_paren
+      return unless %i[command method_add_arg].include?(kind) && callee.is_a?(Array) && callee[0] == :@ident
+      return unless %w[require require_relative].include?(callee[1]) && arguments
+      literal = arguments.dig(1, 0)
+      return unless arguments[0] == :args_add_block && literal&.first == :string_literal
+      content = literal[1]
+      [callee[1], content[1][1]] if content.size == 2 && content[1][0] == :@tstring_content
+    end
+
+    # Those of Ruby's own libraries that take no time.
+    def cheap(names)
+      return [] if names.empty?
+      question = <<~RUBY
+        clock = -> { Process.clock_gettime(Process::CLOCK_PROCESS_CPUTIME_ID) }
+        ARGV.each do |name|
+          start = clock.call
+          require name
+          puts name if clock.call - start < #{COSTLY}
+        rescue LoadError, StandardError
+          next
+        end
+      RUBY
+      said, = Open3.capture2(RbConfig.ruby, "--disable=gems", "-rjson", "-I", $LOAD_PATH.join(":"), "-e", question, *names)
+      said.lines(chomp: true) & names
+    end
+  end
+end

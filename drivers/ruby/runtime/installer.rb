@@ -1,0 +1,112 @@
+# frozen_string_literal: true
+
+# What the Ruby driver runs in an installer's sandbox: resolve a function's packages, or install them.
+#
+# Started as `ruby --disable=gems installer.rb REQUEST`, REQUEST being JSON. Answers over descriptor 3, one JSON packet a
+# message: any number of {"progress": …}, then {"result": …} or {"error": …} (core/driver/zygote, Install).
+
+require "json"
+require "open3"
+
+module Pipsqueak
+  CODE = "/function"
+  OUT = "/out"
+
+  # What the user is told: kind and fault as core has them.
+  class Refused < StandardError
+    attr_reader :reply
+
+    def initialize(kind, fault, message)
+      super(message)
+      @reply = { "kind" => kind, "fault" => fault, "message" => message.scrub("?")[0, 8000] }
+    end
+  end
+
+  require_relative "gems"
+  require_relative "imports"
+
+  class Installer
+    MAX_PACKET = 100 << 10
+    # Debian packages that a function has by its runtime.
+    SHORT = RUBY_VERSION[/\A\d+\.\d+/]
+    BROUGHT = %W[ruby ruby#{SHORT} libruby libruby#{SHORT} ruby-rubygems rubygems-integration].freeze
+
+    def initialize(request)
+      @request = request
+      @control = IO.for_fd(3, "w", autoclose: false)
+    end
+
+    def run
+      say("result" => @request["op"] == "resolve" ? resolve : install)
+    rescue Refused => e
+      say("error" => e.reply)
+    rescue Errno::ENOSPC, Errno::EDQUOT => e
+      say("error" => Installer.full(e.message).reply)
+    rescue SystemCallError => e
+      say("error" => Refused.new("install", "worker", "#{@request["op"]}: #{e.message}").reply)
+    end
+
+    def self.full(what)
+      Refused.new("exhausted", "worker", "the disk of the worker is full: free space there, or start the worker with --data on a larger disk: #{what}")
+    end
+
+    # What a program said when it failed, as an error.
+    def self.failed(what, said)
+      return full("#{what}: #{said}") if said.match?(/No space left|quota exceeded/i)
+      if said.match?(/Could not reach|Network error|Could not fetch specs|Unable to download|Errno::E(CONN|HOST|NET)|timed? ?out|getaddrinfo|name resolution|bad response/i)
+        return Refused.new("install", "worker", "#{what}: the index of gems cannot be reached: #{said}")
+      end
+      Refused.new("install", "handler", "#{what}: #{said}")
+    end
+
+    private
+
+    def resolve
+      gems = File.exist?("#{CODE}/Gemfile") ? Gems.new(@request["source"]).lock("#{CODE}/Gemfile") : []
+      { "packages" => gems + debian("resolve", *@request["debian"]), "imports" => Imports.new(CODE).of(@request["handler"]) }
+    end
+
+    def install
+      packages = @request["packages"] || []
+      gems = packages.reject { |package| package["name"].start_with?("debian+") }
+      unless gems.empty?
+        progress("#{gems.size} gems", "fetching")
+        Gems.new(@request["source"]).install(gems) { |item, done| progress(item, "installed", done, gems.size) }
+      end
+      debian("install", input: JSON.generate(packages)) if gems.size < packages.size
+      {}
+    end
+
+    # Has the driver's own program resolve or install Debian packages.
+    def debian(operation, *names, input: "")
+      return [] if operation == "resolve" && names.empty?
+      names += ["--", *BROUGHT] if operation == "resolve"
+      result = nil
+      Open3.popen2(@request["driver"], "debian", operation, *names) do |stdin, stdout, _|
+        stdin.write(input)
+        stdin.close
+        stdout.each_line do |line|
+          step = JSON.parse(line)
+          say(step) if step["progress"]
+          raise Refused.new(*step["error"].values_at("kind", "fault", "message")) if step["error"]
+          result ||= step["result"]
+        end
+      end
+      raise Refused.new("install", "driver", "the installer of Debian packages ended without an answer") unless result
+      result["packages"] || []
+    end
+
+    def progress(item, detail, done = 0, total = 0)
+      say("progress" => { "verb" => "install", "item" => item, "detail" => detail, "done" => done, "total" => total })
+    end
+
+    # Sends the message, in several packets when it is long: each but the last begins with '+'.
+    def say(message)
+      text = JSON.generate(message).b
+      @control.syswrite("+".b + text.slice!(0, MAX_PACKET)) while text.bytesize > MAX_PACKET
+      @control.syswrite(".".b + text)
+    end
+  end
+end
+
+Pipsqueak::Installer.new(JSON.parse(ARGV.shift)).run

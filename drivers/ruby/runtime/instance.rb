@@ -1,0 +1,124 @@
+# frozen_string_literal: true
+
+require_relative "calls"
+require_relative "rehearsal"
+
+module Pipsqueak
+  # What a handler is told besides the event, with the names that AWS Lambda uses.
+  class Context
+    attr_reader :aws_request_id, :function_name, :function_version, :memory_limit_in_mb, :invoked_function_arn,
+                :log_group_name, :log_stream_name, :identity, :client_context, :deadline_ms
+
+    def initialize(function, meta, calls)
+      @aws_request_id = @log_stream_name = meta["id"]
+      @function_name = @log_group_name = function["function"]
+      @function_version = function["version"].to_s
+      @memory_limit_in_mb = function["memory"] >> 20
+      @invoked_function_arn = "pipsqueak:function:#{@function_name}"
+      @deadline_ms = meta["deadline_ms"]
+      @calls = calls
+    end
+
+    def get_remaining_time_in_millis
+      [@deadline_ms - Process.clock_gettime(Process::CLOCK_REALTIME, :millisecond), 0].max
+    end
+
+    # Runs another function and returns its result. Raises Pipsqueak::InvokeError when it fails.
+    def invoke(name, event = nil)
+      @calls.invoke(name, event)
+    end
+  end
+
+  # Instance imports one handler and answers events on its endpoint, one at a time.
+  class Instance
+    ENDPOINT = 4
+    MAX_RESULT = 6 << 20
+    MAX_FAILURE = 128 << 10
+    # Seconds after which an instance that has not been told anything was forked ahead, and has time to rehearse.
+    PATIENCE = 0.002
+    # Of JSON that is read or written; each level is a level of the C stack.
+    DEPTH = 1000
+    READ = { max_nesting: DEPTH }.freeze
+
+    def self.endpoint
+      IO.for_fd(ENDPOINT, "r+b", autoclose: false).tap { |io| io.close_on_exec = true }
+    end
+
+    def initialize(loader, input = Instance.endpoint, output = input)
+      @loader = loader
+      @pid = Process.pid
+      @input = input
+      @calls = Calls.new(input, output)
+    end
+
+    # Imports the handler that core names, and answers events until core closes the endpoint.
+    def run
+      Rehearsal.new(@loader).run unless IO.select([@input], nil, nil, PATIENCE)
+      serve
+      Process.exit!(0)
+    end
+
+    # Answers what core asks, first of all the import.
+    def serve
+      frame = @calls.receive("H") or return
+      begin
+        report = import(JSON.parse(frame.byteslice(5, frame.bytesize), READ))
+      rescue Failure => e
+        answer("F", Pipsqueak.packed(e.reply, MAX_FAILURE))
+        Process.exit!(1)
+      end
+      answer("P", JSON.generate(report))
+      while (frame = @calls.receive("E"))
+        answer(*handle(frame))
+      end
+    end
+
+    private
+
+    def import(function)
+      @function = function
+      ENV.replace(function["env"] || {})
+      @loader.load(function) { @handler = @loader.handler(function["handler"]) }
+    end
+
+    # Runs one event. Returns the kind and the body of the answer.
+    def handle(frame)
+      event = 9 + frame.unpack1("N", offset: 5)
+      meta = JSON.parse(frame.byteslice(9, event - 9))
+      begin
+        event = JSON.parse(frame.byteslice(event, frame.bytesize), READ)
+        result = @calls.during { @handler.call(event, Context.new(@function, meta, @calls)) }
+      rescue SystemExit
+        raise
+      rescue Exception => e
+        return "X", JSON.generate(Pipsqueak.describe(e))
+      end
+      encode(result)
+    end
+
+    def encode(result)
+      body = JSON.generate(result, READ)
+      return "R", body if body.bytesize <= MAX_RESULT
+      refuse("too_large", "takes #{body.bytesize} bytes as JSON; the limit is #{MAX_RESULT}")
+    rescue SystemExit
+      raise
+    rescue Exception => e
+      refuse("invalid", "(a #{result.class}) cannot be written as JSON: #{Pipsqueak.message_of(e)}; " \
+                        "return hashes, arrays, strings in UTF-8, finite numbers, booleans and nil")
+    end
+
+    def refuse(kind, why)
+      return "L", JSON.generate("kind" => kind, "message" => Pipsqueak.clean("the result of #{@handler.name} #{why}", 8000))
+    end
+
+    def answer(kind, body)
+      Process.exit!(0) unless Process.pid == @pid # a child that the handler has forked, and that came back from it
+      $stdout.flush
+      $stderr.flush
+      @calls.answer([1 + body.bytesize, kind].pack("Na"), body)
+    rescue Errno::EPIPE
+      Process.exit!(0)
+    end
+  end
+
+end

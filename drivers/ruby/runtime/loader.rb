@@ -1,0 +1,228 @@
+# frozen_string_literal: true
+
+module Pipsqueak
+  CODE = "/function"
+
+  # An error to report: kind and fault as core has them, and the exception behind it.
+  class Failure < StandardError
+    attr_reader :reply
+
+    def initialize(kind, fault, message, cause = nil)
+      super(message)
+      @reply = { "kind" => kind, "fault" => fault, "message" => message }
+      @reply["exception"] = Pipsqueak.describe(cause) if cause
+    end
+  end
+
+  # Files whose frames a user need not see.
+  RUNTIME_FILES = ["#{__dir__}/", "<internal:"].freeze
+  MAX_MESSAGE = 64 << 10
+  MAX_FRAMES = 1000
+  MAX_STACK = 200 << 10
+
+  class << self
+    # What a user is told of an exception: its type, text, and stack without the frames of this runtime, outermost first.
+    def describe(error)
+      frames = (error.backtrace || []).reject { |frame| frame.start_with?(*RUNTIME_FILES) }.first(MAX_FRAMES)
+      size = 0
+      frames = frames.map { |frame| clean(frame) }.take_while { |frame| (size += frame.bytesize) <= MAX_STACK }
+      { "type" => error.class.name || error.class.inspect, "message" => message_of(error), "stack" => frames.reverse }
+    end
+
+    def message_of(error)
+      clean(error.message.to_s)
+    rescue Exception
+      "(its text cannot be had: its message raises)"
+    end
+
+    # A text as JSON can hold it, of a length that can be told.
+    def clean(text, limit = MAX_MESSAGE)
+      text = text.dup.force_encoding(Encoding::UTF_8) unless text.encoding == Encoding::UTF_8
+      text = text.byteslice(0, limit) if text.bytesize > limit
+      text.valid_encoding? ? text : text.scrub("\u{fffd}")
+    end
+
+    # A message as JSON, of at most that many bytes: a longer one is an error, and cut.
+    def packed(message, limit)
+      packet = JSON.generate(message)
+      return packet if packet.bytesize <= limit
+      error = message["error"] || message
+      shorten(error)
+      shorten(error["exception"]) if error["exception"]
+      JSON.generate(message)
+    end
+
+    private
+
+    # Cuts an error that is too long for a packet: its texts to their beginning, its stack to the innermost frames.
+    def shorten(error)
+      error.each do |key, value|
+        case value
+        when String then error[key] = clean(value, 10_000)
+        when Array then error[key] = value.last(20).map { |line| clean(line, 1000) }
+        end
+      end
+    end
+  end
+
+  # Loader imports: it knows where packages are and what the process has of them.
+  class Loader
+    # The threads that CRuby has of its own: from 3.3 on, one that keeps the time.
+    OWN_THREADS = Dir.children("/proc/self/task").size - 1
+    # Seconds that CRuby keeps a thread's end for the next one, and a little.
+    LINGER = 3.5
+
+    # Threads that libraries start when they are required and can do without: one that frees what ended threads have left
+    # (concurrent-ruby before 1.2), and one that is started again when it is needed (timeout).
+    DISPENSABLE = %r{/concurrent/atomic/ruby_thread_local_var\.rb:|/timeout\.rb:}
+
+    attr_reader :packages # directories, of the last request
+
+    def initialize
+      @code = CODE
+      @standard = $LOAD_PATH.dup
+      @indexes = {}
+      @libraries = {}
+      look_in([])
+    end
+
+    # The gems that the process can require: name => [directory, version].
+    def gems
+      @packages.each_with_object({}) do |directory, all|
+        @indexes[directory].fetch("gems", {}).each { |name, version| all[name] = [directory, version] }
+      end
+    end
+
+    # Imports the modules of a request, and returns the report.
+    def load(request)
+      start = now
+      look_in(request["packages"] || [])
+      took = (request["modules"] || []).to_h { |name| [name, time { import(name) }] }
+      yield if block_given?
+      Thread.list.each { |thread| thread.kill.join if DISPENSABLE.match?(thread.inspect) }
+      { "took" => now - start, "modules" => took, "threads" => request["handler"] ? Thread.list.size : threads }
+    end
+
+    # Returns what calls the handler "directory/file.symbol" or "directory/file.Module::Class.symbol".
+    def handler(name)
+      file, symbol = divide(name)
+      import(file, "#{file.delete_prefix("#{@code}/")}.rb")
+      owner, dot, method = symbol.rpartition(".")
+      Handler.new(name, find(name, file, dot.empty? ? nil : owner, method))
+    end
+
+    # Yields with the handler's file in another place. A rehearsal has loaded that before; here it does once more.
+    def rehearse(directory, file)
+      @code = directory
+      Kernel.load("#{directory}/#{file}.rb")
+      yield
+    ensure
+      @code = CODE
+    end
+
+    private
+
+    # The same again is no change: a change makes Ruby look at every directory anew.
+    def look_in(packages)
+      return if packages == @packages
+      @packages = packages
+      packages.each { |directory| @indexes[directory] ||= index(directory) }
+      own = packages.flat_map { |directory| @indexes[directory]["paths"].map { |path| File.join(directory, path) } }
+      $LOAD_PATH.replace([CODE, *own, *@standard])
+      load_libraries(packages)
+    end
+
+    # What the installer has noted of a package.
+    def index(directory)
+      JSON.parse(File.read("#{directory}/pipsqueak.json"))
+    rescue Errno::ENOENT
+      { "paths" => ["."] }
+    end
+
+    # Loads the libraries that extensions are linked with and that are in packages, after those that they need themselves. The
+    # dynamic loader would not find them where they are; once they are there it takes them by their names.
+    def load_libraries(packages)
+      known = packages.map { |directory| (@indexes[directory]["libraries"] || {}).transform_values { |library| [directory, library] } }.reduce({}, :merge)
+      packages.each { |directory| (@indexes[directory]["needs"] || []).each { |name| load_library(name, known) } }
+    end
+
+    def load_library(name, known)
+      directory, library = known[name]
+      return if library.nil? || @libraries[name]
+      @libraries[name] = true
+      library["needs"]&.each { |needed| load_library(needed, known) }
+      PipsqueakZygote.load_library(name, File.join(directory, library["path"]))
+    end
+
+    def import(name, shown = name)
+      require name
+    rescue Exception => e # whatever third-party code raises, SystemExit too, is told and not acted on
+      raise e if e.is_a?(Failure)
+      raise Failure.new("exception", "handler", "importing #{shown} failed: #{e.class}: #{Pipsqueak.message_of(e)}", e), cause: nil
+    end
+
+    # Divides a handler's name at the first dot after the last slash behind which there is a file.
+    def divide(name)
+      base = name.rindex("/") || 0
+      at = base
+      while (at = name.index(".", at + 1))
+        file = "#{@code}/#{name[0...at]}"
+        return file, name[at + 1..] if File.file?("#{file}.rb")
+      end
+      raise Failure.new("invalid", "handler", "the handler #{name.inspect} names no file of the function: it is FILE.METHOD or FILE.CLASS.METHOD")
+    end
+
+    def find(name, file, owner, method)
+      file = "#{file.delete_prefix("#{@code}/")}.rb"
+      receiver = owner ? Object.const_get(owner) : TOPLEVEL_BINDING.receiver
+      found = receiver.method(method)
+      # Kernel has a method of many a name, which is not what the file should have had.
+      return found if found.source_location && !found.source_location.first.start_with?("<internal:")
+      raise NameError
+    rescue NameError => e
+      missing = e.is_a?(NoMethodError) || receiver ? "no method #{method.inspect}#{" of #{owner}" if owner}" : "no constant #{owner.inspect}"
+      raise Failure.new("invalid", "handler", "#{file} has #{missing}, which the handler #{name.inspect} names"), cause: nil
+    end
+
+    def time
+      start = now
+      yield
+      now - start
+    end
+
+    def now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+
+    # How many threads the process has, without Ruby's own. A thread that has ended is still there for a while.
+    def threads
+      deadline = now + LINGER
+      loop do
+        count = [Dir.children("/proc/self/task").size - OWN_THREADS, 1].max
+        return count if count == 1 || Thread.list.size > 1 || now > deadline
+        sleep 0.05
+      end
+    end
+  end
+
+  # Handler calls the user's method with those of event and context that it takes.
+  class Handler
+    attr_reader :name
+
+    def initialize(name, method)
+      @name = name
+      @method = method
+      kinds = method.parameters.group_by(&:first).transform_values { |list| list.map(&:last) }
+      named = kinds.fetch(:keyreq, []) + kinds.fetch(:key, [])
+      if kinds.key?(:req) || !(kinds.fetch(:keyreq, []) - %i[event context]).empty?
+        raise Failure.new("invalid", "handler", "the handler #{name.inspect} takes other arguments than it is called with: " \
+                                                "write def #{method.name}(event:, context:)")
+      end
+      @takes = kinds.key?(:keyrest) ? %i[event context] : named & %i[event context]
+      @both = @takes.size == 2
+    end
+
+    def call(event, context)
+      return @method.call(event: event, context: context) if @both
+      @method.call(**{ event: event, context: context }.slice(*@takes))
+    end
+  end
+end

@@ -1,0 +1,157 @@
+/*
+ * zygote: how a process of CRuby becomes a zygote.
+ *
+ * What CRuby does around a fork (its timer thread, its signal pipe, its locks, Process._fork, which libraries extend to notice a
+ * fork) differs from version to version and is not for extensions to call. So Ruby forks itself: this library is preloaded,
+ * and the fork(2) that Ruby calls is the one below. Armed, it is ps_zygote: it waits for the driver, forks as often as it is asked
+ * to and never returns for that. To Ruby it is one fork, which returns in each child when that one stands inside its sandbox,
+ * and in the parent only when there is something to do in Ruby.
+ *
+ * It is an extension of Ruby too, one for all versions: it uses no header of Ruby's, only functions that have been the same
+ * since long before 3.1, and none of the constants that have not (such as nil).
+ */
+#include "zygote.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+typedef unsigned long VALUE;
+extern VALUE rb_define_module(const char *name);
+extern void rb_define_module_function(VALUE module, const char *name, VALUE (*function)(), int arguments);
+extern VALUE rb_str_new(const char *text, long length);
+extern VALUE rb_int2inum(long number);
+extern char *rb_string_value_cstr(volatile VALUE *string);
+
+#define MAX_PACKET (128 << 10)
+
+static pid_t (*libc_fork)(void);
+static int armed;
+static int answer; /* what ps_zygote returned last */
+static char buffer[MAX_PACKET];
+
+/* The descriptors that Ruby has opened, above the endpoint's. A child enters its sandbox without them, but still has what they
+ * belong to, and will close them by their numbers: Ruby itself at once (and aborts when it cannot), a file when it is collected.
+ * So each number is /dev/null in the child until then. And none may be the endpoint's: it is taken before Ruby opens any. */
+enum { FIRST_FD = PS_FD_ENDPOINT + 1, MAX_FDS = 1024 };
+static int fds[MAX_FDS], fd_count;
+
+static void list_descriptors(void)
+{
+    fd_count = 0;
+    for (int fd = FIRST_FD; fd < MAX_FDS; fd++)
+        if (fcntl(fd, F_GETFD) >= 0)
+            fds[fd_count++] = fd;
+}
+
+static void occupy_descriptors(int role)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (role == PS_ZYGOTE && null != PS_FD_ENDPOINT)
+        dup3(null, PS_FD_ENDPOINT, O_CLOEXEC);
+    int used = null == PS_FD_ENDPOINT;
+    for (int i = 0; i < fd_count; i++) {
+        if (fds[i] == null)
+            used = 1;
+        else
+            dup3(null, fds[i], O_CLOEXEC);
+    }
+    if (!used)
+        close(null);
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    libc_fork = (pid_t(*)(void))dlsym(RTLD_NEXT, "fork");
+    if (fcntl(PS_FD_ENDPOINT, F_GETFD) < 0 && fcntl(PS_FD_CONTROL, F_GETFD) >= 0)
+        occupy_descriptors(PS_ZYGOTE);
+}
+
+/* Returns 1 in the parent, which is no pid that anybody looks at. */
+PS_API pid_t fork(void)
+{
+    if (!armed)
+        return libc_fork();
+    armed = 0;
+    list_descriptors();
+    /* The kernel is to reap the children; Ruby blocks signals around a fork and would not see that they end. */
+    static const struct ps_hooks none;
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
+    sigaction(SIGCHLD, &ignore, &before);
+    answer = ps_zygote(PS_FD_CONTROL, &none, buffer, sizeof buffer);
+    sigaction(SIGCHLD, &before, NULL);
+    if (answer < 0)
+        occupy_descriptors(answer);
+    return answer < 0 ? 0 : 1;
+}
+
+/* The next fork waits for the driver. */
+static VALUE arm(VALUE self)
+{
+    armed = 1;
+    return self;
+}
+
+/* Returns what the last armed fork did, as ps_zygote does. */
+static VALUE forked(VALUE self)
+{
+    (void)self;
+    if (armed) {
+        static const char text[] = "zygote.so is not preloaded\n";
+        write(STDERR_FILENO, text, sizeof text - 1);
+        _exit(125);
+    }
+    return rb_int2inum(answer);
+}
+
+static VALUE request(VALUE self)
+{
+    (void)self;
+    return rb_str_new(buffer, answer > 0 ? answer : 0);
+}
+
+static VALUE say(VALUE self, VALUE packet)
+{
+    const char *text = rb_string_value_cstr(&packet);
+    send(PS_FD_CONTROL, text, strlen(text), MSG_NOSIGNAL); /* to a driver that is gone: the next wait says so */
+    return self;
+}
+
+/* Makes the C heap ready for forks. Free memory lies in small pieces between what lives, and a child that takes them copies a page
+ * for each: so they are all taken here, and a child begins with memory that nobody has touched. */
+static VALUE settle(VALUE self)
+{
+    malloc_trim(0);
+    char *top = (char *)sbrk(0) - mallinfo2().keepcost;
+    for (size_t size = 64 << 10; size >= 16; size -= size > 1024 ? 1024 : 16) {
+        char *piece;
+        while ((piece = malloc(size)) && piece < top)
+            ;
+        free(piece);
+    }
+    return self;
+}
+
+/* Loads a shared library, unless the process has one of that name. What is wrong with it, who needs it will say. */
+static VALUE load_library(VALUE self, VALUE name, VALUE path)
+{
+    if (!dlopen(rb_string_value_cstr(&name), RTLD_LAZY | RTLD_NOLOAD))
+        dlopen(rb_string_value_cstr(&path), RTLD_LAZY | RTLD_LOCAL);
+    return self;
+}
+
+PS_API void Init_zygote(void)
+{
+    VALUE module = rb_define_module("PipsqueakZygote");
+    rb_define_module_function(module, "arm", arm, 0);
+    rb_define_module_function(module, "forked", forked, 0);
+    rb_define_module_function(module, "request", request, 0);
+    rb_define_module_function(module, "say", say, 1);
+    rb_define_module_function(module, "settle", settle, 0);
+    rb_define_module_function(module, "load_library", load_library, 2);
+}

@@ -1,0 +1,4 @@
+package main
+
+// version of the driver.
+const version = "0.1.0"

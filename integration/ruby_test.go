@@ -1,0 +1,389 @@
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Do functions in Ruby what functions in Python do?
+
+const rubyEcho = "def handler(event:, context:) = event\n"
+
+func rubyFile(code string) files { return files{"handler.rb": code} }
+
+func rubySystem(t testing.TB) {
+	t.Helper()
+	system(t)
+	requires(t, Runtime("ruby"))
+}
+
+func TestRubyHandlers(t *testing.T) {
+	rubySystem(t)
+	w := shared(t)
+	for name, f := range map[string]files{
+		"plain":     rubyFile(rubyEcho),
+		"lambda":    {"lambda_function.rb": "def lambda_handler(event:, context:) = event\n"},
+		"class":     {"app/main.rb": "module App\n  class Hello\n    def self.process(event:, context:) = event\n  end\nend\n", "pipsqueak.yaml": "runtime: ruby\nhandler: app/main.App::Hello.process\n"},
+		"event":     rubyFile("def handler(event:) = event\n"),
+		"splat":     rubyFile("def handler(**given) = given[:event]\n"),
+		"relative":  rubyFile("require_relative 'own'\nrequire 'lib/other'\ndef handler(event:, context:) = OTHER && OWN.call(event)\n").with("own.rb", "OWN = ->(x) { x }\n").with("lib/other.rb", "OTHER = true\n"),
+		"optional":  rubyFile("def handler(event:, context: nil, extra: 1) = event\n"),
+		"magic-utf": rubyFile("def handler(event:, context:)\n  raise 'encoding' unless ['ü'.encoding, __ENCODING__, Encoding.default_external].uniq == [Encoding::UTF_8]\n  event\nend\n"),
+	} {
+		w.deploy(t, "ruby-"+name, f)
+		for range 2 {
+			if a := w.run(t, "ruby-"+name, `{"ü":[1,2.5,null,"☃"]}`); a.status != http.StatusOK || string(a.body) != `{"ü":[1,2.5,null,"☃"]}` {
+				t.Errorf("%s: %v", name, a)
+			}
+		}
+	}
+	w.deploy(t, "ruby-context", rubyFile(`def handler(event:, context:)
+  [context.aws_request_id, context.function_name, context.function_version, context.memory_limit_in_mb, context.invoked_function_arn,
+   context.get_remaining_time_in_millis.between?(1, 5000), ENV.to_h.slice("COLOR", "PATH").keys]
+end
+`).with("pipsqueak.yaml", "memory_mb: 99\ntimeout_ms: 5000\nenv: {COLOR: red}\n"))
+	a := w.run(t, "ruby-context", `{}`)
+	if want := fmt.Sprintf(`["%s","ruby-context","1",99,"pipsqueak:function:ruby-context",true,["COLOR","PATH"]]`, a.header.Get("X-Request-Id")); string(a.body) != want {
+		t.Errorf("the context is %v, want %s", a, want)
+	}
+}
+
+const rubyFaulty = `
+class Unusual < StandardError; end
+
+def deep(n) = n.zero? ? raise(Unusual, "on purpose: \u2603") : deep(n - 1)
+
+def handler(event:, context:)
+  case event["do"]
+  when "raise" then deep(2)
+  when "raise class" then raise Unusual
+  when "recurse" then handler(event: event, context: context)
+  when "exit!" then exit!(3)
+  when "exit" then exit(3)
+  when "abort" then abort("enough")
+  when "kill" then Process.kill(:KILL, Process.pid) || Process.kill(:ABRT, Process.pid)
+  when "segfault" then Process.kill(:SEGV, Process.pid)
+  when "sleep" then sleep
+  when "spin" then loop {}
+  when "swallow"
+    loop { begin; sleep; rescue Exception; retry; end }
+  when "memory" then x = []; loop { x << "x" * (1 << 20) }
+  when "huge" then "x" * (1 << 60)
+  when "thread" then Thread.new { raise "in a thread" }; sleep 0.05; return "thread"
+  when "print" then 1000.times { puts "x" * 1023 }; return "print"
+  when "print bytes" then $stdout.write("\xff\xfe\x00\n" * 100); $stderr.write("no newline"); return "print bytes"
+  when "close" then (3..255).each { |fd| IO.for_fd(fd).close rescue nil }; return "close"
+  when "nan" then Float::NAN
+  when "infinity" then { deep: [Float::INFINITY] }
+  when "invalid" then "\xff"
+  when "binary" then ["ff00"].pack("H*")
+  when "circle" then (a = []) << a
+  when "to_json" then Class.new { def to_json(*) = raise("no") }.new
+  when "big" then "x" * (50 << 20)
+  when "nearly too big" then "x" * (6 * 1024 * 1024 - 2)
+  else event["do"]
+  end
+end
+`
+
+func TestRubyFaults(t *testing.T) {
+	rubySystem(t)
+	w := shared(t)
+	w.deploy(t, "ruby-faulty", rubyFile(rubyFaulty).with("pipsqueak.yaml", "timeout_ms: 900\nmemory_mb: 256\n"))
+	w.deploy(t, "ruby-slow", rubyFile(rubyFaulty).with("pipsqueak.yaml", "timeout_ms: 20000\nmemory_mb: 256\n"))
+	for _, c := range []struct {
+		function, do string
+		kind         core.Kind // empty: it succeeds
+		status       int
+		says         string
+	}{
+		{"ruby-faulty", "raise", core.KindException, 500, "on purpose: ☃"},
+		{"ruby-faulty", "raise class", core.KindException, 500, "Unusual"},
+		{"ruby-faulty", "recurse", core.KindException, 500, "stack level too deep"},
+		{"ruby-faulty", "huge", core.KindException, 500, "memory"},
+		{"ruby-faulty", "exit!", core.KindExit, 502, "3"},
+		{"ruby-faulty", "exit", core.KindExit, 502, "3"},
+		{"ruby-faulty", "abort", core.KindExit, 502, "1"},
+		{"ruby-faulty", "segfault", core.KindExit, 502, ""},
+		{"ruby-faulty", "sleep", core.KindTimeout, 504, ""},
+		{"ruby-faulty", "spin", core.KindTimeout, 504, ""},
+		{"ruby-faulty", "swallow", core.KindTimeout, 504, ""},
+		{"ruby-slow", "memory", core.KindMemory, 502, "256"},
+		{"ruby-faulty", "thread", "", 200, ""},
+		{"ruby-slow", "print", "", 200, ""},
+		{"ruby-faulty", "print bytes", "", 200, ""},
+		{"ruby-faulty", "nan", core.KindInvalid, 502, "NaN"},
+		{"ruby-faulty", "infinity", core.KindInvalid, 502, "Infinity"},
+		{"ruby-faulty", "invalid", core.KindInvalid, 502, "written as JSON"},
+		{"ruby-faulty", "binary", core.KindInvalid, 502, "UTF-8"},
+		{"ruby-faulty", "circle", core.KindInvalid, 502, "nesting"},
+		{"ruby-faulty", "to_json", core.KindInvalid, 502, "no"},
+		{"ruby-slow", "big", core.KindTooLarge, 502, "52428802"},
+		{"ruby-slow", "nearly too big", "", 200, ""},
+	} {
+		t.Run(c.do, func(t *testing.T) {
+			a := w.run(t, c.function, fmt.Sprintf(`{"do": %q}`, c.do))
+			if c.kind == "" {
+				if a.status != c.status {
+					t.Errorf("answer %v", a)
+				}
+			} else if f := a.expectError(t, c.kind, core.FaultHandler, c.status); !strings.Contains(f.Message, c.says) {
+				t.Errorf("the message lacks %q: %s", c.says, f.Message)
+			}
+			if got := result[string](t, w, c.function, `{"do": "fine"}`); got != "fine" {
+				t.Errorf("the next event got %q", got)
+			}
+		})
+	}
+	f := w.run(t, "ruby-faulty", `{"do": "raise"}`).expectError(t, core.KindException, core.FaultHandler, 500)
+	stack := strings.Join(f.Exception.Stack, "\n")
+	if f.Exception.Type != "Unusual" || f.Exception.Message != "on purpose: ☃" || strings.Count(stack, "deep") != 3 || !strings.Contains(stack, "/function/handler.rb:4") ||
+		strings.Contains(stack, "pipsqueak") || !strings.Contains(f.Exception.Stack[len(f.Exception.Stack)-1], "deep") {
+		t.Errorf("the exception is %+v", f.Exception)
+	}
+	// What closes the descriptor of its endpoint ends soon, and that is told.
+	w.run(t, "ruby-faulty", `{"do": "close"}`)
+	result[string](t, w, "ruby-faulty", `{"do": "fine"}`)
+}
+
+// Functions that cannot be imported. Most are told by the instance, a few by what became of it.
+func TestRubyImports(t *testing.T) {
+	rubySystem(t)
+	w := shared(t)
+	for name, c := range map[string]struct {
+		files files
+		kind  core.Kind
+		says  string
+	}{
+		"no-method":     {rubyFile("def other(event:, context:) = 1\n"), core.KindInvalid, `no method "handler"`},
+		"kernel-method": {rubyFile(rubyEcho).with("pipsqueak.yaml", "handler: handler.puts\n"), core.KindInvalid, `no method "puts"`},
+		"no-class":      {rubyFile(rubyEcho).with("pipsqueak.yaml", "handler: handler.App::Missing.process\n"), core.KindInvalid, "App::Missing"},
+		"no-constant":   {rubyFile(rubyEcho).with("pipsqueak.yaml", "handler: handler.not a constant.process\n"), core.KindInvalid, "handler"},
+		"positional":    {rubyFile("def handler(event, context) = event\n"), core.KindInvalid, "def handler(event:, context:)"},
+		"more":          {rubyFile("def handler(event:, context:, more:) = event\n"), core.KindInvalid, "def handler(event:, context:)"},
+		"raises":        {rubyFile("raise ArgumentError, 'at import'\n"), core.KindException, "ArgumentError: at import"},
+		"syntax":        {rubyFile("def handler(event:, context:)\n  1 +\nend\n"), core.KindException, "handler.rb:3"},
+		"no-file":       {rubyFile("require 'file_that_is_not_there'\n" + rubyEcho), core.KindException, "file_that_is_not_there"},
+		"exits":         {rubyFile("exit 4\n"), core.KindException, "SystemExit"},
+		"exits-hard":    {rubyFile("exit! 4\n"), core.KindExit, ""},
+		"hangs":         {rubyFile("sleep\n").with("pipsqueak.yaml", "timeout_ms: 700\n"), core.KindTimeout, ""},
+		"host-gem":      {rubyFile("require 'debian_ruby_gem'\n" + rubyEcho), core.KindException, "cannot load such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := w.put(t, "ruby-"+name, c.files)
+			if a.status/100 == 2 {
+				a = w.run(t, "ruby-"+name, `{}`)
+			}
+			body := decode[struct{ Error failure }](t, a)
+			if body.Error.Kind != c.kind || !strings.Contains(body.Error.Message, c.says) {
+				t.Errorf("answer %v, want %s that says %q", a, c.kind, c.says)
+			}
+			if e := body.Error.Exception; e != nil && strings.Contains(strings.Join(e.Stack, "\n"), "/pipsqueak/") {
+				t.Errorf("the stack has frames of the runtime: %q", e.Stack)
+			}
+		})
+	}
+}
+
+func TestRubyInvoke(t *testing.T) {
+	rubySystem(t)
+	w := shared(t)
+	w.deploy(t, "ruby-invoke", rubyFile(`
+require "timeout"
+def handler(event:, context:)
+  case event["do"]
+  when "call" then context.invoke(event["function"], event["event"])
+  when "catch"
+    begin
+      context.invoke(event["function"], event["event"])
+    rescue Pipsqueak::InvokeError => e
+      [e.class.name, e.kind, e.fault, e.retryable, e.raised && e.raised["type"], e.message.empty?]
+    end
+  when "many" then 20.times.map { |n| Thread.new { context.invoke("ruby-invoke-echo", n) } }.map(&:value)
+  when "timeout"
+    late = begin
+      Timeout.timeout(0.1) { context.invoke("ruby-invoke-hangs", 1) }
+    rescue Timeout::Error => e
+      e.class.name
+    end
+    [late, context.invoke("ruby-invoke-echo", 2)]
+  when "leave"
+    Thread.new { context.invoke("ruby-invoke-hangs", 1) }.report_on_exception = false
+    sleep 0.2
+    "left"
+  when "unusable" then context.invoke("ruby-invoke-echo", Float::NAN)
+  when "raise" then raise KeyError, "deep"
+  when "loop" then context.invoke("ruby-invoke", event)
+  end
+end
+`))
+	w.deploy(t, "ruby-invoke-echo", rubyFile(rubyEcho))
+	w.deploy(t, "ruby-invoke-hangs", rubyFile("def handler(event:, context:) = sleep\n").with("pipsqueak.yaml", "timeout_ms: 3000\n"))
+	for range 2 {
+		for event, want := range map[string]string{
+			`{"do":"call","function":"ruby-invoke-echo","event":{"ü":[1,null]}}`: `{"ü":[1,null]}`,
+			`{"do":"many"}`:    `[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19]`,
+			`{"do":"timeout"}`: `["Timeout::Error",2]`,
+			`{"do":"leave"}`:   `"left"`,
+			`{"do":"catch","function":"ruby-invoke-none"}`:                   `["Pipsqueak::InvokeError","not_found","caller",false,null,false]`,
+			`{"do":"catch","function":"ruby-invoke","event":{"do":"raise"}}`: `["Pipsqueak::InvokeError","exception","handler",false,"KeyError",false]`,
+			`{"do":"catch","function":"ruby-invoke","event":{"do":"loop"}}`:  `["Pipsqueak::InvokeError","exception","handler",false,"Pipsqueak::InvokeError",false]`,
+		} {
+			if a := w.run(t, "ruby-invoke", event); string(a.body) != want {
+				t.Errorf("%s gives %v, want %s", event, a, want)
+			}
+		}
+		w.run(t, "ruby-invoke", `{"do":"call","function":"ruby-invoke-none"}`).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
+		w.run(t, "ruby-invoke", `{"do":"unusable"}`).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
+	}
+}
+
+// gem is what a test's index has of a gem.
+type gem struct {
+	name, version, more string // more of its specification
+	files               files
+}
+
+var gems = []gem{
+	{"greeting", "1.0.0", `s.add_dependency "shout", "~> 1.0"; s.add_development_dependency "absent"`, files{"lib/greeting.rb": `require "shout"; module Greeting; V = "1.0.0"; def self.to(name) = Shout.out("hello #{name}"); end`}},
+	{"greeting", "2.0.0", `s.add_dependency "shout", "~> 1.0"`, files{"lib/greeting.rb": `require "shout"; module Greeting; V = "2.0.0"; end`}},
+	{"shout", "1.2.0", "", files{"lib/shout.rb": `module Shout; def self.out(text) = text.upcase + "!"; end`}},
+	{"sum", "0.1.0", `s.extensions = ["ext/sum/extconf.rb"]`, files{"lib/sum.rb": `require "sum/sum"`, "ext/sum/extconf.rb": `require "mkmf"; create_makefile("sum/sum")`,
+		"ext/sum/sum.c": "#include <ruby.h>\nstatic VALUE of(VALUE self, VALUE a, VALUE b) { (void)self; return INT2NUM(NUM2INT(a) + NUM2INT(b)); }\n" +
+			"void Init_sum(void) { rb_define_module_function(rb_define_module(\"Sum\"), \"of\", of, 2); }\n"}},
+	{"broken", "0.1.0", `s.extensions = ["ext/extconf.rb"]`, files{"ext/extconf.rb": `require "mkmf"; create_makefile("broken")`, "ext/broken.c": "int x = nonsense;\n"}},
+	{"prebuilt", "1.0.0", "", files{"lib/prebuilt.rb": `PREBUILT = "source"`}},
+	{"prebuilt", "1.0.0", `s.platform = "x86_64-linux"`, files{"lib/prebuilt.rb": `PREBUILT = "x86_64-linux"`}},
+	{"only-test", "1.0.0", "", files{"lib/only-test.rb": ""}},
+}
+
+// gemIndex builds the gems and serves them. It returns the address.
+func gemIndex(t *testing.T) string {
+	t.Helper()
+	served := t.TempDir()
+	if err := os.Mkdir(filepath.Join(served, "gems"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	run := func(dir string, arguments ...string) {
+		command := exec.Command("/usr/bin/gem", arguments...)
+		command.Dir = dir
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("gem %v: %v: %s", arguments, err, out)
+		}
+	}
+	for _, g := range gems {
+		dir := t.TempDir()
+		for name, text := range g.files {
+			path := filepath.Join(dir, name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		names, _ := json.Marshal(slices.Sorted(maps.Keys(g.files)))
+		spec := fmt.Sprintf("Gem::Specification.new do |s|\n  s.name = %q; s.version = %q; s.summary = 'x'; s.authors = ['x']; s.files = %s\n  %s\nend\n", g.name, g.version, names, g.more)
+		if err := os.WriteFile(filepath.Join(dir, "x.gemspec"), []byte(spec), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		run(dir, "build", "--force", "x.gemspec")
+		built, _ := filepath.Glob(filepath.Join(dir, "*.gem"))
+		if err := os.Rename(built[0], filepath.Join(served, "gems", filepath.Base(built[0]))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(served, "generate_index", "--directory", served)
+	server := httptest.NewServer(http.FileServer(http.Dir(served)))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+const rubyGems = `
+require "greeting"
+require "sum"
+require "prebuilt"
+def handler(event:, context:)
+  [Greeting.to("you"), Greeting::V, Sum.of(40, 2), PREBUILT, Gem.loaded_specs["greeting"].version.to_s, Gem.loaded_specs["absent"].nil?,
+   begin; require "only-test"; rescue LoadError => e; e.path; end]
+end
+`
+
+func TestRubyGems(t *testing.T) {
+	rubySystem(t)
+	index := gemIndex(t)
+	t.Setenv("PIPSQUEAK_GEM_SOURCE", index)
+	w := startWorker(t, t.TempDir())
+	gemfile := fmt.Sprintf("source %q\ngem \"greeting\", \"~> 1.0\"\ngem \"sum\"\ngem \"prebuilt\"\ngroup(:test) { gem \"only-test\" }\n", index)
+	fn := w.deploy(t, "gems", rubyFile(rubyGems).with("Gemfile", gemfile).with("pipsqueak.yaml", "reuse: false\n"))
+	var names []string
+	for _, p := range fn.Packages {
+		names = append(names, p.Name+" "+p.Version)
+	}
+	if slices.Sort(names); !slices.Equal(names, []string{"greeting 1.0.0", "prebuilt 1.0.0", "shout 1.2.0", "sum 0.1.0"}) || !slices.Equal(fn.Imports, []string{"greeting", "sum", "prebuilt"}) {
+		t.Errorf("packages %q, imports %q", names, fn.Imports)
+	}
+	forkStart(t, w, "gems", `{}`)
+	if a := w.run(t, "gems", `{}`); string(a.body) != `["HELLO YOU!","1.0.0",42,"x86_64-linux","1.0.0",true,"only-test"]` {
+		t.Errorf("the gems give %v", a)
+	}
+	// The lock has the say, and what is in the store is not installed again.
+	lock := "GEM\n  remote: " + index + "/\n  specs:\n    greeting (2.0.0)\n      shout (~> 1.0)\n    shout (1.2.0)\n\nPLATFORMS\n  ruby\n\nDEPENDENCIES\n  greeting\n\nBUNDLED WITH\n   2.3.0\n"
+	w.deploy(t, "locked", rubyFile("require 'greeting'\ndef handler(event:, context:) = Greeting::V\n").with("Gemfile", fmt.Sprintf("source %q\ngem 'greeting'\n", index)).with("Gemfile.lock", lock))
+	if got := result[string](t, w, "locked", `{}`); got != "2.0.0" {
+		t.Errorf("locked at 2.0.0, it has %s", got)
+	}
+	// Nothing of one function's in another, nor of the host's.
+	w.deploy(t, "none", rubyFile("def handler(event:, context:)\n  %w[greeting shout rubygems/nothing].map { |x| begin; require x; rescue LoadError; \"none\"; end }\nend\n"))
+	if got := result[[]string](t, w, "none", `{}`); !slices.Equal(got, []string{"none", "none", "none"}) {
+		t.Errorf("a function without gems has %q", got)
+	}
+	for name, c := range map[string]struct{ gemfile, says string }{
+		"absent":   {"gem 'nobody-has-this'\n", "nobody-has-this"},
+		"version":  {"gem 'shout', '9.0'\n", "shout"},
+		"conflict": {"gem 'greeting', '1.0.0'\ngem 'shout', '2.0'\n", "shout"},
+		"git":      {"gem 'shout', git: 'https://127.0.0.1:1/x.git'\n", "only gems of the index"},
+		"path":     {"gem 'shout', path: '.'\n", "only gems of the index"},
+		"rubbish":  {"this is no Gemfile (\n", "Gemfile"},
+		"source":   {"source 'http://127.0.0.1:1' do\n  gem 'shout'\nend\n", "cannot choose"},
+		"broken":   {"gem 'broken'\n", "nonsense"},
+		"ruby":     {"ruby '2.0.0'\ngem 'shout'\n", "2.0.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := w.put(t, "requires-"+name, rubyFile(rubyEcho).with("Gemfile", fmt.Sprintf("source %q\n", index)+c.gemfile))
+			if f := a.expectError(t, core.KindInstall, core.FaultHandler, http.StatusUnprocessableEntity); !strings.Contains(f.Message, c.says) {
+				t.Errorf("the message lacks %q: %s", c.says, f.Message)
+			}
+		})
+	}
+}
+
+func TestRubyDebian(t *testing.T) {
+	rubySystem(t)
+	requires(t, Runtime("apt-get"))
+	w := shared(t)
+	f := directory(t, "integration/testdata/bench/ruby-heavy")
+	fn := w.deploy(t, "ruby-debian", f)
+	if !slices.ContainsFunc(fn.Packages, func(p core.Package) bool { return p.Name == "debian+libxml2" }) ||
+		slices.ContainsFunc(fn.Packages, func(p core.Package) bool { return p.Name == "debian+ruby" || p.Name == "debian+libruby3.1" }) {
+		t.Errorf("its packages are %v", fn.Packages)
+	}
+	began := time.Now()
+	forkStart(t, w, "ruby-debian", `{}`)
+	got := result[map[string]any](t, w, "ruby-debian", `{}`)
+	if fmt.Sprint(got["items"]) != "[one two]" || got["plural"] != "packages" {
+		t.Errorf("it gives %v after %v", got, time.Since(began))
+	}
+}
