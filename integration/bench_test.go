@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
 // The benchmarks behind SPECIFICATION.md. `make bench` runs each once; each takes its own samples, says how many, measures its
@@ -88,17 +91,17 @@ type subject struct {
 	heavy, heavyRatio float64
 	heavyMeans        string
 	private           float64 // MB of one more idle instance of the heavy function
-	process           func(t testing.TB, w *worker, dir string) *exec.Cmd
+	process           func(t testing.TB, w *worker, dir, function string) *exec.Cmd
 	needs             []need
 }
 
-// subjects are in the order of the report. A process runs the handler of a function once with the event {} outside of any sandbox, as its author
-// would, with the packages that the worker has installed; then it says so and waits for the end of its standard input.
+// subjects are in the order of the report. A process runs the handler of a deployed function, whose source is in dir, once with the event {} outside
+// of any sandbox, as its author would, with the packages that the worker has installed; then it says so and waits for the end of its standard input.
 var subjects = []subject{
 	{
 		name: "python", bare: 4, bareRatio: 0, heavy: 6, heavyRatio: 40, heavyMeans: "pandas", private: 7,
 		needs: []need{Runtime("python3")},
-		process: func(t testing.TB, w *worker, dir string) *exec.Cmd {
+		process: func(t testing.TB, w *worker, dir, _ string) *exec.Cmd {
 			packages, err := filepath.Glob(filepath.Join(w.data, "packages", "*"))
 			if err != nil {
 				t.Fatal(err)
@@ -108,6 +111,37 @@ var subjects = []subject{
 			return command
 		},
 	},
+	{
+		name: "native", bare: 2.5, bareRatio: 0, heavy: 3, heavyRatio: 10, heavyMeans: "OpenCV (core, imgproc, imgcodecs)", private: 10,
+		needs: []need{Runtime("c++")},
+		process: func(t testing.TB, w *worker, _, function string) *exec.Cmd {
+			f := w.function(t, function)
+			stored := func(kind, digest string) string {
+				return filepath.Join(w.data, kind, strings.TrimPrefix(digest, "sha256:"))
+			}
+			var libraries []string
+			for _, p := range f.Packages {
+				found, err := filepath.Glob(filepath.Join(stored("packages", p.Digest), "usr", "lib", "*-linux-gnu"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				libraries = append(libraries, append(found, filepath.Join(stored("packages", p.Digest), "usr", "lib"))...)
+			}
+			command := exec.Command(filepath.Join(programs(t), "libexec", "native", "once"), filepath.Join(stored("code", f.Code), "handler.so"), "{}", "wait")
+			command.Env = []string{"LD_LIBRARY_PATH=" + strings.Join(libraries, ":"), "OPENBLAS_NUM_THREADS=1"}
+			return command
+		},
+	},
+}
+
+// function returns what the worker knows of a function.
+func (w *worker) function(t testing.TB, name string) (f core.Function) {
+	t.Helper()
+	a := w.ask(t, http.MethodGet, "/v1/functions/"+name, nil)
+	if err := json.Unmarshal(a.body, &f); a.status != http.StatusOK || err != nil {
+		t.Fatalf("%s: %v %v", name, a, err)
+	}
+	return f
 }
 
 // eachSubject runs a benchmark in each language, on one of its two functions.
@@ -131,7 +165,7 @@ func (l subject) forkBenchmark(b *testing.B, kind string, f files, p50, ratio fl
 	w.deploy(b, name, f)
 	forkStart(b, w, name, `{}`)
 	baseline := take(20, 0, func() {
-		command := l.process(b, w, filepath.Join(repositoryRoot(b), l.dir(kind)))
+		command := l.process(b, w, filepath.Join(repositoryRoot(b), l.dir(kind)), name)
 		if out, err := command.CombinedOutput(); err != nil {
 			b.Fatalf("%v: %s", err, out)
 		}
@@ -300,7 +334,7 @@ func BenchmarkSoak(b *testing.B) {
 // separate returns the private bytes of a process of its own that has run the heavy function.
 func (l subject) separate(b *testing.B, w *worker) int64 {
 	b.Helper()
-	command := l.process(b, w, filepath.Join(repositoryRoot(b), l.dir("heavy")))
+	command := l.process(b, w, filepath.Join(repositoryRoot(b), l.dir("heavy")), l.name+"-idle-0")
 	stdin, err := command.StdinPipe()
 	if err != nil {
 		b.Fatal(err)

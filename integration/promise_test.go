@@ -104,7 +104,7 @@ func TestForkStartIsWorthIt(t *testing.T) {
 			forkStart(t, w, name, `{}`)
 			forks := take(21, 0, func() { result[any](t, w, name, `{}`) })
 			fresh := take(3, 0, func() {
-				if out, err := l.process(t, w, filepath.Join(repositoryRoot(t), l.dir("heavy"))).CombinedOutput(); err != nil {
+				if out, err := l.process(t, w, filepath.Join(repositoryRoot(t), l.dir("heavy")), name).CombinedOutput(); err != nil {
 					t.Fatalf("%v: %s", err, out)
 				}
 			})

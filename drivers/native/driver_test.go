@@ -92,7 +92,7 @@ func compileObject(t testing.TB, to, source string, arguments ...string) {
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cc := exec.Command("cc", append([]string{"-xc", "-", "-shared", "-fPIC", "-Iruntime/include", "-o", to, "-xnone"}, arguments...)...)
+	cc := exec.Command("cc", append([]string{"-D_GNU_SOURCE", "-xc", "-", "-shared", "-fPIC", "-Iruntime/include", "-o", to, "-xnone"}, arguments...)...)
 	cc.Stdin = strings.NewReader("#include <pipsqueak.h>\n" + source)
 	if said, err := cc.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, said)
@@ -286,5 +286,38 @@ func BenchmarkFork(b *testing.B) {
 	for i, name := range []string{"fork", "import", "event"} {
 		slices.Sort(phases[i])
 		b.ReportMetric(phases[i][len(phases[i])/2], name+"-µs")
+	}
+}
+
+// TestLargeEventIsForgotten sends the largest event and then a small one: the instance does not hold the memory of the large one.
+func TestLargeEventIsForgotten(t *testing.T) {
+	h := newHouse(t)
+	compileObject(t, h.code+"/handler.so", `
+#include <stdio.h>
+#include <string.h>
+PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
+{
+	char line[256], text[32];
+	FILE *rollup = fopen("/proc/self/smaps_rollup", "r");
+	for (long kb; rollup && fgets(line, sizeof line, rollup);)
+		if (sscanf(line, "Private_Dirty: %ld", &kb) == 1)
+			ps_result(c, text, snprintf(text, sizeof text, "%ld", kb));
+	if (rollup)
+		fclose(rollup);
+}`)
+	s := h.fork(t, h.preload(t), core.RoleInstance, nil)
+	if _, err := endpoint.Import(t.Context(), s.Endpoint(), load); err != nil {
+		t.Fatal(err)
+	}
+	held := func(event string) (kb int) {
+		answer := call(t, s.Endpoint(), event)
+		if n, err := fmt.Sscanf(answer, "R%d", &kb); n != 1 || err != nil {
+			t.Fatal(answer)
+		}
+		return kb
+	}
+	before, during, after := held("1"), held(`"`+strings.Repeat("x", 6<<20-2)+`"`), held("1")
+	if during < before+6000 || after > before+1000 {
+		t.Errorf("it holds %d KiB, then under a large event %d, then %d", before, during, after)
 	}
 }

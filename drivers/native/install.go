@@ -21,24 +21,27 @@ type wish struct {
 // Resolve implements core.Installer.
 func (n *native) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
 	var resolution core.Resolution
-	err := n.install(ctx, request.Sandbox, wish{Op: "resolve", Debian: request.Debian}, nil, &resolution.Packages)
+	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "resolve", Debian: request.Debian}, nil, &resolution.Packages)
 	return resolution, err
 }
 
 // Install implements core.Installer.
 func (n *native) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) error {
-	return n.install(ctx, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &struct{}{})
+	return n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &struct{}{})
 }
 
 // Build implements core.Builder.
 func (n *native) Build(ctx context.Context, request core.BuildRequest, progress func(core.Progress)) (core.Built, error) {
 	var built core.Built
-	err := n.install(ctx, request.Sandbox, wish{Op: "build", Handler: request.Handler, Packages: request.Packages}, progress, &built.Imports)
+	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "build", Handler: request.Handler, Packages: request.Packages}, progress, &built.Imports)
 	return built, err
 }
 
 // install runs this very program as the installer in the sandbox.
-func (n *native) install(ctx context.Context, sandbox core.Sandbox, w wish, progress func(core.Progress), result any) error {
+func (n *native) install(ctx context.Context, runtime core.RuntimeID, sandbox core.Sandbox, w wish, progress func(core.Progress), result any) error {
+	if _, err := command(runtime); err != nil {
+		return err
+	}
 	text, err := json.Marshal(w)
 	if err != nil {
 		return err

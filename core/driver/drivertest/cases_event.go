@@ -20,7 +20,7 @@ var eventCases = []Case{
 	{Name: "event/deadline-is-seen", Clauses: []string{"E7"}, run: eventDeadline},
 	{Name: "event/hangs", Clauses: []string{"E7"}, run: eventHangs},
 	{Name: "event/exit", Clauses: []string{"E1"}, run: eventExit},
-	{Name: "event/crash", Clauses: []string{"E1"}, run: eventCrash},
+	{Name: "event/crash", Clauses: []string{"E1", "E17"}, run: eventCrash},
 	{Name: "event/memory-limit", Clauses: []string{"G9"}, run: eventMemory},
 	{Name: "event/runs-a-program", Clauses: []string{"E5", "Z7"}, run: eventRuns},
 }

@@ -18,7 +18,7 @@ var siblingCases = []Case{
 	{Name: "sibling/descriptors", Clauses: []string{"G10", "Z5"}, run: siblingDescriptors},
 	{Name: "sibling/streams", Clauses: []string{"G10", "E8"}, run: siblingStreams},
 	{Name: "sibling/memory-is-shared", Clauses: []string{"C15"}, run: siblingShares},
-	{Name: "sibling/crash", Clauses: []string{"Z12"}, run: siblingCrash},
+	{Name: "sibling/crash", Clauses: []string{"Z12", "E17"}, run: siblingCrash},
 }
 
 func siblingState(t *trial) {

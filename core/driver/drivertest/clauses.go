@@ -101,6 +101,7 @@ var Clauses = []Clause{
 	{"E14", "an A for a call that is not awaited is skipped", ""},
 	{"E15", "request id, depth and deadline of an invocation", ofTheHost},
 	{"E16", "a call that fails raises in the handler; uncaught it is an X", ""},
+	{"E17", "a crash is answered by nothing, or by D; then the instance ends", ""},
 }
 
 // asks returns what a clause asks for.

@@ -6,6 +6,7 @@
  * static memory.
  */
 #include "crash.h"
+#include "needs.h"
 
 #include "enter.h"
 
@@ -241,7 +242,7 @@ void crash_prepare(void)
 
 void crash_learn(void)
 {
-    void *library = dlopen("libstdc++.so.6", RTLD_NOW | RTLD_NOLOAD);
+    void *library = needs_open("libstdc++.so.6", RTLD_NOW | RTLD_NOLOAD);
     if (!library)
         return;
     *(void **)&demangle = dlsym(library, "__cxa_demangle");

@@ -9,7 +9,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-enum { HEAD = 5, FIRST = 16 << 10 };
+/* More than MOST bytes of memory are not kept for the next frame. */
+enum { HEAD = 5, FIRST = 16 << 10, MOST = 256 << 10 };
 
 /* Makes room for n bytes and the NUL after them. */
 static void fit(struct text *input, size_t n)
@@ -23,6 +24,16 @@ static void fit(struct text *input, size_t n)
     }
     input->at = at;
     input->size = n + 1;
+}
+
+/* Gives the memory of a large frame back, all but what the next one usually needs. */
+static void shrink(struct text *input)
+{
+    char *at = realloc(input->at, FIRST + 1);
+    if (!at)
+        return;
+    input->at = at;
+    input->size = FIRST + 1;
 }
 
 /* Reads until there are want bytes. Most frames come with the first read. */
@@ -49,9 +60,11 @@ bool frame_read(struct endpoint *e, struct frame *frame)
         memmove(e->input.at, e->input.at + e->taken, e->input.length);
     }
     e->taken = 0;
-    if (!fill(e, HEAD))
-        return false;
+    if (e->input.size > MOST && e->input.length < FIRST)
+        shrink(&e->input);
     uint32_t size;
+    if (!fill(e, sizeof size))
+        return false;
     memcpy(&size, e->input.at, sizeof size);
     size = ntohl(size);
     if (size == 0 || size > MAX_FRAME || !fill(e, sizeof size + size))

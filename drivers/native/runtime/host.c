@@ -6,6 +6,7 @@
 #include "crash.h"
 #include "lambda.h"
 #include "load.h"
+#include "needs.h"
 #include "rehearse.h"
 
 #include "zygote.h"
@@ -75,7 +76,8 @@ static void import(const char *packet, size_t length, struct text *reply)
         text_format(reply, "}");
     } else {
         add_report(reply, begin, &modules);
-        }
+        needs_hide();
+    }
     text_free(&modules);
     text_free(&failure.message);
 }
@@ -127,7 +129,7 @@ static void set_environment(struct json env)
         name.length = says.length = 0;
         json_add_text(&name, key);
         json_add_text(&says, value);
-        setenv(name.at, says.at ? says.at : "", 1);
+        setenv(name.at, says.at, 1);
     }
     text_free(&name);
     text_free(&says);
@@ -238,12 +240,14 @@ static void answer(struct call *call)
     }
 }
 
-/* Runs one event. Returns false when the frame is none. */
+/* Runs one event. Returns false when the frame is none. An answer to an invocation that nobody awaits is skipped (E14). */
 static bool serve(struct call *call, const struct handler *handler, const struct frame *frame)
 {
     struct json meta;
     const char *event;
     size_t length;
+    if (frame->kind == FRAME_ANSWER)
+        return true;
     if (frame->kind != FRAME_EVENT || !frame_split(frame, &meta, &event, &length))
         return false;
     static struct text id;
@@ -274,7 +278,7 @@ static _Noreturn void be_instance(void)
     context_prepare(&call, &endpoint);
     if (poll(&(struct pollfd){PS_FD_ENDPOINT, POLLIN, 0}, 1, PATIENCE) == 0)
         rehearse();
-    if (!frame_read(&endpoint, &frame))
+    if (!frame_read(&endpoint, &frame) || frame.kind != FRAME_HANDLER)
         _exit(0);
     load(&call, &frame, &handler);
     while (frame_read(&endpoint, &frame) && serve(&call, &handler, &frame))
@@ -290,6 +294,7 @@ int main(void)
     mallopt(M_TRIM_THRESHOLD, 16 << 20);
     dlopen("libstdc++.so.6", RTLD_NOW); /* of every handler in C++; if there is none, there will be no such handler */
     crash_prepare();
+    needs_hide();
     be_zygote();
     be_instance();
 }

@@ -353,6 +353,7 @@ void json_add_text(struct text *text, struct json value)
         return;
     }
     const char *at = value.at + 1, *end = value.at + value.length - 1;
+    text_add(text, "", 0); /* there is a NUL byte, also after nothing */
     while (at < end) {
         const char *backslash = memchr(at, '\\', (size_t)(end - at));
         text_add(text, at, (size_t)((backslash ? backslash : end) - at));

@@ -1,5 +1,6 @@
 /* load: shared libraries and handlers. The reasons are in load.h. */
 #include "load.h"
+#include "needs.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -139,7 +140,7 @@ static const char *load_all(struct json modules, int mode, struct text *times, s
         double begin = seconds();
         name->length = 0;
         json_add_text(name, module);
-        void *object = dlopen(name->at, mode);
+        void *object = mode & RTLD_NOLOAD ? needs_open(name->at, mode) : dlopen(name->at, mode);
         if (!object)
             return name->at;
         remember(object);
@@ -172,7 +173,7 @@ void load_modules(struct json request, struct text *times, struct failure *failu
 /* The version is that of the header that the object was compiled with, if it says. */
 void open_handler(const char *path, const char *symbol, struct handler *handler, struct failure *failure)
 {
-    void *object = dlopen(path, RTLD_NOW);
+    void *object = needs_open(path, RTLD_NOW);
     if (!object) {
         fail(failure, "exception", "handler");
         text_format(&failure->message, "loading the handler failed: %s", dlerror());

@@ -4,29 +4,8 @@
 #include "context.h"
 #include "load.h"
 
-#include <link.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The loader goes through the names of all that a new object needs, and of what that needs. */
-static int touch_names(struct dl_phdr_info *info, size_t size, void *unused)
-{
-    (void)size, (void)unused;
-    const ElfW(Dyn) *dynamic = NULL;
-    const char *strings = NULL;
-    for (int i = 0; i < info->dlpi_phnum; i++)
-        if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
-            dynamic = (const ElfW(Dyn) *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
-    for (const ElfW(Dyn) *d = dynamic; d && d->d_tag != DT_NULL; d++)
-        if (d->d_tag == DT_STRTAB)
-            strings = (const char *)d->d_un.d_ptr;
-    if ((uintptr_t)strings < info->dlpi_addr)
-        return 0; /* the kernel's own object has an offset there */
-    for (const ElfW(Dyn) *d = dynamic; d->d_tag != DT_NULL; d++)
-        if (d->d_tag == DT_NEEDED)
-            (void)*(volatile const char *)(strings + d->d_un.d_val);
-    return 0;
-}
 
 /* Has the heap grow and keeps it so, and touches what the stack will grow to. */
 static void touch(void)
@@ -49,7 +28,6 @@ void rehearse(void)
     ps_context context = {.abi = PS_ABI, .calls = &calls, .request_id = "", .function = ""};
     struct handler handler = {0};
     struct failure failure = {0};
-    dl_iterate_phdr(touch_names, NULL);
     map_modules();
     touch();
     open_handler(REHEARSAL, "handler", &handler, &failure);
