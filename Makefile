@@ -26,6 +26,8 @@ PYTHON         := /usr/bin/python3
 RUBY_FILES     := $(patsubst drivers/ruby/runtime/%,$(BIN)/libexec/ruby/%,$(wildcard drivers/ruby/runtime/*.rb)) $(BIN)/libexec/ruby/zygote.so
 
 space          := $(subst ,, )
+# What tests are told: where the programs are, and which versions of Node.js to use.
+TESTED         := PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_NODE=$(subst $(space),:,$(NODES))
 
 export CGO_ENABLED = 0
 GO_BUILD := go build -trimpath -buildvcs=auto -ldflags '-s -w'
@@ -48,7 +50,7 @@ build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $
 
 test: build deps-test $(NODES) ## run every test
 	go vet ./...
-	PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_NODE=$(subst $(space),:,$(NODES)) go test -p 2 -timeout 10m ./...
+	$(TESTED) go test -p 2 -timeout 15m ./...
 
 check: $(DEPS)/bin/golangci-lint-$(LINT_VERSION) deps-generate ## lint, formatting, and generated code against its source
 	@unformatted=$$(gofmt -l */); [ -z "$$unformatted" ] || { echo "not formatted by gofmt: $$unformatted"; exit 1; }
@@ -56,17 +58,17 @@ check: $(DEPS)/bin/golangci-lint-$(LINT_VERSION) deps-generate ## lint, formatti
 	@sums() { find */ -name '*.pb.go' -exec sha256sum {} + | sort; }; before=$$(sums); go generate ./...; \
 	[ "$$before" = "$$(sums)" ] || { echo 'generated code was not up to date; it is now, commit it'; exit 1; }
 
-bench: deps-bench build ## measure the numbers of SPECIFICATION.md and write build/bench.md
+bench: deps-bench build $(NODES) ## measure the numbers of SPECIFICATION.md and write build/bench.md
 	mkdir -p build && rm -f build/bench.md
-	PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_REPORT=$(CURDIR)/build/bench.md go test -run '^$$' -bench . -skip BenchmarkSoak -benchtime 1x -timeout 20m ./integration
+	$(TESTED) PIPSQUEAK_REPORT=$(CURDIR)/build/bench.md go test -run '^$$' -bench . -skip BenchmarkSoak -benchtime 1x -timeout 40m ./integration
 	@cat build/bench.md
 
-soak: build ## fork 20,000 instances of each language, and count what failed
-	PIPSQUEAK_BIN=$(BIN) go test -run '^$$' -bench BenchmarkSoak -benchtime 1x -timeout 60m ./integration
+soak: build $(NODES) ## fork 20,000 instances of each language, and count what failed
+	$(TESTED) go test -run '^$$' -bench BenchmarkSoak -benchtime 1x -timeout 60m ./integration
 
 conform: build deps-test $(NODES) ## examine every driver with the conformance kit, over the real wire, and the kit with flawed drivers
-	PIPSQUEAK_BIN=$(BIN) go test -count 1 -p 1 -timeout 10m ./core/driver/... ./cmd/drivercheck ./drivers/...
-	PIPSQUEAK_BIN=$(BIN) go test -count 1 -timeout 5m -run TestDriver ./integration
+	$(TESTED) go test -count 1 -p 1 -timeout 10m ./core/driver/... ./cmd/drivercheck ./drivers/...
+	$(TESTED) go test -count 1 -timeout 5m -run TestDriver ./integration
 
 generate: deps-generate ## make generated code anew (protoc)
 	go generate ./...

@@ -2,7 +2,6 @@ package integration
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -17,8 +16,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
 // The benchmarks behind SPECIFICATION.md. `make bench` runs each once; each takes its own samples, says how many, measures its
@@ -83,67 +80,6 @@ func machine() string {
 	return strings.Join(strings.Fields(string(out)), " ")
 }
 
-// subject is what the benchmarks run in one language: two functions below testdata/bench, NAME-bare, which returns its event, and
-// NAME-heavy, which imports packages that take their time. Times are floors of the median, in ms; ratios are to a new process.
-type subject struct {
-	name              string
-	bare, bareRatio   float64
-	heavy, heavyRatio float64
-	heavyMeans        string
-	private           float64 // MB of one more idle instance of the heavy function
-	process           func(t testing.TB, w *worker, dir, function string) *exec.Cmd
-	needs             []need
-}
-
-// subjects are in the order of the report. A process runs the handler of a deployed function, whose source is in dir, once with the event {} outside
-// of any sandbox, as its author would, with the packages that the worker has installed; then it says so and waits for the end of its standard input.
-var subjects = []subject{
-	{
-		name: "python", bare: 4, bareRatio: 0, heavy: 6, heavyRatio: 40, heavyMeans: "pandas", private: 7,
-		needs: []need{Runtime("python3")},
-		process: func(t testing.TB, w *worker, dir, _ string) *exec.Cmd {
-			packages, err := filepath.Glob(filepath.Join(w.data, "packages", "*"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			command := exec.Command("/usr/bin/python3", "-c", "import handler, sys; handler.handler({}, None); print('done', flush=True); sys.stdin.read()")
-			command.Env = []string{"PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH=" + strings.Join(append([]string{dir}, packages...), ":"), "OPENBLAS_NUM_THREADS=1"}
-			return command
-		},
-	},
-	{
-		name: "native", bare: 2.5, bareRatio: 0, heavy: 3, heavyRatio: 10, heavyMeans: "OpenCV (core, imgproc, imgcodecs)", private: 10,
-		needs: []need{Runtime("c++")},
-		process: func(t testing.TB, w *worker, _, function string) *exec.Cmd {
-			f := w.function(t, function)
-			stored := func(kind, digest string) string {
-				return filepath.Join(w.data, kind, strings.TrimPrefix(digest, "sha256:"))
-			}
-			var libraries []string
-			for _, p := range f.Packages {
-				found, err := filepath.Glob(filepath.Join(stored("packages", p.Digest), "usr", "lib", "*-linux-gnu"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				libraries = append(libraries, append(found, filepath.Join(stored("packages", p.Digest), "usr", "lib"))...)
-			}
-			command := exec.Command(filepath.Join(programs(t), "libexec", "native", "once"), filepath.Join(stored("code", f.Code), "handler.so"), "{}", "wait")
-			command.Env = []string{"LD_LIBRARY_PATH=" + strings.Join(libraries, ":"), "OPENBLAS_NUM_THREADS=1"}
-			return command
-		},
-	},
-}
-
-// function returns what the worker knows of a function.
-func (w *worker) function(t testing.TB, name string) (f core.Function) {
-	t.Helper()
-	a := w.ask(t, http.MethodGet, "/v1/functions/"+name, nil)
-	if err := json.Unmarshal(a.body, &f); a.status != http.StatusOK || err != nil {
-		t.Fatalf("%s: %v %v", name, a, err)
-	}
-	return f
-}
-
 // eachSubject runs a benchmark in each language, on one of its two functions.
 func eachSubject(b *testing.B, kind string, run func(b *testing.B, l subject, f files)) {
 	for _, l := range subjects {
@@ -153,10 +89,6 @@ func eachSubject(b *testing.B, kind string, run func(b *testing.B, l subject, f 
 			run(b, l, directory(b, l.dir(kind)))
 		})
 	}
-}
-
-func (l subject) dir(kind string) string {
-	return filepath.Join("integration", "testdata", "bench", l.name+"-"+kind)
 }
 
 // forkBenchmark measures fork starts of a function against a new process.

@@ -65,7 +65,8 @@ func TestDeployInvokeRemove(t *testing.T) {
 func TestForms(t *testing.T) {
 	system(t)
 	w := shared(t)
-	runtime := w.snapshot(t).Drivers[0].Runtimes[0].ID
+	drivers := w.snapshot(t).Drivers
+	runtime := drivers[slices.IndexFunc(drivers, func(d core.DriverInfo) bool { return d.Language == "python" })].Runtimes[0].ID
 	forms := map[string]files{
 		"form-handler": handlerFile("def handler(event, context):\n    return 'yes'\n"),
 		"form-lambda":  {"lambda_function.py": "def lambda_handler(event, context):\n    return 'yes'\n"},
@@ -365,8 +366,15 @@ func TestOperator(t *testing.T) {
 	if len(mine) != 1 || known[mine[0].Parent].Role != core.RoleZygote || mine[0].Events != 1 || mine[0].PID == 0 {
 		t.Errorf("instances of one invocation: %+v", mine)
 	}
-	if len(s.Drivers) != 1 || s.Drivers[0].Language != "python" || s.Drivers[0].PID == 0 || len(s.Drivers[0].Runtimes) == 0 {
-		t.Errorf("drivers: %+v", s.Drivers)
+	var languages []string
+	for _, d := range s.Drivers {
+		languages = append(languages, d.Language)
+		if d.PID == 0 || len(d.Runtimes) == 0 || d.Error != "" {
+			t.Errorf("driver: %+v", d)
+		}
+	}
+	if want := []string{"native", "node", "python", "ruby"}; !slices.Equal(languages, want) {
+		t.Errorf("drivers of %v, want %v", languages, want)
 	}
 }
 

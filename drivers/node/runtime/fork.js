@@ -69,9 +69,14 @@ function forget() {
   offset = (bits[1] * 2 ** 21 + (bits[2] >>> 11)) * 2 ** -53;
   draw = unseeded;
   for (const empty of emptied) empty();
-  Object.defineProperty(process, 'pid', { value: 1, enumerable: true, configurable: true, writable: false });
+  renumber(1);
   process.execArgv = []; // for what the handler starts
   return addon.wakeWorker();
 }
 
-module.exports = { open, prepare, forget };
+// Node asks for its pid once.
+function renumber(pid) {
+  Object.defineProperty(process, 'pid', { value: pid, enumerable: true, configurable: true, writable: false });
+}
+
+module.exports = { open, prepare, forget, renumber };

@@ -4,6 +4,7 @@
 // Started as `node --single-threaded … zygote.js ADDON`, with a control socket (SOCK_SEQPACKET) as descriptor 3 and the addon
 // preloaded. The driver asks over the socket, one JSON packet a message (PROTOCOL.md, zygote loop).
 
+const fs = require('fs');
 const addon = require('./addon');
 const fork = require('./fork');
 const { beInstance, listen, rehearse } = require('./instance');
@@ -27,6 +28,7 @@ function beZygote() {
         beInstance(fork.forget());
         return;
       case ZYGOTE:
+        fork.renumber(Number(fs.readlinkSync('/proc/self')));
         break;
       default:
         answer(JSON.parse(request));
