@@ -173,5 +173,5 @@ func failed(ctx context.Context, what, said string, err error) error {
 	case unreachable.MatchString(said):
 		return core.Errorf(core.KindInstall, core.FaultWorker, "%s: the Debian archive cannot be used: %s", what, said)
 	}
-	return core.Errorf(core.KindInstall, core.FaultCaller, "%s: %s (%w)", what, said, err)
+	return core.Errorf(core.KindInstall, core.FaultHandler, "%s: %s (%w)", what, said, err)
 }

@@ -100,7 +100,7 @@ func Resolve(ctx context.Context, names []string, shown ...string) ([]core.Packa
 		name, _, _ := strings.Cut(wanted, "=")
 		// A name that it does not know may be a known one and a wish to remove that.
 		if !slices.ContainsFunc(packages, func(p core.Package) bool { return p.Name == Marker+name }) {
-			return nil, core.Errorf(core.KindInstall, core.FaultCaller, "there is no Debian package %q; mend 'debian' in pipsqueak.yaml", name)
+			return nil, core.Errorf(core.KindInstall, core.FaultHandler, "there is no Debian package %q; mend 'debian' in pipsqueak.yaml", name)
 		}
 	}
 	return packages, nil
@@ -115,7 +115,7 @@ func (a *apt) beyondBase(names []string) ([]string, error) {
 		case !shown:
 			beyond = append(beyond, wanted)
 		case exact && version != installed:
-			return nil, core.Errorf(core.KindInstall, core.FaultCaller, "of the Debian package %s every function sees the worker's own, version %s: it cannot have %s", name, installed, version)
+			return nil, core.Errorf(core.KindInstall, core.FaultHandler, "of the Debian package %s every function sees the worker's own, version %s: it cannot have %s", name, installed, version)
 		}
 	}
 	return beyond, nil
@@ -134,7 +134,7 @@ func simulated(out string) ([]core.Package, error) {
 		}
 		name, installed, version := m[2], m[3], m[4]
 		if installed != "" || m[1] == "Remv" {
-			return nil, core.Errorf(core.KindInstall, core.FaultCaller, "the Debian packages of the function do not go with %s %s of this worker's machine, but with %q; "+
+			return nil, core.Errorf(core.KindInstall, core.FaultHandler, "the Debian packages of the function do not go with %s %s of this worker's machine, but with %q; "+
 				"choose other versions, or upgrade the machine", name, installed, version)
 		}
 		packages = append(packages, newPackage(name, version))

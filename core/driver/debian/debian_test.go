@@ -115,7 +115,7 @@ func TestInstall(t *testing.T) {
 		t.Errorf("%d directories of %d packages, in %d steps", len(left), len(packages), steps)
 	}
 	for _, wanted := range []string{"no-such-package-at-all", "libblas3=0-none", "libblas.", "libblas3-", "libc6=0-none"} {
-		if _, err := Resolve(t.Context(), []string{wanted}); !core.IsKind(err, core.KindInstall) || core.AsError(err).Fault != core.FaultCaller ||
+		if _, err := Resolve(t.Context(), []string{wanted}); !core.IsKind(err, core.KindInstall) || core.AsError(err).Fault != core.FaultHandler ||
 			!strings.Contains(err.Error(), wanted[:5]) {
 			t.Errorf("%s: %v", wanted, err)
 		}

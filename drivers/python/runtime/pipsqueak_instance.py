@@ -7,6 +7,7 @@ import _thread
 import itertools
 import json
 import os
+import socket
 import struct
 import sys
 import time
@@ -82,10 +83,10 @@ class Instance:
                 continue  # the answer to a call that the last event did not wait for
             _reading.release()
             reply = self.handle(buffer, length)
-            alone = _reading.acquire(False)
-            answer(*reply)
-            if not alone:
-                leave(0)  # a thread of the handler waits for an answer, which nobody gives after the event
+            if _reading.acquire(False):
+                answer(*reply)
+            else:
+                answer_last(*reply)
 
     def rehearse(self):
         """Answers one event of its own, as serve does, into nothing."""
@@ -135,6 +136,9 @@ _reading, _calls = _thread.allocate_lock(), itertools.count(1)
 # What was read of the frames after the last one: answers to calls may come close behind each other.
 _ahead = b""
 
+# The last event is being answered.
+_over = False
+
 
 def invoke(name, event):
     body = dump(event)
@@ -145,6 +149,8 @@ def invoke(name, event):
         buffer = bytearray(4 << 10)
         while True:
             length = receive(buffer, b"A")
+            while _over:
+                time.sleep(1)  # for the thread that answers
             if length < 0:
                 leave(0)
             (meta_length,) = META.unpack_from(buffer, 5)
@@ -193,6 +199,16 @@ def size(buffer):
 def answer(kind, body):
     flush()
     send(kind, body)
+
+
+def answer_last(kind, body):
+    """Answers an event while a thread of the handler still waits for an answer of its own, which nobody gives after the event, and
+    ends the process. The thread must not get the next event: core sees that none is taken here any more."""
+    global _over
+    _over = True
+    socket.socket(fileno=os.dup(ENDPOINT)).shutdown(socket.SHUT_RD)
+    answer(kind, body)
+    leave(0)
 
 
 def send(kind, body):
