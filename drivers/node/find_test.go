@@ -11,11 +11,7 @@ import (
 
 // TestFind looks at which binaries are used, and what is said of the others.
 func TestFind(t *testing.T) {
-	dir, err := os.MkdirTemp("/var/tmp", "node-test-") // a runtime cannot be in /tmp
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
+	dir := t.TempDir()
 	fake := func(name, script string) string {
 		path := filepath.Join(dir, name, "bin", "node")
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

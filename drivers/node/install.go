@@ -71,5 +71,5 @@ func (n *node) install(ctx context.Context, runtime core.RuntimeID, sandbox core
 	if err != nil {
 		return err
 	}
-	return zygote.Install(ctx, sandbox, []string{b.Executable, runtimeDir + "/installer.mjs", string(text)}, installEnv(), n.log, progress, result)
+	return zygote.Install(ctx, sandbox, []string{b.inside(), runtimeDir + "/installer.mjs", string(text)}, installEnv(), n.log, progress, result)
 }

@@ -17,6 +17,7 @@ import (
 const (
 	runtimeDir = "/pipsqueak/node"
 	addonPath  = runtimeDir + "/pipsqueak.node"
+	prefixDir  = "/pipsqueak/nodejs" // of the binary, when the system's directories do not have it
 	toolsDir   = "/pipsqueak/tools"
 )
 
@@ -112,14 +113,25 @@ func (n *node) command(runtime core.RuntimeID) ([]string, error) {
 	}
 	// Without threads V8 collects and compiles in the one that there is. Functions keep the byte code that they have been compiled to:
 	// V8 would throw it away after some collections, of which a zygote makes many, and each child would compile them again.
-	return []string{b.Executable, "--single-threaded", "--v8-pool-size=0", "--no-flush-bytecode", "--no-wasm-async-compilation", runtimeDir + "/zygote.js", addonPath}, nil
+	return []string{b.inside(), "--single-threaded", "--v8-pool-size=0", "--no-flush-bytecode", "--no-wasm-async-compilation", runtimeDir + "/zygote.js", addonPath}, nil
 }
 
-// mounts are the directories of the binary, unless it is in one that every sandbox shows.
+// mounts are the directories of the binary, unless it is in one that every sandbox shows. Node.js runs wherever it is put, so it
+// may be installed in a home or in /tmp.
 func (b nodejs) mounts() []core.Mount {
-	prefix := b.prefix()
-	if prefix == "/usr" || strings.HasPrefix(prefix, "/usr/") {
+	if b.shown() {
 		return nil
 	}
-	return []core.Mount{{Source: prefix, Target: prefix}}
+	return []core.Mount{{Source: b.prefix(), Target: prefixDir}}
 }
+
+// inside is the binary as a sandbox has it.
+func (b nodejs) inside() string {
+	if b.shown() {
+		return b.Executable
+	}
+	return prefixDir + strings.TrimPrefix(b.Executable, b.prefix())
+}
+
+// shown reports whether the binary is in a directory that every sandbox shows.
+func (b nodejs) shown() bool { return strings.HasPrefix(b.prefix()+"/", "/usr/") }
