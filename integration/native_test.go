@@ -257,17 +257,16 @@ PIPSQUEAK_HANDLER(handler, call)
 	}
 }
 
-// TestNativeRust deploys the example in Rust, compiled here. Pipsqueak needs no Rust, so without it there is nothing to test, in CI
-// neither.
+// TestNativeRust deploys the example in Rust, compiled here: Pipsqueak itself has no Rust compiler.
 func TestNativeRust(t *testing.T) {
 	system(t)
-	rustc, err := exec.LookPath("rustc")
-	if err != nil {
-		t.Skip("requires rustc")
-	}
+	requires(t, need{"rustc", func() error {
+		_, err := exec.LookPath("rustc")
+		return err
+	}})
 	w := shared(t)
 	object := filepath.Join(t.TempDir(), "handler.so")
-	if said, err := exec.Command(rustc, "--edition", "2021", "--crate-type", "cdylib", "-O", "-C", "panic=abort", "-o", object,
+	if said, err := exec.Command("rustc", "--edition", "2021", "--crate-type", "cdylib", "-O", "-C", "panic=abort", "-o", object,
 		filepath.Join(repositoryRoot(t), "examples/rust/handler.rs")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, said)
 	}

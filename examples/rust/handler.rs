@@ -46,7 +46,7 @@ pub unsafe extern "C" fn handler(context: *mut Context, event: *const c_char, si
         Ok(json) => (calls.result)(context, json.as_ptr().cast(), json.len()),
         Err(why) => {
             let why = CString::new(why).unwrap_or_default();
-            (calls.error)(context, c"NoWords".as_ptr(), why.as_ptr())
+            (calls.error)(context, b"NoWords\0".as_ptr().cast(), why.as_ptr())
         }
     }
 }
