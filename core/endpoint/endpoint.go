@@ -5,8 +5,7 @@
 //	u32 big-endian, length of what follows | u8 kind | body
 //
 // Core asks with one frame and reads exactly one that answers it, after any number of calls to other functions; an instance that
-// sends anything else is killed. PROTOCOL.md
-// (core/driver) has the clauses.
+// sends anything else is killed. PROTOCOL.md (core/driver) has the clauses.
 package endpoint
 
 import (
