@@ -51,9 +51,9 @@ type Installer interface {
 	// is writable here, and only here.
 	Resolve(ctx context.Context, request ResolveRequest) (Resolution, error)
 	// Install fetches the packages and leaves each in a directory of its own, OutDir/<name>-<version>, compiled where the
-	// language can compile ahead of time. The code is in CodeDir, read-only: Resolve may have left there what else it found out.
-	// Progress may be nil.
-	Install(ctx context.Context, request InstallRequest, progress func(Progress)) error
+	// language can compile ahead of time, and returns a receipt for each. The code is in CodeDir, read-only: Resolve may have left
+	// there what else it found out. Progress may be nil.
+	Install(ctx context.Context, request InstallRequest, progress func(Progress)) ([]Receipt, error)
 }
 
 // Builder is a further part of an Installer, for languages in which the code is not what runs: it bundles, links or compiles.
@@ -62,6 +62,12 @@ type Builder interface {
 	// are mounted, the code directory is writable, and there is no network. What the compiler has against the code is KindBuild.
 	// Progress may be nil.
 	Build(ctx context.Context, request BuildRequest, progress func(Progress)) (Built, error)
+}
+
+// Scanner is a further part of an Installer: it reads packages without running anything of them.
+type Scanner interface {
+	// Scan returns what is suspicious in the packages, each of which is mounted at its PackageDir. There is no network.
+	Scan(ctx context.Context, request ScanRequest) ([]Suspicion, error)
 }
 
 // Where things are inside a sandbox.
@@ -73,7 +79,7 @@ const (
 )
 
 // PackageDir returns where a package is inside a sandbox that shows it.
-func PackageDir(p Package) string { return PackagesDir + "/" + p.Name + "-" + p.Version }
+func PackageDir(p Package) string { return PackagesDir + "/" + p.Base() }
 
 // Description is what a driver can do on this machine.
 type Description struct {
@@ -88,8 +94,10 @@ type Description struct {
 const (
 	CapabilityInstall = "install" // the driver implements Installer
 	CapabilityBuild   = "build"   // it implements Builder
+	CapabilityScan    = "scan"    // it implements Scanner
 	CapabilityDebian  = "debian"  // its Installer knows Debian packages too (ResolveRequest.Debian)
 	CapabilityInvoke  = "invoke"  // its instances can invoke other functions (core/endpoint)
+	CapabilityLock    = "lock"    // its Installer gives locks with digests, takes them back, and installs nothing else (ResolveRequest.Lock)
 )
 
 // Runtime is one language at one version on this machine.
@@ -105,6 +113,10 @@ type Runtime struct {
 	// Extensions are those of the files that a handler can be in, ".py", in the order in which they are looked for. An empty one
 	// is for runtimes whose handler is the file.
 	Extensions []string `json:"extensions"`
+	// Manifests are the files in a code directory that decide which packages a function has, "package.json", as far as it has them.
+	Manifests []string `json:"manifests"`
+	// Registries are the addresses (URLs, or host:port) that its installer fetches from: no other can be reached from its sandbox.
+	Registries []string `json:"registries"`
 }
 
 // HandlerFile is a file name that marks a function and the handler that it then has.
@@ -155,19 +167,25 @@ type ResolveRequest struct {
 	Runtime RuntimeID
 	Handler string   // "file.symbol"
 	Debian  []string // Debian packages that the function names besides, as "name" or "name=version"; only with CapabilityDebian
+	Allow   []string // names of packages that may run code of their own when they are installed
+	// Lock is the lock of the function when there is one already: it is to be taken as it is, there is no network, and only
+	// the rest is to be found out. Nil when it is to be made; only with CapabilityLock.
+	Lock    *Lock
 	Sandbox Sandbox
 }
 
 // Resolution is what a function needs.
 type Resolution struct {
-	Packages []Package // exact versions, digests empty
-	Imports  []string  // names of modules that the code imports, that are not its own, and that take their time: the language's own mostly do not
+	Packages []Locked          // complete; those of the request's lock when it has one
+	Files    map[string]string // as in Lock
+	Imports  []string          // names of modules that the code imports, that are not its own, and that take their time: the language's own mostly do not
 }
 
 // InstallRequest asks for packages.
 type InstallRequest struct {
 	Runtime  RuntimeID
-	Packages []Package // exact versions, complete: nothing else is installed
+	Packages []Locked // nothing else is installed
+	Allow    []string // as in ResolveRequest
 	Sandbox  Sandbox
 }
 
@@ -176,6 +194,13 @@ type BuildRequest struct {
 	Runtime  RuntimeID
 	Handler  string    // "file.symbol"
 	Packages []Package // of the function, each at its PackageDir
+	Sandbox  Sandbox
+}
+
+// ScanRequest asks what is suspicious in packages.
+type ScanRequest struct {
+	Runtime  RuntimeID
+	Packages []Package
 	Sandbox  Sandbox
 }
 

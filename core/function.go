@@ -54,6 +54,9 @@ type Package struct {
 
 func (p Package) String() string { return p.Name + "==" + p.Version }
 
+// Base returns the name of its directory, in PackagesDir and in OutDir.
+func (p Package) Base() string { return p.Name + "-" + p.Version }
+
 // Compare orders packages by name, version and digest.
 func (p Package) Compare(q Package) int {
 	return cmp.Or(strings.Compare(p.Name, q.Name), strings.Compare(p.Version, q.Version), strings.Compare(p.Digest, q.Digest))

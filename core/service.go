@@ -44,6 +44,7 @@ type LogLine struct {
 type DeployRequest struct {
 	Name    string    // overrides the name in the archive's manifest; may be empty when the manifest has one
 	Archive io.Reader // tar.gz or zip, told apart by its first bytes
+	Anew    bool      // resolve its packages anew, whatever lock there is
 }
 
 // Invocation is one event for one function.

@@ -59,6 +59,7 @@ type Client struct {
 var (
 	_ core.Driver    = (*Client)(nil)
 	_ core.Installer = (*Client)(nil)
+	_ core.Scanner   = (*Client)(nil)
 	_ core.Builder   = (*Client)(nil)
 )
 
@@ -302,23 +303,41 @@ func (c *Client) Resolve(ctx context.Context, request core.ResolveRequest) (core
 
 // Install implements core.Installer. Progress is called from the caller's goroutine. A driver without
 // core.CapabilityInstall gives KindUnsupported.
-func (c *Client) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) error {
+func (c *Client) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) ([]core.Receipt, error) {
 	if err := c.can(core.CapabilityInstall); err != nil {
-		return err
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // a stream that is not read to its end would stay
+	var receipts []core.Receipt
 	stream, err := c.installer.Install(ctx, encodeInstallRequest(request))
 	for err == nil {
 		var step *driverpb.Progress
-		if step, err = stream.Recv(); err == nil && progress != nil {
+		if step, err = stream.Recv(); err != nil {
+			break
+		}
+		if r := step.GetReceipt(); r != nil {
+			receipts = append(receipts, decodeReceipt(r))
+		} else if progress != nil {
 			progress(decodeProgress(step))
 		}
 	}
 	if errors.Is(err, io.EOF) {
-		return nil
+		return receipts, nil
 	}
-	return c.failure(ctx, err)
+	return nil, c.failure(ctx, err)
+}
+
+// Scan implements core.Scanner. A driver without core.CapabilityScan gives KindUnsupported.
+func (c *Client) Scan(ctx context.Context, request core.ScanRequest) ([]core.Suspicion, error) {
+	if err := c.can(core.CapabilityScan); err != nil {
+		return nil, err
+	}
+	pb, err := c.installer.Scan(ctx, encodeScanRequest(request))
+	if err != nil {
+		return nil, c.failure(ctx, err)
+	}
+	return each(pb.GetSuspicions(), decodeSuspicion), nil
 }
 
 // Build implements core.Builder. Progress is called from the caller's goroutine. A driver without core.CapabilityBuild gives

@@ -94,6 +94,8 @@ func decodeRuntime(pb *driverpb.Runtime) core.Runtime {
 			return core.HandlerFile{File: h.GetFile(), Handler: h.GetHandler()}
 		}),
 		Extensions: extensions,
+		Manifests:  pb.GetManifests(),
+		Registries: pb.GetRegistries(),
 	}
 }
 
@@ -121,20 +123,53 @@ func decodePackage(pb *driverpb.Package) core.Package {
 	return core.Package{Name: pb.GetName(), Version: pb.GetVersion(), Digest: pb.GetDigest()}
 }
 
+func decodeLocked(pb *driverpb.Package) core.Locked {
+	return core.Locked{
+		Name: pb.GetName(), Version: pb.GetVersion(), Archives: pb.GetArchives(), Requires: pb.GetRequires(), Scripts: pb.GetScripts(), URL: pb.GetUrl(),
+	}
+}
+
+func decodeLock(pb *driverpb.Lock) *core.Lock {
+	if pb == nil {
+		return nil
+	}
+	return &core.Lock{
+		Runtime: core.RuntimeID(pb.GetRuntime()), Inputs: pb.GetInputs(), Packages: each(pb.GetPackages(), decodeLocked), Files: pb.GetFiles(),
+	}
+}
+
 func decodeResolveRequest(pb *driverpb.ResolveRequest) core.ResolveRequest {
 	return core.ResolveRequest{
-		Runtime: core.RuntimeID(pb.GetRuntime()), Handler: pb.GetHandler(), Debian: pb.GetDebian(), Sandbox: decodeSandbox(pb.GetSandbox()),
+		Runtime: core.RuntimeID(pb.GetRuntime()), Handler: pb.GetHandler(), Debian: pb.GetDebian(), Allow: pb.GetAllow(), Lock: decodeLock(pb.GetLock()),
+		Sandbox: decodeSandbox(pb.GetSandbox()),
 	}
 }
 
 func decodeResolution(pb *driverpb.Resolution) core.Resolution {
-	return core.Resolution{Packages: each(pb.GetPackages(), decodePackage), Imports: pb.GetImports()}
+	return core.Resolution{Packages: each(pb.GetPackages(), decodeLocked), Files: pb.GetFiles(), Imports: pb.GetImports()}
 }
 
 func decodeInstallRequest(pb *driverpb.InstallRequest) core.InstallRequest {
 	return core.InstallRequest{
-		Runtime: core.RuntimeID(pb.GetRuntime()), Packages: each(pb.GetPackages(), decodePackage), Sandbox: decodeSandbox(pb.GetSandbox()),
+		Runtime: core.RuntimeID(pb.GetRuntime()), Packages: each(pb.GetPackages(), decodeLocked), Allow: pb.GetAllow(), Sandbox: decodeSandbox(pb.GetSandbox()),
 	}
+}
+
+func decodeReceipt(pb *driverpb.Receipt) core.Receipt {
+	return core.Receipt{
+		Name: pb.GetName(), Version: pb.GetVersion(), Archive: pb.GetArchive(), Bytes: pb.GetBytes(), Modules: pb.GetModules(), Licenses: pb.GetLicenses(),
+		Signatures: each(pb.GetSignatures(), func(s *driverpb.Signature) core.Signature {
+			return core.Signature{Scheme: s.GetScheme(), Verified: s.GetVerified(), Signer: s.GetSigner(), Detail: s.GetDetail()}
+		}),
+	}
+}
+
+func decodeScanRequest(pb *driverpb.ScanRequest) core.ScanRequest {
+	return core.ScanRequest{Runtime: core.RuntimeID(pb.GetRuntime()), Packages: each(pb.GetPackages(), decodePackage), Sandbox: decodeSandbox(pb.GetSandbox())}
+}
+
+func decodeSuspicion(pb *driverpb.Suspicion) core.Suspicion {
+	return core.Suspicion{Package: pb.GetPackage(), Rule: pb.GetRule(), File: pb.GetFile(), Line: int(pb.GetLine()), Reason: pb.GetReason()}
 }
 
 func decodeBuildRequest(pb *driverpb.BuildRequest) core.BuildRequest {

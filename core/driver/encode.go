@@ -116,6 +116,8 @@ func encodeRuntime(r core.Runtime) *driverpb.Runtime {
 			return &driverpb.HandlerFile{File: h.File, Handler: h.Handler}
 		}),
 		Extensions: r.Extensions,
+		Manifests:  r.Manifests,
+		Registries: r.Registries,
 	}
 }
 
@@ -143,18 +145,48 @@ func encodePackage(p core.Package) *driverpb.Package {
 	return &driverpb.Package{Name: p.Name, Version: p.Version, Digest: p.Digest}
 }
 
+func encodeLocked(l core.Locked) *driverpb.Package {
+	return &driverpb.Package{Name: l.Name, Version: l.Version, Archives: l.Archives, Requires: l.Requires, Scripts: l.Scripts, Url: l.URL}
+}
+
+func encodeLock(l *core.Lock) *driverpb.Lock {
+	if l == nil {
+		return nil
+	}
+	return &driverpb.Lock{Runtime: string(l.Runtime), Inputs: l.Inputs, Packages: each(l.Packages, encodeLocked), Files: l.Files}
+}
+
 func encodeResolveRequest(r core.ResolveRequest) *driverpb.ResolveRequest {
-	return &driverpb.ResolveRequest{Runtime: string(r.Runtime), Handler: r.Handler, Debian: r.Debian, Sandbox: encodeSandbox(r.Sandbox)}
+	return &driverpb.ResolveRequest{
+		Runtime: string(r.Runtime), Handler: r.Handler, Debian: r.Debian, Allow: r.Allow, Lock: encodeLock(r.Lock), Sandbox: encodeSandbox(r.Sandbox),
+	}
 }
 
 func encodeResolution(r core.Resolution) *driverpb.Resolution {
-	return &driverpb.Resolution{Packages: each(r.Packages, encodePackage), Imports: r.Imports}
+	return &driverpb.Resolution{Packages: each(r.Packages, encodeLocked), Files: r.Files, Imports: r.Imports}
 }
 
 func encodeInstallRequest(r core.InstallRequest) *driverpb.InstallRequest {
 	return &driverpb.InstallRequest{
-		Runtime: string(r.Runtime), Packages: each(r.Packages, encodePackage), Sandbox: encodeSandbox(r.Sandbox),
+		Runtime: string(r.Runtime), Packages: each(r.Packages, encodeLocked), Allow: r.Allow, Sandbox: encodeSandbox(r.Sandbox),
 	}
+}
+
+func encodeReceipt(r core.Receipt) *driverpb.Receipt {
+	return &driverpb.Receipt{
+		Name: r.Name, Version: r.Version, Archive: r.Archive, Bytes: r.Bytes, Modules: r.Modules, Licenses: r.Licenses,
+		Signatures: each(r.Signatures, func(s core.Signature) *driverpb.Signature {
+			return &driverpb.Signature{Scheme: s.Scheme, Verified: s.Verified, Signer: s.Signer, Detail: s.Detail}
+		}),
+	}
+}
+
+func encodeScanRequest(r core.ScanRequest) *driverpb.ScanRequest {
+	return &driverpb.ScanRequest{Runtime: string(r.Runtime), Packages: each(r.Packages, encodePackage), Sandbox: encodeSandbox(r.Sandbox)}
+}
+
+func encodeSuspicion(s core.Suspicion) *driverpb.Suspicion {
+	return &driverpb.Suspicion{Package: s.Package, Rule: s.Rule, File: s.File, Line: int64(s.Line), Reason: s.Reason}
 }
 
 func encodeBuildRequest(r core.BuildRequest) *driverpb.BuildRequest {

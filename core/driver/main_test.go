@@ -216,7 +216,7 @@ func told(request ...any) error {
 
 func (mirror) Describe(context.Context) (d core.Description, err error) {
 	fill("Describe", &d)
-	d.Capabilities[0] = core.CapabilityInstall
+	d.Capabilities[0], d.Capabilities[1] = core.CapabilityInstall, core.CapabilityScan
 	return d, nil
 }
 
@@ -262,9 +262,9 @@ func (mirror) Resolve(_ context.Context, request core.ResolveRequest) (r core.Re
 	return r, nil
 }
 
-func (mirror) Install(_ context.Context, request core.InstallRequest, progress func(core.Progress)) error {
+func (mirror) Install(_ context.Context, request core.InstallRequest, progress func(core.Progress)) ([]core.Receipt, error) {
 	if request.Sandbox.ID == tell {
-		return told(request)
+		return nil, told(request)
 	}
 	var all sync.WaitGroup
 	for i := range 8 { // from many goroutines, as an installer may
@@ -276,7 +276,22 @@ func (mirror) Install(_ context.Context, request core.InstallRequest, progress f
 		})
 	}
 	all.Wait()
-	return nil
+	receipts := make([]core.Receipt, 2)
+	for i := range receipts {
+		fill(fmt.Sprint(request.Sandbox.ID, i), &receipts[i])
+	}
+	return receipts, nil
+}
+
+func (mirror) Scan(_ context.Context, request core.ScanRequest) (suspicions []core.Suspicion, err error) {
+	if request.Sandbox.ID == tell {
+		return nil, told(request)
+	}
+	suspicions = make([]core.Suspicion, 2)
+	for i := range suspicions {
+		fill(fmt.Sprint(request.Sandbox.ID, i), &suspicions[i])
+	}
+	return suspicions, nil
 }
 
 // records is a slog.Handler's output that tests may read while it is written.

@@ -54,7 +54,26 @@ func (s *installerServer) Install(r *driverpb.InstallRequest, stream grpc.Server
 		// A failed send means that the host is gone or has given up, and both end the context.
 		_ = stream.Send(encodeProgress(p))
 	}
-	return encodeError(s.impl.Install(stream.Context(), decodeInstallRequest(r), progress))
+	receipts, err := s.impl.Install(stream.Context(), decodeInstallRequest(r), progress)
+	if err != nil {
+		return encodeError(err)
+	}
+	for _, receipt := range receipts {
+		if err := stream.Send(&driverpb.Progress{Receipt: encodeReceipt(receipt)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Scan is refused with UNIMPLEMENTED by the embedded server when impl scans nothing.
+func (s *installerServer) Scan(ctx context.Context, r *driverpb.ScanRequest) (*driverpb.Suspicions, error) {
+	scanner, ok := s.impl.(core.Scanner)
+	if !ok {
+		return s.UnimplementedInstallerServer.Scan(ctx, r)
+	}
+	suspicions, err := scanner.Scan(ctx, decodeScanRequest(r))
+	return &driverpb.Suspicions{Suspicions: each(suspicions, encodeSuspicion)}, encodeError(err)
 }
 
 // Build is refused with UNIMPLEMENTED by the embedded server when impl builds nothing.

@@ -62,7 +62,12 @@ func TestRequestsCross(t *testing.T) {
 	mustTell(t, "Resolve", err, resolve)
 	install := filled[core.InstallRequest]("install")
 	install.Sandbox.ID = tell
-	mustTell(t, "Install", c.Install(ctx, install, nil), install)
+	_, err = c.Install(ctx, install, nil)
+	mustTell(t, "Install", err, install)
+	scan := filled[core.ScanRequest]("scan")
+	scan.Sandbox.ID = tell
+	_, err = c.Scan(ctx, scan)
+	mustTell(t, "Scan", err, scan)
 }
 
 func TestAnswersCross(t *testing.T) {
@@ -94,7 +99,7 @@ func TestAnswersCross(t *testing.T) {
 func TestProgressCrosses(t *testing.T) {
 	c := open(t, "mirror")
 	got := map[int64]core.Progress{}
-	err := c.Install(t.Context(), core.InstallRequest{Sandbox: core.Sandbox{ID: "s"}}, func(p core.Progress) { got[p.Done] = p })
+	receipts, err := c.Install(t.Context(), core.InstallRequest{Sandbox: core.Sandbox{ID: "s"}}, func(p core.Progress) { got[p.Done] = p })
 	if err != nil || len(got) != 8 {
 		t.Fatalf("%d steps and error %v, want 8 and none", len(got), err)
 	}
@@ -103,6 +108,12 @@ func TestProgressCrosses(t *testing.T) {
 		want.Done = i
 		mustEqual(t, "Progress", got[i], want)
 	}
+	mustEqual(t, "Receipts", receipts, []core.Receipt{filled[core.Receipt]("s0"), filled[core.Receipt]("s1")})
+	suspicions, err := c.Scan(t.Context(), core.ScanRequest{Sandbox: core.Sandbox{ID: "s"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEqual(t, "Suspicions", suspicions, []core.Suspicion{filled[core.Suspicion]("s0"), filled[core.Suspicion]("s1")})
 }
 
 func TestErrorsCross(t *testing.T) {
@@ -164,7 +175,8 @@ func TestKindsOfFailure(t *testing.T) {
 		c := open(t, "plain")
 		_, err := c.Resolve(t.Context(), core.ResolveRequest{})
 		mustBe(t, err, core.KindUnsupported, core.FaultDriver, "lacks the capability")
-		mustBe(t, c.Install(t.Context(), core.InstallRequest{}, nil), core.KindUnsupported, core.FaultDriver)
+		_, err = c.Install(t.Context(), core.InstallRequest{}, nil)
+		mustBe(t, err, core.KindUnsupported, core.FaultDriver)
 	})
 	t.Run("closed", func(t *testing.T) {
 		c := open(t, "fake")

@@ -27,9 +27,11 @@ import (
 // returned, or when there is going to be no Put. It may be called more than once.
 func (s *Store) CommitCode(dir string) (digest string, release func(), err error) {
 	defer s.throwAway(dir)
-	if digest, err = s.seal(dir); err != nil {
+	items, err := s.seal(dir)
+	if err != nil {
 		return "", nil, err
 	}
+	digest = treeDigest(items)
 	s.writes.Lock()
 	defer s.writes.Unlock()
 	if err := s.place(dir, "code", digest); err != nil {
@@ -61,24 +63,24 @@ func (s *Store) place(dir, area, digest string) error {
 }
 
 // seal makes a staged tree ready to be shown to others, and puts it on the disk: nothing in it can harm who reads it, everybody
-// can read it, and only its owner, root, can write it. It returns its digest.
-func (s *Store) seal(dir string) (string, error) {
+// can read it, and only its owner, root, can write it. It returns everything in it, sorted by path.
+func (s *Store) seal(dir string) ([]item, error) {
 	root, err := s.openStaged(dir)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer root.Close()
 	if err := normalise(root, item{path: ".", mode: fs.ModeDir}); err != nil {
-		return "", err
+		return nil, err
 	}
 	items, err := scan(root, func(i item) error { return normalise(root, i) })
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if err := syncTree(root); err != nil {
-		return "", err
+		return nil, err
 	}
-	return digest(items), nil
+	return items, nil
 }
 
 // openStaged opens a directory in staging without following a link on the way there: an installer may have made one.

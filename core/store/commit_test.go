@@ -56,7 +56,7 @@ func digestOf(dir string) (string, error) {
 	}
 	defer root.Close()
 	items, err := scan(root, func(item) error { return nil })
-	return digest(items), err
+	return treeDigest(items), err
 }
 
 func TestDigest(t *testing.T) {
@@ -210,9 +210,9 @@ func TestCommitRefuses(t *testing.T) {
 			out := stage(t, s, map[string]string{"@scope/p-1/d/ok": "1"})
 			dir := filepath.Join(out, "@scope/p-1")
 			must(t, test.spoil(dir))
-			_, err := s.CommitPackage("fake1", core.Package{Name: "@scope/p", Version: "1"}, dir)
+			_, err := s.CommitPackage("fake1", core.Locked{Name: "@scope/p", Version: "1"}, core.Receipt{}, dir)
 			wantError(t, err, core.KindInstall, core.FaultCaller, test.word, "@scope/p==1")
-			if _, ok := s.Lookup("fake1", "@scope/p", "1"); ok {
+			if _, ok := s.Lookup("fake1", core.Locked{Name: "@scope/p", Version: "1"}); ok {
 				t.Error("a refused package is installed")
 			}
 			must(t, s.Discard(out))
@@ -236,7 +236,7 @@ func TestLinksToPackages(t *testing.T) {
 	if target, err := os.Readlink(filepath.Join(dir, "node_modules/a")); target != "/packages/a-1/node_modules/a" {
 		t.Errorf("the link leads to %q: %v", target, err)
 	}
-	if _, err := s.CommitPackage("r1", core.Package{Name: "p", Version: "1"}, stage(t, s, links)); err != nil {
+	if _, err := s.CommitPackage("r1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, links)); err != nil {
 		t.Error(err)
 	}
 }
@@ -262,7 +262,7 @@ func TestCommitOnlyFromStaging(t *testing.T) {
 
 func TestPackages(t *testing.T) {
 	s := openTest(t)
-	tests := []core.Package{
+	tests := []core.Locked{
 		{Name: "numpy", Version: "2.0"},
 		{Name: "a-1", Version: "2"},
 		{Name: "a", Version: "1-2"},
@@ -270,11 +270,11 @@ func TestPackages(t *testing.T) {
 		{Name: "local", Version: "1.0+cpu"},
 	}
 	for _, p := range tests {
-		if _, ok := s.Lookup("fake1", p.Name, p.Version); ok {
+		if _, ok := s.Lookup("fake1", p); ok {
 			t.Errorf("%s is installed before it is", p)
 		}
 		out := stage(t, s, map[string]string{"p/name": p.String()})
-		got, err := s.CommitPackage("fake1", p, out+"/p")
+		got, err := s.CommitPackage("fake1", p, core.Receipt{}, out+"/p")
 		must(t, err)
 		must(t, s.Discard(out))
 		if got.Name != p.Name || got.Version != p.Version || got.Digest == "" {
@@ -286,36 +286,66 @@ func TestPackages(t *testing.T) {
 	must(t, err)
 	defer s.Close()
 	for _, p := range tests {
-		got, ok := s.Lookup("fake1", p.Name, p.Version)
+		got, ok := s.Lookup("fake1", p)
 		dir, err := s.PackagePath(got.Digest)
 		if !ok || err != nil || tree(t, dir)["name"] != p.String() {
 			t.Errorf("%s is %+v in %s after a restart: %v", p, got, dir, err)
 		}
-		if _, ok := s.Lookup("fake2", p.Name, p.Version); ok {
+		if _, ok := s.Lookup("fake2", p); ok {
 			t.Errorf("%s is installed for another runtime", p)
 		}
 	}
-	numpy, _ := s.Lookup("fake1", "numpy", "2.0")
+	numpy, _ := s.Lookup("fake1", tests[0])
 	dir, _ := s.PackagePath(numpy.Digest)
 	must(t, os.RemoveAll(dir))
-	if _, ok := s.Lookup("fake1", "numpy", "2.0"); ok {
+	if _, ok := s.Lookup("fake1", tests[0]); ok {
 		t.Error("a package whose files are gone is installed")
 	}
-	again, err := s.CommitPackage("fake1", tests[0], stage(t, s, map[string]string{"name": "numpy==2.0"}))
-	if err != nil || again != numpy {
+	again, err := s.CommitPackage("fake1", tests[0], core.Receipt{}, stage(t, s, map[string]string{"name": "numpy==2.0"}))
+	if err != nil || again.Package != numpy.Package {
 		t.Errorf("installed again: %+v, %v", again, err)
 	}
 	must(t, os.WriteFile(filepath.Join(s.dir, "index/fake1/numpy-2.0.json"), []byte("{"), 0o644))
-	if _, ok := s.Lookup("fake1", "numpy", "2.0"); ok {
+	if _, ok := s.Lookup("fake1", tests[0]); ok {
 		t.Error("a damaged index entry counts")
 	}
-	for _, p := range []core.Package{{Name: "", Version: "1"}, {Name: "a", Version: ""}, {Name: "..", Version: "1"}, {Name: "a", Version: "../.."},
+	for _, p := range []core.Locked{{Name: "", Version: "1"}, {Name: "a", Version: ""}, {Name: "..", Version: "1"}, {Name: "a", Version: "../.."},
 		{Name: "a\x00", Version: "1"}, {Name: strings.Repeat("a", 300), Version: "1"}} {
-		_, err := s.CommitPackage("fake1", p, "/")
+		_, err := s.CommitPackage("fake1", p, core.Receipt{}, "/")
 		wantError(t, err, core.KindInvalid, core.FaultDriver)
 	}
-	_, err = s.CommitPackage("../x", tests[0], "/")
+	_, err = s.CommitPackage("../x", tests[0], core.Receipt{}, "/")
 	wantError(t, err, core.KindInvalid, core.FaultDriver, "../x")
+}
+
+// TestArchives has one version from several archives: a lock gets one that it names, and nothing else is taken for it.
+func TestArchives(t *testing.T) {
+	s := openTest(t)
+	commit := func(archive string, allowed ...string) (core.Installed, error) {
+		return s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1", Archives: allowed}, core.Receipt{Archive: archive}, stage(t, s, map[string]string{"from": archive}))
+	}
+	one, err := commit("sha256:1", "sha256:0", "sha256:1")
+	must(t, err)
+	two, err := commit("sha256:2", "sha256:2")
+	must(t, err)
+	if _, err := commit("sha256:3", "sha256:1"); !core.IsKind(err, core.KindInstall) {
+		t.Errorf("an archive that the lock does not have: %v", err)
+	}
+	for _, want := range []core.Installed{one, two} {
+		got, ok := s.Lookup("fake1", core.Locked{Name: "p", Version: "1", Archives: []string{"sha256:9", want.Receipt.Archive}})
+		if !ok || got.Digest != want.Digest || got.Size == 0 {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		if found, ok := s.Find("fake1", want.Package); !ok || found.Receipt.Archive != want.Receipt.Archive {
+			t.Errorf("found %+v, want %+v", found, want)
+		}
+	}
+	for _, archives := range [][]string{nil, {"sha256:9"}} {
+		if got, ok := s.Lookup("fake1", core.Locked{Name: "p", Version: "1", Archives: archives}); ok {
+			t.Errorf("from %v: %+v", archives, got)
+		}
+	}
+	wantNothing(t, s)
 }
 
 func TestConcurrentCommits(t *testing.T) {
@@ -328,7 +358,7 @@ func TestConcurrentCommits(t *testing.T) {
 		dir := stage(t, s, map[string]string{"a": "1", "compiled": fmt.Sprint(i)})
 		code := stage(t, s, map[string]string{"a": "1"})
 		group.Go(func() {
-			p, err := s.CommitPackage("fake1", core.Package{Name: "p", Version: "1"}, dir)
+			p, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, dir)
 			if err != nil {
 				t.Error(err)
 			}

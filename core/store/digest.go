@@ -59,7 +59,7 @@ func (i item) line() string {
 	}
 }
 
-// digest returns the digest of a tree of files, as "sha256:<hex>". Two trees have the same digest exactly when they
+// treeDigest returns the digest of a tree of files, as "sha256:<hex>". Two trees have the same digest exactly when they
 // have the same paths with the same contents; times, owners, hard links and all of the modes but the executable bit do not
 // matter. It is the SHA-256 of a manifest: the line "pipsqueak tree 1", then one line for everything below dir, byte code and
 // empty directories as well, sorted by path as bytes:
@@ -71,7 +71,7 @@ func (i item) line() string {
 //
 // Paths are relative, with slashes, and quoted as Go's %q does. A tree with anything else in it, or with a symbolic link that
 // leads out of it other than to a package, has no digest.
-func digest(items []item) string {
+func treeDigest(items []item) string {
 	sum := sha256.New()
 	sum.Write([]byte("pipsqueak tree 1\n"))
 	for _, i := range items {

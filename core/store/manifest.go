@@ -28,6 +28,7 @@ type Manifest struct {
 	Runtime core.RuntimeID // or a language, for any runtime of it
 	Handler string         // "file.symbol"
 	Debian  []string       // Debian packages, as "name" or "name=version"
+	Allow   []string       // packages that may run code of their own when they are installed
 	Env     map[string]string
 	Limits  core.Limits
 	// Functions are those of an application: several functions that one manifest lists, in its order. Then it says nothing else.
@@ -83,6 +84,10 @@ var keys = []struct {
 			}
 		}
 		return nil
+	}},
+	{"allow_scripts", func(m *Manifest, f field) (err error) {
+		m.Allow, err = f.list("names of packages")
+		return err
 	}},
 	{"memory_mb", func(m *Manifest, f field) error {
 		n, err := f.whole(16, 1<<20, "megabytes")

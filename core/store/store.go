@@ -5,7 +5,8 @@
 //
 //	code/<hex>/                            the code of a function, never changed
 //	packages/<hex>/                        one version of one package, never changed
-//	index/<runtime>/<name>-<version>.json  which digest an installed package has
+//	index/<runtime>/<name>-<version>@<…>.json  a core.Installed; what follows the @ stands for the archive that it is from
+//	locks/<hex>.json                       a core.Lock, by its inputs
 //	functions/<name>.json                  a core.Function
 //	staging/                               everything half-done; emptied by Open
 //	lock                                   held while a worker uses the directory; tells its pid
@@ -86,7 +87,7 @@ func layOut(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return diskError(dir, err)
 	}
-	for name, mode := range map[string]fs.FileMode{"code": 0o755, "packages": 0o755, "index": 0o755, "functions": 0o700, "staging": 0o711} {
+	for name, mode := range map[string]fs.FileMode{"code": 0o755, "packages": 0o755, "index": 0o755, "locks": 0o755, "functions": 0o700, "staging": 0o711} {
 		sub := filepath.Join(dir, name)
 		if err := os.MkdirAll(sub, mode); err != nil {
 			return diskError(sub, err)
@@ -147,10 +148,12 @@ func (s *Store) sweep() error {
 		}
 		return nil
 	}
-	if err := filepath.WalkDir(filepath.Join(s.dir, "functions"), removeHalf); err != nil {
-		return err
+	for _, area := range []string{"functions", "locks", "index"} {
+		if err := filepath.WalkDir(filepath.Join(s.dir, area), removeHalf); err != nil {
+			return err
+		}
 	}
-	return filepath.WalkDir(filepath.Join(s.dir, "index"), removeHalf)
+	return nil
 }
 
 // Stage makes a fresh, empty directory in staging/ and returns its full path. It is the caller's, to fill and then to give to

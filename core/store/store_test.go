@@ -174,7 +174,7 @@ func TestCollect(t *testing.T) {
 	held, release, err := s.CommitCode(stage(t, s, map[string]string{"a": "held"}))
 	must(t, err)
 	write(t, s.dir, map[string]string{"code/README": "not ours"})
-	cached, err := s.CommitPackage("fake1", core.Package{Name: "p", Version: "1"}, stage(t, s, map[string]string{"a": "1"}))
+	cached, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, map[string]string{"a": "1"}))
 	must(t, err)
 
 	removed, err := s.Collect(func(digest string) bool { return digest == busy.Code })
@@ -196,7 +196,7 @@ func TestCollect(t *testing.T) {
 	if left := slices.Sorted(maps.Keys(tree(t, filepath.Join(s.dir, "code")))); len(left) != 2*2+1 {
 		t.Errorf("left %v", left)
 	}
-	if _, ok := s.Lookup("fake1", "p", cached.Version); !ok {
+	if _, ok := s.Lookup("fake1", cached.Locked); !ok {
 		t.Error("a package was collected")
 	}
 	wantNothing(t, s)

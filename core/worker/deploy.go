@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ func (w *Worker) Deploy(ctx context.Context, request core.DeployRequest, progres
 	if err != nil {
 		return core.Function{}, err
 	}
-	fn, err := w.deploy(ctx, dir, request.Name, progress)
+	fn, err := w.deploy(ctx, dir, request, progress)
 	if err != nil {
 		// CommitCode has taken the directory if it came to that; to discard nothing is no error.
 		return core.Function{}, errors.Join(err, w.store.Discard(dir))
@@ -40,7 +41,7 @@ func (w *Worker) Deploy(ctx context.Context, request core.DeployRequest, progres
 	return fn, nil
 }
 
-func (w *Worker) deploy(ctx context.Context, dir, name string, progress func(core.Progress)) (core.Function, error) {
+func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequest, progress func(core.Progress)) (core.Function, error) {
 	manifest, err := store.LoadManifest(dir)
 	if err != nil {
 		return core.Function{}, err
@@ -49,9 +50,7 @@ func (w *Worker) deploy(ctx context.Context, dir, name string, progress func(cor
 		return core.Function{}, core.Errorf(core.KindInvalid, core.FaultCaller,
 			"%s lists %d functions, and an archive is one: `pipsqueak deploy DIR` deploys them one by one", store.ManifestFile, len(manifest.Functions))
 	}
-	if name == "" {
-		name = manifest.Name
-	}
+	name := cmp.Or(request.Name, manifest.Name)
 	if err := store.ValidName(name); err != nil {
 		return core.Function{}, err
 	}
@@ -68,7 +67,7 @@ func (w *Worker) deploy(ctx context.Context, dir, name string, progress func(cor
 	if before, ok := w.store.Get(name); ok {
 		fn.Version = before.Version + 1
 	}
-	if err := w.resolve(ctx, &fn, runtime, manifest.Debian, dir, progress); err != nil {
+	if err := w.resolve(ctx, &fn, runtime, manifest, dir, request.Anew, progress); err != nil {
 		return core.Function{}, err
 	}
 	digest, release, err := w.store.CommitCode(dir)
@@ -118,40 +117,33 @@ func (w *Worker) collect() {
 }
 
 // resolve finds out what the function needs, installs what is missing of it, and builds the code.
-func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Runtime, debian []string, dir string, progress func(core.Progress)) error {
+func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir string, anew bool, progress func(core.Progress)) error {
 	d, _, _, err := w.fleet.Driver(ctx, runtime.ID)
 	if err != nil {
 		return err
 	}
-	can := func(capability string) bool { return slices.Contains(d.Description().Capabilities, capability) }
-	if len(debian) > 0 && !can(core.CapabilityDebian) {
+	if len(manifest.Debian) > 0 && !can(d, core.CapabilityDebian) {
 		return core.Errorf(core.KindUnsupported, core.FaultCaller, "functions of %s cannot have Debian packages: take 'debian' out of %s", runtime.ID, store.ManifestFile)
 	}
-	installer, ok := d.(core.Installer)
-	if !ok || !can(core.CapabilityInstall) {
+	if !can(d, core.CapabilityInstall) {
 		return nil // a function without packages
 	}
-	code := core.Mount{Source: dir, Target: core.CodeDir, Writable: true}
 	progress(core.Progress{Verb: "deploy", Item: fn.Name, Detail: "resolving"})
-	var resolution core.Resolution
-	err = w.inSandbox(ctx, fn, runtime, code, true, resolveTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
-		resolution, err = installer.Resolve(ctx, core.ResolveRequest{Runtime: runtime.ID, Handler: fn.Handler, Debian: debian, Sandbox: sandbox})
-		return err
-	})
+	lock, imports, err := w.lock(ctx, d, fn, runtime, manifest, dir, anew)
 	if err != nil {
 		return err
 	}
-	fn.Imports = resolution.Imports
-	if fn.Packages, err = w.install(ctx, installer, fn, runtime, dir, resolution.Packages, progress); err != nil {
+	fn.Imports = imports
+	if fn.Packages, err = w.install(ctx, d.(core.Installer), fn, runtime, manifest.Allow, dir, lock.Packages, progress); err != nil {
 		return err
 	}
-	builder, ok := d.(core.Builder)
-	if !ok || !can(core.CapabilityBuild) {
+	if !can(d, core.CapabilityBuild) {
 		return nil
 	}
 	progress(core.Progress{Verb: "deploy", Item: fn.Name, Detail: "building"})
+	code := core.Mount{Source: dir, Target: core.CodeDir, Writable: true}
 	return w.inSandbox(ctx, fn, runtime, code, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
-		built, err := builder.Build(ctx, core.BuildRequest{Runtime: runtime.ID, Handler: fn.Handler, Packages: fn.Packages, Sandbox: sandbox}, progress)
+		built, err := d.(core.Builder).Build(ctx, core.BuildRequest{Runtime: runtime.ID, Handler: fn.Handler, Packages: fn.Packages, Sandbox: sandbox}, progress)
 		for _, name := range built.Imports {
 			if !slices.Contains(fn.Imports, name) {
 				fn.Imports = append(fn.Imports, name)
@@ -161,8 +153,14 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 	})
 }
 
+// can reports whether a driver has a capability.
+func can(d core.Driver, capability string) bool {
+	described, ok := d.(interface{ Description() core.Description })
+	return ok && slices.Contains(described.Description().Capabilities, capability)
+}
+
 // install returns the packages as they are in the store, after installing those that were not.
-func (w *Worker) install(ctx context.Context, installer core.Installer, fn *core.Function, runtime core.Runtime, dir string, wanted []core.Package, progress func(core.Progress)) (core.Set, error) {
+func (w *Worker) install(ctx context.Context, installer core.Installer, fn *core.Function, runtime core.Runtime, allow []string, dir string, wanted []core.Locked, progress func(core.Progress)) (core.Set, error) {
 	if _, missing := w.lookup(runtime.ID, wanted); len(missing) > 0 {
 		w.installs.Lock()
 		defer w.installs.Unlock()
@@ -174,32 +172,42 @@ func (w *Worker) install(ctx context.Context, installer core.Installer, fn *core
 	if len(missing) == 0 {
 		return core.NewSet(have...), nil
 	}
+	for _, p := range missing {
+		if p.Scripts && !slices.Contains(allow, p.Name) {
+			return nil, core.Errorf(core.KindInstall, core.FaultCaller, "%s runs code of its own when it is installed: take a version that does not, or allow it with 'allow_scripts: [%s]' in %s", p, p.Name, store.ManifestFile)
+		}
+	}
 	out, err := w.store.Stage()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = w.store.Discard(out) }()
+	receipts := map[string]core.Receipt{}
 	err = w.inSandbox(ctx, fn, runtime, core.Mount{Source: out, Target: core.OutDir, Writable: true}, true, installTimeout,
 		func(ctx context.Context, sandbox core.Sandbox) error {
-			return installer.Install(ctx, core.InstallRequest{Runtime: runtime.ID, Packages: missing, Sandbox: sandbox}, progress)
+			all, err := installer.Install(ctx, core.InstallRequest{Runtime: runtime.ID, Packages: missing, Allow: allow, Sandbox: sandbox}, progress)
+			for _, r := range all {
+				receipts[r.Name+"=="+r.Version] = r
+			}
+			return err
 		}, core.Mount{Source: dir, Target: core.CodeDir})
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range missing {
-		installed, err := w.store.CommitPackage(runtime.ID, p, filepath.Join(out, filepath.Base(core.PackageDir(p))))
+		installed, err := w.store.CommitPackage(runtime.ID, p, receipts[p.String()], filepath.Join(out, p.Base()))
 		if err != nil {
 			return nil, err
 		}
-		have = append(have, installed)
+		have = append(have, installed.Package)
 	}
 	return core.NewSet(have...), nil
 }
 
-func (w *Worker) lookup(runtime core.RuntimeID, wanted []core.Package) (have, missing []core.Package) {
+func (w *Worker) lookup(runtime core.RuntimeID, wanted []core.Locked) (have []core.Package, missing []core.Locked) {
 	for _, p := range wanted {
-		if installed, ok := w.store.Lookup(runtime, p.Name, p.Version); ok {
-			have = append(have, installed)
+		if installed, ok := w.store.Lookup(runtime, p); ok {
+			have = append(have, installed.Package)
 		} else {
 			missing = append(missing, p)
 		}

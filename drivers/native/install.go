@@ -12,10 +12,11 @@ import (
 
 // wish is what the installer is asked for, in its one argument.
 type wish struct {
-	Op       string         `json:"op"` // "resolve", "install", "build"
-	Handler  string         `json:"handler,omitempty"`
-	Debian   []string       `json:"debian,omitempty"`
-	Packages []core.Package `json:"packages,omitempty"`
+	Op        string         `json:"op"` // "resolve", "install", "build"
+	Handler   string         `json:"handler,omitempty"`
+	Debian    []string       `json:"debian,omitempty"`
+	Packages  []core.Locked  `json:"packages,omitempty"`
+	Installed []core.Package `json:"installed,omitempty"` // to build with
 }
 
 // Resolve implements core.Installer.
@@ -26,14 +27,16 @@ func (n *native) Resolve(ctx context.Context, request core.ResolveRequest) (core
 }
 
 // Install implements core.Installer.
-func (n *native) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) error {
-	return n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &struct{}{})
+func (n *native) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) ([]core.Receipt, error) {
+	var receipts []core.Receipt
+	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &receipts)
+	return receipts, err
 }
 
 // Build implements core.Builder.
 func (n *native) Build(ctx context.Context, request core.BuildRequest, progress func(core.Progress)) (core.Built, error) {
 	var built core.Built
-	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "build", Handler: request.Handler, Packages: request.Packages}, progress, &built.Imports)
+	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "build", Handler: request.Handler, Installed: request.Packages}, progress, &built.Imports)
 	return built, err
 }
 
@@ -72,9 +75,9 @@ func beInstaller(argument string) int {
 		case "resolve":
 			return none(debian.Resolve(ctx, w.Debian))
 		case "install":
-			return struct{}{}, debian.Install(ctx, w.Packages, core.OutDir, progress)
+			return none(debian.Install(ctx, w.Packages, core.OutDir, progress))
 		case "build":
-			return none(build(ctx, w.Handler, w.Packages, progress))
+			return none(build(ctx, w.Handler, w.Installed, progress))
 		}
 		return nil, core.Errorf(core.KindInternal, core.FaultDriver, "the installer cannot %q", w.Op)
 	})

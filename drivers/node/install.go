@@ -32,24 +32,29 @@ func installEnv() []string {
 
 // wish is what installer.mjs is asked for.
 type wish struct {
-	Op       string         `json:"op"`
-	Handler  string         `json:"handler,omitempty"`
-	Packages []core.Package `json:"packages,omitempty"`
+	Op       string `json:"op"`
+	Handler  string `json:"handler,omitempty"`
+	Packages any    `json:"packages,omitempty"` // []core.Locked, or []core.Package to build with
 }
 
 // Resolve implements core.Installer.
 func (n *node) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
 	var resolution struct {
-		Packages []core.Package `json:"packages"`
-		Imports  []string       `json:"imports"`
+		Packages []core.Locked     `json:"packages"`
+		Files    map[string]string `json:"files"`
+		Imports  []string          `json:"imports"`
 	}
 	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "resolve", Handler: request.Handler}, nil, &resolution)
 	return core.Resolution(resolution), err
 }
 
 // Install implements core.Installer.
-func (n *node) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) error {
-	return n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &struct{}{})
+func (n *node) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) ([]core.Receipt, error) {
+	var installed struct {
+		Receipts []core.Receipt `json:"receipts"`
+	}
+	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &installed)
+	return installed.Receipts, err
 }
 
 // Build implements core.Builder.

@@ -32,12 +32,12 @@ func (i interpreter) installEnv() []string {
 
 // wish is what installer.rb is asked for.
 type wish struct {
-	Op       string         `json:"op"`
-	Handler  string         `json:"handler,omitempty"`
-	Debian   []string       `json:"debian,omitempty"`
-	Packages []core.Package `json:"packages,omitempty"`
-	Source   string         `json:"source,omitempty"`
-	Driver   string         `json:"driver"` // the program that knows Debian packages
+	Op       string        `json:"op"`
+	Handler  string        `json:"handler,omitempty"`
+	Debian   []string      `json:"debian,omitempty"`
+	Packages []core.Locked `json:"packages,omitempty"`
+	Source   string        `json:"source,omitempty"`
+	Driver   string        `json:"driver"` // the program that knows Debian packages
 }
 
 // Resolve implements core.Installer.
@@ -51,20 +51,25 @@ func (r *ruby) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 			"Debian's gems are made for Debian's Ruby, which %s is not; choose that one in pipsqueak.yaml, or take the gems into a Gemfile", request.Runtime)
 	}
 	var resolution struct {
-		Packages []core.Package `json:"packages"`
-		Imports  []string       `json:"imports"`
+		Packages []core.Locked     `json:"packages"`
+		Files    map[string]string `json:"files"`
+		Imports  []string          `json:"imports"`
 	}
 	err = r.install(ctx, i, request.Sandbox, wish{Op: "resolve", Handler: request.Handler, Debian: request.Debian}, nil, &resolution)
 	return core.Resolution(resolution), err
 }
 
 // Install implements core.Installer.
-func (r *ruby) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) error {
+func (r *ruby) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) ([]core.Receipt, error) {
 	i, err := r.interpreter(request.Runtime)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return r.install(ctx, i, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &struct{}{})
+	var installed struct {
+		Receipts []core.Receipt `json:"receipts"`
+	}
+	err = r.install(ctx, i, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &installed)
+	return installed.Receipts, err
 }
 
 // install runs installer.rb in the sandbox.

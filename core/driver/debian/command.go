@@ -30,7 +30,7 @@ func Command(arguments []string, in io.Reader, out io.Writer) int {
 	return 0
 }
 
-func command(arguments []string, in io.Reader, progress func(core.Progress)) ([]core.Package, error) {
+func command(arguments []string, in io.Reader, progress func(core.Progress)) ([]core.Locked, error) {
 	ctx := context.Background() // the sandbox ends it
 	switch {
 	case len(arguments) > 0 && arguments[0] == "resolve":
@@ -40,12 +40,13 @@ func command(arguments []string, in io.Reader, progress func(core.Progress)) ([]
 		}
 		return Resolve(ctx, names, shown...)
 	case len(arguments) == 1 && arguments[0] == "install":
-		var all []core.Package
+		var all []core.Locked
 		if err := json.NewDecoder(in).Decode(&all); err != nil {
 			return nil, err
 		}
 		packages, _ := Split(all)
-		return packages, Install(ctx, packages, core.OutDir, progress)
+		_, err := Install(ctx, packages, core.OutDir, progress)
+		return packages, err
 	}
 	return nil, core.Errorf(core.KindInternal, core.FaultDriver, "%s cannot %q", os.Args[0], arguments)
 }

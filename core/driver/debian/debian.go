@@ -29,10 +29,10 @@ const (
 )
 
 // ours reports whether a package is one of Debian's.
-func ours(p core.Package) bool { return strings.HasPrefix(p.Name, Marker) }
+func ours(p core.Locked) bool { return strings.HasPrefix(p.Name, Marker) }
 
 // Split divides packages into those of Debian's and the others.
-func Split(packages []core.Package) (debian, others []core.Package) {
+func Split(packages []core.Locked) (debian, others []core.Locked) {
 	for _, p := range packages {
 		if ours(p) {
 			debian = append(debian, p)
@@ -44,12 +44,12 @@ func Split(packages []core.Package) (debian, others []core.Package) {
 }
 
 // A version may have one colon, after its epoch, and a path in a list of paths none. It never has an underscore.
-func newPackage(name, version string) core.Package {
-	return core.Package{Name: Marker + name, Version: strings.Replace(version, ":", "_", 1)}
+func newPackage(name, version string) core.Locked {
+	return core.Locked{Name: Marker + name, Version: strings.Replace(version, ":", "_", 1)}
 }
 
 // nameAndVersion are as Debian has them.
-func nameAndVersion(p core.Package) (name, version string) {
+func nameAndVersion(p core.Locked) (name, version string) {
 	return strings.TrimPrefix(p.Name, Marker), strings.Replace(p.Version, "_", ":", 1)
 }
 
@@ -75,7 +75,7 @@ func Tools() ([]core.Mount, error) {
 // depend on, but for what the host shows (see base). Recommended packages are not among them. It works in core.ScratchDir, over
 // the network. Shown are names of further packages that the runtime brings along, as far as the host has them: neither they nor
 // what they alone depend on are among the packages.
-func Resolve(ctx context.Context, names []string, shown ...string) ([]core.Package, error) {
+func Resolve(ctx context.Context, names []string, shown ...string) ([]core.Locked, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
@@ -99,7 +99,7 @@ func Resolve(ctx context.Context, names []string, shown ...string) ([]core.Packa
 	for _, wanted := range names {
 		name, _, _ := strings.Cut(wanted, "=")
 		// A name that it does not know may be a known one and a wish to remove that.
-		if !slices.ContainsFunc(packages, func(p core.Package) bool { return p.Name == Marker+name }) {
+		if !slices.ContainsFunc(packages, func(p core.Locked) bool { return p.Name == Marker+name }) {
 			return nil, core.Errorf(core.KindInstall, core.FaultHandler, "there is no Debian package %q; mend 'debian' in pipsqueak.yaml", name)
 		}
 	}
@@ -125,8 +125,8 @@ func (a *apt) beyondBase(names []string) ([]string, error) {
 var install = regexp.MustCompile(`^(Inst|Remv) (\S+) (?:\[(\S+)\] ?)?(?:\((\S+) )?`)
 
 // simulated reads what apt says it would do.
-func simulated(out string) ([]core.Package, error) {
-	var packages []core.Package
+func simulated(out string) ([]core.Locked, error) {
+	var packages []core.Locked
 	for line := range strings.Lines(out) {
 		m := install.FindStringSubmatch(line)
 		if m == nil {

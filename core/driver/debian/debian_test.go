@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -39,7 +40,7 @@ func TestBase(t *testing.T) {
 
 func TestSimulated(t *testing.T) {
 	packages, err := simulated("Reading\nInst liba1 (1:2.0-1 Debian:12/stable [amd64]) [b ]\nInst b (3+x~y-1 Debian:12/stable, Other:1 [all])\nConf liba1 (1:2.0-1)\n")
-	if want := []core.Package{{Name: "debian+liba1", Version: "1_2.0-1"}, {Name: "debian+b", Version: "3+x~y-1"}}; err != nil || !slices.Equal(packages, want) {
+	if want := []core.Locked{{Name: "debian+liba1", Version: "1_2.0-1"}, {Name: "debian+b", Version: "3+x~y-1"}}; err != nil || !reflect.DeepEqual(packages, want) {
 		t.Errorf("%v, %v", packages, err)
 	}
 	if name, version := nameAndVersion(packages[0]); name != "liba1" || version != "1:2.0-1" {
@@ -98,16 +99,16 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(packages, func(p core.Package) bool { return p.Name == Marker+"libblas3" })
-	if i < 0 || slices.ContainsFunc(packages, func(p core.Package) bool { return p.Name == Marker+"libc6" }) {
+	i := slices.IndexFunc(packages, func(p core.Locked) bool { return p.Name == Marker+"libblas3" })
+	if i < 0 || slices.ContainsFunc(packages, func(p core.Locked) bool { return p.Name == Marker+"libc6" }) {
 		t.Fatalf("libblas3 takes %v", packages)
 	}
 	out := t.TempDir()
 	steps := 0
-	if err := Install(t.Context(), packages, out, func(core.Progress) { steps++ }); err != nil {
+	if _, err := Install(t.Context(), packages, out, func(core.Progress) { steps++ }); err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(out, filepath.Base(core.PackageDir(packages[i])))
+	dir := filepath.Join(out, packages[i].Base())
 	if info, err := os.Stat(filepath.Join(dir, "usr/lib", Triplet(), "libblas.so.3")); err != nil || info.Size() < 10_000 {
 		t.Errorf("%v, %v", info, err)
 	}

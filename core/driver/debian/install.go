@@ -18,22 +18,22 @@ import (
 
 // Install fetches packages that Resolve returned, has apt verify each against the signed lists, and unpacks it into a directory
 // of its own in out, <name>-<version>. Progress may be nil.
-func Install(ctx context.Context, packages []core.Package, out string, progress func(core.Progress)) error {
+func Install(ctx context.Context, packages []core.Locked, out string, progress func(core.Progress)) ([]core.Receipt, error) {
 	if len(packages) == 0 {
-		return nil
+		return nil, nil
 	}
 	if progress == nil {
 		progress = func(core.Progress) {}
 	}
 	a, err := openApt(ctx, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer a.close()
 	// Beside what is unpacked: the scratch directory is memory.
 	archives := filepath.Join(out, ".archives")
 	if err := os.MkdirAll(archives, 0o755); err != nil {
-		return err
+		return nil, err
 	}
 	defer os.RemoveAll(archives)
 	arguments := []string{"download"}
@@ -49,16 +49,16 @@ func Install(ctx context.Context, packages []core.Package, out string, progress 
 		}
 	}, arguments...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return unpackAll(ctx, packages, archives, out, progress)
+	return nil, unpackAll(ctx, packages, archives, out, progress)
 }
 
 // unpackAll unpacks on all processors.
-func unpackAll(ctx context.Context, packages []core.Package, archives, out string, progress func(core.Progress)) error {
+func unpackAll(ctx context.Context, packages []core.Locked, archives, out string, progress func(core.Progress)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	todo := make(chan core.Package)
+	todo := make(chan core.Locked)
 	var (
 		workers sync.WaitGroup
 		mu      sync.Mutex // guards done, and that progress hears one at a time
@@ -88,13 +88,13 @@ func unpackAll(ctx context.Context, packages []core.Package, archives, out strin
 	return context.Cause(ctx)
 }
 
-func unpack(ctx context.Context, p core.Package, archives, out string) error {
+func unpack(ctx context.Context, p core.Locked, archives, out string) error {
 	name, version := nameAndVersion(p)
 	found, err := filepath.Glob(filepath.Join(archives, name+"_"+strings.ReplaceAll(version, ":", "%3a")+"_*.deb"))
 	if err != nil || len(found) != 1 {
 		return core.Errorf(core.KindInstall, core.FaultDriver, "apt fetched %d archives for %s %s where there should be one", len(found), name, version)
 	}
-	dir := filepath.Join(out, filepath.Base(core.PackageDir(p)))
+	dir := filepath.Join(out, p.Base())
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}

@@ -146,6 +146,8 @@ type Runtime struct {
 	Extension     string                 `protobuf:"bytes,7,opt,name=extension,proto3" json:"extension,omitempty"` // version 1; since version 2 extensions
 	Tools         []*Mount               `protobuf:"bytes,8,rep,name=tools,proto3" json:"tools,omitempty"`
 	Extensions    []string               `protobuf:"bytes,9,rep,name=extensions,proto3" json:"extensions,omitempty"`
+	Manifests     []string               `protobuf:"bytes,10,rep,name=manifests,proto3" json:"manifests,omitempty"`
+	Registries    []string               `protobuf:"bytes,11,rep,name=registries,proto3" json:"registries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -239,6 +241,20 @@ func (x *Runtime) GetTools() []*Mount {
 func (x *Runtime) GetExtensions() []string {
 	if x != nil {
 		return x.Extensions
+	}
+	return nil
+}
+
+func (x *Runtime) GetManifests() []string {
+	if x != nil {
+		return x.Manifests
+	}
+	return nil
+}
+
+func (x *Runtime) GetRegistries() []string {
+	if x != nil {
+		return x.Registries
 	}
 	return nil
 }
@@ -732,7 +748,11 @@ type Package struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	Digest        string                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest        string                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"` // of what is installed; the rest is of a lock
+	Archives      []string               `protobuf:"bytes,4,rep,name=archives,proto3" json:"archives,omitempty"`
+	Requires      []string               `protobuf:"bytes,5,rep,name=requires,proto3" json:"requires,omitempty"`
+	Scripts       bool                   `protobuf:"varint,6,opt,name=scripts,proto3" json:"scripts,omitempty"`
+	Url           string                 `protobuf:"bytes,7,opt,name=url,proto3" json:"url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -788,19 +808,117 @@ func (x *Package) GetDigest() string {
 	return ""
 }
 
+func (x *Package) GetArchives() []string {
+	if x != nil {
+		return x.Archives
+	}
+	return nil
+}
+
+func (x *Package) GetRequires() []string {
+	if x != nil {
+		return x.Requires
+	}
+	return nil
+}
+
+func (x *Package) GetScripts() bool {
+	if x != nil {
+		return x.Scripts
+	}
+	return false
+}
+
+func (x *Package) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+type Lock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Runtime       string                 `protobuf:"bytes,1,opt,name=runtime,proto3" json:"runtime,omitempty"`
+	Inputs        string                 `protobuf:"bytes,2,opt,name=inputs,proto3" json:"inputs,omitempty"`
+	Packages      []*Package             `protobuf:"bytes,3,rep,name=packages,proto3" json:"packages,omitempty"`
+	Files         map[string]string      `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lock) Reset() {
+	*x = Lock{}
+	mi := &file_driver_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lock) ProtoMessage() {}
+
+func (x *Lock) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lock.ProtoReflect.Descriptor instead.
+func (*Lock) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Lock) GetRuntime() string {
+	if x != nil {
+		return x.Runtime
+	}
+	return ""
+}
+
+func (x *Lock) GetInputs() string {
+	if x != nil {
+		return x.Inputs
+	}
+	return ""
+}
+
+func (x *Lock) GetPackages() []*Package {
+	if x != nil {
+		return x.Packages
+	}
+	return nil
+}
+
+func (x *Lock) GetFiles() map[string]string {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
 type ResolveRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Runtime       string                 `protobuf:"bytes,1,opt,name=runtime,proto3" json:"runtime,omitempty"`
 	Handler       string                 `protobuf:"bytes,2,opt,name=handler,proto3" json:"handler,omitempty"`
 	Sandbox       *Sandbox               `protobuf:"bytes,3,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
 	Debian        []string               `protobuf:"bytes,4,rep,name=debian,proto3" json:"debian,omitempty"`
+	Allow         []string               `protobuf:"bytes,5,rep,name=allow,proto3" json:"allow,omitempty"`
+	Lock          *Lock                  `protobuf:"bytes,6,opt,name=lock,proto3" json:"lock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_driver_proto_msgTypes[13]
+	mi := &file_driver_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +930,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[13]
+	mi := &file_driver_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +943,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{13}
+	return file_driver_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ResolveRequest) GetRuntime() string {
@@ -856,17 +974,32 @@ func (x *ResolveRequest) GetDebian() []string {
 	return nil
 }
 
+func (x *ResolveRequest) GetAllow() []string {
+	if x != nil {
+		return x.Allow
+	}
+	return nil
+}
+
+func (x *ResolveRequest) GetLock() *Lock {
+	if x != nil {
+		return x.Lock
+	}
+	return nil
+}
+
 type Resolution struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Packages      []*Package             `protobuf:"bytes,1,rep,name=packages,proto3" json:"packages,omitempty"`
 	Imports       []string               `protobuf:"bytes,2,rep,name=imports,proto3" json:"imports,omitempty"`
+	Files         map[string]string      `protobuf:"bytes,3,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Resolution) Reset() {
 	*x = Resolution{}
-	mi := &file_driver_proto_msgTypes[14]
+	mi := &file_driver_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -878,7 +1011,7 @@ func (x *Resolution) String() string {
 func (*Resolution) ProtoMessage() {}
 
 func (x *Resolution) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[14]
+	mi := &file_driver_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +1024,7 @@ func (x *Resolution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resolution.ProtoReflect.Descriptor instead.
 func (*Resolution) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{14}
+	return file_driver_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Resolution) GetPackages() []*Package {
@@ -908,18 +1041,26 @@ func (x *Resolution) GetImports() []string {
 	return nil
 }
 
+func (x *Resolution) GetFiles() map[string]string {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
 type InstallRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Runtime       string                 `protobuf:"bytes,1,opt,name=runtime,proto3" json:"runtime,omitempty"`
 	Packages      []*Package             `protobuf:"bytes,2,rep,name=packages,proto3" json:"packages,omitempty"`
 	Sandbox       *Sandbox               `protobuf:"bytes,3,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
+	Allow         []string               `protobuf:"bytes,4,rep,name=allow,proto3" json:"allow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InstallRequest) Reset() {
 	*x = InstallRequest{}
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1072,7 @@ func (x *InstallRequest) String() string {
 func (*InstallRequest) ProtoMessage() {}
 
 func (x *InstallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1085,7 @@ func (x *InstallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstallRequest.ProtoReflect.Descriptor instead.
 func (*InstallRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{15}
+	return file_driver_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *InstallRequest) GetRuntime() string {
@@ -968,6 +1109,13 @@ func (x *InstallRequest) GetSandbox() *Sandbox {
 	return nil
 }
 
+func (x *InstallRequest) GetAllow() []string {
+	if x != nil {
+		return x.Allow
+	}
+	return nil
+}
+
 type BuildRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Runtime       string                 `protobuf:"bytes,1,opt,name=runtime,proto3" json:"runtime,omitempty"`
@@ -980,7 +1128,7 @@ type BuildRequest struct {
 
 func (x *BuildRequest) Reset() {
 	*x = BuildRequest{}
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -992,7 +1140,7 @@ func (x *BuildRequest) String() string {
 func (*BuildRequest) ProtoMessage() {}
 
 func (x *BuildRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1005,7 +1153,7 @@ func (x *BuildRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildRequest.ProtoReflect.Descriptor instead.
 func (*BuildRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{16}
+	return file_driver_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *BuildRequest) GetRuntime() string {
@@ -1036,6 +1184,186 @@ func (x *BuildRequest) GetSandbox() *Sandbox {
 	return nil
 }
 
+type ScanRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Runtime       string                 `protobuf:"bytes,1,opt,name=runtime,proto3" json:"runtime,omitempty"`
+	Packages      []*Package             `protobuf:"bytes,2,rep,name=packages,proto3" json:"packages,omitempty"`
+	Sandbox       *Sandbox               `protobuf:"bytes,3,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScanRequest) Reset() {
+	*x = ScanRequest{}
+	mi := &file_driver_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScanRequest) ProtoMessage() {}
+
+func (x *ScanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScanRequest.ProtoReflect.Descriptor instead.
+func (*ScanRequest) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ScanRequest) GetRuntime() string {
+	if x != nil {
+		return x.Runtime
+	}
+	return ""
+}
+
+func (x *ScanRequest) GetPackages() []*Package {
+	if x != nil {
+		return x.Packages
+	}
+	return nil
+}
+
+func (x *ScanRequest) GetSandbox() *Sandbox {
+	if x != nil {
+		return x.Sandbox
+	}
+	return nil
+}
+
+type Suspicions struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Suspicions    []*Suspicion           `protobuf:"bytes,1,rep,name=suspicions,proto3" json:"suspicions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Suspicions) Reset() {
+	*x = Suspicions{}
+	mi := &file_driver_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Suspicions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Suspicions) ProtoMessage() {}
+
+func (x *Suspicions) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Suspicions.ProtoReflect.Descriptor instead.
+func (*Suspicions) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Suspicions) GetSuspicions() []*Suspicion {
+	if x != nil {
+		return x.Suspicions
+	}
+	return nil
+}
+
+type Suspicion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Package       string                 `protobuf:"bytes,1,opt,name=package,proto3" json:"package,omitempty"`
+	Rule          string                 `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
+	File          string                 `protobuf:"bytes,3,opt,name=file,proto3" json:"file,omitempty"`
+	Line          int64                  `protobuf:"varint,4,opt,name=line,proto3" json:"line,omitempty"`
+	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Suspicion) Reset() {
+	*x = Suspicion{}
+	mi := &file_driver_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Suspicion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Suspicion) ProtoMessage() {}
+
+func (x *Suspicion) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Suspicion.ProtoReflect.Descriptor instead.
+func (*Suspicion) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Suspicion) GetPackage() string {
+	if x != nil {
+		return x.Package
+	}
+	return ""
+}
+
+func (x *Suspicion) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *Suspicion) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *Suspicion) GetLine() int64 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *Suspicion) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // BuildStep is a step on the way or, the last one, what was built.
 type BuildStep struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1047,7 +1375,7 @@ type BuildStep struct {
 
 func (x *BuildStep) Reset() {
 	*x = BuildStep{}
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +1387,7 @@ func (x *BuildStep) String() string {
 func (*BuildStep) ProtoMessage() {}
 
 func (x *BuildStep) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +1400,7 @@ func (x *BuildStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildStep.ProtoReflect.Descriptor instead.
 func (*BuildStep) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{17}
+	return file_driver_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *BuildStep) GetProgress() *Progress {
@@ -1098,7 +1426,7 @@ type Built struct {
 
 func (x *Built) Reset() {
 	*x = Built{}
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1438,7 @@ func (x *Built) String() string {
 func (*Built) ProtoMessage() {}
 
 func (x *Built) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1451,7 @@ func (x *Built) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Built.ProtoReflect.Descriptor instead.
 func (*Built) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{18}
+	return file_driver_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Built) GetImports() []string {
@@ -1140,13 +1468,14 @@ type Progress struct {
 	Done          int64                  `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
 	Total         int64                  `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
 	Detail        string                 `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
+	Receipt       *Receipt               `protobuf:"bytes,6,opt,name=receipt,proto3" json:"receipt,omitempty"` // of Install alone, instead of the others
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1158,7 +1487,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1171,7 +1500,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{19}
+	return file_driver_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Progress) GetVerb() string {
@@ -1209,6 +1538,173 @@ func (x *Progress) GetDetail() string {
 	return ""
 }
 
+func (x *Progress) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
+type Receipt struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Archive       string                 `protobuf:"bytes,3,opt,name=archive,proto3" json:"archive,omitempty"`
+	Bytes         int64                  `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Modules       []string               `protobuf:"bytes,5,rep,name=modules,proto3" json:"modules,omitempty"`
+	Licenses      []string               `protobuf:"bytes,6,rep,name=licenses,proto3" json:"licenses,omitempty"`
+	Signatures    []*Signature           `protobuf:"bytes,7,rep,name=signatures,proto3" json:"signatures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Receipt) Reset() {
+	*x = Receipt{}
+	mi := &file_driver_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Receipt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Receipt) ProtoMessage() {}
+
+func (x *Receipt) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
+func (*Receipt) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Receipt) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Receipt) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Receipt) GetArchive() string {
+	if x != nil {
+		return x.Archive
+	}
+	return ""
+}
+
+func (x *Receipt) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Receipt) GetModules() []string {
+	if x != nil {
+		return x.Modules
+	}
+	return nil
+}
+
+func (x *Receipt) GetLicenses() []string {
+	if x != nil {
+		return x.Licenses
+	}
+	return nil
+}
+
+func (x *Receipt) GetSignatures() []*Signature {
+	if x != nil {
+		return x.Signatures
+	}
+	return nil
+}
+
+type Signature struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Scheme        string                 `protobuf:"bytes,1,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	Verified      bool                   `protobuf:"varint,2,opt,name=verified,proto3" json:"verified,omitempty"`
+	Signer        string                 `protobuf:"bytes,3,opt,name=signer,proto3" json:"signer,omitempty"`
+	Detail        string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Signature) Reset() {
+	*x = Signature{}
+	mi := &file_driver_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Signature) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Signature) ProtoMessage() {}
+
+func (x *Signature) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Signature.ProtoReflect.Descriptor instead.
+func (*Signature) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Signature) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+func (x *Signature) GetVerified() bool {
+	if x != nil {
+		return x.Verified
+	}
+	return false
+}
+
+func (x *Signature) GetSigner() string {
+	if x != nil {
+		return x.Signer
+	}
+	return ""
+}
+
+func (x *Signature) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 // Error is the one detail of the status of a call that failed.
 type Error struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1223,7 +1719,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1731,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1744,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{20}
+	return file_driver_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Error) GetKind() string {
@@ -1297,7 +1793,7 @@ type Exception struct {
 
 func (x *Exception) Reset() {
 	*x = Exception{}
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1805,7 @@ func (x *Exception) String() string {
 func (*Exception) ProtoMessage() {}
 
 func (x *Exception) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1818,7 @@ func (x *Exception) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exception.ProtoReflect.Descriptor instead.
 func (*Exception) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{21}
+	return file_driver_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Exception) GetType() string {
@@ -1357,7 +1853,7 @@ const file_driver_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\"\n" +
 	"\fcapabilities\x18\x03 \x03(\tR\fcapabilities\x128\n" +
 	"\bruntimes\x18\x04 \x03(\v2\x1c.pipsqueak.driver.v1.RuntimeR\bruntimes\x12\x1a\n" +
-	"\bproblems\x18\x05 \x03(\tR\bproblems\"\xc1\x02\n" +
+	"\bproblems\x18\x05 \x03(\tR\bproblems\"\xff\x02\n" +
 	"\aRuntime\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -1369,7 +1865,12 @@ const file_driver_proto_rawDesc = "" +
 	"\x05tools\x18\b \x03(\v2\x1a.pipsqueak.driver.v1.MountR\x05tools\x12\x1e\n" +
 	"\n" +
 	"extensions\x18\t \x03(\tR\n" +
-	"extensions\"S\n" +
+	"extensions\x12\x1c\n" +
+	"\tmanifests\x18\n" +
+	" \x03(\tR\tmanifests\x12\x1e\n" +
+	"\n" +
+	"registries\x18\v \x03(\tR\n" +
+	"registries\"S\n" +
 	"\x05Mount\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1a\n" +
@@ -1401,40 +1902,92 @@ const file_driver_proto_rawDesc = "" +
 	"\athreads\x18\x03 \x01(\x03R\athreads\x1a:\n" +
 	"\fModulesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"O\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb3\x01\n" +
 	"\aPackage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
-	"\x06digest\x18\x03 \x01(\tR\x06digest\"\x94\x01\n" +
+	"\x06digest\x18\x03 \x01(\tR\x06digest\x12\x1a\n" +
+	"\barchives\x18\x04 \x03(\tR\barchives\x12\x1a\n" +
+	"\brequires\x18\x05 \x03(\tR\brequires\x12\x18\n" +
+	"\ascripts\x18\x06 \x01(\bR\ascripts\x12\x10\n" +
+	"\x03url\x18\a \x01(\tR\x03url\"\xe8\x01\n" +
+	"\x04Lock\x12\x18\n" +
+	"\aruntime\x18\x01 \x01(\tR\aruntime\x12\x16\n" +
+	"\x06inputs\x18\x02 \x01(\tR\x06inputs\x128\n" +
+	"\bpackages\x18\x03 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\x12:\n" +
+	"\x05files\x18\x04 \x03(\v2$.pipsqueak.driver.v1.Lock.FilesEntryR\x05files\x1a8\n" +
+	"\n" +
+	"FilesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd9\x01\n" +
 	"\x0eResolveRequest\x12\x18\n" +
 	"\aruntime\x18\x01 \x01(\tR\aruntime\x12\x18\n" +
 	"\ahandler\x18\x02 \x01(\tR\ahandler\x126\n" +
 	"\asandbox\x18\x03 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\x12\x16\n" +
-	"\x06debian\x18\x04 \x03(\tR\x06debian\"`\n" +
+	"\x06debian\x18\x04 \x03(\tR\x06debian\x12\x14\n" +
+	"\x05allow\x18\x05 \x03(\tR\x05allow\x12-\n" +
+	"\x04lock\x18\x06 \x01(\v2\x19.pipsqueak.driver.v1.LockR\x04lock\"\xdc\x01\n" +
 	"\n" +
 	"Resolution\x128\n" +
 	"\bpackages\x18\x01 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\x12\x18\n" +
-	"\aimports\x18\x02 \x03(\tR\aimports\"\x9c\x01\n" +
+	"\aimports\x18\x02 \x03(\tR\aimports\x12@\n" +
+	"\x05files\x18\x03 \x03(\v2*.pipsqueak.driver.v1.Resolution.FilesEntryR\x05files\x1a8\n" +
+	"\n" +
+	"FilesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb2\x01\n" +
 	"\x0eInstallRequest\x12\x18\n" +
 	"\aruntime\x18\x01 \x01(\tR\aruntime\x128\n" +
 	"\bpackages\x18\x02 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\x126\n" +
-	"\asandbox\x18\x03 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"\xb4\x01\n" +
+	"\asandbox\x18\x03 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\x12\x14\n" +
+	"\x05allow\x18\x04 \x03(\tR\x05allow\"\xb4\x01\n" +
 	"\fBuildRequest\x12\x18\n" +
 	"\aruntime\x18\x01 \x01(\tR\aruntime\x12\x18\n" +
 	"\ahandler\x18\x02 \x01(\tR\ahandler\x128\n" +
 	"\bpackages\x18\x03 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\x126\n" +
-	"\asandbox\x18\x04 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"x\n" +
+	"\asandbox\x18\x04 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"\x99\x01\n" +
+	"\vScanRequest\x12\x18\n" +
+	"\aruntime\x18\x01 \x01(\tR\aruntime\x128\n" +
+	"\bpackages\x18\x02 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\x126\n" +
+	"\asandbox\x18\x03 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"L\n" +
+	"\n" +
+	"Suspicions\x12>\n" +
+	"\n" +
+	"suspicions\x18\x01 \x03(\v2\x1e.pipsqueak.driver.v1.SuspicionR\n" +
+	"suspicions\"y\n" +
+	"\tSuspicion\x12\x18\n" +
+	"\apackage\x18\x01 \x01(\tR\apackage\x12\x12\n" +
+	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x12\n" +
+	"\x04file\x18\x03 \x01(\tR\x04file\x12\x12\n" +
+	"\x04line\x18\x04 \x01(\x03R\x04line\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"x\n" +
 	"\tBuildStep\x129\n" +
 	"\bprogress\x18\x01 \x01(\v2\x1d.pipsqueak.driver.v1.ProgressR\bprogress\x120\n" +
 	"\x05built\x18\x02 \x01(\v2\x1a.pipsqueak.driver.v1.BuiltR\x05built\"!\n" +
 	"\x05Built\x12\x18\n" +
-	"\aimports\x18\x01 \x03(\tR\aimports\"t\n" +
+	"\aimports\x18\x01 \x03(\tR\aimports\"\xac\x01\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04verb\x18\x01 \x01(\tR\x04verb\x12\x12\n" +
 	"\x04item\x18\x02 \x01(\tR\x04item\x12\x12\n" +
 	"\x04done\x18\x03 \x01(\x03R\x04done\x12\x14\n" +
 	"\x05total\x18\x04 \x01(\x03R\x05total\x12\x16\n" +
-	"\x06detail\x18\x05 \x01(\tR\x06detail\"\xa7\x01\n" +
+	"\x06detail\x18\x05 \x01(\tR\x06detail\x126\n" +
+	"\areceipt\x18\x06 \x01(\v2\x1c.pipsqueak.driver.v1.ReceiptR\areceipt\"\xdd\x01\n" +
+	"\aReceipt\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
+	"\aarchive\x18\x03 \x01(\tR\aarchive\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x03R\x05bytes\x12\x18\n" +
+	"\amodules\x18\x05 \x03(\tR\amodules\x12\x1a\n" +
+	"\blicenses\x18\x06 \x03(\tR\blicenses\x12>\n" +
+	"\n" +
+	"signatures\x18\a \x03(\v2\x1e.pipsqueak.driver.v1.SignatureR\n" +
+	"signatures\"o\n" +
+	"\tSignature\x12\x16\n" +
+	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x1a\n" +
+	"\bverified\x18\x02 \x01(\bR\bverified\x12\x16\n" +
+	"\x06signer\x18\x03 \x01(\tR\x06signer\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\"\xa7\x01\n" +
 	"\x05Error\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05fault\x18\x02 \x01(\tR\x05fault\x12\x18\n" +
@@ -1449,11 +2002,12 @@ const file_driver_proto_rawDesc = "" +
 	"\bDescribe\x12$.pipsqueak.driver.v1.DescribeRequest\x1a .pipsqueak.driver.v1.Description\x12K\n" +
 	"\aPreload\x12#.pipsqueak.driver.v1.PreloadRequest\x1a\x1b.pipsqueak.driver.v1.Parked\x12E\n" +
 	"\x04Fork\x12 .pipsqueak.driver.v1.ForkRequest\x1a\x1b.pipsqueak.driver.v1.Parked\x12I\n" +
-	"\x06Import\x12\".pipsqueak.driver.v1.ImportRequest\x1a\x1b.pipsqueak.driver.v1.Report2\xfb\x01\n" +
+	"\x06Import\x12\".pipsqueak.driver.v1.ImportRequest\x1a\x1b.pipsqueak.driver.v1.Report2\xc6\x02\n" +
 	"\tInstaller\x12O\n" +
 	"\aResolve\x12#.pipsqueak.driver.v1.ResolveRequest\x1a\x1f.pipsqueak.driver.v1.Resolution\x12O\n" +
 	"\aInstall\x12#.pipsqueak.driver.v1.InstallRequest\x1a\x1d.pipsqueak.driver.v1.Progress0\x01\x12L\n" +
-	"\x05Build\x12!.pipsqueak.driver.v1.BuildRequest\x1a\x1e.pipsqueak.driver.v1.BuildStep0\x01B:Z8github.com/pipsqueak-faas/pipsqueak/core/driver/driverpbb\x06proto3"
+	"\x05Build\x12!.pipsqueak.driver.v1.BuildRequest\x1a\x1e.pipsqueak.driver.v1.BuildStep0\x01\x12I\n" +
+	"\x04Scan\x12 .pipsqueak.driver.v1.ScanRequest\x1a\x1f.pipsqueak.driver.v1.SuspicionsB:Z8github.com/pipsqueak-faas/pipsqueak/core/driver/driverpbb\x06proto3"
 
 var (
 	file_driver_proto_rawDescOnce sync.Once
@@ -1467,7 +2021,7 @@ func file_driver_proto_rawDescGZIP() []byte {
 	return file_driver_proto_rawDescData
 }
 
-var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_driver_proto_goTypes = []any{
 	(*DescribeRequest)(nil), // 0: pipsqueak.driver.v1.DescribeRequest
 	(*Description)(nil),     // 1: pipsqueak.driver.v1.Description
@@ -1482,16 +2036,24 @@ var file_driver_proto_goTypes = []any{
 	(*Load)(nil),            // 10: pipsqueak.driver.v1.Load
 	(*Report)(nil),          // 11: pipsqueak.driver.v1.Report
 	(*Package)(nil),         // 12: pipsqueak.driver.v1.Package
-	(*ResolveRequest)(nil),  // 13: pipsqueak.driver.v1.ResolveRequest
-	(*Resolution)(nil),      // 14: pipsqueak.driver.v1.Resolution
-	(*InstallRequest)(nil),  // 15: pipsqueak.driver.v1.InstallRequest
-	(*BuildRequest)(nil),    // 16: pipsqueak.driver.v1.BuildRequest
-	(*BuildStep)(nil),       // 17: pipsqueak.driver.v1.BuildStep
-	(*Built)(nil),           // 18: pipsqueak.driver.v1.Built
-	(*Progress)(nil),        // 19: pipsqueak.driver.v1.Progress
-	(*Error)(nil),           // 20: pipsqueak.driver.v1.Error
-	(*Exception)(nil),       // 21: pipsqueak.driver.v1.Exception
-	nil,                     // 22: pipsqueak.driver.v1.Report.ModulesEntry
+	(*Lock)(nil),            // 13: pipsqueak.driver.v1.Lock
+	(*ResolveRequest)(nil),  // 14: pipsqueak.driver.v1.ResolveRequest
+	(*Resolution)(nil),      // 15: pipsqueak.driver.v1.Resolution
+	(*InstallRequest)(nil),  // 16: pipsqueak.driver.v1.InstallRequest
+	(*BuildRequest)(nil),    // 17: pipsqueak.driver.v1.BuildRequest
+	(*ScanRequest)(nil),     // 18: pipsqueak.driver.v1.ScanRequest
+	(*Suspicions)(nil),      // 19: pipsqueak.driver.v1.Suspicions
+	(*Suspicion)(nil),       // 20: pipsqueak.driver.v1.Suspicion
+	(*BuildStep)(nil),       // 21: pipsqueak.driver.v1.BuildStep
+	(*Built)(nil),           // 22: pipsqueak.driver.v1.Built
+	(*Progress)(nil),        // 23: pipsqueak.driver.v1.Progress
+	(*Receipt)(nil),         // 24: pipsqueak.driver.v1.Receipt
+	(*Signature)(nil),       // 25: pipsqueak.driver.v1.Signature
+	(*Error)(nil),           // 26: pipsqueak.driver.v1.Error
+	(*Exception)(nil),       // 27: pipsqueak.driver.v1.Exception
+	nil,                     // 28: pipsqueak.driver.v1.Report.ModulesEntry
+	nil,                     // 29: pipsqueak.driver.v1.Lock.FilesEntry
+	nil,                     // 30: pipsqueak.driver.v1.Resolution.FilesEntry
 }
 var file_driver_proto_depIdxs = []int32{
 	2,  // 0: pipsqueak.driver.v1.Description.runtimes:type_name -> pipsqueak.driver.v1.Runtime
@@ -1501,35 +2063,46 @@ var file_driver_proto_depIdxs = []int32{
 	5,  // 4: pipsqueak.driver.v1.PreloadRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	5,  // 5: pipsqueak.driver.v1.ForkRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	10, // 6: pipsqueak.driver.v1.ImportRequest.load:type_name -> pipsqueak.driver.v1.Load
-	22, // 7: pipsqueak.driver.v1.Report.modules:type_name -> pipsqueak.driver.v1.Report.ModulesEntry
-	5,  // 8: pipsqueak.driver.v1.ResolveRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	12, // 9: pipsqueak.driver.v1.Resolution.packages:type_name -> pipsqueak.driver.v1.Package
-	12, // 10: pipsqueak.driver.v1.InstallRequest.packages:type_name -> pipsqueak.driver.v1.Package
-	5,  // 11: pipsqueak.driver.v1.InstallRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	12, // 12: pipsqueak.driver.v1.BuildRequest.packages:type_name -> pipsqueak.driver.v1.Package
-	5,  // 13: pipsqueak.driver.v1.BuildRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	19, // 14: pipsqueak.driver.v1.BuildStep.progress:type_name -> pipsqueak.driver.v1.Progress
-	18, // 15: pipsqueak.driver.v1.BuildStep.built:type_name -> pipsqueak.driver.v1.Built
-	21, // 16: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
-	0,  // 17: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
-	7,  // 18: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
-	8,  // 19: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
-	9,  // 20: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
-	13, // 21: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
-	15, // 22: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
-	16, // 23: pipsqueak.driver.v1.Installer.Build:input_type -> pipsqueak.driver.v1.BuildRequest
-	1,  // 24: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
-	6,  // 25: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
-	6,  // 26: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
-	11, // 27: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
-	14, // 28: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
-	19, // 29: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
-	17, // 30: pipsqueak.driver.v1.Installer.Build:output_type -> pipsqueak.driver.v1.BuildStep
-	24, // [24:31] is the sub-list for method output_type
-	17, // [17:24] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	28, // 7: pipsqueak.driver.v1.Report.modules:type_name -> pipsqueak.driver.v1.Report.ModulesEntry
+	12, // 8: pipsqueak.driver.v1.Lock.packages:type_name -> pipsqueak.driver.v1.Package
+	29, // 9: pipsqueak.driver.v1.Lock.files:type_name -> pipsqueak.driver.v1.Lock.FilesEntry
+	5,  // 10: pipsqueak.driver.v1.ResolveRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	13, // 11: pipsqueak.driver.v1.ResolveRequest.lock:type_name -> pipsqueak.driver.v1.Lock
+	12, // 12: pipsqueak.driver.v1.Resolution.packages:type_name -> pipsqueak.driver.v1.Package
+	30, // 13: pipsqueak.driver.v1.Resolution.files:type_name -> pipsqueak.driver.v1.Resolution.FilesEntry
+	12, // 14: pipsqueak.driver.v1.InstallRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	5,  // 15: pipsqueak.driver.v1.InstallRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	12, // 16: pipsqueak.driver.v1.BuildRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	5,  // 17: pipsqueak.driver.v1.BuildRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	12, // 18: pipsqueak.driver.v1.ScanRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	5,  // 19: pipsqueak.driver.v1.ScanRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	20, // 20: pipsqueak.driver.v1.Suspicions.suspicions:type_name -> pipsqueak.driver.v1.Suspicion
+	23, // 21: pipsqueak.driver.v1.BuildStep.progress:type_name -> pipsqueak.driver.v1.Progress
+	22, // 22: pipsqueak.driver.v1.BuildStep.built:type_name -> pipsqueak.driver.v1.Built
+	24, // 23: pipsqueak.driver.v1.Progress.receipt:type_name -> pipsqueak.driver.v1.Receipt
+	25, // 24: pipsqueak.driver.v1.Receipt.signatures:type_name -> pipsqueak.driver.v1.Signature
+	27, // 25: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
+	0,  // 26: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
+	7,  // 27: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
+	8,  // 28: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
+	9,  // 29: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
+	14, // 30: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
+	16, // 31: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
+	17, // 32: pipsqueak.driver.v1.Installer.Build:input_type -> pipsqueak.driver.v1.BuildRequest
+	18, // 33: pipsqueak.driver.v1.Installer.Scan:input_type -> pipsqueak.driver.v1.ScanRequest
+	1,  // 34: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
+	6,  // 35: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
+	6,  // 36: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
+	11, // 37: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
+	15, // 38: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
+	23, // 39: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
+	21, // 40: pipsqueak.driver.v1.Installer.Build:output_type -> pipsqueak.driver.v1.BuildStep
+	19, // 41: pipsqueak.driver.v1.Installer.Scan:output_type -> pipsqueak.driver.v1.Suspicions
+	34, // [34:42] is the sub-list for method output_type
+	26, // [26:34] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }
@@ -1543,7 +2116,7 @@ func file_driver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_proto_rawDesc), len(file_driver_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

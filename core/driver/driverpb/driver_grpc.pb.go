@@ -240,6 +240,7 @@ const (
 	Installer_Resolve_FullMethodName = "/pipsqueak.driver.v1.Installer/Resolve"
 	Installer_Install_FullMethodName = "/pipsqueak.driver.v1.Installer/Install"
 	Installer_Build_FullMethodName   = "/pipsqueak.driver.v1.Installer/Build"
+	Installer_Scan_FullMethodName    = "/pipsqueak.driver.v1.Installer/Scan"
 )
 
 // InstallerClient is the client API for Installer service.
@@ -251,6 +252,7 @@ type InstallerClient interface {
 	Resolve(ctx context.Context, in *ResolveRequest, opts ...grpc.CallOption) (*Resolution, error)
 	Install(ctx context.Context, in *InstallRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error)
 	Build(ctx context.Context, in *BuildRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BuildStep], error)
+	Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallOption) (*Suspicions, error)
 }
 
 type installerClient struct {
@@ -309,6 +311,16 @@ func (c *installerClient) Build(ctx context.Context, in *BuildRequest, opts ...g
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Installer_BuildClient = grpc.ServerStreamingClient[BuildStep]
 
+func (c *installerClient) Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallOption) (*Suspicions, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Suspicions)
+	err := c.cc.Invoke(ctx, Installer_Scan_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // InstallerServer is the server API for Installer service.
 // All implementations must embed UnimplementedInstallerServer
 // for forward compatibility.
@@ -318,6 +330,7 @@ type InstallerServer interface {
 	Resolve(context.Context, *ResolveRequest) (*Resolution, error)
 	Install(*InstallRequest, grpc.ServerStreamingServer[Progress]) error
 	Build(*BuildRequest, grpc.ServerStreamingServer[BuildStep]) error
+	Scan(context.Context, *ScanRequest) (*Suspicions, error)
 	mustEmbedUnimplementedInstallerServer()
 }
 
@@ -336,6 +349,9 @@ func (UnimplementedInstallerServer) Install(*InstallRequest, grpc.ServerStreamin
 }
 func (UnimplementedInstallerServer) Build(*BuildRequest, grpc.ServerStreamingServer[BuildStep]) error {
 	return status.Error(codes.Unimplemented, "method Build not implemented")
+}
+func (UnimplementedInstallerServer) Scan(context.Context, *ScanRequest) (*Suspicions, error) {
+	return nil, status.Error(codes.Unimplemented, "method Scan not implemented")
 }
 func (UnimplementedInstallerServer) mustEmbedUnimplementedInstallerServer() {}
 func (UnimplementedInstallerServer) testEmbeddedByValue()                   {}
@@ -398,6 +414,24 @@ func _Installer_Build_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Installer_BuildServer = grpc.ServerStreamingServer[BuildStep]
 
+func _Installer_Scan_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ScanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InstallerServer).Scan(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Installer_Scan_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InstallerServer).Scan(ctx, req.(*ScanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Installer_ServiceDesc is the grpc.ServiceDesc for Installer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -408,6 +442,10 @@ var Installer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Resolve",
 			Handler:    _Installer_Resolve_Handler,
+		},
+		{
+			MethodName: "Scan",
+			Handler:    _Installer_Scan_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

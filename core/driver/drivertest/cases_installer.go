@@ -99,13 +99,13 @@ func resolveDeadline(t *trial) {
 }
 
 // install calls Install, and returns what is in /out afterwards.
-func (t *trial) install(packages ...core.Package) ([]os.DirEntry, error) {
+func (t *trial) install(packages ...core.Locked) ([]os.DirEntry, error) {
 	dir := filepath.Join(t.dir, "out-"+string(t.newID()))
 	t.must(os.Mkdir(dir, 0o700), "making /out")
 	t.must(os.Chmod(dir, 0o777), "making /out")
 	t.atEnd(func() { os.RemoveAll(dir) })
 	s := t.installer(core.Mount{Source: dir, Target: core.OutDir, Writable: true})
-	err := t.shared().Install(t.within(callTime), core.InstallRequest{Runtime: t.runtime().ID, Packages: packages, Sandbox: s}, nil)
+	_, err := t.shared().Install(t.within(callTime), core.InstallRequest{Runtime: t.runtime().ID, Packages: packages, Sandbox: s}, nil)
 	entries, readErr := os.ReadDir(dir)
 	t.must(readErr, "looking into /out")
 	return entries, err
@@ -124,8 +124,8 @@ func installNothing(t *trial) {
 // installCanceled gives up an installation that has just begun.
 func installCanceled(t *trial) {
 	gate, id := t.falseGate(), t.newID()
-	err := t.shared().Install(t.canceled(200*time.Millisecond), core.InstallRequest{Runtime: t.runtime().ID,
-		Packages: []core.Package{{Name: "kit-is-not-there", Version: "1.2.3"}}, Sandbox: gate.sandbox(id)}, nil)
+	_, err := t.shared().Install(t.canceled(200*time.Millisecond), core.InstallRequest{Runtime: t.runtime().ID,
+		Packages: []core.Locked{{Name: "kit-is-not-there", Version: "1.2.3"}}, Sandbox: gate.sandbox(id)}, nil)
 	t.mustFail("Install that was canceled", err, core.FaultCaller, core.KindCanceled)
 	t.usable("Install that was canceled")
 }

@@ -113,22 +113,24 @@ func (f *Fake) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 	return f.Resolution, nil
 }
 
-// Install implements core.Installer: one progress for each package.
-func (f *Fake) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) error {
+// Install implements core.Installer: one progress and one receipt for each package.
+func (f *Fake) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) ([]core.Receipt, error) {
 	if err := f.begin(ctx, Call{Method: Install, Runtime: request.Runtime, Sandbox: request.Sandbox}); err != nil {
-		return err
+		return nil, err
 	}
 	if err := f.runtime(request.Runtime); err != nil {
-		return err
+		return nil, err
 	}
+	var receipts []core.Receipt
 	for i, p := range request.Packages {
 		if progress != nil {
 			progress(core.Progress{
 				Verb: "install", Item: p.String(), Done: int64(i + 1), Total: int64(len(request.Packages)), Detail: "unpacked",
 			})
 		}
+		receipts = append(receipts, core.Receipt{Name: p.Name, Version: p.Version})
 	}
-	return nil
+	return receipts, nil
 }
 
 func (f *Fake) runtime(id core.RuntimeID) error {

@@ -110,9 +110,14 @@ func TestFakeInstalls(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	var steps []core.Progress
-	request := core.InstallRequest{Runtime: "x1", Packages: []core.Package{{Name: "a", Version: "1"}, {Name: "b", Version: "2"}}}
-	must(t, f.Install(t.Context(), request, func(p core.Progress) { steps = append(steps, p) }))
-	must(t, f.Install(t.Context(), request, nil))
+	request := core.InstallRequest{Runtime: "x1", Packages: []core.Locked{{Name: "a", Version: "1"}, {Name: "b", Version: "2"}}}
+	_, err = f.Install(t.Context(), request, func(p core.Progress) { steps = append(steps, p) })
+	must(t, err)
+	receipts, err := f.Install(t.Context(), request, nil)
+	must(t, err)
+	if len(receipts) != 2 || receipts[1].Name != "b" {
+		t.Errorf("receipts: %+v", receipts)
+	}
 	if len(steps) != 2 || steps[1].Item != "b==2" || steps[1].Done != 2 {
 		t.Errorf("progress: %+v", steps)
 	}

@@ -98,6 +98,7 @@ func (c *careless) Resolve(ctx context.Context, request core.ResolveRequest) (co
 	return r, bare(err)
 }
 
-func (c *careless) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) error {
-	return bare(c.inner.Install(context.WithoutCancel(ctx), request, progress))
+func (c *careless) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) ([]core.Receipt, error) {
+	receipts, err := c.inner.Install(context.WithoutCancel(ctx), request, progress)
+	return receipts, bare(err)
 }

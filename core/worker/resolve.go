@@ -1,0 +1,144 @@
+package worker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
+)
+
+// A lock is found in one of three ways, the first that there is: the function brings pipsqueak.lock; the worker has resolved the same
+// inputs before; the driver resolves them, with the network. In the first two nothing is fetched to find out what a function needs.
+
+// inputs returns the digest of everything that decides which packages a function has.
+func inputs(dir string, runtime core.Runtime, manifest store.Manifest) (string, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return "", core.Errorf(core.KindInternal, core.FaultWorker, "reading %s: %w", dir, err)
+	}
+	defer root.Close()
+	type file struct{ Name, Content string }
+	var files []file
+	for _, name := range slices.Sorted(slices.Values(runtime.Manifests)) {
+		content, err := root.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", core.Errorf(core.KindInvalid, core.FaultCaller, "%s cannot be read: %w", name, err)
+		}
+		files = append(files, file{name, string(content)})
+	}
+	text, err := json.Marshal([]any{"pipsqueak inputs 1", runtime.ID, files, slices.Sorted(slices.Values(manifest.Debian)), slices.Sorted(slices.Values(manifest.Allow)),
+		slices.Sorted(slices.Values(runtime.Registries))})
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256(text)), nil
+}
+
+// knownLock returns the lock that there is already, nil when there is none, and the inputs that it has or will have.
+func (w *Worker) knownLock(dir string, runtime core.Runtime, manifest store.Manifest, anew bool) (lock *core.Lock, asked string, err error) {
+	if asked, err = inputs(dir, runtime, manifest); err != nil {
+		return nil, "", err
+	}
+	if lock, err = store.LoadLock(dir); err != nil || lock != nil && !anew {
+		if err == nil && lock.Runtime != runtime.ID {
+			err = core.Errorf(core.KindInstall, core.FaultCaller, "%s is for %s, and the function for %s: run `pipsqueak lock`, and deploy both", store.LockFile, lock.Runtime, runtime.ID)
+		}
+		if err == nil && lock.Inputs != asked {
+			err = core.Errorf(core.KindInstall, core.FaultCaller, "%s was made from other manifests than are there (%s), or for another registry: run `pipsqueak lock`, and deploy both",
+				store.LockFile, present(dir, runtime.Manifests))
+		}
+		return lock, asked, err
+	}
+	if anew {
+		return nil, asked, nil
+	}
+	return w.store.Lock(asked), asked, nil
+}
+
+// present names those of the files that are in the directory.
+func present(dir string, names []string) string {
+	found := store.ManifestFile
+	for _, name := range names {
+		if _, err := os.Stat(dir + "/" + name); err == nil {
+			found += ", " + name
+		}
+	}
+	return found
+}
+
+// writeFiles puts the lock files of the language's own tool into the code, unless the function brings its own.
+func writeFiles(dir string, files map[string]string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return core.Errorf(core.KindInternal, core.FaultWorker, "writing into %s: %w", dir, err)
+	}
+	defer root.Close()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err == nil {
+			_, err = file.WriteString(files[name])
+			err = errors.Join(err, file.Close())
+		}
+		if err != nil {
+			return core.Errorf(core.KindInternal, core.FaultWorker, "writing %s into the code: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// lock returns the lock of the code in dir and what the code imports. A lock that was not there is remembered.
+func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir string, anew bool) (core.Lock, []string, error) {
+	known, asked, err := w.knownLock(dir, runtime, manifest, anew)
+	if err != nil {
+		return core.Lock{}, nil, err
+	}
+	if !can(d, core.CapabilityLock) {
+		known = nil
+	}
+	if known != nil {
+		if err := writeFiles(dir, known.Files); err != nil {
+			return core.Lock{}, nil, err
+		}
+	}
+	request := core.ResolveRequest{Runtime: runtime.ID, Handler: fn.Handler, Debian: manifest.Debian, Allow: manifest.Allow, Lock: known}
+	var resolution core.Resolution
+	code := core.Mount{Source: dir, Target: core.CodeDir, Writable: true}
+	err = w.inSandbox(ctx, fn, runtime, code, known == nil, resolveTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
+		request.Sandbox = sandbox
+		resolution, err = d.(core.Installer).Resolve(ctx, request)
+		return err
+	})
+	if err != nil {
+		return core.Lock{}, nil, err
+	}
+	if known != nil {
+		return *known, resolution.Imports, nil
+	}
+	lock := core.Lock{Runtime: runtime.ID, Inputs: asked, Packages: resolution.Packages, Files: resolution.Files}
+	slices.SortFunc(lock.Packages, func(a, b core.Locked) int {
+		return core.Package{Name: a.Name, Version: a.Version}.Compare(core.Package{Name: b.Name, Version: b.Version})
+	})
+	if can(d, core.CapabilityLock) {
+		for _, p := range lock.Packages {
+			if len(p.Archives) == 0 {
+				return core.Lock{}, nil, core.Errorf(core.KindInstall, core.FaultDriver, "%s was resolved without a digest", p)
+			}
+		}
+		err = w.store.RememberLock(lock)
+	}
+	return lock, resolution.Imports, err
+}
