@@ -275,7 +275,11 @@ func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	watch := watchDisk(fn.Name, mount.Source, maxInstall, s.Kill)
 	err = step(ctx, s.Ref())
+	if e := watch.stop(); e != nil {
+		err = e
+	}
 	s.Kill()
 	<-s.Done()
 	said, refused := w.lastWords.take(id)
