@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -13,11 +14,14 @@ import (
 // certificates is where Debian and its kin keep those that the host trusts; what fetches packages trusts the same.
 const certificates = "/etc/ssl/certs/ca-certificates.crt"
 
-// installEnv is the environment of an installer: nothing of the host but the way out.
-func installEnv() []string {
-	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir}
+// installEnv is the environment of an installer: nothing of the host but the way out, and npm's configuration.
+func (n *node) installEnv(b nodejs) []string {
+	env := append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir}, n.config.env...)
 	if exists(certificates) {
 		env = append(env, "NODE_EXTRA_CA_CERTS="+certificates)
+	}
+	if exists(filepath.Join(b.prefix(), "include/node/node_api.h")) && !n.config.has("nodedir") {
+		env = append(env, "npm_config_nodedir="+filepath.Dir(filepath.Dir(b.inside()))) // scripts that compile an addon find the headers there
 	}
 	for _, variable := range os.Environ() {
 		name := strings.ToLower(variable)
@@ -32,9 +36,11 @@ func installEnv() []string {
 
 // wish is what installer.mjs is asked for.
 type wish struct {
-	Op       string `json:"op"`
-	Handler  string `json:"handler,omitempty"`
-	Packages any    `json:"packages,omitempty"` // []core.Locked, or []core.Package to build with
+	Op       string        `json:"op"`
+	Handler  string        `json:"handler,omitempty"`
+	Packages any           `json:"packages,omitempty"` // []core.Locked, or []core.Package to build with
+	Allow    []string      `json:"allow,omitempty"`
+	Lock     []core.Locked `json:"lock,omitzero"` // nil when there is none: it is to be made
 }
 
 // Resolve implements core.Installer.
@@ -44,7 +50,11 @@ func (n *node) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 		Files    map[string]string `json:"files"`
 		Imports  []string          `json:"imports"`
 	}
-	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "resolve", Handler: request.Handler}, nil, &resolution)
+	w := wish{Op: "resolve", Handler: request.Handler, Allow: request.Allow}
+	if request.Lock != nil {
+		w.Lock = append([]core.Locked{}, request.Lock.Packages...)
+	}
+	err := n.install(ctx, request.Runtime, request.Sandbox, w, nil, &resolution)
 	return core.Resolution(resolution), err
 }
 
@@ -53,7 +63,7 @@ func (n *node) Install(ctx context.Context, request core.InstallRequest, progres
 	var installed struct {
 		Receipts []core.Receipt `json:"receipts"`
 	}
-	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &installed)
+	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: request.Packages, Allow: request.Allow}, progress, &installed)
 	return installed.Receipts, err
 }
 
@@ -76,5 +86,5 @@ func (n *node) install(ctx context.Context, runtime core.RuntimeID, sandbox core
 	if err != nil {
 		return err
 	}
-	return zygote.Install(ctx, sandbox, []string{b.inside(), runtimeDir + "/installer.mjs", string(text)}, installEnv(), n.log, progress, result)
+	return zygote.Install(ctx, sandbox, []string{b.inside(), runtimeDir + "/installer.mjs", string(text)}, n.installEnv(b), n.log, progress, result)
 }
