@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
 // defaultRegistry is npm's.
@@ -88,15 +90,15 @@ func readFile(text string, variables, settings map[string]string) {
 func fromSettings(settings map[string]string) config {
 	c := config{cafile: settings["cafile"], registries: []string{defaultRegistry}}
 	if registry := settings["registry"]; registry != "" {
-		c.registries[0] = registry
+		c.registries[0] = zygote.Registry(registry)
 	}
 	for _, key := range slices.Sorted(maps.Keys(settings)) {
 		if !passed.MatchString(key) {
 			continue
 		}
 		c.env = append(c.env, "npm_config_"+key+"="+settings[key])
-		if strings.HasSuffix(key, ":registry") && !slices.Contains(c.registries, settings[key]) {
-			c.registries = append(c.registries, settings[key])
+		if strings.HasSuffix(key, ":registry") {
+			c.registries = append(c.registries, zygote.Registry(settings[key]))
 		}
 	}
 	if c.cafile != "" {

@@ -3,33 +3,20 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
-// certificates is where Debian and its kin keep those that the host trusts; what fetches packages trusts the same.
-const certificates = "/etc/ssl/certs/ca-certificates.crt"
-
-// installEnv is the environment of an installer: nothing of the host but the way out, and npm's configuration.
+// installEnv is what an installer is told besides: npm's configuration.
 func (n *node) installEnv(b nodejs) []string {
-	env := append([]string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir}, n.config.env...)
-	if exists(certificates) {
-		env = append(env, "NODE_EXTRA_CA_CERTS="+certificates)
-	}
-	if exists(filepath.Join(b.prefix(), "include/node/node_api.h")) && !n.config.has("nodedir") {
+	n.mu.Lock()
+	config := n.config
+	n.mu.Unlock()
+	env := zygote.InstallEnv(append([]string{"NODE_EXTRA_CA_CERTS=" + zygote.Certificates}, config.env...)...)
+	if exists(filepath.Join(b.prefix(), "include/node/node_api.h")) && !config.has("nodedir") {
 		env = append(env, "npm_config_nodedir="+filepath.Dir(filepath.Dir(b.inside()))) // scripts that compile an addon find the headers there
-	}
-	for _, variable := range os.Environ() {
-		name := strings.ToLower(variable)
-		for _, prefix := range []string{"http_proxy=", "https_proxy=", "no_proxy="} {
-			if strings.HasPrefix(name, prefix) {
-				env = append(env, variable)
-			}
-		}
 	}
 	return env
 }
