@@ -200,7 +200,7 @@ $(BIN)/libexec/node/pipsqueak.node: $(wildcard drivers/node/runtime/*.[ch]) $(wi
 # Each parser as one file.
 $(BIN)/libexec/node/acorn.mjs $(BIN)/libexec/node/yaml.mjs: $(BIN)/libexec/node/%.mjs: $(DEPS)/node/tools
 	@mkdir -p $(@D)
-	cd $< && echo "export { parse } from '$*'" | node_modules/@esbuild/linux-$(NODE_ARCH)/bin/esbuild --bundle --minify --platform=node --format=esm --log-level=error --outfile=$@
+	cd $< && echo "export { parse } from '$*'" | node_modules/@esbuild/linux-$(NODE_ARCH)/bin/esbuild --bundle --minify --platform=neutral --main-fields=module --format=esm --log-level=error --outfile=$@
 
 $(BIN)/libexec/node/%: drivers/node/runtime/%
 	@mkdir -p $(@D)

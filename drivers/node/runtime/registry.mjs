@@ -75,15 +75,19 @@ export class Registry {
   unpack(p, data, directory) {
     fs.mkdirSync(directory, { recursive: true });
     let wrong;
-    this.library('tar').x({ sync: true, cwd: directory, strip: 1, noMtime: true, preserveOwner: false,
-      filter: (_, entry) => {
-        entry.mode = entry.type === 'Directory' || entry.mode & 0o100 ? 0o755 : 0o644;
-        return !/link$/i.test(entry.type);
-      },
-      onwarn: (code, message, { code: cause } = {}) => {
-        if (!['TAR_ENTRY_INFO', 'TAR_ENTRY_UNSUPPORTED'].includes(code)) wrong ??= Object.assign(new Error(message), { code: cause ?? code });
-      },
-    }).end(data);
+    try {
+      this.library('tar').x({ sync: true, cwd: directory, strip: 1, noMtime: true, preserveOwner: false,
+        filter: (_, entry) => {
+          entry.mode = entry.type === 'Directory' || entry.mode & 0o100 ? 0o755 : 0o644;
+          return !/link$/i.test(entry.type);
+        },
+        onwarn: (code, message, { code: cause } = {}) => {
+          if (!['TAR_ENTRY_INFO', 'TAR_ENTRY_UNSUPPORTED'].includes(code)) wrong ??= Object.assign(new Error(message), { code: cause ?? code });
+        },
+      }).end(data);
+    } catch (error) {
+      wrong = error;
+    }
     if (wrong === undefined) return;
     if (['ENOSPC', 'EDQUOT'].includes(wrong.code)) throw wrong;
     throw new Refused('install', 'caller', `the archive of ${p.real}@${p.exact} cannot be unpacked: ${wrong.message}`);
