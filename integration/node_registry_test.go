@@ -23,30 +23,30 @@ func TestNodeSignatures(t *testing.T) {
 	requires(t, Node)
 	for name, c := range map[string]struct {
 		keys     bool
-		change   func(r *npmRegistry)
+		change   func(r *npmIndex)
 		verified bool
 		detail   string // of the signature
 		refused  string // part of the error
 	}{
-		"right":    {true, func(*npmRegistry) {}, true, "", ""},
-		"no keys":  {false, func(*npmRegistry) {}, false, "no keys", ""},
-		"unsigned": {true, func(r *npmRegistry) { delete(r.dist("leaf", "1.0.0"), "signatures") }, false, "no signature", ""},
-		"wrong": {true, func(r *npmRegistry) {
+		"right":    {true, func(*npmIndex) {}, true, "", ""},
+		"no keys":  {false, func(*npmIndex) {}, false, "no keys", ""},
+		"unsigned": {true, func(r *npmIndex) { delete(r.dist("leaf", "1.0.0"), "signatures") }, false, "no signature", ""},
+		"wrong": {true, func(r *npmIndex) {
 			r.dist("leaf", "1.0.0")["signatures"] = []any{r.sign("leaf", "1.0.1", r.dist("leaf", "1.0.0")["integrity"].(string))}
 		}, false, "", "invalid registry signature"},
-		"unknown key": {true, func(r *npmRegistry) {
+		"unknown key": {true, func(r *npmIndex) {
 			s := r.sign("leaf", "1.0.0", r.dist("leaf", "1.0.0")["integrity"].(string))
 			s["keyid"] = "SHA256:of-nobody"
 			r.dist("leaf", "1.0.0")["signatures"] = []any{s}
 		}, false, "", "no corresponding public key"},
-		"another archive": {true, func(r *npmRegistry) {
+		"another archive": {true, func(r *npmIndex) {
 			other := "sha512-" + base64.StdEncoding.EncodeToString(make([]byte, 64))
 			r.dist("leaf", "1.0.0")["integrity"] = other
 			r.dist("leaf", "1.0.0")["signatures"] = []any{r.sign("leaf", "1.0.0", other)}
 		}, false, "", "has signed sha512-AAAA"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newNPMRegistry(t)
+			r := newNPMIndex(t)
 			r.keys = c.keys
 			integrity := r.add("leaf", "1.0.0", map[string]any{"license": "MIT"}, files{"index.js": "module.exports = 'leaf';"})
 			f := files{"index.js": "exports.handler = () => require('leaf');", "package.json": `{"dependencies":{"leaf":"1.0.0"}}`,
@@ -79,7 +79,7 @@ func TestNodeSignatures(t *testing.T) {
 func TestNodeScripts(t *testing.T) {
 	system(t)
 	requires(t, Node)
-	r := newNPMRegistry(t)
+	r := newNPMIndex(t)
 	r.add("tool", "1.0.0", map[string]any{"bin": map[string]string{"make-it": "cli.js"}}, files{"cli.js": "#!/usr/bin/env node\nrequire('fs').writeFileSync('built.js', 'module.exports = ' + JSON.stringify(require('word')));", "index.js": ""})
 	r.add("word", "1.0.0", nil, files{"index.js": "module.exports = 'built';"})
 	r.packages["tool"]["1.0.0"].(map[string]any)["dependencies"] = map[string]string{"word": "1.0.0"}
@@ -118,7 +118,7 @@ func TestNodeScripts(t *testing.T) {
 func TestNodeLocks(t *testing.T) {
 	system(t)
 	requires(t, Node)
-	r := newNPMRegistry(t)
+	r := newNPMIndex(t)
 	r.add("@s/upper", "2.0.0", map[string]any{"dependencies": map[string]string{"lower": "^1.0.0"}}, files{"index.js": "module.exports = [require('lower')];", "bin/x*": "#!/bin/sh\n", "d/e": ""})
 	r.add("lower", "1.0.0", map[string]any{"bin": "cli.js", "type": "module", "exports": map[string]any{"import": "./main.js"}}, files{"main.js": "export default 1;", "cli.js": "1"})
 	r.add("lower", "1.0.1", nil, files{"index.js": "module.exports = 1;", "cli.js": "1"})
@@ -200,7 +200,7 @@ func TestNodeBadLocks(t *testing.T) {
 func TestNodeImports(t *testing.T) {
 	system(t)
 	requires(t, Node)
-	r := newNPMRegistry(t)
+	r := newNPMIndex(t)
 	dependencies := map[string]string{"alias": "npm:real@1.0.0"}
 	for _, name := range []string{"top", "lazy", "maybe", "later", "deep", "esm", "typed", "dynamic", "real"} {
 		r.add(name, "1.0.0", nil, files{"index.js": "module.exports = 1;", "sub.js": "module.exports = 2;"})
@@ -246,7 +246,7 @@ export const handler = async (e: T): Promise<unknown> => [top, await import('dyn
 func TestNodeBadArchives(t *testing.T) {
 	system(t)
 	requires(t, Node)
-	r := newNPMRegistry(t)
+	r := newNPMIndex(t)
 	packed := func(headers ...tar.Header) []byte {
 		var out bytes.Buffer
 		zipped := gzip.NewWriter(&out)

@@ -21,8 +21,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// npmRegistry is a registry of npm packages on the loopback, which signs what it has.
-type npmRegistry struct {
+// npmIndex is a registry of npm packages on the loopback, which signs what it has.
+type npmIndex struct {
 	*httptest.Server
 	t    testing.TB
 	keys bool // whether it tells its keys
@@ -35,20 +35,20 @@ type npmRegistry struct {
 	moved    bool // whether archives are at an address that does not follow from the name
 }
 
-func newNPMRegistry(t testing.TB) *npmRegistry {
+func newNPMIndex(t testing.TB) *npmIndex {
 	t.Helper()
 	signer, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &npmRegistry{t: t, packages: map[string]map[string]any{}, archives: map[string][]byte{}, asked: map[string]int{}, signer: signer}
+	r := &npmIndex{t: t, packages: map[string]map[string]any{}, archives: map[string][]byte{}, asked: map[string]int{}, signer: signer}
 	r.Server = httptest.NewServer(r)
 	t.Cleanup(r.Close)
 	return r
 }
 
 // add publishes a package whose package.json has the more keys besides. It returns the integrity.
-func (r *npmRegistry) add(name, version string, more map[string]any, content files) string {
+func (r *npmIndex) add(name, version string, more map[string]any, content files) string {
 	r.t.Helper()
 	manifest := map[string]any{"name": name, "version": version}
 	for key, value := range more {
@@ -65,7 +65,7 @@ func (r *npmRegistry) add(name, version string, more map[string]any, content fil
 	return r.publish(name, version, manifest, packed.archive(r.t))
 }
 
-func (r *npmRegistry) publish(name, version string, manifest map[string]any, archive []byte) string {
+func (r *npmIndex) publish(name, version string, manifest map[string]any, archive []byte) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	sum := sha512.Sum512(archive)
@@ -85,7 +85,7 @@ func (r *npmRegistry) publish(name, version string, manifest map[string]any, arc
 	return integrity
 }
 
-func (r *npmRegistry) sign(name, version, integrity string) map[string]string {
+func (r *npmIndex) sign(name, version, integrity string) map[string]string {
 	digest := sha256.Sum256([]byte(name + "@" + version + ":" + integrity))
 	signature, err := ecdsa.SignASN1(rand.Reader, r.signer, digest[:])
 	if err != nil {
@@ -95,11 +95,11 @@ func (r *npmRegistry) sign(name, version, integrity string) map[string]string {
 }
 
 // dist is what the registry says of an archive, to be changed.
-func (r *npmRegistry) dist(name, version string) map[string]any {
+func (r *npmIndex) dist(name, version string) map[string]any {
 	return r.packages[name][version].(map[string]any)["dist"].(map[string]any)
 }
 
-func (r *npmRegistry) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+func (r *npmIndex) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	path := request.URL.Path
@@ -135,7 +135,7 @@ func (r *npmRegistry) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 }
 
 // worker starts a worker that has no other registry.
-func (r *npmRegistry) worker(t testing.TB) *worker {
+func (r *npmIndex) worker(t testing.TB) *worker {
 	t.Helper()
 	t.Setenv("NPM_CONFIG_REGISTRY", r.URL+"/")
 	return startWorker(t, t.TempDir())
