@@ -327,7 +327,7 @@ func TestRubyGems(t *testing.T) {
 	t.Setenv("PIPSQUEAK_GEM_SOURCE", index)
 	w := startWorker(t, t.TempDir())
 	gemfile := fmt.Sprintf("source %q\ngem \"greeting\", \"~> 1.0\"\ngem \"sum\"\ngem \"prebuilt\"\ngroup(:test) { gem \"only-test\" }\n", index)
-	fn := w.deploy(t, "gems", rubyFile(rubyGems).with("Gemfile", gemfile).with("pipsqueak.yaml", "reuse: false\n"))
+	fn := w.deploy(t, "gems", rubyFile(rubyGems).with("Gemfile", gemfile).with("pipsqueak.yaml", "reuse: false\nallow_scripts: [sum]\n"))
 	var names []string
 	for _, p := range fn.Packages {
 		names = append(names, p.Name+" "+p.Version)
@@ -362,7 +362,7 @@ func TestRubyGems(t *testing.T) {
 		"ruby":     {"ruby '2.0.0'\ngem 'shout'\n", "2.0.0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := w.put(t, "requires-"+name, rubyFile(rubyEcho).with("Gemfile", fmt.Sprintf("source %q\n", index)+c.gemfile))
+			a := w.put(t, "requires-"+name, rubyFile(rubyEcho).with("Gemfile", fmt.Sprintf("source %q\n", index)+c.gemfile).with("pipsqueak.yaml", "allow_scripts: [broken]\n"))
 			if f := a.expectError(t, core.KindInstall, core.FaultHandler, http.StatusUnprocessableEntity); !strings.Contains(f.Message, c.says) {
 				t.Errorf("the message lacks %q: %s", c.says, f.Message)
 			}
