@@ -23,7 +23,7 @@ module Pipsqueak
     # Refuses a lock that does not answer everything that the Gemfile asks.
     def check(definition)
       definition.ensure_equivalent_gemfile_and_lockfile(true)
-      definition.validate_platforms! if definition.respond_to?(:validate_platforms!)
+      definition.validate_runtime!
     rescue Bundler::ProductionError => e
       raise Refused.new("install", "caller", "Gemfile.lock does not answer the Gemfile: run `bundle install`, and deploy both: #{e.message.split.join(" ")}")
     end

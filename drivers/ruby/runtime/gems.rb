@@ -23,6 +23,8 @@ module Pipsqueak
       require "rubygems/package"
       require "rubygems/remote_fetcher"
       require "rubygems/security"
+      require "rubygems/user_interaction"
+      Gem::DefaultUserInteraction.ui = Gem::SilentUI.new
       @own = source
       @source = (source || Gem.default_sources.first).chomp("/")
     end
@@ -37,9 +39,8 @@ module Pipsqueak
       brought = Gemlock.read("#{gemfile}.lock")
       ENV["BUNDLE_FROZEN"] = "true" if brought
       definition = Bundler::Definition.build(gemfile, brought&.path || "#{gemfile}.lock", nil)
-      definition.validate_runtime!
       check_sources(definition)
-      brought&.check(definition)
+      brought ? brought.check(definition) : definition.validate_runtime!
       definition.resolve_remotely!
       chosen = closure(definition, definition.specs.group_by(&:name).transform_values(&:first))
       [describe(chosen, brought&.checksums || {}), brought ? nil : definition.to_lock]
@@ -81,7 +82,7 @@ module Pipsqueak
       definition.send(:sources).rubygems_remotes.each do |uri|
         next if own.include?(uri.to_s.chomp("/"))
         raise Refused.new("install", "handler", "Gemfile: source #{uri.to_s.inspect}: a function cannot choose where packages come from; " \
-                                                "this worker takes them from #{own.first}")
+                                                "this worker takes them from #{own.first.sub(%r{//[^/@]*@}, "//")}")
       end
     end
 
@@ -119,22 +120,22 @@ module Pipsqueak
       end
     end
 
-    # Returns the digest of a gem, and whether it has extensions to compile.
+    # Returns the digest of a gem, and whether it has extensions to compile: no index says that, and only gems for one platform have none.
     def known(spec, full)
-      checksum = spec.checksum if spec.respond_to?(:checksum)
-      checksum = checksum.digest if checksum.respond_to?(:digest)
-      if checksum.to_s.match?(/\A\h{64}\z/)
-        tuple = Gem::NameTuple.new(spec.name, spec.version, spec.platform.to_s)
-        return ["sha256:#{checksum.downcase}", Gem::Source.new(@source).fetch_spec(tuple).extensions.any?]
-      end
+      listed = spec.checksum if spec.respond_to?(:checksum)
+      listed = listed.digest if listed.respond_to?(:digest)
+      listed = listed.to_s.match?(/\A\h{64}\z/) ? "sha256:#{listed.downcase}" : nil
+      return [listed, false] if listed && spec.platform.to_s != "ruby"
       text = fetch(full)
-      ["sha256:#{Digest::SHA256.hexdigest(text)}", Gem::Package.new(StringIO.new(text)).spec.extensions.any?]
+      digest = "sha256:#{Digest::SHA256.hexdigest(text)}"
+      raise Refused.new("install", "worker", "the index of gems says #{listed} of #{full}, which is #{digest}") if listed && listed != digest
+      [digest, Gem::Package.new(StringIO.new(text)).spec.extensions.any?]
     end
 
     def fetch(full)
       Gem::RemoteFetcher.fetcher.fetch_path("#{@source}/gems/#{full}.gem")
     rescue Gem::RemoteFetcher::FetchError => e
-      raise Installer.failed("fetching #{full}", "Could not reach #{@source}: #{e.message}") unless e.message.include?("404")
+      raise Installer.failed("fetching #{full}", "Could not reach the index: #{e.message}") unless e.message.include?("404")
       raise Refused.new("install", "handler", "the index of gems does not have #{full} any more: resolve anew with `pipsqueak deploy --anew` or `pipsqueak lock`")
     end
 
