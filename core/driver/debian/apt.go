@@ -177,11 +177,17 @@ func failed(ctx context.Context, what, said string, err error) error {
 		return core.Errorf(core.KindTimeout, core.FaultCaller, "%s did not end in time: %w", what, ctx.Err())
 	case diskFull.MatchString(said) || errors.Is(err, syscall.ENOSPC):
 		return core.Errorf(core.KindExhausted, core.FaultWorker, "the disk of the worker is full: free space there, or start the worker with --data on a larger disk: %s: %s", what, said)
-	case gone.MatchString(said):
-		return core.Errorf(core.KindInstall, core.FaultHandler, "%s: the Debian archive does not have that: mend 'debian' in pipsqueak.yaml, or, when the lock is old, "+
-			"resolve anew with `pipsqueak deploy --anew` or `pipsqueak lock`: %s", what, said)
 	case unreachable.MatchString(said):
 		return core.Errorf(core.KindInstall, core.FaultWorker, "%s: the Debian archive cannot be used: %s", what, said)
 	}
 	return core.Errorf(core.KindInstall, core.FaultHandler, "%s: %s (%w)", what, said, err)
+}
+
+// anew says what to do when the archive does not have what a lock names.
+func anew(err error) error {
+	if err == nil || !gone.MatchString(err.Error()) {
+		return err
+	}
+	return core.Errorf(core.KindInstall, core.FaultHandler, "the Debian archive does not have the locked versions any more: "+
+		"resolve anew with `pipsqueak deploy --anew` or `pipsqueak lock` (%s)", core.AsError(err).Message)
 }

@@ -213,6 +213,12 @@ func TestInstall(t *testing.T) {
 			t.Errorf("%v is left", left)
 		}
 	}
+	older := slices.Clone(packages)
+	older[i] = Archive{Locked: newPackage("libblas3", "0.1")}
+	older[i].Archives = []string{twisted}
+	if _, err := Install(t.Context(), older, t.TempDir(), nil); !core.IsKind(err, core.KindInstall) || core.AsError(err).Fault != core.FaultHandler || !strings.Contains(err.Error(), "--anew") {
+		t.Errorf("a version that is not there any more: %v", err)
+	}
 	for _, wanted := range []string{"no-such-package-at-all", "libblas3=0-none", "libblas.", "libblas3-", "libc6=0-none"} {
 		if _, err := Resolve(t.Context(), []string{wanted}); !core.IsKind(err, core.KindInstall) || core.AsError(err).Fault != core.FaultHandler ||
 			!strings.Contains(err.Error(), wanted[:5]) {

@@ -66,7 +66,7 @@ func (a *apt) locate(ctx context.Context, packages []Archive) ([]Archive, error)
 	}
 	said, err := a.run(ctx, aptGet, "looking for Debian packages", nil, append([]string{"download", "--print-uris", sha256Only}, unknown...)...)
 	if err != nil {
-		return nil, err
+		return nil, anew(err)
 	}
 	known := printed(said)
 	if err := a.describe(ctx, known); err != nil {
@@ -101,7 +101,7 @@ func (a *apt) fetch(ctx context.Context, packages []Archive, archives string, pr
 			progress(core.Progress{Verb: "install", Item: item, Detail: "fetching " + strconv.Itoa(started), Total: int64(len(packages))})
 		}
 	}, arguments...)
-	return err
+	return anew(err)
 }
 
 // unpackAll unpacks on all processors.
