@@ -39,8 +39,14 @@ var gems = []gem{
 	{"only-test", "1.0.0", "", files{"lib/only-test.rb": ""}},
 }
 
+// gemIndex builds the gems and serves them. It returns the address.
+func gemIndex(t *testing.T, gems []gem) string {
+	t.Helper()
+	return serve(t, gemDir(t, gems)).URL
+}
+
 // gemDir builds the gems and makes an index of them, as RubyGems' own server has it and as rubygems.org has. It returns the directory to serve.
-func gemDir(t *testing.T) string {
+func gemDir(t *testing.T, gems []gem) string {
 	t.Helper()
 	served := t.TempDir()
 	for _, g := range gems {
@@ -124,7 +130,7 @@ end
 
 func TestRubyGems(t *testing.T) {
 	rubySystem(t)
-	index := serve(t, gemDir(t)).URL
+	index := gemIndex(t, gems)
 	t.Setenv("PIPSQUEAK_GEM_SOURCE", index)
 	w := startWorker(t, t.TempDir())
 	gemfile := fmt.Sprintf("source %q\ngem \"greeting\", \"~> 1.0\"\ngem \"sum\"\ngem \"prebuilt\"\ngroup(:test) { gem \"only-test\" }\n", index)
@@ -174,7 +180,7 @@ func TestRubyGems(t *testing.T) {
 // TestRubyLock is about what is locked, and what the lock is good for.
 func TestRubyLock(t *testing.T) {
 	rubySystem(t)
-	served := gemDir(t)
+	served := gemDir(t, gems)
 	compact(t, served)
 	server := serve(t, served)
 	t.Setenv("PIPSQUEAK_GEM_SOURCE", server.URL)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"strings"
@@ -10,24 +11,19 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
-// sourceVariable names the index that gems come from: an address. Without it RubyGems takes its own.
-const sourceVariable = "PIPSQUEAK_GEM_SOURCE"
+// gemSource is the address of the index that gems come from, by one of the variables with which an operator names it: ours, and those that Bundler
+// has for mirrors. Nothing stands for RubyGems' own.
+func gemSource() string {
+	return cmp.Or(os.Getenv("PIPSQUEAK_GEM_SOURCE"), os.Getenv("BUNDLE_MIRROR__ALL"),
+		os.Getenv("BUNDLE_MIRROR__HTTPS://RUBYGEMS__ORG/"), os.Getenv("BUNDLE_MIRROR__HTTPS://RUBYGEMS__ORG"))
+}
 
-// certificates is where Debian and its kin keep those that the host trusts; what fetches packages trusts the same.
-const certificates = "/etc/ssl/certs/ca-certificates.crt"
-
-// installEnv is the environment of an installer, in which third-party code may run: nothing of the host but the way out.
-func (i interpreter) installEnv() []string {
-	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir, "RUBYLIB=" + i.managerDir()}
-	if _, err := os.Stat(certificates); err == nil {
-		env = append(env, "SSL_CERT_FILE="+certificates)
+// gemSources are where gems come from: RubyGems' own index with its lists, or the operator's.
+func gemSources() []string {
+	if source := gemSource(); source != "" {
+		return []string{zygote.Registry(source)}
 	}
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
-		if value, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+value)
-		}
-	}
-	return env
+	return []string{"https://rubygems.org", "https://index.rubygems.org"}
 }
 
 // wish is what installer.rb is asked for.
@@ -78,11 +74,11 @@ func (r *ruby) Install(ctx context.Context, request core.InstallRequest, progres
 
 // install runs installer.rb in the sandbox.
 func (r *ruby) install(ctx context.Context, i interpreter, sandbox core.Sandbox, w wish, progress func(core.Progress), result any) error {
-	w.Source, w.Driver = os.Getenv(sourceVariable), driverPath
+	w.Source, w.Driver = gemSource(), driverPath
 	asked, err := zygote.Request(w)
 	if err != nil {
 		return err
 	}
 	command := append(i.command(), "-I", strings.Join(append([]string{i.managerDir()}, i.Standard...), ":"), loopDir+"/installer.rb")
-	return zygote.Install(ctx, sandbox, append(command, asked...), i.installEnv(), r.log, progress, result)
+	return zygote.Install(ctx, sandbox, append(command, asked...), zygote.InstallEnv("RUBYLIB="+i.managerDir()), r.log, progress, result)
 }

@@ -59,9 +59,11 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 		d.Problems = append(d.Problems, fmt.Sprintf("%v; `make build` puts it there", err))
 		return d, nil
 	}
+	var debianSources []string
 	tools, err := installerTools()
 	if err == nil {
 		d.Capabilities = append(d.Capabilities, core.CapabilityDebian)
+		debianSources = debian.Registries()
 	} else {
 		d.Problems = append(d.Problems, err.Error())
 	}
@@ -92,6 +94,7 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 			Handlers:   handlers,
 			Extensions: []string{".rb"},
 			Manifests:  []string{"Gemfile", "Gemfile.lock"},
+			Registries: append(gemSources(), debianSources...),
 		})
 	}
 	if len(d.Runtimes) == 0 {
