@@ -67,7 +67,9 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 	if before, ok := w.store.Get(name); ok {
 		fn.Version = before.Version + 1
 	}
-	if err := w.resolve(ctx, &fn, runtime, manifest, dir, request.Anew, progress); err != nil {
+	hold := w.store.Hold()
+	defer hold.Release()
+	if err := w.resolve(ctx, &fn, runtime, manifest, dir, request.Anew, hold, progress); err != nil {
 		return core.Function{}, err
 	}
 	digest, release, err := w.store.CommitCode(dir)
@@ -117,7 +119,7 @@ func (w *Worker) collect() {
 }
 
 // resolve finds out what the function needs, installs what is missing of it, and builds the code.
-func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir string, anew bool, progress func(core.Progress)) error {
+func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir string, anew bool, hold *store.Hold, progress func(core.Progress)) error {
 	d, _, _, err := w.fleet.Driver(ctx, runtime.ID)
 	if err != nil {
 		return err
@@ -134,7 +136,7 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 		return err
 	}
 	fn.Imports = imports
-	if fn.Packages, err = w.install(ctx, d.(core.Installer), fn, runtime, manifest.Allow, dir, lock.Packages, progress); err != nil {
+	if fn.Packages, err = w.install(ctx, d.(core.Installer), fn, runtime, manifest.Allow, dir, lock.Packages, hold, progress); err != nil {
 		return err
 	}
 	if !can(d, core.CapabilityBuild) {
@@ -159,18 +161,24 @@ func can(d core.Driver, capability string) bool {
 	return ok && slices.Contains(described.Description().Capabilities, capability)
 }
 
-// install returns the packages as they are in the store, after installing those that were not.
-func (w *Worker) install(ctx context.Context, installer core.Installer, fn *core.Function, runtime core.Runtime, allow []string, dir string, wanted []core.Locked, progress func(core.Progress)) (core.Set, error) {
-	if _, missing := w.lookup(runtime.ID, wanted); len(missing) > 0 {
-		w.installs.Lock()
-		defer w.installs.Unlock()
+// install returns the packages as they are in the store, after installing those that were not. They are held.
+func (w *Worker) install(ctx context.Context, installer core.Installer, fn *core.Function, runtime core.Runtime, allow []string, dir string, wanted []core.Locked, hold *store.Hold, progress func(core.Progress)) (core.Set, error) {
+	have, missing, done, err := w.claimMissing(ctx, runtime.ID, wanted, hold)
+	if err != nil {
+		return nil, err
 	}
-	have, missing := w.lookup(runtime.ID, wanted) // again: another deploy may have installed them meanwhile
+	defer done()
 	for _, p := range have {
 		progress(core.Progress{Verb: "install", Item: p.String(), Detail: "in the store"})
 	}
+	installed, err := w.fetch(ctx, installer, fn, runtime, allow, dir, missing, hold, progress)
+	return core.NewSet(append(have, installed...)...), err
+}
+
+// fetch installs packages that are claimed, and holds them.
+func (w *Worker) fetch(ctx context.Context, installer core.Installer, fn *core.Function, runtime core.Runtime, allow []string, dir string, missing []core.Locked, hold *store.Hold, progress func(core.Progress)) ([]core.Package, error) {
 	if len(missing) == 0 {
-		return core.NewSet(have...), nil
+		return nil, nil
 	}
 	for _, p := range missing {
 		if p.Scripts && !slices.Contains(allow, p.Name) {
@@ -194,25 +202,16 @@ func (w *Worker) install(ctx context.Context, installer core.Installer, fn *core
 	if err != nil {
 		return nil, err
 	}
+	var staged []store.Staged
 	for _, p := range missing {
-		installed, err := w.store.CommitPackage(runtime.ID, p, receipts[p.String()], filepath.Join(out, p.Base()))
-		if err != nil {
-			return nil, err
-		}
-		have = append(have, installed.Package)
+		staged = append(staged, store.Staged{Locked: p, Receipt: receipts[p.String()], Dir: filepath.Join(out, p.Base())})
 	}
-	return core.NewSet(have...), nil
-}
-
-func (w *Worker) lookup(runtime core.RuntimeID, wanted []core.Locked) (have []core.Package, missing []core.Locked) {
-	for _, p := range wanted {
-		if installed, ok := w.store.Lookup(runtime, p); ok {
-			have = append(have, installed.Package)
-		} else {
-			missing = append(missing, p)
-		}
+	installed, err := w.store.CommitPackages(runtime.ID, staged, hold)
+	var packages []core.Package
+	for _, p := range installed {
+		packages = append(packages, p.Package)
 	}
-	return have, missing
+	return packages, err
 }
 
 // inSandbox runs a step of an installation with a sandbox of its own, in which the directory of the mount can be written to, and

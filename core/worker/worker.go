@@ -51,9 +51,9 @@ type Worker struct {
 	budget int64
 
 	mu        sync.Mutex
-	deploying map[string]struct{} // names with a deploy or a remove under way
-	installs  sync.Mutex          // one installation at a time: what two functions share is fetched once
-	counter   int                 // of installer sandboxes
+	deploying map[string]struct{}      // names with a deploy or a remove under way
+	claims    map[string]chan struct{} // packages that are being installed; closed when they are no more
+	counter   int                      // of installer sandboxes
 	lastWords lastWords
 }
 
@@ -66,7 +66,7 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 	}
 	// Sockets have short paths only, and nothing in here is worth a disk.
 	name := fmt.Sprintf("pipsqueak-%x", sha256.Sum256([]byte(data)))[:18]
-	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, deploying: map[string]struct{}{}}
+	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
