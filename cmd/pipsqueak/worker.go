@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/worker"
@@ -13,7 +14,10 @@ type workerConfig struct {
 	Data    string // directory of everything that outlives the worker
 	Drivers string // directory of the drivers' programs
 	Memory  int64  // bytes that all nodes may use together; 0 lets the worker choose
-	Log     *slog.Logger
+	// As in worker.Config.
+	PackageAge time.Duration
+	StoreLimit int64
+	Log        *slog.Logger
 }
 
 // opener opens a worker. What it returns as a function closes it.

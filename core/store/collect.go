@@ -91,6 +91,33 @@ func (s *Store) CollectPackages(keep Keep, inUse func(digest string) bool) ([]co
 	return removed, err
 }
 
+// Drop makes a package that no function uses unknown, so that the next deploy that wants it has it installed; the next
+// CollectPackages removes it. It returns false when a function or a hold needs it, or when it is remembered as quarantined.
+func (s *Store) Drop(digest string) (bool, error) {
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	for _, f := range s.List() {
+		if slices.ContainsFunc(f.Packages, func(p core.Package) bool { return p.Digest == digest }) {
+			return false, nil
+		}
+	}
+	if s.held[digest] > 0 {
+		return false, nil
+	}
+	for _, e := range s.entries() {
+		if e.Digest != digest {
+			continue
+		}
+		if e.Quarantine != "" {
+			return false, nil
+		}
+		if err := os.Remove(e.path); err != nil {
+			return false, diskError(e.path, err)
+		}
+	}
+	return true, nil
+}
+
 // indexed is an entry of the index with its place.
 type indexed struct {
 	core.Installed

@@ -16,6 +16,13 @@ func (h *Hold) add(digest string) {
 	h.digests = append(h.digests, digest)
 }
 
+// Keep holds something that is in the store already.
+func (h *Hold) Keep(digest string) {
+	h.store.writes.Lock()
+	defer h.store.writes.Unlock()
+	h.add(digest)
+}
+
 // Release gives everything free. It may be called more than once.
 func (h *Hold) Release() {
 	h.store.writes.Lock()

@@ -28,33 +28,42 @@ type Checked struct {
 	Damaged []core.DamagedFile // sorted, at most 20; empty when the tree is whole
 }
 
-// Verify compares a tree with its manifest: names, types, modes, owners, links and sizes of all, and the contents of those files for which
-// read says so. It reads several files at once. A tree that is found whole with everything read is not damaged any more.
-func (s *Store) Verify(tree Tree, read func() bool) (Checked, error) {
+// Sample says of how many files the contents are read, chosen at random. The zero Sample is all files.
+type Sample struct {
+	Percent float64 // of a tree's files, 0 for all
+	Files   int     // at most about so many of a tree, 0 for any number
+}
+
+// choose returns a choice among so many files.
+func (s Sample) choose(files int) func() bool {
+	share := 1.0
+	if s.Percent > 0 {
+		share = s.Percent / 100
+	}
+	if s.Files > 0 && files > 0 {
+		share = min(share, float64(s.Files)/float64(files))
+	}
+	return func() bool { return share >= 1 || rand.Float64() < share }
+}
+
+// Verify compares a tree with its manifest: names, types, modes, owners, links and sizes of all, and the contents of a sample. It reads
+// several files at once. A tree that is found whole with everything read is not damaged any more.
+func (s *Store) Verify(tree Tree, sample Sample) (Checked, error) {
 	items, err := s.manifest(tree)
 	if err != nil {
 		return Checked{}, err
 	}
-	var c Checked
 	if items == nil {
-		c = s.verifyWhole(tree)
-	} else {
-		c, err = s.verifyItems(tree, items, read)
+		return s.verifyWhole(tree), nil
 	}
-	if err == nil && len(c.Damaged) == 0 && c.Files == countFiles(items) && s.isDamaged(tree) {
+	files := countFiles(items)
+	c := s.verifyItems(tree, items, sample.choose(files))
+	if len(c.Damaged) == 0 && c.Files == files && s.isDamaged(tree) {
 		s.writes.Lock()
 		defer s.writes.Unlock()
 		err = s.unmark(tree)
 	}
 	return c, err
-}
-
-// All and Some are what Verify can read: every file, or each with that chance of a hundred.
-func All() bool { return true }
-
-// Some returns a choice of files; see All.
-func Some(percent float64) func() bool {
-	return func() bool { return rand.Float64()*100 < percent }
 }
 
 // manifest returns the items of a tree as they are to be. It returns nil when the tree is from before there were manifests, or its manifest is
@@ -112,10 +121,10 @@ func (s *Store) verifyWhole(tree Tree) (c Checked) {
 	return c
 }
 
-func (s *Store) verifyItems(tree Tree, items []item, read func() bool) (c Checked, err error) {
+func (s *Store) verifyItems(tree Tree, items []item, read func() bool) (c Checked) {
 	root, err := os.OpenRoot(s.treePath(tree))
 	if err != nil {
-		return Checked{Damaged: []core.DamagedFile{{Reason: "is gone: " + reasonOf(err)}}}, nil
+		return Checked{Damaged: []core.DamagedFile{{Reason: "is gone: " + reasonOf(err)}}}
 	}
 	defer root.Close()
 	known := make(map[string]bool, len(items))
@@ -136,7 +145,7 @@ func (s *Store) verifyItems(tree Tree, items []item, read func() bool) (c Checke
 	group.Wait()
 	slices.SortFunc(c.Damaged, func(a, b core.DamagedFile) int { return strings.Compare(a.File, b.File) })
 	c.Damaged = c.Damaged[:min(len(c.Damaged), maxDamaged)]
-	return c, nil
+	return c
 }
 
 // checkItems compares some items of a tree with what is there. It stops where more is damaged than is told of.
@@ -223,8 +232,17 @@ func reasonOf(err error) string {
 	return err.Error()
 }
 
-// Trees returns everything that is to be verified: what is in the areas, what functions refer to, and what the index does.
-func (s *Store) Trees() []Tree {
+// HeldTree is a tree that Collect leaves alone until its Hold is released.
+type HeldTree struct {
+	Tree
+	*Hold
+}
+
+// HoldTrees returns everything that there is to verify, each with a hold of its own: what is in the areas, what functions refer to, and what
+// the index does. The caller releases them.
+func (s *Store) HoldTrees() []HeldTree {
+	s.writes.Lock()
+	defer s.writes.Unlock()
 	seen := map[Tree]bool{}
 	for _, area := range []Area{Code, Packages} {
 		names, _ := os.ReadDir(filepath.Join(s.dir, string(area))) // Open has made it
@@ -243,10 +261,12 @@ func (s *Store) Trees() []Tree {
 	for _, p := range s.Installed() {
 		seen[Tree{Packages, p.Digest}] = true
 	}
-	var all []Tree
+	var all []HeldTree
 	for tree := range seen {
-		all = append(all, tree)
+		hold := s.Hold()
+		hold.add(tree.Digest)
+		all = append(all, HeldTree{tree, hold})
 	}
-	slices.SortFunc(all, func(a, b Tree) int { return strings.Compare(string(a.Area)+a.Digest, string(b.Area)+b.Digest) })
+	slices.SortFunc(all, func(a, b HeldTree) int { return strings.Compare(string(a.Area)+a.Digest, string(b.Area)+b.Digest) })
 	return all
 }

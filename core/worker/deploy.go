@@ -117,13 +117,6 @@ func (w *Worker) runtimes() []core.Runtime {
 	return all
 }
 
-// collect removes code that nobody uses any more. A failure costs disk space only.
-func (w *Worker) collect() {
-	if _, err := w.store.Collect(w.house.uses); err != nil {
-		w.log.Warn("evict", "err", err)
-	}
-}
-
 // resolve finds out what the function needs, installs what is missing of it, and builds the code.
 func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir string, anew bool, hold *store.Hold, progress func(core.Progress)) error {
 	d, _, _, err := w.fleet.Driver(ctx, runtime.ID)
