@@ -39,14 +39,13 @@ type Keep struct {
 
 // CollectPackages removes packages that no function refers to, no hold covers and inUse (called with a digest) does not claim, as far as
 // they are not to be kept, those that were used longest ago first, and returns them. A package that somebody has quarantined stays, so
-// that this is not forgotten. Remembered locks that were used before keep.Since go too.
+// that this is not forgotten.
 func (s *Store) CollectPackages(keep Keep, inUse func(digest string) bool) ([]core.Installed, error) {
 	trash, err := s.Stage()
 	if err != nil {
 		return nil, err
 	}
 	defer s.throwAway(trash)
-	s.collectLocks(keep.Since)
 	s.writes.Lock()
 	defer s.writes.Unlock()
 	needed := map[string]bool{}
@@ -181,8 +180,8 @@ func (s *Store) takeOut(trash string, area Area, name string, needed func(digest
 	return false, nil
 }
 
-// collectLocks forgets locks that no deploy has asked for since then. One that stays by mistake costs a few kilobytes.
-func (s *Store) collectLocks(since time.Time) {
+// CollectLocks forgets remembered locks that no deploy has asked for since then. One that stays by mistake costs a few kilobytes.
+func (s *Store) CollectLocks(since time.Time) {
 	names, _ := fs.Glob(os.DirFS(s.dir), "locks/*.json")
 	for _, name := range names {
 		file := filepath.Join(s.dir, "locks", path.Base(name))

@@ -77,6 +77,7 @@ func (w *Worker) collect() {
 }
 
 func (w *Worker) collectPackages() {
+	w.store.CollectLocks(time.Now().Add(-w.age))
 	if _, err := w.Collect(w.keeper.ctx, w.age); err != nil {
 		w.log.Warn("evict", "err", err)
 	}

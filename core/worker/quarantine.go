@@ -17,10 +17,12 @@ func (w *Worker) Quarantine(_ context.Context, name, version, reason string) ([]
 		return nil, err
 	}
 	for _, p := range all {
-		if reason != "" {
-			w.tree.Expel(p.Digest)
+		if reason == "" {
+			w.log.Info("release", "package", p, "rt", p.Runtime)
+			continue
 		}
 		w.log.Warn("quarantine", "package", p, "rt", p.Runtime, "reason", reason)
+		w.tree.Expel(p.Digest)
 	}
 	return all, nil
 }
@@ -147,6 +149,7 @@ func (w *Worker) reinstall(ctx context.Context, fn core.Function, damaged core.I
 		}
 		have = append(have, installed[0].Package)
 	}
+	defer w.collect() // what was damaged, as soon as no process has it
 	if have[0].Digest == damaged.Digest {
 		return nil
 	}
@@ -160,7 +163,6 @@ func (w *Worker) exchange(old, new core.Package) error {
 			return fmt.Errorf("installed anew it has other files, and %s cannot have them: %w; deploy it again", fn.Name, err)
 		}
 	}
-	w.collect()
 	return nil
 }
 
