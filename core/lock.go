@@ -88,7 +88,7 @@ type Installed struct {
 	Receipt Receipt   `json:"receipt"`
 	Size    int64     `json:"size"` // bytes on disk
 	Added   time.Time `json:"added"`
-	Used    time.Time `json:"used"`            // when a deploy last asked for it
+	Used    time.Time `json:"used"`            // when a deploy last asked for it, or, within the hour, a function had it
 	Probe   *Probe    `json:"probe,omitempty"` // nil until it was probed
 	// Quarantine is why it may not be used: its files are damaged, or somebody has forbidden it. Empty when it may.
 	Quarantine string `json:"quarantine,omitempty"`
