@@ -107,10 +107,19 @@ func (p *program) describeRows(f core.Function) [][]string {
 	if len(f.Imports) > 0 {
 		rows = append(rows, []string{"imports", strings.Join(f.Imports, ", ")})
 	}
-	if f.Unforkable != "" {
-		rows = append(rows, []string{"unforkable", f.Unforkable})
+	if len(f.Loaded) > 0 {
+		rows = append(rows, []string{"loaded", strings.Join(f.Loaded, ", ")})
 	}
+	several("apart", reasons(f.Apart))
 	return rows
+}
+
+// reasons are a line for each module that is imported in instances, and why.
+func reasons(apart map[string]string) (lines []string) {
+	for _, module := range slices.Sorted(maps.Keys(apart)) {
+		lines = append(lines, module+": "+apart[module])
+	}
+	return lines
 }
 
 func (p *program) remove() *cobra.Command {
