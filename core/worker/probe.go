@@ -63,28 +63,28 @@ func (w *Worker) probe(ctx context.Context, d core.Driver, fn *core.Function, ru
 	if !any {
 		return
 	}
-	began := time.Now()
+	n, done := 0, timed(core.Progress{Verb: "probe", Item: fn.Name}, progress)
 	err := probe.Run(ctx, w.machine(d, runtime), all, func(p core.Package, found core.Probe) {
-		progress(core.Progress{Verb: "import", Item: p.String(), Detail: verdict(found)})
-		w.log.Info("import", "rt", runtime.ID, "package", p.String(), "took", found.Own, "unforkable", found.Unforkable, "errors", found.Errors)
+		n++
+		why := verdict(found)
+		progress(core.Progress{Verb: "probe", Item: p.String(), Detail: why, Ended: why != "", Took: found.Own})
+		w.log.Info("probe", "rt", runtime.ID, "package", p.String(), "took", found.Own, "unforkable", found.Unforkable, "errors", found.Errors)
 		if err := w.store.SetProbe(runtime.ID, p, found); err != nil {
-			w.log.Warn("import", "rt", runtime.ID, "package", p.String(), "err", err)
+			w.log.Warn("probe", "rt", runtime.ID, "package", p.String(), "err", err)
 		}
 	})
-	w.log.Debug("import", "fn", fn.Name, "packages", len(all), "took", time.Since(began))
+	done(fmt.Sprintf("%d packages", n), 0)
 	if err != nil {
-		w.log.Warn("import", "fn", fn.Name, "err", fmt.Errorf("not all packages could be probed: %w", err))
+		w.log.Warn("probe", "fn", fn.Name, "err", fmt.Errorf("not all packages could be probed: %w", err))
 	}
 }
 
+// verdict is what a person is told of a probe while a deploy is under way: nothing of one that found nothing.
 func verdict(p core.Probe) string {
-	switch {
-	case p.Unforkable != "":
-		return p.Unforkable
-	case len(p.Errors) > 0:
+	if p.Unforkable == "" && len(p.Errors) > 0 {
 		return "cannot be imported by itself"
 	}
-	return "probed in " + p.Own.Round(time.Millisecond).String()
+	return p.Unforkable
 }
 
 // owner finds the package that a module is of: the one with the longest module that it is or begins with, and that module.
