@@ -56,6 +56,7 @@ func Run(ctx context.Context, m Machine, packages []core.Installed, done func(co
 		return err
 	}
 	defer r.close()
+	var good []*core.Installed // their fork is still to be tried: one fork of all takes as long as of each
 	for _, p := range r.order {
 		if !Stale(*p, packages) {
 			continue
@@ -65,7 +66,19 @@ func Run(ctx context.Context, m Machine, packages []core.Installed, done func(co
 			return err
 		}
 		p.Probe = &probe
+		if probe.Unforkable == "" {
+			good = append(good, p)
+			continue
+		}
 		done(p.Package, probe)
+	}
+	if len(good) > 0 {
+		if err := r.forkAll(good); err != nil {
+			return err
+		}
+	}
+	for _, p := range good {
+		done(p.Package, *p.Probe)
 	}
 	return nil
 }
@@ -78,7 +91,7 @@ func Try(ctx context.Context, m Machine, packages []core.Installed, first, more 
 		return nil, err
 	}
 	defer r.close()
-	r.good = first
+	r.good, r.forkEach = first, true
 	for _, module := range more {
 		tried := core.Installed{Receipt: core.Receipt{Modules: []string{module}}}
 		probe, err := r.probe(&tried)
@@ -101,11 +114,13 @@ type run struct {
 	order  []*core.Installed // each after what it requires
 	byName map[string]*core.Installed
 
-	all  []*process
-	root *process // has imported nothing
-	base *process // has imported what is good, up to the last package that was not
-	work *process // a fork of base that imports; nil when there is none
-	good []string // the modules that work has imported, or would have
+	all      []*process
+	root     *process             // has imported nothing
+	base     *process             // has imported what is good, up to the last package that was not
+	work     *process             // a fork of base that imports; nil when there is none
+	good     []string             // the modules that work has imported, or would have
+	seen     *sandbox.Observation // the last one of work, as long as it has imported nothing since
+	forkEach bool                 // after each package
 }
 
 // process is one process of a probe, in a sandbox of its own.
@@ -206,8 +221,20 @@ func (r *run) end(p *process) {
 	p.Kill()
 	<-p.Done()
 	if p == r.work {
-		r.work = nil
+		r.work, r.seen = nil, nil
 	}
+}
+
+// observe looks at the process to work with.
+func (r *run) observe() (sandbox.Observation, error) {
+	if r.seen == nil {
+		seen, err := r.work.Observe()
+		if err != nil {
+			return seen, err
+		}
+		r.seen = &seen
+	}
+	return *r.seen, nil
 }
 
 // load has a process import modules.
@@ -215,6 +242,9 @@ func (r *run) load(ctx context.Context, p *process, modules ...string) error {
 	dirs := make([]string, len(r.set))
 	for i, one := range r.set {
 		dirs[i] = core.PackageDir(one)
+	}
+	if p == r.work {
+		r.seen = nil
 	}
 	_, err := r.Driver.Import(ctx, p.Ref().ID, core.Load{Packages: dirs, Modules: modules})
 	if err == nil {
@@ -266,7 +296,7 @@ func (r *run) refork() error {
 		if p.depth >= maxDepth {
 			return nil
 		}
-		r.base, r.work = p, nil
+		r.base, r.work, r.seen = p, nil, nil
 	}
 	return r.ctx.Err()
 }
@@ -285,7 +315,7 @@ func (r *run) probe(p *core.Installed) (core.Probe, error) {
 		if err := r.ready(importable(required)); err != nil {
 			return result, err
 		}
-		before, err := r.work.Observe()
+		before, err := r.observe()
 		if err != nil {
 			return result, err
 		}
@@ -350,12 +380,13 @@ func (r *run) importEach(ctx context.Context, modules []string) (failed string, 
 // settled looks at the process, and again after a moment when there are threads or processes that were not there before: those that were
 // ended by who began them may take that long to be gone.
 func (r *run) settled(before sandbox.Observation) (after sandbox.Observation, err error) {
-	if after, err = r.work.Observe(); err != nil {
+	if after, err = r.observe(); err != nil {
 		return after, err
 	}
 	if threads, children := more(before, after); threads > 0 || children > 0 {
 		time.Sleep(settling)
-		after, err = r.work.Observe()
+		r.seen = nil
+		after, err = r.observe()
 	}
 	return after, err
 }
@@ -364,8 +395,8 @@ func (r *run) settled(before sandbox.Observation) (after sandbox.Observation, er
 func (r *run) judge(result *core.Probe, before, after sandbox.Observation, took time.Duration, required []*core.Installed) error {
 	private := max(after.Memory.Private-before.Memory.Private, 0)
 	why := compare(result, before, after)
-	if why == "" {
-		why = r.fork()
+	if why == "" && r.forkEach {
+		why = r.tryFork()
 	}
 	result.Unforkable = why
 	if why != "" {
@@ -393,8 +424,29 @@ func (r *run) judge(result *core.Probe, before, after sandbox.Observation, took 
 	return nil
 }
 
-// fork tells why the process cannot be forked any more, if it cannot: a fork has to stand in its sandbox and answer.
-func (r *run) fork() string {
+// forkAll tries a fork of a process that has imported all the packages. When there is something wrong with it, each is probed once more, with a
+// fork after each.
+func (r *run) forkAll(good []*core.Installed) error {
+	if err := r.ready(importable(good)); err != nil {
+		return err
+	}
+	if r.tryFork() == "" {
+		return nil
+	}
+	r.end(r.work)
+	r.base, r.good, r.forkEach = r.root, nil, true
+	for _, p := range good {
+		probe, err := r.probe(p)
+		if err != nil {
+			return err
+		}
+		p.Probe = &probe
+	}
+	return nil
+}
+
+// tryFork tells why the process cannot be forked any more, if it cannot: a fork has to stand in its sandbox and answer.
+func (r *run) tryFork() string {
 	child, err := r.process(r.work)
 	if err == nil {
 		err = r.load(r.ctx, child)
