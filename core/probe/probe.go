@@ -6,6 +6,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -84,25 +85,27 @@ func Run(ctx context.Context, m Machine, packages []core.Installed, done func(co
 }
 
 // Try tells which of some more modules a zygote that has imported the first ones could import as well: without an error, and still
-// fit to be forked. The errors are those of Run.
-func Try(ctx context.Context, m Machine, packages []core.Installed, first, more []string) (good []string, err error) {
+// fit to be forked; and why not of the others. The errors are those of Run.
+func Try(ctx context.Context, m Machine, packages []core.Installed, first, more []string) (good []string, bad map[string]string, err error) {
 	r, err := open(ctx, m, packages)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer r.close()
-	r.good, r.forkEach = first, true
+	r.good, r.forkEach, bad = first, true, map[string]string{}
 	for _, module := range more {
 		tried := core.Installed{Receipt: core.Receipt{Modules: []string{module}}}
 		probe, err := r.probe(&tried)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if probe.Unforkable == "" && len(probe.Errors) == 0 {
+		if why := cmp.Or(probe.Errors[module], probe.Unforkable); why != "" {
+			bad[module] = why
+		} else {
 			good = append(good, module)
 		}
 	}
-	return good, nil
+	return good, bad, nil
 }
 
 // run is one probe of a function's packages.
@@ -447,6 +450,7 @@ func (r *run) forkAll(good []*core.Installed) error {
 
 // tryFork tells why the process cannot be forked any more, if it cannot: a fork has to stand in its sandbox and answer.
 func (r *run) tryFork() string {
+	r.seen = nil // to fork leaves something as well
 	child, err := r.process(r.work)
 	if err == nil {
 		err = r.load(r.ctx, child)

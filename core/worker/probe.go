@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -216,7 +217,11 @@ func (w *Worker) loaded(fn *core.Function, modules []string) {
 		w.probes.Lock()
 		defer w.probes.Unlock()
 		first := slices.DeleteFunc(slices.Concat(fn.Imports, fn.Loaded), func(m string) bool { return fn.Apart[m] != "" })
-		modules, err = probe.Try(ctx, w.machine(d, runtime), packages, first, modules)
+		var bad map[string]string
+		modules, bad, err = probe.Try(ctx, w.machine(d, runtime), packages, first, modules)
+		for _, m := range slices.Sorted(maps.Keys(bad)) {
+			w.log.Info("probe", "fn", fn.Name, "module", m, "left to instances, for it", bad[m])
+		}
 	}
 	if err == nil && len(modules) > 0 {
 		var corrected core.Function

@@ -180,16 +180,22 @@ def load(request):
 
 def loaded_since(known):
     """Returns what has been imported of packages after the first so many modules: of those inside of one another, the outermost."""
-    found = {}
+    found = set()
     for name in list(itertools.islice(sys.modules, known, None)):
         module = sys.modules.get(name)
         # Anything may be there, and some do their import when they are asked for an attribute.
         file = object.__getattribute__(module, "__dict__").get("__file__") if isinstance(module, types.ModuleType) else None
         if isinstance(file, str) and file.startswith(PACKAGES):
-            parents = name.split(".")[:-1]
-            if not any(".".join(parents[: n + 1]) in found for n in range(len(parents))):
-                found[name] = True
-    return list(found)[:MAX_LOADED]
+            found.add(name)
+    return [name for name in sorted(found) if not is_inside(name, found)][:MAX_LOADED]
+
+
+def is_inside(name, packages):
+    while "." in name:
+        name = name.rpartition(".")[0]
+        if name in packages:
+            return True
+    return False
 
 
 def import_module(name):
