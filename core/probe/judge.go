@@ -14,12 +14,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// compare notes what is there after an import that was not before, and returns which of it forbids a fork: threads and processes, for only
-// one thread comes along; and what siblings would share, so that one function reaches into another, which is everything open that is not
-// a file for reading. Handlers of signals come along and belong to each process. Attempts at the network fail in an instance as well.
+// compare notes what is there after an import that was not before, and returns which of it forbids a fork. Threads and processes do, for a fork
+// is of one thread. Open files and sockets do, for what enters a sandbox has them no more, and their numbers become those of others; shared
+// memory does, for there siblings would meet. Handlers of signals come along, and belong to each process. Attempts at the network fail in an
+// instance as well.
 func compare(result *core.Probe, before, after sandbox.Observation) (why string) {
 	result.Threads, result.Children = more(before, after)
-	var shared []string
 	signals := uint64(0)
 	for pid, p := range after.Processes {
 		was, there := before.Processes[pid]
@@ -27,13 +27,9 @@ func compare(result *core.Probe, before, after sandbox.Observation) (why string)
 			continue
 		}
 		signals |= p.Signals &^ was.Signals
-		for at, file := range p.Files {
-			if was.Files[at] == file {
-				continue
-			}
-			result.Files = append(result.Files, file.Name)
-			if !file.Regular || file.Written {
-				shared = append(shared, file.Name)
+		for at, name := range p.Files {
+			if was.Files[at] != name {
+				result.Files = append(result.Files, name)
 			}
 		}
 	}
@@ -47,8 +43,8 @@ func compare(result *core.Probe, before, after sandbox.Observation) (why string)
 	if result.Children > 0 {
 		reasons = append(reasons, "leaves "+count(result.Children, "process", "processes")+" running")
 	}
-	if len(shared) > 0 {
-		reasons = append(reasons, "leaves open "+strings.Join(tally(shared), ", "))
+	if len(result.Files) > 0 {
+		reasons = append(reasons, "leaves open "+strings.Join(tally(result.Files), ", "))
 	}
 	if len(reasons) == 0 {
 		return ""

@@ -287,16 +287,17 @@ func (r *run) refork() error {
 			continue
 		}
 		r.work = p
+		// Also when nothing is missing: what has answered has done what it does after a fork.
 		missing := without(r.good, p.modules)
-		if len(missing) == 0 {
-			return nil
-		}
 		if err := r.load(r.ctx, p, missing...); err != nil {
-			r.good = r.base.modules
 			r.end(p)
+			if len(missing) == 0 {
+				return err
+			}
+			r.good = r.base.modules
 			continue
 		}
-		if p.depth >= maxDepth {
+		if len(missing) == 0 || p.depth >= maxDepth {
 			return nil
 		}
 		r.base, r.work, r.seen = p, nil, nil

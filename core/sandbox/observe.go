@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -27,18 +28,12 @@ type Observation struct {
 	Memory    core.Usage
 }
 
-// Process is one process of an Observation.
+// Process is one process of an Observation. Its Files are what it has open by descriptor, and the memory that it would share with what it forks
+// by address, each as the kernel has it; of a socket the protocol, addresses and state.
 type Process struct {
 	Threads int
-	Signals uint64          // that it handles: signal n is bit n-1
-	Files   map[string]File // open ones by their descriptors, and memory that it shares by its address
-}
-
-// File is an open file of a process, or memory that it shares with what it forks.
-type File struct {
-	Name    string // as the kernel has it; of a socket its protocol, addresses and state
-	Regular bool   // a file or a directory on a file system, or a device
-	Written bool   // it is open for writing
+	Signals uint64 // that it handles: signal n is bit n-1
+	Files   map[string]string
 }
 
 // Network is what was tried on the network of a sandbox, which has no way out: everything but Unreachable stayed inside.
@@ -93,46 +88,32 @@ func processOf(pid int) (p Process, err error) {
 }
 
 // filesOf returns the open files of a process.
-func filesOf(pid int) (map[string]File, error) {
+func filesOf(pid int) (map[string]string, error) {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	sockets := socketsOf(pid)
-	files := map[string]File{}
+	files := map[string]string{}
 	for _, entry := range entries {
-		target, err := os.Readlink(filepath.Join(dir, entry.Name()))
+		name, err := os.Readlink(filepath.Join(dir, entry.Name()))
 		if err != nil {
 			continue // closed meanwhile
 		}
-		f := File{Name: target, Regular: strings.HasPrefix(target, "/") && !strings.HasPrefix(target, "/memfd:")}
-		switch kind, inode, _ := strings.Cut(strings.TrimSuffix(target, "]"), ":["); kind {
+		switch kind, inode, _ := strings.Cut(strings.TrimSuffix(name, "]"), ":["); kind {
 		case "socket":
-			f.Name = "socket"
-			if name, ok := sockets[inode]; ok {
-				f.Name = name
-			}
+			name = cmp.Or(sockets[inode], kind)
 		case "pipe":
-			f.Name = "pipe"
+			name = kind
 		}
-		f.Written = !strings.HasPrefix(target, "/dev/") && writes(pid, entry.Name())
-		files[entry.Name()] = f
+		files[entry.Name()] = name
 	}
 	return files, nil
 }
 
-// writes tells whether a descriptor is open for writing.
-func writes(pid int, descriptor string) bool {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%s", pid, descriptor))
-	_, rest, _ := bytes.Cut(text, []byte("flags:\t"))
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	flags, bad := strconv.ParseUint(string(line), 8, 64)
-	return err == nil && bad == nil && flags&unix.O_ACCMODE != unix.O_RDONLY
-}
-
 // addSharedMemory adds the mappings that a process can write to and that a fork of it would share.
-func addSharedMemory(pid int, files map[string]File) error {
+func addSharedMemory(pid int, files map[string]string) error {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	for line := range strings.Lines(string(text)) {
 		field := strings.Fields(line)
@@ -140,7 +121,7 @@ func addSharedMemory(pid int, files map[string]File) error {
 			continue
 		}
 		address, _, _ := strings.Cut(field[0], "-")
-		files[address] = File{Name: strings.TrimSpace("shared memory " + strings.Join(field[5:], " ")), Written: true}
+		files[address] = strings.TrimSpace("shared memory " + strings.Join(field[5:], " "))
 	}
 	return err
 }

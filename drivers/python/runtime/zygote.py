@@ -35,6 +35,9 @@ MAX_MESSAGE, MAX_STACK = 64 << 10, 256 << 10
 # Seconds after which an instance that has not been told anything was forked ahead, and has time to rehearse.
 PATIENCE = 0.002
 
+# Seconds that a thread may still be seen after it was joined.
+SETTLING = 0.01
+
 # What ps_zygote returns besides the length of a request.
 LOST, ZYGOTE, INSTANCE = 0, -1, -2
 
@@ -172,10 +175,17 @@ def load(request):
         modules[module] = time.perf_counter() - begin
     known = len(sys.modules)
     handler = import_handler(name) if name else None
-    report = {"took": time.perf_counter() - start, "modules": modules, "threads": len(os.listdir("/proc/self/task"))}
+    report = {"took": time.perf_counter() - start, "modules": modules, "threads": threads()}
+    if report["threads"] > 1 and not name:
+        time.sleep(SETTLING)
+        report["threads"] = threads()
     if len(sys.modules) > known + 1:
         report["loaded"] = loaded_since(known)
     return report, handler
+
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
 
 
 def loaded_since(known):
