@@ -55,7 +55,7 @@ type Worker struct {
 	installs  sync.Mutex          // one installation at a time: what two functions share is fetched once
 	probes    sync.Mutex          // one probe at a time: they would disturb each other's times, and what two functions share is probed once
 	learning  *learning
-	counter   int                 // of installer sandboxes
+	counter   int // of installer sandboxes
 	lastWords lastWords
 }
 
