@@ -96,6 +96,7 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 				{File: "f.py", Handler: "f.f"},
 			},
 			Extensions: []string{".py"},
+			Registries: []string{"https://pypi.org", "https://files.pythonhosted.org"},
 		})
 	}
 	return d, nil
