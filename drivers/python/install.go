@@ -31,6 +31,8 @@ type wish struct {
 	Op       string        `json:"op"`
 	Handler  string        `json:"handler,omitempty"`
 	Packages []core.Locked `json:"packages,omitempty"`
+	Allow    []string      `json:"allow,omitempty"`
+	Lock     *core.Lock    `json:"lock,omitempty"`
 }
 
 // Resolve implements core.Installer.
@@ -40,7 +42,7 @@ func (p *python) Resolve(ctx context.Context, request core.ResolveRequest) (core
 		Files    map[string]string `json:"files"`
 		Imports  []string          `json:"imports"`
 	}
-	err := p.install(ctx, request.Runtime, request.Sandbox, wish{Op: "resolve", Handler: request.Handler}, nil, &resolution)
+	err := p.install(ctx, request.Runtime, request.Sandbox, wish{Op: "resolve", Handler: request.Handler, Allow: request.Allow, Lock: request.Lock}, nil, &resolution)
 	return core.Resolution(resolution), err
 }
 
@@ -63,5 +65,21 @@ func (p *python) install(ctx context.Context, runtime core.RuntimeID, sandbox co
 	if err != nil {
 		return err
 	}
-	return zygote.Install(ctx, sandbox, append(i.command(), loopDir+"/installer.py", string(text)), installEnv(), p.log, progress, result)
+	p.mu.Lock()
+	env := append(installEnv(), p.sources.env...)
+	p.mu.Unlock()
+	argv := append(i.command(), loopDir+"/installer.py")
+	return zygote.Install(ctx, sandbox, append(argv, pieces(string(text))...), env, p.log, progress, result)
+}
+
+// maxArgument is less than what the kernel lets one argument of a program have, in bytes.
+const maxArgument = 100 << 10
+
+// pieces cuts a text into arguments.
+func pieces(text string) []string {
+	var out []string
+	for len(text) > maxArgument {
+		out, text = append(out, text[:maxArgument]), text[maxArgument:]
+	}
+	return append(out, text)
 }

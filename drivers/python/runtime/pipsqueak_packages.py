@@ -1,0 +1,157 @@
+"""Installs the packages of a lock, each into a directory of its own."""
+
+import glob
+import os
+import re
+import shutil
+import sys
+import threading
+
+import pipsqueak_uv as uv
+from pipsqueak_answer import Refused, progress
+from pipsqueak_bytecode import Compilers, worth_compiling
+from pipsqueak_metadata import licenses, modules, record
+from pipsqueak_signatures import Signatures
+
+OUT = "/out"
+CACHE = OUT + "/.cache"  # beside what is installed, so that files are linked and not copied
+EVERYTHING = OUT + "/.all"
+
+
+def install_all(packages):
+    """Installs exactly the archives of the lock. Returns a receipt for each package."""
+    if not packages:
+        return []
+    installation = Installation(packages)
+    with Compilers() as compilers:
+        signatures = Signatures(packages)
+        installation.wheels(compilers)
+        installation.sources()
+        installation.split(compilers)
+        emptying = threading.Thread(target=shutil.rmtree, args=(CACHE, True))
+        emptying.start()
+        checked = signatures.of(installation.archives)
+        emptying.join()
+    shutil.rmtree(EVERYTHING, ignore_errors=True)
+    return [installation.receipt(package, checked[base(package)]) for package in packages]
+
+
+def base(package):
+    return f"{package['name']}-{package['version']}"
+
+
+class Installation:
+    """What is under way: archives has the digest and size of what was fetched of each package, by its name."""
+
+    def __init__(self, packages):
+        self.packages = {package["name"]: package for package in packages}
+        self.archives, self.compiled, self.modules, self.licenses = {}, set(), {}, {}
+
+    def wheels(self, compilers):
+        """Has uv fetch the wheels. Each is compiled as soon as it is there, while others are still on their way."""
+        wheels = [package for package in self.packages.values() if not package.get("scripts")]
+        if not wheels:
+            return
+        with open("/tmp/pins.txt", "w") as file:
+            file.writelines(" ".join([f"{p['name']}=={p['version']}", *(f"--hash={digest}" for digest in p["archives"])]) + "\n" for p in wheels)
+        process = uv.start(CACHE, "pip", "install", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", EVERYTHING, "--python", sys.executable,
+                           "--link-mode", "hardlink", "--config-file", uv.CONFIGURATION, "-r", "/tmp/pins.txt")
+        said = []
+        listener = threading.Thread(target=lambda: said.append(process.stderr.read()))
+        listener.start()
+        while listener.is_alive():
+            listener.join(0.01)
+            self.fetched(compilers)
+        if process.wait() != 0:
+            raise uv.refused("installing packages", said[0])
+        self.fetched(compilers)
+        missing = [p["name"] for p in wheels if p["name"] not in self.archives]
+        if missing:
+            raise Refused("install", "driver", "the installer does not say which archives it took for " + ", ".join(missing))
+
+    def fetched(self, compilers):
+        """Looks which wheels uv has put into its cache since the last look: by a file that has digest, name, size and place of each."""
+        for file in glob.glob(CACHE + "/wheels-v*/**/*.http", recursive=True):
+            name = os.path.basename(os.path.dirname(file))
+            if name in self.archives or name not in self.packages:
+                continue
+            with open(file, "rb") as text:
+                entry = WHEEL.match(text.read())
+            package = self.packages[name]
+            digest = entry and f"{entry[2].decode().lower()}:{entry[3].decode()}"
+            if digest not in package["archives"]:
+                raise Refused("install", "driver", f"the installer took an archive for {name} that its lock does not have: {digest}")
+            self.archives[name] = (digest, int.from_bytes(entry[entry.lastgroup], "big"), entry[4].decode())
+            self.say_fetched(package)
+            self.compile(package, f"{CACHE}/archive-v0/{entry[1].decode()}", compilers)
+
+    def say_fetched(self, package):
+        size = self.archives[package["name"]][1]
+        progress(f"{package['name']}=={package['version']}", f"fetched {size / 1e6:.1f} MB", len(self.archives), len(self.packages))
+
+    def compile(self, package, directory, compilers):
+        """Compiles the files of an unpacked wheel for the place that they will have. What a wheel has for other places is compiled when it is there."""
+        if glob.glob(directory + "/*.data"):
+            return
+        self.compiled.add(package["name"])
+        for file in worth_compiling(directory):
+            path = os.path.relpath(file, directory)
+            compilers.compile(file, f"/packages/{base(package)}/{path}", f"{OUT}/{base(package)}/{path}")
+
+    def sources(self):
+        """Builds and installs the packages that have no wheel."""
+        from pipsqueak_source import build, fetch
+
+        for package in self.packages.values():
+            if package.get("scripts"):
+                archive, digest, size = fetch(package)
+                self.archives[package["name"]] = (digest, size, os.path.basename(archive))
+                self.say_fetched(package)
+                wheel = build(package, archive)
+                uv.run(f"installing {package['name']}", CACHE, "pip", "install", "--no-deps", "--offline", "--target", EVERYTHING, "--python", sys.executable, wheel, env={})
+
+    def split(self, compilers):
+        """Gives each package its files."""
+        wanted = dict(self.packages)
+        for entry in sorted(os.listdir(EVERYTHING)):
+            if not entry.endswith(".dist-info"):
+                continue
+            package = wanted.pop(re.sub(r"[-_.]+", "-", entry[: -len(".dist-info")].partition("-")[0]).lower(), None)
+            if package is None:
+                continue
+            target = f"{OUT}/{base(package)}"
+            paths = record(EVERYTHING, entry)
+            self.modules[package["name"]] = modules(EVERYTHING, paths)
+            self.licenses[package["name"]] = licenses(f"{EVERYTHING}/{entry}/METADATA")
+            split_off(paths, target)
+            if package["name"] not in self.compiled:
+                for file in worth_compiling(target):
+                    compilers.compile(file, f"/packages/{base(package)}/{os.path.relpath(file, target)}")
+        if wanted:
+            raise Refused("install", "driver", "the installer left out " + ", ".join(wanted))
+
+    def receipt(self, package, signature):
+        digest, size, _ = self.archives[package["name"]]
+        return {"name": package["name"], "version": package["version"], "archive": digest, "bytes": size, "modules": self.modules[package["name"]],
+                "licenses": self.licenses[package["name"]], "signatures": [signature]}
+
+
+# How an entry of uv's cache begins, in MessagePack: the name of a directory, digests, the name and size of the archive.
+WHEEL = re.compile(rb"\x95\xb0(.{16})\x91\x81\xa6(Sha256|Sha512)\xd9[\x40\x80]([0-9a-f]+)(?:[\xa0-\xbf]|\xd9.)([^\x00]+\.whl)\x00(?:\xcd(?P<two>..)|\xce(?P<four>.{4})|\xcf(?P<eight>.{8}))", re.DOTALL)
+
+
+def split_off(paths, target):
+    """Moves the files of one package into a directory of its own."""
+    made = set()
+    for path in paths:
+        source, destination = f"{EVERYTHING}/{path}", os.path.normpath(f"{target}/{path}")
+        if not destination.startswith(target + "/"):
+            continue  # scripts that pip would put into bin/ beside the packages are no use to a function
+        directory = os.path.dirname(destination)
+        if directory not in made:
+            os.makedirs(directory, exist_ok=True)
+            made.add(directory)
+        try:
+            os.replace(source, destination)
+        except FileNotFoundError:
+            pass
