@@ -25,15 +25,16 @@ class Compilers:
     """As many processes as there are processors. Leaving the context waits for them to have compiled everything."""
 
     def __enter__(self):
-        command = [sys.executable, "-S", "-s", "-B", "-X", "utf8", __file__]
-        env = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0"}
-        self.processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env) for _ in os.sched_getaffinity(0)]
-        self.turn = 0
+        self.processes, self.turn, self.most = [], 0, len(os.sched_getaffinity(0))
         return self
 
     def compile(self, source, final, place=None):
         """Has a file compiled that is going to be at final. The byte code goes to where it belongs beside place, or else beside the source."""
-        process = self.processes[self.turn % len(self.processes)]
+        if self.turn < self.most:
+            command = [sys.executable, "-S", "-s", "-B", "-X", "utf8", __file__]
+            env = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0"}
+            self.processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env))
+        process = self.processes[self.turn % self.most]
         self.turn += 1
         line = json.dumps([source, final, cache_from_source(place or source, optimization="")]).encode() + b"\n"
         try:

@@ -1,11 +1,14 @@
 """Asks the package indexes what they have: their simple API (PEP 503, in JSON as PEP 691 has it), with the provenance of PEP 740."""
 
 import base64
+import functools
 import gzip
 import html.parser
 import json
 import os
 import re
+import ssl
+import threading
 import urllib.request
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
 
@@ -19,6 +22,15 @@ def indexes():
     return [re.sub(r"^[A-Za-z0-9_.-]+=", "", address) for address in extra + [os.environ.get("UV_DEFAULT_INDEX", "https://pypi.org/simple")]]
 
 
+@functools.lru_cache(maxsize=None)
+def opener():
+    """One for all: to read the certificates takes longer than to ask."""
+    return urllib.request.build_opener(urllib.request.HTTPSHandler(context=ssl.create_default_context()))
+
+
+opening = threading.Lock()
+
+
 def get(address, accept="*/*"):
     """Returns the body and its type. Credentials in the address go where they belong."""
     parts = urlsplit(address)
@@ -27,15 +39,18 @@ def get(address, accept="*/*"):
         secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers["Authorization"] = "Basic " + base64.b64encode(secret.encode()).decode()
         parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-    with urllib.request.urlopen(urllib.request.Request(urlunsplit(parts), headers=headers), timeout=TIMEOUT) as answer:
+    with opening:
+        ask = opener()
+    with ask.open(urllib.request.Request(urlunsplit(parts), headers=headers), timeout=TIMEOUT) as answer:
         body = answer.read()
         if answer.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
         return body, answer.headers.get_content_type()
 
 
-def find(package):
-    """Returns the archives of the package's lock that the indexes have: each with name, url, digest and the address of its provenance, if it has one."""
+def find(package, only_with=b""):
+    """Returns the archives of the package's lock that the indexes have: each with name, url, digest and the address of its provenance, if it has one.
+    A page without the text only_with is not read: some have thousands of files."""
     found = []
     for index in indexes():
         page = index.rstrip("/") + f"/{package['name']}/"
@@ -45,11 +60,11 @@ def find(package):
             if error.code == 404:
                 continue
             raise
-        for file in files_of(body, kind):
+        for file in files_of(body, kind) if only_with in body else ():
             if file["digest"] in package["archives"]:
                 url = with_credentials(urljoin(page, file["url"]), page)
                 found.append({"name": file["name"], "url": url, "digest": file["digest"], "provenance": file["provenance"] and with_credentials(urljoin(page, file["provenance"]), page)})
-        if found:
+        if found or only_with not in body:
             break
     return found
 

@@ -14,8 +14,9 @@ from pipsqueak_metadata import licenses, modules, record
 from pipsqueak_signatures import Signatures
 
 OUT = "/out"
-CACHE = OUT + "/.cache"  # beside what is installed, so that files are linked and not copied
-EVERYTHING = OUT + "/.all"
+CACHE = OUT + "/.cache"  # beside what is installed, so that a package that is unpacked there is moved and not copied
+BYTECODE = OUT + "/.bytecode"
+TARGET = "/tmp/target"  # where uv puts links to what it has unpacked
 
 
 def install_all(packages):
@@ -23,16 +24,13 @@ def install_all(packages):
     if not packages:
         return []
     installation = Installation(packages)
+    signatures = Signatures(packages)
     with Compilers() as compilers:
-        signatures = Signatures(packages)
         installation.wheels(compilers)
         installation.sources()
         installation.split(compilers)
-        emptying = threading.Thread(target=shutil.rmtree, args=(CACHE, True))
-        emptying.start()
         checked = signatures.of(installation.archives)
-        emptying.join()
-    shutil.rmtree(EVERYTHING, ignore_errors=True)
+    installation.add_bytecode()
     return [installation.receipt(package, checked[base(package)]) for package in packages]
 
 
@@ -45,7 +43,7 @@ class Installation:
 
     def __init__(self, packages):
         self.packages = {package["name"]: package for package in packages}
-        self.archives, self.compiled, self.modules, self.licenses = {}, set(), {}, {}
+        self.archives, self.whole, self.modules, self.licenses = {}, {}, {}, {}
 
     def wheels(self, compilers):
         """Has uv fetch the wheels. Each is compiled as soon as it is there, while others are still on their way."""
@@ -54,8 +52,8 @@ class Installation:
             return
         with open("/tmp/pins.txt", "w") as file:
             file.writelines(" ".join([f"{p['name']}=={p['version']}", *(f"--hash={digest}" for digest in p["archives"])]) + "\n" for p in wheels)
-        process = uv.start(CACHE, "pip", "install", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", EVERYTHING, "--python", sys.executable,
-                           "--link-mode", "hardlink", "--config-file", uv.CONFIGURATION, "-r", "/tmp/pins.txt")
+        process = uv.start(CACHE, "pip", "install", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", TARGET, "--python", sys.executable,
+                           "--link-mode", "symlink", "--config-file", uv.CONFIGURATION, "-r", "/tmp/pins.txt")
         said = []
         listener = threading.Thread(target=lambda: said.append(process.stderr.read()))
         listener.start()
@@ -90,13 +88,13 @@ class Installation:
         progress(f"{package['name']}=={package['version']}", f"fetched {size / 1e6:.1f} MB", len(self.archives), len(self.packages))
 
     def compile(self, package, directory, compilers):
-        """Compiles the files of an unpacked wheel for the place that they will have. What a wheel has for other places is compiled when it is there."""
+        """Takes an unpacked wheel as the package, and compiles it for the place that it will have. One that has files for several places is installed by uv."""
         if glob.glob(directory + "/*.data"):
             return
-        self.compiled.add(package["name"])
+        self.whole[package["name"]] = directory
         for file in worth_compiling(directory):
             path = os.path.relpath(file, directory)
-            compilers.compile(file, f"/packages/{base(package)}/{path}", f"{OUT}/{base(package)}/{path}")
+            compilers.compile(file, f"/packages/{base(package)}/{path}", f"{BYTECODE}/{base(package)}/{path}")
 
     def sources(self):
         """Builds and installs the packages that have no wheel."""
@@ -108,27 +106,39 @@ class Installation:
                 self.archives[package["name"]] = (digest, size, os.path.basename(archive))
                 self.say_fetched(package)
                 wheel = build(package, archive)
-                uv.run(f"installing {package['name']}", CACHE, "pip", "install", "--no-deps", "--offline", "--target", EVERYTHING, "--python", sys.executable, wheel, env={})
+                uv.run(f"installing {package['name']}", CACHE, "pip", "install", "--no-deps", "--offline", "--target", TARGET, "--python", sys.executable,
+                       "--link-mode", "copy", wheel, env={})
 
     def split(self, compilers):
-        """Gives each package its files."""
-        wanted = dict(self.packages)
-        for entry in sorted(os.listdir(EVERYTHING)):
-            if not entry.endswith(".dist-info"):
-                continue
-            package = wanted.pop(re.sub(r"[-_.]+", "-", entry[: -len(".dist-info")].partition("-")[0]).lower(), None)
-            if package is None:
-                continue
+        """Gives each package a directory of its own."""
+        found = {}
+        for entry in os.listdir(TARGET):
+            if entry.endswith(".dist-info"):
+                found[re.sub(r"[-_.]+", "-", entry[: -len(".dist-info")].partition("-")[0]).lower()] = entry
+        for name, package in self.packages.items():
+            if name not in found:
+                raise Refused("install", "driver", f"the installer left out {name}")
             target = f"{OUT}/{base(package)}"
-            paths = record(EVERYTHING, entry)
-            self.modules[package["name"]] = modules(EVERYTHING, paths)
-            self.licenses[package["name"]] = licenses(f"{EVERYTHING}/{entry}/METADATA")
-            split_off(paths, target)
-            if package["name"] not in self.compiled:
+            if name in self.whole:
+                os.rename(self.whole[name], target)
+                paths = record(target, found[name])
+            else:
+                paths = record(TARGET, found[name])
+                split_off(paths, target)
                 for file in worth_compiling(target):
                     compilers.compile(file, f"/packages/{base(package)}/{os.path.relpath(file, target)}")
-        if wanted:
-            raise Refused("install", "driver", "the installer left out " + ", ".join(wanted))
+            self.modules[name] = modules(target, paths)
+            self.licenses[name] = licenses(f"{target}/{found[name]}/METADATA")
+
+    def add_bytecode(self):
+        """Puts the byte code of whole packages beside their sources."""
+        for name in self.whole:
+            for below, directories, _ in os.walk(f"{BYTECODE}/{base(self.packages[name])}"):
+                if "__pycache__" in directories:
+                    directories.remove("__pycache__")
+                    beside = f"{OUT}/{os.path.relpath(below, BYTECODE)}/__pycache__"
+                    shutil.rmtree(beside, ignore_errors=True)  # what a wheel brings was made elsewhere
+                    os.rename(f"{below}/__pycache__", beside)
 
     def receipt(self, package, signature):
         digest, size, _ = self.archives[package["name"]]
@@ -142,16 +152,12 @@ WHEEL = re.compile(rb"\x95\xb0(.{16})\x91\x81\xa6(Sha256|Sha512)\xd9[\x40\x80]([
 
 def split_off(paths, target):
     """Moves the files of one package into a directory of its own."""
-    made = set()
     for path in paths:
-        source, destination = f"{EVERYTHING}/{path}", os.path.normpath(f"{target}/{path}")
-        if not destination.startswith(target + "/"):
+        source, destination = f"{TARGET}/{path}", os.path.normpath(f"{target}/{path}")
+        if not destination.startswith(target + "/") or not os.path.lexists(source):
             continue  # scripts that pip would put into bin/ beside the packages are no use to a function
-        directory = os.path.dirname(destination)
-        if directory not in made:
-            os.makedirs(directory, exist_ok=True)
-            made.add(directory)
-        try:
-            os.replace(source, destination)
-        except FileNotFoundError:
-            pass
+        os.makedirs(os.path.dirname(destination), exist_ok=True)
+        if os.path.islink(source):
+            os.rename(os.path.realpath(source), destination)
+        else:
+            shutil.move(source, destination)

@@ -27,7 +27,7 @@ class Signatures:
         import pipsqueak_index as index
 
         try:
-            for file in index.find(package):
+            for file in index.find(package, b"provenance"):
                 if file["provenance"]:
                     text, _ = index.get(file["provenance"], "application/vnd.pypi.integrity.v1+json, application/json")
                     self.found[file["digest"]] = text.decode()
