@@ -36,7 +36,7 @@ def main(environment):
             env[name] = separator.join(values)
     if environment.get("UV_INDEX_STRATEGY"):
         env["UV_INDEX_STRATEGY"] = environment["UV_INDEX_STRATEGY"]
-    registries = [public(bare(address)) for address in [default, *extra, *links]]
+    registries = [public(bare(address)) for address in [default, *extra, *links] if bare(address).startswith(("http://", "https://"))]
     if urlsplit(default).hostname == "pypi.org" or any(urlsplit(bare(address)).hostname == "pypi.org" for address in extra):
         registries.append(FILES)
     certificates = environment.get("SSL_CERT_FILE") or environment.get("PIP_CERT") or pip_option("cert", problems, environment)
