@@ -111,14 +111,14 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 
 // installerTools returns what an installer's sandbox has to show, and what is missing of it.
 func installerTools(libexec string) (tools []core.Mount, problems []string) {
-	for name, lack := range map[string]string{
-		"uv":           "functions with packages cannot be deployed",
-		"attestations": "attestations of packages are not checked",
+	for _, tool := range []struct{ name, lack string }{
+		{"uv", "functions with packages cannot be deployed"},
+		{"attestations", "attestations of packages are not checked"},
 	} {
-		if tool := filepath.Join(libexec, name); exists(tool) {
-			tools = append(tools, core.Mount{Source: tool, Target: toolsDir + "/" + name})
+		if path := filepath.Join(libexec, tool.name); exists(path) {
+			tools = append(tools, core.Mount{Source: path, Target: toolsDir + "/" + tool.name})
 		} else {
-			problems = append(problems, tool+" is missing: "+lack+"; `make deps build` puts it there")
+			problems = append(problems, path+" is missing: "+tool.lack+"; `make deps build` puts it there")
 		}
 	}
 	return tools, problems

@@ -8,7 +8,6 @@ from urllib.parse import quote
 import pipsqueak_uv as uv
 from pipsqueak_answer import Refused
 
-# In the order in which they are looked for: the first that there is counts, and the others do not.
 LOCKS = ("uv.lock", "pylock.toml")
 CACHE = "/tmp/cache"
 TOOLS = "/pipsqueak/tools/attestations"
@@ -22,21 +21,24 @@ def normal(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def manifest_of(code):
+    """Returns the name of the file that says which packages the code has, if there is one. The others of its kind do not count."""
+    for name in READERS:
+        if os.path.lexists(os.path.join(code, name)):
+            return name
+    return None
+
+
 def lock(code, allow):
     """Returns the packages that the code's manifest asks for, with all that they need."""
-    for name, read in (("uv.lock", of_uv_lock), ("pylock.toml", of_pylock), ("requirements.txt", of_requirements), ("pyproject.toml", of_project)):
-        if os.path.lexists(os.path.join(code, name)):
-            requirements = parse(name, read(code))
-            break
-    else:
-        return []
+    name = manifest_of(code)
+    requirements = parse(name, READERS[name](code)) if name else []
     if not requirements:
         return []
-    pinned = any(hashes for _, hashes in requirements)
-    if pinned or name in LOCKS:
-        pins = hashed(name, requirements)
-        return own_lock(name, pins, resolve(name, [line for line, _ in requirements], allow))
-    return resolve(name, [line for line, _ in requirements], allow)
+    own = name in LOCKS or any(hashes for _, hashes in requirements)
+    pins = hashed(name, requirements) if own else None
+    packages = resolve(name, [line for line, _ in requirements], allow)
+    return own_lock(name, pins, packages) if own else packages
 
 
 def read_text(code, name):
@@ -93,15 +95,23 @@ def of_uv_lock(code):
     if not os.path.exists(os.path.join(code, "pyproject.toml")):
         raise Refused("install", "caller", "uv.lock has no pyproject.toml beside it: deploy both")
     refuse_sources(read_toml(code, "pyproject.toml"))
-    check = uv.start(CACHE, "lock", "--check", "--offline", "--project", code)
-    _, said = check.communicate()
-    if check.returncode != 0:
-        raise Refused("install", "caller", f"uv.lock does not fit pyproject.toml: run `uv lock`, and deploy both: {said.decode('utf-8', 'replace').strip()}")
+    check_lock(code)
     export = uv.start(CACHE, "export", "--quiet", "--frozen", "--offline", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate", "--project", code)
     out, said = export.communicate()
     if export.returncode != 0:
         raise Refused("install", "caller", f"uv.lock: {said.decode('utf-8', 'replace').strip()}")
     return out.decode()
+
+
+def check_lock(code):
+    """Refuses a lock that is not the project's. It names the indexes that it was made with: the worker's, or those that uv takes unasked."""
+    without = {name: value for name, value in os.environ.items() if not name.startswith("UV_")}
+    for env in (without, os.environ):
+        check = uv.start(CACHE, "lock", "--quiet", "--check", "--offline", "--project", code, env=env)
+        check.communicate()
+        if check.returncode == 0:
+            return
+    raise Refused("install", "caller", "uv.lock does not fit pyproject.toml, which has been changed since: run `uv lock`, and deploy both")
 
 
 def of_pylock(code):
@@ -120,6 +130,10 @@ def of_pylock(code):
     except (KeyError, TypeError, AttributeError) as error:
         raise Refused("install", "caller", f"pylock.toml is not a lock as PEP 751 has it: {error!r}") from None
     return "\n".join(lines)
+
+
+# In the order in which they are looked for: the first that there is counts.
+READERS = {"uv.lock": of_uv_lock, "pylock.toml": of_pylock, "requirements.txt": of_requirements, "pyproject.toml": of_project}
 
 
 def parse(name, text):
@@ -189,8 +203,9 @@ def resolve(name, lines, allow):
             message = refused.reply["message"]
             more = {n for n in allow - built.keys() if re.search(rf"(?<![\w-]){re.escape(n)}(?![\w-])", message)}
             if refused.reply["kind"] != "install" or refused.reply["fault"] != "handler" or not more:
-                if "usable wheels" in message or "building from source is disabled" in message:
-                    refused.reply["message"] += "\n\nA package without a wheel runs code of its own when it is installed: allow that with 'allow_scripts: [NAME]' in pipsqueak.yaml"
+                if lacking := re.search(r"Wheels are required for `([^`]+)`", message):
+                    refused.reply["message"] += (f"\n\n{lacking[1]} has no wheel for this worker, and would run code of its own when it is installed: "
+                                                 f"allow that with 'allow_scripts: [{lacking[1]}]' in pipsqueak.yaml")
                 raise
             built.update(dict.fromkeys(more, ()))
             continue

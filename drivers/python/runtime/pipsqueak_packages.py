@@ -10,6 +10,7 @@ import threading
 import pipsqueak_uv as uv
 from pipsqueak_answer import Refused, progress
 from pipsqueak_bytecode import Compilers, worth_compiling
+from pipsqueak_manifest import manifest_of
 from pipsqueak_metadata import licenses, modules, record
 from pipsqueak_signatures import Signatures
 
@@ -52,7 +53,7 @@ class Installation:
             return
         with open("/tmp/pins.txt", "w") as file:
             file.writelines(" ".join([f"{p['name']}=={p['version']}", *(f"--hash={digest}" for digest in p["archives"])]) + "\n" for p in wheels)
-        process = uv.start(CACHE, "pip", "install", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", TARGET, "--python", sys.executable,
+        process = uv.start(CACHE, "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", TARGET, "--python", sys.executable,
                            "--link-mode", "symlink", "--config-file", uv.CONFIGURATION, "-r", "/tmp/pins.txt")
         said = []
         listener = threading.Thread(target=lambda: said.append(process.stderr.read()))
@@ -61,7 +62,7 @@ class Installation:
             listener.join(0.01)
             self.fetched(compilers)
         if process.wait() != 0:
-            raise uv.refused("installing packages", said[0])
+            raise uv.refused(f"installing what {manifest_of('/function') or 'the lock'} asks for", said[0])
         self.fetched(compilers)
         missing = [p["name"] for p in wheels if p["name"] not in self.archives]
         if missing:

@@ -41,7 +41,7 @@ def refused(what, said):
     if "No space left" in said or "quota exceeded" in said:
         return full(f"{what}: {said}")
     if "Hash mismatch" in said:
-        return Refused("install", "worker", f"{what}: the index has other files than the lock: {said}")
+        return Refused("install", "worker", f"{what}: the package index has other files than the lock: {said}")
     if re.search(r"dns error|error sending request|[Cc]onnection|timed? out|network", said):
         return Refused("install", "worker", f"{what}: the package index cannot be reached: {said}")
     return Refused("install", "handler", f"{what}: {said}")
