@@ -4,6 +4,7 @@ What a process has seen before shows in the byte code that it makes: in which ob
 strings. So the processes that compile do nothing else, all start alike, and know the same hashes. Run as a program, this file is such a process.
 """
 
+import errno
 import json
 import os
 import py_compile
@@ -68,13 +69,13 @@ def work():
         except (py_compile.PyCompileError, RecursionError, MemoryError):
             pass
         except OSError as error:
-            if error.errno in FULL:
+            if error.errno in (*FULL, errno.ENOENT):
                 return error.errno
     return 0
 
 
 def sources(directory):
-    return [os.path.join(below, name) for below, _, names in os.walk(directory) for name in names if name.endswith(".py")]
+    return [os.path.join(below, name) for below, _, names in os.walk(directory) for name in names if name.endswith(".py") and os.path.isfile(os.path.join(below, name))]
 
 
 def worth_compiling(package):

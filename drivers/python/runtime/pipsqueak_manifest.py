@@ -29,13 +29,19 @@ def manifest_of(code):
     return None
 
 
+def brings_lock(code):
+    """Tells whether what is installed comes from a lock of the user's own."""
+    name = manifest_of(code)
+    return name in LOCKS or name is not None and any(hashes for _, hashes in parse(name, READERS[name](code)))
+
+
 def lock(code, allow):
     """Returns the packages that the code's manifest asks for, with all that they need."""
     name = manifest_of(code)
     requirements = parse(name, READERS[name](code)) if name else []
     if not requirements:
         return []
-    own = name in LOCKS or any(hashes for _, hashes in requirements)
+    own = brings_lock(code)
     pins = hashed(name, requirements) if own else None
     packages = resolve(name, [line for line, _ in requirements], allow)
     return own_lock(name, pins, packages) if own else packages
@@ -195,7 +201,7 @@ def resolve(name, lines, allow):
 
     with open("/tmp/requirements.in", "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
-    allow, built = {normal(n) for n in allow}, {}
+    allow, built, seen = {normal(n) for n in allow}, {}, {}
     while True:
         try:
             packages = compile_once(name, built)
@@ -212,7 +218,10 @@ def resolve(name, lines, allow):
         known = dict(built)
         for package in packages:
             if package["scripts"]:
-                built[package["name"]] = requirements_of(package)
+                key = (package["name"], package["version"])
+                if key not in seen:
+                    seen[key] = requirements_of(package)
+                built[package["name"]] = seen[key]
         if built == known:
             return packages
 

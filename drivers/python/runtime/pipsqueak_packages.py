@@ -10,11 +10,11 @@ import threading
 import pipsqueak_uv as uv
 from pipsqueak_answer import Refused, progress
 from pipsqueak_bytecode import Compilers, worth_compiling
-from pipsqueak_manifest import manifest_of
+from pipsqueak_manifest import brings_lock, manifest_of
 from pipsqueak_metadata import licenses, modules, record
 from pipsqueak_signatures import Signatures
 
-OUT = "/out"
+CODE, OUT = "/function", "/out"
 CACHE = OUT + "/.cache"  # beside what is installed, so that a package that is unpacked there is moved and not copied
 BYTECODE = OUT + "/.bytecode"
 TARGET = "/tmp/target"  # where uv puts links to what it has unpacked
@@ -31,7 +31,7 @@ def install_all(packages):
         installation.sources()
         installation.split(compilers)
         checked = signatures.of(installation.archives)
-    installation.add_bytecode()
+    installation.move()
     return [installation.receipt(package, checked[base(package)]) for package in packages]
 
 
@@ -62,7 +62,7 @@ class Installation:
             listener.join(0.01)
             self.fetched(compilers)
         if process.wait() != 0:
-            raise uv.refused(f"installing what {manifest_of('/function') or 'the lock'} asks for", said[0])
+            raise uv.refused(f"installing what {manifest_of(CODE) or 'the lock'} asks for", said[0], "caller" if brings_lock(CODE) else "worker")
         self.fetched(compilers)
         missing = [p["name"] for p in wheels if p["name"] not in self.archives]
         if missing:
@@ -111,7 +111,7 @@ class Installation:
                        "--link-mode", "copy", wheel, env={})
 
     def split(self, compilers):
-        """Gives each package a directory of its own."""
+        """Reads what is installed, and gives each package that uv has installed a directory of its own."""
         found = {}
         for entry in os.listdir(TARGET):
             if entry.endswith(".dist-info"):
@@ -121,19 +121,22 @@ class Installation:
                 raise Refused("install", "driver", f"the installer left out {name}")
             target = f"{OUT}/{base(package)}"
             if name in self.whole:
-                os.rename(self.whole[name], target)
-                paths = record(target, found[name])
-            else:
-                paths = record(TARGET, found[name])
-                split_off(paths, target)
-                for file in worth_compiling(target):
-                    compilers.compile(file, f"/packages/{base(package)}/{os.path.relpath(file, target)}")
-            self.modules[name] = modules(target, paths)
-            self.licenses[name] = licenses(f"{target}/{found[name]}/METADATA")
+                self.describe(name, self.whole[name], found[name], record(self.whole[name], found[name]))
+                continue
+            paths = record(TARGET, found[name])
+            split_off(paths, target)
+            self.describe(name, target, found[name], paths)
+            for file in worth_compiling(target):
+                compilers.compile(file, f"/packages/{base(package)}/{os.path.relpath(file, target)}")
 
-    def add_bytecode(self):
-        """Puts the byte code of whole packages beside their sources."""
-        for name in self.whole:
+    def describe(self, name, directory, dist_info, paths):
+        self.modules[name] = modules(directory, paths)
+        self.licenses[name] = licenses(f"{directory}/{dist_info}/METADATA")
+
+    def move(self):
+        """Moves whole packages to where they belong, and their byte code beside the sources."""
+        for name, directory in self.whole.items():
+            os.rename(directory, f"{OUT}/{base(self.packages[name])}")
             for below, directories, _ in os.walk(f"{BYTECODE}/{base(self.packages[name])}"):
                 if "__pycache__" in directories:
                     directories.remove("__pycache__")

@@ -41,11 +41,12 @@ def fetch(package):
 
 def build(package, archive):
     """Returns the path of a wheel made of the source archive. What the build needs is fetched before, as wheels."""
-    what, name = f"building {package['name']}=={package['version']}", f"/tmp/build-{package['name']}"
+    what, name = f"building {package['name']}=={package['version']}", f"/tmp/build-{package['name']}-{package['version']}"
     needs = build_requirements(what, archive)
     python = name + "/bin/python"
-    uv.run(what, CACHE, "venv", "--quiet", "--offline", "--python", sys.executable, name, env={})
-    uv.run(f"{what}: what its build needs", CACHE, "pip", "install", "--quiet", "--only-binary", ":all:", "--python", python, *needs)
+    uv.run(what, CACHE, "venv", "--quiet", "--clear", "--offline", "--python", sys.executable, name, env={})
+    if needs:
+        uv.run(f"{what}: what its build needs", CACHE, "pip", "install", "--quiet", "--only-binary", ":all:", "--python", python, *needs)
     # A program of the same user can read this one's environment through /proc, unless it is closed.
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     env = {"PATH": f"{name}/bin:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp", "SOURCE_DATE_EPOCH": "315532800", "PYTHONHASHSEED": "0"}
@@ -91,4 +92,4 @@ def build_requirements(what, archive):
         system = toml().loads(text.decode()).get("build-system", {})
     except ValueError as error:
         raise Refused("install", "handler", f"{what}: its pyproject.toml is not TOML: {error}") from None
-    return system.get("requires") or ["setuptools", "wheel"]
+    return system.get("requires", ["setuptools", "wheel"])

@@ -36,12 +36,13 @@ def run(what, cache, *arguments, env=None):
     return out.decode()
 
 
-def refused(what, said):
+def refused(what, said, whose="worker"):
+    """What the user is told of what uv said. Whose the fault is when the index has other files than the lock depends on whose the lock is."""
     said = said.decode("utf-8", "replace").strip()
     if "No space left" in said or "quota exceeded" in said:
         return full(f"{what}: {said}")
     if "Hash mismatch" in said:
-        return Refused("install", "worker", f"{what}: the package index has other files than the lock: {said}")
+        return Refused("install", whose, f"{what}: the package index has other files than the lock: {said}")
     if re.search(r"dns error|error sending request|[Cc]onnection|timed? out|network", said):
         return Refused("install", "worker", f"{what}: the package index cannot be reached: {said}")
     return Refused("install", "handler", f"{what}: {said}")
