@@ -6,9 +6,9 @@ import gzip
 import html.parser
 import json
 import os
-import re
 import ssl
 import threading
+import urllib.error
 import urllib.request
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit, urlunsplit
 
@@ -18,8 +18,7 @@ ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+ht
 
 def indexes():
     """The addresses of the indexes, as the driver has given them to uv."""
-    extra = os.environ.get("UV_INDEX", "").split()
-    return [re.sub(r"^[A-Za-z0-9_.-]+=", "", address) for address in extra + [os.environ.get("UV_DEFAULT_INDEX", "https://pypi.org/simple")]]
+    return os.environ.get("UV_INDEX", "").split() + [os.environ.get("UV_DEFAULT_INDEX", "https://pypi.org/simple")]
 
 
 @functools.lru_cache(maxsize=None)

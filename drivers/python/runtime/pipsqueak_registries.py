@@ -27,7 +27,7 @@ def main(environment):
     default = default or PYPI
     # Directories of the host are none of a sandbox's.
     links = [address for address in links if address.startswith(("http://", "https://"))]
-    for address in [default, *map(bare, extra)]:
+    for address in [default, *extra]:
         if not address.startswith(("http://", "https://")):
             problems.append(f"the package index {public(address)!r} is not an address that begins with http: packages cannot come from it")
     env = {"UV_DEFAULT_INDEX": default}
@@ -36,17 +36,11 @@ def main(environment):
             env[name] = separator.join(values)
     if environment.get("UV_INDEX_STRATEGY"):
         env["UV_INDEX_STRATEGY"] = environment["UV_INDEX_STRATEGY"]
-    registries = [public(bare(address)) for address in [default, *extra, *links] if bare(address).startswith(("http://", "https://"))]
-    if urlsplit(default).hostname == "pypi.org" or any(urlsplit(bare(address)).hostname == "pypi.org" for address in extra):
+    registries = [public(address) for address in [default, *extra, *links] if address.startswith(("http://", "https://"))]
+    if any(urlsplit(address).hostname == "pypi.org" for address in [default, *extra]):
         registries.append(FILES)
     certificates = environment.get("SSL_CERT_FILE") or environment.get("PIP_CERT") or pip_option("cert", problems, environment)
     return {"env": env, "registries": sorted(set(registries)), "certificates": certificates or "", "problems": problems}
-
-
-def bare(index):
-    """An index may have a name before its address."""
-    name, _, address = index.partition("=")
-    return address if address.startswith(("http://", "https://")) and "/" not in name else index
 
 
 def public(address):
@@ -65,8 +59,9 @@ def with_credentials(name, address, environment):
 
 
 def named(index, environment):
-    address = bare(index)
-    return index if address == index else with_credentials(index.partition("=")[0], address, environment)
+    """An index of the environment may have a name before its address."""
+    name, _, address = index.partition("=")
+    return with_credentials(name, address, environment) if address.startswith(("http://", "https://")) and "/" not in name else index
 
 
 def of_uv_environment(environment):
