@@ -14,7 +14,7 @@ type wish struct {
 	Handler  string        `json:"handler,omitempty"`
 	Packages []core.Locked `json:"packages,omitempty"`
 	Allow    []string      `json:"allow,omitempty"`
-	Lock     *core.Lock    `json:"lock,omitempty"`
+	Locked   []string      `json:"locked"` // names of the packages that are known already; nil when they are to be found out
 }
 
 // Resolve implements core.Installer.
@@ -24,7 +24,17 @@ func (p *python) Resolve(ctx context.Context, request core.ResolveRequest) (core
 		Files    map[string]string `json:"files"`
 		Imports  []string          `json:"imports"`
 	}
-	err := p.install(ctx, request.Runtime, request.Sandbox, wish{Op: "resolve", Handler: request.Handler, Allow: request.Allow, Lock: request.Lock}, nil, &resolution)
+	w := wish{Op: "resolve", Handler: request.Handler, Allow: request.Allow}
+	if request.Lock != nil {
+		w.Locked = []string{}
+		for _, known := range request.Lock.Packages {
+			w.Locked = append(w.Locked, known.Name)
+		}
+	}
+	err := p.install(ctx, request.Runtime, request.Sandbox, w, nil, &resolution)
+	if request.Lock != nil {
+		resolution.Packages = request.Lock.Packages
+	}
 	return core.Resolution(resolution), err
 }
 

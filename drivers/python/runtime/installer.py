@@ -20,13 +20,15 @@ def resolve(request):
     from pipsqueak_imports import imports_of
     from pipsqueak_manifest import lock
 
-    known = request.get("lock")
+    packages, names = [], request["locked"]
     with Compilers() as compilers:
         for file in sources(CODE):
             compilers.compile(file, file)
-        packages = known["packages"] if known else lock(CODE, request.get("allow") or [])
+        if names is None:
+            packages = lock(CODE, request.get("allow") or [])
+            names = [package["name"] for package in packages]
     module = request["handler"].rpartition(".")[0]
-    return {"packages": packages, "imports": imports_of(CODE, module, {p["name"] for p in packages})}
+    return {"packages": packages, "imports": imports_of(CODE, module, set(names))}
 
 
 def install(request):
