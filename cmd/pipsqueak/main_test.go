@@ -160,11 +160,13 @@ idle timeout  5m
 reuse         no: every event gets a fresh instance
 env           LEVEL=2
               MODE=fast
-packages      numpy==1.26.4
-              pandas==2.1.0
 imports       pandas
 loaded        numpy.fft
 apart         pandas: pandas starts 2 threads at import
+
+PACKAGE
+numpy==1.26.4
+pandas==2.1.0
 `, "")
 	got := pipsqueak(t, newWorld(), "", "describe", "../x")
 	if got.status != 1 || !strings.Contains(got.err, `function name "../x"`) {
