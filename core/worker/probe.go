@@ -106,10 +106,9 @@ func owner(module string, packages []core.Installed) (found *core.Installed, own
 	return found, own
 }
 
-// within tells whether a module is the other one or a part of it: what follows in its name is no letter. What is before a colon says how it
-// is imported, not what it is.
+// within tells whether a module is the other one or a part of it: what follows in its name is no letter.
 func within(module, of string) bool {
-	rest, ok := strings.CutPrefix(module[strings.IndexByte(module, ':')+1:], of[strings.IndexByte(of, ':')+1:])
+	rest, ok := strings.CutPrefix(module, of)
 	next, _ := utf8.DecodeRuneInString(rest)
 	return ok && (rest == "" || !unicode.IsLetter(next) && !unicode.IsDigit(next) && next != '_' && next != '-')
 }
