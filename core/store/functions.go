@@ -108,7 +108,7 @@ func (s *Store) put(f core.Function) error {
 	if err := s.complete(kept); err != nil {
 		return err
 	}
-	if err := writeFile(s.functionPath(f.Name), data); err != nil {
+	if err := s.writeFile(s.functionPath(f.Name), data); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -73,7 +73,7 @@ func (s *Store) RememberLock(lock core.Lock) error {
 	if err != nil {
 		return diskError(path, err)
 	}
-	return writeFile(path, data)
+	return s.writeFile(path, data)
 }
 
 // Lock returns the lock that was remembered for these inputs, nil when there is none that can be read.
