@@ -146,8 +146,9 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 		return err
 	}
 	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Loaded: w.loaded}, fleetDrivers{w.fleet}, w.house)
+	installed := w.store.Installed()
 	for _, fn := range w.store.List() {
-		w.learnCosts(&fn)
+		w.learnCosts(&fn, of(&fn, installed))
 	}
 	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Invoke: w.Invoke, Log: w.log}, w.tree)
 	w.startKeeper()
