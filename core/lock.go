@@ -63,12 +63,14 @@ type Probe struct {
 	// What it leaves behind, besides memory.
 	Threads  int      `json:"threads,omitempty"`  // more than before
 	Children int      `json:"children,omitempty"` // processes
-	Files    []string `json:"files,omitempty"`    // open files and sockets, as the kernel names them
+	Files    []string `json:"files,omitempty"`    // open files, sockets and shared memory, as the kernel names them
 	Signals  []string `json:"signals,omitempty"`  // that it handles
 	Network  []string `json:"network,omitempty"`  // attempts to reach one, "3 datagrams"
-	Error    string   `json:"error,omitempty"`    // why it cannot be imported by itself
+	// Errors is why a module of it cannot be imported by itself, by its name in Receipt.Modules.
+	Errors map[string]string `json:"errors,omitempty"`
 	// Unforkable is why it may not live in a zygote: "starts 3 threads at import". Empty when it may.
 	Unforkable string `json:"unforkable,omitempty"`
+	Through    string `json:"through,omitempty"` // the package, as Package.String has it, that it imports and that is the reason of Unforkable
 }
 
 // Suspicion is something in the files of a package that a person should know of before functions use it: a reason and a place.
@@ -88,7 +90,7 @@ type Installed struct {
 	Receipt Receipt   `json:"receipt"`
 	Size    int64     `json:"size"` // bytes on disk
 	Added   time.Time `json:"added"`
-	Used    time.Time `json:"used"`            // when a deploy last asked for it
+	Used    time.Time `json:"used"`            // when a deploy last asked for it, or, within the hour, a function had it
 	Probe   *Probe    `json:"probe,omitempty"` // nil until it was probed
 	// Quarantine is why it may not be used: its files are damaged, or somebody has forbidden it. Empty when it may.
 	Quarantine string `json:"quarantine,omitempty"`

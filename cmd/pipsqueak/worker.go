@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/worker"
@@ -16,7 +17,10 @@ type workerConfig struct {
 	Data    string // directory of everything that outlives the worker
 	Drivers string // directory of the drivers' programs
 	Memory  int64  // bytes that all nodes may use together; 0 lets the worker choose
-	Log     *slog.Logger
+	// As in worker.Config.
+	PackageAge time.Duration
+	StoreLimit int64
+	Log        *slog.Logger
 
 	Env        []string // of the drivers
 	Registries []string // that installers reach besides those of their runtimes

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -72,7 +73,7 @@ func (s *Store) RememberLock(lock core.Lock) error {
 	if err != nil {
 		return diskError(path, err)
 	}
-	return writeFile(path, data)
+	return s.writeFile(path, data)
 }
 
 // Lock returns the lock that was remembered for these inputs, nil when there is none that can be read.
@@ -89,6 +90,7 @@ func (s *Store) Lock(inputs string) *core.Lock {
 	if json.Unmarshal(data, lock) != nil || lock.Inputs != inputs {
 		return nil
 	}
+	touch(path, time.Now())
 	return lock
 }
 

@@ -3,6 +3,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -11,7 +12,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -36,14 +39,18 @@ type Config struct {
 	Data    string // directory of everything that outlives the worker; one worker at a time
 	Drivers string // directory of the drivers' programs
 	Memory  int64  // bytes that all nodes may use together, counted proportionally; 0 for three quarters of the machine's
-	Log     *slog.Logger
+	// Packages that nobody uses are collected when they have not been asked for as long as PackageAge, 0 for 30 days, and while all packages have
+	// more bytes than StoreLimit, 0 for half of the file system.
+	PackageAge time.Duration
+	StoreLimit int64
+	Log        *slog.Logger
 	// Env is what the drivers get of the operator's environment, as "KEY=value", besides a plain PATH and LANG.
 	Env []string
 	// Registries are addresses that installers reach besides the registries of their runtimes, as core.Runtime has them.
 	Registries []string
 }
 
-// Worker is one machine. It implements core.Service and core.Logs.
+// Worker is one machine. It implements core.Service, core.Logs and core.Packages.
 type Worker struct {
 	log    *slog.Logger
 	run    string // directory of what does not outlive the worker
@@ -54,13 +61,18 @@ type Worker struct {
 	tree   *tree.Tree
 	sched  *sched.Scheduler
 	budget int64
+	age    time.Duration // of packages that are collected
+	limit  int64         // of all packages, in bytes; 0 for half of the file system
+	keeper keeper
 
 	registries []string // as in Config
 
 	mu        sync.Mutex
-	deploying map[string]struct{} // names with a deploy or a remove under way
-	installs  sync.Mutex          // one installation at a time: what two functions share is fetched once
-	counter   int                 // of installer sandboxes
+	deploying map[string]struct{}      // names with a deploy or a remove under way
+	claims    map[string]chan struct{} // packages that are being installed; closed when they are no more
+	probes    sync.Mutex               // one probe at a time: they would disturb each other's times, and what two functions share is probed once
+	learning  *learning
+	counter   int // of installer sandboxes
 	lastWords lastWords
 }
 
@@ -73,8 +85,8 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 	}
 	// Sockets have short paths only, and nothing in here is worth a disk.
 	name := fmt.Sprintf("pipsqueak-%x", sha256.Sum256([]byte(data)))[:18]
-	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, deploying: map[string]struct{}{},
-		registries: config.Registries}
+	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, age: cmp.Or(config.PackageAge, defaultPackageAge), limit: config.StoreLimit,
+		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, registries: config.Registries, learning: newLearning()}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
@@ -106,7 +118,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if err != nil {
 		return err
 	}
-	w.house = &house{host: host, code: map[string]int{}}
+	w.house = &house{host: host, store: w.store, live: map[core.NodeID]core.SandboxConfig{}}
 	w.fleet, err = driver.OpenFleet(ctx, config.Drivers, driver.FleetOptions{
 		Options: driver.Options{Dir: w.driversDir(), Env: config.Env, Log: w.log},
 		OnLost: func(language string, generation int) {
@@ -118,8 +130,12 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if err != nil {
 		return err
 	}
-	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log}, fleetDrivers{w.fleet}, w.house)
+	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Loaded: w.loaded}, fleetDrivers{w.fleet}, w.house)
+	for _, fn := range w.store.List() {
+		w.learnCosts(&fn)
+	}
 	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Invoke: w.Invoke, Log: w.log}, w.tree)
+	w.startKeeper()
 	w.collect()
 	return nil
 }
@@ -139,9 +155,11 @@ func (w *Worker) driversDir() string { return filepath.Join(w.run, "drivers") }
 // worker. It may be called once.
 func (w *Worker) Close(ctx context.Context) error {
 	var err error
+	w.stopKeeper()
 	if w.sched != nil {
 		err = w.sched.Close(ctx)
 	}
+	w.learning.close()
 	if w.tree != nil {
 		err = errors.Join(err, w.tree.Close(ctx))
 	}
@@ -176,11 +194,13 @@ func (f fleetDrivers) Driver(ctx context.Context, id core.RuntimeID) (tree.Live,
 	return tree.Live{Driver: d, Runtime: runtime, Generation: generation}, err
 }
 
-// house is the sandbox host as the tree wants it. It also knows which code is being run, for the store must keep that.
+// house is the sandbox host as the tree wants it. It also knows which code and packages live processes have, for the store must keep
+// those, and makes no sandbox with what is quarantined.
 type house struct {
-	host *sandbox.Host
-	mu   sync.Mutex
-	code map[string]int // sandboxes by code digest
+	host  *sandbox.Host
+	store *store.Store
+	mu    sync.Mutex
+	live  map[core.NodeID]core.SandboxConfig
 }
 
 func (h *house) Create(ctx context.Context, config core.SandboxConfig) (tree.Sandbox, error) {
@@ -192,31 +212,40 @@ func (h *house) Create(ctx context.Context, config core.SandboxConfig) (tree.San
 }
 
 func (h *house) create(ctx context.Context, config core.SandboxConfig) (*sandbox.Sandbox, error) {
-	h.use(config.Code, 1)
-	s, err := h.host.Create(ctx, config)
-	if err != nil {
-		h.use(config.Code, -1)
+	// In this order: what is said to be used before it is looked for is not collected in between.
+	h.mu.Lock()
+	h.live[config.ID] = config
+	h.mu.Unlock()
+	if err := h.store.Refused(config.Runtime.ID, config.Code, config.Packages); err != nil {
+		h.forget(config.ID)
 		return nil, err
 	}
-	if config.Code != "" {
-		go func() {
-			<-s.Done()
-			h.use(config.Code, -1)
-		}()
+	s, err := h.host.Create(ctx, config)
+	if err != nil {
+		h.forget(config.ID)
+		return nil, err
 	}
+	go func() {
+		<-s.Done()
+		h.forget(config.ID)
+	}()
 	return s, nil
 }
 
-func (h *house) use(digest string, n int) {
+func (h *house) forget(id core.NodeID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.code[digest] += n; h.code[digest] == 0 {
-		delete(h.code, digest)
-	}
+	delete(h.live, id)
 }
 
+// uses tells whether a live process has the code or package with that digest.
 func (h *house) uses(digest string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.code[digest] > 0
+	for _, config := range h.live {
+		if config.Code == digest || slices.ContainsFunc(config.Packages, func(p core.Package) bool { return p.Digest == digest }) {
+			return true
+		}
+	}
+	return false
 }
