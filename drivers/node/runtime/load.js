@@ -82,8 +82,8 @@ function loadedSince(known) {
     } catch {
       // it has none
     }
-    const version = base.slice(pack.length + 1);
-    found.add(`${pack}@${version}${main === file ? '' : rest}`);
+    const name = `${pack}@${base.slice(pack.length + 1)}`;
+    found.add(main === file ? name : name + rest);
   }
   return [...found].slice(0, MAX_LOADED);
 }
