@@ -56,6 +56,8 @@ var imports = []row{
 		[]string{"core"}, nil},
 	{"core/driver/drivertest", "what tests drivers sees them as the worker does: over the wire, and in sandboxes; frames it makes itself, to make impossible ones too",
 		[]string{"core", "core/driver", "core/sandbox"}, nil},
+	{"core/probe", "what imports packages to look at them needs a driver and sandboxes, and decides nothing of functions; of the kernel it wants the names of signals (x/sys)",
+		[]string{"core", "core/sandbox"}, []string{"golang.org/x/sys"}},
 	{"core/worker", "assembly is the one place in core that knows all the pieces; of the machine it asks only how much memory there is (x/sys)",
 		[]string{"core", "core/*"}, []string{"golang.org/x/sys"}},
 	{"gateway", "the gateway cannot tell one worker from a cluster, so it knows core.Service only",

@@ -64,6 +64,7 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 	if err := w.resolve(ctx, &fn, runtime, manifest, dir, request.Anew, hold, progress); err != nil {
 		return core.Function{}, err
 	}
+	w.part(&fn)
 	digest, release, err := w.store.CommitCode(dir)
 	if err != nil {
 		return core.Function{}, err
@@ -136,6 +137,7 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 	if fn.Packages, err = w.install(ctx, in, lock.Packages, progress); err != nil {
 		return err
 	}
+	w.probe(ctx, d, fn, runtime, lock.Packages, progress)
 	if !can(d, core.CapabilityBuild) {
 		return nil
 	}
@@ -198,7 +200,11 @@ func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	watch := watchDisk(fn.Name, mount.Source, maxInstall, s.Kill)
 	err = step(ctx, s.Ref())
+	if e := watch.stop(); e != nil {
+		err = e
+	}
 	s.Kill()
 	<-s.Done()
 	said, refused := w.lastWords.take(id)

@@ -17,20 +17,21 @@ import (
 //	install                      of the packages that come on stdin as a JSON list, those of Debian's, into core.OutDir
 //
 // It writes JSON, one object a line, as zygote.Install hears it: {"progress":…} any number of times, and at the end {"result":
-// {"packages":[…]}} or {"error":…}. It returns the status to exit with.
-func Command(arguments []string, in io.Reader, out io.Writer) int {
+// […]}, a list of Archive or of core.Receipt, or {"error":…}. It returns the status to exit with. Finish, unless nil, has the last
+// word on the receipts.
+func Command(arguments []string, in io.Reader, out io.Writer, finish func([]core.Receipt) error) int {
 	encoder := json.NewEncoder(out)
 	progress := func(p core.Progress) { _ = encoder.Encode(map[string]any{"progress": p}) }
-	packages, err := command(arguments, in, progress)
+	result, err := command(arguments, in, progress, finish)
 	if err != nil {
 		_ = encoder.Encode(map[string]any{"error": core.AsError(err)})
 		return 1
 	}
-	_ = encoder.Encode(map[string]any{"result": map[string]any{"packages": packages}})
+	_ = encoder.Encode(map[string]any{"result": result})
 	return 0
 }
 
-func command(arguments []string, in io.Reader, progress func(core.Progress)) ([]core.Locked, error) {
+func command(arguments []string, in io.Reader, progress func(core.Progress), finish func([]core.Receipt) error) (any, error) {
 	ctx := context.Background() // the sandbox ends it
 	switch {
 	case len(arguments) > 0 && arguments[0] == "resolve":
@@ -38,15 +39,19 @@ func command(arguments []string, in io.Reader, progress func(core.Progress)) ([]
 		if i := slices.Index(names, "--"); i >= 0 {
 			names, shown = names[:i], names[i+1:]
 		}
-		return Resolve(ctx, names, shown...)
+		packages, err := Resolve(ctx, names, shown...)
+		return append([]Archive{}, packages...), err
 	case len(arguments) == 1 && arguments[0] == "install":
-		var all []core.Locked
+		var all []Archive
 		if err := json.NewDecoder(in).Decode(&all); err != nil {
 			return nil, err
 		}
-		packages, _ := Split(all)
-		_, err := Install(ctx, packages, core.OutDir, progress)
-		return packages, err
+		all = slices.DeleteFunc(all, func(p Archive) bool { return !ours(p.Locked) })
+		receipts, err := Install(ctx, all, core.OutDir, progress)
+		if err == nil && finish != nil {
+			err = finish(receipts)
+		}
+		return append([]core.Receipt{}, receipts...), err
 	}
 	return nil, core.Errorf(core.KindInternal, core.FaultDriver, "%s cannot %q", os.Args[0], arguments)
 }
