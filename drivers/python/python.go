@@ -59,7 +59,7 @@ func newDriver(log *slog.Logger) *python {
 }
 
 func (p *python) describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityInvoke}}
+	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityInvoke, core.CapabilityScan}}
 	libexec, err := zygote.Libexec()
 	if err != nil {
 		return d, err
@@ -96,6 +96,7 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 				{File: "f.py", Handler: "f.f"},
 			},
 			Extensions: []string{".py"},
+			Archives:   archives,
 		})
 	}
 	return d, nil
