@@ -222,9 +222,12 @@ type Built struct {
 
 // Progress is one step of a deploy, for a person who waits.
 type Progress struct {
-	Verb   string `json:"verb"`   // "deploy", "install", …
-	Item   string `json:"item"`   // a package, a file
-	Done   int64  `json:"done"`   // of Total
-	Total  int64  `json:"total"`  // 0 when it is not known
-	Detail string `json:"detail"` // one phrase
+	Verb   string        `json:"verb"`            // "deploy", "install", …
+	Item   string        `json:"item"`            // a package, a file
+	Done   int64         `json:"done"`            // of Total
+	Total  int64         `json:"total"`           // 0 when it is not known
+	Detail string        `json:"detail"`          // one phrase
+	Ended  bool          `json:"ended,omitempty"` // whether this is the last of the step
+	Took   time.Duration `json:"took,omitempty"`  // of a step that has ended
+	Bytes  int64         `json:"bytes,omitempty"` // that were fetched for it
 }

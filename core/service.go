@@ -24,6 +24,13 @@ type Service interface {
 	Snapshot(ctx context.Context) (Snapshot, error)
 }
 
+// Locker is implemented by a Service that can resolve a function's packages without deploying it.
+type Locker interface {
+	// Lock resolves the packages of a function anew and returns their lock. What Files has is to lie beside the manifests from then on:
+	// the Inputs are with them. Name and Anew of the request mean nothing. Progress is as for Deploy.
+	Lock(ctx context.Context, request DeployRequest, progress func(Progress)) (Lock, error)
+}
+
 // Logs is implemented by a Service that keeps what handlers print.
 type Logs interface {
 	// Logs returns the kept lines of the function, oldest first, as one JSON LogLine a line. With follow the reader blocks for

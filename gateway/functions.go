@@ -100,14 +100,42 @@ func (g *Gateway) deploy(w http.ResponseWriter, r *http.Request) error {
 		}
 		request.Name = name
 	}
-	if accepts(r, ndjson) {
-		return g.deployStream(w, r, request)
-	}
-	function, err := g.service.Deploy(r.Context(), request, nil)
+	anew, err := flag(r, "anew")
 	if err != nil {
-		return ofDeploy(err)
+		return err
 	}
-	return writeJSON(w, deployed(w, function), function)
+	request.Anew = anew
+	return g.follow(w, r, "function", func(progress func(core.Progress)) (any, int, error) {
+		function, err := g.service.Deploy(r.Context(), request, progress)
+		if err != nil {
+			return nil, 0, err
+		}
+		return function, deployed(w, function), nil
+	})
+}
+
+// lock resolves the packages of the body.
+func (g *Gateway) lock(w http.ResponseWriter, r *http.Request) error {
+	locker, ok := g.service.(core.Locker)
+	if !ok {
+		return notFound(w, r)
+	}
+	return g.follow(w, r, "lock", func(progress func(core.Progress)) (any, int, error) {
+		lock, err := locker.Lock(r.Context(), core.DeployRequest{Archive: r.Body}, progress)
+		return lock, http.StatusOK, err
+	})
+}
+
+// flag returns a parameter of the query that is true or false, false without one.
+func flag(r *http.Request, name string) (bool, error) {
+	switch value := r.URL.Query().Get(name); value {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	default:
+		return false, core.Errorf(core.KindInvalid, core.FaultCaller, "%s is %q; it is true or false", name, clip(value))
+	}
 }
 
 // deployed returns the status of a deploy that went well.
@@ -119,9 +147,16 @@ func deployed(w http.ResponseWriter, f core.Function) int {
 	return http.StatusCreated
 }
 
-// deployStream deploys and tells of it while it happens. The status is 200 from the first progress on; what ends before has the
-// status it has without a stream.
-func (g *Gateway) deployStream(w http.ResponseWriter, r *http.Request, request core.DeployRequest) error {
+// follow answers with what work on the request's body gives, and its status. When the request asks for that, it tells of the work while
+// it goes on; the status is 200 from the first progress on then, and what ends before has the status it has without a stream.
+func (g *Gateway) follow(w http.ResponseWriter, r *http.Request, what string, work func(progress func(core.Progress)) (any, int, error)) error {
+	if !accepts(r, ndjson) {
+		value, code, err := work(nil)
+		if err != nil {
+			return ofDeploy(err)
+		}
+		return writeJSON(w, code, value)
+	}
 	control := http.NewResponseController(w)
 	// Progress may come while the archive is still being read; without this net/http would throw the rest away with the first line.
 	if err := control.EnableFullDuplex(); err != nil {
@@ -138,20 +173,14 @@ func (g *Gateway) deployStream(w http.ResponseWriter, r *http.Request, request c
 			begun = true
 		}
 		if line, err := jsonLine(value); err == nil {
-			_, _ = w.Write(line) // a caller that has gone ends the request's context, and with it the deploy
+			_, _ = w.Write(line) // a caller that has gone ends the request's context, and with it the work
 			_ = control.Flush()
 		}
 	}
-	function, err := g.service.Deploy(r.Context(), request, func(p core.Progress) {
-		send(http.StatusOK, map[string]core.Progress{"progress": p})
-	})
+	value, code, err := work(func(p core.Progress) { send(http.StatusOK, map[string]core.Progress{"progress": p}) })
 	switch {
 	case err == nil:
-		code := http.StatusOK
-		if !begun {
-			code = deployed(w, function)
-		}
-		send(code, map[string]core.Function{"function": function})
+		send(code, map[string]any{what: value})
 	case begun:
 		e := settle(r, err)
 		g.note(r, e)

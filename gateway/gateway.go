@@ -52,6 +52,7 @@ func New(service core.Service, log *slog.Logger) *Gateway {
 	g.route("/v1/functions", methods{http.MethodGet: g.functions, http.MethodPost: g.deploy})
 	g.route("/v1/functions/{name}", methods{http.MethodGet: g.function, http.MethodPut: g.deploy, http.MethodDelete: g.remove})
 	g.route("/v1/functions/{name}/logs", methods{http.MethodGet: g.logs})
+	g.route("/v1/locks", methods{http.MethodPost: g.lock})
 	g.route("/v1/tree", methods{http.MethodGet: g.tree})
 	g.route("/healthz", methods{http.MethodGet: healthz})
 	g.route("/metrics", methods{http.MethodGet: g.metrics.serve})

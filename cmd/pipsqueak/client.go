@@ -143,32 +143,59 @@ func (c client) logs(ctx context.Context, name, accept string, follow bool, out 
 }
 
 // deploy sends an archive, under the name or, when that is empty, under the one in the archive's manifest.
-func (c client) deploy(ctx context.Context, name string, archive io.Reader, progress func(core.Progress)) (core.Function, error) {
+func (c client) deploy(ctx context.Context, name string, anew bool, archive io.Reader, progress func(core.Progress)) (core.Function, error) {
 	method, path := http.MethodPost, "/v1/functions"
 	if name != "" {
 		method, path = http.MethodPut, functionPath(name)
 	}
-	response, err := c.send(ctx, method, path, "application/x-ndjson", archive)
+	if anew {
+		path += "?anew=true"
+	}
+	end, err := c.follow(ctx, method, path, archive, progress)
 	if err != nil {
 		return core.Function{}, err
+	}
+	return end.Function, nil
+}
+
+// lock has the packages of an archive resolved.
+func (c client) lock(ctx context.Context, archive io.Reader, progress func(core.Progress)) (core.Lock, error) {
+	end, err := c.follow(ctx, http.MethodPost, "/v1/locks", archive, progress)
+	if err != nil {
+		return core.Lock{}, err
+	}
+	return end.Lock, nil
+}
+
+// ending is the last line of a stream that tells of work: what came out of it.
+type ending struct {
+	Function core.Function `json:"function"`
+	Lock     core.Lock     `json:"lock"`
+}
+
+// follow sends an archive, and hears how far the work on it is.
+func (c client) follow(ctx context.Context, method, path string, archive io.Reader, progress func(core.Progress)) (ending, error) {
+	response, err := c.send(ctx, method, path, "application/x-ndjson", archive)
+	if err != nil {
+		return ending{}, err
 	}
 	defer response.Body.Close()
 	for lines := json.NewDecoder(response.Body); ; {
 		var line struct {
 			failure
+			ending
 			Progress *core.Progress `json:"progress"`
-			Function *core.Function `json:"function"`
 		}
 		if err := lines.Decode(&line); err != nil {
-			return core.Function{}, c.unreadable(err)
+			return ending{}, c.unreadable(err)
 		}
 		switch {
 		case line.Progress != nil:
 			progress(*line.Progress)
 		case line.Error != nil:
-			return core.Function{}, line.Error.asError()
-		case line.Function != nil:
-			return *line.Function, nil
+			return ending{}, line.Error.asError()
+		default:
+			return line.ending, nil
 		}
 	}
 }

@@ -6,10 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -27,12 +24,16 @@ replaces the one it had been before; when something fails, that one stays.
 The name is --name, or the one in pipsqueak.yaml, or else that of the directory. .git and __pycache__ are left out.
 
 A directory whose pipsqueak.yaml lists several functions is an application: they are deployed one after the other, in that order. The first
-that fails ends the command; those before it stay deployed.`,
+that fails ends the command; those before it stay deployed.
+
+The same manifests give the same packages as last time, without asking a registry, until --anew asks for newer ones. 'pipsqueak lock' writes
+them into the directory, for a repository.`,
 		Example: "  pipsqueak deploy examples/hello\n  pipsqueak deploy . --name hello\n  pipsqueak deploy hello.tar.gz -o json",
 		GroupID: groupFunctions,
 		Args:    cobra.ExactArgs(1),
 	}
 	name := cmd.Flags().String("name", "", "`NAME` of the function")
+	anew := cmd.Flags().Bool("anew", false, "resolve the packages anew, also when they were resolved before")
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		parts, err := partsOf(args[0], *name)
@@ -41,7 +42,7 @@ that fails ends the command; those before it stay deployed.`,
 		}
 		functions := []core.Function{}
 		for _, part := range parts {
-			f, err := p.deployPart(cmd, part, !as.json())
+			f, err := p.deployPart(cmd, part, *anew, !as.json())
 			if err != nil {
 				return err
 			}
@@ -59,15 +60,15 @@ that fails ends the command; those before it stay deployed.`,
 }
 
 // deployPart deploys one function, and tells of it unless quiet is wanted.
-func (p *program) deployPart(cmd *cobra.Command, part store.Part, tell bool) (core.Function, error) {
+func (p *program) deployPart(cmd *cobra.Command, part store.Part, anew, tell bool) (core.Function, error) {
 	began := p.now()
 	archive, err := openArchive(part)
 	if err != nil {
 		return core.Function{}, err
 	}
 	defer archive.Close()
-	show := &progress{out: p.err, terminal: p.terminal, now: p.now, seen: map[string]bool{}}
-	f, err := p.client().deploy(cmd.Context(), part.Name, show.upload(archive), show.step)
+	show := p.progress()
+	f, err := p.client().deploy(cmd.Context(), part.Name, anew, show.upload(archive), show.step)
 	show.clear()
 	if err != nil || !tell {
 		return f, err
@@ -159,86 +160,4 @@ func openArchive(part store.Part) (io.ReadCloser, error) {
 	default:
 		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "cannot deploy %s: it is neither a directory nor a file", part.Dir)
 	}
-}
-
-// progress tells a person who waits how far a deploy is: on a terminal in one line that changes, elsewhere with a line a step.
-type progress struct {
-	out      io.Writer
-	terminal bool
-	now      func() time.Time
-
-	mu    sync.Mutex      // the upload goes on while the server already tells of its steps
-	last  string          // step that was shown
-	seen  map[string]bool // steps that have had their line, when it is not a terminal
-	drawn time.Time
-	ended bool
-}
-
-// step shows a step of the server.
-func (s *progress) step(p core.Progress) {
-	what := strings.TrimSpace(p.Verb + " " + p.Item)
-	far := ""
-	if p.Total > 0 {
-		far = fmt.Sprintf(" %d %%", 100*p.Done/p.Total)
-	}
-	if p.Detail != "" {
-		far += " (" + p.Detail + ")"
-	}
-	s.show(what, far)
-}
-
-// upload returns the archive such that reading it is shown.
-func (s *progress) upload(archive io.Reader) io.Reader {
-	s.show("upload", "")
-	return &uploading{archive: archive, shown: s}
-}
-
-type uploading struct {
-	archive io.Reader
-	shown   *progress
-	sent    int64
-}
-
-func (u *uploading) Read(p []byte) (int, error) {
-	n, err := u.archive.Read(p)
-	u.sent += int64(n)
-	u.shown.show("upload", " "+humanBytes(u.sent))
-	return n, err
-}
-
-// show shows what is going on and how far it is. Ten times a second is enough for a terminal.
-func (s *progress) show(what, far string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.now()
-	switch {
-	case s.ended:
-	case !s.terminal && !s.seen[what]:
-		fmt.Fprintln(s.out, what)
-		s.seen[what] = true
-	case s.terminal && (what != s.last || now.Sub(s.drawn) > 100*time.Millisecond):
-		fmt.Fprint(s.out, "\r\x1b[K"+oneLine(what+far))
-		s.drawn = now
-	}
-	s.last = what
-}
-
-// clear takes the line away again. What is still being read of an upload that was refused is not shown any more.
-func (s *progress) clear() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended = true
-	if s.terminal && s.last != "" {
-		fmt.Fprint(s.out, "\r\x1b[K")
-	}
-}
-
-// oneLine shortens text so that it does not wrap.
-func oneLine(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
-	for utf8.RuneCountInString(text) > 79 {
-		_, size := utf8.DecodeLastRuneInString(text)
-		text = text[:len(text)-size]
-	}
-	return text
 }

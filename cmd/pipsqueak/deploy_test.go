@@ -227,8 +227,11 @@ func TestProgressOnATerminal(t *testing.T) {
 	show.step(core.Progress{Verb: "install", Item: "numpy", Done: 2, Total: 4}) // too soon
 	now = now.Add(time.Second)
 	show.step(core.Progress{Verb: "install", Item: "numpy", Done: 3, Total: 4, Detail: strings.Repeat("é", 100)})
+	show.step(core.Progress{Verb: "install", Item: "six\x1b[2J", Detail: "fetched", Bytes: 3 << 10, Took: 1234567 * time.Nanosecond, Ended: true})
+	show.step(core.Progress{Verb: "build", Item: "f"})
 	show.clear()
-	want := "\r\x1b[Kinstall numpy 25 %\r\x1b[Kinstall numpy 75 % (" + strings.Repeat("é", 79-len("install numpy 75 % (")) + "\r\x1b[K"
+	want := "\r\x1b[Kinstall numpy 25 %\r\x1b[Kinstall numpy 75 % (" + strings.Repeat("é", 79-len("install numpy 75 % (")) +
+		"\r\x1b[Kinstall six [2J                          fetched, 3.0 KiB, 1ms\n\r\x1b[Kbuild f\r\x1b[K"
 	if out.String() != want {
 		t.Errorf("%q\nwant %q", out.String(), want)
 	}

@@ -187,5 +187,6 @@ func decodeBuildRequest(pb *driverpb.BuildRequest) core.BuildRequest {
 func decodeProgress(pb *driverpb.Progress) core.Progress {
 	return core.Progress{
 		Verb: pb.GetVerb(), Item: pb.GetItem(), Done: pb.GetDone(), Total: pb.GetTotal(), Detail: pb.GetDetail(),
+		Ended: pb.GetEnded(), Took: time.Duration(pb.GetTook()), Bytes: pb.GetBytes(),
 	}
 }

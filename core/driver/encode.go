@@ -201,7 +201,7 @@ func encodeBuildRequest(r core.BuildRequest) *driverpb.BuildRequest {
 }
 
 func encodeProgress(p core.Progress) *driverpb.Progress {
-	return &driverpb.Progress{Verb: p.Verb, Item: p.Item, Done: p.Done, Total: p.Total, Detail: p.Detail}
+	return &driverpb.Progress{Verb: p.Verb, Item: p.Item, Done: p.Done, Total: p.Total, Detail: p.Detail, Ended: p.Ended, Took: int64(p.Took), Bytes: p.Bytes}
 }
 
 // each converts a list; an empty one becomes nil, because the wire does not tell them apart.

@@ -42,29 +42,20 @@ func (w *Worker) Deploy(ctx context.Context, request core.DeployRequest, progres
 }
 
 func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequest, progress func(core.Progress)) (core.Function, error) {
-	manifest, err := store.LoadManifest(dir)
+	fn, runtime, manifest, err := w.examine(dir)
 	if err != nil {
 		return core.Function{}, err
 	}
-	if len(manifest.Functions) > 0 {
-		return core.Function{}, core.Errorf(core.KindInvalid, core.FaultCaller,
-			"%s lists %d functions, and an archive is one: `pipsqueak deploy DIR` deploys them one by one", store.ManifestFile, len(manifest.Functions))
-	}
-	name := cmp.Or(request.Name, manifest.Name)
-	if err := store.ValidName(name); err != nil {
+	fn.Name = cmp.Or(request.Name, fn.Name)
+	if err := store.ValidName(fn.Name); err != nil {
 		return core.Function{}, err
 	}
-	done, err := w.claim(name)
+	done, err := w.claim(fn.Name)
 	if err != nil {
 		return core.Function{}, err
 	}
 	defer done()
-	runtime, handler, err := store.Detect(dir, manifest, w.runtimes())
-	if err != nil {
-		return core.Function{}, err
-	}
-	fn := core.Function{Name: name, Version: 1, Runtime: runtime.ID, Handler: handler, Env: manifest.Env, Limits: manifest.Limits, Deployed: time.Now().UTC()}
-	if before, ok := w.store.Get(name); ok {
+	if before, ok := w.store.Get(fn.Name); ok {
 		fn.Version = before.Version + 1
 	}
 	if err := w.resolve(ctx, &fn, runtime, manifest, dir, request.Anew, progress); err != nil {
@@ -79,9 +70,24 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 	if err := w.store.Put(fn); err != nil {
 		return core.Function{}, err
 	}
-	w.sched.Drain(name, fn.Version)
+	w.sched.Drain(fn.Name, fn.Version)
 	w.collect()
 	return fn, nil
+}
+
+// examine returns what the unpacked code in dir says of itself: a function without code and packages, whose name may be empty.
+func (w *Worker) examine(dir string) (core.Function, core.Runtime, store.Manifest, error) {
+	manifest, err := store.LoadManifest(dir)
+	if err == nil && len(manifest.Functions) > 0 {
+		err = core.Errorf(core.KindInvalid, core.FaultCaller,
+			"%s lists %d functions, and an archive is one: `pipsqueak deploy DIR` deploys them one by one", store.ManifestFile, len(manifest.Functions))
+	}
+	if err != nil {
+		return core.Function{}, core.Runtime{}, manifest, err
+	}
+	runtime, handler, err := store.Detect(dir, manifest, w.runtimes())
+	return core.Function{Name: manifest.Name, Version: 1, Runtime: runtime.ID, Handler: handler, Env: manifest.Env, Limits: manifest.Limits, Deployed: time.Now().UTC()},
+		runtime, manifest, err
 }
 
 // claim keeps a name for one deploy or remove at a time.
@@ -122,14 +128,10 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 	if err != nil {
 		return err
 	}
-	if len(manifest.Debian) > 0 && !can(d, core.CapabilityDebian) {
-		return core.Errorf(core.KindUnsupported, core.FaultCaller, "functions of %s cannot have Debian packages: take 'debian' out of %s", runtime.ID, store.ManifestFile)
-	}
 	if !can(d, core.CapabilityInstall) {
-		return nil // a function without packages
+		return w.refuseDebian(d, runtime, manifest) // a function without packages
 	}
-	progress(core.Progress{Verb: "deploy", Item: fn.Name, Detail: "resolving"})
-	lock, imports, err := w.lock(ctx, d, fn, runtime, manifest, dir, anew)
+	lock, imports, err := w.lock(ctx, d, fn, runtime, manifest, dir, anew, progress)
 	if err != nil {
 		return err
 	}
@@ -140,9 +142,9 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 	if !can(d, core.CapabilityBuild) {
 		return nil
 	}
-	progress(core.Progress{Verb: "deploy", Item: fn.Name, Detail: "building"})
+	done := timed(core.Progress{Verb: "build", Item: fn.Name}, progress)
 	code := core.Mount{Source: dir, Target: core.CodeDir, Writable: true}
-	return w.inSandbox(ctx, fn, runtime, code, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
+	err = w.inSandbox(ctx, fn, runtime, code, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
 		built, err := d.(core.Builder).Build(ctx, core.BuildRequest{Runtime: runtime.ID, Handler: fn.Handler, Packages: fn.Packages, Sandbox: sandbox}, progress)
 		for _, name := range built.Imports {
 			if !slices.Contains(fn.Imports, name) {
@@ -151,6 +153,20 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 		}
 		return err
 	})
+	if err == nil {
+		done("", 0)
+	}
+	return err
+}
+
+// timed tells that a step begins. The caller calls done at its end, with a phrase and the bytes that were fetched.
+func timed(step core.Progress, progress func(core.Progress)) (done func(detail string, bytes int64)) {
+	began := time.Now()
+	progress(step)
+	return func(detail string, bytes int64) {
+		step.Detail, step.Bytes, step.Ended, step.Took = detail, bytes, true, time.Since(began)
+		progress(step)
+	}
 }
 
 // can reports whether a driver has a capability.
@@ -166,26 +182,30 @@ func (w *Worker) install(ctx context.Context, installer core.Installer, fn *core
 		defer w.installs.Unlock()
 	}
 	have, missing := w.lookup(runtime.ID, wanted) // again: another deploy may have installed them meanwhile
+	if len(wanted) == 0 {
+		return nil, nil
+	}
+	done := timed(core.Progress{Verb: "install", Item: fn.Name, Total: int64(len(missing))}, progress)
 	for _, p := range have {
-		progress(core.Progress{Verb: "install", Item: p.String(), Detail: "in the store"})
+		progress(core.Progress{Verb: "install", Item: p.String(), Detail: inStore, Ended: true})
 	}
 	if len(missing) == 0 {
+		done(fmt.Sprintf("%d packages, all in the store", len(have)), 0)
 		return core.NewSet(have...), nil
 	}
-	for _, p := range missing {
-		if p.Scripts && !slices.Contains(allow, p.Name) {
-			return nil, core.Errorf(core.KindInstall, core.FaultCaller, "%s runs code of its own when it is installed: take a version that does not, or allow it with 'allow_scripts: [%s]' in %s", p, p.Name, store.ManifestFile)
-		}
+	if err := refuseScripts(missing, allow); err != nil {
+		return nil, err
 	}
 	out, err := w.store.Stage()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = w.store.Discard(out) }()
+	meter := newMeter(progress)
 	receipts := map[string]core.Receipt{}
 	err = w.inSandbox(ctx, fn, runtime, core.Mount{Source: out, Target: core.OutDir, Writable: true}, true, installTimeout,
 		func(ctx context.Context, sandbox core.Sandbox) error {
-			all, err := installer.Install(ctx, core.InstallRequest{Runtime: runtime.ID, Packages: missing, Allow: allow, Sandbox: sandbox}, progress)
+			all, err := installer.Install(ctx, core.InstallRequest{Runtime: runtime.ID, Packages: missing, Allow: allow, Sandbox: sandbox}, meter.step)
 			for _, r := range all {
 				receipts[r.Name+"=="+r.Version] = r
 			}
@@ -200,8 +220,21 @@ func (w *Worker) install(ctx context.Context, installer core.Installer, fn *core
 			return nil, err
 		}
 		have = append(have, installed.Package)
+		meter.done(installed)
 	}
+	done(fmt.Sprintf("%d packages, %d of them in the store", len(wanted), len(wanted)-len(missing)), meter.bytes)
 	return core.NewSet(have...), nil
+}
+
+// refuseScripts refuses packages that cannot be installed without running code of their own, unless the function allows it.
+func refuseScripts(packages []core.Locked, allow []string) error {
+	for _, p := range packages {
+		if p.Scripts && !slices.Contains(allow, p.Name) {
+			return core.Errorf(core.KindInstall, core.FaultCaller,
+				"%s runs code of its own when it is installed: take a version that does not, or allow it with 'allow_scripts: [%s]' in %s", p, p.Name, store.ManifestFile)
+		}
+	}
+	return nil
 }
 
 func (w *Worker) lookup(runtime core.RuntimeID, wanted []core.Locked) (have []core.Package, missing []core.Locked) {

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -50,20 +51,22 @@ func (w *Worker) knownLock(dir string, runtime core.Runtime, manifest store.Mani
 	if asked, err = inputs(dir, runtime, manifest); err != nil {
 		return nil, "", err
 	}
-	if lock, err = store.LoadLock(dir); err != nil || lock != nil && !anew {
-		if err == nil && lock.Runtime != runtime.ID {
-			err = core.Errorf(core.KindInstall, core.FaultCaller, "%s is for %s, and the function for %s: run `pipsqueak lock`, and deploy both", store.LockFile, lock.Runtime, runtime.ID)
-		}
-		if err == nil && lock.Inputs != asked {
-			err = core.Errorf(core.KindInstall, core.FaultCaller, "%s was made from other manifests than are there (%s), or for another registry: run `pipsqueak lock`, and deploy both",
-				store.LockFile, present(dir, runtime.Manifests))
-		}
-		return lock, asked, err
-	}
 	if anew {
 		return nil, asked, nil
 	}
-	return w.store.Lock(asked), asked, nil
+	if lock, err = store.LoadLock(dir); err != nil {
+		return nil, "", err
+	}
+	switch {
+	case lock == nil:
+		return w.store.Lock(asked), asked, nil
+	case lock.Runtime != runtime.ID:
+		return nil, "", core.Errorf(core.KindInstall, core.FaultCaller, "%s is for %s, and the function for %s: run `pipsqueak lock`, and deploy both", store.LockFile, lock.Runtime, runtime.ID)
+	case lock.Inputs != asked:
+		return nil, "", core.Errorf(core.KindInstall, core.FaultCaller, "%s was made from other manifests than are there (%s), or for another registry: run `pipsqueak lock`, and deploy both",
+			store.LockFile, present(dir, runtime.Manifests))
+	}
+	return lock, asked, nil
 }
 
 // present names those of the files that are in the directory.
@@ -100,8 +103,19 @@ func writeFiles(dir string, files map[string]string) error {
 	return nil
 }
 
+// refuseDebian refuses Debian packages for a language whose driver knows none.
+func (w *Worker) refuseDebian(d core.Driver, runtime core.Runtime, manifest store.Manifest) error {
+	if len(manifest.Debian) > 0 && !can(d, core.CapabilityDebian) {
+		return core.Errorf(core.KindUnsupported, core.FaultCaller, "functions of %s cannot have Debian packages: take 'debian' out of %s", runtime.ID, store.ManifestFile)
+	}
+	return nil
+}
+
 // lock returns the lock of the code in dir and what the code imports. A lock that was not there is remembered.
-func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir string, anew bool) (core.Lock, []string, error) {
+func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir string, anew bool, progress func(core.Progress)) (core.Lock, []string, error) {
+	if err := w.refuseDebian(d, runtime, manifest); err != nil {
+		return core.Lock{}, nil, err
+	}
 	known, asked, err := w.knownLock(dir, runtime, manifest, anew)
 	if err != nil {
 		return core.Lock{}, nil, err
@@ -109,6 +123,7 @@ func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, run
 	if !can(d, core.CapabilityLock) {
 		known = nil
 	}
+	done := timed(core.Progress{Verb: "resolve", Item: fn.Name}, progress)
 	if known != nil {
 		if err := writeFiles(dir, known.Files); err != nil {
 			return core.Lock{}, nil, err
@@ -126,8 +141,10 @@ func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, run
 		return core.Lock{}, nil, err
 	}
 	if known != nil {
+		done(fmt.Sprintf("%d packages, as locked before", len(known.Packages)), 0)
 		return *known, resolution.Imports, nil
 	}
+	done(fmt.Sprintf("%d packages", len(resolution.Packages)), 0)
 	lock := core.Lock{Runtime: runtime.ID, Inputs: asked, Packages: resolution.Packages, Files: resolution.Files}
 	slices.SortFunc(lock.Packages, func(a, b core.Locked) int {
 		return core.Package{Name: a.Name, Version: a.Version}.Compare(core.Package{Name: b.Name, Version: b.Version})
@@ -141,4 +158,40 @@ func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, run
 		err = w.store.RememberLock(lock)
 	}
 	return lock, resolution.Imports, err
+}
+
+// Lock implements core.Locker.
+func (w *Worker) Lock(ctx context.Context, request core.DeployRequest, progress func(core.Progress)) (core.Lock, error) {
+	if progress == nil {
+		progress = func(core.Progress) {}
+	}
+	dir, err := w.store.Unpack(ctx, request.Archive)
+	if err != nil {
+		return core.Lock{}, err
+	}
+	lock, err := w.lockOnly(ctx, dir, progress)
+	return lock, errors.Join(err, w.store.Discard(dir))
+}
+
+func (w *Worker) lockOnly(ctx context.Context, dir string, progress func(core.Progress)) (core.Lock, error) {
+	fn, runtime, manifest, err := w.examine(dir)
+	if err != nil {
+		return core.Lock{}, err
+	}
+	fn.Name = cmp.Or(fn.Name, "lock")
+	d, _, _, err := w.fleet.Driver(ctx, runtime.ID)
+	if err != nil {
+		return core.Lock{}, err
+	}
+	if !can(d, core.CapabilityLock) {
+		return core.Lock{}, core.Errorf(core.KindUnsupported, core.FaultCaller, "the driver of %s makes no locks: deploy the function without one", runtime.ID)
+	}
+	lock, _, err := w.lock(ctx, d, &fn, runtime, manifest, dir, true, progress)
+	if err == nil {
+		err = writeFiles(dir, lock.Files)
+	}
+	if err == nil {
+		lock.Inputs, err = inputs(dir, runtime, manifest)
+	}
+	return lock, err
 }

@@ -1493,6 +1493,9 @@ type Progress struct {
 	Total         int64                  `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
 	Detail        string                 `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
 	Receipt       *Receipt               `protobuf:"bytes,6,opt,name=receipt,proto3" json:"receipt,omitempty"` // of Install alone, instead of the others
+	Bytes         int64                  `protobuf:"varint,7,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Took          int64                  `protobuf:"varint,8,opt,name=took,proto3" json:"took,omitempty"`
+	Ended         bool                   `protobuf:"varint,9,opt,name=ended,proto3" json:"ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1567,6 +1570,27 @@ func (x *Progress) GetReceipt() *Receipt {
 		return x.Receipt
 	}
 	return nil
+}
+
+func (x *Progress) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Progress) GetTook() int64 {
+	if x != nil {
+		return x.Took
+	}
+	return 0
+}
+
+func (x *Progress) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
 }
 
 type Receipt struct {
@@ -1991,14 +2015,17 @@ const file_driver_proto_rawDesc = "" +
 	"\bprogress\x18\x01 \x01(\v2\x1d.pipsqueak.driver.v1.ProgressR\bprogress\x120\n" +
 	"\x05built\x18\x02 \x01(\v2\x1a.pipsqueak.driver.v1.BuiltR\x05built\"!\n" +
 	"\x05Built\x12\x18\n" +
-	"\aimports\x18\x01 \x03(\tR\aimports\"\xac\x01\n" +
+	"\aimports\x18\x01 \x03(\tR\aimports\"\xec\x01\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04verb\x18\x01 \x01(\tR\x04verb\x12\x12\n" +
 	"\x04item\x18\x02 \x01(\tR\x04item\x12\x12\n" +
 	"\x04done\x18\x03 \x01(\x03R\x04done\x12\x14\n" +
 	"\x05total\x18\x04 \x01(\x03R\x05total\x12\x16\n" +
 	"\x06detail\x18\x05 \x01(\tR\x06detail\x126\n" +
-	"\areceipt\x18\x06 \x01(\v2\x1c.pipsqueak.driver.v1.ReceiptR\areceipt\"\xdd\x01\n" +
+	"\areceipt\x18\x06 \x01(\v2\x1c.pipsqueak.driver.v1.ReceiptR\areceipt\x12\x14\n" +
+	"\x05bytes\x18\a \x01(\x03R\x05bytes\x12\x12\n" +
+	"\x04took\x18\b \x01(\x03R\x04took\x12\x14\n" +
+	"\x05ended\x18\t \x01(\bR\x05ended\"\xdd\x01\n" +
 	"\aReceipt\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +

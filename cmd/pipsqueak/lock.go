@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
+)
+
+func (p *program) lock() *cobra.Command {
+	return &cobra.Command{
+		Use:   "lock [DIR]",
+		Short: "Write the exact packages of a function into its directory",
+		Long: `Resolve the packages of the function in a directory, the current one by default, and write each with its version and the digests of
+its archives into ` + store.LockFile + ` there, for its repository. A deploy then takes these and no others, on every server, and refuses a lock that was made from
+other manifests. A lock file that the language's own tool makes on the way, such as package-lock.json, is written too unless it is there.
+
+It asks a server, for which packages fit depends on its runtimes. Of an application, each function's directory gets its own.`,
+		Example: "  pipsqueak lock\n  pipsqueak lock examples/hello && git add examples/hello/" + store.LockFile,
+		GroupID: groupFunctions,
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir := "."
+			if len(args) > 0 {
+				dir = args[0]
+			}
+			if !isDir(dir) {
+				return core.Errorf(core.KindInvalid, core.FaultCaller, "%s is not a directory: name the one of a function", dir)
+			}
+			parts, err := partsOf(dir, "")
+			if err != nil {
+				return err
+			}
+			for i, part := range parts {
+				same := func(other store.Part) bool { return filepath.Clean(other.Dir) == filepath.Clean(part.Dir) }
+				if slices.ContainsFunc(parts[:i], same) {
+					return core.Errorf(core.KindUnsupported, core.FaultCaller, "%s is the directory of two functions, and has place for one lock: give each a directory, or deploy them without", part.Dir)
+				}
+				if err := p.lockPart(cmd, part); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// lockPart writes the lock of one function, and tells what has changed.
+func (p *program) lockPart(cmd *cobra.Command, part store.Part) error {
+	archive, err := openArchive(part)
+	if err != nil {
+		return err
+	}
+	defer archive.Close()
+	show := p.progress()
+	lock, err := p.client().lock(cmd.Context(), show.upload(archive), show.step)
+	show.clear()
+	if err != nil {
+		return err
+	}
+	before, err := readLock(filepath.Join(part.Dir, store.LockFile))
+	if err != nil {
+		return err
+	}
+	if err := writeLock(part.Dir, lock); err != nil {
+		return err
+	}
+	for _, line := range changes(before.Packages, lock.Packages) {
+		fmt.Fprintln(p.out, line)
+	}
+	_, err = fmt.Fprintf(p.out, "%s: %d packages for %s\n", filepath.Join(part.Dir, store.LockFile), len(lock.Packages), lock.Runtime)
+	return err
+}
+
+// readLock reads the lock that there was. One that cannot be understood is about to be replaced, and is none.
+func readLock(file string) (lock core.Lock, err error) {
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return core.Lock{}, nil
+	}
+	if err != nil {
+		return core.Lock{}, core.Errorf(core.KindInvalid, core.FaultCaller, "cannot read the lock that is to be replaced: %w", err)
+	}
+	_ = json.Unmarshal(data, &lock)
+	return lock, nil
+}
+
+// writeLock writes the lock and the files beside it, of which it says nothing more.
+func writeLock(dir string, lock core.Lock) error {
+	for _, name := range slices.Sorted(maps.Keys(lock.Files)) {
+		file := filepath.Join(dir, name)
+		if _, err := os.Lstat(file); err == nil {
+			continue
+		}
+		if err := replace(file, []byte(lock.Files[name])); err != nil {
+			return err
+		}
+	}
+	lock.Files = nil
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(lock); err != nil {
+		return err
+	}
+	return replace(filepath.Join(dir, store.LockFile), text.Bytes())
+}
+
+// replace writes a file whole or not at all.
+func replace(file string, data []byte) error {
+	half := file + ".half"
+	err := os.WriteFile(half, data, 0o644)
+	if err == nil {
+		err = os.Rename(half, file)
+	}
+	if err != nil {
+		_ = os.Remove(half)
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "cannot write %s: %w", file, err)
+	}
+	return nil
+}
+
+// changes tells in a line each what is different: "+ name 2", "- name 1", "~ name 1 → 2".
+func changes(before, after []core.Locked) []string {
+	versions := func(packages []core.Locked) map[string]string {
+		all := map[string][]string{}
+		for _, p := range packages {
+			all[p.Name] = append(all[p.Name], p.Version)
+		}
+		joined := map[string]string{}
+		for name, list := range all {
+			joined[name] = strings.Join(slices.Sorted(slices.Values(list)), ", ")
+		}
+		return joined
+	}
+	was, is := versions(before), versions(after)
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(is)) {
+		switch old, there := was[name]; {
+		case !there:
+			lines = append(lines, "+ "+name+" "+is[name])
+		case old != is[name]:
+			lines = append(lines, "~ "+name+" "+old+" → "+is[name])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(was)) {
+		if _, there := is[name]; !there {
+			lines = append(lines, "- "+name+" "+was[name])
+		}
+	}
+	return lines
+}
