@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/scan"
 	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
@@ -31,11 +32,18 @@ There is no authentication: whoever reaches the address can deploy and run code.
 	}
 	listen := cmd.Flags().String("listen", "127.0.0.1:8080", "`ADDRESS` to serve at")
 	config := placeFlags(cmd)
+	policy := cmd.Flags().String("scan-policy", "", "`FILE` that decides about what a scan finds in the packages of a deploy; without it they are not scanned")
 	var memory size
 	cmd.Flags().Var(&memory, "memory", "what all functions may use together, such as 512M or 2G; without it a share of this machine's")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		config.Memory = int64(memory)
 		config.Log = slog.New(slog.NewTextHandler(p.err, nil))
+		if *policy != "" {
+			var err error
+			if config.Policy, err = scan.Load(*policy); err != nil {
+				return err
+			}
+		}
 		return p.serveAt(cmd.Context(), *listen, *config)
 	}
 	return cmd

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/scan"
 	"github.com/pipsqueak-faas/pipsqueak/core/worker"
 )
 
@@ -14,6 +15,7 @@ type workerConfig struct {
 	Drivers string // directory of the drivers' programs
 	Memory  int64  // bytes that all nodes may use together; 0 lets the worker choose
 	Log     *slog.Logger
+	Policy  *scan.Policy // of what a scan finds at a deploy; nil for no scan
 }
 
 // opener opens a worker. What it returns as a function closes it.

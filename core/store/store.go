@@ -7,6 +7,7 @@
 //	packages/<hex>/                        one version of one package, never changed
 //	index/<runtime>/<name>-<version>@<…>.json  a core.Installed; what follows the @ stands for the archive that it is from
 //	locks/<hex>.json                       a core.Lock, by its inputs
+//	scans/<hex>.json                       what was found in a package, by its digest
 //	functions/<name>.json                  a core.Function
 //	staging/                               everything half-done; emptied by Open
 //	lock                                   held while a worker uses the directory; tells its pid
@@ -87,7 +88,7 @@ func layOut(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return diskError(dir, err)
 	}
-	for name, mode := range map[string]fs.FileMode{"code": 0o755, "packages": 0o755, "index": 0o755, "locks": 0o755, "functions": 0o700, "staging": 0o711} {
+	for name, mode := range map[string]fs.FileMode{"code": 0o755, "packages": 0o755, "index": 0o755, "locks": 0o755, "scans": 0o755, "functions": 0o700, "staging": 0o711} {
 		sub := filepath.Join(dir, name)
 		if err := os.MkdirAll(sub, mode); err != nil {
 			return diskError(sub, err)
@@ -148,12 +149,12 @@ func (s *Store) sweep() error {
 		}
 		return nil
 	}
-	for _, area := range []string{"functions", "locks", "index"} {
+	for _, area := range []string{"functions", "locks", "scans", "index"} {
 		if err := filepath.WalkDir(filepath.Join(s.dir, area), removeHalf); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.sweepScans()
 }
 
 // Stage makes a fresh, empty directory in staging/ and returns its full path. It is the caller's, to fill and then to give to

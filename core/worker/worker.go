@@ -18,6 +18,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
+	"github.com/pipsqueak-faas/pipsqueak/core/scan"
 	"github.com/pipsqueak-faas/pipsqueak/core/sched"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
@@ -36,6 +37,8 @@ type Config struct {
 	Drivers string // directory of the drivers' programs
 	Memory  int64  // bytes that all nodes may use together, counted proportionally; 0 for three quarters of the machine's
 	Log     *slog.Logger
+	// Policy decides about what a scan finds in the packages of a deploy; nil when they are not to be scanned.
+	Policy *scan.Policy
 }
 
 // Worker is one machine. It implements core.Service and core.Logs.
@@ -49,6 +52,7 @@ type Worker struct {
 	tree   *tree.Tree
 	sched  *sched.Scheduler
 	budget int64
+	policy *scan.Policy // nil when packages are not scanned
 
 	mu        sync.Mutex
 	deploying map[string]struct{} // names with a deploy or a remove under way
@@ -66,7 +70,7 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 	}
 	// Sockets have short paths only, and nothing in here is worth a disk.
 	name := fmt.Sprintf("pipsqueak-%x", sha256.Sum256([]byte(data)))[:18]
-	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, deploying: map[string]struct{}{}}
+	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, policy: config.Policy, deploying: map[string]struct{}{}}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
