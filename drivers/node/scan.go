@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/lookalike"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+)
+
+// archives are the names of what npm pack makes.
+var archives = []string{"*.tgz"}
+
+//go:embed popular.txt
+var popular string
+
+var names = lookalike.Parse(popular, "js", "node", "nodejs", "npm")
+
+// Scan implements core.Scanner.
+func (n *node) Scan(ctx context.Context, request core.ScanRequest) (core.Scanned, error) {
+	var scanned core.Scanned
+	b, err := n.binary(request.Runtime)
+	if err != nil {
+		return scanned, err
+	}
+	text, err := json.Marshal(map[string]any{"packages": request.Packages, "archive": request.Archive})
+	if err != nil {
+		return scanned, err
+	}
+	err = zygote.Install(ctx, request.Sandbox, []string{b.inside(), runtimeDir + "/scan.mjs", string(text)}, installEnv(), n.log, nil, &scanned)
+	scanned.Suspicions = append(scanned.Suspicions, names.Suspicions(scanned.Packages)...)
+	return scanned, err
+}
