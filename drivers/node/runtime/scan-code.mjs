@@ -7,23 +7,28 @@
 import { parse } from './acorn.mjs';
 
 // Files without any of these words have nothing to find, and need not be parsed.
-const WORTH = /\b(eval|Function|vm|_compile|child_process|https?2?|net|tls|dgram|dns|fetch|XMLHttpRequest|WebSocket|axios|atob|base64|hex|fromCharCode|dlopen)\b|_0x[0-9a-f]{4}|;[ \t]{80,}\S/;
+const WORTH = /\b(eval|Function\s*\(|_compile|fetch\s*\(|XMLHttpRequest|WebSocket|atob|fromCharCode|dlopen)|["'`](node:)?(vm|child_process|https?|http2|net|tls|dgram|dns|node-fetch|axios|request|got|ws|base64|hex)\b|_0x[0-9a-f]{4}|;[ \t]{80,}\S/;
+const REACHES = /\b(https?|http2|net|tls|dns|dgram|fetch|axios|request|got|XMLHttpRequest|WebSocket|ws)\b/;
 const PROCESS = /^(child_process\.(exec|execSync|execFile|execFileSync|spawn|spawnSync|fork)|process\.dlopen)$/;
 const NETWORK = /^(https?\.(get|request)|http2\.connect|net\.(connect|createConnection)|tls\.connect|dns\.(promises\.)?(lookup|resolve\w*)|dgram\.createSocket|fetch|node-fetch|axios(\.(get|post|put|request))?|request(\.(get|post|put))?|got(\.(get|post))?|XMLHttpRequest|WebSocket|ws)$/;
 const RUNNERS = /^(eval|Function|vm\.(runInThisContext|runInNewContext|runInContext|compileFunction|Script)|.*\._compile|setTimeout|setInterval|require|module\.require)$/;
 const DECODERS = /^(atob|zlib\.(inflate|inflateRaw|gunzip|unzip|brotliDecompress)Sync|String\.fromCharCode\.apply)$/;
 const SECRETS = /(\.ssh\b|\.aws\b|\.npmrc\b|\.netrc\b|\.docker\/config|\.kube\/config|\.git-credentials|\.bash_history|id_rsa|\/etc\/(passwd|shadow)|Login Data|wallet\.dat)/;
+const PRIVATE = /process\s*\.\s*env\b/;
 const WHOLE = /^(JSON\.stringify|Object\.(keys|entries|values|assign))$/;
 const LATER = /(^|\.)(then|forEach|map|setTimeout|setImmediate|nextTick|queueMicrotask|on|once)$/; // calls the function that it is given
 const SCRAMBLED = 20; // different names as an obfuscator makes them
 
 const isFunction = (node) => node?.type === 'FunctionExpression' || node?.type === 'ArrowFunctionExpression' || node?.type === 'FunctionDeclaration';
 
-function* children(node) {
+function children(node) {
+  const all = [];
   for (const key in node) {
     const value = node[key];
-    if (Array.isArray(value)) { for (const item of value) if (item?.type) yield item; } else if (value?.type) yield value;
+    if (value === null || typeof value !== 'object') continue;
+    if (Array.isArray(value)) { for (const item of value) if (item?.type) all.push(item); } else if (value.type) all.push(value);
   }
+  return all;
 }
 
 // Returns [rule, line, reason] of what is in a file.
@@ -87,6 +92,7 @@ class Reader {
     this.add = (rule, node, reason) => add(rule, lineAt(text, node.start), reason);
     this.scopes = new Map(); // of functions
     this.called = new Set();
+    this.private = REACHES.test(text) && (SECRETS.test(text) || PRIVATE.test(text)); // whether secrets is worth asking
   }
 
   read(tree) {
@@ -96,7 +102,7 @@ class Reader {
     this.look(tree, scope);
     const nodes = [...this.running(tree.body, scope)];
     this.atImport(nodes);
-    this.secrets(nodes);
+    if (this.private) this.secrets(nodes);
   }
 
   // ---- names
@@ -232,7 +238,7 @@ class Reader {
     } else if (node.type === 'ImportExpression') {
       const how = this.how(node.source, own);
       if (how) this.add('hidden-code', node, `imports a module whose name is ${how}`);
-    } else if (isFunction(node)) this.secrets([...this.together(node.body, own)]);
+    } else if (this.private && isFunction(node)) this.secrets([...this.together(node.body, own)]);
     for (const child of children(node)) this.look(child, own);
   }
 
