@@ -79,6 +79,9 @@ const (
 	ScratchDir  = "/tmp"      // private, writable, bounded
 )
 
+// RelayAddress is where inside an installer's sandbox the HTTP proxy listens by which it reaches Runtime.Registries.
+const RelayAddress = "127.0.0.1:3128"
+
 // PackageDir returns where a package is inside a sandbox that shows it.
 func PackageDir(p Package) string { return PackagesDir + "/" + p.Base() }
 

@@ -10,7 +10,9 @@ type SandboxConfig struct {
 	Mounts   []Mount // shown besides: an installer's CodeDir and OutDir
 	Function string  // whose sandbox it is, for logs; empty for a zygote
 	Limits   Limits  // enforced for an instance; a zygote and an installer get the worker's own
-	Network  bool    // whether the host's network can be reached
+	// Registries are the addresses (as in Runtime) that an installer can reach, by RelayAddress. Nothing else of the host's network is ever
+	// reached from a sandbox, and without any there is no relay.
+	Registries []string
 }
 
 // Exit is how the process of a sandbox ended.

@@ -41,6 +41,8 @@ var imports = []row{
 		[]string{"core"}, []string{"golang.org/x/sys", "github.com/opencontainers/runtime-spec", "github.com/opencontainers/cgroups",
 			// The profile is the one of container engines; the first library makes a program of it, the second assembles that.
 			"github.com/elastic/go-seccomp-bpf", "github.com/moby/profiles/seccomp", "golang.org/x/net/bpf"}},
+	{"core/relay", "what may be reached is decided by addresses alone, so the relay knows neither sandboxes nor drivers",
+		[]string{"core"}, nil},
 	{"core/store", "what is on disk does not depend on what is alive; of the kernel it wants syncfs (x/sys), once instead of fsync for each file",
 		[]string{"core"}, []string{"go.yaml.in/yaml", "github.com/agext/levenshtein", "golang.org/x/sys"}},
 	{"core/driver", "the wire carries core.Driver and has no policy; it is the only place that knows gRPC",

@@ -270,7 +270,7 @@ var gems = []gem{
 }
 
 // gemIndex builds the gems and serves them. It returns the address.
-func gemIndex(t *testing.T) string {
+func gemIndex(t *testing.T, gems []gem) string {
 	t.Helper()
 	served := t.TempDir()
 	if err := os.Mkdir(filepath.Join(served, "gems"), 0o755); err != nil {
@@ -323,7 +323,7 @@ end
 
 func TestRubyGems(t *testing.T) {
 	rubySystem(t)
-	index := gemIndex(t)
+	index := gemIndex(t, gems)
 	t.Setenv("PIPSQUEAK_GEM_SOURCE", index)
 	w := startWorker(t, t.TempDir())
 	gemfile := fmt.Sprintf("source %q\ngem \"greeting\", \"~> 1.0\"\ngem \"sum\"\ngem \"prebuilt\"\ngroup(:test) { gem \"only-test\" }\n", index)

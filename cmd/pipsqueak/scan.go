@@ -126,7 +126,7 @@ func (s *scanning) run(ctx context.Context, target string, config workerConfig, 
 	if _, err := os.Stat(target); err != nil {
 		return core.Errorf(core.KindInvalid, core.FaultCaller, "what is to be scanned: %w", err)
 	}
-	w, err := worker.Open(ctx, worker.Config(config))
+	w, err := worker.Open(ctx, worker.Config(config.withEnvironment(os.Environ())))
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"log/slog"
+	"os"
+	"slices"
+	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
@@ -16,13 +19,16 @@ type workerConfig struct {
 	Memory  int64  // bytes that all nodes may use together; 0 lets the worker choose
 	Log     *slog.Logger
 	Policy  *scan.Policy // of what a scan finds at a deploy; nil for no scan
+
+	Env        []string // of the drivers
+	Registries []string // that installers reach besides those of their runtimes
 }
 
 // opener opens a worker. What it returns as a function closes it.
 type opener func(context.Context, workerConfig) (core.Service, func(context.Context) error, error)
 
 func open(ctx context.Context, config workerConfig) (core.Service, func(context.Context) error, error) {
-	w, err := worker.Open(ctx, worker.Config(config))
+	w, err := worker.Open(ctx, worker.Config(config.withEnvironment(os.Environ())))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -30,5 +36,26 @@ func open(ctx context.Context, config workerConfig) (core.Service, func(context.
 }
 
 func checks(ctx context.Context, config workerConfig) []core.Finding {
-	return worker.Examine(ctx, worker.Config(config))
+	return worker.Examine(ctx, worker.Config(config.withEnvironment(os.Environ())))
+}
+
+// driverVariables begin the names of those variables of the operator's environment that drivers get: settings for them, the way out of the
+// machine, and how the languages' own tools are told of registries and of what to trust.
+var driverVariables = []string{"PIPSQUEAK_", "HTTP_PROXY=", "HTTPS_PROXY=", "NO_PROXY=", "PIP_", "UV_", "NPM_CONFIG_", "BUNDLE_",
+	"SSL_CERT_FILE=", "SSL_CERT_DIR=", "NODE_EXTRA_CA_CERTS="}
+
+// registriesVariable lists addresses that installers may reach besides the registries of their runtimes, such as another host that an
+// index has its files on.
+const registriesVariable = "PIPSQUEAK_REGISTRIES="
+
+func (c workerConfig) withEnvironment(all []string) workerConfig {
+	for _, entry := range all {
+		if list, is := strings.CutPrefix(entry, registriesVariable); is {
+			c.Registries = strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(", \t\n", r) })
+		}
+		if slices.ContainsFunc(driverVariables, func(prefix string) bool { return strings.HasPrefix(strings.ToUpper(entry), prefix) }) {
+			c.Env = append(c.Env, entry)
+		}
+	}
+	return c
 }

@@ -127,13 +127,18 @@ func (s *Sandbox) receive(conn *net.UnixConn) error {
 			err = s.mapIDs(v)
 		case v.note.Kind == kindHello && s.pid == 0:
 			err = s.attest(v)
+		case v.note.Kind == kindNetwork && v.pid == s.pid && s.network() == networkRelay && s.relay == nil:
+			err = s.openRelay(v)
 		case v.note.Kind == kindEntered && v.pid == s.pid:
 			closeFD(v.pidfd)
 			s.enter = time.Since(s.attested)
 			if s.ids < 0 {
 				return conn.Close() // a forked process needs it no more; a keeper watches it for the worker's end
 			}
-			return errors.Join(conn.SetDeadline(time.Time{}), s.host.networks.follow(conn, s.pid, s.done))
+			if err := conn.SetDeadline(time.Time{}); err != nil || s.config.Role != core.RoleZygote {
+				return err
+			}
+			return s.host.networks.follow(conn, s.pid, s.done)
 		case v.note.Kind == kindFailed:
 			closeFD(v.pidfd)
 			return fmt.Errorf("%s: %w", v.note.step(), unix.Errno(v.note.Err))
@@ -227,9 +232,13 @@ func checkFirst(pid int) error {
 // network returns what the orders say of the network namespace.
 func (s *Sandbox) network() uint32 { return binary.NativeEndian.Uint32(s.orders[networkOffset:]) }
 
+func (s *Sandbox) orderNetwork(what uint32) {
+	binary.NativeEndian.PutUint32(s.orders[networkOffset:], what)
+}
+
 // joinNetwork changes the orders: to join a namespace instead of making one.
 func (s *Sandbox) joinNetwork(fd int) {
-	binary.NativeEndian.PutUint32(s.orders[networkOffset:], networkJoin)
+	s.orderNetwork(networkJoin)
 	s.give = slices.Insert(s.give, 3, fd) // after the root and the two streams
 }
 

@@ -39,7 +39,10 @@ type Config struct {
 	// Output is called with each stream ("stdout", "stderr") of each process, in a goroutine of its own. It must read until
 	// the end, or the process blocks.
 	Output func(config core.SandboxConfig, stream string, output io.Reader)
-	Log    *slog.Logger
+	// Relay is called for each sandbox with Registries before its program runs, and its result closed when the sandbox has ended. Listen
+	// listens on a TCP address of the sandbox's own network.
+	Relay func(config core.SandboxConfig, listen func(address string) (net.Listener, error)) (io.Closer, error)
+	Log   *slog.Logger
 }
 
 // Host makes sandboxes on this machine.
@@ -47,6 +50,7 @@ type Host struct {
 	dir      string
 	store    Store
 	output   func(core.SandboxConfig, string, io.Reader)
+	relay    func(core.SandboxConfig, func(string) (net.Listener, error)) (io.Closer, error)
 	log      *slog.Logger
 	gate     *net.UnixListener
 	roots    *roots
@@ -72,7 +76,7 @@ func Open(config Config) (*Host, error) {
 	if os.Geteuid() != 0 {
 		return nil, core.Errorf(core.KindUnsupported, core.FaultWorker, "sandboxes are made by root: start the worker as root (sudo)")
 	}
-	h := &Host{dir: config.Dir, store: config.Store, output: config.Output, log: config.Log,
+	h := &Host{dir: config.Dir, store: config.Store, output: config.Output, relay: config.Relay, log: config.Log,
 		filters: map[core.Role][]byte{}, nextSlot: rand.IntN(idRanges), awaited: map[core.NodeID]*Sandbox{}, alive: map[core.NodeID]*Sandbox{},
 		networks: networks{keepers: map[uint64]chan int{}}}
 	if err := h.open(config.Name); err != nil {

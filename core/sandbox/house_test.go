@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/relay"
 )
 
 // need is something that a test cannot do without.
@@ -97,8 +98,9 @@ type house struct {
 	store string // directory of all code and packages
 	said  *lines
 
-	mu   sync.Mutex
-	next int
+	mu      sync.Mutex
+	next    int
+	refused []string // addresses, by relays
 }
 
 // lines keeps what is logged.
@@ -147,7 +149,7 @@ func newHouse(t testing.TB) *house {
 		}
 	}
 	var err error
-	h.Host, err = Open(Config{Dir: filepath.Join(t.TempDir(), "run"), Name: h.name, Store: h, Log: slog.New(slog.NewTextHandler(h.said, nil)),
+	h.Host, err = Open(Config{Dir: filepath.Join(t.TempDir(), "run"), Name: h.name, Store: h, Relay: h.openRelay, Log: slog.New(slog.NewTextHandler(h.said, nil)),
 		Output: func(_ core.SandboxConfig, _ string, output io.Reader) { _, _ = io.Copy(h.said, output) }})
 	if err != nil {
 		t.Fatal(err)
@@ -169,6 +171,18 @@ func newHouse(t testing.TB) *house {
 		}
 	})
 	return h
+}
+
+func (h *house) openRelay(config core.SandboxConfig, listen func(string) (net.Listener, error)) (io.Closer, error) {
+	addresses, err := relay.Addresses(config.Registries)
+	if err != nil {
+		return nil, err
+	}
+	return relay.Open(addresses, listen, func(address string) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.refused = append(h.refused, address)
+	})
 }
 
 func cgroupDirs(name string) []string {

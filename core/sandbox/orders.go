@@ -25,10 +25,11 @@ const (
 )
 
 const (
-	networkJoin = 1
-	networkMake = 2
-	maxRlimits  = 16
-	maxOrders   = 1 << 16
+	networkJoin  = 1
+	networkMake  = 2
+	networkRelay = 3 // make one, and wait for the relay in it
+	maxRlimits   = 16
+	maxOrders    = 1 << 16
 )
 
 // note is struct ps_note.

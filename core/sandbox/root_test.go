@@ -78,20 +78,6 @@ func TestRootShows(t *testing.T) {
 	}
 }
 
-func TestNetworkFiles(t *testing.T) {
-	h := newHouse(t)
-	config := h.config(core.RoleInstaller)
-	config.Network = true
-	c := h.launch(t, config)
-	host, err := os.ReadFile("/etc/hosts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := c.ask(t, "cat /etc/hosts"); got != string(host) {
-		t.Errorf("/etc/hosts is %q", got)
-	}
-}
-
 // openTestRoots returns roots of its own in an empty directory.
 func openTestRoots(t *testing.T, links map[string]string) *roots {
 	t.Helper()

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -25,6 +26,7 @@ type Sandbox struct {
 	give   []int      // descriptors that go with the orders, ours until they are sent
 	output []*os.File // our ends of stdout and stderr, until somebody reads them
 	conn   net.Conn
+	relay  io.Closer // nil when nothing can be reached
 
 	mu      sync.Mutex
 	gate    *net.UnixConn
@@ -60,6 +62,9 @@ func (s *Sandbox) make() error {
 	}
 	if s.orders, err = newOrders(spec, h.filters[role], role); err != nil {
 		return err
+	}
+	if len(s.config.Registries) > 0 {
+		s.orderNetwork(networkRelay)
 	}
 	root, err := h.roots.copyFor(spec)
 	if err != nil {
@@ -246,6 +251,9 @@ func (s *Sandbox) ended() {
 		s.exit = exitOf(s.pidfd)
 	}
 	s.exit.OutOfMemory = s.cgroup.outOfMemory()
+	if s.relay != nil {
+		s.relay.Close()
+	}
 	close(s.done)
 	s.mu.Lock()
 	s.killed = true

@@ -41,9 +41,6 @@ var systemDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "
 var systemFiles = []string{"/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/nsswitch.conf",
 	"/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/protocols", "/etc/services"}
 
-// networkFiles are added where the host's network is.
-var networkFiles = []string{"/etc/resolv.conf", "/etc/hosts"}
-
 // maskable tell of the host or its kernel and are of no use to a function.
 var maskable = []string{"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
 	"/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/proc/sysrq-trigger"}
@@ -74,7 +71,7 @@ func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) (*s
 			},
 		},
 		Linux: &specs.Linux{
-			Namespaces:  namespaces(config.Network),
+			Namespaces:  namespaces(),
 			CgroupsPath: cgroup,
 			Resources:   resources(config),
 			Devices:     devices,
@@ -98,13 +95,9 @@ func hostname(config core.SandboxConfig) string {
 	return string(config.Role)
 }
 
-func namespaces(hostNetwork bool) []specs.LinuxNamespace {
-	var out []specs.LinuxNamespace
+func namespaces() (out []specs.LinuxNamespace) {
 	for _, t := range []specs.LinuxNamespaceType{specs.UserNamespace, specs.PIDNamespace, specs.MountNamespace, specs.IPCNamespace,
 		specs.UTSNamespace, specs.NetworkNamespace, specs.CgroupNamespace} {
-		if t == specs.NetworkNamespace && hostNetwork {
-			continue
-		}
 		out = append(out, specs.LinuxNamespace{Type: t})
 	}
 	return out
@@ -145,9 +138,6 @@ func device(name string, major, minor int64) specs.LinuxDevice {
 
 func (h *Host) mounts(config core.SandboxConfig) ([]specs.Mount, error) {
 	out := slices.Clone(h.system)
-	if config.Network {
-		out = append(out, existing(networkFiles)...)
-	}
 	for _, m := range config.Runtime.Mounts {
 		out = append(out, bind(m))
 	}

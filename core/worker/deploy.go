@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/relay"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
@@ -256,17 +257,24 @@ func (w *Worker) lookup(runtime core.RuntimeID, wanted []core.Locked) (have []co
 }
 
 // inSandbox runs a step of an installation with a sandbox of its own, in which the directory of the mount can be written to, and
-// the packages that the function has so far are seen, and more.
+// the packages that the function has so far are seen, and more. Network is whether it reaches the registries.
 func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.Runtime, mount core.Mount, network bool, timeout time.Duration, step func(context.Context, core.Sandbox) error, more ...core.Mount) error {
 	if err := openDirectories(mount.Source); err != nil {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "preparing %s: %w", mount.Source, err)
+	}
+	var registries []string
+	if network {
+		registries = slices.Concat(runtime.Registries, w.registries)
+	}
+	if _, err := relay.Addresses(registries); err != nil {
+		return err
 	}
 	w.mu.Lock()
 	w.counter++
 	id := core.NodeID(fmt.Sprintf("i%d", w.counter))
 	w.mu.Unlock()
 	w.lastWords.expect(id)
-	s, err := w.house.create(ctx, core.SandboxConfig{ID: id, Role: core.RoleInstaller, Runtime: runtime, Network: network, Packages: fn.Packages,
+	s, err := w.house.create(ctx, core.SandboxConfig{ID: id, Role: core.RoleInstaller, Runtime: runtime, Registries: registries, Packages: fn.Packages,
 		Mounts: slices.Concat([]core.Mount{mount}, more, runtime.Tools), Function: fn.Name, Limits: fn.Limits})
 	if err != nil {
 		w.lastWords.forget(id)
@@ -277,7 +285,8 @@ func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.
 	err = step(ctx, s.Ref())
 	s.Kill()
 	<-s.Done()
-	said := w.lastWords.take(id)
+	said, refused := w.lastWords.take(id)
+	err = explainRefused(err, refused)
 	if err != nil && s.Exit().OutOfMemory {
 		return core.Errorf(core.KindInstall, core.FaultCaller, "installing the packages of %s takes more memory than an installation may use", fn.Name)
 	}

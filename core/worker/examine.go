@@ -46,7 +46,7 @@ func Examine(ctx context.Context, config Config) []core.Finding {
 		t.open(run)
 		defer t.close()
 	}
-	options := driver.Options{Dir: filepath.Join(run, "drivers"), Env: driverEnv(os.Environ()), Log: slog.New(slog.DiscardHandler)}
+	options := driver.Options{Dir: filepath.Join(run, "drivers"), Env: config.Env, Log: slog.New(slog.DiscardHandler)}
 	return append(found, driver.Examine(ctx, config.Drivers, options, t.runtime)...)
 }
 

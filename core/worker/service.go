@@ -69,20 +69,3 @@ func notFound(name string) error {
 func language(id core.RuntimeID) string {
 	return strings.TrimRight(string(id), "0123456789.")
 }
-
-// driverEnv picks what a driver gets of the worker's environment: settings for it, and the way out of the machine.
-func driverEnv(all []string) []string {
-	var out []string
-	for _, entry := range all {
-		name, _, _ := strings.Cut(entry, "=")
-		switch strings.ToUpper(name) {
-		case "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY":
-			out = append(out, entry)
-		default:
-			if strings.HasPrefix(name, "PIPSQUEAK_") {
-				out = append(out, entry)
-			}
-		}
-	}
-	return out
-}

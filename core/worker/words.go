@@ -2,6 +2,7 @@ package worker
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,9 +23,10 @@ type lastWords struct {
 
 // words is the output of one installer, both streams together.
 type words struct {
-	text  []byte
-	open  int           // streams that have not ended
-	ended chan struct{} // closed when none is open
+	text    []byte
+	refused []string      // addresses that it tried to reach
+	open    int           // streams that have not ended
+	ended   chan struct{} // closed when none is open
 }
 
 // expect announces an installer.
@@ -68,8 +70,20 @@ func (l *lastWords) forget(id core.NodeID) *words {
 	return w
 }
 
-// take returns what an installer that has ended said last, and forgets it.
-func (l *lastWords) take(id core.NodeID) string {
+// refuse notes an address that an installer tried to reach, and reports whether that is news.
+func (l *lastWords) refuse(id core.NodeID, address string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.said[id]
+	if w == nil || len(w.refused) == maxRefused || slices.Contains(w.refused, address) {
+		return false
+	}
+	w.refused = append(w.refused, address)
+	return true
+}
+
+// take returns what an installer that has ended said last and which addresses it was refused, and forgets it.
+func (l *lastWords) take(id core.NodeID) (said string, refused []string) {
 	w := l.forget(id)
 	select {
 	case <-w.ended:
@@ -77,5 +91,5 @@ func (l *lastWords) take(id core.NodeID) string {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.ToValidUTF8(strings.TrimSpace(string(w.text)), "?")
+	return strings.ToValidUTF8(strings.TrimSpace(string(w.text)), "?"), w.refused
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver"
+	"github.com/pipsqueak-faas/pipsqueak/core/relay"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
 	"github.com/pipsqueak-faas/pipsqueak/core/sched"
@@ -39,6 +40,10 @@ type Config struct {
 	Log     *slog.Logger
 	// Policy decides about what a scan finds in the packages of a deploy; nil when they are not to be scanned.
 	Policy *scan.Policy
+	// Env is what the drivers get of the operator's environment, as "KEY=value", besides a plain PATH and LANG.
+	Env []string
+	// Registries are addresses that installers reach besides the registries of their runtimes, as core.Runtime has them.
+	Registries []string
 }
 
 // Worker is one machine. It implements core.Service and core.Logs.
@@ -53,6 +58,8 @@ type Worker struct {
 	sched  *sched.Scheduler
 	budget int64
 	policy *scan.Policy // nil when packages are not scanned
+
+	registries []string // as in Config
 
 	mu        sync.Mutex
 	deploying map[string]struct{} // names with a deploy or a remove under way
@@ -70,7 +77,8 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 	}
 	// Sockets have short paths only, and nothing in here is worth a disk.
 	name := fmt.Sprintf("pipsqueak-%x", sha256.Sum256([]byte(data)))[:18]
-	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, policy: config.Policy, deploying: map[string]struct{}{}}
+	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, policy: config.Policy, deploying: map[string]struct{}{},
+		registries: config.Registries}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
@@ -83,6 +91,9 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	}
 	var warnings []error
 	var err error
+	if _, err = relay.Addresses(config.Registries); err != nil {
+		return err
+	}
 	if w.store, warnings, err = store.Open(data); err != nil {
 		return err
 	}
@@ -95,13 +106,13 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if err := errors.Join(os.RemoveAll(w.driversDir()), os.MkdirAll(w.run, 0o700)); err != nil {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "the worker's directory: %w", err)
 	}
-	host, err := sandbox.Open(sandbox.Config{Dir: filepath.Join(w.run, "sandboxes"), Name: name, Store: w.store, Output: w.collectOutput, Log: w.log})
+	host, err := sandbox.Open(sandbox.Config{Dir: filepath.Join(w.run, "sandboxes"), Name: name, Store: w.store, Output: w.collectOutput, Relay: w.openRelay, Log: w.log})
 	if err != nil {
 		return err
 	}
 	w.house = &house{host: host, code: map[string]int{}}
 	w.fleet, err = driver.OpenFleet(ctx, config.Drivers, driver.FleetOptions{
-		Options: driver.Options{Dir: w.driversDir(), Env: driverEnv(os.Environ()), Log: w.log},
+		Options: driver.Options{Dir: w.driversDir(), Env: config.Env, Log: w.log},
 		OnLost: func(language string, generation int) {
 			if w.tree != nil {
 				w.tree.DriverLost(generation)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"os"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
@@ -49,18 +48,7 @@ func (n *native) install(ctx context.Context, runtime core.RuntimeID, sandbox co
 	if err != nil {
 		return err
 	}
-	return zygote.Install(ctx, sandbox, []string{installerPath, string(text)}, installEnv(), n.log, progress, result)
-}
-
-// installEnv is the environment of an installer, in which third-party code may run: nothing of the host but the way out.
-func installEnv() []string {
-	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir}
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
-		if value, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+value)
-		}
-	}
-	return env
+	return zygote.Install(ctx, sandbox, []string{installerPath, string(text)}, zygote.InstallEnv(), n.log, progress, result)
 }
 
 // beInstaller is the program in the sandbox. It returns the status to exit with.

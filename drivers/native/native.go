@@ -58,11 +58,13 @@ func (n *native) describe(ctx context.Context) (core.Description, error) {
 	if err != nil {
 		return d, err
 	}
+	var registries []string
 	tools, err := debian.Tools()
 	if err != nil {
 		d.Problems = append(d.Problems, err.Error())
 	} else {
 		d.Capabilities = append(d.Capabilities, core.CapabilityDebian)
+		registries = debian.Registries()
 	}
 	for _, tool := range []string{"cc", "c++", "make"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -83,6 +85,7 @@ func (n *native) describe(ctx context.Context) (core.Description, error) {
 			{File: "handler.so", Handler: defaultHandler},
 		},
 		Extensions: append(append([]string{}, sources...), ".so"),
+		Registries: registries,
 	}}
 	return d, nil
 }

@@ -3,32 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"os"
-	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
-
-// certificates is where Debian and its kin keep those that the host trusts; what fetches packages trusts the same.
-const certificates = "/etc/ssl/certs/ca-certificates.crt"
-
-// installEnv is the environment of an installer: nothing of the host but the way out.
-func installEnv() []string {
-	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir}
-	if exists(certificates) {
-		env = append(env, "NODE_EXTRA_CA_CERTS="+certificates)
-	}
-	for _, variable := range os.Environ() {
-		name := strings.ToLower(variable)
-		for _, prefix := range []string{"http_proxy=", "https_proxy=", "no_proxy="} {
-			if strings.HasPrefix(name, prefix) {
-				env = append(env, variable)
-			}
-		}
-	}
-	return env
-}
 
 // wish is what installer.mjs is asked for.
 type wish struct {
@@ -76,5 +54,5 @@ func (n *node) install(ctx context.Context, runtime core.RuntimeID, sandbox core
 	if err != nil {
 		return err
 	}
-	return zygote.Install(ctx, sandbox, []string{b.inside(), runtimeDir + "/installer.mjs", string(text)}, installEnv(), n.log, progress, result)
+	return zygote.Install(ctx, sandbox, []string{b.inside(), runtimeDir + "/installer.mjs", string(text)}, zygote.InstallEnv("NODE_EXTRA_CA_CERTS="+zygote.Certificates), n.log, progress, result)
 }

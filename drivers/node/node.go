@@ -68,7 +68,8 @@ func (n *node) describe(ctx context.Context) (core.Description, error) {
 	for _, b := range found {
 		id := core.RuntimeID(fmt.Sprintf("node%d", b.Major))
 		binaries[id] = b
-		runtime := core.Runtime{ID: id, Version: b.Version, Path: b.Executable, Mounts: b.mounts(), Handlers: handlers(), Extensions: extensions, Tools: tools, Archives: archives}
+		runtime := core.Runtime{ID: id, Version: b.Version, Path: b.Executable, Mounts: b.mounts(), Handlers: handlers(), Extensions: extensions, Tools: tools,
+			Archives: archives, Registries: registries(home())}
 		runtime.Mounts = append(runtime.Mounts, core.Mount{Source: files, Target: runtimeDir})
 		if b.npm == "" {
 			d.Problems = append(d.Problems, fmt.Sprintf("%s has no npm beside it: functions with a package.json cannot be deployed; install npm", b.Executable))

@@ -29,7 +29,10 @@ func (n *node) Scan(ctx context.Context, request core.ScanRequest) (core.Scanned
 	if err != nil {
 		return scanned, err
 	}
-	err = zygote.Install(ctx, request.Sandbox, []string{b.inside(), runtimeDir + "/scan.mjs", string(text)}, installEnv(), n.log, nil, &scanned)
+	err = zygote.Install(ctx, request.Sandbox, []string{b.inside(), runtimeDir + "/scan.mjs", string(text)}, scanEnv, n.log, nil, &scanned)
 	scanned.Suspicions = append(scanned.Suspicions, names.Suspicions(scanned.Packages)...)
 	return scanned, err
 }
+
+// scanEnv is the whole environment of a scan: it reads files, and asks nobody for anything.
+var scanEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir}

@@ -3,28 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"os"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
-
-// certificates is where Debian and its kin keep those that the host trusts; what fetches packages trusts the same.
-const certificates = "/etc/ssl/certs/ca-certificates.crt"
-
-// installEnv is the environment of an installer, in which third-party code may run: nothing of the host but the way out.
-func installEnv() []string {
-	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir}
-	if exists(certificates) {
-		env = append(env, "SSL_CERT_FILE="+certificates)
-	}
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
-		if value, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+value)
-		}
-	}
-	return env
-}
 
 // wish is what installer.py is asked for.
 type wish struct {
@@ -63,5 +45,5 @@ func (p *python) install(ctx context.Context, runtime core.RuntimeID, sandbox co
 	if err != nil {
 		return err
 	}
-	return zygote.Install(ctx, sandbox, append(i.command(), loopDir+"/installer.py", string(text)), installEnv(), p.log, progress, result)
+	return zygote.Install(ctx, sandbox, append(i.command(), loopDir+"/installer.py", string(text)), zygote.InstallEnv(), p.log, progress, result)
 }

@@ -97,6 +97,7 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 			},
 			Extensions: []string{".py"},
 			Archives:   archives,
+			Registries: []string{"https://pypi.org", "https://files.pythonhosted.org"},
 		})
 	}
 	return d, nil

@@ -29,7 +29,10 @@ func (p *python) Scan(ctx context.Context, request core.ScanRequest) (core.Scann
 	if err != nil {
 		return scanned, err
 	}
-	err = zygote.Install(ctx, request.Sandbox, append(i.command(), loopDir+"/scan.py", string(text)), installEnv(), p.log, nil, &scanned)
+	err = zygote.Install(ctx, request.Sandbox, append(i.command(), loopDir+"/scan.py", string(text)), scanEnv, p.log, nil, &scanned)
 	scanned.Suspicions = append(scanned.Suspicions, names.Suspicions(scanned.Packages)...)
 	return scanned, err
 }
+
+// scanEnv is the whole environment of a scan: it reads files, and asks nobody for anything.
+var scanEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir}

@@ -13,21 +13,12 @@ import (
 // sourceVariable names the index that gems come from: an address. Without it RubyGems takes its own.
 const sourceVariable = "PIPSQUEAK_GEM_SOURCE"
 
-// certificates is where Debian and its kin keep those that the host trusts; what fetches packages trusts the same.
-const certificates = "/etc/ssl/certs/ca-certificates.crt"
-
-// installEnv is the environment of an installer, in which third-party code may run: nothing of the host but the way out.
-func (i interpreter) installEnv() []string {
-	env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir, "RUBYLIB=" + i.managerDir()}
-	if _, err := os.Stat(certificates); err == nil {
-		env = append(env, "SSL_CERT_FILE="+certificates)
+// gemSources are where gems come from: RubyGems' own index with its lists, or the operator's.
+func gemSources() []string {
+	if source := os.Getenv(sourceVariable); source != "" {
+		return []string{zygote.Registry(source)}
 	}
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"} {
-		if value, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+value)
-		}
-	}
-	return env
+	return []string{"https://rubygems.org", "https://index.rubygems.org"}
 }
 
 // wish is what installer.rb is asked for.
@@ -80,5 +71,5 @@ func (r *ruby) install(ctx context.Context, i interpreter, sandbox core.Sandbox,
 		return err
 	}
 	command := append(i.command(), "-I", strings.Join(append([]string{i.managerDir()}, i.Standard...), ":"), loopDir+"/installer.rb", string(text))
-	return zygote.Install(ctx, sandbox, command, i.installEnv(), r.log, progress, result)
+	return zygote.Install(ctx, sandbox, command, zygote.InstallEnv("RUBYLIB="+i.managerDir()), r.log, progress, result)
 }

@@ -58,9 +58,11 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 		d.Problems = append(d.Problems, fmt.Sprintf("%v; `make build` puts it there", err))
 		return d, nil
 	}
+	var debianSources []string
 	tools, err := installerTools()
 	if err == nil {
 		d.Capabilities = append(d.Capabilities, core.CapabilityDebian)
+		debianSources = debian.Registries()
 	} else {
 		d.Problems = append(d.Problems, err.Error())
 	}
@@ -90,6 +92,7 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 			Mounts:     slices.Concat(i.mounts(), i.managerMounts(), []core.Mount{{Source: loop, Target: loopDir}}),
 			Handlers:   handlers,
 			Extensions: []string{".rb"},
+			Registries: append(gemSources(), debianSources...),
 		})
 	}
 	if len(d.Runtimes) == 0 {

@@ -32,8 +32,8 @@ func architecture() string { return names[runtime.GOARCH].architecture }
 // Triplet returns the name of the directory in which Debian has the libraries of this architecture.
 func Triplet() string { return names[runtime.GOARCH].triplet }
 
-// settings come after the host's own: a private state, no hooks of the host's, nothing that is not signed, and of the indexes only
-// what names packages.
+// settings come after the host's own: a private state, no hooks of the host's, no proxy but the environment's, nothing that is not signed, and
+// of the indexes only what names packages.
 const settings = `
 Dir::State "@";
 Dir::State::status "@/status";
@@ -66,6 +66,12 @@ Acquire::IndexTargets::deb::DEP-11-icons::DefaultEnabled "false";
 Acquire::IndexTargets::deb::DEP-11-icons-small::DefaultEnabled "false";
 Acquire::IndexTargets::deb::DEP-11-icons-large::DefaultEnabled "false";
 Acquire::Retries "3";
+#clear Acquire::http::Proxy;
+#clear Acquire::https::Proxy;
+#clear Acquire::http::Proxy-Auto-Detect;
+#clear Acquire::https::Proxy-Auto-Detect;
+#clear Acquire::http::ProxyAutoDetect;
+#clear Acquire::https::ProxyAutoDetect;
 Binary::apt-get::APT::Keep-Downloaded-Packages "true";
 `
 

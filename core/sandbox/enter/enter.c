@@ -146,6 +146,18 @@ int ps_new_network(void)
     return r;
 }
 
+/* Has core open the relay in the network namespace, before anything of the program could miss it. */
+static int be_relayed(int gate)
+{
+    struct ps_note note;
+    if (say(gate, PS_NETWORK) < 0)
+        return -1;
+    if (recv(gate, &note, sizeof note, 0) == sizeof note && note.kind == PS_GO)
+        return 0;
+    errno = EPROTO;
+    return -1;
+}
+
 /* Swaps the root directory for the tree behind the descriptor. Two orders matter. proc is mounted before the pivot: the
  * kernel gives a user namespace a new proc only while it sees an old one that nothing hides a part of (mount_too_revealing),
  * and after the old root is gone it sees none. And the old root is detached last, stacked under the new one
@@ -302,8 +314,10 @@ static int carry_out(int gate, int control, const struct ps_orders *orders, cons
 
     if (unshare((int)orders->unshare) < 0)
         return fail(gate, "unshare");
-    if (orders->network == 2 && ps_new_network() < 0)
+    if (orders->network >= 2 && ps_new_network() < 0)
         return fail(gate, "making a network namespace");
+    if (orders->network == 3 && be_relayed(gate) < 0)
+        return fail(gate, "having the relay listen");
     if (fds[FD_NETWORK] >= 0 && setns(fds[FD_NETWORK], CLONE_NEWNET) < 0)
         return fail(gate, "joining the network namespace");
     if (orders->hostname[0] && sethostname(orders->hostname, strnlen(orders->hostname, sizeof orders->hostname)) < 0)

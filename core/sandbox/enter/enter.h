@@ -13,6 +13,8 @@
  *        |                        |<------------------------- GO    |
  *        |                        | HELLO ------------------------->|  attests the pid, puts it into its cgroups
  *        |                        |<------- ORDERS + descriptors    |  root tree, stdout, stderr [, network] [, endpoint]
+ *        |                        | NETWORK (with registries only)->|  has the relay listen in the network that was made
+ *        |                        |<------------------------- GO    |
  *        |                        | (moves in, drops its power)     |
  *        |                        | ENTERED, or FAILED{step,errno}->|
  *
@@ -60,7 +62,7 @@ struct ps_orders {
     uint32_t unshare;  /* CLONE_NEW* to make here, besides the mount, IPC and UTS namespaces that every sandbox has */
     uint32_t uid, gid; /* to become, inside the user namespace */
     uint32_t zygote;   /* 1: it will fork children into sandboxes of their own */
-    uint32_t network;  /* 1: a network namespace to join comes with the orders; 2: make one; 0: stay in the host's */
+    uint32_t network;  /* 1: a network namespace to join comes with the orders; 2: make one; 3: make one, say NETWORK and wait for GO */
     uint32_t endpoint; /* 1: an endpoint comes with the orders */
     int32_t oom_score_adj;
     uint64_t scratch;      /* bytes of the private /tmp */

@@ -5,10 +5,12 @@
  */
 #include "../enter/enter.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -142,6 +145,58 @@ static void fill(size_t bytes)
     say("filled");
 }
 
+/* dial ADDRESS PORT [TEXT]: connects, says the text and an empty line after it, and answers with what it hears. */
+static void dial(const char *words)
+{
+    char host[64] = "", text[512] = "";
+    int port = 0;
+    sscanf(words, "%63s %d %511[^\n]", host, &port, text);
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    inet_pton(AF_INET, host, &to.sin_addr);
+    int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){.tv_sec = 3}, sizeof(struct timeval));
+    setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_sec = 3}, sizeof(struct timeval));
+    ssize_t n = 0;
+    if (connect(s, (struct sockaddr *)&to, sizeof to) == 0) {
+        strcat(text, "\r\n\r\n");
+        send(s, text, strlen(text), MSG_NOSIGNAL);
+        n = recv(s, answer, SIZE - 1, 0);
+        answer[n < 0 ? 0 : n] = 0;
+    } else {
+        snprintf(answer, SIZE, "error: %s", strerror(errno));
+    }
+    close(s);
+    say(answer[0] ? answer : "empty");
+}
+
+/* abstract NAME: connects to an abstract socket. */
+static void dial_abstract(const char *name)
+{
+    struct sockaddr_un to = {.sun_family = AF_UNIX};
+    int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memccpy(to.sun_path + 1, name, 0, sizeof to.sun_path - 1);
+    say_result(connect(s, (struct sockaddr *)&to, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name))));
+    close(s);
+}
+
+/* write PATH BYTES: writes a file of that size. */
+static void write_file(const char *words)
+{
+    static char block[1 << 16];
+    char path[512] = "";
+    unsigned long long bytes = 0;
+    sscanf(words, "%511s %llu", path, &bytes);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    ssize_t n = fd < 0 ? -1 : 0;
+    memset(block, 1, sizeof block);
+    while (n >= 0 && bytes > 0) {
+        n = write(fd, block, bytes < sizeof block ? bytes : sizeof block);
+        bytes -= n < 0 ? 0 : (unsigned long long)n;
+    }
+    say_result(n);
+    close(fd);
+}
+
 static void open_many(int count)
 {
     int last = 0;
@@ -168,6 +223,12 @@ static void obey(char *words, int a, int b)
         fill(strtoull(words + 5, NULL, 0));
     else if (!strncmp(words, "limit ", 6))
         say_result(setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)atoi(words + 6), 1024}));
+    else if (!strncmp(words, "dial ", 5))
+        dial(words + 5);
+    else if (!strncmp(words, "abstract ", 9))
+        dial_abstract(words + 9);
+    else if (!strncmp(words, "write ", 6))
+        write_file(words + 6);
     else if (!strncmp(words, "open ", 5))
         open_many(atoi(words + 5));
     else if (!strncmp(words, "exit ", 5))

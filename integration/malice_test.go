@@ -1,0 +1,318 @@
+package integration
+
+import (
+	"archive/zip"
+	"bytes"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What can a package do that is imported in a zygote? These tests deploy one that tries all it can, and ask afterwards what it got, and
+// what somebody else finds of it. What it tries is in testdata/malice/mischief.c, the same in each language, in the very process that imports it.
+
+// hostile is a language with a malicious package.
+type hostile struct {
+	language string
+	source   string // in testdata/malice
+	place    string // of the package inside a sandbox
+	// serve serves two packages as a registry of the language does, the malicious one with the library and an innocent one, "bystander",
+	// tells workers of that registry, and returns its address.
+	serve func(t *testing.T, library string) string
+	// carrier depends on the malicious package, and returns {"where": pid that imported it, "attempts"}; victim depends on the other,
+	// and returns a list of what it finds of the malicious one. @REGISTRY@ in them stands for the address.
+	carrier, victim files
+}
+
+// attempts are what the malicious package tries.
+var attempts = []string{
+	"read the directories of the host that its mounts come from", "read a function's code", "read the host's secrets", "read the environment of the worker",
+	"read the memory of another process", "trace another process", "signal another process", "write into its own package", "write beside the packages",
+	"make its own package writable", "read packages that it was not given", "write to the driver's files", "write to the system", "write to the kernel's settings",
+	"open a device", "make a device", "reach a server of the host", "reach an abstract socket of the host", "reach a socket in the file system",
+	"reach another machine", "look up a name", "open a packet socket", "become root", "join the namespaces of another process", "make a user namespace",
+	"chroot out", "mount a disk", "move to another cgroup", "loosen its memory limit", "be spared by the OOM killer before the worker", "raise its limits",
+	"load a kernel module", "load a BPF program", "watch the machine's performance", "use the kernel's keys", "handle page faults",
+}
+
+func TestMalice(t *testing.T) {
+	for _, h := range hostiles {
+		t.Run(h.language, func(t *testing.T) {
+			system(t)
+			requires(t, Runtime(h.language))
+			h.test(t)
+		})
+	}
+}
+
+func (h hostile) test(t *testing.T) {
+	heard := make(chan string, 16)
+	server := hear(t, "tcp", "127.0.0.1:0", heard)
+	abstract := hear(t, "unix", fmt.Sprintf("@pipsqueak-malice-%d-%s", os.Getpid(), h.language), heard)
+	_, port, err := net.SplitHostPort(server.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	library := filepath.Join(t.TempDir(), "library")
+	compile := exec.Command("cc", "-O1", "-shared", "-fPIC", "-o", library, "-DSERVER_PORT="+port, fmt.Sprintf("-DABSTRACT=%q", strings.TrimPrefix(abstract.Addr().String(), "@")),
+		fmt.Sprintf("-DPACKAGE=%q", h.place), filepath.Join(repositoryRoot(t), "integration", "testdata", "malice", h.source))
+	if out, err := compile.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	text, err := os.ReadFile(library)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := h.serve(t, string(text))
+	at := func(f files) files {
+		f = maps.Clone(f)
+		for name := range f {
+			f[name] = strings.ReplaceAll(f[name], "@REGISTRY@", registry)
+		}
+		return f
+	}
+	w := startWorker(t, t.TempDir())
+	w.deploy(t, "victim", at(h.victim))
+	forkStart(t, w, "victim", `{}`)
+	w.deploy(t, "carrier", at(h.carrier))
+	forkStart(t, w, "carrier", `{}`)
+	before := w.snapshot(t)
+
+	told := result[struct {
+		Where    int
+		Attempts map[string]string
+	}](t, w, "carrier", `{}`)
+	if told.Where == 1 {
+		t.Error("the package was imported in an instance, and not in a zygote: this test tests nothing")
+	}
+	for _, name := range attempts {
+		switch outcome, tried := told.Attempts[name]; {
+		case !tried:
+			t.Errorf("the package did not try to %s", name)
+		case !strings.HasPrefix(outcome, "refused: "):
+			t.Errorf("the package could %s: %s", name, outcome)
+		default:
+			t.Logf("%-60s %s", name, outcome)
+		}
+	}
+	for name := range told.Attempts {
+		if !slices.Contains(attempts, name) {
+			t.Errorf("nobody knows the attempt to %s", name)
+		}
+	}
+	if found := result[[]string](t, w, "victim", `{}`); len(found) > 0 {
+		t.Errorf("a function that does not depend on it finds %q", found)
+	}
+	select {
+	case what := <-heard:
+		t.Errorf("the host heard of it: %s", what)
+	default:
+	}
+	for i, d := range w.snapshot(t).Drivers {
+		if d.Restarts != before.Drivers[i].Restarts || d.PID != before.Drivers[i].PID {
+			t.Errorf("the driver of %s was restarted", d.Language)
+		}
+	}
+	if out, errs, err := w.command(t, "", "remove", "carrier"); err != nil {
+		t.Fatal(out, errs, err)
+	}
+}
+
+// hear listens, and tells of everybody who comes.
+func hear(t *testing.T, network, address string, heard chan<- string) net.Listener {
+	t.Helper()
+	listener, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+			text := make([]byte, 64)
+			n, _ := conn.Read(text)
+			heard <- fmt.Sprintf("%s: %q", listener.Addr(), text[:n])
+			_ = conn.Close()
+		}
+	}()
+	return listener
+}
+
+// wheel is a Python package of these files, as an archive.
+func wheel(t testing.TB, name string, contents files) []byte {
+	t.Helper()
+	info := name + "-1.0.dist-info/"
+	contents = contents.with(info+"METADATA", fmt.Sprintf("Metadata-Version: 2.1\nName: %s\nVersion: 1.0\n", name)).
+		with(info+"WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+	record := info + "RECORD,,\n"
+	for _, file := range slices.Sorted(maps.Keys(contents)) {
+		record += file + ",,\n"
+	}
+	contents = contents.with(info+"RECORD", record)
+	var out bytes.Buffer
+	archive := zip.NewWriter(&out)
+	for _, name := range slices.Sorted(maps.Keys(contents)) {
+		file, err := archive.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := file.Write([]byte(contents[name])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// wheelIndex serves Python packages, by name, and has workers take packages from there.
+func wheelIndex(t *testing.T, packages map[string]files) string {
+	t.Helper()
+	mux := http.NewServeMux()
+	for name, contents := range packages {
+		archive := wheel(t, name, contents)
+		file := fmt.Sprintf("%s-1.0-py3-none-any.whl", name)
+		mux.HandleFunc("/simple/"+name+"/", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = fmt.Fprintf(w, "<!DOCTYPE html><html><body><a href=\"/files/%s#sha256=%x\">%s</a></body></html>", file, sha256.Sum256(archive), file)
+		})
+		mux.HandleFunc("/files/"+file, func(w http.ResponseWriter, r *http.Request) {
+			http.ServeContent(w, r, file, time.Time{}, bytes.NewReader(archive))
+		})
+	}
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	t.Setenv("PIP_INDEX_URL", server.URL+"/simple")
+	return server.URL
+}
+
+// npmRegistry serves Node.js packages, by name, and has workers take packages from there.
+func npmRegistry(t *testing.T, packages map[string]files) string {
+	t.Helper()
+	mux := http.NewServeMux()
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	for name, contents := range packages {
+		manifest := fmt.Sprintf(`{"name": %q, "version": "1.0.0", "main": "index.js"}`, name)
+		below := files{"package/package.json": manifest}
+		for file, text := range contents {
+			below["package/"+file] = text
+		}
+		archive := below.archive(t)
+		sum := sha512.Sum512(archive)
+		packument := fmt.Sprintf(`{"name": %q, "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": {"name": %q, "version": "1.0.0", "main": "index.js", "dist": {"tarball": "%s/%s/-/%s-1.0.0.tgz", "integrity": "sha512-%s"}}}}`,
+			name, name, server.URL, name, name, base64.StdEncoding.EncodeToString(sum[:]))
+		mux.HandleFunc("/"+name, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, packument)
+		})
+		mux.HandleFunc(fmt.Sprintf("/%s/-/%s-1.0.0.tgz", name, name), func(w http.ResponseWriter, r *http.Request) {
+			http.ServeContent(w, r, "package.tgz", time.Time{}, bytes.NewReader(archive))
+		})
+	}
+	t.Setenv("NPM_CONFIG_REGISTRY", server.URL+"/")
+	return server.URL
+}
+
+const fresh = "reuse: false\ntimeout_ms: 60000\n" // every event has an instance of its own
+
+var hostiles = []hostile{{
+	language: "python", source: "mischief.c", place: "/packages/mischief-1.0/mischief",
+	serve: func(t *testing.T, library string) string {
+		return wheelIndex(t, map[string]files{"bystander": {"bystander/__init__.py": "", "bystander/secret.py": ""}, "mischief": {"mischief/library.so": library, "mischief/__init__.py": `
+import builtins, ctypes, json, os
+library = ctypes.CDLL(os.path.join(os.path.dirname(__file__), "library.so"))
+library.mischief_attempts.restype = ctypes.c_char_p
+where, attempts = os.getpid(), json.loads(library.mischief_attempts())
+builtins.mischief = True
+`}})
+	},
+	carrier: handlerFile("import mischief\n\ndef handler(event, context):\n    return {'where': mischief.where, 'attempts': mischief.attempts}\n").
+		with("requirements.txt", "mischief\n").with("pipsqueak.yaml", fresh),
+	victim: handlerFile(`
+import bystander, builtins, ctypes, os, socket, sys
+
+def handler(event, context):
+    found = [name for name in list(sys.modules) + dir(builtins) if "mischief" in name] + [key for key in os.environ if "MISCHIEF" in key]
+    found += [path for path in ("/tmp/mischief", "/dev/shm/mischief", "/var/tmp/mischief") if os.path.exists(path)]
+    found += [name for name in os.listdir("/packages") if not name.startswith("bystander")]
+    if ctypes.CDLL(None).shmget(0x4711, 0, 0) != -1:
+        found.append("shared memory")
+    if socket.gethostname() == "mischief":
+        found.append("the name of the host")
+    if os.nice(0) != 0:
+        found.append("a lower priority")
+    return found
+`).with("requirements.txt", "bystander\n").with("pipsqueak.yaml", fresh),
+}, {
+	language: "node", source: "node.c", place: "/packages/mischief-1.0.0/node_modules/mischief",
+	serve: func(t *testing.T, library string) string {
+		return npmRegistry(t, map[string]files{"bystander": {"index.js": "", "secret.js": ""}, "mischief": {"library.node": library,
+			"index.js": "exports.where = process.pid;\nexports.attempts = JSON.parse(require('./library.node'));\nObject.prototype.mischief = 1;\nglobalThis.mischief = 1;\n"}})
+	},
+	carrier: files{"package.json": `{"dependencies": {"mischief": "1.0.0"}}`, "pipsqueak.yaml": fresh,
+		"handler.js": "const { where, attempts } = require('mischief');\nexports.handler = async () => ({ where, attempts: { ...attempts } });\n"},
+	victim: files{"package.json": `{"dependencies": {"bystander": "1.0.0"}}`, "pipsqueak.yaml": fresh, "handler.js": `
+const fs = require('fs'), os = require('os');
+require('bystander');
+exports.handler = async () => {
+  const found = [...Object.keys(require.cache), ...Object.keys(process.env).map((k) => k.toLowerCase())].filter((name) => name.includes('mischief'));
+  if ('mischief' in globalThis || 'mischief' in {}) found.push('a global');
+  found.push(...['/tmp/mischief', '/dev/shm/mischief', '/var/tmp/mischief'].filter((path) => fs.existsSync(path)));
+  found.push(...fs.readdirSync('/packages').filter((name) => !name.startsWith('bystander')));
+  if (os.hostname() === 'mischief') found.push('the name of the host');
+  if (os.getPriority() !== 0) found.push('a lower priority');
+  return found;
+};
+`},
+}, {
+	language: "ruby", source: "mischief.c", place: "/packages/mischief-1.0.0/gem/lib",
+	serve: func(t *testing.T, library string) string {
+		index := gemIndex(t, []gem{{"bystander", "1.0.0", "", files{"lib/bystander.rb": "", "lib/secret.rb": ""}},
+			{"mischief", "1.0.0", "", files{"lib/mischief.so": library, "lib/mischief.rb": `
+require "fiddle"
+require "json"
+module Mischief
+  LIBRARY = Fiddle.dlopen("#{__dir__}/mischief.so")
+  WHERE = Process.pid
+  ATTEMPTS = JSON.parse(Fiddle::Function.new(LIBRARY["mischief_attempts"], [], Fiddle::TYPE_VOIDP).call.to_s.force_encoding("UTF-8"))
+end
+class Object; def mischief = 1; end
+`}}})
+		t.Setenv("PIPSQUEAK_GEM_SOURCE", index)
+		return index
+	},
+	carrier: files{"Gemfile": "source '@REGISTRY@'\ngem 'mischief'\n", "pipsqueak.yaml": fresh,
+		"handler.rb": "require 'mischief'\ndef handler(event:, context:) = { where: Mischief::WHERE, attempts: Mischief::ATTEMPTS }\n"},
+	victim: files{"Gemfile": "source '@REGISTRY@'\ngem 'bystander'\n", "pipsqueak.yaml": fresh, "handler.rb": `
+require "bystander"
+require "socket"
+def handler(event:, context:)
+  found = ($LOADED_FEATURES + ENV.keys.map(&:downcase)).grep(/mischief/)
+  found << "a method" if respond_to?(:mischief)
+  found.concat(%w[/tmp/mischief /dev/shm/mischief /var/tmp/mischief].select { |path| File.exist?(path) })
+  found.concat(Dir.children("/packages").reject { |name| name.start_with?("bystander") })
+  found << "the name of the host" if Socket.gethostname == "mischief"
+  found << "a lower priority" if Process.getpriority(Process::PRIO_PROCESS, 0) != 0
+  found
+end
+`},
+}}
