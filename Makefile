@@ -16,7 +16,7 @@ PYTHON_FILES   := $(patsubst drivers/python/runtime/%,$(BIN)/libexec/python/%,$(
 NATIVE_C       := $(wildcard drivers/native/runtime/*.c)
 NATIVE_FILES   := $(BIN)/libexec/native/host $(BIN)/libexec/native/rehearsal.so $(BIN)/libexec/native/once $(patsubst drivers/native/runtime/%,$(BIN)/libexec/native/%,$(wildcard drivers/native/runtime/include/*))
 NODE_FILES     := $(patsubst drivers/node/runtime/%,$(BIN)/libexec/node/%,$(wildcard drivers/node/runtime/*.js drivers/node/runtime/*.mjs)) \
-	$(BIN)/libexec/node/pipsqueak.node $(BIN)/libexec/esbuild $(BIN)/libexec/node/acorn.mjs
+	$(BIN)/libexec/node/pipsqueak.node $(BIN)/libexec/esbuild $(BIN)/libexec/node/acorn.mjs $(BIN)/libexec/node/yaml.mjs
 # For the tests, which want each version that is supported, whatever the machine has.
 NODE_VERSIONS  := 20.20.2 22.23.3 24.21.0
 NODES          := $(foreach version,$(NODE_VERSIONS),$(DEPS)/node/$(version)/bin/node)
@@ -197,14 +197,14 @@ $(BIN)/libexec/node/pipsqueak.node: $(wildcard drivers/node/runtime/*.[ch]) $(wi
 	$(CC) $(CFLAGS) -U_FORTIFY_SOURCE -shared -fPIC -Wl,-z,lazy -I$(DEPS)/node/tools/node_modules/node-api-headers/include \
 		-o $@ $(filter drivers/node/%.c,$^) $(ENTER)/enter.c $(ENTER)/zygote.c
 
+# Each parser as one file.
+$(BIN)/libexec/node/acorn.mjs $(BIN)/libexec/node/yaml.mjs: $(BIN)/libexec/node/%.mjs: $(DEPS)/node/tools
+	@mkdir -p $(@D)
+	cd $< && echo "export { parse } from '$*'" | node_modules/@esbuild/linux-$(NODE_ARCH)/bin/esbuild --bundle --minify --platform=neutral --main-fields=module --format=esm --log-level=error --outfile=$@
+
 $(BIN)/libexec/node/%: drivers/node/runtime/%
 	@mkdir -p $(@D)
 	cp $< $@
-
-# It reads JavaScript for scans.
-$(BIN)/libexec/node/acorn.mjs: $(DEPS)/node/tools
-	@mkdir -p $(@D)
-	cp $(DEPS)/node/tools/node_modules/acorn/dist/acorn.mjs $@
 
 $(BIN)/libexec/esbuild: $(DEPS)/node/tools
 	@mkdir -p $(@D)

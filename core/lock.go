@@ -21,7 +21,7 @@ type Locked struct {
 	// There are several where a registry has one for each kind of machine.
 	Archives []string `json:"archives,omitempty"`
 	Requires []string `json:"requires,omitempty"` // packages of the same lock that it requires itself, as Package.String has them
-	Scripts  bool     `json:"scripts,omitempty"`  // installing it runs code of its own: only when the function's author allows it
+	Scripts  bool     `json:"scripts,omitempty"`  // it cannot be installed without running code of its own: only when the function's author allows it
 	// URL is its package URL (purl, ECMA-427), such as "pkg:deb/debian/zlib1g@1.2.13": what lists of vulnerabilities and bills of materials know it by.
 	URL string `json:"purl,omitempty"`
 }
@@ -88,7 +88,7 @@ type Installed struct {
 	Receipt Receipt   `json:"receipt"`
 	Size    int64     `json:"size"` // bytes on disk
 	Added   time.Time `json:"added"`
-	Used    time.Time `json:"used"`            // when a deploy last asked for it
+	Used    time.Time `json:"used"`            // when a deploy last asked for it, or, within the hour, a function had it
 	Probe   *Probe    `json:"probe,omitempty"` // nil until it was probed
 	// Quarantine is why it may not be used: its files are damaged, or somebody has forbidden it. Empty when it may.
 	Quarantine string `json:"quarantine,omitempty"`

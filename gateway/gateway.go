@@ -24,7 +24,7 @@ import (
 // grace is how long requests may go on after the gateway was told to end.
 const grace = 10 * time.Second
 
-// Gateway is an http.Handler over a core.Service. When the service is a core.Logs too, it serves logs.
+// Gateway is an http.Handler over a core.Service. When the service is a core.Logs too, it serves logs; a core.Packages, packages.
 type Gateway struct {
 	service core.Service
 	log     *slog.Logger
@@ -53,6 +53,7 @@ func New(service core.Service, log *slog.Logger) *Gateway {
 	g.route("/v1/functions/{name}", methods{http.MethodGet: g.function, http.MethodPut: g.deploy, http.MethodDelete: g.remove})
 	g.route("/v1/functions/{name}/logs", methods{http.MethodGet: g.logs})
 	g.route("/v1/locks", methods{http.MethodPost: g.lock})
+	g.routePackages()
 	g.route("/v1/tree", methods{http.MethodGet: g.tree})
 	g.route("/healthz", methods{http.MethodGet: healthz})
 	g.route("/metrics", methods{http.MethodGet: g.metrics.serve})

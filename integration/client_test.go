@@ -189,6 +189,7 @@ type failure struct {
 	Kind      core.Kind       `json:"kind"`
 	Message   string          `json:"message"`
 	Fault     core.Fault      `json:"fault"`
+	Retryable bool            `json:"retryable"`
 	Exception *core.Exception `json:"exception"`
 }
 

@@ -1,14 +1,8 @@
 package integration
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -247,126 +241,6 @@ end
 		}
 		w.run(t, "ruby-invoke", `{"do":"call","function":"ruby-invoke-none"}`).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
 		w.run(t, "ruby-invoke", `{"do":"unusable"}`).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
-	}
-}
-
-// gem is what a test's index has of a gem.
-type gem struct {
-	name, version, more string // more of its specification
-	files               files
-}
-
-var gems = []gem{
-	{"greeting", "1.0.0", `s.add_dependency "shout", "~> 1.0"; s.add_development_dependency "absent"`, files{"lib/greeting.rb": `require "shout"; module Greeting; V = "1.0.0"; def self.to(name) = Shout.out("hello #{name}"); end`}},
-	{"greeting", "2.0.0", `s.add_dependency "shout", "~> 1.0"`, files{"lib/greeting.rb": `require "shout"; module Greeting; V = "2.0.0"; end`}},
-	{"shout", "1.2.0", "", files{"lib/shout.rb": `module Shout; def self.out(text) = text.upcase + "!"; end`}},
-	{"sum", "0.1.0", `s.extensions = ["ext/sum/extconf.rb"]`, files{"lib/sum.rb": `require "sum/sum"`, "ext/sum/extconf.rb": `require "mkmf"; create_makefile("sum/sum")`,
-		"ext/sum/sum.c": "#include <ruby.h>\nstatic VALUE of(VALUE self, VALUE a, VALUE b) { (void)self; return INT2NUM(NUM2INT(a) + NUM2INT(b)); }\n" +
-			"void Init_sum(void) { rb_define_module_function(rb_define_module(\"Sum\"), \"of\", of, 2); }\n"}},
-	{"broken", "0.1.0", `s.extensions = ["ext/extconf.rb"]`, files{"ext/extconf.rb": `require "mkmf"; create_makefile("broken")`, "ext/broken.c": "int x = nonsense;\n"}},
-	{"prebuilt", "1.0.0", "", files{"lib/prebuilt.rb": `PREBUILT = "source"`}},
-	{"prebuilt", "1.0.0", `s.platform = "x86_64-linux"`, files{"lib/prebuilt.rb": `PREBUILT = "x86_64-linux"`}},
-	{"only-test", "1.0.0", "", files{"lib/only-test.rb": ""}},
-}
-
-// gemIndex builds the gems and serves them. It returns the address.
-func gemIndex(t *testing.T, gems []gem) string {
-	t.Helper()
-	served := t.TempDir()
-	if err := os.Mkdir(filepath.Join(served, "gems"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	run := func(dir string, arguments ...string) {
-		command := exec.Command("/usr/bin/gem", arguments...)
-		command.Dir = dir
-		if out, err := command.CombinedOutput(); err != nil {
-			t.Fatalf("gem %v: %v: %s", arguments, err, out)
-		}
-	}
-	for _, g := range gems {
-		dir := t.TempDir()
-		for name, text := range g.files {
-			path := filepath.Join(dir, name)
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		names, _ := json.Marshal(slices.Sorted(maps.Keys(g.files)))
-		spec := fmt.Sprintf("Gem::Specification.new do |s|\n  s.name = %q; s.version = %q; s.summary = 'x'; s.authors = ['x']; s.files = %s\n  %s\nend\n", g.name, g.version, names, g.more)
-		if err := os.WriteFile(filepath.Join(dir, "x.gemspec"), []byte(spec), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		run(dir, "build", "--force", "x.gemspec")
-		built, _ := filepath.Glob(filepath.Join(dir, "*.gem"))
-		if err := os.Rename(built[0], filepath.Join(served, "gems", filepath.Base(built[0]))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	run(served, "generate_index", "--directory", served)
-	server := httptest.NewServer(http.FileServer(http.Dir(served)))
-	t.Cleanup(server.Close)
-	return server.URL
-}
-
-const rubyGems = `
-require "greeting"
-require "sum"
-require "prebuilt"
-def handler(event:, context:)
-  [Greeting.to("you"), Greeting::V, Sum.of(40, 2), PREBUILT, Gem.loaded_specs["greeting"].version.to_s, Gem.loaded_specs["absent"].nil?,
-   begin; require "only-test"; rescue LoadError => e; e.path; end]
-end
-`
-
-func TestRubyGems(t *testing.T) {
-	rubySystem(t)
-	index := gemIndex(t, gems)
-	t.Setenv("PIPSQUEAK_GEM_SOURCE", index)
-	w := startWorker(t, t.TempDir())
-	gemfile := fmt.Sprintf("source %q\ngem \"greeting\", \"~> 1.0\"\ngem \"sum\"\ngem \"prebuilt\"\ngroup(:test) { gem \"only-test\" }\n", index)
-	fn := w.deploy(t, "gems", rubyFile(rubyGems).with("Gemfile", gemfile).with("pipsqueak.yaml", "reuse: false\n"))
-	var names []string
-	for _, p := range fn.Packages {
-		names = append(names, p.Name+" "+p.Version)
-	}
-	if slices.Sort(names); !slices.Equal(names, []string{"greeting 1.0.0", "prebuilt 1.0.0", "shout 1.2.0", "sum 0.1.0"}) || !slices.Equal(fn.Imports, []string{"greeting", "sum", "prebuilt"}) {
-		t.Errorf("packages %q, imports %q", names, fn.Imports)
-	}
-	forkStart(t, w, "gems", `{}`)
-	if a := w.run(t, "gems", `{}`); string(a.body) != `["HELLO YOU!","1.0.0",42,"x86_64-linux","1.0.0",true,"only-test"]` {
-		t.Errorf("the gems give %v", a)
-	}
-	// The lock has the say, and what is in the store is not installed again.
-	lock := "GEM\n  remote: " + index + "/\n  specs:\n    greeting (2.0.0)\n      shout (~> 1.0)\n    shout (1.2.0)\n\nPLATFORMS\n  ruby\n\nDEPENDENCIES\n  greeting\n\nBUNDLED WITH\n   2.3.0\n"
-	w.deploy(t, "locked", rubyFile("require 'greeting'\ndef handler(event:, context:) = Greeting::V\n").with("Gemfile", fmt.Sprintf("source %q\ngem 'greeting'\n", index)).with("Gemfile.lock", lock))
-	if got := result[string](t, w, "locked", `{}`); got != "2.0.0" {
-		t.Errorf("locked at 2.0.0, it has %s", got)
-	}
-	// Nothing of one function's in another, nor of the host's.
-	w.deploy(t, "none", rubyFile("def handler(event:, context:)\n  %w[greeting shout rubygems/nothing].map { |x| begin; require x; rescue LoadError; \"none\"; end }\nend\n"))
-	if got := result[[]string](t, w, "none", `{}`); !slices.Equal(got, []string{"none", "none", "none"}) {
-		t.Errorf("a function without gems has %q", got)
-	}
-	for name, c := range map[string]struct{ gemfile, says string }{
-		"absent":   {"gem 'nobody-has-this'\n", "nobody-has-this"},
-		"version":  {"gem 'shout', '9.0'\n", "shout"},
-		"conflict": {"gem 'greeting', '1.0.0'\ngem 'shout', '2.0'\n", "shout"},
-		"git":      {"gem 'shout', git: 'https://127.0.0.1:1/x.git'\n", "only gems of the index"},
-		"path":     {"gem 'shout', path: '.'\n", "only gems of the index"},
-		"rubbish":  {"this is no Gemfile (\n", "Gemfile"},
-		"source":   {"source 'http://127.0.0.1:1' do\n  gem 'shout'\nend\n", "cannot choose"},
-		"broken":   {"gem 'broken'\n", "nonsense"},
-		"ruby":     {"ruby '2.0.0'\ngem 'shout'\n", "2.0.0"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			a := w.put(t, "requires-"+name, rubyFile(rubyEcho).with("Gemfile", fmt.Sprintf("source %q\n", index)+c.gemfile))
-			if f := a.expectError(t, core.KindInstall, core.FaultHandler, http.StatusUnprocessableEntity); !strings.Contains(f.Message, c.says) {
-				t.Errorf("the message lacks %q: %s", c.says, f.Message)
-			}
-		})
 	}
 }
 

@@ -171,6 +171,7 @@ func (c client) lock(ctx context.Context, archive io.Reader, progress func(core.
 type ending struct {
 	Function core.Function `json:"function"`
 	Lock     core.Lock     `json:"lock"`
+	Verified core.Verified `json:"verified"`
 }
 
 // follow sends an archive, and hears how far the work on it is.

@@ -47,9 +47,10 @@ func (p *program) list() *cobra.Command {
 
 func (p *program) describe() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:               "describe NAME",
-		Short:             "Show everything about one function",
-		Long:              "Show everything about one function: its limits, its packages at their exact versions, and what its code imports.",
+		Use:   "describe NAME",
+		Short: "Show everything about one function",
+		Long: `Show everything about one function: its limits, what its code imports, and its packages at their exact versions. SIGNATURE is who has
+signed the archive of a package, as far as its registry has signatures; LICENCE is what the package says of itself.`,
 		Example:           "  pipsqueak describe hello",
 		GroupID:           groupFunctions,
 		Args:              cobra.ExactArgs(1),
@@ -61,10 +62,21 @@ func (p *program) describe() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if as.json() {
-			return p.printJSON(f)
+		packages, err := p.client().packagesOf(cmd.Context(), f)
+		if err != nil {
+			return err
 		}
-		return table(p.out, p.describeRows(f))
+		if as.json() {
+			return p.printJSON(struct {
+				core.Function
+				Installed []core.Installed `json:"installed"`
+			}{f, packages})
+		}
+		if err := table(p.out, p.describeRows(f)); err != nil || len(packages) == 0 {
+			return err
+		}
+		fmt.Fprintln(p.out)
+		return table(p.out, packageRows(packages))
 	}
 	return cmd
 }
@@ -87,23 +99,11 @@ func (p *program) describeRows(f core.Function) [][]string {
 		{"idle timeout", humanDuration(f.Limits.IdleTimeout)},
 		{"reuse", reuse},
 	}
-	several := func(title string, values []string) {
-		for i, v := range values {
-			if i > 0 {
-				title = ""
-			}
-			rows = append(rows, []string{title, v})
-		}
-	}
-	var env, packages []string
+	title := "env"
 	for _, key := range slices.Sorted(maps.Keys(f.Env)) {
-		env = append(env, key+"="+f.Env[key])
+		rows = append(rows, []string{title, key + "=" + f.Env[key]})
+		title = ""
 	}
-	for _, one := range f.Packages {
-		packages = append(packages, one.String())
-	}
-	several("env", env)
-	several("packages", packages)
 	if len(f.Imports) > 0 {
 		rows = append(rows, []string{"imports", strings.Join(f.Imports, ", ")})
 	}

@@ -160,10 +160,12 @@ idle timeout  5m
 reuse         no: every event gets a fresh instance
 env           LEVEL=2
               MODE=fast
-packages      numpy==1.26.4
-              pandas==2.1.0
 imports       pandas
 unforkable    pandas starts 2 threads when it is imported
+
+PACKAGE
+numpy==1.26.4
+pandas==2.1.0
 `, "")
 	got := pipsqueak(t, newWorld(), "", "describe", "../x")
 	if got.status != 1 || !strings.Contains(got.err, `function name "../x"`) {

@@ -107,7 +107,7 @@ It exits with 0 when all went well, 1 when the operation failed and 2 when the c
 	}
 	root.PersistentFlags().StringVar(&p.server, "server", server, "`URL` of the server; also from PIPSQUEAK_SERVER")
 	root.AddCommand(p.deploy(), p.lock(), p.invoke(), p.list(), p.describe(), p.remove(), p.logs(),
-		p.serve(), p.tree(), p.doctor(), p.scan(), p.driver(), p.version())
+		p.serve(), p.tree(), p.store(), p.doctor(), p.scan(), p.driver(), p.version())
 	return root
 }
 

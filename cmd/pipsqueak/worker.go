@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
@@ -17,8 +18,11 @@ type workerConfig struct {
 	Data    string // directory of everything that outlives the worker
 	Drivers string // directory of the drivers' programs
 	Memory  int64  // bytes that all nodes may use together; 0 lets the worker choose
-	Log     *slog.Logger
-	Policy  *scan.Policy // of what a scan finds at a deploy; nil for no scan
+	// As in worker.Config.
+	PackageAge time.Duration
+	StoreLimit int64
+	Log        *slog.Logger
+	Policy     *scan.Policy // of what a scan finds at a deploy; nil for no scan
 
 	Env        []string // of the drivers
 	Registries []string // that installers reach besides those of their runtimes

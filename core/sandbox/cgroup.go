@@ -174,6 +174,9 @@ func (t *cgroupTree) limits(r *specs.LinuxResources) *cgroups.Resources {
 	}
 	if r.CPU != nil {
 		limits.CpuQuota, limits.CpuPeriod = *r.CPU.Quota, *r.CPU.Period
+		if r.CPU.Shares != nil {
+			limits.CpuShares, limits.CpuWeight = *r.CPU.Shares, cgroups.ConvertCPUSharesToCgroupV2Value(*r.CPU.Shares) // one of v1, the other of v2
+		}
 	}
 	return limits
 }

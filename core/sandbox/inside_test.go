@@ -113,7 +113,7 @@ func compareProcess(t *testing.T, c child, spec *specs.Spec) {
 	}
 	limits := c.ask(t, "cat /proc/self/limits")
 	for _, r := range spec.Process.Rlimits {
-		name := map[string]string{"RLIMIT_CORE": "Max core file size", "RLIMIT_NOFILE": "Max open files"}[r.Type]
+		name := map[string]string{"RLIMIT_CORE": "Max core file size", "RLIMIT_NOFILE": "Max open files", "RLIMIT_FSIZE": "Max file size"}[r.Type]
 		_, rest, _ := strings.Cut(limits, name)
 		if got := strings.Fields(rest); name == "" || got[0] != strconv.FormatUint(r.Soft, 10) || got[1] != strconv.FormatUint(r.Hard, 10) {
 			t.Errorf("%s: %v and not %d, %d", r.Type, got[:2], r.Soft, r.Hard)
@@ -191,6 +191,10 @@ func compareResources(t *testing.T, c child, spec *specs.Spec) {
 		}
 	}
 	if resources.CPU != nil {
+		want["cpu/cpu.shares"] = "1024"
+		if resources.CPU.Shares != nil {
+			want["cpu/cpu.shares"] = strconv.FormatUint(*resources.CPU.Shares, 10)
+		}
 		want["cpu/cpu.cfs_quota_us"], want["cpu/cpu.cfs_period_us"] = strconv.FormatInt(*resources.CPU.Quota, 10), strconv.FormatUint(*resources.CPU.Period, 10)
 	}
 	for file, value := range want {
@@ -263,6 +267,24 @@ func TestKernelEnforcesTheFilters(t *testing.T) {
 	}
 	if err := instance.call(t, unix.SYS_OPEN, "/proc/sys/kernel/hostname", unix.O_WRONLY, 0); err == nil {
 		t.Error("an instance writes to /proc/sys")
+	}
+}
+
+// One file of an installer cannot fill a disk.
+func TestInstallerFileIsBounded(t *testing.T) {
+	h := newHouse(t)
+	for role, c := range everyRole(t, h) {
+		if err := c.call(t, unix.SYS_OPEN, "/tmp/large", unix.O_CREAT|unix.O_WRONLY, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.call(t, unix.SYS_TRUNCATE, "/tmp/large", installerFile); err != nil {
+			t.Errorf("%s cannot have a file of %d bytes: %v", role, installerFile, err)
+		}
+		// The first process of a pid namespace, as the probe is, outlives SIGXFSZ.
+		err := c.call(t, unix.SYS_TRUNCATE, "/tmp/large", installerFile+1)
+		if refused := errors.Is(err, unix.EFBIG); refused != (role == core.RoleInstaller) {
+			t.Errorf("%s with a file of a byte more: %v", role, err)
+		}
 	}
 }
 

@@ -93,7 +93,7 @@ const networkOffset = 20
 var capabilityBits = map[string]int{"CAP_SETGID": unix.CAP_SETGID, "CAP_SETUID": unix.CAP_SETUID, "CAP_SETPCAP": unix.CAP_SETPCAP,
 	"CAP_NET_ADMIN": unix.CAP_NET_ADMIN, "CAP_SYS_ADMIN": unix.CAP_SYS_ADMIN}
 
-var rlimitNumbers = map[string]uint32{"RLIMIT_CORE": unix.RLIMIT_CORE, "RLIMIT_NOFILE": unix.RLIMIT_NOFILE}
+var rlimitNumbers = map[string]uint32{"RLIMIT_CORE": unix.RLIMIT_CORE, "RLIMIT_FSIZE": unix.RLIMIT_FSIZE, "RLIMIT_NOFILE": unix.RLIMIT_NOFILE}
 
 // newOrders turns a Spec into the packet that makes a process carry it out on itself.
 func newOrders(spec *specs.Spec, filter []byte, role core.Role) ([]byte, error) {

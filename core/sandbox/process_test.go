@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -187,16 +188,17 @@ func TestCgroupsOfV2(t *testing.T) {
 		}
 	}
 	for role, want := range map[core.Role]map[string]int64{
-		core.RoleZygote:    {"pids": maxPids},
-		core.RoleInstance:  {"pids": maxPids, "memory": 256 << 20, "swap": 256 << 20, "quota": 100_000, "period": 100_000},
-		core.RoleInstaller: {"pids": installerPids, "memory": installerMemory, "swap": installerMemory},
+		core.RoleZygote:   {"pids": maxPids},
+		core.RoleInstance: {"pids": maxPids, "memory": 256 << 20, "swap": 256 << 20, "quota": 100_000, "period": 100_000},
+		core.RoleInstaller: {"pids": installerPids, "memory": installerMemory, "swap": installerMemory, "quota": 100_000 * int64(runtime.NumCPU()), "period": 100_000,
+			"shares": installerShares, "weight": 21},
 	} {
 		r := resources(core.SandboxConfig{Role: role, Limits: core.DefaultLimits()})
 		for _, swap := range []bool{true, false} {
 			got := map[string]int64{}
 			limits := (&cgroupTree{countsSwap: swap}).limits(r)
 			for name, value := range map[string]int64{"memory": limits.Memory, "swap": limits.MemorySwap, "quota": limits.CpuQuota,
-				"period": int64(limits.CpuPeriod), "pids": *limits.PidsLimit} {
+				"period": int64(limits.CpuPeriod), "shares": int64(limits.CpuShares), "weight": int64(limits.CpuWeight), "pids": *limits.PidsLimit} {
 				if value != 0 {
 					got[name] = value
 				}

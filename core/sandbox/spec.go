@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,8 @@ const (
 	// An installer unpacks and compiles: it gets more, and still not everything.
 	installerMemory = 4 << 30
 	installerPids   = 512
+	installerFile   = 4 << 30 // bytes of one file
+	installerShares = 128     // of a processor that others want too; an instance has 1024
 )
 
 // oomScore makes the kernel, when the machine is out of memory, take instances before zygotes and zygotes before the worker.
@@ -78,6 +81,9 @@ func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) (*s
 			Seccomp:     h.seccomp[config.Role],
 		},
 	}
+	if config.Role == core.RoleInstaller {
+		spec.Process.Rlimits = append(spec.Process.Rlimits, specs.POSIXRlimit{Type: "RLIMIT_FSIZE", Soft: installerFile, Hard: installerFile})
+	}
 	score := oomScore[config.Role]
 	spec.Process.OOMScoreAdj = &score
 	if config.Role == core.RoleZygote {
@@ -108,20 +114,23 @@ func resources(config core.SandboxConfig) *specs.LinuxResources {
 		memory int64
 		pids   int64 = maxPids
 		quota  int64
+		shares *uint64
 		period uint64 = cpuPeriod
 	)
 	switch config.Role {
 	case core.RoleInstance:
 		memory, quota = config.Limits.Memory, cpuPeriod // one core
 	case core.RoleInstaller:
-		memory, pids = installerMemory, installerPids
+		low := uint64(installerShares)
+		// It can spread over processors that the worker is kept from, but not use more.
+		memory, pids, shares, quota = installerMemory, installerPids, &low, cpuPeriod*int64(runtime.NumCPU())
 	}
 	r := &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &pids}}
 	if memory > 0 {
 		r.Memory = &specs.LinuxMemory{Limit: &memory, Swap: &memory} // with swap, so none beyond the limit
 	}
 	if quota > 0 {
-		r.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period}
+		r.CPU = &specs.LinuxCPU{Shares: shares, Quota: &quota, Period: &period}
 	}
 	return r
 }

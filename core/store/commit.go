@@ -8,7 +8,6 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -31,56 +30,85 @@ func (s *Store) CommitCode(dir string) (digest string, release func(), err error
 	if err != nil {
 		return "", nil, err
 	}
-	digest = treeDigest(items)
-	s.writes.Lock()
-	defer s.writes.Unlock()
-	if err := s.place(dir, "code", digest); err != nil {
+	text := manifest(items)
+	digest = digestOf(text)
+	desk, err := s.Stage()
+	if err != nil {
 		return "", nil, err
 	}
-	s.held[digest]++
-	var once sync.Once
-	return digest, func() { once.Do(func() { s.release(digest) }) }, nil
-}
-
-func (s *Store) release(digest string) {
+	defer s.throwAway(desk)
+	if err := writeStaged(filepath.Join(desk, digest+manifestSuffix), text); err != nil {
+		return "", nil, err
+	}
+	if err := syncAll(desk); err != nil {
+		return "", nil, err
+	}
 	s.writes.Lock()
 	defer s.writes.Unlock()
-	if s.held[digest]--; s.held[digest] == 0 {
-		delete(s.held, digest)
+	if err := s.place(desk, dir, Tree{Code, digest}); err != nil {
+		return "", nil, err
 	}
+	if err := syncDirectory(filepath.Join(s.dir, string(Code))); err != nil {
+		return "", nil, err
+	}
+	hold := &Hold{store: s}
+	hold.add(digest)
+	return digest, hold.Release, nil
 }
 
-// place moves a sealed tree to where its digest says, unless it is there. The caller holds writes.
-func (s *Store) place(dir, area, digest string) error {
-	final := filepath.Join(s.dir, area, strings.TrimPrefix(digest, digestPrefix))
-	if _, err := os.Lstat(final); err == nil {
+// place moves a sealed tree and its manifest to where its digest says, unless it is there and whole. The manifest comes first: what has
+// a name in an area has a manifest. The caller holds writes.
+func (s *Store) place(desk, dir string, tree Tree) error {
+	final := s.treePath(tree)
+	_, err := os.Lstat(final)
+	there := err == nil
+	if there && !s.isDamaged(tree) {
 		return nil
 	}
-	if err := os.Rename(dir, final); err != nil {
+	if err := os.Rename(filepath.Join(desk, tree.Digest+manifestSuffix), final+manifestSuffix); err != nil {
 		return diskError(final, err)
 	}
-	return syncDirectory(filepath.Dir(final))
+	if there {
+		err = s.replace(dir, final, tree.Digest)
+	} else {
+		err = os.Rename(dir, final)
+	}
+	if err != nil {
+		return diskError(final, err)
+	}
+	return s.unmark(tree)
 }
 
-// seal makes a staged tree ready to be shown to others, and puts it on the disk: nothing in it can harm who reads it, everybody
-// can read it, and only its owner, root, can write it. It returns everything in it, sorted by path.
+// replace exchanges a damaged tree for a whole one. Processes that have it go on with what they have, so it stays until Collect sees
+// none, or until the next Open.
+func (s *Store) replace(dir, final, digest string) error {
+	if err := unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, final, unix.RENAME_EXCHANGE); err != nil {
+		return err
+	}
+	aside, err := s.Stage()
+	if err != nil {
+		return err
+	}
+	s.replaced[aside] = digest
+	return os.Rename(dir, filepath.Join(aside, "tree"))
+}
+
+// seal makes a staged tree ready to be shown to others: nothing in it can harm who reads it, everybody can read it, and only its
+// owner, root, can write it. It returns everything in it, sorted by path. The caller has it put on the disk.
 func (s *Store) seal(dir string) ([]item, error) {
 	root, err := s.openStaged(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	if err := normalise(root, item{path: ".", mode: fs.ModeDir}); err != nil {
-		return nil, err
-	}
-	items, err := scan(root, func(i item) error { return normalise(root, i) })
+	info, err := root.Stat(".")
 	if err != nil {
+		return nil, diskError(dir, err)
+	}
+	if err := normalise(spot{root, ".", info}, item{path: ".", mode: info.Mode()}); err != nil {
 		return nil, err
 	}
-	if err := syncTree(root); err != nil {
-		return nil, err
-	}
-	return items, nil
+	return scan(root, normalise)
 }
 
 // openStaged opens a directory in staging without following a link on the way there: an installer may have made one.
@@ -117,51 +145,46 @@ func (s *Store) openStaged(dir string) (*os.Root, error) {
 
 // normalise gives an item its final owner and mode. The owner comes first: a change of owner takes away set-user-id bits and
 // file capabilities, and after it nobody else can change the mode back.
-func normalise(root *os.Root, i item) error {
-	fail := func(err error) error { return diskError(filepath.Join(root.Name(), i.path), err) }
-	if i.mode.IsRegular() {
-		if err := unlink(root, i); err != nil {
+func normalise(at spot, i item) error {
+	fail := func(err error) error { return diskError(filepath.Join(at.dir.Name(), at.name), err) }
+	stat, ok := at.info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return fail(errors.ErrUnsupported)
+	}
+	copied := i.mode.IsRegular() && stat.Nlink > 1
+	if copied {
+		if err := unlink(at); err != nil {
 			return fail(err)
 		}
 	}
-	if os.Geteuid() == 0 {
-		if err := root.Lchown(i.path, 0, 0); err != nil {
+	if os.Geteuid() == 0 && (copied || stat.Uid != 0 || stat.Gid != 0) {
+		if err := at.dir.Lchown(at.name, 0, 0); err != nil {
 			return fail(err)
 		}
 	}
-	if i.mode.Type() == fs.ModeSymlink {
-		return nil
-	}
-	mode := fs.FileMode(0o644)
-	if i.mode.IsDir() || i.executable() {
-		mode = 0o755
-	}
-	if err := root.Chmod(i.path, mode); err != nil {
-		return fail(err)
+	if mode := i.storedMode(); copied || mode != i.mode&^fs.ModeDir {
+		if i.mode.Type() == fs.ModeSymlink {
+			return nil
+		}
+		if err := at.dir.Chmod(at.name, mode); err != nil {
+			return fail(err)
+		}
 	}
 	return nil
 }
 
 // unlink makes a file with more than one name a file of its own, so that a name outside of the tree neither changes with it nor
 // changes it.
-func unlink(root *os.Root, i item) error {
-	info, err := root.Lstat(i.path)
-	if err != nil {
-		return err
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || stat.Nlink == 1 {
-		return nil
-	}
-	source, err := root.Open(i.path)
+func unlink(at spot) error {
+	source, err := at.dir.Open(at.name)
 	if err != nil {
 		return err
 	}
 	defer source.Close()
-	if err := root.Remove(i.path); err != nil {
+	if err := at.dir.Remove(at.name); err != nil {
 		return err
 	}
-	copied, err := root.OpenFile(i.path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	copied, err := at.dir.OpenFile(at.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -172,16 +195,16 @@ func unlink(root *os.Root, i item) error {
 	return err
 }
 
-// syncTree puts a tree on the disk, by one call for its whole file system: a call for each of thousands of small files takes ten
-// times as long.
-func syncTree(root *os.Root) error {
-	dir, err := root.Open(".")
+// syncAll puts the file system of a directory on the disk, by one call: a call for each of thousands of small files takes ten times
+// as long.
+func syncAll(name string) error {
+	dir, err := os.Open(name)
 	if err == nil {
 		defer dir.Close()
 		err = unix.Syncfs(int(dir.Fd()))
 	}
 	if err != nil {
-		return diskError(root.Name(), err)
+		return diskError(name, err)
 	}
 	return nil
 }

@@ -48,15 +48,15 @@ func stage(t testing.TB, s *Store, files map[string]string) string {
 	return dir
 }
 
-// digestOf is the digest of a directory, as a commit takes it.
-func digestOf(dir string) (string, error) {
+// digestOfDir is the digest of a directory, as a commit takes it.
+func digestOfDir(dir string) (string, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return "", err
 	}
 	defer root.Close()
-	items, err := scan(root, func(item) error { return nil })
-	return treeDigest(items), err
+	items, err := scan(root, func(spot, item) error { return nil })
+	return digestOf(manifest(items)), err
 }
 
 func TestDigest(t *testing.T) {
@@ -64,7 +64,7 @@ func TestDigest(t *testing.T) {
 	of := func(files map[string]string) string {
 		dir := t.TempDir()
 		write(t, dir, files)
-		digest, err := digestOf(dir)
+		digest, err := digestOfDir(dir)
 		must(t, err)
 		return digest
 	}
@@ -99,7 +99,7 @@ func TestDigest(t *testing.T) {
 	must(t, os.Chmod(filepath.Join(same, "a"), 0o600))
 	must(t, os.Chmod(filepath.Join(same, "b/c"), 0o700|fs.ModeSetuid))
 	must(t, os.Chtimes(filepath.Join(same, "a"), time.Unix(1, 0), time.Unix(1, 0)))
-	if digest, err := digestOf(same); err != nil || seen[digest] != "base" {
+	if digest, err := digestOfDir(same); err != nil || seen[digest] != "base" {
 		t.Errorf("times, modes and hard links changed the digest: %v %v", seen[digest], err)
 	}
 }
@@ -143,7 +143,7 @@ func TestCommitCode(t *testing.T) {
 	if info, err := os.Stat(outside); err != nil || info.Mode() != 0o600 {
 		t.Errorf("a file outside that had a name inside was changed: %v %v", info, err)
 	}
-	if again, err := digestOf(code); err != nil || again != digest {
+	if again, err := digestOfDir(code); err != nil || again != digest {
 		t.Errorf("the stored tree has the digest %s, not %s: %v", again, digest, err)
 	}
 	second, _, err := s.CommitCode(stage(t, s, files))
@@ -386,7 +386,7 @@ func TestConcurrentCommits(t *testing.T) {
 			t.Errorf("commit %d got %s and %s, commit 0 %s and %s", i, packages[i], digests[i], packages[0], digests[0])
 		}
 	}
-	if stored, err := os.ReadDir(filepath.Join(s.dir, "packages")); err != nil || len(stored) != 1 {
+	if stored, err := os.ReadDir(filepath.Join(s.dir, "packages")); err != nil || len(stored) != 2 { // and its manifest
 		t.Errorf("one package is stored as %v: %v", stored, err)
 	}
 	wantNothing(t, s)

@@ -1,18 +1,17 @@
 package store
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -33,6 +32,13 @@ const (
 	maxPathElement = 255  // bytes of one name in it
 )
 
+// The modes that things have in the store.
+const (
+	fileMode       fs.FileMode = 0o644
+	executableMode fs.FileMode = 0o755
+	directoryMode  fs.FileMode = 0o755
+)
+
 // item is one line of the manifest of a tree.
 type item struct {
 	path   string // relative to the tree, with slashes
@@ -44,6 +50,18 @@ type item struct {
 
 // executable is the one bit of a file's mode that counts: whether anybody may execute it.
 func (i item) executable() bool { return i.mode.Perm()&0o111 != 0 }
+
+// storedMode is the mode that the item has in the store.
+func (i item) storedMode() fs.FileMode {
+	switch {
+	case i.mode.IsDir():
+		return directoryMode
+	case i.executable():
+		return executableMode
+	default:
+		return fileMode
+	}
+}
 
 // line is what the manifest has of the item.
 func (i item) line() string {
@@ -59,9 +77,9 @@ func (i item) line() string {
 	}
 }
 
-// treeDigest returns the digest of a tree of files, as "sha256:<hex>". Two trees have the same digest exactly when they
+// digestOf returns the digest of the tree of files that has this manifest, as "sha256:<hex>". Two trees have the same digest exactly when they
 // have the same paths with the same contents; times, owners, hard links and all of the modes but the executable bit do not
-// matter. It is the SHA-256 of a manifest: the line "pipsqueak tree 1", then one line for everything below dir, byte code and
+// matter. It is the SHA-256 of the manifest: the line "pipsqueak tree 1", then one line for everything below dir, byte code and
 // empty directories as well, sorted by path as bytes:
 //
 //	dir "<path>"
@@ -71,127 +89,70 @@ func (i item) line() string {
 //
 // Paths are relative, with slashes, and quoted as Go's %q does. A tree with anything else in it, or with a symbolic link that
 // leads out of it other than to a package, has no digest.
-func treeDigest(items []item) string {
-	sum := sha256.New()
-	sum.Write([]byte("pipsqueak tree 1\n"))
+func digestOf(manifest []byte) string {
+	return fmt.Sprintf("%s%x", digestPrefix, sha256.Sum256(manifest))
+}
+
+const manifestHead = "pipsqueak tree 1\n"
+
+// manifest returns what the digest of a tree is the SHA-256 of. It is kept beside the tree, proves itself by the tree's name,
+// and each file can be checked alone against it.
+func manifest(items []item) []byte {
+	text := bytes.NewBufferString(manifestHead)
 	for _, i := range items {
-		sum.Write([]byte(i.line()))
+		text.WriteString(i.line())
 	}
-	return digestPrefix + hex.EncodeToString(sum.Sum(nil))
+	return text.Bytes()
 }
 
-// scan returns everything in the tree, sorted by path. It calls visit with each item before it reads it, with its path, mode and
-// size set. Errors are the caller's fault when they are about what the tree holds.
-func scan(root *os.Root, visit func(item) error) ([]item, error) {
-	s := scanner{root: root, visit: visit, buffer: make([]byte, 128<<10)}
-	if err := s.directory("."); err != nil {
-		return nil, err
+// readManifest is the reverse of manifest, for a text that has proved itself: it is as manifest has written it.
+func readManifest(text []byte) ([]item, error) {
+	lines, found := strings.CutPrefix(string(text), manifestHead)
+	if !found {
+		return nil, errors.New("it does not begin as a manifest")
 	}
-	for _, i := range s.items {
-		if i.mode.Type() == fs.ModeSymlink && !leadsToPackage(i.target) {
-			if err := checkLink(root, i.path, i.target); err != nil {
-				return nil, err
-			}
+	var items []item
+	for line := range strings.Lines(lines) {
+		i, err := readLine(line)
+		if err != nil {
+			return nil, fmt.Errorf("the line %q: %w", line, err)
 		}
+		items = append(items, i)
 	}
-	slices.SortFunc(s.items, func(a, b item) int { return strings.Compare(a.path, b.path) })
-	return s.items, nil
+	return items, nil
 }
 
-type scanner struct {
-	root   *os.Root
-	visit  func(item) error
-	items  []item
-	bytes  int64
-	buffer []byte
-}
-
-// directory scans what is in the directory. It reads all names before it visits the first, because visiting may replace files.
-func (s *scanner) directory(name string) error {
-	dir, err := s.root.Open(name)
+func readLine(line string) (i item, err error) {
+	word, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	quoted, err := strconv.QuotedPrefix(rest)
 	if err != nil {
-		return s.fail(name, err)
+		return i, err
 	}
-	entries, err := dir.ReadDir(maxTreeEntries + 1)
-	dir.Close()
-	if err != nil && !errors.Is(err, io.EOF) {
-		return s.fail(name, err)
+	if i.path, err = strconv.Unquote(quoted); err != nil {
+		return i, err
 	}
-	for _, entry := range entries {
-		if err := s.entry(path.Join(name, entry.Name())); err != nil {
-			return err
+	rest = strings.TrimPrefix(rest[len(quoted):], " ")
+	switch word {
+	case "dir":
+		i.mode = fs.ModeDir | directoryMode
+	case "link":
+		i.mode = fs.ModeSymlink
+		i.target, err = strconv.Unquote(rest)
+	case "file", "exec":
+		if i.mode = fileMode; word == "exec" {
+			i.mode = executableMode
 		}
-	}
-	return nil
-}
-
-func (s *scanner) entry(name string) error {
-	if err := checkPath(name); err != nil {
-		return err
-	}
-	info, err := s.root.Lstat(name)
-	if err != nil {
-		return s.fail(name, err)
-	}
-	i := item{path: name, mode: info.Mode()}
-	if i.mode.IsRegular() {
-		i.size = info.Size()
-	}
-	s.bytes += i.size
-	if len(s.items) >= maxTreeEntries {
-		return tooLargef("there are more than %d files and directories; leave some out", maxTreeEntries)
-	}
-	if s.bytes > maxTreeBytes {
-		return tooLargef("the files have more than %d GiB together, counted up to %q; leave some out", maxTreeBytes>>30, name)
-	}
-	switch i.mode.Type() {
-	case 0, fs.ModeDir, fs.ModeSymlink:
+		size, sum, _ := strings.Cut(rest, " ")
+		if !isHex(sum) {
+			return i, errors.New("it has no digest")
+		}
+		if _, err = hex.Decode(i.sha256[:], []byte(sum)); err == nil {
+			i.size, err = strconv.ParseInt(size, 10, 64)
+		}
 	default:
-		return refusef("%q is a %s; only files, directories and symbolic links are allowed", name, typeName(i.mode))
+		err = errors.New("it begins with no word of a manifest")
 	}
-	if err := s.visit(i); err != nil {
-		return err
-	}
-	switch i.mode.Type() {
-	case 0:
-		err = s.sum(&i)
-	case fs.ModeSymlink:
-		if i.target, err = s.root.Readlink(name); err != nil {
-			err = s.fail(name, err)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	s.items = append(s.items, i)
-	if i.mode.IsDir() {
-		return s.directory(name)
-	}
-	return nil
-}
-
-// sum reads a file for its digest.
-func (s *scanner) sum(i *item) error {
-	file, err := s.root.OpenFile(i.path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return s.fail(i.path, err)
-	}
-	defer file.Close()
-	sum := sha256.New()
-	// One byte more than it had shows a file that somebody still writes to, without reading after it for ever.
-	n, err := io.CopyBuffer(struct{ io.Writer }{sum}, io.LimitReader(file, i.size+1), s.buffer)
-	if err != nil {
-		return s.fail(i.path, err)
-	}
-	if n != i.size {
-		return core.Errorf(core.KindConflict, core.FaultWorker, "%s changed while it was read: end what writes to it first", i.path)
-	}
-	sum.Sum(i.sha256[:0])
-	return nil
-}
-
-func (s *scanner) fail(name string, err error) error {
-	return diskError(filepath.Join(s.root.Name(), name), err)
+	return i, err
 }
 
 // leadsToPackage tells whether a link's target is in a package as a sandbox shows it. Installers and builds make such links, for

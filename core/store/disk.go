@@ -41,6 +41,14 @@ func quote(s string) string {
 	return fmt.Sprintf("%q", s)
 }
 
+// writeStaged makes a file in staging. It need not survive anything yet.
+func writeStaged(path string, data []byte) error {
+	if err := os.WriteFile(path, data, fileMode); err != nil {
+		return diskError(path, err)
+	}
+	return nil
+}
+
 // writeFile makes the file at path, whole or not at all, and returns when it would survive a power cut. Its directory exists.
 func writeFile(path string, data []byte) (err error) {
 	dir := filepath.Dir(path)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -89,6 +90,7 @@ func (s *Store) Lock(inputs string) *core.Lock {
 	if json.Unmarshal(data, lock) != nil || lock.Inputs != inputs {
 		return nil
 	}
+	touch(path, time.Now())
 	return lock
 }
 

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,11 @@ import (
 // Lookup returns the package that was installed from one of the archives of a lock. Not ok means that it has to be installed: an
 // index entry that cannot be read, that is quarantined, or whose files are gone, counts as none.
 func (s *Store) Lookup(runtime core.RuntimeID, wanted core.Locked) (core.Installed, bool) {
+	found, _, ok := s.lookup(runtime, wanted)
+	return found, ok
+}
+
+func (s *Store) lookup(runtime core.RuntimeID, wanted core.Locked) (found core.Installed, path string, ok bool) {
 	archives := wanted.Archives
 	if len(archives) == 0 { // a driver that knows no digests
 		archives = []string{""}
@@ -28,104 +34,214 @@ func (s *Store) Lookup(runtime core.RuntimeID, wanted core.Locked) (core.Install
 	for _, archive := range archives {
 		path, err := s.indexPath(runtime, wanted, archive)
 		if err != nil {
-			return core.Installed{}, false
+			return core.Installed{}, "", false
 		}
 		found, err := readInstalled(path)
-		if err != nil || found.Runtime != runtime || found.Name != wanted.Name || found.Version != wanted.Version || found.Quarantine != "" {
+		if err != nil || found.Runtime != runtime || found.Name != wanted.Name || found.Version != wanted.Version || s.quarantine(found) != "" {
 			continue
 		}
 		if _, err := s.PackagePath(found.Digest); err == nil {
-			return found, true
+			return found, path, true
 		}
 	}
-	return core.Installed{}, false
+	return core.Installed{}, "", false
 }
+
+// Take looks up the packages of a lock, and holds those that there are. Missing are those that have to be installed. A package
+// that somebody has quarantined is refused.
+func (s *Store) Take(runtime core.RuntimeID, wanted []core.Locked, hold *Hold) (have []core.Package, missing []core.Locked, err error) {
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	now := time.Now()
+	for _, p := range wanted {
+		if why := s.forbids(runtime, p.Name, p.Version); why != "" {
+			return nil, nil, core.Errorf(core.KindInstall, core.FaultCaller, "%s is quarantined on this worker (%s): take another version, or allow it with `pipsqueak store release %s`", p, why, p)
+		}
+		found, path, ok := s.lookup(runtime, p)
+		if !ok {
+			missing = append(missing, p)
+			continue
+		}
+		hold.add(found.Digest)
+		touch(path, now)
+		have = append(have, found.Package)
+	}
+	return have, missing, nil
+}
+
+// touch says that the thing at path was used now. When that cannot be written it may be collected too early, and is fetched again.
+func touch(path string, now time.Time) { _ = os.Chtimes(path, now, now) }
 
 // Find returns what is known of a package of a function. Not ok means that its index entry is gone or damaged.
 func (s *Store) Find(runtime core.RuntimeID, pkg core.Package) (core.Installed, bool) {
-	path, err := s.indexPath(runtime, core.Locked{Name: pkg.Name, Version: pkg.Version}, "")
-	if err != nil {
-		return core.Installed{}, false
-	}
-	base := strings.TrimSuffix(filepath.Base(path), ".json")
-	entries, err := os.ReadDir(filepath.Dir(path))
-	if err != nil {
-		return core.Installed{}, false
-	}
-	for _, entry := range entries {
-		name, _, _ := strings.Cut(strings.TrimSuffix(entry.Name(), ".json"), "@")
-		if name != base {
-			continue
-		}
-		found, err := readInstalled(filepath.Join(filepath.Dir(path), entry.Name()))
-		if err == nil && found.Package == pkg {
+	for _, found := range s.Installed() {
+		if found.Runtime == runtime && found.Package == pkg {
 			return found, true
 		}
 	}
 	return core.Installed{}, false
 }
 
-func readInstalled(path string) (found core.Installed, err error) {
-	data, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(data, &found)
+// Installed returns all installed packages, sorted as in core.Inventory. Entries of the index that cannot be read are left out.
+func (s *Store) Installed() []core.Installed {
+	var all []core.Installed
+	for _, path := range s.index() {
+		if found, err := readInstalled(path); err == nil {
+			found.Quarantine = s.quarantine(found)
+			all = append(all, found)
+		}
 	}
-	return found, err
+	slices.SortFunc(all, func(a, b core.Installed) int {
+		return cmp.Or(a.Package.Compare(b.Package), strings.Compare(string(a.Runtime), string(b.Runtime)))
+	})
+	return all
 }
 
-// CommitPackage moves the files of a package for a runtime from dir, which is in a directory of Stage, to the store, and returns
-// it with its digest. When the package has been committed before from the same archive, that one stays and is returned, so that everybody
-// who asks for a version shares one. For dir, the tree in it and what happens to it, see CommitCode; a tree that is refused is a
-// KindInstall error of the caller's, who chose the package. An archive that is none of the lock's is the driver's KindInstall error.
+// index returns the paths of all entries of the index.
+func (s *Store) index() []string {
+	names, err := fs.Glob(os.DirFS(s.dir), "index/*/*.json")
+	if err != nil {
+		panic(err) // only of a bad pattern
+	}
+	for i, name := range names {
+		names[i] = filepath.Join(s.dir, name)
+	}
+	return names
+}
+
+// readInstalled reads an entry of the index as it was written, except that it was used when its file was touched. Entries of the
+// format before there were locks are none.
+func readInstalled(path string) (found core.Installed, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return found, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return found, err
+	}
+	if err := json.Unmarshal(data, &found); err != nil {
+		return found, err
+	}
+	if found.Added.IsZero() || found.Digest == "" {
+		return found, errors.New("it has not all that an entry has")
+	}
+	found.Used = info.ModTime().UTC()
+	return found, nil
+}
+
+// Staged is the files of a package in a directory of Stage, to be committed.
+type Staged struct {
+	Locked  core.Locked
+	Receipt core.Receipt
+	Dir     string
+}
+
+// CommitPackage is CommitPackages of one, which nothing holds.
 func (s *Store) CommitPackage(runtime core.RuntimeID, wanted core.Locked, receipt core.Receipt, dir string) (core.Installed, error) {
-	defer s.throwAway(dir)
-	if len(wanted.Archives) > 0 && !slices.Contains(wanted.Archives, receipt.Archive) {
-		return core.Installed{}, core.Errorf(core.KindInstall, core.FaultDriver, "the package %s was installed from an archive with the digest %q, which its lock does not have: nothing of it was kept", wanted, receipt.Archive)
-	}
-	path, err := s.indexPath(runtime, wanted, receipt.Archive)
+	hold := s.Hold()
+	defer hold.Release()
+	all, err := s.CommitPackages(runtime, []Staged{{wanted, receipt, dir}}, hold)
 	if err != nil {
 		return core.Installed{}, err
 	}
-	items, err := s.seal(dir)
-	if e := core.AsError(err); e != nil && e.Fault == core.FaultCaller {
-		return core.Installed{}, core.Errorf(core.KindInstall, core.FaultCaller, "the package %s cannot be used: %w", wanted, err)
-	}
+	return all[0], nil
+}
+
+// CommitPackages moves packages for a runtime to the store, puts them on the disk together, holds them, and returns them with their digests.
+// One that has been committed before from the same archive stays and is returned, so that everybody who asks for a version shares
+// one. For the directories, the trees in them and what happens to them, see CommitCode; a tree that is refused is a KindInstall error
+// of the caller's, who chose the package. An archive that is none of the lock's is the driver's KindInstall error.
+func (s *Store) CommitPackages(runtime core.RuntimeID, staged []Staged, hold *Hold) ([]core.Installed, error) {
+	defer func() {
+		for _, p := range staged {
+			s.throwAway(p.Dir)
+		}
+	}()
+	desk, err := s.Stage()
 	if err != nil {
-		return core.Installed{}, err
+		return nil, err
+	}
+	defer s.throwAway(desk)
+	drafts := make([]draft, len(staged))
+	for i, p := range staged {
+		if drafts[i], err = s.draftPackage(runtime, p, desk, i); err != nil {
+			return nil, err
+		}
+	}
+	if err := syncAll(desk); err != nil {
+		return nil, err
+	}
+	area := filepath.Join(s.dir, "index", string(runtime))
+	if err := os.Mkdir(area, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, diskError(area, err)
 	}
 	s.writes.Lock()
 	defer s.writes.Unlock()
-	if earlier, ok := s.Lookup(runtime, wanted); ok {
-		return earlier, nil
+	all := make([]core.Installed, len(drafts))
+	for i, d := range drafts {
+		if all[i], err = s.enter(desk, staged[i].Dir, d); err != nil {
+			return nil, err
+		}
+		hold.add(all[i].Digest)
 	}
-	digest, size := treeDigest(items), int64(0)
+	for _, dir := range []string{filepath.Join(s.dir, string(Packages)), area, filepath.Dir(area)} {
+		if err := syncDirectory(dir); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// draft is an entry of the index that is complete but for its place.
+type draft struct {
+	entry      core.Installed
+	file, path string // on the desk, and in the index
+}
+
+// draftPackage seals a package, and writes its manifest and its entry to the desk.
+func (s *Store) draftPackage(runtime core.RuntimeID, p Staged, desk string, number int) (d draft, err error) {
+	if len(p.Locked.Archives) > 0 && !slices.Contains(p.Locked.Archives, p.Receipt.Archive) {
+		return d, core.Errorf(core.KindInstall, core.FaultDriver, "the package %s was installed from an archive with the digest %q, which its lock does not have: nothing of it was kept", p.Locked, p.Receipt.Archive)
+	}
+	if d.path, err = s.indexPath(runtime, p.Locked, p.Receipt.Archive); err != nil {
+		return d, err
+	}
+	items, err := s.seal(p.Dir)
+	if e := core.AsError(err); e != nil && e.Fault == core.FaultCaller {
+		return d, core.Errorf(core.KindInstall, core.FaultCaller, "the package %s cannot be used: %w", p.Locked, err)
+	}
+	if err != nil {
+		return d, err
+	}
+	size := int64(0)
 	for _, i := range items {
 		size += i.size
 	}
-	if err := s.place(dir, "packages", digest); err != nil {
-		return core.Installed{}, err
+	text, now := manifest(items), time.Now().UTC()
+	digest := digestOf(text)
+	d.entry = core.Installed{Package: core.Package{Name: p.Locked.Name, Version: p.Locked.Version, Digest: digest}, Runtime: runtime,
+		Locked: p.Locked, Receipt: p.Receipt, Size: size, Added: now, Used: now}
+	data, err := json.Marshal(d.entry)
+	if err != nil {
+		return d, diskError(d.path, err)
 	}
-	now := time.Now().UTC()
-	entry := core.Installed{Package: core.Package{Name: wanted.Name, Version: wanted.Version, Digest: digest}, Runtime: runtime,
-		Locked: wanted, Receipt: receipt, Size: size, Added: now, Used: now}
-	return entry, s.enter(path, entry)
+	d.file = filepath.Join(desk, fmt.Sprintf("%d.json", number))
+	return d, errors.Join(writeStaged(d.file, data), writeStaged(filepath.Join(desk, digest+manifestSuffix), text))
 }
 
-// enter writes a file of the index.
-func (s *Store) enter(path string, entry core.Installed) error {
-	data, err := json.Marshal(entry)
-	if err != nil {
-		return diskError(path, err)
+// enter gives a package its place in the store. The caller holds writes and syncs the directories.
+func (s *Store) enter(desk, dir string, d draft) (core.Installed, error) {
+	if earlier, ok := s.Lookup(d.entry.Runtime, d.entry.Locked); ok {
+		return earlier, nil
 	}
-	if err := os.Mkdir(filepath.Dir(path), 0o755); err == nil {
-		err = syncDirectory(filepath.Join(s.dir, "index"))
-		if err != nil {
-			return err
-		}
-	} else if !errors.Is(err, fs.ErrExist) {
-		return diskError(path, err)
+	if err := s.place(desk, dir, Tree{Packages, d.entry.Digest}); err != nil {
+		return core.Installed{}, err
 	}
-	return writeFile(path, data)
+	if err := os.Rename(d.file, d.path); err != nil {
+		return core.Installed{}, diskError(d.path, err)
+	}
+	return d.entry, nil
 }
 
 var validRuntime = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$`)

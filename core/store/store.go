@@ -5,6 +5,8 @@
 //
 //	code/<hex>/                            the code of a function, never changed
 //	packages/<hex>/                        one version of one package, never changed
+//	….manifest                             beside each of them: what its digest is of
+//	….damaged                              beside one that was found damaged: how, a core.DamagedFile
 //	index/<runtime>/<name>-<version>@<…>.json  a core.Installed; what follows the @ stands for the archive that it is from
 //	locks/<hex>.json                       a core.Lock, by its inputs
 //	scans/<hex>.json                       what was found in a package, by its digest
@@ -38,10 +40,14 @@ type Store struct {
 	// writes serialises what changes the names in code/, packages/, index/ and functions/. It is never held while a tree is
 	// read or unpacked.
 	writes sync.Mutex
-	held   map[string]int // holds on code digests by CommitCode; under writes
+	// Under writes:
+	held     map[string]int    // holds on digests
+	replaced map[string]string // damaged trees that were exchanged, in staging: their digests
 
 	mu        sync.RWMutex // for what is in memory only, so that Get never waits for a disk
 	functions map[string]core.Function
+	damaged   map[Tree]core.DamagedFile
+	forbidden map[forbiddenKey]string
 }
 
 // half is how the names of files begin that are not yet complete.
@@ -61,12 +67,15 @@ func Open(dir string) (s *Store, warnings []error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s = &Store{dir: dir, bounds: defaultBounds, lock: lock, held: map[string]int{}, functions: map[string]core.Function{}}
-	if err := s.sweep(); err != nil {
-		lock.Close()
-		return nil, nil, err
+	s = &Store{dir: dir, bounds: defaultBounds, lock: lock, held: map[string]int{}, replaced: map[string]string{},
+		functions: map[string]core.Function{}, damaged: map[Tree]core.DamagedFile{}, forbidden: map[forbiddenKey]string{}}
+	err = s.sweep()
+	if err == nil {
+		err = s.loadQuarantine()
 	}
-	warnings, err = s.load()
+	if err == nil {
+		warnings, err = s.load()
+	}
 	if err != nil {
 		lock.Close()
 		return nil, nil, err
@@ -201,64 +210,49 @@ func (s *Store) staged(dir string) (string, error) {
 	return name, nil
 }
 
+// Area is one of the two places where trees of files are kept.
+type Area string
+
+// The areas, which are directories of the data directory.
+const (
+	Code     Area = "code"
+	Packages Area = "packages"
+)
+
+// Tree names one tree of files of the store.
+type Tree struct {
+	Area   Area
+	Digest string
+}
+
+// What is beside a tree, by its name.
+const (
+	manifestSuffix = ".manifest"
+	damagedSuffix  = ".damaged"
+)
+
+// treePath returns where a tree is or would be.
+func (s *Store) treePath(tree Tree) string {
+	return filepath.Join(s.dir, string(tree.Area), strings.TrimPrefix(tree.Digest, digestPrefix))
+}
+
 // CodePath returns the full path of the directory of a code digest that CommitCode returned. It belongs to the Store and must
 // not be written to. KindNotFound when it is not there.
-func (s *Store) CodePath(digest string) (string, error) { return s.path("code", digest) }
+func (s *Store) CodePath(digest string) (string, error) { return s.path(Tree{Code, digest}) }
 
 // PackagePath returns the full path of the directory of an installed package's digest, like CodePath.
-func (s *Store) PackagePath(digest string) (string, error) { return s.path("packages", digest) }
+func (s *Store) PackagePath(digest string) (string, error) { return s.path(Tree{Packages, digest}) }
 
-func (s *Store) path(area, digest string) (string, error) {
-	hex, ok := strings.CutPrefix(digest, digestPrefix)
+func (s *Store) path(tree Tree) (string, error) {
+	hex, ok := strings.CutPrefix(tree.Digest, digestPrefix)
 	if !ok || !isHex(hex) {
-		return "", core.Errorf(core.KindInternal, core.FaultWorker, "%q is not a digest; one looks like %s<64 hex digits>", digest, digestPrefix)
+		return "", core.Errorf(core.KindInternal, core.FaultWorker, "%q is not a digest; one looks like %s<64 hex digits>", tree.Digest, digestPrefix)
 	}
-	dir := filepath.Join(s.dir, area, hex)
+	dir := s.treePath(tree)
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return "", core.Errorf(core.KindNotFound, core.FaultWorker, "%s is not in the data directory; deploy the function again", dir)
 	} else if err != nil {
 		return "", diskError(dir, err)
 	}
 	return dir, nil
-}
-
-// Collect removes the code that no function refers to, no hold of CommitCode covers, and inUse (called with a digest) does not
-// claim, and returns the digests of what it removed. Packages are a cache and stay. inUse must not call the Store.
-func (s *Store) Collect(inUse func(digest string) bool) ([]string, error) {
-	trash, err := s.Stage()
-	if err != nil {
-		return nil, err
-	}
-	removed, err := s.takeOut(trash, inUse)
-	if discardErr := s.Discard(trash); err == nil {
-		err = discardErr
-	}
-	return removed, err
-}
-
-// takeOut moves the unused code to trash, so that the slow removal happens without the lock and cannot be half-done.
-func (s *Store) takeOut(trash string, inUse func(digest string) bool) ([]string, error) {
-	s.writes.Lock()
-	defer s.writes.Unlock()
-	needed := map[string]bool{}
-	for _, f := range s.List() {
-		needed[f.Code] = true
-	}
-	area := filepath.Join(s.dir, "code")
-	entries, err := os.ReadDir(area)
-	if err != nil {
-		return nil, diskError(area, err)
-	}
-	var removed []string
-	for _, entry := range entries {
-		digest := digestPrefix + entry.Name()
-		if !isHex(entry.Name()) || needed[digest] || s.held[digest] > 0 || inUse(digest) {
-			continue
-		}
-		if err := os.Rename(filepath.Join(area, entry.Name()), filepath.Join(trash, entry.Name())); err != nil {
-			return removed, diskError(area, err)
-		}
-		removed = append(removed, digest)
-	}
-	return removed, nil
 }

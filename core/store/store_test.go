@@ -193,7 +193,7 @@ func TestCollect(t *testing.T) {
 	if want := slices.Sorted(slices.Values([]string{busy.Code, held})); err != nil || !slices.Equal(removed, want) {
 		t.Errorf("removed %v, want %v: %v", removed, want, err)
 	}
-	if left := slices.Sorted(maps.Keys(tree(t, filepath.Join(s.dir, "code")))); len(left) != 2*2+1 {
+	if left := slices.Sorted(maps.Keys(tree(t, filepath.Join(s.dir, "code")))); len(left) != 2*3+1 {
 		t.Errorf("left %v", left)
 	}
 	if _, ok := s.Lookup("fake1", cached.Locked); !ok {

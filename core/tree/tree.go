@@ -175,6 +175,27 @@ func (t *Tree) DriverLost(generation int) {
 	killAll(ends)
 }
 
+// Expel ends every process that may have loaded a package: instances as with Evict; zygotes fork no more, and end after their last
+// child. Who calls it has seen to it that no sandbox is made with the package any more.
+func (t *Tree) Expel(digest string) {
+	var ends []*Node
+	t.mu.Lock()
+	for _, n := range t.nodes {
+		if !slices.ContainsFunc(n.shape.set, func(p core.Package) bool { return p.Digest == digest }) {
+			continue
+		}
+		if n.fn != nil {
+			if to, ok := n.apply(drain); ok && to == dying {
+				ends = append(ends, n)
+			}
+		} else if _, ok := n.apply(retire); ok && len(n.children) == 0 {
+			ends = append(ends, n)
+		}
+	}
+	t.mu.Unlock()
+	killAll(ends)
+}
+
 // Unforkable returns why a set is imported in instances instead of in a zygote, or "" when nothing is known against it.
 func (t *Tree) Unforkable(rt core.RuntimeID, set core.Set) string {
 	t.mu.Lock()

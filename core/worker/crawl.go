@@ -176,9 +176,12 @@ func (w *Worker) scanFunction(ctx context.Context, dir string, progress func(cor
 	}
 	fn.Name = "scan"
 	began := time.Now()
+	hold := w.store.Hold()
+	defer hold.Release()
 	lock, _, err := w.lock(ctx, d, &fn, runtime, manifest, dir, false, progress)
 	if err == nil {
-		fn.Packages, err = w.install(ctx, d.(core.Installer), &fn, runtime, manifest.Allow, dir, lock.Packages, progress)
+		in := installation{driver: d.(core.Installer), fn: &fn, runtime: runtime, allow: manifest.Allow, code: dir, hold: hold}
+		fn.Packages, err = w.install(ctx, in, lock.Packages, progress)
 	}
 	var found []core.Suspicion
 	if err == nil && len(fn.Packages) > 0 {

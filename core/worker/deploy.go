@@ -59,7 +59,9 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 	if before, ok := w.store.Get(fn.Name); ok {
 		fn.Version = before.Version + 1
 	}
-	if err := w.resolve(ctx, &fn, runtime, manifest, dir, request.Anew, progress); err != nil {
+	hold := w.store.Hold()
+	defer hold.Release()
+	if err := w.resolve(ctx, &fn, runtime, manifest, dir, request.Anew, hold, progress); err != nil {
 		return core.Function{}, err
 	}
 	digest, release, err := w.store.CommitCode(dir)
@@ -116,15 +118,8 @@ func (w *Worker) runtimes() []core.Runtime {
 	return all
 }
 
-// collect removes code that nobody uses any more. A failure costs disk space only.
-func (w *Worker) collect() {
-	if _, err := w.store.Collect(w.house.uses); err != nil {
-		w.log.Warn("evict", "err", err)
-	}
-}
-
 // resolve finds out what the function needs, installs what is missing of it, and builds the code.
-func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir string, anew bool, progress func(core.Progress)) error {
+func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir string, anew bool, hold *store.Hold, progress func(core.Progress)) error {
 	d, _, _, err := w.fleet.Driver(ctx, runtime.ID)
 	if err != nil {
 		return err
@@ -137,7 +132,8 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 		return err
 	}
 	fn.Imports = imports
-	if fn.Packages, err = w.install(ctx, d.(core.Installer), fn, runtime, manifest.Allow, dir, lock.Packages, progress); err != nil {
+	in := installation{driver: d.(core.Installer), fn: fn, runtime: runtime, allow: manifest.Allow, code: dir, hold: hold}
+	if fn.Packages, err = w.install(ctx, in, lock.Packages, progress); err != nil {
 		return err
 	}
 	judged := w.judge(ctx, d, *fn, runtime, progress) // meanwhile
@@ -183,79 +179,6 @@ func can(d core.Driver, capability string) bool {
 	return ok && slices.Contains(described.Description().Capabilities, capability)
 }
 
-// install returns the packages as they are in the store, after installing those that were not.
-func (w *Worker) install(ctx context.Context, installer core.Installer, fn *core.Function, runtime core.Runtime, allow []string, dir string, wanted []core.Locked, progress func(core.Progress)) (core.Set, error) {
-	if _, missing := w.lookup(runtime.ID, wanted); len(missing) > 0 {
-		w.installs.Lock()
-		defer w.installs.Unlock()
-	}
-	have, missing := w.lookup(runtime.ID, wanted) // again: another deploy may have installed them meanwhile
-	if len(wanted) == 0 {
-		return nil, nil
-	}
-	done := timed(core.Progress{Verb: "install", Item: fn.Name, Total: int64(len(missing))}, progress)
-	for _, p := range have {
-		progress(core.Progress{Verb: "install", Item: p.String(), Detail: inStore, Ended: true})
-	}
-	if len(missing) == 0 {
-		done(fmt.Sprintf("%d packages, all in the store", len(have)), 0)
-		return core.NewSet(have...), nil
-	}
-	if err := refuseScripts(missing, allow); err != nil {
-		return nil, err
-	}
-	out, err := w.store.Stage()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = w.store.Discard(out) }()
-	meter := newMeter(progress)
-	receipts := map[string]core.Receipt{}
-	err = w.inSandbox(ctx, fn, runtime, core.Mount{Source: out, Target: core.OutDir, Writable: true}, true, installTimeout,
-		func(ctx context.Context, sandbox core.Sandbox) error {
-			all, err := installer.Install(ctx, core.InstallRequest{Runtime: runtime.ID, Packages: missing, Allow: allow, Sandbox: sandbox}, meter.step)
-			for _, r := range all {
-				receipts[r.Name+"=="+r.Version] = r
-			}
-			return err
-		}, core.Mount{Source: dir, Target: core.CodeDir})
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range missing {
-		installed, err := w.store.CommitPackage(runtime.ID, p, receipts[p.String()], filepath.Join(out, p.Base()))
-		if err != nil {
-			return nil, err
-		}
-		have = append(have, installed.Package)
-		meter.done(installed)
-	}
-	done(fmt.Sprintf("%d packages, %d of them in the store", len(wanted), len(wanted)-len(missing)), meter.bytes)
-	return core.NewSet(have...), nil
-}
-
-// refuseScripts refuses packages that cannot be installed without running code of their own, unless the function allows it.
-func refuseScripts(packages []core.Locked, allow []string) error {
-	for _, p := range packages {
-		if p.Scripts && !slices.Contains(allow, p.Name) {
-			return core.Errorf(core.KindInstall, core.FaultCaller,
-				"%s runs code of its own when it is installed: take a version that does not, or allow it with 'allow_scripts: [%s]' in %s", p, p.Name, store.ManifestFile)
-		}
-	}
-	return nil
-}
-
-func (w *Worker) lookup(runtime core.RuntimeID, wanted []core.Locked) (have []core.Package, missing []core.Locked) {
-	for _, p := range wanted {
-		if installed, ok := w.store.Lookup(runtime, p); ok {
-			have = append(have, installed.Package)
-		} else {
-			missing = append(missing, p)
-		}
-	}
-	return have, missing
-}
-
 // inSandbox runs a step of an installation with a sandbox of its own, in which the directory of the mount can be written to, and
 // the packages that the function has so far are seen, and more. Network is whether it reaches the registries.
 func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.Runtime, mount core.Mount, network bool, timeout time.Duration, step func(context.Context, core.Sandbox) error, more ...core.Mount) error {
@@ -282,7 +205,11 @@ func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	watch := watchDisk(fn.Name, mount.Source, maxInstall, s.Kill)
 	err = step(ctx, s.Ref())
+	if e := watch.stop(); e != nil {
+		err = e
+	}
 	s.Kill()
 	<-s.Done()
 	said, refused := w.lastWords.take(id)

@@ -15,6 +15,9 @@ func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.R
 	if !ok {
 		return core.Result{}, notFound(invocation.Function)
 	}
+	if err := w.store.Refused(fn.Runtime, fn.Code, fn.Packages); err != nil {
+		return core.Result{Language: language(fn.Runtime)}, err
+	}
 	result, err := w.sched.Invoke(ctx, &fn, invocation)
 	result.Language = language(fn.Runtime)
 	return result, err

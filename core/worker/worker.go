@@ -3,6 +3,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -11,7 +12,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,7 +40,11 @@ type Config struct {
 	Data    string // directory of everything that outlives the worker; one worker at a time
 	Drivers string // directory of the drivers' programs
 	Memory  int64  // bytes that all nodes may use together, counted proportionally; 0 for three quarters of the machine's
-	Log     *slog.Logger
+	// Packages that nobody uses are collected when they have not been asked for as long as PackageAge, 0 for 30 days, and while all packages have
+	// more bytes than StoreLimit, 0 for half of the file system.
+	PackageAge time.Duration
+	StoreLimit int64
+	Log        *slog.Logger
 	// Policy decides about what a scan finds in the packages of a deploy; nil when they are not to be scanned.
 	Policy *scan.Policy
 	// Env is what the drivers get of the operator's environment, as "KEY=value", besides a plain PATH and LANG.
@@ -46,7 +53,7 @@ type Config struct {
 	Registries []string
 }
 
-// Worker is one machine. It implements core.Service and core.Logs.
+// Worker is one machine. It implements core.Service, core.Logs and core.Packages.
 type Worker struct {
 	log    *slog.Logger
 	run    string // directory of what does not outlive the worker
@@ -57,14 +64,17 @@ type Worker struct {
 	tree   *tree.Tree
 	sched  *sched.Scheduler
 	budget int64
-	policy *scan.Policy // nil when packages are not scanned
+	policy *scan.Policy  // nil when packages are not scanned
+	age    time.Duration // of packages that are collected
+	limit  int64         // of all packages, in bytes; 0 for half of the file system
+	keeper keeper
 
 	registries []string // as in Config
 
 	mu        sync.Mutex
-	deploying map[string]struct{} // names with a deploy or a remove under way
-	installs  sync.Mutex          // one installation at a time: what two functions share is fetched once
-	counter   int                 // of installer sandboxes
+	deploying map[string]struct{}      // names with a deploy or a remove under way
+	claims    map[string]chan struct{} // packages that are being installed; closed when they are no more
+	counter   int                      // of installer sandboxes
 	lastWords lastWords
 }
 
@@ -77,8 +87,8 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 	}
 	// Sockets have short paths only, and nothing in here is worth a disk.
 	name := fmt.Sprintf("pipsqueak-%x", sha256.Sum256([]byte(data)))[:18]
-	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, policy: config.Policy, deploying: map[string]struct{}{},
-		registries: config.Registries}
+	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, age: cmp.Or(config.PackageAge, defaultPackageAge), limit: config.StoreLimit,
+		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, registries: config.Registries, policy: config.Policy}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
@@ -110,7 +120,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if err != nil {
 		return err
 	}
-	w.house = &house{host: host, code: map[string]int{}}
+	w.house = &house{host: host, store: w.store, live: map[core.NodeID]core.SandboxConfig{}}
 	w.fleet, err = driver.OpenFleet(ctx, config.Drivers, driver.FleetOptions{
 		Options: driver.Options{Dir: w.driversDir(), Env: config.Env, Log: w.log},
 		OnLost: func(language string, generation int) {
@@ -124,6 +134,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	}
 	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log}, fleetDrivers{w.fleet}, w.house)
 	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Invoke: w.Invoke, Log: w.log}, w.tree)
+	w.startKeeper()
 	w.collect()
 	return nil
 }
@@ -143,6 +154,7 @@ func (w *Worker) driversDir() string { return filepath.Join(w.run, "drivers") }
 // worker. It may be called once.
 func (w *Worker) Close(ctx context.Context) error {
 	var err error
+	w.stopKeeper()
 	if w.sched != nil {
 		err = w.sched.Close(ctx)
 	}
@@ -180,11 +192,13 @@ func (f fleetDrivers) Driver(ctx context.Context, id core.RuntimeID) (tree.Live,
 	return tree.Live{Driver: d, Runtime: runtime, Generation: generation}, err
 }
 
-// house is the sandbox host as the tree wants it. It also knows which code is being run, for the store must keep that.
+// house is the sandbox host as the tree wants it. It also knows which code and packages live processes have, for the store must keep
+// those, and makes no sandbox with what is quarantined.
 type house struct {
-	host *sandbox.Host
-	mu   sync.Mutex
-	code map[string]int // sandboxes by code digest
+	host  *sandbox.Host
+	store *store.Store
+	mu    sync.Mutex
+	live  map[core.NodeID]core.SandboxConfig
 }
 
 func (h *house) Create(ctx context.Context, config core.SandboxConfig) (tree.Sandbox, error) {
@@ -196,31 +210,40 @@ func (h *house) Create(ctx context.Context, config core.SandboxConfig) (tree.San
 }
 
 func (h *house) create(ctx context.Context, config core.SandboxConfig) (*sandbox.Sandbox, error) {
-	h.use(config.Code, 1)
-	s, err := h.host.Create(ctx, config)
-	if err != nil {
-		h.use(config.Code, -1)
+	// In this order: what is said to be used before it is looked for is not collected in between.
+	h.mu.Lock()
+	h.live[config.ID] = config
+	h.mu.Unlock()
+	if err := h.store.Refused(config.Runtime.ID, config.Code, config.Packages); err != nil {
+		h.forget(config.ID)
 		return nil, err
 	}
-	if config.Code != "" {
-		go func() {
-			<-s.Done()
-			h.use(config.Code, -1)
-		}()
+	s, err := h.host.Create(ctx, config)
+	if err != nil {
+		h.forget(config.ID)
+		return nil, err
 	}
+	go func() {
+		<-s.Done()
+		h.forget(config.ID)
+	}()
 	return s, nil
 }
 
-func (h *house) use(digest string, n int) {
+func (h *house) forget(id core.NodeID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.code[digest] += n; h.code[digest] == 0 {
-		delete(h.code, digest)
-	}
+	delete(h.live, id)
 }
 
+// uses tells whether a live process has the code or package with that digest.
 func (h *house) uses(digest string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.code[digest] > 0
+	for _, config := range h.live {
+		if config.Code == digest || slices.ContainsFunc(config.Packages, func(p core.Package) bool { return p.Digest == digest }) {
+			return true
+		}
+	}
+	return false
 }

@@ -9,27 +9,33 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
-// wish is what the installer is asked for, in its one argument.
+// wish is what the installer is asked for, in its arguments.
 type wish struct {
-	Op        string         `json:"op"` // "resolve", "install", "build", "scan"
-	Handler   string         `json:"handler,omitempty"`
-	Debian    []string       `json:"debian,omitempty"`
-	Packages  []core.Locked  `json:"packages,omitempty"`
-	Installed []core.Package `json:"installed,omitempty"` // to build with, or to scan
-	Archive   string         `json:"archive,omitempty"`   // to scan instead
+	Op        string           `json:"op"` // "resolve", "install", "build", "scan"
+	Handler   string           `json:"handler,omitempty"`
+	Debian    []string         `json:"debian,omitempty"`
+	Packages  []debian.Archive `json:"packages,omitempty"`
+	Installed []core.Package   `json:"installed,omitempty"` // to build with, or to scan
+	Archive   string           `json:"archive,omitempty"`   // to scan instead
 }
 
 // Resolve implements core.Installer.
 func (n *native) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
-	var resolution core.Resolution
-	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "resolve", Debian: request.Debian}, nil, &resolution.Packages)
-	return resolution, err
+	if request.Lock != nil {
+		return core.Resolution{Packages: request.Lock.Packages}, nil // what is imported, the build finds
+	}
+	if len(request.Debian) == 0 {
+		return core.Resolution{}, nil
+	}
+	var found []debian.Archive
+	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "resolve", Debian: request.Debian}, nil, &found)
+	return core.Resolution{Packages: n.archives.Learn(found)}, err
 }
 
 // Install implements core.Installer.
 func (n *native) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) ([]core.Receipt, error) {
 	var receipts []core.Receipt
-	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &receipts)
+	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: n.archives.Recall(request.Packages)}, progress, &receipts)
 	return receipts, err
 }
 
@@ -45,11 +51,11 @@ func (n *native) install(ctx context.Context, runtime core.RuntimeID, sandbox co
 	if _, err := command(runtime); err != nil {
 		return err
 	}
-	text, err := json.Marshal(w)
+	asked, err := zygote.Request(w)
 	if err != nil {
 		return err
 	}
-	return zygote.Install(ctx, sandbox, []string{installerPath, string(text)}, zygote.InstallEnv(), n.log, progress, result)
+	return zygote.Install(ctx, sandbox, append([]string{installerPath}, asked...), zygote.InstallEnv(), n.log, progress, result)
 }
 
 // beInstaller is the program in the sandbox. It returns the status to exit with.

@@ -1,7 +1,7 @@
 // Command pipsqueak-driver-native makes processes of compiled functions: zygotes that have loaded shared libraries, and the
 // instances forked from them, which load a function's shared object. The host that runs in those processes is in runtime/.
 //
-// The same program is the installer: a sandbox shows it and starts it with one argument, the request.
+// The same program is the installer: a sandbox shows it and starts it with the request as its arguments.
 package main
 
 import (
@@ -12,8 +12,8 @@ import (
 )
 
 func main() {
-	if len(os.Args) == 2 && strings.HasPrefix(os.Args[1], "{") {
-		os.Exit(beInstaller(os.Args[1]))
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "{") {
+		os.Exit(beInstaller(strings.Join(os.Args[1:], "")))
 	}
 	driver.Serve(newDriver(driver.Logger(os.Stderr)))
 }

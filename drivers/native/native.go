@@ -33,7 +33,8 @@ var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "H
 // native implements core.Driver through the zygote kit, and core.Installer and core.Builder itself.
 type native struct {
 	*zygote.Driver
-	log *slog.Logger
+	log      *slog.Logger
+	archives debian.Memory
 }
 
 func newDriver(log *slog.Logger) *native {
@@ -44,7 +45,7 @@ func newDriver(log *slog.Logger) *native {
 
 func (n *native) describe(ctx context.Context) (core.Description, error) {
 	d := core.Description{Language: "native", Version: version,
-		Capabilities: []string{core.CapabilityInstall, core.CapabilityBuild, core.CapabilityInvoke, core.CapabilityScan}}
+		Capabilities: []string{core.CapabilityInstall, core.CapabilityLock, core.CapabilityBuild, core.CapabilityInvoke, core.CapabilityScan}}
 	libexec, err := zygote.Libexec()
 	if err != nil {
 		return d, err

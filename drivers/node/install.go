@@ -3,16 +3,31 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"path/filepath"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
+// installEnv is what an installer is told besides: npm's configuration.
+func (n *node) installEnv(b nodejs) []string {
+	n.mu.Lock()
+	config := n.config
+	n.mu.Unlock()
+	env := zygote.InstallEnv(append([]string{"NODE_EXTRA_CA_CERTS=" + zygote.Certificates}, config.env...)...)
+	if exists(filepath.Join(b.prefix(), "include/node/node_api.h")) && !config.has("nodedir") {
+		env = append(env, "npm_config_nodedir="+filepath.Dir(filepath.Dir(b.inside()))) // scripts that compile an addon find the headers there
+	}
+	return env
+}
+
 // wish is what installer.mjs is asked for.
 type wish struct {
-	Op       string `json:"op"`
-	Handler  string `json:"handler,omitempty"`
-	Packages any    `json:"packages,omitempty"` // []core.Locked, or []core.Package to build with
+	Op       string        `json:"op"`
+	Handler  string        `json:"handler,omitempty"`
+	Packages any           `json:"packages,omitempty"` // []core.Locked, or []core.Package to build with
+	Allow    []string      `json:"allow,omitempty"`
+	Lock     []core.Locked `json:"lock,omitzero"` // nil when there is none: it is to be made
 }
 
 // Resolve implements core.Installer.
@@ -22,7 +37,11 @@ func (n *node) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 		Files    map[string]string `json:"files"`
 		Imports  []string          `json:"imports"`
 	}
-	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "resolve", Handler: request.Handler}, nil, &resolution)
+	w := wish{Op: "resolve", Handler: request.Handler, Allow: request.Allow}
+	if request.Lock != nil {
+		w.Lock = append([]core.Locked{}, request.Lock.Packages...)
+	}
+	err := n.install(ctx, request.Runtime, request.Sandbox, w, nil, &resolution)
 	return core.Resolution(resolution), err
 }
 
@@ -31,7 +50,7 @@ func (n *node) Install(ctx context.Context, request core.InstallRequest, progres
 	var installed struct {
 		Receipts []core.Receipt `json:"receipts"`
 	}
-	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &installed)
+	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: request.Packages, Allow: request.Allow}, progress, &installed)
 	return installed.Receipts, err
 }
 
@@ -54,5 +73,5 @@ func (n *node) install(ctx context.Context, runtime core.RuntimeID, sandbox core
 	if err != nil {
 		return err
 	}
-	return zygote.Install(ctx, sandbox, []string{b.inside(), runtimeDir + "/installer.mjs", string(text)}, zygote.InstallEnv("NODE_EXTRA_CA_CERTS="+zygote.Certificates), n.log, progress, result)
+	return zygote.Install(ctx, sandbox, []string{b.inside(), runtimeDir + "/installer.mjs", string(text)}, n.installEnv(b), n.log, progress, result)
 }

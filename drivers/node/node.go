@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,6 +32,7 @@ type node struct {
 
 	mu       sync.Mutex
 	binaries map[core.RuntimeID]nodejs // as of the last description
+	config   config                    // of npm, likewise
 }
 
 func newDriver(log *slog.Logger) *node {
@@ -40,7 +42,7 @@ func newDriver(log *slog.Logger) *node {
 }
 
 func (n *node) describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "node", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityBuild, core.CapabilityInvoke, core.CapabilityScan}}
+	d := core.Description{Language: "node", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityBuild, core.CapabilityInvoke, core.CapabilityLock, core.CapabilityScan}}
 	libexec, err := zygote.Libexec()
 	if err != nil {
 		return d, err
@@ -61,15 +63,19 @@ func (n *node) describe(ctx context.Context) (core.Description, error) {
 	} else {
 		d.Problems = append(d.Problems, esbuild+" is missing: functions with packages or in TypeScript cannot be deployed; `make build` puts it there")
 	}
-	if config := filepath.Join(home(), ".npmrc"); exists(config) {
-		tools = append(tools, core.Mount{Source: config, Target: toolsDir + "/npmrc"})
+	config, err := readConfig(os.Environ(), "/usr/etc/npmrc", "/etc/npmrc", filepath.Join(home(), ".npmrc"))
+	if err != nil {
+		d.Problems = append(d.Problems, err.Error())
+	}
+	if config.cafile != "" {
+		tools = append(tools, core.Mount{Source: config.cafile, Target: toolsDir + "/ca.pem"})
 	}
 	binaries := map[core.RuntimeID]nodejs{}
 	for _, b := range found {
 		id := core.RuntimeID(fmt.Sprintf("node%d", b.Major))
 		binaries[id] = b
 		runtime := core.Runtime{ID: id, Version: b.Version, Path: b.Executable, Mounts: b.mounts(), Handlers: handlers(), Extensions: extensions, Tools: tools,
-			Archives: archives, Registries: registries(home())}
+			Archives: archives, Manifests: manifests, Registries: config.registries}
 		runtime.Mounts = append(runtime.Mounts, core.Mount{Source: files, Target: runtimeDir})
 		if b.npm == "" {
 			d.Problems = append(d.Problems, fmt.Sprintf("%s has no npm beside it: functions with a package.json cannot be deployed; install npm", b.Executable))
@@ -80,7 +86,7 @@ func (n *node) describe(ctx context.Context) (core.Description, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.binaries = binaries
+	n.binaries, n.config = binaries, config
 	return d, nil
 }
 
@@ -93,6 +99,9 @@ func (n *node) binary(runtime core.RuntimeID) (nodejs, error) {
 	}
 	return b, nil
 }
+
+// manifests are the files that decide which packages a function has.
+var manifests = []string{"package.json", "package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml"}
 
 // extensions of a handler's file, in the order in which they are looked for: TypeScript is last, for what has been compiled is
 // beside it.

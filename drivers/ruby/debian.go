@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -34,20 +35,16 @@ type library struct {
 const indexFile = "pipsqueak.json"
 
 func installDebian(arguments []string, in io.Reader, out io.Writer) int {
-	if status := debian.Command(arguments, in, out); status != 0 || arguments[0] != "install" {
-		return status
-	}
-	packages, err := filepath.Glob(filepath.Join(core.OutDir, debian.Marker+"*"))
-	for _, dir := range packages {
-		if err == nil {
-			err = writeIndex(dir)
+	return debian.Command(arguments, in, out, func(receipts []core.Receipt) error {
+		for i, r := range receipts {
+			modules, err := writeIndex(filepath.Join(core.OutDir, core.Package{Name: r.Name, Version: r.Version}.Base()))
+			if err != nil {
+				return err
+			}
+			receipts[i].Modules = modules
 		}
-	}
-	if err != nil {
-		_ = json.NewEncoder(out).Encode(map[string]any{"error": core.AsError(err)})
-		return 1
-	}
-	return 0
+		return nil
+	})
 }
 
 // gemDirs are where Debian puts Ruby code that is no gem, and the extensions of gems.
@@ -60,13 +57,13 @@ var (
 	quoted       = regexp.MustCompile(`"([^"]*)"`)
 )
 
-// writeIndex examines an unpacked Debian package.
-func writeIndex(dir string) error {
+// writeIndex examines an unpacked Debian package. It returns what can be required of it.
+func writeIndex(dir string) ([]string, error) {
 	x := index{Gems: map[string]string{}, Paths: []string{}, Libraries: map[string]library{}}
 	for _, pattern := range gemDirs {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, path := range found {
 			x.Paths = append(x.Paths, path[len(dir)+1:])
@@ -84,13 +81,42 @@ func writeIndex(dir string) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	text, err := json.Marshal(x)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return os.WriteFile(filepath.Join(dir, indexFile), text, 0o644)
+	return x.modules(dir), os.WriteFile(filepath.Join(dir, indexFile), text, 0o644)
+}
+
+// modules returns what require takes of the gems: a gem's name, with hyphens or slashes, or else the only file there is.
+func (x *index) modules(dir string) []string {
+	var found, top []string
+	for _, path := range x.Paths {
+		files, _ := filepath.Glob(filepath.Join(dir, path, "*.rb"))
+		for _, file := range files {
+			top = append(top, strings.TrimSuffix(filepath.Base(file), ".rb"))
+		}
+	}
+	for name := range x.Gems {
+		for _, module := range []string{name, strings.ReplaceAll(name, "-", "/")} {
+			if slices.ContainsFunc(x.Paths, func(path string) bool { return exists(filepath.Join(dir, path, module+".rb")) }) {
+				found = append(found, module)
+				break
+			}
+		}
+	}
+	if len(found) == 0 && len(x.Gems) > 0 && len(top) == 1 {
+		found = top
+	}
+	slices.Sort(found)
+	return found
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // addGem notes a gem by its specification. The code of some is where gems are, of others among what is no gem.

@@ -1,21 +1,26 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"os"
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
-// sourceVariable names the index that gems come from: an address. Without it RubyGems takes its own.
-const sourceVariable = "PIPSQUEAK_GEM_SOURCE"
+// gemSource is the address of the index that gems come from, by one of the variables with which an operator names it: ours, and those that Bundler
+// has for mirrors. Nothing stands for RubyGems' own.
+func gemSource() string {
+	return cmp.Or(os.Getenv("PIPSQUEAK_GEM_SOURCE"), os.Getenv("BUNDLE_MIRROR__ALL"),
+		os.Getenv("BUNDLE_MIRROR__HTTPS://RUBYGEMS__ORG/"), os.Getenv("BUNDLE_MIRROR__HTTPS://RUBYGEMS__ORG"))
+}
 
 // gemSources are where gems come from: RubyGems' own index with its lists, or the operator's.
 func gemSources() []string {
-	if source := os.Getenv(sourceVariable); source != "" {
+	if source := gemSource(); source != "" {
 		return []string{zygote.Registry(source)}
 	}
 	return []string{"https://rubygems.org", "https://index.rubygems.org"}
@@ -23,12 +28,14 @@ func gemSources() []string {
 
 // wish is what installer.rb is asked for.
 type wish struct {
-	Op       string        `json:"op"`
-	Handler  string        `json:"handler,omitempty"`
-	Debian   []string      `json:"debian,omitempty"`
-	Packages []core.Locked `json:"packages,omitempty"`
-	Source   string        `json:"source,omitempty"`
-	Driver   string        `json:"driver"` // the program that knows Debian packages
+	Op       string           `json:"op"`
+	Handler  string           `json:"handler,omitempty"`
+	Locked   bool             `json:"locked,omitempty"` // what the function needs is known already
+	Debian   []string         `json:"debian,omitempty"`
+	Packages []debian.Archive `json:"packages,omitempty"`
+	Allow    []string         `json:"allow,omitempty"`
+	Source   string           `json:"source,omitempty"`
+	Driver   string           `json:"driver"` // the program that knows Debian packages
 }
 
 // Resolve implements core.Installer.
@@ -41,13 +48,17 @@ func (r *ruby) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 		return core.Resolution{}, core.Errorf(core.KindInstall, core.FaultHandler,
 			"Debian's gems are made for Debian's Ruby, which %s is not; choose that one in pipsqueak.yaml, or take the gems into a Gemfile", request.Runtime)
 	}
-	var resolution struct {
-		Packages []core.Locked     `json:"packages"`
+	var found struct {
+		Packages []debian.Archive  `json:"packages"`
 		Files    map[string]string `json:"files"`
 		Imports  []string          `json:"imports"`
 	}
-	err = r.install(ctx, i, request.Sandbox, wish{Op: "resolve", Handler: request.Handler, Debian: request.Debian}, nil, &resolution)
-	return core.Resolution(resolution), err
+	err = r.install(ctx, i, request.Sandbox, wish{Op: "resolve", Handler: request.Handler, Locked: request.Lock != nil, Debian: request.Debian}, nil, &found)
+	resolution := core.Resolution{Packages: r.archives.Learn(found.Packages), Files: found.Files, Imports: found.Imports}
+	if request.Lock != nil {
+		resolution.Packages, resolution.Files = request.Lock.Packages, request.Lock.Files
+	}
+	return resolution, err
 }
 
 // Install implements core.Installer.
@@ -56,20 +67,18 @@ func (r *ruby) Install(ctx context.Context, request core.InstallRequest, progres
 	if err != nil {
 		return nil, err
 	}
-	var installed struct {
-		Receipts []core.Receipt `json:"receipts"`
-	}
-	err = r.install(ctx, i, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &installed)
-	return installed.Receipts, err
+	var receipts []core.Receipt
+	err = r.install(ctx, i, request.Sandbox, wish{Op: "install", Packages: r.archives.Recall(request.Packages), Allow: request.Allow}, progress, &receipts)
+	return receipts, err
 }
 
 // install runs installer.rb in the sandbox.
 func (r *ruby) install(ctx context.Context, i interpreter, sandbox core.Sandbox, w wish, progress func(core.Progress), result any) error {
-	w.Source, w.Driver = os.Getenv(sourceVariable), driverPath
-	text, err := json.Marshal(w)
+	w.Source, w.Driver = gemSource(), driverPath
+	asked, err := zygote.Request(w)
 	if err != nil {
 		return err
 	}
-	command := append(i.command(), "-I", strings.Join(append([]string{i.managerDir()}, i.Standard...), ":"), loopDir+"/installer.rb", string(text))
-	return zygote.Install(ctx, sandbox, command, zygote.InstallEnv("RUBYLIB="+i.managerDir()), r.log, progress, result)
+	command := append(i.command(), "-I", strings.Join(append([]string{i.managerDir()}, i.Standard...), ":"), loopDir+"/installer.rb")
+	return zygote.Install(ctx, sandbox, append(command, asked...), zygote.InstallEnv("RUBYLIB="+i.managerDir()), r.log, progress, result)
 }

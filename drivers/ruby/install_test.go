@@ -73,7 +73,7 @@ func TestDebianIndex(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"usr/share/rubygems-integration/all/specifications/some-gem-1.2.3.gemspec":           `s.require_paths = ["lib/some-gem".freeze]`,
-		"usr/share/rubygems-integration/all/gems/some-gem-1.2.3/lib/some-gem/x.rb":           "",
+		"usr/share/rubygems-integration/all/gems/some-gem-1.2.3/lib/some-gem/some/gem.rb":    "",
 		"usr/share/rubygems-integration/all/specifications/in-vendor-0.1.gemspec":            "",
 		"usr/lib/ruby/vendor_ruby/in_vendor.rb":                                              "",
 		"usr/lib/x86_64-linux-gnu/rubygems-integration/3.1.0/extensions/x/3.1.0/some-1/x.so": "no library",
@@ -94,8 +94,9 @@ func TestDebianIndex(t *testing.T) {
 	if err := os.WriteFile(libraries, c, 0o600); err != nil { // a program has no name as a library
 		t.Fatal(err)
 	}
-	if err := writeIndex(dir); err != nil {
-		t.Fatal(err)
+	modules, err := writeIndex(dir)
+	if err != nil || !slices.Equal(modules, []string{"some/gem"}) {
+		t.Fatal(modules, err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, indexFile))
 	var got index

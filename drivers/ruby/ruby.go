@@ -35,7 +35,8 @@ var handlers = []core.HandlerFile{
 // ruby implements core.Driver through the zygote kit, and core.Installer itself.
 type ruby struct {
 	*zygote.Driver
-	log *slog.Logger
+	log      *slog.Logger
+	archives debian.Memory
 
 	mu           sync.Mutex
 	interpreters map[core.RuntimeID]interpreter
@@ -48,7 +49,7 @@ func newDriver(log *slog.Logger) *ruby {
 }
 
 func (r *ruby) describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "ruby", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityInvoke, core.CapabilityScan}}
+	d := core.Description{Language: "ruby", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityLock, core.CapabilityInvoke, core.CapabilityScan}}
 	libexec, err := zygote.Libexec()
 	if err != nil {
 		return d, err
@@ -93,6 +94,7 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 			Handlers:   handlers,
 			Extensions: []string{".rb"},
 			Archives:   archives,
+			Manifests:  []string{"Gemfile", "Gemfile.lock"},
 			Registries: append(gemSources(), debianSources...),
 		})
 	}

@@ -80,12 +80,13 @@ const preferences = "Package: *\nPin: release a=now\nPin-Priority: 1001\n"
 
 // apt is an apt with a state of its own in a directory of ScratchDir.
 type apt struct {
-	dir  string
-	base map[string]string // versions of what it takes for installed, by name
+	dir     string
+	base    map[string]string // versions of what it takes for installed, by name
+	signers map[string]string // fingerprints of the keys that signed a release, by its address: only what apt has verified
 }
 
-// openApt makes the state, with the packages of base, and fetches the lists of packages.
-func openApt(ctx context.Context, shown []string) (*apt, error) {
+// openApt makes the state, with the packages of base and without lists of packages.
+func openApt(shown []string) (*apt, error) {
 	dir, err := os.MkdirTemp(core.ScratchDir, "apt-")
 	if err != nil {
 		return nil, err
@@ -95,11 +96,14 @@ func openApt(ctx context.Context, shown []string) (*apt, error) {
 		a.close()
 		return nil, err
 	}
-	if _, err := a.run(ctx, "fetching the lists of Debian packages", "", nil, "update"); err != nil {
-		a.close()
-		return nil, err
-	}
 	return a, nil
+}
+
+// update fetches the lists of packages, which apt verifies.
+func (a *apt) update(ctx context.Context) error {
+	said, err := a.run(ctx, aptGet, "fetching the lists of Debian packages", nil, "update", "-o", "Debug::pkgAcquire::Worker=true")
+	a.signers = signers(said)
+	return err
 }
 
 func (a *apt) close() { _ = os.RemoveAll(a.dir) }
@@ -134,11 +138,11 @@ func (a *apt) prepare(shown []string) error {
 	return os.WriteFile(filepath.Join(a.dir, "apt.conf"), []byte(text), 0o644)
 }
 
-// run runs apt-get in the directory and returns what it printed. Line, unless nil, hears each line as it comes. What is the phrase for an
+// run runs a program of apt's and returns what it printed. Line, unless nil, hears each line as it comes. What is the phrase for an
 // error.
-func (a *apt) run(ctx context.Context, what, directory string, line func(string), arguments ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, aptGet, append([]string{"-c", filepath.Join(a.dir, "apt.conf"), "-q"}, arguments...)...)
-	cmd.Dir = directory
+func (a *apt) run(ctx context.Context, program, what string, line func(string), arguments ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, append([]string{"-c", filepath.Join(a.dir, "apt.conf"), "-q"}, arguments...)...)
+	cmd.Dir = a.dir
 	// What is said is read, so it must be in English.
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "TMPDIR="+a.dir)
 	var said bytes.Buffer
@@ -151,20 +155,23 @@ func (a *apt) run(ctx context.Context, what, directory string, line func(string)
 		return "", err
 	}
 	var out strings.Builder
-	for scanner := bufio.NewScanner(stdout); scanner.Scan(); {
+	scanner := bufio.NewScanner(stdout)
+	scanner.Buffer(nil, 1<<20)
+	for scanner.Scan() {
 		out.WriteString(scanner.Text() + "\n")
 		if line != nil {
 			line(scanner.Text())
 		}
 	}
-	if err := cmd.Wait(); err != nil {
+	if err := errors.Join(scanner.Err(), cmd.Wait()); err != nil {
 		return "", failed(ctx, what, out.String()+said.String(), err)
 	}
-	return out.String(), nil
+	return out.String() + said.String(), nil
 }
 
 var (
 	diskFull    = regexp.MustCompile(`No space left|[Qq]uota exceeded|not enough free (disk )?space|don't have enough free space`)
+	gone        = regexp.MustCompile(`404 +Not Found|Version '.*' for '.*' was not found|Unable to locate package|Can't find a source to download`)
 	unreachable = regexp.MustCompile(`Failed to fetch|Could not (resolve|connect)|Temporary failure|[Cc]onnection (failed|timed out|refused)|is not signed|GPG error|Some index files failed`)
 )
 
@@ -180,4 +187,13 @@ func failed(ctx context.Context, what, said string, err error) error {
 		return core.Errorf(core.KindInstall, core.FaultWorker, "%s: the Debian archive cannot be used: %s", what, said)
 	}
 	return core.Errorf(core.KindInstall, core.FaultHandler, "%s: %s (%w)", what, said, err)
+}
+
+// anew says what to do when the archive does not have what a lock names.
+func anew(err error) error {
+	if err == nil || !gone.MatchString(err.Error()) {
+		return err
+	}
+	return core.Errorf(core.KindInstall, core.FaultHandler, "the Debian archive does not have the locked versions any more: "+
+		"resolve anew with `pipsqueak deploy --anew` or `pipsqueak lock` (%s)", core.AsError(err).Message)
 }

@@ -10,6 +10,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,9 +24,11 @@ import (
 const Marker = "debian+"
 
 const (
-	aptGet  = "/usr/bin/apt-get"
-	dpkgDeb = "/usr/bin/dpkg-deb"
-	status  = "/var/lib/dpkg/status"
+	aptGet    = "/usr/bin/apt-get"
+	aptCache  = "/usr/bin/apt-cache"
+	aptHelper = "/usr/lib/apt/apt-helper"
+	dpkgDeb   = "/usr/bin/dpkg-deb"
+	status    = "/var/lib/dpkg/status"
 )
 
 // Archives are the names of Debian's archives (core.Runtime, Archives).
@@ -33,18 +36,6 @@ const Archives = "*.deb"
 
 // ours reports whether a package is one of Debian's.
 func ours(p core.Locked) bool { return strings.HasPrefix(p.Name, Marker) }
-
-// Split divides packages into those of Debian's and the others.
-func Split(packages []core.Locked) (debian, others []core.Locked) {
-	for _, p := range packages {
-		if ours(p) {
-			debian = append(debian, p)
-		} else {
-			others = append(others, p)
-		}
-	}
-	return debian, others
-}
 
 // A version may have one colon, after its epoch, and a path in a list of paths none. It never has an underscore.
 func newPackage(name, version string) core.Locked {
@@ -60,7 +51,7 @@ func nameAndVersion(p core.Locked) (name, version string) {
 // says what is missing when there is no apt here. Passwords for repositories (auth.conf) are not shown.
 func Tools() ([]core.Mount, error) {
 	var tools []core.Mount
-	for _, path := range []string{aptGet, dpkgDeb, status} {
+	for _, path := range []string{aptGet, aptCache, aptHelper, dpkgDeb, status} {
 		if _, err := os.Stat(path); err != nil {
 			return nil, fmt.Errorf("functions with Debian packages cannot be deployed, for this machine is no Debian: %w", err)
 		}
@@ -78,11 +69,11 @@ func Tools() ([]core.Mount, error) {
 // depend on, but for what the host shows (see base). Recommended packages are not among them. It works in core.ScratchDir, over
 // the network. Shown are names of further packages that the runtime brings along, as far as the host has them: neither they nor
 // what they alone depend on are among the packages.
-func Resolve(ctx context.Context, names []string, shown ...string) ([]core.Locked, error) {
+func Resolve(ctx context.Context, names []string, shown ...string) ([]Archive, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
-	a, err := openApt(ctx, shown)
+	a, err := openApt(shown)
 	if err != nil {
 		return nil, err
 	}
@@ -91,22 +82,25 @@ func Resolve(ctx context.Context, names []string, shown ...string) ([]core.Locke
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
-	out, err := a.run(ctx, "resolving "+strings.Join(names, ", "), "", nil, append([]string{"install", "--simulate"}, names...)...)
+	if err := a.update(ctx); err != nil {
+		return nil, err
+	}
+	out, err := a.run(ctx, aptGet, "resolving "+strings.Join(names, ", "), nil, append([]string{"install", "--print-uris", sha256Only}, names...)...)
 	if err != nil {
 		return nil, err
 	}
-	packages, err := simulated(out)
-	if err != nil {
+	packages := printed(out)
+	if err := a.untouched(out, packages); err != nil {
 		return nil, err
 	}
 	for _, wanted := range names {
 		name, _, _ := strings.Cut(wanted, "=")
 		// A name that it does not know may be a known one and a wish to remove that.
-		if !slices.ContainsFunc(packages, func(p core.Locked) bool { return p.Name == Marker+name }) {
+		if !slices.ContainsFunc(packages, func(p Archive) bool { return p.Name == Marker+name }) {
 			return nil, core.Errorf(core.KindInstall, core.FaultHandler, "there is no Debian package %q; mend 'debian' in pipsqueak.yaml", name)
 		}
 	}
-	return packages, nil
+	return packages, a.describe(ctx, packages)
 }
 
 // beyondBase returns the names that are not in the base.
@@ -124,25 +118,25 @@ func (a *apt) beyondBase(names []string) ([]string, error) {
 	return beyond, nil
 }
 
-// install is what apt says it would do: Inst NAME [INSTALLED] (VERSION …
-var install = regexp.MustCompile(`^(Inst|Remv) (\S+) (?:\[(\S+)\] ?)?(?:\((\S+) )?`)
+// changes are what apt says it would do to what is installed.
+var changes = regexp.MustCompile(`(?m)^The following packages will be (?:REMOVED|upgraded|DOWNGRADED):\n((?:  .*\n)+)`)
 
-// simulated reads what apt says it would do.
-func simulated(out string) ([]core.Locked, error) {
-	var packages []core.Locked
-	for line := range strings.Lines(out) {
-		m := install.FindStringSubmatch(line)
-		if m == nil {
-			continue
-		}
-		name, installed, version := m[2], m[3], m[4]
-		if installed != "" || m[1] == "Remv" {
-			return nil, core.Errorf(core.KindInstall, core.FaultHandler, "the Debian packages of the function do not go with %s %s of this worker's machine, but with %q; "+
-				"choose other versions, or upgrade the machine", name, installed, version)
-		}
-		packages = append(packages, newPackage(name, version))
+// untouched is an error when apt would not leave the base as it is.
+func (a *apt) untouched(out string, packages []Archive) error {
+	var touched []string
+	if m := changes.FindStringSubmatch(out); m != nil {
+		touched = strings.Fields(m[1])
 	}
-	return packages, nil
+	for _, p := range packages {
+		if name, _ := nameAndVersion(p.Locked); a.base[name] != "" {
+			touched = append(touched, name)
+		}
+	}
+	if len(touched) == 0 {
+		return nil
+	}
+	return core.Errorf(core.KindInstall, core.FaultHandler, "the Debian packages of the function do not go with %s %s of this worker's machine; "+
+		"choose other versions, or upgrade the machine", touched[0], a.base[touched[0]])
 }
 
 // base returns the entries of dpkg's status that the private one begins with: what a sandbox shows of the host and a
@@ -153,13 +147,7 @@ func simulated(out string) ([]core.Locked, error) {
 func base(status string, shown []string) (entries string, versions map[string]string) {
 	versions = map[string]string{}
 	var b strings.Builder
-	for entry := range strings.SplitSeq(status, "\n\n") {
-		fields := map[string]string{}
-		for line := range strings.Lines(entry) {
-			if key, value, ok := strings.Cut(line, ":"); ok && !strings.HasPrefix(line, " ") {
-				fields[key] = strings.TrimSpace(value)
-			}
-		}
+	for fields := range records(status) {
 		source, _, _ := strings.Cut(fields["Source"], " ")
 		if fields["Status"] != "install ok installed" || fields["Architecture"] != "all" && fields["Architecture"] != architecture() ||
 			fields["Essential"] != "yes" && fields["Priority"] != "required" && !toolchain.MatchString(source) && !slices.Contains(shown, fields["Package"]) {
@@ -174,6 +162,23 @@ func base(status string, shown []string) (entries string, versions map[string]st
 		b.WriteString("Maintainer: -\nDescription: -\n\n")
 	}
 	return b.String(), versions
+}
+
+// records are the entries of a list in Debian's format: their fields of one line by name.
+func records(text string) iter.Seq[map[string]string] {
+	return func(yield func(map[string]string) bool) {
+		for entry := range strings.SplitSeq(text, "\n\n") {
+			fields := map[string]string{}
+			for line := range strings.Lines(entry) {
+				if key, value, ok := strings.Cut(line, ":"); ok && !strings.HasPrefix(line, " ") {
+					fields[key] = strings.TrimSpace(value)
+				}
+			}
+			if !yield(fields) {
+				return
+			}
+		}
+	}
 }
 
 var toolchain = regexp.MustCompile(`^(glibc|linux|gcc-(\d+|defaults))$`)

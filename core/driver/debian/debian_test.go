@@ -38,17 +38,71 @@ func TestBase(t *testing.T) {
 	}
 }
 
-func TestSimulated(t *testing.T) {
-	packages, err := simulated("Reading\nInst liba1 (1:2.0-1 Debian:12/stable [amd64]) [b ]\nInst b (3+x~y-1 Debian:12/stable, Other:1 [all])\nConf liba1 (1:2.0-1)\n")
-	if want := []core.Locked{{Name: "debian+liba1", Version: "1_2.0-1"}, {Name: "debian+b", Version: "3+x~y-1"}}; err != nil || !reflect.DeepEqual(packages, want) {
-		t.Errorf("%v, %v", packages, err)
+const digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+func TestPrinted(t *testing.T) {
+	out := "Reading\n'http://d/debian/pool/liba1_2.0-1_amd64.deb' liba1_1%3a2.0-1_amd64.deb 10 SHA256:" + digest +
+		"\n'http://d/debian/pool/b.deb' b_3+x~y-1_all.deb 20 SHA256:" + digest + "\n'http://d/weak.deb' weak_1_all.deb 20 MD5Sum:00\n"
+	packages := printed(out)
+	if len(packages) != 2 || packages[0].String() != "debian+liba1==1_2.0-1" || packages[1].String() != "debian+b==3+x~y-1" || packages[0].Size != 10 ||
+		packages[0].URI != "http://d/debian/pool/liba1_2.0-1_amd64.deb" || !slices.Equal(packages[1].Archives, []string{"sha256:" + digest}) {
+		t.Fatalf("%+v", packages)
 	}
-	if name, version := nameAndVersion(packages[0]); name != "liba1" || version != "1:2.0-1" {
+	if name, version := nameAndVersion(packages[0].Locked); name != "liba1" || version != "1:2.0-1" {
 		t.Error(name, version)
 	}
-	for _, out := range []string{"Inst libc6 [2.36] (2.40 Debian:13 [amd64])\n", "Remv bash [5.2]\n"} {
-		if _, err := simulated(out); !core.IsKind(err, core.KindInstall) {
-			t.Errorf("%s: %v", out, err)
+	if id, release := distribution(); packages[1].URL != "pkg:deb/"+id+"/b@3%2Bx~y-1?arch=all&distro="+id+"-"+release || !strings.Contains(packages[0].URL, "/liba1@1:2.0-1?arch=amd64&") {
+		t.Error(packages[0].URL, packages[1].URL)
+	}
+	a := apt{base: map[string]string{"b": "3"}}
+	for said, packages := range map[string][]Archive{"": packages, "The following packages will be REMOVED:\n  b\n": nil, "The following packages will be DOWNGRADED:\n  b c\n0": packages[:1]} {
+		if err := a.untouched(said, packages); !core.IsKind(err, core.KindInstall) || !strings.Contains(err.Error(), "b 3 of this worker") {
+			t.Errorf("%q: %v", said, err)
+		}
+	}
+	if err := a.untouched("The following NEW packages will be installed:\n  b\n", packages[:1]); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRequire(t *testing.T) {
+	var packages []Archive
+	for _, name := range []string{"tool", "liba", "mta-b", "alone"} {
+		packages = append(packages, Archive{Locked: newPackage(name, "1")})
+	}
+	require(packages, "Package: tool\nVersion: 1\nPre-Depends: liba:any (>= 1)\nDepends: absent | mail-agent, mta-b, libc6, tool\n\n"+
+		"Package: tool\nVersion: 2\nDepends: alone\n\nPackage: mta-b\nVersion: 1\nProvides: mail-agent (= 1), other\n\n")
+	for i, want := range [][]string{{"debian+liba==1", "debian+mta-b==1"}, nil, nil, nil} {
+		if !slices.Equal(packages[i].Requires, want) {
+			t.Errorf("%s requires %q, want %q", packages[i], packages[i].Requires, want)
+		}
+	}
+}
+
+func TestSigners(t *testing.T) {
+	done := func(who, rest string) string { return " <- " + who + ":201%20URI%20Done%0a" + rest + "\n" }
+	a := apt{signers: signers(done("http", "URI:%20http://d/debian/dists/one/InRelease%0aFilename:%20/t/one") + done("http", "URI:%20http://d/debian/dists/two/InRelease%0aFilename:%20/t/two") +
+		" -> gpgv:600%20URI%20Acquire%0aURI:%20gpgv:/t/two%0aFilename:%20/t/two\n" + " <- gpgv:400%20URI%20Failure%0aURI:%20gpgv:/t/two\n" +
+		done("gpgv", "Signed-By:%20AA%0a%20BB!%0a%20CC!%0aFilename:%20/t/one%0aURI:%20gpgv:/t/one"))}
+	packages := []Archive{{Locked: newPackage("p", "1:1"), URI: "http://d/debian/pool/p"}, {Locked: newPackage("p", "2"), URI: "http://d/debian/pool/p"}, {Locked: newPackage("q", "1"), URI: "http://e/pool/q"}}
+	a.sign(packages, " p | 1:1 | http://d/debian one/main amd64 Packages\n p | 2 | http://d/debian two/main amd64 Packages\n q | 1 | http://d/debian one/main amd64 Packages\n")
+	for i, want := range []core.Signature{{Verified: true, Signer: "BB, CC"}, {}, {}} {
+		if got := packages[i].Signature; got.Verified != want.Verified || got.Signer != want.Signer || got.Scheme == "" || got.Detail == "" {
+			t.Errorf("%s: %+v", packages[i], got)
+		}
+	}
+}
+
+func TestMemory(t *testing.T) {
+	var m Memory
+	one := Archive{Locked: core.Locked{Name: Marker + "one", Version: "1", Archives: []string{"sha256:1"}, Requires: []string{"x"}}, URI: "http://d/one"}
+	if locked := m.Learn([]Archive{one, {Locked: core.Locked{Name: "no-debian"}}}); len(locked) != 2 {
+		t.Error(locked)
+	}
+	asked := []core.Locked{one.Locked, {Name: Marker + "one", Version: "2", Archives: []string{"sha256:1"}}, {Name: Marker + "one", Version: "1", Archives: []string{"sha256:2"}}}
+	for i, want := range []string{"http://d/one", "", ""} {
+		if got := m.Recall(asked)[i]; got.URI != want || !reflect.DeepEqual(got.Locked, asked[i]) {
+			t.Errorf("%+v", got)
 		}
 	}
 }
@@ -84,6 +138,24 @@ func TestUnpacked(t *testing.T) {
 	}
 }
 
+func TestLicenses(t *testing.T) {
+	for text, want := range map[string][]string{
+		"Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\nFiles: *\nLicense: Zlib\n text\n\nLicense: GPL-2+ or X\nLicense: Zlib\nLicense:\n": {"Zlib", "GPL-2+ or X"},
+		"This is free.\nLicense: any\n": nil,
+	} {
+		dir := t.TempDir()
+		if err := errors.Join(os.MkdirAll(dir+"/usr/share/doc/p", 0o755), os.WriteFile(dir+"/usr/share/doc/p/copyright", []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if got := licenses(dir, "p"); !slices.Equal(got, want) {
+			t.Errorf("%q", got)
+		}
+	}
+	if got := licenses(t.TempDir(), "p"); got != nil {
+		t.Error(got)
+	}
+}
+
 // TestInstall fetches a small package from the archive that this machine's apt knows.
 func TestInstall(t *testing.T) {
 	if _, err := Tools(); err != nil {
@@ -99,21 +171,53 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(packages, func(p core.Locked) bool { return p.Name == Marker+"libblas3" })
-	if i < 0 || slices.ContainsFunc(packages, func(p core.Locked) bool { return p.Name == Marker+"libc6" }) {
+	i := slices.IndexFunc(packages, func(p Archive) bool { return p.Name == Marker+"libblas3" })
+	if i < 0 || slices.ContainsFunc(packages, func(p Archive) bool { return p.Name == Marker+"libc6" }) {
 		t.Fatalf("libblas3 takes %v", packages)
 	}
-	out := t.TempDir()
-	steps := 0
-	if _, err := Install(t.Context(), packages, out, func(core.Progress) { steps++ }); err != nil {
-		t.Fatal(err)
+	// As they are between Resolve and Install, and as a lock from elsewhere has them.
+	for _, known := range []bool{true, false} {
+		out, steps, asked := t.TempDir(), 0, slices.Clone(packages)
+		for i := range asked {
+			if !known {
+				asked[i] = Archive{Locked: asked[i].Locked}
+			}
+		}
+		receipts, err := Install(t.Context(), asked, out, func(core.Progress) { steps++ })
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := filepath.Join(out, packages[i].Base())
+		if info, err := os.Stat(filepath.Join(dir, "usr/lib", Triplet(), "libblas.so.3")); err != nil || info.Size() < 10_000 {
+			t.Errorf("%v, %v", info, err)
+		}
+		if left, _ := os.ReadDir(out); len(left) != len(packages) || steps < len(packages) {
+			t.Errorf("%d directories of %d packages, in %d steps", len(left), len(packages), steps)
+		}
+		r := receipts[i]
+		if len(receipts) != len(packages) || r.Archive != packages[i].Archives[0] || r.Bytes < 10_000 || !slices.Equal(r.Modules, []string{"libblas.so.3"}) ||
+			!slices.Contains(r.Licenses, "BSD-3-clause") || len(r.Signatures) != 1 || !r.Signatures[0].Verified || len(r.Signatures[0].Signer) < 40 {
+			t.Errorf("%+v", r)
+		}
 	}
-	dir := filepath.Join(out, packages[i].Base())
-	if info, err := os.Stat(filepath.Join(dir, "usr/lib", Triplet(), "libblas.so.3")); err != nil || info.Size() < 10_000 {
-		t.Errorf("%v, %v", info, err)
+	other, twisted := slices.Clone(packages), "sha256:"+digest
+	for _, uri := range []string{packages[i].URI, "", packages[i].URI + ".gone"} {
+		other[i].URI, other[i].Archives = uri, []string{twisted}
+		out := t.TempDir()
+		if _, err := Install(t.Context(), other, out, nil); !core.IsKind(err, core.KindInstall) {
+			t.Errorf("an archive with another digest: %v", err)
+		} else if uri != packages[i].URI && !strings.Contains(err.Error(), "--anew") {
+			t.Errorf("an archive that is not there any more: %v", err)
+		}
+		if left, _ := os.ReadDir(out); len(left) > 0 {
+			t.Errorf("%v is left", left)
+		}
 	}
-	if left, _ := os.ReadDir(out); len(left) != len(packages) || steps < len(packages) {
-		t.Errorf("%d directories of %d packages, in %d steps", len(left), len(packages), steps)
+	older := slices.Clone(packages)
+	older[i] = Archive{Locked: newPackage("libblas3", "0.1")}
+	older[i].Archives = []string{twisted}
+	if _, err := Install(t.Context(), older, t.TempDir(), nil); !core.IsKind(err, core.KindInstall) || core.AsError(err).Fault != core.FaultHandler || !strings.Contains(err.Error(), "--anew") {
+		t.Errorf("a version that is not there any more: %v", err)
 	}
 	for _, wanted := range []string{"no-such-package-at-all", "libblas3=0-none", "libblas.", "libblas3-", "libc6=0-none"} {
 		if _, err := Resolve(t.Context(), []string{wanted}); !core.IsKind(err, core.KindInstall) || core.AsError(err).Fault != core.FaultHandler ||
@@ -127,12 +231,12 @@ func TestCommand(t *testing.T) {
 	for _, arguments := range [][]string{nil, {"remove"}, {"install", "x"}} {
 		var out strings.Builder
 		var said struct{ Error *core.Error }
-		if status := Command(arguments, strings.NewReader("[]"), &out); status == 0 || json.Unmarshal([]byte(out.String()), &said) != nil || said.Error == nil {
+		if status := Command(arguments, strings.NewReader("[]"), &out, nil); status == 0 || json.Unmarshal([]byte(out.String()), &said) != nil || said.Error == nil {
 			t.Errorf("%v: %d %s", arguments, status, &out)
 		}
 	}
 	var out strings.Builder
-	if status := Command([]string{"install"}, strings.NewReader(`[{"name":"of-a-language","version":"1"}]`), &out); status != 0 || out.String() != `{"result":{"packages":[]}}`+"\n" && out.String() != `{"result":{"packages":null}}`+"\n" {
+	if status := Command([]string{"install"}, strings.NewReader(`[{"name":"of-a-language","version":"1"}]`), &out, nil); status != 0 || out.String() != `{"result":[]}`+"\n" {
 		t.Errorf("%d %s", status, &out)
 	}
 }

@@ -2,6 +2,7 @@ package debian
 
 import (
 	"context"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,102 +11,198 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Install fetches packages that Resolve returned, has apt verify each against the signed lists, and unpacks it into a directory
-// of its own in out, <name>-<version>. Progress may be nil.
-func Install(ctx context.Context, packages []core.Locked, out string, progress func(core.Progress)) ([]core.Receipt, error) {
+// Install fetches packages that Resolve returned, each by the digest that it is locked to, unpacks it into a directory of its own in out,
+// <name>-<version>, and returns a receipt for each. Of those that have no URI it looks up what the signed lists say: a digest that is not
+// in them is refused. Progress may be nil.
+func Install(ctx context.Context, packages []Archive, out string, progress func(core.Progress)) ([]core.Receipt, error) {
 	if len(packages) == 0 {
 		return nil, nil
 	}
 	if progress == nil {
 		progress = func(core.Progress) {}
 	}
-	a, err := openApt(ctx, nil)
+	a, err := openApt(nil)
 	if err != nil {
 		return nil, err
 	}
 	defer a.close()
+	if packages, err = a.locate(ctx, packages); err != nil {
+		return nil, err
+	}
 	// Beside what is unpacked: the scratch directory is memory.
 	archives := filepath.Join(out, ".archives")
 	if err := os.MkdirAll(archives, 0o755); err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(archives)
-	arguments := []string{"download"}
-	for _, p := range packages {
-		name, version := nameAndVersion(p)
-		arguments = append(arguments, name+"="+version)
-	}
-	steps, step := int64(2*len(packages)), int64(0)
-	_, err = a.run(ctx, "fetching Debian packages", archives, func(line string) {
-		if strings.HasPrefix(line, "Get:") {
-			step++
-			progress(core.Progress{Verb: "install", Item: fmt.Sprintf("%d Debian packages", len(packages)), Detail: "fetching", Done: min(step, steps/2), Total: steps})
-		}
-	}, arguments...)
-	if err != nil {
+	if err := a.fetch(ctx, packages, archives, progress); err != nil {
 		return nil, err
 	}
-	return nil, unpackAll(ctx, packages, archives, out, progress)
+	return unpackAll(ctx, packages, archives, out, progress)
+}
+
+// locate returns the packages with what the lists say of those that have no URI.
+func (a *apt) locate(ctx context.Context, packages []Archive) ([]Archive, error) {
+	var unknown []string
+	for _, p := range packages {
+		if p.URI == "" {
+			name, version := nameAndVersion(p.Locked)
+			unknown = append(unknown, name+"="+version)
+		}
+	}
+	if len(unknown) == 0 {
+		return packages, nil
+	}
+	if err := a.update(ctx); err != nil {
+		return nil, err
+	}
+	said, err := a.run(ctx, aptGet, "looking for Debian packages", nil, append([]string{"download", "--print-uris", sha256Only}, unknown...)...)
+	if err != nil {
+		return nil, anew(err)
+	}
+	known := printed(said)
+	if err := a.describe(ctx, known); err != nil {
+		return nil, err
+	}
+	packages = slices.Clone(packages)
+	for i, p := range packages {
+		if p.URI != "" {
+			continue
+		}
+		at := slices.IndexFunc(known, func(k Archive) bool { return k.String() == p.String() })
+		if at < 0 || !slices.Contains(p.Archives, known[at].Archives[0]) {
+			return nil, core.Errorf(core.KindInstall, core.FaultCaller, "the Debian archive's signed lists do not have the digest that %s is locked to: "+
+				"resolve anew with `pipsqueak deploy --anew` or `pipsqueak lock`", p)
+		}
+		packages[i].URI, packages[i].Size, packages[i].Signature = known[at].URI, known[at].Size, known[at].Signature
+		packages[i].Archives = known[at].Archives
+	}
+	return packages, nil
+}
+
+// fetch has apt fetch the archives, and check their digests.
+func (a *apt) fetch(ctx context.Context, packages []Archive, archives string, progress func(core.Progress)) error {
+	arguments := []string{"download-file"}
+	for _, p := range packages {
+		arguments = append(arguments, p.URI, filepath.Join(archives, p.Base()), strings.Replace(p.Archives[0], "sha256", "SHA256", 1))
+	}
+	started, item := 0, fmt.Sprintf("%d Debian packages", len(packages))
+	_, err := a.run(ctx, aptHelper, "fetching Debian packages", func(line string) {
+		if strings.HasPrefix(line, "Get:") {
+			started++
+			progress(core.Progress{Verb: "install", Item: item, Detail: "fetching " + strconv.Itoa(started), Total: int64(len(packages))})
+		}
+	}, arguments...)
+	return anew(err)
 }
 
 // unpackAll unpacks on all processors.
-func unpackAll(ctx context.Context, packages []core.Locked, archives, out string, progress func(core.Progress)) error {
+func unpackAll(ctx context.Context, packages []Archive, archives, out string, progress func(core.Progress)) ([]core.Receipt, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	todo := make(chan core.Locked)
+	todo := make(chan int)
+	receipts := make([]core.Receipt, len(packages))
 	var (
 		workers sync.WaitGroup
 		mu      sync.Mutex // guards done, and that progress hears one at a time
-		done    int
+		done    int64
 	)
 	for range runtime.NumCPU() {
 		workers.Go(func() {
-			for p := range todo {
-				if err := unpack(ctx, p, archives, out); err != nil {
+			for i := range todo {
+				p := packages[i]
+				var err error
+				if receipts[i], err = unpack(ctx, p, filepath.Join(archives, p.Base()), filepath.Join(out, p.Base())); err != nil {
 					cancel(err)
+					continue
 				}
 				mu.Lock()
 				done++
-				progress(core.Progress{Verb: "install", Item: p.String(), Detail: "unpacked", Done: int64(len(packages) + done), Total: int64(2 * len(packages))})
+				name, version := nameAndVersion(p.Locked)
+				progress(core.Progress{Verb: "install", Item: name + " " + version, Detail: fmt.Sprintf("fetched %.1f MB", float64(p.Size)/1e6), Done: done, Total: int64(len(packages))})
 				mu.Unlock()
 			}
 		})
 	}
-	for _, p := range packages {
+	for i := range packages {
 		if ctx.Err() != nil {
 			break
 		}
-		todo <- p
+		todo <- i
 	}
 	close(todo)
 	workers.Wait()
-	return context.Cause(ctx)
+	return receipts, context.Cause(ctx)
 }
 
-func unpack(ctx context.Context, p core.Locked, archives, out string) error {
-	name, version := nameAndVersion(p)
-	found, err := filepath.Glob(filepath.Join(archives, name+"_"+strings.ReplaceAll(version, ":", "%3a")+"_*.deb"))
-	if err != nil || len(found) != 1 {
-		return core.Errorf(core.KindInstall, core.FaultDriver, "apt fetched %d archives for %s %s where there should be one", len(found), name, version)
-	}
-	dir := filepath.Join(out, p.Base())
+func unpack(ctx context.Context, p Archive, archive, dir string) (core.Receipt, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return err
+		return core.Receipt{}, err
 	}
-	if said, err := exec.CommandContext(ctx, dpkgDeb, "--extract", found[0], dir).CombinedOutput(); err != nil {
-		return failed(ctx, "unpacking "+p.String(), string(said), err)
+	if said, err := exec.CommandContext(ctx, dpkgDeb, "--extract", archive, dir).CombinedOutput(); err != nil {
+		return core.Receipt{}, failed(ctx, "unpacking "+p.String(), string(said), err)
 	}
 	// To move it away its owner has to be able to write to it.
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return err
+	if err := errors.Join(os.Chmod(dir, 0o755), relink(dir), linkLibraries(dir), os.Remove(archive)); err != nil {
+		return core.Receipt{}, err
 	}
-	return errors.Join(relink(dir), linkLibraries(dir), os.Remove(found[0]))
+	name, _ := nameAndVersion(p.Locked)
+	return core.Receipt{Name: p.Name, Version: p.Version, Archive: p.Archives[0], Bytes: p.Size, Modules: sonames(dir),
+		Licenses: licenses(dir, name), Signatures: []core.Signature{p.Signature}}, nil
+}
+
+// sonames are the names of the libraries of a package that the loader looks for where it does.
+func sonames(dir string) []string {
+	var names []string
+	for _, libraries := range LibraryDirs(dir) {
+		entries, _ := os.ReadDir(libraries) // what cannot be read has no libraries
+		for _, entry := range entries {
+			if !strings.Contains(entry.Name(), ".so") {
+				continue
+			}
+			file, err := elf.Open(filepath.Join(libraries, entry.Name()))
+			if err != nil {
+				continue // a text for the linker, or a link to another package's
+			}
+			said, _ := file.DynString(elf.DT_SONAME)
+			file.Close()
+			if len(said) == 1 && said[0] == entry.Name() {
+				names = append(names, said[0])
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// licenses are those that the package's copyright file names, when a machine can read it (DEP-5).
+func licenses(dir, name string) []string {
+	file, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	text, err := file.ReadFile("usr/share/doc/" + name + "/copyright") // often a link to another package's, which is not there
+	if err != nil || !strings.HasPrefix(string(text), "Format:") {
+		return nil
+	}
+	var found []string
+	for line := range strings.Lines(string(text)) {
+		if license, ok := strings.CutPrefix(line, "License:"); ok {
+			if license = strings.TrimSpace(license); license != "" && !slices.Contains(found, license) {
+				found = append(found, license)
+			}
+		}
+	}
+	return found
 }
 
 // relink makes the symbolic links of a package work where it is unpacked: the directory is the root that they are meant in.

@@ -22,6 +22,22 @@ type step struct {
 	Error    *core.Error     `json:"error"`
 }
 
+// maxArgument is the length of the longest argument that a program can be given, in bytes, with some to spare.
+const maxArgument = 100 << 10
+
+// Request returns what an installer program is asked for as JSON, in as many arguments as it takes: the program joins them.
+func Request(request any) ([]string, error) {
+	text, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	var arguments []string
+	for ; len(text) > maxArgument; text = text[maxArgument:] {
+		arguments = append(arguments, string(text[:maxArgument]))
+	}
+	return append(arguments, string(text)), nil
+}
+
 // Install runs an installer program of the driver's in the sandbox (see Launch) until it has said its result, which goes into
 // result. Progress may be nil. The program's end without a word is KindInstall.
 func Install(ctx context.Context, sandbox core.Sandbox, argv, env []string, log *slog.Logger, progress func(core.Progress), result any) error {

@@ -179,24 +179,6 @@ static void dial_abstract(const char *name)
     close(s);
 }
 
-/* write PATH BYTES: writes a file of that size. */
-static void write_file(const char *words)
-{
-    static char block[1 << 16];
-    char path[512] = "";
-    unsigned long long bytes = 0;
-    sscanf(words, "%511s %llu", path, &bytes);
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    ssize_t n = fd < 0 ? -1 : 0;
-    memset(block, 1, sizeof block);
-    while (n >= 0 && bytes > 0) {
-        n = write(fd, block, bytes < sizeof block ? bytes : sizeof block);
-        bytes -= n < 0 ? 0 : (unsigned long long)n;
-    }
-    say_result(n);
-    close(fd);
-}
-
 static void open_many(int count)
 {
     int last = 0;
@@ -227,8 +209,6 @@ static void obey(char *words, int a, int b)
         dial(words + 5);
     else if (!strncmp(words, "abstract ", 9))
         dial_abstract(words + 9);
-    else if (!strncmp(words, "write ", 6))
-        write_file(words + 6);
     else if (!strncmp(words, "open ", 5))
         open_many(atoi(words + 5));
     else if (!strncmp(words, "exit ", 5))

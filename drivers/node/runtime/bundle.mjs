@@ -9,35 +9,60 @@ import { findHandler, isModule } from './handler.js';
 const TYPESCRIPT = ['.ts', '.mts', '.cts'];
 const COMMON = ['--bundle', '--packages=external', '--platform=node', '--log-level=error', '--color=false', '--loader:.node=file'];
 
-// The packages that the handler's file imports, directly or through other files of the function, as importModule of load.js has them: those
-// of import statements with "import:" before them, since a package may have different files for them.
-export async function importsOf(handler, graph) {
+// The packages that the handler's file imports whenever it is imported, directly or through other files of the function, as importModule of
+// load.js has them: those of import statements with "import:" before them, since a package may have different files for them.
+export async function importsOf(handler, packages) {
   const [file] = findHandler(handler, CODE);
-  if (needsBuild(file)) return []; // what is built may have others
-  return scan(file, graph);
+  if (file === undefined || needsBuild(file)) return []; // what is built may have others
+  return scan(file, packages);
 }
 
-async function scan(file, graph) {
+async function scan(file, packages) {
   const meta = '/tmp/meta.json';
   const { code } = await esbuild(file, ...COMMON, '--format=esm', '--outdir=/tmp/scanned', `--metafile=${meta}`);
   if (code !== 0) return []; // the import will say so, with all its words
   const found = new Set();
-  for (const { imports } of Object.values(JSON.parse(fs.readFileSync(meta, 'utf8')).inputs)) {
-    for (const { path: specifier, kind, external } of imports) {
-      if (!external || isBuiltin(specifier) || !['require-call', 'import-statement'].includes(kind)) continue;
-      const name = moduleName(specifier, graph);
-      if (name !== undefined) found.add((kind === 'import-statement' ? 'import:' : '') + name);
+  for (const [input, { imports }] of Object.entries(JSON.parse(fs.readFileSync(meta, 'utf8')).inputs)) {
+    const outside = imports.filter(({ path: specifier, external }) => external && !isBuiltin(specifier));
+    const required = outside.some(({ kind }) => kind === 'require-call') ? await requiredAtOnce(path.join(CODE, input)) : new Set();
+    for (const { path: specifier, kind } of outside) {
+      const name = moduleName(specifier, packages);
+      if (name === undefined) continue;
+      if (kind === 'import-statement') found.add(`import:${name}`);
+      if (kind === 'require-call' && required.has(specifier)) found.add(name);
     }
   }
   return [...found];
 }
 
-// A specifier with the version of its package, where the function has several.
-function moduleName(specifier, graph) {
+// What is inside of these may never run when the file does.
+const LATER = /Function|^(If|Try|Switch|For|ForIn|ForOf|While)Statement$|^(Conditional|Logical)Expression$/;
+
+// The specifiers that a file of JavaScript requires whenever it runs.
+async function requiredAtOnce(file) {
+  const { parse } = await import('./acorn.mjs');
+  const found = new Set();
+  const visit = (node) => {
+    if (LATER.test(node.type)) return;
+    const [first] = node.arguments ?? [];
+    if (node.type === 'CallExpression' && node.callee.name === 'require' && typeof first?.value === 'string') found.add(first.value);
+    for (const child of Object.values(node).flat()) {
+      if (typeof child?.type === 'string') visit(child);
+    }
+  };
+  try {
+    visit(parse(fs.readFileSync(file, 'utf8'), { ecmaVersion: 'latest', sourceType: isModule(file) ? 'module' : 'script', allowReturnOutsideFunction: true, allowHashBang: true }));
+  } catch {
+    // it is no JavaScript, or one that its import will have something to say of
+  }
+  return found;
+}
+
+// A specifier with the real name and the version of its package, of which others may have other versions.
+function moduleName(specifier, packages) {
   const [, name, rest] = /^((?:@[^/]+\/)?[^/]+)(.*)$/.exec(specifier);
-  const { top, all } = graph.versions(name);
-  if (top === undefined || top.real !== name) return undefined;
-  return all.length > 1 ? `${name}@${top.version}${rest}` : specifier;
+  const p = packages.top(name);
+  return p && `${p.real}@${p.version}${rest}`;
 }
 
 function needsBuild(file) {
@@ -45,7 +70,7 @@ function needsBuild(file) {
 }
 
 // Bundles the function's own code, without its packages, into one file of JavaScript where the handler is looked for.
-export async function build({ handler, packages = [] }) {
+export async function build(handler, packages) {
   const [file] = findHandler(handler, CODE);
   if (!needsBuild(file)) return { imports: [] };
   const extension = path.extname(file).replace('t', 'j');
@@ -61,16 +86,16 @@ class Installed {
   #packages;
 
   constructor(packages) {
-    this.#packages = packages.map(({ name, version }) => ({ real: name.replace('+', '/'), base: `${name}-${version}`, version }));
+    this.#packages = packages;
   }
 
-  versions(name) {
-    let base = '';
+  top(alias) {
     try {
-      base = fs.readlinkSync(path.join(CODE, 'node_modules', name)).split('/')[2];
+      const [, , base, , ...real] = fs.readlinkSync(path.join(CODE, 'node_modules', alias)).split('/');
+      const found = this.#packages.find(({ name, version }) => `${name}-${version}` === base);
+      return found && { real: real.join('/'), version: found.version };
     } catch {
-      // it is not at the top
+      return undefined; // it is not at the top
     }
-    return { top: this.#packages.find((p) => p.base === base), all: this.#packages.filter((p) => p.real === name) };
   }
 }

@@ -6,32 +6,41 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { build, importsOf } from './bundle.mjs';
-import { CODE, Refused, npm, say } from './tools.mjs';
 import { Graph } from './lockfile.mjs';
+import { npmLock } from './npmlock.mjs';
+import { install, link, unrun } from './packages.mjs';
+import { CODE, Refused, npm, say } from './tools.mjs';
 
-const OUT = '/out';
-const LOCKFILES = ['npm-shrinkwrap.json', 'package-lock.json'];
+const MANIFEST = 'package.json', MADE = 'package-lock.json';
+const LOCKFILES = ['npm-shrinkwrap.json', MADE, 'pnpm-lock.yaml'];
+const UNREAD = ['yarn.lock', 'bun.lock', 'bun.lockb'];
 
 // Finds the exact packages, and links the function's node_modules to where they will be.
-async function resolve({ handler }) {
-  const graph = readGraph() ?? (wantsPackages() ? await lock() : undefined);
-  if (graph === undefined) return { packages: [], imports: [] };
-  for (const [place, target] of graph.links()) link(path.join(CODE, place), target);
-  const packages = graph.packages();
-  return { packages: packages.map(({ name, version }) => ({ name, version })), imports: await importsOf(handler, graph) };
+async function resolve({ handler, allow, lock }) {
+  const files = {};
+  let graph = await readGraph(allow);
+  if (graph === undefined && wantsPackages()) {
+    if (lock !== undefined) throw new Refused('install', 'caller', `the lock of this function has no ${MADE}: run \`pipsqueak lock\`, and deploy both`);
+    await makeLock();
+    files[MADE] = fs.readFileSync(path.join(CODE, MADE), 'utf8');
+    graph = await readGraph(allow);
+  }
+  const packages = graph?.locked() ?? [];
+  if (lock !== undefined) agree(graph?.file ?? MANIFEST, packages, lock);
+  if (graph === undefined) return { packages, files, imports: [] };
+  for (const [name, target] of graph.links()) link(path.join(CODE, 'node_modules', name), target);
+  return { packages, files, imports: await importsOf(handler, graph) };
 }
 
 // The lock file of the function, read. A function that brings its node_modules along has none that counts.
-function readGraph() {
+async function readGraph(allow) {
   if (vendored()) return undefined;
-  const name = LOCKFILES.find((file) => fs.existsSync(path.join(CODE, file)));
-  if (name === undefined) return undefined;
-  const content = readJSON(name);
-  if (!(content.lockfileVersion >= 2)) {
-    throw new Refused('install', 'caller', `${name} is of version ${content.lockfileVersion ?? 1}, and 2 or 3 is needed: run npm install with npm 7 or later`);
-  }
-  const manifest = fs.existsSync(path.join(CODE, 'package.json')) ? readJSON('package.json') : {};
-  return new Graph(name, content, manifest);
+  const file = LOCKFILES.find((name) => fs.existsSync(path.join(CODE, name)));
+  if (file === undefined) return undefined;
+  const manifest = fs.existsSync(path.join(CODE, MANIFEST)) ? readJSON(MANIFEST) : {};
+  if (file !== 'pnpm-lock.yaml') return new Graph(npmLock(file, readJSON(file), manifest), allow);
+  const { pnpmLock } = await import('./pnpmlock.mjs');
+  return new Graph(pnpmLock(file, fs.readFileSync(path.join(CODE, file), 'utf8'), manifest), allow);
 }
 
 // Whether node_modules has anything but the links that an earlier step has made.
@@ -42,8 +51,8 @@ function vendored() {
 }
 
 function wantsPackages() {
-  if (!fs.existsSync(path.join(CODE, 'package.json')) || fs.existsSync(path.join(CODE, 'node_modules'))) return false;
-  const manifest = readJSON('package.json');
+  if (!fs.existsSync(path.join(CODE, MANIFEST)) || fs.existsSync(path.join(CODE, 'node_modules'))) return false;
+  const manifest = readJSON(MANIFEST);
   return ['dependencies', 'optionalDependencies', 'peerDependencies'].some((key) => Object.keys(manifest[key] ?? {}).length > 0);
 }
 
@@ -57,8 +66,13 @@ function readJSON(name) {
   }
 }
 
-// Makes the lock file that the function does not have. It stays in the code: the next deploy of it gets the same packages.
-async function lock() {
+// Makes the lock file that the function does not have. It stays in the code, and in the lock: the next deploy gets the same packages. It does
+// not say where the worker's registry is.
+async function makeLock() {
+  const unread = UNREAD.find((name) => fs.existsSync(path.join(CODE, name)));
+  if (unread !== undefined) {
+    throw new Refused('install', 'caller', `${unread} cannot be read here: make a lock file by \`npm install --package-lock-only\` or \`pnpm import\`, and deploy it in its place`);
+  }
   // A function cannot choose where packages come from.
   const config = path.join(CODE, '.npmrc');
   const aside = '/tmp/npmrc.aside';
@@ -68,62 +82,34 @@ async function lock() {
     fs.rmSync(config);
   }
   try {
-    await npm('resolving package.json', CODE, 'install', '--package-lock-only', '--omit=dev');
+    await npm('resolving package.json', CODE, 'install', '--package-lock-only', '--omit=dev', '--omit-lockfile-registry-resolved');
   } finally {
     if (has) fs.copyFileSync(aside, config);
   }
-  return readGraph();
 }
 
-// Installs packages that the lock file has, each in a directory of its own:
-//
-//     /out/<name>-<version>/node_modules/<name>        the package
-//     /out/<name>-<version>/node_modules/<other>       a link to /packages/…, for each package that it requires
-async function install({ packages }) {
-  if (packages === undefined) return {};
-  const graph = readGraph();
-  const wanted = packages.map((p) => graph.find(p));
-  const all = path.join(OUT, '.all');
-  fs.mkdirSync(all);
-  // npm is asked for them under other names, all at the top and requiring nothing: it fetches, verifies and unpacks them, and lays out nothing.
-  const names = wanted.map((_, i) => `p${i}`);
-  const manifest = { name: 'packages', version: '0.0.0', dependencies: {} };
-  const locked = {};
-  wanted.forEach((p, i) => {
-    manifest.dependencies[names[i]] = `npm:${p.real}@${p.exact}`;
-    locked[`node_modules/${names[i]}`] = { name: p.real, version: p.exact, integrity: p.integrity };
-  });
-  fs.writeFileSync(path.join(all, 'package.json'), JSON.stringify(manifest));
-  fs.writeFileSync(path.join(all, 'package-lock.json'), JSON.stringify({ ...manifest, lockfileVersion: 3, requires: true, packages: { '': manifest, ...locked } }));
-  wanted.forEach((p) => progress(p, 'fetching', 0, wanted.length));
-  await npm('installing packages', all, 'ci', '--no-bin-links');
-  wanted.forEach((p, i) => {
-    const modules = path.join(OUT, `${p.name}-${p.version}`, 'node_modules');
-    fs.mkdirSync(path.dirname(path.join(modules, p.real)), { recursive: true });
-    fs.renameSync(path.join(all, 'node_modules', names[i]), path.join(modules, p.real));
-    for (const [name, target] of p.links) {
-      if (name !== p.real) link(path.join(modules, name), target);
-    }
-    progress(p, 'installed', i + 1, wanted.length);
-  });
-  fs.rmSync(all, { recursive: true });
-  return {};
+// Refuses a lock file that has other packages than the function's lock.
+function agree(file, packages, lock) {
+  const [a, b] = [packages, lock].map((all) => all.map(({ name, version }) => `${name}==${version}`));
+  const other = a.find((p) => !b.includes(p)) ?? b.find((p) => !a.includes(p));
+  if (other !== undefined) {
+    throw new Refused('install', 'caller', `the lock of this function was made from another ${file}, or for another kind of machine: only one of them has ${other}; run \`pipsqueak lock\`, and deploy both`);
+  }
 }
 
-function link(at, target) {
-  fs.mkdirSync(path.dirname(at), { recursive: true });
-  fs.rmSync(at, { force: true });
-  fs.symlinkSync(target, at);
+async function installAll({ packages, allow }) {
+  return { receipts: packages === null ? [] : await install(await readGraph(allow), packages) };
 }
 
-function progress(p, detail, done, total) {
-  say({ progress: { verb: 'install', item: `${p.real}@${p.exact}`, detail, done, total } });
+async function buildAll({ handler, packages }) {
+  for (const [item, detail] of unrun(packages ?? [])) say({ progress: { verb: 'install', item, detail, ended: true } });
+  return build(handler, packages ?? []);
 }
 
 const request = JSON.parse(process.argv[2]);
 const full = (error) => ['ENOSPC', 'EDQUOT'].includes(error?.code);
 try {
-  const result = await { resolve, install, build }[request.op](request);
+  const result = await { resolve, install: installAll, build: buildAll }[request.op](request);
   say({ result });
 } catch (error) {
   if (error instanceof Refused) say({ error: error.reply });

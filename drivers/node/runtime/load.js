@@ -83,13 +83,11 @@ async function attempt(name, run, file) {
   }
 }
 
-// Imports what the installer has called "name", "name/file" or, where a function has several versions of it, "name@version/file";
-// with "import:" before it as an ES module.
+// Imports what the installer has called "name@version", with "/file" where it is not the whole package; with "import:" before it as an ES module.
 function importModule(name, packages) {
   const [, esm, pack, version, file] = /^(import:)?((?:@[^/]+\/)?[^/@]+)(?:@([^/]+))?(.*)$/.exec(name);
-  const base = `${pack.replace('/', '+')}-${version ?? ''}`;
-  const having = packages.filter((dir) => fs.existsSync(`${dir}/node_modules/${pack}`));
-  const home = having.find((dir) => path.basename(dir).startsWith(base)) ?? (version === undefined ? having[0] : undefined);
+  const base = `${pack.replace('/', '+')}-${version}`;
+  const home = packages.find((dir) => (version === undefined ? fs.existsSync(`${dir}/node_modules/${pack}`) : path.basename(dir) === base));
   if (home === undefined) throw new Error(`no package of the function has the module ${name}`);
   const from = `${home}/node_modules/pipsqueak.js`; // a file that would be beside the package
   if (!esm) return createRequire(from)(pack + file);

@@ -5,6 +5,7 @@ import fs from 'node:fs';
 
 export const CODE = '/function';
 const TOOLS = '/pipsqueak/tools';
+export const NPM = `${TOOLS}/npm`;
 const MAX_PACKET = 100 << 10;
 const MAX_SAID = 60 << 10; // bytes of what a program has said that a user is told
 
@@ -28,20 +29,20 @@ export function say(message) {
 
 // Runs npm in a directory. Scripts of packages are not run.
 export async function npm(what, directory, ...args) {
-  const program = `${TOOLS}/npm/bin/npm-cli.js`;
-  if (!fs.existsSync(program)) {
-    throw new Refused('unsupported', 'worker', 'this worker has no npm beside its node: install npm there (pipsqueak doctor tells more)');
-  }
-  const env = { ...process.env, npm_config_update_notifier: 'false' };
-  if (fs.existsSync(`${TOOLS}/npmrc`)) env.npm_config_userconfig = `${TOOLS}/npmrc`;
-  const { code, stderr } = await run(process.execPath, [program, ...args, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: directory, env });
+  if (!fs.existsSync(NPM)) throw npmRefused(what, '');
+  const { code, stderr } = await run(process.execPath, [`${NPM}/bin/npm-cli.js`, ...args, '--ignore-scripts', '--no-audit', '--no-fund', '--no-update-notifier', '--loglevel=error'], { cwd: directory });
   if (code === 0) return;
-  const said = stderr.split('\n').map((line) => line.replace(/^npm (error|ERR!) ?/, '')).filter((line) => line.trim() && !/complete log of this run|_logs\//.test(line)).join('\n');
-  if (/ENOSPC|EDQUOT/.test(said)) throw new Refused('exhausted', 'worker', `the disk of the worker is full: free space there: ${said}`);
-  if (/code (ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ERR_SOCKET_TIMEOUT|E5\d\d)/.test(said)) {
-    throw new Refused('install', 'worker', `${what}: the package registry cannot be reached: ${said}`);
+  throw npmRefused(what, stderr.split('\n').map((line) => line.replace(/^npm (error|ERR!) ?/, '')).filter((line) => line.trim() && !/complete log of this run|_logs\//.test(line)).join('\n'));
+}
+
+// The error for what npm or its libraries have said: whose fault it is shows in the code of theirs.
+export function npmRefused(what, said) {
+  if (!fs.existsSync(NPM)) return new Refused('unsupported', 'worker', 'this worker has no npm beside its node: install npm there (pipsqueak doctor tells more)');
+  if (/ENOSPC|EDQUOT/.test(said)) return new Refused('exhausted', 'worker', `the disk of the worker is full: free space there: ${said}`);
+  if (/code (ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ERR_SOCKET_TIMEOUT|E401|E403|E5\d\d)/.test(said)) {
+    return new Refused('install', 'worker', `${what}: the package registry cannot be reached: ${said}`);
   }
-  throw new Refused('install', 'caller', `${what}: ${said}`);
+  return new Refused('install', 'caller', `${what}: ${said}`);
 }
 
 // Runs esbuild. Returns its exit code and what it said.
@@ -51,7 +52,7 @@ export function esbuild(...args) {
   return run(program, args, { cwd: CODE });
 }
 
-function run(program, args, options) {
+export function run(program, args, options) {
   return new Promise((done, failed) => {
     const child = spawn(program, args, { ...options, stdio: ['ignore', 'ignore', 'pipe'] });
     let stderr = '';

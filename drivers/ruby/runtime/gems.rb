@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "digest"
 require "fileutils"
 
 module Pipsqueak
@@ -10,46 +11,66 @@ module Pipsqueak
     # A process of this runtime has these before anything of the function's is loaded.
     LOADED = %w[json].freeze
     ALL = "#{OUT}/.all"
+    # How many files are fetched at once.
+    FETCHERS = 8
 
     # The source is where gems come from, an address; nil stands for what RubyGems itself takes.
     def initialize(source)
-      @source = source
       ENV["BUNDLE_MIRROR__ALL"] = source if source
       ENV["BUNDLE_APP_CONFIG"] = "/tmp/bundle" # the function's own says nothing here
       ENV["GEM_HOME"] = ENV["GEM_PATH"] = ALL
       require "rubygems"
+      require "rubygems/package"
+      require "rubygems/remote_fetcher"
+      require "rubygems/security"
+      require "rubygems/user_interaction"
+      Gem::DefaultUserInteraction.ui = Gem::SilentUI.new
+      @own = source
+      @source = (source || Gem.default_sources.first).chomp("/")
     end
 
-    # Returns the exact gems that the Gemfile asks for, with all that they need. Gemfile.lock has the say, as far as it goes.
+    # Returns the exact gems that the Gemfile asks for, with all that they need, and the lock that Bundler made, or nil: a
+    # Gemfile.lock that is there is taken as it is.
     def lock(gemfile)
       require "bundler"
+      require_relative "gemlock"
       Bundler.ui = Bundler::UI::Silent.new
       ENV["BUNDLE_GEMFILE"] = gemfile
-      definition = Bundler::Definition.build(gemfile, "#{gemfile}.lock", nil)
-      definition.validate_runtime!
+      brought = Gemlock.read("#{gemfile}.lock")
+      ENV["BUNDLE_FROZEN"] = "true" if brought
+      definition = Bundler::Definition.build(gemfile, brought&.path || "#{gemfile}.lock", nil)
       check_sources(definition)
-      specs = settled?(definition) ? definition.locked_gems.specs : definition.resolve_remotely!.to_a
-      closure(definition, specs.group_by(&:name).transform_values(&:first))
+      brought ? brought.check(definition) : definition.validate_runtime!
+      definition.resolve_remotely!
+      chosen = closure(definition, definition.specs.group_by(&:name).transform_values(&:first))
+      [describe(chosen, brought&.checksums || {}), brought ? nil : definition.to_lock]
     rescue Refused, SystemCallError
       raise
     rescue StandardError, ScriptError => e
       raise Installer.failed("resolving the Gemfile", "#{e.class}: #{e.message}")
     end
 
-    # Installs the packages, each into a directory of its own, and yields what is done.
-    def install(packages)
-      pins = packages.map { |package| "#{package["name"]}:#{package["version"]}" }
-      gem("install", "--install-dir", ALL, "--bindir", "/tmp/bin", "--ignore-dependencies", "--no-document", "--no-user-install", *pins)
+    # Installs the packages, each into a directory of its own, yields what is done, and returns receipts.
+    def install(packages, allowed)
+      FileUtils.mkdir_p("#{ALL}/archives")
+      archives = at_once(packages) { |package| check(package, allowed) }
+      gem("install", "--local", "--install-dir", ALL, "--bindir", "/tmp/bin", "--ignore-dependencies", "--no-document", "--no-user-install", *archives.map(&:path))
       found = Dir["#{ALL}/specifications/*.gemspec"].map { |file| Gem::Specification.load(file) }.to_h { |spec| [[spec.name, spec.version.to_s], spec] }
-      packages.each_with_index do |package, n|
+      packages.zip(archives).each_with_index.map do |(package, archive), n|
         spec = found[package.values_at("name", "version")] or raise Refused.new("install", "driver", "RubyGems left out #{package["name"]}")
-        split_off(spec, "#{OUT}/#{package["name"]}-#{package["version"]}")
-        yield "#{package["name"]}==#{package["version"]}", n + 1
+        modules = split_off(spec, archive.contents, "#{OUT}/#{package["name"]}-#{package["version"]}")
+        yield "#{package["name"]} #{package["version"]}", archive.bytes, n + 1
+        { "name" => package["name"], "version" => package["version"], "archive" => archive.digest, "bytes" => archive.bytes, "modules" => modules,
+          "licenses" => spec.licenses, "signatures" => [archive.signature] }
       end
+    ensure
       FileUtils.rm_rf(ALL)
     end
 
     private
+
+    # A gem's file that is what its lock says.
+    Archive = Struct.new(:path, :digest, :bytes, :contents, :signature)
 
     # A function cannot choose where packages come from.
     def check_sources(definition)
@@ -57,19 +78,15 @@ module Pipsqueak
         next unless source.is_a?(Bundler::Source::Path) # Git's is one of them
         raise Refused.new("install", "handler", "Gemfile: #{source}: only gems of the index at an exact version can be installed; put the code into the function's directory")
       end
-      own = [@source, *Gem.default_sources].compact.map { |uri| uri.to_s.chomp("/") }
+      own = [@own, *Gem.default_sources].compact.map { |uri| uri.to_s.chomp("/") }
       definition.send(:sources).rubygems_remotes.each do |uri|
         next if own.include?(uri.to_s.chomp("/"))
         raise Refused.new("install", "handler", "Gemfile: source #{uri.to_s.inspect}: a function cannot choose where packages come from; " \
-                                                "this worker takes them from #{own.first}")
+                                                "this worker takes them from #{own.first.sub(%r{//[^/@]*@}, "//")}")
       end
     end
 
-    # Whether the lock answers everything the Gemfile asks.
-    def settled?(definition)
-      definition.locked_gems && definition.nothing_changed?
-    end
-
+    # The specifications of the gems that are asked for and what they need. Those that come with Ruby are there anyway.
     def closure(definition, specs)
       wanted = definition.dependencies.select { |d| (d.groups - LEFT_OUT).any? && d.should_include? }.map(&:name)
       found = {}
@@ -79,29 +96,134 @@ module Pipsqueak
         if spec.source.is_a?(Bundler::Source::Path)
           raise Refused.new("install", "handler", "Gemfile.lock: #{name} comes from #{spec.source}; only gems of the index can be installed")
         end
-        found[name] = ({ "name" => name, "version" => spec.version.to_s } unless LOADED.include?(name))
-        wanted.concat(spec.dependencies.select { |d| d.type != :development }.map(&:name))
+        found[name] = spec
+        wanted.concat(needs(spec))
       end
-      found.values.compact
+      found.reject { |name, spec| LOADED.include?(name) || (spec.respond_to?(:default_gem?) && spec.default_gem?) }.values
     end
 
-    # Moves the files of one gem into a directory of its own, with an index of what is where.
-    def split_off(spec, target)
+    def needs(spec) = spec.dependencies.select { |d| d.type != :development }.map(&:name)
+
+    # The packages as a lock has them. What the index does not say of a gem, the gem does.
+    def describe(specs, checksums)
+      versions = specs.to_h { |spec| [spec.name, "#{spec.name}==#{spec.version}"] }
+      at_once(specs) do |spec|
+        platform = spec.platform.to_s
+        full = platform == "ruby" ? "#{spec.name}-#{spec.version}" : "#{spec.name}-#{spec.version}-#{platform}"
+        digest, extensions = known(spec, full)
+        if checksums.key?(full) && checksums[full] != digest
+          raise Refused.new("install", "caller", "Gemfile.lock has the checksum #{checksums[full]} for #{full}, and the index #{digest}: " \
+                                                 "one of the two is not what its author published; nothing was installed")
+        end
+        { "name" => spec.name, "version" => spec.version.to_s, "archives" => [digest], "requires" => versions.values_at(*needs(spec)).compact.uniq.sort, "scripts" => extensions,
+          "purl" => "pkg:gem/#{spec.name}@#{spec.version}#{"?platform=#{platform}" if platform != "ruby"}" }
+      end
+    end
+
+    # Returns the digest of a gem, and whether it has extensions to compile: no index says that, and only gems for one platform have none.
+    def known(spec, full)
+      listed = spec.checksum if spec.respond_to?(:checksum)
+      listed = listed.digest if listed.respond_to?(:digest)
+      listed = listed.to_s.match?(/\A\h{64}\z/) ? "sha256:#{listed.downcase}" : nil
+      return [listed, false] if listed && spec.platform.to_s != "ruby"
+      text = fetch(full)
+      digest = "sha256:#{Digest::SHA256.hexdigest(text)}"
+      raise Refused.new("install", "worker", "the index of gems says #{listed} of #{full}, which is #{digest}") if listed && listed != digest
+      [digest, Gem::Package.new(StringIO.new(text)).spec.extensions.any?]
+    end
+
+    def fetch(full)
+      Gem::RemoteFetcher.fetcher.fetch_path("#{@source}/gems/#{full}.gem")
+    rescue Gem::RemoteFetcher::FetchError => e
+      raise Installer.failed("fetching #{full}", "Could not reach the index: #{e.message}") unless e.message.include?("404")
+      raise Refused.new("install", "handler", "the index of gems does not have #{full} any more: resolve anew with `pipsqueak deploy --anew` or `pipsqueak lock`")
+    end
+
+    # Fetches the gem of a package and looks at it before anything of it is installed.
+    def check(package, allowed)
+      platform = package["purl"].to_s[/[?&]platform=([^&]+)/, 1]
+      full = [package["name"], package["version"], platform].compact.join("-")
+      text = fetch(full)
+      digest = "sha256:#{Digest::SHA256.hexdigest(text)}"
+      unless package["archives"].include?(digest)
+        raise Refused.new("install", "worker", "the index of gems has another #{full} than the lock: its digest is #{digest} and should be #{package["archives"].join(" or ")}; " \
+                                               "it was not installed. When its author has replaced it, resolve anew with `pipsqueak deploy --anew` or `pipsqueak lock`")
+      end
+      path = "#{ALL}/archives/#{full}.gem"
+      File.binwrite(path, text)
+      gem = Gem::Package.new(path)
+      spec = gem.spec
+      raise Refused.new("install", "worker", "the index of gems has #{spec.full_name} where #{full} should be") unless spec.name == package["name"] && spec.version.to_s == package["version"]
+      if spec.extensions.any? && !allowed.include?(spec.name)
+        raise Refused.new("install", "caller", "#{full} runs code of its own when it is installed: allow it with 'allow_scripts: [#{spec.name}]' in pipsqueak.yaml")
+      end
+      Archive.new(path, digest, text.bytesize, gem.contents, signature(path, spec))
+    rescue Gem::Package::Error, Gem::Security::Exception => e
+      raise Refused.new("install", "worker", "#{full} is damaged: #{e.message}")
+    end
+
+    # What the author's own signature in a gem says, which proves no more than that whoever made the certificate made the gem. One that is
+    # wrong is an error.
+    def signature(path, spec)
+      said = { "scheme" => "RubyGems certificate", "verified" => false }
+      return said.merge("detail" => "the gem is not signed") if spec.cert_chain.empty?
+      Gem::Package.new(path, Gem::Security::LowSecurity).verify
+      signer = OpenSSL::X509::Certificate.new(spec.cert_chain.last).subject.to_s
+      said.merge("signer" => signer, "detail" => "the signature is right, and nobody vouches for its certificate")
+    end
+
+    # Moves the files of one gem into a directory of its own, with an index of what is where, and returns what can be required. What
+    # compiling has left beside the gem's own files is dropped: it says when and where that was.
+    def split_off(spec, contents, target)
       FileUtils.mkdir_p(target)
       extensions = File.directory?(spec.extension_dir)
       specification = spec.loaded_from
+      required = spec.require_paths.grep_v(%r{\A/})
       FileUtils.mv(spec.gem_dir, "#{target}/gem")
       FileUtils.mv(spec.extension_dir, "#{target}/extension") if extensions
-      Dir["#{target}/gem/ext/**/*.o"].each { |file| File.delete(file) }
-      paths = spec.require_paths.grep_v(%r{\A/}).map { |path| "gem/#{path}" }
+      FileUtils.rm_f(%w[mkmf.log gem_make.out gem.build_complete].map { |name| "#{target}/extension/#{name}" })
+      Dir.glob("**/*", File::FNM_DOTMATCH, base: "#{target}/gem").each do |name|
+        next if contents.include?(name) || required.any? { |path| path == "." || name.start_with?("#{path}/") } || !File.file?("#{target}/gem/#{name}")
+        File.delete("#{target}/gem/#{name}")
+      end
+      paths = required.map { |path| "gem/#{path}" }
       paths.unshift("extension") if extensions
       File.write("#{target}/pipsqueak.json", JSON.generate("gems" => { spec.name => spec.version.to_s }, "paths" => paths))
       FileUtils.mv(specification, "#{target}/#{spec.name}.gemspec")
+      modules(spec.name, paths.map { |path| "#{target}/#{path}" })
+    end
+
+    # What require takes of a gem: its name, with hyphens or slashes, or else the only file there is.
+    def modules(name, paths)
+      there = paths.flat_map { |path| Dir.glob("**/*.{rb,so}", base: path) }.map { |file| file.delete_suffix(File.extname(file)) }.uniq
+      named = [name, name.tr("-", "/")].find { |one| there.include?(one) }
+      top = there.reject { |file| file.include?("/") }
+      named ? [named] : (top.size == 1 ? top : [])
+    end
+
+    # Maps on several threads: most of it waits for the network.
+    def at_once(all)
+      todo = Queue.new
+      all.each_with_index { |one, n| todo << [one, n] }
+      todo.close
+      done = Array.new(all.size)
+      threads = Array.new([FETCHERS, all.size].min) do
+        Thread.new do
+          Thread.current.report_on_exception = false
+          while (one, n = todo.pop)
+            done[n] = yield one
+          end
+        end
+      end
+      threads.each(&:join)
+      done
+    ensure
+      todo.clear
+      threads&.each(&:kill)
     end
 
     def gem(*arguments)
       program = [RbConfig.ruby, "-e", 'require "rubygems/gem_runner"; Gem::GemRunner.new.run(ARGV)', "--"]
-      arguments += ["--clear-sources", "--source", @source] if @source
       said, status = Open3.capture2e(*program, *arguments, stdin_data: "", chdir: "/tmp")
       return if status.success?
       raise Installer.failed("installing gems", [said[-6000..] || said, log(said)].compact.join("\n"))

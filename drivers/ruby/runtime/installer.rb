@@ -2,7 +2,7 @@
 
 # What the Ruby driver runs in an installer's sandbox: resolve a function's packages, or install them.
 #
-# Started as `ruby --disable=gems installer.rb REQUEST`, REQUEST being JSON. Answers over descriptor 3, one JSON packet a
+# Started as `ruby --disable=gems installer.rb REQUEST…`, which is JSON in as many arguments as it takes. Answers over descriptor 3, one JSON packet a
 # message: any number of {"progress": …}, then {"result": …} or {"error": …} (core/driver/zygote, Install).
 
 require "json"
@@ -62,19 +62,21 @@ module Pipsqueak
     private
 
     def resolve
-      gems = File.exist?("#{CODE}/Gemfile") ? Gems.new(@request["source"]).lock("#{CODE}/Gemfile") : []
-      { "packages" => gems + debian("resolve", *@request["debian"]), "imports" => Imports.new(CODE).of(@request["handler"]) }
+      imports = { "imports" => Imports.new(CODE).of(@request["handler"]) }
+      return imports if @request["locked"]
+      gems, lock = File.exist?("#{CODE}/Gemfile") ? Gems.new(@request["source"]).lock("#{CODE}/Gemfile") : []
+      File.write("#{CODE}/Gemfile.lock", lock) if lock
+      imports.merge("packages" => (gems || []) + debian("resolve", *@request["debian"]), "files" => lock ? { "Gemfile.lock" => lock } : {})
     end
 
     def install
-      packages = @request["packages"] || []
-      gems = packages.reject { |package| package["name"].start_with?("debian+") }
-      unless gems.empty?
-        progress("#{gems.size} gems", "fetching")
-        Gems.new(@request["source"]).install(gems) { |item, done| progress(item, "installed", done, gems.size) }
+      others, gems = @request["packages"].partition { |package| package["name"].start_with?("debian+") }
+      receipts = others.empty? ? [] : debian("install", input: JSON.generate(others))
+      return receipts if gems.empty?
+      progress("#{gems.size} gems", "fetching", 0, gems.size)
+      receipts + Gems.new(@request["source"]).install(gems, @request["allow"] || []) do |item, bytes, done|
+        progress(item, format("fetched %.1f MB", bytes / 1e6), done, gems.size)
       end
-      debian("install", input: JSON.generate(packages)) if gems.size < packages.size
-      {}
     end
 
     # Has the driver's own program resolve or install Debian packages.
@@ -93,10 +95,10 @@ module Pipsqueak
         end
       end
       raise Refused.new("install", "driver", "the installer of Debian packages ended without an answer") unless result
-      result["packages"] || []
+      result
     end
 
-    def progress(item, detail, done = 0, total = 0)
+    def progress(item, detail, done, total)
       say("progress" => { "verb" => "install", "item" => item, "detail" => detail, "done" => done, "total" => total })
     end
 
@@ -109,4 +111,4 @@ module Pipsqueak
   end
 end
 
-Pipsqueak::Installer.new(JSON.parse(ARGV.shift)).run
+Pipsqueak::Installer.new(JSON.parse(ARGV.join)).run

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+func (p *program) store() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "store",
+		Short: "Show and look after the packages that a server keeps",
+		Long: `Show and look after the packages that a server keeps: each version once, for all functions. Without a further word it prints totals.
+
+A package is not used while it is in quarantine: because its files are damaged, until it has been installed anew, or because somebody
+has forbidden it, until somebody allows it again.`,
+		Example: "  pipsqueak store\n  pipsqueak store list\n  pipsqueak store verify pandas",
+		GroupID: groupServer,
+		Args:    cobra.NoArgs,
+	}
+	as := formatFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		inventory, err := p.client().inventory(cmd.Context())
+		if err != nil {
+			return err
+		}
+		t := totalsOf(inventory)
+		if as.json() {
+			return p.printJSON(t)
+		}
+		return table(p.out, [][]string{
+			{"packages", strconv.Itoa(t.Packages), humanBytes(t.Size)},
+			{"unused", strconv.Itoa(t.Unused), humanBytes(t.UnusedSize)},
+			{"quarantined", strconv.Itoa(t.Quarantined)},
+			{"limit", "", humanBytes(t.Limit)},
+			{"free", "", humanBytes(t.Free)},
+			{"collected", "when unused for " + humanAge(t.Age)},
+		})
+	}
+	cmd.AddCommand(p.storeList(), p.storeVerify(), p.storeQuarantine(), p.storeRelease(), p.storeCollect())
+	return cmd
+}
+
+// totals sums up an inventory.
+type totals struct {
+	Packages    int           `json:"packages"`
+	Size        int64         `json:"size"`
+	Unused      int           `json:"unused"`
+	UnusedSize  int64         `json:"unused_size"`
+	Quarantined int           `json:"quarantined"`
+	Limit       int64         `json:"limit"`
+	Free        int64         `json:"free"`
+	Age         time.Duration `json:"age"`
+}
+
+func totalsOf(i core.Inventory) totals {
+	t := totals{Packages: len(i.Packages), Size: i.Size, Limit: i.Limit, Free: i.Free, Age: i.Age}
+	for _, s := range i.Packages {
+		if len(s.Functions) == 0 {
+			t.Unused++
+			t.UnusedSize += s.Size
+		}
+		if s.Quarantine != "" {
+			t.Quarantined++
+		}
+	}
+	return t
+}
+
+func (p *program) storeList() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the installed packages",
+		Long:    "List the installed packages by name. USED is how long ago a deploy asked for a package, or a function had it.",
+		Example: "  pipsqueak store list\n  pipsqueak store list -o json | jq -r '.[] | select(.functions == []) | .name'",
+		Args:    cobra.NoArgs,
+	}
+	as := formatFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		inventory, err := p.client().inventory(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if as.json() {
+			return p.printJSON(inventory.Packages)
+		}
+		rows := [][]string{{"NAME", "VERSION", "RUNTIME", "SIZE", "USED", "FUNCTIONS", "QUARANTINE"}}
+		for _, s := range inventory.Packages {
+			rows = append(rows, []string{s.Name, s.Version, string(s.Runtime), humanBytes(s.Size), humanAge(p.now().Sub(s.Used)), several(s.Functions), s.Quarantine})
+		}
+		return table(p.out, rows)
+	}
+	return cmd
+}
+
+// several prints the first of some names.
+func several(names []string) string {
+	const most = 3
+	if len(names) > most {
+		return fmt.Sprintf("%s +%d", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	if len(names) == 0 {
+		return "-"
+	}
+	return strings.Join(names, ", ")
+}
+
+func (p *program) storeVerify() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "verify [PACKAGE|PACKAGE==VERSION]...",
+		Short: "Read the files of packages and code again, and mend what is damaged",
+		Long: `Read every file of every package, and of the code of functions, and compare it with what it was when it was installed: contents, size,
+mode, owner, links, and that nothing is missing and nothing was added. A damaged package is quarantined, and installed anew from the same
+archive; functions that use it go on when that is done. The exit status is 1 when anything was found, mended or not.
+
+With --sample the contents of that part of the files are read, chosen at random.`,
+		Example: "  pipsqueak store verify\n  pipsqueak store verify pandas numpy==2.3.5\n  pipsqueak store verify --sample 10%",
+	}
+	as := formatFlag(cmd)
+	var sample percent
+	cmd.Flags().Var(&sample, "sample", "`N%` of the files to read the contents of, instead of all")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		show := p.progress()
+		found, err := p.client().verify(cmd.Context(), core.VerifyRequest{Packages: args, Sample: float64(sample)}, show.step)
+		if err != nil {
+			return err
+		}
+		show.end("verify", fmt.Sprintf("%d packages and codes, %d files, %s", found.Trees, found.Files, humanBytes(found.Bytes)))
+		if as.json() {
+			err = p.printJSON(found)
+		} else {
+			err = p.printDamage(found.Damaged)
+		}
+		if err == nil && len(found.Damaged) > 0 {
+			err = core.Errorf(core.KindUnavailable, core.FaultWorker, "%d of %d packages and codes were damaged", len(found.Damaged), found.Trees)
+		}
+		return err
+	}
+	return cmd
+}
+
+func (p *program) printDamage(all []core.Damage) error {
+	for _, d := range all {
+		what := "package " + d.Package
+		if d.Package == "" {
+			what = "code " + d.Digest
+		}
+		fmt.Fprintf(p.out, "%s, used by %s\n", what, several(d.Functions))
+		for _, f := range d.Files {
+			fmt.Fprintf(p.out, "  %s\n", f)
+		}
+		if _, err := fmt.Fprintf(p.out, "  → %s\n", d.Outcome); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *program) storeQuarantine() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "quarantine PACKAGE==VERSION",
+		Short: "Forbid a version of a package",
+		Long: `Forbid an installed version of a package: deploys that need it are refused, processes that have loaded it end when they have answered, and events
+for functions that use it are answered with an error, until 'pipsqueak store release' allows it again.`,
+		Example: "  pipsqueak store quarantine requests==2.32.0 --reason 'CVE-2026-1'",
+		Args:    cobra.ExactArgs(1),
+	}
+	reason := cmd.Flags().String("reason", "forbidden by hand", "`TEXT` that those who need the package are told")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return p.forbid(cmd, "quarantine", args[0], *reason) }
+	return cmd
+}
+
+func (p *program) storeRelease() *cobra.Command {
+	return &cobra.Command{
+		Use:     "release PACKAGE==VERSION",
+		Short:   "Allow a version of a package that was forbidden",
+		Long:    "Allow a version of a package that was forbidden with 'pipsqueak store quarantine'. What is damaged stays in quarantine.",
+		Example: "  pipsqueak store release requests==2.32.0",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(cmd *cobra.Command, args []string) error { return p.forbid(cmd, "release", args[0], "") },
+	}
+}
+
+func (p *program) forbid(cmd *cobra.Command, verb, text, reason string) error {
+	at := strings.LastIndex(text, "==")
+	if at < 1 {
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "%s is no version of a package, such as numpy==2.3.5", text)
+	}
+	all, err := p.client().forbid(cmd.Context(), verb, text[:at], text[at+2:], reason)
+	if err != nil {
+		return err
+	}
+	for _, one := range all {
+		if _, err := fmt.Fprintf(p.out, "%s %s for %s\n", verb, one, one.Runtime); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *program) storeCollect() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "collect",
+		Short: "Remove packages that no function uses",
+		Long: `Remove packages that no function uses and no deploy has asked for as long as --older-than, or, without it, as the server's --package-age. The server does
+this by itself as well, every hour and after each deploy. A package that is removed is fetched again when a deploy needs it.`,
+		Example: "  pipsqueak store collect\n  pipsqueak store collect --older-than 0s",
+		Args:    cobra.NoArgs,
+	}
+	var older age
+	cmd.Flags().Var(&older, "older-than", "how long nobody has used them, such as 12h or 7d")
+	as := formatFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		var olderThan *time.Duration
+		if cmd.Flags().Changed("older-than") {
+			olderThan = (*time.Duration)(&older)
+		}
+		removed, err := p.client().collect(cmd.Context(), olderThan)
+		if err != nil {
+			return err
+		}
+		if as.json() {
+			return p.printJSON(removed)
+		}
+		size := int64(0)
+		for _, one := range removed {
+			size += one.Size
+			fmt.Fprintf(p.out, "removed %s for %s\n", one, one.Runtime)
+		}
+		fmt.Fprintf(p.err, "%d packages, %s\n", len(removed), humanBytes(size))
+		return nil
+	}
+	return cmd
+}
+
+// percent is a part of a hundred on the command line: 10, 10%.
+type percent float64
+
+func (p *percent) Type() string { return "N%" }
+func (p *percent) String() string {
+	if *p == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(float64(*p), 'g', -1, 64) + "%"
+}
+
+func (p *percent) Set(text string) error {
+	value, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
+	if err != nil || !(value > 0 && value <= 100) {
+		return errors.New("it is a part of a hundred, such as 10%")
+	}
+	*p = percent(value)
+	return nil
+}
+
+// age is how long something has been, on the command line: 90m, 12h, 30d.
+type age time.Duration
+
+func (a *age) Type() string { return "AGE" }
+func (a *age) String() string {
+	if *a == 0 {
+		return ""
+	}
+	return humanAge(time.Duration(*a))
+}
+
+func (a *age) Set(text string) error {
+	const day = 24 * time.Hour
+	wrong := errors.New("it is how long something has been, such as 90m, 12h or 30d")
+	if number, inDays := strings.CutSuffix(text, "d"); inDays {
+		days, err := strconv.ParseFloat(number, 64)
+		if err != nil || !(days >= 0 && days < 36500) {
+			return wrong
+		}
+		*a = age(days * float64(day))
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return wrong
+	}
+	*a = age(d)
+	return nil
+}

@@ -1,0 +1,75 @@
+package core
+
+import (
+	"context"
+	"time"
+)
+
+// Packages is implemented by a Service that tells of the packages that it keeps.
+type Packages interface {
+	// Inventory returns all installed packages.
+	Inventory(ctx context.Context) (Inventory, error)
+	// PackagesOf returns what is known of each package of a function, in the order of its set.
+	PackagesOf(ctx context.Context, function string) ([]Installed, error)
+	// Verify reads files of packages and of the code of functions again. What is damaged is quarantined and installed anew where
+	// that is possible, and is told of, mended or not. Progress may be nil; it is called from one goroutine at a time.
+	Verify(ctx context.Context, request VerifyRequest, progress func(Progress)) (Verified, error)
+	// Quarantine forbids an installed version of a package, in every runtime, for a reason; without a reason it allows it again. It
+	// returns what it concerns.
+	Quarantine(ctx context.Context, name, version, reason string) ([]Installed, error)
+	// Collect removes packages that no function uses and no deploy has asked for as long as that, and more of them while all
+	// packages have more than the worker's limit. It returns what it removed.
+	Collect(ctx context.Context, olderThan time.Duration) ([]Installed, error)
+}
+
+// Inventory is the packages of a worker.
+type Inventory struct {
+	Packages []Stored      `json:"packages"` // sorted by name, version, digest and runtime
+	Size     int64         `json:"size"`     // bytes of all of them; what two of them share counts once
+	Limit    int64         `json:"limit"`    // bytes over which unused ones are collected
+	Age      time.Duration `json:"age"`      // after which unused ones are collected, nanoseconds
+	Free     int64         `json:"free"`     // bytes on the disk
+}
+
+// Stored is an installed package with who uses it.
+type Stored struct {
+	Installed
+	Functions []string `json:"functions"` // names, sorted
+}
+
+// VerifyRequest says what is to be read again.
+type VerifyRequest struct {
+	Packages []string `json:"packages"` // names, or names and versions as Package.String has them; all packages and all code when there is none
+	Sample   float64  `json:"sample"`   // per cent of the files whose contents are read, 0 for all; names, sizes and modes are always looked at
+}
+
+// Verified is what a verification found.
+type Verified struct {
+	Trees   int      `json:"trees"` // packages, and codes of functions
+	Files   int      `json:"files"` // that were read
+	Bytes   int64    `json:"bytes"` // that were read
+	Damaged []Damage `json:"damaged"`
+}
+
+// Damage is a package, or the code of functions, whose files are not what they were when they were kept.
+type Damage struct {
+	Package   string        `json:"package,omitempty"` // as Package.String has it; empty for code
+	Digest    string        `json:"digest"`
+	Functions []string      `json:"functions"` // that use it, sorted
+	Files     []DamagedFile `json:"files"`     // sorted, at most 20
+	Mended    bool          `json:"mended"`    // whether it is whole again, or gone and not needed
+	Outcome   string        `json:"outcome"`   // what was done about it, or what is to be done: one sentence
+}
+
+// DamagedFile is one file that is not what it was.
+type DamagedFile struct {
+	File   string `json:"file,omitempty"` // below the package's directory; empty when it is not known which
+	Reason string `json:"reason"`         // a phrase: "has other contents than when it was installed"
+}
+
+func (f DamagedFile) String() string {
+	if f.File == "" {
+		return f.Reason
+	}
+	return f.File + " " + f.Reason
+}

@@ -1,0 +1,201 @@
+package store
+
+import (
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Collect removes the code that no function refers to, no hold covers, and inUse (called with a digest) does not claim, and
+// returns the digests of what it removed. Packages are CollectPackages'. inUse must not call the Store.
+func (s *Store) Collect(inUse func(digest string) bool) ([]string, error) {
+	trash, err := s.Stage()
+	if err != nil {
+		return nil, err
+	}
+	defer s.throwAway(trash) // slow, so without the lock
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	needed := map[string]bool{}
+	for _, f := range s.List() {
+		needed[f.Code] = true
+	}
+	return s.collectTrees(Code, trash, func(digest string) bool { return needed[digest] || inUse(digest) })
+}
+
+// Keep says which packages are kept although nobody uses them.
+type Keep struct {
+	Since time.Time // those that were used after it,
+	Limit int64     // as long as all packages have no more bytes together
+}
+
+// CollectPackages removes packages that no function refers to, no hold covers and inUse (called with a digest) does not claim, as far as
+// they are not to be kept, those that were used longest ago first, and returns them. A package that somebody has quarantined stays, so
+// that this is not forgotten.
+func (s *Store) CollectPackages(keep Keep, inUse func(digest string) bool) ([]core.Installed, error) {
+	trash, err := s.Stage()
+	if err != nil {
+		return nil, err
+	}
+	defer s.throwAway(trash)
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	needed := map[string]bool{}
+	for _, f := range s.List() {
+		for _, p := range f.Packages {
+			needed[p.Digest] = true
+		}
+	}
+	entries := s.entries()
+	total, sharers := int64(0), map[string]int{}
+	for _, e := range entries {
+		if sharers[e.Digest]++; sharers[e.Digest] == 1 {
+			total += e.Size
+		}
+	}
+	var removed []core.Installed
+	now := time.Now()
+	for _, e := range entries {
+		if needed[e.Digest] || s.held[e.Digest] > 0 || inUse(e.Digest) {
+			touch(e.path, now) // it is to be kept for as long after this use as any other
+			continue
+		}
+		if e.Quarantine != "" || !e.Used.Before(keep.Since) && total <= keep.Limit {
+			continue
+		}
+		if err := os.Remove(e.path); err != nil {
+			return removed, diskError(e.path, err)
+		}
+		removed = append(removed, e.Installed)
+		if sharers[e.Digest]--; sharers[e.Digest] == 0 {
+			total -= e.Size
+		}
+	}
+	for aside, digest := range s.replaced {
+		if !inUse(digest) {
+			delete(s.replaced, aside)
+			s.throwAway(aside)
+		}
+	}
+	// What has no entry any more, or lost it to a crash.
+	_, err = s.collectTrees(Packages, trash, func(digest string) bool { return needed[digest] || sharers[digest] > 0 || inUse(digest) })
+	return removed, err
+}
+
+// Drop makes a package that no function uses unknown, so that the next deploy that wants it has it installed; the next
+// CollectPackages removes it. It returns false when a function or a hold needs it, or when it is remembered as quarantined.
+func (s *Store) Drop(digest string) (bool, error) {
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	for _, f := range s.List() {
+		if slices.ContainsFunc(f.Packages, func(p core.Package) bool { return p.Digest == digest }) {
+			return false, nil
+		}
+	}
+	if s.held[digest] > 0 {
+		return false, nil
+	}
+	for _, e := range s.entries() {
+		if e.Digest != digest {
+			continue
+		}
+		if e.Quarantine != "" {
+			return false, nil
+		}
+		if err := os.Remove(e.path); err != nil {
+			return false, diskError(e.path, err)
+		}
+	}
+	return true, nil
+}
+
+// indexed is an entry of the index with its place.
+type indexed struct {
+	core.Installed
+	path string
+}
+
+// entries returns the entries of the index that can be read, those that were used longest ago first.
+func (s *Store) entries() (all []indexed) {
+	for _, path := range s.index() {
+		if found, err := readInstalled(path); err == nil {
+			all = append(all, indexed{found, path})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b indexed) int { return a.Used.Compare(b.Used) })
+	return all
+}
+
+// collectTrees moves the trees of an area that are not needed to trash. The caller holds writes.
+func (s *Store) collectTrees(area Area, trash string, needed func(digest string) bool) (removed []string, err error) {
+	names, err := os.ReadDir(filepath.Join(s.dir, string(area)))
+	if err != nil {
+		return nil, diskError(s.dir, err)
+	}
+	for _, entry := range names {
+		hex, _, _ := strings.Cut(entry.Name(), ".")
+		digest := digestPrefix + hex
+		if !isHex(hex) || s.held[digest] > 0 || needed(digest) {
+			continue
+		}
+		taken, err := s.takeOut(trash, area, entry.Name(), needed)
+		if err != nil {
+			return removed, err
+		}
+		if !taken {
+			continue
+		}
+		if entry.Name() == hex {
+			removed = append(removed, digest)
+		}
+		if err := s.unmark(Tree{area, digest}); err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+// takeOut moves a tree, or what is beside it, to trash. Who makes a sandbox says that it uses a tree before it looks for it: so when
+// nobody has said so after the move, nobody has found it.
+func (s *Store) takeOut(trash string, area Area, name string, needed func(digest string) bool) (taken bool, err error) {
+	from, to := filepath.Join(s.dir, string(area), name), filepath.Join(trash, name)
+	if err := os.Rename(from, to); err != nil {
+		return false, diskError(from, err)
+	}
+	hex, _, _ := strings.Cut(name, ".")
+	if !needed(digestPrefix + hex) {
+		return true, nil
+	}
+	if err := os.Rename(to, from); err != nil {
+		return false, diskError(from, err)
+	}
+	return false, nil
+}
+
+// CollectLocks forgets remembered locks that no deploy has asked for since then. One that stays by mistake costs a few kilobytes.
+func (s *Store) CollectLocks(since time.Time) {
+	names, _ := fs.Glob(os.DirFS(s.dir), "locks/*.json")
+	for _, name := range names {
+		file := filepath.Join(s.dir, "locks", path.Base(name))
+		if info, err := os.Stat(file); err == nil && info.ModTime().Before(since) {
+			_ = os.Remove(file)
+		}
+	}
+}
+
+// Disk returns the size of the file system of the data directory and what of it is free, in bytes.
+func (s *Store) Disk() (size, free int64, err error) {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(s.dir, &disk); err != nil {
+		return 0, 0, diskError(s.dir, err)
+	}
+	return int64(disk.Blocks) * disk.Bsize, int64(disk.Bavail) * disk.Bsize, nil
+}

@@ -1,0 +1,255 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// TestManifest has the manifest of a tree with names as nobody gives them, which comes back as it was.
+func TestManifest(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"a": "1", "b/c d": "2 x", "b/\"q\" \n\\": "3", "\xff\xfe": "4", "empty": "dir", "l": "-> b/c d", "ü": ""})
+	root, err := os.OpenRoot(dir)
+	must(t, err)
+	defer root.Close()
+	items, err := scan(root, func(spot, item) error { return nil })
+	must(t, err)
+	again, err := readManifest(manifest(items))
+	must(t, err)
+	if string(manifest(again)) != string(manifest(items)) || len(again) != 8 {
+		t.Errorf("got\n%swant\n%s", manifest(again), manifest(items))
+	}
+	for _, bad := range []string{"", "pipsqueak tree 2\n", manifestHead + "x \"a\"\n", manifestHead + "file \"a\" 1\n", manifestHead + "file a 1 00\n", manifestHead + "dir \"a\n"} {
+		if items, err := readManifest([]byte(bad)); err == nil {
+			t.Errorf("%q is read as %v", bad, items)
+		}
+	}
+}
+
+// TestVerify damages a package and code in every way in which a disk or a person may, and finds it.
+func TestVerify(t *testing.T) {
+	files := map[string]string{"a": "1", "b/c": "22", "b/run": "3 x", "l": "-> b/c", "empty": "dir"}
+	tests := []struct {
+		name       string
+		spoil      func(dir string) error
+		file, word string
+	}{
+		{"nothing", func(string) error { return nil }, "", ""},
+		{"a flipped bit", func(dir string) error { return os.WriteFile(dir+"/b/c", []byte("23"), 0) }, "b/c", "other contents"},
+		{"truncated", func(dir string) error { return os.Truncate(dir+"/b/c", 1) }, "b/c", "1 bytes instead of 2"},
+		{"longer", func(dir string) error { return os.WriteFile(dir+"/a", []byte("111"), 0) }, "a", "3 bytes instead of 1"},
+		{"missing", func(dir string) error { return os.Remove(dir + "/a") }, "a", "is missing"},
+		{"missing directory", func(dir string) error { return os.Remove(dir + "/empty") }, "empty", "is missing"},
+		{"added", func(dir string) error { return os.WriteFile(dir+"/b/z.pth", nil, 0o644) }, "b/z.pth", "was added"},
+		{"added directory", func(dir string) error { return os.Mkdir(dir+"/empty/z", 0o755) }, "empty/z", "was added"},
+		{"added at the top", func(dir string) error { return os.Symlink("a", dir+"/z") }, "z", "was added"},
+		{"mode", func(dir string) error { return os.Chmod(dir+"/a", 0o666) }, "a", "-rw-rw-rw-"},
+		{"mode of a directory", func(dir string) error { return os.Chmod(dir+"/b", 0o777) }, "b", "drwxrwxrwx"},
+		{"mode of the package", func(dir string) error { return os.Chmod(dir, 0o777) }, ".", "drwxrwxrwx"},
+		{"set-user-id", func(dir string) error { return os.Chmod(dir+"/b/run", 0o755|os.ModeSetuid) }, "b/run", "urwxr-xr-x"},
+		{"link", func(dir string) error { return errors.Join(os.Remove(dir+"/l"), os.Symlink("/etc/passwd", dir+"/l")) }, "l", `"/etc/passwd" instead of "b/c"`},
+		{"link for a file", func(dir string) error { return errors.Join(os.Remove(dir+"/a"), os.Symlink("b/c", dir+"/a")) }, "a", "is now a"},
+		{"file for a directory", func(dir string) error {
+			return errors.Join(os.Remove(dir+"/empty"), os.WriteFile(dir+"/empty", nil, 0o644))
+		}, "empty", "is now a"},
+		{"link for a directory on the way", func(dir string) error {
+			return errors.Join(os.Rename(dir+"/b", dir+"/../moved"), os.Symlink("../moved", dir+"/b"))
+		}, "b", "is now a"},
+		{"all gone", func(dir string) error { return os.RemoveAll(dir) }, "", "is gone"},
+		{"another owner", func(dir string) error { return os.Lchown(dir+"/a", 12345, 12345) }, "a", "user 12345"},
+	}
+	for _, area := range []Area{Code, Packages} {
+		for _, test := range tests {
+			t.Run(string(area)+"/"+test.name, func(t *testing.T) {
+				if test.name == "another owner" && os.Geteuid() != 0 {
+					t.Skip("only root can give files away")
+				}
+				s := openTest(t)
+				tree := Tree{Area: area}
+				if area == Code {
+					digest, release, err := s.CommitCode(stage(t, s, files))
+					must(t, err)
+					defer release()
+					tree.Digest = digest
+				} else {
+					p, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, files))
+					must(t, err)
+					tree.Digest = p.Digest
+				}
+				must(t, test.spoil(s.treePath(tree)))
+				checked, err := s.Verify(tree, Sample{})
+				must(t, err)
+				if test.word == "" {
+					if len(checked.Damaged) > 0 || checked.Files != 3 || checked.Bytes != 4 {
+						t.Errorf("a whole tree: %+v", checked)
+					}
+					return
+				}
+				if i := slices.IndexFunc(checked.Damaged, func(f core.DamagedFile) bool { return f.File == test.file }); i < 0 || !strings.Contains(checked.Damaged[i].Reason, test.word) {
+					t.Errorf("got %+v, want %q of %q", checked.Damaged, test.word, test.file)
+				}
+			})
+		}
+	}
+}
+
+// TestVerifyWithoutManifest has trees from before there were manifests, and damaged manifests.
+func TestVerifyWithoutManifest(t *testing.T) {
+	s := openTest(t)
+	p, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, map[string]string{"a": "1"}))
+	must(t, err)
+	tree := Tree{Packages, p.Digest}
+	path := s.treePath(tree) + manifestSuffix
+	for _, spoil := range []func() error{func() error { return os.Remove(path) }, func() error { return os.WriteFile(path, []byte(manifestHead), 0o644) }} {
+		must(t, spoil())
+		checked, err := s.Verify(tree, Sample{})
+		if err != nil || len(checked.Damaged) > 0 || checked.Files != 1 {
+			t.Errorf("a whole tree: %+v, %v", checked, err)
+		}
+		if text, err := os.ReadFile(path); err != nil || digestOf(text) != p.Digest {
+			t.Errorf("the manifest was not written: %v", err)
+		}
+	}
+	must(t, os.Remove(path))
+	must(t, os.WriteFile(s.treePath(tree)+"/a", []byte("2"), 0o644))
+	if checked, err := s.Verify(tree, Sample{}); err != nil || len(checked.Damaged) != 1 {
+		t.Errorf("a damaged tree: %+v, %v", checked, err)
+	}
+}
+
+func TestSample(t *testing.T) {
+	s := openTest(t)
+	files := map[string]string{}
+	for i := range 1000 {
+		files[fmt.Sprint(i)] = "1"
+	}
+	p, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, files))
+	must(t, err)
+	for _, test := range []struct {
+		sample   Sample
+		from, to int
+	}{{Sample{}, 1000, 1000}, {Sample{Percent: 100}, 1000, 1000}, {Sample{Percent: 10}, 30, 300}, {Sample{Files: 50}, 5, 200}, {Sample{Percent: 1e-9}, 0, 0}} {
+		if checked, err := s.Verify(Tree{Packages, p.Digest}, test.sample); err != nil || checked.Files < test.from || checked.Files > test.to {
+			t.Errorf("%+v read %d files of 1000: %v", test.sample, checked.Files, err)
+		}
+	}
+}
+
+// TestDamaged marks a package: it is not used, over a restart too, until the same files are committed or it is found to be whole.
+func TestDamaged(t *testing.T) {
+	s := openTest(t)
+	locked, files := core.Locked{Name: "p", Version: "1"}, map[string]string{"a": "1"}
+	p, err := s.CommitPackage("fake1", locked, core.Receipt{}, stage(t, s, files))
+	must(t, err)
+	tree := Tree{Packages, p.Digest}
+	must(t, os.WriteFile(s.treePath(tree)+"/a", []byte("2"), 0o644))
+	must(t, s.Mark(tree, core.DamagedFile{File: "a", Reason: "has other contents"}))
+	for range 2 {
+		if _, ok := s.Lookup("fake1", locked); ok {
+			t.Error("a damaged package is installed")
+		}
+		if found, ok := s.Find("fake1", p.Package); !ok || found.Quarantine != "damaged: a has other contents" {
+			t.Errorf("found %+v", found)
+		}
+		wantError(t, s.Refused("fake1", "", core.NewSet(p.Package)), core.KindUnavailable, core.FaultWorker, "p==1", "a has other contents", "store verify p==1")
+		must(t, s.Refused("fake1", "", core.NewSet(core.Package{Name: "q", Version: "1", Digest: digestPrefix})))
+		must(t, s.Close())
+		s, _, err = Open(s.dir)
+		must(t, err)
+		t.Cleanup(func() { s.Close() })
+	}
+	again, err := s.CommitPackage("fake1", locked, core.Receipt{}, stage(t, s, files))
+	if err != nil || again.Digest != p.Digest {
+		t.Errorf("installed anew: %+v, %v", again, err)
+	}
+	check := func() {
+		t.Helper()
+		must(t, s.Refused("fake1", "", core.NewSet(p.Package)))
+		if checked, err := s.Verify(tree, Sample{}); err != nil || len(checked.Damaged) > 0 || len(s.Damaged()) > 0 {
+			t.Errorf("it is not whole: %+v, %v, %v", checked, s.Damaged(), err)
+		}
+		if left, _ := filepath.Glob(s.dir + "/packages/*" + damagedSuffix); len(left) > 0 {
+			t.Errorf("left %v", left)
+		}
+	}
+	check()
+	// A process may have the damaged tree, so that stays until it has ended.
+	_, err = s.CollectPackages(Keep{Limit: 1 << 40}, func(digest string) bool { return digest == p.Digest })
+	must(t, err)
+	if left, _ := os.ReadDir(s.dir + "/staging"); len(left) != 1 {
+		t.Errorf("the damaged tree was removed under a process: %v", left)
+	}
+	_, err = s.CollectPackages(Keep{Limit: 1 << 40}, never)
+	must(t, err)
+	wantNothing(t, s)
+
+	must(t, s.Mark(tree, core.DamagedFile{Reason: "could not be read for a moment"}))
+	if checked, err := s.Verify(tree, Sample{Percent: 1e-9}); err != nil || checked.Files > 0 || len(s.Damaged()) != 1 {
+		t.Errorf("a sample took the mark away: %+v, %v", checked, err)
+	}
+	_, err = s.Verify(tree, Sample{})
+	must(t, err)
+	check()
+}
+
+// TestDamagedCode is mended by deploying the same code again.
+func TestDamagedCode(t *testing.T) {
+	s := openTest(t)
+	f := deploy(t, s, "f", "1")
+	must(t, os.Remove(s.treePath(Tree{Code, f.Code})+"/handler"))
+	must(t, s.Mark(Tree{Code, f.Code}, core.DamagedFile{File: "handler", Reason: "is missing"}))
+	wantError(t, s.Refused("fake1", f.Code, nil), core.KindUnavailable, core.FaultWorker, "handler is missing", "deploy it again")
+	if again := deploy(t, s, "f", "1"); again.Code != f.Code {
+		t.Errorf("the same code has the digest %s", again.Code)
+	}
+	must(t, s.Refused("fake1", f.Code, nil))
+	if got := tree(t, s.treePath(Tree{Code, f.Code})); !maps.Equal(got, map[string]string{"handler": "1"}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+// TestForbid quarantines a version in every runtime, over a restart.
+func TestForbid(t *testing.T) {
+	s := openTest(t)
+	locked := core.Locked{Name: "@scope/p", Version: "1", Archives: []string{"sha256:1", "sha256:2"}}
+	var set core.Set
+	for _, runtime := range []core.RuntimeID{"fake1", "fake2"} {
+		p, err := s.CommitPackage(runtime, locked, core.Receipt{Archive: "sha256:1"}, stage(t, s, map[string]string{"a": string(runtime)}))
+		must(t, err)
+		if runtime == "fake1" {
+			set = core.NewSet(p.Package)
+		}
+	}
+	all, err := s.Forbid("@scope/p", "1", "CVE-1")
+	if err != nil || len(all) != 2 || all[0].Quarantine != "CVE-1" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	_, err = s.Forbid("@scope/p", "2", "CVE-1")
+	wantError(t, err, core.KindNotFound, core.FaultCaller, "@scope/p==2")
+	_, err = s.CollectPackages(Keep{}, never)
+	must(t, err)
+	must(t, s.Close())
+	s, _, err = Open(s.dir)
+	must(t, err)
+	defer s.Close()
+	hold := s.Hold()
+	defer hold.Release()
+	// From the other archive too.
+	_, _, err = s.Take("fake1", []core.Locked{{Name: "@scope/p", Version: "1", Archives: []string{"sha256:2"}}}, hold)
+	wantError(t, err, core.KindInstall, core.FaultCaller, "@scope/p==1", "CVE-1", "store release")
+	wantError(t, s.Refused("fake1", "", set), core.KindUnavailable, core.FaultWorker, "CVE-1")
+	_, err = s.Forbid("@scope/p", "1", "")
+	must(t, err)
+	must(t, s.Refused("fake1", "", set))
+	if have, missing, err := s.Take("fake1", []core.Locked{locked}, hold); err != nil || len(have) != 1 || len(missing) != 0 {
+		t.Errorf("allowed again: %v %v %v", have, missing, err)
+	}
+}

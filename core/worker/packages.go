@@ -1,0 +1,62 @@
+package worker
+
+import (
+	"context"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// packageKey names a package of functions of one runtime.
+type packageKey struct {
+	runtime core.RuntimeID
+	core.Package
+}
+
+// Inventory implements core.Packages.
+func (w *Worker) Inventory(context.Context) (inventory core.Inventory, err error) {
+	inventory.Age, inventory.Packages = w.age, []core.Stored{}
+	if inventory.Limit, err = w.storeLimit(); err != nil {
+		return inventory, err
+	}
+	if _, inventory.Free, err = w.store.Disk(); err != nil {
+		return inventory, err
+	}
+	users := map[packageKey][]string{}
+	for _, fn := range w.store.List() {
+		for _, p := range fn.Packages {
+			users[packageKey{fn.Runtime, p}] = append(users[packageKey{fn.Runtime, p}], fn.Name)
+		}
+	}
+	counted := map[string]bool{}
+	for _, p := range w.store.Installed() {
+		names := users[packageKey{p.Runtime, p.Package}]
+		if names == nil {
+			names = []string{}
+		}
+		inventory.Packages = append(inventory.Packages, core.Stored{Installed: p, Functions: names})
+		if !counted[p.Digest] {
+			counted[p.Digest] = true
+			inventory.Size += p.Size
+		}
+	}
+	return inventory, nil
+}
+
+// PackagesOf implements core.Packages.
+func (w *Worker) PackagesOf(_ context.Context, name string) ([]core.Installed, error) {
+	fn, ok := w.store.Get(name)
+	if !ok {
+		return nil, notFound(name)
+	}
+	known := map[packageKey]core.Installed{}
+	for _, p := range w.store.Installed() {
+		known[packageKey{p.Runtime, p.Package}] = p
+	}
+	all := make([]core.Installed, len(fn.Packages))
+	for i, p := range fn.Packages {
+		if all[i], ok = known[packageKey{fn.Runtime, p}]; !ok {
+			all[i] = core.Installed{Package: p, Runtime: fn.Runtime} // installed by an earlier version, which kept less
+		}
+	}
+	return all, nil
+}

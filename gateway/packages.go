@@ -1,0 +1,147 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// maxQuestion bounds the body of a request about packages, in bytes.
+const maxQuestion = 1 << 20
+
+// routePackages serves what a service says of its packages, when it says something.
+func (g *Gateway) routePackages() {
+	packages, ok := g.service.(core.Packages)
+	if !ok {
+		return
+	}
+	p := shelf{g, packages}
+	g.route("/v1/packages", methods{http.MethodGet: p.inventory})
+	g.route("/v1/packages/verify", methods{http.MethodPost: p.verify})
+	g.route("/v1/packages/quarantine", methods{http.MethodPost: p.quarantine})
+	g.route("/v1/packages/release", methods{http.MethodPost: p.release})
+	g.route("/v1/packages/collect", methods{http.MethodPost: p.collect})
+	g.route("/v1/functions/{name}/packages", methods{http.MethodGet: p.ofFunction})
+}
+
+// shelf answers requests about packages.
+type shelf struct {
+	g        *Gateway
+	packages core.Packages
+}
+
+func (s shelf) inventory(w http.ResponseWriter, r *http.Request) error {
+	inventory, err := s.packages.Inventory(r.Context())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, inventory)
+}
+
+func (s shelf) ofFunction(w http.ResponseWriter, r *http.Request) error {
+	name, err := nameOf(r)
+	if err != nil {
+		return err
+	}
+	all, err := s.packages.PackagesOf(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	return writeInstalled(w, all)
+}
+
+func writeInstalled(w http.ResponseWriter, all []core.Installed) error {
+	if all == nil {
+		all = []core.Installed{}
+	}
+	return writeJSON(w, http.StatusOK, all)
+}
+
+func (s shelf) verify(w http.ResponseWriter, r *http.Request) error {
+	var asked core.VerifyRequest
+	if err := question(w, r, &asked); err != nil {
+		return err
+	}
+	return s.g.follow(w, r, "verified", func(progress func(core.Progress)) (any, int, error) {
+		verified, err := s.packages.Verify(r.Context(), asked, progress)
+		return verified, http.StatusOK, err
+	})
+}
+
+// version names a version of a package.
+type version struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Reason  string `json:"reason"`
+}
+
+func (s shelf) quarantine(w http.ResponseWriter, r *http.Request) error {
+	var asked version
+	if err := question(w, r, &asked); err != nil {
+		return err
+	}
+	if asked.Reason == "" {
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "a quarantine needs a 'reason': whoever deploys the package is told it")
+	}
+	return s.forbid(w, r, asked)
+}
+
+func (s shelf) release(w http.ResponseWriter, r *http.Request) error {
+	var asked version
+	if err := question(w, r, &asked); err != nil {
+		return err
+	}
+	asked.Reason = ""
+	return s.forbid(w, r, asked)
+}
+
+func (s shelf) forbid(w http.ResponseWriter, r *http.Request, asked version) error {
+	all, err := s.packages.Quarantine(r.Context(), asked.Name, asked.Version, asked.Reason)
+	if err != nil {
+		return err
+	}
+	return writeInstalled(w, all)
+}
+
+func (s shelf) collect(w http.ResponseWriter, r *http.Request) error {
+	var asked struct {
+		OlderThan *time.Duration `json:"older_than"`
+	}
+	if err := question(w, r, &asked); err != nil {
+		return err
+	}
+	if asked.OlderThan == nil {
+		inventory, err := s.packages.Inventory(r.Context())
+		if err != nil {
+			return err
+		}
+		asked.OlderThan = &inventory.Age
+	}
+	if *asked.OlderThan < 0 {
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "older_than is %v; it cannot be negative", *asked.OlderThan)
+	}
+	removed, err := s.packages.Collect(r.Context(), *asked.OlderThan)
+	if err != nil {
+		return err
+	}
+	return writeInstalled(w, removed)
+}
+
+// question reads the JSON object that a request's body is; an empty one asks for the usual.
+func question(w http.ResponseWriter, r *http.Request, asked any) error {
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion))
+	decoder.DisallowUnknownFields()
+	var large *http.MaxBytesError
+	switch err := decoder.Decode(asked); {
+	case err == nil, errors.Is(err, io.EOF):
+		return nil
+	case errors.As(err, &large):
+		return core.Errorf(core.KindTooLarge, core.FaultCaller, "the body has more than %d bytes", maxQuestion)
+	default:
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "the body cannot be understood: %w; it is a JSON object, as docs/http.md has it", err)
+	}
+}

@@ -1,0 +1,281 @@
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// What the worker does with the packages that it keeps.
+
+// small is a function with one small package.
+var small = files{
+	"handler.py":       "import six\n\ndef handler(event, context):\n    return six.__name__\n",
+	"requirements.txt": "six==1.17.0\n",
+}
+
+const smallPackage = "six==1.17.0"
+
+// spoil flips a bit of the package's module, and returns where the package is.
+func spoil(t testing.TB, w *worker) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(w.data, "packages", "*", "six.py"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("six is at %v: %v", found, err)
+	}
+	text, err := os.ReadFile(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[len(text)/2] ^= 1
+	if err := os.WriteFile(found[0], text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Dir(found[0])
+}
+
+func (w *worker) verify(t testing.TB) core.Verified {
+	t.Helper()
+	return decode[core.Verified](t, w.ask(t, http.MethodPost, "/v1/packages/verify", nil))
+}
+
+func (w *worker) inventory(t testing.TB) core.Inventory {
+	t.Helper()
+	return decode[core.Inventory](t, w.ask(t, http.MethodGet, "/v1/packages", nil))
+}
+
+// TestDamagedPackage damages a package under functions that are warm. It is found, told of, installed anew into the same digest, and they
+// go on; a process that loaded the damaged files is not used any more.
+func TestDamagedPackage(t *testing.T) {
+	system(t)
+	w := startWorker(t, t.TempDir())
+	before := w.deploy(t, "one", small)
+	w.deploy(t, "two", small)
+	forkStart(t, w, "one", `{}`)
+	old := w.snapshot(t).Nodes
+	spoil(t, w)
+
+	_, stderr, err := w.command(t, "", "store", "verify")
+	if err == nil || !strings.Contains(stderr, "1 of 2 packages and codes were damaged") {
+		t.Errorf("the command ended with %v and said %s", err, stderr)
+	}
+	for _, n := range old {
+		if len(n.Set) == 0 {
+			continue
+		}
+		eventually(t, 10*time.Second, string(n.ID)+" ends", func() bool {
+			return !slices.ContainsFunc(w.snapshot(t).Nodes, func(m core.NodeInfo) bool { return m.ID == n.ID })
+		})
+	}
+	for _, name := range []string{"one", "two"} {
+		if got := result[string](t, w, name, `{}`); got != "six" {
+			t.Errorf("%s answers %q", name, got)
+		}
+	}
+	if again := decode[core.Function](t, w.ask(t, http.MethodGet, "/v1/functions/one", nil)); again.Packages[0] != before.Packages[0] {
+		t.Errorf("%v was installed anew as %v", before.Packages, again.Packages)
+	}
+	if found := w.verify(t); len(found.Damaged) > 0 || found.Trees != 2 || found.Files == 0 {
+		t.Errorf("after it was mended: %+v", found)
+	}
+}
+
+// TestDamagedPackageWithoutNetwork has a damaged package stay in quarantine, over a restart too, until there is a network.
+func TestDamagedPackageWithoutNetwork(t *testing.T) {
+	system(t)
+	data := t.TempDir()
+	w, err := start(programs(t), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.deploy(t, "one", small)
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	const index = "PIP_INDEX_URL"
+	real, set := os.LookupEnv(index)
+	t.Setenv(index, "http://127.0.0.1:1/simple") // nobody answers there
+	if w, err = start(programs(t), data); err != nil {
+		t.Fatal(err)
+	}
+	stopWith(t, w)
+	spoil(t, w)
+	found := w.verify(t)
+	if len(found.Damaged) != 1 {
+		t.Fatalf("found %+v", found)
+	}
+	d := found.Damaged[0]
+	if d.Package != smallPackage || !slices.Equal(d.Functions, []string{"one"}) || len(d.Files) != 1 || d.Files[0].File != "six.py" || d.Mended || !strings.Contains(d.Outcome, "stays in quarantine") {
+		t.Errorf("found %+v", d)
+	}
+	for range 2 {
+		said := w.run(t, "one", `{}`).expectError(t, core.KindUnavailable, core.FaultWorker, http.StatusServiceUnavailable)
+		if !said.Retryable || !strings.Contains(said.Message, smallPackage) || !strings.Contains(said.Message, "six.py has other contents") {
+			t.Errorf("an event for it is answered with %+v", said)
+		}
+		if err := w.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if w, err = start(programs(t), data); err != nil {
+			t.Fatal(err)
+		}
+		stopWith(t, w)
+	}
+	if set {
+		t.Setenv(index, real)
+	} else if err := os.Unsetenv(index); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if w, err = start(programs(t), data); err != nil {
+		t.Fatal(err)
+	}
+	stopWith(t, w)
+	// The worker mends it by itself when it starts.
+	eventually(t, time.Minute, "the package is whole again", func() bool { return w.run(t, "one", `{}`).status == http.StatusOK })
+}
+
+// TestQuarantine forbids a package under a busy function: that answers, nothing else does, and it takes no zygote with it that others need.
+func TestQuarantine(t *testing.T) {
+	system(t)
+	data := t.TempDir()
+	w, err := start(programs(t), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.deploy(t, "busy", small.with("handler.py", "import six, time\n\ndef handler(event, context):\n    time.sleep(event['s'])\n    return six.__name__\n"))
+	w.deploy(t, "idle", small)
+	w.deploy(t, "other", handlerFile(echo))
+	forkStart(t, w, "idle", `{}`)
+	running := inFlight(t, w, "busy", `{"s": 2}`)
+	if out, stderr, err := w.command(t, "", "store", "quarantine", smallPackage, "--reason", "CVE-2026-1"); err != nil || !strings.Contains(out, smallPackage) {
+		t.Fatalf("%v: %s%s", err, out, stderr)
+	}
+	refused := func() {
+		t.Helper()
+		for _, name := range []string{"busy", "idle"} {
+			said := w.run(t, name, `{"s": 0}`).expectError(t, core.KindUnavailable, core.FaultWorker, http.StatusServiceUnavailable)
+			if said.Retryable || !strings.Contains(said.Message, smallPackage) || !strings.Contains(said.Message, "CVE-2026-1") {
+				t.Errorf("%s is answered with %+v", name, said)
+			}
+		}
+	}
+	refused()
+	if said := w.put(t, "new", small).expectError(t, core.KindInstall, core.FaultCaller, http.StatusUnprocessableEntity); !strings.Contains(said.Message, "CVE-2026-1") {
+		t.Errorf("a deploy is answered with %+v", said)
+	}
+	if got := <-running; got.status != http.StatusOK {
+		t.Errorf("the event that was running: %v", got)
+	}
+	if got := result[int](t, w, "other", `1`); got != 1 {
+		t.Errorf("another function answers %d", got)
+	}
+	eventually(t, 10*time.Second, "no process has it", func() bool {
+		return !slices.ContainsFunc(w.snapshot(t).Nodes, func(n core.NodeInfo) bool { return len(n.Set) > 0 })
+	})
+	w.kill()
+	if w, err = start(programs(t), data); err != nil {
+		t.Fatal(err)
+	}
+	stopWith(t, w)
+	refused()
+	if _, stderr, err := w.command(t, "", "store", "release", smallPackage); err != nil {
+		t.Fatal(stderr, err)
+	}
+	if got := result[string](t, w, "idle", `{}`); got != "six" {
+		t.Errorf("after the release: %q", got)
+	}
+}
+
+// TestSharedPackage has a hundred functions with one package, which is on the disk once.
+func TestSharedPackage(t *testing.T) {
+	system(t)
+	w := startWorker(t, t.TempDir(), "--package-age", "0s")
+	w.deploy(t, "f0", small)
+	first := diskUsage(t, w.data)
+	for i := 1; i < 100; i++ {
+		w.deploy(t, fmt.Sprint("f", i), small)
+	}
+	// Each function has a file of its own that says what it is, and the code is the same.
+	if each := (diskUsage(t, w.data) - first) / 99; each > 12<<10 {
+		t.Errorf("the first function takes %d KiB, each further one %d KiB", first>>10, each>>10)
+	}
+	inventory := w.inventory(t)
+	if len(inventory.Packages) != 1 || len(inventory.Packages[0].Functions) != 100 {
+		t.Fatalf("the store has %d packages: %+v", len(inventory.Packages), inventory)
+	}
+	of := decode[[]core.Installed](t, w.ask(t, http.MethodGet, "/v1/functions/f7/packages", nil))
+	if len(of) != 1 || of[0].String() != smallPackage || of[0].Size == 0 || len(of[0].Locked.Archives) == 0 {
+		t.Errorf("f7 has %+v", of)
+	}
+	for i := range 100 {
+		w.ask(t, http.MethodDelete, fmt.Sprint("/v1/functions/f", i), nil)
+	}
+	eventually(t, 10*time.Second, "the package that nobody uses is collected", func() bool { return len(w.inventory(t).Packages) == 0 })
+}
+
+// diskUsage returns what the files below a directory take of the disk, in bytes, without logs.
+func diskUsage(t testing.TB, dir string) (used int64) {
+	t.Helper()
+	var walk func(dir string)
+	walk = func(dir string) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range entries {
+			info, err := entry.Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if entry.IsDir() {
+				if entry.Name() != "logs" {
+					walk(filepath.Join(dir, entry.Name()))
+				}
+				continue
+			}
+			used += (info.Size() + 4095) &^ 4095
+		}
+	}
+	walk(dir)
+	return used
+}
+
+// TestDeploysTogether deploys functions with the same package at once: it is fetched once.
+func TestDeploysTogether(t *testing.T) {
+	system(t)
+	w := startWorker(t, t.TempDir())
+	const many = 6
+	answers := make(chan answer, many)
+	for i := range many {
+		go func() {
+			a, err := w.do(t.Context(), http.MethodPut, fmt.Sprint("/v1/functions/f", i), strings.NewReader(string(small.archive(t))))
+			if err != nil {
+				a = answer{body: []byte(err.Error())}
+			}
+			answers <- a
+		}()
+	}
+	digests := map[string]bool{}
+	for range many {
+		a := <-answers
+		var fn core.Function
+		if err := json.Unmarshal(a.body, &fn); err != nil || a.status != http.StatusCreated {
+			t.Fatalf("%v: %v", a, err)
+		}
+		digests[fn.Packages[0].Digest] = true
+	}
+	if trees, err := filepath.Glob(filepath.Join(w.data, "packages", "*.manifest")); err != nil || len(trees) != 1 || len(digests) != 1 {
+		t.Errorf("one package is stored as %v, and functions have %v: %v", trees, digests, err)
+	}
+}
