@@ -295,3 +295,37 @@ func TestScanStatus(t *testing.T) {
 		})
 	}
 }
+
+// TestScanAtDeploy deploys with policies: what they refuse is not deployed, and each decision is in the log.
+func TestScanAtDeploy(t *testing.T) {
+	system(t)
+	policy := filepath.Join(t.TempDir(), "policy.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(policy, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := handlerFile("import markupsafe\n\ndef handler(event, context):\n    return str(markupsafe.escape('<'))\n").with("requirements.txt", "markupsafe==3.0.2\n")
+	data := t.TempDir()
+	write("rules:\n  binary: refuse\n")
+	w := startWorker(t, data, "--scan-policy", policy)
+	e := w.put(t, "strict", f).expectError(t, core.KindInstall, core.FaultCaller, 422)
+	for _, word := range []string{"policy.yaml:2", "markupsafe==3.0.2", "_speedups", "exception"} {
+		if !strings.Contains(e.Message, word) {
+			t.Errorf("the error does not say %q: %s", word, e.Message)
+		}
+	}
+	w.ask(t, "GET", "/v1/functions/strict", nil).expectError(t, core.KindNotFound, core.FaultCaller, 404)
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	write("rules:\n  binary: refuse\nexceptions:\n  - package: markupsafe\n    reason: it is known\n")
+	w = startWorker(t, data, "--scan-policy", policy)
+	w.deploy(t, "strict", f)
+	if a := w.run(t, "strict", "{}"); !strings.Contains(string(a.body), "&lt;") {
+		t.Errorf("it answers %s", a.body)
+	}
+	if log := w.logs.String(); !strings.Contains(log, "decision=allow") || !strings.Contains(log, "by=policy.yaml:4") {
+		t.Errorf("the decision is not in the log:\n%s", log)
+	}
+}

@@ -57,6 +57,11 @@ type exception struct {
 	ruling
 }
 
+// covers reports whether an exception is for a version. What an installer adds to a version, behind a plus, is not the registry's.
+func (e exception) covers(version string) bool {
+	return e.version == "" || e.version == version || strings.HasPrefix(version, e.version+"+")
+}
+
 // maxPolicy is the size of the largest policy, in bytes.
 const maxPolicy = 1 << 20
 
@@ -129,7 +134,7 @@ func parse(file string, data []byte) (*Policy, error) {
 		}
 		var err error
 		if p.rules[name], err = rule(word, ""); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("rule %s: %w", name, err)
 		}
 	}
 	for i, one := range written.Exceptions {
@@ -181,7 +186,7 @@ func (p *Policy) ruling(now time.Time, s core.Suspicion) ruling {
 		name, version = s.Package[:i], s.Package[i+2:]
 	}
 	for _, e := range p.exceptions {
-		if e.name == name && (e.version == "" || e.version == version) && (e.rule == "" || e.rule == s.Rule) &&
+		if e.name == name && e.covers(version) && (e.rule == "" || e.rule == s.Rule) &&
 			(e.until.IsZero() || now.Before(e.until.AddDate(0, 0, 1))) {
 			return e.ruling
 		}
