@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/lookalike"
@@ -30,7 +31,13 @@ func (n *node) Scan(ctx context.Context, request core.ScanRequest) (core.Scanned
 		return scanned, err
 	}
 	err = zygote.Install(ctx, request.Sandbox, []string{b.inside(), runtimeDir + "/scan.mjs", string(text)}, scanEnv, n.log, nil, &scanned)
-	scanned.Suspicions = append(scanned.Suspicions, names.Suspicions(scanned.Packages)...)
+	for _, p := range scanned.Packages {
+		spelled := core.Package{Name: strings.Replace(p.Name, "+", "/", 1), Version: p.Version} // as the registry has it
+		for _, s := range names.Suspicions([]core.Package{spelled}) {
+			s.Package = p.String()
+			scanned.Suspicions = append(scanned.Suspicions, s)
+		}
+	}
 	return scanned, err
 }
 

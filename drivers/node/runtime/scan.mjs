@@ -116,13 +116,13 @@ function scanArchive(archive) {
   if (root === undefined) throw unreadable('there is no package.json in it');
   const { name, version } = new Package(root).manifest;
   if (typeof name !== 'string' || typeof version !== 'string') throw unreadable('its package.json has no name and version');
-  return report(name, version, root);
+  return report(name.replace('/', '+'), version, root); // as the installer names it
 }
 
 function scanPackages(packages) {
   const parts = packages.map(({ name, version }) => {
     const directory = `${PACKAGES}/${name}-${version}`;
-    const below = path.join(directory, 'node_modules', name);
+    const below = path.join(directory, 'node_modules', name.replace('+', '/'));
     return report(name, version, fs.existsSync(below) ? below : directory);
   });
   return { packages: parts.flatMap((part) => part.packages), suspicions: parts.flatMap((part) => part.suspicions) };
