@@ -243,8 +243,8 @@ func TestScanGoesOn(t *testing.T) {
 	if told := fmt.Sprintf("%d packages scanned, %d of them earlier", archives, before); !strings.Contains(string(said), told) {
 		t.Errorf("it said %s, and not %q", said, told)
 	}
-	if _, err := os.Stat(data); !os.IsNotExist(err) {
-		t.Errorf("the directory for what is unpacked is left: %v", err)
+	if left, err := os.ReadDir(data); err != nil || len(left) > 0 {
+		t.Errorf("what was unpacked is left: %v, %v", left, err)
 	}
 }
 
@@ -275,7 +275,7 @@ func TestScanStatus(t *testing.T) {
 		{"excepts", []string{wheel, "--policy", excepted}, 0, "excepted.yaml:4"},
 		{"a list", []string{list, "--policy", refuse}, 1, "bad.py:2"},
 		{"as json", []string{wheel, "-o", "json"}, 0, `"rule": "process"`},
-		{"a wrong policy", []string{wheel, "--policy", write("wrong.yaml", "rules:\n  proces: refuse\n")}, 2, "line 2"},
+		{"a wrong policy", []string{wheel, "--policy", write("wrong.yaml", "rules:\n  programs: refuse\n")}, 2, "line 2"},
 		{"a wrong list", []string{write("wrong.txt", "nothing.whl\n")}, 2, "line 1"},
 		{"nothing", []string{t.TempDir()}, 2, "nothing to scan"},
 		{"not there", []string{"/nonexistent"}, 2, "no such file"},

@@ -33,6 +33,8 @@ type scanning struct {
 	policy  *scan.Policy
 	results *scan.Results
 	json    bool
+	only    core.RuntimeID // empty for all
+	jobs    int
 	shown   *crawled
 	report  report
 }
@@ -54,6 +56,9 @@ type ruleCount struct {
 	Warn   int    `json:"warn"`
 	Refuse int    `json:"refuse"`
 }
+
+// workDir is the directory, below --data, of the worker that a scan opens. It is beside what another worker keeps there.
+const workDir = "scanning"
 
 // Of the most serious findings, and of what could not be scanned, this many are shown. A file of results has all.
 const mostSerious = 20
@@ -78,9 +83,7 @@ The exit status is 0 when the policy refuses nothing, 1 when it refuses somethin
 	as := formatFlag(cmd)
 	config := placeFlags(cmd)
 	flags := cmd.Flags()
-	flags.Lookup("data").DefValue = "/var/lib/pipsqueak-scan"
-	config.Data = flags.Lookup("data").DefValue
-	flags.Lookup("data").Usage = "`DIR` for what is unpacked; removed at the end"
+	flags.Lookup("data").Usage = "`DIR` that gets a directory for what is unpacked, which is removed at the end"
 	only := flags.String("runtime", "", "scan only what this `RUNTIME` can, such as python3.11")
 	jobs := flags.Int("jobs", runtime.NumCPU(), "how many archives to scan at once")
 	out := flags.String("out", "", "`FILE` to add results to, one a line")
@@ -97,22 +100,15 @@ The exit status is 0 when the policy refuses nothing, 1 when it refuses somethin
 		}
 		return nil
 	}
-	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		s := scanning{program: p, policy: &scan.Policy{}, json: as.json()}
-		if *policy != "" {
-			if s.policy, err = scan.Load(*policy); err != nil {
-				return unscanned{err}
-			}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s := scanning{program: p, policy: &scan.Policy{}, json: as.json(), only: core.RuntimeID(*only), jobs: *jobs}
+		if err := s.open(*policy, *out, *resume); err != nil {
+			return unscanned{err}
 		}
-		if *out != "" {
-			if s.results, err = scan.OpenResults(*out, *resume); err != nil {
-				return unscanned{err}
-			}
-			defer s.results.Close()
-		}
+		defer s.results.Close()
 		config.Log = slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 		began := p.now()
-		if err := s.run(cmd.Context(), args[0], *config, core.RuntimeID(*only), *jobs); err != nil {
+		if err := s.run(cmd.Context(), args[0], *config); err != nil {
 			return unscanned{err}
 		}
 		s.report.Took = p.now().Sub(began)
@@ -121,11 +117,23 @@ The exit status is 0 when the policy refuses nothing, 1 when it refuses somethin
 	return cmd
 }
 
+// open reads the policy, and opens the file of results. Each may be empty, for none.
+func (s *scanning) open(policy, out string, resume bool) (err error) {
+	if policy != "" {
+		s.policy, err = scan.Load(policy)
+	}
+	if err == nil && out != "" {
+		s.results, err = scan.OpenResults(out, resume)
+	}
+	return err
+}
+
 // run opens a worker for the scan, on a directory of its own that is gone afterwards, and scans.
-func (s *scanning) run(ctx context.Context, target string, config workerConfig, only core.RuntimeID, jobs int) (err error) {
+func (s *scanning) run(ctx context.Context, target string, config workerConfig) (err error) {
 	if _, err := os.Stat(target); err != nil {
 		return core.Errorf(core.KindInvalid, core.FaultCaller, "what is to be scanned: %w", err)
 	}
+	config.Data = filepath.Join(config.Data, workDir)
 	w, err := worker.Open(ctx, worker.Config(config.withEnvironment(os.Environ())))
 	if err != nil {
 		return err
@@ -136,7 +144,7 @@ func (s *scanning) run(ctx context.Context, target string, config workerConfig, 
 	if dir := functionDir(target); w.IsFunction(dir) {
 		return s.function(ctx, w, dir)
 	}
-	runtimes, err := w.ScannedRuntimes(only)
+	runtimes, err := w.ScannedRuntimes(s.only)
 	if err != nil {
 		return err
 	}
@@ -148,7 +156,7 @@ func (s *scanning) run(ctx context.Context, target string, config workerConfig, 
 		return core.Errorf(core.KindInvalid, core.FaultCaller, "there is nothing to scan in %s: it has no archive of packages, and is no directory of a function", target)
 	}
 	s.shown = &crawled{out: s.err, terminal: s.terminal, now: s.now, began: s.now(), total: len(archives)}
-	crawl := worker.Crawl{Jobs: jobs, Tell: s.tell}
+	crawl := worker.Crawl{Jobs: s.jobs, Tell: s.tell}
 	if s.results.Any() {
 		crawl.Known = s.results.Known
 	}

@@ -96,71 +96,86 @@ func (t *text) UnmarshalYAML(node *yaml.Node) error {
 	return nil
 }
 
+// written is a policy as it is in a file.
+type written struct {
+	Default    text            `yaml:"default"`
+	Rules      map[string]text `yaml:"rules"`
+	Exceptions []writtenOne    `yaml:"exceptions"`
+}
+
+type writtenOne struct {
+	Package  text `yaml:"package"`
+	Version  text `yaml:"version"`
+	Rule     text `yaml:"rule"`
+	Decision text `yaml:"decision"`
+	Reason   text `yaml:"reason"`
+	Until    text `yaml:"until"`
+}
+
 func parse(file string, data []byte) (*Policy, error) {
-	var written struct {
-		Default    text            `yaml:"default"`
-		Rules      map[string]text `yaml:"rules"`
-		Exceptions []struct {
-			Package  text `yaml:"package"`
-			Version  text `yaml:"version"`
-			Rule     text `yaml:"rule"`
-			Decision text `yaml:"decision"`
-			Reason   text `yaml:"reason"`
-			Until    text `yaml:"until"`
-		} `yaml:"exceptions"`
-	}
+	var w written
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	decoder.KnownFields(true)
-	if err := decoder.Decode(&written); err != nil && !errors.Is(err, io.EOF) {
+	if err := decoder.Decode(&w); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	rule := func(word text, fallback Verdict) (ruling, error) {
-		verdict := cmp.Or(Verdict(word.value), fallback)
-		if !slices.Contains([]Verdict{Allow, Warn, Refuse}, verdict) {
-			return ruling{}, fmt.Errorf("line %d: a decision is allow, warn or refuse, not %q", word.line, word.value)
-		}
-		return ruling{verdict, fmt.Sprintf("%s:%d", file, word.line)}, nil
-	}
 	p := &Policy{rules: map[string]ruling{}}
-	if written.Default.value != "" {
-		var err error
-		if p.otherwise, err = rule(written.Default, Warn); err != nil {
+	var err error
+	if w.Default.value != "" {
+		if p.otherwise, err = rule(file, w.Default); err != nil {
 			return nil, err
 		}
 	}
-	for name, word := range written.Rules {
+	for name, word := range w.Rules {
 		if err := knownRule(text{name, word.line}); err != nil {
 			return nil, err
 		}
-		var err error
-		if p.rules[name], err = rule(word, ""); err != nil {
+		if p.rules[name], err = rule(file, word); err != nil {
 			return nil, fmt.Errorf("rule %s: %w", name, err)
 		}
 	}
-	for i, one := range written.Exceptions {
+	for i, one := range w.Exceptions {
 		if one.Package.value == "" {
 			return nil, fmt.Errorf("exception %d: it names no package", i+1)
 		}
-		if one.Reason.value == "" {
-			return nil, fmt.Errorf("line %d: the exception for %s gives no reason", one.Package.line, one.Package.value)
-		}
-		if err := knownRule(one.Rule); err != nil {
+		e, err := one.exception(file)
+		if err != nil {
 			return nil, err
-		}
-		e := exception{name: one.Package.value, version: one.Version.value, rule: one.Rule.value}
-		var err error
-		if e.ruling, err = rule(one.Decision, Allow); err != nil {
-			return nil, err
-		}
-		e.by = fmt.Sprintf("%s:%d", file, one.Package.line)
-		if one.Until.value != "" {
-			if e.until, err = time.Parse(time.DateOnly, one.Until.value); err != nil {
-				return nil, fmt.Errorf("line %d: until is a day such as 2027-01-31, not %q", one.Until.line, one.Until.value)
-			}
 		}
 		p.exceptions = append(p.exceptions, e)
 	}
 	return p, nil
+}
+
+func rule(file string, word text) (ruling, error) {
+	verdict := Verdict(word.value)
+	if !slices.Contains([]Verdict{Allow, Warn, Refuse}, verdict) {
+		return ruling{}, fmt.Errorf("line %d: a decision is allow, warn or refuse, not %q", word.line, word.value)
+	}
+	return ruling{verdict, fmt.Sprintf("%s:%d", file, word.line)}, nil
+}
+
+func (w writtenOne) exception(file string) (e exception, err error) {
+	if w.Reason.value == "" {
+		return e, fmt.Errorf("line %d: the exception for %s gives no reason", w.Package.line, w.Package.value)
+	}
+	if err := knownRule(w.Rule); err != nil {
+		return e, err
+	}
+	e = exception{name: w.Package.value, version: w.Version.value, rule: w.Rule.value}
+	if w.Decision.value == "" {
+		w.Decision.value = string(Allow)
+	}
+	if e.ruling, err = rule(file, w.Decision); err != nil {
+		return e, err
+	}
+	e.by = fmt.Sprintf("%s:%d", file, w.Package.line)
+	if w.Until.value != "" {
+		if e.until, err = time.Parse(time.DateOnly, w.Until.value); err != nil {
+			return e, fmt.Errorf("line %d: until is a day such as 2027-01-31, not %q", w.Until.line, w.Until.value)
+		}
+	}
+	return e, nil
 }
 
 func knownRule(rule text) error {

@@ -69,7 +69,7 @@ func TestPolicyDecides(t *testing.T) {
 
 func TestPolicyMistakes(t *testing.T) {
 	for _, test := range []struct{ text, said string }{
-		{"rules:\n  proces: warn\n", `line 2: there is no rule "proces"`},
+		{"rules:\n  programs: warn\n", `line 2: there is no rule "programs"`},
 		{"rules:\n  process: deny\n", `line 2: a decision is allow, warn or refuse, not "deny"`},
 		{"rules:\n  process:\n", "rule process"},
 		{"rules:\n  process: [warn]\n", "line 2"},

@@ -109,7 +109,7 @@ func (t *tree) file(path string) error {
 	head := make([]byte, 64)
 	n, err := io.ReadFull(file, head)
 	if err != nil && n == 0 {
-		return nil //nolint:nilerr // an empty file
+		return nil // an empty file
 	}
 	head = head[:n]
 	switch {
@@ -185,7 +185,7 @@ func (t *tree) resolvers(name string, file io.ReaderAt) {
 	}
 	count := 0
 	for _, section := range object.Sections {
-		if section.Type != elf.SHT_RELA {
+		if section.Type != elf.SHT_RELA { //nolint:misspell // as ELF has it
 			continue
 		}
 		data, err := section.Data()
