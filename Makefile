@@ -45,7 +45,7 @@ demo: build $(lastword $(NODES)) ## start a worker, deploy the examples, invoke 
 serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build/data
 	$(BIN)/pipsqueak serve --data $(CURDIR)/build/data
 
-build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(PYTHON_FILES) $(BIN)/pipsqueak-driver-native $(NATIVE_FILES) \
+build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(BIN)/libexec/attestations $(PYTHON_FILES) $(BIN)/pipsqueak-driver-native $(NATIVE_FILES) \
 	$(BIN)/pipsqueak-driver-node $(NODE_FILES) $(BIN)/pipsqueak-driver-ruby $(RUBY_FILES) ## build everything into bin/
 
 test: build deps-test $(NODES) ## run every test
@@ -109,6 +109,12 @@ $(DEPS)/uv-$(UV_VERSION): | deps
 	$(PYTHON) -m venv $(DEPS)/venv
 	$(DEPS)/venv/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	cp $(DEPS)/venv/bin/uv $@
+
+# Wheels only, at the versions and with the digests of the file, for the interpreter that runs them: the system's.
+$(DEPS)/attestations: drivers/python/tools/requirements.txt $(DEPS)/uv-$(UV_VERSION)
+	rm -rf $@
+	$(DEPS)/uv-$(UV_VERSION) pip install --quiet --no-deps --require-hashes --only-binary :all: --python $(PYTHON) --target $@ -r $<
+	touch $@
 
 # At the versions and with the digests of the lock file.
 $(DEPS)/node/tools: drivers/node/tools/package.json drivers/node/tools/package-lock.json | deps
@@ -191,6 +197,11 @@ $(BIN)/libexec/native/include/%: drivers/native/runtime/include/%
 $(BIN)/libexec/uv: $(DEPS)/uv-$(UV_VERSION)
 	@mkdir -p $(@D)
 	cp $< $@
+
+$(BIN)/libexec/attestations: $(DEPS)/attestations
+	rm -rf $@
+	@mkdir -p $(@D)
+	cp -r $< $@
 
 $(BIN)/libexec/node/pipsqueak.node: $(wildcard drivers/node/runtime/*.[ch]) $(wildcard $(ENTER)/*.[ch]) | $(DEPS)/node/tools
 	@mkdir -p $(@D)

@@ -167,6 +167,8 @@ type Report struct {
 	Took    time.Duration            // of the whole import
 	Modules map[string]time.Duration // of each module of Load.Modules, with what it imported itself
 	Threads int                      // of the process after it; more than one and it must not fork
+	// Loaded are modules of packages, named as Load.Modules are, that an instance has imported besides those that it was asked to.
+	Loaded []string
 }
 
 // ResolveRequest asks for the packages of deployed code.

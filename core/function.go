@@ -8,7 +8,7 @@ import (
 )
 
 // Function is what a user deploys, complete: nothing more has to be found out to start it. A deployed Function never
-// changes; a new deploy of the same name makes a new one with the next Version.
+// changes but for Loaded; a new deploy of the same name makes a new one with the next Version.
 type Function struct {
 	Name     string            `json:"name"`
 	Version  int               `json:"version"` // 1 for the first deploy of the name, then counted up
@@ -20,8 +20,11 @@ type Function struct {
 	Env      map[string]string `json:"env,omitempty"`
 	Limits   Limits            `json:"limits"`
 	Deployed time.Time         `json:"deployed"`
-	// Unforkable is why its packages are imported in the instance instead of in a zygote; empty when a zygote may.
-	Unforkable string `json:"unforkable,omitempty"`
+	// Loaded are modules of Packages that its instances have imported besides Imports. A zygote imports them ahead; an instance leaves
+	// them to the code, which may well do without.
+	Loaded []string `json:"loaded,omitempty"`
+	// Apart are modules that no zygote imports for it, with the reasons: "grpcio starts 3 threads at import".
+	Apart map[string]string `json:"apart,omitempty"`
 }
 
 // Limits bounds what a function may use.

@@ -63,12 +63,14 @@ type Probe struct {
 	// What it leaves behind, besides memory.
 	Threads  int      `json:"threads,omitempty"`  // more than before
 	Children int      `json:"children,omitempty"` // processes
-	Files    []string `json:"files,omitempty"`    // open files and sockets, as the kernel names them
+	Files    []string `json:"files,omitempty"`    // open files, sockets and shared memory, as the kernel names them
 	Signals  []string `json:"signals,omitempty"`  // that it handles
 	Network  []string `json:"network,omitempty"`  // attempts to reach one, "3 datagrams"
-	Error    string   `json:"error,omitempty"`    // why it cannot be imported by itself
+	// Errors is why a module of it cannot be imported by itself, by its name in Receipt.Modules.
+	Errors map[string]string `json:"errors,omitempty"`
 	// Unforkable is why it may not live in a zygote: "starts 3 threads at import". Empty when it may.
 	Unforkable string `json:"unforkable,omitempty"`
+	Through    string `json:"through,omitempty"` // the package, as Package.String has it, that it imports and that is the reason of Unforkable
 }
 
 // Suspicion is something in the files of a package that a person should know of before functions use it: a reason and a place.

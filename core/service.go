@@ -85,21 +85,22 @@ type Snapshot struct {
 
 // NodeInfo is one node of the tree.
 type NodeInfo struct {
-	ID         NodeID    `json:"id"`
-	Parent     NodeID    `json:"parent,omitempty"` // empty for a root zygote
-	Role       Role      `json:"role"`
-	State      string    `json:"state"`
-	Runtime    RuntimeID `json:"runtime"`
-	Function   string    `json:"function,omitempty"` // of an instance
-	Set        Set       `json:"set"`
-	Modules    []string  `json:"modules,omitempty"` // that it has imported
-	PID        int       `json:"pid"`
-	Memory     int64     `json:"memory"`     // proportional bytes, as last measured; 0 before the first time
-	Private    int64     `json:"private"`    // bytes that it shares with nobody
-	Generation int       `json:"generation"` // how many times this zygote has been rebuilt
-	Forks      int       `json:"forks"`      // children it has had
-	Events     int       `json:"events"`     // an instance has served
-	Born       time.Time `json:"born"`
+	ID         NodeID            `json:"id"`
+	Parent     NodeID            `json:"parent,omitempty"` // empty for a root zygote
+	Role       Role              `json:"role"`
+	State      string            `json:"state"`
+	Runtime    RuntimeID         `json:"runtime"`
+	Function   string            `json:"function,omitempty"` // of an instance
+	Set        Set               `json:"set"`
+	Modules    []string          `json:"modules,omitempty"` // that it has imported
+	Apart      map[string]string `json:"apart,omitempty"`   // of an instance: the modules that no zygote imports for it, with the reasons
+	PID        int               `json:"pid"`
+	Memory     int64             `json:"memory"`     // proportional bytes, as last measured; 0 before the first time
+	Private    int64             `json:"private"`    // bytes that it shares with nobody
+	Generation int               `json:"generation"` // how many times this zygote has been rebuilt
+	Forks      int               `json:"forks"`      // children it has had
+	Events     int               `json:"events"`     // an instance has served
+	Born       time.Time         `json:"born"`
 }
 
 // DriverInfo is one driver as the worker sees it.

@@ -60,6 +60,8 @@ var imports = []row{
 		[]string{"core", "core/driver", "core/sandbox"}, nil},
 	{"core/scan", "what is decided about findings depends neither on what finds them nor on what is alive; a policy is YAML",
 		[]string{"core"}, []string{"go.yaml.in/yaml"}},
+	{"core/probe", "what imports packages to look at them needs a driver and sandboxes, and decides nothing of functions; of the kernel it wants the names of signals (x/sys)",
+		[]string{"core", "core/sandbox"}, []string{"golang.org/x/sys"}},
 	{"core/worker", "assembly is the one place in core that knows all the pieces; of the machine it asks only how much memory there is (x/sys)",
 		[]string{"core", "core/*"}, []string{"golang.org/x/sys"}},
 	{"gateway", "the gateway cannot tell one worker from a cluster, so it knows core.Service only",

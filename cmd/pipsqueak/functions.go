@@ -99,18 +99,33 @@ func (p *program) describeRows(f core.Function) [][]string {
 		{"idle timeout", humanDuration(f.Limits.IdleTimeout)},
 		{"reuse", reuse},
 	}
-	title := "env"
-	for _, key := range slices.Sorted(maps.Keys(f.Env)) {
-		rows = append(rows, []string{title, key + "=" + f.Env[key]})
-		title = ""
+	several := func(title string, values []string) {
+		for _, v := range values {
+			rows = append(rows, []string{title, v})
+			title = ""
+		}
 	}
+	var env []string
+	for _, key := range slices.Sorted(maps.Keys(f.Env)) {
+		env = append(env, key+"="+f.Env[key])
+	}
+	several("env", env)
 	if len(f.Imports) > 0 {
 		rows = append(rows, []string{"imports", strings.Join(f.Imports, ", ")})
 	}
-	if f.Unforkable != "" {
-		rows = append(rows, []string{"unforkable", f.Unforkable})
+	if len(f.Loaded) > 0 {
+		rows = append(rows, []string{"loaded", strings.Join(f.Loaded, ", ")})
 	}
+	several("apart", reasons(f.Apart))
 	return rows
+}
+
+// reasons are a line for each module that is imported in instances, and why.
+func reasons(apart map[string]string) (lines []string) {
+	for _, module := range slices.Sorted(maps.Keys(apart)) {
+		lines = append(lines, module+": "+apart[module])
+	}
+	return lines
 }
 
 func (p *program) remove() *cobra.Command {

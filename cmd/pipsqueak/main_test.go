@@ -70,7 +70,7 @@ func newWorld() *world {
 			{Name: "hello", Version: 1, Runtime: "python3.11", Handler: "handler.handler", Code: "sha256:00ff", Limits: limits, Deployed: noon.Add(-time.Hour)},
 			{Name: "report", Version: 3, Runtime: "python3.11", Handler: "f.f", Code: "sha256:aa11", Limits: once, Deployed: noon.Add(-72 * time.Hour),
 				Packages: core.NewSet(numpy, pandas), Imports: []string{"pandas"}, Env: map[string]string{"MODE": "fast", "LEVEL": "2"},
-				Unforkable: "pandas starts 2 threads when it is imported"},
+				Loaded: []string{"numpy.fft"}, Apart: map[string]string{"pandas": "pandas starts 2 threads at import"}},
 		},
 		tree: core.Snapshot{
 			Time: noon, Memory: 84 << 20, Budget: 2 << 30,
@@ -161,7 +161,8 @@ reuse         no: every event gets a fresh instance
 env           LEVEL=2
               MODE=fast
 imports       pandas
-unforkable    pandas starts 2 threads when it is imported
+loaded        numpy.fft
+apart         pandas: pandas starts 2 threads at import
 
 PACKAGE
 numpy==1.26.4

@@ -27,6 +27,8 @@ type refused struct{ error }
 // unscanned is the error of a scan that has not scanned everything. It counts more than what was refused in the rest.
 type unscanned struct{ error }
 
+func (u unscanned) Unwrap() error { return u.error }
+
 // scanning is one run of the command.
 type scanning struct {
 	*program

@@ -16,7 +16,7 @@ func (p *program) tree() *cobra.Command {
 		Short: "Show the live tree of processes",
 		Long: `Show everything that runs. Inner nodes are zygotes, which have imported a set of packages and only fork; leaves are
 instances, which serve one function. MEMORY is a node's proportional share, PRIVATE what it shares with nobody; GEN counts how
-often a zygote has been rebuilt. Of a long set the first names are shown; -o json has all of it, with versions.`,
+often a zygote has been rebuilt. Modules that no zygote may import, and so the instances of a function do, are told with the reason. Of a long set the first names are shown; -o json has all of it, with versions.`,
 		Example: "  pipsqueak tree\n  watch pipsqueak tree\n  pipsqueak tree --json | jq '.nodes | length'",
 		GroupID: groupServer,
 		Args:    cobra.NoArgs,
@@ -55,6 +55,15 @@ func (p *program) drawTree(s core.Snapshot) error {
 	for _, d := range s.Drivers {
 		if d.Error != "" {
 			fmt.Fprintf(p.out, "driver %s: %s\n", d.Language, d.Error)
+		}
+	}
+	said := map[string]bool{}
+	for _, n := range s.Nodes {
+		for _, line := range reasons(n.Apart) {
+			if line = "apart in " + n.Function + ": " + line; !said[line] {
+				said[line] = true
+				fmt.Fprintln(p.out, line)
+			}
 		}
 	}
 	if len(s.Nodes) == 0 {

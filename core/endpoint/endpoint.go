@@ -55,11 +55,12 @@ func report(body []byte) (core.Report, error) {
 		Took    float64            `json:"took"`    // s
 		Modules map[string]float64 `json:"modules"` // s
 		Threads int                `json:"threads"`
+		Loaded  []string           `json:"loaded"`
 	}
 	if err := json.Unmarshal(body, &told); err != nil || told.Threads < 1 {
 		return core.Report{}, broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance reported its import in a way that cannot be read: %.100q", body)}
 	}
-	r := core.Report{Took: seconds(told.Took), Threads: told.Threads, Modules: make(map[string]time.Duration, len(told.Modules))}
+	r := core.Report{Took: seconds(told.Took), Threads: told.Threads, Loaded: told.Loaded, Modules: make(map[string]time.Duration, len(told.Modules))}
 	for name, took := range told.Modules {
 		r.Modules[name] = seconds(took)
 	}

@@ -46,10 +46,11 @@ func TestImport(t *testing.T) {
 		if err := json.Unmarshal(body, &got); err != nil || kind != 'H' || !reflect.DeepEqual(got, want) {
 			t.Errorf("%c %s: %v", kind, body, err)
 		}
-		far.Write(frame('P', `{"took":0.5,"modules":{"a":0.25,"a.b":0},"threads":2}`))
+		far.Write(frame('P', `{"took":0.5,"modules":{"a":0.25,"a.b":0},"threads":2,"loaded":["c","a.d"]}`))
 	}()
 	report, err := Import(t.Context(), near, want)
-	if err != nil || !reflect.DeepEqual(report, core.Report{Took: 500 * time.Millisecond, Threads: 2, Modules: map[string]time.Duration{"a": 250 * time.Millisecond, "a.b": 0}}) {
+	if err != nil || !reflect.DeepEqual(report, core.Report{Took: 500 * time.Millisecond, Threads: 2, Loaded: []string{"c", "a.d"},
+		Modules: map[string]time.Duration{"a": 250 * time.Millisecond, "a.b": 0}}) {
 		t.Errorf("%+v, %v", report, err)
 	}
 	// And then an event, whose answer is none to an import.

@@ -17,7 +17,7 @@ import (
 
 const (
 	kindHandler   = 'H' // to the instance, first of all: a core.HandlerLoad
-	kindReport    = 'P' // from it: {"took":s,"modules":{name:s},"threads":n}, what the import cost
+	kindReport    = 'P' // from it: {"took":s,"modules":{name:s},"threads":n,"loaded":[name]}, what the import cost
 	kindFailure   = 'F' // from it: why the handler cannot be imported, a core.Error; the instance ends
 	kindEvent     = 'E' // to the instance: u32 big-endian length of meta | meta | event. meta is {"id":string,"deadline_ms":unix ms,"depth":n}
 	kindResult    = 'R' // from it: the result

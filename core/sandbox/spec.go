@@ -118,6 +118,8 @@ func resources(config core.SandboxConfig) *specs.LinuxResources {
 		period uint64 = cpuPeriod
 	)
 	switch config.Role {
+	case core.RoleZygote:
+		memory = config.Limits.Memory
 	case core.RoleInstance:
 		memory, quota = config.Limits.Memory, cpuPeriod // one core
 	case core.RoleInstaller:

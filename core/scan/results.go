@@ -26,6 +26,7 @@ type Result struct {
 	Time       time.Time        `json:"time"`
 	Took       time.Duration    `json:"took"`
 	Suspicions []core.Suspicion `json:"suspicions"`
+	Probe      *core.Probe      `json:"probe,omitempty"` // of a package of a function
 	Error      string           `json:"error,omitempty"` // why it could not be scanned
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -19,8 +20,9 @@ const (
 // Starts and waiting requests are not tied to each other: what becomes free first, forked or released, goes to the request
 // that waits longest. There are never more starts than waiting requests when one begins; the first of them are those it is for.
 type pool struct {
-	s  *Scheduler
-	fn *core.Function
+	s      *Scheduler
+	fn     *core.Function
+	latest atomic.Pointer[core.Function] // fn with what has been learnt of its imports since
 
 	mu       sync.Mutex // guards the following; never held across a call to a sandbox or a driver
 	drained  bool       // nothing becomes idle any more
@@ -165,7 +167,7 @@ func (p *pool) retry() {
 
 // start starts an instance, gives it to who waits, and sees to its end.
 func (p *pool) start() {
-	node, start, phases, err := p.s.tree.Start(p.s.ctx, p.fn)
+	node, start, phases, err := p.s.tree.Start(p.s.ctx, p.latest.Load())
 	if err != nil {
 		p.failed(core.AsError(err))
 		return

@@ -111,9 +111,19 @@ func (s *Scheduler) pool(fn *core.Function) (*pool, error) {
 	}
 	if p = s.pools[key]; p == nil {
 		p = &pool{s: s, fn: fn}
+		p.latest.Store(fn)
 		s.pools[key] = p
 	}
 	return p, nil
+}
+
+// Correct starts the later instances of a function, of that version, with what has been learnt of its imports.
+func (s *Scheduler) Correct(fn *core.Function) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if p := s.pools[poolKey{fn.Name, fn.Version}]; p != nil {
+		p.latest.Store(fn)
+	}
 }
 
 // Drain ends the instances of a function, except those of the version keep (0 for none): idle ones now, busy ones after their

@@ -90,7 +90,7 @@ func (s *Store) Mark(tree Tree, file core.DamagedFile) error {
 	s.mu.Lock()
 	s.damaged[tree] = file
 	s.mu.Unlock()
-	return writeFile(s.treePath(tree)+damagedSuffix, data)
+	return s.writeFile(s.treePath(tree)+damagedSuffix, data)
 }
 
 // unmark forgets a mark. The caller holds writes.
@@ -124,7 +124,7 @@ func (s *Store) Forbid(name, version, reason string) ([]core.Installed, error) {
 		if err != nil {
 			return nil, diskError(path, err)
 		}
-		if err := writeFile(path, data); err != nil {
+		if err := s.writeFile(path, data); err != nil {
 			return nil, err
 		}
 		s.forbid(entry)

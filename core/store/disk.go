@@ -50,9 +50,8 @@ func writeStaged(path string, data []byte) error {
 }
 
 // writeFile makes the file at path, whole or not at all, and returns when it would survive a power cut. Its directory exists.
-func writeFile(path string, data []byte) (err error) {
-	dir := filepath.Dir(path)
-	file, err := os.CreateTemp(dir, half+"*")
+func (s *Store) writeFile(path string, data []byte) (err error) {
+	file, err := os.CreateTemp(filepath.Join(s.dir, "staging"), "")
 	if err != nil {
 		return diskError(path, err)
 	}
@@ -74,7 +73,7 @@ func writeFile(path string, data []byte) (err error) {
 	if err != nil {
 		return diskError(path, err)
 	}
-	return syncDirectory(dir)
+	return syncDirectory(filepath.Dir(path))
 }
 
 // syncDirectory makes the names in dir survive a power cut.

@@ -89,6 +89,13 @@ func (s *Store) Put(f core.Function) error {
 	if err := ValidName(f.Name); err != nil {
 		return err
 	}
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	return s.put(f)
+}
+
+// put is Put. The caller holds writes.
+func (s *Store) put(f core.Function) error {
 	data, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "the function %s cannot be written: %w", f.Name, err)
@@ -98,12 +105,10 @@ func (s *Store) Put(f core.Function) error {
 	if err := json.Unmarshal(data, &kept); err != nil {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "the function %s cannot be read again: %w", f.Name, err)
 	}
-	s.writes.Lock()
-	defer s.writes.Unlock()
 	if err := s.complete(kept); err != nil {
 		return err
 	}
-	if err := writeFile(s.functionPath(f.Name), data); err != nil {
+	if err := s.writeFile(s.functionPath(f.Name), data); err != nil {
 		return err
 	}
 	s.mu.Lock()

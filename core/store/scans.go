@@ -27,7 +27,7 @@ func (s *Store) RememberScan(digest, scanner string, suspicions []core.Suspicion
 	if err != nil {
 		return diskError(path, err)
 	}
-	return writeFile(path, data)
+	return s.writeFile(path, data)
 }
 
 // Scan returns what the scanner found in a package. Not ok means that it has to be scanned: by this scanner it never was.

@@ -50,9 +50,6 @@ type Store struct {
 	forbidden map[forbiddenKey]string
 }
 
-// half is how the names of files begin that are not yet complete.
-const half = ".half-"
-
 // Open opens a data directory, makes it when it is missing, locks it, and throws away what was half-done. Warnings are about
 // functions that could not be loaded as they were; each is a *core.Error that names the file. The caller closes the Store.
 func Open(dir string) (s *Store, warnings []error, err error) {
@@ -147,20 +144,6 @@ func (s *Store) sweep() error {
 		name := filepath.Join(staging, entry.Name())
 		if err := os.RemoveAll(name); err != nil {
 			return diskError(name, err)
-		}
-	}
-	removeHalf := func(name string, entry fs.DirEntry, err error) error {
-		if err == nil && strings.HasPrefix(entry.Name(), half) {
-			err = os.Remove(name)
-		}
-		if err != nil {
-			return diskError(name, err)
-		}
-		return nil
-	}
-	for _, area := range []string{"functions", "locks", "scans", "index"} {
-		if err := filepath.WalkDir(filepath.Join(s.dir, area), removeHalf); err != nil {
-			return err
 		}
 	}
 	return s.sweepScans()

@@ -115,7 +115,7 @@ func (s *Store) verifyWhole(tree Tree) (c Checked) {
 	if digestOf(text) != tree.Digest {
 		return broken("has other files than its digest says, and no manifest that says which")
 	}
-	if err := writeFile(s.treePath(tree)+manifestSuffix, text); err != nil {
+	if err := s.writeFile(s.treePath(tree)+manifestSuffix, text); err != nil {
 		return broken("is whole, but its manifest is damaged and cannot be written: " + err.Error())
 	}
 	return c

@@ -211,13 +211,13 @@ func (t *Tree) importModules(ctx context.Context, live Live, n *Node, began time
 	switch {
 	case err == nil && report.Threads > 1:
 		n.Kill()
-		t.learn(n.shape.runtime, report)
+		t.Learn(n.shape.runtime, report.Modules)
 		reason := fmt.Sprintf("importing %s leaves %d threads running", strings.Join(load.Modules, ", "), report.Threads)
 		t.block(n.shape, func(b block) block { b.reason = reason; return b })
 		t.config.Log.Info("evict", "rt", n.shape.runtime, "node", n.id, "err", reason)
 		return true
 	case err == nil:
-		t.learn(n.shape.runtime, report)
+		t.Learn(n.shape.runtime, report.Modules)
 		return t.settle(n, began) == nil
 	}
 	n.Kill()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -81,6 +82,9 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, phases *core.Phases
 	if start == core.StartFork {
 		t.forkAheadAfter(n)
 	}
+	if len(fn.Apart) > 0 {
+		start = core.StartCold
+	}
 	t.config.Log.Debug("fork", "fn", fn.Name, "node", n.id, "parent", n.parent.id, "took", time.Since(began))
 	return n, start, nil
 }
@@ -90,8 +94,10 @@ func instanceConfig(n *Node, live Live) core.SandboxConfig {
 	return core.SandboxConfig{ID: n.id, Role: core.RoleInstance, Runtime: live.Runtime, Packages: fn.Packages, Code: fn.Code, Function: fn.Name, Limits: fn.Limits}
 }
 
+// wants is what a zygote would best have imported for the function.
 func wants(fn *core.Function) shape {
-	return shape{runtime: fn.Runtime, set: fn.Packages, modules: fn.Imports}
+	modules := slices.DeleteFunc(slices.Concat(fn.Imports, fn.Loaded), func(m string) bool { return fn.Apart[m] != "" })
+	return shape{runtime: fn.Runtime, set: fn.Packages, modules: modules}
 }
 
 // join makes the node of an instance under the nearest zygote, with a root zygote made first where there is none.
@@ -131,7 +137,7 @@ func (t *Tree) joinNow(live Live, fn *core.Function, worth float64) (n *Node, wh
 		return nil, false, nil
 	}
 	missing := without(want.modules, z.modules)
-	if len(want.modules) > 0 && fn.Unforkable == "" && worth == necessary {
+	if len(want.modules) > 0 && worth == necessary {
 		t.demand(want, len(missing) > 0)
 	}
 	n = t.add(core.RoleInstance, want, t.nodes[z.id], live.Generation, t.estimate(fn))
@@ -255,7 +261,10 @@ func (t *Tree) importHandler(ctx context.Context, n *Node) error {
 		Packages: directories(fn.Packages), Modules: without(fn.Imports, n.parent.shape.modules),
 	})
 	if err == nil {
-		t.learn(fn.Runtime, report)
+		t.Learn(fn.Runtime, report.Modules)
+		if len(report.Loaded) > 0 && t.config.Loaded != nil {
+			go t.config.Loaded(fn, report.Loaded)
+		}
 		return nil
 	}
 	defer n.Kill()
@@ -285,12 +294,6 @@ func environment(fn *core.Function) map[string]string {
 	}
 	maps.Copy(env, fn.Env)
 	return env
-}
-
-func (t *Tree) learn(rt core.RuntimeID, report core.Report) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.costs.learn(rt, report.Modules)
 }
 
 func directories(set core.Set) []string {

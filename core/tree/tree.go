@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,8 @@ import (
 type Config struct {
 	Budget int64        // bytes of memory that all nodes together may use, counted proportionally
 	Log    *slog.Logger // never nil
+	// Loaded is told, in a goroutine of its own, what an instance has imported that its function was not known to import. It may be nil.
+	Loaded func(fn *core.Function, modules []string)
 }
 
 // Tree is all live processes of a worker by parentage. All methods may be called from many goroutines at once.
@@ -196,16 +199,37 @@ func (t *Tree) Expel(digest string) {
 	killAll(ends)
 }
 
-// Unforkable returns why a set is imported in instances instead of in a zygote, or "" when nothing is known against it.
-func (t *Tree) Unforkable(rt core.RuntimeID, set core.Set) string {
+// Learn tells the tree what importing modules takes, in a process that has imported none of them.
+func (t *Tree) Learn(rt core.RuntimeID, modules map[string]time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.costs.learn(rt, modules)
+}
+
+// Apart returns the modules that no zygote imports for a function, with the reasons: those that it was deployed with, and what was found out
+// when a zygote was tried. The map is the caller's; nil when there are none.
+func (t *Tree) Apart(fn *core.Function) map[string]string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.apart(fn)
+}
+
+// apart is Apart. The caller has the lock.
+func (t *Tree) apart(fn *core.Function) map[string]string {
+	apart := maps.Clone(fn.Apart)
+	want := wants(fn)
 	for _, b := range t.blocks {
-		if b.until.IsZero() && b.runtime == rt && slices.Equal(b.set, set) {
-			return b.reason
+		if !b.until.IsZero() || !b.forbids(want, time.Time{}) {
+			continue
+		}
+		if apart == nil {
+			apart = map[string]string{}
+		}
+		for _, m := range b.modules {
+			apart[m] = b.reason
 		}
 	}
-	return ""
+	return apart
 }
 
 // Memory returns the bytes that all nodes use, as last measured or as assumed before.
@@ -243,7 +267,7 @@ func (n *Node) info() core.NodeInfo {
 		info.Parent = n.parent.id
 	}
 	if n.fn != nil {
-		info.Function = n.fn.Name
+		info.Function, info.Apart = n.fn.Name, n.tree.apart(n.fn)
 	}
 	n.mu.Lock()
 	info.Events = n.events

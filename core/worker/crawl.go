@@ -44,8 +44,8 @@ func (w *Worker) IsFunction(dir string) bool {
 
 // ScanArchives scans archives, each in a sandbox of its own. An archive that cannot be scanned is a result with an error; the error that
 // is returned ends the crawl.
-func (w *Worker) ScanArchives(ctx context.Context, archives []string, runtimes []core.Runtime, crawl Crawl) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (w *Worker) ScanArchives(outer context.Context, archives []string, runtimes []core.Runtime, crawl Crawl) error {
+	ctx, cancel := context.WithCancelCause(outer)
 	defer cancel(nil)
 	var workers sync.WaitGroup
 	var telling sync.Mutex
@@ -74,6 +74,9 @@ func (w *Worker) ScanArchives(ctx context.Context, archives []string, runtimes [
 	}
 	close(todo)
 	workers.Wait()
+	if err := outer.Err(); err != nil {
+		return err
+	}
 	return context.Cause(ctx)
 }
 
@@ -152,7 +155,7 @@ func digestOf(name string, to io.Writer) (string, error) {
 	return fmt.Sprintf("sha256:%x", sum.Sum(nil)), nil
 }
 
-// ScanFunction installs the packages of a function, as a deploy would, and scans them. The archive is as in core.DeployRequest.
+// ScanFunction installs the packages of a function, as a deploy would, scans them and imports each once (probe). The archive is as in core.DeployRequest.
 func (w *Worker) ScanFunction(ctx context.Context, archive io.Reader, progress func(core.Progress)) ([]scan.Result, error) {
 	dir, err := w.store.Unpack(ctx, archive)
 	if err != nil {
@@ -187,10 +190,18 @@ func (w *Worker) scanFunction(ctx context.Context, dir string, progress func(cor
 	if err == nil && len(fn.Packages) > 0 {
 		found, err = w.suspicions(ctx, d, &fn, runtime)
 	}
+	if err != nil {
+		return nil, err
+	}
+	w.probe(ctx, d, &fn, runtime, lock.Packages, progress)
+	probes := map[string]*core.Probe{}
+	for _, p := range w.installed(&fn) {
+		probes[p.String()] = p.Probe
+	}
 	results := make([]scan.Result, len(fn.Packages))
 	for i, p := range fn.Packages {
-		results[i] = scan.Result{Digest: p.Digest, Package: p.String(), Runtime: runtime.ID, Scanner: scanner(d), Time: began.UTC(), Took: time.Since(began),
+		results[i] = scan.Result{Digest: p.Digest, Package: p.String(), Runtime: runtime.ID, Scanner: scanner(d), Time: began.UTC(), Took: time.Since(began), Probe: probes[p.String()],
 			Suspicions: slices.DeleteFunc(slices.Clone(found), func(s core.Suspicion) bool { return s.Package != p.String() })}
 	}
-	return results, err
+	return results, nil
 }

@@ -64,6 +64,7 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 	if err := w.resolve(ctx, &fn, runtime, manifest, dir, request.Anew, hold, progress); err != nil {
 		return core.Function{}, err
 	}
+	w.part(&fn)
 	digest, release, err := w.store.CommitCode(dir)
 	if err != nil {
 		return core.Function{}, err
@@ -137,6 +138,7 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 		return err
 	}
 	judged := w.judge(ctx, d, *fn, runtime, progress) // meanwhile
+	w.probe(ctx, d, fn, runtime, lock.Packages, progress)
 	err = w.build(ctx, d, fn, runtime, dir, progress)
 	return cmp.Or(judged(), err)
 }

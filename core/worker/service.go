@@ -27,7 +27,7 @@ func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.R
 func (w *Worker) Functions(context.Context) ([]core.Function, error) {
 	all := w.store.List()
 	for i := range all {
-		all[i].Unforkable = w.tree.Unforkable(all[i].Runtime, all[i].Packages)
+		all[i].Apart = w.tree.Apart(&all[i])
 	}
 	return all, nil
 }

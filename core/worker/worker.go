@@ -74,7 +74,9 @@ type Worker struct {
 	mu        sync.Mutex
 	deploying map[string]struct{}      // names with a deploy or a remove under way
 	claims    map[string]chan struct{} // packages that are being installed; closed when they are no more
-	counter   int                      // of installer sandboxes
+	probes    sync.Mutex               // one probe at a time: they would disturb each other's times, and what two functions share is probed once
+	learning  *learning
+	counter   int // of installer sandboxes
 	lastWords lastWords
 }
 
@@ -88,7 +90,7 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 	// Sockets have short paths only, and nothing in here is worth a disk.
 	name := fmt.Sprintf("pipsqueak-%x", sha256.Sum256([]byte(data)))[:18]
 	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, age: cmp.Or(config.PackageAge, defaultPackageAge), limit: config.StoreLimit,
-		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, registries: config.Registries, policy: config.Policy}
+		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, registries: config.Registries, learning: newLearning(), policy: config.Policy}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
@@ -132,7 +134,10 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if err != nil {
 		return err
 	}
-	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log}, fleetDrivers{w.fleet}, w.house)
+	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Loaded: w.loaded}, fleetDrivers{w.fleet}, w.house)
+	for _, fn := range w.store.List() {
+		w.learnCosts(&fn)
+	}
 	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Invoke: w.Invoke, Log: w.log}, w.tree)
 	w.startKeeper()
 	w.collect()
@@ -158,6 +163,7 @@ func (w *Worker) Close(ctx context.Context) error {
 	if w.sched != nil {
 		err = w.sched.Close(ctx)
 	}
+	w.learning.close()
 	if w.tree != nil {
 		err = errors.Join(err, w.tree.Close(ctx))
 	}

@@ -13,6 +13,8 @@ type wish struct {
 	Op       string        `json:"op"`
 	Handler  string        `json:"handler,omitempty"`
 	Packages []core.Locked `json:"packages,omitempty"`
+	Allow    []string      `json:"allow,omitempty"`
+	Locked   []string      `json:"locked"` // names of the packages that are known already; nil when they are to be found out
 }
 
 // Resolve implements core.Installer.
@@ -22,7 +24,17 @@ func (p *python) Resolve(ctx context.Context, request core.ResolveRequest) (core
 		Files    map[string]string `json:"files"`
 		Imports  []string          `json:"imports"`
 	}
-	err := p.install(ctx, request.Runtime, request.Sandbox, wish{Op: "resolve", Handler: request.Handler}, nil, &resolution)
+	w := wish{Op: "resolve", Handler: request.Handler, Allow: request.Allow}
+	if request.Lock != nil {
+		w.Locked = []string{}
+		for _, known := range request.Lock.Packages {
+			w.Locked = append(w.Locked, known.Name)
+		}
+	}
+	err := p.install(ctx, request.Runtime, request.Sandbox, w, nil, &resolution)
+	if request.Lock != nil {
+		resolution.Packages = request.Lock.Packages
+	}
 	return core.Resolution(resolution), err
 }
 
@@ -45,5 +57,21 @@ func (p *python) install(ctx context.Context, runtime core.RuntimeID, sandbox co
 	if err != nil {
 		return err
 	}
-	return zygote.Install(ctx, sandbox, append(i.command(), loopDir+"/installer.py", string(text)), zygote.InstallEnv(), p.log, progress, result)
+	p.mu.Lock()
+	env := zygote.InstallEnv(p.sources.env...)
+	p.mu.Unlock()
+	argv := append(i.command(), loopDir+"/installer.py")
+	return zygote.Install(ctx, sandbox, append(argv, pieces(string(text))...), env, p.log, progress, result)
+}
+
+// maxArgument is less than what the kernel lets one argument of a program have, in bytes.
+const maxArgument = 100 << 10
+
+// pieces cuts a text into arguments.
+func pieces(text string) []string {
+	var out []string
+	for len(text) > maxArgument {
+		out, text = append(out, text[:maxArgument]), text[maxArgument:]
+	}
+	return append(out, text)
 }

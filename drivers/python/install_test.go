@@ -46,7 +46,7 @@ func TestWorthCompiling(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		const question = "import sys, json; sys.path.insert(0, 'runtime'); import installer; print(json.dumps(installer.worth_compiling(sys.argv[1])))"
+		const question = "import sys, json; sys.path.insert(0, 'runtime'); import pipsqueak_bytecode as b; print(json.dumps(b.worth_compiling(sys.argv[1])))"
 		out, err := exec.CommandContext(t.Context(), defaultInterpreter, "-I", "-S", "-B", "-c", question, dir).Output()
 		if err != nil {
 			t.Fatal(err)

@@ -41,6 +41,7 @@ type python struct {
 
 	mu           sync.Mutex
 	interpreters map[core.RuntimeID]interpreter // as last described
+	sources      sources                        // as last described
 }
 
 // interpreter is what a CPython says of itself.
@@ -59,7 +60,7 @@ func newDriver(log *slog.Logger) *python {
 }
 
 func (p *python) describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityInvoke, core.CapabilityScan}}
+	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityInvoke, core.CapabilityLock, core.CapabilityScan}}
 	libexec, err := zygote.Libexec()
 	if err != nil {
 		return d, err
@@ -68,12 +69,8 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 	if err != nil {
 		return d, err
 	}
-	tools := []core.Mount{}
-	if installer := filepath.Join(libexec, "uv"); exists(installer) {
-		tools = append(tools, core.Mount{Source: installer, Target: toolsDir + "/uv"})
-	} else {
-		d.Problems = append(d.Problems, installer+" is missing: functions with a requirements.txt cannot be deployed; `make deps build` puts it there")
-	}
+	tools, problems := installerTools(libexec)
+	d.Problems = append(d.Problems, problems...)
 	for _, path := range interpreterPaths() {
 		i, err := inspect(ctx, path)
 		if err != nil {
@@ -84,6 +81,15 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 		if slices.ContainsFunc(d.Runtimes, func(r core.Runtime) bool { return r.ID == id }) {
 			d.Problems = append(d.Problems, fmt.Sprintf("%s is a second %s and not used", path, id))
 			continue
+		}
+		if len(d.Runtimes) == 0 {
+			from, err := operatorSources(ctx, path, files[1].Source)
+			if err != nil {
+				return d, fmt.Errorf("where packages come from: %w", err)
+			}
+			p.takeFrom(from)
+			tools = append(tools, from.mounts...)
+			d.Problems = append(d.Problems, from.problems...)
 		}
 		p.remember(id, i)
 		d.Runtimes = append(d.Runtimes, core.Runtime{
@@ -97,10 +103,26 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 			},
 			Extensions: []string{".py"},
 			Archives:   archives,
-			Registries: []string{"https://pypi.org", "https://files.pythonhosted.org"},
+			Manifests:  []string{"uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml"},
+			Registries: p.sources.registries,
 		})
 	}
 	return d, nil
+}
+
+// installerTools returns what an installer's sandbox has to show, and what is missing of it.
+func installerTools(libexec string) (tools []core.Mount, problems []string) {
+	for _, tool := range []struct{ name, lack string }{
+		{"uv", "functions with packages cannot be deployed"},
+		{"attestations", "attestations of packages are not checked"},
+	} {
+		if path := filepath.Join(libexec, tool.name); exists(path) {
+			tools = append(tools, core.Mount{Source: path, Target: toolsDir + "/" + tool.name})
+		} else {
+			problems = append(problems, path+" is missing: "+tool.lack+"; `make deps build` puts it there")
+		}
+	}
+	return tools, problems
 }
 
 func (p *python) command(runtime core.RuntimeID) ([]string, error) {
@@ -115,6 +137,12 @@ func (p *python) remember(id core.RuntimeID, i interpreter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.interpreters[id] = i
+}
+
+func (p *python) takeFrom(from sources) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sources = from
 }
 
 func (p *python) interpreter(id core.RuntimeID) (interpreter, error) {

@@ -11,6 +11,7 @@ const { findHandler, isModule } = require('./handler');
 
 const CODE = '/function';
 const MAX_PACKET = 128 << 10;
+const MAX_LOADED = 64; // modules that core is told of, of those that it did not know a handler imports
 
 // An error to report: kind and fault as core has them, and the exception behind it.
 class Failure extends Error {
@@ -50,17 +51,40 @@ async function load(request, fail, directory = CODE) {
       await attempt(importing, () => importModule(importing, request.packages ?? []));
       modules[importing] = (performance.now() - begin) / 1000;
     }
+    const report = { took: 0, modules, threads: 1 };
     let handler;
     if (request.handler) {
       importing = request.handler;
+      const known = Object.keys(require.cache).length;
       handler = await importHandler(request.handler, directory);
+      const loaded = loadedSince(known);
+      if (loaded.length > 0) report.loaded = loaded;
     }
-    return { report: { took: (performance.now() - start) / 1000, modules, threads: fs.readdirSync('/proc/self/task').length }, handler };
+    report.took = (performance.now() - start) / 1000;
+    report.threads = fs.readdirSync('/proc/self/task').length;
+    return { report, handler };
   } finally {
     stop = null;
     fs.promises.readFile = readFile;
     process.reallyExit = reallyExit;
   }
+}
+
+// What the function's own files have required of packages after the first so many files. Of ES modules nothing is known.
+function loadedSince(known) {
+  const found = new Set();
+  for (const file of Object.keys(require.cache).slice(known)) {
+    const [, pack, rest] = /^\/packages\/[^/]+\/node_modules\/((?:@[^/]+\/)?[^/]+)(.*)$/.exec(file) ?? [];
+    if (pack === undefined || !require.cache[file].parent?.filename?.startsWith(CODE + '/')) continue;
+    let main;
+    try {
+      main = createRequire(file).resolve(file.slice(0, -rest.length));
+    } catch {
+      // it has none
+    }
+    found.add(main === file ? pack : pack + rest);
+  }
+  return [...found].slice(0, MAX_LOADED);
 }
 
 class Exit extends Error {

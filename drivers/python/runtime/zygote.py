@@ -8,6 +8,7 @@ what is imported here is in every function's process.
 import ctypes
 import gc
 import importlib
+import itertools
 import json
 import linecache  # noqa: F401  imported for traceback: a handler's first exception finds it ready
 import os
@@ -17,6 +18,7 @@ import socket
 import sys
 import time
 import traceback
+import types
 
 STDLIB = list(sys.path)  # -I leaves this file's directory out
 sys.path.append(os.path.dirname(__file__))
@@ -24,11 +26,17 @@ from pipsqueak_instance import ENDPOINT, Instance, answer, leave, prepare_stream
 
 CONTROL = 3
 CODE = "/function"
+PACKAGES = "/packages/"
 MAX_PACKET = 128 << 10
+# Modules that core is told of, of those that it did not know a handler imports.
+MAX_LOADED = 64
 # Bytes of what is told of an exception.
 MAX_MESSAGE, MAX_STACK = 64 << 10, 256 << 10
 # Seconds after which an instance that has not been told anything was forked ahead, and has time to rehearse.
 PATIENCE = 0.002
+
+# Seconds that a thread may still be seen after it was joined.
+SETTLING = 0.01
 
 # What ps_zygote returns besides the length of a request.
 LOST, ZYGOTE, INSTANCE = 0, -1, -2
@@ -165,8 +173,39 @@ def load(request):
         begin = time.perf_counter()
         import_module(module)
         modules[module] = time.perf_counter() - begin
+    known = len(sys.modules)
     handler = import_handler(name) if name else None
-    return {"took": time.perf_counter() - start, "modules": modules, "threads": len(os.listdir("/proc/self/task"))}, handler
+    report = {"took": time.perf_counter() - start, "modules": modules, "threads": threads()}
+    if report["threads"] > 1 and not name:
+        time.sleep(SETTLING)
+        report["threads"] = threads()
+    if len(sys.modules) > known + 1:
+        report["loaded"] = loaded_since(known)
+    return report, handler
+
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+
+def loaded_since(known):
+    """Returns what has been imported of packages after the first so many modules: of those inside of one another, the outermost."""
+    found = set()
+    for name in list(itertools.islice(sys.modules, known, None)):
+        module = sys.modules.get(name)
+        # Anything may be there, and some do their import when they are asked for an attribute.
+        file = object.__getattribute__(module, "__dict__").get("__file__") if isinstance(module, types.ModuleType) else None
+        if isinstance(file, str) and file.startswith(PACKAGES):
+            found.add(name)
+    return [name for name in sorted(found) if not is_inside(name, found)][:MAX_LOADED]
+
+
+def is_inside(name, packages):
+    while "." in name:
+        name = name.rpartition(".")[0]
+        if name in packages:
+            return True
+    return False
 
 
 def import_module(name):

@@ -76,6 +76,9 @@ module Pipsqueak
     # (concurrent-ruby before 1.2), and one that is started again when it is needed (timeout).
     DISPENSABLE = %r{/concurrent/atomic/ruby_thread_local_var\.rb:|/timeout\.rb:}
 
+    # Modules that core is told of, of those that it did not know a handler requires.
+    MAX_LOADED = 64
+
     attr_reader :packages # directories, of the last request
 
     def initialize
@@ -98,9 +101,12 @@ module Pipsqueak
       start = now
       look_in(request["packages"] || [])
       took = (request["modules"] || []).to_h { |name| [name, time { import(name) }] }
+      known = $LOADED_FEATURES.size
       yield if block_given?
       Thread.list.each { |thread| thread.kill.join if DISPENSABLE.match?(thread.inspect) }
-      { "took" => now - start, "modules" => took, "threads" => request["handler"] ? Thread.list.size : threads }
+      report = { "took" => now - start, "modules" => took, "threads" => request["handler"] ? Thread.list.size : threads }
+      report["loaded"] = loaded_since(known) if request["handler"] && $LOADED_FEATURES.size > known
+      report
     end
 
     # Returns what calls the handler "directory/file.symbol" or "directory/file.Module::Class.symbol".
@@ -144,6 +150,16 @@ module Pipsqueak
     def load_libraries(packages)
       known = packages.map { |directory| (@indexes[directory]["libraries"] || {}).transform_values { |library| [directory, library] } }.reduce({}, :merge)
       packages.each { |directory| (@indexes[directory]["needs"] || []).each { |name| load_library(name, known) } }
+    end
+
+    # What has been required of packages after the first so many files: of those inside of one another, the outermost.
+    def loaded_since(known)
+      files = $LOADED_FEATURES[known..].grep(%r{\A/packages/})
+      names = files.filter_map do |file|
+        path = $LOAD_PATH.select { |dir| file.start_with?("#{dir}/") }.max_by(&:size)
+        file.delete_prefix("#{path}/").delete_suffix(File.extname(file)) if path
+      end
+      names.reject { |name| names.any? { |other| name.start_with?("#{other}/") } }.first(MAX_LOADED)
     end
 
     def load_library(name, known)

@@ -1,0 +1,247 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
+	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
+)
+
+// world is a machine without processes: a driver that keeps the contract, and sandboxes in which what it pretends is seen.
+type world struct {
+	*drivertest.Fake
+	boxes  []*box
+	opens  map[string]string // what a module leaves open
+	memory map[string]int64
+}
+
+type box struct {
+	w    *world
+	id   core.NodeID
+	done chan struct{}
+}
+
+func newWorld(modules map[string]drivertest.Module) *world {
+	w := &world{Fake: drivertest.New(drivertest.Described("lang", "lang1")), opens: map[string]string{}, memory: map[string]int64{}}
+	w.Modules = modules
+	return w
+}
+
+func (w *world) machine() Machine {
+	return Machine{Driver: w, Runtime: core.Runtime{ID: "lang1"}, Create: func(context.Context, core.SandboxConfig) (Sandbox, error) {
+		b := &box{w: w, id: core.NodeID(fmt.Sprintf("p%d", len(w.boxes))), done: make(chan struct{})}
+		w.boxes = append(w.boxes, b)
+		return b, nil
+	}}
+}
+
+func (b *box) Ref() core.Sandbox                    { return core.Sandbox{ID: b.id, Gate: "gate"} }
+func (b *box) Entered() (int, time.Duration, error) { return 1, 0, nil }
+func (b *box) Done() <-chan struct{}                { return b.done }
+func (b *box) Kill() {
+	b.w.End(b.id)
+	select {
+	case <-b.done:
+	default:
+		close(b.done)
+	}
+}
+
+func (b *box) Observe() (o sandbox.Observation, err error) {
+	for _, n := range b.w.Nodes() {
+		if n.ID != b.id {
+			continue
+		}
+		p := sandbox.Process{Threads: n.Threads, Files: map[string]string{}}
+		for _, m := range n.Modules {
+			o.Memory.Private += b.w.memory[m]
+			if name := b.w.opens[m]; name != "" {
+				p.Files[m] = name
+			}
+		}
+		o.Processes = map[int]sandbox.Process{7: p}
+		return o, nil
+	}
+	return o, os.ErrNotExist
+}
+
+// pkg is a package with a module of the same name, besides others.
+func pkg(name string, requires ...string) core.Installed {
+	return core.Installed{Package: core.Package{Name: name, Version: "1"}, Locked: core.Locked{Requires: requires}, Receipt: core.Receipt{Modules: []string{name}}}
+}
+
+// run probes, and returns what was found and the error.
+func (w *world) run(t *testing.T, packages ...core.Installed) (map[string]core.Probe, error) {
+	t.Helper()
+	found := map[string]core.Probe{}
+	err := Run(t.Context(), w.machine(), packages, func(p core.Package, probe core.Probe) {
+		if _, twice := found[p.Name]; twice {
+			t.Errorf("%s was told twice", p.Name)
+		}
+		found[p.Name] = probe
+	})
+	for _, b := range w.boxes {
+		select {
+		case <-b.done:
+		default:
+			t.Errorf("the process %s is left", b.id)
+		}
+	}
+	return found, err
+}
+
+// imports returns what processes were asked to import, without the empty requests.
+func (w *world) imports() (all []string) {
+	for _, c := range w.Calls() {
+		if c.Method == drivertest.Import && len(c.Load.Modules) > 0 {
+			all = append(all, strings.Join(c.Load.Modules, "+"))
+		}
+	}
+	return all
+}
+
+// Each package is imported once when nothing is wrong, after what it requires, also in a circle.
+func TestOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]drivertest.Module{"a": {Took: time.Second}, "b": {Took: 2 * time.Second}, "c": {Took: 4 * time.Second}})
+		w.memory["a"], w.memory["b"], w.memory["c"] = 10, 20, 40
+		found, err := w.run(t, pkg("a", "b==1", "nobody==1"), pkg("b", "c==1"), pkg("c", "a==1"), pkg("d"))
+		if want := []string{"c", "b", "a", "d"}; err != nil || !slices.Equal(w.imports(), want) {
+			t.Errorf("imported %v, want %v; %v", w.imports(), want, err)
+		}
+		if a := found["a"]; a.Own != time.Second || a.Took != 7*time.Second || a.Private != 10 || a.Memory != 70 {
+			t.Errorf("a %+v", a)
+		}
+		for name, p := range found {
+			if p.Unforkable != "" || p.Errors != nil {
+				t.Errorf("%s %+v", name, p)
+			}
+		}
+	})
+}
+
+// What must not be forked is left out for what comes after it, and told of what imports it.
+func TestLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]drivertest.Module{"b": {Took: time.Second, Threads: 2}, "c": {Took: 3 * time.Second, Threads: 2}})
+		w.opens["d"] = "socket"
+		found, err := w.run(t, pkg("a"), pkg("b"), pkg("c", "b==1"), pkg("d"), pkg("e", "a==1"))
+		want := map[string]string{"a": "", "b": "starts 2 threads at import", "c": "imports b, which starts 2 threads at import", "d": "leaves open socket at import", "e": ""}
+		for name, why := range want {
+			if err != nil || found[name].Unforkable != why {
+				t.Errorf("%s %+v, want %q; %v", name, found[name], why, err)
+			}
+		}
+		if want := []string{"a", "b", "a", "c", "d", "e"}; !slices.Equal(w.imports(), want) {
+			t.Errorf("imported %v, want %v", w.imports(), want)
+		}
+		if c := found["c"]; c.Own != 2*time.Second || c.Took != 3*time.Second {
+			t.Errorf("c %+v", c)
+		}
+		// With another version of b, or none, c is to be seen anew; b is not.
+		b, c := pkg("b"), pkg("c")
+		c.Probe = new(found["c"])
+		b.Probe = new(found["b"])
+		if Stale(c, []core.Installed{b, c}) || !Stale(c, []core.Installed{c}) || Stale(b, nil) || !Stale(pkg("b"), nil) {
+			t.Error("what is stale")
+		}
+	})
+}
+
+// A module that cannot be imported is told, and the package's others are seen nevertheless.
+func TestErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		raised := core.Errorf(core.KindException, core.FaultHandler, "importing it failed: no")
+		w := newWorld(map[string]drivertest.Module{"b": {Err: raised}, "slow": {Took: time.Hour}})
+		w.memory["b2"] = 30
+		b := pkg("b")
+		b.Receipt.Modules = []string{"b1", "b", "b2"}
+		nothing := pkg("nothing")
+		nothing.Receipt.Modules = nil
+		found, err := w.run(t, pkg("a"), b, pkg("slow"), nothing, pkg("z", "a==1", "b==1"))
+		if err != nil || len(found) != 5 {
+			t.Fatalf("%v %v", found, err)
+		}
+		if p := found["b"]; len(p.Errors) != 1 || p.Errors["b"] != "importing it failed: no" || p.Private != 30 {
+			t.Errorf("b %+v", p)
+		}
+		if p := found["slow"]; p.Errors["slow"] != "importing slow takes longer than 10s" {
+			t.Errorf("slow %+v", p)
+		}
+	})
+}
+
+// A machine that fails says nothing of packages.
+func TestMachine(t *testing.T) {
+	for name, test := range map[string]struct {
+		arrange func(w *world)
+		found   []string
+	}{
+		"a driver that dies in an import": {func(w *world) {
+			w.Arrange(drivertest.Import, drivertest.Behaviour{Times: 4})
+			w.Arrange(drivertest.Import, drivertest.Behaviour{Die: true})
+		}, []string{"threads"}},
+		"no root zygote":        {func(w *world) { w.Arrange(drivertest.Preload, drivertest.Behaviour{Err: errors.New("no")}) }, nil},
+		"no forks":              {func(w *world) { w.Arrange(drivertest.Fork, drivertest.Behaviour{Err: errors.New("no")}) }, nil},
+		"a fork that hangs":     {func(w *world) { w.Arrange(drivertest.Fork, drivertest.Behaviour{Hang: true}) }, nil},
+		"imports that all hang": {func(w *world) { w.Arrange(drivertest.Import, drivertest.Behaviour{Hang: true}) }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(map[string]drivertest.Module{"threads": {Threads: 1}})
+				test.arrange(w)
+				found, err := w.run(t, pkg("threads"), pkg("x"), pkg("y"))
+				if err == nil || !slices.Equal(slices.Sorted(maps.Keys(found)), test.found) {
+					t.Errorf("%v %v", found, err)
+				}
+			})
+		})
+	}
+}
+
+// A fork that fails after all packages is blamed on the one after which it first does.
+func TestForbidsFork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(nil)
+		w.Arrange(drivertest.Fork, drivertest.Behaviour{Times: 1})                        // to work
+		w.Arrange(drivertest.Fork, drivertest.Behaviour{Times: 1, Err: errors.New("no")}) // of all
+		w.Arrange(drivertest.Fork, drivertest.Behaviour{Times: 2})                        // to work, after a
+		w.Arrange(drivertest.Fork, drivertest.Behaviour{Times: 1, Err: errors.New("no")}) // after b
+		found, err := w.run(t, pkg("a"), pkg("b"), pkg("c"))
+		if err != nil || found["a"].Unforkable != "" || found["b"].Unforkable != "cannot be forked after its import: no" || found["c"].Unforkable != "" {
+			t.Errorf("%+v %v", found, err)
+		}
+	})
+}
+
+// More modules are good when a zygote could import them after the others.
+func TestTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]drivertest.Module{"t": {Threads: 1}, "e": {Err: core.Errorf(core.KindException, core.FaultHandler, "no")}})
+		good, bad, err := Try(t.Context(), w.machine(), []core.Installed{pkg("a"), pkg("t")}, []string{"a"}, []string{"a.b", "t", "e", "a.c"})
+		if err != nil || !slices.Equal(good, []string{"a.b", "a.c"}) || !maps.Equal(bad, map[string]string{"t": "starts 1 thread at import", "e": "no"}) {
+			t.Errorf("%v %v %v", good, bad, err)
+		}
+	})
+}
+
+func TestAttempts(t *testing.T) {
+	o := sandbox.Observation{Processes: map[int]sandbox.Process{1: {Threads: 1, Signals: 1 << 1}, 2: {Threads: 2}}}
+	after := sandbox.Observation{Network: sandbox.Network{Unreachable: 2, Connections: 1, Datagrams: 3},
+		Processes: map[int]sandbox.Process{1: {Threads: 1, Signals: 1<<1 | 1<<14 | 3<<31 | 1<<63}, 2: {Threads: 1}, 9: {Threads: 5, Files: map[string]string{"1": "x"}}}}
+	var p core.Probe
+	if why := compare(&p, o, after); why != "leaves 1 process running at import" || p.Threads != 0 || p.Files != nil ||
+		!slices.Equal(p.Signals, []string{"SIGTERM", "signal 64"}) || len(p.Network) != 3 || p.Network[1] != "1 connection to its own machine" {
+		t.Errorf("%q %+v", why, p)
+	}
+}

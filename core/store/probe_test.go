@@ -1,0 +1,70 @@
+package store
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+func TestSetProbe(t *testing.T) {
+	data := t.TempDir()
+	s, _, err := Open(data)
+	must(t, err)
+	var all []core.Installed
+	for _, archive := range []string{"sha256:aa", "sha256:bb"} {
+		dir := stage(t, s, map[string]string{"a.x": archive})
+		p, err := s.CommitPackage("lang1", core.Locked{Name: "@a/b", Version: "1-2", Archives: []string{archive}}, core.Receipt{Archive: archive}, dir)
+		must(t, err)
+		all = append(all, p)
+	}
+	want := core.Probe{Own: time.Second, Threads: 2, Errors: map[string]string{"m": "no"}, Unforkable: "starts 2 threads at import"}
+	must(t, s.SetProbe("lang1", all[1].Package, want))
+	must(t, s.Close())
+	s, _, err = Open(data)
+	must(t, err)
+	defer s.Close()
+	first, ok := s.Find("lang1", all[0].Package)
+	if !ok || first.Probe != nil {
+		t.Errorf("another of the same name and version: %+v", first)
+	}
+	second, ok := s.Lookup("lang1", all[1].Locked)
+	if !ok || second.Probe == nil || second.Probe.Own != want.Own || second.Probe.Errors["m"] != "no" || second.Receipt.Archive != "sha256:bb" {
+		t.Errorf("%+v", second)
+	}
+	for _, pkg := range []core.Package{{Name: "@a/b", Version: "1-2", Digest: "sha256:00"}, {Name: "nobody", Version: "1"}, {Name: "../x", Version: "1"}} {
+		if err := s.SetProbe("lang1", pkg, want); !core.IsKind(err, core.KindNotFound) {
+			t.Errorf("%s: %v", pkg, err)
+		}
+	}
+}
+
+func TestAddLoaded(t *testing.T) {
+	s, _, err := Open(t.TempDir())
+	must(t, err)
+	defer s.Close()
+	digest, release, err := s.CommitCode(stage(t, s, map[string]string{"f.x": "1"}))
+	must(t, err)
+	defer release()
+	must(t, s.Put(core.Function{Name: "f", Version: 3, Code: digest, Imports: []string{"a"}}))
+	var group sync.WaitGroup
+	for _, m := range []string{"b", "c"} {
+		group.Go(func() {
+			if _, err := s.AddLoaded("f", 3, []string{m}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	f, _ := s.Get("f")
+	if slices.Sort(f.Loaded); !slices.Equal(f.Loaded, []string{"b", "c"}) || !slices.Equal(f.Imports, []string{"a"}) {
+		t.Errorf("%+v", f)
+	}
+	for name, version := range map[string]int{"f": 2, "g": 1} {
+		if _, err := s.AddLoaded(name, version, []string{"d"}); !core.IsKind(err, core.KindConflict) {
+			t.Errorf("%s version %d: %v", name, version, err)
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package tree
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// A module that no zygote may import does not keep the others out of one: the instance imports it, in the order of the code.
+func TestApart(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		f := fn("f", "a", "threads", "b")
+		f.Apart = map[string]string{"threads": "threads starts 3 threads at import", "raises": "raises"}
+		f.Loaded = []string{"lazy"}
+		for range 4 {
+			mustStart(t, tr, f)
+			rest(time.Second)
+		}
+		if want := []string{"[a b lazy]"}; !slices.Equal(w.imports, want) {
+			t.Errorf("zygotes imported %v, want %v", w.imports, want)
+		}
+		n, start, _ := mustStart(t, tr, f)
+		if got := w.boxes[n.ID()].modules; start != core.StartCold || !slices.Equal(got, []string{"a", "b", "lazy", "threads"}) {
+			t.Errorf("%s: the instance has %v", start, got)
+		}
+		if got := tr.Apart(f); len(got) != 2 || got["threads"] != "threads starts 3 threads at import" {
+			t.Errorf("apart %v", got)
+		}
+		infos := tr.Snapshot()
+		if last := infos[len(infos)-1]; last.Function != "f" || len(last.Apart) != 2 {
+			t.Errorf("%+v", last)
+		}
+		// What code may do without is not imported by an instance that no zygote spares it.
+		cold := fn("cold", "c")
+		cold.Loaded = []string{"lazy"}
+		n, _, _ = mustStart(t, tr, cold)
+		if got := w.boxes[n.ID()].modules; !slices.Equal(got, []string{"c"}) {
+			t.Errorf("a cold instance has %v", got)
+		}
+	})
+}
+
+// What is found at run time is told with what was known before, and changes neither.
+func TestApartFound(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		w.threads["x"] = 1
+		f := fn("f", "x", "y")
+		f.Apart = map[string]string{"y": "y leaves 1 process running at import"}
+		for range 3 {
+			mustStart(t, tr, f)
+			rest(time.Second)
+		}
+		if got := tr.Apart(f); len(got) != 2 || got["x"] != "importing x leaves 2 threads running" || len(f.Apart) != 1 {
+			t.Errorf("apart %v, of the function %v", got, f.Apart)
+		}
+	})
+}
+
+// A cost that was told spares the assumption: what takes no time is not worth a zygote in common.
+func TestLearn(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		tr.Learn("lang1", map[string]time.Duration{"np": 300 * time.Millisecond, "x": time.Millisecond, "y": time.Millisecond, "six": time.Millisecond})
+		a, b := fn("a", "six", "x"), fn("b", "six", "y")
+		for range 2 {
+			mustStart(t, tr, a)
+			mustStart(t, tr, b)
+			rest(time.Second)
+		}
+		if slices.Contains(w.imports, "[six]") {
+			t.Errorf("zygotes imported %v", w.imports)
+		}
+	})
+}

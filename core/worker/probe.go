@@ -1,0 +1,237 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/probe"
+)
+
+// Of what an instance says that its function imports besides, so much is believed.
+const (
+	maxLoaded    = 64
+	learnTimeout = time.Minute
+)
+
+// machine is what a probe of a function's packages needs.
+func (w *Worker) machine(d core.Driver, runtime core.Runtime) probe.Machine {
+	return probe.Machine{Driver: d, Runtime: runtime, Create: func(ctx context.Context, config core.SandboxConfig) (probe.Sandbox, error) {
+		w.mu.Lock()
+		w.counter++
+		config.ID = core.NodeID(fmt.Sprintf("probe-%d", w.counter))
+		w.mu.Unlock()
+		return w.house.create(ctx, config)
+	}}
+}
+
+// installed returns what the store knows of the packages of a function.
+func (w *Worker) installed(fn *core.Function) []core.Installed {
+	var all []core.Installed
+	for _, p := range fn.Packages {
+		if found, ok := w.store.Find(fn.Runtime, p); ok {
+			all = append(all, found)
+		}
+	}
+	return all
+}
+
+// probe imports the packages of the function that were never probed. One that cannot be probed now will be by the next deploy that has it;
+// until then a zygote may try it.
+func (w *Worker) probe(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, locked []core.Locked, progress func(core.Progress)) {
+	stale := func() ([]core.Installed, bool) {
+		all := w.installed(fn)
+		for i := range all {
+			if at := slices.IndexFunc(locked, func(l core.Locked) bool { return l.String() == all[i].String() }); at >= 0 {
+				all[i].Locked = locked[at] // what it requires in this lock, which may be other versions than in the one it was installed for
+			}
+		}
+		return all, slices.ContainsFunc(all, func(p core.Installed) bool { return probe.Stale(p, all) })
+	}
+	if _, any := stale(); !any {
+		return
+	}
+	w.probes.Lock()
+	defer w.probes.Unlock()
+	all, any := stale() // again: another deploy may have probed them meanwhile
+	if !any {
+		return
+	}
+	n, done := 0, timed(core.Progress{Verb: "probe", Item: fn.Name}, progress)
+	err := probe.Run(ctx, w.machine(d, runtime), all, func(p core.Package, found core.Probe) {
+		n++
+		why := verdict(found)
+		progress(core.Progress{Verb: "probe", Item: p.String(), Detail: why, Ended: why != "", Took: found.Own})
+		w.log.Info("probe", "rt", runtime.ID, "package", p.String(), "took", found.Own, "unforkable", found.Unforkable, "errors", found.Errors)
+		if err := w.store.SetProbe(runtime.ID, p, found); err != nil {
+			w.log.Warn("probe", "rt", runtime.ID, "package", p.String(), "err", err)
+		}
+	})
+	done(fmt.Sprintf("%d packages", n), 0)
+	if err != nil {
+		w.log.Warn("probe", "fn", fn.Name, "err", fmt.Errorf("not all packages could be probed: %w", err))
+	}
+}
+
+// verdict is what a person is told of a probe while a deploy is under way: nothing of one that found nothing.
+func verdict(p core.Probe) string {
+	if p.Unforkable == "" && len(p.Errors) > 0 {
+		return "cannot be imported by itself"
+	}
+	return p.Unforkable
+}
+
+// owner finds the package that a module is of: the one with the longest module that it is or begins with, and that module.
+func owner(module string, packages []core.Installed) (found *core.Installed, own string) {
+	for i := range packages {
+		for _, m := range packages[i].Receipt.Modules {
+			if len(m) > len(own) && within(module, m) {
+				found, own = &packages[i], m
+			}
+		}
+	}
+	return found, own
+}
+
+// within tells whether a module is the other one or a part of it: what follows in its name is no letter. What is before a colon says how it
+// is imported, not what it is.
+func within(module, of string) bool {
+	rest, ok := strings.CutPrefix(module[strings.IndexByte(module, ':')+1:], of[strings.IndexByte(of, ':')+1:])
+	next, _ := utf8.DecodeRuneInString(rest)
+	return ok && (rest == "" || !unicode.IsLetter(next) && !unicode.IsDigit(next) && next != '_' && next != '-')
+}
+
+// part finds out which of the modules that a function imports no zygote may. One that cannot be imported by itself is left to the code,
+// which may be ready for that.
+func (w *Worker) part(fn *core.Function) {
+	packages := w.installed(fn)
+	apart := map[string]string{}
+	fn.Imports = slices.DeleteFunc(fn.Imports, func(module string) bool {
+		p, own := owner(module, packages)
+		if p == nil || p.Probe == nil {
+			return false
+		}
+		if why, fails := p.Probe.Errors[own]; fails {
+			apart[module] = why
+			return true
+		}
+		if p.Probe.Unforkable != "" {
+			apart[module] = p.Name + " " + p.Probe.Unforkable
+		}
+		return false
+	})
+	if len(apart) > 0 {
+		fn.Apart = apart
+	}
+	w.learnCosts(fn)
+}
+
+// learnCosts tells the tree what importing a function's modules takes, as their packages' probes have it.
+func (w *Worker) learnCosts(fn *core.Function) {
+	packages, costs := w.installed(fn), map[string]time.Duration{}
+	for _, module := range slices.Concat(fn.Imports, fn.Loaded) {
+		if p, _ := owner(module, packages); p != nil && p.Probe != nil && len(p.Probe.Errors) == 0 {
+			costs[module] = p.Probe.Took
+		}
+	}
+	w.tree.Learn(fn.Runtime, costs)
+}
+
+// learning is what instances say that they import besides: what of it was tried, so that nothing is tried twice, and what is being tried.
+type learning struct {
+	ctx    context.Context // ends with the worker
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	working sync.WaitGroup
+	tried   map[string]tried // by function
+}
+
+// tried is the modules that were tried for a version of a function.
+type tried struct {
+	version int
+	modules []string
+}
+
+func newLearning() *learning {
+	l := &learning{tried: map[string]tried{}}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
+	return l
+}
+
+// begin returns those of the modules that were not tried yet, and counts them as tried. When there are any, the caller calls working.Done.
+func (l *learning) begin(fn *core.Function, modules []string) (fresh []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.tried[fn.Name]
+	if t.version != fn.Version {
+		t = tried{version: fn.Version}
+	}
+	for _, m := range modules {
+		if len(t.modules) < maxLoaded && !slices.Contains(t.modules, m) {
+			t.modules = append(t.modules, m)
+			fresh = append(fresh, m)
+		}
+	}
+	l.tried[fn.Name] = t
+	if l.ctx.Err() != nil {
+		return nil
+	}
+	if len(fresh) > 0 {
+		l.working.Add(1)
+	}
+	return fresh
+}
+
+// close ends what is being tried, and waits for it.
+func (l *learning) close() {
+	l.mu.Lock()
+	l.cancel()
+	l.mu.Unlock()
+	l.working.Wait()
+}
+
+// loaded corrects what a function is known to import, by what an instance of it says that it did. The instance runs the function's code, so its
+// word is taken for modules of the function's own packages, and after a zygote could import them in a probe.
+func (w *Worker) loaded(fn *core.Function, modules []string) {
+	packages := w.installed(fn)
+	modules = slices.DeleteFunc(modules, func(m string) bool {
+		p, _ := owner(m, packages)
+		return p == nil || p.Probe != nil && (p.Probe.Unforkable != "" || len(p.Probe.Errors) > 0) || fn.Apart[m] != "" || slices.Contains(fn.Imports, m) || slices.Contains(fn.Loaded, m)
+	})
+	if modules = w.learning.begin(fn, modules); len(modules) == 0 {
+		return
+	}
+	defer w.learning.working.Done()
+	ctx, cancel := context.WithTimeout(w.learning.ctx, learnTimeout)
+	defer cancel()
+	d, runtime, _, err := w.fleet.Driver(ctx, fn.Runtime)
+	if err == nil {
+		w.probes.Lock()
+		defer w.probes.Unlock()
+		first := slices.DeleteFunc(slices.Concat(fn.Imports, fn.Loaded), func(m string) bool { return fn.Apart[m] != "" })
+		var bad map[string]string
+		modules, bad, err = probe.Try(ctx, w.machine(d, runtime), packages, first, modules)
+		for _, m := range slices.Sorted(maps.Keys(bad)) {
+			w.log.Info("probe", "fn", fn.Name, "module", m, "left to instances, for it", bad[m])
+		}
+	}
+	if err == nil && len(modules) > 0 {
+		var corrected core.Function
+		if corrected, err = w.store.AddLoaded(fn.Name, fn.Version, modules); err == nil {
+			w.learnCosts(&corrected)
+			w.sched.Correct(&corrected)
+			w.log.Info("import", "fn", fn.Name, "loaded", modules)
+		}
+	}
+	if err != nil && ctx.Err() == nil && !core.IsKind(err, core.KindConflict) {
+		w.log.Warn("import", "fn", fn.Name, "modules", modules, "err", err)
+	}
+}

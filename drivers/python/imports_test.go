@@ -1,0 +1,138 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// ask has the interpreter evaluate an expression in which runtime's modules can be imported, with argv, and decodes what it says.
+func ask(t *testing.T, program string, env []string, result any, argv ...string) {
+	t.Helper()
+	if _, err := os.Stat(defaultInterpreter); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("requires python3: ", err)
+		}
+		t.Skip("requires python3: ", err)
+	}
+	const begin = "import json, sys; sys.path.insert(0, 'runtime')\n"
+	cmd := exec.CommandContext(t.Context(), defaultInterpreter, append([]string{"-I", "-S", "-B", "-c", begin + program}, argv...)...)
+	cmd.Env, cmd.Stderr = env, os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(out, result); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestImports looks at what a handler is found to import: what is imported whenever it is, and is of a package.
+func TestImports(t *testing.T) {
+	for text, want := range map[string][]string{
+		"import os, numpy.linalg as l, numpy\n":                                         {"numpy.linalg", "numpy"},
+		"from pandas import DataFrame\n":                                                {"pandas"},
+		"from google.cloud import storage\n":                                            {"google.cloud", "google.cloud.storage"},
+		"def f():\n    import numpy\n":                                                  nil,
+		"if True:\n    import numpy\n":                                                  nil,
+		"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import numpy\n":       nil,
+		"import typing\nif typing.TYPE_CHECKING:\n    pass\nelse:\n    import numpy\n":  {"numpy"},
+		"try:\n    import orjson as json\nexcept ImportError:\n    import json\n":       {"orjson"},
+		"try:\n    import ujson as json\nexcept ImportError:\n    import json\n":        nil,
+		"try:\n    import tomllib\nexcept ImportError:\n    import orjson\n":            nil,
+		"try:\n    import ujson\nexcept ImportError:\n    import orjson as ujson\n":     {"orjson"},
+		"try:\n    import missing\nfinally:\n    import numpy\n":                        {"missing", "numpy"},
+		"import contextlib\nwith contextlib.suppress(ImportError):\n    import ujson\n": nil,
+		"with open('/dev/null'):\n    import numpy\n":                                   {"numpy"},
+		"class A:\n    import numpy\n":                                                  {"numpy"},
+		"import own\n":                                                                  {"numpy"},
+		"from own_package import part\n":                                                {"pandas"},
+		"from own_package.part import x\n":                                              {"pandas"},
+		"import own_package.part\n":                                                     {"pandas"},
+		"from . import own\n":                                                           {"numpy"},
+		"import handler\n":                                                              nil,
+		"this is no Python\n":                                                           nil,
+	} {
+		dir := t.TempDir()
+		for name, content := range map[string]string{"handler.py": text, "own.py": "import numpy\n", "own_package/__init__.py": "", "own_package/part.py": "from . import other\n",
+			"own_package/other.py": "import pandas\n"} {
+			file := filepath.Join(dir, name)
+			if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var got []string
+		ask(t, "import pipsqueak_imports as i; print(json.dumps(i.imports_of(sys.argv[1], 'handler', {'numpy', 'pandas', 'orjson', 'google-cloud-storage'})))", nil, &got, dir)
+		if !slices.Equal(got, want) && len(got)+len(want) > 0 {
+			t.Errorf("of %q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// TestModules looks at which names a package is found to be imported by.
+func TestModules(t *testing.T) {
+	for _, c := range []struct{ files, want []string }{
+		{[]string{"six.py", "six-1.dist-info/RECORD"}, []string{"six"}},
+		{[]string{"yaml/__init__.py", "yaml/nodes.py", "_yaml/__init__.py"}, []string{"yaml"}},
+		{[]string{"_cffi_backend.cpython-311-x86_64-linux-gnu.so"}, []string{"_cffi_backend"}},
+		{[]string{"google/cloud/storage/__init__.py", "google/cloud/storage/blob.py"}, []string{"google.cloud.storage"}},
+		{[]string{"ns/a.py", "ns/b/__init__.py", "ns/_c.py"}, []string{"ns.a", "ns.b"}},
+		{[]string{"a/__init__.py", "tests/__init__.py", "a.libs/x.so", "../../bin/a"}, []string{"a"}},
+		{[]string{"a-1.data/scripts/x.py", "a-1.dist-info/METADATA"}, nil},
+	} {
+		var got []string
+		paths, err := json.Marshal(c.files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask(t, "import pipsqueak_metadata as m; m.EXTENSION_SUFFIXES[:] = ['.cpython-311-x86_64-linux-gnu.so', '.so']; print(json.dumps(m.modules('/nonexistent', json.loads(sys.argv[1]))))", nil, &got, string(paths))
+		if !slices.Equal(got, c.want) && len(got)+len(c.want) > 0 {
+			t.Errorf("of %v: %v, want %v", c.files, got, c.want)
+		}
+	}
+}
+
+// TestRegistries looks at where packages come from, by what the operator has told pip and uv.
+func TestRegistries(t *testing.T) {
+	dir := t.TempDir()
+	pip, uv := filepath.Join(dir, "pip.conf"), filepath.Join(dir, "uv.toml")
+	for file, text := range map[string]string{
+		pip: "[global]\nindex-url = https://u:p@pip.example/simple\nextra-index-url =\n  https://one.example/simple\n  https://two.example/simple\nfind-links = /opt/wheels\ncert = /etc/own.pem\n",
+		uv:  "[[index]]\nname = \"corp\"\nurl = \"https://uv.example/simple\"\ndefault = true\n",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	none := []string{"PIP_CONFIG_FILE=/dev/null", "UV_CONFIG_FILE=/nonexistent"}
+	for name, c := range map[string]struct {
+		env        []string
+		index      string
+		extra      string
+		registries []string
+	}{
+		"nothing":     {none, "https://pypi.org/simple", "", []string{"https://files.pythonhosted.org", "https://pypi.org/simple"}},
+		"pip's":       {append([]string{"PIP_INDEX_URL=https://a:b@mirror.example/x"}, none...), "https://a:b@mirror.example/x", "", []string{"https://mirror.example/x"}},
+		"uv's":        {append([]string{"UV_INDEX=corp=https://c.example/s", "UV_INDEX_CORP_USERNAME=me", "UV_INDEX_CORP_PASSWORD=p@ss"}, none...), "https://pypi.org/simple", "https://me:p%40ss@c.example/s", []string{"https://c.example/s", "https://files.pythonhosted.org", "https://pypi.org/simple"}},
+		"paths":       {append([]string{"PIP_FIND_LINKS=/opt/wheels https://l.example/w"}, none...), "https://pypi.org/simple", "", []string{"https://files.pythonhosted.org", "https://l.example/w", "https://pypi.org/simple"}},
+		"pip's file":  {[]string{"PIP_CONFIG_FILE=" + pip, "UV_CONFIG_FILE=/nonexistent"}, "https://u:p@pip.example/simple", "https://one.example/simple https://two.example/simple", []string{"https://one.example/simple", "https://pip.example/simple", "https://two.example/simple"}},
+		"uv's file":   {[]string{"PIP_CONFIG_FILE=/dev/null", "UV_CONFIG_FILE=" + uv}, "https://uv.example/simple", "", []string{"https://uv.example/simple"}},
+		"environment": {[]string{"PIP_CONFIG_FILE=" + pip, "UV_CONFIG_FILE=" + uv, "UV_DEFAULT_INDEX=https://e.example/"}, "https://e.example/", "https://one.example/simple https://two.example/simple", []string{"https://e.example/", "https://one.example/simple", "https://two.example/simple"}},
+	} {
+		var got struct {
+			Env        map[string]string
+			Registries []string
+			Problems   []string
+		}
+		ask(t, "import os, pipsqueak_registries as r; print(json.dumps(r.main(os.environ)))", c.env, &got)
+		if got.Env["UV_DEFAULT_INDEX"] != c.index || got.Env["UV_INDEX"] != c.extra || !slices.Equal(got.Registries, c.registries) || len(got.Problems) > 0 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// certificatesFile is where in an installer's sandbox the certificates are that the operator trusts, when they are not the system's.
+const certificatesFile = toolsDir + "/certificates.pem"
+
+// systemCertificates is the directory that every sandbox shows.
+const systemCertificates = "/etc/ssl/certs/"
+
+// sources is where packages come from.
+type sources struct {
+	env        []string // of uv; may have secrets in it
+	mounts     []core.Mount
+	registries []string
+	problems   []string
+}
+
+// operatorSources asks the interpreter where the operator has packages come from: it can read the files of pip and uv.
+func operatorSources(ctx context.Context, interpreter, files string) (sources, error) {
+	var answer struct {
+		Env          map[string]string `json:"env"`
+		Registries   []string          `json:"registries"`
+		Certificates string            `json:"certificates"`
+		Problems     []string          `json:"problems"`
+	}
+	cmd := exec.CommandContext(ctx, interpreter, "-I", "-S", "-B", filepath.Join(files, "pipsqueak_registries.py"))
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
+	for _, entry := range os.Environ() {
+		if strings.HasPrefix(entry, "PIP_") || strings.HasPrefix(entry, "UV_") || strings.HasPrefix(entry, "SSL_CERT_FILE=") {
+			cmd.Env = append(cmd.Env, entry)
+		}
+	}
+	out, err := cmd.Output()
+	if err == nil {
+		err = json.Unmarshal(out, &answer)
+	}
+	if err != nil {
+		return sources{}, err
+	}
+	s := sources{registries: answer.Registries, problems: answer.Problems}
+	for name, value := range answer.Env {
+		s.env = append(s.env, name+"="+value)
+	}
+	if file := answer.Certificates; file != "" && !strings.HasPrefix(filepath.Clean(file), systemCertificates) && exists(file) {
+		s.mounts = append(s.mounts, core.Mount{Source: file, Target: certificatesFile})
+		s.env = append(s.env, "SSL_CERT_FILE="+certificatesFile)
+	}
+	return s, nil
+}

@@ -1,0 +1,167 @@
+"""Installs the packages of a lock, each into a directory of its own."""
+
+import glob
+import os
+import re
+import shutil
+import sys
+import threading
+
+import pipsqueak_uv as uv
+from pipsqueak_answer import Refused, progress
+from pipsqueak_bytecode import Compilers, worth_compiling
+from pipsqueak_manifest import brings_lock, manifest_of
+from pipsqueak_metadata import licenses, modules, record
+from pipsqueak_signatures import Signatures
+
+CODE, OUT = "/function", "/out"
+CACHE = OUT + "/.cache"  # beside what is installed, so that a package that is unpacked there is moved and not copied
+BYTECODE = OUT + "/.bytecode"
+TARGET = "/tmp/target"  # where uv puts links to what it has unpacked
+
+
+def install_all(packages):
+    """Installs exactly the archives of the lock. Returns a receipt for each package."""
+    if not packages:
+        return []
+    installation = Installation(packages)
+    signatures = Signatures(packages)
+    with Compilers() as compilers:
+        installation.wheels(compilers)
+        installation.sources()
+        installation.split(compilers)
+        checked = signatures.of(installation.archives)
+    installation.move()
+    return [installation.receipt(package, checked[base(package)]) for package in packages]
+
+
+def base(package):
+    return f"{package['name']}-{package['version']}"
+
+
+class Installation:
+    """What is under way: archives has the digest and size of what was fetched of each package, by its name."""
+
+    def __init__(self, packages):
+        self.packages = {package["name"]: package for package in packages}
+        self.archives, self.whole, self.modules, self.licenses = {}, {}, {}, {}
+
+    def wheels(self, compilers):
+        """Has uv fetch the wheels. Each is compiled as soon as it is there, while others are still on their way."""
+        wheels = [package for package in self.packages.values() if not package.get("scripts")]
+        if not wheels:
+            return
+        with open("/tmp/pins.txt", "w") as file:
+            file.writelines(" ".join([f"{p['name']}=={p['version']}", *(f"--hash={digest}" for digest in p["archives"])]) + "\n" for p in wheels)
+        process = uv.start(CACHE, "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", TARGET, "--python", sys.executable,
+                           "--link-mode", "symlink", "--config-file", uv.CONFIGURATION, "-r", "/tmp/pins.txt")
+        said = []
+        listener = threading.Thread(target=lambda: said.append(process.stderr.read()))
+        listener.start()
+        while listener.is_alive():
+            listener.join(0.01)
+            self.fetched(compilers)
+        if process.wait() != 0:
+            raise uv.refused(f"installing what {manifest_of(CODE) or 'the lock'} asks for", said[0], "caller" if brings_lock(CODE) else "worker")
+        self.fetched(compilers)
+        missing = [p["name"] for p in wheels if p["name"] not in self.archives]
+        if missing:
+            raise Refused("install", "driver", "the installer does not say which archives it took for " + ", ".join(missing))
+
+    def fetched(self, compilers):
+        """Looks which wheels uv has put into its cache since the last look: by a file that has digest, name, size and place of each."""
+        for file in glob.glob(CACHE + "/wheels-v*/**/*.http", recursive=True):
+            name = os.path.basename(os.path.dirname(file))
+            if name in self.archives or name not in self.packages:
+                continue
+            with open(file, "rb") as text:
+                entry = WHEEL.match(text.read())
+            package = self.packages[name]
+            digest = entry and f"{entry[2].decode().lower()}:{entry[3].decode()}"
+            if digest not in package["archives"]:
+                raise Refused("install", "driver", f"the installer took an archive for {name} that its lock does not have: {digest}")
+            self.archives[name] = (digest, int.from_bytes(entry[entry.lastgroup], "big"), entry[4].decode())
+            self.say_fetched(package)
+            self.compile(package, f"{CACHE}/archive-v0/{entry[1].decode()}", compilers)
+
+    def say_fetched(self, package):
+        size = self.archives[package["name"]][1]
+        progress(f"{package['name']}=={package['version']}", f"fetched {size / 1e6:.1f} MB", len(self.archives), len(self.packages))
+
+    def compile(self, package, directory, compilers):
+        """Takes an unpacked wheel as the package, and compiles it for the place that it will have. One that has files for several places is installed by uv."""
+        if glob.glob(directory + "/*.data"):
+            return
+        self.whole[package["name"]] = directory
+        for file in worth_compiling(directory):
+            path = os.path.relpath(file, directory)
+            compilers.compile(file, f"/packages/{base(package)}/{path}", f"{BYTECODE}/{base(package)}/{path}")
+
+    def sources(self):
+        """Builds and installs the packages that have no wheel."""
+        from pipsqueak_source import build, fetch
+
+        for package in self.packages.values():
+            if package.get("scripts"):
+                archive, digest, size = fetch(package)
+                self.archives[package["name"]] = (digest, size, os.path.basename(archive))
+                self.say_fetched(package)
+                wheel = build(package, archive)
+                uv.run(f"installing {package['name']}", CACHE, "pip", "install", "--no-deps", "--offline", "--target", TARGET, "--python", sys.executable,
+                       "--link-mode", "copy", wheel, env={})
+
+    def split(self, compilers):
+        """Reads what is installed, and gives each package that uv has installed a directory of its own."""
+        found = {}
+        for entry in os.listdir(TARGET):
+            if entry.endswith(".dist-info"):
+                found[re.sub(r"[-_.]+", "-", entry[: -len(".dist-info")].partition("-")[0]).lower()] = entry
+        for name, package in self.packages.items():
+            if name not in found:
+                raise Refused("install", "driver", f"the installer left out {name}")
+            target = f"{OUT}/{base(package)}"
+            if name in self.whole:
+                self.describe(name, self.whole[name], found[name], record(self.whole[name], found[name]))
+                continue
+            paths = record(TARGET, found[name])
+            split_off(paths, target)
+            self.describe(name, target, found[name], paths)
+            for file in worth_compiling(target):
+                compilers.compile(file, f"/packages/{base(package)}/{os.path.relpath(file, target)}")
+
+    def describe(self, name, directory, dist_info, paths):
+        self.modules[name] = modules(directory, paths)
+        self.licenses[name] = licenses(f"{directory}/{dist_info}/METADATA")
+
+    def move(self):
+        """Moves whole packages to where they belong, and their byte code beside the sources."""
+        for name, directory in self.whole.items():
+            os.rename(directory, f"{OUT}/{base(self.packages[name])}")
+            for below, directories, _ in os.walk(f"{BYTECODE}/{base(self.packages[name])}"):
+                if "__pycache__" in directories:
+                    directories.remove("__pycache__")
+                    beside = f"{OUT}/{os.path.relpath(below, BYTECODE)}/__pycache__"
+                    shutil.rmtree(beside, ignore_errors=True)  # what a wheel brings was made elsewhere
+                    os.rename(f"{below}/__pycache__", beside)
+
+    def receipt(self, package, signature):
+        digest, size, _ = self.archives[package["name"]]
+        return {"name": package["name"], "version": package["version"], "archive": digest, "bytes": size, "modules": self.modules[package["name"]],
+                "licenses": self.licenses[package["name"]], "signatures": [signature]}
+
+
+# How an entry of uv's cache begins, in MessagePack: the name of a directory, digests, the name and size of the archive.
+WHEEL = re.compile(rb"\x95\xb0(.{16})\x91\x81\xa6(Sha256|Sha512)\xd9[\x40\x80]([0-9a-f]+)(?:[\xa0-\xbf]|\xd9.)([^\x00]+\.whl)\x00(?:\xcd(?P<two>..)|\xce(?P<four>.{4})|\xcf(?P<eight>.{8}))", re.DOTALL)
+
+
+def split_off(paths, target):
+    """Moves the files of one package into a directory of its own."""
+    for path in paths:
+        source, destination = f"{TARGET}/{path}", os.path.normpath(f"{target}/{path}")
+        if not destination.startswith(target + "/") or not os.path.lexists(source):
+            continue  # scripts that pip would put into bin/ beside the packages are no use to a function
+        os.makedirs(os.path.dirname(destination), exist_ok=True)
+        if os.path.islink(source):
+            os.rename(os.path.realpath(source), destination)
+        else:
+            shutil.move(source, destination)

@@ -1,0 +1,48 @@
+"""Runs uv, the tool that resolves and fetches packages."""
+
+import os
+import re
+import subprocess
+import sys
+
+from pipsqueak_answer import Refused, full
+
+UV = "/pipsqueak/tools/uv"
+# What is in it takes the place of every configuration that uv would find: that of the function, and of directories above it.
+CONFIGURATION = "/tmp/uv.toml"
+
+
+def start(cache, *arguments, env=None, cwd="/"):
+    """Starts uv with a cache in the given directory. What it says goes to its stdout and stderr."""
+    if not os.path.exists(UV):
+        raise Refused("unsupported", "worker", "this worker has no package installer: run `make deps build` where it was built")
+    if not os.path.exists(CONFIGURATION):
+        configure("")
+    env = dict(os.environ if env is None else env, UV_CACHE_DIR=cache, UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never", UV_PYTHON=sys.executable, NO_COLOR="1")
+    return subprocess.Popen([UV, *arguments], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd)
+
+
+def configure(text):
+    with open(CONFIGURATION, "w") as file:
+        file.write(text)
+
+
+def run(what, cache, *arguments, env=None):
+    """Returns what uv said on its stdout. What it could not do is Refused."""
+    process = start(cache, *arguments, "--config-file", CONFIGURATION, env=env)
+    out, said = process.communicate()
+    if process.returncode != 0:
+        raise refused(what, said)
+    return out.decode()
+
+
+def refused(what, said, whose="worker"):
+    """What the user is told of what uv said. Whose the fault is when the index has other files than the lock depends on whose the lock is."""
+    said = said.decode("utf-8", "replace").strip()
+    if "No space left" in said or "quota exceeded" in said:
+        return full(f"{what}: {said}")
+    if "Hash mismatch" in said:
+        return Refused("install", whose, f"{what}: the package index has other files than the lock: {said}")
+    if re.search(r"dns error|error sending request|[Cc]onnection|timed? out|network", said):
+        return Refused("install", "worker", f"{what}: the package index cannot be reached: {said}")
+    return Refused("install", "handler", f"{what}: {said}")
