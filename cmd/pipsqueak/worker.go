@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/scan"
 	"github.com/pipsqueak-faas/pipsqueak/core/worker"
 )
 
@@ -21,6 +22,7 @@ type workerConfig struct {
 	PackageAge time.Duration
 	StoreLimit int64
 	Log        *slog.Logger
+	Policy     *scan.Policy // of what a scan finds at a deploy; nil for no scan
 
 	Env        []string // of the drivers
 	Registries []string // that installers reach besides those of their runtimes

@@ -144,13 +144,20 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 	if fn.Packages, err = w.install(ctx, in, lock.Packages, progress); err != nil {
 		return err
 	}
+	judged := w.judge(ctx, d, *fn, runtime, progress) // meanwhile
 	w.probe(ctx, d, fn, runtime, lock.Packages, progress)
+	err = w.build(ctx, d, fn, runtime, dir, progress)
+	return cmp.Or(judged(), err)
+}
+
+// build makes of the code what its handler can be imported from, where the language needs it.
+func (w *Worker) build(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, dir string, progress func(core.Progress)) error {
 	if !can(d, core.CapabilityBuild) {
 		return nil
 	}
 	done := timed(core.Progress{Verb: "build", Item: fn.Name}, progress)
 	code := core.Mount{Source: dir, Target: core.CodeDir, Writable: true}
-	err = w.inSandbox(ctx, fn, runtime, code, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
+	err := w.inSandbox(ctx, fn, runtime, code, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
 		built, err := d.(core.Builder).Build(ctx, core.BuildRequest{Runtime: runtime.ID, Handler: fn.Handler, Packages: fn.Packages, Sandbox: sandbox}, progress)
 		for _, name := range built.Imports {
 			if !slices.Contains(fn.Imports, name) {

@@ -22,6 +22,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver"
 	"github.com/pipsqueak-faas/pipsqueak/core/relay"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
+	"github.com/pipsqueak-faas/pipsqueak/core/scan"
 	"github.com/pipsqueak-faas/pipsqueak/core/sched"
 	"github.com/pipsqueak-faas/pipsqueak/core/signing"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
@@ -45,6 +46,8 @@ type Config struct {
 	PackageAge time.Duration
 	StoreLimit int64
 	Log        *slog.Logger
+	// Policy decides about what a scan finds in the packages of a deploy; nil when they are not to be scanned.
+	Policy *scan.Policy
 	// Env is what the drivers get of the operator's environment, as "KEY=value", besides a plain PATH and LANG.
 	Env []string
 	// Registries are addresses that installers reach besides the registries of their runtimes, as core.Runtime has them.
@@ -68,6 +71,7 @@ type Worker struct {
 	tree   *tree.Tree
 	sched  *sched.Scheduler
 	budget int64
+	policy *scan.Policy  // nil when packages are not scanned
 	age    time.Duration // of packages that are collected
 	limit  int64         // of all packages, in bytes; 0 for half of the file system
 	keeper keeper
@@ -96,7 +100,7 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 	// Sockets have short paths only, and nothing in here is worth a disk.
 	name := fmt.Sprintf("pipsqueak-%x", sha256.Sum256([]byte(data)))[:18]
 	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, age: cmp.Or(config.PackageAge, defaultPackageAge), limit: config.StoreLimit,
-		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, registries: config.Registries, learning: newLearning()}
+		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, registries: config.Registries, learning: newLearning(), policy: config.Policy}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
