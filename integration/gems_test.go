@@ -240,6 +240,7 @@ func TestRubyLock(t *testing.T) {
 	w.deploy(t, "own", f.with("Gemfile.lock", own))
 	for name, c := range map[string]struct{ gemfile, lock, says string }{
 		"checksum": {gemfile, strings.Replace(string(gemlock), "\nBUNDLED", wrong+"\nBUNDLED", 1), "checksum"},
+		"windows":  {gemfile, strings.ReplaceAll(strings.Replace(string(gemlock), "\nBUNDLED", wrong+"\nBUNDLED", 1), "\n", "\r\n"), "checksum"},
 		"gemfile":  {gemfile + "gem \"only-test\"\n", own, "bundle install"},
 		"version":  {strings.Replace(gemfile, "~> 1.0", "~> 2.0", 1), own, "bundle install"},
 		"platform": {gemfile, strings.Replace(own, "\n  x86_64-linux\n", "\n  arm64-darwin-22\n", 1), "platform"},

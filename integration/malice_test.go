@@ -27,6 +27,7 @@ import (
 // hostile is a language with a malicious package.
 type hostile struct {
 	language string
+	program  string // that its runtimes need
 	source   string // in testdata/malice
 	place    string // of the package inside a sandbox
 	// serve serves two packages as a registry of the language does, the malicious one with the library and an innocent one, "bystander",
@@ -52,7 +53,7 @@ func TestMalice(t *testing.T) {
 	for _, h := range hostiles {
 		t.Run(h.language, func(t *testing.T) {
 			system(t)
-			requires(t, Runtime(h.language))
+			requires(t, Runtime(h.program))
 			h.test(t)
 		})
 	}
@@ -235,7 +236,7 @@ func npmRegistry(t *testing.T, packages map[string]files) string {
 const fresh = "reuse: false\ntimeout_ms: 60000\n" // every event has an instance of its own
 
 var hostiles = []hostile{{
-	language: "python", source: "mischief.c", place: "/packages/mischief-1.0/mischief",
+	language: "python", program: "python3", source: "mischief.c", place: "/packages/mischief-1.0/mischief",
 	serve: func(t *testing.T, library string) string {
 		return wheelIndex(t, map[string]files{"bystander": {"bystander/__init__.py": "", "bystander/secret.py": ""}, "mischief": {"mischief/library.so": library, "mischief/__init__.py": `
 import builtins, ctypes, json, os
@@ -263,7 +264,7 @@ def handler(event, context):
     return found
 `).with("requirements.txt", "bystander\n").with("pipsqueak.yaml", fresh),
 }, {
-	language: "node", source: "node.c", place: "/packages/mischief-1.0.0/node_modules/mischief",
+	language: "node", program: "node", source: "node.c", place: "/packages/mischief-1.0.0/node_modules/mischief",
 	serve: func(t *testing.T, library string) string {
 		return npmRegistry(t, map[string]files{"bystander": {"index.js": "", "secret.js": ""}, "mischief": {"library.node": library,
 			"index.js": "exports.where = process.pid;\nexports.attempts = JSON.parse(require('./library.node'));\nObject.prototype.mischief = 1;\nglobalThis.mischief = 1;\n"}})
@@ -284,7 +285,7 @@ exports.handler = async () => {
 };
 `},
 }, {
-	language: "ruby", source: "mischief.c", place: "/packages/mischief-1.0.0/gem/lib",
+	language: "ruby", program: "ruby", source: "mischief.c", place: "/packages/mischief-1.0.0/gem/lib",
 	serve: func(t *testing.T, library string) string {
 		index := gemIndex(t, []gem{{"bystander", "1.0.0", "", files{"lib/bystander.rb": "", "lib/secret.rb": ""}},
 			{"mischief", "1.0.0", "", files{"lib/mischief.so": library, "lib/mischief.rb": `

@@ -54,6 +54,9 @@ func LoadLock(dir string) (*core.Lock, error) {
 		if len(p.Archives) == 0 {
 			return nil, refusef("%s has no digest for %s; run `pipsqueak lock` to write it anew", LockFile, p)
 		}
+		if !filepath.IsLocal(p.Base()) {
+			return nil, refusef("%s has the package %s, which would not be in a directory of its own", LockFile, quote(p.String()))
+		}
 	}
 	for name := range lock.Files {
 		if !filepath.IsLocal(name) {

@@ -26,8 +26,9 @@ func TestLocks(t *testing.T) {
 	for text, word := range map[string]string{
 		"":  "cannot be read",
 		"{": "cannot be read",
-		`{"packages":[{"name":"p","version":"1"}]}`: "no digest for p==1",
-		`{"files":{"../x":"text"}}`:                 "not in the function's directory",
+		`{"packages":[{"name":"p","version":"1"}]}`:                                 "no digest for p==1",
+		`{"packages":[{"name":"p/../../x","version":"1","archives":["sha256:1"]}]}`: "not be in a directory of its own",
+		`{"files":{"../x":"text"}}`:                                                 "not in the function's directory",
 	} {
 		write(t, dir, map[string]string{LockFile: text})
 		_, err := LoadLock(dir)

@@ -25,7 +25,7 @@ require "open3"
 module Pipsqueak
   OUT = ARGV[0]
   class Refused < StandardError
-    def initialize(kind, fault, message) = super("#{kind} #{fault}: #{message}")
+    def self.new(kind, fault, message) = super("#{kind} #{fault}: #{message}")
   end
   class Installer
     def self.failed(what, said) = Refused.new("install", "handler", "#{what}: #{said}")
@@ -192,6 +192,7 @@ func TestInstallGems(t *testing.T) {
 		"forged":         {lockedGem(t, gems, "forged"), "install worker: forged-1.0 is damaged"},
 		"damaged":        {damaged, "has another damaged-1.0"},
 		"no gem":         {unpacked, "install worker: damaged-1.0 is damaged"},
+		"path":           {core.Locked{Name: "../x", Version: "1.0", Archives: []string{"sha256:00"}}, "install caller: \"../x-1.0\" is no gem"},
 		"gone":           {core.Locked{Name: "gone", Version: "1.0", Archives: []string{"sha256:00"}}, "--anew"},
 	} {
 		if _, said := install(packages[2], c.gem); !strings.Contains(said, c.says) {

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
@@ -28,14 +27,14 @@ func gemSources() []string {
 
 // wish is what installer.rb is asked for.
 type wish struct {
-	Op       string           `json:"op"`
-	Handler  string           `json:"handler,omitempty"`
-	Locked   bool             `json:"locked,omitempty"` // what the function needs is known already
-	Debian   []string         `json:"debian,omitempty"`
-	Packages []debian.Archive `json:"packages,omitempty"`
-	Allow    []string         `json:"allow,omitempty"`
-	Source   string           `json:"source,omitempty"`
-	Driver   string           `json:"driver"` // the program that knows Debian packages
+	Op       string        `json:"op"`
+	Handler  string        `json:"handler,omitempty"`
+	Locked   bool          `json:"locked,omitempty"` // what the function needs is known already
+	Debian   []string      `json:"debian,omitempty"`
+	Packages []core.Locked `json:"packages,omitempty"`
+	Allow    []string      `json:"allow,omitempty"`
+	Source   string        `json:"source,omitempty"`
+	Driver   string        `json:"driver"` // the program that knows Debian packages
 }
 
 // Resolve implements core.Installer.
@@ -49,16 +48,15 @@ func (r *ruby) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 			"Debian's gems are made for Debian's Ruby, which %s is not; choose that one in pipsqueak.yaml, or take the gems into a Gemfile", request.Runtime)
 	}
 	var found struct {
-		Packages []debian.Archive  `json:"packages"`
+		Packages []core.Locked     `json:"packages"`
 		Files    map[string]string `json:"files"`
 		Imports  []string          `json:"imports"`
 	}
 	err = r.install(ctx, i, request.Sandbox, wish{Op: "resolve", Handler: request.Handler, Locked: request.Lock != nil, Debian: request.Debian}, nil, &found)
-	resolution := core.Resolution{Packages: r.archives.Learn(found.Packages), Files: found.Files, Imports: found.Imports}
 	if request.Lock != nil {
-		resolution.Packages, resolution.Files = request.Lock.Packages, request.Lock.Files
+		found.Packages, found.Files = request.Lock.Packages, request.Lock.Files
 	}
-	return resolution, err
+	return core.Resolution(found), err
 }
 
 // Install implements core.Installer.
@@ -68,7 +66,7 @@ func (r *ruby) Install(ctx context.Context, request core.InstallRequest, progres
 		return nil, err
 	}
 	var receipts []core.Receipt
-	err = r.install(ctx, i, request.Sandbox, wish{Op: "install", Packages: r.archives.Recall(request.Packages), Allow: request.Allow}, progress, &receipts)
+	err = r.install(ctx, i, request.Sandbox, wish{Op: "install", Packages: request.Packages, Allow: request.Allow}, progress, &receipts)
 	return receipts, err
 }
 

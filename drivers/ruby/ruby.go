@@ -35,8 +35,7 @@ var handlers = []core.HandlerFile{
 // ruby implements core.Driver through the zygote kit, and core.Installer itself.
 type ruby struct {
 	*zygote.Driver
-	log      *slog.Logger
-	archives debian.Memory
+	log *slog.Logger
 
 	mu           sync.Mutex
 	interpreters map[core.RuntimeID]interpreter

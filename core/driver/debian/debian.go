@@ -82,7 +82,7 @@ func Resolve(ctx context.Context, names []string, shown ...string) ([]Archive, e
 	if err := a.update(ctx); err != nil {
 		return nil, err
 	}
-	out, err := a.run(ctx, aptGet, "resolving "+strings.Join(names, ", "), nil, append([]string{"install", "--print-uris", sha256Only}, names...)...)
+	out, err := a.run(ctx, aptGet, "resolving "+strings.Join(names, ", "), nil, append([]string{"install", "--print-uris", sha256Only, "--"}, names...)...)
 	if err != nil {
 		return nil, err
 	}

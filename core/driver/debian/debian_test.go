@@ -219,10 +219,19 @@ func TestInstall(t *testing.T) {
 	if _, err := Install(t.Context(), older, t.TempDir(), nil); !core.IsKind(err, core.KindInstall) || core.AsError(err).Fault != core.FaultHandler || !strings.Contains(err.Error(), "--anew") {
 		t.Errorf("a version that is not there any more: %v", err)
 	}
-	for _, wanted := range []string{"no-such-package-at-all", "libblas3=0-none", "libblas.", "libblas3-", "libc6=0-none"} {
+	for _, wanted := range []string{"no-such-package-at-all", "libblas3=0-none", "libblas.", "libblas3-", "libc6=0-none", "-oDebug::NoLocking=1"} {
 		if _, err := Resolve(t.Context(), []string{wanted}); !core.IsKind(err, core.KindInstall) || core.AsError(err).Fault != core.FaultHandler ||
 			!strings.Contains(err.Error(), wanted[:5]) {
 			t.Errorf("%s: %v", wanted, err)
+		}
+	}
+}
+
+// TestInstallNames has locks that a user could bring.
+func TestInstallNames(t *testing.T) {
+	for _, p := range []core.Locked{{Name: "libone", Version: "1"}, {Name: Marker + "-oDir::Log=x", Version: "1"}, {Name: Marker + "../x", Version: "1"}, {Name: Marker + "x", Version: "../1"}, {Name: Marker + "x"}} {
+		if _, err := Install(t.Context(), []Archive{{Locked: p}}, t.TempDir(), nil); !core.IsKind(err, core.KindInstall) || core.AsError(err).Fault != core.FaultCaller {
+			t.Errorf("%s: %v", p, err)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -28,6 +29,12 @@ func Install(ctx context.Context, packages []Archive, out string, progress func(
 	}
 	if progress == nil {
 		progress = func(core.Progress) {}
+	}
+	for _, p := range packages {
+		// A lock that a user brings can have any: none may become an option or a path.
+		if name, version := nameAndVersion(p.Locked); !ours(p.Locked) || !validName.MatchString(name) || !validVersion.MatchString(version) {
+			return nil, core.Errorf(core.KindInstall, core.FaultCaller, "%q is no Debian package: run `pipsqueak lock` to write pipsqueak.lock anew", p)
+		}
 	}
 	a, err := openApt(nil)
 	if err != nil {
@@ -48,6 +55,11 @@ func Install(ctx context.Context, packages []Archive, out string, progress func(
 	}
 	return unpackAll(ctx, packages, archives, out, progress)
 }
+
+var (
+	validName    = regexp.MustCompile(`^[a-z0-9][a-z0-9.+-]*$`)
+	validVersion = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.+~:-]*$`)
+)
 
 // locate returns the packages with what the lists say of those that have no URI.
 func (a *apt) locate(ctx context.Context, packages []Archive) ([]Archive, error) {

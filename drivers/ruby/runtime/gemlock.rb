@@ -4,13 +4,13 @@ module Pipsqueak
   # Gemlock is a Gemfile.lock that the function brings. Older Bundlers cannot read its checksums: they read a copy without.
   class Gemlock
     # "  NAME (VERSION-PLATFORM) sha256=HEX,…", in the section CHECKSUMS
-    CHECKSUM = /^  (\S+) \((\S+)\) (?:\S*,)?sha256=(\h{64})/
+    CHECKSUM = /^  (\S+) \((\S+)\) (?:\S*,)?sha256=([^,\s]+)/
 
     attr_reader :path, :checksums # the copy; digests by the full name of a gem
 
     # Returns nil when there is none.
     def self.read(path)
-      new(File.read(path).scrub("?")) if File.exist?(path)
+      new(File.read(path).scrub("?").gsub("\r\n", "\n")) if File.exist?(path)
     end
 
     def initialize(text)

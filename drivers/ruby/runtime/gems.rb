@@ -143,6 +143,8 @@ module Pipsqueak
     def check(package, allowed)
       platform = package["purl"].to_s[/[?&]platform=([^&]+)/, 1]
       full = [package["name"], package["version"], platform].compact.join("-")
+      # A lock that a user brings can have any: none may become an address or a path.
+      raise Refused.new("install", "caller", "#{full.inspect} is no gem: run `pipsqueak lock` to write pipsqueak.lock anew") unless full.match?(/\A[\w.-]+\z/)
       text = fetch(full)
       digest = "sha256:#{Digest::SHA256.hexdigest(text)}"
       unless package["archives"].include?(digest)

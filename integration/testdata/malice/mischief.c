@@ -185,8 +185,13 @@ static int join(const char *pid) {
 		struct stat a, b;
 		snprintf(its, sizeof its, "/proc/%s/ns/%s", pid, kinds[i]);
 		snprintf(own, sizeof own, "/proc/self/ns/%s", kinds[i]);
-		int fd = open(its, O_RDONLY);
-		if (fd >= 0 && fstat(fd, &a) == 0 && stat(own, &b) == 0 && a.st_ino != b.st_ino && setns(fd, 0) == 0) return done("joined %s", its);
+		int fd = open(its, O_RDONLY | O_CLOEXEC);
+		if (fd < 0) continue;
+		bool joined = fstat(fd, &a) == 0 && stat(own, &b) == 0 && a.st_ino != b.st_ino && setns(fd, 0) == 0;
+		int error = errno;
+		close(fd); // what leaves something open is kept out of zygotes
+		errno = error;
+		if (joined) return done("joined %s", its);
 	}
 	return nothing();
 }
