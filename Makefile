@@ -138,7 +138,7 @@ $(DEPS)/bin/golangci-lint-$(LINT_VERSION):
 
 # ---- what is built -----------------------------------------------------------------------------------------------------
 
-GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' \) -not -name '*_test.go' -print 2>/dev/null) $(shell find cmd/pipsqueak/newdriver -type f 2>/dev/null)
+GO_SOURCES := go.mod go.sum $(shell find core gateway cmd drivers -name testdata -prune -o \( -name '*.go' -o -name '*.py' -o -name '*.json' -o -name popular.txt \) -not -name '*_test.go' -print 2>/dev/null) $(shell find cmd/pipsqueak/newdriver -type f 2>/dev/null)
 ENTER      := core/sandbox/enter
 # What a library calls is found when it is loaded, and not by each child anew.
 NOW        := -Wl,-z,now

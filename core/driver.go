@@ -66,8 +66,9 @@ type Builder interface {
 
 // Scanner is a further part of an Installer: it reads packages without running anything of them.
 type Scanner interface {
-	// Scan returns what is suspicious in the packages, each of which is mounted at its PackageDir. There is no network.
-	Scan(ctx context.Context, request ScanRequest) ([]Suspicion, error)
+	// Scan returns what is suspicious in the packages, each of which is mounted at its PackageDir, or in an archive, which it
+	// unpacks. There is no network. An archive that cannot be read is KindInvalid, fault handler.
+	Scan(ctx context.Context, request ScanRequest) (Scanned, error)
 }
 
 // Where things are inside a sandbox.
@@ -118,6 +119,9 @@ type Runtime struct {
 	Extensions []string `json:"extensions"`
 	// Manifests are the files in a code directory that decide which packages a function has, "package.json", as far as it has them.
 	Manifests []string `json:"manifests"`
+	// Archives are patterns, as path.Match has them, of the names of archives that its Scanner unpacks, "*.gem". Where those of several
+	// runtimes match, the longest counts.
+	Archives []string `json:"archives,omitempty"`
 	// Registries are the addresses (URLs, or host:port) that its installer fetches from: no other can be reached from its sandbox.
 	Registries []string `json:"registries"`
 }
@@ -202,11 +206,18 @@ type BuildRequest struct {
 	Sandbox  Sandbox
 }
 
-// ScanRequest asks what is suspicious in packages.
+// ScanRequest asks what is suspicious in packages, or in an archive.
 type ScanRequest struct {
 	Runtime  RuntimeID
-	Packages []Package
+	Packages []Package // of the function, each at its PackageDir
+	Archive  string    // instead of packages: the path of a file directly in OutDir, which is writable
 	Sandbox  Sandbox
+}
+
+// Scanned is what a Scan found out.
+type Scanned struct {
+	Packages   []Package   `json:"packages"` // that were read, by name and version; of an archive as it says itself
+	Suspicions []Suspicion `json:"suspicions"`
 }
 
 // Built is what a build found out.
@@ -216,7 +227,7 @@ type Built struct {
 
 // Progress is one step of a deploy, for a person who waits.
 type Progress struct {
-	Verb   string        `json:"verb"`            // "deploy", "install", …
+	Verb   string        `json:"verb"`            // "deploy", "install", …, or VerbWarn
 	Item   string        `json:"item"`            // a package, a file
 	Done   int64         `json:"done"`            // of Total
 	Total  int64         `json:"total"`           // 0 when it is not known
@@ -225,3 +236,6 @@ type Progress struct {
 	Took   time.Duration `json:"took,omitempty"`  // of a step that has ended
 	Bytes  int64         `json:"bytes,omitempty"` // that were fetched for it
 }
+
+// VerbWarn is the verb of what is no step but something that a person should know, also when the deploy has ended.
+const VerbWarn = "warn"

@@ -48,10 +48,15 @@ func (p *program) run(ctx context.Context, args []string) int {
 		fmt.Fprintf(p.err, "pipsqueak: %s\n", strings.TrimSpace(err.Error()))
 		fmt.Fprintf(p.err, "Run '%s --help' for how it is used.\n", command.CommandPath())
 		return exitUsage
+	case errors.As(err, new(refused)):
+		return exitFailed
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(p.err, "pipsqueak: interrupted")
 	default:
 		p.explain(err)
+	}
+	if errors.As(err, new(unscanned)) {
+		return exitUsage
 	}
 	return exitFailed
 }
@@ -101,8 +106,8 @@ It exits with 0 when all went well, 1 when the operation failed and 2 when the c
 		server = "http://127.0.0.1:8080"
 	}
 	root.PersistentFlags().StringVar(&p.server, "server", server, "`URL` of the server; also from PIPSQUEAK_SERVER")
-	root.AddCommand(p.deploy(), p.lock(), p.invoke(), p.list(), p.describe(), p.remove(), p.logs(),
-		p.serve(), p.tree(), p.store(), p.doctor(), p.driver(), p.version())
+	root.AddCommand(p.deploy(), p.lock(), p.invoke(), p.list(), p.describe(), p.remove(), p.logs(), p.sbom(), p.keygen(),
+		p.serve(), p.tree(), p.store(), p.doctor(), p.scan(), p.driver(), p.version())
 	return root
 }
 

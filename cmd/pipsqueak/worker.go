@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/scan"
 	"github.com/pipsqueak-faas/pipsqueak/core/worker"
 )
 
@@ -21,9 +22,16 @@ type workerConfig struct {
 	PackageAge time.Duration
 	StoreLimit int64
 	Log        *slog.Logger
+	Policy     *scan.Policy // of what a scan finds at a deploy; nil for no scan
 
 	Env        []string // of the drivers
 	Registries []string // that installers reach besides those of their runtimes
+
+	// RequireSigned is a file or directory of public keys: only what is signed by one of them is deployed. Empty for no such rule.
+	RequireSigned string
+	// Vulnerabilities is the database that packages are looked up in; nil for none.
+	Vulnerabilities core.VulnerabilityDatabase
+	Refuse          core.Severity // the least severity of a known vulnerability with which a deploy is refused; empty when none is
 }
 
 // opener opens a worker. What it returns as a function closes it.

@@ -329,15 +329,15 @@ func (c *Client) Install(ctx context.Context, request core.InstallRequest, progr
 }
 
 // Scan implements core.Scanner. A driver without core.CapabilityScan gives KindUnsupported.
-func (c *Client) Scan(ctx context.Context, request core.ScanRequest) ([]core.Suspicion, error) {
+func (c *Client) Scan(ctx context.Context, request core.ScanRequest) (core.Scanned, error) {
 	if err := c.can(core.CapabilityScan); err != nil {
-		return nil, err
+		return core.Scanned{}, err
 	}
 	pb, err := c.installer.Scan(ctx, encodeScanRequest(request))
 	if err != nil {
-		return nil, c.failure(ctx, err)
+		return core.Scanned{}, c.failure(ctx, err)
 	}
-	return each(pb.GetSuspicions(), decodeSuspicion), nil
+	return decodeScanned(pb), nil
 }
 
 // Build implements core.Builder. Progress is called from the caller's goroutine. A driver without core.CapabilityBuild gives

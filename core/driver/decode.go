@@ -96,6 +96,7 @@ func decodeRuntime(pb *driverpb.Runtime) core.Runtime {
 		Extensions: extensions,
 		Manifests:  pb.GetManifests(),
 		Registries: pb.GetRegistries(),
+		Archives:   pb.GetArchives(),
 	}
 }
 
@@ -116,6 +117,7 @@ func decodeReport(pb *driverpb.Report) core.Report {
 		Took:    time.Duration(pb.GetTook()),
 		Modules: eachValue(pb.GetModules(), func(ns int64) time.Duration { return time.Duration(ns) }),
 		Threads: int(pb.GetThreads()),
+		Loaded:  pb.GetLoaded(),
 	}
 }
 
@@ -165,7 +167,12 @@ func decodeReceipt(pb *driverpb.Receipt) core.Receipt {
 }
 
 func decodeScanRequest(pb *driverpb.ScanRequest) core.ScanRequest {
-	return core.ScanRequest{Runtime: core.RuntimeID(pb.GetRuntime()), Packages: each(pb.GetPackages(), decodePackage), Sandbox: decodeSandbox(pb.GetSandbox())}
+	return core.ScanRequest{Runtime: core.RuntimeID(pb.GetRuntime()), Packages: each(pb.GetPackages(), decodePackage), Archive: pb.GetArchive(),
+		Sandbox: decodeSandbox(pb.GetSandbox())}
+}
+
+func decodeScanned(pb *driverpb.Scanned) core.Scanned {
+	return core.Scanned{Packages: each(pb.GetPackages(), decodePackage), Suspicions: each(pb.GetSuspicions(), decodeSuspicion)}
 }
 
 func decodeSuspicion(pb *driverpb.Suspicion) core.Suspicion {

@@ -118,6 +118,7 @@ func encodeRuntime(r core.Runtime) *driverpb.Runtime {
 		Extensions: r.Extensions,
 		Manifests:  r.Manifests,
 		Registries: r.Registries,
+		Archives:   r.Archives,
 	}
 }
 
@@ -138,6 +139,7 @@ func encodeReport(r core.Report) *driverpb.Report {
 		Took:    int64(r.Took),
 		Modules: eachValue(r.Modules, func(d time.Duration) int64 { return int64(d) }),
 		Threads: int64(r.Threads),
+		Loaded:  r.Loaded,
 	}
 }
 
@@ -182,7 +184,11 @@ func encodeReceipt(r core.Receipt) *driverpb.Receipt {
 }
 
 func encodeScanRequest(r core.ScanRequest) *driverpb.ScanRequest {
-	return &driverpb.ScanRequest{Runtime: string(r.Runtime), Packages: each(r.Packages, encodePackage), Sandbox: encodeSandbox(r.Sandbox)}
+	return &driverpb.ScanRequest{Runtime: string(r.Runtime), Packages: each(r.Packages, encodePackage), Archive: r.Archive, Sandbox: encodeSandbox(r.Sandbox)}
+}
+
+func encodeScanned(s core.Scanned) *driverpb.Scanned {
+	return &driverpb.Scanned{Packages: each(s.Packages, encodePackage), Suspicions: each(s.Suspicions, encodeSuspicion)}
 }
 
 func encodeSuspicion(s core.Suspicion) *driverpb.Suspicion {

@@ -283,15 +283,12 @@ func (mirror) Install(_ context.Context, request core.InstallRequest, progress f
 	return receipts, nil
 }
 
-func (mirror) Scan(_ context.Context, request core.ScanRequest) (suspicions []core.Suspicion, err error) {
+func (mirror) Scan(_ context.Context, request core.ScanRequest) (s core.Scanned, err error) {
 	if request.Sandbox.ID == tell {
-		return nil, told(request)
+		return s, told(request)
 	}
-	suspicions = make([]core.Suspicion, 2)
-	for i := range suspicions {
-		fill(fmt.Sprint(request.Sandbox.ID, i), &suspicions[i])
-	}
-	return suspicions, nil
+	fill(string(request.Sandbox.ID), &s)
+	return s, nil
 }
 
 // records is a slog.Handler's output that tests may read while it is written.

@@ -67,13 +67,13 @@ func (s *installerServer) Install(r *driverpb.InstallRequest, stream grpc.Server
 }
 
 // Scan is refused with UNIMPLEMENTED by the embedded server when impl scans nothing.
-func (s *installerServer) Scan(ctx context.Context, r *driverpb.ScanRequest) (*driverpb.Suspicions, error) {
+func (s *installerServer) Scan(ctx context.Context, r *driverpb.ScanRequest) (*driverpb.Scanned, error) {
 	scanner, ok := s.impl.(core.Scanner)
 	if !ok {
 		return s.UnimplementedInstallerServer.Scan(ctx, r)
 	}
-	suspicions, err := scanner.Scan(ctx, decodeScanRequest(r))
-	return &driverpb.Suspicions{Suspicions: each(suspicions, encodeSuspicion)}, encodeError(err)
+	scanned, err := scanner.Scan(ctx, decodeScanRequest(r))
+	return encodeScanned(scanned), encodeError(err)
 }
 
 // Build is refused with UNIMPLEMENTED by the embedded server when impl builds nothing.

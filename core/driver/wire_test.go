@@ -109,11 +109,11 @@ func TestProgressCrosses(t *testing.T) {
 		mustEqual(t, "Progress", got[i], want)
 	}
 	mustEqual(t, "Receipts", receipts, []core.Receipt{filled[core.Receipt]("s0"), filled[core.Receipt]("s1")})
-	suspicions, err := c.Scan(t.Context(), core.ScanRequest{Sandbox: core.Sandbox{ID: "s"}})
+	scanned, err := c.Scan(t.Context(), core.ScanRequest{Sandbox: core.Sandbox{ID: "s"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustEqual(t, "Suspicions", suspicions, []core.Suspicion{filled[core.Suspicion]("s0"), filled[core.Suspicion]("s1")})
+	mustEqual(t, "Scanned", scanned, filled[core.Scanned]("s"))
 }
 
 func TestErrorsCross(t *testing.T) {

@@ -9,6 +9,7 @@
 //	….damaged                              beside one that was found damaged: how, a core.DamagedFile
 //	index/<runtime>/<name>-<version>@<…>.json  a core.Installed; what follows the @ stands for the archive that it is from
 //	locks/<hex>.json                       a core.Lock, by its inputs
+//	scans/<hex>.json                       what was found in a package, by its digest
 //	functions/<name>.json                  a core.Function
 //	staging/                               everything half-done; emptied by Open
 //	lock                                   held while a worker uses the directory; tells its pid
@@ -93,7 +94,7 @@ func layOut(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return diskError(dir, err)
 	}
-	for name, mode := range map[string]fs.FileMode{"code": 0o755, "packages": 0o755, "index": 0o755, "locks": 0o755, "functions": 0o700, "staging": 0o711} {
+	for name, mode := range map[string]fs.FileMode{"code": 0o755, "packages": 0o755, "index": 0o755, "locks": 0o755, "scans": 0o755, "functions": 0o700, "staging": 0o711} {
 		sub := filepath.Join(dir, name)
 		if err := os.MkdirAll(sub, mode); err != nil {
 			return diskError(sub, err)
@@ -145,7 +146,7 @@ func (s *Store) sweep() error {
 			return diskError(name, err)
 		}
 	}
-	return nil
+	return s.sweepScans()
 }
 
 // Stage makes a fresh, empty directory in staging/ and returns its full path. It is the caller's, to fill and then to give to

@@ -56,6 +56,9 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 		return core.Function{}, err
 	}
 	defer done()
+	if fn.Signers, err = w.checkSignature(dir, fn.Name, request.Signature, progress); err != nil {
+		return core.Function{}, err
+	}
 	if before, ok := w.store.Get(fn.Name); ok {
 		fn.Version = before.Version + 1
 	}
@@ -76,6 +79,7 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 	}
 	w.sched.Drain(fn.Name, fn.Version)
 	w.collect()
+	fn.Vulnerable = w.advisories.check(w.store, fn, map[core.Package]core.Locked{})
 	return fn, nil
 }
 
@@ -133,17 +137,27 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 		return err
 	}
 	fn.Imports = imports
+	if err := w.refuseVulnerable(fn.Name, lock.Packages, progress); err != nil {
+		return err
+	}
 	in := installation{driver: d.(core.Installer), fn: fn, runtime: runtime, allow: manifest.Allow, code: dir, hold: hold}
 	if fn.Packages, err = w.install(ctx, in, lock.Packages, progress); err != nil {
 		return err
 	}
+	judged := w.judge(ctx, d, *fn, runtime, progress) // meanwhile
 	w.probe(ctx, d, fn, runtime, lock.Packages, progress)
+	err = w.build(ctx, d, fn, runtime, dir, progress)
+	return cmp.Or(judged(), err)
+}
+
+// build makes of the code what its handler can be imported from, where the language needs it.
+func (w *Worker) build(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, dir string, progress func(core.Progress)) error {
 	if !can(d, core.CapabilityBuild) {
 		return nil
 	}
 	done := timed(core.Progress{Verb: "build", Item: fn.Name}, progress)
 	code := core.Mount{Source: dir, Target: core.CodeDir, Writable: true}
-	err = w.inSandbox(ctx, fn, runtime, code, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
+	err := w.inSandbox(ctx, fn, runtime, code, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
 		built, err := d.(core.Builder).Build(ctx, core.BuildRequest{Runtime: runtime.ID, Handler: fn.Handler, Packages: fn.Packages, Sandbox: sandbox}, progress)
 		for _, name := range built.Imports {
 			if !slices.Contains(fn.Imports, name) {

@@ -39,11 +39,15 @@ func (l *lastWords) expect(id core.NodeID) {
 	l.said[id] = &words{open: 2, ended: make(chan struct{})}
 }
 
-// collect reads one stream of an expected installer until its end.
+// collect reads one stream of an installer until its end, and keeps it while the installer is expected.
 func (l *lastWords) collect(id core.NodeID, output io.Reader) {
 	l.mu.Lock()
 	w := l.said[id]
 	l.mu.Unlock()
+	if w == nil { // it has been forgotten before anything of it was read
+		_, _ = io.Copy(io.Discard, output)
+		return
+	}
 	buffer := make([]byte, maxWords)
 	for {
 		n, err := output.Read(buffer)

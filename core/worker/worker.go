@@ -22,7 +22,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver"
 	"github.com/pipsqueak-faas/pipsqueak/core/relay"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
+	"github.com/pipsqueak-faas/pipsqueak/core/scan"
 	"github.com/pipsqueak-faas/pipsqueak/core/sched"
+	"github.com/pipsqueak-faas/pipsqueak/core/signing"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
@@ -44,13 +46,21 @@ type Config struct {
 	PackageAge time.Duration
 	StoreLimit int64
 	Log        *slog.Logger
+	// Policy decides about what a scan finds in the packages of a deploy; nil when they are not to be scanned.
+	Policy *scan.Policy
 	// Env is what the drivers get of the operator's environment, as "KEY=value", besides a plain PATH and LANG.
 	Env []string
 	// Registries are addresses that installers reach besides the registries of their runtimes, as core.Runtime has them.
 	Registries []string
+	// RequireSigned is a file or directory of public keys: only what is signed by one of them is deployed. Empty for no such rule.
+	RequireSigned string
+	// Vulnerabilities is the database that packages are looked up in; nil for none. It stays the caller's.
+	Vulnerabilities core.VulnerabilityDatabase
+	// Refuse is the least severity of a known vulnerability with which a deploy is refused; empty when none is.
+	Refuse core.Severity
 }
 
-// Worker is one machine. It implements core.Service, core.Logs and core.Packages.
+// Worker is one machine. It implements core.Service, core.Logs, core.Locker, core.Packages, core.Bills and core.Vulnerabilities.
 type Worker struct {
 	log    *slog.Logger
 	run    string // directory of what does not outlive the worker
@@ -61,6 +71,7 @@ type Worker struct {
 	tree   *tree.Tree
 	sched  *sched.Scheduler
 	budget int64
+	policy *scan.Policy  // nil when packages are not scanned
 	age    time.Duration // of packages that are collected
 	limit  int64         // of all packages, in bytes; 0 for half of the file system
 	keeper keeper
@@ -74,6 +85,9 @@ type Worker struct {
 	learning  *learning
 	counter   int // of installer sandboxes
 	lastWords lastWords
+
+	signers    signing.Keys // that may sign functions; nil when nobody has to
+	advisories *advisories  // nil without a database of vulnerabilities
 }
 
 // Open opens a worker. What an earlier worker on the same data directory has left, it ends and removes; functions that were
@@ -86,7 +100,7 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 	// Sockets have short paths only, and nothing in here is worth a disk.
 	name := fmt.Sprintf("pipsqueak-%x", sha256.Sum256([]byte(data)))[:18]
 	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, age: cmp.Or(config.PackageAge, defaultPackageAge), limit: config.StoreLimit,
-		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, registries: config.Registries, learning: newLearning()}
+		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, registries: config.Registries, learning: newLearning(), policy: config.Policy}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
@@ -99,6 +113,11 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	}
 	var warnings []error
 	var err error
+	if config.RequireSigned != "" {
+		if w.signers, err = signing.LoadKeys(config.RequireSigned); err != nil {
+			return err
+		}
+	}
 	if _, err = relay.Addresses(config.Registries); err != nil {
 		return err
 	}
@@ -131,12 +150,14 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 		return err
 	}
 	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Loaded: w.loaded}, fleetDrivers{w.fleet}, w.house)
+	installed := w.store.Installed()
 	for _, fn := range w.store.List() {
-		w.learnCosts(&fn)
+		w.learnCosts(&fn, of(&fn, installed))
 	}
 	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Invoke: w.Invoke, Log: w.log}, w.tree)
 	w.startKeeper()
 	w.collect()
+	w.openAdvisories(config)
 	return nil
 }
 
@@ -155,6 +176,7 @@ func (w *Worker) driversDir() string { return filepath.Join(w.run, "drivers") }
 // worker. It may be called once.
 func (w *Worker) Close(ctx context.Context) error {
 	var err error
+	w.advisories.close()
 	w.stopKeeper()
 	if w.sched != nil {
 		err = w.sched.Close(ctx)

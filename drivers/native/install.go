@@ -11,11 +11,12 @@ import (
 
 // wish is what the installer is asked for, in its arguments.
 type wish struct {
-	Op        string           `json:"op"` // "resolve", "install", "build"
+	Op        string           `json:"op"` // "resolve", "install", "build", "scan"
 	Handler   string           `json:"handler,omitempty"`
 	Debian    []string         `json:"debian,omitempty"`
 	Packages  []debian.Archive `json:"packages,omitempty"`
-	Installed []core.Package   `json:"installed,omitempty"` // to build with
+	Installed []core.Package   `json:"installed,omitempty"` // to build with, or to scan
+	Archive   string           `json:"archive,omitempty"`   // to scan instead
 }
 
 // Resolve implements core.Installer.
@@ -72,6 +73,8 @@ func beInstaller(argument string) int {
 			return none(debian.Install(ctx, w.Packages, core.OutDir, progress))
 		case "build":
 			return none(build(ctx, w.Handler, w.Installed, progress))
+		case "scan":
+			return debian.Scan(ctx, w.Installed, w.Archive)
 		}
 		return nil, core.Errorf(core.KindInternal, core.FaultDriver, "the installer cannot %q", w.Op)
 	})

@@ -45,7 +45,7 @@ func newDriver(log *slog.Logger) *native {
 
 func (n *native) describe(ctx context.Context) (core.Description, error) {
 	d := core.Description{Language: "native", Version: version,
-		Capabilities: []string{core.CapabilityInstall, core.CapabilityLock, core.CapabilityBuild, core.CapabilityInvoke}}
+		Capabilities: []string{core.CapabilityInstall, core.CapabilityLock, core.CapabilityBuild, core.CapabilityInvoke, core.CapabilityScan}}
 	libexec, err := zygote.Libexec()
 	if err != nil {
 		return d, err
@@ -86,6 +86,7 @@ func (n *native) describe(ctx context.Context) (core.Description, error) {
 			{File: "handler.so", Handler: defaultHandler},
 		},
 		Extensions: append(append([]string{}, sources...), ".so"),
+		Archives:   []string{debian.Archives},
 		Registries: registries,
 	}}
 	return d, nil

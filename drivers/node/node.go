@@ -42,7 +42,7 @@ func newDriver(log *slog.Logger) *node {
 }
 
 func (n *node) describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "node", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityBuild, core.CapabilityInvoke, core.CapabilityLock}}
+	d := core.Description{Language: "node", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityBuild, core.CapabilityInvoke, core.CapabilityLock, core.CapabilityScan}}
 	libexec, err := zygote.Libexec()
 	if err != nil {
 		return d, err
@@ -75,7 +75,7 @@ func (n *node) describe(ctx context.Context) (core.Description, error) {
 		id := core.RuntimeID(fmt.Sprintf("node%d", b.Major))
 		binaries[id] = b
 		runtime := core.Runtime{ID: id, Version: b.Version, Path: b.Executable, Mounts: b.mounts(), Handlers: handlers(), Extensions: extensions, Tools: tools,
-			Manifests: manifests, Registries: config.registries}
+			Archives: archives, Manifests: manifests, Registries: config.registries}
 		runtime.Mounts = append(runtime.Mounts, core.Mount{Source: files, Target: runtimeDir})
 		if b.npm == "" {
 			d.Problems = append(d.Problems, fmt.Sprintf("%s has no npm beside it: functions with a package.json cannot be deployed; install npm", b.Executable))

@@ -60,7 +60,7 @@ func newDriver(log *slog.Logger) *python {
 }
 
 func (p *python) describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityInvoke, core.CapabilityLock}}
+	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityInvoke, core.CapabilityLock, core.CapabilityScan}}
 	libexec, err := zygote.Libexec()
 	if err != nil {
 		return d, err
@@ -102,6 +102,7 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 				{File: "f.py", Handler: "f.f"},
 			},
 			Extensions: []string{".py"},
+			Archives:   archives,
 			Manifests:  []string{"uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml"},
 			Registries: p.sources.registries,
 		})

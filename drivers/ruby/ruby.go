@@ -48,7 +48,7 @@ func newDriver(log *slog.Logger) *ruby {
 }
 
 func (r *ruby) describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "ruby", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityLock, core.CapabilityInvoke}}
+	d := core.Description{Language: "ruby", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityLock, core.CapabilityInvoke, core.CapabilityScan}}
 	libexec, err := zygote.Libexec()
 	if err != nil {
 		return d, err
@@ -92,6 +92,7 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 			Mounts:     slices.Concat(i.mounts(), i.managerMounts(), []core.Mount{{Source: loop, Target: loopDir}}),
 			Handlers:   handlers,
 			Extensions: []string{".rb"},
+			Archives:   archives,
 			Manifests:  []string{"Gemfile", "Gemfile.lock"},
 			Registries: append(gemSources(), debianSources...),
 		})

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -15,9 +16,10 @@ import (
 //
 //	resolve NAME… [-- SHOWN…]    the packages that the names stand for, as Resolve returns them
 //	install                      of the packages that come on stdin as a JSON list, those of Debian's, into core.OutDir
+//	scan ARCHIVE | NAME==VERSION…  what is suspicious in an archive, or in the packages, as Scan returns it
 //
 // It writes JSON, one object a line, as zygote.Install hears it: {"progress":…} any number of times, and at the end {"result":
-// […]}, a list of Archive or of core.Receipt, or {"error":…}. It returns the status to exit with. Finish, unless nil, has the last
+// …}, a list of Archive, of core.Receipt, or a core.Scanned, or {"error":…}. It returns the status to exit with. Finish, unless nil, has the last
 // word on the receipts.
 func Command(arguments []string, in io.Reader, out io.Writer, finish func([]core.Receipt) error) int {
 	encoder := json.NewEncoder(out)
@@ -31,9 +33,23 @@ func Command(arguments []string, in io.Reader, out io.Writer, finish func([]core
 	return 0
 }
 
+func scanCommand(ctx context.Context, arguments []string) (core.Scanned, error) {
+	var packages []core.Package
+	for _, argument := range arguments {
+		name, version, ok := strings.Cut(argument, "==")
+		if !ok {
+			return Scan(ctx, nil, argument)
+		}
+		packages = append(packages, core.Package{Name: name, Version: version})
+	}
+	return Scan(ctx, packages, "")
+}
+
 func command(arguments []string, in io.Reader, progress func(core.Progress), finish func([]core.Receipt) error) (any, error) {
 	ctx := context.Background() // the sandbox ends it
 	switch {
+	case len(arguments) > 0 && arguments[0] == "scan":
+		return scanCommand(ctx, arguments[1:])
 	case len(arguments) > 0 && arguments[0] == "resolve":
 		names, shown := arguments[1:], []string(nil)
 		if i := slices.Index(names, "--"); i >= 0 {

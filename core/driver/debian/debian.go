@@ -31,6 +31,9 @@ const (
 	status    = "/var/lib/dpkg/status"
 )
 
+// Archives are the names of Debian's archives (core.Runtime, Archives).
+const Archives = "*.deb"
+
 // ours reports whether a package is one of Debian's.
 func ours(p core.Locked) bool { return strings.HasPrefix(p.Name, Marker) }
 

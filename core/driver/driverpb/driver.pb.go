@@ -148,6 +148,7 @@ type Runtime struct {
 	Extensions    []string               `protobuf:"bytes,9,rep,name=extensions,proto3" json:"extensions,omitempty"`
 	Manifests     []string               `protobuf:"bytes,10,rep,name=manifests,proto3" json:"manifests,omitempty"`
 	Registries    []string               `protobuf:"bytes,11,rep,name=registries,proto3" json:"registries,omitempty"`
+	Archives      []string               `protobuf:"bytes,12,rep,name=archives,proto3" json:"archives,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -255,6 +256,13 @@ func (x *Runtime) GetManifests() []string {
 func (x *Runtime) GetRegistries() []string {
 	if x != nil {
 		return x.Registries
+	}
+	return nil
+}
+
+func (x *Runtime) GetArchives() []string {
+	if x != nil {
+		return x.Archives
 	}
 	return nil
 }
@@ -689,6 +697,7 @@ type Report struct {
 	Took          int64                  `protobuf:"varint,1,opt,name=took,proto3" json:"took,omitempty"`
 	Modules       map[string]int64       `protobuf:"bytes,2,rep,name=modules,proto3" json:"modules,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	Threads       int64                  `protobuf:"varint,3,opt,name=threads,proto3" json:"threads,omitempty"`
+	Loaded        []string               `protobuf:"bytes,4,rep,name=loaded,proto3" json:"loaded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -742,6 +751,13 @@ func (x *Report) GetThreads() int64 {
 		return x.Threads
 	}
 	return 0
+}
+
+func (x *Report) GetLoaded() []string {
+	if x != nil {
+		return x.Loaded
+	}
+	return nil
 }
 
 type Package struct {
@@ -1189,6 +1205,7 @@ type ScanRequest struct {
 	Runtime       string                 `protobuf:"bytes,1,opt,name=runtime,proto3" json:"runtime,omitempty"`
 	Packages      []*Package             `protobuf:"bytes,2,rep,name=packages,proto3" json:"packages,omitempty"`
 	Sandbox       *Sandbox               `protobuf:"bytes,3,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
+	Archive       string                 `protobuf:"bytes,4,opt,name=archive,proto3" json:"archive,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1244,27 +1261,35 @@ func (x *ScanRequest) GetSandbox() *Sandbox {
 	return nil
 }
 
-type Suspicions struct {
+func (x *ScanRequest) GetArchive() string {
+	if x != nil {
+		return x.Archive
+	}
+	return ""
+}
+
+type Scanned struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Suspicions    []*Suspicion           `protobuf:"bytes,1,rep,name=suspicions,proto3" json:"suspicions,omitempty"`
+	Packages      []*Package             `protobuf:"bytes,2,rep,name=packages,proto3" json:"packages,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Suspicions) Reset() {
-	*x = Suspicions{}
+func (x *Scanned) Reset() {
+	*x = Scanned{}
 	mi := &file_driver_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Suspicions) String() string {
+func (x *Scanned) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Suspicions) ProtoMessage() {}
+func (*Scanned) ProtoMessage() {}
 
-func (x *Suspicions) ProtoReflect() protoreflect.Message {
+func (x *Scanned) ProtoReflect() protoreflect.Message {
 	mi := &file_driver_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1276,14 +1301,21 @@ func (x *Suspicions) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Suspicions.ProtoReflect.Descriptor instead.
-func (*Suspicions) Descriptor() ([]byte, []int) {
+// Deprecated: Use Scanned.ProtoReflect.Descriptor instead.
+func (*Scanned) Descriptor() ([]byte, []int) {
 	return file_driver_proto_rawDescGZIP(), []int{19}
 }
 
-func (x *Suspicions) GetSuspicions() []*Suspicion {
+func (x *Scanned) GetSuspicions() []*Suspicion {
 	if x != nil {
 		return x.Suspicions
+	}
+	return nil
+}
+
+func (x *Scanned) GetPackages() []*Package {
+	if x != nil {
+		return x.Packages
 	}
 	return nil
 }
@@ -1877,7 +1909,7 @@ const file_driver_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\"\n" +
 	"\fcapabilities\x18\x03 \x03(\tR\fcapabilities\x128\n" +
 	"\bruntimes\x18\x04 \x03(\v2\x1c.pipsqueak.driver.v1.RuntimeR\bruntimes\x12\x1a\n" +
-	"\bproblems\x18\x05 \x03(\tR\bproblems\"\xff\x02\n" +
+	"\bproblems\x18\x05 \x03(\tR\bproblems\"\x9b\x03\n" +
 	"\aRuntime\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -1894,7 +1926,8 @@ const file_driver_proto_rawDesc = "" +
 	" \x03(\tR\tmanifests\x12\x1e\n" +
 	"\n" +
 	"registries\x18\v \x03(\tR\n" +
-	"registries\"S\n" +
+	"registries\x12\x1a\n" +
+	"\barchives\x18\f \x03(\tR\barchives\"S\n" +
 	"\x05Mount\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1a\n" +
@@ -1919,11 +1952,12 @@ const file_driver_proto_rawDesc = "" +
 	"\x04load\x18\x02 \x01(\v2\x19.pipsqueak.driver.v1.LoadR\x04load\"<\n" +
 	"\x04Load\x12\x1a\n" +
 	"\bpackages\x18\x01 \x03(\tR\bpackages\x12\x18\n" +
-	"\amodules\x18\x02 \x03(\tR\amodules\"\xb6\x01\n" +
+	"\amodules\x18\x02 \x03(\tR\amodules\"\xce\x01\n" +
 	"\x06Report\x12\x12\n" +
 	"\x04took\x18\x01 \x01(\x03R\x04took\x12B\n" +
 	"\amodules\x18\x02 \x03(\v2(.pipsqueak.driver.v1.Report.ModulesEntryR\amodules\x12\x18\n" +
-	"\athreads\x18\x03 \x01(\x03R\athreads\x1a:\n" +
+	"\athreads\x18\x03 \x01(\x03R\athreads\x12\x16\n" +
+	"\x06loaded\x18\x04 \x03(\tR\x06loaded\x1a:\n" +
 	"\fModulesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb3\x01\n" +
@@ -1969,16 +2003,17 @@ const file_driver_proto_rawDesc = "" +
 	"\aruntime\x18\x01 \x01(\tR\aruntime\x12\x18\n" +
 	"\ahandler\x18\x02 \x01(\tR\ahandler\x128\n" +
 	"\bpackages\x18\x03 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\x126\n" +
-	"\asandbox\x18\x04 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"\x99\x01\n" +
+	"\asandbox\x18\x04 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"\xb3\x01\n" +
 	"\vScanRequest\x12\x18\n" +
 	"\aruntime\x18\x01 \x01(\tR\aruntime\x128\n" +
 	"\bpackages\x18\x02 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\x126\n" +
-	"\asandbox\x18\x03 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"L\n" +
-	"\n" +
-	"Suspicions\x12>\n" +
+	"\asandbox\x18\x03 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\x12\x18\n" +
+	"\aarchive\x18\x04 \x01(\tR\aarchive\"\x83\x01\n" +
+	"\aScanned\x12>\n" +
 	"\n" +
 	"suspicions\x18\x01 \x03(\v2\x1e.pipsqueak.driver.v1.SuspicionR\n" +
-	"suspicions\"y\n" +
+	"suspicions\x128\n" +
+	"\bpackages\x18\x02 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\"y\n" +
 	"\tSuspicion\x12\x18\n" +
 	"\apackage\x18\x01 \x01(\tR\apackage\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x12\n" +
@@ -2029,12 +2064,12 @@ const file_driver_proto_rawDesc = "" +
 	"\bDescribe\x12$.pipsqueak.driver.v1.DescribeRequest\x1a .pipsqueak.driver.v1.Description\x12K\n" +
 	"\aPreload\x12#.pipsqueak.driver.v1.PreloadRequest\x1a\x1b.pipsqueak.driver.v1.Parked\x12E\n" +
 	"\x04Fork\x12 .pipsqueak.driver.v1.ForkRequest\x1a\x1b.pipsqueak.driver.v1.Parked\x12I\n" +
-	"\x06Import\x12\".pipsqueak.driver.v1.ImportRequest\x1a\x1b.pipsqueak.driver.v1.Report2\xc6\x02\n" +
+	"\x06Import\x12\".pipsqueak.driver.v1.ImportRequest\x1a\x1b.pipsqueak.driver.v1.Report2\xc3\x02\n" +
 	"\tInstaller\x12O\n" +
 	"\aResolve\x12#.pipsqueak.driver.v1.ResolveRequest\x1a\x1f.pipsqueak.driver.v1.Resolution\x12O\n" +
 	"\aInstall\x12#.pipsqueak.driver.v1.InstallRequest\x1a\x1d.pipsqueak.driver.v1.Progress0\x01\x12L\n" +
-	"\x05Build\x12!.pipsqueak.driver.v1.BuildRequest\x1a\x1e.pipsqueak.driver.v1.BuildStep0\x01\x12I\n" +
-	"\x04Scan\x12 .pipsqueak.driver.v1.ScanRequest\x1a\x1f.pipsqueak.driver.v1.SuspicionsB:Z8github.com/pipsqueak-faas/pipsqueak/core/driver/driverpbb\x06proto3"
+	"\x05Build\x12!.pipsqueak.driver.v1.BuildRequest\x1a\x1e.pipsqueak.driver.v1.BuildStep0\x01\x12F\n" +
+	"\x04Scan\x12 .pipsqueak.driver.v1.ScanRequest\x1a\x1c.pipsqueak.driver.v1.ScannedB:Z8github.com/pipsqueak-faas/pipsqueak/core/driver/driverpbb\x06proto3"
 
 var (
 	file_driver_proto_rawDescOnce sync.Once
@@ -2069,7 +2104,7 @@ var file_driver_proto_goTypes = []any{
 	(*InstallRequest)(nil),  // 16: pipsqueak.driver.v1.InstallRequest
 	(*BuildRequest)(nil),    // 17: pipsqueak.driver.v1.BuildRequest
 	(*ScanRequest)(nil),     // 18: pipsqueak.driver.v1.ScanRequest
-	(*Suspicions)(nil),      // 19: pipsqueak.driver.v1.Suspicions
+	(*Scanned)(nil),         // 19: pipsqueak.driver.v1.Scanned
 	(*Suspicion)(nil),       // 20: pipsqueak.driver.v1.Suspicion
 	(*BuildStep)(nil),       // 21: pipsqueak.driver.v1.BuildStep
 	(*Built)(nil),           // 22: pipsqueak.driver.v1.Built
@@ -2103,33 +2138,34 @@ var file_driver_proto_depIdxs = []int32{
 	5,  // 17: pipsqueak.driver.v1.BuildRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	12, // 18: pipsqueak.driver.v1.ScanRequest.packages:type_name -> pipsqueak.driver.v1.Package
 	5,  // 19: pipsqueak.driver.v1.ScanRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	20, // 20: pipsqueak.driver.v1.Suspicions.suspicions:type_name -> pipsqueak.driver.v1.Suspicion
-	23, // 21: pipsqueak.driver.v1.BuildStep.progress:type_name -> pipsqueak.driver.v1.Progress
-	22, // 22: pipsqueak.driver.v1.BuildStep.built:type_name -> pipsqueak.driver.v1.Built
-	24, // 23: pipsqueak.driver.v1.Progress.receipt:type_name -> pipsqueak.driver.v1.Receipt
-	25, // 24: pipsqueak.driver.v1.Receipt.signatures:type_name -> pipsqueak.driver.v1.Signature
-	27, // 25: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
-	0,  // 26: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
-	7,  // 27: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
-	8,  // 28: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
-	9,  // 29: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
-	14, // 30: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
-	16, // 31: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
-	17, // 32: pipsqueak.driver.v1.Installer.Build:input_type -> pipsqueak.driver.v1.BuildRequest
-	18, // 33: pipsqueak.driver.v1.Installer.Scan:input_type -> pipsqueak.driver.v1.ScanRequest
-	1,  // 34: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
-	6,  // 35: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
-	6,  // 36: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
-	11, // 37: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
-	15, // 38: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
-	23, // 39: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
-	21, // 40: pipsqueak.driver.v1.Installer.Build:output_type -> pipsqueak.driver.v1.BuildStep
-	19, // 41: pipsqueak.driver.v1.Installer.Scan:output_type -> pipsqueak.driver.v1.Suspicions
-	34, // [34:42] is the sub-list for method output_type
-	26, // [26:34] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	20, // 20: pipsqueak.driver.v1.Scanned.suspicions:type_name -> pipsqueak.driver.v1.Suspicion
+	12, // 21: pipsqueak.driver.v1.Scanned.packages:type_name -> pipsqueak.driver.v1.Package
+	23, // 22: pipsqueak.driver.v1.BuildStep.progress:type_name -> pipsqueak.driver.v1.Progress
+	22, // 23: pipsqueak.driver.v1.BuildStep.built:type_name -> pipsqueak.driver.v1.Built
+	24, // 24: pipsqueak.driver.v1.Progress.receipt:type_name -> pipsqueak.driver.v1.Receipt
+	25, // 25: pipsqueak.driver.v1.Receipt.signatures:type_name -> pipsqueak.driver.v1.Signature
+	27, // 26: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
+	0,  // 27: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
+	7,  // 28: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
+	8,  // 29: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
+	9,  // 30: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
+	14, // 31: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
+	16, // 32: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
+	17, // 33: pipsqueak.driver.v1.Installer.Build:input_type -> pipsqueak.driver.v1.BuildRequest
+	18, // 34: pipsqueak.driver.v1.Installer.Scan:input_type -> pipsqueak.driver.v1.ScanRequest
+	1,  // 35: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
+	6,  // 36: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
+	6,  // 37: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
+	11, // 38: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
+	15, // 39: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
+	23, // 40: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
+	21, // 41: pipsqueak.driver.v1.Installer.Build:output_type -> pipsqueak.driver.v1.BuildStep
+	19, // 42: pipsqueak.driver.v1.Installer.Scan:output_type -> pipsqueak.driver.v1.Scanned
+	35, // [35:43] is the sub-list for method output_type
+	27, // [27:35] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }

@@ -252,7 +252,7 @@ type InstallerClient interface {
 	Resolve(ctx context.Context, in *ResolveRequest, opts ...grpc.CallOption) (*Resolution, error)
 	Install(ctx context.Context, in *InstallRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error)
 	Build(ctx context.Context, in *BuildRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BuildStep], error)
-	Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallOption) (*Suspicions, error)
+	Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallOption) (*Scanned, error)
 }
 
 type installerClient struct {
@@ -311,9 +311,9 @@ func (c *installerClient) Build(ctx context.Context, in *BuildRequest, opts ...g
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Installer_BuildClient = grpc.ServerStreamingClient[BuildStep]
 
-func (c *installerClient) Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallOption) (*Suspicions, error) {
+func (c *installerClient) Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallOption) (*Scanned, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(Suspicions)
+	out := new(Scanned)
 	err := c.cc.Invoke(ctx, Installer_Scan_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
@@ -330,7 +330,7 @@ type InstallerServer interface {
 	Resolve(context.Context, *ResolveRequest) (*Resolution, error)
 	Install(*InstallRequest, grpc.ServerStreamingServer[Progress]) error
 	Build(*BuildRequest, grpc.ServerStreamingServer[BuildStep]) error
-	Scan(context.Context, *ScanRequest) (*Suspicions, error)
+	Scan(context.Context, *ScanRequest) (*Scanned, error)
 	mustEmbedUnimplementedInstallerServer()
 }
 
@@ -350,7 +350,7 @@ func (UnimplementedInstallerServer) Install(*InstallRequest, grpc.ServerStreamin
 func (UnimplementedInstallerServer) Build(*BuildRequest, grpc.ServerStreamingServer[BuildStep]) error {
 	return status.Error(codes.Unimplemented, "method Build not implemented")
 }
-func (UnimplementedInstallerServer) Scan(context.Context, *ScanRequest) (*Suspicions, error) {
+func (UnimplementedInstallerServer) Scan(context.Context, *ScanRequest) (*Scanned, error) {
 	return nil, status.Error(codes.Unimplemented, "method Scan not implemented")
 }
 func (UnimplementedInstallerServer) mustEmbedUnimplementedInstallerServer() {}

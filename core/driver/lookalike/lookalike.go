@@ -1,0 +1,101 @@
+// Package lookalike finds names of packages that could be taken for popular ones: a slip of the finger, letters that look alike, an addition that
+// sounds official.
+package lookalike
+
+import (
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Names are the popular names of one registry.
+type Names struct {
+	popular map[string]bool
+	plain   map[string]string // popular names by what is left of them without what is easily overlooked
+	affixes []string
+}
+
+// Parse reads a list of names, one a line; a line that begins with # is a comment. Affixes are what others put before or after a name, with a
+// hyphen, to make it sound official.
+func Parse(list string, affixes ...string) Names {
+	n := Names{popular: map[string]bool{}, plain: map[string]string{}, affixes: affixes}
+	for line := range strings.Lines(list) {
+		if name := strings.TrimSpace(line); name != "" && name[0] != '#' {
+			n.popular[name] = true
+			n.plain[plain(name)] = name
+		}
+	}
+	return n
+}
+
+// shortest is how long a name is that one slip makes another: of shorter ones everything is close to something.
+const shortest = 6
+
+// Suspicions returns one for each of the packages whose name is close to a popular one, and not popular itself.
+func (n Names) Suspicions(packages []core.Package) []core.Suspicion {
+	var found []core.Suspicion
+	for _, p := range packages {
+		if reason := n.reason(strings.ToLower(p.Name)); reason != "" {
+			found = append(found, core.Suspicion{Package: p.String(), Rule: "name", Reason: reason})
+		}
+	}
+	return found
+}
+
+func (n Names) reason(name string) string {
+	if n.popular[name] {
+		return ""
+	}
+	if like, ok := n.plain[plain(name)]; ok && len(like) >= 4 {
+		return "its name looks like that of the popular " + like
+	}
+	for _, affix := range n.affixes {
+		for _, rest := range []string{strings.TrimPrefix(name, affix+"-"), strings.TrimSuffix(name, "-"+affix)} {
+			if rest != name && len(rest) >= 4 && n.popular[rest] {
+				return "its name is that of the popular " + rest + " with " + affix + " added"
+			}
+		}
+	}
+	if len(name) < shortest {
+		return ""
+	}
+	for like := range n.popular {
+		if len(like) >= shortest && oneSlip(name, like) {
+			return "its name is one slip of the finger away from the popular " + like
+		}
+	}
+	return ""
+}
+
+// alike are letters that are read as others.
+var alike = strings.NewReplacer("-", "", "_", "", ".", "", "0", "o", "1", "l", "i", "l", "rn", "m", "vv", "w",
+	"а", "a", "е", "e", "о", "o", "р", "p", "с", "c", "у", "y", "х", "x", "ѕ", "s", "і", "l") // the last are Cyrillic
+
+func plain(name string) string {
+	return strings.TrimSuffix(alike.Replace(strings.ToLower(name)), "s")
+}
+
+// oneSlip reports whether one letter more, less or other, or two neighbours swapped, makes one name the other. Where only the last letter differs and is
+// a digit, they are versions of one thing.
+func oneSlip(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if a == b || len(b)-len(a) > 1 || isDigit(b[len(b)-1]) && a == b[:len(b)-1] {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	if len(a) < len(b) {
+		return a[i:] == b[i+1:]
+	}
+	if i == len(a)-1 && isDigit(a[i]) && isDigit(b[i]) {
+		return false
+	}
+	swapped := i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
+	return swapped || a[i+1:] == b[i+1:]
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }

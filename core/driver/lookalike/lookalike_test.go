@@ -1,0 +1,43 @@
+package lookalike
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+func TestNames(t *testing.T) {
+	names := Parse("# a comment\nrequests\ncolorama\ncross-env\nboto3\nsix\nurllib3\nlodash\n@scope/thing\nbeautiful-soup\n", "python", "js")
+	for _, test := range []struct{ name, like string }{
+		{"requests", ""},                // itself
+		{"six", ""},                     //
+		{"sixs", ""},                    // too short to say anything
+		{"request", "requests"},         // plural
+		{"reqeusts", "requests"},        // swapped
+		{"requestz", "requests"},        // another letter
+		{"rrequests", "requests"},       // one more
+		{"equests", "requests"},         // one less
+		{"colourama", "colorama"},       //
+		{"co1orama", "colorama"},        // looks alike
+		{"colоrama", "colorama"},        // with a Cyrillic letter
+		{"crossenv", "cross-env"},       // without its hyphen
+		{"cross_env", "cross-env"},      //
+		{"urllib", ""},                  // another version of it
+		{"urllib2", ""},                 //
+		{"python-requests", "requests"}, //
+		{"lodash-js", "lodash"},         //
+		{"lodash-jsx", ""},              //
+		{"@scope/thingy", "@scope/thing"},
+		{"requests-toolbelt", ""},
+		{"", ""},
+	} {
+		found := names.Suspicions([]core.Package{{Name: test.name, Version: "1"}})
+		switch {
+		case test.like == "" && len(found) > 0:
+			t.Errorf("%q: %s", test.name, found[0].Reason)
+		case test.like != "" && (len(found) != 1 || !strings.Contains(found[0].Reason, "popular "+test.like)):
+			t.Errorf("%q is not told to be like %q: %v", test.name, test.like, found)
+		}
+	}
+}

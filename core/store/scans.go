@@ -1,0 +1,75 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// scanned is a file of scans/.
+type scanned struct {
+	Scanner    string           `json:"scanner"`
+	Suspicions []core.Suspicion `json:"suspicions"`
+}
+
+// RememberScan keeps what a scanner found in a package, by the package's digest. A later one takes its place.
+func (s *Store) RememberScan(digest, scanner string, suspicions []core.Suspicion) error {
+	path, err := s.scanPath(digest)
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(scanned{scanner, suspicions})
+	if err != nil {
+		return diskError(path, err)
+	}
+	return s.writeFile(path, data)
+}
+
+// Scan returns what the scanner found in a package. Not ok means that it has to be scanned: by this scanner it never was.
+func (s *Store) Scan(digest, scanner string) (suspicions []core.Suspicion, ok bool) {
+	path, err := s.scanPath(digest)
+	if err != nil {
+		return nil, false
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, false
+	}
+	var found scanned
+	if json.Unmarshal(data, &found) != nil || found.Scanner != scanner {
+		return nil, false
+	}
+	return found.Suspicions, true
+}
+
+func (s *Store) scanPath(digest string) (string, error) {
+	hex, ok := strings.CutPrefix(digest, digestPrefix)
+	if !ok || !isHex(hex) {
+		return "", core.Errorf(core.KindInternal, core.FaultWorker, "%q is no digest of a package", digest)
+	}
+	return filepath.Join(s.dir, "scans", hex+".json"), nil
+}
+
+// sweepScans removes the scans of packages that are gone.
+func (s *Store) sweepScans() error {
+	area := filepath.Join(s.dir, "scans")
+	entries, err := os.ReadDir(area)
+	if err != nil {
+		return diskError(area, err)
+	}
+	for _, entry := range entries {
+		_, err := os.Lstat(filepath.Join(s.dir, "packages", strings.TrimSuffix(entry.Name(), ".json")))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = os.Remove(filepath.Join(area, entry.Name()))
+		}
+		if err != nil {
+			return diskError(area, err)
+		}
+	}
+	return nil
+}

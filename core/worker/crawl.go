@@ -1,0 +1,207 @@
+package worker
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/scan"
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
+)
+
+// Crawl says how many archives are scanned.
+type Crawl struct {
+	Jobs  int                                                         // sandboxes at once
+	Known func(digest, scanner string) (earlier scan.Result, ok bool) // results that there are already; nil for none
+	Tell  func(result scan.Result, known bool) error                  // gets each result, from one goroutine at a time; an error ends the crawl
+}
+
+// ScannedRuntimes returns the runtimes whose drivers scan archives, of those that are wanted: only that one, or all when it is empty.
+func (w *Worker) ScannedRuntimes(wanted core.RuntimeID) ([]core.Runtime, error) {
+	runtimes := slices.DeleteFunc(w.runtimes(), func(r core.Runtime) bool { return wanted != "" && r.ID != wanted || len(r.Archives) == 0 })
+	if len(runtimes) == 0 {
+		return nil, core.Errorf(core.KindUnsupported, core.FaultCaller, "no runtime %s of this machine can scan archives: `pipsqueak doctor` lists the runtimes", wanted)
+	}
+	return runtimes, nil
+}
+
+// IsFunction reports whether a directory is that of a function that can be deployed here.
+func (w *Worker) IsFunction(dir string) bool {
+	manifest, err := store.LoadManifest(dir)
+	if err == nil {
+		_, _, err = store.Detect(dir, manifest, w.runtimes())
+	}
+	return err == nil
+}
+
+// ScanArchives scans archives, each in a sandbox of its own. An archive that cannot be scanned is a result with an error; the error that
+// is returned ends the crawl.
+func (w *Worker) ScanArchives(outer context.Context, archives []string, runtimes []core.Runtime, crawl Crawl) error {
+	ctx, cancel := context.WithCancelCause(outer)
+	defer cancel(nil)
+	var workers sync.WaitGroup
+	var telling sync.Mutex
+	todo := make(chan string)
+	for range max(1, crawl.Jobs) {
+		workers.Go(func() {
+			for archive := range todo {
+				result, known := w.scanArchive(ctx, archive, runtimes, crawl.Known)
+				if ctx.Err() != nil {
+					continue // what was interrupted is no result
+				}
+				telling.Lock()
+				err := crawl.Tell(result, known)
+				telling.Unlock()
+				if err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	for _, archive := range archives {
+		if ctx.Err() != nil {
+			break
+		}
+		todo <- archive
+	}
+	close(todo)
+	workers.Wait()
+	if err := outer.Err(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+func (w *Worker) scanArchive(ctx context.Context, archive string, runtimes []core.Runtime, known func(digest, scanner string) (scan.Result, bool)) (result scan.Result, earlier bool) {
+	began := time.Now()
+	runtime, _ := scan.RuntimeOf(archive, runtimes)
+	result = scan.Result{Archive: archive, Runtime: runtime.ID, Time: began.UTC()}
+	d, _, _, err := w.fleet.Driver(ctx, runtime.ID)
+	if err == nil {
+		result.Scanner = scanner(d)
+	}
+	if err == nil && known != nil {
+		if result.Digest, err = digestOf(archive, io.Discard); err == nil {
+			if one, ok := known(result.Digest, result.Scanner); ok {
+				return one, true
+			}
+		}
+	}
+	if err == nil {
+		err = w.scanStaged(ctx, d, runtime, &result)
+	}
+	if err != nil {
+		result.Error = err.Error()
+	}
+	result.Took = time.Since(began)
+	return result, false
+}
+
+// scanStaged copies the archive, so that what is scanned is what has the digest, and scans the copy.
+func (w *Worker) scanStaged(ctx context.Context, d core.Driver, runtime core.Runtime, result *scan.Result) (err error) {
+	out, err := w.store.Stage()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.store.Discard(out)) }()
+	name := filepath.Base(result.Archive)
+	if result.Digest, err = copyTo(filepath.Join(out, name), result.Archive); err != nil {
+		return err
+	}
+	fn := core.Function{Name: "scan", Runtime: runtime.ID}
+	var scanned core.Scanned
+	err = w.inSandbox(ctx, &fn, runtime, core.Mount{Source: out, Target: core.OutDir, Writable: true}, false, scanTimeout,
+		func(ctx context.Context, sandbox core.Sandbox) (err error) {
+			scanned, err = d.(core.Scanner).Scan(ctx, core.ScanRequest{Runtime: runtime.ID, Archive: core.OutDir + "/" + name, Sandbox: sandbox})
+			return err
+		})
+	if err == nil && len(scanned.Packages) == 0 {
+		err = core.Errorf(core.KindInternal, core.FaultDriver, "the driver of %s does not say which package %s is", runtime.ID, name)
+	}
+	if err == nil {
+		result.Package, result.Suspicions = scanned.Packages[0].String(), scanned.Suspicions
+	}
+	return err
+}
+
+func copyTo(target, source string) (digest string, err error) {
+	file, err := os.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return "", err
+	}
+	digest, err = digestOf(source, file)
+	return digest, errors.Join(err, file.Close())
+}
+
+// digestOf returns the digest of a file, which it copies on the way.
+func digestOf(name string, to io.Writer) (string, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(sum, to), file); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("sha256:%x", sum.Sum(nil)), nil
+}
+
+// ScanFunction installs the packages of a function, as a deploy would, scans them and imports each once (probe). The archive is as in core.DeployRequest.
+func (w *Worker) ScanFunction(ctx context.Context, archive io.Reader, progress func(core.Progress)) ([]scan.Result, error) {
+	dir, err := w.store.Unpack(ctx, archive)
+	if err != nil {
+		return nil, err
+	}
+	results, err := w.scanFunction(ctx, dir, progress)
+	return results, errors.Join(err, w.store.Discard(dir))
+}
+
+func (w *Worker) scanFunction(ctx context.Context, dir string, progress func(core.Progress)) ([]scan.Result, error) {
+	fn, runtime, manifest, err := w.examine(dir)
+	if err != nil {
+		return nil, err
+	}
+	d, _, _, err := w.fleet.Driver(ctx, runtime.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !can(d, core.CapabilityInstall) || !can(d, core.CapabilityScan) {
+		return nil, core.Errorf(core.KindUnsupported, core.FaultCaller, "the driver of %s cannot scan packages", runtime.ID)
+	}
+	fn.Name = "scan"
+	began := time.Now()
+	hold := w.store.Hold()
+	defer hold.Release()
+	lock, _, err := w.lock(ctx, d, &fn, runtime, manifest, dir, false, progress)
+	if err == nil {
+		in := installation{driver: d.(core.Installer), fn: &fn, runtime: runtime, allow: manifest.Allow, code: dir, hold: hold}
+		fn.Packages, err = w.install(ctx, in, lock.Packages, progress)
+	}
+	var found []core.Suspicion
+	if err == nil && len(fn.Packages) > 0 {
+		found, err = w.suspicions(ctx, d, &fn, runtime)
+	}
+	if err != nil {
+		return nil, err
+	}
+	w.probe(ctx, d, &fn, runtime, lock.Packages, progress)
+	probes := map[string]*core.Probe{}
+	for _, p := range w.installed(&fn) {
+		probes[p.String()] = p.Probe
+	}
+	results := make([]scan.Result, len(fn.Packages))
+	for i, p := range fn.Packages {
+		results[i] = scan.Result{Digest: p.Digest, Package: p.String(), Runtime: runtime.ID, Scanner: scanner(d), Time: began.UTC(), Took: time.Since(began), Probe: probes[p.String()],
+			Suspicions: slices.DeleteFunc(slices.Clone(found), func(s core.Suspicion) bool { return s.Package != p.String() })}
+	}
+	return results, nil
+}

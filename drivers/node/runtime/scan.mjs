@@ -1,0 +1,136 @@
+// What the Node.js driver runs in an installer's sandbox to scan: reads the files of packages, or of an archive, and runs nothing of them.
+//
+// Started as `node scan.mjs REQUEST`. Answers over descriptor 3 as installer.mjs does.
+
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { suspicions } from './scan-code.mjs';
+import { Refused, say } from './tools.mjs';
+
+const PACKAGES = '/packages';
+const OUT = '/out';
+const MAX_FILE = 32 << 20; // bytes of a file that are read
+
+// Scripts that npm runs when a package is installed from a registry. prepare is not one of them.
+const HOOKS = ['preinstall', 'install', 'postinstall'];
+
+const MAGIC = [['7f454c46', 'for Linux'], ['4d5a', 'for Windows'], ['0061736d', 'for WebAssembly'], ['cffaedfe', 'for macOS'], ['cefaedfe', 'for macOS'], ['cafebabe', 'for macOS']];
+
+// Returns what machine a file has code for. A Java class begins as a macOS binary does, but for its version.
+function machine(file) {
+  const head = Buffer.alloc(8);
+  const descriptor = fs.openSync(file, 'r');
+  const length = fs.readSync(descriptor, head, 0, 8, 0);
+  fs.closeSync(descriptor);
+  const hex = head.toString('hex', 0, length);
+  const [magic, name] = MAGIC.find(([start]) => hex.startsWith(start)) ?? [];
+  return magic === 'cafebabe' && !hex.startsWith('cafebabe000000') ? undefined : name;
+}
+
+function* files(directory, below = '') {
+  for (const entry of fs.readdirSync(path.join(directory, below), { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const name = path.join(below, entry.name);
+    if (entry.isDirectory()) yield* files(directory, name);
+    else if (entry.isFile()) yield name;
+  }
+}
+
+function lineOf(text, word) {
+  const at = text.indexOf(word);
+  return at < 0 ? 0 : text.slice(0, at).split('\n').length;
+}
+
+class Package {
+  constructor(root) {
+    this.root = root;
+    this.found = [];
+    this.binaries = [];
+    this.text = fs.existsSync(path.join(root, 'package.json')) ? fs.readFileSync(path.join(root, 'package.json'), 'utf8') : '{}';
+    try {
+      this.manifest = Object(JSON.parse(this.text.replace(/^\uFEFF/, '')));
+    } catch {
+      this.manifest = {};
+    }
+  }
+
+  add(rule, file, line, reason) { this.found.push({ rule, file: file.slice(0, 500), line, reason }); }
+
+  scan() {
+    this.hooks();
+    for (const name of files(this.root)) this.file(name);
+    if (this.binaries.length > 0) this.add(...this.toldBinaries());
+    return this.found;
+  }
+
+  hooks() {
+    const scripts = Object(this.manifest.scripts);
+    for (const hook of HOOKS) {
+      if (typeof scripts[hook] === 'string') this.add('install-hook', 'package.json', lineOf(this.text, `"${hook}"`), `runs when it is installed: ${scripts[hook].slice(0, 200)}`);
+    }
+    if (fs.existsSync(path.join(this.root, 'binding.gyp')) && !scripts.install && !scripts.preinstall) {
+      this.add('install-hook', 'binding.gyp', 0, 'is compiled when it is installed (node-gyp rebuild)');
+    }
+  }
+
+  file(name) {
+    const full = path.join(this.root, name);
+    const { size } = fs.lstatSync(full);
+    if (/\.[cm]?js$/.test(name)) {
+      if (size > MAX_FILE) this.add('hidden-code', name, 0, `has ${size} bytes of code: it was not read`);
+      else for (const [rule, line, reason] of suspicions(fs.readFileSync(full, 'utf8'))) this.add(rule, name, line, reason);
+    } else if (size >= 64) {
+      const found = machine(full);
+      if (found) this.binaries.push([name, found]);
+    }
+  }
+
+  toldBinaries() {
+    let which = this.binaries.slice(0, 5).map(([name, found]) => `${path.basename(name)} ${found}`).join(', ');
+    if (this.binaries.length > 5) which += ` and ${this.binaries.length - 5} more`;
+    const first = this.binaries[0][0];
+    const { os, cpu, binary, gypfile } = this.manifest;
+    if (os || cpu) return ['binary', first, 0, `has compiled code without its source, as its ${os ? 'os' : 'cpu'} in package.json says: ${which}`];
+    if (gypfile || binary || fs.existsSync(path.join(this.root, 'binding.gyp')) || this.binaries.every(([name]) => name.startsWith('prebuilds/'))) {
+      return ['binary', first, 0, `has compiled code, as packages with an addon do: ${which}`];
+    }
+    if (this.binaries.every(([, found]) => found === 'for WebAssembly')) return ['binary', first, 0, `has compiled code without its source: ${which}`];
+    return ['stray-binary', first, 0, `says nothing of compiled code (neither binding.gyp nor os and cpu in package.json) and has: ${which}`];
+  }
+}
+
+function report(name, version, root) {
+  const found = new Package(root).scan();
+  return { packages: [{ name, version }], suspicions: found.map((one) => ({ ...one, package: `${name}==${version}` })) };
+}
+
+function scanArchive(archive) {
+  const unpacked = path.join(OUT, '.unpacked');
+  fs.mkdirSync(unpacked);
+  const { status, stderr } = spawnSync('tar', ['-xzf', archive, '-C', unpacked, '--no-same-owner', '--no-same-permissions', '--mode=u+rwX', '--exclude=node_modules/.bin'], { encoding: 'utf8' });
+  const unreadable = (why) => new Refused('invalid', 'handler', `${path.basename(archive)} cannot be unpacked: ${why}`);
+  if (status !== 0) throw unreadable(stderr.trim().split('\n').slice(0, 3).join('; '));
+  // All is in one directory, mostly called package.
+  const root = fs.readdirSync(unpacked, { withFileTypes: true }).filter((entry) => entry.isDirectory())
+    .map((entry) => path.join(unpacked, entry.name)).find((directory) => fs.existsSync(path.join(directory, 'package.json')));
+  if (root === undefined) throw unreadable('there is no package.json in it');
+  const { name, version } = new Package(root).manifest;
+  if (typeof name !== 'string' || typeof version !== 'string') throw unreadable('its package.json has no name and version');
+  return report(name.replace('/', '+'), version, root); // as the installer names it
+}
+
+function scanPackages(packages) {
+  const parts = packages.map(({ name, version }) => {
+    const directory = `${PACKAGES}/${name}-${version}`;
+    const below = path.join(directory, 'node_modules', name.replace('+', '/'));
+    return report(name, version, fs.existsSync(below) ? below : directory);
+  });
+  return { packages: parts.flatMap((part) => part.packages), suspicions: parts.flatMap((part) => part.suspicions) };
+}
+
+const request = JSON.parse(process.argv[2]);
+try {
+  say({ result: request.archive ? scanArchive(request.archive) : scanPackages(request.packages) });
+} catch (error) {
+  say({ error: error instanceof Refused ? error.reply : { kind: 'internal', fault: 'driver', message: `scanning: ${error.stack}` } });
+}

@@ -1,0 +1,272 @@
+"""What is suspicious in Python code, found by reading it (ast).
+
+There are three questions to each file: is text decoded and then run, wherever it is; does importing the module start programs or reach the
+network; does one function read secrets and reach the network. Code in functions runs at import only when the module calls them by name.
+"""
+
+import ast
+import re
+import warnings
+
+# Files without any of these words have nothing to find; most have none, and need not be parsed. To look for plain words is quick.
+WORDS = (b"exec", b"eval", b"marshal", b"builtins", b"os.", b"subprocess", b"pty", b"types", b"socket", b"urllib", b"http", b"requests", b"ftp", b"smtp", b"xmlrpc",
+         b"cmdclass", b"environ", b"Type", b"import_", b"compile", b"    " * 20)
+WORTH = re.compile(rb"(?<![.\w])(?<!def )(exec|eval)\b|\b(marshal|__builtins__|builtins|os\.(system|popen|exec|spawn|posix_spawn|fork|environ)|subprocess|pty|ctypes|cffi|socket|urlopen|"
+                   rb"urlretrieve|urllib|httplib|http\.client|requests|httpx|aiohttp|ftplib|smtplib|xmlrpc|cmdclass|environ|\.ssh|\.aws|\.netrc|\.pypirc|FunctionType|"
+                   rb"CodeType|__import__|import_module)\b|(?<![.\w])compile[ \t]*\(|;[ \t]{80,}\S")
+
+DECODERS = re.compile(r"(base64\.\w*decode\w*|binascii\.(unhexlify|a2b_\w+)|(zlib|gzip|bz2|lzma)\.decompress|marshal\.loads|codecs\.decode|bytes\.fromhex|"
+                      r"bytearray\.fromhex|.*\.fromhex|.*Fernet\(?\)?\.decrypt|.*\.b64decode)$")
+RUNNERS = {"exec", "eval", "compile", "types.FunctionType", "types.CodeType", "builtins.exec", "builtins.eval", "builtins.compile", "__builtins__.exec",
+           "__builtins__.eval", "execfile"}
+PROCESS = re.compile(r"(os\.(system|popen\w*|exec[lv]\w*|spawn\w+|posix_spawnp?|fork|forkpty)|pty\.spawn|"
+                     r"(subprocess|commands)\.(run|Popen|call|check_call|check_output|getoutput|getstatusoutput)|"
+                     r"multiprocessing\.Process|asyncio\.create_subprocess_\w+)$")
+LIBRARY = re.compile(r"ctypes\.(CDLL|PyDLL|(cdll|pydll)\.LoadLibrary)$")
+NETWORK = re.compile(r"(socket\.(socket|create_connection|create_server|getaddrinfo|gethostbyname\w*)|urllib2?\.(request\.)?(urlopen|urlretrieve)|"
+                     r"(http\.client|httplib)\.HTTPS?Connection|(requests|httpx)\.(get|post|put|patch|delete|head|options|request)|aiohttp\.(ClientSession|request)|"
+                     r"ftplib\.FTP\w*|smtplib\.SMTP\w*|telnetlib\.Telnet|xmlrpc\.client\.ServerProxy|urllib3\.request)$")
+REACHES = re.compile(rb"\b(socket|urllib|urllib2|http|httplib|requests|httpx|aiohttp|ftplib|smtplib|telnetlib|xmlrpc)\b")
+SECRETS = re.compile(r"(environ\b|\.ssh\b|\.aws\b|\.netrc\b|\.pypirc\b|\.npmrc\b|\.docker/config|\.kube/config|\.git-credentials|\.bash_history|id_rsa|/etc/(passwd|shadow)|"
+                     r"Login Data|wallet\.dat|Local Storage/leveldb)")
+WHOLE = {"copy", "items", "values"}  # of os.environ: all of it
+LONG = 500  # characters of a literal that is run as it is
+
+
+def suspicions(content, setup=False):
+    """Returns (rule, line, reason) of what is in a file. The functions of a setup.py count as called."""
+    if not setup and not (any(word in content for word in WORDS) and WORTH.search(content)):
+        return []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(content)
+    except (SyntaxError, ValueError):
+        return []  # it cannot be imported either
+    except (RecursionError, MemoryError):
+        return [("hidden-code", 0, "is nested too deep to be read")]
+    try:
+        return Reader(content, tree, setup).read()
+    except RecursionError:
+        return [("hidden-code", 0, "is nested too deep to be read")]
+
+
+class Reader:
+    def __init__(self, content, tree, setup):
+        self.content, self.tree, self.setup = content, tree, setup
+        self.names = {}        # what a name stands for, "os.system"
+        self.decoded = {}      # names that hold decoded or fetched text: how it came
+        self.decoding = {}     # functions that return such text
+        self.functions = {}
+        self.found = {}
+        self.private = REACHES.search(content) and SECRETS.search(content.decode("latin-1"))  # whether secrets is worth asking
+        self.called = set()
+
+    def add(self, rule, node, reason):
+        self.found.setdefault((rule, node.lineno), reason)
+
+    def read(self):
+        nodes = list(ast.walk(self.tree))
+        self.learn(nodes)
+        for node in nodes:
+            if isinstance(node, ast.Call):
+                self.hidden(node)
+            elif self.private and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                self.secrets(ast.walk(node))
+        self.at_import(self.tree.body, "when it is installed" if self.setup else "when it is imported")
+        if self.setup:
+            self.hooks(nodes)
+        self.pushed_aside()
+        return [(rule, line, reason) for (rule, line), reason in sorted(self.found.items(), key=lambda item: (item[0][1], item[0][0]))]
+
+    # ---- names
+
+    def learn(self, nodes):
+        """Notes what names stand for, wherever they are bound: a module seldom uses one name for two things."""
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    self.names[alias.asname or alias.name.partition(".")[0]] = alias.name if alias.asname else alias.name.partition(".")[0]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                for alias in node.names:
+                    self.names[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+            elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                self.functions[node.name] = node
+            elif isinstance(node, ast.ClassDef):
+                for item in node.body:
+                    if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+                        self.functions.setdefault(node.name, item)
+        for node in nodes:
+            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                target = node.targets[0].id
+                if isinstance(node.value, ast.Lambda) and (how := self.how(node.value.body)):
+                    self.decoding[target] = how
+                elif how := self.how(node.value):
+                    self.decoded[target] = how
+                elif isinstance(node.value, (ast.Name, ast.Attribute, ast.Call)) and target not in self.names:
+                    name = self.name(node.value)
+                    if name and (name in RUNNERS or name.split(".")[0] in ("os", "subprocess", "socket", "requests", "base64", "ctypes")):
+                        self.names[target] = name
+        for name, function in self.functions.items():
+            for node in function.body:
+                if isinstance(node, ast.Return) and node.value is not None and (how := self.how(node.value)):
+                    self.decoding[name] = how
+
+    def name(self, node):
+        """Returns what an expression names, with dots, "" when that is not known."""
+        if isinstance(node, ast.Name):
+            return self.names.get(node.id, node.id)
+        if isinstance(node, ast.Attribute):
+            below = self.name(node.value)
+            return f"{below}.{node.attr}" if below else f"?.{node.attr}"
+        if isinstance(node, ast.Call):
+            called = self.name(node.func)
+            first = node.args[0] if node.args else None
+            if called in ("__import__", "importlib.import_module") and isinstance(first, ast.Constant) and isinstance(first.value, str):
+                return first.value
+            if called == "getattr" and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
+                return f"{self.name(first)}.{node.args[1].value}"
+            return called + "()" if called else ""
+        return ""
+
+    # ---- text that is decoded, and run
+
+    def how(self, node, depth=0):
+        """Returns how an expression gets its text when that hides it, None when it does not."""
+        if depth > 20:
+            return None
+        if isinstance(node, ast.Name):
+            return self.decoded.get(node.id)
+        if isinstance(node, ast.Call):
+            name = self.name(node.func)
+            if name in self.decoding:
+                return self.decoding[name]
+            if DECODERS.match(name):
+                return "decoded by " + name.rpartition("?.")[2]
+            if NETWORK.match(name):
+                return "fetched by " + name
+            if name.endswith(".decode") and node.args and isinstance(node.args[0], ast.Constant) and \
+                    re.sub(r"[-_]", "", str(node.args[0].value)).lower() in ("rot13", "hex", "base64", "zlib", "zip"):
+                return "decoded from " + str(node.args[0].value)
+            if name.endswith(".join") and any(isinstance(n, (ast.Name, ast.Call)) and self.name(n if isinstance(n, ast.Name) else n.func) == "chr" for a in node.args for n in ast.walk(a)):
+                return "put together from character codes"
+            inner = [node.func.value] if isinstance(node.func, ast.Attribute) else []
+            for part in inner + (node.args if name in ("str", "bytes", "bytearray", "compile", "exec", "eval") or inner else []):
+                if how := self.how(part, depth + 1):
+                    return how
+        if isinstance(node, (ast.Attribute, ast.Await, ast.Starred)):
+            return self.how(node.value, depth + 1)
+        if isinstance(node, ast.Subscript):
+            s = node.slice
+            if isinstance(s, ast.Slice) and s.lower is None and s.upper is None and isinstance(s.step, ast.UnaryOp) and isinstance(s.step.op, ast.USub):
+                if isinstance(node.value, ast.Constant) and isinstance(node.value.value, (str, bytes)):
+                    return "written backwards"
+            return self.how(node.value, depth + 1)
+        if isinstance(node, ast.BinOp):
+            return self.how(node.left, depth + 1) or self.how(node.right, depth + 1)
+        return None
+
+    def hidden(self, call):
+        name = self.name(call.func)
+        if name in RUNNERS and call.args:
+            if how := self.how(call.args[0]):
+                self.add("hidden-code", call, f"{name} runs text that is {how}")
+            elif name.endswith(("exec", "eval")) and isinstance(call.args[0], ast.Constant) and isinstance(call.args[0].value, (str, bytes)) \
+                    and len(call.args[0].value) > LONG and call.args[0].lineno == call.args[0].end_lineno:
+                self.add("hidden-code", call, f"{name} runs a literal of {len(call.args[0].value)} characters in one line")
+        elif name in ("__import__", "importlib.import_module") and call.args and (how := self.how(call.args[0])):
+            self.add("hidden-code", call, f"imports a module whose name is {how}")
+        if isinstance(call.func, ast.Call) and self.name(call.func.func) == "getattr" and len(call.func.args) > 1 and not isinstance(call.func.args[1], (ast.Constant, ast.Name)) \
+                and self.name(call.func.args[0]) in ("__builtins__", "builtins", "__import__()", "builtins()"):
+            self.add("hidden-code", call, "calls a function of the language by a name that is computed")
+
+    def pushed_aside(self):
+        for match in re.finditer(rb";[ \t]{80,}[^\s#]", self.content):
+            line = self.content.count(b"\n", 0, match.start()) + 1
+            self.found.setdefault(("hidden-code", line), "has code behind so many blanks that an editor does not show it")
+
+    # ---- what runs at import
+
+    def at_import(self, body, when):
+        nodes = list(self.running(body))
+        for node, caller in nodes:
+            if not isinstance(node, ast.Call):
+                continue
+            name = self.name(node.func)
+            how = name if caller is None else f"{name}, in a function that line {caller} calls"
+            may = "" if caller is None else "may "
+            if PROCESS.match(name):
+                self.add("process", node, f"{may}start{'' if may else 's'} a program {when} ({how})")
+            elif LIBRARY.match(name):
+                library = node.args[0] if node.args else None
+                if not (isinstance(library, ast.Constant) and library.value is None):
+                    self.add("process", node, f"{may}load{'' if may else 's'} a shared library {when} ({how})")
+            elif NETWORK.match(name):
+                self.add("network", node, f"{may}reach{'' if may else 'es'} for the network {when} ({how})")
+        if self.private:
+            self.secrets(node for node, _ in nodes)
+
+    def running(self, body):
+        """Yields the nodes of what runs when the statements do, each with the line that calls the function it is in, if it is in one."""
+        stack = [(node, None) for node in reversed(body)]
+        while stack:
+            node, caller = stack.pop()
+            following = lambda nodes: stack.extend((n, caller) for n in reversed(list(nodes)))
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                inner = node.decorator_list + node.args.defaults + [d for d in node.args.kw_defaults if d]
+                if self.setup:
+                    inner += node.body
+                following(inner)
+                continue
+            if isinstance(node, ast.Lambda):
+                continue
+            if isinstance(node, ast.If) and self.elsewhere(node.test):
+                following(node.orelse)
+                continue
+            yield node, caller
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self.functions and node.func.id not in self.called:
+                self.called.add(node.func.id)
+                stack.extend((n, caller or node.lineno) for n in reversed(self.functions[node.func.id].body))
+            following(ast.iter_child_nodes(node))
+
+    def elsewhere(self, test):
+        """Whether a condition is false in a module that is imported."""
+        if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+            return any(map(self.elsewhere, test.values))
+        if isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__":
+            return not self.setup
+        return self.name(test).rpartition(".")[2] == "TYPE_CHECKING"
+
+    def secrets(self, nodes):
+        """Secrets that are read beside a call of the network."""
+        read, network = None, False
+        for node in nodes:
+            if isinstance(node, ast.Call) and NETWORK.match(self.name(node.func)):
+                network = True
+            elif read is None and (what := self.secret(node)):
+                read = node, what
+        if read and network:
+            self.add("secrets", read[0], f"reads {read[1]} and reaches for the network in one go")
+
+    def secret(self, node):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 200 and "environ" not in node.value and SECRETS.search(node.value):
+            return repr(node.value)
+        if isinstance(node, ast.Call):
+            name = self.name(node.func)
+            if name.startswith("os.environ.") and name.rpartition(".")[2] in WHOLE or \
+                    name in ("dict", "str", "repr", "json.dumps", "list") and node.args and self.name(node.args[0]) == "os.environ":
+                return "the whole environment"
+        if isinstance(node, (ast.For, ast.comprehension)) and self.name(node.iter) == "os.environ":
+            return self.anchored(node)
+        return None
+
+    @staticmethod
+    def anchored(node):
+        return "the whole environment" if hasattr(node, "lineno") else None
+
+    # ---- setup.py
+
+    def hooks(self, nodes):
+        for node in nodes:
+            if isinstance(node, ast.keyword) and node.arg == "cmdclass":
+                self.add("install-hook", node.value, "takes the place of commands of the installation (cmdclass)")

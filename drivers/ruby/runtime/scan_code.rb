@@ -1,0 +1,220 @@
+# frozen_string_literal: true
+
+# What is suspicious in Ruby code, found by reading it with Ripper.
+#
+# There are three questions to each file: is text decoded and then run, wherever it is; does requiring the file start programs or reach the
+# network; does one method read secrets and reach the network. Methods run at require only when the file calls them by name.
+
+require "ripper"
+
+module Pipsqueak
+  class ScanCode
+    # Files without any of these words have nothing to find, and need not be parsed.
+    WORTH = /eval|system|exec|spawn|fork|popen|`|%x|Open3|PTY|dlopen|Net::|Socket|URI|open-uri|HTTParty|RestClient|Faraday|ENV|InstructionSequence|;[ \t]{80,}\S/.freeze
+    RUNNERS = /\A(\w+\.)?(eval|instance_eval|class_eval|module_eval)\z|\A(RubyVM::)?InstructionSequence\.(compile|new|load_from_binary)\z|\A(require|load)\z/.freeze
+    DECODERS = /\A(Base64\.\w*decode64|Zlib\.(inflate|gunzip)|Zlib::Inflate\.inflate|Marshal\.load)\z/.freeze
+    NETWORK = /\A(Net::HTTP\.(get\w*|post\w*|start|new)|TCPSocket\.(new|open)|UDPSocket\.new|Socket\.(new|tcp|udp)|URI\.open|HTTParty\.\w+|RestClient\.(get|post|put)|Faraday\.(get|post)|Resolv\.getaddress\w*)\z/.freeze
+    PROCESS = /\A((Kernel\.)?(system|exec|spawn|fork)|IO\.popen|Open3\.\w+|Process\.spawn|PTY\.spawn|Fiddle\.dlopen)\z/.freeze
+    # What runs the block that it is given.
+    AT_ONCE = /(\A|\.)(loop|begin|each|each_with_index|times|map|tap|then|new|start|instance_eval|class_eval|module_eval|catch|synchronize|call|at_exit)\z/.freeze
+    SECRETS = %r{(\.ssh\b|\.aws\b|\.gem/credentials|\.netrc\b|\.npmrc\b|\.docker/config|\.kube/config|\.bash_history|id_rsa|/etc/(passwd|shadow))}.freeze
+    WHOLE = /\AENV\.(to_h|to_a|to_hash|each|each_pair|map|inspect|to_s|values|collect)\z/.freeze
+
+    # Returns [rule, line, reason] of what is in a file. When is "when it is required", or installed.
+    def self.suspicions(text, whenever = "when it is required")
+      text = text.dup.force_encoding(Encoding::UTF_8).scrub("?")
+      return [] unless text.match?(WORTH)
+      tree = Ripper.sexp(text)
+      return [] unless tree # it cannot be required either
+      new(text, tree, whenever).read
+    rescue SystemStackError
+      [["hidden-code", 0, "is nested too deep to be read"]]
+    end
+
+    def initialize(text, tree, whenever)
+      @text, @tree, @whenever = text, tree, whenever
+      @found, @methods, @held, @called = {}, {}, {}, {}
+    end
+
+    def read
+      learn(@tree)
+      look(@tree)
+      at_import
+      @text.scan(/;[ \t]{80,}[^\s#]/) { add("hidden-code", $~.pre_match.count("\n") + 1, "has code behind so many blanks that an editor does not show it") }
+      @found.values.sort_by { |rule, line, _| [line, rule] }
+    end
+
+    private
+
+    def add(rule, line, reason) = @found[[rule, line]] ||= [rule, line, reason]
+
+    def node?(thing) = thing.is_a?(Array) && thing[0].is_a?(Symbol)
+
+    # The nodes directly below a node: they may be in lists.
+    def below(node, &block)
+      node.each { |part| node?(part) ? block.call(part) : (below(part, &block) if part.is_a?(Array)) }
+    end
+
+    def line(node)
+      return node[2][0] if node?(node) && node[0].start_with?("@") && node[2].is_a?(Array)
+      node.each do |part|
+        found = part.is_a?(Array) && line(part)
+        return found if found
+      end
+      nil
+    end
+
+    # Notes methods, and names that hold text that is decoded.
+    def learn(node)
+      @methods[node[1][1]] ||= node if %i[def defs].include?(node[0]) && node?(node[1])
+      if node[0] == :assign && node[1][0] == :var_field && node?(node[1][1]) && (how = how(node[2]))
+        @held[node[1][1][1]] = how
+      end
+      below(node) { |child| learn(child) }
+    end
+
+    # Returns what an expression names: "Net::HTTP.get", "?" where that is not known.
+    def name(node)
+      return "?" unless node?(node)
+      case node[0]
+      when :@ident, :@const, :@kw then node[1]
+      when :var_ref, :vcall, :fcall, :top_const_ref, :command then name(node[1])
+      when :const_path_ref then "#{name(node[1])}::#{name(node[2])}"
+      when :call, :command_call then "#{name(node[1])}.#{node[3] == :call ? "call" : name(node[3])}"
+      when :method_add_arg, :method_add_block, :paren then name(node[1])
+      else "?"
+      end
+    end
+
+    # Returns the arguments of a call.
+    def arguments(node)
+      case node[0]
+      when :method_add_arg then list(node[2])
+      when :command then list(node[2])
+      when :command_call then list(node[4])
+      else []
+      end
+    end
+
+    def list(node)
+      node = node[1] if node?(node) && node[0] == :arg_paren
+      node = node[1] if node?(node) && node[0] == :args_add_block
+      return [] unless node.is_a?(Array)
+      node?(node) ? [node] : node
+    end
+
+    def call?(node) = %i[method_add_arg command command_call call vcall fcall].include?(node[0])
+
+    def literal(node)
+      return unless node?(node)
+      return node[1][1][1] if node[0] == :string_literal && node[1][1].is_a?(Array) && node[1][1][0] == :@tstring_content && node[1].size == 2
+      node[1][1][1] if node[0] == :symbol_literal && node[1][0] == :symbol
+    end
+
+    # Returns how an expression gets its text when that hides it, nil when it does not.
+    def how(node, depth = 0)
+      return if depth > 15 || !node?(node)
+      case node[0]
+      when :var_ref, :vcall then @held[name(node)]
+      when :paren, :string_literal, :string_content, :string_embexpr, :begin, :bodystmt, :aref then first_how(node, depth)
+      when :binary then how(node[1], depth + 1) || how(node[3], depth + 1)
+      when :method_add_block then how(node[1], depth + 1)
+      when :method_add_arg, :command, :command_call, :call then how_called(node, depth)
+      end
+    end
+
+    def first_how(node, depth)
+      below(node) { |child| (found = how(child, depth + 1)) && (return found) }
+      nil
+    end
+
+    def how_called(node, depth)
+      called, given = name(node), arguments(node).map { |argument| literal(argument) }
+      return "decoded by #{called}" if called.match?(DECODERS)
+      return "fetched by #{called}" if called.match?(NETWORK) || (called == "open" && given[0].to_s.match?(%r{\Ahttps?://}))
+      return "decoded by unpack(#{given[0].inspect})" if called.match?(/\.unpack1?\z/) && given[0].to_s.match?(/\A[mMuhH]/)
+      return "put together from character codes" if called.end_with?(".pack") && given[0].to_s.match?(/\A([cCU]\*|[mH])/)
+      return "written backwards" if called.end_with?(".reverse") && literal(receiver(node))
+      return "shifted letters (rot13)" if called.end_with?(".tr") && given[0].to_s.match?(/a-z/i) && given[1].to_s.match?(/n-z/i)
+      (over = receiver(node)) && how(over, depth + 1)
+    end
+
+    def receiver(node)
+      node = node[1] while node[0] == :method_add_arg
+      node[1] if %i[call command_call].include?(node[0])
+    end
+
+    # Looks at every node, wherever it is.
+    def look(node)
+      hidden(node) if call?(node)
+      secrets(all(node)) if %i[def defs].include?(node[0])
+      below(node) { |child| look(child) }
+    end
+
+    def hidden(node)
+      called, given = name(node), arguments(node)
+      called, given = literal(given[0]).to_s, given.drop(1) if called.match?(/(\A|\.)(send|__send__|public_send)\z/)
+      return unless called.match?(RUNNERS) && given[0] && (how = how(given[0]))
+      add("hidden-code", line(node), called.match?(/\A(require|load)\z/) ? "requires a file whose name is #{how}" : "#{called.delete_prefix("?.")} runs text that is #{how}")
+    end
+
+    def all(node, found = [])
+      found << node
+      below(node) { |child| all(child, found) }
+      found
+    end
+
+    def at_import
+      nodes = []
+      running(@tree, nil, nodes)
+      nodes.each do |node, caller|
+        called = node[0] == :xstring_literal ? "`" : (call?(node) ? name(node) : next)
+        where = caller ? "#{called}, in a method that line #{caller} calls" : called
+        if called == "`" || called.match?(PROCESS)
+          add("process", line(node), "#{caller ? "may start" : "starts"} a program #{@whenever} (#{where})") unless call?(node) && called.match?(/\A(exec|fork|spawn|system)\z/) && @methods[called]
+        elsif called.match?(NETWORK)
+          add("network", line(node), "#{caller ? "may reach" : "reaches"} for the network #{@whenever} (#{where})")
+        end
+      end
+      secrets(nodes.map(&:first))
+    end
+
+    # Collects the nodes of what runs when the file is required, with the line of the call that leads to them.
+    def running(node, caller, found)
+      return if %i[def defs lambda].include?(node[0]) || main?(node)
+      found << [node, caller]
+      if node[0] == :method_add_block && !runs_block?(node[1])
+        running(node[1], caller, found)
+        return
+      end
+      follow(node, caller, found) if %i[vcall fcall command].include?(node[0])
+      below(node) { |child| running(child, caller, found) }
+    end
+
+    def runs_block?(call) = name(call).match?(AT_ONCE) || @methods.key?(name(call))
+
+    def follow(node, caller, found)
+      method = @methods[name(node)]
+      return if method.nil? || @called[method]
+      @called[method] = true
+      below(method) { |child| running(child, caller || line(node), found) }
+    end
+
+    # if __FILE__ == $0
+    def main?(node)
+      %i[if if_mod].include?(node[0]) && node?(node[1]) && node[1][0] == :binary && name(node[1][1]) == "__FILE__"
+    end
+
+    def secrets(nodes)
+      return unless nodes.any? { |node| call?(node) && name(node).match?(NETWORK) }
+      nodes.each do |node|
+        what = if call?(node) && name(node).match?(WHOLE) || %i[method_add_arg command command_call].include?(node[0]) && arguments(node).any? { |one| name(one) == "ENV" }
+                 "the whole environment"
+               elsif node[0] == :@tstring_content && node[1].size < 200 && node[1].match?(SECRETS)
+                 node[1].inspect
+               end
+        return add("secrets", line(node), "reads #{what} and reaches for the network in one go") if what
+      end
+    end
+  end
+end

@@ -1,0 +1,331 @@
+package integration
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// What does a scan find, and what does it leave?
+
+// scanned is a line of a file of results.
+type scanned struct {
+	Archive    string           `json:"archive"`
+	Digest     string           `json:"digest"`
+	Package    string           `json:"package"`
+	Suspicions []core.Suspicion `json:"suspicions"`
+	Error      string           `json:"error"`
+}
+
+// scan runs the real program and returns what it printed and its exit status.
+func scan(t testing.TB, args ...string) (string, int) {
+	t.Helper()
+	requires(t, Root, Cgroups)
+	cmd := exec.Command(filepath.Join(programs(t), "pipsqueak"), append([]string{"scan", "--data", filepath.Join(t.TempDir(), "data")}, args...)...)
+	said, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return string(said), cmd.ProcessState.ExitCode()
+}
+
+func results(t testing.TB, file string) map[string]scanned {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]scanned{}
+	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
+		var one scanned
+		if err := json.Unmarshal(lines.Bytes(), &one); err != nil {
+			t.Fatalf("%s: %v", lines.Text(), err)
+		}
+		if _, twice := all[one.Archive]; twice {
+			t.Errorf("%s has two results", one.Archive)
+		}
+		all[one.Archive] = one
+	}
+	return all
+}
+
+// pack writes an archive of the kind that its name says.
+func pack(t testing.TB, archive string, content files) {
+	t.Helper()
+	var out []byte
+	switch base := filepath.Base(archive); {
+	case strings.HasSuffix(base, ".whl"):
+		out = packZip(t, content)
+	case strings.HasSuffix(base, ".gem"):
+		metadata := content["metadata"]
+		delete(content, "metadata")
+		out = packTar(t, "", files{"metadata.gz": string(packGzip(t, []byte(metadata))), "data.tar.gz": string(packGzip(t, packTar(t, "", content)))})
+	case strings.HasSuffix(base, ".deb"):
+		tree := t.TempDir()
+		for name, text := range content {
+			path := filepath.Join(tree, name)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o755)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if said, err := exec.Command("dpkg-deb", "--root-owner-group", "--build", tree, archive).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, said)
+		}
+		return
+	default:
+		out = packGzip(t, packTar(t, "package/", content))
+	}
+	if err := os.WriteFile(archive, out, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func packTar(t testing.TB, below string, content files) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for _, name := range slices.Sorted(maps.Keys(content)) {
+		err := w.WriteHeader(&tar.Header{Name: below + name, Size: int64(len(content[name])), Mode: 0o644, Typeflag: tar.TypeReg})
+		if _, werr := w.Write([]byte(content[name])); err != nil || werr != nil {
+			t.Fatal(err, werr)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func packGzip(t testing.TB, content []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	if _, err := w.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func packZip(t testing.TB, content files) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	for _, name := range slices.Sorted(maps.Keys(content)) {
+		file, err := w.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := file.Write([]byte(content[name])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// places are the lines that say themselves what is to be found in them, as "FOUND rule rule", and besides those that cannot.
+func places(content files, besides ...string) []string {
+	marker := regexp.MustCompile(`FOUND ([a-z -]+)`)
+	all := slices.Clone(besides)
+	for name, text := range content {
+		for i, line := range strings.Split(text, "\n") {
+			if m := marker.FindStringSubmatch(line); m != nil {
+				for _, rule := range strings.Fields(m[1]) {
+					all = append(all, fmt.Sprintf("%s %s:%d", rule, name, i+1))
+				}
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// TestScanFindsAttacks packs packages as attacks of the past had them, each beside things that look alike and are none.
+func TestScanFindsAttacks(t *testing.T) {
+	requires(t, Root, Cgroups, Runtime("python3"), Runtime("node"), Runtime("ruby"), Runtime("dpkg-deb"))
+	dir := t.TempDir()
+	want := map[string][]string{}
+	for _, attack := range attacks {
+		want[attack.archive] = places(attack.content, attack.besides...)
+		pack(t, filepath.Join(dir, attack.archive), maps.Clone(attack.content))
+	}
+	out := filepath.Join(t.TempDir(), "scan.jsonl")
+	said, status := scan(t, dir, "--out", out)
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, said)
+	}
+	found := results(t, out)
+	for _, attack := range attacks {
+		var got []string
+		if one := found[filepath.Join(dir, attack.archive)]; one.Error != "" || one.Package == "" {
+			t.Errorf("%s was not scanned: %q", attack.archive, one.Error)
+		}
+		for _, s := range found[filepath.Join(dir, attack.archive)].Suspicions {
+			got = append(got, fmt.Sprintf("%s %s:%d", s.Rule, s.File, s.Line))
+			if s.Reason == "" || s.Package != found[filepath.Join(dir, attack.archive)].Package {
+				t.Errorf("%+v", s)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want[attack.archive]) {
+			t.Errorf("%s (%s): found\n%s\nwant\n%s\n%s", attack.archive, attack.like, strings.Join(got, "\n"), strings.Join(want[attack.archive], "\n"), found[filepath.Join(dir, attack.archive)].Error)
+		}
+	}
+}
+
+// TestScanGoesOn kills a scan in its middle and lets another one go on.
+func TestScanGoesOn(t *testing.T) {
+	requires(t, Root, Cgroups, Runtime("python3"))
+	dir, data, out := t.TempDir(), filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "scan.jsonl")
+	const archives = 12
+	for i := range archives {
+		name := fmt.Sprintf("some%d", i)
+		pack(t, filepath.Join(dir, name+"-1.0-py3-none-any.whl"), files{name + ".py": "x = 1\n", name + "-1.0.dist-info/METADATA": "Name: " + name + "\nVersion: 1.0\n"})
+	}
+	program := filepath.Join(programs(t), "pipsqueak")
+	cmd := exec.Command(program, "scan", "--data", data, "--out", out, "--jobs", "1", dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := func() int {
+		text, _ := os.ReadFile(out)
+		return bytes.Count(text, []byte("\n"))
+	}
+	for deadline := time.Now().Add(time.Minute); lines() < 3 && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	before := lines()
+	if before < 3 || before >= archives {
+		t.Fatalf("%d results when it was killed", before)
+	}
+	file, err := os.OpenFile(out, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.WriteString(`{"archive":"half`); err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+	if said, err := exec.Command(program, "scan", "--data", data, "--out", out, dir).CombinedOutput(); err == nil || !strings.Contains(string(said), "--resume") {
+		t.Errorf("an existing file is overwritten: %v %s", err, said)
+	}
+	said, err := exec.Command(program, "scan", "--data", data, "--out", out, "--resume", dir).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	if all := results(t, out); len(all) != archives {
+		t.Errorf("%d results of %d archives", len(all), archives)
+	}
+	if told := fmt.Sprintf("%d packages scanned, %d of them earlier", archives, before); !strings.Contains(string(said), told) {
+		t.Errorf("it said %s, and not %q", said, told)
+	}
+	if left, err := os.ReadDir(data); err != nil || len(left) > 0 {
+		t.Errorf("what was unpacked is left: %v, %v", left, err)
+	}
+}
+
+// TestScanStatus is what the program exits with, and what it does with archives that are none.
+func TestScanStatus(t *testing.T) {
+	requires(t, Root, Cgroups, Runtime("python3"), Runtime("node"), Runtime("ruby"), Runtime("dpkg-deb"))
+	dir := t.TempDir()
+	wheel := filepath.Join(dir, "bad-1.0-py3-none-any.whl")
+	pack(t, wheel, files{"bad.py": "import os\nos.system('id')\n", "bad-1.0.dist-info/METADATA": "Name: bad\nVersion: 1.0\n"})
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	refuse := write("refuse.yaml", "rules:\n  process: refuse\n")
+	excepted := write("excepted.yaml", "rules:\n  process: refuse\nexceptions:\n  - package: bad\n    version: \"1.0\"\n    reason: it is a test\n    until: 2126-01-01\n")
+	list := write("list.txt", "# a list\n\nbad-1.0-py3-none-any.whl\n")
+	for _, test := range []struct {
+		name   string
+		args   []string
+		status int
+		said   string
+	}{
+		{"warns", []string{wheel}, 0, "bad.py:2"},
+		{"refuses", []string{wheel, "--policy", refuse}, 1, "refuse.yaml:2"},
+		{"excepts", []string{wheel, "--policy", excepted}, 0, "excepted.yaml:4"},
+		{"a list", []string{list, "--policy", refuse}, 1, "bad.py:2"},
+		{"as json", []string{wheel, "-o", "json"}, 0, `"rule": "process"`},
+		{"a wrong policy", []string{wheel, "--policy", write("wrong.yaml", "rules:\n  programs: refuse\n")}, 2, "line 2"},
+		{"a wrong list", []string{write("wrong.txt", "nothing.whl\n")}, 2, "line 1"},
+		{"nothing", []string{t.TempDir()}, 2, "nothing to scan"},
+		{"not there", []string{"/nonexistent"}, 2, "no such file"},
+		{"another runtime", []string{wheel, "--runtime", "python9.9"}, 2, "python9.9"},
+		{"no jobs", []string{wheel, "--jobs", "0"}, 2, "--jobs"},
+		{"an empty wheel", []string{write("empty-1-py3-none-any.whl", "")}, 2, "cannot be unpacked"},
+		{"a wrong sdist", []string{write("wrong-1.tar.gz", "no archive")}, 2, "cannot be unpacked"},
+		{"a wrong npm package", []string{write("wrong-1.tgz", "no archive")}, 2, "cannot be unpacked"},
+		{"a wrong gem", []string{write("wrong-1.gem", "no archive")}, 2, "cannot be unpacked"},
+		{"a wrong Debian package", []string{write("wrong_1_all.deb", "no archive")}, 2, "cannot be unpacked"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			said, status := scan(t, test.args...)
+			if status != test.status || !strings.Contains(said, test.said) {
+				t.Errorf("status %d, want %d, and %q in:\n%s", status, test.status, test.said, said)
+			}
+		})
+	}
+}
+
+// TestScanAtDeploy deploys with policies: what they refuse is not deployed, and each decision is in the log.
+func TestScanAtDeploy(t *testing.T) {
+	system(t)
+	policy := filepath.Join(t.TempDir(), "policy.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(policy, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := handlerFile("import markupsafe\n\ndef handler(event, context):\n    return str(markupsafe.escape('<'))\n").with("requirements.txt", "markupsafe==3.0.2\n")
+	data := t.TempDir()
+	write("rules:\n  binary: refuse\n")
+	w := startWorker(t, data, "--scan-policy", policy)
+	e := w.put(t, "strict", f).expectError(t, core.KindInstall, core.FaultCaller, 422)
+	for _, word := range []string{"policy.yaml:2", "markupsafe==3.0.2", "_speedups", "exception"} {
+		if !strings.Contains(e.Message, word) {
+			t.Errorf("the error does not say %q: %s", word, e.Message)
+		}
+	}
+	w.ask(t, "GET", "/v1/functions/strict", nil).expectError(t, core.KindNotFound, core.FaultCaller, 404)
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	write("rules:\n  binary: refuse\nexceptions:\n  - package: markupsafe\n    reason: it is known\n")
+	w = startWorker(t, data, "--scan-policy", policy)
+	w.deploy(t, "strict", f)
+	if a := w.run(t, "strict", "{}"); !strings.Contains(string(a.body), "&lt;") {
+		t.Errorf("it answers %s", a.body)
+	}
+	if log := w.logs.String(); !strings.Contains(log, "decision=allow") || !strings.Contains(log, "by=policy.yaml:4") {
+		t.Errorf("the decision is not in the log:\n%s", log)
+	}
+}
