@@ -138,8 +138,7 @@ func allows(allow []string, p core.Locked) bool {
 // other. The caller calls done when it has installed what is missing, or has failed to.
 func (w *Worker) claimMissing(ctx context.Context, runtime core.RuntimeID, wanted []core.Locked, hold *store.Hold) (have []core.Package, missing []core.Locked, done func(), err error) {
 	for {
-		have, missing, err = w.store.Take(runtime, wanted, hold)
-		if err != nil {
+		if _, missing, err = w.store.Take(runtime, wanted, hold); err != nil {
 			return nil, nil, nil, err
 		}
 		done, busy := w.tryClaim(runtime, missing)
