@@ -27,12 +27,14 @@ import (
 // hostile is a language with a malicious package.
 type hostile struct {
 	language string
-	program  string // that its runtimes need
-	source   string // in testdata/malice
-	place    string // of the package inside a sandbox
+	program  string   // that its runtimes need
+	source   string   // in testdata/malice
+	flags    []string // to compile it with
+	place    string   // of the package inside a sandbox
 	// serve serves two packages as a registry of the language does, the malicious one with the library and an innocent one, "bystander",
 	// tells workers of that registry, and returns its address.
-	serve func(t *testing.T, library string) string
+	serve  func(t *testing.T, library string) string
+	worker func(t *testing.T, registry string) *worker
 	// carrier depends on the malicious package, and returns {"where": pid that imported it, "attempts"}; victim depends on the other,
 	// and returns a list of what it finds of the malicious one. @REGISTRY@ in them stands for the address.
 	carrier, victim files
@@ -54,13 +56,15 @@ func TestMalice(t *testing.T) {
 		t.Run(h.language, func(t *testing.T) {
 			system(t)
 			requires(t, Runtime(h.program))
-			h.test(t)
+			t.Run("attempts", h.test)
+			t.Run("survivor", h.testSurvivor)
 		})
 	}
 }
 
-func (h hostile) test(t *testing.T) {
-	heard := make(chan string, 16)
+// deploy deploys victim and then carrier, on a worker of their own. A survivor is the name of a process that the package is to leave.
+func (h hostile) deploy(t *testing.T, survivor string, heard chan<- string) *worker {
+	t.Helper()
 	server := hear(t, "tcp", "127.0.0.1:0", heard)
 	abstract := hear(t, "unix", fmt.Sprintf("@pipsqueak-malice-%d-%s", os.Getpid(), h.language), heard)
 	_, port, err := net.SplitHostPort(server.Addr().String())
@@ -68,8 +72,8 @@ func (h hostile) test(t *testing.T) {
 		t.Fatal(err)
 	}
 	library := filepath.Join(t.TempDir(), "library")
-	compile := exec.Command("cc", "-O1", "-shared", "-fPIC", "-o", library, "-DSERVER_PORT="+port, fmt.Sprintf("-DABSTRACT=%q", strings.TrimPrefix(abstract.Addr().String(), "@")),
-		fmt.Sprintf("-DPACKAGE=%q", h.place), filepath.Join(repositoryRoot(t), "integration", "testdata", "malice", h.source))
+	compile := exec.Command("cc", append(h.flags, "-O1", "-shared", "-fPIC", "-o", library, "-DSERVER_PORT="+port, fmt.Sprintf("-DABSTRACT=%q", strings.TrimPrefix(abstract.Addr().String(), "@")),
+		fmt.Sprintf("-DPACKAGE=%q", h.place), fmt.Sprintf("-DSURVIVOR=%q", survivor), filepath.Join(repositoryRoot(t), "integration", "testdata", "malice", h.source))...)
 	if out, err := compile.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -78,20 +82,47 @@ func (h hostile) test(t *testing.T) {
 		t.Fatal(err)
 	}
 	registry := h.serve(t, string(text))
-	at := func(f files) files {
+	w := h.worker(t, registry)
+	for name, f := range map[string]files{"victim": h.victim, "carrier": h.carrier} {
 		f = maps.Clone(f)
-		for name := range f {
-			f[name] = strings.ReplaceAll(f[name], "@REGISTRY@", registry)
+		for file := range f {
+			f[file] = strings.ReplaceAll(f[file], "@REGISTRY@", registry)
 		}
-		return f
+		w.deploy(t, name, f)
+		w.probed(t, name)
 	}
-	w := startWorker(t, t.TempDir())
-	w.deploy(t, "victim", at(h.victim))
+	return w
+}
+
+// testSurvivor has the package leave a process when it is imported. No zygote keeps it, and none of its processes outlives the function.
+func (h hostile) testSurvivor(t *testing.T) {
+	name := fmt.Sprintf("survivor-%d", os.Getpid()%100000)
+	w := h.deploy(t, name, make(chan string, 16))
+	if apart := w.function(t, "carrier").Apart; len(apart) == 0 {
+		t.Error("nothing was noticed of the process that importing it leaves")
+	}
+	w.run(t, "carrier", `{}`)
+	if found := result[[]string](t, w, "victim", `{}`); len(found) > 0 {
+		t.Errorf("a function that does not depend on it finds %q", found)
+	}
+	if out, errs, err := w.command(t, "", "remove", "carrier"); err != nil {
+		t.Fatal(out, errs, err)
+	}
+	eventually(t, 10*time.Second, "no process of the package is left", func() bool {
+		all, _ := filepath.Glob("/proc/[0-9]*/comm")
+		return !slices.ContainsFunc(all, func(path string) bool {
+			text, err := os.ReadFile(path)
+			return err == nil && strings.TrimSpace(string(text)) == name
+		})
+	})
+}
+
+func (h hostile) test(t *testing.T) {
+	heard := make(chan string, 16)
+	w := h.deploy(t, "", heard)
 	forkStart(t, w, "victim", `{}`)
-	w.deploy(t, "carrier", at(h.carrier))
 	forkStart(t, w, "carrier", `{}`)
 	before := w.snapshot(t)
-
 	told := result[struct {
 		Where    int
 		Attempts map[string]string
@@ -235,8 +266,15 @@ func npmRegistry(t *testing.T, packages map[string]files) string {
 
 const fresh = "reuse: false\ntimeout_ms: 60000\n" // every event has an instance of its own
 
-var hostiles = []hostile{{
+// usual starts a worker that was told of the registry by its environment.
+func usual(t *testing.T, _ string) *worker {
+	t.Helper()
+	return startWorker(t, t.TempDir())
+}
+
+var hostiles = []hostile{nativeHostile, {
 	language: "python", program: "python3", source: "mischief.c", place: "/packages/mischief-1.0/mischief",
+	worker: usual,
 	serve: func(t *testing.T, library string) string {
 		return wheelIndex(t, map[string]files{"bystander": {"bystander/__init__.py": "", "bystander/secret.py": ""}, "mischief": {"mischief/library.so": library, "mischief/__init__.py": `
 import builtins, ctypes, json, os
@@ -265,6 +303,7 @@ def handler(event, context):
 `).with("requirements.txt", "bystander\n").with("pipsqueak.yaml", fresh),
 }, {
 	language: "node", program: "node", source: "node.c", place: "/packages/mischief-1.0.0/node_modules/mischief",
+	worker: usual,
 	serve: func(t *testing.T, library string) string {
 		return npmRegistry(t, map[string]files{"bystander": {"index.js": "", "secret.js": ""}, "mischief": {"library.node": library,
 			"index.js": "exports.where = process.pid;\nexports.attempts = JSON.parse(require('./library.node'));\nObject.prototype.mischief = 1;\nglobalThis.mischief = 1;\n"}})
@@ -286,6 +325,7 @@ exports.handler = async () => {
 `},
 }, {
 	language: "ruby", program: "ruby", source: "mischief.c", place: "/packages/mischief-1.0.0/gem/lib",
+	worker: usual,
 	serve: func(t *testing.T, library string) string {
 		index := gemIndex(t, []gem{{"bystander", "1.0.0", "", files{"lib/bystander.rb": "", "lib/secret.rb": ""}},
 			{"mischief", "1.0.0", "", files{"lib/mischief.so": library, "lib/mischief.rb": `
