@@ -227,7 +227,7 @@ type Built struct {
 
 // Progress is one step of a deploy, for a person who waits.
 type Progress struct {
-	Verb   string        `json:"verb"`            // "deploy", "install", …
+	Verb   string        `json:"verb"`            // "deploy", "install", …, or VerbWarn
 	Item   string        `json:"item"`            // a package, a file
 	Done   int64         `json:"done"`            // of Total
 	Total  int64         `json:"total"`           // 0 when it is not known
@@ -236,3 +236,6 @@ type Progress struct {
 	Took   time.Duration `json:"took,omitempty"`  // of a step that has ended
 	Bytes  int64         `json:"bytes,omitempty"` // that were fetched for it
 }
+
+// VerbWarn is the verb of what is no step but something that a person should know, also when the deploy has ended.
+const VerbWarn = "warn"

@@ -20,6 +20,10 @@ type Function struct {
 	Env      map[string]string `json:"env,omitempty"`
 	Limits   Limits            `json:"limits"`
 	Deployed time.Time         `json:"deployed"`
+	// Signers are the ids of the keys that its code was signed with, of those that the worker asks for (docs/operations.md).
+	Signers []string `json:"signers,omitempty"`
+	// Vulnerable is the worst severity of the known vulnerabilities of its packages, as the worker knows them now; empty when it knows of none.
+	Vulnerable Severity `json:"vulnerable,omitempty"`
 	// Loaded are modules of Packages that its instances have imported besides Imports. A zygote imports them ahead; an instance leaves
 	// them to the code, which may well do without.
 	Loaded []string `json:"loaded,omitempty"`

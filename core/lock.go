@@ -22,7 +22,9 @@ type Locked struct {
 	Archives []string `json:"archives,omitempty"`
 	Requires []string `json:"requires,omitempty"` // packages of the same lock that it requires itself, as Package.String has them
 	Scripts  bool     `json:"scripts,omitempty"`  // it cannot be installed without running code of its own: only when the function's author allows it
-	// URL is its package URL (purl, ECMA-427), such as "pkg:deb/debian/zlib1g@1.2.13": what lists of vulnerabilities and bills of materials know it by.
+	// URL is its package URL (purl, ECMA-427), such as "pkg:deb/debian/zlib1g@1.2.13?distro=debian-12&upstream=zlib": what lists of
+	// vulnerabilities and bills of materials know it by. Of a distribution's package it names the release and the source package, by which such
+	// lists have it.
 	URL string `json:"purl,omitempty"`
 }
 

@@ -52,6 +52,8 @@ type DeployRequest struct {
 	Name    string    // overrides the name in the archive's manifest; may be empty when the manifest has one
 	Archive io.Reader // tar.gz or zip, told apart by its first bytes
 	Anew    bool      // resolve its packages anew, whatever lock there is
+	// Signature is a DSSE envelope that vouches for the name and the code (core/signing); empty when nobody does.
+	Signature []byte
 }
 
 // Invocation is one event for one function.

@@ -100,6 +100,10 @@ func (g *Gateway) deploy(w http.ResponseWriter, r *http.Request) error {
 		}
 		request.Name = name
 	}
+	var err error
+	if request.Signature, err = signatureOf(r); err != nil {
+		return err
+	}
 	anew, err := flag(r, "anew")
 	if err != nil {
 		return err

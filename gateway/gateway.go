@@ -52,6 +52,8 @@ func New(service core.Service, log *slog.Logger) *Gateway {
 	g.route("/v1/functions", methods{http.MethodGet: g.functions, http.MethodPost: g.deploy})
 	g.route("/v1/functions/{name}", methods{http.MethodGet: g.function, http.MethodPut: g.deploy, http.MethodDelete: g.remove})
 	g.route("/v1/functions/{name}/logs", methods{http.MethodGet: g.logs})
+	g.route("/v1/functions/{name}/sbom", methods{http.MethodGet: g.bill})
+	g.route("/v1/functions/{name}/vulnerabilities", methods{http.MethodGet: g.vulnerabilities})
 	g.route("/v1/locks", methods{http.MethodPost: g.lock})
 	g.routePackages()
 	g.route("/v1/tree", methods{http.MethodGet: g.tree})

@@ -106,7 +106,7 @@ func (r *npmIndex) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.asked[path]++
 	answer := func(value any) { _ = json.NewEncoder(w).Encode(value) }
 	name, version := strings.TrimPrefix(path, "/"), ""
-	if at := strings.LastIndex(name, "/"); at > 0 && !(name[0] == '@' && strings.Count(name, "/") == 1) {
+	if at := strings.LastIndex(name, "/"); at > 0 && (name[0] != '@' || strings.Count(name, "/") > 1) {
 		name, version = name[:at], name[at+1:]
 	}
 	archive, is := r.archives[path]

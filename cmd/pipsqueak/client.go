@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -16,14 +17,17 @@ import (
 )
 
 // client talks to a server's HTTP API (docs/http.md). Its errors are *core.Error, as the server told them or about the way there.
-type client struct{ base string }
+type client struct {
+	base   string
+	header http.Header // of every request, besides what the client itself says
+}
 
 func (p *program) client() client {
 	base := strings.TrimRight(p.server, "/")
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
 	}
-	return client{base}
+	return client{base: base}
 }
 
 // send sends a request. The response has a status below 400 and is the caller's to close; with an error it may be not nil,
@@ -33,6 +37,7 @@ func (c client) send(ctx context.Context, method, path, accept string, body io.R
 	if err != nil {
 		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "%s is not the URL of a server, such as http://127.0.0.1:8080: %w", c.base, err)
 	}
+	maps.Copy(request.Header, c.header)
 	request.Header.Set("Accept", accept)
 	request.Header.Set("User-Agent", "pipsqueak")
 	response, err := http.DefaultClient.Do(request)

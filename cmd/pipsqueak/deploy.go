@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/signing"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
@@ -33,6 +34,7 @@ them into the directory, for a repository.`,
 		Args:    cobra.ExactArgs(1),
 	}
 	name := cmd.Flags().String("name", "", "`NAME` of the function")
+	keys := cmd.Flags().StringArray("sign", nil, "sign with the private `KEY` in this file, as 'pipsqueak keygen' makes it; may be given again for another")
 	anew := cmd.Flags().Bool("anew", false, "resolve the packages anew, also when they were resolved before")
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -40,9 +42,13 @@ them into the directory, for a repository.`,
 		if err != nil {
 			return err
 		}
+		signers, err := loadKeys(*keys)
+		if err != nil {
+			return err
+		}
 		functions := []core.Function{}
 		for _, part := range parts {
-			f, err := p.deployPart(cmd, part, *anew, !as.json())
+			f, err := p.deployPart(cmd, part, signers, *anew, !as.json())
 			if err != nil {
 				return err
 			}
@@ -60,15 +66,22 @@ them into the directory, for a repository.`,
 }
 
 // deployPart deploys one function, and tells of it unless quiet is wanted.
-func (p *program) deployPart(cmd *cobra.Command, part store.Part, anew, tell bool) (core.Function, error) {
+func (p *program) deployPart(cmd *cobra.Command, part store.Part, keys []*signing.Key, anew, tell bool) (core.Function, error) {
 	began := p.now()
+	server := p.client()
+	if len(keys) > 0 {
+		var err error
+		if server.header, err = sign(cmd.Context(), part, keys); err != nil {
+			return core.Function{}, err
+		}
+	}
 	archive, err := openArchive(part)
 	if err != nil {
 		return core.Function{}, err
 	}
 	defer archive.Close()
 	show := p.progress()
-	f, err := p.client().deploy(cmd.Context(), part.Name, anew, show.upload(archive), show.step)
+	f, err := server.deploy(cmd.Context(), part.Name, anew, show.upload(archive), show.step)
 	show.clear()
 	if err != nil || !tell {
 		return f, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -35,10 +36,10 @@ func (p *program) list() *cobra.Command {
 			fmt.Fprintln(p.err, "No functions yet; deploy one with 'pipsqueak deploy DIR'.")
 			return nil
 		}
-		rows := [][]string{{"NAME", "VERSION", "RUNTIME", "HANDLER", "PACKAGES", "MEMORY", "TIMEOUT", "AGE"}}
+		rows := [][]string{{"NAME", "VERSION", "RUNTIME", "HANDLER", "PACKAGES", "MEMORY", "TIMEOUT", "AGE", "VULNERABLE"}}
 		for _, f := range functions {
 			rows = append(rows, []string{f.Name, strconv.Itoa(f.Version), string(f.Runtime), f.Handler, strconv.Itoa(len(f.Packages)),
-				humanBytes(f.Limits.Memory), humanDuration(f.Limits.Timeout), humanAge(p.now().Sub(f.Deployed))})
+				humanBytes(f.Limits.Memory), humanDuration(f.Limits.Timeout), humanAge(p.now().Sub(f.Deployed)), cmp.Or(string(f.Vulnerable), "-")})
 		}
 		return table(p.out, rows)
 	}
@@ -72,7 +73,11 @@ signed the archive of a package, as far as its registry has signatures; LICENCE 
 				Installed []core.Installed `json:"installed"`
 			}{f, packages})
 		}
-		if err := table(p.out, p.describeRows(f)); err != nil || len(packages) == 0 {
+		vulnerable, err := p.vulnerabilityRows(cmd.Context(), f.Name)
+		if err != nil {
+			return err
+		}
+		if err := table(p.out, append(p.describeRows(f), vulnerable...)); err != nil || len(packages) == 0 {
 			return err
 		}
 		fmt.Fprintln(p.out)
@@ -98,6 +103,9 @@ func (p *program) describeRows(f core.Function) [][]string {
 		{"instances", "at most " + strconv.Itoa(f.Limits.MaxInstances)},
 		{"idle timeout", humanDuration(f.Limits.IdleTimeout)},
 		{"reuse", reuse},
+	}
+	if len(f.Signers) > 0 {
+		rows = append(rows, []string{"signed by", strings.Join(f.Signers, ", ")})
 	}
 	several := func(title string, values []string) {
 		for _, v := range values {

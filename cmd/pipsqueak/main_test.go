@@ -58,6 +58,19 @@ func (w *world) Logs(ctx context.Context, name string, follow bool) (io.ReadClos
 	return reader, nil
 }
 
+func (w *world) Bill(_ context.Context, name string, format core.BillFormat) ([]byte, error) {
+	return []byte(name + " as " + string(format) + "\n"), nil
+}
+func (w *world) Vulnerabilities(_ context.Context, name string) (core.VulnerabilityReport, error) {
+	if name != "report" {
+		return core.VulnerabilityReport{}, core.Errorf(core.KindUnsupported, core.FaultWorker, "this worker has no database of vulnerabilities")
+	}
+	return core.VulnerabilityReport{Unchecked: []string{"six==1"}, Vulnerabilities: []core.Vulnerability{
+		{Package: "pandas==2.1.0", IDs: []string{"CVE-1", "GHSA-1"}, Severity: core.SeverityHigh, Score: 7.5, Fixed: "2.1.1"},
+		{Package: "numpy==1.26.4", IDs: []string{"CVE-2"}, Severity: core.SeverityUnknown},
+	}}, nil
+}
+
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func newWorld() *world {
@@ -70,6 +83,7 @@ func newWorld() *world {
 			{Name: "hello", Version: 1, Runtime: "python3.11", Handler: "handler.handler", Code: "sha256:00ff", Limits: limits, Deployed: noon.Add(-time.Hour)},
 			{Name: "report", Version: 3, Runtime: "python3.11", Handler: "f.f", Code: "sha256:aa11", Limits: once, Deployed: noon.Add(-72 * time.Hour),
 				Packages: core.NewSet(numpy, pandas), Imports: []string{"pandas"}, Env: map[string]string{"MODE": "fast", "LEVEL": "2"},
+				Signers: []string{"96e8", "ab67"}, Vulnerable: core.SeverityHigh,
 				Loaded: []string{"numpy.fft"}, Apart: map[string]string{"pandas": "pandas starts 2 threads at import"}},
 		},
 		tree: core.Snapshot{
@@ -138,9 +152,9 @@ func (r ran) want(t *testing.T, status int, out, err string) {
 
 func TestList(t *testing.T) {
 	pipsqueak(t, newWorld(), "", "list").want(t, 0, ``+
-		`NAME    VERSION  RUNTIME     HANDLER          PACKAGES  MEMORY     TIMEOUT  AGE
-hello   1        python3.11  handler.handler  0         256.0 MiB  30s      1h
-report  3        python3.11  f.f              2         256.0 MiB  1m30s    3d
+		`NAME    VERSION  RUNTIME     HANDLER          PACKAGES  MEMORY     TIMEOUT  AGE  VULNERABLE
+hello   1        python3.11  handler.handler  0         256.0 MiB  30s      1h   -
+report  3        python3.11  f.f              2         256.0 MiB  1m30s    3d   high
 `, "")
 	pipsqueak(t, &world{}, "", "list").want(t, 0, "", "No functions yet; deploy one with 'pipsqueak deploy DIR'.\n")
 	pipsqueak(t, &world{}, "", "list", "-o", "json").want(t, 0, "[]\n", "")
@@ -158,11 +172,15 @@ timeout       1m30s
 instances     at most 100
 idle timeout  5m
 reuse         no: every event gets a fresh instance
+signed by     96e8, ab67
 env           LEVEL=2
               MODE=fast
 imports       pandas
 loaded        numpy.fft
 apart         pandas: pandas starts 2 threads at import
+vulnerable    pandas==2.1.0: CVE-1 (GHSA-1), high 7.5, fixed in 2.1.1
+              numpy==1.26.4: CVE-2, unknown severity, no fix known
+unchecked     six==1
 
 PACKAGE
 numpy==1.26.4

@@ -106,7 +106,7 @@ It exits with 0 when all went well, 1 when the operation failed and 2 when the c
 		server = "http://127.0.0.1:8080"
 	}
 	root.PersistentFlags().StringVar(&p.server, "server", server, "`URL` of the server; also from PIPSQUEAK_SERVER")
-	root.AddCommand(p.deploy(), p.lock(), p.invoke(), p.list(), p.describe(), p.remove(), p.logs(),
+	root.AddCommand(p.deploy(), p.lock(), p.invoke(), p.list(), p.describe(), p.remove(), p.logs(), p.sbom(), p.keygen(),
 		p.serve(), p.tree(), p.store(), p.doctor(), p.scan(), p.driver(), p.version())
 	return root
 }

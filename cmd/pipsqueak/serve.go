@@ -35,15 +35,19 @@ There is no authentication: whoever reaches the address can deploy and run code.
 	policy := cmd.Flags().String("scan-policy", "", "`FILE` that decides about what a scan finds in the packages of a deploy; without it they are not scanned")
 	var memory size
 	cmd.Flags().Var(&memory, "memory", "what all functions may use together, such as 512M or 2G; without it a share of this machine's")
+	cmd.Flags().StringVar(&config.RequireSigned, "require-signed", "", "`KEYS` is a file of public keys, or a directory of such files: deploy only what one of them has signed")
+	vulnerabilities := vulnerabilityFlags(cmd)
 	unused := age(30 * 24 * time.Hour)
 	cmd.Flags().Var(&unused, "package-age", "how long packages are kept that no function uses, such as 12h or 30d")
 	var limit size
 	cmd.Flags().Var(&limit, "store-limit", "what packages may have on the disk before unused ones are removed earlier, such as 20G; without it half of the file system")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		config.Memory, config.PackageAge, config.StoreLimit = int64(memory), max(time.Duration(unused), 1), int64(limit) // 0 is for the usual
 		config.Log = slog.New(slog.NewTextHandler(p.err, nil))
+		if config.Vulnerabilities, config.Refuse, err = vulnerabilities.open(cmd, config.Log); err != nil {
+			return err
+		}
 		if *policy != "" {
-			var err error
 			if config.Policy, err = scan.Load(*policy); err != nil {
 				return err
 			}

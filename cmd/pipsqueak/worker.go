@@ -26,6 +26,12 @@ type workerConfig struct {
 
 	Env        []string // of the drivers
 	Registries []string // that installers reach besides those of their runtimes
+
+	// RequireSigned is a file or directory of public keys: only what is signed by one of them is deployed. Empty for no such rule.
+	RequireSigned string
+	// Vulnerabilities is the database that packages are looked up in; nil for none.
+	Vulnerabilities core.VulnerabilityDatabase
+	Refuse          core.Severity // the least severity of a known vulnerability with which a deploy is refused; empty when none is
 }
 
 // opener opens a worker. What it returns as a function closes it.

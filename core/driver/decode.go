@@ -117,6 +117,7 @@ func decodeReport(pb *driverpb.Report) core.Report {
 		Took:    time.Duration(pb.GetTook()),
 		Modules: eachValue(pb.GetModules(), func(ns int64) time.Duration { return time.Duration(ns) }),
 		Threads: int(pb.GetThreads()),
+		Loaded:  pb.GetLoaded(),
 	}
 }
 

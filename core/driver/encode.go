@@ -139,6 +139,7 @@ func encodeReport(r core.Report) *driverpb.Report {
 		Took:    int64(r.Took),
 		Modules: eachValue(r.Modules, func(d time.Duration) int64 { return int64(d) }),
 		Threads: int64(r.Threads),
+		Loaded:  r.Loaded,
 	}
 }
 

@@ -188,7 +188,7 @@ func TestCgroupsOfV2(t *testing.T) {
 		}
 	}
 	for role, want := range map[core.Role]map[string]int64{
-		core.RoleZygote:   {"pids": maxPids},
+		core.RoleZygote:   {"pids": maxPids, "memory": 256 << 20, "swap": 256 << 20},
 		core.RoleInstance: {"pids": maxPids, "memory": 256 << 20, "swap": 256 << 20, "quota": 100_000, "period": 100_000},
 		core.RoleInstaller: {"pids": installerPids, "memory": installerMemory, "swap": installerMemory, "quota": 100_000 * int64(runtime.NumCPU()), "period": 100_000,
 			"shares": installerShares, "weight": 21},

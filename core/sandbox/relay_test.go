@@ -16,7 +16,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// service listens on the host and greets everybody.
+// service listens on the host and greets everybody who says something.
 func service(t *testing.T, network, address string) net.Addr {
 	t.Helper()
 	l, err := net.Listen(network, address)
@@ -30,8 +30,12 @@ func service(t *testing.T, network, address string) net.Addr {
 			if err != nil {
 				return
 			}
-			_, _ = io.WriteString(conn, "HTTP/1.0 200 OK\r\n\r\nhello")
-			conn.Close()
+			go func() {
+				defer conn.Close()
+				if _, err := conn.Read(make([]byte, 100)); err == nil {
+					_, _ = io.WriteString(conn, "HTTP/1.0 200 OK\r\n\r\nhello")
+				}
+			}()
 		}
 	}()
 	return l.Addr()

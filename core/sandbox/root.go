@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -100,13 +101,18 @@ func (r *roots) copyFor(spec *specs.Spec) (int, error) {
 	return fd, err
 }
 
-// rootKey tells roots apart.
+// rootKey tells roots apart. What is mounted counts by its inode too: another directory may be at the same path by now, such as a
+// package that was removed and installed anew. A root that has the earlier one mounted keeps its number from being given again.
 func rootKey(spec *specs.Spec) [sha256.Size]byte {
 	h := sha256.New()
 	for _, m := range spec.Mounts {
 		for _, word := range append([]string{m.Destination, m.Type, m.Source}, m.Options...) {
 			h.Write([]byte(word))
 			h.Write([]byte{0})
+		}
+		var at unix.Stat_t
+		if m.Type == "bind" && unix.Stat(m.Source, &at) == nil { // what is not there cannot be mounted, which is an error then
+			h.Write(binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, at.Dev), at.Ino))
 		}
 		h.Write([]byte{0})
 	}

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -204,5 +205,25 @@ func TestHostSeesNoMount(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(h.rootsDir()); err != nil || len(entries) != 0 {
 		t.Errorf("the host sees %v, %v in the directory of roots", entries, err)
+	}
+}
+
+// TestRootOfAnotherDirectory has a directory removed, and another one made at its path: a root that was prepared before does not show it.
+func TestRootOfAnotherDirectory(t *testing.T) {
+	r := openTestRoots(t, nil)
+	source := filepath.Join(t.TempDir(), "package")
+	spec := &specs.Spec{Linux: &specs.Linux{}, Mounts: []specs.Mount{{Destination: "/p", Type: "bind", Source: source, Options: []string{"ro"}}}}
+	for _, name := range []string{"first", "second"} {
+		if err := errors.Join(os.RemoveAll(source), os.Mkdir(source, 0o755), os.WriteFile(filepath.Join(source, name), nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		fd, err := r.copyFor(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(fd)
+		if names, _ := look(t, r, filepath.Join(r.known[len(r.known)-1].dir, "p")); !slices.Equal(names, []string{name}) {
+			t.Errorf("%s is shown as %v", name, names)
+		}
 	}
 }

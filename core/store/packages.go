@@ -92,7 +92,7 @@ func (s *Store) Installed() []core.Installed {
 		}
 	}
 	slices.SortFunc(all, func(a, b core.Installed) int {
-		return cmp.Or(a.Package.Compare(b.Package), strings.Compare(string(a.Runtime), string(b.Runtime)))
+		return cmp.Or(a.Compare(b.Package), strings.Compare(string(a.Runtime), string(b.Runtime)))
 	})
 	return all
 }

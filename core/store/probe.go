@@ -2,29 +2,50 @@ package store
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// SetProbe keeps what is known of the import of a package, with the package. KindNotFound when the store has no such package (any more).
-func (s *Store) SetProbe(runtime core.RuntimeID, pkg core.Package, probe core.Probe) error {
-	s.writes.Lock()
-	defer s.writes.Unlock()
-	found, ok := s.Find(runtime, pkg)
-	if !ok {
-		return core.Errorf(core.KindNotFound, core.FaultWorker, "the store has no package %s for %s", pkg, runtime)
-	}
-	path, err := s.indexPath(runtime, found.Locked, found.Receipt.Archive)
+// SetProbes keeps what is known of the imports of packages, with the packages. Those that the store has not (any more) are left out.
+func (s *Store) SetProbes(runtime core.RuntimeID, probes map[core.Package]core.Probe) error {
+	desk, err := s.Stage()
 	if err != nil {
 		return err
 	}
-	found.Probe, found.Quarantine = &probe, "" // of which the entry says nothing
-	data, err := json.Marshal(found)
-	if err != nil {
-		return diskError(path, err)
+	defer s.throwAway(desk)
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	moves := map[string]string{}
+	for i, path := range s.index() {
+		found, err := readInstalled(path)
+		probe, probed := probes[found.Package]
+		if err != nil || found.Runtime != runtime || !probed {
+			continue
+		}
+		found.Probe = &probe
+		data, err := json.Marshal(found)
+		if err != nil {
+			return diskError(path, err)
+		}
+		file := filepath.Join(desk, fmt.Sprintf("%d.json", i))
+		if err := writeStaged(file, data); err != nil {
+			return err
+		}
+		moves[file] = path
 	}
-	return s.writeFile(path, data)
+	if err := syncAll(desk); err != nil {
+		return err
+	}
+	for file, path := range moves {
+		if err := os.Rename(file, path); err != nil {
+			return diskError(path, err)
+		}
+	}
+	return nil
 }
 
 // AddLoaded adds modules to what a version of a function is known to import, and returns the function as it is then. KindConflict when

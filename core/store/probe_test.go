@@ -9,7 +9,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-func TestSetProbe(t *testing.T) {
+func TestSetProbes(t *testing.T) {
 	data := t.TempDir()
 	s, _, err := Open(data)
 	must(t, err)
@@ -21,7 +21,8 @@ func TestSetProbe(t *testing.T) {
 		all = append(all, p)
 	}
 	want := core.Probe{Own: time.Second, Threads: 2, Errors: map[string]string{"m": "no"}, Unforkable: "starts 2 threads at import"}
-	must(t, s.SetProbe("lang1", all[1].Package, want))
+	must(t, s.SetProbes("lang1", map[core.Package]core.Probe{all[1].Package: want, {Name: "nobody", Version: "1"}: {}, {Name: "@a/b", Version: "1-2", Digest: "sha256:00"}: {}}))
+	must(t, s.SetProbes("lang2", map[core.Package]core.Probe{all[0].Package: want}))
 	must(t, s.Close())
 	s, _, err = Open(data)
 	must(t, err)
@@ -34,10 +35,8 @@ func TestSetProbe(t *testing.T) {
 	if !ok || second.Probe == nil || second.Probe.Own != want.Own || second.Probe.Errors["m"] != "no" || second.Receipt.Archive != "sha256:bb" {
 		t.Errorf("%+v", second)
 	}
-	for _, pkg := range []core.Package{{Name: "@a/b", Version: "1-2", Digest: "sha256:00"}, {Name: "nobody", Version: "1"}, {Name: "../x", Version: "1"}} {
-		if err := s.SetProbe("lang1", pkg, want); !core.IsKind(err, core.KindNotFound) {
-			t.Errorf("%s: %v", pkg, err)
-		}
+	if second.Used.Before(all[1].Used) || len(s.Installed()) != 2 {
+		t.Errorf("used %v, installed %v", second.Used, s.Installed())
 	}
 }
 

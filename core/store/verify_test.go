@@ -63,7 +63,7 @@ func TestVerify(t *testing.T) {
 		{"link for a directory on the way", func(dir string) error {
 			return errors.Join(os.Rename(dir+"/b", dir+"/../moved"), os.Symlink("../moved", dir+"/b"))
 		}, "b", "is now a"},
-		{"all gone", func(dir string) error { return os.RemoveAll(dir) }, "", "is gone"},
+		{"all gone", os.RemoveAll, "", "is gone"},
 		{"another owner", func(dir string) error { return os.Lchown(dir+"/a", 12345, 12345) }, "a", "user 12345"},
 	}
 	for _, area := range []Area{Code, Packages} {

@@ -21,10 +21,11 @@ const (
 	aheadDelay = 5 * time.Millisecond
 )
 
-// aheadKey names a version of a function.
+// aheadKey names a version of a function, and how much is known of its imports: what was made ahead when that was less, is not taken any more.
 type aheadKey struct {
 	name    string
 	version int
+	loaded  int
 }
 
 // ahead is what a function has ahead. It is there from its first start on, for aheadLife after the last one.
@@ -40,7 +41,7 @@ type ahead struct {
 // more. A child that is just being made is waited for by one start; others fork their own.
 func (t *Tree) takeAhead(ctx context.Context, fn *core.Function, phases *core.Phases) *Node {
 	t.mu.Lock()
-	a := t.ahead[aheadKey{fn.Name, fn.Version}]
+	a := t.ahead[aheadKey{fn.Name, fn.Version, len(fn.Loaded)}]
 	if a == nil || a.claimed {
 		t.mu.Unlock()
 		return nil
@@ -81,7 +82,7 @@ func (t *Tree) forkAheadAfter(n *Node) {
 
 // forkAhead remembers a start and makes a child ahead of the next one, off the request's path.
 func (t *Tree) forkAhead(fn *core.Function) {
-	key, now := aheadKey{fn.Name, fn.Version}, time.Now()
+	key, now := aheadKey{fn.Name, fn.Version, len(fn.Loaded)}, time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a := t.ahead[key]

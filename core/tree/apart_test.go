@@ -42,6 +42,27 @@ func TestApart(t *testing.T) {
 	})
 }
 
+// A function of which more is known gets another zygote, also when it has a child ahead of the one that it had.
+func TestCorrectedAhead(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		f := fn("f", "a")
+		for range 6 {
+			mustStart(t, tr, f)
+			rest(time.Second)
+		}
+		corrected := *f
+		corrected.Loaded = []string{"lazy"}
+		for range 4 {
+			mustStart(t, tr, &corrected)
+			rest(time.Second)
+		}
+		n, start, _ := mustStart(t, tr, &corrected)
+		if got := w.boxes[n.ID()].modules; start != core.StartFork || !slices.Equal(got, []string{"a", "lazy"}) {
+			t.Errorf("%s: the instance has %v", start, got)
+		}
+	})
+}
+
 // What is found at run time is told with what was known before, and changes neither.
 func TestApartFound(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {

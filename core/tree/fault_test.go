@@ -119,6 +119,36 @@ func TestDriverLost(t *testing.T) {
 	})
 }
 
+// TestExpel takes a package out of the tree: who may have it ends, who is busy when it has answered, and nobody else.
+func TestExpel(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		with, without := fn("with", "a"), fn("without", "b")
+		with.Packages[0].Digest = "sha256:a"
+		for range 5 { // until a zygote has it
+			n, _, _ := mustStart(t, tr, with)
+			n.Kill()
+			rest(time.Second)
+		}
+		last, _, _ := mustStart(t, tr, with)
+		if len(last.parent.shape.set) == 0 {
+			t.Fatal("no zygote has the package")
+		}
+		idler, _, _ := mustStart(t, tr, with)
+		idler.Release(time.Now())
+		other, _, _ := mustStart(t, tr, without)
+		tr.Expel("sha256:a")
+		<-idler.Done()
+		if !last.is(leaving) || !last.parent.is(retired) || !other.is(busy) || !other.parent.is(ready) {
+			t.Errorf("%+v", tr.Snapshot())
+		}
+		if last.Release(time.Now()) {
+			t.Error("an instance with it became idle")
+		}
+		last.Kill()
+		<-last.parent.Done()
+	})
+}
+
 func TestDriverThatDiesUnderAForkSparesItsInstances(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		n, _, _ := mustStart(t, tr, fn("f"))

@@ -56,6 +56,9 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 		return core.Function{}, err
 	}
 	defer done()
+	if fn.Signers, err = w.checkSignature(dir, fn.Name, request.Signature, progress); err != nil {
+		return core.Function{}, err
+	}
 	if before, ok := w.store.Get(fn.Name); ok {
 		fn.Version = before.Version + 1
 	}
@@ -76,6 +79,7 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 	}
 	w.sched.Drain(fn.Name, fn.Version)
 	w.collect()
+	fn.Vulnerable = w.advisories.check(w.store, fn, map[core.Package]core.Locked{})
 	return fn, nil
 }
 
@@ -133,6 +137,9 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 		return err
 	}
 	fn.Imports = imports
+	if err := w.refuseVulnerable(fn.Name, lock.Packages, progress); err != nil {
+		return err
+	}
 	in := installation{driver: d.(core.Installer), fn: fn, runtime: runtime, allow: manifest.Allow, code: dir, hold: hold}
 	if fn.Packages, err = w.install(ctx, in, lock.Packages, progress); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
@@ -38,24 +39,60 @@ func (w *Worker) install(ctx context.Context, in installation, wanted []core.Loc
 		done(fmt.Sprintf("%d packages, all in the store", len(have)), 0)
 		return core.NewSet(have...), nil
 	}
-	meter := newMeter(progress)
-	installed, err := w.fetch(ctx, in, missing, meter.step)
-	if err != nil {
+	if err := refuseScripts(missing, in.allow); err != nil {
 		return nil, err
 	}
-	for _, p := range installed {
-		have = append(have, p.Package)
-		meter.done(p)
+	meter := newMeter(progress)
+	for _, together := range inTurn(missing, in.allow) {
+		in.fn.Packages = core.NewSet(have...)
+		installed, err := w.fetch(ctx, in, together, meter.step)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range installed {
+			have = append(have, p.Package)
+			meter.done(p)
+		}
 	}
 	done(fmt.Sprintf("%d packages, %d of them in the store", len(wanted), len(wanted)-len(missing)), meter.bytes)
 	return core.NewSet(have...), nil
 }
 
-// fetch installs packages that are claimed.
-func (w *Worker) fetch(ctx context.Context, in installation, missing []core.Locked, progress func(core.Progress)) ([]core.Installed, error) {
-	if err := refuseScripts(missing, in.allow); err != nil {
-		return nil, err
+// inTurn says which packages are installed together, and in which order. One that may run code of its own could write into the others,
+// which all functions share: it is alone, after all that run none and after those that it requires, and sees them as they are in the store.
+func inTurn(packages []core.Locked, allow []string) (turns [][]core.Locked) {
+	var inert []core.Locked
+	running := map[string]core.Locked{}
+	for _, p := range packages {
+		if p.Scripts || allows(allow, p) {
+			running[p.String()] = p
+		} else {
+			inert = append(inert, p)
+		}
 	}
+	if len(inert) > 0 {
+		turns = append(turns, inert)
+	}
+	var take func(p core.Locked)
+	take = func(p core.Locked) {
+		delete(running, p.String())
+		for _, required := range p.Requires {
+			if q, waits := running[required]; waits {
+				take(q)
+			}
+		}
+		turns = append(turns, []core.Locked{p})
+	}
+	for _, p := range packages {
+		if _, waits := running[p.String()]; waits {
+			take(p)
+		}
+	}
+	return turns
+}
+
+// fetch installs packages that are claimed. The function has those that they are to see.
+func (w *Worker) fetch(ctx context.Context, in installation, packages []core.Locked, progress func(core.Progress)) ([]core.Installed, error) {
 	out, err := w.store.Stage()
 	if err != nil {
 		return nil, err
@@ -64,7 +101,7 @@ func (w *Worker) fetch(ctx context.Context, in installation, missing []core.Lock
 	receipts := map[string]core.Receipt{}
 	err = w.inSandbox(ctx, in.fn, in.runtime, core.Mount{Source: out, Target: core.OutDir, Writable: true}, true, installTimeout,
 		func(ctx context.Context, sandbox core.Sandbox) error {
-			all, err := in.driver.Install(ctx, core.InstallRequest{Runtime: in.runtime.ID, Packages: missing, Allow: in.allow, Sandbox: sandbox}, progress)
+			all, err := in.driver.Install(ctx, core.InstallRequest{Runtime: in.runtime.ID, Packages: packages, Allow: in.allow, Sandbox: sandbox}, progress)
 			for _, r := range all {
 				receipts[r.Name+"=="+r.Version] = r
 			}
@@ -74,7 +111,7 @@ func (w *Worker) fetch(ctx context.Context, in installation, missing []core.Lock
 		return nil, err
 	}
 	var staged []store.Staged
-	for _, p := range missing {
+	for _, p := range packages {
 		staged = append(staged, store.Staged{Locked: p, Receipt: receipts[p.String()], Dir: filepath.Join(out, p.Base())})
 	}
 	return w.store.CommitPackages(in.runtime.ID, staged, in.hold)
@@ -83,7 +120,7 @@ func (w *Worker) fetch(ctx context.Context, in installation, missing []core.Lock
 // refuseScripts refuses packages that cannot be installed without running code of their own, unless the function allows it.
 func refuseScripts(packages []core.Locked, allow []string) error {
 	for _, p := range packages {
-		if p.Scripts && !slices.Contains(allow, p.Name) {
+		if p.Scripts && !allows(allow, p) {
 			return core.Errorf(core.KindInstall, core.FaultCaller,
 				"%s runs code of its own when it is installed: take a version that does not, or allow it with 'allow_scripts: [%s]' in %s", p, p.Name, store.ManifestFile)
 		}
@@ -91,13 +128,17 @@ func refuseScripts(packages []core.Locked, allow []string) error {
 	return nil
 }
 
+// allows reports whether a package is among those that may run code. What is a slash in a name is a plus in the name of a directory.
+func allows(allow []string, p core.Locked) bool {
+	return slices.ContainsFunc(allow, func(name string) bool { return strings.ReplaceAll(name, "/", "+") == p.Name })
+}
+
 // claimMissing looks up the packages of a lock, and claims those that have to be installed: while somebody else installs one of them it
 // waits, for then it may be there, so that what two deploys share is fetched once. Deploys that share nothing do not wait for each
 // other. The caller calls done when it has installed what is missing, or has failed to.
 func (w *Worker) claimMissing(ctx context.Context, runtime core.RuntimeID, wanted []core.Locked, hold *store.Hold) (have []core.Package, missing []core.Locked, done func(), err error) {
 	for {
-		have, missing, err = w.store.Take(runtime, wanted, hold)
-		if err != nil {
+		if _, missing, err = w.store.Take(runtime, wanted, hold); err != nil {
 			return nil, nil, nil, err
 		}
 		done, busy := w.tryClaim(runtime, missing)

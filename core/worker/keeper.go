@@ -147,7 +147,9 @@ func (w *Worker) sample() {
 	w.keeper.next = w.keeper.next[1:]
 	for _, tree := range w.store.HoldTrees() { // it may have been collected meanwhile
 		if tree.Tree == next {
-			w.verify(w.keeper.ctx, tree, store.Sample{Files: sampleFiles})
+			if _, _, err := w.verify(w.keeper.ctx, tree, store.Sample{Files: sampleFiles}); err != nil {
+				w.log.Warn("verify", "digest", next.Digest, "err", err)
+			}
 		}
 		tree.Release()
 	}

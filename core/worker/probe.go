@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -34,13 +35,18 @@ func (w *Worker) machine(d core.Driver, runtime core.Runtime) probe.Machine {
 
 // installed returns what the store knows of the packages of a function.
 func (w *Worker) installed(fn *core.Function) []core.Installed {
-	var all []core.Installed
-	for _, p := range fn.Packages {
-		if found, ok := w.store.Find(fn.Runtime, p); ok {
-			all = append(all, found)
-		}
+	if len(fn.Packages) == 0 {
+		return nil
 	}
-	return all
+	return of(fn, w.store.Installed())
+}
+
+// of returns those of the installed packages that a function has.
+func of(fn *core.Function, installed []core.Installed) []core.Installed {
+	return slices.DeleteFunc(slices.Clone(installed), func(p core.Installed) bool {
+		_, has := slices.BinarySearchFunc(fn.Packages, p.Package, core.Package.Compare)
+		return !has || p.Runtime != fn.Runtime
+	})
 }
 
 // probe imports the packages of the function that were never probed. One that cannot be probed now will be by the next deploy that has it;
@@ -64,20 +70,20 @@ func (w *Worker) probe(ctx context.Context, d core.Driver, fn *core.Function, ru
 	if !any {
 		return
 	}
-	n, done := 0, timed(core.Progress{Verb: "probe", Item: fn.Name}, progress)
-	err := probe.Run(ctx, w.machine(d, runtime), all, func(p core.Package, found core.Probe) {
-		n++
-		why := verdict(found)
-		progress(core.Progress{Verb: "probe", Item: p.String(), Detail: why, Ended: why != "", Took: found.Own})
-		w.log.Info("probe", "rt", runtime.ID, "package", p.String(), "took", found.Own, "unforkable", found.Unforkable, "errors", found.Errors)
-		if err := w.store.SetProbe(runtime.ID, p, found); err != nil {
-			w.log.Warn("probe", "rt", runtime.ID, "package", p.String(), "err", err)
-		}
+	found, done := map[core.Package]core.Probe{}, timed(core.Progress{Verb: "probe", Item: fn.Name}, progress)
+	err := probe.Run(ctx, w.machine(d, runtime), all, func(p core.Package, seen core.Probe) {
+		found[p] = seen
+		why := verdict(seen)
+		progress(core.Progress{Verb: "probe", Item: p.String(), Detail: why, Ended: why != "", Took: seen.Own})
+		w.log.Info("probe", "rt", runtime.ID, "package", p.String(), "took", seen.Own, "unforkable", seen.Unforkable, "errors", seen.Errors)
 	})
-	done(fmt.Sprintf("%d packages", n), 0)
 	if err != nil {
-		w.log.Warn("probe", "fn", fn.Name, "err", fmt.Errorf("not all packages could be probed: %w", err))
+		err = fmt.Errorf("not all packages could be probed: %w", err)
 	}
+	if err := errors.Join(err, w.store.SetProbes(runtime.ID, found)); err != nil {
+		w.log.Warn("probe", "fn", fn.Name, "err", err)
+	}
+	done(fmt.Sprintf("%d packages", len(found)), 0)
 }
 
 // verdict is what a person is told of a probe while a deploy is under way: nothing of one that found nothing.
@@ -100,10 +106,9 @@ func owner(module string, packages []core.Installed) (found *core.Installed, own
 	return found, own
 }
 
-// within tells whether a module is the other one or a part of it: what follows in its name is no letter. What is before a colon says how it
-// is imported, not what it is.
+// within tells whether a module is the other one or a part of it: what follows in its name is no letter.
 func within(module, of string) bool {
-	rest, ok := strings.CutPrefix(module[strings.IndexByte(module, ':')+1:], of[strings.IndexByte(of, ':')+1:])
+	rest, ok := strings.CutPrefix(module, of)
 	next, _ := utf8.DecodeRuneInString(rest)
 	return ok && (rest == "" || !unicode.IsLetter(next) && !unicode.IsDigit(next) && next != '_' && next != '-')
 }
@@ -130,12 +135,12 @@ func (w *Worker) part(fn *core.Function) {
 	if len(apart) > 0 {
 		fn.Apart = apart
 	}
-	w.learnCosts(fn)
+	w.learnCosts(fn, packages)
 }
 
 // learnCosts tells the tree what importing a function's modules takes, as their packages' probes have it.
-func (w *Worker) learnCosts(fn *core.Function) {
-	packages, costs := w.installed(fn), map[string]time.Duration{}
+func (w *Worker) learnCosts(fn *core.Function, packages []core.Installed) {
+	costs := map[string]time.Duration{}
 	for _, module := range slices.Concat(fn.Imports, fn.Loaded) {
 		if p, _ := owner(module, packages); p != nil && p.Probe != nil && len(p.Probe.Errors) == 0 {
 			costs[module] = p.Probe.Took
@@ -226,7 +231,7 @@ func (w *Worker) loaded(fn *core.Function, modules []string) {
 	if err == nil && len(modules) > 0 {
 		var corrected core.Function
 		if corrected, err = w.store.AddLoaded(fn.Name, fn.Version, modules); err == nil {
-			w.learnCosts(&corrected)
+			w.learnCosts(&corrected, packages)
 			w.sched.Correct(&corrected)
 			w.log.Info("import", "fn", fn.Name, "loaded", modules)
 		}

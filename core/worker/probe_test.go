@@ -10,12 +10,12 @@ import (
 func TestOwner(t *testing.T) {
 	var packages []core.Installed
 	for name, modules := range map[string][]string{"np": {"numpy"}, "dateutil": {"dateutil", "_du"}, "storage": {"google.cloud.storage"}, "core": {"google.api_core"},
-		"lodash": {"lodash"}, "merge": {"lodash.merge"}, "esm": {"import:esm"}, "scoped": {"@a/b"}, "empty": nil, "so": {"libz.so.1"}} {
+		"lodash": {"lodash@4.17.1", "import:lodash@4.17.1"}, "old": {"lodash@3.1"}, "merge": {"lodash.merge"}, "scoped": {"@a/b"}, "empty": nil, "so": {"libz.so.1"}} {
 		packages = append(packages, core.Installed{Package: core.Package{Name: name, Version: "1"}, Receipt: core.Receipt{Modules: modules}})
 	}
 	for module, want := range map[string]string{"numpy": "np", "numpy.fft": "np", "numpydoc": "", "numpy_x": "", "numpy-x": "", "nump": "", "_du": "dateutil", "google.cloud.storage.blob": "storage",
-		"google.cloud": "", "lodash": "lodash", "lodash/fp": "lodash", "lodash@4.17.1/fp": "lodash", "lodash-es": "", "lodash.merge": "merge", "import:lodash/fp": "lodash",
-		"import:esm": "esm", "esm": "esm", "@a/b": "scoped", "@a/b/c": "scoped", "@a/bc": "", "libz.so.1": "so", "libz.so": "", "": ""} {
+		"google.cloud": "", "lodash": "", "lodash@4.17.1": "lodash", "lodash@4.17.1/fp": "lodash", "lodash@4.17.10": "", "lodash@3.1/fp": "old", "lodash.merge": "merge",
+		"import:lodash@4.17.1/fp": "lodash", "@a/b": "scoped", "@a/b/c": "scoped", "@a/bc": "", "libz.so.1": "so", "libz.so": "", "": ""} {
 		got := ""
 		if p, _ := owner(module, packages); p != nil {
 			got = p.Name

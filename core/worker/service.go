@@ -27,6 +27,7 @@ func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.R
 func (w *Worker) Functions(context.Context) ([]core.Function, error) {
 	all := w.store.List()
 	for i := range all {
+		all[i].Vulnerable = w.advisories.worst(all[i])
 		all[i].Apart = w.tree.Apart(&all[i])
 	}
 	return all, nil
@@ -47,6 +48,7 @@ func (w *Worker) Remove(_ context.Context, name string) error {
 	}
 	w.sched.Drain(name, 0)
 	w.logs.remove(name)
+	w.advisories.forget(name)
 	w.collect()
 	return nil
 }

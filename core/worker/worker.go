@@ -24,6 +24,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
 	"github.com/pipsqueak-faas/pipsqueak/core/sched"
+	"github.com/pipsqueak-faas/pipsqueak/core/signing"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
@@ -51,9 +52,15 @@ type Config struct {
 	Env []string
 	// Registries are addresses that installers reach besides the registries of their runtimes, as core.Runtime has them.
 	Registries []string
+	// RequireSigned is a file or directory of public keys: only what is signed by one of them is deployed. Empty for no such rule.
+	RequireSigned string
+	// Vulnerabilities is the database that packages are looked up in; nil for none. It stays the caller's.
+	Vulnerabilities core.VulnerabilityDatabase
+	// Refuse is the least severity of a known vulnerability with which a deploy is refused; empty when none is.
+	Refuse core.Severity
 }
 
-// Worker is one machine. It implements core.Service, core.Logs and core.Packages.
+// Worker is one machine. It implements core.Service, core.Logs, core.Locker, core.Packages, core.Bills and core.Vulnerabilities.
 type Worker struct {
 	log    *slog.Logger
 	run    string // directory of what does not outlive the worker
@@ -78,6 +85,9 @@ type Worker struct {
 	learning  *learning
 	counter   int // of installer sandboxes
 	lastWords lastWords
+
+	signers    signing.Keys // that may sign functions; nil when nobody has to
+	advisories *advisories  // nil without a database of vulnerabilities
 }
 
 // Open opens a worker. What an earlier worker on the same data directory has left, it ends and removes; functions that were
@@ -103,6 +113,11 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	}
 	var warnings []error
 	var err error
+	if config.RequireSigned != "" {
+		if w.signers, err = signing.LoadKeys(config.RequireSigned); err != nil {
+			return err
+		}
+	}
 	if _, err = relay.Addresses(config.Registries); err != nil {
 		return err
 	}
@@ -135,12 +150,14 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 		return err
 	}
 	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Loaded: w.loaded}, fleetDrivers{w.fleet}, w.house)
+	installed := w.store.Installed()
 	for _, fn := range w.store.List() {
-		w.learnCosts(&fn)
+		w.learnCosts(&fn, of(&fn, installed))
 	}
 	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Invoke: w.Invoke, Log: w.log}, w.tree)
 	w.startKeeper()
 	w.collect()
+	w.openAdvisories(config)
 	return nil
 }
 
@@ -159,6 +176,7 @@ func (w *Worker) driversDir() string { return filepath.Join(w.run, "drivers") }
 // worker. It may be called once.
 func (w *Worker) Close(ctx context.Context) error {
 	var err error
+	w.advisories.close()
 	w.stopKeeper()
 	if w.sched != nil {
 		err = w.sched.Close(ctx)

@@ -697,6 +697,7 @@ type Report struct {
 	Took          int64                  `protobuf:"varint,1,opt,name=took,proto3" json:"took,omitempty"`
 	Modules       map[string]int64       `protobuf:"bytes,2,rep,name=modules,proto3" json:"modules,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	Threads       int64                  `protobuf:"varint,3,opt,name=threads,proto3" json:"threads,omitempty"`
+	Loaded        []string               `protobuf:"bytes,4,rep,name=loaded,proto3" json:"loaded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -750,6 +751,13 @@ func (x *Report) GetThreads() int64 {
 		return x.Threads
 	}
 	return 0
+}
+
+func (x *Report) GetLoaded() []string {
+	if x != nil {
+		return x.Loaded
+	}
+	return nil
 }
 
 type Package struct {
@@ -1944,11 +1952,12 @@ const file_driver_proto_rawDesc = "" +
 	"\x04load\x18\x02 \x01(\v2\x19.pipsqueak.driver.v1.LoadR\x04load\"<\n" +
 	"\x04Load\x12\x1a\n" +
 	"\bpackages\x18\x01 \x03(\tR\bpackages\x12\x18\n" +
-	"\amodules\x18\x02 \x03(\tR\amodules\"\xb6\x01\n" +
+	"\amodules\x18\x02 \x03(\tR\amodules\"\xce\x01\n" +
 	"\x06Report\x12\x12\n" +
 	"\x04took\x18\x01 \x01(\x03R\x04took\x12B\n" +
 	"\amodules\x18\x02 \x03(\v2(.pipsqueak.driver.v1.Report.ModulesEntryR\amodules\x12\x18\n" +
-	"\athreads\x18\x03 \x01(\x03R\athreads\x1a:\n" +
+	"\athreads\x18\x03 \x01(\x03R\athreads\x12\x16\n" +
+	"\x06loaded\x18\x04 \x03(\tR\x06loaded\x1a:\n" +
 	"\fModulesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb3\x01\n" +

@@ -74,7 +74,7 @@ async function load(request, fail, directory = CODE) {
 function loadedSince(known) {
   const found = new Set();
   for (const file of Object.keys(require.cache).slice(known)) {
-    const [, pack, rest] = /^\/packages\/[^/]+\/node_modules\/((?:@[^/]+\/)?[^/]+)(.*)$/.exec(file) ?? [];
+    const [, base, pack, rest] = /^\/packages\/([^/]+)\/node_modules\/((?:@[^/]+\/)?[^/]+)(.*)$/.exec(file) ?? [];
     if (pack === undefined || !require.cache[file].parent?.filename?.startsWith(CODE + '/')) continue;
     let main;
     try {
@@ -82,7 +82,8 @@ function loadedSince(known) {
     } catch {
       // it has none
     }
-    found.add(main === file ? pack : pack + rest);
+    const name = `${pack}@${base.slice(pack.length + 1)}`;
+    found.add(main === file ? name : name + rest);
   }
   return [...found].slice(0, MAX_LOADED);
 }

@@ -119,8 +119,8 @@ function described(p) {
   return { modules: modules(p, directory, manifest), licenses: stated };
 }
 
-// The names under which a package can be imported, as importModule of load.js has them: with require, and with an import statement. Nothing of
-// it is run to find out.
+// The name by which a package can be imported, as importModule of load.js has it: with "import:" when require cannot. Nothing of it is run to
+// find out.
 function modules(p, directory, { exports }) {
   const name = `${p.real}@${p.version}`;
   let file;
@@ -131,7 +131,7 @@ function modules(p, directory, { exports }) {
     return entry && fs.existsSync(path.join(directory, entry)) ? [`import:${name}`] : [];
   }
   if (/\.[cm]?ts$/.test(file)) return []; // types only
-  return isModule(file) ? [`import:${name}`] : [name, `import:${name}`];
+  return isModule(file) ? [`import:${name}`] : [name];
 }
 
 // The file that an import statement takes of the exports of a package.json.

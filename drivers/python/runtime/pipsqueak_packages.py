@@ -59,7 +59,7 @@ class Installation:
         listener = threading.Thread(target=lambda: said.append(process.stderr.read()))
         listener.start()
         while listener.is_alive():
-            listener.join(0.01)
+            listener.join(0.05)
             self.fetched(compilers)
         if process.wait() != 0:
             raise uv.refused(f"installing what {manifest_of(CODE) or 'the lock'} asks for", said[0], "caller" if brings_lock(CODE) else "worker")

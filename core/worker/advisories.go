@@ -1,0 +1,174 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
+)
+
+// refreshEvery is how often the worker looks whether the database of vulnerabilities has changed.
+const refreshEvery = time.Minute
+
+// advisories is what is known of the vulnerabilities of the deployed functions. It is kept in memory only, because it is as old as the database.
+// All methods may be called on nil, which is a worker without a database.
+type advisories struct {
+	database core.VulnerabilityDatabase
+	refuse   core.Severity // the least severity that refuses a deploy; empty for none
+	log      *slog.Logger
+	stop     context.CancelFunc
+	done     chan struct{}
+
+	mu    sync.Mutex
+	known map[string]advisory // by the function's name
+}
+
+// advisory is what is known of a function as it was deployed at that time.
+type advisory struct {
+	deployed time.Time
+	report   core.VulnerabilityReport
+}
+
+// openAdvisories looks up all functions, and again whenever the database has changed.
+func (w *Worker) openAdvisories(config Config) {
+	if config.Vulnerabilities == nil {
+		return
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	a := &advisories{database: config.Vulnerabilities, refuse: config.Refuse, log: w.log, stop: stop, done: make(chan struct{}), known: map[string]advisory{}}
+	w.advisories = a
+	a.checkAll(w.store)
+	go func() {
+		defer close(a.done)
+		ticks := time.NewTicker(refreshEvery)
+		defer ticks.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticks.C:
+				if a.database.Refresh() {
+					a.checkAll(w.store)
+				}
+			}
+		}
+	}()
+}
+
+func (a *advisories) close() {
+	if a != nil {
+		a.stop()
+		<-a.done
+	}
+}
+
+func (a *advisories) checkAll(s *store.Store) {
+	read := map[core.RuntimeID]map[core.Package]core.Locked{} // functions share packages, and each is a file
+	for _, fn := range s.List() {
+		if read[fn.Runtime] == nil {
+			read[fn.Runtime] = map[core.Package]core.Locked{}
+		}
+		a.check(s, fn, read[fn.Runtime])
+	}
+}
+
+// check looks up the packages of a deployed function and returns the worst severity. What was not known before is logged. What it reads of
+// packages it leaves in read.
+func (a *advisories) check(s *store.Store, fn core.Function, read map[core.Package]core.Locked) core.Severity {
+	if a == nil {
+		return ""
+	}
+	locked := make([]core.Locked, len(fn.Packages))
+	for i, p := range fn.Packages {
+		if _, ok := read[p]; !ok {
+			read[p] = core.Locked{Name: p.Name, Version: p.Version}
+			if found, ok := s.Find(fn.Runtime, p); ok {
+				read[p] = found.Locked
+			}
+		}
+		locked[i] = read[p]
+	}
+	report := a.database.Match(locked)
+	a.mu.Lock()
+	before := a.known[fn.Name]
+	if before.deployed.After(fn.Deployed) { // a deploy was quicker
+		a.mu.Unlock()
+		return worst(report)
+	}
+	a.known[fn.Name] = advisory{fn.Deployed, report}
+	a.mu.Unlock()
+	told := map[string]bool{}
+	for _, v := range before.report.Vulnerabilities {
+		told[v.Package+" "+v.IDs[0]] = true
+	}
+	for _, v := range report.Vulnerabilities {
+		if !told[v.Package+" "+v.IDs[0]] {
+			a.log.Warn("vulnerable", "fn", fn.Name, "package", v.Package, "ids", strings.Join(v.IDs, " "), "severity", v.Severity, "fixed", v.Fixed)
+		}
+	}
+	return worst(report)
+}
+
+func (a *advisories) forget(name string) {
+	if a != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.known, name)
+	}
+}
+
+// worst returns the worst severity that is known of a function.
+func (a *advisories) worst(fn core.Function) core.Severity {
+	if a == nil {
+		return ""
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return worst(a.known[fn.Name].report)
+}
+
+// worst returns the first severity of a report, which has the worst first.
+func worst(report core.VulnerabilityReport) core.Severity {
+	if len(report.Vulnerabilities) == 0 {
+		return ""
+	}
+	return report.Vulnerabilities[0].Severity
+}
+
+// refuseVulnerable tells of the known vulnerabilities of what is about to be installed, and refuses it when there is one that is severe enough.
+func (w *Worker) refuseVulnerable(name string, packages []core.Locked, progress func(core.Progress)) error {
+	a := w.advisories
+	if a == nil {
+		return nil
+	}
+	var refused []string
+	for _, v := range a.database.Match(packages).Vulnerabilities {
+		if a.refuse != "" && v.Severity.AtLeast(a.refuse) {
+			refused = append(refused, v.Package+" has "+v.String())
+			continue
+		}
+		progress(core.Progress{Verb: core.VerbWarn, Item: v.Package, Detail: v.String(), Ended: true})
+	}
+	if len(refused) == 0 {
+		return nil
+	}
+	w.log.Warn("deploy", "fn", name, "refused", strings.Join(refused, "; "))
+	return core.Errorf(core.KindInstall, core.FaultCaller, "this worker refuses packages with known vulnerabilities of severity %s and above: %s; take versions in which they are fixed", a.refuse, strings.Join(refused, "; "))
+}
+
+// Vulnerabilities implements core.Vulnerabilities.
+func (w *Worker) Vulnerabilities(_ context.Context, name string) (core.VulnerabilityReport, error) {
+	if _, ok := w.store.Get(name); !ok {
+		return core.VulnerabilityReport{}, notFound(name)
+	}
+	if w.advisories == nil {
+		return core.VulnerabilityReport{}, core.Errorf(core.KindUnsupported, core.FaultWorker, "this worker has no database of vulnerabilities; `pipsqueak serve --vulnerabilities PATH` gives it one")
+	}
+	w.advisories.mu.Lock()
+	defer w.advisories.mu.Unlock()
+	return w.advisories.known[name].report, nil
+}

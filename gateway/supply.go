@@ -1,0 +1,60 @@
+package gateway
+
+import (
+	"encoding/base64"
+	"net/http"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// signatureHeader is where a deploy has the signature of its archive: a DSSE envelope in base64.
+const signatureHeader = "Pipsqueak-Signature"
+
+// signatureOf returns the envelope of a deploy, empty when it has none.
+func signatureOf(r *http.Request) ([]byte, error) {
+	envelope, err := base64.StdEncoding.DecodeString(r.Header.Get(signatureHeader))
+	if err != nil {
+		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "the header %s is not base64 (it is to be a DSSE envelope in standard base64): %w", signatureHeader, err)
+	}
+	return envelope, nil
+}
+
+// bill answers with the bill of materials of a function, as JSON unless only XML is asked for.
+func (g *Gateway) bill(w http.ResponseWriter, r *http.Request) error {
+	name, err := nameOf(r)
+	if err != nil {
+		return err
+	}
+	bills, ok := g.service.(core.Bills)
+	if !ok {
+		return core.Errorf(core.KindUnsupported, core.FaultWorker, "this server makes no bills of materials")
+	}
+	format := core.BillJSON
+	if accepts(r, core.BillXML.MediaType()) && !accepts(r, core.BillJSON.MediaType()) {
+		format = core.BillXML
+	}
+	bill, err := bills.Bill(r.Context(), name, format)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", format.MediaType()+"; version=1.6")
+	_, _ = w.Write(bill) // a caller that does not read its answer has nobody to be told
+	return nil
+}
+
+// vulnerabilities answers with what is known of the vulnerabilities of a function.
+func (g *Gateway) vulnerabilities(w http.ResponseWriter, r *http.Request) error {
+	name, err := nameOf(r)
+	if err != nil {
+		return err
+	}
+	known, ok := g.service.(core.Vulnerabilities)
+	if !ok {
+		return core.Errorf(core.KindUnsupported, core.FaultWorker, "this server knows no vulnerabilities")
+	}
+	report, err := known.Vulnerabilities(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, report)
+}

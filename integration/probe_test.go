@@ -1,0 +1,84 @@
+package integration
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// TestProbedFunction deploys a function with a package that starts a thread when it is imported, one that requires it, one that fails, and one that its
+// code imports in a way that nobody reads. Everything that may comes from a zygote all the same, and the user is told of the rest.
+func TestProbedFunction(t *testing.T) {
+	system(t)
+	requires(t, Runtime("node"))
+	index := newNPMIndex(t)
+	index.add("slow", "1.0.0", nil, files{"index.js": "const end = Date.now() + 60;\nwhile (Date.now() < end);\nexports.where = process.pid;\n"})
+	index.add("watcher", "1.0.0", nil, files{"index.js": "new (require('worker_threads').Worker)('setInterval(() => {}, 1000)', { eval: true }).unref();\n"})
+	index.add("above", "1.0.0", map[string]any{"dependencies": map[string]string{"watcher": "1.0.0"}}, files{"index.js": "require('watcher');\nexports.where = process.pid;\n"})
+	index.add("hidden", "1.0.0", nil, files{"index.js": "exports.where = process.pid;\n"})
+	index.add("fragile", "1.0.0", nil, files{"index.js": "throw new Error('not here');\n"})
+	w := index.worker(t)
+	f := files{
+		"package.json":   `{"dependencies": {"slow": "1.0.0", "above": "1.0.0", "hidden": "1.0.0", "fragile": "1.0.0"}}`,
+		"pipsqueak.yaml": fresh,
+		"handler.js": `
+const slow = require('slow'), above = require('above'), hidden = require(['hid', 'den'].join(''));
+let fragile = '';
+try { require('fragile'); } catch (error) { fragile = error.message; }
+exports.handler = async () => ({ slow: slow.where, above: above.where, hidden: hidden.where, fragile });
+`}
+	deployed := w.deploy(t, "probed", f)
+	above := slices.IndexFunc(deployed.Imports, func(m string) bool { return strings.HasPrefix(m, "above") })
+	if len(deployed.Imports) != 2 || above < 0 || len(deployed.Apart) != 1 || !strings.HasPrefix(deployed.Apart[deployed.Imports[above]], "above imports watcher, which starts ") {
+		t.Errorf("deployed %v, apart %q", deployed.Imports, deployed.Apart)
+	}
+	const instance = 1
+	type where struct {
+		Slow, Above, Hidden int
+		Fragile             string
+	}
+	eventually(t, 20*time.Second, "all but what is apart comes from a zygote", func() bool {
+		got := result[where](t, w, "probed", `{}`)
+		if got.Above != instance || got.Fragile != "not here" {
+			t.Fatalf("%+v", got)
+		}
+		return got.Slow != instance && got.Hidden != instance
+	})
+	if a := w.run(t, "probed", `{}`); a.header.Get("Pipsqueak-Start") != "cold" {
+		t.Errorf("a start with an import to do is called %s", a.header.Get("Pipsqueak-Start"))
+	}
+	for _, command := range []string{"describe probed", "tree"} {
+		out, errs, err := w.command(t, "", strings.Fields(command)...)
+		if err != nil || !strings.Contains(out, ": above imports watcher, which starts ") {
+			t.Errorf("%s: %s%s", command, out, errs)
+		}
+	}
+	probes := map[string]*core.Probe{}
+	answer, err := w.do(context.Background(), http.MethodGet, "/v1/functions/probed/packages", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range decode[[]core.Installed](t, answer) {
+		if probes[p.Name] = p.Probe; p.Probe == nil {
+			t.Fatalf("%s was not probed", p)
+		}
+	}
+	if p := probes["slow"]; p.Own < 60*time.Millisecond || p.Unforkable != "" || probes["watcher"].Threads == 0 || probes["above"].Through != "watcher==1.0.0" ||
+		len(probes["fragile"].Errors) == 0 {
+		t.Errorf("%+v", probes)
+	}
+	// What was found out stays.
+	data := w.data
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w = startWorker(t, data)
+	if got := w.function(t, "probed"); !slices.Equal(got.Loaded, []string{"hidden@1.0.0"}) || len(got.Apart) != 1 {
+		t.Errorf("after a restart loaded %q, apart %q", got.Loaded, got.Apart)
+	}
+}

@@ -1,0 +1,189 @@
+package osv
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/osv-scalibr/semantic"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// hit is an entry that a package is affected by.
+type hit struct {
+	finding
+	fixed string // first version after the package's without it; empty when none is known
+}
+
+// match returns the vulnerabilities of a package, each once, by whatever names the database has it. Problems are entries that cannot be
+// compared with the package's version, by which it does not count as affected.
+func (x *index) match(where place) (found []core.Vulnerability, problems []error) {
+	var hits []hit
+	for _, f := range x.packages[where.key()] {
+		if f.release != "" && where.release != "" && f.release != where.release {
+			continue
+		}
+		fixed, affected, err := f.affects(where)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", f.entry.id, err))
+		}
+		if affected {
+			hits = append(hits, hit{f, fixed})
+		}
+	}
+	for _, same := range groups(hits) {
+		found = append(found, merge(where, same))
+	}
+	return found, problems
+}
+
+// affects tells whether the finding is true of a version, and the first version after it of which it is not. The algorithm is the one of
+// the schema, https://ossf.github.io/osv-schema/#evaluation.
+func (f finding) affects(where place) (fixed string, affected bool, err error) {
+	affected = strings.Contains(f.versions, "\n"+where.version+"\n")
+	for _, s := range f.ranges {
+		inside, after, failed := s.includes(where)
+		if failed != nil {
+			err = failed
+			continue
+		}
+		affected = affected || inside
+		if inside && after != "" {
+			fixed = after
+		}
+	}
+	return fixed, affected, err
+}
+
+// includes tells whether a version is in the range, and which one it is fixed in.
+func (s span) includes(where place) (inside bool, after string, err error) {
+	version, err := s.parse(where.version, where.ecosystem)
+	if err != nil {
+		return false, "", err
+	}
+	type at struct {
+		event
+		order int // of the event's version to the package's
+	}
+	var events []at
+	limited, below := false, false
+	for _, e := range s.events {
+		order, err := s.compare(e, version)
+		if err != nil {
+			return false, "", err
+		}
+		if e.kind == limit {
+			limited, below = true, below || e.version == "*" || order > 0
+			continue
+		}
+		events = append(events, at{e, order})
+	}
+	if limited && !below {
+		return false, "", nil
+	}
+	// Of the events up to the version the last decides, so they need an order among themselves; of the later ones the first fix is told.
+	slices.SortStableFunc(events, func(a, b at) int { return s.order(a.event, b.event, where.ecosystem) })
+	for _, e := range events {
+		switch {
+		case e.kind == introduced && e.order <= 0:
+			inside = true
+		case e.kind == fixed && e.order <= 0, e.kind == lastAffected && e.order < 0:
+			inside = false
+		case e.kind == fixed && after == "":
+			after = e.version
+		}
+	}
+	return inside, after, nil
+}
+
+// parse reads a version as the range wants it compared.
+func (s span) parse(version, ecosystem string) (semantic.Version, error) {
+	if s.semver {
+		return semantic.ParseSemverVersion(version), nil
+	}
+	return semantic.Parse(version, ecosystem)
+}
+
+// compare orders an event's version and another. "0" is before all versions.
+func (s span) compare(e event, version semantic.Version) (int, error) {
+	if e.version == "0" || e.version == "*" {
+		return -1, nil
+	}
+	order, err := version.CompareStr(e.version)
+	return -order, err
+}
+
+// order orders two events whose versions could be read.
+func (s span) order(a, b event, ecosystem string) int {
+	if a.version == b.version {
+		return cmp.Compare(a.kind, b.kind)
+	}
+	version, err := s.parse(b.version, ecosystem)
+	if err != nil || b.version == "0" {
+		return 1
+	}
+	order, _ := s.compare(a, version) // both have been compared with the package's
+	return order
+}
+
+// groups puts together what goes by the same names.
+func groups(hits []hit) [][]hit {
+	var all [][]hit
+	for _, h := range hits {
+		together := []hit{h}
+		var others [][]hit
+		for _, group := range all {
+			if slices.ContainsFunc(group, func(g hit) bool { return g.entry.same(h.entry) }) {
+				together = append(group, together...)
+			} else {
+				others = append(others, group)
+			}
+		}
+		all = append(others, together)
+	}
+	return all
+}
+
+func (e *entry) names() []string { return append([]string{e.id}, e.aliases...) }
+
+func (e *entry) same(other *entry) bool {
+	return slices.ContainsFunc(e.names(), func(name string) bool { return slices.Contains(other.names(), name) })
+}
+
+// merge makes one vulnerability of what several entries say of it: the worst rating, and the highest of the fixes.
+func merge(where place, hits []hit) core.Vulnerability {
+	v := core.Vulnerability{Severity: core.SeverityUnknown}
+	for _, h := range hits {
+		v.IDs = append(v.IDs, h.entry.names()...)
+		v.Summary = cmp.Or(v.Summary, h.entry.summary)
+		if h.rating.severity.AtLeast(v.Severity) {
+			v.Severity, v.Score = h.rating.severity, max(v.Score, h.rating.score)
+		}
+		if v.Fixed == "" || h.fixed != "" && later(h.fixed, v.Fixed, where.ecosystem) {
+			v.Fixed = h.fixed
+		}
+	}
+	slices.SortFunc(v.IDs, func(a, b string) int { return cmp.Or(precedence(a)-precedence(b), strings.Compare(a, b)) })
+	v.IDs = slices.Compact(v.IDs)
+	return v
+}
+
+func later(a, b, ecosystem string) bool {
+	version, err := semantic.Parse(b, ecosystem)
+	if err != nil {
+		return false
+	}
+	order, err := version.CompareStr(a)
+	return err == nil && order < 0
+}
+
+// precedence puts the names that most people look for first.
+func precedence(id string) int {
+	prefix, _, _ := strings.Cut(id, "-")
+	if at := slices.Index([]string{"CVE", "GHSA", "MAL"}, prefix); at >= 0 {
+		return at
+	}
+	return 3
+}

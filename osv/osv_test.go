@@ -1,0 +1,105 @@
+package osv
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+func open(t testing.TB, path string) *Database {
+	t.Helper()
+	d, err := Open(path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// said returns what is said of one package, a line each.
+func said(d *Database, url, version string) string {
+	var lines []string
+	report := d.Match([]core.Locked{{Name: "x", Version: version, URL: url}})
+	for _, v := range report.Vulnerabilities {
+		lines = append(lines, v.String())
+	}
+	for _, u := range report.Unchecked {
+		lines = append(lines, "unchecked "+u)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestMatch(t *testing.T) {
+	d := open(t, "testdata/database")
+	const (
+		credentials = "CVE-2018-18074 (GHSA-x84v-xcm2-53pg, PYSEC-2018-28), high 7.5, fixed in 2.20.0"
+		proxy       = "CVE-2023-32681 (GHSA-j8r2-6x86-q33q, PYSEC-2023-74), medium 6.1, fixed in 2.31.0"
+		cookie      = "CVE-2023-43804 (GHSA-v845-jxx5-vc9f, PYSEC-2023-192), medium 6.5, fixed in "
+		template    = "CVE-2024-22195 (GHSA-h5c8-rqwp-cp95), medium 5.4, fixed in 3.1.3"
+		lodash      = "CVE-2021-23337 (GHSA-35jh-r3h4-6jhm), high 7.2, fixed in 4.17.21"
+		express     = "CVE-2024-29041 (GHSA-rv95-896h-c2vc), medium 6.1, fixed in "
+		rack        = "CVE-2022-30123 (GHSA-wq4h-7r42-5hrr), critical 10.0, fixed in "
+	)
+	for _, test := range []struct{ url, want string }{
+		// Two entries of one vulnerability are one; the worst comes first.
+		{"pkg:pypi/requests@2.19.1", credentials + "\n" + proxy},
+		{"pkg:pypi/requests@2.2.1", credentials},
+		{"pkg:pypi/requests@2.20.0", proxy},
+		{"pkg:pypi/requests@2.31.0", ""},
+		{"pkg:pypi/requests@2.31.0rc1", proxy}, // before the fix
+		{"pkg:pypi/requests@2.31.0.post1", ""},
+		// The ranges of one entry do not mix.
+		{"pkg:pypi/urllib3@1.26.16", cookie + "1.26.17"},
+		{"pkg:pypi/urllib3@1.26.17", ""},
+		{"pkg:pypi/urllib3@2.0.5", cookie + "2.0.6"},
+		{"pkg:pypi/urllib3@2.0.6", ""},
+		// Names are compared as the registry does.
+		{"pkg:pypi/Jinja2@3.1.2", template},
+		{"pkg:npm/Lodash@4.17.20", ""},
+		{"pkg:npm/lodash@4.17.20", lodash},
+		{"pkg:npm/lodash@4.17.21", ""},
+		{"pkg:npm/express@5.0.0-beta.1", express + "5.0.0-beta.3"},
+		{"pkg:npm/express@5.0.0-beta.3", ""},
+		{"pkg:npm/express@4.9.0", express + "4.19.2"}, // 9 is before 19
+		{"pkg:gem/rack@2.1.4", rack + "2.1.4.1"},
+		{"pkg:gem/rack@2.2.3", rack + "2.2.3.1"},
+		{"pkg:gem/rack@2.2.3.1", ""},
+		{"pkg:gem/rack@2.2.0.rc1", ""}, // before 2.2
+		// A distribution's binary package is found by its source, in its release.
+		{"pkg:deb/debian/libssl3@3.0.11-1~deb12u1?arch=amd64&distro=debian-12&upstream=openssl", "DSA-5532-1, unknown severity, fixed in 3.0.11-1~deb12u2"},
+		{"pkg:deb/debian/libssl3@3.0.11-1~deb12u1?distro=bookworm&upstream=openssl", "DSA-5532-1, unknown severity, fixed in 3.0.11-1~deb12u2"},
+		{"pkg:deb/debian/libssl3@3.0.11-1~deb12u2?distro=debian-12&upstream=openssl", ""},
+		{"pkg:deb/debian/libssl1.1@1.1.1n-0%2Bdeb11u3?distro=debian-11&upstream=openssl", "DSA-5343-1, unknown severity, fixed in 1.1.1n-0+deb11u4"},
+		{"pkg:deb/debian/libssl1.1@1?distro=debian-11&upstream=openssl%401.1.1n-0%2Bdeb11u3", "DSA-5343-1, unknown severity, fixed in 1.1.1n-0+deb11u4"},
+		{"pkg:deb/debian/libssl3@3.0.11-1~deb12u1?distro=debian-12", "unchecked x==1"}, // it does not say its source
+		{"pkg:deb/debian/openssl@3.0.11-1~deb12u1?distro=debian-12", "DSA-5532-1, unknown severity, fixed in 3.0.11-1~deb12u2\nunchecked x==1"},
+		// Something malicious is always critical.
+		{"pkg:npm/%40evil/lodahs@1.0.0", "MAL-2025-1, critical, no fix known"},
+		{"pkg:npm/%40evil/lodahs@1.0.1", ""},
+		// How severities are found, and the other kinds of events.
+		{"pkg:pypi/oldthing@1", "GHSA-v2v2-v2v2-v2v2, high 7.5, no fix known"},
+		{"pkg:pypi/wordthing@1", "GHSA-word-word-word, medium, no fix known"},
+		{"pkg:pypi/newthing@1.0b1", ""},
+		{"pkg:pypi/newthing@1.0rc1", "GHSA-v4v4-v4v4-v4v4, critical 9.3, no fix known"},
+		{"pkg:pypi/newthing@1.2.0", "GHSA-v4v4-v4v4-v4v4, critical 9.3, no fix known"},
+		{"pkg:pypi/newthing@1.2.1", ""},
+		{"pkg:pypi/newthing@2.4", "GHSA-v4v4-v4v4-v4v4, critical 9.3, no fix known"},
+		{"pkg:pypi/newthing@2.5", ""},
+		// Versions that nobody can compare, and packages that nobody can name.
+		{"pkg:pypi/newthing@what%20is%20this", ""},
+		{"", "unchecked x==1"},
+		{"pkg:generic/thing@1", "unchecked x==1"},
+		{"pkg:deb/unheard-of/thing@1", "unchecked x==1"},
+		{"://", "unchecked x==1"},
+	} {
+		t.Run(test.url, func(t *testing.T) {
+			if got := said(d, test.url, "1"); got != test.want {
+				t.Errorf("got\n%s\nwant\n%s", got, test.want)
+			}
+		})
+	}
+	if got := said(d, "pkg:npm/lodash", "4.17.20"); got != lodash {
+		t.Errorf("a package URL without a version: %q", got)
+	}
+}
