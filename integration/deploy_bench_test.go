@@ -1,20 +1,14 @@
 package integration
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
 // installation is a deploy to measure against what a language's own installer takes for the same packages, alone.
@@ -132,47 +126,25 @@ func diskUse(b *testing.B, dir string) (bytes int64) {
 // twenty are packages that a probe has something to do with.
 const twenty = "requests\nflask\nsqlalchemy\nnumpy\npandas\npyyaml\nmarkdown\npygments\n"
 
-// BenchmarkProbe measures what probing adds to the first deploy of some twenty packages, and to the second.
+// BenchmarkProbe measures how long after the first deploy of some twenty packages these have been probed, and that the second has nothing to wait for.
 func BenchmarkProbe(b *testing.B) {
 	system(b)
-	w, err := start(programs(b), b.TempDir())
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = w.stop() }()
-	f := handlerFile("import requests\n\ndef handler(event, context):\n    return 1\n").with("requirements.txt", twenty)
-	first, packages := w.probing(b, "first", f)
-	second, _ := w.probing(b, "second", f)
-	report(b, fmt.Sprintf("probing %d packages", packages), fmt.Sprintf("first deploy %v, second %v", first.Round(time.Millisecond), second), "–", "≤ 2 s for 20, and nothing", packages >= 20 && first <= 2*time.Second*time.Duration(packages)/20 && second == 0)
-}
-
-// probing deploys a function and returns how long its packages were probed, and how many it has.
-func (w *worker) probing(b *testing.B, name string, f files) (took time.Duration, packages int) {
-	b.Helper()
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodPut, w.url+"/v1/functions/"+name, strings.NewReader(string(f.archive(b))))
-	if err != nil {
-		b.Fatal(err)
-	}
-	request.Header.Set("Accept", "application/x-ndjson")
-	response, err := client.Do(request)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer response.Body.Close()
-	for lines := json.NewDecoder(response.Body); ; {
-		var line struct {
-			Progress core.Progress
-			Function *core.Function
-			Error    *core.Error
+	f := handlerFile("import requests, flask, sqlalchemy, pandas, yaml, markdown, pygments\n\ndef handler(event, context):\n    return 1\n").with("requirements.txt", twenty)
+	var first samples
+	packages := 0
+	for range 5 {
+		w, err := start(programs(b), b.TempDir())
+		if err != nil {
+			b.Fatal(err)
 		}
-		if err := lines.Decode(&line); err != nil || line.Error != nil {
-			b.Fatal(err, line.Error)
+		packages = len(w.deploy(b, "first", f).Packages)
+		first = append(first, take(1, 0, func() { w.probed(b, "first") })...)
+		if fn := w.deploy(b, "second", f); len(fn.Apart) > 0 {
+			b.Errorf("the second deploy waits for %v", fn.Apart)
 		}
-		if line.Function != nil {
-			return took, len(line.Function.Packages)
-		}
-		if line.Progress.Verb == "probe" && line.Progress.Item == name && line.Progress.Ended {
-			took += line.Progress.Took
+		if err := w.stop(); err != nil {
+			b.Fatal(err)
 		}
 	}
+	report(b, fmt.Sprintf("probing %d packages after their first deploy", packages), first.String(), "nothing in a deploy", "≤ 2 s for 20", packages >= 20 && first.at(0.5) <= 2*time.Second*time.Duration(packages)/20)
 }

@@ -32,7 +32,8 @@ let fragile = '';
 try { require('fragile'); } catch (error) { fragile = error.message; }
 exports.handler = async () => ({ slow: slow.where, above: above.where, hidden: hidden.where, fragile });
 `}
-	deployed := w.deploy(t, "probed", f)
+	w.deploy(t, "probed", f)
+	deployed := w.probed(t, "probed")
 	above := slices.IndexFunc(deployed.Imports, func(m string) bool { return strings.HasPrefix(m, "above") })
 	if len(deployed.Imports) != 2 || above < 0 || len(deployed.Apart) != 1 || !strings.HasPrefix(deployed.Apart[deployed.Imports[above]], "above imports watcher, which starts ") {
 		t.Errorf("deployed %v, apart %q", deployed.Imports, deployed.Apart)
@@ -81,4 +82,19 @@ exports.handler = async () => ({ slow: slow.where, above: above.where, hidden: h
 	if got := w.function(t, "probed"); !slices.Equal(got.Loaded, []string{"hidden@1.0.0"}) || len(got.Apart) != 1 {
 		t.Errorf("after a restart loaded %q, apart %q", got.Loaded, got.Apart)
 	}
+}
+
+// probed waits until the packages of a function have been probed, and returns it as it is then.
+func (w *worker) probed(t testing.TB, name string) (fn core.Function) {
+	t.Helper()
+	eventually(t, time.Minute, "the packages of "+name+" have been probed", func() bool {
+		fn = w.function(t, name)
+		for _, why := range fn.Apart {
+			if strings.HasSuffix(why, "is being probed") {
+				return false
+			}
+		}
+		return true
+	})
+	return fn
 }

@@ -117,11 +117,10 @@ func (s *Scheduler) pool(fn *core.Function) (*pool, error) {
 	return p, nil
 }
 
-// Correct starts the later instances of a function, of that version, with what has been learnt of its imports.
+// Correct starts the later instances of a function, of that version, with what has been learnt of its imports, also when an event is just
+// bringing along what was known before.
 func (s *Scheduler) Correct(fn *core.Function) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if p := s.pools[poolKey{fn.Name, fn.Version}]; p != nil {
+	if p, err := s.pool(fn); err == nil { // else there are no later ones
 		p.latest.Store(fn)
 	}
 }

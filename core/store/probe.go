@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -48,15 +47,15 @@ func (s *Store) SetProbes(runtime core.RuntimeID, probes map[core.Package]core.P
 	return nil
 }
 
-// AddLoaded adds modules to what a version of a function is known to import, and returns the function as it is then. KindConflict when
-// that version is not the deployed one any more.
-func (s *Store) AddLoaded(name string, version int, modules []string) (core.Function, error) {
+// Amend changes what is known of the imports of a version of a function, and returns the function as it is then. The change gets a copy whose
+// maps and slices are shared and must not be changed. KindConflict when that version is not the deployed one any more.
+func (s *Store) Amend(name string, version int, change func(*core.Function)) (core.Function, error) {
 	s.writes.Lock()
 	defer s.writes.Unlock()
 	f, ok := s.Get(name)
 	if !ok || f.Version != version {
 		return core.Function{}, core.Errorf(core.KindConflict, core.FaultWorker, "version %d of %q is not deployed any more", version, name)
 	}
-	f.Loaded = slices.Concat(f.Loaded, modules)
+	change(&f)
 	return f, s.put(f)
 }

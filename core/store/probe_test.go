@@ -40,7 +40,7 @@ func TestSetProbes(t *testing.T) {
 	}
 }
 
-func TestAddLoaded(t *testing.T) {
+func TestAmend(t *testing.T) {
 	s, _, err := Open(t.TempDir())
 	must(t, err)
 	defer s.Close()
@@ -51,7 +51,7 @@ func TestAddLoaded(t *testing.T) {
 	var group sync.WaitGroup
 	for _, m := range []string{"b", "c"} {
 		group.Go(func() {
-			if _, err := s.AddLoaded("f", 3, []string{m}); err != nil {
+			if _, err := s.Amend("f", 3, func(f *core.Function) { f.Loaded = slices.Concat(f.Loaded, []string{m}) }); err != nil {
 				t.Error(err)
 			}
 		})
@@ -62,7 +62,7 @@ func TestAddLoaded(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	for name, version := range map[string]int{"f": 2, "g": 1} {
-		if _, err := s.AddLoaded(name, version, []string{"d"}); !core.IsKind(err, core.KindConflict) {
+		if _, err := s.Amend(name, version, func(*core.Function) { t.Error("it is changed") }); !core.IsKind(err, core.KindConflict) {
 			t.Errorf("%s version %d: %v", name, version, err)
 		}
 	}

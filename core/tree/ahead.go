@@ -41,7 +41,7 @@ type ahead struct {
 // more. A child that is just being made is waited for by one start; others fork their own.
 func (t *Tree) takeAhead(ctx context.Context, fn *core.Function, phases *core.Phases) *Node {
 	t.mu.Lock()
-	a := t.ahead[aheadKey{fn.Name, fn.Version, len(fn.Loaded)}]
+	a := t.ahead[aheadKey{fn.Name, fn.Version, len(fn.Loaded) - len(fn.Apart)}]
 	if a == nil || a.claimed {
 		t.mu.Unlock()
 		return nil
@@ -82,7 +82,7 @@ func (t *Tree) forkAheadAfter(n *Node) {
 
 // forkAhead remembers a start and makes a child ahead of the next one, off the request's path.
 func (t *Tree) forkAhead(fn *core.Function) {
-	key, now := aheadKey{fn.Name, fn.Version, len(fn.Loaded)}, time.Now()
+	key, now := aheadKey{fn.Name, fn.Version, len(fn.Loaded) - len(fn.Apart)}, time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a := t.ahead[key]

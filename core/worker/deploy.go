@@ -64,10 +64,11 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 	}
 	hold := w.store.Hold()
 	defer hold.Release()
-	if err := w.resolve(ctx, &fn, runtime, manifest, dir, request.Anew, hold, progress); err != nil {
+	locked, err := w.resolve(ctx, &fn, runtime, manifest, dir, request.Anew, hold, progress)
+	if err != nil {
 		return core.Function{}, err
 	}
-	w.part(&fn)
+	unprobed := w.part(&fn, true)
 	digest, release, err := w.store.CommitCode(dir)
 	if err != nil {
 		return core.Function{}, err
@@ -78,6 +79,9 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 		return core.Function{}, err
 	}
 	w.sched.Drain(fn.Name, fn.Version)
+	if unprobed {
+		w.probeLater(fn, locked)
+	}
 	w.collect()
 	fn.Vulnerable = w.advisories.check(w.store, fn, map[core.Package]core.Locked{})
 	return fn, nil
@@ -123,31 +127,30 @@ func (w *Worker) runtimes() []core.Runtime {
 	return all
 }
 
-// resolve finds out what the function needs, installs what is missing of it, and builds the code.
-func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir string, anew bool, hold *store.Hold, progress func(core.Progress)) error {
+// resolve finds out what the function needs, installs what is missing of it, and builds the code. It returns the packages as they are locked.
+func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir string, anew bool, hold *store.Hold, progress func(core.Progress)) ([]core.Locked, error) {
 	d, _, _, err := w.fleet.Driver(ctx, runtime.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !can(d, core.CapabilityInstall) {
-		return w.refuseDebian(d, runtime, manifest) // a function without packages
+		return nil, w.refuseDebian(d, runtime, manifest) // a function without packages
 	}
 	lock, imports, err := w.lock(ctx, d, fn, runtime, manifest, dir, anew, progress)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	fn.Imports = imports
 	if err := w.refuseVulnerable(fn.Name, lock.Packages, progress); err != nil {
-		return err
+		return nil, err
 	}
 	in := installation{driver: d.(core.Installer), fn: fn, runtime: runtime, allow: manifest.Allow, code: dir, hold: hold}
 	if fn.Packages, err = w.install(ctx, in, lock.Packages, progress); err != nil {
-		return err
+		return nil, err
 	}
 	judged := w.judge(ctx, d, *fn, runtime, progress) // meanwhile
-	w.probe(ctx, d, fn, runtime, lock.Packages, progress)
 	err = w.build(ctx, d, fn, runtime, dir, progress)
-	return cmp.Or(judged(), err)
+	return lock.Packages, cmp.Or(judged(), err)
 }
 
 // build makes of the code what its handler can be imported from, where the language needs it.

@@ -49,8 +49,51 @@ func of(fn *core.Function, installed []core.Installed) []core.Installed {
 	})
 }
 
-// probe imports the packages of the function that were never probed. One that cannot be probed now will be by the next deploy that has it;
-// until then a zygote may try it.
+// unprobed is why modules are left to instances until their packages have been probed, which begins when the deploy has ended.
+const unprobed = "is being probed"
+
+// probeLater probes the packages of a function that is deployed, and lets zygotes import what they may. When that fails they may try.
+func (w *Worker) probeLater(fn core.Function, locked []core.Locked) {
+	if !w.learning.join() {
+		return // the next worker does it
+	}
+	go func() {
+		defer w.learning.working.Done()
+		ctx := w.learning.ctx
+		d, runtime, _, err := w.fleet.Driver(ctx, fn.Runtime)
+		if err == nil {
+			w.probe(ctx, d, &fn, runtime, locked, func(core.Progress) {})
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		for _, other := range w.store.List() {
+			if waits(&other) {
+				w.settle(&other, other.Name != fn.Name)
+			}
+		}
+	}()
+}
+
+// waits tells whether modules of the function are left to instances for want of a probe.
+func waits(fn *core.Function) bool {
+	return slices.ContainsFunc(slices.Collect(maps.Values(fn.Apart)), func(why string) bool { return strings.HasSuffix(why, unprobed) })
+}
+
+// settle finds out anew which modules of a deployed function no zygote may import. With wait, what was not probed goes on waiting.
+func (w *Worker) settle(fn *core.Function, wait bool) {
+	settled := *fn
+	settled.Imports = slices.Clone(fn.Imports)
+	w.part(&settled, wait)
+	corrected, err := w.store.Amend(fn.Name, fn.Version, func(f *core.Function) { f.Imports, f.Apart = settled.Imports, settled.Apart })
+	if err == nil {
+		w.sched.Correct(&corrected)
+	} else if !core.IsKind(err, core.KindConflict) {
+		w.log.Warn("probe", "fn", fn.Name, "err", err)
+	}
+}
+
+// probe imports the packages of the function that were never probed. One that cannot be probed now will be by the next deploy that has it.
 func (w *Worker) probe(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, locked []core.Locked, progress func(core.Progress)) {
 	stale := func() ([]core.Installed, bool) {
 		all := w.installed(fn)
@@ -114,13 +157,19 @@ func within(module, of string) bool {
 }
 
 // part finds out which of the modules that a function imports no zygote may. One that cannot be imported by itself is left to the code,
-// which may be ready for that.
-func (w *Worker) part(fn *core.Function) {
+// which may be ready for that. With wait, so are for now those of packages that were not probed; it returns whether there are any such packages.
+func (w *Worker) part(fn *core.Function, wait bool) (pending bool) {
 	packages := w.installed(fn)
 	apart := map[string]string{}
 	fn.Imports = slices.DeleteFunc(fn.Imports, func(module string) bool {
 		p, own := owner(module, packages)
-		if p == nil || p.Probe == nil {
+		if p == nil {
+			return false
+		}
+		if probe.Stale(*p, packages) {
+			if wait {
+				apart[module] = p.Name + " " + unprobed
+			}
 			return false
 		}
 		if why, fails := p.Probe.Errors[own]; fails {
@@ -132,10 +181,12 @@ func (w *Worker) part(fn *core.Function) {
 		}
 		return false
 	})
+	fn.Apart = nil
 	if len(apart) > 0 {
 		fn.Apart = apart
 	}
 	w.learnCosts(fn, packages)
+	return slices.ContainsFunc(packages, func(p core.Installed) bool { return probe.Stale(p, packages) })
 }
 
 // learnCosts tells the tree what importing a function's modules takes, as their packages' probes have it.
@@ -195,6 +246,17 @@ func (l *learning) begin(fn *core.Function, modules []string) (fresh []string) {
 	return fresh
 }
 
+// join counts one more piece of work, which ends with working.Done, unless the worker is closing.
+func (l *learning) join() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ctx.Err() != nil {
+		return false
+	}
+	l.working.Add(1)
+	return true
+}
+
 // close ends what is being tried, and waits for it.
 func (l *learning) close() {
 	l.mu.Lock()
@@ -230,7 +292,7 @@ func (w *Worker) loaded(fn *core.Function, modules []string) {
 	}
 	if err == nil && len(modules) > 0 {
 		var corrected core.Function
-		if corrected, err = w.store.AddLoaded(fn.Name, fn.Version, modules); err == nil {
+		if corrected, err = w.store.Amend(fn.Name, fn.Version, func(f *core.Function) { f.Loaded = slices.Concat(f.Loaded, modules) }); err == nil {
 			w.learnCosts(&corrected, packages)
 			w.sched.Correct(&corrected)
 			w.log.Info("import", "fn", fn.Name, "loaded", modules)

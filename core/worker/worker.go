@@ -155,6 +155,11 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 		w.learnCosts(&fn, of(&fn, installed))
 	}
 	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Invoke: w.Invoke, Log: w.log}, w.tree)
+	for _, fn := range w.store.List() {
+		if waits(&fn) {
+			w.probeLater(fn, nil)
+		}
+	}
 	w.startKeeper()
 	w.collect()
 	w.openAdvisories(config)
