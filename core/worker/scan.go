@@ -12,7 +12,7 @@ import (
 )
 
 // scanTimeout bounds the scan of one archive, or of the packages of one deploy.
-const scanTimeout = 2 * time.Minute
+const scanTimeout = 5 * time.Minute
 
 // scanner names what scans with a driver, so that its results can be told from those of another version.
 func scanner(d core.Driver) string {

@@ -8,12 +8,26 @@ import ast
 import re
 import warnings
 
-# Files without any of these words have nothing to find; most have none, and need not be parsed. To look for plain words is quick.
-WORDS = (b"exec", b"eval", b"marshal", b"builtins", b"os.", b"subprocess", b"pty", b"types", b"socket", b"urllib", b"http", b"requests", b"ftp", b"smtp", b"xmlrpc",
-         b"cmdclass", b"environ", b"Type", b"import_", b"compile", b"    " * 20)
-WORTH = re.compile(rb"(?<![.\w])(?<!def )(exec|eval)\b|\b(marshal|__builtins__|builtins|os\.(system|popen|exec|spawn|posix_spawn|fork|environ)|subprocess|pty|ctypes|cffi|socket|urlopen|"
-                   rb"urlretrieve|urllib|httplib|http\.client|requests|httpx|aiohttp|ftplib|smtplib|xmlrpc|cmdclass|environ|\.ssh|\.aws|\.netrc|\.pypirc|FunctionType|"
-                   rb"CodeType|__import__|import_module)\b|(?<![.\w])compile[ \t]*\(|;[ \t]{80,}\S")
+def words(*patterns):
+    """Returns patterns with the words that they begin with: to look for a plain word is quick, and most files have few."""
+    return [(re.match(rb"\w+", pattern)[0], re.compile(pattern)) for pattern in patterns]
+
+
+# Only files with one of the first, or one of the second and one of the third, have anything to find; the others need not be parsed.
+CALLS = words(rb"os\.(system|popen|exec|spawn|posix_spawn|fork)", rb"import os as\b", rb"from os import\b", rb"subprocess\b", rb"pty\.spawn", rb"from pty\b", rb"CDLL\b", rb"PyDLL\b",
+              rb"LoadLibrary\b", rb"socket\b", rb"urlopen\b", rb"urlretrieve\b", rb"httplib\b", rb"http\.client\b", rb"from http\b", rb"requests\b", rb"httpx\b", rb"aiohttp\b", rb"ftplib\b",
+              rb"smtplib\b", rb"telnetlib\b", rb"xmlrpc\b", rb"multiprocessing\b", rb"asyncio\b", rb"__import__\b", rb"import_module\b")
+RUNS = words(rb"exec\b(?<![.\w]exec)(?<!def exec)", rb"eval\b(?<![.\w]eval)(?<!def eval)", rb"compile[ \t]*\((?<![.\w]compile\()(?<!def compile\()", rb"builtins\b", rb"FunctionType\b",
+             rb"CodeType\b")
+HIDES = words(rb"decode", rb"b64", rb"fromhex", rb"unhexlify", rb"a2b_", rb"decompress", rb"marshal\b", rb"decrypt", rb"chr\b", rb"getattr\b") + [(b"::-1", re.compile(rb"::-1")), (b"", re.compile(rb"[^\n]{500}"))]
+ASIDE = re.compile(rb";[ \t]{80,}[^\s#]")
+
+
+def worth(content):
+    """Whether a file has to be parsed."""
+    has = lambda some: any(word in content and pattern.search(content) for word, pattern in some)
+    return has(CALLS) or has(RUNS) and has(HIDES) or b" " * 80 in content and ASIDE.search(content)
+
 
 DECODERS = re.compile(r"(base64\.\w*decode\w*|binascii\.(unhexlify|a2b_\w+)|(zlib|gzip|bz2|lzma)\.decompress|marshal\.loads|codecs\.decode|bytes\.fromhex|"
                       r"bytearray\.fromhex|.*\.fromhex|.*Fernet\(?\)?\.decrypt|.*\.b64decode)$")
@@ -35,7 +49,7 @@ LONG = 500  # characters of a literal that is run as it is
 
 def suspicions(content, setup=False):
     """Returns (rule, line, reason) of what is in a file. The functions of a setup.py count as called."""
-    if not setup and not (any(word in content for word in WORDS) and WORTH.search(content)):
+    if not setup and not worth(content):
         return []
     try:
         with warnings.catch_warnings():
@@ -49,6 +63,20 @@ def suspicions(content, setup=False):
         return Reader(content, tree, setup).read()
     except RecursionError:
         return [("hidden-code", 0, "is nested too deep to be read")]
+
+
+def walk(root):
+    """Returns all nodes below a node, in no order: ast.walk takes twice the time."""
+    nodes, stack = [], [root]
+    while stack:
+        node = stack.pop()
+        nodes.append(node)
+        for value in node.__dict__.values():
+            if isinstance(value, ast.AST):
+                stack.append(value)
+            elif isinstance(value, list):
+                stack.extend(item for item in value if isinstance(item, ast.AST))
+    return nodes
 
 
 class Reader:
@@ -66,13 +94,13 @@ class Reader:
         self.found.setdefault((rule, node.lineno), reason)
 
     def read(self):
-        nodes = list(ast.walk(self.tree))
+        nodes = walk(self.tree)
         self.learn(nodes)
         for node in nodes:
             if isinstance(node, ast.Call):
                 self.hidden(node)
             elif self.private and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                self.secrets(ast.walk(node))
+                self.secrets(walk(node))
         self.at_import(self.tree.body, "when it is installed" if self.setup else "when it is imported")
         if self.setup:
             self.hooks(nodes)
@@ -96,17 +124,17 @@ class Reader:
                 for item in node.body:
                     if isinstance(item, ast.FunctionDef) and item.name == "__init__":
                         self.functions.setdefault(node.name, item)
-        for node in nodes:
-            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-                target = node.targets[0].id
-                if isinstance(node.value, ast.Lambda) and (how := self.how(node.value.body)):
-                    self.decoding[target] = how
-                elif how := self.how(node.value):
-                    self.decoded[target] = how
-                elif isinstance(node.value, (ast.Name, ast.Attribute, ast.Call)) and target not in self.names:
-                    name = self.name(node.value)
-                    if name and (name in RUNNERS or name.split(".")[0] in ("os", "subprocess", "socket", "requests", "base64", "ctypes")):
-                        self.names[target] = name
+        assignments = [node for node in nodes if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)]
+        for node in sorted(assignments, key=lambda node: node.lineno):  # what one name holds, the next may be given
+            target = node.targets[0].id
+            if isinstance(node.value, ast.Lambda) and (how := self.how(node.value.body)):
+                self.decoding[target] = how
+            elif how := self.how(node.value):
+                self.decoded[target] = how
+            elif isinstance(node.value, (ast.Name, ast.Attribute, ast.Call)) and target not in self.names:
+                name = self.name(node.value)
+                if name and (name in RUNNERS or name.split(".")[0] in ("os", "subprocess", "socket", "requests", "base64", "ctypes")):
+                    self.names[target] = name
         for name, function in self.functions.items():
             for node in function.body:
                 if isinstance(node, ast.Return) and node.value is not None and (how := self.how(node.value)):
@@ -148,7 +176,7 @@ class Reader:
             if name.endswith(".decode") and node.args and isinstance(node.args[0], ast.Constant) and \
                     re.sub(r"[-_]", "", str(node.args[0].value)).lower() in ("rot13", "hex", "base64", "zlib", "zip"):
                 return "decoded from " + str(node.args[0].value)
-            if name.endswith(".join") and any(isinstance(n, (ast.Name, ast.Call)) and self.name(n if isinstance(n, ast.Name) else n.func) == "chr" for a in node.args for n in ast.walk(a)):
+            if name.endswith(".join") and any(isinstance(n, (ast.Name, ast.Call)) and self.name(n if isinstance(n, ast.Name) else n.func) == "chr" for a in node.args for n in walk(a)):
                 return "put together from character codes"
             inner = [node.func.value] if isinstance(node.func, ast.Attribute) else []
             for part in inner + (node.args if name in ("str", "bytes", "bytearray", "compile", "exec", "eval") or inner else []):
@@ -181,7 +209,7 @@ class Reader:
             self.add("hidden-code", call, "calls a function of the language by a name that is computed")
 
     def pushed_aside(self):
-        for match in re.finditer(rb";[ \t]{80,}[^\s#]", self.content):
+        for match in ASIDE.finditer(self.content):
             line = self.content.count(b"\n", 0, match.start()) + 1
             self.found.setdefault(("hidden-code", line), "has code behind so many blanks that an editor does not show it")
 
