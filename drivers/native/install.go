@@ -24,9 +24,6 @@ func (n *native) Resolve(ctx context.Context, request core.ResolveRequest) (core
 	if request.Lock != nil {
 		return core.Resolution{Packages: request.Lock.Packages}, nil // what is imported, the build finds
 	}
-	if len(request.Debian) == 0 {
-		return core.Resolution{}, nil
-	}
 	var found []debian.Archive
 	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "resolve", Debian: request.Debian}, nil, &found)
 	return core.Resolution{Packages: n.archives.Learn(found)}, err

@@ -70,7 +70,7 @@ module Pipsqueak
     end
 
     def install
-      others, gems = @request["packages"].partition { |package| package["name"].start_with?("debian+") }
+      others, gems = (@request["packages"] || []).partition { |package| package["name"].start_with?("debian+") }
       receipts = others.empty? ? [] : debian("install", input: JSON.generate(others))
       return receipts if gems.empty?
       progress("#{gems.size} gems", "fetching", 0, gems.size)
