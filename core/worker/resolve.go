@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -149,6 +150,11 @@ func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, run
 	slices.SortFunc(lock.Packages, func(a, b core.Locked) int {
 		return core.Package{Name: a.Name, Version: a.Version}.Compare(core.Package{Name: b.Name, Version: b.Version})
 	})
+	for _, p := range lock.Packages {
+		if !filepath.IsLocal(p.Base()) { // a resolver runs code of the function's, and its word is a path here
+			return core.Lock{}, nil, core.Errorf(core.KindInstall, core.FaultHandler, "the package %q would not be in a directory of its own", p)
+		}
+	}
 	if can(d, core.CapabilityLock) {
 		for _, p := range lock.Packages {
 			if len(p.Archives) == 0 {
