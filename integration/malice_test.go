@@ -1,17 +1,9 @@
 package integration
 
 import (
-	"archive/zip"
-	"bytes"
-	"crypto/sha256"
-	"crypto/sha512"
-	"encoding/base64"
 	"fmt"
-	"io"
 	"maps"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -187,83 +179,6 @@ func hear(t *testing.T, network, address string, heard chan<- string) net.Listen
 	return listener
 }
 
-// wheel is a Python package of these files, as an archive.
-func wheel(t testing.TB, name string, contents files) []byte {
-	t.Helper()
-	info := name + "-1.0.dist-info/"
-	contents = contents.with(info+"METADATA", fmt.Sprintf("Metadata-Version: 2.1\nName: %s\nVersion: 1.0\n", name)).
-		with(info+"WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-	record := info + "RECORD,,\n"
-	for _, file := range slices.Sorted(maps.Keys(contents)) {
-		record += file + ",,\n"
-	}
-	contents = contents.with(info+"RECORD", record)
-	var out bytes.Buffer
-	archive := zip.NewWriter(&out)
-	for _, name := range slices.Sorted(maps.Keys(contents)) {
-		file, err := archive.Create(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := file.Write([]byte(contents[name])); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := archive.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
-}
-
-// wheelIndex serves Python packages, by name, and has workers take packages from there.
-func wheelIndex(t *testing.T, packages map[string]files) string {
-	t.Helper()
-	mux := http.NewServeMux()
-	for name, contents := range packages {
-		archive := wheel(t, name, contents)
-		file := fmt.Sprintf("%s-1.0-py3-none-any.whl", name)
-		mux.HandleFunc("/simple/"+name+"/", func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "text/html")
-			_, _ = fmt.Fprintf(w, "<!DOCTYPE html><html><body><a href=\"/files/%s#sha256=%x\">%s</a></body></html>", file, sha256.Sum256(archive), file)
-		})
-		mux.HandleFunc("/files/"+file, func(w http.ResponseWriter, r *http.Request) {
-			http.ServeContent(w, r, file, time.Time{}, bytes.NewReader(archive))
-		})
-	}
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.Close)
-	t.Setenv("PIP_INDEX_URL", server.URL+"/simple")
-	return server.URL
-}
-
-// npmRegistry serves Node.js packages, by name, and has workers take packages from there.
-func npmRegistry(t *testing.T, packages map[string]files) string {
-	t.Helper()
-	mux := http.NewServeMux()
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.Close)
-	for name, contents := range packages {
-		manifest := fmt.Sprintf(`{"name": %q, "version": "1.0.0", "main": "index.js"}`, name)
-		below := files{"package/package.json": manifest}
-		for file, text := range contents {
-			below["package/"+file] = text
-		}
-		archive := below.archive(t)
-		sum := sha512.Sum512(archive)
-		packument := fmt.Sprintf(`{"name": %q, "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": {"name": %q, "version": "1.0.0", "main": "index.js", "dist": {"tarball": "%s/%s/-/%s-1.0.0.tgz", "integrity": "sha512-%s"}}}}`,
-			name, name, server.URL, name, name, base64.StdEncoding.EncodeToString(sum[:]))
-		mux.HandleFunc("/"+name, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = io.WriteString(w, packument)
-		})
-		mux.HandleFunc(fmt.Sprintf("/%s/-/%s-1.0.0.tgz", name, name), func(w http.ResponseWriter, r *http.Request) {
-			http.ServeContent(w, r, "package.tgz", time.Time{}, bytes.NewReader(archive))
-		})
-	}
-	t.Setenv("NPM_CONFIG_REGISTRY", server.URL+"/")
-	return server.URL
-}
-
 const fresh = "reuse: false\ntimeout_ms: 60000\n" // every event has an instance of its own
 
 // usual starts a worker that was told of the registry by its environment.
@@ -276,13 +191,16 @@ var hostiles = []hostile{nativeHostile, {
 	language: "python", program: "python3", source: "mischief.c", place: "/packages/mischief-1.0/mischief",
 	worker: usual,
 	serve: func(t *testing.T, library string) string {
-		return wheelIndex(t, map[string]files{"bystander": {"bystander/__init__.py": "", "bystander/secret.py": ""}, "mischief": {"mischief/library.so": library, "mischief/__init__.py": `
+		index := newPythonIndex(t, "")
+		index.addWheel(t, "bystander", "1.0", "", files{"bystander/__init__.py": "", "bystander/secret.py": ""})
+		index.addWheel(t, "mischief", "1.0", "", files{"mischief/library.so": library, "mischief/__init__.py": `
 import builtins, ctypes, json, os
 library = ctypes.CDLL(os.path.join(os.path.dirname(__file__), "library.so"))
 library.mischief_attempts.restype = ctypes.c_char_p
 where, attempts = os.getpid(), json.loads(library.mischief_attempts())
 builtins.mischief = True
-`}})
+`})
+		return index.URL
 	},
 	carrier: handlerFile("import mischief\n\ndef handler(event, context):\n    return {'where': mischief.where, 'attempts': mischief.attempts}\n").
 		with("requirements.txt", "mischief\n").with("pipsqueak.yaml", fresh),
@@ -305,8 +223,12 @@ def handler(event, context):
 	language: "node", program: "node", source: "node.c", place: "/packages/mischief-1.0.0/node_modules/mischief",
 	worker: usual,
 	serve: func(t *testing.T, library string) string {
-		return npmRegistry(t, map[string]files{"bystander": {"index.js": "", "secret.js": ""}, "mischief": {"library.node": library,
-			"index.js": "exports.where = process.pid;\nexports.attempts = JSON.parse(require('./library.node'));\nObject.prototype.mischief = 1;\nglobalThis.mischief = 1;\n"}})
+		index := newNPMIndex(t)
+		index.add("bystander", "1.0.0", nil, files{"index.js": "", "secret.js": ""})
+		index.add("mischief", "1.0.0", nil, files{"library.node": library,
+			"index.js": "exports.where = process.pid;\nexports.attempts = JSON.parse(require('./library.node'));\nObject.prototype.mischief = 1;\nglobalThis.mischief = 1;\n"})
+		t.Setenv("NPM_CONFIG_REGISTRY", index.URL+"/")
+		return index.URL
 	},
 	carrier: files{"package.json": `{"dependencies": {"mischief": "1.0.0"}}`, "pipsqueak.yaml": fresh,
 		"handler.js": "const { where, attempts } = require('mischief');\nexports.handler = async () => ({ where, attempts: { ...attempts } });\n"},
