@@ -33,6 +33,8 @@ var gems = []gem{
 	{"sum", "0.1.0", `s.extensions = ["ext/sum/extconf.rb"]`, files{"lib/sum.rb": `require "sum/sum"`, "ext/sum/extconf.rb": `require "mkmf"; create_makefile("sum/sum")`,
 		"ext/sum/sum.c": "#include <ruby.h>\nstatic VALUE of(VALUE self, VALUE a, VALUE b) { (void)self; return INT2NUM(NUM2INT(a) + NUM2INT(b)); }\n" +
 			"void Init_sum(void) { rb_define_module_function(rb_define_module(\"Sum\"), \"of\", of, 2); }\n"}},
+	{"louder", "0.1.0", `s.extensions = ["ext/extconf.rb"]; s.add_dependency "shout"`, files{"ext/extconf.rb": `require "mkmf"; require "shout"; $defs << "-DTEXT='#{Shout.out("built").inspect}'"; create_makefile("louder")`,
+		"ext/louder.c": "#include <ruby.h>\nvoid Init_louder(void) { rb_define_global_const(\"LOUDER\", rb_str_new_cstr(TEXT)); }\n"}},
 	{"broken", "0.1.0", `s.extensions = ["ext/extconf.rb"]`, files{"ext/extconf.rb": `require "mkmf"; create_makefile("broken")`, "ext/broken.c": "int x = nonsense;\n"}},
 	{"prebuilt", "1.0.0", "", files{"lib/prebuilt.rb": `PREBUILT = "source"`}},
 	{"prebuilt", "1.0.0", `s.platform = "x86_64-linux"`, files{"lib/prebuilt.rb": `PREBUILT = "x86_64-linux"`}},
@@ -267,5 +269,18 @@ func TestRubyLock(t *testing.T) {
 	}
 	if !slices.Equal(again.Packages, first.Packages) || again.Code != first.Code {
 		t.Errorf("deployed again it is %+v, and was %+v", again, first)
+	}
+}
+
+// TestRubyBuildRequires has a gem whose extension is made with the help of another gem, which is in the store by then.
+func TestRubyBuildRequires(t *testing.T) {
+	rubySystem(t)
+	index := gemIndex(t, gems)
+	t.Setenv("PIPSQUEAK_GEM_SOURCE", index)
+	w := startWorker(t, t.TempDir())
+	w.deploy(t, "louder", rubyFile("require 'louder'\ndef handler(event:, context:) = LOUDER\n").
+		with("Gemfile", fmt.Sprintf("source %q\ngem 'louder'\n", index)).with("pipsqueak.yaml", "allow_scripts: [louder]\n"))
+	if got := result[string](t, w, "louder", `{}`); got != "BUILT!" {
+		t.Errorf("it was built as %q", got)
 	}
 }

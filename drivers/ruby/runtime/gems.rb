@@ -11,6 +11,7 @@ module Pipsqueak
     # A process of this runtime has these before anything of the function's is loaded.
     LOADED = %w[json].freeze
     ALL = "#{OUT}/.all"
+    STORED = "/tmp/stored"
     # How many files are fetched at once.
     FETCHERS = 8
 
@@ -54,6 +55,7 @@ module Pipsqueak
     def install(packages, allowed)
       FileUtils.mkdir_p("#{ALL}/archives")
       archives = at_once(packages) { |package| check(package, allowed) }
+      show_stored
       gem("install", "--local", "--install-dir", ALL, "--bindir", "/tmp/bin", "--ignore-dependencies", "--no-document", "--no-user-install", *archives.map(&:path))
       found = Dir["#{ALL}/specifications/*.gemspec"].map { |file| Gem::Specification.load(file) }.to_h { |spec| [[spec.name, spec.version.to_s], spec] }
       packages.zip(archives).each_with_index.map do |(package, archive), n|
@@ -68,6 +70,19 @@ module Pipsqueak
     end
 
     private
+
+    # Shows RubyGems the gems that are installed already, for what compiles an extension may require them. Those that have extensions themselves
+    # it would not take.
+    def show_stored
+      Dir["/packages/*/*.gemspec"].each do |file|
+        full = Gem::Specification.load(file).full_name
+        next if File.exist?("#{File.dirname(file)}/extension")
+        FileUtils.mkdir_p(%W[#{STORED}/specifications #{STORED}/gems])
+        File.symlink(file, "#{STORED}/specifications/#{full}.gemspec")
+        File.symlink("#{File.dirname(file)}/gem", "#{STORED}/gems/#{full}")
+      end
+      ENV["GEM_PATH"] = "#{ALL}:#{STORED}"
+    end
 
     # A gem's file that is what its lock says.
     Archive = Struct.new(:path, :digest, :bytes, :contents, :signature)
