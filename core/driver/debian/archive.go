@@ -2,6 +2,7 @@ package debian
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"net/url"
 	"os"
@@ -125,16 +126,18 @@ func (a *apt) describe(ctx context.Context, packages []Archive) error {
 	return nil
 }
 
-// require finds what each package requires of the others, in their entries of the lists: of alternatives the first that is there.
+// require finds what each package requires of the others, in their entries of the lists: of alternatives the first that is there. It also adds the
+// source package to the package URL, as purl's definition of deb has it: Debian's lists of vulnerabilities know those.
 func require(packages []Archive, lists string) {
 	has := map[string]string{} // packages by their names and what they provide
 	for _, p := range packages {
 		name, _ := nameAndVersion(p.Locked)
 		has[name] = p.String()
 	}
-	depends := map[string]string{}
+	depends, sources := map[string]string{}, map[string]string{}
 	for fields := range records(lists) {
 		self := newPackage(fields["Package"], fields["Version"]).String()
+		sources[self] = cmp.Or(fields["Source"], fields["Package"]) // NAME, or NAME (VERSION) when that is another
 		depends[self] = fields["Pre-Depends"] + "," + fields["Depends"]
 		for _, provided := range listed(fields["Provides"], ",") {
 			if has[provided] == "" {
@@ -155,6 +158,11 @@ func require(packages []Archive, lists string) {
 		}
 		slices.Sort(p.Requires)
 		packages[i].Requires = p.Requires
+		if source, version, other := strings.Cut(strings.TrimSuffix(sources[p.String()], ")"), " ("); other {
+			packages[i].URL += "&upstream=" + url.QueryEscape(source+"@"+version)
+		} else if source != "" {
+			packages[i].URL += "&upstream=" + url.QueryEscape(source)
+		}
 	}
 }
 

@@ -71,10 +71,13 @@ func TestRequire(t *testing.T) {
 		packages = append(packages, Archive{Locked: newPackage(name, "1")})
 	}
 	require(packages, "Package: tool\nVersion: 1\nPre-Depends: liba:any (>= 1)\nDepends: absent | mail-agent, mta-b, libc6, tool\n\n"+
-		"Package: tool\nVersion: 2\nDepends: alone\n\nPackage: mta-b\nVersion: 1\nProvides: mail-agent (= 1), other\n\n")
+		"Package: tool\nVersion: 2\nDepends: alone\n\nPackage: mta-b\nVersion: 1\nSource: mta (2~1)\nProvides: mail-agent (= 1), other\n\n")
 	for i, want := range [][]string{{"debian+liba==1", "debian+mta-b==1"}, nil, nil, nil} {
 		if !slices.Equal(packages[i].Requires, want) {
 			t.Errorf("%s requires %q, want %q", packages[i], packages[i].Requires, want)
+		}
+		if want := []string{"&upstream=tool", "", "&upstream=mta%402~1", ""}[i]; packages[i].URL != want { // added to what was there, here nothing
+			t.Errorf("%s is of %q, want %q", packages[i], packages[i].URL, want)
 		}
 	}
 }
