@@ -74,8 +74,20 @@ func touch(path string, now time.Time) { _ = os.Chtimes(path, now, now) }
 
 // Find returns what is known of a package of a function. Not ok means that its index entry is gone or damaged.
 func (s *Store) Find(runtime core.RuntimeID, pkg core.Package) (core.Installed, bool) {
-	for _, found := range s.Installed() {
-		if found.Runtime == runtime && found.Package == pkg {
+	path, err := s.indexPath(runtime, core.Locked{Name: pkg.Name, Version: pkg.Version}, "")
+	if err != nil {
+		return core.Installed{}, false
+	}
+	names, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return core.Installed{}, false
+	}
+	for _, entry := range names {
+		if base, _, _ := strings.Cut(strings.TrimSuffix(entry.Name(), ".json"), "@"); base+".json" != filepath.Base(path) {
+			continue
+		}
+		if found, err := readInstalled(filepath.Join(filepath.Dir(path), entry.Name())); err == nil && found.Package == pkg {
+			found.Quarantine = s.quarantine(found)
 			return found, true
 		}
 	}
