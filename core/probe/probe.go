@@ -23,6 +23,7 @@ const (
 	memoryLimit = 4 << 30          // bytes of each process, as for an installer's
 	maxDepth    = 8                // of processes forked from one another, as in the tree
 	maxErrors   = 3                // modules of one package that may fail, before the others are left unknown
+	looks       = 4                // at a process that has something new
 	settling    = 10 * time.Millisecond
 )
 
@@ -381,18 +382,17 @@ func (r *run) importEach(ctx context.Context, modules []string) (failed string, 
 	return "", nil
 }
 
-// settled looks at the process, and again after a moment when there are threads or processes that were not there before: those that were
-// ended by who began them may take that long to be gone.
+// settled looks at the process, and again after a moment while there is something that was not there before: threads and processes that were
+// ended by who began them may take that long to be gone, and the language's own loop may just be reading a directory.
 func (r *run) settled(before sandbox.Observation) (after sandbox.Observation, err error) {
-	if after, err = r.observe(); err != nil {
-		return after, err
-	}
-	if threads, children := more(before, after); threads > 0 || children > 0 {
+	for range looks {
+		if after, err = r.observe(); err != nil || compare(&core.Probe{}, before, after) == "" {
+			return after, err
+		}
 		time.Sleep(settling)
 		r.seen = nil
-		after, err = r.observe()
 	}
-	return after, err
+	return after, nil
 }
 
 // judge fills in what was seen, and drops the process when it must not be forked.
