@@ -391,3 +391,14 @@ func TestConcurrentCommits(t *testing.T) {
 	}
 	wantNothing(t, s)
 }
+
+// CommitPackage is CommitPackages of one, which nothing holds.
+func (s *Store) CommitPackage(runtime core.RuntimeID, wanted core.Locked, receipt core.Receipt, dir string) (core.Installed, error) {
+	hold := s.Hold()
+	defer hold.Release()
+	all, err := s.CommitPackages(runtime, []Staged{{wanted, receipt, dir}}, hold)
+	if err != nil {
+		return core.Installed{}, err
+	}
+	return all[0], nil
+}

@@ -149,17 +149,6 @@ type Staged struct {
 	Dir     string
 }
 
-// CommitPackage is CommitPackages of one, which nothing holds.
-func (s *Store) CommitPackage(runtime core.RuntimeID, wanted core.Locked, receipt core.Receipt, dir string) (core.Installed, error) {
-	hold := s.Hold()
-	defer hold.Release()
-	all, err := s.CommitPackages(runtime, []Staged{{wanted, receipt, dir}}, hold)
-	if err != nil {
-		return core.Installed{}, err
-	}
-	return all[0], nil
-}
-
 // CommitPackages moves packages for a runtime to the store, puts them on the disk together, holds them, and returns them with their digests.
 // One that has been committed before from the same archive stays and is returned, so that everybody who asks for a version shares
 // one. For the directories, the trees in them and what happens to them, see CommitCode; a tree that is refused is a KindInstall error

@@ -150,7 +150,7 @@ func (s *Store) sweep() error {
 }
 
 // Stage makes a fresh, empty directory in staging/ and returns its full path. It is the caller's, to fill and then to give to
-// CommitCode, CommitPackage or Discard.
+// CommitCode, CommitPackages or Discard.
 func (s *Store) Stage() (string, error) {
 	staging := filepath.Join(s.dir, "staging")
 	dir, err := os.MkdirTemp(staging, "")

@@ -60,7 +60,9 @@ func put(t *testing.T, w *Worker, name, url string) core.Function {
 		}
 		return dir
 	}
-	p, err := w.store.CommitPackage("lang1", core.Locked{Name: name, Version: "1", URL: url}, core.Receipt{}, stage())
+	hold := w.store.Hold()
+	defer hold.Release()
+	installed, err := w.store.CommitPackages("lang1", []store.Staged{{Locked: core.Locked{Name: name, Version: "1", URL: url}, Dir: stage()}}, hold)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +71,7 @@ func put(t *testing.T, w *Worker, name, url string) core.Function {
 		t.Fatal(err)
 	}
 	defer release()
-	fn := core.Function{Name: name, Version: 1, Runtime: "lang1", Code: code, Packages: core.NewSet(p.Package), Deployed: time.Now()}
+	fn := core.Function{Name: name, Version: 1, Runtime: "lang1", Code: code, Packages: core.NewSet(installed[0].Package), Deployed: time.Now()}
 	if err := w.store.Put(fn); err != nil {
 		t.Fatal(err)
 	}
