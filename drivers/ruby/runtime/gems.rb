@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require "digest"
+require "digest/sha2" # not "digest" alone: that loads SHA256 at its first use, and two threads that do so at once get a class half made
 require "fileutils"
 
 module Pipsqueak
