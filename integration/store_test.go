@@ -28,7 +28,7 @@ const smallPackage = "six==1.17.0"
 // spoil flips a bit of the package's module, and returns where the package is.
 func spoil(t testing.TB, w *worker) string {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(w.data, "packages", "*", "six.py"))
+	found, err := filepath.Glob(filepath.Join(w.data, "packages", strings.Repeat("?", 64), "six.py")) // not in its compiled copy, which has the same file
 	if err != nil || len(found) != 1 {
 		t.Fatalf("six is at %v: %v", found, err)
 	}

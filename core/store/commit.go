@@ -69,7 +69,7 @@ func (s *Store) place(desk, dir string, tree Tree) error {
 		return diskError(final, err)
 	}
 	if there {
-		err = s.replace(dir, final, tree.Digest)
+		err = s.replace(dir, final, tree)
 	} else {
 		err = os.Rename(dir, final)
 	}
@@ -79,9 +79,9 @@ func (s *Store) place(desk, dir string, tree Tree) error {
 	return s.unmark(tree)
 }
 
-// replace exchanges a damaged tree for a whole one. Processes that have it go on with what they have, so it stays until Collect sees
+// replace exchanges a damaged tree, and its compiled copies, for a whole one. Processes that have it go on with what they have, so it stays until Collect sees
 // none, or until the next Open.
-func (s *Store) replace(dir, final, digest string) error {
+func (s *Store) replace(dir, final string, tree Tree) error {
 	if err := unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, final, unix.RENAME_EXCHANGE); err != nil {
 		return err
 	}
@@ -89,8 +89,8 @@ func (s *Store) replace(dir, final, digest string) error {
 	if err != nil {
 		return err
 	}
-	s.replaced[aside] = digest
-	return os.Rename(dir, filepath.Join(aside, "tree"))
+	s.replaced[aside] = tree.Digest
+	return errors.Join(os.Rename(dir, filepath.Join(aside, "tree")), s.removeCopies(tree, aside))
 }
 
 // seal makes a staged tree ready to be shown to others: nothing in it can harm who reads it, everybody can read it, and only its

@@ -76,7 +76,7 @@ func (s *Store) complete(f core.Function) error {
 		return err
 	}
 	for _, p := range f.Packages {
-		if _, err := s.PackagePath(p.Digest); err != nil {
+		if _, err := s.path(Tree{Packages, p.Digest}); err != nil {
 			return err
 		}
 	}

@@ -40,7 +40,7 @@ func (s *Store) lookup(runtime core.RuntimeID, wanted core.Locked) (found core.I
 		if err != nil || found.Runtime != runtime || found.Name != wanted.Name || found.Version != wanted.Version || s.quarantine(found) != "" {
 			continue
 		}
-		if _, err := s.PackagePath(found.Digest); err == nil {
+		if _, err := s.path(Tree{Packages, found.Digest}); err == nil {
 			return found, path, true
 		}
 	}
@@ -142,6 +142,15 @@ func readInstalled(path string) (found core.Installed, err error) {
 	return found, nil
 }
 
+// writeEntry makes the file of an entry of the index in staging.
+func writeEntry(file string, entry core.Installed) error {
+	data, err := json.Marshal(entry)
+	if err != nil {
+		return diskError(file, err)
+	}
+	return writeStaged(file, data)
+}
+
 // Staged is the files of a package in a directory of Stage, to be committed.
 type Staged struct {
 	Locked  core.Locked
@@ -223,12 +232,8 @@ func (s *Store) draftPackage(runtime core.RuntimeID, p Staged, desk string, numb
 	digest := digestOf(text)
 	d.entry = core.Installed{Package: core.Package{Name: p.Locked.Name, Version: p.Locked.Version, Digest: digest}, Runtime: runtime,
 		Locked: p.Locked, Receipt: p.Receipt, Size: size, Added: now, Used: now}
-	data, err := json.Marshal(d.entry)
-	if err != nil {
-		return d, diskError(d.path, err)
-	}
 	d.file = filepath.Join(desk, fmt.Sprintf("%d.json", number))
-	return d, errors.Join(writeStaged(d.file, data), writeStaged(filepath.Join(desk, digest+manifestSuffix), text))
+	return d, errors.Join(writeEntry(d.file, d.entry), writeStaged(filepath.Join(desk, digest+manifestSuffix), text))
 }
 
 // enter gives a package its place in the store. The caller holds writes and syncs the directories.
@@ -242,6 +247,7 @@ func (s *Store) enter(desk, dir string, d draft) (core.Installed, error) {
 	if err := os.Rename(d.file, d.path); err != nil {
 		return core.Installed{}, diskError(d.path, err)
 	}
+	s.knowCopy(d.entry)
 	return d.entry, nil
 }
 

@@ -5,6 +5,7 @@
 //
 //	code/<hex>/                            the code of a function, never changed
 //	packages/<hex>/                        one version of one package, never changed
+//	packages/<hex>.<hex>/                  a compiled copy of it
 //	….manifest                             beside each of them: what its digest is of
 //	….damaged                              beside one that was found damaged: how, a core.DamagedFile
 //	index/<runtime>/<name>-<version>@<…>.json  a core.Installed; what follows the @ stands for the archive that it is from
@@ -48,6 +49,7 @@ type Store struct {
 	functions map[string]core.Function
 	damaged   map[Tree]core.DamagedFile
 	forbidden map[forbiddenKey]string
+	compiled  map[compiledKey]string // digests of compiled copies
 }
 
 // Open opens a data directory, makes it when it is missing, locks it, and throws away what was half-done. Warnings are about
@@ -65,10 +67,10 @@ func Open(dir string) (s *Store, warnings []error, err error) {
 		return nil, nil, err
 	}
 	s = &Store{dir: dir, bounds: defaultBounds, lock: lock, held: map[string]int{}, replaced: map[string]string{},
-		functions: map[string]core.Function{}, damaged: map[Tree]core.DamagedFile{}, forbidden: map[forbiddenKey]string{}}
+		functions: map[string]core.Function{}, damaged: map[Tree]core.DamagedFile{}, forbidden: map[forbiddenKey]string{}, compiled: map[compiledKey]string{}}
 	err = s.sweep()
 	if err == nil {
-		err = s.loadQuarantine()
+		err = s.loadIndex()
 	}
 	if err == nil {
 		warnings, err = s.load()
@@ -222,9 +224,6 @@ func (s *Store) treePath(tree Tree) string {
 // CodePath returns the full path of the directory of a code digest that CommitCode returned. It belongs to the Store and must
 // not be written to. KindNotFound when it is not there.
 func (s *Store) CodePath(digest string) (string, error) { return s.path(Tree{Code, digest}) }
-
-// PackagePath returns the full path of the directory of an installed package's digest, like CodePath.
-func (s *Store) PackagePath(digest string) (string, error) { return s.path(Tree{Packages, digest}) }
 
 func (s *Store) path(tree Tree) (string, error) {
 	hex, ok := strings.CutPrefix(tree.Digest, digestPrefix)

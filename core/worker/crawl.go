@@ -193,7 +193,7 @@ func (w *Worker) scanFunction(ctx context.Context, dir string, progress func(cor
 	if err != nil {
 		return nil, err
 	}
-	w.probe(ctx, d, &fn, runtime, lock.Packages, progress)
+	w.prepare(ctx, d, &fn, runtime, lock.Packages, progress)
 	probes := map[string]*core.Probe{}
 	for _, p := range w.installed(&fn) {
 		probes[p.String()] = p.Probe

@@ -68,7 +68,7 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 	if err != nil {
 		return core.Function{}, err
 	}
-	unprobed := w.part(&fn, true)
+	w.part(&fn, true)
 	digest, release, err := w.store.CommitCode(dir)
 	if err != nil {
 		return core.Function{}, err
@@ -79,8 +79,8 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 		return core.Function{}, err
 	}
 	w.sched.Drain(fn.Name, fn.Version)
-	if unprobed {
-		w.probeLater(fn, locked)
+	if len(fn.Packages) > 0 {
+		w.prepareLater(fn, locked)
 	}
 	w.collect()
 	fn.Vulnerable = w.advisories.check(w.store, fn, map[core.Package]core.Locked{})

@@ -150,10 +150,13 @@ func (w *Worker) reinstall(ctx context.Context, fn core.Function, damaged core.I
 		have = append(have, installed[0].Package)
 	}
 	defer w.collect() // what was damaged, as soon as no process has it
-	if have[0].Digest == damaged.Digest {
-		return nil
+	if have[0].Digest != damaged.Digest {
+		err = w.exchange(damaged.Package, have[0])
 	}
-	return w.exchange(damaged.Package, have[0])
+	if again, deployed := w.store.Get(fn.Name); deployed {
+		w.prepareLater(again, nil)
+	}
+	return err
 }
 
 // exchange gives the functions that have a package the same one with another digest: not every installer leaves the same files each time.

@@ -32,8 +32,8 @@ type house struct {
 	next           int
 }
 
-func (h *house) CodePath(string) (string, error)    { return h.code, nil }
-func (h *house) PackagePath(string) (string, error) { return h.packaged, nil }
+func (h *house) CodePath(string) (string, error)                    { return h.code, nil }
+func (h *house) PackagePath(core.RuntimeID, string) (string, error) { return h.packaged, nil }
 
 func needs(t testing.TB, ok bool, what string) {
 	t.Helper()

@@ -47,6 +47,15 @@ func (p *python) Install(ctx context.Context, request core.InstallRequest, progr
 	return installed.Receipts, err
 }
 
+// Compile implements core.Compiler.
+func (p *python) Compile(ctx context.Context, request core.CompileRequest) error {
+	w := wish{Op: "compile"}
+	for _, pkg := range request.Packages {
+		w.Packages = append(w.Packages, core.Locked{Name: pkg.Name, Version: pkg.Version})
+	}
+	return p.install(ctx, request.Runtime, request.Sandbox, w, nil, new(struct{}))
+}
+
 // install runs installer.py in the sandbox.
 func (p *python) install(ctx context.Context, runtime core.RuntimeID, sandbox core.Sandbox, w wish, progress func(core.Progress), result any) error {
 	i, err := p.interpreter(runtime)
