@@ -40,7 +40,10 @@ func (s *Store) CommitCode(dir string) (digest string, release func(), err error
 	if err := writeStaged(filepath.Join(desk, digest+manifestSuffix), text); err != nil {
 		return "", nil, err
 	}
-	if err := syncAll(desk); err != nil {
+	if err := syncTree(dir, items); err != nil {
+		return "", nil, err
+	}
+	if err := syncFile(filepath.Join(desk, digest+manifestSuffix)); err != nil {
 		return "", nil, err
 	}
 	s.writes.Lock()
@@ -48,7 +51,7 @@ func (s *Store) CommitCode(dir string) (digest string, release func(), err error
 	if err := s.place(desk, dir, Tree{Code, digest}); err != nil {
 		return "", nil, err
 	}
-	if err := syncDirectory(filepath.Join(s.dir, string(Code))); err != nil {
+	if err := syncFile(filepath.Join(s.dir, string(Code))); err != nil {
 		return "", nil, err
 	}
 	hold := &Hold{store: s}
@@ -193,6 +196,24 @@ func unlink(at spot) error {
 		err = closeErr
 	}
 	return err
+}
+
+// fewFiles are put on the disk one by one: all that waits for the disk may be much more.
+const fewFiles = 64
+
+// syncTree puts a tree with these items on the disk.
+func syncTree(dir string, items []item) error {
+	if len(items) > fewFiles {
+		return syncAll(dir)
+	}
+	for _, i := range items {
+		if i.mode.IsRegular() || i.mode.IsDir() {
+			if err := syncFile(filepath.Join(dir, i.path)); err != nil {
+				return err
+			}
+		}
+	}
+	return syncFile(dir)
 }
 
 // syncAll puts the file system of a directory on the disk, by one call: a call for each of thousands of small files takes ten times

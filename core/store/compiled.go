@@ -100,9 +100,6 @@ func (s *Store) CommitCompiled(runtime core.RuntimeID, dirs map[core.Package]str
 			return err
 		}
 	}
-	if err := syncAll(desk); err != nil {
-		return err
-	}
 	s.writes.Lock()
 	defer s.writes.Unlock()
 	placed := map[core.Package]bool{}
@@ -238,9 +235,15 @@ func (s *Store) rewrite(desk string, runtime core.RuntimeID, change func(*core.I
 		}
 		moves = append(moves, move{file, path, entry})
 	}
-	if err := syncAll(desk); err != nil {
+	var entries []core.Installed
+	for _, m := range moves {
+		entries = append(entries, m.entry)
+	}
+	settle, err := s.journal(entries)
+	if err != nil {
 		return err
 	}
+	defer settle()
 	for _, m := range moves {
 		if err := os.Rename(m.from, m.to); err != nil {
 			return diskError(m.to, err)

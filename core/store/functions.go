@@ -131,7 +131,7 @@ func (s *Store) Delete(name string) error {
 	s.mu.Lock()
 	delete(s.functions, name)
 	s.mu.Unlock()
-	return syncDirectory(filepath.Dir(path))
+	return syncFile(filepath.Dir(path))
 }
 
 // Get returns the function of that name from memory. Its maps and slices are shared and must not be changed.

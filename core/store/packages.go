@@ -158,7 +158,8 @@ type Staged struct {
 	Dir     string
 }
 
-// CommitPackages moves packages for a runtime to the store, puts them on the disk together, holds them, and returns them with their digests.
+// CommitPackages moves packages for a runtime to the store, holds them, and returns them with their digests. They survive a power cut soon after; one
+// that comes before leaves them damaged.
 // One that has been committed before from the same archive stays and is returned, so that everybody who asks for a version shares
 // one. For the directories, the trees in them and what happens to them, see CommitCode; a tree that is refused is a KindInstall error
 // of the caller's, who chose the package. An archive that is none of the lock's is the driver's KindInstall error.
@@ -179,26 +180,26 @@ func (s *Store) CommitPackages(runtime core.RuntimeID, staged []Staged, hold *Ho
 			return nil, err
 		}
 	}
-	if err := syncAll(desk); err != nil {
-		return nil, err
-	}
 	area := filepath.Join(s.dir, "index", string(runtime))
 	if err := os.Mkdir(area, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, diskError(area, err)
 	}
+	all := make([]core.Installed, len(drafts))
+	for i, d := range drafts {
+		all[i] = d.entry
+	}
+	settle, err := s.journal(all)
+	if err != nil {
+		return nil, err
+	}
+	defer settle()
 	s.writes.Lock()
 	defer s.writes.Unlock()
-	all := make([]core.Installed, len(drafts))
 	for i, d := range drafts {
 		if all[i], err = s.enter(desk, staged[i].Dir, d); err != nil {
 			return nil, err
 		}
 		hold.add(all[i].Digest)
-	}
-	for _, dir := range []string{filepath.Join(s.dir, string(Packages)), area, filepath.Dir(area)} {
-		if err := syncDirectory(dir); err != nil {
-			return nil, err
-		}
 	}
 	return all, nil
 }

@@ -12,11 +12,12 @@
 //	locks/<hex>.json                       a core.Lock, by its inputs
 //	scans/<hex>.json                       what was found in a package, by its digest
 //	functions/<name>.json                  a core.Function
+//	journal/<…>.json                       entries of the index of packages that may not be on the disk yet
 //	staging/                               everything half-done; emptied by Open
 //	lock                                   held while a worker uses the directory; tells its pid
 //
-// A tree of files gets to code/ and packages/ by a rename from staging/ after it is complete, safe to show to a function and on
-// the disk. So a crash leaves whole things, and half things in staging/ only.
+// A tree of files gets to code/ and packages/ by a rename from staging/ after it is complete and safe to show to a function. So a crash
+// leaves whole things, and half things in staging/ only. Code is on the disk before. Packages are soon after: what a power cut takes of them is found by the journal.
 package store
 
 import (
@@ -45,6 +46,8 @@ type Store struct {
 	held     map[string]int    // holds on digests
 	replaced map[string]string // damaged trees that were exchanged, in staging: their digests
 
+	settling sync.WaitGroup // what is being put on the disk
+
 	mu        sync.RWMutex // for what is in memory only, so that Get never waits for a disk
 	functions map[string]core.Function
 	damaged   map[Tree]core.DamagedFile
@@ -70,6 +73,9 @@ func Open(dir string) (s *Store, warnings []error, err error) {
 		functions: map[string]core.Function{}, damaged: map[Tree]core.DamagedFile{}, forbidden: map[forbiddenKey]string{}, compiled: map[compiledKey]string{}}
 	err = s.sweep()
 	if err == nil {
+		err = s.readJournal()
+	}
+	if err == nil {
 		err = s.loadIndex()
 	}
 	if err == nil {
@@ -84,6 +90,7 @@ func Open(dir string) (s *Store, warnings []error, err error) {
 
 // Close gives the data directory free for another worker. The Store must not be used after it.
 func (s *Store) Close() error {
+	s.settling.Wait()
 	if err := s.lock.Close(); err != nil {
 		return diskError(s.lock.Name(), err)
 	}
@@ -96,7 +103,7 @@ func layOut(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return diskError(dir, err)
 	}
-	for name, mode := range map[string]fs.FileMode{"code": 0o755, "packages": 0o755, "index": 0o755, "locks": 0o755, "scans": 0o755, "functions": 0o700, "staging": 0o711} {
+	for name, mode := range map[string]fs.FileMode{"code": 0o755, "packages": 0o755, "index": 0o755, "locks": 0o755, "scans": 0o755, "functions": 0o700, "journal": 0o700, "staging": 0o711} {
 		sub := filepath.Join(dir, name)
 		if err := os.MkdirAll(sub, mode); err != nil {
 			return diskError(sub, err)
@@ -105,7 +112,7 @@ func layOut(dir string) error {
 			return diskError(sub, err)
 		}
 	}
-	return syncDirectory(dir)
+	return syncFile(dir)
 }
 
 // lockDirectory takes the lock, which the kernel gives back when the process ends in whatever way.
