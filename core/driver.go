@@ -109,7 +109,10 @@ const (
 	CapabilityScan    = "scan"    // it implements Scanner
 	CapabilityDebian  = "debian"  // its Installer knows Debian packages too (ResolveRequest.Debian)
 	CapabilityInvoke  = "invoke"  // its instances can invoke other functions (core/endpoint)
-	CapabilityLock    = "lock"    // its Installer gives locks with digests, takes them back, and installs nothing else (ResolveRequest.Lock)
+	// What its Resolve leaves in OutDir, such as a cache, its Install finds there. OutDir is there when Resolve makes a lock and Allow is empty: then
+	// Resolve runs nothing of the function or of packages, for all functions share what Install makes of it.
+	CapabilityHandover = "handover"
+	CapabilityLock     = "lock" // its Installer gives locks with digests, takes them back, and installs nothing else (ResolveRequest.Lock)
 )
 
 // Runtime is one language at one version on this machine.

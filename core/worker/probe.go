@@ -158,7 +158,7 @@ func (w *Worker) compile(ctx context.Context, d core.Driver, fn *core.Function, 
 	}
 	shown := *fn
 	shown.Packages = core.NewSet(packages...)
-	err = w.inSandbox(ctx, &shown, runtime, core.Mount{Source: out, Target: core.OutDir, Writable: true}, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
+	err = w.inSandbox(ctx, &shown, runtime, []core.Mount{{Source: out, Target: core.OutDir, Writable: true}}, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
 		return d.(core.Compiler).Compile(ctx, core.CompileRequest{Runtime: runtime.ID, Packages: packages, Sandbox: sandbox})
 	})
 	if err == nil {

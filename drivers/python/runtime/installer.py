@@ -18,7 +18,7 @@ CODE, PACKAGES, OUT = "/function", "/packages", "/out"
 
 def resolve(request):
     from pipsqueak_imports import imports_of
-    from pipsqueak_manifest import lock
+    from pipsqueak_manifest import CACHE, lock
 
     packages, names = [], request["locked"]
     with Compilers() as compilers:
@@ -27,8 +27,17 @@ def resolve(request):
         if names is None:
             packages = lock(CODE, request.get("allow") or [])
             names = [package["name"] for package in packages]
+            hand_over(CACHE)
     module = request["handler"].rpartition(".")[0]
     return {"packages": packages, "imports": imports_of(CODE, module, set(names))}
+
+
+def hand_over(directory):
+    """Lets the user of the installation, who is another one, use what resolving has left."""
+    for below, directories, names in os.walk(directory):
+        for path in [os.path.join(below, name) for name in directories + names]:
+            if not os.path.islink(path):
+                os.chmod(path, 0o777 if os.path.isdir(path) else 0o666)
 
 
 def install(request):

@@ -9,7 +9,9 @@ import pipsqueak_uv as uv
 from pipsqueak_answer import Refused
 
 LOCKS = ("uv.lock", "pylock.toml")
-CACHE = "/tmp/cache"
+# What is handed over to the installation, when it is.
+HANDOVER = "/out"
+CACHE = HANDOVER + "/.cache" if os.path.isdir(HANDOVER) else "/tmp/cache"
 TOOLS = "/pipsqueak/tools/attestations"
 
 PIN = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*===?\s*([A-Za-z0-9.!+_-]+)\s*(?:;.*)?")

@@ -72,8 +72,10 @@ class Installation:
                 continue
             with open(file, "rb") as text:
                 entry = WHEEL.match(text.read())
+            if not entry:
+                continue  # it was fetched to resolve, and not verified: uv fetches it again
             package = self.packages[name]
-            digest = entry and f"{entry[2].decode().lower()}:{entry[3].decode()}"
+            digest = f"{entry[2].decode().lower()}:{entry[3].decode()}"
             if digest not in package["archives"]:
                 raise Refused("install", "driver", f"the installer took an archive for {name} that its lock does not have: {digest}")
             self.archives[name] = (digest, int.from_bytes(entry[entry.lastgroup], "big"), entry[4].decode())
