@@ -146,7 +146,7 @@ func TestDamagedPackageRebuilt(t *testing.T) {
 		t.Errorf("a function without the package is now version %d", fn.Version)
 	}
 	old := before["one"].Packages[0].Digest
-	eventually(t, 10*time.Second, "no process has the old one, nor has the store", func() bool {
+	eventually(t, time.Minute, "no process has the old one, nor has the store", func() bool {
 		w.ask(t, http.MethodPost, "/v1/packages/collect", nil)
 		_, err := os.Lstat(filepath.Join(w.data, "packages", strings.TrimPrefix(old, "sha256:")))
 		return errors.Is(err, fs.ErrNotExist) && !slices.ContainsFunc(w.snapshot(t).Nodes, func(n core.NodeInfo) bool { return strings.Contains(fmt.Sprint(n.Set), old) })
@@ -155,7 +155,7 @@ func TestDamagedPackageRebuilt(t *testing.T) {
 		t.Errorf("after it was mended: %+v", found)
 	}
 	// What it does when it is imported was seen anew.
-	eventually(t, 10*time.Second, "it is probed", func() bool { return w.inventory(t).Packages[0].Probe != nil })
+	eventually(t, time.Minute, "it is probed", func() bool { return w.inventory(t).Packages[0].Probe != nil })
 	// What was deployed before the damage is known again: the next function has the same.
 	if fn := w.deploy(t, "three", f); fn.Packages[0] != decode[core.Function](t, w.ask(t, http.MethodGet, "/v1/functions/one", nil)).Packages[0] {
 		t.Errorf("the next function has %v", fn.Packages)
