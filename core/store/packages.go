@@ -20,7 +20,8 @@ import (
 )
 
 // Lookup returns the package that was installed from one of the archives of a lock. Not ok means that it has to be installed: an
-// index entry that cannot be read, that is quarantined, or whose files are gone, counts as none.
+// index entry that cannot be read, that is quarantined, or whose files are gone, counts as none; so does what code of the package has made, for a
+// lock that allows none.
 func (s *Store) Lookup(runtime core.RuntimeID, wanted core.Locked) (core.Installed, bool) {
 	found, _, ok := s.lookup(runtime, wanted)
 	return found, ok
@@ -37,7 +38,7 @@ func (s *Store) lookup(runtime core.RuntimeID, wanted core.Locked) (found core.I
 			return core.Installed{}, "", false
 		}
 		found, err := readInstalled(path)
-		if err != nil || found.Runtime != runtime || found.Name != wanted.Name || found.Version != wanted.Version || s.quarantine(found) != "" {
+		if err != nil || found.Runtime != runtime || found.Name != wanted.Name || found.Version != wanted.Version || found.Locked.Scripts != wanted.Scripts || s.quarantine(found) != "" {
 			continue
 		}
 		if _, err := s.path(Tree{Packages, found.Digest}); err == nil {

@@ -76,6 +76,8 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 	defer release()
 	fn.Code = digest
 	if err := w.store.Put(fn); err != nil {
+		release()
+		w.collect()
 		return core.Function{}, err
 	}
 	w.sched.Drain(fn.Name, fn.Version)

@@ -147,6 +147,7 @@ func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, run
 	}
 	if known != nil {
 		done(fmt.Sprintf("%d packages, as locked before", len(known.Packages)), 0)
+		w.nameAsInstalled(runtime.ID, known.Packages)
 		return *known, resolution.Imports, nil
 	}
 	done(fmt.Sprintf("%d packages", len(resolution.Packages)), 0)
@@ -167,6 +168,7 @@ func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, run
 		}
 		err = w.store.RememberLock(lock)
 	}
+	w.nameAsInstalled(runtime.ID, lock.Packages)
 	return lock, resolution.Imports, err
 }
 

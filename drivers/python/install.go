@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"net/url"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
@@ -35,7 +37,12 @@ func (p *python) Resolve(ctx context.Context, request core.ResolveRequest) (core
 	if request.Lock != nil {
 		resolution.Packages = request.Lock.Packages
 	}
-	return core.Resolution(resolution), err
+	return core.Resolution(resolution), cmp.Or(err, zygote.CheckURLs(resolution.Packages, packageURL))
+}
+
+// packageURL is what lists of vulnerabilities know a package by.
+func packageURL(p core.Locked) string {
+	return "pkg:pypi/" + url.QueryEscape(p.Name) + "@" + url.QueryEscape(p.Version)
 }
 
 // Install implements core.Installer.
