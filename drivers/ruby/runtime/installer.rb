@@ -3,7 +3,7 @@
 # What the Ruby driver runs in an installer's sandbox: resolve a function's packages, or install them.
 #
 # Started as `ruby --disable=gems installer.rb REQUEST…`, which is JSON in as many arguments as it takes. Answers over descriptor 3, one JSON packet a
-# message: any number of {"progress": …}, then {"result": …} or {"error": …} (core/driver/zygote, Install).
+# message: any number of {"progress": …}, then {"result": …}, twice when it resolves, or {"error": …} (core/driver/zygote, Install).
 
 require "json"
 require "open3"
@@ -57,15 +57,17 @@ module Pipsqueak
 
     private
 
+    # Says what Debian's lists have before anything of the function's runs: a Gemfile is code and could say something else.
     def resolve
+      say("result" => @request["locked"] ? [] : debian("resolve", *@request["debian"]))
       imports = { "imports" => Imports.new(CODE).of(@request["handler"]) }
       return imports if @request["locked"]
       gems, lock = File.exist?("#{CODE}/Gemfile") ? apart { Gems.new(@request["source"]).lock("#{CODE}/Gemfile") } : []
       File.write("#{CODE}/Gemfile.lock", lock) if lock
-      imports.merge("packages" => (gems || []) + debian("resolve", *@request["debian"]), "files" => lock ? { "Gemfile.lock" => lock } : {})
+      imports.merge("packages" => gems || [], "files" => lock ? { "Gemfile.lock" => lock } : {})
     end
 
-    # Returns what the block returns, as JSON has it. A Gemfile is code and can end the process that reads it, so that is a child.
+    # Returns what the block returns, as JSON has it. A Gemfile can end the process that reads it, so that is a child.
     def apart
       _, status = Process.wait2(fork do
         File.write(ANSWER, JSON.generate("result" => yield))

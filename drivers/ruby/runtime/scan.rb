@@ -2,7 +2,7 @@
 
 # What the Ruby driver runs in an installer's sandbox to scan: reads the files of gems, or of an archive, and runs nothing of them.
 #
-# Started as `ruby --disable=gems scan.rb REQUEST`. Answers over descriptor 3 as installer.rb does. What is Debian's is scanned by the driver's own
+# Started as `ruby --disable=gems scan.rb REQUEST…`, and answers over descriptor 3 as installer.rb does. What is Debian's is scanned by the driver's own
 # program too, which unpacks its archives.
 
 require "find"
@@ -136,4 +136,4 @@ module Pipsqueak
   end
 end
 
-Pipsqueak::Scan.new(JSON.parse(ARGV.shift)).run
+Pipsqueak::Scan.new(JSON.parse(ARGV.join)).run
