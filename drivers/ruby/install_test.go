@@ -50,7 +50,9 @@ func TestImports(t *testing.T) {
 	code := t.TempDir()
 	for name, text := range map[string]string{
 		"app/main.rb": "# comment\nrequire 'gem_one'\nrequire(\"gem/two\")\nrequire_relative '../own'\nrequire 'lib'\nrequire \"English\"\nrequire 'net/http'\n" +
-			"require \"#{name}\"\nrequire name\nif x then require 'three' end\nbegin\n  require 'four'\nrescue LoadError\nend\ndef m = require('five')\nload 'six'\nother.require 'seven'\n",
+			"require \"#{name}\"\nrequire name\nif x then require 'three' end\nbegin\n  require 'four'\nrescue LoadError\nend\ndef m = require('five')\nload 'six'\nother.require 'seven'\n" +
+			"require '/proc/self/root" + code + "/run'\nrequire 'json/../../../../.." + code + "/run'\nrequire 'a\x00b'\nrequire '~nobody-has-this-name/x'\n",
+		"run.rb": "File.write(__FILE__, 'ran')\n",
 		"own.rb": "require 'eight'\nrequire_relative 'app/main'\n",
 		"lib.rb": "require 'nine'\nthis is no Ruby (",
 	} {
@@ -70,6 +72,9 @@ func TestImports(t *testing.T) {
 	var found []string
 	if err != nil || json.Unmarshal(out, &found) != nil {
 		t.Fatalf("%v: %s", err, out)
+	}
+	if text, err := os.ReadFile(filepath.Join(code, "run.rb")); err != nil || string(text) == "ran" {
+		t.Errorf("code of the function was run: %s, %v", text, err)
 	}
 	// Of Ruby's own libraries those that take their time.
 	if want := []string{"gem_one", "gem/two", "net/http", "eight"}; !slices.Equal(found, want) {
