@@ -125,7 +125,7 @@ func TestDebianOnce(t *testing.T) {
 func TestDebianIndex(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"usr/share/rubygems-integration/all/specifications/some-gem-1.2.3.gemspec":           `s.require_paths = ["lib/some-gem".freeze]`,
+		"usr/share/rubygems-integration/all/specifications/some-gem-1.2.3.gemspec":           `s.require_paths = ["lib/some-gem".freeze, "../../../../../../..", "../../../../../../../../.."]`,
 		"usr/share/rubygems-integration/all/gems/some-gem-1.2.3/lib/some-gem/some/gem.rb":    "",
 		"usr/share/rubygems-integration/all/specifications/in-vendor-0.1.gemspec":            "",
 		"usr/lib/ruby/vendor_ruby/in_vendor.rb":                                              "",
