@@ -118,8 +118,8 @@ func sourceOf(handler string) (file, source string) {
 	return "", ""
 }
 
-// removeOld removes shared objects that came with the sources: they were made on another machine. make would find them new, and what CMake does not make they would stand
-// in for.
+// removeOld removes shared objects that came with the sources: they were made on another machine. make would find them new, and they would stand
+// in for what CMake does not make.
 func removeOld(handler string) error {
 	files, _ := handlerFiles(handler)
 	for _, file := range files {

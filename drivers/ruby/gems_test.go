@@ -18,8 +18,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// installGems is what installer.rb has around gems.rb, as far as an installation needs it. It sees to it that threads load nothing: two that load the same library at
-// once may find it half made.
+// installGems is what installer.rb has around gems.rb, as far as an installation needs it. It sees to it that threads load nothing: two that
+// load the same library at once may find it half made.
 const installGems = `
 require "json"
 require "open3"

@@ -82,8 +82,8 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestDebianOnce has a launcher that notes what the installer is asked for. What was found out of Debian's archives when they were resolved, nobody has to look up when
-// they are installed; what is said after a Gemfile has run is not believed.
+// TestDebianOnce has a launcher that notes what the installer is asked for. What was found out of Debian's archives when they were resolved,
+// nobody has to look up when they are installed; what is said after a Gemfile has run is not believed.
 func TestDebianOnce(t *testing.T) {
 	dir := t.TempDir()
 	answer, asked := filepath.Join(dir, "answer"), filepath.Join(dir, "asked")

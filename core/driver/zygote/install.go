@@ -14,8 +14,8 @@ import (
 const maxAnswer = 64 << 20
 
 // An installer program says one JSON message after another on its control socket, descriptor 3: any number of steps
-// {"progress": {…}}, then {"result": …}, once for each result that it has, or {"error": {…}} as core.Error. A message is one packet or several; the first byte of a packet
-// is '+' when the message goes on in the next, and '.' when it ends with this one.
+// {"progress": {…}}, then {"result": …}, once for each result that it has, or {"error": {…}} as core.Error. A message is one packet or
+// several; the first byte of a packet is '+' when the message goes on in the next, and '.' when it ends with this one.
 type step struct {
 	Progress *core.Progress  `json:"progress"`
 	Result   json.RawMessage `json:"result"`

@@ -26,7 +26,7 @@ module Pipsqueak
       require "rubygems/security"
       require "rubygems/user_interaction"
       Gem::DefaultUserInteraction.ui = Gem::SilentUI.new
-      # RubyGems loads at its first use what belongs to these. That would be in a thread, and not every library can be loaded by two at once.
+      # RubyGems loads at its first use what belongs to these. That would be in threads, and not every library can be loaded by two at once.
       Gem.configuration
       Gem.load_yaml
       Gem::RemoteFetcher.fetcher
