@@ -80,8 +80,11 @@ func (a *apt) locate(ctx context.Context, packages []Archive) ([]Archive, error)
 	if err != nil {
 		return nil, anew(err)
 	}
-	known := printed(said)
-	if err := a.describe(ctx, known); err != nil {
+	known, err := printed(said)
+	if err == nil {
+		err = a.describe(ctx, known)
+	}
+	if err != nil {
 		return nil, err
 	}
 	packages = slices.Clone(packages)
@@ -111,6 +114,9 @@ func (a *apt) fetch(ctx context.Context, packages []Archive, archives string, pr
 		arguments = append(arguments, p.URI, filepath.Join(archives, p.Base()), strings.Replace(p.Archives[0], "sha256", "SHA256", 1))
 	}
 	started, item := 0, fmt.Sprintf("%d Debian packages", len(packages))
+	if len(packages) == 1 {
+		item = "1 Debian package"
+	}
 	_, err := a.run(ctx, aptHelper, "fetching Debian packages", func(line string) {
 		if strings.HasPrefix(line, "Get:") {
 			started++
