@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -124,7 +123,7 @@ func TestSiblingsShareMemory(t *testing.T) {
 	w.deploy(t, "sharing", pandas)
 	result[int](t, w, "sharing", `{}`)
 	var nodes []core.NodeInfo
-	eventually(t, 15*time.Second, "its memory has been measured", func() bool {
+	eventually(t, patience, "its memory has been measured", func() bool {
 		nodes = w.instances(t, "sharing")
 		return len(nodes) == 1 && nodes[0].Private > 0
 	})
