@@ -140,7 +140,9 @@ func TestHerd(t *testing.T) {
 	w.deploy(t, "herd", files{
 		"handler.py":       "import six\nimport time\n\ndef handler(event, context):\n    time.sleep(0.5)\n    return six.__version__\n",
 		"requirements.txt": "six==1.17.0\n",
+		"pipsqueak.yaml":   "reuse: false\n",
 	})
+	w.probed(t, "herd")
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	starts := map[string]int{}

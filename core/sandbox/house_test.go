@@ -245,7 +245,7 @@ func (c child) try(words string, files ...*os.File) (string, error) {
 	for _, f := range files {
 		f.Close()
 	}
-	_ = c.control.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.control.SetReadDeadline(time.Now().Add(patience))
 	answer := make([]byte, 1<<17)
 	n, err := c.control.Read(answer)
 	if err == nil && n == 0 {
