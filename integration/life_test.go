@@ -194,6 +194,7 @@ func TestLogs(t *testing.T) {
 	system(t)
 	w := shared(t)
 	w.deploy(t, "chatty", handlerFile("import sys\ndef handler(event, context):\n    print('out', event)\n    print('err', event, file=sys.stderr)\n"))
+	began := time.Now()
 	w.run(t, "chatty", `1`)
 	w.run(t, "chatty", `2`)
 	var lines []core.LogLine
@@ -205,7 +206,7 @@ func TestLogs(t *testing.T) {
 			if err := json.Unmarshal(line, &l); err != nil {
 				t.Fatalf("log line %q: %v", line, err)
 			}
-			if l.Stream != "worker" {
+			if l.Stream != "worker" && l.Time.After(began) {
 				lines = append(lines, l)
 			}
 		}
@@ -213,7 +214,7 @@ func TestLogs(t *testing.T) {
 	})
 	for _, want := range []struct{ stream, text string }{{"stdout", "out 1"}, {"stderr", "err 1"}, {"stdout", "out 2"}, {"stderr", "err 2"}} {
 		if !slices.ContainsFunc(lines, func(l core.LogLine) bool {
-			return l.Stream == want.stream && l.Text == want.text && l.Function == "chatty" && l.Node != "" && time.Since(l.Time) < time.Minute
+			return l.Stream == want.stream && l.Text == want.text && l.Function == "chatty" && l.Node != ""
 		}) {
 			t.Errorf("no line %v in %v", want, lines)
 		}
