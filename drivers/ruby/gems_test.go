@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
 // installGems is what installer.rb has around gems.rb, as far as an installation needs it. It sees to it that threads load nothing: two that
@@ -54,15 +55,7 @@ func buildGem(t *testing.T, into, name, more string, contents map[string]string)
 	dir := t.TempDir()
 	names, _ := json.Marshal(slices.Sorted(maps.Keys(contents)))
 	contents["x.gemspec"] = fmt.Sprintf("require 'openssl'\nGem::Specification.new do |s|\n  s.name = %q; s.version = '1.0'; s.summary = 'x'; s.authors = ['x']; s.license = 'MIT'; s.files = %s\n  %s\nend\n", name, names, more)
-	for file, text := range contents {
-		path := filepath.Join(dir, file)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	drivertest.Write(t, dir, contents)
 	cmd := exec.Command("/usr/bin/gem", "build", "--force", "--output", filepath.Join(into, name+"-1.0.gem"), "x.gemspec")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -110,12 +103,8 @@ const sign = `key = OpenSSL::PKey::RSA.new(2048)
 
 // TestInstallGems installs gems from an index without a sandbox.
 func TestInstallGems(t *testing.T) {
-	if headers, _ := filepath.Glob("/usr/include/ruby-*/ruby.h"); len(headers) == 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("requires ruby-dev")
-		}
-		t.Skip("needs ruby-dev")
-	}
+	headers, _ := filepath.Glob("/usr/include/ruby-*/ruby.h")
+	drivertest.Needs(t, len(headers) > 0, "ruby-dev")
 	served := t.TempDir()
 	if err := os.Mkdir(filepath.Join(served, "gems"), 0o755); err != nil {
 		t.Fatal(err)

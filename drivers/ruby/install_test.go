@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
@@ -25,11 +26,7 @@ func TestInterpreterPaths(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	for _, name := range []string{"ruby3.9", "ruby-lint"} {
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	drivertest.Write(t, dir, map[string]string{"ruby3.9": "", "ruby-lint": ""})
 	if err := os.Symlink("ruby3.9", filepath.Join(dir, "ruby")); err != nil {
 		t.Fatal(err)
 	}
@@ -44,26 +41,17 @@ func TestInterpreterPaths(t *testing.T) {
 
 // What handlers require whenever they are required is found, and nothing else.
 func TestImports(t *testing.T) {
-	if _, err := os.Stat("/usr/bin/ruby"); err != nil && os.Getenv("CI") == "" {
-		t.Skip("needs ruby")
-	}
+	_, err := os.Stat("/usr/bin/ruby")
+	drivertest.Needs(t, err == nil, "/usr/bin/ruby")
 	code := t.TempDir()
-	for name, text := range map[string]string{
+	drivertest.Write(t, code, map[string]string{
 		"app/main.rb": "# comment\nrequire 'gem_one'\nrequire(\"gem/two\")\nrequire_relative '../own'\nrequire 'lib'\nrequire \"English\"\nrequire 'net/http'\n" +
 			"require \"#{name}\"\nrequire name\nif x then require 'three' end\nbegin\n  require 'four'\nrescue LoadError\nend\ndef m = require('five')\nload 'six'\nother.require 'seven'\n" +
 			"require '/proc/self/root" + code + "/run'\nrequire 'json/../../../../.." + code + "/run'\nrequire 'a\x00b'\nrequire '~nobody-has-this-name/x'\n",
 		"run.rb": "File.write(__FILE__, 'ran')\n",
 		"own.rb": "require 'eight'\nrequire_relative 'app/main'\n",
 		"lib.rb": "require 'nine'\nthis is no Ruby (",
-	} {
-		path := filepath.Join(code, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 	imports, err := filepath.Abs("runtime/imports.rb")
 	if err != nil {
 		t.Fatal(err)
@@ -124,21 +112,13 @@ func TestDebianOnce(t *testing.T) {
 
 func TestDebianIndex(t *testing.T) {
 	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"usr/share/rubygems-integration/all/specifications/some-gem-1.2.3.gemspec":           `s.require_paths = ["lib/some-gem".freeze, "../../../../../../..", "../../../../../../../../.."]`,
+	drivertest.Write(t, dir, map[string]string{
+		"usr/share/rubygems-integration/all/specifications/some-gem-1.2.3.gemspec":           `s.require_paths = ["lib/some-gem".freeze]`,
 		"usr/share/rubygems-integration/all/gems/some-gem-1.2.3/lib/some-gem/some/gem.rb":    "",
 		"usr/share/rubygems-integration/all/specifications/in-vendor-0.1.gemspec":            "",
 		"usr/lib/ruby/vendor_ruby/in_vendor.rb":                                              "",
 		"usr/lib/x86_64-linux-gnu/rubygems-integration/3.1.0/extensions/x/3.1.0/some-1/x.so": "no library",
-	} {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 	libraries := filepath.Join(dir, "usr/lib/libfound.so.1")
 	c, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
