@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
@@ -94,7 +95,8 @@ func TestDebianOnce(t *testing.T) {
 	r.interpreters["ruby3.1"] = interpreter{Executable: "/usr/bin/ruby3.1", Prefix: "/usr"}
 	box := core.Sandbox{ID: "x", Gate: gate.Addr().String()}
 	archive := func(name, uri string) string {
-		return fmt.Sprintf(`{"name":"debian+%s","version":"1","archives":["sha256:%s"],"uri":%q,"size":7}`, name, name, uri)
+		return fmt.Sprintf(`{"name":"debian+%s","version":"1","archives":["sha256:%s"],"purl":%q,"uri":%q,"size":7}`, name, name,
+			debian.PackageURL(core.Locked{Name: "debian+" + name, Version: "1"}), uri)
 	}
 	says(`{"result":[`+archive("x", "http://d/x.deb")+`]}`, `{"result":{"packages":[`+archive("forged", "http://d/forged.deb")+`],"imports":["y"]}}`)
 	found, err := r.Resolve(t.Context(), core.ResolveRequest{Runtime: "ruby3.1", Debian: []string{"x"}, Sandbox: box})
@@ -113,7 +115,7 @@ func TestDebianOnce(t *testing.T) {
 func TestDebianIndex(t *testing.T) {
 	dir := t.TempDir()
 	drivertest.Write(t, dir, map[string]string{
-		"usr/share/rubygems-integration/all/specifications/some-gem-1.2.3.gemspec":           `s.require_paths = ["lib/some-gem".freeze]`,
+		"usr/share/rubygems-integration/all/specifications/some-gem-1.2.3.gemspec":           `s.require_paths = ["lib/some-gem".freeze, "../../../../../../..", "../../../../../../../../.."]`,
 		"usr/share/rubygems-integration/all/gems/some-gem-1.2.3/lib/some-gem/some/gem.rb":    "",
 		"usr/share/rubygems-integration/all/specifications/in-vendor-0.1.gemspec":            "",
 		"usr/lib/ruby/vendor_ruby/in_vendor.rb":                                              "",
