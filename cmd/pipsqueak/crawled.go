@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
 // crawled tells a person who waits how far a scan of many archives is: on a terminal in one line that changes, elsewhere in a line now and then.
@@ -53,7 +55,7 @@ func (c *crawled) draw() {
 		left := time.Duration(float64(c.total-c.done) / rate * float64(time.Minute))
 		words += fmt.Sprintf(", %.0f a minute, %s left", rate, humanAge(left))
 	}
-	words += fmt.Sprintf(", %d findings", c.findings)
+	words += ", " + core.Count(c.findings, "finding", "findings")
 	if c.failed > 0 {
 		words += fmt.Sprintf(", %d failed", c.failed)
 	}

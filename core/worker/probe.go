@@ -126,7 +126,7 @@ func (w *Worker) prepare(ctx context.Context, d core.Driver, fn *core.Function, 
 	if err := errors.Join(err, w.store.SetProbes(runtime.ID, found)); err != nil && ctx.Err() == nil {
 		w.log.Warn("probe", "fn", fn.Name, "err", err)
 	}
-	done(fmt.Sprintf("%d packages", len(found)), 0)
+	done(core.Count(len(found), "package", "packages"), 0)
 }
 
 // verdict is what a person is told of a probe: nothing of one that found nothing.
