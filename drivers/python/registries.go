@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,6 +46,10 @@ func operatorSources(ctx context.Context, interpreter, files string) (sources, e
 	out, err := cmd.Output()
 	if err == nil {
 		err = json.Unmarshal(out, &answer)
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(exit.Stderr))
 	}
 	if err != nil {
 		return sources{}, err
