@@ -87,6 +87,15 @@ func TestNodeScripts(t *testing.T) {
 	r.packages["tool"]["1.0.0"].(map[string]any)["dependencies"] = map[string]string{"word": "1.0.0"}
 	r.add("@s/made", "1.0.0", map[string]any{"dependencies": map[string]string{"tool": "1.0.0"}, "scripts": map[string]string{"install": "make-it && env > environment.txt && { cat /proc/[0-9]*/environ >> environment.txt 2>&1; exit ${STATUS:-0}; }"}},
 		files{"index.js": "try { module.exports = require('./built.js'); } catch { module.exports = 'not built'; }\nmodule.exports.environment = () => require('fs').readFileSync(__dirname + '/environment.txt', 'utf8');"})
+	r.add("debugs", "1.0.0", map[string]any{"scripts": map[string]string{"install": "node debug.js"}}, files{"index.js": "module.exports = require('./told.json');", "debug.js": `
+process.kill(1, 'SIGUSR1');
+const tries = async () => {
+  for (let i = 0; i < 40; i++) {
+    try { return await (await fetch('http://127.0.0.1:9229/json/version')).text(); } catch { await new Promise((done) => setTimeout(done, 25)); }
+  }
+  return 'nobody listens';
+};
+tries().then((told) => require('fs').writeFileSync('told.json', JSON.stringify(told)));`})
 	r.add("fails", "1.0.0", map[string]any{"scripts": map[string]string{"install": "echo this went wrong >&2; exit 3"}}, files{"index.js": ""})
 	r.add("odd", "1.0.0", map[string]any{"scripts": nil, "exports": map[string]any{".": 5}}, files{"index.js": ""})
 	t.Setenv("NPM_CONFIG_//127.0.0.1/:_authToken", "very-secret")
@@ -111,6 +120,10 @@ func TestNodeScripts(t *testing.T) {
 	environment := w.deploy(t, "environment", f.with("index.js", "exports.handler = () => require('fs').readFileSync(require.resolve('@s/made/environment.txt'), 'utf8');").with("pipsqueak.yaml", "allow_scripts: ['@s/made']\n"))
 	if got := result[string](t, w, environment.Name, `{}`); strings.Contains(got, "very-secret") || !strings.Contains(got, "PATH=") {
 		t.Errorf("a script is told\n%s", got)
+	}
+	w.deploy(t, "debugs", files{"index.js": "exports.handler = () => require('debugs');", "package.json": `{"dependencies":{"debugs":"1.0.0"}}`, "pipsqueak.yaml": "allow_scripts: [debugs]\n"})
+	if got := result[string](t, w, "debugs", `{}`); got != "nobody listens" {
+		t.Errorf("a script can debug the installer: %s", got)
 	}
 	e := w.put(t, "fails", files{"index.js": nodeEcho, "package.json": `{"dependencies":{"fails":"1.0.0"}}`, "pipsqueak.yaml": "allow_scripts: [fails]\n"}).
 		expectError(t, core.KindInstall, core.FaultCaller, http.StatusUnprocessableEntity)

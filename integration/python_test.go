@@ -275,6 +275,25 @@ func TestPythonResolveRunsNothing(t *testing.T) {
 	}
 }
 
+// What a build does to the processes around it is its own fault, and told as that.
+func TestPythonBuildsThatKill(t *testing.T) {
+	system(t)
+	index := newPythonIndex(t, "")
+	w := startWorker(t, t.TempDir())
+	for name, c := range map[string]struct{ code, says string }{
+		"pyleaves":     {"os._exit(0)", "building pyleaves==1.0"},
+		"pykillsall":   {"os.kill(-1, 9)", "uv was ended by signal 9"},
+		"pyinterrupts": {"[os.kill(1, s) for s in (2, 10, 11, 15)]; sys.exit('a reason')", "exit status: 1"},
+	} {
+		index.addSource(t, name, "1.0", files{"pyproject.toml": "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n",
+			"PKG-INFO": "Metadata-Version: 2.1\nName: " + name + "\nVersion: 1.0\n", "backend.py": "import os, sys\ndef build_wheel(*a, **k):\n    " + c.code + "\n"})
+		f := handlerFile(echo).with("requirements.txt", name+"\n").with("pipsqueak.yaml", "allow_scripts: ["+name+"]\n")
+		if said := w.put(t, "kills", f).expectError(t, core.KindInstall, core.FaultHandler, http.StatusUnprocessableEntity); !strings.Contains(said.Message, c.says) {
+			t.Errorf("%s: %s", name, said.Message)
+		}
+	}
+}
+
 // Two packages that must be built to know what they require, of which each makes the other change: the resolution ends.
 func TestPythonSourcesDisagree(t *testing.T) {
 	system(t)

@@ -86,8 +86,8 @@ func (p *program) deployPart(cmd *cobra.Command, part store.Part, keys []*signin
 	if err != nil || !tell {
 		return f, err
 	}
-	_, err = fmt.Fprintf(p.out, "deployed %s version %d: %s, %d packages, in %s\n",
-		f.Name, f.Version, f.Runtime, len(f.Packages), p.now().Sub(began).Round(10*time.Millisecond))
+	_, err = fmt.Fprintf(p.out, "deployed %s version %d: %s, %s, in %s\n",
+		f.Name, f.Version, f.Runtime, core.Count(len(f.Packages), "package", "packages"), p.now().Sub(began).Round(10*time.Millisecond))
 	return f, err
 }
 

@@ -79,7 +79,7 @@ func (p *program) lockPart(cmd *cobra.Command, part store.Part) error {
 	for _, line := range changes(before.Packages, lock.Packages) {
 		fmt.Fprintln(p.out, line)
 	}
-	_, err = fmt.Fprintf(p.out, "%s: %d packages for %s\n", filepath.Join(part.Dir, store.LockFile), len(lock.Packages), lock.Runtime)
+	_, err = fmt.Fprintf(p.out, "%s: %s for %s\n", filepath.Join(part.Dir, store.LockFile), core.Count(len(lock.Packages), "package", "packages"), lock.Runtime)
 	return err
 }
 

@@ -299,6 +299,6 @@ func (s *scanning) printReport(r report) error {
 	for _, f := range r.Failed {
 		fmt.Fprintln(s.out, plain("failed  "+f.Archive+"  "+f.Error))
 	}
-	_, err := fmt.Fprintf(s.out, "%d packages scanned, %d of them earlier, in %s\n", r.Packages, r.Earlier, humanDuration(r.Took.Round(100*time.Millisecond)))
+	_, err := fmt.Fprintf(s.out, "%s scanned, %d of them earlier, in %s\n", core.Count(r.Packages, "package", "packages"), r.Earlier, humanDuration(r.Took.Round(100*time.Millisecond)))
 	return err
 }

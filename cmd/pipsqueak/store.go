@@ -233,7 +233,7 @@ this by itself as well, every hour and after each deploy. A package that is remo
 			size += one.Size
 			fmt.Fprintf(p.out, "removed %s for %s\n", one, one.Runtime)
 		}
-		fmt.Fprintf(p.err, "%d packages, %s\n", len(removed), humanBytes(size))
+		fmt.Fprintf(p.err, "%s, %s\n", core.Count(len(removed), "package", "packages"), humanBytes(size))
 		return nil
 	}
 	return cmd

@@ -79,7 +79,7 @@ pandas  2.1.0    python3.11  5.0 MiB  3d    -           CVE-1
 		t.Errorf("forbidden: %q", s.forbidden)
 	}
 	run("release", "p==1").want(t, 0, "release numpy==1.26.4 for python3.11\n", "")
-	run("collect").want(t, 0, "removed pandas==2.1.0 for python3.11\n", "1 packages, 5.0 MiB\n")
+	run("collect").want(t, 0, "removed pandas==2.1.0 for python3.11\n", "1 package, 5.0 MiB\n")
 	if s.older != 30*24*time.Hour {
 		t.Errorf("without an age, what was unused for %v was collected", s.older)
 	}

@@ -38,10 +38,10 @@ func compare(result *core.Probe, before, after sandbox.Observation) (why string)
 	result.Network = attempts(before.Network, after.Network)
 	var reasons []string
 	if result.Threads > 0 {
-		reasons = append(reasons, "starts "+count(result.Threads, "thread", "threads"))
+		reasons = append(reasons, "starts "+core.Count(result.Threads, "thread", "threads"))
 	}
 	if result.Children > 0 {
-		reasons = append(reasons, "leaves "+count(result.Children, "process", "processes")+" running")
+		reasons = append(reasons, "leaves "+core.Count(result.Children, "process", "processes")+" running")
 	}
 	if len(result.Files) > 0 {
 		reasons = append(reasons, "leaves open "+strings.Join(tally(result.Files), ", "))
@@ -80,13 +80,6 @@ func tally(names []string) []string {
 	return out
 }
 
-func count(n int, one, several string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, several)
-}
-
 func signalNames(set uint64) (names []string) {
 	for n := 1; n <= 64; n++ {
 		if set&(1<<(n-1)) == 0 || n == 32 || n == 33 { // two that the C library uses for its threads
@@ -108,7 +101,7 @@ func attempts(before, after sandbox.Network) (tried []string) {
 		{after.Datagrams - before.Datagrams, "datagram", "datagrams", "to its own machine, as look-ups of names send them"},
 	} {
 		if one.n > 0 {
-			tried = append(tried, count(int(one.n), one.one, one.of)+" "+one.what)
+			tried = append(tried, core.Count(int(one.n), one.one, one.of)+" "+one.what)
 		}
 	}
 	return tried

@@ -36,7 +36,7 @@ func (w *Worker) install(ctx context.Context, in installation, wanted []core.Loc
 		progress(core.Progress{Verb: "install", Item: p.String(), Detail: inStore, Ended: true})
 	}
 	if len(missing) == 0 {
-		done(fmt.Sprintf("%d packages, all in the store", len(have)), 0)
+		done(core.Count(len(have), "package", "packages")+", all in the store", 0)
 		return core.NewSet(have...), nil
 	}
 	if err := refuseScripts(missing, in.allow); err != nil {
@@ -54,7 +54,7 @@ func (w *Worker) install(ctx context.Context, in installation, wanted []core.Loc
 			meter.done(p)
 		}
 	}
-	done(fmt.Sprintf("%d packages, %d of them in the store", len(wanted), len(wanted)-len(missing)), meter.bytes)
+	done(fmt.Sprintf("%s, %d of them in the store", core.Count(len(wanted), "package", "packages"), len(wanted)-len(missing)), meter.bytes)
 	return core.NewSet(have...), nil
 }
 

@@ -126,7 +126,7 @@ func (w *Worker) probe(ctx context.Context, d core.Driver, fn *core.Function, ru
 	if err := errors.Join(err, w.store.SetProbes(runtime.ID, found)); err != nil {
 		w.log.Warn("probe", "fn", fn.Name, "err", err)
 	}
-	done(fmt.Sprintf("%d packages", len(found)), 0)
+	done(core.Count(len(found), "package", "packages"), 0)
 }
 
 // verdict is what a person is told of a probe while a deploy is under way: nothing of one that found nothing.

@@ -142,10 +142,10 @@ func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, run
 		return core.Lock{}, nil, err
 	}
 	if known != nil {
-		done(fmt.Sprintf("%d packages, as locked before", len(known.Packages)), 0)
+		done(core.Count(len(known.Packages), "package", "packages")+", as locked before", 0)
 		return *known, resolution.Imports, nil
 	}
-	done(fmt.Sprintf("%d packages", len(resolution.Packages)), 0)
+	done(core.Count(len(resolution.Packages), "package", "packages"), 0)
 	lock := core.Lock{Runtime: runtime.ID, Inputs: asked, Packages: resolution.Packages, Files: resolution.Files}
 	slices.SortFunc(lock.Packages, func(a, b core.Locked) int {
 		return core.Package{Name: a.Name, Version: a.Version}.Compare(core.Package{Name: b.Name, Version: b.Version})

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -44,7 +43,7 @@ func (w *Worker) judge(ctx context.Context, d core.Driver, fn core.Function, run
 			err = w.decide(fn.Name, found)
 		}
 		if err == nil {
-			done(fmt.Sprintf("%d packages, %d findings", len(fn.Packages), len(found)), 0)
+			done(core.Count(len(fn.Packages), "package", "packages")+", "+core.Count(len(found), "finding", "findings"), 0)
 		}
 		return err
 	}

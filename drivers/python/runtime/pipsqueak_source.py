@@ -5,6 +5,7 @@ import glob
 import hashlib
 import os
 import re
+import signal
 import sys
 import tarfile
 import zipfile
@@ -48,7 +49,9 @@ def build(package, archive):
     uv.run(what, CACHE, "venv", "--quiet", "--clear", "--offline", "--python", sys.executable, name, env={})
     if needs:
         uv.run(f"{what}: what its build needs", CACHE, "pip", "install", "--quiet", "--only-binary", ":all:", "--python", python, "--", *needs)
-    # A program of the same user can read this one's environment through /proc, unless it is closed.
+    # A program of the same user can read this one's environment through /proc, unless it is closed. And it could end this one by the only signal that
+    # Python handles: against those that nobody handles the kernel protects the first process of a sandbox.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     env = {"PATH": f"{name}/bin:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp", "SOURCE_DATE_EPOCH": "315532800", "PYTHONHASHSEED": "0"}
     uv.run(what, CACHE, "build", "--quiet", "--wheel", "--offline", "--no-build-isolation", "--python", python, "--out-dir", name + "-wheel", archive, env=env)
