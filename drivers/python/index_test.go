@@ -1,6 +1,7 @@
 package main
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -96,5 +97,20 @@ print(json.dumps({name: one["detail"] for name, one in signatures.of({}).items()
 	ask(t, program, []string{"UV_DEFAULT_INDEX=" + index.URL}, &got)
 	if got["silent-1"] != "the index has not answered in time" || got["quick-1"] != "the index has no attestation" {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestNoCertificates names a file of certificates that does not exist.
+func TestNoCertificates(t *testing.T) {
+	t.Setenv("PIPSQUEAK_LIBEXEC", libexec(t))
+	t.Setenv("SSL_CERT_FILE", "/nonexistent/ca.pem")
+	d, err := newDriver(slog.New(slog.DiscardHandler)).Describe(t.Context())
+	if err != nil || len(d.Runtimes) == 0 || !strings.Contains(strings.Join(d.Problems, " "), "/nonexistent/ca.pem") {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	for _, mount := range d.Runtimes[0].Tools {
+		if mount.Source == "/nonexistent/ca.pem" {
+			t.Errorf("%+v", mount)
+		}
 	}
 }
