@@ -50,8 +50,7 @@ type Installer interface {
 	// finds the modules that the code imports, and compiles what the language can compile ahead of time. The code directory
 	// is writable here, and only here.
 	Resolve(ctx context.Context, request ResolveRequest) (Resolution, error)
-	// Install fetches the packages and leaves each in a directory of its own, OutDir/<name>-<version>, compiled where the
-	// language can compile ahead of time, and returns a receipt for each. The code is in CodeDir, read-only: Resolve may have left
+	// Install fetches the packages and leaves each in a directory of its own, OutDir/<name>-<version>, and returns a receipt for each. The code is in CodeDir, read-only: Resolve may have left
 	// there what else it found out. Progress may be nil.
 	Install(ctx context.Context, request InstallRequest, progress func(Progress)) ([]Receipt, error)
 }
@@ -62,6 +61,14 @@ type Builder interface {
 	// are mounted, the code directory is writable, and there is no network. What the compiler has against the code is KindBuild.
 	// Progress may be nil.
 	Build(ctx context.Context, request BuildRequest, progress func(Progress)) (Built, error)
+}
+
+// Compiler is a further part of an Installer, for languages whose packages are imported faster when they were compiled before.
+type Compiler interface {
+	// Compile compiles packages, each of which is mounted at its PackageDir, without running anything of them. What it makes it leaves at
+	// OutDir/<name>-<version>/<path>: it is going to be seen at that path of the package, where there must be nothing yet. The same package gives
+	// the same files. What cannot be compiled is left out. There is no network.
+	Compile(ctx context.Context, request CompileRequest) error
 }
 
 // Scanner is a further part of an Installer: it reads packages without running anything of them.
@@ -98,10 +105,14 @@ type Description struct {
 const (
 	CapabilityInstall = "install" // the driver implements Installer
 	CapabilityBuild   = "build"   // it implements Builder
+	CapabilityCompile = "compile" // it implements Compiler
 	CapabilityScan    = "scan"    // it implements Scanner
 	CapabilityDebian  = "debian"  // its Installer knows Debian packages too (ResolveRequest.Debian)
 	CapabilityInvoke  = "invoke"  // its instances can invoke other functions (core/endpoint)
-	CapabilityLock    = "lock"    // its Installer gives locks with digests, takes them back, and installs nothing else (ResolveRequest.Lock)
+	// What its Resolve leaves in OutDir, such as a cache, its Install finds there. OutDir is there when Resolve makes a lock and Allow is empty: then
+	// Resolve runs nothing of the function or of packages, for all functions share what Install makes of it.
+	CapabilityHandover = "handover"
+	CapabilityLock     = "lock" // its Installer gives locks with digests, takes them back, and installs nothing else (ResolveRequest.Lock)
 )
 
 // Runtime is one language at one version on this machine.
@@ -203,6 +214,13 @@ type BuildRequest struct {
 	Runtime  RuntimeID
 	Handler  string    // "file.symbol"
 	Packages []Package // of the function, each at its PackageDir
+	Sandbox  Sandbox
+}
+
+// CompileRequest asks for packages to be compiled.
+type CompileRequest struct {
+	Runtime  RuntimeID
+	Packages []Package // each at its PackageDir
 	Sandbox  Sandbox
 }
 

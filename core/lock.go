@@ -84,7 +84,7 @@ type Suspicion struct {
 	Reason  string `json:"reason"`         // one sentence
 }
 
-// Installed is a package in a worker's store, with all that is known of it. It does not change but for Used, Probe and Quarantine.
+// Installed is a package in a worker's store, with all that is known of it. It does not change but for Used, Probe, Compiled and Quarantine.
 type Installed struct {
 	Package
 	Runtime RuntimeID `json:"runtime"`
@@ -94,6 +94,8 @@ type Installed struct {
 	Added   time.Time `json:"added"`
 	Used    time.Time `json:"used"`            // when a deploy last asked for it, or, within the hour, a function had it
 	Probe   *Probe    `json:"probe,omitempty"` // nil until it was probed
+	// Compiled is the digest of its compiled copy, which its runtime's processes see instead of it. Empty when there is none.
+	Compiled string `json:"compiled,omitempty"`
 	// Quarantine is why it may not be used: its files are damaged, or somebody has forbidden it. Empty when it may.
 	Quarantine string `json:"quarantine,omitempty"`
 }

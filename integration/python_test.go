@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -202,6 +203,20 @@ func TestPythonAttestations(t *testing.T) {
 	}
 }
 
+// compiled waits for the compiled copy of a package, and returns its digest.
+func (w *worker) compiled(t testing.TB, name string) (digest string) {
+	t.Helper()
+	eventually(t, time.Minute, name+" is compiled", func() bool {
+		for _, p := range w.inventory(t).Packages {
+			if p.Name == name {
+				digest = p.Compiled
+			}
+		}
+		return digest != ""
+	})
+	return digest
+}
+
 // TestPythonSameFiles installs a lock twice, the second time on one processor, and wants the same bytes.
 func TestPythonSameFiles(t *testing.T) {
 	system(t)
@@ -227,7 +242,10 @@ func TestPythonSameFiles(t *testing.T) {
 	if a.Packages[0].Digest != b.Packages[0].Digest || a.Code != b.Code {
 		t.Errorf("%s, %s and %s, %s", a.Packages[0].Digest, a.Code, b.Packages[0].Digest, b.Code)
 	}
-	if compiled, _ := filepath.Glob(filepath.Join(data, "packages", "*", "py_many", "__pycache__", "*.pyc")); len(compiled) != 61 {
+	if one, other := several.compiled(t, "py-many"), alone.compiled(t, "py-many"); one != other {
+		t.Errorf("compiled they are %s and %s", one, other)
+	}
+	if compiled, _ := filepath.Glob(filepath.Join(data, "packages", "*.*", "py_many", "__pycache__", "*.pyc")); len(compiled) != 61 {
 		t.Errorf("%d files are compiled, want 61", len(compiled))
 	}
 }

@@ -10,12 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -327,6 +329,65 @@ func TestScanAtDeploy(t *testing.T) {
 	}
 	if log := w.logs.String(); !strings.Contains(log, "decision=allow") || !strings.Contains(log, "by=policy.yaml:4") {
 		t.Errorf("the decision is not in the log:\n%s", log)
+	}
+}
+
+// TestKilledScan kills a worker while it scans the packages of a deploy: nothing is left of it, and the next worker deploys the same.
+func TestKilledScan(t *testing.T) {
+	system(t)
+	scanned := files{"py_scanned/__init__.py": ""}
+	for i := range 300 { // it takes its time
+		scanned[fmt.Sprintf("py_scanned/m%d.py", i)] = strings.Repeat("def f(a, b):\n    return [a, b, {a: b}, f(b, a)]\n", 100)
+	}
+	newPythonIndex(t, "").addWheel(t, "py-scanned", "1.0", "", scanned)
+	data, policy := t.TempDir(), filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(policy, []byte("default: refuse\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f := handlerFile("import py_scanned\n\ndef handler(event, context):\n    return py_scanned.__name__\n").with("requirements.txt", "py-scanned\n")
+	first, err := start(programs(t), data, "--scan-policy", policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = first.stop() }) // for a test that fails before it kills
+	ended := make(chan answer, 1)
+	go func() {
+		a, err := first.do(t.Context(), http.MethodPut, "/v1/functions/scanned", bytes.NewReader(f.archive(t)))
+		if err != nil {
+			a = answer{body: []byte(err.Error())}
+		}
+		ended <- a
+	}()
+	eventually(t, time.Minute, "it scans", func() bool {
+		return slices.ContainsFunc(descendants(first.cmd.Process.Pid), func(pid int) bool {
+			return strings.Contains(commandLine(pid), "scan.py") && syscall.Kill(pid, syscall.SIGSTOP) == nil // so that it goes on until it is killed
+		})
+	})
+	seen, err := traces(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.kill()
+	if a := <-ended; a.status != 0 {
+		t.Fatalf("the deploy had ended with %v", a)
+	}
+
+	next := startWorker(t, data, "--scan-policy", policy)
+	eventually(t, 10*time.Second, "nothing is left of the killed worker", func() bool { return len(seen.left()) == 0 })
+	next.ask(t, http.MethodGet, "/v1/functions/scanned", nil).expectError(t, core.KindNotFound, core.FaultCaller, http.StatusNotFound)
+	next.deploy(t, "scanned", f)
+	if got := result[string](t, next, "scanned", `{}`); got != "py_scanned" {
+		t.Errorf("it answers %q", got)
+	}
+	eventually(t, 10*time.Second, "nothing is left in staging", func() bool {
+		left, err := os.ReadDir(filepath.Join(data, "staging"))
+		return err == nil && len(left) == 0
+	})
+	if found := next.verify(t); found.Trees != 2 || len(found.Damaged) > 0 {
+		t.Errorf("the store has %+v", found)
+	}
+	if scans, err := os.ReadDir(filepath.Join(data, "scans")); err != nil || len(scans) != 1 {
+		t.Errorf("of the scans the store has %v: %v", scans, err)
 	}
 }
 

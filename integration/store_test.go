@@ -2,7 +2,9 @@ package integration
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -25,12 +27,12 @@ var small = files{
 
 const smallPackage = "six==1.17.0"
 
-// spoil flips a bit of the package's module, and returns where the package is.
-func spoil(t testing.TB, w *worker) string {
+// spoil flips a bit of a package's module, and returns where the package is.
+func spoil(t testing.TB, w *worker, module string) string {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(w.data, "packages", "*", "six.py"))
+	found, err := filepath.Glob(filepath.Join(w.data, "packages", strings.Repeat("?", 64), module)) // not in a compiled copy, which has the same file
 	if err != nil || len(found) != 1 {
-		t.Fatalf("six is at %v: %v", found, err)
+		t.Fatalf("%s is at %v: %v", module, found, err)
 	}
 	text, err := os.ReadFile(found[0])
 	if err != nil {
@@ -62,7 +64,7 @@ func TestDamagedPackage(t *testing.T) {
 	w.deploy(t, "two", small)
 	forkStart(t, w, "one", `{}`)
 	old := w.snapshot(t).Nodes
-	spoil(t, w)
+	spoil(t, w, "six.py")
 
 	_, stderr, err := w.command(t, "", "store", "verify")
 	if err == nil || !strings.Contains(stderr, "1 of 3 packages and codes were damaged") {
@@ -86,6 +88,77 @@ func TestDamagedPackage(t *testing.T) {
 	}
 	if found := w.verify(t); len(found.Damaged) > 0 || found.Trees != 3 || found.Files == 0 {
 		t.Errorf("after it was mended: %+v", found)
+	}
+}
+
+// changing is a build that never makes the same files twice.
+const changing = `
+import os, zipfile
+
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    name, info = "pychanging-1.0-py3-none-any.whl", "pychanging-1.0.dist-info/"
+    with zipfile.ZipFile(os.path.join(directory, name), "w") as wheel:
+        wheel.writestr("pychanging.py", f"BUILD = {os.urandom(16).hex()!r}\n")
+        wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\nName: pychanging\nVersion: 1.0\n")
+        wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(info + "RECORD", f"pychanging.py,,\n{info}METADATA,,\n{info}WHEEL,,\n{info}RECORD,,\n")
+    return name
+`
+
+// TestDamagedPackageRebuilt damages a package that has other files each time it is installed. The functions that have it get the new one, as a
+// version of their own, and no process goes on with the old one.
+func TestDamagedPackageRebuilt(t *testing.T) {
+	system(t)
+	index := newPythonIndex(t, "")
+	index.addSource(t, "pychanging", "1.0", files{"pyproject.toml": "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n", "backend.py": changing,
+		"PKG-INFO": "Metadata-Version: 2.1\nName: pychanging\nVersion: 1.0\n"})
+	w := startWorker(t, t.TempDir())
+	f := handlerFile("import pychanging\n\ndef handler(event, context):\n    return [pychanging.BUILD, context.function_version]\n").
+		with("requirements.txt", "pychanging\n").with("pipsqueak.yaml", "allow_scripts: [pychanging]\n")
+	before := map[string]core.Function{}
+	for _, name := range []string{"one", "two"} {
+		before[name] = w.deploy(t, name, f)
+	}
+	build := result[[]any](t, w, "one", `{}`)[0]
+	w.deploy(t, "other", handlerFile(echo))
+	spoil(t, w, "pychanging.py")
+
+	found := w.verify(t)
+	if len(found.Damaged) != 1 || !found.Damaged[0].Mended || !slices.Equal(found.Damaged[0].Functions, []string{"one", "two"}) {
+		t.Fatalf("found %+v", found)
+	}
+	again := map[string]any{}
+	for _, name := range []string{"one", "two"} {
+		fn := decode[core.Function](t, w.ask(t, http.MethodGet, "/v1/functions/"+name, nil))
+		if fn.Version != before[name].Version+1 || fn.Packages[0].Digest == before[name].Packages[0].Digest || fn.Code != before[name].Code {
+			t.Errorf("%s was %+v and is %+v", name, before[name], fn)
+		}
+		got := result[[]any](t, w, name, `{}`)
+		if got[0] == build || fmt.Sprint(got[1]) != "2" {
+			t.Errorf("%s answers %v, and before with the build %v", name, got, build)
+		}
+		again[name] = got[0]
+	}
+	if again["one"] != again["two"] {
+		t.Errorf("the package was installed twice: %v", again)
+	}
+	if fn := decode[core.Function](t, w.ask(t, http.MethodGet, "/v1/functions/other", nil)); fn.Version != 1 {
+		t.Errorf("a function without the package is now version %d", fn.Version)
+	}
+	old := before["one"].Packages[0].Digest
+	eventually(t, time.Minute, "no process has the old one, nor has the store", func() bool {
+		w.ask(t, http.MethodPost, "/v1/packages/collect", nil)
+		_, err := os.Lstat(filepath.Join(w.data, "packages", strings.TrimPrefix(old, "sha256:")))
+		return errors.Is(err, fs.ErrNotExist) && !slices.ContainsFunc(w.snapshot(t).Nodes, func(n core.NodeInfo) bool { return strings.Contains(fmt.Sprint(n.Set), old) })
+	})
+	if found := w.verify(t); len(found.Damaged) > 0 {
+		t.Errorf("after it was mended: %+v", found)
+	}
+	// What it does when it is imported was seen anew.
+	eventually(t, time.Minute, "it is probed", func() bool { return w.inventory(t).Packages[0].Probe != nil })
+	// What was deployed before the damage is known again: the next function has the same.
+	if fn := w.deploy(t, "three", f); fn.Packages[0] != decode[core.Function](t, w.ask(t, http.MethodGet, "/v1/functions/one", nil)).Packages[0] {
+		t.Errorf("the next function has %v", fn.Packages)
 	}
 }
 
@@ -119,7 +192,7 @@ func TestDamagedPackageWithoutNetwork(t *testing.T) {
 		return w
 	}
 	w = offline()
-	spoil(t, w)
+	spoil(t, w, "six.py")
 	found := w.verify(t)
 	if len(found.Damaged) != 1 {
 		t.Fatalf("found %+v", found)

@@ -61,6 +61,7 @@ var (
 	_ core.Installer = (*Client)(nil)
 	_ core.Scanner   = (*Client)(nil)
 	_ core.Builder   = (*Client)(nil)
+	_ core.Compiler  = (*Client)(nil)
 )
 
 // Open starts the driver's program and asks it for its description. It takes 30 s at most, or until ctx ends; later the end
@@ -326,6 +327,17 @@ func (c *Client) Install(ctx context.Context, request core.InstallRequest, progr
 		return receipts, nil
 	}
 	return nil, c.failure(ctx, err)
+}
+
+// Compile implements core.Compiler. A driver without core.CapabilityCompile gives KindUnsupported.
+func (c *Client) Compile(ctx context.Context, request core.CompileRequest) error {
+	if err := c.can(core.CapabilityCompile); err != nil {
+		return err
+	}
+	if _, err := c.installer.Compile(ctx, encodeCompileRequest(request)); err != nil {
+		return c.failure(ctx, err)
+	}
+	return nil
 }
 
 // Scan implements core.Scanner. A driver without core.CapabilityScan gives KindUnsupported.

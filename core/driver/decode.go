@@ -185,6 +185,10 @@ func decodeBuildRequest(pb *driverpb.BuildRequest) core.BuildRequest {
 	}
 }
 
+func decodeCompileRequest(pb *driverpb.CompileRequest) core.CompileRequest {
+	return core.CompileRequest{Runtime: core.RuntimeID(pb.GetRuntime()), Packages: each(pb.GetPackages(), decodePackage), Sandbox: decodeSandbox(pb.GetSandbox())}
+}
+
 func decodeProgress(pb *driverpb.Progress) core.Progress {
 	return core.Progress{
 		Verb: pb.GetVerb(), Item: pb.GetItem(), Done: pb.GetDone(), Total: pb.GetTotal(), Detail: pb.GetDetail(),

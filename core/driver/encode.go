@@ -201,6 +201,10 @@ func encodeBuildRequest(r core.BuildRequest) *driverpb.BuildRequest {
 	}
 }
 
+func encodeCompileRequest(r core.CompileRequest) *driverpb.CompileRequest {
+	return &driverpb.CompileRequest{Runtime: string(r.Runtime), Packages: each(r.Packages, encodePackage), Sandbox: encodeSandbox(r.Sandbox)}
+}
+
 func encodeProgress(p core.Progress) *driverpb.Progress {
 	return &driverpb.Progress{Verb: p.Verb, Item: p.Item, Done: p.Done, Total: p.Total, Detail: p.Detail, Ended: p.Ended, Took: int64(p.Took), Bytes: p.Bytes}
 }

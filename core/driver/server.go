@@ -66,6 +66,15 @@ func (s *installerServer) Install(r *driverpb.InstallRequest, stream grpc.Server
 	return nil
 }
 
+// Compile is refused with UNIMPLEMENTED by the embedded server when impl compiles nothing.
+func (s *installerServer) Compile(ctx context.Context, r *driverpb.CompileRequest) (*driverpb.Compiled, error) {
+	compiler, ok := s.impl.(core.Compiler)
+	if !ok {
+		return s.UnimplementedInstallerServer.Compile(ctx, r)
+	}
+	return &driverpb.Compiled{}, encodeError(compiler.Compile(ctx, decodeCompileRequest(r)))
+}
+
 // Scan is refused with UNIMPLEMENTED by the embedded server when impl scans nothing.
 func (s *installerServer) Scan(ctx context.Context, r *driverpb.ScanRequest) (*driverpb.Scanned, error) {
 	scanner, ok := s.impl.(core.Scanner)

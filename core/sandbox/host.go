@@ -28,7 +28,7 @@ import (
 // Store tells where code and packages lie on the host.
 type Store interface {
 	CodePath(digest string) (string, error)
-	PackagePath(digest string) (string, error)
+	PackagePath(runtime core.RuntimeID, digest string) (string, error)
 }
 
 // Config is what a Host needs.

@@ -124,7 +124,9 @@ func (l *lines) text() string {
 func (h *house) CodePath(digest string) (string, error) {
 	return filepath.Join(h.store, digest), nil
 }
-func (h *house) PackagePath(digest string) (string, error) { return h.CodePath(digest) }
+func (h *house) PackagePath(_ core.RuntimeID, digest string) (string, error) {
+	return h.CodePath(digest)
+}
 
 func newHouse(t testing.TB) *house {
 	t.Helper()

@@ -159,7 +159,7 @@ func (h *Host) mounts(config core.SandboxConfig) ([]specs.Mount, error) {
 		out = append(out, specs.Mount{Destination: dir, Type: "tmpfs", Source: "tmpfs", Options: []string{"ro", "nosuid", "nodev", "noexec"}})
 	}
 	for _, p := range config.Packages {
-		path, err := h.store.PackagePath(p.Digest)
+		path, err := h.store.PackagePath(config.Runtime.ID, p.Digest)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path"
@@ -167,7 +168,9 @@ func (s *Store) collectTrees(area Area, trash string, needed func(digest string)
 // nobody has said so after the move, nobody has found it.
 func (s *Store) takeOut(trash string, area Area, name string, needed func(digest string) bool) (taken bool, err error) {
 	from, to := filepath.Join(s.dir, string(area), name), filepath.Join(trash, name)
-	if err := os.Rename(from, to); err != nil {
+	if err := os.Rename(from, to); errors.Is(err, fs.ErrNotExist) {
+		return false, nil // the mark of a tree that has just been taken out
+	} else if err != nil {
 		return false, diskError(from, err)
 	}
 	hex, _, _ := strings.Cut(name, ".")

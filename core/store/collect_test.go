@@ -62,7 +62,7 @@ func TestCollectPackages(t *testing.T) {
 			var left []string
 			for _, p := range s.Installed() {
 				left = append(left, p.Name)
-				if _, err := s.PackagePath(p.Digest); err != nil {
+				if _, err := s.path(Tree{Packages, p.Digest}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -91,7 +91,7 @@ func TestUseWhileCollecting(t *testing.T) {
 		return asked > 2 // before the entry goes, before the tree goes, and after
 	})
 	must(t, err)
-	if _, err := s.PackagePath(p.Digest); err != nil || asked < 3 {
+	if _, err := s.path(Tree{Packages, p.Digest}); err != nil || asked < 3 {
 		t.Errorf("asked %d times: %v", asked, err)
 	}
 }

@@ -40,7 +40,10 @@ func (s *Store) CommitCode(dir string) (digest string, release func(), err error
 	if err := writeStaged(filepath.Join(desk, digest+manifestSuffix), text); err != nil {
 		return "", nil, err
 	}
-	if err := syncAll(desk); err != nil {
+	if err := syncTree(dir, items); err != nil {
+		return "", nil, err
+	}
+	if err := syncFile(filepath.Join(desk, digest+manifestSuffix)); err != nil {
 		return "", nil, err
 	}
 	s.writes.Lock()
@@ -48,7 +51,7 @@ func (s *Store) CommitCode(dir string) (digest string, release func(), err error
 	if err := s.place(desk, dir, Tree{Code, digest}); err != nil {
 		return "", nil, err
 	}
-	if err := syncDirectory(filepath.Join(s.dir, string(Code))); err != nil {
+	if err := syncFile(filepath.Join(s.dir, string(Code))); err != nil {
 		return "", nil, err
 	}
 	hold := &Hold{store: s}
@@ -69,7 +72,7 @@ func (s *Store) place(desk, dir string, tree Tree) error {
 		return diskError(final, err)
 	}
 	if there {
-		err = s.replace(dir, final, tree.Digest)
+		err = s.replace(dir, final, tree)
 	} else {
 		err = os.Rename(dir, final)
 	}
@@ -79,9 +82,9 @@ func (s *Store) place(desk, dir string, tree Tree) error {
 	return s.unmark(tree)
 }
 
-// replace exchanges a damaged tree for a whole one. Processes that have it go on with what they have, so it stays until Collect sees
+// replace exchanges a damaged tree, and its compiled copies, for a whole one. Processes that have it go on with what they have, so it stays until Collect sees
 // none, or until the next Open.
-func (s *Store) replace(dir, final, digest string) error {
+func (s *Store) replace(dir, final string, tree Tree) error {
 	if err := unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, final, unix.RENAME_EXCHANGE); err != nil {
 		return err
 	}
@@ -89,8 +92,8 @@ func (s *Store) replace(dir, final, digest string) error {
 	if err != nil {
 		return err
 	}
-	s.replaced[aside] = digest
-	return os.Rename(dir, filepath.Join(aside, "tree"))
+	s.replaced[aside] = tree.Digest
+	return errors.Join(os.Rename(dir, filepath.Join(aside, "tree")), s.removeCopies(tree, aside))
 }
 
 // seal makes a staged tree ready to be shown to others: nothing in it can harm who reads it, everybody can read it, and only its
@@ -193,6 +196,24 @@ func unlink(at spot) error {
 		err = closeErr
 	}
 	return err
+}
+
+// fewFiles are put on the disk one by one: all that waits for the disk may be much more.
+const fewFiles = 64
+
+// syncTree puts a tree with these items on the disk.
+func syncTree(dir string, items []item) error {
+	if len(items) > fewFiles {
+		return syncAll(dir)
+	}
+	for _, i := range items {
+		if i.mode.IsRegular() || i.mode.IsDir() {
+			if err := syncFile(filepath.Join(dir, i.path)); err != nil {
+				return err
+			}
+		}
+	}
+	return syncFile(dir)
 }
 
 // syncAll puts the file system of a directory on the disk, by one call: a call for each of thousands of small files takes ten times

@@ -287,7 +287,7 @@ func TestPackages(t *testing.T) {
 	defer s.Close()
 	for _, p := range tests {
 		got, ok := s.Lookup("fake1", p)
-		dir, err := s.PackagePath(got.Digest)
+		dir, err := s.path(Tree{Packages, got.Digest})
 		if !ok || err != nil || tree(t, dir)["name"] != p.String() {
 			t.Errorf("%s is %+v in %s after a restart: %v", p, got, dir, err)
 		}
@@ -296,7 +296,7 @@ func TestPackages(t *testing.T) {
 		}
 	}
 	numpy, _ := s.Lookup("fake1", tests[0])
-	dir, _ := s.PackagePath(numpy.Digest)
+	dir, _ := s.path(Tree{Packages, numpy.Digest})
 	must(t, os.RemoveAll(dir))
 	if _, ok := s.Lookup("fake1", tests[0]); ok {
 		t.Error("a package whose files are gone is installed")

@@ -148,10 +148,15 @@ func (s *Store) forbid(entry core.Installed) {
 	}
 }
 
-// loadQuarantine reads what may not be used.
-func (s *Store) loadQuarantine() error {
+// loadIndex reads what may not be used, and what is compiled.
+func (s *Store) loadIndex() error {
 	for _, name := range s.index() {
-		if entry, err := readInstalled(name); err == nil && entry.Quarantine != "" {
+		entry, err := readInstalled(name)
+		if err != nil {
+			continue
+		}
+		s.knowCopy(entry)
+		if entry.Quarantine != "" {
 			s.forbid(entry)
 		}
 	}

@@ -73,18 +73,18 @@ func (s *Store) writeFile(path string, data []byte) (err error) {
 	if err != nil {
 		return diskError(path, err)
 	}
-	return syncDirectory(filepath.Dir(path))
+	return syncFile(filepath.Dir(path))
 }
 
-// syncDirectory makes the names in dir survive a power cut.
-func syncDirectory(dir string) error {
-	file, err := os.Open(dir)
+// syncFile makes the bytes of a file, or the names in a directory, survive a power cut.
+func syncFile(path string) error {
+	file, err := os.Open(path)
 	if err != nil {
-		return diskError(dir, err)
+		return diskError(path, err)
 	}
 	defer file.Close()
 	if err := file.Sync(); err != nil {
-		return diskError(dir, err)
+		return diskError(path, err)
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ func (s *Store) complete(f core.Function) error {
 		return err
 	}
 	for _, p := range f.Packages {
-		if _, err := s.PackagePath(p.Digest); err != nil {
+		if _, err := s.path(Tree{Packages, p.Digest}); err != nil {
 			return err
 		}
 	}
@@ -131,7 +131,7 @@ func (s *Store) Delete(name string) error {
 	s.mu.Lock()
 	delete(s.functions, name)
 	s.mu.Unlock()
-	return syncDirectory(filepath.Dir(path))
+	return syncFile(filepath.Dir(path))
 }
 
 // Get returns the function of that name from memory. Its maps and slices are shared and must not be changed.

@@ -20,7 +20,8 @@ import (
 )
 
 // Lookup returns the package that was installed from one of the archives of a lock. Not ok means that it has to be installed: an
-// index entry that cannot be read, that is quarantined, or whose files are gone, counts as none.
+// index entry that cannot be read, that is quarantined, or whose files are gone, counts as none; so does what code of the package has made, for a
+// lock that allows none.
 func (s *Store) Lookup(runtime core.RuntimeID, wanted core.Locked) (core.Installed, bool) {
 	found, _, ok := s.lookup(runtime, wanted)
 	return found, ok
@@ -37,10 +38,10 @@ func (s *Store) lookup(runtime core.RuntimeID, wanted core.Locked) (found core.I
 			return core.Installed{}, "", false
 		}
 		found, err := readInstalled(path)
-		if err != nil || found.Runtime != runtime || found.Name != wanted.Name || found.Version != wanted.Version || s.quarantine(found) != "" {
+		if err != nil || found.Runtime != runtime || found.Name != wanted.Name || found.Version != wanted.Version || found.Locked.Scripts != wanted.Scripts || s.quarantine(found) != "" {
 			continue
 		}
-		if _, err := s.PackagePath(found.Digest); err == nil {
+		if _, err := s.path(Tree{Packages, found.Digest}); err == nil {
 			return found, path, true
 		}
 	}
@@ -142,6 +143,15 @@ func readInstalled(path string) (found core.Installed, err error) {
 	return found, nil
 }
 
+// writeEntry makes the file of an entry of the index in staging.
+func writeEntry(file string, entry core.Installed) error {
+	data, err := json.Marshal(entry)
+	if err != nil {
+		return diskError(file, err)
+	}
+	return writeStaged(file, data)
+}
+
 // Staged is the files of a package in a directory of Stage, to be committed.
 type Staged struct {
 	Locked  core.Locked
@@ -149,7 +159,8 @@ type Staged struct {
 	Dir     string
 }
 
-// CommitPackages moves packages for a runtime to the store, puts them on the disk together, holds them, and returns them with their digests.
+// CommitPackages moves packages for a runtime to the store, holds them, and returns them with their digests. They survive a power cut soon after; one
+// that comes before leaves them damaged.
 // One that has been committed before from the same archive stays and is returned, so that everybody who asks for a version shares
 // one. For the directories, the trees in them and what happens to them, see CommitCode; a tree that is refused is a KindInstall error
 // of the caller's, who chose the package. An archive that is none of the lock's is the driver's KindInstall error.
@@ -170,26 +181,26 @@ func (s *Store) CommitPackages(runtime core.RuntimeID, staged []Staged, hold *Ho
 			return nil, err
 		}
 	}
-	if err := syncAll(desk); err != nil {
-		return nil, err
-	}
 	area := filepath.Join(s.dir, "index", string(runtime))
 	if err := os.Mkdir(area, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, diskError(area, err)
 	}
+	all := make([]core.Installed, len(drafts))
+	for i, d := range drafts {
+		all[i] = d.entry
+	}
+	settle, err := s.journal(all)
+	if err != nil {
+		return nil, err
+	}
+	defer settle()
 	s.writes.Lock()
 	defer s.writes.Unlock()
-	all := make([]core.Installed, len(drafts))
 	for i, d := range drafts {
 		if all[i], err = s.enter(desk, staged[i].Dir, d); err != nil {
 			return nil, err
 		}
 		hold.add(all[i].Digest)
-	}
-	for _, dir := range []string{filepath.Join(s.dir, string(Packages)), area, filepath.Dir(area)} {
-		if err := syncDirectory(dir); err != nil {
-			return nil, err
-		}
 	}
 	return all, nil
 }
@@ -223,12 +234,8 @@ func (s *Store) draftPackage(runtime core.RuntimeID, p Staged, desk string, numb
 	digest := digestOf(text)
 	d.entry = core.Installed{Package: core.Package{Name: p.Locked.Name, Version: p.Locked.Version, Digest: digest}, Runtime: runtime,
 		Locked: p.Locked, Receipt: p.Receipt, Size: size, Added: now, Used: now}
-	data, err := json.Marshal(d.entry)
-	if err != nil {
-		return d, diskError(d.path, err)
-	}
 	d.file = filepath.Join(desk, fmt.Sprintf("%d.json", number))
-	return d, errors.Join(writeStaged(d.file, data), writeStaged(filepath.Join(desk, digest+manifestSuffix), text))
+	return d, errors.Join(writeEntry(d.file, d.entry), writeStaged(filepath.Join(desk, digest+manifestSuffix), text))
 }
 
 // enter gives a package its place in the store. The caller holds writes and syncs the directories.
@@ -242,6 +249,7 @@ func (s *Store) enter(desk, dir string, d draft) (core.Installed, error) {
 	if err := os.Rename(d.file, d.path); err != nil {
 		return core.Installed{}, diskError(d.path, err)
 	}
+	s.knowCopy(d.entry)
 	return d.entry, nil
 }
 

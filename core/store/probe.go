@@ -1,11 +1,6 @@
 package store
 
 import (
-	"encoding/json"
-	"fmt"
-	"os"
-	"path/filepath"
-
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
@@ -18,33 +13,13 @@ func (s *Store) SetProbes(runtime core.RuntimeID, probes map[core.Package]core.P
 	defer s.throwAway(desk)
 	s.writes.Lock()
 	defer s.writes.Unlock()
-	moves := map[string]string{}
-	for i, path := range s.index() {
-		found, err := readInstalled(path)
-		probe, probed := probes[found.Package]
-		if err != nil || found.Runtime != runtime || !probed {
-			continue
+	return s.rewrite(desk, runtime, func(entry *core.Installed) bool {
+		probe, probed := probes[entry.Package]
+		if probed {
+			entry.Probe = &probe
 		}
-		found.Probe = &probe
-		data, err := json.Marshal(found)
-		if err != nil {
-			return diskError(path, err)
-		}
-		file := filepath.Join(desk, fmt.Sprintf("%d.json", i))
-		if err := writeStaged(file, data); err != nil {
-			return err
-		}
-		moves[file] = path
-	}
-	if err := syncAll(desk); err != nil {
-		return err
-	}
-	for file, path := range moves {
-		if err := os.Rename(file, path); err != nil {
-			return diskError(path, err)
-		}
-	}
-	return nil
+		return probed
+	})
 }
 
 // Amend changes what is known of the imports of a version of a function, and returns the function as it is then. The change gets a copy whose

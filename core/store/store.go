@@ -5,17 +5,19 @@
 //
 //	code/<hex>/                            the code of a function, never changed
 //	packages/<hex>/                        one version of one package, never changed
+//	packages/<hex>.<hex>/                  a compiled copy of it
 //	….manifest                             beside each of them: what its digest is of
 //	….damaged                              beside one that was found damaged: how, a core.DamagedFile
 //	index/<runtime>/<name>-<version>@<…>.json  a core.Installed; what follows the @ stands for the archive that it is from
 //	locks/<hex>.json                       a core.Lock, by its inputs
 //	scans/<hex>.json                       what was found in a package, by its digest
 //	functions/<name>.json                  a core.Function
+//	journal/<…>.json                       entries of the index of packages that may not be on the disk yet
 //	staging/                               everything half-done; emptied by Open
 //	lock                                   held while a worker uses the directory; tells its pid
 //
-// A tree of files gets to code/ and packages/ by a rename from staging/ after it is complete, safe to show to a function and on
-// the disk. So a crash leaves whole things, and half things in staging/ only.
+// A tree of files gets to code/ and packages/ by a rename from staging/ after it is complete and safe to show to a function. So a crash
+// leaves whole things, and half things in staging/ only. Code is on the disk before. Packages are soon after: what a power cut takes of them is found by the journal.
 package store
 
 import (
@@ -44,10 +46,13 @@ type Store struct {
 	held     map[string]int    // holds on digests
 	replaced map[string]string // damaged trees that were exchanged, in staging: their digests
 
+	settling sync.WaitGroup // what is being put on the disk
+
 	mu        sync.RWMutex // for what is in memory only, so that Get never waits for a disk
 	functions map[string]core.Function
 	damaged   map[Tree]core.DamagedFile
 	forbidden map[forbiddenKey]string
+	compiled  map[compiledKey]string // digests of compiled copies
 }
 
 // Open opens a data directory, makes it when it is missing, locks it, and throws away what was half-done. Warnings are about
@@ -65,10 +70,13 @@ func Open(dir string) (s *Store, warnings []error, err error) {
 		return nil, nil, err
 	}
 	s = &Store{dir: dir, bounds: defaultBounds, lock: lock, held: map[string]int{}, replaced: map[string]string{},
-		functions: map[string]core.Function{}, damaged: map[Tree]core.DamagedFile{}, forbidden: map[forbiddenKey]string{}}
+		functions: map[string]core.Function{}, damaged: map[Tree]core.DamagedFile{}, forbidden: map[forbiddenKey]string{}, compiled: map[compiledKey]string{}}
 	err = s.sweep()
 	if err == nil {
-		err = s.loadQuarantine()
+		err = s.readJournal()
+	}
+	if err == nil {
+		err = s.loadIndex()
 	}
 	if err == nil {
 		warnings, err = s.load()
@@ -82,6 +90,7 @@ func Open(dir string) (s *Store, warnings []error, err error) {
 
 // Close gives the data directory free for another worker. The Store must not be used after it.
 func (s *Store) Close() error {
+	s.settling.Wait()
 	if err := s.lock.Close(); err != nil {
 		return diskError(s.lock.Name(), err)
 	}
@@ -94,7 +103,7 @@ func layOut(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return diskError(dir, err)
 	}
-	for name, mode := range map[string]fs.FileMode{"code": 0o755, "packages": 0o755, "index": 0o755, "locks": 0o755, "scans": 0o755, "functions": 0o700, "staging": 0o711} {
+	for name, mode := range map[string]fs.FileMode{"code": 0o755, "packages": 0o755, "index": 0o755, "locks": 0o755, "scans": 0o755, "functions": 0o700, "journal": 0o700, "staging": 0o711} {
 		sub := filepath.Join(dir, name)
 		if err := os.MkdirAll(sub, mode); err != nil {
 			return diskError(sub, err)
@@ -103,7 +112,7 @@ func layOut(dir string) error {
 			return diskError(sub, err)
 		}
 	}
-	return syncDirectory(dir)
+	return syncFile(dir)
 }
 
 // lockDirectory takes the lock, which the kernel gives back when the process ends in whatever way.
@@ -222,9 +231,6 @@ func (s *Store) treePath(tree Tree) string {
 // CodePath returns the full path of the directory of a code digest that CommitCode returned. It belongs to the Store and must
 // not be written to. KindNotFound when it is not there.
 func (s *Store) CodePath(digest string) (string, error) { return s.path(Tree{Code, digest}) }
-
-// PackagePath returns the full path of the directory of an installed package's digest, like CodePath.
-func (s *Store) PackagePath(digest string) (string, error) { return s.path(Tree{Packages, digest}) }
 
 func (s *Store) path(tree Tree) (string, error) {
 	hex, ok := strings.CutPrefix(tree.Digest, digestPrefix)

@@ -54,7 +54,16 @@ func (s *Store) Verify(tree Tree, sample Sample) (Checked, error) {
 		return s.verifyWhole(tree), nil
 	}
 	files := countFiles(items)
-	c := s.verifyItems(tree, items, sample.choose(files))
+	c := verifyItems(s.treePath(tree), items, sample.choose(files))
+	for _, path := range s.copies(tree) {
+		items := manifestOf(path, digestPrefix+path[strings.LastIndex(path, ".")+1:])
+		if items == nil {
+			c.Damaged = append(c.Damaged, core.DamagedFile{Reason: "has a compiled copy with a damaged manifest"})
+			continue
+		}
+		files += countFiles(items)
+		c.add(verifyItems(path, items, sample.choose(countFiles(items))))
+	}
 	if len(c.Damaged) == 0 && c.Files == files && s.isDamaged(tree) {
 		s.writes.Lock()
 		defer s.writes.Unlock()
@@ -63,11 +72,21 @@ func (s *Store) Verify(tree Tree, sample Sample) (Checked, error) {
 	return c, nil
 }
 
+// add adds what was read of another tree.
+func (c *Checked) add(other Checked) {
+	c.Files, c.Bytes, c.Damaged = c.Files+other.Files, c.Bytes+other.Bytes, append(c.Damaged, other.Damaged...)
+	slices.SortFunc(c.Damaged, func(a, b core.DamagedFile) int { return strings.Compare(a.File, b.File) })
+	c.Damaged = slices.Compact(c.Damaged) // a file of a package and the same one of its copy
+	c.Damaged = c.Damaged[:min(len(c.Damaged), maxDamaged)]
+}
+
 // manifest returns the items of a tree as they are to be. It returns nil when the tree is from before there were manifests, or its manifest is
 // damaged itself.
-func (s *Store) manifest(tree Tree) []item {
-	text, err := os.ReadFile(s.treePath(tree) + manifestSuffix)
-	if err != nil || digestOf(text) != tree.Digest {
+func (s *Store) manifest(tree Tree) []item { return manifestOf(s.treePath(tree), tree.Digest) }
+
+func manifestOf(path, digest string) []item {
+	text, err := os.ReadFile(path + manifestSuffix)
+	if err != nil || digestOf(text) != digest {
 		return nil
 	}
 	items, err := readManifest(text)
@@ -115,8 +134,8 @@ func (s *Store) verifyWhole(tree Tree) (c Checked) {
 	return c
 }
 
-func (s *Store) verifyItems(tree Tree, items []item, read func() bool) (c Checked) {
-	root, err := os.OpenRoot(s.treePath(tree))
+func verifyItems(path string, items []item, read func() bool) (c Checked) {
+	root, err := os.OpenRoot(path)
 	if err != nil {
 		return Checked{Damaged: []core.DamagedFile{{Reason: "is gone: " + reasonOf(err)}}}
 	}
@@ -133,12 +152,10 @@ func (s *Store) verifyItems(tree Tree, items []item, read func() bool) (c Checke
 			part := checkItems(root, share, known, read)
 			mu.Lock()
 			defer mu.Unlock()
-			c.Files, c.Bytes, c.Damaged = c.Files+part.Files, c.Bytes+part.Bytes, append(c.Damaged, part.Damaged...)
+			c.add(part)
 		})
 	}
 	group.Wait()
-	slices.SortFunc(c.Damaged, func(a, b core.DamagedFile) int { return strings.Compare(a.File, b.File) })
-	c.Damaged = c.Damaged[:min(len(c.Damaged), maxDamaged)]
 	return c
 }
 

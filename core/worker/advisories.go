@@ -139,6 +139,19 @@ func worst(report core.VulnerabilityReport) core.Severity {
 	return report.Vulnerabilities[0].Severity
 }
 
+// nameAsInstalled gives packages that are in the store the package URLs that they have there. Their driver has compared those with what it
+// fetched, which it cannot do with a lock's when nothing is to be fetched.
+func (w *Worker) nameAsInstalled(runtime core.RuntimeID, packages []core.Locked) {
+	if w.advisories == nil {
+		return
+	}
+	for i, p := range packages {
+		if found, ok := w.store.Lookup(runtime, p); ok {
+			packages[i].URL = found.Locked.URL
+		}
+	}
+}
+
 // refuseVulnerable tells of the known vulnerabilities of what is about to be installed, and refuses it when there is one that is severe enough.
 func (w *Worker) refuseVulnerable(name string, packages []core.Locked, progress func(core.Progress)) error {
 	a := w.advisories

@@ -118,7 +118,7 @@ func (w *Worker) scanStaged(ctx context.Context, d core.Driver, runtime core.Run
 	}
 	fn := core.Function{Name: "scan", Runtime: runtime.ID}
 	var scanned core.Scanned
-	err = w.inSandbox(ctx, &fn, runtime, core.Mount{Source: out, Target: core.OutDir, Writable: true}, false, scanTimeout,
+	err = w.inSandbox(ctx, &fn, runtime, []core.Mount{{Source: out, Target: core.OutDir, Writable: true}}, false, scanTimeout,
 		func(ctx context.Context, sandbox core.Sandbox) (err error) {
 			scanned, err = d.(core.Scanner).Scan(ctx, core.ScanRequest{Runtime: runtime.ID, Archive: core.OutDir + "/" + name, Sandbox: sandbox})
 			return err
@@ -181,9 +181,14 @@ func (w *Worker) scanFunction(ctx context.Context, dir string, progress func(cor
 	began := time.Now()
 	hold := w.store.Hold()
 	defer hold.Release()
-	lock, _, err := w.lock(ctx, d, &fn, runtime, manifest, dir, false, progress)
+	out, err := w.store.Stage()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = w.store.Discard(out) }()
+	lock, _, err := w.lock(ctx, d, &fn, runtime, manifest, dir, out, false, progress)
 	if err == nil {
-		in := installation{driver: d.(core.Installer), fn: &fn, runtime: runtime, allow: manifest.Allow, code: dir, hold: hold}
+		in := installation{driver: d.(core.Installer), fn: &fn, runtime: runtime, allow: manifest.Allow, code: dir, out: out, hold: hold}
 		fn.Packages, err = w.install(ctx, in, lock.Packages, progress)
 	}
 	var found []core.Suspicion
@@ -193,7 +198,7 @@ func (w *Worker) scanFunction(ctx context.Context, dir string, progress func(cor
 	if err != nil {
 		return nil, err
 	}
-	w.probe(ctx, d, &fn, runtime, lock.Packages, progress)
+	w.prepare(ctx, d, &fn, runtime, lock.Packages, progress)
 	probes := map[string]*core.Probe{}
 	for _, p := range w.installed(&fn) {
 		probes[p.String()] = p.Probe

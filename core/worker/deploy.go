@@ -68,7 +68,7 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 	if err != nil {
 		return core.Function{}, err
 	}
-	unprobed := w.part(&fn, true)
+	w.part(&fn, true)
 	digest, release, err := w.store.CommitCode(dir)
 	if err != nil {
 		return core.Function{}, err
@@ -76,11 +76,13 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 	defer release()
 	fn.Code = digest
 	if err := w.store.Put(fn); err != nil {
+		release()
+		w.collect()
 		return core.Function{}, err
 	}
 	w.sched.Drain(fn.Name, fn.Version)
-	if unprobed {
-		w.probeLater(fn, locked)
+	if len(fn.Packages) > 0 {
+		w.prepareLater(fn, locked)
 	}
 	w.collect()
 	fn.Vulnerable = w.advisories.check(w.store, fn, map[core.Package]core.Locked{})
@@ -136,7 +138,12 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 	if !can(d, core.CapabilityInstall) {
 		return nil, w.refuseDebian(d, runtime, manifest) // a function without packages
 	}
-	lock, imports, err := w.lock(ctx, d, fn, runtime, manifest, dir, anew, progress)
+	out, err := w.store.Stage()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = w.store.Discard(out) }()
+	lock, imports, err := w.lock(ctx, d, fn, runtime, manifest, dir, out, anew, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +151,7 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 	if err := w.refuseVulnerable(fn.Name, lock.Packages, progress); err != nil {
 		return nil, err
 	}
-	in := installation{driver: d.(core.Installer), fn: fn, runtime: runtime, allow: manifest.Allow, code: dir, hold: hold}
+	in := installation{driver: d.(core.Installer), fn: fn, runtime: runtime, allow: manifest.Allow, code: dir, out: out, hold: hold}
 	if fn.Packages, err = w.install(ctx, in, lock.Packages, progress); err != nil {
 		return nil, err
 	}
@@ -160,7 +167,7 @@ func (w *Worker) build(ctx context.Context, d core.Driver, fn *core.Function, ru
 	}
 	done := timed(core.Progress{Verb: "build", Item: fn.Name}, progress)
 	code := core.Mount{Source: dir, Target: core.CodeDir, Writable: true}
-	err := w.inSandbox(ctx, fn, runtime, code, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
+	err := w.inSandbox(ctx, fn, runtime, []core.Mount{code}, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
 		built, err := d.(core.Builder).Build(ctx, core.BuildRequest{Runtime: runtime.ID, Handler: fn.Handler, Packages: fn.Packages, Sandbox: sandbox}, progress)
 		for _, name := range built.Imports {
 			if !slices.Contains(fn.Imports, name) {
@@ -191,11 +198,13 @@ func can(d core.Driver, capability string) bool {
 	return ok && slices.Contains(described.Description().Capabilities, capability)
 }
 
-// inSandbox runs a step of an installation with a sandbox of its own, in which the directory of the mount can be written to, and
+// inSandbox runs a step of an installation with a sandbox of its own, in which the writable mounts can be written to, and
 // the packages that the function has so far are seen, and more. Network is whether it reaches the registries.
-func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.Runtime, mount core.Mount, network bool, timeout time.Duration, step func(context.Context, core.Sandbox) error, more ...core.Mount) error {
-	if err := openDirectories(mount.Source); err != nil {
-		return core.Errorf(core.KindInternal, core.FaultWorker, "preparing %s: %w", mount.Source, err)
+func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.Runtime, writable []core.Mount, network bool, timeout time.Duration, step func(context.Context, core.Sandbox) error, more ...core.Mount) error {
+	for _, mount := range writable {
+		if err := openDirectories(mount.Source); err != nil {
+			return core.Errorf(core.KindInternal, core.FaultWorker, "preparing %s: %w", mount.Source, err)
+		}
 	}
 	var registries []string
 	if network {
@@ -210,17 +219,22 @@ func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.
 	w.mu.Unlock()
 	w.lastWords.expect(id)
 	s, err := w.house.create(ctx, core.SandboxConfig{ID: id, Role: core.RoleInstaller, Runtime: runtime, Registries: registries, Packages: fn.Packages,
-		Mounts: slices.Concat([]core.Mount{mount}, more, runtime.Tools), Function: fn.Name, Limits: fn.Limits})
+		Mounts: slices.Concat(writable, more, runtime.Tools), Function: fn.Name, Limits: fn.Limits})
 	if err != nil {
 		w.lastWords.forget(id)
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	watch := watchDisk(fn.Name, mount.Source, maxInstall, s.Kill)
+	var watches []*diskWatch
+	for _, mount := range writable {
+		watches = append(watches, watchDisk(fn.Name, mount.Source, maxInstall, s.Kill))
+	}
 	err = step(ctx, s.Ref())
-	if e := watch.stop(); e != nil {
-		err = e
+	for _, watch := range watches {
+		if e := watch.stop(); e != nil {
+			err = e
+		}
 	}
 	s.Kill()
 	<-s.Done()

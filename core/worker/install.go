@@ -18,6 +18,7 @@ type installation struct {
 	runtime core.Runtime
 	allow   []string    // packages that may run code of their own
 	code    string      // directory of the function's code
+	out     string      // directory of Stage, with what was handed over to the first step; empty when there is nothing
 	hold    *store.Hold // gets what is installed
 }
 
@@ -49,6 +50,7 @@ func (w *Worker) install(ctx context.Context, in installation, wanted []core.Loc
 		if err != nil {
 			return nil, err
 		}
+		in.out = ""
 		for _, p := range installed {
 			have = append(have, p.Package)
 			meter.done(p)
@@ -93,13 +95,16 @@ func inTurn(packages []core.Locked, allow []string) (turns [][]core.Locked) {
 
 // fetch installs packages that are claimed. The function has those that they are to see.
 func (w *Worker) fetch(ctx context.Context, in installation, packages []core.Locked, progress func(core.Progress)) ([]core.Installed, error) {
-	out, err := w.store.Stage()
-	if err != nil {
-		return nil, err
+	out := in.out
+	if out == "" {
+		var err error
+		if out, err = w.store.Stage(); err != nil {
+			return nil, err
+		}
+		defer func() { _ = w.store.Discard(out) }()
 	}
-	defer func() { _ = w.store.Discard(out) }()
 	receipts := map[string]core.Receipt{}
-	err = w.inSandbox(ctx, in.fn, in.runtime, core.Mount{Source: out, Target: core.OutDir, Writable: true}, true, installTimeout,
+	err := w.inSandbox(ctx, in.fn, in.runtime, []core.Mount{{Source: out, Target: core.OutDir, Writable: true}}, true, installTimeout,
 		func(ctx context.Context, sandbox core.Sandbox) error {
 			all, err := in.driver.Install(ctx, core.InstallRequest{Runtime: in.runtime.ID, Packages: packages, Allow: in.allow, Sandbox: sandbox}, progress)
 			for _, r := range all {

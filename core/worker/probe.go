@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -52,8 +54,9 @@ func of(fn *core.Function, installed []core.Installed) []core.Installed {
 // unprobed is why modules are left to instances until their packages have been probed, which begins when the deploy has ended.
 const unprobed = "is being probed"
 
-// probeLater probes the packages of a function that is deployed, and lets zygotes import what they may. When that fails they may try.
-func (w *Worker) probeLater(fn core.Function, locked []core.Locked) {
+// prepareLater compiles and probes the packages of a function that is deployed, and lets zygotes import what they may. When that fails they
+// may try.
+func (w *Worker) prepareLater(fn core.Function, locked []core.Locked) {
 	if !w.learning.join() {
 		return // the next worker does it
 	}
@@ -62,7 +65,7 @@ func (w *Worker) probeLater(fn core.Function, locked []core.Locked) {
 		ctx := w.learning.ctx
 		d, runtime, _, err := w.fleet.Driver(ctx, fn.Runtime)
 		if err == nil {
-			w.probe(ctx, d, &fn, runtime, locked, func(core.Progress) {})
+			w.prepare(ctx, d, &fn, runtime, locked, func(core.Progress) {})
 		}
 		if ctx.Err() != nil {
 			return
@@ -93,24 +96,21 @@ func (w *Worker) settle(fn *core.Function, wait bool) {
 	}
 }
 
-// probe imports the packages of the function that were never probed. One that cannot be probed now will be by the next deploy that has it.
-func (w *Worker) probe(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, locked []core.Locked, progress func(core.Progress)) {
-	stale := func() ([]core.Installed, bool) {
-		all := w.installed(fn)
-		for i := range all {
-			if at := slices.IndexFunc(locked, func(l core.Locked) bool { return l.String() == all[i].String() }); at >= 0 {
-				all[i].Locked = locked[at] // what it requires in this lock, which may be other versions than in the one it was installed for
-			}
-		}
-		return all, slices.ContainsFunc(all, func(p core.Installed) bool { return probe.Stale(p, all) })
-	}
-	if _, any := stale(); !any {
-		return
-	}
+// prepare compiles the packages of the function that were never compiled, and imports those that were never probed. What fails now is
+// done for the next deploy that has the package.
+func (w *Worker) prepare(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, locked []core.Locked, progress func(core.Progress)) {
 	w.probes.Lock()
 	defer w.probes.Unlock()
-	all, any := stale() // again: another deploy may have probed them meanwhile
-	if !any {
+	all := w.installed(fn)
+	if err := w.compile(ctx, d, fn, runtime, all); err != nil && ctx.Err() == nil {
+		w.log.Warn("compile", "fn", fn.Name, "err", err)
+	}
+	for i := range all {
+		if at := slices.IndexFunc(locked, func(l core.Locked) bool { return l.String() == all[i].String() }); at >= 0 {
+			all[i].Locked = locked[at] // what it requires in this lock, which may be other versions than in the one it was installed for
+		}
+	}
+	if !slices.ContainsFunc(all, func(p core.Installed) bool { return probe.Stale(p, all) }) {
 		return
 	}
 	found, done := map[core.Package]core.Probe{}, timed(core.Progress{Verb: "probe", Item: fn.Name}, progress)
@@ -123,18 +123,51 @@ func (w *Worker) probe(ctx context.Context, d core.Driver, fn *core.Function, ru
 	if err != nil {
 		err = fmt.Errorf("not all packages could be probed: %w", err)
 	}
-	if err := errors.Join(err, w.store.SetProbes(runtime.ID, found)); err != nil {
+	if err := errors.Join(err, w.store.SetProbes(runtime.ID, found)); err != nil && ctx.Err() == nil {
 		w.log.Warn("probe", "fn", fn.Name, "err", err)
 	}
 	done(core.Count(len(found), "package", "packages"), 0)
 }
 
-// verdict is what a person is told of a probe while a deploy is under way: nothing of one that found nothing.
+// verdict is what a person is told of a probe: nothing of one that found nothing.
 func verdict(p core.Probe) string {
 	if p.Unforkable == "" && len(p.Errors) > 0 {
 		return "cannot be imported by itself"
 	}
 	return p.Unforkable
+}
+
+// compile has those of the packages compiled that were not. Without it they are imported all the same, only slower.
+func (w *Worker) compile(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, all []core.Installed) error {
+	packages := w.store.Uncompiled(all)
+	if !can(d, core.CapabilityCompile) || len(packages) == 0 {
+		return nil
+	}
+	began := time.Now()
+	out, err := w.store.Stage()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = w.store.Discard(out) }()
+	dirs := map[core.Package]string{}
+	for _, p := range packages {
+		dirs[p] = filepath.Join(out, p.Base())
+		if err := os.Mkdir(dirs[p], 0o755); err != nil {
+			return err
+		}
+	}
+	shown := *fn
+	shown.Packages = core.NewSet(packages...)
+	err = w.inSandbox(ctx, &shown, runtime, []core.Mount{{Source: out, Target: core.OutDir, Writable: true}}, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
+		return d.(core.Compiler).Compile(ctx, core.CompileRequest{Runtime: runtime.ID, Packages: packages, Sandbox: sandbox})
+	})
+	if err == nil {
+		err = w.store.CommitCompiled(runtime.ID, dirs)
+	}
+	if err == nil {
+		w.log.Info("compile", "fn", fn.Name, "packages", len(packages), "took", time.Since(began))
+	}
+	return err
 }
 
 // owner finds the package that a module is of: the one with the longest module that it is or begins with, and that module.
@@ -157,8 +190,8 @@ func within(module, of string) bool {
 }
 
 // part finds out which of the modules that a function imports no zygote may. One that cannot be imported by itself is left to the code,
-// which may be ready for that. With wait, so are for now those of packages that were not probed; it returns whether there are any such packages.
-func (w *Worker) part(fn *core.Function, wait bool) (pending bool) {
+// which may be ready for that. With wait, so are for now those of packages that were not probed.
+func (w *Worker) part(fn *core.Function, wait bool) {
 	packages := w.installed(fn)
 	apart := map[string]string{}
 	fn.Imports = slices.DeleteFunc(fn.Imports, func(module string) bool {
@@ -186,7 +219,6 @@ func (w *Worker) part(fn *core.Function, wait bool) (pending bool) {
 		fn.Apart = apart
 	}
 	w.learnCosts(fn, packages)
-	return slices.ContainsFunc(packages, func(p core.Installed) bool { return probe.Stale(p, packages) })
 }
 
 // learnCosts tells the tree what importing a function's modules takes, as their packages' probes have it.

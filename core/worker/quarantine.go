@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -150,20 +151,24 @@ func (w *Worker) reinstall(ctx context.Context, fn core.Function, damaged core.I
 		have = append(have, installed[0].Package)
 	}
 	defer w.collect() // what was damaged, as soon as no process has it
-	if have[0].Digest == damaged.Digest {
-		return nil
+	if have[0].Digest != damaged.Digest {
+		return w.exchange(damaged.Package, have[0])
 	}
-	return w.exchange(damaged.Package, have[0])
+	if fn, deployed := w.store.Get(fn.Name); deployed {
+		w.prepareLater(fn, nil)
+	}
+	return nil
 }
 
 // exchange gives the functions that have a package the same one with another digest: not every installer leaves the same files each time.
 func (w *Worker) exchange(old, new core.Package) error {
+	var all error
 	for _, fn := range w.users(store.Tree{Area: store.Packages, Digest: old.Digest}) {
 		if err := w.exchangeIn(fn.Name, old, new); err != nil {
-			return fmt.Errorf("installed anew it has other files, and %s cannot have them: %w; deploy it again", fn.Name, err)
+			all = errors.Join(all, fmt.Errorf("installed anew it has other files, and %s cannot have them: %w; deploy it again", fn.Name, err))
 		}
 	}
-	return nil
+	return all
 }
 
 func (w *Worker) exchangeIn(name string, old, new core.Package) error {
@@ -184,9 +189,12 @@ func (w *Worker) exchangeIn(name string, old, new core.Package) error {
 	}
 	fn.Packages = core.NewSet(packages...)
 	fn.Version++
+	fn.Imports, fn.Loaded = slices.Clone(fn.Imports), nil // what the other files do when they are imported nobody has seen
+	w.part(&fn, true)
 	if err := w.store.Put(fn); err != nil {
 		return err
 	}
 	w.sched.Drain(name, fn.Version)
+	w.prepareLater(fn, nil)
 	return nil
 }

@@ -112,8 +112,9 @@ func (w *Worker) refuseDebian(d core.Driver, runtime core.Runtime, manifest stor
 	return nil
 }
 
-// lock returns the lock of the code in dir and what the code imports. A lock that was not there is remembered.
-func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir string, anew bool, progress func(core.Progress)) (core.Lock, []string, error) {
+// lock returns the lock of the code in dir and what the code imports. A lock that was not there is remembered. In out, a directory of Stage, is what
+// the driver hands over from one step to the next.
+func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir, out string, anew bool, progress func(core.Progress)) (core.Lock, []string, error) {
 	if err := w.refuseDebian(d, runtime, manifest); err != nil {
 		return core.Lock{}, nil, err
 	}
@@ -132,8 +133,11 @@ func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, run
 	}
 	request := core.ResolveRequest{Runtime: runtime.ID, Handler: fn.Handler, Debian: manifest.Debian, Allow: manifest.Allow, Lock: known}
 	var resolution core.Resolution
-	code := core.Mount{Source: dir, Target: core.CodeDir, Writable: true}
-	err = w.inSandbox(ctx, fn, runtime, code, known == nil, resolveTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
+	writable := []core.Mount{{Source: dir, Target: core.CodeDir, Writable: true}}
+	if known == nil && len(manifest.Allow) == 0 && can(d, core.CapabilityHandover) {
+		writable = append(writable, core.Mount{Source: out, Target: core.OutDir, Writable: true})
+	}
+	err = w.inSandbox(ctx, fn, runtime, writable, known == nil, resolveTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
 		request.Sandbox = sandbox
 		resolution, err = d.(core.Installer).Resolve(ctx, request)
 		return err
@@ -143,6 +147,7 @@ func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, run
 	}
 	if known != nil {
 		done(core.Count(len(known.Packages), "package", "packages")+", as locked before", 0)
+		w.nameAsInstalled(runtime.ID, known.Packages)
 		return *known, resolution.Imports, nil
 	}
 	done(core.Count(len(resolution.Packages), "package", "packages"), 0)
@@ -163,6 +168,7 @@ func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, run
 		}
 		err = w.store.RememberLock(lock)
 	}
+	w.nameAsInstalled(runtime.ID, lock.Packages)
 	return lock, resolution.Imports, err
 }
 
@@ -192,7 +198,12 @@ func (w *Worker) lockOnly(ctx context.Context, dir string, progress func(core.Pr
 	if !can(d, core.CapabilityLock) {
 		return core.Lock{}, core.Errorf(core.KindUnsupported, core.FaultCaller, "the driver of %s makes no locks: deploy the function without one", runtime.ID)
 	}
-	lock, _, err := w.lock(ctx, d, &fn, runtime, manifest, dir, true, progress)
+	out, err := w.store.Stage()
+	if err != nil {
+		return core.Lock{}, err
+	}
+	defer func() { _ = w.store.Discard(out) }()
+	lock, _, err := w.lock(ctx, d, &fn, runtime, manifest, dir, out, true, progress)
 	if err == nil {
 		err = writeFiles(dir, lock.Files)
 	}

@@ -70,7 +70,7 @@ func (w *Worker) suspicions(ctx context.Context, d core.Driver, fn *core.Functio
 	}
 	defer func() { _ = w.store.Discard(out) }()
 	var scanned core.Scanned
-	err = w.inSandbox(ctx, fn, runtime, core.Mount{Source: out, Target: core.OutDir, Writable: true}, false, scanTimeout,
+	err = w.inSandbox(ctx, fn, runtime, []core.Mount{{Source: out, Target: core.OutDir, Writable: true}}, false, scanTimeout,
 		func(ctx context.Context, sandbox core.Sandbox) (err error) {
 			scanned, err = d.(core.Scanner).Scan(ctx, core.ScanRequest{Runtime: runtime.ID, Packages: missing, Sandbox: sandbox})
 			return err

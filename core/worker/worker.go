@@ -81,7 +81,7 @@ type Worker struct {
 	mu        sync.Mutex
 	deploying map[string]struct{}      // names with a deploy or a remove under way
 	claims    map[string]chan struct{} // packages that are being installed; closed when they are no more
-	probes    sync.Mutex               // one probe at a time: they would disturb each other's times, and what two functions share is probed once
+	probes    sync.Mutex               // one preparation at a time: probes would disturb each other's times, and what two functions share is prepared once
 	learning  *learning
 	counter   int // of installer sandboxes
 	lastWords lastWords
@@ -157,7 +157,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Invoke: w.Invoke, Log: w.log}, w.tree)
 	for _, fn := range w.store.List() {
 		if waits(&fn) {
-			w.probeLater(fn, nil)
+			w.prepareLater(fn, nil)
 		}
 	}
 	w.startKeeper()

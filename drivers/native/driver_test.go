@@ -32,8 +32,8 @@ type house struct {
 	next           int
 }
 
-func (h *house) CodePath(string) (string, error)    { return h.code, nil }
-func (h *house) PackagePath(string) (string, error) { return h.packaged, nil }
+func (h *house) CodePath(string) (string, error)                    { return h.code, nil }
+func (h *house) PackagePath(core.RuntimeID, string) (string, error) { return h.packaged, nil }
 
 func needs(t testing.TB, ok bool, what string) {
 	t.Helper()
@@ -324,7 +324,9 @@ PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
 
 // TestKnownLock resolves with a lock: nothing is run for that.
 func TestKnownLock(t *testing.T) {
-	lock := &core.Lock{Packages: []core.Locked{{Name: "debian+libone", Version: "1", Archives: []string{"sha256:1"}}}}
+	one := core.Locked{Name: "debian+libone", Version: "1", Archives: []string{"sha256:1"}}
+	one.URL = debian.PackageURL(one)
+	lock := &core.Lock{Packages: []core.Locked{one}}
 	got, err := newDriver(slog.Default()).Resolve(t.Context(), core.ResolveRequest{Runtime: runtimeID, Debian: []string{"libone"}, Lock: lock})
 	if err != nil || len(got.Packages) != 1 || got.Packages[0].String() != "debian+libone==1" {
 		t.Errorf("%+v, %v", got, err)

@@ -22,7 +22,7 @@ type wish struct {
 // Resolve implements core.Installer.
 func (n *native) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
 	if request.Lock != nil {
-		return core.Resolution{Packages: request.Lock.Packages}, nil // what is imported, the build finds
+		return core.Resolution{Packages: request.Lock.Packages}, zygote.CheckURLs(request.Lock.Packages, debian.PackageURL) // what is imported, the build finds
 	}
 	var found []debian.Archive
 	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "resolve", Debian: request.Debian}, nil, &found)

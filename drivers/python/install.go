@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"net/url"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
@@ -35,7 +37,12 @@ func (p *python) Resolve(ctx context.Context, request core.ResolveRequest) (core
 	if request.Lock != nil {
 		resolution.Packages = request.Lock.Packages
 	}
-	return core.Resolution(resolution), err
+	return core.Resolution(resolution), cmp.Or(err, zygote.CheckURLs(resolution.Packages, packageURL))
+}
+
+// packageURL is what lists of vulnerabilities know a package by.
+func packageURL(p core.Locked) string {
+	return "pkg:pypi/" + url.QueryEscape(p.Name) + "@" + url.QueryEscape(p.Version)
 }
 
 // Install implements core.Installer.
@@ -45,6 +52,15 @@ func (p *python) Install(ctx context.Context, request core.InstallRequest, progr
 	}
 	err := p.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &installed)
 	return installed.Receipts, err
+}
+
+// Compile implements core.Compiler.
+func (p *python) Compile(ctx context.Context, request core.CompileRequest) error {
+	w := wish{Op: "compile"}
+	for _, pkg := range request.Packages {
+		w.Packages = append(w.Packages, core.Locked{Name: pkg.Name, Version: pkg.Version})
+	}
+	return p.install(ctx, request.Runtime, request.Sandbox, w, nil, new(struct{}))
 }
 
 // install runs installer.py in the sandbox.

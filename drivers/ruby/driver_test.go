@@ -29,8 +29,8 @@ type house struct {
 	next    int
 }
 
-func (h *house) CodePath(string) (string, error)    { return h.code, nil }
-func (h *house) PackagePath(string) (string, error) { return h.code, nil }
+func (h *house) CodePath(string) (string, error)                    { return h.code, nil }
+func (h *house) PackagePath(core.RuntimeID, string) (string, error) { return h.code, nil }
 
 // libexec returns the directory with the built launcher and library, of `make build`.
 func libexec(t testing.TB) string {

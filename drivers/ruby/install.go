@@ -3,10 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"net/url"
 	"os"
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
@@ -56,7 +58,19 @@ func (r *ruby) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 	if request.Lock != nil {
 		found.Packages, found.Files = request.Lock.Packages, request.Lock.Files
 	}
-	return core.Resolution(found), err
+	return core.Resolution(found), cmp.Or(err, zygote.CheckURLs(found.Packages, packageURL))
+}
+
+// packageURL is what lists of vulnerabilities know a package by. The platform of a gem is the lock's word: its archive is fetched by it.
+func packageURL(p core.Locked) string {
+	if debian.Ours(p) {
+		return debian.PackageURL(p)
+	}
+	known := "pkg:gem/" + url.QueryEscape(p.Name) + "@" + url.QueryEscape(p.Version)
+	if _, platform, ok := strings.Cut(p.URL, "?platform="); ok {
+		known += "?platform=" + url.QueryEscape(platform)
+	}
+	return known
 }
 
 // Install implements core.Installer.

@@ -48,7 +48,7 @@ func (m *Memory) Learn(packages []Archive) []core.Locked {
 	return locked
 }
 
-// Recall returns the packages with what is known of them.
+// Recall returns the packages with what is known of them: nothing of one that the lock knows by another package URL.
 func (m *Memory) Recall(packages []core.Locked) []Archive {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -58,7 +58,7 @@ func (m *Memory) Recall(packages []core.Locked) []Archive {
 		if len(p.Archives) == 1 {
 			known = m.archives[p.Archives[0]]
 		}
-		if known.String() != p.String() {
+		if known.String() != p.String() || known.URL != p.URL {
 			known = Archive{}
 		}
 		known.Locked = p
@@ -80,13 +80,30 @@ func printed(out string) []Archive {
 		p := Archive{Locked: newPackage(m[2], strings.Replace(m[3], "%3a", ":", 1)), URI: m[1]}
 		p.Size, _ = strconv.ParseInt(m[5], 10, 64)
 		p.Archives = []string{"sha256:" + m[6]}
-		name, version := nameAndVersion(p.Locked)
-		id, release := distribution()
-		// A package URL has the colon of an epoch as it is.
-		p.URL = "pkg:deb/" + id + "/" + name + "@" + strings.ReplaceAll(url.QueryEscape(version), "%3A", ":") + "?arch=" + m[4] + "&distro=" + id + "-" + release
+		p.URL = packageURL(p.Locked, m[4])
 		packages = append(packages, p)
 	}
 	return packages
+}
+
+// packageURL is what lists of vulnerabilities know a package by, but for its source package.
+func packageURL(p core.Locked, architecture string) string {
+	name, version := nameAndVersion(p)
+	id, release := distribution()
+	// A package URL has the colon of an epoch as it is.
+	return "pkg:deb/" + id + "/" + name + "@" + strings.ReplaceAll(url.QueryEscape(version), "%3A", ":") + "?arch=" + url.QueryEscape(architecture) + "&distro=" + id + "-" + release
+}
+
+// PackageURL returns the package URL that a package of a lock has to have, as far as its name and version say it. For architecture and source package
+// it takes the lock's word, which Install compares with what the lists say.
+func PackageURL(p core.Locked) string {
+	_, query, _ := strings.Cut(p.URL, "?")
+	said, _ := url.ParseQuery(query) // of what cannot be read nothing is taken
+	known := packageURL(p, said.Get("arch"))
+	if upstream := said.Get("upstream"); upstream != "" {
+		known += "&upstream=" + url.QueryEscape(upstream)
+	}
+	return known
 }
 
 // distribution returns the vendor of the machine's system, and its release.

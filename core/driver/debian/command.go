@@ -62,7 +62,7 @@ func command(arguments []string, in io.Reader, progress func(core.Progress), fin
 		if err := json.NewDecoder(in).Decode(&all); err != nil {
 			return nil, err
 		}
-		all = slices.DeleteFunc(all, func(p Archive) bool { return !ours(p.Locked) })
+		all = slices.DeleteFunc(all, func(p Archive) bool { return !Ours(p.Locked) })
 		receipts, err := Install(ctx, all, core.OutDir, progress)
 		if err == nil && finish != nil {
 			err = finish(receipts)

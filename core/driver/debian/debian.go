@@ -34,8 +34,8 @@ const (
 // Archives are the names of Debian's archives (core.Runtime, Archives).
 const Archives = "*.deb"
 
-// ours reports whether a package is one of Debian's.
-func ours(p core.Locked) bool { return strings.HasPrefix(p.Name, Marker) }
+// Ours reports whether a package is one of Debian's.
+func Ours(p core.Locked) bool { return strings.HasPrefix(p.Name, Marker) }
 
 // A version may have one colon, after its epoch, and a path in a list of paths none. It never has an underscore.
 func newPackage(name, version string) core.Locked {

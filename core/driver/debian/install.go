@@ -22,7 +22,7 @@ import (
 
 // Install fetches packages that Resolve returned, each by the digest that it is locked to, unpacks it into a directory of its own in out,
 // <name>-<version>, and returns a receipt for each. Of those that have no URI it looks up what the signed lists say: a digest that is not
-// in them is refused. Progress may be nil.
+// in them is refused, and a package URL that is another. Progress may be nil.
 func Install(ctx context.Context, packages []Archive, out string, progress func(core.Progress)) ([]core.Receipt, error) {
 	if len(packages) == 0 {
 		return nil, nil
@@ -32,7 +32,7 @@ func Install(ctx context.Context, packages []Archive, out string, progress func(
 	}
 	for _, p := range packages {
 		// A lock that a user brings can have any: none may become an option or a path.
-		if name, version := nameAndVersion(p.Locked); !ours(p.Locked) || !validName.MatchString(name) || !validVersion.MatchString(version) {
+		if name, version := nameAndVersion(p.Locked); !Ours(p.Locked) || !validName.MatchString(name) || !validVersion.MatchString(version) {
 			return nil, core.Errorf(core.KindInstall, core.FaultCaller, "%q is no Debian package: run `pipsqueak lock` to write pipsqueak.lock anew", p)
 		}
 	}
@@ -93,6 +93,10 @@ func (a *apt) locate(ctx context.Context, packages []Archive) ([]Archive, error)
 		if at < 0 || !slices.Contains(p.Archives, known[at].Archives[0]) {
 			return nil, core.Errorf(core.KindInstall, core.FaultCaller, "the Debian archive's signed lists do not have the digest that %s is locked to: "+
 				"resolve anew with `pipsqueak deploy --anew` or `pipsqueak lock`", p)
+		}
+		if p.URL != known[at].URL {
+			return nil, core.Errorf(core.KindInstall, core.FaultCaller, "the lock says that %s is %.200q, and the Debian archive's signed lists that it is %.200q: "+
+				"resolve anew with `pipsqueak lock` or `pipsqueak deploy --anew`", p, p.URL, known[at].URL)
 		}
 		packages[i].URI, packages[i].Size, packages[i].Signature = known[at].URI, known[at].Size, known[at].Signature
 		packages[i].Archives = known[at].Archives

@@ -1200,6 +1200,103 @@ func (x *BuildRequest) GetSandbox() *Sandbox {
 	return nil
 }
 
+type CompileRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Runtime       string                 `protobuf:"bytes,1,opt,name=runtime,proto3" json:"runtime,omitempty"`
+	Packages      []*Package             `protobuf:"bytes,2,rep,name=packages,proto3" json:"packages,omitempty"`
+	Sandbox       *Sandbox               `protobuf:"bytes,3,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompileRequest) Reset() {
+	*x = CompileRequest{}
+	mi := &file_driver_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompileRequest) ProtoMessage() {}
+
+func (x *CompileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompileRequest.ProtoReflect.Descriptor instead.
+func (*CompileRequest) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *CompileRequest) GetRuntime() string {
+	if x != nil {
+		return x.Runtime
+	}
+	return ""
+}
+
+func (x *CompileRequest) GetPackages() []*Package {
+	if x != nil {
+		return x.Packages
+	}
+	return nil
+}
+
+func (x *CompileRequest) GetSandbox() *Sandbox {
+	if x != nil {
+		return x.Sandbox
+	}
+	return nil
+}
+
+// Compiled says that what can be compiled is.
+type Compiled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Compiled) Reset() {
+	*x = Compiled{}
+	mi := &file_driver_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Compiled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Compiled) ProtoMessage() {}
+
+func (x *Compiled) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Compiled.ProtoReflect.Descriptor instead.
+func (*Compiled) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{19}
+}
+
 type ScanRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Runtime       string                 `protobuf:"bytes,1,opt,name=runtime,proto3" json:"runtime,omitempty"`
@@ -1212,7 +1309,7 @@ type ScanRequest struct {
 
 func (x *ScanRequest) Reset() {
 	*x = ScanRequest{}
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1321,7 @@ func (x *ScanRequest) String() string {
 func (*ScanRequest) ProtoMessage() {}
 
 func (x *ScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1334,7 @@ func (x *ScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanRequest.ProtoReflect.Descriptor instead.
 func (*ScanRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{18}
+	return file_driver_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ScanRequest) GetRuntime() string {
@@ -1278,7 +1375,7 @@ type Scanned struct {
 
 func (x *Scanned) Reset() {
 	*x = Scanned{}
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1387,7 @@ func (x *Scanned) String() string {
 func (*Scanned) ProtoMessage() {}
 
 func (x *Scanned) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1400,7 @@ func (x *Scanned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scanned.ProtoReflect.Descriptor instead.
 func (*Scanned) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{19}
+	return file_driver_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Scanned) GetSuspicions() []*Suspicion {
@@ -1333,7 +1430,7 @@ type Suspicion struct {
 
 func (x *Suspicion) Reset() {
 	*x = Suspicion{}
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1442,7 @@ func (x *Suspicion) String() string {
 func (*Suspicion) ProtoMessage() {}
 
 func (x *Suspicion) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1455,7 @@ func (x *Suspicion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Suspicion.ProtoReflect.Descriptor instead.
 func (*Suspicion) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{20}
+	return file_driver_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Suspicion) GetPackage() string {
@@ -1407,7 +1504,7 @@ type BuildStep struct {
 
 func (x *BuildStep) Reset() {
 	*x = BuildStep{}
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1516,7 @@ func (x *BuildStep) String() string {
 func (*BuildStep) ProtoMessage() {}
 
 func (x *BuildStep) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1529,7 @@ func (x *BuildStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildStep.ProtoReflect.Descriptor instead.
 func (*BuildStep) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{21}
+	return file_driver_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *BuildStep) GetProgress() *Progress {
@@ -1458,7 +1555,7 @@ type Built struct {
 
 func (x *Built) Reset() {
 	*x = Built{}
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1567,7 @@ func (x *Built) String() string {
 func (*Built) ProtoMessage() {}
 
 func (x *Built) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1580,7 @@ func (x *Built) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Built.ProtoReflect.Descriptor instead.
 func (*Built) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{22}
+	return file_driver_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Built) GetImports() []string {
@@ -1510,7 +1607,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +1619,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +1632,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{23}
+	return file_driver_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Progress) GetVerb() string {
@@ -1616,7 +1713,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1725,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1738,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{24}
+	return file_driver_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Receipt) GetName() string {
@@ -1705,7 +1802,7 @@ type Signature struct {
 
 func (x *Signature) Reset() {
 	*x = Signature{}
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +1814,7 @@ func (x *Signature) String() string {
 func (*Signature) ProtoMessage() {}
 
 func (x *Signature) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +1827,7 @@ func (x *Signature) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signature.ProtoReflect.Descriptor instead.
 func (*Signature) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{25}
+	return file_driver_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Signature) GetScheme() string {
@@ -1775,7 +1872,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1787,7 +1884,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1800,7 +1897,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{26}
+	return file_driver_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Error) GetKind() string {
@@ -1849,7 +1946,7 @@ type Exception struct {
 
 func (x *Exception) Reset() {
 	*x = Exception{}
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1861,7 +1958,7 @@ func (x *Exception) String() string {
 func (*Exception) ProtoMessage() {}
 
 func (x *Exception) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1874,7 +1971,7 @@ func (x *Exception) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exception.ProtoReflect.Descriptor instead.
 func (*Exception) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{27}
+	return file_driver_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Exception) GetType() string {
@@ -2003,7 +2100,13 @@ const file_driver_proto_rawDesc = "" +
 	"\aruntime\x18\x01 \x01(\tR\aruntime\x12\x18\n" +
 	"\ahandler\x18\x02 \x01(\tR\ahandler\x128\n" +
 	"\bpackages\x18\x03 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\x126\n" +
-	"\asandbox\x18\x04 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"\xb3\x01\n" +
+	"\asandbox\x18\x04 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"\x9c\x01\n" +
+	"\x0eCompileRequest\x12\x18\n" +
+	"\aruntime\x18\x01 \x01(\tR\aruntime\x128\n" +
+	"\bpackages\x18\x02 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\x126\n" +
+	"\asandbox\x18\x03 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"\n" +
+	"\n" +
+	"\bCompiled\"\xb3\x01\n" +
 	"\vScanRequest\x12\x18\n" +
 	"\aruntime\x18\x01 \x01(\tR\aruntime\x128\n" +
 	"\bpackages\x18\x02 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\x126\n" +
@@ -2064,11 +2167,12 @@ const file_driver_proto_rawDesc = "" +
 	"\bDescribe\x12$.pipsqueak.driver.v1.DescribeRequest\x1a .pipsqueak.driver.v1.Description\x12K\n" +
 	"\aPreload\x12#.pipsqueak.driver.v1.PreloadRequest\x1a\x1b.pipsqueak.driver.v1.Parked\x12E\n" +
 	"\x04Fork\x12 .pipsqueak.driver.v1.ForkRequest\x1a\x1b.pipsqueak.driver.v1.Parked\x12I\n" +
-	"\x06Import\x12\".pipsqueak.driver.v1.ImportRequest\x1a\x1b.pipsqueak.driver.v1.Report2\xc3\x02\n" +
+	"\x06Import\x12\".pipsqueak.driver.v1.ImportRequest\x1a\x1b.pipsqueak.driver.v1.Report2\x92\x03\n" +
 	"\tInstaller\x12O\n" +
 	"\aResolve\x12#.pipsqueak.driver.v1.ResolveRequest\x1a\x1f.pipsqueak.driver.v1.Resolution\x12O\n" +
 	"\aInstall\x12#.pipsqueak.driver.v1.InstallRequest\x1a\x1d.pipsqueak.driver.v1.Progress0\x01\x12L\n" +
-	"\x05Build\x12!.pipsqueak.driver.v1.BuildRequest\x1a\x1e.pipsqueak.driver.v1.BuildStep0\x01\x12F\n" +
+	"\x05Build\x12!.pipsqueak.driver.v1.BuildRequest\x1a\x1e.pipsqueak.driver.v1.BuildStep0\x01\x12M\n" +
+	"\aCompile\x12#.pipsqueak.driver.v1.CompileRequest\x1a\x1d.pipsqueak.driver.v1.Compiled\x12F\n" +
 	"\x04Scan\x12 .pipsqueak.driver.v1.ScanRequest\x1a\x1c.pipsqueak.driver.v1.ScannedB:Z8github.com/pipsqueak-faas/pipsqueak/core/driver/driverpbb\x06proto3"
 
 var (
@@ -2083,7 +2187,7 @@ func file_driver_proto_rawDescGZIP() []byte {
 	return file_driver_proto_rawDescData
 }
 
-var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_driver_proto_goTypes = []any{
 	(*DescribeRequest)(nil), // 0: pipsqueak.driver.v1.DescribeRequest
 	(*Description)(nil),     // 1: pipsqueak.driver.v1.Description
@@ -2103,19 +2207,21 @@ var file_driver_proto_goTypes = []any{
 	(*Resolution)(nil),      // 15: pipsqueak.driver.v1.Resolution
 	(*InstallRequest)(nil),  // 16: pipsqueak.driver.v1.InstallRequest
 	(*BuildRequest)(nil),    // 17: pipsqueak.driver.v1.BuildRequest
-	(*ScanRequest)(nil),     // 18: pipsqueak.driver.v1.ScanRequest
-	(*Scanned)(nil),         // 19: pipsqueak.driver.v1.Scanned
-	(*Suspicion)(nil),       // 20: pipsqueak.driver.v1.Suspicion
-	(*BuildStep)(nil),       // 21: pipsqueak.driver.v1.BuildStep
-	(*Built)(nil),           // 22: pipsqueak.driver.v1.Built
-	(*Progress)(nil),        // 23: pipsqueak.driver.v1.Progress
-	(*Receipt)(nil),         // 24: pipsqueak.driver.v1.Receipt
-	(*Signature)(nil),       // 25: pipsqueak.driver.v1.Signature
-	(*Error)(nil),           // 26: pipsqueak.driver.v1.Error
-	(*Exception)(nil),       // 27: pipsqueak.driver.v1.Exception
-	nil,                     // 28: pipsqueak.driver.v1.Report.ModulesEntry
-	nil,                     // 29: pipsqueak.driver.v1.Lock.FilesEntry
-	nil,                     // 30: pipsqueak.driver.v1.Resolution.FilesEntry
+	(*CompileRequest)(nil),  // 18: pipsqueak.driver.v1.CompileRequest
+	(*Compiled)(nil),        // 19: pipsqueak.driver.v1.Compiled
+	(*ScanRequest)(nil),     // 20: pipsqueak.driver.v1.ScanRequest
+	(*Scanned)(nil),         // 21: pipsqueak.driver.v1.Scanned
+	(*Suspicion)(nil),       // 22: pipsqueak.driver.v1.Suspicion
+	(*BuildStep)(nil),       // 23: pipsqueak.driver.v1.BuildStep
+	(*Built)(nil),           // 24: pipsqueak.driver.v1.Built
+	(*Progress)(nil),        // 25: pipsqueak.driver.v1.Progress
+	(*Receipt)(nil),         // 26: pipsqueak.driver.v1.Receipt
+	(*Signature)(nil),       // 27: pipsqueak.driver.v1.Signature
+	(*Error)(nil),           // 28: pipsqueak.driver.v1.Error
+	(*Exception)(nil),       // 29: pipsqueak.driver.v1.Exception
+	nil,                     // 30: pipsqueak.driver.v1.Report.ModulesEntry
+	nil,                     // 31: pipsqueak.driver.v1.Lock.FilesEntry
+	nil,                     // 32: pipsqueak.driver.v1.Resolution.FilesEntry
 }
 var file_driver_proto_depIdxs = []int32{
 	2,  // 0: pipsqueak.driver.v1.Description.runtimes:type_name -> pipsqueak.driver.v1.Runtime
@@ -2125,47 +2231,51 @@ var file_driver_proto_depIdxs = []int32{
 	5,  // 4: pipsqueak.driver.v1.PreloadRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	5,  // 5: pipsqueak.driver.v1.ForkRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	10, // 6: pipsqueak.driver.v1.ImportRequest.load:type_name -> pipsqueak.driver.v1.Load
-	28, // 7: pipsqueak.driver.v1.Report.modules:type_name -> pipsqueak.driver.v1.Report.ModulesEntry
+	30, // 7: pipsqueak.driver.v1.Report.modules:type_name -> pipsqueak.driver.v1.Report.ModulesEntry
 	12, // 8: pipsqueak.driver.v1.Lock.packages:type_name -> pipsqueak.driver.v1.Package
-	29, // 9: pipsqueak.driver.v1.Lock.files:type_name -> pipsqueak.driver.v1.Lock.FilesEntry
+	31, // 9: pipsqueak.driver.v1.Lock.files:type_name -> pipsqueak.driver.v1.Lock.FilesEntry
 	5,  // 10: pipsqueak.driver.v1.ResolveRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	13, // 11: pipsqueak.driver.v1.ResolveRequest.lock:type_name -> pipsqueak.driver.v1.Lock
 	12, // 12: pipsqueak.driver.v1.Resolution.packages:type_name -> pipsqueak.driver.v1.Package
-	30, // 13: pipsqueak.driver.v1.Resolution.files:type_name -> pipsqueak.driver.v1.Resolution.FilesEntry
+	32, // 13: pipsqueak.driver.v1.Resolution.files:type_name -> pipsqueak.driver.v1.Resolution.FilesEntry
 	12, // 14: pipsqueak.driver.v1.InstallRequest.packages:type_name -> pipsqueak.driver.v1.Package
 	5,  // 15: pipsqueak.driver.v1.InstallRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	12, // 16: pipsqueak.driver.v1.BuildRequest.packages:type_name -> pipsqueak.driver.v1.Package
 	5,  // 17: pipsqueak.driver.v1.BuildRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	12, // 18: pipsqueak.driver.v1.ScanRequest.packages:type_name -> pipsqueak.driver.v1.Package
-	5,  // 19: pipsqueak.driver.v1.ScanRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	20, // 20: pipsqueak.driver.v1.Scanned.suspicions:type_name -> pipsqueak.driver.v1.Suspicion
-	12, // 21: pipsqueak.driver.v1.Scanned.packages:type_name -> pipsqueak.driver.v1.Package
-	23, // 22: pipsqueak.driver.v1.BuildStep.progress:type_name -> pipsqueak.driver.v1.Progress
-	22, // 23: pipsqueak.driver.v1.BuildStep.built:type_name -> pipsqueak.driver.v1.Built
-	24, // 24: pipsqueak.driver.v1.Progress.receipt:type_name -> pipsqueak.driver.v1.Receipt
-	25, // 25: pipsqueak.driver.v1.Receipt.signatures:type_name -> pipsqueak.driver.v1.Signature
-	27, // 26: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
-	0,  // 27: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
-	7,  // 28: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
-	8,  // 29: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
-	9,  // 30: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
-	14, // 31: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
-	16, // 32: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
-	17, // 33: pipsqueak.driver.v1.Installer.Build:input_type -> pipsqueak.driver.v1.BuildRequest
-	18, // 34: pipsqueak.driver.v1.Installer.Scan:input_type -> pipsqueak.driver.v1.ScanRequest
-	1,  // 35: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
-	6,  // 36: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
-	6,  // 37: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
-	11, // 38: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
-	15, // 39: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
-	23, // 40: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
-	21, // 41: pipsqueak.driver.v1.Installer.Build:output_type -> pipsqueak.driver.v1.BuildStep
-	19, // 42: pipsqueak.driver.v1.Installer.Scan:output_type -> pipsqueak.driver.v1.Scanned
-	35, // [35:43] is the sub-list for method output_type
-	27, // [27:35] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	12, // 18: pipsqueak.driver.v1.CompileRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	5,  // 19: pipsqueak.driver.v1.CompileRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	12, // 20: pipsqueak.driver.v1.ScanRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	5,  // 21: pipsqueak.driver.v1.ScanRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	22, // 22: pipsqueak.driver.v1.Scanned.suspicions:type_name -> pipsqueak.driver.v1.Suspicion
+	12, // 23: pipsqueak.driver.v1.Scanned.packages:type_name -> pipsqueak.driver.v1.Package
+	25, // 24: pipsqueak.driver.v1.BuildStep.progress:type_name -> pipsqueak.driver.v1.Progress
+	24, // 25: pipsqueak.driver.v1.BuildStep.built:type_name -> pipsqueak.driver.v1.Built
+	26, // 26: pipsqueak.driver.v1.Progress.receipt:type_name -> pipsqueak.driver.v1.Receipt
+	27, // 27: pipsqueak.driver.v1.Receipt.signatures:type_name -> pipsqueak.driver.v1.Signature
+	29, // 28: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
+	0,  // 29: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
+	7,  // 30: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
+	8,  // 31: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
+	9,  // 32: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
+	14, // 33: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
+	16, // 34: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
+	17, // 35: pipsqueak.driver.v1.Installer.Build:input_type -> pipsqueak.driver.v1.BuildRequest
+	18, // 36: pipsqueak.driver.v1.Installer.Compile:input_type -> pipsqueak.driver.v1.CompileRequest
+	20, // 37: pipsqueak.driver.v1.Installer.Scan:input_type -> pipsqueak.driver.v1.ScanRequest
+	1,  // 38: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
+	6,  // 39: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
+	6,  // 40: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
+	11, // 41: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
+	15, // 42: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
+	25, // 43: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
+	23, // 44: pipsqueak.driver.v1.Installer.Build:output_type -> pipsqueak.driver.v1.BuildStep
+	19, // 45: pipsqueak.driver.v1.Installer.Compile:output_type -> pipsqueak.driver.v1.Compiled
+	21, // 46: pipsqueak.driver.v1.Installer.Scan:output_type -> pipsqueak.driver.v1.Scanned
+	38, // [38:47] is the sub-list for method output_type
+	29, // [29:38] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }
@@ -2179,7 +2289,7 @@ func file_driver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_proto_rawDesc), len(file_driver_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

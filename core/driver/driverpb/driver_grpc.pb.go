@@ -240,6 +240,7 @@ const (
 	Installer_Resolve_FullMethodName = "/pipsqueak.driver.v1.Installer/Resolve"
 	Installer_Install_FullMethodName = "/pipsqueak.driver.v1.Installer/Install"
 	Installer_Build_FullMethodName   = "/pipsqueak.driver.v1.Installer/Build"
+	Installer_Compile_FullMethodName = "/pipsqueak.driver.v1.Installer/Compile"
 	Installer_Scan_FullMethodName    = "/pipsqueak.driver.v1.Installer/Scan"
 )
 
@@ -252,6 +253,7 @@ type InstallerClient interface {
 	Resolve(ctx context.Context, in *ResolveRequest, opts ...grpc.CallOption) (*Resolution, error)
 	Install(ctx context.Context, in *InstallRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Progress], error)
 	Build(ctx context.Context, in *BuildRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BuildStep], error)
+	Compile(ctx context.Context, in *CompileRequest, opts ...grpc.CallOption) (*Compiled, error)
 	Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallOption) (*Scanned, error)
 }
 
@@ -311,6 +313,16 @@ func (c *installerClient) Build(ctx context.Context, in *BuildRequest, opts ...g
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Installer_BuildClient = grpc.ServerStreamingClient[BuildStep]
 
+func (c *installerClient) Compile(ctx context.Context, in *CompileRequest, opts ...grpc.CallOption) (*Compiled, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Compiled)
+	err := c.cc.Invoke(ctx, Installer_Compile_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *installerClient) Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallOption) (*Scanned, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Scanned)
@@ -330,6 +342,7 @@ type InstallerServer interface {
 	Resolve(context.Context, *ResolveRequest) (*Resolution, error)
 	Install(*InstallRequest, grpc.ServerStreamingServer[Progress]) error
 	Build(*BuildRequest, grpc.ServerStreamingServer[BuildStep]) error
+	Compile(context.Context, *CompileRequest) (*Compiled, error)
 	Scan(context.Context, *ScanRequest) (*Scanned, error)
 	mustEmbedUnimplementedInstallerServer()
 }
@@ -349,6 +362,9 @@ func (UnimplementedInstallerServer) Install(*InstallRequest, grpc.ServerStreamin
 }
 func (UnimplementedInstallerServer) Build(*BuildRequest, grpc.ServerStreamingServer[BuildStep]) error {
 	return status.Error(codes.Unimplemented, "method Build not implemented")
+}
+func (UnimplementedInstallerServer) Compile(context.Context, *CompileRequest) (*Compiled, error) {
+	return nil, status.Error(codes.Unimplemented, "method Compile not implemented")
 }
 func (UnimplementedInstallerServer) Scan(context.Context, *ScanRequest) (*Scanned, error) {
 	return nil, status.Error(codes.Unimplemented, "method Scan not implemented")
@@ -414,6 +430,24 @@ func _Installer_Build_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Installer_BuildServer = grpc.ServerStreamingServer[BuildStep]
 
+func _Installer_Compile_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CompileRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InstallerServer).Compile(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Installer_Compile_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InstallerServer).Compile(ctx, req.(*CompileRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Installer_Scan_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ScanRequest)
 	if err := dec(in); err != nil {
@@ -442,6 +476,10 @@ var Installer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Resolve",
 			Handler:    _Installer_Resolve_Handler,
+		},
+		{
+			MethodName: "Compile",
+			Handler:    _Installer_Compile_Handler,
 		},
 		{
 			MethodName: "Scan",

@@ -262,8 +262,10 @@ func describeMounts(t *trial) {
 
 func describeCapabilities(t *trial) {
 	d := t.described()
-	if slices.Contains(d.Capabilities, core.CapabilityBuild) && !slices.Contains(d.Capabilities, core.CapabilityInstall) {
-		t.errorf("it has the capability %q without %q, which it is a part of", core.CapabilityBuild, core.CapabilityInstall)
+	for _, part := range []string{core.CapabilityBuild, core.CapabilityCompile, core.CapabilityScan} {
+		if slices.Contains(d.Capabilities, part) && !slices.Contains(d.Capabilities, core.CapabilityInstall) {
+			t.errorf("it has the capability %q without %q, which it is a part of", part, core.CapabilityInstall)
+		}
 	}
 	_, err := t.shared().Resolve(t.within(callTime), core.ResolveRequest{Runtime: "none", Sandbox: core.Sandbox{ID: "none", Gate: "/none"}})
 	var e *core.Error

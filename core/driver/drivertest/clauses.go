@@ -54,6 +54,8 @@ var Clauses = []Clause{
 	{"C38", "a lock that is known is taken as it is, without a network", "it needs a registry; the drivers that claim lock test it"},
 	{"C39", "archives are checked, code runs only when it is allowed, and there is a receipt for each package", "it needs a registry; the drivers that claim lock test it"},
 	{"C40", "only the registries can be reached from an installer's sandbox", ofTheHost},
+	{"C43", "what Resolve hands over, Install finds", "it needs a registry; the drivers that claim handover test it"},
+	{"C42", "Compile runs nothing of the packages, and only adds files", "it needs packages; the drivers that claim compile test it"},
 	{"C41", "Scan runs nothing of the packages", "it needs packages; the drivers that claim scan test it"},
 	{"C34", "what a compiler has against the code is build (handler), with what it said", ""},
 	{"C35", "version 1: one extension, no build", ofTheHost},

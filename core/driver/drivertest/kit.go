@@ -99,7 +99,7 @@ type shelf struct{ kit *Kit }
 func (s shelf) CodePath(name string) (string, error) {
 	return filepath.Join(s.kit.dir, "functions", name), nil
 }
-func (s shelf) PackagePath(name string) (string, error) {
+func (s shelf) PackagePath(_ core.RuntimeID, name string) (string, error) {
 	return filepath.Join(s.kit.dir, "packages", name), nil
 }
 

@@ -44,6 +44,17 @@ func Request(request any) ([]string, error) {
 	return append(arguments, string(text)), nil
 }
 
+// CheckURLs refuses packages whose package URLs are not the driver's own, by which lists of vulnerabilities know them: a lock may come from a
+// user, and a resolution from a sandbox in which code of the user's has run.
+func CheckURLs(packages []core.Locked, own func(core.Locked) string) error {
+	for _, p := range packages {
+		if known := own(p); p.URL != known {
+			return core.Errorf(core.KindInstall, core.FaultCaller, "the lock says that %s is %.200q, and it is %.200q: resolve anew with `pipsqueak lock` or `pipsqueak deploy --anew`", p, p.URL, known)
+		}
+	}
+	return nil
+}
+
 // Install runs an installer program of the driver's in the sandbox (see Launch) until it has said its result, which goes into
 // result. Progress may be nil. The program's end without a word is KindInstall.
 func Install(ctx context.Context, sandbox core.Sandbox, argv, env []string, log *slog.Logger, progress func(core.Progress), result any) error {

@@ -96,6 +96,12 @@ function agree(file, packages, lock) {
   if (other !== undefined) {
     throw new Refused('install', 'caller', `the lock of this function was made from another ${file}, or for another kind of machine: only one of them has ${other}; run \`pipsqueak lock\`, and deploy both`);
   }
+  for (const { name, version, purl } of packages) { // by which lists of vulnerabilities know them
+    const said = lock.find((p) => p.name === name && p.version === version).purl;
+    if (said !== purl) {
+      throw new Refused('install', 'caller', `the lock says that ${name}==${version} is ${JSON.stringify(said)?.slice(0, 200)}, and it is "${purl}": resolve anew with \`pipsqueak lock\` or \`pipsqueak deploy --anew\``);
+    }
+  }
 }
 
 async function installAll({ packages, allow }) {

@@ -1,4 +1,4 @@
-"""What the Python driver runs in an installer's sandbox: resolve a function's packages, or install them.
+"""What the Python driver runs in an installer's sandbox: resolve a function's packages, install them, or compile them.
 
 Started as `python3 -I -S installer.py REQUEST…`, REQUEST being JSON in one or more pieces. Answers over descriptor 3, one JSON packet a message:
 any number of {"progress": ...}, then {"result": ...} or {"error": ...}.
@@ -11,24 +11,33 @@ import sys
 sys.path.append(os.path.dirname(__file__))  # -I leaves this file's directory out
 
 from pipsqueak_answer import Refused, of_disk, say  # noqa: E402
-from pipsqueak_bytecode import Compilers, sources  # noqa: E402
+from pipsqueak_bytecode import Compilers, sources, worth_compiling  # noqa: E402
 
-CODE = "/function"
+CODE, PACKAGES, OUT = "/function", "/packages", "/out"
 
 
 def resolve(request):
     from pipsqueak_imports import imports_of
-    from pipsqueak_manifest import lock
+    from pipsqueak_manifest import CACHE, lock
 
     packages, names = [], request["locked"]
     with Compilers() as compilers:
         for file in sources(CODE):
-            compilers.compile(file, file)
+            compilers.compile(file)
         if names is None:
             packages = lock(CODE, request.get("allow") or [])
             names = [package["name"] for package in packages]
+            hand_over(CACHE)
     module = request["handler"].rpartition(".")[0]
     return {"packages": packages, "imports": imports_of(CODE, module, set(names))}
+
+
+def hand_over(directory):
+    """Lets the user of the installation, who is another one, use what resolving has left."""
+    for below, directories, names in os.walk(directory):
+        for path in [os.path.join(below, name) for name in directories + names]:
+            if not os.path.islink(path):
+                os.chmod(path, 0o777 if os.path.isdir(path) else 0o666)
 
 
 def install(request):
@@ -37,10 +46,18 @@ def install(request):
     return {"receipts": install_all(request.get("packages") or [])}
 
 
+def compile_packages(request):
+    with Compilers() as compilers:
+        for package in request["packages"]:
+            for file in worth_compiling(f"{PACKAGES}/{package['name']}-{package['version']}"):
+                compilers.compile(file, OUT + file.removeprefix(PACKAGES))
+    return {}
+
+
 if __name__ == "__main__":
     request = json.loads(b"".join(map(os.fsencode, sys.argv[1:])))
     try:
-        say({"result": {"resolve": resolve, "install": install}[request["op"]](request)})
+        say({"result": {"resolve": resolve, "install": install, "compile": compile_packages}[request["op"]](request)})
     except Refused as refused:
         say({"error": refused.reply})
     except OSError as error:

@@ -29,15 +29,15 @@ class Compilers:
         self.processes, self.turn, self.most = [], 0, len(os.sched_getaffinity(0))
         return self
 
-    def compile(self, source, final, place=None):
-        """Has a file compiled that is going to be at final. The byte code goes to where it belongs beside place, or else beside the source."""
+    def compile(self, source, place=None):
+        """Has a file compiled. The byte code goes to where it belongs beside place, or else beside the source."""
         if self.turn < self.most:
             command = [sys.executable, "-S", "-s", "-B", "-X", "utf8", __file__]
             env = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0"}
             self.processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env))
         process = self.processes[self.turn % self.most]
         self.turn += 1
-        line = json.dumps([source, final, cache_from_source(place or source, optimization="")]).encode() + b"\n"
+        line = json.dumps([source, cache_from_source(place or source, optimization="")]).encode() + b"\n"
         try:
             process.stdin.write(line)
             process.stdin.flush()
@@ -63,9 +63,9 @@ class Compilers:
 def work():
     """Compiles what can be compiled. Some files are no Python, such as templates; an import of one will say so."""
     for line in sys.stdin:
-        source, final, target = json.loads(line)
+        source, target = json.loads(line)
         try:
-            py_compile.compile(source, cfile=target, dfile=final, doraise=True, invalidation_mode=INVALIDATION)
+            py_compile.compile(source, cfile=target, doraise=True, invalidation_mode=INVALIDATION)
         except (py_compile.PyCompileError, RecursionError, MemoryError):
             pass
         except OSError as error:

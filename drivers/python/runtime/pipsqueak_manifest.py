@@ -10,7 +10,9 @@ import pipsqueak_uv as uv
 from pipsqueak_answer import Refused
 
 LOCKS = ("uv.lock", "pylock.toml")
-CACHE = "/tmp/cache"
+# What is handed over to the installation, when it is.
+HANDOVER = "/out"
+CACHE = HANDOVER + "/.cache" if os.path.isdir(HANDOVER) else "/tmp/cache"
 PROJECT = "/tmp/project"
 # What of uv's own table decides which packages a project has. What has to do with builds is not among it.
 DECIDING = ("package", "dev-dependencies", "default-groups", "dependency-groups", "constraint-dependencies", "override-dependencies", "exclude-dependencies", "environments",

@@ -9,14 +9,12 @@ import threading
 
 import pipsqueak_uv as uv
 from pipsqueak_answer import Refused, progress
-from pipsqueak_bytecode import Compilers, worth_compiling
 from pipsqueak_manifest import brings_lock, manifest_of
 from pipsqueak_metadata import licenses, modules, record
 from pipsqueak_signatures import Signatures
 
 CODE, OUT = "/function", "/out"
 CACHE = OUT + "/.cache"  # beside what is installed, so that a package that is unpacked there is moved and not copied
-BYTECODE = OUT + "/.bytecode"
 TARGET = "/tmp/target"  # where uv puts links to what it has unpacked
 
 
@@ -26,12 +24,10 @@ def install_all(packages):
         return []
     installation = Installation(packages)
     signatures = Signatures(packages)
-    with Compilers() as compilers:
-        installation.wheels(compilers)
-        installation.sources()
-        installation.split(compilers)
-        checked = signatures.of(installation.archives)
-    installation.move()
+    installation.wheels()
+    installation.sources()
+    installation.split()
+    checked = signatures.of(installation.archives)
     return [installation.receipt(package, checked[base(package)]) for package in packages]
 
 
@@ -46,8 +42,8 @@ class Installation:
         self.packages = {package["name"]: package for package in packages}
         self.archives, self.whole, self.modules, self.licenses = {}, {}, {}, {}
 
-    def wheels(self, compilers):
-        """Has uv fetch the wheels. Each is compiled as soon as it is there, while others are still on their way."""
+    def wheels(self):
+        """Has uv fetch the wheels, and tells of each when it is there."""
         wheels = [package for package in self.packages.values() if not package.get("scripts")]
         if not wheels:
             return
@@ -60,15 +56,15 @@ class Installation:
         listener.start()
         while listener.is_alive():
             listener.join(0.05)
-            self.fetched(compilers)
+            self.fetched()
         if process.wait() != 0:
             raise uv.refused(f"installing what {manifest_of(CODE) or 'the lock'} asks for", said[0], "caller" if brings_lock(CODE) else "worker")
-        self.fetched(compilers)
+        self.fetched()
         missing = [p["name"] for p in wheels if p["name"] not in self.archives]
         if missing:
             raise Refused("install", "driver", "the installer does not say which archives it took for " + ", ".join(missing))
 
-    def fetched(self, compilers):
+    def fetched(self):
         """Looks which wheels uv has put into its cache since the last look: by a file that has digest, name, size and place of each."""
         for file in glob.glob(CACHE + "/wheels-v*/**/*.http", recursive=True):
             name = os.path.basename(os.path.dirname(file))
@@ -76,26 +72,21 @@ class Installation:
                 continue
             with open(file, "rb") as text:
                 entry = WHEEL.match(text.read())
+            if not entry:
+                continue  # it was fetched to resolve, and not verified: uv fetches it again
             package = self.packages[name]
-            digest = entry and f"{entry[2].decode().lower()}:{entry[3].decode()}"
+            digest = f"{entry[2].decode().lower()}:{entry[3].decode()}"
             if digest not in package["archives"]:
                 raise Refused("install", "driver", f"the installer took an archive for {name} that its lock does not have: {digest}")
             self.archives[name] = (digest, int.from_bytes(entry[entry.lastgroup], "big"), entry[4].decode())
             self.say_fetched(package)
-            self.compile(package, f"{CACHE}/archive-v0/{entry[1].decode()}", compilers)
+            directory = f"{CACHE}/archive-v0/{entry[1].decode()}"
+            if not glob.glob(directory + "/*.data"):  # one that has files for several places is installed by uv
+                self.whole[name] = directory
 
     def say_fetched(self, package):
         size = self.archives[package["name"]][1]
         progress(f"{package['name']}=={package['version']}", f"fetched {size / 1e6:.1f} MB", len(self.archives), len(self.packages))
-
-    def compile(self, package, directory, compilers):
-        """Takes an unpacked wheel as the package, and compiles it for the place that it will have. One that has files for several places is installed by uv."""
-        if glob.glob(directory + "/*.data"):
-            return
-        self.whole[package["name"]] = directory
-        for file in worth_compiling(directory):
-            path = os.path.relpath(file, directory)
-            compilers.compile(file, f"/packages/{base(package)}/{path}", f"{BYTECODE}/{base(package)}/{path}")
 
     def sources(self):
         """Builds and installs the packages that have no wheel."""
@@ -110,8 +101,8 @@ class Installation:
                 uv.run(f"installing {package['name']}", CACHE, "pip", "install", "--no-deps", "--offline", "--target", TARGET, "--python", sys.executable,
                        "--link-mode", "copy", wheel, env={})
 
-    def split(self, compilers):
-        """Reads what is installed, and gives each package that uv has installed a directory of its own."""
+    def split(self):
+        """Reads what is installed, and gives each package a directory of its own: the wheel as uv has unpacked it, or what uv has made of it."""
         found = {}
         for entry in os.listdir(TARGET):
             if entry.endswith(".dist-info"):
@@ -121,28 +112,15 @@ class Installation:
                 raise Refused("install", "driver", f"the installer left out {name}")
             target = f"{OUT}/{base(package)}"
             if name in self.whole:
-                self.describe(name, self.whole[name], found[name], record(self.whole[name], found[name]))
-                continue
-            paths = record(TARGET, found[name])
-            split_off(paths, target)
-            self.describe(name, target, found[name], paths)
-            for file in worth_compiling(target):
-                compilers.compile(file, f"/packages/{base(package)}/{os.path.relpath(file, target)}")
-
-    def describe(self, name, directory, dist_info, paths):
-        self.modules[name] = modules(directory, paths)
-        self.licenses[name] = licenses(f"{directory}/{dist_info}/METADATA")
-
-    def move(self):
-        """Moves whole packages to where they belong, and their byte code beside the sources."""
-        for name, directory in self.whole.items():
-            os.rename(directory, f"{OUT}/{base(self.packages[name])}")
-            for below, directories, _ in os.walk(f"{BYTECODE}/{base(self.packages[name])}"):
-                if "__pycache__" in directories:
-                    directories.remove("__pycache__")
-                    beside = f"{OUT}/{os.path.relpath(below, BYTECODE)}/__pycache__"
-                    shutil.rmtree(beside, ignore_errors=True)  # what a wheel brings was made elsewhere
-                    os.rename(f"{below}/__pycache__", beside)
+                os.rename(self.whole[name], target)
+                paths = record(target, found[name])
+            else:
+                paths = record(TARGET, found[name])
+                split_off(paths, target)
+            self.modules[name] = modules(target, paths)
+            self.licenses[name] = licenses(f"{target}/{found[name]}/METADATA")
+            for cache in glob.glob(target + "/**/__pycache__", recursive=True):
+                shutil.rmtree(cache)  # made elsewhere
 
     def receipt(self, package, signature):
         digest, size, _ = self.archives[package["name"]]

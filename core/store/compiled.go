@@ -1,0 +1,254 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// A package can have a compiled copy for each runtime, packages/<hex>.<hex of the copy>: hard links to the files of the package, and what the
+// driver's compiler has made of them. Sandboxes see the copy instead of the package, under the package's digest: what a function has is the
+// same with and without it. It has a manifest as the package has one, and lives and is damaged with the package.
+
+// compiledKey names a package of a runtime, which has at most one compiled copy.
+type compiledKey struct {
+	runtime core.RuntimeID
+	digest  string // of the package
+}
+
+// PackagePath returns the full path of the directory that processes of a runtime see of an installed package: its compiled copy, or itself
+// when there is none. It belongs to the Store and must not be written to. KindNotFound when the package is not there.
+func (s *Store) PackagePath(runtime core.RuntimeID, digest string) (string, error) {
+	path, err := s.path(Tree{Packages, digest})
+	if err != nil {
+		return "", err
+	}
+	s.mu.RLock()
+	copied := s.compiled[compiledKey{runtime, digest}]
+	s.mu.RUnlock()
+	if copied != "" {
+		if compiled := copyPath(path, copied); exists(compiled) {
+			return compiled, nil
+		}
+	}
+	return path, nil
+}
+
+// knowCopy remembers which copy a package has according to its entry of the index.
+func (s *Store) knowCopy(entry core.Installed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.compiled[compiledKey{entry.Runtime, entry.Digest}] = entry.Compiled
+}
+
+// Uncompiled returns those of the installed packages that have no compiled copy.
+func (s *Store) Uncompiled(installed []core.Installed) (without []core.Package) {
+	for _, p := range installed {
+		if p.Compiled == "" || !exists(copyPath(s.treePath(Tree{Packages, p.Digest}), p.Compiled)) {
+			without = append(without, p.Package)
+		}
+	}
+	return without
+}
+
+func copyPath(path, digest string) string {
+	return path + "." + strings.TrimPrefix(digest, digestPrefix)
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// copies returns the paths of the compiled copies of a package.
+func (s *Store) copies(tree Tree) (paths []string) {
+	found, _ := fs.Glob(os.DirFS(filepath.Join(s.dir, string(tree.Area))), strings.TrimPrefix(tree.Digest, digestPrefix)+".*") // the pattern is good
+	for _, name := range found {
+		if _, hex, _ := strings.Cut(name, "."); isHex(hex) {
+			paths = append(paths, filepath.Join(s.dir, string(tree.Area), name))
+		}
+	}
+	return paths
+}
+
+// CommitCompiled gives packages of a runtime what was compiled of them, each from a directory of Stage, which the Store takes from the caller
+// in every case. What is in such a directory is not trusted, as in CommitCode; a file where the package has one is the driver's error. Packages
+// that the store has not (any more) are left out.
+func (s *Store) CommitCompiled(runtime core.RuntimeID, dirs map[core.Package]string) error {
+	defer func() {
+		for _, dir := range dirs {
+			s.throwAway(dir)
+		}
+	}()
+	desk, err := s.Stage()
+	if err != nil {
+		return err
+	}
+	defer s.throwAway(desk)
+	sizes, copied := map[core.Package]int64{}, map[core.Package]string{}
+	for pkg, dir := range dirs {
+		if !exists(s.treePath(Tree{Packages, pkg.Digest})) {
+			continue
+		}
+		if copied[pkg], sizes[pkg], err = s.draftCopy(desk, pkg, dir); err != nil {
+			return err
+		}
+	}
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	placed := map[core.Package]bool{}
+	for pkg, digest := range copied {
+		if placed[pkg], err = s.placeCopy(desk, Tree{Packages, pkg.Digest}, digest); err != nil {
+			return err
+		}
+	}
+	return s.rewrite(desk, runtime, func(entry *core.Installed) bool {
+		if !placed[entry.Package] {
+			return false
+		}
+		entry.Compiled = copied[entry.Package]
+		entry.Size += sizes[entry.Package]
+		return true
+	})
+}
+
+// draftCopy makes the compiled copy of a package on the desk, under the name of its digest, with its manifest. It returns its digest, and the bytes
+// that it has more than the package.
+func (s *Store) draftCopy(desk string, pkg core.Package, dir string) (digest string, more int64, err error) {
+	tree := Tree{Packages, pkg.Digest}
+	items := s.manifest(tree)
+	if items == nil {
+		return "", 0, core.Errorf(core.KindUnavailable, core.FaultWorker, "the package %s cannot be compiled: its manifest is damaged", pkg)
+	}
+	made, err := s.seal(dir)
+	if err != nil {
+		return "", 0, err
+	}
+	there := make(map[string]item, len(items))
+	for _, i := range items {
+		there[i.path] = i
+	}
+	draft := filepath.Join(desk, "copy-"+strings.TrimPrefix(pkg.Digest, digestPrefix))
+	for _, i := range items {
+		if err := link(filepath.Join(s.treePath(tree), i.path), filepath.Join(draft, i.path), i); err != nil {
+			return "", 0, diskError(draft, err)
+		}
+	}
+	all := items[1:] // without the directory itself
+	for _, i := range made {
+		if old, taken := there[i.path]; taken && old.mode.IsDir() && i.mode.IsDir() {
+			continue
+		} else if taken || !i.mode.IsDir() && !i.mode.IsRegular() {
+			return "", 0, core.Errorf(core.KindInstall, core.FaultDriver, "compiling %s made the %s %q, and may only add files", pkg, typeName(i.mode), i.path)
+		}
+		if i.mode.IsDir() {
+			err = makeDirectory(filepath.Join(draft, i.path))
+		} else {
+			err = os.Rename(filepath.Join(dir, i.path), filepath.Join(draft, i.path))
+		}
+		if err != nil {
+			return "", 0, diskError(draft, err)
+		}
+		all, more = append(all, i), more+i.size
+	}
+	slices.SortFunc(all, func(a, b item) int { return strings.Compare(a.path, b.path) })
+	text := manifest(all)
+	digest = digestOf(text)
+	return digest, more, writeStaged(copyPath(draft, digest)+manifestSuffix, text)
+}
+
+// link makes of an item of a package the same in its copy.
+func link(from, to string, i item) error {
+	switch i.mode.Type() {
+	case fs.ModeDir:
+		return makeDirectory(to)
+	case fs.ModeSymlink:
+		return os.Symlink(i.target, to)
+	default:
+		return os.Link(from, to)
+	}
+}
+
+func makeDirectory(path string) error {
+	if err := os.Mkdir(path, directoryMode); err != nil {
+		return err
+	}
+	return os.Chmod(path, directoryMode) // whatever the umask
+}
+
+// placeCopy moves a copy from the desk to beside its package, unless that is gone. The caller holds writes.
+func (s *Store) placeCopy(desk string, tree Tree, digest string) (placed bool, err error) {
+	path := s.treePath(tree)
+	if !exists(path) || s.isDamaged(tree) {
+		return false, nil
+	}
+	draft, final := filepath.Join(desk, "copy-"+filepath.Base(path)), copyPath(path, digest)
+	if exists(final) { // a worker that was killed has not come to say so in the index
+		if err := os.Rename(final, draft+".old"); err != nil {
+			return false, diskError(final, err)
+		}
+	}
+	err = os.Rename(copyPath(draft, digest)+manifestSuffix, final+manifestSuffix)
+	if err == nil {
+		err = os.Rename(draft, final)
+	}
+	if err != nil {
+		return false, diskError(final, err)
+	}
+	return true, nil
+}
+
+// removeCopies moves the compiled copies of a package into a directory of staging. The caller holds writes.
+func (s *Store) removeCopies(tree Tree, aside string) error {
+	for _, path := range s.copies(tree) {
+		if err := os.Rename(path, filepath.Join(aside, filepath.Base(path))); err != nil {
+			return diskError(path, err)
+		}
+		if err := os.Remove(path + manifestSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return diskError(path, err)
+		}
+	}
+	return nil
+}
+
+// rewrite changes entries of the index of a runtime: those of which change, which gets a copy, says so. The caller holds writes.
+func (s *Store) rewrite(desk string, runtime core.RuntimeID, change func(*core.Installed) bool) error {
+	type move struct {
+		from, to string
+		entry    core.Installed
+	}
+	var moves []move
+	for i, path := range s.index() {
+		entry, err := readInstalled(path)
+		if err != nil || entry.Runtime != runtime || !change(&entry) {
+			continue
+		}
+		file := filepath.Join(desk, fmt.Sprintf("%d.json", i))
+		if err := writeEntry(file, entry); err != nil {
+			return err
+		}
+		moves = append(moves, move{file, path, entry})
+	}
+	var entries []core.Installed
+	for _, m := range moves {
+		entries = append(entries, m.entry)
+	}
+	settle, err := s.journal(entries)
+	if err != nil {
+		return err
+	}
+	defer settle()
+	for _, m := range moves {
+		if err := os.Rename(m.from, m.to); err != nil {
+			return diskError(m.to, err)
+		}
+		s.knowCopy(m.entry)
+	}
+	return nil
+}
