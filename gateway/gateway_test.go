@@ -292,7 +292,7 @@ type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("the disk is on fire") }
 
-// following is a service whose logs never end by themselves.
+// following is a service whose logs never end by themselves. It tells when they are closed.
 func following(closed chan<- bool) *fakeLogs {
 	return &fakeLogs{logs: func(ctx context.Context, _ string, follow bool) (io.ReadCloser, error) {
 		reader, writer := io.Pipe()
@@ -326,7 +326,7 @@ func TestLogsFollow(t *testing.T) {
 	cancel()
 	select {
 	case <-closed:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("the follower left and the log was not told")
 	}
 }
@@ -348,14 +348,25 @@ func TestServeEndsGracefully(t *testing.T) {
 	go func() { served <- New(service, quiet()).Serve(ctx, listener) }()
 
 	url := "http://" + listener.Addr().String()
-	ran, followed := make(chan answer, 1), make(chan answer, 1)
+	ran, followed, connected := make(chan answer, 1), make(chan string, 1), make(chan bool)
 	go func() { ran <- ask(t, "POST", url+"/run/slow", `"kept"`) }()
-	go func() { followed <- ask(t, "GET", url+"/v1/functions/f/logs?follow=true", "") }()
+	go func() {
+		defer close(followed)
+		response, err := http.Get(url + "/v1/functions/f/logs?follow=true")
+		close(connected)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer response.Body.Close()
+		text, _ := io.ReadAll(response.Body)
+		followed <- string(text)
+	}()
 	<-started
-	time.Sleep(50 * time.Millisecond) // for the follower to be connected
+	<-connected
 	cancel()
-	if a := <-followed; a.body != logged {
-		t.Errorf("the follower got %q", a.body)
+	if got := <-followed; got != logged {
+		t.Errorf("the follower got %q", got)
 	}
 	select {
 	case err := <-served:

@@ -273,6 +273,10 @@ func (w *worker) instances(t testing.TB, function string) []core.NodeInfo {
 	return slices.DeleteFunc(w.leaves(t, function), func(n core.NodeInfo) bool { return n.State == "making" || n.State == "parked" })
 }
 
+// patience is how long what has to happen may take on a machine that does much else. Nothing takes that long when it works: how long things take
+// is for benchmarks to tell.
+const patience = time.Minute
+
 // eventually tries until the condition holds.
 func eventually(t testing.TB, within time.Duration, what string, holds func() bool) {
 	t.Helper()
@@ -299,7 +303,7 @@ func traffic(t testing.TB, w *worker) (stop func()) {
 			a, err := w.do(context.WithoutCancel(ctx), http.MethodPost, "/run/"+name, strings.NewReader(fmt.Sprintf(`{"n": %d}`, n)))
 			if err != nil || a.status != http.StatusOK || strings.TrimSpace(string(a.body)) != strconv.Itoa(n+1) {
 				wrong = append(wrong, fmt.Sprintf("event %d: %v %v", n, a, err))
-			} else if took := time.Since(began); took > 5*time.Second {
+			} else if took := time.Since(began); took > 20*time.Second {
 				wrong = append(wrong, fmt.Sprintf("event %d took %v", n, took))
 			} else {
 				served++

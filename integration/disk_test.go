@@ -197,7 +197,7 @@ func TestFullDiskAndLogs(t *testing.T) {
 	}
 	empty()
 	count(20)
-	eventually(t, 5*time.Second, "the lines before and after are there, and whole", func() bool {
+	eventually(t, patience, "the lines before and after are there, and whole", func() bool {
 		seen := map[string]bool{}
 		lines := bufio.NewReader(bytes.NewReader(w.ask(t, http.MethodGet, "/v1/functions/prints/logs", nil).body))
 		for {

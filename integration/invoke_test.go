@@ -51,8 +51,8 @@ func TestInvoke(t *testing.T) {
 	w := shared(t)
 	w.deploy(t, "invoke", handlerFile(invoker))
 	w.deploy(t, "invoke-echo", handlerFile(echo))
-	w.deploy(t, "invoke-hangs", handlerFile("import time\ndef handler(event, context):\n    time.sleep(600)\n").with("pipsqueak.yaml", "timeout_ms: 2000\n"))
-	w.deploy(t, "invoke-brief", handlerFile(invoker).with("pipsqueak.yaml", "timeout_ms: 1500\n"))
+	w.deploy(t, "invoke-hangs", handlerFile("import time\ndef handler(event, context):\n    time.sleep(600)\n").with("pipsqueak.yaml", "timeout_ms: 4000\n"))
+	w.deploy(t, "invoke-brief", handlerFile(invoker).with("pipsqueak.yaml", "timeout_ms: 3000\n"))
 	for range 2 { // cold, and on warm instances
 		got := result[map[string]any](t, w, "invoke", `{"do":"call","function":"invoke-echo","event":{"ü":[1,null]}}`)
 		if text, _ := json.Marshal(got["result"]); string(text) != `{"ü":[1,null]}` {
@@ -62,7 +62,7 @@ func TestInvoke(t *testing.T) {
 			ID     string
 			Result []any
 		}](t, w, "invoke", `{"do":"call","function":"invoke-brief","event":{"do":"id"}}`)
-		if id.Result[0] != id.ID || id.Result[1].(float64) > 1500 {
+		if id.Result[0] != id.ID || id.Result[1].(float64) > 3000 {
 			t.Errorf("the event %s invoked one with the id and time %v", id.ID, id.Result)
 		}
 		many := result[[]int](t, w, "invoke", `{"do":"many"}`)

@@ -303,7 +303,7 @@ def handler(event, context):
 func TestGlobals(t *testing.T) {
 	system(t)
 	w := shared(t)
-	const counter = "import time\nn = 0\ndef handler(event, context):\n    global n\n    n += 1\n    time.sleep(event)\n    return n\n"
+	const counter = "import time\nn = 0\ndef handler(event, context):\n    global n\n    n += 1\n    print('" + begun + "', flush=True)\n    time.sleep(event)\n    return n\n"
 	w.deploy(t, "counts", handlerFile(counter))
 	w.deploy(t, "forgets", handlerFile(counter).with("pipsqueak.yaml", "reuse: false\n"))
 	for i := range 3 {
@@ -314,7 +314,7 @@ func TestGlobals(t *testing.T) {
 			t.Errorf("with reuse: false event %d sees n = %d", i+1, got)
 		}
 	}
-	busy := inFlight(t, w, "counts", `1`) // n becomes 4
+	busy := inFlight(t, w, "counts", `3`) // n becomes 4
 	if got := result[int](t, w, "counts", `0`); got != 1 {
 		t.Errorf("a new sibling sees n = %d", got)
 	}
@@ -374,7 +374,7 @@ except (RuntimeError, MemoryError):
 		t.Errorf("a handler got %d descriptors", descriptors)
 	}
 	w.ask(t, http.MethodDelete, "/v1/functions/probe-limits", nil)
-	eventually(t, 5*time.Second, "the bombs end with their instance", func() bool { return len(w.leaves(t, "probe-limits")) == 0 })
+	eventually(t, patience, "the bombs end with their instance", func() bool { return len(w.leaves(t, "probe-limits")) == 0 })
 }
 
 // TestDataIsOutOfReach looks from outside: nothing in the data directory can be changed by the processes' user.

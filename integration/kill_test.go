@@ -20,7 +20,10 @@ import (
 
 // What happens when something is killed?
 
-const sleeper = "import time\ndef handler(event, context):\n    time.sleep(event['s'])\n    return 'slept'\n"
+const sleeper = "import time\ndef handler(event, context):\n    print('" + begun + "', flush=True)\n    time.sleep(event['s'])\n    return 'slept'\n"
+
+// begun is what handlers print that are invoked by inFlight.
+const begun = "the handler has begun"
 
 // kill9 kills a process of a worker, which has to be alive.
 func kill9(t testing.TB, pid int) {
@@ -33,9 +36,10 @@ func kill9(t testing.TB, pid int) {
 	}
 }
 
-// inFlight invokes in the background and returns when the handler runs; the channel gives the answer.
+// inFlight invokes in the background and returns when the handler has printed begun; the channel gives the answer.
 func inFlight(t testing.TB, w *worker, name, event string) <-chan answer {
 	t.Helper()
+	before := w.begun(t, name)
 	answers := make(chan answer, 1)
 	go func() {
 		a, err := w.do(t.Context(), http.MethodPost, "/run/"+name, strings.NewReader(event))
@@ -44,11 +48,14 @@ func inFlight(t testing.TB, w *worker, name, event string) <-chan answer {
 		}
 		answers <- a
 	}()
-	eventually(t, 15*time.Second, name+" runs", func() bool {
-		return slices.ContainsFunc(w.instances(t, name), func(n core.NodeInfo) bool { return n.PID > 0 && n.State == "busy" })
-	})
-	time.Sleep(200 * time.Millisecond) // from the state's change until the handler has its event
+	eventually(t, patience, name+" runs", func() bool { return w.begun(t, name) > before })
 	return answers
+}
+
+// begun returns how often a function's handlers have printed that they had begun.
+func (w *worker) begun(t testing.TB, name string) int {
+	t.Helper()
+	return strings.Count(string(w.ask(t, http.MethodGet, "/v1/functions/"+name+"/logs", nil).body), begun)
 }
 
 // zygotes returns the living zygotes, parents first.
@@ -72,8 +79,8 @@ func TestKilledInstance(t *testing.T) {
 	select {
 	case a := <-pending:
 		a.expectError(t, core.KindExit, core.FaultHandler, http.StatusBadGateway)
-	case <-time.After(5 * time.Second):
-		t.Error("no answer 5 s after the instance was killed")
+	case <-time.After(20 * time.Second): // the handler itself would take 30
+		t.Error("no answer 20 s after the instance was killed")
 	}
 	// An idle instance that dies is nobody's business: the next event does not see it.
 	result[string](t, w, "killed", `{"s": 0}`)
@@ -95,7 +102,7 @@ func TestKilledChildAhead(t *testing.T) {
 		for range 3 { // the second start asks for one
 			result[string](t, w, "ahead", `{"s": 0}`)
 		}
-		eventually(t, 15*time.Second, "a child is made ahead", func() bool {
+		eventually(t, patience, "a child is made ahead", func() bool {
 			for _, n := range w.leaves(t, "ahead") {
 				if n.State == "parked" {
 					child = n
@@ -111,7 +118,7 @@ func TestKilledChildAhead(t *testing.T) {
 	}
 	parked()
 	w.ask(t, http.MethodDelete, "/v1/functions/ahead", nil)
-	eventually(t, 5*time.Second, "the child ends with its function", func() bool { return len(w.leaves(t, "ahead")) == 0 })
+	eventually(t, patience, "the child ends with its function", func() bool { return len(w.leaves(t, "ahead")) == 0 })
 }
 
 // TestKilledZygote kills a zygote with a package: what was forked from it dies with it, and is told as retryable; the rest of
@@ -133,8 +140,8 @@ func TestKilledZygote(t *testing.T) {
 	select {
 	case a := <-pending:
 		a.expectError(t, core.KindUnavailable, core.FaultWorker, http.StatusServiceUnavailable)
-	case <-time.After(5 * time.Second):
-		t.Error("no answer 5 s after the zygote was killed")
+	case <-time.After(20 * time.Second):
+		t.Error("no answer 20 s after the zygote was killed")
 	}
 	if got := result[string](t, w, "from-zygote", `{"s": 0}`); got != "slept" {
 		t.Errorf("after its zygote was killed: %q", got)
@@ -154,13 +161,13 @@ func TestKilledRootZygote(t *testing.T) {
 	}
 	kill9(t, before[0].PID)
 	// An event that reached the instance just before its end is not tried again: it may have had effects.
-	eventually(t, 5*time.Second, "an answer", func() bool { return w.run(t, "rooted", `{"s": 0}`).status == http.StatusOK })
+	eventually(t, patience, "an answer", func() bool { return w.run(t, "rooted", `{"s": 0}`).status == http.StatusOK })
 	for range 3 {
 		if got := result[string](t, w, "rooted", `{"s": 0}`); got != "slept" {
 			t.Errorf("after the root zygote was killed: %q", got)
 		}
 	}
-	eventually(t, 5*time.Second, "a root zygote of a later generation lives", func() bool {
+	eventually(t, patience, "a root zygote of a later generation lives", func() bool {
 		return slices.ContainsFunc(w.zygotes(t), func(n core.NodeInfo) bool { return n.Parent == "" && n.Generation > before[0].Generation })
 	})
 }
@@ -216,7 +223,7 @@ func TestKilledWorker(t *testing.T) {
 	}
 	next := startWorker(t, data)
 	var left []string
-	for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		if left = seen.left(); len(left) == 0 || time.Now().After(deadline) {
 			break
 		}
@@ -232,7 +239,7 @@ func TestKilledWorker(t *testing.T) {
 	if err := next.stop(); err != nil {
 		t.Error(err)
 	}
-	if left := seen.leftSoon(5 * time.Second); len(left) > 0 {
+	if left := seen.leftSoon(patience); len(left) > 0 {
 		t.Errorf("left after the second worker has stopped:\n%s", strings.Join(left, "\n"))
 	}
 }
@@ -256,10 +263,10 @@ func TestStopLeavesNothing(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
-	if left := seen.leftSoon(5 * time.Second); len(left) > 0 {
+	if left := seen.leftSoon(patience); len(left) > 0 {
 		t.Errorf("left:\n%s", strings.Join(left, "\n"))
 	}
-	eventually(t, 10*time.Second, "no more cgroups than before", func() bool { // other packages' tests have some meanwhile
+	eventually(t, patience, "no more cgroups than before", func() bool { // other packages' tests have some meanwhile
 		return !slices.ContainsFunc(groupsNamed("pipsqueak"), func(dir string) bool {
 			return !slices.Contains(before, dir) && !usedByShared(dir)
 		})
@@ -303,7 +310,7 @@ func TestServeSaysWhere(t *testing.T) {
 	if err := w.cmd.Wait(); err != nil {
 		t.Errorf("after SIGTERM: %v\n%s", err, logs.String())
 	}
-	if left := seen.leftSoon(5 * time.Second); len(left) > 0 {
+	if left := seen.leftSoon(patience); len(left) > 0 {
 		t.Errorf("left:\n%s", strings.Join(left, "\n"))
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -68,7 +67,7 @@ func TestBootstrapGo(t *testing.T) {
 		t.Errorf("a stream came back as %v", got)
 	}
 	w.run(t, "lambda-go", do("print", "4711"))
-	eventually(t, 5*time.Second, "what it prints is its log", func() bool {
+	eventually(t, patience, "what it prints is its log", func() bool {
 		logs := string(w.ask(t, http.MethodGet, "/v1/functions/lambda-go/logs", nil).body)
 		return strings.Contains(logs, "to stdout 4711") && strings.Contains(logs, "to stderr 4711")
 	})

@@ -58,7 +58,7 @@ func TestDeployInvokeRemove(t *testing.T) {
 	}
 	w.run(t, "life", `{}`).expectError(t, core.KindNotFound, core.FaultCaller, http.StatusNotFound)
 	w.ask(t, http.MethodDelete, "/v1/functions/life", nil).expectError(t, core.KindNotFound, core.FaultCaller, http.StatusNotFound)
-	eventually(t, 5*time.Second, "its instances end", func() bool { return len(w.leaves(t, "life")) == 0 })
+	eventually(t, patience, "its instances end", func() bool { return len(w.leaves(t, "life")) == 0 })
 }
 
 // TestForms deploys every form a function may have.
@@ -146,7 +146,7 @@ func TestStarts(t *testing.T) {
 // after the second request that would have used it.
 func forkStart(t testing.TB, w *worker, name, event string) (a answer) {
 	t.Helper()
-	eventually(t, 15*time.Second, name+" starts by fork", func() bool {
+	eventually(t, patience, name+" starts by fork", func() bool {
 		a = w.run(t, name, event)
 		return a.status != http.StatusOK || a.header.Get("Pipsqueak-Start") == "fork"
 	})
@@ -184,7 +184,7 @@ def handler(event, context):
 		if got.Name != "told" || got.Memory != 128 || got.Env != "mouse grey" {
 			t.Errorf("told %+v", got)
 		}
-		if got.Before > 5000 || got.Before < 3000 || got.After > got.Before-45 {
+		if got.Before > 5000 || got.Before < 1000 || got.After > got.Before-45 {
 			t.Errorf("remaining time %g ms, then %g ms", got.Before, got.After)
 		}
 	}
@@ -194,10 +194,11 @@ func TestLogs(t *testing.T) {
 	system(t)
 	w := shared(t)
 	w.deploy(t, "chatty", handlerFile("import sys\ndef handler(event, context):\n    print('out', event)\n    print('err', event, file=sys.stderr)\n"))
+	began := time.Now()
 	w.run(t, "chatty", `1`)
 	w.run(t, "chatty", `2`)
 	var lines []core.LogLine
-	eventually(t, 5*time.Second, "all four lines are in the log", func() bool {
+	eventually(t, patience, "all four lines are in the log", func() bool {
 		lines = nil
 		a := w.ask(t, http.MethodGet, "/v1/functions/chatty/logs", nil)
 		for line := range bytes.Lines(a.body) {
@@ -205,7 +206,7 @@ func TestLogs(t *testing.T) {
 			if err := json.Unmarshal(line, &l); err != nil {
 				t.Fatalf("log line %q: %v", line, err)
 			}
-			if l.Stream != "worker" {
+			if l.Stream != "worker" && l.Time.After(began) {
 				lines = append(lines, l)
 			}
 		}
@@ -213,7 +214,7 @@ func TestLogs(t *testing.T) {
 	})
 	for _, want := range []struct{ stream, text string }{{"stdout", "out 1"}, {"stderr", "err 1"}, {"stdout", "out 2"}, {"stderr", "err 2"}} {
 		if !slices.ContainsFunc(lines, func(l core.LogLine) bool {
-			return l.Stream == want.stream && l.Text == want.text && l.Function == "chatty" && l.Node != "" && time.Since(l.Time) < time.Minute
+			return l.Stream == want.stream && l.Text == want.text && l.Function == "chatty" && l.Node != ""
 		}) {
 			t.Errorf("no line %v in %v", want, lines)
 		}
@@ -293,7 +294,7 @@ func TestIdleInstancesEnd(t *testing.T) {
 	w := shared(t)
 	w.deploy(t, "idle", handlerFile(echo).with("pipsqueak.yaml", "idle_timeout: 500ms\n"))
 	w.run(t, "idle", `1`)
-	eventually(t, 10*time.Second, "the idle instance ends", func() bool { return len(w.instances(t, "idle")) == 0 })
+	eventually(t, patience, "the idle instance ends", func() bool { return len(w.instances(t, "idle")) == 0 })
 	if got := result[int](t, w, "idle", `2`); got != 2 {
 		t.Errorf("answer %d after it", got)
 	}

@@ -100,7 +100,7 @@ func (h hostile) testSurvivor(t *testing.T) {
 	if out, errs, err := w.command(t, "", "remove", "carrier"); err != nil {
 		t.Fatal(out, errs, err)
 	}
-	eventually(t, 10*time.Second, "no process of the package is left", func() bool {
+	eventually(t, patience, "no process of the package is left", func() bool {
 		all, _ := filepath.Glob("/proc/[0-9]*/comm")
 		return !slices.ContainsFunc(all, func(path string) bool {
 			text, err := os.ReadFile(path)

@@ -66,6 +66,8 @@ func TestNativeForms(t *testing.T) {
 		"cmake":    {"CMakeLists.txt": "cmake_minimum_required(VERSION 3.10)\nproject(f C)\nadd_library(handler SHARED a.c)\n", "a.c": echoC},
 		"own": {"Makefile": "handler.so: a.c b.c\n\t$(CC) $(CFLAGS) -shared -o libb.so b.c\n\t$(CC) $(CFLAGS) -shared -o $@ a.c -L. -lb '-Wl,-rpath,$$ORIGIN'\n",
 			"a.c": strings.Replace(echoC, "ps_result(", "extern int b(void); if (b()) ps_result(", 1), "b.c": "int b(void) { return 1; }\n"},
+		"beside": {"Makefile": "handler.so: a.c b.c\n\tmkdir parts\n\t$(CC) $(CFLAGS) -shared -o parts/libb.so b.c\n\t$(CC) $(CFLAGS) -shared -o $@ a.c -Lparts -lb '-Wl,-rpath,$$ORIGIN/parts'\n",
+			"a.c": strings.Replace(echoC, "ps_result(", "extern int b(void); if (b()) ps_result(", 1), "b.c": "int b(void) { return 1; }\n"},
 	}
 	for name, f := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -92,17 +94,21 @@ func TestNativeRefused(t *testing.T) {
 		kind core.Kind
 		says string
 	}{
-		"compiler":   {files{"handler.c": "#include <pipsqueak.h>\nint x = y;\n"}, core.KindBuild, "handler.c:2:9: error: ‘y’ undeclared"},
-		"make":       {files{"Makefile": "all:\n\t@echo the reason; exit 3\n"}, core.KindBuild, "the reason"},
-		"makes none": {files{"Makefile": "all:\n\ttrue\n"}, core.KindBuild, "handler.so"},
-		"symbol":     {files{"handler.c": "static void handler(void) {}\nvoid *used = handler;\n"}, core.KindBuild, "PS_EXPORT"},
-		"machine":    {files{"handler.so": string(foreign)}, core.KindBuild, "this worker is EM_"},
-		"no object":  {files{"handler.so": "#!/bin/sh\n"}, core.KindBuild, "no shared object"},
-		"library":    {files{"Makefile": "handler.so:\n\techo 'int n;' | $(CC) -xc - -fPIC -shared -Wl,-soname,libnowhere.so.7 -o libnowhere.so\n\techo 'void handler(void) {}' | $(CC) -xc - -fPIC -shared -o handler.so -Wl,--no-as-needed libnowhere.so\n\trm libnowhere.so\n"}, core.KindBuild, "libnowhere.so.7"},
-		"no package": {files{"handler.c": echoC, "pipsqueak.yaml": "debian: [no-such-package-at-all]\n"}, core.KindInstall, "no-such-package-at-all"},
+		"compiler":    {files{"handler.c": "#include <pipsqueak.h>\nint x = y;\n"}, core.KindBuild, "handler.c:2:9: error: ‘y’ undeclared"},
+		"make":        {files{"Makefile": "all:\n\t@echo the reason; exit 3\n"}, core.KindBuild, "the reason"},
+		"makes none":  {files{"Makefile": "all:\n\ttrue\n"}, core.KindBuild, "handler.so"},
+		"cmakes none": {files{"CMakeLists.txt": "cmake_minimum_required(VERSION 3.10)\nproject(f C)\nadd_library(other SHARED a.c)\n", "a.c": echoC, "handler.so": compiled(t, echoC)}, core.KindBuild, "there is no shared object"},
+		"symbol":      {files{"handler.c": "static void handler(void) {}\nvoid *used = handler;\n"}, core.KindBuild, "PS_EXPORT"},
+		"machine":     {files{"handler.so": string(foreign)}, core.KindBuild, "this worker is EM_"},
+		"no object":   {files{"handler.so": "#!/bin/sh\n"}, core.KindBuild, "no shared object"},
+		"library":     {files{"Makefile": "handler.so:\n\techo 'int n;' | $(CC) -xc - -fPIC -shared -Wl,-soname,libnowhere.so.7 -o libnowhere.so\n\techo 'void handler(void) {}' | $(CC) -xc - -fPIC -shared -o handler.so -Wl,--no-as-needed libnowhere.so\n\trm libnowhere.so\n"}, core.KindBuild, "libnowhere.so.7"},
+		"no package":  {files{"handler.c": echoC, "pipsqueak.yaml": "debian: [no-such-package-at-all]\n"}, core.KindInstall, "no-such-package-at-all"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			if name == "cmakes none" {
+				program(t, "cmake")
+			}
 			a := w.put(t, "native-refused", test.files)
 			if e := a.expectError(t, test.kind, "", a.status); !strings.Contains(e.Message, test.says) || a.status < 400 || a.status > 499 {
 				t.Errorf("%d %s, want %q", a.status, e.Message, test.says)

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -268,7 +267,7 @@ export const handler = async (e: T): Promise<unknown> => [top, await import('dyn
 	// What a condition has let through is told by the instance that has seen it, by the same kind of name.
 	w.deploy(t, "conditions", files{"index.js": "if (process.env) require('maybe');\n" + nodeEcho, "package.json": string(manifest)})
 	w.run(t, "conditions", `{}`)
-	eventually(t, 30*time.Second, "the worker has learned what the function imports", func() bool {
+	eventually(t, patience, "the worker has learned what the function imports", func() bool {
 		return strings.Contains(string(w.ask(t, http.MethodGet, "/v1/functions/conditions", nil).body), "maybe@1.0.0\"]")
 	})
 }

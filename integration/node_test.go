@@ -99,7 +99,7 @@ exports.handler = async (event, context) => {
 			t.Errorf("event %d is the instance's %v", n, got["events"])
 		}
 	}
-	eventually(t, 5*time.Second, "what was printed is in the logs", func() bool {
+	eventually(t, patience, "what was printed is in the logs", func() bool {
 		text := string(w.ask(t, http.MethodGet, "/v1/functions/node-context/logs", nil).body)
 		return strings.Contains(text, "event 2") && strings.Contains(text, "to stderr")
 	})
@@ -247,7 +247,7 @@ exports.handler = async () => {
 		t.Errorf("the imports are %s", imports)
 	}
 	drawn := map[float64]bool{}
-	eventually(t, 30*time.Second, "instances are forked from a zygote with everything", func() bool {
+	eventually(t, patience, "instances are forked from a zygote with everything", func() bool {
 		a := w.run(t, "node-packages", `{}`)
 		got := decode[[]any](t, a)
 		if text, _ := json.Marshal(got[:6]); string(text) != `["2.1.3",1000,2000,3,true,21]` {

@@ -43,7 +43,7 @@ exports.handler = async () => ({ slow: slow.where, above: above.where, hidden: h
 		Slow, Above, Hidden int
 		Fragile             string
 	}
-	eventually(t, 20*time.Second, "all but what is apart comes from a zygote", func() bool {
+	eventually(t, patience, "all but what is apart comes from a zygote", func() bool {
 		got := result[where](t, w, "probed", `{}`)
 		if got.Above != instance || got.Fragile != "not here" {
 			t.Fatalf("%+v", got)

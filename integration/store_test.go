@@ -74,7 +74,7 @@ func TestDamagedPackage(t *testing.T) {
 		if len(n.Set) == 0 {
 			continue
 		}
-		eventually(t, 10*time.Second, string(n.ID)+" ends", func() bool {
+		eventually(t, patience, string(n.ID)+" ends", func() bool {
 			return !slices.ContainsFunc(w.snapshot(t).Nodes, func(m core.NodeInfo) bool { return m.ID == n.ID })
 		})
 	}
@@ -230,7 +230,7 @@ func TestQuarantine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.deploy(t, "busy", small.with("handler.py", "import six, time\n\ndef handler(event, context):\n    time.sleep(event['s'])\n    return six.__name__\n"))
+	w.deploy(t, "busy", small.with("handler.py", "import six, time\n\ndef handler(event, context):\n    print('"+begun+"', flush=True)\n    time.sleep(event['s'])\n    return six.__name__\n"))
 	w.deploy(t, "idle", small.with("pipsqueak.yaml", "reuse: false\n"))
 	w.deploy(t, "other", handlerFile(echo))
 	forkStart(t, w, "idle", `{}`)
@@ -257,7 +257,7 @@ func TestQuarantine(t *testing.T) {
 	if got := result[int](t, w, "other", `1`); got != 1 {
 		t.Errorf("another function answers %d", got)
 	}
-	eventually(t, 10*time.Second, "no process has it", func() bool {
+	eventually(t, patience, "no process has it", func() bool {
 		return !slices.ContainsFunc(w.snapshot(t).Nodes, func(n core.NodeInfo) bool { return len(n.Set) > 0 })
 	})
 	w.kill()
@@ -298,7 +298,7 @@ func TestSharedPackage(t *testing.T) {
 	for i := range 100 {
 		w.ask(t, http.MethodDelete, fmt.Sprint("/v1/functions/f", i), nil)
 	}
-	eventually(t, 10*time.Second, "the package that nobody uses is collected", func() bool { return len(w.inventory(t).Packages) == 0 })
+	eventually(t, patience, "the package that nobody uses is collected", func() bool { return len(w.inventory(t).Packages) == 0 })
 }
 
 // diskUsage returns what the files below a directory take of the disk, in bytes, without logs.

@@ -173,7 +173,7 @@ func stopShared() error {
 	}
 	seen, traceErr := traces(w)
 	err := errors.Join(traceErr, w.stop())
-	if left := seen.leftSoon(10 * time.Second); len(left) > 0 {
+	if left := seen.leftSoon(patience); len(left) > 0 {
 		err = errors.Join(err, fmt.Errorf("left behind:\n%s", strings.Join(left, "\n")))
 	}
 	return err

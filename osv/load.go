@@ -38,6 +38,9 @@ func list(path string) ([]file, error) {
 			return err
 		}
 		info, err := os.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) { // a link that leads nowhere, or removed since the directory was read
+			return nil
+		}
 		if err != nil || !info.Mode().IsRegular() {
 			return err
 		}

@@ -3,6 +3,7 @@ package osv
 import (
 	"archive/zip"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -108,6 +109,17 @@ func TestOpen(t *testing.T) {
 	}
 	if _, err := Open(filepath.Join(t.TempDir(), "nowhere"), slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a database that is not there was opened")
+	}
+}
+
+// TestLinks has a link of an editor's to nowhere beside the database.
+func TestLinks(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "one.json"), []byte(lodash), 0o600), os.Symlink("me@host.1234", filepath.Join(dir, ".#one.json"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := said(open(t, dir), "pkg:npm/lodash@4.17.20", "1"); got == "" {
+		t.Error("nothing was read")
 	}
 }
 

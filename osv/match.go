@@ -131,40 +131,40 @@ func (s span) order(a, b event, ecosystem string) int {
 // groups puts together what goes by the same names.
 func groups(hits []hit) [][]hit {
 	var all [][]hit
-	for _, h := range hits {
-		together := []hit{h}
-		var others [][]hit
-		for _, group := range all {
-			if slices.ContainsFunc(group, func(g hit) bool { return g.entry.same(h.entry) }) {
-				together = append(group, together...)
-			} else {
-				others = append(others, group)
+	at := map[string]int{} // the group of a name, in all
+	for n, h := range hits {
+		all = append(all, []hit{h})
+		for _, name := range h.entry.names() {
+			if other, ok := at[name]; ok && other != n {
+				for _, member := range all[other] {
+					for _, name := range member.entry.names() {
+						at[name] = n
+					}
+				}
+				all[n], all[other] = append(all[other], all[n]...), nil
 			}
+			at[name] = n
 		}
-		all = append(others, together)
 	}
-	return all
+	return slices.DeleteFunc(all, func(group []hit) bool { return group == nil })
 }
 
 func (e *entry) names() []string { return append([]string{e.id}, e.aliases...) }
 
-func (e *entry) same(other *entry) bool {
-	return slices.ContainsFunc(e.names(), func(name string) bool { return slices.Contains(other.names(), name) })
-}
-
 // merge makes one vulnerability of what several entries say of it: the worst rating, and the highest of the fixes.
 func merge(where place, hits []hit) core.Vulnerability {
-	v := core.Vulnerability{Severity: core.SeverityUnknown}
+	v, worst := core.Vulnerability{}, rating{severity: core.SeverityUnknown}
 	for _, h := range hits {
 		v.IDs = append(v.IDs, h.entry.names()...)
 		v.Summary = cmp.Or(v.Summary, h.entry.summary)
-		if h.rating.severity.AtLeast(v.Severity) {
-			v.Severity, v.Score = h.rating.severity, max(v.Score, h.rating.score)
+		if h.rating.worse(worst) {
+			worst = h.rating
 		}
 		if v.Fixed == "" || h.fixed != "" && later(h.fixed, v.Fixed, where.ecosystem) {
 			v.Fixed = h.fixed
 		}
 	}
+	v.Severity, v.Score = worst.severity, worst.score
 	slices.SortFunc(v.IDs, func(a, b string) int { return cmp.Or(precedence(a)-precedence(b), strings.Compare(a, b)) })
 	v.IDs = slices.Compact(v.IDs)
 	return v

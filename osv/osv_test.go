@@ -103,3 +103,48 @@ func TestMatch(t *testing.T) {
 		t.Errorf("a package URL without a version: %q", got)
 	}
 }
+
+// TestRate: the order in which an entry has its ratings makes no difference, nor that of the entries of one vulnerability.
+func TestRate(t *testing.T) {
+	low, high := rated{"CVSS_V3", "CVSS:3.1/AV:N/AC:H/PR:L/UI:R/S:U/C:L/I:L/A:L"}, rated{"CVSS_V3", "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:N/A:N"}
+	word := rated{"Ubuntu", "critical"}
+	for _, test := range []struct {
+		all  []rated
+		want rating
+	}{
+		{[]rated{low, high}, rating{core.SeverityHigh, 7.5}},
+		{[]rated{high, low}, rating{core.SeverityHigh, 7.5}},
+		{[]rated{low, word}, rating{core.SeverityCritical, 0}},
+		{[]rated{word, low}, rating{core.SeverityCritical, 0}},
+	} {
+		if got := rate(test.all, nil); got != test.want {
+			t.Errorf("%v is rated %v, want %v", test.all, got, test.want)
+		}
+		var hits []hit
+		for _, one := range test.all {
+			hits = append(hits, hit{finding: finding{entry: &entry{id: "X-1"}, rating: rate([]rated{one}, nil)}})
+		}
+		if v := merge(place{}, hits); v.Severity != test.want.severity || v.Score != test.want.score {
+			t.Errorf("entries with %v make %v", test.all, v)
+		}
+	}
+}
+
+// TestGroups has entries that are the same by way of a third, which comes last.
+func TestGroups(t *testing.T) {
+	var hits []hit
+	for _, names := range [][]string{{"A", "CVE-1"}, {"B", "CVE-2"}, {"C"}, {"D", "CVE-2", "CVE-1", "D"}, {"E", "A"}} {
+		hits = append(hits, hit{finding: finding{entry: &entry{id: names[0], aliases: names[1:]}}})
+	}
+	var got []string
+	for _, group := range groups(hits) {
+		text := ""
+		for _, h := range group {
+			text += h.entry.id
+		}
+		got = append(got, text)
+	}
+	if strings.Join(got, " ") != "C ABDE" {
+		t.Errorf("the groups are %q", got)
+	}
+}

@@ -20,6 +20,10 @@ type rating struct {
 	score    float64 // CVSS, 0 when there is none
 }
 
+func (r rating) worse(than rating) bool {
+	return !than.severity.AtLeast(r.severity) || r.severity == than.severity && r.score > than.score
+}
+
 // rated is one rating as an entry has it.
 type rated struct {
 	Type  string `json:"type"`
@@ -34,7 +38,7 @@ func rate(all []rated, own json.RawMessage) rating {
 		if score, ok := cvss(one.Score); ok {
 			r = rating{ofScore(score), score}
 		}
-		if r.severity.AtLeast(worst.severity) && r.score >= worst.score {
+		if r.worse(worst) {
 			worst = r
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -324,6 +323,7 @@ func TestServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer listener.Close()
 	address := listener.Addr().String()
 	var opened workerConfig
 	closed := 0
@@ -334,23 +334,22 @@ func TestServe(t *testing.T) {
 	if got := runAt(t.Context(), p, "", "", "serve", "--listen", address); got.status != 1 || !strings.Contains(got.err, "cannot listen at "+address) {
 		t.Errorf("on a taken address: %+v", got)
 	}
-	listener.Close()
 
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan ran)
+	done, listening := make(chan ran, 1), make(chan string, 1)
 	go func() {
-		done <- runAt(ctx, p, "", "", "serve", "--listen", address, "--data", "/d", "--drivers", "/r", "--memory", "1G")
+		done <- runTelling(ctx, p, func(out string) { listening <- out }, "", "", "serve", "--listen", "127.0.0.1:0", "--data", "/d", "--drivers", "/r", "--memory", "1G")
 	}()
-	for range 200 {
-		if response, err := http.Get("http://" + address + "/healthz"); err == nil {
-			response.Body.Close()
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
+	var line string
+	select {
+	case line = <-listening:
+	case got := <-done:
+		t.Fatalf("it ended: %+v", got)
 	}
-	runAt(t.Context(), &program{}, address, "", "invoke", "hello").want(t, 0, "{}\n", "")
+	served := strings.TrimSuffix(strings.TrimPrefix(line, "listening on http://"), "\n")
+	runAt(t.Context(), &program{}, served, "", "invoke", "hello").want(t, 0, "{}\n", "")
 	cancel()
-	if got := <-done; got.status != 0 || got.out != "listening on http://"+address+"\n" || closed != 1 || opened.Data != "/d" || opened.Drivers != "/r" || opened.Memory != 1<<30 {
+	if got := <-done; got.status != 0 || got.out != "listening on http://"+served+"\n" || closed != 1 || opened.Data != "/d" || opened.Drivers != "/r" || opened.Memory != 1<<30 {
 		t.Errorf("%+v, closed %d times, opened %+v", got, closed, opened)
 	}
 
@@ -358,7 +357,7 @@ func TestServe(t *testing.T) {
 		c.Log.Log(t.Context(), slog.LevelInfo, "open")
 		return nil, nil, errors.New("no cgroups here")
 	}
-	if got := runAt(t.Context(), p, "", "", "serve", "--listen", address); got.status != 1 || !strings.Contains(got.err, "pipsqueak: no cgroups here") {
+	if got := runAt(t.Context(), p, "", "", "serve", "--listen", "127.0.0.1:0"); got.status != 1 || !strings.Contains(got.err, "pipsqueak: no cgroups here") {
 		t.Errorf("%+v", got)
 	}
 }

@@ -244,7 +244,7 @@ func (c *Client) failure(ctx context.Context, err error) error {
 	select {
 	case <-c.Done():
 		return c.Err()
-	case <-time.After(2 * drain):
+	case <-time.After(leaveTimeout): // a machine that does much else takes its time
 		return e
 	}
 }

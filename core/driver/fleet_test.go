@@ -296,7 +296,7 @@ func TestFleetOverTheWire(t *testing.T) {
 		if got != (loss{"fake", generation}) {
 			t.Errorf("OnLost was told %v", got)
 		}
-	case <-time.After(2 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("OnLost was not called")
 	}
 	d, _, next, err := f.Driver(t.Context(), "fake1")

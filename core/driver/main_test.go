@@ -179,7 +179,7 @@ func fillValue(r *rand.Rand, v reflect.Value) {
 	}
 }
 
-// watcher tells in its description how the contexts of its forks ended.
+// watcher tells in its description which forks it was asked for, and how their contexts ended.
 type watcher struct {
 	*drivertest.Fake
 	mu   sync.Mutex
@@ -188,11 +188,16 @@ type watcher struct {
 
 func (w *watcher) Fork(ctx context.Context, id, _ core.NodeID, _ core.Sandbox) error {
 	_, has := ctx.Deadline()
+	w.tell(string(id))
 	<-ctx.Done()
+	w.tell(fmt.Sprintf("%s: has %s deadline: %v", id, map[bool]string{true: "a", false: "no"}[has], ctx.Err()))
+	return ctx.Err()
+}
+
+func (w *watcher) tell(what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.seen = append(w.seen, fmt.Sprintf("%s: has %s deadline: %v", id, map[bool]string{true: "a", false: "no"}[has], ctx.Err()))
-	return ctx.Err()
+	w.seen = append(w.seen, what)
 }
 
 func (w *watcher) Describe(context.Context) (core.Description, error) {
@@ -309,12 +314,15 @@ func (r *records) String() string {
 	return r.b.String()
 }
 
+// patience is how long other processes may take for what they have to do, on a machine that does much else. Nothing takes that long when it works.
+const patience = 30 * time.Second
+
 // eventually waits for something that other processes do.
-func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
+func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(limit); !ok(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", limit, what)
+			t.Fatalf("not within %v: %s", patience, what)
 		}
 	}
 }

@@ -167,7 +167,7 @@ func TestKindsOfFailure(t *testing.T) {
 		began := time.Now()
 		err := c.Fork(ctx, "a", "b", sandbox("a"))
 		mustBe(t, err, core.KindTimeout, core.FaultDriver)
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > 8*time.Second { // the driver takes ten
 			t.Errorf("the call returned after %v", took)
 		}
 	})
@@ -189,23 +189,29 @@ func TestKindsOfFailure(t *testing.T) {
 // Deadlines and cancellation reach the driver itself, which tells afterwards what its contexts said.
 func TestContextReachesTheDriver(t *testing.T) {
 	c := open(t, "watcher")
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	var seen []string
+	saw := func(n int) func() bool {
+		return func() bool {
+			d, err := c.Describe(t.Context())
+			seen = d.Problems
+			return err == nil && len(seen) == n
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	err := c.Fork(ctx, "deadline", "b", sandbox("a"))
 	mustBe(t, err, core.KindTimeout, core.FaultDriver)
+	eventually(t, "the first context ended in the driver", saw(2))
 	ctx, cancel = context.WithCancel(t.Context())
-	time.AfterFunc(50*time.Millisecond, cancel)
+	go func() {
+		defer cancel()
+		eventually(t, "the second call is in the driver", saw(3))
+	}()
 	err = c.Fork(ctx, "cancel", "b", sandbox("a"))
 	mustBe(t, err, core.KindCanceled, core.FaultCaller)
-
-	var seen []string
-	eventually(t, time.Second, "both contexts ended in the driver", func() bool {
-		d, err := c.Describe(t.Context())
-		seen = d.Problems
-		return err == nil && len(seen) == 2
-	})
+	eventually(t, "the second context ended in the driver", saw(4))
 	// Which of the driver's own clock and the host's hanging up ends the first context is a race.
-	if !strings.HasPrefix(seen[0], "deadline: has a deadline: context ") || seen[1] != "cancel: has no deadline: context canceled" {
+	if !strings.HasPrefix(seen[1], "deadline: has a deadline: context ") || seen[3] != "cancel: has no deadline: context canceled" {
 		t.Errorf("the driver saw %q", seen)
 	}
 }

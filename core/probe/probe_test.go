@@ -1,4 +1,4 @@
-package probe
+package probe_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
+	"github.com/pipsqueak-faas/pipsqueak/core/probe"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
@@ -37,8 +38,8 @@ func newWorld(modules map[string]drivertest.Module) *world {
 	return w
 }
 
-func (w *world) machine() Machine {
-	return Machine{Driver: w, Runtime: core.Runtime{ID: "lang1"}, Create: func(context.Context, core.SandboxConfig) (Sandbox, error) {
+func (w *world) machine() probe.Machine {
+	return probe.Machine{Driver: w, Runtime: core.Runtime{ID: "lang1"}, Create: func(context.Context, core.SandboxConfig) (probe.Sandbox, error) {
 		b := &box{w: w, id: core.NodeID(fmt.Sprintf("p%d", len(w.boxes))), done: make(chan struct{})}
 		w.boxes = append(w.boxes, b)
 		return b, nil
@@ -84,11 +85,11 @@ func pkg(name string, requires ...string) core.Installed {
 func (w *world) run(t *testing.T, packages ...core.Installed) (map[string]core.Probe, error) {
 	t.Helper()
 	found := map[string]core.Probe{}
-	err := Run(t.Context(), w.machine(), packages, func(p core.Package, probe core.Probe) {
+	err := probe.Run(t.Context(), w.machine(), packages, func(p core.Package, seen core.Probe) {
 		if _, twice := found[p.Name]; twice {
 			t.Errorf("%s was told twice", p.Name)
 		}
-		found[p.Name] = probe
+		found[p.Name] = seen
 	})
 	for _, b := range w.boxes {
 		select {
@@ -152,7 +153,7 @@ func TestLeftOut(t *testing.T) {
 		b, c := pkg("b"), pkg("c")
 		c.Probe = new(found["c"])
 		b.Probe = new(found["b"])
-		if Stale(c, []core.Installed{b, c}) || !Stale(c, []core.Installed{c}) || Stale(b, nil) || !Stale(pkg("b"), nil) {
+		if probe.Stale(c, []core.Installed{b, c}) || !probe.Stale(c, []core.Installed{c}) || probe.Stale(b, nil) || !probe.Stale(pkg("b"), nil) {
 			t.Error("what is stale")
 		}
 	})
@@ -228,20 +229,9 @@ func TestForbidsFork(t *testing.T) {
 func TestTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(map[string]drivertest.Module{"t": {Threads: 1}, "e": {Err: core.Errorf(core.KindException, core.FaultHandler, "no")}})
-		good, bad, err := Try(t.Context(), w.machine(), []core.Installed{pkg("a"), pkg("t")}, []string{"a"}, []string{"a.b", "t", "e", "a.c"})
+		good, bad, err := probe.Try(t.Context(), w.machine(), []core.Installed{pkg("a"), pkg("t")}, []string{"a"}, []string{"a.b", "t", "e", "a.c"})
 		if err != nil || !slices.Equal(good, []string{"a.b", "a.c"}) || !maps.Equal(bad, map[string]string{"t": "starts 1 thread at import", "e": "no"}) {
 			t.Errorf("%v %v %v", good, bad, err)
 		}
 	})
-}
-
-func TestAttempts(t *testing.T) {
-	o := sandbox.Observation{Processes: map[int]sandbox.Process{1: {Threads: 1, Signals: 1 << 1}, 2: {Threads: 2}}}
-	after := sandbox.Observation{Network: sandbox.Network{Unreachable: 2, Connections: 1, Datagrams: 3},
-		Processes: map[int]sandbox.Process{1: {Threads: 1, Signals: 1<<1 | 1<<14 | 3<<31 | 1<<63}, 2: {Threads: 1}, 9: {Threads: 5, Files: map[string]string{"1": "x"}}}}
-	var p core.Probe
-	if why := compare(&p, o, after); why != "leaves 1 process running at import" || p.Threads != 0 || p.Files != nil ||
-		!slices.Equal(p.Signals, []string{"SIGTERM", "signal 64"}) || len(p.Network) != 3 || p.Network[1] != "1 connection to its own machine" {
-		t.Errorf("%q %+v", why, p)
-	}
 }

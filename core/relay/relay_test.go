@@ -250,7 +250,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	}
 	l.Close()
 	server.Close()
-	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 	}
 	if now := runtime.NumGoroutine(); now > before {
 		t.Errorf("%d goroutines more than before", now-before)

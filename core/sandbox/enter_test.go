@@ -56,7 +56,7 @@ func TestEnterRefusesOrders(t *testing.T) {
 		c := outside(t)
 		gate, theirs := pair(t)
 		_, control := pair(t)
-		_ = gate.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = gate.SetDeadline(time.Now().Add(patience))
 		if _, _, err := c.control.WriteMsgUnix([]byte("enter"), unix.UnixRights(int(control.Fd()), int(theirs.Fd())), nil); err != nil {
 			t.Fatal(err)
 		}

@@ -245,7 +245,7 @@ func TestGateHasADeadline(t *testing.T) {
 			}
 		}
 		h.admit(conn.(*net.UnixConn), 50*time.Millisecond) // returns: it does not wait for ever
-		_ = ours.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = ours.SetReadDeadline(time.Now().Add(patience))
 		if _, err := ours.Read(make([]byte, 1)); err == nil || os.IsTimeout(err) {
 			t.Errorf("a driver that said %q is still connected: %v", first, err)
 		}

@@ -247,7 +247,7 @@ func (c child) try(words string, files ...*os.File) (string, error) {
 	for _, f := range files {
 		f.Close()
 	}
-	_ = c.control.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.control.SetReadDeadline(time.Now().Add(patience))
 	answer := make([]byte, 1<<17)
 	n, err := c.control.Read(answer)
 	if err == nil && n == 0 {
@@ -369,7 +369,7 @@ func outside(t testing.TB) child {
 		control.Close() // then it ends
 		select {
 		case <-ended:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Error("the probe outside did not end")
 			_ = cmd.Process.Kill()
 		}
@@ -377,12 +377,15 @@ func outside(t testing.TB) child {
 	return child{nil, control, cmd}
 }
 
+// patience is how long processes may take for what they have to do, on a machine that does much else. Nothing takes that long when it works.
+const patience = 30 * time.Second
+
 // gone waits until nothing is left of the sandbox.
 func gone(t testing.TB, s *Sandbox) {
 	t.Helper()
 	select {
 	case <-s.removed:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("the sandbox of %s does not end", s.config.ID)
 	}
 }
@@ -390,9 +393,9 @@ func gone(t testing.TB, s *Sandbox) {
 // soon waits until it is so.
 func soon(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !so(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !so(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not so after five seconds: %s", what)
+			t.Fatalf("not so after %v: %s", patience, what)
 		}
 	}
 }

@@ -78,7 +78,7 @@ func TestExitIsUnknownWhenNobodyWaits(t *testing.T) {
 	_, _ = c.try("exit 7")
 	select {
 	case <-c.Done():
-	case <-time.After(time.Second):
+	case <-time.After(patience):
 		t.Fatal("the sandbox waits for a zygote to wait")
 	}
 	if got := c.Exit(); got != (core.Exit{}) {

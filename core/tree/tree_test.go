@@ -201,7 +201,9 @@ func TestMemoryIsRelieved(t *testing.T) {
 		f := fn("f")
 		f.Packages, f.Imports = nil, nil
 		first, _, _ := mustStart(t, tr, f)
+		w.mu.Lock()
 		w.usage = core.Usage{Proportional: 15 << 20, Private: 15 << 20}
+		w.mu.Unlock()
 		rest(2 * time.Second)
 		if tr.Memory() <= 20<<20 {
 			t.Fatalf("%d bytes are not over the budget", tr.Memory())

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -80,6 +79,11 @@ func compile(ctx context.Context, handler string, packages []core.Package, progr
 	}
 	b := builder{ctx: ctx, env: buildEnv(), progress: progress}
 	jobs := strconv.Itoa(runtime.NumCPU())
+	if cmake || makefile {
+		if err := removeOld(handler); err != nil {
+			return err
+		}
+	}
 	switch {
 	case cmake:
 		err := b.run("cmake", "-S", core.CodeDir, "-B", cmakeDir, "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_POSITION_INDEPENDENT_CODE=ON")
@@ -91,9 +95,6 @@ func compile(ctx context.Context, handler string, packages []core.Package, progr
 		}
 		return collect(handler)
 	case makefile:
-		if err := removeOld(handler); err != nil {
-			return err
-		}
 		return b.run("make", "-C", core.CodeDir, "-j", jobs)
 	}
 	compiler := "c++"
@@ -117,7 +118,8 @@ func sourceOf(handler string) (file, source string) {
 	return "", ""
 }
 
-// removeOld removes shared objects that came with the sources: they were made on another machine, and make would find them new.
+// removeOld removes shared objects that came with the sources: they were made on another machine. make would find them new, and they would stand
+// in for what CMake does not make.
 func removeOld(handler string) error {
 	files, _ := handlerFiles(handler)
 	for _, file := range files {
@@ -247,16 +249,29 @@ func (b builder) run(name string, arguments ...string) error {
 	cmd := exec.CommandContext(b.ctx, program, arguments...)
 	cmd.Env = b.env
 	cmd.Dir = core.CodeDir
-	var said bytes.Buffer
+	var said beginning
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Run(); err != nil {
-		text := said.String()
-		if len(text) > maxSaid {
-			text = fmt.Sprintf("%s\n… and %d bytes more", strings.ToValidUTF8(text[:maxSaid], ""), len(text)-maxSaid)
+		text := strings.TrimSpace(strings.ToValidUTF8(string(said.text), ""))
+		if said.more > 0 {
+			text = fmt.Sprintf("%s\n… and %d bytes more", text, said.more)
 		}
-		return refuse("%s failed (%v):\n%s", name, err, strings.TrimSpace(text))
+		return refuse("%s failed (%v):\n%s", name, err, text)
 	}
 	return nil
+}
+
+// beginning keeps the first maxSaid bytes of what is written to it, and counts the rest: a build can say more than there is memory.
+type beginning struct {
+	text []byte
+	more int
+}
+
+func (b *beginning) Write(text []byte) (int, error) {
+	n := min(len(text), maxSaid-len(b.text))
+	b.text = append(b.text, text[:n]...)
+	b.more += len(text) - n
+	return len(text), nil
 }
 
 func exists(path string) bool {

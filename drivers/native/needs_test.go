@@ -6,7 +6,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
-	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
 // TestHiddenNeeds loads handlers from a zygote that has hidden what its libraries need (runtime/needs.h). Nobody may notice: neither a handler
@@ -14,12 +14,12 @@ import (
 // run path says.
 func TestHiddenNeeds(t *testing.T) {
 	h := newHouse(t)
-	dir := filepath.Join(h.packaged, "usr/lib", debian.Triplet())
+	dir := filepath.Join(h.Packages, "usr/lib", debian.Triplet())
 	compileObject(t, dir+"/libinner.so.1", "int inner(void) { return 41; }", "-Wl,-soname,libinner.so.1")
 	compileObject(t, dir+"/libouter.so.1", "int inner(void); int outer(void) { return inner() + 1; }", "-Wl,-soname,libouter.so.1", dir+"/libinner.so.1")
-	compileObject(t, h.code+"/plugins/plugin.so", "int inner(void); PS_EXPORT int plug(void) { return inner() + 2; }",
+	compileObject(t, h.Code+"/plugins/plugin.so", "int inner(void); PS_EXPORT int plug(void) { return inner() + 2; }",
 		"-Wl,--no-as-needed", dir+"/libouter.so.1", "-Wl,--allow-shlib-undefined")
-	compileObject(t, h.code+"/handler.so", `
+	compileObject(t, h.Code+"/handler.so", `
 #include <dlfcn.h>
 #include <link.h>
 #include <stdio.h>
@@ -48,20 +48,15 @@ PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
 	*(void **)&plug = dlsym(plugin, "plug");
 	ps_result(c, text, snprintf(text, sizeof text, "[%d,%s,%d,%d]", before, named() > 0 ? "true" : "false", outer(), plug()));
 }`, dir+"/libouter.so.1", "-Wl,--allow-shlib-undefined,--enable-new-dtags,-rpath,$ORIGIN/plugins")
-	compileObject(t, h.code+"/careless.so", `int inner(void); PS_EXPORT void handler(ps_context *c, const char *event, size_t size) { ps_result(c, inner() == 41 ? "true" : "false", 4); }`,
+	compileObject(t, h.Code+"/careless.so", `int inner(void); PS_EXPORT void handler(ps_context *c, const char *event, size_t size) { ps_result(c, inner() == 41 ? "true" : "false", 4); }`,
 		"-Wl,--no-as-needed", dir+"/libouter.so.1", "-Wl,--allow-shlib-undefined")
-	z := h.fork(t, h.preload(t), core.RoleZygote, set)
-	if _, err := h.Import(t.Context(), z.Ref().ID, core.Load{Packages: []string{core.PackageDir(set[0])}, Modules: []string{"libouter.so.1"}}); err != nil {
+	z, _, err := h.Zygote(t, h.Root(t), set, "libouter.so.1")
+	if err != nil {
 		t.Fatal(err)
 	}
 	for handler, want := range map[string]string{"handler.handler": "R[0,true,42,43]", "careless.handler": "Rtrue"} {
-		s := h.fork(t, z, core.RoleInstance, set)
-		l := load
-		l.Handler = handler
-		if _, err := endpoint.Import(t.Context(), s.Endpoint(), l); err != nil {
-			t.Fatal(handler, err)
-		}
-		if got := call(t, s.Endpoint(), `1`); got != want {
+		s := h.Instance(t, z, set, func(load *core.HandlerLoad) { load.Handler, load.Packages = handler, nil })
+		if got := drivertest.Ask(t, s, `1`); got != want {
 			t.Errorf("%s: %s, want %s", handler, got, want)
 		}
 	}

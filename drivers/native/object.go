@@ -50,7 +50,7 @@ func examine(object, symbol string, packages []core.Package) ([]string, error) {
 	}
 	w.index(filepath.Dir(object), w.own)
 	w.index(filepath.Join(core.CodeDir, "lib"), w.own)
-	err = w.needs(name, file, true)
+	err = w.needs(object, file, true)
 	return w.imports, err
 }
 
@@ -70,8 +70,14 @@ func (w *walk) index(dir string, libraries map[string]string) {
 	}
 }
 
-// needs goes through what a file needs, which is the function's own or a package's.
-func (w *walk) needs(name string, file *elf.File, own bool) error {
+// needs goes through what the file at path needs, which is the function's own or a package's.
+func (w *walk) needs(path string, file *elf.File, own bool) error {
+	name := strings.TrimPrefix(path, core.CodeDir+"/")
+	if own {
+		for _, dir := range runPaths(path, file) {
+			w.index(dir, w.own)
+		}
+	}
 	libraries, err := file.ImportedLibraries()
 	if err != nil {
 		return refuse("what %s needs cannot be read: %w", name, err)
@@ -89,7 +95,7 @@ func (w *walk) needs(name string, file *elf.File, own bool) error {
 			if path = w.own[library]; path == "" {
 				if !ofHost(library) {
 					return refuse("%s needs the library %s, which is nowhere: name the Debian package that has it as 'debian' in pipsqueak.yaml, or deploy it along "+
-						"with a run path of $ORIGIN", name, library)
+						"with a run path such as $ORIGIN", name, library)
 				}
 				continue
 			}
@@ -107,7 +113,21 @@ func (w *walk) follow(library, path string, own bool) error {
 		return refuse("the library %s cannot be read: %w", library, err)
 	}
 	defer file.Close()
-	return w.needs(library, file, own)
+	return w.needs(path, file, own)
+}
+
+// runPaths are the directories beside the file at path that it names for the loader to look into.
+func runPaths(path string, file *elf.File) []string {
+	var dirs []string
+	for _, tag := range []elf.DynTag{elf.DT_RPATH, elf.DT_RUNPATH} {
+		lists, _ := file.DynString(tag)
+		for dir := range strings.SplitSeq(strings.Join(lists, ":"), ":") {
+			if below, is := strings.CutPrefix(strings.ReplaceAll(dir, "${ORIGIN}", "$ORIGIN"), "$ORIGIN"); is {
+				dirs = append(dirs, filepath.Join(filepath.Dir(path), below))
+			}
+		}
+	}
+	return dirs
 }
 
 // ofHost reports whether every sandbox shows the library.

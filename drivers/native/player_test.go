@@ -27,6 +27,9 @@ import (
 
 const api = "/2018-06-01/runtime/"
 
+// patience is how long the program may take for one step, under its sanitizers and on a machine that does much else.
+const patience = 30 * time.Second
+
 // compiled builds the program of testdata/instance.c, once.
 var compiled = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "pipsqueak-lambda-")
@@ -99,7 +102,7 @@ func newInstance(t testing.TB, bootstrap string, mode os.FileMode) *instance {
 		i.conn.Close()
 		select {
 		case <-i.done:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Error("it does not leave when core has closed the endpoint")
 		}
 		// No pid namespace ends its children here.
@@ -114,7 +117,7 @@ func newInstance(t testing.TB, bootstrap string, mode os.FileMode) *instance {
 
 // load has the instance start its bootstrap, and waits for the first word.
 func (i *instance) load(env map[string]string) (core.Report, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return endpoint.Import(ctx, i.conn, core.HandlerLoad{Function: "f", Version: 7, Handler: "index.handler", Memory: 128 << 20, Env: env, Modules: []string{"libm.so.6"}})
 }
@@ -125,7 +128,7 @@ func (i *instance) exit() int {
 	select {
 	case <-i.done:
 		return i.cmd.ProcessState.ExitCode()
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		i.t.Fatalf("it does not end: %s", i.logs)
 		return 0
 	}
@@ -133,6 +136,7 @@ func (i *instance) exit() int {
 
 // event is an event on its way to an instance.
 type event struct {
+	sent     chan struct{} // closed when all of it is written
 	answered chan struct{} // closed when there is what follows
 	kind     byte
 	body     []byte
@@ -141,12 +145,14 @@ type event struct {
 
 // send sends an event. The instance takes it when its bootstrap asks for one.
 func (i *instance) send(id, body string) *event {
-	e := &event{answered: make(chan struct{})}
-	_ = i.conn.SetDeadline(time.Now().Add(10 * time.Second))
+	e := &event{sent: make(chan struct{}), answered: make(chan struct{})}
+	_ = i.conn.SetDeadline(time.Now().Add(patience))
 	go func() {
 		defer close(e.answered)
 		x := endpoint.New(i.conn)
-		if e.err = x.Send(core.Invocation{ID: id, Event: []byte(body)}, time.UnixMilli(1234567890123)); e.err == nil {
+		e.err = x.Send(core.Invocation{ID: id, Event: []byte(body)}, time.UnixMilli(1234567890123))
+		close(e.sent)
+		if e.err == nil {
 			e.kind, e.body, e.err = x.Receive()
 		}
 	}()
@@ -197,7 +203,7 @@ func unready(t testing.TB) *player {
 
 func (p *player) dial() net.Conn {
 	p.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); p.address == ""; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); p.address == ""; time.Sleep(time.Millisecond) {
 		text, err := os.ReadFile(filepath.Join(p.dir, "port"))
 		if err != nil && time.Now().After(deadline) {
 			p.t.Fatal(err)
@@ -209,7 +215,7 @@ func (p *player) dial() net.Conn {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	return conn
 }
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
 func TestReadConfig(t *testing.T) {
@@ -28,7 +30,7 @@ func TestReadConfig(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			write(t, dir, map[string]string{"global": c.global, "user": c.user})
+			drivertest.Write(t, dir, map[string]string{"global": c.global, "user": c.user})
 			got, err := readConfig(strings.Split(c.environment, "\n"), filepath.Join(dir, "global"), filepath.Join(dir, "none"), filepath.Join(dir, "user"))
 			if env := strings.Join(got.env, " "); err != nil || env != c.env {
 				t.Errorf("%q, want %q: %v", env, c.env, err)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
 // TestFind looks at which binaries are used, and what is said of the others.
@@ -50,7 +52,7 @@ func TestFind(t *testing.T) {
 
 // TestNoCertificates names a file of certificates that does not exist.
 func TestNoCertificates(t *testing.T) {
-	t.Setenv("PIPSQUEAK_LIBEXEC", libexec(t))
+	t.Setenv("PIPSQUEAK_LIBEXEC", drivertest.Libexec(t))
 	t.Setenv("NPM_CONFIG_CAFILE", "/nonexistent/ca.pem")
 	d, err := newDriver(slog.New(slog.DiscardHandler)).Describe(t.Context())
 	if err != nil || len(d.Runtimes) == 0 || !strings.Contains(strings.Join(d.Problems, " "), "/nonexistent/ca.pem") {

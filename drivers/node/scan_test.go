@@ -8,19 +8,16 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
 // ask has node run a program in which module is one of runtime's, and decodes what it says.
 func ask(t *testing.T, module, program string, result any, argv ...string) {
 	t.Helper()
 	found, problems := find(t.Context())
-	if len(found) == 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("requires Node.js: ", problems)
-		}
-		t.Skip("requires Node.js: ", problems)
-	}
-	script := fmt.Sprintf("const module = await import(%q);\n%s", filepath.Join(libexec(t), "node", module), program)
+	drivertest.Needs(t, len(found) > 0, "Node.js: "+strings.Join(problems, "; "))
+	script := fmt.Sprintf("const module = await import(%q);\n%s", filepath.Join(drivertest.Libexec(t), "node", module), program)
 	cmd := exec.CommandContext(t.Context(), found[0].Executable, append([]string{"--input-type=module", "-e", script, "--"}, argv...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()

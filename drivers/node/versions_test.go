@@ -2,33 +2,27 @@ package main
 
 import (
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
 // versions are those that have to work. `make build` gets the ones that are not on the machine.
 var versions = []string{"node20", "node22", "node24"}
 
-// eachVersion runs the test with each node on this machine, as a subtest. In CI all versions have to be there.
-func eachVersion(t *testing.T, test func(t *testing.T, h *house)) {
+// eachVersion runs the test with each node on this machine, as a subtest with a house of its own. In CI all versions have to be there.
+func eachVersion(t *testing.T, files map[string]string, test func(t *testing.T, h *drivertest.House)) {
 	t.Helper()
-	h := openHouse(t)
 	for _, version := range versions {
 		t.Run(version, func(t *testing.T) {
-			i := slices.IndexFunc(h.runtimes, func(r core.Runtime) bool { return string(r.ID) == version })
-			if i < 0 {
-				if os.Getenv("CI") != "" {
-					t.Fatalf("requires %s", version)
-				}
-				t.Skipf("requires %s; name one in %s", version, binariesVariable)
-			}
-			h.runtime = h.runtimes[i]
+			h := newHouse(t, files)
+			i := slices.IndexFunc(h.Runtimes, func(r core.Runtime) bool { return string(r.ID) == version })
+			drivertest.Needs(t, i >= 0, version+"; name one in "+binariesVariable)
+			h.Runtime = h.Runtimes[i]
 			test(t, h)
 		})
 	}
@@ -40,24 +34,24 @@ func TestNodeVersions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eachVersion(t, func(t *testing.T, h *house) {
-		h.code = code
-		root := h.preload(t)
-		first := h.fork(t, root)
-		kind, list := call(t, first.Endpoint(), `{}`)
+	eachVersion(t, nil, func(t *testing.T, h *drivertest.House) {
+		h.Code = code
+		root := h.Root(t)
+		first := h.Instance(t, root, nil)
+		list := drivertest.Ask(t, first, `{}`)
 		var checks []string
-		if err := json.Unmarshal([]byte(list), &checks); kind != 'R' || err != nil || len(checks) < 10 {
-			t.Fatalf("%c %s", kind, list)
+		if err := json.Unmarshal([]byte(list[1:]), &checks); err != nil || len(checks) < 10 {
+			t.Fatal(list)
 		}
 		// All in one instance, one after the other, then each as the first in one of its own.
 		for _, check := range checks {
-			if kind, body := call(t, first.Endpoint(), `{"check":"`+check+`"}`); kind != 'R' || body != `"fine"` {
-				t.Errorf("%s: %c %s", check, kind, body)
+			if got := drivertest.Ask(t, first, `{"check":"`+check+`"}`); got != `R"fine"` {
+				t.Errorf("%s: %s", check, got)
 			}
 		}
 		for _, check := range checks {
-			if kind, body := call(t, h.fork(t, root).Endpoint(), `{"check":"`+check+`"}`); kind != 'R' || body != `"fine"` {
-				t.Errorf("%s, first of all: %c %s", check, kind, body)
+			if got := drivertest.Ask(t, h.Instance(t, root, nil), `{"check":"`+check+`"}`); got != `R"fine"` {
+				t.Errorf("%s, first of all: %s", check, got)
 			}
 		}
 	})
@@ -80,23 +74,18 @@ exports.draw = () => [randomUUID(), randomInt(2 ** 40), random(), crypto.randomU
 		"package.js": "const { draw } = require('/packages/draws-1/node_modules/draws');\nexports.handler = async () => [...draw(), ...draw()];",
 	}
 	set := core.NewSet(core.Package{Name: "draws", Version: "1", Digest: "any"})
-	eachVersion(t, func(t *testing.T, h *house) {
-		h.code = t.TempDir()
-		write(t, h.code, files)
-		root := h.preload(t)
-		zygote := h.sandboxWith(t, core.RoleZygote, set)
-		if err := h.Fork(t.Context(), zygote.Ref().ID, root.Ref().ID, zygote.Ref()); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := h.Import(t.Context(), zygote.Ref().ID, core.Load{Packages: []string{core.PackageDir(set[0])}, Modules: []string{"draws"}}); err != nil {
+	eachVersion(t, files, func(t *testing.T, h *drivertest.House) {
+		root := h.Root(t)
+		zygote, _, err := h.Zygote(t, root, set, "draws")
+		if err != nil {
 			t.Fatal(err)
 		}
 		seen := map[string]bool{}
 		for range 3 {
-			for _, s := range []*sandbox.Sandbox{h.fork(t, root), h.forkWith(t, zygote, set, "package.handler")} {
-				_, body := call(t, s.Endpoint(), `{}`)
+			for _, s := range []*sandbox.Sandbox{h.Instance(t, root, nil), h.Instance(t, zygote, set, func(load *core.HandlerLoad) { load.Handler = "package.handler" })} {
+				body := drivertest.Ask(t, s, `{}`)
 				var drawn []any
-				if err := json.Unmarshal([]byte(body), &drawn); err != nil || len(drawn) < 7 {
+				if err := json.Unmarshal([]byte(body[1:]), &drawn); err != nil || len(drawn) < 7 {
 					t.Fatal(body, err)
 				}
 				for _, value := range drawn {
@@ -109,19 +98,4 @@ exports.draw = () => [randomUUID(), randomInt(2 ** 40), random(), crypto.randomU
 			}
 		}
 	})
-}
-
-func write(t testing.TB, dir string, files map[string]string) {
-	t.Helper()
-	for name, text := range files {
-		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.TrimLeft(text, "\n")), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
 }

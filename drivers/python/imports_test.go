@@ -8,17 +8,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
 // ask has the interpreter evaluate an expression in which runtime's modules can be imported, with argv, and decodes what it says.
 func ask(t *testing.T, program string, env []string, result any, argv ...string) {
 	t.Helper()
-	if _, err := os.Stat(defaultInterpreter); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("requires python3: ", err)
-		}
-		t.Skip("requires python3: ", err)
-	}
+	drivertest.Needs(t, exists(defaultInterpreter), defaultInterpreter)
 	const begin = "import json, sys; sys.path.insert(0, 'runtime')\n"
 	cmd := exec.CommandContext(t.Context(), defaultInterpreter, append([]string{"-I", "-S", "-B", "-c", begin + program}, argv...)...)
 	cmd.Env, cmd.Stderr = env, os.Stderr
@@ -59,16 +56,8 @@ func TestImports(t *testing.T) {
 		"with a" + strings.Repeat("+a", 2000) + ": pass\n":                              nil,
 	} {
 		dir := t.TempDir()
-		for name, content := range map[string]string{"handler.py": text, "own.py": "import numpy\n", "own_package/__init__.py": "", "own_package/part.py": "from . import other\n",
-			"own_package/other.py": "import pandas\n"} {
-			file := filepath.Join(dir, name)
-			if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
+		drivertest.Write(t, dir, map[string]string{"handler.py": text, "own.py": "import numpy\n", "own_package/__init__.py": "", "own_package/part.py": "from . import other\n",
+			"own_package/other.py": "import pandas\n"})
 		var got []string
 		ask(t, "import pipsqueak_imports as i; print(json.dumps(i.imports_of(sys.argv[1], 'handler', {'numpy', 'pandas', 'orjson', 'google-cloud-storage'})))", nil, &got, dir)
 		if !slices.Equal(got, want) && len(got)+len(want) > 0 {

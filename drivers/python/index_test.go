@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
 // TestIndexCredentials has an index send its reader on: the credentials go along to other pages of it, and to no other host.
@@ -102,7 +104,7 @@ print(json.dumps({name: one["detail"] for name, one in signatures.of({}).items()
 
 // TestNoCertificates names a file of certificates that does not exist.
 func TestNoCertificates(t *testing.T) {
-	t.Setenv("PIPSQUEAK_LIBEXEC", libexec(t))
+	t.Setenv("PIPSQUEAK_LIBEXEC", drivertest.Libexec(t))
 	t.Setenv("SSL_CERT_FILE", "/nonexistent/ca.pem")
 	d, err := newDriver(slog.New(slog.DiscardHandler)).Describe(t.Context())
 	if err != nil || len(d.Runtimes) == 0 || !strings.Contains(strings.Join(d.Problems, " "), "/nonexistent/ca.pem") {

@@ -2,22 +2,18 @@ package main
 
 import (
 	"encoding/json"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
 // TestWorthCompiling looks at which files of a package are compiled: all but its tests, and those too when the package imports
 // from them.
 func TestWorthCompiling(t *testing.T) {
-	if _, err := os.Stat(defaultInterpreter); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("requires python3: ", err)
-		}
-		t.Skip("requires python3: ", err)
-	}
+	drivertest.Needs(t, exists(defaultInterpreter), defaultInterpreter)
 	most := []string{"p/__init__.py", "p/test/t.py", "p/tests.py"}
 	all := []string{"p/__init__.py", "p/test/t.py", "p/tests.py", "p/tests/__init__.py", "p/tests/data/d.py", "p/tests/test_a.py"}
 	for text, want := range map[string][]string{
@@ -33,19 +29,12 @@ func TestWorthCompiling(t *testing.T) {
 		"from p import (\n    a,\n    tests)\n": all,
 	} {
 		dir := t.TempDir()
-		for _, name := range append(slices.Clone(all), "p/tests/data.csv") {
-			file := filepath.Join(dir, name)
-			if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			content := ""
-			if name == "p/__init__.py" {
-				content = text
-			}
-			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-				t.Fatal(err)
-			}
+		files := map[string]string{"p/tests/data.csv": ""}
+		for _, name := range all {
+			files[name] = ""
 		}
+		files["p/__init__.py"] = text
+		drivertest.Write(t, dir, files)
 		const question = "import sys, json; sys.path.insert(0, 'runtime'); import pipsqueak_bytecode as b; print(json.dumps(b.worth_compiling(sys.argv[1])))"
 		out, err := exec.CommandContext(t.Context(), defaultInterpreter, "-I", "-S", "-B", "-c", question, dir).Output()
 		if err != nil {

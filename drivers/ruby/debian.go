@@ -139,8 +139,8 @@ func (x *index) addGem(dir, path string) error {
 	}
 	for _, one := range paths {
 		below := filepath.Join(m[1], "gems", m[2], one)
-		if _, err := os.Stat(below); err == nil {
-			x.Paths = append(x.Paths, below[len(dir)+1:])
+		if shown, err := filepath.Rel(dir, below); err == nil && filepath.IsLocal(shown) && exists(below) {
+			x.Paths = append(x.Paths, shown)
 		}
 	}
 	return nil

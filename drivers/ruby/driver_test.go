@@ -1,167 +1,16 @@
 package main
 
 import (
-	"cmp"
-	"context"
-	"encoding/binary"
-	"fmt"
-	"io"
 	"log/slog"
-	"net"
-	"os"
-	"path/filepath"
-	"slices"
 	"testing"
-	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
-	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
-	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// house is a sandbox host and a driver in one process, without the wire between them.
-type house struct {
-	*ruby
-	host    *sandbox.Host
-	runtime core.Runtime
-	code    string
-	next    int
-}
-
-func (h *house) CodePath(string) (string, error)                    { return h.code, nil }
-func (h *house) PackagePath(core.RuntimeID, string) (string, error) { return h.code, nil }
-
-// libexec returns the directory with the built launcher and library, of `make build`.
-func libexec(t testing.TB) string {
+func newHouse(t testing.TB, files map[string]string) *drivertest.House {
 	t.Helper()
-	bin := cmp.Or(os.Getenv("PIPSQUEAK_BIN"), "../../bin")
-	dir, err := filepath.Abs(filepath.Join(bin, "libexec"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(dir, zygote.Library)); err != nil {
-		t.Fatalf("%v; run make build first", err)
-	}
-	return dir
-}
-
-func newHouse(t testing.TB, files map[string]string) *house {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("requires root")
-		}
-		t.Skip("requires root")
-	}
-	t.Setenv("PIPSQUEAK_LIBEXEC", libexec(t))
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	h := &house{ruby: newDriver(log), code: t.TempDir()}
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(h.code, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Chmod(h.code, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	var err error
-	h.host, err = sandbox.Open(sandbox.Config{Dir: filepath.Join(t.TempDir(), "run"), Name: fmt.Sprintf("pipsqueak-test-%d", os.Getpid()), Store: h, Log: log,
-		Output: func(config core.SandboxConfig, stream string, output io.Reader) {
-			text, _ := io.ReadAll(output)
-			if len(text) > 0 {
-				fmt.Fprintf(os.Stderr, "%s %s: %s", config.ID, stream, text)
-			}
-		}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := h.host.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	d, err := h.Describe(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(d.Runtimes) == 0 {
-		t.Fatal(d.Problems)
-	}
-	h.runtime = d.Runtimes[0]
-	return h
-}
-
-func (h *house) sandbox(t testing.TB, role core.Role) *sandbox.Sandbox {
-	t.Helper()
-	return h.sandboxWith(t, role, nil)
-}
-
-func (h *house) sandboxWith(t testing.TB, role core.Role, packages core.Set) *sandbox.Sandbox {
-	t.Helper()
-	h.next++
-	config := core.SandboxConfig{ID: core.NodeID(fmt.Sprintf("n%d", h.next)), Role: role, Runtime: h.runtime, Packages: packages, Limits: core.DefaultLimits()}
-	if role == core.RoleInstance {
-		config.Code = "code"
-	}
-	s, err := h.host.Create(context.Background(), config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func (h *house) preload(t testing.TB) *sandbox.Sandbox {
-	t.Helper()
-	s := h.sandbox(t, core.RoleZygote)
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	err := h.Preload(ctx, s.Ref().ID, h.runtime.ID, s.Ref())
-	if _, _, entered := s.Entered(); entered != nil || err != nil {
-		t.Fatal(err, entered)
-	}
-	return s
-}
-
-func (h *house) fork(t testing.TB, parent *sandbox.Sandbox) *sandbox.Sandbox {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	s := h.sandbox(t, core.RoleInstance)
-	err := h.Fork(ctx, s.Ref().ID, parent.Ref().ID, s.Ref())
-	if _, _, entered := s.Entered(); entered != nil || err != nil {
-		t.Fatal(err, entered)
-	}
-	if _, err := endpoint.Import(ctx, s.Endpoint(), core.HandlerLoad{Function: "f", Version: 1, Handler: "handler.handler", Memory: 128 << 20, Env: map[string]string{"A": "b"}}); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func write(t testing.TB, conn net.Conn, event string) {
-	t.Helper()
-	meta := fmt.Sprintf(`{"id":"r1","deadline_ms":%d}`, time.Now().Add(time.Second).UnixMilli())
-	frame := binary.BigEndian.AppendUint32(nil, uint32(1+4+len(meta)+len(event)))
-	frame = append(frame, 'E')
-	frame = binary.BigEndian.AppendUint32(frame, uint32(len(meta)))
-	frame = append(append(frame, meta...), event...)
-	if _, err := conn.Write(frame); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func call(t testing.TB, conn net.Conn, event string) (byte, string) {
-	t.Helper()
-	write(t, conn, event)
-	head := make([]byte, 5)
-	if _, err := io.ReadFull(conn, head); err != nil {
-		t.Fatal(err)
-	}
-	body := make([]byte, binary.BigEndian.Uint32(head)-1)
-	if _, err := io.ReadFull(conn, body); err != nil {
-		t.Fatal(err)
-	}
-	return head[4], string(body)
+	return drivertest.NewHouse(t, newDriver(slog.Default()), files)
 }
 
 func TestForkedInstanceAnswers(t *testing.T) {
@@ -170,12 +19,10 @@ def handler(event:, context:)
   [event, context.aws_request_id, context.function_name, ENV.to_h, Process.pid, Process.uid > 0]
 end
 `})
-	root := h.preload(t)
+	root := h.Root(t)
 	for range 3 {
-		s := h.fork(t, root)
-		kind, body := call(t, s.Endpoint(), `{"x":1}`)
-		if want := `[{"x":1},"r1","f",{"A":"b"},1,true]`; kind != 'R' || body != want {
-			t.Errorf("%c %s, want R %s", kind, body, want)
+		if got, want := drivertest.Ask(t, h.Instance(t, root, nil), `{"x":1}`), `R[{"x":1},"r1","f",{"A":"b"},1,true]`; got != want {
+			t.Errorf("%s, want %s", got, want)
 		}
 	}
 }
@@ -188,16 +35,10 @@ func TestThreadsAreCounted(t *testing.T) {
 		"ended.rb":    "Thread.new { 1 }.join\n",
 		"threaded.rb": "Thread.new { sleep }\n",
 	})
-	root := h.preload(t)
+	root := h.Root(t)
 	set := core.NewSet(core.Package{Name: "files", Version: "1", Digest: "any"}) // the house shows its files for every package
 	for module, want := range map[string]int{"quiet": 1, "ended": 1, "threaded": 2} {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		s := h.sandboxWith(t, core.RoleZygote, set)
-		if err := h.Fork(ctx, s.Ref().ID, root.Ref().ID, s.Ref()); err != nil {
-			t.Fatal(err)
-		}
-		report, err := h.Import(ctx, s.Ref().ID, core.Load{Packages: []string{core.PackageDir(set[0])}, Modules: []string{module}})
+		_, report, err := h.Zygote(t, root, set, module)
 		if err != nil || report.Threads != want {
 			t.Errorf("requiring %s leaves %d threads, want %d: %v", module, report.Threads, want, err)
 		}
@@ -205,37 +46,5 @@ func TestThreadsAreCounted(t *testing.T) {
 }
 
 func BenchmarkFork(b *testing.B) {
-	h := newHouse(b, map[string]string{"handler.rb": "def handler(event:, context:) = event\n"})
-	root := h.preload(b)
-	b.ResetTimer()
-	ctx := context.Background()
-	var phases [5][]float64
-	for b.Loop() {
-		at := time.Now()
-		step := func(i int) { phases[i] = append(phases[i], float64(time.Since(at).Microseconds())); at = time.Now() }
-		s := h.sandbox(b, core.RoleInstance)
-		step(0)
-		if err := h.Fork(ctx, s.Ref().ID, root.Ref().ID, s.Ref()); err != nil {
-			b.Fatal(err)
-		}
-		_, enter, err := s.Entered()
-		if err != nil {
-			b.Fatal(err)
-		}
-		step(1)
-		phases[2] = append(phases[2], float64(enter.Microseconds()))
-		if _, err := endpoint.Import(ctx, s.Endpoint(), core.HandlerLoad{Function: "f", Version: 1, Handler: "handler.handler", Memory: 128 << 20}); err != nil {
-			b.Fatal(err)
-		}
-		step(3)
-		call(b, s.Endpoint(), `{"x":1}`)
-		step(4)
-		s.Endpoint().Close()
-		s.Kill()
-		<-s.Done()
-	}
-	for i, name := range []string{"sandbox", "fork+enter", "enter", "import", "event"} {
-		slices.Sort(phases[i])
-		b.ReportMetric(phases[i][len(phases[i])/2], name+"-µs")
-	}
+	newHouse(b, map[string]string{"handler.rb": "def handler(event:, context:) = event\n"}).BenchmarkFork(b)
 }

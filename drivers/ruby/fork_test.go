@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
+	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
@@ -16,22 +19,22 @@ var evaluator = map[string]string{"handler.rb": `
 def handler(event:, context:) = eval(event)
 `}
 
-func eval(t testing.TB, s *sandbox.Sandbox, code string) (byte, string) {
+func eval(t testing.TB, s *sandbox.Sandbox, code string) string {
 	t.Helper()
 	event, err := json.Marshal(code)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return call(t, s.Endpoint(), string(event))
+	return drivertest.Ask(t, s, string(event))
 }
 
 // What a function may use works in a process that was forked in the middle of a running Ruby.
 func TestAfterFork(t *testing.T) {
 	h := newHouse(t, evaluator)
-	s := h.fork(t, h.preload(t))
+	s := h.Instance(t, h.Root(t), nil)
 	foreign := `Dir.children("/proc/self/fd").map { |fd| [fd.to_i, (File.readlink("/proc/self/fd/#{fd}") rescue nil)] }.select { |fd, to| fd > 4 && to && to !~ /eventfd/ }`
-	if kind, body := eval(t, s, foreign); kind != 'R' || body != "[]" {
-		t.Errorf("it has open %c %s", kind, body)
+	if got := eval(t, s, foreign); got != "R[]" {
+		t.Errorf("it has open %s", got)
 	}
 	for code, want := range map[string]string{
 		`Process.pid`: "1",
@@ -72,8 +75,8 @@ func TestAfterFork(t *testing.T) {
 		`BigDecimal("0.1") + BigDecimal("0.2") == BigDecimal("0.3")`:          "true",
 		`require "rexml/document"; REXML::Document.new("<a>1</a>").root.text`: `"1"`,
 	} {
-		if kind, body := eval(t, s, code); kind != 'R' || body != want {
-			t.Errorf("%s\n\tis %c %.400s\n\twant R %s", code, kind, body, want)
+		if got := eval(t, s, code); got != "R"+want {
+			t.Errorf("%s\n\tis %.400s\n\twant R%s", code, got, want)
 		}
 	}
 }
@@ -81,23 +84,20 @@ func TestAfterFork(t *testing.T) {
 // Siblings share no random stream, whatever the zygote has drawn.
 func TestRandomness(t *testing.T) {
 	h := newHouse(t, evaluator)
-	root := h.preload(t)
-	z := h.sandbox(t, core.RoleZygote)
-	if err := h.Fork(t.Context(), z.Ref().ID, root.Ref().ID, z.Ref()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := h.Import(t.Context(), z.Ref().ID, core.Load{Modules: []string{"openssl", "securerandom", "tempfile"}}); err != nil {
+	root := h.Root(t)
+	z, _, err := h.Zygote(t, root, nil, "openssl", "securerandom", "tempfile")
+	if err != nil {
 		t.Fatal(err)
 	}
 	sources := []string{"rand(2**60)", "Random.rand(2**60)", "Random.new.rand(2**60)", "Random.new_seed", "(1..40).to_a.shuffle.join", "[*1..10**4].sample(4).join(' ')",
 		"SecureRandom.uuid", "OpenSSL::Random.random_bytes(9).unpack1('H*')", "OpenSSL::BN.rand(64).to_s", "Random.urandom(9).unpack1('H*')", "Tempfile.new.path"}
 	seen := map[string]string{}
 	for n := range 8 {
-		s := h.fork(t, []*sandbox.Sandbox{root, z}[n%2])
+		s := h.Instance(t, []*sandbox.Sandbox{root, z}[n%2], nil)
 		for _, source := range sources {
-			kind, body := eval(t, s, source)
-			if kind != 'R' {
-				t.Fatalf("%s: %c %s", source, kind, body)
+			body := eval(t, s, source)
+			if body[0] != 'R' {
+				t.Fatalf("%s: %s", source, body)
 			}
 			if twin, twice := seen[source+body]; twice {
 				t.Errorf("%s is %s in siblings %s and %d", source, body, twin, n)
@@ -120,20 +120,17 @@ sleep 0.01
 raise "the signal is lost" if got.empty?
 `
 	h := newHouse(t, map[string]string{"handler.rb": "def handler(event:, context:) = PIDS\n", "one.rb": code, "two.rb": code, "three.rb": code})
-	parent := h.preload(t)
+	parent := h.Root(t)
 	set := core.NewSet(core.Package{Name: "files", Version: "1", Digest: "any"})
 	for _, module := range []string{"one", "two", "three"} {
-		z := h.sandboxWith(t, core.RoleZygote, set)
-		if err := h.Fork(t.Context(), z.Ref().ID, parent.Ref().ID, z.Ref()); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := h.Import(t.Context(), z.Ref().ID, core.Load{Packages: []string{core.PackageDir(set[0])}, Modules: []string{module}}); err != nil {
+		z, _, err := h.Zygote(t, parent, set, module)
+		if err != nil {
 			t.Fatal(err)
 		}
 		parent = z
 	}
-	if kind, body := call(t, h.fork(t, parent).Endpoint(), "1"); kind != 'R' || body != "[3,2,3]" {
-		t.Errorf("%c %s", kind, body)
+	if got := drivertest.Ask(t, h.Instance(t, parent, nil), "1"); got != "R[3,2,3]" {
+		t.Error(got)
 	}
 }
 
@@ -143,20 +140,15 @@ func TestFilesOfZygote(t *testing.T) {
 		"handler.rb": evaluator["handler.rb"],
 		"opens.rb":   "FILES = Array.new(3) { File.open(__FILE__) }\n",
 	})
-	root := h.preload(t)
-	set := core.NewSet(core.Package{Name: "files", Version: "1", Digest: "any"})
-	z := h.sandboxWith(t, core.RoleZygote, set)
-	if err := h.Fork(t.Context(), z.Ref().ID, root.Ref().ID, z.Ref()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := h.Import(t.Context(), z.Ref().ID, core.Load{Packages: []string{core.PackageDir(set[0])}, Modules: []string{"opens"}}); err != nil {
+	z, _, err := h.Zygote(t, h.Root(t), core.NewSet(core.Package{Name: "files", Version: "1", Digest: "any"}), "opens")
+	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		s := h.fork(t, z)
+		s := h.Instance(t, z, nil)
 		code := `mine = Array.new(8) { File.open("/function/handler.rb") }; closed = FILES.map(&:closed?); Object.send(:remove_const, :FILES); GC.start; [closed, mine.map { |f| f.read(1) }.uniq]`
-		if kind, body := eval(t, s, code); kind != 'R' || body != `[[true,true,true],["\n"]]` {
-			t.Errorf("%c %s", kind, body)
+		if got := eval(t, s, code); got != `R[[true,true,true],["\n"]]` {
+			t.Error(got)
 		}
 	}
 }
@@ -164,33 +156,35 @@ func TestFilesOfZygote(t *testing.T) {
 // What ends the process ends it with the status that it asked for.
 func TestExits(t *testing.T) {
 	h := newHouse(t, evaluator)
-	root := h.preload(t)
+	root := h.Root(t)
 	for code, want := range map[string]int{
 		"exit 3": 3, "exit!(4)": 4, "abort 'no'": 1, "exit": 0, "Thread.new { exit 5 }.join": 5,
 		"at_exit { exit!(6) }; exit 1": 6, "raise SystemExit.new(9)": 9, "Thread.main.kill": 0,
 	} {
-		s := h.fork(t, root)
+		s := h.Instance(t, root, nil)
 		event, _ := json.Marshal(code)
-		write(t, s.Endpoint(), string(event))
+		if err := endpoint.New(s.Endpoint()).Send(core.Invocation{ID: "r1", Event: event}, time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
 		<-s.Done()
 		if got := s.Exit(); got.Code != want {
 			t.Errorf("%s: %+v, want %d", code, got, want)
 		}
 	}
 	// A process that the handler has forked and that comes back from it answers nothing.
-	s := h.fork(t, root)
-	if kind, body := eval(t, s, "fork; Process.pid"); kind != 'R' || body != "1" {
-		t.Errorf("%c %s", kind, body)
+	s := h.Instance(t, root, nil)
+	if got := eval(t, s, "fork; Process.pid"); got != "R1" {
+		t.Error(got)
 	}
-	if kind, body := eval(t, s, "sleep 0.05; Process.wait; 2"); kind != 'R' || body != "2" {
-		t.Errorf("%c %s", kind, body)
+	if got := eval(t, s, "sleep 0.05; Process.wait; 2"); got != "R2" {
+		t.Error(got)
 	}
 }
 
 // What goes wrong in a handler is told with type, message and the user's own frames.
 func TestExceptions(t *testing.T) {
 	h := newHouse(t, evaluator)
-	s := h.fork(t, h.preload(t))
+	s := h.Instance(t, h.Root(t), nil)
 	for code, want := range map[string]string{
 		`raise "no"`:                          `X{"type":"RuntimeError","message":"no","stack":["/function/handler.rb:3:in ` + "`handler'" + `"`,
 		`def f = f; f`:                        `X{"type":"SystemStackError"`,
@@ -212,15 +206,15 @@ func TestExceptions(t *testing.T) {
 		`{ a: :b, 1 => Time.at(0).utc }`: `R{"a":"b","1":"1970-01-01 00:00:00 UTC"}`,
 		`nil`:                            `Rnull`,
 	} {
-		kind, body := eval(t, s, code)
-		if got := string(kind) + body; !strings.HasPrefix(got, want) && !strings.Contains(got, strings.ReplaceAll(want, `"its`, "(its")) {
+		got := eval(t, s, code)
+		if !strings.HasPrefix(got, want) && !strings.Contains(got, strings.ReplaceAll(want, `"its`, "(its")) {
 			t.Errorf("%s\n\tis %.300s\n\twant %s", code, got, want)
 		}
-		if strings.Contains(body, "/pipsqueak/") || strings.Contains(body, "<internal:") {
-			t.Errorf("%s shows frames of the runtime: %.600s", code, body)
+		if strings.Contains(got, "/pipsqueak/") || strings.Contains(got, "<internal:") {
+			t.Errorf("%s shows frames of the runtime: %.600s", code, got)
 		}
-		if len(body) > 350<<10 && kind == 'X' {
-			t.Errorf("%s is told in %d bytes", code, len(body))
+		if len(got) > 350<<10 && got[0] == 'X' {
+			t.Errorf("%s is told in %d bytes", code, len(got))
 		}
 	}
 }

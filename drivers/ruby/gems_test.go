@@ -16,9 +16,11 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// installGems is what installer.rb has around gems.rb, as far as an installation needs it.
+// installGems is what installer.rb has around gems.rb, as far as an installation needs it. It sees to it that threads load nothing: two that
+// load the same library at once may find it half made.
 const installGems = `
 require "json"
 require "open3"
@@ -29,8 +31,18 @@ module Pipsqueak
   end
   class Installer
     def self.failed(what, said) = Refused.new("install", "handler", "#{what}: #{said}")
+    def self.unreachable(what, said) = Refused.new("install", "worker", "#{what}: unreachable: #{said}")
   end
   require ARGV[1]
+  Gems.prepend(Module.new do
+    def at_once(all)
+      known = $LOADED_FEATURES.dup
+      done = super
+      late = ($LOADED_FEATURES - known).grep_v(%r{/enc/}) # encodings the interpreter loads itself, one at a time
+      raise "threads load #{late}" if late.any?
+      done
+    end
+  end)
   puts JSON.generate(Gems.new(ARGV[2]).install(JSON.parse(ARGV[3]), ["compiled"]) { |*| })
 rescue Refused => e
   abort e.message
@@ -43,15 +55,7 @@ func buildGem(t *testing.T, into, name, more string, contents map[string]string)
 	dir := t.TempDir()
 	names, _ := json.Marshal(slices.Sorted(maps.Keys(contents)))
 	contents["x.gemspec"] = fmt.Sprintf("require 'openssl'\nGem::Specification.new do |s|\n  s.name = %q; s.version = '1.0'; s.summary = 'x'; s.authors = ['x']; s.license = 'MIT'; s.files = %s\n  %s\nend\n", name, names, more)
-	for file, text := range contents {
-		path := filepath.Join(dir, file)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	drivertest.Write(t, dir, contents)
 	cmd := exec.Command("/usr/bin/gem", "build", "--force", "--output", filepath.Join(into, name+"-1.0.gem"), "x.gemspec")
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -99,17 +103,20 @@ const sign = `key = OpenSSL::PKey::RSA.new(2048)
 
 // TestInstallGems installs gems from an index without a sandbox.
 func TestInstallGems(t *testing.T) {
-	if headers, _ := filepath.Glob("/usr/include/ruby-*/ruby.h"); len(headers) == 0 {
-		if os.Getenv("CI") != "" {
-			t.Fatal("requires ruby-dev")
-		}
-		t.Skip("needs ruby-dev")
-	}
+	headers, _ := filepath.Glob("/usr/include/ruby-*/ruby.h")
+	drivertest.Needs(t, len(headers) > 0, "ruby-dev")
 	served := t.TempDir()
 	if err := os.Mkdir(filepath.Join(served, "gems"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(http.FileServer(http.Dir(served)))
+	files := http.FileServer(http.Dir(served))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "bad-404") {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
 	defer server.Close()
 	gems := filepath.Join(served, "gems")
 	script, err := filepath.Abs("runtime/gems.rb")
@@ -138,6 +145,7 @@ func TestInstallGems(t *testing.T) {
 		buildGem(t, gems, "plain-name", "", map[string]string{"lib/plain/name.rb": "", "lib/other.rb": ""}),
 		buildGem(t, gems, "activething", "", map[string]string{"lib/active_thing.rb": "", "lib/active_thing/more.rb": ""}),
 		buildGem(t, gems, "signed", sign, map[string]string{"lib/signed.rb": ""}),
+		buildGem(t, gems, "odd", `s.licenses = ["MIT"]; s.require_paths = ["lib", "../.."]`, map[string]string{"lib/odd.rb": "", "data/grüße.txt": "hello"}),
 	}
 	var before map[string]string
 	for range 2 {
@@ -145,7 +153,7 @@ func TestInstallGems(t *testing.T) {
 		if said != "" {
 			t.Fatal(said)
 		}
-		for i, want := range [][]string{nil, {"plain/name"}, {"active_thing"}, {"signed"}} {
+		for i, want := range [][]string{nil, {"plain/name"}, {"active_thing"}, {"signed"}, {"odd"}} {
 			r := receipts[i]
 			if r.Archive != packages[i].Archives[0] || r.Bytes < 1000 || !slices.Equal(r.Modules, want) || len(r.Signatures) != 1 || r.Signatures[0].Verified {
 				t.Errorf("the receipt is %+v, want modules %q", r, want)
@@ -157,6 +165,9 @@ func TestInstallGems(t *testing.T) {
 		installed := tree(t, out)
 		if installed["/compiled-1.0/gem/lib/compiled/ext.so"] == "" && installed["/compiled-1.0/extension/compiled/ext.so"] == "" {
 			t.Errorf("there is no extension in %q", slices.Sorted(maps.Keys(installed)))
+		}
+		if installed["/odd-1.0/gem/data/grüße.txt"] != "hello" || strings.Contains(installed["/odd-1.0/pipsqueak.json"], "..") {
+			t.Errorf("of a gem with odd names there is %q", slices.Sorted(maps.Keys(installed)))
 		}
 		for file := range installed {
 			if before != nil && installed[file] != before[file] || strings.HasPrefix(file, "/.") {
@@ -193,6 +204,10 @@ func TestInstallGems(t *testing.T) {
 		"damaged":        {damaged, "has another damaged-1.0"},
 		"no gem":         {unpacked, "install worker: damaged-1.0 is damaged"},
 		"path":           {core.Locked{Name: "../x", Version: "1.0", Archives: []string{"sha256:00"}}, "install caller: \"../x-1.0\" is no gem"},
+		"certificate":    {buildGem(t, gems, "uncertain", `s.cert_chain = ["no certificate"]`, map[string]string{"x": ""}), "install worker: uncertain-1.0 is damaged"},
+		"require paths":  {buildGem(t, gems, "pathless", `s.require_paths = [1]`, map[string]string{"x": ""}), "install worker: pathless-1.0 is damaged"},
+		"compiler":       {buildGem(t, gems, "compiled", `s.extensions = ["extconf.rb"]`, map[string]string{"extconf.rb": "abort 'checking for getaddrinfo()... timed out'"}), "install handler: installing gems"},
+		"bad index":      {core.Locked{Name: "bad", Version: "404", Archives: []string{"sha256:00"}}, "install worker: fetching bad-404: unreachable"},
 		"gone":           {core.Locked{Name: "gone", Version: "1.0", Archives: []string{"sha256:00"}}, "--anew"},
 	} {
 		if _, said := install(packages[2], c.gem); !strings.Contains(said, c.says) {

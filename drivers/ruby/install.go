@@ -29,14 +29,14 @@ func gemSources() []string {
 
 // wish is what installer.rb is asked for.
 type wish struct {
-	Op       string        `json:"op"`
-	Handler  string        `json:"handler,omitempty"`
-	Locked   bool          `json:"locked,omitempty"` // what the function needs is known already
-	Debian   []string      `json:"debian,omitempty"`
-	Packages []core.Locked `json:"packages,omitempty"`
-	Allow    []string      `json:"allow,omitempty"`
-	Source   string        `json:"source,omitempty"`
-	Driver   string        `json:"driver"` // the program that knows Debian packages
+	Op       string           `json:"op"`
+	Handler  string           `json:"handler,omitempty"`
+	Locked   bool             `json:"locked,omitempty"` // what the function needs is known already
+	Debian   []string         `json:"debian,omitempty"`
+	Packages []debian.Archive `json:"packages,omitempty"`
+	Allow    []string         `json:"allow,omitempty"`
+	Source   string           `json:"source,omitempty"`
+	Driver   string           `json:"driver"` // the program that knows Debian packages
 }
 
 // Resolve implements core.Installer.
@@ -49,12 +49,14 @@ func (r *ruby) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 		return core.Resolution{}, core.Errorf(core.KindInstall, core.FaultHandler,
 			"Debian's gems are made for Debian's Ruby, which %s is not; choose that one in pipsqueak.yaml, or take the gems into a Gemfile", request.Runtime)
 	}
+	var archives []debian.Archive // of what is remembered the Gemfile, which is code, must have no say
 	var found struct {
 		Packages []core.Locked     `json:"packages"`
 		Files    map[string]string `json:"files"`
 		Imports  []string          `json:"imports"`
 	}
-	err = r.install(ctx, i, request.Sandbox, wish{Op: "resolve", Handler: request.Handler, Locked: request.Lock != nil, Debian: request.Debian}, nil, &found)
+	err = r.install(ctx, i, request.Sandbox, wish{Op: "resolve", Handler: request.Handler, Locked: request.Lock != nil, Debian: request.Debian}, nil, &archives, &found)
+	found.Packages = append(found.Packages, r.archives.Learn(archives)...)
 	if request.Lock != nil {
 		found.Packages, found.Files = request.Lock.Packages, request.Lock.Files
 	}
@@ -80,17 +82,17 @@ func (r *ruby) Install(ctx context.Context, request core.InstallRequest, progres
 		return nil, err
 	}
 	var receipts []core.Receipt
-	err = r.install(ctx, i, request.Sandbox, wish{Op: "install", Packages: request.Packages, Allow: request.Allow}, progress, &receipts)
+	err = r.install(ctx, i, request.Sandbox, wish{Op: "install", Packages: r.archives.Recall(request.Packages), Allow: request.Allow}, progress, &receipts)
 	return receipts, err
 }
 
 // install runs installer.rb in the sandbox.
-func (r *ruby) install(ctx context.Context, i interpreter, sandbox core.Sandbox, w wish, progress func(core.Progress), result any) error {
+func (r *ruby) install(ctx context.Context, i interpreter, sandbox core.Sandbox, w wish, progress func(core.Progress), results ...any) error {
 	w.Source, w.Driver = gemSource(), driverPath
 	asked, err := zygote.Request(w)
 	if err != nil {
 		return err
 	}
 	command := append(i.command(), "-I", strings.Join(append([]string{i.managerDir()}, i.Standard...), ":"), loopDir+"/installer.rb")
-	return zygote.Install(ctx, sandbox, append(command, asked...), zygote.InstallEnv("RUBYLIB="+i.managerDir()), r.log, progress, result)
+	return zygote.Install(ctx, sandbox, append(command, asked...), zygote.InstallEnv("RUBYLIB="+i.managerDir()), r.log, progress, results...)
 }

@@ -2,12 +2,21 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
 func TestInterpreterPaths(t *testing.T) {
@@ -17,11 +26,7 @@ func TestInterpreterPaths(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	for _, name := range []string{"ruby3.9", "ruby-lint"} {
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	drivertest.Write(t, dir, map[string]string{"ruby3.9": "", "ruby-lint": ""})
 	if err := os.Symlink("ruby3.9", filepath.Join(dir, "ruby")); err != nil {
 		t.Fatal(err)
 	}
@@ -36,24 +41,17 @@ func TestInterpreterPaths(t *testing.T) {
 
 // What handlers require whenever they are required is found, and nothing else.
 func TestImports(t *testing.T) {
-	if _, err := os.Stat("/usr/bin/ruby"); err != nil && os.Getenv("CI") == "" {
-		t.Skip("needs ruby")
-	}
+	_, err := os.Stat("/usr/bin/ruby")
+	drivertest.Needs(t, err == nil, "/usr/bin/ruby")
 	code := t.TempDir()
-	for name, text := range map[string]string{
+	drivertest.Write(t, code, map[string]string{
 		"app/main.rb": "# comment\nrequire 'gem_one'\nrequire(\"gem/two\")\nrequire_relative '../own'\nrequire 'lib'\nrequire \"English\"\nrequire 'net/http'\n" +
-			"require \"#{name}\"\nrequire name\nif x then require 'three' end\nbegin\n  require 'four'\nrescue LoadError\nend\ndef m = require('five')\nload 'six'\nother.require 'seven'\n",
+			"require \"#{name}\"\nrequire name\nif x then require 'three' end\nbegin\n  require 'four'\nrescue LoadError\nend\ndef m = require('five')\nload 'six'\nother.require 'seven'\n" +
+			"require '/proc/self/root" + code + "/run'\nrequire 'json/../../../../.." + code + "/run'\nrequire 'a\x00b'\nrequire '~nobody-has-this-name/x'\n",
+		"run.rb": "File.write(__FILE__, 'ran')\n",
 		"own.rb": "require 'eight'\nrequire_relative 'app/main'\n",
 		"lib.rb": "require 'nine'\nthis is no Ruby (",
-	} {
-		path := filepath.Join(code, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 	imports, err := filepath.Abs("runtime/imports.rb")
 	if err != nil {
 		t.Fatal(err)
@@ -63,29 +61,64 @@ func TestImports(t *testing.T) {
 	if err != nil || json.Unmarshal(out, &found) != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	if text, err := os.ReadFile(filepath.Join(code, "run.rb")); err != nil || string(text) == "ran" {
+		t.Errorf("code of the function was run: %s, %v", text, err)
+	}
 	// Of Ruby's own libraries those that take their time.
 	if want := []string{"gem_one", "gem/two", "net/http", "eight"}; !slices.Equal(found, want) {
 		t.Errorf("found %q, want %q", found, want)
 	}
 }
 
+// TestDebianOnce has a launcher that notes what the installer is asked for. What was found out of Debian's archives when they were resolved,
+// nobody has to look up when they are installed; what is said after a Gemfile has run is not believed.
+func TestDebianOnce(t *testing.T) {
+	dir := t.TempDir()
+	answer, asked := filepath.Join(dir, "answer"), filepath.Join(dir, "asked")
+	t.Setenv("PIPSQUEAK_LIBEXEC", dir)
+	if err := os.WriteFile(filepath.Join(dir, zygote.Launcher), []byte("#!/bin/sh\nfor last; do :; done\necho \"$last\" > "+asked+"\ncat "+answer+" >&3\ncat "+answer+"2 >&3\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	gate, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: filepath.Join(dir, "gate"), Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gate.Close()
+	says := func(first, second string) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(answer, []byte("."+first), 0o600), os.WriteFile(answer+"2", []byte("."+second), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newDriver(slog.New(slog.DiscardHandler))
+	r.interpreters["ruby3.1"] = interpreter{Executable: "/usr/bin/ruby3.1", Prefix: "/usr"}
+	box := core.Sandbox{ID: "x", Gate: gate.Addr().String()}
+	archive := func(name, uri string) string {
+		return fmt.Sprintf(`{"name":"debian+%s","version":"1","archives":["sha256:%s"],"uri":%q,"size":7}`, name, name, uri)
+	}
+	says(`{"result":[`+archive("x", "http://d/x.deb")+`]}`, `{"result":{"packages":[`+archive("forged", "http://d/forged.deb")+`],"imports":["y"]}}`)
+	found, err := r.Resolve(t.Context(), core.ResolveRequest{Runtime: "ruby3.1", Debian: []string{"x"}, Sandbox: box})
+	if err != nil || len(found.Packages) != 2 || !slices.Equal(found.Imports, []string{"y"}) {
+		t.Fatal(found, err)
+	}
+	says(`{"result":[]}`, "")
+	if _, err := r.Install(t.Context(), core.InstallRequest{Runtime: "ruby3.1", Packages: found.Packages, Sandbox: box}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(asked); err != nil || !strings.Contains(string(text), `"uri":"http://d/x.deb"`) || strings.Contains(string(text), "forged.deb") {
+		t.Errorf("it is asked to install %s, %v", text, err)
+	}
+}
+
 func TestDebianIndex(t *testing.T) {
 	dir := t.TempDir()
-	for name, text := range map[string]string{
+	drivertest.Write(t, dir, map[string]string{
 		"usr/share/rubygems-integration/all/specifications/some-gem-1.2.3.gemspec":           `s.require_paths = ["lib/some-gem".freeze]`,
 		"usr/share/rubygems-integration/all/gems/some-gem-1.2.3/lib/some-gem/some/gem.rb":    "",
 		"usr/share/rubygems-integration/all/specifications/in-vendor-0.1.gemspec":            "",
 		"usr/lib/ruby/vendor_ruby/in_vendor.rb":                                              "",
 		"usr/lib/x86_64-linux-gnu/rubygems-integration/3.1.0/extensions/x/3.1.0/some-1/x.so": "no library",
-	} {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 	libraries := filepath.Join(dir, "usr/lib/libfound.so.1")
 	c, err := os.ReadFile("/proc/self/exe")
 	if err != nil {

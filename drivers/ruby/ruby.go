@@ -35,7 +35,8 @@ var handlers = []core.HandlerFile{
 // ruby implements core.Driver through the zygote kit, and core.Installer itself.
 type ruby struct {
 	*zygote.Driver
-	log *slog.Logger
+	log      *slog.Logger
+	archives debian.Memory
 
 	mu           sync.Mutex
 	interpreters map[core.RuntimeID]interpreter

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -27,12 +26,12 @@ func (r *ruby) Scan(ctx context.Context, request core.ScanRequest) (core.Scanned
 	if err != nil {
 		return scanned, err
 	}
-	text, err := json.Marshal(map[string]any{"packages": request.Packages, "archive": request.Archive, "driver": driverPath})
+	asked, err := zygote.Request(map[string]any{"packages": request.Packages, "archive": request.Archive, "driver": driverPath})
 	if err != nil {
 		return scanned, err
 	}
-	command := append(i.command(), "-I", strings.Join(append([]string{i.managerDir()}, i.Standard...), ":"), loopDir+"/scan.rb", string(text))
-	err = zygote.Install(ctx, request.Sandbox, command, scanEnv, r.log, nil, &scanned)
+	command := append(i.command(), "-I", strings.Join(append([]string{i.managerDir()}, i.Standard...), ":"), loopDir+"/scan.rb")
+	err = zygote.Install(ctx, request.Sandbox, append(command, asked...), scanEnv, r.log, nil, &scanned)
 	var gems []core.Package
 	for _, p := range scanned.Packages {
 		if !strings.HasPrefix(p.Name, debian.Marker) {

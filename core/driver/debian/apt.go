@@ -66,6 +66,7 @@ Acquire::IndexTargets::deb::DEP-11-icons::DefaultEnabled "false";
 Acquire::IndexTargets::deb::DEP-11-icons-small::DefaultEnabled "false";
 Acquire::IndexTargets::deb::DEP-11-icons-large::DefaultEnabled "false";
 Acquire::Retries "3";
+APT::Update::Error-Mode "any";
 #clear Acquire::http::Proxy;
 #clear Acquire::https::Proxy;
 #clear Acquire::http::Proxy-Auto-Detect;
@@ -103,6 +104,9 @@ func openApt(shown []string) (*apt, error) {
 func (a *apt) update(ctx context.Context) error {
 	said, err := a.run(ctx, aptGet, "fetching the lists of Debian packages", nil, "update", "-o", "Debug::pkgAcquire::Worker=true")
 	a.signers = signers(said)
+	if e := core.AsError(err); e != nil && e.Fault == core.FaultHandler { // the function has no part in it
+		return core.Errorf(e.Kind, core.FaultWorker, "%s; see to /etc/apt of the worker's machine", e.Message)
+	}
 	return err
 }
 

@@ -1,7 +1,6 @@
 package debian
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"net/url"
@@ -73,9 +72,14 @@ const sha256Only = "-oAcquire::ForceHash=SHA256"
 // uriLine is 'URI' NAME_VERSION_ARCHITECTURE.deb SIZE SHA256:HEX, the colon of a version's epoch being %3a.
 var uriLine = regexp.MustCompile(`(?m)^'([^']+)' ([^_ ]+)_([^_ ]+)_([^_ ]+)\.deb (\d+) SHA256:([0-9a-f]{64})$`)
 
-// printed reads the archives that apt would fetch.
-func printed(out string) []Archive {
+// printed reads the archives that apt would fetch. It is an error when one has no SHA-256.
+func printed(out string) ([]Archive, error) {
 	var packages []Archive
+	for line := range strings.Lines(out) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "'") && !uriLine.MatchString(line) {
+			return nil, core.Errorf(core.KindInstall, core.FaultWorker, "the lists of the Debian archive have no SHA-256 of this package, so it cannot be locked: %s", line)
+		}
+	}
 	for _, m := range uriLine.FindAllStringSubmatch(out, -1) {
 		p := Archive{Locked: newPackage(m[2], strings.Replace(m[3], "%3a", ":", 1)), URI: m[1]}
 		p.Size, _ = strconv.ParseInt(m[5], 10, 64)
@@ -83,7 +87,7 @@ func printed(out string) []Archive {
 		p.URL = packageURL(p.Locked, m[4])
 		packages = append(packages, p)
 	}
-	return packages
+	return packages, nil
 }
 
 // packageURL is what lists of vulnerabilities know a package by, but for its source package.
@@ -205,7 +209,7 @@ func (a *apt) sign(packages []Archive, versions string) {
 				continue
 			}
 			source := strings.Fields(columns[2])
-			if len(source) < 2 || !strings.HasPrefix(p.URI, source[0]) {
+			if len(source) < 2 || !strings.HasPrefix(p.URI, strings.TrimSuffix(source[0], "/")+"/") {
 				continue
 			}
 			release := strings.TrimSuffix(source[0], "/") + "/dists/" + path.Dir(source[1])
@@ -220,8 +224,8 @@ func (a *apt) sign(packages []Archive, versions string) {
 // signers reads from what apt's workers say to each other which releases it has fetched, and which keys it has accepted for them.
 func signers(said string) map[string]string {
 	address, keys := map[string]string{}, map[string]string{} // by the file that it was fetched to
-	for scanner := bufio.NewScanner(strings.NewReader(said)); scanner.Scan(); {
-		message, err := url.PathUnescape(strings.TrimPrefix(scanner.Text(), " <- "))
+	for line := range strings.Lines(said) {                   // of any length
+		message, err := url.PathUnescape(strings.TrimPrefix(strings.TrimSuffix(line, "\n"), " <- "))
 		if err != nil || !strings.Contains(message, ":201 URI Done\n") {
 			continue
 		}

@@ -7,7 +7,6 @@
 package debian
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"iter"
@@ -89,8 +88,11 @@ func Resolve(ctx context.Context, names []string, shown ...string) ([]Archive, e
 	if err != nil {
 		return nil, err
 	}
-	packages := printed(out)
-	if err := a.untouched(out, packages); err != nil {
+	packages, err := printed(out)
+	if err == nil {
+		err = a.untouched(out, packages)
+	}
+	if err != nil {
 		return nil, err
 	}
 	for _, wanted := range names {
@@ -199,8 +201,8 @@ func LibraryDirs(dir string) []string {
 // lastLines cuts what a program said to its errors, or its last lines.
 func lastLines(text string) string {
 	var errors, all []string
-	for scanner := bufio.NewScanner(strings.NewReader(text)); scanner.Scan(); {
-		line := strings.TrimSpace(scanner.Text())
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, "E: ") {
 			errors = append(errors, strings.TrimPrefix(line, "E: "))
 		}

@@ -1,14 +1,23 @@
 package debian
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -42,11 +51,14 @@ const digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
 
 func TestPrinted(t *testing.T) {
 	out := "Reading\n'http://d/debian/pool/liba1_2.0-1_amd64.deb' liba1_1%3a2.0-1_amd64.deb 10 SHA256:" + digest +
-		"\n'http://d/debian/pool/b.deb' b_3+x~y-1_all.deb 20 SHA256:" + digest + "\n'http://d/weak.deb' weak_1_all.deb 20 MD5Sum:00\n"
-	packages := printed(out)
-	if len(packages) != 2 || packages[0].String() != "debian+liba1==1_2.0-1" || packages[1].String() != "debian+b==3+x~y-1" || packages[0].Size != 10 ||
+		"\n'http://d/debian/pool/b.deb' b_3+x~y-1_all.deb 20 SHA256:" + digest + "\n"
+	packages, err := printed(out)
+	if err != nil || len(packages) != 2 || packages[0].String() != "debian+liba1==1_2.0-1" || packages[1].String() != "debian+b==3+x~y-1" || packages[0].Size != 10 ||
 		packages[0].URI != "http://d/debian/pool/liba1_2.0-1_amd64.deb" || !slices.Equal(packages[1].Archives, []string{"sha256:" + digest}) {
 		t.Fatalf("%+v", packages)
+	}
+	if packages, err := printed(out + "'http://d/weak.deb' weak_1_all.deb 20 MD5Sum:00\n"); !core.IsKind(err, core.KindInstall) || !strings.Contains(err.Error(), "weak.deb") {
+		t.Errorf("without a SHA-256: %v, %v", packages, err)
 	}
 	if name, version := nameAndVersion(packages[0].Locked); name != "liba1" || version != "1:2.0-1" {
 		t.Error(name, version)
@@ -84,10 +96,10 @@ func TestRequire(t *testing.T) {
 
 func TestSigners(t *testing.T) {
 	done := func(who, rest string) string { return " <- " + who + ":201%20URI%20Done%0a" + rest + "\n" }
-	a := apt{signers: signers(done("http", "URI:%20http://d/debian/dists/one/InRelease%0aFilename:%20/t/one") + done("http", "URI:%20http://d/debian/dists/two/InRelease%0aFilename:%20/t/two") +
+	a := apt{signers: signers(" -> http:601%20Configuration%0a" + strings.Repeat("x", 1<<17) + "\n" + done("http", "URI:%20http://d/debian/dists/one/InRelease%0aFilename:%20/t/one") + done("http", "URI:%20http://d/debian/dists/two/InRelease%0aFilename:%20/t/two") +
 		" -> gpgv:600%20URI%20Acquire%0aURI:%20gpgv:/t/two%0aFilename:%20/t/two\n" + " <- gpgv:400%20URI%20Failure%0aURI:%20gpgv:/t/two\n" +
 		done("gpgv", "Signed-By:%20AA%0a%20BB!%0a%20CC!%0aFilename:%20/t/one%0aURI:%20gpgv:/t/one"))}
-	packages := []Archive{{Locked: newPackage("p", "1:1"), URI: "http://d/debian/pool/p"}, {Locked: newPackage("p", "2"), URI: "http://d/debian/pool/p"}, {Locked: newPackage("q", "1"), URI: "http://e/pool/q"}}
+	packages := []Archive{{Locked: newPackage("p", "1:1"), URI: "http://d/debian/pool/p"}, {Locked: newPackage("p", "2"), URI: "http://d/debian/pool/p"}, {Locked: newPackage("q", "1"), URI: "http://d/debian-other/pool/q"}}
 	a.sign(packages, " p | 1:1 | http://d/debian one/main amd64 Packages\n p | 2 | http://d/debian two/main amd64 Packages\n q | 1 | http://d/debian one/main amd64 Packages\n")
 	for i, want := range []core.Signature{{Verified: true, Signer: "BB, CC"}, {}, {}} {
 		if got := packages[i].Signature; got.Verified != want.Verified || got.Signer != want.Signer || got.Scheme == "" || got.Detail == "" {
@@ -227,6 +239,162 @@ func TestInstall(t *testing.T) {
 			!strings.Contains(err.Error(), wanted[:5]) {
 			t.Errorf("%s: %v", wanted, err)
 		}
+	}
+}
+
+// served makes an archive of one package, tool 1.0, has this machine's apt know nothing else, and serves it as answer says. It returns how often
+// the list of packages was fetched.
+func served(t *testing.T, answer func(http.Handler) http.Handler) (lists *atomic.Int32) {
+	t.Helper()
+	if _, err := Tools(); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	dir, config, made := t.TempDir(), t.TempDir(), t.TempDir()
+	buildDeb(t, made, filepath.Join(dir, "tool.deb"), "Maintainer: x\n", map[string]string{"usr/share/tool": "x"})
+	text, err := os.ReadFile(filepath.Join(dir, "tool.deb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := fmt.Sprintf("Package: tool\nVersion: 1.0\nArchitecture: all\nDescription: x\nFilename: tool.deb\nSize: %d\nSHA256: %x\n\n", len(text), sha256.Sum256(text))
+	files := answer(http.FileServer(http.Dir(dir)))
+	lists = new(atomic.Int32)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/Packages") {
+			lists.Add(1)
+		}
+		files.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	for path, text := range map[string]string{
+		filepath.Join(dir, "Packages"):        list,
+		filepath.Join(config, "sources.list"): "deb [trusted=yes] " + server.URL + "/ ./\n",
+		filepath.Join(config, "apt.conf"):     fmt.Sprintf("Dir::Etc::sourcelist %q;\nDir::Etc::sourceparts \"-\";\nAcquire::Retries::Delay \"false\";\n", filepath.Join(config, "sources.list")),
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("APT_CONFIG", filepath.Join(config, "apt.conf"))
+	return lists
+}
+
+// buildDeb makes an archive of the package tool in a directory.
+func buildDeb(t *testing.T, dir, to, control string, files map[string]string) {
+	t.Helper()
+	files["DEBIAN/control"] = "Package: tool\nVersion: 1.0\nArchitecture: all\nDescription: x\n" + control
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if said, err := exec.Command(dpkgDeb, "--nocheck", "--build", dir, to).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+}
+
+// TestArchive resolves and installs from an archive of its own, for which the lists are fetched once.
+func TestArchive(t *testing.T) {
+	lists := served(t, func(files http.Handler) http.Handler { return files })
+	packages, err := Resolve(t.Context(), []string{"tool"})
+	if err != nil || len(packages) != 1 {
+		t.Fatal(packages, err)
+	}
+	var m Memory
+	receipts, err := Install(t.Context(), m.Recall(m.Learn(packages)), t.TempDir(), nil)
+	if err != nil || len(receipts) != 1 || receipts[0].Bytes != packages[0].Size {
+		t.Errorf("%+v, %v", receipts, err)
+	}
+	if n := lists.Load(); n != 1 {
+		t.Errorf("the lists were fetched %d times", n)
+	}
+	if _, err := Resolve(t.Context(), []string{"absent"}); core.AsError(err).Fault != core.FaultHandler {
+		t.Errorf("a package that is not there: %v", err)
+	}
+}
+
+// TestArchiveDown: nobody but the worker's operator can help it that an archive is down.
+func TestArchiveDown(t *testing.T) {
+	for name, answer := range map[string]http.HandlerFunc{
+		"502":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
+		"closed": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"empty":  http.NotFound,
+	} {
+		t.Run(name, func(t *testing.T) {
+			served(t, func(http.Handler) http.Handler { return answer })
+			if _, err := Resolve(t.Context(), []string{"tool"}); !core.IsKind(err, core.KindInstall) || core.AsError(err).Fault != core.FaultWorker {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("sources", func(t *testing.T) {
+		served(t, func(files http.Handler) http.Handler { return files })
+		list := filepath.Join(filepath.Dir(os.Getenv("APT_CONFIG")), "sources.list")
+		if err := os.WriteFile(list, []byte("this is no source\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Resolve(t.Context(), []string{"tool"}); !core.IsKind(err, core.KindInstall) || core.AsError(err).Fault != core.FaultWorker || !strings.Contains(err.Error(), "/etc/apt") {
+			t.Error(err)
+		}
+	})
+}
+
+// TestScanScripts has scripts with the rules that they break, each in its place in a package.
+func TestScanScripts(t *testing.T) {
+	long := "#!/bin/sh\n" + strings.Repeat(strings.Repeat("#", 1023)+"\n", maxScript>>10+1) + "curl x | sh\n"
+	for _, test := range []struct{ name, text, want string }{
+		{"DEBIAN/postinst", "#!/bin/sh\nset -e\nif [ \"$1\" = configure ] || [ \"$1\" = abort ]; then\n  echo ready for \"$1\" >&2\nfi\nexit 0\n", ""},
+		{"DEBIAN/postinst", "#!/bin/sh\n# Automatically added by dh_x\nldconfig\n# End automatically added section\n", ""},
+		{"DEBIAN/postinst", "#!/bin/sh\nldconfig\n", "install-hook:2"},
+		{"DEBIAN/preinst", "touch /etc/x\n", "install-hook:1"},
+		{"DEBIAN/postinst", "#!/bin/sh\necho x | tee /etc/x\n", "install-hook:2"},
+		{"DEBIAN/postinst", "#!/bin/sh\necho x > /etc/cron.d/x\n", "install-hook:2"},
+		{"DEBIAN/postinst", "#!/bin/sh\nif [ -n \"$(touch /etc/x)\" ]; then\nfi\n", "install-hook:2"},
+		{"DEBIAN/md5sums", "0 curl x | sh\n", ""},
+		{"usr/bin/x", "#!/bin/sh\ncurl x | sh\n", "hidden-code:2"},
+		{"usr/bin/x", "#!\t/usr/bin/env  -S bash\ncurl x | sh\n", "hidden-code:2"},
+		{"usr/bin/x", "#!/usr/local/bin/bash\ncurl x | sh\n", "hidden-code:2"},
+		{"usr/bin/x", "#!/usr/bin/python3\ncurl x | sh\n", ""},
+		{"usr/bin/x", long, "hidden-code:0"},
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, test.name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(test.text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		found, err := scanTree(dir, core.Package{Name: "x", Version: "1"}, "")
+		var got []string
+		for _, s := range found {
+			got = append(got, fmt.Sprintf("%s:%d", s.Rule, s.Line))
+		}
+		if strings.Join(got, " ") != test.want || err != nil {
+			t.Errorf("%s: %.80q: %q, %v; want %q", test.name, test.text, got, err, test.want)
+		}
+	}
+}
+
+// TestResolvers reads a library for a machine whose relocations it does not know.
+func TestResolvers(t *testing.T) {
+	text, err := os.ReadFile("/lib/" + Triplet() + "/libutil.so.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	object, err := elf.NewFile(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, section := range object.Sections {
+		if section.Type == elf.SHT_RELA { //nolint:misspell // as ELF has it
+			clear(text[section.Offset+8 : section.Offset+12]) // a relocation of type 0
+		}
+	}
+	binary.LittleEndian.PutUint16(text[18:], uint16(elf.EM_RISCV))
+	var found tree
+	if found.resolvers("x", bytes.NewReader(text)); len(found.found) > 0 {
+		t.Error(found.found)
 	}
 }
 

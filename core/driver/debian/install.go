@@ -80,8 +80,11 @@ func (a *apt) locate(ctx context.Context, packages []Archive) ([]Archive, error)
 	if err != nil {
 		return nil, anew(err)
 	}
-	known := printed(said)
-	if err := a.describe(ctx, known); err != nil {
+	known, err := printed(said)
+	if err == nil {
+		err = a.describe(ctx, known)
+	}
+	if err != nil {
 		return nil, err
 	}
 	packages = slices.Clone(packages)

@@ -1,7 +1,6 @@
 package debian
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"debug/elf"
@@ -13,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -51,9 +51,13 @@ func unpackArchive(ctx context.Context, archive string) (p core.Package, arch st
 	if said, err := exec.CommandContext(ctx, dpkgDeb, "--raw-extract", archive, Unpacked).CombinedOutput(); err != nil {
 		return p, "", refuse(said, err)
 	}
-	out, err := exec.CommandContext(ctx, dpkgDeb, "--show", "--showformat=${Package}\n${Version}\n${Architecture}\n", archive).CombinedOutput()
+	// Nobody has a right to files that the scanner cannot read.
+	if said, err := exec.CommandContext(ctx, "/bin/chmod", "-R", "u+rwX", Unpacked).CombinedOutput(); err != nil {
+		return p, "", refuse(said, err)
+	}
+	out, err := exec.CommandContext(ctx, dpkgDeb, "--show", "--showformat=${Package}\n${Version}\n${Architecture}\n", archive).Output() // what is wrong with it comes on stderr
 	fields := strings.Split(string(out), "\n")
-	if err != nil || len(fields) < 3 {
+	if err != nil {
 		return p, "", refuse(out, err)
 	}
 	locked := newPackage(fields[0], fields[1])
@@ -116,18 +120,24 @@ func (t *tree) file(path string) error {
 	case bytes.HasPrefix(head, []byte(elf.ELFMAG)):
 		t.binaries = append(t.binaries, name)
 		t.resolvers(name, file)
-	case shell.Match(head) || filepath.Dir(name) == "DEBIAN" && bytes.HasPrefix(head, []byte("#!")):
+	case shell.Match(head) || filepath.Dir(name) == "DEBIAN" && (bytes.HasPrefix(head, []byte("#!")) || slices.Contains(maintainers, filepath.Base(name))):
 		rest, err := io.ReadAll(io.LimitReader(file, maxScript))
 		if err != nil {
 			return err
+		}
+		if len(rest) == maxScript {
+			t.add("hidden-code", name, 0, fmt.Sprintf("is a script of more than %d MiB: what is behind that was not read", maxScript>>20))
 		}
 		t.script(name, append(head, rest...))
 	}
 	return nil
 }
 
+// maintainers are the maintainer scripts. One that does not say what it is in is run by a shell.
+var maintainers = []string{"preinst", "postinst", "prerm", "postrm", "config"}
+
 // shell is how a script of the shell begins.
-var shell = regexp.MustCompile(`^#! ?/(usr/)?bin/(env )?(ba|da|z|k)?sh\b`)
+var shell = regexp.MustCompile(`^#![ \t]*/\S*?(/env[ \t]+(-S[ \t]*)?([/\w]*/)?|/busybox[ \t]+|/)(ba|da|z|k)?sh\b`)
 
 // What is decoded or fetched, and then run by a shell.
 var (
@@ -146,15 +156,19 @@ const (
 )
 
 // idle are lines of a maintainer script that do nothing.
-var idle = regexp.MustCompile(`^(#.*|set [-+]\w+|exit 0|:|case .* in|[\w|*"' -]+\)|;;|esac|fi|if .*; then|then|else|true|echo .*)?$`)
+var idle = regexp.MustCompile(`^(#.*|set [-+]\w+|exit 0|:|case .* in|[\w|*"' -]+\)|;;|esac|fi|then|else|true|` +
+	`if (! )?\[ (&&|\|\||` + harmless + `)*\]; then|echo (` + harmless + `)*(>&2)?)?$`)
+
+// harmless is a part of a text with which the shell runs and writes nothing.
+const harmless = "\\$\\w|\\$\\{|[^$;&|<>`]"
 
 // script reads a script of the shell, and of maintainer scripts what their authors wrote themselves.
 func (t *tree) script(name string, content []byte) {
 	maintainer, added, told := filepath.Dir(name) == "DEBIAN", false, false
-	lines := bufio.NewScanner(bytes.NewReader(content))
-	lines.Buffer(nil, maxScript+64)
-	for number := 1; lines.Scan(); number++ {
-		line := strings.TrimSpace(lines.Text())
+	number := 0
+	for line := range strings.Lines(string(content)) {
+		number++
+		line = strings.TrimSpace(line)
 		if strings.HasPrefix(line, "#") {
 			added = strings.HasPrefix(line, addedBegin) || added && line != addedEnd
 			continue
@@ -183,14 +197,15 @@ func (t *tree) resolvers(name string, file io.ReaderAt) {
 	if err != nil || object.Type != elf.ET_DYN || object.Class != elf.ELFCLASS64 {
 		return
 	}
+	wanted, known := indirect[object.Machine]
 	count := 0
 	for _, section := range object.Sections {
-		if section.Type != elf.SHT_RELA { //nolint:misspell // as ELF has it
+		if !known || section.Type != elf.SHT_RELA { //nolint:misspell // as ELF has it
 			continue
 		}
 		data, err := section.Data()
 		for ; err == nil && len(data) >= 24; data = data[24:] {
-			if binary.LittleEndian.Uint32(data[8:]) == indirect[object.Machine] {
+			if binary.LittleEndian.Uint32(data[8:]) == wanted {
 				count++
 			}
 		}

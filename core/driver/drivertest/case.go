@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	caseTime = 20 * time.Second // for one case
-	patience = 2 * time.Second  // for what has to happen soon
+	caseTime = time.Minute     // for one case
+	patience = 5 * time.Second // for what has to happen soon, also on a machine that does much else
 )
 
 // Case is one question to a driver.

@@ -114,14 +114,14 @@ func eventTold(t *trial) {
 
 func eventDeadline(t *trial) {
 	n := t.instance()
-	for _, left := range []time.Duration{3 * time.Second, 60 * time.Second} {
+	for _, left := range []time.Duration{30 * time.Second, time.Minute} {
 		n.wire.send('E', eventBody([]byte(`{"do":"about"}`), time.Now().Add(left)))
 		a := t.answer(n)
 		var got about
 		if err := json.Unmarshal(a.body, &got); err != nil {
 			t.fatalf("%s: %v", a, err)
 		}
-		if ms := float64(left.Milliseconds()); got.Remaining > ms || got.Remaining < ms-1500 {
+		if ms := float64(left.Milliseconds()); got.Remaining > ms || got.Remaining < ms-20_000 {
 			t.errorf("of %v a handler sees %v ms", left, got.Remaining)
 		}
 	}

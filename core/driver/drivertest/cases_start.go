@@ -199,7 +199,7 @@ func startLeaves(t *trial) {
 	select {
 	case <-r.ended:
 	case <-time.After(patience):
-		t.errorf("it has not left within 2 s after the end of its stdin")
+		t.errorf("it has not left within %v after the end of its stdin", patience)
 	}
 }
 

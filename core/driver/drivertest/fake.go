@@ -1,6 +1,8 @@
 // Package drivertest tells whether a driver keeps the contract of core.Driver: a Kit examines the program of a driver, case by
 // case, over the real wire and in real sandboxes. docs/conformance.md has the handlers that it needs in the driver's language.
 //
+// For a driver's own tests, of what the kit cannot know of a language, House has it make processes without the wire.
+//
 // It also has drivers to test core against: Fake keeps the contract without a single process, Faulty breaks it on command.
 package drivertest
 

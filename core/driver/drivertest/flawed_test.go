@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -52,12 +53,15 @@ func serveFlawed() {
 // leaky keeps a descriptor for each fork. (Its zygotes share their randomness besides: see sameRandomness.)
 type leaky struct {
 	*driver.Client
+	mu   sync.Mutex
 	kept []*os.File
 }
 
 func (l *leaky) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) error {
 	if f, err := os.Open(os.DevNull); err == nil {
+		l.mu.Lock()
 		l.kept = append(l.kept, f)
+		l.mu.Unlock()
 	}
 	return l.Client.Fork(ctx, id, parent, sandbox)
 }

@@ -20,7 +20,7 @@ type node struct {
 }
 
 // callTime bounds one call to a driver that has to succeed.
-const callTime = 8 * time.Second
+const callTime = 20 * time.Second
 
 // preload has the driver start a root zygote.
 func (t *trial) preload(d *driver.Client) *node {
@@ -161,7 +161,7 @@ type do map[string]any
 
 // answer reads the next frame, which must come.
 func (t *trial) answer(n *node) answer {
-	a, err := n.wire.receive(patience * 4)
+	a, err := n.wire.receive(4 * patience)
 	if err != nil {
 		t.fatalf("there was no answer: %v%s", err, t.lastWords(n))
 	}

@@ -3,6 +3,8 @@
 package lookalike
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -11,6 +13,7 @@ import (
 // Names are the popular names of one registry.
 type Names struct {
 	popular map[string]bool
+	sorted  []string          // the same, for one answer to one question
 	plain   map[string]string // popular names by what is left of them without what is easily overlooked
 	affixes []string
 }
@@ -25,6 +28,7 @@ func Parse(list string, affixes ...string) Names {
 			n.plain[plain(name)] = name
 		}
 	}
+	n.sorted = slices.Sorted(maps.Keys(n.popular))
 	return n
 }
 
@@ -59,7 +63,7 @@ func (n Names) reason(name string) string {
 	if len(name) < shortest {
 		return ""
 	}
-	for like := range n.popular {
+	for _, like := range n.sorted {
 		if len(like) >= shortest && oneSlip(name, like) {
 			return "its name is one slip of the finger away from the popular " + like
 		}

@@ -41,3 +41,13 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// TestSameAgain: two scans of a name that is close to several say the same.
+func TestSameAgain(t *testing.T) {
+	names := Parse("requesty\nrequestx\nrequestw\n")
+	for range 30 {
+		if found := names.Suspicions([]core.Package{{Name: "requestz", Version: "1"}}); len(found) != 1 || !strings.HasSuffix(found[0].Reason, "requestw") {
+			t.Fatal(found)
+		}
+	}
+}

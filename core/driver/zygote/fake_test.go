@@ -181,7 +181,7 @@ func mustBe(t testing.TB, err error, kind core.Kind, fault core.Fault, part stri
 
 func mustKnow(t testing.TB, d *Driver, want ...core.NodeID) {
 	t.Helper()
-	for end := time.Now().Add(time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		known := d.known()
 		if len(known) == len(want) {
 			return

@@ -15,8 +15,8 @@ import (
 const maxAnswer = 64 << 20
 
 // An installer program says one JSON message after another on its control socket, descriptor 3: any number of steps
-// {"progress": {…}}, then {"result": …} or {"error": {…}} as core.Error. A message is one packet or several; the first byte of a packet
-// is '+' when the message goes on in the next, and '.' when it ends with this one.
+// {"progress": {…}}, then {"result": …}, once for each result that it has, or {"error": {…}} as core.Error. A message is one packet or
+// several; the first byte of a packet is '+' when the message goes on in the next, and '.' when it ends with this one.
 type step struct {
 	Progress *core.Progress  `json:"progress"`
 	Result   json.RawMessage `json:"result"`
@@ -55,9 +55,12 @@ func CheckURLs(packages []core.Locked, own func(core.Locked) string) error {
 	return nil
 }
 
-// Install runs an installer program of the driver's in the sandbox (see Launch) until it has said its result, which goes into
-// result. Progress may be nil. The program's end without a word is KindInstall.
-func Install(ctx context.Context, sandbox core.Sandbox, argv, env []string, log *slog.Logger, progress func(core.Progress), result any) error {
+// Install runs an installer program of the driver's in the sandbox (see Launch) until it has said its results, which go into
+// results, in order. Progress may be nil. The program's end without a word is KindInstall.
+//
+// Where the program runs code of others, that code can say whatever it likes from then on. What it must have no say in is a result of its own,
+// said before.
+func Install(ctx context.Context, sandbox core.Sandbox, argv, env []string, log *slog.Logger, progress func(core.Progress), results ...any) error {
 	control, err := Launch(sandbox, argv, env, log)
 	if err != nil {
 		return err
@@ -69,7 +72,7 @@ func Install(ctx context.Context, sandbox core.Sandbox, argv, env []string, log 
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	for {
+	for len(results) > 0 {
 		next, err := readStep(conn)
 		switch {
 		case ctx.Err() != nil:
@@ -79,14 +82,15 @@ func Install(ctx context.Context, sandbox core.Sandbox, argv, env []string, log 
 		case next.Error != nil:
 			return next.Error
 		case next.Result != nil:
-			if err := json.Unmarshal(next.Result, result); err != nil {
+			if err := json.Unmarshal(next.Result, results[0]); err != nil {
 				return core.Errorf(core.KindInternal, core.FaultDriver, "the installer's answer cannot be read: %w", err)
 			}
-			return nil
+			results = results[1:]
 		case next.Progress != nil && progress != nil:
 			progress(*next.Progress)
 		}
 	}
+	return nil
 }
 
 func readStep(conn net.Conn) (step, error) {

@@ -54,7 +54,7 @@ func TestPreload(t *testing.T) {
 	d := New(Language{Env: []string{"A=b"}, Log: slog.New(slog.DiscardHandler), Command: func(rt core.RuntimeID) ([]string, error) {
 		return []string{"/bin/" + string(rt), "loop"}, nil
 	}})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := d.Preload(ctx, "root", "x1", core.Sandbox{ID: "root", Gate: path}); err != nil {
 		t.Fatal(err)

@@ -26,6 +26,10 @@ module Pipsqueak
       require "rubygems/security"
       require "rubygems/user_interaction"
       Gem::DefaultUserInteraction.ui = Gem::SilentUI.new
+      # RubyGems loads at its first use what belongs to these. That would be in threads, and not every library can be loaded by two at once.
+      Gem.configuration
+      Gem.load_yaml
+      Gem::RemoteFetcher.fetcher
       @own = source
       @source = (source || Gem.default_sources.first).chomp("/")
     end
@@ -47,8 +51,10 @@ module Pipsqueak
       [describe(chosen, brought&.checksums || {}), brought ? nil : definition.to_lock]
     rescue Refused, SystemCallError
       raise
-    rescue StandardError, ScriptError => e
-      raise Installer.failed("resolving the Gemfile", "#{e.class}: #{e.message}")
+    rescue Bundler::HTTPError => e
+      raise Installer.unreachable("resolving the Gemfile", e.message)
+    rescue Exception => e # whatever the Gemfile raises: it is code
+      raise Installer.failed("resolving the Gemfile", "#{e.class}: #{said(e)}")
     end
 
     # Installs the packages, each into a directory of its own, yields what is done, and returns receipts.
@@ -63,13 +69,20 @@ module Pipsqueak
         modules = split_off(spec, archive.contents, "#{OUT}/#{package["name"]}-#{package["version"]}")
         yield "#{package["name"]} #{package["version"]}", archive.bytes, n + 1
         { "name" => package["name"], "version" => package["version"], "archive" => archive.digest, "bytes" => archive.bytes, "modules" => modules,
-          "licenses" => spec.licenses, "signatures" => [archive.signature] }
+          "licenses" => spec.licenses.grep(String), "signatures" => [archive.signature] }
       end
     ensure
       FileUtils.rm_rf(ALL)
     end
 
     private
+
+    # What an error says, which a Gemfile can have made such that nobody can read it.
+    def said(error)
+      error.message
+    rescue StandardError
+      (error.cause || error).inspect
+    end
 
     # Shows RubyGems the gems that are installed already, for what compiles an extension may require them. Those that have extensions themselves
     # it would not take.
@@ -144,13 +157,13 @@ module Pipsqueak
       text = fetch(full)
       digest = "sha256:#{Digest::SHA256.hexdigest(text)}"
       raise Refused.new("install", "worker", "the index of gems says #{listed} of #{full}, which is #{digest}") if listed && listed != digest
-      [digest, Gem::Package.new(StringIO.new(text)).spec.extensions.any?]
+      [digest, reading(full) { Gem::Package.new(StringIO.new(text)).spec.extensions.any? }]
     end
 
     def fetch(full)
       Gem::RemoteFetcher.fetcher.fetch_path("#{@source}/gems/#{full}.gem")
     rescue Gem::RemoteFetcher::FetchError => e
-      raise Installer.failed("fetching #{full}", "Could not reach the index: #{e.message}") unless e.message.include?("404")
+      raise Installer.unreachable("fetching #{full}", e.message) unless e.message.include?(" 404 (") # the address in brackets can have any number
       raise Refused.new("install", "handler", "the index of gems does not have #{full} any more: resolve anew with `pipsqueak deploy --anew` or `pipsqueak lock`")
     end
 
@@ -168,14 +181,24 @@ module Pipsqueak
       end
       path = "#{ALL}/archives/#{full}.gem"
       File.binwrite(path, text)
-      gem = Gem::Package.new(path)
-      spec = gem.spec
-      raise Refused.new("install", "worker", "the index of gems has #{spec.full_name} where #{full} should be") unless spec.name == package["name"] && spec.version.to_s == package["version"]
-      if spec.extensions.any? && !allowed.include?(spec.name)
-        raise Refused.new("install", "caller", "#{full} runs code of its own when it is installed: allow it with 'allow_scripts: [#{spec.name}]' in pipsqueak.yaml")
+      reading(full) do
+        gem = Gem::Package.new(path)
+        spec = gem.spec
+        raise Refused.new("install", "worker", "the index of gems has #{spec.full_name} where #{full} should be") unless spec.name == package["name"] && spec.version.to_s == package["version"]
+        if spec.extensions.any? && !allowed.include?(spec.name)
+          raise Refused.new("install", "caller", "#{full} runs code of its own when it is installed: allow it with 'allow_scripts: [#{spec.name}]' in pipsqueak.yaml")
+        end
+        raise TypeError, "its require_paths are no paths" unless spec.require_paths.grep_v(String).empty?
+        Archive.new(path, digest, text.bytesize, gem.contents, signature(path, spec))
       end
-      Archive.new(path, digest, text.bytesize, gem.contents, signature(path, spec))
-    rescue Gem::Package::Error, Gem::Security::Exception => e
+    end
+
+    # Yields. Whatever RubyGems raises of a gem that it cannot read is said of the gem.
+    def reading(full)
+      yield
+    rescue Refused, SystemCallError
+      raise
+    rescue StandardError, SystemStackError => e
       raise Refused.new("install", "worker", "#{full} is damaged: #{e.message}")
     end
 
@@ -195,14 +218,13 @@ module Pipsqueak
       FileUtils.mkdir_p(target)
       extensions = File.directory?(spec.extension_dir)
       specification = spec.loaded_from
-      required = spec.require_paths.grep_v(%r{\A/})
+      required = spec.require_paths.grep_v(%r{\A/|(\A|/)\.\.(/|\z)})
       FileUtils.mv(spec.gem_dir, "#{target}/gem")
       FileUtils.mv(spec.extension_dir, "#{target}/extension") if extensions
       FileUtils.rm_f(%w[mkmf.log gem_make.out gem.build_complete].map { |name| "#{target}/extension/#{name}" })
-      Dir.glob("**/*", File::FNM_DOTMATCH, base: "#{target}/gem").each do |name|
-        next if contents.include?(name) || required.any? { |path| path == "." || name.start_with?("#{path}/") } || !File.file?("#{target}/gem/#{name}")
-        File.delete("#{target}/gem/#{name}")
-      end
+      left = Dir.glob("**/*", File::FNM_DOTMATCH, base: "#{target}/gem").map(&:b) - contents.map { |name| name.b.delete_prefix("./") }
+      left.reject! { |name| required.any? { |path| path == "." || name.start_with?("#{path.b}/") } }
+      left.each { |name| File.delete("#{target}/gem/#{name}") if File.file?("#{target}/gem/#{name}") }
       paths = required.map { |path| "gem/#{path}" }
       paths.unshift("extension") if extensions
       File.write("#{target}/pipsqueak.json", JSON.generate("gems" => { spec.name => spec.version.to_s }, "paths" => paths))

@@ -22,7 +22,7 @@ module Pipsqueak
         requires(file).each do |verb, name|
           path = local(verb, name, File.dirname(file))
           files << path if path && !files.include?(path)
-          found[name] = true unless path || verb == "require_relative"
+          found[name] = true unless path || verb == "require_relative" || name.match?(%r{\A\W|\.\.|\0}) # a path leads to code that is no library's
         end
       end
       found.keys - cheap(found.keys)
@@ -41,6 +41,8 @@ module Pipsqueak
     def local(verb, name, directory)
       path = File.expand_path(name.end_with?(".rb") ? name : "#{name}.rb", verb == "require" ? @code : directory)
       path if path.start_with?("#{@code}/") && File.file?(path)
+    rescue ArgumentError
+      nil # no path at all
     end
 
     # Returns [verb, name] of each require in the first level of a file.

@@ -3,7 +3,7 @@
 # What the Ruby driver runs in an installer's sandbox: resolve a function's packages, or install them.
 #
 # Started as `ruby --disable=gems installer.rb REQUEST…`, which is JSON in as many arguments as it takes. Answers over descriptor 3, one JSON packet a
-# message: any number of {"progress": …}, then {"result": …} or {"error": …} (core/driver/zygote, Install).
+# message: any number of {"progress": …}, then {"result": …}, twice when it resolves, or {"error": …} (core/driver/zygote, Install).
 
 require "json"
 require "open3"
@@ -27,6 +27,7 @@ module Pipsqueak
 
   class Installer
     MAX_PACKET = 100 << 10
+    ANSWER = "/tmp/answer"
     # Debian packages that a function has by its runtime.
     SHORT = RUBY_VERSION[/\A\d+\.\d+/]
     BROUGHT = %W[ruby ruby#{SHORT} libruby libruby#{SHORT} ruby-rubygems rubygems-integration].freeze
@@ -38,42 +39,65 @@ module Pipsqueak
 
     def run
       say("result" => @request["op"] == "resolve" ? resolve : install)
-    rescue Refused => e
-      say("error" => e.reply)
-    rescue Errno::ENOSPC, Errno::EDQUOT => e
-      say("error" => Installer.full(e.message).reply)
-    rescue SystemCallError => e
-      say("error" => Refused.new("install", "worker", "#{@request["op"]}: #{e.message}").reply)
+    rescue StandardError => e
+      say("error" => told(e))
     end
 
     def self.full(what)
       Refused.new("exhausted", "worker", "the disk of the worker is full: free space there, or start the worker with --data on a larger disk: #{what}")
     end
 
-    # What a program said when it failed, as an error.
+    # What a program said when it failed, as an error. Whether the network was the reason only its caller knows: a compiler may say what it likes.
     def self.failed(what, said)
-      return full("#{what}: #{said}") if said.match?(/No space left|quota exceeded/i)
-      if said.match?(/Could not reach|Network error|Could not fetch specs|Unable to download|Errno::E(CONN|HOST|NET)|timed? ?out|getaddrinfo|name resolution|bad response/i)
-        return Refused.new("install", "worker", "#{what}: the index of gems cannot be reached: #{said}")
-      end
+      return full("#{what}: #{said}") if said.scrub("?").match?(/No space left|quota exceeded/i)
       Refused.new("install", "handler", "#{what}: #{said}")
     end
 
+    def self.unreachable(what, said) = Refused.new("install", "worker", "#{what}: the index of gems cannot be reached: #{said}")
+
     private
 
+    # Says what Debian's lists have before anything of the function's runs: a Gemfile is code and could say something else.
     def resolve
+      say("result" => @request["locked"] ? [] : debian("resolve", *@request["debian"]))
       imports = { "imports" => Imports.new(CODE).of(@request["handler"]) }
       return imports if @request["locked"]
-      gems, lock = File.exist?("#{CODE}/Gemfile") ? Gems.new(@request["source"]).lock("#{CODE}/Gemfile") : []
+      gems, lock = File.exist?("#{CODE}/Gemfile") ? apart { Gems.new(@request["source"]).lock("#{CODE}/Gemfile") } : []
       File.write("#{CODE}/Gemfile.lock", lock) if lock
-      imports.merge("packages" => (gems || []) + debian("resolve", *@request["debian"]), "files" => lock ? { "Gemfile.lock" => lock } : {})
+      imports.merge("packages" => gems || [], "files" => lock ? { "Gemfile.lock" => lock } : {})
+    end
+
+    # Returns what the block returns, as JSON has it. A Gemfile can end the process that reads it, so that is a child.
+    def apart
+      _, status = Process.wait2(fork do
+        File.write(ANSWER, JSON.generate("result" => yield))
+      rescue StandardError => e
+        File.write(ANSWER, JSON.generate("error" => told(e)))
+      ensure
+        exit!(true) # without what the Gemfile has asked for at the end
+      end)
+      unless File.exist?(ANSWER)
+        raise Refused.new("install", "handler", "resolving the Gemfile: it ended the process that was reading it (#{status.to_s.sub(/\Apid \d+ /, "")}), or that took too much memory")
+      end
+      answer = JSON.parse(File.read(ANSWER))
+      answer.fetch("result") { raise Refused.new(*answer["error"].values_at("kind", "fault", "message")) }
+    end
+
+    # An error as core has it.
+    def told(error)
+      case error
+      when Refused then error
+      when Errno::ENOSPC, Errno::EDQUOT then Installer.full(error.message)
+      when SystemCallError then Refused.new("install", "worker", "#{@request["op"]}: #{error.message}")
+      else Refused.new("internal", "driver", "#{@request["op"]}: #{error.class}: #{error.message} (#{error.backtrace&.first})")
+      end.reply
     end
 
     def install
       others, gems = (@request["packages"] || []).partition { |package| package["name"].start_with?("debian+") }
       receipts = others.empty? ? [] : debian("install", input: JSON.generate(others))
       return receipts if gems.empty?
-      progress("#{gems.size} gems", "fetching", 0, gems.size)
+      progress("#{gems.size} gem#{"s" if gems.size > 1}", "fetching", 0, gems.size)
       receipts + Gems.new(@request["source"]).install(gems, @request["allow"] || []) do |item, bytes, done|
         progress(item, format("fetched %.1f MB", bytes / 1e6), done, gems.size)
       end

@@ -2,12 +2,13 @@
 
 # What the Ruby driver runs in an installer's sandbox to scan: reads the files of gems, or of an archive, and runs nothing of them.
 #
-# Started as `ruby --disable=gems scan.rb REQUEST`. Answers over descriptor 3 as installer.rb does. What is Debian's is scanned by the driver's own
+# Started as `ruby --disable=gems scan.rb REQUEST…`, and answers over descriptor 3 as installer.rb does. What is Debian's is scanned by the driver's own
 # program too, which unpacks its archives.
 
 require "find"
 require "json"
 require "open3"
+require "psych"
 require_relative "scan_code"
 
 module Pipsqueak
@@ -40,6 +41,8 @@ module Pipsqueak
       say("result" => { "packages" => @packages, "suspicions" => @suspicions })
     rescue Unreadable => e
       say("error" => { "kind" => "invalid", "fault" => "handler", "message" => e.message.scrub("?")[0, 8000] })
+    rescue SystemCallError => e
+      say("error" => { "kind" => "unavailable", "fault" => "worker", "message" => "a package cannot be scanned: #{e.message.scrub("?")}" })
     end
 
     private
@@ -74,14 +77,17 @@ module Pipsqueak
       Dir.mkdir(UNPACKED)
       untar("-xf", archive, "-C", "/out", "metadata.gz", "data.tar.gz")
       untar("-xzf", "/out/data.tar.gz", "-C", UNPACKED)
-      described, status = Open3.capture2("gzip", "-dc", "/out/metadata.gz")
-      name, version = described[/^name: ["']?([\w.-]+)/, 1], described[/^version: .*\n  version: ["']?([\w.-]+)/, 1]
-      raise Unreadable, "#{File.basename(archive)} cannot be unpacked: it has no name and version" unless status.success? && name && version
+      # Nobody has a right to files that the scanner cannot read.
+      system("chmod", "-R", "u+rwX", UNPACKED)
+      described = description
+      version = described["version"]
+      name, version = described["name"].to_s, (version.is_a?(Hash) ? version["version"] : version).to_s
+      raise Unreadable, "#{File.basename(archive)} cannot be unpacked: it has no name and version" unless [name, version].grep_v(/\A[\w.-]+\z/).empty?
       package = { "name" => name, "version" => version }
       @packages << package
-      extensions = described[/^extensions:\n((?:- .*\n)+)/, 1].to_s.scan(/^- ["']?(.*?)["']?$/).flatten
+      extensions = Array(described["extensions"]).map { |file| file.to_s.delete_prefix("./") }
       extensions.each { |file| add(package, "install-hook", file, 0, "runs when it is installed: it builds an extension") }
-      platform = described[/^platform: (\S+)/, 1] || "ruby"
+      platform = described["platform"] || "ruby"
       tree(UNPACKED, package, extensions) do |binaries|
         if platform != "ruby"
           ["binary", "has compiled code without its source, as its platform #{platform} says: #{binaries}"]
@@ -89,6 +95,17 @@ module Pipsqueak
           ["stray-binary", "says that it has no compiled code (platform ruby) and has: #{binaries}"]
         end
       end
+    end
+
+    # What a gem says of itself, in plain hashes, lists and texts: nothing becomes an object of the class that it is said to be of.
+    def description
+      text = IO.popen(["gzip", "-dc", "/out/metadata.gz"], err: File::NULL) { |io| io.read(MAX_FILE).to_s }
+      tree = Psych.parse(text.force_encoding(Encoding::UTF_8).scrub)
+      tree.each { |node| node.tag = nil if node.respond_to?(:tag=) } if tree
+      described = tree.to_ruby if tree
+      described.is_a?(Hash) ? described : {}
+    rescue Psych::Exception, ArgumentError, SystemStackError => e
+      raise Unreadable, "#{File.basename(@request["archive"])} cannot be unpacked: its description cannot be read: #{e.message}"
     end
 
     def untar(*arguments)
@@ -99,12 +116,12 @@ module Pipsqueak
     # Reads the files of a package. The block gets the binaries in words, and returns a rule and a reason; without it they are told elsewhere.
     def tree(directory, package, extensions = [])
       binaries = []
-      Find.find(directory) do |path|
+      Find.find(directory, ignore_error: false) do |path|
         next unless File.lstat(path).file?
-        name = path.delete_prefix("#{directory}/")
+        name = path.delete_prefix("#{directory}/").scrub("?")
         if name.match?(/\.(rb|gemspec|rake)\z/) || extensions.include?(name)
           code(package, path, name, extensions)
-        elsif (magic = MAGIC.find { |start, _| File.binread(path, start.bytesize) == start }) && File.size(path) >= 64
+        elsif (magic = MAGIC.find { |start, _| File.binread(path, 4).to_s.start_with?(start) }) && File.size(path) >= 64
           binaries << [name, magic[1]]
         end
       end
@@ -118,7 +135,8 @@ module Pipsqueak
     def code(package, path, name, extensions)
       installs = extensions.include?(name) || File.basename(name) == "extconf.rb"
       add(package, "install-hook", name, 0, "is loaded by every later command of the package manager") if File.basename(name) == "rubygems_plugin.rb"
-      ScanCode.suspicions(File.binread(path, MAX_FILE).to_s, installs ? "when it is installed" : "when it is required").each do |rule, line, reason|
+      return add(package, "hidden-code", name, 0, "has #{File.size(path)} bytes of code: it was not read") if File.size(path) > MAX_FILE
+      ScanCode.suspicions(File.binread(path), installs ? "when it is installed" : "when it is required").each do |rule, line, reason|
         add(package, rule, name, line, reason)
       end
     end
@@ -136,4 +154,4 @@ module Pipsqueak
   end
 end
 
-Pipsqueak::Scan.new(JSON.parse(ARGV.shift)).run
+Pipsqueak::Scan.new(JSON.parse(ARGV.join)).run

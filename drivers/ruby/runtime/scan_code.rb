@@ -33,7 +33,7 @@ module Pipsqueak
 
     def initialize(text, tree, whenever)
       @text, @tree, @whenever = text, tree, whenever
-      @found, @methods, @held, @called = {}, {}, {}, {}
+      @found, @methods, @singletons, @held, @called = {}, {}, {}, {}, {}
     end
 
     def read
@@ -65,12 +65,17 @@ module Pipsqueak
     end
 
     # Notes methods, and names that hold text that is decoded.
-    def learn(node)
-      @methods[node[1][1]] ||= node if %i[def defs].include?(node[0]) && node?(node[1])
+    def learn(node, singleton = false)
+      singleton ||= node[0] == :sclass
+      if %i[def defs].include?(node[0])
+        name = node[node[0] == :def ? 1 : 3][1]
+        @methods[name] ||= node
+        @singletons[name] ||= node if singleton || node[0] == :defs
+      end
       if node[0] == :assign && node[1][0] == :var_field && node?(node[1][1]) && (how = how(node[2]))
         @held[node[1][1][1]] = how
       end
-      below(node) { |child| learn(child) }
+      below(node) { |child| learn(child, singleton) }
     end
 
     # Returns what an expression names: "Net::HTTP.get", "?" where that is not known.
@@ -187,14 +192,18 @@ module Pipsqueak
         running(node[1], caller, found)
         return
       end
-      follow(node, caller, found) if %i[vcall fcall command].include?(node[0])
+      follow(node, caller, found)
       below(node) { |child| running(child, caller, found) }
     end
 
     def runs_block?(call) = name(call).match?(AT_ONCE) || @methods.key?(name(call))
 
+    # A method that is called by its name, or as one of the file's modules or classes.
     def follow(node, caller, found)
-      method = @methods[name(node)]
+      method = case node[0]
+               when :vcall, :fcall, :command then @methods[name(node)]
+               when :call, :command_call then @singletons[name(node)[/\A(?:self|[A-Z][\w:]*)\.(\w+[?!]?)\z/, 1]]
+               end
       return if method.nil? || @called[method]
       @called[method] = true
       below(method) { |child| running(child, caller || line(node), found) }

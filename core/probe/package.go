@@ -1,0 +1,113 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
+)
+
+// probe imports one package. Whether a failure is the package's or the machine's, the next fork shows.
+func (r *run) probe(p *core.Installed) (core.Probe, error) {
+	result := core.Probe{Time: time.Now().UTC()}
+	required := r.requires(p)
+	ctx, cancel := context.WithTimeout(r.ctx, packageTime)
+	defer cancel()
+	for modules := p.Receipt.Modules; len(modules) > 0; {
+		if err := r.ready(importable(required)); err != nil {
+			return result, err
+		}
+		before, err := r.observe()
+		if err != nil {
+			return result, err
+		}
+		began := time.Now()
+		module, err := r.importEach(ctx, modules)
+		took := time.Since(began)
+		var after sandbox.Observation
+		if err == nil {
+			if after, err = r.settled(before); err != nil {
+				module, err = modules[len(modules)-1], fmt.Errorf("the process ended after its import: %w", err)
+			}
+		}
+		if err != nil {
+			r.end(r.work)
+			if err := r.ready(nil); err != nil {
+				return result, err
+			}
+			modules = without(modules, []string{module})
+			if result.Errors == nil {
+				result.Errors = map[string]string{}
+			}
+			result.Errors[module] = err.Error()
+			if ctx.Err() != nil {
+				result.Errors[module] = fmt.Sprintf("importing %s takes longer than %v", module, packageTime)
+				break
+			}
+			if len(result.Errors) == maxErrors {
+				break
+			}
+			continue
+		}
+		return result, r.judge(&result, before, after, took, required)
+	}
+	return result, nil
+}
+
+// importEach imports modules one by one, and returns the one that failed.
+func (r *run) importEach(ctx context.Context, modules []string) (failed string, err error) {
+	for _, m := range modules {
+		if err := r.load(ctx, r.work, m); err != nil {
+			return m, err
+		}
+	}
+	return "", nil
+}
+
+// settled looks at the process, and again after a moment while there is something that was not there before: threads and processes that were
+// ended by who began them may take that long to be gone, and the language's own loop may just be reading a directory.
+func (r *run) settled(before sandbox.Observation) (after sandbox.Observation, err error) {
+	for range looks {
+		if after, err = r.observe(); err != nil || compare(&core.Probe{}, before, after) == "" {
+			return after, err
+		}
+		time.Sleep(settling)
+		r.seen = nil
+	}
+	return after, nil
+}
+
+// judge fills in what was seen, and drops the process when it must not be forked.
+func (r *run) judge(result *core.Probe, before, after sandbox.Observation, took time.Duration, required []*core.Installed) error {
+	private := max(after.Memory.Private-before.Memory.Private, 0)
+	why := compare(result, before, after)
+	if why == "" && r.forkEach {
+		why = r.tryFork()
+	}
+	result.Unforkable = why
+	if why != "" {
+		for _, q := range required {
+			if q.Probe != nil && q.Probe.Unforkable != "" {
+				result.Unforkable, result.Through = fmt.Sprintf("imports %s, which %s", q.Name, q.Probe.Unforkable), q.String()
+				took, private = max(took-q.Probe.Own, 0), max(private-q.Probe.Private, 0) // it was not there before
+				break
+			}
+		}
+		r.end(r.work)
+		if err := r.ready(nil); err != nil {
+			return err
+		}
+	} else {
+		r.good = r.work.modules
+	}
+	result.Own, result.Private, result.Took, result.Memory = took, private, took, private
+	for _, q := range required {
+		if q.Probe != nil {
+			result.Took += q.Probe.Own
+			result.Memory += q.Probe.Private
+		}
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package probe
+
+import (
+	"context"
+	"slices"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
+)
+
+// process is one process of a probe, in a sandbox of its own.
+type process struct {
+	Sandbox
+	modules []string // that it has imported, or what it was forked from
+	depth   int
+}
+
+// process makes a process: a fork of the parent, or a root zygote when there is none.
+func (r *run) process(parent *process) (*process, error) {
+	ctx, cancel := context.WithTimeout(r.ctx, preloadTime)
+	defer cancel()
+	box, err := r.Create(ctx, core.SandboxConfig{Role: core.RoleZygote, Runtime: r.Runtime, Packages: r.set, Limits: core.Limits{Memory: memoryLimit}})
+	if err != nil {
+		return nil, err
+	}
+	p := &process{Sandbox: box}
+	r.all = append(r.all, p)
+	id := box.Ref().ID
+	if parent == nil {
+		err = r.Driver.Preload(ctx, id, r.Runtime.ID, box.Ref())
+	} else {
+		p.modules, p.depth = parent.modules, parent.depth+1
+		err = r.Driver.Fork(ctx, id, parent.Ref().ID, box.Ref())
+	}
+	if err == nil {
+		_, _, err = box.Entered()
+	}
+	if err != nil {
+		r.end(p)
+		return nil, err
+	}
+	return p, nil
+}
+
+// end ends a process and everything that was forked from it.
+func (r *run) end(p *process) {
+	p.Kill()
+	<-p.Done()
+	if p == r.work {
+		r.work, r.seen = nil, nil
+	}
+}
+
+// observe looks at the process to work with.
+func (r *run) observe() (sandbox.Observation, error) {
+	if r.seen == nil {
+		seen, err := r.work.Observe()
+		if err != nil {
+			return seen, err
+		}
+		r.seen = &seen
+	}
+	return *r.seen, nil
+}
+
+// load has a process import modules.
+func (r *run) load(ctx context.Context, p *process, modules ...string) error {
+	dirs := make([]string, len(r.set))
+	for i, one := range r.set {
+		dirs[i] = core.PackageDir(one)
+	}
+	if p == r.work {
+		r.seen = nil
+	}
+	_, err := r.Driver.Import(ctx, p.Ref().ID, core.Load{Packages: dirs, Modules: modules})
+	if err == nil {
+		p.modules = slices.Concat(p.modules, modules)
+	}
+	return err
+}
+
+// ready sees to it that there is a process to work with, which has imported all that is good and is needed. What cannot be imported any
+// more is good no longer.
+func (r *run) ready(needed []string) error {
+	if r.work == nil {
+		if err := r.refork(); err != nil {
+			return err
+		}
+	}
+	if missing := without(needed, r.work.modules); len(missing) > 0 {
+		if err := r.load(r.ctx, r.work, missing...); err != nil {
+			r.end(r.work)
+			return r.refork()
+		}
+		r.good = r.work.modules
+	}
+	return nil
+}
+
+// refork makes a process to work with after the last one was spoilt. What that had imported beyond base is imported again, once: a copy of the
+// result is base from then on.
+func (r *run) refork() error {
+	for r.ctx.Err() == nil {
+		p, err := r.process(r.base)
+		if err != nil {
+			if r.base == r.root {
+				return err
+			}
+			r.base, r.good = r.root, nil // a package has harmed it after all
+			continue
+		}
+		r.work = p
+		// Also when nothing is missing: what has answered has done what it does after a fork.
+		missing := without(r.good, p.modules)
+		if err := r.load(r.ctx, p, missing...); err != nil {
+			r.end(p)
+			if len(missing) == 0 {
+				return err
+			}
+			r.good = r.base.modules
+			continue
+		}
+		if len(missing) == 0 || p.depth >= maxDepth {
+			return nil
+		}
+		r.base, r.work, r.seen = p, nil, nil
+	}
+	return r.ctx.Err()
+}
+
+// tryFork tells why the process cannot be forked any more, if it cannot: a fork has to stand in its sandbox and answer.
+func (r *run) tryFork() string {
+	r.seen = nil // to fork leaves something as well
+	child, err := r.process(r.work)
+	if err == nil {
+		err = r.load(r.ctx, child)
+		r.end(child)
+	}
+	if err != nil {
+		return "cannot be forked after its import: " + err.Error()
+	}
+	return ""
+}
