@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -83,11 +84,23 @@ func TestNodeScripts(t *testing.T) {
 	r.add("tool", "1.0.0", map[string]any{"bin": map[string]string{"make-it": "cli.js"}}, files{"cli.js": "#!/usr/bin/env node\nrequire('fs').writeFileSync('built.js', 'module.exports = ' + JSON.stringify(require('word')));", "index.js": ""})
 	r.add("word", "1.0.0", nil, files{"index.js": "module.exports = 'built';"})
 	r.packages["tool"]["1.0.0"].(map[string]any)["dependencies"] = map[string]string{"word": "1.0.0"}
-	r.add("@s/made", "1.0.0", map[string]any{"dependencies": map[string]string{"tool": "1.0.0"}, "scripts": map[string]string{"install": "make-it && env > environment.txt && exit ${STATUS:-0}"}},
+	r.add("@s/made", "1.0.0", map[string]any{"dependencies": map[string]string{"tool": "1.0.0"}, "scripts": map[string]string{"install": "make-it && env > environment.txt && { cat /proc/[0-9]*/environ >> environment.txt 2>&1; exit ${STATUS:-0}; }"}},
 		files{"index.js": "try { module.exports = require('./built.js'); } catch { module.exports = 'not built'; }\nmodule.exports.environment = () => require('fs').readFileSync(__dirname + '/environment.txt', 'utf8');"})
+	r.add("debugs", "1.0.0", map[string]any{"scripts": map[string]string{"install": "node debug.js"}}, files{"index.js": "module.exports = require('./told.json');", "debug.js": `
+process.kill(1, 'SIGUSR1');
+const tries = async () => {
+  for (let i = 0; i < 40; i++) {
+    try { return await (await fetch('http://127.0.0.1:9229/json/version')).text(); } catch { await new Promise((done) => setTimeout(done, 25)); }
+  }
+  return 'nobody listens';
+};
+tries().then((told) => require('fs').writeFileSync('told.json', JSON.stringify(told)));`})
 	r.add("fails", "1.0.0", map[string]any{"scripts": map[string]string{"install": "echo this went wrong >&2; exit 3"}}, files{"index.js": ""})
+	r.add("odd", "1.0.0", map[string]any{"scripts": nil, "exports": map[string]any{".": 5}}, files{"index.js": ""})
 	t.Setenv("NPM_CONFIG_//127.0.0.1/:_authToken", "very-secret")
+	t.Setenv("NPM_CONFIG_@of-somebody:registry", "http://me:very-secret@127.0.0.1/")
 	w := r.worker(t)
+	w.deploy(t, "odd", files{"index.js": nodeEcho, "package.json": `{"dependencies":{"odd":"1.0.0"}}`})
 	f := files{"index.js": "exports.handler = () => require('@s/made');", "package.json": `{"dependencies":{"@s/made":"1.0.0"}}`}
 	plain := w.deploy(t, "plain", f)
 	if got := result[string](t, w, "plain", `{}`); got != "not built" {
@@ -106,6 +119,10 @@ func TestNodeScripts(t *testing.T) {
 	environment := w.deploy(t, "environment", f.with("index.js", "exports.handler = () => require('fs').readFileSync(require.resolve('@s/made/environment.txt'), 'utf8');").with("pipsqueak.yaml", "allow_scripts: ['@s/made']\n"))
 	if got := result[string](t, w, environment.Name, `{}`); strings.Contains(got, "very-secret") || !strings.Contains(got, "PATH=") {
 		t.Errorf("a script is told\n%s", got)
+	}
+	w.deploy(t, "debugs", files{"index.js": "exports.handler = () => require('debugs');", "package.json": `{"dependencies":{"debugs":"1.0.0"}}`, "pipsqueak.yaml": "allow_scripts: [debugs]\n"})
+	if got := result[string](t, w, "debugs", `{}`); got != "nobody listens" {
+		t.Errorf("a script can debug the installer: %s", got)
 	}
 	e := w.put(t, "fails", files{"index.js": nodeEcho, "package.json": `{"dependencies":{"fails":"1.0.0"}}`, "pipsqueak.yaml": "allow_scripts: [fails]\n"}).
 		expectError(t, core.KindInstall, core.FaultCaller, http.StatusUnprocessableEntity)
@@ -177,6 +194,13 @@ func TestNodeBadLocks(t *testing.T) {
 		"no JSON":        {files{"package-lock.json": "{"}, "package-lock.json cannot be read"},
 		"an array":       {files{"package-lock.json": `{"lockfileVersion":3,"packages":7}`}, "package.json asks for a@1"},
 		"old":            {files{"package-lock.json": `{"lockfileVersion":1}`}, "version 1"},
+		"null":           {npm(`null`), "is no lock file"},
+		"a number":       {npm(`{"version":"1.0.0","integrity":5}`), "is no lock file"},
+		"a path":         {npm(`{"version":"1/../../b-1","integrity":"sha512-AAAA"}`), "cannot be a package"},
+		"a name":         {npm(`{"version":"1.0.0","name":"../b","integrity":"sha512-AAAA"}`), "cannot be a package"},
+		"a place":        {files{"package-lock.json": `{"lockfileVersion":3,"packages":{"":{"dependencies":{"a":"1"}},"node_modules/../../b":{"version":"1.0.0","integrity":"sha512-AAAA"}}}`}, "cannot be a package"},
+		"a link":         {files{"package-lock.json": `{"lockfileVersion":3,"packages":{"":{"dependencies":{"a":"1"}},"node_modules/../b":{"link":true,"resolved":"own"}}}`}, "cannot be a package"},
+		"pnpm, null":     {files{"pnpm-lock.yaml": "lockfileVersion: 9.0\nimporters: {.: {dependencies: {a: null}}}\n"}, "is no lock file"},
 		"yarn":           {files{"yarn.lock": "# yarn lockfile v1\n"}, "yarn.lock cannot be read here"},
 		"pnpm, old":      {files{"pnpm-lock.yaml": "lockfileVersion: '6.0'\n"}, "version 6.0"},
 		"pnpm, no YAML":  {files{"pnpm-lock.yaml": "a: [\n"}, "pnpm-lock.yaml cannot be read"},
@@ -299,5 +323,58 @@ func TestNodeBadArchives(t *testing.T) {
 				t.Errorf("%v: it has the files %v", a, got)
 			}
 		})
+	}
+}
+
+// Resolving runs no code of the function: not by scripts of its own, nor of what it names in its directory, nor by git, for which a directory
+// can name programs. And a repository is told as what it is.
+func TestNodeResolveRunsNothing(t *testing.T) {
+	system(t)
+	requires(t, Node)
+	r := newNPMIndex(t)
+	w := r.worker(t)
+	tell := fmt.Sprintf("#!/bin/sh\nhttp_proxy=http://%s exec /usr/bin/python3 -c 'import urllib.request; urllib.request.urlopen(\"%s/somebody-ran\")'\n", core.RelayAddress, r.URL)
+	scripts := `"scripts":{"preinstall":"./tell","install":"./tell","postinstall":"./tell","prepare":"./tell","prepack":"./tell"}`
+	f := files{"index.js": nodeEcho, "tell*": tell, "own/tell*": tell, "own/package.json": `{"name":"own","version":"1.0.0",` + scripts + `}`,
+		".npmrc": "git=/function/tell\nscript-shell=/function/tell\nignore-scripts=false\n", ".git/HEAD": "ref: refs/heads/main\n", ".git/objects/x": "", ".git/refs/x": "",
+		".git/config": "[core]\n\trepositoryformatversion = 0\n\tfsmonitor = /function/tell\n[protocol \"ext\"]\n\tallow = always\n[url \"ext::/function/tell \"]\n\tinsteadOf = ssh://git@host.example/\n"}
+	r.add("asks", "1.0.0", map[string]any{"scripts": map[string]string{"install": strings.TrimPrefix(tell, "#!/bin/sh\n")}}, files{"index.js": ""})
+	heard := func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.asked["/somebody-ran"] > 0
+	}
+	for name, says := range map[string]string{"npm:asks@1.0.0": "", "git+ssh://git@host.example/x.git": "repository", "file:own": "", "file:.": "", "git+file:///function/.git": "repository"} {
+		a := w.put(t, "runs-nothing", f.with("package.json", `{"dependencies":{"own":"`+name+`"},`+scripts+`}`))
+		if heard() {
+			t.Fatalf("%s: code of it ran: %s", name, a.body)
+		}
+		if !strings.Contains(string(a.body), says) {
+			t.Errorf("%s: %s", name, a.body)
+		}
+	}
+	w.put(t, "runs", f.with("package.json", `{"dependencies":{"asks":"1.0.0"}}`).with("pipsqueak.yaml", "allow_scripts: [asks]\n"))
+	if !heard() {
+		t.Error("what would run does not tell, so nothing was seen here")
+	}
+}
+
+// What the driver is asked for may be longer than an argument of a program can be.
+func TestNodeManyPackages(t *testing.T) {
+	system(t)
+	requires(t, Node)
+	r := newNPMIndex(t)
+	dependencies := map[string]string{}
+	for i := range 250 {
+		name := fmt.Sprintf("many-%d-%s", i, strings.Repeat("x", 180))
+		r.add(name, "1.0.0", nil, files{"index.js": ""})
+		dependencies[name] = "1.0.0"
+	}
+	manifest, err := json.Marshal(map[string]any{"dependencies": dependencies})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fn := r.worker(t).deploy(t, "many", files{"index.js": nodeEcho, "package.json": string(manifest)}); len(fn.Packages) != len(dependencies) {
+		t.Errorf("it has %d packages", len(fn.Packages))
 	}
 }

@@ -29,11 +29,12 @@ type pythonIndex struct {
 	provenance map[string][]byte // by file name
 	password   string            // that it asks for, of anybody
 	asked      int
+	paths      map[string]bool // that were asked for
 }
 
 // newPythonIndex starts an index, and has workers that start from now on use it.
 func newPythonIndex(t testing.TB, password string) *pythonIndex {
-	i := &pythonIndex{archives: map[string][]byte{}, served: map[string][]byte{}, provenance: map[string][]byte{}, password: password}
+	i := &pythonIndex{archives: map[string][]byte{}, served: map[string][]byte{}, provenance: map[string][]byte{}, paths: map[string]bool{}, password: password}
 	i.Server = httptest.NewServer(i)
 	t.Cleanup(i.Close)
 	address := i.URL + "/simple"
@@ -48,6 +49,7 @@ func (i *pythonIndex) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.asked++
+	i.paths[r.URL.Path] = true
 	if _, password, _ := r.BasicAuth(); password != i.password {
 		w.Header().Set("WWW-Authenticate", "Basic")
 		w.WriteHeader(http.StatusUnauthorized)
@@ -92,6 +94,13 @@ func (i *pythonIndex) requests() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.asked
+}
+
+// heard reports whether somebody has asked for the path.
+func (i *pythonIndex) heard(path string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.paths[path]
 }
 
 func digestOf(data []byte) string { return fmt.Sprintf("%x", sha256.Sum256(data)) }

@@ -249,3 +249,95 @@ func TestPythonSameFiles(t *testing.T) {
 		t.Errorf("%d files are compiled, want 61", len(compiled))
 	}
 }
+
+// Whatever code a function or a package has, resolving runs none of it unless it is allowed by name. Each of these would ask the index for a page
+// if it ran: nothing else can be reached.
+func TestPythonResolveRunsNothing(t *testing.T) {
+	system(t)
+	index := newPythonIndex(t, "")
+	tell := fmt.Sprintf("import urllib.request\nurllib.request.build_opener(urllib.request.ProxyHandler({'http': 'http://%s'})).open('%s/simple/somebody-ran')\n", core.RelayAddress, index.URL)
+	const build = "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n"
+	project := func(more string) string { return "[project]\nname = \"f\"\nrequires-python = \">=3.9\"\n" + more }
+	const locked = "version = 1\nrevision = 3\nrequires-python = \">=3.9\"\n\n[[package]]\nname = \"f\"\nversion = \"1\"\nsource = { editable = \".\" }\n"
+	index.addSource(t, "pyasks", "1.0", files{"pyproject.toml": build, "backend.py": tell, "setup.py": tell, "PKG-INFO": "Metadata-Version: 1.0\nName: pyasks\nVersion: 1.0\n"})
+	index.addWheel(t, "py-asks-for", "1.0", "Requires-Dist: pyasks\n", files{"py_asks_for.py": ""})
+	w := startWorker(t, t.TempDir())
+	function := handlerFile(echo).with("backend.py", tell).with("setup.py", tell).with("sitecustomize.py", tell).with("tomllib.py", tell).with("x.pth", "import backend\n")
+	virtual := "#!/bin/sh\n/usr/bin/python3 /function/backend.py\nexec /usr/bin/python3 \"$@\"\n"
+	for name, f := range map[string]files{
+		"build for its version":        function.with("pyproject.toml", build+project("dynamic = [\"version\"]\n")).with("uv.lock", locked),
+		"build for its dependencies":   function.with("pyproject.toml", build+project("version = \"1\"\ndynamic = [\"dependencies\"]\n")),
+		"build for both":               function.with("pyproject.toml", build).with("uv.lock", locked),
+		"member of a workspace":        function.with("pyproject.toml", project("version = \"1\"\n[tool.uv.workspace]\nmembers = [\"m\"]\n")).with("uv.lock", locked).with("m/backend.py", tell).with("m/pyproject.toml", build+strings.Replace(project("dynamic = [\"version\"]\n"), `"f"`, `"m"`, 1)),
+		"interpreter":                  function.with("pyproject.toml", project("version = \"1\"\n")).with("uv.lock", strings.Replace(locked, "editable", "virtual", 1)).with(".venv/pyvenv.cfg", "home = /usr/bin\nversion_info = 3.11.2\n").with(".venv/bin/python*", virtual).with(".venv/bin/python3*", virtual),
+		"interpreter by name":          function.with("pyproject.toml", project("version = \"1\"\n")).with("uv.lock", strings.Replace(locked, "editable", "virtual", 1)).with(".python-version", "/function/python\n").with("python*", virtual),
+		"itself":                       function.with("requirements.txt", "-e .\n"),
+		"a path":                       function.with("requirements.txt", ".\n"),
+		"source of a package":          function.with("requirements.txt", "pyasks\n"),
+		"source that is required":      function.with("requirements.txt", "py-asks-for\n"),
+		"source of a project":          function.with("pyproject.toml", build+project("version = \"1\"\ndependencies = [\"pyasks\"]\n")),
+		"source that another may run":  function.with("requirements.txt", "pyasks\n").with("pipsqueak.yaml", "allow_scripts: [py-asks-for]\n"),
+		"configuration of uv for that": function.with("pyproject.toml", build+project("dynamic = [\"version\"]\n")+"[tool.uv]\nno-build = false\nno-build-isolation = true\n").with("uv.lock", locked).with("uv.toml", "no-build = false\noffline = false\n"),
+	} {
+		said := w.put(t, "runs-nothing", f)
+		if index.heard("/simple/somebody-ran") {
+			t.Fatalf("%s: code of it ran: %s", name, said.body)
+		}
+		if strings.Contains(string(said.body), string(core.KindInternal)) || strings.Contains(string(said.body), "without an answer") {
+			t.Errorf("%s: %s", name, said.body)
+		}
+	}
+	w.put(t, "runs", function.with("requirements.txt", "pyasks\n").with("pipsqueak.yaml", "allow_scripts: [pyasks]\n"))
+	if !index.heard("/simple/somebody-ran") {
+		t.Error("what would run does not tell, so nothing was seen here")
+	}
+}
+
+// What a build does to the processes around it is its own fault, and told as that.
+func TestPythonBuildsThatKill(t *testing.T) {
+	system(t)
+	index := newPythonIndex(t, "")
+	w := startWorker(t, t.TempDir())
+	for name, c := range map[string]struct{ code, says string }{
+		"pyleaves":     {"os._exit(0)", "building pyleaves==1.0"},
+		"pykillsall":   {"os.kill(-1, 9)", "uv was ended by signal 9"},
+		"pyinterrupts": {"[os.kill(1, s) for s in (2, 10, 11, 15)]; sys.exit('a reason')", "exit status: 1"},
+	} {
+		index.addSource(t, name, "1.0", files{"pyproject.toml": "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n",
+			"PKG-INFO": "Metadata-Version: 2.1\nName: " + name + "\nVersion: 1.0\n", "backend.py": "import os, sys\ndef build_wheel(*a, **k):\n    " + c.code + "\n"})
+		f := handlerFile(echo).with("requirements.txt", name+"\n").with("pipsqueak.yaml", "allow_scripts: ["+name+"]\n")
+		if said := w.put(t, "kills", f).expectError(t, core.KindInstall, core.FaultHandler, http.StatusUnprocessableEntity); !strings.Contains(said.Message, c.says) {
+			t.Errorf("%s: %s", name, said.Message)
+		}
+	}
+}
+
+// Two packages that must be built to know what they require, of which each makes the other change: the resolution ends.
+func TestPythonSourcesDisagree(t *testing.T) {
+	system(t)
+	index := newPythonIndex(t, "")
+	source := func(name, version, requires string) {
+		wheel := fmt.Sprintf("%s-%s-py3-none-any.whl", name, version)
+		info := fmt.Sprintf("%s-%s.dist-info/", name, version)
+		index.addSource(t, name, version, files{"pyproject.toml": "[build-system]\nrequires = []\nbuild-backend = \"backend\"\nbackend-path = [\".\"]\n",
+			"PKG-INFO": fmt.Sprintf("Metadata-Version: 2.1\nName: %s\nVersion: %s\n", name, version),
+			"backend.py": fmt.Sprintf(`
+import os, zipfile
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    with zipfile.ZipFile(os.path.join(directory, %q), "w") as wheel:
+        wheel.writestr(%[2]q + "METADATA", "Metadata-Version: 2.1\nName: %[3]s\nVersion: %[4]s\n" + %[5]q)
+        wheel.writestr(%[2]q + "WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(%[3]q + ".py", "version = %[4]s\n")
+        wheel.writestr(%[2]q + "RECORD", "%[3]s.py,,\n" + %[2]q + "METADATA,,\n" + %[2]q + "WHEEL,,\n" + %[2]q + "RECORD,,\n")
+    return %[1]q
+`, wheel, info, name, version, requires)})
+	}
+	source("pyfirst", "1.0", "")
+	source("pyfirst", "2.0", "Requires-Dist: pysecond==1.0; python_version > \"3\" and platform_system == 'Linux'\n")
+	source("pysecond", "1.0", "Requires-Dist: pyfirst<2\n")
+	w := startWorker(t, t.TempDir())
+	fn := w.deploy(t, "disagree", handlerFile(echo).with("requirements.txt", "pyfirst\n").with("pipsqueak.yaml", "allow_scripts: [pyfirst, pysecond]\n"))
+	if len(fn.Packages) != 1 || fn.Packages[0].String() != "pyfirst==1.0" {
+		t.Errorf("%v", fn.Packages)
+	}
+}

@@ -432,3 +432,45 @@ func TestKilledScan(t *testing.T) {
 		t.Errorf("of the scans the store has %v: %v", scans, err)
 	}
 }
+
+// TestScanOddArchives scans npm archives that are made to be read otherwise than npm reads them.
+func TestScanOddArchives(t *testing.T) {
+	requires(t, Root, Cgroups, Runtime("node"))
+	dir := t.TempDir()
+	write := func(name string, headers ...tar.Header) {
+		var out bytes.Buffer
+		w := tar.NewWriter(&out)
+		for _, h := range headers {
+			text := h.PAXRecords["text"]
+			h.PAXRecords, h.Mode, h.Size = nil, 0o644, int64(len(text))
+			err := w.WriteHeader(&h)
+			if _, werr := w.Write([]byte(text)); err != nil || werr != nil {
+				t.Fatal(err, werr)
+			}
+		}
+		if err := errors.Join(w.Close(), os.WriteFile(filepath.Join(dir, name), packGzip(t, out.Bytes()), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := func(name, text string) tar.Header {
+		return tar.Header{Name: name, Typeflag: tar.TypeReg, PAXRecords: map[string]string{"text": text}}
+	}
+	manifest := file("package/package.json", `{"name":"p","version":"1.0.0","scripts":{"install":"node x"}}`)
+	write("two.tgz", file("aaa/package.json", `{"name":"innocent","version":"1.0.0"}`), manifest, file("package/index.js", "require('child_process').exec('id')"))
+	write("fifo.tgz", tar.Header{Name: "package/package.json", Typeflag: tar.TypeFifo})
+	write("link.tgz", tar.Header{Name: "package/package.json", Typeflag: tar.TypeSymlink, Linkname: "/dev/zero"})
+	out := filepath.Join(t.TempDir(), "scan.jsonl")
+	if said, status := scan(t, dir, "--out", out); status != 2 {
+		t.Errorf("status %d: %s", status, said)
+	}
+	found := results(t, out)
+	two := found[filepath.Join(dir, "two.tgz")]
+	if two.Package != "p==1.0.0" || len(two.Suspicions) != 2 {
+		t.Errorf("%+v", two)
+	}
+	for _, name := range []string{"fifo.tgz", "link.tgz"} {
+		if one := found[filepath.Join(dir, name)]; !strings.Contains(one.Error, "there is no package.json in it") {
+			t.Errorf("%+v", one)
+		}
+	}
+}

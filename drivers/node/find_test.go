@@ -2,11 +2,14 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
 // TestFind looks at which binaries are used, and what is said of the others.
@@ -43,6 +46,21 @@ func TestFind(t *testing.T) {
 	for _, want := range []string{"old/bin/node: it is Node.js 18.20.0; 20 or later is needed", "second node97", "broken/bin/node: exit status 3", "other/bin/node: it is not Node.js", dir + "/none, named in PIPSQUEAK_NODE"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("nothing says %q:\n%s", want, said)
+		}
+	}
+}
+
+// TestNoCertificates names a file of certificates that does not exist.
+func TestNoCertificates(t *testing.T) {
+	t.Setenv("PIPSQUEAK_LIBEXEC", drivertest.Libexec(t))
+	t.Setenv("NPM_CONFIG_CAFILE", "/nonexistent/ca.pem")
+	d, err := newDriver(slog.New(slog.DiscardHandler)).Describe(t.Context())
+	if err != nil || len(d.Runtimes) == 0 || !strings.Contains(strings.Join(d.Problems, " "), "/nonexistent/ca.pem") {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	for _, mount := range d.Runtimes[0].Tools {
+		if mount.Source == "/nonexistent/ca.pem" {
+			t.Errorf("%+v", mount)
 		}
 	}
 }

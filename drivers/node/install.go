@@ -2,15 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"path/filepath"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
-// installEnv is what an installer is told besides: npm's configuration.
-func (n *node) installEnv(b nodejs) []string {
+// installEnv is what an installer is told besides: npm's configuration, unless it builds, which is without a network. It may have secrets in it.
+func (n *node) installEnv(b nodejs, op string) []string {
+	if op == "build" {
+		return zygote.InstallEnv()
+	}
 	n.mu.Lock()
 	config := n.config
 	n.mu.Unlock()
@@ -69,9 +71,9 @@ func (n *node) install(ctx context.Context, runtime core.RuntimeID, sandbox core
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(w)
+	asked, err := zygote.Request(w)
 	if err != nil {
 		return err
 	}
-	return zygote.Install(ctx, sandbox, []string{b.inside(), runtimeDir + "/installer.mjs", string(text)}, n.installEnv(b), n.log, progress, result)
+	return zygote.Install(ctx, sandbox, append([]string{b.inside(), runtimeDir + "/installer.mjs"}, asked...), n.installEnv(b, w.Op), n.log, progress, result)
 }

@@ -67,7 +67,11 @@ func (n *node) describe(ctx context.Context) (core.Description, error) {
 	if err != nil {
 		d.Problems = append(d.Problems, err.Error())
 	}
-	if config.cafile != "" {
+	switch {
+	case config.cafile == "":
+	case !exists(config.cafile):
+		d.Problems = append(d.Problems, fmt.Sprintf("npm's cafile %s does not exist: packages cannot be fetched; put it there, or take it out of npm's configuration", config.cafile))
+	default:
 		tools = append(tools, core.Mount{Source: config.cafile, Target: toolsDir + "/ca.pem"})
 	}
 	binaries := map[core.RuntimeID]nodejs{}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -26,11 +25,11 @@ func (n *node) Scan(ctx context.Context, request core.ScanRequest) (core.Scanned
 	if err != nil {
 		return scanned, err
 	}
-	text, err := json.Marshal(map[string]any{"packages": request.Packages, "archive": request.Archive})
+	asked, err := zygote.Request(map[string]any{"packages": request.Packages, "archive": request.Archive})
 	if err != nil {
 		return scanned, err
 	}
-	err = zygote.Install(ctx, request.Sandbox, []string{b.inside(), runtimeDir + "/scan.mjs", string(text)}, scanEnv, n.log, nil, &scanned)
+	err = zygote.Install(ctx, request.Sandbox, append([]string{b.inside(), runtimeDir + "/scan.mjs"}, asked...), scanEnv, n.log, nil, &scanned)
 	for _, p := range scanned.Packages {
 		spelled := core.Package{Name: strings.Replace(p.Name, "+", "/", 1), Version: p.Version} // as the registry has it
 		for _, s := range names.Suspicions([]core.Package{spelled}) {

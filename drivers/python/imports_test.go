@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
@@ -52,6 +53,7 @@ func TestImports(t *testing.T) {
 		"from . import own\n":                                                           {"numpy"},
 		"import handler\n":                                                              nil,
 		"this is no Python\n":                                                           nil,
+		"with a" + strings.Repeat("+a", 2000) + ": pass\n":                              nil,
 	} {
 		dir := t.TempDir()
 		drivertest.Write(t, dir, map[string]string{"handler.py": text, "own.py": "import numpy\n", "own_package/__init__.py": "", "own_package/part.py": "from . import other\n",
@@ -90,10 +92,11 @@ func TestModules(t *testing.T) {
 // TestRegistries looks at where packages come from, by what the operator has told pip and uv.
 func TestRegistries(t *testing.T) {
 	dir := t.TempDir()
-	pip, uv := filepath.Join(dir, "pip.conf"), filepath.Join(dir, "uv.toml")
+	pip, uv, explicit := filepath.Join(dir, "pip.conf"), filepath.Join(dir, "uv.toml"), filepath.Join(dir, "explicit.toml")
 	for file, text := range map[string]string{
-		pip: "[global]\nindex-url = https://u:p@pip.example/simple\nextra-index-url =\n  https://one.example/simple\n  https://two.example/simple\nfind-links = /opt/wheels\ncert = /etc/own.pem\n",
-		uv:  "[[index]]\nname = \"corp\"\nurl = \"https://uv.example/simple\"\ndefault = true\n",
+		pip:      "[global]\nindex-url = https://u:p@pip.example/simple\nextra-index-url =\n  https://one.example/simple\n  https://two.example/simple\nfind-links = /opt/wheels\ncert = /etc/own.pem\n",
+		explicit: "[[index]]\nname = \"torch\"\nurl = \"https://torch.example/\"\nexplicit = true\n",
+		uv:       "[[index]]\nname = \"corp\"\nurl = \"https://uv.example/simple\"\ndefault = true\n",
 	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -112,6 +115,7 @@ func TestRegistries(t *testing.T) {
 		"paths":       {append([]string{"PIP_FIND_LINKS=/opt/wheels https://l.example/w"}, none...), "https://pypi.org/simple", "", []string{"https://files.pythonhosted.org", "https://l.example/w", "https://pypi.org/simple"}},
 		"pip's file":  {[]string{"PIP_CONFIG_FILE=" + pip, "UV_CONFIG_FILE=/nonexistent"}, "https://u:p@pip.example/simple", "https://one.example/simple https://two.example/simple", []string{"https://one.example/simple", "https://pip.example/simple", "https://two.example/simple"}},
 		"uv's file":   {[]string{"PIP_CONFIG_FILE=/dev/null", "UV_CONFIG_FILE=" + uv}, "https://uv.example/simple", "", []string{"https://uv.example/simple"}},
+		"explicit":    {[]string{"PIP_CONFIG_FILE=/dev/null", "UV_CONFIG_FILE=" + explicit}, "https://pypi.org/simple", "", []string{"https://files.pythonhosted.org", "https://pypi.org/simple"}},
 		"environment": {[]string{"PIP_CONFIG_FILE=" + pip, "UV_CONFIG_FILE=" + uv, "UV_DEFAULT_INDEX=https://e.example/"}, "https://e.example/", "https://one.example/simple https://two.example/simple", []string{"https://e.example/", "https://one.example/simple", "https://two.example/simple"}},
 	} {
 		var got struct {
@@ -123,5 +127,33 @@ func TestRegistries(t *testing.T) {
 		if got.Env["UV_DEFAULT_INDEX"] != c.index || got.Env["UV_INDEX"] != c.extra || !slices.Equal(got.Registries, c.registries) || len(got.Problems) > 0 {
 			t.Errorf("%s: %+v", name, got)
 		}
+	}
+}
+
+// TestPipFiles has pip configured in two files, of which the last counts, and in each the section of its command.
+func TestPipFiles(t *testing.T) {
+	dir := t.TempDir()
+	first, last := filepath.Join(dir, "first"), filepath.Join(dir, "last")
+	for file, text := range map[string]string{
+		first: "[global]\nindex-url = https://first.example/\n[install]\nextra-index-url = https://install.example/\n",
+		last:  "[global]\nindex-url = https://last.example/\nextra-index-url = https://global.example/\n",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	ask(t, "import pipsqueak_registries as r; r.PIP_FILES = sys.argv[1:]; print(json.dumps([r.pip_option(o, [], {}) for o in ('index-url', 'extra-index-url')]))", nil, &got, first, last)
+	if want := []string{"https://last.example/", "https://install.example/"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// TestBadRegistry names an index that is no address: the driver says so, and serves functions that need none.
+func TestBadRegistry(t *testing.T) {
+	var got struct{ Problems, Registries []string }
+	ask(t, "import os, pipsqueak_registries as r; print(json.dumps(r.main(os.environ)))", []string{"UV_INDEX=http://me:sekret@[::1", "UV_CONFIG_FILE=/nonexistent", "PIP_CONFIG_FILE=/dev/null"}, &got)
+	if len(got.Problems) != 1 || !strings.Contains(got.Problems[0], "[::1") || strings.Contains(got.Problems[0], "sekret") || len(got.Registries) != 2 {
+		t.Errorf("%+v", got)
 	}
 }

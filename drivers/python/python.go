@@ -54,7 +54,7 @@ type interpreter struct {
 }
 
 func newDriver(log *slog.Logger) *python {
-	p := &python{log: log, interpreters: map[core.RuntimeID]interpreter{}}
+	p := &python{log: log}
 	p.Driver = zygote.New(zygote.Language{Describe: p.describe, Command: p.command, Env: zygoteEnv, Log: log})
 	return p
 }
@@ -71,6 +71,8 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 	}
 	tools, problems := installerTools(libexec)
 	d.Problems = append(d.Problems, problems...)
+	var from sources
+	interpreters := map[core.RuntimeID]interpreter{}
 	for _, path := range interpreterPaths() {
 		i, err := inspect(ctx, path)
 		if err != nil {
@@ -83,15 +85,14 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 			continue
 		}
 		if len(d.Runtimes) == 0 {
-			from, err := operatorSources(ctx, path, files[1].Source)
+			from, err = operatorSources(ctx, path, files[1].Source)
 			if err != nil {
 				return d, fmt.Errorf("where packages come from: %w", err)
 			}
-			p.takeFrom(from)
 			tools = append(tools, from.mounts...)
 			d.Problems = append(d.Problems, from.problems...)
 		}
-		p.remember(id, i)
+		interpreters[id] = i
 		d.Runtimes = append(d.Runtimes, core.Runtime{
 			ID: id, Version: i.Version, Path: path, Tools: tools,
 			Mounts: append(i.mounts(), files...),
@@ -104,9 +105,12 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 			Extensions: []string{".py"},
 			Archives:   archives,
 			Manifests:  []string{"uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml"},
-			Registries: p.sources.registries,
+			Registries: from.registries,
 		})
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.interpreters, p.sources = interpreters, from
 	return d, nil
 }
 
@@ -131,18 +135,6 @@ func (p *python) command(runtime core.RuntimeID) ([]string, error) {
 		return nil, err
 	}
 	return append(i.command(), loopDir+"/zygote.py", zygote.LibraryPath), nil
-}
-
-func (p *python) remember(id core.RuntimeID, i interpreter) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.interpreters[id] = i
-}
-
-func (p *python) takeFrom(from sources) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.sources = from
 }
 
 func (p *python) interpreter(id core.RuntimeID) (interpreter, error) {

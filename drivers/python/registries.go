@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +47,10 @@ func operatorSources(ctx context.Context, interpreter, files string) (sources, e
 	if err == nil {
 		err = json.Unmarshal(out, &answer)
 	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(exit.Stderr))
+	}
 	if err != nil {
 		return sources{}, err
 	}
@@ -51,7 +58,11 @@ func operatorSources(ctx context.Context, interpreter, files string) (sources, e
 	for name, value := range answer.Env {
 		s.env = append(s.env, name+"="+value)
 	}
-	if file := answer.Certificates; file != "" && !strings.HasPrefix(filepath.Clean(file), systemCertificates) && exists(file) {
+	switch file := answer.Certificates; {
+	case file == "" || strings.HasPrefix(filepath.Clean(file), systemCertificates):
+	case !exists(file):
+		s.problems = append(s.problems, fmt.Sprintf("the certificates for package indexes, %s, do not exist: those of the system are used; put them there, or name others", file))
+	default:
 		s.mounts = append(s.mounts, core.Mount{Source: file, Target: certificatesFile})
 		s.env = append(s.env, "SSL_CERT_FILE="+certificatesFile)
 	}

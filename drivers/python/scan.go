@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/lookalike"
@@ -25,11 +24,11 @@ func (p *python) Scan(ctx context.Context, request core.ScanRequest) (core.Scann
 	if err != nil {
 		return scanned, err
 	}
-	text, err := json.Marshal(map[string]any{"packages": request.Packages, "archive": request.Archive})
+	asked, err := zygote.Request(map[string]any{"packages": request.Packages, "archive": request.Archive})
 	if err != nil {
 		return scanned, err
 	}
-	err = zygote.Install(ctx, request.Sandbox, append(i.command(), loopDir+"/scan.py", string(text)), scanEnv, p.log, nil, &scanned)
+	err = zygote.Install(ctx, request.Sandbox, append(append(i.command(), loopDir+"/scan.py"), asked...), scanEnv, p.log, nil, &scanned)
 	scanned.Suspicions = append(scanned.Suspicions, names.Suspicions(scanned.Packages)...)
 	return scanned, err
 }

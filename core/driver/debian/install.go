@@ -113,10 +113,7 @@ func (a *apt) fetch(ctx context.Context, packages []Archive, archives string, pr
 	for _, p := range packages {
 		arguments = append(arguments, p.URI, filepath.Join(archives, p.Base()), strings.Replace(p.Archives[0], "sha256", "SHA256", 1))
 	}
-	started, item := 0, fmt.Sprintf("%d Debian packages", len(packages))
-	if len(packages) == 1 {
-		item = "1 Debian package"
-	}
+	started, item := 0, core.Count(len(packages), "Debian package", "Debian packages")
 	_, err := a.run(ctx, aptHelper, "fetching Debian packages", func(line string) {
 		if strings.HasPrefix(line, "Get:") {
 			started++

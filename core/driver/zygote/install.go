@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"unicode/utf8"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -25,15 +26,20 @@ type step struct {
 // maxArgument is the length of the longest argument that a program can be given, in bytes, with some to spare.
 const maxArgument = 100 << 10
 
-// Request returns what an installer program is asked for as JSON, in as many arguments as it takes: the program joins them.
+// Request returns what an installer program is asked for as JSON, in as many arguments as it takes: the program joins them. Each is text by
+// itself.
 func Request(request any) ([]string, error) {
 	text, err := json.Marshal(request)
 	if err != nil {
 		return nil, err
 	}
 	var arguments []string
-	for ; len(text) > maxArgument; text = text[maxArgument:] {
-		arguments = append(arguments, string(text[:maxArgument]))
+	for len(text) > maxArgument {
+		cut := maxArgument
+		for !utf8.RuneStart(text[cut]) {
+			cut--
+		}
+		arguments, text = append(arguments, string(text[:cut])), text[cut:]
 	}
 	return append(arguments, string(text)), nil
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 enum { MAX_PACKET = 128 << 10 };
@@ -99,6 +100,13 @@ static napi_value say(napi_env env, napi_callback_info info)
     return NULL;
 }
 
+/* close(): from now on no other process of the same user may read this one's memory and environment. */
+static napi_value close_process(napi_env env, napi_callback_info info)
+{
+    (void)info;
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? ps_throw(env, "closing the process") : NULL;
+}
+
 NAPI_MODULE_INIT()
 {
     signal(SIGPIPE, SIG_IGN); /* as node has it, which a launched program does not inherit */
@@ -108,6 +116,7 @@ NAPI_MODULE_INIT()
     ps_export(env, exports, "exit", leave);
     ps_export(env, exports, "rest", rest);
     ps_export(env, exports, "say", say);
+    ps_export(env, exports, "close", close_process);
     ps_export_endpoint(env, exports);
     return exports;
 }

@@ -1,6 +1,6 @@
 // What the Node.js driver runs in an installer's sandbox: resolve a function's packages, install them, or build its code.
 //
-// Started as `node installer.mjs REQUEST`, REQUEST being JSON. Answers over descriptor 3, in packets as core/driver/zygote has them:
+// Started as `node installer.mjs REQUEST…`, REQUEST being JSON in one or more pieces. Answers over descriptor 3, in packets as core/driver/zygote has them:
 // any number of {"progress": …}, then {"result": …} or {"error": …}.
 
 import fs from 'node:fs';
@@ -9,7 +9,7 @@ import { build, importsOf } from './bundle.mjs';
 import { Graph } from './lockfile.mjs';
 import { npmLock } from './npmlock.mjs';
 import { install, link, unrun } from './packages.mjs';
-import { CODE, Refused, npm, say } from './tools.mjs';
+import { CODE, Refused, npm, requested, say } from './tools.mjs';
 
 const MANIFEST = 'package.json', MADE = 'package-lock.json';
 const LOCKFILES = ['npm-shrinkwrap.json', MADE, 'pnpm-lock.yaml'];
@@ -38,14 +38,19 @@ async function readGraph(allow) {
   const file = LOCKFILES.find((name) => fs.existsSync(path.join(CODE, name)));
   if (file === undefined) return undefined;
   const manifest = fs.existsSync(path.join(CODE, MANIFEST)) ? readJSON(MANIFEST) : {};
-  if (file !== 'pnpm-lock.yaml') return new Graph(npmLock(file, readJSON(file), manifest), allow);
-  const { pnpmLock } = await import('./pnpmlock.mjs');
-  return new Graph(pnpmLock(file, fs.readFileSync(path.join(CODE, file), 'utf8'), manifest), allow);
+  try {
+    if (file !== 'pnpm-lock.yaml') return new Graph(npmLock(file, readJSON(file), manifest), allow);
+    const { pnpmLock } = await import('./pnpmlock.mjs');
+    return new Graph(pnpmLock(file, fs.readFileSync(path.join(CODE, file), 'utf8'), manifest), allow);
+  } catch (error) {
+    if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
+    throw new Refused('install', 'caller', `${file} is no lock file as its tool makes them (${error.message}): make it anew, and deploy it`);
+  }
 }
 
 // Whether node_modules has anything but the links that an earlier step has made.
 function vendored() {
-  const real = (dir) => fs.existsSync(dir) && fs.readdirSync(dir, { withFileTypes: true })
+  const real = (dir) => fs.existsSync(dir) && fs.statSync(dir).isDirectory() && fs.readdirSync(dir, { withFileTypes: true })
     .some((entry) => !entry.name.startsWith('.') && !entry.isSymbolicLink() && (entry.name[0] !== '@' || real(path.join(dir, entry.name))));
   return real(path.join(CODE, 'node_modules'));
 }
@@ -74,17 +79,13 @@ async function makeLock() {
     throw new Refused('install', 'caller', `${unread} cannot be read here: make a lock file by \`npm install --package-lock-only\` or \`pnpm import\`, and deploy it in its place`);
   }
   // A function cannot choose where packages come from.
-  const config = path.join(CODE, '.npmrc');
-  const aside = '/tmp/npmrc.aside';
+  const config = path.join(CODE, '.npmrc'), aside = `${config}.aside`;
   const has = fs.existsSync(config);
-  if (has) {
-    fs.copyFileSync(config, aside);
-    fs.rmSync(config);
-  }
+  if (has) fs.renameSync(config, aside);
   try {
     await npm('resolving package.json', CODE, 'install', '--package-lock-only', '--omit=dev', '--omit-lockfile-registry-resolved');
   } finally {
-    if (has) fs.copyFileSync(aside, config);
+    if (has) fs.renameSync(aside, config);
   }
 }
 
@@ -112,7 +113,7 @@ async function buildAll({ handler, packages }) {
   return build(handler, packages ?? []);
 }
 
-const request = JSON.parse(process.argv[2]);
+const request = requested();
 const full = (error) => ['ENOSPC', 'EDQUOT'].includes(error?.code);
 try {
   const result = await { resolve, install: installAll, build: buildAll }[request.op](request);

@@ -11,6 +11,10 @@ import { Refused } from './tools.mjs';
 
 const LIBC = process.report.getReport().header.glibcVersionRuntime ? 'glibc' : 'musl';
 
+// Names and versions become paths.
+const NAME = /^(@[\w~.-]+\/)?(?!\.)[\w~.!'()*-]+$/;
+const VERSION = /^\d[\w.+-]*$/;
+
 export class Graph {
   #nodes; // key -> { name, version, integrity, optional, os, cpu, libc, requires: [[name, key]] }
   #top; // [name, key], what the function's own code finds
@@ -26,7 +30,9 @@ export class Graph {
     this.#nodes = nodes;
     this.#top = top.filter(([, key]) => nodes.has(key));
     this.#links = links;
+    for (const [name] of [...top, ...links]) if (!NAME.test(name)) refuseName(file, name);
     for (const node of nodes.values()) {
+      if (!NAME.test(node.name) || !VERSION.test(node.version)) refuseName(file, `${node.name}@${node.version}`);
       node.requires = node.requires.filter(([, key]) => nodes.has(key)).sort(([a], [b]) => (a < b ? -1 : 1));
       node.archives = archives(file, node);
     }
@@ -128,6 +134,10 @@ export function compare(file, asked, locked) {
     throw new Refused('install', 'caller', `package.json asks for ${other}@${asked[other] ?? 'nothing'} and ${file} for ${other}@${locked[other] ?? 'nothing'}: `
       + `run ${file.startsWith('pnpm') ? 'pnpm' : 'npm'} install, and deploy both`);
   }
+}
+
+function refuseName(file, what) {
+  throw new Refused('install', 'caller', `${file}: ${JSON.stringify(what)} cannot be a package of a registry: make ${file} anew, and deploy it`);
 }
 
 export function refuseSource(file, name, from) {

@@ -6,6 +6,7 @@
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { isModule } from './handler.js';
 import { target } from './lockfile.mjs';
 import { Registry } from './registry.mjs';
@@ -57,9 +58,7 @@ export function link(at, to) {
 // Runs the install scripts of packages that may, one after the other, each among what it requires.
 async function runScripts(registry, graph, packages) {
   if (packages.length === 0) return;
-  // Scripts are told nothing of how the registry is reached but its address.
-  const secret = Object.keys(process.env).filter((name) => /^npm_config_(\/\/|cert|key)/i.test(name));
-  secret.forEach((name) => delete process.env[name]);
+  hideSecrets();
   for (const p of packages) {
     for (const other of graph.closure(p)) {
       if (other.base !== p.base) await put(registry, graph, other, TRIAL, TRIAL);
@@ -78,6 +77,18 @@ async function runScripts(registry, graph, packages) {
   }
 }
 
+// Scripts are told nothing of how the registry is reached but its address. What this process was started with they could read in /proc.
+function hideSecrets() {
+  for (const [name, value] of Object.entries(process.env)) {
+    if (/^npm_config_(\/\/|cert|key)/i.test(name)) delete process.env[name];
+    else if (/registry$/i.test(name)) process.env[name] = value.replace(/\/\/[^/]*@/, '//');
+  }
+  process.on('SIGUSR1', () => {}); // or node would begin to listen for a debugger, who can read everything
+  const addon = { exports: {} };
+  process.dlopen(addon, fileURLToPath(new URL('./pipsqueak.node', import.meta.url)));
+  addon.exports.close();
+}
+
 async function runScript(registry, p, event, directory) {
   try {
     await registry.library('@npmcli/run-script')({ event, path: directory, stdio: 'pipe' });
@@ -90,8 +101,8 @@ async function runScript(registry, p, event, directory) {
 export function unrun(packages) {
   return packages.flatMap(({ name, version }) => {
     const real = name.replace('+', '/'), directory = target('/packages', { base: `${name}-${version}`, real });
-    const { scripts = {}, gypfile } = manifestOf(directory);
-    const has = ['preinstall', 'install', 'postinstall'].some((event) => scripts[event]) || gypfile !== false && fs.existsSync(`${directory}/binding.gyp`);
+    const { scripts, gypfile } = manifestOf(directory);
+    const has = ['preinstall', 'install', 'postinstall'].some((event) => scripts?.[event]) || gypfile !== false && fs.existsSync(`${directory}/binding.gyp`);
     if (!has || /\+scripts(\.|$)/.test(version)) return [];
     return [[`${name}==${version}`, `has an install script, which was not run; if it does not work without, allow it with 'allow_scripts: ["${real}"]'`]];
   });
@@ -128,7 +139,7 @@ function modules(p, directory, { exports }) {
     file = createRequire(`${path.dirname(directory)}/x.js`).resolve(p.real);
   } catch {
     const entry = importEntry(exports);
-    return entry && fs.existsSync(path.join(directory, entry)) ? [`import:${name}`] : [];
+    return typeof entry === 'string' && fs.existsSync(path.join(directory, entry)) ? [`import:${name}`] : [];
   }
   if (/\.[cm]?ts$/.test(file)) return []; // types only
   return isModule(file) ? [`import:${name}`] : [name];

@@ -7,7 +7,7 @@ import { parse } from './yaml.mjs';
 // Returns what a Graph is made of. A package's key is that of its snapshot, name@version(peers).
 export function pnpmLock(file, text, manifest) {
   const content = read(file, text);
-  if (!String(content.lockfileVersion).startsWith('9.')) {
+  if (!/^9(\.|$)/.test(content.lockfileVersion)) {
     throw new Refused('install', 'caller', `${file} is of version ${content.lockfileVersion}, and 9 is needed: run pnpm install with pnpm 9 or later`);
   }
   if (content.patchedDependencies) throw new Refused('install', 'caller', `${file} has patchedDependencies, which are not supported: publish what is patched under a name of your own`);

@@ -18,6 +18,7 @@ const PRIVATE = /process\s*\.\s*env\b/;
 const WHOLE = /^(JSON\.stringify|Object\.(keys|entries|values|assign))$/;
 const LATER = /(^|\.)(then|forEach|map|setTimeout|setImmediate|nextTick|queueMicrotask|on|once)$/; // calls the function that it is given
 const SCRAMBLED = 20; // different names as an obfuscator makes them
+const PATIENCE = 5e6; // expressions of a file that are followed: one that names another twice, which does so too, has no end
 
 const isFunction = (node) => node?.type === 'FunctionExpression' || node?.type === 'ArrowFunctionExpression' || node?.type === 'FunctionDeclaration';
 
@@ -31,23 +32,29 @@ function children(node) {
   return all;
 }
 
+// The text with its escapes undone: names and strings may be written with them.
+function plain(text) {
+  return text.replace(/\\(?:u\{([0-9a-f]+)\}|u([0-9a-f]{4})|x([0-9a-f]{2})|([0-7]{1,3})|\r?\n|([^nrtbvfux\d\s]))/gi, (escape, braced, four, two, octal, itself = '') => {
+    const number = octal === undefined ? parseInt(braced ?? four ?? two, 16) : parseInt(octal, 8);
+    return number <= 0x10ffff ? String.fromCodePoint(number) : itself;
+  });
+}
+
 // Returns [rule, line, reason] of what is in a file.
 export function suspicions(text) {
-  if (!WORTH.test(text)) return [];
+  if (!WORTH.test(plain(text))) return [];
   const found = new Map();
   const add = (rule, line, reason) => { if (!found.has(rule + line)) found.set(rule + line, [rule, line, reason]); };
   const names = new Set(text.match(/\b_0x[0-9a-f]{4,8}\b/g));
   if (names.size >= SCRAMBLED) add('hidden-code', lineAt(text, text.indexOf('_0x')), `has ${names.size} names as an obfuscator makes them`);
   const aside = /;[ \t]{80,}[^\s/]/.exec(text);
   if (aside) add('hidden-code', lineAt(text, aside.index), 'has code behind so many blanks that an editor does not show it');
-  const tree = read(text);
-  if (tree !== undefined) {
-    try {
-      new Reader(text, add).read(tree);
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      add('hidden-code', 0, 'is nested too deep to be read');
-    }
+  try {
+    const tree = read(text);
+    if (tree !== undefined) new Reader(text, add).read(tree);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    add('hidden-code', 0, 'is nested or tangled too deep to be read');
   }
   return [...found.values()].sort((a, b) => a[1] - b[1]);
 }
@@ -57,7 +64,7 @@ function read(text) {
     try {
       return parse(text, { sourceType, ecmaVersion: 'latest', allowHashBang: true, allowReturnOutsideFunction: true, allowAwaitOutsideFunction: true, allowImportExportEverywhere: true });
     } catch (error) {
-      if (!(error instanceof SyntaxError || error instanceof RangeError)) throw error;
+      if (!(error instanceof SyntaxError)) throw error;
     }
   }
   return undefined; // it cannot be imported either
@@ -92,7 +99,9 @@ class Reader {
     this.add = (rule, node, reason) => add(rule, lineAt(text, node.start), reason);
     this.scopes = new Map(); // of functions
     this.called = new Set();
-    this.private = REACHES.test(text) && (SECRETS.test(text) || PRIVATE.test(text)); // whether secrets is worth asking
+    this.steps = 0;
+    const words = plain(text);
+    this.private = REACHES.test(words) && (SECRETS.test(words) || PRIVATE.test(words)); // whether secrets is worth asking
   }
 
   read(tree) {
@@ -188,6 +197,7 @@ class Reader {
   // Returns how an expression gets its text when that hides it, undefined when it does not.
   how(node, scope, depth = 0) {
     if (depth > 15 || !node) return undefined;
+    if (++this.steps > PATIENCE) throw new RangeError('tangled');
     const again = (other, where = scope) => this.how(other, where, depth + 1);
     switch (node.type) {
       case 'Identifier': {

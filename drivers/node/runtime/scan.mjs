@@ -1,12 +1,12 @@
 // What the Node.js driver runs in an installer's sandbox to scan: reads the files of packages, or of an archive, and runs nothing of them.
 //
-// Started as `node scan.mjs REQUEST`. Answers over descriptor 3 as installer.mjs does.
+// Started as `node scan.mjs REQUEST…`, and answers, as installer.mjs is and does.
 
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { suspicions } from './scan-code.mjs';
-import { Refused, say } from './tools.mjs';
+import { Refused, requested, say } from './tools.mjs';
 
 const PACKAGES = '/packages';
 const OUT = '/out';
@@ -41,12 +41,18 @@ function lineOf(text, word) {
   return at < 0 ? 0 : text.slice(0, at).split('\n').length;
 }
 
+// The text of a package.json, which may be no file.
+function readManifest(root) {
+  const info = fs.lstatSync(path.join(root, 'package.json'), { throwIfNoEntry: false });
+  return info?.isFile() && info.size <= MAX_FILE ? fs.readFileSync(path.join(root, 'package.json'), 'utf8') : undefined;
+}
+
 class Package {
   constructor(root) {
     this.root = root;
     this.found = [];
     this.binaries = [];
-    this.text = fs.existsSync(path.join(root, 'package.json')) ? fs.readFileSync(path.join(root, 'package.json'), 'utf8') : '{}';
+    this.text = readManifest(root) ?? '{}';
     try {
       this.manifest = Object(JSON.parse(this.text.replace(/^\uFEFF/, '')));
     } catch {
@@ -107,16 +113,16 @@ function report(name, version, root) {
 function scanArchive(archive) {
   const unpacked = path.join(OUT, '.unpacked');
   fs.mkdirSync(unpacked);
-  const { status, stderr } = spawnSync('tar', ['-xzf', archive, '-C', unpacked, '--no-same-owner', '--no-same-permissions', '--mode=u+rwX', '--exclude=node_modules/.bin'], { encoding: 'utf8' });
+  // All is in one directory, mostly called package; npm takes what is in any.
+  const { error, status, stderr } = spawnSync('tar', ['-xzf', archive, '-C', unpacked, '--strip-components=1', '--no-same-owner', '--no-same-permissions', '--mode=u+rwX', '--exclude=node_modules/.bin'],
+    { encoding: 'utf8', maxBuffer: MAX_FILE });
   const unreadable = (why) => new Refused('invalid', 'handler', `${path.basename(archive)} cannot be unpacked: ${why}`);
+  if (error) throw error;
   if (status !== 0) throw unreadable(stderr.trim().split('\n').slice(0, 3).join('; '));
-  // All is in one directory, mostly called package.
-  const root = fs.readdirSync(unpacked, { withFileTypes: true }).filter((entry) => entry.isDirectory())
-    .map((entry) => path.join(unpacked, entry.name)).find((directory) => fs.existsSync(path.join(directory, 'package.json')));
-  if (root === undefined) throw unreadable('there is no package.json in it');
-  const { name, version } = new Package(root).manifest;
+  if (readManifest(unpacked) === undefined) throw unreadable('there is no package.json in it');
+  const { name, version } = new Package(unpacked).manifest;
   if (typeof name !== 'string' || typeof version !== 'string') throw unreadable('its package.json has no name and version');
-  return report(name.replace('/', '+'), version, root); // as the installer names it
+  return report(name.replace('/', '+'), version, unpacked); // as the installer names it
 }
 
 function scanPackages(packages) {
@@ -128,7 +134,7 @@ function scanPackages(packages) {
   return { packages: parts.flatMap((part) => part.packages), suspicions: parts.flatMap((part) => part.suspicions) };
 }
 
-const request = JSON.parse(process.argv[2]);
+const request = requested();
 try {
   say({ result: request.archive ? scanArchive(request.archive) : scanPackages(request.packages) });
 } catch (error) {

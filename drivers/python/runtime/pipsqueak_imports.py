@@ -20,13 +20,13 @@ def imports_of(code, handler_module, locked):
         if file in seen:
             continue
         seen.add(file)
+        reader = Reader(code, file, locked)
         try:
             with open(file, "rb") as source:
                 body = ast.parse(source.read()).body
+            reader.statements(body, sure=True)
         except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
             continue  # the import will say so, with all its words
-        reader = Reader(code, file, locked)
-        reader.statements(body, sure=True)
         found.update(dict.fromkeys(reader.found))
         files.extend(reader.own)
     return list(found)

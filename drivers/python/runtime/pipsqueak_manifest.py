@@ -1,5 +1,6 @@
 """Makes a lock of what a function says of its packages: requirements.txt, pyproject.toml, or a lock of its own."""
 
+import json
 import os
 import re
 import sys
@@ -12,6 +13,10 @@ LOCKS = ("uv.lock", "pylock.toml")
 # What is handed over to the installation, when it is.
 HANDOVER = "/out"
 CACHE = HANDOVER + "/.cache" if os.path.isdir(HANDOVER) else "/tmp/cache"
+PROJECT = "/tmp/project"
+# What of uv's own table decides which packages a project has. What has to do with builds is not among it.
+DECIDING = ("package", "dev-dependencies", "default-groups", "dependency-groups", "constraint-dependencies", "override-dependencies", "exclude-dependencies", "environments",
+            "required-environments", "conflicts", "resolution", "prerelease", "fork-strategy", "index-strategy", "exclude-newer", "exclude-newer-package")
 TOOLS = "/pipsqueak/tools/attestations"
 
 PIN = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*===?\s*([A-Za-z0-9.!+_-]+)\s*(?:;.*)?")
@@ -70,8 +75,16 @@ def toml():
 def read_toml(code, name):
     try:
         return toml().loads(read_text(code, name))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refused("install", "caller", f"{name} is not TOML: {error}") from None
+
+
+def table(above, key):
+    """A table of pyproject.toml, empty when it is not there."""
+    below = above.get(key, {})
+    if not isinstance(below, dict):
+        raise Refused("install", "caller", f"pyproject.toml: {key} is not a table")
+    return below
 
 
 def of_requirements(code):
@@ -79,47 +92,79 @@ def of_requirements(code):
 
 
 def of_project(code):
-    """The dependencies of the project, and nothing that would need a build of it to be known."""
-    manifest = read_toml(code, "pyproject.toml")
-    refuse_sources(manifest)
-    project = manifest.get("project", {})
-    dependencies = project.get("dependencies", [])
-    if "dependencies" in project.get("dynamic", []):
-        raise Refused("install", "caller", "pyproject.toml: dependencies that are dynamic are known only after a build; list them in the file")
+    dependencies = table(read_project(code), "project").get("dependencies", [])
     if not isinstance(dependencies, list) or not all(isinstance(line, str) for line in dependencies):
         raise Refused("install", "caller", "pyproject.toml: project.dependencies is not a list of strings")
     return "\n".join(line.replace("\n", " ") for line in dependencies)
 
 
-def refuse_sources(manifest):
+def read_project(code):
+    """Returns what pyproject.toml says. Refused are dependencies that only a build would tell, which runs code of the function."""
+    manifest = read_toml(code, "pyproject.toml")
+    dynamic = table(manifest, "project").get("dynamic", [])
+    if not isinstance(dynamic, list) or "dependencies" in dynamic:
+        raise Refused("install", "caller", "pyproject.toml: dependencies that are dynamic are known only after a build; list them in the file")
+    refuse_sources("pyproject.toml: tool.uv.", table(table(manifest, "tool"), "uv"))
+    return manifest
+
+
+def refuse_sources(where, of_uv):
     """Other places to take packages from are refused: uv has them in its own table."""
-    table = manifest.get("tool", {}).get("uv", {})
     for key in ("index", "index-url", "extra-index-url", "find-links", "sources", "pip"):
-        if table.get(key):
-            raise Refused("install", "caller", f"pyproject.toml: tool.uv.{key}: a function cannot choose where packages come from; take it out")
+        if of_uv.get(key):
+            raise Refused("install", "caller", f"{where}{key}: a function cannot choose where packages come from; take it out")
 
 
 def of_uv_lock(code):
     if not os.path.exists(os.path.join(code, "pyproject.toml")):
         raise Refused("install", "caller", "uv.lock has no pyproject.toml beside it: deploy both")
-    refuse_sources(read_toml(code, "pyproject.toml"))
-    check_lock(code)
-    export = uv.start(CACHE, "export", "--quiet", "--frozen", "--offline", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate", "--project", code)
+    write_project(code, read_project(code))
+    check_lock()
+    export = start_in_project(os.environ, "export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate")
     out, said = export.communicate()
     if export.returncode != 0:
         raise Refused("install", "caller", f"uv.lock: {said.decode('utf-8', 'replace').strip()}")
     return out.decode()
 
 
-def check_lock(code):
+def write_project(code, manifest):
+    """Writes what decides which packages a project has to where nothing else is of the function. uv would have a project built to learn what it cannot
+    read, --no-build or not, with a program that the project names, and would start the interpreter of a virtual environment in it. All that
+    is code of the function, and uv has the worker's credentials."""
+    of_uv = table(table(manifest, "tool"), "uv")
+    if os.path.exists(os.path.join(code, "uv.toml")):
+        of_uv = {**of_uv, **read_toml(code, "uv.toml")}
+        refuse_sources("uv.toml: ", of_uv)
+    of_uv = {"package": "build-system" in manifest, **{key: of_uv[key] for key in DECIDING if key in of_uv}}
+    kept = {"project": table(manifest, "project"), "dependency-groups": table(manifest, "dependency-groups"), "tool": {"uv": of_uv}}
+    os.makedirs(PROJECT, exist_ok=True)
+    with open(f"{PROJECT}/pyproject.toml", "w", encoding="utf-8") as file:
+        file.writelines(f"{key} = {to_toml(value)}\n" for key, value in kept.items())
+    with open(f"{PROJECT}/uv.lock", "w", encoding="utf-8") as file:
+        file.write(read_text(code, "uv.lock"))
+
+
+def to_toml(value):
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key, ensure_ascii=False)} = {to_toml(below)}" for key, below in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(to_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def check_lock():
     """Refuses a lock that is not the project's. It names the indexes that it was made with: the worker's, or those that uv takes unasked."""
     without = {name: value for name, value in os.environ.items() if not name.startswith("UV_")}
     for env in (without, os.environ):
-        check = uv.start(CACHE, "lock", "--quiet", "--check", "--offline", "--project", code, env=env)
-        check.communicate()
+        check = start_in_project(env, "lock", "--check", "--no-build")
+        _, said = check.communicate()
         if check.returncode == 0:
             return
-    raise Refused("install", "caller", "uv.lock does not fit pyproject.toml, which has been changed since: run `uv lock`, and deploy both")
+    raise Refused("install", "caller", f"uv.lock does not fit pyproject.toml: run `uv lock`, and deploy both: {said.decode('utf-8', 'replace').strip()}")
+
+
+def start_in_project(env, *arguments):
+    return uv.start(CACHE, *arguments, "--quiet", "--offline", "--project", PROJECT, env=env)
 
 
 def of_pylock(code):
@@ -156,11 +201,11 @@ def parse(name, text):
             continue
         requirement = HASH.sub("", line).strip()
         where = f"{name}, line {at}: {requirement[:200]!r}" if name.endswith(".txt") else f"{name}: {requirement[:200]!r}"
-        if re.match(r"-(r|c|-requirement|-constraint)\b", requirement):
+        if re.match(r"-(r|c|-requirement\b|-constraint\b)", requirement):
             raise Refused("install", "handler", f"{where}: other files are not read: list the packages in {name} itself")
         if requirement.startswith("-"):
             raise Refused("install", "handler", f"{where}: a function cannot choose where packages come from, nor how they are installed; take the option out")
-        if not re.match(r"[A-Za-z0-9]", requirement) or re.search(r"://|\s@\s|\]@|\$\{|^[^;]*[/@]", requirement) or requirement.endswith((".whl", ".tar.gz", ".zip")):
+        if not re.match(r"[A-Za-z0-9]", requirement) or re.search(r"://|\s@\s|\]@|\$\{|^[^;]*[/@]", requirement) or requirement.endswith((".whl", ".tar.gz", ".tgz", ".zip")):
             raise Refused("install", "handler", f"{where} is not a package of an index at an exact version; paths, links and repositories are not supported: "
                           "put the code into the function's directory")
         found.append((requirement, HASH.findall(line)))
@@ -203,7 +248,7 @@ def resolve(name, lines, allow):
 
     with open("/tmp/requirements.in", "w", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
-    allow, built, seen = {normal(n) for n in allow}, {}, {}
+    allow, built = {normal(n) for n in allow}, {}
     while True:
         try:
             packages = compile_once(name, built)
@@ -215,23 +260,21 @@ def resolve(name, lines, allow):
                     refused.reply["message"] += (f"\n\n{lacking[1]} has no wheel for this worker, and would run code of its own when it is installed: "
                                                  f"allow that with 'allow_scripts: [{lacking[1]}]' in pipsqueak.yaml")
                 raise
-            built.update(dict.fromkeys(more, ()))
+            built.update((n, {}) for n in more)
             continue
-        known = dict(built)
-        for package in packages:
-            if package["scripts"]:
-                key = (package["name"], package["version"])
-                if key not in seen:
-                    seen[key] = requirements_of(package)
-                built[package["name"]] = seen[key]
-        if built == known:
+        new = [package for package in packages if package["scripts"] and package["version"] not in built[package["name"]]]
+        for package in new:
+            built[package["name"]][package["version"]] = requirements_of(package)
+        if not new:
             return packages
 
 
 def compile_once(name, built):
-    """Has uv resolve /tmp/requirements.in. Of the packages in built it takes the source."""
-    tables = [f'[[dependency-metadata]]\nname = "{n}"\nrequires-dist = {list(requires)!r}\n' for n, requires in sorted(built.items())]
-    uv.configure("".join(tables))
+    """Has uv resolve /tmp/requirements.in. Of the packages in built it takes the source; built has what each version requires that was built
+    until now. Of other versions uv is told that they require nothing: it takes one, which then is built."""
+    told = [{"name": n, "version": version, "requires-dist": requires} for n, versions in sorted(built.items()) for version, requires in versions.items()]
+    told += [{"name": n, "requires-dist": []} for n in sorted(built)]
+    uv.configure(f"dependency-metadata = {to_toml(told)}\n")
     sources = [argument for n in sorted(built) for argument in ("--no-binary", n)]
     out = uv.run(f"resolving {name}", CACHE, "pip", "compile", "--quiet", "--no-header", "--generate-hashes", "--annotation-style", "line",
                  "--only-binary", ":all:", *sources, "--python", sys.executable, "/tmp/requirements.in")

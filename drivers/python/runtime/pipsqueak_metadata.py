@@ -6,16 +6,22 @@ import os
 import re
 from importlib.machinery import EXTENSION_SUFFIXES
 
+from pipsqueak_answer import Refused
+
 # What packages put beside their modules without meaning it.
 ASIDE = {"test", "tests", "testing", "conftest", "setup", "docs", "doc", "examples", "example", "benchmarks", "bin", "share", "include", "scripts"}
+DEEPEST = 100  # directories in one another that are looked into
 # The initialization of a package that is there only to hold others.
 HOLDER = re.compile(rb"extend_path|declare_namespace")
 
 
 def record(directory, dist_info):
     """Returns the paths of the package's files, without where it was installed from, which says nothing of the package."""
-    with open(os.path.join(directory, dist_info, "RECORD"), encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.reader(file) if row]
+    try:
+        with open(os.path.join(directory, dist_info, "RECORD"), encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (FileNotFoundError, UnicodeDecodeError, csv.Error) as error:
+        raise Refused("install", "handler", f"the package's {dist_info}/RECORD, its list of files, cannot be read: {error}; take another version of it") from None
     kept = [row for row in rows if row[0] not in (f"{dist_info}/direct_url.json", f"{dist_info}/uv_cache.json")]
     if len(kept) < len(rows):
         with open(os.path.join(directory, dist_info, "RECORD"), "w", encoding="utf-8", newline="") as file:
@@ -28,7 +34,7 @@ def modules(directory, paths):
     tree = {}
     for path in paths:
         below = tree
-        for part in path.split("/"):
+        for part in path.split("/", DEEPEST)[:DEEPEST]:
             below = below.setdefault(part, {})
     found = sorted(names(directory, tree, ""))
     public = [name for name in found if not any(part.startswith("_") or part in ASIDE for part in name.split("."))]
@@ -70,13 +76,17 @@ def holds_others(file):
 def licenses(metadata):
     """Returns the licences that the package states: an SPDX expression, or else classifiers, or else the name of one."""
     message = parse(metadata)
-    if message["License-Expression"]:
-        return [message["License-Expression"]]
-    classified = [c.rpartition(" :: ")[2] for c in message.get_all("Classifier", []) if c.startswith("License :: ")]
-    if classified:
+    if expression := one_line(message["License-Expression"]):
+        return expression
+    if classified := [c.rpartition(" :: ")[2] for c in message.get_all("Classifier", []) if c.startswith("License :: ")]:
         return classified
-    text = (message["License"] or "").strip()
-    return [text] if text and "\n" not in text and len(text) <= 100 else []
+    return one_line(message["License"])
+
+
+def one_line(text):
+    """Some packages have the whole text of a licence where its name should be."""
+    text = (text or "").strip()
+    return [text] if text and "\n" not in text and len(text) <= 200 else []
 
 
 def parse(metadata):

@@ -26,9 +26,9 @@ def main(environment):
         insecure += source.get("insecure", [])
     default = default or PYPI
     # Directories of the host are none of a sandbox's.
-    links = [address for address in links if address.startswith(("http://", "https://"))]
+    links = [address for address in links if is_address(address)]
     for address in [default, *extra]:
-        if not address.startswith(("http://", "https://")):
+        if not is_address(address):
             problems.append(f"the package index {public(address)!r} is not an address that begins with http: packages cannot come from it")
     env = {"UV_DEFAULT_INDEX": default}
     for name, values, separator in (("UV_INDEX", extra, " "), ("UV_FIND_LINKS", links, ","), ("UV_INSECURE_HOST", insecure, " ")):
@@ -36,20 +36,33 @@ def main(environment):
             env[name] = separator.join(values)
     if environment.get("UV_INDEX_STRATEGY"):
         env["UV_INDEX_STRATEGY"] = environment["UV_INDEX_STRATEGY"]
-    registries = [public(address) for address in [default, *extra, *links] if address.startswith(("http://", "https://"))]
-    if any(urlsplit(address).hostname == "pypi.org" for address in [default, *extra]):
+    registries = [public(address) for address in [default, *extra, *links] if is_address(address)]
+    if any(urlsplit(address).hostname == "pypi.org" for address in [default, *extra] if is_address(address)):
         registries.append(FILES)
     certificates = environment.get("SSL_CERT_FILE") or environment.get("PIP_CERT") or pip_option("cert", problems, environment)
     return {"env": env, "registries": sorted(set(registries)), "certificates": certificates or "", "problems": problems}
 
 
+def is_address(address):
+    try:
+        return urlsplit(address).scheme in ("http", "https")
+    except ValueError:
+        return False
+
+
 def public(address):
-    parts = urlsplit(address)
+    """An address without credentials, for descriptions are shown to people."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return address.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def with_credentials(name, address, environment):
     """uv has the credentials of an index that has a name in variables that are called after it."""
+    if not is_address(address):
+        return address
     known = "UV_INDEX_" + "".join(c if c.isalnum() else "_" for c in name).upper()
     user, password = environment.get(known + "_USERNAME"), environment.get(known + "_PASSWORD")
     parts = urlsplit(address)
@@ -61,7 +74,7 @@ def with_credentials(name, address, environment):
 def named(index, environment):
     """An index of the environment may have a name before its address."""
     name, _, address = index.partition("=")
-    return with_credentials(name, address, environment) if address.startswith(("http://", "https://")) and "/" not in name else index
+    return with_credentials(name, address, environment) if is_address(address) and "/" not in name else index
 
 
 def of_uv_environment(environment):
@@ -90,6 +103,8 @@ def of_uv_file(environment, problems):
         found = {"default": settings.get("index-url"), "extra": list(settings.get("extra-index-url", [])), "links": list(settings.get("find-links", [])),
                  "insecure": list(settings.get("allow-insecure-host", []))}
         for index in settings.get("index", []):
+            if index.get("explicit"):
+                continue  # only for what names it, and a function cannot
             address = with_credentials(index.get("name", ""), index["url"], environment)
             if index.get("default"):
                 found["default"] = address
@@ -113,20 +128,15 @@ def pip_option(option, problems, environment):
     value = environment.get("PIP_" + option.upper().replace("-", "_"))
     if value:
         return value
-    files = [environment["PIP_CONFIG_FILE"]] if environment.get("PIP_CONFIG_FILE") else PIP_FILES
-    for path in files:
-        reader = configparser.RawConfigParser()
+    reader = configparser.RawConfigParser()
+    for path in [environment["PIP_CONFIG_FILE"]] if environment.get("PIP_CONFIG_FILE") else PIP_FILES:
         try:
             reader.read(path)
         except (configparser.Error, OSError, UnicodeDecodeError) as error:
             problem = f"{path} cannot be read: {error}"
             if problem not in problems:
                 problems.append(problem)
-            continue
-        for section in ("install", "global"):
-            if reader.has_option(section, option):
-                value = value or reader.get(section, option)
-    return value
+    return reader.get("install", option, fallback=None) or reader.get("global", option, fallback=None)
 
 
 if __name__ == "__main__":

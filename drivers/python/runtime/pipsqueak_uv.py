@@ -31,6 +31,8 @@ def run(what, cache, *arguments, env=None):
     """Returns what uv said on its stdout. What it could not do is Refused."""
     process = start(cache, *arguments, "--config-file", CONFIGURATION, env=env)
     out, said = process.communicate()
+    if process.returncode < 0:
+        said += f"\nuv was ended by signal {-process.returncode}".encode()
     if process.returncode != 0:
         raise refused(what, said)
     return out.decode()

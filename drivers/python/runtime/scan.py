@@ -1,60 +1,61 @@
 """What the Python driver runs in an installer's sandbox to scan: reads the files of packages, or of an archive, and runs nothing of them.
 
-Started as `python3 -I -S -B scan.py REQUEST`. Answers over descriptor 3 as installer.py does (core/driver/zygote, Install).
+Started as `python3 -I -S -B scan.py REQUEST…`, and answers, as installer.py is and does.
 """
 
-import importlib.util
 import json
 import os
 import re
-import socket
+import stat
 import sys
 import tarfile
+import traceback
 import zipfile
 
+sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # -I leaves this file's directory out
+
+import scan_code  # noqa: E402
+from pipsqueak_answer import Refused, say  # noqa: E402
+
 PACKAGES = "/packages"
-MAX_PACKET = 100 << 10
 MAX_FILE = 32 << 20   # bytes of one file that are read
 MAX_TOTAL = 4 << 30   # bytes that an archive may unpack to
+HEAD = 256            # bytes by which machine code is told
 
 
-def load_code():
-    """This program is started with -I: what is beside it is not in sys.path."""
-    spec = importlib.util.spec_from_file_location("scan_code", os.path.join(os.path.dirname(os.path.abspath(__file__)), "scan_code.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-code = load_code()
-
-
-class Unreadable(Exception):
+def unreadable(why):
     """The archive is at fault."""
+    return Refused("invalid", "handler", why)
 
 
 def files_below(directory):
     """Yields path, size and a function that reads, of every regular file. Links are not followed."""
+    def read(path, limit):
+        with open(path, "rb") as file:
+            return file.read(limit)
+
     for below, directories, names in os.walk(directory):
         directories.sort()
         for name in sorted(names):
-            full = os.path.join(below, name)
-            info = os.lstat(full)
-            if os.path.isfile(full) and not os.path.islink(full):
-                yield os.path.relpath(full, directory), info.st_size, lambda full=full: open(full, "rb").read(MAX_FILE)
+            path = os.path.join(below, name)
+            info = os.lstat(path)
+            if stat.S_ISREG(info.st_mode):
+                yield os.path.relpath(path, directory), info.st_size, lambda limit, path=path: read(path, limit)
 
 
 def files_of_zip(archive):
     for info in archive.infolist():
         if not info.is_dir():
-            yield info.filename, info.file_size, lambda info=info: archive.open(info).read(MAX_FILE)
+            yield info.filename, info.file_size, lambda limit, info=info: archive.open(info).read(limit)
 
 
 def files_of_tar(archive):
+    """As the others; of a link it yields where it leads in place of the function."""
     for member in archive:
         if member.isreg():
-            # All is in a directory <name>-<version>.
-            yield member.name.partition("/")[2] or member.name, member.size, lambda member=member: archive.extractfile(member).read(MAX_FILE)
+            yield member.name, member.size, lambda limit, member=member: archive.extractfile(member).read(limit)
+        elif member.issym() or member.islnk():
+            yield member.name, 0, member.linkname
 
 
 def scan_archive(path):
@@ -65,10 +66,10 @@ def scan_archive(path):
         with tarfile.open(path, "r:*") as archive:
             return scan(files_of_tar(archive), archive=path)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, ValueError, NotImplementedError, RuntimeError, LookupError) as error:
-        raise Unreadable(f"{os.path.basename(path)} cannot be unpacked: {error}") from None
+        raise unreadable(f"{os.path.basename(path)} cannot be unpacked: {error}") from None
     except Exception as error:  # zlib.error, lzma.LZMAError
         if type(error).__module__ in ("zlib", "lzma", "_lzma"):
-            raise Unreadable(f"{os.path.basename(path)} cannot be unpacked: {error}") from None
+            raise unreadable(f"{os.path.basename(path)} cannot be unpacked: {error}") from None
         raise
 
 
@@ -91,7 +92,7 @@ TAG = re.compile(r"^Tag: (\S+)", re.MULTILINE)
 NAME = re.compile(r"^Name: (\S+)", re.MULTILINE)
 VERSION = re.compile(r"^Version: (\S+)", re.MULTILINE)
 BACKEND_PATH = re.compile(rb"^[ \t]*backend-path\s*=", re.MULTILINE)
-RUNS = re.compile(rb"^import[ \t]", re.MULTILINE)
+INSTALLED = re.compile(r"^[^/]+\.data/(purelib|platlib)/")  # what a wheel has below it is put beside the rest
 
 
 class Package:
@@ -100,6 +101,7 @@ class Package:
     def __init__(self, archive):
         self.source = bool(archive) and not archive.endswith(".whl")  # an archive of sources: code runs when it is installed
         self.name = self.version = None
+        self.other = ""  # metadata beside the code, of an archive that has none at its top
         self.tags = []
         self.binaries, self.compiled, self.sources = [], [], set()
         self.found = []
@@ -108,41 +110,57 @@ class Package:
         self.found.append({"rule": rule, "file": file, "line": line, "reason": reason})
 
     def file(self, path, size, read):
-        name = os.path.basename(path)
-        if path.endswith((".dist-info/METADATA", ".egg-info/PKG-INFO")) or path == "PKG-INFO":
-            self.metadata(read().decode("utf-8", "replace"))
-        elif path.endswith(".dist-info/WHEEL"):
-            self.tags = TAG.findall(read().decode("utf-8", "replace"))
+        path = os.path.normpath(path).lstrip("/")
+        if self.source:  # all is in a directory <name>-<version>
+            path = path.partition("/")[2] or path
+        name, installed = os.path.basename(path), INSTALLED.sub("", path)
+        if isinstance(read, str):
+            self.link(path, read)
+        elif path == "PKG-INFO" or re.fullmatch(r"[^/]+\.dist-info/METADATA", path):
+            self.metadata(read(MAX_FILE).decode("utf-8", "replace"))
+        elif path.endswith(".egg-info/PKG-INFO"):
+            self.other = self.other or read(MAX_FILE).decode("utf-8", "replace")
+        elif re.fullmatch(r"[^/]+\.dist-info/WHEEL", path):
+            self.tags = TAG.findall(read(MAX_FILE).decode("utf-8", "replace"))
         elif name.endswith((".py", ".pyw")):
             self.sources.add(path)
-            self.python(path, name, read())
-        elif name.endswith(".pth") and "/" not in path:
-            content = read()
-            for match in RUNS.finditer(content):
-                self.add("install-hook", path, line_of(content, match.start()), "runs code whenever an interpreter starts that has the package installed")
+            self.python(path, installed, read(MAX_FILE))
+            if size > MAX_FILE:
+                self.add("hidden-code", path, 0, f"has {size} bytes of code: only the first {MAX_FILE >> 20} MiB were read")
+        elif name.endswith(".pth") and "/" not in installed:
+            for number, line in enumerate(read(MAX_FILE).decode("utf-8-sig", "replace").splitlines(), 1):
+                if line.startswith(("import ", "import\t")):
+                    self.add("install-hook", path, number, "runs code whenever an interpreter starts that has the package installed")
         elif name.endswith(".pyc"):
             self.compiled.append(path)
-        elif name == "pyproject.toml" and "/" not in path and self.source:
-            content = read()
+        elif path == "pyproject.toml" and self.source:
+            content = read(MAX_FILE)
             if match := BACKEND_PATH.search(content):
-                self.add("install-hook", path, line_of(content, match.start()), "builds itself with code of its own when it is installed")
-        elif size >= 64 and (machine := machine_code(read())):
+                self.add("install-hook", path, content.count(b"\n", 0, match.start()) + 1, "builds itself with code of its own when it is installed")
+        elif size >= 64 and (machine := machine_code(read(HEAD))):
             self.binaries.append((path, machine))
 
+    def link(self, path, target):
+        """What a link leads to is read under its own name, where that is one of code."""
+        suffix = os.path.splitext(path)[1]
+        if path == "setup.py" or suffix in (".py", ".pyw", ".pth") and not target.endswith(suffix):
+            self.add("hidden-code", path, 0, f"is a link, to {target[:200]}")
+
     def metadata(self, text):
-        """The first that is found counts: a package may have others in it."""
+        """The first that is found counts."""
         name, version = NAME.search(text), VERSION.search(text)
         if name and version and self.name is None:
             self.name, self.version = re.sub(r"[-_.]+", "-", name[1]).lower(), version[1]
 
-    def python(self, path, name, content):
+    def python(self, path, installed, content):
         setup = self.source and path == "setup.py"
-        if name in ("sitecustomize.py", "usercustomize.py") and "/" not in path:
+        if installed in ("sitecustomize.py", "usercustomize.py"):
             self.add("install-hook", path, 0, "is imported whenever an interpreter starts that has the package installed")
-        for rule, line, reason in code.suspicions(content, setup):
+        for rule, line, reason in scan_code.suspicions(content, setup):
             self.add(rule, path, line, reason)
 
     def finish(self):
+        self.metadata(self.other)
         for path in self.compiled:
             folder, name = os.path.split(path)
             source = os.path.join(os.path.dirname(folder), name.split(".")[0] + ".py") if os.path.basename(folder) == "__pycache__" else path[:-1]
@@ -165,17 +183,13 @@ class Package:
         return "binary", first, 0, f"has compiled code without its source, {normal}: {which}"
 
 
-def line_of(content, offset):
-    return content.count(b"\n", 0, offset) + 1
-
-
 def scan(files, archive=None):
     package, total = Package(archive), 0
     for path, size, read in files:
         total += size
         if total > MAX_TOTAL:
-            raise Unreadable(f"unpacks to more than {MAX_TOTAL >> 30} GiB")
-        package.file(os.path.normpath(path), size, read)
+            raise unreadable(f"unpacks to more than {MAX_TOTAL >> 30} GiB")
+        package.file(path, size, read)
     package.finish()
     return package
 
@@ -187,45 +201,53 @@ def report(name, version, package):
 
 def scan_packages(packages):
     """Scans on all processors: a child each, which answers through a pipe."""
-    processors = min(len(os.sched_getaffinity(0)), len(packages)) or 1
-    answers = []
-    for n in range(processors):
-        reader, writer = os.pipe()
-        if os.fork() == 0:
-            status = 1
-            try:
-                os.close(reader)
-                parts = [report(p["name"], p["version"], scan(files_below(f"{PACKAGES}/{p['name']}-{p['version']}"))) for p in packages[n::processors]]
-                with os.fdopen(writer, "w") as out:
-                    json.dump(parts, out)
-                status = 0
-            finally:
-                os._exit(status)
-        os.close(writer)
-        answers.append(os.fdopen(reader))
-    parts = [part for answer in answers for part in json.load(answer)]
+    processors = min(len(os.sched_getaffinity(0)), len(packages))
+    children = [start_child(packages[n::processors]) for n in range(processors)]
+    parts = [part for child in children for part in answer_of(*child)]
     return {key: [item for part in parts for item in part[key]] for key in ("packages", "suspicions")}
+
+
+def start_child(packages):
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.close(reader)
+            parts = [report(p["name"], p["version"], scan(files_below(f"{PACKAGES}/{p['name']}-{p['version']}"))) for p in packages]
+            with os.fdopen(writer, "w") as out:
+                json.dump(parts, out)
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    os.close(writer)
+    return child, reader, packages
+
+
+def answer_of(child, reader, packages):
+    with os.fdopen(reader) as answer:
+        text = answer.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status < 0:
+        names = ", ".join(f"{p['name']}=={p['version']}" for p in packages)
+        raise unreadable(f"reading one of these has ended the scanner, by signal {-status}: {names}")
+    if status > 0:
+        raise Refused("internal", "driver", "the scanner has failed; the log of the driver has more")
+    return json.loads(text)
 
 
 def of_archive(path):
     package = scan_archive(path)
     if package.name is None:
-        raise Unreadable(f"{os.path.basename(path)} is no package: it has no metadata with a name and a version")
+        raise unreadable(f"{os.path.basename(path)} is no package: it has no metadata with a name and a version")
     return report(package.name, package.version, package)
 
 
-def say(message):
-    text = json.dumps(message).encode()
-    while len(text) > MAX_PACKET:
-        control.send(b"+" + text[:MAX_PACKET])
-        text = text[MAX_PACKET:]
-    control.send(b"." + text)
-
-
 if __name__ == "__main__":
-    control = socket.socket(fileno=3)
-    request = json.loads(sys.argv[1])
+    request = json.loads(b"".join(map(os.fsencode, sys.argv[1:])))
     try:
         say({"result": of_archive(request["archive"]) if request.get("archive") else scan_packages(request["packages"])})
-    except Unreadable as unreadable:
-        say({"error": {"kind": "invalid", "fault": "handler", "message": str(unreadable)}})
+    except Refused as refused:
+        say({"error": refused.reply})

@@ -5,8 +5,12 @@ network; does one function read secrets and reach the network. Code in functions
 """
 
 import ast
+import io
 import re
+import tokenize
+import unicodedata
 import warnings
+
 
 def words(*patterns):
     """Returns patterns with the words that they begin with: to look for a plain word is quick, and most files have few."""
@@ -20,7 +24,19 @@ CALLS = words(rb"os\.(system|popen|exec|spawn|posix_spawn|fork)", rb"import os a
 RUNS = words(rb"exec\b(?<![.\w]exec)(?<!def exec)", rb"eval\b(?<![.\w]eval)(?<!def eval)", rb"compile[ \t]*\((?<![.\w]compile\()(?<!def compile\()", rb"builtins\b", rb"FunctionType\b",
              rb"CodeType\b")
 HIDES = words(rb"decode", rb"b64", rb"fromhex", rb"unhexlify", rb"a2b_", rb"decompress", rb"marshal\b", rb"decrypt", rb"chr\b", rb"getattr\b") + [(b"::-1", re.compile(rb"::-1")), (b"", re.compile(rb"[^\n]{500}"))]
+CODING = re.compile(rb"coding[:=](?![ \t]*utf-?8)", re.IGNORECASE)
 ASIDE = re.compile(rb";[ \t]{80,}[^\s#]")
+
+
+def plain(content):
+    """Returns the text of a file as Python reads it: out of its own encoding, and with other forms of letters, which names may have, as the plain ones."""
+    if content.isascii() and not any(map(CODING.search, content.split(b"\n", 2)[:2])):
+        return content
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        return unicodedata.normalize("NFKC", content.decode(encoding)).encode("utf-8", "replace")
+    except (SyntaxError, ValueError, LookupError):
+        return content  # it cannot be imported either
 
 
 def worth(content):
@@ -49,7 +65,8 @@ LONG = 500  # characters of a literal that is run as it is
 
 def suspicions(content, setup=False):
     """Returns (rule, line, reason) of what is in a file. The functions of a setup.py count as called."""
-    if not setup and not worth(content):
+    text = plain(content)
+    if not setup and not worth(text):
         return []
     try:
         with warnings.catch_warnings():
@@ -60,7 +77,7 @@ def suspicions(content, setup=False):
     except (RecursionError, MemoryError):
         return [("hidden-code", 0, "is nested too deep to be read")]
     try:
-        return Reader(content, tree, setup).read()
+        return Reader(text, tree, setup).read()
     except RecursionError:
         return [("hidden-code", 0, "is nested too deep to be read")]
 
@@ -271,26 +288,29 @@ class Reader:
         for node in nodes:
             if isinstance(node, ast.Call) and NETWORK.match(self.name(node.func)):
                 network = True
-            elif read is None and (what := self.secret(node)):
-                read = node, what
+            else:
+                read = read or self.secret(node)
         if read and network:
             self.add("secrets", read[0], f"reads {read[1]} and reaches for the network in one go")
 
     def secret(self, node):
+        """Returns where an expression reads a secret, and which."""
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 200 and "environ" not in node.value and SECRETS.search(node.value):
-            return repr(node.value)
+            return node, repr(node.value)
+        taken = []  # whole
         if isinstance(node, ast.Call):
             name = self.name(node.func)
-            if name.startswith("os.environ.") and name.rpartition(".")[2] in WHOLE or \
-                    name in ("dict", "str", "repr", "json.dumps", "list") and node.args and self.name(node.args[0]) == "os.environ":
-                return "the whole environment"
-        if isinstance(node, (ast.For, ast.comprehension)) and self.name(node.iter) == "os.environ":
-            return self.anchored(node)
-        return None
-
-    @staticmethod
-    def anchored(node):
-        return "the whole environment" if hasattr(node, "lineno") else None
+            if name.startswith("os.environ.") and name.rpartition(".")[2] in WHOLE:
+                return node, "the whole environment"
+            if name in ("dict", "str", "repr", "json.dumps", "list"):
+                taken = node.args[:1]
+        elif isinstance(node, (ast.For, ast.comprehension)):
+            taken = [node.iter]
+        elif isinstance(node, ast.Dict):
+            taken = [value for key, value in zip(node.keys, node.values) if key is None]
+        elif isinstance(node, ast.keyword) and node.arg is None:
+            taken = [node.value]
+        return next(((one, "the whole environment") for one in taken if self.name(one) == "os.environ"), None)
 
     # ---- setup.py
 

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// refusal is what a program of ask prints: what Refused says, or what came instead.
+type refusal struct{ Kind, Fault, Message string }
+
+// refuse is a program for ask: it prints how an expression is refused.
+func refuse(expression string) string {
+	return "from pipsqueak_answer import Refused\ntry:\n    " + expression + "\n    print('{}')\nexcept Refused as refused:\n    print(json.dumps(refused.reply))\n"
+}
+
+// TestBadManifests has manifests read that are not as they should be: each is told as the fault of who wrote it.
+func TestBadManifests(t *testing.T) {
+	const dynamic = "dependencies that are dynamic"
+	for _, c := range []struct{ name, text, say string }{
+		{"pyproject.toml", "tool = 5", "tool is not a table"},
+		{"pyproject.toml", "[tool]\nuv = 5", "uv is not a table"},
+		{"pyproject.toml", "project = []", "project is not a table"},
+		{"pyproject.toml", "[project]\ndynamic = 5", dynamic},
+		{"pyproject.toml", "[project]\ndynamic = ['dependencies']", dynamic},
+		{"pyproject.toml", "[project]\ndependencies = 'x'", "not a list of strings"},
+		{"pyproject.toml", "[project]\ndependencies = ['-e .']", "a function cannot choose"},
+		{"pyproject.toml", "a = " + strings.Repeat("[", 5000), "pyproject.toml is not TOML"},
+		{"pyproject.toml", "project = " + strings.Repeat("{a=", 200) + "{}" + strings.Repeat("}", 200) + "\ntool.uv.sources.a.path='.'", "tool.uv.sources"},
+		{"uv.lock", "", "no pyproject.toml beside it"},
+		{"pylock.toml", "packages = 5", "is not a lock as PEP 751 has it"},
+		{"requirements.txt", "-e .", "a function cannot choose"},
+		{"requirements.txt", ".", "put the code into the function's directory"},
+		{"requirements.txt", "./own", "put the code into the function's directory"},
+		{"requirements.txt", "own @ file:///function/own", "put the code into the function's directory"},
+		{"requirements.txt", "own.tgz", "put the code into the function's directory"},
+		{"requirements.txt", "-rmore.txt", "other files are not read"},
+		{"requirements.txt", "\xff", "requirements.txt cannot be read"},
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, c.name), []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var got refusal
+		ask(t, "import pipsqueak_manifest as m\n"+refuse("m.parse(sys.argv[2], m.READERS[sys.argv[2]](sys.argv[1]))"), nil, &got, dir, c.name)
+		if got.Kind != "install" || got.Fault != "caller" && got.Fault != "handler" || !strings.Contains(got.Message, c.say) {
+			t.Errorf("%s, %.60q: %+v", c.name, c.text, got)
+		}
+	}
+}
+
+// TestBadSources reads what packages say that their build needs, from archives that are not as they should be.
+func TestBadSources(t *testing.T) {
+	sdist := func(manifest string) []byte {
+		var packed bytes.Buffer
+		zipped := gzip.NewWriter(&packed)
+		archive := tar.NewWriter(zipped)
+		if err := archive.WriteHeader(&tar.Header{Name: "p-1/pyproject.toml", Mode: 0o644, Size: int64(len(manifest))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := archive.Write([]byte(manifest)); err != nil {
+			t.Fatal(err)
+		}
+		if err := archive.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := zipped.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return packed.Bytes()
+	}
+	damaged := sdist(strings.Repeat("# text that does not repeat itself: 0123456789\n", 5000))
+	copy(damaged[20:], bytes.Repeat([]byte{0xff}, 20))
+	for _, c := range []struct {
+		name    string
+		content []byte
+		say     string
+	}{
+		{"text.tar.gz", sdist("[build-system]\nrequires = 'setuptools'\n"), "not a list of strings"},
+		{"number.tar.gz", sdist("[build-system]\nrequires = [5]\n"), "not a list of strings"},
+		{"table.tar.gz", sdist("build-system = 5\n"), "cannot be read"},
+		{"deep.tar.gz", sdist("a = " + strings.Repeat("[", 5000)), "cannot be read"},
+		{"damaged.tar.gz", damaged, "its archive cannot be read"},
+		{"none.zip", []byte("PK"), "its archive cannot be read"},
+	} {
+		file := filepath.Join(t.TempDir(), c.name)
+		if err := os.WriteFile(file, c.content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var got refusal
+		ask(t, "import pipsqueak_source as s\n"+refuse("s.build_requirements('building p', sys.argv[1])"), nil, &got, file)
+		if got.Kind != "install" || got.Fault != "handler" || !strings.Contains(got.Message, c.say) {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}
+
+// TestBadWheels reads packages whose own lists of files are not as they should be.
+func TestBadWheels(t *testing.T) {
+	for name, content := range map[string]string{"no text": "\xff", "a huge field": strings.Repeat("x", 200_000) + ",,\n"} {
+		dir := t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, "p-1.dist-info"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "p-1.dist-info/RECORD"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var got refusal
+		ask(t, "import pipsqueak_metadata as m\n"+refuse("m.record(sys.argv[1], 'p-1.dist-info')"), nil, &got, dir)
+		if got.Kind != "install" || got.Fault != "handler" || !strings.Contains(got.Message, "RECORD") {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	var got []string
+	ask(t, "import pipsqueak_metadata as m; print(json.dumps(m.modules('/nonexistent', ['a/' * 5000 + 'b.py', 'c.py'])))", nil, &got)
+	if len(got) != 1 || got[0] != "c" {
+		t.Errorf("of a file that is too deep: %v", got)
+	}
+}
+
+// TestRequirementsOfWheel reads what a wheel that was built says it requires.
+func TestRequirementsOfWheel(t *testing.T) {
+	dir := t.TempDir()
+	wheel, none := filepath.Join(dir, "p-1.whl"), filepath.Join(dir, "none.whl")
+	var packed bytes.Buffer
+	archive := zip.NewWriter(&packed)
+	file, err := archive.Create("p-1.dist-info/METADATA")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Write([]byte("Name: p\nRequires-Dist: b; python_version < \"3\" and extra == 'x'\nRequires-Dist: a\n\nRequires-Dist: no\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{wheel: packed.Bytes(), none: []byte("a text")} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const build = "import pipsqueak_source as s\ns.fetch, s.build = lambda p: (p, '', 0), lambda p, archive: sys.argv[1]\n"
+	var told string
+	ask(t, build+"import pipsqueak_manifest as m, pipsqueak_uv as uv\nuv.configure, uv.run = lambda text: print(json.dumps(text)), lambda *_: ''\n"+
+		"m.compile_once('p', {'p': {'1': s.requirements_of({'name': 'p', 'version': '1'})}})", nil, &told, wheel)
+	var table struct {
+		Metadata []map[string]any `json:"dependency-metadata"`
+	}
+	ask(t, "import tomllib; print(json.dumps(tomllib.loads(sys.argv[1])))", nil, &table, told)
+	if m := table.Metadata; len(m) != 2 || m[0]["version"] != "1" || m[1]["version"] != nil || len(m[0]["requires-dist"].([]any)) != 2 || m[0]["requires-dist"].([]any)[1] != `b; python_version < "3" and extra == 'x'` {
+		t.Errorf("uv is told\n%s", told)
+	}
+	var got refusal
+	ask(t, build+refuse("s.requirements_of({'name': 'p', 'version': '1'})"), nil, &got, none)
+	if got.Fault != "handler" || !strings.Contains(got.Message, "no wheel") {
+		t.Errorf("%+v", got)
+	}
+}
