@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"fmt"
 	"time"
 )
 
@@ -258,11 +257,3 @@ type Progress struct {
 
 // VerbWarn is the verb of what is no step but something that a person should know, also when the deploy has ended.
 const VerbWarn = "warn"
-
-// Count says how many things there are, for a person.
-func Count(n int, one, several string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, several)
-}

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"net/url"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -69,7 +68,7 @@ func (p *python) install(ctx context.Context, runtime core.RuntimeID, sandbox co
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(w)
+	arguments, err := zygote.Request(w)
 	if err != nil {
 		return err
 	}
@@ -77,17 +76,5 @@ func (p *python) install(ctx context.Context, runtime core.RuntimeID, sandbox co
 	env := zygote.InstallEnv(p.sources.env...)
 	p.mu.Unlock()
 	argv := append(i.command(), loopDir+"/installer.py")
-	return zygote.Install(ctx, sandbox, append(argv, pieces(string(text))...), env, p.log, progress, result)
-}
-
-// maxArgument is less than what the kernel lets one argument of a program have, in bytes.
-const maxArgument = 100 << 10
-
-// pieces cuts a text into arguments.
-func pieces(text string) []string {
-	var out []string
-	for len(text) > maxArgument {
-		out, text = append(out, text[:maxArgument]), text[maxArgument:]
-	}
-	return append(out, text)
+	return zygote.Install(ctx, sandbox, append(argv, arguments...), env, p.log, progress, result)
 }

@@ -7,6 +7,7 @@ any number of {"progress": ...}, then {"result": ...} or {"error": ...}.
 import json
 import os
 import sys
+import traceback
 
 sys.path.append(os.path.dirname(__file__))  # -I leaves this file's directory out
 
@@ -18,7 +19,8 @@ CODE, PACKAGES, OUT = "/function", "/packages", "/out"
 
 def resolve(request):
     from pipsqueak_imports import imports_of
-    from pipsqueak_manifest import CACHE, lock
+    from pipsqueak_manifest import lock
+    from pipsqueak_uv import CACHE
 
     packages, names = [], request["locked"]
     with Compilers() as compilers:
@@ -62,3 +64,5 @@ if __name__ == "__main__":
         say({"error": refused.reply})
     except OSError as error:
         say({"error": of_disk(request["op"], error).reply})
+    except Exception:
+        say({"error": Refused("internal", "driver", f"{request['op']}: {traceback.format_exc()}").reply})

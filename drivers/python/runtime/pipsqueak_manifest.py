@@ -10,9 +10,6 @@ import pipsqueak_uv as uv
 from pipsqueak_answer import Refused
 
 LOCKS = ("uv.lock", "pylock.toml")
-# What is handed over to the installation, when it is.
-HANDOVER = "/out"
-CACHE = HANDOVER + "/.cache" if os.path.isdir(HANDOVER) else "/tmp/cache"
 PROJECT = "/tmp/project"
 # What of uv's own table decides which packages a project has. What has to do with builds is not among it.
 DECIDING = ("package", "dev-dependencies", "default-groups", "dependency-groups", "constraint-dependencies", "override-dependencies", "exclude-dependencies", "environments",
@@ -164,7 +161,7 @@ def check_lock():
 
 
 def start_in_project(env, *arguments):
-    return uv.start(CACHE, *arguments, "--quiet", "--offline", "--project", PROJECT, env=env)
+    return uv.start(uv.CACHE, *arguments, "--quiet", "--offline", "--project", PROJECT, env=env)
 
 
 def of_pylock(code):
@@ -276,7 +273,7 @@ def compile_once(name, built):
     told += [{"name": n, "requires-dist": []} for n in sorted(built)]
     uv.configure(f"dependency-metadata = {to_toml(told)}\n")
     sources = [argument for n in sorted(built) for argument in ("--no-binary", n)]
-    out = uv.run(f"resolving {name}", CACHE, "pip", "compile", "--quiet", "--no-header", "--generate-hashes", "--annotation-style", "line",
+    out = uv.run(f"resolving {name}", uv.CACHE, "pip", "compile", "--quiet", "--no-header", "--generate-hashes", "--annotation-style", "line",
                  "--only-binary", ":all:", *sources, "--python", sys.executable, "/tmp/requirements.in")
     packages, requires = [], {}
     for line in out.splitlines():

@@ -14,7 +14,6 @@ from pipsqueak_metadata import licenses, modules, record
 from pipsqueak_signatures import Signatures
 
 CODE, OUT = "/function", "/out"
-CACHE = OUT + "/.cache"  # beside what is installed, so that a package that is unpacked there is moved and not copied
 TARGET = "/tmp/target"  # where uv puts links to what it has unpacked
 
 
@@ -49,7 +48,7 @@ class Installation:
             return
         with open("/tmp/pins.txt", "w") as file:
             file.writelines(" ".join([f"{p['name']}=={p['version']}", *(f"--hash={digest}" for digest in p["archives"])]) + "\n" for p in wheels)
-        process = uv.start(CACHE, "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", TARGET, "--python", sys.executable,
+        process = uv.start(uv.CACHE, "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", TARGET, "--python", sys.executable,
                            "--link-mode", "symlink", "--config-file", uv.CONFIGURATION, "-r", "/tmp/pins.txt")
         said = []
         listener = threading.Thread(target=lambda: said.append(process.stderr.read()))
@@ -58,7 +57,7 @@ class Installation:
             listener.join(0.05)
             self.fetched()
         if process.wait() != 0:
-            raise uv.refused(f"installing what {manifest_of(CODE) or 'the lock'} asks for", said[0], "caller" if brings_lock(CODE) else "worker")
+            raise uv.refused(f"installing what {manifest_of(CODE) or 'the lock'} asks for", process, said[0], "caller" if brings_lock(CODE) else "worker")
         self.fetched()
         missing = [p["name"] for p in wheels if p["name"] not in self.archives]
         if missing:
@@ -66,7 +65,7 @@ class Installation:
 
     def fetched(self):
         """Looks which wheels uv has put into its cache since the last look: by a file that has digest, name, size and place of each."""
-        for file in glob.glob(CACHE + "/wheels-v*/**/*.http", recursive=True):
+        for file in glob.glob(uv.CACHE + "/wheels-v*/**/*.http", recursive=True):
             name = os.path.basename(os.path.dirname(file))
             if name in self.archives or name not in self.packages:
                 continue
@@ -80,7 +79,7 @@ class Installation:
                 raise Refused("install", "driver", f"the installer took an archive for {name} that its lock does not have: {digest}")
             self.archives[name] = (digest, int.from_bytes(entry[entry.lastgroup], "big"), entry[4].decode())
             self.say_fetched(package)
-            directory = f"{CACHE}/archive-v0/{entry[1].decode()}"
+            directory = f"{uv.CACHE}/archive-v0/{entry[1].decode()}"
             if not glob.glob(directory + "/*.data"):  # one that has files for several places is installed by uv
                 self.whole[name] = directory
 
@@ -98,7 +97,7 @@ class Installation:
                 self.archives[package["name"]] = (digest, size, os.path.basename(archive))
                 self.say_fetched(package)
                 wheel = build(package, archive)
-                uv.run(f"installing {package['name']}", CACHE, "pip", "install", "--no-deps", "--offline", "--target", TARGET, "--python", sys.executable,
+                uv.run(f"installing {package['name']}", uv.CACHE, "pip", "install", "--no-deps", "--offline", "--target", TARGET, "--python", sys.executable,
                        "--link-mode", "copy", wheel, env={})
 
     def split(self):

@@ -8,6 +8,9 @@ import sys
 from pipsqueak_answer import Refused, full
 
 UV = "/pipsqueak/tools/uv"
+# Beside what is installed, so that a package that is unpacked there is moved and not copied. It is there when packages are resolved, too, if what is fetched
+# then is handed over.
+CACHE = "/out/.cache" if os.path.isdir("/out") else "/tmp/cache"
 # What is in it takes the place of every configuration that uv would find: that of the function, and of directories above it.
 CONFIGURATION = "/tmp/uv.toml"
 
@@ -31,16 +34,16 @@ def run(what, cache, *arguments, env=None):
     """Returns what uv said on its stdout. What it could not do is Refused."""
     process = start(cache, *arguments, "--config-file", CONFIGURATION, env=env)
     out, said = process.communicate()
-    if process.returncode < 0:
-        said += f"\nuv was ended by signal {-process.returncode}".encode()
     if process.returncode != 0:
-        raise refused(what, said)
+        raise refused(what, process, said)
     return out.decode()
 
 
-def refused(what, said, whose="worker"):
+def refused(what, process, said, whose="worker"):
     """What the user is told of what uv said. Whose the fault is when the index has other files than the lock depends on whose the lock is."""
     said = said.decode("utf-8", "replace").strip()
+    if process.returncode < 0:
+        said += f"\nuv was ended by signal {-process.returncode}"
     if "No space left" in said or "quota exceeded" in said:
         return full(f"{what}: {said}")
     if "Hash mismatch" in said:
