@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
 // binariesVariable lists further node binaries, separated by colons, which come before those that are found.
@@ -34,7 +36,7 @@ func candidates() []string {
 		paths = append(paths, filepath.Join(dir, "node"))
 	}
 	patterns := []string{"/usr/local/node*/bin/node", "/opt/node*/bin/node", "/usr/local/n/versions/node/*/bin/node"}
-	if home := home(); home != "" {
+	if home := zygote.Home(); home != "" {
 		for _, pattern := range []string{".nvm/versions/node/*/bin/node", "n/n/versions/node/*/bin/node", ".fnm/node-versions/*/installation/bin/node",
 			".local/share/fnm/node-versions/*/installation/bin/node", ".volta/tools/image/node/*/bin/node", ".asdf/installs/nodejs/*/bin/node"} {
 			patterns = append(patterns, filepath.Join(home, pattern))
@@ -46,20 +48,6 @@ func candidates() []string {
 		paths = append(paths, found...)
 	}
 	return paths
-}
-
-// home is that of the user who runs the worker: a driver's environment does not have it.
-func home() string {
-	accounts, err := os.ReadFile("/etc/passwd")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(accounts)) {
-		if fields := strings.Split(strings.TrimSpace(line), ":"); len(fields) == 7 && fields[2] == strconv.Itoa(os.Getuid()) {
-			return fields[5]
-		}
-	}
-	return ""
 }
 
 // find returns the binaries that can be used, one for each major version, and what is wrong with the others that somebody named.

@@ -63,7 +63,7 @@ func (n *node) describe(ctx context.Context) (core.Description, error) {
 	} else {
 		d.Problems = append(d.Problems, esbuild+" is missing: functions with packages or in TypeScript cannot be deployed; `make build` puts it there")
 	}
-	config, err := readConfig(os.Environ(), "/usr/etc/npmrc", "/etc/npmrc", filepath.Join(home(), ".npmrc"))
+	config, err := readConfig(os.Environ(), "/usr/etc/npmrc", "/etc/npmrc", filepath.Join(zygote.Home(), ".npmrc"))
 	if err != nil {
 		d.Problems = append(d.Problems, err.Error())
 	}

@@ -12,16 +12,19 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
 
 // interpretersVariable lists Ruby interpreters to serve besides those that are found, separated by colons, the preferred one
 // first.
 const interpretersVariable = "PIPSQUEAK_RUBY"
 
-// places are where Rubies are installed: by the system, by hand, and by the version managers of the host's users.
-var places = []string{"/usr/bin/ruby*", "/usr/local/bin/ruby*", "/opt/rubies/*/bin/ruby", "/usr/local/rbenv/versions/*/bin/ruby",
-	"/usr/local/rvm/rubies/*/bin/ruby", "/root/.rbenv/versions/*/bin/ruby", "/root/.rvm/rubies/*/bin/ruby", "/root/.asdf/installs/ruby/*/bin/ruby",
-	"/home/*/.rbenv/versions/*/bin/ruby", "/home/*/.rvm/rubies/*/bin/ruby", "/home/*/.asdf/installs/ruby/*/bin/ruby", "/opt/asdf*/installs/ruby/*/bin/ruby"}
+// places are where Rubies are installed, by the system and by hand, and homePlaces where the version managers of the worker's user have them.
+var (
+	places = []string{"/usr/bin/ruby*", "/usr/local/bin/ruby*", "/opt/rubies/*/bin/ruby", "/usr/local/rbenv/versions/*/bin/ruby", "/usr/local/rvm/rubies/*/bin/ruby",
+		"/opt/asdf*/installs/ruby/*/bin/ruby"}
+	homePlaces = []string{".rbenv/versions/*/bin/ruby", ".rvm/rubies/*/bin/ruby", ".asdf/installs/ruby/*/bin/ruby"}
+)
 
 // interpreterPaths returns the programs that may be Rubies, each once.
 func interpreterPaths() []string {
@@ -31,7 +34,13 @@ func interpreterPaths() []string {
 			paths = append(paths, filepath.Join(dir, "ruby"))
 		}
 	}
-	for _, pattern := range places {
+	patterns := slices.Clone(places)
+	if home := zygote.Home(); home != "" {
+		for _, pattern := range homePlaces {
+			patterns = append(patterns, filepath.Join(home, pattern))
+		}
+	}
+	for _, pattern := range patterns {
 		found, _ := filepath.Glob(pattern)
 		slices.Reverse(found) // the newest first
 		paths = append(paths, found...)

@@ -7,8 +7,10 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -39,6 +41,16 @@ func Libexec() (string, error) {
 		return "", err
 	}
 	return filepath.Join(filepath.Dir(self), "libexec"), nil
+}
+
+// Home returns the home directory of the user who runs the worker, where its version managers keep interpreters: a driver's environment does not
+// have it. Empty when that is not known. What other users have in theirs they can change, and must not be run.
+func Home() string {
+	account, err := user.LookupId(strconv.Itoa(os.Getuid()))
+	if err != nil {
+		return ""
+	}
+	return account.HomeDir
 }
 
 // Where a runtime's processes find the driver's files, when core.Runtime.Mounts has what Files returns.
