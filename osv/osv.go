@@ -73,14 +73,15 @@ func (d *Database) Match(packages []core.Locked) core.VulnerabilityReport {
 	d.mu.RUnlock()
 	report := core.VulnerabilityReport{Checked: time.Now().UTC(), Vulnerabilities: []core.Vulnerability{}, Unchecked: []string{}}
 	for _, p := range packages {
+		var found []core.Vulnerability
+		var problems []error
 		where, ok := locate(p)
-		if !ok || where.guessed {
+		if ok {
+			found, problems = index.match(where)
+		}
+		if !ok || where.guessed || len(problems) > 0 {
 			report.Unchecked = append(report.Unchecked, p.String())
 		}
-		if !ok {
-			continue
-		}
-		found, problems := index.match(where)
 		for _, problem := range problems {
 			d.log.Warn("vulnerabilities: an entry cannot be compared", "package", p.String(), "err", problem)
 		}

@@ -88,6 +88,7 @@ func TestMatch(t *testing.T) {
 		{"pkg:pypi/newthing@2.5", ""},
 		// Versions that nobody can compare, and packages that nobody can name.
 		{"pkg:pypi/newthing@what%20is%20this", ""},
+		{"pkg:deb/debian/libssl3@x:1?distro=debian-12&upstream=openssl", "unchecked x==1"},
 		{"", "unchecked x==1"},
 		{"pkg:generic/thing@1", "unchecked x==1"},
 		{"pkg:deb/unheard-of/thing@1", "unchecked x==1"},
