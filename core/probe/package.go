@@ -69,14 +69,14 @@ func (r *run) importEach(ctx context.Context, modules []string) (failed string, 
 // settled looks at the process, and again after a moment while there is something that was not there before: threads and processes that were
 // ended by who began them may take that long to be gone, and the language's own loop may just be reading a directory.
 func (r *run) settled(before sandbox.Observation) (after sandbox.Observation, err error) {
-	for range looks {
-		if after, err = r.observe(); err != nil || compare(&core.Probe{}, before, after) == "" {
+	for pause := shortPause; ; pause *= 2 {
+		after, err = r.observe()
+		if err != nil || pause > longPause || compare(&core.Probe{}, before, after) == "" {
 			return after, err
 		}
-		time.Sleep(settling)
+		time.Sleep(pause)
 		r.seen = nil
 	}
-	return after, nil
 }
 
 // judge fills in what was seen, and drops the process when it must not be forked.

@@ -16,14 +16,14 @@ import (
 )
 
 const (
-	packageTime = 10 * time.Second // for the imports of one package
-	wholeTime   = time.Minute      // for all packages of a function
-	preloadTime = 10 * time.Second // for a root zygote
-	memoryLimit = 4 << 30          // bytes of each process, as for an installer's
-	maxDepth    = 8                // of processes forked from one another, as in the tree
-	maxErrors   = 3                // modules of one package that may fail, before the others are left unknown
-	looks       = 4                // at a process that has something new
-	settling    = 10 * time.Millisecond
+	packageTime = 10 * time.Second      // for the imports of one package
+	wholeTime   = time.Minute           // for all packages of a function
+	preloadTime = 10 * time.Second      // for a root zygote
+	memoryLimit = 4 << 30               // bytes of each process, as for an installer's
+	maxDepth    = 8                     // of processes forked from one another, as in the tree
+	maxErrors   = 3                     // modules of one package that may fail, before the others are left unknown
+	shortPause  = 10 * time.Millisecond // between two looks at a process that has something new, and twice as long each time,
+	longPause   = 80 * time.Millisecond // up to that
 )
 
 // Sandbox is where one process of a probe lives.
