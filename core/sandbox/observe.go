@@ -43,25 +43,49 @@ type Network struct {
 	Datagrams   int64 // that were sent
 }
 
-// Observe looks at the processes of the sandbox, which takes milliseconds for a large one. A process that ends meanwhile is left out.
-func (s *Sandbox) Observe() (Observation, error) {
-	o := Observation{Processes: map[int]Process{}}
-	var err error
+// Observe looks at the processes of the sandbox, which takes milliseconds for a large one.
+func (s *Sandbox) Observe() (o Observation, err error) {
 	if o.Network, err = networkOf(s.pid); err != nil {
 		return o, err
 	}
-	for _, pid := range members(s.cgroup.dirs[0]) {
-		p, err := processOf(pid)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-			continue
-		}
-		if err != nil {
-			return o, err
-		}
-		o.Processes[pid] = p
+	if o.Processes, err = processesOf(func() []int { return members(s.cgroup.dirs[0]) }); err != nil {
+		return o, err
 	}
 	o.Memory, err = s.Usage()
 	return o, err
+}
+
+// maxRounds bounds how often it is looked whom processes that ended while they were looked at may have left behind.
+const maxRounds = 10
+
+// processesOf looks at the processes with the numbers that list returns. One that has ended before it was looked at is left out, but may have
+// forked another after the list was made, so there is another list then. What goes on like that for many rounds is a process without anything.
+func processesOf(list func() []int) (map[int]Process, error) {
+	found := map[int]Process{}
+	for round := 1; ; round++ {
+		again := 0
+		for _, pid := range list() {
+			if _, seen := found[pid]; seen {
+				continue
+			}
+			p, err := processOf(pid)
+			switch {
+			case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ESRCH):
+				again = pid
+			case err != nil:
+				return nil, err
+			default:
+				found[pid] = p
+			}
+		}
+		switch {
+		case again == 0:
+			return found, nil
+		case round == maxRounds:
+			found[again] = Process{}
+			return found, nil
+		}
+	}
 }
 
 func processOf(pid int) (p Process, err error) {

@@ -61,6 +61,27 @@ func TestProcessOf(t *testing.T) {
 	}
 }
 
+// TestProcessesOf has a process that ends while it is looked at, and has forked another after the list was made.
+func TestProcessesOf(t *testing.T) {
+	const gone = 1 << 30
+	lists := [][]int{{os.Getpid(), gone}, {os.Getpid(), os.Getppid()}}
+	found, err := processesOf(func() (list []int) {
+		list, lists = lists[0], lists[1:]
+		return list
+	})
+	if _, seen := found[os.Getppid()]; err != nil || !seen || len(found) != 2 {
+		t.Errorf("%v, %v", found, err)
+	}
+	hop := gone
+	found, err = processesOf(func() []int {
+		hop++
+		return []int{os.Getpid(), hop}
+	})
+	if p, seen := found[hop]; err != nil || !seen || p.Threads != 0 || len(found) != 2 {
+		t.Errorf("of one that never waits: %v, %v", found, err)
+	}
+}
+
 func TestNetworkOf(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
