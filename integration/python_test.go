@@ -203,18 +203,23 @@ func TestPythonAttestations(t *testing.T) {
 	}
 }
 
-// compiled waits for the compiled copy of a package, and returns its digest.
-func (w *worker) compiled(t testing.TB, name string) (digest string) {
+// compiled waits until all packages of Python have compiled copies, and returns these by the packages' names.
+func (w *worker) compiled(t testing.TB) (digests map[string]string) {
 	t.Helper()
-	eventually(t, time.Minute, name+" is compiled", func() bool {
+	eventually(t, time.Minute, "the packages are compiled", func() bool {
+		digests = map[string]string{}
 		for _, p := range w.inventory(t).Packages {
-			if p.Name == name {
-				digest = p.Compiled
+			if !strings.HasPrefix(string(p.Runtime), "python") {
+				continue
 			}
+			if p.Compiled == "" {
+				return false
+			}
+			digests[p.Name] = p.Compiled
 		}
-		return digest != ""
+		return true
 	})
-	return digest
+	return digests
 }
 
 // TestPythonSameFiles installs a lock twice, the second time on one processor, and wants the same bytes.
@@ -242,7 +247,7 @@ func TestPythonSameFiles(t *testing.T) {
 	if a.Packages[0].Digest != b.Packages[0].Digest || a.Code != b.Code {
 		t.Errorf("%s, %s and %s, %s", a.Packages[0].Digest, a.Code, b.Packages[0].Digest, b.Code)
 	}
-	if one, other := several.compiled(t, "py-many"), alone.compiled(t, "py-many"); one != other {
+	if one, other := several.compiled(t)["py-many"], alone.compiled(t)["py-many"]; one != other {
 		t.Errorf("compiled they are %s and %s", one, other)
 	}
 	if compiled, _ := filepath.Glob(filepath.Join(data, "packages", "*.*", "py_many", "__pycache__", "*.pyc")); len(compiled) != 61 {

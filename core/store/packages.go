@@ -11,8 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	goruntime "runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -175,11 +178,19 @@ func (s *Store) CommitPackages(runtime core.RuntimeID, staged []Staged, hold *Ho
 		return nil, err
 	}
 	defer s.throwAway(desk)
-	drafts := make([]draft, len(staged))
-	for i, p := range staged {
-		if drafts[i], err = s.draftPackage(runtime, p, desk, i); err != nil {
-			return nil, err
-		}
+	drafts, errs := make([]draft, len(staged)), make([]error, len(staged))
+	var group sync.WaitGroup
+	var next atomic.Int64
+	for range goruntime.GOMAXPROCS(0) { // a package often has one large file, which one processor reads
+		group.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(staged)); i = next.Add(1) - 1 {
+				drafts[i], errs[i] = s.draftPackage(runtime, staged[i], desk, int(i))
+			}
+		})
+	}
+	group.Wait()
+	if err := cmp.Or(errs...); err != nil {
+		return nil, err
 	}
 	area := filepath.Join(s.dir, "index", string(runtime))
 	if err := os.Mkdir(area, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
