@@ -51,12 +51,12 @@ func (s *Store) settle(file string) error {
 	return nil
 }
 
-// readJournal does what the pages of the journal ask for, and forgets them.
-func (s *Store) readJournal() error {
+// readJournal does what the pages of the journal ask for, and forgets them. Warnings are as in Open.
+func (s *Store) readJournal() (warnings []error, err error) {
 	area := filepath.Join(s.dir, "journal")
 	names, err := os.ReadDir(area)
 	if err != nil {
-		return diskError(area, err)
+		return nil, diskError(area, err)
 	}
 	boot := thisBoot()
 	for _, name := range names {
@@ -64,47 +64,52 @@ func (s *Store) readJournal() error {
 		var p page
 		data, err := os.ReadFile(file)
 		if err != nil {
-			return diskError(file, err)
+			return nil, diskError(file, err)
 		}
 		if err := json.Unmarshal(data, &p); err == nil && (p.Boot != boot || boot == "") {
 			for _, entry := range p.Entries {
-				if err := s.recover(entry); err != nil {
-					return err
+				damaged, err := s.recover(entry)
+				if err != nil {
+					return nil, err
+				}
+				if damaged != nil {
+					warnings = append(warnings, core.Errorf(core.KindUnavailable, core.FaultWorker,
+						"the package %s was not yet on the disk when the machine stopped (%s): the worker tries to install it anew", entry, damaged))
 				}
 			}
 		}
 		if err := s.settle(file); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return warnings, nil
 }
 
-// recover writes the entry of a package anew when a power cut has taken it, and finds out whether the package is whole.
-func (s *Store) recover(entry core.Installed) error {
+// recover writes the entry of a package anew when a power cut has taken it, and returns what is damaged of the package, if anything is.
+func (s *Store) recover(entry core.Installed) (*core.DamagedFile, error) {
 	tree := Tree{Packages, entry.Digest}
 	if !exists(s.treePath(tree)) {
-		return nil // it did not get there
+		return nil, nil //nolint:nilnil // it did not get there
 	}
 	path, err := s.indexPath(entry.Runtime, entry.Locked, entry.Receipt.Archive)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := readInstalled(path); err != nil {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return diskError(path, err)
+			return nil, diskError(path, err)
 		}
 		data, err := json.Marshal(entry)
 		if err != nil {
-			return diskError(path, err)
+			return nil, diskError(path, err)
 		}
 		if err := s.writeFile(path, data); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	checked, err := s.Verify(tree, Sample{})
 	if err != nil || len(checked.Damaged) == 0 {
-		return err
+		return nil, err
 	}
-	return s.Mark(tree, checked.Damaged[0])
+	return &checked.Damaged[0], s.Mark(tree, checked.Damaged[0])
 }

@@ -46,9 +46,12 @@ func TestJournal(t *testing.T) {
 			must(t, os.WriteFile(s.dir+"/journal/x.json", data, 0o600))
 			must(t, os.WriteFile(s.dir+"/journal/torn.json", data[:len(data)/2], 0o600))
 			must(t, test.take(s.treePath(Tree{Packages, p.Digest}), index))
-			s, _, err = Open(s.dir)
+			s, warnings, err := Open(s.dir)
 			must(t, err)
 			defer s.Close()
+			if (len(warnings) > 0) != test.damaged {
+				t.Errorf("warned of %v", warnings)
+			}
 			if found, ok := s.Find("fake1", p.Package); ok != test.known || ok && found.Package != p.Package {
 				t.Errorf("found %v, %+v", ok, found)
 			}

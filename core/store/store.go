@@ -55,8 +55,8 @@ type Store struct {
 	compiled  map[compiledKey]string // digests of compiled copies
 }
 
-// Open opens a data directory, makes it when it is missing, locks it, and throws away what was half-done. Warnings are about
-// functions that could not be loaded as they were; each is a *core.Error that names the file. The caller closes the Store.
+// Open opens a data directory, makes it when it is missing, locks it, and throws away what was half-done. Warnings are about functions that
+// could not be loaded as they were, and packages that a power cut has damaged; each is a *core.Error that names it. The caller closes the Store.
 func Open(dir string) (s *Store, warnings []error, err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {
@@ -73,13 +73,15 @@ func Open(dir string) (s *Store, warnings []error, err error) {
 		functions: map[string]core.Function{}, damaged: map[Tree]core.DamagedFile{}, forbidden: map[forbiddenKey]string{}, compiled: map[compiledKey]string{}}
 	err = s.sweep()
 	if err == nil {
-		err = s.readJournal()
+		warnings, err = s.readJournal()
 	}
 	if err == nil {
 		err = s.loadIndex()
 	}
 	if err == nil {
-		warnings, err = s.load()
+		var more []error
+		more, err = s.load()
+		warnings = append(warnings, more...)
 	}
 	if err != nil {
 		lock.Close()

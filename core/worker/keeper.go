@@ -111,8 +111,11 @@ func (w *Worker) mendAll() {
 		if w.keeper.ctx.Err() != nil {
 			return
 		}
+		name := w.packageOf(tree)
 		if err := w.mend(w.keeper.ctx, tree); err != nil {
-			w.log.Warn("quarantine", "package", w.packageOf(tree), "digest", tree.Digest, "err", err)
+			w.log.Warn("quarantine", "package", name, "digest", tree.Digest, "err", err)
+		} else {
+			w.log.Info("quarantine", "package", name, "digest", tree.Digest, "outcome", "it is whole again, or was removed")
 		}
 	}
 }
