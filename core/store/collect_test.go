@@ -25,6 +25,39 @@ func install(t testing.TB, s *Store, name, content string, unused time.Duration)
 	return p
 }
 
+// TestCollectDamaged collects a package that is damaged, with its mark, and what comes after it.
+func TestCollectDamaged(t *testing.T) {
+	s := openTest(t)
+	for _, name := range []string{"one", "two", "three"} {
+		p := install(t, s, name, name, time.Hour)
+		must(t, s.Mark(Tree{Packages, p.Digest}, core.DamagedFile{File: "a", Reason: "is missing"}))
+	}
+	for range 2 { // a package in quarantine by its damage alone is not kept
+		_, err := s.CollectPackages(Keep{Since: time.Now()}, func(string) bool { return false })
+		must(t, err)
+	}
+	left, err := os.ReadDir(filepath.Join(s.dir, "packages"))
+	if must(t, err); len(left) > 0 || len(s.Damaged()) > 0 {
+		t.Errorf("left are %v, damaged %v", left, s.Damaged())
+	}
+}
+
+// TestScripts has a package that code of its own has made: a lock that allows none gets another.
+func TestScripts(t *testing.T) {
+	s := openTest(t)
+	made := core.Locked{Name: "p", Version: "1", Archives: []string{"sha256:source", "sha256:wheel"}, Scripts: true}
+	_, err := s.CommitPackage("fake1", made, core.Receipt{Archive: "sha256:source"}, stage(t, s, map[string]string{"a": "made"}))
+	must(t, err)
+	inert := made
+	inert.Scripts = false
+	if found, ok := s.Lookup("fake1", inert); ok {
+		t.Errorf("what its code has made is taken for %+v", found)
+	}
+	if _, ok := s.Lookup("fake1", made); !ok {
+		t.Error("who allows it does not find it")
+	}
+}
+
 func TestCollectPackages(t *testing.T) {
 	const day = 24 * time.Hour
 	ten := strings.Repeat("x", 10)

@@ -189,7 +189,10 @@ func (s *Store) placeCopy(desk string, tree Tree, digest string) (placed bool, e
 		return false, nil
 	}
 	draft, final := filepath.Join(desk, "copy-"+filepath.Base(path)), copyPath(path, digest)
-	if exists(final) { // a worker that was killed has not come to say so in the index
+	if exists(final) { // another runtime has the same one, or a worker that was killed has not come to say so in the index
+		if items := manifestOf(final, digest); items != nil && len(verifyItems(final, items, Sample{}.choose(0)).Damaged) == 0 {
+			return true, nil
+		}
 		if err := os.Rename(final, draft+".old"); err != nil {
 			return false, diskError(final, err)
 		}
@@ -219,11 +222,9 @@ func (s *Store) removeCopies(tree Tree, aside string) error {
 
 // rewrite changes entries of the index of a runtime: those of which change, which gets a copy, says so. The caller holds writes.
 func (s *Store) rewrite(desk string, runtime core.RuntimeID, change func(*core.Installed) bool) error {
-	type move struct {
-		from, to string
-		entry    core.Installed
-	}
+	type move struct{ from, to string }
 	var moves []move
+	var entries []core.Installed
 	for i, path := range s.index() {
 		entry, err := readInstalled(path)
 		if err != nil || entry.Runtime != runtime || !change(&entry) {
@@ -233,22 +234,21 @@ func (s *Store) rewrite(desk string, runtime core.RuntimeID, change func(*core.I
 		if err := writeEntry(file, entry); err != nil {
 			return err
 		}
-		moves = append(moves, move{file, path, entry})
+		moves, entries = append(moves, move{file, path}), append(entries, entry)
 	}
-	var entries []core.Installed
-	for _, m := range moves {
-		entries = append(entries, m.entry)
+	if len(moves) == 0 {
+		return nil
 	}
 	settle, err := s.journal(entries)
 	if err != nil {
 		return err
 	}
 	defer settle()
-	for _, m := range moves {
+	for i, m := range moves {
 		if err := os.Rename(m.from, m.to); err != nil {
 			return diskError(m.to, err)
 		}
-		s.knowCopy(m.entry)
+		s.knowCopy(entries[i])
 	}
 	return nil
 }
