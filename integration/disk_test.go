@@ -111,11 +111,11 @@ func TestFullDisk(t *testing.T) {
 }
 
 // deployWithLittle deploys a function with ever more room on the disk, from none on, until it is there, and returns what was said when it was
-// not. No attempt leaves anything but the lock and the code, which are whole: the next deploy uses or collects them.
+// not. No attempt leaves anything but the lock, which is whole: the next deploy uses it.
 func deployWithLittle(t *testing.T, w *worker, data, name string, f files, step int64) (said []string) {
 	t.Helper()
 	list := func() (names []string) {
-		for _, pattern := range []string{"packages/*", "index/*/*", "functions/*"} {
+		for _, pattern := range []string{"code/*", "packages/*", "index/*/*", "functions/*"} {
 			found, err := filepath.Glob(filepath.Join(data, pattern))
 			if err != nil {
 				t.Fatal(err)
