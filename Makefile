@@ -94,7 +94,7 @@ deps:
 
 # What functions of the tests are built with, and what the drivers of the examples need.
 deps-test: | deps
-	$(call packages,cmake:cmake rustc:rustc /usr/bin/luajit:luajit /usr/share/lua/5.1/dkjson.lua:lua-dkjson)
+	$(call packages,cmake:cmake rustc:rustc /usr/bin/luajit:luajit /usr/share/lua/5.1/dkjson.lua:lua-dkjson /usr/bin/bundle:ruby-bundler)
 	$(MAKE) -C examples/driver-in-python venv
 
 deps-bench:

@@ -19,9 +19,10 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// installGems is what installer.rb has around gems.rb, as far as an installation needs it. It sees to it that threads load nothing: two that
-// load the same library at once may find it half made.
-const installGems = `
+// gemsProgram prints what a method of gems.rb returns, with the arguments OUT, the file gems.rb, the index and any more. It has of installer.rb what
+// gems.rb needs, and sees to it that threads load nothing: two that load the same library at once may find it half made.
+func gemsProgram(call string) string {
+	return `
 require "json"
 require "open3"
 module Pipsqueak
@@ -43,11 +44,12 @@ module Pipsqueak
       done
     end
   end)
-  puts JSON.generate(Gems.new(ARGV[2]).install(JSON.parse(ARGV[3]), ["compiled"]) { |*| })
+  $stdout.write JSON.generate(Gems.new(ARGV[2]).` + call + `)
 rescue Refused => e
   abort e.message
 end
 `
+}
 
 // buildGem makes a gem in a directory and returns it as it is locked. More is more of its specification.
 func buildGem(t *testing.T, into, name, more string, contents map[string]string) core.Locked {
@@ -130,7 +132,7 @@ func TestInstallGems(t *testing.T) {
 		if err := os.Mkdir(out, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command("/usr/bin/ruby", "--disable=gems", "-I", "/usr/lib/ruby/vendor_ruby", "-e", installGems, out, script, server.URL, string(asked))
+		cmd := exec.Command("/usr/bin/ruby", "--disable=gems", "-I", "/usr/lib/ruby/vendor_ruby", "-e", gemsProgram(`install(JSON.parse(ARGV[3]), ["compiled"]) { |*| }`), out, script, server.URL, string(asked))
 		cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
 		text, err := cmd.CombinedOutput()
 		if err != nil || json.Unmarshal(text, &receipts) != nil {

@@ -48,7 +48,7 @@ module Pipsqueak
       brought ? brought.check(definition) : definition.validate_runtime!
       definition.resolve_remotely!
       chosen = closure(definition, definition.specs.group_by(&:name).transform_values(&:first))
-      [describe(chosen, brought&.checksums || {}), brought ? nil : definition.to_lock]
+      [describe(chosen, brought), brought ? nil : definition.to_lock]
     rescue Refused, SystemCallError
       raise
     rescue Bundler::HTTPError => e
@@ -133,27 +133,27 @@ module Pipsqueak
     def needs(spec) = spec.dependencies.select { |d| d.type != :development }.map(&:name)
 
     # The packages as a lock has them. What the index does not say of a gem, the gem does.
-    def describe(specs, checksums)
+    def describe(specs, brought)
       versions = specs.to_h { |spec| [spec.name, "#{spec.name}==#{spec.version}"] }
       at_once(specs) do |spec|
-        platform = spec.platform.to_s
-        full = platform == "ruby" ? "#{spec.name}-#{spec.version}" : "#{spec.name}-#{spec.version}-#{platform}"
-        digest, extensions = known(spec, full)
-        if checksums.key?(full) && checksums[full] != digest
-          raise Refused.new("install", "caller", "Gemfile.lock has the checksum #{checksums[full]} for #{full}, and the index #{digest}: " \
-                                                 "one of the two is not what its author published; nothing was installed")
-        end
+        platform = platform_of(spec)
+        digest, extensions = known(spec, platform)
+        brought&.check_gem(spec.name, spec.version.to_s, platform, digest)
         { "name" => spec.name, "version" => spec.version.to_s, "archives" => [digest], "requires" => versions.values_at(*needs(spec)).compact.uniq.sort, "scripts" => extensions,
           "purl" => "pkg:gem/#{spec.name}@#{spec.version}#{"?platform=#{platform}" if platform != "ruby"}" }
       end
     end
 
+    # Older Bundlers have nothing for the platform that newer ones call "ruby".
+    def platform_of(spec) = spec.platform.to_s.empty? ? "ruby" : spec.platform.to_s
+
     # Returns the digest of a gem, and whether it has extensions to compile: no index says that, and only gems for one platform have none.
-    def known(spec, full)
+    def known(spec, platform)
+      full = Gemlock.full(spec.name, spec.version, platform)
       listed = spec.checksum if spec.respond_to?(:checksum)
       listed = listed.digest if listed.respond_to?(:digest)
       listed = listed.to_s.match?(/\A\h{64}\z/) ? "sha256:#{listed.downcase}" : nil
-      return [listed, false] if listed && spec.platform.to_s != "ruby"
+      return [listed, false] if listed && platform != "ruby"
       text = fetch(full)
       digest = "sha256:#{Digest::SHA256.hexdigest(text)}"
       raise Refused.new("install", "worker", "the index of gems says #{listed} of #{full}, which is #{digest}") if listed && listed != digest
