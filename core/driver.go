@@ -160,6 +160,9 @@ type Sandbox struct {
 type Load struct {
 	Packages []string // directories inside the sandbox to look for modules in, in order
 	Modules  []string // modules to import, in order
+	// What a probe asks besides. A driver that does not know it leaves it.
+	Watch bool     // to report the environment variables that the imported code reads meanwhile
+	Draw  []string // modules that were imported before, whose random generators are to be drawn from
 }
 
 // HandlerLoad is what an instance is to import, and what its handler is told of itself.
@@ -180,7 +183,14 @@ type Report struct {
 	Threads int                      // of the process after it; more than one and it must not fork
 	// Loaded are modules of packages, named as Load.Modules are, that an instance has imported besides those that it was asked to.
 	Loaded []string
+	// Reads are the names of environment variables that were read during the import, AllVariables for all of them. Only with Load.Watch.
+	Reads []string
+	// Drawn has text for those of Load.Draw that have random generators: what they gave, which is to differ from process to process.
+	Drawn map[string]string
 }
+
+// AllVariables in Report.Reads stands for every environment variable: the code has looked at the whole environment.
+const AllVariables = "*"
 
 // ResolveRequest asks for the packages of deployed code.
 type ResolveRequest struct {
@@ -196,9 +206,15 @@ type ResolveRequest struct {
 
 // Resolution is what a function needs.
 type Resolution struct {
-	Packages []Locked          // complete; those of the request's lock when it has one
-	Files    map[string]string // as in Lock
-	Imports  []string          // names of modules that the code imports, that are not its own, and that take their time: the language's own mostly do not
+	Packages []Locked          `json:"packages"` // complete; those of the request's lock when it has one
+	Files    map[string]string `json:"files"`    // as in Lock
+	Imports  []string          `json:"imports"`  // names of modules that the code imports, that are not its own, and that take their time: the language's own mostly do not
+	// Perhaps are names like those of Imports that may be no modules, or that the code may do without. They are tried once, and what can be imported is
+	// imported ahead of the code, which imports it, or not, as it would.
+	Perhaps []string `json:"perhaps"`
+	// Sets are the names of environment variables that the function's own files set before or while they import modules, AllVariables when it is not known
+	// which, or when they change something else that packages look at when they are imported.
+	Sets []string `json:"sets"`
 }
 
 // InstallRequest asks for packages.

@@ -8,7 +8,7 @@ import (
 )
 
 // Function is what a user deploys, complete: nothing more has to be found out to start it. A deployed Function never
-// changes but for Loaded; a new deploy of the same name makes a new one with the next Version.
+// changes but for Loaded, Apart, Tried and Imports that prove wrong; a new deploy of the same name makes a new one with the next Version.
 type Function struct {
 	Name     string            `json:"name"`
 	Version  int               `json:"version"` // 1 for the first deploy of the name, then counted up
@@ -29,6 +29,11 @@ type Function struct {
 	Loaded []string `json:"loaded,omitempty"`
 	// Apart are modules that no zygote imports for it, with the reasons: "grpcio starts 3 threads at import".
 	Apart map[string]string `json:"apart,omitempty"`
+	// Perhaps and Sets are as in Resolution.
+	Perhaps []string `json:"perhaps,omitempty"`
+	Sets    []string `json:"sets,omitempty"`
+	// Tried is what was tried for it alone, because it is deeper in a package than that package's probe looks: why no zygote imports the module, or nothing.
+	Tried map[string]string `json:"tried,omitempty"`
 }
 
 // Limits bounds what a function may use.

@@ -68,6 +68,10 @@ type Probe struct {
 	Files    []string `json:"files,omitempty"`    // open files, sockets and shared memory, as the kernel names them
 	Signals  []string `json:"signals,omitempty"`  // that it handles
 	Network  []string `json:"network,omitempty"`  // attempts to reach one, "3 datagrams"
+	// Reads are the names of environment variables that it reads when it is imported and everything it requires has been, as in Report.
+	Reads []string `json:"reads,omitempty"`
+	// Version counts up what a probe looks at: an older one is made again.
+	Version int `json:"version,omitempty"`
 	// Errors is why a module of it cannot be imported by itself, by its name in Receipt.Modules.
 	Errors map[string]string `json:"errors,omitempty"`
 	// Unforkable is why it may not live in a zygote: "starts 3 threads at import". Empty when it may.

@@ -109,7 +109,7 @@ func decodeSandbox(pb *driverpb.Sandbox) core.Sandbox {
 }
 
 func decodeLoad(pb *driverpb.Load) core.Load {
-	return core.Load{Packages: pb.GetPackages(), Modules: pb.GetModules()}
+	return core.Load{Packages: pb.GetPackages(), Modules: pb.GetModules(), Watch: pb.GetWatch(), Draw: pb.GetDraw()}
 }
 
 func decodeReport(pb *driverpb.Report) core.Report {
@@ -118,6 +118,8 @@ func decodeReport(pb *driverpb.Report) core.Report {
 		Modules: eachValue(pb.GetModules(), func(ns int64) time.Duration { return time.Duration(ns) }),
 		Threads: int(pb.GetThreads()),
 		Loaded:  pb.GetLoaded(),
+		Reads:   pb.GetReads(),
+		Drawn:   eachValue(pb.GetDrawn(), func(text string) string { return text }),
 	}
 }
 
@@ -148,7 +150,9 @@ func decodeResolveRequest(pb *driverpb.ResolveRequest) core.ResolveRequest {
 }
 
 func decodeResolution(pb *driverpb.Resolution) core.Resolution {
-	return core.Resolution{Packages: each(pb.GetPackages(), decodeLocked), Files: pb.GetFiles(), Imports: pb.GetImports()}
+	return core.Resolution{
+		Packages: each(pb.GetPackages(), decodeLocked), Files: pb.GetFiles(), Imports: pb.GetImports(), Perhaps: pb.GetPerhaps(), Sets: pb.GetSets(),
+	}
 }
 
 func decodeInstallRequest(pb *driverpb.InstallRequest) core.InstallRequest {

@@ -131,7 +131,7 @@ func encodeSandbox(s core.Sandbox) *driverpb.Sandbox {
 }
 
 func encodeLoad(l core.Load) *driverpb.Load {
-	return &driverpb.Load{Packages: l.Packages, Modules: l.Modules}
+	return &driverpb.Load{Packages: l.Packages, Modules: l.Modules, Watch: l.Watch, Draw: l.Draw}
 }
 
 func encodeReport(r core.Report) *driverpb.Report {
@@ -140,6 +140,8 @@ func encodeReport(r core.Report) *driverpb.Report {
 		Modules: eachValue(r.Modules, func(d time.Duration) int64 { return int64(d) }),
 		Threads: int64(r.Threads),
 		Loaded:  r.Loaded,
+		Reads:   r.Reads,
+		Drawn:   r.Drawn,
 	}
 }
 
@@ -165,7 +167,7 @@ func encodeResolveRequest(r core.ResolveRequest) *driverpb.ResolveRequest {
 }
 
 func encodeResolution(r core.Resolution) *driverpb.Resolution {
-	return &driverpb.Resolution{Packages: each(r.Packages, encodeLocked), Files: r.Files, Imports: r.Imports}
+	return &driverpb.Resolution{Packages: each(r.Packages, encodeLocked), Files: r.Files, Imports: r.Imports, Perhaps: r.Perhaps, Sets: r.Sets}
 }
 
 func encodeInstallRequest(r core.InstallRequest) *driverpb.InstallRequest {

@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -11,7 +12,7 @@ import (
 
 // probe imports one package. Whether a failure is the package's or the machine's, the next fork shows.
 func (r *run) probe(p *core.Installed) (core.Probe, error) {
-	result := core.Probe{Time: time.Now().UTC()}
+	result := core.Probe{Time: time.Now().UTC(), Version: version}
 	required := r.requires(p)
 	ctx, cancel := context.WithTimeout(r.ctx, packageTime)
 	defer cancel()
@@ -24,7 +25,7 @@ func (r *run) probe(p *core.Installed) (core.Probe, error) {
 			return result, err
 		}
 		began := time.Now()
-		module, err := r.importEach(ctx, modules)
+		module, reads, err := r.importEach(ctx, modules)
 		took := time.Since(began)
 		var after sandbox.Observation
 		if err == nil {
@@ -51,19 +52,23 @@ func (r *run) probe(p *core.Installed) (core.Probe, error) {
 			}
 			continue
 		}
+		result.Reads = reads
 		return result, r.judge(&result, before, after, took, required)
 	}
 	return result, nil
 }
 
-// importEach imports modules one by one, and returns the one that failed.
-func (r *run) importEach(ctx context.Context, modules []string) (failed string, err error) {
+// importEach imports modules one by one, and returns the one that failed, and the variables that they read, sorted.
+func (r *run) importEach(ctx context.Context, modules []string) (failed string, reads []string, err error) {
 	for _, m := range modules {
-		if err := r.load(ctx, r.work, m); err != nil {
-			return m, err
+		more, err := r.load(ctx, r.work, m)
+		if err != nil {
+			return m, nil, err
 		}
+		reads = append(reads, more...)
 	}
-	return "", nil
+	slices.Sort(reads)
+	return "", slices.Compact(reads), nil
 }
 
 // settled looks at the process, and again after a moment while there is something that was not there before: threads and processes that were

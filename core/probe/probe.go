@@ -43,9 +43,13 @@ type Machine struct {
 	Create func(context.Context, core.SandboxConfig) (Sandbox, error)
 }
 
-// Stale reports whether a package of these has to be probed: it never was, or what kept it out of zygotes is not among them.
+// version is of what a probe looks at. 2: the variables that are read, and random numbers that repeat.
+const version = 2
+
+// Stale reports whether a package of these has to be probed: it never was by a probe that looks at all that this one does, or what kept it out
+// of zygotes is not among them.
 func Stale(p core.Installed, all []core.Installed) bool {
-	return p.Probe == nil || p.Probe.Through != "" && !slices.ContainsFunc(all, func(q core.Installed) bool { return q.String() == p.Probe.Through })
+	return p.Probe == nil || p.Probe.Version != version || p.Probe.Through != "" && !slices.ContainsFunc(all, func(q core.Installed) bool { return q.String() == p.Probe.Through })
 }
 
 // Run probes those of the packages that are Stale, and calls done with each result as it comes. The packages are all that one
@@ -77,6 +81,9 @@ func Run(ctx context.Context, m Machine, packages []core.Installed, done func(co
 		if err := r.forkAll(good); err != nil {
 			return err
 		}
+		if err := r.drawAll(good); err != nil {
+			return err
+		}
 	}
 	for _, p := range good {
 		done(p.Package, *p.Probe)
@@ -84,9 +91,9 @@ func Run(ctx context.Context, m Machine, packages []core.Installed, done func(co
 	return nil
 }
 
-// Try tells which of some more modules a zygote that has imported the first ones could import as well: without an error, and still
-// fit to be forked; and why not of the others. The errors are those of Run.
-func Try(ctx context.Context, m Machine, packages []core.Installed, first, more []string) (good []string, bad map[string]string, err error) {
+// Try tells which of some more modules a zygote that has imported the first ones could import as well: without an error, still
+// fit to be forked, and without a look at the environment variables of these names; and why not of the others. The errors are those of Run.
+func Try(ctx context.Context, m Machine, packages []core.Installed, first, more, names []string) (good []string, bad map[string]string, err error) {
 	r, err := open(ctx, m, packages)
 	if err != nil {
 		return nil, nil, err
@@ -99,10 +106,19 @@ func Try(ctx context.Context, m Machine, packages []core.Installed, first, more 
 		if err != nil {
 			return nil, nil, err
 		}
-		if why := cmp.Or(probe.Errors[module], probe.Unforkable); why != "" {
-			bad[module] = why
-		} else {
+		why := cmp.Or(probe.Errors[module], probe.Unforkable, Reads(probe.Reads, names))
+		if why == "" {
+			if why, err = r.draw(module); err != nil {
+				return nil, nil, err
+			}
+		}
+		if why == "" {
 			good = append(good, module)
+			continue
+		}
+		bad[module] = why
+		if probe.Errors[module] == "" && probe.Unforkable == "" { // it is in the process, and what comes next would find it there
+			r.drop(module)
 		}
 	}
 	return good, bad, nil
@@ -114,6 +130,7 @@ type run struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	set    core.Set
+	dirs   []string          // of the set
 	order  []*core.Installed // each after what it requires
 	byName map[string]*core.Installed
 
@@ -137,6 +154,9 @@ func open(ctx context.Context, m Machine, packages []core.Installed) (*run, erro
 	}
 	r.order = r.inOrder(all...)
 	r.set = core.NewSet(r.set...)
+	for _, p := range r.set {
+		r.dirs = append(r.dirs, core.PackageDir(p))
+	}
 	r.ctx, r.cancel = context.WithTimeout(ctx, wholeTime)
 	var err error
 	if r.root, err = r.process(nil); err != nil {

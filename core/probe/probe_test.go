@@ -229,8 +229,56 @@ func TestForbidsFork(t *testing.T) {
 func TestTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(map[string]drivertest.Module{"t": {Threads: 1}, "e": {Err: core.Errorf(core.KindException, core.FaultHandler, "no")}})
-		good, bad, err := probe.Try(t.Context(), w.machine(), []core.Installed{pkg("a"), pkg("t")}, []string{"a"}, []string{"a.b", "t", "e", "a.c"})
+		good, bad, err := probe.Try(t.Context(), w.machine(), []core.Installed{pkg("a"), pkg("t")}, []string{"a"}, []string{"a.b", "t", "e", "a.c"}, nil)
 		if err != nil || !slices.Equal(good, []string{"a.b", "a.c"}) || !maps.Equal(bad, map[string]string{"t": "starts 1 thread at import", "e": "no"}) {
+			t.Errorf("%v %v %v", good, bad, err)
+		}
+	})
+}
+
+// The variables that a module reads are noted of it alone; what reads one that is set is bad, and not there for what comes after it.
+func TestReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]drivertest.Module{"a": {Reads: []string{"Y", "X", "Y"}}, "b.all": {Reads: []string{core.AllVariables}}, "b.y": {Reads: []string{"Y"}}})
+		found, err := w.run(t, pkg("a"), pkg("b", "a==1"))
+		if err != nil || !slices.Equal(found["a"].Reads, []string{"X", "Y"}) || found["b"].Reads != nil {
+			t.Errorf("%+v %v", found, err)
+		}
+		good, bad, err := probe.Try(t.Context(), w.machine(), []core.Installed{pkg("b")}, []string{"b"}, []string{"b.y", "b.z", "b.all"}, []string{"Y", "Z"})
+		if want := map[string]string{"b.y": "reads Y when it is imported, which is set for this function", "b.all": "reads Y, Z when it is imported, which is set for this function"}; err != nil ||
+			!slices.Equal(good, []string{"b.z"}) || !maps.Equal(bad, want) {
+			t.Errorf("%v %v %v", good, bad, err)
+		}
+		who := map[string]core.NodeID{}
+		for _, c := range w.Calls() {
+			who[strings.Join(c.Load.Modules, "+")] = c.ID
+		}
+		if who["b.z"] == who["b.y"] {
+			t.Error("b.z was imported by the process that had imported b.y")
+		}
+		if good, bad, err := probe.Try(t.Context(), w.machine(), []core.Installed{pkg("b")}, nil, []string{"b"}, []string{core.AllVariables}); err != nil || good != nil || bad["b"] == "" {
+			t.Errorf("of who prepares for all imports %v %v %v", good, bad, err)
+		}
+	})
+}
+
+// Random numbers that are the same in two forks, and others in a process of its own, keep a package apart, and what requires it. A fixed seed does not.
+func TestRepeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(map[string]drivertest.Module{"new": {Random: drivertest.NewRandom}, "shared": {Random: drivertest.SharedRandom}, "fixed": {Random: drivertest.FixedRandom}, "deep": {Random: drivertest.SharedRandom}})
+		found, err := w.run(t, pkg("none"), pkg("new"), pkg("shared"), pkg("fixed"), pkg("above", "new==1", "shared==1"), pkg("top", "above==1"))
+		want := map[string]string{"none": "", "new": "", "fixed": "", "shared": "gives the same random numbers in every fork",
+			"above": "imports shared, which gives the same random numbers in every fork", "top": "imports shared, which gives the same random numbers in every fork"}
+		for name, why := range want {
+			if err != nil || found[name].Unforkable != why {
+				t.Errorf("%s %+v, want %q; %v", name, found[name], why, err)
+			}
+		}
+		if top := found["top"]; top.Through != "shared==1" {
+			t.Errorf("top %+v", top)
+		}
+		good, bad, err := probe.Try(t.Context(), w.machine(), []core.Installed{pkg("a")}, []string{"a"}, []string{"deep", "new"}, nil)
+		if err != nil || !slices.Equal(good, []string{"new"}) || bad["deep"] != "gives the same random numbers in every fork" {
 			t.Errorf("%v %v %v", good, bad, err)
 		}
 	})

@@ -63,20 +63,16 @@ func (r *run) observe() (sandbox.Observation, error) {
 	return *r.seen, nil
 }
 
-// load has a process import modules.
-func (r *run) load(ctx context.Context, p *process, modules ...string) error {
-	dirs := make([]string, len(r.set))
-	for i, one := range r.set {
-		dirs[i] = core.PackageDir(one)
-	}
+// load has a process import modules, and returns the names of the environment variables that they read.
+func (r *run) load(ctx context.Context, p *process, modules ...string) (reads []string, err error) {
 	if p == r.work {
 		r.seen = nil
 	}
-	_, err := r.Driver.Import(ctx, p.Ref().ID, core.Load{Packages: dirs, Modules: modules})
+	report, err := r.Driver.Import(ctx, p.Ref().ID, core.Load{Packages: r.dirs, Modules: modules, Watch: true})
 	if err == nil {
 		p.modules = slices.Concat(p.modules, modules)
 	}
-	return err
+	return report.Reads, err
 }
 
 // ready sees to it that there is a process to work with, which has imported all that is good and is needed. What cannot be imported any
@@ -88,7 +84,7 @@ func (r *run) ready(needed []string) error {
 		}
 	}
 	if missing := without(needed, r.work.modules); len(missing) > 0 {
-		if err := r.load(r.ctx, r.work, missing...); err != nil {
+		if _, err := r.load(r.ctx, r.work, missing...); err != nil {
 			r.end(r.work)
 			return r.refork()
 		}
@@ -112,7 +108,7 @@ func (r *run) refork() error {
 		r.work = p
 		// Also when nothing is missing: what has answered has done what it does after a fork.
 		missing := without(r.good, p.modules)
-		if err := r.load(r.ctx, p, missing...); err != nil {
+		if _, err := r.load(r.ctx, p, missing...); err != nil {
 			r.end(p)
 			if len(missing) == 0 {
 				return err
@@ -133,11 +129,17 @@ func (r *run) tryFork() string {
 	r.seen = nil // to fork leaves something as well
 	child, err := r.process(r.work)
 	if err == nil {
-		err = r.load(r.ctx, child)
+		_, err = r.load(r.ctx, child)
 		r.end(child)
 	}
 	if err != nil {
 		return "cannot be forked after its import: " + err.Error()
 	}
 	return ""
+}
+
+// drop goes on without a module that the process to work with has imported.
+func (r *run) drop(module string) {
+	r.end(r.work)
+	r.good = without(r.good, []string{module})
 }

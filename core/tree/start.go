@@ -284,14 +284,30 @@ func (t *Tree) importHandler(ctx context.Context, n *Node) error {
 	return e
 }
 
+// everywhere returns what programs rely on: a zygote's environment says the same.
+func everywhere() map[string]string {
+	return map[string]string{"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": core.ScratchDir, "TMPDIR": core.ScratchDir}
+}
+
+// Own returns the names of the environment variables that an instance of the function has and a zygote has not, or has with another value, sorted.
+func Own(fn *core.Function) []string {
+	env := environment(fn)
+	for name, value := range everywhere() {
+		if env[name] == value {
+			delete(env, name)
+		}
+	}
+	return slices.Sorted(maps.Keys(env))
+}
+
 // environment returns the whole environment of an instance: what programs rely on, what the function is told of itself under the
 // names that AWS Lambda uses, and what its author set.
 func environment(fn *core.Function) map[string]string {
-	env := map[string]string{
-		"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": core.ScratchDir, "TMPDIR": core.ScratchDir,
+	env := everywhere()
+	maps.Copy(env, map[string]string{
 		"AWS_LAMBDA_FUNCTION_NAME": fn.Name, "AWS_LAMBDA_FUNCTION_VERSION": strconv.Itoa(fn.Version),
 		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.FormatInt(fn.Limits.Memory>>20, 10), "LAMBDA_TASK_ROOT": core.CodeDir,
-	}
+	})
 	maps.Copy(env, fn.Env)
 	return env
 }

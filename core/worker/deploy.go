@@ -68,6 +68,9 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 	if err != nil {
 		return core.Function{}, err
 	}
+	if before, ok := w.store.Get(fn.Name); ok {
+		inherit(&fn, &before)
+	}
 	w.part(&fn, true)
 	digest, release, err := w.store.CommitCode(dir)
 	if err != nil {
@@ -143,11 +146,11 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 		return nil, err
 	}
 	defer func() { _ = w.store.Discard(out) }()
-	lock, imports, err := w.lock(ctx, d, fn, runtime, manifest, dir, out, anew, progress)
+	lock, resolution, err := w.lock(ctx, d, fn, runtime, manifest, dir, out, anew, progress)
 	if err != nil {
 		return nil, err
 	}
-	fn.Imports = imports
+	fn.Imports, fn.Perhaps, fn.Sets = resolution.Imports, resolution.Perhaps, resolution.Sets
 	if err := w.refuseVulnerable(fn.Name, lock.Packages, progress); err != nil {
 		return nil, err
 	}

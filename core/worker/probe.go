@@ -71,7 +71,7 @@ func (w *Worker) prepareLater(fn core.Function, locked []core.Locked) {
 			return
 		}
 		for _, other := range w.store.List() {
-			if waits(&other) {
+			if waits(&other) || other.Name == fn.Name && other.Version == fn.Version {
 				w.settle(&other, other.Name != fn.Name)
 			}
 		}
@@ -110,9 +110,16 @@ func (w *Worker) prepare(ctx context.Context, d core.Driver, fn *core.Function, 
 			all[i].Locked = locked[at] // what it requires in this lock, which may be other versions than in the one it was installed for
 		}
 	}
-	if !slices.ContainsFunc(all, func(p core.Installed) bool { return probe.Stale(p, all) }) {
-		return
+	if slices.ContainsFunc(all, func(p core.Installed) bool { return probe.Stale(p, all) }) {
+		w.probe(ctx, d, fn, runtime, all, progress)
 	}
+	if err := w.try(ctx, d, fn, runtime); err != nil && ctx.Err() == nil && !core.IsKind(err, core.KindConflict) {
+		w.log.Warn("probe", "fn", fn.Name, "err", err)
+	}
+}
+
+// probe imports those of all packages of the function that were never probed.
+func (w *Worker) probe(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, all []core.Installed, progress func(core.Progress)) {
 	found, done := map[core.Package]core.Probe{}, timed(core.Progress{Verb: "probe", Item: fn.Name}, progress)
 	err := probe.Run(ctx, w.machine(d, runtime), all, func(p core.Package, seen core.Probe) {
 		found[p] = seen
@@ -187,38 +194,6 @@ func within(module, of string) bool {
 	rest, ok := strings.CutPrefix(module, of)
 	next, _ := utf8.DecodeRuneInString(rest)
 	return ok && (rest == "" || !unicode.IsLetter(next) && !unicode.IsDigit(next) && next != '_' && next != '-')
-}
-
-// part finds out which of the modules that a function imports no zygote may. One that cannot be imported by itself is left to the code,
-// which may be ready for that. With wait, so are for now those of packages that were not probed.
-func (w *Worker) part(fn *core.Function, wait bool) {
-	packages := w.installed(fn)
-	apart := map[string]string{}
-	fn.Imports = slices.DeleteFunc(fn.Imports, func(module string) bool {
-		p, own := owner(module, packages)
-		if p == nil {
-			return false
-		}
-		if probe.Stale(*p, packages) {
-			if wait {
-				apart[module] = p.Name + " " + unprobed
-			}
-			return false
-		}
-		if why, fails := p.Probe.Errors[own]; fails {
-			apart[module] = why
-			return true
-		}
-		if p.Probe.Unforkable != "" {
-			apart[module] = p.Name + " " + p.Probe.Unforkable
-		}
-		return false
-	})
-	fn.Apart = nil
-	if len(apart) > 0 {
-		fn.Apart = apart
-	}
-	w.learnCosts(fn, packages)
 }
 
 // learnCosts tells the tree what importing a function's modules takes, as their packages' probes have it.
@@ -317,7 +292,7 @@ func (w *Worker) loaded(fn *core.Function, modules []string) {
 		defer w.probes.Unlock()
 		first := slices.DeleteFunc(slices.Concat(fn.Imports, fn.Loaded), func(m string) bool { return fn.Apart[m] != "" })
 		var bad map[string]string
-		modules, bad, err = probe.Try(ctx, w.machine(d, runtime), packages, first, modules)
+		modules, bad, err = probe.Try(ctx, w.machine(d, runtime), packages, first, modules, settings(fn))
 		for _, m := range slices.Sorted(maps.Keys(bad)) {
 			w.log.Info("probe", "fn", fn.Name, "module", m, "left to instances, for it", bad[m])
 		}

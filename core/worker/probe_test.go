@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/probe"
 )
 
 func TestOwner(t *testing.T) {
@@ -56,5 +57,67 @@ func TestLearningTriesOnce(t *testing.T) {
 	l.close()
 	if got := begin(4, "a"); got != nil {
 		t.Errorf("after the end %v", got)
+	}
+}
+
+// Who sets a variable has apart what reads it when it is imported, what requires that, and what is deeper in a package as long as it was not tried.
+func TestReason(t *testing.T) {
+	seen := func(name string, p core.Probe, requires ...string) core.Installed {
+		p.Version = probed(t)
+		return core.Installed{Package: core.Package{Name: name, Version: "1"}, Probe: &p, Locked: core.Locked{Requires: requires}, Receipt: core.Receipt{Modules: []string{name}}}
+	}
+	packages := []core.Installed{seen("plain", core.Probe{}), seen("reads", core.Probe{Reads: []string{"MODE"}}, "circle==1"), seen("circle", core.Probe{}, "above==1"),
+		seen("above", core.Probe{}, "reads==2"), seen("name", core.Probe{Reads: []string{"AWS_LAMBDA_FUNCTION_NAME", "PATH"}}), seen("all", core.Probe{Reads: []string{core.AllVariables}}),
+		{Package: core.Package{Name: "new", Version: "1"}, Receipt: core.Receipt{Modules: []string{"new"}}}}
+	sets := &core.Function{Env: map[string]string{"MODE": "x", "LANG": "C.UTF-8"}, Tried: map[string]string{"plain.good": "", "plain.bad": "bad"}}
+	for _, test := range []struct {
+		fn          *core.Function
+		module, why string
+	}{
+		{sets, "plain", ""}, {sets, "reads", "reads reads MODE when it is imported, which is set for this function"},
+		{sets, "above.x", "above imports reads, which reads MODE when it is imported, which is set for this function"},
+		{&core.Function{}, "reads", ""}, {&core.Function{Sets: []string{"MODE"}}, "circle", "circle imports reads, which reads MODE when it is imported, which is set for this function"},
+		{&core.Function{}, "name", "name reads AWS_LAMBDA_FUNCTION_NAME when it is imported, which is set for this function"},
+		{&core.Function{Sets: []string{core.AllVariables}}, "plain", "plain is imported after the function's own code has prepared for it"},
+		{sets, "plain.new", "plain.new is being probed"}, {sets, "plain.good", ""}, {sets, "plain.bad", "bad"}, {sets, "new.x", "new is being probed"}, {sets, "nobody", ""},
+	} {
+		if why, _ := reason(test.fn, test.module, packages, true); why != test.why {
+			t.Errorf("%s with %v: %q, want %q", test.module, settings(test.fn), why, test.why)
+		}
+	}
+}
+
+// probed is the version of probes that are not stale.
+func probed(t *testing.T) int {
+	for version := range 100 {
+		if p := (core.Installed{Probe: &core.Probe{Version: version}}); !probe.Stale(p, nil) {
+			return version
+		}
+	}
+	t.Fatal("every probe is stale")
+	return 0
+}
+
+// What was learned of a version of a function holds for the next one with the same packages and variables, and is tried again else.
+func TestInherit(t *testing.T) {
+	before := &core.Function{Name: "f", Version: 1, Packages: core.NewSet(core.Package{Name: "a"}), Env: map[string]string{"A": "1"}, Loaded: []string{"a.x", "a.y"}, Tried: map[string]string{"a.x": ""}}
+	for _, test := range []struct {
+		change func(*core.Function)
+		loaded []string
+	}{
+		{func(*core.Function) {}, []string{"a.x", "a.y"}},
+		{func(f *core.Function) { f.Imports = []string{"a.x"} }, []string{"a.y"}},
+		{func(f *core.Function) { f.Env = map[string]string{"A": "2"} }, []string{"a.x", "a.y"}},
+		{func(f *core.Function) { f.Env = nil }, nil},
+		{func(f *core.Function) { f.Sets = []string{"B"} }, nil},
+		{func(f *core.Function) { f.Packages = nil }, nil},
+		{func(f *core.Function) { f.Runtime = "other" }, nil},
+	} {
+		fn := &core.Function{Name: "f", Version: 2, Packages: before.Packages, Env: before.Env}
+		test.change(fn)
+		inherit(fn, before)
+		if !slices.Equal(fn.Loaded, test.loaded) || (fn.Tried == nil) != (test.loaded == nil) || !slices.Equal(slices.Sorted(slices.Values(slices.Concat(fn.Imports, fn.Perhaps))), []string{"a.x", "a.y"}) {
+			t.Errorf("%+v", fn)
+		}
 	}
 }

@@ -112,15 +112,16 @@ func (w *Worker) refuseDebian(d core.Driver, runtime core.Runtime, manifest stor
 	return nil
 }
 
-// lock returns the lock of the code in dir and what the code imports. A lock that was not there is remembered. In out, a directory of Stage, is what
+// lock returns the lock of the code in dir, and what else was found out of the code. A lock that was not there is remembered. In out, a directory of Stage, is what
 // the driver hands over from one step to the next.
-func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir, out string, anew bool, progress func(core.Progress)) (core.Lock, []string, error) {
+func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir, out string, anew bool, progress func(core.Progress)) (core.Lock, core.Resolution, error) {
+	var resolution core.Resolution
 	if err := w.refuseDebian(d, runtime, manifest); err != nil {
-		return core.Lock{}, nil, err
+		return core.Lock{}, resolution, err
 	}
 	known, asked, err := w.knownLock(dir, runtime, manifest, anew)
 	if err != nil {
-		return core.Lock{}, nil, err
+		return core.Lock{}, resolution, err
 	}
 	if !can(d, core.CapabilityLock) {
 		known = nil
@@ -128,11 +129,10 @@ func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, run
 	done := timed(core.Progress{Verb: "resolve", Item: fn.Name}, progress)
 	if known != nil {
 		if err := writeFiles(dir, known.Files); err != nil {
-			return core.Lock{}, nil, err
+			return core.Lock{}, resolution, err
 		}
 	}
 	request := core.ResolveRequest{Runtime: runtime.ID, Handler: fn.Handler, Debian: manifest.Debian, Allow: manifest.Allow, Lock: known}
-	var resolution core.Resolution
 	writable := []core.Mount{{Source: dir, Target: core.CodeDir, Writable: true}}
 	if known == nil && len(manifest.Allow) == 0 && can(d, core.CapabilityHandover) {
 		writable = append(writable, core.Mount{Source: out, Target: core.OutDir, Writable: true})
@@ -143,12 +143,12 @@ func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, run
 		return err
 	})
 	if err != nil {
-		return core.Lock{}, nil, err
+		return core.Lock{}, resolution, err
 	}
 	if known != nil {
 		done(core.Count(len(known.Packages), "package", "packages")+", as locked before", 0)
 		w.nameAsInstalled(runtime.ID, known.Packages)
-		return *known, resolution.Imports, nil
+		return *known, resolution, nil
 	}
 	done(core.Count(len(resolution.Packages), "package", "packages"), 0)
 	lock := core.Lock{Runtime: runtime.ID, Inputs: asked, Packages: resolution.Packages, Files: resolution.Files}
@@ -157,19 +157,19 @@ func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, run
 	})
 	for _, p := range lock.Packages {
 		if !filepath.IsLocal(p.Base()) { // a resolver runs code of the function's, and its word is a path here
-			return core.Lock{}, nil, core.Errorf(core.KindInstall, core.FaultHandler, "the package %q would not be in a directory of its own", p)
+			return core.Lock{}, resolution, core.Errorf(core.KindInstall, core.FaultHandler, "the package %q would not be in a directory of its own", p)
 		}
 	}
 	if can(d, core.CapabilityLock) {
 		for _, p := range lock.Packages {
 			if len(p.Archives) == 0 {
-				return core.Lock{}, nil, core.Errorf(core.KindInstall, core.FaultDriver, "%s was resolved without a digest", p)
+				return core.Lock{}, resolution, core.Errorf(core.KindInstall, core.FaultDriver, "%s was resolved without a digest", p)
 			}
 		}
 		err = w.store.RememberLock(lock)
 	}
 	w.nameAsInstalled(runtime.ID, lock.Packages)
-	return lock, resolution.Imports, err
+	return lock, resolution, err
 }
 
 // Lock implements core.Locker.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver"
+	"github.com/pipsqueak-faas/pipsqueak/core/probe"
 	"github.com/pipsqueak-faas/pipsqueak/core/relay"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
@@ -156,7 +157,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	}
 	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Invoke: w.Invoke, Log: w.log}, w.tree)
 	for _, fn := range w.store.List() {
-		if waits(&fn) {
+		if packages := of(&fn, installed); waits(&fn) || slices.ContainsFunc(packages, func(p core.Installed) bool { return probe.Stale(p, packages) }) {
 			w.prepareLater(fn, nil)
 		}
 	}

@@ -34,17 +34,13 @@ type wish struct {
 
 // Resolve implements core.Installer.
 func (n *node) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
-	var resolution struct {
-		Packages []core.Locked     `json:"packages"`
-		Files    map[string]string `json:"files"`
-		Imports  []string          `json:"imports"`
-	}
+	var resolution core.Resolution
 	w := wish{Op: "resolve", Handler: request.Handler, Allow: request.Allow}
 	if request.Lock != nil {
 		w.Lock = append([]core.Locked{}, request.Lock.Packages...)
 	}
 	err := n.install(ctx, request.Runtime, request.Sandbox, w, nil, &resolution)
-	return core.Resolution(resolution), err
+	return resolution, err
 }
 
 // Install implements core.Installer.

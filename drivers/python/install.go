@@ -20,11 +20,7 @@ type wish struct {
 
 // Resolve implements core.Installer.
 func (p *python) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
-	var resolution struct {
-		Packages []core.Locked     `json:"packages"`
-		Files    map[string]string `json:"files"`
-		Imports  []string          `json:"imports"`
-	}
+	var resolution core.Resolution
 	w := wish{Op: "resolve", Handler: request.Handler, Allow: request.Allow}
 	if request.Lock != nil {
 		w.Locked = []string{}
@@ -36,7 +32,7 @@ func (p *python) Resolve(ctx context.Context, request core.ResolveRequest) (core
 	if request.Lock != nil {
 		resolution.Packages = request.Lock.Packages
 	}
-	return core.Resolution(resolution), cmp.Or(err, zygote.CheckURLs(resolution.Packages, packageURL))
+	return resolution, cmp.Or(err, zygote.CheckURLs(resolution.Packages, packageURL))
 }
 
 // packageURL is what lists of vulnerabilities know a package by.

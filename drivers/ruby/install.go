@@ -50,17 +50,13 @@ func (r *ruby) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 			"Debian's gems are made for Debian's Ruby, which %s is not; choose that one in pipsqueak.yaml, or take the gems into a Gemfile", request.Runtime)
 	}
 	var archives []debian.Archive // of what is remembered the Gemfile, which is code, must have no say
-	var found struct {
-		Packages []core.Locked     `json:"packages"`
-		Files    map[string]string `json:"files"`
-		Imports  []string          `json:"imports"`
-	}
+	var found core.Resolution
 	err = r.install(ctx, i, request.Sandbox, wish{Op: "resolve", Handler: request.Handler, Locked: request.Lock != nil, Debian: request.Debian}, nil, &archives, &found)
 	found.Packages = append(found.Packages, r.archives.Learn(archives)...)
 	if request.Lock != nil {
 		found.Packages, found.Files = request.Lock.Packages, request.Lock.Files
 	}
-	return core.Resolution(found), cmp.Or(err, zygote.CheckURLs(found.Packages, packageURL))
+	return found, cmp.Or(err, zygote.CheckURLs(found.Packages, packageURL))
 }
 
 // packageURL is what lists of vulnerabilities know a package by. The platform of a gem is the lock's word: its archive is fetched by it.

@@ -644,6 +644,8 @@ type Load struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Packages      []string               `protobuf:"bytes,1,rep,name=packages,proto3" json:"packages,omitempty"`
 	Modules       []string               `protobuf:"bytes,2,rep,name=modules,proto3" json:"modules,omitempty"`
+	Watch         bool                   `protobuf:"varint,3,opt,name=watch,proto3" json:"watch,omitempty"`
+	Draw          []string               `protobuf:"bytes,4,rep,name=draw,proto3" json:"draw,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -692,12 +694,28 @@ func (x *Load) GetModules() []string {
 	return nil
 }
 
+func (x *Load) GetWatch() bool {
+	if x != nil {
+		return x.Watch
+	}
+	return false
+}
+
+func (x *Load) GetDraw() []string {
+	if x != nil {
+		return x.Draw
+	}
+	return nil
+}
+
 type Report struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Took          int64                  `protobuf:"varint,1,opt,name=took,proto3" json:"took,omitempty"`
 	Modules       map[string]int64       `protobuf:"bytes,2,rep,name=modules,proto3" json:"modules,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	Threads       int64                  `protobuf:"varint,3,opt,name=threads,proto3" json:"threads,omitempty"`
 	Loaded        []string               `protobuf:"bytes,4,rep,name=loaded,proto3" json:"loaded,omitempty"`
+	Reads         []string               `protobuf:"bytes,5,rep,name=reads,proto3" json:"reads,omitempty"`
+	Drawn         map[string]string      `protobuf:"bytes,6,rep,name=drawn,proto3" json:"drawn,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -756,6 +774,20 @@ func (x *Report) GetThreads() int64 {
 func (x *Report) GetLoaded() []string {
 	if x != nil {
 		return x.Loaded
+	}
+	return nil
+}
+
+func (x *Report) GetReads() []string {
+	if x != nil {
+		return x.Reads
+	}
+	return nil
+}
+
+func (x *Report) GetDrawn() map[string]string {
+	if x != nil {
+		return x.Drawn
 	}
 	return nil
 }
@@ -1009,6 +1041,8 @@ type Resolution struct {
 	Packages      []*Package             `protobuf:"bytes,1,rep,name=packages,proto3" json:"packages,omitempty"`
 	Imports       []string               `protobuf:"bytes,2,rep,name=imports,proto3" json:"imports,omitempty"`
 	Files         map[string]string      `protobuf:"bytes,3,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Sets          []string               `protobuf:"bytes,4,rep,name=sets,proto3" json:"sets,omitempty"`
+	Perhaps       []string               `protobuf:"bytes,5,rep,name=perhaps,proto3" json:"perhaps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1060,6 +1094,20 @@ func (x *Resolution) GetImports() []string {
 func (x *Resolution) GetFiles() map[string]string {
 	if x != nil {
 		return x.Files
+	}
+	return nil
+}
+
+func (x *Resolution) GetSets() []string {
+	if x != nil {
+		return x.Sets
+	}
+	return nil
+}
+
+func (x *Resolution) GetPerhaps() []string {
+	if x != nil {
+		return x.Perhaps
 	}
 	return nil
 }
@@ -2046,18 +2094,26 @@ const file_driver_proto_rawDesc = "" +
 	"\asandbox\x18\x03 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\"N\n" +
 	"\rImportRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12-\n" +
-	"\x04load\x18\x02 \x01(\v2\x19.pipsqueak.driver.v1.LoadR\x04load\"<\n" +
+	"\x04load\x18\x02 \x01(\v2\x19.pipsqueak.driver.v1.LoadR\x04load\"f\n" +
 	"\x04Load\x12\x1a\n" +
 	"\bpackages\x18\x01 \x03(\tR\bpackages\x12\x18\n" +
-	"\amodules\x18\x02 \x03(\tR\amodules\"\xce\x01\n" +
+	"\amodules\x18\x02 \x03(\tR\amodules\x12\x14\n" +
+	"\x05watch\x18\x03 \x01(\bR\x05watch\x12\x12\n" +
+	"\x04draw\x18\x04 \x03(\tR\x04draw\"\xdc\x02\n" +
 	"\x06Report\x12\x12\n" +
 	"\x04took\x18\x01 \x01(\x03R\x04took\x12B\n" +
 	"\amodules\x18\x02 \x03(\v2(.pipsqueak.driver.v1.Report.ModulesEntryR\amodules\x12\x18\n" +
 	"\athreads\x18\x03 \x01(\x03R\athreads\x12\x16\n" +
-	"\x06loaded\x18\x04 \x03(\tR\x06loaded\x1a:\n" +
+	"\x06loaded\x18\x04 \x03(\tR\x06loaded\x12\x14\n" +
+	"\x05reads\x18\x05 \x03(\tR\x05reads\x12<\n" +
+	"\x05drawn\x18\x06 \x03(\v2&.pipsqueak.driver.v1.Report.DrawnEntryR\x05drawn\x1a:\n" +
 	"\fModulesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb3\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a8\n" +
+	"\n" +
+	"DrawnEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb3\x01\n" +
 	"\aPackage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
@@ -2081,12 +2137,14 @@ const file_driver_proto_rawDesc = "" +
 	"\asandbox\x18\x03 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\x12\x16\n" +
 	"\x06debian\x18\x04 \x03(\tR\x06debian\x12\x14\n" +
 	"\x05allow\x18\x05 \x03(\tR\x05allow\x12-\n" +
-	"\x04lock\x18\x06 \x01(\v2\x19.pipsqueak.driver.v1.LockR\x04lock\"\xdc\x01\n" +
+	"\x04lock\x18\x06 \x01(\v2\x19.pipsqueak.driver.v1.LockR\x04lock\"\x8a\x02\n" +
 	"\n" +
 	"Resolution\x128\n" +
 	"\bpackages\x18\x01 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\x12\x18\n" +
 	"\aimports\x18\x02 \x03(\tR\aimports\x12@\n" +
-	"\x05files\x18\x03 \x03(\v2*.pipsqueak.driver.v1.Resolution.FilesEntryR\x05files\x1a8\n" +
+	"\x05files\x18\x03 \x03(\v2*.pipsqueak.driver.v1.Resolution.FilesEntryR\x05files\x12\x12\n" +
+	"\x04sets\x18\x04 \x03(\tR\x04sets\x12\x18\n" +
+	"\aperhaps\x18\x05 \x03(\tR\aperhaps\x1a8\n" +
 	"\n" +
 	"FilesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -2187,7 +2245,7 @@ func file_driver_proto_rawDescGZIP() []byte {
 	return file_driver_proto_rawDescData
 }
 
-var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_driver_proto_goTypes = []any{
 	(*DescribeRequest)(nil), // 0: pipsqueak.driver.v1.DescribeRequest
 	(*Description)(nil),     // 1: pipsqueak.driver.v1.Description
@@ -2220,8 +2278,9 @@ var file_driver_proto_goTypes = []any{
 	(*Error)(nil),           // 28: pipsqueak.driver.v1.Error
 	(*Exception)(nil),       // 29: pipsqueak.driver.v1.Exception
 	nil,                     // 30: pipsqueak.driver.v1.Report.ModulesEntry
-	nil,                     // 31: pipsqueak.driver.v1.Lock.FilesEntry
-	nil,                     // 32: pipsqueak.driver.v1.Resolution.FilesEntry
+	nil,                     // 31: pipsqueak.driver.v1.Report.DrawnEntry
+	nil,                     // 32: pipsqueak.driver.v1.Lock.FilesEntry
+	nil,                     // 33: pipsqueak.driver.v1.Resolution.FilesEntry
 }
 var file_driver_proto_depIdxs = []int32{
 	2,  // 0: pipsqueak.driver.v1.Description.runtimes:type_name -> pipsqueak.driver.v1.Runtime
@@ -2232,50 +2291,51 @@ var file_driver_proto_depIdxs = []int32{
 	5,  // 5: pipsqueak.driver.v1.ForkRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	10, // 6: pipsqueak.driver.v1.ImportRequest.load:type_name -> pipsqueak.driver.v1.Load
 	30, // 7: pipsqueak.driver.v1.Report.modules:type_name -> pipsqueak.driver.v1.Report.ModulesEntry
-	12, // 8: pipsqueak.driver.v1.Lock.packages:type_name -> pipsqueak.driver.v1.Package
-	31, // 9: pipsqueak.driver.v1.Lock.files:type_name -> pipsqueak.driver.v1.Lock.FilesEntry
-	5,  // 10: pipsqueak.driver.v1.ResolveRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	13, // 11: pipsqueak.driver.v1.ResolveRequest.lock:type_name -> pipsqueak.driver.v1.Lock
-	12, // 12: pipsqueak.driver.v1.Resolution.packages:type_name -> pipsqueak.driver.v1.Package
-	32, // 13: pipsqueak.driver.v1.Resolution.files:type_name -> pipsqueak.driver.v1.Resolution.FilesEntry
-	12, // 14: pipsqueak.driver.v1.InstallRequest.packages:type_name -> pipsqueak.driver.v1.Package
-	5,  // 15: pipsqueak.driver.v1.InstallRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	12, // 16: pipsqueak.driver.v1.BuildRequest.packages:type_name -> pipsqueak.driver.v1.Package
-	5,  // 17: pipsqueak.driver.v1.BuildRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	12, // 18: pipsqueak.driver.v1.CompileRequest.packages:type_name -> pipsqueak.driver.v1.Package
-	5,  // 19: pipsqueak.driver.v1.CompileRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	12, // 20: pipsqueak.driver.v1.ScanRequest.packages:type_name -> pipsqueak.driver.v1.Package
-	5,  // 21: pipsqueak.driver.v1.ScanRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	22, // 22: pipsqueak.driver.v1.Scanned.suspicions:type_name -> pipsqueak.driver.v1.Suspicion
-	12, // 23: pipsqueak.driver.v1.Scanned.packages:type_name -> pipsqueak.driver.v1.Package
-	25, // 24: pipsqueak.driver.v1.BuildStep.progress:type_name -> pipsqueak.driver.v1.Progress
-	24, // 25: pipsqueak.driver.v1.BuildStep.built:type_name -> pipsqueak.driver.v1.Built
-	26, // 26: pipsqueak.driver.v1.Progress.receipt:type_name -> pipsqueak.driver.v1.Receipt
-	27, // 27: pipsqueak.driver.v1.Receipt.signatures:type_name -> pipsqueak.driver.v1.Signature
-	29, // 28: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
-	0,  // 29: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
-	7,  // 30: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
-	8,  // 31: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
-	9,  // 32: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
-	14, // 33: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
-	16, // 34: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
-	17, // 35: pipsqueak.driver.v1.Installer.Build:input_type -> pipsqueak.driver.v1.BuildRequest
-	18, // 36: pipsqueak.driver.v1.Installer.Compile:input_type -> pipsqueak.driver.v1.CompileRequest
-	20, // 37: pipsqueak.driver.v1.Installer.Scan:input_type -> pipsqueak.driver.v1.ScanRequest
-	1,  // 38: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
-	6,  // 39: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
-	6,  // 40: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
-	11, // 41: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
-	15, // 42: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
-	25, // 43: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
-	23, // 44: pipsqueak.driver.v1.Installer.Build:output_type -> pipsqueak.driver.v1.BuildStep
-	19, // 45: pipsqueak.driver.v1.Installer.Compile:output_type -> pipsqueak.driver.v1.Compiled
-	21, // 46: pipsqueak.driver.v1.Installer.Scan:output_type -> pipsqueak.driver.v1.Scanned
-	38, // [38:47] is the sub-list for method output_type
-	29, // [29:38] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	31, // 8: pipsqueak.driver.v1.Report.drawn:type_name -> pipsqueak.driver.v1.Report.DrawnEntry
+	12, // 9: pipsqueak.driver.v1.Lock.packages:type_name -> pipsqueak.driver.v1.Package
+	32, // 10: pipsqueak.driver.v1.Lock.files:type_name -> pipsqueak.driver.v1.Lock.FilesEntry
+	5,  // 11: pipsqueak.driver.v1.ResolveRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	13, // 12: pipsqueak.driver.v1.ResolveRequest.lock:type_name -> pipsqueak.driver.v1.Lock
+	12, // 13: pipsqueak.driver.v1.Resolution.packages:type_name -> pipsqueak.driver.v1.Package
+	33, // 14: pipsqueak.driver.v1.Resolution.files:type_name -> pipsqueak.driver.v1.Resolution.FilesEntry
+	12, // 15: pipsqueak.driver.v1.InstallRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	5,  // 16: pipsqueak.driver.v1.InstallRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	12, // 17: pipsqueak.driver.v1.BuildRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	5,  // 18: pipsqueak.driver.v1.BuildRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	12, // 19: pipsqueak.driver.v1.CompileRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	5,  // 20: pipsqueak.driver.v1.CompileRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	12, // 21: pipsqueak.driver.v1.ScanRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	5,  // 22: pipsqueak.driver.v1.ScanRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	22, // 23: pipsqueak.driver.v1.Scanned.suspicions:type_name -> pipsqueak.driver.v1.Suspicion
+	12, // 24: pipsqueak.driver.v1.Scanned.packages:type_name -> pipsqueak.driver.v1.Package
+	25, // 25: pipsqueak.driver.v1.BuildStep.progress:type_name -> pipsqueak.driver.v1.Progress
+	24, // 26: pipsqueak.driver.v1.BuildStep.built:type_name -> pipsqueak.driver.v1.Built
+	26, // 27: pipsqueak.driver.v1.Progress.receipt:type_name -> pipsqueak.driver.v1.Receipt
+	27, // 28: pipsqueak.driver.v1.Receipt.signatures:type_name -> pipsqueak.driver.v1.Signature
+	29, // 29: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
+	0,  // 30: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
+	7,  // 31: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
+	8,  // 32: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
+	9,  // 33: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
+	14, // 34: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
+	16, // 35: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
+	17, // 36: pipsqueak.driver.v1.Installer.Build:input_type -> pipsqueak.driver.v1.BuildRequest
+	18, // 37: pipsqueak.driver.v1.Installer.Compile:input_type -> pipsqueak.driver.v1.CompileRequest
+	20, // 38: pipsqueak.driver.v1.Installer.Scan:input_type -> pipsqueak.driver.v1.ScanRequest
+	1,  // 39: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
+	6,  // 40: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
+	6,  // 41: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
+	11, // 42: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
+	15, // 43: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
+	25, // 44: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
+	23, // 45: pipsqueak.driver.v1.Installer.Build:output_type -> pipsqueak.driver.v1.BuildStep
+	19, // 46: pipsqueak.driver.v1.Installer.Compile:output_type -> pipsqueak.driver.v1.Compiled
+	21, // 47: pipsqueak.driver.v1.Installer.Scan:output_type -> pipsqueak.driver.v1.Scanned
+	39, // [39:48] is the sub-list for method output_type
+	30, // [30:39] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }
@@ -2289,7 +2349,7 @@ func file_driver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_proto_rawDesc), len(file_driver_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

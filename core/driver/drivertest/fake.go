@@ -53,7 +53,20 @@ type Module struct {
 	Took    time.Duration // of the import
 	Threads int           // that it starts and leaves
 	Err     error         // with which the import fails
+	Reads   []string      // environment variables, when it is imported
+	Random  Random        // what its generators give
 }
+
+// Random is how the generators of a module behave.
+type Random int
+
+// How they do: there is none; each process has its own; all forks of a root zygote have the same; all processes have the same.
+const (
+	NoRandom Random = iota
+	NewRandom
+	SharedRandom
+	FixedRandom
+)
 
 // Node is one process that a Fake pretends to have made.
 type Node struct {

@@ -89,6 +89,9 @@ func (f *Fake) doImport(ctx context.Context, id core.NodeID, load core.Load) (co
 		report.Modules[name] = m.Took
 		report.Took += m.Took
 		threads += m.Threads
+		if load.Watch {
+			report.Reads = append(report.Reads, m.Reads...)
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -99,7 +102,31 @@ func (f *Fake) doImport(ctx context.Context, id core.NodeID, load core.Load) (co
 	n.Modules = append(n.Modules, load.Modules...)
 	n.Threads += threads
 	report.Threads = n.Threads
+	for _, name := range load.Draw {
+		if drawn := f.draw(n, f.Modules[name].Random); drawn != "" {
+			if report.Drawn == nil {
+				report.Drawn = map[string]string{}
+			}
+			report.Drawn[name] = drawn
+		}
+	}
 	return report, nil
+}
+
+// draw returns what a process gets from such generators. f.mu is held.
+func (f *Fake) draw(n *Node, random Random) string {
+	switch random {
+	case NewRandom:
+		return string(n.ID)
+	case SharedRandom:
+		for n.Parent != "" {
+			n = f.nodes[n.Parent]
+		}
+		return string(n.ID)
+	case FixedRandom:
+		return "42"
+	}
+	return ""
 }
 
 // Resolve implements core.Installer.

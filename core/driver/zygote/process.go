@@ -24,6 +24,8 @@ type request struct {
 	Op       string   `json:"op"` // "fork", "import"
 	Packages []string `json:"packages,omitempty"`
 	Modules  []string `json:"modules,omitempty"`
+	Watch    bool     `json:"watch,omitempty"`
+	Draw     []string `json:"draw,omitempty"`
 }
 
 type reply struct {
@@ -32,6 +34,8 @@ type reply struct {
 	Took    float64            `json:"took"`    // s
 	Modules map[string]float64 `json:"modules"` // s
 	Threads int                `json:"threads"`
+	Reads   []string           `json:"reads"`
+	Drawn   map[string]string  `json:"drawn"`
 	Error   *core.Error        `json:"error"` // the fault is the handler's when a package raised, else the driver's
 }
 
@@ -176,7 +180,7 @@ func (p *process) fork(ctx context.Context, control, gate *os.File) error {
 }
 
 func (p *process) load(ctx context.Context, load core.Load) (core.Report, error) {
-	answer, err := p.ask(ctx, request{Op: "import", Packages: load.Packages, Modules: load.Modules})
+	answer, err := p.ask(ctx, request{Op: "import", Packages: load.Packages, Modules: load.Modules, Watch: load.Watch, Draw: load.Draw})
 	if errors.Is(err, errEnded) {
 		return core.Report{}, core.Errorf(core.KindExit, core.FaultHandler, "the process of %s ended while it imported: %w; what it printed is in the function's logs", p.id, err)
 	}
@@ -187,7 +191,7 @@ func (p *process) load(ctx context.Context, load core.Load) (core.Report, error)
 		return core.Report{}, err
 	}
 	p.threads.Store(int64(answer.Threads))
-	report := core.Report{Took: seconds(answer.Took), Threads: answer.Threads, Modules: map[string]time.Duration{}}
+	report := core.Report{Took: seconds(answer.Took), Threads: answer.Threads, Modules: map[string]time.Duration{}, Reads: answer.Reads, Drawn: answer.Drawn}
 	for module, took := range answer.Modules {
 		report.Modules[module] = seconds(took)
 	}

@@ -1,0 +1,105 @@
+package probe
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// repeats is why a module whose generators are not as new in each fork must not live in a zygote.
+const repeats = "gives the same random numbers in every fork"
+
+// Reads tells why a module that reads variables when it is imported must not have been imported by a zygote of who sets variables of these names,
+// if so. AllVariables on either side stands for all that the other one has.
+func Reads(reads, names []string) string {
+	all, anything := slices.Contains(reads, core.AllVariables), slices.Contains(names, core.AllVariables)
+	var which []string
+	for _, name := range names {
+		if name != core.AllVariables && (all || slices.Contains(reads, name)) {
+			which = append(which, name)
+		}
+	}
+	switch {
+	case len(which) > 0:
+		return fmt.Sprintf("reads %s when it is imported, which is set for this function", strings.Join(which, ", "))
+	case anything:
+		return "is imported after the function's own code has prepared for it"
+	}
+	return ""
+}
+
+// drawAll marks those of the packages whose random generators repeat, and those that require them.
+func (r *run) drawAll(packages []*core.Installed) error {
+	modules := importable(packages)
+	if err := r.ready(modules); err != nil {
+		return err
+	}
+	same, err := r.repeating(modules)
+	if err != nil || len(same) == 0 {
+		return err
+	}
+	for _, p := range packages {
+		if slices.ContainsFunc(p.Receipt.Modules, func(m string) bool { return slices.Contains(same, m) }) {
+			p.Probe.Unforkable = repeats
+			continue
+		}
+		for _, q := range r.requires(p) {
+			if q.Probe != nil && q.Probe.Unforkable == repeats {
+				p.Probe.Unforkable, p.Probe.Through = fmt.Sprintf("imports %s, which %s", q.Name, repeats), q.String()
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// draw tells why one module, which the process to work with has imported, must not live in a zygote, if it must not.
+func (r *run) draw(module string) (why string, err error) {
+	same, err := r.repeating([]string{module})
+	if len(same) > 0 {
+		why = repeats
+	}
+	return why, err
+}
+
+// repeating returns those of the modules that give the same in two forks of the process, and something else in one that was started anew: what its
+// author has seeded gives the same everywhere.
+func (r *run) repeating(modules []string) ([]string, error) {
+	var one, other map[string]string
+	for _, drawn := range []*map[string]string{&one, &other} {
+		r.seen = nil // to fork leaves something
+		child, err := r.process(r.work)
+		if err == nil {
+			*drawn, err = r.drawFrom(child, modules)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(*drawn) == 0 {
+			return nil, nil
+		}
+	}
+	same := slices.DeleteFunc(slices.Clone(modules), func(m string) bool { return one[m] == "" || one[m] != other[m] })
+	if len(same) == 0 {
+		return nil, nil
+	}
+	fresh, err := r.process(nil)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.load(r.ctx, fresh, r.work.modules...); err != nil {
+		r.end(fresh)
+		return same, nil // nobody knows better
+	}
+	anew, err := r.drawFrom(fresh, same)
+	return slices.DeleteFunc(same, func(m string) bool { return anew[m] == one[m] }), err
+}
+
+// drawFrom has a process draw from its modules' generators, and ends it.
+func (r *run) drawFrom(p *process, modules []string) (map[string]string, error) {
+	defer r.end(p)
+	report, err := r.Driver.Import(r.ctx, p.Ref().ID, core.Load{Packages: r.dirs, Draw: modules})
+	return report.Drawn, err
+}
