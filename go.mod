@@ -3,6 +3,7 @@ module github.com/pipsqueak-faas/pipsqueak
 go 1.26.3
 
 require (
+	deps.dev/util/semver v0.0.0-20260727054525-2946ae4a6141
 	github.com/CycloneDX/cyclonedx-go v0.12.0
 	github.com/agext/levenshtein v1.2.3
 	github.com/elastic/go-seccomp-bpf v1.6.0

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -14,9 +15,9 @@ type Packages interface {
 	// Verify reads files of packages and of the code of functions again. What is damaged is quarantined and installed anew where
 	// that is possible, and is told of, mended or not. Progress may be nil; it is called from one goroutine at a time.
 	Verify(ctx context.Context, request VerifyRequest, progress func(Progress)) (Verified, error)
-	// Quarantine forbids an installed version of a package, in every runtime, for a reason; without a reason it allows it again. It
-	// returns what it concerns.
-	Quarantine(ctx context.Context, name, version, reason string) ([]Installed, error)
+	// Quarantine makes a rule that forbids versions of a package, whether one is installed or not; a rule without a reason is removed. It returns the
+	// installed packages that the rule covers.
+	Quarantine(ctx context.Context, rule Forbidden) ([]Installed, error)
 	// Collect removes packages that no function uses and no deploy has asked for as long as that, and more of them while all
 	// packages have more than the worker's limit. It returns what it removed.
 	Collect(ctx context.Context, olderThan time.Duration) ([]Installed, error)
@@ -29,7 +30,32 @@ type Inventory struct {
 	Limit    int64         `json:"limit"`    // bytes over which unused ones are collected
 	Age      time.Duration `json:"age"`      // after which unused ones are collected, nanoseconds
 	Free     int64         `json:"free"`     // bytes on the disk
+	// Forbidden are the rules of the quarantine, in the order in which they were made.
+	Forbidden []Forbidden `json:"forbidden"`
 }
+
+// Forbidden is a rule of the quarantine: no package of that name and those versions is used.
+type Forbidden struct {
+	// Name is as people and advisories have it: that of the package's registry, a Debian package's or that of its source, a package URL
+	// ("pkg:npm/debug") to tell registries apart, or Package.Name.
+	Name string `json:"name"`
+	// Versions are one version, comparisons (">=1.2,<1.4.1 || 2.0"), or a range in the syntax of the package's registry ("^1.2", "~> 1.2", "==1.*").
+	// Empty for all.
+	Versions string    `json:"version,omitempty"`
+	Reason   string    `json:"reason"` // told to whoever needs such a package
+	Added    time.Time `json:"added"`
+}
+
+// String is as the command line takes it: "requests>=2.31,<2.32.2", "debug@1.x", "left-pad".
+func (f Forbidden) String() string {
+	if f.Versions == "" || strings.ContainsRune("<>=!~^", rune(f.Versions[0])) {
+		return f.Name + f.Versions
+	}
+	return f.Name + "@" + f.Versions
+}
+
+// PackageRule understands Forbidden.Name and Versions: what it returns tells whether a package is meant. KindInvalid of the caller's when it cannot.
+type PackageRule func(name, versions string) (func(Locked) bool, error)
 
 // Stored is an installed package with who uses it.
 type Stored struct {

@@ -72,15 +72,15 @@ func (s shelf) verify(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// version names a version of a package.
-type version struct {
+// forbidden is a rule of the quarantine as it is asked for.
+type forbidden struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
 	Reason  string `json:"reason"`
 }
 
 func (s shelf) quarantine(w http.ResponseWriter, r *http.Request) error {
-	var asked version
+	var asked forbidden
 	if err := question(w, r, &asked); err != nil {
 		return err
 	}
@@ -91,7 +91,7 @@ func (s shelf) quarantine(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s shelf) release(w http.ResponseWriter, r *http.Request) error {
-	var asked version
+	var asked forbidden
 	if err := question(w, r, &asked); err != nil {
 		return err
 	}
@@ -99,8 +99,8 @@ func (s shelf) release(w http.ResponseWriter, r *http.Request) error {
 	return s.forbid(w, r, asked)
 }
 
-func (s shelf) forbid(w http.ResponseWriter, r *http.Request, asked version) error {
-	all, err := s.packages.Quarantine(r.Context(), asked.Name, asked.Version, asked.Reason)
+func (s shelf) forbid(w http.ResponseWriter, r *http.Request, asked forbidden) error {
+	all, err := s.packages.Quarantine(r.Context(), core.Forbidden{Name: asked.Name, Versions: asked.Version, Reason: asked.Reason})
 	if err != nil {
 		return err
 	}

@@ -35,9 +35,9 @@ func (f *fakePackages) Verify(_ context.Context, r core.VerifyRequest, progress 
 	}
 	return core.Verified{Trees: 1, Damaged: []core.Damage{}}, nil
 }
-func (f *fakePackages) Quarantine(_ context.Context, name, version, reason string) ([]core.Installed, error) {
+func (f *fakePackages) Quarantine(_ context.Context, rule core.Forbidden) ([]core.Installed, error) {
 	p := six
-	p.Name, p.Version, p.Quarantine = name, version, reason
+	p.Name, p.Version, p.Quarantine = rule.Name, rule.Versions, rule.Reason
 	return []core.Installed{p}, nil
 }
 func (f *fakePackages) Collect(_ context.Context, older time.Duration) ([]core.Installed, error) {

@@ -62,9 +62,9 @@ var imports = []row{
 		[]string{"core"}, []string{"github.com/secure-systems-lab/go-securesystemslib"}},
 	{"core/sbom", "a bill of materials is made from what the vocabulary has, so that it can be made again; the format is its maker's library's",
 		[]string{"core"}, []string{"github.com/CycloneDX/cyclonedx-go", "github.com/google/uuid"}},
-	{"osv", "it knows the names of languages' registries, which core must not; the worker sees it as core.VulnerabilityDatabase",
+	{"osv", "it knows the names of languages' registries, which core must not; the worker sees it as core.VulnerabilityDatabase and core.PackageRule",
 		// Versions are compared as each registry does, and severities computed, by libraries that others keep.
-		[]string{"core"}, []string{"github.com/google/osv-scalibr", "github.com/pandatix/go-cvss"}},
+		[]string{"core"}, []string{"github.com/google/osv-scalibr", "deps.dev/util/semver", "github.com/pandatix/go-cvss"}},
 	{"core/scan", "what is decided about findings depends neither on what finds them nor on what is alive; a policy is YAML",
 		[]string{"core"}, []string{"go.yaml.in/yaml"}},
 	{"core/probe", "what imports packages to look at them needs a driver and sandboxes, and decides nothing of functions; of the kernel it wants the names of signals (x/sys)",

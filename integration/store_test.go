@@ -274,6 +274,46 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
+// TestQuarantineByRange forbids packages by the names and versions of advisories, before and after there is one.
+func TestQuarantineByRange(t *testing.T) {
+	system(t)
+	w := startWorker(t, t.TempDir())
+	store := func(args ...string) string {
+		t.Helper()
+		out, stderr, err := w.command(t, "", append([]string{"store"}, args...)...)
+		if err != nil {
+			t.Fatal(err, stderr)
+		}
+		return out + stderr
+	}
+	if said := store("quarantine", "Six>=1.16,<2", "--reason", "CVE-2026-1"); !strings.Contains(said, "no such package yet") {
+		t.Errorf("said %q", said)
+	}
+	for _, f := range []files{small, small.with("requirements.txt", "python-dateutil==2.9.0.post0\n")} { // which requires six
+		if said := w.put(t, "one", f).expectError(t, core.KindInstall, core.FaultCaller, http.StatusUnprocessableEntity); !strings.Contains(said.Message, "CVE-2026-1") || !strings.Contains(said.Message, "store release 'Six>=1.16,<2'") {
+			t.Errorf("a deploy is answered with %+v", said)
+		}
+	}
+	if len(w.inventory(t).Packages) > 0 {
+		t.Error("something was installed")
+	}
+	if said := store("quarantine"); !strings.Contains(said, "Six>=1.16,<2") || !strings.Contains(said, "CVE-2026-1") {
+		t.Errorf("the list is %q", said)
+	}
+	store("release", "Six>=1.16,<2")
+	w.deploy(t, "one", small)
+	w.deploy(t, "node", files{"index.js": "exports.handler = async () => require('debug')('x').namespace;\n", "package.json": `{"dependencies": {"debug": "2.6.9"}}`})
+	for name, rule := range map[string]string{"one": "pkg:pypi/Six", "node": "debug@2.x"} {
+		w.ask(t, http.MethodPost, "/run/"+name, []byte("{}"))
+		if said := store("quarantine", rule); strings.Contains(said, "no such package") {
+			t.Errorf("%s: %q", rule, said)
+		}
+		w.run(t, name, `{}`).expectError(t, core.KindUnavailable, core.FaultWorker, http.StatusServiceUnavailable)
+		store("release", rule)
+		w.ask(t, http.MethodPost, "/run/"+name, []byte("{}"))
+	}
+}
+
 // TestSharedPackage has a hundred functions with one package, which is on the disk once.
 func TestSharedPackage(t *testing.T) {
 	system(t)

@@ -171,12 +171,8 @@ func merge(where place, hits []hit) core.Vulnerability {
 }
 
 func later(a, b, ecosystem string) bool {
-	version, err := semantic.Parse(b, ecosystem)
-	if err != nil {
-		return false
-	}
-	order, err := version.CompareStr(a)
-	return err == nil && order < 0
+	order, err := compareVersions(a, b, ecosystem)
+	return err == nil && order > 0
 }
 
 // precedence puts the names that most people look for first.

@@ -39,8 +39,8 @@ func (c client) verify(ctx context.Context, request core.VerifyRequest, progress
 	return end.Verified, err
 }
 
-func (c client) forbid(ctx context.Context, verb, name, version, reason string) (all []core.Installed, err error) {
-	return all, c.post(ctx, "/v1/packages/"+verb, map[string]string{"name": name, "version": version, "reason": reason}, &all)
+func (c client) forbid(ctx context.Context, verb string, rule core.Forbidden) (all []core.Installed, err error) {
+	return all, c.post(ctx, "/v1/packages/"+verb, map[string]string{"name": rule.Name, "version": rule.Versions, "reason": rule.Reason}, &all)
 }
 
 func (c client) collect(ctx context.Context, olderThan *time.Duration) (removed []core.Installed, err error) {

@@ -14,6 +14,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
 	"github.com/pipsqueak-faas/pipsqueak/gateway"
+	"github.com/pipsqueak-faas/pipsqueak/osv"
 )
 
 func (p *program) serve() *cobra.Command {
@@ -59,7 +60,7 @@ There is no authentication: whoever reaches the address can deploy and run code.
 
 // placeFlags gives a command the flags that say where a worker finds things.
 func placeFlags(cmd *cobra.Command) *workerConfig {
-	var config workerConfig
+	config := workerConfig{PackageRule: osv.Rule}
 	cmd.Flags().StringVar(&config.Data, "data", "/var/lib/pipsqueak", "`DIR` of everything that is kept")
 	beside := "."
 	if self, err := os.Executable(); err == nil {

@@ -162,48 +162,6 @@ func (p *program) printDamage(all []core.Damage) error {
 	return nil
 }
 
-func (p *program) storeQuarantine() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "quarantine PACKAGE==VERSION",
-		Short: "Forbid a version of a package",
-		Long: `Forbid an installed version of a package: deploys that need it are refused, processes that have loaded it end when they have answered, and events
-for functions that use it are answered with an error, until 'pipsqueak store release' allows it again.`,
-		Example: "  pipsqueak store quarantine requests==2.32.0 --reason 'CVE-2026-1'",
-		Args:    cobra.ExactArgs(1),
-	}
-	reason := cmd.Flags().String("reason", "forbidden by hand", "`TEXT` that those who need the package are told")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return p.forbid(cmd, "quarantine", args[0], *reason) }
-	return cmd
-}
-
-func (p *program) storeRelease() *cobra.Command {
-	return &cobra.Command{
-		Use:     "release PACKAGE==VERSION",
-		Short:   "Allow a version of a package that was forbidden",
-		Long:    "Allow a version of a package that was forbidden with 'pipsqueak store quarantine'. What is damaged stays in quarantine.",
-		Example: "  pipsqueak store release requests==2.32.0",
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return p.forbid(cmd, "release", args[0], "") },
-	}
-}
-
-func (p *program) forbid(cmd *cobra.Command, verb, text, reason string) error {
-	at := strings.LastIndex(text, "==")
-	if at < 1 {
-		return core.Errorf(core.KindInvalid, core.FaultCaller, "%s is no version of a package, such as numpy==2.3.5", text)
-	}
-	all, err := p.client().forbid(cmd.Context(), verb, text[:at], text[at+2:], reason)
-	if err != nil {
-		return err
-	}
-	for _, one := range all {
-		if _, err := fmt.Fprintf(p.out, "%s %s for %s\n", verb, one, one.Runtime); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (p *program) storeCollect() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "collect",

@@ -31,7 +31,8 @@ func stock() []core.Installed {
 func (s *stocked) Inventory(context.Context) (core.Inventory, error) {
 	all := stock()
 	return core.Inventory{Packages: []core.Stored{{Installed: all[0], Functions: []string{"a", "b", "c", "d"}}, {Installed: all[1], Functions: []string{}}},
-		Size: 8 << 20, Limit: 1 << 30, Free: 2 << 30, Age: 30 * 24 * time.Hour}, nil
+		Size: 8 << 20, Limit: 1 << 30, Free: 2 << 30, Age: 30 * 24 * time.Hour,
+		Forbidden: []core.Forbidden{{Name: "@s/p", Versions: "^1.2", Reason: "CVE-1", Added: noon.Add(-time.Hour)}, {Name: "debug", Versions: "1.x", Reason: "CVE-2", Added: noon.Add(-time.Hour)}}}, nil
 }
 func (s *stocked) PackagesOf(context.Context, string) ([]core.Installed, error) { return stock(), nil }
 func (s *stocked) Verify(_ context.Context, r core.VerifyRequest, _ func(core.Progress)) (core.Verified, error) {
@@ -41,8 +42,11 @@ func (s *stocked) Verify(_ context.Context, r core.VerifyRequest, _ func(core.Pr
 	}
 	return v, nil
 }
-func (s *stocked) Quarantine(_ context.Context, name, version, reason string) ([]core.Installed, error) {
-	s.forbidden = name + " " + version + " " + reason
+func (s *stocked) Quarantine(_ context.Context, rule core.Forbidden) ([]core.Installed, error) {
+	s.forbidden = rule.Name + " " + rule.Versions + " " + rule.Reason
+	if rule.Name == "absent" {
+		return nil, nil
+	}
 	return stock()[:1], nil
 }
 func (s *stocked) Collect(_ context.Context, older time.Duration) ([]core.Installed, error) {
@@ -74,10 +78,15 @@ pandas  2.1.0    python3.11  5.0 MiB  3d    -           CVE-1
 	if got := run("verify", "numpy", "--sample", "10%"); got.status != 0 || got.out != "" {
 		t.Errorf("%+v", got)
 	}
-	run("quarantine", "@s/p==1==2", "--reason", "CVE-2").want(t, 0, "quarantine numpy==1.26.4 for python3.11\n", "")
-	if s.forbidden != "@s/p==1 2 CVE-2" {
-		t.Errorf("forbidden: %q", s.forbidden)
+	for text, want := range map[string]string{"@s/p==1.2": "@s/p ==1.2 CVE-2", "@s/p@1.2": "@s/p 1.2 CVE-2", "a.b_c-d": "a.b_c-d  CVE-2", "p>=1,<2 || 3": "p >=1,<2 || 3 CVE-2", "p ~> 1.2": "p ~> 1.2 CVE-2",
+		"p@1.2 - 1.4": "p 1.2 - 1.4 CVE-2", "pkg:npm/%40s/p@1.2": "pkg:npm/%40s/p 1.2 CVE-2", "libc6<<2.36-9+deb12u4": "libc6 <<2.36-9+deb12u4 CVE-2"} {
+		run("quarantine", text, "--reason", "CVE-2").want(t, 0, "quarantine numpy==1.26.4 for python3.11\n", "")
+		if s.forbidden != want {
+			t.Errorf("%s forbids %q, want %q", text, s.forbidden, want)
+		}
 	}
+	run("quarantine", "absent>=2").want(t, 0, "", "quarantine absent>=2: the server has no such package yet\n")
+	run("quarantine").want(t, 0, "FORBIDDEN  SINCE  REASON\n@s/p^1.2   1h     CVE-1\ndebug@1.x  1h     CVE-2\n", "")
 	run("release", "p==1").want(t, 0, "release numpy==1.26.4 for python3.11\n", "")
 	run("collect").want(t, 0, "removed pandas==2.1.0 for python3.11\n", "1 package, 5.0 MiB\n")
 	if s.older != 30*24*time.Hour {
@@ -86,13 +95,10 @@ pandas  2.1.0    python3.11  5.0 MiB  3d    -           CVE-1
 	if run("collect", "--older-than", "1.5d"); s.older != 36*time.Hour {
 		t.Errorf("1.5d is %v", s.older)
 	}
-	for _, args := range [][]string{{"collect", "--older-than", "-1h"}, {"collect", "--older-than", "soon"}, {"verify", "--sample", "0"}, {"verify", "--sample", "101%"}, {"quarantine"}, {"nonsense"}} {
+	for _, args := range [][]string{{"collect", "--older-than", "-1h"}, {"collect", "--older-than", "soon"}, {"verify", "--sample", "0"}, {"verify", "--sample", "101%"}, {"quarantine", "a", "b"}, {"release"}, {"nonsense"}} {
 		if got := run(args...); got.status != exitUsage {
 			t.Errorf("%v: %+v", args, got)
 		}
-	}
-	if got := run("quarantine", "numpy"); got.status != exitFailed {
-		t.Errorf("%+v", got)
 	}
 }
 

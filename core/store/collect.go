@@ -39,8 +39,7 @@ type Keep struct {
 }
 
 // CollectPackages removes packages that no function refers to, no hold covers and inUse (called with a digest) does not claim, as far as
-// they are not to be kept, those that were used longest ago first, and returns them. A package that somebody has quarantined stays, so
-// that this is not forgotten.
+// they are not to be kept, those that were used longest ago first, and returns them.
 func (s *Store) CollectPackages(keep Keep, inUse func(digest string) bool) ([]core.Installed, error) {
 	trash, err := s.Stage()
 	if err != nil {
@@ -69,7 +68,7 @@ func (s *Store) CollectPackages(keep Keep, inUse func(digest string) bool) ([]co
 			touch(e.path, now) // it is to be kept for as long after this use as any other
 			continue
 		}
-		if e.Quarantine != "" || !e.Used.Before(keep.Since) && total <= keep.Limit {
+		if !e.Used.Before(keep.Since) && total <= keep.Limit {
 			continue
 		}
 		if err := os.Remove(e.path); err != nil {
@@ -92,7 +91,7 @@ func (s *Store) CollectPackages(keep Keep, inUse func(digest string) bool) ([]co
 }
 
 // Drop makes a package that no function uses unknown, so that the next deploy that wants it has it installed; the next
-// CollectPackages removes it. It returns false when a function or a hold needs it, or when it is remembered as quarantined.
+// CollectPackages removes it. It returns false when a function or a hold needs it.
 func (s *Store) Drop(digest string) (bool, error) {
 	s.writes.Lock()
 	defer s.writes.Unlock()
@@ -107,9 +106,6 @@ func (s *Store) Drop(digest string) (bool, error) {
 	for _, e := range s.entries() {
 		if e.Digest != digest {
 			continue
-		}
-		if e.Quarantine != "" {
-			return false, nil
 		}
 		if err := os.Remove(e.path); err != nil {
 			return false, diskError(e.path, err)

@@ -286,9 +286,9 @@ func workUntilKilled(t *testing.T, dir string) {
 		if install(t, s, name, "of "+name, 0).Digest != p.Digest {
 			t.Fatal("another digest")
 		}
-		_, err := s.Forbid(name, "1", "for a test")
+		_, err := s.Forbid(core.Forbidden{Name: name, Versions: "1", Reason: "for a test"})
 		must(t, err)
-		_, err = s.Forbid(name, "1", "")
+		_, err = s.Forbid(core.Forbidden{Name: name, Versions: "1"})
 		must(t, err)
 		_, err = s.CollectPackages(Keep{Since: time.Now().Add(time.Hour)}, never)
 		must(t, err)
@@ -317,7 +317,7 @@ func lookAfterCrash(t *testing.T, dir string) {
 	}
 	for i := range 5 {
 		name := fmt.Sprint("p", i)
-		if _, err := s.Forbid(name, "1", ""); err != nil && !core.IsKind(err, core.KindNotFound) {
+		if _, err := s.Forbid(core.Forbidden{Name: name, Versions: "1"}); err != nil && !core.IsKind(err, core.KindNotFound) {
 			t.Error(err)
 		}
 		install(t, s, name, "of "+name, 0)

@@ -23,7 +23,7 @@ import (
 )
 
 // Lookup returns the package that was installed from one of the archives of a lock. Not ok means that it has to be installed: an
-// index entry that cannot be read, that is quarantined, or whose files are gone, counts as none; so does what code of the package has made, for a
+// index entry that cannot be read, or whose files are damaged or gone, counts as none; so does what code of the package has made, for a
 // lock that allows none.
 func (s *Store) Lookup(runtime core.RuntimeID, wanted core.Locked) (core.Installed, bool) {
 	found, _, ok := s.lookup(runtime, wanted)
@@ -41,7 +41,7 @@ func (s *Store) lookup(runtime core.RuntimeID, wanted core.Locked) (found core.I
 			return core.Installed{}, "", false
 		}
 		found, err := readInstalled(path)
-		if err != nil || found.Runtime != runtime || found.Name != wanted.Name || found.Version != wanted.Version || found.Locked.Scripts != wanted.Scripts || s.quarantine(found) != "" {
+		if err != nil || found.Runtime != runtime || found.Name != wanted.Name || found.Version != wanted.Version || found.Locked.Scripts != wanted.Scripts || s.isDamaged(Tree{Packages, found.Digest}) {
 			continue
 		}
 		if _, err := s.path(Tree{Packages, found.Digest}); err == nil {
@@ -58,10 +58,14 @@ func (s *Store) Take(runtime core.RuntimeID, wanted []core.Locked, hold *Hold) (
 	defer s.writes.Unlock()
 	now := time.Now()
 	for _, p := range wanted {
-		if why := s.forbids(runtime, p.Name, p.Version); why != "" {
-			return nil, nil, core.Errorf(core.KindInstall, core.FaultCaller, "%s is quarantined on this worker (%s): take another version, or allow it with `pipsqueak store release %s`", p, why, p)
-		}
+		f := s.forbids(p)
 		found, path, ok := s.lookup(runtime, p)
+		if ok && f == nil { // its entry has the name that its driver has compared with what it fetched, which a lock's may not be
+			f = s.forbids(found.Locked)
+		}
+		if f != nil {
+			return nil, nil, core.Errorf(core.KindInstall, core.FaultCaller, "%s is quarantined on this worker (%s): take another version, or allow it with `pipsqueak store release '%s'`", p, f.Reason, f)
+		}
 		if !ok {
 			missing = append(missing, p)
 			continue
@@ -78,6 +82,14 @@ func touch(path string, now time.Time) { _ = os.Chtimes(path, now, now) }
 
 // Find returns what is known of a package of a function. Not ok means that its index entry is gone or damaged.
 func (s *Store) Find(runtime core.RuntimeID, pkg core.Package) (core.Installed, bool) {
+	found, ok := s.find(runtime, pkg)
+	if ok {
+		found.Quarantine = s.quarantine(found)
+	}
+	return found, ok
+}
+
+func (s *Store) find(runtime core.RuntimeID, pkg core.Package) (core.Installed, bool) {
 	path, err := s.indexPath(runtime, core.Locked{Name: pkg.Name, Version: pkg.Version}, "")
 	if err != nil {
 		return core.Installed{}, false
@@ -91,7 +103,6 @@ func (s *Store) Find(runtime core.RuntimeID, pkg core.Package) (core.Installed, 
 			continue
 		}
 		if found, err := readInstalled(filepath.Join(filepath.Dir(path), entry.Name())); err == nil && found.Package == pkg {
-			found.Quarantine = s.quarantine(found)
 			return found, true
 		}
 	}

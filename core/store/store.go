@@ -12,6 +12,7 @@
 //	locks/<hex>.json                       a core.Lock, by its inputs
 //	scans/<hex>.json                       what was found in a package, by its digest
 //	functions/<name>.json                  a core.Function
+//	quarantine.json                        what is forbidden, core.Forbidden
 //	journal/<…>.json                       entries of the index of packages that may not be on the disk yet
 //	staging/                               everything half-done; emptied by Open
 //	lock                                   held while a worker uses the directory; tells its pid
@@ -43,6 +44,7 @@ type Store struct {
 	// read or unpacked.
 	writes sync.Mutex
 	// Under writes:
+	readRule core.PackageRule
 	held     map[string]int    // holds on digests
 	replaced map[string]string // damaged trees that were exchanged, in staging: their digests
 
@@ -51,8 +53,9 @@ type Store struct {
 	mu        sync.RWMutex // for what is in memory only, so that Get never waits for a disk
 	functions map[string]core.Function
 	damaged   map[Tree]core.DamagedFile
-	forbidden map[forbiddenKey]string
-	compiled  map[compiledKey]string // digests of compiled copies
+	rules     []rule                           // never changed, but exchanged
+	verdicts  map[forbiddenKey]*core.Forbidden // what the rules say of packages of functions
+	compiled  map[compiledKey]string           // digests of compiled copies
 }
 
 // Open opens a data directory, makes it when it is missing, locks it, and throws away what was half-done. Warnings are about functions that
@@ -70,7 +73,7 @@ func Open(dir string) (s *Store, warnings []error, err error) {
 		return nil, nil, err
 	}
 	s = &Store{dir: dir, bounds: defaultBounds, lock: lock, held: map[string]int{}, replaced: map[string]string{},
-		functions: map[string]core.Function{}, damaged: map[Tree]core.DamagedFile{}, forbidden: map[forbiddenKey]string{}, compiled: map[compiledKey]string{}}
+		functions: map[string]core.Function{}, damaged: map[Tree]core.DamagedFile{}, verdicts: map[forbiddenKey]*core.Forbidden{}, readRule: literally, compiled: map[compiledKey]string{}}
 	err = s.sweep()
 	if err == nil {
 		warnings, err = s.readJournal()

@@ -14,7 +14,7 @@ type packageKey struct {
 
 // Inventory implements core.Packages.
 func (w *Worker) Inventory(context.Context) (inventory core.Inventory, err error) {
-	inventory.Age, inventory.Packages = w.age, []core.Stored{}
+	inventory.Age, inventory.Packages, inventory.Forbidden = w.age, []core.Stored{}, w.store.Forbidden()
 	if inventory.Limit, err = w.storeLimit(); err != nil {
 		return inventory, err
 	}

@@ -6,23 +6,25 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
 // Quarantine implements core.Packages.
-func (w *Worker) Quarantine(_ context.Context, name, version, reason string) ([]core.Installed, error) {
-	all, err := w.store.Forbid(name, version, reason)
+func (w *Worker) Quarantine(_ context.Context, rule core.Forbidden) ([]core.Installed, error) {
+	rule.Added = time.Now().UTC()
+	all, err := w.store.Forbid(rule)
 	if err != nil {
 		return nil, err
 	}
+	if rule.Reason == "" {
+		w.log.Info("release", "rule", rule, "packages", len(all))
+		return all, nil
+	}
+	w.log.Warn("quarantine", "rule", rule, "packages", len(all), "reason", rule.Reason)
 	for _, p := range all {
-		if reason == "" {
-			w.log.Info("release", "package", p, "rt", p.Runtime)
-			continue
-		}
-		w.log.Warn("quarantine", "package", p, "rt", p.Runtime, "reason", reason)
 		w.tree.Expel(p.Digest)
 	}
 	return all, nil
@@ -99,7 +101,7 @@ func (w *Worker) mend(ctx context.Context, tree store.Tree) error {
 	case len(users) == 0:
 		dropped, err := w.store.Drop(tree.Digest)
 		if err == nil && !dropped {
-			err = core.Errorf(core.KindConflict, core.FaultWorker, "it stays in quarantine: a deploy has just asked for it, or somebody has quarantined it")
+			err = core.Errorf(core.KindConflict, core.FaultWorker, "it stays in quarantine: a deploy has just asked for it")
 		}
 		w.collect()
 		return err

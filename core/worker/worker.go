@@ -59,6 +59,8 @@ type Config struct {
 	Vulnerabilities core.VulnerabilityDatabase
 	// Refuse is the least severity of a known vulnerability with which a deploy is refused; empty when none is.
 	Refuse core.Severity
+	// PackageRule understands the rules of the quarantine; without it they are taken literally.
+	PackageRule core.PackageRule
 }
 
 // Worker is one machine. It implements core.Service, core.Logs, core.Locker, core.Packages, core.Bills and core.Vulnerabilities.
@@ -124,6 +126,9 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	}
 	if w.store, warnings, err = store.Open(data); err != nil {
 		return err
+	}
+	if config.PackageRule != nil {
+		warnings = append(warnings, w.store.Understand(config.PackageRule)...)
 	}
 	for _, warning := range warnings {
 		w.log.Warn("deploy", "err", warning)

@@ -1,0 +1,128 @@
+package store
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// TestForbid has a rule for what is in the store in two runtimes, over a restart and after it was collected.
+func TestForbid(t *testing.T) {
+	s := openTest(t)
+	locked := core.Locked{Name: "@scope/p", Version: "1", Archives: []string{"sha256:1", "sha256:2"}}
+	var set core.Set
+	for _, runtime := range []core.RuntimeID{"fake1", "fake2"} {
+		p, err := s.CommitPackage(runtime, locked, core.Receipt{Archive: "sha256:1"}, stage(t, s, map[string]string{"a": string(runtime)}))
+		must(t, err)
+		if runtime == "fake1" {
+			set = core.NewSet(p.Package)
+		}
+	}
+	must(t, s.Refused("fake1", "", set))
+	all, err := s.Forbid(core.Forbidden{Name: "@scope/p", Versions: "1", Reason: "CVE-1"})
+	if err != nil || len(all) != 2 || all[0].Quarantine != "CVE-1" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	_, err = s.Forbid(core.Forbidden{Name: "@scope/p", Versions: "2"})
+	wantError(t, err, core.KindNotFound, core.FaultCaller, "@scope/p@2")
+	must(t, s.Close())
+	s, _, err = Open(s.dir)
+	must(t, err)
+	defer s.Close()
+	hold := s.Hold()
+	defer hold.Release()
+	refused := func() {
+		t.Helper() // from the other archive too
+		_, _, err := s.Take("fake1", []core.Locked{{Name: "@scope/p", Version: "1", Archives: []string{"sha256:2"}}}, hold)
+		wantError(t, err, core.KindInstall, core.FaultCaller, "@scope/p==1", "CVE-1", "store release '@scope/p@1'")
+		wantError(t, s.Refused("fake1", "", set), core.KindUnavailable, core.FaultWorker, "CVE-1")
+	}
+	refused()
+	if removed, err := s.CollectPackages(Keep{}, never); err != nil || len(removed) != 2 {
+		t.Errorf("collected %v, %v", removed, err)
+	}
+	refused()
+	p, err := s.CommitPackage("fake2", locked, core.Receipt{Archive: "sha256:1"}, stage(t, s, map[string]string{"a": "fake2"}))
+	must(t, err)
+	if all, err := s.Forbid(core.Forbidden{Name: "@scope/p", Versions: "==1"}); err != nil || len(all) != 1 || all[0].Package != p.Package || all[0].Quarantine != "" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	must(t, s.Refused("fake1", "", set))
+	if have, missing, err := s.Take("fake1", []core.Locked{locked}, hold); err != nil || len(have) != 0 || len(missing) != 1 || len(s.Forbidden()) != 0 {
+		t.Errorf("allowed again: %v %v %v", have, missing, err)
+	}
+}
+
+// byURL is a rule that goes by package URLs.
+func byURL(name, versions string) (func(core.Locked) bool, error) {
+	if name == "" {
+		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "no name")
+	}
+	return func(p core.Locked) bool { return p.URL == "pkg:fake/"+name+"@"+strings.TrimPrefix(versions, "==") }, nil
+}
+
+// TestForbidByURL forbids what is not there yet, under the name that people have for it.
+func TestForbidByURL(t *testing.T) {
+	s := openTest(t)
+	if warnings := s.Understand(byURL); len(warnings) > 0 {
+		t.Error(warnings)
+	}
+	_, err := s.Forbid(core.Forbidden{Reason: "CVE-1"})
+	wantError(t, err, core.KindInvalid, core.FaultCaller, "no name")
+	if all, err := s.Forbid(core.Forbidden{Name: "P", Versions: "1", Reason: "CVE-1"}); err != nil || len(all) > 0 {
+		t.Errorf("%v, %v", all, err)
+	}
+	hold := s.Hold()
+	defer hold.Release()
+	one := core.Locked{Name: "p", Version: "1+abc", URL: "pkg:fake/P@1"}
+	_, _, err = s.Take("fake1", []core.Locked{one}, hold)
+	wantError(t, err, core.KindInstall, core.FaultCaller, "p==1+abc", "CVE-1")
+	_, err = s.Forbid(core.Forbidden{Name: "P", Versions: "1"})
+	must(t, err)
+	p, err := s.CommitPackage("fake1", one, core.Receipt{}, stage(t, s, map[string]string{"a": "1"}))
+	must(t, err)
+	set := core.NewSet(p.Package)
+	must(t, s.Refused("fake1", "", set))
+	if all, err := s.Forbid(core.Forbidden{Name: "P", Versions: "==1", Reason: "CVE-2"}); err != nil || len(all) != 1 || all[0].Quarantine != "CVE-2" {
+		t.Errorf("%v, %v", all, err)
+	}
+	wantError(t, s.Refused("fake1", "", set), core.KindUnavailable, core.FaultWorker, "CVE-2")
+	if found, ok := s.Find("fake1", p.Package); !ok || found.Quarantine != "CVE-2" {
+		t.Errorf("found %+v", found)
+	}
+	// A lock that calls it otherwise does not get it.
+	other := one
+	other.URL = "pkg:fake/Q@1"
+	_, _, err = s.Take("fake1", []core.Locked{other}, hold)
+	wantError(t, err, core.KindInstall, core.FaultCaller, "CVE-2")
+}
+
+// TestQuarantineOfEarlierVersions has a reason in an entry of the index, where there were no rules.
+func TestQuarantineOfEarlierVersions(t *testing.T) {
+	s := openTest(t)
+	p, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, map[string]string{"a": "1"}))
+	must(t, err)
+	path, err := s.indexPath("fake1", core.Locked{Name: "p", Version: "1"}, "")
+	must(t, err)
+	p.Quarantine = "CVE-1"
+	text, err := json.Marshal(p)
+	must(t, err)
+	must(t, os.WriteFile(path, text, 0o644))
+	must(t, s.Close())
+	for range 2 {
+		s, _, err = Open(s.dir)
+		must(t, err)
+		if rules := s.Forbidden(); len(rules) != 1 || rules[0].String() != "p==1" || rules[0].Reason != "CVE-1" {
+			t.Errorf("rules %+v", rules)
+		}
+		wantError(t, s.Refused("fake1", "", core.NewSet(p.Package)), core.KindUnavailable, core.FaultWorker, "CVE-1")
+		must(t, s.Close())
+	}
+	must(t, os.WriteFile(filepath.Join(s.dir, rulesFile), []byte("["), 0o644))
+	_, _, err = Open(s.dir)
+	wantError(t, err, core.KindInvalid, core.FaultWorker, rulesFile)
+}
