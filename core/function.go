@@ -11,7 +11,8 @@ import (
 // changes but for Loaded, Apart, Tried and Imports that prove wrong; a new deploy of the same name makes a new one with the next Version.
 type Function struct {
 	Name     string            `json:"name"`
-	Version  int               `json:"version"` // 1 for the first deploy of the name, then counted up
+	Version  int               `json:"version"`            // 1 for the first deploy of the name, then counted up, also beyond a removal: no two deploys have the same name and version
+	Replaced int               `json:"replaced,omitempty"` // the version that this one has replaced; 0 when there was no function of its name
 	Runtime  RuntimeID         `json:"runtime"`
 	Handler  string            `json:"handler"` // "file.symbol"
 	Code     string            `json:"code"`    // digest of the code directory in the store, "sha256:<hex>"

@@ -9,6 +9,7 @@ type SandboxConfig struct {
 	Code     string  // digest of the code directory in the store, shown at CodeDir; empty for a zygote
 	Mounts   []Mount // shown besides: an installer's CodeDir and OutDir
 	Function string  // whose sandbox it is, for logs; empty for a zygote
+	Version  int     // of that function
 	Limits   Limits  // enforced for an instance; of a zygote only the memory, where there is one; an installer gets the worker's own
 	// Registries are the addresses (as in Runtime) that an installer can reach, by RelayAddress. Nothing else of the host's network is ever
 	// reached from a sandbox, and without any there is no relay.

@@ -144,7 +144,7 @@ func flag(r *http.Request, name string) (bool, error) {
 
 // deployed returns the status of a deploy that went well.
 func deployed(w http.ResponseWriter, f core.Function) int {
-	if f.Version > 1 {
+	if f.Replaced > 0 {
 		return http.StatusOK
 	}
 	w.Header().Set("Location", "/v1/functions/"+url.PathEscape(f.Name))

@@ -110,7 +110,7 @@ func TestErrorsOfTheServiceAreAnswered(t *testing.T) {
 }
 
 // deployer reads the archive, tells of it in two steps, and ends as its fields say.
-func deployer(version int, fails error) *fakeService {
+func deployer(version, replaced int, fails error) *fakeService {
 	return &fakeService{deploy: func(_ context.Context, r core.DeployRequest, progress func(core.Progress)) (core.Function, error) {
 		if progress != nil {
 			progress(core.Progress{Verb: "deploy", Item: "archive"})
@@ -126,7 +126,7 @@ func deployer(version int, fails error) *fakeService {
 		if name == "" {
 			name = "from-manifest"
 		}
-		return core.Function{Name: name, Version: version}, fails
+		return core.Function{Name: name, Version: version, Replaced: replaced}, fails
 	}}
 }
 
@@ -134,15 +134,17 @@ func TestDeploy(t *testing.T) {
 	for _, test := range []struct {
 		method, path string
 		version      int
+		replaced     int
 		status       int
 		name         string
 	}{
-		{"PUT", "/v1/functions/hello", 1, 201, "hello"},
-		{"PUT", "/v1/functions/hello", 2, 200, "hello"},
-		{"POST", "/v1/functions", 1, 201, "from-manifest"},
-		{"POST", "/v1/functions", 9, 200, "from-manifest"},
+		{"PUT", "/v1/functions/hello", 1, 0, 201, "hello"},
+		{"PUT", "/v1/functions/hello", 2, 1, 200, "hello"},
+		{"PUT", "/v1/functions/hello", 4, 0, 201, "hello"}, // after a removal
+		{"POST", "/v1/functions", 1, 0, 201, "from-manifest"},
+		{"POST", "/v1/functions", 9, 8, 200, "from-manifest"},
 	} {
-		a := ask(t, test.method, serve(t, deployer(test.version, nil)).URL+test.path, "archive")
+		a := ask(t, test.method, serve(t, deployer(test.version, test.replaced, nil)).URL+test.path, "archive")
 		var f core.Function
 		if err := json.Unmarshal([]byte(a.body), &f); err != nil || a.status != test.status || f.Name != test.name || f.Version != test.version {
 			t.Errorf("%s %s v%d: %d %s", test.method, test.path, test.version, a.status, a.body)
@@ -166,7 +168,7 @@ func TestDeployErrors(t *testing.T) {
 		{core.KindConflict, core.FaultCaller, 409}, {core.KindUnavailable, core.FaultDriver, 503},
 	} {
 		fails := &core.Error{Kind: test.kind, Fault: test.fault, Message: "no"}
-		a := ask(t, "PUT", serve(t, deployer(1, fails)).URL+"/v1/functions/f", "archive")
+		a := ask(t, "PUT", serve(t, deployer(1, 0, fails)).URL+"/v1/functions/f", "archive")
 		if e := a.failure(t); a.status != test.status || e.Kind != test.kind || e.Fault != test.fault {
 			t.Errorf("%s/%s: %d %s", test.kind, test.fault, a.status, a.body)
 		}
@@ -188,7 +190,7 @@ func TestDeployStream(t *testing.T) {
 		"error":    {broken, `{"error":{"kind":"install","message":"no such package","fault":"handler"}}` + "\n"},
 		"panic":    {errors.New("plain"), `{"error":{"kind":"internal","message":"plain","fault":"worker"}}` + "\n"},
 	} {
-		a := ask(t, "PUT", serve(t, deployer(1, test.fails)).URL+"/v1/functions/f", archive, "Accept: application/json;q=0.1, application/x-ndjson")
+		a := ask(t, "PUT", serve(t, deployer(1, 0, test.fails)).URL+"/v1/functions/f", archive, "Accept: application/json;q=0.1, application/x-ndjson")
 		last, ok := strings.CutPrefix(a.body, progress)
 		if a.status != 200 || !ok || !strings.HasPrefix(last, test.last) || strings.Count(last, "\n") != 1 {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
@@ -231,7 +233,7 @@ func TestDeployRefusedEarly(t *testing.T) {
 }
 
 func TestOtherSitesMayNotChangeFunctions(t *testing.T) {
-	service := deployer(1, nil)
+	service := deployer(1, 0, nil)
 	service.invoke = echo
 	url := serve(t, service).URL
 	a := ask(t, "POST", url+"/v1/functions", "x", "Sec-Fetch-Site: cross-site")

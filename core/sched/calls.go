@@ -71,7 +71,7 @@ func (r *run) invoke(call endpoint.Call, open int32) ([]byte, error) {
 	case !json.Valid(call.Event):
 		return nil, core.Errorf(core.KindInvalid, core.FaultHandler, "the event for %s is not JSON", call.Function)
 	}
-	result, err := r.p.s.invoke(r.calls.ctx, core.Invocation{
+	result, err := r.p.s.config.Invoke(r.calls.ctx, core.Invocation{
 		Function: call.Function, ID: r.invocation.ID, Event: call.Event, Depth: depth, Deadline: r.deadline,
 	})
 	return result.Body, err

@@ -51,7 +51,7 @@ func (b *box) told(t *testing.T) (number int, e *core.Error, result string) {
 // withCalls has the functions invoke each other.
 func withCalls(t *testing.T, handle func(b *box, r *request), test func(t *testing.T, r *rig)) {
 	within(t, 50, func(t *testing.T, r *rig) {
-		r.invoke = func(ctx context.Context, i core.Invocation) (core.Result, error) {
+		r.config.Invoke = func(ctx context.Context, i core.Invocation) (core.Result, error) {
 			if i.Function == "none" {
 				return core.Result{}, core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function none")
 			}
@@ -148,7 +148,7 @@ func TestCallsEndWithTheEvent(t *testing.T) {
 		}
 		b.answer('R', r.event)
 	}, func(t *testing.T, r *rig) {
-		r.invoke = func(ctx context.Context, i core.Invocation) (core.Result, error) {
+		r.config.Invoke = func(ctx context.Context, i core.Invocation) (core.Result, error) {
 			<-ctx.Done()
 			called <- ctx.Err()
 			return core.Result{}, core.AsError(ctx.Err())
@@ -177,7 +177,7 @@ func TestCallsWithoutEnd(t *testing.T) {
 			b.ask(n+1, "echo", "1")
 		}
 	}, func(t *testing.T, r *rig) {
-		r.invoke = func(ctx context.Context, i core.Invocation) (core.Result, error) {
+		r.config.Invoke = func(ctx context.Context, i core.Invocation) (core.Result, error) {
 			<-ctx.Done()
 			return core.Result{}, core.AsError(ctx.Err())
 		}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,8 @@ type world struct {
 	fails  error                       // of importing a handler
 	handle func(b *box, r *request)    // what instances do with an event
 	pair   func() (net.Conn, net.Conn) // makes a connection
+
+	removed atomic.Int32 // versions up to it are not deployed any more
 }
 
 type request struct {
@@ -59,6 +62,8 @@ func (w *world) on(handle func(*box, *request)) {
 	defer w.mu.Unlock()
 	w.handle = handle
 }
+
+func (w *world) isDeployed(_ string, version int) bool { return version > int(w.removed.Load()) }
 
 func (w *world) living() int {
 	w.mu.Lock()
@@ -216,8 +221,8 @@ type rig struct {
 
 func newRig(w *world, limit int, budget int64) *rig {
 	log := slog.New(slog.DiscardHandler)
-	t := tree.New(tree.Config{Budget: budget, Log: log}, w, w)
-	return &rig{New(Config{MaxInstances: limit, Log: log}, t), w, t}
+	t := tree.New(tree.Config{Budget: budget, Log: log, Deployed: w.isDeployed}, w, w)
+	return &rig{New(Config{MaxInstances: limit, Log: log, Deployed: w.isDeployed}, t), w, t}
 }
 
 // counted is how many instances the scheduler believes alive.

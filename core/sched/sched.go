@@ -4,6 +4,7 @@ package sched
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -19,13 +20,19 @@ type Config struct {
 	MaxInstances int // alive at once on this worker
 	// Invoke runs the events that functions send to each other: by name, as core.Service does.
 	Invoke func(context.Context, core.Invocation) (core.Result, error)
-	Log    *slog.Logger // never nil
+	// Deployed tells whether that version of a function is the one that is deployed, without blocking. When one is not any more, Drain is
+	// called after Deployed says so.
+	Deployed func(name string, version int) bool
+	Log      *slog.Logger // never nil
 }
+
+// ErrReplaced is the error for a version of a function that is not deployed any more: nothing of the event has happened.
+var ErrReplaced = errors.New("another version was deployed, or the function was removed")
 
 // Scheduler runs events on instances. All methods may be called from many goroutines at once.
 type Scheduler struct {
 	tree   *tree.Tree
-	invoke func(context.Context, core.Invocation) (core.Result, error)
+	config Config
 	log    *slog.Logger
 	slots  *slots
 	ctx    context.Context // of starts, which outlive the request that wanted them; ends with Close
@@ -43,14 +50,14 @@ type poolKey struct {
 
 // New returns a scheduler that takes its instances from the tree.
 func New(config Config, t *tree.Tree) *Scheduler {
-	s := &Scheduler{tree: t, invoke: config.Invoke, log: config.Log, slots: &slots{limit: config.MaxInstances}, pools: map[poolKey]*pool{}}
+	s := &Scheduler{tree: t, config: config, log: config.Log, slots: &slots{limit: config.MaxInstances}, pools: map[poolKey]*pool{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
 
 // Invoke runs one event of the function; invocation.Function is not looked at, and the event is not kept. Start, Node and
 // Phases of the result are set as far as the invocation got, also with an error; Language is left to the caller. When the context
-// ends first, the handler still runs to its end or deadline, unheard.
+// ends first, the handler still runs to its end or deadline, unheard. The error is a *core.Error or ErrReplaced.
 func (s *Scheduler) Invoke(ctx context.Context, fn *core.Function, invocation core.Invocation) (core.Result, error) {
 	began := time.Now()
 	p, err := s.pool(fn)
@@ -110,6 +117,10 @@ func (s *Scheduler) pool(fn *core.Function) (*pool, error) {
 		return nil, closing()
 	}
 	if p = s.pools[key]; p == nil {
+		// Asked under the lock that Drain takes: a pool that is made now is drained when its version is replaced.
+		if !s.config.Deployed(fn.Name, fn.Version) {
+			return nil, ErrReplaced
+		}
 		p = &pool{s: s, fn: fn}
 		p.latest.Store(fn)
 		s.pools[key] = p

@@ -350,3 +350,24 @@ func TestManyAtOnce(t *testing.T) {
 		time.Sleep(time.Second)
 	})
 }
+
+// A version that was replaced or removed before its event came to the scheduler runs no more, and nothing waits for its next event.
+func TestReplaced(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		f := fn("f")
+		r.w.removed.Store(1)
+		r.Drain("f", 0)
+		if _, err := r.run(t.Context(), f, `1`); !errors.Is(err, ErrReplaced) {
+			t.Errorf("%v", err)
+		}
+		r.Correct(f)
+		if len(r.pools) != 0 || r.w.living() != 0 {
+			t.Errorf("%d pools, %d instances", len(r.pools), r.w.living())
+		}
+		next := fn("f")
+		next.Version = 2
+		if _, err := r.run(t.Context(), next, `1`); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -3,11 +3,13 @@ package store
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -32,11 +34,18 @@ func (s *Store) load() (warnings []error, err error) {
 		return nil, diskError(area, err)
 	}
 	for _, entry := range entries {
+		path := filepath.Join(area, entry.Name())
+		if name, ok := strings.CutSuffix(entry.Name(), removedSuffix); ok {
+			if s.removed[name], err = readVersion(path); err != nil {
+				warnings = append(warnings, core.Errorf(core.KindInternal, core.FaultWorker,
+					"%s cannot be read, so the versions of a new function %s begin at 1 again: %w", path, name, err))
+			}
+			continue
+		}
 		name, ok := strings.CutSuffix(entry.Name(), ".json")
 		if !ok {
 			continue
 		}
-		path := filepath.Join(area, entry.Name())
 		f, why := readFunction(path, name)
 		if why != nil {
 			if err := os.Rename(path, path+".corrupt"); err != nil {
@@ -53,6 +62,14 @@ func (s *Store) load() (warnings []error, err error) {
 		s.functions[name] = f
 	}
 	return warnings, nil
+}
+
+func readVersion(path string) (int, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(data)))
 }
 
 func readFunction(path, name string) (core.Function, error) {
@@ -117,12 +134,17 @@ func (s *Store) put(f core.Function) error {
 	return nil
 }
 
-// Delete forgets a function. Its code stays until Collect. KindNotFound when there is none of that name.
+// Delete forgets a function, all but its version. Its code stays until Collect. KindNotFound when there is none of that name.
 func (s *Store) Delete(name string) error {
 	s.writes.Lock()
 	defer s.writes.Unlock()
-	if _, ok := s.Get(name); !ok {
+	f, ok := s.Get(name)
+	if !ok {
 		return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q", name)
+	}
+	// First the version: a worker that is killed in between has the function still.
+	if err := s.writeFile(filepath.Join(s.dir, "functions", name+removedSuffix), fmt.Appendln(nil, f.Version)); err != nil {
+		return err
 	}
 	path := s.functionPath(name)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -130,6 +152,7 @@ func (s *Store) Delete(name string) error {
 	}
 	s.mu.Lock()
 	delete(s.functions, name)
+	s.removed[name] = f.Version
 	s.mu.Unlock()
 	return syncFile(filepath.Dir(path))
 }
@@ -140,6 +163,19 @@ func (s *Store) Get(name string) (core.Function, bool) {
 	defer s.mu.RUnlock()
 	f, ok := s.functions[name]
 	return f, ok
+}
+
+// Deployed tells whether that version of a function is the one that is deployed.
+func (s *Store) Deployed(name string, version int) bool {
+	f, ok := s.Get(name)
+	return ok && f.Version == version
+}
+
+// Removed returns the last version of the functions of that name that were removed, 0 when none was.
+func (s *Store) Removed(name string) int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.removed[name]
 }
 
 // List returns all functions, sorted by name, as Get does. The slice is the caller's.
@@ -153,6 +189,9 @@ func (s *Store) List() []core.Function {
 	slices.SortFunc(all, func(a, b core.Function) int { return strings.Compare(a.Name, b.Name) })
 	return all
 }
+
+// removedSuffix is of the file that has the last version of a function that was removed, so that no other has the same name and version.
+const removedSuffix = ".removed"
 
 func (s *Store) functionPath(name string) string {
 	return filepath.Join(s.dir, "functions", name+".json")

@@ -12,6 +12,7 @@
 //	locks/<hex>.json                       a core.Lock, by its inputs
 //	scans/<hex>.json                       what was found in a package, by its digest
 //	functions/<name>.json                  a core.Function
+//	functions/<name>.removed               the last version of a function that was removed
 //	quarantine.json                        what is forbidden, core.Forbidden
 //	journal/<…>.json                       entries of the index of packages that may not be on the disk yet
 //	staging/                               everything half-done; emptied by Open
@@ -52,6 +53,7 @@ type Store struct {
 
 	mu        sync.RWMutex // for what is in memory only, so that Get never waits for a disk
 	functions map[string]core.Function
+	removed   map[string]int // the last version of each function that was removed
 	damaged   map[Tree]core.DamagedFile
 	rules     []rule                           // never changed, but exchanged
 	verdicts  map[forbiddenKey]*core.Forbidden // what the rules say of packages of functions
@@ -73,7 +75,7 @@ func Open(dir string) (s *Store, warnings []error, err error) {
 		return nil, nil, err
 	}
 	s = &Store{dir: dir, bounds: defaultBounds, lock: lock, held: map[string]int{}, replaced: map[string]string{},
-		functions: map[string]core.Function{}, damaged: map[Tree]core.DamagedFile{}, verdicts: map[forbiddenKey]*core.Forbidden{}, readRule: literally, compiled: map[compiledKey]string{}}
+		functions: map[string]core.Function{}, removed: map[string]int{}, damaged: map[Tree]core.DamagedFile{}, verdicts: map[forbiddenKey]*core.Forbidden{}, readRule: literally, compiled: map[compiledKey]string{}}
 	err = s.sweep()
 	if err == nil {
 		warnings, err = s.readJournal()

@@ -195,3 +195,36 @@ func TestCollect(t *testing.T) {
 	}
 	wantNothing(t, s)
 }
+
+// No two functions ever have the same name and version, whatever ends the worker.
+func TestVersionsBeyondRemoval(t *testing.T) {
+	s := openTest(t)
+	f := deploy(t, s, "f", "1")
+	f.Version = 7
+	must(t, s.Put(f))
+	if s.Removed("f") != 0 || !s.Deployed("f", 7) || s.Deployed("f", 6) {
+		t.Error("before it is removed")
+	}
+	must(t, s.Delete("f"))
+	if s.Removed("f") != 7 || s.Deployed("f", 7) {
+		t.Error("after it was removed")
+	}
+	reopen := func() (warnings []error) {
+		t.Helper()
+		s.Close()
+		var err error
+		s, warnings, err = Open(s.dir)
+		must(t, err)
+		return warnings
+	}
+	if warnings := reopen(); s.Removed("f") != 7 || len(s.List()) != 0 || len(warnings) != 0 {
+		t.Errorf("after a restart: %d, %v, %v", s.Removed("f"), s.List(), warnings)
+	}
+	// Killed when the removal had only begun.
+	g := deploy(t, s, "g", "2")
+	write(t, s.dir, map[string]string{"functions/g.removed": "1\n", "functions/torn.removed": "x"})
+	if warnings := reopen(); !s.Deployed("g", g.Version) || s.Removed("g") != 1 || len(warnings) != 1 || !strings.Contains(warnings[0].Error(), "torn") {
+		t.Errorf("after a removal that had begun: %v, %d, %v", s.List(), s.Removed("g"), warnings)
+	}
+	s.Close()
+}

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,11 +22,16 @@ const (
 	aheadDelay = 5 * time.Millisecond
 )
 
-// aheadKey names a version of a function, and how much is known of its imports: what was made ahead when that was less, is not taken any more.
+// aheadKey names a version of a function, and the modules that a zygote should have imported for it: what was made ahead when others were
+// known is not taken any more.
 type aheadKey struct {
 	name    string
 	version int
-	loaded  int
+	modules string
+}
+
+func keyOf(fn *core.Function) aheadKey {
+	return aheadKey{fn.Name, fn.Version, strings.Join(wants(fn).modules, "\n")}
 }
 
 // ahead is what a function has ahead. It is there from its first start on, for aheadLife after the last one.
@@ -40,8 +46,9 @@ type ahead struct {
 // none. No new one could be better, for its zygote had imported everything, and whether its driver lives does not matter any
 // more. A child that is just being made is waited for by one start; others fork their own.
 func (t *Tree) takeAhead(ctx context.Context, fn *core.Function, phases *core.Phases) *Node {
+	key := keyOf(fn)
 	t.mu.Lock()
-	a := t.ahead[aheadKey{fn.Name, fn.Version, len(fn.Loaded) - len(fn.Apart)}]
+	a := t.ahead[key]
 	if a == nil || a.claimed {
 		t.mu.Unlock()
 		return nil
@@ -80,9 +87,13 @@ func (t *Tree) forkAheadAfter(n *Node) {
 	time.AfterFunc(aheadDelay, fork)
 }
 
-// forkAhead remembers a start and makes a child ahead of the next one, off the request's path.
+// forkAhead remembers a start and makes a child ahead of the next one, off the request's path. A version that is not deployed any more
+// has no next one.
 func (t *Tree) forkAhead(fn *core.Function) {
-	key, now := aheadKey{fn.Name, fn.Version, len(fn.Loaded) - len(fn.Apart)}, time.Now()
+	if !t.config.Deployed(fn.Name, fn.Version) {
+		return
+	}
+	key, now := keyOf(fn), time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a := t.ahead[key]
@@ -132,7 +143,8 @@ func (t *Tree) parkedChild(fn *core.Function) *Node {
 	if err := t.spawn(ctx, live, n, instanceConfig(n, live), &core.Phases{}); err != nil {
 		return nil
 	}
-	if _, ok := n.apply(park); !ok {
+	// Asked when the child is parked: Evict, which follows when the version is replaced, finds it from then on.
+	if _, ok := n.apply(park); !ok || !t.config.Deployed(fn.Name, fn.Version) {
 		n.Kill()
 		return nil
 	}

@@ -1,7 +1,9 @@
 package tree
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -342,6 +344,86 @@ func TestNothingAheadOfALesserZygote(t *testing.T) {
 		if start != core.StartFork {
 			t.Errorf("start %s", start)
 		}
+		mustNotHaveAhead(t, tr)
+	})
+}
+
+// A function that is removed while it is being started, or while its child ahead is being made, leaves nothing for the next one of its name.
+func TestNothingAheadOfARemovedFunction(t *testing.T) {
+	for _, after := range []time.Duration{200 * time.Millisecond, 401 * time.Millisecond, 404 * time.Millisecond, 407 * time.Millisecond, 412 * time.Millisecond} {
+		within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+			w.hook = func(verb string, b *box) error {
+				if verb == "import" && b.config.Role == core.RoleInstance {
+					time.Sleep(400 * time.Millisecond)
+				}
+				return nil
+			}
+			f := fn("f")
+			for range 2 {
+				n, _, _ := mustStart(t, tr, f)
+				n.Kill()
+				rest(20 * time.Millisecond)
+			}
+			mustHaveNothing := func(when string) {
+				t.Helper()
+				if nodes := childrenAhead(tr); len(nodes) > 0 {
+					t.Errorf("removed after %v: %d children ahead %s", after, len(nodes), when)
+				}
+			}
+			for _, n := range childrenAhead(tr) {
+				n.Evict()
+			}
+			for range 2 {
+				go tr.Start(context.Background(), f)
+			}
+			rest(after)
+			w.mu.Lock()
+			w.removed = f.Version
+			w.mu.Unlock()
+			tr.Evict("f", 0)
+			rest(time.Second)
+			mustHaveNothing("a second later")
+			for n := range maps.Values(tr.nodes) {
+				if n.fn == f && n.is(leaving) {
+					n.Release(time.Now())
+				}
+			}
+			rest(time.Second)
+			mustHaveNothing("when the last instance has ended")
+		})
+	}
+}
+
+// Of two corrections of what is known of a function's imports, one adds what the other takes away.
+func TestAheadIsOfWhatIsKnown(t *testing.T) {
+	f := fn("f", "a")
+	g := *f
+	g.Loaded, g.Apart = []string{"b"}, map[string]string{"a": "a starts 3 threads at import"}
+	if keyOf(f) == keyOf(&g) {
+		t.Error("what was made ahead with a is taken where a is apart")
+	}
+	h := *f
+	if keyOf(f) != keyOf(&h) {
+		t.Error("what was made ahead is not taken")
+	}
+}
+
+// The removal comes when a child ahead has been decided on and there is no node of it yet.
+func TestRemovedBeforeAChildAheadIsANode(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		f := fn("f")
+		mustHaveAhead(t, tr, f).Evict()
+		tr.ahead[keyOf(f)].node = nil // as if a start had taken it
+		tr.config.Deployed = func(string, int) bool {
+			was := w.isDeployed("f", 1)
+			w.mu.Lock()
+			w.removed = 1
+			w.mu.Unlock()
+			tr.Evict("f", 0)
+			return was
+		}
+		tr.forkAhead(f)
+		rest(time.Second)
 		mustNotHaveAhead(t, tr)
 	})
 }

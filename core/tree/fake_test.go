@@ -38,6 +38,7 @@ type world struct {
 	creating   time.Duration // a sandbox
 	measuring  time.Duration // its memory
 	measured   int
+	removed    int // versions up to it are not deployed any more
 }
 
 type box struct {
@@ -59,7 +60,13 @@ func newWorld(t testing.TB) *world {
 }
 
 func (w *world) tree(budget int64) *Tree {
-	return New(Config{Budget: budget, Log: slog.New(slog.DiscardHandler)}, w, w)
+	return New(Config{Budget: budget, Log: slog.New(slog.DiscardHandler), Deployed: w.isDeployed}, w, w)
+}
+
+func (w *world) isDeployed(_ string, version int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return version > w.removed
 }
 
 func (w *world) Driver(_ context.Context, rt core.RuntimeID) (Live, error) {

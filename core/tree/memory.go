@@ -99,7 +99,7 @@ func (t *Tree) EvictIdle() bool {
 
 // estimate is the memory that a new instance is taken to need. The caller has the lock.
 func (t *Tree) estimate(fn *core.Function) int64 {
-	if bytes := t.private[fn.Name]; bytes > 0 {
+	if bytes := t.private[version{fn.Name, fn.Version}]; bytes > 0 {
 		return bytes
 	}
 	return assumedBytes
@@ -163,8 +163,8 @@ func (t *Tree) measured(n *Node, usage core.Usage) []*Node {
 	}
 	n.usage = usage
 	t.charge(n, usage.Proportional)
-	if n.fn != nil && !n.is(parked) {
-		t.private[n.fn.Name] = usage.Private
+	if n.is(idle) || n.is(busy) {
+		t.private[version{n.fn.Name, n.fn.Version}] = usage.Private
 	}
 	ends, _ := t.reclaim(necessary)
 	return ends

@@ -91,7 +91,7 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, phases *core.Phases
 
 func instanceConfig(n *Node, live Live) core.SandboxConfig {
 	fn := n.fn
-	return core.SandboxConfig{ID: n.id, Role: core.RoleInstance, Runtime: live.Runtime, Packages: fn.Packages, Code: fn.Code, Function: fn.Name, Limits: fn.Limits}
+	return core.SandboxConfig{ID: n.id, Role: core.RoleInstance, Runtime: live.Runtime, Packages: fn.Packages, Code: fn.Code, Function: fn.Name, Version: fn.Version, Limits: fn.Limits}
 }
 
 // wants is what a zygote would best have imported for the function.

@@ -18,6 +18,9 @@ import (
 type Config struct {
 	Budget int64        // bytes of memory that all nodes together may use, counted proportionally
 	Log    *slog.Logger // never nil
+	// Deployed tells whether that version of a function is the one that is deployed, without blocking. When one is not any more, Evict is
+	// called after Deployed says so.
+	Deployed func(name string, version int) bool
 	// Loaded is told, in a goroutine of its own, what an instance has imported that its function was not known to import. It may be nil.
 	Loaded func(fn *core.Function, modules []string)
 }
@@ -48,7 +51,7 @@ type Tree struct {
 	demands map[string]*demand // by shape
 	blocks  map[string]block   // by shape
 	built   map[string]int     // zygotes made, by shape
-	private map[string]int64   // bytes of the last measured instance, by function
+	private map[version]int64  // bytes of the last measured instance
 	ahead   map[aheadKey]*ahead
 	cold    map[string]int // starts that import what a zygote could have, by shape
 	grown   chan struct{}  // closed and made anew when a zygote has been made or cannot be, and when a cold start has ended
@@ -60,7 +63,7 @@ func New(config Config, drivers Drivers, sandboxes Sandboxes) *Tree {
 		config: config, drivers: drivers, sandboxes: sandboxes,
 		missed: make(chan struct{}, 1), born: make(chan struct{}, 1),
 		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, costs: costs{}, demands: map[string]*demand{},
-		blocks: map[string]block{}, built: map[string]int{}, private: map[string]int64{}, ahead: map[aheadKey]*ahead{},
+		blocks: map[string]block{}, built: map[string]int{}, private: map[version]int64{}, ahead: map[aheadKey]*ahead{},
 		turns: make(chan struct{}, forksTogether), cold: map[string]int{}, grown: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
@@ -144,11 +147,18 @@ func (t *Tree) watch(n *Node) {
 	t.remove(n)
 }
 
+// version names one version of a function, which no other ever has the name of.
+type version struct {
+	function string
+	number   int
+}
+
 // Evict ends the instances of a function, except those of the version keep (0 for none): idle ones now, busy ones when they
 // are released.
 func (t *Tree) Evict(function string, keep int) {
 	var ends []*Node
 	t.mu.Lock()
+	maps.DeleteFunc(t.private, func(v version, _ int64) bool { return v.function == function && v.number != keep })
 	for _, n := range t.nodes {
 		if n.fn == nil || n.fn.Name != function || n.fn.Version == keep {
 			continue

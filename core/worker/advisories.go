@@ -27,10 +27,10 @@ type advisories struct {
 	known map[string]advisory // by the function's name
 }
 
-// advisory is what is known of a function as it was deployed at that time.
+// advisory is what is known of a version of a function.
 type advisory struct {
-	deployed time.Time
-	report   core.VulnerabilityReport
+	version int
+	report  core.VulnerabilityReport
 }
 
 // openAdvisories looks up all functions, and again whenever the database has changed.
@@ -95,11 +95,11 @@ func (a *advisories) check(s *store.Store, fn core.Function, read map[core.Packa
 	report := a.database.Match(locked)
 	a.mu.Lock()
 	before := a.known[fn.Name]
-	if before.deployed.After(fn.Deployed) { // a deploy was quicker
+	if !s.Deployed(fn.Name, fn.Version) { // a deploy or a removal was quicker
 		a.mu.Unlock()
 		return worst(report)
 	}
-	a.known[fn.Name] = advisory{fn.Deployed, report}
+	a.known[fn.Name] = advisory{fn.Version, report}
 	a.mu.Unlock()
 	told := map[string]bool{}
 	for _, v := range before.report.Vulnerabilities {
@@ -128,7 +128,15 @@ func (a *advisories) worst(fn core.Function) core.Severity {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return worst(a.known[fn.Name].report)
+	return worst(a.of(fn))
+}
+
+// of returns what is known of that version of a function. The caller has the lock.
+func (a *advisories) of(fn core.Function) core.VulnerabilityReport {
+	if known := a.known[fn.Name]; known.version == fn.Version {
+		return known.report
+	}
+	return core.VulnerabilityReport{}
 }
 
 // worst returns the first severity of a report, which has the worst first.
@@ -175,7 +183,8 @@ func (w *Worker) refuseVulnerable(name string, packages []core.Locked, progress 
 
 // Vulnerabilities implements core.Vulnerabilities.
 func (w *Worker) Vulnerabilities(_ context.Context, name string) (core.VulnerabilityReport, error) {
-	if _, ok := w.store.Get(name); !ok {
+	fn, ok := w.store.Get(name)
+	if !ok {
 		return core.VulnerabilityReport{}, notFound(name)
 	}
 	if w.advisories == nil {
@@ -183,5 +192,5 @@ func (w *Worker) Vulnerabilities(_ context.Context, name string) (core.Vulnerabi
 	}
 	w.advisories.mu.Lock()
 	defer w.advisories.mu.Unlock()
-	return w.advisories.known[name].report, nil
+	return w.advisories.of(fn), nil
 }

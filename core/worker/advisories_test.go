@@ -110,9 +110,15 @@ func TestAdvisories(t *testing.T) {
 	if got := strings.Count(log.String(), "ids=CVE-1"); got != 1 || !strings.Contains(log.String(), "fn=bad") {
 		t.Errorf("logged %d times, want once: %s", got, log)
 	}
-	// What was looked up for an earlier deploy of the name does not replace what a later one found.
+	// What was looked up for an earlier deploy of the name neither counts for a later one nor replaces what that found.
 	later := bad
-	later.Deployed, later.Packages = later.Deployed.Add(time.Second), nil
+	later.Version, later.Packages = bad.Version+1, nil
+	if err := w.store.Put(later); err != nil {
+		t.Fatal(err)
+	}
+	if worst := w.advisories.worst(later); worst != "" || len(known(later).Vulnerabilities) != 0 {
+		t.Errorf("an earlier deploy's: %q", worst)
+	}
 	w.advisories.check(w.store, later, map[core.Package]core.Locked{})
 	w.advisories.check(w.store, bad, map[core.Package]core.Locked{})
 	if worst := w.advisories.worst(later); worst != "" {

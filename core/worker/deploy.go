@@ -60,8 +60,9 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 		return core.Function{}, err
 	}
 	if before, ok := w.store.Get(fn.Name); ok {
-		fn.Version = before.Version + 1
+		fn.Replaced = before.Version
 	}
+	fn.Version = max(fn.Replaced, w.store.Removed(fn.Name)) + 1
 	hold := w.store.Hold()
 	defer hold.Release()
 	locked, err := w.resolve(ctx, &fn, runtime, manifest, dir, request.Anew, hold, progress)
@@ -103,7 +104,7 @@ func (w *Worker) examine(dir string) (core.Function, core.Runtime, store.Manifes
 		return core.Function{}, core.Runtime{}, manifest, err
 	}
 	runtime, handler, err := store.Detect(dir, manifest, w.runtimes())
-	return core.Function{Name: manifest.Name, Version: 1, Runtime: runtime.ID, Handler: handler, Env: manifest.Env, Limits: manifest.Limits, Deployed: time.Now().UTC()},
+	return core.Function{Name: manifest.Name, Runtime: runtime.ID, Handler: handler, Env: manifest.Env, Limits: manifest.Limits, Deployed: time.Now().UTC()},
 		runtime, manifest, err
 }
 

@@ -22,8 +22,8 @@ func TestSample(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.house = &house{store: w.store, live: map[core.NodeID]core.SandboxConfig{}}
-	w.tree = tree.New(tree.Config{Log: w.log}, fleetDrivers{w.fleet}, w.house)
-	w.sched = sched.New(sched.Config{MaxInstances: 1, Log: w.log}, w.tree)
+	w.tree = tree.New(tree.Config{Log: w.log, Deployed: w.store.Deployed}, fleetDrivers{w.fleet}, w.house)
+	w.sched = sched.New(sched.Config{MaxInstances: 1, Log: w.log, Deployed: w.store.Deployed}, w.tree)
 	w.keeper.ctx = t.Context()
 	t.Cleanup(func() {
 		if err := w.sched.Close(context.Background()); err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +26,8 @@ type logs struct {
 	dir string
 	mu  sync.Mutex
 	all map[string]*functionLog
+	// gone is the last version of each function that was removed. What its processes still print is not for the next function of its name.
+	gone map[string]int
 }
 
 // functionLog is the log of one function.
@@ -34,18 +37,40 @@ type functionLog struct {
 	file  *os.File // nil until the first line
 	size  int64
 	grown chan struct{} // closed and made anew with each write
+	gone  bool          // the function was removed: nothing is written any more, and nobody waits for it
 }
 
-func openLogs(dir string) (*logs, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// openLogs opens a directory of logs. Those of functions that are not there are removed: a worker was killed before it did.
+func openLogs(dir string, there func(name string) bool) (*logs, error) {
+	l := &logs{dir: dir, all: map[string]*functionLog{}, gone: map[string]int{}}
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = l.sweep(there)
+	}
+	if err != nil {
 		return nil, core.Errorf(core.KindInternal, core.FaultWorker, "the directory of logs: %w", err)
 	}
-	return &logs{dir: dir, all: map[string]*functionLog{}}, nil
+	return l, nil
 }
 
-func (l *logs) of(name string) *functionLog {
+func (l *logs) sweep(there func(name string) bool) error {
+	entries, err := os.ReadDir(l.dir)
+	for _, entry := range entries {
+		name, _, isLog := strings.Cut(entry.Name(), ".log")
+		if isLog && !strings.HasPrefix(name, ".") && !there(name) {
+			err = errors.Join(err, os.Remove(filepath.Join(l.dir, entry.Name())))
+		}
+	}
+	return err
+}
+
+// of returns the log of a version of a function, nil when that was removed.
+func (l *logs) of(name string, version int) *functionLog {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if last, removed := l.gone[name]; removed && version <= last {
+		return nil
+	}
 	f := l.all[name]
 	if f == nil {
 		f = &functionLog{path: filepath.Join(l.dir, name+".log"), grown: make(chan struct{})}
@@ -54,12 +79,18 @@ func (l *logs) of(name string) *functionLog {
 	return f
 }
 
-func (l *logs) remove(name string) {
+// remove removes the log of a function whose last version that was.
+func (l *logs) remove(name string, version int) {
 	l.mu.Lock()
 	f := l.all[name]
 	delete(l.all, name)
+	l.gone[name] = version
 	l.mu.Unlock()
 	if f != nil {
+		f.mu.Lock()
+		f.gone = true
+		close(f.grown)
+		f.mu.Unlock()
 		_ = f.close()
 	}
 	for _, path := range []string{".log", ".log.1"} {
@@ -104,8 +135,8 @@ func (l *logs) collect(config core.SandboxConfig, stream string, output io.Reade
 			text = text[end+skip:]
 		}
 		held = copy(buffer, text)
-		if lines.Len() > 0 {
-			l.of(name).write(lines.Bytes())
+		if f := l.of(name, config.Version); f != nil && lines.Len() > 0 {
+			f.write(lines.Bytes())
 		}
 		if err != nil {
 			return
@@ -121,6 +152,9 @@ func appendLine(to *bytes.Buffer, line core.LogLine) {
 func (f *functionLog) write(lines []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.gone {
+		return
+	}
 	if f.file == nil || f.size > maxLog {
 		if err := f.rotate(); err != nil {
 			return
@@ -167,9 +201,13 @@ func (f *functionLog) close() error {
 	return file.Close()
 }
 
-// read returns the kept lines, and with follow those to come until the context ends.
-func (l *logs) read(ctx context.Context, name string, follow bool) (io.ReadCloser, error) {
-	f := l.of(name)
+// read returns the kept lines of a version of a function and those before, and with follow those to come until the context ends or the
+// function is removed.
+func (l *logs) read(ctx context.Context, name string, version int, follow bool) (io.ReadCloser, error) {
+	f := l.of(name, version)
+	if f == nil {
+		return nil, notFound(name)
+	}
 	r := &logReader{ctx: ctx, log: f, follow: follow}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -199,7 +237,7 @@ func (r *logReader) Read(p []byte) (int, error) {
 	for {
 		// Taken before reading, so that a line written in between is not slept over.
 		r.log.mu.Lock()
-		grown := r.log.grown
+		grown, gone := r.log.grown, r.log.gone
 		r.log.mu.Unlock()
 		for len(r.files) > 0 {
 			n, err := r.files[0].Read(p)
@@ -212,7 +250,7 @@ func (r *logReader) Read(p []byte) (int, error) {
 			r.files[0].Close()
 			r.files = r.files[1:]
 		}
-		if !r.follow {
+		if !r.follow || gone {
 			return 0, io.EOF
 		}
 		if len(r.files) == 0 {

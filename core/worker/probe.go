@@ -234,7 +234,10 @@ func (l *learning) begin(fn *core.Function, modules []string) (fresh []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.tried[fn.Name]
-	if t.version != fn.Version {
+	if t.version > fn.Version {
+		return nil // the instance is of a version that was replaced
+	}
+	if t.version < fn.Version {
 		t = tried{version: fn.Version}
 	}
 	for _, m := range modules {
@@ -251,6 +254,13 @@ func (l *learning) begin(fn *core.Function, modules []string) (fresh []string) {
 		l.working.Add(1)
 	}
 	return fresh
+}
+
+// forget forgets what was tried for a function.
+func (l *learning) forget(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.tried, name)
 }
 
 // join counts one more piece of work, which ends with working.Done, unless the worker is closing.

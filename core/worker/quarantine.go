@@ -190,7 +190,7 @@ func (w *Worker) exchangeIn(name string, old, new core.Package) error {
 		}
 	}
 	fn.Packages = core.NewSet(packages...)
-	fn.Version++
+	fn.Replaced, fn.Version = fn.Version, fn.Version+1
 	fn.Imports, fn.Loaded, fn.Tried = slices.Clone(fn.Imports), nil, nil // what the other files do when they are imported nobody has seen
 	w.part(&fn, true)
 	if err := w.store.Put(fn); err != nil {

@@ -2,25 +2,32 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/sched"
 )
 
 // Invoke implements core.Service.
 func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.Result, error) {
-	fn, ok := w.store.Get(invocation.Function)
-	if !ok {
-		return core.Result{}, notFound(invocation.Function)
+	for {
+		fn, ok := w.store.Get(invocation.Function)
+		if !ok {
+			return core.Result{}, notFound(invocation.Function)
+		}
+		if err := w.store.Refused(fn.Runtime, fn.Code, fn.Packages); err != nil {
+			return core.Result{Language: language(fn.Runtime)}, err
+		}
+		result, err := w.sched.Invoke(ctx, &fn, invocation)
+		if errors.Is(err, sched.ErrReplaced) {
+			continue // the store has another version by now, or none
+		}
+		result.Language = language(fn.Runtime)
+		return result, err
 	}
-	if err := w.store.Refused(fn.Runtime, fn.Code, fn.Packages); err != nil {
-		return core.Result{Language: language(fn.Runtime)}, err
-	}
-	result, err := w.sched.Invoke(ctx, &fn, invocation)
-	result.Language = language(fn.Runtime)
-	return result, err
 }
 
 // Functions implements core.Service.
@@ -40,14 +47,14 @@ func (w *Worker) Remove(_ context.Context, name string) error {
 		return err
 	}
 	defer done()
-	if _, ok := w.store.Get(name); !ok {
+	if err := w.store.Delete(name); core.IsKind(err, core.KindNotFound) {
 		return notFound(name)
-	}
-	if err := w.store.Delete(name); err != nil {
+	} else if err != nil {
 		return err
 	}
 	w.sched.Drain(name, 0)
-	w.logs.remove(name)
+	w.logs.remove(name, w.store.Removed(name))
+	w.learning.forget(name)
 	w.advisories.forget(name)
 	w.collect()
 	return nil
@@ -60,10 +67,11 @@ func (w *Worker) Snapshot(context.Context) (core.Snapshot, error) {
 
 // Logs implements core.Logs.
 func (w *Worker) Logs(ctx context.Context, name string, follow bool) (io.ReadCloser, error) {
-	if _, ok := w.store.Get(name); !ok {
+	fn, ok := w.store.Get(name)
+	if !ok {
 		return nil, notFound(name)
 	}
-	return w.logs.read(ctx, name, follow)
+	return w.logs.read(ctx, name, fn.Version, follow)
 }
 
 func notFound(name string) error {

@@ -133,7 +133,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	for _, warning := range warnings {
 		w.log.Warn("deploy", "err", warning)
 	}
-	if w.logs, err = openLogs(filepath.Join(data, "logs")); err != nil {
+	if w.logs, err = openLogs(filepath.Join(data, "logs"), func(name string) bool { _, ok := w.store.Get(name); return ok }); err != nil {
 		return err
 	}
 	if err := errors.Join(os.RemoveAll(w.driversDir()), os.MkdirAll(w.run, 0o700)); err != nil {
@@ -155,12 +155,12 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if err != nil {
 		return err
 	}
-	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Loaded: w.loaded}, fleetDrivers{w.fleet}, w.house)
+	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Deployed: w.store.Deployed, Loaded: w.loaded}, fleetDrivers{w.fleet}, w.house)
 	installed := w.store.Installed()
 	for _, fn := range w.store.List() {
 		w.learnCosts(&fn, of(&fn, installed))
 	}
-	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Invoke: w.Invoke, Log: w.log}, w.tree)
+	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Invoke: w.Invoke, Deployed: w.store.Deployed, Log: w.log}, w.tree)
 	for _, fn := range w.store.List() {
 		if packages := of(&fn, installed); waits(&fn) || slices.ContainsFunc(packages, func(p core.Installed) bool { return probe.Stale(p, packages) }) {
 			w.prepareLater(fn, nil)
