@@ -129,7 +129,7 @@ func (t *Tree) parkedChild(fn *core.Function) *Node {
 		t.remove(n)
 		return nil
 	}
-	if err := t.spawn(ctx, live, n, instanceConfig(n, live), &core.Phases{}); err != nil {
+	if err := t.spawnInTurn(ctx, live, n, instanceConfig(n, live)); err != nil {
 		return nil
 	}
 	if _, ok := n.apply(park); !ok {

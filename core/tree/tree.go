@@ -33,7 +33,7 @@ type Tree struct {
 	working sync.WaitGroup // goroutines that make zygotes or measure
 	missed  chan struct{}  // wakes the planner
 	born    chan struct{}  // wakes the sampler
-	turns   chan struct{}  // as many as processes may be forked together
+	turns   *turns
 
 	strained atomic.Bool // memory is over the budget, for want of something to evict
 
@@ -50,8 +50,9 @@ type Tree struct {
 	built   map[string]int     // zygotes made, by shape
 	private map[string]int64   // bytes of the last measured instance, by function
 	ahead   map[aheadKey]*ahead
-	cold    map[string]int // starts that import what a zygote could have, by shape
-	grown   chan struct{}  // closed and made anew when a zygote has been made or cannot be, and when a cold start has ended
+	slow    map[string]bool // functions whose own files take long to import
+	cold    map[string]int  // starts that import what a zygote could have, by shape
+	grown   chan struct{}   // closed and made anew when a zygote has been made or cannot be, and when a cold start has ended
 }
 
 // New returns an empty tree. It measures and plans in the background until Close.
@@ -61,7 +62,7 @@ func New(config Config, drivers Drivers, sandboxes Sandboxes) *Tree {
 		missed: make(chan struct{}, 1), born: make(chan struct{}, 1),
 		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, costs: costs{}, demands: map[string]*demand{},
 		blocks: map[string]block{}, built: map[string]int{}, private: map[string]int64{}, ahead: map[aheadKey]*ahead{},
-		turns: make(chan struct{}, forksTogether), cold: map[string]int{}, grown: make(chan struct{}),
+		turns: newTurns(turnsOf()), slow: map[string]bool{}, cold: map[string]int{}, grown: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.working.Go(t.plan)
@@ -149,6 +150,7 @@ func (t *Tree) watch(n *Node) {
 func (t *Tree) Evict(function string, keep int) {
 	var ends []*Node
 	t.mu.Lock()
+	delete(t.slow, function)
 	for _, n := range t.nodes {
 		if n.fn == nil || n.fn.Name != function || n.fn.Version == keep {
 			continue
