@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind says what went wrong, in one word that programs can test for.
@@ -47,6 +48,7 @@ type Error struct {
 	Retryable bool       `json:"retryable,omitempty"` // the same call may succeed: nothing of it happened, or the cause has passed
 	Exception *Exception `json:"exception,omitempty"` // for KindException: what the handler raised; for KindExit, if the runtime saw it: what it ended by
 	Err       error      `json:"-"`                   // the cause, for errors.Is; the message already tells it, and it does not cross the wire
+	after     time.Duration
 }
 
 // Exception is what a handler raised.
@@ -57,6 +59,16 @@ type Exception struct {
 }
 
 func (e *Error) Error() string { return e.Message }
+
+// After returns the error as one that is Retryable, with how long what was in the way will probably stay there.
+func (e *Error) After(d time.Duration) *Error {
+	later := *e
+	later.Retryable, later.after = true, d
+	return &later
+}
+
+// RetryAfter is how long what was in the way will probably stay there; 0 when that is over, or nobody knows. It does not cross the wire.
+func (e *Error) RetryAfter() time.Duration { return e.after }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

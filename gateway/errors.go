@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -128,8 +130,8 @@ func settle(r *http.Request, err error) *core.Error {
 }
 
 func (g *Gateway) write(w http.ResponseWriter, code int, e *core.Error) {
-	if code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "1")
+	if e.Retryable && (code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable) {
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(e.RetryAfter().Seconds())))))
 	}
 	if err := writeJSON(w, code, bodyOf(e)); err != nil {
 		g.log.Debug("answer", "err", err)

@@ -143,7 +143,7 @@ func TestRunErrors(t *testing.T) {
 		{core.KindTooLarge, core.FaultCaller, 413, ""},
 		{core.KindTooLarge, core.FaultHandler, 502, ""},
 		{core.KindUnsupported, core.FaultWorker, 501, ""},
-		{core.KindExhausted, core.FaultCaller, 429, "1"},
+		{core.KindExhausted, core.FaultCaller, 429, "8"},
 		{core.KindExhausted, core.FaultWorker, 429, "1"}, // memory
 		{core.KindExhausted, core.FaultWorker, 507, ""},  // the disk
 		{core.KindTimeout, core.FaultHandler, 504, ""},
@@ -153,10 +153,14 @@ func TestRunErrors(t *testing.T) {
 		{core.KindExit, core.FaultHandler, 502, ""},
 		{core.KindMemory, core.FaultHandler, 502, ""},
 		{core.KindUnavailable, core.FaultDriver, 503, "1"},
+		{core.KindUnavailable, core.FaultWorker, 503, ""}, // a package in quarantine
 		{core.KindInternal, core.FaultWorker, 500, ""},
 		{"unheard_of", core.FaultWorker, 500, ""},
 	} {
 		fails = &core.Error{Kind: test.kind, Fault: test.fault, Message: "<it> broke", Retryable: test.later != ""}
+		if test.later == "8" {
+			fails = fails.(*core.Error).After(7*time.Second + time.Millisecond)
+		}
 		a := ask(t, "POST", server.URL+"/run/f", "{}")
 		e := a.failure(t)
 		if a.status != test.status || e.Kind != test.kind || e.Fault != test.fault || e.Message != "<it> broke" || e.Retryable != (test.later != "") {

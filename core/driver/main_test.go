@@ -170,7 +170,7 @@ func fillValue(r *rand.Rand, v reflect.Value) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if v.Type().Field(i).Type.Kind() != reflect.Interface { // core.Error.Err does not cross
+			if f := v.Type().Field(i); f.IsExported() && f.Type.Kind() != reflect.Interface { // core.Error.Err does not cross
 				fillValue(r, v.Field(i))
 			}
 		}

@@ -23,6 +23,7 @@ type pool struct {
 	s      *Scheduler
 	fn     *core.Function
 	latest atomic.Pointer[core.Function] // fn with what has been learnt of its imports since
+	usual  atomic.Int64                  // how long an event has an instance, in nanoseconds: a mean in which the last ones count most
 
 	mu       sync.Mutex // guards the following; never held across a call to a sandbox or a driver
 	drained  bool       // nothing becomes idle any more
@@ -67,7 +68,7 @@ func (p *pool) take(ctx context.Context, now time.Time) grant {
 	starved := p.fill()
 	if len(p.waiting)-p.starting > maxWaiting {
 		p.waiting = p.waiting[:len(p.waiting)-1]
-		err := p.refusal("and as many requests wait as may")
+		err := p.refusal("and as many requests wait as may", 0)
 		p.mu.Unlock()
 		return grant{err: err}
 	}
@@ -118,7 +119,7 @@ func (p *pool) wait(ctx context.Context, w *waiter) grant {
 				continue
 			}
 			p.leave(w)
-			err := p.refusal("and none became free in " + maxWait.String())
+			err := p.refusal("and none became free in "+maxWait.String(), maxWait)
 			p.mu.Unlock()
 			return grant{err: err}
 		}
@@ -186,7 +187,7 @@ func (p *pool) start() {
 	p.alive--
 	p.fill()
 	p.mu.Unlock()
-	p.s.slots.put()
+	p.s.slots.put(p)
 }
 
 // failed tells the longest waiting request that a start failed: it would have failed for any of them. A request that finds
@@ -201,13 +202,16 @@ func (p *pool) failed(err *core.Error) {
 	if err.Kind == core.KindExhausted && p.alive > p.starting {
 		p.full = err
 		p.mu.Unlock()
-		p.s.slots.put()
+		p.s.slots.put(p)
 		return
+	}
+	if err.Kind == core.KindExhausted && err.Retryable {
+		err = err.After(p.patience(0))
 	}
 	w := p.next()
 	p.fill()
 	p.mu.Unlock()
-	p.s.slots.put()
+	p.s.slots.put(p)
 	if w != nil {
 		w.c <- grant{err: err}
 	} else {
@@ -215,14 +219,20 @@ func (p *pool) failed(err *core.Error) {
 	}
 }
 
-// give passes a held instance on to the longest waiting request, as warm unless the grant says otherwise, or makes it idle, or
-// ends it when another function has no instance for its requests and the worker may have no more.
+// give passes a held instance on to the longest waiting request, as warm unless the grant says otherwise, or makes it idle. It ends it when
+// another function has no instance for its requests, the worker may have no more, and nobody waits for this one or its function has more
+// than its share.
 func (p *pool) give(g grant) {
 	if g.start == "" {
 		g.start = core.StartWarm
 	}
 	now := time.Now()
 	p.mu.Lock()
+	if len(p.waiting) > 0 && g.start == core.StartWarm && p.s.slots.tooMany(p.alive) {
+		p.mu.Unlock()
+		g.instance.node.Kill() // in its place another function gets one
+		return
+	}
 	if w := p.next(); w != nil {
 		p.mu.Unlock()
 		w.c <- g
@@ -292,17 +302,35 @@ func (p *pool) refuseAll(err *core.Error) {
 	}
 }
 
-// refusal says which limit is in the way. The caller has the lock.
-func (p *pool) refusal(why string) *core.Error {
-	if p.full != nil {
-		return p.full
-	}
+// refusal says which limit is in the way of a request that has waited that long. The caller has the lock.
+func (p *pool) refusal(why string, waited time.Duration) *core.Error {
 	err := core.Errorf(core.KindExhausted, core.FaultCaller, "all %d instances that max_instances of %s allows are busy, %s; try again later, or deploy it with more",
 		p.fn.Limits.MaxInstances, p.fn.Name, why)
-	if p.alive < p.fn.Limits.MaxInstances {
+	switch {
+	case p.full != nil:
+		err = p.full
+	case p.alive < p.fn.Limits.MaxInstances:
 		err = core.Errorf(core.KindExhausted, core.FaultCaller, "all %d instances that this worker may have are in use, so %s cannot have one more, %s; try again later",
 			p.s.slots.limit, p.fn.Name, why)
 	}
-	err.Retryable = true
-	return err
+	return err.After(p.patience(waited))
+}
+
+// patience is how long one more request would probably wait: until the instances of the function have served those that wait now. When it has
+// none, or has answered none yet, it is as long as a request has waited in vain. The caller has the lock.
+func (p *pool) patience(waited time.Duration) time.Duration {
+	usual := time.Duration(p.usual.Load())
+	if p.alive == 0 || usual == 0 {
+		return waited
+	}
+	return usual * time.Duration(len(p.waiting)/p.alive+1)
+}
+
+// took notes how long an event had its instance.
+func (p *pool) took(d time.Duration) {
+	usual := p.usual.Load()
+	if usual == 0 {
+		usual = int64(d)
+	}
+	p.usual.Store(usual + (int64(d)-usual)/8) // what another event notes at the same moment may get lost
 }

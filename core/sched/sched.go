@@ -50,7 +50,7 @@ type poolKey struct {
 
 // New returns a scheduler that takes its instances from the tree.
 func New(config Config, t *tree.Tree) *Scheduler {
-	s := &Scheduler{tree: t, config: config, log: config.Log, slots: &slots{limit: config.MaxInstances}, pools: map[poolKey]*pool{}}
+	s := &Scheduler{tree: t, config: config, log: config.Log, slots: &slots{limit: config.MaxInstances, users: map[*pool]int{}}, pools: map[poolKey]*pool{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -96,6 +96,7 @@ func (p *pool) invoke(ctx context.Context, invocation core.Invocation, began tim
 	}
 	result.Node = g.instance.node.ID()
 	body, done, err := p.serve(ctx, g.instance, invocation, began)
+	p.took(done.Sub(began))
 	result.Body, result.Phases.Handler = body, done.Sub(began)
 	return result, done, err
 }
@@ -179,7 +180,8 @@ type slots struct {
 
 	mu      sync.Mutex // guards the following; taken after a pool's, never before
 	used    int
-	starved []*pool // that would start an instance if they could, the longest waiting first
+	users   map[*pool]int // instances of each
+	starved []*pool       // that would start an instance if they could, the longest waiting first
 	drained chan struct{}
 }
 
@@ -189,6 +191,7 @@ func (s *slots) take(p *pool) bool {
 	defer s.mu.Unlock()
 	if s.used < s.limit {
 		s.used++
+		s.users[p]++
 		return true
 	}
 	for _, q := range s.starved {
@@ -201,10 +204,23 @@ func (s *slots) take(p *pool) bool {
 	return false
 }
 
-// put gives a slot back and lets those who wanted one try again. The caller holds no pool's lock.
-func (s *slots) put() {
+// tooMany says whether a function with so many instances stands in the way of others that want one.
+func (s *slots) tooMany(alive int) bool {
+	if s.hungry.Load() == 0 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.starved) > 0 && alive > s.limit/(len(s.users)+1)
+}
+
+// put gives p's slot back and lets those who wanted one try again. The caller holds no pool's lock.
+func (s *slots) put(p *pool) {
 	s.mu.Lock()
 	s.used--
+	if s.users[p]--; s.users[p] == 0 {
+		delete(s.users, p)
+	}
 	if s.used == 0 && s.drained != nil {
 		close(s.drained)
 		s.drained = nil

@@ -206,6 +206,49 @@ func TestWorkerLimit(t *testing.T) {
 	})
 }
 
+// A function whose requests never end does not keep all instances of the worker from another one.
+func TestWorkerLimitIsShared(t *testing.T) {
+	within(t, 4, func(t *testing.T, r *rig) {
+		r.w.on(slow(time.Second))
+		burst := fn("burst")
+		var group sync.WaitGroup
+		for range 36 {
+			group.Go(func() {
+				if _, err := r.run(t.Context(), burst, `1`); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(100 * time.Millisecond)
+		for i := range 4 {
+			if res, err := r.run(t.Context(), fn(fmt.Sprint("light", i%2)), `1`); err != nil || res.Phases.Queue > 1100*time.Millisecond {
+				t.Errorf("%+v %v", res, err)
+			}
+		}
+		group.Wait()
+	})
+}
+
+// Who is refused is told how long the queue will take.
+func TestRetryAfter(t *testing.T) {
+	within(t, 99, func(t *testing.T, r *rig) {
+		r.w.on(slow(2 * time.Second))
+		f := fn("f")
+		f.Limits.MaxInstances = 4
+		r.run(t.Context(), f, `1`)
+		var group sync.WaitGroup
+		for range 4 + maxWaiting {
+			group.Go(func() { r.run(t.Context(), f, `1`) })
+		}
+		synctest.Wait()
+		_, err := r.run(t.Context(), f, `1`)
+		if e := fault(t, err, core.KindExhausted, core.FaultCaller); e.RetryAfter() != 2*time.Second*(maxWaiting/4+1) {
+			t.Errorf("again after %v", e.RetryAfter())
+		}
+		group.Wait()
+	})
+}
+
 func TestMemoryPressureWaitsForTheOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(newWorld(), 99, 20<<20) // a root and one instance, before they are measured

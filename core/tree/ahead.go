@@ -140,7 +140,7 @@ func (t *Tree) parkedChild(fn *core.Function) *Node {
 		t.remove(n)
 		return nil
 	}
-	if err := t.spawn(ctx, live, n, instanceConfig(n, live), &core.Phases{}); err != nil {
+	if err := t.spawnInTurn(ctx, live, n, instanceConfig(n, live)); err != nil {
 		return nil
 	}
 	// Asked when the child is parked: Evict, which follows when the version is replaced, finds it from then on.

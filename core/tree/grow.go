@@ -70,7 +70,7 @@ func (t *Tree) makeRoot(ctx context.Context, live Live) error {
 	if err != nil {
 		return err
 	}
-	if err := t.spawn(ctx, live, n, zygoteConfig(n, live), &core.Phases{}); err != nil {
+	if err := t.spawnInTurn(ctx, live, n, zygoteConfig(n, live)); err != nil {
 		return err
 	}
 	return t.settle(n, began)
@@ -197,7 +197,7 @@ func (t *Tree) grow(want shape, worth float64) bool {
 	if err != nil {
 		return false // no root zygote, or no memory to spare
 	}
-	if err := t.spawn(ctx, live, n, zygoteConfig(n, live), &core.Phases{}); err != nil {
+	if err := t.spawnInTurn(ctx, live, n, zygoteConfig(n, live)); err != nil {
 		t.config.Log.Warn("preload", "rt", want.runtime, "modules", want.modules, "err", err)
 		return false
 	}

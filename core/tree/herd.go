@@ -2,7 +2,6 @@ package tree
 
 import (
 	"context"
-	"runtime"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -16,10 +15,6 @@ const (
 	coldTogether = secondMiss       // starts of one shape that import at the same time
 	herdWait     = 10 * time.Second // for a zygote; after it a start imports for itself
 )
-
-// forksTogether is how many processes are forked and led into their sandboxes at the same time, each of them being work for a
-// processor.
-var forksTogether = 2 * runtime.NumCPU()
 
 // awaitZygote waits while a zygote that would spare the function its imports may still come, unless few others are importing
 // the same. The caller calls leave when its start has ended.
@@ -82,14 +77,43 @@ func (t *Tree) forbidden(want shape) bool {
 	return false
 }
 
-// takeTurn waits until the process may be forked. The caller calls done when it stands in its sandbox.
-func (t *Tree) takeTurn(ctx context.Context, phases *core.Phases) (done func(), err error) {
+// takeTurn waits until the process of a node may be made, or may import when it is there. The caller calls done when that is over. Without a
+// turn nothing is left of the node.
+func (t *Tree) takeTurn(ctx context.Context, n *Node, phases *core.Phases) (done func(), err error) {
+	function, slow := string(n.shape.runtime), n.parent == nil // as zygotes have it
+	if n.fn != nil {
+		t.mu.Lock()
+		function, slow = n.fn.Name, t.slow[version{n.fn.Name, n.fn.Version}] || len(without(n.fn.Imports, n.parent.shape.modules)) > 0
+		t.mu.Unlock()
+	}
 	began := time.Now()
-	defer func() { phases.Queue += time.Since(began) }()
-	select {
-	case t.turns <- struct{}{}:
-		return func() { <-t.turns }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	done, err = t.turns.take(ctx, function, slow)
+	phases.Queue += time.Since(began)
+	if err != nil {
+		t.abandon(n)
+	}
+	return done, err
+}
+
+// imported notes whether a function's own files take so long to import that its starts are slow work.
+func (t *Tree) imported(fn *core.Function, took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if took >= slowImport {
+		t.slow[version{fn.Name, fn.Version}] = true
+	} else {
+		delete(t.slow, version{fn.Name, fn.Version})
+	}
+}
+
+// abandon ends a node, whether it has a process or not.
+func (t *Tree) abandon(n *Node) {
+	n.mu.Lock()
+	unmade := n.sandbox == nil
+	n.mu.Unlock()
+	if unmade {
+		t.remove(n)
+	} else {
+		n.Kill()
 	}
 }

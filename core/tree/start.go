@@ -49,25 +49,35 @@ func (t *Tree) Start(ctx context.Context, fn *core.Function) (*Node, core.Start,
 }
 
 func (t *Tree) start(ctx context.Context, fn *core.Function, phases *core.Phases) (*Node, core.Start, error) {
-	began := time.Now()
 	n, start := t.takeAhead(ctx, fn, phases), core.StartFork
-	if n == nil {
-		live, err := t.drivers.Driver(ctx, fn.Runtime)
-		if err != nil {
+	var live Live
+	ahead := n != nil
+	if !ahead {
+		var err error
+		if live, err = t.drivers.Driver(ctx, fn.Runtime); err != nil {
 			return nil, "", err
 		}
 		defer t.awaitZygote(ctx, live, fn, phases)()
-		began = time.Now()
 		if n, start, err = t.join(ctx, live, fn, phases); err != nil {
 			return nil, "", err
 		}
+	}
+	done, err := t.takeTurn(ctx, n, phases)
+	if err != nil {
+		return nil, "", err
+	}
+	defer done()
+	began := time.Now()
+	if !ahead {
 		if err = t.spawn(ctx, live, n, instanceConfig(n, live), phases); err != nil {
 			return nil, "", err
 		}
 	}
 	importing := time.Now()
-	err := t.importHandler(ctx, n)
-	phases.Import += time.Since(importing)
+	err = t.importHandler(ctx, n)
+	took := time.Since(importing)
+	phases.Import += took
+	t.imported(fn, took)
 	if err != nil {
 		return nil, "", err
 	}
@@ -166,12 +176,6 @@ const anyGeneration = -1
 
 // spawn makes the sandbox of a node and its process, parked inside. When it fails nothing of the node is left.
 func (t *Tree) spawn(ctx context.Context, live Live, n *Node, config core.SandboxConfig, phases *core.Phases) error {
-	done, err := t.takeTurn(ctx, phases)
-	if err != nil {
-		t.remove(n)
-		return err
-	}
-	defer done()
 	began := time.Now()
 	sandbox, err := t.sandboxes.Create(ctx, config)
 	phases.Sandbox += time.Since(began)
@@ -200,6 +204,16 @@ func (t *Tree) spawn(ctx context.Context, live Live, n *Node, config core.Sandbo
 		return lostError{err}
 	}
 	return err
+}
+
+// spawnInTurn is spawn off every request's path.
+func (t *Tree) spawnInTurn(ctx context.Context, live Live, n *Node, config core.SandboxConfig) error {
+	done, err := t.takeTurn(ctx, n, &core.Phases{})
+	if err != nil {
+		return err
+	}
+	defer done()
+	return t.spawn(ctx, live, n, config, &core.Phases{})
 }
 
 func fork(ctx context.Context, driver core.Driver, n *Node) error {

@@ -36,7 +36,7 @@ type Tree struct {
 	working sync.WaitGroup // goroutines that make zygotes or measure
 	missed  chan struct{}  // wakes the planner
 	born    chan struct{}  // wakes the sampler
-	turns   chan struct{}  // as many as processes may be forked together
+	turns   *turns
 
 	strained atomic.Bool // memory is over the budget, for want of something to evict
 
@@ -53,8 +53,9 @@ type Tree struct {
 	built   map[string]int     // zygotes made, by shape
 	private map[version]int64  // bytes of the last measured instance
 	ahead   map[aheadKey]*ahead
-	cold    map[string]int // starts that import what a zygote could have, by shape
-	grown   chan struct{}  // closed and made anew when a zygote has been made or cannot be, and when a cold start has ended
+	slow    map[version]bool // whose own files take long to import
+	cold    map[string]int   // starts that import what a zygote could have, by shape
+	grown   chan struct{}    // closed and made anew when a zygote has been made or cannot be, and when a cold start has ended
 }
 
 // New returns an empty tree. It measures and plans in the background until Close.
@@ -64,7 +65,7 @@ func New(config Config, drivers Drivers, sandboxes Sandboxes) *Tree {
 		missed: make(chan struct{}, 1), born: make(chan struct{}, 1),
 		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, costs: costs{}, demands: map[string]*demand{},
 		blocks: map[string]block{}, built: map[string]int{}, private: map[version]int64{}, ahead: map[aheadKey]*ahead{},
-		turns: make(chan struct{}, forksTogether), cold: map[string]int{}, grown: make(chan struct{}),
+		turns: newTurns(turnsOf()), slow: map[version]bool{}, cold: map[string]int{}, grown: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.working.Go(t.plan)
@@ -159,6 +160,7 @@ func (t *Tree) Evict(function string, keep int) {
 	var ends []*Node
 	t.mu.Lock()
 	maps.DeleteFunc(t.private, func(v version, _ int64) bool { return v.function == function && v.number != keep })
+	maps.DeleteFunc(t.slow, func(v version, _ bool) bool { return v.function == function && v.number != keep })
 	for _, n := range t.nodes {
 		if n.fn == nil || n.fn.Name != function || n.fn.Version == keep {
 			continue

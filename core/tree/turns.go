@@ -1,0 +1,122 @@
+package tree
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A turn is the right to make a process and to import into it, each of which is work for a processor. Functions that wait have one turn
+// after the other, however many requests each of them has. Slow work, which has packages or long files to import or a program to start, never has
+// more than a half of the turns, and no function has the last one: whoever comes next finds one soon.
+
+// turnLife is how long a turn is kept from others at the most. What takes longer waits for something other than a processor.
+const turnLife = 2 * time.Second
+
+// slowImport is how long a start imports, whose function's next ones are slow work; most take some milliseconds, on a busy machine some tens.
+const slowImport = 200 * time.Millisecond
+
+type turns struct {
+	most int // that one function may have
+
+	mu    sync.Mutex // guards the following
+	free  int        // that nobody has
+	slow  int        // that slow work may still have
+	had   map[string]int
+	queue []*flow // the next one first
+}
+
+// flow is the requests of one function that wait for a turn, the longest waiting first. Those for slow work are a flow of their own.
+type flow struct {
+	function string
+	slow     bool
+	waiting  []chan struct{} // closed when the turn is there
+}
+
+// newTurns shares that many turns, two or more.
+func newTurns(n int) *turns {
+	return &turns{free: n, most: n - 1, slow: n / 2, had: map[string]int{}}
+}
+
+// turnsOf is how many turns this machine has: work that waits a little, for the kernel or a driver, keeps no processor idle.
+func turnsOf() int { return max(2*runtime.NumCPU(), 4) }
+
+// take waits for a turn of the function. The caller calls done when the work is done.
+func (t *turns) take(ctx context.Context, function string, slow bool) (done func(), err error) {
+	turn := make(chan struct{})
+	t.mu.Lock()
+	at := slices.IndexFunc(t.queue, func(f *flow) bool { return f.function == function && f.slow == slow })
+	if at < 0 {
+		at = len(t.queue)
+		t.queue = append(t.queue, &flow{function: function, slow: slow})
+	}
+	f := t.queue[at]
+	f.waiting = append(f.waiting, turn)
+	t.share()
+	t.mu.Unlock()
+	select {
+	case <-turn:
+	case <-ctx.Done():
+		if !t.leave(f, turn) {
+			t.put(function, slow)
+		}
+		return nil, ctx.Err()
+	}
+	put := sync.OnceFunc(func() { t.put(function, slow) })
+	late := time.AfterFunc(turnLife, put)
+	return func() { late.Stop(); put() }, nil
+}
+
+// leave gives up waiting, and returns false when the turn is there already.
+func (t *turns) leave(f *flow, turn chan struct{}) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at := slices.Index(f.waiting, turn)
+	if at < 0 {
+		return false
+	}
+	f.waiting = slices.Delete(f.waiting, at, at+1)
+	if len(f.waiting) == 0 {
+		t.queue = slices.DeleteFunc(t.queue, func(q *flow) bool { return q == f })
+	}
+	return true
+}
+
+// put gives a turn back.
+func (t *turns) put(function string, slow bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.free++
+	if slow {
+		t.slow++
+	}
+	if t.had[function]--; t.had[function] == 0 {
+		delete(t.had, function)
+	}
+	t.share()
+}
+
+// share gives free turns to those who may have one; who got one waits behind the others for the next. The caller has the lock.
+func (t *turns) share() {
+	for t.free > 0 {
+		at := slices.IndexFunc(t.queue, func(f *flow) bool { return t.had[f.function] < t.most && (!f.slow || t.slow > 0) })
+		if at < 0 {
+			return
+		}
+		f := t.queue[at]
+		t.queue = slices.Delete(t.queue, at, at+1)
+		turn := f.waiting[0]
+		f.waiting = f.waiting[1:]
+		if len(f.waiting) > 0 {
+			t.queue = append(t.queue, f)
+		}
+		t.free--
+		if f.slow {
+			t.slow--
+		}
+		t.had[f.function]++
+		close(turn)
+	}
+}
