@@ -32,16 +32,19 @@ void ps_export(napi_env env, napi_value exports, const char *name, napi_callback
 static napi_value zygote(napi_env env, napi_callback_info info)
 {
     static char buffer[MAX_PACKET];
-    static const struct ps_hooks none;
+    static const struct ps_hooks hooks = {.before = ps_hold_handlers, .parent = ps_drop_handlers};
+    struct sigaction before, ignore = {.sa_handler = SIG_IGN};
     napi_value result;
     (void)info;
     if (ps_note_descriptors() < 0)
         return ps_throw(env, "noting the open descriptors");
-    signal(SIGCHLD, SIG_IGN);
-    int n = ps_zygote(PS_FD_CONTROL, &none, buffer, sizeof buffer);
-    signal(SIGCHLD, SIG_DFL);
-    if (n == PS_ZYGOTE || n == PS_INSTANCE)
+    sigaction(SIGCHLD, &ignore, &before);
+    int n = ps_zygote(PS_FD_CONTROL, &hooks, buffer, sizeof buffer);
+    sigaction(SIGCHLD, &before, NULL); /* libuv's, when a package listens */
+    if (n == PS_ZYGOTE || n == PS_INSTANCE) {
         ps_set_endpoint(ps_make_descriptors(n == PS_INSTANCE));
+        ps_run_handlers();
+    }
     if (n > 0)
         napi_create_string_utf8(env, buffer, (size_t)n, &result);
     else

@@ -15,6 +15,12 @@ int ps_end_threads(void);
  * -1 with errno. */
 int ps_wake_worker(void);
 
+/* Has libuv's handlers for a forked process wait, before a fork into a sandbox; runs them, in the child that stands in it; or has them not wait any more, in
+ * the parent. */
+void ps_hold_handlers(void);
+void ps_run_handlers(void);
+void ps_drop_handlers(void);
+
 /* Writes down what descriptors the process has, before a fork; makes the same again, in the child that has entered its sandbox, and returns
  * the number that the endpoint is moved to, or -1 where there is none. A child that cannot make them exits. The first returns 0, or
  * -1 with errno. */

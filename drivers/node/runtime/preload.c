@@ -11,6 +11,10 @@
  * a fork copies: its stack, its thread control block, and its registers, which are saved. So an instance starts a thread
  * there, which goes on waiting. It needs PR_GET_TID_ADDRESS, which kernels without CONFIG_CHECKPOINT_RESTORE do not have: an
  * instance does without the thread there.
+ *
+ * libuv has handlers that run in a forked process, before fork returns: one closes the pipe that guards its signals, by its number, and opens
+ * another at the lowest numbers that are free. A process that enters a sandbox has other things at these numbers then, and a zygote forks twice
+ * on its way. So their handlers wait until the descriptors are as they were.
  */
 #include "addon.h"
 
@@ -21,6 +25,7 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -83,6 +88,49 @@ LIBC int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, voi
     if (error)
         free(start);
     return error;
+}
+
+/* libuv's handlers for a forked process, and whether they have to wait. */
+static void (*handlers[8])(void);
+static int handlers_count, handlers_wait;
+
+void ps_hold_handlers(void)
+{
+    handlers_wait = 1;
+}
+
+void ps_drop_handlers(void)
+{
+    handlers_wait = 0;
+}
+
+static void run_handlers(void)
+{
+    for (int i = 0; !handlers_wait && i < handlers_count; i++)
+        handlers[i]();
+}
+
+void ps_run_handlers(void)
+{
+    handlers_wait = 0;
+    run_handlers();
+}
+
+/* What pthread_atfork calls. An object that may be closed again, such as an addon, keeps its handlers to itself. */
+LIBC int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *object)
+{
+    int (*next)(void (*)(void), void (*)(void), void (*)(void), void *) = dlsym(RTLD_NEXT, "__register_atfork");
+    Dl_info here, libuv;
+    void *of_libuv = dlsym(RTLD_DEFAULT, "uv_poll_init");
+    if (prepare || parent || !of_libuv || !dladdr((void *)(uintptr_t)child, &here) || !dladdr(of_libuv, &libuv) || here.dli_fbase != libuv.dli_fbase)
+        return next(prepare, parent, child, object);
+    for (int i = 0; i < handlers_count; i++)
+        if (handlers[i] == child)
+            return 0;
+    if (handlers_count == sizeof handlers / sizeof *handlers)
+        return next(prepare, parent, child, object);
+    handlers[handlers_count++] = child;
+    return handlers_count == 1 ? next(NULL, NULL, run_handlers, object) : 0;
 }
 
 static void end_thread(int number)
