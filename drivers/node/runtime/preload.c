@@ -16,7 +16,7 @@
  * another at the lowest numbers that are free. A process that enters a sandbox has other things at these numbers then, and a zygote forks twice
  * on its way. So their handlers wait until the descriptors are as they were.
  */
-#include "addon.h"
+#include "preload.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -33,9 +33,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LIBC __attribute__((visibility("default")))
+#define EXPORT __attribute__((visibility("default")))
 
-LIBC int madvise(void *address, size_t length, int advice)
+EXPORT int madvise(void *address, size_t length, int advice)
 {
     return advice == MADV_DONTFORK ? 0 : (int)syscall(SYS_madvise, address, length, advice);
 }
@@ -77,7 +77,7 @@ static void *trampoline(void *pointer)
     return start.routine(start.argument);
 }
 
-LIBC int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*routine)(void *), void *argument)
+EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*routine)(void *), void *argument)
 {
     int (*next)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = dlsym(RTLD_NEXT, "pthread_create");
     struct start *start = malloc(sizeof *start);
@@ -94,30 +94,30 @@ LIBC int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, voi
 static void (*handlers[8])(void);
 static int handlers_count, handlers_wait;
 
-void ps_hold_handlers(void)
+static void hold_handlers(void)
 {
     handlers_wait = 1;
 }
 
-void ps_drop_handlers(void)
+static void drop_handlers(void)
 {
     handlers_wait = 0;
 }
 
-static void run_handlers(void)
+static void call_handlers(void)
 {
     for (int i = 0; !handlers_wait && i < handlers_count; i++)
         handlers[i]();
 }
 
-void ps_run_handlers(void)
+static void run_handlers(void)
 {
     handlers_wait = 0;
-    run_handlers();
+    call_handlers();
 }
 
 /* What pthread_atfork calls. An object that may be closed again, such as an addon, keeps its handlers to itself. */
-LIBC int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *object)
+EXPORT int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *object)
 {
     int (*next)(void (*)(void), void (*)(void), void (*)(void), void *) = dlsym(RTLD_NEXT, "__register_atfork");
     Dl_info here, libuv;
@@ -130,7 +130,7 @@ LIBC int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*c
     if (handlers_count == sizeof handlers / sizeof *handlers)
         return next(prepare, parent, child, object);
     handlers[handlers_count++] = child;
-    return handlers_count == 1 ? next(NULL, NULL, run_handlers, object) : 0;
+    return handlers_count == 1 ? next(NULL, NULL, call_handlers, object) : 0;
 }
 
 static void end_thread(int number)
@@ -163,7 +163,7 @@ static int signal_others(int number)
     return count;
 }
 
-int ps_end_threads(void)
+static int end_threads(void)
 {
     struct sigaction before, action = {.sa_handler = end_thread};
     if (sigaction(end_signal(), &action, &before) < 0)
@@ -185,7 +185,7 @@ static int go_on(void *unused)
     longjmp(worker.registers, 1);
 }
 
-int ps_wake_worker(void)
+static int wake_worker(void)
 {
     static char stack[16 << 10] __attribute__((aligned(16))); /* until the thread is on its own */
     if (!worker.asleep)
@@ -194,3 +194,5 @@ int ps_wake_worker(void)
     return clone(go_on, stack + sizeof stack, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |
                  CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID, NULL, worker.id, worker.control_block, worker.id) < 0 ? -1 : 1;
 }
+
+EXPORT const struct pipsqueak_preload pipsqueak_preload = {end_threads, wake_worker, hold_handlers, drop_handlers, run_handlers};
