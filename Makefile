@@ -16,7 +16,7 @@ PYTHON_FILES   := $(patsubst drivers/python/runtime/%,$(BIN)/libexec/python/%,$(
 NATIVE_C       := $(wildcard drivers/native/runtime/*.c)
 NATIVE_FILES   := $(BIN)/libexec/native/host $(BIN)/libexec/native/rehearsal.so $(BIN)/libexec/native/once $(patsubst drivers/native/runtime/%,$(BIN)/libexec/native/%,$(wildcard drivers/native/runtime/include/*))
 NODE_FILES     := $(patsubst drivers/node/runtime/%,$(BIN)/libexec/node/%,$(wildcard drivers/node/runtime/*.js drivers/node/runtime/*.mjs)) \
-	$(BIN)/libexec/node/pipsqueak.node $(BIN)/libexec/esbuild $(BIN)/libexec/node/acorn.mjs $(BIN)/libexec/node/yaml.mjs
+	$(BIN)/libexec/node/pipsqueak.node $(BIN)/libexec/node/preload.so $(BIN)/libexec/esbuild $(BIN)/libexec/node/acorn.mjs $(BIN)/libexec/node/yaml.mjs
 # For the tests, which want each version that is supported, whatever the machine has.
 NODE_VERSIONS  := 20.20.2 22.23.3 24.21.0
 NODES          := $(foreach version,$(NODE_VERSIONS),$(DEPS)/node/$(version)/bin/node)
@@ -174,9 +174,9 @@ $(BIN)/libexec/ruby/%.rb: drivers/ruby/runtime/%.rb
 	cp $< $@
 
 # It needs nothing of Ruby's to be built, and serves every version.
-$(BIN)/libexec/ruby/zygote.so: drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/enter.h $(ENTER)/zygote.h | deps
+$(BIN)/libexec/ruby/zygote.so: drivers/ruby/runtime/zygote.c drivers/ruby/runtime/zygote.map $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/enter.h $(ENTER)/zygote.h | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -I$(ENTER) -o $@ drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c
+	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -Wl,--version-script=drivers/ruby/runtime/zygote.map -I$(ENTER) -o $@ drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c
 
 $(BIN)/libexec/native/host: $(NATIVE_C) $(wildcard drivers/native/runtime/*.h) drivers/native/runtime/include/pipsqueak.h $(wildcard $(ENTER)/*) | deps
 	@mkdir -p $(@D)
@@ -203,10 +203,17 @@ $(BIN)/libexec/attestations: $(DEPS)/attestations
 	@mkdir -p $(@D)
 	cp -r $< $@
 
-$(BIN)/libexec/node/pipsqueak.node: $(wildcard drivers/node/runtime/*.[ch]) $(wildcard $(ENTER)/*.[ch]) | $(DEPS)/node/tools
+NODE_RUNTIME := drivers/node/runtime
+
+$(BIN)/libexec/node/preload.so: $(NODE_RUNTIME)/preload.c $(NODE_RUNTIME)/preload.h $(NODE_RUNTIME)/preload.map | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -U_FORTIFY_SOURCE -shared -fPIC -Wl,-z,lazy -I$(DEPS)/node/tools/node_modules/node-api-headers/include \
-		-o $@ $(filter drivers/node/%.c,$^) $(ENTER)/enter.c $(ENTER)/zygote.c
+	$(CC) $(CFLAGS) -shared -fPIC -Wl,-z,lazy -Wl,--version-script=$(NODE_RUNTIME)/preload.map -o $@ $<
+
+ADDON := $(addprefix $(NODE_RUNTIME)/,addon.c descriptors.c endpoint.c) $(ENTER)/enter.c $(ENTER)/zygote.c
+
+$(BIN)/libexec/node/pipsqueak.node: $(ADDON) $(wildcard $(NODE_RUNTIME)/*.h) $(NODE_RUNTIME)/pipsqueak.map $(wildcard $(ENTER)/*.h) | $(DEPS)/node/tools
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -U_FORTIFY_SOURCE -shared -fPIC -Wl,-z,lazy -Wl,--version-script=$(NODE_RUNTIME)/pipsqueak.map -I$(DEPS)/node/tools/node_modules/node-api-headers/include -o $@ $(ADDON)
 
 # Each parser as one file.
 $(BIN)/libexec/node/acorn.mjs $(BIN)/libexec/node/yaml.mjs: $(BIN)/libexec/node/%.mjs: $(DEPS)/node/tools

@@ -12,10 +12,9 @@ func TestZygoteOutlivesItsDriver(t *testing.T) {
 	found, _ := find(t.Context())
 	drivertest.Needs(t, len(found) > 0, "Node.js")
 	files := filepath.Join(drivertest.Libexec(t), "node")
-	addon := filepath.Join(files, filepath.Base(addonPath))
 	drivertest.Abandon(t, func() *exec.Cmd {
-		cmd := exec.Command(found[0].Executable, "--single-threaded", "--v8-pool-size=0", filepath.Join(files, "zygote.js"), addon)
-		cmd.Env = []string{"LD_PRELOAD=" + addon}
+		cmd := exec.Command(found[0].Executable, "--single-threaded", "--v8-pool-size=0", filepath.Join(files, "zygote.js"), filepath.Join(files, addon))
+		cmd.Env = []string{"LD_PRELOAD=" + filepath.Join(files, preload)}
 		return cmd
 	}, "no-such-package")
 }

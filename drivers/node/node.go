@@ -17,13 +17,14 @@ import (
 // Where the driver's files are inside a sandbox.
 const (
 	runtimeDir = "/pipsqueak/node"
-	addonPath  = runtimeDir + "/pipsqueak.node"
+	addon      = "pipsqueak.node"
+	preload    = "preload.so"
 	prefixDir  = "/pipsqueak/nodejs" // of the binary, when the system's directories do not have it
 	toolsDir   = "/pipsqueak/tools"
 )
 
 // zygoteEnv is the whole environment of a zygote.
-var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir, "LD_PRELOAD=" + addonPath}
+var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir, "LD_PRELOAD=" + runtimeDir + "/" + preload}
 
 // node implements core.Driver through the zygote kit, and core.Installer and core.Builder itself.
 type node struct {
@@ -48,7 +49,7 @@ func (n *node) describe(ctx context.Context) (core.Description, error) {
 		return d, err
 	}
 	files := filepath.Join(libexec, "node")
-	if !exists(filepath.Join(files, filepath.Base(addonPath))) {
+	if !exists(filepath.Join(files, addon)) || !exists(filepath.Join(files, preload)) {
 		d.Problems = append(d.Problems, files+" is not complete: no function of Node.js can run; `make build` puts it there")
 		return d, nil
 	}
@@ -127,7 +128,7 @@ func (n *node) command(runtime core.RuntimeID) ([]string, error) {
 	}
 	// Without threads V8 collects and compiles in the one that there is. Functions keep the byte code that they have been compiled to:
 	// V8 would throw it away after some collections, of which a zygote makes many, and each child would compile them again.
-	return []string{b.inside(), "--single-threaded", "--v8-pool-size=0", "--no-flush-bytecode", "--no-wasm-async-compilation", runtimeDir + "/zygote.js", addonPath}, nil
+	return []string{b.inside(), "--single-threaded", "--v8-pool-size=0", "--no-flush-bytecode", "--no-wasm-async-compilation", runtimeDir + "/zygote.js", runtimeDir + "/" + addon}, nil
 }
 
 // mounts are the directories of the binary, unless it is in one that every sandbox shows. Node.js runs wherever it is put, so it

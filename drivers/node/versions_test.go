@@ -28,7 +28,37 @@ func eachVersion(t *testing.T, files map[string]string, test func(t *testing.T, 
 	}
 }
 
-// TestNodeVersions does in forked instances, with each version, what functions may do.
+// generations are zygotes of which each was forked from the one before: the root, that of a package, and that of one more, which has at import
+// what packages leave behind that a zygote may have.
+func generations(t *testing.T, h *drivertest.House) []*sandbox.Sandbox {
+	t.Helper()
+	all := []*sandbox.Sandbox{h.Root(t)}
+	h.Packages = t.TempDir()
+	drivertest.Write(t, h.Packages, map[string]string{
+		"node_modules/quiet/index.js": "exports.x = 1;",
+		"node_modules/listens/index.js": `
+process.on('SIGTERM', () => {}).on('SIGUSR2', () => {}).on('SIGCHLD', () => {});
+require('child_process').spawnSync('true');
+console.error('listens');
+setInterval(() => {}, 5);
+process.kill(process.pid, 'SIGUSR2');
+const { port1, port2 } = new MessageChannel();
+port2.on('message', () => {}).unref();
+port1.postMessage('later');`,
+	})
+	var set []core.Package
+	for _, name := range []string{"quiet", "listens"} {
+		set = append(set, core.Package{Name: name, Version: "1", Digest: name})
+		zygote, _, err := h.Zygote(t, all[len(all)-1], core.NewSet(set...), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, zygote)
+	}
+	return all
+}
+
+// TestNodeVersions does in instances that were forked from zygotes of each generation, with each version, what functions may do.
 func TestNodeVersions(t *testing.T) {
 	code, err := filepath.Abs("testdata/afterfork")
 	if err != nil {
@@ -36,22 +66,23 @@ func TestNodeVersions(t *testing.T) {
 	}
 	eachVersion(t, nil, func(t *testing.T, h *drivertest.House) {
 		h.Code = code
-		root := h.Root(t)
-		first := h.Instance(t, root, nil)
-		list := drivertest.Ask(t, first, `{}`)
-		var checks []string
-		if err := json.Unmarshal([]byte(list[1:]), &checks); err != nil || len(checks) < 10 {
-			t.Fatal(list)
-		}
-		// All in one instance, one after the other, then each as the first in one of its own.
-		for _, check := range checks {
-			if got := drivertest.Ask(t, first, `{"check":"`+check+`"}`); got != `R"fine"` {
-				t.Errorf("%s: %s", check, got)
+		for i, zygote := range generations(t, h) {
+			first := h.Instance(t, zygote, nil)
+			list := drivertest.Ask(t, first, `{}`)
+			var checks []string
+			if err := json.Unmarshal([]byte(list[1:]), &checks); err != nil || len(checks) < 10 {
+				t.Fatal(list)
 			}
-		}
-		for _, check := range checks {
-			if got := drivertest.Ask(t, h.Instance(t, root, nil), `{"check":"`+check+`"}`); got != `R"fine"` {
-				t.Errorf("%s, first of all: %s", check, got)
+			// All in one instance, one after the other, then each as the first in one of its own.
+			for _, check := range checks {
+				if got := drivertest.Ask(t, first, `{"check":"`+check+`"}`); got != `R"fine"` {
+					t.Errorf("generation %d, %s: %s", i, check, got)
+				}
+			}
+			for _, check := range checks {
+				if got := drivertest.Ask(t, h.Instance(t, zygote, nil), `{"check":"`+check+`"}`); got != `R"fine"` {
+					t.Errorf("generation %d, %s, first of all: %s", i, check, got)
+				}
 			}
 		}
 	})

@@ -12,6 +12,8 @@ var forkCases = []Case{
 	{Name: "fork/many", Clauses: []string{"C15", "G12"}, run: forkMany},
 	{Name: "fork/at-once", Clauses: []string{"C9", "C16"}, run: forkAtOnce},
 	{Name: "fork/of-forks", Clauses: []string{"C15", "G12"}, run: forkOfForks},
+	{Name: "fork/starts-a-process", Clauses: []string{"C15", "Z7"}, run: forkStarts},
+	{Name: "fork/catches-a-signal", Clauses: []string{"C15", "G9"}, run: forkSignal},
 	{Name: "fork/of-an-instance", Clauses: []string{"C15", "C17", "Z11"}, run: forkInstance},
 	{Name: "fork/of-the-unknown", Clauses: []string{"C17"}, run: forkUnknown},
 	{Name: "fork/of-the-dead", Clauses: []string{"C17", "Z12", "Z5"}, run: forkDead},
@@ -74,6 +76,45 @@ func forkOfForks(t *trial) {
 	i := t.fork(d, n, core.RoleInstance)
 	t.imports(i, t.handlerLoad())
 	t.alive(i, "three forks above it")
+}
+
+// generations returns an instance of the root, one of a zygote with a package, and one of a zygote that was forked from that.
+func (t *trial) generations() map[string]*node {
+	d, a := t.shared(), t.zygote(modA)
+	b := t.fork(d, a, core.RoleZygote)
+	_, err := d.Import(t.within(callTime), b.id, t.load(modB))
+	t.must(err, "Import of %s by a zygote of a zygote", modB)
+	all := map[string]*node{}
+	for of, parent := range map[string]*node{"the root": t.root(), "a zygote": a, "a zygote of a zygote": b} {
+		n := t.fork(d, parent, core.RoleInstance)
+		t.imports(n, t.handlerLoad())
+		all[of] = n
+	}
+	return all
+}
+
+func forkStarts(t *trial) {
+	for of, n := range t.generations() {
+		for range 2 {
+			var got struct {
+				Out    string
+				Status int
+			}
+			if t.result(n, do{"do": "run", "command": "echo started; exit 3"}, &got); got.Out != "started\n" || got.Status != 3 {
+				t.errorf("a child process of an instance of %s gave %+v", of, got)
+			}
+		}
+	}
+}
+
+func forkSignal(t *trial) {
+	for of, n := range t.generations() {
+		var got int
+		if t.result(n, do{"do": "signal"}, &got); got != 1 {
+			t.errorf("an instance of %s that sent itself a signal caught it %d times", of, got)
+		}
+		t.alive(n, "a signal")
+	}
 }
 
 func forkInstance(t *trial) {

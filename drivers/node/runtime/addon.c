@@ -1,5 +1,6 @@
 /* addon: the zygote loop for JavaScript, and how a process ends. */
 #include "addon.h"
+#include "preload.h"
 #include "../../../core/sandbox/enter/zygote.h"
 
 #include <errno.h>
@@ -32,16 +33,19 @@ void ps_export(napi_env env, napi_value exports, const char *name, napi_callback
 static napi_value zygote(napi_env env, napi_callback_info info)
 {
     static char buffer[MAX_PACKET];
-    static const struct ps_hooks none;
+    const struct ps_hooks hooks = {.before = pipsqueak_preload.hold_handlers, .parent = pipsqueak_preload.drop_handlers};
+    struct sigaction before, ignore = {.sa_handler = SIG_IGN};
     napi_value result;
     (void)info;
     if (ps_note_descriptors() < 0)
         return ps_throw(env, "noting the open descriptors");
-    signal(SIGCHLD, SIG_IGN);
-    int n = ps_zygote(PS_FD_CONTROL, &none, buffer, sizeof buffer);
-    signal(SIGCHLD, SIG_DFL);
-    if (n == PS_ZYGOTE || n == PS_INSTANCE)
+    sigaction(SIGCHLD, &ignore, &before);
+    int n = ps_zygote(PS_FD_CONTROL, &hooks, buffer, sizeof buffer);
+    sigaction(SIGCHLD, &before, NULL); /* libuv's, when a package listens */
+    if (n == PS_ZYGOTE || n == PS_INSTANCE) {
         ps_set_endpoint(ps_make_descriptors(n == PS_INSTANCE));
+        pipsqueak_preload.run_handlers();
+    }
     if (n > 0)
         napi_create_string_utf8(env, buffer, (size_t)n, &result);
     else
@@ -49,19 +53,19 @@ static napi_value zygote(napi_env env, napi_callback_info info)
     return result;
 }
 
-/* endThreads(): see ps_end_threads. */
+/* endThreads(): see preload.h. */
 static napi_value end_threads(napi_env env, napi_callback_info info)
 {
     (void)info;
-    return ps_end_threads() < 0 ? ps_throw(env, "ending the threads of node") : NULL;
+    return pipsqueak_preload.end_threads() < 0 ? ps_throw(env, "ending the threads of node") : NULL;
 }
 
-/* wakeWorker(): see ps_wake_worker. Returns how many threads there are more now. */
+/* wakeWorker(): see preload.h. Returns how many threads there are more now. */
 static napi_value wake_worker(napi_env env, napi_callback_info info)
 {
     napi_value result;
     (void)info;
-    int more = ps_wake_worker();
+    int more = pipsqueak_preload.wake_worker();
     if (more < 0)
         return ps_throw(env, "waking V8's thread");
     napi_create_int32(env, more, &result);

@@ -1,19 +1,8 @@
-/*
- * addon: what a Node.js process of Pipsqueak cannot do in JavaScript. One shared object, loaded twice: preloaded by the dynamic
- * linker (preload.c has to be there before V8 is), and as a Node-API addon, which is the same copy of it.
- */
+/* addon: what a Node.js process of Pipsqueak cannot do in JavaScript, as a Node-API addon. */
 #ifndef PIPSQUEAK_ADDON_H
 #define PIPSQUEAK_ADDON_H
 
 #include <node_api.h>
-
-/* Ends all other threads of the process, where they stand; they must be waiting for work, with no lock held. 0, or -1 with errno
- * ETIMEDOUT when one is still there after a second. */
-int ps_end_threads(void);
-
-/* Has V8's thread, which ps_end_threads has ended in a zygote, go on in this process. The number of threads that there are more now, or
- * -1 with errno. */
-int ps_wake_worker(void);
 
 /* Writes down what descriptors the process has, before a fork; makes the same again, in the child that has entered its sandbox, and returns
  * the number that the endpoint is moved to, or -1 where there is none. A child that cannot make them exits. The first returns 0, or

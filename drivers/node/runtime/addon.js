@@ -1,5 +1,5 @@
 'use strict';
-// The addon, which the dynamic linker has loaded already (preload.c): this is the same copy of it.
+// The addon, which needs what the dynamic linker has loaded before node (preload.c).
 const loaded = { exports: {} };
 process.dlopen(loaded, process.argv[2]);
 delete process.env.LD_PRELOAD; // what a package starts at import is not to have it

@@ -11,8 +11,12 @@
  * a fork copies: its stack, its thread control block, and its registers, which are saved. So an instance starts a thread
  * there, which goes on waiting. It needs PR_GET_TID_ADDRESS, which kernels without CONFIG_CHECKPOINT_RESTORE do not have: an
  * instance does without the thread there.
+ *
+ * libuv has handlers that run in a forked process, before fork returns: one closes the pipe that guards its signals, by its number, and opens
+ * another at the lowest numbers that are free. A process that enters a sandbox has other things at these numbers then, and a zygote forks twice
+ * on its way. So their handlers wait until the descriptors are as they were.
  */
-#include "addon.h"
+#include "preload.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -21,6 +25,7 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -28,9 +33,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LIBC __attribute__((visibility("default")))
+#define EXPORT __attribute__((visibility("default")))
 
-LIBC int madvise(void *address, size_t length, int advice)
+EXPORT int madvise(void *address, size_t length, int advice)
 {
     return advice == MADV_DONTFORK ? 0 : (int)syscall(SYS_madvise, address, length, advice);
 }
@@ -72,7 +77,7 @@ static void *trampoline(void *pointer)
     return start.routine(start.argument);
 }
 
-LIBC int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*routine)(void *), void *argument)
+EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*routine)(void *), void *argument)
 {
     int (*next)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = dlsym(RTLD_NEXT, "pthread_create");
     struct start *start = malloc(sizeof *start);
@@ -83,6 +88,49 @@ LIBC int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, voi
     if (error)
         free(start);
     return error;
+}
+
+/* libuv's handlers for a forked process, and whether they have to wait. */
+static void (*handlers[8])(void);
+static int handlers_count, handlers_wait;
+
+static void hold_handlers(void)
+{
+    handlers_wait = 1;
+}
+
+static void drop_handlers(void)
+{
+    handlers_wait = 0;
+}
+
+static void call_handlers(void)
+{
+    for (int i = 0; !handlers_wait && i < handlers_count; i++)
+        handlers[i]();
+}
+
+static void run_handlers(void)
+{
+    handlers_wait = 0;
+    call_handlers();
+}
+
+/* What pthread_atfork calls. An object that may be closed again, such as an addon, keeps its handlers to itself. */
+EXPORT int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *object)
+{
+    int (*next)(void (*)(void), void (*)(void), void (*)(void), void *) = dlsym(RTLD_NEXT, "__register_atfork");
+    Dl_info here, libuv;
+    void *of_libuv = dlsym(RTLD_DEFAULT, "uv_poll_init");
+    if (prepare || parent || !of_libuv || !dladdr((void *)(uintptr_t)child, &here) || !dladdr(of_libuv, &libuv) || here.dli_fbase != libuv.dli_fbase)
+        return next(prepare, parent, child, object);
+    for (int i = 0; i < handlers_count; i++)
+        if (handlers[i] == child)
+            return 0;
+    if (handlers_count == sizeof handlers / sizeof *handlers)
+        return next(prepare, parent, child, object);
+    handlers[handlers_count++] = child;
+    return handlers_count == 1 ? next(NULL, NULL, call_handlers, object) : 0;
 }
 
 static void end_thread(int number)
@@ -115,7 +163,7 @@ static int signal_others(int number)
     return count;
 }
 
-int ps_end_threads(void)
+static int end_threads(void)
 {
     struct sigaction before, action = {.sa_handler = end_thread};
     if (sigaction(end_signal(), &action, &before) < 0)
@@ -137,7 +185,7 @@ static int go_on(void *unused)
     longjmp(worker.registers, 1);
 }
 
-int ps_wake_worker(void)
+static int wake_worker(void)
 {
     static char stack[16 << 10] __attribute__((aligned(16))); /* until the thread is on its own */
     if (!worker.asleep)
@@ -146,3 +194,5 @@ int ps_wake_worker(void)
     return clone(go_on, stack + sizeof stack, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |
                  CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID, NULL, worker.id, worker.control_block, worker.id) < 0 ? -1 : 1;
 }
+
+EXPORT const struct pipsqueak_preload pipsqueak_preload = {end_threads, wake_worker, hold_handlers, drop_handlers, run_handlers};

@@ -121,11 +121,84 @@ const checks = {
     server.close();
   },
   async signals() {
-    const got = once(process, 'SIGUSR2');
     const alive = setInterval(() => {}, 1000);
-    process.kill(process.pid, 'SIGUSR2');
-    await got;
+    for (const signal of ['SIGUSR2', 'SIGTERM', 'SIGCHLD']) {
+      const got = once(process, signal);
+      process.kill(process.pid, signal);
+      await got;
+    }
     clearInterval(alive);
+    // One for which libuv starts to listen with a child, and one that comes while nothing else is to do.
+    const [died, gone] = [once(process, 'SIGCHLD'), once(require('child_process').spawn('true'), 'exit')];
+    await Promise.all([died, gone]);
+  },
+  async watch() {
+    const fs = require('fs');
+    fs.mkdirSync('/tmp/watched', { recursive: true });
+    const watcher = fs.watch('/tmp/watched');
+    const seen = once(watcher, 'change');
+    fs.writeFileSync('/tmp/watched/file', 'x');
+    assert.equal((await seen)[1], 'file');
+    watcher.close();
+    const polled = new Promise((done) => fs.watchFile('/tmp/watched/file', { interval: 5 }, done));
+    const again = setInterval(() => fs.appendFileSync('/tmp/watched/file', 'y'), 5);
+    await polled;
+    clearInterval(again);
+    fs.unwatchFile('/tmp/watched/file');
+  },
+  async commands() {
+    const { exec, execSync, spawn, spawnSync } = require('child_process');
+    const { promisify } = require('util');
+    assert.equal((await promisify(exec)('echo a; echo b >&2')).stderr, 'b\n');
+    assert.equal(String(execSync('cat', { input: 'in' })), 'in');
+    assert.equal(spawnSync('sh', ['-c', 'kill -9 $$']).signal, 'SIGKILL');
+    const child = spawn('cat', { stdio: ['pipe', 'pipe', 'inherit'] });
+    child.stdin.end('through');
+    assert.equal(String((await once(child.stdout, 'data'))[0]), 'through');
+    await assert.rejects(promisify(exec)('sleep 60', { timeout: 20 }), /Command failed/);
+    const many = await Promise.all(Array.from({ length: 10 }, (_, i) => promisify(exec)(`echo ${i}`)));
+    assert.equal(many.map(({ stdout }) => stdout.trim()).join(''), '0123456789');
+    const controller = new AbortController();
+    const stopped = once(spawn('sleep', ['60'], { signal: controller.signal }), 'error');
+    controller.abort();
+    assert.equal((await stopped)[0].name, 'AbortError');
+  },
+  async input() {
+    let text = '';
+    for await (const part of process.stdin) text += part;
+    assert.equal(text, '');
+    const lines = [];
+    const { createInterface } = require('readline');
+    const { Readable } = require('stream');
+    for await (const line of createInterface({ input: Readable.from(['a\nb', 'c\n']) })) lines.push(line);
+    assert.deepEqual(lines, ['a', 'bc']);
+  },
+  async messages() {
+    const { MessageChannel } = require('worker_threads');
+    const { port1, port2 } = new MessageChannel();
+    const got = once(port2, 'message');
+    port1.postMessage({ a: 1 });
+    assert.deepEqual((await got)[0], { a: 1 });
+    port1.close();
+    assert.equal(typeof gc, 'undefined');
+    const { AsyncLocalStorage } = require('async_hooks');
+    const storage = new AsyncLocalStorage();
+    assert.equal(await storage.run(4, async () => { await null; return storage.getStore(); }), 4);
+    assert.equal(require('inspector').url(), undefined);
+  },
+  async descriptors() {
+    // When there are no more, libuv closes one that it keeps for that, by its number, to refuse whoever connects.
+    const fs = require('fs');
+    const net = require('net');
+    const server = net.createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const opened = [];
+    assert.throws(() => { for (;;) opened.push(fs.openSync(__filename)); }, /EMFILE/);
+    fs.closeSync(opened.pop());
+    await once(net.connect(server.address().port, '127.0.0.1').resume(), 'close');
+    for (const fd of opened) assert.equal(fs.readlinkSync(`/proc/self/fd/${fd}`), __filename);
+    for (const fd of opened) fs.closeSync(fd);
+    server.close();
   },
   async memory() {
     // Enough garbage and long-lived objects for every kind of collection, and code that gets optimised.

@@ -1,6 +1,7 @@
 // The handler that the conformance kit sends its events to: it does what "do" of the event says (docs/conformance.md).
 #include <pipsqueak.hpp>
 
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -226,6 +227,8 @@ static string grow(const Event &e)
     return "null";
 }
 
+static volatile sig_atomic_t caught;
+
 static string handle(string_view event, pipsqueak::context &c)
 {
     static int count;
@@ -258,6 +261,11 @@ static string handle(string_view event, pipsqueak::context &c)
         return std::to_string(++count);
     if (what == "random")
         return randoms();
+    if (what == "signal") {
+        signal(SIGUSR2, [](int) { caught = caught + 1; });
+        kill(getpid(), SIGUSR2);
+        return std::to_string(caught);
+    }
     if (what == "env")
         return environment();
     if (what == "about")

@@ -49,6 +49,11 @@ const does = {
     const { stdout, status } = spawnSync('/bin/sh', ['-c', command], { stdio: ['ignore', 'pipe', 'inherit'] });
     return { out: String(stdout), status };
   },
+  signal: () => new Promise((done) => {
+    process.once('SIGUSR2', () => done(1));
+    process.kill(process.pid, 'SIGUSR2');
+    setTimeout(done, 1000, 0);
+  }),
   sleep: ({ ms }) => new Promise((done) => setTimeout(done, ms, null)),
   grow: ({ bytes }) => { held.push(Buffer.alloc(bytes, 'x')); },
   unusable: () => 1n,

@@ -4,6 +4,7 @@ import ctypes
 import os
 import random
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -101,6 +102,13 @@ def do_file(event, context):
 def do_run(event, context):
     run = subprocess.run(["/bin/sh", "-c", event["command"]], stdout=subprocess.PIPE)
     return {"out": run.stdout.decode(), "status": run.returncode}
+
+
+def do_signal(event, context):
+    caught = []
+    signal.signal(signal.SIGUSR2, lambda *_: caught.append(1))
+    os.kill(os.getpid(), signal.SIGUSR2)
+    return len(caught)
 
 
 def do_sleep(event, context):

@@ -48,6 +48,13 @@ module Kit
       }
     end
 
+    def do_signal(_, _)
+      caught = Queue.new
+      Signal.trap(:USR2) { caught << 1 }
+      Process.kill(:USR2, Process.pid)
+      caught.pop
+    end
+
     def do_about(_, context)
       { request_id: context.aws_request_id, function: context.function_name, remaining_ms: context.get_remaining_time_in_millis,
         pid: Process.pid, cwd: Dir.pwd }
