@@ -135,6 +135,15 @@ type Runtime struct {
 	Archives []string `json:"archives,omitempty"`
 	// Registries are the addresses (URLs, or host:port) that its installer fetches from: no other can be reached from its sandbox.
 	Registries []string `json:"registries"`
+	// Programs are those of others that it is made of: the interpreter, and what its installer uses.
+	Programs []Program `json:"programs,omitempty"`
+}
+
+// Program is one of others whose version can change what a driver finds out with it.
+type Program struct {
+	Name    string   `json:"name"`    // "npm"
+	Version string   `json:"version"` // the one on this machine; empty when it does not say
+	Tested  []string `json:"tested"`  // the versions that the driver has been tested with
 }
 
 // HandlerFile is a file name that marks a function and the handler that it then has.

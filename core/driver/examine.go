@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -70,6 +71,9 @@ func examineOne(ctx context.Context, path string, options Options, owners map[co
 		}
 		owners[r.ID] = name
 		found = append(found, try(ctx, client, r))
+		if len(r.Programs) > 0 {
+			found = append(found, examinePrograms(r))
+		}
 	}
 	return found
 }
@@ -88,6 +92,27 @@ func problemFinding(name, problem string) core.Finding {
 	if i := strings.LastIndex(problem, "; "); i >= 0 {
 		f.Detail, f.Mend = problem[:i], problem[i+2:]
 	}
+	return f
+}
+
+// examinePrograms tells which versions of the programs that a runtime is made of are here, and which the driver was tested with.
+func examinePrograms(r core.Runtime) core.Finding {
+	f := core.Finding{Name: string(r.ID) + " versions", Status: core.StatusOK}
+	var all, untested []string
+	for _, p := range r.Programs {
+		said := strings.TrimSpace(p.Name + " " + cmp.Or(p.Version, "of no known version"))
+		if !slices.Contains(p.Tested, p.Version) {
+			untested = append(untested, p.Name)
+			said += fmt.Sprintf(" (tested: %s)", strings.Join(p.Tested, ", "))
+		}
+		all = append(all, said)
+	}
+	if f.Detail = strings.Join(all, ", "); len(untested) == 0 {
+		f.Detail += ": all tested"
+		return f
+	}
+	f.Status, f.Detail = core.StatusWarn, f.Detail+": not tested with "+strings.Join(untested, ", ")
+	f.Mend = "use a version that was tested, or run `make test` with these before you trust them with packages"
 	return f
 }
 

@@ -48,6 +48,7 @@ func TestExamine(t *testing.T) {
 
 	install(t, dir, "plain")
 	install(t, dir, "fake")
+	install(t, dir, "versions")
 	if err := os.WriteFile(filepath.Join(dir, driver.Prefix+"closed"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -60,6 +61,8 @@ func TestExamine(t *testing.T) {
 			t.Errorf("no %s %s %q in %+v", status, name, says, found)
 		}
 	}
+	has("new1 versions", core.StatusWarn, "thing 2.0, tool of no known version (tested: 7): not tested with tool")
+	has("old1 versions", core.StatusOK, "thing 1.9: all tested")
 	has("driver-closed", core.StatusFail, "not executable")
 	has("driver-undescribed", core.StatusFail, "no interpreter is installed")
 	has("driver-plain", core.StatusOK, "started in")
@@ -67,7 +70,7 @@ func TestExamine(t *testing.T) {
 	has("plain packages", core.StatusWarn, "does not install")
 	has("fake packages", core.StatusOK, "")
 	has("fake1", core.StatusOK, "tried")
-	if !slices.Equal(tried, []core.RuntimeID{"fake1"}) {
+	if !slices.Equal(tried, []core.RuntimeID{"fake1", "new1", "old1"}) {
 		t.Errorf("%v were tried: %+v", tried, found)
 	}
 }

@@ -48,6 +48,11 @@ func serve(role string) {
 	case "plain": // without core.Installer
 		d := drivertest.New(core.Description{Language: role})
 		driver.Serve(struct{ core.Driver }{d})
+	case "versions":
+		d := drivertest.Described(role, "new1", "old1")
+		d.Runtimes[0].Programs = []core.Program{{Name: "thing", Version: "2.0", Tested: []string{"1.9", "2.0"}}, {Name: "tool", Tested: []string{"7"}}}
+		d.Runtimes[1].Programs = []core.Program{{Name: "thing", Version: "1.9", Tested: []string{"1.9", "2.0"}}}
+		driver.Serve(drivertest.New(d))
 	case "environ":
 		d := drivertest.Described(role)
 		d.Problems = os.Environ()

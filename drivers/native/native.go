@@ -7,7 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"regexp"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
@@ -72,8 +72,9 @@ func (n *native) describe(ctx context.Context) (core.Description, error) {
 			d.Problems = append(d.Problems, fmt.Sprintf("there is no %s: functions that need it can be deployed compiled only; install gcc, g++ and make", tool))
 		}
 	}
+	libc := versionOf(ctx, "/usr/bin/getconf", "GNU_LIBC_VERSION") // a shared object has to be compiled for it
 	d.Runtimes = []core.Runtime{{
-		ID: runtimeID, Version: "1, " + libc(ctx), Path: filepath.Join(dir, "host"),
+		ID: runtimeID, Version: "1, glibc " + libc, Path: filepath.Join(dir, "host"),
 		Mounts: []core.Mount{{Source: dir, Target: runtimeDir}},
 		Tools:  append(tools, core.Mount{Source: self, Target: installerPath}),
 		Handlers: []core.HandlerFile{
@@ -88,17 +89,24 @@ func (n *native) describe(ctx context.Context) (core.Description, error) {
 		Extensions: append(append([]string{}, sources...), ".so"),
 		Archives:   []string{debian.Archives},
 		Registries: registries,
+		Programs: []core.Program{
+			{Name: "glibc", Version: libc, Tested: []string{"2.36"}},
+			{Name: "cc", Version: versionOf(ctx, "cc", "-dumpfullversion"), Tested: []string{"12.2.0"}},
+			{Name: "apt", Version: versionOf(ctx, "apt-get", "--version"), Tested: []string{"2.6.1"}},
+		},
 	}}
 	return d, nil
 }
 
-// libc returns the machine's C library and its version, which a shared object has to be compiled for as well.
-func libc(ctx context.Context) string {
-	out, err := exec.CommandContext(ctx, "/usr/bin/getconf", "GNU_LIBC_VERSION").Output()
+var aVersion = regexp.MustCompile(`\d+(\.\d+)+`)
+
+// versionOf returns the first version that a program says, or nothing.
+func versionOf(ctx context.Context, command ...string) string {
+	out, err := exec.CommandContext(ctx, command[0], command[1:]...).Output()
 	if err != nil {
-		return "unknown C library"
+		return ""
 	}
-	return strings.TrimSpace(string(out))
+	return aVersion.FindString(string(out))
 }
 
 func command(runtime core.RuntimeID) ([]string, error) {

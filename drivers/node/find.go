@@ -96,6 +96,17 @@ func npmOf(executable string) string {
 	return ""
 }
 
+// npmVersion returns nothing when it does not say.
+func npmVersion(dir string) string {
+	var npm struct {
+		Version string `json:"version"`
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "package.json")); err != nil || json.Unmarshal(text, &npm) != nil {
+		return ""
+	}
+	return npm.Version
+}
+
 const question = `console.log(JSON.stringify({ executable: process.execPath, version: process.versions.node }))`
 
 func inspect(ctx context.Context, path string) (nodejs, error) {

@@ -80,12 +80,14 @@ func (n *node) describe(ctx context.Context) (core.Description, error) {
 		id := core.RuntimeID(fmt.Sprintf("node%d", b.Major))
 		binaries[id] = b
 		runtime := core.Runtime{ID: id, Version: b.Version, Path: b.Executable, Mounts: b.mounts(), Handlers: handlers(), Extensions: extensions, Tools: tools,
-			Archives: archives, Manifests: manifests, Registries: config.registries}
+			Archives: archives, Manifests: manifests, Registries: config.registries,
+			Programs: []core.Program{{Name: "Node.js", Version: b.Version, Tested: []string{"20.20.2", "22.23.3", "24.21.0"}}}}
 		runtime.Mounts = append(runtime.Mounts, core.Mount{Source: files, Target: runtimeDir})
 		if b.npm == "" {
 			d.Problems = append(d.Problems, fmt.Sprintf("%s has no npm beside it: functions with a package.json cannot be deployed; install npm", b.Executable))
 		} else {
 			runtime.Tools = append(slices.Clone(tools), core.Mount{Source: b.npm, Target: toolsDir + "/npm"})
+			runtime.Programs = append(runtime.Programs, core.Program{Name: "npm", Version: npmVersion(b.npm), Tested: []string{"9.2.0", "10.9.9", "11.19.1", "11.21.2", "12.2.2"}})
 		}
 		d.Runtimes = append(d.Runtimes, runtime)
 	}

@@ -70,6 +70,7 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 		return d, err
 	}
 	tools, problems := installerTools(libexec)
+	uv := uvVersion(ctx, filepath.Join(libexec, "uv"))
 	d.Problems = append(d.Problems, problems...)
 	var from sources
 	interpreters := map[core.RuntimeID]interpreter{}
@@ -106,12 +107,25 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 			Archives:   archives,
 			Manifests:  []string{"uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml"},
 			Registries: from.registries,
+			Programs: []core.Program{
+				{Name: "Python", Version: i.Version, Tested: []string{"3.11.2"}},
+				{Name: "uv", Version: uv, Tested: []string{"0.13.9"}},
+			},
 		})
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.interpreters, p.sources = interpreters, from
 	return d, nil
+}
+
+// uvVersion returns nothing when it does not say.
+func uvVersion(ctx context.Context, path string) string {
+	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
+	said, _ := cmd.Output()                                                    // that there is none, installerTools has said
+	version, _, _ := strings.Cut(strings.TrimPrefix(string(said), "uv "), " ") // "uv 0.13.9 (x86_64-unknown-linux-gnu)"
+	return strings.TrimSpace(version)
 }
 
 // installerTools returns what an installer's sandbox has to show, and what is missing of it.

@@ -76,6 +76,8 @@ type interpreter struct {
 	Sites      []string `json:"sites"`    // where gems of the host are
 	Manager    string   `json:"manager"`  // the directory with rubygems.rb
 	Headers    string   `json:"headers"`  // its ruby.h, or nothing
+	RubyGems   string   `json:"rubygems"` // versions
+	Bundler    string   `json:"bundler"`
 }
 
 // question makes an interpreter describe itself. It is asked with its package manager loaded.
@@ -95,7 +97,8 @@ manager = File.dirname($LOADED_FEATURES.find { |feature| feature.end_with?("/rub
 puts JSON.generate(
   executable: File.realpath(RbConfig.ruby), version: RUBY_VERSION, short: RUBY_VERSION[/\d+\.\d+/], prefix: c["prefix"],
   standard: c.values_at("rubylibdir", "rubyarchdir").uniq, bundled: bundled, manager: manager,
-  headers: Dir["#{c["rubyhdrdir"]}/ruby.h"].first.to_s,
+  headers: Dir["#{c["rubyhdrdir"]}/ruby.h"].first.to_s, rubygems: Gem::VERSION,
+  bundler: (File.read("#{c["rubylibdir"]}/bundler/version.rb")[/VERSION = "([^"]+)"/, 1] rescue ""),
   sites: sites.reject { |dir| sites.any? { |above| dir.start_with?("#{above}/") } })
 `
 
@@ -128,6 +131,15 @@ func (i interpreter) command() []string {
 
 // system reports whether it is Debian's own.
 func (i interpreter) system() bool { return i.Prefix == "/usr" }
+
+// programs are those whose versions TestLockGems and the tests of functions have been run with. Bundler is the one that comes with the interpreter.
+func (i interpreter) programs() []core.Program {
+	return []core.Program{
+		{Name: "Ruby", Version: i.Version, Tested: []string{"3.1.2"}},
+		{Name: "RubyGems", Version: i.RubyGems, Tested: []string{"3.3.3", "3.3.15", "3.3.27", "3.4.19", "3.5.23", "3.6.9", "3.7.2"}},
+		{Name: "Bundler", Version: i.Bundler, Tested: []string{"2.3.3", "2.3.7", "2.3.15", "2.3.27", "2.4.19", "2.5.23", "2.6.9", "2.7.2"}},
+	}
+}
 
 // managerDir is where its package manager is inside a sandbox. Debian has it among the gems, which are hidden.
 func (i interpreter) managerDir() string {

@@ -149,6 +149,7 @@ type Runtime struct {
 	Manifests     []string               `protobuf:"bytes,10,rep,name=manifests,proto3" json:"manifests,omitempty"`
 	Registries    []string               `protobuf:"bytes,11,rep,name=registries,proto3" json:"registries,omitempty"`
 	Archives      []string               `protobuf:"bytes,12,rep,name=archives,proto3" json:"archives,omitempty"`
+	Programs      []*Program             `protobuf:"bytes,14,rep,name=programs,proto3" json:"programs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -267,6 +268,73 @@ func (x *Runtime) GetArchives() []string {
 	return nil
 }
 
+func (x *Runtime) GetPrograms() []*Program {
+	if x != nil {
+		return x.Programs
+	}
+	return nil
+}
+
+type Program struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Version       string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Tested        []string               `protobuf:"bytes,3,rep,name=tested,proto3" json:"tested,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Program) Reset() {
+	*x = Program{}
+	mi := &file_driver_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Program) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Program) ProtoMessage() {}
+
+func (x *Program) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Program.ProtoReflect.Descriptor instead.
+func (*Program) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Program) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Program) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Program) GetTested() []string {
+	if x != nil {
+		return x.Tested
+	}
+	return nil
+}
+
 type Mount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Source        string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
@@ -278,7 +346,7 @@ type Mount struct {
 
 func (x *Mount) Reset() {
 	*x = Mount{}
-	mi := &file_driver_proto_msgTypes[3]
+	mi := &file_driver_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -290,7 +358,7 @@ func (x *Mount) String() string {
 func (*Mount) ProtoMessage() {}
 
 func (x *Mount) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[3]
+	mi := &file_driver_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -303,7 +371,7 @@ func (x *Mount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mount.ProtoReflect.Descriptor instead.
 func (*Mount) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{3}
+	return file_driver_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Mount) GetSource() string {
@@ -337,7 +405,7 @@ type HandlerFile struct {
 
 func (x *HandlerFile) Reset() {
 	*x = HandlerFile{}
-	mi := &file_driver_proto_msgTypes[4]
+	mi := &file_driver_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -349,7 +417,7 @@ func (x *HandlerFile) String() string {
 func (*HandlerFile) ProtoMessage() {}
 
 func (x *HandlerFile) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[4]
+	mi := &file_driver_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -362,7 +430,7 @@ func (x *HandlerFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HandlerFile.ProtoReflect.Descriptor instead.
 func (*HandlerFile) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{4}
+	return file_driver_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HandlerFile) GetFile() string {
@@ -389,7 +457,7 @@ type Sandbox struct {
 
 func (x *Sandbox) Reset() {
 	*x = Sandbox{}
-	mi := &file_driver_proto_msgTypes[5]
+	mi := &file_driver_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -401,7 +469,7 @@ func (x *Sandbox) String() string {
 func (*Sandbox) ProtoMessage() {}
 
 func (x *Sandbox) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[5]
+	mi := &file_driver_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -414,7 +482,7 @@ func (x *Sandbox) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sandbox.ProtoReflect.Descriptor instead.
 func (*Sandbox) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{5}
+	return file_driver_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Sandbox) GetId() string {
@@ -440,7 +508,7 @@ type Parked struct {
 
 func (x *Parked) Reset() {
 	*x = Parked{}
-	mi := &file_driver_proto_msgTypes[6]
+	mi := &file_driver_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +520,7 @@ func (x *Parked) String() string {
 func (*Parked) ProtoMessage() {}
 
 func (x *Parked) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[6]
+	mi := &file_driver_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +533,7 @@ func (x *Parked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parked.ProtoReflect.Descriptor instead.
 func (*Parked) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{6}
+	return file_driver_proto_rawDescGZIP(), []int{7}
 }
 
 type PreloadRequest struct {
@@ -479,7 +547,7 @@ type PreloadRequest struct {
 
 func (x *PreloadRequest) Reset() {
 	*x = PreloadRequest{}
-	mi := &file_driver_proto_msgTypes[7]
+	mi := &file_driver_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -491,7 +559,7 @@ func (x *PreloadRequest) String() string {
 func (*PreloadRequest) ProtoMessage() {}
 
 func (x *PreloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[7]
+	mi := &file_driver_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -504,7 +572,7 @@ func (x *PreloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreloadRequest.ProtoReflect.Descriptor instead.
 func (*PreloadRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{7}
+	return file_driver_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PreloadRequest) GetId() string {
@@ -539,7 +607,7 @@ type ForkRequest struct {
 
 func (x *ForkRequest) Reset() {
 	*x = ForkRequest{}
-	mi := &file_driver_proto_msgTypes[8]
+	mi := &file_driver_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -551,7 +619,7 @@ func (x *ForkRequest) String() string {
 func (*ForkRequest) ProtoMessage() {}
 
 func (x *ForkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[8]
+	mi := &file_driver_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -564,7 +632,7 @@ func (x *ForkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForkRequest.ProtoReflect.Descriptor instead.
 func (*ForkRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{8}
+	return file_driver_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ForkRequest) GetId() string {
@@ -598,7 +666,7 @@ type ImportRequest struct {
 
 func (x *ImportRequest) Reset() {
 	*x = ImportRequest{}
-	mi := &file_driver_proto_msgTypes[9]
+	mi := &file_driver_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +678,7 @@ func (x *ImportRequest) String() string {
 func (*ImportRequest) ProtoMessage() {}
 
 func (x *ImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[9]
+	mi := &file_driver_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +691,7 @@ func (x *ImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportRequest.ProtoReflect.Descriptor instead.
 func (*ImportRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{9}
+	return file_driver_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ImportRequest) GetId() string {
@@ -652,7 +720,7 @@ type Load struct {
 
 func (x *Load) Reset() {
 	*x = Load{}
-	mi := &file_driver_proto_msgTypes[10]
+	mi := &file_driver_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +732,7 @@ func (x *Load) String() string {
 func (*Load) ProtoMessage() {}
 
 func (x *Load) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[10]
+	mi := &file_driver_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +745,7 @@ func (x *Load) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Load.ProtoReflect.Descriptor instead.
 func (*Load) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{10}
+	return file_driver_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Load) GetPackages() []string {
@@ -722,7 +790,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_driver_proto_msgTypes[11]
+	mi := &file_driver_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -734,7 +802,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[11]
+	mi := &file_driver_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -747,7 +815,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{11}
+	return file_driver_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Report) GetTook() int64 {
@@ -807,7 +875,7 @@ type Package struct {
 
 func (x *Package) Reset() {
 	*x = Package{}
-	mi := &file_driver_proto_msgTypes[12]
+	mi := &file_driver_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +887,7 @@ func (x *Package) String() string {
 func (*Package) ProtoMessage() {}
 
 func (x *Package) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[12]
+	mi := &file_driver_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +900,7 @@ func (x *Package) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Package.ProtoReflect.Descriptor instead.
 func (*Package) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{12}
+	return file_driver_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Package) GetName() string {
@@ -896,7 +964,7 @@ type Lock struct {
 
 func (x *Lock) Reset() {
 	*x = Lock{}
-	mi := &file_driver_proto_msgTypes[13]
+	mi := &file_driver_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +976,7 @@ func (x *Lock) String() string {
 func (*Lock) ProtoMessage() {}
 
 func (x *Lock) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[13]
+	mi := &file_driver_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +989,7 @@ func (x *Lock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lock.ProtoReflect.Descriptor instead.
 func (*Lock) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{13}
+	return file_driver_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Lock) GetRuntime() string {
@@ -966,7 +1034,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_driver_proto_msgTypes[14]
+	mi := &file_driver_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -978,7 +1046,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[14]
+	mi := &file_driver_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +1059,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{14}
+	return file_driver_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ResolveRequest) GetRuntime() string {
@@ -1049,7 +1117,7 @@ type Resolution struct {
 
 func (x *Resolution) Reset() {
 	*x = Resolution{}
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1129,7 @@ func (x *Resolution) String() string {
 func (*Resolution) ProtoMessage() {}
 
 func (x *Resolution) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[15]
+	mi := &file_driver_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1142,7 @@ func (x *Resolution) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resolution.ProtoReflect.Descriptor instead.
 func (*Resolution) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{15}
+	return file_driver_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Resolution) GetPackages() []*Package {
@@ -1124,7 +1192,7 @@ type InstallRequest struct {
 
 func (x *InstallRequest) Reset() {
 	*x = InstallRequest{}
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1204,7 @@ func (x *InstallRequest) String() string {
 func (*InstallRequest) ProtoMessage() {}
 
 func (x *InstallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[16]
+	mi := &file_driver_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1217,7 @@ func (x *InstallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstallRequest.ProtoReflect.Descriptor instead.
 func (*InstallRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{16}
+	return file_driver_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *InstallRequest) GetRuntime() string {
@@ -1192,7 +1260,7 @@ type BuildRequest struct {
 
 func (x *BuildRequest) Reset() {
 	*x = BuildRequest{}
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1204,7 +1272,7 @@ func (x *BuildRequest) String() string {
 func (*BuildRequest) ProtoMessage() {}
 
 func (x *BuildRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[17]
+	mi := &file_driver_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1217,7 +1285,7 @@ func (x *BuildRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildRequest.ProtoReflect.Descriptor instead.
 func (*BuildRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{17}
+	return file_driver_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BuildRequest) GetRuntime() string {
@@ -1259,7 +1327,7 @@ type CompileRequest struct {
 
 func (x *CompileRequest) Reset() {
 	*x = CompileRequest{}
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1271,7 +1339,7 @@ func (x *CompileRequest) String() string {
 func (*CompileRequest) ProtoMessage() {}
 
 func (x *CompileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[18]
+	mi := &file_driver_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1284,7 +1352,7 @@ func (x *CompileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompileRequest.ProtoReflect.Descriptor instead.
 func (*CompileRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{18}
+	return file_driver_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CompileRequest) GetRuntime() string {
@@ -1317,7 +1385,7 @@ type Compiled struct {
 
 func (x *Compiled) Reset() {
 	*x = Compiled{}
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1397,7 @@ func (x *Compiled) String() string {
 func (*Compiled) ProtoMessage() {}
 
 func (x *Compiled) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[19]
+	mi := &file_driver_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1410,7 @@ func (x *Compiled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Compiled.ProtoReflect.Descriptor instead.
 func (*Compiled) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{19}
+	return file_driver_proto_rawDescGZIP(), []int{20}
 }
 
 type ScanRequest struct {
@@ -1357,7 +1425,7 @@ type ScanRequest struct {
 
 func (x *ScanRequest) Reset() {
 	*x = ScanRequest{}
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1369,7 +1437,7 @@ func (x *ScanRequest) String() string {
 func (*ScanRequest) ProtoMessage() {}
 
 func (x *ScanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[20]
+	mi := &file_driver_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1382,7 +1450,7 @@ func (x *ScanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScanRequest.ProtoReflect.Descriptor instead.
 func (*ScanRequest) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{20}
+	return file_driver_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ScanRequest) GetRuntime() string {
@@ -1423,7 +1491,7 @@ type Scanned struct {
 
 func (x *Scanned) Reset() {
 	*x = Scanned{}
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1503,7 @@ func (x *Scanned) String() string {
 func (*Scanned) ProtoMessage() {}
 
 func (x *Scanned) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[21]
+	mi := &file_driver_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1516,7 @@ func (x *Scanned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scanned.ProtoReflect.Descriptor instead.
 func (*Scanned) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{21}
+	return file_driver_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Scanned) GetSuspicions() []*Suspicion {
@@ -1478,7 +1546,7 @@ type Suspicion struct {
 
 func (x *Suspicion) Reset() {
 	*x = Suspicion{}
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1490,7 +1558,7 @@ func (x *Suspicion) String() string {
 func (*Suspicion) ProtoMessage() {}
 
 func (x *Suspicion) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[22]
+	mi := &file_driver_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1503,7 +1571,7 @@ func (x *Suspicion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Suspicion.ProtoReflect.Descriptor instead.
 func (*Suspicion) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{22}
+	return file_driver_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Suspicion) GetPackage() string {
@@ -1552,7 +1620,7 @@ type BuildStep struct {
 
 func (x *BuildStep) Reset() {
 	*x = BuildStep{}
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1632,7 @@ func (x *BuildStep) String() string {
 func (*BuildStep) ProtoMessage() {}
 
 func (x *BuildStep) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[23]
+	mi := &file_driver_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1645,7 @@ func (x *BuildStep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BuildStep.ProtoReflect.Descriptor instead.
 func (*BuildStep) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{23}
+	return file_driver_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *BuildStep) GetProgress() *Progress {
@@ -1603,7 +1671,7 @@ type Built struct {
 
 func (x *Built) Reset() {
 	*x = Built{}
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +1683,7 @@ func (x *Built) String() string {
 func (*Built) ProtoMessage() {}
 
 func (x *Built) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[24]
+	mi := &file_driver_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +1696,7 @@ func (x *Built) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Built.ProtoReflect.Descriptor instead.
 func (*Built) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{24}
+	return file_driver_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Built) GetImports() []string {
@@ -1655,7 +1723,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1667,7 +1735,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[25]
+	mi := &file_driver_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1680,7 +1748,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{25}
+	return file_driver_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Progress) GetVerb() string {
@@ -1761,7 +1829,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1841,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[26]
+	mi := &file_driver_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1854,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{26}
+	return file_driver_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Receipt) GetName() string {
@@ -1850,7 +1918,7 @@ type Signature struct {
 
 func (x *Signature) Reset() {
 	*x = Signature{}
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +1930,7 @@ func (x *Signature) String() string {
 func (*Signature) ProtoMessage() {}
 
 func (x *Signature) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[27]
+	mi := &file_driver_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +1943,7 @@ func (x *Signature) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signature.ProtoReflect.Descriptor instead.
 func (*Signature) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{27}
+	return file_driver_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Signature) GetScheme() string {
@@ -1920,7 +1988,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_driver_proto_msgTypes[28]
+	mi := &file_driver_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2000,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[28]
+	mi := &file_driver_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2013,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{28}
+	return file_driver_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Error) GetKind() string {
@@ -1994,7 +2062,7 @@ type Exception struct {
 
 func (x *Exception) Reset() {
 	*x = Exception{}
-	mi := &file_driver_proto_msgTypes[29]
+	mi := &file_driver_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2006,7 +2074,7 @@ func (x *Exception) String() string {
 func (*Exception) ProtoMessage() {}
 
 func (x *Exception) ProtoReflect() protoreflect.Message {
-	mi := &file_driver_proto_msgTypes[29]
+	mi := &file_driver_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2019,7 +2087,7 @@ func (x *Exception) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exception.ProtoReflect.Descriptor instead.
 func (*Exception) Descriptor() ([]byte, []int) {
-	return file_driver_proto_rawDescGZIP(), []int{29}
+	return file_driver_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Exception) GetType() string {
@@ -2054,7 +2122,7 @@ const file_driver_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\"\n" +
 	"\fcapabilities\x18\x03 \x03(\tR\fcapabilities\x128\n" +
 	"\bruntimes\x18\x04 \x03(\v2\x1c.pipsqueak.driver.v1.RuntimeR\bruntimes\x12\x1a\n" +
-	"\bproblems\x18\x05 \x03(\tR\bproblems\"\x9b\x03\n" +
+	"\bproblems\x18\x05 \x03(\tR\bproblems\"\xd5\x03\n" +
 	"\aRuntime\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -2072,7 +2140,12 @@ const file_driver_proto_rawDesc = "" +
 	"\n" +
 	"registries\x18\v \x03(\tR\n" +
 	"registries\x12\x1a\n" +
-	"\barchives\x18\f \x03(\tR\barchives\"S\n" +
+	"\barchives\x18\f \x03(\tR\barchives\x128\n" +
+	"\bprograms\x18\x0e \x03(\v2\x1c.pipsqueak.driver.v1.ProgramR\bprograms\"O\n" +
+	"\aProgram\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
+	"\x06tested\x18\x03 \x03(\tR\x06tested\"S\n" +
 	"\x05Mount\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1a\n" +
@@ -2245,97 +2318,99 @@ func file_driver_proto_rawDescGZIP() []byte {
 	return file_driver_proto_rawDescData
 }
 
-var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_driver_proto_goTypes = []any{
 	(*DescribeRequest)(nil), // 0: pipsqueak.driver.v1.DescribeRequest
 	(*Description)(nil),     // 1: pipsqueak.driver.v1.Description
 	(*Runtime)(nil),         // 2: pipsqueak.driver.v1.Runtime
-	(*Mount)(nil),           // 3: pipsqueak.driver.v1.Mount
-	(*HandlerFile)(nil),     // 4: pipsqueak.driver.v1.HandlerFile
-	(*Sandbox)(nil),         // 5: pipsqueak.driver.v1.Sandbox
-	(*Parked)(nil),          // 6: pipsqueak.driver.v1.Parked
-	(*PreloadRequest)(nil),  // 7: pipsqueak.driver.v1.PreloadRequest
-	(*ForkRequest)(nil),     // 8: pipsqueak.driver.v1.ForkRequest
-	(*ImportRequest)(nil),   // 9: pipsqueak.driver.v1.ImportRequest
-	(*Load)(nil),            // 10: pipsqueak.driver.v1.Load
-	(*Report)(nil),          // 11: pipsqueak.driver.v1.Report
-	(*Package)(nil),         // 12: pipsqueak.driver.v1.Package
-	(*Lock)(nil),            // 13: pipsqueak.driver.v1.Lock
-	(*ResolveRequest)(nil),  // 14: pipsqueak.driver.v1.ResolveRequest
-	(*Resolution)(nil),      // 15: pipsqueak.driver.v1.Resolution
-	(*InstallRequest)(nil),  // 16: pipsqueak.driver.v1.InstallRequest
-	(*BuildRequest)(nil),    // 17: pipsqueak.driver.v1.BuildRequest
-	(*CompileRequest)(nil),  // 18: pipsqueak.driver.v1.CompileRequest
-	(*Compiled)(nil),        // 19: pipsqueak.driver.v1.Compiled
-	(*ScanRequest)(nil),     // 20: pipsqueak.driver.v1.ScanRequest
-	(*Scanned)(nil),         // 21: pipsqueak.driver.v1.Scanned
-	(*Suspicion)(nil),       // 22: pipsqueak.driver.v1.Suspicion
-	(*BuildStep)(nil),       // 23: pipsqueak.driver.v1.BuildStep
-	(*Built)(nil),           // 24: pipsqueak.driver.v1.Built
-	(*Progress)(nil),        // 25: pipsqueak.driver.v1.Progress
-	(*Receipt)(nil),         // 26: pipsqueak.driver.v1.Receipt
-	(*Signature)(nil),       // 27: pipsqueak.driver.v1.Signature
-	(*Error)(nil),           // 28: pipsqueak.driver.v1.Error
-	(*Exception)(nil),       // 29: pipsqueak.driver.v1.Exception
-	nil,                     // 30: pipsqueak.driver.v1.Report.ModulesEntry
-	nil,                     // 31: pipsqueak.driver.v1.Report.DrawnEntry
-	nil,                     // 32: pipsqueak.driver.v1.Lock.FilesEntry
-	nil,                     // 33: pipsqueak.driver.v1.Resolution.FilesEntry
+	(*Program)(nil),         // 3: pipsqueak.driver.v1.Program
+	(*Mount)(nil),           // 4: pipsqueak.driver.v1.Mount
+	(*HandlerFile)(nil),     // 5: pipsqueak.driver.v1.HandlerFile
+	(*Sandbox)(nil),         // 6: pipsqueak.driver.v1.Sandbox
+	(*Parked)(nil),          // 7: pipsqueak.driver.v1.Parked
+	(*PreloadRequest)(nil),  // 8: pipsqueak.driver.v1.PreloadRequest
+	(*ForkRequest)(nil),     // 9: pipsqueak.driver.v1.ForkRequest
+	(*ImportRequest)(nil),   // 10: pipsqueak.driver.v1.ImportRequest
+	(*Load)(nil),            // 11: pipsqueak.driver.v1.Load
+	(*Report)(nil),          // 12: pipsqueak.driver.v1.Report
+	(*Package)(nil),         // 13: pipsqueak.driver.v1.Package
+	(*Lock)(nil),            // 14: pipsqueak.driver.v1.Lock
+	(*ResolveRequest)(nil),  // 15: pipsqueak.driver.v1.ResolveRequest
+	(*Resolution)(nil),      // 16: pipsqueak.driver.v1.Resolution
+	(*InstallRequest)(nil),  // 17: pipsqueak.driver.v1.InstallRequest
+	(*BuildRequest)(nil),    // 18: pipsqueak.driver.v1.BuildRequest
+	(*CompileRequest)(nil),  // 19: pipsqueak.driver.v1.CompileRequest
+	(*Compiled)(nil),        // 20: pipsqueak.driver.v1.Compiled
+	(*ScanRequest)(nil),     // 21: pipsqueak.driver.v1.ScanRequest
+	(*Scanned)(nil),         // 22: pipsqueak.driver.v1.Scanned
+	(*Suspicion)(nil),       // 23: pipsqueak.driver.v1.Suspicion
+	(*BuildStep)(nil),       // 24: pipsqueak.driver.v1.BuildStep
+	(*Built)(nil),           // 25: pipsqueak.driver.v1.Built
+	(*Progress)(nil),        // 26: pipsqueak.driver.v1.Progress
+	(*Receipt)(nil),         // 27: pipsqueak.driver.v1.Receipt
+	(*Signature)(nil),       // 28: pipsqueak.driver.v1.Signature
+	(*Error)(nil),           // 29: pipsqueak.driver.v1.Error
+	(*Exception)(nil),       // 30: pipsqueak.driver.v1.Exception
+	nil,                     // 31: pipsqueak.driver.v1.Report.ModulesEntry
+	nil,                     // 32: pipsqueak.driver.v1.Report.DrawnEntry
+	nil,                     // 33: pipsqueak.driver.v1.Lock.FilesEntry
+	nil,                     // 34: pipsqueak.driver.v1.Resolution.FilesEntry
 }
 var file_driver_proto_depIdxs = []int32{
 	2,  // 0: pipsqueak.driver.v1.Description.runtimes:type_name -> pipsqueak.driver.v1.Runtime
-	3,  // 1: pipsqueak.driver.v1.Runtime.mounts:type_name -> pipsqueak.driver.v1.Mount
-	4,  // 2: pipsqueak.driver.v1.Runtime.handlers:type_name -> pipsqueak.driver.v1.HandlerFile
-	3,  // 3: pipsqueak.driver.v1.Runtime.tools:type_name -> pipsqueak.driver.v1.Mount
-	5,  // 4: pipsqueak.driver.v1.PreloadRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	5,  // 5: pipsqueak.driver.v1.ForkRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	10, // 6: pipsqueak.driver.v1.ImportRequest.load:type_name -> pipsqueak.driver.v1.Load
-	30, // 7: pipsqueak.driver.v1.Report.modules:type_name -> pipsqueak.driver.v1.Report.ModulesEntry
-	31, // 8: pipsqueak.driver.v1.Report.drawn:type_name -> pipsqueak.driver.v1.Report.DrawnEntry
-	12, // 9: pipsqueak.driver.v1.Lock.packages:type_name -> pipsqueak.driver.v1.Package
-	32, // 10: pipsqueak.driver.v1.Lock.files:type_name -> pipsqueak.driver.v1.Lock.FilesEntry
-	5,  // 11: pipsqueak.driver.v1.ResolveRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	13, // 12: pipsqueak.driver.v1.ResolveRequest.lock:type_name -> pipsqueak.driver.v1.Lock
-	12, // 13: pipsqueak.driver.v1.Resolution.packages:type_name -> pipsqueak.driver.v1.Package
-	33, // 14: pipsqueak.driver.v1.Resolution.files:type_name -> pipsqueak.driver.v1.Resolution.FilesEntry
-	12, // 15: pipsqueak.driver.v1.InstallRequest.packages:type_name -> pipsqueak.driver.v1.Package
-	5,  // 16: pipsqueak.driver.v1.InstallRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	12, // 17: pipsqueak.driver.v1.BuildRequest.packages:type_name -> pipsqueak.driver.v1.Package
-	5,  // 18: pipsqueak.driver.v1.BuildRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	12, // 19: pipsqueak.driver.v1.CompileRequest.packages:type_name -> pipsqueak.driver.v1.Package
-	5,  // 20: pipsqueak.driver.v1.CompileRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	12, // 21: pipsqueak.driver.v1.ScanRequest.packages:type_name -> pipsqueak.driver.v1.Package
-	5,  // 22: pipsqueak.driver.v1.ScanRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
-	22, // 23: pipsqueak.driver.v1.Scanned.suspicions:type_name -> pipsqueak.driver.v1.Suspicion
-	12, // 24: pipsqueak.driver.v1.Scanned.packages:type_name -> pipsqueak.driver.v1.Package
-	25, // 25: pipsqueak.driver.v1.BuildStep.progress:type_name -> pipsqueak.driver.v1.Progress
-	24, // 26: pipsqueak.driver.v1.BuildStep.built:type_name -> pipsqueak.driver.v1.Built
-	26, // 27: pipsqueak.driver.v1.Progress.receipt:type_name -> pipsqueak.driver.v1.Receipt
-	27, // 28: pipsqueak.driver.v1.Receipt.signatures:type_name -> pipsqueak.driver.v1.Signature
-	29, // 29: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
-	0,  // 30: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
-	7,  // 31: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
-	8,  // 32: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
-	9,  // 33: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
-	14, // 34: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
-	16, // 35: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
-	17, // 36: pipsqueak.driver.v1.Installer.Build:input_type -> pipsqueak.driver.v1.BuildRequest
-	18, // 37: pipsqueak.driver.v1.Installer.Compile:input_type -> pipsqueak.driver.v1.CompileRequest
-	20, // 38: pipsqueak.driver.v1.Installer.Scan:input_type -> pipsqueak.driver.v1.ScanRequest
-	1,  // 39: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
-	6,  // 40: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
-	6,  // 41: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
-	11, // 42: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
-	15, // 43: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
-	25, // 44: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
-	23, // 45: pipsqueak.driver.v1.Installer.Build:output_type -> pipsqueak.driver.v1.BuildStep
-	19, // 46: pipsqueak.driver.v1.Installer.Compile:output_type -> pipsqueak.driver.v1.Compiled
-	21, // 47: pipsqueak.driver.v1.Installer.Scan:output_type -> pipsqueak.driver.v1.Scanned
-	39, // [39:48] is the sub-list for method output_type
-	30, // [30:39] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	4,  // 1: pipsqueak.driver.v1.Runtime.mounts:type_name -> pipsqueak.driver.v1.Mount
+	5,  // 2: pipsqueak.driver.v1.Runtime.handlers:type_name -> pipsqueak.driver.v1.HandlerFile
+	4,  // 3: pipsqueak.driver.v1.Runtime.tools:type_name -> pipsqueak.driver.v1.Mount
+	3,  // 4: pipsqueak.driver.v1.Runtime.programs:type_name -> pipsqueak.driver.v1.Program
+	6,  // 5: pipsqueak.driver.v1.PreloadRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	6,  // 6: pipsqueak.driver.v1.ForkRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	11, // 7: pipsqueak.driver.v1.ImportRequest.load:type_name -> pipsqueak.driver.v1.Load
+	31, // 8: pipsqueak.driver.v1.Report.modules:type_name -> pipsqueak.driver.v1.Report.ModulesEntry
+	32, // 9: pipsqueak.driver.v1.Report.drawn:type_name -> pipsqueak.driver.v1.Report.DrawnEntry
+	13, // 10: pipsqueak.driver.v1.Lock.packages:type_name -> pipsqueak.driver.v1.Package
+	33, // 11: pipsqueak.driver.v1.Lock.files:type_name -> pipsqueak.driver.v1.Lock.FilesEntry
+	6,  // 12: pipsqueak.driver.v1.ResolveRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	14, // 13: pipsqueak.driver.v1.ResolveRequest.lock:type_name -> pipsqueak.driver.v1.Lock
+	13, // 14: pipsqueak.driver.v1.Resolution.packages:type_name -> pipsqueak.driver.v1.Package
+	34, // 15: pipsqueak.driver.v1.Resolution.files:type_name -> pipsqueak.driver.v1.Resolution.FilesEntry
+	13, // 16: pipsqueak.driver.v1.InstallRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	6,  // 17: pipsqueak.driver.v1.InstallRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	13, // 18: pipsqueak.driver.v1.BuildRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	6,  // 19: pipsqueak.driver.v1.BuildRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	13, // 20: pipsqueak.driver.v1.CompileRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	6,  // 21: pipsqueak.driver.v1.CompileRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	13, // 22: pipsqueak.driver.v1.ScanRequest.packages:type_name -> pipsqueak.driver.v1.Package
+	6,  // 23: pipsqueak.driver.v1.ScanRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
+	23, // 24: pipsqueak.driver.v1.Scanned.suspicions:type_name -> pipsqueak.driver.v1.Suspicion
+	13, // 25: pipsqueak.driver.v1.Scanned.packages:type_name -> pipsqueak.driver.v1.Package
+	26, // 26: pipsqueak.driver.v1.BuildStep.progress:type_name -> pipsqueak.driver.v1.Progress
+	25, // 27: pipsqueak.driver.v1.BuildStep.built:type_name -> pipsqueak.driver.v1.Built
+	27, // 28: pipsqueak.driver.v1.Progress.receipt:type_name -> pipsqueak.driver.v1.Receipt
+	28, // 29: pipsqueak.driver.v1.Receipt.signatures:type_name -> pipsqueak.driver.v1.Signature
+	30, // 30: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
+	0,  // 31: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
+	8,  // 32: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
+	9,  // 33: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
+	10, // 34: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
+	15, // 35: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
+	17, // 36: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
+	18, // 37: pipsqueak.driver.v1.Installer.Build:input_type -> pipsqueak.driver.v1.BuildRequest
+	19, // 38: pipsqueak.driver.v1.Installer.Compile:input_type -> pipsqueak.driver.v1.CompileRequest
+	21, // 39: pipsqueak.driver.v1.Installer.Scan:input_type -> pipsqueak.driver.v1.ScanRequest
+	1,  // 40: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
+	7,  // 41: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
+	7,  // 42: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
+	12, // 43: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
+	16, // 44: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
+	26, // 45: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
+	24, // 46: pipsqueak.driver.v1.Installer.Build:output_type -> pipsqueak.driver.v1.BuildStep
+	20, // 47: pipsqueak.driver.v1.Installer.Compile:output_type -> pipsqueak.driver.v1.Compiled
+	22, // 48: pipsqueak.driver.v1.Installer.Scan:output_type -> pipsqueak.driver.v1.Scanned
+	40, // [40:49] is the sub-list for method output_type
+	31, // [31:40] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }
@@ -2349,7 +2424,7 @@ func file_driver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_proto_rawDesc), len(file_driver_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

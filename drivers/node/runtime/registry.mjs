@@ -88,6 +88,7 @@ export class Registry {
     } catch (error) {
       wrong = error;
     }
+    if (wrong === undefined && fs.readdirSync(directory).length === 0) wrong = new Error('there is nothing in it'); // older npms take no bytes for an archive
     if (wrong === undefined) return;
     if (['ENOSPC', 'EDQUOT'].includes(wrong.code)) throw wrong;
     throw new Refused('install', 'caller', `the archive of ${p.real}@${p.exact} cannot be unpacked: ${wrong.message}`);
