@@ -173,6 +173,53 @@ func TestPythonSources(t *testing.T) {
 	}
 }
 
+// compiling is a build backend that other packages' builds need: it compiles the C of a package and makes a wheel of it.
+const compiling = `
+import os, subprocess, sysconfig, zipfile
+
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    tag = "cp%s" % sysconfig.get_config_var("py_version_nodot")
+    name, info = f"pyextended-1.0-{tag}-{tag}-linux_{os.uname().machine}.whl", "pyextended-1.0.dist-info/"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", "pyextended.so", "pyextended.c"], check=True)
+    with zipfile.ZipFile(os.path.join(directory, name), "w") as wheel:
+        wheel.write("pyextended.so")
+        wheel.writestr(info + "METADATA", "Metadata-Version: 2.1\nName: pyextended\nVersion: 1.0\n")
+        wheel.writestr(info + "WHEEL", f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: false\nTag: {tag}-{tag}-linux_{os.uname().machine}\n")
+        wheel.writestr(info + "RECORD", f"pyextended.so,,\n{info}METADATA,,\n{info}WHEEL,,\n{info}RECORD,,\n")
+    return name
+`
+
+// extension is a module in C, which declares what it needs of Python.h.
+const extension = `
+struct definition { long references; void *type, *init; long index; void *copy; const char *name, *doc; long size; void *methods, *slots, *traverse, *clear, *free; };
+void *PyModule_Create2(struct definition *, int);
+int PyModule_AddIntConstant(void *, const char *, long);
+static struct definition d = {.references = 1, .name = "pyextended", .size = -1};
+void *PyInit_pyextended(void) { void *m = PyModule_Create2(&d, 1013); PyModule_AddIntConstant(m, "ANSWER", 42); return m; }
+`
+
+// TestPythonSourceNeeds builds a C extension with a backend that the build requires of the index.
+func TestPythonSourceNeeds(t *testing.T) {
+	system(t)
+	index := newPythonIndex(t, "")
+	index.addWheel(t, "py-compiling", "1.0", "", files{"py_compiling.py": compiling})
+	index.addSource(t, "pyextended", "1.0", files{"pyextended.c": extension, "PKG-INFO": "Metadata-Version: 2.1\nName: pyextended\nVersion: 1.0\n",
+		"pyproject.toml": "[build-system]\nrequires = [\"py-compiling>=1,<2 ; python_version > '3'\"]\nbuild-backend = \"py_compiling\"\n"})
+	w := startWorker(t, t.TempDir())
+	w.deploy(t, "extended", handlerFile("import pyextended\ndef handler(event, context):\n    return pyextended.ANSWER\n").
+		with("requirements.txt", "pyextended\n").with("pipsqueak.yaml", "allow_scripts: [pyextended]\n"))
+	if got := result[int](t, w, "extended", "1"); got != 42 {
+		t.Errorf("the extension has %d", got)
+	}
+	// What a build cannot have is told with what wanted it.
+	index.addSource(t, "pylacks", "1.0", files{"PKG-INFO": "Metadata-Version: 2.1\nName: pylacks\nVersion: 1.0\n",
+		"pyproject.toml": "[build-system]\nrequires = [\"py-nowhere\"]\nbuild-backend = \"py_nowhere\"\n"})
+	f := handlerFile(echo).with("requirements.txt", "pylacks\n").with("pipsqueak.yaml", "allow_scripts: [pylacks]\n")
+	if said := w.put(t, "lacks", f).expectError(t, core.KindInstall, core.FaultHandler, http.StatusUnprocessableEntity); !strings.Contains(said.Message, "building pylacks==1.0: what its build needs") || !strings.Contains(said.Message, "py-nowhere") {
+		t.Errorf("the message is %s", said.Message)
+	}
+}
+
 // TestPythonAttestations has attestations checked that hold, and refuses those that do not.
 func TestPythonAttestations(t *testing.T) {
 	system(t)

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
 // refusal is what a program of ask prints: what Refused says, or what came instead.
@@ -22,6 +24,8 @@ func refuse(expression string) string {
 // TestBadManifests has manifests read that are not as they should be: each is told as the fault of who wrote it.
 func TestBadManifests(t *testing.T) {
 	const dynamic = "dependencies that are dynamic"
+	const pylock = "lock-version = '1.0'\ncreated-by = 'test'\n"
+	tools := filepath.Join(drivertest.Libexec(t), "attestations")
 	for _, c := range []struct{ name, text, say string }{
 		{"pyproject.toml", "tool = 5", "tool is not a table"},
 		{"pyproject.toml", "[tool]\nuv = 5", "uv is not a table"},
@@ -34,6 +38,13 @@ func TestBadManifests(t *testing.T) {
 		{"pyproject.toml", "project = " + strings.Repeat("{a=", 200) + "{}" + strings.Repeat("}", 200) + "\ntool.uv.sources.a.path='.'", "tool.uv.sources"},
 		{"uv.lock", "", "no pyproject.toml beside it"},
 		{"pylock.toml", "packages = 5", "is not a lock as PEP 751 has it"},
+		{"pylock.toml", pylock + "packages = 5", "is not a lock as PEP 751 has it"},
+		{"pylock.toml", strings.Replace(pylock, "1.0", "2.0", 1) + "packages = []", "is not a lock as PEP 751 has it"},
+		{"pylock.toml", pylock + "requires-python = '<3'\npackages = []", "is not for cpython 3"},
+		{"pylock.toml", pylock + "environments = [\"sys_platform == 'win32'\"]\npackages = []", "is not for cpython 3"},
+		{"pylock.toml", pylock + "[[packages]]\nname = 'p'\nversion = '1'\nmarker = '('\n", "is not a lock as PEP 751 has it"},
+		{"pylock.toml", pylock + "[[packages]]\nname = 'p'\ndirectory = {path = './p'}\n", "put the code into the function's directory"},
+		{"pylock.toml", pylock + "[[packages]]\nname = 'p'\nvcs = {type = 'git', url = 'https://example.org', commit-id = 'a'}\n", "put the code into the function's directory"},
 		{"requirements.txt", "-e .", "a function cannot choose"},
 		{"requirements.txt", ".", "put the code into the function's directory"},
 		{"requirements.txt", "./own", "put the code into the function's directory"},
@@ -47,7 +58,7 @@ func TestBadManifests(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got refusal
-		ask(t, "import pipsqueak_manifest as m\n"+refuse("m.parse(sys.argv[2], m.READERS[sys.argv[2]](sys.argv[1]))"), nil, &got, dir, c.name)
+		ask(t, "import pipsqueak_manifest as m\nm.TOOLS = sys.argv[3]\n"+refuse("m.parse(sys.argv[2], m.READERS[sys.argv[2]](sys.argv[1]))"), nil, &got, dir, c.name, tools)
 		if got.Kind != "install" || got.Fault != "caller" && got.Fault != "handler" || !strings.Contains(got.Message, c.say) {
 			t.Errorf("%s, %.60q: %+v", c.name, c.text, got)
 		}

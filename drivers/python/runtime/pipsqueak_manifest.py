@@ -117,7 +117,7 @@ def of_uv_lock(code):
         raise Refused("install", "caller", "uv.lock has no pyproject.toml beside it: deploy both")
     write_project(code, read_project(code))
     check_lock()
-    export = start_in_project(os.environ, "export", "--frozen", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate")
+    export = start_in_project(os.environ, "export", "--frozen", "--no-default-groups", "--no-emit-project", "--no-header", "--no-annotate")
     out, said = export.communicate()
     if export.returncode != 0:
         raise Refused("install", "caller", f"uv.lock: {said.decode('utf-8', 'replace').strip()}")
@@ -165,21 +165,33 @@ def start_in_project(env, *arguments):
 
 
 def of_pylock(code):
-    """The packages of a pylock.toml as lines of a requirements.txt."""
-    lines = []
-    packages = read_toml(code, "pylock.toml").get("packages", [])
-    try:
-        for package in packages:
-            other = [key for key in ("vcs", "directory", "archive") if key in package]
-            files = package.get("wheels", []) + ([package["sdist"]] if "sdist" in package else [])
-            if other or "version" not in package or not files:
-                raise Refused("install", "caller", f"pylock.toml: {package['name']} is not a package of an index at an exact version; put the code into the function's directory")
-            marker = f" ; {package['marker']}" if package.get("marker") else ""
-            hashes = "".join(f" --hash={kind}:{digest}" for file in files for kind, digest in file["hashes"].items() if kind in ("sha256", "sha512"))
-            lines.append(f"{package['name']}=={package['version']}{marker}{hashes}".replace("\n", " "))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise Refused("install", "caller", f"pylock.toml is not a lock as PEP 751 has it: {error!r}") from None
+    """The packages that a pylock.toml has for this interpreter as lines of a requirements.txt: its default groups, and no extras."""
+    lock, lines = read_toml(code, "pylock.toml"), []
+    for package, _ in chosen(lock):
+        if package.directory and os.path.normpath(package.directory.path) == ".":
+            continue  # the function itself
+        if package.vcs or package.directory or package.archive or package.version is None:
+            raise Refused("install", "caller", f"pylock.toml: {package.name} is not a package of an index at an exact version; put the code into the function's directory")
+        files = [*(package.wheels or []), *([package.sdist] if package.sdist else [])]
+        hashes = "".join(f" --hash={kind}:{digest}" for file in files for kind, digest in file.hashes.items() if kind in ("sha256", "sha512"))
+        lines.append(f"{package.name}=={package.version}{hashes}")
     return "\n".join(lines)
+
+
+def chosen(lock):
+    """What the reference implementation of PEP 751 takes of a lock."""
+    sys.path.append(TOOLS)
+    try:
+        from packaging.errors import ExceptionGroup
+        from packaging.pylock import Pylock, PylockSelectError, PylockValidationError
+    except ImportError as error:
+        raise Refused("unsupported", "worker", f"this worker cannot read a pylock.toml: {error}; run `make deps build` where it was built") from None
+    try:
+        return list(Pylock.from_dict(lock).select())
+    except PylockSelectError as error:
+        raise Refused("install", "caller", f"pylock.toml is not for {sys.implementation.name} {sys.version.split()[0]} on this machine: {error}") from None
+    except (PylockValidationError, ExceptionGroup, ValueError, TypeError, AttributeError) as error:
+        raise Refused("install", "caller", f"pylock.toml is not a lock as PEP 751 has it: {error}") from None
 
 
 # In the order in which they are looked for: the first that there is counts.

@@ -39,7 +39,7 @@ class Installation:
 
     def __init__(self, packages):
         self.packages = {package["name"]: package for package in packages}
-        self.archives, self.whole, self.modules, self.licenses = {}, {}, {}, {}
+        self.archives, self.unpacked, self.modules, self.licenses = {}, {}, {}, {}
 
     def wheels(self):
         """Has uv fetch the wheels, and tells of each when it is there."""
@@ -79,9 +79,7 @@ class Installation:
                 raise Refused("install", "driver", f"the installer took an archive for {name} that its lock does not have: {digest}")
             self.archives[name] = (digest, int.from_bytes(entry[entry.lastgroup], "big"), entry[4].decode())
             self.say_fetched(package)
-            directory = f"{uv.CACHE}/archive-v0/{entry[1].decode()}"
-            if not glob.glob(directory + "/*.data"):  # one that has files for several places is installed by uv
-                self.whole[name] = directory
+            self.unpacked[name] = f"{uv.CACHE}/archive-v0/{entry[1].decode()}"
 
     def say_fetched(self, package):
         size = self.archives[package["name"]][1]
@@ -110,12 +108,13 @@ class Installation:
             if name not in found:
                 raise Refused("install", "driver", f"the installer left out {name}")
             target = f"{OUT}/{base(package)}"
-            if name in self.whole:
-                os.rename(self.whole[name], target)
+            unpacked = self.unpacked.get(name)
+            if unpacked and not glob.glob(unpacked + "/*.data"):  # one that has files for several places is installed by uv
+                os.rename(unpacked, target)
                 paths = record(target, found[name])
             else:
                 paths = record(TARGET, found[name])
-                split_off(paths, target)
+                split_off(paths, target, unpacked)
             self.modules[name] = modules(target, paths)
             self.licenses[name] = licenses(f"{target}/{found[name]}/METADATA")
             for cache in glob.glob(target + "/**/__pycache__", recursive=True):
@@ -131,14 +130,16 @@ class Installation:
 WHEEL = re.compile(rb"\x95\xb0(.{16})\x91\x81\xa6(Sha256|Sha512)\xd9[\x40\x80]([0-9a-f]+)(?:[\xa0-\xbf]|\xd9.)([^\x00]+\.whl)\x00(?:\xcd(?P<two>..)|\xce(?P<four>.{4})|\xcf(?P<eight>.{8}))", re.DOTALL)
 
 
-def split_off(paths, target):
-    """Moves the files of one package into a directory of its own."""
+def split_off(paths, target, unpacked):
+    """Moves the files of one package into a directory of its own. Of a file that several have, TARGET has only one's: so each is taken from where its
+    own wheel was unpacked, and from TARGET what uv has made."""
     for path in paths:
-        source, destination = f"{TARGET}/{path}", os.path.normpath(f"{target}/{path}")
+        sources = [f"{unpacked}/{path}", *glob.glob(f"{glob.escape(unpacked)}/*.data/*/{glob.escape(path)}")] if unpacked and not path.endswith(".dist-info/RECORD") else []
+        source = next(filter(os.path.isfile, sources), f"{TARGET}/{path}")
+        destination = os.path.normpath(f"{target}/{path}")
         if not destination.startswith(target + "/") or not os.path.lexists(source):
             continue  # scripts that pip would put into bin/ beside the packages are no use to a function
         os.makedirs(os.path.dirname(destination), exist_ok=True)
         if os.path.islink(source):
-            os.rename(os.path.realpath(source), destination)
-        else:
-            shutil.move(source, destination)
+            source = os.path.realpath(source)
+        shutil.move(source, destination)

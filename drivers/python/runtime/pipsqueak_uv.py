@@ -32,7 +32,7 @@ def configure(text):
 
 def run(what, cache, *arguments, env=None):
     """Returns what uv said on its stdout. What it could not do is Refused."""
-    process = start(cache, *arguments, "--config-file", CONFIGURATION, env=env)
+    process = start(cache, "--config-file", CONFIGURATION, *arguments, env=env)  # before the arguments, of which the last may stand behind "--"
     out, said = process.communicate()
     if process.returncode != 0:
         raise refused(what, process, said)

@@ -23,6 +23,7 @@ import types
 STDLIB = list(sys.path)  # -I leaves this file's directory out
 sys.path.append(os.path.dirname(__file__))
 from pipsqueak_instance import ENDPOINT, Instance, answer, leave, prepare_streams, receive  # noqa: E402
+from pipsqueak_site import arrange  # noqa: E402
 
 CONTROL = 3
 CODE = "/function"
@@ -167,7 +168,9 @@ def load(request):
     """Imports the modules of a request, and the handler that an instance's has. Returns the report and the handler."""
     start = time.perf_counter()
     name = request.get("handler")
-    sys.path[:] = ([CODE] if name else []) + request.get("packages", []) + STDLIB
+    packages = request.get("packages", [])
+    sys.path[:] = ([CODE] if name else []) + packages + STDLIB
+    sys.path += arrange(packages)
     modules = {}
     for module in request.get("modules", []):
         begin = time.perf_counter()
