@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,7 +25,10 @@ func (p *program) deploy() *cobra.Command {
 		Long: `Deploy a function from a directory, or from a tar.gz or zip archive of one. Its packages are installed before the function
 replaces the one it had been before; when something fails, that one stays.
 
-The name is --name, or the one in pipsqueak.yaml, or else that of the directory. .git and __pycache__ are left out.
+The name is --name, or the one in pipsqueak.yaml, or else that of the directory or archive.
+
+Left out are .git, .venv, __pycache__, what desktops and editors leave behind, .env, and what .pipsqueakignore names (as .gitignore does; !.env
+takes a file back). A symbolic link to another directory of the same git repository is followed.
 
 A directory whose pipsqueak.yaml lists several functions is an application: they are deployed one after the other, in that order. The first
 that fails ends the command; those before it stay deployed.
@@ -38,7 +44,7 @@ them into the directory, for a repository.`,
 	anew := cmd.Flags().Bool("anew", false, "resolve the packages anew, also when they were resolved before")
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		parts, err := partsOf(args[0], *name)
+		parts, err := partsOf(cmd.Context(), args[0], *name)
 		if err != nil {
 			return err
 		}
@@ -80,6 +86,10 @@ func (p *program) deployPart(cmd *cobra.Command, part store.Part, keys []*signin
 		return core.Function{}, err
 	}
 	defer archive.Close()
+	if secrets := secretsLeftOut(part.Dir); len(secrets) > 0 && tell {
+		fmt.Fprintf(p.err, "left out %s: variables of the function belong under env in %s; '!%s' in %s deploys the file\n",
+			strings.Join(secrets, ", "), store.ManifestFile, secrets[0], store.IgnoreFile)
+	}
 	show := p.progress()
 	f, err := server.deploy(cmd.Context(), part.Name, anew, show.upload(archive), show.step)
 	show.clear()
@@ -93,10 +103,13 @@ func (p *program) deployPart(cmd *cobra.Command, part store.Part, keys []*signin
 
 // partsOf returns the functions to deploy from a path: one without a manifest of ours, or those of an application with the place
 // of each on this machine. The name is empty when the server is to find one in the archive.
-func partsOf(path, name string) ([]store.Part, error) {
+func partsOf(ctx context.Context, path, name string) ([]store.Part, error) {
 	one := []store.Part{{Name: name, Dir: path}}
 	if !isDir(path) {
-		return one, nil // openArchive tells of an error, and an archive's manifest is only the server's to read
+		if name == "" {
+			one[0].Name = nameOfArchive(ctx, path)
+		}
+		return one, nil // openArchive tells of an error
 	}
 	if content, err := os.ReadFile(filepath.Join(path, store.ManifestFile)); err == nil {
 		manifest, err := store.ParseManifest(content)
@@ -119,6 +132,23 @@ func partsOf(path, name string) ([]store.Part, error) {
 	}
 	return one, nil
 }
+
+// nameOfArchive returns the name of an archive's file, or nothing when the archive has a name of its own or cannot be read: the server says so.
+func nameOfArchive(ctx context.Context, path string) string {
+	file, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	bundle, err := store.ReadBundle(ctx, file)
+	if err != nil || bundle.Name != "" {
+		return ""
+	}
+	return archiveName.ReplaceAllString(filepath.Base(path), "")
+}
+
+// archiveName is the end of the name of an archive.
+var archiveName = regexp.MustCompile(`(?i)\.(zip|tgz|tar\.gz|gz)$`)
 
 func isDir(path string) bool {
 	info, err := os.Stat(path)

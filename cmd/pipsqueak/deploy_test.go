@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/tar"
+	"archive/zip"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -9,11 +10,11 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,43 +39,95 @@ func write(t *testing.T, name string, files map[string]string) string {
 	return dir
 }
 
-func TestPack(t *testing.T) {
-	dir := write(t, "f", map[string]string{
-		"handler.py": "pass\n", "lib/a.py": "a", "lib/__pycache__/a.pyc": "x", ".git/config": "x", "node_modules/m/index.js": "m", ".env": "e",
-	})
-	if err := os.Symlink("handler.py", filepath.Join(dir, "link.py")); err != nil {
+// packed returns what is in an archive of a directory: a file's content, "dir", or "-> target".
+func packed(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := pack(&out, dir, nil); err != nil {
 		t.Fatal(err)
 	}
-	var packed bytes.Buffer
-	if err := pack(&packed, dir, nil); err != nil {
-		t.Fatal(err)
-	}
-	unzipped, err := gzip.NewReader(&packed)
+	unzipped, err := gzip.NewReader(&out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names []string
+	found := map[string]string{}
 	for archive := tar.NewReader(unzipped); ; {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
-			break
+			return found
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		names = append(names, header.Name)
 		content, err := io.ReadAll(archive)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if header.Name == "handler.py" && string(content) != "pass\n" || header.Name == "link.py" && header.Linkname != "handler.py" ||
-			header.Uid != 0 || header.Uname != "" {
-			t.Errorf("%+v %q", header, content)
+		if header.Uid != 0 || header.Uname != "" {
+			t.Errorf("%+v", header)
+		}
+		switch header.Typeflag {
+		case tar.TypeDir:
+			found[header.Name] = "dir"
+		case tar.TypeSymlink:
+			found[header.Name] = "-> " + header.Linkname
+		default:
+			found[header.Name] = string(content)
 		}
 	}
-	want := []string{".env", "handler.py", "lib/", "lib/a.py", "link.py", "node_modules/", "node_modules/m/", "node_modules/m/index.js"}
-	if !slices.Equal(names, want) {
-		t.Errorf("packed %q\nwant %q", names, want)
+}
+
+func TestPack(t *testing.T) {
+	dir := write(t, "f", map[string]string{
+		"handler.py": "pass\n", "lib/a.py": "a", "lib/__pycache__/a.pyc": "x", ".git/config": "x", "node_modules/m/index.js": "m", ".env": "e", ".venv/bin/x": "x", "a.log": "x", ".pipsqueakignore": "*.log\n",
+	})
+	for name, target := range map[string]string{"link.py": "handler.py", ".venv/bin/python": "/usr/bin/python3", "later": "built/file"} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[string]string{".pipsqueakignore": "*.log\n", "handler.py": "pass\n", "lib/": "dir", "lib/a.py": "a", "link.py": "-> handler.py", "later": "-> built/file",
+		"node_modules/": "dir", "node_modules/m/": "dir", "node_modules/m/index.js": "m"}
+	if got := packed(t, dir); !maps.Equal(got, want) {
+		t.Errorf("packed %q\nwant %q", got, want)
+	}
+}
+
+// TestPackLinks follows links to shared code of the same repository, and refuses all others that lead out of the directory.
+func TestPackLinks(t *testing.T) {
+	repository := write(t, "repository", map[string]string{
+		".git/HEAD": "x", "functions/f/handler.py": "h", "shared/a.py": "a", "shared/inner/b.py": "b", "shared/.env": "x", "other/c.py": "c", "functions/f/.pipsqueakignore": "shared/inner\n",
+	})
+	dir := filepath.Join(repository, "functions/f")
+	link := func(name, target string) {
+		t.Helper()
+		if err := os.Symlink(target, filepath.Join(repository, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("functions/f/shared", "../../shared")
+	link("functions/f/one.py", filepath.Join(repository, "other/c.py"))
+	link("shared/here.py", "a.py")
+	link("shared/there", "../other")
+	want := map[string]string{".pipsqueakignore": "shared/inner\n", "handler.py": "h", "one.py": "c", "shared/": "dir", "shared/a.py": "a", "shared/here.py": "-> a.py", "shared/there/": "dir", "shared/there/c.py": "c"}
+	if got := packed(t, dir); !maps.Equal(got, want) {
+		t.Errorf("packed %q\nwant %q", got, want)
+	}
+	for target, says := range map[string]string{"/etc/hostname": "only links to files of the same git repository", "../../functions": "has it inside", "../../absent": "no such file", "itself": "too many links"} {
+		link("functions/f/itself", target)
+		err := pack(io.Discard, dir, nil)
+		if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "f/itself") {
+			t.Errorf("a link to %s: %v, want %q", target, err, says)
+		}
+		if err := os.Remove(filepath.Join(dir, "itself")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(repository, ".git")); err != nil {
+		t.Fatal(err)
+	}
+	if err := pack(io.Discard, dir, nil); err == nil || !strings.Contains(err.Error(), "only links to files of the same git repository") {
+		t.Errorf("without a repository: %v", err)
 	}
 }
 
@@ -85,6 +138,34 @@ func TestPackRefusesASocket(t *testing.T) {
 	}
 	got := pipsqueak(t, newWorld(), "", "deploy", dir)
 	if got.status != 1 || !strings.Contains(got.err, "pipe is a p") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// archive makes a zip of one file.
+func archive(t *testing.T, name, file, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	entry, err := w.Create(file)
+	if err == nil {
+		_, err = entry.Write([]byte(content))
+	}
+	if err := errors.Join(err, w.Close(), os.WriteFile(path, out.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestDeployLeavesSecretsOut says which files with secrets are not deployed.
+func TestDeployLeavesSecretsOut(t *testing.T) {
+	dir := write(t, "hello", map[string]string{"handler.py": "", ".env": "x", ".env.local": "x"})
+	if got := pipsqueak(t, newWorld(), "", "deploy", dir); got.status != 0 || !strings.Contains(got.err, "left out .env, .env.local:") {
+		t.Errorf("%+v", got)
+	}
+	dir = write(t, "hello", map[string]string{"handler.py": "", ".env": "x", ".pipsqueakignore": "!.env\n"})
+	if got := pipsqueak(t, newWorld(), "", "deploy", dir); got.status != 0 || strings.Contains(got.err, "left out") || packed(t, dir)[".env"] != "x" {
 		t.Errorf("%+v", got)
 	}
 }
@@ -103,6 +184,10 @@ func TestDeployNames(t *testing.T) {
 		{write(t, "hello", map[string]string{"pipsqueak.yaml": "{name: given}"}), nil, ""},
 		{write(t, "hello", map[string]string{"pipsqueak.yaml": "a: [broken"}), nil, ""},
 		{filepath.Join(write(t, "hello", map[string]string{"a.zip": "PK"}), "a.zip"), nil, ""},
+		{archive(t, "thumbs.zip", "handler.py", ""), nil, "thumbs"},
+		{archive(t, "thumbs.zip", "handler.py", ""), []string{"--name", "other"}, "other"},
+		{archive(t, "thumbs.tar.gz", "handler.py", ""), nil, "thumbs"}, // told by its content
+		{archive(t, "thumbs.zip", "pipsqueak.yaml", "name: given"), nil, ""},
 	} {
 		w, asked := newWorld(), "nothing"
 		deploy := w.deploy

@@ -177,7 +177,7 @@ func functionDir(target string) string {
 
 // function scans the packages of a function.
 func (s *scanning) function(ctx context.Context, w *worker.Worker, dir string) error {
-	parts, err := partsOf(dir, "")
+	parts, err := partsOf(ctx, dir, "")
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func TestDeploySigned(t *testing.T) {
 		{"named", []string{"called"}, ""},
 		{"app", []string{"first", "second"}, ""},
 		{"one.tar.gz --name one", []string{"one"}, ""},
-		{"one.tar.gz", nil, "nothing says what the function is called"},
+		{"one.tar.gz", []string{"one"}, ""},
 		{"nowhere", nil, "cannot deploy"},
 	} {
 		args := strings.Fields(test.args)

@@ -1,25 +1,36 @@
 package store
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// Choice is what Detect has found.
+type Choice struct {
+	Runtime core.Runtime
+	Handler string // "file.symbol"
+	Doubt   string // for a person: which other language fits too, and how to choose; empty when there is none
+	file    string // that decided
+}
+
 // Detect picks the runtime and the handler of the function in a directory that Unpack made. The manifest decides as far as it
 // says something: its runtime is a runtime's ID, or the ID up to its version for the first of that language; its handler's file
-// has to be there, or one that is a handler by itself. Otherwise the first runtime decides for which there is a file of its Handlers, in the order given.
-func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (core.Runtime, string, error) {
+// has to be there, or one that is a handler by itself. Otherwise the first runtime decides that has a file of its Handlers there, in the
+// order given: the handler's own file before a file that only says how to build one.
+func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, error) {
 	candidates, err := choose(manifest.Runtime, runtimes)
 	if err != nil {
-		return core.Runtime{}, "", err
+		return Choice{}, err
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return core.Runtime{}, "", diskError(dir, err)
+		return Choice{}, diskError(dir, err)
 	}
 	defer root.Close()
 	var sought []string
@@ -33,34 +44,52 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (core.Runtim
 	if manifest.Handler != "" {
 		files, err := handlerFiles(manifest.Handler)
 		if err != nil {
-			return core.Runtime{}, "", err
+			return Choice{}, err
 		}
 		for _, runtime := range candidates {
 			for _, file := range files {
 				if slices.ContainsFunc(runtime.Extensions, func(extension string) bool { return exists(file + extension) }) {
-					return runtime, manifest.Handler, nil
+					return Choice{Runtime: runtime, Handler: manifest.Handler}, nil
 				}
 			}
 		}
 		for _, runtime := range candidates {
 			for _, known := range runtime.Handlers {
 				if known.File == known.Handler && exists(known.File) {
-					return runtime, manifest.Handler, nil
+					return Choice{Runtime: runtime, Handler: manifest.Handler}, nil
 				}
 			}
 		}
-		return core.Runtime{}, "", refusef("the handler %s is not in the archive: there is no file %s; add it or mend 'handler' in %s",
+		return Choice{}, refusef("the handler %s is not in the archive: there is no file %s; add it or mend 'handler' in %s",
 			quote(manifest.Handler), strings.Join(sought, " or "), ManifestFile)
 	}
-	for _, runtime := range candidates {
-		for _, known := range runtime.Handlers {
-			if exists(known.File) {
-				return runtime, known.Handler, nil
+	var found []Choice // the first of each language, those first that have a handler's own file and not only what builds one
+	for _, own := range []bool{true, false} {
+		for _, runtime := range candidates {
+			for _, known := range runtime.Handlers {
+				if isOwn(known) == own && exists(known.File) && !slices.ContainsFunc(found, func(c Choice) bool { return language(c.Runtime.ID) == language(runtime.ID) }) {
+					found = append(found, Choice{Runtime: runtime, Handler: known.Handler, file: known.File})
+				}
 			}
 		}
 	}
-	return core.Runtime{}, "", refusef("no handler was found: there is no file %s; add one, or name the handler as 'handler: file.symbol' in %s",
-		strings.Join(sought, " or "), ManifestFile)
+	if len(found) == 0 {
+		return Choice{}, refusef("no handler was found: there is no file %s; add one, or name the handler as 'handler: file.symbol' in %s",
+			strings.Join(sought, " or "), ManifestFile)
+	}
+	choice := found[0]
+	for _, other := range found[1:] {
+		if isOwn(core.HandlerFile{File: other.file, Handler: other.Handler}) {
+			choice.Doubt = fmt.Sprintf("there are %s and %s: it is deployed for %s; write 'runtime: %s' into %s for the other, or 'runtime: %s' to say so",
+				choice.file, other.file, choice.Runtime.ID, language(other.Runtime.ID), ManifestFile, language(choice.Runtime.ID))
+		}
+	}
+	return choice, nil
+}
+
+// isOwn tells the file that a handler is in from a file that says how to build one.
+func isOwn(known core.HandlerFile) bool {
+	return known.File == known.Handler || strings.HasPrefix(known.Handler, strings.TrimSuffix(known.File, path.Ext(known.File))+".")
 }
 
 // choose returns the runtimes that the manifest allows.

@@ -195,7 +195,8 @@ func checkLink(root *os.Root, name, target string) error {
 // checkTarget is the part of checkLink that needs no file system.
 func checkTarget(name, target string) error {
 	if path.IsAbs(target) || !filepath.IsLocal(path.Join(path.Dir(name), target)) {
-		return refusef("the symbolic link %q leads out of the directory, to %q; make it relative and lead to a file inside", name, target)
+		return refusef("the symbolic link %q leads out of the directory, to %q; make it relative and lead to a file inside, "+
+			"or pack what it leads to (tar --dereference)", name, target)
 	}
 	return nil
 }

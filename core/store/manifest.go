@@ -154,7 +154,7 @@ func ParseManifest(data []byte) (Manifest, error) {
 	}
 	// With all documents, none is no error. A Node has the lines, and its aliases are not followed.
 	var documents []yaml.Node
-	if err := yaml.Load(data, &documents, yaml.WithAllDocuments()); err != nil {
+	if err := yaml.Load(decoded(data), &documents, yaml.WithAllDocuments()); err != nil {
 		return Manifest{}, refusef("%s is no YAML that can be read: %w", ManifestFile, err)
 	}
 	if len(documents) > 1 {

@@ -176,7 +176,7 @@ func TestLoadManifest(t *testing.T) {
 
 func TestDetect(t *testing.T) {
 	runtimes := []core.Runtime{
-		{ID: "snake3.11", Extensions: []string{".sn"}, Handlers: []core.HandlerFile{{File: "handler.sn", Handler: "handler.handler"}, {File: "f.sn", Handler: "f.f"}}},
+		{ID: "snake3.11", Extensions: []string{".sn"}, Handlers: []core.HandlerFile{{File: "Buildfile", Handler: "handler.handler"}, {File: "handler.sn", Handler: "handler.handler"}, {File: "f.sn", Handler: "f.f"}}},
 		{ID: "snake3.9", Extensions: []string{".sn"}, Handlers: []core.HandlerFile{{File: "handler.sn", Handler: "handler.handler"}, {File: "f.sn", Handler: "f.f"}}},
 		{ID: "snakebite2", Extensions: []string{".sb"}, Handlers: []core.HandlerFile{{File: "index.sb", Handler: "index.handler"}}},
 		{ID: "bin", Extensions: []string{""}, Handlers: []core.HandlerFile{{File: "bootstrap", Handler: "bootstrap.main"}}},
@@ -186,12 +186,16 @@ func TestDetect(t *testing.T) {
 		manifest Manifest
 		id       core.RuntimeID
 		handler  string
+		doubt    string // what it begins with
 		words    []string
 	}{
 		{files: "handler.sn", id: "snake3.11", handler: "handler.handler"},
-		{files: "f.sn handler.sn index.sb", id: "snake3.11", handler: "handler.handler"},
-		{files: "f.sn index.sb", id: "snake3.11", handler: "f.f"},
-		{files: "index.sb bootstrap", id: "snakebite2", handler: "index.handler"},
+		{files: "f.sn handler.sn index.sb", id: "snake3.11", handler: "handler.handler", doubt: "there are handler.sn and index.sb: it is deployed for snake3.11; write 'runtime: snakebite'"},
+		{files: "f.sn index.sb", id: "snake3.11", handler: "f.f", doubt: "there are f.sn and index.sb"},
+		{files: "Buildfile index.sb", id: "snakebite2", handler: "index.handler"}, // whatever comes first
+		{files: "Buildfile", id: "snake3.11", handler: "handler.handler"},
+		{files: "Buildfile handler.sn", id: "snake3.11", handler: "handler.handler"},
+		{files: "index.sb bootstrap", id: "snakebite2", handler: "index.handler", doubt: "there are index.sb and bootstrap"},
 		{files: "index.sb f.sn", manifest: Manifest{Runtime: "snakebite"}, id: "snakebite2", handler: "index.handler"},
 		{files: "f.sn", manifest: Manifest{Runtime: "snake"}, id: "snake3.11", handler: "f.f"},
 		{files: "f.sn", manifest: Manifest{Runtime: "snake3.9"}, id: "snake3.9", handler: "f.f"},
@@ -203,7 +207,7 @@ func TestDetect(t *testing.T) {
 		{files: "f.sn", manifest: Manifest{Runtime: "snake3.1"}, words: []string{`"snake3.1"`}},
 		{files: "f.sn", manifest: Manifest{Runtime: "sna"}, words: []string{`"sna"`}},
 		{files: "f.sn", manifest: Manifest{Runtime: "snakebite"}, words: []string{"no file index.sb;"}},
-		{files: "other.txt", words: []string{"handler.sn or f.sn or index.sb or bootstrap;"}},
+		{files: "other.txt", words: []string{"handler.sn or f.sn or index.sb or bootstrap or Buildfile;"}},
 		{files: "handler.sn/x", words: []string{"no handler"}},
 		{files: "f.sn", manifest: Manifest{Handler: "app.main"}, words: []string{`"app.main"`, "app.sn or app.sb or app"}},
 		{files: "app.sb", manifest: Manifest{Handler: "app.main", Runtime: "snake"}, words: []string{"no file app.sn;"}},
@@ -214,13 +218,13 @@ func TestDetect(t *testing.T) {
 		for _, file := range strings.Fields(test.files) {
 			write(t, dir, map[string]string{file: ""})
 		}
-		runtime, handler, err := Detect(dir, test.manifest, runtimes)
+		choice, err := Detect(dir, test.manifest, runtimes)
 		if len(test.words) > 0 {
 			wantError(t, err, core.KindInvalid, core.FaultCaller, test.words...)
-		} else if err != nil || runtime.ID != test.id || handler != test.handler {
-			t.Errorf("%s with %+v: got %s %s %v, want %s %s", test.files, test.manifest, runtime.ID, handler, err, test.id, test.handler)
+		} else if err != nil || choice.Runtime.ID != test.id || choice.Handler != test.handler || !strings.HasPrefix(choice.Doubt, test.doubt) || (test.doubt == "") != (choice.Doubt == "") {
+			t.Errorf("%s with %+v: got %+v %v, want %s %s and %q", test.files, test.manifest, choice, err, test.id, test.handler, test.doubt)
 		}
 	}
-	_, _, err := Detect(t.TempDir(), Manifest{}, nil)
+	_, err := Detect(t.TempDir(), Manifest{}, nil)
 	wantError(t, err, core.KindUnsupported, core.FaultWorker, "doctor")
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -29,7 +30,7 @@ const tarOverhead = 64 << 20
 
 // Unpack reads an archive (tar.gz or zip, told apart by its first bytes) into a new directory in staging and returns its full
 // path. It is the caller's, to give to CommitCode or Discard. An archive that is one directory with everything in it is
-// unpacked as if it had been made inside of that directory.
+// unpacked as if it had been made inside of that directory. What its IgnoreFile names is left out, and what is never part of a function.
 //
 // What comes out holds files of mode 0644 or 0755, directories of 0755, and symbolic links that stay inside. Anything else is
 // refused, with an error that names the entry; so is what is over the bounds: 256 MiB of archive, 512 MiB and 20,000 entries of
@@ -55,6 +56,9 @@ func (s *Store) Unpack(ctx context.Context, archive io.Reader) (dir string, err 
 		return "", upload.explain(err)
 	}
 	if err := strip(staged); err != nil {
+		return "", err
+	}
+	if err := leaveOut(staged); err != nil {
 		return "", err
 	}
 	if err := checkLinks(staged); err != nil {
@@ -176,10 +180,20 @@ func (i *inflated) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// strip takes the one directory that holds everything away from around it, if there is one.
+// strip takes the one directory that holds everything away from around it, if there is one. What a desktop has put beside it does not count.
 func strip(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
+		return diskError(dir, err)
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); name == "__MACOSX" || name == ".DS_Store" || strings.HasPrefix(name, "._") {
+			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+				return diskError(dir, err)
+			}
+		}
+	}
+	if entries, err = os.ReadDir(dir); err != nil {
 		return diskError(dir, err)
 	}
 	if len(entries) == 0 {

@@ -48,6 +48,13 @@ func TestUnpack(t *testing.T) {
 		{name: "hard links", tarOnly: true, entries: []entry{file("a", "1"), hardlink("b", "a"), hardlink("a", "./a"), file("b", "2")},
 			want: map[string]string{"a": "1", "b": "2"}},
 		{name: "twice", entries: []entry{file("a", "old"), file("b", ""), file("a", "new")}, want: map[string]string{"a": "new", "b": ""}},
+		{name: "by Finder", want: map[string]string{"a": "1", "d": "dir", "d/b": "2"},
+			entries: []entry{file("top/a", "1"), file("top/.DS_Store", "x"), file("__MACOSX/top/._a", "x"), file("top/d/b", "2"), file("top/d/._b", "x"), file("__MACOSX/._top", "x"), file(".DS_Store", "x")}},
+		{name: "what tools leave", want: map[string]string{"a": "1", "d": "dir", "venv": ""},
+			entries: []entry{file("a", "1"), symlink(".venv/bin/run", "/usr/bin/run"), symlink("d/.venv/lib64", "../../../lib"), file(".git/config", "x"), file("d/.env", "x"), file(".env.local", "x"), file("venv", "")}},
+		{name: "what the function names", want: map[string]string{".pipsqueakignore": "...", "a": "1", "b.log": "3", "d": "dir", "d/.env": "4", "pipsqueak.yaml": ""},
+			entries: []entry{file(".pipsqueakignore", "\xef\xbb\xbf# all\r\n*.log  \r\n\r\n!b.log\r\n/data/\n*.yaml\n!d/.env\nd/data\n"), file("a", "1"), file("a.log", "x"), file("b.log", "3"),
+				file("data/x", "x"), symlink("data/out", "/etc"), file("d/.env", "4"), file("d/data", "x"), file(".env", "x"), file("pipsqueak.yaml", "")}},
 		{name: "commit of git", tarOnly: true, want: map[string]string{"a": "1"},
 			entries: []entry{{tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "c"}}, ""}, file("a", "1")}},
 	}
@@ -62,7 +69,11 @@ func TestUnpack(t *testing.T) {
 				s := openTest(t)
 				dir, err := s.Unpack(t.Context(), iotest.OneByteReader(bytes.NewReader(pack(t, test.entries...))))
 				must(t, err)
-				if got := tree(t, dir); !maps.Equal(got, test.want) {
+				got := tree(t, dir)
+				if _, ok := got[IgnoreFile]; ok {
+					got[IgnoreFile] = "..."
+				}
+				if !maps.Equal(got, test.want) {
 					t.Errorf("got %v, want %v", got, test.want)
 				}
 				must(t, s.Discard(dir))

@@ -37,7 +37,7 @@ func (w *Worker) ScannedRuntimes(wanted core.RuntimeID) ([]core.Runtime, error) 
 func (w *Worker) IsFunction(dir string) bool {
 	manifest, err := store.LoadManifest(dir)
 	if err == nil {
-		_, _, err = store.Detect(dir, manifest, w.runtimes())
+		_, err = store.Detect(dir, manifest, w.runtimes())
 	}
 	return err == nil
 }
@@ -166,7 +166,7 @@ func (w *Worker) ScanFunction(ctx context.Context, archive io.Reader, progress f
 }
 
 func (w *Worker) scanFunction(ctx context.Context, dir string, progress func(core.Progress)) ([]scan.Result, error) {
-	fn, runtime, manifest, err := w.examine(dir)
+	fn, runtime, manifest, err := w.examine(dir, progress)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (w *Worker) Deploy(ctx context.Context, request core.DeployRequest, progres
 }
 
 func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequest, progress func(core.Progress)) (core.Function, error) {
-	fn, runtime, manifest, err := w.examine(dir)
+	fn, runtime, manifest, err := w.examine(dir, progress)
 	if err != nil {
 		return core.Function{}, err
 	}
@@ -94,7 +94,7 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 }
 
 // examine returns what the unpacked code in dir says of itself: a function without code and packages, whose name may be empty.
-func (w *Worker) examine(dir string) (core.Function, core.Runtime, store.Manifest, error) {
+func (w *Worker) examine(dir string, progress func(core.Progress)) (core.Function, core.Runtime, store.Manifest, error) {
 	manifest, err := store.LoadManifest(dir)
 	if err == nil && len(manifest.Functions) > 0 {
 		err = core.Errorf(core.KindInvalid, core.FaultCaller,
@@ -103,9 +103,12 @@ func (w *Worker) examine(dir string) (core.Function, core.Runtime, store.Manifes
 	if err != nil {
 		return core.Function{}, core.Runtime{}, manifest, err
 	}
-	runtime, handler, err := store.Detect(dir, manifest, w.runtimes())
-	return core.Function{Name: manifest.Name, Runtime: runtime.ID, Handler: handler, Env: manifest.Env, Limits: manifest.Limits, Deployed: time.Now().UTC()},
-		runtime, manifest, err
+	choice, err := store.Detect(dir, manifest, w.runtimes())
+	if choice.Doubt != "" {
+		progress(core.Progress{Verb: core.VerbWarn, Item: cmp.Or(manifest.Name, "language"), Detail: choice.Doubt, Ended: true})
+	}
+	return core.Function{Name: manifest.Name, Runtime: choice.Runtime.ID, Handler: choice.Handler, Env: manifest.Env, Limits: manifest.Limits, Deployed: time.Now().UTC()},
+		choice.Runtime, manifest, err
 }
 
 // claim keeps a name for one deploy or remove at a time.

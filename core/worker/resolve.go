@@ -116,7 +116,7 @@ func (w *Worker) refuseDebian(d core.Driver, runtime core.Runtime, manifest stor
 // the driver hands over from one step to the next.
 func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir, out string, anew bool, progress func(core.Progress)) (core.Lock, core.Resolution, error) {
 	var resolution core.Resolution
-	if err := w.refuseDebian(d, runtime, manifest); err != nil {
+	if err := cmp.Or(w.refuseDebian(d, runtime, manifest), store.Decode(dir, runtime.Manifests)); err != nil {
 		return core.Lock{}, resolution, err
 	}
 	known, asked, err := w.knownLock(dir, runtime, manifest, anew)
@@ -186,7 +186,7 @@ func (w *Worker) Lock(ctx context.Context, request core.DeployRequest, progress 
 }
 
 func (w *Worker) lockOnly(ctx context.Context, dir string, progress func(core.Progress)) (core.Lock, error) {
-	fn, runtime, manifest, err := w.examine(dir)
+	fn, runtime, manifest, err := w.examine(dir, progress)
 	if err != nil {
 		return core.Lock{}, err
 	}

@@ -1,0 +1,39 @@
+package store
+
+import (
+	"bytes"
+	"maps"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+func TestDecode(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{
+		"plain": "é", "marked": "\xef\xbb\xbfé\n", "little": "\xff\xfee\x00\xe9\x00\n\x00", "big": "\xfe\xff\x00e\x00\xe9", "other": "\xef\xbb\xbfx", "empty": "",
+		"binary": "\xff\xfe\xff", "d": "dir", "link": "-> marked",
+	})
+	must(t, Decode(dir, []string{"plain", "marked", "little", "big", "empty", "absent", "d", "link"}))
+	want := map[string]string{"plain": "é", "marked": "é\n", "little": "eé\n", "big": "eé", "other": "\xef\xbb\xbfx", "empty": "", "binary": "\xff\xfe\xff", "d": "dir", "link": "-> marked"}
+	if got := tree(t, dir); !maps.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
+
+func TestManifestWithMark(t *testing.T) {
+	for _, text := range []string{"\xef\xbb\xbfname: hello\r\n", "\xff\xfen\x00a\x00m\x00e\x00:\x00 \x00h\x00e\x00l\x00l\x00o\x00"} {
+		if manifest, err := ParseManifest([]byte(text)); err != nil || manifest.Name != "hello" {
+			t.Errorf("%q: %+v, %v", text, manifest, err)
+		}
+	}
+}
+
+func TestIgnoreTooLarge(t *testing.T) {
+	s := openTest(t)
+	_, err := s.Unpack(t.Context(), bytes.NewReader(tarGz(t, file("a", ""), file(IgnoreFile, string(make([]byte, maxIgnore+1))))))
+	wantError(t, err, core.KindTooLarge, core.FaultCaller, IgnoreFile)
+	_, err = s.Unpack(t.Context(), bytes.NewReader(tarGz(t, file("a", ""), directory(IgnoreFile))))
+	wantError(t, err, core.KindInvalid, core.FaultCaller, IgnoreFile)
+	wantNothing(t, s)
+}
