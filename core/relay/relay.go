@@ -14,6 +14,7 @@ import (
 	"net/http/httputil"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -62,16 +63,29 @@ func Open(addresses []string, listen func(address string) (net.Listener, error),
 		return nil, errors.Join(err, r.Close())
 	}
 	go func() { _ = r.server.Serve(listener) }()
-	for _, address := range addresses {
-		if local, is := loopback(address); is {
-			listener, err := r.listen(listen, local)
-			if err != nil {
-				return nil, errors.Join(fmt.Errorf("the registry %s: %w", address, err), r.Close())
-			}
-			go r.forward(listener, local)
+	for local, address := range locals(addresses) {
+		listener, err := r.listen(listen, local)
+		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
+			continue // a sandbox without IPv6: by the proxy it is reached all the same
 		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("the registry %s: %w", address, err), r.Close())
+		}
+		go r.forward(listener, address)
 	}
 	return r, nil
+}
+
+// locals returns where registries on the loopback of the worker listen, by the addresses to listen at for them: one may be named several times, and by
+// several names, of which an address is surer than a name.
+func locals(addresses []string) map[string]string {
+	found := map[string]string{}
+	for _, address := range addresses {
+		if local, is := loopback(address); is && (found[local] == "" || address == local) {
+			found[local] = address
+		}
+	}
+	return found
 }
 
 var dialer = &net.Dialer{Timeout: dialTime}

@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -163,6 +165,42 @@ func TestWhatIsReached(t *testing.T) {
 			t.Errorf("%q: refused %v", c.request, f.refused)
 		}
 	}
+}
+
+// TestNamedTwice names one registry on the loopback in several ways: the relay listens once for each address, and can do without IPv6.
+func TestNamedTwice(t *testing.T) {
+	server := greeter(t)
+	literal := server.Listener.Addr().String()
+	_, port, _ := net.SplitHostPort(literal)
+	addresses, err := Addresses([]string{host(server), "http://" + literal + "/simple", literal, "http://LOCALHOST.:" + port, "[::1]:" + port, "http://[::1]:" + port, "http://[::ffff:127.0.0.1]:" + port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := map[string]net.Listener{}
+	r, err := Open(addresses, func(address string) (net.Listener, error) {
+		if asked[address] != nil {
+			return nil, &net.OpError{Op: "listen", Err: syscall.EADDRINUSE}
+		}
+		if strings.HasPrefix(address, "[::1]") {
+			return nil, &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EADDRNOTAVAIL)}
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		asked[address] = l
+		return l, err
+	}, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	local := asked[literal]
+	if len(asked) != 2 || local == nil {
+		t.Fatalf("it listens at %v", asked)
+	}
+	response, err := http.Get("http://" + local.Addr().String() + "/x")
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Errorf("%v, %v", response, err)
+	}
+	response.Body.Close()
 }
 
 func TestUnreachableRegistry(t *testing.T) {

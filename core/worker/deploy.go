@@ -238,6 +238,9 @@ func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.
 		watches = append(watches, watchDisk(fn.Name, mount.Source, maxInstall, s.Kill))
 	}
 	err = step(ctx, s.Ref())
+	if err != nil && ctx.Err() == nil {
+		err = explainEntry(err, s)
+	}
 	for _, watch := range watches {
 		if e := watch.stop(); e != nil {
 			err = e

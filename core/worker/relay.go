@@ -8,6 +8,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/relay"
+	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
 // maxRefused bounds how many refused addresses of one installer are told of.
@@ -38,5 +39,16 @@ func explainRefused(err error, refused []string) error {
 	}
 	e := core.AsError(err)
 	e.Message += fmt.Sprintf("; it tried to reach %s, which is no registry: the operator of the worker allows it with PIPSQUEAK_REGISTRIES", strings.Join(refused, ", "))
+	return e
+}
+
+// explainEntry adds to the error of an installer why it did not get into its sandbox, when that is so.
+func explainEntry(err error, s *sandbox.Sandbox) error {
+	_, _, entry := s.Entered()
+	if entry == nil {
+		return err
+	}
+	e := core.AsError(err)
+	e.Message += "; " + entry.Error()
 	return e
 }

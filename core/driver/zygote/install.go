@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"time"
 	"unicode/utf8"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -61,7 +62,7 @@ func CheckURLs(packages []core.Locked, own func(core.Locked) string) error {
 // Where the program runs code of others, that code can say whatever it likes from then on. What it must have no say in is a result of its own,
 // said before.
 func Install(ctx context.Context, sandbox core.Sandbox, argv, env []string, log *slog.Logger, progress func(core.Progress), results ...any) error {
-	control, err := Launch(sandbox, argv, env, log)
+	control, ended, err := launch(sandbox, argv, env, log)
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func Install(ctx context.Context, sandbox core.Sandbox, argv, env []string, log 
 		case ctx.Err() != nil:
 			return core.Errorf(core.KindTimeout, core.FaultCaller, "the installation did not end in time: %w", ctx.Err())
 		case err != nil:
-			return core.Errorf(core.KindInstall, core.FaultWorker, "the installer ended without an answer: %w", err)
+			return endedEarly(ended, err)
 		case next.Error != nil:
 			return next.Error
 		case next.Result != nil:
@@ -91,6 +92,19 @@ func Install(ctx context.Context, sandbox core.Sandbox, argv, env []string, log 
 		}
 	}
 	return nil
+}
+
+// endWait is for the launcher to report the end of a program whose control socket has ended.
+const endWait = 2 * time.Second
+
+// endedEarly says why an installer has ended before it gave an answer, as far as it can be known here.
+func endedEarly(ended <-chan string, err error) error {
+	how := err.Error()
+	select {
+	case how = <-ended:
+	case <-time.After(endWait):
+	}
+	return core.Errorf(core.KindInstall, core.FaultWorker, "the installer ended without an answer: %s", how)
 }
 
 func readStep(conn net.Conn) (step, error) {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,6 +27,11 @@ func TestMain(m *testing.M) {
 
 // play tells how it was started as the one module of its report.
 func play() {
+	if len(os.Args) > 2 && os.Args[1] == "end" {
+		code, _ := strconv.Atoi(os.Args[2])
+		_, _ = os.Stderr.WriteString("a reason\n")
+		os.Exit(code)
+	}
 	conn, err := net.FileConn(os.NewFile(3, "control"))
 	if err != nil {
 		panic(err)
@@ -87,4 +94,27 @@ func TestPreload(t *testing.T) {
 	t.Setenv("PIPSQUEAK_LIBEXEC", t.TempDir())
 	mustBe(t, d.Preload(ctx, "other", "x1", core.Sandbox{ID: "other", Gate: path}), core.KindUnavailable, core.FaultDriver, "make build")
 	mustKnow(t, d)
+}
+
+// TestInstallerEnds has installers end before they answer: the error says how.
+func TestInstallerEnds(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	libexec := t.TempDir()
+	if err := os.Symlink(self, filepath.Join(libexec, Launcher)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PIPSQUEAK_LIBEXEC", libexec)
+	for code, want := range map[string]string{
+		"0": "it exited with status 0 (a reason)", "3": "it exited with status 3 (a reason)", "127": "it exited with status 127 (a reason)",
+		"125": "it did not get into its sandbox (a reason)", "137": "it was ended by signal 9 (killed) (a reason)", "159": "it was ended by signal 31 (bad system call) (a reason)",
+	} {
+		path, _ := gate(t)
+		err := Install(t.Context(), core.Sandbox{ID: "i1", Gate: path}, []string{"end", code}, nil, slog.New(slog.DiscardHandler), nil, new(struct{}))
+		if e := core.AsError(err); err == nil || e.Kind != core.KindInstall || !strings.HasSuffix(e.Message, "the installer ended without an answer: "+want) {
+			t.Errorf("status %s: %v", code, err)
+		}
+	}
 }

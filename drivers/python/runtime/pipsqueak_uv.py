@@ -50,4 +50,6 @@ def refused(what, process, said, whose="worker"):
         return Refused("install", whose, f"{what}: the package index has other files than the lock: {said}")
     if re.search(r"dns error|error sending request|[Cc]onnection|timed? out|network", said):
         return Refused("install", "worker", f"{what}: the package index cannot be reached: {said}")
+    if re.search(r"Failed to (extract|unzip|download)|I/O operation failed", said):
+        return Refused("install", "worker", f"{what}: what the package index sends is damaged: {said}")
     return Refused("install", "handler", f"{what}: {said}")

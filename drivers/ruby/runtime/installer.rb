@@ -107,18 +107,23 @@ module Pipsqueak
     def debian(operation, *names, input: "")
       return [] if operation == "resolve" && names.empty?
       names += ["--", *BROUGHT] if operation == "resolve"
-      result = nil
-      Open3.popen2(@request["driver"], "debian", operation, *names) do |stdin, stdout, _|
-        stdin.write(input)
-        stdin.close
+      result = ended = nil
+      Open3.popen2(@request["driver"], "debian", operation, *names) do |stdin, stdout, process|
+        begin
+          stdin.write(input)
+          stdin.close
+        rescue Errno::EPIPE
+          nil # it has ended, and its status says how
+        end
         stdout.each_line do |line|
           step = JSON.parse(line)
           say(step) if step["progress"]
           raise Refused.new(*step["error"].values_at("kind", "fault", "message")) if step["error"]
           result ||= step["result"]
         end
+        ended = process.value.to_s.sub(/\Apid \d+ /, "")
       end
-      raise Refused.new("install", "driver", "the installer of Debian packages ended without an answer") unless result
+      raise Refused.new("install", "driver", "the installer of Debian packages ended without an answer: #{ended}") unless result
       result
     end
 

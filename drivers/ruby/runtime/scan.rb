@@ -65,9 +65,9 @@ module Pipsqueak
     # Has the driver's program scan what is Debian's.
     def debian(*arguments)
       return if arguments.empty?
-      out, = Open3.capture2(@request["driver"], "debian", "scan", *arguments)
+      out, status = Open3.capture2(@request["driver"], "debian", "scan", *arguments)
       answer = JSON.parse(out.lines.last || "{}")
-      raise Unreadable, answer.dig("error", "message") || "the scanner of Debian packages ended without an answer" unless answer["result"]
+      raise Unreadable, answer.dig("error", "message") || "the scanner of Debian packages ended without an answer: #{status}" unless answer["result"]
       @packages.concat(answer["result"]["packages"])
       @suspicions.concat(answer["result"]["suspicions"] || [])
     end
