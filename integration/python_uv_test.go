@@ -2,6 +2,7 @@ package integration
 
 import (
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -125,4 +126,46 @@ func ofUV(t *testing.T, dir string, f files) []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// TestExtrasInBill has what is there because of an extra in the bill of materials as required by who has the extra, whatever the function's lock is.
+func TestExtrasInBill(t *testing.T) {
+	system(t)
+	index := newPythonIndex(t, "")
+	index.addWheel(t, "py-a", "1.0", "Provides-Extra: x\nRequires-Dist: py-c; extra == 'x'\n", files{})
+	index.addWheel(t, "py-c", "1.0", "Requires-Dist: py-d\n", files{})
+	index.addWheel(t, "py-d", "1.0", "", files{})
+	project := files{"pyproject.toml": "[project]\nname = \"f\"\nversion = \"1\"\nrequires-python = \">=3.9\"\ndependencies = [\"py-a[x]\"]\n"}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "pyproject.toml"), []byte(project["pyproject.toml"]), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	runUV(t, dir, "lock", "--quiet", "--python", "/usr/bin/python3")
+	lock, err := os.ReadFile(filepath.Join(dir, "uv.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := startWorker(t, t.TempDir())
+	for name, f := range map[string]files{
+		"project":      project,
+		"requirements": {"requirements.txt": "py-a[x]\n"},
+		"lock":         project.with("uv.lock", string(lock)),
+		"hashes":       {"requirements.txt": runUV(t, dir, "export", "--quiet", "--frozen", "--no-emit-project")},
+	} {
+		w.deploy(t, name, f.with("handler.py", echo))
+		bill := decode[struct {
+			Dependencies []struct {
+				Ref       string   `json:"ref"`
+				DependsOn []string `json:"dependsOn"`
+			} `json:"dependencies"`
+		}](t, w.ask(t, http.MethodGet, "/v1/functions/"+name+"/sbom", nil))
+		got := map[string]string{}
+		for _, d := range bill.Dependencies {
+			got[d.Ref] = strings.Join(d.DependsOn, " ")
+		}
+		want := map[string]string{"function": "runtime py-a==1.0", "runtime": "", "py-a==1.0": "py-c==1.0", "py-c==1.0": "py-d==1.0", "py-d==1.0": ""}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
 }

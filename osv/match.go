@@ -3,6 +3,7 @@ package osv
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -18,7 +19,7 @@ type hit struct {
 }
 
 // match returns the vulnerabilities of a package, each once, by whatever names the database has it. Problems are entries that cannot be
-// compared with the package's version, by which it does not count as affected.
+// wholly compared with the package's version: what of them can be read decides, and what cannot be read excludes nothing.
 func (x *index) match(where place) (found []core.Vulnerability, problems []error) {
 	var hits []hit
 	for _, f := range x.packages[where.key()] {
@@ -47,7 +48,6 @@ func (f finding) affects(where place) (fixed string, affected bool, err error) {
 		inside, after, failed := s.includes(where)
 		if failed != nil {
 			err = failed
-			continue
 		}
 		affected = affected || inside
 		if inside && after != "" {
@@ -57,12 +57,20 @@ func (f finding) affects(where place) (fixed string, affected bool, err error) {
 	return fixed, affected, err
 }
 
-// includes tells whether a version is in the range, and which one it is fixed in.
+// readable is how a version begins, whatever the ecosystem: the libraries order anything, and what is none comes out as very old or very new.
+var readable = regexp.MustCompile(`^[vV=]?\s*(\d+[!:])?\d`)
+
+// includes tells whether a version is in the range, and which one it is fixed in. What begins at a version that cannot be read begins before all, and
+// what ends at one does not end: then err says so.
 func (s span) includes(where place) (inside bool, after string, err error) {
 	version, err := s.parse(where.version, where.ecosystem)
+	if err == nil && !readable.MatchString(where.version) {
+		err = fmt.Errorf("the version %q cannot be compared", where.version)
+	}
 	if err != nil {
 		return false, "", err
 	}
+	var unreadable error
 	type at struct {
 		event
 		order int // of the event's version to the package's
@@ -72,7 +80,11 @@ func (s span) includes(where place) (inside bool, after string, err error) {
 	for _, e := range s.events {
 		order, err := s.compare(e, version)
 		if err != nil {
-			return false, "", err
+			unreadable = err
+			if e.kind == introduced {
+				events = append(events, at{event{introduced, "0"}, -1})
+			}
+			continue
 		}
 		if e.kind == limit {
 			limited, below = true, below || e.version == "*" || order > 0
@@ -81,7 +93,7 @@ func (s span) includes(where place) (inside bool, after string, err error) {
 		events = append(events, at{e, order})
 	}
 	if limited && !below {
-		return false, "", nil
+		return false, "", unreadable
 	}
 	// Of the events up to the version the last decides, so they need an order among themselves; of the later ones the first fix is told.
 	slices.SortStableFunc(events, func(a, b at) int { return s.order(a.event, b.event, where.ecosystem) })
@@ -95,7 +107,7 @@ func (s span) includes(where place) (inside bool, after string, err error) {
 			after = e.version
 		}
 	}
-	return inside, after, nil
+	return inside, after, unreadable
 }
 
 // parse reads a version as the range wants it compared.
@@ -110,6 +122,9 @@ func (s span) parse(version, ecosystem string) (semantic.Version, error) {
 func (s span) compare(e event, version semantic.Version) (int, error) {
 	if e.version == "0" || e.version == "*" {
 		return -1, nil
+	}
+	if !readable.MatchString(e.version) {
+		return 0, fmt.Errorf("its version %q cannot be read", e.version)
 	}
 	order, err := version.CompareStr(e.version)
 	return -order, err

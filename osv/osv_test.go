@@ -1,7 +1,11 @@
 package osv
 
 import (
+	"bytes"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -87,7 +91,7 @@ func TestMatch(t *testing.T) {
 		{"pkg:pypi/newthing@2.4", "GHSA-v4v4-v4v4-v4v4, critical 9.3, no fix known"},
 		{"pkg:pypi/newthing@2.5", ""},
 		// Versions that nobody can compare, and packages that nobody can name.
-		{"pkg:pypi/newthing@what%20is%20this", ""},
+		{"pkg:pypi/newthing@what%20is%20this", "unchecked x==1"},
 		{"pkg:deb/debian/libssl3@x:1?distro=debian-12&upstream=openssl", "unchecked x==1"},
 		{"", "unchecked x==1"},
 		{"pkg:generic/thing@1", "unchecked x==1"},
@@ -147,5 +151,46 @@ func TestGroups(t *testing.T) {
 	}
 	if strings.Join(got, " ") != "C ABDE" {
 		t.Errorf("the groups are %q", got)
+	}
+}
+
+// TestUnreadable has entries with versions that nobody can read: what is not known to be fixed is affected, and is told as not wholly checked.
+func TestUnreadable(t *testing.T) {
+	for _, test := range []struct {
+		ecosystem, kind, events, url string
+		affected                     bool
+	}{
+		{"PyPI", "ECOSYSTEM", `{"introduced":"0"},{"fixed":"the next one"}`, "pkg:pypi/thing@5", true},
+		{"PyPI", "ECOSYSTEM", `{"introduced":"1"},{"fixed":"?"}`, "pkg:pypi/thing@0.5", false},
+		{"PyPI", "ECOSYSTEM", `{"introduced":"0"},{"last_affected":"<unknown>"}`, "pkg:pypi/thing@5", true},
+		{"PyPI", "ECOSYSTEM", `{"introduced":"some"},{"fixed":"6"}`, "pkg:pypi/thing@5", true},
+		{"PyPI", "ECOSYSTEM", `{"introduced":"some"},{"fixed":"6"}`, "pkg:pypi/thing@6", false},
+		{"PyPI", "ECOSYSTEM", `{"introduced":"0"},{"limit":"none yet"}`, "pkg:pypi/thing@5", true},
+		{"npm", "SEMVER", `{"introduced":"0"},{"fixed":"next"}`, "pkg:npm/thing@5.0.0", true},
+		{"npm", "SEMVER", `{"introduced":"0"},{"fixed":"x.y.z"}`, "pkg:npm/thing@5.0.0", true},
+		{"RubyGems", "ECOSYSTEM", `{"introduced":"0"},{"fixed":"unpatched"}`, "pkg:gem/thing@5.0.0", true},
+		{"RubyGems", "ECOSYSTEM", `{"introduced":"0"},{"fixed":">= 6"}`, "pkg:gem/thing@5.0.0", true},
+		{"Debian:12", "ECOSYSTEM", `{"introduced":"0"},{"fixed":"<end-of-life>"}`, "pkg:deb/debian/thing@5?distro=debian-12&upstream=thing", true},
+	} {
+		name := filepath.Join(t.TempDir(), "one.json")
+		entry := fmt.Sprintf(`{"id":"X-1","affected":[{"package":{"ecosystem":%q,"name":"thing"},"ranges":[{"type":%q,"events":[%s]}]}]}`, test.ecosystem, test.kind, test.events)
+		if err := os.WriteFile(name, []byte(entry), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		d, err := Open(name, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "unchecked x==1"
+		if test.affected {
+			want = "X-1, unknown severity, no fix known\n" + want
+			if strings.Contains(test.events, `"fixed":"6"`) {
+				want = strings.Replace(want, "no fix known", "fixed in 6", 1)
+			}
+		}
+		if got := said(d, test.url, "1"); got != want || !strings.Contains(log.String(), "X-1") {
+			t.Errorf("%s of %s: %q, want %q; the log has %q", test.events, test.url, got, want, log.String())
+		}
 	}
 }

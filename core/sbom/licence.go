@@ -3,6 +3,8 @@ package sbom
 import (
 	_ "embed"
 	"encoding/json"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -13,6 +15,51 @@ import (
 //
 //go:embed spdx.schema.json
 var spdx []byte
+
+// names are what people call the licences that have ids.
+//
+//go:embed licences.txt
+var names string
+
+// known returns the id of each name, and of each id in other letters, as plain has them.
+var known = sync.OnceValue(func() map[string]string {
+	ids := map[string]string{}
+	for id := range spdxIDs() {
+		ids[plain(id)] = id
+	}
+	for line := range strings.Lines(names) {
+		id, list, ok := strings.Cut(line, ":")
+		if !ok || strings.HasPrefix(line, "#") {
+			continue
+		}
+		for name := range strings.SplitSeq(list, ";") {
+			ids[plain(name)] = id
+		}
+	}
+	return ids
+})
+
+// insignificant are the characters and words of a name that tell no licence from another.
+var insignificant = regexp.MustCompile(`[^a-z0-9.+]+|\b(?:the|licen[sc]e|version)\b|\bv(?:er)?\.?\s*(?:[0-9])`)
+
+// plain returns a name without what does not count in it.
+func plain(name string) string {
+	words := insignificant.ReplaceAllStringFunc(strings.ToLower(name), func(found string) string {
+		if last := found[len(found)-1]; last >= '0' && last <= '9' {
+			return " " + string(last)
+		}
+		return " "
+	})
+	return strings.Join(strings.Fields(words), " ")
+}
+
+// idOf returns the SPDX id of a licence by its id or name, "" when it is not obvious.
+func idOf(text string) string {
+	if spdxIDs()[text] {
+		return text
+	}
+	return known()[plain(text)]
+}
 
 // spdxIDs returns these ids.
 var spdxIDs = sync.OnceValue(func() map[string]bool {
@@ -27,16 +74,18 @@ var spdxIDs = sync.OnceValue(func() map[string]bool {
 	return ids
 })
 
-// licences tells SPDX ids and expressions from names. A bill has one expression or several licences, so an expression among others is
+// licences tells SPDX ids, names that stand for one, and expressions from other names. A bill has one expression or several licences, so an expression among others is
 // given as a name.
 func licences(stated []string) *cdx.Licenses {
 	var all cdx.Licenses
 	for _, text := range stated {
 		text = strings.TrimSpace(text)
+		id := idOf(text)
 		switch {
 		case text == "":
-		case spdxIDs()[text]:
-			all = append(all, cdx.LicenseChoice{License: &cdx.License{ID: text}})
+		case id != "" && slices.ContainsFunc(all, func(c cdx.LicenseChoice) bool { return c.License != nil && c.License.ID == id }):
+		case id != "":
+			all = append(all, cdx.LicenseChoice{License: &cdx.License{ID: id}})
 		case len(stated) == 1 && isExpression(text):
 			all = append(all, cdx.LicenseChoice{Expression: text})
 		default:

@@ -194,7 +194,7 @@ func TestLicences(t *testing.T) {
 		{nil, ""},
 		{[]string{" "}, ""},
 		{[]string{"MIT"}, "id MIT"},
-		{[]string{"mit"}, "name mit"},
+		{[]string{"mit"}, "id MIT"},
 		{[]string{"MIT", "ISC"}, "id MIT, id ISC"},
 		{[]string{"MIT OR Apache-2.0"}, "expression MIT OR Apache-2.0"},
 		{[]string{"MIT OR Apache-2.0", "ISC"}, "name MIT OR Apache-2.0, id ISC"},
@@ -202,10 +202,10 @@ func TestLicences(t *testing.T) {
 		{[]string{"MPL-2.0+"}, "expression MPL-2.0+"},
 		{[]string{"LicenseRef-ours"}, "expression LicenseRef-ours"},
 		{[]string{"Apache-2.0 WITH LLVM-exception"}, "expression Apache-2.0 WITH LLVM-exception"},
-		{[]string{"MIT MIT"}, "name MIT MIT"},
+		{[]string{"MIT ISC"}, "name MIT ISC"},
 		{[]string{"MIT OR"}, "name MIT OR"},
-		{[]string{"(MIT"}, "name (MIT"},
-		{[]string{"MIT)"}, "name MIT)"},
+		{[]string{"(MIT OR ISC"}, "name (MIT OR ISC"},
+		{[]string{"MIT OR ISC)"}, "name MIT OR ISC)"},
 		{[]string{"()"}, "name ()"},
 		{[]string{"MIT (ISC)"}, "name MIT (ISC)"},
 		{[]string{"BSD License"}, "name BSD License"},
@@ -229,5 +229,34 @@ func TestLicences(t *testing.T) {
 		if err := validate(t, encode(t, core.BillJSON, installed("a", "1", "", test.stated))); err != nil {
 			t.Errorf("%q: %v", test.stated, err)
 		}
+	}
+}
+
+// TestLicenceNames has what packages state as their licences, and which SPDX id that obviously is.
+func TestLicenceNames(t *testing.T) {
+	for text, want := range map[string]string{
+		"MIT": "MIT", "mit": "MIT", "MIT License": "MIT", "The MIT License (MIT)": "MIT", "MIT Licence": "MIT", "Expat": "MIT",
+		"BSD 3-Clause": "BSD-3-Clause", "BSD 3-Clause License": "BSD-3-Clause", "3-Clause BSD License": "BSD-3-Clause", "BSD-3-Clause": "BSD-3-Clause", "New BSD License": "BSD-3-Clause",
+		`BSD 3-Clause "New" or "Revised" License`: "BSD-3-Clause", "2-clause BSD": "BSD-2-Clause",
+		"Apache 2.0": "Apache-2.0", "Apache License, Version 2.0": "Apache-2.0", "Apache License v2.0": "Apache-2.0", "apache-2.0": "Apache-2.0", "Apache 2": "Apache-2.0", "Apache License Version 2.0": "Apache-2.0",
+		"ISC License (ISCL)": "ISC", "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0", "MPL v2": "MPL-2.0", "Python Software Foundation License": "PSF-2.0",
+		"GNU General Public License v3 or later (GPLv3+)": "GPL-3.0-or-later", "GPLv3": "GPL-3.0-only", "GPLv3+": "GPL-3.0-or-later", "LGPL-2.1+": "LGPL-2.1+",
+		"GNU Lesser General Public License v3 (LGPLv3)": "LGPL-3.0-only", "The Unlicense (Unlicense)": "Unlicense", "zlib/libpng License": "Zlib", "CC0 1.0 Universal (CC0 1.0) Public Domain Dedication": "CC0-1.0",
+		"Ruby": "Ruby", "BSD Zero Clause License": "0BSD",
+		// These may mean several.
+		"BSD License": "", "BSD": "", "Apache Software License": "", "Apache": "", "GPL": "", "LGPL": "", "Artistic License": "", "Public Domain": "", "Other/Proprietary License": "",
+		"Dual License": "", "see LICENSE": "", "License": "", "": "", "GNU General Public License (GPL)": "", "MIT or worse": "",
+	} {
+		if got := idOf(text); got != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+	for line := range strings.Lines(names) {
+		if id, _, ok := strings.Cut(line, ":"); ok && !strings.HasPrefix(line, "#") && !spdxIDs()[id] {
+			t.Errorf("%q is no SPDX id", id)
+		}
+	}
+	if got := licences([]string{"MIT License", "MIT", "BSD License"}); len(*got) != 2 || (*got)[0].License.ID != "MIT" || (*got)[1].License.Name != "BSD License" {
+		t.Errorf("got %+v", *got)
 	}
 }

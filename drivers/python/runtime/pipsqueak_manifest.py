@@ -42,13 +42,14 @@ def brings_lock(code):
 def lock(code, allow):
     """Returns the packages that the code's manifest asks for, with all that they need."""
     name = manifest_of(code)
-    requirements = parse(name, READERS[name](code)) if name else []
+    text = READERS[name](code) if name else ""
+    requirements = parse(name, text) if name else []
     if not requirements:
         return []
     own = brings_lock(code)
     pins = hashed(name, requirements) if own else None
     packages = resolve(name, [line for line, _ in requirements], allow)
-    return own_lock(name, pins, packages) if own else packages
+    return own_lock(name, pins, packages, required_by(text)) if own else packages
 
 
 def read_text(code, name):
@@ -117,7 +118,7 @@ def of_uv_lock(code):
         raise Refused("install", "caller", "uv.lock has no pyproject.toml beside it: deploy both")
     write_project(code, read_project(code))
     check_lock()
-    export = start_in_project(os.environ, "export", "--frozen", "--no-default-groups", "--no-emit-project", "--no-header", "--no-annotate")
+    export = start_in_project(os.environ, "export", "--frozen", "--no-default-groups", "--no-emit-project", "--no-header")
     out, said = export.communicate()
     if export.returncode != 0:
         raise Refused("install", "caller", f"uv.lock: {said.decode('utf-8', 'replace').strip()}")
@@ -174,8 +175,9 @@ def of_pylock(code):
             raise Refused("install", "caller", f"pylock.toml: {package.name} is not a package of an index at an exact version; put the code into the function's directory")
         files = [*(package.wheels or []), *([package.sdist] if package.sdist else [])]
         hashes = "".join(f" --hash={kind}:{digest}" for file in files for kind, digest in file.hashes.items() if kind in ("sha256", "sha512"))
-        lines.append(f"{package.name}=={package.version}{hashes}")
-    return "\n".join(lines)
+        lines.append((package, f"{package.name}=={package.version}{hashes}"))
+    requiring = [(package.name, required.get("name")) for package, _ in lines for required in package.dependencies or ()]
+    return "\n".join(f"{line}  # via {', '.join(by for by, name in requiring if name == package.name)}" for package, line in lines)
 
 
 def chosen(lock):
@@ -238,8 +240,29 @@ def short(version):
     return re.sub(r"(\.0)+$", "", version.lower())
 
 
-def own_lock(name, pins, packages):
-    """Returns the packages with the digests of the user's lock, which has to have them all."""
+def required_by(text):
+    """Returns who requires each package, as uv and pip-compile write it in comments behind a requirement or below it: of a lock in which every
+    package is listed, nothing else tells what is there because of an extra."""
+    found, current, listing = {}, None, False
+    for line in text.splitlines():
+        if requirement := re.match(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*[\[=;]", line):
+            current, listing = found.setdefault(normal(requirement[1]), set()), False
+        comment = re.search(r"(?:^|\s)#\s*(.*)$", line)
+        if not comment or current is None:
+            continue
+        words = comment[1].strip()
+        if words == "via" or words.startswith("via "):
+            listing, words = True, words[4:]
+        if listing:
+            current.update(normal(by[1]) for by in map(re.compile(r"\s*([A-Za-z0-9._-]+)\s*(?:\[[^\]]*\]\s*)?").fullmatch, words.split(",")) if by)
+    return found
+
+
+def own_lock(name, pins, packages, by):
+    """Returns the packages with the digests of the user's lock, which has to have them all, and with whom it says to require them."""
+    for package in packages:
+        more = {f"{p['name']}=={p['version']}" for p in packages if package["name"] in by.get(p["name"], ())}
+        package["requires"] = sorted(more.union(package["requires"]) - {f"{package['name']}=={package['version']}"})
     for package in packages:
         digests = pins.get((package["name"], short(package["version"])))
         if digests is None:
