@@ -3,6 +3,8 @@ package core
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"syscall"
 	"time"
 )
 
@@ -77,6 +79,18 @@ func (e *Error) Unwrap() error { return e.Err }
 func Errorf(kind Kind, fault Fault, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	return &Error{Kind: kind, Fault: fault, Message: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// shortages are how the kernel says that the machine, or a limit around the process that asked, has no more of something for now: descriptors,
+// processes, memory, namespaces.
+var shortages = []error{syscall.EMFILE, syscall.ENFILE, syscall.EAGAIN, syscall.ENOMEM, syscall.ENOBUFS, syscall.ENOSPC}
+
+// Shortage returns what the worker could not do for a shortage of its own as an error that blames nobody else, nil when err has another cause.
+func Shortage(doing string, err error) *Error {
+	if !slices.ContainsFunc(shortages, func(e error) bool { return errors.Is(err, e) }) {
+		return nil
+	}
+	return Errorf(KindExhausted, FaultWorker, "%s: %w; the worker or its machine is short of it, try again later", doing, err).After(time.Second)
 }
 
 // AsError returns err as an *Error: the first one in its chain, or an internal error of the worker that wraps it.

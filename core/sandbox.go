@@ -21,6 +21,7 @@ type Exit struct {
 	Signal      int  // that ended it, 0 when it exited
 	Code        int  // that it exited with
 	OutOfMemory bool // whether the kernel ended it at its memory limit
+	Starved     bool // whether the kernel ended it for want of memory outside: of the machine, or of a cgroup around the worker
 	Known       bool // false when it ended unseen, such as with its parent: Signal and Code say nothing then
 }
 

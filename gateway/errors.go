@@ -19,8 +19,8 @@ const statusClientClosedRequest = 499
 // byFault is the status of one kind of error for each fault.
 type byFault struct{ caller, handler, driver, worker int }
 
-// statuses is the one table from errors to statuses; docs/http.md shows it to users. 4xx: send something else; 429 and 503: send it
-// again later; 507: not before somebody has made room; 500: the handler raised or Pipsqueak is broken; 502: what runs behind the gateway gave no answer that can be
+// statuses is the one table from errors to statuses; docs/http.md shows it to users. 4xx: send something else; 429: send less at once; 503: send it again
+// later; 507: not before somebody has made room; 500: the handler raised or Pipsqueak is broken; 502: what runs behind the gateway gave no answer that can be
 // passed on; 504: it gave none in time.
 var statuses = map[core.Kind]byFault{
 	core.KindInvalid:     {400, 502, 502, 500}, // of the handler: a result that is not JSON
@@ -31,7 +31,7 @@ var statuses = map[core.Kind]byFault{
 	core.KindInstall:     {422, 422, 502, 503},
 	core.KindBuild:       {422, 422, 502, 503},
 	core.KindLoop:        {508, 508, 508, 508},
-	core.KindExhausted:   {429, 429, 429, 507}, // of the worker: its disk is full; what passes by itself is 429 (status)
+	core.KindExhausted:   {429, 429, 503, 507}, // of the worker: its disk is full; what passes by itself is 503 (status)
 	core.KindTimeout:     {504, 504, 504, 504},
 	core.KindCanceled:    {statusClientClosedRequest, statusClientClosedRequest, 503, 503}, // of the worker: it ends
 	core.KindException:   {422, 500, 502, 500},
@@ -47,8 +47,8 @@ func status(e *core.Error) int {
 	switch {
 	case !known:
 		return http.StatusInternalServerError
-	case e.Kind == core.KindExhausted && e.Retryable:
-		return http.StatusTooManyRequests
+	case e.Kind == core.KindExhausted && e.Retryable && e.Fault == core.FaultWorker:
+		return http.StatusServiceUnavailable
 	case e.Fault == core.FaultCaller:
 		return s.caller
 	case e.Fault == core.FaultHandler:

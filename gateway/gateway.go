@@ -26,23 +26,25 @@ const grace = 10 * time.Second
 
 // Gateway is an http.Handler over a core.Service. When the service is a core.Logs too, it serves logs; a core.Packages, packages.
 type Gateway struct {
-	service core.Service
-	log     *slog.Logger
-	router  *mux.Router
-	origins *http.CrossOriginProtection
-	metrics *metrics
-	closing chan struct{} // closed when Serve begins to end: those who follow logs have to go
-	close   func()
+	service     core.Service
+	log         *slog.Logger
+	router      *mux.Router
+	origins     *http.CrossOriginProtection
+	metrics     *metrics
+	connections *connections
+	closing     chan struct{} // closed when Serve begins to end: those who follow logs have to go
+	close       func()
 }
 
 // New returns a Gateway for the service, which stays the caller's to close after the last request.
 func New(service core.Service, log *slog.Logger) *Gateway {
 	g := &Gateway{
-		service: service,
-		log:     log,
-		origins: http.NewCrossOriginProtection(),
-		metrics: newMetrics(service, log),
-		closing: make(chan struct{}),
+		service:     service,
+		log:         log,
+		origins:     http.NewCrossOriginProtection(),
+		metrics:     newMetrics(service, log),
+		connections: newConnections(),
+		closing:     make(chan struct{}),
 	}
 	g.close = sync.OnceFunc(func() { close(g.closing) })
 	// Paths are matched as they were sent: otherwise %2F in a name would be a separator, and mux would answer a path with
@@ -83,6 +85,7 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		ConnState:         g.connections.count,
 		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 		// No WriteTimeout and no ReadTimeout: an upload, an invocation and the following of logs take the time they take.
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -24,6 +25,8 @@ const (
 	headerStart     = "Pipsqueak-Start"
 	headerTiming    = "Server-Timing"
 )
+
+var closeIt = []string{"close"}
 
 // phaseNames are the phases in the order in which they happen; durations has theirs.
 var phaseNames = [...]string{"queue", "sandbox", "preload", "fork", "enter", "import", "handler", "total"}
@@ -64,6 +67,9 @@ func (g *Gateway) run(w http.ResponseWriter, r *http.Request, name string) {
 	set(1, headerStart, string(result.Start))
 	set(2, headerTiming, serverTiming(result.Phases))
 	if err != nil {
+		if g.connections.refuse() != nil {
+			header["Connection"] = closeIt
+		}
 		g.fail(w, r, err)
 		return
 	}
@@ -74,7 +80,7 @@ func (g *Gateway) run(w http.ResponseWriter, r *http.Request, name string) {
 
 // invoke reads the event and runs it.
 func (g *Gateway) invoke(r *http.Request, name, id string) (core.Result, error) {
-	if err := checkName(name); err != nil {
+	if err := cmp.Or(checkName(name), g.connections.refuse()); err != nil {
 		return core.Result{}, err
 	}
 	buffer := events.Get().(*bytes.Buffer)

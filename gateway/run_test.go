@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
@@ -144,7 +145,7 @@ func TestRunErrors(t *testing.T) {
 		{core.KindTooLarge, core.FaultHandler, 502, ""},
 		{core.KindUnsupported, core.FaultWorker, 501, ""},
 		{core.KindExhausted, core.FaultCaller, 429, "8"},
-		{core.KindExhausted, core.FaultWorker, 429, "1"}, // memory
+		{core.KindExhausted, core.FaultWorker, 503, "1"}, // memory
 		{core.KindExhausted, core.FaultWorker, 507, ""},  // the disk
 		{core.KindTimeout, core.FaultHandler, 504, ""},
 		{core.KindCanceled, core.FaultCaller, 499, ""},
@@ -352,4 +353,43 @@ func TestStatusesAreDocumented(t *testing.T) {
 			t.Errorf("docs/http.md has no row %s", row)
 		}
 	}
+}
+
+// A worker that is short of descriptors answers at once, and does not keep the connection.
+func TestCrowded(t *testing.T) {
+	g := New(&fakeService{invoke: echo}, quiet())
+	g.connections.most = 3
+	server := httptest.NewUnstartedServer(g)
+	server.Config.ConnState = g.connections.count
+	server.Start()
+	defer server.Close()
+	var idle []net.Conn
+	for range 3 {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		idle = append(idle, conn)
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	var a answer
+	for a.status != 503 { // the server may count them a moment later
+		a = ask(t, "POST", server.URL+"/run/f", "{}", "Connection: close")
+	}
+	if e := a.failure(t); e.Kind != core.KindExhausted || e.Fault != core.FaultWorker || !e.Retryable {
+		t.Errorf("%+v", e)
+	}
+	if a := ask(t, "GET", server.URL+"/healthz", "", "Connection: close"); a.status != 200 {
+		t.Errorf("health: %+v", a)
+	}
+	for _, conn := range idle {
+		conn.Close()
+	}
+	for range 100 {
+		if a = ask(t, "POST", server.URL+"/run/f", "{}", "Connection: close"); a.status == 200 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("after the others have gone: %+v", a)
 }

@@ -52,8 +52,14 @@ func encodeError(err error) error {
 // driverError is core.AsError for what comes out of a driver: an error that it did not classify is its own fault.
 func driverError(err error) *core.Error {
 	var e *core.Error
+	known := errors.As(err, &e)
+	if !known || e.Kind == core.KindUnavailable || e.Kind == core.KindInternal {
+		if short := core.Shortage("the driver", err); short != nil {
+			return short // neither a zygote nor the driver is to blame
+		}
+	}
 	switch {
-	case errors.As(err, &e):
+	case known:
 		return e
 	case errors.Is(err, context.DeadlineExceeded):
 		return core.Errorf(core.KindTimeout, core.FaultDriver, "%w", err)

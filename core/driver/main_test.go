@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -238,6 +239,9 @@ func (mirror) Preload(_ context.Context, id core.NodeID, runtime core.RuntimeID,
 }
 
 func (mirror) Fork(_ context.Context, id, parent core.NodeID, s core.Sandbox) error {
+	if id == "short" {
+		return fmt.Errorf("a control socket: %w", os.NewSyscallError("socketpair", syscall.EMFILE))
+	}
 	if parent == tell {
 		return told(id, parent, s)
 	}

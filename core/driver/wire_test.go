@@ -126,6 +126,15 @@ func TestErrorsCross(t *testing.T) {
 	}
 }
 
+// A driver without descriptors blames neither its zygote nor itself.
+func TestShortageCrosses(t *testing.T) {
+	c := open(t, "mirror")
+	e := core.AsError(c.Fork(t.Context(), "short", "parent", core.Sandbox{}))
+	if e == nil || e.Kind != core.KindExhausted || e.Fault != core.FaultWorker || !e.Retryable || !strings.Contains(e.Message, "too many open files") {
+		t.Errorf("%+v", e)
+	}
+}
+
 // A handler may raise with any amount of text; the call must still tell that it was the handler.
 func TestHugeErrorIsCut(t *testing.T) {
 	_, err := open(t, "mirror").Import(t.Context(), "id", core.Load{Modules: []string{"huge"}})

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/cgroups"
 	v1 "github.com/opencontainers/cgroups/fs"
 	v2 "github.com/opencontainers/cgroups/fs2"
+	"github.com/opencontainers/cgroups/fscommon"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -216,10 +217,27 @@ func (c *cgroup) attach(pid int) error {
 	return nil
 }
 
-// outOfMemory reports whether the kernel has ended a process of the cgroup at its memory limit.
-func (c *cgroup) outOfMemory() bool {
+// outOfMemory reports whether the kernel has ended a process of the cgroup at its memory limit, and whether it has for want of memory outside
+// of it: the number of processes that it has ended counts both.
+func (c *cgroup) outOfMemory() (own, outside bool) {
 	n, err := c.manager.OOMKillCount()
-	return err == nil && n > 0
+	if err != nil || n == 0 {
+		return false, false
+	}
+	dir := c.manager.Path("memory")
+	if oom, err := fscommon.GetValueByKey(dir, "memory.events", "oom"); err == nil { // v2
+		return oom > 0, oom == 0
+	}
+	own = wasFull(dir, "memory") || wasFull(dir, "memory.memsw")
+	return own, !own
+}
+
+// wasFull tells whether a cgroup of v1 has had as much memory as it may, but for what the kernel takes at once.
+func wasFull(dir, what string) bool {
+	const batch = 256 << 10
+	most, err := fscommon.GetCgroupParamUint(dir, what+".max_usage_in_bytes")
+	limit, err2 := fscommon.GetCgroupParamUint(dir, what+".limit_in_bytes")
+	return err == nil && err2 == nil && most+batch >= limit
 }
 
 // remove removes the cgroup. It waits a little for the last processes, which a dying pid namespace takes along.

@@ -8,6 +8,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -53,6 +55,8 @@ type Host struct {
 	relay    func(core.SandboxConfig, func(string) (net.Listener, error)) (io.Closer, error)
 	log      *slog.Logger
 	gate     *net.UnixListener
+	spare    *os.File // gives its descriptor to who is turned away at the gate; serve's alone
+	serving  sync.WaitGroup
 	roots    *roots
 	cgroups  *cgroupTree
 	reaper   *reaper
@@ -69,6 +73,9 @@ type Host struct {
 	idSlots  [idRanges]bool
 	nextSlot int // begins anywhere, so that the workers of one machine mostly have different ids
 }
+
+// turnAwayWait is how long somebody is waited for who is to be turned away.
+const turnAwayWait = 50 * time.Millisecond
 
 // Open prepares the machine for sandboxes. It needs root, and ends and removes what an earlier worker of that name and
 // directory has left. The caller closes the Host.
@@ -126,7 +133,10 @@ func (h *Host) open(name string) error {
 	if h.gate, err = openGate(h.gatePath()); err != nil {
 		return err
 	}
-	go h.serve()
+	if h.spare, err = os.Open(os.DevNull); err != nil {
+		return err
+	}
+	h.serving.Go(h.serve)
 	return nil
 }
 
@@ -136,10 +146,34 @@ func (h *Host) gatePath() string { return filepath.Join(h.dir, "gate") }
 func (h *Host) serve() {
 	for {
 		conn, err := h.gate.AcceptUnix()
-		if err != nil {
-			return // closed
+		switch {
+		case err == nil:
+			go h.admit(conn, gateDeadline)
+		case errors.Is(err, net.ErrClosed):
+			return
+		default:
+			h.turnAway(err)
 		}
-		go h.admit(conn, gateDeadline)
+	}
+}
+
+// turnAway tells the next one at the gate that the worker has no descriptor for it, and lets it go. Without that its driver would be taken
+// to hang.
+func (h *Host) turnAway(short error) {
+	h.spare.Close()
+	defer func() { h.spare, _ = os.Open(os.DevNull) }()  // without one the next time, everybody waits until there is one
+	_ = h.gate.SetDeadline(time.Now().Add(turnAwayWait)) // it may be that nobody is there
+	defer h.gate.SetDeadline(time.Time{})
+	conn, err := h.gate.AcceptUnix()
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(turnAwayWait))
+	packet := make([]byte, 256)
+	n, err := conn.Read(packet)
+	if s := h.expected(core.NodeID(packet[:n])); err == nil && s != nil {
+		s.settle(fmt.Errorf("at the gate: %w", short))
 	}
 }
 
@@ -162,6 +196,8 @@ func (h *Host) Close() error {
 	var err error
 	if h.gate != nil {
 		err = h.gate.Close()
+		h.serving.Wait()
+		h.spare.Close()
 	}
 	if h.reaper != nil {
 		err = errors.Join(err, h.reaper.close())
@@ -218,7 +254,9 @@ func (h *Host) Create(_ context.Context, config core.SandboxConfig) (*Sandbox, e
 		return nil, core.Errorf(core.KindInternal, core.FaultWorker, "there is a sandbox of %s already", config.ID)
 	}
 	if err := s.make(); err != nil {
-		return nil, core.Errorf(core.KindInternal, core.FaultWorker, "making the sandbox of %s: %w", config.ID, errors.Join(err, s.discard()))
+		doing := fmt.Sprint("making the sandbox of ", config.ID)
+		short, err := core.Shortage(doing, err), errors.Join(err, s.discard())
+		return nil, cmp.Or(short, core.Errorf(core.KindInternal, core.FaultWorker, "%s: %w", doing, err))
 	}
 	s.await()
 	return s, nil

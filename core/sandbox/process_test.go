@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"io"
 	"maps"
 	"os"
@@ -275,5 +276,88 @@ func TestLastWords(t *testing.T) {
 	heard, err := io.ReadAll(c.Endpoint())
 	if string(heard) != said || err != nil {
 		t.Errorf("after its end an instance is heard to have said %q: %v", heard, err)
+	}
+}
+
+// A kill for want of memory around the worker is not the function's own limit.
+func TestStarved(t *testing.T) {
+	h := newHouse(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	file := filepath.Join(h.cgroups.parents["memory"], "memory.limit_in_bytes")
+	if h.cgroups.unified {
+		file = filepath.Join(h.cgroups.parents[""], "memory.max")
+	}
+	if err := os.WriteFile(file, []byte("33554432"), 0); err != nil {
+		t.Fatal(err)
+	}
+	c := h.fork(t, zygote, h.config(core.RoleInstance))
+	if _, err := c.try("fill 64000000"); err == nil {
+		t.Error("a process has more memory than the cgroup around all")
+	}
+	<-c.Done()
+	if exit := c.Exit(); exit.OutOfMemory || !exit.Starved {
+		t.Errorf("%+v", exit)
+	}
+}
+
+// Without a descriptor for who comes to the gate the sandbox says at once that the worker is short of them, and the gate works on.
+func TestNoDescriptors(t *testing.T) {
+	h := newHouse(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	s, err := h.Create(t.Context(), h.config(core.RoleInstance))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Kill()
+	restore := exhaust(t, 1)
+	conn, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = errors.Join(unix.Connect(conn, &unix.SockaddrUnix{Name: h.gatePath()}), unix.Send(conn, []byte(s.config.ID), 0))
+	}
+	_, _, entering := s.Entered()
+	_, making := h.Create(t.Context(), h.config(core.RoleInstance))
+	restore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(conn)
+	for _, err := range []error{entering, making} {
+		if e := core.AsError(err); e == nil || e.Kind != core.KindExhausted || e.Fault != core.FaultWorker || !e.Retryable {
+			t.Errorf("%+v", e)
+		}
+	}
+	if got := h.fork(t, zygote, h.config(core.RoleInstance)).ask(t, "fill 1000"); got != "filled" {
+		t.Error(got)
+	}
+}
+
+// exhaust takes all descriptors of this process but some until the returned function is called.
+func exhaust(t *testing.T, left int) (restore func()) {
+	t.Helper()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	low := limit
+	low.Cur = 256
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+		t.Fatal(err)
+	}
+	var taken []int
+	for {
+		fd, err := unix.Open("/dev/null", unix.O_CLOEXEC, 0)
+		if err != nil {
+			break
+		}
+		taken = append(taken, fd)
+	}
+	for _, fd := range taken[:left] {
+		unix.Close(fd)
+	}
+	return func() {
+		for _, fd := range taken[left:] {
+			unix.Close(fd)
+		}
+		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 	}
 }

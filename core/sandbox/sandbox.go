@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"cmp"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -12,6 +14,10 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
+
+// Descriptors is how many descriptors of the worker a sandbox has: its two streams, its endpoint, its process, and its place at the gate, which a
+// forked process leaves when it is inside.
+const Descriptors = 5
 
 // lastWords is how long an endpoint can be read from after the end of its process.
 const lastWords = time.Second
@@ -233,7 +239,8 @@ func (s *Sandbox) settle(err error) {
 	}
 	s.mu.Unlock()
 	if err != nil {
-		s.err = core.Errorf(core.KindInternal, core.FaultDriver, "entering the sandbox of %s: %w", s.config.ID, err)
+		doing := fmt.Sprint("entering the sandbox of ", s.config.ID)
+		s.err = cmp.Or(core.Shortage(doing, err), core.Errorf(core.KindInternal, core.FaultDriver, "%s: %w", doing, err))
 	}
 	close(s.in)
 	if err == nil {
@@ -250,7 +257,7 @@ func (s *Sandbox) ended() {
 	if s.pidfd >= 0 {
 		s.exit = exitOf(s.pidfd)
 	}
-	s.exit.OutOfMemory = s.cgroup.outOfMemory()
+	s.exit.OutOfMemory, s.exit.Starved = s.cgroup.outOfMemory()
 	if s.relay != nil {
 		s.relay.Close()
 	}

@@ -51,6 +51,13 @@ var maskable = []string{"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys
 // newSpec describes a sandbox. The Spec is the one source of what is enforced: root directory, orders and limits are all
 // derived from it. It is as the OCI runtime specification 1.2 has it, with these readings: the user namespace of a forked
 // process is its zygote's, so mappings are only there for a sandbox that is entered by a launch; the process arguments are
+// files returns the limit of descriptors of a process: its hard limit is the worker's, which it cannot raise.
+func files() uint64 {
+	limit := unix.Rlimit{Max: maxFiles}
+	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) // without an answer it is the usual
+	return min(limit.Max, maxFiles)
+}
+
 // the driver's and left out; the root directory is made from the Spec's mounts over a skeleton of links and devices.
 func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) (*specs.Spec, error) {
 	mounts, err := h.mounts(config)
@@ -70,7 +77,7 @@ func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) (*s
 			Rlimits: []specs.POSIXRlimit{
 				// Not 0: a core_pattern with a pipe does not mind that, but at 1 the kernel writes none at all.
 				{Type: "RLIMIT_CORE", Soft: 1, Hard: 1},
-				{Type: "RLIMIT_NOFILE", Soft: maxFiles, Hard: maxFiles},
+				{Type: "RLIMIT_NOFILE", Soft: files(), Hard: files()},
 			},
 		},
 		Linux: &specs.Linux{

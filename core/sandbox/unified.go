@@ -17,20 +17,27 @@ import (
 // place finds the directory of the tree. Of an earlier worker of that name it removes what lies at the top.
 func (t *cgroupTree) place(name string) error {
 	t.parents[""] = filepath.Join(cgroupRoot, name)
-	own, err := cgroups.ParseCgroupFile("/proc/self/cgroup")
-	if err != nil {
-		return err
-	}
-	dir := filepath.Join(cgroupRoot, own[""])
-	mark := make([]byte, 1) // systemd sets it on the cgroup of a unit with Delegate=
-	if n, err := unix.Getxattr(dir, "trusted.delegate", mark); err != nil || n != 1 || mark[0] != '1' {
-		return nil //nolint:nilerr // not delegated to us, which is no error
+	dir, ours := delegated()
+	if !ours {
+		return nil
 	}
 	if err := t.clear(); err != nil {
 		return err
 	}
 	t.delegated, t.parents[""] = dir, filepath.Join(dir, name)
 	return nil
+}
+
+// delegated returns the worker's own cgroup, and whether that is the worker's to divide: systemd marks the cgroup of a unit with Delegate=.
+func delegated() (dir string, ours bool) {
+	own, err := cgroups.ParseCgroupFile("/proc/self/cgroup")
+	if err != nil {
+		return "", false
+	}
+	dir = filepath.Join(cgroupRoot, own[""])
+	mark := make([]byte, 1)
+	n, err := unix.Getxattr(dir, "trusted.delegate", mark)
+	return dir, err == nil && n == 1 && mark[0] == '1'
 }
 
 // makeUnified makes the tree, empty.

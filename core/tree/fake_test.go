@@ -48,6 +48,7 @@ type box struct {
 	parent   *box
 	children map[*box]bool
 	pid      int
+	entering error // what came of it at the gate
 	exit     core.Exit
 	modules  []string
 	violent  bool // the test killed it, or something above it
@@ -156,6 +157,9 @@ func (b *box) Ref() core.Sandbox { return core.Sandbox{ID: b.config.ID} }
 func (b *box) Entered() (int, time.Duration, error) {
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
+	if b.entering != nil {
+		return 0, 0, b.entering
+	}
 	if b.pid == 0 {
 		return 0, 0, io.EOF
 	}

@@ -3,6 +3,7 @@ package tree
 import (
 	"context"
 	"errors"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +52,19 @@ func TestFailures(t *testing.T) {
 		{"a machine that cannot is not the zygote's fault", 9, "fork", func(w *world, b *box) error {
 			return core.Errorf(core.KindExhausted, core.FaultWorker, "no pids")
 		}, core.KindExhausted, core.FaultWorker, 1, 1},
+		{"a driver's shortage neither", 9, "fork", func(w *world, b *box) error {
+			return core.Errorf(core.KindExhausted, core.FaultDriver, "too many open files")
+		}, core.KindExhausted, core.FaultDriver, 1, 1},
+		{"a shortage at the gate, of which the driver sees the end of a process", 9, "fork", func(w *world, b *box) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			b.entering = core.Shortage("at the gate", syscall.EMFILE)
+			return lost
+		}, core.KindExhausted, core.FaultWorker, 1, 1},
+		{"a kill for want of memory around the worker", 9, "import", func(w *world, b *box) error {
+			w.crash(b.config.ID, core.Exit{Signal: 9, Starved: true, Known: true})
+			return lost
+		}, core.KindUnavailable, core.FaultDriver, 2, 1},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -231,7 +231,7 @@ func (n *Node) Ended() *core.Error {
 			"the handler of %s closed the connection to the worker without an answer; it must leave foreign descriptors alone", n.fn.Name)
 	}
 	exit := n.sandbox.Exit()
-	if !exit.Known || exit.Signal == 9 && !exit.OutOfMemory {
+	if !exit.Known || exit.Signal == 9 && !exit.OutOfMemory && !exit.Starved {
 		select {
 		case <-n.parent.done:
 			n.felled.Store(true)
@@ -242,6 +242,11 @@ func (n *Node) Ended() *core.Error {
 	case exit.OutOfMemory:
 		return core.Errorf(core.KindMemory, core.FaultHandler, "the handler of %s was killed at its memory limit of %d bytes (%d MiB); raise memory_mb or use less",
 			n.fn.Name, n.fn.Limits.Memory, n.fn.Limits.Memory>>20)
+	case exit.Starved:
+		err := core.Errorf(core.KindUnavailable, core.FaultWorker,
+			"the instance of %s was killed below its own memory limit, because the worker's machine or service had no memory left; try again, or give the worker less with --memory", n.fn.Name)
+		err.Retryable = true
+		return err
 	case n.felled.Load():
 		err := core.Errorf(core.KindUnavailable, core.FaultWorker, "the zygote that the instance of %s was forked from ended, and the instance with it; try again", n.fn.Name)
 		err.Retryable = true

@@ -229,11 +229,17 @@ func fork(ctx context.Context, driver core.Driver, n *Node) error {
 
 // attest takes what the kernel said at the gate of the process that a driver says it has made.
 func (t *Tree) attest(n *Node, err error) (enter time.Duration, _ error) {
-	if err != nil {
+	if err != nil && !blames(err) {
 		return 0, err
 	}
-	pid, enter, err := n.sandbox.Entered()
-	if err != nil {
+	pid, enter, entering := n.sandbox.Entered()
+	switch {
+	case core.IsKind(entering, core.KindExhausted): // whatever the driver makes of it
+		return 0, entering
+	case err != nil:
+		return 0, err
+	case entering != nil:
+		err = entering
 		return 0, core.Errorf(core.KindUnavailable, core.FaultDriver, "the driver of %s made no process for %s: %w", n.shape.runtime, n.id, err)
 	}
 	t.mu.Lock()
@@ -245,6 +251,9 @@ func (t *Tree) attest(n *Node, err error) (enter time.Duration, _ error) {
 // blames says whether a failure of a driver call casts doubt on the driver and on the zygote it used.
 func blames(err error) bool {
 	e := core.AsError(err)
+	if e.Kind == core.KindExhausted {
+		return false // the worker's own shortage, or the driver's
+	}
 	return errors.Is(err, context.DeadlineExceeded) || e.Fault == core.FaultDriver || e.Kind == core.KindUnavailable || e.Kind == core.KindTimeout
 }
 

@@ -29,7 +29,7 @@ func Examine(ctx context.Context, config Config) []core.Finding {
 	found := sandbox.Examine(ctx)
 	found = append(found, examineLibexec(config.Drivers)...)
 	broken := slices.ContainsFunc(found, func(f core.Finding) bool { return f.Status == core.StatusFail })
-	found = append(found, examineMemory(), examineData(config.Data))
+	found = append(found, examineMemory(), examineDescriptors(), examineData(config.Data))
 
 	place := runDir
 	if os.Geteuid() != 0 {
@@ -48,16 +48,6 @@ func Examine(ctx context.Context, config Config) []core.Finding {
 	}
 	options := driver.Options{Dir: filepath.Join(run, "drivers"), Env: config.Env, Log: slog.New(slog.DiscardHandler)}
 	return append(found, driver.Examine(ctx, config.Drivers, options, t.runtime)...)
-}
-
-func examineMemory() core.Finding {
-	const name, enough = "memory", 1 << 30
-	f := core.Finding{Name: name, Status: core.StatusOK, Detail: fmt.Sprintf("%d MiB, of which functions may use %d without --memory",
-		machineMemory()>>20, machineMemory()/4*3>>20)}
-	if machineMemory() < enough {
-		f.Status, f.Mend = core.StatusWarn, "use a machine with 1 GiB or more: a zygote with large packages takes some 100 MiB"
-	}
-	return f
 }
 
 // Free space of the data directory, in bytes, that is enough for packages, and that is too little for anything.

@@ -41,7 +41,7 @@ const runDir = "/run"
 type Config struct {
 	Data    string // directory of everything that outlives the worker; one worker at a time
 	Drivers string // directory of the drivers' programs
-	Memory  int64  // bytes that all nodes may use together, counted proportionally; 0 for three quarters of the machine's
+	Memory  int64  // bytes that all nodes may use together, counted proportionally; 0 for three quarters of what the machine, or a cgroup around the worker, has
 	// Packages that nobody uses are collected when they have not been asked for as long as PackageAge, 0 for 30 days, and while all packages have
 	// more bytes than StoreLimit, 0 for half of the file system.
 	PackageAge time.Duration
@@ -111,8 +111,11 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 }
 
 func (w *Worker) open(ctx context.Context, config Config, data, name string) error {
+	bytes, whose := memory()
 	if w.budget == 0 {
-		w.budget = machineMemory() / 4 * 3
+		w.budget = bytes / 4 * 3
+	} else if w.budget > bytes {
+		w.log.Warn("memory", "err", fmt.Sprintf("--memory is %d MiB, over the %d MiB that %s has: the kernel may end processes before the worker does", w.budget>>20, bytes>>20, whose))
 	}
 	var warnings []error
 	var err error
@@ -160,7 +163,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	for _, fn := range w.store.List() {
 		w.learnCosts(&fn, of(&fn, installed))
 	}
-	w.sched = sched.New(sched.Config{MaxInstances: maxInstances, Invoke: w.Invoke, Deployed: w.store.Deployed, Log: w.log}, w.tree)
+	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Log: w.log}, w.tree)
 	for _, fn := range w.store.List() {
 		if packages := of(&fn, installed); waits(&fn) || slices.ContainsFunc(packages, func(p core.Installed) bool { return probe.Stale(p, packages) }) {
 			w.prepareLater(fn, nil)

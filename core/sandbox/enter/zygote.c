@@ -24,8 +24,9 @@ static void say(int control, const char *text)
 static void say_failed(int control, const char *what, int error)
 {
     char text[256];
-    const char *kind = error == EAGAIN || error == ENOMEM || error == ENOSPC ? "exhausted" : "internal";
-    snprintf(text, sizeof text, "{\"error\":{\"kind\":\"%s\",\"fault\":\"worker\",\"message\":\"%s: %s\"}}", kind, what, strerror(error));
+    int passes = error == EAGAIN || error == ENOMEM || error == ENOSPC || error == EMFILE || error == ENFILE;
+    snprintf(text, sizeof text, "{\"error\":{\"kind\":\"%s\",\"fault\":\"worker\",\"retryable\":%s,\"message\":\"%s: %s\"}}",
+             passes ? "exhausted" : "internal", passes ? "true" : "false", what, strerror(error));
     say(control, text);
 }
 

@@ -1,0 +1,11 @@
+package worker
+
+import "testing"
+
+func TestInstancesWith(t *testing.T) {
+	for limit, want := range map[uint64]int{0: 1, 256: 5, 1024: 82, 4096: 389, 1 << 20: maxInstances, 1 << 63: maxInstances} {
+		if got := instancesWith(limit); got != want {
+			t.Errorf("with %d descriptors %d instances", limit, got)
+		}
+	}
+}
