@@ -24,6 +24,12 @@ type Service interface {
 	Snapshot(ctx context.Context) (Snapshot, error)
 }
 
+// Stopper is implemented by a Service that can say beforehand that it will end.
+type Stopper interface {
+	// Stop refuses new events, and at once those that wait for an instance; the running ones go on.
+	Stop()
+}
+
 // Locker is implemented by a Service that can resolve a function's packages without deploying it.
 type Locker interface {
 	// Lock resolves the packages of a function anew and returns their lock. What Files has is to lie beside the manifests from then on:

@@ -123,7 +123,13 @@ func (g *Gateway) note(r *http.Request, e *core.Error) {
 // settle returns err as a core.Error. What broke because the caller went away is told as that.
 func settle(r *http.Request, err error) *core.Error {
 	var e *core.Error
-	if !errors.As(err, &e) && (r.Context().Err() != nil || errors.Is(err, context.Canceled)) {
+	known := errors.As(err, &e)
+	if !known || e.Kind == core.KindCanceled {
+		if cause := context.Cause(r.Context()); errors.Is(cause, errStopped) { // else the caller's going away
+			return errStopped
+		}
+	}
+	if !known && (r.Context().Err() != nil || errors.Is(err, context.Canceled)) {
 		return core.Errorf(core.KindCanceled, core.FaultCaller, "the caller went away: %w", err)
 	}
 	return core.AsError(err)

@@ -21,8 +21,11 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// grace is how long requests may go on after the gateway was told to end.
-const grace = 10 * time.Second
+// grace is how long requests may go on after the gateway was told to end, and lastAnswers how long the answers to those that are given up then may take.
+const (
+	grace       = 10 * time.Second
+	lastAnswers = time.Second
+)
 
 // Gateway is an http.Handler over a core.Service. When the service is a core.Logs too, it serves logs; a core.Packages, packages.
 type Gateway struct {
@@ -77,11 +80,18 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.router.ServeHTTP(out, r)
 }
 
+// errStopped is the answer to who still waits when the time for that is over.
+var errStopped = core.Errorf(core.KindCanceled, core.FaultWorker, "the worker was stopped before this had ended, and nobody can say how far it came")
+
 // Serve answers requests on the listener, which it closes, until the context ends. Then it refuses new requests, ends those
-// that follow logs, gives the others ten seconds, and returns nil. It returns an error when the listener fails.
+// that follow logs, gives the others ten seconds, tells those that have not ended by then that they are given up, and returns nil. It returns an
+// error when the listener fails.
 func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
+	base, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer giveUp(nil)
 	server := &http.Server{
 		Handler:           g,
+		BaseContext:       func(net.Listener) context.Context { return base },
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -97,10 +107,15 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	case <-ctx.Done():
 	}
 	g.close()
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	if s, ok := g.service.(core.Stopper); ok {
+		s.Stop()
+	}
+	late := time.AfterFunc(grace, func() { giveUp(errStopped) })
+	defer late.Stop()
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace+lastAnswers)
 	defer cancel()
 	if err := server.Shutdown(end); err != nil {
-		g.log.Warn("cut requests that did not end", "took", grace, "err", err)
+		g.log.Warn("cut requests that did not end", "took", grace+lastAnswers, "err", err)
 		_ = server.Close() // what it could fail with is what has just been logged
 	}
 	<-served //nolint:errcheck // it says only that the server was closed

@@ -2,6 +2,8 @@ package integration
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -241,6 +243,33 @@ func TestKilledWorker(t *testing.T) {
 	}
 	if left := seen.leftSoon(patience); len(left) > 0 {
 		t.Errorf("left after the second worker has stopped:\n%s", strings.Join(left, "\n"))
+	}
+}
+
+// TestKilledWorkerWhileBuilding kills a worker while a build writes files without end: the next one ends that before it clears up, and starts.
+func TestKilledWorkerWhileBuilding(t *testing.T) {
+	system(t)
+	data := t.TempDir()
+	endless := files{"Makefile": "all:\n\ti=0; while :; do mkdir -p d$$i; echo x > d$$i/f; rm -rf d$$(((i+32)%64)); i=$$(((i+1)%64)); done\n", "pipsqueak.yaml": "runtime: native\n", "handler.c": "int x;\n"}
+	for range 3 {
+		w, err := start(programs(t), data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go w.do(context.Background(), http.MethodPut, "/v1/functions/endless", bytes.NewReader(endless.archive(t)))
+		eventually(t, patience, "the build writes", func() bool {
+			found, _ := filepath.Glob(filepath.Join(data, "staging", "*", "d*"))
+			deeper, _ := filepath.Glob(filepath.Join(data, "staging", "*", "*", "d*"))
+			return len(found)+len(deeper) > 0
+		})
+		w.kill()
+	}
+	w := startWorker(t, data)
+	if left, _ := os.ReadDir(filepath.Join(data, "staging")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	if got := result[int](t, w, w.deploy(t, "good", handlerFile("def handler(event, context):\n    return event\n")).Name, "1"); got != 1 {
+		t.Error(got)
 	}
 }
 

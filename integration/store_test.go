@@ -91,6 +91,32 @@ func TestDamagedPackage(t *testing.T) {
 	}
 }
 
+// TestPackageGone starts a worker that finds a package of a function gone, whole or emptied: it installs it anew.
+func TestPackageGone(t *testing.T) {
+	system(t)
+	data := t.TempDir()
+	w, err := start(programs(t), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.stop() })
+	fn := w.deploy(t, "one", small)
+	for name, spoil := range map[string]func(dir string) error{"gone": os.RemoveAll, "gone with its manifest": func(dir string) error {
+		return errors.Join(os.RemoveAll(dir), os.Remove(dir+".manifest"))
+	}} {
+		if err := w.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if err := spoil(filepath.Join(data, "packages", strings.TrimPrefix(fn.Packages[0].Digest, "sha256:"))); err != nil {
+			t.Fatal(err)
+		}
+		if w, err = start(programs(t), data); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, patience, name+": it is installed anew", func() bool { return w.run(t, "one", `{}`).status == http.StatusOK })
+	}
+}
+
 // changing is a build that never makes the same files twice.
 const changing = `
 import os, zipfile

@@ -12,8 +12,12 @@ import (
 )
 
 func main() {
-	// The first signal ends what is under way, the second the program.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal ends what is under way, the second the program. A terminal that goes away is one of them, unless nohup has it ignored.
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		ends = append(ends, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	context.AfterFunc(ctx, stop)
 	p := &program{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,

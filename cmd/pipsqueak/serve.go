@@ -82,8 +82,15 @@ func (p *program) serveAt(ctx context.Context, address string, config workerConf
 	if err != nil {
 		return err
 	}
+	stopped := make(chan time.Time, 1)
+	defer context.AfterFunc(ctx, func() { stopped <- time.Now() })()
 	defer func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		began := time.Now()
+		if ctx.Err() != nil {
+			began = <-stopped
+		}
+		// Events whose callers have gone away have the same ten seconds, from the signal on.
+		end, cancel := context.WithDeadline(context.WithoutCancel(ctx), began.Add(10*time.Second))
 		defer cancel()
 		if closing := closeWorker(end); err == nil {
 			err = closing

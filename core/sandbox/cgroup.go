@@ -35,8 +35,15 @@ type cgroupTree struct {
 	delegated  string            // the worker's own cgroup on v2, if the tree lies there
 }
 
-// openCgroups makes the tree named name, and ends what an earlier worker of that name left in it.
-func openCgroups(name string) (*cgroupTree, error) {
+// End ends the processes that an earlier worker of that name has left. What it cannot, Open tells of.
+func End(name string) {
+	if os.Geteuid() == 0 {
+		_, _ = emptyCgroups(name)
+	}
+}
+
+// emptyCgroups finds the place of the tree named name, and ends what an earlier worker of that name left in it.
+func emptyCgroups(name string) (*cgroupTree, error) {
 	t := &cgroupTree{unified: cgroups.IsCgroup2UnifiedMode(), parents: map[string]string{}}
 	if t.unified {
 		if err := t.place(name); err != nil {
@@ -55,13 +62,19 @@ func openCgroups(name string) (*cgroupTree, error) {
 			t.parents[controller] = filepath.Join(mount, own[controller], name)
 		}
 	}
-	if err := t.clear(); err != nil {
+	return t, t.clear()
+}
+
+// openCgroups makes the tree named name, empty.
+func openCgroups(name string) (*cgroupTree, error) {
+	t, err := emptyCgroups(name)
+	if err != nil {
 		return nil, err
 	}
 	if err := t.make(); err != nil {
 		return nil, errors.Join(fmt.Errorf("making the worker's cgroup: %w", err), t.clear())
 	}
-	_, err := os.Stat(filepath.Join(t.parents["memory"], "memory.memsw.limit_in_bytes"))
+	_, err = os.Stat(filepath.Join(t.parents["memory"], "memory.memsw.limit_in_bytes"))
 	t.countsSwap = t.unified || err == nil
 	return t, nil
 }

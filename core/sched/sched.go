@@ -151,9 +151,8 @@ func (s *Scheduler) Drain(function string, keep int) {
 	s.tree.Evict(function, keep)
 }
 
-// Close refuses new events and those that wait, and lets the running ones end. It returns when all instances have ended, or
-// with an error when the context ends first; the tree ends what is left.
-func (s *Scheduler) Close(ctx context.Context) error {
+// Stop refuses new events and those that wait; the running ones go on.
+func (s *Scheduler) Stop() {
 	s.mu.Lock()
 	s.closed = true
 	pools := s.pools
@@ -165,11 +164,16 @@ func (s *Scheduler) Close(ctx context.Context) error {
 		p.refuseAll(closing())
 		s.tree.Evict(key.function, 0)
 	}
+}
+
+// Close is Stop, and waits until all instances have ended. It returns false when the context ends first; the tree ends what is left.
+func (s *Scheduler) Close(ctx context.Context) bool {
+	s.Stop()
 	select {
 	case <-s.slots.empty():
-		return nil
+		return true
 	case <-ctx.Done():
-		return core.Errorf(core.KindTimeout, core.FaultWorker, "events were still running when the worker stopped waiting for them")
+		return false
 	}
 }
 

@@ -48,16 +48,21 @@ func (s *Store) load() (warnings []error, err error) {
 		}
 		f, why := readFunction(path, name)
 		if why != nil {
-			if err := os.Rename(path, path+".corrupt"); err != nil {
-				return nil, diskError(path, err)
-			}
-			warnings = append(warnings, core.Errorf(core.KindInternal, core.FaultWorker,
-				"the function in %s cannot be read and was moved to %s.corrupt; deploy it again: %w", path, path, why))
+			warnings = append(warnings, core.Errorf(core.KindInternal, core.FaultWorker, "the function %s has to be deployed again: %w", name, aside(path, why)))
 			continue
 		}
 		if err := s.complete(f); err != nil {
 			warnings = append(warnings, core.Errorf(core.KindNotFound, core.FaultWorker,
 				"the function %s in %s cannot run: %w", name, path, err))
+		}
+		for _, p := range f.Packages {
+			tree := Tree{Packages, p.Digest}
+			if _, err := s.path(tree); err == nil || s.isDamaged(tree) {
+				continue
+			}
+			if err := s.Mark(tree, core.DamagedFile{Reason: "is gone with all its files"}); err != nil { // so that the worker installs it anew
+				warnings = append(warnings, err)
+			}
 		}
 		s.functions[name] = f
 	}

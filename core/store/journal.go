@@ -52,25 +52,29 @@ func (s *Store) settle(file string) error {
 }
 
 // readJournal does what the pages of the journal ask for, and forgets them. Warnings are as in Open.
-func (s *Store) readJournal() (warnings []error, err error) {
+func (s *Store) readJournal() (warnings []error) {
 	area := filepath.Join(s.dir, "journal")
 	names, err := os.ReadDir(area)
 	if err != nil {
-		return nil, diskError(area, err)
+		return []error{diskError(area, err)}
 	}
 	boot := thisBoot()
 	for _, name := range names {
 		file := filepath.Join(area, name.Name())
+		if filepath.Ext(file) != ".json" {
+			continue // not ours, or moved aside before
+		}
 		var p page
 		data, err := os.ReadFile(file)
 		if err != nil {
-			return nil, diskError(file, err)
+			warnings = append(warnings, aside(file, err))
+			continue
 		}
 		if err := json.Unmarshal(data, &p); err == nil && (p.Boot != boot || boot == "") {
 			for _, entry := range p.Entries {
 				damaged, err := s.recover(entry)
 				if err != nil {
-					return nil, err
+					warnings = append(warnings, err)
 				}
 				if damaged != nil {
 					warnings = append(warnings, core.Errorf(core.KindUnavailable, core.FaultWorker,
@@ -79,10 +83,10 @@ func (s *Store) readJournal() (warnings []error, err error) {
 			}
 		}
 		if err := s.settle(file); err != nil {
-			return nil, err
+			warnings = append(warnings, err)
 		}
 	}
-	return warnings, nil
+	return warnings
 }
 
 // recover writes the entry of a package anew when a power cut has taken it, and returns what is damaged of the package, if anything is.

@@ -2,8 +2,6 @@ package store
 
 import (
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,20 +54,19 @@ func (s *Store) scanPath(digest string) (string, error) {
 }
 
 // sweepScans removes the scans of packages that are gone.
-func (s *Store) sweepScans() error {
+func (s *Store) sweepScans() (warnings []error) {
 	area := filepath.Join(s.dir, "scans")
 	entries, err := os.ReadDir(area)
 	if err != nil {
-		return diskError(area, err)
+		return []error{diskError(area, err)}
 	}
 	for _, entry := range entries {
-		_, err := os.Lstat(filepath.Join(s.dir, "packages", strings.TrimSuffix(entry.Name(), ".json")))
-		if errors.Is(err, fs.ErrNotExist) {
-			err = os.Remove(filepath.Join(area, entry.Name()))
+		if exists(filepath.Join(s.dir, "packages", strings.TrimSuffix(entry.Name(), ".json"))) {
+			continue
 		}
-		if err != nil {
-			return diskError(area, err)
+		if err := os.RemoveAll(filepath.Join(area, entry.Name())); err != nil {
+			warnings = append(warnings, diskError(area, err))
 		}
 	}
-	return nil
+	return warnings
 }

@@ -23,6 +23,7 @@
 package store
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,6 +32,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -61,28 +63,35 @@ type Store struct {
 }
 
 // Open opens a data directory, makes it when it is missing, locks it, and throws away what was half-done. Warnings are about functions that
-// could not be loaded as they were, and packages that a power cut has damaged; each is a *core.Error that names it. The caller closes the Store.
+// could not be loaded as they were, packages that a power cut has damaged, and what else in the directory is not as it should be, which is moved aside or left
+// alone; each is a *core.Error that names it. The caller closes the Store.
 func Open(dir string) (s *Store, warnings []error, err error) {
+	return OpenAfter(dir, func() error { return nil })
+}
+
+// OpenAfter is Open that calls end when no other worker has the directory any more, before it removes anything: to end what still writes there.
+func OpenAfter(dir string, end func() error) (s *Store, warnings []error, err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {
 		return nil, nil, diskError(dir, err)
 	}
-	if err := layOut(dir); err != nil {
+	warnings, err = layOut(dir)
+	if err != nil {
 		return nil, nil, err
 	}
 	lock, err := lockDirectory(dir)
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := end(); err != nil {
+		lock.Close()
+		return nil, nil, err
+	}
 	s = &Store{dir: dir, bounds: defaultBounds, lock: lock, held: map[string]int{}, replaced: map[string]string{},
 		functions: map[string]core.Function{}, removed: map[string]int{}, damaged: map[Tree]core.DamagedFile{}, verdicts: map[forbiddenKey]*core.Forbidden{}, readRule: literally, compiled: map[compiledKey]string{}}
-	err = s.sweep()
-	if err == nil {
-		warnings, err = s.readJournal()
-	}
-	if err == nil {
-		err = s.loadIndex()
-	}
+	warnings = append(warnings, s.sweep()...)
+	warnings = append(warnings, s.readJournal()...)
+	err = s.loadIndex()
 	if err == nil {
 		var more []error
 		more, err = s.load()
@@ -106,25 +115,43 @@ func (s *Store) Close() error {
 
 // layOut makes the directories. Sandboxed processes with other uids reach code, packages and what is being installed by their
 // full paths, so these can be passed through; functions hold secrets in their environments.
-func layOut(dir string) error {
+func layOut(dir string) (warnings []error, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return diskError(dir, err)
+		return nil, diskError(dir, err)
 	}
 	for name, mode := range map[string]fs.FileMode{"code": 0o755, "packages": 0o755, "index": 0o755, "locks": 0o755, "scans": 0o755, "functions": 0o700, "journal": 0o700, "staging": 0o711} {
 		sub := filepath.Join(dir, name)
+		if info, err := os.Stat(sub); exists(sub) && (err != nil || !info.IsDir()) {
+			warnings = append(warnings, aside(sub, errors.New("it is no directory")))
+		}
 		if err := os.MkdirAll(sub, mode); err != nil {
-			return diskError(sub, err)
+			return warnings, diskError(sub, err)
 		}
 		if err := os.Chmod(sub, mode); err != nil {
-			return diskError(sub, err)
+			return warnings, diskError(sub, err)
 		}
 	}
-	return syncFile(dir)
+	if info, err := os.Lstat(filepath.Join(dir, lockFile)); err == nil && !info.Mode().IsRegular() {
+		warnings = append(warnings, aside(filepath.Join(dir, lockFile), errors.New("it is no file")))
+	}
+	return warnings, syncFile(dir)
+}
+
+// aside moves away what is not what it should be, so that the worker starts and nothing is lost. It returns the warning about that.
+func aside(path string, why error) error {
+	to := path + ".corrupt"
+	if exists(to) {
+		to += "-" + rand.Text()
+	}
+	if err := os.Rename(path, to); err != nil {
+		return core.Errorf(core.KindInternal, core.FaultWorker, "%s cannot be used (%w), nor moved away: %v; remove it", path, why, err)
+	}
+	return core.Errorf(core.KindInternal, core.FaultWorker, "%s cannot be used and was moved to %s: %w", path, to, why)
 }
 
 // lockDirectory takes the lock, which the kernel gives back when the process ends in whatever way.
 func lockDirectory(dir string) (*os.File, error) {
-	name := filepath.Join(dir, "lock")
+	name := filepath.Join(dir, lockFile)
 	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, diskError(name, err)
@@ -149,20 +176,30 @@ func lockDirectory(dir string) (*os.File, error) {
 	return file, nil
 }
 
-// sweep removes what an earlier worker did not finish.
-func (s *Store) sweep() error {
+// lockFile is what a worker that uses the data directory holds.
+const lockFile = "lock"
+
+// sweep removes what an earlier worker did not finish. What cannot be removed stays, in the way of nobody: it has a name that no other will have.
+func (s *Store) sweep() (warnings []error) {
 	staging := filepath.Join(s.dir, "staging")
 	entries, err := os.ReadDir(staging)
 	if err != nil {
-		return diskError(staging, err)
+		return []error{diskError(staging, err)}
 	}
 	for _, entry := range entries {
 		name := filepath.Join(staging, entry.Name())
-		if err := os.RemoveAll(name); err != nil {
-			return diskError(name, err)
+		err := os.RemoveAll(name)
+		for range 2 { // who still writes there seldom does so for long
+			if err != nil {
+				time.Sleep(10 * time.Millisecond)
+				err = os.RemoveAll(name)
+			}
+		}
+		if err != nil {
+			warnings = append(warnings, core.Errorf(core.KindInternal, core.FaultWorker, "%s is left of an earlier worker and cannot be removed now: %w; the next start tries it again", name, err))
 		}
 	}
-	return s.sweepScans()
+	return append(warnings, s.sweepScans()...)
 }
 
 // Stage makes a fresh, empty directory in staging/ and returns its full path. It is the caller's, to fill and then to give to

@@ -247,6 +247,8 @@ func (n *Node) Ended() *core.Error {
 			"the instance of %s was killed below its own memory limit, because the worker's machine or service had no memory left; try again, or give the worker less with --memory", n.fn.Name)
 		err.Retryable = true
 		return err
+	case n.felled.Load() && n.tree.ctx.Err() != nil:
+		return closing()
 	case n.felled.Load():
 		err := core.Errorf(core.KindUnavailable, core.FaultWorker, "the zygote that the instance of %s was forked from ended, and the instance with it; try again", n.fn.Name)
 		err.Retryable = true

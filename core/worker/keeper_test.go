@@ -26,9 +26,7 @@ func TestSample(t *testing.T) {
 	w.sched = sched.New(sched.Config{MaxInstances: 1, Log: w.log, Deployed: w.store.Deployed}, w.tree)
 	w.keeper.ctx = t.Context()
 	t.Cleanup(func() {
-		if err := w.sched.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
+		w.sched.Close(context.Background())
 		if err := w.tree.Close(context.Background()); err != nil {
 			t.Error(err)
 		}

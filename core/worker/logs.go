@@ -43,25 +43,25 @@ type functionLog struct {
 // openLogs opens a directory of logs. Those of functions that are not there are removed: a worker was killed before it did.
 func openLogs(dir string, there func(name string) bool) (*logs, error) {
 	l := &logs{dir: dir, all: map[string]*functionLog{}, gone: map[string]int{}}
-	err := os.MkdirAll(dir, 0o700)
-	if err == nil {
-		err = l.sweep(there)
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		_ = os.Rename(dir, dir+".corrupt") // else it is told by what follows
 	}
-	if err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, core.Errorf(core.KindInternal, core.FaultWorker, "the directory of logs: %w", err)
 	}
+	l.sweep(there)
 	return l, nil
 }
 
-func (l *logs) sweep(there func(name string) bool) error {
-	entries, err := os.ReadDir(l.dir)
+// sweep removes the logs of functions that are there no more. What cannot be removed is in nobody's way.
+func (l *logs) sweep(there func(name string) bool) {
+	entries, _ := os.ReadDir(l.dir)
 	for _, entry := range entries {
 		name, _, isLog := strings.Cut(entry.Name(), ".log")
 		if isLog && !strings.HasPrefix(name, ".") && !there(name) {
-			err = errors.Join(err, os.Remove(filepath.Join(l.dir, entry.Name())))
+			_ = os.Remove(filepath.Join(l.dir, entry.Name()))
 		}
 	}
-	return err
 }
 
 // of returns the log of a version of a function, nil when that was removed.

@@ -22,8 +22,8 @@ func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.R
 			return core.Result{Language: language(fn.Runtime)}, err
 		}
 		result, err := w.sched.Invoke(ctx, &fn, invocation)
-		if errors.Is(err, sched.ErrReplaced) {
-			continue // the store has another version by now, or none
+		if errors.Is(err, sched.ErrReplaced) || err != nil && result.Node == "" && !w.store.Deployed(fn.Name, fn.Version) {
+			continue // the store has another version by now, or none, and no code of this one: no instance has had the event
 		}
 		result.Language = language(fn.Runtime)
 		return result, err

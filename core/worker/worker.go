@@ -127,7 +127,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if _, err = relay.Addresses(config.Registries); err != nil {
 		return err
 	}
-	if w.store, warnings, err = store.Open(data); err != nil {
+	if w.store, warnings, err = store.OpenAfter(data, func() error { sandbox.End(name); return nil }); err != nil {
 		return err
 	}
 	if config.PackageRule != nil {
@@ -186,18 +186,26 @@ func (w *Worker) collectOutput(config core.SandboxConfig, stream string, output 
 
 func (w *Worker) driversDir() string { return filepath.Join(w.run, "drivers") }
 
+// Stop implements core.Stopper.
+func (w *Worker) Stop() { w.sched.Stop() }
+
+// closeTime is how long to end the processes may take, and to remove what does not outlive the worker.
+const closeTime = 10 * time.Second
+
 // Close lets running events end until the context does, then ends every process and removes what does not outlive the
 // worker. It may be called once.
 func (w *Worker) Close(ctx context.Context) error {
 	var err error
 	w.advisories.close()
 	w.stopKeeper()
-	if w.sched != nil {
-		err = w.sched.Close(ctx)
+	if w.sched != nil && !w.sched.Close(ctx) {
+		w.log.Warn("evict", "err", "events were still running when the worker stopped waiting for them")
 	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	defer cancel()
 	w.learning.close()
 	if w.tree != nil {
-		err = errors.Join(err, w.tree.Close(ctx))
+		err = errors.Join(err, w.tree.Close(end))
 	}
 	if w.fleet != nil {
 		w.fleet.Close()
