@@ -90,7 +90,7 @@ class App
   def self.respond_to?(*) = raise
   def self.class = raise
   def self.run(event:, context:)
-    Pipsqueak::Context.define_method(:initialize) { |*| raise "defect" }
+    Pipsqueak::Context.singleton_class.define_method(:new) { |*| raise "defect" }
     event
   end
 end
