@@ -137,3 +137,24 @@ func TestImportGivenUp(t *testing.T) {
 		})
 	}
 }
+
+// What of the driver's own failed while an event ran is no fault of the handler's, and the instance is not used again.
+func TestDriverFailed(t *testing.T) {
+	near, far := net.Pipe()
+	go func() {
+		hear(t, far)
+		far.Write(frame('L', `{"kind":"internal","message":"the runtime failed"}`))
+	}()
+	x := New(near)
+	defer x.Free()
+	if err := x.Send(core.Invocation{ID: "i", Event: []byte("1")}, time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	kind, body, err := x.Receive()
+	if err == nil {
+		_, err = Answer(kind, body)
+	}
+	if e := core.AsError(err); !IsBroken(err) || e.Kind != core.KindInternal || e.Fault != core.FaultDriver || e.Message != "the runtime failed" {
+		t.Errorf("%+v", err)
+	}
+}

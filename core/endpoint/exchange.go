@@ -22,7 +22,7 @@ const (
 	kindEvent     = 'E' // to the instance: u32 big-endian length of meta | meta | event. meta is {"id":string,"deadline_ms":unix ms,"depth":n}
 	kindResult    = 'R' // from it: the result
 	kindException = 'X' // from it: {"type","message","stack":[…]}, a core.Exception
-	kindRefused   = 'L' // from it: {"kind":"invalid"|"too_large","message"}: a result that cannot be sent
+	kindRefused   = 'L' // from it: {"kind":"invalid"|"too_large"|"internal","message"}: a result that cannot be sent, or what of the driver's failed
 	kindDeath     = 'D' // from it: how the handler ended its process, a core.Exception; the instance ends
 	kindInvoke    = 'I' // from it, before the result: as an event, with the meta {"call":n,"function":name}
 	kindAnswer    = 'A' // to it: as an event, with the meta {"call":n} before the result, or {"call":n,"error":{…}} alone
@@ -223,7 +223,11 @@ func Answer(kind byte, body []byte) ([]byte, error) {
 		Kind    core.Kind `json:"kind"`
 		Message string    `json:"message"`
 	}
-	if err := json.Unmarshal(body, &refused); err != nil || refused.Kind != core.KindInvalid && refused.Kind != core.KindTooLarge {
+	err := json.Unmarshal(body, &refused)
+	if err == nil && refused.Kind == core.KindInternal {
+		return nil, broken{core.Errorf(core.KindInternal, core.FaultDriver, "%s", refused.Message)}
+	}
+	if err != nil || refused.Kind != core.KindInvalid && refused.Kind != core.KindTooLarge {
 		return nil, broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance refused its result in a way that cannot be read: %q", body[:min(len(body), 100)])}
 	}
 	return nil, core.Errorf(refused.Kind, core.FaultHandler, "%s", refused.Message)

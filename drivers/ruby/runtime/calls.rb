@@ -61,7 +61,7 @@ module Pipsqueak
       meta_end = 9 + answer.unpack1("N", offset: 5)
       meta = JSON.parse(answer.byteslice(9, meta_end - 9))
       raise InvokeError.new(meta["error"]) if meta["error"]
-      JSON.parse(answer.byteslice(meta_end, answer.bytesize), Instance::READ)
+      JSON.parse(answer.byteslice(meta_end, answer.bytesize))
     end
 
     private

@@ -36,9 +36,7 @@ module Pipsqueak
     MAX_FAILURE = 128 << 10
     # Seconds after which an instance that has not been told anything was forked ahead, and has time to rehearse.
     PATIENCE = 0.002
-    # Of JSON that is read or written; each level is a level of the C stack.
-    DEPTH = 1000
-    READ = { max_nesting: DEPTH }.freeze
+    OUTPUTS = [STDOUT, STDERR].freeze
 
     def self.endpoint
       IO.for_fd(ENDPOINT, "r+b", autoclose: false).tap { |io| io.close_on_exec = true }
@@ -61,13 +59,13 @@ module Pipsqueak
     # Answers what core asks, first of all the import.
     def serve
       frame = @calls.receive("H") or return
-      begin
-        report = import(JSON.parse(frame.byteslice(5, frame.bytesize), READ))
-      rescue Failure => e
+      answer("P", begin
+        JSON.generate(import(JSON.parse(frame.byteslice(5, frame.bytesize))))
+      rescue StandardError => e
+        e = Failure.new("internal", "driver", "the Ruby runtime failed while it imported the handler: #{defect(e)}", e) unless Failure === e
         answer("F", Pipsqueak.packed(e.reply, MAX_FAILURE))
         Process.exit!(1)
-      end
-      answer("P", JSON.generate(report))
+      end)
       while (frame = @calls.receive("E"))
         answer(*handle(frame))
       end
@@ -81,13 +79,23 @@ module Pipsqueak
       @loader.load(function) { @handler = @loader.handler(function["handler"]) }
     end
 
+    # What of this runtime failed where nothing of the function's is to blame.
+    def defect(error) = "#{Pipsqueak.type_of(error)}: #{Pipsqueak.message_of(error)} (#{error.backtrace&.first})"
+
     # Runs one event. Returns the kind and the body of the answer.
     def handle(frame)
+      run_event(frame)
+    rescue StandardError => e
+      return "L", JSON.generate("kind" => "internal", "message" => "the Ruby runtime failed while it ran an event: #{defect(e)}")
+    end
+
+    def run_event(frame)
       event = 9 + frame.unpack1("N", offset: 5)
       meta = JSON.parse(frame.byteslice(9, event - 9))
+      context = Context.new(@function, meta, @calls)
       begin
-        event = JSON.parse(frame.byteslice(event, frame.bytesize), READ)
-        result = @calls.during { @handler.call(event, Context.new(@function, meta, @calls)) }
+        event = JSON.parse(frame.byteslice(event, frame.bytesize))
+        result = @calls.during { @handler.call(event, context) }
       rescue SystemExit
         raise
       rescue Exception => e
@@ -97,13 +105,13 @@ module Pipsqueak
     end
 
     def encode(result)
-      body = JSON.generate(result, READ)
+      body = JSON.generate(result)
       return "R", body if body.bytesize <= MAX_RESULT
       refuse("too_large", "takes #{body.bytesize} bytes as JSON; the limit is #{MAX_RESULT}")
     rescue SystemExit
       raise
     rescue Exception => e
-      refuse("invalid", "(a #{result.class}) cannot be written as JSON: #{Pipsqueak.message_of(e)}; " \
+      refuse("invalid", "(a #{Pipsqueak.type_of(result)}) cannot be written as JSON: #{Pipsqueak.message_of(e)}; " \
                         "return hashes, arrays, strings in UTF-8, finite numbers, booleans and nil")
     end
 
@@ -113,11 +121,18 @@ module Pipsqueak
 
     def answer(kind, body)
       Process.exit!(0) unless Process.pid == @pid # a child that the handler has forked, and that came back from it
-      $stdout.flush
-      $stderr.flush
+      OUTPUTS.each { |io| flush(io) }
+      [$stdout, $stderr].each { |io| flush(io) unless OUTPUTS.any? { |own| own.equal?(io) } }
       @calls.answer([1 + body.bytesize, kind].pack("Na"), body)
     rescue Errno::EPIPE
       Process.exit!(0)
+    end
+
+    # The streams may be closed, or be whatever the function has put in their place.
+    def flush(io)
+      io.flush
+    rescue Exception
+      nil
     end
   end
 

@@ -1,69 +1,9 @@
 # frozen_string_literal: true
 
+require_relative "foreign"
+
 module Pipsqueak
   CODE = "/function"
-
-  # An error to report: kind and fault as core has them, and the exception behind it.
-  class Failure < StandardError
-    attr_reader :reply
-
-    def initialize(kind, fault, message, cause = nil)
-      super(message)
-      @reply = { "kind" => kind, "fault" => fault, "message" => message }
-      @reply["exception"] = Pipsqueak.describe(cause) if cause
-    end
-  end
-
-  # Files whose frames a user need not see.
-  RUNTIME_FILES = ["#{__dir__}/", "<internal:"].freeze
-  MAX_MESSAGE = 64 << 10
-  MAX_FRAMES = 1000
-  MAX_STACK = 200 << 10
-
-  class << self
-    # What a user is told of an exception: its type, text, and stack without the frames of this runtime, outermost first.
-    def describe(error)
-      frames = (error.backtrace || []).reject { |frame| frame.start_with?(*RUNTIME_FILES) }.first(MAX_FRAMES)
-      size = 0
-      frames = frames.map { |frame| clean(frame) }.take_while { |frame| (size += frame.bytesize) <= MAX_STACK }
-      { "type" => error.class.name || error.class.inspect, "message" => message_of(error), "stack" => frames.reverse }
-    end
-
-    def message_of(error)
-      clean(error.message.to_s)
-    rescue Exception
-      "(its text cannot be had: its message raises)"
-    end
-
-    # A text as JSON can hold it, of a length that can be told.
-    def clean(text, limit = MAX_MESSAGE)
-      text = text.dup.force_encoding(Encoding::UTF_8) unless text.encoding == Encoding::UTF_8
-      text = text.byteslice(0, limit) if text.bytesize > limit
-      text.valid_encoding? ? text : text.scrub("\u{fffd}")
-    end
-
-    # A message as JSON, of at most that many bytes: a longer one is an error, and cut.
-    def packed(message, limit)
-      packet = JSON.generate(message)
-      return packet if packet.bytesize <= limit
-      error = message["error"] || message
-      shorten(error)
-      shorten(error["exception"]) if error["exception"]
-      JSON.generate(message)
-    end
-
-    private
-
-    # Cuts an error that is too long for a packet: its texts to their beginning, its stack to the innermost frames.
-    def shorten(error)
-      error.each do |key, value|
-        case value
-        when String then error[key] = clean(value, 10_000)
-        when Array then error[key] = value.last(20).map { |line| clean(line, 1000) }
-        end
-      end
-    end
-  end
 
   # Loader imports: it knows where packages are and what the process has of them.
   class Loader
@@ -75,6 +15,8 @@ module Pipsqueak
     # Threads that libraries start when they are required and can do without: one that frees what ended threads have left
     # (concurrent-ruby before 1.2), and one that is started again when it is needed (timeout).
     DISPENSABLE = %r{/concurrent/atomic/ruby_thread_local_var\.rb:|/timeout\.rb:}
+
+    THREAD = Thread.instance_method(:inspect)
 
     # Modules that core is told of, of those that it did not know a handler requires.
     MAX_LOADED = 64
@@ -103,7 +45,7 @@ module Pipsqueak
       took = (request["modules"] || []).to_h { |name| [name, time { import(name) }] }
       known = $LOADED_FEATURES.size
       yield if block_given?
-      Thread.list.each { |thread| thread.kill.join if DISPENSABLE.match?(thread.inspect) }
+      Thread.list.each { |thread| thread.kill.join if DISPENSABLE.match?(THREAD.bind_call(thread)) }
       report = { "took" => now - start, "modules" => took, "threads" => request["handler"] ? Thread.list.size : threads }
       report["loaded"] = loaded_since(known) if request["handler"] && $LOADED_FEATURES.size > known
       report
@@ -174,7 +116,7 @@ module Pipsqueak
       require name
     rescue Exception => e # whatever third-party code raises, SystemExit too, is told and not acted on
       raise e if e.is_a?(Failure)
-      raise Failure.new("exception", "handler", "importing #{shown} failed: #{e.class}: #{Pipsqueak.message_of(e)}", e), cause: nil
+      raise Failure.new("exception", "handler", "importing #{shown} failed: #{Pipsqueak.type_of(e)}: #{Pipsqueak.message_of(e)}", e), cause: nil
     end
 
     # Divides a handler's name at the first dot after the last slash behind which there is a file.
@@ -191,7 +133,7 @@ module Pipsqueak
     def find(name, file, owner, method)
       file = "#{file.delete_prefix("#{@code}/")}.rb"
       receiver = owner ? Object.const_get(owner) : TOPLEVEL_BINDING.receiver
-      found = receiver.method(method)
+      found = METHOD.bind_call(receiver, method) # a class may have a method of that name
       # Kernel has a method of many a name, which is not what the file should have had.
       return found if found.source_location && !found.source_location.first.start_with?("<internal:")
       raise NameError

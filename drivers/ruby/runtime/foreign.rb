@@ -1,0 +1,104 @@
+# frozen_string_literal: true
+
+require "json"
+
+# What the runtime does with what is the user's: objects that may answer nothing, or something else, and parts of the language that somebody has replaced.
+module Pipsqueak
+  # Ruby's own JSON, whatever becomes of the one that functions see.
+  module JSON
+    STATE = ::JSON::State
+    PARSER = ::JSON::Parser
+    DEPTH = 1000 # each level is a level of the C stack
+
+    def self.generate(object) = STATE.new(max_nesting: DEPTH).generate(object)
+    def self.parse(text) = PARSER.new(text, max_nesting: DEPTH).parse
+  end
+
+  # An error to report: kind and fault as core has them, and the exception behind it.
+  class Failure < StandardError
+    attr_reader :reply
+
+    def initialize(kind, fault, message, cause = nil)
+      super(message)
+      @reply = { "kind" => kind, "fault" => fault, "message" => message }
+      @reply["exception"] = Pipsqueak.describe(cause) if cause
+    end
+  end
+
+  # Files whose frames a user need not see.
+  RUNTIME_FILES = ["#{__dir__}/", "<internal:"].freeze
+  MAX_MESSAGE = 64 << 10
+  MAX_FRAMES = 1000
+  MAX_STACK = 200 << 10
+
+  # An object of the user's may answer nothing, or something else: what Ruby itself knows of it is asked of Ruby.
+  CLASS = Kernel.instance_method(:class)
+  METHOD = Kernel.instance_method(:method)
+  NAME = Module.instance_method(:name)
+  INSPECT = Module.instance_method(:inspect)
+  BACKTRACE = Exception.instance_method(:backtrace)
+
+  class << self
+    # What a user is told of an exception: its type, text, and stack without the frames of this runtime, outermost first.
+    def describe(error)
+      frames = backtrace_of(error).reject { |frame| frame.start_with?(*RUNTIME_FILES) }.first(MAX_FRAMES)
+      size = 0
+      frames = frames.map { |frame| clean(frame) }.take_while { |frame| (size += frame.bytesize) <= MAX_STACK }
+      { "type" => type_of(error), "message" => message_of(error), "stack" => frames.reverse }
+    end
+
+    # The name of an object's class, whatever the object says.
+    def type_of(object)
+      type = CLASS.bind_call(object)
+      clean(NAME.bind_call(type) || INSPECT.bind_call(type))
+    end
+
+    def message_of(error)
+      clean(error.message.to_s)
+    rescue Exception
+      "(its text cannot be had: its message raises)"
+    end
+
+    # A text as JSON can hold it, of a length that can be told.
+    def clean(text, limit = MAX_MESSAGE)
+      text = String.new(text)
+      text.force_encoding(Encoding::UTF_8) if [Encoding::BINARY, Encoding::US_ASCII].include?(text.encoding)
+      text = text.encode(Encoding::UTF_8, invalid: :replace, undef: :replace, replace: "\u{fffd}") unless text.encoding == Encoding::UTF_8
+      text = text.byteslice(0, limit) if text.bytesize > limit
+      text.valid_encoding? ? text : text.scrub("\u{fffd}")
+    end
+
+    # A message as JSON, of at most that many bytes: a longer one is an error, and cut.
+    def packed(message, limit)
+      packet = JSON.generate(message)
+      return packet if packet.bytesize <= limit
+      error = message["error"] || message
+      shorten(error)
+      shorten(error["exception"]) if error["exception"]
+      JSON.generate(message)
+    end
+
+    private
+
+    # Its own backtrace, or, when that is none, Ruby's.
+    def backtrace_of(error)
+      frames = begin
+        error.backtrace
+      rescue Exception
+        nil
+      end
+      frames = BACKTRACE.bind_call(error) unless Array === frames && frames.all?(String)
+      frames || []
+    end
+
+    # Cuts an error that is too long for a packet: its texts to their beginning, its stack to the innermost frames.
+    def shorten(error)
+      error.each do |key, value|
+        case value
+        when String then error[key] = clean(value, 10_000)
+        when Array then error[key] = value.last(20).map { |line| clean(line, 1000) }
+        end
+      end
+    end
+  end
+end
