@@ -43,7 +43,7 @@ def look_into(package):
     try:
         with os.scandir(package) as entries:
             for entry in entries:
-                if entry.name.endswith(".pth"):
+                if entry.name.endswith(".pth") and not entry.name.endswith("-nspkg.pth"):  # which makes a namespace that is one without it
                     pth.append(entry.path)
                 elif "." not in entry.name and entry.is_dir():
                     found.append(entry.name)
