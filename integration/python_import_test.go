@@ -92,3 +92,27 @@ def handler(event, context): return [inner.pid == os.getpid(), other.pid == os.g
 		t.Errorf("after a deploy %v, before %v", again, loaded)
 	}
 }
+
+// TestPythonNames has a function with a file that is called like a module of the standard library, and a package that brings one: each finds what a plain interpreter finds.
+func TestPythonNames(t *testing.T) {
+	system(t)
+	index := newPythonIndex(t, "")
+	index.addWheel(t, "typing", "3.7", "", files{"typing.py": "raise RuntimeError('the typing of a package')\n"})
+	index.addWheel(t, "py-user", "1.0", "", files{"py_user.py": "import calendar, os, time, typing\ntime.sleep(0.06)\nown, pid = getattr(calendar, 'own', False), os.getpid()\n"})
+	w := startWorker(t, t.TempDir())
+	const handler = `import calendar, os, py_user, sys
+sys.path.append(os.path.join(os.path.dirname(__file__), "vendor"))
+import brought
+def handler(event, context): return [getattr(calendar, "own", False), py_user.own, brought.where, py_user.pid == os.getpid()]
+`
+	f := handlerFile(handler).with("requirements.txt", "py-user\ntyping\n").with("pipsqueak.yaml", "reuse: false\n").with("vendor/brought.py", "where = 'vendor'\n")
+	w.deploy(t, "plain", f)
+	w.deploy(t, "shadows", f.with("calendar.py", "own = True\n"))
+	for name, want := range map[string][]any{"plain": {false, false, "vendor", false}, "shadows": {true, true, "vendor", true}} {
+		for i, got := range started(t, w, name, func(got []any) bool { return got[3] == want[3] }) {
+			if !slices.Equal(got[:3], want[:3]) {
+				t.Errorf("%s: start %d finds %v, want %v", name, i, got, want)
+			}
+		}
+	}
+}

@@ -32,6 +32,11 @@ def name_of(thing):
     return plain(type.__dict__["__name__"].__get__(type(thing)))
 
 
+def is_a(thing, kind):
+    """As isinstance, which asks the thing for its class."""
+    return issubclass(type(thing), kind)
+
+
 def text_of(error):
     try:
         return plain(str(error))
@@ -55,7 +60,7 @@ def frames_of(error):
         code = frame.f_code
         if not code.co_filename.startswith(RUNTIME_FILES):
             frames.append(f"{code.co_filename}:{number} in {code.co_name}" + (f": {line}" if line else ""))
-    if isinstance(error, SyntaxError):
+    if is_a(error, SyntaxError):
         try:
             if error.filename:
                 frames.append(plain(f"{error.filename}:{error.lineno}: {(error.text or '').strip()}"))

@@ -11,6 +11,8 @@ import sys
 import types
 import weakref
 
+from pipsqueak_errors import is_a
+
 LARGE = 1 << 64  # what the system seeds with has 128 bits, what people write mostly less than 64
 
 _by_hand = weakref.WeakSet()  # generators of the module random that were seeded with something
@@ -69,27 +71,24 @@ def find():
 def renewable(thing):
     """Whether a generator was seeded by the system, as far as one can tell."""
     try:
-        if isinstance(thing, kinds("random", "Random")):
+        if is_a(thing, kinds("random", "Random")):
             return thing not in _by_hand and thing is not sys.modules["random"]._inst  # which is seeded anew by its module
         bits = getattr(thing, "_bit_generator", thing)
         sequence = getattr(bits, "seed_seq", None) or getattr(bits, "_seed_seq", None)  # none when it was seeded in the way of old
         return isinstance(sequence.entropy, int) and sequence.entropy >= LARGE and not sequence.spawn_key
-    except Exception:
+    except BaseException:
         return False
 
 
 def kinds(module, *names):
     """Those classes of a module that are there, if it is."""
     there = vars_of(sys.modules.get(module))
-    return tuple(there[name] for name in names if isinstance(there.get(name), type))
+    return tuple(there[name] for name in names if is_a(there.get(name), type))
 
 
 def vars_of(module):
     """The names of a module. Anything may be in sys.modules, and some modules import when they are asked for a name."""
-    try:
-        return object.__getattribute__(module, "__dict__") if isinstance(module, types.ModuleType) else {}
-    except AttributeError:
-        return {}
+    return types.ModuleType.__dict__["__dict__"].__get__(module) if is_a(module, types.ModuleType) else {}
 
 
 def reference(thing):
@@ -104,12 +103,12 @@ def renew():
     for change in (renew_random, renew_numpy, renew_torch, renew_ssl, renew_tempfile, renew_uuid, renew_multiprocessing):
         try:
             change()
-        except Exception:
+        except BaseException:
             pass
     for found in _renewable:
         try:
             renew_generator(found())
-        except Exception:
+        except BaseException:
             pass
 
 
@@ -186,9 +185,9 @@ def draw_from(thing, attribute, module, depth, seen):
         if number is not None:
             yield "", number
         inside = object.__getattribute__(thing, "__dict__") if depth and type(thing).__module__.startswith(module.partition(".")[0]) else {}
-    except Exception:
+    except BaseException:
         return
-    if id(thing) in seen or not isinstance(inside, dict):
+    if id(thing) in seen or not is_a(inside, dict):
         return
     seen.add(id(thing))
     for name, value in list(inside.items()):
@@ -198,14 +197,14 @@ def draw_from(thing, attribute, module, depth, seen):
 
 def draw_once(thing, attribute, module):
     """A number, or None when the object is no generator. The global ones of random and numpy are in modules of their own."""
-    if isinstance(thing, kinds("random", "Random")):
+    if is_a(thing, kinds("random", "Random")):
         return None if thing is sys.modules["random"]._inst and module != "random" else thing.getrandbits(62)
-    if isinstance(thing, kinds("numpy.random", "Generator")):
+    if is_a(thing, kinds("numpy.random", "Generator")):
         return int(thing.integers(1 << 62))
-    if isinstance(thing, kinds("numpy.random", "RandomState")):
+    if is_a(thing, kinds("numpy.random", "RandomState")):
         return thing.bytes(8).hex()
-    if isinstance(thing, kinds("numpy.random", "BitGenerator")):
+    if is_a(thing, kinds("numpy.random", "BitGenerator")):
         return int(thing.random_raw())
-    if attribute in DRAWS and isinstance(thing, types.FunctionType) and thing.__module__ == module and not thing.__code__.co_argcount:
+    if attribute in DRAWS and is_a(thing, types.FunctionType) and thing.__module__ == module and not thing.__code__.co_argcount:
         return repr(thing())
     return None

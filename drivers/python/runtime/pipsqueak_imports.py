@@ -44,7 +44,7 @@ def own_files(code, module):
 def shadows(code, locked):
     """The modules of the function that take names from the language or, as far as their names tell, from packages."""
     names = {entry[:-3] if entry.endswith(".py") else entry for entry in os.listdir(code) if entry.endswith(".py") or os.path.exists(f"{code}/{entry}/__init__.py")}
-    return sorted(name for name in names if (in_standard_library(name) or as_package(name) in locked) and name not in HARMLESS)
+    return sorted(name for name in names if (in_standard_library(name) or as_package(name) in locked) and name not in HARMLESS and name not in sys.builtin_module_names)
 
 
 class Reader:

@@ -24,7 +24,7 @@ sys.path.append(os.path.dirname(__file__))  # which -I leaves out
 import pipsqueak_fresh as fresh  # noqa: E402
 import pipsqueak_names as names  # noqa: E402
 import pipsqueak_threads as numerical  # noqa: E402
-from pipsqueak_errors import MAX_MESSAGE, Failure, cut, describe, name_of, text_of  # noqa: E402
+from pipsqueak_errors import MAX_MESSAGE, Failure, cut, describe, is_a, name_of, text_of  # noqa: E402
 from pipsqueak_instance import ENDPOINT, Instance, answer, leave, prepare_streams, receive  # noqa: E402
 from pipsqueak_watch import Watch  # noqa: E402
 
@@ -200,7 +200,7 @@ def loaded_since(known):
     found = set()
     for name in list(itertools.islice(sys.modules, known, None)):
         file = fresh.vars_of(sys.modules.get(name)).get("__file__")
-        if isinstance(name, str) and isinstance(file, str) and file.startswith(PACKAGES):
+        if is_a(name, str) and is_a(file, str) and file.startswith(PACKAGES):
             found.add(name)
     return [name for name in sorted(found) if not is_inside(name, found)][:MAX_LOADED]
 
