@@ -194,7 +194,7 @@ type Report struct {
 	Loaded []string
 	// Reads are the names of environment variables that were read during the import, AllVariables for all of them. Only with Load.Watch.
 	Reads []string
-	// Drawn has text for those of Load.Draw that have random generators: what they gave, which is to differ from process to process.
+	// Drawn has text for those of Load.Draw that have random generators: a line for each, with its name and what it gave, which is to differ from process to process.
 	Drawn map[string]string
 }
 

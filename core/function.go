@@ -33,8 +33,17 @@ type Function struct {
 	// Perhaps and Sets are as in Resolution.
 	Perhaps []string `json:"perhaps,omitempty"`
 	Sets    []string `json:"sets,omitempty"`
-	// Tried is what was tried for it alone, because it is deeper in a package than that package's probe looks: why no zygote imports the module, or nothing.
-	Tried map[string]string `json:"tried,omitempty"`
+	// Aside are those of Packages that no zygote that it is forked from may have loaded, for it sets what they read when they are imported.
+	Aside Set `json:"aside,omitempty"`
+	// Tried are modules that were tried for it alone: no package has them, or they are deeper in one than that package's probe looks.
+	Tried map[string]Trial `json:"tried,omitempty"`
+}
+
+// Trial is what the import of one module was seen to do.
+type Trial struct {
+	Why   string        `json:"why,omitempty"`   // no zygote may import it
+	Reads []string      `json:"reads,omitempty"` // environment variables, as in Report
+	Took  time.Duration `json:"took,omitempty"`
 }
 
 // Limits bounds what a function may use.

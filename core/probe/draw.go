@@ -25,7 +25,7 @@ func Reads(reads, names []string) string {
 	case len(which) > 0:
 		return fmt.Sprintf("reads %s when it is imported, which is set for this function", strings.Join(which, ", "))
 	case anything:
-		return "is imported after the function's own code has prepared for it"
+		return "is imported as the function's own files say"
 	}
 	return ""
 }
@@ -81,7 +81,7 @@ func (r *run) repeating(modules []string) ([]string, error) {
 			return nil, nil
 		}
 	}
-	same := slices.DeleteFunc(slices.Clone(modules), func(m string) bool { return one[m] == "" || one[m] != other[m] })
+	same := slices.DeleteFunc(slices.Clone(modules), func(m string) bool { return len(both(one[m], other[m])) == 0 })
 	if len(same) == 0 {
 		return nil, nil
 	}
@@ -94,7 +94,16 @@ func (r *run) repeating(modules []string) ([]string, error) {
 		return same, nil // nobody knows better
 	}
 	anew, err := r.drawFrom(fresh, same)
-	return slices.DeleteFunc(same, func(m string) bool { return anew[m] == one[m] }), err
+	return slices.DeleteFunc(same, func(m string) bool {
+		repeated := both(one[m], other[m])
+		return len(both(strings.Join(repeated, "\n"), anew[m])) == len(repeated)
+	}), err
+}
+
+// both returns the lines, which are of one generator each, that two texts have in common.
+func both(one, other string) []string {
+	lines := strings.Split(other, "\n")
+	return slices.DeleteFunc(strings.Split(one, "\n"), func(line string) bool { return line == "" || !slices.Contains(lines, line) })
 }
 
 // drawFrom has a process draw from its modules' generators, and ends it.

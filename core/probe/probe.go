@@ -91,37 +91,34 @@ func Run(ctx context.Context, m Machine, packages []core.Installed, done func(co
 	return nil
 }
 
-// Try tells which of some more modules a zygote that has imported the first ones could import as well: without an error, still
-// fit to be forked, and without a look at the environment variables of these names; and why not of the others. The errors are those of Run.
-func Try(ctx context.Context, m Machine, packages []core.Installed, first, more, names []string) (good []string, bad map[string]string, err error) {
+// Try tells of each of some more modules what it does when a zygote imports it that has imported the first ones, and those of the others that it may:
+// none that must not be in a zygote, and none that reads environment variables of these names. The errors are those of Run.
+func Try(ctx context.Context, m Machine, packages []core.Installed, first, more, names []string) (map[string]core.Trial, error) {
 	r, err := open(ctx, m, packages)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer r.close()
-	r.good, r.forkEach, bad = first, true, map[string]string{}
+	r.good, r.forkEach = first, true
+	tried := map[string]core.Trial{}
 	for _, module := range more {
-		tried := core.Installed{Receipt: core.Receipt{Modules: []string{module}}}
-		probe, err := r.probe(&tried)
+		one := core.Installed{Receipt: core.Receipt{Modules: []string{module}}}
+		probe, err := r.probe(&one)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		why := cmp.Or(probe.Errors[module], probe.Unforkable, Reads(probe.Reads, names))
-		if why == "" {
-			if why, err = r.draw(module); err != nil {
-				return nil, nil, err
+		trial := core.Trial{Why: cmp.Or(probe.Errors[module], probe.Unforkable), Reads: probe.Reads, Took: probe.Own}
+		if trial.Why == "" {
+			if trial.Why, err = r.draw(module); err != nil {
+				return nil, err
+			}
+			if trial.Why != "" || Reads(trial.Reads, names) != "" { // what comes next would find it there
+				r.drop(module)
 			}
 		}
-		if why == "" {
-			good = append(good, module)
-			continue
-		}
-		bad[module] = why
-		if probe.Errors[module] == "" && probe.Unforkable == "" { // it is in the process, and what comes next would find it there
-			r.drop(module)
-		}
+		tried[module] = trial
 	}
-	return good, bad, nil
+	return tried, nil
 }
 
 // run is one probe of a function's packages.

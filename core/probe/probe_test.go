@@ -228,10 +228,10 @@ func TestForbidsFork(t *testing.T) {
 // More modules are good when a zygote could import them after the others.
 func TestTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(map[string]drivertest.Module{"t": {Threads: 1}, "e": {Err: core.Errorf(core.KindException, core.FaultHandler, "no")}})
-		good, bad, err := probe.Try(t.Context(), w.machine(), []core.Installed{pkg("a"), pkg("t")}, []string{"a"}, []string{"a.b", "t", "e", "a.c"}, nil)
-		if err != nil || !slices.Equal(good, []string{"a.b", "a.c"}) || !maps.Equal(bad, map[string]string{"t": "starts 1 thread at import", "e": "no"}) {
-			t.Errorf("%v %v %v", good, bad, err)
+		w := newWorld(map[string]drivertest.Module{"a.b": {Took: time.Second}, "t": {Threads: 1}, "e": {Err: core.Errorf(core.KindException, core.FaultHandler, "no")}})
+		tried, err := probe.Try(t.Context(), w.machine(), []core.Installed{pkg("a"), pkg("t")}, []string{"a"}, []string{"a.b", "t", "e", "a.c"}, nil)
+		if err != nil || len(tried) != 4 || tried["a.b"].Why+tried["a.c"].Why != "" || tried["a.b"].Took != time.Second || tried["t"].Why != "starts 1 thread at import" || tried["e"].Why != "no" {
+			t.Errorf("%+v %v", tried, err)
 		}
 	})
 }
@@ -244,10 +244,9 @@ func TestReads(t *testing.T) {
 		if err != nil || !slices.Equal(found["a"].Reads, []string{"X", "Y"}) || found["b"].Reads != nil {
 			t.Errorf("%+v %v", found, err)
 		}
-		good, bad, err := probe.Try(t.Context(), w.machine(), []core.Installed{pkg("b")}, []string{"b"}, []string{"b.y", "b.z", "b.all"}, []string{"Y", "Z"})
-		if want := map[string]string{"b.y": "reads Y when it is imported, which is set for this function", "b.all": "reads Y, Z when it is imported, which is set for this function"}; err != nil ||
-			!slices.Equal(good, []string{"b.z"}) || !maps.Equal(bad, want) {
-			t.Errorf("%v %v %v", good, bad, err)
+		tried, err := probe.Try(t.Context(), w.machine(), []core.Installed{pkg("b")}, []string{"b"}, []string{"b.y", "b.z", "b.all"}, []string{"Y", "Z"})
+		if err != nil || !slices.Equal(tried["b.y"].Reads, []string{"Y"}) || !slices.Equal(tried["b.all"].Reads, []string{core.AllVariables}) || tried["b.z"].Reads != nil {
+			t.Errorf("%+v %v", tried, err)
 		}
 		who := map[string]core.NodeID{}
 		for _, c := range w.Calls() {
@@ -256,8 +255,11 @@ func TestReads(t *testing.T) {
 		if who["b.z"] == who["b.y"] {
 			t.Error("b.z was imported by the process that had imported b.y")
 		}
-		if good, bad, err := probe.Try(t.Context(), w.machine(), []core.Installed{pkg("b")}, nil, []string{"b"}, []string{core.AllVariables}); err != nil || good != nil || bad["b"] == "" {
-			t.Errorf("of who prepares for all imports %v %v %v", good, bad, err)
+		for _, c := range []struct{ reads, names, want string }{{"A B", "B C", "reads B when it is imported, which is set for this function"}, {"A", "B", ""}, {"", "B", ""}, {"A", "", ""},
+			{"*", "B C", "reads B, C when it is imported, which is set for this function"}, {"", "*", "is imported as the function's own files say"}, {"A", "* A", "reads A when it is imported, which is set for this function"}} {
+			if why := probe.Reads(strings.Fields(c.reads), strings.Fields(c.names)); why != c.want {
+				t.Errorf("%q and %q: %q", c.reads, c.names, why)
+			}
 		}
 	})
 }
@@ -277,9 +279,9 @@ func TestRepeats(t *testing.T) {
 		if top := found["top"]; top.Through != "shared==1" {
 			t.Errorf("top %+v", top)
 		}
-		good, bad, err := probe.Try(t.Context(), w.machine(), []core.Installed{pkg("a")}, []string{"a"}, []string{"deep", "new"}, nil)
-		if err != nil || !slices.Equal(good, []string{"new"}) || bad["deep"] != "gives the same random numbers in every fork" {
-			t.Errorf("%v %v %v", good, bad, err)
+		tried, err := probe.Try(t.Context(), w.machine(), []core.Installed{pkg("a")}, []string{"a"}, []string{"deep", "new"}, nil)
+		if err != nil || tried["new"].Why != "" || tried["deep"].Why != "gives the same random numbers in every fork" {
+			t.Errorf("%+v %v", tried, err)
 		}
 	})
 }

@@ -94,3 +94,29 @@ func TestLearn(t *testing.T) {
 		}
 	})
 }
+
+// Who sets what a package reads when it is imported never starts from a process that has loaded it, and imports it when its own files do.
+func TestAside(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		plain := fn("plain", "np", "plt")
+		for range 4 {
+			mustStart(t, tr, plain)
+			rest(time.Second)
+		}
+		sets := fn("sets", "np", "plt")
+		sets.Apart, sets.Aside = map[string]string{"plt": "plt reads MODE when it is imported"}, core.Set{sets.Packages[1]}
+		n, _, _ := mustStart(t, tr, sets)
+		if n.parent.shape.modules != nil {
+			t.Errorf("forked from what has imported %v", n.parent.shape.modules)
+		}
+		if got := w.boxes[n.ID()].modules; !slices.Equal(got, []string{"np", "plt"}) {
+			t.Errorf("with a variable in env it has %v", got)
+		}
+		itself := *sets
+		itself.Name, itself.Sets = "itself", []string{"MODE"}
+		n, _, _ = mustStart(t, tr, &itself)
+		if got := w.boxes[n.ID()].modules; !slices.Equal(got, []string{"np"}) {
+			t.Errorf("before its own files it has imported %v", got)
+		}
+	})
+}

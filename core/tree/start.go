@@ -107,7 +107,8 @@ func instanceConfig(n *Node, live Live) core.SandboxConfig {
 // wants is what a zygote would best have imported for the function.
 func wants(fn *core.Function) shape {
 	modules := slices.DeleteFunc(slices.Concat(fn.Imports, fn.Loaded), func(m string) bool { return fn.Apart[m] != "" })
-	return shape{runtime: fn.Runtime, set: fn.Packages, modules: modules}
+	set := slices.DeleteFunc(slices.Clone(fn.Packages), func(p core.Package) bool { return slices.Contains(fn.Aside, p) })
+	return shape{runtime: fn.Runtime, set: set, modules: modules}
 }
 
 // join makes the node of an instance under the nearest zygote, with a root zygote made first where there is none.
@@ -281,7 +282,7 @@ func (t *Tree) importHandler(ctx context.Context, n *Node) error {
 	defer cancel()
 	report, err := endpoint.Import(importing, n.Endpoint(), core.HandlerLoad{
 		Function: fn.Name, Version: fn.Version, Handler: fn.Handler, Memory: fn.Limits.Memory, Env: environment(fn),
-		Packages: directories(fn.Packages), Modules: without(fn.Imports, n.parent.shape.modules),
+		Packages: directories(fn.Packages), Modules: left(fn, n.parent.shape.modules),
 	})
 	if err == nil {
 		t.Learn(fn.Runtime, report.Modules)
@@ -305,6 +306,11 @@ func (t *Tree) importHandler(ctx context.Context, n *Node) error {
 		return lostError{e} // the function's code has no part in it
 	}
 	return e
+}
+
+// left is what an instance imports before its handler: what the zygote has not. What the function's own files prepare for is theirs to import.
+func left(fn *core.Function, there []string) []string {
+	return slices.DeleteFunc(without(fn.Imports, there), func(m string) bool { return len(fn.Sets) > 0 && fn.Apart[m] != "" })
 }
 
 // everywhere returns what programs rely on: a zygote's environment says the same.

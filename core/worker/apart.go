@@ -6,11 +6,15 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/probe"
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
+
+// worthLoading is how long a module of the language's own, which any code may import, has to take for a zygote to import it ahead.
+const worthLoading = 2 * time.Millisecond
 
 // settings are the names of the environment variables that mean something else to the packages of a function than they would in a zygote.
 func settings(fn *core.Function) []string {
@@ -22,6 +26,11 @@ func settings(fn *core.Function) []string {
 func (w *Worker) part(fn *core.Function, wait bool) {
 	packages := w.installed(fn)
 	apart := map[string]string{}
+	for module, why := range fn.Apart { // of what was left to the code before
+		if !slices.Contains(fn.Imports, module) && !strings.HasSuffix(why, unprobed) {
+			apart[module] = why
+		}
+	}
 	fn.Imports = slices.DeleteFunc(fn.Imports, func(module string) bool {
 		why, alone := reason(fn, module, packages, wait)
 		if why != "" {
@@ -29,11 +38,13 @@ func (w *Worker) part(fn *core.Function, wait bool) {
 		}
 		return alone
 	})
-	for _, module := range fn.Loaded {
-		if why, _ := reason(fn, module, packages, false); why != "" {
-			apart[module] = why
+	fn.Aside = nil
+	for i := range packages {
+		if reading(fn, &packages[i], packages) != "" {
+			fn.Aside = append(fn.Aside, packages[i].Package)
 		}
 	}
+	fn.Loaded = slices.DeleteFunc(slices.Clone(fn.Loaded), func(m string) bool { why, _ := reason(fn, m, packages, false); return why != "" })
 	fn.Apart = nil
 	if len(apart) > 0 {
 		fn.Apart = apart
@@ -44,34 +55,32 @@ func (w *Worker) part(fn *core.Function, wait bool) {
 // reason tells why no zygote may import a module for a function, if none may, and whether it is the code's alone, for it cannot be imported by itself.
 func reason(fn *core.Function, module string, packages []core.Installed, wait bool) (why string, alone bool) {
 	p, own := owner(module, packages)
+	trial, tried := fn.Tried[module]
 	switch {
-	case p == nil:
-		return "", false
-	case probe.Stale(*p, packages):
+	case p != nil && probe.Stale(*p, packages):
 		if wait {
 			return p.Name + " " + unprobed, false
 		}
 		return "", false
-	case p.Probe.Errors[own] != "":
+	case p != nil && p.Probe.Errors[own] != "":
 		return p.Probe.Errors[own], true
-	case p.Probe.Unforkable != "":
+	case p != nil && p.Probe.Unforkable != "":
 		return p.Name + " " + p.Probe.Unforkable, false
-	}
-	if why := reading(p, packages, settings(fn)); why != "" {
-		return why, false
-	}
-	if module == own {
+	case p != nil && reading(fn, p, packages) != "":
+		return reading(fn, p, packages), false
+	case p != nil && module == own:
 		return "", false
+	case !tried && wait:
+		return module + " " + unprobed, false
+	case tried && p == nil && trial.Why == "" && len(trial.Reads) > 0: // other functions would find it in their zygotes, and it is in no package of theirs
+		return "reads " + strings.Join(trial.Reads, ", ") + " when it is imported", false
 	}
-	why, tried := fn.Tried[module]
-	if !tried && wait {
-		why = module + " " + unprobed
-	}
-	return why, false
+	return trial.Why, trial.Why != ""
 }
 
-// reading tells why a package must not have been imported by a zygote of who sets variables of these names: it reads one, or what it requires does.
-func reading(p *core.Installed, packages []core.Installed, names []string) string {
+// reading tells why a zygote of a function must not have loaded a package, if so: it reads a variable that is set for the function, or what it requires does.
+func reading(fn *core.Function, p *core.Installed, packages []core.Installed) string {
+	set := settings(fn)
 	seen := map[string]bool{}
 	for next := []*core.Installed{p}; len(next) > 0; next = next[1:] {
 		q := next[0]
@@ -79,16 +88,30 @@ func reading(p *core.Installed, packages []core.Installed, names []string) strin
 			continue
 		}
 		seen[q.String()] = true
-		if q.Probe != nil {
-			if why := probe.Reads(q.Probe.Reads, names); why != "" && q == p {
-				return p.Name + " " + why
-			} else if why != "" {
-				return p.Name + " imports " + q.Name + ", which " + why
-			}
+		if why := probe.Reads(reads(fn, q, packages), set); why != "" && q == p {
+			return p.Name + " " + why
+		} else if why != "" {
+			return p.Name + " imports " + q.Name + ", which " + why
 		}
 		next = append(next, required(q, packages)...)
 	}
 	return ""
+}
+
+// reads are the variables that a package is known to read: by itself, and where the function looks deeper.
+func reads(fn *core.Function, p *core.Installed, packages []core.Installed) (names []string) {
+	if p.Probe != nil {
+		names = slices.Clone(p.Probe.Reads)
+	}
+	for module, trial := range fn.Tried {
+		if q, _ := owner(module, packages); q == p {
+			names = append(names, trial.Reads...)
+		}
+	}
+	if len(fn.Env) == 0 && len(fn.Sets) == 0 { // who looks at everything finds what is the same for all functions, but for their names
+		names = slices.DeleteFunc(names, func(name string) bool { return name == core.AllVariables })
+	}
+	return names
 }
 
 // required are those of a function's packages that one of them requires. It was locked for another function perhaps, with other versions: then those of
@@ -105,52 +128,49 @@ func required(p *core.Installed, packages []core.Installed) (found []*core.Insta
 	return found
 }
 
-// try finds out what no probe of a package tells of what a function imports: whether a zygote could import modules that are deeper in a package, and
-// those that the code imports perhaps.
+// try finds out what no probe of a package tells of what a function imports: whether a zygote could import modules that are deeper in a package, or in
+// none, and those that the code imports perhaps.
 func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime) error {
 	packages := w.installed(fn)
 	var first, more []string
-	for _, module := range fn.Imports {
+	for _, module := range slices.Concat(fn.Imports, fn.Perhaps) {
 		p, own := owner(module, packages)
 		why, _ := reason(fn, module, packages, false)
 		_, tried := fn.Tried[module]
+		certain := slices.Contains(fn.Imports, module)
 		switch {
-		case p == nil || why != "" || probe.Stale(*p, packages):
-		case module == own || tried:
+		case why != "" || p != nil && probe.Stale(*p, packages) || slices.Contains(more, module) || slices.Contains(first, module):
+		case certain && (tried || p != nil && module == own):
 			first = append(first, module)
-		default:
-			more = append(more, module)
-		}
-	}
-	for _, module := range fn.Perhaps {
-		p, _ := owner(module, packages)
-		why, _ := reason(fn, module, packages, false)
-		_, tried := fn.Tried[module]
-		if p != nil && why == "" && !tried && !probe.Stale(*p, packages) && !slices.Contains(fn.Imports, module) {
+		case !tried && !slices.Contains(fn.Loaded, module):
 			more = append(more, module)
 		}
 	}
 	if len(more) == 0 {
 		return nil
 	}
-	good, bad, err := probe.Try(ctx, w.machine(d, runtime), packages, first, more, settings(fn))
+	trials, err := probe.Try(ctx, w.machine(d, runtime), packages, first, more, settings(fn))
 	if err != nil {
 		return fmt.Errorf("not all that it imports could be tried: %w", err)
 	}
-	_, err = w.store.Amend(fn.Name, fn.Version, func(f *core.Function) {
-		f.Tried, f.Loaded = maps.Clone(f.Tried), slices.Clone(f.Loaded)
-		if f.Tried == nil {
-			f.Tried = map[string]string{}
-		}
-		maps.Copy(f.Tried, bad)
-		for _, module := range good {
-			f.Tried[module] = ""
-			if !slices.Contains(f.Imports, module) && !slices.Contains(f.Loaded, module) {
-				f.Loaded = append(f.Loaded, module)
-			}
-		}
-	})
+	_, err = w.store.Amend(fn.Name, fn.Version, func(f *core.Function) { take(f, more, trials, packages) })
 	return err
+}
+
+// take notes trials with the function, and what of the modules is worth to be imported ahead besides.
+func take(fn *core.Function, modules []string, trials map[string]core.Trial, packages []core.Installed) {
+	fn.Tried, fn.Loaded = maps.Clone(fn.Tried), slices.Clone(fn.Loaded)
+	if fn.Tried == nil {
+		fn.Tried = map[string]core.Trial{}
+	}
+	maps.Copy(fn.Tried, trials)
+	for _, module := range modules {
+		p, _ := owner(module, packages)
+		why, _ := reason(fn, module, packages, false)
+		if why == "" && (p != nil || trials[module].Took >= worthLoading) && !slices.Contains(fn.Imports, module) && !slices.Contains(fn.Loaded, module) {
+			fn.Loaded = append(fn.Loaded, module)
+		}
+	}
 }
 
 // inherit gives the new version of a function what was learned of the one before, as far as it holds for it as well.

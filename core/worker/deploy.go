@@ -85,7 +85,7 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 		return core.Function{}, err
 	}
 	w.sched.Drain(fn.Name, fn.Version)
-	if len(fn.Packages) > 0 {
+	if len(fn.Packages) > 0 || len(fn.Imports) > 0 || len(fn.Perhaps) > 0 {
 		w.prepareLater(fn, locked)
 	}
 	w.collect()

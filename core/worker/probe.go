@@ -88,7 +88,9 @@ func (w *Worker) settle(fn *core.Function, wait bool) {
 	settled := *fn
 	settled.Imports = slices.Clone(fn.Imports)
 	w.part(&settled, wait)
-	corrected, err := w.store.Amend(fn.Name, fn.Version, func(f *core.Function) { f.Imports, f.Apart = settled.Imports, settled.Apart })
+	corrected, err := w.store.Amend(fn.Name, fn.Version, func(f *core.Function) {
+		f.Imports, f.Apart, f.Aside, f.Loaded = settled.Imports, settled.Apart, settled.Aside, settled.Loaded
+	})
 	if err == nil {
 		w.sched.Correct(&corrected)
 	} else if !core.IsKind(err, core.KindConflict) {
@@ -203,6 +205,9 @@ func (w *Worker) learnCosts(fn *core.Function, packages []core.Installed) {
 		if p, _ := owner(module, packages); p != nil && p.Probe != nil && len(p.Probe.Errors) == 0 {
 			costs[module] = p.Probe.Took
 		}
+		if trial, tried := fn.Tried[module]; tried {
+			costs[module] += trial.Took
+		}
 	}
 	w.tree.Learn(fn.Runtime, costs)
 }
@@ -301,18 +306,15 @@ func (w *Worker) loaded(fn *core.Function, modules []string) {
 		w.probes.Lock()
 		defer w.probes.Unlock()
 		first := slices.DeleteFunc(slices.Concat(fn.Imports, fn.Loaded), func(m string) bool { return fn.Apart[m] != "" })
-		var bad map[string]string
-		modules, bad, err = probe.Try(ctx, w.machine(d, runtime), packages, first, modules, settings(fn))
-		for _, m := range slices.Sorted(maps.Keys(bad)) {
-			w.log.Info("probe", "fn", fn.Name, "module", m, "left to instances, for it", bad[m])
-		}
-	}
-	if err == nil && len(modules) > 0 {
+		var trials map[string]core.Trial
 		var corrected core.Function
-		if corrected, err = w.store.Amend(fn.Name, fn.Version, func(f *core.Function) { f.Loaded = slices.Concat(f.Loaded, modules) }); err == nil {
+		if trials, err = probe.Try(ctx, w.machine(d, runtime), packages, first, modules, settings(fn)); err == nil {
+			corrected, err = w.store.Amend(fn.Name, fn.Version, func(f *core.Function) { take(f, modules, trials, packages) })
+		}
+		if err == nil {
 			w.learnCosts(&corrected, packages)
 			w.sched.Correct(&corrected)
-			w.log.Info("import", "fn", fn.Name, "loaded", modules)
+			w.log.Info("import", "fn", fn.Name, "loaded", corrected.Loaded)
 		}
 	}
 	if err != nil && ctx.Err() == nil && !core.IsKind(err, core.KindConflict) {

@@ -67,9 +67,9 @@ func TestReason(t *testing.T) {
 		return core.Installed{Package: core.Package{Name: name, Version: "1"}, Probe: &p, Locked: core.Locked{Requires: requires}, Receipt: core.Receipt{Modules: []string{name}}}
 	}
 	packages := []core.Installed{seen("plain", core.Probe{}), seen("reads", core.Probe{Reads: []string{"MODE"}}, "circle==1"), seen("circle", core.Probe{}, "above==1"),
-		seen("above", core.Probe{}, "reads==2"), seen("name", core.Probe{Reads: []string{"AWS_LAMBDA_FUNCTION_NAME", "PATH"}}), seen("all", core.Probe{Reads: []string{core.AllVariables}}),
+		seen("above", core.Probe{}, "reads==2"), seen("deep", core.Probe{}), seen("name", core.Probe{Reads: []string{"AWS_LAMBDA_FUNCTION_NAME", "PATH"}}), seen("all", core.Probe{Reads: []string{core.AllVariables}}),
 		{Package: core.Package{Name: "new", Version: "1"}, Receipt: core.Receipt{Modules: []string{"new"}}}}
-	sets := &core.Function{Env: map[string]string{"MODE": "x", "LANG": "C.UTF-8"}, Tried: map[string]string{"plain.good": "", "plain.bad": "bad"}}
+	sets := &core.Function{Env: map[string]string{"MODE": "x", "LANG": "C.UTF-8"}, Tried: map[string]core.Trial{"plain.good": {}, "plain.bad": {Why: "bad"}, "deep.x": {Reads: []string{"MODE"}}, "std": {}, "stdreads": {Reads: []string{"X"}}}}
 	for _, test := range []struct {
 		fn          *core.Function
 		module, why string
@@ -78,8 +78,11 @@ func TestReason(t *testing.T) {
 		{sets, "above.x", "above imports reads, which reads MODE when it is imported, which is set for this function"},
 		{&core.Function{}, "reads", ""}, {&core.Function{Sets: []string{"MODE"}}, "circle", "circle imports reads, which reads MODE when it is imported, which is set for this function"},
 		{&core.Function{}, "name", "name reads AWS_LAMBDA_FUNCTION_NAME when it is imported, which is set for this function"},
-		{&core.Function{Sets: []string{core.AllVariables}}, "plain", "plain is imported after the function's own code has prepared for it"},
-		{sets, "plain.new", "plain.new is being probed"}, {sets, "plain.good", ""}, {sets, "plain.bad", "bad"}, {sets, "new.x", "new is being probed"}, {sets, "nobody", ""},
+		{&core.Function{Sets: []string{core.AllVariables}}, "plain", "plain is imported as the function's own files say"},
+		{sets, "plain.new", "plain.new is being probed"}, {sets, "plain.good", ""}, {sets, "plain.bad", "bad"}, {sets, "new.x", "new is being probed"}, {sets, "nobody", "nobody is being probed"},
+		{sets, "std", ""}, {sets, "stdreads", "reads X when it is imported"}, {sets, "deep", "deep reads MODE when it is imported, which is set for this function"},
+		{&core.Function{}, "deep", ""}, {&core.Function{}, "all", ""},
+		{sets, "all", "all reads AWS_LAMBDA_FUNCTION_MEMORY_SIZE, AWS_LAMBDA_FUNCTION_NAME, AWS_LAMBDA_FUNCTION_VERSION, LAMBDA_TASK_ROOT, MODE when it is imported, which is set for this function"},
 	} {
 		if why, _ := reason(test.fn, test.module, packages, true); why != test.why {
 			t.Errorf("%s with %v: %q, want %q", test.module, settings(test.fn), why, test.why)
@@ -100,7 +103,7 @@ func probed(t *testing.T) int {
 
 // What was learned of a version of a function holds for the next one with the same packages and variables, and is tried again else.
 func TestInherit(t *testing.T) {
-	before := &core.Function{Name: "f", Version: 1, Packages: core.NewSet(core.Package{Name: "a"}), Env: map[string]string{"A": "1"}, Loaded: []string{"a.x", "a.y"}, Tried: map[string]string{"a.x": ""}}
+	before := &core.Function{Name: "f", Version: 1, Packages: core.NewSet(core.Package{Name: "a"}), Env: map[string]string{"A": "1"}, Loaded: []string{"a.x", "a.y"}, Tried: map[string]core.Trial{"a.x": {}}}
 	for _, test := range []struct {
 		change func(*core.Function)
 		loaded []string

@@ -117,14 +117,15 @@ func (f *Fake) doImport(ctx context.Context, id core.NodeID, load core.Load) (co
 func (f *Fake) draw(n *Node, random Random) string {
 	switch random {
 	case NewRandom:
-		return string(n.ID)
+		return "fixed 42\nnew " + string(n.ID)
 	case SharedRandom:
+		id := n.ID
 		for n.Parent != "" {
 			n = f.nodes[n.Parent]
 		}
-		return string(n.ID)
+		return "new " + string(id) + "\nshared " + string(n.ID)
 	case FixedRandom:
-		return "42"
+		return "fixed 42"
 	}
 	return ""
 }

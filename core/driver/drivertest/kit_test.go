@@ -102,18 +102,22 @@ func flawed(t *testing.T, flaw string, env ...string) drivertest.Options {
 
 // sameRandomness returns a copy of libexec whose Python zygotes give every child the same random state.
 func sameRandomness(t *testing.T) string {
+	return brokenRuntime(t, "zygote.py", "\ndef after_fork():\n", "\nimport random\n\n\ndef after_fork():\n    random.seed(7)\n    forget()\n\n\ndef forget():\n")
+}
+
+// brokenRuntime returns a copy of libexec with another text in one file of the Python runtime.
+func brokenRuntime(t *testing.T, file, before, after string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(built(t), "libexec"))); err != nil {
 		t.Fatal(err)
 	}
-	loop := filepath.Join(dir, "python", "zygote.py")
+	loop := filepath.Join(dir, "python", file)
 	text, err := os.ReadFile(loop)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const before = "\ndef after_fork():\n"
-	flawed := strings.Replace(string(text), before, "\nimport random\n\n\ndef after_fork():\n    random.seed(7)\n    forget()\n\n\ndef forget():\n", 1)
+	flawed := strings.Replace(string(text), before, after, 1)
 	if flawed == string(text) {
 		t.Fatalf("%s has no %q to break", loop, before)
 	}
@@ -150,6 +154,22 @@ func TestKitFindsLeaks(t *testing.T) {
 	failed := failures(t, flawed(t, "leaky", "PIPSQUEAK_LIBEXEC="+sameRandomness(t)))
 	if want := []string{"sibling/randomness", "sibling/randomness-below-a-fork", "leak/driver-over-forks", "leak/driver-over-failures"}; !slices.Equal(failed, want) {
 		t.Errorf("it fails in %q, and has flaws that should fail in %q", failed, want)
+	}
+}
+
+// TestKitFindsSharedGenerators has zygotes that renew the generator of their language, and none that a package has made.
+func TestKitFindsSharedGenerators(t *testing.T) {
+	needsRoot(t)
+	options := flawed(t, "none", "PIPSQUEAK_LIBEXEC="+brokenRuntime(t, "pipsqueak_fresh.py", "for found in _renewable:", "for found in []:"))
+	kit := open(t, options)
+	var failed []string
+	for _, c := range drivertest.Cases() {
+		if strings.HasPrefix(c.Name, "sibling/") && kit.Run(t.Context(), c).Status == drivertest.Failed {
+			failed = append(failed, c.Name)
+		}
+	}
+	if want := []string{"sibling/randomness-below-a-fork"}; !slices.Equal(failed, want) {
+		t.Errorf("it fails in %q, want %q", failed, want)
 	}
 }
 

@@ -18,8 +18,9 @@ CODE, PACKAGES, OUT = "/function", "/packages", "/out"
 
 
 def resolve(request):
-    from pipsqueak_imports import imports_of
+    from pipsqueak_imports import imports_of, own_files, shadows
     from pipsqueak_manifest import lock
+    from pipsqueak_prepare import ALL, sets_of
     from pipsqueak_uv import CACHE
 
     packages, names = [], request["locked"]
@@ -30,8 +31,10 @@ def resolve(request):
             packages = lock(CODE, request.get("allow") or [])
             names = [package["name"] for package in packages]
             hand_over(CACHE)
-    module = request["handler"].rpartition(".")[0]
-    return {"packages": packages, "imports": imports_of(CODE, module, set(names))}
+    module = request["handler"].rpartition(".")[0].replace("/", ".")
+    imports, perhaps = imports_of(CODE, module, set(names))
+    sets = sets_of(CODE, module, lambda name: own_files(CODE, name), shadows(CODE, set(names)))
+    return {"packages": packages, "imports": imports, "perhaps": [] if ALL in sets else perhaps, "sets": sets}
 
 
 def hand_over(directory):

@@ -11,6 +11,12 @@ import socket
 import struct
 import sys
 import time
+import types
+
+from pipsqueak_errors import name_of, text_of
+
+COROUTINE = types.CoroutineType
+TAKES_MORE = 0x04  # a code's flag of *args
 
 ENDPOINT = 4
 MAX_RESULT = 6 << 20
@@ -58,19 +64,38 @@ class InvokeError(Exception):
 
 def accepts_context(handler):
     """Whether the handler takes (event, context), as AWS Lambda calls it, or (event) alone, as OpenLambda does."""
-    code = getattr(handler, "__code__", None)
-    if code is None:
+    try:
+        code = getattr(handler, "__code__", None)
+        bound = 1 if getattr(handler, "__self__", None) is not None else 0
+        return not isinstance(code, type(Instance.serve.__code__)) or bool(code.co_flags & TAKES_MORE) or code.co_argcount - bound >= 2
+    except Exception:  # a callable object can have any attributes
         return True
-    bound = 1 if getattr(handler, "__self__", None) is not None else 0
-    takes_more = code.co_flags & 0x04  # *args
-    return bool(takes_more) or code.co_argcount - bound >= 2
+
+
+def awaited(call):
+    """The call, with what it returns waited for when it is a coroutine. Its loop is kept for the events that follow, for what a handler has opened in it."""
+    loop = None
+
+    def call_and_wait(event, context):
+        nonlocal loop
+        result = call(event, context)
+        if type(result) is not COROUTINE:
+            return result
+        if loop is None:
+            import asyncio
+
+            loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(loop)
+        return loop.run_until_complete(result)
+
+    return call_and_wait
 
 
 class Instance:
     def __init__(self, function, handler, describe):
         self.function = function
         self.describe = describe
-        self.call = handler if accepts_context(handler) else lambda event, context: handler(event)
+        self.call = awaited(handler if accepts_context(handler) else lambda event, context: handler(event))
 
     def serve(self, buffer):
         """Answers events, which it reads into the buffer, until core closes the endpoint, and ends the process."""
@@ -119,8 +144,8 @@ class Instance:
         except BaseException as error:
             return UNUSABLE, dump({
                 "kind": "invalid",
-                "message": f"the result of {self.function['handler']} (a {type(result).__name__}) cannot be written as JSON: "
-                f"{error}; return dicts, lists, strings, finite numbers, booleans and None",
+                "message": f"the result of {self.function['handler']} (a {name_of(result)}) cannot be written as JSON: "
+                f"{text_of(error)}; return dicts, lists, strings, finite numbers, booleans and None",
             })
         if len(body) > MAX_RESULT:
             return UNUSABLE, dump({
@@ -227,7 +252,10 @@ def dump(value):
 def prepare_streams():
     """Lines come out as they are written. The objects are the zygote's, the descriptors under them the instance's own."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")
+        try:
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+        except Exception:  # a package may have closed or replaced it
+            pass
 
 
 def flush():

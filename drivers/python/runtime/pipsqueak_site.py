@@ -9,6 +9,8 @@ import sys
 import types
 from importlib.machinery import PathFinder
 
+from pipsqueak_errors import is_a
+
 PACKAGES = "/packages/"
 
 _directories = {}  # of each package that was seen: the names of the directories in it
@@ -43,7 +45,7 @@ def look_into(package):
     try:
         with os.scandir(package) as entries:
             for entry in entries:
-                if entry.name.endswith(".pth"):
+                if entry.name.endswith(".pth") and not entry.name.endswith("-nspkg.pth"):  # which makes a namespace that is one without it
                     pth.append(entry.path)
                 elif "." not in entry.name and entry.is_dir():
                     found.append(entry.name)
@@ -105,7 +107,7 @@ def extend(locations, entries, below):
 def extend_imported(packages):
     """Adds to what a zygote has imported what further packages have of it."""
     for name, module in list(sys.modules.items()):
-        if isinstance(module, types.ModuleType) and name.partition(".")[0] in _shared:
-            known = object.__getattribute__(module, "__dict__")
+        if is_a(module, types.ModuleType) and is_a(name, str) and name.partition(".")[0] in _shared:
+            known = types.ModuleType.__dict__["__dict__"].__get__(module)
             if known.get("__file__") is not None and known.get("__path__"):
                 extend(known["__path__"], packages, name.replace(".", "/"))

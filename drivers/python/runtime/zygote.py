@@ -14,25 +14,25 @@ import linecache  # noqa: F401  imported for traceback: a handler's first except
 import os
 import select
 import signal
+import site
 import socket
 import sys
 import time
-import traceback
 import types
 
-STDLIB = list(sys.path)  # -I leaves this file's directory out
-sys.path.append(os.path.dirname(__file__))
+sys.path.append(os.path.dirname(__file__))  # which -I leaves out
+import pipsqueak_fresh as fresh  # noqa: E402
+import pipsqueak_names as names  # noqa: E402
+import pipsqueak_threads as numerical  # noqa: E402
+from pipsqueak_errors import MAX_MESSAGE, Failure, cut, describe, is_a, name_of, text_of  # noqa: E402
 from pipsqueak_instance import ENDPOINT, Instance, answer, leave, prepare_streams, receive  # noqa: E402
-from pipsqueak_site import arrange  # noqa: E402
+from pipsqueak_watch import Watch  # noqa: E402
 
 CONTROL = 3
-CODE = "/function"
 PACKAGES = "/packages/"
 MAX_PACKET = 128 << 10
 # Modules that core is told of, of those that it did not know a handler imports.
 MAX_LOADED = 64
-# Bytes of what is told of an exception.
-MAX_MESSAGE, MAX_STACK = 64 << 10, 256 << 10
 # Seconds after which an instance that has not been told anything was forked ahead, and has time to rehearse.
 PATIENCE = 0.002
 
@@ -45,52 +45,8 @@ LOST, ZYGOTE, INSTANCE = 0, -1, -2
 # Kinds of frame with which an instance answers core that it is to import a handler.
 REPORT, FAILURE = b"P"[0], b"F"[0]
 
-# Files whose frames a user need not see.
-RUNTIME_FILES = (os.path.dirname(__file__), importlib.__file__, "<frozen importlib")
-
-
-class Failure(Exception):
-    """An error to report: kind and fault as core has them, and the exception behind it."""
-
-    def __init__(self, kind, fault, message, cause=None):
-        super().__init__(message)
-        self.reply = {"kind": kind, "fault": fault, "message": message}
-        if cause is not None:
-            self.reply["exception"] = describe(cause)
-
-
-def describe(error):
-    """What a user is told of an exception: its type, text, and stack without the frames of this runtime."""
-    frames = [
-        f"{f.filename}:{f.lineno} in {f.name}" + (f": {f.line}" if f.line else "")
-        for f in traceback.extract_tb(error.__traceback__)
-        if not f.filename.startswith(RUNTIME_FILES)
-    ]
-    if isinstance(error, SyntaxError) and error.filename:
-        frames.append(f"{error.filename}:{error.lineno}: {(error.text or '').strip()}")
-    try:
-        text = str(error)
-    except Exception:
-        text = "(its text cannot be had: its __str__ raises)"
-    return {"type": type(error).__name__, "message": cut(text, MAX_MESSAGE), "stack": innermost(frames)}
-
-
-def cut(text, limit):
-    """The beginning of a text, of at most so many bytes."""
-    if len(text) * 4 <= limit:
-        return text
-    whole = text.encode("utf-8", "backslashreplace")
-    return text if len(whole) <= limit else whole[:limit].decode("utf-8", "ignore")
-
-
-def innermost(frames):
-    """The frames next to where an exception was raised, of at most MAX_STACK bytes."""
-    room = MAX_STACK
-    for i in range(len(frames) - 1, -1, -1):
-        room -= len(frames[i].encode("utf-8", "backslashreplace"))
-        if room < 0:
-            return frames[i + 1 :]
-    return frames
+# The environment that a root zygote begins with.
+BEGINNING = dict(os.environ)
 
 
 class Hooks(ctypes.Structure):
@@ -129,11 +85,20 @@ def answer_to(request):
     try:
         if request["op"] != "import":
             raise Failure("internal", "driver", f"unknown request {request['op']!r}")
-        report, _ = load(request)
+        report = load_watched(request) if request.get("watch") else load(request)[0]
+        if request.get("draw"):
+            report["drawn"] = fresh.draw(request["draw"])
         prepare_to_fork()
         return report
     except Failure as failure:
         return {"error": failure.reply}
+    except Exception as error:
+        return {"error": ours(error).reply}
+
+
+def ours(error):
+    """What this runtime, and nobody else, has done wrong."""
+    return Failure("internal", "driver", f"the Python runtime failed: {name_of(error)}: {cut(text_of(error), MAX_MESSAGE)}", error)
 
 
 def say(control, message):
@@ -153,24 +118,47 @@ def be_instance():
     if length < 0:
         leave(0)
     request = json.loads(buffer[5:length])
-    os.environ.clear()
-    os.environ.update(request.get("env", {}))
     try:
+        fresh.leave_seeds()
+        set_environment(request.get("env", {}))
         report, handler = load(request)
     except Failure as failure:
         answer(FAILURE, packed(failure.reply))
         leave(1)
+    except Exception as error:
+        answer(FAILURE, packed(ours(error).reply))
+        leave(1)
     answer(REPORT, packed(report))
     Instance(request, handler, describe).serve(buffer)
+
+
+def set_environment(env):
+    """Makes env the whole environment, but for what was imported has changed meanwhile, as it would in any process."""
+    changed = {name: value for name, value in os.environ.items() if BEGINNING.get(name) != value}
+    removed = BEGINNING.keys() - os.environ.keys()
+    os.environ.clear()
+    os.environ.update({name: value for name, value in env.items() if name not in removed})
+    os.environ.update(changed)
+    time.tzset()
+
+
+def load_watched(request):
+    with Watch() as watch:
+        report, _ = load(request)
+    report["reads"] = sorted(watch.reads)
+    return report
 
 
 def load(request):
     """Imports the modules of a request, and the handler that an instance's has. Returns the report and the handler."""
     start = time.perf_counter()
     name = request.get("handler")
-    packages = request.get("packages", [])
-    sys.path[:] = ([CODE] if name else []) + packages + STDLIB
-    sys.path += arrange(packages)
+    names.look_in(request.get("packages", []), names.CODE if name else None)
+    if name:
+        names.forget_shadowed()
+        use_processors(request)
+    elif request.get("modules"):
+        fresh.watch_seeds()
     modules = {}
     for module in request.get("modules", []):
         begin = time.perf_counter()
@@ -178,6 +166,8 @@ def load(request):
         modules[module] = time.perf_counter() - begin
     known = len(sys.modules)
     handler = import_handler(name) if name else None
+    if name and len(sys.modules) > known + 1:
+        use_processors(request, again=True)
     report = {"took": time.perf_counter() - start, "modules": modules, "threads": threads()}
     if report["threads"] > 1 and not name:
         time.sleep(SETTLING)
@@ -185,6 +175,20 @@ def load(request):
     if len(sys.modules) > known + 1:
         report["loaded"] = loaded_since(known)
     return report, handler
+
+
+def use_processors(request, again=False):
+    """Has numerical libraries use the processors that the function has: those of the zygote, and those that were loaded since, which took what the machine has."""
+    machine = len(os.sched_getaffinity(0))
+    processors = request.get("processors") or machine
+    if again:
+        if processors == machine:
+            return
+        numerical.find()
+    try:
+        numerical.use(processors)
+    except Exception:
+        pass  # they are the packages', and it is slower without
 
 
 def threads():
@@ -195,10 +199,8 @@ def loaded_since(known):
     """Returns what has been imported of packages after the first so many modules: of those inside of one another, the outermost."""
     found = set()
     for name in list(itertools.islice(sys.modules, known, None)):
-        module = sys.modules.get(name)
-        # Anything may be there, and some do their import when they are asked for an attribute.
-        file = object.__getattribute__(module, "__dict__").get("__file__") if isinstance(module, types.ModuleType) else None
-        if isinstance(file, str) and file.startswith(PACKAGES):
+        file = fresh.vars_of(sys.modules.get(name)).get("__file__")
+        if is_a(name, str) and is_a(file, str) and file.startswith(PACKAGES):
             found.add(name)
     return [name for name in sorted(found) if not is_inside(name, found)][:MAX_LOADED]
 
@@ -215,18 +217,21 @@ def import_module(name):
     try:
         return importlib.import_module(name)
     except BaseException as error:  # whatever third-party code raises, SystemExit too, is told and not acted on
-        raise Failure("exception", "handler", f"importing {name} failed: {type(error).__name__}: {error}", error) from None
+        raise Failure("exception", "handler", f"importing {name} failed: {name_of(error)}: {cut(text_of(error), MAX_MESSAGE)}", error) from None
 
 
 def import_handler(name):
     """Returns the callable behind "directory/file.symbol"."""
     module_name, _, symbol = name.rpartition(".")
     module = import_module(module_name.replace("/", "."))
-    handler = getattr(module, symbol, None)
+    try:
+        handler = getattr(module, symbol, None)
+    except BaseException as error:
+        raise Failure("exception", "handler", f"looking for {symbol} in {module_name}.py failed: {name_of(error)}: {cut(text_of(error), MAX_MESSAGE)}", error) from None
     if handler is None:
         raise Failure("invalid", "handler", f"{module_name}.py has no {symbol!r}, which the handler {name!r} names")
     if not callable(handler):
-        raise Failure("invalid", "handler", f"{symbol!r} in {module_name}.py is a {type(handler).__name__}, not a function")
+        raise Failure("invalid", "handler", f"{symbol!r} in {module_name}.py is a {name_of(handler)}, not a function")
     return handler
 
 
@@ -255,6 +260,8 @@ def prepare_to_fork():
     sight: a collection in a child would touch, and so copy, all of it."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.collect()
+    fresh.find()
+    numerical.find()
     gc.freeze()
 
 
@@ -276,20 +283,26 @@ def rehearse():
 
 
 def after_fork():
-    """Makes a child forget what it must not share with its siblings. The random module reseeds itself after os.fork."""
+    """Makes a child forget what it must not share with its siblings."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()
-    ssl = sys.modules.get("ssl")
-    if ssl is not None:
-        ssl.RAND_add(os.urandom(32), 32.0)
-    tempfile = sys.modules.get("tempfile")
-    if tempfile is not None:
-        tempfile._name_sequence = None  # it knows a fork by the pid, which is 1 in every sandbox
+    fresh.renew()
+
+
+def look_plain():
+    """Makes the interpreter look like one that runs a program of the function's: with the built-in names that the module site adds, for it has run without,
+    and a main module and arguments that are not this program's. Returns what must not be forgotten."""
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()
+    sys.argv[:] = [""]
+    this = sys.modules["__main__"]
+    sys.modules["__main__"] = type(sys)("__main__")
+    return this
 
 
 if __name__ == "__main__":
+    library = sys.argv[1]
+    this = look_plain()
     prepare_to_fork()
-    be_zygote(sys.argv[1])
+    be_zygote(library)
     be_instance()

@@ -147,7 +147,7 @@ static string randoms()
     memcpy(&n, bytes, sizeof n);
     std::random_device device;
     string drawn = std::to_string(device()) + " " + std::to_string(device());
-    return json::object({{"getrandom", json::quote(std::to_string(n))}, {"device", json::quote(drawn)}, {"temporary", json::quote(name)}});
+    return json::object({{"rand", json::quote(std::to_string(rand()) + " " + std::to_string(rand()))}, {"getrandom", json::quote(std::to_string(n))}, {"device", json::quote(drawn)}, {"temporary", json::quote(name)}});
 }
 
 static string environment()

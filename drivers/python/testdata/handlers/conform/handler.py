@@ -74,7 +74,7 @@ def do_random(event, context):
         "uuid": str(uuid.uuid4()),
         "tempfile": next(tempfile._get_candidate_names()),
         "urandom": os.urandom(16).hex(),
-    }
+    } | ({"generator": str(sys.modules["kit_a"].generator.random())} if "kit_a" in sys.modules else {})
 
 
 def do_env(event, context):

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
+)
+
+// TestProcessors has libraries like those for numerical work, which are told how many threads to use when they are loaded, in a zygote one: an instance uses as
+// many as its function has processors, or as its environment says.
+func TestProcessors(t *testing.T) {
+	h := newHouse(t, map[string]string{"handler.py": "import numerical\ndef handler(event, context): return numerical.asked()\n"})
+	h.Packages = t.TempDir()
+	drivertest.Write(t, h.Packages, map[string]string{"numerical.py": `
+import ctypes, os
+here = os.path.dirname(__file__)
+libraries = [ctypes.CDLL(f"{here}/{name}") for name in ("libscipy_openblas64_-x.so", "libgomp.so.1")]
+def asked(): return [library.asked() for library in libraries]
+`, "torch.py": "threads = 1\ndef set_num_threads(n):\n    global threads\n    threads = n\n",
+		"openblas.c": "#include <stdlib.h>\nstatic int n;\n__attribute__((constructor)) static void begin(void) { char *v = getenv(\"OPENBLAS_NUM_THREADS\"); n = v ? atoi(v) : 99; }\n" +
+			"void scipy_openblas_set_num_threads64_(int to) { n = to; }\nint asked(void) { return n; }\n",
+		"omp.c": "#include <stdlib.h>\nstatic int n;\n__attribute__((constructor)) static void begin(void) { char *v = getenv(\"OMP_NUM_THREADS\"); n = v ? atoi(v) : 99; }\n" +
+			"void omp_set_num_threads(int to) { n = to; }\nint asked(void) { return n; }\n"})
+	for source, library := range map[string]string{"openblas.c": "libscipy_openblas64_-x.so", "omp.c": "libgomp.so.1"} {
+		out, err := exec.CommandContext(t.Context(), "cc", "-shared", "-fPIC", "-o", filepath.Join(h.Packages, library), filepath.Join(h.Packages, source)).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	root := h.Root(t)
+	zygote, _, err := h.Zygote(t, root, theFiles, "numerical")
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine := fmt.Sprintf("R[%d,%d]", runtime.NumCPU(), runtime.NumCPU())
+	for _, c := range []struct {
+		env        map[string]string
+		fork, cold string // 99 is what the libraries take when nobody says anything
+	}{
+		{nil, machine, "R[99,99]"}, {map[string]string{"OPENBLAS_NUM_THREADS": "5", "OMP_NUM_THREADS": "7"}, "R[5,7]", "R[5,7]"}, {map[string]string{"OMP_NUM_THREADS": "0"}, machine, "R[99,0]"},
+		{map[string]string{"OMP_NUM_THREADS": "3,1"}, "R[3,3]", "R[99,3]"},
+	} {
+		with := func(l *core.HandlerLoad) { l.Env = c.env }
+		fork, cold := drivertest.Ask(t, h.Instance(t, zygote, theFiles, with), `1`), drivertest.Ask(t, h.Instance(t, root, theFiles, with), `1`)
+		if fork != c.fork || cold != c.cold {
+			t.Errorf("with %v: %s in a fork, want %s; %s in a cold start, want %s", c.env, fork, c.fork, cold, c.cold)
+		}
+	}
+}
