@@ -1,33 +1,59 @@
 'use strict';
-// What a user is told of what his code has thrown.
+// What a user is told of what his code has thrown. That may be anything, and whatever is asked of it may throw as well.
 
 const { spawnSync } = require('child_process');
-const fs = require('fs');
+const { existsSync, readFileSync } = require('fs');
 const { SourceMap } = require('module');
 const path = require('path');
+const { isNativeError } = require('util').types;
+
+const UNREADABLE = '(its text cannot be had)';
 
 // What a user is told of what was thrown: its type, text, and stack, the innermost frame last, without the frames of this
 // runtime.
 function describe(thrown) {
-  if (!(thrown instanceof Error) && !(thrown && typeof thrown === 'object' && typeof thrown.stack === 'string')) {
+  const stack = property(thrown, 'stack');
+  if (!isNativeError(thrown) && typeof stack !== 'string' && !inherits(thrown)) {
     return { type: thrown === null ? 'null' : typeof thrown, message: text(thrown), stack: [] };
   }
-  let { name, message, stack } = thrown;
-  if (typeof stack !== 'string') stack = '';
-  const lines = stack.split('\n');
+  const lines = typeof stack === 'string' ? stack.split('\n') : [];
   const frames = lines.filter((line) => /^\s+at /.test(line) && !/[( ](node:|\/pipsqueak\/)/.test(line))
     .map((line) => original(line.trim().slice(3)));
   // A syntax error has where it is before its text.
-  const place = /^(?:file:\/\/)?(\/[^\n]*:\d+)$/.exec(lines[0]);
+  const place = /^(?:file:\/\/)?(\/[^\n]*:\d+)$/.exec(lines[0] ?? '');
   if (place) frames.unshift(`${place[1]}: ${(lines[1] || '').trim()}`);
-  return { type: text(name || thrown.constructor?.name || 'Error'), message: text(message ?? ''), stack: frames.reverse() };
+  return { type: text(property(thrown, 'name') || nameOf(thrown, 'Error')), message: text(property(thrown, 'message', UNREADABLE) ?? ''), stack: frames.reverse() };
+}
+
+// A property of anything, or something else when it cannot be had.
+function property(value, name, otherwise) {
+  try {
+    return value?.[name];
+  } catch {
+    return otherwise;
+  }
+}
+
+// The name of a value's class.
+function nameOf(value, otherwise) {
+  const name = property(property(value, 'constructor'), 'name');
+  return typeof name === 'string' && name !== '' ? name : otherwise;
+}
+
+// Whether it is made to be an error, though it is none for JavaScript.
+function inherits(thrown) {
+  try {
+    return thrown instanceof main.Error;
+  } catch {
+    return false;
+  }
 }
 
 function text(value) {
   try {
     return typeof value === 'object' && value !== null ? JSON.stringify(value) ?? String(value) : String(value);
   } catch {
-    return '(its text cannot be had)';
+    return UNREADABLE;
   }
 }
 
@@ -41,9 +67,9 @@ function syntaxPlace(file) {
 // A frame of bundled code as one of the file that it was bundled from.
 function original(frame) {
   const [, before, file, line, column, after] = /^(.*?)(?:file:\/\/)?(\/[^:()]*):(\d+):(\d+)(\)?)$/.exec(frame) ?? [];
-  if (file === undefined || !fs.existsSync(`${file}.map`)) return frame;
+  if (file === undefined || !existsSync(`${file}.map`)) return frame;
   try {
-    const entry = new SourceMap(JSON.parse(fs.readFileSync(`${file}.map`, 'utf8'))).findEntry(line - 1, column - 1);
+    const entry = new SourceMap(JSON.parse(readFileSync(`${file}.map`, 'utf8'))).findEntry(line - 1, column - 1);
     if (entry.originalSource === undefined) return frame;
     return `${before}${path.resolve(path.dirname(file), entry.originalSource)}:${entry.originalLine + 1}:${entry.originalColumn + 1}${after}`;
   } catch {
@@ -51,4 +77,4 @@ function original(frame) {
   }
 }
 
-module.exports = { describe, syntaxPlace };
+module.exports = { describe, nameOf, property, syntaxPlace };

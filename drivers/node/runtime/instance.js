@@ -2,8 +2,9 @@
 // An instance: one handler that answers events on its endpoint, one at a time (PROTOCOL.md, endpoint).
 
 const addon = require('./addon');
-const { describe } = require('./describe');
-const { Failure, load, packed, stopped } = require('./load');
+const { writeSync } = require('fs');
+const { describe, nameOf } = require('./describe');
+const { failureOf, load, packed, stopped } = require('./load');
 
 const [HANDLER, REPORT, FAILURE, EVENT, RESULT, EXCEPTION, LIMIT, INVOKE, ANSWER] = Array.from('HPFERXLIA', (c) => c.charCodeAt(0));
 const MAX_RESULT = 6 << 20;
@@ -11,6 +12,9 @@ const MAX_RESULT = 6 << 20;
 const PATIENCE = 2;
 
 const frame = { meta: '', body: '' };
+// Of the realm of handlers, as they were before any.
+const { JSON: { parse, stringify }, Promise: GivenPromise, Error: GivenError, Object: { prototype: GivenObject } } = main;
+const environment = process.env;
 
 // The function, the event under way, and the calls that it awaits.
 let fn, current = null;
@@ -18,7 +22,7 @@ let calls = 0;
 const awaited = new Map();
 
 // What another function, invoked by this one, has failed with.
-class InvokeError extends Error {
+class InvokeError extends GivenError {
   constructor(name, error) {
     super(error.message ?? `${name} failed`);
     this.name = 'InvokeError';
@@ -49,13 +53,16 @@ async function beInstance(threads) {
       next();
     });
   } catch (thrown) {
-    fail(thrown instanceof Failure ? thrown : new Failure('internal', 'driver', String(thrown?.stack)));
+    fail(failureOf(thrown));
   }
 }
 
+// A package may have put another object in the place of process.env.
 function setEnvironment(env) {
-  for (const name of Object.keys(process.env)) delete process.env[name];
-  Object.assign(process.env, env);
+  for (const variables of new Set([environment, process.env])) {
+    for (const name of Object.keys(variables)) Reflect.deleteProperty(variables, name);
+    for (const name of Object.keys(env)) Reflect.set(variables, name, env[name]);
+  }
 }
 
 // Waits for the next event and gives it to the handler. Runs as an immediate, so that what is due in the event loop has its
@@ -65,7 +72,7 @@ function next() {
   do kind = addon.receive(frame); while (kind === ANSWER); // to a call of an earlier event
   if (kind !== EVENT) addon.exit(0);
   current = new Invocation(fn, JSON.parse(frame.meta), answer);
-  current.run(JSON.parse(frame.body));
+  current.run(parse(frame.body));
 }
 
 function answer(invocation) {
@@ -92,22 +99,22 @@ class Invocation {
 
   run(event) {
     const { call, length } = this.fn.handle;
-    const byCallback = length >= 3;
     try {
-      const result = byCallback ? call(event, this.context, (error, result) => this.callBack(error, result)) : call(event, this.context);
-      if (typeof result?.then === 'function') result.then((value) => this.settle(value), (error) => this.fail(error));
-      else if (!byCallback) this.settle(result);
-      else this.byCallback = true;
+      const result = call(event, this.context, (error, result) => this.callBack(error, result));
+      if (typeof result?.then === 'function') result.then((value) => this.callBack(null, value, true), (error) => this.fail(error));
+      else if (length === 1 || length < 3 && result !== undefined) this.settle(result);
+      else this.open = true; // it may call back, or use its context, as long as there is something to do
     } catch (error) {
       this.fail(error);
     }
   }
 
-  // As AWS Lambda has it: the answer to a callback goes out when nothing is left to do, unless the handler says otherwise.
-  callBack(error, result) {
+  // As AWS Lambda has it: the answer to a callback goes out when nothing is left to do, unless the handler says otherwise; that of a promise, and of
+  // context.done and its like, at once.
+  callBack(error, result, atOnce = !this.context.callbackWaitsForEmptyEventLoop) {
     if (this.kind !== 0 || this.waiting) return;
     if (error !== undefined && error !== null) this.fail(error);
-    else if (!this.context.callbackWaitsForEmptyEventLoop) this.settle(result);
+    else if (atOnce) this.settle(result);
     else {
       this.waiting = true;
       this.result = result;
@@ -117,7 +124,7 @@ class Invocation {
   // Nothing is left in the event loop.
   idle() {
     if (this.kind !== 0) return;
-    if (this.waiting || this.byCallback) this.settle(this.result);
+    if (this.waiting || this.open) this.settle(this.result);
     else this.fail(new Error('the promise of the handler was never settled, and nothing is left to do that could'));
   }
 
@@ -138,7 +145,7 @@ class Invocation {
   encode(value) {
     let problem;
     try {
-      const body = value === undefined ? 'null' : JSON.stringify(value);
+      const body = value === undefined ? 'null' : stringify(value);
       if (body === undefined) throw new TypeError('JSON has no such thing');
       const size = body.length > MAX_RESULT / 3 ? Buffer.byteLength(body) : 0;
       if (size <= MAX_RESULT) {
@@ -148,7 +155,7 @@ class Invocation {
       }
       problem = { kind: 'too_large', message: `the result of ${this.fn.handler} takes ${size} bytes as JSON; the limit is ${MAX_RESULT}` };
     } catch (error) {
-      const what = value === null ? 'null' : typeof value === 'object' ? value.constructor?.name ?? 'object' : typeof value;
+      const what = value === null ? 'null' : typeof value === 'object' ? nameOf(value, 'object') : typeof value;
       problem = { kind: 'invalid', message: `the result of ${this.fn.handler} (a ${what}) cannot be written as JSON: ${describe(error).message}` };
     }
     this.kind = LIMIT;
@@ -156,11 +163,8 @@ class Invocation {
   }
 }
 
-// What a handler is told besides the event, with the names that AWS Lambda uses.
+// What a handler is told besides the event, with the names that AWS Lambda uses. Its functions may be taken from it, as in promise.then(context.succeed).
 class Context {
-  #deadline;
-  #invocation;
-
   constructor(fn, meta, invocation) {
     this.callbackWaitsForEmptyEventLoop = true;
     this.awsRequestId = meta.id;
@@ -170,28 +174,25 @@ class Context {
     this.invokedFunctionArn = 'pipsqueak:function:' + fn.function;
     this.logGroupName = fn.function;
     this.logStreamName = meta.id;
-    this.#deadline = meta.deadline_ms;
-    this.#invocation = invocation;
+    this.getRemainingTimeInMillis = () => Math.max(0, Math.floor(meta.deadline_ms - Date.now()));
+    this.done = (error, result) => invocation.callBack(error, result, true);
+    this.succeed = (result) => invocation.callBack(null, result, true);
+    this.fail = (error) => invocation.callBack(error ?? new GivenError('context.fail was called'));
+    // Invokes another function with an event, and returns a promise of its result. It rejects with an InvokeError.
+    this.invoke = (name, event) => new GivenPromise((resolve, reject) => invoke(invocation, name, event, resolve, reject));
   }
+}
 
-  getRemainingTimeInMillis() {
-    return Math.max(0, Math.floor(this.#deadline - Date.now()));
-  }
-
-  // Invokes another function with an event, and returns a promise of its result. It rejects with an InvokeError.
-  invoke(name, event) {
-    return new Promise((resolve, reject) => {
-      const refuse = (kind, message) => reject(new InvokeError(name, { kind, fault: 'handler', message }));
-      if (this.#invocation !== current) return refuse('invalid', `${name} cannot be invoked any more: the event has been answered`);
-      const body = event === undefined ? 'null' : JSON.stringify(event);
-      if (body === undefined) return refuse('invalid', `a ${typeof event} cannot be written as JSON, as the event for ${name} has to be`);
-      const call = ++calls;
-      const size = addon.send(INVOKE, body, JSON.stringify({ call, function: String(name) }));
-      if (size > 0) return refuse('too_large', `the event for ${name} takes ${size} bytes as JSON; the limit is ${MAX_RESULT}`);
-      if (awaited.size === 0) addon.watch(onAnswer);
-      awaited.set(call, { name, resolve, reject });
-    });
-  }
+function invoke(invocation, name, event, resolve, reject) {
+  const refuse = (kind, message) => reject(new InvokeError(name, { kind, fault: 'handler', message }));
+  if (invocation !== current) return refuse('invalid', `${name} cannot be invoked any more: the event has been answered`);
+  const body = event === undefined ? 'null' : stringify(event);
+  if (body === undefined) return refuse('invalid', `a ${typeof event} cannot be written as JSON, as the event for ${name} has to be`);
+  const call = ++calls;
+  const size = addon.send(INVOKE, body, JSON.stringify({ call, function: String(name) }));
+  if (size > 0) return refuse('too_large', `the event for ${name} takes ${size} bytes as JSON; the limit is ${MAX_RESULT}`);
+  if (awaited.size === 0) addon.watch(onAnswer);
+  awaited.set(call, { name, resolve, reject });
 }
 
 // Takes what is at the endpoint while a handler runs.
@@ -203,17 +204,22 @@ function onAnswer() {
     if (one === undefined) continue;
     awaited.delete(call);
     if (error) one.reject(new InvokeError(one.name, error));
-    else one.resolve(JSON.parse(frame.body));
+    else one.resolve(parse(frame.body));
   } while (addon.pending(0));
   if (awaited.size === 0) addon.watch();
 }
 
 // An exception that nobody catches, and a rejection that nobody handles, ends an import, and is the answer to the event
-// under way, unless the handler's code listens for it itself.
+// under way.
 function onUncaught(error) {
-  if (stopped(error) || process.listenerCount('uncaughtException') > 1) return;
+  if (stopped(error)) return;
   if (current !== null) return current.fail(error);
-  process.stderr.write(`${error?.stack ?? error}\n`); // of the runtime itself, or of what a package left to do in a zygote
+  const { type, message, stack } = describe(error); // of the runtime itself, or of what a package left to do in a zygote
+  try {
+    writeSync(2, `${type}: ${message}\n${stack.reverse().map((line) => `    at ${line}\n`).join('')}`);
+  } catch {
+    // there is nobody to tell
+  }
   addon.exit(1);
 }
 
@@ -223,10 +229,24 @@ function onIdle() {
   if (current !== null) current.idle();
 }
 
-// Has a root zygote, and so all processes, listen for what nobody else does.
+// Has a root zygote, and so all processes, learn what nobody else has listened for. A listener could be removed with all others, and be in the way of
+// packages that count them.
 function listen() {
-  process.on('uncaughtException', onUncaught);
-  process.on('beforeExit', onIdle);
+  const { emit } = process;
+  const told = function (name, ...args) {
+    if (name !== 'uncaughtException') {
+      const heard = Reflect.apply(emit, this, [name, ...args]);
+      if (name === 'beforeExit') onIdle();
+      return heard;
+    }
+    try {
+      if (!Reflect.apply(emit, this, [name, ...args])) onUncaught(args[0]);
+    } catch (thrown) {
+      onUncaught(thrown); // by a listener
+    }
+    return true;
+  };
+  Object.defineProperty(process, 'emit', { value: told, writable: true, configurable: true, enumerable: false });
 }
 
 // Imports a handler and has it answer an event, both of this runtime's own, that do nothing.
@@ -234,7 +254,7 @@ function listen() {
 // In a root zygote it makes that every process forked from it has compiled what serves an event. In an instance that waits, it
 // makes the copies of the memory pages that an import and an event write to, before they are needed.
 async function rehearse() {
-  const file = require.resolve('./rehearsal');
+  const file = `${__dirname}/rehearsal.js`;
   const rehearsed = { function: '', version: 0, memory: 0, handler: 'rehearsal.handler', packages: [], modules: [] };
   setEnvironment({ ...process.env });
   rehearsed.handle = (await load(JSON.parse(JSON.stringify(rehearsed)), () => {}, __dirname)).handler;
@@ -245,5 +265,7 @@ async function rehearse() {
   }
   delete require.cache[file];
 }
+
+Object.setPrototypeOf(Context.prototype, GivenObject);
 
 module.exports = { beInstance, listen, rehearse };

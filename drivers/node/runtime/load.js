@@ -1,16 +1,18 @@
 'use strict';
 // Imports: of packages, by a zygote or an instance, and of a handler.
 
-const fs = require('fs');
+const { existsSync, promises, readFileSync, readdirSync } = require('fs');
 const { createRequire } = require('module');
 const path = require('path');
 const { pathToFileURL } = require('url');
 const vm = require('vm');
-const { describe, syntaxPlace } = require('./describe');
+const addon = require('./addon');
+const { describe, property, syntaxPlace } = require('./describe');
 const { findHandler, isModule } = require('./handler');
 
 const CODE = '/function';
 const MAX_PACKET = 128 << 10;
+const now = performance.now.bind(performance);
 const MAX_LOADED = 64; // modules that core is told of, of those that it did not know a handler imports
 
 // An error to report: kind and fault as core has them, and the exception behind it.
@@ -20,6 +22,11 @@ class Failure extends Error {
     this.reply = { kind, fault, message };
     if (cause !== undefined) this.reply.exception = cause;
   }
+}
+
+// What was thrown, as a Failure: anything else of this realm is a fault of the runtime.
+function failureOf(thrown) {
+  return thrown instanceof Failure ? thrown : new Failure('internal', 'driver', `the runtime of Node.js failed: ${property(thrown, "stack")}`, describe(thrown));
 }
 
 // What to do with what is thrown outside of the imports themselves: an import under way sets it.
@@ -32,24 +39,32 @@ function stopped(thrown) {
   return true;
 }
 
+// Makes a root zygote ready to import.
+async function open() {
+  // node warns once in a process that this may change.
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  await importer(`${__dirname}/load.js`)('node:fs');
+  process.emitWarning = emitWarning;
+  // Packages keep this one, and put theirs before it.
+  process.reallyExit = (code) => {
+    if (!stopped(new Exit(`process.exit(${code ?? ''}) was called`))) addon.exit(code);
+  };
+}
+
 // Imports the modules of a request, and the handler that an instance's has, from the directory. Returns the report and the handler.
 // What is thrown outside of the imports themselves, and a request to exit, end the process through fail.
 async function load(request, fail, directory = CODE) {
-  const start = performance.now();
+  const start = now();
   const modules = {};
-  const { reallyExit } = process;
   let importing = '';
-  stop = (thrown) => {
-    const exception = describe(thrown);
-    fail(new Failure('exception', 'handler', `importing ${importing} failed: ${exception.type}: ${exception.message}`, exception));
-  };
-  process.reallyExit = (code) => stop(new Exit(`process.exit(${code ?? ''}) was called`));
-  fs.promises.readFile = readAtOnce;
+  stop = (thrown) => fail(raised(importing, describe(thrown)));
+  promises.readFile = readAtOnce;
   try {
     for (importing of request.modules ?? []) {
-      const begin = performance.now();
+      const begin = now();
       await attempt(importing, () => importModule(importing, request.packages ?? []));
-      modules[importing] = (performance.now() - begin) / 1000;
+      modules[importing] = (now() - begin) / 1000;
     }
     const report = { took: 0, modules, threads: 1 };
     let handler;
@@ -60,13 +75,12 @@ async function load(request, fail, directory = CODE) {
       const loaded = loadedSince(known);
       if (loaded.length > 0) report.loaded = loaded;
     }
-    report.took = (performance.now() - start) / 1000;
-    report.threads = fs.readdirSync('/proc/self/task').length;
+    report.took = (now() - start) / 1000;
+    report.threads = readdirSync('/proc/self/task').length;
     return { report, handler };
   } finally {
     stop = null;
-    fs.promises.readFile = readFile;
-    process.reallyExit = reallyExit;
+    promises.readFile = readFile;
   }
 }
 
@@ -75,7 +89,8 @@ function loadedSince(known) {
   const found = new Set();
   for (const file of Object.keys(require.cache).slice(known)) {
     const [, base, pack, rest] = /^\/packages\/([^/]+)\/node_modules\/((?:@[^/]+\/)?[^/]+)(.*)$/.exec(file) ?? [];
-    if (pack === undefined || !require.cache[file].parent?.filename?.startsWith(CODE + '/')) continue;
+    const parent = property(property(require.cache[file], 'parent'), 'filename');
+    if (pack === undefined || typeof parent !== 'string' || !parent.startsWith(CODE + '/')) continue;
     let main;
     try {
       main = createRequire(file).resolve(file.slice(0, -rest.length));
@@ -93,9 +108,9 @@ class Exit extends Error {
 }
 
 // Node 20 reads ES modules with fs.promises, for which libuv starts threads, and a process with threads cannot fork.
-const { readFile } = fs.promises;
+const { readFile } = promises;
 const { readFile: readAtOnce } = { async readFile(file, options) {
-  return file instanceof URL && options === undefined ? fs.readFileSync(file) : readFile(file, options);
+  return file instanceof URL && options === undefined ? readFileSync(file) : readFile(file, options);
 } };
 
 async function attempt(name, run, file) {
@@ -103,46 +118,63 @@ async function attempt(name, run, file) {
     return await run();
   } catch (thrown) {
     const exception = describe(thrown);
-    if (thrown instanceof SyntaxError && exception.stack.length === 0 && file) exception.stack = syntaxPlace(file);
-    throw new Failure('exception', 'handler', `importing ${name} failed: ${exception.type}: ${exception.message}`, exception);
+    if (exception.type === 'SyntaxError' && exception.stack.length === 0 && file) exception.stack = syntaxPlace(file);
+    throw raised(name, exception);
   }
+}
+
+function raised(name, exception) {
+  return new Failure('exception', 'handler', `importing ${name} failed: ${exception.type}: ${exception.message}`, exception);
 }
 
 // Imports what the installer has called "name@version", with "/file" where it is not the whole package; with "import:" before it as an ES module.
 function importModule(name, packages) {
   const [, esm, pack, version, file] = /^(import:)?((?:@[^/]+\/)?[^/@]+)(?:@([^/]+))?(.*)$/.exec(name);
   const base = `${pack.replace('/', '+')}-${version}`;
-  const home = packages.find((dir) => (version === undefined ? fs.existsSync(`${dir}/node_modules/${pack}`) : path.basename(dir) === base));
+  const home = packages.find((dir) => (version === undefined ? existsSync(`${dir}/node_modules/${pack}`) : path.basename(dir) === base));
   if (home === undefined) throw new Error(`no package of the function has the module ${name}`);
   const from = `${home}/node_modules/pipsqueak.js`; // a file that would be beside the package
   if (!esm) return createRequire(from)(pack + file);
-  return vm.runInThisContext('(name) => import(name)', { filename: from, importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER })(pack + file);
+  return importer(from)(pack + file);
 }
 
-// Returns the function behind "directory/file.symbol". Both the file and the symbol may have dots in them.
+// import() as a file has it.
+function importer(filename) {
+  return vm.runInThisContext('(name) => import(name)', { filename, importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER });
+}
+
+// Returns the function behind "directory/file.symbol".
 async function importHandler(name, directory) {
   const [file, symbol] = findHandler(name, directory);
   if (file === undefined) throw new Failure('invalid', 'handler', `there is no file for the handler ${JSON.stringify(name)} in the function`);
-  const module = await attempt(path.relative(directory, file), () => importFile(file), file);
-  let value = module, owner;
-  for (const part of symbol.split('.')) {
-    // An ES module that was made of a CommonJS one may have its exports below default.
-    const holder = value?.[part] === undefined && value === module ? module.default : value;
-    owner = holder;
-    value = holder?.[part];
-  }
-  const relative = path.relative(directory, file);
+  const relative = file.slice(directory.length + 1);
+  const module = await attempt(relative, () => importFile(file), file);
+  const { value, owner, length } = await attempt(relative, () => find(module, symbol)); // getters are the function's code
   if (value === undefined || value === null) {
     throw new Failure('invalid', 'handler', `${relative} exports no ${JSON.stringify(symbol)}, which the handler ${JSON.stringify(name)} names`);
   }
   if (typeof value !== 'function') {
     throw new Failure('invalid', 'handler', `${JSON.stringify(symbol)} in ${relative} is a ${typeof value}, not a function`);
   }
-  return { call: value.bind(owner === module ? undefined : owner), length: value.length };
+  const self = owner === module ? undefined : owner;
+  return { call: (...args) => Reflect.apply(value, self, args), length };
+}
+
+// What a module exports by a name with dots, and whose it is. An ES module that was made of a CommonJS one may have its exports below default;
+// and what a module exports alone, as default or instead of an object, may be the handler.
+function find(module, symbol) {
+  let value = module, owner;
+  for (const part of symbol.split('.')) {
+    const holder = value?.[part] === undefined && value === module ? module?.default : value;
+    owner = holder;
+    value = holder?.[part];
+  }
+  if (value === undefined && !symbol.includes('.')) [value, owner] = [typeof module === 'function' ? module : module?.default];
+  return { value, owner, length: typeof value === 'function' ? value.length : 0 };
 }
 
 function importFile(file) {
-  return isModule(file) ? import(pathToFileURL(file)) : createRequire(file)(file);
+  return isModule(file) ? importer(file)(pathToFileURL(file)) : createRequire(file)(file);
 }
 
 // A message as JSON, of at most MAX_PACKET bytes: a longer one is an error, and cut.
@@ -165,4 +197,4 @@ function shorten(error) {
   }
 }
 
-module.exports = { Failure, load, packed, stopped };
+module.exports = { Failure, failureOf, load, open, packed, stopped };

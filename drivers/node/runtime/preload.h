@@ -21,6 +21,7 @@ struct pipsqueak_preload {
     void (*run_handlers)(void);
 };
 
-extern const struct pipsqueak_preload pipsqueak_preload;
+/* An installer loads the addon without it. */
+extern const struct pipsqueak_preload pipsqueak_preload __attribute__((weak));
 
 #endif

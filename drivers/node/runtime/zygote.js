@@ -1,71 +1,29 @@
 'use strict';
-// The loop of a Node.js process of Pipsqueak: a zygote that imports and forks, and the instances that its children are.
+// A Node.js process of Pipsqueak, from its start: a zygote, and what its forks become.
 //
-// Started as `node --single-threaded … zygote.js ADDON`, with a control socket (SOCK_SEQPACKET) as descriptor 3 and the addon
-// preloaded. The driver asks over the socket, one JSON packet a message (PROTOCOL.md, zygote loop).
+// Started as `node --single-threaded … zygote.js ADDON`, with a control socket (SOCK_SEQPACKET) as descriptor 3 and preload.so preloaded.
+//
+// The runtime's own files run in a realm of their own: whatever packages and handlers do to JSON, arrays, promises, timers or the
+// functions of modules, it has those that were there first. What a handler is given is made with those of its own realm (main).
 
 const fs = require('fs');
-const addon = require('./addon');
-const fork = require('./fork');
-const { beInstance, listen, rehearse } = require('./instance');
-const { Failure, load, packed } = require('./load');
+const path = require('path');
+const vm = require('vm');
 
-// What addon.zygote returns besides a request.
-const LOST = 0, ZYGOTE = -1, INSTANCE = -2;
+const { Buffer, URL, performance, process, setImmediate } = globalThis;
+const realm = vm.createContext({ Buffer, URL, performance, process, setImmediate, main: globalThis });
+const loaded = new Map();
 
-// Forks and imports as the driver asks. Runs as an immediate, where the event loop can be forked: no other callback of its turn
-// is waiting to be called.
-function beZygote() {
-  for (;;) {
-    const request = addon.zygote();
-    switch (request) {
-      case LOST:
-        // There is nothing more to do, but what was forked from here lives on, and would die with this process. Core ends it
-        // when it is not needed any more.
-        addon.rest();
-        break;
-      case INSTANCE:
-        beInstance(fork.forget());
-        return;
-      case ZYGOTE:
-        fork.renumber(Number(fs.readlinkSync('/proc/self')));
-        break;
-      default:
-        answer(JSON.parse(request));
-        return;
-    }
+function own(name) {
+  if (!name.startsWith('./')) return require(name);
+  if (!loaded.has(name)) {
+    const module = { exports: {} };
+    loaded.set(name, module);
+    const file = path.join(__dirname, `${name}.js`);
+    vm.compileFunction(fs.readFileSync(file, 'utf8'), ['require', 'module', '__dirname'], { filename: file, parsingContext: realm })(own, module, __dirname);
   }
+  return loaded.get(name).exports;
 }
+own.cache = require.cache;
 
-async function answer(request) {
-  let message;
-  try {
-    if (request.op !== 'import') throw new Failure('internal', 'driver', `unknown request ${JSON.stringify(request.op)}`);
-    const { report } = await load(request, (failure) => {
-      addon.say(packed({ error: failure.reply }));
-      addon.exit(1);
-    });
-    message = report;
-  } catch (failure) {
-    message = { error: failure.reply };
-  }
-  setImmediate(() => {
-    fork.prepare();
-    addon.say(packed(message));
-    beZygote();
-  });
-}
-
-async function main() {
-  fork.open();
-  listen();
-  await rehearse();
-  setImmediate(() => {
-    addon.endThreads();
-    fork.prepare();
-    addon.say('{"parked":true}');
-    beZygote();
-  });
-}
-
-main();
+own('./loop');
