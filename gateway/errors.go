@@ -107,8 +107,16 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	code := status(e)
 	var s *statusError
-	if errors.As(err, &s) {
+	var coding *codingError
+	switch {
+	case errors.As(err, &s):
 		code = s.status
+	case errors.As(err, &coding):
+		code = http.StatusUnsupportedMediaType
+		w.Header().Set("Accept-Encoding", coding.known)
+	case isStalled(r):
+		code = http.StatusRequestTimeout
+		w.Header().Set("Connection", "close")
 	}
 	g.write(w, code, e)
 }

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -115,12 +114,8 @@ func readEvent(r *http.Request, buffer *bytes.Buffer) ([]byte, error) {
 		return nil, tooLarge()
 	}
 	if r.ContentLength != 0 {
-		// No more is made room for than has come, whatever Content-Length promises.
-		if _, err := buffer.ReadFrom(io.LimitReader(r.Body, core.MaxEvent+1)); err != nil {
-			if r.Context().Err() != nil || errors.Is(err, io.ErrUnexpectedEOF) {
-				return nil, core.Errorf(core.KindCanceled, core.FaultCaller, "the caller went away while it sent the event: %w", err)
-			}
-			return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "the event cannot be read: %w", err)
+		if err := readBody(r, buffer); err != nil {
+			return nil, err
 		}
 	}
 	event := buffer.Bytes()

@@ -30,6 +30,7 @@ const (
 	maxTreeBytes   = 8 << 30
 	maxPath        = 1024 // bytes of a path in a tree
 	maxPathElement = 255  // bytes of one name in it
+	maxDepth       = 100  // names in a path
 )
 
 // The modes that things have in the store.
@@ -167,6 +168,10 @@ func leadsToPackage(target string) bool {
 func checkPath(name string) error {
 	if len(name) > maxPath {
 		return refusef("the path %.80q… has %d bytes, more than the %d that are allowed; shorten it", name, len(name), maxPath)
+	}
+	// The kernel walks a path element by element, so what a tree costs grows with its depth.
+	if depth := strings.Count(name, "/") + 1; depth > maxDepth {
+		return refusef("the path %.80q… is %d directories deep, more than the %d that are allowed; make it flatter", name, depth, maxDepth)
 	}
 	for element := range strings.SplitSeq(name, "/") {
 		if len(element) > maxPathElement {

@@ -21,10 +21,46 @@ type sink struct {
 	unpacked int64
 	dirs     map[string]bool // made, and real
 	buffer   []byte
+
+	// The directory that was used last: entries come one directory after the other, and a path is walked name by name at each call.
+	here     *os.Root
+	hereName string
 }
 
 func newSink(root *os.Root, upload *upload) *sink {
-	return &sink{root: root, upload: upload, dirs: map[string]bool{".": true}, buffer: make([]byte, 128<<10)}
+	return &sink{root: root, upload: upload, dirs: map[string]bool{".": true}, buffer: make([]byte, 128<<10), here: root, hereName: "."}
+}
+
+// close gives the directory that was used last free.
+func (s *sink) close() {
+	if s.here != s.root {
+		s.here.Close()
+	}
+	s.here, s.hereName = s.root, "."
+}
+
+// at returns the directory of an entry, which the sink has made, and the entry's name in it.
+func (s *sink) at(entry string) (dir *os.Root, name string, err error) {
+	parent, name := path.Split(entry)
+	parent = path.Clean(parent)
+	if parent == s.hereName {
+		return s.here, name, nil
+	}
+	from, rest := s.root, parent
+	if below, found := strings.CutPrefix(parent, s.hereName+"/"); found {
+		from, rest = s.here, below
+	}
+	if parent == "." {
+		s.close()
+		return s.root, name, nil
+	}
+	next, err := from.OpenRoot(rest)
+	if err != nil {
+		return nil, "", err
+	}
+	s.close()
+	s.here, s.hereName = next, parent
+	return next, name, nil
 }
 
 // clean returns the path of an entry as the sink uses it: relative, with slashes, without "." and a slash at the end.
@@ -74,13 +110,17 @@ func (s *sink) makeDirectory(name string) error {
 	if err := s.count(); err != nil {
 		return err
 	}
-	if info, err := s.root.Lstat(name); err == nil {
-		return refusef("the archive has the entry %q both as a directory and as a %s; make it again", name, typeName(info.Mode()))
-	}
-	if err := s.root.Mkdir(name, 0o755); err != nil {
+	dir, base, err := s.at(name)
+	if err != nil {
 		return s.fail(name, err)
 	}
-	if err := s.root.Chmod(name, 0o755); err != nil {
+	if info, err := dir.Lstat(base); err == nil {
+		return refusef("the archive has the entry %q both as a directory and as a %s; make it again", name, typeName(info.Mode()))
+	}
+	if err := dir.Mkdir(base, 0o755); err != nil {
+		return s.fail(name, err)
+	}
+	if err := dir.Chmod(base, 0o755); err != nil {
 		return s.fail(name, err)
 	}
 	s.dirs[name] = true
@@ -89,14 +129,15 @@ func (s *sink) makeDirectory(name string) error {
 
 // file writes a file. One that the archive has twice gets what came last, as with tar itself.
 func (s *sink) file(name string, mode fs.FileMode, content io.Reader) error {
-	if err := s.prepare(name); err != nil {
+	dir, base, err := s.prepare(name)
+	if err != nil {
 		return err
 	}
 	perm := fs.FileMode(0o644)
 	if mode.Perm()&0o111 != 0 {
 		perm = 0o755
 	}
-	file, err := s.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	file, err := dir.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return s.fail(name, err)
 	}
@@ -113,27 +154,30 @@ func (s *sink) file(name string, mode fs.FileMode, content io.Reader) error {
 	return nil
 }
 
-// prepare makes the directories above an entry and removes an earlier file in its place.
-func (s *sink) prepare(name string) error {
+// prepare makes the directories above an entry and removes an earlier file in its place. It returns the one that the entry is in, and its name there.
+func (s *sink) prepare(name string) (dir *os.Root, base string, err error) {
 	if err := s.count(); err != nil {
-		return err
+		return nil, "", err
 	}
 	if err := s.makeDirectory(path.Dir(name)); err != nil {
-		return err
+		return nil, "", err
 	}
-	info, err := s.root.Lstat(name)
+	if dir, base, err = s.at(name); err != nil {
+		return nil, "", s.fail(name, err)
+	}
+	info, err := dir.Lstat(base)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
+		return dir, base, nil
 	case err != nil:
-		return s.fail(name, err)
+		return nil, "", s.fail(name, err)
 	case !info.Mode().IsRegular():
-		return refusef("the archive has the entry %q twice, first as a %s; make it again", name, typeName(info.Mode()))
+		return nil, "", refusef("the archive has the entry %q twice, first as a %s; make it again", name, typeName(info.Mode()))
 	}
-	if err := s.root.Remove(name); err != nil {
-		return s.fail(name, err)
+	if err := dir.Remove(base); err != nil {
+		return nil, "", s.fail(name, err)
 	}
-	return nil
+	return dir, base, nil
 }
 
 // copy is io.Copy that keeps the bounds and tells the errors of the archive from those of the disk.
@@ -164,10 +208,11 @@ func (s *sink) link(name, target string) error {
 	if target == "" || len(target) > maxPath || strings.Contains(target, "\x00") {
 		return refusef("the archive's symbolic link %q leads to %s, which is no path; make the archive again", name, quote(target))
 	}
-	if err := s.prepare(name); err != nil {
+	dir, base, err := s.prepare(name)
+	if err != nil {
 		return err
 	}
-	if err := s.root.Symlink(target, name); err != nil {
+	if err := dir.Symlink(target, base); err != nil {
 		return s.fail(name, err)
 	}
 	return nil

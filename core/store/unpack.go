@@ -52,6 +52,7 @@ func (s *Store) Unpack(ctx context.Context, archive io.Reader) (dir string, err 
 	defer root.Close()
 	upload := &upload{ctx: ctx, from: archive, bounds: s.bounds}
 	out := newSink(root, upload)
+	defer out.close()
 	if err := s.read(upload, out); err != nil {
 		return "", upload.explain(err)
 	}

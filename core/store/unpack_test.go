@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -390,4 +391,42 @@ func TestDiskFull(t *testing.T) {
 	out := newSink(root, &upload{ctx: t.Context(), bounds: defaultBounds})
 	err = out.upload.explain(out.copy(full, "name", strings.NewReader("1")))
 	wantError(t, err, core.KindExhausted, core.FaultWorker, dir+"/name", "--data", "free space")
+}
+
+// Deep paths are refused, whatever they weigh, and what is allowed is unpacked, committed and thrown away in a time that goes by the number of entries.
+func TestDeepPaths(t *testing.T) {
+	s := openTest(t)
+	began := time.Now()
+	var deep []entry
+	for i := range 39 {
+		deep = append(deep, file(fmt.Sprint(i, "/", strings.Repeat("d/", 494), "f"), "x"))
+	}
+	archive := tarGz(t, deep...)
+	_, err := s.Unpack(t.Context(), bytes.NewReader(archive))
+	wantError(t, err, core.KindInvalid, core.FaultCaller, "directories deep")
+	if took := time.Since(began); len(archive) > 4096 || took > 5*time.Second {
+		t.Errorf("%d bytes took %v", len(archive), took)
+	}
+
+	// As deep as is allowed, and flat.
+	var flat, most []entry
+	for i := range 12 {
+		most = append(most, file(fmt.Sprint(i, "/", strings.Repeat("d/", 96), "f"), "x"))
+		for j := range 97 {
+			flat = append(flat, file(fmt.Sprint(i, "-", j, "/f"), "x"))
+		}
+	}
+	unpack := func(entries []entry) time.Duration {
+		archive := tarGz(t, entries...)
+		began := time.Now()
+		dir, err := s.Unpack(t.Context(), bytes.NewReader(archive))
+		must(t, err)
+		defer s.throwAway(dir)
+		return time.Since(began)
+	}
+	if less, more := unpack(flat), unpack(most); more > 10*less+2*time.Second {
+		t.Errorf("a deep tree took %v, a flat one of twice as many %v", more, less)
+	} else {
+		t.Log("a deep tree took", more, "and a flat one", less)
+	}
 }
