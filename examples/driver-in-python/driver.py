@@ -6,6 +6,7 @@ processes is called snake: Python again, with the loop in loop.py.
 
 import asyncio
 import datetime
+import errno
 import fcntl
 import json
 import os
@@ -28,6 +29,10 @@ LIBEXEC = os.environ.get("PIPSQUEAK_LIBEXEC") or os.path.join(os.path.dirname(PR
 INTERPRETER, LIBRARY, LOOP = "/usr/bin/python3", "/pipsqueak/libpipsqueak-enter.so", "/pipsqueak/snake/loop.py"
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
 MAX_PACKET = 128 << 10
+
+
+# What the machine, or a limit around this process, has no more of for now.
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC)
 
 
 class Failure(Exception):
@@ -239,7 +244,10 @@ class Servicer(driver_pb2_grpc.DriverServicer):
                 error = failure.error
             except Exception as problem:
                 log("error", "fail", err=repr(problem))
-                error = pb.Error(kind="internal", fault="driver", message=repr(problem))
+                if isinstance(problem, OSError) and problem.errno in SHORTAGES:  # [C26]
+                    error = pb.Error(kind="exhausted", fault="worker", message=repr(problem), retryable=True)
+                else:
+                    error = pb.Error(kind="internal", fault="driver", message=repr(problem))
             status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=error.message)  # [C24]
             status.details.add().Pack(error)
             await context.abort(grpc.StatusCode.UNKNOWN, error.message, (("grpc-status-details-bin", status.SerializeToString()),))
