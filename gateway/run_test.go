@@ -160,7 +160,7 @@ func TestRunErrors(t *testing.T) {
 	} {
 		fails = &core.Error{Kind: test.kind, Fault: test.fault, Message: "<it> broke", Retryable: test.later != ""}
 		if test.later == "8" {
-			fails = fails.(*core.Error).After(7*time.Second + time.Millisecond)
+			fails = core.AsError(fails).After(7*time.Second + time.Millisecond)
 		}
 		a := ask(t, "POST", server.URL+"/run/f", "{}")
 		e := a.failure(t)

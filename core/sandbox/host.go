@@ -163,8 +163,8 @@ func (h *Host) turnAway(short error) {
 	h.spare.Close()
 	defer func() { h.spare, _ = os.Open(os.DevNull) }()  // without one the next time, everybody waits until there is one
 	_ = h.gate.SetDeadline(time.Now().Add(turnAwayWait)) // it may be that nobody is there
-	defer h.gate.SetDeadline(time.Time{})
 	conn, err := h.gate.AcceptUnix()
+	_ = h.gate.SetDeadline(time.Time{}) // both fail only when it is closed
 	if err != nil {
 		return
 	}
