@@ -107,8 +107,8 @@ func (n *node) binary(runtime core.RuntimeID) (nodejs, error) {
 	return b, nil
 }
 
-// manifests are the files that decide which packages a function has.
-var manifests = []string{"package.json", "package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml"}
+// manifests are the files that decide which packages a function has: those of its own directories too, which may be workspaces.
+var manifests = []string{"**/package.json", "package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "pnpm-workspace.yaml"}
 
 // extensions of a handler's file, in the order in which they are looked for: TypeScript is last, for what has been compiled is
 // beside it.
