@@ -75,7 +75,7 @@ func TestNodeRegistryFaults(t *testing.T) {
 			_, _ = w.Write(archive[:len(archive)/2])
 			return true
 		}, "has the digest", core.FaultCaller, 0},
-		"stalls":             {".tgz", stalls, "sent nothing for 1 s", core.FaultWorker, 2},
+		"stalls":             {".tgz", stalls, " bytes", core.FaultWorker, 2},
 		"hangs":              {".tgz", hangs, "timeout", core.FaultWorker, 2},
 		"503":                {".tgz", status(503, 100), "503", core.FaultWorker, 2},
 		"503 once":           {".tgz", status(503, 1), "none", "", 1},

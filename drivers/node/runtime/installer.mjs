@@ -98,7 +98,8 @@ async function makeLock() {
   const has = fs.existsSync(config);
   if (has) fs.renameSync(config, aside);
   try {
-    await npm('resolving package.json', CODE, 'install', '--package-lock-only', '--omit=dev', '--no-install-links', '--omit-lockfile-registry-resolved');
+    // Since npm 12 an archive of a registry, which it reads for the packages in it, counts as remote; others are refused when the lock file is read.
+    await npm('resolving package.json', CODE, 'install', '--package-lock-only', '--omit=dev', '--no-install-links', '--omit-lockfile-registry-resolved', '--allow-remote=all');
   } finally {
     if (has) fs.renameSync(aside, config);
   }

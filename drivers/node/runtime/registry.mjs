@@ -23,6 +23,7 @@ export class Registry {
     const registry = new Registry();
     registry.#require = createRequire(`${NPM}/lib/npm.js`);
     const Npm = registry.#require('./npm.js');
+    if (typeof Npm !== 'function') throw new Refused('unsupported', 'worker', "the npm beside this worker's node is older than npm 8: install a newer one there");
     const npm = new Npm({ argv: ['ci', '--ignore-scripts', '--logs-max=0'] });
     await npm.load();
     registry.#retry = npm.flatOptions.retry;
