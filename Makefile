@@ -20,14 +20,18 @@ NODE_FILES     := $(patsubst drivers/node/runtime/%,$(BIN)/libexec/node/%,$(wild
 # For the tests, which want each version that is supported, whatever the machine has.
 NODE_VERSIONS  := 20.20.2 22.23.3 24.21.0
 NODES          := $(foreach version,$(NODE_VERSIONS),$(DEPS)/node/$(version)/bin/node)
+# The oldest and the newest whose lock files are taken, and those between: what they install is compared with what is installed here.
+NPM_VERSIONS   := 7.24.2 8.19.4 9.9.4 10.9.9 11.19.1 12.2.2
+PNPM_VERSIONS  := 9.15.9 10.34.9 11.28.11 12.21.0
+NPMS           := $(foreach version,$(NPM_VERSIONS),$(DEPS)/npm/npm/$(version)) $(foreach version,$(PNPM_VERSIONS),$(DEPS)/npm/pnpm/$(version))
 NODE_ARCH      := $(patsubst aarch64,arm64,$(patsubst x86_64,x64,$(shell uname -m)))
 # Not the python3 in PATH: pyenv and its like put others in front, and the driver uses the system's.
 PYTHON         := /usr/bin/python3
 RUBY_FILES     := $(patsubst drivers/ruby/runtime/%,$(BIN)/libexec/ruby/%,$(wildcard drivers/ruby/runtime/*.rb)) $(BIN)/libexec/ruby/zygote.so
 
 space          := $(subst ,, )
-# What tests are told: where the programs are, and which versions of Node.js to use.
-TESTED         := PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_NODE=$(subst $(space),:,$(NODES))
+# What tests are told: where the programs are, and which versions of Node.js and of its package managers to use.
+TESTED         := PIPSQUEAK_BIN=$(BIN) PIPSQUEAK_NODE=$(subst $(space),:,$(NODES)) PIPSQUEAK_NPMS=$(subst $(space),:,$(NPMS))
 
 export CGO_ENABLED = 0
 GO_BUILD := go build -trimpath -buildvcs=auto -ldflags '-s -w'
@@ -93,7 +97,7 @@ deps:
 		/usr/bin/ruby:ruby $(shell /usr/bin/ruby -rrbconfig -e 'print RbConfig::CONFIG["rubyhdrdir"], "/ruby.h"' 2>/dev/null || echo /nonexistent):ruby-dev)
 
 # What functions of the tests are built with, and what the drivers of the examples need.
-deps-test: | deps
+deps-test: $(NPMS) | deps
 	$(call packages,cmake:cmake rustc:rustc /usr/bin/luajit:luajit /usr/share/lua/5.1/dkjson.lua:lua-dkjson /usr/bin/bundle:ruby-bundler)
 	$(MAKE) -C examples/driver-in-python venv
 
@@ -130,6 +134,12 @@ $(DEPS)/node/%/bin/node: | deps
 	mkdir $(@D)
 	mv $(DEPS)/node/$*/npm/node_modules/node-linux-$(NODE_ARCH)/bin/node $@
 	rm -rf $(DEPS)/node/$*/npm
+
+# A directory for each version, with node_modules.
+$(DEPS)/npm/%: | deps
+	rm -rf $@
+	mkdir -p $@
+	cd $@ && npm install --silent --ignore-scripts --no-audit --no-fund --no-save --prefix . $(subst /,@,$*)
 
 $(DEPS)/bin/golangci-lint-$(LINT_VERSION):
 	mkdir -p $(DEPS)/bin
@@ -216,9 +226,9 @@ $(BIN)/libexec/node/pipsqueak.node: $(ADDON) $(wildcard $(NODE_RUNTIME)/*.h) $(N
 	$(CC) $(CFLAGS) -U_FORTIFY_SOURCE -shared -fPIC -Wl,-z,lazy -Wl,--version-script=$(NODE_RUNTIME)/pipsqueak.map -I$(DEPS)/node/tools/node_modules/node-api-headers/include -o $@ $(ADDON)
 
 # Each parser as one file.
-$(BIN)/libexec/node/acorn.mjs $(BIN)/libexec/node/yaml.mjs: $(BIN)/libexec/node/%.mjs: $(DEPS)/node/tools
+$(BIN)/libexec/node/acorn.mjs $(BIN)/libexec/node/yaml.mjs: $(BIN)/libexec/node/%.mjs: $(DEPS)/node/tools Makefile
 	@mkdir -p $(@D)
-	cd $< && echo "export { parse } from '$*'" | node_modules/@esbuild/linux-$(NODE_ARCH)/bin/esbuild --bundle --minify --platform=neutral --main-fields=module --format=esm --log-level=error --outfile=$@
+	cd $< && echo "export * from '$*'" | node_modules/@esbuild/linux-$(NODE_ARCH)/bin/esbuild --bundle --minify --platform=neutral --main-fields=module --format=esm --log-level=error --outfile=$@
 
 $(BIN)/libexec/node/%: drivers/node/runtime/%
 	@mkdir -p $(@D)

@@ -128,7 +128,8 @@ type Runtime struct {
 	// Extensions are those of the files that a handler can be in, ".py", in the order in which they are looked for. An empty one
 	// is for runtimes whose handler is the file.
 	Extensions []string `json:"extensions"`
-	// Manifests are the files in a code directory that decide which packages a function has, "package.json", as far as it has them.
+	// Manifests are the files in a code directory that decide which packages a function has, "package.json", as far as it has them. One
+	// that begins with "**/" is meant in every directory below.
 	Manifests []string `json:"manifests"`
 	// Archives are patterns, as path.Match has them, of the names of archives that its Scanner unpacks, "*.gem". Where those of several
 	// runtimes match, the longest counts.

@@ -44,6 +44,8 @@ type Receipt struct {
 	Modules    []string    `json:"modules,omitempty"`
 	Licenses   []string    `json:"licenses,omitempty"`   // as it states them, SPDX expressions where it does
 	Signatures []Signature `json:"signatures,omitempty"` // what was looked for, found or not
+	// Bundles are packages that lie in its archive and are nobody else's: name, version and URL.
+	Bundles []Locked `json:"bundles,omitempty"`
 }
 
 // Signature is what somebody other than the lock says of an archive, checked with the tool of who made the scheme. One that is

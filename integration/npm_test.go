@@ -32,7 +32,8 @@ type npmIndex struct {
 	archives map[string][]byte         // by path
 	asked    map[string]int            // requests by path
 	signer   *ecdsa.PrivateKey
-	moved    bool // whether archives are at an address that does not follow from the name
+	fails    func(http.ResponseWriter, *http.Request) bool // whether it has answered a request itself; nil for none
+	moved    bool                                          // whether archives are at an address that does not follow from the name
 }
 
 func newNPMIndex(t testing.TB) *npmIndex {
@@ -101,9 +102,15 @@ func (r *npmIndex) dist(name, version string) map[string]any {
 
 func (r *npmIndex) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	path := request.URL.Path
 	r.asked[path]++
+	fails := r.fails
+	r.mu.Unlock()
+	if fails != nil && fails(w, request) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	answer := func(value any) { _ = json.NewEncoder(w).Encode(value) }
 	name, version := strings.TrimPrefix(path, "/"), ""
 	if at := strings.LastIndex(name, "/"); at > 0 && (name[0] != '@' || strings.Count(name, "/") > 1) {

@@ -90,6 +90,6 @@ func (d *Database) Match(packages []core.Locked) core.VulnerabilityReport {
 			report.Vulnerabilities = append(report.Vulnerabilities, v)
 		}
 	}
-	sortBySeverity(report.Vulnerabilities)
+	core.SortBySeverity(report.Vulnerabilities)
 	return report
 }

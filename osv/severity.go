@@ -1,7 +1,6 @@
 package osv
 
 import (
-	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -104,11 +103,4 @@ func word(text string) core.Severity {
 		return severity
 	}
 	return core.SeverityUnknown
-}
-
-// sortBySeverity puts the most severe first; what is as severe stays in order.
-func sortBySeverity(all []core.Vulnerability) {
-	slices.SortStableFunc(all, func(a, b core.Vulnerability) int {
-		return cmp.Or(slices.Index(core.Severities(), b.Severity)-slices.Index(core.Severities(), a.Severity), cmp.Compare(b.Score, a.Score))
-	})
 }

@@ -84,7 +84,7 @@ func (p *program) vulnerabilityRows(ctx context.Context, name string) ([][]strin
 	}
 	rows := [][]string{{"vulnerable", "by nothing that is known"}}
 	for i, v := range report.Vulnerabilities {
-		row := []string{"", v.Package + ": " + v.String()}
+		row := []string{"", v.Holder() + ": " + v.String()}
 		if i == 0 {
 			rows, row[0] = nil, "vulnerable"
 		}

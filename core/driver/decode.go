@@ -170,6 +170,7 @@ func decodeReceipt(pb *driverpb.Receipt) core.Receipt {
 		Signatures: each(pb.GetSignatures(), func(s *driverpb.Signature) core.Signature {
 			return core.Signature{Scheme: s.GetScheme(), Verified: s.GetVerified(), Signer: s.GetSigner(), Detail: s.GetDetail()}
 		}),
+		Bundles: each(pb.GetBundles(), decodeLocked),
 	}
 }
 

@@ -191,6 +191,7 @@ func encodeReceipt(r core.Receipt) *driverpb.Receipt {
 		Signatures: each(r.Signatures, func(s core.Signature) *driverpb.Signature {
 			return &driverpb.Signature{Scheme: s.Scheme, Verified: s.Verified, Signer: s.Signer, Detail: s.Detail}
 		}),
+		Bundles: each(r.Bundles, encodeLocked),
 	}
 }
 

@@ -70,6 +70,13 @@ func component(p core.Installed) cdx.Component {
 		properties = append(properties, cdx.Property{Name: "pipsqueak:signature:" + s.Scheme, Value: verdict(s)})
 	}
 	c.Properties = &properties
+	if len(p.Receipt.Bundles) > 0 { // an assembly, in the words of CycloneDX
+		var parts []cdx.Component
+		for _, part := range p.Receipt.Bundles {
+			parts = append(parts, cdx.Component{BOMRef: p.String() + "/" + part.String(), Type: cdx.ComponentTypeLibrary, Name: part.Name, Version: part.Version, PackageURL: part.URL})
+		}
+		c.Components = &parts
+	}
 	return c
 }
 

@@ -67,10 +67,10 @@ func (a *advisories) close() {
 }
 
 func (a *advisories) checkAll(s *store.Store) {
-	read := map[core.RuntimeID]map[core.Package]core.Locked{} // functions share packages, and each is a file
+	read := map[core.RuntimeID]map[core.Package]core.Installed{} // functions share packages, and each is a file
 	for _, fn := range s.List() {
 		if read[fn.Runtime] == nil {
-			read[fn.Runtime] = map[core.Package]core.Locked{}
+			read[fn.Runtime] = map[core.Package]core.Installed{}
 		}
 		a.check(s, fn, read[fn.Runtime])
 	}
@@ -78,21 +78,21 @@ func (a *advisories) checkAll(s *store.Store) {
 
 // check looks up the packages of a deployed function and returns the worst severity. What was not known before is logged. What it reads of
 // packages it leaves in read.
-func (a *advisories) check(s *store.Store, fn core.Function, read map[core.Package]core.Locked) core.Severity {
+func (a *advisories) check(s *store.Store, fn core.Function, read map[core.Package]core.Installed) core.Severity {
 	if a == nil {
 		return ""
 	}
-	locked := make([]core.Locked, len(fn.Packages))
+	packages := make([]core.Installed, len(fn.Packages))
 	for i, p := range fn.Packages {
 		if _, ok := read[p]; !ok {
-			read[p] = core.Locked{Name: p.Name, Version: p.Version}
+			read[p] = core.Installed{Package: p, Locked: core.Locked{Name: p.Name, Version: p.Version}}
 			if found, ok := s.Find(fn.Runtime, p); ok {
-				read[p] = found.Locked
+				read[p] = found
 			}
 		}
-		locked[i] = read[p]
+		packages[i] = read[p]
 	}
-	report := a.database.Match(locked)
+	report := a.match(packages)
 	a.mu.Lock()
 	before := a.known[fn.Name]
 	if !s.Deployed(fn.Name, fn.Version) { // a deploy or a removal was quicker
@@ -103,14 +103,37 @@ func (a *advisories) check(s *store.Store, fn core.Function, read map[core.Packa
 	a.mu.Unlock()
 	told := map[string]bool{}
 	for _, v := range before.report.Vulnerabilities {
-		told[v.Package+" "+v.IDs[0]] = true
+		told[v.Holder()+" "+v.IDs[0]] = true
 	}
 	for _, v := range report.Vulnerabilities {
-		if !told[v.Package+" "+v.IDs[0]] {
-			a.log.Warn("vulnerable", "fn", fn.Name, "package", v.Package, "ids", strings.Join(v.IDs, " "), "severity", v.Severity, "fixed", v.Fixed)
+		if !told[v.Holder()+" "+v.IDs[0]] {
+			a.log.Warn("vulnerable", "fn", fn.Name, "package", v.Package, "part", v.Part, "ids", strings.Join(v.IDs, " "), "severity", v.Severity, "fixed", v.Fixed)
 		}
 	}
 	return worst(report)
+}
+
+// match looks up installed packages, and what lies in their archives.
+func (a *advisories) match(packages []core.Installed) core.VulnerabilityReport {
+	locked := make([]core.Locked, len(packages))
+	for i, p := range packages {
+		locked[i] = p.Locked
+	}
+	report := a.database.Match(locked)
+	report.Vulnerabilities = append(report.Vulnerabilities, a.matchBundles(packages)...)
+	core.SortBySeverity(report.Vulnerabilities)
+	return report
+}
+
+// matchBundles looks up what lies in the archives of packages.
+func (a *advisories) matchBundles(packages []core.Installed) (found []core.Vulnerability) {
+	for _, p := range packages {
+		for _, v := range a.database.Match(p.Receipt.Bundles).Vulnerabilities {
+			v.Package, v.Part = p.String(), v.Package
+			found = append(found, v)
+		}
+	}
+	return found
 }
 
 func (a *advisories) forget(name string) {
@@ -162,17 +185,35 @@ func (w *Worker) nameAsInstalled(runtime core.RuntimeID, packages []core.Locked)
 
 // refuseVulnerable tells of the known vulnerabilities of what is about to be installed, and refuses it when there is one that is severe enough.
 func (w *Worker) refuseVulnerable(name string, packages []core.Locked, progress func(core.Progress)) error {
-	a := w.advisories
-	if a == nil {
+	if w.advisories == nil {
 		return nil
 	}
+	return w.refuseThese(name, w.advisories.database.Match(packages).Vulnerabilities, progress)
+}
+
+// refuseBundles does the same for what lies in the archives of packages, which is known when they are installed.
+func (w *Worker) refuseBundles(fn core.Function, progress func(core.Progress)) error {
+	if w.advisories == nil {
+		return nil
+	}
+	var installed []core.Installed
+	for _, p := range fn.Packages {
+		if found, ok := w.store.Find(fn.Runtime, p); ok {
+			installed = append(installed, found)
+		}
+	}
+	return w.refuseThese(fn.Name, w.advisories.matchBundles(installed), progress)
+}
+
+func (w *Worker) refuseThese(name string, known []core.Vulnerability, progress func(core.Progress)) error {
+	a := w.advisories
 	var refused []string
-	for _, v := range a.database.Match(packages).Vulnerabilities {
+	for _, v := range known {
 		if a.refuse != "" && v.Severity.AtLeast(a.refuse) {
-			refused = append(refused, v.Package+" has "+v.String())
+			refused = append(refused, v.Holder()+" has "+v.String())
 			continue
 		}
-		progress(core.Progress{Verb: core.VerbWarn, Item: v.Package, Detail: v.String(), Ended: true})
+		progress(core.Progress{Verb: core.VerbWarn, Item: v.Holder(), Detail: v.String(), Ended: true})
 	}
 	if len(refused) == 0 {
 		return nil

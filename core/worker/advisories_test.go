@@ -119,8 +119,8 @@ func TestAdvisories(t *testing.T) {
 	if worst := w.advisories.worst(later); worst != "" || len(known(later).Vulnerabilities) != 0 {
 		t.Errorf("an earlier deploy's: %q", worst)
 	}
-	w.advisories.check(w.store, later, map[core.Package]core.Locked{})
-	w.advisories.check(w.store, bad, map[core.Package]core.Locked{})
+	w.advisories.check(w.store, later, map[core.Package]core.Installed{})
+	w.advisories.check(w.store, bad, map[core.Package]core.Installed{})
 	if worst := w.advisories.worst(later); worst != "" {
 		t.Errorf("an earlier deploy's: %q", worst)
 	}

@@ -89,7 +89,7 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 		w.prepareLater(fn, locked)
 	}
 	w.collect()
-	fn.Vulnerable = w.advisories.check(w.store, fn, map[core.Package]core.Locked{})
+	fn.Vulnerable = w.advisories.check(w.store, fn, map[core.Package]core.Installed{})
 	return fn, nil
 }
 
@@ -160,6 +160,9 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 	}
 	in := installation{driver: d.(core.Installer), fn: fn, runtime: runtime, allow: manifest.Allow, code: dir, out: out, hold: hold}
 	if fn.Packages, err = w.install(ctx, in, lock.Packages, progress); err != nil {
+		return nil, err
+	}
+	if err := w.refuseBundles(*fn, progress); err != nil {
 		return nil, err
 	}
 	judged := w.judge(ctx, d, *fn, runtime, progress) // meanwhile

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
@@ -27,9 +28,13 @@ func inputs(dir string, runtime core.Runtime, manifest store.Manifest) (string, 
 		return "", core.Errorf(core.KindInternal, core.FaultWorker, "reading %s: %w", dir, err)
 	}
 	defer root.Close()
+	names, err := manifests(root.FS(), runtime.Manifests)
+	if err != nil {
+		return "", core.Errorf(core.KindInternal, core.FaultWorker, "reading %s: %w", dir, err)
+	}
 	type file struct{ Name, Content string }
 	var files []file
-	for _, name := range slices.Sorted(slices.Values(runtime.Manifests)) {
+	for _, name := range names {
 		content, err := root.ReadFile(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -45,6 +50,31 @@ func inputs(dir string, runtime core.Runtime, manifest store.Manifest) (string, 
 		return "", err
 	}
 	return fmt.Sprintf("sha256:%x", sha256.Sum256(text)), nil
+}
+
+// manifests returns the names of a runtime's manifests in order: those of all directories for "**/name", and else the name itself.
+func manifests(dir fs.FS, wanted []string) ([]string, error) {
+	var names, everywhere []string
+	for _, name := range wanted {
+		if deep, is := strings.CutPrefix(name, "**/"); is {
+			everywhere = append(everywhere, deep)
+		} else {
+			names = append(names, name)
+		}
+	}
+	if len(everywhere) > 0 {
+		err := fs.WalkDir(dir, ".", func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && !entry.IsDir() && slices.Contains(everywhere, entry.Name()) {
+				names = append(names, path)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 // knownLock returns the lock that there is already, nil when there is none, and the inputs that it has or will have.
@@ -73,8 +103,9 @@ func (w *Worker) knownLock(dir string, runtime core.Runtime, manifest store.Mani
 // present names those of the files that are in the directory.
 func present(dir string, names []string) string {
 	found := store.ManifestFile
+	names, err := manifests(os.DirFS(dir), names)
 	for _, name := range names {
-		if _, err := os.Stat(dir + "/" + name); err == nil {
+		if _, missing := os.Stat(filepath.Join(dir, name)); err == nil && missing == nil {
 			found += ", " + name
 		}
 	}

@@ -3,10 +3,15 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
 )
+
+// patience is how long a registry may say nothing, and how long until it is asked again, in milliseconds: npm's own are minutes, of which a
+// deploy hears nothing.
+var patience = []string{"fetch-timeout=20000", "fetch-retry-mintimeout=1000", "fetch-retry-maxtimeout=2000"}
 
 // installEnv is what an installer is told besides: npm's configuration, unless it builds, which is without a network. It may have secrets in it.
 func (n *node) installEnv(b nodejs, op string) []string {
@@ -17,6 +22,11 @@ func (n *node) installEnv(b nodejs, op string) []string {
 	config := n.config
 	n.mu.Unlock()
 	env := zygote.InstallEnv(append([]string{"NODE_EXTRA_CA_CERTS=" + zygote.Certificates}, config.env...)...)
+	for _, setting := range patience {
+		if name, _, _ := strings.Cut(setting, "="); !config.has(name) {
+			env = append(env, "npm_config_"+setting)
+		}
+	}
 	if exists(filepath.Join(b.prefix(), "include/node/node_api.h")) && !config.has("nodedir") {
 		env = append(env, "npm_config_nodedir="+filepath.Dir(filepath.Dir(b.inside()))) // scripts that compile an addon find the headers there
 	}

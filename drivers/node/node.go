@@ -87,7 +87,7 @@ func (n *node) describe(ctx context.Context) (core.Description, error) {
 			d.Problems = append(d.Problems, fmt.Sprintf("%s has no npm beside it: functions with a package.json cannot be deployed; install npm", b.Executable))
 		} else {
 			runtime.Tools = append(slices.Clone(tools), core.Mount{Source: b.npm, Target: toolsDir + "/npm"})
-			runtime.Programs = append(runtime.Programs, core.Program{Name: "npm", Version: npmVersion(b.npm), Tested: []string{"9.2.0", "10.9.9", "11.19.1", "11.21.2", "12.2.2"}})
+			runtime.Programs = append(runtime.Programs, core.Program{Name: "npm", Version: npmVersion(b.npm), Tested: []string{"8.19.4", "9.2.0", "9.9.4", "10.9.9", "11.19.1", "11.21.2", "12.2.2"}})
 		}
 		d.Runtimes = append(d.Runtimes, runtime)
 	}
@@ -107,8 +107,8 @@ func (n *node) binary(runtime core.RuntimeID) (nodejs, error) {
 	return b, nil
 }
 
-// manifests are the files that decide which packages a function has.
-var manifests = []string{"package.json", "package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml"}
+// manifests are the files that decide which packages a function has: those of its own directories too, which may be workspaces.
+var manifests = []string{"**/package.json", "package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "pnpm-workspace.yaml"}
 
 // extensions of a handler's file, in the order in which they are looked for: TypeScript is last, for what has been compiled is
 // beside it.

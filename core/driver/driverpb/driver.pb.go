@@ -1823,6 +1823,7 @@ type Receipt struct {
 	Modules       []string               `protobuf:"bytes,5,rep,name=modules,proto3" json:"modules,omitempty"`
 	Licenses      []string               `protobuf:"bytes,6,rep,name=licenses,proto3" json:"licenses,omitempty"`
 	Signatures    []*Signature           `protobuf:"bytes,7,rep,name=signatures,proto3" json:"signatures,omitempty"`
+	Bundles       []*Package             `protobuf:"bytes,8,rep,name=bundles,proto3" json:"bundles,omitempty"` // optional: name, version, url
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1902,6 +1903,13 @@ func (x *Receipt) GetLicenses() []string {
 func (x *Receipt) GetSignatures() []*Signature {
 	if x != nil {
 		return x.Signatures
+	}
+	return nil
+}
+
+func (x *Receipt) GetBundles() []*Package {
+	if x != nil {
+		return x.Bundles
 	}
 	return nil
 }
@@ -2268,7 +2276,7 @@ const file_driver_proto_rawDesc = "" +
 	"\areceipt\x18\x06 \x01(\v2\x1c.pipsqueak.driver.v1.ReceiptR\areceipt\x12\x14\n" +
 	"\x05bytes\x18\a \x01(\x03R\x05bytes\x12\x12\n" +
 	"\x04took\x18\b \x01(\x03R\x04took\x12\x14\n" +
-	"\x05ended\x18\t \x01(\bR\x05ended\"\xdd\x01\n" +
+	"\x05ended\x18\t \x01(\bR\x05ended\"\x95\x02\n" +
 	"\aReceipt\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
@@ -2278,7 +2286,8 @@ const file_driver_proto_rawDesc = "" +
 	"\blicenses\x18\x06 \x03(\tR\blicenses\x12>\n" +
 	"\n" +
 	"signatures\x18\a \x03(\v2\x1e.pipsqueak.driver.v1.SignatureR\n" +
-	"signatures\"o\n" +
+	"signatures\x126\n" +
+	"\abundles\x18\b \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\abundles\"o\n" +
 	"\tSignature\x12\x16\n" +
 	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x1a\n" +
 	"\bverified\x18\x02 \x01(\bR\bverified\x12\x16\n" +
@@ -2387,30 +2396,31 @@ var file_driver_proto_depIdxs = []int32{
 	25, // 27: pipsqueak.driver.v1.BuildStep.built:type_name -> pipsqueak.driver.v1.Built
 	27, // 28: pipsqueak.driver.v1.Progress.receipt:type_name -> pipsqueak.driver.v1.Receipt
 	28, // 29: pipsqueak.driver.v1.Receipt.signatures:type_name -> pipsqueak.driver.v1.Signature
-	30, // 30: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
-	0,  // 31: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
-	8,  // 32: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
-	9,  // 33: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
-	10, // 34: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
-	15, // 35: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
-	17, // 36: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
-	18, // 37: pipsqueak.driver.v1.Installer.Build:input_type -> pipsqueak.driver.v1.BuildRequest
-	19, // 38: pipsqueak.driver.v1.Installer.Compile:input_type -> pipsqueak.driver.v1.CompileRequest
-	21, // 39: pipsqueak.driver.v1.Installer.Scan:input_type -> pipsqueak.driver.v1.ScanRequest
-	1,  // 40: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
-	7,  // 41: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
-	7,  // 42: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
-	12, // 43: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
-	16, // 44: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
-	26, // 45: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
-	24, // 46: pipsqueak.driver.v1.Installer.Build:output_type -> pipsqueak.driver.v1.BuildStep
-	20, // 47: pipsqueak.driver.v1.Installer.Compile:output_type -> pipsqueak.driver.v1.Compiled
-	22, // 48: pipsqueak.driver.v1.Installer.Scan:output_type -> pipsqueak.driver.v1.Scanned
-	40, // [40:49] is the sub-list for method output_type
-	31, // [31:40] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	13, // 30: pipsqueak.driver.v1.Receipt.bundles:type_name -> pipsqueak.driver.v1.Package
+	30, // 31: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
+	0,  // 32: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
+	8,  // 33: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
+	9,  // 34: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
+	10, // 35: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
+	15, // 36: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
+	17, // 37: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
+	18, // 38: pipsqueak.driver.v1.Installer.Build:input_type -> pipsqueak.driver.v1.BuildRequest
+	19, // 39: pipsqueak.driver.v1.Installer.Compile:input_type -> pipsqueak.driver.v1.CompileRequest
+	21, // 40: pipsqueak.driver.v1.Installer.Scan:input_type -> pipsqueak.driver.v1.ScanRequest
+	1,  // 41: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
+	7,  // 42: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
+	7,  // 43: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
+	12, // 44: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
+	16, // 45: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
+	26, // 46: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
+	24, // 47: pipsqueak.driver.v1.Installer.Build:output_type -> pipsqueak.driver.v1.BuildStep
+	20, // 48: pipsqueak.driver.v1.Installer.Compile:output_type -> pipsqueak.driver.v1.Compiled
+	22, // 49: pipsqueak.driver.v1.Installer.Scan:output_type -> pipsqueak.driver.v1.Scanned
+	41, // [41:50] is the sub-list for method output_type
+	32, // [32:41] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }

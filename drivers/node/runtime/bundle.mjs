@@ -1,10 +1,11 @@
 // What esbuild does in an installer: finding the imports of code, and bundling TypeScript.
 
 import fs from 'node:fs';
-import { isBuiltin } from 'node:module';
+import { createRequire, isBuiltin } from 'node:module';
 import path from 'node:path';
 import { CODE, Refused, esbuild } from './tools.mjs';
 import { findHandler, isModule } from './handler.js';
+import { up } from './lockfile.mjs';
 
 const TYPESCRIPT = ['.ts', '.mts', '.cts'];
 const COMMON = ['--bundle', '--packages=external', '--platform=node', '--log-level=error', '--color=false', '--loader:.node=file'];
@@ -18,21 +19,32 @@ export async function importsOf(handler, packages) {
 }
 
 async function scan(file, packages) {
-  const meta = '/tmp/meta.json';
-  const { code } = await esbuild(file, ...COMMON, '--format=esm', '--outdir=/tmp/scanned', `--metafile=${meta}`);
-  if (code !== 0) return []; // the import will say so, with all its words
-  const found = new Set();
-  for (const [input, { imports }] of Object.entries(JSON.parse(fs.readFileSync(meta, 'utf8')).inputs)) {
-    const outside = imports.filter(({ path: specifier, external }) => external && !isBuiltin(specifier));
-    const required = outside.some(({ kind }) => kind === 'require-call') ? await requiredAtOnce(path.join(CODE, input)) : new Set();
-    for (const { path: specifier, kind } of outside) {
-      const name = moduleName(specifier, packages);
-      if (name === undefined) continue;
-      if (kind === 'import-statement') found.add(`import:${name}`);
-      if (kind === 'require-call' && required.has(specifier)) found.add(name);
+  const meta = '/tmp/meta.json', found = new Set(), files = new Set([file]);
+  for (const one of files) {
+    const { code } = await esbuild(one, ...COMMON, '--format=esm', '--outdir=/tmp/scanned', `--metafile=${meta}`);
+    if (code !== 0) continue; // the import will say so, with all its words
+    for (const [input, { imports }] of Object.entries(JSON.parse(fs.readFileSync(meta, 'utf8')).inputs)) {
+      const outside = imports.filter(({ path: specifier, external }) => external && !isBuiltin(specifier));
+      const required = outside.some(({ kind }) => kind === 'require-call') ? await requiredAtOnce(path.join(CODE, input)) : new Set();
+      for (const { path: specifier, kind } of outside) {
+        if (kind !== 'import-statement' && !(kind === 'require-call' && required.has(specifier))) continue;
+        const name = moduleName(specifier, packages, path.dirname(input));
+        if (name !== undefined) found.add(kind === 'import-statement' ? `import:${name}` : name);
+        else ownFile(specifier, input).forEach((own) => files.add(own));
+      }
     }
   }
   return [...found];
+}
+
+// The file of the function that a package of its own, a directory, has for a specifier, if it is one.
+function ownFile(specifier, input) {
+  try {
+    const file = createRequire(path.join(CODE, input)).resolve(specifier);
+    return /\.[cm]?js$/.test(file) && file.startsWith(`${CODE}/`) ? [file] : [];
+  } catch {
+    return []; // the import will say so
+  }
 }
 
 // What is inside of these may never run when the file does.
@@ -59,9 +71,9 @@ async function requiredAtOnce(file) {
 }
 
 // A specifier with the real name and the version of its package, of which others may have other versions.
-function moduleName(specifier, packages) {
+function moduleName(specifier, packages, directory) {
   const [, name, rest] = /^((?:@[^/]+\/)?[^/]+)(.*)$/.exec(specifier);
-  const p = packages.top(name);
+  const p = packages.top(name, directory);
   return p && `${p.real}@${p.version}${rest}`;
 }
 
@@ -81,6 +93,10 @@ export async function build(handler, packages) {
   return { imports: await scan(out, new Installed(packages)) };
 }
 
+function linkAt(file) {
+  return fs.lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() ? fs.readlinkSync(file) : undefined;
+}
+
 // What moduleName asks of a Graph, of the packages that are installed and linked.
 class Installed {
   #packages;
@@ -89,13 +105,10 @@ class Installed {
     this.#packages = packages;
   }
 
-  top(alias) {
-    try {
-      const [, , base, , ...real] = fs.readlinkSync(path.join(CODE, 'node_modules', alias)).split('/');
-      const found = this.#packages.find(({ name, version }) => `${name}-${version}` === base);
-      return found && { real: real.join('/'), version: found.version };
-    } catch {
-      return undefined; // it is not at the top
-    }
+  top(alias, directory) {
+    const link = up(directory, (at) => linkAt(path.join(CODE, at, 'node_modules', alias)));
+    const [, root, base, , ...real] = link?.split('/') ?? [];
+    const found = root === 'packages' && this.#packages.find(({ name, version }) => `${name}-${version}` === base);
+    return found ? { real: real.join('/'), version: found.version } : undefined;
   }
 }

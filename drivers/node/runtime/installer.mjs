@@ -13,7 +13,7 @@ import { CODE, Refused, npm, requested, say } from './tools.mjs';
 
 const MANIFEST = 'package.json', MADE = 'package-lock.json';
 const LOCKFILES = ['npm-shrinkwrap.json', MADE, 'pnpm-lock.yaml'];
-const UNREAD = ['yarn.lock', 'bun.lock', 'bun.lockb'];
+const UNREAD = ['yarn.lock', 'bun.lock', 'bun.lockb', 'pnpm-workspace.yaml'];
 
 // Finds the exact packages, and links the function's node_modules to where they will be.
 async function resolve({ handler, allow, lock }) {
@@ -28,7 +28,10 @@ async function resolve({ handler, allow, lock }) {
   const packages = graph?.locked() ?? [];
   if (lock !== undefined) agree(graph?.file ?? MANIFEST, packages, lock);
   if (graph === undefined) return { packages, files, imports: [] };
-  for (const [name, target] of graph.links()) link(path.join(CODE, 'node_modules', name), target);
+  for (const [at, to] of graph.links()) {
+    if (isDirectory(at)) throw new Refused('install', 'caller', `${at} is in the function, and ${graph.file} too: deploy all that node_modules has, or nothing of it`);
+    link(path.join(CODE, at), to);
+  }
   return { packages, files, imports: await importsOf(handler, graph) };
 }
 
@@ -37,14 +40,13 @@ async function readGraph(allow) {
   if (vendored()) return undefined;
   const file = LOCKFILES.find((name) => fs.existsSync(path.join(CODE, name)));
   if (file === undefined) return undefined;
-  const manifest = fs.existsSync(path.join(CODE, MANIFEST)) ? readJSON(MANIFEST) : {};
   try {
-    if (file !== 'pnpm-lock.yaml') return new Graph(npmLock(file, readJSON(file), manifest), allow);
-    const { pnpmLock } = await import('./pnpmlock.mjs');
-    return new Graph(pnpmLock(file, fs.readFileSync(path.join(CODE, file), 'utf8'), manifest), allow);
+    if (file !== 'pnpm-lock.yaml') return new Graph(npmLock(file, readJSON(file), manifestIn), allow);
+    const { pnpmLock, WORKSPACE } = await import('./pnpmlock.mjs');
+    return new Graph(pnpmLock(file, readText(file), readText(WORKSPACE), manifestIn), allow);
   } catch (error) {
     if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
-    throw new Refused('install', 'caller', `${file} is no lock file as its tool makes them (${error.message}): make it anew, and deploy it`);
+    throw new Refused('install', 'caller', `${file} is no lock file as its tool makes them (${error.message}): make it again, and deploy it`);
   }
 }
 
@@ -58,7 +60,20 @@ function vendored() {
 function wantsPackages() {
   if (!fs.existsSync(path.join(CODE, MANIFEST)) || fs.existsSync(path.join(CODE, 'node_modules'))) return false;
   const manifest = readJSON(MANIFEST);
-  return ['dependencies', 'optionalDependencies', 'peerDependencies'].some((key) => Object.keys(manifest[key] ?? {}).length > 0);
+  return manifest.workspaces !== undefined || ['dependencies', 'optionalDependencies', 'peerDependencies'].some((key) => Object.keys(manifest[key] ?? {}).length > 0);
+}
+
+const isDirectory = (at) => fs.lstatSync(path.join(CODE, at), { throwIfNoEntry: false })?.isDirectory() ?? false;
+
+// The package.json of a directory of the function: {} when it has none, undefined when there is no such directory.
+function manifestIn(directory) {
+  if (!fs.statSync(path.join(CODE, directory), { throwIfNoEntry: false })?.isDirectory()) return undefined;
+  const name = path.join(directory, MANIFEST);
+  return fs.existsSync(path.join(CODE, name)) ? readJSON(name) : {};
+}
+
+function readText(name) {
+  return fs.existsSync(path.join(CODE, name)) ? fs.readFileSync(path.join(CODE, name), 'utf8') : undefined;
 }
 
 function readJSON(name) {
@@ -76,14 +91,15 @@ function readJSON(name) {
 async function makeLock() {
   const unread = UNREAD.find((name) => fs.existsSync(path.join(CODE, name)));
   if (unread !== undefined) {
-    throw new Refused('install', 'caller', `${unread} cannot be read here: make a lock file by \`npm install --package-lock-only\` or \`pnpm import\`, and deploy it in its place`);
+    throw new Refused('install', 'caller', `${unread} alone says too little: make a lock file by \`npm install --package-lock-only\`, \`pnpm import\` or \`pnpm install --lockfile-only\`, and deploy it along`);
   }
   // A function cannot choose where packages come from.
   const config = path.join(CODE, '.npmrc'), aside = `${config}.aside`;
   const has = fs.existsSync(config);
   if (has) fs.renameSync(config, aside);
   try {
-    await npm('resolving package.json', CODE, 'install', '--package-lock-only', '--omit=dev', '--omit-lockfile-registry-resolved');
+    // Since npm 12 an archive of a registry, which it reads for the packages in it, counts as remote; others are refused when the lock file is read.
+    await npm('resolving package.json', CODE, 'install', '--package-lock-only', '--omit=dev', '--no-install-links', '--omit-lockfile-registry-resolved', '--allow-remote=all');
   } finally {
     if (has) fs.renameSync(aside, config);
   }

@@ -7,6 +7,7 @@
 // too, for the script may leave other files.
 
 import crypto from 'node:crypto';
+import path from 'node:path';
 import { Refused } from './tools.mjs';
 
 const LIBC = process.report.getReport().header.glibcVersionRuntime ? 'glibc' : 'musl';
@@ -16,21 +17,19 @@ const NAME = /^(@[\w~.-]+\/)?(?!\.)[\w~.!'()*-]+$/;
 const VERSION = /^\d[\w.+-]*$/;
 
 export class Graph {
-  #nodes; // key -> { name, version, integrity, optional, os, cpu, libc, requires: [[name, key]] }
-  #top; // [name, key], what the function's own code finds
-  #links; // [name, path], directories of the function that it finds as packages
+  #nodes; // key -> { name, version, integrity, requires: [[name, key]] }
+  #finds; // place -> { at, key or path }: what the function's own code finds there, a package or a directory of the function
   #allow; // names of packages whose scripts may run
   #suffixes = new Map();
   #all;
 
   // What npmLock and pnpmLock return. The nodes are those to install, and what they require is one of them.
-  constructor({ file, nodes, top, links }, allow = []) {
+  constructor({ file, nodes, finds }, allow = []) {
     this.file = file;
     this.#allow = new Set(allow);
     this.#nodes = nodes;
-    this.#top = top.filter(([, key]) => nodes.has(key));
-    this.#links = links;
-    for (const [name] of [...top, ...links]) if (!NAME.test(name)) refuseName(file, name);
+    this.#finds = new Map(finds.filter(({ key, path }) => path !== undefined || nodes.has(key)).map((one) => [one.at, one]));
+    for (const at of this.#finds.keys()) checkPlace(file, at, at.replace(/^(.*?\/)?node_modules\//, ''));
     for (const node of nodes.values()) {
       if (!NAME.test(node.name) || !VERSION.test(node.version)) refuseName(file, `${node.name}@${node.version}`);
       node.requires = node.requires.filter(([, key]) => nodes.has(key)).sort(([a], [b]) => (a < b ? -1 : 1));
@@ -57,7 +56,7 @@ export class Graph {
 
   // What is told of the packages, as core.Locked has it.
   locked() {
-    return this.packages().map((p) => ({ name: p.name, version: p.version, archives: p.archives, purl: `pkg:npm/${p.real.replace('@', '%40')}@${encodeURIComponent(p.exact)}`,
+    return this.packages().map((p) => ({ name: p.name, version: p.version, archives: p.archives, purl: purl(p.real, p.exact),
       requires: [...new Set(this.requires(p).map(([, other]) => `${other.name}==${other.version}`))] }));
   }
 
@@ -83,16 +82,15 @@ export class Graph {
     return seen;
   }
 
-  // The links of the function's own node_modules: [name, where it leads].
+  // The links of the function's own node_modules directories: [where, where it leads].
   links() {
-    return [...this.#top.map(([name, key]) => [name, target('/packages', this.#package(key))]),
-      ...this.#links.map(([name, path]) => [name, '../'.repeat(name.split('/').length) + path])];
+    return [...this.#finds.values()].map(({ at, key, path }) => [at, path === undefined ? target('/packages', this.#package(key)) : '../'.repeat(at.split('/').length - 1) + path]);
   }
 
-  // The package that the function's code finds by a name.
-  top(name) {
-    const found = this.#top.find(([top]) => top === name);
-    return found && this.#package(found[1]);
+  // The package that code in a directory of the function finds by a name.
+  top(name, directory) {
+    const found = up(directory, (at) => this.#finds.get(path.join(at, 'node_modules', name)));
+    return found?.key && this.#package(found.key);
   }
 
   #suffix(key) {
@@ -115,6 +113,14 @@ export class Graph {
   }
 }
 
+// Its package URL. The digest in the version is Pipsqueak's own.
+const purl = (name, version) => `pkg:npm/${name.replace('@', '%40')}@${encodeURIComponent(version)}`;
+
+// What is told of a package that lies in the archive of another, nothing when it has no name and version as a package has them.
+export function bundled({ name, version }) {
+  return NAME.test(name) && VERSION.test(version) ? [{ name: name.replace('/', '+'), version, purl: purl(name, version) }] : [];
+}
+
 // Where a package is below a directory that has packages.
 export const target = (root, p) => `${root}/${p.base}/node_modules/${p.real}`;
 
@@ -124,33 +130,57 @@ function archives(file, { name, version, integrity = '' }) {
     const found = integrity.split(/\s+/).filter((one) => one.startsWith(`${kind}-`));
     if (found.length > 0) return found.map((one) => `${kind}:${Buffer.from(one.slice(kind.length + 1).split('?')[0], 'base64').toString('hex')}`);
   }
-  throw new Refused('install', 'caller', `${file} has no digest of ${name}@${version}${integrity && ' that is safe'}: remove ${file}, make it anew, and deploy it`);
+  throw new Refused('install', 'caller', `${file} has no digest of ${name}@${version}${integrity && ' that is safe'}: remove ${file}, make it again, and deploy it`);
+}
+
+// Calls find with a directory of the function and those above it, to ".", until it returns something.
+export function up(directory, find) {
+  for (let at = directory || '.'; ; at = path.dirname(at)) {
+    const found = find(at);
+    if (found !== undefined || at === '.') return found;
+  }
 }
 
 // Refuses a lock file of another package.json. Both are { name: what is asked for }.
-export function compare(file, asked, locked) {
+export function compare(file, directory, asked, locked) {
   const other = [...Object.keys(asked), ...Object.keys(locked)].find((name) => asked[name] !== locked[name]);
   if (other !== undefined) {
-    throw new Refused('install', 'caller', `package.json asks for ${other}@${asked[other] ?? 'nothing'} and ${file} for ${other}@${locked[other] ?? 'nothing'}: `
+    throw new Refused('install', 'caller', `${path.join(directory, 'package.json')} asks for ${other}@${asked[other] ?? 'nothing'} and ${file} for ${other}@${locked[other] ?? 'nothing'}: `
       + `run ${file.startsWith('pnpm') ? 'pnpm' : 'npm'} install, and deploy both`);
   }
 }
 
+// Refuses a place that is in no node_modules of the function, or not by a name.
+export function checkPlace(file, at, name) {
+  if (!NAME.test(name) || !inside(at)) refuseName(file, name);
+}
+
 function refuseName(file, what) {
-  throw new Refused('install', 'caller', `${file}: ${JSON.stringify(what)} cannot be a package of a registry: make ${file} anew, and deploy it`);
+  throw new Refused('install', 'caller', `${file}: ${JSON.stringify(what)} cannot be a package of a registry: make ${file} again, and deploy it`);
 }
 
 export function refuseSource(file, name, from) {
   throw new Refused('install', 'caller', `${file}: ${name} comes from ${from || 'nowhere'}, not from a registry at an exact version; `
-    + 'paths outside, links and repositories are not supported: put the code into the function\'s directory');
+    + 'archives, links and repositories are not supported: put the code into the function\'s directory');
 }
 
-// Whether a package is to be installed: one that is not for this machine is left out if it is optional, and refused if not.
-export function wanted(file, name, { version, optional, os, cpu, libc }) {
-  if (allowed(os, process.platform) && allowed(cpu, process.arch) && allowed(libc, LIBC)) return true;
-  if (optional) return false;
+export function refuseOutside(file, name, directory) {
+  throw new Refused('install', 'caller', `${file}: ${name} comes from ${directory}, which is not in the function's directory: put the code there, and make ${file} again`);
+}
+
+export function refuseMissing(file, name, directory) {
+  throw new Refused('install', 'caller', `${file}: ${name} is to be in ${directory}, and there is no such directory in the function: deploy it along, or take ${name} out of package.json`);
+}
+
+export function refuseMachine(file, { name, version }) {
   throw new Refused('install', 'caller', `${file}: ${name}@${version} is not for this machine (${process.platform}, ${process.arch})`);
 }
+
+// Whether a path is in the function's directory, "." too.
+export const inside = (path) => typeof path === 'string' && !path.startsWith('/') && !path.split('/').includes('..');
+
+// Whether a package is for this machine.
+export const fits = ({ os, cpu, libc }) => allowed(os, process.platform) && allowed(cpu, process.arch) && allowed(libc, LIBC);
 
 // A list names what a package is for, or, with "!", what it is not for.
 function allowed(list, value) {

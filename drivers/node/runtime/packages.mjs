@@ -8,7 +8,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isModule } from './handler.js';
-import { target } from './lockfile.mjs';
+import { bundled, target } from './lockfile.mjs';
 import { Registry } from './registry.mjs';
 import { Refused, say } from './tools.mjs';
 
@@ -127,7 +127,15 @@ function described(p) {
   const directory = target(OUT, p), manifest = manifestOf(directory);
   const { license, licenses = [] } = manifest;
   const stated = [license ?? licenses].flat().map((one) => one?.type ?? one).filter((one) => typeof one === 'string');
-  return { modules: modules(p, directory, manifest), licenses: stated };
+  const inside = carried(directory).map((one) => [`${one.name} ${one.version}`, one]);
+  return { modules: modules(p, directory, manifest), licenses: stated, bundles: [...new Map(inside).values()] };
+}
+
+// The packages that lie in a package, however deep.
+function carried(directory) {
+  const below = (dir) => fs.existsSync(dir) ? fs.readdirSync(dir, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map(({ name }) => `${dir}/${name}`) : [];
+  const all = below(`${directory}/node_modules`).flatMap((dir) => (path.basename(dir)[0] === '@' ? below(dir) : [dir]));
+  return all.flatMap((dir) => [...bundled(manifestOf(dir)), ...carried(dir)]);
 }
 
 // The name by which a package can be imported, as importModule of load.js has it: with "import:" when require cannot. Nothing of it is run to

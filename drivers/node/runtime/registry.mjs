@@ -4,7 +4,8 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
-import { NPM, Refused, npmRefused } from './tools.mjs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { NPM, Refused, npmRefused, say } from './tools.mjs';
 
 const AT_ONCE = 15; // fetches, as npm's own limit of connections
 const SCHEME = 'npm registry';
@@ -13,6 +14,7 @@ const CACHE = '/tmp/npm-cache';
 export class Registry {
   #require;
   #options;
+  #retry;
   #keys = new Map(); // registry -> its keys, or undefined when it gives none
 
   // Reads npm's configuration: files and environment.
@@ -21,9 +23,11 @@ export class Registry {
     const registry = new Registry();
     registry.#require = createRequire(`${NPM}/lib/npm.js`);
     const Npm = registry.#require('./npm.js');
+    if (typeof Npm !== 'function') throw new Refused('unsupported', 'worker', "the npm beside this worker's node is older than npm 8: install a newer one there");
     const npm = new Npm({ argv: ['ci', '--ignore-scripts', '--logs-max=0'] });
     await npm.load();
-    registry.#options = npm.flatOptions;
+    registry.#retry = npm.flatOptions.retry;
+    registry.#options = { ...npm.flatOptions, retry: { retries: 0 } }; // which npm's libraries would do without a word
     return registry;
   }
 
@@ -49,7 +53,7 @@ export class Registry {
   async fetch(p) {
     let data;
     try {
-      data = await this.#archive(p);
+      data = await this.#patiently(p, () => this.#archive(p));
     } catch (error) {
       throw failed(`fetching ${p.real}@${p.exact}`, error);
     }
@@ -59,12 +63,25 @@ export class Registry {
     throw new Refused('install', 'caller', `${p.real}@${p.exact}: what the registry gave has the digest ${digestLike(p.archives[0], data)}, and the lock ${p.archives.join(' or ')}: nothing of it was kept`);
   }
 
+  // Does something about a package that the registry may have failed at for the moment: again, as often as npm would, and tells of it.
+  async #patiently(p, work) {
+    const { retries, factor, minTimeout, maxTimeout } = this.#retry;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await work();
+      } catch (error) {
+        if (attempt > retries || !mayPass(error)) throw error;
+        say({ progress: { verb: 'install', item: `${p.name}==${p.version}`, detail: `attempt ${attempt} of ${retries + 1} failed: ${error.message}` } });
+        await sleep(Math.min(minTimeout * factor ** (attempt - 1), maxTimeout));
+      }
+    }
+  }
+
   // Registries have archives at an address that follows from name and version; one that has not says where in its metadata.
   async #archive(p) {
     const spec = `${p.real}@${p.exact}`;
     try {
-      const response = await this.library('npm-registry-fetch')(`/${p.real}/-/${path.basename(p.real)}-${p.exact}.tgz`, { ...this.#options, cache: undefined, spec });
-      return await response.buffer();
+      return await whole(await this.library('npm-registry-fetch')(`/${p.real}/-/${path.basename(p.real)}-${p.exact}.tgz`, { ...this.#options, cache: undefined, spec }), this.#options.timeout);
     } catch (error) {
       if (error.code !== 'E404') throw error;
       return this.library('pacote').tarball(spec, { ...this.#options, cache: CACHE });
@@ -98,13 +115,14 @@ export class Registry {
   async signature(p, archive) {
     const spec = `${p.real}@${p.exact}`, fetch = this.library('npm-registry-fetch'), options = { ...this.#options, cache: CACHE, spec };
     const registry = fetch.pickRegistry(spec, options);
-    if (!this.#keys.has(registry)) this.#keys.set(registry, this.#fetchKeys(fetch, options));
+    if (!this.#keys.has(registry)) this.#keys.set(registry, this.#patiently(p, () => this.#fetchKeys(fetch, options)));
     let manifest;
     try {
       const keys = await this.#keys.get(registry);
       if (keys === undefined) return { scheme: SCHEME, verified: false, detail: 'the registry gives no keys' };
       const { host, pathname } = new URL(registry);
-      manifest = await this.library('pacote').manifest(spec, { ...options, [`//${host}${pathname}:_keys`]: keys, verifySignatures: true, packumentCache: await versionOnly(fetch, p, options, keys) });
+      manifest = await this.#patiently(p, async () => this.library('pacote').manifest(spec,
+        { ...options, [`//${host}${pathname}:_keys`]: keys, verifySignatures: true, packumentCache: await versionOnly(fetch, p, options, keys) }));
     } catch (error) {
       if (/SIGNATURE|EINTEGRITY/.test(error.code)) throw new Refused('install', 'worker', `${spec}: the registry's signature is wrong: ${error.message}`);
       throw failed(`checking the signature of ${spec}`, error);
@@ -141,6 +159,33 @@ async function versionOnly(fetch, p, options, keys) {
     throw error;
   }
 }
+
+// The whole body of an answer, of which each part comes in time.
+function whole(response, silent) {
+  const length = response.headers.get('content-length'), wanted = length === null || response.headers.has('content-encoding') ? undefined : Number(length);
+  return new Promise((done, refuse) => {
+    const chunks = [];
+    let size = 0;
+    const end = (error) => {
+      clearTimeout(timer);
+      if (error === undefined && wanted !== undefined && size !== wanted) error = new Error('the answer ended');
+      if (error === undefined) done(Buffer.concat(chunks));
+      else refuse(Object.assign(error, { code: error.code ?? 'EPIPE', message: `${error.message}, after ${size}${wanted === undefined ? '' : ` of ${wanted}`} bytes` }));
+    };
+    const timer = setTimeout(() => {
+      end(Object.assign(new Error(`the registry sent nothing for ${silent / 1000} s`), { code: 'ETIMEDOUT' }));
+      response.body.destroy();
+    }, silent);
+    response.body.on('data', (chunk) => {
+      timer.refresh();
+      size += chunk.length;
+      chunks.push(chunk);
+    }).on('error', end).on('end', () => end());
+  });
+}
+
+// Whether something that a registry has failed at may succeed a moment later: no refusal of its own, and nothing that is wrong with what it sent.
+const mayPass = ({ code }) => !/^E4(?!08|29)\d\d$|INTEGRITY|SIGNATURE|CERT|^ENOSPC$|^EDQUOT$/.test(code);
 
 function digestLike(digest, data) {
   const [kind] = digest.split(':');
