@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -73,5 +74,55 @@ func TestFewDescriptors(t *testing.T) {
 	}
 	if a := w.run(t, "f", `{}`); a.status != http.StatusOK || a.header.Get("Pipsqueak-Start") != "fork" {
 		t.Errorf("after all: %v", a)
+	}
+}
+
+// TestMemoryOfService runs a worker in a cgroup with little memory, as with MemoryMax=: the budget goes by it, and an instance that is killed by it is
+// not told to be over its own limit.
+func TestMemoryOfService(t *testing.T) {
+	system(t)
+	const limit = 512 << 20
+	name := fmt.Sprintf("integration-service-%d", os.Getpid())
+	dir, file := filepath.Join("/sys/fs/cgroup/memory", name), "memory.limit_in_bytes"
+	unified := false
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		unified, dir, file = true, filepath.Join("/sys/fs/cgroup", name), "memory.max"
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		eventually(t, patience, "the cgroup is empty", func() bool {
+			_ = os.Remove(filepath.Join(dir, "worker"))
+			return os.Remove(dir) == nil
+		})
+	})
+	if unified { // as systemd marks it with Delegate=yes
+		if err := syscall.Setxattr(dir, "trusted.delegate", []byte("1"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, file), []byte(fmt.Sprint(limit)), 0); err != nil {
+		t.Fatal(err)
+	}
+	data := t.TempDir()
+	w, err := launch(exec.Command("sh", "-c", `echo $$ > "$0/cgroup.procs"; exec "$1" serve --listen 127.0.0.1:0 --data "$2"`, dir, filepath.Join(programs(t), "pipsqueak"), data), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopWith(t, w)
+	if got := w.snapshot(t).Budget; got != limit/4*3 {
+		t.Errorf("the budget is %d of %d", got, limit)
+	}
+	w.deploy(t, "eats", files{"handler.py": "def handler(event, context):\n    return len(bytearray(event << 20).replace(b'\\0', b'x')) >> 20\n", "pipsqueak.yaml": "memory_mb: 4096\n"})
+	if got := result[int](t, w, "eats", `10`); got != 10 {
+		t.Error(got)
+	}
+	before := w.leaves(t, "eats")
+	if f := w.run(t, "eats", `1000`).expectError(t, core.KindUnavailable, core.FaultWorker, http.StatusServiceUnavailable); !f.Retryable {
+		t.Errorf("%+v, of %v", f, before)
+	}
+	if got := result[int](t, w, "eats", `10`); got != 10 {
+		t.Errorf("afterwards: %d", got)
 	}
 }
