@@ -358,6 +358,7 @@ func TestScanOddArchives(t *testing.T) {
 	}
 	manifest := file("package/package.json", `{"name":"p","version":"1.0.0","scripts":{"install":"node x"}}`)
 	write("two.tgz", file("aaa/package.json", `{"name":"innocent","version":"1.0.0"}`), manifest, file("package/index.js", "require('child_process').exec('id')"))
+	write("data.tgz", file("package/package.json", `{"name":"d","version":"1.0.0","main":"./logo.txt"}`), file("package/logo.txt", "require('child_process').exec('id')"))
 	write("fifo.tgz", tar.Header{Name: "package/package.json", Typeflag: tar.TypeFifo})
 	write("link.tgz", tar.Header{Name: "package/package.json", Typeflag: tar.TypeSymlink, Linkname: "/dev/zero"})
 	out := filepath.Join(t.TempDir(), "scan.jsonl")
@@ -368,6 +369,9 @@ func TestScanOddArchives(t *testing.T) {
 	two := found[filepath.Join(dir, "two.tgz")]
 	if two.Package != "p==1.0.0" || len(two.Suspicions) != 2 {
 		t.Errorf("%+v", two)
+	}
+	if data := found[filepath.Join(dir, "data.tgz")]; len(data.Suspicions) != 2 || data.Suspicions[0].Rule != "hidden-code" || data.Suspicions[1].Rule != "process" {
+		t.Errorf("%+v", data)
 	}
 	for _, name := range []string{"fifo.tgz", "link.tgz"} {
 		if one := found[filepath.Join(dir, name)]; !strings.Contains(one.Error, "there is no package.json in it") {

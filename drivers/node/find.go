@@ -107,6 +107,21 @@ func npmVersion(dir string) string {
 	return npm.Version
 }
 
+const oldestNPM = 8 // major version: before it, npm's libraries cannot be used from outside
+
+// withoutNPM says why there is no npm that can be used, "" when there is one.
+func (b nodejs) withoutNPM() string {
+	if b.npm == "" {
+		return " has no npm beside it"
+	}
+	version := npmVersion(b.npm)
+	major, _, _ := strings.Cut(version, ".")
+	if n, err := strconv.Atoi(major); err == nil && n < oldestNPM {
+		return fmt.Sprintf(" has npm %s beside it, which is older than npm %d", version, oldestNPM)
+	}
+	return ""
+}
+
 const question = `console.log(JSON.stringify({ executable: process.execPath, version: process.versions.node }))`
 
 func inspect(ctx context.Context, path string) (nodejs, error) {

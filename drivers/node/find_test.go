@@ -64,3 +64,18 @@ func TestNoCertificates(t *testing.T) {
 		}
 	}
 }
+
+func TestWithoutNPM(t *testing.T) {
+	for manifest, say := range map[string]string{`{"version":"6.14.18"}`: "has npm 6.14.18 beside it, which is older than npm 8", `{"version":"8.0.0"}`: "", `{"version":"12.2.2"}`: "", `{}`: "", "no": ""} {
+		npm := t.TempDir()
+		if err := os.WriteFile(filepath.Join(npm, "package.json"), []byte(manifest), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := (nodejs{npm: npm}).withoutNPM(); strings.TrimSpace(got) != say {
+			t.Errorf("%s: %q, want %q", manifest, got, say)
+		}
+	}
+	if got := (nodejs{}).withoutNPM(); got != " has no npm beside it" {
+		t.Errorf("%q", got)
+	}
+}

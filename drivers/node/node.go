@@ -83,9 +83,10 @@ func (n *node) describe(ctx context.Context) (core.Description, error) {
 			Archives: archives, Manifests: manifests, Registries: config.registries,
 			Programs: []core.Program{{Name: "Node.js", Version: b.Version, Tested: []string{"20.20.2", "22.23.3", "24.21.0"}}}}
 		runtime.Mounts = append(runtime.Mounts, core.Mount{Source: files, Target: runtimeDir})
-		if b.npm == "" {
-			d.Problems = append(d.Problems, fmt.Sprintf("%s has no npm beside it: functions with a package.json cannot be deployed; install npm", b.Executable))
-		} else {
+		if problem := b.withoutNPM(); problem != "" {
+			d.Problems = append(d.Problems, b.Executable+problem+": functions with a package.json cannot be deployed; install npm")
+		}
+		if b.npm != "" {
 			runtime.Tools = append(slices.Clone(tools), core.Mount{Source: b.npm, Target: toolsDir + "/npm"})
 			runtime.Programs = append(runtime.Programs, core.Program{Name: "npm", Version: npmVersion(b.npm), Tested: []string{"8.19.4", "9.2.0", "9.9.4", "10.9.9", "11.19.1", "11.21.2", "12.2.2"}})
 		}

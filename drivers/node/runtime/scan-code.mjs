@@ -1,36 +1,35 @@
 // What is suspicious in JavaScript, found by reading it with acorn.
 //
 // There are three questions to each file: is text decoded and then run, wherever it is; does importing the module start programs or reach the
-// network; does one function read secrets and reach the network. What a name stands for is looked up in the scopes that the language has, for
-// in minified code one letter means a hundred things.
+// network; do functions that call each other read secrets and reach the network.
 
 import { parse } from './acorn.mjs';
+import { Names, REQUIRES, Scope, children, isFunction } from './scan-names.mjs';
+import { unseen, unseenIn, unseenText } from './scan-text.mjs';
 
 // Files without any of these words have nothing to find, and need not be parsed.
-const WORTH = /\b(eval|Function\s*\(|_compile|fetch\s*\(|XMLHttpRequest|WebSocket|atob|fromCharCode|dlopen)|["'`](node:)?(vm|child_process|https?|http2|net|tls|dgram|dns|node-fetch|axios|request|got|ws|base64|hex)\b|_0x[0-9a-f]{4}|;[ \t]{80,}\S/;
-const REACHES = /\b(https?|http2|net|tls|dns|dgram|fetch|axios|request|got|XMLHttpRequest|WebSocket|ws)\b/;
-const PROCESS = /^(child_process\.(exec|execSync|execFile|execFileSync|spawn|spawnSync|fork)|process\.dlopen)$/;
-const NETWORK = /^(https?\.(get|request)|http2\.connect|net\.(connect|createConnection)|tls\.connect|dns\.(promises\.)?(lookup|resolve\w*)|dgram\.createSocket|fetch|node-fetch|axios(\.(get|post|put|request))?|request(\.(get|post|put))?|got(\.(get|post))?|XMLHttpRequest|WebSocket|ws)$/;
-const RUNNERS = /^(eval|Function|vm\.(runInThisContext|runInNewContext|runInContext|compileFunction|Script)|.*\._compile|setTimeout|setInterval|require|module\.require)$/;
+const WORTH = new RegExp([
+  String.raw`\b(eval|Function\s*\(|_compile|fetch\s*\(|XMLHttpRequest|WebSocket|EventSource|sendBeacon|atob|fromCharCode|dlopen|_?(linkedB|b)inding|getBuiltinModule|mainModule|_load|_extensions|require\.extensions|SourceTextModule|runIn\w*Context|compileFunction)\b`,
+  String.raw`["'\`](node:)?(vm|child_process|worker_threads|https?|http2|net|tls|dgram|dns|node-fetch|undici|superagent|needle|axios|request|got|ws|base64|hex|data:)\b`,
+  String.raw`_0x[0-9a-f]{4}|;[ \t]{80,}\S`,
+  String.raw`\bimport\s*\(|\brequire\s*\(\s*([^"'\`\s)]|["'\`][^"'\`\n]*["'\`]\s*[^)\s])|\[\s*["'\`][^"'\`\]\n]*["'\`]\s*\+`, // names that are put together
+  String.raw`\.constructor\s*[.([]|\["'\`]constructor["'\`]\]|["'\`][^"'\`\n]*\.(txt|dat|data|bin|log|csv|md|bak|tmp)["'\`]\s*\)`,
+].join('|'));
+const REACHES = /\b(https?|http2|net|tls|dns|dgram|fetch|undici|superagent|needle|axios|request|got|XMLHttpRequest|WebSocket|EventSource|sendBeacon|ws)\b/;
+const PROCESS = /^(child_process\.(exec|execSync|execFile|execFileSync|spawn|spawnSync|fork)|process\.dlopen|process\.binding\.(spawn_sync|process_wrap)\..+)$/;
+const NETWORK = /^(https?\.(get|request)|http2\.connect|net\.(connect|createConnection|Socket)|tls\.connect|dns\.(promises\.)?(lookup|resolve\w*|Resolver)|dgram\.createSocket|fetch|node-fetch|undici\.(fetch|request|stream)|superagent(\.\w+)?|needle(\.\w+)?|axios(\.(get|post|put|request))?|request(\.(get|post|put))?|got(\.(get|post))?|XMLHttpRequest|WebSocket|EventSource|navigator\.sendBeacon|ws)$/;
+const RUNNERS = /^(eval|Function|vm\.(runInThisContext|runInNewContext|runInContext|compileFunction|Script|SourceTextModule)|.*\._compile|worker_threads\.Worker|setTimeout|setInterval|require|module\.require)$/;
+const LOADERS = /^(require\.extensions|(.*\.)?_extensions)\.\.\w+$/; // what Node.js loads a file with, by its extension
+const READS = /^fs(\/promises|\.promises)?\.readFile(Sync)?$/;
+const INTERNALS = /^process\.binding\.(spawn_sync|process_wrap|tcp_wrap|udp_wrap|pipe_wrap|cares_wrap|js_stream)$/;
+export const DATA = /\.(txt|dat|data|bin|log|csv|md|bak|tmp)$/i; // that Node.js takes for JavaScript when they are required
 const DECODERS = /^(atob|zlib\.(inflate|inflateRaw|gunzip|unzip|brotliDecompress)Sync|String\.fromCharCode\.apply)$/;
-const SECRETS = /(\.ssh\b|\.aws\b|\.npmrc\b|\.netrc\b|\.docker\/config|\.kube\/config|\.git-credentials|\.bash_history|id_rsa|\/etc\/(passwd|shadow)|Login Data|wallet\.dat)/;
+const SECRETS = /(\.ssh\b|\.aws\b|\.azure\b|\.gnupg\b|\.pgpass\b|\.config\/gcloud|\/proc\/(self|\d+)\/environ|\.npmrc\b|\.netrc\b|\.docker\/config|\.kube\/config|\.git-credentials|\.bash_history|id_rsa|\/etc\/(passwd|shadow)|Login Data|wallet\.dat)/;
 const PRIVATE = /process\s*\.\s*env\b/;
-const WHOLE = /^(JSON\.stringify|Object\.(keys|entries|values|assign))$/;
-const LATER = /(^|\.)(then|forEach|map|setTimeout|setImmediate|nextTick|queueMicrotask|on|once)$/; // calls the function that it is given
+const WHOLE = /^(.*\.stringify|Object\.(keys|entries|values|assign|fromEntries)|.*\.inspect|structuredClone|URLSearchParams|Map|v8\.serialize)$/;
+const LATER = /^Promise$|(^|\.)(then|catch|finally|forEach|map|filter|find|some|every|reduce|flatMap|sort|setTimeout|setInterval|setImmediate|nextTick|queueMicrotask|on|once|addListener)$/; // calls the function that it is given
 const SCRAMBLED = 20; // different names as an obfuscator makes them
-const PATIENCE = 5e6; // expressions of a file that are followed: one that names another twice, which does so too, has no end
-
-const isFunction = (node) => node?.type === 'FunctionExpression' || node?.type === 'ArrowFunctionExpression' || node?.type === 'FunctionDeclaration';
-
-function children(node) {
-  const all = [];
-  for (const key in node) {
-    const value = node[key];
-    if (value === null || typeof value !== 'object') continue;
-    if (Array.isArray(value)) { for (const item of value) if (item?.type) all.push(item); } else if (value.type) all.push(value);
-  }
-  return all;
-}
+const STEPS = 3; // calls over which a secret is followed to the network
 
 // The text with its escapes undone: names and strings may be written with them.
 function plain(text) {
@@ -42,16 +41,18 @@ function plain(text) {
 
 // Returns [rule, line, reason] of what is in a file.
 export function suspicions(text) {
-  if (!WORTH.test(plain(text))) return [];
+  const hidden = unseen(text);
+  if (!hidden && !WORTH.test(plain(text))) return [];
   const found = new Map();
   const add = (rule, line, reason) => { if (!found.has(rule + line)) found.set(rule + line, [rule, line, reason]); };
   const names = new Set(text.match(/\b_0x[0-9a-f]{4,8}\b/g));
   if (names.size >= SCRAMBLED) add('hidden-code', lineAt(text, text.indexOf('_0x')), `has ${names.size} names as an obfuscator makes them`);
   const aside = /;[ \t]{80,}[^\s/]/.exec(text);
   if (aside) add('hidden-code', lineAt(text, aside.index), 'has code behind so many blanks that an editor does not show it');
+  for (const [offset, reason] of unseenText(text)) add('hidden-code', lineAt(text, offset), reason);
   try {
     const tree = read(text);
-    if (tree !== undefined) new Reader(text, add).read(tree);
+    if (tree !== undefined) new Reader(text, add, hidden).read(tree);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     add('hidden-code', 0, 'is nested or tangled too deep to be read');
@@ -76,31 +77,19 @@ function lineAt(text, offset) {
   return line;
 }
 
-// A scope knows, by name, {node, scope, path}: what a name stands for is the part `path` of the expression `node`, as it is understood in the scope.
-// Without a node it is not known.
-class Scope extends Map {
-  constructor(above) { super(); this.above = above; }
-
-  find(name) {
-    for (let scope = this; scope; scope = scope.above) if (scope.has(name)) return scope.get(name);
-    return undefined;
-  }
-
-  declare(name, node, scope, path = []) {
-    const known = this.get(name);
-    if (!known || (known.node === undefined && !known.given)) this.set(name, { node, scope, path, given: node !== undefined });
-    else if (node !== undefined) this.set(name, { given: true }); // it is set twice
-  }
-}
-
-class Reader {
-  constructor(text, add) {
+class Reader extends Names {
+  constructor(text, add, hidden) {
+    super();
     this.text = text;
+    this.hidden = hidden; // whether there are characters that nobody sees
     this.add = (rule, node, reason) => add(rule, lineAt(text, node.start), reason);
-    this.scopes = new Map(); // of functions
     this.called = new Set();
-    this.steps = 0;
+    this.functions = new Map(); // all with their scopes, when they are asked for secrets
+    this.kept = new Map(); // what a scope knows of a variable -> the secret that it gets
+    this.parts = new WeakSet(); // expressions of which one part by a name is taken
+    this.passed = new WeakSet(); // environments of programs that are started
     const words = plain(text);
+    this.internals = /ding/.test(words);
     this.private = REACHES.test(words) && (SECRETS.test(words) || PRIVATE.test(words)); // whether secrets is worth asking
   }
 
@@ -108,87 +97,13 @@ class Reader {
     const scope = new Scope();
     this.scopes.set(tree, scope);
     this.declareAll(tree, scope);
+    if (this.private) this.keep(tree, scope);
     this.look(tree, scope);
     const nodes = [...this.running(tree.body, scope)];
     this.atImport(nodes);
-    if (this.private) this.secrets(nodes);
-  }
-
-  // ---- names
-
-  declareAll(node, scope) {
-    for (const child of children(node)) this.declareOne(child, scope, node);
-  }
-
-  declareOne(node, scope, parent) {
-    if (node.type === 'VariableDeclarator') this.pattern(node.id, node.init ?? undefined, scope, scope);
-    else if (node.type === 'AssignmentExpression' && node.left.type === 'Identifier') (this.owner(scope, node.left.name) ?? scope).declare(node.left.name, node.right, scope);
-    else if (node.type === 'ImportDeclaration') {
-      for (const s of node.specifiers) {
-        const path = s.type === 'ImportSpecifier' ? [s.imported.name ?? s.imported.value] : [];
-        scope.declare(s.local.name, node.source, scope, path);
-        scope.get(s.local.name).module = true;
-      }
-    } else if (node.type === 'FunctionDeclaration' && node.id) scope.declare(node.id.name, node, scope);
-    else if (node.type === 'ClassDeclaration' && node.id) scope.declare(node.id.name, undefined, scope);
-    if (!isFunction(node)) {
-      this.declareAll(node, scope);
-      return;
-    }
-    const own = new Scope(scope);
-    this.scopes.set(node, own);
-    // Of a function that is called where it stands, the parameters are known.
-    const given = parent?.type === 'CallExpression' && parent.callee === node ? parent.arguments : [];
-    node.params.forEach((parameter, i) => this.pattern(parameter, given[i], own, scope));
-    if (node.id && node.type === 'FunctionExpression') own.declare(node.id.name, node, scope);
-    this.declareAll(node.body.type === 'BlockStatement' ? node.body : { body: [node.body] }, own);
-  }
-
-  owner(scope, name) {
-    for (let one = scope; one; one = one.above) if (one.has(name)) return one;
-    return undefined;
-  }
-
-  pattern(target, node, scope, where, path = []) {
-    if (target.type === 'Identifier') scope.declare(target.name, node, where, path);
-    else if (target.type === 'AssignmentPattern') this.pattern(target.left, node ?? target.right, scope, where, path);
-    else if (target.type === 'ObjectPattern') {
-      for (const p of target.properties) {
-        if (p.type === 'Property' && !p.computed) this.pattern(p.value, node, scope, where, [...path, p.key.name ?? p.key.value]);
-        else if (p.argument) this.pattern(p.argument, undefined, scope, where);
-      }
-    } else if (target.type === 'ArrayPattern') for (const p of target.elements) if (p) this.pattern(p, undefined, scope, where);
-  }
-
-  // Returns what an expression names, with dots, '?' where that is not known.
-  name(node, scope, depth = 0) {
-    if (depth > 30 || !node) return '?';
-    switch (node.type) {
-      case 'Identifier': {
-        const known = scope.find(node.name);
-        if (!known) return /^(globalThis|global|window|self)$/.test(node.name) ? '' : node.name;
-        if (!known.node || isFunction(known.node)) return '?';
-        const base = known.module ? module(known.node.value) : this.name(known.node, known.scope, depth + 1);
-        return [base, ...known.path.filter((part) => part !== 'default')].join('.');
-      }
-      case 'MemberExpression': {
-        const property = node.computed ? (node.property.type === 'Literal' ? String(node.property.value) : '?') : node.property.name;
-        const below = this.name(node.object, scope, depth + 1);
-        return below === '' || property === 'default' ? below + (below ? '' : property) : `${below}.${property}`;
-      }
-      case 'ChainExpression': return this.name(node.expression, scope, depth + 1);
-      case 'SequenceExpression': return this.name(node.expressions.at(-1), scope, depth + 1);
-      case 'AwaitExpression': return this.name(node.argument, scope, depth + 1);
-      case 'ImportExpression': return node.source.type === 'Literal' ? module(node.source.value) : '?';
-      case 'CallExpression': {
-        const called = this.name(node.callee, scope, depth + 1);
-        const first = node.arguments[0];
-        if ((called === 'require' || called === 'module.require') && first?.type === 'Literal') return module(first.value);
-        if (/(^|\.)__(importDefault|importStar|toESM)$|^_interopRequire/.test(node.callee.name ?? '')) return this.name(first, scope, depth + 1);
-        return `${called}()`;
-      }
-      case 'NewExpression': return `${this.name(node.callee, scope, depth + 1)}()`;
-      default: return '?';
+    if (this.private) {
+      this.secrets(nodes);
+      this.flow();
     }
   }
 
@@ -197,11 +112,12 @@ class Reader {
   // Returns how an expression gets its text when that hides it, undefined when it does not.
   how(node, scope, depth = 0) {
     if (depth > 15 || !node) return undefined;
-    if (++this.steps > PATIENCE) throw new RangeError('tangled');
+    this.step();
     const again = (other, where = scope) => this.how(other, where, depth + 1);
     switch (node.type) {
       case 'Identifier': {
         const known = scope.find(node.name);
+        if (known?.module && /\.json$/.test(known.node.value)) return `read from the data file ${known.node.value}`;
         return known?.node && known.path.length === 0 && !known.module && !isFunction(known.node) ? again(known.node, known.scope) : undefined;
       }
       case 'AwaitExpression': return again(node.argument);
@@ -217,11 +133,13 @@ class Reader {
   }
 
   howCalled(node, scope, depth, again) {
-    const name = this.name(node.callee, scope);
-    const second = node.arguments[1];
-    if (DECODERS.test(name)) return `decoded by ${name}`;
+    const { name, given: [first, second] } = this.invoked(node, scope);
+    const file = READS.test(name) ? this.dataFile(first, scope) : REQUIRES.test(name) && /\.json$/.exec(this.tail(first, scope) ?? '')?.input;
+    if (file) return `read from the data file ${file}`;
+    const decoder = [name, this.name(node.callee, scope)].find((one) => DECODERS.test(one));
+    if (decoder) return `decoded by ${decoder}`;
     if (/^(Buffer(\.from)?)$/.test(name) && second?.type === 'Literal' && /^(base64(url)?|hex)$/.test(second.value)) return `decoded from ${second.value}`;
-    if (name === 'String.fromCharCode' && (node.arguments.length > 7 || node.arguments[0]?.type === 'SpreadElement')) return 'put together from character codes';
+    if (name === 'String.fromCharCode' && (node.arguments.length > 7 || first?.type === 'SpreadElement')) return 'put together from character codes';
     if (/\.join$/.test(name) && /\.reverse\(\)\.join$/.test(name)) return 'written backwards';
     if (NETWORK.test(name)) return `fetched by ${name}`;
     if (/createDecipher(iv)?\(\)\.(update|final)$/.test(name)) return 'deciphered';
@@ -232,23 +150,29 @@ class Reader {
       const results = called.body.type === 'BlockStatement' ? called.body.body.filter((s) => s.type === 'ReturnStatement').map((s) => s.argument) : [called.body];
       return results.map((result) => again(result, own)).find(Boolean);
     }
-    if (node.callee.type === 'MemberExpression') return again(node.callee.object);
-    return /^(String|unescape|decodeURIComponent|Buffer\.from)$/.test(name) ? again(node.arguments[0]) : undefined;
+    if (/^(String|unescape|decodeURIComponent|Buffer\.from|JSON\.parse)$/.test(name)) return again(first);
+    return node.callee.type === 'MemberExpression' ? again(node.callee.object) : undefined;
   }
 
   // Looks at every node, wherever it is.
   look(node, scope) {
     const own = this.scopes.get(node) ?? scope;
+    const unseen = this.hidden && /Identifier$|^(Literal|TemplateElement)$/.test(node.type) && unseenIn(node.value?.cooked ? { type: node.type, value: node.value.cooked } : node, this.text.slice(node.start, node.end));
+    if (unseen) this.add('hidden-code', node, unseen);
     if (node.type === 'CallExpression' || node.type === 'NewExpression') {
-      const name = this.name(node.callee, own);
-      const text = node.arguments[name === 'Function' ? node.arguments.length - 1 : 0];
-      const how = RUNNERS.test(name) && this.how(text, own);
-      if (how && /require$/.test(name)) this.add('hidden-code', node, `requires a module whose name is ${how}`);
+      const { name, given } = this.invoked(node, own);
+      const how = RUNNERS.test(name) && this.how(given[name === 'Function' ? given.length - 1 : 0], own);
+      const inside = this.internals ? this.name(node, own) : '';
+      const loaded = LOADERS.test(name) ? this.dataFile(given[1], own) : REQUIRES.test(name) && DATA.exec(this.tail(given[0], own) ?? '')?.input;
+      if (INTERNALS.test(inside)) this.add('hidden-code', node, `takes ${inside.split('.').at(-1)} from the inside of Node.js, past the modules that programs and connections are made with`);
+      if (loaded) this.add('hidden-code', node, `runs the data file ${loaded}`);
+      else if (how && /require$/.test(name)) this.add('hidden-code', node, `requires a module whose name is ${how}`);
       else if (how) this.add('hidden-code', node, `${name} runs text that is ${how}`);
     } else if (node.type === 'ImportExpression') {
-      const how = this.how(node.source, own);
+      const how = this.how(node.source, own) ?? (/^data:/i.test(this.start(node.source, own)) ? 'the code itself (data:)' : undefined);
       if (how) this.add('hidden-code', node, `imports a module whose name is ${how}`);
-    } else if (this.private && isFunction(node)) this.secrets([...this.together(node.body, own)]);
+    } else if (/^(Import|ExportNamed|ExportAll)Declaration$/.test(node.type) && /^data:/i.test(node.source?.value)) this.add('hidden-code', node, 'imports a module whose name is the code itself (data:)');
+    else if (this.private && isFunction(node)) this.functions.set(node, own);
     for (const child of children(node)) this.look(child, own);
   }
 
@@ -266,14 +190,14 @@ class Reader {
       return;
     }
     yield [node, scope, caller];
-    if (node.type === 'CallExpression') yield* this.runningCalls(node, scope, caller);
+    if (node.type === 'CallExpression' || node.type === 'NewExpression') yield* this.runningCalls(node, scope, caller);
     for (const child of children(node)) yield* this.runningOne(child, scope, caller);
   }
 
   * runningCalls(node, scope, caller) {
     let { callee } = node;
     if (callee.type === 'MemberExpression' && isFunction(callee.object) && /^(call|apply)$/.test(callee.property.name)) callee = callee.object;
-    const known = callee.type === 'Identifier' ? scope.find(callee.name)?.node : undefined;
+    const known = this.functionOf(node.type === 'NewExpression' ? node : callee, scope);
     const inPlace = isFunction(callee);
     const all = inPlace || LATER.test(this.name(callee, scope)) ? [callee, ...node.arguments] : [known];
     for (const called of all) {
@@ -292,7 +216,7 @@ class Reader {
   atImport(nodes) {
     for (const [node, scope, caller] of nodes) {
       if (node.type !== 'CallExpression' && node.type !== 'NewExpression') continue;
-      const name = this.name(node.callee, scope);
+      const { name } = this.invoked(node, scope);
       const where = caller ? `${name}, in a function that line ${lineAt(this.text, caller.start)} calls` : name;
       if (PROCESS.test(name)) this.add('process', node, `${caller ? 'may start' : 'starts'} a program when it is imported (${where})`);
       else if (NETWORK.test(name)) this.add('network', node, `${caller ? 'may reach' : 'reaches'} for the network when it is imported (${where})`);
@@ -301,33 +225,79 @@ class Reader {
 
   // ---- secrets
 
-  // Yields the nodes of a function with those of the functions that it gives to others.
-  * together(node, scope) {
-    yield [node, scope];
-    for (const child of children(node)) {
-      if (!isFunction(child)) yield* this.together(child, scope);
-      else if (node.type === 'CallExpression') yield* this.together(child.body, this.scopes.get(child));
+  // Says of each function whether it reads secrets and reaches for the network, itself or by functions of the file that it calls or gives to others:
+  // who does it over more steps is a whole program.
+  flow() {
+    const facts = new Map([...this.functions].map(([one, scope]) => [one, this.facts(one, scope)]));
+    for (let step = 0; step < STEPS; step++) {
+      const now = new Map([...facts].map(([one, { read, network }]) => [one, { read, network }]));
+      for (const fact of facts.values()) {
+        for (const called of fact.calls) {
+          fact.read ??= now.get(called)?.read;
+          fact.network ||= now.get(called)?.network ?? false;
+        }
+      }
     }
+    for (const { read, network } of facts.values()) this.tell(read, network);
   }
 
-  secrets(nodes) {
-    let read;
-    let network = false;
-    for (const [node, scope] of nodes) {
-      const calls = node.type === 'CallExpression' || node.type === 'NewExpression';
-      if (calls && NETWORK.test(this.name(node.callee, scope))) network = true;
-      else read ??= this.secret(node, scope, calls);
-    }
+  facts(own, inside) {
+    const fact = { read: undefined, network: false, calls: new Set() };
+    const visit = (node, scope) => {
+      this.fact(node, scope, fact);
+      if (node.type === 'CallExpression') [node.callee, ...node.arguments].forEach((one) => fact.calls.add(this.functionOf(one, scope)));
+      for (const child of children(node)) if (!isFunction(child)) visit(child, scope);
+    };
+    visit(own.body, inside);
+    return fact;
+  }
+
+  fact(node, scope, fact) {
+    const calls = node.type === 'CallExpression' || node.type === 'NewExpression';
+    if (calls && NETWORK.test(this.invoked(node, scope).name)) fact.network = true;
+    fact.read ??= this.secret(node, scope, calls) ?? (node.type === 'Identifier' && !this.parts.has(node) ? this.kept.get(scope.find(node.name)) : undefined);
+  }
+
+  tell(read, network) {
     if (read && network) this.add('secrets', read[0], `reads ${read[1]} and reaches for the network in one go`);
   }
 
+  // Remembers which variables get secrets that are read in one place and may be sent from another.
+  keep(node, scope) {
+    const own = this.scopes.get(node) ?? scope;
+    const [target, value] = node.type === 'AssignmentExpression' ? [node.left, node.right] : node.type === 'VariableDeclarator' ? [node.id, node.init] : [];
+    if (target?.type === 'Identifier' && value && !isFunction(value)) {
+      const read = this.readIn(value, own), known = own.find(target.name);
+      if (read && known) this.kept.set(known, read);
+    }
+    if (node.type === 'MemberExpression' && !node.computed) this.parts.add(node.object);
+    for (const child of children(node)) this.keep(child, own);
+  }
+
+  readIn(node, scope) {
+    const read = this.secret(node, scope, node.type === 'CallExpression' || node.type === 'NewExpression');
+    if (read) return read;
+    for (const child of children(node)) {
+      const found = isFunction(child) ? undefined : this.readIn(child, scope);
+      if (found) return found;
+    }
+    return undefined;
+  }
+
+  secrets(nodes) {
+    const fact = { read: undefined, network: false };
+    for (const [node, scope] of nodes) this.fact(node, scope, fact);
+    this.tell(fact.read, fact.network);
+  }
+
   secret(node, scope, calls) {
-    if (node.type === 'Literal' && typeof node.value === 'string' && node.value.length < 200 && SECRETS.test(node.value)) return [node, JSON.stringify(node.value)];
-    const environment = (other) => other && this.name(other, scope) === 'process.env';
-    if (calls && WHOLE.test(this.name(node.callee, scope)) && node.arguments.some(environment)) return [node, 'the whole environment'];
+    const text = /^(Literal|TemplateLiteral|BinaryExpression)$/.test(node.type) ? this.fold(node, scope) : undefined;
+    if (text?.length < 200 && SECRETS.test(text)) return [node, JSON.stringify(text)];
+    if (node.type === 'Property' && (node.key.name ?? node.key.value) === 'env') [node.value, ...node.value.properties ?? []].forEach((one) => this.passed.add(one));
+    if (this.passed.has(node)) return undefined;
+    const environment = (other) => other && (this.name(other, scope) === 'process.env' || (other.properties ?? other.elements ?? []).some((one) => environment(one?.argument ?? one?.value ?? one)));
+    if (calls && (WHOLE.test(this.name(node.callee, scope)) || NETWORK.test(this.name(node.callee, scope))) && node.arguments.some(environment)) return [node, 'the whole environment'];
     if ((node.type === 'ForInStatement' && environment(node.right)) || (node.type === 'SpreadElement' && environment(node.argument))) return [node, 'the whole environment'];
     return undefined;
   }
 }
-
-const module = (name) => String(name).replace(/^node:/, '');

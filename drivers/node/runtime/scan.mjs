@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { suspicions } from './scan-code.mjs';
+import { DATA, suspicions } from './scan-code.mjs';
 import { Refused, requested, say } from './tools.mjs';
 
 const PACKAGES = '/packages';
@@ -58,6 +58,14 @@ class Package {
     } catch {
       this.manifest = {};
     }
+    this.run = this.started();
+  }
+
+  // The files that run by whatever name they have: of the package, its programs, and its hooks.
+  started() {
+    const { main, bin, scripts } = this.manifest;
+    const hooks = HOOKS.flatMap((hook) => [...String(Object(scripts)[hook] ?? '').matchAll(/\bnode\s+(?:-\S+\s+)*["']?([^\s"';&|]+)/g)].map(([, file]) => file));
+    return new Set([main, ...typeof bin === 'string' ? [bin] : Object.values(Object(bin)), ...hooks].filter((file) => typeof file === 'string').map((file) => path.join(file)));
   }
 
   add(rule, file, line, reason) { this.found.push({ rule, file: file.slice(0, 500), line, reason }); }
@@ -82,7 +90,8 @@ class Package {
   file(name) {
     const full = path.join(this.root, name);
     const { size } = fs.lstatSync(full);
-    if (/\.[cm]?js$/.test(name)) {
+    if (/\.[cm]?js$/.test(name) || this.run.has(name) && !machine(full)) {
+      if (this.run.has(name) && DATA.test(name)) this.add('hidden-code', name, 0, 'is run as code, and named as if it were data');
       if (size > MAX_FILE) this.add('hidden-code', name, 0, `has ${size} bytes of code: it was not read`);
       else for (const [rule, line, reason] of suspicions(fs.readFileSync(full, 'utf8'))) this.add(rule, name, line, reason);
     } else if (size >= 64) {
