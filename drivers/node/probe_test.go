@@ -23,6 +23,7 @@ var misbehaving = []drivertest.Probed{
 	{Name: "asks", Source: "process.env.MODE; 'FLAG' in process.env; const { COLOR, ...rest } = { COLOR: process.env.COLOR }; Object.hasOwn(process.env, 'OWN'); process.env.SETS = '1'"},
 	{Name: "asks-all", Source: "({ ...process.env })"},
 	{Name: "debug", Source: "Object.keys(process.env).filter((key) => /^debug_/i.test(key)); process.env.DEBUG"},
+	{Name: "asks-node", Source: "import(\"node:fs\"); require(\"module\").createRequire(__filename)(\"./index.js\")"},
 	{Name: "asks-later", Source: "exports.mode = () => process.env.MODE"},
 	{Name: "raises", Source: "throw new TypeError('no')", Told: "TypeError: no"},
 	{Name: "exits", Source: "process.exit(3)", Told: `process.exit\(3\)`},
@@ -37,7 +38,7 @@ func TestProbe(t *testing.T) {
 	}
 	eachVersion(t, files, func(t *testing.T, h *drivertest.House) {
 		found := h.Probe(t, misbehaving)
-		for name, want := range map[string]string{"asks": "COLOR FLAG MODE OWN", "asks-all": "*", "debug": "DEBUG DEBUG_COLORS DEBUG_DEPTH DEBUG_HIDE_DATE DEBUG_SHOW_HIDDEN", "asks-later": "", "good": ""} {
+		for name, want := range map[string]string{"asks": "COLOR FLAG MODE OWN", "asks-all": "*", "debug": "DEBUG DEBUG_COLORS DEBUG_DEPTH DEBUG_HIDE_DATE DEBUG_SHOW_HIDDEN", "asks-later": "", "asks-node": "", "good": ""} {
 			if got := strings.Join(found[name].Reads, " "); got != want {
 				t.Errorf("%s reads %q, want %q", name, got, want)
 			}
