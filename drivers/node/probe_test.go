@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
@@ -15,6 +16,15 @@ var misbehaving = []drivertest.Probed{
 	{Name: "child", Source: "require('child_process').spawn('sleep', ['3600'])", Told: `^leaves 1 process running |ended`},
 	{Name: "listens", Source: "require('net').createServer().listen(8080, '127.0.0.1')", Told: `^leaves open .*tcp 127.0.0.1:8080 listening`},
 	{Name: "timer", Source: "setInterval(() => {}, 1000)"},
+	{Name: "seeded", Source: "let state = Number(process.hrtime.bigint() % 1000003n); exports.random = () => (state = state * 48271 % 2147483647)", Told: "gives the same random numbers"},
+	{Name: "fixed", Source: "let state = 1; exports.random = () => (state = state * 48271 % 2147483647)"},
+	{Name: "faker", Source: "let state = Number(process.hrtime.bigint() % 1000003n); exports.seed = (n) => { state = n }; exports.random = () => (state = state * 48271 % 2147483647)"},
+	{Name: "pool", Source: "const pool = require('crypto').randomFillSync(new Uint8Array(256)); let at = 0; module.exports = { nanoid: () => String(pool[at++]) + pool[at++] + pool[at++] }"},
+	{Name: "asks", Source: "process.env.MODE; 'FLAG' in process.env; const { COLOR, ...rest } = { COLOR: process.env.COLOR }; Object.hasOwn(process.env, 'OWN'); process.env.SETS = '1'"},
+	{Name: "asks-all", Source: "({ ...process.env })"},
+	{Name: "debug", Source: "Object.keys(process.env).filter((key) => /^debug_/i.test(key)); process.env.DEBUG"},
+	{Name: "asks-node", Source: "import(\"node:fs\"); require(\"module\").createRequire(__filename)(\"./index.js\")"},
+	{Name: "asks-later", Source: "exports.mode = () => process.env.MODE"},
 	{Name: "raises", Source: "throw new TypeError('no')", Told: "TypeError: no"},
 	{Name: "exits", Source: "process.exit(3)", Told: `process.exit\(3\)`},
 	{Name: "crashes", Source: "process.abort()", Told: "ended"},
@@ -28,6 +38,11 @@ func TestProbe(t *testing.T) {
 	}
 	eachVersion(t, files, func(t *testing.T, h *drivertest.House) {
 		found := h.Probe(t, misbehaving)
+		for name, want := range map[string]string{"asks": "COLOR FLAG MODE OWN", "asks-all": "*", "debug": "DEBUG DEBUG_COLORS DEBUG_DEPTH DEBUG_HIDE_DATE DEBUG_SHOW_HIDDEN", "asks-later": "", "asks-node": "", "good": ""} {
+			if got := strings.Join(found[name].Reads, " "); got != want {
+				t.Errorf("%s reads %q, want %q", name, got, want)
+			}
+		}
 		if p := found["good"]; p.Private < 8<<20 || found["above"].Memory < p.Private || found["above"].Took < p.Own {
 			t.Errorf("good %+v\nabove %+v", p, found["above"])
 		}

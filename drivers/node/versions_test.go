@@ -101,8 +101,16 @@ exports.handler = async () => [Math.random(), random(), crypto.randomUUID(), glo
 const { randomUUID, randomInt } = require('crypto');
 const { random } = Math;
 const drawn = [randomUUID(), randomInt(2 ** 40), random(), crypto.randomUUID()];
-exports.draw = () => [randomUUID(), randomInt(2 ** 40), random(), crypto.randomUUID()];`,
-		"package.js": "const { draw } = require('/packages/draws-1/node_modules/draws');\nexports.handler = async () => [...draw(), ...draw()];",
+exports.draw = () => [randomUUID(), randomInt(2 ** 40), random(), crypto.randomUUID(), ...pools.map((give) => give())];
+// Keep pools of random bytes, which they have filled already, as libraries of ids do, and a generator with a seed.
+const { randomFillSync, randomBytes } = require('crypto');
+const pool = (buffer, fill, at = 0) => () => { if (at === 0) fill(buffer); return Buffer.from(buffer.subarray(at, at += 8)).toString('hex'); };
+const made = randomBytes(64);
+const pools = [pool(Buffer.allocUnsafe(64), (b) => randomFillSync(b)), pool(new Uint8Array(64), (b) => crypto.getRandomValues(b)), pool(new Uint8Array(64), (b) => randomFillSync(b, 0, 64)),
+  pool(made, () => {}, 8), require('/packages/draws-1/node_modules/casual').draw];
+pools.forEach((give) => give());`,
+		"node_modules/casual/index.js": "let state = Date.now() % 1000; exports.seed = (n) => { state = n; }; exports.draw = () => String(state++);",
+		"package.js":                   "const { draw } = require('/packages/draws-1/node_modules/draws');\nexports.handler = async () => [...draw(), ...draw()];",
 	}
 	set := core.NewSet(core.Package{Name: "draws", Version: "1", Digest: "any"})
 	eachVersion(t, files, func(t *testing.T, h *drivertest.House) {

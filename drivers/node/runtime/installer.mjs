@@ -9,6 +9,7 @@ import { build, importsOf } from './bundle.mjs';
 import { Graph } from './lockfile.mjs';
 import { npmLock } from './npmlock.mjs';
 import { install, link, unrun } from './packages.mjs';
+import { setsOf } from './sets.mjs';
 import { CODE, Refused, npm, requested, say } from './tools.mjs';
 
 const MANIFEST = 'package.json', MADE = 'package-lock.json';
@@ -32,7 +33,7 @@ async function resolve({ handler, allow, lock }) {
     if (isDirectory(at)) throw new Refused('install', 'caller', `${at} is in the function, and ${graph.file} too: deploy all that node_modules has, or nothing of it`);
     link(path.join(CODE, at), to);
   }
-  return { packages, files, imports: await importsOf(handler, graph) };
+  return { packages, files, imports: await importsOf(handler, graph), sets: await setsOf(handler) };
 }
 
 // The lock file of the function, read. A function that brings its node_modules along has none that counts.

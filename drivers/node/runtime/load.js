@@ -9,9 +9,11 @@ const vm = require('vm');
 const addon = require('./addon');
 const { describe, property, syntaxPlace } = require('./describe');
 const { findHandler, isModule } = require('./handler');
+const { drawFrom, renew } = require('./random');
+const { watch } = require('./watch');
 
 const CODE = '/function';
-const MAX_PACKET = 128 << 10;
+const MAX_PACKET = 128 << 10, MAX_DRAWN = 2000;
 const now = performance.now.bind(performance);
 const MAX_LOADED = 64; // modules that core is told of, of those that it did not know a handler imports
 
@@ -56,17 +58,20 @@ async function open() {
 // What is thrown outside of the imports themselves, and a request to exit, end the process through fail.
 async function load(request, fail, directory = CODE) {
   const start = now();
-  const modules = {};
+  const took = {};
+  const reads = request.watch && watch();
   let importing = '';
   stop = (thrown) => fail(raised(importing, describe(thrown)));
   promises.readFile = readAtOnce;
   try {
     for (importing of request.modules ?? []) {
       const begin = now();
-      await attempt(importing, () => importModule(importing, request.packages ?? []));
-      modules[importing] = (now() - begin) / 1000;
+      imported.set(importing, await attempt(importing, () => importModule(importing, request.packages ?? [])));
+      took[importing] = (now() - begin) / 1000;
     }
-    const report = { took: 0, modules, threads: 1 };
+    const report = { took: 0, modules: took, threads: 1 };
+    if (reads) report.reads = reads();
+    if (request.draw) report.drawn = draw(request.draw);
     let handler;
     if (request.handler) {
       importing = request.handler;
@@ -80,8 +85,29 @@ async function load(request, fail, directory = CODE) {
     return { report, handler };
   } finally {
     stop = null;
+    if (reads) reads();
     promises.readFile = readFile;
   }
+}
+
+// What was imported as requests named it.
+const imported = new Map();
+
+// What this process has imported, with the file or directory that it comes from, as far as it is known.
+function* modules() {
+  for (const file of Object.keys(require.cache)) yield [file, property(require.cache[file], 'exports')];
+  for (const [name, exports] of imported) yield [`/node_modules/${parsed(name).pack}/`, exports];
+}
+
+// What modules give for random numbers, in a process that has none in common with others as far as can be.
+function draw(names) {
+  renew(modules);
+  const drawn = {};
+  for (const name of names) {
+    const text = drawFrom(imported.get(name), parsed(name).pack);
+    if (text !== '') drawn[name] = text.slice(0, MAX_DRAWN);
+  }
+  return drawn;
 }
 
 // What the function's own files have required of packages after the first so many files. Of ES modules nothing is known.
@@ -129,13 +155,18 @@ function raised(name, exception) {
 
 // Imports what the installer has called "name@version", with "/file" where it is not the whole package; with "import:" before it as an ES module.
 function importModule(name, packages) {
-  const [, esm, pack, version, file] = /^(import:)?((?:@[^/]+\/)?[^/@]+)(?:@([^/]+))?(.*)$/.exec(name);
+  const { esm, pack, version, file } = parsed(name);
   const base = `${pack.replace('/', '+')}-${version}`;
   const home = packages.find((dir) => (version === undefined ? existsSync(`${dir}/node_modules/${pack}`) : path.basename(dir) === base));
   if (home === undefined) throw new Error(`no package of the function has the module ${name}`);
   const from = `${home}/node_modules/pipsqueak.js`; // a file that would be beside the package
   if (!esm) return createRequire(from)(pack + file);
   return importer(from)(pack + file);
+}
+
+function parsed(name) {
+  const [, esm, pack, version, file] = /^(import:)?((?:@[^/]+\/)?[^/@]+)(?:@([^/]+))?(.*)$/.exec(name);
+  return { esm, pack, version, file };
 }
 
 // import() as a file has it.
@@ -197,4 +228,4 @@ function shorten(error) {
   }
 }
 
-module.exports = { Failure, failureOf, load, open, packed, stopped };
+module.exports = { Failure, failureOf, load, modules, open, packed, stopped };

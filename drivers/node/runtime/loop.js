@@ -4,6 +4,7 @@
 
 const addon = require('./addon');
 const fork = require('./fork');
+const random = require('./random');
 const { beInstance, listen, rehearse } = require('./instance');
 const { Failure, failureOf, load, open, packed } = require('./load');
 
@@ -26,6 +27,7 @@ function beZygote() {
         return;
       case ZYGOTE:
         fork.renumber();
+        random.settle();
         break;
       default:
         answer(JSON.parse(request));

@@ -1,0 +1,137 @@
+'use strict';
+// Random numbers: what a zygote has drawn, or prepared to draw, is not drawn in the instances that are forked from it.
+
+const crypto = require('crypto');
+const v8 = require('v8');
+const vm = require('vm');
+const { property } = require('./describe');
+
+const { randomFillSync } = crypto, { setFlagsFromString } = v8;
+
+// Functions of crypto that hand out, from a store, what was drawn before: [function, what empties the store].
+const STORES = [['randomUUID', (draw) => { for (let i = 0; i < 128; i++) draw(); }],
+  ['randomInt', (draw) => { for (let i = 0; i < 1024; i++) draw(2); }]];
+const emptied = [];
+
+// What packages of a zygote have had filled with random bytes: pools, of which they hand out parts, and keys. They are filled again in an instance.
+const MAX_FILLED = 10000;
+let filled = [];
+
+// Libraries with generators that are seeded when they are imported, and a function to seed them with a number.
+const SEEDED = /\/node_modules\/(@faker-js\/faker|faker|casual)\//;
+
+// Of Math.random: the function to call, and what is added to what it returns, modulo 1.
+let draw = main.Math.random, offset = 0;
+let unseeded;
+
+// Has a root zygote, and what is forked from it, note what is drawn.
+//
+// The state of Math.random is V8's and cannot be set, so siblings would draw the same numbers. But a context draws its first
+// state when it is first asked, from --random-seed when that is set: one is made here that nobody asks before the fork. Packages keep
+// Math.random when they are imported; hence a function that looks for the current one.
+function open() {
+  unseeded = vm.runInContext('Math.random', vm.createContext());
+  const random = { random() { const x = draw() + offset; return x < 1 ? x : x - 1; } }.random;
+  Object.defineProperty(main.Math, 'random', { value: random, writable: true, configurable: true, enumerable: false });
+  for (const [name, empty] of STORES) {
+    let used = false;
+    const original = replace(crypto, name, () => { used = true; });
+    emptied.push(() => used && empty(original));
+  }
+  replace(crypto, 'randomFillSync', note);
+  replace(crypto, 'randomBytes', (bytes) => ArrayBuffer.isView(bytes) && note(bytes)); // with a callback it returns nothing
+  const { prototype } = main.Crypto, { randomUUID } = prototype, ours = main.crypto;
+  replace(prototype, 'getRandomValues', note);
+  prototype.randomUUID = function () { return this === ours ? crypto.randomUUID() : Reflect.apply(randomUUID, this, []); };
+  require('module').syncBuiltinESMExports();
+}
+
+// Puts a function before one of an object, which hears of each call until renew. Returns the original.
+function replace(object, name, called) {
+  const original = object[name];
+  const replaced = { [name](...args) {
+    const result = Reflect.apply(original, this, args);
+    called(result, ...args.slice(1));
+    return result;
+  } }[name];
+  object[name] = replaced;
+  emptied.push(() => object[name] === replaced && Reflect.set(object, name, original));
+  return original;
+}
+
+function note(view, start = 0, size = view.length - start) {
+  if (!ArrayBuffer.isView(view) || filled === undefined || filled.length === MAX_FILLED) return;
+  filled.push([new WeakRef(view), start, size]);
+}
+
+// In a zygote that was forked: has OpenSSL notice, by a pid that is not that of the zygote above. A fork two below could have it again.
+function settle() {
+  randomFillSync(new Uint8Array(1));
+}
+
+// Forgets what was drawn before the fork.
+function renew(modules) {
+  const bits = new Uint32Array(3);
+  randomFillSync(bits);
+  setFlagsFromString(`--random-seed=${(bits[0] >>> 1) || 1}`); // 31 bits are few: the offset makes up for it
+  offset = (bits[1] * 2 ** 21 + (bits[2] >>> 11)) * 2 ** -53;
+  draw = unseeded;
+  for (const empty of emptied) empty();
+  for (const [reference, start, size] of filled ?? []) {
+    const view = reference.deref();
+    if (view !== undefined) randomFillSync(view, start, size);
+  }
+  filled = undefined;
+  for (const [file, exports] of modules()) {
+    if (SEEDED.test(file)) seed(exports, bits[2]);
+  }
+}
+
+// Seeds the generators of a library, which are what it exports, or of that what has a function for it.
+function seed(exports, number) {
+  for (const one of [exports, ...Object.keys(exports ?? {}).map((name) => property(exports, name))]) {
+    try {
+      if (typeof property(one, 'seed') === 'function') one.seed(number++);
+    } catch {
+      // a probe finds out that it repeats
+    }
+  }
+}
+
+// What functions are called that give random numbers.
+const GIVES = /^(next|random|rand|uuid|guid|v[1467]|nanoid|ulid|cuid|createId|generate|id|uid|objectid|bool|boolean|int|int32|integer|float|double|quick|number|bytes|hex)$|^random[A-Z]/i;
+const MAX_DRAWS = 200, MAX_DEPTH = 3, MAX_NAMES = 1000;
+
+// What the functions of a module give that look as if they gave random numbers, as text; empty when there are none.
+function drawFrom(exports, name) {
+  const lines = [], seen = new Set();
+  const visit = (value, owner, path, depth) => {
+    if (lines.length >= MAX_DRAWS || value === null || !['object', 'function'].includes(typeof value) || seen.has(value) || ArrayBuffer.isView(value) || Array.isArray(value)) return;
+    seen.add(value);
+    const last = path.slice(path.lastIndexOf('.') + 1);
+    if (typeof value === 'function' && GIVES.test(last)) {
+      for (let i = 0; i < 3; i++) {
+        try {
+          const got = Reflect.apply(value, owner, []);
+          if (['string', 'number', 'bigint'].includes(typeof got) || ArrayBuffer.isView(got)) lines.push(`${path} ${got}`);
+        } catch {
+          return; // it wants to be told more
+        }
+      }
+    }
+    for (let holder = value; depth > 0 && holder; holder = Object.getPrototypeOf(holder)) {
+      if (holder === main.Object.prototype || holder === main.Function.prototype) break;
+      for (const key of Object.getOwnPropertyNames(holder).slice(0, MAX_NAMES)) {
+        if (key !== 'constructor' && key !== 'prototype') visit(property(value, key), value, `${path}.${key}`, depth - 1);
+      }
+    }
+  };
+  try {
+    visit(exports, undefined, name, MAX_DEPTH);
+  } catch {
+    // a proxy that cannot be looked at
+  }
+  return lines.join('\n');
+}
+
+module.exports = { drawFrom, open, renew, settle };
