@@ -184,13 +184,13 @@ $(BIN)/libexec/ruby/%.rb: drivers/ruby/runtime/%.rb
 	cp $< $@
 
 # It needs nothing of Ruby's to be built, and serves every version.
-$(BIN)/libexec/ruby/zygote.so: drivers/ruby/runtime/zygote.c drivers/ruby/runtime/zygote.map $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/enter.h $(ENTER)/zygote.h | deps
+$(BIN)/libexec/ruby/zygote.so: drivers/ruby/runtime/zygote.c drivers/ruby/runtime/zygote.map $(wildcard $(ENTER)/*) | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -Wl,--version-script=drivers/ruby/runtime/zygote.map -I$(ENTER) -o $@ drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c
+	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -Wl,--version-script=drivers/ruby/runtime/zygote.map -I$(ENTER) -o $@ drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/watch.c $(ENTER)/threads.c
 
 $(BIN)/libexec/native/host: $(NATIVE_C) $(wildcard drivers/native/runtime/*.h) drivers/native/runtime/include/pipsqueak.h $(wildcard $(ENTER)/*) | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -fno-omit-frame-pointer -DTRIPLET='"$(shell $(CC) -print-multiarch)"' -I$(ENTER) -o $@ $(NATIVE_C) $(ENTER)/enter.c $(ENTER)/zygote.c -Wl,-z,now -l:libhttp_parser.a
+	$(CC) $(CFLAGS) -fno-omit-frame-pointer -DTRIPLET='"$(shell $(CC) -print-multiarch)"' -I$(ENTER) -o $@ $(NATIVE_C) $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/watch.c $(ENTER)/threads.c -Wl,-z,now -l:libhttp_parser.a
 
 $(BIN)/libexec/native/rehearsal.so: drivers/native/runtime/rehearsal/rehearsal.c drivers/native/runtime/include/pipsqueak.h | deps
 	@mkdir -p $(@D)

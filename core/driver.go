@@ -177,13 +177,15 @@ type Load struct {
 
 // HandlerLoad is what an instance is to import, and what its handler is told of itself.
 type HandlerLoad struct {
-	Function string            `json:"function"` // its name
-	Version  int               `json:"version"`
-	Handler  string            `json:"handler"`            // "file.symbol" in CodeDir
-	Memory   int64             `json:"memory"`             // limit in bytes
-	Env      map[string]string `json:"env,omitempty"`      // the whole environment of the process
-	Packages []string          `json:"packages,omitempty"` // directories inside the sandbox to look for modules in, in order
-	Modules  []string          `json:"modules,omitempty"`  // to import before the handler, in order
+	Function string `json:"function"` // its name
+	Version  int    `json:"version"`
+	Handler  string `json:"handler"` // "file.symbol" in CodeDir
+	Memory   int64  `json:"memory"`  // limit in bytes
+	// Processors is how many it can keep busy, at least 1: libraries that start a thread for each of the machine's are to start so many.
+	Processors int               `json:"processors,omitempty"`
+	Env        map[string]string `json:"env,omitempty"`      // the whole environment of the process
+	Packages   []string          `json:"packages,omitempty"` // directories inside the sandbox to look for modules in, in order
+	Modules    []string          `json:"modules,omitempty"`  // to import before the handler, in order
 }
 
 // Report is what an import cost, and what it left behind.

@@ -13,13 +13,13 @@ import (
 // a language looks for in an extension, and the one object that is a library. Any other name could be taken for one of a package's.
 var exports = map[string][]string{
 	"libpipsqueak-enter.so": {"ps_enter", "ps_fork_begin", "ps_fork_end", "ps_receive", "ps_send", "ps_zygote"},
-	"native/host":           {"dlopen"},
+	"native/host":           {"dlopen", "getenv", "secure_getenv"},
 	"native/once":           {},
 	"native/rehearsal.so":   {"handler", "pipsqueak_abi"},
 	"node/pipsqueak.node":   {"napi_register_module_v1", "node_api_module_get_api_version_v1"},
 	"node/preload.so":       {"__register_atfork", "madvise", "pipsqueak_preload", "pthread_create"},
 	"pipsqueak-enter":       {},
-	"ruby/zygote.so":        {"Init_zygote", "fork"},
+	"ruby/zygote.so":        {"Init_zygote", "fork", "getenv", "secure_getenv"},
 }
 
 // notOurs are built by others, and loaded into no process of a function.

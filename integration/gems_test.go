@@ -288,3 +288,40 @@ func TestRubyBuildRequires(t *testing.T) {
 		t.Errorf("it was built as %q", got)
 	}
 }
+
+// TestRubyVariables has a gem that reads a variable when it is required, and functions that set it, in pipsqueak.yaml or in their files: what it sees is
+// the same whatever the start. And a function that brings a file in the place of a library of Ruby's own.
+func TestRubyVariables(t *testing.T) {
+	rubySystem(t)
+	index := gemIndex(t, []gem{{"mode", "1.0.0", "", files{"lib/mode.rb": `require "date"; MODE = ENV["MODE"].inspect; TODAY = Date.respond_to?(:today)`, "lib/mode/deep.rb": `DEEP = ENV["DEEP"].inspect`}}})
+	t.Setenv("PIPSQUEAK_GEM_SOURCE", index)
+	w := startWorker(t, t.TempDir())
+	gemfile := fmt.Sprintf("source %q\ngem 'mode'\n", index)
+	const handler = "require 'mode'\nrequire 'mode/deep'\ndef handler(event:, context:) = [MODE, DEEP, TODAY]\n"
+	for name, c := range map[string]struct {
+		files      files
+		want, tell string
+	}{
+		"plain": {rubyFile(handler), `["nil","nil",true]`, ""},
+		"env":   {rubyFile(handler).with("pipsqueak.yaml", "reuse: false\nenv: {MODE: fast, DEEP: on}\n"), `["\"fast\"","\"on\"",true]`, "MODE"},
+		"sets":  {rubyFile("ENV['MODE'] ||= 'slow'\n" + handler), `["\"slow\"","nil",true]`, "MODE"},
+		"own":   {rubyFile(handler).with("date.rb", "class Date\nend\n"), `["nil","nil",false]`, ""},
+	} {
+		f := c.files.with("Gemfile", gemfile)
+		if f["pipsqueak.yaml"] == "" {
+			f = f.with("pipsqueak.yaml", "reuse: false\n")
+		}
+		w.deploy(t, name, f)
+		for n := range 5 {
+			if a := w.run(t, name, `{}`); string(a.body) != c.want {
+				t.Errorf("%s: event %d gives %v, want %s", name, n, a, c.want)
+			}
+			if n == 1 {
+				w.probed(t, name)
+			}
+		}
+		if fn := w.function(t, name); !strings.Contains(fmt.Sprint(fn.Apart), c.tell) {
+			t.Errorf("%s: apart are %v", name, fn.Apart)
+		}
+	}
+}

@@ -28,11 +28,15 @@ const (
 var sources = []string{".c", ".cc", ".cpp"}
 
 // handlerFiles returns what can be the shared object of a handler, without its extension, and the symbol in it: file and symbol may
-// have dots.
+// have dots, and without slashes those of the file may stand for slashes.
 func handlerFiles(handler string) (files, symbols []string) {
 	for i := strings.LastIndexByte(handler, '/') + 1; i < len(handler)-1; i++ {
-		if handler[i] == '.' && i > 0 {
-			files, symbols = append(files, handler[:i]), append(symbols, handler[i+1:])
+		if handler[i] != '.' || i == 0 {
+			continue
+		}
+		files, symbols = append(files, handler[:i]), append(symbols, handler[i+1:])
+		if dotted := handler[:i]; strings.Contains(dotted, ".") && !strings.Contains(dotted, "/") {
+			files, symbols = append(files, strings.ReplaceAll(dotted, ".", "/")), append(symbols, handler[i+1:])
 		}
 	}
 	return files, symbols
@@ -154,6 +158,9 @@ func copyFile(from, to string) error {
 	}
 	defer in.Close()
 	if err := os.Remove(to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)

@@ -126,7 +126,8 @@ PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
 }
 
 func TestHandlerFiles(t *testing.T) {
-	for handler, want := range map[string][]string{"handler.handler": {"handler", "handler"}, "a.b/c.d.e": {"a.b/c", "d.e", "a.b/c.d", "e"}, "x": nil, "x.": nil} {
+	for handler, want := range map[string][]string{"handler.handler": {"handler", "handler"}, "a.b/c.d.e": {"a.b/c", "d.e", "a.b/c.d", "e"}, "x": nil, "x.": nil,
+		"app.main.run": {"app", "main.run", "app.main", "run", "app/main", "run"}} {
 		files, symbols := handlerFiles(handler)
 		var got []string
 		for i := range files {
@@ -182,5 +183,55 @@ func TestKnownLock(t *testing.T) {
 	got, err := newDriver(slog.Default()).Resolve(t.Context(), core.ResolveRequest{Runtime: runtimeID, Debian: []string{"libone"}, Lock: lock})
 	if err != nil || len(got.Packages) != 1 || got.Packages[0].String() != "debian+libone==1" {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// TestWatch loads libraries that ask for environment variables, in their constructors.
+func TestWatch(t *testing.T) {
+	h := newHouse(t)
+	dir := filepath.Join(h.Packages, "usr/lib", debian.Triplet())
+	compileObject(t, dir+"/libreads.so.1", `#include <stdlib.h>
+static char *mode; __attribute__((constructor)) void begin(void) { mode = getenv("MODE"); secure_getenv("SECURE"); getenv("MODE"); } char *later(void) { return getenv("LATER"); }`)
+	compileObject(t, dir+"/libquiet.so.1", "int quiet = 1;")
+	root := h.Root(t)
+	for module, want := range map[string][]string{"libreads.so.1": {"MODE", "SECURE"}, "libquiet.so.1": nil} {
+		for _, watch := range []bool{true, false} {
+			z, _, err := h.Zygote(t, root, set)
+			if err != nil {
+				t.Fatal(err)
+			}
+			report, err := h.Import(t.Context(), z.Ref().ID, core.Load{Packages: []string{core.PackageDir(set[0])}, Modules: []string{module}, Watch: watch})
+			if err != nil || watch && !slices.Equal(report.Reads, want) || !watch && report.Reads != nil {
+				t.Errorf("%s reads %q, want %q: %v", module, report.Reads, want, err)
+			}
+		}
+	}
+}
+
+// TestThreadCounts has a library like OpenBLAS and OpenMP, of a zygote or of the function: it uses what the function may have, or what it asks for.
+func TestThreadCounts(t *testing.T) {
+	h := newHouse(t)
+	library := filepath.Join(h.Packages, "usr/lib", debian.Triplet(), "libopenblas.so.0")
+	compileObject(t, library, "int blas_threads = 1, omp_threads = 1; void openblas_set_num_threads(int n) { blas_threads = n; } void omp_set_num_threads(int n) { omp_threads = n; }", "-Wl,-soname,libopenblas.so.0")
+	compileObject(t, h.Code+"/app/main.so", `#include <stdio.h>
+extern int blas_threads, omp_threads;
+PS_EXPORT void run(ps_context *c, const char *event, size_t size) { char text[50]; ps_result(c, text, snprintf(text, sizeof text, "[%d,%d]", blas_threads, omp_threads)); }`, library)
+	root := h.Root(t)
+	z, _, err := h.Zygote(t, root, set, "libopenblas.so.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, parent := range []*sandbox.Sandbox{root, z} {
+		for _, c := range []struct {
+			env  map[string]string
+			want string
+		}{{nil, "R[3,3]"}, {map[string]string{"OMP_NUM_THREADS": "5"}, "R[5,5]"}, {map[string]string{"OPENBLAS_NUM_THREADS": "2"}, "R[2,3]"}} {
+			s := h.Instance(t, parent, set, func(load *core.HandlerLoad) {
+				load.Handler, load.Modules, load.Processors, load.Env = "app.main.run", []string{"libopenblas.so.0"}, 3, c.env
+			})
+			if got := drivertest.Ask(t, s, "1"); got != c.want {
+				t.Errorf("with %v it has %s threads, want %s", c.env, got, c.want)
+			}
+		}
 	}
 }

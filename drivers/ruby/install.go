@@ -32,6 +32,7 @@ type wish struct {
 	Op       string           `json:"op"`
 	Handler  string           `json:"handler,omitempty"`
 	Locked   bool             `json:"locked,omitempty"` // what the function needs is known already
+	Names    []string         `json:"names,omitempty"`  // then: of its packages
 	Debian   []string         `json:"debian,omitempty"`
 	Packages []debian.Archive `json:"packages,omitempty"`
 	Allow    []string         `json:"allow,omitempty"`
@@ -51,7 +52,13 @@ func (r *ruby) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 	}
 	var archives []debian.Archive // of what is remembered the Gemfile, which is code, must have no say
 	var found core.Resolution
-	err = r.install(ctx, i, request.Sandbox, wish{Op: "resolve", Handler: request.Handler, Locked: request.Lock != nil, Debian: request.Debian}, nil, &archives, &found)
+	w := wish{Op: "resolve", Handler: request.Handler, Locked: request.Lock != nil, Debian: request.Debian}
+	if request.Lock != nil {
+		for _, p := range request.Lock.Packages {
+			w.Names = append(w.Names, p.Name)
+		}
+	}
+	err = r.install(ctx, i, request.Sandbox, w, nil, &archives, &found)
 	found.Packages = append(found.Packages, r.archives.Learn(archives)...)
 	if request.Lock != nil {
 		found.Packages, found.Files = request.Lock.Packages, request.Lock.Files

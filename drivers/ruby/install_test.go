@@ -65,7 +65,11 @@ func TestImports(t *testing.T) {
 	if text, err := os.ReadFile(filepath.Join(code, "run.rb")); err != nil || string(text) == "ran" {
 		t.Errorf("code of the function was run: %s, %v", text, err)
 	}
-	// Of Ruby's own libraries those that take their time.
+	// Those in a file of a directory are found by dots too. Of Ruby's own libraries those that take their time.
+	dotted, err := exec.Command("/usr/bin/ruby", "--disable=gems", "-rjson", "-ropen3", "-r"+imports, "-e", "puts JSON.generate(Pipsqueak::Imports.new(ARGV[0]).of('app.main.App.x'))", code).CombinedOutput()
+	if err != nil || string(dotted) != string(out) {
+		t.Errorf("with dots it finds %s, %v", dotted, err)
+	}
 	if want := []string{"gem_one", "gem/two", "net/http", "eight"}; !slices.Equal(found, want) {
 		t.Errorf("found %q, want %q", found, want)
 	}
@@ -142,5 +146,56 @@ func TestDebianIndex(t *testing.T) {
 		"usr/lib/x86_64-linux-gnu/rubygems-integration/3.1.0/extensions/x/3.1.0/some-1", "usr/share/rubygems-integration/all/gems/some-gem-1.2.3/lib/some-gem"}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the index is %s", text)
+	}
+}
+
+// TestPrepares has files that set variables before they require something, or change Ruby, or bring a library of Ruby's own, and files that do not.
+func TestPrepares(t *testing.T) {
+	_, err := os.Stat("/usr/bin/ruby")
+	drivertest.Needs(t, err == nil, "/usr/bin/ruby")
+	imports, err := filepath.Abs("runtime/imports.rb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for code, want := range map[string]string{
+		"ENV['A'] = 'b'\nrequire 'x'":                                           `["A"] false`,
+		"require 'x'\nENV['A'] = 'b'":                                           `[] false`,
+		"require 'x'\nENV['A'] ||= 'b'\nrequire 'y'":                            `["A"] false`,
+		"ENV.store('A', '1')\nENV.delete('B')\nENV.store 'C', '1'\nrequire 'x'": `["A", "B", "C"] false`,
+		"ENV.update('A' => 'b')\nrequire 'x'":                                   `["*"] false`,
+		"ENV.clear\nrequire 'x'":                                                `["*"] false`,
+		"name = 'A'\nENV[name] = 'b'\nrequire 'x'":                              `["*"] false`,
+		"if ENV['A'].nil?\nENV['A'] = 'b'\nend\nrequire 'x'":                    `["A"] false`,
+		"{ 'A' => 1 }.each { |k, v| ENV[k] = v }\nrequire 'x'":                  `["*"] false`,
+		"def set = ENV['A'] = 'b'\nSET = -> { ENV['B'] = 'c' }\nrequire 'x'":    `[] false`,
+		"ENV.fetch('A', nil)\nENV['B']\nENV.key?('C')\nrequire 'x'":             `[] false`,
+		"require 'own'\nrequire 'x'":                                            `["OWN"] false`,
+		"require_relative 'own'\n":                                              `["OWN"] false`,
+		"require 'dotenv/load'\nrequire 'x'":                                    `["*"] false`,
+		"class String\ndef shout = upcase\nend\nrequire 'x'":                    `["*"] false`,
+		"module Kernel\ndef shout = 1\nend\nrequire 'x'":                        `["*"] false`,
+		"class Mine\nend\nmodule Yours\nend\nrequire 'x'":                       `[] false`,
+		"require 'x'\nclass String\ndef shout = upcase\nend":                    `[] false`,
+		"Kernel.prepend(Module.new)\nrequire 'x'":                               `["*"] false`,
+		"require 'a/gem'":                                                       `[] false`,
+	} {
+		dir := t.TempDir()
+		drivertest.Write(t, dir, map[string]string{"handler.rb": code, "own.rb": "ENV['OWN'] = '1'\nrequire 'y'\n", "lib/json.rb": "", "x/set.rb": ""})
+		for _, c := range []struct{ own, shadows string }{{"", "false"}, {"date.rb", "true"}, {"net/http.rb", "true"}, {"a/gem.rb", "true"}, {"etc.rb", "true"}} {
+			if c.own != "" {
+				drivertest.Write(t, dir, map[string]string{c.own: ""})
+			}
+			out, err := exec.Command("/usr/bin/ruby", "--disable=gems", "-rjson", "-ropen3", "-r"+imports, "-e",
+				"i = Pipsqueak::Imports.new(ARGV[0]); i.of('handler.handler'); print i.sets.sort.inspect, ' ', i.shadows?(%w[a-gem])", dir).CombinedOutput()
+			if said := strings.Replace(want, "false", c.shadows, 1); err != nil || string(out) != said {
+				t.Errorf("%s\nwith %q gives %s, %v; want %s", code, c.own, out, err, said)
+			}
+			if c.own != "" && os.Remove(filepath.Join(dir, c.own)) != nil {
+				t.Fatal("it cannot be removed")
+			}
+			if want != `[] false` {
+				break // one is enough for names
+			}
+		}
 	}
 }

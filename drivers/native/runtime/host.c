@@ -9,6 +9,8 @@
 #include "needs.h"
 #include "rehearse.h"
 
+#include "threads.h"
+#include "watch.h"
 #include "zygote.h"
 
 #include <dlfcn.h>
@@ -48,6 +50,18 @@ static void add_report(struct text *report, double begin, const struct text *mod
     text_format(report, "{\"took\":%.6f,\"modules\":%s,\"threads\":%d}", seconds() - begin, modules->at, threads());
 }
 
+/* Adds to a report, in the place of its last bracket, the environment variables that have been asked for. */
+static void add_reads(struct text *report, const char *names)
+{
+    report->length--;
+    text_format(report, ",\"reads\":[");
+    for (const char *end; (end = strchr(names, '\n')); names = end + 1) {
+        text_add_quoted(report, names, (size_t)(end - names));
+        text_format(report, "%s", end[1] ? "," : "");
+    }
+    text_format(report, "]}");
+}
+
 static void add_failure(struct text *text, const struct failure *failure)
 {
     size_t length = failure->message.length < MAX_MESSAGE / 2 ? failure->message.length : MAX_MESSAGE / 2;
@@ -68,7 +82,13 @@ static void import(const char *packet, size_t length, struct text *reply)
     double begin = seconds();
     struct failure failure = {0};
     struct text modules = {0};
-    load_modules(json_check(packet, length), &modules, &failure);
+    struct json request = json_check(packet, length);
+    struct json asked = json_member(request, "watch");
+    bool watch = asked.length && *asked.at == 't';
+    if (watch)
+        ps_watch();
+    load_modules(request, &modules, &failure);
+    const char *reads = ps_watched();
     fflush(stdout); /* what constructors have printed is not for each child to print again */
     if (failure.message.length) {
         text_format(reply, "{\"error\":");
@@ -76,6 +96,8 @@ static void import(const char *packet, size_t length, struct text *reply)
         text_format(reply, "}");
     } else {
         add_report(reply, begin, &modules);
+        if (watch)
+            add_reads(reply, reads);
         needs_hide();
     }
     text_free(&modules);
@@ -190,6 +212,9 @@ static void load(struct call *call, const struct frame *frame, struct handler *h
     if (!failure.message.length)
         load_handler(name, handler, &failure);
     crash_learn();
+    int64_t processors = json_integer(json_member(told, "processors"));
+    if (processors > 0)
+        ps_use_threads((int)processors);
     if (!failure.message.length)
         initialise(call, handler, &failure);
     crash_frame = CRASH_SILENT;

@@ -193,15 +193,19 @@ void open_handler(const char *path, const char *symbol, struct handler *handler,
     }
 }
 
-/* Finds the shared object of a handler. Returns the symbol in it, NULL when there is none. */
+/* Finds the shared object of a handler, whose dots may stand for slashes. Returns the symbol in it, NULL when there is none. */
 static const char *find_object(const char *name, struct text *path)
 {
     const char *base = strrchr(name, '/');
     for (const char *dot = strchr(base ? base : name, '.'); dot; dot = strchr(dot + 1, '.')) {
-        path->length = 0;
-        text_format(path, CODE "/%.*s.so", (int)(dot - name), name);
-        if (dot[1] && access(path->at, R_OK) == 0)
-            return dot + 1;
+        for (int dotted = 0; dotted <= !base && dot[1]; dotted++) {
+            path->length = 0;
+            text_format(path, CODE "/%.*s.so", (int)(dot - name), name);
+            for (char *at = path->at + sizeof CODE; dotted && (at = strchr(at, '.')) && at[3]; at++)
+                *at = '/';
+            if (access(path->at, R_OK) == 0)
+                return dot + 1;
+        }
     }
     return NULL;
 }

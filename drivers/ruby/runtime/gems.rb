@@ -8,8 +8,6 @@ module Pipsqueak
   class Gems
     # Groups that are for a developer's machine.
     LEFT_OUT = %i[development test].freeze
-    # A process of this runtime has these before anything of the function's is loaded.
-    LOADED = %w[json].freeze
     ALL = "#{OUT}/.all"
     STORED = "/tmp/stored"
     # How many files are fetched at once.
@@ -127,7 +125,7 @@ module Pipsqueak
         found[name] = spec
         wanted.concat(needs(spec))
       end
-      found.reject { |name, spec| LOADED.include?(name) || (spec.respond_to?(:default_gem?) && spec.default_gem?) }.values
+      found.values.reject { |spec| spec.respond_to?(:default_gem?) && spec.default_gem? }
     end
 
     def needs(spec) = spec.dependencies.select { |d| d.type != :development }.map(&:name)

@@ -3,6 +3,7 @@
 require "open3"
 require "rbconfig"
 require "ripper"
+require_relative "prepares"
 
 module Pipsqueak
   # Imports finds the modules that a handler's file requires whenever it is required, directly or through other files of the
@@ -11,8 +12,12 @@ module Pipsqueak
     # Seconds of work that a library of Ruby's own takes at least to be worth being told of.
     COSTLY = 0.002
 
+    # The environment variables that the function's files set for what they require, as core.Resolution has them.
+    attr_reader :sets
+
     def initialize(code)
       @code = code
+      @sets = []
     end
 
     def of(handler)
@@ -25,7 +30,15 @@ module Pipsqueak
           found[name] = true unless path || verb == "require_relative" || name.match?(%r{\A\W|\.\.|\0}) # a path leads to code that is no library's
         end
       end
-      found.keys - cheap(found.keys)
+      @sets = (@sets + found.keys.grep(Prepares::BY_GEMS).map { Prepares::ALL }).uniq
+      names = found.keys.grep_v(Prepares::BY_GEMS)
+      names - cheap(names)
+    end
+
+    # Whether a file of the function's is in the place of one of Ruby's own or of these gems, and a zygote would have that instead.
+    def shadows?(gems)
+      own = Dir.glob("**/*.rb", base: @code).map { |file| file.delete_suffix(".rb") }
+      own.any? { |name| gems.include?(name.tr("/", "-")) || $LOAD_PATH.any? { |dir| %w[.rb .so].any? { |ending| File.file?("#{dir}/#{name}#{ending}") } } }
     end
 
     private
@@ -33,8 +46,9 @@ module Pipsqueak
     def file_of(handler)
       base = handler.rindex("/") || 0
       while (base = handler.index(".", base + 1))
-        path = "#{@code}/#{handler[0...base]}.rb"
-        return path if File.file?(path)
+        paths = [handler[0...base], handler[0...base].tr(".", "/")].map { |name| "#{@code}/#{name}.rb" }
+        found = paths.find { |path| File.file?(path) }
+        return found if found
       end
     end
 
@@ -49,7 +63,10 @@ module Pipsqueak
     def requires(file)
       tree = Ripper.sexp(File.read(file))
       return [] unless tree # a syntax error; the import says so, with all its words
-      tree[1].filter_map { |statement| required(statement) }
+      found = tree[1].filter_map { |statement| required(statement) }
+      last = tree[1].rindex { |statement| required(statement) }
+      @sets |= Prepares.of(tree[1][0..last]) if last
+      found
     rescue SystemCallError, ArgumentError
       []
     end

@@ -60,11 +60,19 @@ module Pipsqueak
     # Says what Debian's lists have before anything of the function's runs: a Gemfile is code and could say something else.
     def resolve
       say("result" => @request["locked"] ? [] : debian("resolve", *@request["debian"]))
-      imports = { "imports" => Imports.new(CODE).of(@request["handler"]) }
-      return imports if @request["locked"]
+      imports = Imports.new(CODE)
+      names = imports.of(@request["handler"])
+      return found(imports, names, @request["names"] || []) if @request["locked"]
       gems, lock = File.exist?("#{CODE}/Gemfile") ? apart { Gems.new(@request["source"]).lock("#{CODE}/Gemfile") } : []
       File.write("#{CODE}/Gemfile.lock", lock) if lock
-      imports.merge("packages" => gems || [], "files" => lock ? { "Gemfile.lock" => lock } : {})
+      found(imports, names, (gems || []).map { |gem| gem["name"] }).merge("packages" => gems || [], "files" => lock ? { "Gemfile.lock" => lock } : {})
+    end
+
+    # What the function's files import. Nothing may be there before them when they bring something of the same name.
+    def found(imports, names, packages)
+      gems = (packages + (@request["debian"] || [])).map { |name| name.sub(/\A(debian\+)?ruby-/, "") }
+      return { "imports" => [], "sets" => [Prepares::ALL] } if imports.shadows?(gems)
+      { "imports" => names, "sets" => imports.sets }
     end
 
     # Returns what the block returns, as JSON has it. A Gemfile can end the process that reads it, so that is a child.

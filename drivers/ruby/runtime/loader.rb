@@ -18,6 +18,9 @@ module Pipsqueak
 
     THREAD = Thread.instance_method(:inspect)
 
+    # Libraries that are loaded before any of the function's, and their constants.
+    GIVING_WAY = { "json" => :JSON, "ostruct" => :OpenStruct }.freeze
+
     # Modules that core is told of, of those that it did not know a handler requires.
     MAX_LOADED = 64
 
@@ -28,6 +31,7 @@ module Pipsqueak
       @standard = $LOAD_PATH.dup
       @indexes = {}
       @libraries = {}
+      @given = []
       look_in([])
     end
 
@@ -45,6 +49,7 @@ module Pipsqueak
       took = (request["modules"] || []).to_h { |name| [name, time { import(name) }] }
       known = $LOADED_FEATURES.size
       yield if block_given?
+      PipsqueakZygote.use_threads(request["processors"]) if request["processors"]
       Thread.list.each { |thread| thread.kill.join if DISPENSABLE.match?(THREAD.bind_call(thread)) }
       report = { "took" => now - start, "modules" => took, "threads" => request["handler"] ? Thread.list.size : threads }
       report["loaded"] = loaded_since(known) if request["handler"] && $LOADED_FEATURES.size > known
@@ -54,6 +59,7 @@ module Pipsqueak
     # Returns what calls the handler "directory/file.symbol" or "directory/file.Module::Class.symbol".
     def handler(name)
       file, symbol = divide(name)
+      GIVING_WAY.each_key { |own| give_way(own) if File.exist?("#{@code}/#{own}.rb") }
       import(file, "#{file.delete_prefix("#{@code}/")}.rb")
       owner, dot, method = symbol.rpartition(".")
       Handler.new(name, find(name, file, dot.empty? ? nil : owner, method))
@@ -77,7 +83,16 @@ module Pipsqueak
       packages.each { |directory| @indexes[directory] ||= index(directory) }
       own = packages.flat_map { |directory| @indexes[directory]["paths"].map { |path| File.join(directory, path) } }
       $LOAD_PATH.replace([CODE, *own, *@standard])
+      GIVING_WAY.each_key { |name| give_way(name) if gems.key?(name) }
       load_libraries(packages)
+    end
+
+    # Takes a library of Ruby's own that this runtime has loaded out of the way of one of the same name that the function brings.
+    def give_way(name)
+      return if @given.include?(name)
+      @given << name
+      $LOADED_FEATURES.reject! { |feature| feature.match?(%r{/#{name}[./]}) && feature.start_with?(*@standard) }
+      Object.send(:remove_const, GIVING_WAY[name]) if Object.const_defined?(GIVING_WAY[name], false)
     end
 
     # What the installer has noted of a package.
@@ -119,13 +134,13 @@ module Pipsqueak
       raise Failure.new("exception", "handler", "importing #{shown} failed: #{Pipsqueak.type_of(e)}: #{Pipsqueak.message_of(e)}", e), cause: nil
     end
 
-    # Divides a handler's name at the first dot after the last slash behind which there is a file.
+    # Divides a handler's name at the first dot after the last slash behind which there is a file. The dots before may be slashes of its path.
     def divide(name)
-      base = name.rindex("/") || 0
-      at = base
+      at = name.rindex("/") || 0
       while (at = name.index(".", at + 1))
-        file = "#{@code}/#{name[0...at]}"
-        return file, name[at + 1..] if File.file?("#{file}.rb")
+        [name[0...at], name[0...at].tr(".", "/")].each do |base|
+          return "#{@code}/#{base}", name[at + 1..] if File.file?("#{@code}/#{base}.rb")
+        end
       end
       raise Failure.new("invalid", "handler", "the handler #{name.inspect} names no file of the function: it is FILE.METHOD or FILE.CLASS.METHOD")
     end

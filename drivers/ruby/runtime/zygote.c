@@ -10,6 +10,8 @@
  * It is an extension of Ruby too, one for all versions: it uses no header of Ruby's, only functions that have been the same
  * since long before 3.1, and none of the constants that have not (such as nil).
  */
+#include "threads.h"
+#include "watch.h"
 #include "zygote.h"
 
 #include <dlfcn.h>
@@ -26,6 +28,7 @@ extern VALUE rb_define_module(const char *name);
 extern void rb_define_module_function(VALUE module, const char *name, VALUE (*function)(), int arguments);
 extern VALUE rb_str_new(const char *text, long length);
 extern VALUE rb_int2inum(long number);
+extern long rb_num2long(VALUE number);
 extern char *rb_string_value_cstr(volatile VALUE *string);
 
 #define MAX_PACKET (128 << 10)
@@ -137,6 +140,26 @@ static VALUE settle(VALUE self)
     return self;
 }
 
+/* Begins to note which environment variables are asked for. */
+static VALUE watch(VALUE self)
+{
+    ps_watch();
+    return self;
+}
+
+static VALUE watched(VALUE self)
+{
+    (void)self;
+    const char *names = ps_watched();
+    return rb_str_new(names, (long)strlen(names));
+}
+
+static VALUE use_threads(VALUE self, VALUE processors)
+{
+    ps_use_threads((int)rb_num2long(processors));
+    return self;
+}
+
 /* Loads a shared library, unless the process has one of that name. What is wrong with it, who needs it will say. */
 static VALUE load_library(VALUE self, VALUE name, VALUE path)
 {
@@ -154,4 +177,7 @@ PS_API void Init_zygote(void)
     rb_define_module_function(module, "say", say, 1);
     rb_define_module_function(module, "settle", settle, 0);
     rb_define_module_function(module, "load_library", load_library, 2);
+    rb_define_module_function(module, "watch", watch, 0);
+    rb_define_module_function(module, "watched", watched, 0);
+    rb_define_module_function(module, "use_threads", use_threads, 1);
 }

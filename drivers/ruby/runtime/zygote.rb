@@ -9,9 +9,9 @@
 ENV.delete("LD_PRELOAD") # it is for this process alone
 $LOAD_PATH.replace(ARGV)
 ARGV.clear
-require "json"
 require_relative "zygote.so"
 require_relative "loader"
+require_relative "fresh"
 require_relative "instance"
 
 autoload :Gem, "#{__dir__}/gem.rb"
@@ -56,17 +56,25 @@ module Pipsqueak
 
       def answer_to(request)
         raise Failure.new("internal", "driver", "unknown request #{request["op"].inspect}") unless request["op"] == "import"
-        report = @loader.load(request)
+        report = request["watch"] ? watched(request) : @loader.load(request)
+        report["drawn"] = Fresh.draw(request["draw"]) if request["draw"]
         prepare_to_fork
         report
       rescue Failure => e
         { "error" => e.reply }
       end
 
+      def watched(request)
+        require_relative "watch"
+        report = Watch.during { @loader.load(request) }
+        report.merge("reads" => Watch.reads)
+      end
+
       # Makes a process a zygote. What lives now becomes old, so that collections in a child pass it over, and stands close
       # together: what a child writes to is copied, page by page.
       def prepare_to_fork
         Rehearsal.new(@loader).run
+        @fresh = Fresh.new
         @files = ObjectSpace.each_object(IO).reject { |io| io.closed? || io.fileno <= 2 }
         if Process.respond_to?(:warmup)
           Process.warmup
@@ -76,10 +84,9 @@ module Pipsqueak
         PipsqueakZygote.settle
       end
 
-      # Makes a child forget what it must not share with its siblings. Ruby itself has reseeded its generator.
+      # Makes a child forget what it must not share with its siblings.
       def after_fork
-        Dir::Tmpname.const_get(:RANDOM).send(:initialize) if defined?(Dir::Tmpname) && Dir::Tmpname.const_defined?(:RANDOM)
-        OpenSSL::Random.seed(Random.urandom(32)) if defined?(OpenSSL::Random)
+        @fresh.seed
         # Their descriptors are closed already. A file that does not know would close another one's later.
         @files.each do |io|
           io.close
