@@ -22,7 +22,7 @@ import (
 func TestFewDescriptors(t *testing.T) {
 	system(t)
 	data := t.TempDir()
-	w, err := launch(exec.Command("prlimit", "--nofile=200:256", filepath.Join(programs(t), "pipsqueak"), "serve", "--listen", "127.0.0.1:0", "--data", data), data)
+	w, err := launch(exec.Command("prlimit", "--nofile=300:400", filepath.Join(programs(t), "pipsqueak"), "serve", "--listen", "127.0.0.1:0", "--data", data), data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func TestFewDescriptors(t *testing.T) {
 	w.deploy(t, "f", files{"handler.py": "import time\n\ndef handler(event, context):\n    time.sleep(0.05)\n    return event\n", "pipsqueak.yaml": "reuse: false\n"})
 	forkStart(t, w, "f", `{}`)
 	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", w.cmd.Process.Pid))
-	if err != nil || !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max open files 256 256") {
+	if err != nil || !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max open files 400 400") {
 		t.Errorf("the worker has not raised its limit: %v\n%s", err, limits)
 	}
 	zygotes := func() (ids []core.NodeID) {

@@ -361,3 +361,32 @@ func exhaust(t *testing.T, left int) (restore func()) {
 		_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 	}
 }
+
+// An instance costs the worker no more descriptors than are reckoned for it. One of those that are counted here is the driver's.
+func TestDescriptors(t *testing.T) {
+	h := newHouse(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	h.fork(t, zygote, h.config(core.RoleInstance)).ask(t, "fill 1")
+	open := func() int {
+		names, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(names)
+	}
+	const n = 10
+	before := open()
+	for last := -1; last != before; before = open() { // until the network namespaces are there that are made ahead
+		last = before
+		time.Sleep(200 * time.Millisecond)
+	}
+	for range n {
+		h.fork(t, zygote, h.config(core.RoleInstance)).ask(t, "fill 1")
+	}
+	time.Sleep(200 * time.Millisecond)
+	if each := float64(open()-before) / n; each > Descriptors {
+		t.Errorf("an instance has %.1f descriptors, and is reckoned with %d", each, Descriptors)
+	} else {
+		t.Logf("an instance has %.1f descriptors, one of them the driver's", each)
+	}
+}

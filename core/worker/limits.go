@@ -9,8 +9,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// otherDescriptors are those that a worker has besides its instances and the connections of its callers: of drivers, zygotes and files.
-const otherDescriptors = 100
+// otherDescriptors are those that a worker has besides its instances and the connections of its callers: of drivers, zygotes with
+// the network namespaces that are made ahead for them, and files.
+const otherDescriptors = 150
 
 // descriptors raises the limit of this process to the highest that it may have, and returns it. Each driver does so for itself: a Go program
 // begins that way, and so does this one, unless its starter has lowered the limit.
