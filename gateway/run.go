@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
