@@ -65,6 +65,8 @@ const (
 	MaxEvent  = 6 << 20 // bytes of an event, as in AWS Lambda's synchronous invocation
 	MaxResult = 6 << 20 // bytes of a result
 	MaxDepth  = 16      // functions that have invoked each other, one above the other
+	// MaxNesting is how many lists and objects of an event or a result may be inside of each other.
+	MaxNesting = 512
 )
 
 // Package is an installable thing at an exact version with a digest of its installed files.

@@ -46,7 +46,7 @@ func TestContentEncoding(t *testing.T) {
 		{"gzip with a wrong checksum", whole[:len(whole)-5] + "xxxxx", "gzip", 400, "Content-Encoding"},
 		{"a bomb", zipped(t, strings.Repeat(" ", core.MaxEvent+1)), "gzip", 413, ""},
 		{"as large as may be", zipped(t, strings.Repeat(" ", core.MaxEvent-1)+"1"), "gzip", 200, ""},
-		{"gzip without a word", whole, "", 400, "not JSON"},
+		{"gzip without a word", whole, "", 400, "not in UTF-8"},
 		{"deflate", "x", "deflate", 415, "Content-Encoding"},
 		{"brotli", "x", "br", 415, "Content-Encoding"},
 		{"twice", "x", "gzip, gzip", 415, "Content-Encoding"},

@@ -3,8 +3,6 @@ package gateway
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
-	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -13,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/value"
 )
 
 // noStart is what Pipsqueak-Start says when an invocation did not get as far as an instance.
@@ -124,21 +123,11 @@ func readEvent(r *http.Request, buffer *bytes.Buffer) ([]byte, error) {
 		return noEvent, nil
 	case len(event) > core.MaxEvent:
 		return nil, tooLarge()
-	case !json.Valid(event):
-		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "the event is not JSON: %w; send one JSON value, or nothing for {}", notJSON(event))
+	}
+	if err := value.Check(event); err != nil {
+		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "the event %w; send one JSON value, or nothing for {}", err)
 	}
 	return event, nil
-}
-
-// notJSON returns what is wrong with an event.
-func notJSON(event []byte) error {
-	var raw json.RawMessage
-	err := json.Unmarshal(event, &raw)
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		return core.Errorf(core.KindInvalid, core.FaultCaller, "%s at byte %d", syntax.Error(), syntax.Offset)
-	}
-	return err
 }
 
 // requestID returns the id that the request came with when it is fit for logs and headers, and makes one otherwise.

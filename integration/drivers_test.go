@@ -150,12 +150,12 @@ func TestDriverInPython(t *testing.T) {
 	tryExampleLoop(t, dir, "snake3")
 }
 
-// TestDriverOfVersion1 uses a driver of the previous version of the protocol, which is frozen in testdata.
-func TestDriverOfVersion1(t *testing.T) {
+// TestDriverOfVersion2 uses a driver of the previous version of the protocol, which is frozen in testdata.
+func TestDriverOfVersion2(t *testing.T) {
 	system(t)
 	root := repositoryRoot(t)
 	succeed(t, "make", "-C", filepath.Join(root, "examples/driver-in-python"), "venv")
-	frozen := filepath.Join(root, "integration/testdata/driver-v1")
+	frozen := filepath.Join(root, "integration/testdata/driver-v2")
 	dir := driverDir(t)
 	program := filepath.Join(dir, "pipsqueak-driver-old")
 	script := fmt.Sprintf("#!/bin/sh\nexec %s/.deps/driver-in-python/bin/python -B %s/driver.py \"$0\" \"$@\"\n", root, frozen)

@@ -102,6 +102,7 @@ func TestBadHandlers(t *testing.T) {
 		{"faulty", "infinity", core.KindInvalid, 502},
 		{"faulty", "circle", core.KindInvalid, 502},
 		{"faulty", "key", core.KindInvalid, 502},
+		{"faulty", "surrogate", core.KindInvalid, 502},
 		{"faulty", "big", core.KindTooLarge, 502},
 		{"faulty", "nearly too big", "", 200},
 	}

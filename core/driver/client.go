@@ -249,18 +249,16 @@ func (c *Client) failure(ctx context.Context, err error) error {
 	}
 }
 
+// Protocol returns the version of the protocol that the driver speaks.
+func (c *Client) Protocol() int { return c.plugin.NegotiatedVersion() }
+
 // Describe implements core.Driver.
 func (c *Client) Describe(ctx context.Context) (core.Description, error) {
 	pb, err := c.driver.Describe(ctx, &driverpb.DescribeRequest{})
 	if err != nil {
 		return core.Description{}, c.failure(ctx, err)
 	}
-	d := decodeDescription(pb)
-	if c.plugin.NegotiatedVersion() < currentVersion {
-		// Its other words meant nothing then, whatever they are.
-		d.Capabilities = slices.DeleteFunc(d.Capabilities, func(word string) bool { return word != core.CapabilityInstall })
-	}
-	return d, nil
+	return decodeDescription(pb), nil
 }
 
 // Preload implements core.Driver.

@@ -79,10 +79,6 @@ func decodeDescription(pb *driverpb.Description) core.Description {
 }
 
 func decodeRuntime(pb *driverpb.Runtime) core.Runtime {
-	extensions := pb.GetExtensions()
-	if len(extensions) == 0 { // version 1 had one
-		extensions = []string{pb.GetExtension()}
-	}
 	return core.Runtime{
 		ID:      core.RuntimeID(pb.GetId()),
 		Version: pb.GetVersion(),
@@ -93,7 +89,7 @@ func decodeRuntime(pb *driverpb.Runtime) core.Runtime {
 		Handlers: each(pb.GetHandlers(), func(h *driverpb.HandlerFile) core.HandlerFile {
 			return core.HandlerFile{File: h.GetFile(), Handler: h.GetHandler()}
 		}),
-		Extensions: extensions,
+		Extensions: pb.GetExtensions(),
 		Manifests:  pb.GetManifests(),
 		Registries: pb.GetRegistries(),
 		Archives:   pb.GetArchives(),

@@ -77,7 +77,7 @@ func TestDoctorExplains(t *testing.T) {
 			err = errors.Join(err, compile(t, path, "int old(void); int main(void) { return old(); }", "-L"+dir, "-lold", "-Wl,-rpath,"+dir))
 			return errors.Join(err, compile(t, lib, "int other(void) { return 0; }", "-shared", "-fPIC"))
 		}, "undefined symbol: old", "built for this system", false, true},
-		{"newer version", script("#!/bin/sh\necho \"1|3|unix|$PLUGIN_UNIX_SOCKET_DIR/x|grpc|\"\nexec sleep 9\n"), "version 3 of the driver protocol", "install a newer Pipsqueak", false, false},
+		{"newer version", script("#!/bin/sh\necho \"1|4|unix|$PLUGIN_UNIX_SOCKET_DIR/x|grpc|\"\nexec sleep 9\n"), "version 4 of the driver protocol", "install a newer Pipsqueak", false, false},
 		{"older version", script("#!/bin/sh\necho \"1|0|unix|$PLUGIN_UNIX_SOCKET_DIR/x|grpc|\"\nexec sleep 9\n"), "version 0 of the driver protocol", "build the driver anew", false, false},
 		{"crashes", script("#!/bin/sh\necho about to crash >&2\nkill -SEGV $$\n"), "segmentation fault", "--describe` does by hand", false, false},
 		{"exits", script("#!/bin/sh\nexit 9\n"), "exit status 9", "--describe` does by hand", false, false},

@@ -51,6 +51,7 @@ type Fleet struct {
 type Running interface {
 	core.Driver
 	Description() core.Description
+	Protocol() int // version that it speaks
 }
 
 // life is a driver from its start to its death: a *Client, outside of tests.

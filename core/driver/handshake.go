@@ -20,8 +20,8 @@ const Prefix = "pipsqueak-driver-"
 // The protocol version changes only when an old driver and a new host, or the reverse, would misunderstand each other. Optional
 // parts are capabilities instead. Serve speaks the current one; a host also speaks the previous one.
 const (
-	previousVersion = 1
-	currentVersion  = 2
+	previousVersion = 2
+	currentVersion  = 3
 )
 
 // The cookie is no secret: it lets a driver tell that it was started by a host and not by hand.

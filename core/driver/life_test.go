@@ -186,7 +186,7 @@ func handshaken(t *testing.T, role string) (*exec.Cmd, io.Closer, string) {
 
 func TestDriverLeavesAtTheEndOfStdin(t *testing.T) {
 	cmd, stdin, line := handshaken(t, "fake")
-	if !strings.HasPrefix(line, "1|2|unix|/") || !strings.Contains(line, "|grpc|") {
+	if !strings.HasPrefix(line, "1|3|unix|/") || !strings.Contains(line, "|grpc|") {
 		t.Errorf("the handshake is %q, not what PROTOCOL.md says", line)
 	}
 	stdin.Close()
@@ -292,10 +292,10 @@ func TestStartFailuresAreDiagnosed(t *testing.T) {
 		{"leaves a process", "#!/bin/sh\nsleep 2 &\necho with its output open >&2\nexit 4\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{"exit status 4", "with its output open"}},
 		{"killed", "#!/bin/sh\nkill -11 $$\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{"segmentation fault"}},
 		{"closes", "#!/bin/sh\nexec >&-\nexec sleep 5\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{"without a handshake"}},
-		{"other version", "#!/bin/sh\necho '1|7|unix|/x|grpc|'\nexec sleep 5\n", 0o755, core.KindUnsupported, core.FaultDriver, []string{"version 7", "versions 1 and 2", "newer Pipsqueak"}},
-		{"other handshake", "#!/bin/sh\necho '2|1|unix|/x|grpc|'\nexec sleep 5\n", 0o755, core.KindUnsupported, core.FaultDriver, []string{"version 2 of go-plugin's handshake"}},
-		{"net/rpc", "#!/bin/sh\necho '1|1|unix|/x|netrpc|'\nexec sleep 5\n", 0o755, core.KindUnsupported, core.FaultDriver, []string{"does not speak gRPC"}},
-		{"elsewhere", "#!/bin/sh\necho '1|1|tcp|127.0.0.1:1|grpc|'\nexec sleep 5\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{"tcp 127.0.0.1:1", "PLUGIN_UNIX_SOCKET_DIR"}},
+		{"other version", "#!/bin/sh\necho '1|7|unix|/x|grpc|'\nexec sleep 5\n", 0o755, core.KindUnsupported, core.FaultDriver, []string{"version 7", "versions 2 and 3", "newer Pipsqueak"}},
+		{"other handshake", "#!/bin/sh\necho '2|2|unix|/x|grpc|'\nexec sleep 5\n", 0o755, core.KindUnsupported, core.FaultDriver, []string{"version 2 of go-plugin's handshake"}},
+		{"net/rpc", "#!/bin/sh\necho '1|2|unix|/x|netrpc|'\nexec sleep 5\n", 0o755, core.KindUnsupported, core.FaultDriver, []string{"does not speak gRPC"}},
+		{"elsewhere", "#!/bin/sh\necho '1|2|tcp|127.0.0.1:1|grpc|'\nexec sleep 5\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{"tcp 127.0.0.1:1", "PLUGIN_UNIX_SOCKET_DIR"}},
 		{"no socket", "#!/bin/sh\necho \"1|2|unix|$PLUGIN_UNIX_SOCKET_DIR/none|grpc|\"\nexec sleep 5\n", 0o755, core.KindUnavailable, core.FaultDriver, []string{"no such file"}},
 		{"silent", "#!/bin/sh\nexec sleep 5\n", 0o755, core.KindTimeout, core.FaultDriver, []string{"not get ready in time"}},
 	} {

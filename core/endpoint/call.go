@@ -35,7 +35,7 @@ func ReadCall(body []byte) (Call, error) {
 
 // SendAnswer answers a call, with an error or a result. It may be used while the connection is read from; a frame of which only
 // a part was sent makes the connection useless.
-func SendAnswer(conn net.Conn, number uint64, result []byte, failed error) error {
+func SendAnswer(conn *Conn, number uint64, result []byte, failed error) error {
 	meta, err := json.Marshal(struct {
 		Call  uint64      `json:"call"`
 		Error *core.Error `json:"error,omitempty"`
@@ -49,6 +49,6 @@ func SendAnswer(conn net.Conn, number uint64, result []byte, failed error) error
 	head := binary.BigEndian.AppendUint32(nil, uint32(1+lengthSize+len(meta)+len(result)))
 	head = binary.BigEndian.AppendUint32(append(head, kindAnswer), uint32(len(meta)))
 	frame := net.Buffers{append(head, meta...), result}
-	_, err = frame.WriteTo(conn)
+	_, err = frame.WriteTo(conn.Conn)
 	return err
 }

@@ -30,7 +30,7 @@ func TestCallsBeforeTheAnswer(t *testing.T) {
 				far.Write(part)
 			}
 		}()
-		x := New(near)
+		x := New(Open(near, 2))
 		if err := x.Send(core.Invocation{ID: "i", Event: []byte("1")}, time.Now()); err != nil {
 			t.Fatal(err)
 		}

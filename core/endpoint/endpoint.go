@@ -5,13 +5,12 @@
 //	u32 big-endian, length of what follows | u8 kind | body
 //
 // Core asks with one frame and reads exactly one that answers it, after any number of calls to other functions; an instance that
-// sends anything else is killed. PROTOCOL.md (core/driver) has the clauses.
+// sends anything else, at any time, is killed. Answers and calls begin with the token of their event. PROTOCOL.md (core/driver) has the clauses.
 package endpoint
 
 import (
 	"context"
 	"encoding/json"
-	"net"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -21,7 +20,7 @@ import (
 // connection, which has no deadline afterwards. Errors are the context's when that has ended, a *core.Error when the instance
 // says why it cannot, IsBroken when it says something else, and IsUnsent or any other when it has ended or is about to. After an
 // error the instance is of no use.
-func Import(ctx context.Context, conn net.Conn, load core.HandlerLoad) (core.Report, error) {
+func Import(ctx context.Context, conn *Conn, load core.HandlerLoad) (core.Report, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	report, err := importHandler(conn, load)
 	if !stop() {
@@ -30,7 +29,7 @@ func Import(ctx context.Context, conn net.Conn, load core.HandlerLoad) (core.Rep
 	return report, err
 }
 
-func importHandler(conn net.Conn, load core.HandlerLoad) (core.Report, error) {
+func importHandler(conn *Conn, load core.HandlerLoad) (core.Report, error) {
 	body, err := json.Marshal(load)
 	if err != nil {
 		return core.Report{}, err

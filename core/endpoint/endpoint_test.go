@@ -48,7 +48,7 @@ func TestImport(t *testing.T) {
 		}
 		far.Write(frame('P', `{"took":0.5,"modules":{"a":0.25,"a.b":0},"threads":2,"loaded":["c","a.d"]}`))
 	}()
-	report, err := Import(t.Context(), near, want)
+	report, err := Import(t.Context(), Open(near, 2), want)
 	if err != nil || !reflect.DeepEqual(report, core.Report{Took: 500 * time.Millisecond, Threads: 2, Loaded: []string{"c", "a.d"},
 		Modules: map[string]time.Duration{"a": 250 * time.Millisecond, "a.b": 0}}) {
 		t.Errorf("%+v, %v", report, err)
@@ -56,12 +56,13 @@ func TestImport(t *testing.T) {
 	// And then an event, whose answer is none to an import.
 	for _, answer := range []byte{'R', 'P'} {
 		go func() {
-			if kind, body := hear(t, far); kind != 'E' || string(body) != "\x00\x00\x00\x29"+`{"id":"i\n","deadline_ms":1000,"depth":2}`+"1" {
+			kind, body := hear(t, far)
+			if token := tokenOf(t, body); kind != 'E' || string(body) != "\x00\x00\x00\x54"+`{"id":"i\n","deadline_ms":1000,"depth":2,"token":"`+token+`"}1` || len(token) != tokenSize {
 				t.Errorf("%c %q", kind, body)
 			}
 			far.Write(frame(answer, "2"))
 		}()
-		x := New(near)
+		x := New(Open(near, 2))
 		if err := x.Send(core.Invocation{ID: "i\n", Event: []byte("1"), Depth: 2}, time.Unix(1, 0)); err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +101,7 @@ func TestImportFails(t *testing.T) {
 				far.Write(test.answer)
 				far.Close()
 			}()
-			_, err := Import(t.Context(), near, core.HandlerLoad{})
+			_, err := Import(t.Context(), Open(near, 2), core.HandlerLoad{})
 			if err == nil || IsBroken(err) != test.broken || IsUnsent(err) || !strings.Contains(err.Error(), test.says) {
 				t.Fatalf("%v", err)
 			}
@@ -115,7 +116,7 @@ func TestImportFails(t *testing.T) {
 	}
 	near, far := net.Pipe()
 	far.Close()
-	if _, err := Import(t.Context(), near, core.HandlerLoad{}); !IsUnsent(err) {
+	if _, err := Import(t.Context(), Open(near, 2), core.HandlerLoad{}); !IsUnsent(err) {
 		t.Errorf("an instance that has ended before: %v", err)
 	}
 }
@@ -131,7 +132,7 @@ func TestImportGivenUp(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			began := time.Now()
-			if _, err := Import(ctx, near, core.HandlerLoad{}); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			if _, err := Import(ctx, Open(near, 2), core.HandlerLoad{}); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
 				t.Errorf("%v after %v", err, time.Since(began))
 			}
 		})
@@ -145,7 +146,7 @@ func TestDriverFailed(t *testing.T) {
 		hear(t, far)
 		far.Write(frame('L', `{"kind":"internal","message":"the runtime failed"}`))
 	}()
-	x := New(near)
+	x := New(Open(near, 2))
 	defer x.Free()
 	if err := x.Send(core.Invocation{ID: "i", Event: []byte("1")}, time.Unix(1, 0)); err != nil {
 		t.Fatal(err)

@@ -1,7 +1,10 @@
 package endpoint
 
 import (
+	"bytes"
+	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -13,14 +16,15 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/value"
 )
 
 const (
 	kindHandler   = 'H' // to the instance, first of all: a core.HandlerLoad
 	kindReport    = 'P' // from it: {"took":s,"modules":{name:s},"threads":n,"loaded":[name]}, what the import cost
 	kindFailure   = 'F' // from it: why the handler cannot be imported, a core.Error; the instance ends
-	kindEvent     = 'E' // to the instance: u32 big-endian length of meta | meta | event. meta is {"id":string,"deadline_ms":unix ms,"depth":n}
-	kindResult    = 'R' // from it: the result
+	kindEvent     = 'E' // to the instance: u32 big-endian length of meta | meta | event. meta is {"id":string,"deadline_ms":unix ms,"depth":n,"token":string}
+	kindResult    = 'R' // from it: the result. The body of this and of all below from it begins with the event's token
 	kindException = 'X' // from it: {"type","message","stack":[…]}, a core.Exception
 	kindRefused   = 'L' // from it: {"kind":"invalid"|"too_large"|"internal","message"}: a result that cannot be sent, or what of the driver's failed
 	kindDeath     = 'D' // from it: how the handler ended its process, a core.Exception; the instance ends
@@ -33,9 +37,10 @@ const (
 	eventKinds  = string(kindResult) + string(kindException) + string(kindRefused) + string(kindDeath) + string(kindInvoke)
 	frameSlack  = 64 << 10 // of a frame, over core.MaxResult
 	readAhead   = 4 << 10  // most answers fit, and cost one read
+	tokenSize   = 32       // random hex digits
 )
 
-// unsent marks the failure of an exchange in which the instance cannot have read the whole question: it may go to another one.
+// unsent marks the failure of an exchange in which the instance cannot have read the whole question, and has run nothing of it: it may go to another one.
 type unsent struct{ err error }
 
 func (e unsent) Error() string { return e.err.Error() }
@@ -62,8 +67,11 @@ func IsBroken(err error) bool {
 
 // Exchange is one question and its answer on one connection, with the calls that the instance makes before it answers. Reading can be interrupted by a deadline and taken up again.
 type Exchange struct {
-	conn    net.Conn
-	answers string      // the kinds of frame that may answer
+	conn    *Conn
+	answers string // the kinds of frame that may answer
+	token   []byte // that they begin with; empty for none
+	digits  [tokenSize]byte
+	heard   bool        // a byte came back
 	head    []byte      // of the event frame
 	vector  [2][]byte   // head and event, what buffers is made of
 	buffers net.Buffers // a field, so that it is not allocated for each event
@@ -77,7 +85,7 @@ type Exchange struct {
 var exchanges = sync.Pool{New: func() any { return new(Exchange) }}
 
 // New returns an exchange on the connection, which stays the caller's.
-func New(conn net.Conn) *Exchange {
+func New(conn *Conn) *Exchange {
 	x := exchanges.Get().(*Exchange)
 	x.conn = conn
 	return x
@@ -85,13 +93,17 @@ func New(conn net.Conn) *Exchange {
 
 // Free gives x back. The body of its answer is the caller's.
 func (x *Exchange) Free() {
-	x.conn, x.vector, x.buffers, x.n, x.body, x.got = nil, [2][]byte{}, nil, 0, nil, 0
+	x.conn, x.vector, x.buffers, x.token, x.heard, x.n, x.body, x.got = nil, [2][]byte{}, nil, nil, false, 0, nil, 0
 	exchanges.Put(x)
 }
 
 // Send writes an event with one writev; of the invocation, Function is not looked at and the deadline is this one. Its errors
-// are IsUnsent.
+// are IsUnsent; one is for an instance that has said something unasked since its last answer.
 func (x *Exchange) Send(invocation core.Invocation, deadline time.Time) error {
+	if err := x.conn.quiet(); err != nil {
+		return unsent{err}
+	}
+	x.draw()
 	head := append(x.head[:0], 0, 0, 0, 0, kindEvent, 0, 0, 0, 0)
 	head = append(head, `{"id":`...)
 	head = appendQuoted(head, invocation.ID)
@@ -99,9 +111,21 @@ func (x *Exchange) Send(invocation core.Invocation, deadline time.Time) error {
 	head = strconv.AppendInt(head, deadline.UnixMilli(), 10)
 	head = append(head, `,"depth":`...)
 	head = strconv.AppendInt(head, int64(invocation.Depth), 10)
-	head = append(head, '}')
+	head = append(head, `,"token":"`...)
+	head = append(head, x.digits[:]...)
+	head = append(head, `"}`...)
 	binary.BigEndian.PutUint32(head[headSize:], uint32(len(head)-headSize-lengthSize))
 	return x.write(head, invocation.Event, eventKinds)
+}
+
+// draw makes a token that nobody can guess.
+func (x *Exchange) draw() {
+	var secret [tokenSize / 2]byte
+	_, _ = rand.Read(secret[:]) // never fails
+	hex.Encode(x.digits[:], secret[:])
+	if x.conn.tokens {
+		x.token = x.digits[:]
+	}
 }
 
 // write writes a frame whose body ends with rest, and whose length is missing.
@@ -111,7 +135,7 @@ func (x *Exchange) write(head, rest []byte, answers string) error {
 	x.head = head
 	x.vector = [2][]byte{head, rest}
 	x.buffers = x.vector[:]
-	if _, err := x.buffers.WriteTo(x.conn); err != nil {
+	if _, err := x.buffers.WriteTo(x.conn.Conn); err != nil { // not all of it was written, or there would be no error
 		return unsent{err}
 	}
 	return nil
@@ -142,15 +166,16 @@ func (x *Exchange) Receive() (kind byte, body []byte, err error) {
 		}
 		n, err := x.conn.Read(x.ahead[x.n:])
 		x.n += n
+		x.heard = x.heard || n > 0
 		if err != nil && x.n < headSize {
-			return 0, nil, ended(err)
+			return 0, nil, x.ended(err)
 		}
 	}
 	for x.got < len(x.body) {
 		n, err := x.conn.Read(x.body[x.got:])
 		x.got += n
 		if err != nil && x.got < len(x.body) {
-			return 0, nil, ended(err)
+			return 0, nil, x.ended(err)
 		}
 	}
 	kind, body = x.ahead[lengthSize], x.body
@@ -159,33 +184,45 @@ func (x *Exchange) Receive() (kind byte, body []byte, err error) {
 		x.n = copy(x.ahead[:], x.ahead[min(headSize+len(body), x.n):x.n])
 		x.body, x.got = nil, 0
 	}
-	return kind, body, nil
+	own, found := bytes.CutPrefix(body, x.token)
+	if !found {
+		return 0, nil, foreign()
+	}
+	return kind, own, nil
 }
 
 // begin makes the body, with as much of it as has been read ahead.
 func (x *Exchange) begin() error {
 	length, kind := binary.BigEndian.Uint32(x.ahead[:]), x.ahead[lengthSize]
 	if strings.IndexByte(x.answers, kind) < 0 {
-		return broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance answered with a frame of the kind %q, which answers nothing", kind)}
+		return x.breach("the instance answered with a frame of the kind %q, which answers nothing", kind)
 	}
 	if length == 0 {
-		return broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance answered with an empty frame")}
+		return x.breach("the instance answered with an empty frame")
 	}
 	if length > core.MaxResult+frameSlack {
-		return broken{tooLarge(int64(length) - 1)}
+		return broken{tooLarge(int64(length) - 1 - int64(len(x.token)))}
 	}
 	x.body = make([]byte, length-1)
 	x.got = copy(x.body, x.ahead[headSize:x.n])
 	if x.n-headSize > len(x.body) && !IsCall(kind) {
-		return broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance sent more than one answer")}
+		return x.breach("the instance sent more than one answer")
 	}
 	return nil
 }
 
-// ended tells a connection that was reset from one that was closed: the kernel resets it when the process ended with a part of
-// the question unread.
-func ended(err error) error {
-	if errors.Is(err, syscall.ECONNRESET) {
+// breach is the error for what is no answer. In an event that has a token the driver has hardly written it.
+func (x *Exchange) breach(format string, args ...any) error {
+	if len(x.token) > 0 {
+		return foreign()
+	}
+	return broken{core.Errorf(core.KindInternal, core.FaultDriver, format, args...)}
+}
+
+// ended tells a connection that was reset from one that was closed. The kernel resets it when the process ended with something unread. That is a
+// part of the question only when nothing else was written since, as an answer to a call: so not when anything has come back.
+func (x *Exchange) ended(err error) error {
+	if errors.Is(err, syscall.ECONNRESET) && !x.heard {
 		return unsent{err}
 	}
 	if errors.Is(err, io.EOF) {
@@ -205,6 +242,9 @@ func Answer(kind byte, body []byte) ([]byte, error) {
 	case kindResult:
 		if len(body) > core.MaxResult {
 			return nil, tooLarge(int64(len(body)))
+		}
+		if err := value.Check(body); err != nil { // a driver would have refused it better
+			return nil, core.Errorf(core.KindInvalid, core.FaultHandler, "the handler's result %w; return what can be written as JSON", err)
 		}
 		return body, nil
 	case kindException, kindDeath:

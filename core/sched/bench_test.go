@@ -2,8 +2,12 @@ package sched
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -36,7 +40,7 @@ func TestOverASocket(t *testing.T) {
 	w.pair = socketpair(t)
 	r := newRig(w, 9, plenty)
 	defer r.close(t)
-	event := `"` + string(make([]byte, 5<<20)) + `"`
+	event := `"` + strings.Repeat("x", 5<<20) + `"`
 	for _, e := range []string{`1`, event, `2`} {
 		if res, err := r.run(t.Context(), fn("f"), e); err != nil || string(res.Body) != e {
 			t.Fatalf("%d bytes for %d: %v", len(res.Body), len(e), err)
@@ -93,10 +97,13 @@ func (v *void) Read(b []byte) (int, error) {
 	return copy(b, "\x00\x00\x00\x02R1"), nil
 }
 
-func benchmarkInvoke(b *testing.B, pair func() (net.Conn, net.Conn), parallel bool) {
+func benchmarkInvoke(b *testing.B, pair func() (net.Conn, net.Conn), alone, parallel bool) {
 	w := newWorld()
 	w.handle = nil
 	w.pair = pair
+	if alone {
+		w.protocol = 2 // the void knows no tokens
+	}
 	r := newRig(w, 99, plenty)
 	defer r.close(b)
 	f := fn("f")
@@ -128,9 +135,64 @@ func BenchmarkWarmInvokeAlone(b *testing.B) {
 	benchmarkInvoke(b, func() (net.Conn, net.Conn) {
 		near, far := net.Pipe()
 		return &void{Conn: near}, far
-	}, false)
+	}, true, false)
 }
 
-func BenchmarkWarmInvokeOverASocket(b *testing.B) { benchmarkInvoke(b, socketpair(b), false) }
+func BenchmarkWarmInvokeOverASocket(b *testing.B) { benchmarkInvoke(b, socketpair(b), false, false) }
 
-func BenchmarkWarmInvoke16AtOnce(b *testing.B) { benchmarkInvoke(b, socketpair(b), true) }
+func BenchmarkWarmInvoke16AtOnce(b *testing.B) { benchmarkInvoke(b, socketpair(b), false, true) }
+
+// TestCalledAndGone is about a handler that has called another function and dies with its answer unread, for which the kernel resets the connection
+// as for an event that was not read: the event runs no second time.
+func TestCalledAndGone(t *testing.T) {
+	w := newWorld()
+	w.pair = socketpair(t)
+	r := newRig(w, 9, plenty)
+	defer r.close(t)
+	var called atomic.Int32
+	r.config.Invoke = func(context.Context, core.Invocation) (core.Result, error) {
+		called.Add(1)
+		return core.Result{Body: []byte("1")}, nil
+	}
+	w.on(func(b *box, _ *request) {
+		b.ask(1, "g", "1")
+		time.Sleep(100 * time.Millisecond) // the answer is there, and nobody reads it
+		b.die(core.Exit{Code: 3, Known: true})
+	})
+	_, err := r.run(t.Context(), fn("f"), `1`)
+	if e := fault(t, err, core.KindExit, core.FaultHandler); e.Retryable || called.Load() != 1 {
+		t.Errorf("%+v, called %d times", e, called.Load())
+	}
+}
+
+// TestStrayBytes is about idle instances that have said something unasked: each is ended, and the event runs on a fresh one.
+func TestStrayBytes(t *testing.T) {
+	w := newWorld()
+	w.pair = socketpair(t)
+	r := newRig(w, 9, plenty)
+	defer r.close(t)
+	w.on(slow(50 * time.Millisecond))
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			if _, err := r.run(t.Context(), fn("f"), `1`); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	for _, b := range w.boxes {
+		if b.counts {
+			b.write('R', []byte("stray"))
+		}
+	}
+	for i := range 5 {
+		res, err := r.run(t.Context(), fn("f"), fmt.Sprint(i))
+		if err != nil || string(res.Body) != fmt.Sprint(i) {
+			t.Errorf("%s %v", res.Body, err)
+		}
+	}
+	if n := w.living(); n != 1 {
+		t.Errorf("%d instances live", n)
+	}
+}

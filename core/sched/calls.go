@@ -2,13 +2,13 @@ package sched
 
 import (
 	"context"
-	"encoding/json"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
+	"github.com/pipsqueak-faas/pipsqueak/core/value"
 )
 
 // Calls of one event that may be under way, and that may be unanswered with those that were refused for it. More than the latter
@@ -68,8 +68,9 @@ func (r *run) invoke(call endpoint.Call, open int32) ([]byte, error) {
 		return nil, core.Errorf(core.KindLoop, core.FaultHandler, "%s cannot invoke %s: functions have invoked each other %d deep already; is this a loop?", r.p.fn.Name, call.Function, depth-1)
 	case len(call.Event) > core.MaxEvent:
 		return nil, core.Errorf(core.KindTooLarge, core.FaultHandler, "the event for %s has %d bytes, over the %d that an event may have", call.Function, len(call.Event), core.MaxEvent)
-	case !json.Valid(call.Event):
-		return nil, core.Errorf(core.KindInvalid, core.FaultHandler, "the event for %s is not JSON", call.Function)
+	}
+	if err := value.Check(call.Event); err != nil {
+		return nil, core.Errorf(core.KindInvalid, core.FaultHandler, "the event for %s %w", call.Function, err)
 	}
 	result, err := r.p.s.config.Invoke(r.calls.ctx, core.Invocation{
 		Function: call.Function, ID: r.invocation.ID, Event: call.Event, Depth: depth, Deadline: r.deadline,

@@ -31,13 +31,15 @@ type world struct {
 	handle func(b *box, r *request)    // what instances do with an event
 	pair   func() (net.Conn, net.Conn) // makes a connection
 
-	removed atomic.Int32 // versions up to it are not deployed any more
+	removed  atomic.Int32 // versions up to it are not deployed any more
+	protocol int          // of the driver
 }
 
 type request struct {
 	ID       string `json:"id"`
 	Deadline int64  `json:"deadline_ms"`
 	Depth    int    `json:"depth"`
+	Token    string `json:"token"`
 	event    []byte
 }
 
@@ -49,11 +51,12 @@ type box struct {
 	once      sync.Once
 	exit      core.Exit
 	children  []*box
-	counts    bool // as an instance
+	counts    bool   // as an instance
+	token     string // of the event under way
 }
 
 func newWorld() *world {
-	return &world{boxes: map[core.NodeID]*box{}, forks: 3 * time.Millisecond, handle: func(b *box, r *request) { b.answer('R', r.event) }, pair: net.Pipe}
+	return &world{protocol: 3, boxes: map[core.NodeID]*box{}, forks: 3 * time.Millisecond, handle: func(b *box, r *request) { b.answer('R', r.event) }, pair: net.Pipe}
 }
 
 // on sets what instances do with an event.
@@ -84,7 +87,7 @@ func (w *world) box(id core.NodeID) *box {
 }
 
 func (w *world) Driver(context.Context, core.RuntimeID) (tree.Live, error) {
-	return tree.Live{Driver: driver{w}, Runtime: core.Runtime{ID: "lang1"}, Generation: 1}, nil
+	return tree.Live{Driver: driver{w}, Runtime: core.Runtime{ID: "lang1"}, Generation: 1, Protocol: w.protocol}, nil
 }
 
 func (w *world) Create(_ context.Context, config core.SandboxConfig) (tree.Sandbox, error) {
@@ -194,6 +197,9 @@ func (b *box) serve() {
 		b.w.mu.Lock()
 		handle := b.w.handle
 		b.w.mu.Unlock()
+		if err := json.Unmarshal(frame[5:5+meta], &r); err == nil && frame[0] == 'E' {
+			b.token = r.Token
+		}
 		if handle != nil {
 			if err := json.Unmarshal(frame[5:5+meta], &r); err != nil || frame[0] != 'E' {
 				b.answer('X', []byte(fmt.Sprintf(`{"type":"Bad","message":%q}`, frame)))
@@ -207,6 +213,15 @@ func (b *box) serve() {
 }
 
 func (b *box) answer(kind byte, body []byte) {
+	if kind == 'P' || kind == 'F' {
+		b.write(kind, body)
+		return
+	}
+	b.write(kind, append([]byte(b.token), body...))
+}
+
+// write writes a frame as it is.
+func (b *box) write(kind byte, body []byte) {
 	frame := make([]byte, 5, 5+len(body))
 	binary.BigEndian.PutUint32(frame, uint32(len(body)+1))
 	frame[4] = kind

@@ -29,9 +29,19 @@ func TestHandlerFaults(t *testing.T) {
 		{"too large, told", func(b *box, r *request) { b.answer('L', []byte(`{"kind":"too_large","message":"50 MB"}`)) }, core.KindTooLarge, core.FaultHandler, "50 MB", true},
 		{"a bit too large", func(b *box, r *request) { b.answer('R', make([]byte, core.MaxResult+1)) }, core.KindTooLarge, core.FaultHandler, "6291457", true},
 		{"far too large", func(b *box, r *request) { b.far.Write([]byte{0x7f, 0, 0, 0, 'R'}) }, core.KindTooLarge, core.FaultHandler, "bytes", false},
-		{"unknown frame", func(b *box, r *request) { b.answer('Q', nil) }, core.KindInternal, core.FaultDriver, `'Q'`, false},
-		{"empty frame", func(b *box, r *request) { b.far.Write([]byte{0, 0, 0, 0, 'R'}) }, core.KindInternal, core.FaultDriver, "empty", false},
-		{"two answers", func(b *box, r *request) { b.far.Write([]byte{0, 0, 0, 2, 'R', '1', 0, 0, 0, 2, 'R', '1'}) }, core.KindInternal, core.FaultDriver, "more than one", false},
+		{"unknown frame", func(b *box, r *request) { b.answer('Q', nil) }, core.KindExit, core.FaultHandler, "descriptor 4", false},
+		{"empty frame", func(b *box, r *request) { b.far.Write([]byte{0, 0, 0, 0, 'R'}) }, core.KindExit, core.FaultHandler, "descriptor 4", false},
+		{"two answers", func(b *box, r *request) {
+			one := append([]byte{0, 0, 0, 34, 'R'}, b.token+"1"...)
+			b.far.Write(append(one, one...))
+		}, core.KindExit, core.FaultHandler, "descriptor 4", false},
+		{"answer of another", func(b *box, r *request) { b.write('R', []byte(strings.Repeat("0", 32)+"1")) }, core.KindExit, core.FaultHandler, "not its own", false},
+		{"answer of nobody", func(b *box, r *request) { b.write('R', []byte("1")) }, core.KindExit, core.FaultHandler, "not its own", false},
+		{"no JSON", func(b *box, r *request) { b.answer('R', []byte("[Inf]")) }, core.KindInvalid, core.FaultHandler, "result is not JSON", true},
+		{"two values", func(b *box, r *request) { b.answer('R', []byte("1 2")) }, core.KindInvalid, core.FaultHandler, "result is not JSON", true},
+		{"nothing", func(b *box, r *request) { b.answer('R', nil) }, core.KindInvalid, core.FaultHandler, "result is not JSON", true},
+		{"no UTF-8", func(b *box, r *request) { b.answer('R', []byte("\"\xff\"")) }, core.KindInvalid, core.FaultHandler, "not in UTF-8: byte 1", true},
+		{"nested too deep", func(b *box, r *request) { b.answer('R', []byte(strings.Repeat("[", 513)+strings.Repeat("]", 513))) }, core.KindInvalid, core.FaultHandler, "over 512", true},
 		{"a death that is none", func(b *box, r *request) { b.answer('D', []byte(`{`)) }, core.KindInternal, core.FaultDriver, "exception", false},
 		{"an exception that is none", func(b *box, r *request) { b.answer('X', []byte(`{`)) }, core.KindInternal, core.FaultDriver, "exception", false},
 		{"hangs", func(b *box, r *request) { <-b.done }, core.KindTimeout, core.FaultHandler, "30s", false},

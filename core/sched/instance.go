@@ -3,7 +3,6 @@ package sched
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
 	"sync"
 	"time"
@@ -16,7 +15,7 @@ import (
 // instance is a node with the connection to it.
 type instance struct {
 	node  *tree.Node
-	conn  net.Conn
+	conn  *endpoint.Conn
 	since time.Time // it is idle; guarded by the pool's lock
 
 	mu    sync.Mutex // guards the deadline of conn against an interrupt that comes late
@@ -99,6 +98,7 @@ func (r *run) unsent(ctx context.Context, err error) error {
 	r.i.node.Kill()
 	switch {
 	case !errors.Is(err, os.ErrDeadlineExceeded):
+		r.p.s.log.Debug("invoke", "fn", r.p.fn.Name, "node", r.i.node.ID(), "err", err)
 		return err
 	case ctx.Err() != nil:
 		return canceled(r.p.fn)

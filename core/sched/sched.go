@@ -43,6 +43,9 @@ type Scheduler struct {
 	pools  map[poolKey]*pool
 }
 
+// attempts are those to give an event to an instance that was started for it.
+const attempts = 2
+
 type poolKey struct {
 	function string
 	version  int
@@ -68,13 +71,18 @@ func (s *Scheduler) Invoke(ctx context.Context, fn *core.Function, invocation co
 		return core.Result{}, canceled(fn)
 	}
 	result, done, err := p.invoke(ctx, invocation, began)
-	if endpoint.IsUnsent(err) {
-		// The instance ended before it had read the event, as an idle one may at any time.
+	for fresh := 0; endpoint.IsUnsent(err); {
+		// The instance has run nothing of the event. An idle one may end at any time, or be of no use any more.
+		if result.Start != core.StartWarm {
+			if fresh++; fresh == attempts {
+				break
+			}
+		}
 		result, done, err = p.invoke(ctx, invocation, time.Now())
 	}
 	result.Phases.Total = done.Sub(began)
 	if endpoint.IsUnsent(err) {
-		e := core.Errorf(core.KindUnavailable, core.FaultWorker, "two instances of %s ended before they had read the event; try again", fn.Name)
+		e := core.Errorf(core.KindUnavailable, core.FaultWorker, "%d instances of %s ended before they had read the event; try again", attempts, fn.Name)
 		e.Retryable = true
 		return result, e
 	}

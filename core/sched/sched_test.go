@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 )
 
 const plenty = 1 << 40
@@ -115,7 +116,7 @@ func TestStartMayTakeLongerThanARequestMayWait(t *testing.T) {
 // A late interrupt, of an event whose answer came just before its caller went away, must not hit the next event.
 func TestLateInterrupt(t *testing.T) {
 	near, far := net.Pipe()
-	i := &instance{conn: near}
+	i := &instance{conn: endpoint.Open(near, 3)}
 	first := i.begin(time.Now().Add(time.Minute))
 	i.begin(time.Now().Add(time.Minute))
 	i.interrupt(first)

@@ -126,7 +126,7 @@ func language(id core.RuntimeID) core.RuntimeID {
 }
 
 // handlerFiles returns what can be the file of a handler, without its extension: what comes before each of its dots, for
-// both the file and the symbol may have some.
+// both the file and the symbol may have some. A dot before the last may also lead into a directory, as in AWS Lambda.
 func handlerFiles(handler string) ([]string, error) {
 	var files []string
 	for i := strings.LastIndexByte(handler, '/') + 1; i < len(handler)-1; i++ {
@@ -138,5 +138,9 @@ func handlerFiles(handler string) ([]string, error) {
 		return nil, refusef("%s is no handler: it has to be file.symbol, such as app.main for main in the file app, "+
 			"with a path inside of the archive", quote(handler))
 	}
-	return files, nil
+	directory := strings.LastIndexByte(handler, '/') + 1
+	for _, file := range files[1:] {
+		files = append(files, file[:directory]+strings.ReplaceAll(file[directory:], ".", "/"))
+	}
+	return slices.DeleteFunc(files, func(file string) bool { return !fs.ValidPath(file) }), nil
 }

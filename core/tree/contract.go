@@ -24,6 +24,7 @@ type Live struct {
 	Driver     core.Driver
 	Runtime    core.Runtime
 	Generation int // of the driver: no two drivers, and no two lives of one driver, have the same
+	Protocol   int // version that it speaks
 }
 
 // Sandboxes makes sandboxes.

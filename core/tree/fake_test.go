@@ -73,7 +73,7 @@ func (w *world) isDeployed(_ string, version int) bool {
 func (w *world) Driver(_ context.Context, rt core.RuntimeID) (Live, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return Live{Driver: driver{w, w.generation}, Runtime: core.Runtime{ID: rt}, Generation: w.generation}, w.down
+	return Live{Driver: driver{w, w.generation}, Runtime: core.Runtime{ID: rt}, Generation: w.generation, Protocol: 3}, w.down
 }
 
 func (w *world) Create(_ context.Context, config core.SandboxConfig) (Sandbox, error) {

@@ -2,12 +2,12 @@ package tree
 
 import (
 	"fmt"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 )
 
 // state is where a node is in its life.
@@ -111,8 +111,9 @@ type Node struct {
 	state   atomic.Uint32
 	felled  atomic.Bool // the worker ended it, or its parent did: not its own doing
 
-	mu      sync.Mutex // guards the following; held for moments only
-	sandbox Sandbox    // nil until it is made
+	mu      sync.Mutex     // guards the following; held for moments only
+	sandbox Sandbox        // nil until it is made
+	conn    *endpoint.Conn // to an instance
 	use     use
 	events  int
 	freed   func() // nil, or to be called at the end of the first hold; it does not block
@@ -130,12 +131,12 @@ type Node struct {
 // ID returns the name of the node.
 func (n *Node) ID() core.NodeID { return n.id }
 
-// Endpoint returns the stream socket to an instance. It belongs to the sandbox and is closed with it; only who holds the
+// Endpoint returns the connection to an instance. It belongs to the sandbox and is closed with it; only who holds the
 // instance may use it.
-func (n *Node) Endpoint() net.Conn {
+func (n *Node) Endpoint() *endpoint.Conn {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.sandbox.Endpoint()
+	return n.conn
 }
 
 // Done is closed when the process has ended and is no part of the tree any more.
@@ -205,10 +206,14 @@ func (n *Node) apply(e event) (state, bool) {
 	}
 }
 
-// attach gives the node its sandbox. It returns false when the node was killed before it had one.
-func (n *Node) attach(s Sandbox) bool {
+// attach gives the node its sandbox, for a process of a driver that speaks that version of the protocol. It returns false when the node was
+// killed before it had one.
+func (n *Node) attach(s Sandbox, protocol int) bool {
 	n.mu.Lock()
 	n.sandbox = s
+	if conn := s.Endpoint(); conn != nil {
+		n.conn = endpoint.Open(conn, protocol)
+	}
 	n.mu.Unlock()
 	return !n.is(dying)
 }

@@ -184,7 +184,7 @@ func (t *Tree) spawn(ctx context.Context, live Live, n *Node, config core.Sandbo
 		t.remove(n)
 		return err
 	}
-	alive := n.attach(sandbox)
+	alive := n.attach(sandbox, live.Protocol)
 	go t.watch(n)
 	if !alive {
 		n.Kill()

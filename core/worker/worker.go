@@ -235,7 +235,10 @@ type fleetDrivers struct{ *driver.Fleet }
 
 func (f fleetDrivers) Driver(ctx context.Context, id core.RuntimeID) (tree.Live, error) {
 	d, runtime, generation, err := f.Fleet.Driver(ctx, id)
-	return tree.Live{Driver: d, Runtime: runtime, Generation: generation}, err
+	if err != nil {
+		return tree.Live{}, err
+	}
+	return tree.Live{Driver: d, Runtime: runtime, Generation: generation, Protocol: d.Protocol()}, nil
 }
 
 // house is the sandbox host as the tree wants it. It also knows which code and packages live processes have, for the store must keep

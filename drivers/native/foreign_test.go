@@ -76,7 +76,7 @@ func TestForeignHandlers(t *testing.T) {
 		t.Run(body, func(t *testing.T) {
 			s, event, want := h.Instance(t, root, nil), strconv.Itoa(n), cases[body]
 			if want == "" {
-				if err := endpoint.New(s.Endpoint()).Send(core.Invocation{ID: "r1", Event: []byte(event)}, time.Now().Add(time.Minute)); err != nil {
+				if err := endpoint.New(endpoint.Open(s.Endpoint(), 3)).Send(core.Invocation{ID: "r1", Event: []byte(event)}, time.Now().Add(time.Minute)); err != nil {
 					t.Fatal(err)
 				}
 				select {

@@ -32,6 +32,27 @@ func TestEvent(t *testing.T) {
 	}
 }
 
+// An id that comes again, as that of an event that another function sends twice, is told as another one.
+func TestRepeatedIDs(t *testing.T) {
+	p := newPlayer(t)
+	seen := map[string]bool{}
+	for range 3 {
+		x := p.send("again", "1")
+		told := p.ask(get("invocation/next")).header.Get("Lambda-Runtime-Aws-Request-Id")
+		if seen[told] || !strings.HasPrefix(told, "again") {
+			t.Errorf("told as %q", told)
+		}
+		for late := range seen {
+			p.ask(post("invocation/"+late+"/response", `"late"`)).must(t, 400, "InvalidRequestID")
+		}
+		seen[told] = true
+		p.ask(post("invocation/"+told+"/response", "2")).must(t, 202, "")
+		if body, err := x.outcome(t); body != "2" || err != nil {
+			t.Errorf("%q %v", body, err)
+		}
+	}
+}
+
 // A request's id comes from a caller, and goes into headers and paths.
 func TestStrangeIDs(t *testing.T) {
 	p := newPlayer(t)

@@ -60,7 +60,7 @@ type instance struct {
 	t    testing.TB
 	dir  string
 	cmd  *exec.Cmd
-	conn net.Conn // core's end of the endpoint
+	conn *endpoint.Conn // core's end
 	logs *bytes.Buffer
 	done chan struct{} // closed when it has ended
 }
@@ -83,9 +83,11 @@ func newInstance(t testing.TB, bootstrap string, mode os.FileMode) *instance {
 	ours, theirs := os.NewFile(uintptr(pair[0]), "ours"), os.NewFile(uintptr(pair[1]), "theirs")
 	defer ours.Close()
 	defer theirs.Close()
-	if i.conn, err = net.FileConn(ours); err != nil {
+	conn, err := net.FileConn(ours)
+	if err != nil {
 		t.Fatal(err)
 	}
+	i.conn = endpoint.Open(conn, 3)
 	i.cmd = exec.Command(program, i.dir)
 	i.cmd.ExtraFiles = []*os.File{nil, theirs} // 4, as in a sandbox
 	i.cmd.Stdout, i.cmd.Stderr = i.logs, i.logs

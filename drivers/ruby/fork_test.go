@@ -163,7 +163,7 @@ func TestExits(t *testing.T) {
 	} {
 		s := h.Instance(t, root, nil)
 		event, _ := json.Marshal(code)
-		if err := endpoint.New(s.Endpoint()).Send(core.Invocation{ID: "r1", Event: event}, time.Now().Add(time.Minute)); err != nil {
+		if err := endpoint.New(endpoint.Open(s.Endpoint(), 3)).Send(core.Invocation{ID: "r1", Event: event}, time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		<-s.Done()

@@ -23,7 +23,7 @@ from google.protobuf import json_format
 from google.rpc import status_pb2
 
 COOKIE = "4f9c1c1e-a driver is started by its host"
-VERSION = 2  # of the protocol
+VERSION = 3  # of the protocol
 PROGRAM = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else ""
 LIBEXEC = os.environ.get("PIPSQUEAK_LIBEXEC") or os.path.join(os.path.dirname(PROGRAM), "libexec")
 INTERPRETER, LIBRARY, LOOP = "/usr/bin/python3", "/pipsqueak/libpipsqueak-enter.so", "/pipsqueak/snake/loop.py"

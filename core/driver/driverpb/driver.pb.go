@@ -143,7 +143,6 @@ type Runtime struct {
 	Mounts        []*Mount               `protobuf:"bytes,4,rep,name=mounts,proto3" json:"mounts,omitempty"`
 	Hidden        []string               `protobuf:"bytes,5,rep,name=hidden,proto3" json:"hidden,omitempty"`
 	Handlers      []*HandlerFile         `protobuf:"bytes,6,rep,name=handlers,proto3" json:"handlers,omitempty"`
-	Extension     string                 `protobuf:"bytes,7,opt,name=extension,proto3" json:"extension,omitempty"` // version 1; since version 2 extensions
 	Tools         []*Mount               `protobuf:"bytes,8,rep,name=tools,proto3" json:"tools,omitempty"`
 	Extensions    []string               `protobuf:"bytes,9,rep,name=extensions,proto3" json:"extensions,omitempty"`
 	Manifests     []string               `protobuf:"bytes,10,rep,name=manifests,proto3" json:"manifests,omitempty"`
@@ -224,13 +223,6 @@ func (x *Runtime) GetHandlers() []*HandlerFile {
 		return x.Handlers
 	}
 	return nil
-}
-
-func (x *Runtime) GetExtension() string {
-	if x != nil {
-		return x.Extension
-	}
-	return ""
 }
 
 func (x *Runtime) GetTools() []*Mount {
@@ -2130,15 +2122,14 @@ const file_driver_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\"\n" +
 	"\fcapabilities\x18\x03 \x03(\tR\fcapabilities\x128\n" +
 	"\bruntimes\x18\x04 \x03(\v2\x1c.pipsqueak.driver.v1.RuntimeR\bruntimes\x12\x1a\n" +
-	"\bproblems\x18\x05 \x03(\tR\bproblems\"\xd5\x03\n" +
+	"\bproblems\x18\x05 \x03(\tR\bproblems\"\xbd\x03\n" +
 	"\aRuntime\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
 	"\x04path\x18\x03 \x01(\tR\x04path\x122\n" +
 	"\x06mounts\x18\x04 \x03(\v2\x1a.pipsqueak.driver.v1.MountR\x06mounts\x12\x16\n" +
 	"\x06hidden\x18\x05 \x03(\tR\x06hidden\x12<\n" +
-	"\bhandlers\x18\x06 \x03(\v2 .pipsqueak.driver.v1.HandlerFileR\bhandlers\x12\x1c\n" +
-	"\textension\x18\a \x01(\tR\textension\x120\n" +
+	"\bhandlers\x18\x06 \x03(\v2 .pipsqueak.driver.v1.HandlerFileR\bhandlers\x120\n" +
 	"\x05tools\x18\b \x03(\v2\x1a.pipsqueak.driver.v1.MountR\x05tools\x12\x1e\n" +
 	"\n" +
 	"extensions\x18\t \x03(\tR\n" +
@@ -2149,7 +2140,7 @@ const file_driver_proto_rawDesc = "" +
 	"registries\x18\v \x03(\tR\n" +
 	"registries\x12\x1a\n" +
 	"\barchives\x18\f \x03(\tR\barchives\x128\n" +
-	"\bprograms\x18\x0e \x03(\v2\x1c.pipsqueak.driver.v1.ProgramR\bprograms\"O\n" +
+	"\bprograms\x18\x0e \x03(\v2\x1c.pipsqueak.driver.v1.ProgramR\bprogramsJ\x04\b\a\x10\b\"O\n" +
 	"\aProgram\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +

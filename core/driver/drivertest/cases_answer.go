@@ -12,6 +12,10 @@ var answerCases = []Case{
 	{Name: "answer/result-of-6-MiB", Clauses: []string{"E4"}, run: answerLarge},
 	{Name: "answer/result-over-6-MiB", Clauses: []string{"E4"}, run: answerTooLarge},
 	{Name: "answer/result-is-no-JSON", Clauses: []string{"E4"}, run: answerUnusable},
+	{Name: "answer/numbers-that-JSON-has-not", Clauses: []string{"E21"}, Since: 3, run: answerNumbers},
+	{Name: "answer/bytes-that-are-no-text", Clauses: []string{"E21"}, Since: 3, run: answerBytes},
+	{Name: "answer/result-nested-too-deep", Clauses: []string{"E22"}, Since: 3, run: answerDeep},
+	{Name: "answer/of-a-forked-child", Clauses: []string{"E19"}, Since: 3, run: answerForked},
 	{Name: "answer/exception", Clauses: []string{"E1"}, run: answerException},
 	{Name: "answer/exception-without-frames-of-the-runtime", Clauses: []string{"E10"}, run: answerStack},
 	{Name: "answer/exception-with-a-long-message", Clauses: []string{"E4"}, run: answerLongMessage},
@@ -47,6 +51,53 @@ func answerTooLarge(t *trial) {
 }
 
 func answerUnusable(t *trial) { t.refused(t.instance(), do{"do": "unusable"}, core.KindInvalid) }
+
+func answerNumbers(t *trial) {
+	n := t.instance()
+	for _, name := range []string{"NaN", "Infinity", "-Infinity"} {
+		t.refused(n, do{"do": "number", "name": name}, core.KindInvalid)
+		t.refused(n, do{"do": "number", "name": name, "within": true}, core.KindInvalid)
+	}
+}
+
+func answerBytes(t *trial) {
+	n := t.instance()
+	for _, bytes := range [][]int{{255}, {195}, {237, 160, 189}, {0, 254, 34}} {
+		if a := t.ask(n, do{"do": "bytes", "bytes": bytes}); strings.IndexByte("RLX", a.kind) < 0 { // of an R the wire has checked that it is JSON
+			t.errorf("a string of the bytes %v is answered by %s", bytes, a)
+		}
+		t.alive(n, "bytes that are no text")
+	}
+}
+
+// answerDeep: core refuses what is deeper than it may be; the instance has to live through it.
+func answerDeep(t *trial) {
+	n := t.instance()
+	for _, levels := range []int{core.MaxNesting + 1, 2000, 20000} {
+		t.sendEvent(n, do{"do": "nest", "levels": levels})
+		a, err := n.wire.receiveAny(4 * patience)
+		if err != nil || strings.IndexByte("RLX", a.kind) < 0 {
+			t.fatalf("a result of %d lists in each other is answered by %s (%v)", levels, a, err)
+		}
+		t.alive(n, "a result that is nested too deep")
+	}
+}
+
+// answerForked: a child that the handler forks comes back from it first, and again in the next event.
+func answerForked(t *trial) {
+	n := t.instance()
+	for range 3 {
+		a := t.ask(n, do{"do": "fork"})
+		if a.kind == 'X' && t.notes.Forkless != "" {
+			return
+		}
+		if a.kind != 'R' || string(a.body) != `"parent"` {
+			t.fatalf("a handler that forks is answered by %s, and not by its parent's result", a)
+		}
+		t.alive(n, "a fork")
+	}
+	t.must(n.wire.silent(), "after a handler that forks")
+}
 
 // raising has the handler raise, and returns what it tells.
 func (t *trial) raising(n *node, event do) core.Exception {

@@ -16,7 +16,8 @@ var frameCases = []Case{
 		t.cuts(t.instance(), append(binary.BigEndian.AppendUint32(nil, frameLimit+1), 'E'))
 	}},
 	{Name: "frame/event-before-the-handler", Clauses: []string{"E1", "E2"}, run: func(t *trial) {
-		t.cuts(t.parked(), frame('E', eventBody([]byte("1"), time.Now().Add(time.Minute))))
+		n := t.parked()
+		t.cuts(n, frame('E', n.wire.eventBody([]byte("1"), time.Now().Add(time.Minute))))
 	}},
 	{Name: "frame/second-handler", Clauses: []string{"E1", "E2"}, run: frameSecondHandler},
 	{Name: "frame/event-in-single-bytes", Clauses: []string{"E1"}, run: frameBytes},
@@ -47,7 +48,7 @@ func frameSecondHandler(t *trial) {
 func frameBytes(t *trial) {
 	n := t.instance()
 	for range 3 {
-		f := frame('E', eventBody([]byte(`[1,"two"]`), time.Now().Add(time.Minute)))
+		f := frame('E', n.wire.eventBody([]byte(`[1,"two"]`), time.Now().Add(time.Minute)))
 		for i := range f {
 			n.wire.write(f[i : i+1])
 		}
@@ -64,7 +65,7 @@ func frameEnd(t *trial) {
 
 func frameBroken(t *trial) {
 	n := t.instance()
-	f := frame('E', eventBody([]byte(`"half of an event"`), time.Now().Add(time.Minute)))
+	f := frame('E', n.wire.eventBody([]byte(`"half of an event"`), time.Now().Add(time.Minute)))
 	n.wire.write(f[:len(f)/2])
 	n.wire.conn.Close()
 	t.ends(n, "the end of its endpoint within a frame")

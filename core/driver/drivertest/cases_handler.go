@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -154,7 +155,7 @@ func handlerUnknownKeys(t *trial) {
 	if a := t.answer(n); a.kind != 'P' {
 		t.fatalf("a load with unknown keys is answered by %s", a)
 	}
-	n.wire.send('E', meta(`{"id":"r","deadline_ms":99999999999999,"kit":{"x":[]},"depth":0}`, []byte(`"x"`)))
+	n.wire.send('E', bytes.Replace(n.wire.eventBody([]byte(`"x"`), time.Now().Add(time.Minute)), []byte(`"depth":3`), []byte(`"kit":[7]`), 1))
 	if a := t.answer(n); a.kind != 'R' || string(a.body) != `"x"` {
 		t.errorf("an event with unknown keys in its meta is answered by %s", a)
 	}
@@ -189,7 +190,7 @@ func handlerBytes(t *trial) {
 	n := t.parked()
 	body, err := json.Marshal(t.handlerLoad())
 	t.must(err, "encoding a load")
-	for _, f := range [][]byte{frame('H', body), frame('E', eventBody([]byte(`{"do":"echo","value":"ü"}`), time.Now().Add(time.Minute)))} {
+	for _, f := range [][]byte{frame('H', body), frame('E', n.wire.eventBody([]byte(`{"do":"echo","value":"ü"}`), time.Now().Add(time.Minute)))} {
 		for i := range f {
 			n.wire.write(f[i : i+1])
 			if i < 12 {

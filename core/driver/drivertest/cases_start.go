@@ -81,12 +81,6 @@ func startDescribe(t *trial) {
 		t.fatalf("with --describe it exits with %d and prints %.200q (stderr %.200q): %v", code, stdout, stderr, err)
 	}
 	told := t.described()
-	if t.version() == 1 { // which has one extension, under another name
-		for i := range min(len(d.Runtimes), len(told.Runtimes)) {
-			d.Runtimes[i].Extensions = told.Runtimes[i].Extensions
-		}
-		d.Capabilities = told.Capabilities
-	}
 	if !sameDescription(d, told) {
 		t.errorf("--describe prints %.400s, and Describe answers %.400s", fmt.Sprintf("%+v", d), fmt.Sprintf("%+v", told))
 	}
@@ -121,7 +115,7 @@ func (t *trial) raw() *raw {
 	dir, err := os.MkdirTemp(t.dir, "p")
 	t.must(err, "making a directory")
 	r := &raw{cmd: exec.Command(t.options.Program), sockets: dir, ended: make(chan struct{})}
-	r.cmd.Env = append(plainEnv(t), cookie, "PLUGIN_PROTOCOL_VERSIONS=1,2", "PLUGIN_UNIX_SOCKET_DIR="+dir, "PLUGIN_MIN_PORT=10000", "PLUGIN_MAX_PORT=25000")
+	r.cmd.Env = append(plainEnv(t), cookie, "PLUGIN_PROTOCOL_VERSIONS=2,3", "PLUGIN_UNIX_SOCKET_DIR="+dir, "PLUGIN_MIN_PORT=10000", "PLUGIN_MAX_PORT=25000")
 	r.cmd.Dir = "/"
 	stdin, err := r.cmd.StdinPipe()
 	t.must(err, "making a pipe")
@@ -146,8 +140,8 @@ func startHandshake(t *trial) {
 	if len(fields) != 6 || fields[0] != "1" || fields[2] != "unix" || fields[4] != "grpc" || fields[5] != "" {
 		t.fatalf("the handshake is %q, and not 1|<version>|unix|<path>|grpc|", r.line)
 	}
-	if v := fields[1]; v != "1" && v != "2" {
-		t.errorf("it speaks version %s of 1 and 2", v)
+	if v := fields[1]; v != "2" && v != "3" {
+		t.errorf("it speaks version %s of 2 and 3", v)
 	}
 }
 

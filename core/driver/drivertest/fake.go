@@ -207,6 +207,9 @@ func (f *Fake) Err() error {
 // Description returns what Describe answers.
 func (f *Fake) Description() core.Description { return f.description }
 
+// Protocol returns the version of the protocol that it pretends to speak.
+func (f *Fake) Protocol() int { return 3 }
+
 // PID returns the pretended pid of the driver.
 func (f *Fake) PID() int { return f.pid }
 

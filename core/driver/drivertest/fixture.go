@@ -77,6 +77,7 @@ func (t *trial) packageDirs() (dirs []string) {
 type notes struct {
 	Modules   map[string]string `json:"modules"`   // what modules are called that cannot have the kit's names
 	Stackless string            `json:"stackless"` // why exceptions have no stack; empty when they have
+	Forkless  string            `json:"forkless"`  // why a handler cannot fork its process; empty when it can
 }
 
 // readNotes reads kit.json, which may be absent.

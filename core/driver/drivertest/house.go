@@ -1,6 +1,7 @@
 package drivertest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,9 +166,14 @@ func (h *House) Instance(t testing.TB, parent *sandbox.Sandbox, packages core.Se
 // exception with X.
 func Ask(t testing.TB, s *sandbox.Sandbox, event string) string {
 	t.Helper()
-	told := fmt.Sprintf(`{"id":"r1","deadline_ms":%d,"depth":2}`, time.Now().Add(houseTime).UnixMilli())
+	token := strings.Repeat("t", 32)
+	told := fmt.Sprintf(`{"id":"r1","deadline_ms":%d,"depth":2,"token":"%s"}`, time.Now().Add(houseTime).UnixMilli(), token)
 	a := exchange(t, s, 'E', meta(told, []byte(event)))
-	return string(a.kind) + string(a.body)
+	own, found := bytes.CutPrefix(a.body, []byte(token))
+	if !found {
+		t.Fatalf("%s does not begin with the token of its event", a)
+	}
+	return string(a.kind) + string(own)
 }
 
 // Probed is a package that is one module, and what its probe has to tell.
@@ -285,8 +292,8 @@ func exchange(t testing.TB, s *sandbox.Sandbox, kind byte, body []byte) answer {
 	if _, err := s.Endpoint().Write(frame(kind, body)); err != nil {
 		t.Fatalf("sending %.200s: %v", body, err)
 	}
-	w := wire{s.Endpoint()}
-	a, err := w.receive(houseTime)
+	w := wire{conn: s.Endpoint()}
+	a, err := w.receiveAny(houseTime)
 	if err != nil {
 		t.Fatalf("there is no answer to %.200s: %v", body, err)
 	}

@@ -56,7 +56,7 @@ func (t *trial) inside(s *sandbox.Sandbox, call string) *node {
 	t.must(err, "%s returned, but nobody is in the sandbox", call)
 	n := &node{id: s.Ref().ID, box: s, pid: pid}
 	if conn := s.Endpoint(); conn != nil {
-		n.wire = &wire{conn}
+		n.wire = &wire{conn: conn, tokens: t.version() >= tokensSince}
 	}
 	return n
 }
@@ -139,7 +139,7 @@ func (t *trial) ask(n *node, event any) answer {
 func (t *trial) sendEvent(n *node, event any) {
 	text, err := json.Marshal(event)
 	t.must(err, "encoding an event")
-	n.wire.send('E', eventBody(text, time.Now().Add(caseTime)))
+	n.wire.send('E', n.wire.eventBody(text, time.Now().Add(caseTime)))
 }
 
 // result sends an event and decodes the result into value, which may be nil.

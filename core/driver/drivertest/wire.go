@@ -1,6 +1,8 @@
 package drivertest
 
 import (
+	"bytes"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -8,13 +10,22 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/value"
 )
 
 // wire is core's end of an endpoint, for frames as they should and as they should not be.
-type wire struct{ conn net.Conn }
+type wire struct {
+	conn   net.Conn
+	tokens bool   // what is said in an event begins with its token, as since version 3 of the protocol
+	token  string // of the last event
+}
+
+// tokensSince is the version of the protocol with which tokens came.
+const tokensSince = 3
 
 // answer is one frame of an instance.
 type answer struct {
@@ -43,8 +54,10 @@ func meta(text string, rest []byte) []byte {
 	return append(append(b, text...), rest...)
 }
 
-func eventBody(event []byte, deadline time.Time) []byte {
-	return meta(`{"id":"kit-request","deadline_ms":`+strconv.FormatInt(deadline.UnixMilli(), 10)+`,"depth":3}`, event)
+// eventBody makes the body of an event, with a token of its own.
+func (w *wire) eventBody(event []byte, deadline time.Time) []byte {
+	w.token = (rand.Text() + rand.Text())[:32]
+	return meta(`{"id":"kit-request","deadline_ms":`+strconv.FormatInt(deadline.UnixMilli(), 10)+`,"depth":3,"token":"`+w.token+`"}`, event)
 }
 
 // send writes a frame. That it cannot is seen at the answer.
@@ -55,8 +68,8 @@ func (w *wire) write(b []byte) {
 	_, _ = w.conn.Write(b)
 }
 
-// receive reads one frame.
-func (w *wire) receive(patience time.Duration) (answer, error) {
+// receiveAny reads one frame.
+func (w *wire) receiveAny(patience time.Duration) (answer, error) {
 	_ = w.conn.SetReadDeadline(time.Now().Add(patience))
 	head := make([]byte, 5)
 	if _, err := io.ReadFull(w.conn, head); err != nil {
@@ -69,6 +82,30 @@ func (w *wire) receive(patience time.Duration) (answer, error) {
 	a := answer{head[4], make([]byte, length-1)}
 	_, err := io.ReadFull(w.conn, a.body)
 	return a, err
+}
+
+// receive reads one frame, of which it checks what holds for all.
+func (w *wire) receive(patience time.Duration) (answer, error) {
+	a, err := w.receiveAny(patience)
+	if err != nil {
+		return a, err
+	}
+	return a, w.check(&a)
+}
+
+// check takes the token off what is said in an event, and looks at a result.
+func (w *wire) check(a *answer) error {
+	if w.tokens && strings.IndexByte("RXLDI", a.kind) >= 0 {
+		own, found := bytes.CutPrefix(a.body, []byte(w.token))
+		if !found {
+			return fmt.Errorf("%s does not begin with the token %s of its event", a, w.token)
+		}
+		a.body = own
+	}
+	if err := value.Check(a.body); a.kind == 'R' && err != nil {
+		return fmt.Errorf("the result %s %w", a, err)
+	}
+	return nil
 }
 
 // silent reports whether nothing comes for a moment.

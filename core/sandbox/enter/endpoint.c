@@ -10,9 +10,12 @@
 #include <unistd.h>
 
 enum {
+    TOKEN = 32,                    /* bytes of an event's token */
     MOST = (6 << 20) + (64 << 10), /* bytes in a frame */
     KEPT = 64 << 10,               /* what a longer frame takes is given back after it */
 };
+
+static pid_t receiver; /* the process that has received the last frame */
 
 static int has_meta(int kind)
 {
@@ -69,18 +72,20 @@ int ps_receive(int endpoint, struct ps_frame *frame)
         if (meta > size)
             return -1;
     }
+    receiver = getpid();
     *frame = (struct ps_frame){.meta = body, .meta_size = meta, .body = body + meta, .body_size = size - meta};
     return kind;
 }
 
-int ps_send(int endpoint, int kind, const struct ps_frame *frame)
+static int send_frame(int endpoint, int kind, const char *token, size_t token_size, const struct ps_frame *frame)
 {
-    char head[9];
-    size_t meta_size = has_meta(kind) ? frame->meta_size : 0, head_size = has_meta(kind) ? 9 : 5;
+    char head[5 + TOKEN + 4];
+    size_t meta_size = has_meta(kind) ? frame->meta_size : 0, head_size = 5 + token_size + (has_meta(kind) ? 4 : 0);
     uint32_t length = htonl((uint32_t)(head_size - 4 + meta_size + frame->body_size)), meta = htonl((uint32_t)meta_size);
     memcpy(head, &length, sizeof length);
     head[4] = (char)kind;
-    memcpy(head + 5, &meta, sizeof meta);
+    memcpy(head + 5, token, token_size);
+    memcpy(head + 5 + token_size, &meta, sizeof meta);
     struct iovec parts[] = {{head, head_size}, {(char *)frame->meta, meta_size}, {(char *)frame->body, frame->body_size}};
     struct msghdr msg = {.msg_iov = parts, .msg_iovlen = 3};
     while (msg.msg_iovlen > 0) {
@@ -100,4 +105,18 @@ int ps_send(int endpoint, int kind, const struct ps_frame *frame)
         }
     }
     return 0;
+}
+
+int ps_send(int endpoint, int kind, const struct ps_frame *frame)
+{
+    return send_frame(endpoint, kind, "", 0, frame);
+}
+
+int ps_reply(int endpoint, int kind, const char *token, const struct ps_frame *frame)
+{
+    if (getpid() != receiver) {
+        errno = ECHILD;
+        return -1;
+    }
+    return send_frame(endpoint, kind, token, TOKEN, frame);
 }

@@ -24,4 +24,8 @@ PS_API int ps_receive(int endpoint, struct ps_frame *frame);
 /* Sends a frame; meta counts for the kinds that have one. 0, or -1 with errno when nobody is there to read it. */
 PS_API int ps_send(int endpoint, int kind, const struct ps_frame *frame);
 
+/* The same for what is said in an event, which begins with its token: 32 bytes, of the event's meta. It is -1 with ECHILD in another process
+ * than the one that has received the last frame, such as one that a handler has forked: it is nobody's answer. After -1 the process leaves at once. */
+PS_API int ps_reply(int endpoint, int kind, const char *token, const struct ps_frame *frame);
+
 #endif

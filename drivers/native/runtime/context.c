@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* An answer to an invocation: the frame, and the strings of an error. */
 struct answer {
@@ -104,6 +105,8 @@ static int invoke(ps_context *context, const char *function, const char *event, 
         return refuse(answer, "too_large", "handler", "the event is over 6 MiB");
     if (!json_check(event, size).length)
         return refuse(answer, "invalid", "handler", "the event is not JSON");
+    if (getpid() != call->endpoint->owner)
+        return refuse(answer, "invalid", "handler", "a process that the handler has forked cannot invoke functions");
     if (!call->running)
         return refuse(answer, "invalid", "handler", "functions can be invoked only while a handler runs");
     pthread_mutex_lock(&one_at_a_time);

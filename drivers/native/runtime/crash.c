@@ -28,6 +28,8 @@
 enum { FRAMES = 100, STACK = 256 << 10, TEXT = 60 << 10, NAME = 1000 };
 
 volatile char crash_frame;
+char crash_token[32];
+pid_t crash_process;
 
 static const struct known {
     int signal;
@@ -45,7 +47,7 @@ static const struct known {
 static char stack[STACK] __attribute__((aligned(64)));
 
 /* The frame, from its length on. */
-static char text[5 + TEXT + 16];
+static char text[5 + sizeof crash_token + TEXT + 16];
 static size_t length;
 
 /* libstdc++'s, if there is one. */
@@ -55,7 +57,7 @@ static void *(*current_exception)(void); /* a std::type_info, whose second word 
 /* Adds text inside of a JSON string, with the last bytes left to what closes the brackets. */
 static void add(const char *s)
 {
-    for (; *s && length < 5 + TEXT; s++) {
+    for (; *s && length < 5 + sizeof crash_token + TEXT; s++) {
         if (*s == '"' || *s == '\\')
             text[length++] = '\\';
         text[length++] = *s < 0x20 || *s > 0x7e ? '?' : *s;
@@ -159,6 +161,8 @@ static void add_stack(const ucontext_t *at)
 static void begin(const struct known *what, const siginfo_t *info)
 {
     length = 5;
+    for (size_t i = 0; crash_frame == CRASH_DEATH && i < sizeof crash_token; i++)
+        text[length++] = crash_token[i];
     if (crash_frame == CRASH_FAILURE)
         add_json("{\"kind\":\"exit\",\"fault\":\"handler\",\"message\":\"loading the handler ended the process\",\"exception\":");
     add_json("{\"type\":\"");
@@ -208,7 +212,7 @@ static void crashed(int number, siginfo_t *info, void *at)
     while (what->signal != number)
         what++;
     char frame = crash_frame;
-    if (frame != CRASH_SILENT) {
+    if (frame != CRASH_SILENT && getpid() == crash_process) {
         signal(SIGCHLD, SIG_DFL); /* or there would be nobody to wait for */
         pid_t child = _Fork();
         if (child == 0)

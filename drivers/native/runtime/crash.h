@@ -4,6 +4,8 @@
 #ifndef PIPSQUEAK_CRASH_H
 #define PIPSQUEAK_CRASH_H
 
+#include <sys/types.h>
+
 /* What is told where. Set by the instance, read when it crashes. */
 enum crash_frame {
     CRASH_SILENT = 0,
@@ -11,6 +13,10 @@ enum crash_frame {
     CRASH_DEATH = 'D',   /* while it runs: as core.Exception */
 };
 extern volatile char crash_frame;
+
+/* The token of the event that runs, and the process that it runs in. Of another one, which the handler has forked, nothing is told. */
+extern char crash_token[32];
+extern pid_t crash_process;
 
 /* Catches SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP and SIGSYS, also when the main thread's stack is full. Handlers may
  * put others in their place. Call it before the fork: what it needs is loaded then. */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 /* More than MOST bytes of memory are not kept for the next frame. */
 enum { HEAD = 5, FIRST = 16 << 10, MOST = 256 << 10 };
@@ -63,6 +64,8 @@ bool frame_read(struct endpoint *e, struct frame *frame)
     if (e->input.size > MOST && e->input.length < FIRST)
         shrink(&e->input);
     uint32_t size;
+    if (!e->owner)
+        e->owner = getpid();
     if (!fill(e, sizeof size))
         return false;
     memcpy(&size, e->input.at, sizeof size);
@@ -91,13 +94,23 @@ bool frame_split(const struct frame *frame, struct json *meta, const char **rest
     return meta->length > 0;
 }
 
+void frame_begin(struct endpoint *e, struct json meta)
+{
+    struct json token = json_member(meta, "token"); /* with its quotes */
+    if (token.length == TOKEN + 2)
+        memcpy(e->token, token.at + 1, e->token_size = TOKEN);
+}
+
 bool frame_write(struct endpoint *e, char kind, const char *body, size_t length, const char *more, size_t more_length)
 {
-    char head[HEAD];
-    uint32_t size = htonl((uint32_t)(1 + length + more_length));
+    if (getpid() != e->owner)
+        _exit(0);
+    char head[HEAD + TOKEN];
+    uint32_t size = htonl((uint32_t)(1 + e->token_size + length + more_length));
     memcpy(head, &size, sizeof size);
     head[sizeof size] = kind;
-    struct iovec vector[] = {{head, HEAD}, {(char *)body, length}, {(char *)more, more_length}};
+    memcpy(head + HEAD, e->token, e->token_size);
+    struct iovec vector[] = {{head, HEAD + e->token_size}, {(char *)body, length}, {(char *)more, more_length}};
     struct msghdr msg = {.msg_iov = vector, .msg_iovlen = 3};
     while (msg.msg_iovlen) {
         ssize_t n = sendmsg(e->fd, &msg, MSG_NOSIGNAL);

@@ -282,6 +282,8 @@ static bool serve(struct call *call, const struct handler *handler, const struct
     call->context.deadline_ms = json_integer(json_member(meta, "deadline_ms"));
     call->context.depth = (uint32_t)json_integer(json_member(meta, "depth"));
     call->running = true;
+    frame_begin(call->endpoint, meta);
+    memcpy(crash_token, call->endpoint->token, sizeof crash_token);
     crash_frame = CRASH_DEATH;
     handler->call(&call->context, event, length);
     crash_frame = CRASH_SILENT;
@@ -305,6 +307,7 @@ static _Noreturn void be_instance(void)
         rehearse();
     if (!frame_read(&endpoint, &frame) || frame.kind != FRAME_HANDLER)
         _exit(0);
+    crash_process = getpid();
     load(&call, &frame, &handler);
     while (frame_read(&endpoint, &frame) && serve(&call, &handler, &frame))
         ;

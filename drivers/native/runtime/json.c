@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 512 };
+enum { MAX_DEPTH = 513 }; /* of what is inside of 512 lists and objects */
 
 /* ---- text ---- */
 

@@ -243,6 +243,23 @@ static void on_request(struct http *http)
 
 /* ---- from core ---- */
 
+/* Makes an id that was told not long ago another one, with a part of the event's token: a late answer to the earlier event is none to this one. */
+static void distinguish(size_t length)
+{
+    static uint64_t told[64];
+    static unsigned next;
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    for (size_t i = 0; i < length; i++)
+        hash = (hash ^ (unsigned char)server.id[i]) * 1099511628211u;
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++)
+        if (told[i] == hash) {
+            size_t at = length < sizeof server.id - 18 ? length : sizeof server.id - 18;
+            snprintf(server.id + at, 18, "-%.16s", server.endpoint->token);
+            return;
+        }
+    told[next++ % (sizeof told / sizeof *told)] = hash;
+}
+
 /* Keeps a request's id as it can be a part of a path and of a header. */
 static void set_id(struct json id)
 {
@@ -256,6 +273,7 @@ static void set_id(struct json id)
     }
     server.id[i] = 0;
     text_free(&said);
+    distinguish(i);
 }
 
 /* Takes an event from core, and gives it to the one that waits. */
@@ -267,6 +285,7 @@ static void take_event(void)
     size_t length;
     if (!frame_read(server.endpoint, &frame) || frame.kind != FRAME_EVENT || !frame_split(&frame, &meta, &event, &length))
         _exit(0); /* the end, or a defect of core's (E2) */
+    frame_begin(server.endpoint, meta);
     set_id(json_member(meta, "id"));
     unsigned trace[3] = {0};
     if (getrandom(trace, sizeof trace, 0) < 0)

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_FRAME = (6 << 20) + (64 << 10), HEAD = 5, KEPT = 256 << 10, UV_POLL = 8, UV_READABLE = 1 };
+enum { MAX_FRAME = (6 << 20) + (64 << 10), HEAD = 5, TOKEN = 32, KEPT = 256 << 10, UV_POLL = 8, UV_READABLE = 1 };
 
 /* Of libuv, which node exports. */
 struct uv_poll_s;
@@ -110,25 +110,25 @@ static int write_all(const char *bytes, size_t count)
     return 0;
 }
 
-/* send(kind, body[, meta]): writes one frame. Returns how many bytes the body has when that is over the limit, and then nothing
+/* send(kind, token, body[, meta]): writes one frame, whose body begins with the token of an event, or "". Returns how many bytes the body has when that is over the limit, and then nothing
  * is written; else 0. An endpoint that core has closed ends the process. */
 static napi_value send_frame(napi_env env, napi_callback_info info)
 {
     static char small[16 << 10];
-    napi_value arguments[3], result;
-    size_t count = 3, length = 0, meta = 0, head = HEAD;
+    napi_value arguments[4], result;
+    size_t count = 4, length = 0, meta = 0, head = HEAD, token = 0;
     int32_t kind;
     napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
     napi_get_value_int32(env, arguments[0], &kind);
-    if (napi_get_value_string_utf8(env, arguments[1], NULL, 0, &length) != napi_ok)
+    if (napi_get_value_string_utf8(env, arguments[1], NULL, 0, &token) != napi_ok || token > TOKEN ||
+        napi_get_value_string_utf8(env, arguments[2], NULL, 0, &length) != napi_ok)
         return ps_throw(env, "a frame without a text");
-    if (count > 2 && napi_get_value_string_utf8(env, arguments[2], NULL, 0, &meta) != napi_ok)
+    if (count > 3 && napi_get_value_string_utf8(env, arguments[3], NULL, 0, &meta) != napi_ok)
         return ps_throw(env, "a frame without a meta");
     napi_create_double(env, length > 6 << 20 ? (double)length : 0, &result);
     if (length > 6 << 20)
         return result;
-    if (count > 2)
-        head += 4;
+    head += token + (count > 3 ? 4 : 0);
     size_t whole = head + meta + length;
     char *frame = whole < sizeof small ? small : malloc(whole + 1);
     if (!frame)
@@ -136,12 +136,13 @@ static napi_value send_frame(napi_env env, napi_callback_info info)
     uint32_t number = htonl((uint32_t)(whole - 4));
     memcpy(frame, &number, 4);
     frame[4] = (char)kind;
-    if (count > 2) {
+    napi_get_value_string_utf8(env, arguments[1], frame + HEAD, token + 1, &token);
+    if (count > 3) {
         number = htonl((uint32_t)meta);
-        memcpy(frame + HEAD, &number, 4);
-        napi_get_value_string_utf8(env, arguments[2], frame + head, meta + 1, &meta);
+        memcpy(frame + HEAD + token, &number, 4);
+        napi_get_value_string_utf8(env, arguments[3], frame + head, meta + 1, &meta);
     }
-    napi_get_value_string_utf8(env, arguments[1], frame + head + meta, length + 1, &length);
+    napi_get_value_string_utf8(env, arguments[2], frame + head + meta, length + 1, &length);
     int error = write_all(frame, whole);
     if (frame != small)
         free(frame);

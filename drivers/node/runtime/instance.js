@@ -41,7 +41,7 @@ async function beInstance(threads) {
   fn = JSON.parse(frame.body);
   setEnvironment(fn.env ?? {});
   const fail = (failure) => {
-    addon.send(FAILURE, packed(failure.reply));
+    addon.send(FAILURE, '', packed(failure.reply));
     addon.exit(1);
   };
   try {
@@ -49,7 +49,7 @@ async function beInstance(threads) {
     report.threads -= threads;
     fn.handle = handler;
     setImmediate(() => {
-      addon.send(REPORT, JSON.stringify(report));
+      addon.send(REPORT, '', JSON.stringify(report));
       next();
     });
   } catch (thrown) {
@@ -82,7 +82,7 @@ function answer(invocation) {
     awaited.clear();
     addon.watch();
   }
-  addon.send(invocation.kind, invocation.body);
+  addon.send(invocation.kind, invocation.token, invocation.body);
   next();
 }
 
@@ -91,6 +91,7 @@ class Invocation {
   constructor(fn, meta, answered) {
     this.fn = fn;
     this.answered = answered;
+    this.token = meta.token;
     this.kind = 0;
     this.body = '';
     this.waiting = false;
@@ -147,6 +148,7 @@ class Invocation {
     try {
       const body = value === undefined ? 'null' : stringify(value);
       if (body === undefined) throw new TypeError('JSON has no such thing');
+      refuseLosses(value, body);
       const size = body.length > MAX_RESULT / 3 ? Buffer.byteLength(body) : 0;
       if (size <= MAX_RESULT) {
         this.kind = RESULT;
@@ -161,6 +163,17 @@ class Invocation {
     this.kind = LIMIT;
     this.body = packed(problem);
   }
+}
+
+// Throws for a value that has been written as another one: a number that JSON does not have, as null, and half a character, as an escape
+// that no other language can read. What may be one costs a second look.
+function refuseLosses(value, body) {
+  if (body.includes('\\ud') && /(?<!\\)(?:\\\\)*\\ud[89a-f]/.test(body)) throw new TypeError('a string in it has half of a surrogate pair');
+  if (!body.includes('null')) return;
+  stringify(value, (key, inner) => {
+    if (typeof inner === 'number' && !Number.isFinite(inner)) throw new TypeError(`${inner} is no number in JSON`);
+    return inner;
+  });
 }
 
 // What a handler is told besides the event, with the names that AWS Lambda uses. Its functions may be taken from it, as in promise.then(context.succeed).
@@ -188,8 +201,13 @@ function invoke(invocation, name, event, resolve, reject) {
   if (invocation !== current) return refuse('invalid', `${name} cannot be invoked any more: the event has been answered`);
   const body = event === undefined ? 'null' : stringify(event);
   if (body === undefined) return refuse('invalid', `a ${typeof event} cannot be written as JSON, as the event for ${name} has to be`);
+  try {
+    refuseLosses(event, body);
+  } catch (error) {
+    return refuse('invalid', `the event for ${name} cannot be written as JSON: ${describe(error).message}`);
+  }
   const call = ++calls;
-  const size = addon.send(INVOKE, body, JSON.stringify({ call, function: String(name) }));
+  const size = addon.send(INVOKE, invocation.token, body, JSON.stringify({ call, function: String(name) }));
   if (size > 0) return refuse('too_large', `the event for ${name} takes ${size} bytes as JSON; the limit is ${MAX_RESULT}`);
   if (awaited.size === 0) addon.watch(onAnswer);
   awaited.set(call, { name, resolve, reject });
@@ -260,7 +278,7 @@ async function rehearse() {
   rehearsed.handle = (await load(JSON.parse(JSON.stringify(rehearsed)), () => {}, __dirname)).handler;
   for (let i = 0; i < 3; i++) {
     await new Promise((done) => {
-      new Invocation(rehearsed, JSON.parse('{"id":"","deadline_ms":0}'), done).run(JSON.parse('{"rehearsal":[1,2.5,"three",null,true]}'));
+      new Invocation(rehearsed, JSON.parse('{"id":"","deadline_ms":0,"token":""}'), done).run(JSON.parse('{"rehearsal":[1,2.5,"three",null,true]}'));
     });
   }
   delete require.cache[file];

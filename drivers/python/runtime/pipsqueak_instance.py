@@ -1,6 +1,7 @@
 """An instance: one handler that answers events on its endpoint, one at a time.
 
-Frames on the endpoint (PROTOCOL.md, endpoint): u32 length of what follows, u8 kind, body.
+Frames on the endpoint (PROTOCOL.md, endpoint): u32 length of what follows, u8 kind, body. An answer and a call begin with the
+token of their event.
 """
 
 import _thread
@@ -23,7 +24,7 @@ MAX_RESULT = 6 << 20
 MAX_FRAME = MAX_RESULT + (64 << 10)
 HEADER = struct.Struct(">IB")
 META = struct.Struct(">I")
-EVENT, RESULT, EXCEPTION, UNUSABLE, INVOKE = b"E"[0], b"R"[0], b"X"[0], b"L"[0], b"I"[0]
+HANDLER, EVENT, RESULT, EXCEPTION, UNUSABLE, INVOKE = b"HERXLI"
 
 
 class Context:
@@ -40,6 +41,7 @@ class Context:
         self.identity = None
         self.client_context = None
         self._deadline = meta["deadline_ms"]
+        self._token = meta["token"].encode()
 
     def get_remaining_time_in_millis(self):
         return max(0, int(self._deadline - time.time() * 1000))
@@ -47,7 +49,7 @@ class Context:
     def invoke(self, function_name, event=None):
         """Runs another function on the same worker with the event, and returns its result. The request id and the deadline are
         this event's. Raises InvokeError."""
-        return invoke(function_name, event)
+        return invoke(self._token, function_name, event)
 
 
 class InvokeError(Exception):
@@ -99,6 +101,7 @@ class Instance:
 
     def serve(self, buffer):
         """Answers events, which it reads into the buffer, until core closes the endpoint, and ends the process."""
+        global _token
         _reading.acquire()
         while True:
             length = receive(buffer, b"EA")
@@ -106,49 +109,53 @@ class Instance:
                 leave(0)
             if buffer[4] != EVENT:
                 continue  # the answer to a call that the last event did not wait for
+            context, event = self.take(buffer, length)
+            _token = context._token
             _reading.release()
-            reply = self.handle(buffer, length)
+            reply = self.handle(context, event)
             if _reading.acquire(False):
-                answer(*reply)
+                answer(*reply, context._token)
             else:
-                answer_last(*reply)
+                answer_last(*reply, context._token)
 
     def rehearse(self):
         """Answers one event of its own, as serve does, into nothing."""
         buffer = bytearray(64 << 10)
-        meta, event = b'{"id": "", "deadline_ms": 0}', b'{"rehearsal": [1, 2.5, "three", null, true]}'
+        meta, event = b'{"id": "", "deadline_ms": 0, "token": ""}', b'{"rehearsal": [1, 2.5, "three", null, true]}'
         frame = META.pack(0) + bytes([EVENT]) + META.pack(len(meta)) + meta + event
         buffer[: len(frame)] = frame
-        kind, body = self.handle(buffer, len(frame))
+        kind, body = self.handle(*self.take(buffer, len(frame)))
         HEADER.pack(1 + len(body), kind)
 
-    def handle(self, buffer, length):
-        """Runs one event. Returns the kind and the body of the answer."""
+    def take(self, buffer, length):
+        """Returns the context and the text of the event in the buffer."""
         (meta_length,) = META.unpack_from(buffer, 5)
         body = 9 + meta_length
         with memoryview(buffer) as view:
-            meta, text = bytes(view[9:body]), bytes(view[body:length])
+            return Context(self.function, json.loads(bytes(view[9:body]))), bytes(view[body:length])
+
+    def handle(self, context, text):
+        """Runs one event. Returns the kind and the body of the answer."""
         try:
-            context = Context(self.function, json.loads(meta))
             # An event may be nested deeper than Python can follow, which is an exception as any other.
-            result = self.call(json.loads(text), context)
+            result = self.call(json.loads(str(text, "utf-8")), context)
         except SystemExit as stop:
             leave(stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1)
         except BaseException as error:
-            return EXCEPTION, dump(self.describe(error))
+            return EXCEPTION, dump_message(self.describe(error))
         return self.encode(result)
 
     def encode(self, result):
         try:
             body = dump(result)
         except BaseException as error:
-            return UNUSABLE, dump({
+            return UNUSABLE, dump_message({
                 "kind": "invalid",
                 "message": f"the result of {self.function['handler']} (a {name_of(result)}) cannot be written as JSON: "
                 f"{text_of(error)}; return dicts, lists, strings, finite numbers, booleans and None",
             })
         if len(body) > MAX_RESULT:
-            return UNUSABLE, dump({
+            return UNUSABLE, dump_message({
                 "kind": "too_large",
                 "message": f"the result of {self.function['handler']} takes {len(body)} bytes as JSON; the limit is {MAX_RESULT}",
             })
@@ -158,6 +165,9 @@ class Instance:
 # Who reads from the endpoint: the loop between events, a call while one runs. Numbers of calls are never used twice.
 _reading, _calls = _thread.allocate_lock(), itertools.count(1)
 
+# The token of the event under way, and the process that answers it.
+_token, _process = None, 0
+
 # What was read of the frames after the last one: answers to calls may come close behind each other.
 _ahead = b""
 
@@ -165,12 +175,16 @@ _ahead = b""
 _over = False
 
 
-def invoke(name, event):
+def invoke(token, name, event):
     body = dump(event)
+    if os.getpid() != _process:
+        raise InvokeError({"kind": "invalid", "fault": "handler", "message": f"{name} cannot be invoked by a process that the handler has forked"})
     with _reading:
+        if token != _token:
+            raise InvokeError({"kind": "invalid", "fault": "handler", "message": f"{name} was invoked by a thread whose event has been answered"})
         number = next(_calls)
-        meta = dump({"call": number, "function": name})
-        send(INVOKE, META.pack(len(meta)) + meta + body)
+        meta = dump_message({"call": number, "function": name})
+        send(INVOKE, META.pack(len(meta)) + meta + body, token)
         buffer = bytearray(4 << 10)
         while True:
             length = receive(buffer, b"A")
@@ -190,7 +204,7 @@ def invoke(name, event):
 def receive(buffer, kinds):
     """Reads one frame into the buffer, which grows as needed. Returns its length, or -1 at the end. A frame that cannot be, or is of
     none of the kinds, is core's defect: it ends the process, for nothing that follows can be understood."""
-    global _ahead
+    global _ahead, _process
     if _ahead:
         if len(_ahead) > len(buffer):
             buffer.extend(bytes(len(_ahead) - len(buffer)))
@@ -208,6 +222,8 @@ def receive(buffer, kinds):
     _ahead = bytes(buffer[want:have])
     if buffer[4] not in kinds:
         leave(1)
+    if buffer[4] == HANDLER:
+        _process = os.getpid()
     return want
 
 
@@ -221,23 +237,25 @@ def size(buffer):
     return want
 
 
-def answer(kind, body):
+def answer(kind, body, token=b""):
     flush()
-    send(kind, body)
+    send(kind, body, token)
 
 
-def answer_last(kind, body):
+def answer_last(kind, body, token):
     """Answers an event while a thread of the handler still waits for an answer of its own, which nobody gives after the event, and
     ends the process. The thread must not get the next event: core sees that none is taken here any more."""
     global _over
     _over = True
+    leave_if_forked()
     socket.socket(fileno=os.dup(ENDPOINT)).shutdown(socket.SHUT_RD)
-    answer(kind, body)
+    answer(kind, body, token)
     leave(0)
 
 
-def send(kind, body):
-    head = HEADER.pack(1 + len(body), kind)
+def send(kind, body, token=b""):
+    leave_if_forked()
+    head = HEADER.pack(1 + len(token) + len(body), kind) + token
     sent = os.writev(ENDPOINT, (head, body))
     if sent < len(head) + len(body):
         rest = memoryview(head + body)[sent:]
@@ -246,7 +264,13 @@ def send(kind, body):
 
 
 def dump(value):
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+    """Writes an event or a result. Raises for what is none, such as half a surrogate pair."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def dump_message(value):
+    """Writes what has texts of others in it, in which there may be anything."""
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def prepare_streams():
@@ -264,6 +288,12 @@ def flush():
             stream.flush()
         except Exception:  # a handler may have closed or replaced it
             pass
+
+
+def leave_if_forked():
+    """Ends a child that code of the handler has forked, and that came back from there: what it says is nobody's answer."""
+    if os.getpid() != _process:
+        leave(0)
 
 
 def leave(code):

@@ -31,7 +31,9 @@ module Pipsqueak
       @got = {} # :event or the number of a call => what came for it
       @open = {} # numbers of calls that are awaited
       @number = 0
-      @running = @reading = false
+      @pid = Process.pid
+      @token = nil # of the event under way
+      @reading = false
     end
 
     # Returns the next frame of that kind that is for the main thread, or nil at the end. Another kind is a defect of the
@@ -45,19 +47,20 @@ module Pipsqueak
       @lock.synchronize { @output.write(*parts) }
     end
 
-    # Runs a handler. What it has not awaited when it is done never comes.
-    def during
-      @running = true
+    # Runs a handler with the event of that token. What it has not awaited when it is done never comes.
+    def during(token)
+      @token = token
       yield
     ensure
-      @running = false
+      @token = nil
       cancel unless @open.empty?
     end
 
     # Has core run a function. Returns its result, or raises InvokeError.
-    def invoke(name, event)
+    def invoke(token, name, event)
+      raise InvokeError.new(Calls.refusal("#{name} cannot be invoked by a process that the handler has forked")) unless Process.pid == @pid
       body = JSON.generate(event)
-      answer = @lock.synchronize { ask(name, body) }
+      answer = @lock.synchronize { ask(token, name, body) }
       meta_end = 9 + answer.unpack1("N", offset: 5)
       meta = JSON.parse(answer.byteslice(9, meta_end - 9))
       raise InvokeError.new(meta["error"]) if meta["error"]
@@ -66,12 +69,12 @@ module Pipsqueak
 
     private
 
-    def ask(name, body)
-      raise InvokeError.new(Calls.late(name)) unless @running
+    def ask(token, name, body)
+      raise InvokeError.new(Calls.late(name)) unless token == @token
       call = @number += 1
       @open[call] = name
       meta = JSON.generate("call" => call, "function" => name.to_s)
-      head = [5 + meta.bytesize + body.bytesize, "I", meta.bytesize].pack("NaN")
+      head = [5 + token.bytesize + meta.bytesize + body.bytesize, "I", token, meta.bytesize].pack("Naa*N")
       # Half a frame would be the end of this process: no Timeout in between.
       Thread.handle_interrupt(Object => :never) { @output.write(head, meta, body) }
       await(call) or raise InvokeError.new(Calls.late(name))
@@ -80,9 +83,9 @@ module Pipsqueak
       @got.delete(call)
     end
 
-    def self.late(name)
-      { "kind" => "invalid", "fault" => "handler", "message" => "#{name} was invoked by a thread whose event has been answered" }
-    end
+    def self.late(name) = refusal("#{name} was invoked by a thread whose event has been answered")
+
+    def self.refusal(message) = { "kind" => "invalid", "fault" => "handler", "message" => message }
 
     def cancel
       @lock.synchronize do

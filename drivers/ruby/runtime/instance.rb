@@ -16,6 +16,7 @@ module Pipsqueak
       @memory_limit_in_mb = function["memory"] >> 20
       @invoked_function_arn = "pipsqueak:function:#{@function_name}"
       @deadline_ms = meta["deadline_ms"]
+      @token = meta["token"]
       @calls = calls
     end
 
@@ -25,7 +26,7 @@ module Pipsqueak
 
     # Runs another function and returns its result. Raises Pipsqueak::InvokeError when it fails.
     def invoke(name, event = nil)
-      @calls.invoke(name, event)
+      @calls.invoke(@token, name, event)
     end
   end
 
@@ -67,7 +68,9 @@ module Pipsqueak
         Process.exit!(1)
       end)
       while (frame = @calls.receive("E"))
-        answer(*handle(frame))
+        event = 9 + frame.unpack1("N", offset: 5)
+        meta = JSON.parse(frame.byteslice(9, event - 9))
+        answer(*handle(meta, frame.byteslice(event, frame.bytesize)), meta["token"])
       end
     end
 
@@ -83,19 +86,17 @@ module Pipsqueak
     def defect(error) = "#{Pipsqueak.type_of(error)}: #{Pipsqueak.message_of(error)} (#{error.backtrace&.first})"
 
     # Runs one event. Returns the kind and the body of the answer.
-    def handle(frame)
-      run_event(frame)
+    def handle(meta, text)
+      run_event(meta, text)
     rescue StandardError => e
       return "L", JSON.generate("kind" => "internal", "message" => "the Ruby runtime failed while it ran an event: #{defect(e)}")
     end
 
-    def run_event(frame)
-      event = 9 + frame.unpack1("N", offset: 5)
-      meta = JSON.parse(frame.byteslice(9, event - 9))
+    def run_event(meta, text)
       context = Context.new(@function, meta, @calls)
       begin
-        event = JSON.parse(frame.byteslice(event, frame.bytesize))
-        result = @calls.during { @handler.call(event, context) }
+        event = JSON.parse(text)
+        result = @calls.during(meta["token"]) { @handler.call(event, context) }
       rescue SystemExit
         raise
       rescue Exception => e
@@ -119,11 +120,11 @@ module Pipsqueak
       return "L", JSON.generate("kind" => kind, "message" => Pipsqueak.clean("the result of #{@handler.name} #{why}", 8000))
     end
 
-    def answer(kind, body)
+    def answer(kind, body, token = "")
       Process.exit!(0) unless Process.pid == @pid # a child that the handler has forked, and that came back from it
       OUTPUTS.each { |io| flush(io) }
       [$stdout, $stderr].each { |io| flush(io) unless OUTPUTS.any? { |own| own.equal?(io) } }
-      @calls.answer([1 + body.bytesize, kind].pack("Na"), body)
+      @calls.answer([1 + token.bytesize + body.bytesize, kind].pack("Na"), token, body)
     rescue Errno::EPIPE
       Process.exit!(0)
     end

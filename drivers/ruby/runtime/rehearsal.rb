@@ -10,7 +10,7 @@ module Pipsqueak
     NAME = "rehearsed"
     HANDLER = "#{NAME}.pipsqueak_rehearsed"
     EVENT = '{"rehearsal":[1,2.5,"three",null,true]}'
-    META = '{"id":"","deadline_ms":0}'
+    META = '{"id":"","deadline_ms":0,"token":""}'
 
     def initialize(loader)
       @loader = loader

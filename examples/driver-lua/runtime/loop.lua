@@ -6,6 +6,7 @@ ffi.cdef [[
   int ps_zygote(int control, const void *hooks, char *buffer, size_t size);
   struct ps_frame { const char *meta, *body; size_t meta_size, body_size; };
   int ps_receive(int endpoint, struct ps_frame *frame), ps_send(int endpoint, int kind, const struct ps_frame *frame);
+  int ps_reply(int endpoint, int kind, const char *token, const struct ps_frame *frame);
   long send(int socket, const void *buffer, size_t size, int flags), getrandom(void *buffer, size_t size, unsigned flags);
   int pause(void), clearenv(void), setenv(const char *name, const char *value, int overwrite);
   void *signal(int number, intptr_t handler);
@@ -20,14 +21,25 @@ local PATH, CPATH = package.path:gsub("^%./[^;]*;", ""), package.cpath:gsub("^%.
 
 local function seconds(clock) C.clock_gettime(clock, now) return tonumber(now.s) + tonumber(now.ns) / 1e9 end
 
+-- Sequences of bytes that are one character of UTF-8.
+local CHARACTERS = { "[\194-\223][\128-\191]", "\224[\160-\191][\128-\191]", "[\225-\236\238\239][\128-\191][\128-\191]", "\237[\128-\159][\128-\191]",
+  "\240[\144-\191][\128-\191][\128-\191]", "[\241-\243][\128-\191][\128-\191][\128-\191]", "\244[\128-\143][\128-\191][\128-\191]" }
+
+local function quote(text)
+  local rest = text
+  for i = 1, rest:find "[\128-\255]" and #CHARACTERS or 0 do rest = rest:gsub(CHARACTERS[i], "x") end
+  return json.quotestring(assert(not rest:find "[\128-\255]" and text, "a string is not in UTF-8"))
+end
+
 -- Writes a value as JSON: a table as an array when it has elements or was one when it was read, a number with 16 digits.
 local function encode(value)
   if type(value) == "number" then return assert(value - value == 0 and ("%.16g"):format(value), "a number is not finite") end
+  if type(value) == "string" then return quote(value) end
   if type(value) ~= "table" or value == json.null then return assert(json.encode(value)) end
   local parts, list = {}, #value > 0 or (getmetatable(value) or {}).__jsontype == "array"
   for i = 1, #value do parts[i] = encode(value[i]) end
   if list then return "[" .. table.concat(parts, ",") .. "]" end
-  for key, field in pairs(value) do parts[#parts + 1] = json.quotestring(tostring(key)) .. ":" .. encode(field) end
+  for key, field in pairs(value) do parts[#parts + 1] = quote(tostring(key)) .. ":" .. encode(field) end
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
@@ -108,26 +120,28 @@ local function receive(kinds)
   return string.char(kind), ffi.string(frame.body, frame.body_size), json.decode(ffi.string(frame.meta, frame.meta_size))
 end
 
-local function send(kind, body, meta)
+-- Sends a frame, which in an event begins with its token.
+local function send(kind, body, token, meta)
   frame.meta, frame.body, frame.meta_size, frame.body_size = meta, body, #(meta or ""), #body
-  enter.ps_send(ENDPOINT, kind:byte(), frame)
+  local failed = token and enter.ps_reply(ENDPOINT, kind:byte(), token, frame) or not token and enter.ps_send(ENDPOINT, kind:byte(), frame)
+  if failed ~= 0 then exit(0) end -- nobody reads it, or it is not for this process to answer
 end
 
 -- Calls the handler with an event. Returns the kind and the body of the answer.
-local function answer(handler, event, context)
+local function answer(handler, event, context, token)
   local ok, result = xpcall(function() return handler(json.decode(event, 1, json.null), context) end, describe)
   io.stdout:flush()
-  if not ok then return "X", encode(result) end
+  if not ok then return "X", encode(result), token end
   local fine, text = pcall(encode, result)
-  if fine and #text <= MAX_RESULT then return "R", text end
+  if fine and #text <= MAX_RESULT then return "R", text, token end
   local why = fine and ("takes %d bytes as JSON; the limit is %d"):format(#text, MAX_RESULT) or "cannot be written as JSON: " .. text
-  return "L", encode { kind = fine and "too_large" or "invalid", message = "the handler's result " .. why }
+  return "L", encode { kind = fine and "too_large" or "invalid", message = "the handler's result " .. why }, token
 end
 
 -- Calls another function by name, and returns its result. A call that fails raises a table with kind, fault and message.
-local function invoke(_, name, event)
+local function invoke(context, name, event)
   calls = calls + 1
-  send("I", encode(event), encode { call = calls, ["function"] = name })
+  send("I", encode(event), context.token, encode { call = calls, ["function"] = name })
   local _, result, meta
   repeat _, result, meta = receive "A" until meta.call == calls
   if not meta.error then return json.decode(result, 1, json.null) end
@@ -144,7 +158,7 @@ local ok, report, handler = pcall(load, request)
 send(ok and "P" or "F", encode(report))
 while ok do
   local kind, event, meta = receive "EA" -- an A that comes now is to a call which nobody waits for
-  local context = { request_id = meta.id, function_name = request["function"], memory = request.memory, invoke = invoke,
+  local context = { request_id = meta.id, token = meta.token, function_name = request["function"], memory = request.memory, invoke = invoke,
     remaining_ms = function() return math.max(0, meta.deadline_ms - seconds(REALTIME) * 1000) end }
-  if kind == "E" then send(answer(handler, event, context)) end
+  if kind == "E" then send(answer(handler, event, context, meta.token)) end
 end

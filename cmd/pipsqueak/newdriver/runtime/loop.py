@@ -132,8 +132,8 @@ def exactly(endpoint, size):
     return bytes(data)
 
 
-def send(endpoint, kind, message):
-    body = message if isinstance(message, bytes) else json.dumps(message).encode()
+def send(endpoint, kind, message, token=""):
+    body = token.encode() + (message if isinstance(message, bytes) else json.dumps(message).encode())
     endpoint.sendall(struct.pack(">Ic", len(body) + 1, kind) + body)
 
 
@@ -164,7 +164,7 @@ class Context:
 def be_instance():
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
-    endpoint = socket.socket(fileno=ENDPOINT)
+    endpoint, process = socket.socket(fileno=ENDPOINT), os.getpid()
     _, body = receive(endpoint)
     request = json.loads(body)
     os.environ.clear()
@@ -174,15 +174,18 @@ def be_instance():
     except Failure as failure:
         send(endpoint, b"F", failure.args[0])
         leave(1)
-    send(endpoint, b"P", report)
-    while True:
+    answer = b"P", report, ""
+    while os.getpid() == process:  # else it is a child that the handler has forked, and that came back from it
+        flush()
+        send(endpoint, *answer)
         kind, body = receive(endpoint)
         if kind != b"E":
             leave(1)
         (size,) = struct.unpack_from(">I", body)
-        answer = run(handler, body[4 + size :], Context(request, json.loads(body[4 : 4 + size])))
-        flush()
-        send(endpoint, *answer)
+        meta = json.loads(body[4 : 4 + size])
+        # An answer begins with the token of its event.
+        answer = *run(handler, body[4 + size :], Context(request, meta)), meta["token"]
+    leave(0)
 
 
 def run(handler, event, context):
@@ -194,7 +197,7 @@ def run(handler, event, context):
     except BaseException as error:
         return b"X", describe(error)
     try:
-        body = json.dumps(result, allow_nan=False).encode()
+        body = json.dumps(result, allow_nan=False, ensure_ascii=False).encode()  # raises for half a surrogate pair
     except Exception as error:
         return b"L", {"kind": "invalid", "message": f"the result cannot be written as JSON: {error}"}
     if len(body) > MAX_RESULT:

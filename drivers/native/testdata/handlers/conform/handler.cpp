@@ -227,6 +227,23 @@ static string grow(const Event &e)
     return "null";
 }
 
+static string bytes(const Event &e)
+{
+    string all = "\"";
+    for (string_view byte : json::items(e.at("bytes")))
+        all += (char)std::stoi(string(byte));
+    return all + "\"";
+}
+
+static string forked()
+{
+    pid_t child = fork();
+    if (child == 0)
+        return "\"child\"";
+    waitpid(child, nullptr, 0);
+    return "\"parent\"";
+}
+
 static volatile sig_atomic_t caught;
 
 static string handle(string_view event, pipsqueak::context &c)
@@ -280,6 +297,14 @@ static string handle(string_view event, pipsqueak::context &c)
         return grow(e);
     if (what == "unusable")
         return "neither a number nor anything else";
+    if (what == "number")
+        return e.count("within") ? "[" + text(e, "name") + "]" : text(e, "name");
+    if (what == "bytes")
+        return bytes(e);
+    if (what == "nest")
+        return string(number(e, "levels"), '[') + string(number(e, "levels"), ']');
+    if (what == "fork")
+        return forked();
     if (what == "invoke")
         return invoke(e, c);
     throw KitError("nobody knows what " + what + " is");

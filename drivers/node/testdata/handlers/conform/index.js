@@ -57,6 +57,14 @@ const does = {
   sleep: ({ ms }) => new Promise((done) => setTimeout(done, ms, null)),
   grow: ({ bytes }) => { held.push(Buffer.alloc(bytes, 'x')); },
   unusable: () => 1n,
+  number: ({ name, within }) => (within ? [Number(name)] : Number(name)),
+  bytes: ({ bytes }) => String.fromCharCode(0xd800, ...bytes),
+  nest: ({ levels }) => {
+    let nested = [];
+    for (let i = 1; i < levels; i++) nested = [nested];
+    return nested;
+  },
+  fork: () => { throw new KitError('a process of Node.js cannot fork'); },
   invoke: ({ calls, bytes, uncaught }, context) => Promise.all(calls.map(async ([name, event]) => {
     try {
       return { result: await context.invoke(name, bytes === undefined ? event : 'x'.repeat(bytes)) };

@@ -123,6 +123,29 @@ def do_unusable(event, context):
     return object()
 
 
+def do_number(event, context):
+    return [float(event["name"])] if event.get("within") else float(event["name"])
+
+
+def do_bytes(event, context):
+    return bytes(event["bytes"]).decode("utf-8", "surrogateescape")
+
+
+def do_nest(event, context):
+    nested = []
+    for _ in range(event["levels"] - 1):
+        nested = [nested]
+    return nested
+
+
+def do_fork(event, context):
+    child = os.fork()
+    if child == 0:
+        return "child"
+    os.waitpid(child, 0)
+    return "parent"
+
+
 def do_invoke(event, context):
     results = []
     for name, argument in event["calls"]:

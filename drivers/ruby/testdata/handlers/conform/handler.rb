@@ -10,6 +10,7 @@ require "tempfile"
 
 class KitError < StandardError; end
 
+NUMBERS = { "NaN" => Float::NAN, "Infinity" => Float::INFINITY, "-Infinity" => -Float::INFINITY }.freeze
 HELD = []
 $count = 0
 
@@ -34,6 +35,8 @@ module Kit
     def do_state(_, _) = $count += 1
     def do_env(_, _) = ENV.to_h
     def do_unusable(_, _) = Float::NAN
+    def do_bytes(event, _) = event["bytes"].pack("C*").force_encoding("UTF-8")
+    def do_nest(event, _) = (event["levels"] - 1).times.reduce([]) { |nested, _| [nested] }
 
     def do_print(event, _)
       $stdout.write(event.fetch("out", ""))
@@ -68,6 +71,17 @@ module Kit
     def do_run(event, _)
       out, status = Open3.capture2("/bin/sh", "-c", event["command"])
       { out: out, status: status.exitstatus }
+    end
+
+    def do_number(event, _)
+      number = NUMBERS.fetch(event["name"])
+      event["within"] ? [number] : number
+    end
+
+    def do_fork(_, _)
+      child = fork or return "child"
+      Process.wait(child)
+      "parent"
     end
 
     def do_sleep(event, _)

@@ -1,4 +1,4 @@
-"""A driver of version 1 of the protocol, frozen when version 2 came. It pins that a host still serves that version: nothing in this
+"""A driver of version 2 of the protocol, frozen when version 3 came. It pins that a host still serves that version: nothing in this
 directory is ever changed to suit a host.
 
 It has a copy of the version's driver.proto and of the loop that its processes ran. Its Python is that of examples/driver-in-python.
@@ -22,7 +22,7 @@ from google.rpc import status_pb2
 pb, driver_pb2_grpc = grpc.protos_and_services("driver.proto")  # the copy beside this file
 
 COOKIE = "4f9c1c1e-a driver is started by its host"
-VERSION = 1  # of the protocol
+VERSION = 2  # of the protocol
 PROGRAM = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else ""
 LIBEXEC = os.environ.get("PIPSQUEAK_LIBEXEC") or os.path.join(os.path.dirname(PROGRAM), "libexec")
 INTERPRETER, LIBRARY, LOOP = "/usr/bin/python3", "/pipsqueak/libpipsqueak-enter.so", "/pipsqueak/old/loop.py"
@@ -130,9 +130,9 @@ def launch(sandbox, command):
 
 
 def description():
-    d = pb.Description(language="old", version="0.1.0", capabilities=["invoke"])  # which was no word of version 1
+    d = pb.Description(language="old", version="0.1.0")
     if os.access(INTERPRETER, os.X_OK):
-        runtime = d.runtimes.add(id="old3", version=platform.python_version(), path=INTERPRETER, extension=".py")
+        runtime = d.runtimes.add(id="old3", version=platform.python_version(), path=INTERPRETER, extensions=[".py"])
         runtime.mounts.add(source=os.path.join(LIBEXEC, os.path.basename(LIBRARY)), target=LIBRARY)
         runtime.mounts.add(source=os.path.join(LIBEXEC, "old"), target=os.path.dirname(LOOP))
         runtime.handlers.add(file="handler.py", handler="handler.handler")
