@@ -44,6 +44,8 @@ type Trial struct {
 	Why   string        `json:"why,omitempty"`   // no zygote may import it
 	Reads []string      `json:"reads,omitempty"` // environment variables, as in Report
 	Took  time.Duration `json:"took,omitempty"`
+	// Version is as in Probe.
+	Version int `json:"version"`
 }
 
 // Limits bounds what a function may use.

@@ -52,6 +52,9 @@ func Stale(p core.Installed, all []core.Installed) bool {
 	return p.Probe == nil || p.Probe.Version != version || p.Probe.Through != "" && !slices.ContainsFunc(all, func(q core.Installed) bool { return q.String() == p.Probe.Through })
 }
 
+// Current reports whether a trial looked at all that one does now.
+func Current(t core.Trial) bool { return t.Version == version }
+
 // Run probes those of the packages that are Stale, and calls done with each result as it comes. The packages are all that one
 // function has: nothing else can be imported. An error is the machine's, a driver's or the context's, never a package's; packages
 // that have no result by then are still unknown.
@@ -92,7 +95,8 @@ func Run(ctx context.Context, m Machine, packages []core.Installed, done func(co
 }
 
 // Try tells of each of some more modules what it does when a zygote imports it that has imported the first ones, and those of the others that it may:
-// none that must not be in a zygote, and none that reads environment variables of these names. The errors are those of Run.
+// none that must not be in a zygote, and none that reads environment variables of these names. The errors are those of Run; what was tried by then is returned
+// with them.
 func Try(ctx context.Context, m Machine, packages []core.Installed, first, more, names []string) (map[string]core.Trial, error) {
 	r, err := open(ctx, m, packages)
 	if err != nil {
@@ -105,12 +109,12 @@ func Try(ctx context.Context, m Machine, packages []core.Installed, first, more,
 		one := core.Installed{Receipt: core.Receipt{Modules: []string{module}}}
 		probe, err := r.probe(&one)
 		if err != nil {
-			return nil, err
+			return tried, err
 		}
-		trial := core.Trial{Why: cmp.Or(probe.Errors[module], probe.Unforkable), Reads: probe.Reads, Took: probe.Own}
+		trial := core.Trial{Why: cmp.Or(probe.Errors[module], probe.Unforkable), Reads: probe.Reads, Took: probe.Own, Version: version}
 		if trial.Why == "" {
 			if trial.Why, err = r.draw(module); err != nil {
-				return nil, err
+				return tried, err
 			}
 			if trial.Why != "" || Reads(trial.Reads, names) != "" { // what comes next would find it there
 				r.drop(module)

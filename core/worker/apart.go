@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -55,7 +56,7 @@ func (w *Worker) part(fn *core.Function, wait bool) {
 // reason tells why no zygote may import a module for a function, if none may, and whether it is the code's alone, for it cannot be imported by itself.
 func reason(fn *core.Function, module string, packages []core.Installed, wait bool) (why string, alone bool) {
 	p, own := owner(module, packages)
-	trial, tried := fn.Tried[module]
+	trial, tried := trialOf(fn, module)
 	switch {
 	case p != nil && probe.Stale(*p, packages):
 		if wait {
@@ -76,6 +77,12 @@ func reason(fn *core.Function, module string, packages []core.Installed, wait bo
 		return "reads " + strings.Join(trial.Reads, ", ") + " when it is imported", false
 	}
 	return trial.Why, trial.Why != ""
+}
+
+// trialOf returns what was found out about a module for a function, if it was tried.
+func trialOf(fn *core.Function, module string) (trial core.Trial, tried bool) {
+	trial, tried = fn.Tried[module]
+	return trial, tried && probe.Current(trial)
 }
 
 // reading tells why a zygote of a function must not have loaded a package, if so: it reads a variable that is set for the function, or what it requires does.
@@ -136,13 +143,13 @@ func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runt
 	for _, module := range slices.Concat(fn.Imports, fn.Perhaps) {
 		p, own := owner(module, packages)
 		why, _ := reason(fn, module, packages, false)
-		_, tried := fn.Tried[module]
+		_, tried := trialOf(fn, module)
 		certain := slices.Contains(fn.Imports, module)
 		switch {
 		case why != "" || p != nil && probe.Stale(*p, packages) || slices.Contains(more, module) || slices.Contains(first, module):
 		case certain && (tried || p != nil && module == own):
 			first = append(first, module)
-		case !tried && !slices.Contains(fn.Loaded, module):
+		case !tried && !slices.Contains(fn.Loaded, module) && len(more) < maxLoaded:
 			more = append(more, module)
 		}
 	}
@@ -151,10 +158,13 @@ func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runt
 	}
 	trials, err := probe.Try(ctx, w.machine(d, runtime), packages, first, more, settings(fn))
 	if err != nil {
-		return fmt.Errorf("not all that it imports could be tried: %w", err)
+		err = fmt.Errorf("not all that it imports could be tried: %w", err)
 	}
-	_, err = w.store.Amend(fn.Name, fn.Version, func(f *core.Function) { take(f, more, trials, packages) })
-	return err
+	if len(trials) == 0 {
+		return err
+	}
+	_, amended := w.store.Amend(fn.Name, fn.Version, func(f *core.Function) { take(f, more, trials, packages) })
+	return errors.Join(err, amended)
 }
 
 // take notes trials with the function, and what of the modules is worth to be imported ahead besides.
@@ -166,8 +176,9 @@ func take(fn *core.Function, modules []string, trials map[string]core.Trial, pac
 	maps.Copy(fn.Tried, trials)
 	for _, module := range modules {
 		p, _ := owner(module, packages)
+		trial, tried := trials[module]
 		why, _ := reason(fn, module, packages, false)
-		if why == "" && (p != nil || trials[module].Took >= worthLoading) && !slices.Contains(fn.Imports, module) && !slices.Contains(fn.Loaded, module) {
+		if tried && why == "" && (p != nil || trial.Took >= worthLoading) && !slices.Contains(fn.Imports, module) && !slices.Contains(fn.Loaded, module) {
 			fn.Loaded = append(fn.Loaded, module)
 		}
 	}

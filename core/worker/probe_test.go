@@ -69,7 +69,11 @@ func TestReason(t *testing.T) {
 	packages := []core.Installed{seen("plain", core.Probe{}), seen("reads", core.Probe{Reads: []string{"MODE"}}, "circle==1"), seen("circle", core.Probe{}, "above==1"),
 		seen("above", core.Probe{}, "reads==2"), seen("deep", core.Probe{}), seen("name", core.Probe{Reads: []string{"AWS_LAMBDA_FUNCTION_NAME", "PATH"}}), seen("all", core.Probe{Reads: []string{core.AllVariables}}),
 		{Package: core.Package{Name: "new", Version: "1"}, Receipt: core.Receipt{Modules: []string{"new"}}}}
-	sets := &core.Function{Env: map[string]string{"MODE": "x", "LANG": "C.UTF-8"}, Tried: map[string]core.Trial{"plain.good": {}, "plain.bad": {Why: "bad"}, "deep.x": {Reads: []string{"MODE"}}, "std": {}, "stdreads": {Reads: []string{"X"}}}}
+	sets := &core.Function{Env: map[string]string{"MODE": "x", "LANG": "C.UTF-8"}, Tried: map[string]core.Trial{"plain.good": {}, "plain.bad": {Why: "bad"}, "deep.x": {Reads: []string{"MODE"}}, "std": {}, "stdreads": {Reads: []string{"X"}}, "plain.old": {Version: -1}}}
+	for module, trial := range sets.Tried {
+		trial.Version += probed(t)
+		sets.Tried[module] = trial
+	}
 	for _, test := range []struct {
 		fn          *core.Function
 		module, why string
@@ -79,7 +83,7 @@ func TestReason(t *testing.T) {
 		{&core.Function{}, "reads", ""}, {&core.Function{Sets: []string{"MODE"}}, "circle", "circle imports reads, which reads MODE when it is imported, which is set for this function"},
 		{&core.Function{}, "name", "name reads AWS_LAMBDA_FUNCTION_NAME when it is imported, which is set for this function"},
 		{&core.Function{Sets: []string{core.AllVariables}}, "plain", "plain is imported as the function's own files say"},
-		{sets, "plain.new", "plain.new is being probed"}, {sets, "plain.good", ""}, {sets, "plain.bad", "bad"}, {sets, "new.x", "new is being probed"}, {sets, "nobody", "nobody is being probed"},
+		{sets, "plain.new", "plain.new is being probed"}, {sets, "plain.good", ""}, {sets, "plain.old", "plain.old is being probed"}, {sets, "plain.bad", "bad"}, {sets, "new.x", "new is being probed"}, {sets, "nobody", "nobody is being probed"},
 		{sets, "std", ""}, {sets, "stdreads", "reads X when it is imported"}, {sets, "deep", "deep reads MODE when it is imported, which is set for this function"},
 		{&core.Function{}, "deep", ""}, {&core.Function{}, "all", ""},
 		{sets, "all", "all reads AWS_LAMBDA_FUNCTION_MEMORY_SIZE, AWS_LAMBDA_FUNCTION_NAME, AWS_LAMBDA_FUNCTION_VERSION, LAMBDA_TASK_ROOT, MODE when it is imported, which is set for this function"},

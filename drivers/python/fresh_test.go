@@ -103,15 +103,18 @@ import random
 class SeedSequence:
     def __init__(self, entropy=None): self.entropy, self.spawn_key = random.SystemRandom().getrandbits(128) | 1 << 127 if entropy is None else entropy, ()
 class BitGenerator:
-    def __init__(self, seed=None): self.seed_seq, self.state = SeedSequence(seed), None; self.state = self.seed_seq.entropy
-    def random_raw(self, size=None, output=True): self.state = self.state * 6364136223846793005 + 1 & (1 << 128) - 1; return self.state >> 64
+    def __init__(self, seed=None): self._seed_seq = SeedSequence(seed); self.state = {"state": self._seed_seq.entropy}
+    def random_raw(self, size=None, output=True): self.state["state"] = self.state["state"] * 6364136223846793005 + 1 & (1 << 128) - 1; return self.state["state"] >> 64
 class Generator:
     def __init__(self, bits): self.bit_generator = bits
     def random(self): return self.bit_generator.random_raw()
 class RandomState:
-    def __init__(self, seed=None): self._bit_generator = BitGenerator(seed); self.spare = self._bit_generator.random_raw(); self._bit_generator.seed_seq = self._bit_generator.seed_seq if seed is None else None
-    def seed(self): self._bit_generator = BitGenerator(); self.spare = 0
-    def random(self): return self._bit_generator.random_raw() ^ self.spare
+    def __init__(self, seed=None):
+        self._bit_generator, self.spare = BitGenerator(seed), random.random()
+        if seed is not None: self.seed(seed)
+    def seed(self, seed=None): self._bit_generator.state, self._bit_generator._seed_seq, self.spare = BitGenerator(seed).state, None, 0
+    def set_state(self, state): self._bit_generator.state, self.spare = {"state": state["state"]}, state["gauss"]
+    def random(self): return self._bit_generator.random_raw() + self.spare
 _rand = RandomState()
 def seed(): _rand.seed()
 `

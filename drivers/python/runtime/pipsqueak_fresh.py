@@ -115,6 +115,8 @@ def renew():
 def renew_generator(thing):
     if hasattr(thing, "random_raw"):
         thing.state = type(thing)().state
+    elif hasattr(thing, "set_state"):  # its seed() would forget that it was the system's
+        thing.set_state({**type(thing._bit_generator)().state, "has_gauss": 0, "gauss": 0.0})
     elif thing is not None:
         thing.seed()
 
