@@ -81,8 +81,10 @@ func reason(fn *core.Function, module string, packages []core.Installed, wait bo
 
 // trialOf returns what was found out about a module for a function, if it was tried.
 func trialOf(fn *core.Function, module string) (trial core.Trial, tried bool) {
-	trial, tried = fn.Tried[module]
-	return trial, tried && probe.Current(trial)
+	if trial, tried = fn.Tried[module]; tried && probe.Current(trial) {
+		return trial, true
+	}
+	return core.Trial{}, false
 }
 
 // reading tells why a zygote of a function must not have loaded a package, if so: it reads a variable that is set for the function, or what it requires does.

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -69,7 +70,7 @@ func TestReason(t *testing.T) {
 	packages := []core.Installed{seen("plain", core.Probe{}), seen("reads", core.Probe{Reads: []string{"MODE"}}, "circle==1"), seen("circle", core.Probe{}, "above==1"),
 		seen("above", core.Probe{}, "reads==2"), seen("deep", core.Probe{}), seen("name", core.Probe{Reads: []string{"AWS_LAMBDA_FUNCTION_NAME", "PATH"}}), seen("all", core.Probe{Reads: []string{core.AllVariables}}),
 		{Package: core.Package{Name: "new", Version: "1"}, Receipt: core.Receipt{Modules: []string{"new"}}}}
-	sets := &core.Function{Env: map[string]string{"MODE": "x", "LANG": "C.UTF-8"}, Tried: map[string]core.Trial{"plain.good": {}, "plain.bad": {Why: "bad"}, "deep.x": {Reads: []string{"MODE"}}, "std": {}, "stdreads": {Reads: []string{"X"}}, "plain.old": {Version: -1}}}
+	sets := &core.Function{Env: map[string]string{"MODE": "x", "LANG": "C.UTF-8"}, Tried: map[string]core.Trial{"plain.good": {}, "plain.bad": {Why: "bad"}, "deep.x": {Reads: []string{"MODE"}}, "std": {}, "stdreads": {Reads: []string{"X"}}, "plain.old": {Why: "bad", Version: -1}}}
 	for module, trial := range sets.Tried {
 		trial.Version += probed(t)
 		sets.Tried[module] = trial
@@ -88,6 +89,9 @@ func TestReason(t *testing.T) {
 		{&core.Function{}, "deep", ""}, {&core.Function{}, "all", ""},
 		{sets, "all", "all reads AWS_LAMBDA_FUNCTION_MEMORY_SIZE, AWS_LAMBDA_FUNCTION_NAME, AWS_LAMBDA_FUNCTION_VERSION, LAMBDA_TASK_ROOT, MODE when it is imported, which is set for this function"},
 	} {
+		if why, _ := reason(test.fn, test.module, packages, false); strings.HasSuffix(test.why, unprobed) && why != "" {
+			t.Errorf("%s is not waited for, and is apart: %q", test.module, why)
+		}
 		if why, _ := reason(test.fn, test.module, packages, true); why != test.why {
 			t.Errorf("%s with %v: %q, want %q", test.module, settings(test.fn), why, test.why)
 		}
