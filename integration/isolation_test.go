@@ -279,13 +279,15 @@ func TestRandomness(t *testing.T) {
 	w := shared(t)
 	w.deploy(t, "random", files{"handler.py": `
 import random, uuid, os, secrets, tempfile
-import numpy
+import faker, numpy
 
 def handler(event, context):
     return {"random": random.random(), "uuid4": str(uuid.uuid4()), "urandom": os.urandom(8).hex(), "secrets": secrets.token_hex(8),
-            "numpy": float(numpy.random.random()), "default_rng": float(numpy.random.default_rng().random()),
+            "numpy": float(numpy.random.random()), "normal": float(numpy.random.standard_normal()), "default_rng": float(numpy.random.default_rng().random()),
+            "faker": faker.Faker().sha1(),
             "tempfile": next(tempfile._get_candidate_names())}
-`, "requirements.txt": "numpy==2.3.4\n", "pipsqueak.yaml": "reuse: false\n"})
+`, "requirements.txt": "numpy==2.3.4\nfaker==37.11.0\n", "pipsqueak.yaml": "reuse: false\n"})
+	w.probed(t, "random")
 	forkStart(t, w, "random", `{}`)
 	seen := map[string]bool{}
 	for range 8 {
