@@ -39,16 +39,18 @@ def asked(): return [library.asked() for library in libraries]
 	}
 	machine := fmt.Sprintf("R[%d,%d]", runtime.NumCPU(), runtime.NumCPU())
 	for _, c := range []struct {
+		processors int
 		env        map[string]string
 		fork, cold string // 99 is what the libraries take when nobody says anything
 	}{
-		{nil, machine, "R[99,99]"}, {map[string]string{"OPENBLAS_NUM_THREADS": "5", "OMP_NUM_THREADS": "7"}, "R[5,7]", "R[5,7]"}, {map[string]string{"OMP_NUM_THREADS": "0"}, machine, "R[99,0]"},
-		{map[string]string{"OMP_NUM_THREADS": "3,1"}, "R[3,3]", "R[99,3]"},
+		{0, nil, machine, "R[99,99]"}, {0, map[string]string{"OPENBLAS_NUM_THREADS": "5", "OMP_NUM_THREADS": "7"}, "R[5,7]", "R[5,7]"},
+		{0, map[string]string{"OMP_NUM_THREADS": "3,1"}, "R[3,3]", "R[99,3]"}, {0, map[string]string{"OMP_NUM_THREADS": "0"}, machine, "R[99,0]"},
+		{64, nil, "R[64,64]", "R[64,64]"}, {64, map[string]string{"OMP_NUM_THREADS": "3"}, "R[3,3]", "R[3,3]"},
 	} {
-		with := func(l *core.HandlerLoad) { l.Env = c.env }
+		with := func(l *core.HandlerLoad) { l.Env, l.Processors = c.env, c.processors }
 		fork, cold := drivertest.Ask(t, h.Instance(t, zygote, theFiles, with), `1`), drivertest.Ask(t, h.Instance(t, root, theFiles, with), `1`)
 		if fork != c.fork || cold != c.cold {
-			t.Errorf("with %v: %s in a fork, want %s; %s in a cold start, want %s", c.env, fork, c.fork, cold, c.cold)
+			t.Errorf("with %v and %d processors: %s in a fork, want %s; %s in a cold start, want %s", c.env, c.processors, fork, c.fork, cold, c.cold)
 		}
 	}
 }
