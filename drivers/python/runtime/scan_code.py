@@ -203,8 +203,10 @@ class Reader:
                     self.secrets(walk(node))
         self.at_import(effects)
         if self.reaches and (self.private or not self.called.isdisjoint(secrets)):
-            for node, secret in Flow(self, secrets).sent():
-                self.add("secrets", node, f"sends {secret}, which it reads elsewhere, over the network")
+            told = [line for rule, line in self.found if rule == "secrets"]
+            for node, secret, function in Flow(self, secrets).sent():
+                if function is None or not any(function.lineno <= line <= function.end_lineno for line in told):
+                    self.add("secrets", node, f"sends {secret}, which it reads elsewhere, over the network")
         if self.setup:
             self.hooks(self.nodes)
         self.pushed_aside()

@@ -122,13 +122,13 @@ class Flow:
                     self.hold(function, call.func.value, secret)
 
     def sent(self):
-        """Yields the calls of the network that are given a secret, and which."""
+        """Yields the calls of the network that are given a secret, which one, and in which function."""
         for function, nodes in self.scopes:
             for node in nodes:
                 if isinstance(node, ast.Call) and self.reader.sends(node):
                     for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
                         if secret := self.secret(function, argument):
-                            yield node, secret
+                            yield node, secret, function
                             break
 
     def returning(self):
