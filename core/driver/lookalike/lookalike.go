@@ -32,8 +32,9 @@ func Parse(list string, affixes ...string) Names {
 	return n
 }
 
-// shortest is how long a name is that one slip makes another: of shorter ones everything is close to something.
-const shortest = 6
+// shortest is how long a name is that any slip makes another: of shorter ones everything is close to something. Slips that are seldom meant count from
+// shortestTwice on, two neighbours swapped or a letter doubled, and from shortestInner on, a letter less or more inside of the name.
+const shortest, shortestInner, shortestTwice = 6, 5, 4
 
 // Suspicions returns one for each of the packages whose name is close to a popular one, and not popular itself.
 func (n Names) Suspicions(packages []core.Package) []core.Suspicion {
@@ -60,11 +61,8 @@ func (n Names) reason(name string) string {
 			}
 		}
 	}
-	if len(name) < shortest {
-		return ""
-	}
 	for _, like := range n.sorted {
-		if len(like) >= shortest && oneSlip(name, like) {
+		if min(len(name), len(like)) >= shortest && oneSlip(name, like) || min(len(name), len(like)) < shortest && rareSlip(name, like) {
 			return "its name is one slip of the finger away from the popular " + like
 		}
 	}
@@ -100,6 +98,28 @@ func oneSlip(a, b string) bool {
 	}
 	swapped := i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
 	return swapped || a[i+1:] == b[i+1:]
+}
+
+// rareSlip is oneSlip for short names, of slips that are seldom a name of their own. Digits are left out, for they are versions.
+func rareSlip(name, like string) bool {
+	short, long := name, like
+	if len(short) > len(long) {
+		short, long = long, short
+	}
+	if len(like) < shortestTwice || len(long)-len(short) > 1 || !oneSlip(short, long) {
+		return false
+	}
+	i := 0
+	for i < len(short) && short[i] == long[i] {
+		i++
+	}
+	switch {
+	case len(short) == len(long):
+		return i+1 < len(long) && short[i] == long[i+1] && short[i+1] == long[i]
+	case isDigit(long[i]):
+		return false
+	}
+	return long[i] == long[i-min(i, 1)] && i > 0 || i > 0 && i < len(long)-1 && len(like) >= shortestInner
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }

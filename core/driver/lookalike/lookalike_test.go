@@ -8,7 +8,7 @@ import (
 )
 
 func TestNames(t *testing.T) {
-	names := Parse("# a comment\nrequests\ncolorama\ncross-env\nboto3\nsix\nurllib3\nlodash\n@scope/thing\nbeautiful-soup\n", "python", "js")
+	names := Parse("# a comment\nrequests\ncolorama\ncross-env\nboto3\nsix\nnumpy\naxios\nrask\nurllib3\nlodash\n@scope/thing\nbeautiful-soup\n", "python", "js")
 	for _, test := range []struct{ name, like string }{
 		{"requests", ""},                // itself
 		{"six", ""},                     //
@@ -31,6 +31,27 @@ func TestNames(t *testing.T) {
 		{"@scope/thingy", "@scope/thing"},
 		{"requests-toolbelt", ""},
 		{"", ""},
+		{"numpyy", "numpy"}, // a letter twice
+		{"nnumpy", "numpy"},
+		{"nuumpy", "numpy"},
+		{"nmupy", "numpy"}, // swapped
+		{"axois", "axios"},
+		{"axoios", "axios"}, // one more inside
+		{"axos", "axios"},   // one less inside
+		{"lodsh", "lodash"},
+		{"raks", "rask"},
+		{"rrask", "rask"},
+		{"numpi", ""}, // another letter: many are names of their own
+		{"xumpy", ""},
+		{"nump", ""}, // less at an end
+		{"umpy", ""},
+		{"numpyx", ""},
+		{"numpy2", ""},
+		{"num2py", ""},
+		{"rak", ""},       // four letters of another name
+		{"rasks", "rask"}, // plural
+		{"task", ""},
+		{"ra", ""},
 	} {
 		found := names.Suspicions([]core.Package{{Name: test.name, Version: "1"}})
 		switch {

@@ -14,7 +14,7 @@ import zipfile
 
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # -I leaves this file's directory out
 
-import scan_code  # noqa: E402
+import scan_package  # noqa: E402
 from pipsqueak_answer import Refused, say  # noqa: E402
 
 PACKAGES = "/packages"
@@ -105,6 +105,7 @@ class Package:
         self.tags = []
         self.binaries, self.compiled, self.sources = [], [], set()
         self.found = []
+        self.modules = scan_package.Modules(self.add)
 
     def add(self, rule, file, line, reason):
         self.found.append({"rule": rule, "file": file, "line": line, "reason": reason})
@@ -156,10 +157,10 @@ class Package:
         setup = self.source and path == "setup.py"
         if installed in ("sitecustomize.py", "usercustomize.py"):
             self.add("install-hook", path, 0, "is imported whenever an interpreter starts that has the package installed")
-        for rule, line, reason in scan_code.suspicions(content, setup):
-            self.add(rule, path, line, reason)
+        self.modules.file(path, scan_package.module_of(installed), content, setup)
 
     def finish(self):
+        self.modules.finish()
         self.metadata(self.other)
         for path in self.compiled:
             folder, name = os.path.split(path)
