@@ -48,7 +48,7 @@ type Trial struct {
 
 // Limits bounds what a function may use.
 type Limits struct {
-	Memory       int64         `json:"memory"`        // bytes an instance may add to what it shares with its zygote
+	Memory       int64         `json:"memory"`        // bytes an instance may add to what it shares with its zygote; files in ScratchDir do not count
 	Timeout      time.Duration `json:"timeout"`       // for one event, nanoseconds
 	MaxInstances int           `json:"max_instances"` // alive at once
 	IdleTimeout  time.Duration `json:"idle_timeout"`  // after which an idle instance ends, nanoseconds
@@ -59,6 +59,9 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{Memory: 256 << 20, Timeout: 30 * time.Second, MaxInstances: 100, IdleTimeout: 5 * time.Minute, Reuse: true}
 }
+
+// InstanceProcessors is how many processors an instance can keep busy.
+const InstanceProcessors = 1
 
 // Sizes that every worker and every driver agrees on.
 const (

@@ -5,6 +5,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -258,7 +259,7 @@ func (n *Node) Ended() *core.Error {
 	if exit.Known {
 		how = fmt.Sprintf("with code %d", exit.Code)
 		if exit.Signal != 0 {
-			how = fmt.Sprintf("with signal %d", exit.Signal)
+			how = fmt.Sprintf("with signal %d (%v)", exit.Signal, syscall.Signal(exit.Signal))
 		}
 	}
 	return core.Errorf(core.KindExit, core.FaultHandler, "the handler's process of %s ended %s; look at the function's logs", n.fn.Name, how)

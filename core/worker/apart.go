@@ -10,7 +10,6 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/probe"
-	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
 // worthLoading is how long a module of the language's own, which any code may import, has to take for a zygote to import it ahead.
@@ -18,7 +17,7 @@ const worthLoading = 2 * time.Millisecond
 
 // settings are the names of the environment variables that mean something else to the packages of a function than they would in a zygote.
 func settings(fn *core.Function) []string {
-	return slices.Concat(tree.Own(fn), fn.Sets)
+	return slices.Concat(fn.OwnVariables(), fn.Sets)
 }
 
 // part finds out which of the modules that a function imports no zygote may. One that cannot be imported by itself is left to the code,

@@ -96,7 +96,7 @@ module Pipsqueak
       begin
         event = JSON.parse(frame.byteslice(event, frame.bytesize))
         result = @calls.during { @handler.call(event, context) }
-      rescue SystemExit
+      rescue SystemExit, SignalException
         raise
       rescue Exception => e
         return "X", JSON.generate(Pipsqueak.describe(e))
