@@ -187,6 +187,32 @@ func TestEndsByItself(t *testing.T) {
 	}
 }
 
+// memory_mb is for what the function does itself: what its packages take does not count, whether a zygote imports them or the instance.
+func TestMemoryOfPackages(t *testing.T) {
+	system(t)
+	index := newPythonIndex(t, "")
+	index.addWheel(t, "large", "1.0", "", files{"large.py": "held = bytearray(b'x') * (250 << 20)"})
+	data := t.TempDir()
+	w := startWorker(t, data)
+	f := handlerFile("import large\ndef handler(event, context):\n    kept = bytearray(b'x') * (event << 20)\n    return len(large.held) >> 20\n").
+		with("requirements.txt", "large\n").with("pipsqueak.yaml", "memory_mb: 64\nreuse: false\n")
+	w.deploy(t, "large", f)
+	w.probed(t, "large")
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w = startWorker(t, data)
+	a := w.run(t, "large", `40`)
+	if start := a.header.Get("Pipsqueak-Start"); start != "cold" || string(a.body) != "250" {
+		t.Errorf("a %s start, in which the instance imports a package of 250 MB: %v", start, a)
+	}
+	w.run(t, "large", `400`).expectError(t, core.KindMemory, core.FaultHandler, http.StatusBadGateway)
+	if a = forkStart(t, w, "large", `40`); string(a.body) != "250" {
+		t.Errorf("a fork: %v", a)
+	}
+	w.run(t, "large", `400`).expectError(t, core.KindMemory, core.FaultHandler, http.StatusBadGateway)
+}
+
 // A full /tmp is an error of who writes, and ends nobody.
 func TestFullScratch(t *testing.T) {
 	system(t)

@@ -144,7 +144,7 @@ func resources(config core.SandboxConfig) *specs.LinuxResources {
 	case core.RoleZygote:
 		memory = config.Limits.Memory
 	case core.RoleInstance:
-		memory, quota = config.Limits.Memory, cpuPeriod*core.InstanceProcessors
+		memory, quota = config.Limits.Memory+config.Imports, cpuPeriod*core.InstanceProcessors
 	case core.RoleInstaller:
 		low := uint64(installerShares)
 		// It can spread over processors that the worker is kept from, but not use more.

@@ -99,7 +99,13 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, phases *core.Phases
 
 func instanceConfig(n *Node, live Live) core.SandboxConfig {
 	fn := n.fn
-	return core.SandboxConfig{ID: n.id, Role: core.RoleInstance, Runtime: live.Runtime, Packages: fn.Packages, Code: fn.Code, Function: fn.Name, Version: fn.Version, Limits: fn.Limits}
+	var imports int64
+	for module, bytes := range fn.Weights {
+		if !slices.Contains(n.parent.shape.modules, module) {
+			imports += bytes
+		}
+	}
+	return core.SandboxConfig{ID: n.id, Role: core.RoleInstance, Runtime: live.Runtime, Packages: fn.Packages, Code: fn.Code, Function: fn.Name, Version: fn.Version, Limits: fn.Limits, Imports: imports}
 }
 
 // wants is what a zygote would best have imported for the function.

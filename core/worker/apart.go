@@ -48,6 +48,7 @@ func (w *Worker) part(fn *core.Function, wait bool) {
 	if len(apart) > 0 {
 		fn.Apart = apart
 	}
+	fn.Weights = weigh(fn, packages)
 	w.learnCosts(fn, packages)
 }
 
@@ -170,6 +171,7 @@ func take(fn *core.Function, modules []string, trials map[string]core.Trial, pac
 			fn.Loaded = append(fn.Loaded, module)
 		}
 	}
+	fn.Weights = weigh(fn, packages)
 }
 
 // inherit gives the new version of a function what was learned of the one before, as far as it holds for it as well.
