@@ -12,7 +12,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 UV_VERSION     := 0.13.9
 LINT_VERSION   := v2.15.0
-PYTHON_FILES   := $(patsubst drivers/python/runtime/%,$(BIN)/libexec/python/%,$(wildcard drivers/python/runtime/*.py))
+PYTHON_FILES   := $(patsubst drivers/python/runtime/%,$(BIN)/libexec/python/%,$(wildcard drivers/python/runtime/*.py drivers/python/runtime/programs/*.py))
 NATIVE_C       := $(wildcard drivers/native/runtime/*.c)
 NATIVE_FILES   := $(BIN)/libexec/native/host $(BIN)/libexec/native/rehearsal.so $(BIN)/libexec/native/once $(patsubst drivers/native/runtime/%,$(BIN)/libexec/native/%,$(wildcard drivers/native/runtime/include/*))
 NODE_FILES     := $(patsubst drivers/node/runtime/%,$(BIN)/libexec/node/%,$(wildcard drivers/node/runtime/*.js drivers/node/runtime/*.mjs)) \
@@ -165,13 +165,13 @@ $(BIN)/pipsqueak-driver-%: $(GO_SOURCES) $(DEPS)/version
 	@mkdir -p $(@D)
 	$(GO_BUILD) -o $@ ./drivers/$*
 
-$(BIN)/libexec/pipsqueak-enter: $(ENTER)/enter.c $(ENTER)/launch.c $(ENTER)/enter.h | deps
+$(BIN)/libexec/pipsqueak-enter: $(ENTER)/enter.c $(ENTER)/init.c $(ENTER)/launch.c $(ENTER)/enter.h $(ENTER)/init.h | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -static -o $@ $(ENTER)/enter.c $(ENTER)/launch.c
+	$(CC) $(CFLAGS) -static -o $@ $(ENTER)/enter.c $(ENTER)/init.c $(ENTER)/launch.c
 
-LIBRARY := $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/endpoint.c
+LIBRARY := $(ENTER)/enter.c $(ENTER)/init.c $(ENTER)/zygote.c $(ENTER)/endpoint.c
 
-$(BIN)/libexec/libpipsqueak-enter.so: $(LIBRARY) $(ENTER)/enter.h $(ENTER)/zygote.h $(ENTER)/endpoint.h | deps
+$(BIN)/libexec/libpipsqueak-enter.so: $(LIBRARY) $(ENTER)/enter.h $(ENTER)/init.h $(ENTER)/zygote.h $(ENTER)/endpoint.h | deps
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -o $@ $(LIBRARY)
 
@@ -186,11 +186,11 @@ $(BIN)/libexec/ruby/%.rb: drivers/ruby/runtime/%.rb
 # It needs nothing of Ruby's to be built, and serves every version.
 $(BIN)/libexec/ruby/zygote.so: drivers/ruby/runtime/zygote.c drivers/ruby/runtime/zygote.map $(wildcard $(ENTER)/*) | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -Wl,--version-script=drivers/ruby/runtime/zygote.map -I$(ENTER) -o $@ drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/watch.c $(ENTER)/threads.c
+	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -Wl,--version-script=drivers/ruby/runtime/zygote.map -I$(ENTER) -o $@ drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/init.c $(ENTER)/zygote.c $(ENTER)/watch.c $(ENTER)/threads.c
 
 $(BIN)/libexec/native/host: $(NATIVE_C) $(wildcard drivers/native/runtime/*.h) drivers/native/runtime/include/pipsqueak.h $(wildcard $(ENTER)/*) | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -fno-omit-frame-pointer -DTRIPLET='"$(shell $(CC) -print-multiarch)"' -I$(ENTER) -o $@ $(NATIVE_C) $(ENTER)/enter.c $(ENTER)/zygote.c $(ENTER)/watch.c $(ENTER)/threads.c -Wl,-z,now -l:libhttp_parser.a
+	$(CC) $(CFLAGS) -fno-omit-frame-pointer -DTRIPLET='"$(shell $(CC) -print-multiarch)"' -I$(ENTER) -o $@ $(NATIVE_C) $(ENTER)/enter.c $(ENTER)/init.c $(ENTER)/zygote.c $(ENTER)/watch.c $(ENTER)/threads.c -Wl,-z,now -l:libhttp_parser.a
 
 $(BIN)/libexec/native/rehearsal.so: drivers/native/runtime/rehearsal/rehearsal.c drivers/native/runtime/include/pipsqueak.h | deps
 	@mkdir -p $(@D)
@@ -219,7 +219,7 @@ $(BIN)/libexec/node/preload.so: $(NODE_RUNTIME)/preload.c $(NODE_RUNTIME)/preloa
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -shared -fPIC -Wl,-z,lazy -Wl,--version-script=$(NODE_RUNTIME)/preload.map -o $@ $<
 
-ADDON := $(addprefix $(NODE_RUNTIME)/,addon.c descriptors.c endpoint.c) $(ENTER)/enter.c $(ENTER)/zygote.c
+ADDON := $(addprefix $(NODE_RUNTIME)/,addon.c descriptors.c endpoint.c) $(ENTER)/enter.c $(ENTER)/init.c $(ENTER)/zygote.c
 
 $(BIN)/libexec/node/pipsqueak.node: $(ADDON) $(wildcard $(NODE_RUNTIME)/*.h) $(NODE_RUNTIME)/pipsqueak.map $(wildcard $(ENTER)/*.h) | $(DEPS)/node/tools
 	@mkdir -p $(@D)

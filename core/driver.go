@@ -83,8 +83,11 @@ const (
 	CodeDir     = "/function" // the deployed code
 	PackagesDir = "/packages" // each package in a directory of its own, <name>-<version>
 	OutDir      = "/out"      // where an installer leaves its result
-	ScratchDir  = "/tmp"      // private, writable, bounded
+	ScratchDir  = "/tmp"      // private, writable, bounded; /var/tmp, /run and /dev/shm are links to it
 )
+
+// UserName is the name of the user, and of the group, that code of functions runs as. Their home is ScratchDir.
+const UserName = "function"
 
 // RelayAddress is where inside an installer's sandbox the HTTP proxy listens by which it reaches Runtime.Registries.
 const RelayAddress = "127.0.0.1:3128"
@@ -182,8 +185,8 @@ type HandlerLoad struct {
 	Handler  string `json:"handler"` // "file.symbol" in CodeDir
 	Memory   int64  `json:"memory"`  // limit in bytes
 	// Processors is how many it can keep busy, at least 1: libraries that start a thread for each of the machine's are to start so many.
-	Processors int               `json:"processors,omitempty"`
-	Env        map[string]string `json:"env,omitempty"`      // the whole environment of the process
+	Processors int               `json:"processors"`
+	Env        map[string]string `json:"env,omitempty"`      // the whole environment of the process, but for where programs that it starts find its packages
 	Packages   []string          `json:"packages,omitempty"` // directories inside the sandbox to look for modules in, in order
 	Modules    []string          `json:"modules,omitempty"`  // to import before the handler, in order
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Function is what a user deploys, complete: nothing more has to be found out to start it. A deployed Function never
-// changes but for Loaded, Apart, Tried and Imports that prove wrong; a new deploy of the same name makes a new one with the next Version.
+// changes but for Loaded, Apart, Weights, Tried and Imports that prove wrong; a new deploy of the same name makes a new one with the next Version.
 type Function struct {
 	Name     string            `json:"name"`
 	Version  int               `json:"version"`            // 1 for the first deploy of the name, then counted up, also beyond a removal: no two deploys have the same name and version
@@ -30,6 +30,8 @@ type Function struct {
 	Loaded []string `json:"loaded,omitempty"`
 	// Apart are modules that no zygote imports for it, with the reasons: "grpcio starts 3 threads at import".
 	Apart map[string]string `json:"apart,omitempty"`
+	// Weights are the bytes of memory that importing each of its modules takes, without what a module before it needs as well.
+	Weights map[string]int64 `json:"weights,omitempty"`
 	// Perhaps and Sets are as in Resolution.
 	Perhaps []string `json:"perhaps,omitempty"`
 	Sets    []string `json:"sets,omitempty"`
@@ -50,7 +52,7 @@ type Trial struct {
 
 // Limits bounds what a function may use.
 type Limits struct {
-	Memory       int64         `json:"memory"`        // bytes an instance may add to what it shares with its zygote
+	Memory       int64         `json:"memory"`        // bytes for what the function does itself: neither the packages nor the files in ScratchDir count
 	Timeout      time.Duration `json:"timeout"`       // for one event, nanoseconds
 	MaxInstances int           `json:"max_instances"` // alive at once
 	IdleTimeout  time.Duration `json:"idle_timeout"`  // after which an idle instance ends, nanoseconds
@@ -61,6 +63,9 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{Memory: 256 << 20, Timeout: 30 * time.Second, MaxInstances: 100, IdleTimeout: 5 * time.Minute, Reuse: true}
 }
+
+// InstanceProcessors is how many processors an instance can keep busy.
+const InstanceProcessors = 1
 
 // Sizes that every worker and every driver agrees on.
 const (

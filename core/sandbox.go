@@ -10,6 +10,7 @@ type SandboxConfig struct {
 	Mounts   []Mount // shown besides: an installer's CodeDir and OutDir
 	Function string  // whose sandbox it is, for logs; empty for a zygote
 	Version  int     // of that function
+	Imports  int64   // bytes of memory that an instance has besides its limit, for packages that it imports itself
 	Limits   Limits  // enforced for an instance; of a zygote only the memory, where there is one; an installer gets the worker's own
 	// Registries are the addresses (as in Runtime) that an installer can reach, by RelayAddress. Nothing else of the host's network is ever
 	// reached from a sandbox, and without any there is no relay.

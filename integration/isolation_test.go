@@ -175,7 +175,7 @@ func TestSystemCalls(t *testing.T) {
 			t.Errorf("a handler can %s", name)
 		}
 	}
-	if got := inside[string](t, w, "probe-calls", tried("assert ctypes.CDLL(None).getpid() == 1")); got != "done" {
+	if got := inside[string](t, w, "probe-calls", tried("assert ctypes.CDLL(None).getpid() == 2")); got != "done" {
 		t.Errorf("calling through ctypes does not work at all here: %s", got)
 	}
 }
@@ -194,10 +194,10 @@ func TestAlone(t *testing.T) {
 	system(t)
 	w := shared(t)
 	probed(t, w, "probe-alone", "")
-	if pid := inside[int](t, w, "probe-alone", "import os\nanswer = os.getpid()"); pid != 1 {
-		t.Errorf("pid %d in its own pid namespace, want 1", pid)
+	if pid := inside[int](t, w, "probe-alone", "import os\nanswer = os.getpid()"); pid != 2 {
+		t.Errorf("pid %d in its own pid namespace, want 2", pid)
 	}
-	if pids := inside[[]string](t, w, "probe-alone", "import os\nanswer = [d for d in os.listdir('/proc') if d.isdigit()]"); !slices.Equal(pids, []string{"1"}) {
+	if pids := inside[[]string](t, w, "probe-alone", "import os\nanswer = [d for d in os.listdir('/proc') if d.isdigit()]"); !slices.Equal(pids, []string{"1", "2"}) {
 		t.Errorf("/proc shows processes %v", pids)
 	}
 	if interfaces := inside[[]string](t, w, "probe-alone", "import socket\nanswer = [n for _, n in socket.if_nameindex()]"); !slices.Equal(interfaces, []string{"lo"}) {

@@ -100,7 +100,7 @@ func TestEnterArrangesDescriptors(t *testing.T) {
 	for _, r := range []struct {
 		words string
 		comes bool
-	}{{"limit 20", true}, {"open 990", true}, {"limit 8", false}} {
+	}{{"limit 20", true}, {"open 990", true}, {"limit 10", false}} {
 		zygote := h.launch(t, h.config(core.RoleZygote))
 		if answer := zygote.ask(t, r.words); strings.HasPrefix(answer, "-1") {
 			t.Fatal(answer)
@@ -118,7 +118,7 @@ func TestEnterArrangesDescriptors(t *testing.T) {
 			}
 			continue
 		}
-		c := child{s, control, nil}
+		c := child{s, control, nil, 0}
 		if got := strings.Count(c.ask(t, "ls /proc/self/fd"), "\n"); got != 6 {
 			t.Errorf("%s: %d descriptors in the child", r.words, got)
 		}

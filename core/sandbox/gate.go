@@ -74,10 +74,17 @@ type visitor struct {
 	note  note
 	pid   int
 	pidfd int
+	first int // with HELLO: what it has sent as the pidfd of the first process of its pid namespace; else -1
+}
+
+// close closes the descriptors.
+func (v visitor) close() {
+	closeFD(v.pidfd)
+	closeFD(v.first)
 }
 
 func readVisitor(conn *net.UnixConn) (visitor, error) {
-	v := visitor{pidfd: -1}
+	v := visitor{pidfd: -1, first: -1}
 	packet, oob := make([]byte, 256), make([]byte, 256)
 	n, oobn, _, _, err := conn.ReadMsgUnix(packet, oob)
 	if errors.Is(err, io.EOF) {
@@ -93,7 +100,9 @@ func readVisitor(conn *net.UnixConn) (visitor, error) {
 	switch v.note, err = parseNote(packet[:n]); {
 	case err != nil:
 		err = fmt.Errorf("a packet of %d bytes at the gate: %w", n, err)
-	case len(a.descriptors) > 0:
+	case v.note.Kind == kindHello && len(a.descriptors) != 1:
+		err = fmt.Errorf("HELLO with %d descriptors at the gate, and not the pidfd of a first process", len(a.descriptors))
+	case v.note.Kind != kindHello && len(a.descriptors) > 0:
 		err = errors.New("a packet with descriptors at the gate")
 	case a.pid <= 0:
 		err = errors.New("the kernel does not say who is at the gate")
@@ -103,6 +112,9 @@ func readVisitor(conn *net.UnixConn) (visitor, error) {
 		return v, err
 	}
 	v.pid, v.pidfd = a.pid, a.pidfd
+	if v.note.Kind == kindHello {
+		v.first = a.descriptors[0]
+	}
 	return v, nil
 }
 
@@ -130,7 +142,7 @@ func (s *Sandbox) receive(conn *net.UnixConn) error {
 		case v.note.Kind == kindNetwork && v.pid == s.pid && s.network() == networkRelay && s.relay == nil:
 			err = s.openRelay(v)
 		case v.note.Kind == kindEntered && v.pid == s.pid:
-			closeFD(v.pidfd)
+			v.close()
 			s.enter = time.Since(s.attested)
 			if s.ids < 0 {
 				return conn.Close() // a forked process needs it no more; a keeper watches it for the worker's end
@@ -140,10 +152,10 @@ func (s *Sandbox) receive(conn *net.UnixConn) error {
 			}
 			return s.host.networks.follow(conn, s.pid, s.done)
 		case v.note.Kind == kindFailed:
-			closeFD(v.pidfd)
+			v.close()
 			return fmt.Errorf("%s: %w", v.note.step(), unix.Errno(v.note.Err))
 		default:
-			closeFD(v.pidfd)
+			v.close()
 			return fmt.Errorf("packet of kind %d out of turn at the gate", v.note.Kind)
 		}
 		if err != nil {
@@ -154,7 +166,7 @@ func (s *Sandbox) receive(conn *net.UnixConn) error {
 
 // mapIDs gives the launcher's user namespace a range of ids that no other user namespace and no user of the host has.
 func (s *Sandbox) mapIDs(v visitor) error {
-	closeFD(v.pidfd)
+	v.close()
 	slot, err := s.host.takeIDs()
 	if err != nil {
 		return err
@@ -171,7 +183,11 @@ func (s *Sandbox) mapIDs(v visitor) error {
 	if err := s.cgroup.attach(v.pid); err != nil {
 		return err
 	}
-	_, err = s.gate.Write(note{Kind: kindGo}.bytes())
+	answer := note{Kind: kindGo}
+	if s.config.Role == core.RoleInstaller {
+		answer.Err = 1
+	}
+	_, err = s.gate.Write(answer.bytes())
 	return err
 }
 
@@ -183,12 +199,13 @@ func (s *Sandbox) attest(v visitor) error {
 	if v.pidfd < 0 {
 		fd, err := unix.PidfdOpen(v.pid, 0)
 		if err != nil {
+			v.close()
 			return fmt.Errorf("pidfd of process %d: %w", v.pid, err)
 		}
 		v.pidfd = fd
 	}
 	if err := s.host.reaper.watch(v.pidfd, s.ended); err != nil {
-		unix.Close(v.pidfd)
+		v.close()
 		return err
 	}
 	s.mu.Lock()
@@ -196,9 +213,16 @@ func (s *Sandbox) attest(v visitor) error {
 	s.pid, s.pidfd = v.pid, v.pidfd
 	s.mu.Unlock()
 	if killed {
+		closeFD(v.first)
 		return errKilled
 	}
+	return s.letIn(v)
+}
+
+// letIn gives the process its orders, and takes the first process of its namespace for what ends it.
+func (s *Sandbox) letIn(v visitor) error {
 	if err := s.cgroup.attach(v.pid); err != nil {
+		closeFD(v.first)
 		return err
 	}
 	if s.network() == networkMake && s.ids < 0 {
@@ -208,25 +232,81 @@ func (s *Sandbox) attest(v visitor) error {
 	}
 	_, _, err := s.gate.WriteMsgUnix(s.orders, unix.UnixRights(s.give...), nil)
 	s.closeGiven()
+	first := 0
+	if err == nil {
+		first, err = checkFirst(v.pid, v.first, s.own()) // last, for the process is busy with its orders meanwhile
+	}
 	if err != nil {
+		closeFD(v.first)
 		return err
 	}
-	return checkFirst(v.pid) // last, for the process is busy with its orders meanwhile
+	s.mu.Lock()
+	s.first = v.first
+	killed := s.killed
+	s.mu.Unlock()
+	switch {
+	case killed:
+		return errKilled
+	case first == v.pid:
+		return nil
+	}
+	return s.cgroup.attach(first)
 }
 
-// checkFirst refuses a process that is not the first one of a pid namespace, such as the zygote itself: to kill it would not
-// kill all that it forks.
-func checkFirst(pid int) error {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+// own is the pid that the process of the sandbox has in its pid namespace: the first one is init. An installer is the first itself, for then
+// what it runs as its own user cannot end it.
+func (s *Sandbox) own() int {
+	if s.config.Role == core.RoleInstaller {
+		return 1
+	}
+	return 2
+}
+
+// checkFirst refuses a process that has another pid than own in a pid namespace of its own, such as the zygote itself, or whose namespace does
+// not have as its first process the one that the pidfd is of: to kill that one would not kill all that it forks. It returns the first one's pid.
+func checkFirst(pid, pidfd, own int) (first int, err error) {
+	numbers, err := pidsIn(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, rest, _ := bytes.Cut(text, []byte("\nNSpid:"))
+	if len(numbers) < 2 || numbers[len(numbers)-1] != own {
+		return 0, fmt.Errorf("process %d at the gate is not number %d of a pid namespace of its own", pid, own)
+	}
+	its, err := pidsIn(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd)) // nothing when it is no pidfd, or of a process that has ended
+	if err != nil {
+		return 0, err
+	}
+	if len(its) != len(numbers) || its[len(its)-1] != 1 {
+		return 0, fmt.Errorf("process %d at the gate has brought no pidfd of the first process of its pid namespace", pid)
+	}
+	var namespaces [2]string
+	for i, p := range []int{pid, its[0]} {
+		if namespaces[i], err = os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", p)); err != nil {
+			return 0, err
+		}
+	}
+	if namespaces[0] != namespaces[1] {
+		return 0, fmt.Errorf("process %d at the gate has brought a pidfd of another pid namespace's first process", pid)
+	}
+	return its[0], nil
+}
+
+// pidsIn returns the numbers that a process has in its pid namespaces, the outermost first, as a file of /proc says.
+func pidsIn(file string) (numbers []int, err error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	_, rest, _ := bytes.Cut(text, []byte("NSpid:"))
 	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	if numbers := bytes.Fields(line); len(numbers) < 2 || string(numbers[len(numbers)-1]) != "1" {
-		return fmt.Errorf("process %d at the gate is not the first one of a pid namespace", pid)
+	for _, word := range bytes.Fields(line) {
+		n, err := strconv.Atoi(string(word))
+		if err != nil {
+			return nil, err
+		}
+		numbers = append(numbers, n)
 	}
-	return nil
+	return numbers, nil
 }
 
 // network returns what the orders say of the network namespace.

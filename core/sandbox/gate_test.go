@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -95,8 +96,8 @@ func TestGateAdmitsOneForASandbox(t *testing.T) {
 	if instance.ask(t, "cat /proc/self/comm") == "" {
 		t.Error("the first one does not live any more")
 	}
-	if got := members(instance.cgroup.dirs[0]); len(got) != 1 || got[0] != instance.pid {
-		t.Errorf("members %v of the cgroup of process %d", got, instance.pid)
+	if got := members(instance.cgroup.dirs[0]); len(got) != 2 || !slices.Contains(got, instance.pid) {
+		t.Errorf("members %v of the cgroup of process %d, and not itself and init", got, instance.pid)
 	}
 }
 
@@ -112,15 +113,15 @@ func TestGateRefusesLies(t *testing.T) {
 		zygote, s, gate := start(t)
 		_, theirs := pair(t)
 		_, _ = zygote.try("enter", theirs, gate)
-		refused(t, s, "not the first one of a pid namespace")
+		refused(t, s, "not number 2 of a pid namespace")
 		gone(t, zygote.Sandbox) // its process was the one at the gate
 	})
 	t.Run("a child without a pid namespace", func(t *testing.T) {
 		zygote, s, gate := start(t)
 		control, theirs := pair(t)
 		zygote.ask(t, "fork plain", theirs, gate)
-		_, _ = child{s, control, nil}.try(fmt.Sprintf("raw %d", kindHello))
-		refused(t, s, "not the first one of a pid namespace")
+		_, _ = child{s, control, nil, 0}.try(fmt.Sprintf("raw %d", kindHello))
+		refused(t, s, "not number 2 of a pid namespace")
 		if _, _, err := zygote.Entered(); err != nil || zygote.ask(t, "cat /proc/self/comm") == "" {
 			t.Error("the zygote does not live any more")
 		}
@@ -142,7 +143,7 @@ func TestGateRefusesLies(t *testing.T) {
 			zygote, s, gate := start(t)
 			control, theirs := pair(t)
 			zygote.ask(t, "fork raw", theirs, gate)
-			c := child{s, control, nil}
+			c := child{s, control, nil, 0}
 			c.ask(t, fmt.Sprintf("raw %d", kindHello))
 			_, _ = c.try(fmt.Sprintf("raw %d", kind))
 			refused(t, s, fmt.Sprintf("kind %d out of turn", kind))
@@ -156,17 +157,59 @@ func TestGateRefusesLies(t *testing.T) {
 			t.Fatal(err)
 		}
 		zygote.ask(t, "fork raw", theirs, gate)
-		child{s, control, nil}.ask(t, fmt.Sprintf("raw %d", kindHello))
+		child{s, control, nil, 0}.ask(t, fmt.Sprintf("raw %d", kindHello))
 		zygote.ask(t, fmt.Sprintf("raw %d", kindEntered), os.NewFile(uintptr(copied), "gate"))
 		refused(t, s, "kind 5 out of turn")
 	})
+	for what, r := range map[string]struct{ lie, says string }{
+		"hello without a pidfd":             {"0", "HELLO with 0 descriptors"},
+		"hello with a file":                 {"1", "no pidfd of the first process"},
+		"hello with too many":               {"2", "HELLO with 2 descriptors"},
+		"hello with itself":                 {"itself", "no pidfd of the first process"},
+		"hello with another one's init":     {"another", "another pid namespace"},
+		"hello with an init that has ended": {"ended", "no pidfd of the first process"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			zygote, s, gate := start(t)
+			lie, pidfd := r.lie, 0
+			if lie == "another" || lie == "ended" { // the zygote has it from the last child
+				_, theirs := pair(t)
+				other := h.create(t, h.config(core.RoleInstance))
+				var number, errno int
+				fmt.Sscan(zygote.ask(t, "fork into", theirs, h.dial(t, other.config.ID)), &number)
+				fmt.Sscan(zygote.ask(t, fmt.Sprintf("call %d %d 0", unix.SYS_PIDFD_OPEN, number-1)), &pidfd, &errno)
+				if _, _, err := other.Entered(); err != nil || pidfd <= 0 {
+					t.Fatal(err, errno)
+				}
+				if lie == "ended" {
+					other.Kill()
+					reap(t, zygote, number)
+					reap(t, zygote, number-1)
+					gone(t, other)
+				}
+			}
+			control, theirs := pair(t)
+			zygote.ask(t, "fork raw", theirs, gate)
+			c := child{s, control, nil, 0}
+			if lie == "itself" {
+				var errno int
+				fmt.Sscan(c.ask(t, fmt.Sprintf("call %d 2 0", unix.SYS_PIDFD_OPEN)), &pidfd, &errno)
+			}
+			words := fmt.Sprintf("raw %d %s", kindHello, lie)
+			if pidfd > 0 {
+				words = fmt.Sprintf("raw %d 1 %d", kindHello, pidfd)
+			}
+			_, _ = c.try(words)
+			refused(t, s, r.says)
+		})
+	}
 	t.Run("descriptors", func(t *testing.T) {
 		zygote := h.launch(t, h.config(core.RoleZygote))
 		full(t, h, zygote)
 		before := descriptors(t)
 		for range 30 {
 			s := h.create(t, h.config(core.RoleInstance))
-			zygote.ask(t, fmt.Sprintf("raw %d 16", kindHello), h.dial(t, s.config.ID))
+			zygote.ask(t, fmt.Sprintf("raw %d 16", kindEntered), h.dial(t, s.config.ID))
 			refused(t, s, "with descriptors")
 		}
 		if after := descriptors(t); after > before+3 {
@@ -208,7 +251,7 @@ func TestGateLosesProcesses(t *testing.T) {
 			s := h.create(t, h.config(core.RoleInstance))
 			control, theirs := pair(t)
 			zygote.ask(t, "fork raw", theirs, h.dial(t, s.config.ID))
-			r.step(t, child{s, control, nil})
+			r.step(t, child{s, control, nil, 0})
 			refused(t, s, r.says)
 			control.Close()
 		})

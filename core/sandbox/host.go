@@ -242,7 +242,7 @@ func (h *Host) takeIDs() (int, error) {
 
 // Create makes a sandbox, ready for its process to enter. The caller ends it with Kill.
 func (h *Host) Create(_ context.Context, config core.SandboxConfig) (*Sandbox, error) {
-	s := &Sandbox{host: h, config: config, pidfd: -1, ids: -1,
+	s := &Sandbox{host: h, config: config, pidfd: -1, first: -1, ids: -1,
 		in: make(chan struct{}), done: make(chan struct{}), removed: make(chan struct{})}
 	h.mu.Lock()
 	_, taken := h.alive[config.ID]

@@ -58,7 +58,7 @@ func requires(t testing.TB, needs ...need) {
 
 func compile(t testing.TB, program string, args ...string) {
 	t.Helper()
-	for _, name := range append(args, "enter/enter.h") {
+	for _, name := range append(args, "enter/enter.h", "enter/init.h") {
 		if filepath.Ext(name) != "" {
 			if _, err := os.ReadFile(name); err != nil { // so that go test does not take a result from its cache when C has changed
 				t.Fatal(err)
@@ -132,11 +132,11 @@ func newHouse(t testing.TB) *house {
 	t.Helper()
 	requires(t, root, compiler)
 	programs.Do(func() {
-		compile(t, launcher(), "enter/enter.c", "enter/launch.c")
+		compile(t, launcher(), "enter/enter.c", "enter/init.c", "enter/launch.c")
 		if err := os.Mkdir(filepath.Join(programs.dir, "shown"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		compile(t, filepath.Join(programs.dir, "shown/probe"), "testdata/probe.c", "enter/enter.c")
+		compile(t, filepath.Join(programs.dir, "shown/probe"), "testdata/probe.c", "enter/enter.c", "enter/init.c")
 	})
 	h := &house{name: fmt.Sprintf("pipsqueak-sandbox-test-%d", os.Getpid()), store: t.TempDir(), said: &lines{}}
 	for _, name := range []string{"code", "p1"} {
@@ -224,6 +224,7 @@ type child struct {
 	*Sandbox
 	control *net.UnixConn
 	cmd     *exec.Cmd // of a launched one: its keeper
+	number  int       // of a forked one, as its zygote has it
 }
 
 // ask has the process do something and returns what it answers; descriptors go with the words and are closed here.
@@ -336,7 +337,7 @@ func (h *house) startLauncher(t testing.TB, s *Sandbox) child {
 		t.Fatal(err)
 	}
 	go func() { _ = cmd.Wait() }()
-	return child{s, control, cmd}
+	return child{s, control, cmd, 0}
 }
 
 // fork forks an instance's process from a zygote's.
@@ -344,13 +345,16 @@ func (h *house) fork(t testing.TB, zygote child, config core.SandboxConfig) chil
 	t.Helper()
 	s := h.create(t, config)
 	control, theirs := pair(t)
+	var number int
 	if answer := zygote.ask(t, "fork into", theirs, h.dial(t, config.ID)); strings.HasPrefix(answer, "-1") {
 		t.Fatal(answer)
+	} else if _, err := fmt.Sscan(answer, &number); err != nil {
+		t.Fatal(err)
 	}
 	if _, _, err := s.Entered(); err != nil {
 		t.Fatal(err)
 	}
-	return child{s, control, nil}
+	return child{s, control, nil, number}
 }
 
 // outside starts a probe that is in no sandbox.
@@ -374,7 +378,7 @@ func outside(t testing.TB) child {
 			_ = cmd.Process.Kill()
 		}
 	})
-	return child{nil, control, cmd}
+	return child{nil, control, cmd, 0}
 }
 
 // patience is how long processes may take for what they have to do, on a machine that does much else. Nothing takes that long when it works.

@@ -75,9 +75,12 @@ type orders struct {
 	Scratch         uint64
 	Capabilities    uint64
 	Rlimits, Masked uint32
-	Filter, _       uint32
+	Filter          uint32
+	Accounts        uint32
 	Rlimit          [maxRlimits]rlimit
 	Hostname        [64]byte
+	Directory       [64]byte
+	Terminals, _    uint32
 }
 
 var unshareFlags = map[specs.LinuxNamespaceType]uint32{
@@ -125,6 +128,7 @@ func newOrders(spec *specs.Spec, filter []byte, role core.Role) ([]byte, error) 
 		o.Endpoint = 1
 	}
 	copy(o.Hostname[:63], spec.Hostname)
+	copy(o.Directory[:63], spec.Process.Cwd)
 	for _, r := range spec.Process.Rlimits {
 		number, ok := rlimitNumbers[r.Type]
 		if !ok || o.Rlimits == maxRlimits {
@@ -133,17 +137,22 @@ func newOrders(spec *specs.Spec, filter []byte, role core.Role) ([]byte, error) 
 		o.Rlimit[o.Rlimits] = rlimit{Resource: number, Soft: r.Soft, Hard: r.Hard}
 		o.Rlimits++
 	}
+	var accounts string
 	for _, m := range spec.Mounts {
-		for _, option := range m.Options {
-			if size, ok := strings.CutPrefix(option, "size="); ok && m.Destination == "/tmp" {
-				n, err := strconv.ParseUint(size, 10, 64)
-				if err != nil {
-					return nil, fmt.Errorf("mount %s: %w", m.Destination, err)
-				}
-				o.Scratch = n
+		switch m.Destination {
+		case core.ScratchDir:
+			size, err := sizeOf(m)
+			if err != nil {
+				return nil, err
 			}
+			o.Scratch = uint64(size)
+		case terminalsDir:
+			o.Terminals = 1
+		case accountsFile:
+			accounts = accountsOf(spec.Process.User)
 		}
 	}
+	o.Accounts = uint32(len(accounts))
 	var masked bytes.Buffer
 	for _, p := range spec.Linux.MaskedPaths {
 		masked.WriteString(p)
@@ -154,9 +163,21 @@ func newOrders(spec *specs.Spec, filter []byte, role core.Role) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	packet = append(append(packet, masked.Bytes()...), filter...)
+	packet = append(append(append(packet, masked.Bytes()...), filter...), accounts...)
 	if len(packet) > maxOrders {
 		return nil, fmt.Errorf("orders of %d bytes; at most %d are possible", len(packet), maxOrders)
 	}
 	return packet, nil
+}
+
+// sizeOf returns how large a tmpfs of a Spec may become.
+func sizeOf(m specs.Mount) (size int64, err error) {
+	for _, option := range m.Options {
+		if text, ok := strings.CutPrefix(option, "size="); ok {
+			if size, err = strconv.ParseInt(text, 10, 64); err != nil {
+				return 0, fmt.Errorf("mount %s: %w", m.Destination, err)
+			}
+		}
+	}
+	return size, nil
 }

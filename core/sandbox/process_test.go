@@ -48,13 +48,13 @@ func TestExits(t *testing.T) {
 		} else if _, err := c.try(r.how); err == nil {
 			t.Errorf("%s: it answers", r.how)
 		}
-		reap(t, zygote)
+		reap(t, zygote, c.number)
 		<-c.Done()
 		if got := c.Exit(); got != r.want {
 			t.Errorf("%s: %+v and not %+v", r.how, got, r.want)
 		}
 	}
-	// Of a zygote's own end the first process of its namespace tells.
+	// Of a zygote's own end the process tells that waits for it.
 	if _, err := zygote.try("exit 9"); err == nil {
 		t.Error("the zygote answers")
 	}
@@ -65,9 +65,9 @@ func TestExits(t *testing.T) {
 }
 
 // reap has the zygote wait for a child, as a language's loop does; the kernel tells an exit only after that.
-func reap(t *testing.T, zygote child) {
+func reap(t *testing.T, zygote child, number int) {
 	t.Helper()
-	if err := zygote.call(t, unix.SYS_WAIT4, -1, 0, 0, 0); err != nil {
+	if err := zygote.call(t, unix.SYS_WAIT4, number, 0, 0, 0); err != nil {
 		t.Error(err)
 	}
 }
@@ -189,9 +189,9 @@ func TestCgroupsOfV2(t *testing.T) {
 		}
 	}
 	for role, want := range map[core.Role]map[string]int64{
-		core.RoleZygote:   {"pids": maxPids, "memory": 256 << 20, "swap": 256 << 20},
-		core.RoleInstance: {"pids": maxPids, "memory": 256 << 20, "swap": 256 << 20, "quota": 100_000, "period": 100_000},
-		core.RoleInstaller: {"pids": installerPids, "memory": installerMemory, "swap": installerMemory, "quota": 100_000 * int64(runtime.NumCPU()), "period": 100_000,
+		core.RoleZygote:   {"pids": maxPids + 1, "memory": 768 << 20, "swap": 768 << 20},
+		core.RoleInstance: {"pids": maxPids + 1, "memory": 512 << 20, "swap": 512 << 20, "quota": 100_000, "period": 100_000},
+		core.RoleInstaller: {"pids": installerPids + 1, "memory": 2 * installerMemory, "swap": 2 * installerMemory, "quota": 100_000 * int64(runtime.NumCPU()), "period": 100_000,
 			"shares": installerShares, "weight": 21},
 	} {
 		r := resources(core.SandboxConfig{Role: role, Limits: core.DefaultLimits()})

@@ -13,6 +13,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
 // maxRoots is how many prepared root directories are kept. A prepared root is a few small mounts; an instance does not need
@@ -105,6 +107,7 @@ func (r *roots) copyFor(spec *specs.Spec) (int, error) {
 // package that was removed and installed anew. A root that has the earlier one mounted keeps its number from being given again.
 func rootKey(spec *specs.Spec) [sha256.Size]byte {
 	h := sha256.New()
+	h.Write([]byte(spec.Hostname + "\x00")) // of /etc/hosts
 	for _, m := range spec.Mounts {
 		for _, word := range append([]string{m.Destination, m.Type, m.Source}, m.Options...) {
 			h.Write([]byte(word))
@@ -180,30 +183,29 @@ func protect(dir string) error {
 	}
 }
 
-// skeleton makes what lies under the mounts. The accounts are those that every program expects to find.
+// skeleton makes what lies under the mounts.
 func (r *roots) skeleton(dir string, spec *specs.Spec) error {
-	for _, d := range []string{"dev", "etc", "proc", "tmp"} {
+	for _, d := range []string{"dev/pts", "etc", "proc", "tmp", "var"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return err
 		}
 	}
-	for name, target := range r.links {
-		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
-			return err
-		}
-	}
-	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1",
-		"stderr": "/proc/self/fd/2", "shm": "/tmp"} {
-		if err := os.Symlink(target, filepath.Join(dir, "dev", name)); err != nil {
-			return err
+	for _, links := range []map[string]string{r.links, skeletonLinks} {
+		for name, target := range links {
+			if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+				return err
+			}
 		}
 	}
 	for name, text := range map[string]string{
-		"passwd": "root:x:0:0:root:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/sh\n",
-		"group":  "root:x:0:\nnogroup:x:65534:\n",
-		"hosts":  "127.0.0.1 localhost\n::1 localhost\n",
+		accountsFile:         accountsOf(specs.User{}),
+		"/etc/group":         fmt.Sprintf("root:x:0:\n%s:x:%d:\nnogroup:x:65534:\n", core.UserName, groupID),
+		"/etc/hosts":         "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 " + spec.Hostname + "\n",
+		"/etc/hostname":      spec.Hostname + "\n",
+		"/etc/nsswitch.conf": nsswitch,
+		"/etc/timezone":      "Etc/UTC\n",
 	} {
-		if err := os.WriteFile(filepath.Join(dir, "etc", name), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return err
 		}
 	}
@@ -217,6 +219,25 @@ func (r *roots) skeleton(dir string, spec *specs.Spec) error {
 		}
 	}
 	return nil
+}
+
+// skeletonLinks are in every root directory. There is one place that can be written to, under each name that programs know such a place by.
+var skeletonLinks = map[string]string{
+	"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1", "/dev/stderr": "/proc/self/fd/2",
+	"/dev/ptmx": "pts/ptmx", "/dev/shm": core.ScratchDir, "/run": core.ScratchDir, "/var/run": core.ScratchDir, "/var/tmp": core.ScratchDir,
+	"/etc/localtime": "/usr/share/zoneinfo/Etc/UTC", "/etc/mtab": "/proc/self/mounts",
+}
+
+// nsswitch has names looked up where there are some, whatever the host does.
+const nsswitch = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n"
+
+// accountsOf returns an /etc/passwd with the accounts that every program expects to find, and that of a process that is not root.
+func accountsOf(user specs.User) string {
+	own := ""
+	if user.UID != 0 {
+		own = fmt.Sprintf("%s:x:%d:%d:%s:%s:/bin/sh\n", core.UserName, user.UID, user.GID, core.UserName, core.ScratchDir)
+	}
+	return "root:x:0:0:root:" + core.ScratchDir + ":/bin/sh\n" + own + "nobody:x:65534:65534:nobody:" + core.ScratchDir + ":/bin/sh\n"
 }
 
 // attach carries out one mount of a Spec under dir.

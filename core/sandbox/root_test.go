@@ -37,7 +37,7 @@ func TestRootShows(t *testing.T) {
 		}
 		return slices.Sorted(slices.Values(out))
 	}
-	want := map[string]bool{"dev": true, "etc": true, "proc": true, "tmp": true, "opt": true, "out": true}
+	want := map[string]bool{"dev": true, "etc": true, "proc": true, "tmp": true, "opt": true, "out": true, "run": true, "var": true}
 	for _, dir := range systemDirs {
 		if _, err := os.Stat(dir); err == nil {
 			want[dir[1:]] = true
@@ -54,7 +54,7 @@ func TestRootShows(t *testing.T) {
 			t.Errorf("%s shows %s", dir, got)
 		}
 	}
-	wantDev := "fd 120777 0:0 /proc/self/fd\nfull 20666 1:7 -\nnull 20666 1:3 -\nrandom 20666 1:8 -\nshm 120777 0:0 /tmp\n" +
+	wantDev := "fd 120777 0:0 /proc/self/fd\nfull 20666 1:7 -\nnull 20666 1:3 -\nptmx 120777 0:0 pts/ptmx\npts 40755 0:0 -\nrandom 20666 1:8 -\nshm 120777 0:0 /tmp\n" +
 		"stderr 120777 0:0 /proc/self/fd/2\nstdin 120777 0:0 /proc/self/fd/0\nstdout 120777 0:0 /proc/self/fd/1\nurandom 20666 1:9 -\nzero 20666 1:5 -\n"
 	if got := slices.Sorted(strings.Lines(c.ask(t, "ls /dev"))); strings.Join(got, "") != wantDev {
 		t.Errorf("/dev shows %v", got)
@@ -72,7 +72,7 @@ func TestRootShows(t *testing.T) {
 	if got := c.ask(t, "ls /tmp"); strings.Count(got, "\n") != 1 || !strings.HasPrefix(got, "a ") {
 		t.Errorf("/tmp shows %s", got)
 	}
-	for _, gone := range []string{"/sys", "/root", "/home", "/var", "/boot", "/.oldroot"} {
+	for _, gone := range []string{"/sys", "/root", "/home", "/var/lib", "/boot", "/.oldroot"} {
 		if got := c.ask(t, "ls "+gone); got != "error: No such file or directory" {
 			t.Errorf("%s shows %s", gone, got)
 		}

@@ -38,6 +38,7 @@ type Sandbox struct {
 	gate    *net.UnixConn
 	pid     int
 	pidfd   int
+	first   int // pidfd of the first process of its pid namespace, once that was checked
 	killed  bool
 	settled bool
 
@@ -97,6 +98,11 @@ func (s *Sandbox) openOutput() error {
 		return err
 	}
 	s.give = append(s.give, p[1])
+	// It is the worker's, and still the process opens /dev/stdout to write to it.
+	if err := unix.Fchmod(p[1], 0o622); err != nil {
+		unix.Close(p[0])
+		return err
+	}
 	if err := unix.SetNonblock(p[0], true); err != nil {
 		unix.Close(p[0])
 		return err
@@ -164,6 +170,19 @@ func (s *Sandbox) discard() error {
 	return err
 }
 
+// awaitFirst waits until the first process of the namespace has ended, and with it all others. It does when the process has, and when whoever
+// forked that has reaped it.
+func (s *Sandbox) awaitFirst() {
+	gone := make(chan struct{})
+	if s.first < 0 || s.host.reaper.watch(s.first, func() { close(gone) }) != nil {
+		return
+	}
+	select {
+	case <-gone:
+	case <-time.After(lastWords):
+	}
+}
+
 func (s *Sandbox) closeGiven() {
 	for _, fd := range s.give {
 		unix.Close(fd)
@@ -197,7 +216,7 @@ func (s *Sandbox) Exit() core.Exit { return s.exit }
 // Usage measures the memory of the sandbox's processes, which takes milliseconds for a large one.
 func (s *Sandbox) Usage() (core.Usage, error) { return usageOf(members(s.cgroup.dirs[0])) }
 
-// Kill ends everything in the sandbox: its process is the first of a pid namespace, and with that one the kernel ends all
+// Kill ends everything in the sandbox: with the first process of its pid namespace the kernel ends all
 // others. It returns at once; Done follows. It may be called many times.
 func (s *Sandbox) Kill() {
 	s.mu.Lock()
@@ -217,10 +236,12 @@ func (s *Sandbox) Kill() {
 	}
 }
 
-// signal ends the process. The caller has the lock.
+// signal ends the process, and with the first one of its namespace all others. The caller has the lock.
 func (s *Sandbox) signal() {
-	if s.pidfd >= 0 {
-		_ = unix.PidfdSendSignal(s.pidfd, unix.SIGKILL, nil, 0)
+	for _, fd := range []int{s.first, s.pidfd} {
+		if fd >= 0 {
+			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+		}
 	}
 }
 
@@ -262,10 +283,12 @@ func (s *Sandbox) ended() {
 		s.relay.Close()
 	}
 	close(s.done)
+	s.awaitFirst()
 	s.mu.Lock()
 	s.killed = true
 	closeFD(s.pidfd)
-	s.pidfd = -1
+	closeFD(s.first)
+	s.pidfd, s.first = -1, -1
 	if s.gate != nil {
 		s.gate.Close()
 	}

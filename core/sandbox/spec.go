@@ -19,10 +19,11 @@ import (
 
 // Limits of every sandbox that no function can raise.
 const (
-	scratchSize = 512 << 20 // bytes of /tmp, as in AWS Lambda; they count against the memory limit as they are used
-	maxPids     = 256       // processes and threads
-	cpuPeriod   = 100_000   // µs
-	maxFiles    = 1024      // open descriptors
+	maxScratch = 512 << 20 // bytes of files in /tmp, as in AWS Lambda
+	minScratch = 16 << 20  // of an instance, however little memory its function has
+	maxPids    = 256       // processes and threads, without init
+	cpuPeriod  = 100_000   // µs
+	maxFiles   = 1024      // open descriptors
 	// An installer unpacks and compiles: it gets more, and still not everything.
 	installerMemory = 4 << 30
 	installerPids   = 512
@@ -41,8 +42,17 @@ var zygoteCapabilities = []string{"CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SETUID"
 var systemDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"}
 
 // systemFiles are what of /etc programs need to work. Nothing else of /etc is shown.
-var systemFiles = []string{"/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types", "/etc/nsswitch.conf",
+var systemFiles = []string{"/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/mime.types", "/etc/os-release",
 	"/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/protocols", "/etc/services"}
+
+// What each process that runs code of functions has for itself, besides /proc and the scratch.
+const (
+	terminalsDir = "/dev/pts"
+	accountsFile = "/etc/passwd"
+)
+
+// groupID is the group of all processes that run code of functions. Each has a user of its own.
+const groupID = 1000
 
 // maskable tell of the host or its kernel and are of no use to a function.
 var maskable = []string{"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
@@ -71,7 +81,7 @@ func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) (*s
 		Mounts:   mounts,
 		Process: &specs.Process{
 			Cwd:             "/",
-			User:            specs.User{UID: uid, GID: uid},
+			User:            specs.User{UID: uid},
 			NoNewPrivileges: true,
 			Capabilities:    &specs.LinuxCapabilities{},
 			Rlimits: []specs.POSIXRlimit{
@@ -87,6 +97,12 @@ func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) (*s
 			Devices:     devices,
 			Seccomp:     h.seccomp[config.Role],
 		},
+	}
+	if config.Role != core.RoleZygote {
+		spec.Process.User.GID = groupID
+	}
+	if config.Role == core.RoleInstance && config.Code != "" {
+		spec.Process.Cwd = core.CodeDir
 	}
 	if config.Role == core.RoleInstaller {
 		spec.Process.Rlimits = append(spec.Process.Rlimits, specs.POSIXRlimit{Type: "RLIMIT_FSIZE", Soft: installerFile, Hard: installerFile})
@@ -128,14 +144,18 @@ func resources(config core.SandboxConfig) *specs.LinuxResources {
 	case core.RoleZygote:
 		memory = config.Limits.Memory
 	case core.RoleInstance:
-		memory, quota = config.Limits.Memory, cpuPeriod // one core
+		memory, quota = config.Limits.Memory+config.Imports, cpuPeriod*core.InstanceProcessors
 	case core.RoleInstaller:
 		low := uint64(installerShares)
 		// It can spread over processors that the worker is kept from, but not use more.
 		memory, pids, shares, quota = installerMemory, installerPids, &low, cpuPeriod*int64(runtime.NumCPU())
 	}
+	pids++ // the first process
 	r := &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &pids}}
 	if memory > 0 {
+		// Files in memory are charged where processes are. With room for all of them a full /tmp is an error of the write, and never the
+		// end of the process.
+		memory += scratch(config)
 		r.Memory = &specs.LinuxMemory{Limit: &memory, Swap: &memory} // with swap, so none beyond the limit
 	}
 	if quota > 0 {
@@ -182,13 +202,27 @@ func (h *Host) mounts(config core.SandboxConfig) ([]specs.Mount, error) {
 	for _, m := range config.Mounts {
 		out = append(out, bind(m))
 	}
-	size := int64(scratchSize)
-	if config.Role == core.RoleInstaller {
-		size = installerMemory
-	}
-	return append(out,
+	out = append(out,
 		specs.Mount{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "nodev", "noexec"}},
-		specs.Mount{Destination: core.ScratchDir, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777", "size=" + strconv.FormatInt(size, 10)}}), nil
+		specs.Mount{Destination: core.ScratchDir, Type: "tmpfs", Source: "tmpfs",
+			Options: []string{"nosuid", "nodev", "mode=1777", "size=" + strconv.FormatInt(scratch(config), 10)}})
+	if config.Role != core.RoleZygote {
+		out = append(out,
+			specs.Mount{Destination: terminalsDir, Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "ptmxmode=0666", "mode=0620"}},
+			specs.Mount{Destination: accountsFile, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev"}})
+	}
+	return out, nil
+}
+
+// scratch is how many bytes a sandbox can have in files. An instance can have as many as in memory, as far as AWS Lambda gives them.
+func scratch(config core.SandboxConfig) int64 {
+	switch config.Role {
+	case core.RoleInstaller:
+		return installerMemory
+	case core.RoleInstance:
+		return min(max(config.Limits.Memory, minScratch), maxScratch)
+	}
+	return maxScratch
 }
 
 func bind(m core.Mount) specs.Mount {

@@ -120,3 +120,27 @@ func TestAside(t *testing.T) {
 		}
 	})
 }
+
+// What a package takes is not the function's, whether a zygote has imported it or the instance does.
+func TestImportsAreNoMemoryOfTheFunction(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		f := fn("f", "a", "b", "threads")
+		f.Apart = map[string]string{"threads": "threads starts 3 threads at import"}
+		f.Weights = map[string]int64{"a": 100, "b": 20, "threads": 3}
+		for range 4 {
+			n, _, _ := mustStart(t, tr, f)
+			config, want := w.boxes[n.ID()].config, int64(123)
+			if has := w.boxes[n.ID()].parent.modules; slices.Contains(has, "a") {
+				want = 3
+			}
+			if config.Imports != want || config.Limits != f.Limits {
+				t.Errorf("an instance that shares %v with its zygote has room for imports of %d, and not %d", w.boxes[n.ID()].parent.modules, config.Imports, want)
+			}
+			rest(time.Second)
+		}
+		n, _, _ := mustStart(t, tr, f)
+		if got := w.boxes[n.ID()].config.Imports; got != 3 {
+			t.Errorf("a fork has room for imports of %d", got)
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -263,7 +264,7 @@ func (n *Node) Ended() *core.Error {
 	if exit.Known {
 		how = fmt.Sprintf("with code %d", exit.Code)
 		if exit.Signal != 0 {
-			how = fmt.Sprintf("with signal %d", exit.Signal)
+			how = fmt.Sprintf("with signal %d (%v)", exit.Signal, syscall.Signal(exit.Signal))
 		}
 	}
 	return core.Errorf(core.KindExit, core.FaultHandler, "the handler's process of %s ended %s; look at the function's logs", n.fn.Name, how)

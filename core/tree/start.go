@@ -3,9 +3,7 @@ package tree
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -101,7 +99,13 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, phases *core.Phases
 
 func instanceConfig(n *Node, live Live) core.SandboxConfig {
 	fn := n.fn
-	return core.SandboxConfig{ID: n.id, Role: core.RoleInstance, Runtime: live.Runtime, Packages: fn.Packages, Code: fn.Code, Function: fn.Name, Version: fn.Version, Limits: fn.Limits}
+	var imports int64
+	for module, bytes := range fn.Weights {
+		if !slices.Contains(n.parent.shape.modules, module) {
+			imports += bytes
+		}
+	}
+	return core.SandboxConfig{ID: n.id, Role: core.RoleInstance, Runtime: live.Runtime, Packages: fn.Packages, Code: fn.Code, Function: fn.Name, Version: fn.Version, Limits: fn.Limits, Imports: imports}
 }
 
 // wants is what a zygote would best have imported for the function.
@@ -281,7 +285,7 @@ func (t *Tree) importHandler(ctx context.Context, n *Node) error {
 	importing, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	report, err := endpoint.Import(importing, n.Endpoint(), core.HandlerLoad{
-		Function: fn.Name, Version: fn.Version, Handler: fn.Handler, Memory: fn.Limits.Memory, Env: environment(fn),
+		Function: fn.Name, Version: fn.Version, Handler: fn.Handler, Memory: fn.Limits.Memory, Env: fn.Environment(n.id), Processors: core.InstanceProcessors,
 		Packages: directories(fn.Packages), Modules: left(fn, n.parent.shape.modules),
 	})
 	if err == nil {
@@ -311,34 +315,6 @@ func (t *Tree) importHandler(ctx context.Context, n *Node) error {
 // left is what an instance imports before its handler: what the zygote has not. What the function's own files prepare for is theirs to import.
 func left(fn *core.Function, there []string) []string {
 	return slices.DeleteFunc(without(fn.Imports, there), func(m string) bool { return len(fn.Sets) > 0 && fn.Apart[m] != "" })
-}
-
-// everywhere returns what programs rely on: a zygote's environment says the same.
-func everywhere() map[string]string {
-	return map[string]string{"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": core.ScratchDir, "TMPDIR": core.ScratchDir}
-}
-
-// Own returns the names of the environment variables that an instance of the function has and a zygote has not, or has with another value, sorted.
-func Own(fn *core.Function) []string {
-	env := environment(fn)
-	for name, value := range everywhere() {
-		if env[name] == value {
-			delete(env, name)
-		}
-	}
-	return slices.Sorted(maps.Keys(env))
-}
-
-// environment returns the whole environment of an instance: what programs rely on, what the function is told of itself under the
-// names that AWS Lambda uses, and what its author set.
-func environment(fn *core.Function) map[string]string {
-	env := everywhere()
-	maps.Copy(env, map[string]string{
-		"AWS_LAMBDA_FUNCTION_NAME": fn.Name, "AWS_LAMBDA_FUNCTION_VERSION": strconv.Itoa(fn.Version),
-		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.FormatInt(fn.Limits.Memory>>20, 10), "LAMBDA_TASK_ROOT": core.CodeDir,
-	})
-	maps.Copy(env, fn.Env)
-	return env
 }
 
 func directories(set core.Set) []string {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/probe"
-	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
 // worthLoading is how long a module of the language's own, which any code may import, has to take for a zygote to import it ahead.
@@ -19,7 +18,7 @@ const worthLoading = 2 * time.Millisecond
 
 // settings are the names of the environment variables that mean something else to the packages of a function than they would in a zygote.
 func settings(fn *core.Function) []string {
-	return slices.Concat(tree.Own(fn), fn.Sets)
+	return slices.Concat(fn.OwnVariables(), fn.Sets)
 }
 
 // part finds out which of the modules that a function imports no zygote may. One that cannot be imported by itself is left to the code,
@@ -50,6 +49,7 @@ func (w *Worker) part(fn *core.Function, wait bool) {
 	if len(apart) > 0 {
 		fn.Apart = apart
 	}
+	fn.Weights = weigh(fn, packages)
 	w.learnCosts(fn, packages)
 }
 
@@ -184,6 +184,7 @@ func take(fn *core.Function, modules []string, trials map[string]core.Trial, pac
 			fn.Loaded = append(fn.Loaded, module)
 		}
 	}
+	fn.Weights = weigh(fn, packages)
 }
 
 // inherit gives the new version of a function what was learned of the one before, as far as it holds for it as well.

@@ -89,7 +89,7 @@ func (w *Worker) settle(fn *core.Function, wait bool) {
 	settled.Imports = slices.Clone(fn.Imports)
 	w.part(&settled, wait)
 	corrected, err := w.store.Amend(fn.Name, fn.Version, func(f *core.Function) {
-		f.Imports, f.Apart, f.Aside, f.Loaded = settled.Imports, settled.Apart, settled.Aside, settled.Loaded
+		f.Imports, f.Apart, f.Aside, f.Loaded, f.Weights = settled.Imports, settled.Apart, settled.Aside, settled.Loaded, settled.Weights
 	})
 	if err == nil {
 		w.sched.Correct(&corrected)

@@ -87,7 +87,7 @@ func TestReason(t *testing.T) {
 		{sets, "plain.new", "plain.new is being probed"}, {sets, "plain.good", ""}, {sets, "plain.old", "plain.old is being probed"}, {sets, "plain.bad", "bad"}, {sets, "new.x", "new is being probed"}, {sets, "nobody", "nobody is being probed"},
 		{sets, "std", ""}, {sets, "stdreads", "reads X when it is imported"}, {sets, "deep", "deep reads MODE when it is imported, which is set for this function"},
 		{&core.Function{}, "deep", ""}, {&core.Function{}, "all", ""},
-		{sets, "all", "all reads AWS_LAMBDA_FUNCTION_MEMORY_SIZE, AWS_LAMBDA_FUNCTION_NAME, AWS_LAMBDA_FUNCTION_VERSION, LAMBDA_TASK_ROOT, MODE when it is imported, which is set for this function"},
+		{sets, "all", "all reads AWS_LAMBDA_FUNCTION_MEMORY_SIZE, AWS_LAMBDA_FUNCTION_NAME, AWS_LAMBDA_FUNCTION_VERSION, AWS_LAMBDA_LOG_GROUP_NAME, AWS_LAMBDA_LOG_STREAM_NAME, MODE, _HANDLER when it is imported, which is set for this function"},
 	} {
 		if why, _ := reason(test.fn, test.module, packages, false); strings.HasSuffix(test.why, unprobed) && why != "" {
 			t.Errorf("%s is not waited for, and is apart: %q", test.module, why)

@@ -45,7 +45,7 @@ type Outcome struct {
 
 // Cases are all cases, in the order in which they are best run: what fails first explains what fails later.
 func Cases() []Case {
-	return slices.Concat(startCases, describeCases, functionCases, preloadCases, forkCases, gateCases, siblingCases, importCases,
+	return slices.Concat(startCases, describeCases, functionCases, preloadCases, forkCases, gateCases, siblingCases, placeCases, importCases,
 		handlerCases, eventCases, answerCases, frameCases, invokeCases, installerCases, deathCases, leakCases, lastCases)
 }
 

@@ -52,8 +52,8 @@ func gateHello(t *trial) {
 	if n := status(p.pid, "Threads"); n != "1" {
 		t.errorf("the sender of HELLO has %s threads", n)
 	}
-	if ids := strings.Fields(status(p.pid, "NSpid")); len(ids) < 2 || ids[len(ids)-1] != "1" {
-		t.errorf("the sender of HELLO has the pids %v in its namespaces, and is not the first of its own", ids)
+	if ids := strings.Fields(status(p.pid, "NSpid")); len(ids) < 2 || ids[len(ids)-1] != "2" {
+		t.errorf("the sender of HELLO has the pids %v in its namespaces, and is not the second of its own", ids)
 	}
 	root := t.zygoteIn(t.rootNode)
 	if namespace(p.pid, "pid") == namespace(root, "pid") {

@@ -21,7 +21,7 @@ type Language struct {
 	// Describe is core.Driver's.
 	Describe func(ctx context.Context) (core.Description, error)
 	// Command returns the command that starts the loop of a runtime, one of those that Describe told of last, with paths inside the
-	// sandbox. Its environment is Env and nothing else.
+	// sandbox. Its environment is core.Everywhere with Env over it, and nothing else.
 	Command func(runtime core.RuntimeID) (argv []string, err error)
 	Env     []string
 	Log     *slog.Logger
@@ -102,6 +102,15 @@ func (d *Driver) has(id core.RuntimeID) bool {
 	return d.described == nil || slices.ContainsFunc(d.described, func(r core.Runtime) bool { return r.ID == id })
 }
 
+// environment returns that of a zygote.
+func (d *Driver) environment() (env []string) {
+	for name, value := range core.Everywhere() {
+		env = append(env, name+"="+value)
+	}
+	slices.Sort(env)
+	return append(env, d.language.Env...)
+}
+
 // Preload implements core.Driver.
 func (d *Driver) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) error {
 	if !d.has(runtime) {
@@ -114,7 +123,7 @@ func (d *Driver) Preload(ctx context.Context, id core.NodeID, runtime core.Runti
 	if err != nil {
 		return err
 	}
-	control, err := Launch(sandbox, argv, d.language.Env, d.language.Log)
+	control, err := Launch(sandbox, argv, d.environment(), d.language.Log)
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,6 @@
 /* enter: the process's side of the gate. The protocol and the reasons are in enter.h. */
 #include "enter.h"
+#include "init.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -66,11 +68,20 @@ int ps_fork_begin(void)
             return -1;
         read_bounding();
     }
-    return unshare(CLONE_NEWPID);
+    if (unshare(CLONE_NEWPID) < 0)
+        return -1;
+    if (ps_init_start() < 0) {
+        int error = errno;
+        setns(own_pidns, CLONE_NEWPID);
+        errno = error;
+        return -1;
+    }
+    return 0;
 }
 
 int ps_fork_end(void)
 {
+    ps_init_go();
     return setns(own_pidns, CLONE_NEWPID);
 }
 
@@ -81,6 +92,29 @@ static int say(int gate, uint32_t kind)
     do
         n = send(gate, &note, sizeof note, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
+    return n == (ssize_t)sizeof note ? 0 : -1;
+}
+
+/* Says who is here, and with the pidfd of the first process of the namespace, what to kill to end all that is in it. */
+static int say_hello(int gate)
+{
+    struct ps_note note = {.kind = PS_HELLO};
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec iov = {.iov_base = &note, .iov_len = sizeof note};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    int first = (int)syscall(SYS_pidfd_open, 1, 0);
+    if (first < 0)
+        return -1;
+    control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof first), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(&control.header), &first, sizeof first);
+    ssize_t n;
+    do
+        n = sendmsg(gate, &msg, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    close(first);
     return n == (ssize_t)sizeof note ? 0 : -1;
 }
 
@@ -111,9 +145,10 @@ static int receive_orders(int gate, char *buffer, int fds[FD_COUNT])
     const struct ps_orders *orders = (const struct ps_orders *)buffer;
     errno = EPROTO;
     if (n < (ssize_t)sizeof *orders || orders->kind != PS_ORDERS || orders->rlimits > PS_MAX_RLIMITS ||
-        (size_t)n != sizeof *orders + (size_t)orders->masked + (size_t)orders->filter)
+        (size_t)n != sizeof *orders + (size_t)orders->masked + (size_t)orders->filter + (size_t)orders->accounts)
         return -1;
-    if ((orders->masked && buffer[sizeof *orders + orders->masked - 1]) || orders->filter % sizeof(struct sock_filter))
+    if ((orders->masked && buffer[sizeof *orders + orders->masked - 1]) || orders->filter % sizeof(struct sock_filter) ||
+        orders->directory[sizeof orders->directory - 1])
         return -1;
     struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
     size_t count = 0;
@@ -158,15 +193,29 @@ static int be_relayed(int gate)
     return -1;
 }
 
+/* Has /etc/passwd be a file of this process's own, for all others may be shared by processes with other users. */
+static int show_accounts(const char *text, uint32_t length)
+{
+    static const char name[] = "tmp/passwd";
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return -1;
+    int written = write(fd, text, length) == (ssize_t)length && fchmod(fd, 0644) == 0;
+    close(fd);
+    if (!written || mount(name, "etc/passwd", NULL, MS_BIND, NULL) < 0)
+        return -1;
+    return unlink(name);
+}
+
 /* Swaps the root directory for the tree behind the descriptor. Two orders matter. proc is mounted before the pivot: the
  * kernel gives a user namespace a new proc only while it sees an old one that nothing hides a part of (mount_too_revealing),
  * and after the old root is gone it sees none. And the old root is detached last, stacked under the new one
  * (pivot_root(".", ".")), so that no directory has to be kept for it in a read-only root. */
-static int change_root(int gate, int root, uint64_t scratch)
+static int change_root(int gate, int root, const struct ps_orders *orders)
 {
     char options[64];
-    snprintf(options, sizeof options, "mode=1777,size=%llu,nr_inodes=%llu", (unsigned long long)scratch,
-             (unsigned long long)(scratch / 4096 + 16));
+    snprintf(options, sizeof options, "mode=1777,size=%llu,nr_inodes=%llu", (unsigned long long)orders->scratch,
+             (unsigned long long)(orders->scratch / 4096 + 16));
     if (syscall(SYS_move_mount, root, "", AT_FDCWD, "/tmp", MOVE_MOUNT_F_EMPTY_PATH) < 0)
         return fail(gate, "move_mount of the root directory");
     if (fchdir(root) < 0)
@@ -175,6 +224,10 @@ static int change_root(int gate, int root, uint64_t scratch)
         return fail(gate, "mount of /proc");
     if (mount("tmpfs", "tmp", "tmpfs", MS_NOSUID | MS_NODEV, options) < 0)
         return fail(gate, "mount of /tmp");
+    if (orders->terminals && mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=0620") < 0)
+        return fail(gate, "mount of /dev/pts");
+    if (orders->accounts && show_accounts((const char *)(orders + 1) + orders->masked + orders->filter, orders->accounts) < 0)
+        return fail(gate, "mount of /etc/passwd");
     if (syscall(SYS_pivot_root, ".", ".") < 0)
         return fail(gate, "pivot_root");
     if (umount2(".", MNT_DETACH) < 0)
@@ -278,18 +331,18 @@ static int set_oom_score(int gate, int32_t score)
     return 0;
 }
 
-/* Puts a zygote one below the first process of its pid namespace, which then does nothing but wait for it. The children of a
- * zygote are pid 1 of their namespaces; were the zygote pid 1 as well, libraries that notice a fork by a changed pid would
- * not, and siblings would share their random streams (OpenSSL 3 does: openssl_get_fork_id is getpid). For the same reason its
- * pid differs from that of the zygote that it was forked from: they are 2 and 3 by turns. */
-static int become_second(int gate)
+/* Puts a zygote one below the second process of its pid namespace, which then does nothing but wait for it. The instances
+ * that are forked from a zygote are pid 2 of their namespaces; were the zygote pid 2 as well, libraries that notice a fork by a changed pid
+ * would not, and siblings would share their random streams (OpenSSL 3 does: openssl_get_fork_id is getpid). For the same reason its
+ * pid differs from that of the zygote that it was forked from: they are 3 and 4 by turns. */
+static int become_third(int gate)
 {
-    if (forker == 2) {
-        pid_t two = vfork();
-        if (two == 0)
+    if (forker == 3) {
+        pid_t three = vfork();
+        if (three == 0)
             _exit(0);
-        if (two > 0)
-            waitpid(two, NULL, 0);
+        if (three > 0)
+            waitpid(three, NULL, 0);
     }
     pid_t zygote = fork();
     if (zygote < 0)
@@ -300,8 +353,8 @@ static int become_second(int gate)
         signal(SIGCHLD, SIG_DFL); /* ignored, it would hide how the zygote ends */
         syscall(SYS_close_range, 0, ~0U, 0);
         do
-            ended = waitpid(-1, &status, 0); /* also what the zygote has left to the first process */
-        while (ended != zygote && (ended > 0 || errno == EINTR));
+            ended = waitpid(zygote, &status, 0);
+        while (ended < 0 && errno == EINTR);
         _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
     }
     return 0;
@@ -322,7 +375,7 @@ static int carry_out(int gate, int control, const struct ps_orders *orders, cons
         return fail(gate, "joining the network namespace");
     if (orders->hostname[0] && sethostname(orders->hostname, strnlen(orders->hostname, sizeof orders->hostname)) < 0)
         return fail(gate, "sethostname");
-    if (change_root(gate, fds[FD_ROOT], orders->scratch) < 0)
+    if (change_root(gate, fds[FD_ROOT], orders) < 0)
         return -1;
     if (mask(gate, masked, orders->masked) < 0 || set_oom_score(gate, orders->oom_score_adj) < 0)
         return -1;
@@ -338,11 +391,13 @@ static int carry_out(int gate, int control, const struct ps_orders *orders, cons
         return -1;
     if (become(gate, orders->uid, orders->gid, orders->capabilities) < 0)
         return -1;
+    if (orders->directory[0] && chdir(orders->directory) < 0)
+        return fail(gate, "chdir");
     if (install_filter(gate, filter, orders->filter) < 0)
         return -1;
     if (say(gate, PS_ENTERED) < 0)
         return -1;
-    if (orders->zygote && become_second(gate) < 0)
+    if (orders->zygote && become_third(gate) < 0)
         return -1;
     close(gate);
     return 0;
@@ -352,7 +407,8 @@ int ps_enter(int gate, int control)
 {
     char buffer[PS_MAX_ORDERS] __attribute__((aligned(8)));
     int fds[FD_COUNT] = {-1, -1, -1, -1, -1};
-    if (say(gate, PS_HELLO) < 0)
+    ps_init_forget();
+    if (say_hello(gate) < 0)
         return -1;
     /* While core is busy with the cgroups. A sandbox without these does not exist. */
     if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS) < 0)

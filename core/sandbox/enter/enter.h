@@ -11,7 +11,7 @@
  *        | pass the connection -->|                                 |
  *        |                        | USER  (launcher only) --------->|  attests the pid, writes uid_map and gid_map
  *        |                        |<------------------------- GO    |
- *        |                        | HELLO ------------------------->|  attests the pid, puts it into its cgroups
+ *        |                        | HELLO + pidfd of its pid 1 ---->|  attests the pid, puts both into its cgroups
  *        |                        |<------- ORDERS + descriptors    |  root tree, stdout, stderr [, network] [, endpoint]
  *        |                        | NETWORK (with registries only)->|  has the relay listen in the network that was made
  *        |                        |<------------------------- GO    |
@@ -42,7 +42,7 @@ enum ps_fd { PS_FD_CONTROL = 3, PS_FD_ENDPOINT = 4 };
 /* What core sends and receives without a body; text and err only with PS_FAILED. */
 struct ps_note {
     uint32_t kind;
-    int32_t err;   /* errno of the step that failed */
+    int32_t err;   /* errno of the step that failed; of GO after USER 1 when the program is to be pid 1 itself, without init */
     char step[56]; /* its name, NUL-terminated */
 };
 
@@ -56,7 +56,7 @@ struct ps_rlimit {
 #define PS_MAX_ORDERS 65536
 
 /* PS_ORDERS: what the sandbox's Spec says, for the process to carry out on itself. Followed by `masked` bytes of
- * NUL-terminated paths and by `filter` bytes of struct sock_filter. */
+ * NUL-terminated paths, by `filter` bytes of struct sock_filter, and by `accounts` bytes of text for /etc/passwd. */
 struct ps_orders {
     uint32_t kind;
     uint32_t unshare;  /* CLONE_NEW* to make here, besides the mount, IPC and UTS namespaces that every sandbox has */
@@ -70,12 +70,15 @@ struct ps_orders {
     uint32_t rlimits;
     uint32_t masked;
     uint32_t filter;
-    uint32_t unused;
+    uint32_t accounts;
     struct ps_rlimit rlimit[PS_MAX_RLIMITS];
     char hostname[64];
+    char directory[64]; /* the working directory, once inside; empty: "/" */
+    uint32_t terminals; /* 1: it gets a /dev/pts */
+    uint32_t unused;
 };
 
-/* Makes the next fork of this process the first one of a new pid namespace, and undoes it. Call begin, then the language's
+/* Makes the next fork of this process the second one of a new pid namespace, the first of which is init (init.h), and undoes it. Call begin, then the language's
  * own fork (so that its fork handlers run), then end in the parent only. Both return 0, or -1 with errno. A process calls
  * them from one thread at a time. Linux refuses a second unshare of the pid namespace (EINVAL) until setns has undone the
  * first: that is what end does. */

@@ -9,6 +9,7 @@
  * makes network namespaces when core asks for one, and exits with the program's status.
  */
 #include "enter.h"
+#include "init.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,14 +37,16 @@ static int die(const char *what)
     return 125;
 }
 
-/* Makes the user namespace and has core map a range of ids into it, then becomes its root. */
-static int become_root_of_new_user_namespace(void)
+/* Makes the user namespace and has core map a range of ids into it, then becomes its root. Sets first when core wants the program to be the
+ * first process of its pid namespace. */
+static int become_root_of_new_user_namespace(int *first)
 {
     struct ps_note note = {.kind = PS_USER};
     if (unshare(CLONE_NEWUSER) < 0)
         return die("unshare of the user namespace");
     if (send(GATE, &note, sizeof note, MSG_NOSIGNAL) < 0 || recv(GATE, &note, sizeof note, 0) != sizeof note || note.kind != PS_GO)
         return die("having the ids mapped");
+    *first = note.err;
     if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         return die("becoming root of the user namespace");
     /* A change of uid makes a process undumpable, and then its /proc belongs to the root of the host. */
@@ -109,6 +112,8 @@ static int keep(pid_t child, int entering)
     while (waitpid(child, &status, 0) < 0)
         if (errno != EINTR)
             return die("waitpid");
+    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+        ; /* init, and with it all that the program has left running */
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
@@ -133,10 +138,10 @@ int main(int argc, char **argv)
         return 2;
     }
     forget_the_host();
-    if (become_root_of_new_user_namespace() != 0)
+    int entering[2], first = 0;
+    if (become_root_of_new_user_namespace(&first) != 0)
         return 125;
-    int entering[2];
-    if (unshare(CLONE_NEWPID) < 0)
+    if ((first ? unshare(CLONE_NEWPID) : ps_fork_begin()) < 0)
         return die("unshare of the pid namespace");
     if (pipe2(entering, O_CLOEXEC) < 0)
         return die("pipe");
@@ -144,6 +149,7 @@ int main(int argc, char **argv)
     if (child < 0)
         return die("fork");
     if (child > 0) {
+        ps_init_go();
         close(entering[1]);
         return keep(child, entering[0]);
     }

@@ -91,11 +91,16 @@ static void call(char *words)
     say_result(syscall(argument[0], argument[1], argument[2], argument[3], argument[4], argument[5], argument[6]));
 }
 
-/* raw KIND [DESCRIPTORS]: sends a packet through a gate that it does not mean, with some descriptors of its own. */
+/* raw KIND [DESCRIPTORS [WHICH]]: sends a packet through a gate that it does not mean, with a descriptor of its own so many times: HELLO with
+ * the pidfd that belongs to it, all others with none, unless it is said. */
 static void raw(int gate, const char *words)
 {
     unsigned kind = 0, descriptors = 0;
-    sscanf(words, "%u %u", &kind, &descriptors);
+    int which = gate;
+    if (sscanf(words, "%u %u %d", &kind, &descriptors, &which) == 1 && kind == PS_HELLO) {
+        descriptors = 1;
+        which = (int)syscall(SYS_pidfd_open, 1, 0);
+    }
     struct ps_note note = {.kind = kind, .step = "a lie\n\033[31m"};
     char space[CMSG_SPACE(sizeof(int) * 16)] __attribute__((aligned(8))) = {0};
     struct iovec iov = {.iov_base = &note, .iov_len = sizeof note};
@@ -106,7 +111,7 @@ static void raw(int gate, const char *words)
         struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
         *header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int) * descriptors), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
         for (unsigned i = 0; i < descriptors; i++)
-            memcpy(CMSG_DATA(header) + i * sizeof(int), &gate, sizeof gate);
+            memcpy(CMSG_DATA(header) + i * sizeof(int), &which, sizeof which);
     }
     say_result(sendmsg(gate, &msg, MSG_NOSIGNAL));
 }
@@ -179,6 +184,55 @@ static void dial_abstract(const char *name)
     close(s);
 }
 
+/* orphans COUNT: leaves so many processes behind that end at once, one after the other, and says how often that failed. */
+static void orphans(int count)
+{
+    int failed = 0;
+    while (count-- > 0) {
+        pid_t child = fork();
+        if (child == 0)
+            _exit(fork() < 0);
+        int status = 1;
+        if (child > 0)
+            waitpid(child, &status, 0);
+        failed += status != 0;
+    }
+    snprintf(answer, SIZE, "%d failed", failed);
+    say(answer);
+}
+
+/* write PATH BYTES: opens what is there, as fopen(PATH, "w") does, and writes so many bytes. */
+static void write_file(const char *words)
+{
+    char path[256] = "";
+    static char block[65536];
+    unsigned long bytes = 0;
+    sscanf(words, "%255s %lu", path, &bytes);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    ssize_t n = fd < 0 ? -1 : 0;
+    for (unsigned long done = 0; n >= 0 && done < bytes; done += (unsigned long)n)
+        n = write(fd, block, bytes - done < sizeof block ? bytes - done : sizeof block);
+    snprintf(answer, SIZE, "%s", n < 0 ? strerror(errno) : "written");
+    close(fd);
+    say(answer);
+}
+
+/* Opens a terminal as a program does that starts others in one, and says its name when what is written to one side comes out of the other. */
+static void terminal(void)
+{
+    char name[64] = "", heard[8] = "";
+    int controller = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), other = -1;
+    if (controller >= 0 && grantpt(controller) == 0 && unlockpt(controller) == 0 && ptsname_r(controller, name, sizeof name) == 0)
+        other = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (other >= 0 && write(other, "hear\n", 5) == 5 && read(controller, heard, 4) == 4 && !strcmp(heard, "hear"))
+        snprintf(answer, SIZE, "%s", name);
+    else
+        snprintf(answer, SIZE, "error: %s", strerror(errno));
+    close(other);
+    close(controller);
+    say(answer);
+}
+
 static void open_many(int count)
 {
     int last = 0;
@@ -211,7 +265,23 @@ static void obey(char *words, int a, int b)
         dial_abstract(words + 9);
     else if (!strncmp(words, "open ", 5))
         open_many(atoi(words + 5));
-    else if (!strncmp(words, "exit ", 5))
+    else if (!strncmp(words, "orphans ", 8))
+        orphans(atoi(words + 8));
+    else if (!strncmp(words, "terminal", 8))
+        terminal();
+    else if (!strncmp(words, "write ", 6))
+        write_file(words + 6);
+    else if (!strncmp(words, "signal ", 7))
+        say_result(kill(getpid(), atoi(words + 7)));
+    else if (!strncmp(words, "abort", 5))
+        abort();
+    else if (!strncmp(words, "leave ", 6)) {
+        pid_t child = fork();
+        if (child == 0)
+            for (;;)
+                pause();
+        say_result(child);
+    } else if (!strncmp(words, "exit ", 5))
         _exit(atoi(words + 5));
     else if (!strncmp(words, "crash", 5))
         __builtin_trap();

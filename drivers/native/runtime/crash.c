@@ -226,10 +226,10 @@ static void crashed(int number, siginfo_t *info, void *at)
             finish();
         }
     }
-    /* As the first process of its namespace it would not be ended by a signal that it sends itself. */
+    /* What has gone wrong does so again and ends the process; a signal that somebody has sent does not come by itself. */
     signal(number, SIG_DFL);
-    if (info->si_code <= 0 || number == SIGABRT)
-        _exit(128 + number);
+    if (info->si_code <= 0)
+        raise(number);
 }
 
 void crash_prepare(void)

@@ -186,6 +186,19 @@ static void initialise(struct call *call, const struct handler *handler, struct 
                 call->outcome == ERROR ? call->message.at : "it did not say why");
 }
 
+/* Has programs that this process starts find the libraries of the packages. */
+static void tell_programs(struct json packages)
+{
+    struct text path = {0};
+    const char *given = getenv("LD_LIBRARY_PATH");
+    if (given)
+        text_format(&path, "%s", given);
+    add_library_path(&path, packages);
+    if (path.length)
+        setenv("LD_LIBRARY_PATH", path.at, 1);
+    text_free(&path);
+}
+
 static _Noreturn void serve_program(struct endpoint *endpoint, struct json told)
 {
     struct text path = {0};
@@ -204,6 +217,7 @@ static void load(struct call *call, const struct frame *frame, struct handler *h
     if (is_program(name))
         serve_program(call->endpoint, told);
     set_environment(json_member(told, "env"));
+    tell_programs(json_member(told, "packages"));
     call->context.function = keep(json_member(told, "function"));
     call->context.function_version = json_integer(json_member(told, "version"));
     call->context.memory = json_integer(json_member(told, "memory"));

@@ -306,7 +306,7 @@ static void take_event(void)
 
 /* ---- the program's life ---- */
 
-/* Reaps the program, and as pid 1 whatever it has left behind. */
+/* Reaps the program. What that leaves behind is left to the first process of the sandbox. */
 static void reap(void)
 {
     struct signalfd_siginfo info;

@@ -19,8 +19,8 @@
 
 /* Runs the program `bootstrap` in the directory for core at the other end of the endpoint, whose H was load. library_path
  * becomes LD_LIBRARY_PATH when the function has not set one; NULL for none. The process must have one thread and no children. It
- * ends with core's interest in it, or with the program: with its exit code, or with 128 + the signal that killed it, for pid 1 of
- * a sandbox cannot kill itself by a signal; core is told of the signal (E17). */
+ * ends with core's interest in it, or with the program: with its exit code, or with 128 + the signal that killed it, of which core is
+ * told (E17). */
 _Noreturn void ps_serve_bootstrap(struct endpoint *endpoint, const char *directory, const char *library_path, struct json load);
 
 #endif

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,10 +56,11 @@ static void link_directory(const char *path)
     closedir(directory);
 }
 
-/* Makes the working directory one that has links to all libraries of the packages. */
-static bool gather(struct json packages, char *directory)
+/* Makes the working directory one that has links to all libraries of the packages. Sets where to go back to. */
+static bool gather(struct json packages, char *directory, int *before)
 {
-    if (!mkdtemp(directory) || chdir(directory) < 0)
+    *before = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (*before < 0 || !mkdtemp(directory) || chdir(directory) < 0)
         return false;
     struct json items = json_items(packages), key, package;
     struct text path = {0};
@@ -75,15 +77,16 @@ static bool gather(struct json packages, char *directory)
 }
 
 /* Removes it and goes back. */
-static void scatter(const char *path)
+static void scatter(const char *path, int before)
 {
     DIR *directory = opendir(".");
     for (struct dirent *entry; directory && (entry = readdir(directory));)
         unlink(entry->d_name);
     if (directory)
         closedir(directory);
-    if (chdir("/") == 0)
+    if (fchdir(before) == 0)
         rmdir(path);
+    close(before);
 }
 
 /* The first address of each module that has been loaded. */
@@ -158,14 +161,15 @@ void load_modules(struct json request, struct text *times, struct failure *failu
     struct text name = {0};
     char directory[] = "/tmp/.libraries-XXXXXX";
     if (load_all(modules, RTLD_NOW | RTLD_NOLOAD, times, &name)) {
-        if (!gather(json_member(request, "packages"), directory)) {
+        int before;
+        if (!gather(json_member(request, "packages"), directory, &before)) {
             fail(failure, "internal", "worker");
             text_format(&failure->message, "making %s: %s", directory, strerror(errno));
         } else if (load_all(modules, RTLD_NOW, times, &name)) {
             fail(failure, "exception", "handler");
             text_format(&failure->message, "loading %s failed: %s", name.at, dlerror());
         }
-        scatter(directory);
+        scatter(directory, before);
     }
     text_free(&name);
 }

@@ -36,6 +36,7 @@ function prepare() {
 function forget() {
   random.renew(modules);
   renumber();
+  process.chdir('.'); // Node asks for its working directory once, and it was the zygote's
   Reflect.set(process, 'execArgv', new main.Array()); // for what the handler starts
   return addon.wakeWorker();
 }

@@ -121,6 +121,7 @@ def be_instance():
     try:
         fresh.leave_seeds()
         set_environment(request.get("env", {}))
+        tell_programs(request.get("packages", []))
         report, handler = load(request)
     except Failure as failure:
         answer(FAILURE, packed(failure.reply))
@@ -147,6 +148,14 @@ def load_watched(request):
         report, _ = load(request)
     report["reads"] = sorted(watch.reads)
     return report
+
+
+def tell_programs(packages):
+    """Has a Python that this process starts find the function's packages."""
+    if packages:
+        os.environ["PIPSQUEAK_PACKAGES"] = ":".join(packages)
+        path = [os.environ.get("PYTHONPATH"), os.path.dirname(__file__) + "/programs"]
+        os.environ["PYTHONPATH"] = ":".join(filter(None, path))
 
 
 def load(request):

@@ -97,7 +97,7 @@ module Pipsqueak
       begin
         event = JSON.parse(text)
         result = @calls.during(meta["token"]) { @handler.call(event, context) }
-      rescue SystemExit
+      rescue SystemExit, SignalException
         raise
       rescue Exception => e
         return "X", JSON.generate(Pipsqueak.describe(e))

@@ -46,6 +46,7 @@ module Pipsqueak
     def load(request)
       start = now
       look_in(request["packages"] || [])
+      tell_programs if request["handler"]
       took = (request["modules"] || []).to_h { |name| [name, time { import(name) }] }
       known = $LOADED_FEATURES.size
       yield if block_given?
@@ -93,6 +94,14 @@ module Pipsqueak
       @given << name
       $LOADED_FEATURES.reject! { |feature| feature.match?(%r{/#{name}[./]}) && feature.start_with?(*@standard) }
       Object.send(:remove_const, GIVING_WAY[name]) if Object.const_defined?(GIVING_WAY[name], false)
+    end
+
+    # Has a Ruby that this process starts find the packages, and the libraries that their extensions are linked with.
+    def tell_programs
+      libraries = @packages.flat_map { |directory| (@indexes[directory]["libraries"] || {}).values.map { |library| File.dirname("#{directory}/#{library["path"]}") } }
+      { "RUBYLIB" => $LOAD_PATH - [CODE, *@standard], "LD_LIBRARY_PATH" => libraries.uniq }.each do |name, directories|
+        ENV[name] = [*ENV[name], *directories].join(":") unless directories.empty?
+      end
     end
 
     # What the installer has noted of a package.

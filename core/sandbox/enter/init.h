@@ -1,0 +1,26 @@
+/*
+ * init: the first process of a sandbox's pid namespace.
+ *
+ * The kernel gives the first process of a pid namespace duties and privileges: orphans become its children, a signal that it does
+ * not handle does nothing, and its end ends all others. A language's runtime knows nothing of that, so it is never the first.
+ * The first is a program of a few instructions that holds nothing: the kernel reaps its children (it ignores SIGCHLD), it watches the
+ * second process, which is the one that enters the sandbox, and it ends when that has ended.
+ *
+ * It has memory of its own, for it would otherwise be the zygote's, which the kernel could then take for that of an instance.
+ * It keeps the zygote's user and nobody may look into it, not even its own zygote: its root directory is that of the process
+ * that made it.
+ */
+#ifndef PIPSQUEAK_INIT_H
+#define PIPSQUEAK_INIT_H
+
+/* Makes init the first process of the pid namespace that the caller has unshared. The next process that the caller forks is the second, for
+ * which init waits until ps_init_go. Returns 0, or -1 with errno. */
+int ps_init_start(void);
+
+/* Tells init that the second process has been made, or never will be. */
+void ps_init_go(void);
+
+/* The same in the second process, which also forgets what belongs to its parent. Init goes on when both have told it. */
+void ps_init_forget(void);
+
+#endif

@@ -1,0 +1,236 @@
+package integration
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// What programs expect of the place that a function runs in. What is the same for each language is in the conformance kit.
+
+// pythonPlace asks in Python's own words, in the handler's file and in an event.
+const pythonPlace = `
+import getpass, grp, multiprocessing, os, pty, pwd, socket, subprocess, sys, tempfile, time
+
+def look():
+    with open("/dev/stdout", "w") as out, open("/dev/fd/2", "a") as err, open("/dev/stdin") as empty:
+        out.write("by name\n")
+        err.write("by number\n")
+        nothing = empty.read()
+    controller, terminal = pty.openpty()
+    os.write(terminal, b"x")
+    lock = multiprocessing.Lock()  # in /dev/shm
+    for directory in ("/run", "/var/tmp", "/var/run", "/dev/shm", tempfile.gettempdir()):
+        with tempfile.NamedTemporaryFile(dir=directory):
+            pass
+    return [os.getcwd(), nothing, os.read(controller, 1).decode(), os.ttyname(terminal), getpass.getuser(), pwd.getpwuid(os.getuid()).pw_dir, grp.getgrgid(os.getgid()).gr_name,
+            os.path.expanduser("~"), socket.gethostbyname(socket.gethostname()), socket.getfqdn(), time.tzname[0], lock.acquire(),
+            os.path.isfile(sys.executable), subprocess.check_output([sys.executable, "-c", "import sys; print(sys.version_info[:3])"], text=True) == str(sys.version_info[:3]) + "\n"]
+
+at_import = look()
+
+def handler(event, context):
+    return [at_import, look(), os.environ["AWS_LAMBDA_LOG_GROUP_NAME"], os.environ["_HANDLER"], os.environ["AWS_REGION"], os.environ["USER"]]
+`
+
+func TestPlace(t *testing.T) {
+	system(t)
+	w := shared(t)
+	w.deploy(t, "the-place", handlerFile(pythonPlace).with("open_here.txt", "x"))
+	one := `["/function","","x","/dev/pts/0","function","/tmp","function","/tmp","127.0.1.1","the-place","UTC",true,true,true]`
+	want := fmt.Sprintf(`[%s,%s,"the-place","handler.handler","us-east-1","function"]`, one, strings.Replace(one, "pts/0", "pts/1", 1))
+	if a := w.run(t, "the-place", `{}`); string(a.body) != want {
+		t.Errorf("the place is %v\nand not %s", a, want)
+	}
+	logs := w.ask(t, http.MethodGet, "/v1/functions/the-place/logs", nil)
+	if strings.Count(string(logs.body), "by name") != 2 || strings.Count(string(logs.body), "by number") != 2 {
+		t.Errorf("what was written to /dev/stdout and /dev/fd/2 is not in the logs: %s", logs.body)
+	}
+}
+
+// starts invokes a function cold, forked from a zygote with its packages, and warm, and checks each answer.
+func (w *worker) starts(t *testing.T, name, event, want string) {
+	t.Helper()
+	w.probed(t, name)
+	if a := w.run(t, name, event); string(a.body) != want {
+		t.Errorf("%s, first: %v", name, a)
+	}
+	if a := forkStart(t, w, name, event); string(a.body) != want {
+		t.Errorf("%s, in a fork: %v", name, a)
+	}
+}
+
+// A program that a handler starts in its own language has the function's packages: when the file is imported and in an event, cold and in a fork.
+func TestPythonPrograms(t *testing.T) {
+	system(t)
+	index := newPythonIndex(t, "")
+	index.addWheel(t, "outer", "1.0", "Requires-Dist: inner\n", files{"outer/__init__.py": "import inner\nWORD = inner.WORD"})
+	index.addWheel(t, "inner", "1.0", "", files{"inner.py": "WORD = 'found'"})
+	// Named as a module of the standard library, which is found first, as behind a virtual environment.
+	index.addWheel(t, "shadow", "1.0", "", files{"string.py": "raise Exception('the standard library is hidden')"})
+	w := startWorker(t, t.TempDir())
+	w.deploy(t, "programs", handlerFile(`
+import subprocess, sys
+import outer
+def run():
+    return subprocess.run([sys.executable, "-c", "import string, sys, outer; print(outer.WORD, string.digits, [p for p in sys.path if 'pipsqueak' in p])"], capture_output=True, text=True)
+first = run()
+def handler(event, context):
+    again = run()
+    return [first.stdout + first.stderr[-500:], again.stdout + again.stderr[-500:]]
+`).with("requirements.txt", "outer\nshadow\n").with("pipsqueak.yaml", "reuse: false\n"))
+	w.starts(t, "programs", `{}`, `["found 0123456789 []\n","found 0123456789 []\n"]`)
+}
+
+func TestNodePrograms(t *testing.T) {
+	system(t)
+	requires(t, Node)
+	r := newNPMIndex(t)
+	r.add("outer", "1.0.0", map[string]any{"dependencies": map[string]string{"inner": "1.0.0"}}, files{"index.js": "module.exports = require('inner');"})
+	r.add("inner", "1.0.0", nil, files{"index.js": "module.exports = 'found';"})
+	w := r.worker(t)
+	w.deploy(t, "programs", files{"package.json": `{"dependencies":{"outer":"1.0.0"}}`, "pipsqueak.yaml": "reuse: false\n", "module.mjs": "import outer from 'outer'; console.log(outer);", "index.js": `
+require('outer');
+const { spawnSync } = require('child_process');
+const fs = require('fs');
+const run = () => {
+  fs.writeFileSync('/tmp/elsewhere.js', "console.log(require('outer'))");
+  return [['-e', "console.log(require('outer'))"], ['/tmp/elsewhere.js'], ['/function/module.mjs']].map((args) => {
+    const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+    return stdout + stderr.slice(-500);
+  });
+};
+const first = run();
+exports.handler = async () => [process.cwd(), ...first, ...run()];
+`})
+	found := `"found\n"`
+	w.starts(t, "programs", `{}`, `["/function",`+strings.Join(slices.Repeat([]string{found}, 6), ",")+`]`)
+}
+
+func TestRubyPrograms(t *testing.T) {
+	rubySystem(t)
+	index := gemIndex(t, gems)
+	t.Setenv("PIPSQUEAK_GEM_SOURCE", index)
+	w := startWorker(t, t.TempDir())
+	w.deploy(t, "programs", rubyFile(`
+require "open3"
+require "rbconfig"
+require "greeting"
+def run = Open3.capture2e(RbConfig.ruby, "-e", 'require "greeting"; print Greeting.to("you"), Dir.pwd').first
+FIRST = run
+def handler(event:, context:) = [FIRST, run]
+`).with("Gemfile", fmt.Sprintf("source %q\ngem 'greeting', '1.0.0'\n", index)).with("pipsqueak.yaml", "reuse: false\n"))
+	w.starts(t, "programs", `{}`, `["HELLO YOU!/function","HELLO YOU!/function"]`)
+}
+
+// A program that a compiled handler starts finds the libraries of its Debian packages.
+func TestNativePrograms(t *testing.T) {
+	system(t)
+	program(t, "c++")
+	program(t, "apt-get")
+	w := shared(t)
+	w.deploy(t, "native-programs", files{"pipsqueak.yaml": "debian: [libcmark-dev]\nreuse: false\n",
+		"Makefile": "all: handler.so tool\nhandler.so: handler.cc\n\t$(CXX) -shared -fPIC -o $@ $< -lcmark\ntool: tool.c\n\t$(CC) -o $@ $< -lcmark\n",
+		"tool.c":   "#include <cmark.h>\n#include <stdio.h>\nint main(void) { puts(cmark_version_string()); return 0; }\n",
+		"handler.cc": `#include <cmark.h>
+#include <pipsqueak.hpp>
+#include <cstdio>
+static std::string run(std::string_view, pipsqueak::context &) {
+    char line[100] = "";
+    FILE *tool = popen("./tool 2>&1", "r");
+    if (tool && fgets(line, sizeof line, tool)) {}
+    if (tool) pclose(tool);
+    return std::string(line) == std::string(cmark_version_string()) + "\n" ? "true" : "\"" + std::string(line).substr(0, 90) + "\"";
+}
+PIPSQUEAK_HANDLER(handler, run)
+`})
+	w.starts(t, "native-programs", `{}`, `true`)
+}
+
+// A warm instance answers on, whatever processes its handler has left behind, and no event is blamed for another's.
+func TestOrphans(t *testing.T) {
+	system(t)
+	w := shared(t)
+	w.deploy(t, "orphans", handlerFile(`
+import os, subprocess
+def handler(event, context):
+    for _ in range(event):
+        subprocess.run(["/bin/sh", "-c", "true & "], check=True)
+    return os.getpid()
+`))
+	for range 3 {
+		if got := result[int](t, w, "orphans", `150`); got != 2 {
+			t.Errorf("the handler is process %d", got)
+		}
+	}
+	if n := len(w.instances(t, "orphans")); n != 1 {
+		t.Errorf("%d instances have served it", n)
+	}
+}
+
+// How a handler ends itself is what is told.
+func TestEndsByItself(t *testing.T) {
+	system(t)
+	w := shared(t)
+	w.deploy(t, "ends", handlerFile("import os, signal\ndef handler(event, context):\n    signal.signal(signal.SIGUSR2, lambda *_: None)\n    os.kill(os.getpid(), event) if event else os.abort()\n    return 'on'\n"))
+	for event, says := range map[string]string{"0": "signal 6 (aborted)", "15": "signal 15 (terminated)", "10": "signal 10 (user defined signal 1)"} {
+		if f := w.run(t, "ends", event).expectError(t, core.KindExit, core.FaultHandler, http.StatusBadGateway); !strings.Contains(f.Message, says) {
+			t.Errorf("after signal %s: %s", event, f.Message)
+		}
+	}
+	if got := result[string](t, w, "ends", "12"); got != "on" { // SIGUSR2
+		t.Error(got)
+	}
+}
+
+// memory_mb is for what the function does itself: what its packages take does not count, whether a zygote imports them or the instance.
+func TestMemoryOfPackages(t *testing.T) {
+	system(t)
+	index := newPythonIndex(t, "")
+	index.addWheel(t, "large", "1.0", "", files{"large.py": "held = bytearray(b'x') * (250 << 20)"})
+	data := t.TempDir()
+	w := startWorker(t, data)
+	f := handlerFile("import large\ndef handler(event, context):\n    kept = bytearray(b'x') * (event << 20)\n    return len(large.held) >> 20\n").
+		with("requirements.txt", "large\n").with("pipsqueak.yaml", "memory_mb: 64\nreuse: false\n")
+	w.deploy(t, "large", f)
+	w.probed(t, "large")
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w = startWorker(t, data)
+	a := w.run(t, "large", `40`)
+	if start := a.header.Get("Pipsqueak-Start"); start != "cold" || string(a.body) != "250" {
+		t.Errorf("a %s start, in which the instance imports a package of 250 MB: %v", start, a)
+	}
+	w.run(t, "large", `400`).expectError(t, core.KindMemory, core.FaultHandler, http.StatusBadGateway)
+	if a = forkStart(t, w, "large", `40`); string(a.body) != "250" {
+		t.Errorf("a fork: %v", a)
+	}
+	w.run(t, "large", `400`).expectError(t, core.KindMemory, core.FaultHandler, http.StatusBadGateway)
+}
+
+// A full /tmp is an error of who writes, and ends nobody.
+func TestFullScratch(t *testing.T) {
+	system(t)
+	w := shared(t)
+	w.deploy(t, "full", handlerFile(`
+import errno
+kept = bytearray(b"x") * (40 << 20)
+def handler(event, context):
+    try:
+        with open(event, "wb") as file:
+            for _ in range(200):
+                file.write(b"x" * (1 << 20))
+    except OSError as error:
+        return errno.errorcode[error.errno]
+`).with("pipsqueak.yaml", "memory_mb: 64\n"))
+	for _, path := range []string{"/tmp/a", "/var/tmp/b", "/dev/shm/c", "/run/d"} {
+		if a := w.run(t, "full", `"`+path+`"`); string(a.body) != `"ENOSPC"` {
+			t.Errorf("writing 200 MB to %s: %v", path, a)
+		}
+	}
+}
