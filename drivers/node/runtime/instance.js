@@ -39,7 +39,8 @@ async function beInstance(threads) {
   if (!addon.pending(PATIENCE)) await rehearse();
   if (addon.receive(frame) !== HANDLER) addon.exit(0);
   fn = JSON.parse(frame.body);
-  setEnvironment(fn.env ?? {});
+  // For what the handler starts. From within /function the packages are found without it.
+  setEnvironment({ ...(fn.packages?.length > 0 && { NODE_PATH: '/function/node_modules' }), ...fn.env });
   const fail = (failure) => {
     addon.send(FAILURE, '', packed(failure.reply));
     addon.exit(1);
