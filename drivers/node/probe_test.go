@@ -30,6 +30,8 @@ var misbehaving = []drivertest.Probed{
 	{Name: "crashes", Source: "process.abort()", Told: "ended"},
 }
 
+const debugReads = "DEBUG DEBUG_COLORS DEBUG_DEPTH DEBUG_HIDE_DATE DEBUG_SHOW_HIDDEN" //nolint:misspell // as the package spells it
+
 // TestProbe has packages that do at import what a zygote must not have done, and finds it.
 func TestProbe(t *testing.T) {
 	files := map[string]string{}
@@ -38,7 +40,7 @@ func TestProbe(t *testing.T) {
 	}
 	eachVersion(t, files, func(t *testing.T, h *drivertest.House) {
 		found := h.Probe(t, misbehaving)
-		for name, want := range map[string]string{"asks": "COLOR FLAG MODE OWN", "asks-all": "*", "debug": "DEBUG DEBUG_COLORS DEBUG_DEPTH DEBUG_HIDE_DATE DEBUG_SHOW_HIDDEN", "asks-later": "", "asks-node": "", "good": ""} {
+		for name, want := range map[string]string{"asks": "COLOR FLAG MODE OWN", "asks-all": "*", "debug": debugReads, "asks-later": "", "asks-node": "", "good": ""} {
 			if got := strings.Join(found[name].Reads, " "); got != want {
 				t.Errorf("%s reads %q, want %q", name, got, want)
 			}

@@ -2,7 +2,7 @@
 // Imports: of packages, by a zygote or an instance, and of a handler.
 
 const { existsSync, promises, readFileSync, readdirSync } = require('fs');
-const { createRequire } = require('module');
+const Module = require('module');
 const path = require('path');
 const { pathToFileURL } = require('url');
 const vm = require('vm');
@@ -14,6 +14,7 @@ const { watch } = require('./watch');
 
 const CODE = '/function';
 const MAX_PACKET = 128 << 10, MAX_DRAWN = 2000;
+const { createRequire, isBuiltin } = Module;
 const now = performance.now.bind(performance);
 const MAX_LOADED = 64; // modules that core is told of, of those that it did not know a handler imports
 
@@ -24,6 +25,13 @@ class Failure extends Error {
     this.reply = { kind, fault, message };
     if (cause !== undefined) this.reply.exception = cause;
   }
+}
+
+// Has an instance look for what a package requires and does not declare among what the function has, where npm would have put it: packages lie in
+// directories of their own, and find only what they declare. A zygote does not, which may serve other functions as well; nor does an instance, as long as
+// it imports what another time a zygote has imported.
+function findUndeclared() {
+  Module._initPaths(); // reads NODE_PATH
 }
 
 // What was thrown, as a Failure: anything else of this realm is a fault of the runtime.
@@ -66,7 +74,7 @@ async function load(request, fail, directory = CODE) {
   try {
     for (importing of request.modules ?? []) {
       const begin = now();
-      imported.set(importing, await attempt(importing, () => importModule(importing, request.packages ?? [])));
+      imported.set(importing, await attempt(importing, () => importPackage(importing, request)));
       took[importing] = (now() - begin) / 1000;
     }
     const report = { took: 0, modules: took, threads: 1 };
@@ -76,6 +84,7 @@ async function load(request, fail, directory = CODE) {
     if (request.handler) {
       importing = request.handler;
       const known = Object.keys(require.cache).length;
+      findUndeclared();
       handler = await importHandler(request.handler, directory);
       const loaded = loadedSince(known);
       if (loaded.length > 0) report.loaded = loaded;
@@ -160,8 +169,21 @@ function importModule(name, packages) {
   const home = packages.find((dir) => (version === undefined ? existsSync(`${dir}/node_modules/${pack}`) : path.basename(dir) === base));
   if (home === undefined) throw new Error(`no package of the function has the module ${name}`);
   const from = `${home}/node_modules/pipsqueak.js`; // a file that would be beside the package
-  if (!esm) return createRequire(from)(pack + file);
+  const beside = createRequire(from), builtin = isBuiltin(pack + file);
+  if (!esm) return beside(builtin ? `${pack}/` : pack + file); // one of node's own has the name as well, and comes first
+  if (builtin) return importer(from)(pathToFileURL(beside.resolve(`${pack}/`)));
   return importer(from)(pack + file);
+}
+
+// Imports a module for a request. What it cannot do without in an instance, it finds there; no zygote has imported it.
+async function importPackage(name, { packages = [], handler }) {
+  try {
+    return await importModule(name, packages);
+  } catch (thrown) {
+    if (!handler || property(thrown, 'code') !== 'MODULE_NOT_FOUND') throw thrown;
+    findUndeclared();
+    return importModule(name, packages);
+  }
 }
 
 function parsed(name) {
