@@ -2,6 +2,7 @@
  * host: the process of a compiled function. A zygote has loaded shared libraries and forks; an instance, forked from it, loads
  * the function's own and calls its handler. Started as `host`, with a control socket as descriptor 3.
  */
+#include "bootstrap.h"
 #include "context.h"
 #include "crash.h"
 #include "lambda.h"
@@ -157,6 +158,19 @@ static void set_environment(struct json env)
     text_free(&says);
 }
 
+/* Has this process find the programs of its packages. */
+static void show_programs(struct json packages)
+{
+    struct text path = {0};
+    const char *given = getenv("PATH");
+    add_program_path(&path, packages);
+    if (path.length) {
+        text_format(&path, "%s", given ? given : "/usr/local/bin:/usr/bin:/bin");
+        setenv("PATH", path.at, 1);
+    }
+    text_free(&path);
+}
+
 /* Returns a string that lives as long as the process. */
 static const char *keep(struct json value)
 {
@@ -204,6 +218,7 @@ static void load(struct call *call, const struct frame *frame, struct handler *h
     if (is_program(name))
         serve_program(call->endpoint, told);
     set_environment(json_member(told, "env"));
+    show_programs(json_member(told, "packages"));
     call->context.function = keep(json_member(told, "function"));
     call->context.function_version = json_integer(json_member(told, "version"));
     call->context.memory = json_integer(json_member(told, "memory"));

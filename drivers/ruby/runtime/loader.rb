@@ -46,6 +46,7 @@ module Pipsqueak
     def load(request)
       start = now
       look_in(request["packages"] || [])
+      show_programs if request["handler"]
       took = (request["modules"] || []).to_h { |name| [name, time { import(name) }] }
       known = $LOADED_FEATURES.size
       yield if block_given?
@@ -100,6 +101,12 @@ module Pipsqueak
       JSON.parse(File.read("#{directory}/pipsqueak.json"))
     rescue Errno::ENOENT
       { "paths" => ["."] }
+    end
+
+    # Has this process find the programs of Debian packages.
+    def show_programs
+      found = @packages.grep(%r{/debian\+}).product(%w[usr/bin bin usr/games]).map { |path| path.join("/") }.select { |path| File.directory?(path) }
+      ENV["PATH"] = [*found, *ENV["PATH"]].join(":") unless found.empty?
     end
 
     # Loads the libraries that extensions are linked with and that are in packages, after those that they need themselves. The
