@@ -57,13 +57,17 @@ func TestNativeForms(t *testing.T) {
 	system(t)
 	program(t, "c++")
 	w := shared(t)
+	inner := files{"a.c": strings.Replace(echoC, "ps_result(", "extern int b(void); if (b()) ps_result(", 1), "b.c": "int c(void);\nint b(void) { return c(); }\n", "c.c": "int c(void) { return 1; }\n"}
 	tests := map[string]files{
-		"c":        {"handler.c": echoC},
-		"cpp":      {"handler.cpp": strings.ReplaceAll(echoC, "NULL", "nullptr")},
-		"compiled": {"handler.so": compiled(t, echoC)},
-		"named":    {"src/app.v2.c": strings.ReplaceAll(echoC, "handler(", "echo("), "pipsqueak.yaml": "handler: src/app.v2.echo\n"},
-		"make":     {"Makefile": "handler.so: a.c\n\t$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $<\n", "a.c": echoC, "handler.so": "stale, and of another machine"},
-		"cmake":    {"CMakeLists.txt": "cmake_minimum_required(VERSION 3.10)\nproject(f C)\nadd_library(handler SHARED a.c)\n", "a.c": echoC},
+		"c": {"handler.c": echoC},
+		"cmake libraries": inner.with("CMakeLists.txt", "cmake_minimum_required(VERSION 3.10)\nproject(f C)\nadd_library(c SHARED c.c)\nset_target_properties(c PROPERTIES VERSION 1.2 SOVERSION 1)\nadd_subdirectory(deep)\nadd_library(handler SHARED a.c)\ntarget_link_libraries(handler b)\n").
+			with("deep/CMakeLists.txt", "add_library(b SHARED ../b.c)\ntarget_link_libraries(b c)\n"),
+		"make libraries": inner.with("Makefile", "handler.so: a.c b.c\n\tmkdir out\n\t$(CC) $(CFLAGS) -shared -o out/libc1.so c.c\n\t$(CC) $(CFLAGS) -shared -o out/libb.so b.c -Lout -lc1\n\t$(CC) $(CFLAGS) -shared -o $@ a.c -Lout -lb -Wl,--allow-shlib-undefined\n"),
+		"cpp":            {"handler.cpp": strings.ReplaceAll(echoC, "NULL", "nullptr")},
+		"compiled":       {"handler.so": compiled(t, echoC)},
+		"named":          {"src/app.v2.c": strings.ReplaceAll(echoC, "handler(", "echo("), "pipsqueak.yaml": "handler: src/app.v2.echo\n"},
+		"make":           {"Makefile": "handler.so: a.c\n\t$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $<\n", "a.c": echoC, "handler.so": "stale, and of another machine"},
+		"cmake":          {"CMakeLists.txt": "cmake_minimum_required(VERSION 3.10)\nproject(f C)\nadd_library(handler SHARED a.c)\n", "a.c": echoC},
 		"own": {"Makefile": "handler.so: a.c b.c\n\t$(CC) $(CFLAGS) -shared -o libb.so b.c\n\t$(CC) $(CFLAGS) -shared -o $@ a.c -L. -lb '-Wl,-rpath,$$ORIGIN'\n",
 			"a.c": strings.Replace(echoC, "ps_result(", "extern int b(void); if (b()) ps_result(", 1), "b.c": "int b(void) { return 1; }\n"},
 		"beside": {"Makefile": "handler.so: a.c b.c\n\tmkdir parts\n\t$(CC) $(CFLAGS) -shared -o parts/libb.so b.c\n\t$(CC) $(CFLAGS) -shared -o $@ a.c -Lparts -lb '-Wl,-rpath,$$ORIGIN/parts'\n",
@@ -71,11 +75,12 @@ func TestNativeForms(t *testing.T) {
 	}
 	for name, f := range tests {
 		t.Run(name, func(t *testing.T) {
-			if name == "cmake" {
+			if strings.HasPrefix(name, "cmake") {
 				program(t, "cmake")
 			}
-			w.deploy(t, "native-"+name, f)
-			if got := string(w.run(t, "native-"+name, `{"a": [1, "é"]}`).body); got != `{"a": [1, "é"]}` {
+			name := "native-" + strings.ReplaceAll(name, " ", "-")
+			w.deploy(t, name, f)
+			if got := string(w.run(t, name, `{"a": [1, "é"]}`).body); got != `{"a": [1, "é"]}` {
 				t.Errorf("answer %s", got)
 			}
 		})
@@ -102,11 +107,17 @@ func TestNativeRefused(t *testing.T) {
 		"machine":     {files{"handler.so": string(foreign)}, core.KindBuild, "this worker is EM_"},
 		"no object":   {files{"handler.so": "#!/bin/sh\n"}, core.KindBuild, "no shared object"},
 		"library":     {files{"Makefile": "handler.so:\n\techo 'int n;' | $(CC) -xc - -fPIC -shared -Wl,-soname,libnowhere.so.7 -o libnowhere.so\n\techo 'void handler(void) {}' | $(CC) -xc - -fPIC -shared -o handler.so -Wl,--no-as-needed libnowhere.so\n\trm libnowhere.so\n"}, core.KindBuild, "libnowhere.so.7"},
-		"no package":  {files{"handler.c": echoC, "pipsqueak.yaml": "debian: [no-such-package-at-all]\n"}, core.KindInstall, "no-such-package-at-all"},
+		"undefined":   {files{"handler.c": strings.Replace(echoC, "ps_result(", "extern int nobody(int); if (nobody(1)) ps_result(", 1)}, core.KindBuild, "needs nobody, which nothing defines"},
+		"mangled":     {files{"handler.cc": "#include <pipsqueak.h>\nnamespace app { int nobody(int); }\nPS_EXPORT void handler(ps_context *c, const char *event, size_t size) { ps_result(c, event, app::nobody(1)); }\n"}, core.KindBuild, "needs app::nobody(int)"},
+		"in library":  {files{"Makefile": "handler.so:\n\techo 'int nobody(void); int b(void) { return nobody(); }' | $(CC) -xc - -fPIC -shared -o libb.so\n\techo 'int b(void); void handler(void) { b(); }' | $(CC) -xc - -fPIC -shared -o handler.so -xnone -L. -lb -Wl,--allow-shlib-undefined\n"}, core.KindBuild, "needs nobody"},
+		"sanitizer":   {files{"Makefile": "handler.so: a.c\n\t$(CC) $(CFLAGS) -fsanitize=address -shared -o $@ $<\n", "a.c": echoC}, core.KindBuild, "AddressSanitizer"},
+		"fetches": {files{"CMakeLists.txt": "cmake_minimum_required(VERSION 3.14)\nproject(f C)\ninclude(FetchContent)\nFetchContent_Declare(json\n  URL https://files.invalid/json.tar.xz)\nFetchContent_MakeAvailable(json)\nadd_library(handler SHARED a.c)\ntarget_link_libraries(handler json::json)\n",
+			"a.c": echoC}, core.KindBuild, "A build has no network, and this one would fetch json (FetchContent_Declare in CMakeLists.txt)"},
+		"no package": {files{"handler.c": echoC, "pipsqueak.yaml": "debian: [no-such-package-at-all]\n"}, core.KindInstall, "no-such-package-at-all"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if name == "cmakes none" {
+			if name == "cmakes none" || name == "fetches" {
 				program(t, "cmake")
 			}
 			a := w.put(t, "native-refused", test.files)

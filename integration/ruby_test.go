@@ -261,3 +261,29 @@ func TestRubyDebian(t *testing.T) {
 		t.Errorf("it gives %v after %v", got, time.Since(began))
 	}
 }
+
+// TestDebianPrograms has packages that are used as programs, by a name that only their maintainer script makes.
+func TestDebianPrograms(t *testing.T) {
+	rubySystem(t)
+	requires(t, Runtime("apt-get"), Runtime("cc"))
+	w := shared(t)
+	const debian = "debian: [netcat-openbsd]\n"
+	w.deploy(t, "programs-ruby", rubyFile("def handler(event:, context:) = `command -v nc; nc -h 2>&1`.lines.first(2)\n").with("pipsqueak.yaml", debian))
+	w.deploy(t, "programs-native", files{"pipsqueak.yaml": debian, "handler.c": `#include <pipsqueak.h>
+#include <stdio.h>
+PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
+{
+    char path[200] = "", said[200] = "", text[500];
+    FILE *shell = popen("command -v nc; nc -h 2>&1", "r");
+    if (shell && fgets(path, sizeof path, shell) && fgets(said, sizeof said, shell) && pclose(shell) >= 0)
+        ps_result(c, text, (size_t)snprintf(text, sizeof text, "[\"%.*s\\n\",\"%.7s\"]", (int)(__builtin_strchr(path, '\n') - path), path, said));
+}
+`})
+	for _, name := range []string{"programs-ruby", "programs-native"} {
+		for range 2 {
+			if got := result[[]string](t, w, name, `{}`); len(got) != 2 || !strings.HasPrefix(got[0], "/packages/debian+netcat-openbsd-") || !strings.HasPrefix(got[1], "OpenBSD") {
+				t.Errorf("%s: %q", name, got)
+			}
+		}
+	}
+}

@@ -52,7 +52,14 @@ func build(ctx context.Context, handler string, packages []core.Package, progres
 	for i, file := range files {
 		object := filepath.Join(core.CodeDir, file+".so")
 		if exists(object) {
-			return examine(object, symbols[i], packages)
+			if err := takeAlong(object, packages); err != nil {
+				return nil, err
+			}
+			imports, err := examine(object, symbols[i], packages)
+			if err == nil {
+				err = bind(ctx, object, packages)
+			}
+			return imports, err
 		}
 	}
 	program := filepath.Join(core.CodeDir, bootstrap)
@@ -90,9 +97,17 @@ func compile(ctx context.Context, handler string, packages []core.Package, progr
 	}
 	switch {
 	case cmake:
-		err := b.run("cmake", "-S", core.CodeDir, "-B", cmakeDir, "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_POSITION_INDEPENDENT_CODE=ON")
+		elsewhere, only := fetches(core.CodeDir)
+		configure := []string{"-S", core.CodeDir, "-B", cmakeDir, "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_POSITION_INDEPENDENT_CODE=ON", "-DCMAKE_BUILD_RPATH=$ORIGIN"}
+		if only {
+			configure = append(configure, "-DFETCHCONTENT_FULLY_DISCONNECTED=ON") // or it tries for minutes
+		}
+		err := b.run("cmake", configure...)
 		if err == nil {
 			err = b.run("cmake", "--build", cmakeDir, "--parallel", jobs)
+		}
+		if err != nil && len(elsewhere) > 0 {
+			return refuse("%w"+noNetwork, err, strings.Join(elsewhere, ", "))
 		}
 		if err != nil {
 			return err

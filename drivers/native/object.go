@@ -83,6 +83,9 @@ func (w *walk) needs(path string, file *elf.File, own bool) error {
 		return refuse("what %s needs cannot be read: %w", name, err)
 	}
 	for _, library := range libraries {
+		if err := bySanitizer(name, library, ""); err != nil {
+			return err
+		}
 		path, packaged := w.packages[library]
 		if own && packaged && !slices.Contains(w.imports, library) {
 			w.imports = append(w.imports, library)

@@ -48,7 +48,7 @@ func TestWatch(t *testing.T) {
 func TestGenerators(t *testing.T) {
 	h := newHouse(t, map[string]string{
 		"handler.rb": evaluator["handler.rb"],
-		"keeps.rb":   "class Kept < Random\n  def initialize(_, _) = super()\nend\nmodule Keeps\n  ONE = Random.new\n  CHOSEN = Random.new(42)\n  @own = Kept.new(1, 2)\n  FROZEN = Random.new.freeze\n  class << self; attr_reader :own; end\nend\n", //nolint:misspell // the method
+		"keeps.rb":   "class Kept < Random\n  def initialize(_, _) = super()\nend\nmodule Keeps\n  ONE = Random.new\n  CHOSEN = Random.new(42)\n  @own = Kept.new(1, 2)\n  FROZEN = Random.new.freeze\n  class << self; attr_reader :own; end\nend\n",                 //nolint:misspell // the method
 		"lcg.rb":     "class Lcg\n  def initialize = @state = Process.clock_gettime(Process::CLOCK_REALTIME, :nanosecond)\n  def rand = @state = (@state * 6364136223846793005 + 1) % 2**64\nend\nmodule Words\n  RNG = Lcg.new\n  def self.random = RNG.rand\nend\n", //nolint:misspell // the method
 		"quiet.rb":   "class Quiet\n  def rand(a, b) = raise\n  def uuid = raise\nend\nQUIET = Quiet.new\n",
 	})

@@ -420,3 +420,64 @@ func TestCommand(t *testing.T) {
 		t.Errorf("%d %s", status, &out)
 	}
 }
+
+// TestAlternatives reads scripts that have update-alternatives make links: of what is in the package, by literal words and by loops over them.
+func TestAlternatives(t *testing.T) {
+	for script, want := range map[string][]alternative{
+		"update-alternatives --install /usr/bin/vi vi /usr/bin/vim.basic 30": {{"/usr/bin/vi", "/usr/bin/vim.basic", 30}},
+		"if [ x ]; then\n update-alternatives --quiet \\\n  --install \"/usr/bin/x\" x '/usr/bin/y' 5 --slave /usr/share/x.1 x.1 \\\n /usr/share/y.1\nfi": {
+			{"/usr/bin/x", "/usr/bin/y", 5}, {"/usr/share/x.1", "/usr/share/y.1", 5}},
+		"for prog in a b; do\nupdate-alternatives --install /usr/bin/$prog \\\n $prog /usr/bin/${prog}-6 10\ndone": {{"/usr/bin/a", "/usr/bin/a-6", 10}, {"/usr/bin/b", "/usr/bin/b-6", 10}},
+		"PRIO=7\nupdate-alternatives --install /l n /p $PRIO\nupdate-alternatives --install /l n /q 9":             {{"/l", "/q", 9}, {"/l", "/p", 7}},
+		"update-alternatives --install /usr/bin/$(uname) x /p 1; update-alternatives --install /l n /p $HIGH":      nil,
+		"update-alternatives --remove x /usr/bin/x; update-alternatives --install /l n":                            nil,
+		"for a in $(ls); do update-alternatives --install /usr/bin/$a $a /opt/$a 1; done":                          nil,
+	} {
+		if got := alternatives(script); !slices.Equal(got, want) {
+			t.Errorf("%s\ngives %v, want %v", script, got, want)
+		}
+	}
+}
+
+// TestLinkAlternatives has a package whose script would link to a program of its own, to what it does not have, and out of its directory.
+func TestLinkAlternatives(t *testing.T) {
+	if _, err := os.Stat(dpkgDeb); err != nil && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	made, dir := t.TempDir(), t.TempDir()
+	archive := filepath.Join(t.TempDir(), "tool.deb")
+	buildDeb(t, made, archive, "Maintainer: x\n", map[string]string{"usr/lib/tool/real": "x", "usr/bin/there": "y", "DEBIAN/postinst": `#!/bin/sh
+update-alternatives --install /usr/bin/tool tool /usr/lib/tool/real 10
+update-alternatives --install /usr/bin/there there /usr/lib/tool/real 10
+update-alternatives --install /usr/bin/absent absent /usr/lib/tool/none 10
+update-alternatives --install /../../../outside outside /usr/lib/tool/real 10
+update-alternatives --install /usr/share/out/link link /usr/lib/tool/real 10
+`})
+	if said, err := exec.Command(dpkgDeb, "--extract", archive, dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	outside := t.TempDir()
+	if err := errors.Join(os.MkdirAll(dir+"/usr/share", 0o755), os.Symlink(outside, dir+"/usr/share/out")); err != nil {
+		t.Fatal(err)
+	}
+	if err := linkAlternatives(t.Context(), archive, dir); err == nil {
+		t.Error("a link out of the directory is no error")
+	}
+	if err := errors.Join(os.Remove(dir+"/usr/share/out"), linkAlternatives(t.Context(), archive, dir)); err != nil {
+		t.Fatal(err)
+	}
+	for link, want := range map[string]string{"usr/bin/tool": "../lib/tool/real", "usr/share/out/link": "../../lib/tool/real", "outside": "usr/lib/tool/real"} {
+		if to, err := os.Readlink(filepath.Join(dir, link)); err != nil || to != want {
+			t.Errorf("%s leads to %q, %v", link, to, err)
+		}
+	}
+	if text, err := os.ReadFile(dir + "/usr/bin/there"); err != nil || string(text) != "y" {
+		t.Errorf("%s, %v", text, err)
+	}
+	if _, err := os.Lstat(dir + "/usr/bin/absent"); err == nil {
+		t.Error("there is a link to nothing")
+	}
+	if left, _ := os.ReadDir(outside); len(left) > 0 {
+		t.Errorf("outside there is %v", left)
+	}
+}

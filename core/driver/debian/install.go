@@ -170,7 +170,7 @@ func unpack(ctx context.Context, p Archive, archive, dir string) (core.Receipt, 
 		return core.Receipt{}, failed(ctx, "unpacking "+p.String(), string(said), err)
 	}
 	// To move it away its owner has to be able to write to it.
-	if err := errors.Join(os.Chmod(dir, 0o755), relink(dir), linkLibraries(dir), os.Remove(archive)); err != nil {
+	if err := errors.Join(os.Chmod(dir, 0o755), relink(dir), linkAlternatives(ctx, archive, dir), linkLibraries(dir), os.Remove(archive)); err != nil {
 		return core.Receipt{}, err
 	}
 	name, _ := nameAndVersion(p.Locked)

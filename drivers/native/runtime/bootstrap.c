@@ -30,15 +30,34 @@ static void add_default(struct text *all, struct json given, const char *name, c
     text_add(all, "", 1);
 }
 
-/* Adds what core says, but for where the API is. */
-static void add_given(struct text *all, struct json given)
+void add_program_path(struct text *path, struct json packages)
+{
+    static const char *const directories[] = {"usr/bin", "bin", "usr/games"};
+    struct json items = json_items(packages), key, package;
+    while (json_next(&items, &key, &package)) {
+        for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {
+            size_t begin = path->length;
+            json_add_text(path, package);
+            text_format(path, "/%s", directories[i]);
+            if (access(path->at + begin, X_OK) == 0)
+                text_add(path, ":", 1);
+            else
+                path->length = begin;
+        }
+    }
+}
+
+/* Adds what core says, but for where the API is, with the programs of the packages before others. */
+static void add_given(struct text *all, struct json given, struct json packages)
 {
     struct json items = json_items(given), name, value;
     while (json_next(&items, &name, &value)) {
         size_t begin = all->length;
         json_add_text(all, name);
-        bool ours = strcmp(all->at + begin, "AWS_LAMBDA_RUNTIME_API") == 0;
+        bool ours = strcmp(all->at + begin, "AWS_LAMBDA_RUNTIME_API") == 0, path = strcmp(all->at + begin, "PATH") == 0;
         text_add(all, "=", 1);
+        if (path)
+            add_program_path(all, packages);
         json_add_text(all, value);
         text_add(all, "", 1);
         if (ours)
@@ -53,7 +72,7 @@ char **bootstrap_environment(struct json load, const char *directory, const char
     long long version = json_integer(json_member(load, "version")), memory = json_integer(json_member(load, "memory"));
     json_add_text(&function, json_member(load, "function"));
     json_add_text(&handler, json_member(load, "handler"));
-    add_given(&all, given);
+    add_given(&all, given, json_member(load, "packages"));
     add_default(&all, given, "_HANDLER", "%s", handler.at);
     add_default(&all, given, "LAMBDA_TASK_ROOT", "%s", directory);
     add_default(&all, given, "LAMBDA_RUNTIME_DIR", "%s", directory);

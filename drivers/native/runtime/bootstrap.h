@@ -12,6 +12,9 @@
  * besides; ended by NULL, the caller's. The Runtime API is at that port. library_path may be NULL. */
 char **bootstrap_environment(struct json load, const char *directory, const char *library_path, int port);
 
+/* Adds the directories in which the packages have programs, each with a colon behind it, as PATH has them. */
+void add_program_path(struct text *path, struct json packages);
+
 /* Starts the program in the directory, with that environment, no blocked signals, and this process's standard streams. Returns its
  * pid, or -1 with errno. */
 pid_t bootstrap_start(const char *program, const char *directory, char *const environment[]);

@@ -2,6 +2,7 @@
  * host: the process of a compiled function. A zygote has loaded shared libraries and forks; an instance, forked from it, loads
  * the function's own and calls its handler. Started as `host`, with a control socket as descriptor 3.
  */
+#include "bootstrap.h"
 #include "context.h"
 #include "crash.h"
 #include "lambda.h"
@@ -186,17 +187,23 @@ static void initialise(struct call *call, const struct handler *handler, struct 
                 call->outcome == ERROR ? call->message.at : "it did not say why");
 }
 
-/* Has programs that this process starts find the libraries of the packages. */
+/* Has this process find the programs of the packages, and these their libraries. */
 static void tell_programs(struct json packages)
 {
-    struct text path = {0};
-    const char *given = getenv("LD_LIBRARY_PATH");
+    struct text programs = {0}, libraries = {0};
+    const char *path = getenv("PATH"), *given = getenv("LD_LIBRARY_PATH");
+    add_program_path(&programs, packages);
+    if (programs.length) {
+        text_format(&programs, "%s", path ? path : "/usr/local/bin:/usr/bin:/bin");
+        setenv("PATH", programs.at, 1);
+    }
     if (given)
-        text_format(&path, "%s", given);
-    add_library_path(&path, packages);
-    if (path.length)
-        setenv("LD_LIBRARY_PATH", path.at, 1);
-    text_free(&path);
+        text_format(&libraries, "%s", given);
+    add_library_path(&libraries, packages);
+    if (libraries.length)
+        setenv("LD_LIBRARY_PATH", libraries.at, 1);
+    text_free(&programs);
+    text_free(&libraries);
 }
 
 static _Noreturn void serve_program(struct endpoint *endpoint, struct json told)

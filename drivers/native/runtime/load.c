@@ -177,7 +177,17 @@ void load_modules(struct json request, struct text *times, struct failure *failu
 /* The version is that of the header that the object was compiled with, if it says. */
 void open_handler(const char *path, const char *symbol, struct handler *handler, struct failure *failure)
 {
+    /* Libraries of the function's own are beside it: the loader looks into the working directory. */
+    int before = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct text directory = {0};
+    text_format(&directory, "%.*s", (int)(strrchr(path, '/') - path), path);
+    bool moved = before >= 0 && chdir(directory.at) == 0;
+    text_free(&directory);
     void *object = needs_open(path, RTLD_NOW);
+    if (moved && fchdir(before) < 0)
+        moved = false; /* it was there a moment ago */
+    if (before >= 0)
+        close(before);
     if (!object) {
         fail(failure, "exception", "handler");
         text_format(&failure->message, "loading the handler failed: %s", dlerror());
