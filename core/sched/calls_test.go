@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -185,5 +186,27 @@ func TestCallsWithoutEnd(t *testing.T) {
 		fault(t, err, core.KindExit, core.FaultHandler)
 		_, err = r.run(t.Context(), fn("f"), `"bad"`)
 		fault(t, err, core.KindInternal, core.FaultDriver)
+	})
+}
+
+// An event for another function that is none is refused before that function hears of it.
+func TestCallWithNoEvent(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		r.config.Invoke = func(context.Context, core.Invocation) (core.Result, error) {
+			t.Error("it was invoked")
+			return core.Result{}, nil
+		}
+		for _, event := range []string{"NaN", "", "1 2", "\"\xff\"", strings.Repeat("[", 600) + strings.Repeat("]", 600)} {
+			r.w.on(func(b *box, _ *request) {
+				b.ask(1, "g", event)
+				if _, e, _ := b.told(t); e == nil || e.Kind != core.KindInvalid || e.Fault != core.FaultHandler || e.Retryable {
+					t.Errorf("%.20q: %+v", event, e)
+				}
+				b.answer('R', []byte("1"))
+			})
+			if res, err := r.run(t.Context(), fn("f"), `1`); err != nil || string(res.Body) != "1" {
+				t.Errorf("%.20q: %s %v", event, res.Body, err)
+			}
+		}
 	})
 }
