@@ -91,7 +91,7 @@ func TestNodeRegistryFaults(t *testing.T) {
 			_, _ = w.Write([]byte("<html>"))
 			return true
 		}, "", core.FaultWorker, 0},
-		"metadata, not there": {"/ID", status(404, 100), "not be found", core.FaultCaller, 0},
+		"metadata, not there": {"/ID", status(404, 100), "404", core.FaultCaller, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			id := strings.NewReplacer(" ", "-", ",", "").Replace(name)

@@ -18,6 +18,9 @@ import (
 
 // Does a function get what its own tool would have installed: the same packages, and the same version wherever one is required?
 
+// testedNodes are the versions of Node.js that the tests were started with: some tests give a worker others.
+var testedNodes = filepath.SplitList(os.Getenv("PIPSQUEAK_NODE"))
+
 // packageManagers are the directories of npm and pnpm, "…/npm/11.19.1", that make has put somewhere.
 func packageManagers() []string { return filepath.SplitList(os.Getenv("PIPSQUEAK_NPMS")) }
 
@@ -28,7 +31,7 @@ var PackageManagers = need{"npm and pnpm in PIPSQUEAK_NPMS, as make test has the
 			return err
 		}
 	}
-	if len(packageManagers()) == 0 || os.Getenv("PIPSQUEAK_NODE") == "" {
+	if len(packageManagers()) == 0 || len(testedNodes) == 0 {
 		return errors.New("the variable is empty")
 	}
 	return nil
@@ -48,11 +51,10 @@ func managers(tool string) (all []manager) {
 
 // node is what the tool runs on: some need a recent one, and old npms are older than those.
 func (m manager) node() string {
-	nodes := filepath.SplitList(os.Getenv("PIPSQUEAK_NODE"))
 	if m.tool == "npm" && len(m.version) < len("10.0.0") {
-		return nodes[0]
+		return testedNodes[0]
 	}
-	return nodes[len(nodes)-1]
+	return testedNodes[len(testedNodes)-1]
 }
 
 // run runs the tool in a directory, with the test's registry alone.
@@ -259,6 +261,9 @@ func TestSameAsTool(t *testing.T) {
 	system(t)
 	requires(t, Node, PackageManagers)
 	r := shapesIndex(t)
+	npms := managers("npm")
+	newest := npms[len(npms)-1] // the worker's own npm too, for functions without a lock file
+	t.Setenv("PIPSQUEAK_NODE", newest.besideNode(t))
 	w := r.worker(t)
 	for _, shape := range shapes {
 		for _, m := range shape.managers() {
@@ -270,10 +275,10 @@ func TestSameAsTool(t *testing.T) {
 				sameTree(t, w, r, "same", f, dir)
 			})
 		}
-		if newest := managers("npm"); !shape.pnpm {
+		if !shape.pnpm {
 			t.Run(shape.name+"/no lock", func(t *testing.T) {
 				dir := laid(t, shape.files)
-				newest[len(newest)-1].run(t, r, dir, "install", "--omit=dev")
+				newest.run(t, r, dir, "install", "--omit=dev")
 				sameTree(t, w, r, "same", shape.files, dir)
 			})
 		}

@@ -359,6 +359,20 @@ func TestScanOddArchives(t *testing.T) {
 	manifest := file("package/package.json", `{"name":"p","version":"1.0.0","scripts":{"install":"node x"}}`)
 	write("two.tgz", file("aaa/package.json", `{"name":"innocent","version":"1.0.0"}`), manifest, file("package/index.js", "require('child_process').exec('id')"))
 	write("data.tgz", file("package/package.json", `{"name":"d","version":"1.0.0","main":"./logo.txt"}`), file("package/logo.txt", "require('child_process').exec('id')"))
+	started := func(how, does string) []tar.Header {
+		return []tar.Header{file("package/package.json", `{"name":"o","version":"1.0.0"}`), file("package/index.js", how), file("package/lib/run.js", does)}
+	}
+	for name, files := range map[string][]tar.Header{
+		"require.tgz":  started("require('./lib/run').go();", "exports.go = () => require('child_process').exec('id');"),
+		"default.tgz":  started("require('./lib/run.js')();", "const cp = require('child_process');\nmodule.exports = function () { cp.spawn('id'); };"),
+		"object.tgz":   started("const { go } = require('./lib/run');\nfunction later() { go(); }\nlater();", "const { exec } = require('child_process');\nfunction go() { exec('id'); }\nmodule.exports = { go };"),
+		"import.tgz":   started("import { go as start } from './lib/run.js';\nstart();", "import { exec } from 'child_process';\nexport const go = () => exec('id');"),
+		"all.tgz":      started("import * as run from './lib/run.js';\nrun.go();", "import { exec } from 'child_process';\nexport { inner as go };\nfunction inner() { exec('id'); }"),
+		"other.tgz":    started("import go from './lib/run.js';\ngo();", "import { execFile } from 'child_process';\nexport default () => execFile('id');"),
+		"innocent.tgz": started("const run = require('./lib/run');\nexports.go = () => run.go();\nrun.other();", "exports.go = () => require('child_process').exec('id');\nexports.other = () => 1;"),
+	} {
+		write(name, files...)
+	}
 	write("fifo.tgz", tar.Header{Name: "package/package.json", Typeflag: tar.TypeFifo})
 	write("link.tgz", tar.Header{Name: "package/package.json", Typeflag: tar.TypeSymlink, Linkname: "/dev/zero"})
 	out := filepath.Join(t.TempDir(), "scan.jsonl")
@@ -372,6 +386,14 @@ func TestScanOddArchives(t *testing.T) {
 	}
 	if data := found[filepath.Join(dir, "data.tgz")]; len(data.Suspicions) != 2 || data.Suspicions[0].Rule != "hidden-code" || data.Suspicions[1].Rule != "process" {
 		t.Errorf("%+v", data)
+	}
+	for _, name := range []string{"require.tgz", "default.tgz", "object.tgz", "import.tgz", "all.tgz", "other.tgz"} {
+		if one := found[filepath.Join(dir, name)]; len(one.Suspicions) != 1 || one.Suspicions[0].Rule != "process" || one.Suspicions[0].File != "index.js" {
+			t.Errorf("%s: %+v", name, one)
+		}
+	}
+	if one := found[filepath.Join(dir, "innocent.tgz")]; len(one.Suspicions) != 0 {
+		t.Errorf("%+v", one)
 	}
 	for _, name := range []string{"fifo.tgz", "link.tgz"} {
 		if one := found[filepath.Join(dir, name)]; !strings.Contains(one.Error, "there is no package.json in it") {

@@ -25,6 +25,7 @@ var kinds = map[string][]struct{ code, want string }{
 		{"import x from 'data:text/javascript,export default 1';", "hidden-code 1"},
 		{"import(Buffer.from('Li94', 'base64').toString());", "hidden-code 1"},
 		{"await import(await (await fetch('http://x')).text());", "hidden-code 1, network 1"},
+		{"fetch('http://x');", "network 1"},
 		{"import('./locale/' + name + '.js'); import('lodash');", ""},
 	},
 	"internals": {
@@ -47,6 +48,7 @@ var kinds = map[string][]struct{ code, want string }{
 		{"class A { constructor() { require('child_process').exec('id'); } }\nnew A();", "process 1"},
 		{"class A { static { require('child_process').exec('id'); } }", "process 1"},
 		{"new Promise((done) => require('child_process').exec('id', done));", "process 1"},
+		{"function f(run = () => require('child_process').exec('id')) { run(); }\nf();", "process 1"},
 		{"const o = { run() { require('child_process').exec('id'); } };\no.run();", "process 1"},
 	},
 	"data files": {

@@ -9,7 +9,7 @@ import { unseen, unseenIn, unseenText } from './scan-text.mjs';
 
 // Files without any of these words have nothing to find, and need not be parsed.
 const WORTH = new RegExp([
-  String.raw`\b(eval|Function\s*\(|_compile|fetch\s*\(|XMLHttpRequest|WebSocket|EventSource|sendBeacon|atob|fromCharCode|dlopen|_?(linkedB|b)inding|getBuiltinModule|mainModule|_load|_extensions|require\.extensions|SourceTextModule|runIn\w*Context|compileFunction)\b`,
+  String.raw`\b(eval|Function\s*\(|_compile|fetch\s*\(|XMLHttpRequest|WebSocket|EventSource|sendBeacon|atob|fromCharCode|dlopen|_?(linkedB|b)inding|getBuiltinModule|mainModule|_load|_extensions|require\.extensions|SourceTextModule|runIn\w*Context|compileFunction)`,
   String.raw`["'\`](node:)?(vm|child_process|worker_threads|https?|http2|net|tls|dgram|dns|node-fetch|undici|superagent|needle|axios|request|got|ws|base64|hex|data:)\b`,
   String.raw`_0x[0-9a-f]{4}|;[ \t]{80,}\S`,
   String.raw`\bimport\s*\(|\brequire\s*\(\s*([^"'\`\s)]|["'\`][^"'\`\n]*["'\`]\s*[^)\s])|\[\s*["'\`][^"'\`\]\n]*["'\`]\s*\+`, // names that are put together
@@ -39,10 +39,23 @@ function plain(text) {
   });
 }
 
-// Returns [rule, line, reason] of what is in a file.
-export function suspicions(text) {
+// What the functions of a file do that others can call: name -> ["process" or "network", by what], "default" for the module itself.
+export function exported(text) {
+  if (!WORTH.test(plain(text))) return new Map();
+  try {
+    const tree = read(text);
+    return tree === undefined ? new Map() : new Reader(text, () => {}, false).exported(tree);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return new Map(); // suspicions says so
+  }
+}
+
+// Returns [rule, line, reason] of what is in a file. What others is called with is a name of another file of the package and what is taken of
+// it, "./lib/run.start"; it returns what calling that does, as exported has it. Without it the file uses none that does anything.
+export function suspicions(text, others) {
   const hidden = unseen(text);
-  if (!hidden && !WORTH.test(plain(text))) return [];
+  if (!hidden && !others && !WORTH.test(plain(text))) return [];
   const found = new Map();
   const add = (rule, line, reason) => { if (!found.has(rule + line)) found.set(rule + line, [rule, line, reason]); };
   const names = new Set(text.match(/\b_0x[0-9a-f]{4,8}\b/g));
@@ -52,7 +65,7 @@ export function suspicions(text) {
   for (const [offset, reason] of unseenText(text)) add('hidden-code', lineAt(text, offset), reason);
   try {
     const tree = read(text);
-    if (tree !== undefined) new Reader(text, add, hidden).read(tree);
+    if (tree !== undefined) new Reader(text, add, hidden, others).read(tree);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     add('hidden-code', 0, 'is nested or tangled too deep to be read');
@@ -78,9 +91,10 @@ function lineAt(text, offset) {
 }
 
 class Reader extends Names {
-  constructor(text, add, hidden) {
+  constructor(text, add, hidden, others = () => undefined) {
     super();
     this.text = text;
+    this.others = others;
     this.hidden = hidden; // whether there are characters that nobody sees
     this.add = (rule, node, reason) => add(rule, lineAt(text, node.start), reason);
     this.called = new Set();
@@ -218,8 +232,52 @@ class Reader extends Names {
       if (node.type !== 'CallExpression' && node.type !== 'NewExpression') continue;
       const { name } = this.invoked(node, scope);
       const where = caller ? `${name}, in a function that line ${lineAt(this.text, caller.start)} calls` : name;
-      if (PROCESS.test(name)) this.add('process', node, `${caller ? 'may start' : 'starts'} a program when it is imported (${where})`);
-      else if (NETWORK.test(name)) this.add('network', node, `${caller ? 'may reach' : 'reaches'} for the network when it is imported (${where})`);
+      const [does] = this.effects(name) ?? [];
+      if (does === 'process') this.add('process', node, `${caller ? 'may start' : 'starts'} a program when it is imported (${where})`);
+      else if (does === 'network') this.add('network', node, `${caller ? 'may reach' : 'reaches'} for the network when it is imported (${where})`);
+    }
+  }
+
+  // What calling something does.
+  effects(name) {
+    if (PROCESS.test(name)) return ['process', name];
+    if (NETWORK.test(name)) return ['network', name];
+    return name.startsWith('.') ? this.others(name) : undefined;
+  }
+
+  // ---- what others can call
+
+  exported(tree) {
+    const scope = new Scope(), found = new Map();
+    this.scopes.set(tree, scope);
+    this.declareAll(tree, scope);
+    for (const [name, value] of this.exports(tree.body, scope)) {
+      const called = this.functionOf(value, scope);
+      if (called === undefined) continue;
+      this.called = new Set([called]);
+      const body = called.body.type === 'BlockStatement' ? called.body.body : [called.body];
+      for (const [node, where] of this.running(body, this.scopes.get(called) ?? scope)) {
+        const does = /^(Call|New)Expression$/.test(node.type) && this.effects(this.invoked(node, where).name);
+        if (does && !found.has(name)) found.set(name, does);
+      }
+    }
+    return found;
+  }
+
+  // Yields [name, expression] of what a module exports.
+  * exports(body, scope) {
+    const ofObject = function* ofObject(node) {
+      for (const { key, value } of node.properties ?? []) if (key) yield [key.name ?? key.value, value];
+    };
+    for (const { type, expression, declaration, specifiers = [] } of body) {
+      if (type === 'ExportDefaultDeclaration') yield ['default', declaration];
+      if (declaration?.type === 'FunctionDeclaration' && declaration.id) yield [declaration.id.name, declaration];
+      for (const { id, init } of declaration?.declarations ?? []) yield [id.name, init];
+      for (const { local, exported } of type === 'ExportNamedDeclaration' ? specifiers : []) yield [exported.name ?? exported.value, local];
+      if (expression?.type !== 'AssignmentExpression' || expression.left.type !== 'MemberExpression') continue;
+      const name = this.name(expression.left, scope).replace(/^module\.(?=exports\b)/, '');
+      if (name === 'exports') yield* [['default', expression.right], ...ofObject(expression.right)];
+      else if (name.startsWith('exports.')) yield [name.slice('exports.'.length), expression.right];
     }
   }
 

@@ -75,6 +75,7 @@ export class Names {
     // Of a function that is called where it stands, the parameters are known; and of what is called with the result of a promise or of a file.
     const given = givenTo(node, parent);
     node.params.forEach((parameter, i) => this.pattern(parameter, given[i], own, scope));
+    this.declareAll({ parameters: node.params }, own);
     if (node.id && node.type === 'FunctionExpression') own.declare(node.id.name, node, scope);
     this.declareAll(node.body.type === 'BlockStatement' ? node.body : { body: [node.body] }, own);
   }
@@ -210,7 +211,7 @@ export class Names {
 
   // The function of the file that an expression is for certain: by its name, or as the only method of that name.
   functionOf(node, scope) {
-    if (isFunction(node)) return node;
+    if (!node || isFunction(node)) return node ?? undefined;
     if (node.type === 'NewExpression') return this.classes.get(node.callee.name);
     if (node.type === 'Identifier') return [scope.find(node.name)?.node].find(isFunction);
     if (node.type !== 'MemberExpression' || node.computed) return undefined;

@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { DATA, suspicions } from './scan-code.mjs';
+import { DATA, exported, suspicions } from './scan-code.mjs';
 import { Refused, requested, say } from './tools.mjs';
 
 const PACKAGES = '/packages';
@@ -47,6 +47,10 @@ function readManifest(root) {
   return info?.isFile() && info.size <= MAX_FILE ? fs.readFileSync(path.join(root, 'package.json'), 'utf8') : undefined;
 }
 
+const OWN = /(?:require\s*\(|from|import)\s*\(?\s*["'](\.[^"'\n]*)["']/g; // specifiers of files of the package
+
+const isFile = (file) => fs.lstatSync(file, { throwIfNoEntry: false })?.isFile() ?? false;
+
 class Package {
   constructor(root) {
     this.root = root;
@@ -59,6 +63,7 @@ class Package {
       this.manifest = {};
     }
     this.run = this.started();
+    this.effects = new Map(); // file -> what its functions do that others can call
   }
 
   // The files that run by whatever name they have: of the package, its programs, and its hooks.
@@ -93,11 +98,36 @@ class Package {
     if (/\.[cm]?js$/.test(name) || this.run.has(name) && !machine(full)) {
       if (this.run.has(name) && DATA.test(name)) this.add('hidden-code', name, 0, 'is run as code, and named as if it were data');
       if (size > MAX_FILE) this.add('hidden-code', name, 0, `has ${size} bytes of code: it was not read`);
-      else for (const [rule, line, reason] of suspicions(fs.readFileSync(full, 'utf8'))) this.add(rule, name, line, reason);
+      else for (const [rule, line, reason] of this.suspicions(name, fs.readFileSync(full, 'utf8'))) this.add(rule, name, line, reason);
     } else if (size >= 64) {
       const found = machine(full);
       if (found) this.binaries.push([name, found]);
     }
+  }
+
+  // What is in a file, with what it calls in other files of the package.
+  suspicions(name, text) {
+    const others = (called) => {
+      for (let at = called.length; at > 0; at = called.lastIndexOf('.', at - 1)) {
+        const found = this.exported(name, called.slice(0, at))?.get(called.slice(at + 1) || 'default');
+        if (found) return found;
+      }
+      return undefined;
+    };
+    const uses = [...text.matchAll(OWN)].some(([, specifier]) => this.exported(name, specifier)?.size > 0);
+    return suspicions(text, uses ? others : undefined);
+  }
+
+  // What functions do of the file that a specifier in another leads to.
+  exported(from, specifier) {
+    const base = path.join(path.dirname(from), specifier);
+    const file = base.startsWith('..') ? undefined : ['', '.js', '.cjs', '.mjs', '/index.js'].map((end) => base + end).find((one) => isFile(path.join(this.root, one)));
+    if (file === undefined) return undefined;
+    if (!this.effects.has(file)) {
+      const full = path.join(this.root, file);
+      this.effects.set(file, /\.[cm]?js$/.test(file) && fs.lstatSync(full).size <= MAX_FILE ? exported(fs.readFileSync(full, 'utf8')) : new Map());
+    }
+    return this.effects.get(file);
   }
 
   toldBinaries() {
