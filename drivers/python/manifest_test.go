@@ -178,8 +178,8 @@ func TestRequiredBy(t *testing.T) {
 	for text, want := range map[string]string{
 		"h2==4 \\\n    --hash=sha256:0 \\\n    --hash=sha256:1\n    # via httpx\nhttpx==1\n    # via f\n": `{"h2": ["httpx"], "httpx": ["f"]}`,
 		"idna==3\n    # via\n    #   anyio\n    #   Http_X\n# a comment\n":                                `{"idna": ["anyio", "http-x"]}`,
-		"h2==4  # via httpx, -r requirements.in, f (pyproject.toml), a[b,c]\nx[y]==1 # not via z\n":      `{"h2": ["httpx"], "x": []}`,
-		"# via a\nb==1 ; python_version > '3' --hash=sha256:0  # via a\n":                               `{"b": ["a"]}`,
+		"h2==4  # via httpx, -r requirements.in, f (pyproject.toml), a[b,c]\nx[y]==1 # not via z\n":       `{"h2": ["httpx"], "x": []}`,
+		"# via a\nb==1 ; python_version > '3' --hash=sha256:0  # via a\n":                                 `{"b": ["a"]}`,
 	} {
 		var got string
 		ask(t, "import pipsqueak_manifest as m; print(json.dumps(json.dumps({n: sorted(by) for n, by in sorted(m.required_by(sys.argv[1]).items())})))", nil, &got, text)
