@@ -90,7 +90,8 @@ type Suspicion struct {
 	Reason  string `json:"reason"`         // one sentence
 }
 
-// Installed is a package in a worker's store, with all that is known of it. It does not change but for Used, Probe, Compiled and Quarantine.
+// Installed is a package in a worker's store, with all that is known of it. It does not change but for Used, Probe, Compiled, Quarantine and
+// Locked.Requires, which has what the locks of all its functions say.
 type Installed struct {
 	Package
 	Runtime RuntimeID `json:"runtime"`

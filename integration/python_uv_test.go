@@ -145,13 +145,14 @@ func TestExtrasInBill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := startWorker(t, t.TempDir())
 	for name, f := range map[string]files{
 		"project":      project,
 		"requirements": {"requirements.txt": "py-a[x]\n"},
 		"lock":         project.with("uv.lock", string(lock)),
 		"hashes":       {"requirements.txt": runUV(t, dir, "export", "--quiet", "--frozen", "--no-emit-project")},
 	} {
+		w := startWorker(t, t.TempDir())
+		w.deploy(t, "without", handlerFile(echo).with("requirements.txt", "py-a\n")) // has it in the store, without what the extra requires
 		w.deploy(t, name, f.with("handler.py", echo))
 		bill := decode[struct {
 			Dependencies []struct {

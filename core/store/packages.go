@@ -70,11 +70,29 @@ func (s *Store) Take(runtime core.RuntimeID, wanted []core.Locked, hold *Hold) (
 			missing = append(missing, p)
 			continue
 		}
+		if err := s.requireMore(path, found, p.Requires); err != nil {
+			return nil, nil, err
+		}
 		hold.add(found.Digest)
 		touch(path, now)
 		have = append(have, found.Package)
 	}
 	return have, missing, nil
+}
+
+// requireMore notes what a further lock says that a package requires: which of its extras are asked for differs from function to function. The caller
+// holds writes.
+func (s *Store) requireMore(path string, entry core.Installed, requires []string) error {
+	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(entry.Locked.Requires, requires))))
+	if len(all) == len(entry.Locked.Requires) {
+		return nil
+	}
+	entry.Locked.Requires = all
+	data, err := json.Marshal(entry)
+	if err != nil {
+		return diskError(path, err)
+	}
+	return s.writeFile(path, data)
 }
 
 // touch says that the thing at path was used now. When that cannot be written it may be collected too early, and is fetched again.

@@ -25,7 +25,7 @@ var scanKinds = []struct {
 		"module M\ndef self.extended(k) = system('id')\nend\nclass A\nextend M\nend",
 		"module M\ndef self.prepended(k) = system('id')\nend\nclass A\nprepend M\nend",
 		"class A\ndef self.method_added(n) = system('id')\ndef x = 1\nend",
-		"class A\ndef initialize = system('id')\nend\nA.new",
+		"class A\ndef initialize = system('id')\nend\nA.new", //nolint:misspell // the method
 		"class A\ndef go = system('id')\nend\nA.new.go",
 		"class A\nsystem('id')\nend",
 	}, []string{"class B\ndef self.inherited(k) = system('id')\nend", "module M\ndef self.included(k) = system('id')\nend", "class A\ndef go = system('id')\nend\nA.new"}},
