@@ -12,7 +12,7 @@ import (
 // exports are the names that our objects show to all of a process, by their files in libexec: functions of the C library that they replace, what
 // a language looks for in an extension, and the one object that is a library. Any other name could be taken for one of a package's.
 var exports = map[string][]string{
-	"libpipsqueak-enter.so": {"ps_enter", "ps_fork_begin", "ps_fork_end", "ps_receive", "ps_send", "ps_zygote"},
+	"libpipsqueak-enter.so": {"ps_enter", "ps_fork_begin", "ps_fork_end", "ps_receive", "ps_reply", "ps_send", "ps_zygote"},
 	"native/host":           {"dlopen", "getenv", "secure_getenv"},
 	"native/once":           {},
 	"native/rehearsal.so":   {"handler", "pipsqueak_abi"},

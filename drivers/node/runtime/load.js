@@ -84,7 +84,7 @@ async function load(request, fail, directory = CODE) {
     if (request.handler) {
       importing = request.handler;
       const known = Object.keys(require.cache).length;
-      findUndeclared();
+      if (directory === CODE) findUndeclared();
       handler = await importHandler(request.handler, directory);
       const loaded = loadedSince(known);
       if (loaded.length > 0) report.loaded = loaded;
