@@ -309,6 +309,7 @@ func TestNoDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Kill()
+	settled(t)
 	restore := exhaust(t, 1)
 	conn, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err == nil {
@@ -328,6 +329,18 @@ func TestNoDescriptors(t *testing.T) {
 	}
 	if got := h.fork(t, zygote, h.config(core.RoleInstance)).ask(t, "fill 1000"); got != "filled" {
 		t.Error(got)
+	}
+}
+
+// settled waits until the network namespaces are there that are made ahead, and counts what this process has open then.
+func settled(t *testing.T) int {
+	t.Helper()
+	for last := -1; ; time.Sleep(200 * time.Millisecond) {
+		now := descriptors(t)
+		if now == last {
+			return now
+		}
+		last = now
 	}
 }
 
@@ -367,24 +380,13 @@ func TestDescriptors(t *testing.T) {
 	h := newHouse(t)
 	zygote := h.launch(t, h.config(core.RoleZygote))
 	h.fork(t, zygote, h.config(core.RoleInstance)).ask(t, "fill 1")
-	open := func() int {
-		names, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(names)
-	}
 	const n = 10
-	before := open()
-	for last := -1; last != before; before = open() { // until the network namespaces are there that are made ahead
-		last = before
-		time.Sleep(200 * time.Millisecond)
-	}
+	before := settled(t)
 	for range n {
 		h.fork(t, zygote, h.config(core.RoleInstance)).ask(t, "fill 1")
 	}
 	time.Sleep(200 * time.Millisecond)
-	if each := float64(open()-before) / n; each > Descriptors {
+	if each := float64(descriptors(t)-before) / n; each > Descriptors {
 		t.Errorf("an instance has %.1f descriptors, and is reckoned with %d", each, Descriptors)
 	} else {
 		t.Logf("an instance has %.1f descriptors, one of them the driver's", each)

@@ -15,9 +15,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Descriptors is how many descriptors of the worker a sandbox has: its two streams, its endpoint, its process, and its place at the gate, which a
-// forked process leaves when it is inside.
-const Descriptors = 5
+// Descriptors is how many descriptors of the worker a sandbox has: its two streams, its endpoint, its process, the first process of its pid
+// namespace, and its place at the gate, which a forked process leaves when it is inside.
+const Descriptors = 6
 
 // lastWords is how long an endpoint can be read from after the end of its process.
 const lastWords = time.Second

@@ -34,10 +34,12 @@ func FuzzRequests(f *testing.F) {
 			// The attack may ask for the event itself, and answer it: what counts is that somebody does.
 			r := bufio.NewReader(good)
 			for _, err := io.WriteString(good, get("invocation/next")); err == nil; _, err = io.WriteString(good, get("invocation/next")) {
-				if a := hear(r, "GET"); a.err != nil {
+				a := hear(r, "GET")
+				if a.err != nil {
 					return
 				}
-				if _, err := io.WriteString(good, post("invocation/r/response", "2")); err != nil || hear(r, "POST").err != nil {
+				id := a.header.Get("Lambda-Runtime-Aws-Request-Id") // not r alone, which is a repeated one
+				if _, err := io.WriteString(good, post("invocation/"+id+"/response", "2")); err != nil || hear(r, "POST").err != nil {
 					return
 				}
 			}
