@@ -12,10 +12,11 @@ import (
 
 func TestEvent(t *testing.T) {
 	p := newPlayer(t)
-	for _, event := range []string{`{"a":["ü",1]}`, `null`, strings.Repeat(" ", core.MaxEvent-1) + "1"} {
-		x := p.send("id-1.a_b", event)
+	for i, event := range []string{`{"a":["ü",1]}`, `null`, strings.Repeat(" ", core.MaxEvent-1) + "1"} {
+		id := fmt.Sprintf("id-%d.a_b", i)
+		x := p.send(id, event)
 		a := p.ask(get("invocation/next"))
-		want := map[string]string{"Lambda-Runtime-Aws-Request-Id": "id-1.a_b", "Lambda-Runtime-Deadline-Ms": "1234567890123",
+		want := map[string]string{"Lambda-Runtime-Aws-Request-Id": id, "Lambda-Runtime-Deadline-Ms": "1234567890123",
 			"Lambda-Runtime-Invoked-Function-Arn": "pipsqueak:function:f", "Content-Type": "application/json"}
 		for name, value := range want {
 			if a.header.Get(name) != value {
@@ -25,7 +26,7 @@ func TestEvent(t *testing.T) {
 		if a.status != 200 || a.body != event || !strings.HasPrefix(a.header.Get("Lambda-Runtime-Trace-Id"), "Root=1-") {
 			t.Errorf("the event came as %d, %d bytes, %v", a.status, len(a.body), a.header)
 		}
-		p.ask(post("invocation/id-1.a_b/response", event)).must(t, 202, "")
+		p.ask(post("invocation/"+id+"/response", event)).must(t, 202, "")
 		if body, err := x.outcome(t); err != nil || body != strings.TrimSpace(event) {
 			t.Errorf("the result is %.100q, %v", body, err)
 		}
@@ -101,10 +102,11 @@ func TestResults(t *testing.T) {
 		{"HTTP/2 offered", post("invocation/r/response", "1", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"), 202, `1`, "", ""},
 		{"query", post("invocation/r/response?x=/error", "1"), 202, `1`, "", ""},
 	}
-	for _, test := range tests {
+	for i, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			x := p.deliver("r", `{}`)
-			a := p.ask(test.raw)
+			id := fmt.Sprintf("r%d", i) // one that is told again is told otherwise
+			x := p.deliver(id, `{}`)
+			a := p.ask(strings.Replace(test.raw, "/r/", "/"+id+"/", 1))
 			errorType := ""
 			if test.status == 413 {
 				errorType = "RequestEntityTooLarge"
@@ -130,14 +132,15 @@ func TestResults(t *testing.T) {
 func TestLongErrors(t *testing.T) {
 	p := newPlayer(t)
 	frame := `"` + strings.Repeat("é", 20<<10) + `"`
-	for _, body := range []string{
+	for i, body := range []string{
 		`{"errorType":"E","errorMessage":"` + strings.Repeat(`\ud83d\ude00`, 40<<10) + `"}`,
 		`{"errorType":"E","errorMessage":"` + strings.Repeat(`\u0001`, 100<<10) + `","stackTrace":[` + frame + strings.Repeat(","+frame, 100) + `]}`,
 		`{"errorType":"E","stackTrace":` + strings.Repeat("[", 500) + strings.Repeat("]", 500) + `}`,
 		strings.Repeat("\xc3", 200<<10),
 	} {
-		x := p.deliver("r", `1`)
-		p.ask(post("invocation/r/error", body)).must(t, 202, "")
+		id := fmt.Sprintf("r%d", i)
+		x := p.deliver(id, `1`)
+		p.ask(post("invocation/"+id+"/error", body)).must(t, 202, "")
 		_, err := x.outcome(t)
 		if e := core.AsError(err); e == nil || e.Exception == nil || len(e.Exception.Message) > 3*64<<10 || len(strings.Join(e.Exception.Stack, "")) > 256<<10 {
 			t.Errorf("%.200v", err)
@@ -222,12 +225,13 @@ func TestConnections(t *testing.T) {
 		t.Fatalf("%q %v", body, err)
 	}
 	// Byte by byte.
-	for range 3 {
-		x = p.send("r", "1")
+	for i := range 3 {
+		id := fmt.Sprintf("r%d", i)
+		x = p.send(id, "1")
 		if a := hear(r, "GET"); a.status != 200 {
 			t.Fatalf("%+v", a)
 		}
-		for _, b := range []byte(post("invocation/r/response", `[1,2]`, "Expect: 100-continue\r\n")) {
+		for _, b := range []byte(post("invocation/"+id+"/response", `[1,2]`, "Expect: 100-continue\r\n")) {
 			if _, err := conn.Write([]byte{b}); err != nil {
 				t.Fatal(err)
 			}
@@ -254,11 +258,11 @@ func TestConnections(t *testing.T) {
 		idle = append(idle, p.dial())
 		p.ask(get("x")).must(t, 404, "NotFound")
 	}
-	x = p.send("r", "1")
+	x = p.send("s", "1")
 	if a := hear(r, "GET"); a.status != 200 {
 		t.Fatalf("%+v", a)
 	}
-	fmt.Fprint(conn, post("invocation/r/response", "3"))
+	fmt.Fprint(conn, post("invocation/s/response", "3"))
 	if body, err := x.outcome(t); body != "3" || err != nil {
 		t.Errorf("%q %v", body, err)
 	}
@@ -271,13 +275,13 @@ func TestConnections(t *testing.T) {
 	p.ask(get("x")).must(t, 404, "NotFound")
 	conn.Close()
 	p.ask(get("x")).must(t, 404, "NotFound")
-	x = p.send("r", "1")
+	x = p.send("t", "1")
 	<-x.sent
 	p.ask(get("x")).must(t, 404, "NotFound")
 	if a := p.ask(get("invocation/next")); a.status != 200 || a.body != "1" {
 		t.Fatalf("%+v", a)
 	}
-	p.ask(post("invocation/r/response", "4")).must(t, 202, "")
+	p.ask(post("invocation/t/response", "4")).must(t, 202, "")
 	if body, err := x.outcome(t); body != "4" || err != nil {
 		t.Errorf("%q %v", body, err)
 	}
