@@ -21,7 +21,7 @@ end
 `})
 	root := h.Root(t)
 	for range 3 {
-		if got, want := drivertest.Ask(t, h.Instance(t, root, nil), `{"x":1}`), `R[{"x":1},"r1","f",{"A":"b"},1,true]`; got != want {
+		if got, want := drivertest.Ask(t, h.Instance(t, root, nil), `{"x":1}`), `R[{"x":1},"r1","f",{"A":"b"},2,true]`; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}

@@ -37,7 +37,6 @@ func TestForeignObjects(t *testing.T) {
 		"def f(n) = f(n + 1); f(0)":                                   `X{"type":"SystemStackError"`,
 		"proc { return 1 }.call":                                      "",
 		"throw :x":                                                    `X{"type":"UncaughtThrowError"`,
-		"raise SignalException, 'TERM'":                               `X{"type":"SignalException"`,
 		"BasicObject.new":                                             `L{"kind":"invalid","message":"the result of handler.handler (a BasicObject)`,
 		"Class.new { def class = raise; def to_json(*) = raise; def to_h = raise; def inspect = raise }.new": `L{"kind":"invalid"`,
 		"Class.new { def respond_to?(*) = raise; def to_s = raise; def to_json(*) = throw(:x) }.new":         `L{"kind":"invalid"`,
