@@ -38,7 +38,7 @@ exports.handler = async () => ({ slow: slow.where, above: above.where, hidden: h
 	if len(deployed.Imports) != 2 || above < 0 || len(deployed.Apart) != 1 || !strings.HasPrefix(deployed.Apart[deployed.Imports[above]], "above imports watcher, which starts ") {
 		t.Errorf("deployed %v, apart %q", deployed.Imports, deployed.Apart)
 	}
-	const instance = 1
+	const instance = 2
 	type where struct {
 		Slow, Above, Hidden int
 		Fragile             string
