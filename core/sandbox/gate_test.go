@@ -365,12 +365,15 @@ func TestNothingLeaks(t *testing.T) {
 			t.Fatal(err)
 		}
 		ours, theirs := pairOf(t)
-		zygote.ask(t, "fork into", theirs, h.dial(t, s.config.ID))
+		var number int
+		fmt.Sscan(zygote.ask(t, "fork into", theirs, h.dial(t, s.config.ID)), &number)
 		if _, _, err := s.Entered(); err != nil {
 			t.Fatal(err)
 		}
 		s.Kill()
 		ours.Close()
+		reap(t, zygote, number) // which init waits for, as the kernel does it for a zygote
+		reap(t, zygote, number-1)
 		gone(t, s)
 	}
 	for range 20 {
