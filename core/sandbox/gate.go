@@ -242,6 +242,9 @@ func (s *Sandbox) letIn(v visitor) error {
 	}
 	s.mu.Lock()
 	s.first = v.first
+	if first != v.pid {
+		s.init = first
+	}
 	killed := s.killed
 	s.mu.Unlock()
 	switch {

@@ -43,12 +43,18 @@ type Network struct {
 	Datagrams   int64 // that were sent
 }
 
-// Observe looks at the processes of the sandbox, which takes milliseconds for a large one.
+// Observe looks at the processes of the sandbox but for init, which takes milliseconds for a large one.
 func (s *Sandbox) Observe() (o Observation, err error) {
 	if o.Network, err = networkOf(s.pid); err != nil {
 		return o, err
 	}
-	if o.Processes, err = processesOf(func() []int { return members(s.cgroup.dirs[0]) }); err != nil {
+	s.mu.Lock()
+	init := s.init
+	s.mu.Unlock()
+	others := func() []int {
+		return slices.DeleteFunc(members(s.cgroup.dirs[0]), func(pid int) bool { return pid == init })
+	}
+	if o.Processes, err = processesOf(others); err != nil {
 		return o, err
 	}
 	o.Memory, err = s.Usage()

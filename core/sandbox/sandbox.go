@@ -39,6 +39,7 @@ type Sandbox struct {
 	pid     int
 	pidfd   int
 	first   int // pidfd of the first process of its pid namespace, once that was checked
+	init    int // pid of that process when it is init; 0 before
 	killed  bool
 	settled bool
 

@@ -143,11 +143,20 @@ func (w *Worker) refuseDebian(d core.Driver, runtime core.Runtime, manifest stor
 	return nil
 }
 
+// decode writes the manifests in dir as UTF-8.
+func decode(dir string, runtime core.Runtime) error {
+	names, err := manifests(os.DirFS(dir), runtime.Manifests)
+	if err != nil {
+		return core.Errorf(core.KindInternal, core.FaultWorker, "reading %s: %w", dir, err)
+	}
+	return store.Decode(dir, names)
+}
+
 // lock returns the lock of the code in dir, and what else was found out of the code. A lock that was not there is remembered. In out, a directory of Stage, is what
 // the driver hands over from one step to the next.
 func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir, out string, anew bool, progress func(core.Progress)) (core.Lock, core.Resolution, error) {
 	var resolution core.Resolution
-	if err := cmp.Or(w.refuseDebian(d, runtime, manifest), store.Decode(dir, runtime.Manifests)); err != nil {
+	if err := cmp.Or(w.refuseDebian(d, runtime, manifest), decode(dir, runtime)); err != nil {
 		return core.Lock{}, resolution, err
 	}
 	known, asked, err := w.knownLock(dir, runtime, manifest, anew)
