@@ -283,8 +283,13 @@ func (s *Sandbox) ended() {
 	if s.relay != nil {
 		s.relay.Close()
 	}
-	close(s.done)
-	s.awaitFirst()
+	if s.config.Role == core.RoleZygote {
+		s.awaitFirst() // the zygote itself is a child of the process that is watched, and ends with the first one
+		close(s.done)
+	} else {
+		close(s.done)
+		s.awaitFirst()
+	}
 	s.mu.Lock()
 	s.killed = true
 	closeFD(s.pidfd)
