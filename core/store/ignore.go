@@ -25,7 +25,7 @@ var ignored = []string{
 	".env", ".env.*",
 	".DS_Store", "._*", "__MACOSX/", "Thumbs.db", "desktop.ini",
 	".git", ".hg/", ".svn/", ".bzr/", ".idea/", ".vscode/", "*.swp", "*~",
-	"__pycache__/", ".venv/", "venv/", ".tox/", ".nox/", ".pytest_cache/", ".mypy_cache/", ".ruff_cache/", ".aws-sam/", ".serverless/",
+	"__pycache__/", ".venv", "venv/", ".tox/", ".nox/", ".pytest_cache/", ".mypy_cache/", ".ruff_cache/", ".aws-sam/", ".serverless/",
 }
 
 // Ignore tells which files of a function's directory are not part of the function.
