@@ -20,6 +20,7 @@ const (
 	KindUnsupported Kind = "unsupported"  // this driver, kernel or machine cannot do it
 	KindInstall     Kind = "install"      // packages cannot be resolved or installed
 	KindBuild       Kind = "build"        // the code cannot be built: the message has what the compiler said
+	KindImport      Kind = "import"       // a deploy is refused, for the handler cannot be imported; the message says why
 	KindLoop        Kind = "loop"         // functions have invoked each other too deep
 	KindExhausted   Kind = "exhausted"    // max_instances, memory or the queue is full (Retryable: try again later), or the worker's disk is
 	KindTimeout     Kind = "timeout"      // the deadline passed
@@ -48,7 +49,7 @@ type Error struct {
 	Fault     Fault      `json:"fault"`
 	Message   string     `json:"message"`             // one sentence for a person: names the input and says what to do
 	Retryable bool       `json:"retryable,omitempty"` // the same call may succeed: nothing of it happened, or the cause has passed
-	Exception *Exception `json:"exception,omitempty"` // for KindException: what the handler raised; for KindExit, if the runtime saw it: what it ended by
+	Exception *Exception `json:"exception,omitempty"` // for KindException and KindImport: what the handler raised; for KindExit, if the runtime saw it: what it ended by
 	Err       error      `json:"-"`                   // the cause, for errors.Is; the message already tells it, and it does not cross the wire
 	after     time.Duration
 }

@@ -10,7 +10,7 @@ import (
 // error is an *Error.
 type Service interface {
 	// Deploy makes a function from an archive (tar.gz or zip), or replaces it. It returns when the function can be invoked,
-	// with all packages installed. On an error the function is what it was before. Progress may be nil; it is called from one
+	// with all packages installed and its handler imported once. On an error the function is what it was before. Progress may be nil; it is called from one
 	// goroutine at a time.
 	Deploy(ctx context.Context, request DeployRequest, progress func(Progress)) (Function, error)
 	// Remove makes a function unknown, ends its idle instances and lets the busy ones finish.
@@ -58,6 +58,7 @@ type DeployRequest struct {
 	Name    string    // overrides the name in the archive's manifest; may be empty when the manifest has one
 	Archive io.Reader // tar.gz or zip, told apart by its first bytes
 	Anew    bool      // resolve its packages anew, whatever lock there is
+	Force   bool      // do not import its handler to see whether that works
 	// Signature is a DSSE envelope that vouches for the name and the code (core/signing); empty when nobody does.
 	Signature []byte
 }

@@ -30,6 +30,7 @@ var statuses = map[core.Kind]byFault{
 	core.KindUnsupported: {501, 501, 501, 501},
 	core.KindInstall:     {422, 422, 502, 503},
 	core.KindBuild:       {422, 422, 502, 503},
+	core.KindImport:      {422, 422, 502, 503},
 	core.KindLoop:        {508, 508, 508, 508},
 	core.KindExhausted:   {429, 429, 503, 507}, // of the worker: its disk is full; what passes by itself is 503 (status)
 	core.KindTimeout:     {504, 504, 504, 504},

@@ -104,11 +104,12 @@ func (g *Gateway) deploy(w http.ResponseWriter, r *http.Request) error {
 	if request.Signature, err = signatureOf(r); err != nil {
 		return err
 	}
-	anew, err := flag(r, "anew")
-	if err != nil {
+	if request.Anew, err = flag(r, "anew"); err != nil {
 		return err
 	}
-	request.Anew = anew
+	if request.Force, err = flag(r, "force"); err != nil {
+		return err
+	}
 	return g.follow(w, r, "function", func(progress func(core.Progress)) (any, int, error) {
 		function, err := g.service.Deploy(r.Context(), request, progress)
 		if err != nil {

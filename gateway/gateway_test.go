@@ -164,13 +164,35 @@ func TestDeployErrors(t *testing.T) {
 	}{
 		{core.KindInvalid, core.FaultCaller, 400}, {core.KindInvalid, core.FaultHandler, 400},
 		{core.KindTooLarge, core.FaultHandler, 413}, {core.KindInstall, core.FaultHandler, 422},
-		{core.KindInstall, core.FaultWorker, 503}, {core.KindException, core.FaultHandler, 422},
+		{core.KindInstall, core.FaultWorker, 503}, {core.KindException, core.FaultHandler, 422}, {core.KindImport, core.FaultHandler, 422},
 		{core.KindConflict, core.FaultCaller, 409}, {core.KindUnavailable, core.FaultDriver, 503},
 	} {
 		fails := &core.Error{Kind: test.kind, Fault: test.fault, Message: "no"}
 		a := ask(t, "PUT", serve(t, deployer(1, 0, fails)).URL+"/v1/functions/f", "archive")
 		if e := a.failure(t); a.status != test.status || e.Kind != test.kind || e.Fault != test.fault {
 			t.Errorf("%s/%s: %d %s", test.kind, test.fault, a.status, a.body)
+		}
+	}
+}
+
+// The parameters of a deploy reach the service; what is none of their values is refused.
+func TestDeployOptions(t *testing.T) {
+	var got core.DeployRequest
+	service := &fakeService{deploy: func(_ context.Context, r core.DeployRequest, _ func(core.Progress)) (core.Function, error) {
+		got = r
+		return core.Function{Name: r.Name}, nil
+	}}
+	url := serve(t, service).URL + "/v1/functions/f"
+	for query, want := range map[string]core.DeployRequest{
+		"": {}, "?force=true": {Force: true}, "?anew=true&force=false": {Anew: true},
+	} {
+		if a := ask(t, "PUT", url+query, "archive"); a.status != 201 || got.Force != want.Force || got.Anew != want.Anew {
+			t.Errorf("%s: %d, %+v", query, a.status, got)
+		}
+	}
+	for _, query := range []string{"?force=yes", "?anew=1"} {
+		if a := ask(t, "PUT", url+query, "archive"); a.status != 400 {
+			t.Errorf("%s: %d %s", query, a.status, a.body)
 		}
 	}
 }

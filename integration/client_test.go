@@ -151,6 +151,16 @@ func (w *worker) deploy(t testing.TB, name string, f files) core.Function {
 	return decode[core.Function](t, a)
 }
 
+// force deploys a function whose handler may fail when it is imported.
+func (w *worker) force(t testing.TB, name string, f files) core.Function {
+	t.Helper()
+	a := w.ask(t, http.MethodPut, "/v1/functions/"+name+"?force=true", f.archive(t))
+	if a.status/100 != 2 {
+		t.Fatalf("deploy %s by force: %v", name, a)
+	}
+	return decode[core.Function](t, a)
+}
+
 // run invokes a function and returns the answer, whatever it is. What every answer must have is checked here, for every test.
 func (w *worker) run(t testing.TB, name, event string) answer {
 	t.Helper()

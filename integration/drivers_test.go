@@ -204,7 +204,7 @@ def handler(event, context):
 		t.Errorf("%+v", raised.Exception)
 	}
 	w.run(t, "tried", `"exit"`).expectError(t, core.KindExit, core.FaultHandler, http.StatusBadGateway)
-	w.deploy(t, "untried", files{"handler.py": "raise ValueError('at import')"})
+	w.force(t, "untried", files{"handler.py": "raise ValueError('at import')"})
 	w.run(t, "untried", `1`).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
 	d := w.snapshot(t).Drivers[0]
 	if d.Restarts != 0 {

@@ -158,7 +158,7 @@ func TestException(t *testing.T) {
 	}
 }
 
-// TestBadFunctions deploys functions that cannot work. It may be found out at deploy or at the first event.
+// TestBadFunctions deploys functions that cannot work by force, so that the first event finds it out.
 func TestBadFunctions(t *testing.T) {
 	system(t)
 	w := shared(t)
@@ -169,7 +169,6 @@ func TestBadFunctions(t *testing.T) {
 		says  string // in the message
 	}{
 		{"no-symbol", handlerFile("def other(event, context):\n    return 1\n"), "handler"},
-		{"no-file", handlerFile(echo).with("pipsqueak.yaml", "handler: missing.handler\n"), "missing"},
 		{"not-callable", handlerFile("handler = 42\n"), "handler"},
 		{"raises-at-import", handlerFile("raise LookupError('at import')\n"), "at import"},
 		{"syntax", handlerFile("def handler(event, context:\n"), "SyntaxError"},
@@ -180,10 +179,8 @@ func TestBadFunctions(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			began := time.Now()
-			a := w.put(t, c.name, c.files)
-			if a.status/100 == 2 {
-				a = w.run(t, c.name, `{}`)
-			}
+			w.force(t, c.name, c.files)
+			a := w.run(t, c.name, `{}`)
 			var body struct{ Error failure }
 			if a.status/100 != 2 {
 				body = decode[struct{ Error failure }](t, a)
@@ -234,6 +231,7 @@ func TestBadManifests(t *testing.T) {
 		"bad handler":  {"handler: ../../etc/passwd\n", "handler"},
 		"too much":     {"memory_mb: 99999999999\n", "memory_mb"},
 		"bad duration": {"idle_timeout: soon\n", "idle_timeout"},
+		"no file":      {"handler: missing.handler\n", "missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := w.put(t, "manifest", handlerFile(echo).with("pipsqueak.yaml", c.yaml))

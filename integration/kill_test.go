@@ -71,6 +71,18 @@ func (w *worker) zygotes(t testing.TB) (nodes []core.NodeInfo) {
 	return nodes
 }
 
+// fell ends all zygotes of a worker whose functions are not in use: the next start is cold.
+func (w *worker) fell(t testing.TB) {
+	t.Helper()
+	eventually(t, patience, "no zygote is left", func() bool {
+		left := w.zygotes(t)
+		for _, n := range left {
+			_ = syscall.Kill(n.PID, syscall.SIGKILL) // one that has ended already is what is wanted
+		}
+		return len(left) == 0
+	})
+}
+
 func TestKilledInstance(t *testing.T) {
 	system(t)
 	w := shared(t)

@@ -224,12 +224,12 @@ func TestBootstrapPython(t *testing.T) {
 			t.Errorf("%s: exception %+v", name, e.Exception)
 		}
 	}
-	w.deploy(t, "lambda-init", files{"bootstrap*": pythonBootstrap, "pipsqueak.yaml": "env:\n  BROKEN: init\n"})
+	w.force(t, "lambda-init", files{"bootstrap*": pythonBootstrap, "pipsqueak.yaml": "env:\n  BROKEN: init\n"})
 	e := w.run(t, "lambda-init", `{}`).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
 	if e.Exception == nil || e.Exception.Type != "Init.NoModel" || !strings.Contains(e.Message, "the model is missing") {
 		t.Errorf("%+v", e)
 	}
-	w.deploy(t, "lambda-exit", files{"bootstrap*": pythonBootstrap, "pipsqueak.yaml": "env:\n  BROKEN: exit\n"})
+	w.force(t, "lambda-exit", files{"bootstrap*": pythonBootstrap, "pipsqueak.yaml": "env:\n  BROKEN: exit\n"})
 	if e := w.run(t, "lambda-exit", `{}`).expectError(t, core.KindExit, core.FaultHandler, http.StatusBadGateway); !strings.Contains(e.Message, "ended with code 1 before") {
 		t.Errorf("%+v", e)
 	}
@@ -238,11 +238,11 @@ func TestBootstrapPython(t *testing.T) {
 func TestBootstrapUnstartable(t *testing.T) {
 	system(t)
 	w := shared(t)
-	w.deploy(t, "lambda-mac", files{"bootstrap*": "\xcf\xfa\xed\xfe\x0c\x00\x00\x01"})
+	w.force(t, "lambda-mac", files{"bootstrap*": "\xcf\xfa\xed\xfe\x0c\x00\x00\x01"})
 	if e := w.run(t, "lambda-mac", `{}`).expectError(t, core.KindInvalid, core.FaultHandler, http.StatusBadGateway); !strings.Contains(e.Message, "GOOS=linux") {
 		t.Errorf("%+v", e)
 	}
-	w.deploy(t, "lambda-shebang", files{"bootstrap*": "#!/usr/bin/nodejs-99\n"})
+	w.force(t, "lambda-shebang", files{"bootstrap*": "#!/usr/bin/nodejs-99\n"})
 	if e := w.run(t, "lambda-shebang", `{}`).expectError(t, core.KindInvalid, core.FaultHandler, http.StatusBadGateway); !strings.Contains(e.Message, "/usr/bin/nodejs-99") {
 		t.Errorf("%+v", e)
 	}

@@ -111,9 +111,10 @@ func TestStarts(t *testing.T) {
 	w.deploy(t, "reused", handlerFile(echo))
 	w.deploy(t, "fresh", handlerFile(echo).with("pipsqueak.yaml", "reuse: false\n"))
 
+	w.fell(t)
 	first := w.run(t, "reused", `1`)
-	if start := first.header.Get("Pipsqueak-Start"); start != "cold" {
-		t.Errorf("the first start on a new worker is %s: %s", start, first.header.Get("Server-Timing"))
+	if spent, _ := phases(first); first.header.Get("Pipsqueak-Start") != "cold" || spent["preload"] == 0 {
+		t.Errorf("the first start without a zygote is %s: %s", first.header.Get("Pipsqueak-Start"), first.header.Get("Server-Timing"))
 	}
 	for range 5 {
 		again := w.run(t, "reused", `1`)

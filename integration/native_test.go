@@ -223,7 +223,7 @@ func TestNativeFails(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			w.deploy(t, "native-fails", files{"handler.cc": test.source})
+			w.force(t, "native-fails", files{"handler.cc": test.source})
 			a := w.run(t, "native-fails", `1`)
 			e := a.expectError(t, test.kind, "", a.status)
 			if said := e.Message; !strings.Contains(said, test.says) && (e.Exception == nil || e.Exception.Type != test.says) {

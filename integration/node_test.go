@@ -208,7 +208,7 @@ func TestNodeBadImports(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			id := "node-bad-" + strings.ReplaceAll(name, " ", "-")
-			w.deploy(t, id, c.files)
+			w.force(t, id, c.files)
 			a := w.run(t, id, `{}`)
 			a.expectError(t, c.kind, core.FaultHandler, c.status)
 			if !strings.Contains(string(a.body), c.say) {

@@ -176,10 +176,8 @@ func TestRubyImports(t *testing.T) {
 		"host-gem":      {rubyFile("require 'debian_ruby_gem'\n" + rubyEcho), core.KindException, "cannot load such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := w.put(t, "ruby-"+name, c.files)
-			if a.status/100 == 2 {
-				a = w.run(t, "ruby-"+name, `{}`)
-			}
+			w.force(t, "ruby-"+name, c.files)
+			a := w.run(t, "ruby-"+name, `{}`)
 			body := decode[struct{ Error failure }](t, a)
 			if body.Error.Kind != c.kind || !strings.Contains(body.Error.Message, c.says) {
 				t.Errorf("answer %v, want %s that says %q", a, c.kind, c.says)

@@ -147,14 +147,14 @@ func (c client) logs(ctx context.Context, name, accept string, follow bool, out 
 	return nil
 }
 
-// deploy sends an archive, under the name or, when that is empty, under the one in the archive's manifest.
-func (c client) deploy(ctx context.Context, name string, anew bool, archive io.Reader, progress func(core.Progress)) (core.Function, error) {
+// deploy sends an archive, under the name or, when that is empty, under the one in the archive's manifest. The query is the deploy's options.
+func (c client) deploy(ctx context.Context, name string, query url.Values, archive io.Reader, progress func(core.Progress)) (core.Function, error) {
 	method, path := http.MethodPost, "/v1/functions"
 	if name != "" {
 		method, path = http.MethodPut, functionPath(name)
 	}
-	if anew {
-		path += "?anew=true"
+	if len(query) > 0 {
+		path += "?" + query.Encode()
 	}
 	end, err := c.follow(ctx, method, path, archive, progress)
 	if err != nil {

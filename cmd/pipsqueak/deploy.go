@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -33,6 +34,9 @@ takes a file back). A symbolic link to another directory of the same git reposit
 A directory whose pipsqueak.yaml lists several functions is an application: they are deployed one after the other, in that order. The first
 that fails ends the command; those before it stay deployed.
 
+The handler is imported once, in a sandbox, as an event would have it, before the function replaces the one before: what cannot be imported is
+not deployed. --force deploys without that.
+
 The same manifests give the same packages as last time, without asking a registry, until --anew asks for newer ones. 'pipsqueak lock' writes
 them into the directory, for a repository.`,
 		Example: "  pipsqueak deploy examples/hello\n  pipsqueak deploy . --name hello\n  pipsqueak deploy hello.tar.gz -o json",
@@ -42,6 +46,7 @@ them into the directory, for a repository.`,
 	name := cmd.Flags().String("name", "", "`NAME` of the function")
 	keys := cmd.Flags().StringArray("sign", nil, "sign with the private `KEY` in this file, as 'pipsqueak keygen' makes it; may be given again for another")
 	anew := cmd.Flags().Bool("anew", false, "resolve the packages anew, also when they were resolved before")
+	force := cmd.Flags().Bool("force", false, "deploy without importing the handler first")
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		parts, err := partsOf(cmd.Context(), args[0], *name)
@@ -52,9 +57,16 @@ them into the directory, for a repository.`,
 		if err != nil {
 			return err
 		}
+		options := url.Values{}
+		if *anew {
+			options.Set("anew", "true")
+		}
+		if *force {
+			options.Set("force", "true")
+		}
 		functions := []core.Function{}
 		for _, part := range parts {
-			f, err := p.deployPart(cmd, part, signers, *anew, !as.json())
+			f, err := p.deployPart(cmd, part, signers, options, !as.json())
 			if err != nil {
 				return err
 			}
@@ -72,7 +84,7 @@ them into the directory, for a repository.`,
 }
 
 // deployPart deploys one function, and tells of it unless quiet is wanted.
-func (p *program) deployPart(cmd *cobra.Command, part store.Part, keys []*signing.Key, anew, tell bool) (core.Function, error) {
+func (p *program) deployPart(cmd *cobra.Command, part store.Part, keys []*signing.Key, options url.Values, tell bool) (core.Function, error) {
 	began := p.now()
 	server := p.client()
 	if len(keys) > 0 {
@@ -91,7 +103,7 @@ func (p *program) deployPart(cmd *cobra.Command, part store.Part, keys []*signin
 			strings.Join(secrets, ", "), store.ManifestFile, secrets[0], store.IgnoreFile)
 	}
 	show := p.progress()
-	f, err := server.deploy(cmd.Context(), part.Name, anew, show.upload(archive), show.step)
+	f, err := server.deploy(cmd.Context(), part.Name, options, show.upload(archive), show.step)
 	show.clear()
 	if err != nil || !tell {
 		return f, err

@@ -38,7 +38,10 @@ type world struct {
 	creating   time.Duration // a sandbox
 	measuring  time.Duration // its memory
 	measured   int
-	removed    int // versions up to it are not deployed any more
+	removed    int                    // versions up to it are not deployed any more
+	deployed   func(version int) bool // besides; nil for all
+	asked      []string               // of instances: handlers, with the modules ahead of them
+	loads      []string               // that instances say that they have imported besides
 }
 
 type box struct {
@@ -67,7 +70,7 @@ func (w *world) tree(budget int64) *Tree {
 func (w *world) isDeployed(_ string, version int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return version > w.removed
+	return version > w.removed && (w.deployed == nil || w.deployed(version))
 }
 
 func (w *world) Driver(_ context.Context, rt core.RuntimeID) (Live, error) {
@@ -106,6 +109,7 @@ func (b *box) serve() {
 	}
 	modules, err := b.load(load.Modules)
 	b.w.mu.Lock()
+	b.w.asked = append(b.w.asked, fmt.Sprint(load.Handler, ": ", load.Modules))
 	if raised := b.w.raises[load.Handler]; err == nil {
 		err = raised
 	}
@@ -116,7 +120,7 @@ func (b *box) serve() {
 		for name, took := range modules {
 			seconds[name] = took.Seconds()
 		}
-		body, _ = json.Marshal(map[string]any{"modules": seconds, "threads": 1})
+		body, _ = json.Marshal(map[string]any{"modules": seconds, "threads": 1, "loaded": b.w.loads})
 	} else {
 		kind = 'F'
 		body, _ = json.Marshal(core.AsError(err))

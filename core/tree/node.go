@@ -103,6 +103,7 @@ type Node struct {
 	role    core.Role
 	shape   shape
 	fn      *core.Function // of an instance
+	loaded  []string       // of an instance of a version that is not deployed: what it has imported besides what was known
 	parent  *Node          // nil for a root zygote
 	depth   int
 	driver  int // generation of the driver that made it
@@ -267,5 +268,8 @@ func (n *Node) Ended() *core.Error {
 			how = fmt.Sprintf("with signal %d (%v)", exit.Signal, syscall.Signal(exit.Signal))
 		}
 	}
-	return core.Errorf(core.KindExit, core.FaultHandler, "the handler's process of %s ended %s; look at the function's logs", n.fn.Name, how)
+	if n.tree.config.Deployed(n.fn.Name, n.fn.Version) { // what a trial has printed is told with its end
+		how += "; look at the function's logs"
+	}
+	return core.Errorf(core.KindExit, core.FaultHandler, "the handler's process of %s ended %s", n.fn.Name, how)
 }

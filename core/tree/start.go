@@ -282,15 +282,24 @@ func (t *Tree) mistrust(live Live, n *Node) {
 func (t *Tree) importHandler(ctx context.Context, n *Node) error {
 	fn := n.fn
 	limit := max(fn.Limits.Timeout, handlerTimeout)
+	deployed := t.config.Deployed(fn.Name, fn.Version)
+	var modules []string
+	if deployed { // in a trial the code imports them itself: its error then names the place
+		modules = left(fn, n.parent.shape.modules)
+	}
 	importing, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	report, err := endpoint.Import(importing, n.Endpoint(), core.HandlerLoad{
 		Function: fn.Name, Version: fn.Version, Handler: fn.Handler, Memory: fn.Limits.Memory, Env: fn.Environment(n.id), Processors: core.InstanceProcessors,
-		Packages: directories(fn.Packages), Modules: left(fn, n.parent.shape.modules),
+		Packages: directories(fn.Packages), Modules: modules,
 	})
 	if err == nil {
 		t.Learn(fn.Runtime, report.Modules)
-		if len(report.Loaded) > 0 && t.config.Loaded != nil {
+		switch {
+		case len(report.Loaded) == 0:
+		case !deployed:
+			n.loaded = report.Loaded
+		case t.config.Loaded != nil:
 			go t.config.Loaded(fn, report.Loaded)
 		}
 		return nil

@@ -79,7 +79,14 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 	}
 	defer release()
 	fn.Code = digest
-	if err := w.store.Put(fn); err != nil {
+	var loaded []string
+	if !request.Force {
+		loaded, err = w.tryHandler(ctx, &fn, progress)
+	}
+	if err == nil {
+		err = w.store.Put(fn)
+	}
+	if err != nil {
 		release()
 		w.collect()
 		return core.Function{}, err
@@ -87,6 +94,9 @@ func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequ
 	w.sched.Drain(fn.Name, fn.Version)
 	if len(fn.Packages) > 0 || len(fn.Imports) > 0 || len(fn.Perhaps) > 0 {
 		w.prepareLater(fn, locked)
+	}
+	if deployed := fn; len(loaded) > 0 {
+		go w.loaded(&deployed, loaded)
 	}
 	w.collect()
 	fn.Vulnerable = w.advisories.check(w.store, fn, map[core.Package]core.Installed{})

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -11,11 +12,11 @@ import (
 )
 
 const (
-	maxWords  = 4 << 10     // of an installer's output that are kept
+	maxWords  = 4 << 10     // of the output of an installer or a trial that are kept
 	wordsWait = time.Second // for the end of its output after its own
 )
 
-// lastWords keeps the end of what installers print, to be told when one fails.
+// lastWords keeps the end of what installers and trials print, to be told when one fails.
 type lastWords struct {
 	mu   sync.Mutex
 	said map[core.NodeID]*words
@@ -29,7 +30,19 @@ type words struct {
 	ended   chan struct{} // closed when none is open
 }
 
-// expect announces an installer.
+// trialID names the instances of a version of a function that its deploy tries. No node has such a name.
+func trialID(name string, version int) core.NodeID {
+	return core.NodeID(fmt.Sprintf("%s@%d", name, version))
+}
+
+// expects tells whether what that one prints is kept.
+func (l *lastWords) expects(id core.NodeID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.said[id] != nil
+}
+
+// expect announces an installer or a trial.
 func (l *lastWords) expect(id core.NodeID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -175,10 +175,14 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	return nil
 }
 
-// collectOutput reads what a process prints: a function's log, or what an installer has to say should it fail.
+// collectOutput reads what a process prints: a function's log, or what an installer or a trial has to say should it fail.
 func (w *Worker) collectOutput(config core.SandboxConfig, stream string, output io.Reader) {
 	if config.Role == core.RoleInstaller {
 		w.lastWords.collect(config.ID, output)
+		return
+	}
+	if id := trialID(config.Function, config.Version); w.lastWords.expects(id) {
+		w.lastWords.collect(id, output)
 		return
 	}
 	w.logs.collect(config, stream, output)
