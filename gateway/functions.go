@@ -8,6 +8,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/nearest"
 )
 
 // ndjson is the media type of one JSON value a line.
@@ -56,12 +57,14 @@ func (g *Gateway) function(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range functions {
+	names := make([]string, len(functions))
+	for i, f := range functions {
 		if f.Name == name {
 			return writeJSON(w, http.StatusOK, f)
 		}
+		names[i] = f.Name
 	}
-	return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q; GET /v1/functions lists those there are", clip(name))
+	return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q%s; GET /v1/functions lists those there are", clip(name), nearest.Question(name, names))
 }
 
 func (g *Gateway) remove(w http.ResponseWriter, r *http.Request) error {
@@ -101,7 +104,7 @@ func (g *Gateway) deploy(w http.ResponseWriter, r *http.Request) error {
 		request.Name = name
 	}
 	var err error
-	if request.Signature, err = signatureOf(r); err != nil {
+	if request.Signature, err = signatureOf(r.Header); err != nil {
 		return err
 	}
 	anew, err := flag(r, "anew")
