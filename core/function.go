@@ -10,17 +10,19 @@ import (
 // Function is what a user deploys, complete: nothing more has to be found out to start it. A deployed Function never
 // changes but for Loaded, Apart, Weights, Tried and Imports that prove wrong; a new deploy of the same name makes a new one with the next Version.
 type Function struct {
-	Name     string            `json:"name"`
-	Version  int               `json:"version"`            // 1 for the first deploy of the name, then counted up, also beyond a removal: no two deploys have the same name and version
-	Replaced int               `json:"replaced,omitempty"` // the version that this one has replaced; 0 when there was no function of its name
-	Runtime  RuntimeID         `json:"runtime"`
-	Handler  string            `json:"handler"` // "file.symbol"
-	Code     string            `json:"code"`    // digest of the code directory in the store, "sha256:<hex>"
-	Packages Set               `json:"packages"`
-	Imports  []string          `json:"imports"` // modules of Packages that its code imports, in the order of the code
-	Env      map[string]string `json:"env,omitempty"`
-	Limits   Limits            `json:"limits"`
-	Deployed time.Time         `json:"deployed"`
+	Name     string `json:"name"`
+	Version  int    `json:"version"`            // 1 for the first deploy of the name, then counted up, also beyond a removal: no two deploys have the same name and version
+	Replaced int    `json:"replaced,omitempty"` // the version that this one has replaced; 0 when there was no function of its name
+	// Application is the application that it belongs to; empty when it was deployed alone. A deploy of the function alone leaves it where it is.
+	Application string            `json:"application,omitempty"`
+	Runtime     RuntimeID         `json:"runtime"`
+	Handler     string            `json:"handler"` // "file.symbol"
+	Code        string            `json:"code"`    // digest of the code directory in the store, "sha256:<hex>"
+	Packages    Set               `json:"packages"`
+	Imports     []string          `json:"imports"` // modules of Packages that its code imports, in the order of the code
+	Env         map[string]string `json:"env,omitempty"`
+	Limits      Limits            `json:"limits"`
+	Deployed    time.Time         `json:"deployed"` // when it could be invoked
 	// Signers are the ids of the keys that its code was signed with, of those that the worker asks for (docs/operations.md).
 	Signers []string `json:"signers,omitempty"`
 	// Vulnerable is the worst severity of the known vulnerabilities of its packages, as the worker knows them now; empty when it knows of none.

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"io"
+	"iter"
 	"time"
 )
 
@@ -23,6 +24,33 @@ type Service interface {
 	// Snapshot returns what is alive now.
 	Snapshot(ctx context.Context) (Snapshot, error)
 }
+
+// Applications is implemented by a Service that deploys several functions together.
+type Applications interface {
+	// DeployApplication makes functions, or replaces them, as Deploy does, and removes those of the application that it is not given any more. None of that
+	// is seen before every function has been resolved, installed and built, and then all of it is. On an error everything is what it was before, and
+	// the message names the function. Progress is as for Deploy.
+	DeployApplication(ctx context.Context, request ApplicationRequest, progress func(Progress)) (Application, error)
+	// RemoveApplication removes all functions of an application at once, and returns their names.
+	RemoveApplication(ctx context.Context, name string) ([]string, error)
+}
+
+// ApplicationRequest is an application to deploy.
+type ApplicationRequest struct {
+	Name string
+	// Functions yields each function with its name. The Archive of one has been read before the next is asked for; after an error there is none.
+	Functions iter.Seq2[DeployRequest, error]
+}
+
+// Application is an application as it was deployed.
+type Application struct {
+	Name      string     `json:"name"`
+	Functions []Function `json:"functions"`         // in the order of the request
+	Removed   []string   `json:"removed,omitempty"` // functions that it had before and has no more
+}
+
+// MaxFunctions is how many functions an application may have.
+const MaxFunctions = 100
 
 // Stopper is implemented by a Service that can say beforehand that it will end.
 type Stopper interface {
@@ -102,7 +130,7 @@ type NodeInfo struct {
 	Function   string            `json:"function,omitempty"` // of an instance
 	Set        Set               `json:"set"`
 	Modules    []string          `json:"modules,omitempty"` // that it has imported
-	Apart      map[string]string `json:"apart,omitempty"`   // of an instance: the modules that no zygote imports for it, with the reasons
+	Apart      map[string]string `json:"apart,omitempty"`   // of an instance: the modules that no zygote imports for its function, with the reasons, as they are known now
 	PID        int               `json:"pid"`
 	Memory     int64             `json:"memory"`     // proportional bytes, as last measured; 0 before the first time
 	Private    int64             `json:"private"`    // bytes that it shares with nobody

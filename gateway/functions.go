@@ -8,6 +8,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/nearest"
 )
 
 // ndjson is the media type of one JSON value a line.
@@ -56,12 +57,14 @@ func (g *Gateway) function(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range functions {
+	names := make([]string, len(functions))
+	for i, f := range functions {
 		if f.Name == name {
 			return writeJSON(w, http.StatusOK, f)
 		}
+		names[i] = f.Name
 	}
-	return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q; GET /v1/functions lists those there are", clip(name))
+	return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q%s; GET /v1/functions lists those there are", clip(name), nearest.Question(name, names))
 }
 
 func (g *Gateway) remove(w http.ResponseWriter, r *http.Request) error {
@@ -92,22 +95,17 @@ func (g *Gateway) tree(w http.ResponseWriter, r *http.Request) error {
 
 // deploy makes a function of the body: of the path's name with PUT, of the manifest's with POST.
 func (g *Gateway) deploy(w http.ResponseWriter, r *http.Request) error {
-	request := core.DeployRequest{Archive: r.Body}
+	request, err := optionsOf(r)
+	if err != nil {
+		return err
+	}
+	request.Archive = r.Body
 	if r.Method == http.MethodPut {
-		name, err := nameOf(r)
-		if err != nil {
+		if request.Name, err = nameOf(r); err != nil {
 			return err
 		}
-		request.Name = name
 	}
-	var err error
-	if request.Signature, err = signatureOf(r); err != nil {
-		return err
-	}
-	if request.Anew, err = flag(r, "anew"); err != nil {
-		return err
-	}
-	if request.Force, err = flag(r, "force"); err != nil {
+	if request.Signature, err = signatureOf(r.Header); err != nil {
 		return err
 	}
 	return g.follow(w, r, "function", func(progress func(core.Progress)) (any, int, error) {
@@ -117,6 +115,14 @@ func (g *Gateway) deploy(w http.ResponseWriter, r *http.Request) error {
 		}
 		return function, deployed(w, function), nil
 	})
+}
+
+// optionsOf returns a request with the options of a deploy that the query has.
+func optionsOf(r *http.Request) (options core.DeployRequest, err error) {
+	if options.Anew, err = flag(r, "anew"); err == nil {
+		options.Force, err = flag(r, "force")
+	}
+	return options, err
 }
 
 // lock resolves the packages of the body.

@@ -59,6 +59,7 @@ func New(service core.Service, log *slog.Logger) *Gateway {
 	g.route("/v1/functions/{name}/logs", methods{http.MethodGet: g.logs})
 	g.route("/v1/functions/{name}/sbom", methods{http.MethodGet: g.bill})
 	g.route("/v1/functions/{name}/vulnerabilities", methods{http.MethodGet: g.vulnerabilities})
+	g.route("/v1/applications/{name}", methods{http.MethodPut: g.deployApplication, http.MethodDelete: g.removeApplication})
 	g.route("/v1/locks", methods{http.MethodPost: g.lock})
 	g.routePackages()
 	g.route("/v1/tree", methods{http.MethodGet: g.tree})

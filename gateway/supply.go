@@ -10,9 +10,9 @@ import (
 // signatureHeader is where a deploy has the signature of its archive: a DSSE envelope in base64.
 const signatureHeader = "Pipsqueak-Signature"
 
-// signatureOf returns the envelope of a deploy, empty when it has none.
-func signatureOf(r *http.Request) ([]byte, error) {
-	envelope, err := base64.StdEncoding.DecodeString(r.Header.Get(signatureHeader))
+// signatureOf returns the envelope of an archive that came with the headers, empty when it has none.
+func signatureOf(headers interface{ Get(name string) string }) ([]byte, error) {
+	envelope, err := base64.StdEncoding.DecodeString(headers.Get(signatureHeader))
 	if err != nil {
 		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "the header %s is not base64 (it is to be a DSSE envelope in standard base64): %w", signatureHeader, err)
 	}

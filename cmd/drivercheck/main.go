@@ -69,9 +69,11 @@ The driver's language needs a few small handlers and modules, which docs/conform
 
 It exits with 0 when no case failed, 1 when one did and 2 when the command line was not understood.`,
 		Example:       "  sudo drivercheck bin/pipsqueak-driver-python --handlers drivers/python/testdata/handlers\n  drivercheck --clauses",
+		Version:       core.BuildOf().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	handlers := root.Flags().String("handlers", "testdata/handlers", "`DIR` with the kit's handlers in the driver's language")
 	format := root.Flags().String("report", "text", "`FORMAT` of the report: text, json or junit")
 	runtime := root.Flags().String("runtime", "", "`ID` of the runtime to examine; the driver's first by default")
@@ -90,6 +92,9 @@ It exits with 0 when no case failed, 1 when one did and 2 when the command line 
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		if *clauses {
 			return drivertest.WriteClauses(out)
+		}
+		if user := os.Geteuid(); user != 0 {
+			return fmt.Errorf("it makes sandboxes, for which it needs root, and you are user %d: run it with sudo", user)
 		}
 		options := drivertest.Options{Program: args[0], Handlers: *handlers, Runtime: core.RuntimeID(*runtime)}
 		return examine(cmd.Context(), options, regexp.MustCompile(*only), *format, out)

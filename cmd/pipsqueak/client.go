@@ -98,6 +98,11 @@ func (c client) get(ctx context.Context, path string, value any) error {
 		return err
 	}
 	defer response.Body.Close()
+	return c.decode(response, value)
+}
+
+// decode reads the JSON of an answer into value.
+func (c client) decode(response *http.Response, value any) error {
 	if err := json.NewDecoder(response.Body).Decode(value); err != nil {
 		return c.unreadable(err)
 	}
@@ -174,9 +179,10 @@ func (c client) lock(ctx context.Context, archive io.Reader, progress func(core.
 
 // ending is the last line of a stream that tells of work: what came out of it.
 type ending struct {
-	Function core.Function `json:"function"`
-	Lock     core.Lock     `json:"lock"`
-	Verified core.Verified `json:"verified"`
+	Function    core.Function    `json:"function"`
+	Lock        core.Lock        `json:"lock"`
+	Verified    core.Verified    `json:"verified"`
+	Application core.Application `json:"application"`
 }
 
 // follow sends an archive, and hears how far the work on it is.

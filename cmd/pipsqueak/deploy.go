@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,35 +22,39 @@ import (
 
 func (p *program) deploy() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "deploy DIR|ARCHIVE",
+		Use:   "deploy [DIR|ARCHIVE]",
 		Short: "Deploy a function or an application, or replace it",
-		Long: `Deploy a function from a directory, or from a tar.gz or zip archive of one. Its packages are installed before the function
-replaces the one it had been before; when something fails, that one stays.
+		Long: `Deploy a function from a directory, the current one by default, or from a tar.gz or zip archive of one. Its packages are installed before
+the function replaces the one it had been before; when something fails, that one stays.
 
 The name is --name, or the one in pipsqueak.yaml, or else that of the directory or archive.
 
 Left out are .git, .venv, __pycache__, what desktops and editors leave behind, .env, and what .pipsqueakignore names (as .gitignore does; !.env
 takes a file back). A symbolic link to another directory of the same git repository is followed.
 
-A directory whose pipsqueak.yaml lists several functions is an application: they are deployed one after the other, in that order. The first
-that fails ends the command; those before it stay deployed.
+A directory whose pipsqueak.yaml lists several functions is an application, with that name. Its functions replace those before all at once, when every one of
+them is resolved, installed and built; when one fails, nothing has changed. A function that the file lists no more is removed.
 
 The handler is imported once, in a sandbox, as an event would have it, before the function replaces the one before: what cannot be imported is
 not deployed. --force deploys without that.
 
 The same manifests give the same packages as last time, without asking a registry, until --anew asks for newer ones. 'pipsqueak lock' writes
 them into the directory, for a repository.`,
-		Example: "  pipsqueak deploy examples/hello\n  pipsqueak deploy . --name hello\n  pipsqueak deploy hello.tar.gz -o json",
+		Example: "  pipsqueak deploy hello\n  pipsqueak deploy examples/echo --name hello\n  pipsqueak deploy hello.tar.gz -o json",
 		GroupID: groupFunctions,
-		Args:    cobra.ExactArgs(1),
+		Args:    cobra.MaximumNArgs(1),
 	}
-	name := cmd.Flags().String("name", "", "`NAME` of the function")
+	name := cmd.Flags().String("name", "", "`NAME` of the function or application")
 	keys := cmd.Flags().StringArray("sign", nil, "sign with the private `KEY` in this file, as 'pipsqueak keygen' makes it; may be given again for another")
 	anew := cmd.Flags().Bool("anew", false, "resolve the packages anew, also when they were resolved before")
 	force := cmd.Flags().Bool("force", false, "deploy without importing the handler first")
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		parts, err := partsOf(cmd.Context(), args[0], *name)
+		path := "."
+		if len(args) > 0 {
+			path = args[0]
+		}
+		application, parts, err := partsOf(cmd.Context(), path, *name)
 		if err != nil {
 			return err
 		}
@@ -58,27 +63,19 @@ them into the directory, for a repository.`,
 			return err
 		}
 		options := url.Values{}
-		if *anew {
-			options.Set("anew", "true")
-		}
-		if *force {
-			options.Set("force", "true")
-		}
-		functions := []core.Function{}
-		for _, part := range parts {
-			f, err := p.deployPart(cmd, part, signers, options, !as.json())
-			if err != nil {
-				return err
+		for name, given := range map[string]bool{"anew": *anew, "force": *force} {
+			if given {
+				options.Set(name, "true")
 			}
-			functions = append(functions, f)
 		}
-		switch {
-		case !as.json():
-			return nil
-		case len(parts) == 1 && parts[0].Manifest == nil:
-			return p.printJSON(functions[0])
+		if application != "" {
+			return p.deployApplication(cmd, application, parts, signers, options, as.json())
 		}
-		return p.printJSON(functions)
+		f, err := p.deployPart(cmd, parts[0], signers, options, !as.json())
+		if err != nil || !as.json() {
+			return err
+		}
+		return p.printJSON(f)
 	}
 	return cmd
 }
@@ -98,9 +95,8 @@ func (p *program) deployPart(cmd *cobra.Command, part store.Part, keys []*signin
 		return core.Function{}, err
 	}
 	defer archive.Close()
-	if secrets := secretsLeftOut(part.Dir); len(secrets) > 0 && tell {
-		fmt.Fprintf(p.err, "left out %s: variables of the function belong under env in %s; '!%s' in %s deploys the file\n",
-			strings.Join(secrets, ", "), store.ManifestFile, secrets[0], store.IgnoreFile)
+	if tell {
+		p.tellLeftOut(part.Dir)
 	}
 	show := p.progress()
 	f, err := server.deploy(cmd.Context(), part.Name, options, show.upload(archive), show.step)
@@ -113,36 +109,42 @@ func (p *program) deployPart(cmd *cobra.Command, part store.Part, keys []*signin
 	return f, err
 }
 
-// partsOf returns the functions to deploy from a path: one without a manifest of ours, or those of an application with the place
-// of each on this machine. The name is empty when the server is to find one in the archive.
-func partsOf(ctx context.Context, path, name string) ([]store.Part, error) {
+// tellLeftOut says which files with secrets are not deployed.
+func (p *program) tellLeftOut(dir string) {
+	if secrets := secretsLeftOut(dir); len(secrets) > 0 {
+		fmt.Fprintf(p.err, "left out %s: variables of the function belong under env in %s; '!%s' in %s deploys the file\n",
+			strings.Join(secrets, ", "), store.ManifestFile, secrets[0], store.IgnoreFile)
+	}
+}
+
+// partsOf returns the functions to deploy from a path: one without a manifest of ours, or those of an application, which has a name then, with the place
+// of each on this machine. The name of a function is empty when the server is to find one in the archive.
+func partsOf(ctx context.Context, path, name string) (application string, parts []store.Part, err error) {
 	one := []store.Part{{Name: name, Dir: path}}
 	if !isDir(path) {
 		if name == "" {
 			one[0].Name = nameOfArchive(ctx, path)
 		}
-		return one, nil // openArchive tells of an error
+		return "", one, nil // openArchive tells of an error
+	}
+	called := path
+	if whole, err := filepath.Abs(path); err == nil {
+		called = filepath.Base(whole)
 	}
 	if content, err := os.ReadFile(filepath.Join(path, store.ManifestFile)); err == nil {
 		manifest, err := store.ParseManifest(content)
 		switch {
 		case err != nil:
-			return one, nil //nolint:nilerr // the server's to say
-		case manifest.Name != "":
-			return one, nil
-		case len(manifest.Functions) > 0 && name != "":
-			return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "%s lists %d functions, which have their names: leave --name out", filepath.Join(path, store.ManifestFile), len(manifest.Functions))
+			return "", one, nil //nolint:nilerr // the server's to say
 		case len(manifest.Functions) > 0:
-			return placed(path, manifest.Functions)
+			parts, err := placed(path, manifest.Functions)
+			return cmp.Or(name, manifest.Name, called), parts, err
+		case manifest.Name != "":
+			return "", one, nil
 		}
 	}
-	if name == "" {
-		whole, err := filepath.Abs(path)
-		if err == nil {
-			one[0].Name = filepath.Base(whole)
-		}
-	}
-	return one, nil
+	one[0].Name = cmp.Or(name, called)
+	return "", one, nil
 }
 
 // nameOfArchive returns the name of an archive's file, or nothing when the archive has a name of its own or cannot be read: the server says so.

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
 // write makes files under a new directory called name.
@@ -205,7 +207,7 @@ func TestDeployNames(t *testing.T) {
 func TestDeployPrints(t *testing.T) {
 	dir := write(t, "hello", map[string]string{"handler.py": "pass"})
 	pipsqueak(t, newWorld(), "", "deploy", dir).want(t, 0,
-		"deployed hello version 2: python3.11, 0 packages, in 0s\n", "upload\ninstall numpy\n")
+		"deployed hello version 2: python3.11, 0 packages, in 0s\n", "  0.0s  upload\n  0.0s  install numpy\n")
 	got := pipsqueak(t, newWorld(), "", "deploy", dir, "-o", "json")
 	var f core.Function
 	if err := json.Unmarshal([]byte(got.out), &f); err != nil || f.Version != 2 {
@@ -222,7 +224,7 @@ func TestDeployFails(t *testing.T) {
 	}
 	dir := write(t, "hello", map[string]string{"handler.py": "pass"})
 	pipsqueak(t, w, "", "deploy", dir).want(t, 1, "",
-		"upload\ninstall numpy\npipsqueak: there is no package numpi; did you mean numpy?\n")
+		"  0.0s  upload\n  0.0s  install numpy\npipsqueak: there is no package numpi; did you mean numpy?\n")
 
 	got := pipsqueak(t, newWorld(), "", "deploy", filepath.Join(dir, "nothing"))
 	if got.status != 1 || !strings.Contains(got.err, "no such file") {
@@ -230,40 +232,65 @@ func TestDeployFails(t *testing.T) {
 	}
 }
 
+// unpacked returns what is in a tar.gz: "name: content".
+func unpacked(archive io.Reader) (found []string, err error) {
+	unzipped, err := gzip.NewReader(archive)
+	if err != nil {
+		return nil, err
+	}
+	for files := tar.NewReader(unzipped); ; {
+		header, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			return found, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		content, err := io.ReadAll(files)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, header.Name+": "+string(content))
+	}
+}
+
 func TestDeployApplication(t *testing.T) {
 	const manifest = "functions:\n  first:\n    dir: one\n    memory_mb: 64\n  second:\n    dir: two\n"
 	dir := write(t, "app", map[string]string{"pipsqueak.yaml": manifest, "one/handler.py": "1", "two/handler.py": "2", "notes.txt": ""})
-	w, packed := newWorld(), map[string][]string{}
-	w.deploy = func(r core.DeployRequest, progress func(core.Progress)) (core.Function, error) {
-		unzipped, err := gzip.NewReader(r.Archive)
-		if err != nil {
-			return core.Function{}, err
-		}
-		for archive := tar.NewReader(unzipped); ; {
-			header, err := archive.Next()
+	w, packed, asked := newWorld(), map[string][]string{}, ""
+	w.application = func(r core.ApplicationRequest, progress func(core.Progress)) (deployed core.Application, err error) {
+		asked, deployed.Name = r.Name, r.Name
+		for f, err := range r.Functions {
 			if err != nil {
-				break
+				return core.Application{}, err
 			}
-			content, _ := io.ReadAll(archive)
-			packed[r.Name] = append(packed[r.Name], header.Name+": "+string(content))
+			if packed[f.Name], err = unpacked(f.Archive); err != nil {
+				return core.Application{}, err
+			}
+			if f.Name == "fails" {
+				return core.Application{}, core.Errorf(core.KindBuild, core.FaultHandler, "the compiler said no")
+			}
+			deployed.Functions = append(deployed.Functions, core.Function{Name: f.Name, Version: 1, Runtime: "x1"})
 		}
-		if r.Name == "fails" {
-			return core.Function{}, core.Errorf(core.KindBuild, core.FaultHandler, "the compiler said no")
-		}
-		return core.Function{Name: r.Name, Version: 1, Runtime: "x1"}, nil
+		progress(core.Progress{Verb: "resolve", Item: "first"})
+		deployed.Removed = []string{"third"}
+		return deployed, nil
 	}
-	pipsqueak(t, w, "", "deploy", dir).want(t, 0,
-		"deployed first version 1: x1, 0 packages, in 0s\ndeployed second version 1: x1, 0 packages, in 0s\n", "upload\nupload\n")
+	pipsqueak(t, w, "", "deploy", dir).want(t, 0, `deployed the application app: 2 functions, in 0s
+  first   version 1  x1  0 packages
+  second  version 1  x1  0 packages
+removed third of the application app, not listed any more
+`, "  0.0s  upload\n  0.0s  resolve first\n")
 	want := map[string][]string{
 		"first":  {"pipsqueak.yaml: name: first\nmemory_mb: 64\n", "handler.py: 1"},
 		"second": {"pipsqueak.yaml: name: second\n", "handler.py: 2"},
 	}
-	if !reflect.DeepEqual(packed, want) {
-		t.Errorf("packed %q\nwant %q", packed, want)
+	if !reflect.DeepEqual(packed, want) || asked != "app" {
+		t.Errorf("%s: packed %q\nwant %q", asked, packed, want)
 	}
-	got := pipsqueak(t, w, "", "deploy", dir, "-o", "json")
-	var all []core.Function
-	if err := json.Unmarshal([]byte(got.out), &all); err != nil || len(all) != 2 || all[1].Name != "second" {
+	got := pipsqueak(t, w, "", "deploy", dir, "--name", "shop", "-o", "json")
+	var deployed core.Application
+	if err := json.Unmarshal([]byte(got.out), &deployed); err != nil || len(deployed.Functions) != 2 || deployed.Name != "shop" {
 		t.Errorf("%+v", got)
 	}
 	for text, words := range map[string][]string{
@@ -282,7 +309,16 @@ func TestDeployApplication(t *testing.T) {
 			}
 		}
 	}
-	if got := pipsqueak(t, w, "", "deploy", dir, "--name", "x"); got.status != 1 || !strings.Contains(got.err, "leave --name out") {
+	dir = write(t, "app", map[string]string{"pipsqueak.yaml": "name: shop\n" + manifest, "one/handler.py": "1", "two/handler.py": "2"})
+	if got := pipsqueak(t, w, "", "deploy", dir); got.status != 0 || asked != "shop" {
+		t.Errorf("%s: %+v", asked, got)
+	}
+}
+
+// TestDeployHere deploys the current directory without being told.
+func TestDeployHere(t *testing.T) {
+	t.Chdir(write(t, "here", map[string]string{"handler.py": "pass"}))
+	if got := pipsqueak(t, newWorld(), "", "deploy"); got.status != 0 || !strings.HasPrefix(got.out, "deployed here version 2:") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -300,24 +336,40 @@ func TestDeployRefusedEarly(t *testing.T) {
 	if err := os.Truncate(file, 300<<20); err != nil {
 		t.Fatal(err)
 	}
-	pipsqueak(t, w, "", "deploy", file, "--name", "big").want(t, 1, "", "upload\npipsqueak: it is too large\n")
+	pipsqueak(t, w, "", "deploy", file, "--name", "big").want(t, 1, "", "  0.0s  upload\npipsqueak: it is too large\n")
 }
 
-func TestProgressOnATerminal(t *testing.T) {
-	var out bytes.Buffer
-	now := noon
-	show := &progress{out: &out, terminal: true, now: func() time.Time { return now }}
-	show.step(core.Progress{Verb: "install", Item: "numpy", Done: 1, Total: 4})
-	show.step(core.Progress{Verb: "install", Item: "numpy", Done: 2, Total: 4}) // too soon
-	now = now.Add(time.Second)
-	show.step(core.Progress{Verb: "install", Item: "numpy", Done: 3, Total: 4, Detail: strings.Repeat("é", 100)})
-	show.step(core.Progress{Verb: "install", Item: "six\x1b[2J", Detail: "fetched", Bytes: 3 << 10, Took: 1234567 * time.Nanosecond, Ended: true})
-	show.step(core.Progress{Verb: "build", Item: "f"})
-	show.clear()
-	want := "\r\x1b[Kinstall numpy 25 %\r\x1b[Kinstall numpy 75 % (" + strings.Repeat("é", 79-len("install numpy 75 % (")) +
-		"\r\x1b[Kinstall six [2J                          fetched, 3.0 KiB, 1ms\n\r\x1b[Kbuild f\r\x1b[K"
-	if out.String() != want {
-		t.Errorf("%q\nwant %q", out.String(), want)
+func TestProgress(t *testing.T) {
+	tell := func(terminal bool) string {
+		var out bytes.Buffer
+		now := noon
+		show := (&program{err: &out, terminal: terminal, now: func() time.Time { return now }}).progress()
+		show.step(core.Progress{Verb: "install", Item: "numpy==1", Done: 1, Total: 4})
+		show.step(core.Progress{Verb: "install", Item: "numpy==1", Done: 2, Total: 4}) // too soon
+		now = now.Add(1500 * time.Millisecond)
+		show.step(core.Progress{Verb: "install", Item: "numpy==1", Done: 3, Total: 4, Detail: strings.Repeat("é", 100)})
+		show.step(core.Progress{Verb: "install", Item: "six==1\x1b[2J", Detail: "fetched", Bytes: 3 << 10, Took: 1234567 * time.Nanosecond, Ended: true})
+		show.step(core.Progress{Verb: "install", Item: "f", Detail: "2 packages, all in the store", Ended: true})
+		show.step(core.Progress{Verb: core.VerbWarn, Item: "f", Detail: strings.Repeat("long ", 20) + "end", Ended: true})
+		show.step(core.Progress{Verb: "build", Item: "f"})
+		now = now.Add(time.Minute)
+		show.tick()
+		show.clear()
+		show.tick()
+		return out.String()
+	}
+	const clear = "\r\x1b[K"
+	warning := "warn f: " + strings.Repeat("long ", 20) + "end\n"
+	want := clear + "install numpy==1 25 %  0.0s" + clear + "install numpy==1 75 % (" + strings.Repeat("é", 73-len("install numpy==1 75 % (")) + "  1.5s" +
+		clear + "install six==1 [2J (fetched)  1.5s" + clear + "install f                                2 packages, all in the store\n" + clear + warning +
+		clear + "build f  1.5s" + clear + "build f  1m01s" + clear
+	if got := tell(true); got != want {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+	want = "  0.0s  install numpy==1\n  1.5s  install six==1 [2J                       fetched, 3.0 KiB, 1ms\n" +
+		"  1.5s  install f                                2 packages, all in the store\n  1.5s  " + warning + "  1.5s  build f\n"
+	if got := tell(false); got != want {
+		t.Errorf("%q\nwant %q", got, want)
 	}
 }
 
@@ -326,16 +378,49 @@ func TestInvoke(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"from":"file"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	t.Chdir(filepath.Dir(file))
 	for _, test := range []struct {
-		args []string
-		out  string
+		piped bool
+		args  []string
+		out   string
 	}{
-		{nil, "{}\n"},
-		{[]string{"-d", `[1, 2]`}, "[1, 2]\n"},
-		{[]string{"-d", "@" + file}, `{"from":"file"}` + "\n"},
-		{[]string{"-d", "-"}, `"typed"` + "\n"},
+		{false, nil, "{}\n"},
+		{false, []string{"-d", `[1, 2]`}, "[1, 2]\n"},
+		{false, []string{`[1, 2]`}, "[1, 2]\n"},
+		{false, []string{"-d", "@" + file}, `{"from":"file"}` + "\n"},
+		{false, []string{"@event.json"}, `{"from":"file"}` + "\n"},
+		{false, []string{"-d", "-"}, `"typed"` + "\n"},
+		{false, []string{"-"}, `"typed"` + "\n"},
+		{true, nil, `"typed"` + "\n"},
+		{true, []string{"1"}, "1\n"},
+		{true, []string{"-d", ""}, "{}\n"},
 	} {
-		pipsqueak(t, newWorld(), `"typed"`+"\n", append([]string{"invoke", "hello"}, test.args...)...).want(t, 0, test.out, "")
+		server := httptest.NewServer(gateway.New(newWorld(), slog.New(slog.DiscardHandler)))
+		runAt(t.Context(), &program{piped: test.piped}, server.URL, `"typed"`+"\n", append([]string{"invoke", "hello"}, test.args...)...).want(t, 0, test.out, "")
+		server.Close()
+	}
+	if got := pipsqueak(t, newWorld(), "", "invoke", "hello", "event.json"); got.status != 1 || !strings.Contains(got.err, "@event.json sends what is in it") {
+		t.Errorf("%+v", got)
+	}
+	if got := pipsqueak(t, newWorld(), "", "invoke", "hello", "1", "-d", "2"); got.status != 2 || !strings.Contains(got.err, "leave one out") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// slow is an input that nobody types into for a while.
+type slow struct{ text io.Reader }
+
+func (s slow) Read(p []byte) (int, error) {
+	time.Sleep(1100 * time.Millisecond)
+	return s.text.Read(p)
+}
+
+// TestInvokeWaits says that it waits for an event, so that nobody waits for it.
+func TestInvokeWaits(t *testing.T) {
+	var said bytes.Buffer
+	p := program{in: slow{strings.NewReader("7")}, err: &said}
+	if event, err := p.event("-"); err != nil || string(event) != "7" || !strings.Contains(said.String(), "waiting for the event") {
+		t.Errorf("%q, %v, said %q", event, err, said.String())
 	}
 }
 
@@ -383,13 +468,16 @@ ValueError: no
 
 func TestSizes(t *testing.T) {
 	for text, want := range map[string]size{
-		"1": 1, "1048576": 1 << 20, "512M": 512 << 20, "2G": 2 << 30, "2GiB": 2 << 30, "2gb": 2 << 30, "1.5k": 1536, " 1T ": 1 << 40,
-		"": 0, "0": 0, "-1G": 0, "G": 0, "1X": 0, "1MM": 0, "nan": 0, "inf": 0, "1e30": 0, "1P P": 0,
+		"1b": 1, "1048576B": 1 << 20, "512M": 512 << 20, "2G": 2 << 30, "2GiB": 2 << 30, "2gb": 2 << 30, "1.5k": 1536, " 1T ": 1 << 40,
+		"": 0, "0": 0, "-1G": 0, "512": 0, "1048576": 0, "1.5": 0, "G": 0, "1X": 0, "1MM": 0, "nan": 0, "inf": 0, "1e30": 0, "1P P": 0,
 	} {
 		var s size
 		if err := s.Set(text); (err != nil) != (want == 0) || s != want {
 			t.Errorf("%q: %d, %v", text, s, err)
 		}
+	}
+	if err := new(size).Set("512"); err == nil || !strings.Contains(err.Error(), "write 512M for megabytes") {
+		t.Error(err)
 	}
 	for n, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1<<20 - 1: "1.0 MiB", 1536 << 20: "1.5 GiB", 1 << 62: "4096.0 PiB"} {
 		if got := humanBytes(n); got != want {

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -58,38 +56,22 @@ func (p *program) printChecks(found []core.Finding, asJSON bool) error {
 	return table(p.out, rows)
 }
 
-// build is what the program knows of its own making.
-type build struct {
-	Version  string `json:"version"`
-	Revision string `json:"revision,omitempty"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
-}
-
 func (p *program) version() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "version",
 		Short:   "Show the version of this program",
 		Long:    "Show the version of this program, the commit and the Go release it was built with.",
-		Example: "  pipsqueak version -o json",
+		Example: "  pipsqueak version\n  pipsqueak version -o json",
 		GroupID: groupServer,
 		Args:    cobra.NoArgs,
 	}
 	as := formatFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
-		b := build{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-		if info, ok := debug.ReadBuildInfo(); ok {
-			b.Version = info.Main.Version
-			for _, s := range info.Settings {
-				if s.Key == "vcs.revision" {
-					b.Revision = s.Value
-				}
-			}
-		}
+		b := core.BuildOf()
 		if as.json() {
 			return p.printJSON(b)
 		}
-		_, err := fmt.Fprintf(p.out, "pipsqueak %s %s %s %s\n", b.Version, b.Revision, b.Go, b.Platform)
+		_, err := fmt.Fprintf(p.out, "pipsqueak %s\n", b)
 		return err
 	}
 	return cmd

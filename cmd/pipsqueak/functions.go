@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +17,7 @@ func (p *program) list() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List the deployed functions",
-		Long:    "List the deployed functions, sorted by name.",
+		Long:    "List the deployed functions, sorted by name, each with its application if it is of one. DEPLOYED is how long ago that was.",
 		Example: "  pipsqueak list\n  pipsqueak list -o json | jq -r '.[].name'",
 		GroupID: groupFunctions,
 		Args:    cobra.NoArgs,
@@ -36,23 +35,41 @@ func (p *program) list() *cobra.Command {
 			fmt.Fprintln(p.err, "No functions yet; deploy one with 'pipsqueak deploy DIR'.")
 			return nil
 		}
-		rows := [][]string{{"NAME", "VERSION", "RUNTIME", "HANDLER", "PACKAGES", "MEMORY", "TIMEOUT", "AGE", "VULNERABLE"}}
-		for _, f := range functions {
-			rows = append(rows, []string{f.Name, strconv.Itoa(f.Version), string(f.Runtime), f.Handler, strconv.Itoa(len(f.Packages)),
-				humanBytes(f.Limits.Memory), humanDuration(f.Limits.Timeout), humanAge(p.now().Sub(f.Deployed)), cmp.Or(string(f.Vulnerable), "-")})
-		}
-		return table(p.out, rows)
+		return p.table(p.listRows(functions))
 	}
 	return cmd
+}
+
+// listRows are the rows of a list of functions, without the columns in which no function has anything.
+func (p *program) listRows(functions []core.Function) [][]string {
+	inApplications := slices.ContainsFunc(functions, func(f core.Function) bool { return f.Application != "" })
+	vulnerable := slices.ContainsFunc(functions, func(f core.Function) bool { return f.Vulnerable != "" })
+	row := func(name, application, version, runtime, packages, deployed, severity string) []string {
+		columns := []string{name}
+		if inApplications {
+			columns = append(columns, application)
+		}
+		columns = append(columns, version, runtime, packages, deployed)
+		if vulnerable {
+			columns = append(columns, severity)
+		}
+		return columns
+	}
+	rows := [][]string{row("NAME", "APPLICATION", "VERSION", "RUNTIME", "PACKAGES", "DEPLOYED", "VULNERABLE")}
+	for _, f := range functions {
+		rows = append(rows, row(f.Name, cmp.Or(f.Application, "-"), strconv.Itoa(f.Version), string(f.Runtime), strconv.Itoa(len(f.Packages)),
+			humanAge(p.now().Sub(f.Deployed))+" ago", cmp.Or(string(f.Vulnerable), "-")))
+	}
+	return rows
 }
 
 func (p *program) describe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe NAME",
-		Short: "Show everything about one function",
+		Short: "Show everything about a function or an application",
 		Long: `Show everything about one function: its limits, what its code imports, and its packages at their exact versions. SIGNATURE is who has
-signed the archive of a package, as far as its registry has signatures; LICENCE is what the package says of itself.`,
-		Example:           "  pipsqueak describe hello",
+signed the archive of a package, as far as its registry has signatures; LICENCE is what the package says of itself. Of an application, its functions are shown.`,
+		Example:           "  pipsqueak describe hello\n  pipsqueak describe hello -o json | jq -r .deployed",
 		GroupID:           groupFunctions,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: p.completeFunction,
@@ -60,6 +77,11 @@ signed the archive of a package, as far as its registry has signatures; LICENCE 
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f, err := p.client().function(cmd.Context(), args[0])
+		if core.IsKind(err, core.KindNotFound) {
+			if functions, _ := p.client().functionsOf(cmd.Context(), args[0]); len(functions) > 0 {
+				return p.describeApplication(args[0], functions, as.json())
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -81,9 +103,20 @@ signed the archive of a package, as far as its registry has signatures; LICENCE 
 			return err
 		}
 		fmt.Fprintln(p.out)
-		return table(p.out, packageRows(packages))
+		return p.table(packageRows(packages))
 	}
 	return cmd
+}
+
+func (p *program) describeApplication(name string, functions []core.Function, asJSON bool) error {
+	if asJSON {
+		return p.printJSON(core.Application{Name: name, Functions: functions})
+	}
+	fmt.Fprintf(p.out, "application  %s\n\n", name)
+	for i := range functions {
+		functions[i].Application = ""
+	}
+	return p.table(p.listRows(functions))
 }
 
 func (p *program) describeRows(f core.Function) [][]string {
@@ -91,19 +124,22 @@ func (p *program) describeRows(f core.Function) [][]string {
 	if !f.Limits.Reuse {
 		reuse = "no: every event gets a fresh instance"
 	}
-	rows := [][]string{
-		{"name", f.Name},
+	rows := [][]string{{"name", f.Name}}
+	if f.Application != "" {
+		rows = append(rows, []string{"application", f.Application})
+	}
+	rows = append(rows, [][]string{
 		{"version", strconv.Itoa(f.Version)},
 		{"runtime", string(f.Runtime)},
 		{"handler", f.Handler},
-		{"deployed", f.Deployed.UTC().Format(time.DateTime) + " UTC, " + humanAge(p.now().Sub(f.Deployed)) + " ago"},
+		{"deployed", f.Deployed.In(p.now().Location()).Format("Mon 2 Jan 2006 15:04:05 MST") + ", " + humanAge(p.now().Sub(f.Deployed)) + " ago"},
 		{"code", f.Code},
 		{"memory", humanBytes(f.Limits.Memory)},
 		{"timeout", humanDuration(f.Limits.Timeout)},
 		{"instances", "at most " + strconv.Itoa(f.Limits.MaxInstances)},
 		{"idle timeout", humanDuration(f.Limits.IdleTimeout)},
 		{"reuse", reuse},
-	}
+	}...)
 	if len(f.Signers) > 0 {
 		rows = append(rows, []string{"signed by", strings.Join(f.Signers, ", ")})
 	}
@@ -139,18 +175,26 @@ func reasons(apart map[string]string) (lines []string) {
 func (p *program) remove() *cobra.Command {
 	return &cobra.Command{
 		Use:               "remove NAME",
-		Short:             "Remove a function",
-		Long:              "Remove a function. Its idle instances end, its busy ones finish their events.",
+		Short:             "Remove a function, or an application",
+		Long:              "Remove a function, or all functions of an application at once. Their idle instances end, their busy ones finish their events.",
 		Example:           "  pipsqueak remove hello",
 		GroupID:           groupFunctions,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: p.completeFunction,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := p.client().remove(cmd.Context(), args[0]); err != nil {
-				return err
+			name := args[0]
+			err := p.client().remove(cmd.Context(), name)
+			if core.IsKind(err, core.KindNotFound) {
+				if removed, failed := p.client().removeApplication(cmd.Context(), name); failed == nil {
+					return p.tellRemoved(name, removed, "")
+				} else if !core.IsKind(failed, core.KindNotFound) {
+					return failed
+				}
 			}
-			fmt.Fprintf(p.out, "removed %s\n", args[0])
-			return nil
+			if err == nil {
+				_, err = fmt.Fprintf(p.out, "removed %s\n", name)
+			}
+			return err
 		},
 	}
 }

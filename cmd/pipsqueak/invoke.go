@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,24 +17,35 @@ import (
 
 func (p *program) invoke() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "invoke NAME",
+		Use:   "invoke NAME [EVENT]",
 		Short: "Send an event to a function and print the result",
-		Long: `Send an event, which is one JSON value, to a function and print the result. Without -d the event is {}.
+		Long: `Send an event, which is one JSON value, to a function and print the result. The event is the second argument or -d: JSON, @FILE, or - for
+standard input. Without either it is what is piped into the command, and {} when nothing is.
 
 With -v the kind of start and the time of every phase go to standard error; with -o json they are printed with the result.
 When the handler raises, its exception and stack go to standard error and the exit status is 1.`,
-		Example: `  pipsqueak invoke hello
-  pipsqueak invoke hello -d '{"name": "pip"}' -v
-  pipsqueak invoke hello -d @event.json
-  generate | pipsqueak invoke hello -d -`,
+		Example: `  pipsqueak invoke hello '{"name": "pip"}'
+  pipsqueak invoke hello -d @event.json -v
+  echo '{"name": "pip"}' | pipsqueak invoke hello`,
 		GroupID:           groupFunctions,
-		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: p.completeFunction,
 	}
 	data := cmd.Flags().StringP("data", "d", "", "the event: `JSON`, @FILE, or - for standard input")
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 1 && cmd.Flags().Changed("data") {
+			return errors.New("the event is there twice, as an argument and as -d: leave one out")
+		}
+		return cobra.RangeArgs(1, 2)(cmd, args)
+	}
 	verbose := cmd.Flags().BoolP("verbose", "v", false, "show the kind of start and the phases")
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) > 1:
+			*data = args[1]
+		case !cmd.Flags().Changed("data") && p.piped:
+			*data = "-"
+		}
 		event, err := p.event(*data)
 		if err != nil {
 			return err
@@ -62,18 +76,30 @@ func (i invocation) rows() [][]string {
 	return rows
 }
 
+// isFile tells whether an event that is no JSON is the name of a file.
+func isFile(event string) bool {
+	info, err := os.Stat(event)
+	return err == nil && info.Mode().IsRegular() && !json.Valid([]byte(event))
+}
+
 // event reads what -d names, up to one byte more than the server takes.
 func (p *program) event(data string) ([]byte, error) {
 	from := p.in
-	switch file, isFile := strings.CutPrefix(data, "@"); {
-	case isFile:
+	switch file, named := strings.CutPrefix(data, "@"); {
+	case named:
 		opened, err := os.Open(file)
 		if err != nil {
 			return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "cannot read the event: %w", err)
 		}
 		defer opened.Close()
 		from = opened
-	case data != "-":
+	case data == "-":
+		defer time.AfterFunc(time.Second, func() {
+			fmt.Fprintln(p.err, "waiting for the event on standard input; -d '{}' sends one without")
+		}).Stop()
+	case isFile(data):
+		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "the event is to be JSON, and %s is a file: @%s sends what is in it", data, data)
+	default:
 		return []byte(data), nil
 	}
 	event, err := io.ReadAll(io.LimitReader(from, core.MaxEvent+1))

@@ -38,7 +38,7 @@ It asks a server, for which packages fit depends on its runtimes. Of an applicat
 			if !isDir(dir) {
 				return core.Errorf(core.KindInvalid, core.FaultCaller, "%s is not a directory: name the one of a function", dir)
 			}
-			parts, err := partsOf(cmd.Context(), dir, "")
+			_, parts, err := partsOf(cmd.Context(), dir, "")
 			if err != nil {
 				return err
 			}

@@ -19,7 +19,7 @@ func TestLock(t *testing.T) {
 	w.locked = core.Lock{Runtime: "python3.11", Inputs: "sha256:11", Packages: []core.Locked{at("a", "1"), at("b", "1")},
 		Files: map[string]string{"own.lock": "the tool's", "other.lock": "text"}}
 	file := filepath.Join(dir, "pipsqueak.lock")
-	steps := "upload\nresolve lock                             2 packages, 1.5s\n"
+	steps := "  0.0s  upload\n  0.0s  resolve lock                             2 packages, 1.5s\n"
 	pipsqueak(t, w, "", "lock", dir).want(t, 0, "+ a 1\n+ b 1\n"+file+": 2 packages for python3.11\n", steps)
 	for name, want := range map[string]string{"own.lock": "the user's", "other.lock": "text"} {
 		if text, err := os.ReadFile(filepath.Join(dir, name)); string(text) != want {

@@ -22,9 +22,17 @@ func main() {
 	p := &program{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		terminal: isatty.IsTerminal(os.Stderr.Fd()) && os.Getenv("TERM") != "dumb",
+		piped:    isPiped(os.Stdin),
+		user:     os.Geteuid(),
+		wide:     !isatty.IsTerminal(os.Stdout.Fd()),
 		now:      time.Now,
 		open:     open,
 		checks:   checks,
 	}
 	os.Exit(p.run(ctx, os.Args[1:]))
+}
+
+func isPiped(file *os.File) bool {
+	info, err := file.Stat()
+	return err == nil && (info.Mode()&os.ModeNamedPipe != 0 || info.Mode().IsRegular())
 }

@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/gateway"
@@ -21,8 +23,10 @@ type world struct {
 	functions []core.Function
 	tree      core.Snapshot
 	removed   []string
-	deploy    func(r core.DeployRequest, progress func(core.Progress)) (core.Function, error)
-	invoke    func(i core.Invocation) (core.Result, error)
+
+	application func(r core.ApplicationRequest, progress func(core.Progress)) (core.Application, error)
+	deploy      func(r core.DeployRequest, progress func(core.Progress)) (core.Function, error)
+	invoke      func(i core.Invocation) (core.Result, error)
 }
 
 func (w *world) Deploy(_ context.Context, r core.DeployRequest, progress func(core.Progress)) (core.Function, error) {
@@ -35,7 +39,38 @@ func (w *world) Lock(_ context.Context, r core.DeployRequest, progress func(core
 	progress(core.Progress{Verb: "resolve", Item: "lock", Detail: "2 packages", Ended: true, Took: 1500 * time.Millisecond})
 	return w.locked, nil
 }
+func (w *world) DeployApplication(_ context.Context, r core.ApplicationRequest, progress func(core.Progress)) (core.Application, error) {
+	if w.application != nil {
+		return w.application(r, progress)
+	}
+	deployed := core.Application{Name: r.Name}
+	for one, err := range r.Functions {
+		if err != nil {
+			return core.Application{}, err
+		}
+		f, err := w.deploy(one, progress)
+		if err != nil {
+			return core.Application{}, err
+		}
+		deployed.Functions = append(deployed.Functions, f)
+	}
+	return deployed, nil
+}
+func (w *world) RemoveApplication(_ context.Context, name string) (names []string, err error) {
+	for _, f := range w.functions {
+		if f.Application == name {
+			names = append(names, f.Name)
+		}
+	}
+	if len(names) == 0 {
+		err = core.Errorf(core.KindNotFound, core.FaultCaller, "there is no application %q", name)
+	}
+	return names, err
+}
 func (w *world) Remove(_ context.Context, name string) error {
+	if !slices.ContainsFunc(w.functions, func(f core.Function) bool { return f.Name == name }) {
+		return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q", name)
+	}
 	w.removed = append(w.removed, name)
 	return nil
 }
@@ -171,12 +206,45 @@ func (r ran) want(t *testing.T, status int, out, err string) {
 
 func TestList(t *testing.T) {
 	pipsqueak(t, newWorld(), "", "list").want(t, 0, ``+
-		`NAME    VERSION  RUNTIME     HANDLER          PACKAGES  MEMORY     TIMEOUT  AGE  VULNERABLE
-hello   1        python3.11  handler.handler  0         256.0 MiB  30s      1h   -
-report  3        python3.11  f.f              2         256.0 MiB  1m30s    3d   high
+		`NAME    VERSION  RUNTIME     PACKAGES  DEPLOYED  VULNERABLE
+hello   1        python3.11  0         1h ago    -
+report  3        python3.11  2         3d ago    high
+`, "")
+	w := newWorld()
+	w.functions[0].Application, w.functions[1].Vulnerable = "shop", ""
+	pipsqueak(t, w, "", "list").want(t, 0, ``+
+		`NAME    APPLICATION  VERSION  RUNTIME     PACKAGES  DEPLOYED
+hello   shop         1        python3.11  0         1h ago
+report  -            3        python3.11  2         3d ago
 `, "")
 	pipsqueak(t, &world{}, "", "list").want(t, 0, "", "No functions yet; deploy one with 'pipsqueak deploy DIR'.\n")
 	pipsqueak(t, &world{}, "", "list", "-o", "json").want(t, 0, "[]\n", "")
+}
+
+// TestFits looks at the longest names on a terminal, which has 80 columns, and elsewhere, where nothing is shortened.
+func TestFits(t *testing.T) {
+	w, long := newWorld(), strings.Repeat("very-long-name-", 4)
+	for i := range w.functions {
+		w.functions[i].Name, w.functions[i].Application = long+w.functions[i].Name, long
+		w.functions[i].Apart = map[string]string{"seaborn": "seaborn imports matplotlib, which reads MPLBACKEND when it is imported, which is set for this function"}
+	}
+	for i := range w.tree.Nodes {
+		w.tree.Nodes[i].Function = long
+		w.tree.Nodes[i].Apart = w.functions[0].Apart
+	}
+	for _, command := range []string{"list", "tree"} {
+		server := httptest.NewServer(gateway.New(w, slog.New(slog.DiscardHandler)))
+		got := runAt(t.Context(), &program{}, server.URL, "", command)
+		for line := range strings.Lines(got.out) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+				t.Errorf("%s: a line of %d: %s", command, n, line)
+			}
+		}
+		if got := runAt(t.Context(), &program{wide: true}, server.URL, "", command); !strings.Contains(got.out, long) {
+			t.Errorf("%s in a pipe: %s", command, got.out)
+		}
+		server.Close()
+	}
 }
 
 func TestDescribe(t *testing.T) {
@@ -184,7 +252,7 @@ func TestDescribe(t *testing.T) {
 version       3
 runtime       python3.11
 handler       f.f
-deployed      2025-12-30 12:00:00 UTC, 3d ago
+deployed      Tue 30 Dec 2025 12:00:00 UTC, 3d ago
 code          sha256:aa11
 memory        256.0 MiB
 timeout       1m30s
@@ -205,6 +273,13 @@ PACKAGE
 numpy==1.26.4
 pandas==2.1.0
 `, "")
+	w := newWorld()
+	w.functions[0].Application = "shop"
+	pipsqueak(t, w, "", "describe", "shop").want(t, 0, `application  shop
+
+NAME   VERSION  RUNTIME     PACKAGES  DEPLOYED
+hello  1        python3.11  0         1h ago
+`, "")
 	got := pipsqueak(t, newWorld(), "", "describe", "../x")
 	if got.status != 1 || !strings.Contains(got.err, `function name "../x"`) {
 		t.Errorf("%+v", got)
@@ -218,13 +293,13 @@ pandas==2.1.0
 func TestTree(t *testing.T) {
 	pipsqueak(t, newWorld(), "", "tree").want(t, 0, `2 zygotes, 4 instances, 84.0 MiB of 2.0 GiB
 driver ruby: it is being restarted
-NODE      RUNTIME     FUNCTION  STATE  MEMORY    PRIVATE   GEN  FORKS  EVENTS  AGE  SET
-n1        python3.11  -         ready  9.0 MiB   1.0 MiB   0    2      -       3h   {}
-├─ n2     python3.11  -         ready  60.0 MiB  50.0 MiB  1    7      -       1h   {numpy pandas pytz +2}
-│  ├─ n4  python3.11  report    busy   6.0 MiB   5.0 MiB   -    -      12      1m   {numpy pandas}
-│  └─ n5  python3.11  report    idle   -         -         -    -      0       0s   {}
-└─ n3     python3.11  hello     idle   3.0 MiB   900 B     -    -      1       2s   {}
-n9        ruby3.1     lost      idle   -         -         -    -      0       0s   {}
+NODE                              STATE  MEMORY    PRIVATE   SERVED     AGE
+n1        python3.11              ready  9.0 MiB   1.0 MiB   2 forks    3h
+├─ n2     {numpy pandas pytz +2}  ready  60.0 MiB  50.0 MiB  7 forks    1h
+│  ├─ n4  report                  busy   6.0 MiB   5.0 MiB   12 events  1m
+│  └─ n5  report                  idle   -         -         0 events   0s
+└─ n3     hello                   idle   3.0 MiB   900 B     1 event    2s
+n9        lost                    idle   -         -         0 events   0s
 `, "")
 	pipsqueak(t, &world{}, "", "tree").want(t, 0, "0 zygotes, 0 instances, 0 B of 0 B\n", "")
 	a, b := pipsqueak(t, newWorld(), "", "tree", "--json"), pipsqueak(t, newWorld(), "", "tree", "-o", "json")
@@ -239,6 +314,9 @@ func TestRemove(t *testing.T) {
 	if len(w.removed) != 1 || w.removed[0] != "hello" {
 		t.Errorf("removed %v", w.removed)
 	}
+	w.functions[0].Application, w.functions[1].Application = "shop", "shop"
+	pipsqueak(t, w, "", "remove", "shop").want(t, 0, "removed hello, report of the application shop\n", "")
+	pipsqueak(t, w, "", "remove", "nobody").want(t, 1, "", "pipsqueak: there is no function \"nobody\"\n")
 }
 
 func TestLogs(t *testing.T) {
@@ -259,12 +337,21 @@ func TestLogsFollowUntilInterrupted(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{"lst"}, {"describe"}, {"list", "much"}, {"list", "-o", "yaml"}, {"list", "--nope"}, {"serve", "--memory", "lots"}, {"invoke", "a", "b"},
+		{"lst"}, {"describe"}, {"list", "much"}, {"list", "-o", "yaml"}, {"list", "--nope"}, {"serve", "--memory", "lots"}, {"serve", "--memory", "512"}, {"serve", "--package-age", "30"}, {"invoke", "a", "b", "c"},
 	} {
 		got := pipsqueak(t, newWorld(), "", args...)
 		if got.status != 2 || got.out != "" || !strings.HasPrefix(got.err, "pipsqueak: ") || !strings.Contains(got.err, "--help' for how it is used.") {
 			t.Errorf("%v: %+v", args, got)
 		}
+	}
+	if got := pipsqueak(t, newWorld(), "", "deploy", "--nam", "x"); !strings.Contains(got.err, "did you mean --name?") {
+		t.Errorf("%+v", got)
+	}
+	if got := pipsqueak(t, newWorld(), "", "lst"); !strings.Contains(got.err, "Did you mean this?\n\tlist") {
+		t.Errorf("%+v", got)
+	}
+	if got := pipsqueak(t, newWorld(), "", "describe", "helo"); !strings.Contains(got.err, `did you mean "hello"?`) {
+		t.Errorf("%+v", got)
 	}
 	if got := pipsqueak(t, newWorld(), "", "list", "--help"); got.status != 0 || !strings.Contains(got.out, "Examples:") {
 		t.Errorf("%+v", got)
@@ -322,7 +409,19 @@ warn  python  no pip
 }
 
 func TestVersion(t *testing.T) {
-	if got := runAt(t.Context(), &program{}, "", "", "version"); got.status != 0 || !strings.HasPrefix(got.out, "pipsqueak ") {
-		t.Errorf("%+v", got)
+	for _, word := range []string{"version", "--version"} {
+		if got := runAt(t.Context(), &program{}, "", "", word); got.status != 0 || !strings.HasPrefix(got.out, "pipsqueak ") {
+			t.Errorf("%s: %+v", word, got)
+		}
+	}
+}
+
+// TestNeedsRoot says so before anything else happens.
+func TestNeedsRoot(t *testing.T) {
+	for _, args := range [][]string{{"serve", "--data", "/nowhere"}, {"scan", "/nowhere"}} {
+		got := runAt(t.Context(), &program{user: 1000}, "", "", args...)
+		if got.status == 0 || !strings.Contains(got.err, "needs root, and you are user 1000: run it with sudo") {
+			t.Errorf("%v: %+v", args, got)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 )
@@ -49,10 +50,60 @@ func (p *program) printJSON(value any) error {
 	return encoder.Encode(value)
 }
 
+// lineWidth is what every terminal has.
+const lineWidth = 80
+
+// table prints rows in columns on standard output: on a terminal such that they fit, for which the longest cells are shortened, and else in full.
+func (p *program) table(rows [][]string) error {
+	if p.wide {
+		return table(p.out, rows)
+	}
+	return table(p.out, fit(rows, lineWidth))
+}
+
+// fit shortens the cells of the widest columns until all columns fit beside each other.
+func fit(rows [][]string, width int) [][]string {
+	var columns []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(columns) {
+				columns = append(columns, 0)
+			}
+			columns[i] = max(columns[i], utf8.RuneCountInString(cell))
+		}
+	}
+	total := columnGap * (len(columns) - 1)
+	for _, column := range columns {
+		total += column
+	}
+	for ; total > width; total-- {
+		widest := 0
+		for i := range columns {
+			if columns[i] > columns[widest] {
+				widest = i
+			}
+		}
+		columns[widest]--
+	}
+	short := make([][]string, len(rows))
+	for r, row := range rows {
+		for i, cell := range row {
+			if runes := []rune(cell); len(runes) > columns[i] {
+				cell = string(runes[:columns[i]-1]) + "…"
+			}
+			short[r] = append(short[r], cell)
+		}
+	}
+	return short
+}
+
+// columnGap is the room between two columns.
+const columnGap = 2
+
 // table prints rows in columns. No line ends in blanks.
 func table(out io.Writer, rows [][]string) error {
 	var b strings.Builder
-	columns := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	columns := tabwriter.NewWriter(&b, 0, 0, columnGap, ' ', 0)
 	for _, row := range rows {
 		fmt.Fprintln(columns, strings.Join(row, "\t"))
 	}
@@ -67,7 +118,8 @@ func table(out io.Writer, rows [][]string) error {
 	return nil
 }
 
-// size is a number of bytes on the command line: 1048576, 512M, 2G, 1.5GiB. Units are powers of 1024.
+// size is a number of bytes on the command line: 512M, 2G, 1.5GiB, 4096B. Units are powers of 1024. A number without a unit is refused: nobody knows whether
+// who writes 512 means bytes.
 type size int64
 
 const units = "KMGTP"
@@ -82,6 +134,9 @@ func (s *size) String() string {
 
 func (s *size) Set(text string) error {
 	number := strings.ToUpper(strings.TrimSpace(text))
+	if isNumber(number) {
+		return fmt.Errorf("it has no unit: write %sM for megabytes, %sG for gigabytes or %sB for bytes", number, number, number)
+	}
 	number = strings.TrimSuffix(strings.TrimSuffix(number, "B"), "I")
 	factor := 1.0
 	if n := len(number); n > 0 {
@@ -91,11 +146,13 @@ func (s *size) Set(text string) error {
 	}
 	value, err := strconv.ParseFloat(number, 64)
 	if err != nil || !(value*factor >= 1 && value*factor < math.MaxInt64) {
-		return errors.New("it is a number of bytes, such as 512M or 2G")
+		return errors.New("it is a number with a unit, such as 512M or 2G")
 	}
 	*s = size(value * factor)
 	return nil
 }
+
+func isNumber(text string) bool { return strings.Trim(text, "0123456789.") == "" && text != "" }
 
 // humanBytes prints a number of bytes with one digit after the point.
 func humanBytes(n int64) string {

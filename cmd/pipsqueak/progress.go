@@ -12,39 +12,74 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// progress tells a person who waits how far a deploy is: each step that has ended in a line of its own and what is going on, on a
-// terminal in a last line that changes, elsewhere in a line for the first step of each verb.
+// progress tells a person who waits how far a deploy is, with a clock. On a terminal what is going on is in a last line that changes, and each step of the
+// whole that has ended in a line of its own; those of single packages are not, for they would push everything else away. Elsewhere, in a log, there is a line for
+// the first step of each verb and for each step that has ended.
 type progress struct {
 	out      io.Writer
 	terminal bool
 	now      func() time.Time
+	began    time.Time
+	stop     func() // the clock
 
 	mu    sync.Mutex      // the upload goes on while the server already tells of its steps
-	last  string          // step that was shown
+	last  string          // step that is shown
+	far   string          // how far it is
 	seen  map[string]bool // verbs that have had their line, when it is not a terminal
 	drawn time.Time
 	ended bool
 }
 
+// progress returns a progress that begins now. The caller calls clear.
 func (p *program) progress() *progress {
-	return &progress{out: p.err, terminal: p.terminal, now: p.now, seen: map[string]bool{}}
+	s := &progress{out: p.err, terminal: p.terminal, now: p.now, began: p.now(), seen: map[string]bool{}, stop: func() {}}
+	if s.terminal {
+		ticker, done := time.NewTicker(time.Second), make(chan struct{})
+		s.stop = sync.OnceFunc(func() { ticker.Stop(); close(done) })
+		go func() {
+			for {
+				select {
+				case <-ticker.C:
+					s.tick()
+				case <-done:
+					return
+				}
+			}
+		}()
+	}
+	return s
+}
+
+// clock says how long it has been going on: "3.2s", "1m04s".
+func (s *progress) clock() string {
+	took := s.now().Sub(s.began)
+	if took < time.Minute {
+		return fmt.Sprintf("%.1fs", took.Seconds())
+	}
+	return fmt.Sprintf("%dm%02ds", took/time.Minute, took%time.Minute/time.Second)
 }
 
 // step shows a step of the server.
 func (s *progress) step(p core.Progress) {
 	what := strings.TrimSpace(p.Verb + " " + p.Item)
-	if p.Ended {
-		s.end(what, outcome(p))
-		return
+	ofPackage := strings.Contains(p.Item, "==") // no function is called so
+	switch {
+	case p.Ended && p.Verb == core.VerbWarn:
+		s.end(fmt.Sprintf("%s: %s", what, p.Detail))
+	case p.Ended && s.terminal && !ofPackage:
+		s.end(oneLine(fmt.Sprintf("%-40s %s", what, outcome(p))))
+	case p.Ended && !s.terminal:
+		s.end(fmt.Sprintf("%-40s %s", what, outcome(p)))
+	default:
+		far := ""
+		if p.Total > 0 {
+			far = fmt.Sprintf(" %d %%", 100*p.Done/p.Total)
+		}
+		if p.Detail != "" {
+			far += " (" + p.Detail + ")"
+		}
+		s.show(what, far)
 	}
-	far := ""
-	if p.Total > 0 {
-		far = fmt.Sprintf(" %d %%", 100*p.Done/p.Total)
-	}
-	if p.Detail != "" {
-		far += " (" + p.Detail + ")"
-	}
-	s.show(what, far)
 }
 
 // outcome says how a step ended: "12.4 MiB fetched, 1.2 s".
@@ -77,7 +112,11 @@ type uploading struct {
 func (u *uploading) Read(p []byte) (int, error) {
 	n, err := u.archive.Read(p)
 	u.sent += int64(n)
-	u.shown.show("upload", " "+humanBytes(u.sent))
+	far := " " + humanBytes(u.sent)
+	if err == io.EOF {
+		far += " sent"
+	}
+	u.shown.show("upload", far)
 	return n, err
 }
 
@@ -85,37 +124,58 @@ func (u *uploading) Read(p []byte) (int, error) {
 func (s *progress) show(what, far string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
+	fresh := what != s.last
+	s.last, s.far = what, far
 	switch {
 	case s.ended:
 	case !s.terminal:
 		if verb, _, _ := strings.Cut(what, " "); !s.seen[verb] {
-			fmt.Fprintln(s.out, plain(what))
+			s.line(what)
 			s.seen[verb] = true
 		}
-	case s.terminal && (what != s.last || now.Sub(s.drawn) > 100*time.Millisecond):
-		fmt.Fprint(s.out, "\r\x1b[K"+oneLine(what+far))
-		s.drawn = now
+	case fresh || s.now().Sub(s.drawn) > 100*time.Millisecond:
+		s.draw()
 	}
-	s.last = what
 }
 
-// end shows a step that has ended.
-func (s *progress) end(what, how string) {
+// tick moves the clock on.
+func (s *progress) tick() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended {
+	if s.terminal && !s.ended && s.last != "" {
+		s.draw()
+	}
+}
+
+// draw writes over the last line of a terminal. The caller has the lock.
+func (s *progress) draw() {
+	clock := s.clock()
+	fmt.Fprintf(s.out, "\r\x1b[K%s  %s", shorten(s.last+s.far, lineWidth-3-len(clock)), clock)
+	s.drawn = s.now()
+}
+
+// line writes a line of its own. The caller has the lock.
+func (s *progress) line(text string) {
+	if s.terminal {
+		fmt.Fprintln(s.out, "\r\x1b[K"+plain(text))
 		return
 	}
-	if s.terminal {
-		fmt.Fprint(s.out, "\r\x1b[K")
+	fmt.Fprintf(s.out, "%6s  %s\n", s.clock(), plain(text))
+}
+
+// end shows that a step has ended.
+func (s *progress) end(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		s.line(text)
+		s.last = ""
 	}
-	fmt.Fprintln(s.out, plain(fmt.Sprintf("%-40s %s", what, how)))
-	s.last = ""
 }
 
 // clear takes the line away again. What is still being read of an upload that was refused is not shown any more.
 func (s *progress) clear() {
+	s.stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
@@ -125,9 +185,11 @@ func (s *progress) clear() {
 }
 
 // oneLine shortens text so that it does not wrap.
-func oneLine(text string) string {
+func oneLine(text string) string { return shorten(text, lineWidth-1) }
+
+func shorten(text string, most int) string {
 	text = plain(text)
-	for utf8.RuneCountInString(text) > 79 {
+	for utf8.RuneCountInString(text) > most {
 		_, size := utf8.DecodeLastRuneInString(text)
 		text = text[:len(text)-size]
 	}

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/nearest"
 )
 
 // What the program exits with.
@@ -26,6 +28,9 @@ type program struct {
 	in       io.Reader
 	out, err io.Writer
 	terminal bool // err is one, so a line of progress may be written over
+	piped    bool // in is a pipe or a file, so an event may be meant by it
+	user     int  // the user id of the process, 0 for root
+	wide     bool // out is none, so lines may be of any length
 	now      func() time.Time
 	open     opener
 	checks   func(context.Context, workerConfig) []core.Finding
@@ -90,13 +95,16 @@ process that has already imported them, in a few milliseconds, each in a sandbox
 Start a server, deploy a function, send it an event:
 
   sudo pipsqueak serve
-  pipsqueak deploy examples/hello
-  pipsqueak invoke hello -d '{"name": "pip"}' -v
+  pipsqueak deploy examples/echo
+  pipsqueak invoke echo '{"name": "pip"}' -v
 
 It exits with 0 when all went well, 1 when the operation failed and 2 when the command line was not understood.`,
+		Version:       core.BuildOf().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.SetFlagErrorFunc(wrongFlag)
 	root.SetIn(p.in)
 	root.SetOut(p.out)
 	root.SetErr(p.err)
@@ -109,6 +117,20 @@ It exits with 0 when all went well, 1 when the operation failed and 2 when the c
 	root.AddCommand(p.deploy(), p.lock(), p.invoke(), p.list(), p.describe(), p.remove(), p.logs(), p.sbom(), p.keygen(),
 		p.serve(), p.tree(), p.store(), p.doctor(), p.scan(), p.driver(), p.version())
 	return root
+}
+
+// wrongFlag names the flag that was meant by one that there is not.
+func wrongFlag(cmd *cobra.Command, err error) error {
+	var missing interface{ GetSpecifiedName() string }
+	if !errors.As(err, &missing) {
+		return err
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if name := nearest.Name(missing.GetSpecifiedName(), names); name != "" {
+		return fmt.Errorf("%w; did you mean --%s?", err, name)
+	}
+	return err
 }
 
 // completeFunction completes one function name by asking the server, which has a second to answer.

@@ -103,6 +103,9 @@ The exit status is 0 when the policy refuses nothing, 1 when it refuses somethin
 		return nil
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := p.needRoot(cmd); err != nil {
+			return unscanned{err}
+		}
 		s := scanning{program: p, policy: &scan.Policy{}, json: as.json(), only: core.RuntimeID(*only), jobs: *jobs}
 		if err := s.open(*policy, *out, *resume); err != nil {
 			return unscanned{err}
@@ -177,7 +180,7 @@ func functionDir(target string) string {
 
 // function scans the packages of a function.
 func (s *scanning) function(ctx context.Context, w *worker.Worker, dir string) error {
-	parts, err := partsOf(ctx, dir, "")
+	_, parts, err := partsOf(ctx, dir, "")
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,9 @@ There is no authentication: whoever reaches the address can deploy and run code.
 	var limit size
 	cmd.Flags().Var(&limit, "store-limit", "what packages may have on the disk before unused ones are removed earlier, such as 20G; without it half of the file system")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if err := p.needRoot(cmd); err != nil {
+			return err
+		}
 		config.Memory, config.PackageAge, config.StoreLimit = int64(memory), max(time.Duration(unused), 1), int64(limit) // 0 is for the usual
 		config.Log = slog.New(slog.NewTextHandler(p.err, nil))
 		if config.Vulnerabilities, config.Refuse, err = vulnerabilities.open(cmd, config.Log); err != nil {
@@ -56,6 +59,14 @@ There is no authentication: whoever reaches the address can deploy and run code.
 		return p.serveAt(cmd.Context(), *listen, *config)
 	}
 	return cmd
+}
+
+// needRoot refuses a command that makes sandboxes to whoever may not, before it has done anything.
+func (p *program) needRoot(cmd *cobra.Command) error {
+	if p.user == 0 {
+		return nil
+	}
+	return core.Errorf(core.KindInvalid, core.FaultCaller, "'%s' makes sandboxes, for which it needs root, and you are user %d: run it with sudo, or as a service (docs/operations.md)", cmd.CommandPath(), p.user)
 }
 
 // placeFlags gives a command the flags that say where a worker finds things.

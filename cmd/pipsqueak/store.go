@@ -128,10 +128,13 @@ With --sample the contents of that part of the files are read, chosen at random.
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		show := p.progress()
 		found, err := p.client().verify(cmd.Context(), core.VerifyRequest{Packages: args, Sample: float64(sample)}, show.step)
+		if err == nil {
+			show.end(fmt.Sprintf("%-40s %d packages and codes, %d files, %s", "verify", found.Trees, found.Files, humanBytes(found.Bytes)))
+		}
+		show.clear()
 		if err != nil {
 			return err
 		}
-		show.end("verify", fmt.Sprintf("%d packages and codes, %d files, %s", found.Trees, found.Files, humanBytes(found.Bytes)))
 		if as.json() {
 			err = p.printJSON(found)
 		} else {

@@ -2,8 +2,8 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -14,10 +14,10 @@ func (p *program) tree() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tree",
 		Short: "Show the live tree of processes",
-		Long: `Show everything that runs. Inner nodes are zygotes, which have imported a set of packages and only fork; leaves are
-instances, which serve one function. MEMORY is a node's proportional share, PRIVATE what it shares with nobody; GEN counts how
-often a zygote has been rebuilt. Modules that no zygote may import, and so the instances of a function do, are told with the reason. Of a long set the first names are shown; -o json has all of it, with versions.`,
-		Example: "  pipsqueak tree\n  watch pipsqueak tree\n  pipsqueak tree --json | jq '.nodes | length'",
+		Long: `Show everything that runs. A node is the root zygote of a runtime, a zygote that has imported a set of packages ({…}) and only forks, or an instance,
+which serves the function that is named. MEMORY is a node's proportional share, PRIVATE what it shares with nobody. Modules that no zygote may import, and so
+the instances of a function do, are told with the reason. -o json has all of it: whole sets with versions, modules, and how often a zygote was rebuilt.`,
+		Example: "  pipsqueak tree\n  pipsqueak tree -o json | jq '.nodes | length'",
 		GroupID: groupServer,
 		Args:    cobra.NoArgs,
 	}
@@ -62,14 +62,14 @@ func (p *program) drawTree(s core.Snapshot) error {
 		for _, line := range reasons(n.Apart) {
 			if line = "apart in " + n.Function + ": " + line; !said[line] {
 				said[line] = true
-				fmt.Fprintln(p.out, line)
+				fmt.Fprintln(p.out, p.wrapped(line))
 			}
 		}
 	}
 	if len(s.Nodes) == 0 {
 		return nil
 	}
-	rows := [][]string{{"NODE", "RUNTIME", "FUNCTION", "STATE", "MEMORY", "PRIVATE", "GEN", "FORKS", "EVENTS", "AGE", "SET"}}
+	rows := [][]string{{"NODE", "", "STATE", "MEMORY", "PRIVATE", "SERVED", "AGE"}}
 	var draw func(n core.NodeInfo, own, below string)
 	draw = func(n core.NodeInfo, own, below string) {
 		rows = append(rows, nodeRow(s, n, own))
@@ -84,16 +84,18 @@ func (p *program) drawTree(s core.Snapshot) error {
 	for _, root := range children[""] {
 		draw(root, "", "")
 	}
-	return table(p.out, rows)
+	return p.table(rows)
 }
 
 func nodeRow(s core.Snapshot, n core.NodeInfo, branch string) []string {
-	function, generation, forks, events := "-", strconv.Itoa(n.Generation), strconv.Itoa(n.Forks), "-"
-	if n.Role == core.RoleInstance {
-		function, generation, forks, events = n.Function, "-", "-", strconv.Itoa(n.Events)
+	is, served := shortSet(n.Set), core.Count(n.Forks, "fork", "forks")
+	switch {
+	case n.Role == core.RoleInstance:
+		is, served = n.Function, core.Count(n.Events, "event", "events")
+	case n.Parent == "":
+		is = string(n.Runtime)
 	}
-	return []string{branch + string(n.ID), string(n.Runtime), function, n.State, measured(n.Memory), measured(n.Private),
-		generation, forks, events, humanAge(s.Time.Sub(n.Born)), shortSet(n.Set)}
+	return []string{branch + string(n.ID), is, n.State, measured(n.Memory), measured(n.Private), served, humanAge(s.Time.Sub(n.Born))}
 }
 
 // measured prints a measure that is 0 before the first time.
@@ -104,7 +106,30 @@ func measured(n int64) string {
 	return humanBytes(n)
 }
 
-// shortSet prints the first names of a set, such that a line of the tree fits a terminal.
+// wrapped breaks a line for a terminal between words, and indents what follows.
+func (p *program) wrapped(line string) string {
+	if p.wide {
+		return line
+	}
+	var b strings.Builder
+	column := 0
+	for i, word := range strings.Fields(line) {
+		size := utf8.RuneCountInString(word)
+		if i > 0 && column+1+size > lineWidth {
+			b.WriteString("\n   ")
+			column = 3
+		}
+		if i > 0 {
+			b.WriteString(" ")
+			column++
+		}
+		b.WriteString(word)
+		column += size
+	}
+	return b.String()
+}
+
+// shortSet prints the first names of a set.
 func shortSet(set core.Set) string {
 	const most = 18 // bytes
 	short := ""

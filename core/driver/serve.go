@@ -19,7 +19,7 @@ import (
 // impl implements it. It does not return: the program ends when the host closes its standard input or dies, and nothing
 // is asked of impl then.
 //
-// Started by hand, the program says what it is and ends with status 1; with --describe it prints its Description as JSON.
+// Started by hand, the program says what it is and ends with status 1; with --describe it prints its Description as JSON, with --version its version.
 //
 // While it serves, the program's standard output belongs to the wire. Log with Logger.
 func Serve(impl core.Driver) {
@@ -44,6 +44,10 @@ func Serve(impl core.Driver) {
 // byHand is what a driver does for a person; it returns the exit status.
 func byHand(impl core.Driver, args []string, stdout, stderr io.Writer) int {
 	name := filepath.Base(args[0])
+	if len(args) == 2 && args[1] == "--version" {
+		fmt.Fprintf(stdout, "%s %s, protocol %d\n", name, core.BuildOf(), currentVersion)
+		return 0
+	}
 	if len(args) != 2 || args[1] != "--describe" {
 		fmt.Fprintf(stderr, "%s is a driver of Pipsqueak: it makes processes of one language for `pipsqueak serve`, which starts it by itself. "+
 			"To see what it finds on this machine, run `%s --describe`.\n", name, name)

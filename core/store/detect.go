@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/nearest"
 )
 
 // Choice is what Detect has found.
@@ -113,8 +114,8 @@ func choose(wanted core.RuntimeID, runtimes []core.Runtime) ([]core.Runtime, err
 			return []core.Runtime{runtime}, nil
 		}
 	}
-	return nil, refusef("there is no runtime %s on this worker; there is %s: mend 'runtime' in %s",
-		quote(string(wanted)), strings.Join(ids, ", "), ManifestFile)
+	return nil, refusef("there is no runtime %s on this worker, but %s: change 'runtime' in %s%s",
+		quote(string(wanted)), strings.Join(ids, ", "), ManifestFile, nearest.Question(string(wanted), ids))
 }
 
 // language is the part of a runtime's ID before its version, which begins with the first digit.

@@ -115,21 +115,14 @@ func (f field) list(what string) ([]string, error) {
 	return list, nil
 }
 
-// duration takes milliseconds or what time.ParseDuration understands.
+// duration takes what time.ParseDuration understands. A number without a unit is refused: nobody knows whether who writes 10 means seconds.
 func (f field) duration(least, most time.Duration) (time.Duration, error) {
-	var d time.Duration
-	var err error
-	switch {
-	case f.scalar("!!int"):
-		var n int64
-		if err = f.node.Decode(&n); err == nil && n <= most.Milliseconds() {
-			d = time.Duration(n) * time.Millisecond
-		}
-	case f.scalar("!!str"):
-		d, err = time.ParseDuration(f.node.Value)
+	if f.scalar("!!int", "!!float") {
+		return 0, f.errorf("%s has no unit: write %ss for seconds, %sms for milliseconds", f.node.Value, f.node.Value, f.node.Value)
 	}
-	if err != nil || d < least || d > most {
-		return 0, f.expected(fmt.Sprintf("a duration such as 90s or 5m, or a number of milliseconds, from %s to %s", least, most))
+	d, err := time.ParseDuration(f.node.Value)
+	if !f.scalar("!!str") || err != nil || d < least || d > most {
+		return 0, f.expected(fmt.Sprintf("a duration such as 10s, 5m or 1h30m, from %s to %s", least, most))
 	}
 	return d, nil
 }

@@ -3,8 +3,6 @@ package store
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,6 +26,12 @@ func ValidName(name string) error {
 
 // load reads all functions. A file that is not a function is moved aside, so that the worker starts and nothing is lost.
 func (s *Store) load() (warnings []error, err error) {
+	if err := s.finish(); err != nil {
+		if exists(s.switchPath()) {
+			return nil, err
+		}
+		warnings = append(warnings, err)
+	}
 	area := filepath.Join(s.dir, "functions")
 	entries, err := os.ReadDir(area)
 	if err != nil {
@@ -103,63 +107,6 @@ func (s *Store) complete(f core.Function) error {
 		}
 	}
 	return nil
-}
-
-// Put keeps a function, in place of the one that had its name. Its code and packages are in the store already. The argument is
-// not kept. On an error, the earlier function stays.
-func (s *Store) Put(f core.Function) error {
-	if err := ValidName(f.Name); err != nil {
-		return err
-	}
-	s.writes.Lock()
-	defer s.writes.Unlock()
-	return s.put(f)
-}
-
-// put is Put. The caller holds writes.
-func (s *Store) put(f core.Function) error {
-	data, err := json.MarshalIndent(f, "", "  ")
-	if err != nil {
-		return core.Errorf(core.KindInternal, core.FaultWorker, "the function %s cannot be written: %w", f.Name, err)
-	}
-	// What is kept in memory is what a restart would find.
-	var kept core.Function
-	if err := json.Unmarshal(data, &kept); err != nil {
-		return core.Errorf(core.KindInternal, core.FaultWorker, "the function %s cannot be read again: %w", f.Name, err)
-	}
-	if err := s.complete(kept); err != nil {
-		return err
-	}
-	if err := s.writeFile(s.functionPath(f.Name), data); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.functions[f.Name] = kept
-	return nil
-}
-
-// Delete forgets a function, all but its version. Its code stays until Collect. KindNotFound when there is none of that name.
-func (s *Store) Delete(name string) error {
-	s.writes.Lock()
-	defer s.writes.Unlock()
-	f, ok := s.Get(name)
-	if !ok {
-		return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q", name)
-	}
-	// First the version: a worker that is killed in between has the function still.
-	if err := s.writeFile(filepath.Join(s.dir, "functions", name+removedSuffix), fmt.Appendln(nil, f.Version)); err != nil {
-		return err
-	}
-	path := s.functionPath(name)
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return diskError(path, err)
-	}
-	s.mu.Lock()
-	delete(s.functions, name)
-	s.removed[name] = f.Version
-	s.mu.Unlock()
-	return syncFile(filepath.Dir(path))
 }
 
 // Get returns the function of that name from memory. Its maps and slices are shared and must not be changed.

@@ -6,14 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
-	"github.com/agext/levenshtein"
 	"go.yaml.in/yaml/v4"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/nearest"
 )
 
 // ManifestFile is the name of the optional file in which a function says what it is.
@@ -31,7 +30,8 @@ type Manifest struct {
 	Allow   []string       // packages that may run code of their own when they are installed
 	Env     map[string]string
 	Limits  core.Limits
-	// Functions are those of an application: several functions that one manifest lists, in its order. Then it says nothing else.
+	// Functions are those of an application: several functions that one manifest lists, in its order. Then it says nothing else but the Name, the
+	// application's.
 	Functions []Part
 }
 
@@ -171,8 +171,16 @@ func ParseManifest(data []byte) (Manifest, error) {
 	if !found {
 		return manifest, top.each(manifest.set)
 	}
-	if len(top.node.Content) > 2 {
-		return Manifest{}, several.errorf("beside it there are other keys; put them below the functions that they are for")
+	if err := top.each(func(f field) error {
+		switch f.key {
+		case several.key:
+			return nil
+		case "name":
+			return manifest.set(f)
+		}
+		return f.errorf("beside 'functions' there can be 'name' only; put the key below the functions that it is for")
+	}); err != nil {
+		return Manifest{}, err
 	}
 	err := several.each(func(f field) error {
 		part, err := f.part()
@@ -236,30 +244,6 @@ func (f field) unknown() error {
 	for i, key := range keys {
 		names[i] = key.name
 	}
-	return refusef("%s line %d: there is no key %s; did you mean %q? (the keys are %s)",
-		ManifestFile, f.line, quote(f.key), nearest(f.key, names), strings.Join(names, ", "))
-}
-
-// nearest returns the name that was most likely meant. Who guesses tends to leave out or add the end of a name, which a distance
-// alone would rate as worse than another name that is short.
-func nearest(key string, names []string) string {
-	key = strings.ToLower(key)
-	for _, name := range names {
-		if len(key) > 1 && (strings.HasPrefix(key, name) || strings.HasPrefix(name, key)) {
-			return name
-		}
-	}
-	if len(key) > 64 {
-		key = key[:64]
-	}
-	return slices.MaxFunc(names, func(a, b string) int {
-		d := levenshtein.Match(key, a, nil) - levenshtein.Match(key, b, nil)
-		switch {
-		case d > 0:
-			return 1
-		case d < 0:
-			return -1
-		}
-		return 0
-	})
+	return refusef("%s line %d: there is no key %s%s (the keys are %s)",
+		ManifestFile, f.line, quote(f.key), nearest.Question(f.key, names), strings.Join(names, ", "))
 }

@@ -26,7 +26,7 @@ func TestParseManifest(t *testing.T) {
 		"\ufeffname: f":    {Name: "f", Limits: core.DefaultLimits()},
 		"name: '7'":        {Name: "7", Limits: core.DefaultLimits()},
 		"idle_timeout: 5m": {Limits: limits(func(l *core.Limits) { l.IdleTimeout = 5 * time.Minute })},
-		"idle_timeout: 1500": {Limits: limits(func(l *core.Limits) {
+		"idle_timeout: 1500ms": {Limits: limits(func(l *core.Limits) {
 			l.IdleTimeout = 1500 * time.Millisecond
 		})},
 		"memory_mb: 16\ntimeout_ms: 1\nmax_instances: 1": {Limits: limits(func(l *core.Limits) {
@@ -41,6 +41,7 @@ func TestParseManifest(t *testing.T) {
 			Limits: limits(func(l *core.Limits) { l.Reuse = false }),
 		},
 		"debian: [libpng16-16, 'libopencv-core406=4.6.0+dfsg-12', libpng16-16]": {Debian: []string{"libpng16-16", "libopencv-core406=4.6.0+dfsg-12"}, Limits: core.DefaultLimits()},
+		"functions: {one: }\nname: shop":                                        {Name: "shop", Limits: core.DefaultLimits(), Functions: []Part{{Name: "one", Dir: "one", Manifest: []byte("name: one\n")}}},
 		"functions:\n  one:\n  two:\n    dir: sub/dir\n    memory_mb: 64\n    env: {A: 010}\n  three: {dir: .}": {Limits: core.DefaultLimits(), Functions: []Part{
 			{Name: "one", Dir: "one", Manifest: []byte("name: one\n")},
 			{Name: "two", Dir: "sub/dir", Manifest: []byte("name: two\nmemory_mb: 64\nenv: {A: 010}\n")},
@@ -72,7 +73,7 @@ func TestParseManifestRefuses(t *testing.T) {
 		{"maxInstances: 5", []string{`"max_instances"`}},
 		{"environment: 5", []string{`"env"`}},
 		{"run-time: 5", []string{`"runtime"`}},
-		{strings.Repeat("x", 5000) + ": 5", []string{"did you mean"}},
+		{strings.Repeat("x", 5000) + ": 5", []string{"the keys are"}},
 		{"memory_mb: 1\nname: f", []string{"line 1", "memory_mb", `"1"`, "16 to 1048576"}},
 		{"memory_mb: 1048577", []string{"16 to 1048576"}},
 		{"memory_mb: -5", []string{"16 to 1048576"}},
@@ -91,7 +92,7 @@ func TestParseManifestRefuses(t *testing.T) {
 		{"idle_timeout: soon", []string{"line 1", "idle_timeout", "5m"}},
 		{"idle_timeout: 0", []string{"idle_timeout"}},
 		{"idle_timeout: -5m", []string{"idle_timeout"}},
-		{"idle_timeout: 9999999999999999", []string{"idle_timeout"}},
+		{"idle_timeout: 99999h", []string{"idle_timeout", "24h"}},
 		{"idle_timeout: true", []string{`the boolean "true"`}},
 		{"reuse: maybe", []string{"true or false"}},
 		{"reuse: 0", []string{"true or false"}},
@@ -141,7 +142,12 @@ func TestParseManifestRefuses(t *testing.T) {
 		{"functions:\n  a: {name: b}", []string{"line 2", "the key above"}},
 		{"functions:\n  a: {dir: ../b}", []string{"../b", "below"}},
 		{"functions:\n  a: {functions: {b: }}", []string{`"functions"`, "no key"}},
-		{"functions: {a: }\nmemory_mb: 64", []string{"line 1", "other keys"}},
+		{"functions: {a: }\nmemory_mb: 64", []string{"line 2", "memory_mb", "'name' only"}},
+		{"name: ../x\nfunctions: {a: }", []string{"line 1", "../x"}},
+		{"idle_timeout: 10", []string{"line 1", "10 has no unit: write 10s for seconds"}},
+		{"idle_timeout: 0.5", []string{"0.5 has no unit: write 0.5s"}},
+		{"timeout: 10", []string{`"timeout_ms"`}},
+		{"memory_mb: 512M", []string{`"512M"`, "a whole number of megabytes"}},
 	}
 	for _, test := range tests {
 		_, err := ParseManifest([]byte(test.text))

@@ -13,6 +13,7 @@
 //	scans/<hex>.json                       what was found in a package, by its digest
 //	functions/<name>.json                  a core.Function
 //	functions/<name>.removed               the last version of a function that was removed
+//	functions/switch                       a change of several functions that has happened, and of which files are to be written yet
 //	quarantine.json                        what is forbidden, core.Forbidden
 //	journal/<…>.json                       entries of the index of packages that may not be on the disk yet
 //	staging/                               everything half-done; emptied by Open

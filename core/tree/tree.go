@@ -279,7 +279,7 @@ func (n *Node) info() core.NodeInfo {
 		info.Parent = n.parent.id
 	}
 	if n.fn != nil {
-		info.Function, info.Apart = n.fn.Name, n.tree.apart(n.fn)
+		info.Function = n.fn.Name
 	}
 	n.mu.Lock()
 	info.Events = n.events

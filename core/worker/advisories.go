@@ -226,7 +226,7 @@ func (w *Worker) refuseThese(name string, known []core.Vulnerability, progress f
 func (w *Worker) Vulnerabilities(_ context.Context, name string) (core.VulnerabilityReport, error) {
 	fn, ok := w.store.Get(name)
 	if !ok {
-		return core.VulnerabilityReport{}, notFound(name)
+		return core.VulnerabilityReport{}, w.notFound(name)
 	}
 	if w.advisories == nil {
 		return core.VulnerabilityReport{}, core.Errorf(core.KindUnsupported, core.FaultWorker, "this worker has no database of vulnerabilities; `pipsqueak serve --vulnerabilities PATH` gives it one")

@@ -11,7 +11,7 @@ import (
 func (w *Worker) Bill(_ context.Context, name string, format core.BillFormat) ([]byte, error) {
 	fn, ok := w.store.Get(name)
 	if !ok {
-		return nil, notFound(name)
+		return nil, w.notFound(name)
 	}
 	runtime := core.Runtime{ID: fn.Runtime}
 	for _, r := range w.runtimes() {

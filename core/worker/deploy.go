@@ -3,9 +3,9 @@ package worker
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,82 +25,177 @@ const (
 
 // Deploy implements core.Service.
 func (w *Worker) Deploy(ctx context.Context, request core.DeployRequest, progress func(core.Progress)) (core.Function, error) {
+	one := func(yield func(core.DeployRequest, error) bool) { yield(request, nil) }
+	d := w.newDeploy("", progress)
+	defer d.end()
+	if err := d.run(ctx, one); err != nil {
+		return core.Function{}, err
+	}
+	return d.all[0].fn, nil
+}
+
+// deploy is functions on their way: one, or those of an application, of which none switches before every one is ready.
+type deploy struct {
+	*Worker
+	application string // empty for a function alone
+	progress    func(core.Progress)
+	began       time.Time
+	all         []*newcomer
+	gone        []string // functions that the application has no more
+	ends        []func()
+}
+
+// newcomer is a function that is to take its place.
+type newcomer struct {
+	request  core.DeployRequest
+	dir      string // of its code, in staging until it is ready
+	fn       core.Function
+	runtime  core.Runtime
+	manifest store.Manifest
+	locked   []core.Locked
+	loaded   []string // what its handler has imported in its trial besides what is known
+}
+
+// newDeploy returns a deploy. The caller calls end, whatever became of it.
+func (w *Worker) newDeploy(application string, progress func(core.Progress)) *deploy {
 	if progress == nil {
 		progress = func(core.Progress) {}
 	}
-	start := time.Now()
-	dir, err := w.store.Unpack(ctx, request.Archive)
-	if err != nil {
-		return core.Function{}, err
-	}
-	fn, err := w.deploy(ctx, dir, request, progress)
-	if err != nil {
-		// CommitCode has taken the directory if it came to that; to discard nothing is no error.
-		return core.Function{}, errors.Join(err, w.store.Discard(dir))
-	}
-	w.log.Info("deploy", "fn", fn.Name, "rt", fn.Runtime, "version", fn.Version, "packages", len(fn.Packages), "took", time.Since(start))
-	return fn, nil
+	return &deploy{Worker: w, application: application, progress: progress, began: time.Now()}
 }
 
-func (w *Worker) deploy(ctx context.Context, dir string, request core.DeployRequest, progress func(core.Progress)) (core.Function, error) {
-	fn, runtime, manifest, err := w.examine(dir, progress)
+// end gives free what a deploy has held, the last first.
+func (d *deploy) end() {
+	for _, end := range slices.Backward(d.ends) {
+		end()
+	}
+}
+
+// run reads all functions, makes each ready, and lets them take their places.
+func (d *deploy) run(ctx context.Context, requests iter.Seq2[core.DeployRequest, error]) (err error) {
+	if err := d.receive(ctx, requests); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			d.forgetTrials()
+		}
+	}()
+	d.ends = slices.Insert(d.ends, 0, d.collect) // the last of all: what no function refers to is not held any more then
+	for _, n := range d.all {
+		if err := d.ready(ctx, n); err != nil {
+			return d.because(n.fn.Name, err)
+		}
+	}
+	return d.take()
+}
+
+// forgetTrials forgets what is remembered of versions that were tried and that the next deploy may have again.
+func (d *deploy) forgetTrials() {
+	for _, n := range d.all {
+		if n.fn.Version > 0 {
+			d.tree.Evict(n.fn.Name, n.fn.Replaced)
+		}
+	}
+}
+
+// receive unpacks the functions, and looks at what they say of themselves.
+func (d *deploy) receive(ctx context.Context, requests iter.Seq2[core.DeployRequest, error]) error {
+	for request, err := range requests {
+		if err != nil {
+			return err
+		}
+		n := &newcomer{request: request}
+		if n.dir, err = d.store.Unpack(ctx, request.Archive); err != nil {
+			return d.because(request.Name, err)
+		}
+		d.ends = append(d.ends, func() { _ = d.store.Discard(n.dir) }) // CommitCode has taken it if it came to that; what cannot be removed, the next start removes
+		if err := d.admit(n); err != nil {
+			return d.because(cmp.Or(n.fn.Name, request.Name), err)
+		}
+		d.all = append(d.all, n)
+	}
+	return nil
+}
+
+// admit decides whether a function may be deployed, before anything is resolved for it, and keeps its name for this deploy.
+func (d *deploy) admit(n *newcomer) (err error) {
+	if n.fn, n.runtime, n.manifest, err = d.examine(n.dir, d.progress); err != nil {
+		return err
+	}
+	n.fn.Name = cmp.Or(n.request.Name, n.fn.Name)
+	if err := store.ValidName(n.fn.Name); err != nil {
+		return err
+	}
+	if n.fn.Name == d.application {
+		return takenByApplication(n.fn.Name)
+	}
+	done, err := d.claim(n.fn.Name)
 	if err != nil {
-		return core.Function{}, err
+		return err
 	}
-	fn.Name = cmp.Or(request.Name, fn.Name)
-	if err := store.ValidName(fn.Name); err != nil {
-		return core.Function{}, err
+	d.ends = append(d.ends, done)
+	if err := d.belongs(n); err != nil {
+		return err
 	}
-	done, err := w.claim(fn.Name)
-	if err != nil {
-		return core.Function{}, err
+	n.fn.Signers, err = d.checkSignature(n.dir, n.fn.Name, n.request.Signature, d.progress)
+	return err
+}
+
+// ready resolves, installs and builds a function, and puts its code where it will be.
+func (d *deploy) ready(ctx context.Context, n *newcomer) (err error) {
+	fn := &n.fn
+	before, replaces := d.store.Get(fn.Name)
+	fn.Replaced = before.Version
+	fn.Version = max(fn.Replaced, d.store.Removed(fn.Name)) + 1
+	hold := d.store.Hold()
+	d.ends = append(d.ends, hold.Release)
+	if n.locked, err = d.resolve(ctx, fn, n.runtime, n.manifest, n.dir, n.request.Anew, hold, d.progress); err != nil {
+		return err
 	}
-	defer done()
-	if fn.Signers, err = w.checkSignature(dir, fn.Name, request.Signature, progress); err != nil {
-		return core.Function{}, err
+	if replaces {
+		inherit(fn, &before)
 	}
-	if before, ok := w.store.Get(fn.Name); ok {
-		fn.Replaced = before.Version
+	d.part(fn, true)
+	var release func()
+	if fn.Code, release, err = d.store.CommitCode(n.dir); err != nil {
+		return err
 	}
-	fn.Version = max(fn.Replaced, w.store.Removed(fn.Name)) + 1
-	hold := w.store.Hold()
-	defer hold.Release()
-	locked, err := w.resolve(ctx, &fn, runtime, manifest, dir, request.Anew, hold, progress)
-	if err != nil {
-		return core.Function{}, err
+	d.ends = append(d.ends, release)
+	if !n.request.Force {
+		n.loaded, err = d.tryHandler(ctx, fn, d.progress)
 	}
-	if before, ok := w.store.Get(fn.Name); ok {
-		inherit(&fn, &before)
+	return err
+}
+
+// take lets the functions take their places, all at once.
+func (d *deploy) take() error {
+	put := make([]core.Function, len(d.all))
+	for i, n := range d.all {
+		n.fn.Deployed = time.Now().UTC()
+		put[i] = n.fn
 	}
-	w.part(&fn, true)
-	digest, release, err := w.store.CommitCode(dir)
-	if err != nil {
-		return core.Function{}, err
+	if err := d.store.Switch(put, d.gone); err != nil {
+		return err
 	}
-	defer release()
-	fn.Code = digest
-	var loaded []string
-	if !request.Force {
-		loaded, err = w.tryHandler(ctx, &fn, progress)
+	for _, n := range d.all {
+		d.sched.Drain(n.fn.Name, n.fn.Version)
 	}
-	if err == nil {
-		err = w.store.Put(fn)
+	for _, name := range d.gone {
+		d.forget(name)
 	}
-	if err != nil {
-		release()
-		w.collect()
-		return core.Function{}, err
+	for _, n := range d.all {
+		fn := &n.fn
+		if len(fn.Packages) > 0 || len(fn.Imports) > 0 || len(fn.Perhaps) > 0 {
+			d.prepareLater(*fn, n.locked)
+		}
+		if deployed := *fn; len(n.loaded) > 0 {
+			go d.loaded(&deployed, n.loaded)
+		}
+		fn.Vulnerable = d.advisories.check(d.store, *fn, map[core.Package]core.Installed{})
+		d.log.Info("deploy", "fn", fn.Name, "rt", fn.Runtime, "version", fn.Version, "packages", len(fn.Packages), "took", time.Since(d.began))
 	}
-	w.sched.Drain(fn.Name, fn.Version)
-	if len(fn.Packages) > 0 || len(fn.Imports) > 0 || len(fn.Perhaps) > 0 {
-		w.prepareLater(fn, locked)
-	}
-	if deployed := fn; len(loaded) > 0 {
-		go w.loaded(&deployed, loaded)
-	}
-	w.collect()
-	fn.Vulnerable = w.advisories.check(w.store, fn, map[core.Package]core.Installed{})
-	return fn, nil
+	return nil
 }
 
 // examine returns what the unpacked code in dir says of itself: a function without code and packages, whose name may be empty.
@@ -108,7 +203,7 @@ func (w *Worker) examine(dir string, progress func(core.Progress)) (core.Functio
 	manifest, err := store.LoadManifest(dir)
 	if err == nil && len(manifest.Functions) > 0 {
 		err = core.Errorf(core.KindInvalid, core.FaultCaller,
-			"%s lists %d functions, and an archive is one: `pipsqueak deploy DIR` deploys them one by one", store.ManifestFile, len(manifest.Functions))
+			"%s lists %d functions, and an archive is one: `pipsqueak deploy DIR` deploys them together", store.ManifestFile, len(manifest.Functions))
 	}
 	if err != nil {
 		return core.Function{}, core.Runtime{}, manifest, err
@@ -117,7 +212,7 @@ func (w *Worker) examine(dir string, progress func(core.Progress)) (core.Functio
 	if choice.Doubt != "" {
 		progress(core.Progress{Verb: core.VerbWarn, Item: cmp.Or(manifest.Name, "language"), Detail: choice.Doubt, Ended: true})
 	}
-	return core.Function{Name: manifest.Name, Runtime: choice.Runtime.ID, Handler: choice.Handler, Env: manifest.Env, Limits: manifest.Limits, Deployed: time.Now().UTC()},
+	return core.Function{Name: manifest.Name, Runtime: choice.Runtime.ID, Handler: choice.Handler, Env: manifest.Env, Limits: manifest.Limits},
 		choice.Runtime, manifest, err
 }
 

@@ -46,7 +46,7 @@ func (w *Worker) Inventory(context.Context) (inventory core.Inventory, err error
 func (w *Worker) PackagesOf(_ context.Context, name string) ([]core.Installed, error) {
 	fn, ok := w.store.Get(name)
 	if !ok {
-		return nil, notFound(name)
+		return nil, w.notFound(name)
 	}
 	known := map[packageKey]core.Installed{}
 	for _, p := range w.store.Installed() {

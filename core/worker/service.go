@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/nearest"
 	"github.com/pipsqueak-faas/pipsqueak/core/sched"
 )
 
@@ -16,7 +17,7 @@ func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.R
 	for {
 		fn, ok := w.store.Get(invocation.Function)
 		if !ok {
-			return core.Result{}, notFound(invocation.Function)
+			return core.Result{}, w.notFound(invocation.Function)
 		}
 		if err := w.store.Refused(fn.Runtime, fn.Code, fn.Packages); err != nil {
 			return core.Result{Language: language(fn.Runtime)}, err
@@ -42,40 +43,51 @@ func (w *Worker) Functions(context.Context) ([]core.Function, error) {
 
 // Remove implements core.Service.
 func (w *Worker) Remove(_ context.Context, name string) error {
-	done, err := w.claim(name)
-	if err != nil {
-		return err
+	if _, ok := w.store.Get(name); !ok {
+		return w.notFound(name)
 	}
-	defer done()
-	if err := w.store.Delete(name); core.IsKind(err, core.KindNotFound) {
-		return notFound(name)
-	} else if err != nil {
-		return err
+	err := w.removeAll([]string{name})
+	if core.IsKind(err, core.KindNotFound) {
+		return w.notFound(name)
 	}
-	w.sched.Drain(name, 0)
-	w.logs.remove(name, w.store.Removed(name))
-	w.learning.forget(name)
-	w.advisories.forget(name)
-	w.collect()
-	return nil
+	return err
 }
 
 // Snapshot implements core.Service.
 func (w *Worker) Snapshot(context.Context) (core.Snapshot, error) {
-	return core.Snapshot{Time: time.Now(), Nodes: w.tree.Snapshot(), Memory: w.tree.Memory(), Budget: w.budget, Drivers: w.fleet.Snapshot()}, nil
+	nodes := w.tree.Snapshot()
+	for i := range nodes { // an instance knows of its function what was known when it was made; since then its packages may have been probed
+		if fn, is := w.store.Get(nodes[i].Function); is {
+			nodes[i].Apart = w.tree.Apart(&fn)
+		}
+	}
+	return core.Snapshot{Time: time.Now(), Nodes: nodes, Memory: w.tree.Memory(), Budget: w.budget, Drivers: w.fleet.Snapshot()}, nil
 }
 
 // Logs implements core.Logs.
 func (w *Worker) Logs(ctx context.Context, name string, follow bool) (io.ReadCloser, error) {
 	fn, ok := w.store.Get(name)
 	if !ok {
-		return nil, notFound(name)
+		return nil, w.notFound(name)
 	}
 	return w.logs.read(ctx, name, fn.Version, follow)
 }
 
-func notFound(name string) error {
-	return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q; pipsqueak list shows those that are deployed", name)
+// notFound is the error of a function that there is not. It names the function or application that was meant, as far as that can be told.
+func (w *Worker) notFound(name string) error {
+	if names := w.functionsOf(name); len(names) > 0 && name != "" {
+		return core.Errorf(core.KindNotFound, core.FaultCaller, "%q is an application; its functions are %s", name, strings.Join(names, ", "))
+	}
+	var names []string
+	for _, fn := range w.store.List() {
+		names = append(names, fn.Name)
+	}
+	return notFound(name, names...)
+}
+
+// notFound is the error of a function that there is not, but others.
+func notFound(name string, others ...string) error {
+	return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q%s; pipsqueak list shows those that are deployed", name, nearest.Question(name, others))
 }
 
 // language returns a runtime's language: its name up to the version.

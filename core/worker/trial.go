@@ -20,7 +20,6 @@ func (w *Worker) tryHandler(ctx context.Context, fn *core.Function, progress fun
 		return loaded, nil
 	}
 	said, _ := w.lastWords.take(id)
-	w.tree.Evict(fn.Name, fn.Replaced) // what is remembered of a version that the next deploy may have again
 	e := core.AsError(err)
 	switch {
 	case ctx.Err() != nil:

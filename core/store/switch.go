@@ -1,0 +1,140 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Several functions change their files one after the other, and a worker may be killed in between. So what is to be changed is written down before, in
+// one file, and done again by the next Open: from the moment at which that file has its name, the change has happened.
+
+// change is functions that are kept, and the last versions of others that are forgotten.
+type change struct {
+	Put    []core.Function `json:"put"`
+	Remove map[string]int  `json:"remove"`
+}
+
+// Put keeps a function, in place of the one that had its name. Its code and packages are in the store already. The argument is
+// not kept. On an error, the earlier function stays.
+func (s *Store) Put(f core.Function) error { return s.Switch([]core.Function{f}, nil) }
+
+// Delete forgets a function, all but its version. Its code stays until Collect. KindNotFound when there is none of that name.
+func (s *Store) Delete(name string) error { return s.Switch(nil, []string{name}) }
+
+// Switch is Put and Delete of several functions at once: who asks for functions sees all of the change or nothing of it, and so does a worker that starts
+// after this one was killed. On an error, everything is as it was before.
+func (s *Store) Switch(put []core.Function, remove []string) error {
+	s.writes.Lock()
+	defer s.writes.Unlock()
+	removed := map[string]int{}
+	for _, name := range remove {
+		f, ok := s.Get(name)
+		if !ok {
+			return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q", name)
+		}
+		removed[name] = f.Version
+	}
+	return s.change(change{put, removed})
+}
+
+// put is Put. The caller holds writes.
+func (s *Store) put(f core.Function) error { return s.change(change{Put: []core.Function{f}}) }
+
+// change makes a change, on the disk and then in memory. The caller holds writes.
+func (s *Store) change(c change) error {
+	data, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return core.Errorf(core.KindInternal, core.FaultWorker, "the functions cannot be written: %w", err)
+	}
+	// What is kept in memory is what a restart would find.
+	var kept change
+	if err := json.Unmarshal(data, &kept); err != nil {
+		return core.Errorf(core.KindInternal, core.FaultWorker, "the functions cannot be read again: %w", err)
+	}
+	for _, f := range kept.Put {
+		if err := errors.Join(ValidName(f.Name), s.complete(f)); err != nil {
+			return core.AsError(err)
+		}
+	}
+	if err := s.finish(); err != nil {
+		return err
+	}
+	if len(kept.Put)+len(kept.Remove) == 1 {
+		err = s.apply(kept)
+	} else if err = s.writeFile(s.switchPath(), data); err == nil {
+		_ = s.finish() // it has happened: what fails now is done before the next change, or by the next Open
+	}
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range kept.Put {
+		s.functions[f.Name] = f
+	}
+	for name := range kept.Remove {
+		delete(s.functions, name)
+	}
+	maps.Copy(s.removed, kept.Remove)
+	return nil
+}
+
+// finish does what is left to do of a change that has happened.
+func (s *Store) finish() error {
+	path := s.switchPath()
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var c change
+	if err == nil {
+		err = json.Unmarshal(data, &c)
+	}
+	if err != nil {
+		return aside(path, err)
+	}
+	if err := s.apply(c); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil {
+		return diskError(path, err)
+	}
+	return syncFile(filepath.Dir(path))
+}
+
+// apply writes the files of a change.
+func (s *Store) apply(c change) error {
+	for _, f := range c.Put {
+		data, err := json.MarshalIndent(f, "", "  ")
+		if err != nil {
+			return diskError(s.functionPath(f.Name), err)
+		}
+		if err := s.writeFile(s.functionPath(f.Name), data); err != nil {
+			return err
+		}
+	}
+	for name, version := range c.Remove {
+		// First the version: a worker that is killed in between has the function still.
+		if err := s.writeFile(filepath.Join(s.dir, "functions", name+removedSuffix), fmt.Appendln(nil, version)); err != nil {
+			return err
+		}
+		path := s.functionPath(name)
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return diskError(path, err)
+		}
+		if err := syncFile(filepath.Dir(path)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// switchPath is the file of a change that has happened and is not done yet.
+func (s *Store) switchPath() string { return filepath.Join(s.dir, "functions", "switch") }

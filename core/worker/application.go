@@ -1,0 +1,162 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
+)
+
+// An application is what its functions have in common: nothing is kept of it but its name, with each of them.
+
+// DeployApplication implements core.Applications.
+func (w *Worker) DeployApplication(ctx context.Context, request core.ApplicationRequest, progress func(core.Progress)) (core.Application, error) {
+	if err := store.ValidName(request.Name); err != nil {
+		return core.Application{}, err
+	}
+	done, err := w.claim(request.Name)
+	if err != nil {
+		return core.Application{}, err
+	}
+	d := w.newDeploy(request.Name, progress)
+	d.ends = append(d.ends, done)
+	defer d.end()
+	if fn, is := w.store.Get(request.Name); is {
+		return core.Application{}, core.Errorf(core.KindConflict, core.FaultCaller,
+			"there is a function %q, so an application cannot have the name too: give it another with 'name' in %s or --name", fn.Name, store.ManifestFile)
+	}
+	if err := d.run(ctx, d.listed(request)); err != nil {
+		return core.Application{}, err
+	}
+	deployed := core.Application{Name: request.Name, Removed: d.gone}
+	for _, n := range d.all {
+		deployed.Functions = append(deployed.Functions, n.fn)
+	}
+	return deployed, nil
+}
+
+// listed yields the functions of a request. At its end it is known which functions the application has no more, and their names are kept for
+// this deploy too.
+func (d *deploy) listed(request core.ApplicationRequest) func(yield func(core.DeployRequest, error) bool) {
+	return func(yield func(core.DeployRequest, error) bool) {
+		for one, err := range request.Functions {
+			if err == nil && len(d.all) == core.MaxFunctions {
+				err = core.Errorf(core.KindTooLarge, core.FaultCaller, "the application %s has more than %d functions: make it several applications", d.application, core.MaxFunctions)
+			}
+			if !yield(one, err) || err != nil {
+				return
+			}
+		}
+		if err := d.leaveOut(); err != nil {
+			yield(core.DeployRequest{}, err)
+		}
+	}
+}
+
+// leaveOut finds out which functions the application has no more.
+func (d *deploy) leaveOut() error {
+	if len(d.all) == 0 {
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "the application %s has no function: list one below 'functions' in %s, or remove the application", d.application, store.ManifestFile)
+	}
+	before := d.functionsOf(d.application)
+	for _, name := range before {
+		if slices.ContainsFunc(d.all, func(n *newcomer) bool { return n.fn.Name == name }) {
+			continue
+		}
+		d.gone = append(d.gone, name)
+		done, err := d.claim(name)
+		if err != nil {
+			return err
+		}
+		d.ends = append(d.ends, done)
+	}
+	if len(before) > 0 && len(d.gone) == len(before) {
+		return core.Errorf(core.KindConflict, core.FaultCaller,
+			"there is an application %q with other functions (%s), and none of them is in this one: give this one another name with 'name' in %s or --name, or remove that one first",
+			d.application, strings.Join(before, ", "), store.ManifestFile)
+	}
+	return nil
+}
+
+// belongs puts a function into the deploy's application, or leaves it in the one that it is in.
+func (d *deploy) belongs(n *newcomer) error {
+	before, _ := d.store.Get(n.fn.Name)
+	n.fn.Application = before.Application
+	switch {
+	case len(d.functionsOf(n.fn.Name)) > 0:
+		return takenByApplication(n.fn.Name)
+	case d.application != "" && before.Application != "" && before.Application != d.application:
+		return core.Errorf(core.KindConflict, core.FaultCaller, "there is a function %q already, of the application %s: give this one another name, or remove that one first", n.fn.Name, before.Application)
+	case d.application != "":
+		n.fn.Application = d.application
+	}
+	return nil
+}
+
+func takenByApplication(name string) error {
+	return core.Errorf(core.KindConflict, core.FaultCaller, "%q is the name of an application, so a function cannot have it: give one of them another name", name)
+}
+
+// because says for which function nothing of an application has changed.
+func (d *deploy) because(function string, err error) error {
+	if d.application == "" {
+		return err
+	}
+	e := *core.AsError(err)
+	e.Message = fmt.Sprintf("nothing of the application %s has changed, because of its function %s: %s", d.application, function, e.Message)
+	return &e
+}
+
+// functionsOf returns the names of an application's functions, in order.
+func (w *Worker) functionsOf(application string) (names []string) {
+	for _, fn := range w.store.List() {
+		if fn.Application == application {
+			names = append(names, fn.Name)
+		}
+	}
+	return names
+}
+
+// RemoveApplication implements core.Applications.
+func (w *Worker) RemoveApplication(_ context.Context, name string) ([]string, error) {
+	done, err := w.claim(name)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	names := w.functionsOf(name)
+	if len(names) == 0 || name == "" {
+		return nil, core.Errorf(core.KindNotFound, core.FaultCaller, "there is no application %q; pipsqueak list shows those that are deployed", name)
+	}
+	return names, w.removeAll(names)
+}
+
+// removeAll removes functions at once.
+func (w *Worker) removeAll(names []string) error {
+	for _, name := range names {
+		done, err := w.claim(name)
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
+	if err := w.store.Switch(nil, names); err != nil {
+		return err
+	}
+	for _, name := range names {
+		w.forget(name)
+	}
+	w.collect()
+	return nil
+}
+
+// forget ends the instances of a function that is deployed no more, and removes what was kept of it.
+func (w *Worker) forget(name string) {
+	w.sched.Drain(name, 0)
+	w.logs.remove(name, w.store.Removed(name))
+	w.learning.forget(name)
+	w.advisories.forget(name)
+}
