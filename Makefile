@@ -12,7 +12,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 UV_VERSION     := 0.13.9
 LINT_VERSION   := v2.15.0
-PYTHON_FILES   := $(patsubst drivers/python/runtime/%,$(BIN)/libexec/python/%,$(wildcard drivers/python/runtime/*.py drivers/python/runtime/programs/*.py))
+PYTHON_FILES   := $(patsubst drivers/python/runtime/%,$(BIN)/libexec/python/%,$(wildcard drivers/python/runtime/*.py drivers/python/runtime/programs/*.py)) $(BIN)/libexec/python/preload.so
 NATIVE_C       := $(wildcard drivers/native/runtime/*.c)
 NATIVE_FILES   := $(BIN)/libexec/native/host $(BIN)/libexec/native/rehearsal.so $(BIN)/libexec/native/once $(patsubst drivers/native/runtime/%,$(BIN)/libexec/native/%,$(wildcard drivers/native/runtime/include/*))
 NODE_FILES     := $(patsubst drivers/node/runtime/%,$(BIN)/libexec/node/%,$(wildcard drivers/node/runtime/*.js drivers/node/runtime/*.mjs)) \
@@ -178,6 +178,10 @@ $(BIN)/libexec/libpipsqueak-enter.so: $(LIBRARY) $(ENTER)/enter.h $(ENTER)/init.
 $(BIN)/libexec/python/%.py: drivers/python/runtime/%.py
 	@mkdir -p $(@D)
 	cp $< $@
+
+$(BIN)/libexec/python/preload.so: $(ENTER)/watch.c $(ENTER)/watch.h | deps
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -o $@ $(ENTER)/watch.c
 
 $(BIN)/libexec/ruby/%.rb: drivers/ruby/runtime/%.rb
 	@mkdir -p $(@D)

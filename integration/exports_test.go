@@ -19,6 +19,7 @@ var exports = map[string][]string{
 	"node/pipsqueak.node":   {"napi_register_module_v1", "node_api_module_get_api_version_v1"},
 	"node/preload.so":       {"__register_atfork", "madvise", "pipsqueak_preload", "pthread_create"},
 	"pipsqueak-enter":       {},
+	"python/preload.so":     {"getenv", "ps_watch", "ps_watched", "secure_getenv"},
 	"ruby/zygote.so":        {"Init_zygote", "fork", "getenv", "secure_getenv"},
 }
 

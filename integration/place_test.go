@@ -64,26 +64,40 @@ func (w *worker) starts(t *testing.T, name, event, want string) {
 	}
 }
 
-// A program that a handler starts in its own language has the function's packages: when the file is imported and in an event, cold and in a fork.
+// A program that a handler starts in its own language has the function's packages, however it is started, and so has one that a package starts: when the file is imported
+// and in an event, cold and in a fork. Programs of packages are found by their names.
 func TestPythonPrograms(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")
-	index.addWheel(t, "outer", "1.0", "Requires-Dist: inner\n", files{"outer/__init__.py": "import inner\nWORD = inner.WORD"})
-	index.addWheel(t, "inner", "1.0", "", files{"inner.py": "WORD = 'found'"})
+	index.addWheel(t, "outer", "1.0", "Requires-Dist: inner\n", files{"outer/__init__.py": "import inner\nWORD = inner.WORD\ndef word(_): return WORD\ndef main(): print('program', WORD)\n",
+		"outer/__main__.py": "import outer\nprint('main', outer.WORD)\n", "outer-1.0.dist-info/entry_points.txt": "[console_scripts]\nouter-program = outer:main\n"})
+	index.addWheel(t, "inner", "1.0", "", files{"inner.py": "WORD = 'found'", "inner-1.0.data/scripts/inner-program": "#!python\nimport sys, outer\nprint('written', outer.WORD, sys.argv[1:])\n"})
+	index.addWheel(t, "starter", "1.0", "Requires-Dist: outer\n", files{"starter.py": `
+import subprocess, sys
+flags = subprocess._args_from_interpreter_flags()  # which multiprocessing and joblib start their own processes with
+commands = [[sys.executable, "-c", "import string, sys, outer; print(outer.WORD, string.digits, [p for p in sys.path if 'pipsqueak' in p])"],
+            [sys.executable, *flags, "-c", "import outer; print(outer.WORD)"], [sys.executable, "-m", "outer"], ["outer-program"], ["inner-program", "x"]]
+def run():
+    told = [subprocess.run(command, capture_output=True, text=True) for command in commands]
+    return "".join(one.stdout + one.stderr[-500:] for one in told)
+first = run()
+`})
 	// Named as a module of the standard library, which is found first, as behind a virtual environment.
 	index.addWheel(t, "shadow", "1.0", "", files{"string.py": "raise Exception('the standard library is hidden')"})
 	w := startWorker(t, t.TempDir())
 	w.deploy(t, "programs", handlerFile(`
-import subprocess, sys
-import outer
-def run():
-    return subprocess.run([sys.executable, "-c", "import string, sys, outer; print(outer.WORD, string.digits, [p for p in sys.path if 'pipsqueak' in p])"], capture_output=True, text=True)
-first = run()
+import multiprocessing
+import outer, starter
+first = starter.run()
 def handler(event, context):
-    again = run()
-    return [first.stdout + first.stderr[-500:], again.stdout + again.stderr[-500:]]
-`).with("requirements.txt", "outer\nshadow\n").with("pipsqueak.yaml", "reuse: false\n"))
-	w.starts(t, "programs", `{}`, `["found 0123456789 []\n","found 0123456789 []\n"]`)
+    pools = []
+    for kind in multiprocessing.get_all_start_methods():
+        with multiprocessing.get_context(kind).Pool(1) as pool:
+            pools += pool.map(outer.word, [1])
+    return [starter.first, first, starter.run(), pools]
+`).with("requirements.txt", "outer\nshadow\nstarter\n").with("pipsqueak.yaml", "reuse: false\n"))
+	const said = `"found 0123456789 []\nfound\nmain found\nprogram found\nwritten found ['x']\n"`
+	w.starts(t, "programs", `{}`, "["+said+","+said+","+said+`,["found","found","found"]]`)
 }
 
 func TestNodePrograms(t *testing.T) {

@@ -116,6 +116,9 @@ func examineKernel(ctx context.Context) core.Finding {
 			missing = append(missing, call.name+" (Linux "+call.since+")")
 		}
 	}
+	if _, err := os.Stat("/proc/sys/kernel/ns_last_pid"); err != nil {
+		missing = append(missing, "ns_last_pid (CONFIG_CHECKPOINT_RESTORE)")
+	}
 	if len(missing) > 0 {
 		return fail(name, "use Linux 5.12 or later, and a container without a seccomp profile", "%s without %s", release, strings.Join(missing, ", "))
 	}

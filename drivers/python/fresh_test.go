@@ -42,14 +42,18 @@ func TestReads(t *testing.T) {
 		{Name: "all", Source: "import os\n{**os.environ}\n"},
 		{Name: "copies", Source: "import os\nos.environ.copy()\n"},
 		{Name: "inner", Source: "import inner_part\n"},
+		{Name: "native", Source: "import ctypes, os\nctypes.CDLL(os.path.dirname(__file__) + '/reads.so')\n"},
 		{Name: "ours", Source: "import os\nos.getenv('OMP_NUM_THREADS'), os.getenv('PYTHONPATH')\n"},
 	}
-	files := map[string]string{"inner_part.py": "from os import environ\nenviron.get('I')\n"}
+	files := map[string]string{"inner_part.py": "from os import environ\nenviron.get('I')\n",
+		"reads.c": "#include <stdlib.h>\n__attribute__((constructor)) static void begin(void) { getenv(\"C1\"); secure_getenv(\"C2\"); getenv(\"GOTO_NUM_THREADS\"); }\n"}
 	for _, p := range packages {
 		files[p.Name+".py"] = p.Source
 	}
-	found := newHouse(t, files).Probe(t, packages)
-	for name, want := range map[string][]string{"none": nil, "item": {"A", "B", "C", "D", "E"}, "raw": {"F", "G", "H"}, "all": {"*"}, "copies": {"*"}, "inner": {"I"}, "ours": nil} {
+	h := newHouse(t, files)
+	compile(t, h.Packages, "reads.c", "reads.so")
+	found := h.Probe(t, packages)
+	for name, want := range map[string][]string{"none": nil, "native": {"C1", "C2"}, "item": {"A", "B", "C", "D", "E"}, "raw": {"F", "G", "H"}, "all": {"*"}, "copies": {"*"}, "inner": {"I"}, "ours": nil} {
 		if got := found[name].Reads; !slices.Equal(got, want) {
 			t.Errorf("%s reads %v, want %v", name, got, want)
 		}
@@ -150,6 +154,46 @@ func TestGenerators(t *testing.T) {
 		if want := map[bool]int{true: 1, false: 5}[strings.HasSuffix(name, "by_hand")]; different != want {
 			t.Errorf("%s: of %v %d are different, want %d", name, drawn[name], different, want)
 		}
+	}
+}
+
+// TestSiblings has zygotes two generations below one that has drawn from OpenSSL, and processes that instances fork, draw from it: no two get the same, although nothing
+// but a changed pid tells the library of the forks.
+func TestSiblings(t *testing.T) {
+	h := houseWith(t, `
+import os, draws, sys
+def handler(event, context):
+    r, w = os.pipe()
+    if os.fork() == 0:
+        os.write(w, draws.draw().encode())
+        os._exit(0)
+    drawn = [os.read(r, 99).decode(), draws.draw()]
+    return drawn + [sys.modules["again"].number] if "again" in sys.modules else drawn
+`, map[string]string{"again.py": "import draws\nnumber = draws.draw()\n",
+		"draws.py": "import ctypes\ndef draw():\n    text = ctypes.create_string_buffer(16)\n    assert crypto.RAND_bytes(text, 16) == 1\n    return text.raw.hex()\ncrypto = ctypes.CDLL('libcrypto.so.3')\ndraw()\n"})
+	zygote := h.Root(t)
+	drawn := map[string]int{}
+	count := func(answer string) {
+		for _, number := range result[[]string](t, answer) {
+			drawn[number]++
+		}
+	}
+	for _, module := range []string{"draws", "math", "math"} {
+		var err error
+		if zygote, _, err = h.Zygote(t, zygote, theFiles, module); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			sibling, _, err := h.Zygote(t, zygote, theFiles, "again")
+			if err != nil {
+				t.Fatal(err)
+			}
+			count(drivertest.Ask(t, h.Instance(t, sibling, theFiles), `1`))
+			count(drivertest.Ask(t, h.Instance(t, zygote, theFiles), `1`))
+		}
+	}
+	if len(drawn) != 3*2*5 {
+		t.Errorf("%d are different, want %d: %v", len(drawn), 3*2*5, drawn)
 	}
 }
 

@@ -16,5 +16,5 @@ func TestZygoteOutlivesItsDriver(t *testing.T) {
 	}
 	drivertest.Needs(t, exists(defaultInterpreter), defaultInterpreter)
 	library := filepath.Join(drivertest.Libexec(t), zygote.Library)
-	drivertest.Abandon(t, func() *exec.Cmd { return exec.Command(defaultInterpreter, "-I", "-S", "-B", loop, library) }, "unittest")
+	drivertest.Abandon(t, func() *exec.Cmd { return exec.Command(defaultInterpreter, "-B", loop, library) }, "unittest")
 }

@@ -29,10 +29,14 @@ const (
 	toolsDir = "/pipsqueak/tools"
 )
 
+// preload is what sees the environment variables that C code reads.
+const preload = "preload.so"
+
 // zygoteEnv is the whole environment of a zygote. Numerical libraries start a thread for each core when they are imported,
 // and a process with threads cannot fork: they get one.
 var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir,
-	"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1", "NUMEXPR_NUM_THREADS=1", "VECLIB_MAXIMUM_THREADS=1"}
+	"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1", "NUMEXPR_NUM_THREADS=1", "VECLIB_MAXIMUM_THREADS=1",
+	"LD_PRELOAD=" + loopDir + "/" + preload}
 
 // python implements core.Driver through the zygote kit, and core.Installer itself.
 type python struct {
@@ -148,7 +152,7 @@ func (p *python) command(runtime core.RuntimeID) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(i.command(), loopDir+"/zygote.py", zygote.LibraryPath), nil
+	return append(i.plain(), loopDir+"/zygote.py", zygote.LibraryPath), nil
 }
 
 func (p *python) interpreter(id core.RuntimeID) (interpreter, error) {
@@ -161,10 +165,16 @@ func (p *python) interpreter(id core.RuntimeID) (interpreter, error) {
 	return i, nil
 }
 
-// command starts the interpreter apart from everything of the host: -I ignores the environment and the user's packages, -S
-// the host's packages; -X utf8 for the same encoding everywhere; -B for there is no place to write byte code to.
+// plain starts the interpreter as people do, for what it is started with it gives to processes that packages start: -X utf8 for the same
+// encoding everywhere; -B for there is no place to write byte code to.
+func (i interpreter) plain() []string {
+	return []string{i.Executable, "-B", "-X", "utf8"}
+}
+
+// command starts the interpreter apart from all that is not its own: -I ignores the environment and the user's packages, -S the host's
+// packages.
 func (i interpreter) command() []string {
-	return []string{i.Executable, "-I", "-S", "-B", "-X", "utf8"}
+	return append(i.plain(), "-I", "-S")
 }
 
 // mounts are the interpreter's directories that are not among the system directories, which every sandbox shows.

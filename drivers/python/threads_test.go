@@ -11,6 +11,15 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
+// compile makes a shared object of a file of C.
+func compile(t *testing.T, dir, source, library string) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", filepath.Join(dir, library), filepath.Join(dir, source)).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
 // TestProcessors has libraries like those for numerical work, which are told how many threads to use when they are loaded, in a zygote one: an instance uses as
 // many as its function has processors, or as its environment says.
 func TestProcessors(t *testing.T) {
@@ -27,10 +36,7 @@ def asked(): return [library.asked() for library in libraries]
 		"omp.c": "#include <stdlib.h>\nstatic int n;\n__attribute__((constructor)) static void begin(void) { char *v = getenv(\"OMP_NUM_THREADS\"); n = v ? atoi(v) : 99; }\n" +
 			"void omp_set_num_threads(int to) { n = to; }\nint asked(void) { return n; }\n"})
 	for source, library := range map[string]string{"openblas.c": "libscipy_openblas64_-x.so", "omp.c": "libgomp.so.1"} {
-		out, err := exec.CommandContext(t.Context(), "cc", "-shared", "-fPIC", "-o", filepath.Join(h.Packages, library), filepath.Join(h.Packages, source)).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+		compile(t, h.Packages, source, library)
 	}
 	root := h.Root(t)
 	zygote, _, err := h.Zygote(t, root, theFiles, "numerical")

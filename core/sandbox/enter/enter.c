@@ -331,19 +331,25 @@ static int set_oom_score(int gate, int32_t score)
     return 0;
 }
 
-/* Puts a zygote one below the second process of its pid namespace, which then does nothing but wait for it. The instances
- * that are forked from a zygote are pid 2 of their namespaces; were the zygote pid 2 as well, libraries that notice a fork by a changed pid
- * would not, and siblings would share their random streams (OpenSSL 3 does: openssl_get_fork_id is getpid). For the same reason its
- * pid differs from that of the zygote that it was forked from: they are 3 and 4 by turns. */
-static int become_third(int gate)
+/* Gives the zygote that is forked next a pid that none of its ancestors has. Libraries notice a fork by a changed pid, and let siblings share
+ * their random streams where there is no change (OpenSSL 3 does: openssl_get_fork_id is getpid). Instances are pid 2 of their namespaces, and
+ * what they fork themselves comes after that: a zygote's pid is one that hardly any of these gets. */
+static int choose_pid(int gate)
 {
-    if (forker == 3) {
-        pid_t three = vfork();
-        if (three == 0)
-            _exit(0);
-        if (three > 0)
-            waitpid(three, NULL, 0);
-    }
+    enum { FIRST = 20000, DEEPEST = 32 }; /* the kernel nests no more pid namespaces */
+    char text[16];
+    int last = forker >= FIRST && forker < FIRST + DEEPEST ? forker : FIRST - 1;
+    int n = snprintf(text, sizeof text, "%d", last);
+    int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, text, (size_t)n) != n)
+        return fail(gate, "writing ns_last_pid");
+    close(fd);
+    return 0;
+}
+
+/* Puts a zygote one below the second process of its pid namespace, which then does nothing but wait for it. */
+static int fork_zygote(int gate)
+{
     pid_t zygote = fork();
     if (zygote < 0)
         return fail(gate, "fork of the zygote");
@@ -395,9 +401,11 @@ static int carry_out(int gate, int control, const struct ps_orders *orders, cons
         return fail(gate, "chdir");
     if (install_filter(gate, filter, orders->filter) < 0)
         return -1;
+    if (orders->zygote && choose_pid(gate) < 0)
+        return -1;
     if (say(gate, PS_ENTERED) < 0)
         return -1;
-    if (orders->zygote && become_third(gate) < 0)
+    if (orders->zygote && fork_zygote(gate) < 0)
         return -1;
     close(gate);
     return 0;

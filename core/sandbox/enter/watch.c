@@ -48,13 +48,13 @@ static char *ask(const char *function, char *(**next)(const char *), const char 
     return (*next)(name);
 }
 
-__attribute__((visibility("default"))) char *getenv(const char *name)
+PS_WATCH char *getenv(const char *name)
 {
     static char *(*next)(const char *);
     return ask("getenv", &next, name);
 }
 
-__attribute__((visibility("default"))) char *secure_getenv(const char *name)
+PS_WATCH char *secure_getenv(const char *name)
 {
     static char *(*next)(const char *);
     return ask("secure_getenv", &next, name);

@@ -2,16 +2,19 @@
  * watch: which environment variables code asks for while it is imported. What a zygote has imported has read the zygote's own, and
  * a function may set others.
  *
- * Whoever is linked with this has getenv and secure_getenv of its own, which libraries call instead of the C library's.
+ * A program that is linked with this, or has it preloaded, has getenv and secure_getenv of its own, which libraries call instead of the C
+ * library's.
  */
 #ifndef PIPSQUEAK_WATCH_H
 #define PIPSQUEAK_WATCH_H
 
+#define PS_WATCH __attribute__((visibility("default")))
+
 /* Forgets what has been asked for, and begins to note it. */
-void ps_watch(void);
+PS_WATCH void ps_watch(void);
 
 /* Ends that. Returns the names, each once and with a newline behind it; "*" stands for those for which there was no more room. It is good until the
  * next ps_watch. */
-const char *ps_watched(void);
+PS_WATCH const char *ps_watched(void);
 
 #endif

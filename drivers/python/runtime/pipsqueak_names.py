@@ -2,12 +2,13 @@
 
 import importlib.machinery
 import os
+import site
 import sys
 
 from pipsqueak_site import arrange
 
 CODE = "/function"
-STDLIB = [path for path in sys.path if path != os.path.dirname(__file__)]
+STDLIB = [path for path in sys.path if path not in (os.path.dirname(__file__), *site.getsitepackages())]
 SUFFIXES = importlib.machinery.all_suffixes()
 # Modules that a plain interpreter has before it looks for the program's: nothing takes their names.
 STARTUP = {*sys.builtin_module_names, "__main__", "_collections_abc", "_sitebuiltins", "abc", "codecs", "encodings", "genericpath", "io", "ntpath", "os", "posixpath",

@@ -112,6 +112,7 @@ class Installation:
             if unpacked and not glob.glob(unpacked + "/*.data"):  # one that has files for several places is installed by uv
                 os.rename(unpacked, target)
                 paths = record(target, found[name])
+                split_off([path for path in record(TARGET, found[name]) if is_made(path) and path not in paths], target, None)
             else:
                 paths = record(TARGET, found[name])
                 split_off(paths, target, unpacked)
@@ -130,6 +131,11 @@ class Installation:
 WHEEL = re.compile(rb"\x95\xb0(.{16})\x91\x81\xa6(Sha256|Sha512)\xd9[\x40\x80]([0-9a-f]+)(?:[\xa0-\xbf]|\xd9.)([^\x00]+\.whl)\x00(?:\xcd(?P<two>..)|\xce(?P<four>.{4})|\xcf(?P<eight>.{8}))", re.DOTALL)
 
 
+def is_made(path):
+    """Whether a file is a program that uv has made, for an entry point of the package."""
+    return os.path.dirname(path) == "bin" and os.path.isfile(f"{TARGET}/{path}") and not os.path.islink(f"{TARGET}/{path}")
+
+
 def split_off(paths, target, unpacked):
     """Moves the files of one package into a directory of its own. Of a file that several have, TARGET has only one's: so each is taken from where its
     own wheel was unpacked, and from TARGET what uv has made."""
@@ -138,7 +144,7 @@ def split_off(paths, target, unpacked):
         source = next(filter(os.path.isfile, sources), f"{TARGET}/{path}")
         destination = os.path.normpath(f"{target}/{path}")
         if not destination.startswith(target + "/") or not os.path.lexists(source):
-            continue  # scripts that pip would put into bin/ beside the packages are no use to a function
+            continue
         os.makedirs(os.path.dirname(destination), exist_ok=True)
         if os.path.islink(source):
             source = os.path.realpath(source)

@@ -12,6 +12,7 @@ from importlib.machinery import PathFinder
 from pipsqueak_errors import is_a
 
 PACKAGES = "/packages/"
+PROGRAMS = "bin"  # the directory in a package that has its programs
 
 _directories = {}  # of each package that was seen: the names of the directories in it
 _paths = {}  # of each that has .pth files: the directories that these name
@@ -30,7 +31,7 @@ def arrange(packages):
         for package in packages:
             for name in _directories[package]:
                 counts[name] = counts.get(name, 0) + 1
-        _last, _shared = list(packages), {name for name, count in counts.items() if count > 1}
+        _last, _shared = list(packages), {name for name, count in counts.items() if count > 1 and name != PROGRAMS}
         if _shared:
             if Merged not in sys.meta_path:
                 sys.meta_path.insert(sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else 0, Merged)
@@ -38,6 +39,11 @@ def arrange(packages):
         for package in new:
             read_pth(package)
     return [path for package in packages for path in _paths.get(package, ())]
+
+
+def programs(packages):
+    """Returns the directories with programs of packages."""
+    return [f"{package}/{PROGRAMS}" for package in packages if (PROGRAMS in _directories[package] if package in _directories else os.path.isdir(f"{package}/{PROGRAMS}"))]
 
 
 def look_into(package):

@@ -1,10 +1,13 @@
-"""Which environment variables are read while something is imported, as far as it is through os.environ."""
+"""Which environment variables are read while something is imported: through os.environ, and by C code."""
 
+import ctypes
 import os
 
 ALL = "*"
 # What is set again for each instance, or has to be there when the interpreter starts.
-OURS = ("PYTHON", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS")
+OURS = ("PYTHON", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS")
+
+PRELOAD = os.path.dirname(__file__) + "/preload.so"  # its getenv is the one that C code calls
 
 Environment = type(os.environ)
 
@@ -38,6 +41,9 @@ class Watch:
             return {key: get(environment, key) for key in iterate(environment)}
 
         Environment.__getitem__, Environment.__contains__, Environment.__iter__, Environment.copy = watched, contains, watched_all, copy
+        self.preload = ctypes.CDLL(PRELOAD)
+        self.preload.ps_watched.restype = ctypes.c_char_p
+        self.preload.ps_watch()
         return self
 
     def note(self, key):
@@ -46,6 +52,8 @@ class Watch:
             self.reads.add(name)
 
     def __exit__(self, *_):
+        for name in self.preload.ps_watched().splitlines():
+            self.note(name)
         for name, method in self.was.items():
             if method is None:
                 delattr(Environment, name)

@@ -1,6 +1,6 @@
 """The loop of a Python process of Pipsqueak: a zygote that imports and forks, and the instances that its children are.
 
-Started as `python3 -I -S zygote.py LIBRARY`, with a control socket (SOCK_SEQPACKET) as descriptor 3. The driver asks over
+Started as `python3 zygote.py LIBRARY`, with a control socket (SOCK_SEQPACKET) as descriptor 3. The driver asks over
 it, one JSON packet a message; descriptors come as ancillary data. An instance hears nothing of it. Standard library only, and as little of it as possible:
 what is imported here is in every function's process.
 """
@@ -14,19 +14,18 @@ import linecache  # noqa: F401  imported for traceback: a handler's first except
 import os
 import select
 import signal
-import site
 import socket
 import sys
 import time
 import types
 
-sys.path.append(os.path.dirname(__file__))  # which -I leaves out
-import pipsqueak_fresh as fresh  # noqa: E402
-import pipsqueak_names as names  # noqa: E402
-import pipsqueak_threads as numerical  # noqa: E402
-from pipsqueak_errors import MAX_MESSAGE, Failure, cut, describe, is_a, name_of, text_of  # noqa: E402
-from pipsqueak_instance import ENDPOINT, Instance, answer, leave, prepare_streams, receive  # noqa: E402
-from pipsqueak_watch import Watch  # noqa: E402
+import pipsqueak_fresh as fresh
+import pipsqueak_names as names
+import pipsqueak_threads as numerical
+from pipsqueak_errors import MAX_MESSAGE, Failure, cut, describe, is_a, name_of, text_of
+from pipsqueak_instance import ENDPOINT, Instance, answer, leave, prepare_streams, receive
+from pipsqueak_site import programs
+from pipsqueak_watch import Watch
 
 CONTROL = 3
 PACKAGES = "/packages/"
@@ -45,7 +44,9 @@ LOST, ZYGOTE, INSTANCE = 0, -1, -2
 # Kinds of frame with which an instance answers core that it is to import a handler.
 REPORT, FAILURE = b"P"[0], b"F"[0]
 
-# The environment that a root zygote begins with.
+os.environ.pop("LD_PRELOAD", None)  # what a package starts at import is not to have it
+
+# The environment that a root zygote begins with, and what this runtime has made of it.
 BEGINNING = dict(os.environ)
 
 
@@ -85,6 +86,7 @@ def answer_to(request):
     try:
         if request["op"] != "import":
             raise Failure("internal", "driver", f"unknown request {request['op']!r}")
+        tell_programs(request.get("packages", []))
         report = load_watched(request) if request.get("watch") else load(request)[0]
         if request.get("draw"):
             report["drawn"] = fresh.draw(request["draw"])
@@ -151,11 +153,16 @@ def load_watched(request):
 
 
 def tell_programs(packages):
-    """Has a Python that this process starts find the function's packages."""
-    if packages:
-        os.environ["PIPSQUEAK_PACKAGES"] = ":".join(packages)
-        path = [os.environ.get("PYTHONPATH"), os.path.dirname(__file__) + "/programs"]
-        os.environ["PYTHONPATH"] = ":".join(filter(None, path))
+    """Has what this process starts find the packages, if it is a Python, and their programs."""
+    if not packages:
+        return
+    ours = os.path.dirname(__file__) + "/programs"
+    path, modules = (os.environ.get(name, "").split(":") for name in ("PATH", "PYTHONPATH"))
+    told = {"PIPSQUEAK_PACKAGES": packages, "PYTHONPATH": [entry for entry in modules if entry and entry != ours] + [ours]}
+    if found := programs(packages):
+        told["PATH"] = found + [entry for entry in path if not entry.startswith(PACKAGES)]
+    for name, entries in told.items():
+        BEGINNING[name] = os.environ[name] = ":".join(entries)
 
 
 def load(request):
@@ -298,11 +305,8 @@ def after_fork():
 
 
 def look_plain():
-    """Makes the interpreter look like one that runs a program of the function's: with the built-in names that the module site adds, for it has run without,
-    and a main module and arguments that are not this program's. Returns what must not be forgotten."""
-    site.setquit()
-    site.setcopyright()
-    site.sethelper()
+    """Makes the interpreter look like one that runs a program of the function's: with a main module and arguments that are not this program's. Returns
+    what must not be forgotten."""
     sys.argv[:] = [""]
     this = sys.modules["__main__"]
     sys.modules["__main__"] = type(sys)("__main__")
