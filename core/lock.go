@@ -40,7 +40,7 @@ type Receipt struct {
 	Archive string `json:"archive"` // digest of the archive that it was installed from, one of Locked.Archives
 	Bytes   int64  `json:"bytes"`   // that were fetched for it
 	// Modules are what a process can import of it: the names by which a probe imports it, and with which imports of it begin. Empty
-	// when it has nothing to import.
+	// when it has nothing to import. A name may begin with the way in which it is imported, and a colon.
 	Modules    []string    `json:"modules,omitempty"`
 	Licenses   []string    `json:"licenses,omitempty"`   // as it states them, SPDX expressions where it does
 	Signatures []Signature `json:"signatures,omitempty"` // what was looked for, found or not

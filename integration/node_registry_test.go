@@ -243,13 +243,13 @@ func TestNodeImports(t *testing.T) {
 	}{
 		"commonjs": {files{"index.js": `
 const top = require('top/sub'), fs = require('fs');
-require('./lib.js'); require('nowhere-to-be-found'); require('alias');
-if (top) require('maybe');
+require('./lib.js'); require('nowhere-to-be-found'); require('alias'); const soon = import('esm');
+if (top) { require('maybe'); import('maybe'); }
 try { require('maybe'); } catch {}
-exports.handler = async () => { require('lazy'); await import('dynamic'); };`, "lib.js": "exports.deep = require('deep').x;\nclass A { m() { require('lazy'); } }"}, "top@1.0.0/sub real@1.0.0 deep@1.0.0"},
+exports.handler = async () => { require('lazy'); await import('dynamic'); };`, "lib.js": "exports.deep = require('deep').x;\nclass A { m() { require('lazy'); } }"}, "top@1.0.0/sub real@1.0.0 deep@1.0.0 import:esm@1.0.0"},
 		"modules": {files{"index.mjs": `
-import 'esm'; import fs from 'node:fs'; import './lib.cjs'; export * from 'top';
-export const handler = async () => import('dynamic');`, "lib.cjs": "module.exports = require('deep');"}, "deep@1.0.0 import:esm@1.0.0 import:top@1.0.0"},
+import 'esm'; import fs from 'node:fs'; import './lib.cjs'; export * from 'top'; const later = await import('later'); try { await import('maybe'); } catch {}
+export const handler = async () => import('dynamic');`, "lib.cjs": "module.exports = require('deep');"}, "deep@1.0.0 import:esm@1.0.0 import:top@1.0.0 import:later@1.0.0"},
 		"typescript": {files{"index.ts": `
 import type { T } from 'typed'; import top from 'top'; import { unused } from 'later';
 export const handler = async (e: T): Promise<unknown> => [top, await import('dynamic'), require('lazy')];`}, "top@1.0.0"},
@@ -265,11 +265,16 @@ export const handler = async (e: T): Promise<unknown> => [top, await import('dyn
 		})
 	}
 	// What a condition has let through is told by the instance that has seen it, by the same kind of name.
+	// Node.js 20 does not tell what is imported.
 	w.deploy(t, "conditions", files{"index.js": "if (process.env) require('maybe');\n" + nodeEcho, "package.json": string(manifest)})
-	w.run(t, "conditions", `{}`)
-	eventually(t, patience, "the worker has learned what the function imports", func() bool {
-		return strings.Contains(string(w.ask(t, http.MethodGet, "/v1/functions/conditions", nil).body), "maybe@1.0.0\"]")
-	})
+	w.deploy(t, "imports", files{"index.mjs": "if (process.env) await Promise.all([import('maybe'), import('alias'), import('esm/sub.js')]);\n" +
+		"export const handler = async () => process.pid;", "package.json": string(manifest), "pipsqueak.yaml": "runtime: node22\n"})
+	for name, want := range map[string][]string{"conditions": {"maybe@1.0.0"}, "imports": {"import:esm@1.0.0/sub.js", "import:maybe@1.0.0", "import:real@1.0.0"}} {
+		w.run(t, name, `{}`)
+		eventually(t, patience, "the worker has learned what "+name+" imports", func() bool {
+			return slices.Equal(slices.Sorted(slices.Values(w.function(t, name).Loaded)), want)
+		})
+	}
 }
 
 // Archives that reach outside of their package, or are none.

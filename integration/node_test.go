@@ -341,3 +341,37 @@ exports.handler = async (event, context) => {
 		t.Errorf("%v, want %s", a, want)
 	}
 }
+
+// A package that cannot be imported without what it does not declare is none that a zygote imports. Functions of both kinds find it where npm would have
+// put it, from the first event after the deploy on.
+func TestNodeUndeclared(t *testing.T) {
+	system(t)
+	requires(t, Node)
+	r := newNPMIndex(t)
+	r.add("hidden", "1.0.0", nil, files{"index.js": "module.exports = 'found';"})
+	r.add("forgets", "1.0.0", nil, files{"index.js": "module.exports = require('hidden');"})
+	r.add("modern", "1.0.0", map[string]any{"type": "module", "exports": "./index.js"}, files{"index.js": "export { default } from 'hidden';"})
+	manifest := `{"dependencies":{"hidden":"1.0.0","forgets":"1.0.0","modern":"1.0.0"}}`
+	w := r.worker(t)
+	for _, version := range []string{"node20", "node22", "node24"} {
+		for name, code := range map[string]files{
+			"common":  {"index.js": "const found = require('forgets');\nexports.handler = async () => found;"},
+			"module":  {"index.mjs": "import found from 'forgets';\nexport const handler = async () => found;"},
+			"imports": {"index.mjs": "import found from 'modern';\nexport const handler = async () => found;"},
+			"dynamic": {"index.js": "exports.handler = async () => (await import('modern')).default;"},
+		} {
+			if version == "node20" && (name == "imports" || name == "dynamic") {
+				continue // it has no hooks for imports
+			}
+			id := name + "-" + version
+			w.deploy(t, id, code.with("package.json", manifest).with("pipsqueak.yaml", "runtime: "+version+"\n"))
+			if got := result[string](t, w, id, `{}`); got != "found" {
+				t.Errorf("%s: %s", id, got)
+			}
+			w.probed(t, id)
+			if got := result[string](t, w, id, `{}`); got != "found" {
+				t.Errorf("%s, once its packages were probed: %s", id, got)
+			}
+		}
+	}
+}

@@ -73,6 +73,7 @@ func (h *Host) admit(conn *net.UnixConn, deadline time.Duration) {
 type visitor struct {
 	note  note
 	pid   int
+	uid   uint32 // as the host has it
 	pidfd int
 	first int // with HELLO: what it has sent as the pidfd of the first process of its pid namespace; else -1
 }
@@ -111,7 +112,7 @@ func readVisitor(conn *net.UnixConn) (visitor, error) {
 		a.close()
 		return v, err
 	}
-	v.pid, v.pidfd = a.pid, a.pidfd
+	v.pid, v.uid, v.pidfd = a.pid, a.uid, a.pidfd
 	if v.note.Kind == kindHello {
 		v.first = a.descriptors[0]
 	}
@@ -230,7 +231,13 @@ func (s *Sandbox) letIn(v visitor) error {
 			s.joinNetwork(fd)
 		}
 	}
-	_, _, err := s.gate.WriteMsgUnix(s.orders, unix.UnixRights(s.give...), nil)
+	root, err := s.host.roots.copyFor(s.spec, s.root, rootOf(v.uid))
+	if err != nil {
+		closeFD(v.first)
+		return err
+	}
+	s.give = append([]int{root}, s.give...)
+	_, _, err = s.gate.WriteMsgUnix(s.orders, unix.UnixRights(s.give...), nil)
 	s.closeGiven()
 	first := 0
 	if err == nil {
@@ -254,6 +261,14 @@ func (s *Sandbox) letIn(v visitor) error {
 		return nil
 	}
 	return s.cgroup.attach(first)
+}
+
+// rootOf returns the user of the host that is root in the user namespace of another one.
+func rootOf(uid uint32) int {
+	if uid < firstID {
+		return 0
+	}
+	return int(uid) - (int(uid)-firstID)%idRange
 }
 
 // own is the pid that the process of the sandbox has in its pid namespace: the first one is init. An installer is the first itself, for then
@@ -322,7 +337,7 @@ func (s *Sandbox) orderNetwork(what uint32) {
 // joinNetwork changes the orders: to join a namespace instead of making one.
 func (s *Sandbox) joinNetwork(fd int) {
 	s.orderNetwork(networkJoin)
-	s.give = slices.Insert(s.give, 3, fd) // after the root and the two streams
+	s.give = slices.Insert(s.give, 2, fd) // after the two streams, and the root that comes before all
 }
 
 func closeFD(fd int) {

@@ -87,7 +87,8 @@ func userNamespace(pid int) (uint64, error) {
 
 // ancillary is what came along with a packet.
 type ancillary struct {
-	pid         int   // of the sender, as the kernel says; 0 when it does not
+	pid         int // of the sender, as the kernel says; 0 when it does not
+	uid         uint32
 	pidfd       int   // of the sender, -1 where the kernel gives none
 	descriptors []int // that the sender has sent
 }
@@ -101,7 +102,7 @@ func parseAncillary(oob []byte) (ancillary, error) {
 		case unix.SCM_CREDENTIALS:
 			credentials, e := unix.ParseUnixCredentials(m)
 			if err = errors.Join(err, e); e == nil {
-				a.pid = int(credentials.Pid)
+				a.pid, a.uid = int(credentials.Pid), credentials.Uid
 			}
 		case unix.SCM_PIDFD:
 			if len(m.Data) >= 4 {

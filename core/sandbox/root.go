@@ -1,10 +1,12 @@
 package sandbox
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -34,9 +36,12 @@ type roots struct {
 }
 
 type preparedRoot struct {
-	key [sha256.Size]byte
-	dir string
+	key   rootKey
+	owner int
+	dir   string
 }
+
+type rootKey [sha256.Size]byte
 
 // openRoots starts the thread. The directory must exist; roots are mounted below it, invisibly.
 func openRoots(dir string, links map[string]string) (*roots, error) {
@@ -88,12 +93,12 @@ func (r *roots) do(f func() error) error {
 	return <-result
 }
 
-// copyFor returns a descriptor of a detached copy of the root directory that the Spec describes. The caller closes it.
-func (r *roots) copyFor(spec *specs.Spec) (int, error) {
-	key := rootKey(spec)
+// copyFor returns a descriptor of a detached copy of the root directory that the Spec describes, whose key is given, which belongs to a user of the
+// host: the root of the user namespace that sees it. The caller closes it.
+func (r *roots) copyFor(spec *specs.Spec, key rootKey, owner int) (int, error) {
 	fd := -1
 	err := r.do(func() error {
-		dir, err := r.prepared(key, spec)
+		dir, err := r.prepared(key, spec, owner)
 		if err != nil {
 			return err
 		}
@@ -103,9 +108,9 @@ func (r *roots) copyFor(spec *specs.Spec) (int, error) {
 	return fd, err
 }
 
-// rootKey tells roots apart. What is mounted counts by its inode too: another directory may be at the same path by now, such as a
+// keyOf tells roots apart. What is mounted counts by its inode too: another directory may be at the same path by now, such as a
 // package that was removed and installed anew. A root that has the earlier one mounted keeps its number from being given again.
-func rootKey(spec *specs.Spec) [sha256.Size]byte {
+func keyOf(spec *specs.Spec) (rootKey, error) {
 	h := sha256.New()
 	h.Write([]byte(spec.Hostname + "\x00")) // of /etc/hosts
 	for _, m := range spec.Mounts {
@@ -113,26 +118,29 @@ func rootKey(spec *specs.Spec) [sha256.Size]byte {
 			h.Write([]byte(word))
 			h.Write([]byte{0})
 		}
-		var at unix.Stat_t
-		if m.Type == "bind" && unix.Stat(m.Source, &at) == nil { // what is not there cannot be mounted, which is an error then
+		if m.Type == "bind" {
+			var at unix.Stat_t
+			if err := unix.Stat(m.Source, &at); err != nil {
+				return rootKey{}, fmt.Errorf("mounting %s at %s: %w", m.Source, m.Destination, err)
+			}
 			h.Write(binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, at.Dev), at.Ino))
 		}
 		h.Write([]byte{0})
 	}
-	return [sha256.Size]byte(h.Sum(nil))
+	return rootKey(h.Sum(nil)), nil
 }
 
-func (r *roots) prepared(key [sha256.Size]byte, spec *specs.Spec) (string, error) {
-	if i := slices.IndexFunc(r.known, func(p preparedRoot) bool { return p.key == key }); i >= 0 {
+func (r *roots) prepared(key rootKey, spec *specs.Spec, owner int) (string, error) {
+	if i := slices.IndexFunc(r.known, func(p preparedRoot) bool { return p.key == key && p.owner == owner }); i >= 0 {
 		p := r.known[i]
 		r.known = append(slices.Delete(r.known, i, i+1), p)
 		return p.dir, nil
 	}
-	dir := filepath.Join(r.dir, fmt.Sprintf("%x", key[:16]))
-	if err := r.prepare(dir, spec); err != nil {
+	dir := filepath.Join(r.dir, fmt.Sprintf("%x-%d", key[:16], owner))
+	if err := r.prepare(dir, spec, owner); err != nil {
 		return "", errors.Join(err, remove(dir))
 	}
-	r.known = append(r.known, preparedRoot{key, dir})
+	r.known = append(r.known, preparedRoot{key, owner, dir})
 	if len(r.known) > maxRoots {
 		oldest := r.known[0]
 		r.known = r.known[1:]
@@ -153,7 +161,7 @@ func remove(dir string) error {
 
 // prepare builds a root: a small file system with links, devices and mount points, and the Spec's mounts on it, except those
 // that each process must make itself because they belong to its namespaces or to it alone (proc, the private /tmp).
-func (r *roots) prepare(dir string, spec *specs.Spec) error {
+func (r *roots) prepare(dir string, spec *specs.Spec, owner int) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
@@ -168,7 +176,22 @@ func (r *roots) prepare(dir string, spec *specs.Spec) error {
 			return err
 		}
 	}
+	if err := hand(dir, owner); err != nil {
+		return fmt.Errorf("handing %s to %d: %w", dir, owner, err)
+	}
 	return protect(dir)
+}
+
+// hand makes all of the small file system a user's, and nothing of what is mounted on it.
+func hand(dir string, owner int) error {
+	alone, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(alone)
+	return filepath.WalkDir(fmt.Sprintf("/proc/self/fd/%d/", alone), func(path string, _ fs.DirEntry, err error) error {
+		return cmp.Or(err, os.Lchown(path, owner, owner))
+	})
 }
 
 // protect makes the small file system read-only. It is busy for a moment when a file of it is open for writing, and another

@@ -124,7 +124,7 @@ func TestRootsAreKeptAndGivenUp(t *testing.T) {
 	r := openTestRoots(t, nil)
 	take := func(i int) {
 		t.Helper()
-		fd, err := r.copyFor(hides(fmt.Sprintf("/d%d", i)))
+		fd, err := copyOf(r, hides(fmt.Sprintf("/d%d", i)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +158,7 @@ func TestFailingMountLeavesNothing(t *testing.T) {
 		spec.Mounts = append(spec.Mounts, m)
 		before := descriptors(t)
 		for range 2 {
-			if _, err := r.copyFor(spec); err == nil || !strings.Contains(err.Error(), m.Destination) {
+			if _, err := copyOf(r, spec); err == nil || !strings.Contains(err.Error(), m.Destination) {
 				t.Errorf("mounting %s: %v", m.Destination, err)
 			}
 		}
@@ -177,7 +177,7 @@ func TestMountsStayInside(t *testing.T) {
 	r := openTestRoots(t, map[string]string{"lib": outside, "up": "../../../../.." + outside})
 	for _, name := range []string{"/lib", "/up"} {
 		spec := hides(name)
-		if fd, err := r.copyFor(spec); err == nil {
+		if fd, err := copyOf(r, spec); err == nil {
 			unix.Close(fd)
 			t.Errorf("mounted over what %s leads to", name)
 		}
@@ -217,7 +217,7 @@ func TestRootOfAnotherDirectory(t *testing.T) {
 		if err := errors.Join(os.RemoveAll(source), os.Mkdir(source, 0o755), os.WriteFile(filepath.Join(source, name), nil, 0o644)); err != nil {
 			t.Fatal(err)
 		}
-		fd, err := r.copyFor(spec)
+		fd, err := copyOf(r, spec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -226,4 +226,13 @@ func TestRootOfAnotherDirectory(t *testing.T) {
 			t.Errorf("%s is shown as %v", name, names)
 		}
 	}
+}
+
+// copyOf returns a copy of the root directory that a Spec describes, with the host's root as its owner.
+func copyOf(r *roots, spec *specs.Spec) (int, error) {
+	key, err := keyOf(spec)
+	if err != nil {
+		return -1, err
+	}
+	return r.copyFor(spec, key, 0)
 }

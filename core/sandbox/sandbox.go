@@ -27,6 +27,7 @@ type Sandbox struct {
 	host   *Host
 	config core.SandboxConfig
 	spec   *specs.Spec // what is enforced
+	root   rootKey     // of its root directory
 	cgroup *cgroup
 	orders []byte
 	give   []int      // descriptors that go with the orders, ours until they are sent
@@ -65,6 +66,9 @@ func (s *Sandbox) make() error {
 		return err
 	}
 	s.spec = spec
+	if s.root, err = keyOf(spec); err != nil {
+		return err
+	}
 	if s.cgroup, err = h.cgroups.create(string(s.config.ID), spec.Linux.Resources); err != nil {
 		return err
 	}
@@ -74,11 +78,6 @@ func (s *Sandbox) make() error {
 	if len(s.config.Registries) > 0 {
 		s.orderNetwork(networkRelay)
 	}
-	root, err := h.roots.copyFor(spec)
-	if err != nil {
-		return err
-	}
-	s.give = append(s.give, root)
 	for range 2 {
 		if err := s.openOutput(); err != nil {
 			return err

@@ -113,7 +113,7 @@ func tryRoots() core.Finding {
 	if err == nil {
 		defer func() { _ = r.close() }()
 		var fd int
-		fd, err = r.copyFor(&specs.Spec{Mounts: system, Linux: &specs.Linux{Devices: devices}})
+		fd, err = r.copyFor(&specs.Spec{Mounts: system, Linux: &specs.Linux{Devices: devices}}, rootKey{}, 0)
 		closeFD(fd)
 	}
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// A module that no zygote may import does not keep the others out of one: the instance imports it, in the order of the code.
+// A module that no zygote may import does not keep the others out of one: the handler imports it, at its own place.
 func TestApart(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		f := fn("f", "a", "threads", "b")
@@ -22,7 +22,7 @@ func TestApart(t *testing.T) {
 			t.Errorf("zygotes imported %v, want %v", w.imports, want)
 		}
 		n, start, _ := mustStart(t, tr, f)
-		if got := w.boxes[n.ID()].modules; start != core.StartCold || !slices.Equal(got, []string{"a", "b", "lazy", "threads"}) {
+		if got := w.boxes[n.ID()].modules; start != core.StartCold || !slices.Equal(got, []string{"a", "b", "lazy"}) {
 			t.Errorf("%s: the instance has %v", start, got)
 		}
 		if got := tr.Apart(f); len(got) != 2 || got["threads"] != "threads starts 3 threads at import" {
@@ -109,12 +109,6 @@ func TestAside(t *testing.T) {
 		if n.parent.shape.modules != nil {
 			t.Errorf("forked from what has imported %v", n.parent.shape.modules)
 		}
-		if got := w.boxes[n.ID()].modules; !slices.Equal(got, []string{"np", "plt"}) {
-			t.Errorf("with a variable in env it has %v", got)
-		}
-		itself := *sets
-		itself.Name, itself.Sets = "itself", []string{"MODE"}
-		n, _, _ = mustStart(t, tr, &itself)
 		if got := w.boxes[n.ID()].modules; !slices.Equal(got, []string{"np"}) {
 			t.Errorf("before its own files it has imported %v", got)
 		}

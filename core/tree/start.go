@@ -321,9 +321,10 @@ func (t *Tree) importHandler(ctx context.Context, n *Node) error {
 	return e
 }
 
-// left is what an instance imports before its handler: what the zygote has not. What the function's own files prepare for is theirs to import.
+// left is what an instance imports before its handler: what its zygote has not, and might have. What no zygote may import is the handler's to import, at
+// its own place: the function's files may prepare for it, and it may find there what it does not find by itself.
 func left(fn *core.Function, there []string) []string {
-	return slices.DeleteFunc(without(fn.Imports, there), func(m string) bool { return len(fn.Sets) > 0 && fn.Apart[m] != "" })
+	return slices.DeleteFunc(without(fn.Imports, there), func(m string) bool { return fn.Apart[m] != "" })
 }
 
 func directories(set core.Set) []string {

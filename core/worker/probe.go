@@ -179,7 +179,8 @@ func (w *Worker) compile(ctx context.Context, d core.Driver, fn *core.Function, 
 	return err
 }
 
-// owner finds the package that a module is of: the one with the longest module that it is or begins with, and that module.
+// owner finds the package that a module is of: the one with the longest module that it is or begins with, and that module. When there is none, the way in
+// which the module is imported, before a colon, does not count: a package tells of one way.
 func owner(module string, packages []core.Installed) (found *core.Installed, own string) {
 	for i := range packages {
 		for _, m := range packages[i].Receipt.Modules {
@@ -187,6 +188,9 @@ func owner(module string, packages []core.Installed) (found *core.Installed, own
 				found, own = &packages[i], m
 			}
 		}
+	}
+	if _, name, ways := strings.Cut(module, ":"); found == nil && ways {
+		return owner(name, packages)
 	}
 	return found, own
 }

@@ -17,7 +17,7 @@ func TestOwner(t *testing.T) {
 	}
 	for module, want := range map[string]string{"numpy": "np", "numpy.fft": "np", "numpydoc": "", "numpy_x": "", "numpy-x": "", "nump": "", "_du": "dateutil", "google.cloud.storage.blob": "storage",
 		"google.cloud": "", "lodash": "", "lodash@4.17.1": "lodash", "lodash@4.17.1/fp": "lodash", "lodash@4.17.10": "", "lodash@3.1/fp": "old", "lodash.merge": "merge",
-		"import:lodash@4.17.1/fp": "lodash", "@a/b": "scoped", "@a/b/c": "scoped", "@a/bc": "", "libz.so.1": "so", "libz.so": "", "": ""} {
+		"import:lodash@4.17.1/fp": "lodash", "import:lodash@3.1/fp": "old", "import:lodash@3.10": "", "@a/b": "scoped", "@a/b/c": "scoped", "@a/bc": "", "libz.so.1": "so", "libz.so": "", "": ""} {
 		got := ""
 		if p, _ := owner(module, packages); p != nil {
 			got = p.Name

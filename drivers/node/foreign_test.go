@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
@@ -77,6 +80,34 @@ func TestForeignErrors(t *testing.T) {
 	})
 }
 
+// TestDefects has parts of the runtime fail, from within its own realm, while an event is under way: the answer says whose fault that is, and the instance ends.
+func TestDefects(t *testing.T) {
+	const spoil = "const own = callback.constructor('return globalThis')(), fail = () => { throw new own.Error('defect'); };"
+	files := map[string]string{"handler.js": `
+const spoil = new Function('callback', 'context', 'how', "` + spoil + ` return eval(how)(own, fail);");
+exports.handler = (how, context, callback) => { spoil(callback, context, how); };`}
+	eachVersion(t, files, func(t *testing.T, h *drivertest.House) {
+		root := h.Root(t)
+		for name, how := range map[string]string{
+			"result":    "(own, fail) => { own.String.prototype.includes = fail; setTimeout(callback, 1, null, { a: null }); }",
+			"promise":   "(own, fail) => { own.String.prototype.includes = fail; context.succeed([null]); }",
+			"exception": "(own, fail) => { own.String.prototype.split = fail; callback(new Error('a')); }",
+			"uncaught":  "(own, fail) => { own.String.prototype.split = fail; setTimeout(() => { throw new Error('a'); }, 1); }",
+			"idle":      "(own, fail) => { own.String.prototype.includes = fail; setTimeout(() => {}, 1); }",
+		} {
+			asked, _ := json.Marshal(how)
+			s := h.Instance(t, root, nil)
+			if got := drivertest.Ask(t, s, string(asked)); !strings.HasPrefix(got, `L{"kind":"internal","message":"the runtime of Node.js failed while it ran an event: Error: defect`) {
+				t.Errorf("%s: %s", name, got)
+			}
+			_ = s.Endpoint().SetReadDeadline(time.Now().Add(10 * time.Second))
+			if n, err := s.Endpoint().Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+				t.Errorf("%s: the instance goes on: %d bytes, %v", name, n, err)
+			}
+		}
+	})
+}
+
 // spoilt is what packages and handlers do to what all code shares.
 var spoilt = map[string]string{
 	"json":       "globalThis.JSON = null;",
@@ -101,6 +132,8 @@ var spoilt = map[string]string{
 	"closed":     "const fs = require('fs'); fs.closeSync(1); fs.closeSync(2); console.log('a'); console.error('b');",
 	"function":   "Function.prototype.call = Function.prototype.apply = Function.prototype.bind = () => { throw 1; };",
 	"emitter":    "require('events').prototype.emit = () => { throw 1; };",
+	"setters":    "for (const name of ['awsRequestId', 'functionName', 'invoke', 'fail']) Object.defineProperty(Object.prototype, name, { set() { throw 1; }, configurable: true });",
+	"large":      "Buffer.byteLength = () => { throw 1; };",
 }
 
 // TestSpoilt has packages, in zygotes, and handlers spoil what the runtime and they share. Events are answered as if they had not.

@@ -14,6 +14,7 @@ import (
 var placeCases = []Case{
 	{Name: "place/pid-and-directory", Clauses: []string{"G6", "G9"}, run: placePid},
 	{Name: "place/user-and-host", Clauses: []string{"G9"}, run: placeUser},
+	{Name: "place/owners", Clauses: []string{"G6", "G9"}, run: placeOwners},
 	{Name: "place/streams-by-name", Clauses: []string{"G10", "E8"}, run: placeStreams},
 	{Name: "place/orphans", Clauses: []string{"G15"}, run: placeOrphans},
 	{Name: "place/signals", Clauses: []string{"G15", "E17"}, run: placeSignals},
@@ -64,6 +65,16 @@ func placeUser(t *trial) {
 		t.errorf("user, group, home, host name and its address are %q, and not %q", got, want)
 	}
 	t.shell(n, "set -e; for dir in /tmp /var/tmp /run /dev/shm; do test -d $dir -a -w $dir; done; echo x > /run/a; cat /var/tmp/a")
+}
+
+// placeOwners: programs look who could put something else in the way to a file of theirs, and trust nobody but root and their own user.
+func placeOwners(t *trial) {
+	t.eachGeneration(func(below string, n *node) {
+		const want = "/ root:root 755\n/dev root:root 755\n/etc root:root 755\n/tmp root:root 1777\n/var root:root 755"
+		if got := t.shell(n, "stat -c '%n %U:%G %a' / /dev /etc /tmp /var"); got != want {
+			t.errorf("below %s, the directories belong to %q, and not %q", below, got, want)
+		}
+	})
 }
 
 // placeStreams has the handler open its streams by their names, which is another way than by their descriptors.

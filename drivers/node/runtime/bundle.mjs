@@ -25,11 +25,11 @@ async function scan(file, packages) {
     if (code !== 0) continue; // the import will say so, with all its words
     for (const [input, { imports }] of Object.entries(JSON.parse(fs.readFileSync(meta, 'utf8')).inputs)) {
       const outside = imports.filter(({ path: specifier, external }) => external && !isBuiltin(specifier));
-      const required = outside.some(({ kind }) => kind === 'require-call') ? await requiredAtOnce(path.join(CODE, input)) : new Set();
+      const atOnce = outside.some(({ kind }) => kind !== 'import-statement') ? await calledAtOnce(path.join(CODE, input)) : {};
       for (const { path: specifier, kind } of outside) {
-        if (kind !== 'import-statement' && !(kind === 'require-call' && required.has(specifier))) continue;
+        if (kind !== 'import-statement' && !atOnce[kind]?.has(specifier)) continue;
         const name = moduleName(specifier, packages, path.dirname(input));
-        if (name !== undefined) found.add(kind === 'import-statement' ? `import:${name}` : name);
+        if (name !== undefined) found.add(kind === 'require-call' ? name : `import:${name}`);
         else ownFile(specifier, input).forEach((own) => files.add(own));
       }
     }
@@ -50,14 +50,15 @@ function ownFile(specifier, input) {
 // What is inside of these may never run when the file does.
 const LATER = /Function|^(If|Try|Switch|For|ForIn|ForOf|While)Statement$|^(Conditional|Logical)Expression$/;
 
-// The specifiers that a file of JavaScript requires whenever it runs.
-async function requiredAtOnce(file) {
+// The specifiers that a file of JavaScript requires, and gives to import(), whenever it runs, by esbuild's names for these.
+async function calledAtOnce(file) {
   const { parse } = await import('./acorn.mjs');
-  const found = new Set();
+  const required = new Set(), imported = new Set();
   const visit = (node) => {
     if (LATER.test(node.type)) return;
     const [first] = node.arguments ?? [];
-    if (node.type === 'CallExpression' && node.callee.name === 'require' && typeof first?.value === 'string') found.add(first.value);
+    if (node.type === 'CallExpression' && node.callee.name === 'require' && typeof first?.value === 'string') required.add(first.value);
+    if (node.type === 'ImportExpression' && typeof node.source.value === 'string') imported.add(node.source.value);
     for (const child of Object.values(node).flat()) {
       if (typeof child?.type === 'string') visit(child);
     }
@@ -67,7 +68,7 @@ async function requiredAtOnce(file) {
   } catch {
     // it is no JavaScript, or one that its import will have something to say of
   }
-  return found;
+  return { 'require-call': required, 'dynamic-import': imported };
 }
 
 // A specifier with the real name and the version of its package, of which others may have other versions.

@@ -3,7 +3,7 @@
 
 const addon = require('./addon');
 const { writeSync } = require('fs');
-const { describe, nameOf } = require('./describe');
+const { describe, nameOf, property } = require('./describe');
 const { failureOf, load, packed, stopped } = require('./load');
 
 const [HANDLER, REPORT, FAILURE, EVENT, RESULT, EXCEPTION, LIMIT, INVOKE, ANSWER] = Array.from('HPFERXLIA', (c) => c.charCodeAt(0));
@@ -14,6 +14,7 @@ const PATIENCE = 2;
 const frame = { meta: '', body: '' };
 // Of the realm of handlers, as they were before any.
 const { JSON: { parse, stringify }, Promise: GivenPromise, Error: GivenError, Object: { prototype: GivenObject } } = main;
+const { byteLength } = Buffer;
 const environment = process.env;
 
 // The function, the event under way, and the calls that it awaits.
@@ -72,50 +73,82 @@ function next() {
   let kind;
   do kind = addon.receive(frame); while (kind === ANSWER); // to a call of an earlier event
   if (kind !== EVENT) addon.exit(0);
-  current = new Invocation(fn, JSON.parse(frame.meta), answer);
-  current.run(parse(frame.body));
+  current = new Invocation(fn, JSON.parse(frame.meta), answered);
+  current.run(frame.body);
 }
 
 function answer(invocation) {
   if (invocation !== current) return;
-  current = null;
   if (awaited.size > 0) {
     awaited.clear();
     addon.watch();
   }
   addon.send(invocation.kind, invocation.token, invocation.body);
+  current = null;
   next();
+}
+
+const answered = ours(answer);
+
+// What of this runtime failed while an event was under way: no fault of the handler's. The instance cannot be relied on any more.
+function failed(error) {
+  if (current === null) return onUncaught(error);
+  try {
+    const message = `the runtime of Node.js failed while it ran an event: ${property(error, 'stack')}`;
+    addon.send(LIMIT, current.token, packed({ kind: 'internal', message }));
+  } finally {
+    addon.exit(1);
+  }
+}
+
+// A function of this runtime that code of others calls, or the event loop.
+function ours(called) {
+  return (...args) => {
+    try {
+      return called(...args);
+    } catch (error) {
+      failed(error);
+    }
+  };
 }
 
 // An event on its way through the handler. Answered is called once, as an immediate, when kind and body are the answer.
 class Invocation {
   constructor(fn, meta, answered) {
     this.fn = fn;
+    this.meta = meta;
     this.answered = answered;
     this.token = meta.token;
     this.kind = 0;
     this.body = '';
     this.waiting = false;
-    this.context = new Context(fn, meta, this);
+    this.callBack = ours((...args) => this.take(...args));
+    this.fail = ours((thrown) => this.refuse(thrown));
   }
 
-  run(event) {
+  // Text is the event as JSON.
+  run(text) {
     const { call, length } = this.fn.handle;
+    this.context = new Context(this.fn, this.meta, this);
+    let result;
     try {
-      const result = call(event, this.context, (error, result) => this.callBack(error, result));
-      if (typeof result?.then === 'function') result.then((value) => this.callBack(null, value, true), (error) => this.fail(error));
-      else if (length === 1 || length < 3 && result !== undefined) this.settle(result);
-      else this.open = true; // it may call back, or use its context, as long as there is something to do
+      result = call(parse(text), this.context, (error, result) => this.callBack(error, result));
+      if (typeof result?.then === 'function') {
+        result.then((value) => this.callBack(null, value, true), this.fail);
+        return;
+      }
     } catch (error) {
-      this.fail(error);
+      return this.fail(error);
     }
+    if (length === 1 || length < 3 && result !== undefined) this.settle(result);
+    else this.open = true; // it may call back, or use its context, as long as there is something to do
   }
 
   // As AWS Lambda has it: the answer to a callback goes out when nothing is left to do, unless the handler says otherwise; that of a promise, and of
   // context.done and its like, at once.
-  callBack(error, result, atOnce = !this.context.callbackWaitsForEmptyEventLoop) {
+  take(error, result, atOnce = !property(this.context, 'callbackWaitsForEmptyEventLoop')) {
     if (this.kind !== 0 || this.waiting) return;
-    if (error !== undefined && error !== null) this.fail(error);
+    if (error !== undefined && error !== null) this.refuse(error);
     else if (atOnce) this.settle(result);
     else {
       this.waiting = true;
@@ -127,60 +160,66 @@ class Invocation {
   idle() {
     if (this.kind !== 0) return;
     if (this.waiting || this.open) this.settle(this.result);
-    else this.fail(new Error('the promise of the handler was never settled, and nothing is left to do that could'));
+    else this.refuse(new Error('the promise of the handler was never settled, and nothing is left to do that could'));
   }
 
   settle(value) {
     if (this.kind !== 0) return;
-    this.encode(value);
+    [this.kind, this.body] = encoded(value, this.fn.handler);
     setImmediate(this.answered, this);
   }
 
-  fail(thrown) {
+  refuse(thrown) {
     // What goes wrong before the answer is out is the event's, also after its result is known.
     const late = this.kind !== 0;
     this.kind = EXCEPTION;
     this.body = packed(describe(thrown));
     if (!late) setImmediate(this.answered, this);
   }
-
-  encode(value) {
-    let problem;
-    try {
-      const body = value === undefined ? 'null' : stringify(value);
-      if (body === undefined) throw new TypeError('JSON has no such thing');
-      refuseLosses(value, body);
-      const size = body.length > MAX_RESULT / 3 ? Buffer.byteLength(body) : 0;
-      if (size <= MAX_RESULT) {
-        this.kind = RESULT;
-        this.body = body;
-        return;
-      }
-      problem = { kind: 'too_large', message: `the result of ${this.fn.handler} takes ${size} bytes as JSON; the limit is ${MAX_RESULT}` };
-    } catch (error) {
-      const what = value === null ? 'null' : typeof value === 'object' ? nameOf(value, 'object') : typeof value;
-      problem = { kind: 'invalid', message: `the result of ${this.fn.handler} (a ${what}) cannot be written as JSON: ${describe(error).message}` };
-    }
-    this.kind = LIMIT;
-    this.body = packed(problem);
-  }
 }
 
-// Throws for a value that has been written as another one: a number that JSON does not have, as null, and half a character, as an escape
-// that no other language can read. What may be one costs a second look.
-function refuseLosses(value, body) {
-  if (body.includes('\\ud') && /(?<!\\)(?:\\\\)*\\ud[89a-f]/.test(body)) throw new TypeError('a string in it has half of a surrogate pair');
-  if (!body.includes('null')) return;
-  stringify(value, (key, inner) => {
-    if (typeof inner === 'number' && !Number.isFinite(inner)) throw new TypeError(`${inner} is no number in JSON`);
-    return inner;
-  });
+// The kind and the body of the answer that a value is.
+function encoded(value, handler) {
+  const refused = (kind, why) => [LIMIT, packed({ kind, message: `the result of ${handler} ${why}` })];
+  const { body, problem } = written(value);
+  if (problem !== undefined) {
+    const what = value === null ? 'null' : typeof value === 'object' ? nameOf(value, 'object') : typeof value;
+    return refused('invalid', `(a ${what}) cannot be written as JSON: ${problem}`);
+  }
+  const size = body.length > MAX_RESULT / 3 ? byteLength(body) : 0;
+  return size > MAX_RESULT ? refused('too_large', `takes ${size} bytes as JSON; the limit is ${MAX_RESULT}`) : [RESULT, body];
+}
+
+// A value as JSON, or the problem that there is none which says the same: a number that JSON does not have is written as null, and half a
+// character as an escape that no other language can read. What may be one costs a second look. Code of others runs in stringify alone.
+function written(value) {
+  let body, lost;
+  try {
+    body = value === undefined ? 'null' : stringify(value);
+  } catch (error) {
+    return { problem: describe(error).message };
+  }
+  if (body === undefined) return { problem: 'JSON has no such thing' };
+  if (body.includes('\\ud') && /(?<!\\)(?:\\\\)*\\ud[89a-f]/.test(body)) return { problem: 'a string in it has half of a surrogate pair' };
+  if (!body.includes('null')) return { body };
+  try {
+    stringify(value, (key, inner) => {
+      if (typeof inner === 'number' && !Number.isFinite(inner)) lost ??= `${inner} is no number in JSON`;
+      return inner;
+    });
+  } catch (error) {
+    lost = describe(error).message;
+  }
+  return { body, problem: lost };
 }
 
 // What a handler is told besides the event, with the names that AWS Lambda uses. Its functions may be taken from it, as in promise.then(context.succeed).
 class Context {
+  callbackWaitsForEmptyEventLoop = true;
+  // Its own before they are set: what a handler may have put into the prototype of all objects has no part in that.
+  awsRequestId; functionName; functionVersion; memoryLimitInMB; invokedFunctionArn; logGroupName; logStreamName; getRemainingTimeInMillis; done; succeed; fail; invoke;
+
   constructor(fn, meta, invocation) {
-    this.callbackWaitsForEmptyEventLoop = true;
     this.awsRequestId = meta.id;
     this.functionName = fn.function;
     this.functionVersion = String(fn.version);
@@ -200,17 +239,12 @@ class Context {
 function invoke(invocation, name, event, resolve, reject) {
   const refuse = (kind, message) => reject(new InvokeError(name, { kind, fault: 'handler', message }));
   if (invocation !== current) return refuse('invalid', `${name} cannot be invoked any more: the event has been answered`);
-  const body = event === undefined ? 'null' : stringify(event);
-  if (body === undefined) return refuse('invalid', `a ${typeof event} cannot be written as JSON, as the event for ${name} has to be`);
-  try {
-    refuseLosses(event, body);
-  } catch (error) {
-    return refuse('invalid', `the event for ${name} cannot be written as JSON: ${describe(error).message}`);
-  }
+  const { body, problem } = written(event);
+  if (problem !== undefined) return refuse('invalid', `the event for ${name} cannot be written as JSON: ${problem}`);
   const call = ++calls;
   const size = addon.send(INVOKE, invocation.token, body, JSON.stringify({ call, function: String(name) }));
   if (size > 0) return refuse('too_large', `the event for ${name} takes ${size} bytes as JSON; the limit is ${MAX_RESULT}`);
-  if (awaited.size === 0) addon.watch(onAnswer);
+  if (awaited.size === 0) addon.watch(ours(onAnswer));
   awaited.set(call, { name, resolve, reject });
 }
 
@@ -255,7 +289,7 @@ function listen() {
   const told = function (name, ...args) {
     if (name !== 'uncaughtException') {
       const heard = Reflect.apply(emit, this, [name, ...args]);
-      if (name === 'beforeExit') onIdle();
+      if (name === 'beforeExit') ours(onIdle)();
       return heard;
     }
     try {
@@ -279,7 +313,7 @@ async function rehearse() {
   rehearsed.handle = (await load(JSON.parse(JSON.stringify(rehearsed)), () => {}, __dirname)).handler;
   for (let i = 0; i < 3; i++) {
     await new Promise((done) => {
-      new Invocation(rehearsed, JSON.parse('{"id":"","deadline_ms":0,"token":""}'), done).run(JSON.parse('{"rehearsal":[1,2.5,"three",null,true]}'));
+      new Invocation(rehearsed, JSON.parse('{"id":"","deadline_ms":0,"token":""}'), done).run('{"rehearsal":[1,2.5,"three",null,true]}');
     });
   }
   delete require.cache[file];

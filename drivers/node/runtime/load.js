@@ -4,7 +4,7 @@
 const { existsSync, promises, readFileSync, readdirSync } = require('fs');
 const Module = require('module');
 const path = require('path');
-const { pathToFileURL } = require('url');
+const { fileURLToPath, pathToFileURL } = require('url');
 const vm = require('vm');
 const addon = require('./addon');
 const { describe, property, syntaxPlace } = require('./describe');
@@ -14,8 +14,8 @@ const { watch } = require('./watch');
 
 const CODE = '/function';
 const MAX_PACKET = 128 << 10, MAX_DRAWN = 2000;
-const { createRequire, isBuiltin } = Module;
-const now = performance.now.bind(performance);
+const { createRequire, isBuiltin, registerHooks } = Module; // hooks are there from Node.js 22.15 on
+const now = performance.now.bind(performance), { byteLength } = Buffer;
 const MAX_LOADED = 64; // modules that core is told of, of those that it did not know a handler imports
 
 // An error to report: kind and fault as core has them, and the exception behind it.
@@ -29,9 +29,33 @@ class Failure extends Error {
 
 // Has an instance look for what a package requires and does not declare among what the function has, where npm would have put it: packages lie in
 // directories of their own, and find only what they declare. A zygote does not, which may serve other functions as well; nor does an instance, as long as
-// it imports what another time a zygote has imported.
-function findUndeclared() {
-  Module._initPaths(); // reads NODE_PATH
+// it imports what another time a zygote has imported. Notes which modules the function's own files import.
+function findUndeclared(packages) {
+  Module._initPaths(); // reads NODE_PATH, for require
+  if (packages.length > 0) registerHooks?.({ resolve });
+}
+
+const BARE = /^[^./#][^:]*$/;
+let brought = null; // by import, while a handler is imported
+
+function resolve(specifier, context, next) {
+  let found;
+  try {
+    found = next(specifier, context);
+  } catch (thrown) {
+    if (property(thrown, 'code') !== 'ERR_MODULE_NOT_FOUND' || !BARE.test(specifier)) throw thrown; // require has another code
+    try {
+      found = next(specifier, { ...context, parentURL: `file://${CODE}/` });
+    } catch {
+      throw thrown;
+    }
+  }
+  if (brought !== null && context.conditions?.includes('import') && context.parentURL?.startsWith(`file://${CODE}/`) && BARE.test(specifier)) {
+    const { base, pack } = located(found.url) ?? {};
+    const name = base && `import:${named(base, pack)}${parsed(specifier).file}`;
+    if (name !== undefined && !imported.has(name)) brought.add(name);
+  }
+  return found;
 }
 
 // What was thrown, as a Failure: anything else of this realm is a fault of the runtime.
@@ -74,7 +98,7 @@ async function load(request, fail, directory = CODE) {
   try {
     for (importing of request.modules ?? []) {
       const begin = now();
-      imported.set(importing, await attempt(importing, () => importPackage(importing, request)));
+      imported.set(importing, await attempt(importing, () => importModule(importing, request.packages ?? [])));
       took[importing] = (now() - begin) / 1000;
     }
     const report = { took: 0, modules: took, threads: 1 };
@@ -84,9 +108,10 @@ async function load(request, fail, directory = CODE) {
     if (request.handler) {
       importing = request.handler;
       const known = Object.keys(require.cache).length;
-      if (directory === CODE) findUndeclared();
+      brought = new Set();
+      if (directory === CODE) findUndeclared(request.packages ?? []);
       handler = await importHandler(request.handler, directory);
-      const loaded = loadedSince(known);
+      const loaded = [...requiredSince(known), ...brought].slice(0, MAX_LOADED);
       if (loaded.length > 0) report.loaded = loaded;
     }
     report.took = (now() - start) / 1000;
@@ -94,6 +119,7 @@ async function load(request, fail, directory = CODE) {
     return { report, handler };
   } finally {
     stop = null;
+    brought = null;
     if (reads) reads();
     promises.readFile = readFile;
   }
@@ -119,11 +145,11 @@ function draw(names) {
   return drawn;
 }
 
-// What the function's own files have required of packages after the first so many files. Of ES modules nothing is known.
-function loadedSince(known) {
+// What the function's own files have required of packages after the first so many files.
+function requiredSince(known) {
   const found = new Set();
   for (const file of Object.keys(require.cache).slice(known)) {
-    const [, base, pack, rest] = /^\/packages\/([^/]+)\/node_modules\/((?:@[^/]+\/)?[^/]+)(.*)$/.exec(file) ?? [];
+    const { base, pack, rest } = located(file) ?? {};
     const parent = property(property(require.cache[file], 'parent'), 'filename');
     if (pack === undefined || typeof parent !== 'string' || !parent.startsWith(CODE + '/')) continue;
     let main;
@@ -132,10 +158,21 @@ function loadedSince(known) {
     } catch {
       // it has none
     }
-    const name = `${pack}@${base.slice(pack.length + 1)}`;
+    const name = named(base, pack);
     found.add(main === file ? name : name + rest);
   }
-  return [...found].slice(0, MAX_LOADED);
+  return found;
+}
+
+// Where a file, or its address, is in the directory of a package, if it is in one.
+function located(file) {
+  const path = file.startsWith('file:') ? fileURLToPath(file) : file;
+  return /^\/packages\/(?<base>[^/]+)\/node_modules\/(?<pack>(?:@[^/]+\/)?[^/]+)(?<rest>.*)$/.exec(path)?.groups;
+}
+
+// A package as requests name it, of the name of its directory.
+function named(base, pack) {
+  return `${pack}@${base.slice(pack.length + 1)}`;
 }
 
 class Exit extends Error {
@@ -173,17 +210,6 @@ function importModule(name, packages) {
   if (!esm) return beside(builtin ? `${pack}/` : pack + file); // one of node's own has the name as well, and comes first
   if (builtin) return importer(from)(pathToFileURL(beside.resolve(`${pack}/`)));
   return importer(from)(pack + file);
-}
-
-// Imports a module for a request. What it cannot do without in an instance, it finds there; no zygote has imported it.
-async function importPackage(name, { packages = [], handler }) {
-  try {
-    return await importModule(name, packages);
-  } catch (thrown) {
-    if (!handler || property(thrown, 'code') !== 'MODULE_NOT_FOUND') throw thrown;
-    findUndeclared();
-    return importModule(name, packages);
-  }
 }
 
 function parsed(name) {
@@ -233,7 +259,7 @@ function importFile(file) {
 // A message as JSON, of at most MAX_PACKET bytes: a longer one is an error, and cut.
 function packed(message) {
   let packet = JSON.stringify(message);
-  if (Buffer.byteLength(packet) > MAX_PACKET) {
+  if (byteLength(packet) > MAX_PACKET) {
     const error = message.error ?? message;
     shorten(error);
     shorten(error.exception ?? {});
