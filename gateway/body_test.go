@@ -100,6 +100,30 @@ func TestStalledBody(t *testing.T) {
 			}
 			conn.Close()
 		}
+		// Nor does one get more time because it comes one byte after the other.
+		from, to := io.Pipe()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for err := error(nil); err == nil; time.Sleep(20 * time.Millisecond) {
+				_, err = to.Write([]byte(" "))
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		method, path, _ := strings.Cut(path, " ")
+		request, err := http.NewRequestWithContext(ctx, method, server.URL+path, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil || response.StatusCode != http.StatusRequestTimeout {
+			t.Errorf("%s byte by byte: %v, %v", path, response, err)
+		} else {
+			response.Body.Close()
+		}
+		cancel()
+		from.Close()
+		<-ended
 	}
 }
 
