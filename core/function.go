@@ -66,7 +66,8 @@ func DefaultLimits() Limits {
 	return Limits{Memory: 256 << 20, Timeout: 30 * time.Second, MaxInstances: 100, IdleTimeout: 5 * time.Minute, Reuse: true}
 }
 
-// InstanceProcessors is how many processors an instance can keep busy.
+// InstanceProcessors is how many processors an instance can keep busy: its share of time in each period, whatever function it serves, and how many
+// threads libraries start in it (HandlerLoad.Processors).
 const InstanceProcessors = 1
 
 // Sizes that every worker and every driver agrees on.

@@ -158,7 +158,13 @@ func TestUnsent(t *testing.T) {
 		"ends in the middle of the event": {large, func(t *testing.T, far net.Conn, _ string) { io.ReadFull(far, make([]byte, 999)) }, false, true},
 		"ends before it reads":            {[]byte("1"), func(*testing.T, net.Conn, string) {}, false, true},
 		"has read":                        {[]byte("1"), func(t *testing.T, far net.Conn, _ string) { hear(t, far) }, false, false},
-		"has called, and read no answer":  {[]byte("1"), nil, true, false},
+		"has read a long one":             {large, func(t *testing.T, far net.Conn, _ string) { hear(t, far) }, false, false},
+		"ends before the last byte": {[]byte("1"), func(t *testing.T, far net.Conn, _ string) {
+			head := make([]byte, headSize)
+			io.ReadFull(far, head)
+			io.ReadFull(far, make([]byte, binary.BigEndian.Uint32(head)-2))
+		}, false, true},
+		"has called, and read no answer": {[]byte("1"), nil, true, false},
 		"has called, and been not answered": {[]byte("1"), func(t *testing.T, far net.Conn, _ string) {
 			hear(t, far)
 			far.Write([]byte("x"))
@@ -208,6 +214,40 @@ func TestUnsent(t *testing.T) {
 			}
 			<-done
 		})
+	}
+}
+
+// An answer to a call of the event before may still lie unread in front of the next event. What was read in order tells of that event all the same.
+func TestUnsentBehindAnAnswer(t *testing.T) {
+	for _, frames := range []int{0, 1, 2} { // that it reads: that answer, and the event
+		near, far := sockets(t)
+		conn := Open(near, tokens)
+		x := New(conn)
+		token := send(t, x, far)
+		far.Write(frame('I', token+callBody(`{"call":1,"function":"f"}`, "1")))
+		if kind, _, err := x.Receive(); !IsCall(kind) || err != nil {
+			t.Fatalf("%c %v", kind, err)
+		}
+		if err := SendAnswer(conn, 1, []byte("1"), nil); err != nil {
+			t.Fatal(err)
+		}
+		far.Write(frame('R', token+"1"))
+		if kind, _, err := x.Receive(); kind != 'R' || err != nil {
+			t.Fatalf("%c %v", kind, err)
+		}
+		x.Free()
+		x = New(conn)
+		if err := x.Send(core.Invocation{ID: "i", Event: []byte("2")}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		for range frames {
+			hear(t, far)
+		}
+		far.Close()
+		if _, _, err := x.Receive(); err == nil || IsUnsent(err) != (frames < 2) {
+			t.Errorf("it has read %d of two frames: %v, unsent %v", frames, err, IsUnsent(err))
+		}
+		x.Free()
 	}
 }
 
