@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -30,6 +31,42 @@ func (c *connections) count(_ net.Conn, state http.ConnState) {
 	case http.StateClosed, http.StateHijacked:
 		c.open.Add(-1)
 	}
+}
+
+// steadyListener accepts connections that end when the caller does not take on what it is answered, as a steadyBody does when one does not send on.
+type steadyListener struct{ net.Listener }
+
+func (l steadyListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return steadyConn{conn}, nil
+}
+
+type steadyConn struct{ net.Conn }
+
+// atOnce is how many bytes have one deadline, so that the last of a long answer do not have hours.
+const atOnce = 64 << 10
+
+func (c steadyConn) Write(p []byte) (n int, err error) {
+	for {
+		part := p[n:min(n+atOnce, len(p))]
+		_ = c.SetWriteDeadline(time.Now().Add(stall + time.Duration(len(part))*(time.Second/slowest))) // fails as the write does
+		written, err := c.Conn.Write(part)
+		n += written
+		if err != nil || n == len(p) {
+			return n, err
+		}
+	}
+}
+
+// CloseWrite is used by a http.Server for the last answer of a connection.
+func (c steadyConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
 }
 
 // refuse returns an error when there are too many connections for one more event.

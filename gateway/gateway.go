@@ -101,10 +101,10 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 		MaxHeaderBytes:    64 << 10,
 		ConnState:         g.connections.count,
 		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
-		// No WriteTimeout and no ReadTimeout: an upload, an invocation and the following of logs take the time they take. A steadyBody ends what stalls.
+		// No WriteTimeout and no ReadTimeout: an upload, an invocation and the following of logs take the time they take. A steadyBody and a steadyConn end what stalls.
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- server.Serve(steadyListener{listener}) }()
 	select {
 	case err := <-served:
 		return core.Errorf(core.KindInternal, core.FaultWorker, "cannot go on serving at %s: %w", listener.Addr(), err)

@@ -1,0 +1,75 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// pipes is a listener whose connections are the far ends of pipes.
+type pipes struct {
+	net.Listener // for what nobody calls
+	conns        chan net.Conn
+}
+
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+func (p pipes) Close() error   { close(p.conns); return nil }
+func (p pipes) Accept() (net.Conn, error) {
+	if conn, ok := <-p.conns; ok {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+// A caller that does not take its answer is let go, and one that takes it slowly gets all of it.
+func TestStalledAnswer(t *testing.T) {
+	long := `"` + strings.Repeat("x", 1<<20) + `"`
+	for name, test := range map[string]struct {
+		pause time.Duration // between two times that it takes 64 KiB
+		whole bool
+	}{"stalls": {5 * time.Minute, false}, "is slow": {time.Minute, true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := New(&fakeService{invoke: func(context.Context, core.Invocation) (core.Result, error) {
+					return core.Result{Body: []byte(long), Start: core.StartWarm}, nil
+				}}, quiet())
+				ctx, cancel := context.WithCancel(t.Context())
+				listener := pipes{conns: make(chan net.Conn)}
+				served := make(chan error, 1)
+				go func() { served <- g.Serve(ctx, listener) }()
+				near, far := net.Pipe()
+				listener.conns <- far
+				if _, err := io.WriteString(near, "POST /run/f HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1"); err != nil {
+					t.Fatal(err)
+				}
+				var got []byte
+				for buffer, err := make([]byte, 64<<10), error(nil); err == nil; time.Sleep(test.pause) {
+					var n int
+					n, err = io.ReadFull(near, buffer)
+					got = append(got, buffer[:n]...)
+					if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+						t.Error(err)
+					}
+				}
+				if whole := strings.HasSuffix(string(got), "\r\n\r\n"+long); whole != test.whole || !whole && len(got) > 2*atOnce {
+					t.Errorf("it got %d bytes, whole %v", len(got), whole)
+				}
+				synctest.Wait()
+				if open := g.connections.open.Load(); open != 0 {
+					t.Errorf("%d connections are open", open)
+				}
+				cancel()
+				if err := <-served; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
