@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -92,11 +93,12 @@ func (t *cgroupTree) make() error {
 
 // clear ends and removes everything in the tree, and the tree itself. Thereafter a delegated cgroup may have processes again.
 func (t *cgroupTree) clear() error {
-	deadline := time.Now().Add(5 * time.Second)
+	began := time.Now()
+	deadline := began.Add(5 * time.Second)
 	for {
 		busy := error(nil)
 		for _, parent := range t.parents {
-			busy = errors.Join(busy, clearCgroup(parent))
+			busy = errors.Join(busy, clearCgroup(parent, time.Since(began) > time.Second))
 		}
 		if busy == nil && t.delegated != "" {
 			return control(t.delegated, "-")
@@ -109,8 +111,9 @@ func (t *cgroupTree) clear() error {
 }
 
 // clearCgroup kills the processes of a cgroup and its children and tries to remove them. Processes of an earlier worker have
-// no other handle than their number; as members of our own cgroup they are ours.
-func clearCgroup(dir string) error {
+// no other handle than their number; as members of our own cgroup they are ours. Keepers end by themselves after the program that they reap:
+// they are killed only when asked to.
+func clearCgroup(dir string, keepers bool) error {
 	var dirs []string
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.IsDir() {
@@ -121,18 +124,29 @@ func clearCgroup(dir string) error {
 	if err != nil {
 		return err
 	}
-	for i := len(dirs) - 1; i >= 0; i-- {
-		for _, pid := range members(dirs[i]) {
+	busy := error(nil)
+	for _, dir := range slices.Backward(dirs) {
+		for _, pid := range members(dir) {
+			if !keepers && isKeeper(pid) {
+				continue
+			}
 			if fd, err := unix.PidfdOpen(pid, 0); err == nil {
 				_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 				unix.Close(fd)
 			}
 		}
-		if err := unix.Rmdir(dirs[i]); err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("removing the cgroup %s: %w", dirs[i], err)
+		if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) && busy == nil {
+			busy = fmt.Errorf("removing the cgroup %s: %w", dir, err)
 		}
 	}
-	return nil
+	return busy
+}
+
+// isKeeper tells a process that stayed outside when the program that it has started went into its sandbox.
+func isKeeper(pid int) bool {
+	own, err := os.Readlink("/proc/self/ns/pid")
+	its, err2 := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	return err == nil && err2 == nil && own == its
 }
 
 // members returns the processes of a cgroup, none when it is gone.

@@ -127,4 +127,5 @@ func TestKeeperKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone(t, installer.Sandbox)
+	soon(t, "what the keepers have left is reaped", func() bool { return endedChild() == 0 })
 }

@@ -10,17 +10,20 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// reaper tells when processes end that are not the worker's children, by their pidfds.
+// reaper tells when processes end that are not the worker's children, by their pidfds. What is orphaned below the worker, because a driver or a
+// keeper was killed, becomes its child, and the reaper reaps it.
 type reaper struct {
-	epoll *os.File // polled itself, so that no thread waits in it and Close ends the waiting
-	mu    sync.Mutex
-	ended map[int32]func() // by pidfd
+	epoll  *os.File // polled itself, so that no thread waits in it and Close ends the waiting
+	closed chan struct{}
+	mu     sync.Mutex
+	ended  map[int32]func() // by pidfd
 }
 
 func openReaper() (*reaper, error) {
@@ -31,12 +34,55 @@ func openReaper() (*reaper, error) {
 	if err := unix.SetNonblock(epoll, true); err != nil {
 		return nil, errors.Join(err, unix.Close(epoll))
 	}
-	r := &reaper{epoll: os.NewFile(uintptr(epoll), "reaper"), ended: map[int32]func(){}}
+	// The first process of the machine, or of a container, may reap late or never, and until then a pid namespace does not end in which the orphan was.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, errors.Join(err, unix.Close(epoll))
+	}
+	r := &reaper{epoll: os.NewFile(uintptr(epoll), "reaper"), closed: make(chan struct{}), ended: map[int32]func(){}}
 	go r.run()
+	go r.reapOrphans()
 	return r, nil
 }
 
-func (r *reaper) close() error { return r.epoll.Close() }
+func (r *reaper) close() error {
+	close(r.closed)
+	return r.epoll.Close()
+}
+
+// reapOrphans reaps children that nobody waits for. Whoever has started a process waits for its end, so one that is still there after a moment
+// has been adopted.
+func (r *reaper) reapOrphans() {
+	const rest, moment = time.Second, 100 * time.Millisecond
+	for last, pause := 0, rest; ; {
+		select {
+		case <-r.closed:
+			return
+		case <-time.After(pause):
+		}
+		now := endedChild()
+		if now != 0 && now == last {
+			_, _ = unix.Wait4(now, nil, unix.WNOHANG, nil)
+			now = endedChild()
+		}
+		if last, pause = now, rest; now != 0 {
+			pause = moment
+		}
+	}
+}
+
+// endedChild returns the pid of a child that has ended and waits to be reaped, 0 when there is none.
+func endedChild() int {
+	var info unix.Siginfo
+	if err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err != nil {
+		return 0
+	}
+	return int((*struct{ signal, errno, code, _, pid int32 })(unsafe.Pointer(&info)).pid)
+}
+
+// reapOrphan reaps the process that has ended if the worker has adopted it: then nobody else does.
+func reapOrphan(pidfd int) {
+	_ = unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED|unix.WNOHANG, nil)
+}
 
 // watch calls ended, once, soon after the process has ended.
 func (r *reaper) watch(pidfd int, ended func()) error {

@@ -276,6 +276,7 @@ func (s *Sandbox) settle(err error) {
 func (s *Sandbox) ended() {
 	<-s.in // the gate may still be giving it its descriptors
 	if s.pidfd >= 0 {
+		reapOrphan(s.pidfd)
 		s.exit = exitOf(s.pidfd)
 	}
 	s.exit.OutOfMemory, s.exit.Starved = s.cgroup.outOfMemory()
