@@ -79,7 +79,7 @@ func (s *Store) load() (warnings []error, err error) {
 
 // loseVersion has the next function of a name begin with a version that none before it can have had: more than the seconds of all time.
 func (s *Store) loseVersion(name string) error {
-	if ValidName(name) != nil {
+	if !validName.MatchString(name) {
 		return nil // there was none
 	}
 	s.removed[name] = int(time.Now().Unix())
