@@ -285,3 +285,38 @@ PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
 		}
 	}
 }
+
+// TestDebianFiles has programs that look for their own files where Debian has them: modules in /usr/lib, fonts in /usr/share, rules in /etc. A child that is forked
+// from a zygote of the same packages finds them as one that is not.
+func TestDebianFiles(t *testing.T) {
+	rubySystem(t)
+	requires(t, Runtime("apt-get"), Runtime("cc"))
+	w := shared(t)
+	w.deploy(t, "files-ruby", rubyFile(`require "mini_magick"
+def handler(event:, context:)
+  system("convert", "-size", "60x40", "gradient:red-blue", "/tmp/a.png", exception: true)
+  image = MiniMagick::Image.open("/tmp/a.png")
+  image.resize("30x30").format("jpg")
+  image.write("/tmp/b.jpg")
+  [image.dimensions, File.binread("/tmp/b.jpg", 3).bytes, `+"`convert -list policy`"+`[%r{/etc/[^/]+/policy.xml}], File.read("/etc/hosts").include?("localhost")]
+end
+`).with("pipsqueak.yaml", "reuse: false\ndebian: [ruby-mini-magick, imagemagick]\n"))
+	w.deploy(t, "files-native", files{"pipsqueak.yaml": "reuse: false\ndebian: [figlet]\n", "handler.c": `#include <pipsqueak.h>
+#include <stdio.h>
+PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
+{
+    char line[200] = "", text[300];
+    FILE *shell = popen("figlet -f banner I", "r");
+    if (shell && fgets(line, sizeof line, shell) && pclose(shell) >= 0)
+        ps_result(c, text, (size_t)snprintf(text, sizeof text, "\"%.4s\"", line));
+}
+`})
+	for name, want := range map[string]string{"files-ruby": `[[30,20],[255,216,255],"/etc/ImageMagick-6/policy.xml",true]`, "files-native": `"### "`} {
+		cold := w.run(t, name, `{}`)
+		for _, a := range []answer{cold, forkStart(t, w, name, `{}`)} {
+			if string(a.body) != want {
+				t.Errorf("%s gives %v, want %s", name, a, want)
+			}
+		}
+	}
+}

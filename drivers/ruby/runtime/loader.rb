@@ -98,7 +98,7 @@ module Pipsqueak
 
     # Has this process find the programs of Debian packages, and a Ruby that it starts the packages and the libraries that their extensions are linked with.
     def tell_programs
-      programs = @packages.grep(%r{/debian\+}).product(%w[usr/bin bin usr/games]).map { |path| path.join("/") }.select { |path| File.directory?(path) }
+      programs = @packages.grep(%r{/debian\+}).product(%w[usr/bin usr/games]).map { |path| path.join("/") }.select { |path| File.directory?(path) }
       ENV["PATH"] = [*programs, *ENV["PATH"]].join(":") unless programs.empty?
       libraries = @packages.flat_map { |directory| (@indexes[directory]["libraries"] || {}).values.map { |library| File.dirname("#{directory}/#{library["path"]}") } }
       { "RUBYLIB" => $LOAD_PATH - [CODE, *@standard], "LD_LIBRARY_PATH" => libraries.uniq }.each do |name, directories|
