@@ -320,3 +320,40 @@ PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
 		}
 	}
 }
+
+// TestRubyStandardLibrary has libraries of Ruby's own that take long: zygotes have required them, but for who sets what they read meanwhile. What was found out
+// about one version of a function holds for the next.
+func TestRubyStandardLibrary(t *testing.T) {
+	rubySystem(t)
+	w := shared(t)
+	plain := rubyFile("require 'csv'\nrequire 'openssl'\ndef handler(event:, context:) = [CSV::Parser::SCANNER_TEST, OpenSSL::Random.random_bytes(8).unpack1('H*')]\n").
+		with("pipsqueak.yaml", "reuse: false\n")
+	w.deploy(t, "standard-plain", plain)
+	read := func(a answer) (bool, string) {
+		got := decode[[]any](t, a)
+		if len(got) != 2 {
+			t.Fatal(a)
+		}
+		return got[0] == true, fmt.Sprint(got[1])
+	}
+	_, first := read(forkStart(t, w, "standard-plain", `{}`))
+	w.deploy(t, "standard-plain", plain.with("pipsqueak.yaml", "reuse: false\ntimeout_ms: 20000\n"))
+	if a := w.run(t, "standard-plain", `{}`); a.header.Get("Pipsqueak-Start") != "fork" {
+		t.Errorf("the next version starts %s", a.header.Get("Pipsqueak-Start"))
+	} else if set, next := read(a); set || next == first {
+		t.Errorf("it has %t, %s after %s", set, next, first)
+	}
+	for name, f := range map[string]files{
+		"env":  plain.with("pipsqueak.yaml", "reuse: false\nenv: {CSV_PARSER_SCANNER_TEST: \"yes\"}\n"),
+		"file": plain.with("handler.rb", "ENV['CSV_PARSER_SCANNER_TEST'] = 'yes'\n"+plain["handler.rb"]),
+		"late": rubyFile("def handler(event:, context:)\n  require 'csv'\n  [CSV::Parser::SCANNER_TEST, 0]\nend\n").with("pipsqueak.yaml", "reuse: false\nenv: {CSV_PARSER_SCANNER_TEST: \"yes\"}\n"),
+	} {
+		w.deploy(t, "standard-"+name, f)
+		for range 6 {
+			if set, _ := read(w.run(t, "standard-"+name, `{}`)); !set {
+				t.Fatalf("%s: the variable came too late", name)
+			}
+			read(w.run(t, "standard-plain", `{}`))
+		}
+	}
+}
