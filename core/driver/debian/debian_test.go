@@ -449,7 +449,7 @@ func TestBehind(t *testing.T) {
 		t.Error(e)
 	}
 	for _, base := range []map[string]string{nil, {"git": "1"}} {
-		if err := (&apt{base: base}).behind(said, failed); err != failed {
+		if err := (&apt{base: base}).behind(said, failed); !errors.Is(err, failed) {
 			t.Errorf("%v: %v", base, err)
 		}
 	}
