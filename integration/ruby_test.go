@@ -265,9 +265,10 @@ func TestDebianPrograms(t *testing.T) {
 	rubySystem(t)
 	requires(t, Runtime("apt-get"), Runtime("cc"))
 	w := shared(t)
-	const debian = "debian: [netcat-openbsd]\n"
-	w.deploy(t, "programs-ruby", rubyFile("def handler(event:, context:) = `command -v nc; nc -h 2>&1`.lines.first(2)\n").with("pipsqueak.yaml", debian))
-	w.deploy(t, "programs-native", files{"pipsqueak.yaml": debian, "handler.c": `#include <pipsqueak.h>
+	const debian = "debian: [netcat-openbsd, ruby-thor]\n"
+	w.deploy(t, "programs-ruby", rubyFile("def handler(event:, context:)\n  said = `thor version 2>&1`\n  raise said unless said.start_with?('Thor ')\n  `command -v nc; nc -h 2>&1`.lines.first(2)\nend\n").
+		with("pipsqueak.yaml", debian))
+	w.deploy(t, "programs-native", files{"pipsqueak.yaml": "debian: [netcat-openbsd]\n", "handler.c": `#include <pipsqueak.h>
 #include <stdio.h>
 PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
 {
