@@ -54,8 +54,15 @@ type Tree struct {
 	private map[version]int64  // bytes of the last measured instance
 	ahead   map[aheadKey]*ahead
 	slow    map[version]bool // whose own files take long to import
-	cold    map[string]int   // starts that import what a zygote could have, by shape
-	grown   chan struct{}    // closed and made anew when a zygote has been made or cannot be, and when a cold start has ended
+	reads   map[variable]bool
+	cold    map[string]int // starts that import what a zygote could have, by shape
+	grown   chan struct{}  // closed and made anew when a zygote has been made or cannot be, and when a cold start has ended
+}
+
+// variable is an environment variable, in the processes of a runtime.
+type variable struct {
+	runtime core.RuntimeID
+	name    string
 }
 
 // New returns an empty tree. It measures and plans in the background until Close.
@@ -65,7 +72,7 @@ func New(config Config, drivers Drivers, sandboxes Sandboxes) *Tree {
 		missed: make(chan struct{}, 1), born: make(chan struct{}, 1),
 		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, costs: costs{}, demands: map[string]*demand{},
 		blocks: map[string]block{}, built: map[string]int{}, private: map[version]int64{}, ahead: map[aheadKey]*ahead{},
-		turns: newTurns(turnsOf()), slow: map[version]bool{}, cold: map[string]int{}, grown: make(chan struct{}),
+		turns: newTurns(turnsOf()), slow: map[version]bool{}, reads: map[variable]bool{}, cold: map[string]int{}, grown: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.working.Go(t.plan)
@@ -216,6 +223,16 @@ func (t *Tree) Learn(rt core.RuntimeID, modules map[string]time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.costs.learn(rt, modules)
+}
+
+// LearnReads tells the tree which environment variables modules of the language's own read when they are imported, before a zygote imports them. A zygote that has
+// such a module is one for whom all variables are as in a zygote.
+func (t *Tree) LearnReads(rt core.RuntimeID, names []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, name := range names {
+		t.reads[variable{rt, name}] = true
+	}
 }
 
 // Apart returns the modules that no zygote imports for a function, with the reasons: those that it was deployed with, and what was found out

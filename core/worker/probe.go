@@ -202,7 +202,7 @@ func within(module, of string) bool {
 	return ok && (rest == "" || !unicode.IsLetter(next) && !unicode.IsDigit(next) && next != '_' && next != '-')
 }
 
-// learnCosts tells the tree what importing a function's modules takes, as their packages' probes have it.
+// learnCosts tells the tree what importing a function's modules takes, as their packages' probes have it, and which variables those read that are the language's own.
 func (w *Worker) learnCosts(fn *core.Function, packages []core.Installed) {
 	costs := map[string]time.Duration{}
 	for _, module := range slices.Concat(fn.Imports, fn.Loaded) {
@@ -214,6 +214,7 @@ func (w *Worker) learnCosts(fn *core.Function, packages []core.Installed) {
 		}
 	}
 	w.tree.Learn(fn.Runtime, costs)
+	w.tree.LearnReads(fn.Runtime, unowned(fn, packages))
 }
 
 // learning is what instances say that they import besides: what of it was tried, so that nothing is tried twice, and what is being tried.
@@ -312,7 +313,7 @@ func (w *Worker) loaded(fn *core.Function, modules []string) {
 		first := slices.DeleteFunc(slices.Concat(fn.Imports, fn.Loaded), func(m string) bool { return fn.Apart[m] != "" })
 		var trials map[string]core.Trial
 		var corrected core.Function
-		if trials, err = probe.Try(ctx, w.machine(d, runtime), packages, first, modules, settings(fn)); err == nil {
+		if trials, err = probe.Try(ctx, w.machine(d, runtime), packages, first, modules, fn.Settings()); err == nil {
 			corrected, err = w.store.Amend(fn.Name, fn.Version, func(f *core.Function) { take(f, modules, trials, packages) })
 		}
 		if err == nil {
