@@ -2,6 +2,7 @@ package integration
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -95,5 +96,31 @@ func TestMentions(t *testing.T) {
 	}
 	if seen < 40 {
 		t.Errorf("only %d commands were found in texts", seen)
+	}
+}
+
+// saysItsVersion checks that a program knows --version.
+func saysItsVersion(t *testing.T, program string) {
+	t.Helper()
+	out, err := exec.Command(program, "--version").CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), filepath.Base(program)+" ") || strings.Count(string(out), "\n") != 1 {
+		t.Errorf("%s --version: %v\n%s", program, err, out)
+	}
+}
+
+func TestEveryProgramSaysItsVersion(t *testing.T) {
+	found, err := filepath.Glob(filepath.Join(programs(t), "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, program := range found {
+		if info, err := os.Stat(program); err == nil && info.Mode().IsRegular() {
+			saysItsVersion(t, program)
+			seen++
+		}
+	}
+	if seen < 6 {
+		t.Errorf("%d programs in %v", seen, found)
 	}
 }
