@@ -67,7 +67,7 @@ type Locker interface {
 
 // Logs is implemented by a Service that keeps what handlers print.
 type Logs interface {
-	// Logs returns the kept lines of the function, oldest first, as one JSON LogLine a line. With follow the reader blocks for
+	// Logs returns the kept lines of the function, or of all functions of the application, oldest first, as one JSON LogLine a line. With follow the reader blocks for
 	// new ones until the context ends. The caller closes it.
 	Logs(ctx context.Context, name string, follow bool) (io.ReadCloser, error)
 }

@@ -46,7 +46,7 @@ func (g *Gateway) logs(w http.ResponseWriter, r *http.Request) error {
 
 	write, media := copyLine, ndjson
 	if accepts(r, "text/plain") {
-		write, media = writeText, "text/plain; charset=utf-8"
+		write, media = textOf(name), "text/plain; charset=utf-8"
 	}
 	w.Header().Set("Content-Type", media)
 	w.WriteHeader(http.StatusOK)
@@ -88,12 +88,18 @@ func copyLine(w io.Writer, line []byte) error {
 	return err
 }
 
-// writeText writes a line for people: time, node, stream, text.
-func writeText(w io.Writer, line []byte) error {
-	var l core.LogLine
-	if err := json.Unmarshal(line, &l); err != nil {
-		return core.Errorf(core.KindInternal, core.FaultWorker, "a line of the log is not JSON: %w", err)
+// textOf writes a line for people: time, the function when the log is an application's, node, stream, text.
+func textOf(name string) func(w io.Writer, line []byte) error {
+	return func(w io.Writer, line []byte) error {
+		var l core.LogLine
+		if err := json.Unmarshal(line, &l); err != nil {
+			return core.Errorf(core.KindInternal, core.FaultWorker, "a line of the log is not JSON: %w", err)
+		}
+		function := ""
+		if l.Function != name {
+			function = l.Function + " "
+		}
+		_, err := io.WriteString(w, l.Time.UTC().Format("2006-01-02T15:04:05.000Z")+" "+function+string(l.Node)+" "+l.Stream+" "+l.Text+"\n")
+		return err
 	}
-	_, err := io.WriteString(w, l.Time.UTC().Format("2006-01-02T15:04:05.000Z")+" "+string(l.Node)+" "+l.Stream+" "+l.Text+"\n")
-	return err
 }

@@ -202,7 +202,7 @@ func (p *program) remove() *cobra.Command {
 func (p *program) logs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs NAME",
-		Short: "Show what a function has printed",
+		Short: "Show what a function, or an application, has printed",
 		Long: `Show what the handlers of a function have printed, oldest first: time, instance, stream and text. What the worker has to
 say of the function is among it, as stream "worker".`,
 		Example:           "  pipsqueak logs hello\n  pipsqueak logs hello -f\n  pipsqueak logs hello -o json | jq -r 'select(.stream == \"stderr\").text'",

@@ -90,5 +90,5 @@ func (p *program) printForbidden(cmd *cobra.Command, as *format) error {
 	for _, rule := range inventory.Forbidden {
 		rows = append(rows, []string{rule.String(), humanAge(p.now().Sub(rule.Added)), rule.Reason})
 	}
-	return table(p.out, rows)
+	return p.table(rows)
 }

@@ -66,6 +66,9 @@ func (w *Worker) Snapshot(context.Context) (core.Snapshot, error) {
 
 // Logs implements core.Logs.
 func (w *Worker) Logs(ctx context.Context, name string, follow bool) (io.ReadCloser, error) {
+	if functions := w.functionsOf(name); len(functions) > 0 {
+		return merged(ctx, functions, follow, func(function string) (io.ReadCloser, error) { return w.Logs(ctx, function, follow) })
+	}
 	fn, ok := w.store.Get(name)
 	if !ok {
 		return nil, w.notFound(name)
@@ -75,7 +78,7 @@ func (w *Worker) Logs(ctx context.Context, name string, follow bool) (io.ReadClo
 
 // notFound is the error of a function that there is not. It names the function or application that was meant, as far as that can be told.
 func (w *Worker) notFound(name string) error {
-	if names := w.functionsOf(name); len(names) > 0 && name != "" {
+	if names := w.functionsOf(name); len(names) > 0 {
 		return core.Errorf(core.KindNotFound, core.FaultCaller, "%q is an application; its functions are %s", name, strings.Join(names, ", "))
 	}
 	var names []string
