@@ -87,6 +87,7 @@ type DeployRequest struct {
 	Archive io.Reader // tar.gz or zip, told apart by its first bytes
 	Anew    bool      // resolve its packages anew, whatever lock there is
 	Force   bool      // do not import its handler to see whether that works
+	Ready   bool      // return when its first start is a fork, or when it is known why it cannot be: Function.Unready
 	// Signature is a DSSE envelope that vouches for the name and the code (core/signing); empty when nobody does.
 	Signature []byte
 }

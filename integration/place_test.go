@@ -3,6 +3,8 @@ package integration
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -213,6 +215,9 @@ func TestMemoryOfPackages(t *testing.T) {
 	w.deploy(t, "large", f)
 	w.probed(t, "large")
 	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(data, "uses.json")); err != nil { // else its zygote were made at once
 		t.Fatal(err)
 	}
 	w = startWorker(t, data)

@@ -139,6 +139,7 @@ func (p *program) describeRows(f core.Function) [][]string {
 		{"instances", "at most " + strconv.Itoa(f.Limits.MaxInstances)},
 		{"idle timeout", humanDuration(f.Limits.IdleTimeout)},
 		{"reuse", reuse},
+		{"ready", cmp.Or(prefixed("not to fork: ", f.Unready), "to fork")},
 	}...)
 	if len(f.Signers) > 0 {
 		rows = append(rows, []string{"signed by", strings.Join(f.Signers, ", ")})
@@ -162,6 +163,14 @@ func (p *program) describeRows(f core.Function) [][]string {
 	}
 	several("apart", reasons(f.Apart))
 	return rows
+}
+
+// prefixed returns the text with that before it, or nothing when there is no text.
+func prefixed(prefix, text string) string {
+	if text == "" {
+		return ""
+	}
+	return prefix + text
 }
 
 // reasons are a line for each module that is imported in instances, and why.

@@ -152,8 +152,10 @@ func (t *Tree) joinNow(live Live, fn *core.Function, worth float64) (n *Node, wh
 		return nil, false, nil
 	}
 	missing := without(want.modules, z.modules)
-	if len(want.modules) > 0 && worth == necessary {
-		t.demand(want, len(missing) > 0)
+	if worth == necessary {
+		once := use{1, time.Now()}
+		t.uses[fn.Name] = t.uses[fn.Name].plus(once)
+		t.demand(want, min(len(missing), 1), once)
 	}
 	n = t.add(core.RoleInstance, want, t.nodes[z.id], live.Generation, t.estimate(fn))
 	n.fn = fn

@@ -48,7 +48,9 @@ type Tree struct {
 	bytes   int64                  // sum of what each node is charged
 	roots   map[rootKey]*rootStart // being made
 	costs   costs
+	weights weights
 	demands map[string]*demand // by shape
+	uses    map[string]use     // by function
 	blocks  map[string]block   // by shape
 	built   map[string]int     // zygotes made, by shape
 	private map[version]int64  // bytes of the last measured instance
@@ -56,7 +58,11 @@ type Tree struct {
 	slow    map[version]bool // whose own files take long to import
 	reads   map[variable]bool
 	cold    map[string]int // starts that import what a zygote could have, by shape
-	grown   chan struct{}  // closed and made anew when a zygote has been made or cannot be, and when a cold start has ended
+	grown   chan struct{}  // closed and made anew when a zygote has been made or cannot be, and when a cold start or a round of the planner has ended
+
+	planning bool // a round is under way
+	short    bool // the last one could not make all that is wanted
+	rounds   int  // that have ended
 }
 
 // variable is an environment variable, in the processes of a runtime.
@@ -70,7 +76,7 @@ func New(config Config, drivers Drivers, sandboxes Sandboxes) *Tree {
 	t := &Tree{
 		config: config, drivers: drivers, sandboxes: sandboxes,
 		missed: make(chan struct{}, 1), born: make(chan struct{}, 1),
-		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, costs: costs{}, demands: map[string]*demand{},
+		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, costs: costs{}, weights: weights{}, demands: map[string]*demand{}, uses: map[string]use{},
 		blocks: map[string]block{}, built: map[string]int{}, private: map[version]int64{}, ahead: map[aheadKey]*ahead{},
 		turns: newTurns(turnsOf()), slow: map[version]bool{}, reads: map[variable]bool{}, cold: map[string]int{}, grown: make(chan struct{}),
 	}
@@ -192,7 +198,13 @@ func (t *Tree) DriverLost(generation int) {
 		if _, ok := n.apply(retire); ok && len(n.children) == 0 {
 			ends = append(ends, n)
 		}
+		for _, d := range t.demands { // the next driver is to have as good ones
+			if d.runtime == n.shape.runtime && d.missed < secondMiss {
+				d.missed = secondMiss
+			}
+		}
 	}
+	wake(t.missed)
 	t.mu.Unlock()
 	killAll(ends)
 }
@@ -232,6 +244,15 @@ func (t *Tree) LearnReads(rt core.RuntimeID, names []string) {
 	defer t.mu.Unlock()
 	for _, name := range names {
 		t.reads[variable{rt, name}] = true
+	}
+}
+
+// Weigh tells the tree how many bytes of memory importing modules takes.
+func (t *Tree) Weigh(rt core.RuntimeID, modules map[string]int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name, bytes := range modules {
+		t.weights[module{rt, name}] = bytes
 	}
 }
 

@@ -148,7 +148,7 @@ func required(p *core.Installed, packages []core.Installed) (found []*core.Insta
 
 // try finds out what no probe of a package tells of what a function imports: whether a zygote could import modules that are deeper in a package, or in
 // none, and those that the code imports perhaps.
-func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime) error {
+func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, amend amendment) error {
 	packages := w.installed(fn)
 	var first, more []string
 	for _, module := range slices.Concat(fn.Imports, fn.Perhaps) {
@@ -174,8 +174,7 @@ func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runt
 	if len(trials) == 0 {
 		return err
 	}
-	_, amended := w.store.Amend(fn.Name, fn.Version, func(f *core.Function) { take(f, more, trials, packages) })
-	return errors.Join(err, amended)
+	return errors.Join(err, amend(func(f *core.Function) { take(f, more, trials, packages) }))
 }
 
 // take notes trials with the function, and what of the modules is worth to be imported ahead besides.

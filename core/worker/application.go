@@ -143,7 +143,7 @@ func (w *Worker) removeAll(names []string) error {
 		}
 		defer done()
 	}
-	if err := w.store.Switch(nil, names); err != nil {
+	if err := w.replace(nil, names); err != nil {
 		return err
 	}
 	for _, name := range names {

@@ -36,6 +36,7 @@ func (w *Worker) Functions(context.Context) ([]core.Function, error) {
 	all := w.store.List()
 	for i := range all {
 		all[i].Vulnerable = w.advisories.worst(all[i])
+		all[i].Unready = w.tree.Unready(&all[i])
 		all[i].Apart = w.tree.Apart(&all[i])
 	}
 	return all, nil
