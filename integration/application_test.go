@@ -164,9 +164,9 @@ func TestApplication(t *testing.T) {
 func TestApplicationsAtOnce(t *testing.T) {
 	w := shared(t)
 	functions := func(text string) map[string]string {
-		return map[string]string{"once-a": says(text), "once-b": says(text), "once-c": says(text)}
+		return map[string]string{"rivals-a": says(text), "rivals-b": says(text), "rivals-c": says(text)}
 	}
-	if _, errs, err := w.command(t, "", "deploy", application(t, "once", functions("0"))); err != nil {
+	if _, errs, err := w.command(t, "", "deploy", application(t, "rivals", functions("0"))); err != nil {
 		t.Fatal(errs)
 	}
 	var deploys sync.WaitGroup
@@ -174,7 +174,7 @@ func TestApplicationsAtOnce(t *testing.T) {
 	defer ended()
 	deployed := make(chan bool, 8)
 	for i := range cap(deployed) {
-		dir := application(t, "once", functions(fmt.Sprint(1+i%2)))
+		dir := application(t, "rivals", functions(fmt.Sprint(1+i%2)))
 		deploys.Go(func() {
 			_, errs, err := w.command(t, "", "deploy", dir)
 			if err != nil && !strings.Contains(errs, "is under way; try again") {
@@ -186,8 +186,8 @@ func TestApplicationsAtOnce(t *testing.T) {
 	go func() { deploys.Wait(); ended() }()
 	mixed := 0
 	for ctx.Err() == nil {
-		before := w.ofApplication(t, "once")
-		if before["once-a"] != before["once-b"] || before["once-b"] != before["once-c"] {
+		before := w.ofApplication(t, "rivals")
+		if before["rivals-a"] != before["rivals-b"] || before["rivals-b"] != before["rivals-c"] {
 			mixed++
 		}
 	}
@@ -200,12 +200,12 @@ func TestApplicationsAtOnce(t *testing.T) {
 			good++
 		}
 	}
-	versions := w.ofApplication(t, "once")
-	if good == 0 || versions["once-a"] != 1+good || versions["once-c"] != 1+good {
+	versions := w.ofApplication(t, "rivals")
+	if good == 0 || versions["rivals-a"] != 1+good || versions["rivals-c"] != 1+good {
 		t.Errorf("%d deploys went well, and the versions are %v", good, versions)
 	}
-	a := result[string](t, w, "once-a", "{}")
-	if b, c := result[string](t, w, "once-b", "{}"), result[string](t, w, "once-c", "{}"); b != a || c != a {
+	a := result[string](t, w, "rivals-a", "{}")
+	if b, c := result[string](t, w, "rivals-b", "{}"), result[string](t, w, "rivals-c", "{}"); b != a || c != a {
 		t.Errorf("the functions are of different deploys: %s, %s, %s", a, b, c)
 	}
 }
