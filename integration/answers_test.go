@@ -31,6 +31,9 @@ def handler(event, context):
         return "child"
     if do == "fork and invoke" and os.fork() == 0:
         return context.invoke("answers-echo", {"n": "child"})
+    if do == "steal" and os.fork() == 0:
+        os.read(4, 1 << 20)
+        os._exit(0)
     return event["n"]
 `
 
@@ -40,7 +43,7 @@ func TestAnswersDoNotShift(t *testing.T) {
 	w := shared(t)
 	w.deploy(t, "answers-echo", handlerFile("def handler(event, context):\n    return event['n']\n"))
 	w.deploy(t, "answers-python", handlerFile(forger))
-	w.deploy(t, "answers-ruby", files{"handler.rb": "def handler(event:, context:)\n  return 'child' if event['do'] == 'fork' && !fork\n  event['n']\nend\n"})
+	w.deploy(t, "answers-ruby", files{"handler.rb": "def handler(event:, context:)\n  return 'child' if event['do'] == 'fork' && !fork\n  (IO.for_fd(4).readpartial(1 << 20); exit!) if event['do'] == 'steal' && !fork\n  event['n']\nend\n"})
 	w.deploy(t, "answers-native", files{"handler.c": `#include <pipsqueak.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +53,7 @@ PS_EXPORT void handler(ps_context *context, const char *event, size_t size) {
     ps_answer answer;
     if (strstr(event, "fork and crash") && fork() == 0) abort();
     if (strstr(event, "fork and invoke") && fork() == 0) { ps_invoke(context, "answers-echo", "{\"n\":0}", 7, &answer); n = "\"child\"}"; }
+    if (strstr(event, "steal") && fork() == 0) { char stolen[4096]; _exit(read(4, stolen, sizeof stolen) < 0); }
     if (strstr(event, "\"fork\"") && fork() == 0) n = "\"child\"}";
     ps_result(context, n, strcspn(n, "}"));
 }
@@ -60,8 +64,8 @@ PS_EXPORT void handler(ps_context *context, const char *event, size_t size) {
 		return w.run(t, name, fmt.Sprintf(`{"do":%q,"n":%d}`, do, n))
 	}
 	for name, all := range map[string][]string{
-		"answers-python": {"forge", "forge late", "fork", "fork later", "fork and invoke"}, "answers-ruby": {"fork"},
-		"answers-native": {"fork", "fork and crash", "fork and invoke"},
+		"answers-python": {"forge", "forge late", "fork", "fork later", "fork and invoke", "steal"}, "answers-ruby": {"fork", "steal"},
+		"answers-native": {"fork", "fork and crash", "fork and invoke", "steal"},
 	} {
 		for _, do := range all {
 			if a := ask(name, do); do == "forge" {
@@ -118,7 +122,7 @@ def handler(event, context):
     return VALUES[event] if isinstance(event, str) and event in VALUES else event
 `),
 	"node": {"index.js": `
-const values = { nan: NaN, infinity: [Infinity], 'half a character': '\ud83d', object: 1n };
+const values = { nan: NaN, infinity: [new Number(Infinity)], 'half a character': '\ud83d', object: 1n };
 const nest = (n) => { let nested = []; for (let i = 1; i < n; i++) nested = [nested]; return nested; };
 exports.handler = async (event) => (event?.nest ? nest(event.nest) : Object.hasOwn(values, event) ? values[event] : event);
 `},
@@ -171,7 +175,7 @@ def handler(event, context):
 					t.Errorf("whoever calls it is told %s", called.body)
 				}
 			}
-			for _, event := range []string{"\"\xff\"", "\"\xed\xa0\xbd\"", "NaN", "[1,]", lists(core.MaxNesting + 1), "\xff\xfe1\x00"} {
+			for _, event := range []string{"\"\xff\"", "\"\xed\xa0\xbd\"", "NaN", "[1,]", `{"a":"\ud800"}`, lists(core.MaxNesting + 1), "\xff\xfe1\x00"} {
 				w.run(t, name, event).expectError(t, core.KindInvalid, core.FaultCaller, http.StatusBadRequest)
 			}
 			if a := w.run(t, name, lists(core.MaxNesting)); strings.Map(spaceless, string(a.body)) != lists(core.MaxNesting) {

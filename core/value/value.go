@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
@@ -24,7 +26,35 @@ func Check(text []byte) error {
 	if !gjson.ValidBytes(text) {
 		return fmt.Errorf("is not JSON: %w", syntax(text))
 	}
+	if at := unpaired(text); at >= 0 {
+		return fmt.Errorf("has half of a surrogate pair, which is no character: %s at byte %d", text[at:at+6], at)
+	}
 	return nil
+}
+
+// unpaired returns where the first escape is in a JSON text that stands for half of a surrogate pair, -1 when there is none: some languages have
+// strings for it, and no UTF-8 does.
+func unpaired(text []byte) int {
+	escaped := func(at int) rune { // at a backslash; -1 for an escape of another kind
+		if at+6 > len(text) || text[at] != '\\' || text[at+1] != 'u' {
+			return -1
+		}
+		unit, _ := strconv.ParseUint(string(text[at+2:at+6]), 16, 16) // the text is valid
+		return rune(unit)
+	}
+	for at := 0; ; at += 2 {
+		next := bytes.IndexByte(text[at:], '\\')
+		if next < 0 {
+			return -1
+		}
+		at += next
+		if unit := escaped(at); utf16.IsSurrogate(unit) {
+			if utf16.DecodeRune(unit, escaped(at+6)) == utf8.RuneError {
+				return at
+			}
+			at += 6
+		}
+	}
 }
 
 // invalidAt returns where the first byte is that is no UTF-8.

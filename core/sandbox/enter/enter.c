@@ -9,6 +9,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -411,6 +412,16 @@ static int carry_out(int gate, int control, const struct ps_orders *orders, cons
     return 0;
 }
 
+/* In a process that an instance forks: the endpoint is the instance's alone. A read ends there, and what is written is nobody's. */
+static void lose_endpoint(void)
+{
+    int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (nothing < 0 || dup3(nothing, PS_FD_ENDPOINT, O_CLOEXEC) < 0)
+        close(PS_FD_ENDPOINT);
+    if (nothing >= 0)
+        close(nothing);
+}
+
 int ps_enter(int gate, int control)
 {
     char buffer[PS_MAX_ORDERS] __attribute__((aligned(8)));
@@ -424,5 +435,9 @@ int ps_enter(int gate, int control)
     if (receive_orders(gate, buffer, fds) < 0)
         return fail(gate, "receiving the orders");
     const struct ps_orders *orders = (const struct ps_orders *)buffer;
-    return carry_out(gate, control, orders, fds) < 0 ? -1 : orders->endpoint == 1;
+    if (carry_out(gate, control, orders, fds) < 0)
+        return -1;
+    if (orders->endpoint == 1)
+        pthread_atfork(NULL, NULL, lose_endpoint);
+    return orders->endpoint == 1;
 }

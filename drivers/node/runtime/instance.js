@@ -15,6 +15,7 @@ const frame = { meta: '', body: '' };
 // Of the realm of handlers, as they were before any.
 const { JSON: { parse, stringify }, Promise: GivenPromise, Error: GivenError, Object: { prototype: GivenObject } } = main;
 const { byteLength } = Buffer;
+const { isNumberObject } = require('util').types;
 const environment = process.env;
 
 // The function, the event under way, and the calls that it awaits.
@@ -204,7 +205,7 @@ function written(value) {
   if (!body.includes('null')) return { body };
   try {
     stringify(value, (key, inner) => {
-      if (typeof inner === 'number' && !Number.isFinite(inner)) lost ??= `${inner} is no number in JSON`;
+      if ((typeof inner === 'number' || isNumberObject(inner)) && !Number.isFinite(+inner)) lost ??= `${inner} is no number in JSON`;
       return inner;
     });
   } catch (error) {
