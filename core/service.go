@@ -72,13 +72,16 @@ type Logs interface {
 	Logs(ctx context.Context, name string, follow bool) (io.ReadCloser, error)
 }
 
-// LogLine is one line that a handler printed. A line over 16 KiB is split.
+// LogLine is one line that a process of a function printed, or one that the worker says of an event. A line over 16 KiB is split, between two characters.
 type LogLine struct {
 	Time     time.Time `json:"time"`
 	Function string    `json:"function"`
-	Node     NodeID    `json:"node"`
-	Stream   string    `json:"stream"` // "stdout", "stderr", or "worker" for what the worker itself says
-	Text     string    `json:"text"`
+	// Request is the id of the event that the line belongs to: the one that the process had under way, or, between two events, had last. What is printed
+	// while the handler is imported belongs to the event that the instance is started for.
+	Request string `json:"request,omitempty"`
+	Node    NodeID `json:"node"`   // empty for an event that did not get to an instance
+	Stream  string `json:"stream"` // "stdout", "stderr", or "worker" for what the worker itself says
+	Text    string `json:"text"`
 }
 
 // DeployRequest is a function to deploy.

@@ -270,7 +270,7 @@ func TestOtherSitesMayNotChangeFunctions(t *testing.T) {
 	}
 }
 
-const logged = `{"time":"2026-01-02T03:04:05.678901Z","function":"f","node":"n7","stream":"stdout","text":"<one>"}
+const logged = `{"time":"2026-01-02T03:04:05.678901Z","function":"f","request":"r1","node":"n7","stream":"stdout","text":"<one>"}
 {"time":"2026-01-02T03:04:06Z","function":"f","node":"n7","stream":"stderr","text":"two"}
 `
 
@@ -284,7 +284,7 @@ func TestLogs(t *testing.T) {
 	if a := ask(t, "GET", url+"/v1/functions/f/logs", ""); a.status != 200 || a.body != logged || a.header.Get("Content-Type") != ndjson {
 		t.Errorf("%d %v %s", a.status, a.header, a.body)
 	}
-	const text = "2026-01-02T03:04:05.678Z n7 stdout <one>\n2026-01-02T03:04:06.000Z n7 stderr two\n"
+	const text = "2026-01-02T03:04:05.678Z r1 n7 stdout <one>\n2026-01-02T03:04:06.000Z - n7 stderr two\n"
 	if a := ask(t, "GET", url+"/v1/functions/f/logs", "", "Accept: text/plain"); a.body != text {
 		t.Errorf("%s", a.body)
 	}

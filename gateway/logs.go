@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -88,12 +89,12 @@ func copyLine(w io.Writer, line []byte) error {
 	return err
 }
 
-// writeText writes a line for people: time, node, stream, text.
+// writeText writes a line for people: time, request id, node, stream, text.
 func writeText(w io.Writer, line []byte) error {
 	var l core.LogLine
 	if err := json.Unmarshal(line, &l); err != nil {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "a line of the log is not JSON: %w", err)
 	}
-	_, err := io.WriteString(w, l.Time.UTC().Format("2006-01-02T15:04:05.000Z")+" "+string(l.Node)+" "+l.Stream+" "+l.Text+"\n")
+	_, err := io.WriteString(w, l.Time.UTC().Format("2006-01-02T15:04:05.000Z")+" "+cmp.Or(l.Request, "-")+" "+cmp.Or(string(l.Node), "-")+" "+l.Stream+" "+l.Text+"\n")
 	return err
 }

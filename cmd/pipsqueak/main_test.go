@@ -80,7 +80,7 @@ func (w *world) Invoke(_ context.Context, i core.Invocation) (core.Result, error
 }
 func (w *world) Snapshot(context.Context) (core.Snapshot, error) { return w.tree, nil }
 func (w *world) Logs(ctx context.Context, name string, follow bool) (io.ReadCloser, error) {
-	const line = `{"time":"2026-01-02T03:04:05Z","function":"hello","node":"n2","stream":"stdout","text":"hi"}` + "\n"
+	const line = `{"time":"2026-01-02T03:04:05Z","function":"hello","request":"r1","node":"n2","stream":"stdout","text":"hi"}` + "\n"
 	if !follow {
 		return io.NopCloser(strings.NewReader(line)), nil
 	}
@@ -320,7 +320,7 @@ func TestRemove(t *testing.T) {
 }
 
 func TestLogs(t *testing.T) {
-	pipsqueak(t, newWorld(), "", "logs", "hello").want(t, 0, "2026-01-02T03:04:05.000Z n2 stdout hi\n", "")
+	pipsqueak(t, newWorld(), "", "logs", "hello").want(t, 0, "2026-01-02T03:04:05.000Z r1 n2 stdout hi\n", "")
 	got := pipsqueak(t, newWorld(), "", "logs", "hello", "-o", "json")
 	if got.status != 0 || !strings.HasPrefix(got.out, `{"time":`) {
 		t.Errorf("%+v", got)
@@ -332,7 +332,7 @@ func TestLogsFollowUntilInterrupted(t *testing.T) {
 	defer server.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	runTelling(ctx, &program{}, func(string) { cancel() }, server.URL, "", "logs", "hello", "-f").want(t, 0, "2026-01-02T03:04:05.000Z n2 stdout hi\n", "")
+	runTelling(ctx, &program{}, func(string) { cancel() }, server.URL, "", "logs", "hello", "-f").want(t, 0, "2026-01-02T03:04:05.000Z r1 n2 stdout hi\n", "")
 }
 
 func TestUsage(t *testing.T) {

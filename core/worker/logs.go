@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -108,31 +109,34 @@ func (l *logs) close() error {
 	return err
 }
 
+// voice is a stream of a process, as sandbox.Output is one.
+type voice interface {
+	ReadEvent(p []byte, holding bool) (n int, request string, err error)
+}
+
 // collect reads one stream of a process until its end. What zygotes print while they import belongs to no function; it is
 // kept under the name of the runtime.
-func (l *logs) collect(config core.SandboxConfig, stream string, output io.Reader) {
+func (l *logs) collect(config core.SandboxConfig, stream string, output voice) {
 	name := config.Function
 	if name == "" {
 		name = "." + string(config.Runtime.ID)
 	}
+	line := core.LogLine{Function: config.Function, Node: config.ID, Stream: stream}
 	buffer := make([]byte, 2*maxLine)
 	held := 0 // bytes of a line that has not ended
 	for {
-		n, err := output.Read(buffer[held:])
-		held += n
-		text := buffer[:held]
+		n, request, err := output.ReadEvent(buffer[held:], held > 0)
+		line.Request = request // what is held is of the same one
+		text := buffer[:held+n]
 		var lines bytes.Buffer
 		for len(text) > 0 {
-			end := bytes.IndexByte(text, '\n')
-			skip := 1
-			if end < 0 || end > maxLine {
-				if len(text) < maxLine && err == nil {
-					break
-				}
-				end, skip = min(len(text), maxLine), 0
+			end, next := endOfLine(text, n == 0)
+			if end < 0 {
+				break
 			}
-			appendLine(&lines, core.LogLine{Time: time.Now().UTC(), Function: config.Function, Node: config.ID, Stream: stream, Text: string(text[:end])})
-			text = text[end+skip:]
+			line.Time, line.Text = time.Now().UTC(), string(text[:end])
+			appendLine(&lines, line)
+			text = text[next:]
 		}
 		held = copy(buffer, text)
 		if f := l.of(name, config.Version); f != nil && lines.Len() > 0 {
@@ -142,6 +146,32 @@ func (l *logs) collect(config core.SandboxConfig, stream string, output io.Reade
 			return
 		}
 	}
+}
+
+// endOfLine returns where the first line of a text ends and the next one begins: -1 when more of it may come. A line that is too long ends between two
+// characters.
+func endOfLine(text []byte, complete bool) (end, next int) {
+	end = bytes.IndexByte(text, '\n')
+	switch {
+	case end >= 0 && end <= maxLine:
+		return end, end + 1
+	case len(text) > maxLine:
+		end = cut(text, maxLine)
+		return end, end
+	case complete:
+		return len(text), len(text)
+	}
+	return -1, -1
+}
+
+// cut returns where to cut a text of more than limit bytes in UTF-8: there, or up to three bytes before.
+func cut[T string | []byte](text T, limit int) int {
+	for end := limit; end > limit-utf8.UTFMax; end-- {
+		if utf8.RuneStart(text[end]) {
+			return end
+		}
+	}
+	return limit // no UTF-8
 }
 
 func appendLine(to *bytes.Buffer, line core.LogLine) {

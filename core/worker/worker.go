@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -163,7 +162,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	for _, fn := range w.store.List() {
 		w.learnCosts(&fn, of(&fn, installed))
 	}
-	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Log: w.log}, w.tree)
+	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Unheard: w.failed, Log: w.log}, w.tree)
 	for _, fn := range w.store.List() {
 		if packages := of(&fn, installed); waits(&fn) || slices.ContainsFunc(packages, func(p core.Installed) bool { return probe.Stale(p, packages) }) {
 			w.prepareLater(fn, nil)
@@ -176,7 +175,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 }
 
 // collectOutput reads what a process prints: a function's log, or what an installer or a trial has to say should it fail.
-func (w *Worker) collectOutput(config core.SandboxConfig, stream string, output io.Reader) {
+func (w *Worker) collectOutput(config core.SandboxConfig, stream string, output *sandbox.Output) {
 	if config.Role == core.RoleInstaller {
 		w.lastWords.collect(config.ID, output)
 		return
