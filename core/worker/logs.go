@@ -2,10 +2,8 @@ package worker
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,6 +37,9 @@ type functionLog struct {
 	size  int64
 	grown chan struct{} // closed and made anew with each write
 	gone  bool          // the function was removed: nothing is written any more, and nobody waits for it
+
+	refused time.Time // when it was told last of events that were refused
+	more    int       // such events since
 }
 
 // openLogs opens a directory of logs. Those of functions that are not there are removed: a worker was killed before it did.
@@ -229,93 +230,4 @@ func (f *functionLog) close() error {
 	file := f.file
 	f.file = nil
 	return file.Close()
-}
-
-// read returns the kept lines of a version of a function and those before, and with follow those to come until the context ends or the
-// function is removed.
-func (l *logs) read(ctx context.Context, name string, version int, follow bool) (io.ReadCloser, error) {
-	f := l.of(name, version)
-	if f == nil {
-		return nil, notFound(name)
-	}
-	r := &logReader{ctx: ctx, log: f, follow: follow}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, path := range []string{f.path + ".1", f.path} {
-		file, err := os.Open(path)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			r.Close()
-			return nil, core.Errorf(core.KindInternal, core.FaultWorker, "the logs of %s: %w", name, err)
-		}
-		r.files = append(r.files, file)
-	}
-	return r, nil
-}
-
-// logReader reads the older file, then the newer one, then whatever comes. The caller closes it.
-type logReader struct {
-	ctx    context.Context
-	log    *functionLog
-	follow bool
-	files  []*os.File
-}
-
-func (r *logReader) Read(p []byte) (int, error) {
-	for {
-		// Taken before reading, so that a line written in between is not slept over.
-		r.log.mu.Lock()
-		grown, gone := r.log.grown, r.log.gone
-		r.log.mu.Unlock()
-		for len(r.files) > 0 {
-			n, err := r.files[0].Read(p)
-			if n > 0 || err != nil && err != io.EOF {
-				return n, err
-			}
-			if len(r.files) == 1 && !r.replaced() {
-				break
-			}
-			r.files[0].Close()
-			r.files = r.files[1:]
-		}
-		if !r.follow || gone {
-			return 0, io.EOF
-		}
-		if len(r.files) == 0 {
-			if file, err := os.Open(r.log.path); err == nil {
-				r.files = append(r.files, file)
-				continue
-			}
-		}
-		select {
-		case <-grown:
-		case <-r.ctx.Done():
-			return 0, io.EOF
-		}
-	}
-}
-
-// replaced reports whether the file that is being read is not the newest any more.
-func (r *logReader) replaced() bool {
-	if !r.follow {
-		return false
-	}
-	current, err := os.Stat(r.log.path)
-	if err != nil {
-		return false
-	}
-	mine, err := r.files[0].Stat()
-	return err == nil && !os.SameFile(current, mine)
-}
-
-// Close implements io.Closer.
-func (r *logReader) Close() error {
-	var err error
-	for _, file := range r.files {
-		err = errors.Join(err, file.Close())
-	}
-	r.files = nil
-	return err
 }

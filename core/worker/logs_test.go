@@ -53,7 +53,7 @@ func (l *logs) prints(version int, text string) {
 
 func (l *logs) lines(t *testing.T, version int) (lines []core.LogLine) {
 	t.Helper()
-	r, err := l.read(t.Context(), "f", version, false)
+	r, err := l.read(t.Context(), "f", version, core.LogQuery{Tail: core.AllLines})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestLogOfARemovedFunction(t *testing.T) {
 		close(ended)
 	}()
 	io.WriteString(print, "two\n")
-	follower, err := l.read(context.Background(), "f", 2, true)
+	follower, err := l.read(context.Background(), "f", 2, core.LogQuery{Tail: core.AllLines, Follow: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,10 +120,10 @@ func TestLogOfARemovedFunction(t *testing.T) {
 	if _, err := io.ReadAll(follower); err != nil { // ends
 		t.Error(err)
 	}
-	if _, err := l.read(context.Background(), "f", 2, false); !core.IsKind(err, core.KindNotFound) {
+	if _, err := l.read(context.Background(), "f", 2, core.LogQuery{Tail: core.AllLines}); !core.IsKind(err, core.KindNotFound) {
 		t.Errorf("of the removed one: %v", err)
 	}
-	r, err := l.read(context.Background(), "f", 3, false)
+	r, err := l.read(context.Background(), "f", 3, core.LogQuery{Tail: core.AllLines})
 	if err != nil {
 		t.Fatal(err)
 	}
