@@ -201,3 +201,219 @@ def handler(event, context):
 		t.Errorf("%d lines have the request id of another event", wrong)
 	}
 }
+
+// failers fail as their event says; LANGUAGE-import when they are imported.
+var failers = map[string]files{
+	"python": {"handler.py": `
+import os, sys, time
+if os.environ.get("FAIL"): raise ImportError("no library") from LookupError("why")
+held = []
+def handler(event, context):
+    do = event["do"]
+    print("about to " + do)
+    if do == "raise":
+        try: {}["x"]
+        except KeyError as error: raise ValueError("no") from error
+    if do == "hang": time.sleep(60)
+    if do == "exit": sys.exit(3)
+    if do == "text": sys.exit("why it ends")
+    if do == "die": os._exit(4)
+    if do == "kill": os.kill(os.getpid(), 15); time.sleep(60)
+    if do == "memory":
+        while True: held.append(b"x" * (10 << 20))
+    if do == "json": return object()
+`},
+	"node": {"index.js": `
+if (process.env.FAIL) throw new Error('no library', { cause: new RangeError('why') });
+const held = [];
+exports.handler = async ({ do: what }) => {
+  console.log('about to ' + what);
+  switch (what) {
+    case 'raise': throw new TypeError('no', { cause: new RangeError('x') });
+    case 'hang': for (;;);
+    case 'exit': process.exit(3);
+    case 'die': process.reallyExit = undefined; process.abort();
+    case 'kill': process.kill(process.pid, 'SIGTERM'); return new Promise((done) => setTimeout(done, 60000));
+    case 'memory': for (;;) held.push(Buffer.alloc(10 << 20, 1));
+    case 'json': return 1n;
+  }
+};
+`},
+	"ruby": {"handler.rb": `
+begin
+  raise IndexError, "why" if ENV["FAIL"]
+rescue IndexError
+  raise LoadError, "no library"
+end
+HELD = []
+def handler(event:, context:)
+  puts "about to #{event["do"]}"
+  case event["do"]
+  when "raise"
+    begin
+      {}.fetch("x")
+    rescue KeyError
+      raise ArgumentError, "no"
+    end
+  when "hang" then sleep
+  when "exit" then exit 3
+  when "text" then abort "why it ends"
+  when "die" then exit! 4
+  when "kill"
+    Process.kill(:KILL, Process.pid)
+    sleep
+  when "memory" then loop { HELD << "x" * (10 << 20) }
+  when "json" then Float::NAN
+  end
+end
+`},
+	"native": {"handler.cpp": `#include <pipsqueak.hpp>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <unistd.h>
+#include <vector>
+PS_EXPORT int pipsqueak_init(ps_context *context)
+{
+    if (!getenv("FAIL"))
+        return 0;
+    ps_error(context, "Error", "no library");
+    return 1;
+}
+static std::string run(std::string_view event, pipsqueak::context &)
+{
+    auto does = [&](const char *what) { return event.find(what) != event.npos; };
+    std::printf("about to %.*s\n", (int)(event.size() - 9), event.data() + 7);
+    if (does("raise"))
+        try {
+            throw std::range_error("x");
+        } catch (...) {
+            std::throw_with_nested(std::invalid_argument("no"));
+        }
+    if (does("hang"))
+        sleep(60);
+    if (does("exit"))
+        exit(3);
+    if (does("die"))
+        _exit(4);
+    if (does("kill"))
+        kill(getpid(), SIGTERM), sleep(60);
+    static std::vector<char *> held;
+    while (does("memory"))
+        held.push_back((char *)memset(malloc(10 << 20), 1, 10 << 20));
+    return "no JSON";
+}
+PIPSQUEAK_HANDLER(handler, run)
+`},
+}
+
+// TestFailuresAreSeen: each event that fails has one line in its function's log, after what it has printed, and one in the worker's.
+func TestFailuresAreSeen(t *testing.T) {
+	system(t)
+	w := shared(t)
+	for language, f := range failers {
+		t.Run(language, func(t *testing.T) {
+			name := "fails-" + language
+			w.deploy(t, name, f.with("pipsqueak.yaml", "timeout_ms: 2000\nmemory_mb: 64\n"))
+			for _, c := range []struct {
+				do                  string
+				kind                core.Kind
+				says                string // in the text
+				raised, cause, only string
+			}{
+				{"raise", core.KindException, "raised", "no", "x", ""},
+				{"hang", core.KindTimeout, "2s", "", "", ""},
+				{"exit", core.KindExit, "3", "3", "", ""},
+				{"text", core.KindExit, "why it ends", "why it ends", "", "python ruby"},
+				{"die", core.KindExit, "ended", "", "", ""},
+				{"kill", core.KindExit, "ended", "", "", ""},
+				{"memory", core.KindMemory, "memory limit", "", "", ""},
+				{"json", core.KindInvalid, "JSON", "", "", ""},
+			} {
+				if c.only == "" || strings.Contains(c.only, language) {
+					id := name + "-" + c.do
+					if a := w.runAs(t, name, id, fmt.Sprintf(`{"do":%q}`, c.do)); a.status < 500 {
+						t.Errorf("%s: %v", c.do, a)
+					}
+					l := w.failureLine(t, name, id, c.kind)
+					if !strings.Contains(l.Text, c.says) && !strings.Contains(l.Text, "SIG") {
+						t.Errorf("%s: %q does not say %q", c.do, l.Text, c.says)
+					}
+					x := l.Failure.Exception
+					if c.raised != "" && (x == nil || !strings.Contains(x.Message, c.raised)) {
+						t.Errorf("%s: the exception %+v", c.do, x)
+					} else if c.cause != "" && (len(x.Causes) != 1 || !strings.Contains(x.Causes[0].Message, c.cause)) {
+						t.Errorf("%s: the causes %+v", c.do, x.Causes)
+					}
+					all := w.logLines(t, name, "?request="+id)
+					if len(all) < 2 || !strings.HasPrefix(all[0].Text, "about to") || all[len(all)-1].Failure == nil {
+						t.Errorf("%s: the event's lines are %+v", c.do, all)
+					}
+				}
+			}
+			name += "-import"
+			if a := w.ask(t, http.MethodPut, "/v1/functions/"+name+"?force=true", f.with("pipsqueak.yaml", "env: {FAIL: yes}\n").archive(t)); a.status/100 != 2 {
+				t.Fatal(a)
+			}
+			w.runAs(t, name, name, `{}`)
+			if l := w.failureLine(t, name, name, core.KindException); !strings.Contains(l.Text, "no library") {
+				t.Errorf("import: %q", l.Text)
+			} else if language != "native" && (len(l.Failure.Exception.Causes) != 1 || l.Failure.Exception.Causes[0].Message != "why") {
+				t.Errorf("import: %+v", l.Failure.Exception)
+			}
+		})
+	}
+}
+
+// failureLine returns the one line of the log of an event that failed; the answer came after it was written. The worker's own log has one too.
+func (w *worker) failureLine(t *testing.T, name, id string, kind core.Kind) core.LogLine {
+	t.Helper()
+	lines := w.logLines(t, name, "?errors=true&request="+id)
+	if len(lines) != 1 || lines[0].Failure == nil {
+		t.Fatalf("%s: the log has %+v", id, lines)
+	}
+	l := lines[0]
+	if l.Request != id || l.Function != name || l.Stream != "worker" || l.Failure.Kind != kind || l.Failure.Fault != core.FaultHandler {
+		t.Errorf("%s: %+v %+v", id, l, l.Failure)
+	}
+	eventually(t, patience, "the worker's log has the event", func() bool {
+		return strings.Count(w.logs.String(), fmt.Sprintf("msg=invoke fn=%s version=1 request=%s kind=%s fault=handler", name, id, kind)) == 1
+	})
+	return l
+}
+
+// TestEventsAreSeen: with --events each event has a line, also one that another function has sent; and metrics tell which function fails.
+func TestEventsAreSeen(t *testing.T) {
+	system(t)
+	w := startWorker(t, t.TempDir(), "--events")
+	w.deploy(t, "seen-inner", handlerFile("def handler(event, context):\n    raise ValueError('no')\n"))
+	w.deploy(t, "seen-outer", handlerFile("def handler(event, context):\n    try: context.invoke('seen-inner', {})\n    except Exception as error: return str(error)\n"))
+	if a := w.runAs(t, "seen-outer", "outer-1", `{}`); a.status != http.StatusOK {
+		t.Fatal(a)
+	}
+	w.runAs(t, "nobody", "outer-2", `{}`)
+	for _, want := range []string{
+		"msg=event fn=seen-inner version=1 request=outer-1 depth=1 start=",
+		"msg=event fn=seen-outer version=1 request=outer-1 start=",
+		"msg=event fn=nobody version=0 request=outer-2 start=none",
+	} {
+		eventually(t, patience, want, func() bool { return strings.Count(w.logs.String(), want) == 1 })
+	}
+	metrics := string(w.ask(t, http.MethodGet, "/metrics", nil).body)
+	for _, want := range []string{
+		`pipsqueak_function_events_total{function="seen-inner",kind="exception"} 1`,
+		`pipsqueak_function_events_total{function="seen-outer",kind="ok"} 1`,
+		`pipsqueak_function_event_seconds_count{function="seen-inner"} 1`,
+	} {
+		if !strings.Contains(metrics, want+"\n") {
+			t.Errorf("missing: %s", want)
+		}
+	}
+	if strings.Contains(metrics, "nobody") {
+		t.Error("a caller has made a metric")
+	}
+	if l := w.logLines(t, "seen-inner", "?errors=true"); len(l) != 1 || l[0].Request != "outer-1" {
+		t.Errorf("%+v", l)
+	}
+}
