@@ -25,7 +25,7 @@ func outline(e core.Exception) string {
 // TestExceptionsBehind: causes and the members of an AggregateError are told, also of what is no Error, and nothing in them is fatal.
 func TestExceptionsBehind(t *testing.T) {
 	files := map[string]string{"handler.js": `
-const hostile = () => Object.defineProperties(new Error('x'), Object.fromEntries(['cause', 'errors', 'message', 'stack', 'name', 'constructor']
+const hostile = () => Object.defineProperties(new Error('x'), Object.fromEntries(['stack', 'cause', 'errors', 'message', 'name', 'constructor']
   .map((name) => [name, { get() { throw new Error('no ' + name); } }])));
 const revoked = () => { const { proxy, revoke } = Proxy.revocable([], {}); revoke(); return proxy; };
 function chain(n) { return n === 0 ? new Error('first') : new Error(String(n), { cause: chain(n - 1) }); }
