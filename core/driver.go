@@ -141,6 +141,9 @@ type Runtime struct {
 	Registries []string `json:"registries"`
 	// Programs are those of others that it is made of: the interpreter, and what its installer uses.
 	Programs []Program `json:"programs,omitempty"`
+	// Overlay is how the names of packages begin that are parts of a system, empty when there are none: laid out like a root directory, and with programs
+	// that look for files in /usr and /etc. Zygotes and instances see their files there too, before the host's.
+	Overlay string `json:"overlay,omitempty"`
 }
 
 // Program is one of others whose version can change what a driver finds out with it.

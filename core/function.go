@@ -27,6 +27,8 @@ type Function struct {
 	Signers []string `json:"signers,omitempty"`
 	// Vulnerable is the worst severity of the known vulnerabilities of its packages, as the worker knows them now; empty when it knows of none.
 	Vulnerable Severity `json:"vulnerable,omitempty"`
+	// Unready is why its next start would not be a fork, as the worker knows it now; empty when it would.
+	Unready string `json:"unready,omitempty"`
 	// Loaded are modules of Packages that its instances have imported besides Imports. A zygote imports them ahead; an instance leaves
 	// them to the code, which may well do without.
 	Loaded []string `json:"loaded,omitempty"`
@@ -41,6 +43,12 @@ type Function struct {
 	Aside Set `json:"aside,omitempty"`
 	// Tried are modules that were tried for it alone: no package has them, or they are deeper in one than that package's probe looks.
 	Tried map[string]Trial `json:"tried,omitempty"`
+}
+
+// Use is how much a function is used: a count of its starts and events, in which older ones weigh less. Last is the time of the last one.
+type Use struct {
+	Weight float64   `json:"weight"`
+	Last   time.Time `json:"last"`
 }
 
 // Trial is what the import of one module was seen to do.

@@ -6,7 +6,7 @@ import "time"
 // publishes under it. The same manifests give the same lock until somebody asks for another.
 type Lock struct {
 	Runtime  RuntimeID `json:"runtime"`
-	Inputs   string    `json:"inputs"` // digest of what was resolved: the manifests, and what the worker adds to them
+	Inputs   string    `json:"inputs"` // digest of what was resolved: the manifests, and what the worker adds to them; empty when nothing asks for packages
 	Packages []Locked  `json:"packages"`
 	// Files are the lock files of the language's own tool, by their names in the code directory, as far as the tool made them: a
 	// driver may need them to install. They are part of the code from then on.

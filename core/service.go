@@ -67,7 +67,7 @@ type Locker interface {
 
 // Logs is implemented by a Service that keeps what handlers print.
 type Logs interface {
-	// Logs returns the kept lines of the function that the query asks for, oldest first, as one JSON LogLine a line. The caller closes the reader.
+	// Logs returns the kept lines of the function, or of all functions of the application, that the query asks for, oldest first, as one JSON LogLine a line. The caller closes the reader.
 	Logs(ctx context.Context, name string, query LogQuery) (io.ReadCloser, error)
 }
 
@@ -133,6 +133,7 @@ type DeployRequest struct {
 	Archive io.Reader // tar.gz or zip, told apart by its first bytes
 	Anew    bool      // resolve its packages anew, whatever lock there is
 	Force   bool      // do not import its handler to see whether that works
+	Ready   bool      // return when its first start is a fork, or when it is known why it cannot be: Function.Unready
 	// Signature is a DSSE envelope that vouches for the name and the code (core/signing); empty when nobody does.
 	Signature []byte
 }

@@ -1,5 +1,5 @@
-// The demo of `make demo`: it deploys every function in this folder, invokes each one cold, as a fork and warm, and prints where
-// the time went. It is a user like any other: it has the program, HTTP, and the headers of each answer.
+// The demo of `make demo`: it deploys every function in this folder, sends each its first event, invokes it cold, as a fork and warm, and prints
+// where the time went. It is a user like any other: it has the program, HTTP, and the headers of each answer.
 package main
 
 import (
@@ -75,14 +75,21 @@ func demo(ctx context.Context, bin, folder string) error {
 			if err := w.deploy(ctx, e); err != nil {
 				return err
 			}
+			if err := w.first(ctx, e); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	fmt.Println("\nCold: the first event of a worker that has just been started.")
+	fmt.Println("\nFirst: the first event after the deploy, which is a fork.")
+	fmt.Println("Cold: the first event of a worker that has just been started, and has forgotten which functions were used.")
 	for _, e := range found {
+		if err := os.RemoveAll(filepath.Join(data, "uses.json")); err != nil {
+			return err
+		}
 		if err := withWorker(ctx, bin, data, func(w *worker) error { return w.measure(ctx, e, e.name, core.StartCold, 1) }); err != nil {
 			return err
 		}
@@ -126,8 +133,21 @@ func find(folder string) (found []*example, err error) {
 	return found, nil
 }
 
-// forkAndWarm measures the other two kinds of start. The zygote that a fork needs is made in the background after the second
-// event that would have used it, so the first events of the copy are cold. Of an application only the warm one says something.
+// first sends the first event after the deploy.
+func (w *worker) first(ctx context.Context, e *example) error {
+	got, answer, err := w.invoke(ctx, e.name, e.event)
+	if err != nil {
+		return err
+	}
+	if got.kind != string(core.StartFork) {
+		return fmt.Errorf("the first event of %s was no fork, but %s", e.name, got.kind)
+	}
+	got.kind = "first"
+	e.starts, e.answer = append(e.starts, got), answer
+	return nil
+}
+
+// forkAndWarm measures the other two kinds of start. Of an application only the warm one says something.
 func (w *worker) forkAndWarm(ctx context.Context, e *example, scratch string) error {
 	if e.app {
 		return w.measure(ctx, e, e.name, core.StartWarm, several)

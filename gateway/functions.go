@@ -122,6 +122,13 @@ func optionsOf(r *http.Request) (options core.DeployRequest, err error) {
 	if options.Anew, err = flag(r, "anew"); err == nil {
 		options.Force, err = flag(r, "force")
 	}
+	switch wait := r.URL.Query().Get("wait"); wait {
+	case "", "deployed":
+	case "ready":
+		options.Ready = true
+	default:
+		err = core.Errorf(core.KindInvalid, core.FaultCaller, "wait is %q; it is deployed or ready", clip(wait))
+	}
 	return options, err
 }
 

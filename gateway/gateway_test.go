@@ -184,13 +184,13 @@ func TestDeployOptions(t *testing.T) {
 	}}
 	url := serve(t, service).URL + "/v1/functions/f"
 	for query, want := range map[string]core.DeployRequest{
-		"": {}, "?force=true": {Force: true}, "?anew=true&force=false": {Anew: true},
+		"": {}, "?force=true": {Force: true}, "?anew=true&force=false": {Anew: true}, "?wait=ready": {Ready: true}, "?wait=deployed": {},
 	} {
-		if a := ask(t, "PUT", url+query, "archive"); a.status != 201 || got.Force != want.Force || got.Anew != want.Anew {
+		if a := ask(t, "PUT", url+query, "archive"); a.status != 201 || got.Force != want.Force || got.Anew != want.Anew || got.Ready != want.Ready {
 			t.Errorf("%s: %d, %+v", query, a.status, got)
 		}
 	}
-	for _, query := range []string{"?force=yes", "?anew=1"} {
+	for _, query := range []string{"?force=yes", "?anew=1", "?wait=long"} {
 		if a := ask(t, "PUT", url+query, "archive"); a.status != 400 {
 			t.Errorf("%s: %d %s", query, a.status, a.body)
 		}

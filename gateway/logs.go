@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,7 +47,7 @@ func (g *Gateway) logs(w http.ResponseWriter, r *http.Request) error {
 
 	write, media := copyLine, ndjson
 	if accepts(r, "text/plain") {
-		write, media = writeText, "text/plain; charset=utf-8"
+		write, media = textOf(name), "text/plain; charset=utf-8"
 	}
 	w.Header().Set("Content-Type", media)
 	w.WriteHeader(http.StatusOK)
@@ -122,19 +123,26 @@ func copyLine(w io.Writer, line []byte) error {
 	return err
 }
 
-// writeText writes a line for people: time, request id, node, stream, text. What is known of an exception follows, in lines that are indented.
-func writeText(w io.Writer, line []byte) error {
-	var l core.LogLine
-	if err := json.Unmarshal(line, &l); err != nil {
-		return core.Errorf(core.KindInternal, core.FaultWorker, "a line of the log is not JSON: %w", err)
-	}
-	text := l.Time.UTC().Format("2006-01-02T15:04:05.000Z") + " " + cmp.Or(l.Request, "-") + " " + cmp.Or(string(l.Node), "-") + " " + l.Stream + " " + l.Text
-	if l.Failure != nil {
-		text = strings.ReplaceAll(text, "\n", "\n    ")
-		if l.Failure.Exception != nil {
-			text = strings.Join(append([]string{text}, l.Failure.Exception.Lines()...), "\n    ")
+// textOf writes a line for people: time, the function when the log is an application's, request id, node, stream, text. What is known of an exception
+// follows, in lines that are indented.
+func textOf(name string) func(w io.Writer, line []byte) error {
+	return func(w io.Writer, line []byte) error {
+		var l core.LogLine
+		if err := json.Unmarshal(line, &l); err != nil {
+			return core.Errorf(core.KindInternal, core.FaultWorker, "a line of the log is not JSON: %w", err)
 		}
+		words := []string{l.Time.UTC().Format("2006-01-02T15:04:05.000Z"), cmp.Or(l.Request, "-"), cmp.Or(string(l.Node), "-"), l.Stream, l.Text}
+		if l.Function != name {
+			words = slices.Insert(words, 1, l.Function)
+		}
+		text := strings.Join(words, " ")
+		if l.Failure != nil {
+			text = strings.ReplaceAll(text, "\n", "\n    ")
+			if l.Failure.Exception != nil {
+				text = strings.Join(append([]string{text}, l.Failure.Exception.Lines()...), "\n    ")
+			}
+		}
+		_, err := io.WriteString(w, text+"\n")
+		return err
 	}
-	_, err := io.WriteString(w, text+"\n")
-	return err
 }

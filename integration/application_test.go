@@ -138,6 +138,17 @@ func TestApplication(t *testing.T) {
 	if err != nil || !strings.Contains(out, "application  shop") || !strings.Contains(out, "shop-alone") {
 		t.Errorf("%s%s", out, errs)
 	}
+	for _, name := range []string{"shop-till", "shop-alone"} {
+		w.deploy(t, name, handlerFile("def handler(event, context):\n    print('I am', context.function_name)\n"))
+		if a := w.run(t, name, "{}"); a.status != http.StatusOK {
+			t.Fatal(a)
+		}
+	}
+	eventually(t, patience, "both functions are in the application's log, in order", func() bool {
+		out, errs, err = w.command(t, "", "logs", "shop")
+		till, alone := strings.Index(out, " stdout I am shop-till\n"), strings.Index(out, " stdout I am shop-alone\n")
+		return err == nil && till >= 0 && till < alone && strings.Contains(out, "Z shop-till ")
+	})
 	failure := w.run(t, "shop", "{}").expectError(t, core.KindNotFound, core.FaultCaller, http.StatusNotFound)
 	if !strings.Contains(failure.Message, "its functions are shop-alone, shop-till") {
 		t.Errorf("an application is invoked: %s", failure.Message)

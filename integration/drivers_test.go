@@ -137,6 +137,7 @@ func TestDriverNew(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made")
 	succeed(t, filepath.Join(programs(t), "pipsqueak"), "driver", "new", "perl", dir, "--source", repositoryRoot(t))
 	succeed(t, "make", "-C", dir, "build")
+	saysItsVersion(t, filepath.Join(dir, "build/pipsqueak-driver-perl"))
 	conforms(t, filepath.Join(dir, "build/pipsqueak-driver-perl"), filepath.Join(dir, "fixtures"))
 	tryExampleLoop(t, filepath.Join(dir, "build"), "perl1")
 }
@@ -146,6 +147,7 @@ func TestDriverInPython(t *testing.T) {
 	system(t)
 	dir := t.TempDir()
 	succeed(t, "make", "-C", filepath.Join(repositoryRoot(t), "examples/driver-in-python"), "build", "OUT="+dir, "BIN="+programs(t))
+	saysItsVersion(t, filepath.Join(dir, "pipsqueak-driver-snake"))
 	conforms(t, filepath.Join(dir, "pipsqueak-driver-snake"), filepath.Join(repositoryRoot(t), "cmd/pipsqueak/newdriver/fixtures"))
 	tryExampleLoop(t, dir, "snake3")
 }

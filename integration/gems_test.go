@@ -28,7 +28,8 @@ type gem struct {
 var gems = []gem{
 	{"greeting", "1.0.0", `s.add_dependency "shout", "~> 1.0"; s.add_development_dependency "absent"`, files{"lib/greeting.rb": `require "shout"; module Greeting; V = "1.0.0"; def self.to(name) = Shout.out("hello #{name}"); end`}},
 	{"greeting", "2.0.0", `s.add_dependency "shout", "~> 1.0"`, files{"lib/greeting.rb": `require "shout"; module Greeting; V = "2.0.0"; end`}},
-	{"shout", "1.2.0", "", files{"lib/shout.rb": `module Shout; def self.out(text) = text.upcase + "!"; end`}},
+	{"shout", "1.2.0", `s.bindir = "exe"; s.executables = ["shout-it"]`, files{"lib/shout.rb": `module Shout; def self.out(text) = text.upcase + "!"; end`,
+		"exe/shout-it": "#!/opt/none/ruby\nrequire 'shout'\nputs Shout.out(ARGV.join(' '))\n"}},
 	{"sum", "0.1.0", `s.extensions = ["ext/sum/extconf.rb"]`, files{"lib/sum.rb": `require "sum/sum"`, "ext/sum/extconf.rb": `require "mkmf"; create_makefile("sum/sum")`,
 		"ext/sum/sum.c": "#include <ruby.h>\nstatic VALUE of(VALUE self, VALUE a, VALUE b) { (void)self; return INT2NUM(NUM2INT(a) + NUM2INT(b)); }\n" +
 			"void Init_sum(void) { rb_define_module_function(rb_define_module(\"Sum\"), \"of\", of, 2); }\n"}},
@@ -322,6 +323,32 @@ func TestRubyVariables(t *testing.T) {
 		}
 		if fn := w.function(t, name); !strings.Contains(fmt.Sprint(fn.Apart), c.tell) {
 			t.Errorf("%s: apart are %v", name, fn.Apart)
+		}
+	}
+}
+
+// TestRubyGemChildren has a handler that starts programs: Ruby with the function's gems in each way of naming them, and what gems bring.
+func TestRubyGemChildren(t *testing.T) {
+	rubySystem(t)
+	index := gemIndex(t, gems)
+	t.Setenv("PIPSQUEAK_GEM_SOURCE", index)
+	w := startWorker(t, t.TempDir())
+	gemfile := fmt.Sprintf("source %q\ngem \"greeting\", \"~> 1.0\"\ngem \"sum\"\n", index)
+	w.deploy(t, "children", rubyFile("require 'sum'\ndef handler(event:, context:) = event.map { |command| `#{command} 2>&1`.chomp }\n").with("Gemfile", gemfile).
+		with("pipsqueak.yaml", "reuse: false\nallow_scripts: [sum]\n"))
+	commands := []string{`shout-it to you`, `ruby -e 'require "greeting"; puts Greeting.to("you")'`, `ruby -e 'gem "greeting", "~> 1.0"; require "greeting"; puts Greeting::V'`,
+		`ruby -e 'require "sum"; puts Sum.of(1, 2)'`, `ruby -e 'puts Gem::Specification.find_by_name("sum").version'`, `ruby --disable=gems -e 'require "sum"; puts Sum.of(1, 2)'`,
+		`bundle exec ruby -e 'require "greeting"; puts Greeting.to("me")'`, `bundle exec shout-it so`}
+	event, err := json.Marshal(commands)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"TO YOU!", "HELLO YOU!", "1.0.0", "3", "0.1.0", "3", "HELLO ME!", "SO!"}
+	for _, a := range []answer{w.run(t, "children", string(event)), forkStart(t, w, "children", string(event))} {
+		for i, got := range decode[[]string](t, a) {
+			if got != want[i] {
+				t.Errorf("%s: %s says %q, want %q", a.header.Get("Pipsqueak-Start"), commands[i], got, want[i])
+			}
 		}
 	}
 }

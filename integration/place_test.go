@@ -3,6 +3,8 @@ package integration
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -215,6 +217,9 @@ func TestMemoryOfPackages(t *testing.T) {
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Remove(filepath.Join(data, "uses.json")); err != nil { // else its zygote were made at once
+		t.Fatal(err)
+	}
 	w = startWorker(t, data)
 	a := w.run(t, "large", `40`)
 	if start := a.header.Get("Pipsqueak-Start"); start != "cold" || string(a.body) != "250" {
@@ -245,6 +250,33 @@ def handler(event, context):
 	for _, path := range []string{"/tmp/a", "/var/tmp/b", "/dev/shm/c", "/run/d"} {
 		if a := w.run(t, "full", `"`+path+`"`); string(a.body) != `"ENOSPC"` {
 			t.Errorf("writing 200 MB to %s: %v", path, a)
+		}
+	}
+}
+
+// What libraries in C print by that language's own streams is in the log, once: of an import in a zygote, of an import and of an event in an instance.
+func TestPrintsOfC(t *testing.T) {
+	system(t)
+	requires(t, Runtime("ruby"))
+	w := shared(t)
+	for name, f := range map[string]files{
+		"prints-python": handlerFile("import ctypes\nprint_c = ctypes.CDLL(None).printf\nprint_c(b'of an import\\n')\ndef handler(event, context):\n    print_c(b'of an event\\n')\n    print_c(b'of half a line')\n"),
+		"prints-ruby": rubyFile("require 'fiddle'\nPRINT = Fiddle::Function.new(Fiddle.dlopen(nil)['puts'], [Fiddle::TYPE_VOIDP], Fiddle::TYPE_INT)\nPRINT.call('of an import')\n" +
+			"def handler(event:, context:)\n  PRINT.call('of an event')\n  PRINT.call('of half a line')\nend\n"),
+	} {
+		w.deploy(t, name, f.with("pipsqueak.yaml", "reuse: false\n"))
+		log := func() string {
+			return string(w.ask(t, http.MethodGet, "/v1/functions/"+name+"/logs", nil).body)
+		}
+		before := strings.Count(log(), "of an import")
+		for range 3 {
+			if a := w.run(t, name, `{}`); a.status != http.StatusOK {
+				t.Fatal(a)
+			}
+		}
+		eventually(t, patience, name+" has printed", func() bool { return strings.Count(log(), "of half a line") >= 3 })
+		if got := log(); strings.Count(got, "of an event") != 3 || strings.Count(got, "of half a line") != 3 || strings.Count(got, "of an import") < before+3 {
+			t.Errorf("%s has printed %s", name, got)
 		}
 	}
 }

@@ -265,9 +265,10 @@ func TestDebianPrograms(t *testing.T) {
 	rubySystem(t)
 	requires(t, Runtime("apt-get"), Runtime("cc"))
 	w := shared(t)
-	const debian = "debian: [netcat-openbsd]\n"
-	w.deploy(t, "programs-ruby", rubyFile("def handler(event:, context:) = `command -v nc; nc -h 2>&1`.lines.first(2)\n").with("pipsqueak.yaml", debian))
-	w.deploy(t, "programs-native", files{"pipsqueak.yaml": debian, "handler.c": `#include <pipsqueak.h>
+	const debian = "debian: [netcat-openbsd, ruby-thor]\n"
+	w.deploy(t, "programs-ruby", rubyFile("def handler(event:, context:)\n  said = `thor version 2>&1`\n  raise said unless said.start_with?('Thor ')\n  `command -v nc; nc -h 2>&1`.lines.first(2)\nend\n").
+		with("pipsqueak.yaml", debian))
+	w.deploy(t, "programs-native", files{"pipsqueak.yaml": "debian: [netcat-openbsd]\n", "handler.c": `#include <pipsqueak.h>
 #include <stdio.h>
 PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
 {
@@ -282,6 +283,78 @@ PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
 			if got := result[[]string](t, w, name, `{}`); len(got) != 2 || !strings.HasPrefix(got[0], "/packages/debian+netcat-openbsd-") || !strings.HasPrefix(got[1], "OpenBSD") {
 				t.Errorf("%s: %q", name, got)
 			}
+		}
+	}
+}
+
+// TestDebianFiles has programs that look for their own files where Debian has them: modules in /usr/lib, fonts in /usr/share, rules in /etc. A child that is forked
+// from a zygote of the same packages finds them as one that is not.
+func TestDebianFiles(t *testing.T) {
+	rubySystem(t)
+	requires(t, Runtime("apt-get"), Runtime("cc"))
+	w := shared(t)
+	w.deploy(t, "files-ruby", rubyFile(`require "mini_magick"
+def handler(event:, context:)
+  system("convert", "-size", "60x40", "gradient:red-blue", "/tmp/a.png", exception: true)
+  image = MiniMagick::Image.open("/tmp/a.png")
+  image.resize("30x30").format("jpg")
+  image.write("/tmp/b.jpg")
+  [image.dimensions, File.binread("/tmp/b.jpg", 3).bytes, `+"`convert -list policy`"+`[%r{/etc/[^/]+/policy.xml}], File.read("/etc/hosts").include?("localhost")]
+end
+`).with("pipsqueak.yaml", "reuse: false\ndebian: [ruby-mini-magick, imagemagick]\n"))
+	w.deploy(t, "files-native", files{"pipsqueak.yaml": "reuse: false\ndebian: [figlet]\n", "handler.c": `#include <pipsqueak.h>
+#include <stdio.h>
+PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
+{
+    char line[200] = "", text[300];
+    FILE *shell = popen("figlet -f banner I", "r");
+    if (shell && fgets(line, sizeof line, shell) && pclose(shell) >= 0)
+        ps_result(c, text, (size_t)snprintf(text, sizeof text, "\"%.4s\"", line));
+}
+`})
+	for name, want := range map[string]string{"files-ruby": `[[30,20],[255,216,255],"/etc/ImageMagick-6/policy.xml",true]`, "files-native": `"### "`} {
+		cold := w.run(t, name, `{}`)
+		for _, a := range []answer{cold, forkStart(t, w, name, `{}`)} {
+			if string(a.body) != want {
+				t.Errorf("%s gives %v, want %s", name, a, want)
+			}
+		}
+	}
+}
+
+// TestRubyStandardLibrary has libraries of Ruby's own that take long: zygotes have required them, but for who sets what they read meanwhile. What was found out
+// about one version of a function holds for the next.
+func TestRubyStandardLibrary(t *testing.T) {
+	rubySystem(t)
+	w := shared(t)
+	plain := rubyFile("require 'csv'\nrequire 'openssl'\ndef handler(event:, context:) = [CSV::Parser::SCANNER_TEST, OpenSSL::Random.random_bytes(8).unpack1('H*')]\n").
+		with("pipsqueak.yaml", "reuse: false\n")
+	w.deploy(t, "standard-plain", plain)
+	read := func(a answer) (bool, string) {
+		got := decode[[]any](t, a)
+		if len(got) != 2 {
+			t.Fatal(a)
+		}
+		return got[0] == true, fmt.Sprint(got[1])
+	}
+	_, first := read(forkStart(t, w, "standard-plain", `{}`))
+	w.deploy(t, "standard-plain", plain.with("pipsqueak.yaml", "reuse: false\ntimeout_ms: 20000\n"))
+	if a := w.run(t, "standard-plain", `{}`); a.header.Get("Pipsqueak-Start") != "fork" {
+		t.Errorf("the next version starts %s", a.header.Get("Pipsqueak-Start"))
+	} else if set, next := read(a); set || next == first {
+		t.Errorf("it has %t, %s after %s", set, next, first)
+	}
+	for name, f := range map[string]files{
+		"env":  plain.with("pipsqueak.yaml", "reuse: false\nenv: {CSV_PARSER_SCANNER_TEST: \"yes\"}\n"),
+		"file": plain.with("handler.rb", "ENV['CSV_PARSER_SCANNER_TEST'] = 'yes'\n"+plain["handler.rb"]),
+		"late": rubyFile("def handler(event:, context:)\n  require 'csv'\n  [CSV::Parser::SCANNER_TEST, 0]\nend\n").with("pipsqueak.yaml", "reuse: false\nenv: {CSV_PARSER_SCANNER_TEST: \"yes\"}\n"),
+	} {
+		w.deploy(t, "standard-"+name, f)
+		for range 6 {
+			if set, _ := read(w.run(t, "standard-"+name, `{}`)); !set {
+				t.Fatalf("%s: the variable came too late", name)
+			}
+			read(w.run(t, "standard-plain", `{}`))
 		}
 	}
 }

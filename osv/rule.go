@@ -33,6 +33,13 @@ func Rule(name, versions string) (func(core.Locked) bool, error) {
 	if r.name == "" {
 		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "a package has to be named, as its registry does: requests, @babel/core, pkg:deb/debian/openssl")
 	}
+	if strings.ContainsAny(r.name, " \t,<>=") {
+		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "%q is no name of a package; versions are behind it, such as %s", name, "requests>=2.31,<2.32.4 or requests@2.31")
+	}
+	if r.ecosystem != "" && !slices.Contains(orders, r.ecosystem) {
+		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "%q is a package of %s, of which no function has any here; there are those of %s",
+			name, r.ecosystem, strings.Join(orders, ", "))
+	}
 	r.versions = readVersions(versions)
 	if !slices.ContainsFunc(orders, func(ecosystem string) bool {
 		return (r.ecosystem == "" || r.ecosystem == ecosystem) && r.versions.suit(ecosystem)
@@ -50,9 +57,10 @@ type rule struct {
 	versions  versions
 }
 
+// covers goes by names without regard to capitals: who writes "Rack" means rack, and a rule that covers nothing says nothing.
 func (r rule) covers(p core.Locked) bool {
 	return slices.ContainsFunc(identities(p), func(where place) bool {
-		return (r.ecosystem == "" || r.ecosystem == where.ecosystem) && normal(where.ecosystem, r.name) == normal(where.ecosystem, where.name) &&
+		return (r.ecosystem == "" || r.ecosystem == where.ecosystem) && strings.EqualFold(normal(where.ecosystem, r.name), normal(where.ecosystem, where.name)) &&
 			r.versions.include(where.version, where.ecosystem)
 	})
 }
@@ -108,9 +116,16 @@ func readVersions(text string) versions {
 			}
 			all, part = append(all, comparison{m[1], m[2]}), part[len(m[0]):]
 		}
+		bare := slices.ContainsFunc(all, func(c comparison) bool { return c.operator == "" })
+		if len(all) > 1 && bare && !slices.ContainsFunc(all, func(c comparison) bool { return c.operator != "" }) { // a list of versions
+			for _, c := range all {
+				v.any = append(v.any, []comparison{{"==", c.version}})
+			}
+			continue
+		}
 		v.any = append(v.any, all)
-		v.bare = v.bare || slices.ContainsFunc(all, func(c comparison) bool { return c.operator == "" })
-		if len(all) == 0 || v.bare && len(all) > 1 {
+		v.bare = v.bare || bare
+		if len(all) == 0 || bare && len(all) > 1 {
 			v.any = nil
 			return v
 		}

@@ -74,6 +74,13 @@ func TestRule(t *testing.T) {
 		{"pkg:deb/debian/libssl3", "3.0.11-1~deb12u2", ssl, true},
 		{"glibc", "2.36-9+deb12u4", libc, true},
 		{"libc6", "2.36-9+deb12u4+b1", libc, true},
+		{"@Esbuild/Linux-X64", "<1", esbuild, true}, // capitals do not count
+		{"Rack", "<3", rack, true},
+		{"OpenSSL", "<3.0.13", ssl, true},
+		{"pandas", "2.2.2, 2.2.3", pandas, true}, // one of several
+		{"pandas", "2.2.2 2.2.3", pandas, true},
+		{"pandas", "2.2.1,2.2.2", pandas, false},
+		{"debug", "2.6.8, 2.6.9", debug, true},
 		{"luafoo", "1.10", nobody, true},
 		{"luafoo", ">1.9", nobody, true},
 		{"luafoo", "<1.9", nobody, false},
@@ -92,7 +99,7 @@ func TestRule(t *testing.T) {
 // TestRuleRefused has what would forbid nothing, or nobody knows what.
 func TestRuleRefused(t *testing.T) {
 	for _, test := range [][2]string{{"", "1"}, {" ", ""}, {"pandas", "newest"}, {"pandas", ">="}, {"pandas", ">=1,,"}, {"pandas", "|| "}, {"pandas", "=>1"},
-		{"pkg:nothing", ""}, {"pkg:pypi/pandas", "^1.2"}, {"pkg:npm/debug", "~> 1.2 banana"}} {
+		{"pkg:nothing", ""}, {"pandas newest", ""}, {"pandas,numpy", ""}, {"pandas (<2)", ""}, {"pkg:deb/ubuntu/openssl", ""}, {"pkg:pypi/pandas", "^1.2"}, {"pkg:npm/debug", "~> 1.2 banana"}} {
 		if _, err := Rule(test[0], test[1]); !core.IsKind(err, core.KindInvalid) || core.AsError(err).Fault != core.FaultCaller {
 			t.Errorf("%q %q: %v", test[0], test[1], err)
 		}

@@ -46,6 +46,7 @@ func (p *program) deployApplication(cmd *cobra.Command, name string, parts []sto
 	fmt.Fprintf(p.out, "deployed the application %s: %s, in %s\n", deployed.Name, core.Count(len(deployed.Functions), "function", "functions"), p.took(began))
 	rows := [][]string{}
 	for _, f := range deployed.Functions {
+		p.tellUnready(f, options)
 		rows = append(rows, []string{"  " + f.Name, "version " + strconv.Itoa(f.Version), string(f.Runtime), core.Count(len(f.Packages), "package", "packages")})
 	}
 	if err := p.table(rows); err != nil || len(deployed.Removed) == 0 {

@@ -38,6 +38,9 @@ them is resolved, installed and built; when one fails, nothing has changed. A fu
 The handler is imported once, in a sandbox, as an event would have it, before the function replaces the one before: what cannot be imported is
 not deployed. --force deploys without that.
 
+It ends when the first event can be answered by a fork: when its packages have been looked at, and a zygote has imported them. --wait deployed
+does not wait for that.
+
 The same manifests give the same packages as last time, without asking a registry, until --anew asks for newer ones. 'pipsqueak lock' writes
 them into the directory, for a repository.`,
 		Example: "  pipsqueak deploy hello\n  pipsqueak deploy examples/echo --name hello\n  pipsqueak deploy hello.tar.gz -o json",
@@ -48,6 +51,7 @@ them into the directory, for a repository.`,
 	keys := cmd.Flags().StringArray("sign", nil, "sign with the private `KEY` in this file, as 'pipsqueak keygen' makes it; may be given again for another")
 	anew := cmd.Flags().Bool("anew", false, "resolve the packages anew, also when they were resolved before")
 	force := cmd.Flags().Bool("force", false, "deploy without importing the handler first")
+	wait := cmd.Flags().String("wait", "ready", "until the function is `ready` to fork, or only deployed")
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		path := "."
@@ -62,7 +66,7 @@ them into the directory, for a repository.`,
 		if err != nil {
 			return err
 		}
-		options := url.Values{}
+		options := url.Values{"wait": {*wait}}
 		for name, given := range map[string]bool{"anew": *anew, "force": *force} {
 			if given {
 				options.Set(name, "true")
@@ -78,6 +82,13 @@ them into the directory, for a repository.`,
 		return p.printJSON(f)
 	}
 	return cmd
+}
+
+// tellUnready says why the first start of a function will be no fork, when the deploy has waited for that.
+func (p *program) tellUnready(f core.Function, options url.Values) {
+	if f.Unready != "" && options.Get("wait") == "ready" {
+		fmt.Fprintf(p.err, "the first start of %s is not going to be a fork: %s\n", f.Name, f.Unready)
+	}
 }
 
 // deployPart deploys one function, and tells of it unless quiet is wanted.
@@ -104,6 +115,7 @@ func (p *program) deployPart(cmd *cobra.Command, part store.Part, keys []*signin
 	if err != nil || !tell {
 		return f, err
 	}
+	p.tellUnready(f, options)
 	_, err = fmt.Fprintf(p.out, "deployed %s version %d: %s, %s, in %s\n",
 		f.Name, f.Version, f.Runtime, core.Count(len(f.Packages), "package", "packages"), p.now().Sub(began).Round(10*time.Millisecond))
 	return f, err

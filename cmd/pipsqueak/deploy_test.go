@@ -323,6 +323,26 @@ func TestDeployHere(t *testing.T) {
 	}
 }
 
+// A deploy waits until the function is ready, unless it is not to, and tells why it is not.
+func TestDeployWaits(t *testing.T) {
+	dir := write(t, "f", map[string]string{"handler.py": ""})
+	w := newWorld()
+	var got core.DeployRequest
+	w.deploy = func(r core.DeployRequest, _ func(core.Progress)) (core.Function, error) {
+		got = r
+		return core.Function{Name: r.Name, Version: 1, Runtime: "x1", Unready: "memory is full"}, nil
+	}
+	for command, told := range map[string]bool{"deploy": true, "deploy --wait ready": true, "deploy --wait deployed --force": false} {
+		answer := pipsqueak(t, w, "", append(strings.Fields(command), dir)...)
+		if answer.status != 0 || got.Ready != told || got.Force == told || strings.Contains(answer.err, "is not going to be a fork: memory is full") != told {
+			t.Errorf("%s: %+v, asked for %+v", command, answer, got)
+		}
+	}
+	if answer := pipsqueak(t, w, "", "deploy", "--wait", "long", dir); answer.status != 1 || !strings.Contains(answer.err, "deployed or ready") {
+		t.Errorf("%+v", answer)
+	}
+}
+
 // An archive that is refused at once is told so, and the packing of the rest ends.
 func TestDeployRefusedEarly(t *testing.T) {
 	w := newWorld()

@@ -68,7 +68,7 @@ program. DIR must not exist; without it, it is pipsqueak-driver-LANGUAGE here.`,
 		if err := with.write(dir); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(p.out, "%s is a driver for %s; `make build` in it builds it, and its README.md says how to go on\n", dir, args[0])
+		_, err = fmt.Fprintf(p.out, "%s is a driver for %s, whose processes run Python until you replace its parts; `make build` in it builds it, and its README.md says how to go on\n", dir, args[0])
 		return err
 	}
 	return cmd

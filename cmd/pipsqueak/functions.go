@@ -141,6 +141,7 @@ func (p *program) describeRows(f core.Function) [][]string {
 		{"instances", "at most " + strconv.Itoa(f.Limits.MaxInstances)},
 		{"idle timeout", humanDuration(f.Limits.IdleTimeout)},
 		{"reuse", reuse},
+		{"ready", cmp.Or(prefixed("not to fork: ", f.Unready), "to fork")},
 	}...)
 	if len(f.Signers) > 0 {
 		rows = append(rows, []string{"signed by", strings.Join(f.Signers, ", ")})
@@ -164,6 +165,14 @@ func (p *program) describeRows(f core.Function) [][]string {
 	}
 	several("apart", reasons(f.Apart))
 	return rows
+}
+
+// prefixed returns the text with that before it, or nothing when there is no text.
+func prefixed(prefix, text string) string {
+	if text == "" {
+		return ""
+	}
+	return prefix + text
 }
 
 // reasons are a line for each module that is imported in instances, and why.
@@ -204,8 +213,8 @@ func (p *program) remove() *cobra.Command {
 func (p *program) logs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs NAME",
-		Short: "Show what a function has printed",
-		Long: `Show what the processes of a function have printed, oldest first: time, request id of the event, instance, stream and text.
+		Short: "Show what a function, or an application, has printed",
+		Long: `Show what the processes of a function have printed, oldest first: time, the function's name where it is an application's, request id of the event, instance, stream and text.
 What the worker has to say is among it, as stream "worker": why each event failed that did, with the exception, its stack and its causes.`,
 		Example: `  pipsqueak logs hello --tail 20 -f
   pipsqueak logs hello --errors --since 10m

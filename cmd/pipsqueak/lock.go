@@ -27,7 +27,7 @@ its archives into ` + store.LockFile + ` there, for its repository. A deploy the
 other manifests. A lock file that the language's own tool makes on the way, such as package-lock.json, is written too unless it is there.
 
 It asks a server, for which packages fit depends on its runtimes. Of an application, each function's directory gets its own.`,
-		Example: "  pipsqueak lock\n  pipsqueak lock examples/hello && git add examples/hello/" + store.LockFile,
+		Example: "  pipsqueak lock hello\n  cd hello && pipsqueak lock",
 		GroupID: groupFunctions,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

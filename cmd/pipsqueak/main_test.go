@@ -121,7 +121,7 @@ func newWorld() *world {
 			{Name: "report", Version: 3, Runtime: "python3.11", Handler: "f.f", Code: "sha256:aa11", Limits: once, Deployed: noon.Add(-72 * time.Hour),
 				Packages: core.NewSet(numpy, pandas), Imports: []string{"pandas"}, Env: map[string]string{"MODE": "fast", "LEVEL": "2"},
 				Signers: []string{"96e8", "ab67"}, Vulnerable: core.SeverityHigh,
-				Loaded: []string{"numpy.fft"}, Apart: map[string]string{"pandas": "pandas starts 2 threads at import"}},
+				Loaded: []string{"numpy.fft"}, Apart: map[string]string{"pandas": "pandas starts 2 threads at import"}, Unready: "pandas starts 2 threads at import"},
 		},
 		tree: core.Snapshot{
 			Time: noon, Memory: 84 << 20, Budget: 2 << 30,
@@ -261,6 +261,7 @@ timeout       1m30s
 instances     at most 100
 idle timeout  5m
 reuse         no: every event gets a fresh instance
+ready         not to fork: pandas starts 2 threads at import
 signed by     96e8, ab67
 env           LEVEL=2
               MODE=fast

@@ -20,7 +20,7 @@ package it lists what is forbidden.
 The package has the name that its registry and advisories have: requests, @babel/core, rack, openssl (a Debian package or its source). Where
 several registries have the name, a package URL tells which is meant: pkg:npm/debug.
 
-The versions are one version (==2.32.0), comparisons (>=2.31,<2.32.2, several of them divided by ||), a range as the registry has it (^1.2, ~> 1.2,
+The versions are one version (==2.32.0) or several ("3.3.6, 4.0.0"), comparisons (>=2.31,<2.32.2, several of them divided by ||), a range as the registry has it (^1.2, ~> 1.2,
 ==1.*), or, after an @, whatever a range of npm may be (debug@1.x). Without versions all are meant. Most shells want such a text in quotes.`,
 		Example: "  pipsqueak store quarantine requests==2.32.0 --reason CVE-2026-1\n  pipsqueak store quarantine '@babel/core>=7.2,<7.4.1'\n  pipsqueak store quarantine",
 		Args:    cobra.MaximumNArgs(1),
@@ -51,7 +51,7 @@ quarantine.`,
 }
 
 // ruleParts are the name of a package, which may begin with an @, and versions.
-var ruleParts = regexp.MustCompile(`^(@?[^@<>=!~^\s]+)\s*(?:@\s*(.*)|([<>=!~^].*))?$`)
+var ruleParts = regexp.MustCompile(`^(pkg:\w+/@[^@<>=!~^\s]+|@?[^@<>=!~^\s]+)\s*(?:@\s*(.*)|([<>=!~^].*)|\s(v?\d.*))?$`)
 
 // readRule divides a text into a name and versions. What is no such text becomes a name, which the server refuses.
 func readRule(text string) core.Forbidden {
@@ -59,7 +59,7 @@ func readRule(text string) core.Forbidden {
 	if m == nil {
 		return core.Forbidden{Name: text}
 	}
-	return core.Forbidden{Name: m[1], Versions: m[2] + m[3]}
+	return core.Forbidden{Name: m[1], Versions: m[2] + m[3] + m[4]}
 }
 
 func (p *program) forbid(cmd *cobra.Command, verb string, rule core.Forbidden) error {
@@ -90,5 +90,5 @@ func (p *program) printForbidden(cmd *cobra.Command, as *format) error {
 	for _, rule := range inventory.Forbidden {
 		rows = append(rows, []string{rule.String(), humanAge(p.now().Sub(rule.Added)), rule.Reason})
 	}
-	return table(p.out, rows)
+	return p.table(rows)
 }

@@ -79,7 +79,7 @@ With --out each result is added to a file, as a line of JSON. --resume goes on w
 the same bytes by the same scanner is not scanned again.
 
 The exit status is 0 when the policy refuses nothing, 1 when it refuses something, and 2 when something could not be scanned. Without --policy it warns of everything.`,
-		Example: "  sudo pipsqueak scan /srv/mirror --out scan.jsonl --jobs 4\n  sudo pipsqueak scan /srv/mirror --out scan.jsonl --resume --policy policy.yaml\n  sudo pipsqueak scan examples/penguins",
+		Example: "  sudo pipsqueak scan mirror --out scan.jsonl --jobs 4\n  sudo pipsqueak scan mirror --out scan.jsonl --resume --policy policy.yaml\n  sudo pipsqueak scan examples/penguins",
 		GroupID: groupServer,
 	}
 	as := formatFlag(cmd)

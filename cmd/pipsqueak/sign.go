@@ -22,7 +22,7 @@ openssl writes and reads it. Nothing is written over.
 
 'pipsqueak deploy --sign FILE' signs with the first, 'pipsqueak serve --require-signed FILE` + signing.PublicSuffix + `' asks for it by the second. It prints the id of the key, by which
 'pipsqueak describe' shows who signed.`,
-		Example: "  pipsqueak keygen ~/.pipsqueak-key\n  pipsqueak deploy . --sign ~/.pipsqueak-key",
+		Example: "  pipsqueak keygen ~/.pipsqueak-key\n  pipsqueak deploy hello --sign ~/.pipsqueak-key",
 		GroupID: groupFunctions,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {

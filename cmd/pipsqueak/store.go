@@ -20,7 +20,7 @@ func (p *program) store() *cobra.Command {
 
 A package is not used while it is in quarantine: because its files are damaged, until it has been installed anew, or because somebody
 has forbidden it, until somebody allows it again.`,
-		Example: "  pipsqueak store\n  pipsqueak store list\n  pipsqueak store verify pandas",
+		Example: "  pipsqueak store\n  pipsqueak store list\n  pipsqueak store verify six",
 		GroupID: groupServer,
 		Args:    cobra.NoArgs,
 	}
@@ -94,7 +94,7 @@ func (p *program) storeList() *cobra.Command {
 		for _, s := range inventory.Packages {
 			rows = append(rows, []string{s.Name, s.Version, string(s.Runtime), humanBytes(s.Size), humanAge(p.now().Sub(s.Used)), several(s.Functions), s.Quarantine})
 		}
-		return table(p.out, rows)
+		return p.table(rows)
 	}
 	return cmd
 }
@@ -120,7 +120,7 @@ mode, owner, links, and that nothing is missing and nothing was added. A damaged
 archive; functions that use it go on when that is done. The exit status is 1 when anything was found, mended or not.
 
 With --sample the contents of that part of the files are read, chosen at random.`,
-		Example: "  pipsqueak store verify\n  pipsqueak store verify pandas numpy==2.3.5\n  pipsqueak store verify --sample 10%",
+		Example: "  pipsqueak store verify\n  pipsqueak store verify six==1.17.0\n  pipsqueak store verify --sample 10%",
 	}
 	as := formatFlag(cmd)
 	var sample percent

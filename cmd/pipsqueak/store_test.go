@@ -79,7 +79,8 @@ pandas  2.1.0    python3.11  5.0 MiB  3d    -           CVE-1
 		t.Errorf("%+v", got)
 	}
 	for text, want := range map[string]string{"@s/p==1.2": "@s/p ==1.2 CVE-2", "@s/p@1.2": "@s/p 1.2 CVE-2", "a.b_c-d": "a.b_c-d  CVE-2", "p>=1,<2 || 3": "p >=1,<2 || 3 CVE-2", "p ~> 1.2": "p ~> 1.2 CVE-2",
-		"p@1.2 - 1.4": "p 1.2 - 1.4 CVE-2", "pkg:npm/%40s/p@1.2": "pkg:npm/%40s/p 1.2 CVE-2", "libc6<<2.36-9+deb12u4": "libc6 <<2.36-9+deb12u4 CVE-2"} {
+		"p@1.2 - 1.4": "p 1.2 - 1.4 CVE-2", "pkg:npm/%40s/p@1.2": "pkg:npm/%40s/p 1.2 CVE-2", "libc6<<2.36-9+deb12u4": "libc6 <<2.36-9+deb12u4 CVE-2",
+		"p 1.2, 1.3": "p 1.2, 1.3 CVE-2", "pkg:npm/@s/p@1.2": "pkg:npm/@s/p 1.2 CVE-2", "pkg:npm/@s/p": "pkg:npm/@s/p  CVE-2", "p@": "p  CVE-2", "p q": "p q  CVE-2"} {
 		run("quarantine", text, "--reason", "CVE-2").want(t, 0, "quarantine numpy==1.26.4 for python3.11\n", "")
 		if s.forbidden != want {
 			t.Errorf("%s forbids %q, want %q", text, s.forbidden, want)

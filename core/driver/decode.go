@@ -93,6 +93,7 @@ func decodeRuntime(pb *driverpb.Runtime) core.Runtime {
 		Manifests:  pb.GetManifests(),
 		Registries: pb.GetRegistries(),
 		Archives:   pb.GetArchives(),
+		Overlay:    pb.GetOverlay(),
 		Programs: each(pb.GetPrograms(), func(p *driverpb.Program) core.Program {
 			return core.Program{Name: p.GetName(), Version: p.GetVersion(), Tested: p.GetTested()}
 		}),

@@ -125,6 +125,7 @@ func encodeRuntime(r core.Runtime) *driverpb.Runtime {
 		Manifests:  r.Manifests,
 		Registries: r.Registries,
 		Archives:   r.Archives,
+		Overlay:    r.Overlay,
 		Programs: each(r.Programs, func(p core.Program) *driverpb.Program {
 			return &driverpb.Program{Name: p.Name, Version: p.Version, Tested: p.Tested}
 		}),

@@ -49,24 +49,21 @@ func (r *reaper) close() error {
 	return r.epoll.Close()
 }
 
-// reapOrphans reaps children that nobody waits for. Whoever has started a process waits for its end, so one that is still there after a moment
-// has been adopted.
+// reapOrphans reaps children that nobody waits for, one a second. Whoever has started a process waits for its end, so one that is still there
+// after a second has been adopted.
 func (r *reaper) reapOrphans() {
-	const rest, moment = time.Second, 100 * time.Millisecond
-	for last, pause := 0, rest; ; {
+	for last := 0; ; {
 		select {
 		case <-r.closed:
 			return
-		case <-time.After(pause):
+		case <-time.After(time.Second):
 		}
 		now := endedChild()
 		if now != 0 && now == last {
 			_, _ = unix.Wait4(now, nil, unix.WNOHANG, nil)
 			now = endedChild()
 		}
-		if last, pause = now, rest; now != 0 {
-			pause = moment
-		}
+		last = now
 	}
 }
 

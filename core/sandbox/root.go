@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -118,16 +119,29 @@ func keyOf(spec *specs.Spec) (rootKey, error) {
 			h.Write([]byte(word))
 			h.Write([]byte{0})
 		}
-		if m.Type == "bind" {
+		for _, source := range sourcesOf(m) {
 			var at unix.Stat_t
-			if err := unix.Stat(m.Source, &at); err != nil {
-				return rootKey{}, fmt.Errorf("mounting %s at %s: %w", m.Source, m.Destination, err)
+			if err := unix.Stat(source, &at); err != nil {
+				return rootKey{}, fmt.Errorf("mounting %s at %s: %w", source, m.Destination, err)
 			}
 			h.Write(binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(nil, at.Dev), at.Ino))
 		}
 		h.Write([]byte{0})
 	}
 	return rootKey(h.Sum(nil)), nil
+}
+
+// sourcesOf are the files and directories of the host that a mount shows.
+func sourcesOf(m specs.Mount) (sources []string) {
+	if m.Type == "bind" {
+		return []string{m.Source}
+	}
+	for _, option := range m.Options {
+		if path, is := strings.CutPrefix(option, lower); is && path != "" {
+			sources = append(sources, path)
+		}
+	}
+	return sources
 }
 
 func (r *roots) prepared(key rootKey, spec *specs.Spec, owner int) (string, error) {
@@ -171,13 +185,18 @@ func (r *roots) prepare(dir string, spec *specs.Spec, owner int) error {
 	if err := r.skeleton(dir, spec); err != nil {
 		return err
 	}
-	for _, m := range spec.Mounts {
-		if err := attach(dir, m); err != nil {
-			return err
+	for _, m := range spec.Mounts { // all of them first: in an overlay none can be made
+		if err := mountPoint(filepath.Join(dir, clean(m.Destination)), m); err != nil {
+			return fmt.Errorf("a place to mount %s: %w", m.Destination, err)
 		}
 	}
 	if err := hand(dir, owner); err != nil {
 		return fmt.Errorf("handing %s to %d: %w", dir, owner, err)
+	}
+	for _, m := range spec.Mounts {
+		if err := r.attach(dir, m); err != nil {
+			return err
+		}
 	}
 	return protect(dir)
 }
@@ -264,18 +283,18 @@ func accountsOf(user specs.User) string {
 }
 
 // attach carries out one mount of a Spec under dir.
-func attach(dir string, m specs.Mount) error {
-	if m.Type != "bind" && (m.Type != "tmpfs" || !slices.Contains(m.Options, "ro")) {
+func (r *roots) attach(dir string, m specs.Mount) error {
+	if !ours(m) {
 		return nil
-	}
-	if err := mountPoint(filepath.Join(dir, clean(m.Destination)), m); err != nil {
-		return fmt.Errorf("a place to mount %s: %w", m.Destination, err)
 	}
 	place, err := openInside(dir, m.Destination)
 	if err != nil {
 		return fmt.Errorf("a place to mount %s: %w", m.Destination, err)
 	}
 	defer unix.Close(place)
+	if m.Type == "overlay" {
+		return r.attachOverlay(place, m)
+	}
 	target := fmt.Sprintf("/proc/self/fd/%d", place)
 	if m.Type == "tmpfs" {
 		return unix.Mount("tmpfs", target, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=755")
@@ -298,6 +317,11 @@ func attach(dir string, m specs.Mount) error {
 	return nil
 }
 
+// ours tells whether a mount is the root directory's and not for each process to make.
+func ours(m specs.Mount) bool {
+	return m.Type == "bind" || m.Type == "overlay" || m.Type == "tmpfs" && slices.Contains(m.Options, "ro")
+}
+
 // openInside finds a path below dir as a process does that has dir as its root: a link on the way, such as one to /usr/lib, must
 // not lead to the host's.
 func openInside(dir, name string) (int, error) {
@@ -312,13 +336,13 @@ func openInside(dir, name string) (int, error) {
 // mountPoint makes sure that there is a directory or file to mount on. Below a system directory nothing is made: that is
 // the host's.
 func mountPoint(target string, m specs.Mount) error {
-	if belowSystemDir(clean(m.Destination)) {
+	if !ours(m) || belowSystemDir(clean(m.Destination)) {
 		return nil
 	}
 	if _, err := os.Lstat(target); err == nil {
 		return nil
 	}
-	directory := m.Type == "tmpfs"
+	directory := m.Type != "bind"
 	if !directory {
 		info, err := os.Stat(m.Source)
 		if err != nil {

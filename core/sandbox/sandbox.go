@@ -299,6 +299,9 @@ func (s *Sandbox) ended() {
 	}
 	s.mu.Lock()
 	s.killed = true
+	if s.first >= 0 {
+		reapOrphan(s.first)
+	}
 	closeFD(s.pidfd)
 	closeFD(s.first)
 	s.pidfd, s.first = -1, -1

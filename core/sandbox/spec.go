@@ -175,7 +175,11 @@ func device(name string, major, minor int64) specs.LinuxDevice {
 }
 
 func (h *Host) mounts(config core.SandboxConfig) ([]specs.Mount, error) {
-	out := slices.Clone(h.system)
+	layers, err := h.layersOf(config)
+	if err != nil {
+		return nil, err
+	}
+	out := slices.Clone(overlaid(h.system, layers))
 	for _, m := range config.Runtime.Mounts {
 		out = append(out, bind(m))
 	}

@@ -119,12 +119,36 @@ func tryRoots() core.Finding {
 	if err != nil {
 		return fail(name, "let the worker mount and make devices: root of the machine, in a container --privileged", "%v", err)
 	}
+	if err := tryOverlay(r, system); err != nil {
+		return warn(name, "use a kernel with overlayfs, and in a container one whose own files are on no second overlay",
+			"it can be made, but no functions with Debian packages can start: %v", err)
+	}
 	err = r.do(func() error { return favorDynamicMods(filepath.Join(dir, "mods"), trialName()) })
 	if err != nil {
 		return warn(name, "use Linux 6.0 or later with cgroup v1 compiled in",
 			"it can be made; cgroups without favordynmods (%v): starts after a quiet moment take 5–19 ms longer", err)
 	}
 	return ok(name, "mounts and devices; cgroups with favordynmods")
+}
+
+// tryOverlay makes a root directory with a layer over the system's directories.
+func tryOverlay(r *roots, system []specs.Mount) error {
+	layer, err := os.MkdirTemp("", "pipsqueak-doctor-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(layer)
+	if err := os.Mkdir(filepath.Join(layer, "usr"), 0o755); err != nil {
+		return err
+	}
+	spec := &specs.Spec{Mounts: overlaid(system, []string{layer}), Linux: &specs.Linux{Devices: devices}}
+	key, err := keyOf(spec)
+	if err != nil {
+		return err
+	}
+	fd, err := r.copyFor(spec, key, 0)
+	closeFD(fd)
+	return err
 }
 
 // tryCgroups makes a cgroup with all limits, and removes it.

@@ -3,12 +3,14 @@ package store
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -40,10 +42,12 @@ func (s *Store) load() (warnings []error, err error) {
 	for _, entry := range entries {
 		path := filepath.Join(area, entry.Name())
 		if name, ok := strings.CutSuffix(entry.Name(), removedSuffix); ok {
-			if s.removed[name], err = readVersion(path); err != nil {
+			version, why := readVersion(path)
+			if why != nil {
 				warnings = append(warnings, core.Errorf(core.KindInternal, core.FaultWorker,
-					"%s cannot be read, so the versions of a new function %s begin at 1 again: %w", path, name, err))
+					"%s cannot be read (%w): the versions of a new function %s go on with the time", path, why, name), s.loseVersion(name))
 			}
+			s.removed[name] = max(s.removed[name], version)
 			continue
 		}
 		name, ok := strings.CutSuffix(entry.Name(), ".json")
@@ -52,7 +56,7 @@ func (s *Store) load() (warnings []error, err error) {
 		}
 		f, why := readFunction(path, name)
 		if why != nil {
-			warnings = append(warnings, core.Errorf(core.KindInternal, core.FaultWorker, "the function %s has to be deployed again: %w", name, aside(path, why)))
+			warnings = append(warnings, core.Errorf(core.KindInternal, core.FaultWorker, "the function %s has to be deployed again: %w", name, aside(path, why)), s.loseVersion(name))
 			continue
 		}
 		if err := s.complete(f); err != nil {
@@ -70,7 +74,20 @@ func (s *Store) load() (warnings []error, err error) {
 		}
 		s.functions[name] = f
 	}
-	return warnings, nil
+	return slices.DeleteFunc(warnings, func(err error) bool { return err == nil }), nil
+}
+
+// loseVersion has the next function of a name begin with a version that none before it can have had: more than the seconds of all time.
+func (s *Store) loseVersion(name string) error {
+	if !validName.MatchString(name) {
+		return nil // there was none
+	}
+	s.removed[name] = int(time.Now().Unix())
+	return s.writeRemoved(name, s.removed[name])
+}
+
+func (s *Store) writeRemoved(name string, version int) error {
+	return s.writeFile(filepath.Join(s.dir, "functions", name+removedSuffix), fmt.Appendln(nil, version))
 }
 
 func readVersion(path string) (int, error) {
@@ -142,7 +159,7 @@ func (s *Store) List() []core.Function {
 	return all
 }
 
-// removedSuffix is of the file that has the last version of a function that was removed, so that no other has the same name and version.
+// removedSuffix is of the file that has the last version of a function that was removed or cannot be read, so that no other has the same name and version.
 const removedSuffix = ".removed"
 
 func (s *Store) functionPath(name string) string {

@@ -19,13 +19,26 @@ const IgnoreFile = ".pipsqueakignore"
 // maxIgnore is the size of the largest IgnoreFile, in bytes.
 const maxIgnore = 64 << 10
 
+// ofDesktops is what desktops write beside the files of others.
+var ofDesktops = []string{".DS_Store", "._*", "__MACOSX/", "Thumbs.db", "desktop.ini"}
+
+// desktop matches what ofDesktops has.
+var desktop = gitignore.NewMatcher(parsed(ofDesktops))
+
 // ignored is what is never part of a function unless its IgnoreFile takes it back: files with secrets, what desktops and editors write beside
 // the files of others, and what tools keep for themselves.
-var ignored = []string{
+var ignored = append([]string{
 	".env", ".env.*",
-	".DS_Store", "._*", "__MACOSX/", "Thumbs.db", "desktop.ini",
 	".git", ".hg/", ".svn/", ".bzr/", ".idea/", ".vscode/", "*.swp", "*~",
 	"__pycache__/", ".venv", "venv/", ".tox/", ".nox/", ".pytest_cache/", ".mypy_cache/", ".ruff_cache/", ".aws-sam/", ".serverless/",
+}, ofDesktops...)
+
+func parsed(lines []string) []gitignore.Pattern {
+	patterns := make([]gitignore.Pattern, 0, len(lines))
+	for _, line := range lines {
+		patterns = append(patterns, gitignore.ParsePattern(line, nil))
+	}
+	return patterns
 }
 
 // Ignore tells which files of a function's directory are not part of the function.
@@ -33,10 +46,7 @@ type Ignore struct{ matcher gitignore.Matcher }
 
 // LoadIgnore reads the IgnoreFile of a function's directory, which may be missing. Its errors are the caller's.
 func LoadIgnore(dir fs.FS) (Ignore, error) {
-	patterns := make([]gitignore.Pattern, 0, len(ignored))
-	for _, line := range ignored {
-		patterns = append(patterns, gitignore.ParsePattern(line, nil))
-	}
+	patterns := parsed(ignored)
 	file, err := dir.Open(IgnoreFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Ignore{gitignore.NewMatcher(patterns)}, nil

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,19 +102,93 @@ func TestForbidByURL(t *testing.T) {
 	wantError(t, err, core.KindInstall, core.FaultCaller, "CVE-2")
 }
 
-// TestQuarantineOfEarlierVersions has a reason in an entry of the index, where there were no rules.
+// TestForbidOne makes, exchanges and removes the rule of one of three packages, beside another rule: the others stay as they are.
+func TestForbidOne(t *testing.T) {
+	s := openTest(t)
+	sets := map[string]core.Set{}
+	for _, name := range []string{"p", "q", "r"} {
+		p, err := s.CommitPackage("fake1", core.Locked{Name: name, Version: "1"}, core.Receipt{}, stage(t, s, map[string]string{"a": name}))
+		must(t, err)
+		sets[name] = core.NewSet(p.Package)
+	}
+	forbid := func(f core.Forbidden, want string) {
+		t.Helper()
+		var names []string
+		all, err := s.Forbid(f)
+		must(t, err)
+		for _, p := range all {
+			names = append(names, p.Name)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%+v covers %q, want %q", f, got, want)
+		}
+	}
+	refused := func(reasons map[string]string) {
+		t.Helper()
+		for name, set := range sets {
+			if reason := reasons[name]; reason != "" {
+				wantError(t, s.Refused("fake1", "", set), core.KindUnavailable, core.FaultWorker, reason)
+			} else {
+				must(t, s.Refused("fake1", "", set))
+			}
+		}
+	}
+	forbid(core.Forbidden{Name: "r", Reason: "CVE-0"}, "r")
+	refused(map[string]string{"r": "CVE-0"})
+	forbid(core.Forbidden{Name: " p ", Versions: " 1 ", Reason: "CVE-1"}, "p")
+	refused(map[string]string{"r": "CVE-0", "p": "CVE-1"})
+	forbid(core.Forbidden{Name: "p", Versions: "==1", Reason: "CVE-2"}, "p")
+	refused(map[string]string{"r": "CVE-0", "p": "CVE-2"})
+	forbid(core.Forbidden{Name: "p", Versions: "1"}, "p")
+	refused(map[string]string{"r": "CVE-0"})
+	if rules := s.Forbidden(); len(rules) != 1 || rules[0].Name != "r" {
+		t.Errorf("rules %+v", rules)
+	}
+}
+
+// TestUnderstand has rules that were literal read in another way, one of which cannot be.
+func TestUnderstand(t *testing.T) {
+	s := openTest(t)
+	for _, f := range []core.Forbidden{{Name: "P", Versions: "1", Reason: "CVE-1"}, {Name: "odd", Versions: "1", Reason: "CVE-2"}} {
+		_, err := s.Forbid(f)
+		must(t, err)
+	}
+	warnings := s.Understand(func(name, versions string) (func(core.Locked) bool, error) {
+		if name == "odd" {
+			return nil, errors.New("no")
+		}
+		return byURL(name, versions)
+	})
+	if len(warnings) != 1 {
+		t.Errorf("warnings %v", warnings)
+	} else {
+		wantError(t, warnings[0], core.KindInvalid, core.FaultWorker, "odd@1", "literally")
+	}
+	for locked, reason := range map[*core.Locked]string{{Name: "p", Version: "1+abc", URL: "pkg:fake/P@1"}: "CVE-1", {Name: "odd", Version: "1"}: "CVE-2", {Name: "P", Version: "1"}: ""} {
+		if f := s.forbids(*locked); reason == "" && f != nil || reason != "" && (f == nil || f.Reason != reason) {
+			t.Errorf("%s is forbidden by %v, want %q", locked.Name, f, reason)
+		}
+	}
+}
+
+// TestQuarantineOfEarlierVersions has a reason in the entries of a package for two runtimes, where there were no rules.
 func TestQuarantineOfEarlierVersions(t *testing.T) {
 	s := openTest(t)
-	p, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, map[string]string{"a": "1"}))
-	must(t, err)
-	path, err := s.indexPath("fake1", core.Locked{Name: "p", Version: "1"}, "")
-	must(t, err)
-	p.Quarantine = "CVE-1"
-	text, err := json.Marshal(p)
-	must(t, err)
-	must(t, os.WriteFile(path, text, 0o644))
+	var p core.Installed
+	for _, runtime := range []core.RuntimeID{"fake1", "fake2"} {
+		var err error
+		p, err = s.CommitPackage(runtime, core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, map[string]string{"a": "1"}))
+		must(t, err)
+		path, err := s.indexPath(runtime, core.Locked{Name: "p", Version: "1"}, "")
+		must(t, err)
+		p.Quarantine = "CVE-1"
+		text, err := json.Marshal(p)
+		must(t, err)
+		must(t, os.WriteFile(path, text, 0o644))
+	}
 	must(t, s.Close())
 	for range 2 {
+		var err error
 		s, _, err = Open(s.dir)
 		must(t, err)
 		if rules := s.Forbidden(); len(rules) != 1 || rules[0].String() != "p==1" || rules[0].Reason != "CVE-1" {
@@ -122,6 +197,16 @@ func TestQuarantineOfEarlierVersions(t *testing.T) {
 		wantError(t, s.Refused("fake1", "", core.NewSet(p.Package)), core.KindUnavailable, core.FaultWorker, "CVE-1")
 		must(t, s.Close())
 	}
+	// Allowed again, it stays so.
+	s, _, err := Open(s.dir)
+	must(t, err)
+	_, err = s.Forbid(core.Forbidden{Name: "p", Versions: "1"})
+	must(t, err)
+	must(t, s.Close())
+	s, _, err = Open(s.dir)
+	must(t, err)
+	must(t, s.Refused("fake1", "", core.NewSet(p.Package)))
+	must(t, s.Close())
 	must(t, os.WriteFile(filepath.Join(s.dir, rulesFile), []byte("["), 0o644))
 	_, _, err = Open(s.dir)
 	wantError(t, err, core.KindInvalid, core.FaultWorker, rulesFile)

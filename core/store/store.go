@@ -12,7 +12,7 @@
 //	locks/<hex>.json                       a core.Lock, by its inputs
 //	scans/<hex>.json                       what was found in a package, by its digest
 //	functions/<name>.json                  a core.Function
-//	functions/<name>.removed               the last version of a function that was removed
+//	functions/<name>.removed               the last version of a function that was removed, or cannot be read
 //	functions/switch                       a change of several functions that has happened, and of which files are to be written yet
 //	quarantine.json                        what is forbidden, core.Forbidden
 //	journal/<…>.json                       entries of the index of packages that may not be on the disk yet

@@ -226,5 +226,14 @@ func TestVersionsBeyondRemoval(t *testing.T) {
 	if warnings := reopen(); !s.Deployed("g", g.Version) || s.Removed("g") != 1 || len(warnings) != 1 || !strings.Contains(warnings[0].Error(), "torn") {
 		t.Errorf("after a removal that had begun: %v, %d, %v", s.List(), s.Removed("g"), warnings)
 	}
+	// What the last version was cannot be read: it was less, also at the next starts.
+	beyond := int(time.Now().Unix()) - 60
+	write(t, s.dir, map[string]string{"functions/g.json": `{"name": "g", "vers`, "functions/..json": "x"})
+	if warnings := reopen(); s.Removed("g") < beyond || s.Removed("torn") < beyond || len(s.List()) != 0 || len(warnings) != 2 {
+		t.Errorf("after files were torn: %d, %d, %v, %v", s.Removed("g"), s.Removed("torn"), s.List(), warnings)
+	}
+	if warnings := reopen(); s.Removed("g") < beyond || s.Removed("torn") < beyond || s.Removed("f") != 7 || len(warnings) != 0 {
+		t.Errorf("at the next start: %d, %d, %d, %v", s.Removed("g"), s.Removed("torn"), s.Removed("f"), warnings)
+	}
 	s.Close()
 }

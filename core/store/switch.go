@@ -3,7 +3,6 @@ package store
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -122,7 +121,7 @@ func (s *Store) apply(c change) error {
 	}
 	for name, version := range c.Remove {
 		// First the version: a worker that is killed in between has the function still.
-		if err := s.writeFile(filepath.Join(s.dir, "functions", name+removedSuffix), fmt.Appendln(nil, version)); err != nil {
+		if err := s.writeRemoved(name, version); err != nil {
 			return err
 		}
 		path := s.functionPath(name)

@@ -7,9 +7,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -187,16 +188,7 @@ func strip(dir string) error {
 	if err != nil {
 		return diskError(dir, err)
 	}
-	for _, entry := range entries {
-		if name := entry.Name(); name == "__MACOSX" || name == ".DS_Store" || strings.HasPrefix(name, "._") {
-			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-				return diskError(dir, err)
-			}
-		}
-	}
-	if entries, err = os.ReadDir(dir); err != nil {
-		return diskError(dir, err)
-	}
+	entries = slices.DeleteFunc(entries, func(entry fs.DirEntry) bool { return desktop.Match([]string{entry.Name()}, entry.IsDir()) })
 	if len(entries) == 0 {
 		return refusef("there are no files in the archive; send a tar.gz or zip of the function's directory")
 	}
@@ -207,7 +199,7 @@ func strip(dir string) error {
 	if err := os.Rename(filepath.Join(dir, entries[0].Name()), inner); err != nil {
 		return diskError(dir, err)
 	}
-	if err = os.Remove(dir); err == nil {
+	if err = os.RemoveAll(dir); err == nil {
 		err = os.Rename(inner, dir)
 	}
 	if err != nil {

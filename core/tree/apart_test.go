@@ -138,3 +138,27 @@ func TestImportsAreNoMemoryOfTheFunction(t *testing.T) {
 		}
 	})
 }
+
+// Who sets what a module of the language's own reads starts from no process that has imported such a module, or what may have imported one.
+func TestReads(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		plain, more, sets, other := fn("plain", "np", "ssl"), fn("more", "np", "y"), fn("sets", "np", "y"), fn("other", "np")
+		plain.Packages, more.Packages, sets.Packages, other.Packages = nil, nil, nil, nil
+		sets.Env, other.Env = map[string]string{"SSL_FILE": "/x"}, map[string]string{"OTHER": "/x"}
+		tr.LearnReads(plain.Runtime, []string{"SSL_FILE"})
+		for _, f := range []*core.Function{plain, plain, plain, more, more, more} { // the zygote of more is a child of that of plain
+			mustStart(t, tr, f)
+			rest(time.Second)
+		}
+		n, _, _ := mustStart(t, tr, other)
+		if len(n.parent.shape.modules) != 2 {
+			t.Errorf("who sets something else is forked from what has imported %v", n.parent.shape.modules)
+		}
+		for range 4 {
+			if n, _, _ = mustStart(t, tr, sets); slices.Contains(w.boxes[n.ID()].modules, "ssl") {
+				t.Errorf("who sets the variable has imported %v", w.boxes[n.ID()].modules)
+			}
+			rest(time.Second)
+		}
+	})
+}

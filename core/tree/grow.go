@@ -14,6 +14,7 @@ import (
 
 const (
 	maxDemands = 1024             // shapes that are remembered
+	maxLeft    = 4                // zygotes that could not be made, before a round of the planner ends
 	graceRoot  = 10 * time.Second // for making its sandbox, on top of preloadTimeout
 )
 
@@ -73,10 +74,10 @@ func (t *Tree) makeRoot(ctx context.Context, live Live) error {
 	if err := t.spawnInTurn(ctx, live, n, zygoteConfig(n, live)); err != nil {
 		return err
 	}
-	return t.settle(n, began)
+	return t.settle(n, began, 0)
 }
 
-// joinZygote makes the node of a zygote under its nearest one, if memory suffices without evicting anything worth more. One
+// joinZygote makes the node of a zygote under its nearest one, if memory suffices without evicting anything that is worth more for its size. One
 // without modules is a root zygote.
 func (t *Tree) joinZygote(live Live, s shape, worth float64) (*Node, error) {
 	t.mu.Lock()
@@ -93,8 +94,14 @@ func (t *Tree) joinZygote(live Live, s shape, worth float64) (*Node, error) {
 		}
 		parent = t.nodes[z.id]
 	}
-	n := t.add(core.RoleZygote, s, parent, live.Generation, assumedBytes)
-	ends, enough := t.reclaim(worth)
+	bytes := int64(assumedBytes)
+	if d := t.demands[s.key()]; d != nil && d.bytes > 0 {
+		bytes = d.bytes
+	} else if parent != nil {
+		bytes = t.weights.of(s.runtime, without(s.modules, parent.shape.modules))
+	}
+	n := t.add(core.RoleZygote, s, parent, live.Generation, bytes)
+	ends, enough := t.reclaim(worth / float64(bytes))
 	if enough {
 		n.rebuilt = t.built[s.key()]
 		t.built[s.key()]++
@@ -112,12 +119,15 @@ func zygoteConfig(n *Node, live Live) core.SandboxConfig {
 	return core.SandboxConfig{ID: n.id, Role: core.RoleZygote, Runtime: live.Runtime, Packages: n.shape.set}
 }
 
-// settle makes a zygote ready to fork.
-func (t *Tree) settle(n *Node, began time.Time) error {
+// settle makes a zygote ready to fork. The uses that it was made for count as its own.
+func (t *Tree) settle(n *Node, began time.Time, uses float64) error {
 	took := time.Since(began)
 	t.mu.Lock()
 	n.saves = took
 	t.mu.Unlock()
+	n.mu.Lock()
+	n.use = use{max(uses, 1), time.Now()}
+	n.mu.Unlock()
 	if _, ok := n.apply(made); !ok {
 		n.Kill()
 		return lostError{core.Errorf(core.KindUnavailable, core.FaultDriver, "%s ended as soon as it was made", n.id)}
@@ -130,8 +140,12 @@ func (t *Tree) settle(n *Node, began time.Time) error {
 	return nil
 }
 
-// demand remembers a request and, when no zygote had all that it imports, wakes the planner. The caller has the lock.
-func (t *Tree) demand(want shape, missed bool) {
+// demand remembers use of a zygote with all of want, and that it was missed, by what counts as so many requests: then it wakes the planner. The
+// caller has the lock.
+func (t *Tree) demand(want shape, missed int, by use) {
+	if len(want.modules) == 0 {
+		return // a root zygote is all it takes
+	}
 	now, key := time.Now(), want.key()
 	d := t.demands[key]
 	if d == nil {
@@ -144,12 +158,12 @@ func (t *Tree) demand(want shape, missed bool) {
 		d = &demand{shape: want}
 		t.demands[key] = d
 	}
-	d.use = d.use.add(now)
-	d.missed++
-	if !missed {
+	d.use = d.use.plus(by)
+	if missed == 0 {
 		d.missed = 0
 		return
 	}
+	d.missed += missed
 	wake(t.missed)
 }
 
@@ -161,16 +175,47 @@ func (t *Tree) plan() {
 			return
 		case <-t.missed:
 		}
-		for t.ctx.Err() == nil {
-			want, worth, found := t.wanted()
-			if !found || !t.grow(want, worth) {
+		t.mu.Lock()
+		t.planning, t.short = true, false
+		t.mu.Unlock()
+		var left []block // that cannot be made in this round: another one may have the memory, or the driver, that it takes
+		for t.ctx.Err() == nil && len(left) < maxLeft {
+			want, found := t.wanted(left)
+			if !found {
 				break
 			}
+			err := t.grow(want)
+			if err == nil && t.settled(want.shape) {
+				continue
+			}
+			why := t.fullOfBetter() // or it had to go at once, for it was larger than it was taken to be
+			if err != nil && !core.IsKind(err, core.KindExhausted) {
+				why = err.Error()
+			}
+			left = append(left, block{shape: want.shape, reason: why, until: time.Now().Add(lastBackoff)})
 		}
+		t.mu.Lock()
+		t.planning, t.short = false, len(left) > 0
+		t.rounds++
+		for i, b := range left {
+			if d := t.demands[b.key()]; d != nil {
+				d.why = b.reason
+			}
+			if i == maxLeft-1 { // nor what has not been tried
+				for _, d := range t.demands {
+					if d.missed > 0 && d.why == "" {
+						d.why = b.reason
+					}
+				}
+			}
+		}
+		t.announce()
+		t.mu.Unlock()
 	}
 }
 
-func (t *Tree) wanted() (want shape, worth float64, found bool) {
+// wanted asks the policy what is missing, besides what is left.
+func (t *Tree) wanted(left []block) (want candidate, found bool) {
 	now := time.Now()
 	t.mu.Lock()
 	for key, b := range t.blocks {
@@ -178,34 +223,53 @@ func (t *Tree) wanted() (want shape, worth float64, found bool) {
 			delete(t.blocks, key)
 		}
 	}
+	for _, d := range t.demands {
+		if d.missed > 0 && t.whole(d.shape) {
+			d.missed, d.why = 0, ""
+		}
+	}
 	demands, zygotes := heaviest(t.demands, now), t.zygotes(anyGeneration, maxDepth)
-	blocks, costs := slices.Collect(maps.Values(t.blocks)), maps.Clone(t.costs)
+	blocks, costs, weights := slices.AppendSeq(slices.Clone(left), maps.Values(t.blocks)), maps.Clone(t.costs), maps.Clone(t.weights)
 	t.mu.Unlock()
-	return wanted(demands, zygotes, blocks, costs, now)
+	return wanted(demands, zygotes, blocks, costs, weights, now)
 }
 
-// grow makes a zygote. It returns false when the planner had better wait for the next request.
-func (t *Tree) grow(want shape, worth float64) bool {
+// grow makes a zygote, in a turn like a start that has to import as much. One that is due is as necessary as the start that follows. An error is for want of memory, a driver or a sandbox; packages that cannot
+// be imported are a block.
+func (t *Tree) grow(want candidate) error {
 	ctx, cancel := context.WithTimeout(t.ctx, preloadTimeout)
 	defer cancel()
 	began := time.Now()
 	live, err := t.drivers.Driver(ctx, want.runtime)
-	if err != nil {
-		return false // the next request shows why
+	if err == nil {
+		err = t.needRoot(ctx, live)
 	}
-	n, err := t.joinZygote(live, want, worth/assumedBytes)
 	if err != nil {
-		return false // no root zygote, or no memory to spare
+		return err
 	}
-	if err := t.spawnInTurn(ctx, live, n, zygoteConfig(n, live)); err != nil {
+	worth := want.worth
+	if want.due {
+		worth = necessary
+	}
+	n, err := t.joinZygote(live, want.shape, worth)
+	if err != nil {
+		return err
+	}
+	done, err := t.takeTurn(ctx, n, &core.Phases{})
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := t.spawn(ctx, live, n, zygoteConfig(n, live), &core.Phases{}); err != nil {
 		t.config.Log.Warn("preload", "rt", want.runtime, "modules", want.modules, "err", err)
-		return false
+		return err
 	}
-	return t.importModules(ctx, live, n, began)
+	t.importModules(ctx, live, n, began, want.uses)
+	return nil
 }
 
 // importModules makes a parked process a zygote. When that fails for a reason in the packages it remembers the reason.
-func (t *Tree) importModules(ctx context.Context, live Live, n *Node, began time.Time) bool {
+func (t *Tree) importModules(ctx context.Context, live Live, n *Node, began time.Time, uses float64) {
 	load := core.Load{Packages: directories(n.shape.set), Modules: without(n.shape.modules, n.parent.shape.modules)}
 	report, err := live.Driver.Import(ctx, n.id, load)
 	switch {
@@ -215,17 +279,19 @@ func (t *Tree) importModules(ctx context.Context, live Live, n *Node, began time
 		reason := fmt.Sprintf("importing %s leaves %d threads running", strings.Join(load.Modules, ", "), report.Threads)
 		t.block(n.shape, func(b block) block { b.reason = reason; return b })
 		t.config.Log.Info("evict", "rt", n.shape.runtime, "node", n.id, "err", reason)
-		return true
+		return
 	case err == nil:
 		t.Learn(n.shape.runtime, report.Modules)
-		return t.settle(n, began) == nil
+		if t.settle(n, began, uses) == nil { // what has ended already is wanted again
+			t.measure(n) // before the next one is made: there may be no memory for it
+		}
+		return
 	}
 	n.Kill()
 	if t.ctx.Err() == nil {
 		t.block(n.shape, func(b block) block { return b.again(err.Error(), time.Now()) })
 		t.config.Log.Warn("import", "rt", n.shape.runtime, "node", n.id, "modules", load.Modules, "err", err)
 	}
-	return true
 }
 
 // block remembers that a zygote cannot be made.

@@ -28,7 +28,7 @@ func (t *Tree) awaitZygote(ctx context.Context, live Live, fn *core.Function, ph
 	defer timer.Stop()
 	for late := false; ; {
 		t.mu.Lock()
-		z, found := nearest(t.zygotes(live.Generation, maxDepth), want, t.costs)
+		z, found := nearest(t.zygotesFor(live.Generation, fn, want), want, t.costs)
 		if found && len(without(want.modules, z.modules)) == 0 || ctx.Err() != nil {
 			t.mu.Unlock()
 			phases.Queue += time.Since(began)
@@ -80,7 +80,7 @@ func (t *Tree) forbidden(want shape) bool {
 // takeTurn waits until the process of a node may be made, or may import when it is there. The caller calls done when that is over. Without a
 // turn nothing is left of the node.
 func (t *Tree) takeTurn(ctx context.Context, n *Node, phases *core.Phases) (done func(), err error) {
-	function, slow := string(n.shape.runtime), n.parent == nil // as zygotes have it
+	function, slow := string(n.shape.runtime), true // as zygotes have it
 	if n.fn != nil {
 		t.mu.Lock()
 		function, slow = n.fn.Name, t.slow[version{n.fn.Name, n.fn.Version}] || len(without(n.fn.Imports, n.parent.shape.modules)) > 0

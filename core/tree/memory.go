@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -10,7 +11,8 @@ import (
 const (
 	firstSample = time.Second // after a node is born its memory has settled
 	nextSample  = 30 * time.Second
-	restFactor  = 20 // times as long as measuring took the sampler rests: 5 % of one core at the most
+	nextRound   = time.Second // of the planner, after there is more memory again
+	restFactor  = 20          // times as long as measuring took the sampler rests: 5 % of one core at the most
 )
 
 // necessary is worth more than anything that could be evicted for it.
@@ -18,6 +20,10 @@ var necessary = math.Inf(1)
 
 // charge counts bytes for a node in place of what was counted before. The caller has the lock.
 func (t *Tree) charge(n *Node, bytes int64) {
+	if bytes < n.charged && t.short {
+		t.short = false
+		time.AfterFunc(nextRound, func() { wake(t.missed) })
+	}
 	t.bytes += bytes - n.charged
 	n.charged = bytes
 	t.strained.Store(t.bytes > t.config.Budget)
@@ -31,27 +37,48 @@ func (t *Tree) relieve() {
 	killAll(ends)
 }
 
-// reclaim evicts leaves that are worth less than worth until memory is within the budget. It returns the evicted ones, which
-// the caller has to kill when it has given up the lock, and whether memory suffices now.
+// reclaim evicts leaves that are worth less than worth until memory is within the budget; none in vain, unless it is necessary. It returns the
+// evicted ones, which the caller has to kill when it has given up the lock, and whether memory suffices now.
 func (t *Tree) reclaim(worth float64) (ends []*Node, ok bool) {
-	if t.bytes <= t.config.Budget {
+	short := t.bytes - t.config.Budget
+	if short <= 0 {
 		return nil, true
 	}
 	now := time.Now()
 	leaves := t.leaves()
-	for t.bytes > t.config.Budget {
+	var chosen []*Node
+	for short > 0 {
 		least, value, found := victim(leaves, now)
 		if !found || value >= worth {
-			return ends, false
+			break
 		}
 		n := t.nodes[least.id]
+		chosen = append(chosen, n)
+		short -= n.charged
+		leaves = removeLeaf(leaves, least.id)
+	}
+	if short > 0 && worth < necessary {
+		return nil, false
+	}
+	for _, n := range chosen {
 		if _, ok := n.apply(evict); ok {
 			t.charge(n, 0)
 			ends = append(ends, n)
+			if d := t.demands[n.shape.key()]; d != nil && n.role == core.RoleZygote {
+				d.why = t.fullOfBetter()
+			}
 		}
-		leaves = removeLeaf(leaves, least.id)
 	}
-	return ends, true
+	if len(ends) < len(chosen) && t.bytes > t.config.Budget { // somebody has taken one in between
+		more, ok := t.reclaim(worth)
+		return append(ends, more...), ok
+	}
+	return ends, t.bytes <= t.config.Budget
+}
+
+// fullOfBetter is why a zygote is not there that memory does not suffice for.
+func (t *Tree) fullOfBetter() string {
+	return fmt.Sprintf("the memory budget of %d MiB is full of what is worth more than its zygote", t.config.Budget>>20)
 }
 
 func removeLeaf(leaves []leaf, id core.NodeID) []leaf {
@@ -119,17 +146,23 @@ func (t *Tree) sample() {
 			timer.Stop()
 			continue
 		}
-		began := time.Now()
-		usage, err := n.sandbox.Usage()
-		took := time.Since(began)
-		if err == nil { // an error is a process that ends just now
-			killAll(t.measured(n, usage))
-		}
+		took := t.measure(n)
 		select {
 		case <-t.ctx.Done():
 		case <-time.After(restFactor * took):
 		}
 	}
+}
+
+// measure measures a node, and evicts what has to go then. It returns how long measuring took.
+func (t *Tree) measure(n *Node) time.Duration {
+	began := time.Now()
+	usage, err := n.sandbox.Usage()
+	took := time.Since(began)
+	if err == nil { // an error is a process that ends just now
+		killAll(t.measured(n, usage))
+	}
+	return took
 }
 
 // due returns the node to measure now, or nil and how long there is none.
@@ -163,6 +196,11 @@ func (t *Tree) measured(n *Node, usage core.Usage) []*Node {
 	}
 	n.usage = usage
 	t.charge(n, usage.Proportional)
+	if n.role == core.RoleZygote {
+		if d := t.demands[n.shape.key()]; d != nil { // later it shares some of it with its children
+			d.bytes = max(d.bytes, usage.Proportional)
+		}
+	}
 	if n.is(idle) || n.is(busy) {
 		t.private[version{n.fn.Name, n.fn.Version}] = usage.Private
 	}

@@ -71,6 +71,14 @@ type use struct {
 
 func (u use) add(now time.Time) use { return use{u.at(now) + 1, now} }
 
+// plus is the use of what both are the use of.
+func (u use) plus(o use) use {
+	if o.last.After(u.last) {
+		u, o = o, u
+	}
+	return use{u.weight + o.at(u.last), u.last}
+}
+
 func (u use) at(now time.Time) float64 {
 	if u.weight == 0 {
 		return 0
@@ -99,6 +107,18 @@ func (c costs) of(rt core.RuntimeID, name string) time.Duration {
 		return max(cost, time.Microsecond)
 	}
 	return assumedCost
+}
+
+// weights is the measured memory, in bytes, that importing each module takes.
+type weights map[module]int64
+
+// of is what importing modules takes, with a process to do it.
+func (w weights) of(rt core.RuntimeID, modules []string) int64 {
+	bytes := int64(assumedBytes)
+	for _, name := range modules {
+		bytes += w[module{rt, name}]
+	}
+	return bytes
 }
 
 // saves is how much import time want is spared when it starts where the modules have been imported.
@@ -148,15 +168,20 @@ type demand struct {
 	shape
 	missed int // requests that no zygote had every module for, since the last one that had
 	use    use
+	due    int    // deploys that wait for its zygote
+	bytes  int64  // that its zygote had when it was measured, 0 before
+	why    string // the planner could not make its zygote when it tried last
 }
 
-// heaviest returns the demands that a plan looks at, in an order that depends on nothing but them.
+// heaviest returns the demands that a plan looks at, in an order that depends on nothing but them: those that miss a zygote first.
 func heaviest(demands map[string]*demand, now time.Time) []demand {
 	all := make([]demand, 0, len(demands))
 	for _, key := range slices.Sorted(maps.Keys(demands)) {
 		all = append(all, *demands[key])
 	}
-	slices.SortStableFunc(all, func(a, b demand) int { return cmp.Compare(b.use.at(now), a.use.at(now)) })
+	slices.SortStableFunc(all, func(a, b demand) int {
+		return cmp.Or(cmp.Compare(min(b.missed, 1), min(a.missed, 1)), cmp.Compare(b.use.at(now), a.use.at(now)))
+	})
 	return all[:min(len(all), maxPlanned)]
 }
 
@@ -183,12 +208,11 @@ func (b block) forbids(s shape, now time.Time) bool {
 	return now.Before(b.until) && b.runtime == s.runtime && b.key() == s.key()
 }
 
-// wanted chooses the missing zygote whose making helps most: what it saves each demand that may start from it, times how
-// much that demand is used. Candidates are what a demand lacks entirely, and what it has in common with another one, which
+// wanted chooses the missing zygote whose making helps most: what it saves each demand that may start from it beyond what is there, times
+// how much that demand is used, for each byte that it takes. Candidates are what a demand lacks entirely, and what it has in common with another one, which
 // therefore comes first when it serves both well, and is then the parent of either. What would be made anyway and is contained
-// in the chosen one goes before it, for the same reason. Worth is in seconds of import, weighed by use; divided by bytes it
-// compares with what victim returns.
-func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, now time.Time) (want shape, worth float64, found bool) {
+// in the chosen one goes before it, for the same reason. What a deploy waits for comes first.
+func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, w weights, now time.Time) (want candidate, found bool) {
 	have := make([]time.Duration, len(demands))
 	for i, d := range demands {
 		if z, ok := nearest(zygotes, d.shape, c); ok {
@@ -196,21 +220,23 @@ func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, now tim
 		}
 	}
 	var own []candidate
+	var most float64
 	seen := map[string]bool{}
-	consider := func(s shape, whole bool) {
+	consider := func(s shape, whole bool, bytes int64) {
 		key := s.key()
 		if seen[key] || slices.ContainsFunc(blocks, func(b block) bool { return b.forbids(s, now) }) {
 			return
 		}
 		seen[key] = true
-		missed, value := 0, 0.0
+		one, missed := candidate{shape: s}, 0
 		for i, d := range demands {
 			if !s.mayBecome(d.shape) {
 				continue
 			}
-			saved := c.saves(s.modules, d.shape)
-			value += d.use.at(now) * saved.Seconds()
-			if saved > have[i] {
+			if more := c.saves(s.modules, d.shape) - have[i]; more > 0 {
+				one.uses += d.use.at(now)
+				one.worth += d.use.at(now) * more.Seconds()
+				one.due = one.due || d.due > 0
 				missed += d.missed
 			}
 		}
@@ -218,39 +244,46 @@ func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, now tim
 			return
 		}
 		if whole {
-			own = append(own, candidate{s, value})
+			own = append(own, one)
 		}
-		if !found || value > worth || value == worth && smaller(s, want) < 0 {
-			want, worth, found = s, value, true
+		if bytes == 0 {
+			parent, _ := nearest(zygotes, s, c)
+			bytes = w.of(s.runtime, without(s.modules, parent.modules))
+		}
+		value := one.worth / float64(bytes)
+		if !found || one.due && !want.due || one.due == want.due && (value > most || value == most && smaller(s, want.shape) < 0) {
+			want, most, found = one, value, true
 		}
 	}
 	for i, d := range demands {
 		if d.missed == 0 {
 			continue
 		}
-		consider(d.shape, true)
+		consider(d.shape, true, d.bytes)
 		for j, e := range demands {
 			if i == j || d.runtime != e.runtime {
 				continue
 			}
 			both := d.shared(e.shape)
 			if len(both.set) > 0 && c.saves(both.modules, d.shape)-have[i] >= worthSharing {
-				consider(both, false)
+				consider(both, false, 0)
 			}
 		}
 	}
 	for _, o := range own {
-		if o.within(want) && c.saves(o.modules, o.shape) >= worthSharing {
-			want, worth = o.shape, o.worth
+		if o.within(want.shape) && c.saves(o.modules, o.shape) >= worthSharing {
+			want = o
 		}
 	}
-	return want, worth, found
+	return want, found
 }
 
-// candidate is a zygote that could be made for a demand of its own.
+// candidate is a zygote that could be made.
 type candidate struct {
 	shape
-	worth float64
+	uses  float64 // of those whom it would spare something
+	worth float64 // seconds that it would spare them, weighed by use; divided by bytes it compares with what victim returns
+	due   bool    // whether a deploy waits for it
 }
 
 // leaf is a node that could be evicted: nobody holds it and nothing was forked from it.

@@ -139,19 +139,19 @@ func TestPlans(t *testing.T) {
 				at := strings.LastIndex(line, " ")
 				var missed int
 				fmt.Sscan(line[at:], &missed)
-				demands = append(demands, demand{shapeOf(line[:at], line[:at]), missed, use{float64(missed), noon}})
+				demands = append(demands, demand{shape: shapeOf(line[:at], line[:at]), missed: missed, use: use{float64(missed), noon}})
 			}
 			zygotes := []zygote{z("root", 1, "")}
 			var plan strings.Builder
 			for range 20 {
-				want, worth, found := wanted(demands, zygotes, test.blocks, measured, noon)
+				want, found := wanted(demands, zygotes, test.blocks, measured, nil, noon)
 				if !found {
 					break
 				}
-				parent, _ := nearest(zygotes, want, measured)
-				made := zygote{want, core.NodeID(strings.Join(want.modules, "+")), parent.depth + 1}
+				parent, _ := nearest(zygotes, want.shape, measured)
+				made := zygote{want.shape, core.NodeID(strings.Join(want.modules, "+")), parent.depth + 1}
 				zygotes = append(zygotes, made)
-				fmt.Fprintf(&plan, "%s%s under %s, worth %.2f s\n", strings.Repeat("  ", parent.depth), made.id, parent.id, worth)
+				fmt.Fprintf(&plan, "%s%s under %s, worth %.2f s\n", strings.Repeat("  ", parent.depth), made.id, parent.id, want.worth)
 			}
 			golden := filepath.Join("testdata", "plan", test.name+".golden")
 			if *update {

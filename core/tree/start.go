@@ -148,14 +148,16 @@ func (t *Tree) joinNow(live Live, fn *core.Function, worth float64) (n *Node, wh
 		t.mu.Unlock()
 		return nil, false, closing()
 	}
-	z, found := nearest(t.zygotes(live.Generation, maxDepth), want, t.costs)
+	z, found := nearest(t.zygotesFor(live.Generation, fn, want), want, t.costs)
 	if !found {
 		t.mu.Unlock()
 		return nil, false, nil
 	}
 	missing := without(want.modules, z.modules)
-	if len(want.modules) > 0 && worth == necessary {
-		t.demand(want, len(missing) > 0)
+	if worth == necessary {
+		once := use{1, time.Now()}
+		t.uses[fn.Name] = t.uses[fn.Name].plus(once)
+		t.demand(want, min(len(missing), 1), once)
 	}
 	n = t.add(core.RoleInstance, want, t.nodes[z.id], live.Generation, t.estimate(fn))
 	n.fn = fn
@@ -177,6 +179,23 @@ func (t *Tree) zygotes(generation, depth int) (zygotes []zygote) {
 		}
 	}
 	return zygotes
+}
+
+// zygotesFor returns what can be forked for the function. One that sets what a module of the language's own reads when it is imported takes none that has imported
+// what the function does not want itself: that may be such a module, or have imported one. The caller has the lock.
+func (t *Tree) zygotesFor(generation int, fn *core.Function, want shape) []zygote {
+	zygotes := t.zygotes(generation, maxDepth)
+	if !slices.ContainsFunc(fn.Settings(), func(name string) bool { return t.reads[variable{fn.Runtime, name}] }) {
+		return zygotes
+	}
+	return slices.DeleteFunc(zygotes, func(z zygote) bool {
+		for n := t.nodes[z.id]; n != nil; n = n.parent {
+			if len(without(n.shape.modules, want.modules)) > 0 {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 const anyGeneration = -1

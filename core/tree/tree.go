@@ -48,14 +48,27 @@ type Tree struct {
 	bytes   int64                  // sum of what each node is charged
 	roots   map[rootKey]*rootStart // being made
 	costs   costs
+	weights weights
 	demands map[string]*demand // by shape
+	uses    map[string]use     // by function
 	blocks  map[string]block   // by shape
 	built   map[string]int     // zygotes made, by shape
 	private map[version]int64  // bytes of the last measured instance
 	ahead   map[aheadKey]*ahead
 	slow    map[version]bool // whose own files take long to import
-	cold    map[string]int   // starts that import what a zygote could have, by shape
-	grown   chan struct{}    // closed and made anew when a zygote has been made or cannot be, and when a cold start has ended
+	reads   map[variable]bool
+	cold    map[string]int // starts that import what a zygote could have, by shape
+	grown   chan struct{}  // closed and made anew when a zygote has been made or cannot be, and when a cold start or a round of the planner has ended
+
+	planning bool // a round is under way
+	short    bool // the last one could not make all that is wanted
+	rounds   int  // that have ended
+}
+
+// variable is an environment variable, in the processes of a runtime.
+type variable struct {
+	runtime core.RuntimeID
+	name    string
 }
 
 // New returns an empty tree. It measures and plans in the background until Close.
@@ -63,9 +76,9 @@ func New(config Config, drivers Drivers, sandboxes Sandboxes) *Tree {
 	t := &Tree{
 		config: config, drivers: drivers, sandboxes: sandboxes,
 		missed: make(chan struct{}, 1), born: make(chan struct{}, 1),
-		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, costs: costs{}, demands: map[string]*demand{},
+		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, costs: costs{}, weights: weights{}, demands: map[string]*demand{}, uses: map[string]use{},
 		blocks: map[string]block{}, built: map[string]int{}, private: map[version]int64{}, ahead: map[aheadKey]*ahead{},
-		turns: newTurns(turnsOf()), slow: map[version]bool{}, cold: map[string]int{}, grown: make(chan struct{}),
+		turns: newTurns(turnsOf()), slow: map[version]bool{}, reads: map[variable]bool{}, cold: map[string]int{}, grown: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.working.Go(t.plan)
@@ -185,7 +198,13 @@ func (t *Tree) DriverLost(generation int) {
 		if _, ok := n.apply(retire); ok && len(n.children) == 0 {
 			ends = append(ends, n)
 		}
+		for _, d := range t.demands { // the next driver is to have as good ones
+			if d.runtime == n.shape.runtime && d.missed < secondMiss {
+				d.missed = secondMiss
+			}
+		}
 	}
+	wake(t.missed)
 	t.mu.Unlock()
 	killAll(ends)
 }
@@ -216,6 +235,25 @@ func (t *Tree) Learn(rt core.RuntimeID, modules map[string]time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.costs.learn(rt, modules)
+}
+
+// LearnReads tells the tree which environment variables modules of the language's own read when they are imported, before a zygote imports them. A zygote that has
+// such a module is one for whom all variables are as in a zygote.
+func (t *Tree) LearnReads(rt core.RuntimeID, names []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, name := range names {
+		t.reads[variable{rt, name}] = true
+	}
+}
+
+// Weigh tells the tree how many bytes of memory importing modules takes.
+func (t *Tree) Weigh(rt core.RuntimeID, modules map[string]int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name, bytes := range modules {
+		t.weights[module{rt, name}] = bytes
+	}
 }
 
 // Apart returns the modules that no zygote imports for a function, with the reasons: those that it was deployed with, and what was found out

@@ -16,11 +16,6 @@ import (
 // worthLoading is how long a module of the language's own, which any code may import, has to take for a zygote to import it ahead.
 const worthLoading = 2 * time.Millisecond
 
-// settings are the names of the environment variables that mean something else to the packages of a function than they would in a zygote.
-func settings(fn *core.Function) []string {
-	return slices.Concat(fn.OwnVariables(), fn.Sets)
-}
-
 // part finds out which of the modules that a function imports no zygote may. One that cannot be imported by itself is left to the code,
 // which may be ready for that. With wait, so are for now those that were not probed.
 func (w *Worker) part(fn *core.Function, wait bool) {
@@ -73,10 +68,24 @@ func reason(fn *core.Function, module string, packages []core.Installed, wait bo
 		return "", false
 	case !tried && wait:
 		return module + " " + unprobed, false
-	case tried && p == nil && trial.Why == "" && len(trial.Reads) > 0: // other functions would find it in their zygotes, and it is in no package of theirs
-		return "reads " + strings.Join(trial.Reads, ", ") + " when it is imported", false
+	case tried && p == nil && trial.Why == "" && slices.Contains(trial.Reads, core.AllVariables):
+		return "looks at all environment variables when it is imported", false
+	case tried && p == nil && trial.Why == "":
+		return probe.Reads(unowned(fn, packages), fn.Settings()), false
 	}
 	return trial.Why, trial.Why != ""
+}
+
+// unowned are the variables that modules of the language's own read which the function imports, whichever of them does: they import each other.
+func unowned(fn *core.Function, packages []core.Installed) (names []string) {
+	for _, module := range slices.Sorted(maps.Keys(fn.Tried)) {
+		if trial, tried := trialOf(fn, module); tried {
+			if p, _ := owner(module, packages); p == nil {
+				names = append(names, trial.Reads...)
+			}
+		}
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return name == core.AllVariables })
 }
 
 // trialOf returns what was found out about a module for a function, if it was tried.
@@ -89,7 +98,7 @@ func trialOf(fn *core.Function, module string) (trial core.Trial, tried bool) {
 
 // reading tells why a zygote of a function must not have loaded a package, if so: it reads a variable that is set for the function, or what it requires does.
 func reading(fn *core.Function, p *core.Installed, packages []core.Installed) string {
-	set := settings(fn)
+	set := fn.Settings()
 	seen := map[string]bool{}
 	for next := []*core.Installed{p}; len(next) > 0; next = next[1:] {
 		q := next[0]
@@ -139,7 +148,7 @@ func required(p *core.Installed, packages []core.Installed) (found []*core.Insta
 
 // try finds out what no probe of a package tells of what a function imports: whether a zygote could import modules that are deeper in a package, or in
 // none, and those that the code imports perhaps.
-func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime) error {
+func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, amend amendment) error {
 	packages := w.installed(fn)
 	var first, more []string
 	for _, module := range slices.Concat(fn.Imports, fn.Perhaps) {
@@ -158,15 +167,14 @@ func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runt
 	if len(more) == 0 {
 		return nil
 	}
-	trials, err := probe.Try(ctx, w.machine(d, runtime), packages, first, more, settings(fn))
+	trials, err := probe.Try(ctx, w.machine(d, runtime), packages, first, more, fn.Settings())
 	if err != nil {
 		err = fmt.Errorf("not all that it imports could be tried: %w", err)
 	}
 	if len(trials) == 0 {
 		return err
 	}
-	_, amended := w.store.Amend(fn.Name, fn.Version, func(f *core.Function) { take(f, more, trials, packages) })
-	return errors.Join(err, amended)
+	return errors.Join(err, amend(func(f *core.Function) { take(f, more, trials, packages) }))
 }
 
 // take notes trials with the function, and what of the modules is worth to be imported ahead besides.
@@ -194,7 +202,7 @@ func inherit(fn, before *core.Function) {
 			fn.Perhaps = append(fn.Perhaps, module)
 		}
 	}
-	if fn.Runtime != before.Runtime || !slices.Equal(fn.Packages, before.Packages) || !slices.Equal(settings(fn), settings(before)) {
+	if fn.Runtime != before.Runtime || !slices.Equal(fn.Packages, before.Packages) || !slices.Equal(fn.Settings(), before.Settings()) {
 		return // it is tried again
 	}
 	fn.Tried = before.Tried

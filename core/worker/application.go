@@ -113,7 +113,7 @@ func (d *deploy) because(function string, err error) error {
 // functionsOf returns the names of an application's functions, in order.
 func (w *Worker) functionsOf(application string) (names []string) {
 	for _, fn := range w.store.List() {
-		if fn.Application == application {
+		if fn.Application == application && application != "" {
 			names = append(names, fn.Name)
 		}
 	}
@@ -128,7 +128,7 @@ func (w *Worker) RemoveApplication(_ context.Context, name string) ([]string, er
 	}
 	defer done()
 	names := w.functionsOf(name)
-	if len(names) == 0 || name == "" {
+	if len(names) == 0 {
 		return nil, core.Errorf(core.KindNotFound, core.FaultCaller, "there is no application %q; pipsqueak list shows those that are deployed", name)
 	}
 	return names, w.removeAll(names)
@@ -143,7 +143,7 @@ func (w *Worker) removeAll(names []string) error {
 		}
 		defer done()
 	}
-	if err := w.store.Switch(nil, names); err != nil {
+	if err := w.replace(nil, names); err != nil {
 		return err
 	}
 	for _, name := range names {

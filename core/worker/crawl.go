@@ -198,7 +198,7 @@ func (w *Worker) scanFunction(ctx context.Context, dir string, progress func(cor
 	if err != nil {
 		return nil, err
 	}
-	w.prepare(ctx, d, &fn, runtime, lock.Packages, progress)
+	w.prepare(ctx, d, &fn, runtime, lock.Packages, progress, inPlace(&fn))
 	probes := map[string]*core.Probe{}
 	for _, p := range w.installed(&fn) {
 		probes[p.String()] = p.Probe

@@ -162,6 +162,9 @@ func (d *deploy) ready(ctx context.Context, n *newcomer) (err error) {
 		return err
 	}
 	d.ends = append(d.ends, release)
+	if n.request.Ready {
+		d.prepareNow(ctx, fn, n.locked, d.progress)
+	}
 	if !n.request.Force {
 		n.loaded, err = d.tryHandler(ctx, fn, d.progress)
 	}
@@ -175,7 +178,7 @@ func (d *deploy) take() error {
 		n.fn.Deployed = time.Now().UTC()
 		put[i] = n.fn
 	}
-	if err := d.store.Switch(put, d.gone); err != nil {
+	if err := d.replace(put, d.gone); err != nil {
 		return err
 	}
 	for _, n := range d.all {
@@ -184,14 +187,16 @@ func (d *deploy) take() error {
 	for _, name := range d.gone {
 		d.forget(name)
 	}
+	d.saveUses()
 	for _, n := range d.all {
 		fn := &n.fn
-		if len(fn.Packages) > 0 || len(fn.Imports) > 0 || len(fn.Perhaps) > 0 {
+		if !n.request.Ready {
 			d.prepareLater(*fn, n.locked)
 		}
 		if deployed := *fn; len(n.loaded) > 0 {
 			go d.loaded(&deployed, n.loaded)
 		}
+		fn.Unready = d.tree.Unready(fn)
 		fn.Vulnerable = d.advisories.check(d.store, *fn, map[core.Package]core.Installed{})
 		d.log.Info("deploy", "fn", fn.Name, "rt", fn.Runtime, "version", fn.Version, "packages", len(fn.Packages), "took", time.Since(d.began))
 	}

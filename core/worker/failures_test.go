@@ -88,15 +88,15 @@ func TestLogQuery(t *testing.T) {
 		{Tail: core.AllLines, Since: all[10].Time.Add(1)}:        "",
 		{Tail: core.AllLines, Since: all[3].Time, Request: "r0"}: "3 6 9",
 	} {
-		if got := texts(t, l, asked); got != want {
+		if got := textsFor(t, l, "f", asked); got != want {
 			t.Errorf("%+v: %q, want %q", asked, got, want)
 		}
 	}
 }
 
-func texts(t *testing.T, l *logs, query core.LogQuery) string {
+func textsFor(t *testing.T, l *logs, name string, query core.LogQuery) string {
 	t.Helper()
-	r, err := l.read(t.Context(), "f", 1, query)
+	r, err := l.read(t.Context(), name, 1, query)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,5 +134,52 @@ func TestLogQueryFollow(t *testing.T) {
 		}
 		say("b", "no")
 		say("a", fmt.Sprint(line.Text[0]-'0'+2))
+	}
+}
+
+// The last lines of an application are the last of all its functions, and with Follow new ones come after them.
+func TestMergedLogQuery(t *testing.T) {
+	w, _ := advised(t, nil, "")
+	w.logs = openTestLogs(t, t.TempDir())
+	say := func(name, text string) {
+		w.logs.collect(core.SandboxConfig{Function: name, Version: 1}, "stdout", &script{{"r", text + "\n"}})
+	}
+	put(t, w, "a", "")
+	put(t, w, "b", "")
+	for i, name := range []string{"a", "b", "b", "a", "b"} {
+		say(name, fmt.Sprint(i))
+	}
+	for tail, want := range map[int]string{core.AllLines: "0 1 2 3 4", 0: "", 1: "4", 3: "2 3 4", 9: "0 1 2 3 4"} {
+		r, err := w.mergedLogs(t.Context(), []string{"a", "b"}, core.LogQuery{Tail: tail})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said []string
+		for decoder := json.NewDecoder(r); decoder.More(); {
+			var line core.LogLine
+			if err := decoder.Decode(&line); err != nil {
+				t.Fatal(err)
+			}
+			said = append(said, line.Text)
+		}
+		r.Close()
+		if got := strings.Join(said, " "); got != want {
+			t.Errorf("the last %d: %q, want %q", tail, got, want)
+		}
+	}
+	r, err := w.mergedLogs(t.Context(), []string{"a", "b"}, core.LogQuery{Tail: 2, Follow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	lines := json.NewDecoder(r)
+	for i := 3; i < 8; i++ {
+		if i > 4 {
+			say([]string{"a", "b"}[i%2], fmt.Sprint(i))
+		}
+		var line core.LogLine
+		if err := lines.Decode(&line); err != nil || line.Text != fmt.Sprint(i) {
+			t.Fatalf("%v, want %d; %v", line, i, err)
+		}
 	}
 }

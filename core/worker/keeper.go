@@ -16,7 +16,8 @@ const (
 	defaultPackageAge = 30 * 24 * time.Hour
 	collectEvery      = time.Hour
 	sampleEvery       = time.Minute
-	sampleFiles       = 32 // of one package or code, each time
+	saveEvery         = 10 * time.Second // how much functions are used
+	sampleFiles       = 32               // of one package or code, each time
 )
 
 // keeper looks after the store in the background: it collects packages, verifies a few files now and then, and tries again to mend
@@ -44,8 +45,9 @@ func (w *Worker) stopKeeper() {
 }
 
 func (w *Worker) keep() {
-	hourly, sampling := time.NewTicker(collectEvery), time.NewTicker(sampleEvery)
+	hourly, sampling, saving := time.NewTicker(collectEvery), time.NewTicker(sampleEvery), time.NewTicker(saveEvery)
 	defer hourly.Stop()
+	defer saving.Stop()
 	defer sampling.Stop()
 	w.mendAll()
 	for {
@@ -57,6 +59,8 @@ func (w *Worker) keep() {
 		case <-hourly.C:
 			w.mendAll()
 			w.collectPackages()
+		case <-saving.C:
+			w.saveUses()
 		case <-sampling.C:
 			if !w.busy() {
 				w.sample()

@@ -21,7 +21,7 @@ func TestSample(t *testing.T) {
 	if w.fleet, err = driver.OpenFleet(t.Context(), t.TempDir(), driver.FleetOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.house = &house{store: w.store, live: map[core.NodeID]core.SandboxConfig{}}
+	w.house = &house{store: w.store, live: map[core.NodeID]living{}}
 	w.tree = tree.New(tree.Config{Log: w.log, Deployed: w.store.Deployed}, fleetDrivers{w.fleet}, w.house)
 	w.sched = sched.New(sched.Config{MaxInstances: 1, Log: w.log, Deployed: w.store.Deployed}, w.tree)
 	w.keeper.ctx = t.Context()

@@ -22,6 +22,7 @@ import (
 const (
 	maxLoaded    = 64
 	learnTimeout = time.Minute
+	readyTimeout = 2 * time.Minute // that a deploy waits for its zygote, behind those of others
 )
 
 // machine is what a probe of a function's packages needs.
@@ -54,8 +55,16 @@ func of(fn *core.Function, installed []core.Installed) []core.Installed {
 // unprobed is why modules are left to instances until their packages have been probed, which begins when the deploy has ended.
 const unprobed = "is being probed"
 
-// prepareLater compiles and probes the packages of a function that is deployed, and lets zygotes import what they may. When that fails they
-// may try.
+// amendment changes what is known of the imports of a function.
+type amendment func(change func(*core.Function)) error
+
+// inPlace is the amendment of a function that is not deployed.
+func inPlace(fn *core.Function) amendment {
+	return func(change func(*core.Function)) error { change(fn); return nil }
+}
+
+// prepareLater compiles and probes the packages of a function that is deployed, lets zygotes import what they may, and has its zygote made.
+// When the probe fails they may try.
 func (w *Worker) prepareLater(fn core.Function, locked []core.Locked) {
 	if !w.learning.join() {
 		return // the next worker does it
@@ -65,14 +74,20 @@ func (w *Worker) prepareLater(fn core.Function, locked []core.Locked) {
 		ctx := w.learning.ctx
 		d, runtime, _, err := w.fleet.Driver(ctx, fn.Runtime)
 		if err == nil {
-			w.prepare(ctx, d, &fn, runtime, locked, func(core.Progress) {})
+			w.prepare(ctx, d, &fn, runtime, locked, func(core.Progress) {}, func(change func(*core.Function)) error {
+				_, err := w.store.Amend(fn.Name, fn.Version, change)
+				return err
+			})
 		}
 		if ctx.Err() != nil {
 			return
 		}
 		for _, other := range w.store.List() {
-			if waits(&other) || other.Name == fn.Name && other.Version == fn.Version {
-				w.settle(&other, other.Name != fn.Name)
+			if own := other.Name == fn.Name && other.Version == fn.Version; own {
+				w.preloadSettled(ctx, other)
+				w.settle(fn.Name, fn.Version, false)
+			} else if waits(&other) {
+				w.settle(other.Name, other.Version, true)
 			}
 		}
 	}()
@@ -83,24 +98,59 @@ func waits(fn *core.Function) bool {
 	return slices.ContainsFunc(slices.Collect(maps.Values(fn.Apart)), func(why string) bool { return strings.HasSuffix(why, unprobed) })
 }
 
+// prepareNow does the same for a function that is about to be deployed, and waits for all of it.
+func (w *Worker) prepareNow(ctx context.Context, fn *core.Function, locked []core.Locked, progress func(core.Progress)) {
+	d, runtime, _, err := w.fleet.Driver(ctx, fn.Runtime)
+	if err != nil {
+		return // what comes next tells
+	}
+	if hasImports(fn) {
+		w.prepare(ctx, d, fn, runtime, locked, progress, inPlace(fn))
+		w.part(fn, false)
+	}
+	done := timed(core.Progress{Verb: "preload", Item: fn.Name}, progress)
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	w.tree.Preload(ctx, fn)
+	done(w.tree.Unready(fn), 0)
+}
+
+// hasImports tells whether there is anything to find out about the imports of a function.
+func hasImports(fn *core.Function) bool {
+	return len(fn.Packages) > 0 || len(fn.Imports) > 0 || len(fn.Perhaps) > 0
+}
+
+// preloadSettled has the zygote made that a function is forked from when all is settled, before it is: meanwhile its starts are what they were.
+func (w *Worker) preloadSettled(ctx context.Context, fn core.Function) {
+	fn.Imports = slices.Clone(fn.Imports)
+	w.part(&fn, false)
+	w.tree.Preload(ctx, &fn)
+}
+
 // settle finds out anew which modules of a deployed function no zygote may import. With wait, what was not probed goes on waiting.
-func (w *Worker) settle(fn *core.Function, wait bool) {
-	settled := *fn
-	settled.Imports = slices.Clone(fn.Imports)
+func (w *Worker) settle(name string, version int, wait bool) {
+	settled, ok := w.store.Get(name)
+	if !ok || settled.Version != version || !hasImports(&settled) {
+		return
+	}
+	settled.Imports = slices.Clone(settled.Imports)
 	w.part(&settled, wait)
-	corrected, err := w.store.Amend(fn.Name, fn.Version, func(f *core.Function) {
+	corrected, err := w.store.Amend(name, version, func(f *core.Function) {
 		f.Imports, f.Apart, f.Aside, f.Loaded, f.Weights = settled.Imports, settled.Apart, settled.Aside, settled.Loaded, settled.Weights
 	})
 	if err == nil {
 		w.sched.Correct(&corrected)
 	} else if !core.IsKind(err, core.KindConflict) {
-		w.log.Warn("probe", "fn", fn.Name, "err", err)
+		w.log.Warn("probe", "fn", name, "err", err)
 	}
 }
 
 // prepare compiles the packages of the function that were never compiled, and imports those that were never probed. What fails now is
 // done for the next deploy that has the package.
-func (w *Worker) prepare(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, locked []core.Locked, progress func(core.Progress)) {
+func (w *Worker) prepare(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, locked []core.Locked, progress func(core.Progress), amend amendment) {
+	if !hasImports(fn) {
+		return
+	}
 	w.probes.Lock()
 	defer w.probes.Unlock()
 	all := w.installed(fn)
@@ -115,7 +165,7 @@ func (w *Worker) prepare(ctx context.Context, d core.Driver, fn *core.Function, 
 	if slices.ContainsFunc(all, func(p core.Installed) bool { return probe.Stale(p, all) }) {
 		w.probe(ctx, d, fn, runtime, all, progress)
 	}
-	if err := w.try(ctx, d, fn, runtime); err != nil && ctx.Err() == nil && !core.IsKind(err, core.KindConflict) {
+	if err := w.try(ctx, d, fn, runtime, amend); err != nil && ctx.Err() == nil && !core.IsKind(err, core.KindConflict) {
 		w.log.Warn("probe", "fn", fn.Name, "err", err)
 	}
 }
@@ -202,7 +252,7 @@ func within(module, of string) bool {
 	return ok && (rest == "" || !unicode.IsLetter(next) && !unicode.IsDigit(next) && next != '_' && next != '-')
 }
 
-// learnCosts tells the tree what importing a function's modules takes, as their packages' probes have it.
+// learnCosts tells the tree what importing a function's modules takes, as their packages' probes have it, and which variables those read that are the language's own.
 func (w *Worker) learnCosts(fn *core.Function, packages []core.Installed) {
 	costs := map[string]time.Duration{}
 	for _, module := range slices.Concat(fn.Imports, fn.Loaded) {
@@ -214,6 +264,8 @@ func (w *Worker) learnCosts(fn *core.Function, packages []core.Installed) {
 		}
 	}
 	w.tree.Learn(fn.Runtime, costs)
+	w.tree.LearnReads(fn.Runtime, unowned(fn, packages))
+	w.tree.Weigh(fn.Runtime, fn.Weights)
 }
 
 // learning is what instances say that they import besides: what of it was tried, so that nothing is tried twice, and what is being tried.
@@ -307,12 +359,16 @@ func (w *Worker) loaded(fn *core.Function, modules []string) {
 	defer cancel()
 	d, runtime, _, err := w.fleet.Driver(ctx, fn.Runtime)
 	if err == nil {
-		w.probes.Lock()
-		defer w.probes.Unlock()
 		first := slices.DeleteFunc(slices.Concat(fn.Imports, fn.Loaded), func(m string) bool { return fn.Apart[m] != "" })
-		var trials map[string]core.Trial
+		w.probes.Lock()
+		trials, failed := probe.Try(ctx, w.machine(d, runtime), packages, first, modules, fn.Settings())
+		w.probes.Unlock()
 		var corrected core.Function
-		if trials, err = probe.Try(ctx, w.machine(d, runtime), packages, first, modules, settings(fn)); err == nil {
+		if err = failed; err == nil {
+			if known, ok := w.store.Get(fn.Name); ok && known.Version == fn.Version {
+				take(&known, modules, trials, packages)
+				w.tree.Preload(ctx, &known) // before its starts want it
+			}
 			corrected, err = w.store.Amend(fn.Name, fn.Version, func(f *core.Function) { take(f, modules, trials, packages) })
 		}
 		if err == nil {

@@ -70,10 +70,13 @@ func TestReason(t *testing.T) {
 	packages := []core.Installed{seen("plain", core.Probe{}), seen("reads", core.Probe{Reads: []string{"MODE"}}, "circle==1"), seen("circle", core.Probe{}, "above==1"),
 		seen("above", core.Probe{}, "reads==2"), seen("deep", core.Probe{}), seen("name", core.Probe{Reads: []string{"AWS_LAMBDA_FUNCTION_NAME", "PATH"}}), seen("all", core.Probe{Reads: []string{core.AllVariables}}),
 		{Package: core.Package{Name: "new", Version: "1"}, Receipt: core.Receipt{Modules: []string{"new"}}}}
-	sets := &core.Function{Env: map[string]string{"MODE": "x", "LANG": "C.UTF-8"}, Tried: map[string]core.Trial{"plain.good": {}, "plain.bad": {Why: "bad"}, "deep.x": {Reads: []string{"MODE"}}, "std": {}, "stdreads": {Reads: []string{"X"}}, "plain.old": {Why: "bad", Version: -1}}}
+	sets := &core.Function{Env: map[string]string{"MODE": "x", "LANG": "C.UTF-8"}, Tried: map[string]core.Trial{"plain.good": {}, "plain.bad": {Why: "bad"}, "deep.x": {Reads: []string{"MODE"}}, "std": {}, "stdreads": {Reads: []string{"X"}}, "stdall": {Reads: []string{core.AllVariables}}, "plain.old": {Why: "bad", Version: -1}}}
 	for module, trial := range sets.Tried {
 		trial.Version += probed(t)
 		sets.Tried[module] = trial
+	}
+	of := func(name string) *core.Function { // who sets that variable in its files
+		return &core.Function{Sets: []string{name}, Tried: sets.Tried}
 	}
 	for _, test := range []struct {
 		fn          *core.Function
@@ -85,7 +88,9 @@ func TestReason(t *testing.T) {
 		{&core.Function{}, "name", "name reads AWS_LAMBDA_FUNCTION_NAME when it is imported, which is set for this function"},
 		{&core.Function{Sets: []string{core.AllVariables}}, "plain", "plain is imported as the function's own files say"},
 		{sets, "plain.new", "plain.new is being probed"}, {sets, "plain.good", ""}, {sets, "plain.old", "plain.old is being probed"}, {sets, "plain.bad", "bad"}, {sets, "new.x", "new is being probed"}, {sets, "nobody", "nobody is being probed"},
-		{sets, "std", ""}, {sets, "stdreads", "reads X when it is imported"}, {sets, "deep", "deep reads MODE when it is imported, which is set for this function"},
+		{sets, "std", ""}, {sets, "stdreads", ""}, {sets, "stdall", "looks at all environment variables when it is imported"},
+		{of("X"), "std", "reads X when it is imported, which is set for this function"}, {of("X"), "stdreads", "reads X when it is imported, which is set for this function"}, {of("X"), "plain.good", ""},
+		{of(core.AllVariables), "std", "is imported as the function's own files say"}, {sets, "deep", "deep reads MODE when it is imported, which is set for this function"},
 		{&core.Function{}, "deep", ""}, {&core.Function{}, "all", ""},
 		{sets, "all", "all reads AWS_LAMBDA_FUNCTION_MEMORY_SIZE, AWS_LAMBDA_FUNCTION_NAME, AWS_LAMBDA_FUNCTION_VERSION, AWS_LAMBDA_LOG_GROUP_NAME, AWS_LAMBDA_LOG_STREAM_NAME, MODE, _HANDLER when it is imported, which is set for this function"},
 	} {
@@ -93,7 +98,7 @@ func TestReason(t *testing.T) {
 			t.Errorf("%s is not waited for, and is apart: %q", test.module, why)
 		}
 		if why, _ := reason(test.fn, test.module, packages, true); why != test.why {
-			t.Errorf("%s with %v: %q, want %q", test.module, settings(test.fn), why, test.why)
+			t.Errorf("%s with %v: %q, want %q", test.module, test.fn.Settings(), why, test.why)
 		}
 	}
 }

@@ -77,8 +77,12 @@ func manifests(dir fs.FS, wanted []string) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// knownLock returns the lock that there is already, nil when there is none, and the inputs that it has or will have.
+// knownLock returns the lock that there is already, nil when there is none, and the inputs that it has or will have. Where nothing asks for packages,
+// that is a lock without any, and without inputs: there is nothing to be resolved.
 func (w *Worker) knownLock(dir string, runtime core.Runtime, manifest store.Manifest, anew bool) (lock *core.Lock, asked string, err error) {
+	if found := present(dir, append(slices.Clone(runtime.Manifests), store.LockFile)); len(found) == 0 && len(manifest.Debian) == 0 {
+		return &core.Lock{Runtime: runtime.ID}, "", nil
+	}
 	if asked, err = inputs(dir, runtime, manifest); err != nil {
 		return nil, "", err
 	}
@@ -95,21 +99,21 @@ func (w *Worker) knownLock(dir string, runtime core.Runtime, manifest store.Mani
 		return nil, "", core.Errorf(core.KindInstall, core.FaultCaller, "%s is for %s, and the function for %s: run `pipsqueak lock`, and deploy both", store.LockFile, lock.Runtime, runtime.ID)
 	case lock.Inputs != asked:
 		return nil, "", core.Errorf(core.KindInstall, core.FaultCaller, "%s was made from other manifests than are there (%s), or for another registry: run `pipsqueak lock`, and deploy both",
-			store.LockFile, present(dir, runtime.Manifests))
+			store.LockFile, strings.Join(append([]string{store.ManifestFile}, present(dir, runtime.Manifests)...), ", "))
 	}
 	return lock, asked, nil
 }
 
-// present names those of the files that are in the directory.
-func present(dir string, names []string) string {
-	found := store.ManifestFile
-	names, err := manifests(os.DirFS(dir), names)
-	for _, name := range names {
-		if _, missing := os.Stat(filepath.Join(dir, name)); err == nil && missing == nil {
-			found += ", " + name
-		}
+// present returns those of a runtime's manifests that are in the directory.
+func present(dir string, wanted []string) []string {
+	names, err := manifests(os.DirFS(dir), wanted)
+	if err != nil {
+		return wanted // what cannot be looked through may have any
 	}
-	return found
+	return slices.DeleteFunc(names, func(name string) bool {
+		_, missing := os.Lstat(filepath.Join(dir, name))
+		return missing != nil
+	})
 }
 
 // writeFiles puts the lock files of the language's own tool into the code, unless the function brings its own.
@@ -186,7 +190,11 @@ func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, run
 		return core.Lock{}, resolution, err
 	}
 	if known != nil {
-		done(core.Count(len(known.Packages), "package", "packages")+", as locked before", 0)
+		detail := core.Count(len(known.Packages), "package", "packages") + ", as locked before"
+		if known.Inputs == "" {
+			detail = "no packages are asked for"
+		}
+		done(detail, 0)
 		w.nameAsInstalled(runtime.ID, known.Packages)
 		return *known, resolution, nil
 	}

@@ -1,9 +1,15 @@
 package worker
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/fstest"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
 func TestManifests(t *testing.T) {
@@ -16,5 +22,45 @@ func TestManifests(t *testing.T) {
 		if got, err := manifests(dir, test.wanted); err != nil || !slices.Equal(got, test.found) {
 			t.Errorf("%v: %v %v, want %v", test.wanted, got, err, test.found)
 		}
+	}
+}
+
+// TestNothingToResolve takes a function that asks for no packages as resolved, and no other.
+func TestNothingToResolve(t *testing.T) {
+	kept, _, err := store.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	w := &Worker{store: kept}
+	runtime := core.Runtime{ID: "snake3.11", Manifests: []string{"needs.txt", "**/parcel.json"}}
+	for _, test := range []struct {
+		file   string
+		debian []string
+		none   bool
+	}{
+		{"", nil, true}, {"handler.sn", nil, true}, {"deep/needs.txt", nil, true}, {"needs.txt.old", nil, true},
+		{"needs.txt", nil, false}, {"parcel.json", nil, false}, {"deep/er/parcel.json", nil, false}, {"", []string{"libx"}, false},
+	} {
+		dir := t.TempDir()
+		if test.file != "" {
+			path := filepath.Join(dir, test.file)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, anew := range []bool{false, true} {
+			lock, asked, err := w.knownLock(dir, runtime, store.Manifest{Debian: test.debian}, anew)
+			if err != nil || test.none != (lock != nil) || test.none != (asked == "") {
+				t.Errorf("%+v: %+v, %q, %v", test, lock, asked, err)
+			}
+		}
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, store.LockFile), []byte(`{"runtime":"snake3.11","inputs":"sha256:other","packages":[]}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if lock, _, err := w.knownLock(dir, runtime, store.Manifest{}, false); !core.IsKind(err, core.KindInstall) {
+		t.Errorf("a lock of other manifests than there are: %+v, %v", lock, err)
 	}
 }

@@ -44,6 +44,7 @@ func (w *Worker) Functions(context.Context) ([]core.Function, error) {
 	all := w.store.List()
 	for i := range all {
 		all[i].Vulnerable = w.advisories.worst(all[i])
+		all[i].Unready = w.tree.Unready(&all[i])
 		all[i].Apart = w.tree.Apart(&all[i])
 	}
 	return all, nil
@@ -74,6 +75,9 @@ func (w *Worker) Snapshot(context.Context) (core.Snapshot, error) {
 
 // Logs implements core.Logs.
 func (w *Worker) Logs(ctx context.Context, name string, query core.LogQuery) (io.ReadCloser, error) {
+	if functions := w.functionsOf(name); len(functions) > 0 {
+		return w.mergedLogs(ctx, functions, query)
+	}
 	fn, ok := w.store.Get(name)
 	if !ok {
 		return nil, w.notFound(name)
@@ -83,7 +87,7 @@ func (w *Worker) Logs(ctx context.Context, name string, query core.LogQuery) (io
 
 // notFound is the error of a function that there is not. It names the function or application that was meant, as far as that can be told.
 func (w *Worker) notFound(name string) error {
-	if names := w.functionsOf(name); len(names) > 0 && name != "" {
+	if names := w.functionsOf(name); len(names) > 0 {
 		return core.Errorf(core.KindNotFound, core.FaultCaller, "%q is an application; its functions are %s", name, strings.Join(names, ", "))
 	}
 	var names []string

@@ -89,6 +89,7 @@ type Worker struct {
 	claims    map[string]chan struct{} // packages that are being installed; closed when they are no more
 	probes    sync.Mutex               // one preparation at a time: probes would disturb each other's times, and what two functions share is prepared once
 	learning  *learning
+	uses      uses
 	counter   int // of installer sandboxes
 	lastWords lastWords
 
@@ -151,7 +152,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if err != nil {
 		return err
 	}
-	w.house = &house{host: host, store: w.store, live: map[core.NodeID]core.SandboxConfig{}}
+	w.house = &house{host: host, store: w.store, live: map[core.NodeID]living{}}
 	w.fleet, err = driver.OpenFleet(ctx, config.Drivers, driver.FleetOptions{
 		Options: driver.Options{Dir: w.driversDir(), Env: config.Env, Log: w.log},
 		OnLost: func(language string, generation int) {
@@ -169,6 +170,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 		w.learnCosts(&fn, of(&fn, installed))
 	}
 	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Unheard: w.failed, Log: w.log}, w.tree)
+	w.resume()
 	for _, fn := range w.store.List() {
 		if packages := of(&fn, installed); waits(&fn) || slices.ContainsFunc(packages, func(p core.Installed) bool { return probe.Stale(p, packages) }) {
 			w.prepareLater(fn, nil)
@@ -196,7 +198,10 @@ func (w *Worker) collectOutput(config core.SandboxConfig, stream string, output 
 func (w *Worker) driversDir() string { return filepath.Join(w.run, "drivers") }
 
 // Stop implements core.Stopper.
-func (w *Worker) Stop() { w.sched.Stop() }
+func (w *Worker) Stop() {
+	w.saveLastUses()
+	w.sched.Stop()
+}
 
 // closeTime is how long to end the processes may take, and to remove what does not outlive the worker.
 const closeTime = 10 * time.Second
@@ -207,6 +212,9 @@ func (w *Worker) Close(ctx context.Context) error {
 	var err error
 	w.advisories.close()
 	w.stopKeeper()
+	if w.sched != nil {
+		w.saveLastUses()
+	}
 	if w.sched != nil && !w.sched.Close(ctx) {
 		w.log.Warn("evict", "err", "events were still running when the worker stopped waiting for them")
 	}
@@ -256,7 +264,13 @@ type house struct {
 	host  *sandbox.Host
 	store *store.Store
 	mu    sync.Mutex
-	live  map[core.NodeID]core.SandboxConfig
+	live  map[core.NodeID]living
+}
+
+// living is a sandbox that is there, or is being made.
+type living struct {
+	core.SandboxConfig
+	done <-chan struct{} // nil while it is being made
 }
 
 func (h *house) Create(ctx context.Context, config core.SandboxConfig) (tree.Sandbox, error) {
@@ -270,7 +284,7 @@ func (h *house) Create(ctx context.Context, config core.SandboxConfig) (tree.San
 func (h *house) create(ctx context.Context, config core.SandboxConfig) (*sandbox.Sandbox, error) {
 	// In this order: what is said to be used before it is looked for is not collected in between.
 	h.mu.Lock()
-	h.live[config.ID] = config
+	h.live[config.ID] = living{SandboxConfig: config}
 	h.mu.Unlock()
 	if err := h.store.Refused(config.Runtime.ID, config.Code, config.Packages); err != nil {
 		h.forget(config.ID)
@@ -281,6 +295,9 @@ func (h *house) create(ctx context.Context, config core.SandboxConfig) (*sandbox
 		h.forget(config.ID)
 		return nil, err
 	}
+	h.mu.Lock()
+	h.live[config.ID] = living{config, s.Done()}
+	h.mu.Unlock()
 	go func() {
 		<-s.Done()
 		h.forget(config.ID)
@@ -299,6 +316,11 @@ func (h *house) uses(digest string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, config := range h.live {
+		select {
+		case <-config.done:
+			continue
+		default:
+		}
 		if config.Code == digest || slices.ContainsFunc(config.Packages, func(p core.Package) bool { return p.Digest == digest }) {
 			return true
 		}

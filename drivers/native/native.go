@@ -89,6 +89,7 @@ func (n *native) describe(ctx context.Context) (core.Description, error) {
 		Extensions: append(append([]string{}, sources...), ".so"),
 		Archives:   []string{debian.Archives},
 		Registries: registries,
+		Overlay:    debian.Marker,
 		Programs: []core.Program{
 			{Name: "glibc", Version: libc, Tested: []string{"2.36"}},
 			{Name: "cc", Version: versionOf(ctx, "cc", "-dumpfullversion"), Tested: []string{"12.2.0"}},

@@ -49,3 +49,11 @@ func TestThreadsAreCounted(t *testing.T) {
 func BenchmarkFork(b *testing.B) {
 	newHouse(b, map[string]string{"handler.js": "exports.handler = async (e) => e\n"}).BenchmarkFork(b)
 }
+
+// TestNothingToResolve starts no program for a function that asks for no packages: there is not even a sandbox here.
+func TestNothingToResolve(t *testing.T) {
+	resolution, err := newDriver(slog.Default()).Resolve(t.Context(), core.ResolveRequest{Runtime: "node20", Handler: "index.handler", Lock: &core.Lock{Runtime: "node20"}})
+	if err != nil || len(resolution.Packages) > 0 {
+		t.Errorf("%+v, %v", resolution, err)
+	}
+}

@@ -46,6 +46,9 @@ type wish struct {
 func (n *node) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
 	var resolution core.Resolution
 	w := wish{Op: "resolve", Handler: request.Handler, Allow: request.Allow}
+	if request.Lock != nil && request.Lock.Inputs == "" {
+		return resolution, nil // there is no manifest, so nothing that a node_modules would have to lead to
+	}
 	if request.Lock != nil {
 		w.Lock = append([]core.Locked{}, request.Lock.Packages...)
 	}

@@ -88,7 +88,7 @@ def handler(event, context):
 }
 
 const generators = `
-import random, time, numpy.random
+import random, sqlite3, time, numpy.random
 class Own(random.Random): pass
 class Box: pass
 system, own, by_hand, held = random.Random(), Own(), random.Random(42), Box()
@@ -97,8 +97,11 @@ later = random.Random(7); later.seed()
 legacy, legacy_by_hand = numpy.random.RandomState(), numpy.random.RandomState(42)
 new, new_by_hand = numpy.random.Generator(numpy.random.BitGenerator()), numpy.random.Generator(numpy.random.BitGenerator(42))
 everywhere = random.SystemRandom()
+database = sqlite3.connect(":memory:")
+def sql(): return database.execute("SELECT random()").fetchone()[0]
+sql()
 def draw():
-    return {"random": random.random(), "system": system.random(), "own": own.random(), "held": held.inside.random(), "later": later.random(), "everywhere": everywhere.random(),
+    return {"random": random.random(), "sql": sql(), "system": system.random(), "own": own.random(), "held": held.inside.random(), "later": later.random(), "everywhere": everywhere.random(),
             "legacy": legacy.random(), "new": new.random(), "by_hand": by_hand.random(), "legacy_by_hand": legacy_by_hand.random(), "new_by_hand": new_by_hand.random()}
 `
 

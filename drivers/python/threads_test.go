@@ -54,9 +54,11 @@ def asked(): return [library.asked() for library in libraries]
 		{64, nil, "R[64,64]", "R[64,64]"}, {64, map[string]string{"OMP_NUM_THREADS": "3"}, "R[3,3]", "R[3,3]"},
 	} {
 		with := func(l *core.HandlerLoad) { l.Env, l.Processors = c.env, c.processors }
-		fork, cold := drivertest.Ask(t, h.Instance(t, zygote, theFiles, with), `1`), drivertest.Ask(t, h.Instance(t, root, theFiles, with), `1`)
-		if fork != c.fork || cold != c.cold {
-			t.Errorf("with %v and %d processors: %s in a fork, want %s; %s in a cold start, want %s", c.env, c.processors, fork, c.fork, cold, c.cold)
+		apart := func(l *core.HandlerLoad) { l.Modules = []string{"numerical"} }
+		fork, cold, before := drivertest.Ask(t, h.Instance(t, zygote, theFiles, with), `1`), drivertest.Ask(t, h.Instance(t, root, theFiles, with), `1`), drivertest.Ask(t, h.Instance(t, root, theFiles, with, apart), `1`)
+		if fork != c.fork || cold != c.cold || before != c.cold {
+			t.Errorf("with %v and %d processors: %s in a fork, want %s; %s in a cold start, and %s with modules that are imported before the handler, want %s",
+				c.env, c.processors, fork, c.fork, cold, before, c.cold)
 		}
 	}
 }

@@ -1,4 +1,4 @@
 package main
 
 // version of the driver.
-const version = "0.1.0"
+const version = "0.2.0"

@@ -96,6 +96,7 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 			Archives:   archives,
 			Manifests:  []string{"Gemfile", "Gemfile.lock"},
 			Registries: append(gemSources(), debianSources...),
+			Overlay:    debian.Marker,
 			Programs:   i.programs(),
 		})
 	}

@@ -1,6 +1,6 @@
 """A driver that is not written in Go: it speaks all of PROTOCOL.md itself. Clauses in brackets are that document's.
 
-Started as `driver.py PROGRAM [--describe]`, PROGRAM being the path of the file that the host starts. The language of its
+Started as `driver.py PROGRAM [--describe|--version]`, PROGRAM being the path of the file that the host starts. The language of its
 processes is called snake: Python again, with the loop in loop.py.
 """
 
@@ -284,6 +284,8 @@ async def serve():
 def main():
     if os.environ.get("PIPSQUEAK_DRIVER_COOKIE") == COOKIE:
         asyncio.run(serve())
+    elif sys.argv[2:] == ["--version"]:
+        print(f"{os.path.basename(PROGRAM)} {description().version}, protocol {VERSION}")
     elif sys.argv[2:] == ["--describe"]:
         print(json_format.MessageToJson(description(), preserving_proto_field_name=True))
     else:

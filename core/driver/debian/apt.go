@@ -142,7 +142,7 @@ func (a *apt) prepare(shown []string) error {
 	return os.WriteFile(filepath.Join(a.dir, "apt.conf"), []byte(text), 0o644)
 }
 
-// run runs a program of apt's and returns what it printed. Line, unless nil, hears each line as it comes. What is the phrase for an
+// run runs a program of apt's and returns what it printed, also when it fails. Line, unless nil, hears each line as it comes. What is the phrase for an
 // error.
 func (a *apt) run(ctx context.Context, program, what string, line func(string), arguments ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, append([]string{"-c", filepath.Join(a.dir, "apt.conf"), "-q"}, arguments...)...)
@@ -167,10 +167,11 @@ func (a *apt) run(ctx context.Context, program, what string, line func(string), 
 			line(scanner.Text())
 		}
 	}
-	if err := errors.Join(scanner.Err(), cmd.Wait()); err != nil {
-		return "", failed(ctx, what, out.String()+said.String(), err)
+	err = errors.Join(scanner.Err(), cmd.Wait())
+	if err != nil {
+		err = failed(ctx, what, out.String()+said.String(), err)
 	}
-	return out.String() + said.String(), nil
+	return out.String() + said.String(), err
 }
 
 var (

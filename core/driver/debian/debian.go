@@ -86,7 +86,7 @@ func Resolve(ctx context.Context, names []string, shown ...string) ([]Archive, e
 	}
 	out, err := a.run(ctx, aptGet, "resolving "+strings.Join(names, ", "), nil, append([]string{"install", "--print-uris", sha256Only, "--"}, names...)...)
 	if err != nil {
-		return nil, err
+		return nil, a.behind(out, err)
 	}
 	packages, err := printed(out)
 	if err == nil {
@@ -141,6 +141,20 @@ func (a *apt) untouched(out string, packages []Archive) error {
 		"choose other versions, or upgrade the machine", touched[0], a.base[touched[0]])
 }
 
+// unmet is what apt says of a package that needs another one at a version that it cannot have: " perl : Depends: perl-base (= 5.36.0-7+deb12u4)".
+var unmet = regexp.MustCompile(`(?m)^ (\S+) : (?:Pre)?Depends: (\S+) \((.+?)\)`)
+
+// behind returns the error of a resolution, and says when the machine's own packages are the reason: they are older than those of the archive.
+func (a *apt) behind(said string, err error) error {
+	for _, m := range unmet.FindAllStringSubmatch(said, -1) {
+		if own := a.base[m[2]]; own != "" {
+			return core.Errorf(core.KindInstall, core.FaultWorker, "the Debian package %s of the archive needs %s (%s), and the worker's machine has %s, which every function sees: "+
+				"upgrade the machine (apt-get update, apt-get upgrade)", m[1], m[2], m[3], own)
+		}
+	}
+	return err
+}
+
 // base returns the entries of dpkg's status that the private one begins with: what a sandbox shows of the host and a
 // package can rely on. These are the packages that every Debian has (Essential or of priority required), and those built from the
 // sources of the C library, the compiler and the kernel, as far as they are installed: a second C library in a process would
@@ -191,6 +205,10 @@ func LibraryDirs(dir string) []string {
 	var dirs []string
 	for _, pattern := range []string{"usr/local/lib", "usr/lib/" + Triplet(), "lib/" + Triplet(), "usr/lib", "lib", "usr/lib64", "lib64"} {
 		path := filepath.Join(dir, pattern)
+		top, _, _ := strings.Cut(pattern, "/")
+		if _, err := os.Readlink(filepath.Join(dir, top)); err == nil {
+			continue // to the one in usr, which is among them
+		}
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			dirs = append(dirs, path)
 		}

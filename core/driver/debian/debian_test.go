@@ -440,6 +440,51 @@ func TestAlternatives(t *testing.T) {
 }
 
 // TestLinkAlternatives has a package whose script would link to a program of its own, to what it does not have, and out of its directory.
+// TestBehind has what apt says on a machine whose own packages are older than the archive's.
+func TestBehind(t *testing.T) {
+	const said = "The following packages have unmet dependencies:\n git : Depends: perl but it is not going to be installed\n perl : Depends: perl-base (= 5.36.0-7+deb12u4)\nE: Unable to correct problems, you have held broken packages.\n"
+	failed := core.Errorf(core.KindInstall, core.FaultHandler, "resolving git: Unable to correct problems")
+	a := &apt{base: map[string]string{"perl-base": "5.36.0-7+deb12u2"}}
+	if e := core.AsError(a.behind(said, failed)); e.Fault != core.FaultWorker || !strings.Contains(e.Message, "perl-base (= 5.36.0-7+deb12u4)") || !strings.Contains(e.Message, "has 5.36.0-7+deb12u2") {
+		t.Error(e)
+	}
+	for _, base := range []map[string]string{nil, {"git": "1"}} {
+		if err := (&apt{base: base}).behind(said, failed); !errors.Is(err, failed) {
+			t.Errorf("%v: %v", base, err)
+		}
+	}
+}
+
+// TestExtract has a package with files in directories that are links on this system.
+func TestExtract(t *testing.T) {
+	if target, err := os.Readlink("/lib"); err != nil || target != "usr/lib" {
+		t.Skip("this system has /lib apart from /usr/lib")
+	}
+	dir := t.TempDir()
+	archive := filepath.Join(t.TempDir(), "tool.deb")
+	buildDeb(t, t.TempDir(), archive, "Maintainer: x\n", map[string]string{"lib/" + Triplet() + "/libtool.so.1": "old", "usr/lib/tool/data": "new", "sbin/tool": "x"})
+	if said, err := extract(t.Context(), archive, dir); err != nil {
+		t.Fatal(said, err)
+	}
+	if found, err := filepath.Glob(dir + "/usr/lib/*/*"); err != nil || len(found) != 2 {
+		t.Errorf("below /usr/lib there is %v", found)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 3 {
+		t.Errorf("it has %v, %v", entries, err)
+	}
+	for name, want := range map[string]string{"lib": "usr/lib", "sbin": "usr/sbin"} {
+		if target, err := os.Readlink(filepath.Join(dir, name)); err != nil || target != want {
+			t.Errorf("%s leads to %q, %v", name, target, err)
+		}
+	}
+	if dirs := LibraryDirs(dir); len(dirs) != 2 {
+		t.Errorf("libraries are in %v", dirs)
+	}
+	if said, err := extract(t.Context(), "/etc/passwd", t.TempDir()); err == nil || !strings.Contains(said, "passwd") {
+		t.Errorf("what is no archive: %q, %v", said, err)
+	}
+}
+
 func TestLinkAlternatives(t *testing.T) {
 	if _, err := os.Stat(dpkgDeb); err != nil && os.Getenv("CI") == "" {
 		t.Skip(err)

@@ -1,6 +1,7 @@
 package debian
 
 import (
+	"bytes"
 	"context"
 	"debug/elf"
 	"errors"
@@ -166,8 +167,8 @@ func unpack(ctx context.Context, p Archive, archive, dir string) (core.Receipt, 
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return core.Receipt{}, err
 	}
-	if said, err := exec.CommandContext(ctx, dpkgDeb, "--extract", archive, dir).CombinedOutput(); err != nil {
-		return core.Receipt{}, failed(ctx, "unpacking "+p.String(), string(said), err)
+	if said, err := extract(ctx, archive, dir); err != nil {
+		return core.Receipt{}, failed(ctx, "unpacking "+p.String(), said, err)
 	}
 	// To move it away its owner has to be able to write to it.
 	if err := errors.Join(os.Chmod(dir, 0o755), relink(dir), linkAlternatives(ctx, archive, dir), linkLibraries(dir), os.Remove(archive)); err != nil {
@@ -176,6 +177,38 @@ func unpack(ctx context.Context, p Archive, archive, dir string) (core.Receipt, 
 	name, _ := nameAndVersion(p.Locked)
 	return core.Receipt{Name: p.Name, Version: p.Version, Archive: p.Archives[0], Bytes: p.Size, Modules: sonames(dir),
 		Licenses: licenses(dir, name), Signatures: []core.Signature{p.Signature}}, nil
+}
+
+// merged are the directories that are links to those of the same name in /usr, where the host has it so. Packages have files in both.
+var merged = []string{"bin", "sbin", "lib", "lib64"}
+
+// extract unpacks an archive as dpkg does: through the links that the system has. It returns what the programs said.
+func extract(ctx context.Context, archive, dir string) (said string, err error) {
+	for _, name := range merged {
+		if target, err := os.Readlink("/" + name); err == nil && target == "usr/"+name {
+			if err := errors.Join(os.MkdirAll(filepath.Join(dir, target), 0o755), os.Symlink(target, filepath.Join(dir, name))); err != nil {
+				return "", err
+			}
+		}
+	}
+	var words, others bytes.Buffer
+	read := exec.CommandContext(ctx, dpkgDeb, "--fsys-tarfile", archive)
+	write := exec.CommandContext(ctx, "tar", "--extract", "--preserve-permissions", "--no-same-owner", "--keep-directory-symlink", "--warning=no-timestamp", "--directory", dir)
+	read.Stderr, write.Stderr = &words, &others
+	if write.Stdin, err = read.StdoutPipe(); err != nil {
+		return "", err
+	}
+	if err := read.Start(); err != nil {
+		return "", err
+	}
+	err = errors.Join(write.Run(), read.Wait())
+	for _, name := range merged { // those that the package has nothing in
+		if _, linked := os.Readlink(filepath.Join(dir, name)); linked == nil && os.Remove(filepath.Join(dir, "usr", name)) == nil {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
+		}
+	}
+	_ = os.Remove(filepath.Join(dir, "usr")) // when it is empty
+	return words.String() + others.String(), err
 }
 
 // sonames are the names of the libraries of a package that the loader looks for where it does.

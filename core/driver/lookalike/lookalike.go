@@ -33,7 +33,8 @@ func Parse(list string, affixes ...string) Names {
 }
 
 // shortest is how long a name is that any slip makes another: of shorter ones everything is close to something. Slips that are seldom meant count from
-// shortestTwice on, two neighbours swapped or a letter doubled, and from shortestInner on, a letter less or more inside of the name.
+// shortestTwice on, two neighbours swapped or a letter doubled, and from shortestInner on, a letter less or more inside of the name, or that of the key
+// beside it.
 const shortest, shortestInner, shortestTwice = 6, 5, 4
 
 // Suspicions returns one for each of the packages whose name is close to a popular one, and not popular itself.
@@ -115,11 +116,25 @@ func rareSlip(name, like string) bool {
 	}
 	switch {
 	case len(short) == len(long):
-		return i+1 < len(long) && short[i] == long[i+1] && short[i+1] == long[i]
+		swapped := i+1 < len(long) && short[i] == long[i+1] && short[i+1] == long[i]
+		return swapped || len(like) >= shortestInner && i > 0 && besideKey(short[i], long[i])
 	case isDigit(long[i]):
 		return false
 	}
 	return long[i] == long[i-min(i, 1)] && i > 0 || i > 0 && i < len(long)-1 && len(like) >= shortestInner
+}
+
+// keys are the rows of a keyboard.
+var keys = [...]string{"qwertyuiop", "asdfghjkl", "zxcvbnm"}
+
+// besideKey reports whether two letters are beside each other on a keyboard.
+func besideKey(a, b byte) bool {
+	for _, row := range keys {
+		if i, j := strings.IndexByte(row, a), strings.IndexByte(row, b); i >= 0 && j >= 0 && (i-j == 1 || j-i == 1) {
+			return true
+		}
+	}
+	return false
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }

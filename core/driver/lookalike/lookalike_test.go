@@ -41,6 +41,9 @@ func TestNames(t *testing.T) {
 		{"lodsh", "lodash"},
 		{"raks", "rask"},
 		{"rrask", "rask"},
+		{"nunpy", "numpy"}, // the key beside it
+		{"axuos", "axios"},
+		{"bumpy", ""}, // at the beginning
 		{"numpi", ""}, // another letter: many are names of their own
 		{"xumpy", ""},
 		{"nump", ""}, // less at an end

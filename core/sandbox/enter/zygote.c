@@ -58,6 +58,7 @@ static int fork_child(int control, const struct ps_hooks *hooks, int child_contr
         return 0;
     }
     call(hooks->before);
+    fflush(stdout); /* what has been printed is not for each child to print again */
     pid_t child = fork();
     if (child == 0) {
         int endpoint = ps_enter(gate, child_control);
@@ -87,6 +88,7 @@ int ps_zygote(int control, const struct ps_hooks *hooks, char *buffer, size_t si
     static const struct ps_hooks nothing;
     if (!hooks)
         hooks = &nothing;
+    setvbuf(stdout, NULL, _IOLBF, 0); /* of libraries in C: languages end their processes without a flush of that */
     for (;;) {
         int fds[2];
         ssize_t n = receive(control, buffer, size, fds);

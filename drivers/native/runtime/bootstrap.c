@@ -32,7 +32,7 @@ static void add_default(struct text *all, struct json given, const char *name, c
 
 void add_program_path(struct text *path, struct json packages)
 {
-    static const char *const directories[] = {"usr/bin", "bin", "usr/games"};
+    static const char *const directories[] = {"usr/bin", "usr/games"};
     struct json items = json_items(packages), key, package;
     while (json_next(&items, &key, &package)) {
         for (size_t i = 0; i < sizeof directories / sizeof *directories; i++) {

@@ -4,32 +4,20 @@
 // network; do functions that call each other read secrets and reach the network.
 
 import { parse } from './acorn.mjs';
-import { Names, REQUIRES, Scope, children, isFunction } from './scan-names.mjs';
-import { unseen, unseenIn, unseenText } from './scan-text.mjs';
+import { LATER, NETWORK, PRIVATE, PROCESS, REACHES, SECRETS, UNASKED } from './scan-calls.mjs';
+import { Hidden } from './scan-hidden.mjs';
+import { Scope, children, isFunction } from './scan-names.mjs';
+import { unseen, unseenText } from './scan-text.mjs';
 
 // Files without any of these words have nothing to find, and need not be parsed.
 const WORTH = new RegExp([
-  String.raw`\b(eval|Function\s*\(|_compile|fetch\s*\(|XMLHttpRequest|WebSocket|EventSource|sendBeacon|atob|fromCharCode|dlopen|_?(linkedB|b)inding|getBuiltinModule|mainModule|_load|_extensions|require\.extensions|SourceTextModule|runIn\w*Context|compileFunction)`,
-  String.raw`["'\`](node:)?(vm|child_process|worker_threads|https?|http2|net|tls|dgram|dns|node-fetch|undici|superagent|needle|axios|request|got|ws|base64|hex|data:)\b`,
+  String.raw`\b(eval|Function\s*\(|_compile|fetch\s*\(|XMLHttpRequest|WebSocket|EventSource|sendBeacon|atob|fromCharCode|dlopen|_?(linkedB|b)inding|getBuiltinModule|mainModule|_load|_extensions|require\.extensions|SourceTextModule|runIn\w*Context|compileFunction|reallyExit|readFile|WebAssembly)`,
+  String.raw`["'\`](node:)?(vm|child_process|cluster|worker_threads|https?|http2|net|tls|dgram|dns|node-fetch|undici|superagent|needle|axios|request|got|ws|base64|hex|data:)\b`,
   String.raw`_0x[0-9a-f]{4}|;[ \t]{80,}\S`,
   String.raw`\bimport\s*\(|\brequire\s*\(\s*([^"'\`\s)]|["'\`][^"'\`\n]*["'\`]\s*[^)\s])|\[\s*["'\`][^"'\`\]\n]*["'\`]\s*\+`, // names that are put together
-  String.raw`\.constructor\s*[.([]|\["'\`]constructor["'\`]\]|["'\`][^"'\`\n]*\.(txt|dat|data|bin|log|csv|md|bak|tmp)["'\`]\s*\)`,
+  String.raw`\.constructor\s*[.([]|\["'\`]constructor["'\`]\]|["'\`][^"'\`\n]*\.(txt|dat|data|bin|log|csv|md|bak|tmp)["'\`]\s*[,)]`,
 ].join('|'));
-const REACHES = /\b(https?|http2|net|tls|dns|dgram|fetch|undici|superagent|needle|axios|request|got|XMLHttpRequest|WebSocket|EventSource|sendBeacon|ws)\b/;
-const PROCESS = /^(child_process\.(exec|execSync|execFile|execFileSync|spawn|spawnSync|fork)|process\.dlopen|process\.binding\.(spawn_sync|process_wrap)\..+)$/;
-const NETWORK = /^(https?\.(get|request)|http2\.connect|net\.(connect|createConnection|Socket)|tls\.connect|dns\.(promises\.)?(lookup|resolve\w*|Resolver)|dgram\.createSocket|fetch|node-fetch|undici\.(fetch|request|stream)|superagent(\.\w+)?|needle(\.\w+)?|axios(\.(get|post|put|request))?|request(\.(get|post|put))?|got(\.(get|post))?|XMLHttpRequest|WebSocket|EventSource|navigator\.sendBeacon|ws)$/;
-const RUNNERS = /^(eval|Function|vm\.(runInThisContext|runInNewContext|runInContext|compileFunction|Script|SourceTextModule)|.*\._compile|worker_threads\.Worker|setTimeout|setInterval|require|module\.require)$/;
-const LOADERS = /^(require\.extensions|(.*\.)?_extensions)\.\.\w+$/; // what Node.js loads a file with, by its extension
-const READS = /^fs(\/promises|\.promises)?\.readFile(Sync)?$/;
-const INTERNALS = /^process\.binding\.(spawn_sync|process_wrap|tcp_wrap|udp_wrap|pipe_wrap|cares_wrap|js_stream)$/;
-export const DATA = /\.(txt|dat|data|bin|log|csv|md|bak|tmp)$/i; // that Node.js takes for JavaScript when they are required
-const DECODERS = /^(atob|zlib\.(inflate|inflateRaw|gunzip|unzip|brotliDecompress)Sync|String\.fromCharCode\.apply)$/;
-const SECRETS = /(\.ssh\b|\.aws\b|\.azure\b|\.gnupg\b|\.pgpass\b|\.config\/gcloud|\/proc\/(self|\d+)\/environ|\.npmrc\b|\.netrc\b|\.docker\/config|\.kube\/config|\.git-credentials|\.bash_history|id_rsa|\/etc\/(passwd|shadow)|Login Data|wallet\.dat)/;
-const PRIVATE = /process\s*\.\s*env\b/;
-const WHOLE = /^(.*\.stringify|Object\.(keys|entries|values|assign|fromEntries)|.*\.inspect|structuredClone|URLSearchParams|Map|v8\.serialize)$/;
-const LATER = /^Promise$|(^|\.)(then|catch|finally|forEach|map|filter|find|some|every|reduce|flatMap|sort|setTimeout|setInterval|setImmediate|nextTick|queueMicrotask|on|once|addListener)$/; // calls the function that it is given
 const SCRAMBLED = 20; // different names as an obfuscator makes them
-const STEPS = 3; // calls over which a secret is followed to the network
 
 // The text with its escapes undone: names and strings may be written with them.
 function plain(text) {
@@ -39,12 +27,14 @@ function plain(text) {
   });
 }
 
-// What the functions of a file do that others can call: name -> ["process" or "network", by what], "default" for the module itself.
-export function exported(text) {
-  if (!WORTH.test(plain(text))) return new Map();
+// What others get from a file: name -> {process, network, secret}: by what a function of that name does the first two, and which secret it reads or
+// is. "default" is the module itself. Others is as that of suspicions.
+export function exported(text, others) {
+  const words = plain(text);
+  if (!WORTH.test(words) && !(REACHES.test(words) || SECRETS.test(words) || PRIVATE.test(words)) && !/\bfrom\b|require/.test(words)) return new Map();
   try {
     const tree = read(text);
-    return tree === undefined ? new Map() : new Reader(text, () => {}, false).exported(tree);
+    return tree === undefined ? new Map() : new Reader(text, () => {}, false, others).exported(tree);
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     return new Map(); // suspicions says so
@@ -55,7 +45,8 @@ export function exported(text) {
 // it, "./lib/run.start"; it returns what calling that does, as exported has it. Without it the file uses none that does anything.
 export function suspicions(text, others) {
   const hidden = unseen(text);
-  if (!hidden && !others && !WORTH.test(plain(text))) return [];
+  const words = plain(text);
+  if (!hidden && !others && !WORTH.test(words) && !(REACHES.test(words) && (SECRETS.test(words) || PRIVATE.test(words)))) return [];
   const found = new Map();
   const add = (rule, line, reason) => { if (!found.has(rule + line)) found.set(rule + line, [rule, line, reason]); };
   const names = new Set(text.match(/\b_0x[0-9a-f]{4,8}\b/g));
@@ -81,7 +72,8 @@ function read(text) {
       if (!(error instanceof SyntaxError)) throw error;
     }
   }
-  return undefined; // it cannot be imported either
+  const older = text.replace(/\bassert(?=\s*\{\s*type\b)/g, 'with  '); // as Node.js 20 has it
+  return older === text ? undefined : read(older); // it cannot be imported either
 }
 
 function lineAt(text, offset) {
@@ -90,104 +82,34 @@ function lineAt(text, offset) {
   return line;
 }
 
-class Reader extends Names {
-  constructor(text, add, hidden, others = () => undefined) {
+class Reader extends Hidden {
+  constructor(text, add, hidden, others) {
     super();
     this.text = text;
     this.others = others;
     this.hidden = hidden; // whether there are characters that nobody sees
     this.add = (rule, node, reason) => add(rule, lineAt(text, node.start), reason);
     this.called = new Set();
-    this.functions = new Map(); // all with their scopes, when they are asked for secrets
     this.kept = new Map(); // what a scope knows of a variable -> the secret that it gets
     this.parts = new WeakSet(); // expressions of which one part by a name is taken
+    this.methodsCalled = new WeakSet(); // what is called of them
     this.passed = new WeakSet(); // environments of programs that are started
     const words = plain(text);
-    this.internals = /ding/.test(words);
-    this.private = REACHES.test(words) && (SECRETS.test(words) || PRIVATE.test(words)); // whether secrets is worth asking
+    this.internals = /ding|process\s*\[/.test(words);
+    this.secretive = SECRETS.test(words) || PRIVATE.test(words); // whether it may read secrets
+    this.private = REACHES.test(words) && this.secretive; // whether secrets is worth asking
   }
 
   read(tree) {
     const scope = new Scope();
-    this.scopes.set(tree, scope);
-    this.declareAll(tree, scope);
+    this.declareModule(tree, scope);
     if (this.private) this.keep(tree, scope);
     this.look(tree, scope);
     const nodes = [...this.running(tree.body, scope)];
     this.atImport(nodes);
-    if (this.private) {
-      this.secrets(nodes);
-      this.flow();
-    }
-  }
-
-  // ---- text that is decoded, and run
-
-  // Returns how an expression gets its text when that hides it, undefined when it does not.
-  how(node, scope, depth = 0) {
-    if (depth > 15 || !node) return undefined;
-    this.step();
-    const again = (other, where = scope) => this.how(other, where, depth + 1);
-    switch (node.type) {
-      case 'Identifier': {
-        const known = scope.find(node.name);
-        if (known?.module && /\.json$/.test(known.node.value)) return `read from the data file ${known.node.value}`;
-        return known?.node && known.path.length === 0 && !known.module && !isFunction(known.node) ? again(known.node, known.scope) : undefined;
-      }
-      case 'AwaitExpression': return again(node.argument);
-      case 'ChainExpression': return again(node.expression);
-      case 'BinaryExpression': return again(node.left) ?? again(node.right);
-      case 'AssignmentExpression': return again(node.right);
-      case 'TemplateLiteral': return node.expressions.map((e) => again(e)).find(Boolean);
-      case 'MemberExpression': return again(node.object);
-      case 'CallExpression':
-      case 'NewExpression': return this.howCalled(node, scope, depth, again);
-      default: return undefined;
-    }
-  }
-
-  howCalled(node, scope, depth, again) {
-    const { name, given: [first, second] } = this.invoked(node, scope);
-    const file = READS.test(name) ? this.dataFile(first, scope) : REQUIRES.test(name) && /\.json$/.exec(this.tail(first, scope) ?? '')?.input;
-    if (file) return `read from the data file ${file}`;
-    const decoder = [name, this.name(node.callee, scope)].find((one) => DECODERS.test(one));
-    if (decoder) return `decoded by ${decoder}`;
-    if (/^(Buffer(\.from)?)$/.test(name) && second?.type === 'Literal' && /^(base64(url)?|hex)$/.test(second.value)) return `decoded from ${second.value}`;
-    if (name === 'String.fromCharCode' && (node.arguments.length > 7 || first?.type === 'SpreadElement')) return 'put together from character codes';
-    if (/\.join$/.test(name) && /\.reverse\(\)\.join$/.test(name)) return 'written backwards';
-    if (NETWORK.test(name)) return `fetched by ${name}`;
-    if (/createDecipher(iv)?\(\)\.(update|final)$/.test(name)) return 'deciphered';
-    const callee = node.callee.type === 'Identifier' ? scope.find(node.callee.name) : undefined;
-    const called = isFunction(node.callee) ? node.callee : callee?.node;
-    if (isFunction(called) && depth < 8) {
-      const own = this.scopes.get(called);
-      const results = called.body.type === 'BlockStatement' ? called.body.body.filter((s) => s.type === 'ReturnStatement').map((s) => s.argument) : [called.body];
-      return results.map((result) => again(result, own)).find(Boolean);
-    }
-    if (/^(String|unescape|decodeURIComponent|Buffer\.from|JSON\.parse)$/.test(name)) return again(first);
-    return node.callee.type === 'MemberExpression' ? again(node.callee.object) : undefined;
-  }
-
-  // Looks at every node, wherever it is.
-  look(node, scope) {
-    const own = this.scopes.get(node) ?? scope;
-    const unseen = this.hidden && /Identifier$|^(Literal|TemplateElement)$/.test(node.type) && unseenIn(node.value?.cooked ? { type: node.type, value: node.value.cooked } : node, this.text.slice(node.start, node.end));
-    if (unseen) this.add('hidden-code', node, unseen);
-    if (node.type === 'CallExpression' || node.type === 'NewExpression') {
-      const { name, given } = this.invoked(node, own);
-      const how = RUNNERS.test(name) && this.how(given[name === 'Function' ? given.length - 1 : 0], own);
-      const inside = this.internals ? this.name(node, own) : '';
-      const loaded = LOADERS.test(name) ? this.dataFile(given[1], own) : REQUIRES.test(name) && DATA.exec(this.tail(given[0], own) ?? '')?.input;
-      if (INTERNALS.test(inside)) this.add('hidden-code', node, `takes ${inside.split('.').at(-1)} from the inside of Node.js, past the modules that programs and connections are made with`);
-      if (loaded) this.add('hidden-code', node, `runs the data file ${loaded}`);
-      else if (how && /require$/.test(name)) this.add('hidden-code', node, `requires a module whose name is ${how}`);
-      else if (how) this.add('hidden-code', node, `${name} runs text that is ${how}`);
-    } else if (node.type === 'ImportExpression') {
-      const how = this.how(node.source, own) ?? (/^data:/i.test(this.start(node.source, own)) ? 'the code itself (data:)' : undefined);
-      if (how) this.add('hidden-code', node, `imports a module whose name is ${how}`);
-    } else if (/^(Import|ExportNamed|ExportAll)Declaration$/.test(node.type) && /^data:/i.test(node.source?.value)) this.add('hidden-code', node, 'imports a module whose name is the code itself (data:)');
-    else if (this.private && isFunction(node)) this.functions.set(node, own);
-    for (const child of children(node)) this.look(child, own);
+    if (!this.private && !this.others) return;
+    this.secrets(nodes);
+    for (const { read, network } of this.flow(tree, scope).values()) this.told(read, network);
   }
 
   // ---- what runs at import
@@ -204,22 +126,56 @@ class Reader extends Names {
       return;
     }
     yield [node, scope, caller];
-    if (node.type === 'CallExpression' || node.type === 'NewExpression') yield* this.runningCalls(node, scope, caller);
+    for (const called of this.runs(node, scope)) {
+      if (this.called.has(called)) continue;
+      this.called.add(called);
+      const body = called.body?.type === 'BlockStatement' ? called.body.body : [called.body ?? called.value];
+      const line = isFunction(node.callee ?? node) || LATER.test(this.name(node.callee, scope)) ? caller : caller ?? node;
+      yield* this.running(body, this.scopes.get(called) ?? scope, line);
+    }
+    if (/^(Call|New)Expression$/.test(node.type)) yield* this.written(node, scope);
     for (const child of children(node)) yield* this.runningOne(child, scope, caller);
   }
 
-  * runningCalls(node, scope, caller) {
-    let { callee } = node;
-    if (callee.type === 'MemberExpression' && isFunction(callee.object) && /^(call|apply)$/.test(callee.property.name)) callee = callee.object;
-    const known = this.functionOf(node.type === 'NewExpression' ? node : callee, scope);
-    const inPlace = isFunction(callee);
-    const all = inPlace || LATER.test(this.name(callee, scope)) ? [callee, ...node.arguments] : [known];
-    for (const called of all) {
-      if (!isFunction(called) || this.called.has(called)) continue;
-      this.called.add(called);
-      const body = called.body.type === 'BlockStatement' ? called.body.body : [called.body];
-      yield* this.running(body, this.scopes.get(called), caller ?? (called === known ? node : undefined));
+  // Yields the functions of the file, and the values of fields, that a node runs.
+  * runs(node, scope) {
+    if (node.type === 'CallExpression') {
+      const { callee } = node;
+      const inPlace = isFunction(callee) || callee.type === 'MemberExpression' && isFunction(callee.object) && /^(call|apply)$/.test(callee.property.name);
+      const all = [this.functionOf(callee, scope), ...inPlace || LATER.test(this.name(callee, scope)) ? node.arguments.map((one) => this.functionOf(one, scope)) : []];
+      yield* all.filter(isFunction);
+    } else if (node.type === 'NewExpression') yield* this.made(node, scope);
+    else if (node.type === 'TaggedTemplateExpression') yield* [this.functionOf(node.tag, scope)].filter(isFunction);
+    else if (node.type === 'MemberExpression' && this.getters.size > 0) yield* [this.functionOf(node, scope)].filter((one) => this.getters.has(one));
+    else if (node.type === 'ObjectExpression') for (const { key, value, computed } of node.properties) if (key && isFunction(value) && UNASKED.test(computed ? this.name(key, scope) : key.name ?? '')) yield value;
+  }
+
+  // What runs when an object is made: constructors, fields, what the language calls; of a proxy all that its handler has.
+  * made(node, scope) {
+    const name = this.name(node.callee, scope);
+    if (name === 'Proxy') for (const { value } of node.arguments[1]?.properties ?? []) if (isFunction(value)) yield value;
+    if (LATER.test(name)) yield* node.arguments.map((one) => this.functionOf(one, scope)).filter(isFunction);
+    const seen = new Set();
+    for (let one = this.constructorOf(node, scope); one && !seen.has(one); one = one.superClass && this.constructorOf({ callee: one.superClass }, scope)) {
+      seen.add(one);
+      if (isFunction(one)) yield one;
+      for (const { type, kind, key, value, computed, static: ofClass } of one.body.body ?? []) {
+        if (type === 'PropertyDefinition' ? value && !ofClass && !isFunction(value) : kind === 'constructor' || value && !ofClass && UNASKED.test(computed ? this.name(key, scope) : key?.name ?? '')) yield isFunction(value) ? value : { value };
+      }
     }
+  }
+
+  // Yields the nodes of code that a call runs and that stands there as text.
+  * written(node, scope) {
+    const { name, given } = this.invoked(node, scope);
+    const text = /^(eval|Function|vm\.(run\w+|compileFunction|Script))$/.test(name) ? this.fold(given[name === 'Function' ? given.length - 1 : 0], scope) : undefined;
+    if (text === undefined || !WORTH.test(text)) return;
+    const tree = read(text), inside = new Scope(scope);
+    if (tree === undefined) return;
+    const place = (one) => { one.start = node.start; children(one).forEach(place); };
+    place(tree);
+    this.declareAll(tree, inside);
+    yield* this.running(tree.body, inside, node);
   }
 
   // Whether a condition is false in a module that is imported.
@@ -230,38 +186,56 @@ class Reader extends Names {
   atImport(nodes) {
     for (const [node, scope, caller] of nodes) {
       if (node.type !== 'CallExpression' && node.type !== 'NewExpression') continue;
-      const { name } = this.invoked(node, scope);
-      const where = caller ? `${name}, in a function that line ${lineAt(this.text, caller.start)} calls` : name;
-      const [does] = this.effects(name) ?? [];
-      if (does === 'process') this.add('process', node, `${caller ? 'may start' : 'starts'} a program when it is imported (${where})`);
-      else if (does === 'network') this.add('network', node, `${caller ? 'may reach' : 'reaches'} for the network when it is imported (${where})`);
+      const { name, given } = this.invoked(node, scope);
+      this.tell(node, this.effects(name), caller ? `${name}, in a function that line ${lineAt(this.text, caller.start)} calls` : name, caller);
+      if (/(^|\.)(promisify|Reflect\.\w+|bind|call|apply|wrap\w*|toString|isFunction|equal|strictEqual|defineProperty|assign)$/.test(this.name(node.callee, scope))) continue;
+      for (const one of given) {
+        const passed = /^(Identifier|MemberExpression)$/.test(one?.type) ? this.name(one, scope) : '';
+        if (PROCESS.test(passed)) this.tell(one, { process: true }, `${passed}, a function that may be called`, true);
+      }
     }
+  }
+
+  tell(node, does, where, may) {
+    if (does?.process) this.add('process', node, `${may ? 'may start' : 'starts'} a program when it is imported (${where})`);
+    if (does?.network) this.add('network', node, `${may ? 'may reach' : 'reaches'} for the network when it is imported (${where})`);
   }
 
   // What calling something does.
   effects(name) {
-    if (PROCESS.test(name)) return ['process', name];
-    if (NETWORK.test(name)) return ['network', name];
-    return name.startsWith('.') ? this.others(name) : undefined;
+    if (PROCESS.test(name)) return { process: true };
+    if (NETWORK.test(name)) return { network: true };
+    return this.of(name);
   }
 
   // ---- what others can call
 
   exported(tree) {
     const scope = new Scope(), found = new Map();
-    this.scopes.set(tree, scope);
-    this.declareAll(tree, scope);
+    this.declareModule(tree, scope);
+    if (this.secretive) this.keep(tree, scope);
+    const facts = this.flow(tree, scope);
     for (const [name, value] of this.exports(tree.body, scope)) {
-      const called = this.functionOf(value, scope);
-      if (called === undefined) continue;
-      this.called = new Set([called]);
-      const body = called.body.type === 'BlockStatement' ? called.body.body : [called.body];
-      for (const [node, where] of this.running(body, this.scopes.get(called) ?? scope)) {
-        const does = /^(Call|New)Expression$/.test(node.type) && this.effects(this.invoked(node, where).name);
-        if (does && !found.has(name)) found.set(name, does);
-      }
+      const does = this.does(value, scope, facts);
+      if (Object.values(does).some(Boolean)) found.set(name, { ...found.get(name), ...does });
     }
     return found;
+  }
+
+  // What something that is exported does when it is called, or is.
+  does(value, scope, facts) {
+    const called = this.functionOf(value, scope);
+    const other = this.of(this.name(value, scope));
+    if (called === undefined) return { ...other, secret: other?.secret ?? (this.secretive && value ? this.readIn(value, scope)?.[1] ?? this.heldBy(value, scope)?.[1] : undefined) };
+    const does = { secret: facts.get(called)?.read?.[1], sends: facts.get(called)?.network };
+    this.called = new Set([called]);
+    const body = called.body.type === 'BlockStatement' ? called.body.body : [called.body];
+    for (const [node, where] of this.running(body, this.scopes.get(called) ?? scope)) {
+      const found = /^(Call|New)Expression$/.test(node.type) && this.effects(this.invoked(node, where).name);
+      does.process ||= found?.process;
+      does.network ||= found?.network;
+    }
+    return does;
   }
 
   // Yields [name, expression] of what a module exports.
@@ -269,7 +243,11 @@ class Reader extends Names {
     const ofObject = function* ofObject(node) {
       for (const { key, value } of node.properties ?? []) if (key) yield [key.name ?? key.value, value];
     };
-    for (const { type, expression, declaration, specifiers = [] } of body) {
+    for (const { type, expression, declaration, specifiers = [], source } of body) {
+      if (source && type.startsWith('ExportNamed')) {
+        for (const { local, exported } of specifiers) yield [exported.name ?? exported.value, { type: 'MemberExpression', object: { type: 'ImportExpression', source }, property: local }];
+        continue;
+      }
       if (type === 'ExportDefaultDeclaration') yield ['default', declaration];
       if (declaration?.type === 'FunctionDeclaration' && declaration.id) yield [declaration.id.name, declaration];
       for (const { id, init } of declaration?.declarations ?? []) yield [id.name, init];
@@ -279,83 +257,5 @@ class Reader extends Names {
       if (name === 'exports') yield* [['default', expression.right], ...ofObject(expression.right)];
       else if (name.startsWith('exports.')) yield [name.slice('exports.'.length), expression.right];
     }
-  }
-
-  // ---- secrets
-
-  // Says of each function whether it reads secrets and reaches for the network, itself or by functions of the file that it calls or gives to others:
-  // who does it over more steps is a whole program.
-  flow() {
-    const facts = new Map([...this.functions].map(([one, scope]) => [one, this.facts(one, scope)]));
-    for (let step = 0; step < STEPS; step++) {
-      const now = new Map([...facts].map(([one, { read, network }]) => [one, { read, network }]));
-      for (const fact of facts.values()) {
-        for (const called of fact.calls) {
-          fact.read ??= now.get(called)?.read;
-          fact.network ||= now.get(called)?.network ?? false;
-        }
-      }
-    }
-    for (const { read, network } of facts.values()) this.tell(read, network);
-  }
-
-  facts(own, inside) {
-    const fact = { read: undefined, network: false, calls: new Set() };
-    const visit = (node, scope) => {
-      this.fact(node, scope, fact);
-      if (node.type === 'CallExpression') [node.callee, ...node.arguments].forEach((one) => fact.calls.add(this.functionOf(one, scope)));
-      for (const child of children(node)) if (!isFunction(child)) visit(child, scope);
-    };
-    visit(own.body, inside);
-    return fact;
-  }
-
-  fact(node, scope, fact) {
-    const calls = node.type === 'CallExpression' || node.type === 'NewExpression';
-    if (calls && NETWORK.test(this.invoked(node, scope).name)) fact.network = true;
-    fact.read ??= this.secret(node, scope, calls) ?? (node.type === 'Identifier' && !this.parts.has(node) ? this.kept.get(scope.find(node.name)) : undefined);
-  }
-
-  tell(read, network) {
-    if (read && network) this.add('secrets', read[0], `reads ${read[1]} and reaches for the network in one go`);
-  }
-
-  // Remembers which variables get secrets that are read in one place and may be sent from another.
-  keep(node, scope) {
-    const own = this.scopes.get(node) ?? scope;
-    const [target, value] = node.type === 'AssignmentExpression' ? [node.left, node.right] : node.type === 'VariableDeclarator' ? [node.id, node.init] : [];
-    if (target?.type === 'Identifier' && value && !isFunction(value)) {
-      const read = this.readIn(value, own), known = own.find(target.name);
-      if (read && known) this.kept.set(known, read);
-    }
-    if (node.type === 'MemberExpression' && !node.computed) this.parts.add(node.object);
-    for (const child of children(node)) this.keep(child, own);
-  }
-
-  readIn(node, scope) {
-    const read = this.secret(node, scope, node.type === 'CallExpression' || node.type === 'NewExpression');
-    if (read) return read;
-    for (const child of children(node)) {
-      const found = isFunction(child) ? undefined : this.readIn(child, scope);
-      if (found) return found;
-    }
-    return undefined;
-  }
-
-  secrets(nodes) {
-    const fact = { read: undefined, network: false };
-    for (const [node, scope] of nodes) this.fact(node, scope, fact);
-    this.tell(fact.read, fact.network);
-  }
-
-  secret(node, scope, calls) {
-    const text = /^(Literal|TemplateLiteral|BinaryExpression)$/.test(node.type) ? this.fold(node, scope) : undefined;
-    if (text?.length < 200 && SECRETS.test(text)) return [node, JSON.stringify(text)];
-    if (node.type === 'Property' && (node.key.name ?? node.key.value) === 'env') [node.value, ...node.value.properties ?? []].forEach((one) => this.passed.add(one));
-    if (this.passed.has(node)) return undefined;
-    const environment = (other) => other && (this.name(other, scope) === 'process.env' || (other.properties ?? other.elements ?? []).some((one) => environment(one?.argument ?? one?.value ?? one)));
-    if (calls && (WHOLE.test(this.name(node.callee, scope)) || NETWORK.test(this.name(node.callee, scope))) && node.arguments.some(environment)) return [node, 'the whole environment'];
-    if ((node.type === 'ForInStatement' && environment(node.right)) || (node.type === 'SpreadElement' && environment(node.argument))) return [node, 'the whole environment'];
-    return undefined;
   }
 }

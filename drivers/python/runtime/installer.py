@@ -19,15 +19,16 @@ CODE, PACKAGES, OUT = "/function", "/packages", "/out"
 
 def resolve(request):
     from pipsqueak_imports import imports_of, own_files, shadows
-    from pipsqueak_manifest import lock
     from pipsqueak_prepare import ALL, sets_of
-    from pipsqueak_uv import CACHE
 
     packages, names = [], request["locked"]
     with Compilers() as compilers:
         for file in sources(CODE):
             compilers.compile(file)
         if names is None:
+            from pipsqueak_manifest import lock
+            from pipsqueak_uv import CACHE
+
             packages = lock(CODE, request.get("allow") or [])
             names = [package["name"] for package in packages]
             hand_over(CACHE)

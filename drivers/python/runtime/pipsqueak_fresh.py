@@ -5,6 +5,7 @@ each, and is left as it is. So only generators are seeded anew that are known to
 whether it gives in each fork what it would not give in each process.
 """
 
+import ctypes
 import gc
 import os
 import sys
@@ -100,7 +101,7 @@ def reference(thing):
 
 def renew():
     """Makes a child new. What belongs to packages can be anything by now, and is left alone when it does not do what it should."""
-    for change in (renew_random, renew_numpy, renew_torch, renew_ssl, renew_tempfile, renew_uuid, renew_multiprocessing):
+    for change in (renew_random, renew_numpy, renew_torch, renew_ssl, renew_sqlite, renew_tempfile, renew_uuid, renew_multiprocessing):
         try:
             change()
         except BaseException:
@@ -142,6 +143,11 @@ def renew_ssl():
     ssl = sys.modules.get("ssl")
     if ssl is not None:
         ssl.RAND_add(os.urandom(32), 32.0)
+
+
+def renew_sqlite():
+    if "_sqlite3" in sys.modules:  # it has drawn for whoever has a database open
+        ctypes.PyDLL("libsqlite3.so.0").sqlite3_randomness(0, None)
 
 
 def renew_tempfile():

@@ -5,6 +5,7 @@ token of their event.
 """
 
 import _thread
+import ctypes
 import itertools
 import json
 import os
@@ -289,6 +290,10 @@ def dump_message(value):
     return json.dumps(value, separators=(",", ":")).encode()
 
 
+# What extensions have printed by C's own streams.
+flush_c = ctypes.PyDLL(None).fflush
+
+
 def prepare_streams():
     """Lines come out as they are written. The objects are the zygote's, the descriptors under them the instance's own."""
     for stream in (sys.stdout, sys.stderr):
@@ -299,6 +304,7 @@ def prepare_streams():
 
 
 def flush():
+    flush_c(None)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -3,6 +3,8 @@
 
 import ast
 
+from scan_names import FUNCTIONS, own, parameters
+
 # Methods that give what they are given to the object that they are of.
 STORES = {"append", "extend", "update", "add", "insert", "write", "setdefault", "put"}
 ROUNDS = 6  # of looking where secrets go next: each takes them through one more function
@@ -15,37 +17,27 @@ class Flow:
         self.reader = reader
         self.given = set(given)  # functions of other modules that return secrets, as Reader.name has them
         self.held = {}  # (function or None, name), (None, ".attribute"), (None, "function()"): which secret
-        self.functions = {}  # node of a function: its name
         self.scopes = []
-        if not any(map(reader.secret, reader.nodes)) and self.given.isdisjoint(reader.called):
+        if not any(map(reader.secret, reader.nodes)) and not any(isinstance(node, ast.Call) and reader.callee(node) in self.given for node in reader.nodes):
             return  # most modules read none
-        self.scopes = [(None, self.own(reader.tree))]
-        for node in reader.nodes:
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                self.functions[node] = node.name
-                self.scopes.append((node, self.own(node)))
+        self.scopes = [(None, own(reader.tree))]
+        self.in_classes = {item for node in reader.nodes if isinstance(node, ast.ClassDef) for item in node.body}
+        self.functions = {node: node.name for node in reader.nodes if isinstance(node, FUNCTIONS)}
+        self.functions |= {node: name for name, node in reader.functions.items() if isinstance(node, ast.Lambda)}
+        self.scopes += [(node, own(node)) for node in self.functions]
         self.bound = {function: self.names_bound(function, nodes) for function, nodes in self.scopes}
         self.globals = {name for node in reader.nodes if isinstance(node, ast.Global) for name in node.names}
-        self.by_name = {node.name: node for node in self.functions}
+        self.by_name = {name: node for node, name in self.functions.items()}
+        self.filled = set()  # (function, parameter) that it puts secrets into
         for _ in range(ROUNDS):
             before = len(self.held)
             for function, nodes in self.scopes:
                 for node in nodes:
                     self.follow(function, node)
+                if isinstance(function, ast.Lambda) and (secret := self.secret(function, function.body)):
+                    self.held.setdefault((None, self.functions[function] + "()"), secret)
             if len(self.held) == before:
                 break
-
-    @staticmethod
-    def own(scope):
-        """Returns the nodes of a function or module, without those of functions in it."""
-        nodes, stack = [], [scope]
-        while stack:
-            for value in stack.pop().__dict__.values():
-                for node in value if isinstance(value, list) else (value,):
-                    if isinstance(node, ast.AST) and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                        nodes.append(node)
-                        stack.append(node)
-        return nodes
 
     @staticmethod
     def names_bound(function, nodes):
@@ -66,7 +58,7 @@ class Flow:
             elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 found = self.held.get((None, "." + node.attr))
             elif isinstance(node, ast.Call):
-                name = self.reader.name(node.func)
+                name = self.reader.callee(node)
                 found = self.held.get((None, name.rpartition(".")[2] + "()")) or ("what " + name + " reads" if name in self.given else None)
             if found:
                 return found
@@ -87,12 +79,16 @@ class Flow:
                 self.held.setdefault(self.key(function, node.id), secret)
             elif isinstance(node, ast.Attribute):
                 self.held.setdefault((None, "." + node.attr), secret)
+            elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and self.reader.name(node.value) == "__dict__":
+                self.held.setdefault((None, node.slice.value), secret)
 
     def follow(self, function, node):
         if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)):
             if node.value is not None and (secret := self.secret(function, node.value)):
                 for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                     self.hold(function, target, secret)
+                    if node in self.in_classes and isinstance(target, ast.Name):
+                        self.held.setdefault((None, "." + target.id), secret)
         elif isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension)):
             if secret := self.secret(function, node.iter):
                 self.hold(function, node.target, secret)
@@ -101,25 +97,39 @@ class Flow:
                 self.hold(function, node.optional_vars, secret)
         elif isinstance(node, (ast.Return, ast.Yield, ast.YieldFrom)):
             if function is not None and node.value is not None and (secret := self.secret(function, node.value)):
-                self.held.setdefault((None, function.name + "()"), secret)
+                self.held.setdefault((None, self.functions[function] + "()"), secret)
         elif isinstance(node, ast.Call):
             self.give(function, node)
 
     def give(self, function, call):
         """Takes secrets into the parameters of a function of the module, and into what they are stored in."""
-        called = self.by_name.get(self.reader.name(call.func).rpartition(".")[2])
-        for at, argument in enumerate(call.args):
-            if called is not None and (secret := self.secret(function, argument)):
-                parameters = [a.arg for a in called.args.posonlyargs + called.args.args if a.arg not in ("self", "cls")]
-                if at < len(parameters):
-                    self.held.setdefault((called, parameters[at]), secret)
+        called = self.by_name.get(self.reader.callee(call).rpartition(".")[2])
+        for at, argument in enumerate(call.args if called is not None else ()):
+            names = parameters(called)
+            if at < len(names) and (secret := self.secret(function, argument)):
+                self.held.setdefault((called, names[at]), secret)
+            if at < len(names) and (called, names[at]) in self.filled:
+                self.hold(function, argument, self.held[called, names[at]])
         for keyword in call.keywords:
             if called is not None and keyword.arg and (secret := self.secret(function, keyword.value)):
                 self.held.setdefault((called, keyword.arg), secret)
+        self.give_along(function, call)
         if isinstance(call.func, ast.Attribute) and call.func.attr in STORES and isinstance(call.func.value, (ast.Name, ast.Attribute)):
             for argument in call.args:
                 if secret := self.secret(function, argument):
                     self.hold(function, call.func.value, secret)
+                    if isinstance(call.func.value, ast.Name):
+                        self.filled.add((function, call.func.value.id))
+        elif self.reader.name(call.func) == "setattr" and len(call.args) == 3 and (secret := self.secret(function, call.args[2])):
+            self.held.setdefault((None, "." + str(getattr(call.args[1], "value", ""))), secret)
+
+    def give_along(self, function, call):
+        """What is given to a call beside a function of the module, that function is given: by Thread, partial and their like."""
+        arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+        for other in [self.by_name[a.id] for a in arguments if isinstance(a, ast.Name) and a.id in self.by_name]:
+            for secret in filter(None, (self.secret(function, a) for a in arguments if not isinstance(a, ast.Name) or a.id not in self.by_name)):
+                for name in parameters(other):
+                    self.held.setdefault((other, name), secret)
 
     def sent(self):
         """Yields the calls of the network that are given a secret, which one, and in which function."""

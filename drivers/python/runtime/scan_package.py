@@ -5,6 +5,7 @@ import re
 
 import scan_code
 from scan_flow import Flow
+from scan_words import READING
 
 # Bytes of sources of which all is remembered until the last file is read: that takes fifty times as much.
 MOST = 8 << 20
@@ -18,6 +19,7 @@ class Modules:
         self.add = add  # a function: rule, file, line, reason
         self.size = 0
         self.readers = {}  # by module: path and Reader
+        self.linked = {}  # the same readers, by the name that others import
         self.rest = {}  # modules in which there is nothing to find by themselves: path and content
 
     def file(self, path, module, content, setup):
@@ -38,18 +40,55 @@ class Modules:
 
     def finish(self):
         for _ in range(ROUNDS):
+            self.link()
             effects, secrets, known = self.effects(), self.secrets(), len(self.readers)
-            self.by_other_names(effects)
-            self.by_other_names(secrets)
-            self.read_more([*effects, *secrets])
+            self.read_more([*effects, *secrets, *self.other_names(effects)])
             if len(self.readers) == known:
                 break
         for path, reader in self.readers.values():
             self.tell(path, reader.read(effects, secrets))
 
+    def link(self):
+        """Has each module know what the names stand for that it has from others."""
+        self.linked = {exported(module + "."): reader for module, (_, reader) in self.readers.items()}
+        for reader in self.linked.values():
+            for module in reader.stars:
+                if module in self.linked:
+                    for name in self.linked[module].defined():
+                        reader.names.setdefault(name, f"{module}.{name}")
+        for _ in range(HOPS):
+            for reader in self.linked.values():
+                reader.link(self.resolve)
+
+    def resolve(self, name):
+        """What a name of a module of the package stands for there, as another module names that."""
+        module, rest = name.rpartition(".")[::2]
+        while module and module not in self.linked:
+            module, _, more = module.rpartition(".")
+            rest = f"{more}.{rest}"
+        if not module:
+            return name
+        first, dot, rest = rest.partition(".")
+        reader, calls = self.linked[module], first.removesuffix("()") != first
+        stands_for = reader.names.get(first.removesuffix("()"))
+        if stands_for is None:
+            return name
+        local = stands_for.partition(".")[0].removesuffix("()")
+        if local in reader.classes or local in reader.functions:
+            stands_for = f"{module}.{stands_for}"
+        return stands_for + "()" * calls + dot + rest
+
+    def other_names(self, effects):
+        """Names by which modules have what does something."""
+        owners = {name.rpartition(".")[0] for name in effects}
+        for module, reader in self.linked.items():
+            for name, stands_for in reader.names.items():
+                if scan_code.does(stands_for) or any(one in effects or one in owners for one in (stands_for, f"{module}.{stands_for}")):
+                    yield f"{module}.{name}"
+
     def secrets(self):
         """The functions that return secrets which their module reads."""
-        return {exported(f"{module}.{name}") for module, (_, reader) in self.readers.items() if scan_code.READING.search(reader.content) for name in Flow(reader).returning()}
+        return {exported(f"{module}.{name}") for module, (_, reader) in self.readers.items() if READING.search(reader.content) for name in Flow(reader).returning()}
 
     def effects(self):
         """What running each function of the package does, with what it calls."""
@@ -88,22 +127,10 @@ class Modules:
         for module in more:
             del self.rest[module]
 
-    def by_other_names(self, known):
-        """Adds the names by which modules have what they have imported: others import it from there."""
-        for _ in range(3):
-            for module, (_, reader) in self.readers.items():
-                for name, stands_for in reader.names.items():
-                    if stands_for in known:
-                        other = exported(f"{module}.{name}")
-                        if isinstance(known, dict):
-                            known.setdefault(other, known[stands_for])
-                        else:
-                            known.add(other)
-
 
 def exported(name):
     """The name by which other modules have something: that of a package is not the one of its file."""
-    return name.replace(".__init__.", ".")
+    return name.replace(".__init__.", ".").rstrip(".")
 
 
 def module_of(installed):

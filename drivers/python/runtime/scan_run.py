@@ -2,17 +2,29 @@
 
 import ast
 
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-# Methods that run when a class or an object of it is made, or is used in a with statement.
-OF_OBJECTS = ("__init__", "__new__", "__post_init__", "__set_name__", "__enter__", "__exit__", "__aenter__", "__del__", "__init_subclass__")
+from scan_calls import RUNNERS
+from scan_names import FUNCTIONS, given
+
+# Methods that run when an object is made, or is imported with. Those with underscores run too, with the first operator: all but __call__.
+OF_OBJECTS = ("find_spec", "find_module", "load_module", "exec_module", "create_module")
 OF_METACLASSES = ("__new__", "__init__", "__call__", "__prepare__")
 # Functions that run those that they are given.
 HIGHER = {"map", "filter", "reduce", "starmap", "sorted", "min", "max", "Thread", "Timer", "Process", "submit", "start_new_thread", "partial", "call_soon", "call_later", "run_in_executor",
-          "run", "apply", "apply_async", "settrace", "setprofile", "addaudithook"}
+          "run", "apply", "apply_async", "settrace", "setprofile", "addaudithook", "callback", "finalize", "field", "call", "add_done_callback", "starmap_async", "map_async", "to_thread", "accumulate",
+          "takewhile", "dropwhile", "iter", "defaultdict"}
+
+
+def special(name):
+    return name.startswith("__") and name.endswith("__")
+
+
+def of_objects(method):
+    """Whether a method runs when an object is made, or soon."""
+    return special(method) and method != "__call__" or method in OF_OBJECTS
 
 
 class Running:
-    """What runs when statements of a reader's module do: each function once."""
+    """What runs when statements of a reader's module do: each function once, of each class."""
 
     def __init__(self, reader):
         self.reader, self.called = reader, set()
@@ -33,28 +45,54 @@ class Running:
                 into(node.orelse if never else node.body)
                 continue
             yield node, caller
+            for function, of in self.runs(node, owner):
+                into(self.once(function, of), of, caller or node.lineno)
             if isinstance(node, ast.ClassDef):
                 into(map(applied, node.decorator_list))
-                for function, of in self.of_class(node):
-                    into(self.once(function), of, caller or node.lineno)
                 into(node.bases + node.keywords + node.decorator_list)
                 into(node.body, node)
                 continue
             if isinstance(node, ast.Call):
-                for function, of in self.called_by(node, owner):
-                    into(self.once(function), of, caller or node.lineno)
                 into(self.given(node))
-            elif isinstance(node, (ast.With, ast.AsyncWith)):
-                for item in node.items:
-                    for function, of in self.methods(self.reader.name(item.context_expr), ("__enter__", "__exit__", "__aenter__")):
-                        into(self.once(function), of, caller or node.lineno)
+                into(self.written(node))
             into(ast.iter_child_nodes(node))
 
-    def once(self, function):
-        if function in self.called:
+    def runs(self, node, owner):
+        """Yields the functions of the module that a node runs, each with its class."""
+        if isinstance(node, ast.ClassDef):
+            yield from self.of_class(node)
+        elif isinstance(node, ast.Call):
+            yield from self.called_by(node, owner)
+        elif isinstance(node, (ast.With, ast.AsyncWith)):
+            for item in node.items:
+                yield from self.methods(self.reader.name(item.context_expr), special)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+            for function, of in self.methods(self.class_of(node.value, owner), (node.attr,).__contains__):
+                if any("property" in self.reader.name(decorator) for decorator in getattr(function, "decorator_list", ())):
+                    yield function, of
+        elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+            yield from self.methods(node.value.id, ("__class_getitem__",).__contains__)
+
+    def once(self, function, owner):
+        if (function, owner) in self.called:
             return []
-        self.called.add(function)
+        self.called.add((function, owner))
         return [function.body] if isinstance(function, ast.Lambda) else function.body
+
+    def written(self, call):
+        """The nodes of code that a call runs and that stands there as text."""
+        name = self.reader.callee(call)
+        if name not in RUNNERS or not call.args or not (text := self.reader.text(call.args[0])):
+            return []
+        try:
+            body = ast.parse(text.strip()).body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return []
+        nodes = [node for statement in body for node in ast.walk(statement)]
+        for node in nodes:
+            node.lineno, node.end_lineno = call.lineno, call.end_lineno
+        self.reader.learn_imports(nodes)
+        return body
 
     def of_definition(self, node):
         """What runs when a function is defined: its decorators, which also are given it, defaults and annotations."""
@@ -84,65 +122,100 @@ class Running:
 
     def line_of_bases(self, node):
         """The class and those of the module that it inherits from."""
-        found, rest = [], [node]
+        reader, found, rest = getattr(self, "reader", self), [], [node]
         while rest:
             one = rest.pop()
             if one not in found:
                 found.append(one)
-                rest += [self.reader.classes[name] for base in one.bases if (name := self.reader.name(base)) in self.reader.classes]
+                rest += [reader.classes[name] for base in one.bases if (name := reader.name(base)) in reader.classes]
         return found
 
     def of_class(self, node):
         """What runs when a class is made: its metaclass, and what its bases do with who inherits from them."""
         for at, one in enumerate(self.line_of_bases(node)):
             if at:
-                yield from self.own(one, ("__init_subclass__",))
+                yield from self.own(one, ("__init_subclass__",).__contains__, node)
+            if any(self.reader.name(base).rpartition(".")[2].endswith(("Enum", "Flag")) for base in one.bases):  # objects of it are made with it
+                yield from self.own(node, special)
             for keyword in one.keywords:
                 if keyword.arg == "metaclass" and (meta := self.reader.classes.get(self.reader.name(keyword.value))):
                     for above in self.line_of_bases(meta):
-                        yield from self.own(above, OF_METACLASSES)
+                        yield from self.own(above, special, meta)
                 elif keyword.arg == "metaclass" and (function := self.reader.functions.get(self.reader.name(keyword.value))):
                     yield function, None
 
-    def own(self, node, names):
-        return [(item, node) for item in node.body if isinstance(item, FUNCTIONS) and item.name in names]
+    def own(self, node, wanted, owner=None):
+        """The methods of a class itself, for a class that inherits them."""
+        for item in node.body:
+            if isinstance(item, FUNCTIONS) and wanted(item.name):
+                yield item, owner or node
+            elif isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name) and wanted(item.targets[0].id):
+                function = item.value if isinstance(item.value, ast.Lambda) else self.reader.functions.get(self.reader.name(item.value))
+                if function:
+                    yield function, owner or node
 
     def methods(self, name, wanted):
-        """The methods of what an expression names, when that is an object of a class of the module."""
+        """The methods of what an expression names, when that is a class of the module or an object of one."""
         known = self.reader.classes.get(name.removesuffix("()"))
-        return [pair for one in self.line_of_bases(known) for pair in self.own(one, wanted)] if known else []
+        return [pair for one in self.line_of_bases(known) for pair in self.own(one, wanted, known)] if known else []
+
+    def class_of(self, node, owner):
+        name = self.reader.name(node)
+        return owner.name if name in ("self", "cls", "super()") and owner is not None else name
 
     # ---- calls
 
     def called_by(self, call, owner):
         """Yields the functions of the module that a call runs, each with its class."""
-        name = self.reader.name(call.func)
+        name = self.reader.callee(call)
         if isinstance(call.func, ast.Lambda):
             yield call.func, None
         elif isinstance(call.func, ast.Call):  # of what a function returns: its inner functions
             for function in [f for f, _ in self.called_by(call.func, owner)]:
-                yield from ((node, None) for node in self.reader.walk(function) if isinstance(node, (*FUNCTIONS, ast.Lambda)))
-        if name in self.reader.functions and isinstance(call.func, (ast.Name, ast.Subscript)):
+                yield from self.inner(function)
+        elif name.removesuffix("()") != name and name[:-2] in self.reader.functions:
+            yield from self.inner(self.reader.functions[name[:-2]])
+        if name in self.reader.functions:
             yield self.reader.functions[name], None
         elif name in self.reader.classes:
-            yield from self.methods(name, OF_OBJECTS)
-        elif name == "type" and len(call.args) == 3 and isinstance(call.args[1], (ast.Tuple, ast.List)):
-            for base in call.args[1].elts:
-                yield from self.methods(self.reader.name(base), ("__init_subclass__",))
+            yield from self.methods(name, of_objects)
+        elif owner is not None and isinstance(call.func, ast.Name):  # in the body of a class
+            yield from self.own(owner, (name,).__contains__)
+        elif name == "type" and len(call.args) == 3:
+            yield from self.of_type(*call.args[1:])
         elif name.endswith("()") and name[:-2] in self.reader.classes:
-            yield from self.methods(name, ("__call__",))
+            yield from self.methods(name, ("__call__",).__contains__)
         elif "." in name:
             of, _, method = name.rpartition(".")
             if of in ("self", "cls", "super()") and owner is not None:
                 of = owner.name
-            yield from self.methods(of, (method,))
+            yield from self.methods(of, (method, "run" if method == "start" else method).__contains__)
+
+    def inner(self, function):
+        return ((node, None) for node in self.reader.walk(function) if isinstance(node, (*FUNCTIONS, ast.Lambda)) and node is not function)
+
+    def of_type(self, bases, body):
+        """What a class runs that is made by a call."""
+        for base in bases.elts if isinstance(bases, (ast.Tuple, ast.List)) else ():
+            yield from self.methods(self.reader.name(base), ("__init_subclass__",).__contains__)
+        for key, value in zip(body.keys, body.values) if isinstance(body, ast.Dict) else ():
+            if isinstance(key, ast.Constant) and special(str(key.value)):
+                function = value if isinstance(value, ast.Lambda) else self.reader.functions.get(self.reader.name(value))
+                if function:
+                    yield function, None
 
     def given(self, call):
         """Calls of what a call is given, when it runs that."""
-        name = self.reader.name(call.func)
-        if name.rpartition(".")[2] not in HIGHER and name != "atexit.register":
+        name = self.reader.callee(call)
+        function = self.reader.functions.get(name)
+        if function:
+            run = {node.func.id for node in self.reader.walk(function) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+            arguments = [argument for parameter, argument in given(call, function) if parameter in run]
+        elif name.rpartition(".")[2] in HIGHER or name == "atexit.register":
+            arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+        else:
             return
-        for argument in [*call.args, *(keyword.value for keyword in call.keywords)]:
+        for argument in arguments:
             if isinstance(argument, (ast.Name, ast.Attribute, ast.Lambda)):
                 yield applied(argument)
 

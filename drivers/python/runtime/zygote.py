@@ -175,14 +175,14 @@ def load(request):
         use_processors(request)
     elif request.get("modules"):
         fresh.watch_seeds()
-    modules = {}
+    modules, begun = {}, len(sys.modules)
     for module in request.get("modules", []):
         begin = time.perf_counter()
         import_module(module)
         modules[module] = time.perf_counter() - begin
     known = len(sys.modules)
     handler = import_handler(name) if name else None
-    if name and len(sys.modules) > known + 1:
+    if name and len(sys.modules) > begun + 1:
         use_processors(request, again=True)
     report = {"took": time.perf_counter() - start, "modules": modules, "threads": threads()}
     if report["threads"] > 1 and not name:

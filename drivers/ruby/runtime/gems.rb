@@ -219,7 +219,7 @@ module Pipsqueak
       required = spec.require_paths.grep_v(%r{\A/|(\A|/)\.\.(/|\z)})
       FileUtils.mv(spec.gem_dir, "#{target}/gem")
       FileUtils.mv(spec.extension_dir, "#{target}/extension") if extensions
-      FileUtils.rm_f(%w[mkmf.log gem_make.out gem.build_complete].map { |name| "#{target}/extension/#{name}" })
+      FileUtils.rm_f(%w[mkmf.log gem_make.out].map { |name| "#{target}/extension/#{name}" })
       left = Dir.glob("**/*", File::FNM_DOTMATCH, base: "#{target}/gem").map(&:b) - contents.map { |name| name.b.delete_prefix("./") }
       left.reject! { |name| required.any? { |path| path == "." || name.start_with?("#{path.b}/") } }
       left.each { |name| File.delete("#{target}/gem/#{name}") if File.file?("#{target}/gem/#{name}") }
@@ -227,7 +227,22 @@ module Pipsqueak
       paths.unshift("extension") if extensions
       File.write("#{target}/pipsqueak.json", JSON.generate("gems" => { spec.name => spec.version.to_s }, "paths" => paths))
       FileUtils.mv(specification, "#{target}/#{spec.name}.gemspec")
+      show(spec, target, extensions)
       modules(spec.name, paths.map { |path| "#{target}/#{path}" })
+    end
+
+    # Links the parts of a package to where RubyGems looks for them, and makes its programs as RubyGems would, for a Ruby that a handler starts.
+    def show(spec, target, extensions)
+      places = { "specifications/#{spec.full_name}.gemspec" => "#{spec.name}.gemspec", "gems/#{spec.full_name}" => "gem" }
+      places[spec.extension_dir.delete_prefix("#{ALL}/")] = "extension" if extensions
+      places.each do |place, part|
+        FileUtils.mkdir_p(File.dirname("#{target}/#{place}"))
+        File.symlink("#{"../" * place.count("/")}#{part}", "#{target}/#{place}")
+      end
+      spec.executables.grep(/\A[\w.-]+\z/).each do |name|
+        FileUtils.mkdir_p("#{target}/bin")
+        File.write("#{target}/bin/#{name}", "#!/usr/bin/env ruby\nrequire \"rubygems\"\nload Gem.activate_bin_path(#{spec.name.dump}, #{name.dump}, #{spec.version.to_s.dump})\n", perm: 0o755)
+      end
     end
 
     # What require takes of a gem: its name, with hyphens or slashes, or else the only file there is.

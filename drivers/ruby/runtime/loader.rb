@@ -16,6 +16,9 @@ module Pipsqueak
     # (concurrent-ruby before 1.2), and one that is started again when it is needed (timeout).
     DISPENSABLE = %r{/concurrent/atomic/ruby_thread_local_var\.rb:|/timeout\.rb:}
 
+    # Where this Ruby itself is.
+    OWN_PROGRAMS = File.dirname(File.readlink("/proc/self/exe"))
+
     THREAD = Thread.instance_method(:inspect)
 
     # Libraries that are loaded before any of the function's, and their constants.
@@ -96,21 +99,30 @@ module Pipsqueak
       Object.send(:remove_const, GIVING_WAY[name]) if Object.const_defined?(GIVING_WAY[name], false)
     end
 
-    # Has this process find the programs of Debian packages, and a Ruby that it starts the packages and the libraries that their extensions are linked with.
+    # Has this process find the programs of packages, and a Ruby that it starts the packages and the libraries that their extensions are linked with.
     def tell_programs
-      programs = @packages.grep(%r{/debian\+}).product(%w[usr/bin bin usr/games]).map { |path| path.join("/") }.select { |path| File.directory?(path) }
+      programs = @packages.flat_map { |directory| @indexes[directory]["programs"] }
+      programs << OWN_PROGRAMS unless ENV["PATH"].to_s.split(":").include?(OWN_PROGRAMS)
       ENV["PATH"] = [*programs, *ENV["PATH"]].join(":") unless programs.empty?
       libraries = @packages.flat_map { |directory| (@indexes[directory]["libraries"] || {}).values.map { |library| File.dirname("#{directory}/#{library["path"]}") } }
-      { "RUBYLIB" => $LOAD_PATH - [CODE, *@standard], "LD_LIBRARY_PATH" => libraries.uniq }.each do |name, directories|
+      homes = @packages.flat_map { |directory| @indexes[directory]["homes"] }
+      { "RUBYLIB" => $LOAD_PATH - [CODE, *@standard], "LD_LIBRARY_PATH" => libraries.uniq, "GEM_PATH" => homes }.each do |name, directories|
         ENV[name] = [*ENV[name], *directories].join(":") unless directories.empty?
       end
     end
 
-    # What the installer has noted of a package.
+    # What of a package RubyGems takes for a directory of gems.
+    HOMES = "{.,usr/share/rubygems-integration/*,usr/lib/*/rubygems-integration/*}/specifications"
+
+    # What the installer has noted of a package, and what is found in it.
     def index(directory)
-      JSON.parse(File.read("#{directory}/pipsqueak.json"))
-    rescue Errno::ENOENT
-      { "paths" => ["."] }
+      noted = begin
+        JSON.parse(File.read("#{directory}/pipsqueak.json"))
+      rescue Errno::ENOENT
+        { "paths" => ["."] }
+      end
+      programs = (directory.include?("/debian+") ? %w[usr/bin usr/games] : %w[bin]).map { |name| "#{directory}/#{name}" }
+      noted.merge("programs" => programs.select { |path| File.directory?(path) }, "homes" => Dir.glob(HOMES, base: directory).map { |path| File.dirname("#{directory}/#{path}").delete_suffix("/.") })
     end
 
     # Loads the libraries that extensions are linked with and that are in packages, after those that they need themselves. The
