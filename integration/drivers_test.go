@@ -109,9 +109,7 @@ func TestDriverLua(t *testing.T) {
 		"lua-none":   {"return {}", core.KindInvalid, http.StatusBadGateway, "no function handler"},
 		"lua-syntax": {"return {", core.KindException, http.StatusInternalServerError, "handler.lua"},
 	} {
-		if a := w.ask(t, http.MethodPut, "/v1/functions/"+name+"?force=true", files{"handler.lua": bad.code}.archive(t)); a.status/100 != 2 {
-			t.Fatalf("deploy %s: %v", name, a)
-		}
+		w.force(t, name, files{"handler.lua": bad.code})
 		if e := w.run(t, name, `{}`).expectError(t, bad.kind, core.FaultHandler, bad.status); !strings.Contains(e.Message, bad.says) {
 			t.Errorf("%s: %s", name, e.Message)
 		}
