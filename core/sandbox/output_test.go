@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -50,7 +51,7 @@ func TestTextBelongsToItsEvent(t *testing.T) {
 					got = append(got, piece{request, string(buffer[:n])})
 				}
 				if err != nil {
-					if err != io.EOF {
+					if !errors.Is(err, io.EOF) {
 						t.Error(err)
 					}
 					return
@@ -128,7 +129,7 @@ func TestTextEndsWithItsEvent(t *testing.T) {
 	read(true, piece{"a", ""})
 	read(false, piece{"b", "3"})
 	w.Close()
-	if n, request, err := o.ReadEvent(buffer, true); n != 0 || request != "b" || err != io.EOF {
+	if n, request, err := o.ReadEvent(buffer, true); n != 0 || request != "b" || !errors.Is(err, io.EOF) {
 		t.Errorf("%d %q %v", n, request, err)
 	}
 }

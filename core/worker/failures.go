@@ -3,7 +3,6 @@ package worker
 import (
 	"bytes"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -64,6 +63,6 @@ func (w *Worker) event(fn *core.Function, invocation core.Invocation, result cor
 	if err != nil {
 		kind = core.AsError(err).Kind
 	}
-	w.log.Info("event", "fn", fn.Name, "version", fn.Version, "request", invocation.ID, "depth", invocation.Depth, slog.String("start", string(startOf(result))),
+	w.log.Info("event", "fn", fn.Name, "version", fn.Version, "request", invocation.ID, "depth", invocation.Depth, "start", startOf(result),
 		"took", result.Phases.Total, "kind", kind, "in", len(invocation.Event), "out", len(result.Body))
 }
