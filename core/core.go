@@ -40,6 +40,7 @@ const (
 	StartWarm Start = "warm" // an idle instance was reused
 	StartFork Start = "fork" // forked from a zygote that had imported every package the function imports
 	StartCold Start = "cold" // with package imports or a process start still to do
+	StartNone Start = "none" // where starts are counted: the event did not get to an instance
 )
 
 // Phases tells where the time of one invocation went. A phase that did not happen is zero. They do not overlap, and their

@@ -13,6 +13,7 @@ type Kind string
 
 // The kinds of error. Every error that crosses a boundary (driver wire, Service, HTTP) has one.
 const (
+	KindNone        Kind = "ok"           // no error, where things are counted by kind
 	KindInvalid     Kind = "invalid"      // the input cannot be understood or is not allowed; the message names it
 	KindNotFound    Kind = "not_found"    // no such function, driver, runtime or package
 	KindConflict    Kind = "conflict"     // another operation on the same thing is under way, or it changed meanwhile
@@ -52,13 +53,6 @@ type Error struct {
 	Exception *Exception `json:"exception,omitempty"` // for KindException and KindImport: what the handler raised; for KindExit, if the runtime saw it: what it ended by
 	Err       error      `json:"-"`                   // the cause, for errors.Is; the message already tells it, and it does not cross the wire
 	after     time.Duration
-}
-
-// Exception is what a handler raised.
-type Exception struct {
-	Type    string   `json:"type"`    // the exception's class, such as "ValueError"
-	Message string   `json:"message"` // its text
-	Stack   []string `json:"stack"`   // one frame an entry, outermost first, frames of the runtime left out
 }
 
 func (e *Error) Error() string { return e.Message }

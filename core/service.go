@@ -67,18 +67,64 @@ type Locker interface {
 
 // Logs is implemented by a Service that keeps what handlers print.
 type Logs interface {
-	// Logs returns the kept lines of the function, or of all functions of the application, oldest first, as one JSON LogLine a line. With follow the reader blocks for
-	// new ones until the context ends. The caller closes it.
-	Logs(ctx context.Context, name string, follow bool) (io.ReadCloser, error)
+	// Logs returns the kept lines of the function, or of all functions of the application, that the query asks for, oldest first, as one JSON LogLine a line. The caller closes the reader.
+	Logs(ctx context.Context, name string, query LogQuery) (io.ReadCloser, error)
 }
 
-// LogLine is one line that a handler printed. A line over 16 KiB is split.
+// LogQuery says which lines of a log are asked for.
+type LogQuery struct {
+	Tail    int       // of the kept lines that are asked for, the last so many; AllLines for all of them
+	Since   time.Time // lines from then on
+	Request string    // lines with this request id; empty for all
+	Errors  bool      // lines about events that failed, alone
+	Follow  bool      // the reader blocks for new lines, until the context ends
+}
+
+// AllLines is the Tail of a LogQuery for all lines.
+const AllLines = -1
+
+// Counter is implemented by a Service that counts events by function.
+type Counter interface {
+	// Counted returns what has become of the events of each function, those that functions send to each other too. Only a bounded number of
+	// functions is counted by name.
+	Counted() []FunctionCount
+}
+
+// FunctionCount is what has become of the events of one function since the worker began.
+type FunctionCount struct {
+	Function string           // OtherFunctions for those that are not counted by name
+	Kinds    map[Kind]uint64  // of errors; KindNone for what went well
+	Starts   map[Start]uint64 // how their instances came to be; StartNone for events that got to none
+	Buckets  []uint64         // events that took at most CountBuckets, each without those of the one before; one more for what took longer
+	Took     time.Duration    // of all events together
+}
+
+// OtherFunctions stands for the functions that are not counted by name: it is no function's name.
+const OtherFunctions = "(other)"
+
+// CountBuckets are the bounds of FunctionCount.Buckets: from a warm event to the timeout that most functions have.
+var CountBuckets = []time.Duration{
+	time.Millisecond, 5 * time.Millisecond, 25 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2500 * time.Millisecond, 10 * time.Second, 30 * time.Second,
+}
+
+// LogLine is one line that a process of a function printed, or one that the worker says of an event. A line over 16 KiB is split, between two characters.
 type LogLine struct {
 	Time     time.Time `json:"time"`
 	Function string    `json:"function"`
-	Node     NodeID    `json:"node"`
-	Stream   string    `json:"stream"` // "stdout", "stderr", or "worker" for what the worker itself says
-	Text     string    `json:"text"`
+	// Request is the id of the event that the line belongs to: the one that the process had under way, or, between two events, had last. What is printed
+	// while the handler is imported belongs to the event that the instance is started for.
+	Request string   `json:"request,omitempty"`
+	Node    NodeID   `json:"node"`   // empty for an event that did not get to an instance
+	Stream  string   `json:"stream"` // "stdout", "stderr", or "worker" for what the worker itself says
+	Text    string   `json:"text"`
+	Failure *Failure `json:"error,omitempty"` // of an event: why it failed, with Text as the message
+}
+
+// Failure is why an event failed, as a log has it: of a stack the innermost frames, and the beginnings of long texts.
+type Failure struct {
+	Kind      Kind       `json:"kind"`
+	Fault     Fault      `json:"fault"`
+	Exception *Exception `json:"exception,omitempty"`
 }
 
 // DeployRequest is a function to deploy.
@@ -109,6 +155,7 @@ type Result struct {
 	Start    Start
 	Phases   Phases
 	Language string // of the function, for metrics
+	Version  int    // of the function
 	Node     NodeID // the instance that served it
 }
 

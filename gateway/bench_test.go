@@ -73,7 +73,7 @@ func BenchmarkMux(b *testing.B) {
 		router.Handle(path, http.NotFoundHandler())
 	}
 	router.HandleFunc("/run/{name}", func(w http.ResponseWriter, r *http.Request) {
-		g.run(w, r, mux.Vars(r)["name"])
+		g.run(&reply{ResponseWriter: w}, r, mux.Vars(r)["name"])
 	})
 	benchmarkHandler(b, router)
 }

@@ -42,11 +42,11 @@ func (f *fakeService) Snapshot(ctx context.Context) (core.Snapshot, error) {
 // fakeLogs is a fakeService that keeps logs.
 type fakeLogs struct {
 	fakeService
-	logs func(ctx context.Context, name string, follow bool) (io.ReadCloser, error)
+	logs func(ctx context.Context, name string, query core.LogQuery) (io.ReadCloser, error)
 }
 
-func (f *fakeLogs) Logs(ctx context.Context, name string, follow bool) (io.ReadCloser, error) {
-	return f.logs(ctx, name, follow)
+func (f *fakeLogs) Logs(ctx context.Context, name string, query core.LogQuery) (io.ReadCloser, error) {
+	return f.logs(ctx, name, query)
 }
 
 // echo answers with the event.

@@ -27,7 +27,8 @@ const (
 	lastAnswers = time.Second
 )
 
-// Gateway is an http.Handler over a core.Service. When the service is a core.Logs too, it serves logs; a core.Packages, packages.
+// Gateway is an http.Handler over a core.Service. When the service is a core.Logs too, it serves logs; a core.Packages, packages; a core.Counter, metrics by
+// function.
 type Gateway struct {
 	service     core.Service
 	log         *slog.Logger
@@ -35,6 +36,7 @@ type Gateway struct {
 	origins     *http.CrossOriginProtection
 	metrics     *metrics
 	connections *connections
+	logEvents   bool
 	closing     chan struct{} // closed when Serve begins to end: those who follow logs have to go
 	close       func()
 }
@@ -67,6 +69,9 @@ func New(service core.Service, log *slog.Logger) *Gateway {
 	g.route("/metrics", methods{http.MethodGet: g.metrics.serve})
 	return g
 }
+
+// LogEvents has each event get a line in the log. It is called before the first request.
+func (g *Gateway) LogEvents() { g.logEvents = true }
 
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -207,19 +212,22 @@ func (g *Gateway) recovered(w *reply, r *http.Request) {
 		"a defect of Pipsqueak ended this request; its log has the details, please report it"))
 }
 
-// reply is a ResponseWriter that knows whether an answer has begun.
+// reply is a ResponseWriter that knows whether an answer has begun, and what was written.
 type reply struct {
 	http.ResponseWriter
-	begun bool
+	begun  bool
+	status int // 0 when nobody has said one, which is 200
+	size   int // bytes of the body
 }
 
 func (w *reply) WriteHeader(status int) {
-	w.begun = true
+	w.begun, w.status = true, status
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *reply) Write(p []byte) (int, error) {
 	w.begun = true
+	w.size += len(p)
 	return w.ResponseWriter.Write(p)
 }
 

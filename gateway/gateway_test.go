@@ -270,12 +270,12 @@ func TestOtherSitesMayNotChangeFunctions(t *testing.T) {
 	}
 }
 
-const logged = `{"time":"2026-01-02T03:04:05.678901Z","function":"f","node":"n7","stream":"stdout","text":"<one>"}
+const logged = `{"time":"2026-01-02T03:04:05.678901Z","function":"f","request":"r1","node":"n7","stream":"stdout","text":"<one>"}
 {"time":"2026-01-02T03:04:06Z","function":"f","node":"n7","stream":"stderr","text":"two"}
 `
 
 func TestLogs(t *testing.T) {
-	url := serve(t, &fakeLogs{logs: func(_ context.Context, name string, follow bool) (io.ReadCloser, error) {
+	url := serve(t, &fakeLogs{logs: func(_ context.Context, name string, query core.LogQuery) (io.ReadCloser, error) {
 		if name != "f" {
 			return nil, core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q", name)
 		}
@@ -284,7 +284,7 @@ func TestLogs(t *testing.T) {
 	if a := ask(t, "GET", url+"/v1/functions/f/logs", ""); a.status != 200 || a.body != logged || a.header.Get("Content-Type") != ndjson {
 		t.Errorf("%d %v %s", a.status, a.header, a.body)
 	}
-	const text = "2026-01-02T03:04:05.678Z n7 stdout <one>\n2026-01-02T03:04:06.000Z n7 stderr two\n"
+	const text = "2026-01-02T03:04:05.678Z r1 n7 stdout <one>\n2026-01-02T03:04:06.000Z - n7 stderr two\n"
 	if a := ask(t, "GET", url+"/v1/functions/f/logs", "", "Accept: text/plain"); a.body != text {
 		t.Errorf("%s", a.body)
 	}
@@ -298,7 +298,7 @@ func TestLogs(t *testing.T) {
 
 // A log that breaks off is not to be taken for a whole one.
 func TestLogsBreak(t *testing.T) {
-	url := serve(t, &fakeLogs{logs: func(context.Context, string, bool) (io.ReadCloser, error) {
+	url := serve(t, &fakeLogs{logs: func(context.Context, string, core.LogQuery) (io.ReadCloser, error) {
 		broken := io.MultiReader(strings.NewReader(logged), brokenReader{})
 		return io.NopCloser(broken), nil
 	}}).URL
@@ -318,7 +318,7 @@ func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("the disk i
 
 // following is a service whose logs never end by themselves. It tells when they are closed.
 func following(closed chan<- bool) *fakeLogs {
-	return &fakeLogs{logs: func(ctx context.Context, _ string, follow bool) (io.ReadCloser, error) {
+	return &fakeLogs{logs: func(ctx context.Context, _ string, query core.LogQuery) (io.ReadCloser, error) {
 		reader, writer := io.Pipe()
 		go func() {
 			fmt.Fprint(writer, logged)

@@ -2,12 +2,16 @@ package gateway
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -18,13 +22,10 @@ func (g *Gateway) logs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	follow := false
-	if asked := r.URL.Query().Get("follow"); asked != "" {
-		if follow, err = strconv.ParseBool(asked); err != nil {
-			return core.Errorf(core.KindInvalid, core.FaultCaller, "follow=%s is neither true nor false", clip(asked))
-		}
+	query, err := logQuery(r)
+	if err != nil {
+		return err
 	}
-	follow = follow && r.Method != http.MethodHead // which would wait for what it is not going to send
 	keeper, ok := g.service.(core.Logs)
 	if !ok {
 		return core.Errorf(core.KindUnsupported, core.FaultWorker, "this server keeps no logs")
@@ -38,7 +39,7 @@ func (g *Gateway) logs(w http.ResponseWriter, r *http.Request) error {
 		case <-ctx.Done():
 		}
 	}()
-	reader, err := keeper.Logs(ctx, name, follow)
+	reader, err := keeper.Logs(ctx, name, query)
 	if err != nil {
 		return err
 	}
@@ -50,11 +51,45 @@ func (g *Gateway) logs(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Content-Type", media)
 	w.WriteHeader(http.StatusOK)
-	err = copyLines(w, reader, follow, write)
+	err = copyLines(w, reader, query.Follow, write)
 	if ctx.Err() != nil {
 		return nil // the end of following, whichever side it came from
 	}
 	return err
+}
+
+// logQuery reads which lines of a log are asked for.
+func logQuery(r *http.Request) (query core.LogQuery, err error) {
+	asked := r.URL.Query()
+	wrong := func(name, is string) error {
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "%s=%s is %s", name, clip(asked.Get(name)), is)
+	}
+	for name, to := range map[string]*bool{"follow": &query.Follow, "errors": &query.Errors} {
+		if text := asked.Get(name); text != "" {
+			if *to, err = strconv.ParseBool(text); err != nil {
+				return query, wrong(name, "neither true nor false")
+			}
+		}
+	}
+	query.Follow = query.Follow && r.Method != http.MethodHead // which would wait for what it is not going to send
+	query.Tail = core.AllLines
+	if text := asked.Get("tail"); text != "" {
+		if query.Tail, err = strconv.Atoi(text); err != nil || query.Tail < 0 {
+			return query, wrong("tail", "no number of lines")
+		}
+	}
+	if text := asked.Get("since"); text != "" {
+		ago, e := time.ParseDuration(text)
+		query.Since = time.Now().Add(-ago)
+		if e != nil {
+			query.Since, err = time.Parse(time.RFC3339, text)
+		}
+		if err != nil {
+			return query, wrong("since", "neither a time, such as 2026-01-02T03:04:05Z, nor how long ago it was, such as 10m")
+		}
+	}
+	query.Request = asked.Get("request")
+	return query, nil
 }
 
 // copyLines copies lines until the reader ends. With follow each line is sent at once, as is the beginning of the answer: the
@@ -88,18 +123,26 @@ func copyLine(w io.Writer, line []byte) error {
 	return err
 }
 
-// textOf writes a line for people: time, the function when the log is an application's, node, stream, text.
+// textOf writes a line for people: time, the function when the log is an application's, request id, node, stream, text. What is known of an exception
+// follows, in lines that are indented.
 func textOf(name string) func(w io.Writer, line []byte) error {
 	return func(w io.Writer, line []byte) error {
 		var l core.LogLine
 		if err := json.Unmarshal(line, &l); err != nil {
 			return core.Errorf(core.KindInternal, core.FaultWorker, "a line of the log is not JSON: %w", err)
 		}
-		function := ""
+		words := []string{l.Time.UTC().Format("2006-01-02T15:04:05.000Z"), cmp.Or(l.Request, "-"), cmp.Or(string(l.Node), "-"), l.Stream, l.Text}
 		if l.Function != name {
-			function = l.Function + " "
+			words = slices.Insert(words, 1, l.Function)
 		}
-		_, err := io.WriteString(w, l.Time.UTC().Format("2006-01-02T15:04:05.000Z")+" "+function+string(l.Node)+" "+l.Stream+" "+l.Text+"\n")
+		text := strings.Join(words, " ")
+		if l.Failure != nil {
+			text = strings.ReplaceAll(text, "\n", "\n    ")
+			if l.Failure.Exception != nil {
+				text = strings.Join(append([]string{text}, l.Failure.Exception.Lines()...), "\n    ")
+			}
+		}
+		_, err := io.WriteString(w, text+"\n")
 		return err
 	}
 }

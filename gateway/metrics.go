@@ -17,9 +17,6 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// noError is the kind label of an invocation that went well.
-const noError core.Kind = "ok"
-
 // buckets are the upper bounds of the phase histograms, in seconds: from a warm event to the timeout most functions have. The
 // promised times (0.25, 4, 6 and 20 ms) are bounds, so that a histogram can tell whether they were kept.
 var buckets = []float64{
@@ -64,6 +61,9 @@ func newMetrics(service core.Service, log *slog.Logger) *metrics {
 	}
 	m.known.Store(&map[seriesKey]*series{})
 	registry := prometheus.NewRegistry()
+	if counter, ok := service.(core.Counter); ok {
+		registry.MustRegister(newFunctionCollector(counter))
+	}
 	registry.MustRegister(m.phases, m.invocations, newTreeCollector(service),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{

@@ -14,9 +14,6 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/value"
 )
 
-// noStart is what Pipsqueak-Start says when an invocation did not get as far as an instance.
-const noStart core.Start = "none"
-
 // Header keys as net/http spells them, so that the map can be written without canonicalising them for every event.
 const (
 	headerRequestID = "X-Request-Id"
@@ -34,7 +31,7 @@ func durations(p core.Phases) [len(phaseNames)]time.Duration {
 }
 
 // run answers an event: the one path that has to be cheap. It allocates no buffer for the event and formats nothing with fmt.
-func (g *Gateway) run(w http.ResponseWriter, r *http.Request, name string) {
+func (g *Gateway) run(w *reply, r *http.Request, name string) {
 	began := time.Now()
 	id := requestID(r.Header)
 	if r.Method != http.MethodPost {
@@ -44,16 +41,19 @@ func (g *Gateway) run(w http.ResponseWriter, r *http.Request, name string) {
 	}
 	result, err := g.invoke(r, name, id)
 	if result.Start == "" {
-		result.Start = noStart
+		result.Start = core.StartNone
 	}
 	if result.Phases.Total == 0 {
 		result.Phases.Total = time.Since(began)
 	}
-	kind := noError
+	kind := core.KindNone
 	if err != nil {
 		kind = settle(r, err).Kind
 	}
 	g.metrics.observe(result, kind)
+	if g.logEvents {
+		defer g.logEvent(w, r, name, id, result, kind)
+	}
 
 	header := w.Header()
 	values := make([]string, 5)
@@ -74,6 +74,12 @@ func (g *Gateway) run(w http.ResponseWriter, r *http.Request, name string) {
 	set(3, "Content-Type", "application/json")
 	set(4, "Content-Length", strconv.Itoa(len(result.Body)))
 	_, _ = w.Write(result.Body) // a caller that has gone by now has nobody to be told
+}
+
+// logEvent writes the line about an event that has been answered.
+func (g *Gateway) logEvent(w *reply, r *http.Request, name, id string, result core.Result, kind core.Kind) {
+	g.log.Info("event", "fn", clip(name), "version", result.Version, "request", id, "start", result.Start, "took", result.Phases.Total,
+		"kind", kind, "status", cmp.Or(w.status, http.StatusOK), "in", max(r.ContentLength, 0), "out", w.size)
 }
 
 // invoke reads the event and runs it.

@@ -110,11 +110,15 @@ var client = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// do sends a request. Only a broken connection is an error.
-func (w *worker) do(ctx context.Context, method, path string, body io.Reader) (answer, error) {
+// do sends a request, with headers as "Key: value". Only a broken connection is an error.
+func (w *worker) do(ctx context.Context, method, path string, body io.Reader, headers ...string) (answer, error) {
 	request, err := http.NewRequestWithContext(ctx, method, w.url+path, body)
 	if err != nil {
 		return answer{}, err
+	}
+	for _, header := range headers {
+		key, value, _ := strings.Cut(header, ": ")
+		request.Header.Set(key, value)
 	}
 	response, err := client.Do(request)
 	if err != nil {

@@ -109,7 +109,7 @@ func TestDriverLua(t *testing.T) {
 		"lua-none":   {"return {}", core.KindInvalid, http.StatusBadGateway, "no function handler"},
 		"lua-syntax": {"return {", core.KindException, http.StatusInternalServerError, "handler.lua"},
 	} {
-		w.deploy(t, name, files{"handler.lua": bad.code})
+		w.force(t, name, files{"handler.lua": bad.code})
 		if e := w.run(t, name, `{}`).expectError(t, bad.kind, core.FaultHandler, bad.status); !strings.Contains(e.Message, bad.says) {
 			t.Errorf("%s: %s", name, e.Message)
 		}

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -135,11 +136,39 @@ func (c client) remove(ctx context.Context, name string) error {
 	return response.Body.Close()
 }
 
-// logs copies the log of a function to out, with follow until the context ends.
-func (c client) logs(ctx context.Context, name, accept string, follow bool, out io.Writer) error {
+// logQuery says which lines of a log are asked for, as core.LogQuery does.
+type logQuery struct {
+	follow, errors bool
+	tail           int
+	since          time.Time
+	request        string
+}
+
+func (q logQuery) values() url.Values {
+	v := url.Values{}
+	if q.follow {
+		v.Set("follow", "true")
+	}
+	if q.errors {
+		v.Set("errors", "true")
+	}
+	if q.tail != core.AllLines {
+		v.Set("tail", strconv.Itoa(q.tail))
+	}
+	if !q.since.IsZero() {
+		v.Set("since", q.since.UTC().Format(time.RFC3339Nano))
+	}
+	if q.request != "" {
+		v.Set("request", q.request)
+	}
+	return v
+}
+
+// logs copies the lines of a function's log that are asked for to out, with follow until the context ends.
+func (c client) logs(ctx context.Context, name, accept string, query logQuery, out io.Writer) error {
 	path := functionPath(name) + "/logs"
-	if follow {
-		path += "?follow=true"
+	if values := query.values(); len(values) > 0 {
+		path += "?" + values.Encode()
 	}
 	response, err := c.send(ctx, http.MethodGet, path, accept, nil)
 	if err != nil {

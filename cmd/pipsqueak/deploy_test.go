@@ -468,13 +468,17 @@ func TestInvokeFails(t *testing.T) {
 	w := newWorld()
 	w.invoke = func(core.Invocation) (core.Result, error) {
 		e := core.Errorf(core.KindException, core.FaultHandler, "the handler of hello raised")
-		e.Exception = &core.Exception{Type: "ValueError", Message: "no", Stack: []string{"handler.py:3 in handler", "  raise ValueError('no')\n"}}
+		e.Exception = &core.Exception{Type: "ValueError", Message: "no", Stack: []string{"handler.py:3 in handler", "  raise ValueError('no')\n"},
+			Notes: []string{"look there"}, Causes: []core.Cause{{Relation: core.RelationCause, Exception: core.Exception{Type: "KeyError", Message: "'x'", Stack: []string{"handler.py:1"}}}}}
 		return core.Result{}, e
 	}
 	pipsqueak(t, w, "", "invoke", "hello").want(t, 1, "", `pipsqueak: the handler of hello raised
   handler.py:3 in handler
     raise ValueError('no')
 ValueError: no
+  note: look there
+  caused by KeyError: 'x'
+      handler.py:1
 `)
 	got := pipsqueak(t, newWorld(), "", "invoke", "hello", "-d", "{")
 	if got.status != 1 || !strings.Contains(got.err, "the event is not JSON") {

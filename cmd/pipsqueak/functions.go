@@ -2,11 +2,13 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -212,25 +214,58 @@ func (p *program) logs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs NAME",
 		Short: "Show what a function, or an application, has printed",
-		Long: `Show what the handlers of a function have printed, oldest first: time, instance, stream and text. What the worker has to
-say of the function is among it, as stream "worker".`,
-		Example:           "  pipsqueak logs hello\n  pipsqueak logs hello -f\n  pipsqueak logs hello -o json | jq -r 'select(.stream == \"stderr\").text'",
+		Long: `Show what the processes of a function have printed, oldest first: time, the function's name where it is an application's, request id of the event, instance, stream and text.
+What the worker has to say is among it, as stream "worker": why each event failed that did, with the exception, its stack and its causes.`,
+		Example: `  pipsqueak logs hello --tail 20 -f
+  pipsqueak logs hello --errors --since 10m
+  pipsqueak logs hello --request 36ce1dcd0b89b5e9ac458294c4b9938e
+  pipsqueak logs hello -o json | jq -r 'select(.stream == "stderr").text'`,
 		GroupID:           groupFunctions,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: p.completeFunction,
 	}
-	follow := cmd.Flags().BoolP("follow", "f", false, "go on with new lines until interrupted")
+	var query logQuery
+	cmd.Flags().BoolVarP(&query.follow, "follow", "f", false, "go on with new lines until interrupted")
+	cmd.Flags().IntVar(&query.tail, "tail", core.AllLines, "show the last `N` lines of those that are asked for; without it all of them")
+	since := moment{now: func() time.Time { return p.now() }}
+	cmd.Flags().Var(&since, "since", "show lines from that time on: 90s, 10m or 2d ago, or 2026-01-02T03:04:05Z")
+	cmd.Flags().StringVar(&query.request, "request", "", "show the lines of the event with that request `ID`")
+	cmd.Flags().BoolVar(&query.errors, "errors", false, "show only why events failed")
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		query.since = since.at
 		accept := "text/plain"
 		if as.json() {
 			accept = "application/x-ndjson"
 		}
-		err := p.client().logs(cmd.Context(), args[0], accept, *follow, p.out)
-		if ended := *follow && cmd.Context().Err() != nil; ended {
+		err := p.client().logs(cmd.Context(), args[0], accept, query, p.out)
+		if ended := query.follow && cmd.Context().Err() != nil; ended {
 			err = nil // an interrupt is how following ends
 		}
 		return err
 	}
 	return cmd
+}
+
+// moment is a flag for a time, or for how long ago it was.
+type moment struct {
+	now  func() time.Time
+	text string
+	at   time.Time
+}
+
+func (m *moment) Type() string   { return "TIME" }
+func (m *moment) String() string { return m.text }
+
+func (m *moment) Set(text string) (err error) {
+	var ago age
+	if err := ago.Set(text); err == nil {
+		m.text, m.at = text, m.now().Add(-time.Duration(ago))
+		return nil
+	}
+	if m.at, err = time.Parse(time.RFC3339, text); err != nil {
+		return errors.New("it is a time, such as 2026-01-02T03:04:05Z, or how long ago it was, such as 10m or 2d")
+	}
+	m.text = text
+	return nil
 }

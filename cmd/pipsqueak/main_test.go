@@ -22,6 +22,7 @@ type world struct {
 	locked    core.Lock
 	functions []core.Function
 	tree      core.Snapshot
+	asked     core.LogQuery // last, of a log
 	removed   []string
 
 	application func(r core.ApplicationRequest, progress func(core.Progress)) (core.Application, error)
@@ -79,9 +80,10 @@ func (w *world) Invoke(_ context.Context, i core.Invocation) (core.Result, error
 	return w.invoke(i)
 }
 func (w *world) Snapshot(context.Context) (core.Snapshot, error) { return w.tree, nil }
-func (w *world) Logs(ctx context.Context, name string, follow bool) (io.ReadCloser, error) {
-	const line = `{"time":"2026-01-02T03:04:05Z","function":"hello","node":"n2","stream":"stdout","text":"hi"}` + "\n"
-	if !follow {
+func (w *world) Logs(ctx context.Context, name string, query core.LogQuery) (io.ReadCloser, error) {
+	w.asked = query
+	const line = `{"time":"2026-01-02T03:04:05Z","function":"hello","request":"r1","node":"n2","stream":"stdout","text":"hi"}` + "\n"
+	if !query.Follow {
 		return io.NopCloser(strings.NewReader(line)), nil
 	}
 	reader, writer := io.Pipe()
@@ -321,10 +323,38 @@ func TestRemove(t *testing.T) {
 }
 
 func TestLogs(t *testing.T) {
-	pipsqueak(t, newWorld(), "", "logs", "hello").want(t, 0, "2026-01-02T03:04:05.000Z n2 stdout hi\n", "")
+	pipsqueak(t, newWorld(), "", "logs", "hello").want(t, 0, "2026-01-02T03:04:05.000Z r1 n2 stdout hi\n", "")
 	got := pipsqueak(t, newWorld(), "", "logs", "hello", "-o", "json")
 	if got.status != 0 || !strings.HasPrefix(got.out, `{"time":`) {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestLogsAsked(t *testing.T) {
+	for _, test := range []struct {
+		args string
+		want core.LogQuery
+	}{
+		{"", core.LogQuery{Tail: core.AllLines}},
+		{"--tail 0", core.LogQuery{}},
+		{"--tail 7 --errors", core.LogQuery{Tail: 7, Errors: true}},
+		{"--request a&b=c --since 2026-01-02T03:04:05.5+01:00", core.LogQuery{Tail: core.AllLines, Request: "a&b=c", Since: time.Date(2026, 1, 2, 2, 4, 5, 5e8, time.UTC)}},
+	} {
+		w := newWorld()
+		pipsqueak(t, w, "", append([]string{"logs", "hello"}, strings.Fields(test.args)...)...).want(t, 0, "2026-01-02T03:04:05.000Z r1 n2 stdout hi\n", "")
+		if w.asked != test.want {
+			t.Errorf("%s: %+v", test.args, w.asked)
+		}
+	}
+	w := newWorld()
+	pipsqueak(t, w, "", "logs", "hello", "--since", "2d")
+	if want := time.Date(2025, 12, 31, 12, 0, 0, 0, time.UTC); !w.asked.Since.Equal(want) { // it is the second of January
+		t.Errorf("2d ago is %v", w.asked.Since)
+	}
+	for _, args := range []string{"--since yesterday", "--since -5m", "--tail few", "--tail -3"} {
+		if got := pipsqueak(t, newWorld(), "", append([]string{"logs", "hello"}, strings.Fields(args)...)...); got.status == 0 || got.out != "" || !strings.Contains(got.err, strings.Fields(args)[1]) {
+			t.Errorf("%s: %+v", args, got)
+		}
 	}
 }
 
@@ -333,7 +363,7 @@ func TestLogsFollowUntilInterrupted(t *testing.T) {
 	defer server.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	runTelling(ctx, &program{}, func(string) { cancel() }, server.URL, "", "logs", "hello", "-f").want(t, 0, "2026-01-02T03:04:05.000Z n2 stdout hi\n", "")
+	runTelling(ctx, &program{}, func(string) { cancel() }, server.URL, "", "logs", "hello", "-f").want(t, 0, "2026-01-02T03:04:05.000Z r1 n2 stdout hi\n", "")
 }
 
 func TestUsage(t *testing.T) {

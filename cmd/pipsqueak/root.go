@@ -77,6 +77,10 @@ func (p *program) explain(err error) {
 		fmt.Fprintf(p.err, "  %s\n", strings.ReplaceAll(strings.TrimRight(frame, "\n"), "\n", "\n  "))
 	}
 	fmt.Fprintf(p.err, "%s: %s\n", e.Exception.Type, e.Exception.Message)
+	behind := core.Exception{Notes: e.Exception.Notes, Causes: e.Exception.Causes}
+	for _, line := range behind.Lines() {
+		fmt.Fprintf(p.err, "  %s\n", line)
+	}
 }
 
 // Groups of commands in the help.

@@ -42,6 +42,7 @@ There is no authentication: whoever reaches the address can deploy and run code.
 	cmd.Flags().Var(&unused, "package-age", "how long packages are kept that no function uses, such as 12h or 30d")
 	var limit size
 	cmd.Flags().Var(&limit, "store-limit", "what packages may have on the disk before unused ones are removed earlier, such as 20G; without it half of the file system")
+	cmd.Flags().BoolVar(&config.Events, "events", false, "write a line to the log for each event: function, version, request id, start, time, status, bytes")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if err := p.needRoot(cmd); err != nil {
 			return err
@@ -115,5 +116,9 @@ func (p *program) serveAt(ctx context.Context, address string, config workerConf
 	if _, err := fmt.Fprintf(p.out, "listening on http://%s\n", listener.Addr()); err != nil {
 		return core.Errorf(core.KindUnavailable, core.FaultCaller, "cannot print the address that is served: %w", err)
 	}
-	return gateway.New(service, config.Log).Serve(ctx, listener)
+	front := gateway.New(service, config.Log)
+	if config.Events {
+		front.LogEvents()
+	}
+	return front.Serve(ctx, listener)
 }

@@ -32,8 +32,9 @@ type workerConfig struct {
 	// Vulnerabilities is the database that packages are looked up in; nil for none.
 	Vulnerabilities core.VulnerabilityDatabase
 	Refuse          core.Severity // the least severity of a known vulnerability with which a deploy is refused; empty when none is
-	// PackageRule is as in worker.Config.
+	// PackageRule and Events are as in worker.Config.
 	PackageRule core.PackageRule
+	Events      bool
 }
 
 // opener opens a worker. What it returns as a function closes it.

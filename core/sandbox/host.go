@@ -40,7 +40,7 @@ type Config struct {
 	Store Store
 	// Output is called with each stream ("stdout", "stderr") of each process, in a goroutine of its own. It must read until
 	// the end, or the process blocks.
-	Output func(config core.SandboxConfig, stream string, output io.Reader)
+	Output func(config core.SandboxConfig, stream string, output *Output)
 	// Relay is called for each sandbox with Registries before its program runs, and its result closed when the sandbox has ended. Listen
 	// listens on a TCP address of the sandbox's own network.
 	Relay func(config core.SandboxConfig, listen func(address string) (net.Listener, error)) (io.Closer, error)
@@ -51,7 +51,7 @@ type Config struct {
 type Host struct {
 	dir      string
 	store    Store
-	output   func(core.SandboxConfig, string, io.Reader)
+	output   func(core.SandboxConfig, string, *Output)
 	relay    func(core.SandboxConfig, func(string) (net.Listener, error)) (io.Closer, error)
 	log      *slog.Logger
 	gate     *net.UnixListener

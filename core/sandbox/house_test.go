@@ -152,7 +152,7 @@ func newHouse(t testing.TB) *house {
 	}
 	var err error
 	h.Host, err = Open(Config{Dir: filepath.Join(t.TempDir(), "run"), Name: h.name, Store: h, Relay: h.openRelay, Log: slog.New(slog.NewTextHandler(h.said, nil)),
-		Output: func(_ core.SandboxConfig, _ string, output io.Reader) { _, _ = io.Copy(h.said, output) }})
+		Output: func(_ core.SandboxConfig, _ string, output *Output) { _, _ = io.Copy(h.said, output) }})
 	if err != nil {
 		t.Fatal(err)
 	}

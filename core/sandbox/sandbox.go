@@ -30,8 +30,9 @@ type Sandbox struct {
 	root   rootKey     // of its root directory
 	cgroup *cgroup
 	orders []byte
-	give   []int      // descriptors that go with the orders, ours until they are sent
-	output []*os.File // our ends of stdout and stderr, until somebody reads them
+	give   []int     // descriptors that go with the orders, ours until they are sent
+	output []*Output // our ends of stdout and stderr
+	read   bool      // somebody reads them, and closes them
 	conn   net.Conn
 	relay  io.Closer // nil when nothing can be reached
 
@@ -107,7 +108,11 @@ func (s *Sandbox) openOutput() error {
 		unix.Close(p[0])
 		return err
 	}
-	s.output = append(s.output, os.NewFile(uintptr(p[0]), "output"))
+	output, err := newOutput(os.NewFile(uintptr(p[0]), "output"))
+	if err != nil {
+		return err
+	}
+	s.output = append(s.output, output)
 	return nil
 }
 
@@ -129,11 +134,11 @@ func (s *Sandbox) await() {
 	for i, stream := range []string{"stdout", "stderr"} {
 		output := s.output[i]
 		go func() {
-			defer output.Close()
+			defer output.close()
 			s.host.output(s.config, stream, output)
 		}()
 	}
-	s.output = nil
+	s.read = true
 	h := s.host
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -152,8 +157,10 @@ func (s *Sandbox) discard() error {
 		delete(h.alive, s.config.ID)
 	}()
 	s.closeGiven()
-	for _, file := range s.output {
-		file.Close()
+	if !s.read {
+		for _, output := range s.output {
+			output.close()
+		}
 	}
 	var err error
 	if s.cgroup != nil {

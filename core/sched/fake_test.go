@@ -31,6 +31,9 @@ type world struct {
 	handle func(b *box, r *request)    // what instances do with an event
 	pair   func() (net.Conn, net.Conn) // makes a connection
 
+	voices []string // what instances were told of whose their output is
+	failed []string // events whose callers had gone away
+
 	removed  atomic.Int32 // versions up to it are not deployed any more
 	protocol int          // of the driver
 }
@@ -57,6 +60,12 @@ type box struct {
 
 func newWorld() *world {
 	return &world{protocol: 3, boxes: map[core.NodeID]*box{}, forks: 3 * time.Millisecond, handle: func(b *box, r *request) { b.answer('R', r.event) }, pair: net.Pipe}
+}
+
+func (w *world) unheard(fn *core.Function, invocation core.Invocation, node core.NodeID, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed = append(w.failed, fmt.Sprint(fn.Name, " ", invocation.ID, " ", core.AsError(err).Kind))
 }
 
 // on sets what instances do with an event.
@@ -110,7 +119,18 @@ func (b *box) Exit() core.Exit                      { return b.exit }
 func (b *box) Usage() (core.Usage, error) {
 	return core.Usage{Proportional: 8 << 20, Private: 8 << 20}, nil
 }
-func (b *box) Kill() { b.die(core.Exit{Signal: 9, Known: true}) }
+func (b *box) Begin(request string) {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	b.w.voices = append(b.w.voices, "begin "+request)
+}
+func (b *box) Over() {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	b.w.voices = append(b.w.voices, "over")
+}
+func (b *box) Heard() {}
+func (b *box) Kill()  { b.die(core.Exit{Signal: 9, Known: true}) }
 
 func (b *box) die(exit core.Exit) {
 	b.once.Do(func() {
@@ -237,7 +257,7 @@ type rig struct {
 func newRig(w *world, limit int, budget int64) *rig {
 	log := slog.New(slog.DiscardHandler)
 	t := tree.New(tree.Config{Budget: budget, Log: log, Deployed: w.isDeployed}, w, w)
-	return &rig{New(Config{MaxInstances: limit, Log: log, Deployed: w.isDeployed}, t), w, t}
+	return &rig{New(Config{MaxInstances: limit, Log: log, Deployed: w.isDeployed, Unheard: w.unheard}, t), w, t}
 }
 
 // counted is how many instances the scheduler believes alive.

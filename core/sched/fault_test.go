@@ -2,7 +2,9 @@ package sched
 
 import (
 	"context"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,7 +119,30 @@ func TestCallerThatGoesAway(t *testing.T) {
 		if got := r.counted("g"); got != 0 {
 			t.Errorf("%d alive", got)
 		}
+		if got := fmt.Sprint(r.w.failed); got != "[g id-1 timeout]" { // somebody is told all the same
+			t.Errorf("failed unheard: %s", got)
+		}
 		time.Sleep(time.Hour)
+	})
+}
+
+// What an instance prints belongs to the event that it is started for, then to the one that it has: each has begun before the instance knows of it,
+// and is over before the next one can begin.
+func TestVoices(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		f := fn("f")
+		f.Limits.MaxInstances = 1
+		var waiting sync.WaitGroup
+		for i := range 3 {
+			waiting.Go(func() {
+				time.Sleep(time.Duration(i) * time.Microsecond)
+				_, _ = r.Invoke(t.Context(), f, core.Invocation{ID: fmt.Sprint(i), Event: []byte("1")})
+			})
+		}
+		waiting.Wait()
+		if got := fmt.Sprint(r.w.voices); got != "[begin 0 over begin 0 over begin 1 over begin 2 over]" {
+			t.Error(got)
+		}
 	})
 }
 

@@ -58,6 +58,7 @@ func (p *pool) serve(ctx context.Context, i *instance, invocation core.Invocatio
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, func() { i.interrupt(round) })()
 	}
+	i.node.Begin(invocation.ID)
 	if err := r.x.Send(invocation, r.deadline); err != nil {
 		r.x.Free()
 		return nil, time.Now(), r.unsent(ctx, err)
@@ -85,11 +86,12 @@ func (r *run) receive() (kind byte, body []byte, err error) {
 	}
 }
 
-// readOn hears the end of an event whose caller has gone away.
+// readOn hears the end of an event whose caller has gone away, and tells when it failed.
 func (r *run) readOn() {
 	kind, body, err := r.receive()
 	if _, err := r.conclude(kind, body, err); err != nil {
-		r.p.s.log.Debug("invoke", "fn", r.p.fn.Name, "node", r.i.node.ID(), "err", err)
+		r.i.node.Heard()
+		r.p.s.config.Unheard(r.p.fn, r.invocation, r.i.node.ID(), err)
 	}
 }
 
@@ -109,6 +111,7 @@ func (r *run) unsent(ctx context.Context, err error) error {
 // conclude turns what was read into the event's outcome, and gives the instance back when it can serve another event.
 func (r *run) conclude(kind byte, body []byte, err error) ([]byte, error) {
 	r.x.Free()
+	r.i.node.Over()
 	if err == nil {
 		body, err = endpoint.Answer(kind, body)
 		if !endpoint.IsBroken(err) {

@@ -38,8 +38,9 @@ type pool struct {
 
 // waiter is a request that waits.
 type waiter struct {
-	began time.Time
-	c     chan grant // gets exactly one, unless the waiter leaves
+	request string // id of its event
+	began   time.Time
+	c       chan grant // gets exactly one, unless the waiter leaves
 }
 
 // grant is an instance that its taker holds, or why there is none.
@@ -52,7 +53,7 @@ type grant struct {
 }
 
 // take gets an instance: an idle one, or what becomes free first.
-func (p *pool) take(ctx context.Context, now time.Time) grant {
+func (p *pool) take(ctx context.Context, request string, now time.Time) grant {
 	p.mu.Lock()
 	for n := len(p.idle); n > 0; n = len(p.idle) {
 		i := p.idle[n-1]
@@ -63,7 +64,7 @@ func (p *pool) take(ctx context.Context, now time.Time) grant {
 			return grant{instance: i, start: core.StartWarm}
 		}
 	}
-	w := &waiter{began: now, c: make(chan grant, 1)}
+	w := &waiter{request: request, began: now, c: make(chan grant, 1)}
 	p.waiting = append(p.waiting, w)
 	starved := p.fill()
 	if len(p.waiting)-p.starting > maxWaiting {
@@ -153,9 +154,9 @@ func (p *pool) fill() (starved bool) {
 		if !p.s.slots.take(p) {
 			return true
 		}
+		go p.start(p.waiting[p.starting].request)
 		p.starting++
 		p.alive++
-		go p.start()
 	}
 	return false
 }
@@ -166,9 +167,9 @@ func (p *pool) retry() {
 	p.mu.Unlock()
 }
 
-// start starts an instance, gives it to who waits, and sees to its end.
-func (p *pool) start() {
-	node, start, phases, err := p.s.tree.Start(p.s.ctx, p.latest.Load())
+// start starts an instance for the event with that request id, gives it to who waits, and sees to its end.
+func (p *pool) start(request string) {
+	node, start, phases, err := p.s.tree.Start(p.s.ctx, p.latest.Load(), request)
 	if err != nil {
 		p.failed(core.AsError(err))
 		return

@@ -23,7 +23,9 @@ type Config struct {
 	// Deployed tells whether that version of a function is the one that is deployed, without blocking. When one is not any more, Drain is
 	// called after Deployed says so.
 	Deployed func(name string, version int) bool
-	Log      *slog.Logger // never nil
+	// Unheard is told of an event that has failed on an instance after its caller had gone away; never nil.
+	Unheard func(fn *core.Function, invocation core.Invocation, node core.NodeID, err error)
+	Log     *slog.Logger // never nil
 }
 
 // ErrReplaced is the error for a version of a function that is not deployed any more: nothing of the event has happened.
@@ -94,7 +96,7 @@ func (s *Scheduler) Invoke(ctx context.Context, fn *core.Function, invocation co
 
 // invoke runs the event on one instance. The error is unsent when the event may go to another one.
 func (p *pool) invoke(ctx context.Context, invocation core.Invocation, began time.Time) (core.Result, time.Time, error) {
-	g := p.take(ctx, began)
+	g := p.take(ctx, invocation.ID, began)
 	result := core.Result{Start: g.start, Phases: g.phases}
 	if g.err != nil {
 		return result, time.Now(), g.err
@@ -105,6 +107,9 @@ func (p *pool) invoke(ctx context.Context, invocation core.Invocation, began tim
 	result.Node = g.instance.node.ID()
 	body, done, err := p.serve(ctx, g.instance, invocation, began)
 	p.took(done.Sub(began))
+	if err != nil && !endpoint.IsUnsent(err) {
+		g.instance.node.Heard()
+	}
 	result.Body, result.Phases.Handler = body, done.Sub(began)
 	return result, done, err
 }

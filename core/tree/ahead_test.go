@@ -151,7 +151,7 @@ func TestNothingAheadOfAColdStart(t *testing.T) {
 		w.raises["a"] = core.Errorf(core.KindException, core.FaultHandler, "ImportError") // in zygotes and in instances
 		f := fn("f", "a")
 		for range 5 {
-			if _, _, _, err := tr.Start(t.Context(), f); err == nil {
+			if _, _, _, err := tr.Start(t.Context(), f, ""); err == nil {
 				t.Error("started")
 			}
 			rest(time.Second)
@@ -374,7 +374,7 @@ func TestNothingAheadOfARemovedFunction(t *testing.T) {
 				n.Evict()
 			}
 			for range 2 {
-				go tr.Start(context.Background(), f)
+				go tr.Start(context.Background(), f, "")
 			}
 			rest(after)
 			w.mu.Lock()

@@ -37,6 +37,7 @@ type Sandboxes interface {
 type Sandbox interface {
 	Door
 	Life
+	Voice
 }
 
 // Door is how a process comes into a sandbox and is reached there.
@@ -48,6 +49,16 @@ type Door interface {
 	Entered() (pid int, enter time.Duration, err error)
 	// Endpoint is the stream socket to an instance, nil for a zygote. It is closed with the sandbox.
 	Endpoint() net.Conn
+}
+
+// Voice is what a process prints: each byte of it belongs to an event.
+type Voice interface {
+	// Begin says that what is written from now on belongs to the event with that request id.
+	Begin(request string)
+	// Over says that this event has been answered: a line that has no end is complete.
+	Over()
+	// Heard waits until what has been written so far is in the log, for some milliseconds at the most.
+	Heard()
 }
 
 // Life is the rest of a process's life: it works when the driver is dead.

@@ -88,7 +88,7 @@ func TestFailures(t *testing.T) {
 					}
 					return nil
 				}
-				_, _, _, err := tr.Start(t.Context(), fn("f"))
+				_, _, _, err := tr.Start(t.Context(), fn("f"), "")
 				if test.kind == "" && err != nil {
 					t.Fatalf("%v", err)
 				}

@@ -51,7 +51,7 @@ func take(nodes *[]*Node, arg int) *Node {
 func (m *model) do(op byte, arg int, fn *core.Function) {
 	switch op {
 	case 0, 1:
-		n, _, _, err := m.tr.Start(m.t.Context(), fn)
+		n, _, _, err := m.tr.Start(m.t.Context(), fn, "")
 		if err == nil {
 			m.held = append(m.held, n)
 		} else if !core.IsKind(err, core.KindExhausted) {

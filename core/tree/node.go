@@ -141,6 +141,15 @@ func (n *Node) Endpoint() *endpoint.Conn {
 	return n.conn
 }
 
+// Begin says that what an instance prints from now on belongs to the event with that request id. Only who holds it may.
+func (n *Node) Begin(request string) { n.sandbox.Begin(request) }
+
+// Over says that this event has been answered. Only who holds the instance may.
+func (n *Node) Over() { n.sandbox.Over() }
+
+// Heard waits until what an instance has printed so far is in its function's log, for some milliseconds at the most.
+func (n *Node) Heard() { n.sandbox.Heard() }
+
 // Done is closed when the process has ended and is no part of the tree any more.
 func (n *Node) Done() <-chan struct{} { return n.done }
 

@@ -23,13 +23,13 @@ type lostError struct{ err error }
 func (e lostError) Error() string { return e.err.Error() }
 func (e lostError) Unwrap() error { return e.err }
 
-// Start makes an instance of the function, forked from its nearest zygote, and returns it held by the caller. Phases are set as
-// far as it got, also with an error. It tries a second time when a driver or a zygote fails, and leaves nothing behind when it fails itself.
-func (t *Tree) Start(ctx context.Context, fn *core.Function) (*Node, core.Start, core.Phases, error) {
+// Start makes an instance of the function, forked from its nearest zygote, and returns it held by the caller. Request is the id of the event that it
+// is for: what is printed while the handler is imported belongs to that. Phases are set as far as it got, also with an error. It tries a second time when a driver or a zygote fails, and leaves nothing behind when it fails itself.
+func (t *Tree) Start(ctx context.Context, fn *core.Function, request string) (*Node, core.Start, core.Phases, error) {
 	var phases core.Phases
 	var lost lostError
 	for range attempts {
-		n, start, err := t.start(ctx, fn, &phases)
+		n, start, err := t.start(ctx, fn, request, &phases)
 		if err == nil {
 			return n, start, phases, nil
 		}
@@ -46,7 +46,7 @@ func (t *Tree) Start(ctx context.Context, fn *core.Function) (*Node, core.Start,
 	return nil, "", phases, err
 }
 
-func (t *Tree) start(ctx context.Context, fn *core.Function, phases *core.Phases) (*Node, core.Start, error) {
+func (t *Tree) start(ctx context.Context, fn *core.Function, request string, phases *core.Phases) (*Node, core.Start, error) {
 	n, start := t.takeAhead(ctx, fn, phases), core.StartFork
 	var live Live
 	ahead := n != nil
@@ -72,7 +72,9 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, phases *core.Phases
 		}
 	}
 	importing := time.Now()
+	n.Begin(request)
 	err = t.importHandler(ctx, n)
+	n.Over()
 	took := time.Since(importing)
 	phases.Import += took
 	t.imported(fn, took)
@@ -323,6 +325,7 @@ func (t *Tree) importHandler(ctx context.Context, n *Node) error {
 		}
 		return nil
 	}
+	defer n.Heard()
 	defer n.Kill()
 	var told *core.Error
 	switch {

@@ -31,7 +31,7 @@ func rest(d time.Duration) {
 
 func mustStart(t *testing.T, tr *Tree, f *core.Function) (*Node, core.Start, core.Phases) {
 	t.Helper()
-	n, start, phases, err := tr.Start(t.Context(), f)
+	n, start, phases, err := tr.Start(t.Context(), f, "")
 	if err != nil {
 		t.Fatalf("start %s: %v", f.Name, err)
 	}
@@ -80,7 +80,7 @@ func TestOneRootForAll(t *testing.T) {
 		}
 		leaving, leave := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer leave()
-		if _, _, _, err := tr.Start(leaving, bare("gone")); !core.IsKind(err, core.KindCanceled) {
+		if _, _, _, err := tr.Start(leaving, bare("gone"), ""); !core.IsKind(err, core.KindCanceled) {
 			t.Errorf("who leaves gets %v", err)
 		}
 		for range 8 {
@@ -173,10 +173,10 @@ func TestMemory(t *testing.T) {
 	within(t, 25<<20, func(t *testing.T, w *world, tr *Tree) {
 		f := fn("f")
 		first, _, _ := mustStart(t, tr, f) // root 8, instance 8, assumed
-		if _, _, _, err := tr.Start(t.Context(), fn("g")); err != nil {
+		if _, _, _, err := tr.Start(t.Context(), fn("g"), ""); err != nil {
 			t.Fatal(err)
 		}
-		_, _, _, err := tr.Start(t.Context(), f)
+		_, _, _, err := tr.Start(t.Context(), f, "")
 		if e := core.AsError(err); e == nil || e.Kind != core.KindExhausted || e.Fault != core.FaultWorker || !e.Retryable {
 			t.Fatalf("with nothing idle: %v", err)
 		}
@@ -269,7 +269,7 @@ func TestClosedTreeStartsNothing(t *testing.T) {
 		tr := w.tree(plenty)
 		mustStart(t, tr, fn("f", "a"))
 		w.close(tr)
-		if _, _, _, err := tr.Start(t.Context(), fn("f")); err == nil {
+		if _, _, _, err := tr.Start(t.Context(), fn("f"), ""); err == nil {
 			t.Error("started")
 		}
 		if last := w.order[len(w.order)-1]; last != "zygote-1" {
@@ -306,7 +306,7 @@ func TestNodeThatIsKilledBeforeItHasASandbox(t *testing.T) {
 		w.creating = time.Second
 		forks := 0
 		w.hook = func(string, *box) error { forks++; return nil }
-		go tr.Start(t.Context(), fn("f"))
+		go tr.Start(t.Context(), fn("f"), "")
 		rest(time.Millisecond)
 		w.close(tr)
 		synctest.Wait()

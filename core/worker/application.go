@@ -158,5 +158,6 @@ func (w *Worker) forget(name string) {
 	w.sched.Drain(name, 0)
 	w.logs.remove(name, w.store.Removed(name))
 	w.learning.forget(name)
+	w.counts.forget(name)
 	w.advisories.forget(name)
 }

@@ -132,7 +132,7 @@ type tail struct {
 	line string
 }
 
-func (t *tail) collect(_ core.SandboxConfig, _ string, output io.Reader) {
+func (t *tail) collect(_ core.SandboxConfig, _ string, output *sandbox.Output) {
 	for lines := bufio.NewScanner(output); lines.Scan(); {
 		t.mu.Lock()
 		t.line = strings.TrimSpace(lines.Text())

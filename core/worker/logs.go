@@ -2,15 +2,14 @@ package worker
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -38,6 +37,9 @@ type functionLog struct {
 	size  int64
 	grown chan struct{} // closed and made anew with each write
 	gone  bool          // the function was removed: nothing is written any more, and nobody waits for it
+
+	refused time.Time // when it was told last of events that were refused
+	more    int       // such events since
 }
 
 // openLogs opens a directory of logs. Those of functions that are not there are removed: a worker was killed before it did.
@@ -108,31 +110,34 @@ func (l *logs) close() error {
 	return err
 }
 
+// voice is a stream of a process, as sandbox.Output is one.
+type voice interface {
+	ReadEvent(p []byte, holding bool) (n int, request string, err error)
+}
+
 // collect reads one stream of a process until its end. What zygotes print while they import belongs to no function; it is
 // kept under the name of the runtime.
-func (l *logs) collect(config core.SandboxConfig, stream string, output io.Reader) {
+func (l *logs) collect(config core.SandboxConfig, stream string, output voice) {
 	name := config.Function
 	if name == "" {
 		name = "." + string(config.Runtime.ID)
 	}
+	line := core.LogLine{Function: config.Function, Node: config.ID, Stream: stream}
 	buffer := make([]byte, 2*maxLine)
 	held := 0 // bytes of a line that has not ended
 	for {
-		n, err := output.Read(buffer[held:])
-		held += n
-		text := buffer[:held]
+		n, request, err := output.ReadEvent(buffer[held:], held > 0)
+		line.Request = request // what is held is of the same one
+		text := buffer[:held+n]
 		var lines bytes.Buffer
 		for len(text) > 0 {
-			end := bytes.IndexByte(text, '\n')
-			skip := 1
-			if end < 0 || end > maxLine {
-				if len(text) < maxLine && err == nil {
-					break
-				}
-				end, skip = min(len(text), maxLine), 0
+			end, next := endOfLine(text, n == 0)
+			if end < 0 {
+				break
 			}
-			appendLine(&lines, core.LogLine{Time: time.Now().UTC(), Function: config.Function, Node: config.ID, Stream: stream, Text: string(text[:end])})
-			text = text[end+skip:]
+			line.Time, line.Text = time.Now().UTC(), string(text[:end])
+			appendLine(&lines, line)
+			text = text[next:]
 		}
 		held = copy(buffer, text)
 		if f := l.of(name, config.Version); f != nil && lines.Len() > 0 {
@@ -142,6 +147,32 @@ func (l *logs) collect(config core.SandboxConfig, stream string, output io.Reade
 			return
 		}
 	}
+}
+
+// endOfLine returns where the first line of a text ends and the next one begins: -1 when more of it may come. A line that is too long ends between two
+// characters.
+func endOfLine(text []byte, complete bool) (end, next int) {
+	end = bytes.IndexByte(text, '\n')
+	switch {
+	case end >= 0 && end <= maxLine:
+		return end, end + 1
+	case len(text) > maxLine:
+		end = cut(text, maxLine)
+		return end, end
+	case complete:
+		return len(text), len(text)
+	}
+	return -1, -1
+}
+
+// cut returns where to cut a text of more than limit bytes in UTF-8: there, or up to three bytes before.
+func cut[T string | []byte](text T, limit int) int {
+	for end := limit; end > limit-utf8.UTFMax; end-- {
+		if utf8.RuneStart(text[end]) {
+			return end
+		}
+	}
+	return limit // no UTF-8
 }
 
 func appendLine(to *bytes.Buffer, line core.LogLine) {
@@ -199,93 +230,4 @@ func (f *functionLog) close() error {
 	file := f.file
 	f.file = nil
 	return file.Close()
-}
-
-// read returns the kept lines of a version of a function and those before, and with follow those to come until the context ends or the
-// function is removed.
-func (l *logs) read(ctx context.Context, name string, version int, follow bool) (io.ReadCloser, error) {
-	f := l.of(name, version)
-	if f == nil {
-		return nil, notFound(name)
-	}
-	r := &logReader{ctx: ctx, log: f, follow: follow}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, path := range []string{f.path + ".1", f.path} {
-		file, err := os.Open(path)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			r.Close()
-			return nil, core.Errorf(core.KindInternal, core.FaultWorker, "the logs of %s: %w", name, err)
-		}
-		r.files = append(r.files, file)
-	}
-	return r, nil
-}
-
-// logReader reads the older file, then the newer one, then whatever comes. The caller closes it.
-type logReader struct {
-	ctx    context.Context
-	log    *functionLog
-	follow bool
-	files  []*os.File
-}
-
-func (r *logReader) Read(p []byte) (int, error) {
-	for {
-		// Taken before reading, so that a line written in between is not slept over.
-		r.log.mu.Lock()
-		grown, gone := r.log.grown, r.log.gone
-		r.log.mu.Unlock()
-		for len(r.files) > 0 {
-			n, err := r.files[0].Read(p)
-			if n > 0 || err != nil && err != io.EOF {
-				return n, err
-			}
-			if len(r.files) == 1 && !r.replaced() {
-				break
-			}
-			r.files[0].Close()
-			r.files = r.files[1:]
-		}
-		if !r.follow || gone {
-			return 0, io.EOF
-		}
-		if len(r.files) == 0 {
-			if file, err := os.Open(r.log.path); err == nil {
-				r.files = append(r.files, file)
-				continue
-			}
-		}
-		select {
-		case <-grown:
-		case <-r.ctx.Done():
-			return 0, io.EOF
-		}
-	}
-}
-
-// replaced reports whether the file that is being read is not the newest any more.
-func (r *logReader) replaced() bool {
-	if !r.follow {
-		return false
-	}
-	current, err := os.Stat(r.log.path)
-	if err != nil {
-		return false
-	}
-	mine, err := r.files[0].Stat()
-	return err == nil && !os.SameFile(current, mine)
-}
-
-// Close implements io.Closer.
-func (r *logReader) Close() error {
-	var err error
-	for _, file := range r.files {
-		err = errors.Join(err, file.Close())
-	}
-	r.files = nil
-	return err
 }

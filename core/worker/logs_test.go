@@ -2,9 +2,11 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -21,8 +23,76 @@ func openTestLogs(t *testing.T, dir string, names ...string) *logs {
 	return l
 }
 
+// script is a voice that says what is in it; an empty text is the end of what is held.
+type script []struct{ request, text string }
+
+func (s *script) ReadEvent(p []byte, _ bool) (n int, request string, err error) {
+	if len(*s) == 0 {
+		return 0, "c", io.EOF
+	}
+	one := &(*s)[0]
+	n = copy(p, one.text)
+	if one.text = one.text[n:]; one.text == "" {
+		request, *s = one.request, (*s)[1:]
+		return n, request, nil
+	}
+	return n, one.request, nil
+}
+
+// reader is a voice of no event.
+type reader struct{ io.Reader }
+
+func (r reader) ReadEvent(p []byte, _ bool) (n int, request string, err error) {
+	n, err = r.Read(p)
+	return n, "", err
+}
+
 func (l *logs) prints(version int, text string) {
-	l.collect(core.SandboxConfig{Function: "f", Version: version}, "stdout", strings.NewReader(text+"\n"))
+	l.collect(core.SandboxConfig{Function: "f", Version: version}, "stdout", reader{strings.NewReader(text + "\n")})
+}
+
+func (l *logs) lines(t *testing.T, version int) (lines []core.LogLine) {
+	t.Helper()
+	r, err := l.read(t.Context(), "f", version, core.LogQuery{Tail: core.AllLines})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for decoder := json.NewDecoder(r); decoder.More(); {
+		var line core.LogLine
+		if err := decoder.Decode(&line); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// Lines keep the request id of their event, text without a newline is a line at the end of its event, and a long line is cut between two characters.
+func TestLines(t *testing.T) {
+	long := strings.Repeat("x", maxLine-1) + "é" + strings.Repeat("🐭", maxLine/2)
+	l := openTestLogs(t, t.TempDir())
+	l.collect(core.SandboxConfig{ID: "n1", Function: "f", Version: 1}, "stderr", &script{
+		{"a", "one\ntw"}, {"a", "o\nthree"}, {"a", ""}, {"b", "four\n\n"}, {"b", long}, {"b", ""}, {"c", "no \xff text\n"}, {"c", strings.Repeat("\xbf", maxLine+1)},
+	})
+	var got strings.Builder
+	text := map[string]string{}
+	for _, line := range l.lines(t, 1) {
+		if line.Function != "f" || line.Node != "n1" || line.Stream != "stderr" || line.Time.IsZero() || len(line.Text) > 3*maxLine {
+			t.Errorf("%.300v", line)
+		}
+		got.WriteString(line.Request)
+		text[line.Request] += line.Text
+		if strings.Contains(line.Text, "\ufffd") && line.Request != "c" {
+			t.Errorf("a character was cut: %.20q", line.Text)
+		}
+	}
+	if !regexp.MustCompile("^aaabbb{3,}ccc$").MatchString(got.String()) {
+		t.Error(got.String())
+	}
+	if text["a"] != "onetwothree" || text["b"] != "four"+long || !strings.HasPrefix(text["c"], "no \ufffd text") {
+		t.Errorf("%.300q", text)
+	}
 }
 
 // What a process of a removed function prints is not in the log of the next function of its name, also when it has printed before.
@@ -32,11 +102,11 @@ func TestLogOfARemovedFunction(t *testing.T) {
 	output, print := io.Pipe()
 	ended := make(chan struct{})
 	go func() {
-		l.collect(core.SandboxConfig{Function: "f", Version: 2}, "stdout", output)
+		l.collect(core.SandboxConfig{Function: "f", Version: 2}, "stdout", reader{output})
 		close(ended)
 	}()
 	io.WriteString(print, "two\n")
-	follower, err := l.read(context.Background(), "f", 2, true)
+	follower, err := l.read(context.Background(), "f", 2, core.LogQuery{Tail: core.AllLines, Follow: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,10 +120,10 @@ func TestLogOfARemovedFunction(t *testing.T) {
 	if _, err := io.ReadAll(follower); err != nil { // ends
 		t.Error(err)
 	}
-	if _, err := l.read(context.Background(), "f", 2, false); !core.IsKind(err, core.KindNotFound) {
+	if _, err := l.read(context.Background(), "f", 2, core.LogQuery{Tail: core.AllLines}); !core.IsKind(err, core.KindNotFound) {
 		t.Errorf("of the removed one: %v", err)
 	}
-	r, err := l.read(context.Background(), "f", 3, false)
+	r, err := l.read(context.Background(), "f", 3, core.LogQuery{Tail: core.AllLines})
 	if err != nil {
 		t.Fatal(err)
 	}

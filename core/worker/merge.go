@@ -35,6 +35,37 @@ func merged(ctx context.Context, names []string, follow bool, open func(name str
 	return m, nil
 }
 
+// mergedLogs returns the lines of several functions that the query asks for. The last so many of all begin at a time, from which on all are read.
+func (w *Worker) mergedLogs(ctx context.Context, functions []string, query core.LogQuery) (io.ReadCloser, error) {
+	if query.Tail >= 0 {
+		kept := query
+		kept.Follow = false
+		r, err := merged(ctx, functions, false, func(function string) (io.ReadCloser, error) { return w.Logs(ctx, function, kept) })
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		var times []time.Time
+		for lines := json.NewDecoder(r); ; {
+			var l core.LogLine
+			if err := lines.Decode(&l); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				return nil, err
+			}
+			times = append(times, l.Time)
+		}
+		switch {
+		case query.Tail == 0:
+			query.Since = time.Now()
+		case len(times) >= query.Tail:
+			query.Since = times[len(times)-query.Tail]
+		}
+		query.Tail = core.AllLines
+	}
+	return merged(ctx, functions, query.Follow, func(function string) (io.ReadCloser, error) { return w.Logs(ctx, function, query) })
+}
+
 // merge reads lines of several logs.
 type merge struct {
 	ctx     context.Context

@@ -19,14 +19,22 @@ func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.R
 		if !ok {
 			return core.Result{}, w.notFound(invocation.Function)
 		}
-		if err := w.store.Refused(fn.Runtime, fn.Code, fn.Packages); err != nil {
-			return core.Result{Language: language(fn.Runtime)}, err
+		var result core.Result
+		err := w.store.Refused(fn.Runtime, fn.Code, fn.Packages)
+		if err == nil {
+			result, err = w.sched.Invoke(ctx, &fn, invocation)
 		}
-		result, err := w.sched.Invoke(ctx, &fn, invocation)
 		if errors.Is(err, sched.ErrReplaced) || err != nil && result.Node == "" && !w.store.Deployed(fn.Name, fn.Version) {
 			continue // the store has another version by now, or none, and no code of this one: no instance has had the event
 		}
-		result.Language = language(fn.Runtime)
+		result.Language, result.Version = language(fn.Runtime), fn.Version
+		w.counts.observe(fn.Name, result, err)
+		if err != nil {
+			w.failed(&fn, invocation, result.Node, err)
+		}
+		if w.events && invocation.Depth > 0 {
+			w.event(&fn, invocation, result, err)
+		}
 		return result, err
 	}
 }
@@ -66,15 +74,15 @@ func (w *Worker) Snapshot(context.Context) (core.Snapshot, error) {
 }
 
 // Logs implements core.Logs.
-func (w *Worker) Logs(ctx context.Context, name string, follow bool) (io.ReadCloser, error) {
+func (w *Worker) Logs(ctx context.Context, name string, query core.LogQuery) (io.ReadCloser, error) {
 	if functions := w.functionsOf(name); len(functions) > 0 {
-		return merged(ctx, functions, follow, func(function string) (io.ReadCloser, error) { return w.Logs(ctx, function, follow) })
+		return w.mergedLogs(ctx, functions, query)
 	}
 	fn, ok := w.store.Get(name)
 	if !ok {
 		return nil, w.notFound(name)
 	}
-	return w.logs.read(ctx, name, fn.Version, follow)
+	return w.logs.read(ctx, name, fn.Version, query)
 }
 
 // notFound is the error of a function that there is not. It names the function or application that was meant, as far as that can be told.

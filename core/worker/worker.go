@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -61,14 +60,18 @@ type Config struct {
 	Refuse core.Severity
 	// PackageRule understands the rules of the quarantine; without it they are taken literally.
 	PackageRule core.PackageRule
+	// Events asks for a line in the log for each event that one function has sent to another; the gateway writes those of the others.
+	Events bool
 }
 
-// Worker is one machine. It implements core.Service, core.Logs, core.Locker, core.Packages, core.Bills and core.Vulnerabilities.
+// Worker is one machine. It implements core.Service, core.Logs, core.Counter, core.Locker, core.Packages, core.Bills and core.Vulnerabilities.
 type Worker struct {
 	log    *slog.Logger
 	run    string // directory of what does not outlive the worker
 	store  *store.Store
 	logs   *logs
+	counts counts
+	events bool // the log has a line for each event
 	house  *house
 	fleet  *driver.Fleet
 	tree   *tree.Tree
@@ -104,7 +107,7 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 	// Sockets have short paths only, and nothing in here is worth a disk.
 	name := fmt.Sprintf("pipsqueak-%x", sha256.Sum256([]byte(data)))[:18]
 	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, age: cmp.Or(config.PackageAge, defaultPackageAge), limit: config.StoreLimit,
-		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, registries: config.Registries, learning: newLearning(), policy: config.Policy}
+		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, registries: config.Registries, learning: newLearning(), policy: config.Policy, events: config.Events}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
@@ -137,7 +140,9 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	for _, warning := range warnings {
 		w.log.Warn("deploy", "err", warning)
 	}
-	if w.logs, err = openLogs(filepath.Join(data, "logs"), func(name string) bool { _, ok := w.store.Get(name); return ok }); err != nil {
+	there := func(name string) bool { _, ok := w.store.Get(name); return ok }
+	w.counts.there = there
+	if w.logs, err = openLogs(filepath.Join(data, "logs"), there); err != nil {
 		return err
 	}
 	if err := errors.Join(os.RemoveAll(w.driversDir()), os.MkdirAll(w.run, 0o700)); err != nil {
@@ -164,7 +169,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	for _, fn := range w.store.List() {
 		w.learnCosts(&fn, of(&fn, installed))
 	}
-	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Log: w.log}, w.tree)
+	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Unheard: w.failed, Log: w.log}, w.tree)
 	w.resume()
 	for _, fn := range w.store.List() {
 		if packages := of(&fn, installed); waits(&fn) || slices.ContainsFunc(packages, func(p core.Installed) bool { return probe.Stale(p, packages) }) {
@@ -178,7 +183,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 }
 
 // collectOutput reads what a process prints: a function's log, or what an installer or a trial has to say should it fail.
-func (w *Worker) collectOutput(config core.SandboxConfig, stream string, output io.Reader) {
+func (w *Worker) collectOutput(config core.SandboxConfig, stream string, output *sandbox.Output) {
 	if config.Role == core.RoleInstaller {
 		w.lastWords.collect(config.ID, output)
 		return

@@ -19,6 +19,7 @@ import traceback
 
 CONTROL, ENDPOINT, CODE = 3, 4, "/function"
 MAX_PACKET, MAX_FRAME, MAX_RESULT, MAX_TEXT, MAX_STACK = 128 << 10, (6 << 20) + (64 << 10), 6 << 20, 20_000, 50
+MAX_CAUSES = 16  # exceptions behind one that are told
 LOST, ZYGOTE, INSTANCE = 0, -1, -2  # what ps_zygote returns besides the length of a request
 STDLIB, OWN = list(sys.path), (__file__, importlib.__file__, "<frozen importlib")
 
@@ -87,8 +88,9 @@ def import_module(name):
     try:
         return importlib.import_module(name)
     except BaseException as error:  # SystemExit too: it is told, and ends nothing
-        text = f"importing {name} failed: {error}"[:MAX_TEXT]
-        raise Failure({"kind": "exception", "fault": "handler", "message": text, "exception": describe(error)}) from None
+        told = describe(error)
+        text = f"importing {name} failed: {told['message']}"
+        raise Failure({"kind": "exception", "fault": "handler", "message": text, "exception": told}) from None
 
 
 def import_handler(name):
@@ -103,11 +105,22 @@ def import_handler(name):
     return found
 
 
-def describe(error):
-    """What a user is told of an exception: its type, its text, and its stack without the frames of this file."""
+def describe(error, seen=()):
+    """What a user is told of an exception: its type, its text, its stack without the frames of this file, and the exceptions behind it. Whatever it raises
+    when it is asked, the event is answered."""
+    try:
+        text = str(error)[:MAX_TEXT]
+    except BaseException:
+        text = "(its text cannot be had)"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(OWN)]
     stack = [f"{f.filename}:{f.lineno} in {f.name}"[:300] for f in frames[-MAX_STACK:]]
-    return {"type": type(error).__name__, "message": str(error)[:MAX_TEXT], "stack": stack}
+    told, seen = {"type": type(error).__name__, "message": text, "stack": stack}, (*seen, id(error))
+    context = None if error.__suppress_context__ else error.__context__
+    for relation, other in (("cause", error.__cause__), ("context", context)):
+        if other is not None and id(other) not in seen and len(seen) <= MAX_CAUSES:
+            told["causes"] = [{"relation": relation, **describe(other, seen)}]
+            break
+    return told
 
 
 # ---- part 3: frames. A length in 4 bytes, big-endian, then a byte that says what it is, then the rest. -------------------------------
@@ -193,6 +206,8 @@ def run(handler, event, context):
     try:
         result = handler(json.loads(event), context)
     except SystemExit as stop:
+        if stop.code is not None and not isinstance(stop.code, int):
+            print(stop.code, file=sys.stderr)
         leave(stop.code if isinstance(stop.code, int) else int(stop.code is not None))
     except BaseException as error:
         return b"X", describe(error)

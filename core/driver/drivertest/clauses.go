@@ -107,6 +107,7 @@ var Clauses = []Clause{
 	{"E19", "what is said in an event begins with its token, and comes from the process that got it", ""},
 	{"E20", "nothing of an event runs before all of its frame has been read", ""},
 	{"E21", "a result is one JSON value in UTF-8, whatever the handler returns", ""},
+	{"E25", "what is behind an exception is told, and no exception is fatal to who asks it", ""},
 	{"E22", "events nested 512 deep are understood, and so are results", ""},
 	{"E23", "programs that the handler starts find the packages", ""},
 	{"E10", "F for a handler that raises (exception) or is not there (invalid), fault handler; then the instance ends", ""},
@@ -116,7 +117,7 @@ var Clauses = []Clause{
 	{"E14", "an A for a call that is not awaited is skipped", ""},
 	{"E15", "request id, depth and deadline of an invocation", ofTheHost},
 	{"E16", "a call that fails raises in the handler; uncaught it is an X", ""},
-	{"E17", "a crash is answered by nothing, or by D; then the instance ends", ""},
+	{"E17", "a crash, or a request to end, is answered by nothing, or by D; then the instance ends", ""},
 }
 
 // asks returns what a clause asks for.

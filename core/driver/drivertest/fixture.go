@@ -78,6 +78,7 @@ type notes struct {
 	Modules   map[string]string `json:"modules"`   // what modules are called that cannot have the kit's names
 	Stackless string            `json:"stackless"` // why exceptions have no stack; empty when they have
 	Forkless  string            `json:"forkless"`  // why a handler cannot fork its process; empty when it can
+	Causeless string            `json:"causeless"` // why exceptions have no causes; empty when they have
 }
 
 // readNotes reads kit.json, which may be absent.

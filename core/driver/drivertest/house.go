@@ -75,7 +75,7 @@ func (r rooms) CodePath(string) (string, error)                    { return r.Co
 func (r rooms) PackagePath(core.RuntimeID, string) (string, error) { return r.Packages, nil }
 
 // tell shows to who runs the test what processes print.
-func tell(config core.SandboxConfig, stream string, output io.Reader) {
+func tell(config core.SandboxConfig, stream string, output *sandbox.Output) {
 	if text, _ := io.ReadAll(output); len(text) > 0 {
 		fmt.Fprintf(os.Stderr, "%s %s: %s", config.ID, stream, text)
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -214,7 +213,7 @@ type prints struct {
 	of map[string]*bytes.Buffer // by node and stream
 }
 
-func (p *prints) read(config core.SandboxConfig, stream string, output io.Reader) {
+func (p *prints) read(config core.SandboxConfig, stream string, output *sandbox.Output) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := output.Read(buffer)

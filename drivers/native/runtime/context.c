@@ -26,9 +26,24 @@ static void set_error(ps_context *context, const char *type, const char *message
 {
     struct call *call = (struct call *)context;
     call->outcome = ERROR;
-    call->type.length = call->message.length = 0;
+    call->type.length = call->message.length = call->causes.length = 0;
+    call->caused = 0;
     text_format(&call->type, "%s", type ? type : "error");
     text_format(&call->message, "%s", message ? message : "");
+}
+
+static void add_cause(ps_context *context, const char *type, const char *message)
+{
+    enum { MAX_CAUSES = 16, MAX_TYPE = 1 << 10, MAX_TEXT = 8 << 10 };
+    struct call *call = (struct call *)context;
+    if (call->outcome != ERROR || call->caused == MAX_CAUSES)
+        return;
+    call->caused++;
+    text_format(&call->causes, ",\"causes\":[{\"relation\":\"cause\",\"type\":");
+    text_add_quoted(&call->causes, type ? type : "error", strnlen(type ? type : "error", MAX_TYPE));
+    text_format(&call->causes, ",\"message\":");
+    text_add_quoted(&call->causes, message ? message : "", strnlen(message ? message : "", MAX_TEXT));
+    text_format(&call->causes, ",\"stack\":[]");
 }
 
 static int refuse(ps_answer *answer, const char *kind, const char *fault, const char *message)
@@ -115,7 +130,7 @@ static int invoke(ps_context *context, const char *function, const char *event, 
     return failed;
 }
 
-static const ps_calls calls = {set_result, set_error, invoke};
+static const ps_calls calls = {set_result, set_error, invoke, add_cause};
 
 void context_prepare(struct call *call, struct endpoint *endpoint)
 {

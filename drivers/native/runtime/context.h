@@ -19,6 +19,8 @@ struct call {
     enum outcome outcome;
     struct text result;
     struct text type, message; /* of an error */
+    struct text causes;        /* of it: JSON, with as many brackets to be closed as there are */
+    int caused;                /* how many there are */
     struct answer *answers;    /* of invocations, kept until the handler has returned */
     long long invocations;     /* of this process */
 };

@@ -22,6 +22,35 @@ static void add_frame(struct text *stack, struct json frame)
     text_free(&line);
 }
 
+/* Adds what is behind an error of the Runtime API: its cause, as the runtimes of Java and .NET have it. */
+static void add_cause(struct text *out, struct json error, int most)
+{
+    enum { MAX_CAUSE = 8 << 10 };
+    struct json cause = json_member(error, "cause"), type = json_member(cause, "errorType"), message = json_member(cause, "errorMessage");
+    if (most == 0 || (!type.length && !message.length))
+        return;
+    text_format(out, ",\"causes\":[{\"relation\":\"cause\",\"type\":");
+    if (type.length)
+        json_add_string(out, type, MAX_CAUSE);
+    else
+        text_add(out, "\"Error\"", 7);
+    text_format(out, ",\"message\":");
+    if (message.length)
+        json_add_string(out, message, MAX_CAUSE);
+    else
+        text_add(out, "\"\"", 2);
+    text_format(out, ",\"stack\":[");
+    struct json items = json_items(json_member(cause, "stackTrace")), key, frame;
+    size_t begin = out->length;
+    for (const char *comma = ""; out->length - begin < MAX_CAUSE && json_next(&items, &key, &frame); comma = ",") {
+        text_add(out, comma, strlen(comma));
+        add_frame(out, frame);
+    }
+    text_add(out, "]", 1);
+    add_cause(out, cause, most - 1);
+    text_add(out, "}]", 2);
+}
+
 void exception_add(struct text *out, const char *type, const char *body, size_t length)
 {
     struct json error = json_check(body, length);
@@ -43,7 +72,9 @@ void exception_add(struct text *out, const char *type, const char *body, size_t 
         text_add(out, comma, strlen(comma));
         add_frame(out, frame);
     }
-    text_add(out, "]}", 2);
+    text_add(out, "]", 1);
+    add_cause(out, error, 16);
+    text_add(out, "}", 1);
 }
 
 void base64_add(struct text *to, const char *at, size_t length)

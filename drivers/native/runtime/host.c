@@ -272,7 +272,11 @@ static void answer(struct call *call)
         add_cut(&body, &call->type);
         text_format(&body, ",\"message\":");
         add_cut(&body, &call->message);
-        text_format(&body, ",\"stack\":[]}");
+        text_format(&body, ",\"stack\":[]");
+        text_add(&body, call->causes.at, call->causes.length);
+        for (int i = 0; i < call->caused; i++)
+            text_add(&body, "}]", 2);
+        text_add(&body, "}", 1);
         frame_write(call->endpoint, FRAME_EXCEPTION, body.at, body.length, NULL, 0);
         text_free(&body);
     } else if (call->outcome == NOTHING) {
@@ -315,9 +319,23 @@ static bool serve(struct call *call, const struct handler *handler, const struct
     return true;
 }
 
+static struct endpoint endpoint = {.fd = PS_FD_ENDPOINT};
+
+/* Tells that a handler has called exit, behind everything else that is to run then: older kernels do not say how a process has ended. */
+static void tell_exit(int status, void *unused)
+{
+    (void)unused;
+    if (crash_frame != CRASH_DEATH || getpid() != crash_process)
+        return;
+    fflush(NULL);
+    struct text body = {0};
+    text_format(&body, "{\"type\":\"exit\",\"message\":\"code %d\",\"stack\":[]}", status & 0xff);
+    frame_write(&endpoint, FRAME_DEATH, body.at, body.length, NULL, 0);
+    text_free(&body);
+}
+
 static _Noreturn void be_instance(void)
 {
-    static struct endpoint endpoint = {.fd = PS_FD_ENDPOINT};
     static struct call call;
     struct frame frame;
     struct handler handler = {0};
@@ -343,6 +361,7 @@ int main(void)
     mallopt(M_TRIM_THRESHOLD, 16 << 20);
     dlopen("libstdc++.so.6", RTLD_NOW); /* of every handler in C++; if there is none, there will be no such handler */
     crash_prepare();
+    on_exit(tell_exit, NULL);
     needs_hide();
     be_zygote();
     be_instance();

@@ -9,9 +9,50 @@ const { isNativeError } = require('util').types;
 
 const UNREADABLE = '(its text cannot be had)';
 
-// What a user is told of what was thrown: its type, text, and stack, the innermost frame last, without the frames of this
-// runtime.
+// How many exceptions are told of behind one, and of each the length of its text and how many frames.
+const [MAX_BEHIND, MAX_MESSAGE_BEHIND, MAX_FRAMES_BEHIND] = [16, 8 << 10, 30];
+
+// What a user is told of what was thrown: its type, text, stack, the innermost frame last, without the frames of this runtime, and the exceptions
+// behind it.
 function describe(thrown) {
+  const told = outline(thrown);
+  addCauses(told, thrown, new Set([thrown]));
+  return told;
+}
+
+// Adds the causes of what was thrown to what is told of it. Seen are those that were told: they may be behind each other.
+function addCauses(told, thrown, seen) {
+  for (const [relation, cause] of behind(thrown)) {
+    const left = seen.has(cause) ? `(${relation}: ${nameOf(cause, typeof cause)}, which was told already)` : seen.size > MAX_BEHIND ? '(there are more exceptions behind it)' : '';
+    if (left !== '') {
+      (told.notes ??= []).push(left);
+      if (seen.has(cause)) continue;
+      return;
+    }
+    seen.add(cause);
+    const { type, message, stack } = outline(cause);
+    const one = { relation, type: type.slice(0, 1000), message: message.slice(0, MAX_MESSAGE_BEHIND), stack: stack.slice(-MAX_FRAMES_BEHIND) };
+    addCauses(one, cause, seen);
+    (told.causes ??= []).push(one);
+  }
+}
+
+// What is behind what was thrown: its cause, and the members of a group.
+function behind(thrown) {
+  const found = [];
+  const cause = property(thrown, 'cause');
+  if (cause !== undefined && typeof thrown === 'object') found.push(['cause', cause]);
+  const errors = property(thrown, 'errors');
+  try {
+    if (Array.isArray(errors) && nameOf(thrown, '') === 'AggregateError') for (let i = 0; i < Math.min(errors.length, MAX_BEHIND + 1); i++) found.push(['member', errors[i]]);
+  } catch {
+    // it is no array after all
+  }
+  return found;
+}
+
+// The type, text and stack of what was thrown.
+function outline(thrown) {
   const stack = property(thrown, 'stack');
   if (!isNativeError(thrown) && typeof stack !== 'string' && !inherits(thrown)) {
     return { type: thrown === null ? 'null' : typeof thrown, message: text(thrown), stack: [] };

@@ -4,9 +4,9 @@
 const addon = require('./addon');
 const { writeSync } = require('fs');
 const { describe, nameOf, property } = require('./describe');
-const { failureOf, load, packed, stopped } = require('./load');
+const { beforeExit, failureOf, load, packed, stopped } = require('./load');
 
-const [HANDLER, REPORT, FAILURE, EVENT, RESULT, EXCEPTION, LIMIT, INVOKE, ANSWER] = Array.from('HPFERXLIA', (c) => c.charCodeAt(0));
+const [HANDLER, REPORT, FAILURE, EVENT, RESULT, EXCEPTION, LIMIT, INVOKE, ANSWER, DEATH] = Array.from('HPFERXLIAD', (c) => c.charCodeAt(0));
 const MAX_RESULT = 6 << 20;
 // Milliseconds after which an instance that has not been told anything was forked ahead, and has time to rehearse.
 const PATIENCE = 2;
@@ -49,6 +49,7 @@ async function beInstance(threads) {
   };
   try {
     const { report, handler } = await load(fn, fail);
+    beforeExit((asked) => current !== null && addon.send(DEATH, current.token, packed(describe(asked))));
     report.threads -= threads;
     fn.handle = handler;
     setImmediate(() => {

@@ -66,6 +66,13 @@ function failureOf(thrown) {
 // What to do with what is thrown outside of the imports themselves: an import under way sets it.
 let stop = null;
 
+// What to do with a request to exit besides: an instance sets it.
+let ending = () => {};
+
+function beforeExit(tell) {
+  ending = tell;
+}
+
 // Whether an import was under way, and so has been ended.
 function stopped(thrown) {
   if (stop === null) return false;
@@ -82,7 +89,10 @@ async function open() {
   process.emitWarning = emitWarning;
   // Packages keep this one, and put theirs before it.
   process.reallyExit = (code) => {
-    if (!stopped(new Exit(`process.exit(${code ?? ''}) was called`))) addon.exit(code);
+    const asked = new Exit(`process.exit(${code ?? ''}) was called`);
+    if (stopped(asked)) return;
+    ending(asked);
+    addon.exit(code);
   };
 }
 
@@ -272,8 +282,9 @@ function packed(message) {
 function shorten(error) {
   for (const [key, value] of Object.entries(error)) {
     if (typeof value === 'string') error[key] = value.slice(0, 10000);
+    else if (key === 'causes') error[key] = value.slice(0, 5).map(({ relation, type, message }) => ({ relation, type, message: message.slice(0, 1000), stack: [] }));
     else if (Array.isArray(value)) error[key] = value.slice(-20).map((line) => line.slice(0, 1000));
   }
 }
 
-module.exports = { Failure, failureOf, load, modules, open, packed, stopped };
+module.exports = { Failure, beforeExit, failureOf, load, modules, open, packed, stopped };

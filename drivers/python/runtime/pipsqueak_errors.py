@@ -8,6 +8,12 @@ import traceback
 # Bytes of what is told of an exception.
 MAX_MESSAGE, MAX_STACK = 64 << 10, 256 << 10
 
+# How many exceptions are told of behind one, and bytes of their texts and stacks; how many notes of each, and bytes of one.
+MAX_BEHIND, MAX_MESSAGE_BEHIND, MAX_STACK_BEHIND, MAX_NOTES, MAX_NOTE = 16, 8 << 10, 16 << 10, 8, 1 << 10
+
+# The class of groups of exceptions: the language's since 3.11, a package's before.
+GROUPS = ("BaseExceptionGroup",)
+
 # Files whose frames a user need not see.
 RUNTIME_FILES = (os.path.dirname(__file__), importlib.__file__, "<frozen importlib")
 
@@ -23,8 +29,56 @@ class Failure(Exception):
 
 
 def describe(error):
-    """What a user is told of an exception: its type, text, and stack without the frames of this runtime."""
-    return {"type": name_of(error), "message": cut(text_of(error), MAX_MESSAGE), "stack": innermost(frames_of(error))}
+    """What a user is told of an exception: its type, text, stack without the frames of this runtime, notes, and the exceptions behind it."""
+    told = {"type": name_of(error), "message": cut(text_of(error), MAX_MESSAGE), "stack": innermost(frames_of(error), MAX_STACK)}
+    add_behind(told, error, {id(error)})
+    return told
+
+
+def add_behind(told, error, seen):
+    """Adds notes and causes of an exception to what is told of it. Seen has the ids of the exceptions that were told, which may be behind each other."""
+    notes, causes = notes_of(error), []
+    for relation, cause in behind(error):
+        if id(cause) in seen:
+            notes.append(f"({relation}: {name_of(cause)}, which was told already)")
+        elif len(seen) > MAX_BEHIND:
+            notes.append("(there are more exceptions behind it)")
+            break
+        else:
+            seen.add(id(cause))
+            one = {"relation": relation, "type": name_of(cause), "message": cut(text_of(cause), MAX_MESSAGE_BEHIND), "stack": innermost(frames_of(cause), MAX_STACK_BEHIND)}
+            add_behind(one, cause, seen)
+            causes.append(one)
+    if notes:
+        told["notes"] = notes
+    if causes:
+        told["causes"] = causes
+
+
+def behind(error):
+    """The exceptions that an exception was raised because of, or while they were handled, and the members of a group: as (relation, exception)."""
+    found = []
+    cause = BaseException.__dict__["__cause__"].__get__(error)
+    if cause is not None:
+        found.append(("cause", cause))
+    elif not BaseException.__dict__["__suppress_context__"].__get__(error):
+        context = BaseException.__dict__["__context__"].__get__(error)
+        if context is not None:
+            found.append(("context", context))
+    if any(kind.__name__ in GROUPS for kind in type.__dict__["__mro__"].__get__(type(error))):
+        try:
+            found += [("member", one) for one in itertools.islice(error.exceptions, MAX_BEHIND + 1) if is_a(one, BaseException)]
+        except BaseException:
+            pass
+    return found
+
+
+def notes_of(error):
+    """What __notes__ has, where it is a list."""
+    try:
+        return [cut(text_of(note), MAX_NOTE) for note in itertools.islice(error.__notes__, MAX_NOTES)]
+    except BaseException:
+        return []
 
 
 def name_of(thing):
@@ -37,9 +91,9 @@ def is_a(thing, kind):
     return issubclass(type(thing), kind)
 
 
-def text_of(error):
+def text_of(thing):
     try:
-        return plain(str(error))
+        return plain(thing if is_a(thing, str) else str(thing))
     except BaseException:
         return "(its text cannot be had: its __str__ raises)"
 
@@ -77,9 +131,8 @@ def cut(text, limit):
     return text if len(whole) <= limit else whole[:limit].decode("utf-8", "ignore")
 
 
-def innermost(frames):
-    """The frames next to where an exception was raised, of at most MAX_STACK bytes."""
-    room = MAX_STACK
+def innermost(frames, room):
+    """The frames next to where an exception was raised, of at most so many bytes."""
     for i in range(len(frames) - 1, -1, -1):
         room -= len(frames[i].encode("utf-8", "backslashreplace"))
         if room < 0:

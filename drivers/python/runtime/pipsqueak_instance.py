@@ -15,7 +15,7 @@ import sys
 import time
 import types
 
-from pipsqueak_errors import name_of, text_of
+from pipsqueak_errors import MAX_MESSAGE, cut, is_a, name_of, text_of
 
 COROUTINE = types.CoroutineType
 TAKES_MORE = 0x04  # a code's flag of *args
@@ -25,7 +25,7 @@ MAX_RESULT = 6 << 20
 MAX_FRAME = MAX_RESULT + (64 << 10)
 HEADER = struct.Struct(">IB")
 META = struct.Struct(">I")
-HANDLER, EVENT, RESULT, EXCEPTION, UNUSABLE, INVOKE = b"HERXLI"
+HANDLER, EVENT, RESULT, EXCEPTION, UNUSABLE, INVOKE, DEATH = b"HERXLID"
 
 
 class Context:
@@ -141,10 +141,26 @@ class Instance:
             # An event may be nested deeper than Python can follow, which is an exception as any other.
             result = self.call(json.loads(str(text, "utf-8")), context)
         except SystemExit as stop:
-            leave(stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1)
+            self.stop(stop, context)
         except BaseException as error:
             return EXCEPTION, dump_message(self.describe(error))
         return self.encode(result)
+
+    def stop(self, stop, context):
+        """Ends the process as the interpreter does, and tells where the handler has asked for it."""
+        code, told = SystemExit.__dict__["code"].__get__(stop), self.describe(stop)
+        if code is None or is_a(code, int):
+            status = 0 if code is None else int.__and__(code, 0xFF)
+            told["message"] = f"code {status}"
+        else:
+            status, told["message"] = 1, cut(text_of(code), MAX_MESSAGE)
+            try:
+                print(told["message"], file=sys.stderr)
+            except BaseException:  # a handler may have closed or replaced it
+                pass
+        if os.getpid() == _process:
+            answer(DEATH, dump_message(told), context._token)
+        leave(status)
 
     def encode(self, result):
         try:

@@ -267,6 +267,8 @@ def shorten(error):
     for key, value in error.items():
         if isinstance(value, str):
             error[key] = value[:10000]
+        elif key == "causes":
+            error[key] = [{"relation": c["relation"], "type": c["type"][:100], "message": c["message"][:1000], "stack": []} for c in value[:5]]
         elif isinstance(value, list):
             error[key] = [line[:1000] for line in value[-20:]]
 

@@ -30,6 +30,10 @@ module Pipsqueak
   MAX_MESSAGE = 64 << 10
   MAX_FRAMES = 1000
   MAX_STACK = 200 << 10
+  # How many exceptions are told of behind one, and bytes of their texts and stacks.
+  MAX_BEHIND = 16
+  MAX_MESSAGE_BEHIND = 8 << 10
+  MAX_STACK_BEHIND = 16 << 10
 
   # An object of the user's may answer nothing, or something else: what Ruby itself knows of it is asked of Ruby.
   CLASS = Kernel.instance_method(:class)
@@ -37,14 +41,22 @@ module Pipsqueak
   NAME = Module.instance_method(:name)
   INSPECT = Module.instance_method(:inspect)
   BACKTRACE = Exception.instance_method(:backtrace)
+  CAUSE = Exception.instance_method(:cause)
 
   class << self
-    # What a user is told of an exception: its type, text, and stack without the frames of this runtime, outermost first.
+    # What a user is told of an exception: its type, text, stack without the frames of this runtime, outermost first, notes, and the exceptions behind it.
     def describe(error)
-      frames = backtrace_of(error).reject { |frame| frame.start_with?(*RUNTIME_FILES) }.first(MAX_FRAMES)
-      size = 0
-      frames = frames.map { |frame| clean(frame) }.take_while { |frame| (size += frame.bytesize) <= MAX_STACK }
-      { "type" => type_of(error), "message" => message_of(error), "stack" => frames.reverse }
+      told = outline(error, MAX_MESSAGE, MAX_STACK)
+      seen = {}.compare_by_identity
+      seen[error] = true
+      above = told
+      while (error = CAUSE.bind_call(error))
+        left = seen[error] ? "(cause: #{type_of(error)}, which was told already)" : "(there are more exceptions behind it)" if seen[error] || seen.size > MAX_BEHIND
+        break (above["notes"] ||= []) << left if left
+        seen[error] = true
+        above["causes"] = [above = outline(error, MAX_MESSAGE_BEHIND, MAX_STACK_BEHIND).merge!("relation" => "cause")]
+      end
+      told
     end
 
     # The name of an object's class, whatever the object says.
@@ -80,6 +92,25 @@ module Pipsqueak
 
     private
 
+    def outline(error, most, room)
+      frames = backtrace_of(error).reject { |frame| frame.start_with?(*RUNTIME_FILES) }.first(MAX_FRAMES)
+      frames = frames.map { |frame| clean(frame) }.take_while { |frame| (room -= frame.bytesize) >= 0 }
+      message = message_of(error)
+      told = { "type" => type_of(error), "message" => clean(message, most), "stack" => frames.reverse }
+      note = note_of(error, message)
+      told["notes"] = [note] if note
+      told
+    end
+
+    # What detailed_message says besides the message and the class (Ruby 3.2 and later).
+    def note_of(error, message)
+      detailed = clean(METHOD.bind_call(error, :detailed_message).call(highlight: false), MAX_MESSAGE_BEHIND)
+      first, rest = message.split("\n", 2)
+      detailed unless detailed.empty? || [message, "#{first} (#{type_of(error)})#{"\n#{rest}" if rest}", type_of(error)].include?(detailed)
+    rescue Exception
+      nil
+    end
+
     # Its own backtrace, or, when that is none, Ruby's.
     def backtrace_of(error)
       frames = begin
@@ -91,12 +122,18 @@ module Pipsqueak
       frames || []
     end
 
+    def shorten_cause(cause)
+      cause.update("message" => clean(cause["message"], 1000), "stack" => [])
+      cause.delete("notes")
+      cause["causes"]&.each { |one| shorten_cause(one) }
+    end
+
     # Cuts an error that is too long for a packet: its texts to their beginning, its stack to the innermost frames.
     def shorten(error)
       error.each do |key, value|
         case value
         when String then error[key] = clean(value, 10_000)
-        when Array then error[key] = value.last(20).map { |line| clean(line, 1000) }
+        when Array then error[key] = key == "causes" ? value.each { |cause| shorten_cause(cause) } : value.last(20).map { |line| clean(line, 1000) }
         end
       end
     end

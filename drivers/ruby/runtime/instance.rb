@@ -43,6 +43,13 @@ module Pipsqueak
       IO.for_fd(ENDPOINT, "r+b", autoclose: false).tap { |io| io.close_on_exec = true }
     end
 
+    class << self
+      attr_accessor :serving # the instance that this process is
+    end
+
+    # Tells what ends the process in the middle of an event. It runs behind everything else that is to run then.
+    at_exit { serving&.tell_death($!) }
+
     def initialize(loader, input = Instance.endpoint, output = input)
       @loader = loader
       @pid = Process.pid
@@ -52,6 +59,7 @@ module Pipsqueak
 
     # Imports the handler that core names, and answers events until core closes the endpoint.
     def run
+      Instance.serving = self
       Rehearsal.new(@loader).run unless IO.select([@input], nil, nil, PATIENCE)
       serve
       Process.exit!(0)
@@ -70,8 +78,20 @@ module Pipsqueak
       while (frame = @calls.receive("E"))
         event = 9 + frame.unpack1("N", offset: 5)
         meta = JSON.parse(frame.byteslice(9, event - 9))
-        answer(*handle(meta, frame.byteslice(event, frame.bytesize)), meta["token"])
+        @token = meta["token"]
+        answer(*handle(meta, frame.byteslice(event, frame.bytesize)), @token)
+        @token = nil
       end
+    end
+
+    # Tells by what the handler ends the process, such as a SystemExit.
+    def tell_death(error)
+      return unless error && @token && Process.pid == @pid
+      told = Pipsqueak.describe(error)
+      told["message"] = "code #{error.status}" if SystemExit === error && told["message"] == "exit"
+      answer("D", JSON.generate(told), @token)
+    rescue Exception
+      nil # core sees how the process ends
     end
 
     private

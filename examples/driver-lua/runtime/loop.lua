@@ -43,16 +43,22 @@ local function encode(value)
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
+-- Returns the type and the text of what was raised, which may raise when it is asked.
+local function look(raised)
+  local told = type(raised) == "table" and raised or { type = "error", message = tostring(raised) }
+  return tostring(told.type or "table"), tostring(told.message or told):sub(1, MAX_TEXT)
+end
+
 -- Makes a core.Exception of what was raised, without this file's frames: the handler of every xpcall.
 local function describe(raised)
-  local stack, told = {}, type(raised) == "table" and raised or { type = "error", message = tostring(raised) }
+  local stack, readable, kind, text = {}, pcall(look, raised)
   for level = MAX_FRAMES, 2, -1 do
     local frame = debug.getinfo(level, "Sln")
     if frame and frame.what ~= "C" and frame.source ~= own then
       stack[#stack + 1] = ("%s:%d in %s"):format(frame.short_src, frame.currentline, frame.name or "?")
     end
   end
-  return { type = tostring(told.type or "table"), message = tostring(told.message or told):sub(1, MAX_TEXT), stack = stack[1] and stack }
+  return { type = readable and kind or "table", message = readable and text or "(its text cannot be had)", stack = stack[1] and stack }
 end
 
 -- Imports a module. What it raises, os.exit too, is raised again as a core.Error.

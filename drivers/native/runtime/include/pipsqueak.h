@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PS_ABI 1
+#define PS_ABI 2
 
 #ifdef __cplusplus
 #define PS_EXPORT extern "C" __attribute__((visibility("default")))
@@ -52,6 +52,7 @@ typedef struct ps_calls {
     void (*result)(ps_context *, const char *json, size_t size);
     void (*error)(ps_context *, const char *type, const char *message);
     int (*invoke)(ps_context *, const char *function, const char *event, size_t size, ps_answer *);
+    void (*cause)(ps_context *, const char *type, const char *message); /* since version 2 */
 } ps_calls;
 
 /* What a handler is told of its event and of itself. */
@@ -79,6 +80,12 @@ static inline void ps_result(ps_context *context, const char *json, size_t size)
 static inline void ps_error(ps_context *context, const char *type, const char *message)
 {
     context->calls->error(context, type, message);
+}
+
+/* After ps_error: says what it was caused by, and what that was caused by with each further call. Of more than 16, the first are told. */
+static inline void ps_cause(ps_context *context, const char *type, const char *message)
+{
+    context->calls->cause(context, type, message);
 }
 
 /* Invokes another function with an event, JSON of at most 6 MiB, and waits for its answer. Returns 0 when it has a result, else -1.

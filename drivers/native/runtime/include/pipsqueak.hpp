@@ -76,6 +76,20 @@ inline std::string name_of(const std::type_info *type)
     return text;
 }
 
+/* Tells what an exception has nested in it. */
+inline void tell_causes(ps_context *c, const std::exception &e, int most = 16)
+{
+    try {
+        if (most > 0)
+            std::rethrow_if_nested(e);
+    } catch (const std::exception &inner) {
+        ps_cause(c, name_of(&typeid(inner)).c_str(), inner.what());
+        tell_causes(c, inner, most - 1);
+    } catch (...) {
+        ps_cause(c, name_of(abi::__cxa_current_exception_type()).c_str(), "");
+    }
+}
+
 /* Runs a handler and hands over its result or what it threw. */
 template <typename Handler> void run(ps_context *c, const char *event, size_t size, Handler &&handler)
 {
@@ -85,6 +99,7 @@ template <typename Handler> void run(ps_context *c, const char *event, size_t si
         ps_result(c, result.data(), result.size());
     } catch (const std::exception &e) {
         ps_error(c, name_of(&typeid(e)).c_str(), e.what());
+        tell_causes(c, e);
     } catch (const abi::__forced_unwind &) {
         throw; /* a thread that is cancelled */
     } catch (...) {

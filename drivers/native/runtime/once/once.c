@@ -29,6 +29,12 @@ static void error(ps_context *context, const char *type, const char *message)
     fprintf(stderr, "%s: %s\n", type, message);
 }
 
+static void cause(ps_context *context, const char *type, const char *message)
+{
+    (void)context;
+    fprintf(stderr, "  caused by %s: %s\n", type, message);
+}
+
 static int invoke(ps_context *context, const char *function, const char *event, size_t size, ps_answer *answer)
 {
     (void)context, (void)function, (void)event, (void)size;
@@ -45,7 +51,7 @@ static int fail(const char *why)
 
 int main(int argc, char **argv)
 {
-    const ps_calls calls = {result, error, invoke};
+    const ps_calls calls = {result, error, invoke, cause};
     ps_context context = {.abi = PS_ABI, .calls = &calls, .request_id = "", .function = "", .deadline_ms = INT64_MAX};
     if (argc < 3)
         return fail("usage: once OBJECT[:SYMBOL] EVENT [wait]");

@@ -138,6 +138,17 @@ static string text(const Event &e, const char *key) { return e.count(key) ? json
     throw KitError(message);
 }
 
+static void raise_because(const string &message, std::vector<string> causes)
+{
+    if (causes.empty())
+        throw KitError(message);
+    try {
+        raise_because(causes[0], {causes.begin() + 1, causes.end()});
+    } catch (...) {
+        std::throw_with_nested(KitError(message));
+    }
+}
+
 static string randoms()
 {
     char bytes[8], name[] = "/tmp/kit-random-XXXXXX";
@@ -261,6 +272,14 @@ static string handle(string_view event, pipsqueak::context &c)
         return string(event);
     if (what == "echo")
         return string(e.at("value"));
+    if (what == "raise" && e.count("causes")) {
+        std::vector<string> causes;
+        for (auto item : json::items(e.at("causes")))
+            causes.push_back(json::text(item));
+        raise_because(text(e, "message"), causes);
+    }
+    if (what == "unreadable")
+        throw 5; /* no std::exception; what() of one cannot throw */
     if (what == "raise")
         return std::to_string(fall(text(e, "message"), number(e, "depth")));
     if (what == "exit")

@@ -11,14 +11,24 @@ class KitError extends Error {
   name = 'KitError';
 }
 
-function fall(message, depth) {
-  if (depth > 0) fall(message, depth - 1);
-  throw new KitError(message);
+function fall(message, depth, causes) {
+  if (depth > 0) fall(message, depth - 1, causes);
+  throw withCauses([message, ...causes]);
+}
+
+const withCauses = ([message, ...causes]) => new KitError(message, causes.length > 0 ? { cause: withCauses(causes) } : undefined);
+
+function unreadable() {
+  const error = new Error();
+  for (const name of ['message', 'stack', 'name']) Object.defineProperty(error, name, { get() { throw new KitError(name); } });
+  error.cause = error;
+  throw error;
 }
 
 const does = {
   echo: ({ value }) => value,
-  raise: ({ message, depth = 0 }) => fall(message, depth),
+  raise: ({ message, depth = 0, causes = [] }) => fall(message, depth, causes),
+  unreadable,
   exit: ({ code }) => process.exit(code),
   crash: () => process.abort(),
   hang: () => { for (;;) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000); },

@@ -30,13 +30,29 @@ def do_echo(event, context):
 
 
 def do_raise(event, context):
-    fall(event["message"], event.get("depth", 0))
+    fall(event["message"], event.get("depth", 0), event.get("causes", []))
 
 
-def fall(message, depth):
+def fall(message, depth, causes):
     if depth > 0:
-        fall(message, depth - 1)
-    raise KitError(message)
+        fall(message, depth - 1, causes)
+    if not causes:
+        raise KitError(message)
+    try:
+        fall(causes[0], 0, causes[1:])
+    except KitError as cause:
+        raise KitError(message) from cause
+
+
+class Unreadable(Exception):
+    def __str__(self):
+        raise KitError("no text")
+
+
+def do_unreadable(event, context):
+    error = Unreadable()
+    error.__cause__ = error
+    raise error
 
 
 def do_exit(event, context):

@@ -19,15 +19,26 @@ def handler(event:, context:)
   Kit.public_send(event["do"].to_sym == :raise ? :fall : :"do_#{event["do"]}", event, context)
 end
 
-def descend(message, depth)
-  descend(message, depth - 1) if depth.positive?
-  raise KitError, message
+def descend(message, depth, causes)
+  descend(message, depth - 1, causes) if depth.positive?
+  raise KitError, message if causes.empty?
+  begin
+    descend(causes[0], 0, causes[1..])
+  rescue KitError
+    raise KitError, message
+  end
+end
+
+class Unreadable < StandardError
+  def message = raise(KitError, "no text")
+  def cause = self
 end
 
 module Kit
   class << self
     def do_echo(event, _) = event["value"]
-    def fall(event, _) = descend(event["message"], event.fetch("depth", 0))
+    def fall(event, _) = descend(event["message"], event.fetch("depth", 0), event.fetch("causes", []))
+    def do_unreadable(_, _) = raise(Unreadable)
     def do_exit(event, _) = exit(event["code"])
     def do_crash(_, _) = Process.kill(:SEGV, Process.pid)
     def do_hang(_, _) = loop { sleep 1 }

@@ -1,0 +1,115 @@
+package core
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Exception is what a handler raised.
+type Exception struct {
+	Type    string   `json:"type"`            // the exception's class, such as "ValueError"
+	Message string   `json:"message"`         // its text
+	Stack   []string `json:"stack"`           // one frame an entry, outermost first, frames of the runtime left out
+	Notes   []string `json:"notes,omitempty"` // what was said of it besides
+	Causes  []Cause  `json:"causes,omitempty"`
+}
+
+// Cause is an exception behind another one.
+type Cause struct {
+	Relation Relation `json:"relation"`
+	Exception
+}
+
+// Relation says what a Cause has to do with the exception that has it.
+type Relation string
+
+// The relations. A driver may have others: they are told as they are.
+const (
+	RelationCause   Relation = "cause"   // the other one was raised because of it
+	RelationContext Relation = "context" // the other one was raised while it was being handled
+	RelationMember  Relation = "member"  // the other one is a group, and this one of those in it
+)
+
+// Lines returns for a person what there is of an exception besides its type and text: frames, notes, and the same of its causes, indented.
+func (e *Exception) Lines() []string {
+	var lines []string
+	add := func(indent, text string) {
+		for line := range strings.Lines(text) {
+			lines = append(lines, indent+strings.TrimRight(line, "\r\n"))
+		}
+	}
+	for _, frame := range e.Stack {
+		add("", frame)
+	}
+	for _, note := range e.Notes {
+		add("note: ", note)
+	}
+	for _, c := range e.Causes {
+		said := map[Relation]string{RelationCause: "caused by", RelationContext: "raised while handling", RelationMember: "one of the group:"}[c.Relation]
+		if said == "" {
+			said = string(c.Relation)
+		}
+		add("", strings.TrimSpace(said+" "+c.Type+": "+c.Message))
+		for _, line := range c.Lines() {
+			add("    ", line)
+		}
+	}
+	return lines
+}
+
+// What a log keeps of an exception with its causes.
+const (
+	maxLoggedText   = 8 << 10  // bytes of each text; of a frame or a note an eighth
+	maxLoggedFrames = 32 << 10 // bytes of all frames
+	maxLoggedAll    = 20       // exceptions and notes
+)
+
+// ForLog returns a copy of at most some 200 KiB. What is left out it says where that would be.
+func (e *Exception) ForLog() *Exception {
+	frames, all := maxLoggedFrames, maxLoggedAll
+	short := e.short(&frames, &all)
+	return &short
+}
+
+func (e *Exception) short(frames, all *int) Exception {
+	*all--
+	short := Exception{Type: Clip(e.Type, maxLoggedText/8), Message: Clip(e.Message, maxLoggedText), Stack: []string{}}
+	first := len(e.Stack)
+	for ; first > 0 && *frames > 0; first-- {
+		*frames -= min(len(e.Stack[first-1]), maxLoggedText/8)
+	}
+	if first > 0 {
+		short.Stack = append(short.Stack, fmt.Sprintf("… (%s left out)", Count(first, "outer frame", "outer frames")))
+	}
+	for _, frame := range e.Stack[first:] {
+		short.Stack = append(short.Stack, Clip(frame, maxLoggedText/8))
+	}
+	for i, note := range e.Notes {
+		if *all--; *all < 0 {
+			short.Notes = append(short.Notes, fmt.Sprintf("… (%s left out)", Count(len(e.Notes)-i, "note", "notes")))
+			break
+		}
+		short.Notes = append(short.Notes, Clip(note, maxLoggedText/8))
+	}
+	for i, c := range e.Causes {
+		if *all <= 0 {
+			short.Notes = append(short.Notes, fmt.Sprintf("… (%s left out, and those behind them)", Count(len(e.Causes)-i, "cause", "causes")))
+			break
+		}
+		short.Causes = append(short.Causes, Cause{Relation(Clip(string(c.Relation), 100)), c.short(frames, all)})
+	}
+	return short
+}
+
+// Clip returns the beginning of a text, of at most so many bytes of UTF-8, and says how much is left out.
+func Clip(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	end := limit
+	for end > max(limit-utf8.UTFMax, 0) && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return fmt.Sprintf("%s… (%d bytes left out)", text[:end], len(text)-end)
+}

@@ -1,0 +1,68 @@
+package core
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestLinesOfAnException(t *testing.T) {
+	e := Exception{Type: "E", Message: "no", Stack: []string{"a:1", "b:2\n  code"}, Notes: []string{"see b"}, Causes: []Cause{
+		{RelationCause, Exception{Type: "F", Message: "two\nlines", Stack: []string{"c:3"}, Causes: []Cause{{RelationContext, Exception{Type: "G"}}}}},
+		{RelationMember, Exception{Type: "H", Message: "h"}},
+		{"of another language", Exception{Type: "I", Message: "i"}},
+	}}
+	want := []string{"a:1", "b:2", "  code", "note: see b", "caused by F: two", "lines", "    c:3", "    raised while handling G:", "one of the group: H: h", "of another language I: i"}
+	if got := e.Lines(); !reflect.DeepEqual(got, want) {
+		t.Errorf("%q", got)
+	}
+	text, err := json.Marshal(e.Causes[1])
+	if err != nil || string(text) != `{"relation":"member","type":"H","message":"h","stack":null}` {
+		t.Errorf("%s %v", text, err)
+	}
+}
+
+// However much a driver tells, a line of the log is bounded, keeps what is nearest to the cause, and says what is left out.
+func TestExceptionForLog(t *testing.T) {
+	deep := Exception{Type: strings.Repeat("é", 20000), Message: strings.Repeat("é", 20000)}
+	for range 200 {
+		deep.Stack = append(deep.Stack, strings.Repeat("é", 300))
+		deep.Notes = append(deep.Notes, strings.Repeat("é", 600))
+	}
+	deep.Stack[199] = "innermost"
+	whole := deep
+	for range 100 {
+		whole = Exception{Type: "Wrap", Causes: []Cause{{RelationCause, whole}}}
+	}
+	wide := Exception{Type: "Group"}
+	for range 50 {
+		wide.Causes = append(wide.Causes, Cause{RelationMember, deep})
+	}
+	for name, e := range map[string]Exception{"deep": deep, "chain": whole, "wide": wide} {
+		before, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		short := e.ForLog()
+		text, err := json.Marshal(short)
+		if err != nil || len(text) > 256<<10 || !utf8.Valid(text) || strings.Contains(string(text), "�") {
+			t.Errorf("%s: %d bytes, %v", name, len(text), err)
+		}
+		if !strings.Contains(string(text), "left out") {
+			t.Errorf("%s: says not that something is left out", name)
+		}
+		if after, _ := json.Marshal(e); string(after) != string(before) {
+			t.Errorf("%s was changed", name)
+		}
+	}
+	short := deep.ForLog()
+	if last := short.Stack[len(short.Stack)-1]; last != "innermost" || !strings.Contains(short.Stack[0], "outer frames left out") {
+		t.Errorf("%q … %q", short.Stack[0], last)
+	}
+	small := Exception{Type: "E", Message: "no", Stack: []string{"a"}, Notes: []string{"n"}, Causes: []Cause{{RelationCause, Exception{Type: "F", Stack: []string{}}}}}
+	if got := small.ForLog(); !reflect.DeepEqual(*got, small) {
+		t.Errorf("%+v", got)
+	}
+}

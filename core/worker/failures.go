@@ -1,0 +1,68 @@
+package worker
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// refusalRest is how often at the most a log tells of events that were refused because there were too many.
+const refusalRest = time.Second
+
+// failed writes down that an event of a function has failed: a line in the worker's log, and one with all that is known in the function's.
+func (w *Worker) failed(fn *core.Function, invocation core.Invocation, node core.NodeID, err error) {
+	e, log := core.AsError(err), w.logs.of(fn.Name, fn.Version)
+	text := e.Message
+	if e.Kind == core.KindExhausted && log != nil {
+		more, tell := log.refuse(time.Now())
+		if !tell {
+			return
+		}
+		if more > 0 {
+			text = fmt.Sprintf("%s (and %s since the last such line)", text, core.Count(more, "event more was refused", "events more were refused"))
+		}
+	}
+	attributes := []any{"fn", fn.Name, "version", fn.Version, "request", invocation.ID, "kind", e.Kind, "fault", e.Fault}
+	if node != "" {
+		attributes = append(attributes, "node", node)
+	}
+	if e.Fault != core.FaultHandler { // else it is in the function's log, and its author's affair
+		attributes = append(attributes, "err", text)
+	}
+	w.log.Warn("invoke", attributes...)
+	if log == nil {
+		return
+	}
+	line := core.LogLine{Time: time.Now().UTC(), Function: fn.Name, Request: invocation.ID, Node: node, Stream: "worker", Text: core.Clip(text, maxLine),
+		Failure: &core.Failure{Kind: e.Kind, Fault: e.Fault}}
+	if e.Exception != nil {
+		line.Failure.Exception = e.Exception.ForLog()
+	}
+	var out bytes.Buffer
+	appendLine(&out, line)
+	log.write(out.Bytes())
+}
+
+// refuse reports whether the log is to tell of one more event that was refused, and how many it was not told of since it was told last.
+func (f *functionLog) refuse(now time.Time) (more int, tell bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now.Sub(f.refused) < refusalRest {
+		f.more++
+		return 0, false
+	}
+	more, f.more, f.refused = f.more, 0, now
+	return more, true
+}
+
+// event writes the line about an event that another function has sent: of the others the gateway does, which has more to say.
+func (w *Worker) event(fn *core.Function, invocation core.Invocation, result core.Result, err error) {
+	kind := core.KindNone
+	if err != nil {
+		kind = core.AsError(err).Kind
+	}
+	w.log.Info("event", "fn", fn.Name, "version", fn.Version, "request", invocation.ID, "depth", invocation.Depth, "start", startOf(result),
+		"took", result.Phases.Total, "kind", kind, "in", len(invocation.Event), "out", len(result.Body))
+}

@@ -1,0 +1,167 @@
+package worker
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// read returns the kept lines of a version of a function and those before that the query asks for, and with Follow those to come until the context
+// ends or the function is removed.
+func (l *logs) read(ctx context.Context, name string, version int, query core.LogQuery) (io.ReadCloser, error) {
+	f := l.of(name, version)
+	if f == nil {
+		return nil, notFound(name)
+	}
+	r := &logReader{ctx: ctx, log: f, follow: query.Follow}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var kept int64
+	for _, path := range []string{f.path + ".1", f.path} {
+		file, err := os.Open(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			r.files = append(r.files, file)
+			var info os.FileInfo
+			if info, err = file.Stat(); err == nil {
+				kept += info.Size()
+			}
+		}
+		if err != nil {
+			r.Close()
+			return nil, core.Errorf(core.KindInternal, core.FaultWorker, "the logs of %s: %w", name, err)
+		}
+	}
+	if query.Tail < 0 && query.Since.IsZero() && query.Request == "" && !query.Errors {
+		return r, nil
+	}
+	return &lineReader{Closer: r, lines: bufio.NewReaderSize(r, 64<<10), query: query, kept: kept}, nil
+}
+
+// lineReader passes on the lines that a query asks for.
+type lineReader struct {
+	io.Closer
+	lines *bufio.Reader
+	query core.LogQuery
+	kept  int64  // bytes of the lines that were there from the beginning, and have not been read
+	ready []byte // to be passed on
+	err   error  // after that
+}
+
+func (r *lineReader) Read(p []byte) (int, error) {
+	for len(r.ready) == 0 {
+		if r.err != nil {
+			return 0, r.err
+		}
+		if r.query.Tail >= 0 && r.kept > 0 {
+			r.readTail()
+		} else {
+			r.ready = r.next()
+		}
+	}
+	n := copy(p, r.ready)
+	r.ready = r.ready[n:]
+	return n, nil
+}
+
+// readTail reads all lines that were there from the beginning, and keeps the last ones.
+func (r *lineReader) readTail() {
+	var last [][]byte
+	for r.kept > 0 && r.err == nil {
+		if line := r.next(); line != nil {
+			last = append(last, line)
+			last = last[max(0, len(last)-r.query.Tail):]
+		}
+	}
+	r.kept, r.ready = 0, bytes.Join(last, nil)
+}
+
+// next returns the next line, or nothing when it is not asked for.
+func (r *lineReader) next() []byte {
+	var line []byte
+	line, r.err = r.lines.ReadBytes('\n')
+	r.kept -= int64(len(line))
+	var l struct {
+		Time    time.Time
+		Request string
+		Error   *struct{}
+	}
+	if json.Unmarshal(line, &l) != nil || l.Time.Before(r.query.Since) || r.query.Request != "" && l.Request != r.query.Request || r.query.Errors && l.Error == nil {
+		return nil
+	}
+	return line
+}
+
+// logReader reads the older file, then the newer one, then whatever comes. The caller closes it.
+type logReader struct {
+	ctx    context.Context
+	log    *functionLog
+	follow bool
+	files  []*os.File
+}
+
+func (r *logReader) Read(p []byte) (int, error) {
+	for {
+		// Taken before reading, so that a line written in between is not slept over.
+		r.log.mu.Lock()
+		grown, gone := r.log.grown, r.log.gone
+		r.log.mu.Unlock()
+		for len(r.files) > 0 {
+			n, err := r.files[0].Read(p)
+			if n > 0 || err != nil && err != io.EOF {
+				return n, err
+			}
+			if len(r.files) == 1 && !r.replaced() {
+				break
+			}
+			r.files[0].Close()
+			r.files = r.files[1:]
+		}
+		if !r.follow || gone {
+			return 0, io.EOF
+		}
+		if len(r.files) == 0 {
+			if file, err := os.Open(r.log.path); err == nil {
+				r.files = append(r.files, file)
+				continue
+			}
+		}
+		select {
+		case <-grown:
+		case <-r.ctx.Done():
+			return 0, io.EOF
+		}
+	}
+}
+
+// replaced reports whether the file that is being read is not the newest any more.
+func (r *logReader) replaced() bool {
+	if !r.follow {
+		return false
+	}
+	current, err := os.Stat(r.log.path)
+	if err != nil {
+		return false
+	}
+	mine, err := r.files[0].Stat()
+	return err == nil && !os.SameFile(current, mine)
+}
+
+// Close implements io.Closer.
+func (r *logReader) Close() error {
+	var err error
+	for _, file := range r.files {
+		err = errors.Join(err, file.Close())
+	}
+	r.files = nil
+	return err
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
+)
+
+// outline is an exception with those behind it, without what a test cannot know.
+func outline(e core.Exception) string {
+	text := e.Type + ":" + e.Message
+	for _, c := range e.Causes {
+		text += " [" + string(c.Relation) + " " + outline(c.Exception) + "]"
+	}
+	return text
+}
+
+// TestExceptionsBehind: what an exception of C++ has nested in it is told, and by what a handler ends its process.
+func TestExceptionsBehind(t *testing.T) {
+	h := newHouse(t)
+	_, err := exec.LookPath("c++")
+	drivertest.Needs(t, err == nil, "c++")
+	compile := exec.Command("c++", "-xc++", "-", "-shared", "-fPIC", "-Iruntime/include", "-o", h.Code+"/handler.so")
+	compile.Stdin = strings.NewReader(`#include <pipsqueak.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+#include <unistd.h>
+#include <sys/wait.h>
+static void chain(int n)
+{
+    if (n == 0)
+        throw std::range_error("first");
+    try {
+        chain(n - 1);
+    } catch (...) {
+        std::throw_with_nested(std::runtime_error(std::to_string(n)));
+    }
+}
+static std::string run(std::string_view event, pipsqueak::context &)
+{
+    if (event == "1") {
+        try {
+            throw std::range_error("why");
+        } catch (...) {
+            std::throw_with_nested(std::invalid_argument("no"));
+        }
+    }
+    if (event == "2") {
+        try {
+            throw 5;
+        } catch (...) {
+            std::throw_with_nested(std::runtime_error("no"));
+        }
+    }
+    if (event == "3")
+        chain(300);
+    if (event == "4")
+        throw std::runtime_error("again");
+    if (event == "5") {
+        int status = 0;
+        pid_t child = fork();
+        if (child == 0)
+            exit(3);
+        waitpid(child, &status, 0);
+        return std::to_string(WEXITSTATUS(status));
+    }
+    std::printf("half a line");
+    exit(259);
+}
+PIPSQUEAK_HANDLER(handler, run)
+`)
+	if said, err := compile.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	s := h.Instance(t, h.Root(t), nil)
+	told := func(event string) string {
+		t.Helper()
+		answer := drivertest.Ask(t, s, event)
+		var e core.Exception
+		if err := json.Unmarshal([]byte(answer[1:]), &e); err != nil {
+			t.Fatalf("%.1000s: %v", answer, err)
+		}
+		return answer[:1] + outline(e)
+	}
+	for event, want := range map[string]string{"1": "Xstd::invalid_argument:no [cause std::range_error:why]", "2": "Xstd::runtime_error:no [cause int:]", "4": "Xstd::runtime_error:again"} {
+		got := told(event)
+		got = strings.ReplaceAll(strings.ReplaceAll(got, "std::_Nested_exception<", ""), ">:", ":")
+		if got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if got := told("3"); strings.Count(got, "[cause") != 16 {
+		t.Errorf("of 300 exceptions inside of each other: %s", got)
+	}
+	if got := drivertest.Ask(t, s, "5"); got != "R3" {
+		t.Errorf("a child that exits with 3: %s", got)
+	}
+	if got := told("6"); got != "Dexit:code 3" {
+		t.Errorf("exit(259): %s", got)
+	}
+}

@@ -1,0 +1,50 @@
+package gateway
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// functionCollector reads what has become of each function's events when it is scraped. The service bounds how many functions there are.
+type functionCollector struct {
+	counter              core.Counter
+	events, starts, took *prometheus.Desc
+}
+
+func newFunctionCollector(counter core.Counter) *functionCollector {
+	return &functionCollector{
+		counter: counter,
+		events:  prometheus.NewDesc("pipsqueak_function_events_total", "Events of a function by kind of error (ok: none).", []string{"function", "kind"}, nil),
+		starts:  prometheus.NewDesc("pipsqueak_function_starts_total", "Events of a function by the kind of start of their instance.", []string{"function", "start"}, nil),
+		took:    prometheus.NewDesc("pipsqueak_function_event_seconds", "Time of the events of a function, from their arrival to their answer.", []string{"function"}, nil),
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *functionCollector) Collect(out chan<- prometheus.Metric) {
+	for _, f := range c.counter.Counted() {
+		for kind, n := range f.Kinds {
+			out <- prometheus.MustNewConstMetric(c.events, prometheus.CounterValue, float64(n), f.Function, string(kind))
+		}
+		for start, n := range f.Starts {
+			out <- prometheus.MustNewConstMetric(c.starts, prometheus.CounterValue, float64(n), f.Function, string(start))
+		}
+		var all uint64
+		buckets := map[float64]uint64{}
+		for i, n := range f.Buckets {
+			all += n
+			if i < len(core.CountBuckets) {
+				buckets[core.CountBuckets[i].Seconds()] = all
+			}
+		}
+		out <- prometheus.MustNewConstHistogram(c.took, all, f.Took.Seconds(), buckets, f.Function)
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *functionCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{c.events, c.starts, c.took} {
+		out <- desc
+	}
+}
