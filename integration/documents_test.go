@@ -231,7 +231,7 @@ type desk struct {
 }
 
 // newDesk copies the checkout, and puts in front of its programs what lets them be run by a test: a server ends as soon as it listens, what follows a log
-// is interrupted, and requests go to the test's worker.
+// is interrupted, what needs a data directory has one of its own, and requests go to the test's worker.
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	w := startWorker(t, t.TempDir())
@@ -275,7 +275,7 @@ func newDesk(t *testing.T) *desk {
 			t.Fatal(err)
 		}
 	}
-	d.env = append(os.Environ(), "GOCACHE="+goEnv(t, "GOCACHE"), "GOMODCACHE="+goEnv(t, "GOMODCACHE"), "PATH="+tools+":"+os.Getenv("PATH"), "PIPSQUEAK_SERVER="+w.url, "HOME="+t.TempDir())
+	d.env = append(os.Environ(), "GOCACHE="+goEnv(t, "GOCACHE"), "GOMODCACHE="+goEnv(t, "GOMODCACHE"), "PATH="+tools+":"+os.Getenv("PATH"), "PIPSQUEAK_SERVER="+w.url, "HOME="+t.TempDir(), "TMPDIR="+t.TempDir())
 	d.furnish(t)
 	return d
 }
@@ -302,7 +302,7 @@ func goEnv(t *testing.T, name string) string {
 // pipsqueakScript stands in for the program. A flag that is given twice counts the second time.
 const pipsqueakScript = `case " $* " in
 *" --help "*) ;;
-" serve "*)
+*" serve "*)
 	out=$(mktemp)
 	"$program" "$@" --listen 127.0.0.1:0 --data "$(mktemp -d)" >"$out" & pid=$!
 	for i in {1..600}; do
@@ -311,7 +311,8 @@ const pipsqueakScript = `case " $* " in
 		sleep 0.1
 	done
 	kill -9 $pid; exit 1;;
-" logs "*" -f "*) exec timeout --preserve-status -s INT 2 "$program" "$@";;
+*" scan "* | *" doctor "*) exec "$program" "$@" --data "$(mktemp -d)";;
+*" logs "*" -f "*) exec timeout --preserve-status -s INT 2 "$program" "$@";;
 esac
 exec "$program" "$@"
 `
