@@ -212,7 +212,7 @@ func TestMemoryOfPackages(t *testing.T) {
 	w := startWorker(t, data)
 	f := handlerFile("import large\ndef handler(event, context):\n    kept = bytearray(b'x') * (event << 20)\n    return len(large.held) >> 20\n").
 		with("requirements.txt", "large\n").with("pipsqueak.yaml", "memory_mb: 64\nreuse: false\n")
-	w.deploy(t, "large", f)
+	w.deploy(t, "large", f) // before anybody knows what the package takes
 	w.probed(t, "large")
 	if err := w.stop(); err != nil {
 		t.Fatal(err)

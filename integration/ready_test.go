@@ -122,7 +122,7 @@ func readyWithinMemory(t testing.TB, n, third int) (readies [2]int) {
 	budget := int64(third*25+40) << 20 // the zygotes, and the roots and instances besides
 	index := newPythonIndex(t, "")
 	data := t.TempDir()
-	w := startWorker(t, data, "--memory", fmt.Sprint(budget))
+	w := startWorker(t, data, "--memory", fmt.Sprintf("%dM", budget>>20))
 	name := func(i int) string { return fmt.Sprint("many-", i) }
 	for i := range n {
 		module := fmt.Sprint("pyheld", i)
@@ -164,7 +164,7 @@ func readyWithinMemory(t testing.TB, n, third int) (readies [2]int) {
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}
-	w = startWorker(t, data, "--memory", fmt.Sprint(budget))
+	w = startWorker(t, data, "--memory", fmt.Sprintf("%dM", budget>>20))
 	readies[1] = check("after a restart")
 	return readies
 }

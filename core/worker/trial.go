@@ -2,6 +2,8 @@ package worker
 
 import (
 	"context"
+	"maps"
+	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -13,7 +15,7 @@ func (w *Worker) tryHandler(ctx context.Context, fn *core.Function, progress fun
 	done := timed(core.Progress{Verb: "import", Item: fn.Name}, progress)
 	id := trialID(fn.Name, fn.Version)
 	w.lastWords.expect(id)
-	loaded, err = w.tree.Try(ctx, fn)
+	loaded, err = w.tree.Try(ctx, unmeasured(fn))
 	if err == nil {
 		w.lastWords.forget(id)
 		done("", 0)
@@ -35,4 +37,23 @@ func (w *Worker) tryHandler(ctx context.Context, fn *core.Function, progress fun
 	}
 	refused.Message += "; fix it, or deploy it without a trial with --force (force=true over HTTP)"
 	return nil, refused
+}
+
+// unmeasuredBytes is what packages may take at import in a trial, when that was not measured: as much as in a probe.
+const unmeasuredBytes = 4 << 30
+
+// unmeasured returns the function with room for packages that were not probed yet: what they take is not the function's own memory.
+func unmeasured(fn *core.Function) *core.Function {
+	for module, why := range fn.Apart {
+		if strings.HasSuffix(why, unprobed) {
+			roomy := *fn
+			roomy.Weights = maps.Clone(fn.Weights)
+			if roomy.Weights == nil {
+				roomy.Weights = map[string]int64{}
+			}
+			roomy.Weights[module] = unmeasuredBytes
+			return &roomy
+		}
+	}
+	return fn
 }
