@@ -154,7 +154,7 @@ func (w *Worker) prepare(ctx context.Context, d core.Driver, fn *core.Function, 
 	w.probes.Lock()
 	defer w.probes.Unlock()
 	all := w.installed(fn)
-	if err := w.compile(ctx, d, fn, runtime, all); err != nil && ctx.Err() == nil {
+	if err := w.compile(ctx, d, fn, runtime, all, progress); err != nil && ctx.Err() == nil {
 		w.log.Warn("compile", "fn", fn.Name, "err", err)
 	}
 	for i := range all {
@@ -197,12 +197,13 @@ func verdict(p core.Probe) string {
 }
 
 // compile has those of the packages compiled that were not. Without it they are imported all the same, only slower.
-func (w *Worker) compile(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, all []core.Installed) error {
+func (w *Worker) compile(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, all []core.Installed, progress func(core.Progress)) error {
 	packages := w.store.Uncompiled(all)
 	if !can(d, core.CapabilityCompile) || len(packages) == 0 {
 		return nil
 	}
-	began := time.Now()
+	began, done := time.Now(), timed(core.Progress{Verb: "compile", Item: fn.Name}, progress)
+	defer done("", 0)
 	out, err := w.store.Stage()
 	if err != nil {
 		return err
