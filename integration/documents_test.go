@@ -284,8 +284,10 @@ func newDesk(t *testing.T) *desk {
 func (d *desk) fresh(t *testing.T) {
 	t.Helper()
 	d.worker.deploy(t, "hello", handlerFile(says("hello")))
-	if err := os.RemoveAll(filepath.Join(d.dir, "pipsqueak-driver-perl")); err != nil {
-		t.Fatal(err)
+	for _, made := range []string{"pipsqueak-driver-perl", "scan.jsonl"} {
+		if err := os.RemoveAll(filepath.Join(d.dir, made)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
