@@ -96,9 +96,9 @@ deps:
 	$(call packages,cc:gcc c++:g++ /usr/include/stdio.h:libc6-dev /usr/include/http_parser.h:libhttp-parser-dev $(PYTHON):python3 $(shell $(PYTHON) -c 'import ensurepip, sys; sys.stdout.write(ensurepip.__file__)' 2>/dev/null || echo /nonexistent):python3-venv npm:npm \
 		/usr/bin/ruby:ruby $(shell /usr/bin/ruby -rrbconfig -e 'print RbConfig::CONFIG["rubyhdrdir"], "/ruby.h"' 2>/dev/null || echo /nonexistent):ruby-dev)
 
-# What functions of the tests are built with, and what the drivers of the examples need.
+# What functions of the tests are built with, what the drivers of the examples need, and what commands of the documents use.
 deps-test: $(NPMS) | deps
-	$(call packages,cmake:cmake rustc:rustc /usr/bin/luajit:luajit /usr/share/lua/5.1/dkjson.lua:lua-dkjson /usr/bin/bundle:ruby-bundler)
+	$(call packages,cmake:cmake rustc:rustc /usr/bin/luajit:luajit /usr/share/lua/5.1/dkjson.lua:lua-dkjson /usr/bin/bundle:ruby-bundler curl:curl jq:jq)
 	$(MAKE) -C examples/driver-in-python venv
 
 deps-bench:
