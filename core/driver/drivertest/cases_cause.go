@@ -7,8 +7,8 @@ import (
 )
 
 var causeCases = []Case{
-	{Name: "answer/exception-with-causes", Clauses: []string{"E25"}, run: answerCauses},
-	{Name: "answer/exception-that-cannot-be-read", Clauses: []string{"E25"}, run: answerUnreadable},
+	{Name: "answer/exception-with-causes", Clauses: []string{"E25"}, Since: 3, run: answerCauses},
+	{Name: "answer/exception-that-cannot-be-read", Clauses: []string{"E25"}, Since: 3, run: answerUnreadable},
 }
 
 // answerCauses: what an exception was raised because of is told, and what that was.

@@ -12,7 +12,6 @@ import (
 var eventCases = []Case{
 	{Name: "event/values", Clauses: []string{"E1"}, run: eventValues},
 	{Name: "event/unicode", Clauses: []string{"E1"}, run: eventUnicode},
-	{Name: "event/lone-surrogate", Clauses: []string{"E1", "C24"}, run: eventSurrogate},
 	{Name: "event/nested-deep", Clauses: []string{"E1", "E22"}, run: eventDeep},
 	{Name: "event/in-part", Clauses: []string{"E20"}, run: eventPart},
 	{Name: "event/large", Clauses: []string{"E2"}, run: eventLarge},
@@ -55,16 +54,6 @@ func eventUnicode(t *trial) {
 	}
 	n.wire.send('E', n.wire.eventBody([]byte("\"\\ud83d\\udc2d\""), time.Now().Add(time.Minute)))
 	t.mustEcho(n, `"🐭"`)
-}
-
-// eventSurrogate: half a character is none. What the language makes of it is its own affair; the instance answers, in JSON.
-func eventSurrogate(t *trial) {
-	n := t.instance()
-	n.wire.send('E', n.wire.eventBody([]byte(`"\ud83d"`), time.Now().Add(time.Minute)))
-	if a := t.answer(n); !json.Valid(a.body) || strings.IndexByte("RXL", a.kind) < 0 {
-		t.errorf("half a character is answered by %s", a)
-	}
-	t.alive(n, "half a character")
 }
 
 // eventDeep: as deep as an event may be, and a result.
