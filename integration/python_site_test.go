@@ -97,9 +97,15 @@ func plainly(t *testing.T, f files, requirements string) (seen any) {
 // runUV runs uv as a user does, and returns what it prints.
 func runUV(t *testing.T, dir string, arguments ...string) string {
 	t.Helper()
-	run := exec.CommandContext(t.Context(), filepath.Join(programs(t), "libexec/uv"), arguments...)
+	return runThis(t, filepath.Join(programs(t), "libexec/uv"), dir, arguments...)
+}
+
+// runThis is runUV with another uv.
+func runThis(t *testing.T, uv, dir string, arguments ...string) string {
+	t.Helper()
+	run := exec.CommandContext(t.Context(), uv, arguments...)
 	run.Dir, run.Stderr = dir, os.Stderr
-	run.Env = append(os.Environ(), "UV_CACHE_DIR="+filepath.Join(dir, "cache"), "UV_PYTHON_DOWNLOADS=never")
+	run.Env = append(os.Environ(), "UV_CACHE_DIR="+filepath.Join(dir, "cache"), "UV_PYTHON_DOWNLOADS=never", "UV_INDEX_URL="+os.Getenv("UV_DEFAULT_INDEX")) // older ones know UV_INDEX_URL alone
 	out, err := run.Output()
 	if err != nil {
 		t.Fatal(err)

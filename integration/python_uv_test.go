@@ -50,7 +50,9 @@ func TestPythonAsUV(t *testing.T) {
 		"dev dependencies": {files{"pyproject.toml": project + "[tool.uv]\ndev-dependencies = [\"py-e\"]\nconstraint-dependencies = [\"py-b<1.5\"]\n"},
 			"uv.lock", 3},
 		"override": {files{"pyproject.toml": project + "[tool.uv]\noverride-dependencies = [\"py-b==2.0rc1\"]\n"}, "uv.lock", 3},
-		"pylock":   {files{"pyproject.toml": project + groups}, "pylock.toml", 3},
+		"resolved with": {files{"pyproject.toml": project + "[tool.uv]\nbuild-constraint-dependencies = [\"py-f<9\"]\ndependency-metadata = [{name = \"py-c\", requires-dist = []}]\n" +
+			"prerelease-package = {py-f = \"allow\"}\n"}, "uv.lock", 3},
+		"pylock": {files{"pyproject.toml": project + groups}, "pylock.toml", 3},
 		"pylock's default groups": {files{"pylock.toml": pylock + locked("py-f", "1.1", "marker = \"'main' in dependency_groups\"") + locked("py-b", "1.5", "") +
 			locked("py-d", "0.9", "marker = \"'dev' in dependency_groups\"") + locked("py-b", "1.0", "marker = \"'x' in extras\"")}, "", 2},
 	}
@@ -92,6 +94,40 @@ func TestPythonAsUV(t *testing.T) {
 				t.Errorf("installed %v, and uv %v", got, want)
 			}
 		})
+	}
+}
+
+// TestLocksOfUV has locks deployed that other versions of uv have made: those that PIPSQUEAK_TEST_UV names, programs separated by commas, and the one that
+// comes with the driver.
+func TestLocksOfUV(t *testing.T) {
+	system(t)
+	index := newPythonIndex(t, "")
+	index.addWheel(t, "py-a", "1.0", "Requires-Dist: py-b>=1\nProvides-Extra: x\nRequires-Dist: py-c; extra == 'x'\n", files{})
+	for _, name := range []string{"py-b", "py-c", "py-d"} {
+		index.addWheel(t, name, "1.0", "", files{})
+	}
+	const project = "[project]\nname = \"f\"\nversion = \"1\"\nrequires-python = \">=3.9\"\ndependencies = [\"py-a[x]\", \"py-d ; sys_platform == 'win32'\"]\n" +
+		"[project.optional-dependencies]\ny = [\"py-d\"]\nz = [\"py-d<2\"]\n[tool.uv]\ndev-dependencies = [\"py-d\"]\nconstraint-dependencies = [\"py-b<9\"]\n" +
+		"override-dependencies = [\"py-c<9\"]\nenvironments = [\"sys_platform == 'linux'\", \"sys_platform == 'win32'\"]\n"
+	w := startWorker(t, t.TempDir())
+	for _, uv := range append(strings.FieldsFunc(os.Getenv("PIPSQUEAK_TEST_UV"), func(r rune) bool { return r == ',' }), filepath.Join(programs(t), "libexec/uv")) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "pyproject.toml"), []byte(project), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		runThis(t, uv, dir, "lock", "--quiet", "--python", "/usr/bin/python3")
+		lock, err := os.ReadFile(filepath.Join(dir, "uv.lock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, p := range w.deploy(t, "locked", handlerFile(echo).with("pyproject.toml", project).with("uv.lock", string(lock))).Packages {
+			got = append(got, p.String())
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, []string{"py-a==1.0", "py-b==1.0", "py-c==1.0"}) {
+			t.Errorf("of the lock of %s is installed: %v", uv, got)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ func writer(t *testing.T, s *Store) *exec.Cmd {
 	t.Helper()
 	dir := filepath.Join(s.dir, "staging", "left")
 	cmd := exec.Command("sh", "-c", `i=0; while :; do mkdir -p "$0/$i"; echo x > "$0/$i/f"; echo x > "$0/$((i+1))"; i=$(((i+2)%64)); done`, dir)
+	cmd.Stdout = io.Discard // a pipe, which its mkdir has as well: Wait waits for both
 	must(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	for !exists(filepath.Join(dir, "10")) {

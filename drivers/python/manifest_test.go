@@ -36,6 +36,7 @@ func TestBadManifests(t *testing.T) {
 		{"pyproject.toml", "[project]\ndependencies = ['-e .']", "a function cannot choose"},
 		{"pyproject.toml", "a = " + strings.Repeat("[", 5000), "pyproject.toml is not TOML"},
 		{"pyproject.toml", "project = " + strings.Repeat("{a=", 200) + "{}" + strings.Repeat("}", 200) + "\ntool.uv.sources.a.path='.'", "tool.uv.sources"},
+		{"pyproject.toml", "[tool.uv.pip]\nindex-url = 'https://example.org'", "tool.uv.pip.index-url: a function cannot choose"},
 		{"uv.lock", "", "no pyproject.toml beside it"},
 		{"pylock.toml", "packages = 5", "is not a lock as PEP 751 has it"},
 		{"pylock.toml", pylock + "packages = 5", "is not a lock as PEP 751 has it"},
@@ -61,6 +62,124 @@ func TestBadManifests(t *testing.T) {
 		ask(t, "import pipsqueak_manifest as m\nm.TOOLS = sys.argv[3]\n"+refuse("m.parse(sys.argv[2], m.READERS[sys.argv[2]](sys.argv[1]))"), nil, &got, dir, c.name, tools)
 		if got.Kind != "install" || got.Fault != "caller" && got.Fault != "handler" || !strings.Contains(got.Message, c.say) {
 			t.Errorf("%s, %.60q: %+v", c.name, c.text, got)
+		}
+	}
+}
+
+// TestOtherTables reads a pyproject.toml in which uv's tables say nothing of where packages come from.
+func TestOtherTables(t *testing.T) {
+	dir := t.TempDir()
+	drivertest.Write(t, dir, map[string]string{"pyproject.toml": "[project]\ndependencies = ['p']\n[tool.uv]\nindex-strategy = 'first-index'\n[tool.uv.pip]\nexclude-newer = '7 days'\n"})
+	var got string
+	ask(t, "import pipsqueak_manifest as m; print(json.dumps(m.of_project(sys.argv[1])))", nil, &got, dir)
+	if got != "p" {
+		t.Errorf("it asks for %q", got)
+	}
+}
+
+// TestLockFields has locks read in which one field more is than this driver knows, wherever it is, and locks with every field that uv writes.
+func TestLockFields(t *testing.T) {
+	const uvLock = `version = 1
+revision = 5
+requires-python = ">=3.9"
+resolution-markers = ["python_version > '3'"]
+conflicts = [[{ package = "f", extra = "y" }, { package = "f", group = "z" }]]
+[options]
+exclude-newer = "2030-01-01T00:00:00Z"
+exclude-newer-span = "P1D"
+minimum-libc-version = { glibc = "2.17" }
+exclude-newer-package = { p = { timestamp = "2030-01-01T00:00:00Z", span = "P1D" }, q = false }
+prerelease-package = { p = "allow" }
+[manifest]
+members = ["f"]
+constraints = [{ name = "p", specifier = "<2" }]
+dependency-groups = { dev = [{ name = "p", extras = ["x"], marker = "os_name == 'nt'" }] }
+[[manifest.dependency-metadata]]
+name = "p"
+requires-dist = ["q"]
+[[package]]
+name = "p"
+version = "1"
+default-groups = ["dev"]
+group-requires-python = { dev = ">=3.10" }
+source = { registry = "https://example.org/simple" }
+dependencies = [{ name = "q", version = "1", source = { registry = "https://example.org/simple" }, extra = ["x"], marker = "os_name == 'nt'" }]
+sdist = { url = "https://example.org/p.tar.gz", hash = "sha256:00", size = 1, upload-time = "2026-01-01T00:00:00Z" }
+wheels = [{ url = "https://example.org/p.whl", hash = "sha256:00", zstd = { hash = "sha256:00", size = 1 } }]
+[package.optional-dependencies]
+x = [{ name = "q" }]
+[package.dev-dependencies]
+dev = [{ name = "q" }]
+[package.metadata]
+requires-dist = [{ name = "q", specifier = ">=1", editable = "q" }]
+provides-extras = ["x"]
+[package.metadata.requires-dev]
+dev = [{ name = "q" }]
+`
+	const pylock = `lock-version = "1.1"
+created-by = "test"
+environments = ["os_name == 'posix'"]
+dependency-groups = ["dev"]
+tool = { any = { thing = 1 } }
+[[packages]]
+name = "p"
+version = "1"
+dependencies = [{ name = "q", version = "1" }]
+attestation-identities = [{ kind = "GitHub", repository = "a/b" }]
+tool = { any = [{ thing = 1 }] }
+sdist = { url = "https://example.org/p-1.tar.gz", size = 1, hashes = { sha256 = "00", blake2b = "00" } }
+wheels = [{ name = "p-1-py3-none-any.whl", url = "https://example.org/p-1-py3-none-any.whl", upload-time = 2026-01-01T00:00:00Z, hashes = { sha256 = "00" } }]
+`
+	read := func(name, text string) (got refusal) {
+		t.Helper()
+		ask(t, "import pipsqueak_fields, pipsqueak_manifest as m\nm.TOOLS = sys.argv[3]\n"+refuse("pipsqueak_fields.check(sys.argv[1], m.toml().loads(sys.argv[2]))"), nil, &got,
+			name, text, filepath.Join(drivertest.Libexec(t), "attestations"))
+		return got
+	}
+	for name, text := range map[string]string{"uv.lock": uvLock, "pylock.toml": pylock} {
+		if got := read(name, text); got != (refusal{}) {
+			t.Errorf("%s with what is known: %+v", name, got)
+		}
+	}
+	for _, c := range []struct{ name, field, before, more string }{
+		{"uv.lock", "trust", "version = 1", "trust = 'none'\n"},
+		{"uv.lock", "options.verify", "exclude-newer =", "verify = false\n"},
+		{"uv.lock", "options.exclude-newer-package.p.unless", "timestamp", "unless = 1, "},
+		{"uv.lock", "manifest.replacements", "members", "replacements = []\n"},
+		{"uv.lock", "conflicts.variant", "package = \"f\", extra", "variant = 'x', "},
+		{"uv.lock", "package.signatures", "version = \"1\"\ndefault-groups", "signatures = []\n"},
+		{"uv.lock", "package.source.mirror", "registry = \"https://example.org/simple\" }\n", "mirror = 'x', "},
+		{"uv.lock", "package.dependencies.unless", "extra = [\"x\"], marker", "unless = 'x', "},
+		{"uv.lock", "package.dependencies.source.mirror", "registry = \"https://example.org/simple\" }, ", "mirror = 'x', "},
+		{"uv.lock", "package.sdist.signature", "size = 1, upload-time", "signature = 'x', "},
+		{"uv.lock", "package.wheels.variant", "zstd", "variant = 'x', "},
+		{"uv.lock", "package.wheels.zstd.signature", "size = 1 } }]", "signature = 'x', "},
+		{"uv.lock", "package.wheels.hash.sha512", "\"sha256:00\", zstd", "{ sha512 = '00' } }] #"},
+		{"uv.lock", "package.optional-dependencies.x.unless", "name = \"q\" }]\n[package.dev", "unless = 'x', "},
+		{"uv.lock", "package.metadata.requires-dev.dev.unless", "name = \"q\" }]\n", "unless = 'x', "},
+		{"pylock.toml", "trust", "created-by", "trust = 'none'\n"},
+		{"pylock.toml", "packages.variants", "attestation", "variants = []\n"},
+		{"pylock.toml", "packages.sdist.signature", "size = 1", "signature = 'x', "},
+		{"pylock.toml", "packages.wheels.signature", "name = \"p-1-py3", "signature = 'x', "},
+		{"pylock.toml", "packages.wheels.hashes.sha256.value", "\"00\" } }]", "{ value = '00' } } }] #"},
+	} {
+		text := map[string]string{"uv.lock": uvLock, "pylock.toml": pylock}[c.name]
+		at := strings.LastIndex(text, c.before)
+		if at < 0 {
+			t.Fatal(c.before)
+		}
+		got := read(c.name, text[:at]+c.more+text[at:])
+		if got.Kind != "install" || got.Fault != "caller" || !strings.Contains(got.Message, c.name+" has the field '"+c.field+"'") {
+			t.Errorf("%s with %s: %+v", c.name, c.field, got)
+		}
+	}
+	dir := t.TempDir()
+	drivertest.Write(t, dir, map[string]string{"uv.lock": "trust = 'none'\n" + uvLock, "pylock.toml": "trust = 'none'\n" + pylock, "pyproject.toml": ""})
+	for _, name := range []string{"uv.lock", "pylock.toml"} {
+		var got refusal
+		ask(t, "import pipsqueak_manifest as m\nm.TOOLS = sys.argv[3]\n"+refuse("m.READERS[sys.argv[2]](sys.argv[1])"), nil, &got, dir, name, filepath.Join(drivertest.Libexec(t), "attestations"))
+		if !strings.Contains(got.Message, "'trust'") {
+			t.Errorf("the reader of %s: %+v", name, got)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,5 +30,38 @@ func TestScanVariations(t *testing.T) {
 				t.Errorf("%s: %v is found in\n%s", name, found, cases[i])
 			}
 		}
+	}
+}
+
+// TestScanFollows scans code in which each thing stands for two others, and these for two others: whoever follows all of them is never done.
+func TestScanFollows(t *testing.T) {
+	const steps = 40
+	var modules []string
+	for _, c := range []struct{ first, step, last string }{
+		{"", "def f%d():\n    if x: return f%d()\n    return f%[2]d()\n", "y = f0()\n"},
+		{"", "def f%d():\n    a = f%d()\n    b = f%[2]d()\n    return a + b\n", "exec(f0())\n"},
+		{"", "def f%d(a):\n    f%d(a); f%[2]d(a)\n", "import os\nf0(os.environ)\n"},
+		{"", "def f%d(g):\n    return f%d(f%[2]d(g))\n", "@f0\ndef g(): pass\nexec(g())\n"},
+		{"", "t%d = [t%d[0], t%[2]d[1]]\n", "y = t0[x]\nexec(y)\n"},
+		{"", "x%d = x%d.a or x%[2]d.b\n", "exec(x0)\n"},
+		{"y = f", "()", "\nexec(y)\n"},
+		{"x0 = 'aaaa'\n", "x%[2]d = x%[1]d + x%[1]d\n", "exec(x39)\n"},
+		{"x0 = 'aaaa'\n", "x%[2]d = f'{x%[1]d}{x%[1]d}'\n", "exec(x39)\n"},
+	} {
+		text := c.first
+		for i := range steps {
+			if strings.Contains(c.step, "%") {
+				text += fmt.Sprintf(c.step, i, i+1)
+			} else {
+				text += c.step
+			}
+		}
+		modules = append(modules, text+c.last)
+	}
+	var got int
+	ask(t, "import scan, signal\nsignal.alarm(60)\nfor text in sys.argv[1:]:\n    package = scan.Package(None)\n"+
+		"    package.file('p/m.py', len(text), lambda limit: text.encode())\n    package.finish()\nprint(len(sys.argv) - 1)\n", nil, &got, modules...)
+	if got != len(modules) {
+		t.Errorf("%d of %d are scanned", got, len(modules))
 	}
 }

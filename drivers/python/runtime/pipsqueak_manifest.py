@@ -6,14 +6,16 @@ import re
 import sys
 from urllib.parse import quote
 
+import pipsqueak_fields as fields
 import pipsqueak_uv as uv
 from pipsqueak_answer import Refused
 
 LOCKS = ("uv.lock", "pylock.toml")
 PROJECT = "/tmp/project"
-# What of uv's own table decides which packages a project has. What has to do with builds is not among it.
-DECIDING = ("package", "dev-dependencies", "default-groups", "dependency-groups", "constraint-dependencies", "override-dependencies", "exclude-dependencies", "environments",
-            "required-environments", "conflicts", "resolution", "prerelease", "fork-strategy", "index-strategy", "exclude-newer", "exclude-newer-package")
+# What of uv's own table is in a uv.lock: which packages a project has, and what it was resolved with.
+DECIDING = ("package", "dev-dependencies", "default-groups", "dependency-groups", "constraint-dependencies", "override-dependencies", "exclude-dependencies",
+            "build-constraint-dependencies", "dependency-metadata", "environments", "required-environments", "conflicts", "resolution", "prerelease", "prerelease-package",
+            "fork-strategy", "index-strategy", "exclude-newer", "exclude-newer-package", "minimum-libc-version")
 TOOLS = "/pipsqueak/tools/attestations"
 
 PIN = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*===?\s*([A-Za-z0-9.!+_-]+)\s*(?:;.*)?")
@@ -108,14 +110,17 @@ def read_project(code):
 
 def refuse_sources(where, of_uv):
     """Other places to take packages from are refused: uv has them in its own table."""
-    for key in ("index", "index-url", "extra-index-url", "find-links", "sources", "pip"):
+    for key in ("index", "index-url", "extra-index-url", "find-links", "sources"):
         if of_uv.get(key):
             raise Refused("install", "caller", f"{where}{key}: a function cannot choose where packages come from; take it out")
+    if isinstance(of_uv.get("pip"), dict):
+        refuse_sources(f"{where}pip.", of_uv["pip"])
 
 
 def of_uv_lock(code):
     if not os.path.exists(os.path.join(code, "pyproject.toml")):
         raise Refused("install", "caller", "uv.lock has no pyproject.toml beside it: deploy both")
+    fields.check("uv.lock", read_toml(code, "uv.lock"))
     write_project(code, read_project(code))
     check_lock()
     export = start_in_project(os.environ, "export", "--frozen", "--no-default-groups", "--no-emit-project", "--no-header")
@@ -168,6 +173,7 @@ def start_in_project(env, *arguments):
 def of_pylock(code):
     """The packages that a pylock.toml has for this interpreter as lines of a requirements.txt: its default groups, and no extras."""
     lock, lines = read_toml(code, "pylock.toml"), []
+    fields.check("pylock.toml", lock)
     for package, _ in chosen(lock):
         if package.directory and os.path.normpath(package.directory.path) == ".":
             continue  # the function itself

@@ -10,6 +10,7 @@ from scan_calls import IMPORTERS, RUNNERS
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 LITERALS = (ast.List, ast.Tuple, ast.Set, ast.Dict)
 DEEP = 25  # of expressions in expressions, and names that stand for names
+LONG = 1 << 20  # characters: a text that is put together is not followed further
 # Modules of which names are followed through variables.
 KNOWN = frozenset("os posix subprocess commands pty socket requests httpx aiohttp urllib urllib2 urllib3 http httplib base64 ctypes _ctypes cffi pickle _pickle marshal builtins __builtins__ smtplib ftplib telnetlib "
                   "xmlrpc multiprocessing asyncio operator functools types code boto3 botocore paramiko websocket websockets pycurl dns httplib2 grpc redis pymongo pika kafka slack_sdk telegram "
@@ -114,6 +115,7 @@ class Names:
         self.names = {}   # what a name stands for; attributes as ".name"
         self.stars = []   # modules of which all names were imported
         self.functions, self.classes = {}, {}
+        self.asked = {}   # what was asked for before, by node and depth: what is asked twice at each step would be asked without end
         self.learn()
 
     def learn(self):
@@ -138,12 +140,14 @@ class Names:
             self.learn_values()
 
     def learn_values(self):
+        self.asked.clear()
         for target, value in [*self.bound, *self.arguments()]:
             if target not in self.names and target not in self.functions and not isinstance(value, (ast.Constant, ast.Lambda, *LITERALS)):
                 table = next((v for v in self.values.get(value.id, ()) if isinstance(v, LITERALS)), None) if isinstance(value, ast.Name) else None
                 name = self.first_known(parts(table), 0) if table else self.name(value)
                 if self.known(name) or name in RUNNERS:
                     self.names[target] = name
+        self.asked.clear()
 
     def link(self, resolve):
         """Notes what names stand for that other modules have."""
@@ -202,14 +206,20 @@ class Names:
                 return self.names["." + node.attr]
             return f"{below}.{node.attr}" if below else f"?.{node.attr}"
         if isinstance(node, ast.Call):
-            return self.result(node, depth)
+            return self.once(self.result, node, depth)
         if isinstance(node, ast.Subscript):
-            return self.item(node, depth)
+            return self.once(self.item, node, depth)
         if isinstance(node, (ast.Await, ast.Starred, ast.NamedExpr)):
             return self.name(node.value, depth)
         if isinstance(node, (ast.IfExp, ast.BoolOp)):
             return self.first_known([node.body, node.orelse] if isinstance(node, ast.IfExp) else node.values, depth)
         return ""
+
+    def once(self, ask, node, depth):
+        key = (ask.__name__, node, depth)
+        if key not in self.asked:
+            self.asked[key] = ask(node, depth)
+        return self.asked[key]
 
     def from_star(self, name):
         if self.stars and name not in self.functions and name not in self.classes and name not in self.values and not hasattr(builtins, name):
@@ -250,9 +260,12 @@ class Names:
             return self.name(first, depth) + ".__dict__"
         if called in ("globals", "locals"):
             return "__dict__"
-        if (function := self.functions.get(called)) and (name := self.first_known(results(function), depth)) and self.known(name):
+        if (function := self.functions.get(called)) and (name := self.once(self.returned, function, depth)) and self.known(name):
             return name
         return called + "()" if called else ""
+
+    def returned(self, function, depth):
+        return self.first_known(results(function), depth)
 
     def item(self, node, depth):
         """What an index of a table of modules or names, or of what stands in the module, stands for."""
@@ -278,6 +291,10 @@ class Names:
         """The text that an expression is, put together as it may be, None when that is not known."""
         if node is None or depth > DEEP:
             return None
+        text = self.once(self.put_together, node, depth)
+        return text if text is None or len(text) <= LONG else None
+
+    def put_together(self, node, depth):
         again = lambda other: self.text(other, depth + 1)
         if isinstance(node, ast.Constant):
             value = node.value
