@@ -177,7 +177,7 @@ type Load struct {
 	Packages []string // directories inside the sandbox to look for modules in, in order
 	Modules  []string // modules to import, in order
 	// What a probe asks besides. A driver that does not know it leaves it.
-	Watch bool     // to report the environment variables that the imported code reads meanwhile
+	Watch bool     // to report the environment variables that the imported code reads meanwhile, and the packages that it asks for
 	Draw  []string // modules that were imported before, whose random generators are to be drawn from
 }
 
@@ -203,12 +203,18 @@ type Report struct {
 	Loaded []string
 	// Reads are the names of environment variables that were read during the import, AllVariables for all of them. Only with Load.Watch.
 	Reads []string
+	// Asks are names of modules, and of packages, that the imported code looked for, found or not, AnyPackage for all that there are. Those of the language's own
+	// may be left out. Only with Load.Watch.
+	Asks []string
 	// Drawn has text for those of Load.Draw that have random generators: a line for each, with its name and what it gave, which is to differ from process to process.
 	Drawn map[string]string
 }
 
 // AllVariables in Report.Reads stands for every environment variable: the code has looked at the whole environment.
 const AllVariables = "*"
+
+// AnyPackage in Report.Asks stands for every package: the code has looked at which there are.
+const AnyPackage = "*"
 
 // ResolveRequest asks for the packages of deployed code.
 type ResolveRequest struct {

@@ -55,6 +55,7 @@ type Use struct {
 type Trial struct {
 	Why   string        `json:"why,omitempty"`   // no zygote may import it
 	Reads []string      `json:"reads,omitempty"` // environment variables, as in Report
+	Asks  []string      `json:"asks,omitempty"`  // as in Report
 	Took  time.Duration `json:"took,omitempty"`
 	// Version is as in Probe.
 	Version int `json:"version"`

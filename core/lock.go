@@ -72,6 +72,8 @@ type Probe struct {
 	Network  []string `json:"network,omitempty"`  // attempts to reach one, "3 datagrams"
 	// Reads are the names of environment variables that it reads when it is imported and everything it requires has been, as in Report.
 	Reads []string `json:"reads,omitempty"`
+	// Asks are what it looks for when it is imported, in any process that was seen, as in Report.
+	Asks []string `json:"asks,omitempty"`
 	// Version counts up what a probe looks at: an older one is made again.
 	Version int `json:"version,omitempty"`
 	// Errors is why a module of it cannot be imported by itself, by its name in Receipt.Modules.

@@ -119,6 +119,7 @@ func decodeReport(pb *driverpb.Report) core.Report {
 		Threads: int(pb.GetThreads()),
 		Loaded:  pb.GetLoaded(),
 		Reads:   pb.GetReads(),
+		Asks:    pb.GetAsks(),
 		Drawn:   eachValue(pb.GetDrawn(), func(text string) string { return text }),
 	}
 }

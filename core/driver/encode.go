@@ -151,6 +151,7 @@ func encodeReport(r core.Report) *driverpb.Report {
 		Threads: int64(r.Threads),
 		Loaded:  r.Loaded,
 		Reads:   r.Reads,
+		Asks:    r.Asks,
 		Drawn:   r.Drawn,
 	}
 }

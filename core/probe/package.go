@@ -13,6 +13,7 @@ import (
 // probe imports one package. Whether a failure is the package's or the machine's, the next fork shows.
 func (r *run) probe(p *core.Installed) (core.Probe, error) {
 	result := core.Probe{Time: time.Now().UTC(), Version: version}
+	result.Asks, _ = Asks(*p) // of a probe before, which may have seen other packages
 	required := r.requires(p)
 	ctx, cancel := context.WithTimeout(r.ctx, packageTime)
 	defer cancel()
@@ -25,7 +26,7 @@ func (r *run) probe(p *core.Installed) (core.Probe, error) {
 			return result, err
 		}
 		began := time.Now()
-		module, reads, err := r.importEach(ctx, modules)
+		module, seen, err := r.importEach(ctx, modules)
 		took := time.Since(began)
 		var after sandbox.Observation
 		if err == nil {
@@ -52,23 +53,31 @@ func (r *run) probe(p *core.Installed) (core.Probe, error) {
 			}
 			continue
 		}
-		result.Reads = reads
+		result.Reads, result.Asks = seen.Reads, sorted(slices.Concat(result.Asks, seen.Asks))
 		return result, r.judge(&result, before, after, took, required)
+	}
+	if len(result.Errors) > 0 { // what it asks for is not known
+		result.Asks = []string{core.AnyPackage}
 	}
 	return result, nil
 }
 
-// importEach imports modules one by one, and returns the one that failed, and the variables that they read, sorted.
-func (r *run) importEach(ctx context.Context, modules []string) (failed string, reads []string, err error) {
+// importEach imports modules one by one, and returns the one that failed, and what they read, sorted, and ask for.
+func (r *run) importEach(ctx context.Context, modules []string) (failed string, seen core.Report, err error) {
 	for _, m := range modules {
-		more, err := r.load(ctx, r.work, m)
+		report, err := r.load(ctx, r.work, m)
 		if err != nil {
-			return m, nil, err
+			return m, seen, err
 		}
-		reads = append(reads, more...)
+		seen.Reads, seen.Asks = append(seen.Reads, report.Reads...), append(seen.Asks, report.Asks...)
 	}
-	slices.Sort(reads)
-	return "", slices.Compact(reads), nil
+	seen.Reads = sorted(seen.Reads)
+	return "", seen, nil
+}
+
+func sorted(names []string) []string {
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // settled looks at the process, and again after a moment while there is something that was not there before: threads and processes that were

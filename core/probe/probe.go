@@ -43,13 +43,21 @@ type Machine struct {
 	Create func(context.Context, core.SandboxConfig) (Sandbox, error)
 }
 
-// version is of what a probe looks at. 2: the variables that are read, and random numbers that repeat.
-const version = 2
+// version is of what a probe looks at. 2: the variables that are read, and random numbers that repeat. 3: the packages that are asked for.
+const version = 3
 
 // Stale reports whether a package of these has to be probed: it never was by a probe that looks at all that this one does, or what kept it out
 // of zygotes is not among them.
 func Stale(p core.Installed, all []core.Installed) bool {
 	return p.Probe == nil || p.Probe.Version != version || p.Probe.Through != "" && !slices.ContainsFunc(all, func(q core.Installed) bool { return q.String() == p.Probe.Through })
+}
+
+// Asks returns what a package asks for when it is imported, and whether that is known.
+func Asks(p core.Installed) (names []string, known bool) {
+	if p.Probe == nil || p.Probe.Version != version {
+		return nil, false
+	}
+	return p.Probe.Asks, true
 }
 
 // Current reports whether a trial looked at all that one does now.
@@ -111,7 +119,7 @@ func Try(ctx context.Context, m Machine, packages []core.Installed, first, more,
 		if err != nil {
 			return tried, err
 		}
-		trial := core.Trial{Why: cmp.Or(probe.Errors[module], probe.Unforkable), Reads: probe.Reads, Took: probe.Own, Version: version}
+		trial := core.Trial{Why: cmp.Or(probe.Errors[module], probe.Unforkable), Reads: probe.Reads, Asks: probe.Asks, Took: probe.Own, Version: version}
 		if trial.Why == "" {
 			if trial.Why, err = r.draw(module); err != nil {
 				return tried, err

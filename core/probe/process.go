@@ -63,16 +63,16 @@ func (r *run) observe() (sandbox.Observation, error) {
 	return *r.seen, nil
 }
 
-// load has a process import modules, and returns the names of the environment variables that they read.
-func (r *run) load(ctx context.Context, p *process, modules ...string) (reads []string, err error) {
+// load has a process import modules, and returns the report, with what they read and ask for.
+func (r *run) load(ctx context.Context, p *process, modules ...string) (report core.Report, err error) {
 	if p == r.work {
 		r.seen = nil
 	}
-	report, err := r.Driver.Import(ctx, p.Ref().ID, core.Load{Packages: r.dirs, Modules: modules, Watch: true})
+	report, err = r.Driver.Import(ctx, p.Ref().ID, core.Load{Packages: r.dirs, Modules: modules, Watch: true})
 	if err == nil {
 		p.modules = slices.Concat(p.modules, modules)
 	}
-	return report.Reads, err
+	return report, err
 }
 
 // ready sees to it that there is a process to work with, which has imported all that is good and is needed. What cannot be imported any

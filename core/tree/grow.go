@@ -87,7 +87,7 @@ func (t *Tree) joinZygote(live Live, s shape, worth float64) (*Node, error) {
 	}
 	var parent *Node
 	if len(s.modules) > 0 {
-		z, found := nearest(t.zygotes(live.Generation, maxDepth-1), s, t.costs)
+		z, found := nearest(t.zygotes(live.Generation, maxDepth-1), s, t.costs, t.asks)
 		if !found {
 			t.mu.Unlock()
 			return nil, core.Errorf(core.KindUnavailable, core.FaultWorker, "no zygote of %s can be forked now", s.runtime)
@@ -230,8 +230,9 @@ func (t *Tree) wanted(left []block) (want candidate, found bool) {
 	}
 	demands, zygotes := heaviest(t.demands, now), t.zygotes(anyGeneration, maxDepth)
 	blocks, costs, weights := slices.AppendSeq(slices.Clone(left), maps.Values(t.blocks)), maps.Clone(t.costs), maps.Clone(t.weights)
+	asks := t.asks
 	t.mu.Unlock()
-	return wanted(demands, zygotes, blocks, costs, weights, now)
+	return wanted(demands, zygotes, blocks, costs, weights, asks, now)
 }
 
 // grow makes a zygote, in a turn like a start that has to import as much. One that is due is as necessary as the start that follows. An error is for want of memory, a driver or a sandbox; packages that cannot

@@ -28,7 +28,7 @@ func (t *Tree) awaitZygote(ctx context.Context, live Live, fn *core.Function, ph
 	defer timer.Stop()
 	for late := false; ; {
 		t.mu.Lock()
-		z, found := nearest(t.zygotesFor(live.Generation, fn, want), want, t.costs)
+		z, found := nearest(t.zygotesFor(live.Generation, fn, want), want, t.costs, t.asks)
 		if found && len(without(want.modules, z.modules)) == 0 || ctx.Err() != nil {
 			t.mu.Unlock()
 			phases.Queue += time.Since(began)

@@ -37,12 +37,12 @@ func (s shape) key() string {
 	return string(s.runtime) + "\n" + s.set.Key() + "\n" + strings.Join(modules, "\n")
 }
 
-// mayBecome is the invariant of the tree: s may be forked into o only when everything that s may have loaded is o's as well.
-func (s shape) mayBecome(o shape) bool { return s.runtime == o.runtime && s.set.SubsetOf(o.set) }
+// partOf says whether everything that s may have loaded is o's as well.
+func (s shape) partOf(o shape) bool { return s.runtime == o.runtime && s.set.SubsetOf(o.set) }
 
 // within says whether o has all that s has, and more.
 func (s shape) within(o shape) bool {
-	return s.mayBecome(o) && len(without(s.modules, o.modules)) == 0 && smaller(s, o) < 0
+	return s.partOf(o) && len(without(s.modules, o.modules)) == 0 && smaller(s, o) < 0
 }
 
 // shared is what both have in common; its modules are in the order of s.
@@ -141,7 +141,7 @@ type zygote struct {
 
 // nearest finds the zygote that saves want the most import time among those that may become it. Among equals it prefers the
 // one that has loaded least, then the one nearer to the root, then the older one.
-func nearest(zygotes []zygote, want shape, c costs) (best zygote, found bool) {
+func nearest(zygotes []zygote, want shape, c costs, a Asks) (best zygote, found bool) {
 	var most time.Duration
 	for _, z := range zygotes {
 		saved := c.saves(z.modules, want)
@@ -152,7 +152,7 @@ func nearest(zygotes []zygote, want shape, c costs) (best zygote, found bool) {
 			continue
 		}
 		// Last, since it is the dear part.
-		if z.mayBecome(want) {
+		if a.mayBecome(z.shape, want) {
 			best, most, found = z, saved, true
 		}
 	}
@@ -203,7 +203,7 @@ func (b block) again(reason string, now time.Time) block {
 // forbids says whether s must not be made. What cannot be forked for good takes all that contains it along.
 func (b block) forbids(s shape, now time.Time) bool {
 	if b.until.IsZero() {
-		return b.mayBecome(s) && len(without(b.modules, s.modules)) == 0
+		return b.partOf(s) && len(without(b.modules, s.modules)) == 0
 	}
 	return now.Before(b.until) && b.runtime == s.runtime && b.key() == s.key()
 }
@@ -212,10 +212,10 @@ func (b block) forbids(s shape, now time.Time) bool {
 // how much that demand is used, for each byte that it takes. Candidates are what a demand lacks entirely, and what it has in common with another one, which
 // therefore comes first when it serves both well, and is then the parent of either. What would be made anyway and is contained
 // in the chosen one goes before it, for the same reason. What a deploy waits for comes first.
-func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, w weights, now time.Time) (want candidate, found bool) {
+func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, w weights, a Asks, now time.Time) (want candidate, found bool) {
 	have := make([]time.Duration, len(demands))
 	for i, d := range demands {
-		if z, ok := nearest(zygotes, d.shape, c); ok {
+		if z, ok := nearest(zygotes, d.shape, c, a); ok {
 			have[i] = c.saves(z.modules, d.shape)
 		}
 	}
@@ -230,7 +230,7 @@ func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, w weigh
 		seen[key] = true
 		one, missed := candidate{shape: s}, 0
 		for i, d := range demands {
-			if !s.mayBecome(d.shape) {
+			if !a.mayBecome(s, d.shape) {
 				continue
 			}
 			if more := c.saves(s.modules, d.shape) - have[i]; more > 0 {
@@ -247,7 +247,7 @@ func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, w weigh
 			own = append(own, one)
 		}
 		if bytes == 0 {
-			parent, _ := nearest(zygotes, s, c)
+			parent, _ := nearest(zygotes, s, c, a)
 			bytes = w.of(s.runtime, without(s.modules, parent.modules))
 		}
 		value := one.worth / float64(bytes)
@@ -271,7 +271,7 @@ func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, w weigh
 		}
 	}
 	for _, o := range own {
-		if o.within(want.shape) && c.saves(o.modules, o.shape) >= worthSharing {
+		if o.within(want.shape) && a.mayBecome(o.shape, want.shape) && c.saves(o.modules, o.shape) >= worthSharing {
 			want = o
 		}
 	}

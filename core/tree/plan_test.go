@@ -48,7 +48,7 @@ func TestNearest(t *testing.T) {
 		{"then the older one", []zygote{z("z-10", 2, "small"), z("z-9", 2, "small")}, "small", "z-9"},
 	}
 	for _, test := range tests {
-		if got, _ := nearest(test.zygotes, shapeOf(test.want, test.want), c); got.id != test.id {
+		if got, _ := nearest(test.zygotes, shapeOf(test.want, test.want), c, nil); got.id != test.id {
 			t.Errorf("%s: %q, not %q", test.name, got.id, test.id)
 		}
 	}
@@ -144,11 +144,11 @@ func TestPlans(t *testing.T) {
 			zygotes := []zygote{z("root", 1, "")}
 			var plan strings.Builder
 			for range 20 {
-				want, found := wanted(demands, zygotes, test.blocks, measured, nil, noon)
+				want, found := wanted(demands, zygotes, test.blocks, measured, nil, nil, noon)
 				if !found {
 					break
 				}
-				parent, _ := nearest(zygotes, want.shape, measured)
+				parent, _ := nearest(zygotes, want.shape, measured, nil)
 				made := zygote{want.shape, core.NodeID(strings.Join(want.modules, "+")), parent.depth + 1}
 				zygotes = append(zygotes, made)
 				fmt.Fprintf(&plan, "%s%s under %s, worth %.2f s\n", strings.Repeat("  ", parent.depth), made.id, parent.id, want.worth)

@@ -84,14 +84,14 @@ func (t *Tree) settled(want shape) bool {
 
 // whole tells whether a zygote has everything. The caller has the lock.
 func (t *Tree) whole(want shape) bool {
-	z, found := nearest(t.zygotes(anyGeneration, maxDepth), want, t.costs)
+	z, found := nearest(t.zygotes(anyGeneration, maxDepth), want, t.costs, t.asks)
 	return found && len(without(want.modules, z.modules)) == 0
 }
 
 // needRoot makes a root zygote for a driver that has none.
 func (t *Tree) needRoot(ctx context.Context, live Live) error {
 	t.mu.Lock()
-	_, found := nearest(t.zygotes(live.Generation, maxDepth), shape{runtime: live.Runtime.ID}, nil)
+	_, found := nearest(t.zygotes(live.Generation, maxDepth), shape{runtime: live.Runtime.ID}, nil, nil)
 	t.mu.Unlock()
 	if found {
 		return nil
@@ -103,8 +103,11 @@ func (t *Tree) needRoot(ctx context.Context, live Live) error {
 // instances that are left live on. What a deploy under way has had made may be among them. It returns the zygotes, which end soon, or with their last
 // instance.
 func (t *Tree) Drop(before, now []core.Function) (dropped []*Node) {
+	t.mu.Lock()
+	asks := t.asks
+	t.mu.Unlock()
 	useless := func(s shape) bool {
-		serves := func(fn core.Function) bool { return s.mayBecome(wants(&fn)) }
+		serves := func(fn core.Function) bool { return asks.mayBecome(s, wants(&fn)) }
 		return len(s.set) > 0 && slices.ContainsFunc(before, serves) && !slices.ContainsFunc(now, serves)
 	}
 	var ends []*Node

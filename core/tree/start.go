@@ -148,7 +148,7 @@ func (t *Tree) joinNow(live Live, fn *core.Function, worth float64) (n *Node, wh
 		t.mu.Unlock()
 		return nil, false, closing()
 	}
-	z, found := nearest(t.zygotesFor(live.Generation, fn, want), want, t.costs)
+	z, found := nearest(t.zygotesFor(live.Generation, fn, want), want, t.costs, t.asks)
 	if !found {
 		t.mu.Unlock()
 		return nil, false, nil

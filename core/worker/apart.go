@@ -19,6 +19,7 @@ const worthLoading = 2 * time.Millisecond
 // part finds out which of the modules that a function imports no zygote may. One that cannot be imported by itself is left to the code,
 // which may be ready for that. With wait, so are for now those that were not probed.
 func (w *Worker) part(fn *core.Function, wait bool) {
+	w.learnAsks()
 	packages := w.installed(fn)
 	apart := map[string]string{}
 	for module, why := range fn.Apart { // of what was left to the code before
@@ -96,9 +97,16 @@ func trialOf(fn *core.Function, module string) (trial core.Trial, tried bool) {
 	return core.Trial{}, false
 }
 
-// reading tells why a zygote of a function must not have loaded a package, if so: it reads a variable that is set for the function, or what it requires does.
+// reading tells why a zygote of a function must not have loaded a package, if so: it reads a variable that is set for the function, or what it requires or asks for does.
 func reading(fn *core.Function, p *core.Installed, packages []core.Installed) string {
 	set := fn.Settings()
+	any := false
+	for i := range packages {
+		any = any || probe.Reads(reads(fn, &packages[i], packages), set) != ""
+	}
+	if !any {
+		return "" // mostly
+	}
 	seen := map[string]bool{}
 	for next := []*core.Installed{p}; len(next) > 0; next = next[1:] {
 		q := next[0]
@@ -111,7 +119,7 @@ func reading(fn *core.Function, p *core.Installed, packages []core.Installed) st
 		} else if why != "" {
 			return p.Name + " imports " + q.Name + ", which " + why
 		}
-		next = append(next, required(q, packages)...)
+		next = append(append(next, required(q, packages)...), asked(q, packages)...)
 	}
 	return ""
 }
@@ -174,7 +182,7 @@ func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runt
 	if len(trials) == 0 {
 		return err
 	}
-	return errors.Join(err, amend(func(f *core.Function) { take(f, more, trials, packages) }))
+	return errors.Join(err, w.noteAsks(runtime.ID, packages, trials), amend(func(f *core.Function) { take(f, more, trials, packages) }))
 }
 
 // take notes trials with the function, and what of the modules is worth to be imported ahead besides.

@@ -185,6 +185,7 @@ func (w *Worker) probe(ctx context.Context, d core.Driver, fn *core.Function, ru
 	if err := errors.Join(err, w.store.SetProbes(runtime.ID, found)); err != nil && ctx.Err() == nil {
 		w.log.Warn("probe", "fn", fn.Name, "err", err)
 	}
+	w.learnAsks()
 	done(core.Count(len(found), "package", "packages"), 0)
 }
 
@@ -363,6 +364,7 @@ func (w *Worker) loaded(fn *core.Function, modules []string) {
 		first := slices.DeleteFunc(slices.Concat(fn.Imports, fn.Loaded), func(m string) bool { return fn.Apart[m] != "" })
 		w.probes.Lock()
 		trials, failed := probe.Try(ctx, w.machine(d, runtime), packages, first, modules, fn.Settings())
+		failed = errors.Join(failed, w.noteAsks(runtime.ID, packages, trials))
 		w.probes.Unlock()
 		var corrected core.Function
 		if err = failed; err == nil {

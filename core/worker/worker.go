@@ -87,6 +87,7 @@ type Worker struct {
 	mu        sync.Mutex
 	deploying map[string]struct{}      // names with a deploy or a remove under way
 	claims    map[string]chan struct{} // packages that are being installed; closed when they are no more
+	asking    sync.Mutex               // what packages ask for is found out
 	probes    sync.Mutex               // one preparation at a time: probes would disturb each other's times, and what two functions share is prepared once
 	learning  *learning
 	uses      uses
@@ -165,6 +166,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 		return err
 	}
 	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Deployed: w.store.Deployed, Loaded: w.loaded}, fleetDrivers{w.fleet}, w.house)
+	w.learnAsks()
 	installed := w.store.Installed()
 	for _, fn := range w.store.List() {
 		w.learnCosts(&fn, of(&fn, installed))

@@ -784,6 +784,7 @@ type Report struct {
 	Loaded        []string               `protobuf:"bytes,4,rep,name=loaded,proto3" json:"loaded,omitempty"`
 	Reads         []string               `protobuf:"bytes,5,rep,name=reads,proto3" json:"reads,omitempty"`
 	Drawn         map[string]string      `protobuf:"bytes,6,rep,name=drawn,proto3" json:"drawn,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Asks          []string               `protobuf:"bytes,7,rep,name=asks,proto3" json:"asks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -856,6 +857,13 @@ func (x *Report) GetReads() []string {
 func (x *Report) GetDrawn() map[string]string {
 	if x != nil {
 		return x.Drawn
+	}
+	return nil
+}
+
+func (x *Report) GetAsks() []string {
+	if x != nil {
+		return x.Asks
 	}
 	return nil
 }
@@ -2180,14 +2188,15 @@ const file_driver_proto_rawDesc = "" +
 	"\bpackages\x18\x01 \x03(\tR\bpackages\x12\x18\n" +
 	"\amodules\x18\x02 \x03(\tR\amodules\x12\x14\n" +
 	"\x05watch\x18\x03 \x01(\bR\x05watch\x12\x12\n" +
-	"\x04draw\x18\x04 \x03(\tR\x04draw\"\xdc\x02\n" +
+	"\x04draw\x18\x04 \x03(\tR\x04draw\"\xf0\x02\n" +
 	"\x06Report\x12\x12\n" +
 	"\x04took\x18\x01 \x01(\x03R\x04took\x12B\n" +
 	"\amodules\x18\x02 \x03(\v2(.pipsqueak.driver.v1.Report.ModulesEntryR\amodules\x12\x18\n" +
 	"\athreads\x18\x03 \x01(\x03R\athreads\x12\x16\n" +
 	"\x06loaded\x18\x04 \x03(\tR\x06loaded\x12\x14\n" +
 	"\x05reads\x18\x05 \x03(\tR\x05reads\x12<\n" +
-	"\x05drawn\x18\x06 \x03(\v2&.pipsqueak.driver.v1.Report.DrawnEntryR\x05drawn\x1a:\n" +
+	"\x05drawn\x18\x06 \x03(\v2&.pipsqueak.driver.v1.Report.DrawnEntryR\x05drawn\x12\x12\n" +
+	"\x04asks\x18\a \x03(\tR\x04asks\x1a:\n" +
 	"\fModulesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a8\n" +

@@ -54,6 +54,7 @@ type Module struct {
 	Threads int           // that it starts and leaves
 	Err     error         // with which the import fails
 	Reads   []string      // environment variables, when it is imported
+	Asks    []string      // as in core.Report
 	Random  Random        // what its generators give
 }
 

@@ -91,6 +91,7 @@ func (f *Fake) doImport(ctx context.Context, id core.NodeID, load core.Load) (co
 		threads += m.Threads
 		if load.Watch {
 			report.Reads = append(report.Reads, m.Reads...)
+			report.Asks = append(report.Asks, m.Asks...)
 		}
 	}
 	f.mu.Lock()

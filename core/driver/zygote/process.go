@@ -35,6 +35,7 @@ type reply struct {
 	Modules map[string]float64 `json:"modules"` // s
 	Threads int                `json:"threads"`
 	Reads   []string           `json:"reads"`
+	Asks    []string           `json:"asks"`
 	Drawn   map[string]string  `json:"drawn"`
 	Error   *core.Error        `json:"error"` // the fault is the handler's when a package raised, else the driver's
 }
@@ -191,7 +192,7 @@ func (p *process) load(ctx context.Context, load core.Load) (core.Report, error)
 		return core.Report{}, err
 	}
 	p.threads.Store(int64(answer.Threads))
-	report := core.Report{Took: seconds(answer.Took), Threads: answer.Threads, Modules: map[string]time.Duration{}, Reads: answer.Reads, Drawn: answer.Drawn}
+	report := core.Report{Took: seconds(answer.Took), Threads: answer.Threads, Modules: map[string]time.Duration{}, Reads: answer.Reads, Asks: answer.Asks, Drawn: answer.Drawn}
 	for module, took := range answer.Modules {
 		report.Modules[module] = seconds(took)
 	}

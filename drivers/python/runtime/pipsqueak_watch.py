@@ -1,9 +1,14 @@
-"""Which environment variables are read while something is imported: through os.environ, and by C code."""
+"""Which environment variables are read while something is imported, through os.environ and by C code, and which packages it asks for."""
 
+import builtins
 import ctypes
+import importlib
 import os
+import re
+import sys
 
 ALL = "*"
+MAX_ASKED = 1000  # names, before it is all of them
 # What is set again for each instance, or has to be there when the interpreter starts.
 OURS = ("PYTHON", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS")
 
@@ -61,3 +66,63 @@ class Watch:
                 setattr(Environment, name, method)
         if ALL in self.reads:  # who has looked at all has read each that is there
             self.reads -= set(os.environ)
+
+
+class Asked:
+    """A context in which names has the modules that somebody has looked for, and distributions, there or not, ALL when somebody has looked at all of
+    them. Of a module it is the package that it is in, or the first one that is not there, and of namespaces the one below. Modules that have been
+    imported are asked of no finder, so __import__ tells of those."""
+
+    def __enter__(self):
+        import importlib.util
+
+        self.asked, self.distributions = set(), set()
+        self.was = ask, get, find = builtins.__import__, importlib._bootstrap._gcd_import, importlib.util.find_spec
+
+        def ask_watched(name, globals=None, locals=None, fromlist=(), level=0):
+            if level == 0:
+                self.asked.add(name)
+                self.asked.update(f"{name}.{each}" for each in fromlist or () if isinstance(each, str))
+            return ask(name, globals, locals, fromlist, level)
+
+        def get_watched(name, package=None, level=0):
+            if level == 0:
+                self.asked.add(name)
+            return get(name, package, level)
+
+        def find_watched(name, package=None):
+            self.asked.add(name)
+            return find(name, package)
+
+        builtins.__import__, importlib._bootstrap._gcd_import, importlib.util.find_spec = ask_watched, get_watched, find_watched
+        sys.meta_path.insert(0, self)
+        return self
+
+    def find_spec(self, name, path=None, target=None):
+        self.asked.add(name)
+
+    def find_distributions(self, context):
+        self.distributions.add(re.sub(r"[-_.]+", "-", context.name).lower() if context.name else ALL)
+        return iter(())
+
+    def __exit__(self, *_):
+        builtins.__import__, importlib._bootstrap._gcd_import, importlib.util.find_spec = self.was
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        names = self.distributions | {package_of(name) for name in self.asked if isinstance(name, str)}
+        self.names = sorted(names - {""}) if ALL not in names and len(names) <= MAX_ASKED else [ALL]
+
+
+def package_of(name):
+    """Returns how the name of a module begins, up to what is no namespace; nothing of a namespace alone and of the standard library."""
+    parts = name.split(".")
+    if parts[0] in sys.stdlib_module_names or not parts[0]:
+        return ""
+    for end in range(1, len(parts) + 1):
+        try:
+            namespace = sys.modules[".".join(parts[:end])].__spec__.origin is None
+        except Exception:  # it is not there, or is an object of the package's own
+            namespace = False
+        if not namespace:
+            return ".".join(parts[:end])
+    return ""

@@ -25,7 +25,7 @@ import pipsqueak_threads as numerical
 from pipsqueak_errors import MAX_MESSAGE, Failure, cut, describe, is_a, name_of, text_of
 from pipsqueak_instance import ENDPOINT, Instance, answer, leave, prepare_streams, receive
 from pipsqueak_site import programs
-from pipsqueak_watch import Watch
+from pipsqueak_watch import Asked, Watch
 
 CONTROL = 3
 PACKAGES = "/packages/"
@@ -146,9 +146,9 @@ def set_environment(env):
 
 
 def load_watched(request):
-    with Watch() as watch:
+    with Watch() as watch, Asked() as asked:
         report, _ = load(request)
-    report["reads"] = sorted(watch.reads)
+    report["reads"], report["asks"] = sorted(watch.reads), asked.names
     return report
 
 
