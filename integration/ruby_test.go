@@ -109,7 +109,7 @@ func TestRubyFaults(t *testing.T) {
 		{"ruby-faulty", "huge", core.KindException, 500, "memory"},
 		{"ruby-faulty", "exit!", core.KindExit, 502, "3"},
 		{"ruby-faulty", "exit", core.KindExit, 502, "3"},
-		{"ruby-faulty", "abort", core.KindExit, 502, "1"},
+		{"ruby-faulty", "abort", core.KindExit, 502, "enough"},
 		{"ruby-faulty", "segfault", core.KindExit, 502, ""},
 		{"ruby-brief", "sleep", core.KindTimeout, 504, ""},
 		{"ruby-brief", "spin", core.KindTimeout, 504, ""},

@@ -129,7 +129,7 @@ raise "the signal is lost" if got.empty?
 		}
 		parent = z
 	}
-	if got := drivertest.Ask(t, h.Instance(t, parent, nil), "1"); got != "R[4,3,4]" {
+	if got := drivertest.Ask(t, h.Instance(t, parent, nil), "1"); got != "R[20001,20002,20003]" {
 		t.Error(got)
 	}
 }

@@ -75,7 +75,7 @@ func lockedGem(t *testing.T, dir, name string) core.Locked {
 	return core.Locked{Name: name, Version: "1.0", Archives: []string{fmt.Sprintf("sha256:%x", sha256.Sum256(text))}, URL: "pkg:gem/" + name + "@1.0"}
 }
 
-// tree has the content of each file below a directory.
+// tree has the content of each file below a directory, and where each link leads.
 func tree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -83,8 +83,13 @@ func tree(t *testing.T, dir string) map[string]string {
 		if err != nil || entry.IsDir() {
 			return err
 		}
+		name := strings.TrimPrefix(path, dir)
+		if entry.Type() == fs.ModeSymlink {
+			found[name], err = os.Readlink(path)
+			return err
+		}
 		text, err := os.ReadFile(path)
-		found[strings.TrimPrefix(path, dir)] = string(text)
+		found[name] = string(text)
 		return err
 	})
 	if err != nil {

@@ -102,7 +102,7 @@ module Pipsqueak
     # Has this process find the programs of packages, and a Ruby that it starts the packages and the libraries that their extensions are linked with.
     def tell_programs
       programs = @packages.flat_map { |directory| @indexes[directory]["programs"] }
-      programs << OWN_PROGRAMS unless ENV["PATH"].to_s.split(":").include?(OWN_PROGRAMS)
+      programs << OWN_PROGRAMS unless ENV.fetch("PATH", OWN_PROGRAMS).split(":").include?(OWN_PROGRAMS)
       ENV["PATH"] = [*programs, *ENV["PATH"]].join(":") unless programs.empty?
       libraries = @packages.flat_map { |directory| (@indexes[directory]["libraries"] || {}).values.map { |library| File.dirname("#{directory}/#{library["path"]}") } }
       homes = @packages.flat_map { |directory| @indexes[directory]["homes"] }
