@@ -176,7 +176,9 @@ func fillValue(r *rand.Rand, v reflect.Value) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if f := v.Type().Field(i); f.IsExported() && f.Type.Kind() != reflect.Interface { // core.Error.Err does not cross
+			f := v.Type().Field(i)
+			behind := v.Type() == reflect.TypeFor[core.Exception]() && (f.Name == "Causes" || f.Name == "Notes")
+			if f.IsExported() && f.Type.Kind() != reflect.Interface && !behind { // core.Error.Err does not cross, nor what is behind an exception
 				fillValue(r, v.Field(i))
 			}
 		}
