@@ -16,6 +16,7 @@ const CODE = '/function';
 const MAX_PACKET = 128 << 10, MAX_DRAWN = 2000;
 const { createRequire, isBuiltin, registerHooks } = Module; // hooks are there from Node.js 22.15 on
 const now = performance.now.bind(performance), { byteLength } = Buffer;
+const includes = Function.prototype.call.bind(Array.prototype.includes); // of this realm: the lists are of the other one
 const MAX_LOADED = 64; // modules that core is told of, of those that it did not know a handler imports
 
 // An error to report: kind and fault as core has them, and the exception behind it.
@@ -50,7 +51,7 @@ function resolve(specifier, context, next) {
       throw thrown;
     }
   }
-  if (brought !== null && context.conditions?.includes('import') && context.parentURL?.startsWith(`file://${CODE}/`) && BARE.test(specifier)) {
+  if (brought !== null && includes(context.conditions ?? [], 'import') && context.parentURL?.startsWith(`file://${CODE}/`) && BARE.test(specifier)) {
     const { base, pack } = located(found.url) ?? {};
     const name = base && `import:${named(base, pack)}${parsed(specifier).file}`;
     if (name !== undefined && !imported.has(name)) brought.add(name);

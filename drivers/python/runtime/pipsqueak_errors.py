@@ -65,7 +65,7 @@ def behind(error):
         context = BaseException.__dict__["__context__"].__get__(error)
         if context is not None:
             found.append(("context", context))
-    if any(kind.__name__ in GROUPS for kind in type.__dict__["__mro__"].__get__(type(error))):
+    if any(type.__dict__["__name__"].__get__(kind) in GROUPS for kind in type.__dict__["__mro__"].__get__(type(error))):
         try:
             found += [("member", one) for one in itertools.islice(error.exceptions, MAX_BEHIND + 1) if is_a(one, BaseException)]
         except BaseException:
