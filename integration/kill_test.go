@@ -277,9 +277,10 @@ func TestKilledWorkerWhileBuilding(t *testing.T) {
 		w.kill()
 	}
 	w := startWorker(t, data)
-	if left, _ := os.ReadDir(filepath.Join(data, "staging")); len(left) > 0 {
-		t.Errorf("left: %v", left)
-	}
+	eventually(t, patience, "nothing is left of the builds", func() bool {
+		left, err := os.ReadDir(filepath.Join(data, "staging"))
+		return err == nil && len(left) == 0
+	})
 	if got := result[int](t, w, w.deploy(t, "good", handlerFile("def handler(event, context):\n    return event\n")).Name, "1"); got != 1 {
 		t.Error(got)
 	}

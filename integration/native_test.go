@@ -181,7 +181,7 @@ func TestNativeCrashes(t *testing.T) {
 		"nowhere": {core.KindExit, "SIGSEGV", "handler"},
 		"throw":   {core.KindExit, "SIGABRT", "handler"},
 		"free":    {core.KindExit, "SIGABRT", "free"},
-		"leave":   {core.KindExit, "", ""},
+		"leave":   {core.KindExit, "exit", ""},
 		"wrap":    {core.KindException, "app::odd", ""},
 		"broken":  {core.KindInvalid, "", ""},
 		"bytes":   {core.KindInvalid, "", ""},

@@ -256,7 +256,7 @@ export const handler = async (e: T): Promise<unknown> => [top, await import('dyn
 		"syntax": {files{"index.js": "const = 1; require('top');"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			fn := w.deploy(t, name, c.files.with("package.json", string(manifest)))
+			fn := w.force(t, name, c.files.with("package.json", string(manifest)))
 			want := strings.Fields(c.want)
 			slices.Sort(want)
 			if got := slices.Sorted(slices.Values(fn.Imports)); !slices.Equal(got, want) {
