@@ -103,7 +103,7 @@ type FunctionCount struct {
 const OtherFunctions = "(other)"
 
 // CountBuckets are the bounds of FunctionCount.Buckets: from a warm event to the timeout that most functions have.
-var CountBuckets = []time.Duration{
+var CountBuckets = [...]time.Duration{
 	time.Millisecond, 5 * time.Millisecond, 25 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2500 * time.Millisecond, 10 * time.Second, 30 * time.Second,
 }
 

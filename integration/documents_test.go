@@ -19,7 +19,7 @@ import (
 // notRun are the commands of documents and help texts that this test does not run, with the reason. One that no text has any more fails the test.
 var notRun = map[string]string{
 	"make build":                    "who runs the tests has built the programs; for a driver TestDriverNew and TestDriverInPython do it",
-	"make demo":                     "it takes minutes; CI runs it",
+	"make demo":                     "it takes minutes, and is run by hand before a release",
 	"make test":                     "it is what runs this",
 	"make check":                    "CI runs it",
 	"apt install luajit lua-dkjson": "it changes the machine; make test does it",

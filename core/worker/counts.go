@@ -15,10 +15,10 @@ const maxCounted = 100
 
 // What events are counted by; what is not here is counted as the last.
 var (
-	countedKinds = []core.Kind{core.KindNone, core.KindException, core.KindInvalid, core.KindTimeout, core.KindExit, core.KindMemory, core.KindExhausted,
+	countedKinds = [...]core.Kind{core.KindNone, core.KindException, core.KindInvalid, core.KindTimeout, core.KindExit, core.KindMemory, core.KindExhausted,
 		core.KindCanceled, core.KindUnavailable, core.KindTooLarge, core.KindLoop, core.KindNotFound, core.KindConflict, core.KindUnsupported,
 		core.KindInstall, core.KindBuild, core.KindInternal}
-	countedStarts = []core.Start{core.StartWarm, core.StartFork, core.StartCold, core.StartNone}
+	countedStarts = [...]core.Start{core.StartWarm, core.StartFork, core.StartCold, core.StartNone}
 )
 
 // counts counts the events of each function.
@@ -33,9 +33,9 @@ type counts struct {
 
 // count is of one function. It is counted in without a lock.
 type count struct {
-	kinds   [17]atomic.Uint64
-	starts  [4]atomic.Uint64
-	buckets [9]atomic.Uint64
+	kinds   [len(countedKinds)]atomic.Uint64
+	starts  [len(countedStarts)]atomic.Uint64
+	buckets [len(core.CountBuckets) + 1]atomic.Uint64
 	took    atomic.Int64 // ns
 }
 
@@ -53,8 +53,8 @@ func (c *counts) observe(function string, result core.Result, err error) {
 }
 
 func (c *count) observe(kind core.Kind, start core.Start, took time.Duration) {
-	c.kinds[indexOf(countedKinds, kind)].Add(1)
-	c.starts[indexOf(countedStarts, start)].Add(1)
+	c.kinds[indexOf(countedKinds[:], kind)].Add(1)
+	c.starts[indexOf(countedStarts[:], start)].Add(1)
 	bucket := 0
 	for bucket < len(core.CountBuckets) && took > core.CountBuckets[bucket] {
 		bucket++
