@@ -225,3 +225,34 @@ func TestInstallGems(t *testing.T) {
 		}
 	}
 }
+
+// TestFetchersEnd has one of several fetches fail: no other begins, and those that have begun end by themselves.
+func TestFetchersEnd(t *testing.T) {
+	drivertest.Needs(t, exec.Command("/usr/bin/ruby", "--version").Run() == nil, "Ruby")
+	script, err := filepath.Abs("runtime/gems.rb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const program = `
+module Pipsqueak
+  OUT = "/nonexistent"
+  Refused = Class.new(StandardError)
+  require ARGV[0]
+  begun = ended = 0
+  begin
+    Gems.allocate.send(:at_once, (1..80).to_a) do |n|
+      begun += 1
+      sleep 0.2
+      raise "gone" if n == 1
+      sleep 0.2
+      ended += 1
+    end
+  rescue RuntimeError => e
+    puts "#{e.message}: #{begun} began, #{ended} ended"
+  end
+end`
+	out, err := exec.Command("/usr/bin/ruby", "--disable=gems", "-I", "/usr/lib/ruby/vendor_ruby", "-e", program, script).CombinedOutput()
+	if err != nil || string(out) != "gone: 8 began, 7 ended\n" {
+		t.Errorf("%s %v", out, err)
+	}
+}

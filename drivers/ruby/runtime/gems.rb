@@ -253,25 +253,26 @@ module Pipsqueak
       named ? [named] : (top.size == 1 ? top : [])
     end
 
-    # Maps on several threads: most of it waits for the network.
+    # Maps on several threads: most of it waits for the network. After the first error no more is begun, and the error is raised when the
+    # others have ended. No thread is killed: RubyGems gives the connection of one that waits for it back a second time, and waits for ever.
     def at_once(all)
       todo = Queue.new
       all.each_with_index { |one, n| todo << [one, n] }
       todo.close
       done = Array.new(all.size)
+      failed = nil
       threads = Array.new([FETCHERS, all.size].min) do
         Thread.new do
-          Thread.current.report_on_exception = false
           while (one, n = todo.pop)
             done[n] = yield one
           end
+        rescue Exception => e
+          failed ||= e
+          todo.clear
         end
       end
       threads.each(&:join)
-      done
-    ensure
-      todo.clear
-      threads&.each(&:kill)
+      failed ? raise(failed) : done
     end
 
     def gem(*arguments)
