@@ -172,6 +172,7 @@ func (b *box) Entered() (int, time.Duration, error) {
 func (b *box) Endpoint() net.Conn    { return b.near }
 func (b *box) Done() <-chan struct{} { return b.done }
 func (b *box) Exit() core.Exit       { return b.exit }
+func (b *box) Unfit() string         { return "" }
 func (b *box) Usage() (core.Usage, error) {
 	b.w.mu.Lock()
 	measuring := b.w.measuring

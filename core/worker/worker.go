@@ -171,7 +171,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	for _, fn := range w.store.List() {
 		w.learnCosts(&fn, of(&fn, installed))
 	}
-	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Unheard: w.failed, Log: w.log}, w.tree)
+	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Unheard: w.failed, Retired: w.retired, Log: w.log}, w.tree)
 	w.resume()
 	for _, fn := range w.store.List() {
 		if packages := of(&fn, installed); waits(&fn) || slices.ContainsFunc(packages, func(p core.Installed) bool { return probe.Stale(p, packages) }) {
