@@ -95,8 +95,15 @@ class Process:
         told = json.loads(packet)
         if error := told.get("error"):
             exception = error.get("exception")
-            raise Failure(error["kind"], error["fault"], error["message"], exception=exception and pb.Exception(**exception))
+            raise Failure(error["kind"], error["fault"], error["message"], exception=exception and exception_of(exception))
         return told
+
+
+def exception_of(told):
+    """An exception as the loop tells it, and those behind it, for the control wire."""
+    texts = {name: told[name] for name in ("type", "message", "stack", "notes") if name in told}
+    causes = [pb.Cause(relation=cause["relation"], exception=exception_of(cause)) for cause in told.get("causes", [])]
+    return pb.Exception(**texts, causes=causes)
 
 
 def to_gate(sandbox):
