@@ -135,7 +135,7 @@ func TestEventRunsOnce(t *testing.T) {
 var unwritable = map[string]files{
 	"python": handlerFile(`
 import math
-VALUES = {"nan": math.nan, "infinity": [math.inf], "half a character": "\ud83d", "object": object()}
+VALUES = {"nan": math.nan, "infinity": [math.inf], "half a character": "\ud83d", "object": object(), "huge": 10 ** 400}
 def handler(event, context):
     if isinstance(event, dict) and "nest" in event:
         nested = []
@@ -144,7 +144,7 @@ def handler(event, context):
     return VALUES[event] if isinstance(event, str) and event in VALUES else event
 `),
 	"node": {"index.js": `
-const values = { nan: NaN, infinity: [new Number(Infinity)], 'half a character': '\ud83d', object: 1n };
+const values = { nan: NaN, infinity: [new Number(Infinity)], 'half a character': '\ud83d', object: 1n, huge: JSON.rawJSON?.('1e999') ?? 1e999 };
 const nest = (n) => { let nested = []; for (let i = 1; i < n; i++) nested = [nested]; return nested; };
 exports.handler = async (event) => (event?.nest ? nest(event.nest) : Object.hasOwn(values, event) ? values[event] : event);
 `},
@@ -152,7 +152,7 @@ exports.handler = async (event) => (event?.nest ? nest(event.nest) : Object.hasO
 class Own
   def to_json(*) = '{"own": NaN'
 end
-VALUES = { "nan" => Float::NAN, "infinity" => [Float::INFINITY], "half a character" => "\xff", "object" => Own.new }
+VALUES = { "nan" => Float::NAN, "infinity" => [Float::INFINITY], "half a character" => "\xff", "object" => Own.new, "huge" => 10**400 }
 def handler(event:, context:)
   return (event["nest"] - 1).times.reduce([]) { |nested, _| [nested] } if event.is_a?(Hash) && event["nest"]
   VALUES.fetch(event, event)
@@ -162,7 +162,7 @@ end
 #include <map>
 static std::string handle(std::string_view event, pipsqueak::context &)
 {
-    static const std::map<std::string_view, std::string> values = {{"\"nan\"", "NaN"}, {"\"infinity\"", "[Infinity]"}, {"\"half a character\"", "\"\xff\""}, {"\"object\"", "{"}};
+    static const std::map<std::string_view, std::string> values = {{"\"nan\"", "NaN"}, {"\"infinity\"", "[Infinity]"}, {"\"half a character\"", "\"\xff\""}, {"\"object\"", "{"}, {"\"huge\"", "[1e999]"}};
     if (event.find("nest") != event.npos) {
         size_t n = std::stoul(std::string(event.substr(event.find(':') + 1)));
         return std::string(n, '[') + std::string(n, ']');
@@ -190,14 +190,14 @@ def handler(event, context):
 		t.Run(language, func(t *testing.T) {
 			name := "json-" + language
 			w.deploy(t, name, function)
-			for _, value := range []string{"nan", "infinity", "half a character", "object"} {
+			for _, value := range []string{"nan", "infinity", "half a character", "object", "huge"} {
 				w.run(t, name, `"`+value+`"`).expectError(t, core.KindInvalid, core.FaultHandler, http.StatusBadGateway)
 				called := w.run(t, "json-caller", fmt.Sprintf(`{"function":%q,"event":%q}`, name, value))
 				if string(called.body) != `["invalid","handler",false]` {
 					t.Errorf("whoever calls it is told %s", called.body)
 				}
 			}
-			for _, event := range []string{"\"\xff\"", "\"\xed\xa0\xbd\"", "NaN", "[1,]", `{"a":"\ud800"}`, lists(core.MaxNesting + 1), "\xff\xfe1\x00"} {
+			for _, event := range []string{"\"\xff\"", "\"\xed\xa0\xbd\"", "NaN", "[1,]", `{"a":"\ud800"}`, "1e999", "[-1e400]", lists(core.MaxNesting + 1), "\xff\xfe1\x00"} {
 				w.run(t, name, event).expectError(t, core.KindInvalid, core.FaultCaller, http.StatusBadRequest)
 			}
 			if a := w.run(t, name, lists(core.MaxNesting)); strings.Map(spaceless, string(a.body)) != lists(core.MaxNesting) {

@@ -71,6 +71,9 @@ func failure(body []byte) error {
 	if err := json.Unmarshal(body, told); err != nil || told.Kind == "" || told.Fault == "" {
 		return broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance told of a failed import in a way that cannot be read: %.100q", body)}
 	}
+	if told.Exception != nil {
+		told.Exception.Trim()
+	}
 	return told
 }
 

@@ -58,6 +58,7 @@ type Tree struct {
 	slow    map[version]bool // whose own files take long to import
 	reads   map[variable]bool
 	asks    Asks
+	needs   Needs
 	cold    map[string]int // starts that import what a zygote could have, by shape
 	grown   chan struct{}  // closed and made anew when a zygote has been made or cannot be, and when a cold start or a round of the planner has ended
 

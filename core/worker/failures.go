@@ -38,7 +38,7 @@ func (w *Worker) failed(fn *core.Function, invocation core.Invocation, node core
 	line := core.LogLine{Time: time.Now().UTC(), Function: fn.Name, Request: invocation.ID, Node: node, Stream: "worker", Text: core.Clip(text, maxLine),
 		Failure: &core.Failure{Kind: e.Kind, Fault: e.Fault}}
 	if e.Exception != nil {
-		line.Failure.Exception = e.Exception.ForLog()
+		line.Failure.Exception = e.Exception.Short()
 	}
 	log.add(line)
 }

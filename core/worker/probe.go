@@ -11,11 +11,10 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/probe"
+	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
 // Of what an instance says that its function imports besides, so much is believed.
@@ -236,7 +235,7 @@ func (w *Worker) compile(ctx context.Context, d core.Driver, fn *core.Function, 
 func owner(module string, packages []core.Installed) (found *core.Installed, own string) {
 	for i := range packages {
 		for _, m := range packages[i].Receipt.Modules {
-			if len(m) > len(own) && within(module, m) {
+			if len(m) > len(own) && tree.Within(module, m) {
 				found, own = &packages[i], m
 			}
 		}
@@ -245,13 +244,6 @@ func owner(module string, packages []core.Installed) (found *core.Installed, own
 		return owner(name, packages)
 	}
 	return found, own
-}
-
-// within tells whether a module is the other one or a part of it: what follows in its name is no letter.
-func within(module, of string) bool {
-	rest, ok := strings.CutPrefix(module, of)
-	next, _ := utf8.DecodeRuneInString(rest)
-	return ok && (rest == "" || !unicode.IsLetter(next) && !unicode.IsDigit(next) && next != '_' && next != '-')
 }
 
 // learnCosts tells the tree what importing a function's modules takes, as their packages' probes have it, and which variables those read that are the language's own.

@@ -3,7 +3,7 @@
 
 const addon = require('./addon');
 const { writeSync } = require('fs');
-const { describe, nameOf, property } = require('./describe');
+const { describe, invoked, nameOf, property } = require('./describe');
 const { beforeExit, failureOf, load, packed, stopped } = require('./load');
 
 const [HANDLER, REPORT, FAILURE, EVENT, RESULT, EXCEPTION, LIMIT, INVOKE, ANSWER, DEATH] = Array.from('HPFERXLIAD', (c) => c.charCodeAt(0));
@@ -32,7 +32,10 @@ class InvokeError extends GivenError {
     this.kind = error.kind;
     this.fault = error.fault;
     this.retryable = error.retryable ?? false;
-    if (error.exception) this.exception = error.exception;
+    if (error.exception) {
+      this.exception = error.exception;
+      invoked.set(this, JSON.parse(JSON.stringify(error.exception))); // that one is in the hands of the handler
+    }
   }
 }
 

@@ -395,11 +395,23 @@ class Error(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., fault: _Optional[str] = ..., message: _Optional[str] = ..., retryable: _Optional[bool] = ..., exception: _Optional[_Union[Exception, _Mapping]] = ...) -> None: ...
 
 class Exception(_message.Message):
-    __slots__ = ("type", "message", "stack")
+    __slots__ = ("type", "message", "stack", "notes", "causes")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     STACK_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    CAUSES_FIELD_NUMBER: _ClassVar[int]
     type: str
     message: str
     stack: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, type: _Optional[str] = ..., message: _Optional[str] = ..., stack: _Optional[_Iterable[str]] = ...) -> None: ...
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    causes: _containers.RepeatedCompositeFieldContainer[Cause]
+    def __init__(self, type: _Optional[str] = ..., message: _Optional[str] = ..., stack: _Optional[_Iterable[str]] = ..., notes: _Optional[_Iterable[str]] = ..., causes: _Optional[_Iterable[_Union[Cause, _Mapping]]] = ...) -> None: ...
+
+class Cause(_message.Message):
+    __slots__ = ("relation", "exception")
+    RELATION_FIELD_NUMBER: _ClassVar[int]
+    EXCEPTION_FIELD_NUMBER: _ClassVar[int]
+    relation: str
+    exception: Exception
+    def __init__(self, relation: _Optional[str] = ..., exception: _Optional[_Union[Exception, _Mapping]] = ...) -> None: ...
