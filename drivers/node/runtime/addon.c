@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 enum { MAX_PACKET = 128 << 10 };
@@ -114,6 +115,27 @@ static napi_value say(napi_env env, napi_callback_info info)
     return send_text(env, argument) < 0 ? ps_throw(env, "a packet for the driver") : NULL;
 }
 
+/* pid(): which Node asks for once. */
+static napi_value pid(napi_env env, napi_callback_info info)
+{
+    napi_value result;
+    (void)info;
+    napi_create_int32(env, getpid(), &result);
+    return result;
+}
+
+/* random(view): fills a Uint32Array with random bits of the kernel's. OpenSSL's first after a fork take a millisecond. */
+static napi_value random_bits(napi_env env, napi_callback_info info)
+{
+    napi_value argument;
+    size_t count = 1, length = 0;
+    void *data = NULL;
+    napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
+    if (napi_get_typedarray_info(env, argument, NULL, &length, &data, NULL, NULL) != napi_ok || getrandom(data, 4 * length, 0) != (ssize_t)(4 * length))
+        return ps_throw(env, "random bits of the kernel");
+    return NULL;
+}
+
 /* close(): from now on no other process of the same user may read this one's memory and environment. */
 static napi_value close_process(napi_env env, napi_callback_info info)
 {
@@ -130,6 +152,8 @@ NAPI_MODULE_INIT()
     ps_export(env, exports, "exit", leave);
     ps_export(env, exports, "rest", rest);
     ps_export(env, exports, "say", say);
+    ps_export(env, exports, "pid", pid);
+    ps_export(env, exports, "random", random_bits);
     ps_export(env, exports, "close", close_process);
     ps_export_endpoint(env, exports);
     return exports;

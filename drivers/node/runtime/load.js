@@ -9,7 +9,7 @@ const vm = require('vm');
 const addon = require('./addon');
 const { describe, property, syntaxPlace } = require('./describe');
 const { findHandler, isModule } = require('./handler');
-const { drawFrom, renew } = require('./random');
+const { drawFrom, renew, seedable } = require('./random');
 const { watch } = require('./watch');
 
 const CODE = '/function';
@@ -147,7 +147,7 @@ function* modules() {
 
 // What modules give for random numbers, in a process that has none in common with others as far as can be.
 function draw(names) {
-  renew(modules);
+  renew(seedable(modules()));
   const drawn = {};
   for (const name of names) {
     const text = drawFrom(imported.get(name), parsed(name).pack);

@@ -4,6 +4,7 @@
 const crypto = require('crypto');
 const v8 = require('v8');
 const vm = require('vm');
+const addon = require('./addon');
 const { property } = require('./describe');
 
 const { randomFillSync } = crypto, { setFlagsFromString } = v8;
@@ -69,10 +70,15 @@ function settle() {
   randomFillSync(new Uint8Array(1));
 }
 
-// Forgets what was drawn before the fork.
-function renew(modules) {
+// What libraries with generators export, of modules, [file, exports].
+function seedable(modules) {
+  return Array.from(modules).filter(([file]) => SEEDED.test(file)).map(([, exports]) => exports);
+}
+
+// Forgets what was drawn before the fork, and seeds what is seedable.
+function renew(seeded) {
   const bits = new Uint32Array(3);
-  randomFillSync(bits);
+  addon.random(bits);
   setFlagsFromString(`--random-seed=${(bits[0] >>> 1) || 1}`); // 31 bits are few: the offset makes up for it
   offset = (bits[1] * 2 ** 21 + (bits[2] >>> 11)) * 2 ** -53;
   draw = unseeded;
@@ -82,9 +88,7 @@ function renew(modules) {
     if (view !== undefined) randomFillSync(view, start, size);
   }
   filled = undefined;
-  for (const [file, exports] of modules()) {
-    if (SEEDED.test(file)) seed(exports, bits[2]);
-  }
+  for (const exports of seeded) seed(exports, bits[2]);
 }
 
 // Seeds the generators of a library, which are what it exports, or of that what has a function for it.
@@ -134,4 +138,4 @@ function drawFrom(exports, name) {
   return lines.join('\n');
 }
 
-module.exports = { drawFrom, open, renew, settle };
+module.exports = { drawFrom, open, renew, seedable, settle };
