@@ -103,7 +103,6 @@ type Node struct {
 	role    core.Role
 	shape   shape
 	fn      *core.Function // of an instance
-	loaded  []string       // of an instance of a version that is not deployed: what it has imported besides what was known
 	parent  *Node          // nil for a root zygote
 	depth   int
 	driver  int // generation of the driver that made it

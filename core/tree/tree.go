@@ -19,9 +19,10 @@ type Config struct {
 	Budget int64        // bytes of memory that all nodes together may use, counted proportionally
 	Log    *slog.Logger // never nil
 	// Deployed tells whether that version of a function is the one that is deployed, without blocking. When one is not any more, Evict is
-	// called after Deployed says so. One that is not yet is on trial.
+	// called after Deployed says so.
 	Deployed func(name string, version int) bool
-	// Loaded is told, in a goroutine of its own, what an instance has imported that its function was not known to import. It may be nil.
+	// Loaded is told, in a goroutine of its own, what an instance has imported that its function was not
+	// known to import; of a function that nobody has Watched, also when that is nothing. It may be nil.
 	Loaded func(fn *core.Function, modules []string)
 }
 

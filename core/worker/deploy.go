@@ -158,6 +158,9 @@ func (d *deploy) ready(ctx context.Context, n *newcomer) (err error) {
 	if replaces {
 		inherit(fn, &before)
 	}
+	if n.request.Force {
+		untried(fn)
+	}
 	d.part(fn, true)
 	var release func()
 	if fn.Code, release, err = d.store.CommitCode(n.dir); err != nil {
@@ -167,8 +170,14 @@ func (d *deploy) ready(ctx context.Context, n *newcomer) (err error) {
 	if n.request.Ready {
 		d.prepareNow(ctx, fn, n.locked, d.progress)
 	}
-	if !n.request.Force {
-		n.loaded, err = d.tryHandler(ctx, fn, d.progress)
+	if n.request.Force {
+		return nil
+	}
+	if n.loaded, err = d.tryHandler(ctx, fn, d.progress); err == nil && len(fn.Changes) > 0 {
+		d.part(fn, !n.request.Ready)
+		if n.request.Ready {
+			d.preload(ctx, fn, d.progress)
+		}
 	}
 	return err
 }

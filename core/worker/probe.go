@@ -78,6 +78,7 @@ func (w *Worker) prepareLater(fn core.Function, locked []core.Locked) {
 				return err
 			})
 		}
+		_, end := w.watch(ctx, fn.Name, fn.Version)
 		if ctx.Err() != nil {
 			return
 		}
@@ -85,6 +86,7 @@ func (w *Worker) prepareLater(fn core.Function, locked []core.Locked) {
 			if own := other.Name == fn.Name && other.Version == fn.Version; own {
 				w.preloadSettled(ctx, other)
 				w.settle(fn.Name, fn.Version, false)
+				end()
 			} else if waits(&other) {
 				w.settle(other.Name, other.Version, true)
 			}
@@ -107,6 +109,11 @@ func (w *Worker) prepareNow(ctx context.Context, fn *core.Function, locked []cor
 		w.prepare(ctx, d, fn, runtime, locked, progress, inPlace(fn))
 		w.part(fn, false)
 	}
+	w.preload(ctx, fn, progress)
+}
+
+// preload has the zygote made that a function is forked from.
+func (w *Worker) preload(ctx context.Context, fn *core.Function, progress func(core.Progress)) {
 	done := timed(core.Progress{Verb: "preload", Item: fn.Name}, progress)
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -262,6 +269,9 @@ func (w *Worker) learnCosts(fn *core.Function, packages []core.Installed) {
 	w.tree.Weigh(fn.Runtime, fn.Weights)
 }
 
+// watched stands for the whole handler among the modules that were tried.
+const watched = ""
+
 // learning is what instances say that they import besides: what of it was tried, so that nothing is tried twice, and what is being tried.
 type learning struct {
 	ctx    context.Context // ends with the worker
@@ -340,6 +350,10 @@ func (l *learning) close() {
 // loaded corrects what a function is known to import, by what an instance of it says that it did. The instance runs the function's code, so its
 // word is taken for modules of the function's own packages, and after a zygote could import them in a probe.
 func (w *Worker) loaded(fn *core.Function, modules []string) {
+	if !fn.Watched && hasImports(fn) && len(w.learning.begin(fn, []string{watched})) > 0 { // it can be imported by now
+		w.watchLater(*fn)
+		w.learning.working.Done()
+	}
 	packages := w.installed(fn)
 	modules = slices.DeleteFunc(modules, func(m string) bool {
 		p, _ := owner(m, packages)

@@ -92,6 +92,7 @@ func TestReason(t *testing.T) {
 		{of("X"), "std", "reads X when it is imported, which is set for this function"}, {of("X"), "stdreads", "reads X when it is imported, which is set for this function"}, {of("X"), "plain.good", ""},
 		{of(core.AllVariables), "std", "is imported as the function's own files say"}, {sets, "deep", "deep reads MODE when it is imported, which is set for this function"},
 		{&core.Function{}, "deep", ""}, {&core.Function{}, "all", ""},
+		{&core.Function{Changes: []string{"MODE"}}, "circle", "circle imports reads, which reads MODE when it is imported, which is set for this function"},
 		{sets, "all", "all reads AWS_LAMBDA_FUNCTION_MEMORY_SIZE, AWS_LAMBDA_FUNCTION_NAME, AWS_LAMBDA_FUNCTION_VERSION, AWS_LAMBDA_LOG_GROUP_NAME, AWS_LAMBDA_LOG_STREAM_NAME, MODE, _HANDLER when it is imported, which is set for this function"},
 	} {
 		if why, _ := reason(test.fn, test.module, packages, false); strings.HasSuffix(test.why, unprobed) && why != "" {
@@ -126,6 +127,7 @@ func TestInherit(t *testing.T) {
 		{func(f *core.Function) { f.Env = map[string]string{"A": "2"} }, []string{"a.x", "a.y"}},
 		{func(f *core.Function) { f.Env = nil }, nil},
 		{func(f *core.Function) { f.Sets = []string{"B"} }, nil},
+		{func(f *core.Function) { f.Changes = []string{core.AllVariables} }, []string{"a.x", "a.y"}},
 		{func(f *core.Function) { f.Packages = nil }, nil},
 		{func(f *core.Function) { f.Runtime = "other" }, nil},
 	} {

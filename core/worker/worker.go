@@ -90,6 +90,7 @@ type Worker struct {
 	claims    map[string]chan struct{} // packages that are being installed; closed when they are no more
 	asking    sync.Mutex               // what packages ask for is found out
 	probes    sync.Mutex               // one preparation at a time: probes would disturb each other's times, and what two functions share is prepared once
+	watching  sync.Mutex               // one trial at a time of functions that are deployed already
 	learning  *learning
 	uses      uses
 	counter   int // of installer sandboxes
@@ -203,6 +204,8 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	for _, fn := range w.store.List() {
 		if packages := of(&fn, installed); waits(&fn) || slices.ContainsFunc(packages, func(p core.Installed) bool { return probe.Stale(p, packages) }) {
 			w.prepareLater(fn, nil)
+		} else if !fn.Watched && hasImports(&fn) {
+			w.watchLater(fn)
 		}
 	}
 	w.startKeeper()
