@@ -63,8 +63,9 @@ type Trial struct {
 	Reads []string      `json:"reads,omitempty"` // environment variables, as in Report
 	Asks  []string      `json:"asks,omitempty"`  // as in Report
 	Took  time.Duration `json:"took,omitempty"`
-	// Version is as in Probe.
-	Version int `json:"version"`
+	// Version and By are as in Probe.
+	Version int    `json:"version"`
+	By      string `json:"by,omitempty"`
 }
 
 // Limits bounds what a function may use.

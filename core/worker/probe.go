@@ -26,7 +26,7 @@ const (
 
 // machine is what a probe of a function's packages needs.
 func (w *Worker) machine(d core.Driver, runtime core.Runtime) probe.Machine {
-	return probe.Machine{Driver: d, Runtime: runtime, Create: func(ctx context.Context, config core.SandboxConfig) (probe.Sandbox, error) {
+	return probe.Machine{Driver: d, Runtime: runtime, By: w.prober(runtime.ID), Create: func(ctx context.Context, config core.SandboxConfig) (probe.Sandbox, error) {
 		w.mu.Lock()
 		w.counter++
 		config.ID = core.NodeID(fmt.Sprintf("probe-%d", w.counter))
@@ -35,20 +35,79 @@ func (w *Worker) machine(d core.Driver, runtime core.Runtime) probe.Machine {
 	}}
 }
 
+// prober names what makes probes of a runtime now, empty when its driver is not there.
+func (w *Worker) prober(id core.RuntimeID) string {
+	if w.fleet == nil {
+		return ""
+	}
+	for _, d := range w.fleet.Snapshot() {
+		for _, r := range d.Runtimes {
+			if r.ID == id {
+				own := core.BuildOf()
+				return fmt.Sprintf("pipsqueak %s %s, %s driver %s, %s %s", own.Version, own.Revision, d.Language, d.Version, id, r.Version)
+			}
+		}
+	}
+	return ""
+}
+
 // installed returns what the store knows of the packages of a function.
 func (w *Worker) installed(fn *core.Function) []core.Installed {
 	if len(fn.Packages) == 0 {
 		return nil
 	}
-	return of(fn, w.store.Installed())
+	return w.of(fn, w.store.Installed())
 }
 
 // of returns those of the installed packages that a function has.
-func of(fn *core.Function, installed []core.Installed) []core.Installed {
-	return slices.DeleteFunc(slices.Clone(installed), func(p core.Installed) bool {
+func (w *Worker) of(fn *core.Function, installed []core.Installed) []core.Installed {
+	own := slices.DeleteFunc(slices.Clone(installed), func(p core.Installed) bool {
 		_, has := slices.BinarySearchFunc(fn.Packages, p.Package, core.Package.Compare)
 		return !has || p.Runtime != fn.Runtime
 	})
+	if by := w.prober(fn.Runtime); by != "" {
+		for i := range own {
+			own[i] = probe.Known(own[i], by)
+		}
+	}
+	return own
+}
+
+// reconsider has what was found out about a function's imports by another probe than there is now found out
+// again, as far as it failed. It returns whether there is anything.
+func (w *Worker) reconsider(fn *core.Function, packages []core.Installed) (changed bool) {
+	by := w.prober(fn.Runtime)
+	if by == "" || !again(fn, packages, by) {
+		return false
+	}
+	_, err := w.store.Amend(fn.Name, fn.Version, func(f *core.Function) { again(f, packages, by) })
+	if err != nil {
+		w.log.Warn("probe", "fn", fn.Name, "err", err)
+	}
+	return true
+}
+
+// again forgets trials that failed by another probe than by, and lets the modules that were left to the code
+// for such a failure, or for that of a package, wait like those that were never probed.
+func again(fn *core.Function, packages []core.Installed, by string) (changed bool) {
+	failed := func(_ string, trial core.Trial) bool { return trial.Why != "" && trial.By != by }
+	fn.Imports, fn.Apart = slices.Clone(fn.Imports), maps.Clone(fn.Apart)
+	for _, module := range slices.Sorted(maps.Keys(fn.Apart)) {
+		p, _ := owner(module, packages)
+		if !failed(module, fn.Tried[module]) && (p == nil || !probe.Stale(*p, packages)) {
+			continue
+		}
+		changed = true
+		fn.Apart[module] = module + " " + unprobed
+		if !slices.Contains(fn.Imports, module) && !slices.Contains(fn.Perhaps, module) {
+			fn.Imports = append(fn.Imports, module)
+		}
+	}
+	tried := maps.Clone(fn.Tried)
+	maps.DeleteFunc(tried, failed)
+	changed = changed || len(tried) < len(fn.Tried)
+	fn.Tried = tried
+	return changed
 }
 
 // unprobed is why modules are left to instances until their packages have been probed, which begins when the deploy has ended.

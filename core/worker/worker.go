@@ -197,12 +197,13 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	w.learnAsks()
 	installed := w.store.Installed()
 	for _, fn := range w.store.List() {
-		w.learnCosts(&fn, of(&fn, installed))
+		w.learnCosts(&fn, w.of(&fn, installed))
 	}
 	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Unheard: w.failed, Retired: w.retired, Log: w.log}, w.tree)
 	w.resume()
 	for _, fn := range w.store.List() {
-		if packages := of(&fn, installed); waits(&fn) || slices.ContainsFunc(packages, func(p core.Installed) bool { return probe.Stale(p, packages) }) {
+		packages := w.of(&fn, installed)
+		if w.reconsider(&fn, packages) || waits(&fn) || slices.ContainsFunc(packages, func(p core.Installed) bool { return probe.Stale(p, packages) }) {
 			w.prepareLater(fn, nil)
 		} else if !fn.Watched && hasImports(&fn) {
 			w.watchLater(fn)
