@@ -41,9 +41,15 @@ function forget() {
   return addon.wakeWorker();
 }
 
+// In a zygote that was forked from another.
+function settle() {
+  random.renewZygote(modules);
+  renumber();
+}
+
 // Node asks for its pid once.
 function renumber() {
   Reflect.defineProperty(process, 'pid', { value: Number(readlinkSync('/proc/self')), enumerable: true, configurable: true, writable: false });
 }
 
-module.exports = { open, prepare, forget, renumber };
+module.exports = { open, prepare, forget, settle };

@@ -4,7 +4,6 @@
 
 const addon = require('./addon');
 const fork = require('./fork');
-const random = require('./random');
 const { beInstance, listen, rehearse } = require('./instance');
 const { Failure, failureOf, load, open, packed } = require('./load');
 
@@ -26,8 +25,7 @@ function beZygote() {
         beInstance(fork.forget());
         return;
       case ZYGOTE:
-        fork.renumber();
-        random.settle();
+        fork.settle();
         break;
       default:
         answer(JSON.parse(request));
