@@ -105,6 +105,17 @@ static void import(const char *packet, size_t length, struct text *reply)
     text_free(&failure.message);
 }
 
+/* Siblings must not draw the same numbers. Libraries that have generators of their own see to them at a fork themselves. */
+static void reseed(void)
+{
+    unsigned short words[4];
+    unsigned seed;
+    if (getrandom(words, sizeof words, 0) != sizeof words || getrandom(&seed, sizeof seed, 0) != sizeof seed)
+        return; /* not at this size */
+    srandom(seed); /* rand() too */
+    seed48(words);
+}
+
 /* Forks and imports as the driver asks. Returns only in a child that is an instance. */
 static void be_zygote(void)
 {
@@ -120,8 +131,10 @@ static void be_zygote(void)
         int length = ps_zygote(PS_FD_CONTROL, &none, packet, sizeof packet);
         if (length == PS_INSTANCE)
             break;
-        if (length == PS_ZYGOTE)
+        if (length == PS_ZYGOTE) {
+            reseed(); /* what is imported may draw, and keep it */
             continue;
+        }
         if (length == PS_LOST)
             for (;;)
                 pause(); /* what was forked from here lives on, and would die with this process; core ends it */
@@ -131,17 +144,6 @@ static void be_zygote(void)
 }
 
 /* ---- an instance ---- */
-
-/* Siblings must not draw the same numbers. Libraries that have generators of their own see to them at a fork themselves. */
-static void reseed(void)
-{
-    unsigned short words[4];
-    unsigned seed;
-    if (getrandom(words, sizeof words, 0) != sizeof words || getrandom(&seed, sizeof seed, 0) != sizeof seed)
-        return; /* not at this size */
-    srandom(seed); /* rand() too */
-    seed48(words);
-}
 
 static void set_environment(struct json env)
 {

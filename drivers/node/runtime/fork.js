@@ -12,7 +12,7 @@ const COMMON = ['assert', 'async_hooks', 'buffer', 'child_process', 'dns', 'even
   'perf_hooks', 'querystring', 'stream', 'stream/promises', 'string_decoder', 'timers/promises', 'tls', 'url', 'util', 'worker_threads', 'zlib'];
 
 let collect;
-let seeded = []; // what is seeded in an instance
+let seeded = []; // what is seeded after a fork
 
 // Makes a root zygote of a process that has just started.
 function open() {
@@ -42,9 +42,15 @@ function forget() {
   return addon.wakeWorker();
 }
 
+// In a zygote that was forked from another.
+function settle() {
+  random.renewZygote(seeded);
+  renumber();
+}
+
 // Node asks for its pid once.
 function renumber() {
   Reflect.defineProperty(process, 'pid', { value: addon.pid(), enumerable: true, configurable: true, writable: false });
 }
 
-module.exports = { open, prepare, forget, renumber };
+module.exports = { open, prepare, forget, settle };

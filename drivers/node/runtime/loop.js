@@ -4,7 +4,6 @@
 
 const addon = require('./addon');
 const fork = require('./fork');
-const random = require('./random');
 const { beInstance, listen, rehearse } = require('./instance');
 const { Failure, failureOf, load, open, packed } = require('./load');
 
@@ -27,8 +26,7 @@ function beZygote(reply) {
         beInstance(fork.forget());
         return;
       case ZYGOTE:
-        fork.renumber();
-        random.settle();
+        fork.settle();
         break;
       default:
         answer(JSON.parse(request));
