@@ -144,6 +144,10 @@ type Runtime struct {
 	// Overlay is how the names of packages begin that are parts of a system, empty when there are none: laid out like a root directory, and with programs
 	// that look for files in /usr and /etc. Zygotes and instances see their files there too, before the host's.
 	Overlay string `json:"overlay,omitempty"`
+	// Toolchain are files and directories of the host that are not the same any more when something else was
+	// installed that its Build works with: its compilers, the list of what the system has. What was built of
+	// the same code, for the same packages, is then used again. Empty: each deploy builds.
+	Toolchain []string `json:"toolchain,omitempty"`
 }
 
 // Program is one of others whose version can change what a driver finds out with it.

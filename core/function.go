@@ -47,8 +47,17 @@ type Function struct {
 	Changes []string `json:"changes,omitempty"`
 	// Aside are those of Packages that no zygote that it is forked from may have loaded, for it sets what they read when they are imported.
 	Aside Set `json:"aside,omitempty"`
+	// Built is how its code was built; nil when nothing was, or when each deploy builds.
+	Built *BuiltCode `json:"built,omitempty"`
 	// Tried are modules that were tried for it alone: no package has them, or they are deeper in one than that package's probe looks.
 	Tried map[string]Trial `json:"tried,omitempty"`
+}
+
+// BuiltCode is what a deploy of the same code, with the same of everything that a build works with, can use
+// again.
+type BuiltCode struct {
+	From    string   `json:"from"`              // digest of all that
+	Imports []string `json:"imports,omitempty"` // as in Built
 }
 
 // Use is how much a function is used: a count of its starts and events, in which older ones weigh less. Last is the time of the last one.

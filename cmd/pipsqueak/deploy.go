@@ -49,7 +49,7 @@ them into the directory, for a repository.`,
 	}
 	name := cmd.Flags().String("name", "", "`NAME` of the function or application")
 	keys := cmd.Flags().StringArray("sign", nil, "sign with the private `KEY` in this file, as 'pipsqueak keygen' makes it; may be given again for another")
-	anew := cmd.Flags().Bool("anew", false, "resolve the packages anew, also when they were resolved before")
+	anew := cmd.Flags().Bool("anew", false, "resolve the packages anew, also when they were resolved before, and build what was built before")
 	force := cmd.Flags().Bool("force", false, "deploy without importing the handler first")
 	wait := cmd.Flags().String("wait", "ready", "until the function is `ready` to fork, or only deployed")
 	as := formatFlag(cmd)

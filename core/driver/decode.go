@@ -103,6 +103,7 @@ func decodeRuntime(pb *driverpb.Runtime) core.Runtime {
 		Registries: pb.GetRegistries(),
 		Archives:   pb.GetArchives(),
 		Overlay:    pb.GetOverlay(),
+		Toolchain:  pb.GetToolchain(),
 		Programs: each(pb.GetPrograms(), func(p *driverpb.Program) core.Program {
 			return core.Program{Name: p.GetName(), Version: p.GetVersion(), Tested: p.GetTested()}
 		}),

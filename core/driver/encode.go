@@ -136,6 +136,7 @@ func encodeRuntime(r core.Runtime) *driverpb.Runtime {
 		Registries: r.Registries,
 		Archives:   r.Archives,
 		Overlay:    r.Overlay,
+		Toolchain:  r.Toolchain,
 		Programs: each(r.Programs, func(p core.Program) *driverpb.Program {
 			return &driverpb.Program{Name: p.Name, Version: p.Version, Tested: p.Tested}
 		}),

@@ -163,10 +163,12 @@ func (d *deploy) ready(ctx context.Context, n *newcomer) (err error) {
 	}
 	d.part(fn, true)
 	var release func()
-	if fn.Code, release, err = d.store.CommitCode(n.dir); err != nil {
-		return err
+	if fn.Code == "" { // else it is what was built before
+		if fn.Code, release, err = d.store.CommitCode(n.dir); err != nil {
+			return err
+		}
+		d.ends = append(d.ends, release)
 	}
-	d.ends = append(d.ends, release)
 	if n.request.Ready {
 		d.prepareNow(ctx, fn, n.locked, d.progress)
 	}
@@ -288,30 +290,8 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 		return nil, err
 	}
 	judged := w.judge(ctx, d, *fn, runtime, progress) // meanwhile
-	err = w.build(ctx, d, fn, runtime, dir, progress)
+	err = w.build(ctx, in, anew, progress)
 	return lock.Packages, cmp.Or(judged(), err)
-}
-
-// build makes of the code what its handler can be imported from, where the language needs it.
-func (w *Worker) build(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, dir string, progress func(core.Progress)) error {
-	if !can(d, core.CapabilityBuild) {
-		return nil
-	}
-	done := timed(core.Progress{Verb: "build", Item: fn.Name}, progress)
-	code := core.Mount{Source: dir, Target: core.CodeDir, Writable: true}
-	err := w.inSandbox(ctx, fn, runtime, []core.Mount{code}, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
-		built, err := d.(core.Builder).Build(ctx, core.BuildRequest{Runtime: runtime.ID, Handler: fn.Handler, Packages: fn.Packages, Sandbox: sandbox}, progress)
-		for _, name := range built.Imports {
-			if !slices.Contains(fn.Imports, name) {
-				fn.Imports = append(fn.Imports, name)
-			}
-		}
-		return err
-	})
-	if err == nil {
-		done("", 0)
-	}
-	return err
 }
 
 // timed tells that a step begins. The caller calls done at its end, with a phrase and the bytes that were fetched.

@@ -150,6 +150,7 @@ type Runtime struct {
 	Archives      []string               `protobuf:"bytes,12,rep,name=archives,proto3" json:"archives,omitempty"`
 	Programs      []*Program             `protobuf:"bytes,14,rep,name=programs,proto3" json:"programs,omitempty"`
 	Overlay       string                 `protobuf:"bytes,15,opt,name=overlay,proto3" json:"overlay,omitempty"`
+	Toolchain     []string               `protobuf:"bytes,16,rep,name=toolchain,proto3" json:"toolchain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -273,6 +274,13 @@ func (x *Runtime) GetOverlay() string {
 		return x.Overlay
 	}
 	return ""
+}
+
+func (x *Runtime) GetToolchain() []string {
+	if x != nil {
+		return x.Toolchain
+	}
+	return nil
 }
 
 type Program struct {
@@ -2207,7 +2215,7 @@ const file_driver_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\"\n" +
 	"\fcapabilities\x18\x03 \x03(\tR\fcapabilities\x128\n" +
 	"\bruntimes\x18\x04 \x03(\v2\x1c.pipsqueak.driver.v1.RuntimeR\bruntimes\x12\x1a\n" +
-	"\bproblems\x18\x05 \x03(\tR\bproblems\"\xd7\x03\n" +
+	"\bproblems\x18\x05 \x03(\tR\bproblems\"\xf5\x03\n" +
 	"\aRuntime\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -2226,7 +2234,8 @@ const file_driver_proto_rawDesc = "" +
 	"registries\x12\x1a\n" +
 	"\barchives\x18\f \x03(\tR\barchives\x128\n" +
 	"\bprograms\x18\x0e \x03(\v2\x1c.pipsqueak.driver.v1.ProgramR\bprograms\x12\x18\n" +
-	"\aoverlay\x18\x0f \x01(\tR\aoverlayJ\x04\b\a\x10\b\"O\n" +
+	"\aoverlay\x18\x0f \x01(\tR\aoverlay\x12\x1c\n" +
+	"\ttoolchain\x18\x10 \x03(\tR\ttoolchainJ\x04\b\a\x10\b\"O\n" +
 	"\aProgram\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
