@@ -317,6 +317,19 @@ export const handler = async (event: Event): Promise<unknown> => {
 			t.Errorf("%s: the stack is %q", name, stack)
 		}
 	}
+	// The same again is not bundled again, and is the same function.
+	dir := t.TempDir()
+	f.write(t, dir)
+	for i, says := range []string{"", "the same as in version "} {
+		out, said, err := w.command(t, "", "deploy", dir, "--name", "node-ts-again")
+		if err != nil || !strings.Contains(out+said, says) {
+			t.Errorf("deploy %d: %v %s%s, want %q", i+1, err, out, said, says)
+		}
+		fn, a := w.function(t, "node-ts-again"), w.run(t, "node-ts-again", `{"n":3}`)
+		if imports := strings.Join(fn.Imports, " "); strings.TrimSpace(string(a.body)) != `[6,2,1000]` || !strings.HasSuffix(imports, "ms@2.1.3") {
+			t.Errorf("version %d imports %s and answers %v", fn.Version, imports, a)
+		}
+	}
 	a := w.put(t, "node-ts-bad", f.with("index.ts", "export const handler = async (event: any => event;\n"))
 	if failed := a.expectError(t, core.KindBuild, core.FaultHandler, http.StatusUnprocessableEntity); !strings.Contains(failed.Message, "index.ts:1:") {
 		t.Errorf("the message is %q", failed.Message)

@@ -83,8 +83,8 @@ func (w *Worker) builtFrom(driver core.Driver, in installation) (string, error) 
 }
 
 // stateOf returns a digest of the state of files, with all that is below directories. It is another one when
-// something was changed, exchanged, added or removed: the kernel notes the time of each change, and nobody
-// can set it.
+// something was changed, exchanged, added or removed. Not the time at which the inode changed, which one more
+// hard link sets.
 func stateOf(paths []string) (string, error) {
 	sum := sha256.New()
 	for _, path := range paths {
@@ -102,7 +102,7 @@ func stateOf(paths []string) (string, error) {
 				if !ok {
 					return errors.ErrUnsupported
 				}
-				_, err = fmt.Fprintf(sum, "%q %v %d %d %d\n", name, info.Mode(), info.Size(), stat.Ino, stat.Ctim.Nano())
+				_, err = fmt.Fprintf(sum, "%q %v %d %d %d\n", name, info.Mode(), info.Size(), stat.Ino, stat.Mtim.Nano())
 				return err
 			})
 		}

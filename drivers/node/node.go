@@ -82,6 +82,7 @@ func (n *node) describe(ctx context.Context) (core.Description, error) {
 		runtime := core.Runtime{ID: id, Version: b.Version, Path: b.Executable, Mounts: b.mounts(), Handlers: handlers(), Extensions: extensions, Tools: tools,
 			Archives: archives, Manifests: manifests, Registries: config.registries,
 			Programs: []core.Program{{Name: "Node.js", Version: b.Version, Tested: []string{"20.20.2", "22.23.3", "24.21.0"}}}}
+		runtime.Toolchain = []string{b.Executable, files, filepath.Join(libexec, "esbuild")} // of what is bundled and linked
 		runtime.Mounts = append(runtime.Mounts, core.Mount{Source: files, Target: runtimeDir})
 		if problem := b.withoutNPM(); problem != "" {
 			d.Problems = append(d.Problems, b.Executable+problem+": functions with a package.json cannot be deployed; install npm")
