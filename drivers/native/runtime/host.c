@@ -9,6 +9,7 @@
 #include "load.h"
 #include "needs.h"
 #include "rehearse.h"
+#include "sets.h"
 
 #include "threads.h"
 #include "watch.h"
@@ -51,11 +52,11 @@ static void add_report(struct text *report, double begin, const struct text *mod
     text_format(report, "{\"took\":%.6f,\"modules\":%s,\"threads\":%d}", seconds() - begin, modules->at, threads());
 }
 
-/* Adds to a report, in the place of its last bracket, the environment variables that have been asked for. */
-static void add_reads(struct text *report, const char *names)
+/* Adds to a report, in the place of its last bracket, names of environment variables. */
+static void add_names(struct text *report, const char *key, const char *names)
 {
     report->length--;
-    text_format(report, ",\"reads\":[");
+    text_format(report, ",\"%s\":[", key);
     for (const char *end; (end = strchr(names, '\n')); names = end + 1) {
         text_add_quoted(report, names, (size_t)(end - names));
         text_format(report, "%s", end[1] ? "," : "");
@@ -76,6 +77,12 @@ static void add_failure(struct text *text, const struct failure *failure)
     text_format(text, "}");
 }
 
+static bool asks_to_watch(struct json request)
+{
+    struct json asked = json_member(request, "watch");
+    return asked.length && *asked.at == 't';
+}
+
 /* ---- a zygote ---- */
 
 static void import(const char *packet, size_t length, struct text *reply)
@@ -84,8 +91,7 @@ static void import(const char *packet, size_t length, struct text *reply)
     struct failure failure = {0};
     struct text modules = {0};
     struct json request = json_check(packet, length);
-    struct json asked = json_member(request, "watch");
-    bool watch = asked.length && *asked.at == 't';
+    bool watch = asks_to_watch(request);
     if (watch)
         ps_watch();
     load_modules(request, &modules, &failure);
@@ -98,7 +104,7 @@ static void import(const char *packet, size_t length, struct text *reply)
     } else {
         add_report(reply, begin, &modules);
         if (watch)
-            add_reads(reply, reads);
+            add_names(reply, "reads", reads);
         needs_hide();
     }
     text_free(&modules);
@@ -232,6 +238,9 @@ static void load(struct call *call, const struct frame *frame, struct handler *h
     call->context.memory = json_integer(json_member(told, "memory"));
     crash_frame = CRASH_FAILURE;
     load_modules(told, &modules, &failure);
+    bool watch = asks_to_watch(told);
+    if (watch)
+        sets_note();
     if (!failure.message.length)
         load_handler(name, handler, &failure);
     crash_learn();
@@ -240,12 +249,15 @@ static void load(struct call *call, const struct frame *frame, struct handler *h
         ps_use_threads((int)processors);
     if (!failure.message.length)
         initialise(call, handler, &failure);
+    const char *sets = sets_noted();
     crash_frame = CRASH_SILENT;
     if (failure.message.length)
         leave(call->endpoint, &failure);
     context_clear(call);
     fflush(stdout);
     add_report(&report, begin, &modules);
+    if (watch)
+        add_names(&report, "sets", sets);
     text_free(&modules);
     frame_write(call->endpoint, FRAME_REPORT, report.at, report.length, NULL, 0);
     text_free(&report);
