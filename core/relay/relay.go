@@ -30,6 +30,7 @@ const (
 type Relay struct {
 	allowed   []string
 	refused   func(address string)
+	asked     func(address string, failed error)
 	ctx       context.Context // until Close
 	cancel    context.CancelFunc
 	server    *http.Server
@@ -43,16 +44,26 @@ type Relay struct {
 
 // Open listens with listen, which is of the sandbox's network, at core.RelayAddress, and lets those addresses be reached that Addresses
 // returned. A registry on the loopback of the worker can also be reached as itself, for there are programs that ask no proxy for
-// one. Refused is told of each attempt at anything else. The worker's own HTTP_PROXY, HTTPS_PROXY and NO_PROXY count.
-func Open(addresses []string, listen func(address string) (net.Listener, error), refused func(address string)) (*Relay, error) {
+// one. Refused is told of each attempt at anything else, and asked of what came of the others: of each connection to a registry, or of an answer to
+// plain HTTP, whether it failed for a reason of the network's, a proxy's or the registry's own. The worker's own HTTP_PROXY, HTTPS_PROXY and NO_PROXY count.
+func Open(addresses []string, listen func(address string) (net.Listener, error), refused func(address string), asked func(address string, failed error)) (*Relay, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &Relay{allowed: addresses, refused: refused, ctx: ctx, cancel: cancel, slots: make(chan struct{}, maxConnections), conns: map[net.Conn]struct{}{}}
+	r := &Relay{allowed: addresses, refused: refused, asked: asked, ctx: ctx, cancel: cancel, slots: make(chan struct{}, maxConnections), conns: map[net.Conn]struct{}{}}
 	silent := log.New(io.Discard, "", 0) // what a client or a registry does wrong is the installer's to tell
 	r.plain = &httputil.ReverseProxy{
 		ErrorLog:  silent,
 		Rewrite:   func(*httputil.ProxyRequest) {}, // but for the headers that are a proxy's
 		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, DisableCompression: true, IdleConnTimeout: time.Minute},
+		ModifyResponse: func(response *http.Response) error {
+			var failed error
+			if response.StatusCode >= http.StatusInternalServerError || response.StatusCode == http.StatusProxyAuthRequired {
+				failed = errors.New(response.Status)
+			}
+			r.tell(response.Request.URL.Host, failed)
+			return nil
+		},
 		ErrorHandler: func(w http.ResponseWriter, request *http.Request, err error) {
+			r.tell(request.URL.Host, err)
 			http.Error(w, unreachable(request.URL.Host, err), http.StatusBadGateway)
 		},
 	}
@@ -170,6 +181,13 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.plain.ServeHTTP(w, request)
 }
 
+// tell tells what came of asking a registry, unless nobody waits for that any more.
+func (r *Relay) tell(address string, err error) {
+	if !errors.Is(err, context.Canceled) {
+		r.asked(address, err)
+	}
+}
+
 func unreachable(address string, err error) string {
 	return fmt.Sprintf("the worker cannot reach %s: %v", address, err)
 }
@@ -177,6 +195,7 @@ func unreachable(address string, err error) string {
 // tunnel carries bytes between the client and the address, both ways.
 func (r *Relay) tunnel(w http.ResponseWriter, request *http.Request, address string) {
 	out, err := dial(request.Context(), address)
+	r.tell(address, err)
 	if err != nil {
 		http.Error(w, unreachable(address, err), http.StatusBadGateway)
 		return
@@ -210,6 +229,7 @@ func (r *Relay) forward(listener net.Listener, address string) {
 		go func() {
 			defer func() { <-r.slots }()
 			out, err := dialer.DialContext(r.ctx, "tcp", address)
+			r.tell(address, err)
 			if err != nil {
 				in.Close()
 				return

@@ -3,6 +3,7 @@ package relay
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -55,6 +56,8 @@ type fixture struct {
 	address string
 	mu      sync.Mutex
 	refused []string
+	failed  map[string]error  // what was asked last of each address
+	local   map[string]string // where it listens, by the address that it was asked for
 }
 
 func open(t *testing.T, registries ...string) *fixture {
@@ -63,17 +66,22 @@ func open(t *testing.T, registries ...string) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{}
+	f := &fixture{failed: map[string]error{}, local: map[string]string{}}
 	f.Relay, err = Open(addresses, func(asked string) (net.Listener, error) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err == nil && asked == core.RelayAddress {
-			f.address = l.Addr().String()
+		if err == nil {
+			f.local[asked] = l.Addr().String()
+			f.address = f.local[core.RelayAddress]
 		}
 		return l, err
 	}, func(address string) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.refused = append(f.refused, address)
+	}, func(address string, failed error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.failed[address] = failed
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -187,7 +195,7 @@ func TestNamedTwice(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		asked[address] = l
 		return l, err
-	}, func(string) {})
+	}, func(string) {}, func(string, error) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,6 +219,33 @@ func TestUnreachableRegistry(t *testing.T) {
 		if _, response, body := f.say(t, request); response.StatusCode != http.StatusBadGateway || !strings.Contains(body, "the worker cannot reach "+host(closed)) {
 			t.Errorf("%q is answered %d %q", request, response.StatusCode, body)
 		}
+		if failed := f.failed[host(closed)]; failed == nil || !strings.Contains(failed.Error(), "connection refused") {
+			t.Errorf("%q: it is told that %v", request, failed)
+		}
+		clear(f.failed)
+	}
+}
+
+// TestToldWhatCame: a registry that answers, and one that has failed itself, are told of. What a tunnel carries is not seen.
+func TestToldWhatCame(t *testing.T) {
+	status := http.StatusBadGateway
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	t.Cleanup(s.Close)
+	f := open(t, host(s))
+	get := "GET http://" + host(s) + "/ HTTP/1.1\r\nHost: x\r\n\r\n"
+	f.say(t, get)
+	if failed := f.failed[host(s)]; failed == nil || failed.Error() != "502 Bad Gateway" {
+		t.Errorf("%v", failed)
+	}
+	status = http.StatusNotFound
+	f.say(t, get)
+	if failed, told := f.failed[host(s)]; failed != nil || !told {
+		t.Errorf("a registry that answers: %v, %v", failed, told)
+	}
+	f.failed[host(s)] = errors.New("earlier")
+	f.say(t, "CONNECT "+host(s)+" HTTP/1.1\r\nHost: x\r\n\r\n")
+	if f.failed[host(s)] != nil {
+		t.Errorf("a tunnel: %v", f.failed[host(s)])
 	}
 }
 
@@ -262,7 +297,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	f := open(t, l.Addr().String(), server.URL)
 	tunnel, _, _ := f.say(t, "CONNECT "+l.Addr().String()+" HTTP/1.1\r\nHost: x\r\n\r\n")
 	idle, _, _ := f.say(t, "GET "+server.URL+"/ HTTP/1.1\r\nHost: x\r\n\r\n")
-	local, err := net.Dial("tcp", f.listeners[1].Addr().String())
+	local, err := net.Dial("tcp", f.local[l.Addr().String()])
 	if err != nil {
 		t.Fatal(err)
 	}

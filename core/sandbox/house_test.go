@@ -184,7 +184,7 @@ func (h *house) openRelay(config core.SandboxConfig, listen func(string) (net.Li
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		h.refused = append(h.refused, address)
-	})
+	}, func(string, error) {})
 }
 
 func cgroupDirs(name string) []string {

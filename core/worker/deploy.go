@@ -360,8 +360,8 @@ func (w *Worker) inSandbox(ctx context.Context, fn *core.Function, runtime core.
 	}
 	s.Kill()
 	<-s.Done()
-	said, refused := w.lastWords.take(id)
-	err = explainRefused(err, refused)
+	said, words := w.lastWords.take(id)
+	err = withoutCredentials(explainUnreached(explainRefused(err, words.refused), words.unreached))
 	if err != nil && s.Exit().OutOfMemory {
 		return core.Errorf(core.KindInstall, core.FaultCaller, "installing the packages of %s takes more memory than an installation may use", fn.Name)
 	}

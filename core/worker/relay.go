@@ -3,7 +3,10 @@ package worker
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -24,7 +27,7 @@ func (w *Worker) openRelay(config core.SandboxConfig, listen func(address string
 		if w.lastWords.refuse(config.ID, address) {
 			w.log.Warn("install", "fn", config.Function, "node", config.ID, "err", "it tried to reach "+address+", which is no registry")
 		}
-	})
+	}, func(address string, failed error) { w.lastWords.asked(config.ID, address, failed) })
 	if err != nil {
 		w.log.Error("install", "fn", config.Function, "node", config.ID, "err", err)
 		return nil, err
@@ -40,6 +43,33 @@ func explainRefused(err error, refused []string) error {
 	e := core.AsError(err)
 	e.Message += fmt.Sprintf("; it tried to reach %s, which is no registry: the operator of the worker allows it with PIPSQUEAK_REGISTRIES", strings.Join(refused, ", "))
 	return e
+}
+
+// explainUnreached adds to the error of an installer which registries the worker could not reach for it, and why.
+func explainUnreached(err error, unreached map[string]string) error {
+	if err == nil || len(unreached) == 0 {
+		return err
+	}
+	e := core.AsError(err)
+	for _, address := range slices.Sorted(maps.Keys(unreached)) {
+		e.Message += fmt.Sprintf("; the worker could not reach %s: %s", address, unreached[address])
+	}
+	e.Message += "; see that its machine does, with HTTPS_PROXY and NO_PROXY in the worker's environment if they are needed"
+	return e
+}
+
+// credentials are those in an address.
+var credentials = regexp.MustCompile(`(://)[^/@\s"'` + "`" + `]+@`)
+
+// withoutCredentials takes out of an error what tools have said of addresses with a name and a password.
+func withoutCredentials(err error) error {
+	e := core.AsError(err)
+	if e == nil || !credentials.MatchString(e.Message) {
+		return err
+	}
+	clean := *e
+	clean.Message = credentials.ReplaceAllString(e.Message, "$1")
+	return &clean
 }
 
 // explainEntry adds to the error of an installer why it did not get into its sandbox, when that is so.

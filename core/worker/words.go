@@ -24,10 +24,11 @@ type lastWords struct {
 
 // words is the output of one installer, both streams together.
 type words struct {
-	text    []byte
-	refused []string      // addresses that it tried to reach
-	open    int           // streams that have not ended
-	ended   chan struct{} // closed when none is open
+	text      []byte
+	refused   []string          // addresses that it tried to reach
+	unreached map[string]string // why registries could not be reached when they were asked last
+	open      int               // streams that have not ended
+	ended     chan struct{}     // closed when none is open
 }
 
 // trialID names the instances of a version of a function that its deploy tries. No node has such a name.
@@ -99,14 +100,30 @@ func (l *lastWords) refuse(id core.NodeID, address string) bool {
 	return true
 }
 
-// take returns what an installer that has ended said last and which addresses it was refused, and forgets it.
-func (l *lastWords) take(id core.NodeID) (said string, refused []string) {
-	w := l.forget(id)
+// asked notes whether a registry could be reached for an installer.
+func (l *lastWords) asked(id core.NodeID, address string, failed error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.said[id]
+	switch {
+	case w == nil:
+	case failed == nil:
+		delete(w.unreached, address)
+	case w.unreached == nil:
+		w.unreached = map[string]string{address: failed.Error()}
+	default: // of no more registries than there are
+		w.unreached[address] = failed.Error()
+	}
+}
+
+// take returns the words of an installer that has ended, and what it said last, and forgets it.
+func (l *lastWords) take(id core.NodeID) (said string, w *words) {
+	w = l.forget(id)
 	select {
 	case <-w.ended:
 	case <-time.After(wordsWait):
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.ToValidUTF8(strings.TrimSpace(string(w.text)), "?"), w.refused
+	return strings.ToValidUTF8(strings.TrimSpace(string(w.text)), "?"), w
 }

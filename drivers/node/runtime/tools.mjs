@@ -49,7 +49,7 @@ export function npmRefused(what, said) {
   }
   if (/ENOSPC|EDQUOT/.test(said)) return new Refused('exhausted', 'worker', `the disk of the worker is full: free space there: ${said}`);
   if (/code (FETCH_ERROR|ENOTFOUND|EAI_AGAIN|E(CONN|NET|HOST|TIMED)\w+|EPIPE|EPROTO|ERR_(SOCKET|SSL|TLS)\w*|E\w*TIMEOUT|\w*(CERT|SIGNATURE_FAILURE)\w*|E401|E403|E407|E429|E5\d\d)/.test(said)) {
-    return new Refused('install', 'worker', `${what}: the package registry cannot be reached: ${said}`);
+    return new Refused('install', 'worker', `${what}: the package registry cannot be reached: ${said}; see that the worker's machine reaches it, or name another one as \`registry\` in npm's configuration there`);
   }
   return new Refused('install', 'caller', `${what}: ${said}`);
 }

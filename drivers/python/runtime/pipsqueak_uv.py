@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 from pipsqueak_answer import Refused, full
 
@@ -39,6 +40,17 @@ def run(what, cache, *arguments, env=None):
     return out.decode()
 
 
+def hosts():
+    """Where packages come from, without credentials."""
+    from pipsqueak_index import indexes
+
+    return ", ".join(urlsplit(index).netloc.rpartition("@")[2] or index for index in indexes())
+
+
+# What to do about an index that cannot be reached.
+MENDING = "see that the worker's machine reaches it, or name another one with UV_DEFAULT_INDEX or PIP_INDEX_URL in the worker's environment"
+
+
 def refused(what, process, said, whose="worker"):
     """What the user is told of what uv said. Whose the fault is when the index has other files than the lock depends on whose the lock is."""
     said = said.decode("utf-8", "replace").strip()
@@ -48,8 +60,8 @@ def refused(what, process, said, whose="worker"):
         return full(f"{what}: {said}")
     if "Hash mismatch" in said:
         return Refused("install", whose, f"{what}: the package index has other files than the lock: {said}")
-    if re.search(r"dns error|error sending request|[Cc]onnection|timed? out|network", said):
-        return Refused("install", "worker", f"{what}: the package index cannot be reached: {said}")
+    if re.search(r"dns error|error sending request|[Cc]onnection|timed? out|network|HTTP status (server error|client error \((401|403|407|429))", said):
+        return Refused("install", "worker", f"{what}: the package index ({hosts()}) cannot be reached: {said}; {MENDING}")
     if re.search(r"Failed to (extract|unzip|download)|I/O operation failed", said):
         return Refused("install", "worker", f"{what}: what the package index sends is damaged: {said}")
     return Refused("install", "handler", f"{what}: {said}")

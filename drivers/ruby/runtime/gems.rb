@@ -50,8 +50,9 @@ module Pipsqueak
     rescue Refused, SystemCallError
       raise
     rescue Bundler::HTTPError => e
-      raise Installer.unreachable("resolving the Gemfile", e.message)
+      raise Installer.unreachable("resolving the Gemfile", "#{URI(@source).host}: #{e.message}")
     rescue Exception => e # whatever the Gemfile raises: it is code
+      raise Installer.unreachable("resolving the Gemfile", "#{URI(@source).host}: #{said(e)}") if e.class.ancestors.any? { |one| one.name&.end_with?("Net::ProtocolError") }
       raise Installer.failed("resolving the Gemfile", "#{e.class}: #{said(e)}")
     end
 
@@ -161,7 +162,7 @@ module Pipsqueak
     def fetch(full)
       Gem::RemoteFetcher.fetcher.fetch_path("#{@source}/gems/#{full}.gem")
     rescue Gem::RemoteFetcher::FetchError => e
-      raise Installer.unreachable("fetching #{full}", e.message) unless e.message.include?(" 404 (") # the address in brackets can have any number
+      raise Installer.unreachable("fetching #{full}", "#{URI(@source).host}: #{e.message}") unless e.message.include?(" 404 (") # the address in brackets can have any number
       raise Refused.new("install", "handler", "the index of gems does not have #{full} any more: resolve anew with `pipsqueak deploy --anew` or `pipsqueak lock`")
     end
 

@@ -53,7 +53,8 @@ module Pipsqueak
       Refused.new("install", "handler", "#{what}: #{said}")
     end
 
-    def self.unreachable(what, said) = Refused.new("install", "worker", "#{what}: the index of gems cannot be reached: #{said}")
+    def self.unreachable(what, said) = Refused.new("install", "worker", "#{what}: the index of gems cannot be reached: #{said}; see that the worker's machine " \
+                                                                               "reaches it, or name another one in PIPSQUEAK_GEM_SOURCE of the worker's environment")
 
     private
 
