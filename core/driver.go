@@ -144,6 +144,10 @@ type Runtime struct {
 	// Overlay is how the names of packages begin that are parts of a system, empty when there are none: laid out like a root directory, and with programs
 	// that look for files in /usr and /etc. Zygotes and instances see their files there too, before the host's.
 	Overlay string `json:"overlay,omitempty"`
+	// Toolchain are files and directories of the host that are not the same any more when something else was
+	// installed that its Build works with: its compilers, the list of what the system has. What was built of
+	// the same code, for the same packages, is then used again. Empty: each deploy builds.
+	Toolchain []string `json:"toolchain,omitempty"`
 }
 
 // Program is one of others whose version can change what a driver finds out with it.
@@ -192,6 +196,18 @@ type HandlerLoad struct {
 	Env        map[string]string `json:"env,omitempty"`      // the whole environment of the process, but for where programs that it starts find its packages
 	Packages   []string          `json:"packages,omitempty"` // directories inside the sandbox to look for modules in, in order
 	Modules    []string          `json:"modules,omitempty"`  // to import before the handler, in order
+	// Watch asks for HandlerReport.Sets. Such an instance gets no event. A driver that does not know it
+	// leaves it.
+	Watch bool `json:"watch,omitempty"`
+}
+
+// HandlerReport is what the import of a handler cost, and left behind.
+type HandlerReport struct {
+	Report
+	// Sets are the names of environment variables that the function's own code has set, changed or removed
+	// during the import, AllVariables when it is not known which. What a package does while it is imported
+	// itself is not among them. Only with HandlerLoad.Watch.
+	Sets []string
 }
 
 // Report is what an import cost, and what it left behind.

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,6 +52,76 @@ func compiled(t *testing.T, source string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestNativeBuildsOnce deploys the same again: what was built is used again, and only then. Each build
+// compiles in the time at which it runs.
+func TestNativeBuildsOnce(t *testing.T) {
+	system(t)
+	program(t, "make")
+	w := startWorker(t, t.TempDir())
+	source := files{
+		"Makefile":       "handler.so: handler.c\n\t$(CC) $(CFLAGS) -shared -DBUILT=\\\"$$(date +%s%N)\\\" -o $@ $<\n",
+		"pipsqueak.yaml": "runtime: native\n",
+		"handler.c":      "#include <pipsqueak.h>\nPS_EXPORT void handler(ps_context *context, const char *event, size_t size) { (void)event, (void)size; ps_result(context, BUILT, sizeof BUILT - 1); }\n",
+	}
+	deploy := func(f files, query string) (core.Function, string) {
+		t.Helper()
+		a := w.ask(t, http.MethodPut, "/v1/functions/built"+query, f.archive(t))
+		if a.status/100 != 2 {
+			t.Fatal(a)
+		}
+		return decode[core.Function](t, a), string(w.run(t, "built", `{}`).body)
+	}
+	first, built := deploy(source, "")
+	again, same := deploy(source, "")
+	if again.Version != 2 || again.Code != first.Code || same != built {
+		t.Errorf("the same again: version %d, built at %s, and before at %s", again.Version, same, built)
+	}
+	// A build that fails leaves nothing to be used.
+	broken := source.with("handler.c", "int x = ;\n")
+	for range 2 {
+		w.put(t, "built", broken).expectError(t, core.KindBuild, core.FaultHandler, http.StatusUnprocessableEntity)
+	}
+	if third, same := deploy(source, ""); third.Version != 3 || same != built {
+		t.Errorf("after builds that failed: version %d, built at %s, and before at %s", third.Version, same, built)
+	}
+	last := built
+	for _, other := range []struct {
+		what  string
+		f     files
+		query string
+	}{
+		{"another file", source.with("notes.txt", "1"), ""},
+		{"as it was before", source, ""}, // only the version that is replaced is used again
+		{"anew", source, "?anew=true"},
+		{"another manifest", source.with("pipsqueak.yaml", "runtime: native\nhandler: handler.handler\nenv: {A: \"1\"}\n"), ""},
+	} {
+		if _, got := deploy(other.f, other.query); got == last {
+			t.Errorf("%s: it was not built", other.what)
+		} else {
+			last = got
+		}
+	}
+	// What is whole is used after a restart too; what is damaged is built.
+	data := w.data
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	w = startWorker(t, data)
+	kept := source.with("pipsqueak.yaml", "runtime: native\nhandler: handler.handler\nenv: {A: \"1\"}\n")
+	fn, got := deploy(kept, "")
+	if got != last {
+		t.Error("after a restart it is built")
+	}
+	object := filepath.Join(data, "code", strings.TrimPrefix(fn.Code, "sha256:"), "handler.so")
+	if err := os.WriteFile(object, []byte("rubbish"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.verify(t)
+	if _, got := deploy(kept, ""); got == last {
+		t.Error("code that is damaged is used again")
+	}
 }
 
 func TestNativeForms(t *testing.T) {

@@ -23,6 +23,18 @@ func (h *Hold) Keep(digest string) {
 	h.add(digest)
 }
 
+// KeepCode holds code, when it is in the store and nothing is known to be wrong with it.
+func (h *Hold) KeepCode(digest string) bool {
+	h.store.writes.Lock()
+	defer h.store.writes.Unlock()
+	tree := Tree{Code, digest}
+	if _, err := h.store.path(tree); err != nil || h.store.isDamaged(tree) {
+		return false
+	}
+	h.add(digest)
+	return true
+}
+
 // Release gives everything free. It may be called more than once.
 func (h *Hold) Release() {
 	h.store.writes.Lock()

@@ -12,11 +12,27 @@ import (
 
 // A package may import another one if it is there, without requiring it, and remembers that it was not. Here is which of them do.
 
-// learnAsks tells the tree which of the installed packages ask for which.
+// learnAsks tells the tree which of the installed packages ask for which, and what they have and require.
 func (w *Worker) learnAsks() {
 	w.asking.Lock()
 	defer w.asking.Unlock()
-	w.tree.LearnAsks(asksOf(w.store.Installed()))
+	installed := w.store.Installed()
+	w.tree.LearnAsks(asksOf(installed))
+	w.tree.LearnNeeds(needsOf(installed))
+}
+
+// needsOf returns what the packages have and require.
+func needsOf(installed []core.Installed) tree.Needs {
+	all := tree.Needs{}
+	for _, p := range installed {
+		need := tree.Need{Modules: p.Receipt.Modules}
+		for _, required := range p.Locked.Requires { // in the versions of the function that brought it
+			name, _, _ := strings.Cut(required, "==")
+			need.Requires = append(need.Requires, name)
+		}
+		all[p.Package] = need
+	}
+	return all
 }
 
 // asksOf finds out which of the packages ask for which. One of which that is not known may ask for all.
@@ -80,7 +96,7 @@ func provides(q *core.Installed, name string) bool {
 		if _, rest, ways := strings.Cut(m, ":"); ways {
 			m = rest
 		}
-		return within(name, m) || within(m, name)
+		return tree.Within(name, m) || tree.Within(m, name)
 	})
 }
 

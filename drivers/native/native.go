@@ -90,6 +90,7 @@ func (n *native) describe(ctx context.Context) (core.Description, error) {
 		Archives:   []string{debian.Archives},
 		Registries: registries,
 		Overlay:    debian.Marker,
+		Toolchain:  toolchain(self, dir),
 		Programs: []core.Program{
 			{Name: "glibc", Version: libc, Tested: []string{"2.36"}},
 			{Name: "cc", Version: versionOf(ctx, "cc", "-dumpfullversion"), Tested: []string{"12.2.0"}},
@@ -97,6 +98,17 @@ func (n *native) describe(ctx context.Context) (core.Description, error) {
 		},
 	}}
 	return d, nil
+}
+
+// toolchain returns what a build works with: this driver with its headers, the compilers, what the
+// administrator has put beside the system's, and the list of what is installed. Of another machine nothing is
+// used again.
+func toolchain(self, dir string) []string {
+	paths := []string{self, dir, "/etc/machine-id", "/var/lib/dpkg/status", "/usr/local/bin", "/usr/local/include", "/usr/local/lib"}
+	for _, tool := range []string{"cc", "c++", "make", "cmake", "ld"} {
+		paths = append(paths, "/usr/bin/"+tool)
+	}
+	return paths
 }
 
 var aVersion = regexp.MustCompile(`\d+(\.\d+)+`)

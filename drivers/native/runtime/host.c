@@ -122,10 +122,12 @@ static void be_zygote(void)
     static char packet[MAX_PACKET];
     const struct ps_hooks none = {0}; /* libc's fork does what is to be done */
     struct text reply = {0};
-    const char parked[] = "{\"parked\":true}";
-    send(PS_FD_CONTROL, parked, sizeof parked - 1, MSG_NOSIGNAL);
+    text_format(&reply, "{\"parked\":true}");
     for (;;) {
-        signal(SIGCHLD, SIG_IGN); /* the kernel reaps the children */
+        signal(SIGCHLD, SIG_IGN); /* the kernel reaps the children; who looks at the process after its reply is to see that */
+        if (reply.length)
+            send(PS_FD_CONTROL, reply.at, reply.length, MSG_NOSIGNAL); /* to a driver that is gone: the next receive says so */
+        reply.length = 0;
         int length = ps_zygote(PS_FD_CONTROL, &none, packet, sizeof packet);
         if (length == PS_INSTANCE)
             break;
@@ -136,9 +138,7 @@ static void be_zygote(void)
         if (length == PS_LOST)
             for (;;)
                 pause(); /* what was forked from here lives on, and would die with this process; core ends it */
-        reply.length = 0;
         import(packet, (size_t)length, &reply);
-        send(PS_FD_CONTROL, reply.at, reply.length, MSG_NOSIGNAL); /* to a driver that is gone: the next receive says so */
     }
     text_free(&reply);
 }

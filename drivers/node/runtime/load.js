@@ -9,8 +9,8 @@ const vm = require('vm');
 const addon = require('./addon');
 const { describe, property, syntaxPlace } = require('./describe');
 const { findHandler, isModule } = require('./handler');
-const { drawFrom, renew } = require('./random');
-const { watch } = require('./watch');
+const { drawFrom, renew, seedable } = require('./random');
+const { watch, watchSets } = require('./watch');
 
 const CODE = '/function';
 const MAX_PACKET = 128 << 10, MAX_DRAWN = 2000;
@@ -102,7 +102,7 @@ async function open() {
 async function load(request, fail, directory = CODE) {
   const start = now();
   const took = {};
-  const reads = request.watch && watch();
+  const reads = request.watch && !request.handler && watch();
   let importing = '';
   stop = (thrown) => fail(raised(importing, describe(thrown)));
   promises.readFile = readAtOnce;
@@ -121,7 +121,9 @@ async function load(request, fail, directory = CODE) {
       const known = Object.keys(require.cache).length;
       brought = new Set();
       if (directory === CODE) findUndeclared(request.packages ?? []);
+      const sets = request.watch && watchSets();
       handler = await importHandler(request.handler, directory);
+      if (sets) report.sets = sets();
       const loaded = [...requiredSince(known), ...brought].slice(0, MAX_LOADED);
       if (loaded.length > 0) report.loaded = loaded;
     }
@@ -147,7 +149,7 @@ function* modules() {
 
 // What modules give for random numbers, in a process that has none in common with others as far as can be.
 function draw(names) {
-  renew(modules);
+  renew(seedable(modules()));
   const drawn = {};
   for (const name of names) {
     const text = drawFrom(imported.get(name), parsed(name).pack);

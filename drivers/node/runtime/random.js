@@ -4,6 +4,7 @@
 const crypto = require('crypto');
 const v8 = require('v8');
 const vm = require('vm');
+const addon = require('./addon');
 const { property } = require('./describe');
 
 const { randomFillSync } = crypto, { setFlagsFromString } = v8;
@@ -68,22 +69,28 @@ function note(view, start = 0, size = view.length - start) {
 }
 
 // In a zygote that was forked: what it imports may draw. Notes are taken on.
-function renewZygote(modules) {
-  forgetDrawn(modules);
+function renewZygote(seeded) {
+  forgetDrawn(seeded);
+  randomFillSync(new Uint8Array(1)); // where pids cannot be chosen, one two below could have this one's
   unseeded = newContext();
 }
 
-// In an instance.
-function renew(modules) {
-  forgetDrawn(modules);
+// What libraries with generators export, of modules, [file, exports].
+function seedable(modules) {
+  return Array.from(modules).filter(([file]) => SEEDED.test(file)).map(([, exports]) => exports);
+}
+
+// In an instance. Seeded is what is seedable in it.
+function renew(seeded) {
+  forgetDrawn(seeded);
   for (const end of replaced) end();
   filled = undefined;
 }
 
 // Forgets what was drawn before the fork. OpenSSL notices by the pid, which no zygote below another one has again.
-function forgetDrawn(modules) {
+function forgetDrawn(seeded) {
   const bits = new Uint32Array(3);
-  randomFillSync(bits);
+  addon.random(bits);
   setFlagsFromString(`--random-seed=${(bits[0] >>> 1) || 1}`); // 31 bits are few: the offset makes up for it
   offset = (bits[1] * 2 ** 21 + (bits[2] >>> 11)) * 2 ** -53;
   draw = unseeded;
@@ -92,9 +99,7 @@ function forgetDrawn(modules) {
     const view = reference.deref();
     if (view !== undefined) randomFillSync(view, start, size);
   }
-  for (const [file, exports] of modules()) {
-    if (SEEDED.test(file)) seed(exports, bits[2]);
-  }
+  for (const exports of seeded) seed(exports, bits[2]);
 }
 
 // Seeds the generators of a library, which are what it exports, or of that what has a function for it.
@@ -144,4 +149,4 @@ function drawFrom(exports, name) {
   return lines.join('\n');
 }
 
-module.exports = { drawFrom, open, renew, renewZygote };
+module.exports = { drawFrom, open, renew, renewZygote, seedable };

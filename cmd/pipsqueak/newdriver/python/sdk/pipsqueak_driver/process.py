@@ -130,5 +130,13 @@ class Process:
         if not isinstance(answer, dict):
             raise ValueError(f"a packet that is no object: {packet[:200]!r}")
         if error := answer.get("error"):
+            if exception := error.get("exception"):
+                error["exception"] = nested(exception)
             return DriverError.of(json_format.ParseDict(error, pb.Error(), ignore_unknown_fields=True))
         return answer
+
+
+def nested(exception: dict[str, Any]) -> dict[str, Any]:
+    """An exception as driver.proto has it: each of its causes is a relation and an exception, in one object in a packet."""
+    causes = [{"relation": cause.get("relation"), "exception": nested(cause)} for cause in exception.get("causes", [])]
+    return exception | {"causes": causes}

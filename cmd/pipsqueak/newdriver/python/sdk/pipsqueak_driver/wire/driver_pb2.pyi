@@ -25,7 +25,7 @@ class Description(_message.Message):
     def __init__(self, language: _Optional[str] = ..., version: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., runtimes: _Optional[_Iterable[_Union[Runtime, _Mapping]]] = ..., problems: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Runtime(_message.Message):
-    __slots__ = ("id", "version", "path", "mounts", "hidden", "handlers", "tools", "extensions", "manifests", "registries", "archives", "programs", "overlay")
+    __slots__ = ("id", "version", "path", "mounts", "hidden", "handlers", "tools", "extensions", "manifests", "registries", "archives", "programs", "overlay", "toolchain")
     ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,7 @@ class Runtime(_message.Message):
     ARCHIVES_FIELD_NUMBER: _ClassVar[int]
     PROGRAMS_FIELD_NUMBER: _ClassVar[int]
     OVERLAY_FIELD_NUMBER: _ClassVar[int]
+    TOOLCHAIN_FIELD_NUMBER: _ClassVar[int]
     id: str
     version: str
     path: str
@@ -52,7 +53,8 @@ class Runtime(_message.Message):
     archives: _containers.RepeatedScalarFieldContainer[str]
     programs: _containers.RepeatedCompositeFieldContainer[Program]
     overlay: str
-    def __init__(self, id: _Optional[str] = ..., version: _Optional[str] = ..., path: _Optional[str] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., hidden: _Optional[_Iterable[str]] = ..., handlers: _Optional[_Iterable[_Union[HandlerFile, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., extensions: _Optional[_Iterable[str]] = ..., manifests: _Optional[_Iterable[str]] = ..., registries: _Optional[_Iterable[str]] = ..., archives: _Optional[_Iterable[str]] = ..., programs: _Optional[_Iterable[_Union[Program, _Mapping]]] = ..., overlay: _Optional[str] = ...) -> None: ...
+    toolchain: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., version: _Optional[str] = ..., path: _Optional[str] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., hidden: _Optional[_Iterable[str]] = ..., handlers: _Optional[_Iterable[_Union[HandlerFile, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., extensions: _Optional[_Iterable[str]] = ..., manifests: _Optional[_Iterable[str]] = ..., registries: _Optional[_Iterable[str]] = ..., archives: _Optional[_Iterable[str]] = ..., programs: _Optional[_Iterable[_Union[Program, _Mapping]]] = ..., overlay: _Optional[str] = ..., toolchain: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Program(_message.Message):
     __slots__ = ("name", "version", "tested")
@@ -395,11 +397,23 @@ class Error(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., fault: _Optional[str] = ..., message: _Optional[str] = ..., retryable: _Optional[bool] = ..., exception: _Optional[_Union[Exception, _Mapping]] = ...) -> None: ...
 
 class Exception(_message.Message):
-    __slots__ = ("type", "message", "stack")
+    __slots__ = ("type", "message", "stack", "notes", "causes")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     STACK_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    CAUSES_FIELD_NUMBER: _ClassVar[int]
     type: str
     message: str
     stack: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, type: _Optional[str] = ..., message: _Optional[str] = ..., stack: _Optional[_Iterable[str]] = ...) -> None: ...
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    causes: _containers.RepeatedCompositeFieldContainer[Cause]
+    def __init__(self, type: _Optional[str] = ..., message: _Optional[str] = ..., stack: _Optional[_Iterable[str]] = ..., notes: _Optional[_Iterable[str]] = ..., causes: _Optional[_Iterable[_Union[Cause, _Mapping]]] = ...) -> None: ...
+
+class Cause(_message.Message):
+    __slots__ = ("relation", "exception")
+    RELATION_FIELD_NUMBER: _ClassVar[int]
+    EXCEPTION_FIELD_NUMBER: _ClassVar[int]
+    relation: str
+    exception: Exception
+    def __init__(self, relation: _Optional[str] = ..., exception: _Optional[_Union[Exception, _Mapping]] = ...) -> None: ...
