@@ -1,6 +1,8 @@
 package drivertest
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +17,7 @@ var preloadCases = []Case{
 	{Name: "preload/at-once", Clauses: []string{"C9", "C13"}, run: preloadAtOnce},
 	{Name: "preload/zygotes-change-pids", Clauses: []string{"G12"}, run: preloadPids},
 	{Name: "preload/zygote-streams", Clauses: []string{"G10", "C31"}, run: preloadStreams},
+	{Name: "preload/environment", Clauses: []string{"C46"}, Since: 3, run: preloadEnvironment},
 	{Name: "preload/unknown-runtime", Clauses: []string{"C24"}, run: preloadUnknown},
 	{Name: "preload/id-that-lives", Clauses: []string{"C17"}, run: preloadTwice},
 	{Name: "preload/no-gate", Clauses: []string{"C24"}, run: preloadNoGate},
@@ -23,6 +26,17 @@ var preloadCases = []Case{
 	{Name: "preload/deadline", Clauses: []string{"C10"}, run: preloadDeadline},
 	{Name: "preload/canceled", Clauses: []string{"C10"}, run: preloadCanceled},
 	{Name: "preload/keeper-leaves-with-it", Clauses: []string{"G13"}, run: preloadKeeper},
+}
+
+func preloadEnvironment(t *trial) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", t.zygoteIn(t.root())))
+	t.must(err, "reading the environment of a zygote")
+	has := strings.Split(string(text), "\x00")
+	for name, value := range core.Everywhere() {
+		if !slices.Contains(has, name+"="+value) {
+			t.errorf("a zygote's environment has not %s=%s", name, value)
+		}
+	}
 }
 
 func preloadAtOnce(t *trial) {

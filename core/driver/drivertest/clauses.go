@@ -30,6 +30,7 @@ var Clauses = []Clause{
 	{"C11", "absent lists, maps and strings equal empty ones", ""},
 	{"C12", "Describe starts no process that stays; a machine without a runtime is no error", ""},
 	{"C13", "Preload returns after the process has come through the gate", ""},
+	{"C46", "the environment of a zygote has what all have", ""},
 	{"C14", "Parked says nothing more: the kernel tells who came in", ""},
 	{"C15", "Fork returns after the child stands in its sandbox, with nothing imported that the parent had not", ""},
 	{"C16", "forks of one parent may be asked for at once", ""},

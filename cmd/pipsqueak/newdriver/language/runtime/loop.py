@@ -63,6 +63,7 @@ def be_zygote(library):
 
 
 def say(message):
+    flush()  # what is in a buffer at a fork, each child would print
     try:
         os.write(CONTROL, json.dumps(message).encode())
     except OSError:
@@ -167,14 +168,15 @@ def flush():
 
 
 class Context:
-    """What a handler is told besides the event."""
+    """What a handler is told besides the event. docs/drivers.md says which names users expect."""
 
     def __init__(self, request, meta):
-        self.request_id, self.function_name, self.memory = meta["id"], request["function"], request["memory"]
-        self._deadline = meta["deadline_ms"] / 1000
+        self.request_id, self.memory = meta["id"], request["memory"]
+        self.function_name, self.function_version = request["function"], request["version"]
+        self._deadline = meta["deadline_ms"]
 
-    def remaining_seconds(self):
-        return max(0, self._deadline - time.time())
+    def remaining_ms(self):
+        return max(0, self._deadline - time.time() * 1000)
 
 
 def be_instance():
