@@ -36,10 +36,11 @@ type Function struct {
 	Apart map[string]string `json:"apart,omitempty"`
 	// Weights are the bytes of memory that importing each of its modules takes, without what a module before it needs as well.
 	Weights map[string]int64 `json:"weights,omitempty"`
-	// Perhaps and Sets are as in Resolution.
+	// Perhaps, Sets and Offers are as in Resolution.
 	Perhaps []string `json:"perhaps,omitempty"`
 	Sets    []string `json:"sets,omitempty"`
-	// Aside are those of Packages that no zygote that it is forked from may have loaded, for it sets what they read when they are imported.
+	Offers  []string `json:"offers,omitempty"`
+	// Aside are those of Packages that no zygote that it is forked from may have loaded: it sets what they read when they are imported, or has what they look for.
 	Aside Set `json:"aside,omitempty"`
 	// Tried are modules that were tried for it alone: no package has them, or they are deeper in one than that package's probe looks.
 	Tried map[string]Trial `json:"tried,omitempty"`

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +20,8 @@ const worthLoading = 2 * time.Millisecond
 // part finds out which of the modules that a function imports no zygote may. One that cannot be imported by itself is left to the code,
 // which may be ready for that. With wait, so are for now those that were not probed.
 func (w *Worker) part(fn *core.Function, wait bool) {
-	w.learnAsks()
 	packages := w.installed(fn)
+	w.learnAsks(packages)
 	apart := map[string]string{}
 	for module, why := range fn.Apart { // of what was left to the code before
 		if !slices.Contains(fn.Imports, module) && !strings.HasSuffix(why, unprobed) {
@@ -36,7 +37,7 @@ func (w *Worker) part(fn *core.Function, wait bool) {
 	})
 	fn.Aside = nil
 	for i := range packages {
-		if reading(fn, &packages[i], packages) != "" {
+		if unshared(fn, &packages[i], packages) != "" {
 			fn.Aside = append(fn.Aside, packages[i].Package)
 		}
 	}
@@ -63,8 +64,8 @@ func reason(fn *core.Function, module string, packages []core.Installed, wait bo
 		return p.Probe.Errors[own], true
 	case p != nil && p.Probe.Unforkable != "":
 		return p.Name + " " + p.Probe.Unforkable, false
-	case p != nil && reading(fn, p, packages) != "":
-		return reading(fn, p, packages), false
+	case p != nil && unshared(fn, p, packages) != "":
+		return unshared(fn, p, packages), false
 	case p != nil && module == own:
 		return "", false
 	case !tried && wait:
@@ -97,24 +98,28 @@ func trialOf(fn *core.Function, module string) (trial core.Trial, tried bool) {
 	return core.Trial{}, false
 }
 
-// reading tells why a zygote of a function must not have loaded a package, if so: it reads a variable that is set for the function, or what it requires or asks for does.
-func reading(fn *core.Function, p *core.Installed, packages []core.Installed) string {
+// unshared tells why a zygote of a function must not have loaded a package, if so: it reads a variable that is set for the function, or looks for what only
+// instances find, or what it requires or asks for does.
+func unshared(fn *core.Function, p *core.Installed, packages []core.Installed) string {
 	set := fn.Settings()
-	any := false
+	reasons := map[*core.Installed]string{}
 	for i := range packages {
-		any = any || probe.Reads(reads(fn, &packages[i], packages), set) != ""
+		q := &packages[i]
+		if why := cmp.Or(probe.Reads(reads(fn, q, packages), set), misses(fn, q)); why != "" {
+			reasons[q] = why
+		}
 	}
-	if !any {
+	if len(reasons) == 0 {
 		return "" // mostly
 	}
-	seen := map[string]bool{}
+	seen := map[*core.Installed]bool{}
 	for next := []*core.Installed{p}; len(next) > 0; next = next[1:] {
 		q := next[0]
-		if seen[q.String()] {
+		if seen[q] {
 			continue
 		}
-		seen[q.String()] = true
-		if why := probe.Reads(reads(fn, q, packages), set); why != "" && q == p {
+		seen[q] = true
+		if why := reasons[q]; why != "" && q == p {
 			return p.Name + " " + why
 		} else if why != "" {
 			return p.Name + " imports " + q.Name + ", which " + why

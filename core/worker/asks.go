@@ -1,8 +1,11 @@
 package worker
 
 import (
+	"iter"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -12,76 +15,154 @@ import (
 
 // A package may import another one if it is there, without requiring it, and remembers that it was not. Here is which of them do.
 
-// learnAsks tells the tree which of the installed packages ask for which.
-func (w *Worker) learnAsks() {
-	w.asking.Lock()
-	defer w.asking.Unlock()
-	w.tree.LearnAsks(asksOf(w.store.Installed()))
+// asking knows which packages ask for which, of those that functions have had. What a package costs goes by how much it asks for and how many
+// ask for it, however many others there are.
+type asking struct {
+	mu     sync.Mutex
+	known  map[tree.Asker]known
+	offers map[name][]core.Package // what each name is found in
+	asked  map[name][]core.Package // what asks for each name
+	asks   tree.Asks
 }
 
-// asksOf finds out which of the packages ask for which. One of which that is not known may ask for all.
-func asksOf(installed []core.Installed) tree.Asks {
-	type start struct {
-		runtime core.RuntimeID
-		name    string
+// known is what a package is known to ask for.
+type known struct {
+	probed bool
+	names  []string // sorted
+}
+
+// name is one that a package asks for, or how it begins, or one below it.
+type name struct {
+	runtime core.RuntimeID
+	text    string
+	below   bool
+}
+
+func newAsking() *asking {
+	return &asking{known: map[tree.Asker]known{}, offers: map[name][]core.Package{}, asked: map[name][]core.Package{}, asks: tree.Asks{}}
+}
+
+// learnAsks tells the tree what is known of packages now, before a zygote imports them, and before a function has one that is asked for.
+func (w *Worker) learnAsks(packages []core.Installed) {
+	w.asking.mu.Lock()
+	defer w.asking.mu.Unlock()
+	if w.asking.learn(packages) > 0 {
+		w.tree.LearnAsks(w.asking.asks)
 	}
-	index := map[start][]*core.Installed{}
-	for i := range installed {
-		p := &installed[i]
-		for _, name := range append(slices.Clone(p.Receipt.Modules), p.Name) {
-			if key := (start{p.Runtime, first(name)}); !slices.Contains(index[key], p) {
-				index[key] = append(index[key], p)
-			}
-		}
-	}
-	all := tree.Asks{}
-	for i := range installed {
-		p := &installed[i]
-		names, known := probe.Asks(*p)
-		if !known || slices.Contains(names, core.AnyPackage) {
-			all[p.Package] = nil
+}
+
+// learn takes in what is known of packages, and returns of how many that is something new. It leaves an earlier value of asks as it was.
+func (k *asking) learn(packages []core.Installed) (changed int) {
+	for i := range packages {
+		p := &packages[i]
+		names, probed := probe.Asks(*p)
+		asker := tree.Asker{Runtime: p.Runtime, Package: p.Package}
+		before, there := k.known[asker]
+		if there && before.probed == probed && slices.Equal(before.names, names) {
 			continue
 		}
-		var others core.Set
-		for _, name := range names {
-			for _, q := range index[start{p.Runtime, first(name)}] {
-				if q.Name != p.Name && provides(q, name) {
-					others = append(others, q.Package)
-				}
-			}
+		if changed++; changed == 1 {
+			k.asks = maps.Clone(k.asks)
 		}
-		if len(others) > 0 {
-			all[p.Package] = core.NewSet(others...)
+		k.known[asker] = known{probed, names}
+		if !there {
+			k.offer(p)
 		}
+		k.ask(asker, before.names)
 	}
-	return all
+	return changed
 }
 
-// first is how the name of a module begins, without the way in which it is imported.
-func first(name string) string {
-	if _, rest, ways := strings.Cut(name, ":"); ways {
-		name = rest
+// offer notes by which names a package is found, and that those who ask for one of them ask for it.
+func (k *asking) offer(p *core.Installed) {
+	for n := range offered(p) {
+		k.offers[n] = append(k.offers[n], p.Package)
+		for _, q := range k.asked[n] {
+			k.pair(tree.Asker{Runtime: p.Runtime, Package: q}, p.Package)
+		}
 	}
-	end := strings.IndexFunc(name, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-' && r != '@'
-	})
-	if at := strings.LastIndexByte(name, '@'); at > 0 && (end < 0 || at < end) { // a version follows
-		end = at
+}
+
+// ask notes what a package asks for, besides what it was known to. One of which that is not known may ask for all.
+func (k *asking) ask(asker tree.Asker, before []string) {
+	now := k.known[asker]
+	if !now.probed || slices.Contains(now.names, core.AnyPackage) {
+		k.asks[asker] = nil
+		return
 	}
-	if end >= 0 {
-		name = name[:end]
+	if others, asks := k.asks[asker]; asks && others == nil {
+		delete(k.asks, asker)
 	}
-	return name
+	old, added := askedFor(asker.Runtime, before), askedFor(asker.Runtime, now.names)
+	for n := range added {
+		if old[n] {
+			continue
+		}
+		k.asked[n] = append(k.asked[n], asker.Package)
+		for _, q := range k.offers[n] {
+			k.pair(asker, q)
+		}
+	}
+}
+
+func (k *asking) pair(asker tree.Asker, q core.Package) {
+	others, asks := k.asks[asker]
+	if q.Name == asker.Package.Name || asks && others == nil || slices.Contains(others, q) {
+		return
+	}
+	k.asks[asker] = core.NewSet(append(slices.Clone(others), q)...)
+}
+
+// askedFor are the names by one of which a package has to be found to be asked for: it is what is asked for, or has it as a part, or is a part of it.
+func askedFor(runtime core.RuntimeID, texts []string) map[name]bool {
+	names := map[name]bool{}
+	for _, text := range texts {
+		names[name{runtime, text, true}] = true
+		for beginning := range beginnings(text) {
+			names[name{runtime, beginning, false}] = true
+		}
+	}
+	return names
+}
+
+// offered are the names by one of which a package has to be asked for.
+func offered(p *core.Installed) map[name]bool {
+	names := map[name]bool{}
+	for _, text := range found(p) {
+		names[name{p.Runtime, text, false}] = true
+		for beginning := range beginnings(text) {
+			names[name{p.Runtime, beginning, true}] = true
+		}
+	}
+	return names
+}
+
+// found are the names by which a package is found, without the way in which they are imported.
+func found(p *core.Installed) (names []string) {
+	for _, m := range slices.Concat(p.Receipt.Modules, p.Receipt.Offers) {
+		if _, rest, ways := strings.Cut(m, ":"); ways {
+			m = rest
+		}
+		names = append(names, m)
+	}
+	return append(names, p.Name)
+}
+
+// beginnings are the names that a name is within, itself the last.
+func beginnings(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i, r := range text {
+			if i > 0 && !letter(r) && !yield(text[:i]) {
+				return
+			}
+		}
+		yield(text)
+	}
 }
 
 // provides tells whether a name that a package asks for is that of another one, or is of its modules, or may be where they are.
 func provides(q *core.Installed, name string) bool {
-	return q.Name == name || slices.ContainsFunc(q.Receipt.Modules, func(m string) bool {
-		if _, rest, ways := strings.Cut(m, ":"); ways {
-			m = rest
-		}
-		return within(name, m) || within(m, name)
-	})
+	return slices.ContainsFunc(found(q), func(m string) bool { return within(name, m) || within(m, name) })
 }
 
 // asked are those of a function's packages that one of them asks for.
@@ -95,6 +176,23 @@ func asked(p *core.Installed, packages []core.Installed) (found []*core.Installe
 		}
 	}
 	return found
+}
+
+// misses tells why no zygote of a function must have loaded a package, if it has looked there for what only instances find.
+func misses(fn *core.Function, p *core.Installed) string {
+	names, known := probe.Asks(*p)
+	if !known || len(fn.Offers) == 0 {
+		return ""
+	}
+	if slices.Contains(names, core.AnyPackage) {
+		return "may look for any package when it is imported, and finds those of the function's directory in instances only"
+	}
+	for _, name := range names {
+		if slices.Contains(fn.Offers, name) {
+			return "looks for " + name + " when it is imported, without requiring it, and finds it in instances only"
+		}
+	}
+	return ""
 }
 
 // noteAsks keeps what trials have found out about the packages of a function, in the store and in packages, before a zygote does the same.
@@ -117,6 +215,9 @@ func (w *Worker) noteAsks(runtime core.RuntimeID, packages []core.Installed, tri
 		return nil
 	}
 	err := w.store.SetProbes(runtime, changed)
-	w.learnAsks()
+	w.learnAsks(packages)
 	return err
 }
+
+// letter tells whether a name goes on with it.
+func letter(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_' || r == '-' }

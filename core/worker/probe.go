@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -41,7 +40,7 @@ func (w *Worker) installed(fn *core.Function) []core.Installed {
 	if len(fn.Packages) == 0 {
 		return nil
 	}
-	return of(fn, w.store.Installed())
+	return w.store.InstalledOf(fn.Runtime, fn.Packages)
 }
 
 // of returns those of the installed packages that a function has.
@@ -185,7 +184,7 @@ func (w *Worker) probe(ctx context.Context, d core.Driver, fn *core.Function, ru
 	if err := errors.Join(err, w.store.SetProbes(runtime.ID, found)); err != nil && ctx.Err() == nil {
 		w.log.Warn("probe", "fn", fn.Name, "err", err)
 	}
-	w.learnAsks()
+	w.learnAsks(w.installed(fn))
 	done(core.Count(len(found), "package", "packages"), 0)
 }
 
@@ -251,7 +250,7 @@ func owner(module string, packages []core.Installed) (found *core.Installed, own
 func within(module, of string) bool {
 	rest, ok := strings.CutPrefix(module, of)
 	next, _ := utf8.DecodeRuneInString(rest)
-	return ok && (rest == "" || !unicode.IsLetter(next) && !unicode.IsDigit(next) && next != '_' && next != '-')
+	return ok && (rest == "" || !letter(next))
 }
 
 // learnCosts tells the tree what importing a function's modules takes, as their packages' probes have it, and which variables those read that are the language's own.
