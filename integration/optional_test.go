@@ -1,6 +1,9 @@
 package integration
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 // TestPythonOptional has a package that imports others if they are there, without requiring them, and functions with and without those: whichever is
 // deployed first, each start of each function finds what it has.
@@ -26,12 +29,22 @@ has_last = importlib.util.find_spec("a_last") is not None
 	const handler = "import py_main\ndef handler(event, context): return [py_main.has, py_main.has_distribution, py_main.has_last]\n"
 	functions := map[string][]string{"without": {""}, "with": {"py-extra\n"}, "other": {"a-last\n", "import a_last\n"}, "both": {"py-extra\na-last\n", "import a_last, py_extra\n"}, "sets": {"py-extra\n", "", "env: {PY_EXTRA: x}\n"}}
 	want := map[string][3]bool{"without": {}, "with": {true, true, false}, "other": {false, false, true}, "both": {true, true, true}, "sets": {true, true, false}}
-	for _, order := range [][]string{{"without", "with", "sets", "both", "other"}, {"both", "without", "other", "with", "sets"}} {
+	deployed := map[string]files{}
+	for name, f := range functions {
+		f = append(f, "", "")
+		deployed[name] = handlerFile(f[1]+handler).with("requirements.txt", "py-main\n"+f[0]).with("pipsqueak.yaml", "reuse: false\n"+f[2])
+	}
+	inOrder(t, deployed, want, []string{"without", "with", "sets", "both", "other"}, []string{"both", "without", "other", "with", "sets"})
+}
+
+// inOrder deploys functions in each of the orders, and has the first one make its zygotes before the others come. Each start of each gives what is wanted.
+func inOrder[T comparable](t *testing.T, functions map[string]files, want map[string]T, orders ...[]string) {
+	t.Helper()
+	for _, order := range orders {
 		t.Run(order[0], func(t *testing.T) {
 			w := startWorker(t, t.TempDir())
 			for _, name := range order {
-				f := append(functions[name], "", "")
-				w.deploy(t, name, handlerFile(f[1]+handler).with("requirements.txt", "py-main\n"+f[0]).with("pipsqueak.yaml", "reuse: false\n"+f[2]))
+				w.deploy(t, name, functions[name])
 				if name == order[0] {
 					w.probed(t, name)
 					w.run(t, name, `{}`)
@@ -40,11 +53,48 @@ has_last = importlib.util.find_spec("a_last") is not None
 			}
 			for range 4 {
 				for _, name := range order {
-					if got := result[[3]bool](t, w, name, `{}`); got != want[name] {
+					if got := result[T](t, w, name, `{}`); got != want[name] {
 						t.Errorf("%s finds %v, want %v", name, got, want[name])
 					}
 				}
 			}
 		})
 	}
+}
+
+// TestRubyOptional has a gem that looks for others in many ways, one of which has none of its file names for a name, and another replaces a library of Ruby's own.
+func TestRubyOptional(t *testing.T) {
+	system(t)
+	index := gemIndex(t, []gem{
+		{"rb-main", "1.0", "", files{"lib/rb_main.rb": `sleep 0.06
+require "observer"
+module RbMain
+  def self.found = yield ? true : false
+  FOUND = [
+    found { begin require "rb_extra"; rescue LoadError; end },
+    found { Gem.loaded_specs["rb-extra"] },
+    found { begin Gem::Specification.find_by_name("rb-extra"); rescue LoadError; end },
+    found { Object.const_defined?(:RbExtra) && defined?(RbExtra) },
+    found { begin require "one_of_two"; rescue LoadError; end },
+    found { defined?(NEW_OBSERVER) }
+  ]
+end
+`}},
+		{"rb-extra", "1.0", "", files{"lib/rb_extra.rb": "module RbExtra; end"}},
+		{"rb-two", "1.0", "", files{"lib/one_of_two.rb": "", "lib/other_of_two.rb": ""}},
+		{"rb-other", "1.0", "", files{"lib/rb_other.rb": ""}},
+		{"observer", "9.9", "", files{"lib/observer.rb": "NEW_OBSERVER = true"}},
+	})
+	t.Setenv("PIPSQUEAK_GEM_SOURCE", index)
+	functions, want := map[string]files{}, map[string][6]bool{"without": {}, "with": {true, true, true, true, false, false}, "two": {4: true}, "observer": {5: true}, "all": {true, true, true, true, true, true}, "other": {5: true}}
+	for name, more := range map[string][]string{"without": nil, "with": {"rb-extra"}, "two": {"rb-two"}, "observer": {"observer"}, "all": {"rb-extra", "rb-two", "observer"}, "other": {"rb-other"}} {
+		gemfile := fmt.Sprintf("source %q\ngem 'rb-main'\n", index)
+		for _, gem := range more {
+			gemfile += fmt.Sprintf("gem %q\n", gem)
+		}
+		functions[name] = rubyFile("require 'rb_main'\ndef handler(event:, context:) = RbMain::FOUND\n").with("Gemfile", gemfile).with("pipsqueak.yaml", "reuse: false\n")
+	}
+	// Nothing asks for this gem but the handler, of a RubyGems that a zygote without it has loaded.
+	functions["other"]["handler.rb"] = "require 'rb_main'\ndef handler(event:, context:) = RbMain::FOUND[0..4] << (Gem::Specification.find_by_name('rb-other') ? true : false)\n"
+	inOrder(t, functions, want, []string{"without", "with", "all", "two", "other", "observer"}, []string{"all", "without", "two", "other", "with", "observer"})
 }
