@@ -2,6 +2,9 @@ package integration
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -97,4 +100,45 @@ end
 	// Nothing asks for this gem but the handler, of a RubyGems that a zygote without it has loaded.
 	functions["other"]["handler.rb"] = "require 'rb_main'\ndef handler(event:, context:) = RbMain::FOUND[0..4] << (Gem::Specification.find_by_name('rb-other') ? true : false)\n"
 	inOrder(t, functions, want, []string{"without", "with", "all", "two", "other", "observer"}, []string{"all", "without", "two", "other", "with", "observer"})
+}
+
+// TestNodeOptional has packages that look for others which they do not require, as npm puts them where they are found: of those, one is told of as an optional
+// peer, and one stands for another by its name.
+func TestNodeOptional(t *testing.T) {
+	system(t)
+	requires(t, Node)
+	const slow = "const until = Date.now() + 60; while (Date.now() < until);\n"
+	const find = "const find = (run) => { try { return run(); } catch { return 'none'; } };\n"
+	index := newNPMIndex(t)
+	index.add("n-extra", "1.0.0", nil, files{"index.js": "module.exports = 'extra';"})
+	index.add("n-fork", "1.0.0", nil, files{"index.js": "module.exports = 'fork';"})
+	index.add("n-main", "1.0.0", nil, files{"index.js": slow + find + "module.exports = [find(() => require('n-extra')), find(() => require.resolve('n-extra') && 'extra'),\n" +
+		"find(() => require('module').createRequire(__filename)('n-extra'))];"})
+	index.add("n-above", "1.0.0", map[string]any{"dependencies": map[string]string{"n-main": "1.0.0"}}, files{"index.js": slow + "module.exports = require('n-main');"})
+	index.add("n-peer", "1.0.0", map[string]any{"peerDependenciesMeta": map[string]any{"n-extra": map[string]any{"optional": true}}}, files{"index.js": slow + find + "module.exports = [find(() => require('n-extra'))];"})
+	index.add("n-esm", "1.0.0", map[string]any{"type": "module", "exports": "./index.js"}, files{"index.js": slow + "export default [await import('n-extra').then((m) => m.default, () => 'none')];"})
+	t.Setenv("NPM_CONFIG_REGISTRY", index.URL+"/")
+	functions, want := map[string]files{}, map[string]string{}
+	for name, extra := range map[string]string{"without": "", "with": `,"n-extra":"1.0.0"`, "stands": `,"n-extra":"npm:n-fork@1.0.0"`, "below": `,"n-extra":"npm:n-fork@1.0.0","n-deep":"npm:n-peer@1.0.0"`} {
+		functions[name] = files{
+			"package.json":   `{"dependencies":{"n-main":"1.0.0","n-above":"1.0.0","n-peer":"1.0.0","n-esm":"1.0.0"` + extra + `}}`,
+			"pipsqueak.yaml": "reuse: false\nruntime: node24\n",
+			"index.mjs":      "import above from 'n-above';\nimport main from 'n-main';\nimport peer from 'n-peer';\nimport esm from 'n-esm';\nexport const handler = async () => [...above, ...main, ...peer, ...esm].join(' ');\n",
+		}
+		found := map[string]string{"without": "none", "with": "extra"}[name]
+		if found == "" {
+			found = "fork"
+		}
+		want[name] = strings.ReplaceAll("found extra found found extra found found found", "found", found)
+		if name == "without" {
+			want[name] = "none none none none none none none none"
+		}
+	}
+	inOrder(t, functions, want, []string{"without", "with", "stands", "below"}, []string{"stands", "without", "with", "below"})
+	w := startWorker(t, t.TempDir())
+	w.deploy(t, "with", functions["with"])
+	apart := slices.Sorted(maps.Keys(w.probed(t, "with").Apart))
+	if len(apart) != 3 || !strings.HasPrefix(apart[0], "import:n-above@") || apart[1] != "import:n-esm@1.0.0" || apart[2] != "import:n-main@1.0.0" {
+		t.Errorf("apart are %q: what is told of as a peer lies beside who looks for it", apart)
+	}
 }

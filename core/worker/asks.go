@@ -185,11 +185,11 @@ func misses(fn *core.Function, p *core.Installed) string {
 		return ""
 	}
 	if slices.Contains(names, core.AnyPackage) {
-		return "may look for any package when it is imported, and finds those of the function's directory in instances only"
+		return "may look for any package when it is imported"
 	}
 	for _, name := range names {
 		if slices.Contains(fn.Offers, name) {
-			return "looks for " + name + " when it is imported, without requiring it, and finds it in instances only"
+			return "looks for " + name + ", which it does not require"
 		}
 	}
 	return ""

@@ -131,10 +131,10 @@ func TestMisses(t *testing.T) {
 		want   []string
 	}{
 		{nil, []string{"", "", ""}},
-		{[]string{"other"}, []string{"", "", "package2 may look for any package when it is imported, and finds those of the function's directory in instances only"}},
-		{[]string{"extra"}, []string{"package0 looks for extra when it is imported, without requiring it, and finds it in instances only",
-			"package1 imports package0, which looks for extra when it is imported, without requiring it, and finds it in instances only",
-			"package2 may look for any package when it is imported, and finds those of the function's directory in instances only"}},
+		{[]string{"other"}, []string{"", "", "package2 may look for any package when it is imported"}},
+		{[]string{"extra"}, []string{"package0 looks for extra, which it does not require",
+			"package1 imports package0, which looks for extra, which it does not require",
+			"package2 may look for any package when it is imported"}},
 	} {
 		for i := range packages {
 			if why := unshared(&core.Function{Offers: test.offers}, &packages[i], packages); why != test.want[i] {
