@@ -160,22 +160,37 @@ func beginnings(text string) iter.Seq[string] {
 	}
 }
 
-// provides tells whether a name that a package asks for is that of another one, or is of its modules, or may be where they are.
-func provides(q *core.Installed, name string) bool {
-	return slices.ContainsFunc(found(q), func(m string) bool { return within(name, m) || within(m, name) })
-}
-
-// asked are those of a function's packages that one of them asks for.
-func asked(p *core.Installed, packages []core.Installed) (found []*core.Installed) {
-	names, known := probe.Asks(*p)
-	any := !known || slices.Contains(names, core.AnyPackage)
+// looks tells for which others of a function's packages each of them asks.
+func looks(packages []core.Installed) map[*core.Installed][]*core.Installed {
+	offers, asked := map[name][]*core.Installed{}, map[*core.Installed][]*core.Installed{}
 	for i := range packages {
-		q := &packages[i]
-		if q != p && (any || slices.ContainsFunc(names, func(name string) bool { return provides(q, name) })) {
-			found = append(found, q)
+		for n := range offered(&packages[i]) {
+			offers[n] = append(offers[n], &packages[i])
 		}
 	}
-	return found
+	for i := range packages {
+		p := &packages[i]
+		names, known := probe.Asks(*p)
+		any := !known || slices.Contains(names, core.AnyPackage)
+		others := map[*core.Installed]bool{p: true}
+		add := func(q *core.Installed) {
+			if !others[q] {
+				others[q] = true
+				asked[p] = append(asked[p], q)
+			}
+		}
+		for j := range packages {
+			if any {
+				add(&packages[j])
+			}
+		}
+		for n := range askedFor(p.Runtime, names) {
+			for _, q := range offers[n] {
+				add(q)
+			}
+		}
+	}
+	return asked
 }
 
 // misses tells why no zygote of a function must have loaded a package, if it has looked there for what only instances find.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -43,9 +44,14 @@ func TestAsksOf(t *testing.T) {
 	}
 	sets := &core.Function{Env: map[string]string{"MODE": "x"}}
 	packages[0].Probe.Reads = []string{"MODE"}
-	if why := unshared(sets, &packages[1], packages); why != "forest imports scikit-learn, which reads MODE when it is imported, which is set for this function" {
+	if why := unshared(sets, packages)[packages[1].Package]; why != "forest imports scikit-learn, which reads MODE when it is imported, which is set for this function" {
 		t.Errorf("a package that asks for one that is apart: %q", why)
 	}
+}
+
+// provides tells whether a name that a package asks for is that of another one, or is of its modules, or may be where they are.
+func provides(q *core.Installed, name string) bool {
+	return slices.ContainsFunc(found(q), func(m string) bool { return within(name, m) || within(m, name) })
 }
 
 // However packages come to be known, one asks for another exactly when a name that it asks for is one that the other provides.
@@ -121,6 +127,20 @@ func TestAskingWork(t *testing.T) {
 	}
 }
 
+// What a package asks for may spoil a zygote that it would not spoil itself: so it, and what requires it, is left to instances.
+func TestAskedSpoils(t *testing.T) {
+	packages := synthetic(4, probed(t), "")
+	for i := range packages {
+		packages[i].Probe.Asks = nil
+	}
+	packages[0].Probe.Unforkable, packages[1].Probe.Asks, packages[2].Locked.Requires = "starts 1 thread at import", []string{"package0.part"}, []string{packages[1].String()}
+	want := map[core.Package]string{packages[1].Package: "package1 looks for package0, which starts 1 thread at import",
+		packages[2].Package: "package2 imports package1, which looks for package0, which starts 1 thread at import"}
+	if got := unshared(&core.Function{}, packages); !maps.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // A package of Node.js that looks for what only the function's own directory has is not imported ahead for a function that has it, nor is what imports it.
 func TestMisses(t *testing.T) {
 	packages := synthetic(3, probed(t), "")
@@ -137,7 +157,7 @@ func TestMisses(t *testing.T) {
 			"package2 may look for any package when it is imported"}},
 	} {
 		for i := range packages {
-			if why := unshared(&core.Function{Offers: test.offers}, &packages[i], packages); why != test.want[i] {
+			if why := unshared(&core.Function{Offers: test.offers}, packages)[packages[i].Package]; why != test.want[i] {
 				t.Errorf("with %q: %q, want %q", test.offers, why, test.want[i])
 			}
 		}
