@@ -214,7 +214,8 @@ class Driver:
     async def Import(self, request):
         process = self.find(request.id)
         try:
-            report = await process.ask({"op": "import", "packages": list(request.load.packages), "modules": list(request.load.modules)})
+            load = {"packages": list(request.load.packages), "modules": list(request.load.modules), "watch": request.load.watch}
+            report = await process.ask({"op": "import", **load})
             if report is None:
                 raise Failure("exit", "handler", f"the process of {request.id} ended while it imported")
         except BaseException:
@@ -222,7 +223,7 @@ class Driver:
             raise
         process.threads = report["threads"]
         modules = {name: int(took * 1e9) for name, took in report["modules"].items()}
-        return pb.Report(took=int(report["took"] * 1e9), modules=modules, threads=report["threads"])
+        return pb.Report(took=int(report["took"] * 1e9), modules=modules, threads=report["threads"], asks=report.get("asks"))
 
 
 # ---- the wire: go-plugin's handshake and gRPC -------------------------------------------------------------------------------------------

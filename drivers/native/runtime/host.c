@@ -51,11 +51,11 @@ static void add_report(struct text *report, double begin, const struct text *mod
     text_format(report, "{\"took\":%.6f,\"modules\":%s,\"threads\":%d}", seconds() - begin, modules->at, threads());
 }
 
-/* Adds to a report, in the place of its last bracket, the environment variables that have been asked for. */
-static void add_reads(struct text *report, const char *names)
+/* Adds to a report, in the place of its last bracket, what has been asked for: each has a newline behind it. */
+static void add_names(struct text *report, const char *what, const char *names)
 {
     report->length--;
-    text_format(report, ",\"reads\":[");
+    text_format(report, ",\"%s\":[", what);
     for (const char *end; (end = strchr(names, '\n')); names = end + 1) {
         text_add_quoted(report, names, (size_t)(end - names));
         text_format(report, "%s", end[1] ? "," : "");
@@ -82,13 +82,17 @@ static void import(const char *packet, size_t length, struct text *reply)
 {
     double begin = seconds();
     struct failure failure = {0};
-    struct text modules = {0};
+    struct text modules = {0}, asks = {0};
     struct json request = json_check(packet, length);
     struct json asked = json_member(request, "watch");
     bool watch = asked.length && *asked.at == 't';
-    if (watch)
+    text_format(&asks, "%s", "");
+    if (watch) {
         ps_watch();
+        needs_watch(&asks);
+    }
     load_modules(request, &modules, &failure);
+    needs_watch(NULL);
     const char *reads = ps_watched();
     fflush(stdout); /* what constructors have printed is not for each child to print again */
     if (failure.message.length) {
@@ -97,11 +101,14 @@ static void import(const char *packet, size_t length, struct text *reply)
         text_format(reply, "}");
     } else {
         add_report(reply, begin, &modules);
-        if (watch)
-            add_reads(reply, reads);
+        if (watch) {
+            add_names(reply, "reads", reads);
+            add_names(reply, "asks", asks.at);
+        }
         needs_hide();
     }
     text_free(&modules);
+    text_free(&asks);
     text_free(&failure.message);
 }
 
