@@ -59,7 +59,7 @@ test: build deps-test $(NODES) ## run every test
 check: $(DEPS)/bin/golangci-lint-$(LINT_VERSION) deps-generate ## lint, formatting, and generated code against its source
 	@unformatted=$$(gofmt -l */); [ -z "$$unformatted" ] || { echo "not formatted by gofmt: $$unformatted"; exit 1; }
 	$< run ./...
-	@sums() { find */ -name '*.pb.go' -exec sha256sum {} + | sort; }; before=$$(sums); go generate ./...; \
+	@sums() { find */ \( -name '*.pb.go' -o -name '*_pb2*.py*' \) -not -path '*/__pycache__/*' -exec sha256sum {} + | sort; }; before=$$(sums); go generate ./...; \
 	[ "$$before" = "$$(sums)" ] || { echo 'generated code was not up to date; it is now, commit it'; exit 1; }
 
 bench: deps-bench build $(NODES) ## measure the numbers of SPECIFICATION.md and write build/bench.md
@@ -97,14 +97,13 @@ deps:
 		/usr/bin/ruby:ruby $(shell /usr/bin/ruby -rrbconfig -e 'print RbConfig::CONFIG["rubyhdrdir"], "/ruby.h"' 2>/dev/null || echo /nonexistent):ruby-dev)
 
 # What functions of the tests are built with, what the drivers of the examples need, and what commands of the documents use.
-deps-test: $(NPMS) | deps
+deps-test: $(NPMS) $(DEPS)/grpc | deps
 	$(call packages,cmake:cmake rustc:rustc /usr/bin/luajit:luajit /usr/share/lua/5.1/dkjson.lua:lua-dkjson /usr/bin/bundle:ruby-bundler curl:curl jq:jq)
-	$(MAKE) -C examples/driver-in-python venv
 
 deps-bench:
 	$(call packages,wrk:wrk)
 
-deps-generate:
+deps-generate: $(DEPS)/grpc
 	$(call packages,protoc:protobuf-compiler)
 
 $(DEPS)/uv-$(UV_VERSION): | deps
@@ -118,6 +117,13 @@ $(DEPS)/uv-$(UV_VERSION): | deps
 $(DEPS)/attestations: drivers/python/tools/requirements.txt $(DEPS)/uv-$(UV_VERSION)
 	rm -rf $@
 	$(DEPS)/uv-$(UV_VERSION) pip install --quiet --no-deps --require-hashes --only-binary :all: --python $(PYTHON) --target $@ -r $<
+	touch $@
+
+# A Python with gRPC: it generates code (cmd/pipsqueak/generate.sh), and the frozen driver in integration/testdata runs with it.
+$(DEPS)/grpc: cmd/pipsqueak/requirements.txt | deps
+	rm -rf $@
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 # At the versions and with the digests of the lock file.

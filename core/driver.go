@@ -192,6 +192,18 @@ type HandlerLoad struct {
 	Env        map[string]string `json:"env,omitempty"`      // the whole environment of the process, but for where programs that it starts find its packages
 	Packages   []string          `json:"packages,omitempty"` // directories inside the sandbox to look for modules in, in order
 	Modules    []string          `json:"modules,omitempty"`  // to import before the handler, in order
+	// Watch asks for HandlerReport.Sets. Such an instance gets no event. A driver that does not know it
+	// leaves it.
+	Watch bool `json:"watch,omitempty"`
+}
+
+// HandlerReport is what the import of a handler cost, and left behind.
+type HandlerReport struct {
+	Report
+	// Sets are the names of environment variables that the function's own code has set, changed or removed
+	// during the import, AllVariables when it is not known which. What a package does while it is imported
+	// itself is not among them. Only with HandlerLoad.Watch.
+	Sets []string
 }
 
 // Report is what an import cost, and what it left behind.

@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -10,7 +11,7 @@ import (
 type Exception struct {
 	Type    string   `json:"type"`            // the exception's class, such as "ValueError"
 	Message string   `json:"message"`         // its text
-	Stack   []string `json:"stack"`           // one frame an entry, outermost first, frames of the runtime left out
+	Stack   []string `json:"stack"`           // one frame an entry, outermost first, frames of the runtime left out; see Trim
 	Notes   []string `json:"notes,omitempty"` // what was said of it besides
 	Causes  []Cause  `json:"causes,omitempty"`
 }
@@ -58,39 +59,56 @@ func (e *Exception) Lines() []string {
 	return lines
 }
 
-// What a log keeps of an exception with its causes.
+// How many frames are told of a stack that has more: those at its ends.
 const (
-	maxLoggedText   = 8 << 10  // bytes of each text; of a frame or a note an eighth
-	maxLoggedFrames = 32 << 10 // bytes of all frames
-	maxLoggedAll    = 20       // exceptions and notes
+	outerFrames = 20
+	innerFrames = 40
 )
 
-// ForLog returns a copy of at most some 200 KiB. What is left out it says where that would be.
-func (e *Exception) ForLog() *Exception {
-	frames, all := maxLoggedFrames, maxLoggedAll
+// Trim cuts the stacks of an exception and of its causes: in the place of the frames between the outermost 20 and the innermost 40, which in a
+// recursion are the same again and again, is an entry that says how many they are. A stack of 61 entries, as drivers cut one, stays as it is.
+func (e *Exception) Trim() {
+	if left := len(e.Stack) - outerFrames - innerFrames; left > 1 {
+		e.Stack = slices.Concat(e.Stack[:outerFrames], []string{fmt.Sprintf("… (%d frames left out)", left)}, e.Stack[len(e.Stack)-innerFrames:])
+	}
+	for i := range e.Causes {
+		e.Causes[i].Trim()
+	}
+}
+
+// What a log keeps of an exception with its causes, and a call of another function is answered with.
+const (
+	maxShortText   = 8 << 10  // bytes of each text; of a frame or a note an eighth
+	maxShortFrames = 32 << 10 // bytes of all frames
+	maxShortAll    = 20       // exceptions and notes
+)
+
+// Short returns a copy of at most some 200 KiB. What is left out it says where that would be.
+func (e *Exception) Short() *Exception {
+	frames, all := maxShortFrames, maxShortAll
 	short := e.short(&frames, &all)
 	return &short
 }
 
 func (e *Exception) short(frames, all *int) Exception {
 	*all--
-	short := Exception{Type: Clip(e.Type, maxLoggedText/8), Message: Clip(e.Message, maxLoggedText), Stack: []string{}}
+	short := Exception{Type: Clip(e.Type, maxShortText/8), Message: Clip(e.Message, maxShortText), Stack: []string{}}
 	first := len(e.Stack)
 	for ; first > 0 && *frames > 0; first-- {
-		*frames -= min(len(e.Stack[first-1]), maxLoggedText/8)
+		*frames -= min(len(e.Stack[first-1]), maxShortText/8)
 	}
 	if first > 0 {
 		short.Stack = append(short.Stack, fmt.Sprintf("… (%s left out)", Count(first, "outer frame", "outer frames")))
 	}
 	for _, frame := range e.Stack[first:] {
-		short.Stack = append(short.Stack, Clip(frame, maxLoggedText/8))
+		short.Stack = append(short.Stack, Clip(frame, maxShortText/8))
 	}
 	for i, note := range e.Notes {
 		if *all--; *all < 0 {
 			short.Notes = append(short.Notes, fmt.Sprintf("… (%s left out)", Count(len(e.Notes)-i, "note", "notes")))
 			break
 		}
-		short.Notes = append(short.Notes, Clip(note, maxLoggedText/8))
+		short.Notes = append(short.Notes, Clip(note, maxShortText/8))
 	}
 	for i, c := range e.Causes {
 		if *all <= 0 {

@@ -2,11 +2,36 @@ package core
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 )
+
+// Of a recursion the ends of the stack are told, and how much there is in between.
+func TestTrim(t *testing.T) {
+	frames := func(n int) (stack []string) {
+		for i := range n {
+			stack = append(stack, fmt.Sprint(i))
+		}
+		return stack
+	}
+	for n, want := range map[int]string{0: "", 60: "20", 61: "20", 62: "… (2 frames left out)", 1000: "… (940 frames left out)"} {
+		e := Exception{Stack: frames(n), Causes: []Cause{{RelationCause, Exception{Stack: frames(n)}}}}
+		e.Trim()
+		for _, stack := range [][]string{e.Stack, e.Causes[0].Stack} {
+			if len(stack) != min(n, 61) || n > 0 && (stack[20] != want || stack[19] != "19" || stack[len(stack)-1] != fmt.Sprint(n-1) || stack[len(stack)-40] != fmt.Sprint(n-40)) {
+				t.Errorf("%d frames: %q", n, stack)
+			}
+		}
+		again := slices.Clone(e.Stack)
+		if e.Trim(); !slices.Equal(e.Stack, again) {
+			t.Errorf("%d frames, cut twice: %q", n, e.Stack)
+		}
+	}
+}
 
 func TestLinesOfAnException(t *testing.T) {
 	e := Exception{Type: "E", Message: "no", Stack: []string{"a:1", "b:2\n  code"}, Notes: []string{"see b"}, Causes: []Cause{
@@ -24,8 +49,8 @@ func TestLinesOfAnException(t *testing.T) {
 	}
 }
 
-// However much a driver tells, a line of the log is bounded, keeps what is nearest to the cause, and says what is left out.
-func TestExceptionForLog(t *testing.T) {
+// However much a driver tells, what a log gets is bounded, keeps what is nearest to the cause, and says what is left out.
+func TestShortException(t *testing.T) {
 	deep := Exception{Type: strings.Repeat("é", 20000), Message: strings.Repeat("é", 20000)}
 	for range 200 {
 		deep.Stack = append(deep.Stack, strings.Repeat("é", 300))
@@ -45,7 +70,7 @@ func TestExceptionForLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		short := e.ForLog()
+		short := e.Short()
 		text, err := json.Marshal(short)
 		if err != nil || len(text) > 256<<10 || !utf8.Valid(text) || strings.Contains(string(text), "�") {
 			t.Errorf("%s: %d bytes, %v", name, len(text), err)
@@ -57,12 +82,12 @@ func TestExceptionForLog(t *testing.T) {
 			t.Errorf("%s was changed", name)
 		}
 	}
-	short := deep.ForLog()
+	short := deep.Short()
 	if last := short.Stack[len(short.Stack)-1]; last != "innermost" || !strings.Contains(short.Stack[0], "outer frames left out") {
 		t.Errorf("%q … %q", short.Stack[0], last)
 	}
 	small := Exception{Type: "E", Message: "no", Stack: []string{"a"}, Notes: []string{"n"}, Causes: []Cause{{RelationCause, Exception{Type: "F", Stack: []string{}}}}}
-	if got := small.ForLog(); !reflect.DeepEqual(*got, small) {
+	if got := small.Short(); !reflect.DeepEqual(*got, small) {
 		t.Errorf("%+v", got)
 	}
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // Function is what a user deploys, complete: nothing more has to be found out to start it. A deployed Function never
-// changes but for Loaded, Apart, Weights, Tried and Imports that prove wrong; a new deploy of the same name makes a new one with the next Version.
+// changes but for Loaded, Apart, Weights, Tried, Watched, Changes and Imports that prove wrong; a new deploy
+// of the same name makes a new one with the next Version.
 type Function struct {
 	Name     string `json:"name"`
 	Version  int    `json:"version"`            // 1 for the first deploy of the name, then counted up, also beyond a removal: no two deploys have the same name and version
@@ -40,6 +41,11 @@ type Function struct {
 	Perhaps []string `json:"perhaps,omitempty"`
 	Sets    []string `json:"sets,omitempty"`
 	Offers  []string `json:"offers,omitempty"`
+	// Watched is whether its handler was imported once to see what that does. Changes are the environment
+	// variables that its code was seen to set then, as in HandlerReport.Sets; AllVariables after a deploy
+	// that has not seen it.
+	Watched bool     `json:"watched,omitempty"`
+	Changes []string `json:"changes,omitempty"`
 	// Aside are those of Packages that no zygote that it is forked from may have loaded: it sets what they read when they are imported, or has what they look for.
 	Aside Set `json:"aside,omitempty"`
 	// Tried are modules that were tried for it alone: no package has them, or they are deeper in one than that package's probe looks.
@@ -58,8 +64,9 @@ type Trial struct {
 	Reads []string      `json:"reads,omitempty"` // environment variables, as in Report
 	Asks  []string      `json:"asks,omitempty"`  // as in Report
 	Took  time.Duration `json:"took,omitempty"`
-	// Version is as in Probe.
-	Version int `json:"version"`
+	// Version and By are as in Probe.
+	Version int    `json:"version"`
+	By      string `json:"by,omitempty"`
 }
 
 // Limits bounds what a function may use.

@@ -78,6 +78,9 @@ type Probe struct {
 	Asks []string `json:"asks,omitempty"`
 	// Version counts up what a probe looks at: an older one is made again.
 	Version int `json:"version,omitempty"`
+	// By is what has made it, with its versions: Pipsqueak, the driver, the runtime. What failed is tried
+	// again by another one.
+	By string `json:"by,omitempty"`
 	// Errors is why a module of it cannot be imported by itself, by its name in Receipt.Modules.
 	Errors map[string]string `json:"errors,omitempty"`
 	// Unforkable is why it may not live in a zygote: "starts 3 threads at import". Empty when it may.

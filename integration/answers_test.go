@@ -15,7 +15,8 @@ import (
 
 // forger writes a frame of its own to the worker's descriptor, during an event or after it, or forks a child that comes back from the handler.
 const forger = `
-import os, struct, threading, time
+import ctypes, os, platform, struct, threading, time
+CLONE = {"x86_64": 56, "aarch64": 220}[platform.machine()]
 def forge(text):
     os.write(4, struct.pack(">Ic", len(text) + 1, b"R") + text)
 def handler(event, context):
@@ -34,6 +35,14 @@ def handler(event, context):
     if do == "steal" and os.fork() == 0:
         os.read(4, 1 << 20)
         os._exit(0)
+    if do == "steal by clone" and ctypes.CDLL(None).syscall(CLONE, 17, 0, 0, 0, 0) == 0:
+        os.read(4, 1 << 20)
+        os._exit(0)
+    if do == "steal by copy":
+        copy = os.dup(4)
+        if os.fork() == 0:
+            os.read(copy, 1 << 20)
+            os._exit(0)
     return event["n"]
 `
 
@@ -43,17 +52,29 @@ func TestAnswersDoNotShift(t *testing.T) {
 	w := shared(t)
 	w.deploy(t, "answers-echo", handlerFile("def handler(event, context):\n    return event['n']\n"))
 	w.deploy(t, "answers-python", handlerFile(forger))
-	w.deploy(t, "answers-ruby", files{"handler.rb": "def handler(event:, context:)\n  return 'child' if event['do'] == 'fork' && !fork\n  (IO.for_fd(4).readpartial(1 << 20); exit!) if event['do'] == 'steal' && !fork\n  event['n']\nend\n"})
+	w.deploy(t, "answers-ruby", files{"handler.rb": "def handler(event:, context:)\n  return 'child' if event['do'] == 'fork' && !fork\n  (IO.for_fd(4).readpartial(1 << 20); exit!) if event['do'] == 'steal' && !fork\n" +
+		"  copy = IO.for_fd(4, autoclose: false).dup if event['do'] == 'steal by copy'\n  (copy.readpartial(1 << 20); exit!) if copy && !fork\n  event['n']\nend\n"})
+	w.deploy(t, "answers-node", files{"index.js": `const { spawn } = require('child_process');
+exports.handler = async (event) => {
+  if (event.do === 'steal by program') spawn('head', ['-c', '1'], { stdio: [4, 'ignore', 'ignore'] }).unref();
+  return event.n;
+};
+`})
 	w.deploy(t, "answers-native", files{"handler.c": `#include <pipsqueak.h>
 #include <stdlib.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 PS_EXPORT void handler(ps_context *context, const char *event, size_t size) {
     const char *n = strstr(event, "\"n\":") + 4;
     ps_answer answer;
     if (strstr(event, "fork and crash") && fork() == 0) abort();
     if (strstr(event, "fork and invoke") && fork() == 0) { ps_invoke(context, "answers-echo", "{\"n\":0}", 7, &answer); n = "\"child\"}"; }
-    if (strstr(event, "steal") && fork() == 0) { char stolen[4096]; _exit(read(4, stolen, sizeof stolen) < 0); }
+    char stolen[4096];
+    if (strstr(event, "steal\"") && fork() == 0) _exit(read(4, stolen, sizeof stolen) < 0);
+    if (strstr(event, "steal by clone") && syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0) == 0) _exit(read(4, stolen, sizeof stolen) < 0);
+    if (strstr(event, "steal by copy")) { int copy = dup(4); if (fork() == 0) _exit(read(copy, stolen, sizeof stolen) < 0); }
     if (strstr(event, "\"fork\"") && fork() == 0) n = "\"child\"}";
     ps_result(context, n, strcspn(n, "}"));
 }
@@ -64,8 +85,9 @@ PS_EXPORT void handler(ps_context *context, const char *event, size_t size) {
 		return w.run(t, name, fmt.Sprintf(`{"do":%q,"n":%d}`, do, n))
 	}
 	for name, all := range map[string][]string{
-		"answers-python": {"forge", "forge late", "fork", "fork later", "fork and invoke", "steal"}, "answers-ruby": {"fork", "steal"},
-		"answers-native": {"fork", "fork and crash", "fork and invoke", "steal"},
+		"answers-python": {"forge", "forge late", "fork", "fork later", "fork and invoke", "steal", "steal by clone", "steal by copy"},
+		"answers-ruby":   {"fork", "steal", "steal by copy"}, "answers-node": {"steal by program"},
+		"answers-native": {"fork", "fork and crash", "fork and invoke", "steal", "steal by clone", "steal by copy"},
 	} {
 		for _, do := range all {
 			if a := ask(name, do); do == "forge" {
@@ -113,7 +135,7 @@ func TestEventRunsOnce(t *testing.T) {
 var unwritable = map[string]files{
 	"python": handlerFile(`
 import math
-VALUES = {"nan": math.nan, "infinity": [math.inf], "half a character": "\ud83d", "object": object()}
+VALUES = {"nan": math.nan, "infinity": [math.inf], "half a character": "\ud83d", "object": object(), "huge": 10 ** 400}
 def handler(event, context):
     if isinstance(event, dict) and "nest" in event:
         nested = []
@@ -122,7 +144,7 @@ def handler(event, context):
     return VALUES[event] if isinstance(event, str) and event in VALUES else event
 `),
 	"node": {"index.js": `
-const values = { nan: NaN, infinity: [new Number(Infinity)], 'half a character': '\ud83d', object: 1n };
+const values = { nan: NaN, infinity: [new Number(Infinity)], 'half a character': '\ud83d', object: 1n, huge: JSON.rawJSON?.('1e999') ?? 1e999 };
 const nest = (n) => { let nested = []; for (let i = 1; i < n; i++) nested = [nested]; return nested; };
 exports.handler = async (event) => (event?.nest ? nest(event.nest) : Object.hasOwn(values, event) ? values[event] : event);
 `},
@@ -130,7 +152,7 @@ exports.handler = async (event) => (event?.nest ? nest(event.nest) : Object.hasO
 class Own
   def to_json(*) = '{"own": NaN'
 end
-VALUES = { "nan" => Float::NAN, "infinity" => [Float::INFINITY], "half a character" => "\xff", "object" => Own.new }
+VALUES = { "nan" => Float::NAN, "infinity" => [Float::INFINITY], "half a character" => "\xff", "object" => Own.new, "huge" => 10**400 }
 def handler(event:, context:)
   return (event["nest"] - 1).times.reduce([]) { |nested, _| [nested] } if event.is_a?(Hash) && event["nest"]
   VALUES.fetch(event, event)
@@ -140,7 +162,7 @@ end
 #include <map>
 static std::string handle(std::string_view event, pipsqueak::context &)
 {
-    static const std::map<std::string_view, std::string> values = {{"\"nan\"", "NaN"}, {"\"infinity\"", "[Infinity]"}, {"\"half a character\"", "\"\xff\""}, {"\"object\"", "{"}};
+    static const std::map<std::string_view, std::string> values = {{"\"nan\"", "NaN"}, {"\"infinity\"", "[Infinity]"}, {"\"half a character\"", "\"\xff\""}, {"\"object\"", "{"}, {"\"huge\"", "[1e999]"}};
     if (event.find("nest") != event.npos) {
         size_t n = std::stoul(std::string(event.substr(event.find(':') + 1)));
         return std::string(n, '[') + std::string(n, ']');
@@ -168,14 +190,14 @@ def handler(event, context):
 		t.Run(language, func(t *testing.T) {
 			name := "json-" + language
 			w.deploy(t, name, function)
-			for _, value := range []string{"nan", "infinity", "half a character", "object"} {
+			for _, value := range []string{"nan", "infinity", "half a character", "object", "huge"} {
 				w.run(t, name, `"`+value+`"`).expectError(t, core.KindInvalid, core.FaultHandler, http.StatusBadGateway)
 				called := w.run(t, "json-caller", fmt.Sprintf(`{"function":%q,"event":%q}`, name, value))
 				if string(called.body) != `["invalid","handler",false]` {
 					t.Errorf("whoever calls it is told %s", called.body)
 				}
 			}
-			for _, event := range []string{"\"\xff\"", "\"\xed\xa0\xbd\"", "NaN", "[1,]", `{"a":"\ud800"}`, lists(core.MaxNesting + 1), "\xff\xfe1\x00"} {
+			for _, event := range []string{"\"\xff\"", "\"\xed\xa0\xbd\"", "NaN", "[1,]", `{"a":"\ud800"}`, "1e999", "[-1e400]", lists(core.MaxNesting + 1), "\xff\xfe1\x00"} {
 				w.run(t, name, event).expectError(t, core.KindInvalid, core.FaultCaller, http.StatusBadRequest)
 			}
 			if a := w.run(t, name, lists(core.MaxNesting)); strings.Map(spaceless, string(a.body)) != lists(core.MaxNesting) {

@@ -18,22 +18,20 @@ import (
 
 // notRun are the commands of documents and help texts that this test does not run, with the reason. One that no text has any more fails the test.
 var notRun = map[string]string{
-	"make build":                    "who runs the tests has built the programs; for a driver TestDriverNew and TestDriverInPython do it",
+	"make build":                    "who runs the tests has built the programs; for a driver TestDriverNew does it",
 	"make demo":                     "it takes minutes, and is run by hand before a release",
 	"make test":                     "it is what runs this",
 	"make check":                    "CI runs it",
 	"apt install luajit lua-dkjson": "it changes the machine; make test does it",
 	"sudo make check":               "TestDriverNew examines the driver",
 	"sudo make serve":               "TestDriverNew starts the driver",
-	"sudo ../bin/drivercheck build/pipsqueak-driver-perl --handlers fixtures":                                                          "TestDriverNew does it",
-	"sudo ../bin/drivercheck build/pipsqueak-driver-perl --handlers fixtures --run '^import/'":                                         "TestDriverNew does it with all cases",
-	"build/pipsqueak-driver-perl --describe":                                                                                           "TestDriverNew starts the driver",
-	"sudo ../bin/pipsqueak doctor --drivers build":                                                                                     "TestDriverNew starts the driver",
-	"cd pipsqueak-driver-perl && make build && sudo make check":                                                                        "TestDriverNew does it",
-	"sudo ../../bin/pipsqueak serve --drivers ../../build/driver-in-python":                                                            "TestDriverInPython starts the driver",
-	"sudo ../../bin/drivercheck ../../build/driver-in-python/pipsqueak-driver-snake --handlers ../../cmd/pipsqueak/newdriver/fixtures": "TestDriverInPython examines the driver",
-	"sudo drivercheck bin/pipsqueak-driver-python --handlers drivers/python/testdata/handlers":                                         "docs/conformance.md runs it",
-	`gdb --args bin/libexec/native/once handler.so '{"name": "pip"}'`:                                                                  "a debugger waits for a person",
+	"sudo ../bin/drivercheck build/pipsqueak-driver-perl --handlers fixtures":                  "TestDriverNew does it",
+	"sudo ../bin/drivercheck build/pipsqueak-driver-perl --handlers fixtures --run '^import/'": "TestDriverNew does it with all cases",
+	"build/pipsqueak-driver-perl --describe":                                                   "TestDriverNew starts the driver",
+	"sudo ../bin/pipsqueak doctor --drivers build":                                             "TestDriverNew starts the driver",
+	"cd pipsqueak-driver-perl && make build && sudo make check":                                "TestDriverNew does it",
+	"sudo drivercheck bin/pipsqueak-driver-python --handlers drivers/python/testdata/handlers": "docs/conformance.md runs it",
+	`gdb --args bin/libexec/native/once handler.so '{"name": "pip"}'`:                          "a debugger waits for a person",
 }
 
 // once are commands that take long: they are run where they come first.

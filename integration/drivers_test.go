@@ -131,40 +131,40 @@ func conforms(t testing.TB, program, handlers string) {
 	succeed(t, filepath.Join(programs(t), "drivercheck"), program, "--handlers", handlers)
 }
 
-// TestDriverNew makes a driver as the tutorial says, and uses it.
+// TestDriverNew makes a driver with each SDK as the tutorial says, and uses it where it was built and where it is installed.
 func TestDriverNew(t *testing.T) {
 	system(t)
-	dir := filepath.Join(t.TempDir(), "made")
-	succeed(t, filepath.Join(programs(t), "pipsqueak"), "driver", "new", "perl", dir, "--source", repositoryRoot(t))
-	succeed(t, "make", "-C", dir, "build")
-	saysItsVersion(t, filepath.Join(dir, "build/pipsqueak-driver-perl"))
-	conforms(t, filepath.Join(dir, "build/pipsqueak-driver-perl"), filepath.Join(dir, "fixtures"))
-	tryExampleLoop(t, filepath.Join(dir, "build"), "perl1")
-}
-
-// TestDriverInPython uses the driver that has no Go in it.
-func TestDriverInPython(t *testing.T) {
-	system(t)
-	dir := t.TempDir()
-	succeed(t, "make", "-C", filepath.Join(repositoryRoot(t), "examples/driver-in-python"), "build", "OUT="+dir, "BIN="+programs(t))
-	saysItsVersion(t, filepath.Join(dir, "pipsqueak-driver-snake"))
-	conforms(t, filepath.Join(dir, "pipsqueak-driver-snake"), filepath.Join(repositoryRoot(t), "cmd/pipsqueak/newdriver/fixtures"))
-	tryExampleLoop(t, dir, "snake3")
+	for sdk, flags := range map[string][]string{"go": {"--source", repositoryRoot(t)}, "python": {"--sdk", "python"}} {
+		t.Run(sdk, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "made")
+			succeed(t, filepath.Join(programs(t), "pipsqueak"), append([]string{"driver", "new", "perl", dir}, flags...)...)
+			succeed(t, "make", "-C", dir, "build")
+			program := filepath.Join(dir, "build/pipsqueak-driver-perl")
+			saysItsVersion(t, program)
+			conforms(t, program, filepath.Join(dir, "fixtures"))
+			tryExampleLoop(t, filepath.Join(dir, "build"), "perl1")
+			home := driverDir(t)
+			succeed(t, "make", "-C", dir, "install", "PIPSQUEAK="+home)
+			if err := os.RemoveAll(filepath.Join(dir, "build")); err != nil {
+				t.Fatal(err)
+			}
+			tryExampleLoop(t, home, "perl1")
+		})
+	}
 }
 
 // TestDriverOfVersion2 uses a driver of the previous version of the protocol, which is frozen in testdata.
 func TestDriverOfVersion2(t *testing.T) {
 	system(t)
 	root := repositoryRoot(t)
-	succeed(t, "make", "-C", filepath.Join(root, "examples/driver-in-python"), "venv")
 	frozen := filepath.Join(root, "integration/testdata/driver-v2")
 	dir := driverDir(t)
 	program := filepath.Join(dir, "pipsqueak-driver-old")
-	script := fmt.Sprintf("#!/bin/sh\nexec %s/.deps/driver-in-python/bin/python -B %s/driver.py \"$0\" \"$@\"\n", root, frozen)
+	script := fmt.Sprintf("#!/bin/sh\nexec %s/.deps/grpc/bin/python -B %s/driver.py \"$0\" \"$@\"\n", root, frozen)
 	if err := errors.Join(os.WriteFile(program, []byte(script), 0o755), os.Symlink(frozen, filepath.Join(dir, "libexec/old"))); err != nil {
 		t.Fatal(err)
 	}
-	conforms(t, program, filepath.Join(root, "cmd/pipsqueak/newdriver/fixtures"))
+	conforms(t, program, filepath.Join(root, "cmd/pipsqueak/newdriver/language/fixtures"))
 	d := tryExampleLoop(t, dir, "old3")
 	if len(d.Capabilities) != 0 || !reflect.DeepEqual(d.Runtimes[0].Extensions, []string{".py"}) {
 		t.Errorf("it is taken to be %+v", d)

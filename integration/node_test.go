@@ -58,7 +58,7 @@ exports.handler = (event, context, callback) => { const list = [1]; setTimeout((
 		"dots":        {files{"pipsqueak.yaml": "handler: src.app.api.users.get\n", "src.app.js": "exports.api = { users: { prefix: 'u', get(e) { return this.prefix + e; } } };"}, `1`, `"u1"`},
 		"variables":   {files{"pipsqueak.yaml": "env: {TZ: Asia/Tokyo, A: b}\n", "index.js": "exports.handler = () => [process.env.A, 'LD_PRELOAD' in process.env, new Date(0).getHours()];"}, `1`, `["b",false,9]`},
 		"random":      {files{"pipsqueak.yaml": "runtime: node\n", "index.js": "exports.handler = () => [typeof Math.random(), process.pid, process.cwd().length > 0];"}, `1`, `["number",2,true]`},
-		"vendored":    {files{"index.js": "exports.handler = () => require('own')(1) + require('other/lib/x.js');", "package.json": `{"dependencies":{"own":"9.9.9"}}`, "node_modules/own/index.js": "module.exports = (n) => n + 1;", "node_modules/other/lib/x.js": "module.exports = 40;"}, `1`, `42`},
+		"vendored":    {files{"index.js": "exports.handler = () => require('own')(1) + require('other/lib/x.js');", "package.json": `{"dependencies":{"own":"9.9.9"}}`, ".pipsqueakignore": "!node_modules\n", "node_modules/own/index.js": "module.exports = (n) => n + 1;", "node_modules/other/lib/x.js": "module.exports = 40;"}, `1`, `42`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			id := "node-" + strings.ReplaceAll(name, " ", "-")

@@ -2,7 +2,11 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
+	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +85,59 @@ exports.handler = async () => ({ slow: slow.where, above: above.where, hidden: h
 	w = startWorker(t, data)
 	if got := w.function(t, "probed"); !slices.Equal(got.Loaded, []string{"hidden@1.0.0"}) || len(got.Apart) != 1 {
 		t.Errorf("after a restart loaded %q, apart %q", got.Loaded, got.Apart)
+	}
+	// But what failed with another version is found out again: "slow" in its probe, and so it was left to the
+	// code.
+	if err := w.stop(); err != nil {
+		t.Fatal(err)
+	}
+	slow := deployed.Imports[1-above]
+	failed := map[string]any{"version": probes["slow"].Version, "by": "an older one", "errors": map[string]string{slow: "broke the older one"}}
+	changed := 0
+	changeJSON(t, filepath.Join(data, "index"), func(entry map[string]any) bool {
+		if entry["name"] == "slow" {
+			entry["probe"] = failed
+			changed++
+		}
+		return entry["name"] == "slow"
+	})
+	changeJSON(t, filepath.Join(data, "functions"), func(fn map[string]any) bool {
+		fn["imports"] = []string{deployed.Imports[above]}
+		fn["apart"].(map[string]any)[slow] = "broke the older one"
+		return true
+	})
+	if changed != 1 {
+		t.Fatalf("%d entries of the index are of slow", changed)
+	}
+	w = startWorker(t, data)
+	w.probed(t, "probed")
+	eventually(t, patience, "slow comes from a zygote again", func() bool {
+		got := w.function(t, "probed")
+		return len(got.Apart) == 1 && slices.Contains(got.Imports, slow) && result[where](t, w, "probed", `{}`).Slow != instance
+	})
+}
+
+// changeJSON changes the files of JSON below a directory for which change returns true.
+func changeJSON(t testing.TB, dir string, change func(map[string]any) bool) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".json" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		content := map[string]any{}
+		if err == nil {
+			err = json.Unmarshal(text, &content)
+		}
+		if err == nil && change(content) {
+			if text, err = json.Marshal(content); err == nil {
+				err = os.WriteFile(path, text, 0o600)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -3,6 +3,7 @@ package integration
 import (
 	"archive/zip"
 	"bytes"
+	"errors"
 	"io"
 	"maps"
 	"net/http"
@@ -151,5 +152,51 @@ func TestTwoLanguages(t *testing.T) {
 		if got, said := deploy(both.with("pipsqueak.yaml", "runtime: "+string(language)+"\n")); got != language || strings.Contains(said, "to say so") {
 			t.Errorf("asked for %s it took %s and said %q", language, got, said)
 		}
+	}
+}
+
+// TestBroughtPackages: node_modules beside a package.json is left out, and its packages are installed; without one it is the function's own code. The deploy
+// says so, of a directory and of an archive.
+func TestBroughtPackages(t *testing.T) {
+	system(t)
+	requires(t, Runtime("node"))
+	w := shared(t)
+	all := files{"index.js": "exports.handler = async () => require('isarray')([]);\n", "node_modules/isarray/index.js": "module.exports = () => 'brought';\n"}
+	manifest := `{"dependencies":{"isarray":"2.0.5"}}`
+	for name, test := range map[string]struct {
+		files    files
+		packages int
+		answer   string
+		said     string
+	}{
+		"brought-left":   {all.with("package.json", manifest), 1, "true", "left out node_modules: a deploy makes it anew of package.json"},
+		"brought-own":    {all, 0, `"brought"`, "node_modules: packages that a function brings along are code of its own"},
+		"brought-wanted": {all.with("package.json", manifest).with(".pipsqueakignore", "!node_modules\n"), 0, `"brought"`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), name)
+			for file, text := range test.files {
+				path := filepath.Join(dir, file)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			packed := filepath.Join(t.TempDir(), name+"-archive.tar.gz")
+			if err := os.WriteFile(packed, test.files.archive(t), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			for _, from := range []string{dir, packed} {
+				out, said, err := w.command(t, "", "deploy", from)
+				if err != nil || strings.Count(said, "node_modules") != min(len(test.said), 1) && !strings.Contains(said, "'!node_modules'") || !strings.Contains(said, test.said) {
+					t.Errorf("%s: %v, %s%s", from, err, out, said)
+				}
+				if !strings.Contains(out, core.Count(test.packages, "package", "packages")) {
+					t.Errorf("%s: %s", from, out)
+				}
+				if a := w.run(t, strings.TrimSuffix(filepath.Base(from), ".tar.gz"), `1`); string(a.body) != test.answer {
+					t.Errorf("%s: %v, want %s", from, a, test.answer)
+				}
+			}
+		})
 	}
 }

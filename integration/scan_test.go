@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -190,6 +191,53 @@ func TestScanGoesOn(t *testing.T) {
 	}
 	if left, err := os.ReadDir(data); err != nil || len(left) > 0 {
 		t.Errorf("what was unpacked is left: %v, %v", left, err)
+	}
+}
+
+// TestInterruptedScan ends scans by signals, as early as they have made something and later: nothing is left.
+// Of one that was killed, the next worker on the directory removes what is left.
+func TestInterruptedScan(t *testing.T) {
+	requires(t, Root, Cgroups, Runtime("python3"))
+	dir, data := t.TempDir(), t.TempDir()
+	for i := range 100 {
+		name := fmt.Sprintf("some%d", i)
+		pack(t, filepath.Join(dir, name+"-1.0-py3-none-any.whl"), files{name + ".py": "x = 1\n", name + "-1.0.dist-info/METADATA": "Name: " + name + "\nVersion: 1.0\n"})
+	}
+	place := filepath.Join(data, "scanning")
+	name := fmt.Sprintf("pipsqueak-%x", sha256.Sum256([]byte(place)))[:18]
+	left := func() []string {
+		all, _ := filepath.Glob(place)
+		run, _ := filepath.Glob("/run/" + name)
+		return slices.Concat(all, run, groupsNamed(name))
+	}
+	const first, later = "as soon as it has a directory", "when it has results"
+	for _, how := range []struct {
+		signal os.Signal
+		when   string
+	}{{os.Interrupt, first}, {syscall.SIGTERM, first}, {os.Interrupt, later}, {syscall.SIGTERM, later}, {os.Kill, later}} {
+		out := filepath.Join(t.TempDir(), "scan.jsonl")
+		cmd := exec.Command(filepath.Join(programs(t), "pipsqueak"), "scan", "--data", data, "--out", out, dir)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, time.Minute, how.when, func() bool {
+			_, err := os.Stat(place)
+			text, _ := os.ReadFile(out)
+			return err == nil && (how.when == first || len(text) > 0)
+		})
+		_ = cmd.Process.Signal(how.signal)
+		_ = cmd.Wait()
+		if how.signal == os.Kill {
+			if found := left(); len(found) < 3 {
+				t.Errorf("of a scan that was killed only %q is left", found)
+			}
+			startWorker(t, data)
+		} else if got := cmd.ProcessState.ExitCode(); got != 2 {
+			t.Errorf("%v %s: it exits with %d", how.signal, how.when, got)
+		}
+		if found := left(); len(found) > 0 {
+			t.Errorf("%v %s leaves %q", how.signal, how.when, found)
+		}
 	}
 }
 

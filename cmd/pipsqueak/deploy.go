@@ -29,8 +29,8 @@ the function replaces the one it had been before; when something fails, that one
 
 The name is --name, or the one in pipsqueak.yaml, or else that of the directory or archive.
 
-Left out are .git, .venv, __pycache__, what desktops and editors leave behind, .env, and what .pipsqueakignore names (as .gitignore does; !.env
-takes a file back). A symbolic link to another directory of the same git repository is followed.
+Left out are .git, .venv, __pycache__, node_modules beside a package.json and their like, what desktops and editors leave behind, .env, and what
+.pipsqueakignore names (as .gitignore does; !.env takes a file back). A symbolic link to another directory of the same git repository is followed.
 
 A directory whose pipsqueak.yaml lists several functions is an application, with that name. Its functions replace those before all at once, when every one of
 them is resolved, installed and built; when one fails, nothing has changed. A function that the file lists no more is removed.
@@ -121,11 +121,16 @@ func (p *program) deployPart(cmd *cobra.Command, part store.Part, keys []*signin
 	return f, err
 }
 
-// tellLeftOut says which files with secrets are not deployed.
+// tellLeftOut says which files with secrets are not deployed, and which directories that are made anew.
 func (p *program) tellLeftOut(dir string) {
 	if secrets := secretsLeftOut(dir); len(secrets) > 0 {
 		fmt.Fprintf(p.err, "left out %s: variables of the function belong under env in %s; '!%s' in %s deploys the file\n",
 			strings.Join(secrets, ", "), store.ManifestFile, secrets[0], store.IgnoreFile)
+	}
+	if ignore, err := store.LoadIgnore(os.DirFS(dir)); err == nil { // else pack says so
+		for _, told := range ignore.LeftOut() {
+			fmt.Fprintln(p.err, told)
+		}
 	}
 }
 

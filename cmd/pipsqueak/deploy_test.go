@@ -172,6 +172,20 @@ func TestDeployLeavesSecretsOut(t *testing.T) {
 	}
 }
 
+// TestDeployTellsOfPackages says which directories with packages are not deployed, and how they would be.
+func TestDeployTellsOfPackages(t *testing.T) {
+	files := map[string]string{"index.js": "", "package.json": "{}", "node_modules/p/index.js": "x"}
+	dir := write(t, "hello", files)
+	if got := pipsqueak(t, newWorld(), "", "deploy", dir); got.status != 0 || !strings.Contains(got.err, "left out node_modules: a deploy makes it anew of package.json;") || len(packed(t, dir)) != 2 {
+		t.Errorf("%+v", got)
+	}
+	files[".pipsqueakignore"] = "!node_modules\n"
+	dir = write(t, "hello", files)
+	if got := pipsqueak(t, newWorld(), "", "deploy", dir); got.status != 0 || strings.Contains(got.err, "left out") || packed(t, dir)["node_modules/p/index.js"] != "x" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestDeployNames(t *testing.T) {
 	plain := map[string]string{"handler.py": ""}
 	for _, test := range []struct {

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -19,14 +20,26 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// newDriverFiles is the driver that `driver new` begins with. A file that ends in .txt is a template, of newDriver; the others are copied.
+// newDriverFiles is the driver that `driver new` begins with: what is of the language, and a directory for each SDK.
+// A file that ends in .txt is a template, of newDriver; the others are copied.
 //
 //go:embed all:newdriver
 var newDriverFiles embed.FS
 
+//go:generate sh generate.sh
+
+// The SDKs: the languages that a driver itself can be written in.
+const (
+	sdkGo     = "go"
+	sdkPython = "python"
+)
+
+var sdks = []string{sdkGo, sdkPython}
+
 // newDriver is what its templates are filled with.
 type newDriver struct {
 	Language string
+	SDK      string
 	Go       string // version of the language Go that its module needs
 	Version  string // of Pipsqueak's module that it is built with
 	Source   string // directory that stands in for that module; may be empty
@@ -50,18 +63,20 @@ func (p *program) driverNew() *cobra.Command {
 		Long: `Make a directory with a driver for a language, that builds and passes the conformance kit as it stands: under the language's name it
 runs Python until its parts have been replaced. docs/drivers.md leads through that.
 
-The driver is built with Pipsqueak's Go module: from the checkout that this program lies in or --source names, else at the version of this
-program. DIR must not exist; without it, it is pipsqueak-driver-LANGUAGE here.`,
-		Example: "  pipsqueak driver new perl\n  cd pipsqueak-driver-perl && make build && sudo make check",
+The driver itself is written in Go, or with --sdk python in Python. In Go it is built with Pipsqueak's module: from the checkout that this
+program lies in or --source names, else at the version of this program. In Python it brings a copy of the SDK along. DIR must not exist;
+without it, it is pipsqueak-driver-LANGUAGE here.`,
+		Example: "  pipsqueak driver new perl\n  cd pipsqueak-driver-perl && make build && sudo make check\n  pipsqueak driver new tcl --sdk python",
 		Args:    cobra.RangeArgs(1, 2),
 	}
-	source := cmd.Flags().String("source", "", "`DIR` of a checkout of Pipsqueak to build the driver with")
+	sdk := cmd.Flags().String("sdk", sdkGo, "`LANGUAGE` that the driver itself is written in: "+strings.Join(sdks, " or "))
+	source := cmd.Flags().String("source", "", "`DIR` of a checkout of Pipsqueak to build a driver in Go with")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
 		dir := "pipsqueak-driver-" + args[0]
 		if len(args) == 2 {
 			dir = args[1]
 		}
-		with, err := newDriverFor(args[0], *source)
+		with, err := newDriverFor(args[0], *sdk, *source)
 		if err != nil {
 			return err
 		}
@@ -75,16 +90,25 @@ program. DIR must not exist; without it, it is pipsqueak-driver-LANGUAGE here.`,
 }
 
 // newDriverFor decides what a driver is built with.
-func newDriverFor(language, source string) (newDriver, error) {
+func newDriverFor(language, sdk, source string) (newDriver, error) {
 	if !languageName.MatchString(language) {
 		return newDriver{}, core.Errorf(core.KindInvalid, core.FaultCaller,
 			"%q is no name for a language: it has small letters and digits, and begins with a letter, as it becomes part of file names", language)
+	}
+	if !slices.Contains(sdks, sdk) {
+		return newDriver{}, core.Errorf(core.KindInvalid, core.FaultCaller, "there is no SDK in %q for a driver, only in %s: name one of them with --sdk", sdk, strings.Join(sdks, " and "))
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return newDriver{}, core.Errorf(core.KindInternal, core.FaultWorker, "where is this program: %w", err)
 	}
-	with := newDriver{Language: language, Go: goVersion(), Version: "v0.0.0", Programs: filepath.Dir(self)}
+	with := newDriver{Language: language, SDK: sdk, Go: goVersion(), Version: "v0.0.0", Programs: filepath.Dir(self)}
+	if sdk != sdkGo {
+		if source != "" {
+			return newDriver{}, core.Errorf(core.KindInvalid, core.FaultCaller, "--source is for drivers in Go: the SDK in %s comes with this program", sdk)
+		}
+		return with, nil
+	}
 	if beside := filepath.Join(with.Programs, ".."); source == "" && isCheckout(beside) {
 		source = beside
 	}
@@ -139,14 +163,27 @@ func (d newDriver) write(dir string) error {
 	return nil
 }
 
+// writeFiles writes what is of the language, and what is of the SDK.
 func (d newDriver) writeFiles(dir string) error {
-	files, err := fs.Sub(newDriverFiles, "newdriver")
-	if err != nil {
-		return err
+	for _, part := range []string{"language", d.SDK} {
+		files, err := fs.Sub(newDriverFiles, "newdriver/"+part)
+		if err != nil {
+			return err
+		}
+		if err := d.copyFiles(dir, files); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func (d newDriver) copyFiles(dir string, files fs.FS) error {
 	return fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
+		}
+		if entry.Name() == "__pycache__" { // left by whoever has run the SDK in a checkout
+			return fs.SkipDir
 		}
 		if entry.IsDir() {
 			return os.MkdirAll(filepath.Join(dir, name), 0o755)

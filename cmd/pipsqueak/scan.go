@@ -141,10 +141,10 @@ func (s *scanning) run(ctx context.Context, target string, config workerConfig) 
 	config.Data = filepath.Join(config.Data, workDir)
 	w, err := worker.Open(ctx, worker.Config(config.withEnvironment(os.Environ())))
 	if err != nil {
-		return err
+		return errors.Join(err, sweep(config.Data))
 	}
 	defer func() {
-		err = errors.Join(err, w.Close(context.WithoutCancel(ctx)), os.RemoveAll(config.Data))
+		err = errors.Join(err, w.Close(context.WithoutCancel(ctx)), sweep(config.Data))
 	}()
 	if dir := functionDir(target); w.IsFunction(dir) {
 		return s.function(ctx, w, dir)
@@ -167,6 +167,15 @@ func (s *scanning) run(ctx context.Context, target string, config workerConfig) 
 	}
 	err = w.ScanArchives(ctx, archives, runtimes, crawl)
 	s.shown.clear()
+	return err
+}
+
+// sweep removes the directory of a scan, and what else that has left, unless another scan has it.
+func sweep(dir string) error {
+	err := worker.Sweep(dir)
+	if core.IsKind(err, core.KindConflict) {
+		return nil
+	}
 	return err
 }
 

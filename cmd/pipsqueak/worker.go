@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +42,9 @@ type workerConfig struct {
 type opener func(context.Context, workerConfig) (core.Service, func(context.Context) error, error)
 
 func open(ctx context.Context, config workerConfig) (core.Service, func(context.Context) error, error) {
+	if err := sweep(filepath.Join(config.Data, workDir)); err != nil { // a scan that was killed has left it
+		config.Log.Warn("scan", "err", err)
+	}
 	w, err := worker.Open(ctx, worker.Config(config.withEnvironment(os.Environ())))
 	if err != nil {
 		return nil, nil, err

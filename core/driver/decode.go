@@ -63,9 +63,18 @@ func decodeErrorDetail(pb *driverpb.Error) *core.Error {
 		e.Err = context.Canceled
 	}
 	if x := pb.GetException(); x != nil {
-		e.Exception = &core.Exception{Type: x.GetType(), Message: x.GetMessage(), Stack: x.GetStack()}
+		exception := decodeException(x)
+		exception.Trim()
+		e.Exception = &exception
 	}
 	return e
+}
+
+func decodeException(pb *driverpb.Exception) core.Exception {
+	return core.Exception{Type: pb.GetType(), Message: pb.GetMessage(), Stack: pb.GetStack(), Notes: pb.GetNotes(),
+		Causes: each(pb.GetCauses(), func(c *driverpb.Cause) core.Cause {
+			return core.Cause{Relation: core.Relation(c.GetRelation()), Exception: decodeException(c.GetException())}
+		})}
 }
 
 func decodeDescription(pb *driverpb.Description) core.Description {

@@ -36,17 +36,27 @@ func encodeError(err error) error {
 		Retryable: e.Retryable,
 	}
 	if x := e.Exception; x != nil {
-		detail.Exception = &driverpb.Exception{
-			Type:    clip(x.Type, maxErrorText),
-			Message: clip(x.Message, maxErrorText),
-			Stack:   clipStack(x.Stack),
-		}
+		whole := *x.Short()
+		whole.Type, whole.Message, whole.Stack = x.Type, x.Message, x.Stack
+		detail.Exception = encodeException(whole)
 	}
 	s, err := status.New(codes.Unknown, detail.Message).WithDetails(detail)
 	if err != nil {
 		return status.Errorf(codes.Internal, "the driver's error cannot be encoded: %v", err)
 	}
 	return s.Err()
+}
+
+func encodeException(x core.Exception) *driverpb.Exception {
+	return &driverpb.Exception{
+		Type:    clip(x.Type, maxErrorText),
+		Message: clip(x.Message, maxErrorText),
+		Stack:   clipStack(x.Stack),
+		Notes:   each(x.Notes, func(note string) string { return clip(note, maxErrorText) }),
+		Causes: each(x.Causes, func(c core.Cause) *driverpb.Cause {
+			return &driverpb.Cause{Relation: clip(string(c.Relation), maxErrorText), Exception: encodeException(c.Exception)}
+		}),
+	}
 }
 
 // driverError is core.AsError for what comes out of a driver: an error that it did not classify is its own fault.

@@ -177,8 +177,15 @@ func fillValue(r *rand.Rand, v reflect.Value) {
 	case reflect.Struct:
 		for i := range v.NumField() {
 			f := v.Type().Field(i)
-			behind := v.Type() == reflect.TypeFor[core.Exception]() && (f.Name == "Causes" || f.Name == "Notes")
-			if f.IsExported() && f.Type.Kind() != reflect.Interface && !behind { // core.Error.Err does not cross, nor what is behind an exception
+			switch {
+			case !f.IsExported() || f.Type.Kind() == reflect.Interface: // core.Error.Err does not cross
+			case f.Type == reflect.TypeFor[[]core.Cause](): // whose own causes would have no end
+				last := core.Exception{Type: "L", Message: "é", Stack: []string{"l:1"}, Notes: []string{"n"}}
+				v.Field(i).Set(reflect.ValueOf([]core.Cause{
+					{Relation: core.RelationContext, Exception: core.Exception{Type: "C", Stack: []string{"c:1"}, Causes: []core.Cause{{Relation: core.RelationMember, Exception: last}}}},
+					{Relation: "else", Exception: last},
+				}))
+			default:
 				fillValue(r, v.Field(i))
 			}
 		}
@@ -262,7 +269,8 @@ func (mirror) Import(_ context.Context, id core.NodeID, load core.Load) (r core.
 	if len(load.Modules) > 0 && load.Modules[0] == "huge" {
 		huge := strings.Repeat("\xffé", 1<<20)
 		return r, &core.Error{Kind: core.KindException, Fault: core.FaultHandler, Message: huge,
-			Exception: &core.Exception{Type: "T", Message: huge, Stack: append(make([]string, 100_000), huge, "innermost")}}
+			Exception: &core.Exception{Type: "T", Message: huge, Stack: append(make([]string, 100_000), huge, "innermost"), Notes: []string{huge},
+				Causes: slices.Repeat([]core.Cause{{Relation: core.Relation(huge), Exception: core.Exception{Type: huge, Message: huge, Stack: []string{huge}}}}, 100)}}
 	}
 	if id != "zero" {
 		fill(string(id), &r)

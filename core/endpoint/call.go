@@ -33,13 +33,19 @@ func ReadCall(body []byte) (Call, error) {
 	return Call{}, broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance invoked a function in a way that cannot be read: %.100q", body)}
 }
 
-// SendAnswer answers a call, with an error or a result. It may be used while the connection is read from; a frame of which only
+// SendAnswer answers a call, with an error or a result. What a function raised is cut as for a log. It may be used while the connection is read from; a frame of which only
 // a part was sent makes the connection useless.
 func SendAnswer(conn *Conn, number uint64, result []byte, failed error) error {
+	told := core.AsError(failed)
+	if told != nil && told.Exception != nil {
+		short := *told
+		short.Exception = told.Exception.Short()
+		told = &short
+	}
 	meta, err := json.Marshal(struct {
 		Call  uint64      `json:"call"`
 		Error *core.Error `json:"error,omitempty"`
-	}{number, core.AsError(failed)})
+	}{number, told})
 	if err != nil {
 		return err
 	}

@@ -20,46 +20,47 @@ import (
 // connection, which has no deadline afterwards. Errors are the context's when that has ended, a *core.Error when the instance
 // says why it cannot, IsBroken when it says something else, and IsUnsent or any other when it has ended or is about to. After an
 // error the instance is of no use.
-func Import(ctx context.Context, conn *Conn, load core.HandlerLoad) (core.Report, error) {
+func Import(ctx context.Context, conn *Conn, load core.HandlerLoad) (core.HandlerReport, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	report, err := importHandler(conn, load)
 	if !stop() {
-		return core.Report{}, ctx.Err()
+		return core.HandlerReport{}, ctx.Err()
 	}
 	return report, err
 }
 
-func importHandler(conn *Conn, load core.HandlerLoad) (core.Report, error) {
+func importHandler(conn *Conn, load core.HandlerLoad) (core.HandlerReport, error) {
 	body, err := json.Marshal(load)
 	if err != nil {
-		return core.Report{}, err
+		return core.HandlerReport{}, err
 	}
 	x := New(conn)
 	defer x.Free()
 	if err := x.write(append(x.head[:0], 0, 0, 0, 0, kindHandler), body, importKinds); err != nil {
-		return core.Report{}, err
+		return core.HandlerReport{}, err
 	}
 	kind, body, err := x.Receive()
 	if err != nil {
-		return core.Report{}, err
+		return core.HandlerReport{}, err
 	}
 	if kind == kindFailure {
-		return core.Report{}, failure(body)
+		return core.HandlerReport{}, failure(body)
 	}
 	return report(body)
 }
 
-func report(body []byte) (core.Report, error) {
+func report(body []byte) (core.HandlerReport, error) {
 	var told struct {
 		Took    float64            `json:"took"`    // s
 		Modules map[string]float64 `json:"modules"` // s
 		Threads int                `json:"threads"`
 		Loaded  []string           `json:"loaded"`
+		Sets    []string           `json:"sets"`
 	}
 	if err := json.Unmarshal(body, &told); err != nil || told.Threads < 1 {
-		return core.Report{}, broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance reported its import in a way that cannot be read: %.100q", body)}
+		return core.HandlerReport{}, broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance reported its import in a way that cannot be read: %.100q", body)}
 	}
-	r := core.Report{Took: seconds(told.Took), Threads: told.Threads, Loaded: told.Loaded, Modules: make(map[string]time.Duration, len(told.Modules))}
+	r := core.HandlerReport{Report: core.Report{Took: seconds(told.Took), Threads: told.Threads, Loaded: told.Loaded, Modules: make(map[string]time.Duration, len(told.Modules))}, Sets: told.Sets}
 	for name, took := range told.Modules {
 		r.Modules[name] = seconds(took)
 	}
@@ -70,6 +71,9 @@ func failure(body []byte) error {
 	told := new(core.Error)
 	if err := json.Unmarshal(body, told); err != nil || told.Kind == "" || told.Fault == "" {
 		return broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance told of a failed import in a way that cannot be read: %.100q", body)}
+	}
+	if told.Exception != nil {
+		told.Exception.Trim()
 	}
 	return told
 }

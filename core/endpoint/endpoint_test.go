@@ -39,18 +39,18 @@ func hear(t *testing.T, conn net.Conn) (kind byte, body []byte) {
 func TestImport(t *testing.T) {
 	near, far := net.Pipe()
 	want := core.HandlerLoad{Function: "f", Version: 3, Handler: "a/b.c", Memory: 1 << 30, Env: map[string]string{"A": "é\n"},
-		Packages: []string{"/packages/a-1"}, Modules: []string{"a", "a.b"}}
+		Packages: []string{"/packages/a-1"}, Modules: []string{"a", "a.b"}, Watch: true}
 	go func() {
 		kind, body := hear(t, far)
 		var got core.HandlerLoad
 		if err := json.Unmarshal(body, &got); err != nil || kind != 'H' || !reflect.DeepEqual(got, want) {
 			t.Errorf("%c %s: %v", kind, body, err)
 		}
-		far.Write(frame('P', `{"took":0.5,"modules":{"a":0.25,"a.b":0},"threads":2,"loaded":["c","a.d"]}`))
+		far.Write(frame('P', `{"took":0.5,"modules":{"a":0.25,"a.b":0},"threads":2,"loaded":["c","a.d"],"sets":["A"]}`))
 	}()
 	report, err := Import(t.Context(), Open(near, 2), want)
-	if err != nil || !reflect.DeepEqual(report, core.Report{Took: 500 * time.Millisecond, Threads: 2, Loaded: []string{"c", "a.d"},
-		Modules: map[string]time.Duration{"a": 250 * time.Millisecond, "a.b": 0}}) {
+	if err != nil || !reflect.DeepEqual(report, core.HandlerReport{Sets: []string{"A"}, Report: core.Report{Took: 500 * time.Millisecond, Threads: 2, Loaded: []string{"c", "a.d"},
+		Modules: map[string]time.Duration{"a": 250 * time.Millisecond, "a.b": 0}}}) {
 		t.Errorf("%+v, %v", report, err)
 	}
 	// And then an event, whose answer is none to an import.

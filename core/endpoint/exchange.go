@@ -252,6 +252,7 @@ func Answer(kind byte, body []byte) ([]byte, error) {
 		if err := json.Unmarshal(body, exception); err != nil {
 			return nil, broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance told of an exception in a way that cannot be read: %w", err)}
 		}
+		exception.Trim()
 		err := core.Errorf(core.KindException, core.FaultHandler, "the handler raised %s: %s", exception.Type, exception.Message)
 		if kind == kindDeath {
 			err = core.Errorf(core.KindExit, core.FaultHandler, "the handler ended its process by %s: %s", exception.Type, exception.Message)

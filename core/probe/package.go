@@ -12,8 +12,13 @@ import (
 
 // probe imports one package. Whether a failure is the package's or the machine's, the next fork shows.
 func (r *run) probe(p *core.Installed) (core.Probe, error) {
-	result := core.Probe{Time: time.Now().UTC(), Version: version}
-	result.Asks, _ = Asks(*p) // of a probe before, which may have seen other packages
+	result := core.Probe{Time: time.Now().UTC(), Version: version, By: r.By}
+	if p.Probe != nil {
+		result.Asks = p.Probe.Asks   // which may have seen other packages
+		if len(p.Probe.Errors) > 0 { // what it had not seen of the package is seen now, if it can be
+			result.Asks = without(result.Asks, []string{core.AnyPackage})
+		}
+	}
 	required := r.requires(p)
 	ctx, cancel := context.WithTimeout(r.ctx, packageTime)
 	defer cancel()

@@ -41,6 +41,7 @@ type Machine struct {
 	Runtime core.Runtime
 	// Create makes a sandbox with an ID of its own, whatever the config's is.
 	Create func(context.Context, core.SandboxConfig) (Sandbox, error)
+	By     string // as in core.Probe
 }
 
 // version is of what a probe looks at. 2: the variables that are read, and random numbers that repeat. 3: the packages that are asked for. 4: the same in
@@ -51,6 +52,17 @@ const version = 4
 // of zygotes is not among them.
 func Stale(p core.Installed, all []core.Installed) bool {
 	return p.Probe == nil || p.Probe.Version != version || p.Probe.Through != "" && !slices.ContainsFunc(all, func(q core.Installed) bool { return q.String() == p.Probe.Through })
+}
+
+// Known returns what is known of a package when it is by that probes are made now: a probe that failed by
+// another one is Stale.
+func Known(p core.Installed, by string) core.Installed {
+	if p.Probe != nil && p.Probe.By != by && (p.Probe.Unforkable != "" || len(p.Probe.Errors) > 0) {
+		again := *p.Probe
+		again.Version = 0
+		p.Probe = &again
+	}
+	return p
 }
 
 // Asks returns what a package asks for when it is imported, and whether that is known.
@@ -120,7 +132,7 @@ func Try(ctx context.Context, m Machine, packages []core.Installed, first, more,
 		if err != nil {
 			return tried, err
 		}
-		trial := core.Trial{Why: cmp.Or(probe.Errors[module], probe.Unforkable), Reads: probe.Reads, Asks: probe.Asks, Took: probe.Own, Version: version}
+		trial := core.Trial{Why: cmp.Or(probe.Errors[module], probe.Unforkable), Reads: probe.Reads, Asks: probe.Asks, Took: probe.Own, Version: version, By: r.By}
 		if trial.Why == "" {
 			if trial.Why, err = r.draw(module); err != nil {
 				return tried, err

@@ -190,11 +190,13 @@ func TestAsks(t *testing.T) {
 	half.Receipt.Modules, broken.Receipt.Modules = []string{"f1", "asks"}, []string{"f1", "f2", "f3", "f4"}
 	asks := pkg("asks")
 	asks.Probe = &core.Probe{Version: 1, Asks: []string{"of another version"}}
-	found, err := w.run(t, asks, pkg("fails"), half, broken)
+	mended := pkg("mended")
+	mended.Probe = &core.Probe{Version: 1, Asks: []string{core.AnyPackage, "before"}, Errors: map[string]string{"mended": "no"}}
+	found, err := w.run(t, asks, pkg("fails"), half, broken, mended)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"asks": "[x y]", "fails": "[]", "half": "[x y]", "broken": "[*]"} {
+	for name, want := range map[string]string{"asks": "[of another version x y]", "mended": "[before]", "fails": "[]", "half": "[x y]", "broken": "[*]"} {
 		if got := fmt.Sprint(found[name].Asks); got != want {
 			t.Errorf("%s asks for %s, want %s", name, got, want)
 		}

@@ -181,6 +181,8 @@ func (t *cgroupTree) manager(node string, r *cgroups.Resources) (cgroups.Manager
 type cgroup struct {
 	manager cgroups.Manager
 	dirs    []string // one for each hierarchy
+	pids    string   // that of the controller of this name
+	current *os.File // of that, with the number of processes; nil before there is one
 }
 
 // path names the cgroup of a node as a Spec has it: below the mount point of each hierarchy, on v1 that of memory.
@@ -220,6 +222,7 @@ func (t *cgroupTree) create(node string, r *specs.LinuxResources) (*cgroup, erro
 	for _, dir := range manager.GetPaths() {
 		c.dirs = append(c.dirs, dir)
 	}
+	c.pids = manager.Path("pids")
 	if t.unified {
 		err = os.Mkdir(manager.Path(""), 0o755) // the manager would give all controllers to all cgroups above it
 	} else {
@@ -231,6 +234,11 @@ func (t *cgroupTree) create(node string, r *specs.LinuxResources) (*cgroup, erro
 	if err := manager.Set(limits); err != nil {
 		return nil, errors.Join(err, c.remove())
 	}
+	fd, err := unix.Open(filepath.Join(c.pids, "pids.current"), unix.O_RDONLY|unix.O_CLOEXEC, 0) // os.Open would have it polled
+	if err != nil {
+		return nil, errors.Join(err, c.remove())
+	}
+	c.current = os.NewFile(uintptr(fd), "pids.current")
 	return c, nil
 }
 
@@ -268,7 +276,10 @@ func wasFull(dir, what string) bool {
 }
 
 // remove removes the cgroup. It waits a little for the last processes, which a dying pid namespace takes along.
-func (c *cgroup) remove() error { return c.manager.Destroy() }
+func (c *cgroup) remove() error {
+	c.current.Close() // of none it is an error that nobody looks at
+	return c.manager.Destroy()
+}
 
 // favorDynamicMods, at a new directory, makes attaching a process to a cgroup cheap on this machine for as long as the calling thread's mount
 // namespace lives. Without it each attach after a quiet moment waits for an RCU grace period, 5–19 ms: the kernel then

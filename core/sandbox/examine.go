@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,9 +16,10 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Examine tells whether this machine can make sandboxes, and how well. What can be tried is tried, as a Host would do it, and
-// nothing is left of it. Without root only a part can be told. It takes some ten milliseconds.
-func Examine(ctx context.Context) []core.Finding {
+// Examine tells whether this machine can make sandboxes, and how well. What can be tried is tried, as a Host
+// would do it, in a directory of the caller's whose name its cgroups get too, and nothing is left of it.
+// Without root only a part can be told. It takes some ten milliseconds.
+func Examine(ctx context.Context, dir string) []core.Finding {
 	user := examineUser()
 	found := []core.Finding{user, examineKernel(ctx), examineLimits(), examineSeccomp()}
 	if user.Status == core.StatusFail {
@@ -25,7 +27,7 @@ func Examine(ctx context.Context) []core.Finding {
 			Detail: "namespaces, root directories and cgroups were not tried, for only root can", Mend: "sudo pipsqueak doctor"})
 	}
 	namespaces, proc := tryNamespaces(ctx)
-	return append(found, examineCapabilities(), namespaces, proc, tryRoots(), tryCgroups())
+	return append(found, examineCapabilities(), namespaces, proc, tryRoots(filepath.Join(dir, "trial")), tryCgroups(filepath.Base(dir)))
 }
 
 func ok(name, format string, args ...any) core.Finding {

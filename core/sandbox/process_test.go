@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -218,7 +219,7 @@ func TestCgroupsOfV2(t *testing.T) {
 // What an earlier worker has left is ended and removed, also below its cgroups.
 func TestCgroupsAreCleared(t *testing.T) {
 	requires(t, root)
-	name := trialName() + "-cleared"
+	name := fmt.Sprintf("pipsqueak-sandbox-test-%d-cleared", os.Getpid())
 	tree, err := openCgroups(name)
 	if err != nil {
 		t.Fatal(err)

@@ -16,25 +16,28 @@ import (
 )
 
 // Descriptors is how many descriptors of the worker a sandbox has: its two streams, its endpoint, its process, the first process of its pid
-// namespace, and its place at the gate, which a forked process leaves when it is inside.
-const Descriptors = 6
+// namespace, its number of processes, and its place at the gate, which a forked process leaves when it is
+// inside.
+const Descriptors = 7
 
 // lastWords is how long an endpoint can be read from after the end of its process.
 const lastWords = time.Second
 
 // Sandbox is one sandbox, from Create until its process has ended.
 type Sandbox struct {
-	host   *Host
-	config core.SandboxConfig
-	spec   *specs.Spec // what is enforced
-	root   rootKey     // of its root directory
-	cgroup *cgroup
-	orders []byte
-	give   []int     // descriptors that go with the orders, ours until they are sent
-	output []*Output // our ends of stdout and stderr
-	read   bool      // somebody reads them, and closes them
-	conn   net.Conn
-	relay  io.Closer // nil when nothing can be reached
+	host     *Host
+	config   core.SandboxConfig
+	spec     *specs.Spec // what is enforced
+	root     rootKey     // of its root directory
+	cgroup   *cgroup
+	orders   []byte
+	give     []int     // descriptors that go with the orders, ours until they are sent
+	output   []*Output // our ends of stdout and stderr
+	read     bool      // somebody reads them, and closes them
+	conn     net.Conn
+	endpoint uint64    // inode of the other end of conn
+	fit      int       // so many processes and threads were there when it was found fit last; for who holds the instance
+	relay    io.Closer // nil when nothing can be reached
 
 	mu      sync.Mutex
 	gate    *net.UnixConn
@@ -123,6 +126,12 @@ func (s *Sandbox) openEndpoint() error {
 		return err
 	}
 	s.give = append(s.give, pair[1])
+	var stat unix.Stat_t
+	if err := unix.Fstat(pair[1], &stat); err != nil {
+		unix.Close(pair[0])
+		return err
+	}
+	s.endpoint = stat.Ino
 	file := os.NewFile(uintptr(pair[0]), "endpoint")
 	defer file.Close()
 	s.conn, err = net.FileConn(file)

@@ -97,15 +97,11 @@ func hiding() string {
 	return ": something is mounted over " + strings.Join(over, " ")
 }
 
-// trialName is of what one doctor makes. Two may run at once.
-func trialName() string { return fmt.Sprintf("pipsqueak-doctor-%d", os.Getpid()) }
-
 // tryRoots prepares and copies a root directory, and tries favordynmods in the mount namespace that only its thread sees.
-func tryRoots() core.Finding {
+func tryRoots(dir string) core.Finding {
 	const name = "root directory"
-	dir, err := os.MkdirTemp("", "pipsqueak-doctor-")
-	if err != nil {
-		return fail(name, "make room in the directory, or name another one in TMPDIR", "%v", err)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fail(name, "make room in the directory", "%v", err)
 	}
 	defer os.RemoveAll(dir)
 	system, links := systemMounts()
@@ -119,11 +115,11 @@ func tryRoots() core.Finding {
 	if err != nil {
 		return fail(name, "let the worker mount and make devices: root of the machine, in a container --privileged", "%v", err)
 	}
-	if err := tryOverlay(r, system); err != nil {
+	if err := tryOverlay(r, system, dir+"-layer"); err != nil {
 		return warn(name, "use a kernel with overlayfs, and in a container one whose own files are on no second overlay",
 			"it can be made, but no functions with Debian packages can start: %v", err)
 	}
-	err = r.do(func() error { return favorDynamicMods(filepath.Join(dir, "mods"), trialName()) })
+	err = r.do(func() error { return favorDynamicMods(filepath.Join(dir, "mods"), filepath.Base(filepath.Dir(dir))) })
 	if err != nil {
 		return warn(name, "use Linux 6.0 or later with cgroup v1 compiled in",
 			"it can be made; cgroups without favordynmods (%v): starts after a quiet moment take 5–19 ms longer", err)
@@ -132,15 +128,11 @@ func tryRoots() core.Finding {
 }
 
 // tryOverlay makes a root directory with a layer over the system's directories.
-func tryOverlay(r *roots, system []specs.Mount) error {
-	layer, err := os.MkdirTemp("", "pipsqueak-doctor-")
-	if err != nil {
+func tryOverlay(r *roots, system []specs.Mount, layer string) error {
+	if err := os.MkdirAll(filepath.Join(layer, "usr"), 0o755); err != nil {
 		return err
 	}
 	defer os.RemoveAll(layer)
-	if err := os.Mkdir(filepath.Join(layer, "usr"), 0o755); err != nil {
-		return err
-	}
 	spec := &specs.Spec{Mounts: overlaid(system, []string{layer}), Linux: &specs.Linux{Devices: devices}}
 	key, err := keyOf(spec)
 	if err != nil {
@@ -152,7 +144,7 @@ func tryOverlay(r *roots, system []specs.Mount) error {
 }
 
 // tryCgroups makes a cgroup with all limits, and removes it.
-func tryCgroups() core.Finding {
+func tryCgroups(tree string) core.Finding {
 	const name = "cgroup"
 	version := "v1"
 	mend := "have memory, pids and cpu mounted below /sys/fs/cgroup, writable; for a missing one boot with cgroup_enable=memory, or change to cgroup v2"
@@ -162,7 +154,7 @@ func tryCgroups() core.Finding {
 	} else if cgroups.IsCgroup2HybridMode() {
 		version = "v1 (beside v2)"
 	}
-	t, err := openCgroups(trialName())
+	t, err := openCgroups(tree)
 	if err != nil {
 		return fail(name, mend, "%s: %v", version, err)
 	}

@@ -2,6 +2,7 @@ package sched
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,9 @@ const (
 	maxCalls      = 64
 	maxUnanswered = 1024
 )
+
+// maxName is how many bytes of the name are told with which a handler asked for a function.
+const maxName = 100
 
 // calls are the calls that one event makes to other functions.
 type calls struct {
@@ -75,7 +79,12 @@ func (r *run) invoke(call endpoint.Call, open int32) ([]byte, error) {
 	result, err := r.p.s.config.Invoke(r.calls.ctx, core.Invocation{
 		Function: call.Function, ID: r.invocation.ID, Event: call.Event, Depth: depth, Deadline: r.deadline,
 	})
-	return result.Body, err
+	if err != nil {
+		failed := *core.AsError(err)
+		failed.Message = fmt.Sprintf("invoking %s: %s", core.Clip(call.Function, maxName), failed.Message)
+		return nil, &failed
+	}
+	return result.Body, nil
 }
 
 // end is called when the event is over. It gives up the calls that are still under way, waits for an answer that is being written,

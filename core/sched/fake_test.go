@@ -33,6 +33,8 @@ type world struct {
 
 	voices []string // what instances were told of whose their output is
 	failed []string // events whose callers had gone away
+	unfit  string   // why no instance is to have another event
+	ended  []string // instances that were told of as retired
 
 	removed  atomic.Int32 // versions up to it are not deployed any more
 	protocol int          // of the driver
@@ -66,6 +68,19 @@ func (w *world) unheard(fn *core.Function, invocation core.Invocation, node core
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.failed = append(w.failed, fmt.Sprint(fn.Name, " ", invocation.ID, " ", core.AsError(err).Kind))
+}
+
+func (w *world) retired(fn *core.Function, invocation core.Invocation, node core.NodeID, why string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = append(w.ended, fmt.Sprint(fn.Name, " ", invocation.ID, " ", node, " ", why))
+}
+
+// declare says why no instance is to have another event, from now on.
+func (w *world) declare(unfit string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unfit = unfit
 }
 
 // on sets what instances do with an event.
@@ -128,6 +143,11 @@ func (b *box) Over() {
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
 	b.w.voices = append(b.w.voices, "over")
+}
+func (b *box) Unfit() string {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	return b.w.unfit
 }
 func (b *box) Heard() {}
 func (b *box) Kill()  { b.die(core.Exit{Signal: 9, Known: true}) }
@@ -257,7 +277,7 @@ type rig struct {
 func newRig(w *world, limit int, budget int64) *rig {
 	log := slog.New(slog.DiscardHandler)
 	t := tree.New(tree.Config{Budget: budget, Log: log, Deployed: w.isDeployed}, w, w)
-	return &rig{New(Config{MaxInstances: limit, Log: log, Deployed: w.isDeployed, Unheard: w.unheard}, t), w, t}
+	return &rig{New(Config{MaxInstances: limit, Log: log, Deployed: w.isDeployed, Unheard: w.unheard, Retired: w.retired}, t), w, t}
 }
 
 // counted is how many instances the scheduler believes alive.

@@ -3,6 +3,7 @@ package sched
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +12,48 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
+
+// TestUnfit: an instance in which an event has left too much behind answers it, and then ends, however the
+// event ended and whoever still waited for it.
+func TestUnfit(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		first, err := r.run(t.Context(), fn("f"), `1`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.w.declare("full of zombies")
+		second, err := r.run(t.Context(), fn("f"), `2`)
+		if err != nil || string(second.Body) != "2" || second.Node != first.Node {
+			t.Errorf("%+v %v", second, err)
+		}
+		r.w.on(func(b *box, _ *request) { b.answer('X', []byte(`{"type":"E","message":"no"}`)) })
+		third, err := r.run(t.Context(), fn("f"), `3`)
+		if !core.IsKind(err, core.KindException) || third.Node == first.Node {
+			t.Errorf("%+v %v", third, err)
+		}
+		leaving, leave := context.WithCancel(t.Context())
+		r.w.on(func(b *box, _ *request) { leave(); time.Sleep(time.Second); b.answer('R', []byte("4")) })
+		fourth, err := r.run(leaving, fn("f"), `4`)
+		if !core.IsKind(err, core.KindCanceled) {
+			t.Errorf("%+v %v", fourth, err)
+		}
+		time.Sleep(2 * time.Second)
+		r.w.declare("")
+		r.w.on(slow(0))
+		if fifth, err := r.run(t.Context(), fn("f"), `5`); err != nil || fifth.Start == core.StartWarm {
+			t.Errorf("%+v %v", fifth, err)
+		}
+		synctest.Wait()
+		want := []string{}
+		for _, node := range []core.NodeID{second.Node, third.Node, fourth.Node} {
+			want = append(want, fmt.Sprint("f id-1 ", node, " full of zombies"))
+		}
+		if r.w.mu.Lock(); !slices.Equal(r.w.ended, want) || r.w.alive != 1 {
+			t.Errorf("%d instances live, %q were retired, want %q", r.w.alive, r.w.ended, want)
+		}
+		r.w.mu.Unlock()
+	})
+}
 
 func TestHandlerFaults(t *testing.T) {
 	tests := []struct {

@@ -115,7 +115,7 @@ func (r *run) conclude(kind byte, body []byte, err error) ([]byte, error) {
 	if err == nil {
 		body, err = endpoint.Answer(kind, body)
 		if !endpoint.IsBroken(err) {
-			if r.calls.end() && r.p.fn.Limits.Reuse && !core.IsKind(err, core.KindExit) {
+			if r.calls.end() && r.p.fn.Limits.Reuse && !core.IsKind(err, core.KindExit) && r.fit() {
 				r.p.give(grant{instance: r.i})
 			} else {
 				r.i.node.Kill()
@@ -135,6 +135,16 @@ func (r *run) conclude(kind byte, body []byte, err error) ([]byte, error) {
 	}
 	r.calls.end() // not before the instance has ended: it may be what an answer waits for
 	return nil, err
+}
+
+// fit reports whether the instance can have another event, after what its handler has left behind in this one
+// and those before.
+func (r *run) fit() bool {
+	why := r.i.node.Unfit()
+	if why != "" {
+		r.p.s.config.Retired(r.p.fn, r.invocation, r.i.node.ID(), why)
+	}
+	return why == ""
 }
 
 func (r *run) late() *core.Error {

@@ -25,6 +25,9 @@ type Config struct {
 	Deployed func(name string, version int) bool
 	// Unheard is told of an event that has failed on an instance after its caller had gone away; never nil.
 	Unheard func(fn *core.Function, invocation core.Invocation, node core.NodeID, err error)
+	// Retired is told of an instance that was ended after that event, and why, for what its handler has left
+	// behind; never nil.
+	Retired func(fn *core.Function, invocation core.Invocation, node core.NodeID, why string)
 	Log     *slog.Logger // never nil
 }
 

@@ -26,7 +26,7 @@ func ReadBundle(ctx context.Context, archive io.Reader) (Bundle, error) {
 		return Bundle{}, diskError(dir, err)
 	}
 	s := &Store{dir: dir, bounds: defaultBounds}
-	tree, err := s.Unpack(ctx, archive)
+	tree, _, err := s.Unpack(ctx, archive)
 	if err != nil {
 		return Bundle{}, err
 	}

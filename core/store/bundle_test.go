@@ -114,7 +114,7 @@ func TestReadBundle(t *testing.T) {
 			if got.Name != "hello" || (got.Digest == want) != test.same {
 				t.Errorf("%+v; the first was %s", got, want)
 			}
-			dir, err := s.Unpack(t.Context(), bytes.NewReader(test.archive))
+			dir, _, err := s.Unpack(t.Context(), bytes.NewReader(test.archive))
 			if err != nil {
 				t.Fatal(err)
 			}

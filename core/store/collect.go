@@ -18,18 +18,15 @@ import (
 // Collect removes the code that no function refers to, no hold covers, and inUse (called with a digest) does not claim, and
 // returns the digests of what it removed. Packages are CollectPackages'. inUse must not call the Store.
 func (s *Store) Collect(inUse func(digest string) bool) ([]string, error) {
-	trash, err := s.Stage()
-	if err != nil {
-		return nil, err
-	}
-	defer s.throwAway(trash) // slow, so without the lock
+	trash := trash{store: s}
+	defer trash.empty() // slow, so without the lock
 	s.writes.Lock()
 	defer s.writes.Unlock()
 	needed := map[string]bool{}
 	for _, f := range s.List() {
 		needed[f.Code] = true
 	}
-	return s.collectTrees(Code, trash, func(digest string) bool { return needed[digest] || inUse(digest) })
+	return s.collectTrees(Code, &trash, func(digest string) bool { return needed[digest] || inUse(digest) })
 }
 
 // Keep says which packages are kept although nobody uses them.
@@ -41,11 +38,8 @@ type Keep struct {
 // CollectPackages removes packages that no function refers to, no hold covers and inUse (called with a digest) does not claim, as far as
 // they are not to be kept, those that were used longest ago first, and returns them.
 func (s *Store) CollectPackages(keep Keep, inUse func(digest string) bool) ([]core.Installed, error) {
-	trash, err := s.Stage()
-	if err != nil {
-		return nil, err
-	}
-	defer s.throwAway(trash)
+	trash := trash{store: s}
+	defer trash.empty()
 	s.writes.Lock()
 	defer s.writes.Unlock()
 	needed := map[string]bool{}
@@ -86,7 +80,7 @@ func (s *Store) CollectPackages(keep Keep, inUse func(digest string) bool) ([]co
 		}
 	}
 	// What has no entry any more, or lost it to a crash.
-	_, err = s.collectTrees(Packages, trash, func(digest string) bool { return needed[digest] || sharers[digest] > 0 || inUse(digest) })
+	_, err := s.collectTrees(Packages, &trash, func(digest string) bool { return needed[digest] || sharers[digest] > 0 || inUse(digest) })
 	return removed, err
 }
 
@@ -131,8 +125,28 @@ func (s *Store) entries() (all []indexed) {
 	return all
 }
 
+// trash is a directory in staging for what is removed, made when there is something.
+type trash struct {
+	store *Store
+	dir   string
+}
+
+// place returns where something of that name is to be moved.
+func (t *trash) place(name string) (to string, err error) {
+	if t.dir == "" {
+		t.dir, err = t.store.Stage()
+	}
+	return filepath.Join(t.dir, name), err
+}
+
+func (t *trash) empty() {
+	if t.dir != "" {
+		t.store.throwAway(t.dir)
+	}
+}
+
 // collectTrees moves the trees of an area that are not needed to trash. The caller holds writes.
-func (s *Store) collectTrees(area Area, trash string, needed func(digest string) bool) (removed []string, err error) {
+func (s *Store) collectTrees(area Area, trash *trash, needed func(digest string) bool) (removed []string, err error) {
 	names, err := os.ReadDir(filepath.Join(s.dir, string(area)))
 	if err != nil {
 		return nil, diskError(s.dir, err)
@@ -162,8 +176,12 @@ func (s *Store) collectTrees(area Area, trash string, needed func(digest string)
 
 // takeOut moves a tree, or what is beside it, to trash. Who makes a sandbox says that it uses a tree before it looks for it: so when
 // nobody has said so after the move, nobody has found it.
-func (s *Store) takeOut(trash string, area Area, name string, needed func(digest string) bool) (taken bool, err error) {
-	from, to := filepath.Join(s.dir, string(area), name), filepath.Join(trash, name)
+func (s *Store) takeOut(trash *trash, area Area, name string, needed func(digest string) bool) (taken bool, err error) {
+	from := filepath.Join(s.dir, string(area), name)
+	to, err := trash.place(name)
+	if err != nil {
+		return false, err
+	}
 	if err := os.Rename(from, to); errors.Is(err, fs.ErrNotExist) {
 		return false, nil // the mark of a tree that has just been taken out
 	} else if err != nil {

@@ -42,6 +42,23 @@ func TestCollectDamaged(t *testing.T) {
 	}
 }
 
+// TestCollectNothing collects where there is nothing to remove, and makes nothing in staging, not even for a moment.
+func TestCollectNothing(t *testing.T) {
+	s := openTest(t)
+	staging := filepath.Join(s.dir, "staging")
+	old := time.Now().Add(-time.Hour)
+	must(t, os.Chtimes(staging, old, old))
+	nobody := func(string) bool { return false }
+	_, err := s.Collect(nobody)
+	must(t, err)
+	_, err = s.CollectPackages(Keep{Since: time.Now()}, nobody)
+	must(t, err)
+	info, err := os.Stat(staging)
+	if must(t, err); time.Since(info.ModTime()) < time.Minute {
+		t.Errorf("staging was changed at %v", info.ModTime())
+	}
+}
+
 // TestScripts has a package that code of its own has made: a lock that allows none gets another.
 func TestScripts(t *testing.T) {
 	s := openTest(t)

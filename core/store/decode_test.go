@@ -31,9 +31,9 @@ func TestManifestWithMark(t *testing.T) {
 
 func TestIgnoreTooLarge(t *testing.T) {
 	s := openTest(t)
-	_, err := s.Unpack(t.Context(), bytes.NewReader(tarGz(t, file("a", ""), file(IgnoreFile, string(make([]byte, maxIgnore+1))))))
+	_, _, err := s.Unpack(t.Context(), bytes.NewReader(tarGz(t, file("a", ""), file(IgnoreFile, string(make([]byte, maxIgnore+1))))))
 	wantError(t, err, core.KindTooLarge, core.FaultCaller, IgnoreFile)
-	_, err = s.Unpack(t.Context(), bytes.NewReader(tarGz(t, file("a", ""), directory(IgnoreFile))))
+	_, _, err = s.Unpack(t.Context(), bytes.NewReader(tarGz(t, file("a", ""), directory(IgnoreFile))))
 	wantError(t, err, core.KindInvalid, core.FaultCaller, IgnoreFile)
 	wantNothing(t, s)
 }

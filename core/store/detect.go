@@ -34,11 +34,9 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, err
 		return Choice{}, diskError(dir, err)
 	}
 	defer root.Close()
-	var sought []string
-	exists := func(file string) bool {
-		if !slices.Contains(sought, file) {
-			sought = append(sought, file)
-		}
+	var sought sought
+	exists := func(runtime core.Runtime, file string) bool {
+		sought.add(language(runtime.ID), file)
 		info, err := root.Stat(file)
 		return err == nil && info.Mode().IsRegular()
 	}
@@ -49,26 +47,26 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, err
 		}
 		for _, runtime := range candidates {
 			for _, file := range files {
-				if slices.ContainsFunc(runtime.Extensions, func(extension string) bool { return exists(file + extension) }) {
+				if slices.ContainsFunc(runtime.Extensions, func(extension string) bool { return exists(runtime, file+extension) }) {
 					return Choice{Runtime: runtime, Handler: manifest.Handler}, nil
 				}
 			}
 		}
 		for _, runtime := range candidates {
 			for _, known := range runtime.Handlers {
-				if known.File == known.Handler && exists(known.File) {
+				if known.File == known.Handler && exists(runtime, known.File) {
 					return Choice{Runtime: runtime, Handler: manifest.Handler}, nil
 				}
 			}
 		}
 		return Choice{}, refusef("the handler %s is not in the archive: there is no file %s; add it or mend 'handler' in %s",
-			quote(manifest.Handler), strings.Join(sought, " or "), ManifestFile)
+			quote(manifest.Handler), sought, ManifestFile)
 	}
 	var found []Choice // the first of each language, those first that have a handler's own file and not only what builds one
 	for _, own := range []bool{true, false} {
 		for _, runtime := range candidates {
 			for _, known := range runtime.Handlers {
-				if isOwn(known) == own && exists(known.File) && !slices.ContainsFunc(found, func(c Choice) bool { return language(c.Runtime.ID) == language(runtime.ID) }) {
+				if isOwn(known) == own && exists(runtime, known.File) && !slices.ContainsFunc(found, func(c Choice) bool { return language(c.Runtime.ID) == language(runtime.ID) }) {
 					found = append(found, Choice{Runtime: runtime, Handler: known.Handler, file: known.File})
 				}
 			}
@@ -76,7 +74,7 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, err
 	}
 	if len(found) == 0 {
 		return Choice{}, refusef("no handler was found: there is no file %s; add one, or name the handler as 'handler: file.symbol' in %s",
-			strings.Join(sought, " or "), ManifestFile)
+			sought, ManifestFile)
 	}
 	choice := found[0]
 	for _, other := range found[1:] {
@@ -86,6 +84,42 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, err
 		}
 	}
 	return choice, nil
+}
+
+// sought is files that were looked for, each once.
+type sought []soughtFile
+
+type soughtFile struct {
+	language core.RuntimeID
+	name     string
+}
+
+func (s *sought) add(language core.RuntimeID, name string) {
+	if !slices.ContainsFunc(*s, func(file soughtFile) bool { return file.name == name }) {
+		*s = append(*s, soughtFile{language, name})
+	}
+}
+
+// maxSought is how many files a person is told of.
+const maxSought = 6
+
+// String returns a handful of the files for a person: the first of each language before the others.
+func (s sought) String() string {
+	var firsts, others []string
+	languages := map[core.RuntimeID]bool{}
+	for _, file := range s {
+		if languages[file.language] {
+			others = append(others, file.name)
+			continue
+		}
+		languages[file.language] = true
+		firsts = append(firsts, file.name)
+	}
+	all := append(firsts, others...)
+	if more := len(all) - maxSought; more > 1 {
+		all = append(all[:maxSought], fmt.Sprintf("… and %d more", more))
+	}
+	return strings.Join(all, " or ")
 }
 
 // isOwn tells the file that a handler is in from a file that says how to build one.

@@ -22,7 +22,7 @@ func FuzzUnpack(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := openTest(t)
 		s.bounds = bounds{upload: 1 << 20, unpacked: 1 << 20, entries: 100, ratio: 200, ratioFloor: 64 << 10}
-		dir, err := s.Unpack(t.Context(), bytes.NewReader(data))
+		dir, _, err := s.Unpack(t.Context(), bytes.NewReader(data))
 		if err == nil {
 			_, _, err = s.CommitCode(dir)
 			must(t, err)

@@ -30,16 +30,16 @@ var defaultBounds = bounds{upload: 256 << 20, unpacked: 512 << 20, entries: 20_0
 const tarOverhead = 64 << 20
 
 // Unpack reads an archive (tar.gz or zip, told apart by its first bytes) into a new directory in staging and returns its full
-// path. It is the caller's, to give to CommitCode or Discard. An archive that is one directory with everything in it is
+// path. It is the caller's, to give to CommitCode or Discard. Told is what a person should know of what was left out, in sentences. An archive that is one directory with everything in it is
 // unpacked as if it had been made inside of that directory. What its IgnoreFile names is left out, and what is never part of a function.
 //
 // What comes out holds files of mode 0644 or 0755, directories of 0755, and symbolic links that stay inside. Anything else is
 // refused, with an error that names the entry; so is what is over the bounds: 256 MiB of archive, 512 MiB and 20,000 entries of
 // contents, 200 bytes of contents for each of the archive once there are more than 16 MiB. Nothing stays after an error.
-func (s *Store) Unpack(ctx context.Context, archive io.Reader) (dir string, err error) {
+func (s *Store) Unpack(ctx context.Context, archive io.Reader) (dir string, told []string, err error) {
 	staged, err := s.Stage()
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -48,25 +48,25 @@ func (s *Store) Unpack(ctx context.Context, archive io.Reader) (dir string, err 
 	}()
 	root, err := os.OpenRoot(staged)
 	if err != nil {
-		return "", diskError(staged, err)
+		return "", nil, diskError(staged, err)
 	}
 	defer root.Close()
 	upload := &upload{ctx: ctx, from: archive, bounds: s.bounds}
 	out := newSink(root, upload)
 	defer out.close()
 	if err := s.read(upload, out); err != nil {
-		return "", upload.explain(err)
+		return "", nil, upload.explain(err)
 	}
 	if err := strip(staged); err != nil {
-		return "", err
+		return "", nil, err
 	}
-	if err := leaveOut(staged); err != nil {
-		return "", err
+	if told, err = leaveOut(staged); err != nil {
+		return "", nil, err
 	}
 	if err := checkLinks(staged); err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return staged, nil
+	return staged, told, nil
 }
 
 // read tells the formats apart and writes what is in the archive to out.

@@ -60,6 +60,16 @@ func TestUnpack(t *testing.T) {
 		{name: "what the function names", want: map[string]string{".pipsqueakignore": "...", "a": "1", "b.log": "3", "d": "dir", "d/.env": "4", "pipsqueak.yaml": ""},
 			entries: []entry{file(".pipsqueakignore", "\xef\xbb\xbf# all\r\n*.log  \r\n\r\n!b.log\r\n/data/\n*.yaml\n!d/.env\nd/data\n"), file("a", "1"), file("a.log", "x"), file("b.log", "3"),
 				file("data/x", "x"), symlink("data/out", "/etc"), file("d/.env", "4"), file("d/data", "x"), file(".env", "x"), file("pipsqueak.yaml", "")}},
+		{name: "what tools make again", want: map[string]string{"package.json": "{}", "a": "dir", "a/node_modules": "dir", "a/node_modules/p": "dir", "a/node_modules/p/package.json": "{}",
+			"a/node_modules/p/node_modules": "dir", "a/node_modules/p/node_modules/q": "1", "w": "dir", "w/pnpm-lock.yaml": "", "vendor": "dir", "vendor/own": "2", "b": "dir", "b/vendor": "dir",
+			"b/vendor/bundle": "dir", "b/vendor/bundle/g": "3", "Gemfile": "", "CMakeLists.txt": "", "build": "dir", "build/note": "4", "lib": "dir", "lib/node_modules": "-> ../a/node_modules"},
+			entries: []entry{file("package.json", "{}"), file("node_modules/x/index.js", "x"), file("a/node_modules/p/package.json", "{}"), file("a/node_modules/p/node_modules/q", "1"), file("w/pnpm-lock.yaml", ""),
+				symlink("w/node_modules", "../../shared"), file("Gemfile", ""), file("vendor/bundle/ruby/g", "x"), file("vendor/own", "2"), file("b/vendor/bundle/g", "3"), file("CMakeLists.txt", ""),
+				file("out/CMakeCache.txt", "x"), file("out/handler.so", "x"), file("build/note", "4"), file("CMakeCache.txt", "x"), symlink("lib/node_modules", "../a/node_modules")}},
+		{name: "what is taken back", want: map[string]string{".pipsqueakignore": "...", "package.json": "{}", "node_modules": "dir", "node_modules/p": "dir", "node_modules/p/package.json": "{}",
+			"node_modules/p/node_modules": "dir", "node_modules/p/node_modules/q": "1", "CMakeLists.txt": "", "out": "dir", "out/a": "2", "out/CMakeCache.txt": "3"},
+			entries: []entry{file(".pipsqueakignore", "!/node_modules\n!out\n"), file("package.json", "{}"), file("node_modules/p/package.json", "{}"), file("node_modules/p/node_modules/q", "1"),
+				file("CMakeLists.txt", ""), file("out/CMakeCache.txt", "3"), file("out/a", "2")}},
 		{name: "commit of git", tarOnly: true, want: map[string]string{"a": "1"},
 			entries: []entry{{tar.Header{Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"comment": "c"}}, ""}, file("a", "1")}},
 	}
@@ -72,7 +82,7 @@ func TestUnpack(t *testing.T) {
 			}
 			t.Run(test.name+"/"+format, func(t *testing.T) {
 				s := openTest(t)
-				dir, err := s.Unpack(t.Context(), iotest.OneByteReader(bytes.NewReader(pack(t, test.entries...))))
+				dir, _, err := s.Unpack(t.Context(), iotest.OneByteReader(bytes.NewReader(pack(t, test.entries...))))
 				must(t, err)
 				got := tree(t, dir)
 				if _, ok := got[IgnoreFile]; ok {
@@ -136,7 +146,7 @@ func TestUnpackRefuses(t *testing.T) {
 		for i, pack := range test.formats {
 			t.Run(fmt.Sprintf("%s/%d", test.name, i), func(t *testing.T) {
 				s := openTest(t)
-				_, err := s.Unpack(t.Context(), bytes.NewReader(pack(t, test.entries...)))
+				_, _, err := s.Unpack(t.Context(), bytes.NewReader(pack(t, test.entries...)))
 				wantError(t, err, core.KindInvalid, core.FaultCaller, test.words...)
 				wantNothing(t, s)
 			})
@@ -174,7 +184,7 @@ func TestUnpackRefusesBytes(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := openTest(t)
-			_, err := s.Unpack(t.Context(), bytes.NewReader(test.data))
+			_, _, err := s.Unpack(t.Context(), bytes.NewReader(test.data))
 			wantError(t, err, core.KindInvalid, core.FaultCaller, test.word)
 			wantNothing(t, s)
 		})
@@ -187,13 +197,13 @@ func TestUnpackDamaged(t *testing.T) {
 	s := openTest(t)
 	for format, data := range map[string][]byte{"tar": tarGz(t, file("a", noise), file("b", "2")), "zip": zipOf(t, file("a", noise), file("b", "2"))} {
 		for n := range data {
-			if _, err := s.Unpack(t.Context(), bytes.NewReader(data[:n])); !core.IsKind(err, core.KindInvalid) {
+			if _, _, err := s.Unpack(t.Context(), bytes.NewReader(data[:n])); !core.IsKind(err, core.KindInvalid) {
 				t.Fatalf("%s cut off after %d of %d bytes: %v", format, n, len(data), err)
 			}
 		}
 		flipped := bytes.Clone(data)
 		flipped[len(data)/3] ^= 1
-		if _, err := s.Unpack(t.Context(), bytes.NewReader(flipped)); !core.IsKind(err, core.KindInvalid) {
+		if _, _, err := s.Unpack(t.Context(), bytes.NewReader(flipped)); !core.IsKind(err, core.KindInvalid) {
 			t.Errorf("%s with a wrong bit: %v", format, err)
 		}
 	}
@@ -257,14 +267,14 @@ func TestUnpackBombs(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := openTest(t)
-			_, err := s.Unpack(t.Context(), bytes.NewReader(test.data))
+			_, _, err := s.Unpack(t.Context(), bytes.NewReader(test.data))
 			wantError(t, err, core.KindTooLarge, core.FaultCaller, test.word)
 			wantNothing(t, s)
 		})
 	}
 	t.Run("small things may compress well", func(t *testing.T) {
 		s := openTest(t)
-		_, err := s.Unpack(t.Context(), bytes.NewReader(tarGz(t, zeros("a", 15<<20))))
+		_, _, err := s.Unpack(t.Context(), bytes.NewReader(tarGz(t, zeros("a", 15<<20))))
 		must(t, err)
 	})
 }
@@ -295,7 +305,7 @@ func TestUnpackBounds(t *testing.T) {
 				if name != "upload" {
 					from.Reader = bytes.NewReader(test.data)
 				}
-				_, err := s.Unpack(t.Context(), from)
+				_, _, err := s.Unpack(t.Context(), from)
 				wantError(t, err, core.KindTooLarge, core.FaultCaller, test.word)
 				if from.n > small.upload+1 {
 					t.Errorf("read %d bytes", from.n)
@@ -307,7 +317,7 @@ func TestUnpackBounds(t *testing.T) {
 			s := openTest(t)
 			data := pack(t, file("a", noise), zeros("b", 1<<20-len(noise)))
 			s.bounds = bounds{upload: int64(len(data)), unpacked: 1 << 20, entries: 2, ratio: 200, ratioFloor: 16 << 20}
-			_, err := s.Unpack(t.Context(), bytes.NewReader(data))
+			_, _, err := s.Unpack(t.Context(), bytes.NewReader(data))
 			must(t, err)
 		})
 	}
@@ -332,17 +342,17 @@ func TestUnpackBrokenUpload(t *testing.T) {
 	s := openTest(t)
 	for _, data := range [][]byte{nil, []byte("P"), tarGz(t, file("a", string(random(5000)))), zipOf(t, file("a", string(random(5000))))} {
 		cause := errors.New("connection reset")
-		_, err := s.Unpack(t.Context(), io.MultiReader(bytes.NewReader(data[:len(data)/2]), iotest.ErrReader(cause)))
+		_, _, err := s.Unpack(t.Context(), io.MultiReader(bytes.NewReader(data[:len(data)/2]), iotest.ErrReader(cause)))
 		wantError(t, err, core.KindInvalid, core.FaultCaller, "broke off", "connection reset")
 		if !errors.Is(err, cause) || !core.AsError(err).Retryable {
 			t.Errorf("%#v", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		left := io.MultiReader(bytes.NewReader(data[:len(data)/2]), readerFunc(func([]byte) (int, error) { cancel(); return 0, nil }), endless{})
-		_, err = s.Unpack(ctx, left)
+		_, _, err = s.Unpack(ctx, left)
 		wantError(t, err, core.KindCanceled, core.FaultCaller)
 		ctx, cancel = context.WithTimeout(t.Context(), 0)
-		_, err = s.Unpack(ctx, bytes.NewReader(data))
+		_, _, err = s.Unpack(ctx, bytes.NewReader(data))
 		cancel()
 		wantError(t, err, core.KindTimeout, core.FaultCaller)
 	}
@@ -374,7 +384,7 @@ func TestUnpackNoRoom(t *testing.T) {
 	limit.Cur = 50 << 10
 	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
 	for _, archive := range archives {
-		_, err := s.Unpack(t.Context(), bytes.NewReader(archive))
+		_, _, err := s.Unpack(t.Context(), bytes.NewReader(archive))
 		wantError(t, err, core.KindInternal, core.FaultWorker, filepath.Join(s.dir, "staging"))
 		if !errors.Is(err, syscall.EFBIG) {
 			t.Error(err)
@@ -406,7 +416,7 @@ func TestDeepPaths(t *testing.T) {
 		deep = append(deep, file(fmt.Sprint(i, "/", strings.Repeat("d/", 494), "f"), "x"))
 	}
 	archive := tarGz(t, deep...)
-	_, err := s.Unpack(t.Context(), bytes.NewReader(archive))
+	_, _, err := s.Unpack(t.Context(), bytes.NewReader(archive))
 	wantError(t, err, core.KindInvalid, core.FaultCaller, "directories deep")
 	if took := time.Since(began); len(archive) > 4096 || took > 5*time.Second {
 		t.Errorf("%d bytes took %v", len(archive), took)
@@ -423,7 +433,7 @@ func TestDeepPaths(t *testing.T) {
 	unpack := func(entries []entry) time.Duration {
 		archive := tarGz(t, entries...)
 		began := time.Now()
-		dir, err := s.Unpack(t.Context(), bytes.NewReader(archive))
+		dir, _, err := s.Unpack(t.Context(), bytes.NewReader(archive))
 		must(t, err)
 		defer s.throwAway(dir)
 		return time.Since(began)

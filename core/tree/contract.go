@@ -67,6 +67,8 @@ type Life interface {
 	Done() <-chan struct{}
 	// Exit says, after Done, how it ended.
 	Exit() core.Exit
+	// Unfit says why an instance is not to have another event, empty when it may. It takes some microseconds.
+	Unfit() (why string)
 	// Usage measures its memory, which takes milliseconds.
 	Usage() (core.Usage, error)
 	// Kill ends everything in the sandbox and frees it. It returns at once, Done follows. It may be called many times.

@@ -42,6 +42,7 @@ type world struct {
 	deployed   func(version int) bool // besides; nil for all
 	asked      []string               // of instances: handlers, with the modules ahead of them
 	loads      []string               // that instances say that they have imported besides
+	sets       []string               // variables that the code of instances sets, as they say when they are watched
 }
 
 type box struct {
@@ -120,7 +121,11 @@ func (b *box) serve() {
 		for name, took := range modules {
 			seconds[name] = took.Seconds()
 		}
-		body, _ = json.Marshal(map[string]any{"modules": seconds, "threads": 1, "loaded": b.w.loads})
+		report := map[string]any{"modules": seconds, "threads": 1, "loaded": b.w.loads}
+		if load.Watch {
+			report["sets"] = b.w.sets
+		}
+		body, _ = json.Marshal(report)
 	} else {
 		kind = 'F'
 		body, _ = json.Marshal(core.AsError(err))
@@ -172,6 +177,7 @@ func (b *box) Entered() (int, time.Duration, error) {
 func (b *box) Endpoint() net.Conn    { return b.near }
 func (b *box) Done() <-chan struct{} { return b.done }
 func (b *box) Exit() core.Exit       { return b.exit }
+func (b *box) Unfit() string         { return "" }
 func (b *box) Usage() (core.Usage, error) {
 	b.w.mu.Lock()
 	measuring := b.w.measuring

@@ -230,9 +230,9 @@ func (t *Tree) wanted(left []block) (want candidate, found bool) {
 	}
 	demands, zygotes := heaviest(t.demands, now), t.zygotes(anyGeneration, maxDepth)
 	blocks, costs, weights := slices.AppendSeq(slices.Clone(left), maps.Values(t.blocks)), maps.Clone(t.costs), maps.Clone(t.weights)
-	asks := t.asks
+	asks, needs := t.asks, t.needs
 	t.mu.Unlock()
-	return wanted(demands, zygotes, blocks, costs, weights, asks, now)
+	return wanted(demands, zygotes, blocks, costs, weights, asks, needs, now)
 }
 
 // grow makes a zygote, in a turn like a start that has to import as much. One that is due is as necessary as the start that follows. An error is for want of memory, a driver or a sandbox; packages that cannot

@@ -103,7 +103,6 @@ type Node struct {
 	role    core.Role
 	shape   shape
 	fn      *core.Function // of an instance
-	loaded  []string       // of an instance of a version that is not deployed: what it has imported besides what was known
 	parent  *Node          // nil for a root zygote
 	depth   int
 	driver  int // generation of the driver that made it
@@ -149,6 +148,9 @@ func (n *Node) Over() { n.sandbox.Over() }
 
 // Heard waits until what an instance has printed so far is in its function's log, for some milliseconds at the most.
 func (n *Node) Heard() { n.sandbox.Heard() }
+
+// Unfit tells why the instance is not to have another event, empty when it may. Only who holds it may ask.
+func (n *Node) Unfit() (why string) { return n.sandbox.Unfit() }
 
 // Done is closed when the process has ended and is no part of the tree any more.
 func (n *Node) Done() <-chan struct{} { return n.done }

@@ -212,7 +212,7 @@ func (b block) forbids(s shape, now time.Time) bool {
 // how much that demand is used, for each byte that it takes. Candidates are what a demand lacks entirely, and what it has in common with another one, which
 // therefore comes first when it serves both well, and is then the parent of either. What would be made anyway and is contained
 // in the chosen one goes before it, for the same reason. What a deploy waits for comes first.
-func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, w weights, a Asks, now time.Time) (want candidate, found bool) {
+func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, w weights, a Asks, n Needs, now time.Time) (want candidate, found bool) {
 	have := make([]time.Duration, len(demands))
 	for i, d := range demands {
 		if z, ok := nearest(zygotes, d.shape, c, a); ok {
@@ -265,7 +265,13 @@ func wanted(demands []demand, zygotes []zygote, blocks []block, c costs, w weigh
 				continue
 			}
 			both := d.shared(e.shape)
-			if len(both.set) > 0 && c.saves(both.modules, d.shape)-have[i] >= worthSharing {
+			worth := func() bool { return len(both.set) > 0 && c.saves(both.modules, d.shape)-have[i] >= worthSharing }
+			if !worth() {
+				continue
+			}
+			// Of one name may be modules of packages whose versions differ, or the versions of what they require.
+			both.modules = slices.DeleteFunc(both.modules, func(m string) bool { return !n.importable(m, d.set, both.set) })
+			if worth() {
 				consider(both, false, 0)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -144,7 +145,7 @@ func TestPlans(t *testing.T) {
 			zygotes := []zygote{z("root", 1, "")}
 			var plan strings.Builder
 			for range 20 {
-				want, found := wanted(demands, zygotes, test.blocks, measured, nil, nil, noon)
+				want, found := wanted(demands, zygotes, test.blocks, measured, nil, nil, nil, noon)
 				if !found {
 					break
 				}
@@ -163,5 +164,46 @@ func TestPlans(t *testing.T) {
 				t.Errorf("%v\n got:\n%s\nwant:\n%s", err, plan.String(), want)
 			}
 		})
+	}
+}
+
+// TestSharedIsImportable: what two functions have in common is no module whose package, or what that requires, they have at different versions.
+func TestSharedIsImportable(t *testing.T) {
+	measured := costs{{"lang1", "pandas"}: 300 * time.Millisecond, {"lang1", "numpy"}: 80 * time.Millisecond, {"lang1", "json"}: 50 * time.Millisecond}
+	at := func(versions, modules string) demand {
+		s := shapeOf(versions, modules)
+		for i, p := range s.set {
+			s.set[i].Name, s.set[i].Version, _ = strings.Cut(p.Name, "=")
+		}
+		return demand{shape: s, missed: 1, use: use{1, noon}}
+	}
+	for name, test := range map[string]struct {
+		a, b, modules string
+		want          string // the modules of what is shared
+	}{
+		"the same":                      {"numpy=1 pandas=1 x=1", "numpy=1 pandas=1 y=1", "pandas numpy json", "pandas numpy json"},
+		"another version":               {"numpy=1 pandas=1", "numpy=1 pandas=2", "pandas numpy json", "numpy json"},
+		"a part of another version":     {"numpy=1 pandas=1", "numpy=1 pandas=2", "pandas.io numpy", "numpy"},
+		"another version of a need":     {"numpy=1 pandas=1 z=1", "numpy=2 pandas=1 z=1", "pandas numpy json", "json"},
+		"another version of its need":   {"numpy=1 pandas=1 c=1 z=1", "numpy=1 pandas=1 c=2 z=1", "pandas numpy", ""},
+		"imported in another way":       {"numpy=1 pandas=1", "numpy=1 pandas=2", "import:pandas numpy", "numpy"},
+		"nothing is known of a package": {"numpy=1 other=1", "numpy=1 other=2", "other numpy", "other numpy"},
+	} {
+		a, b := at(test.a, test.modules), at(test.b, test.modules)
+		needs := Needs{}
+		for _, p := range append(slices.Clone(a.set), b.set...) {
+			switch p.Name {
+			case "pandas":
+				needs[p] = Need{Modules: []string{"pandas"}, Requires: []string{"numpy"}}
+			case "numpy":
+				needs[p] = Need{Modules: []string{"numpy"}, Requires: []string{"c"}}
+			case "c":
+				needs[p] = Need{Requires: []string{"pandas"}} // in a circle
+			}
+		}
+		want, found := wanted([]demand{a, b}, nil, nil, measured, nil, nil, needs, noon)
+		if got := strings.Join(want.modules, " "); got != test.want || found != (test.want != "") {
+			t.Errorf("%s: %q is shared, want %q", name, got, test.want)
+		}
 	}
 }

@@ -26,10 +26,15 @@ func (e lostError) Unwrap() error { return e.err }
 // Start makes an instance of the function, forked from its nearest zygote, and returns it held by the caller. Request is the id of the event that it
 // is for: what is printed while the handler is imported belongs to that. Phases are set as far as it got, also with an error. It tries a second time when a driver or a zygote fails, and leaves nothing behind when it fails itself.
 func (t *Tree) Start(ctx context.Context, fn *core.Function, request string) (*Node, core.Start, core.Phases, error) {
+	return t.begin(ctx, fn, request, nil)
+}
+
+// begin is Start, or a trial.
+func (t *Tree) begin(ctx context.Context, fn *core.Function, request string, trial *Trial) (*Node, core.Start, core.Phases, error) {
 	var phases core.Phases
 	var lost lostError
 	for range attempts {
-		n, start, err := t.start(ctx, fn, request, &phases)
+		n, start, err := t.start(ctx, fn, request, trial, &phases)
 		if err == nil {
 			return n, start, phases, nil
 		}
@@ -46,12 +51,14 @@ func (t *Tree) Start(ctx context.Context, fn *core.Function, request string) (*N
 	return nil, "", phases, err
 }
 
-func (t *Tree) start(ctx context.Context, fn *core.Function, request string, phases *core.Phases) (*Node, core.Start, error) {
-	n, start := t.takeAhead(ctx, fn, phases), core.StartFork
+func (t *Tree) start(ctx context.Context, fn *core.Function, request string, trial *Trial, phases *core.Phases) (n *Node, start core.Start, err error) {
+	start = core.StartFork
+	if trial == nil {
+		n = t.takeAhead(ctx, fn, phases)
+	}
 	var live Live
 	ahead := n != nil
 	if !ahead {
-		var err error
 		if live, err = t.drivers.Driver(ctx, fn.Runtime); err != nil {
 			return nil, "", err
 		}
@@ -73,7 +80,7 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, pha
 	}
 	importing := time.Now()
 	n.Begin(request)
-	err = t.importHandler(ctx, n)
+	err = t.importHandler(ctx, n, trial)
 	n.Over()
 	took := time.Since(importing)
 	phases.Import += took
@@ -89,7 +96,7 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, pha
 		return nil, "", lostError{n.Ended()}
 	}
 	wake(t.born)
-	if start == core.StartFork {
+	if start == core.StartFork && trial == nil {
 		t.forkAheadAfter(n)
 	}
 	if len(fn.Apart) > 0 {
@@ -300,27 +307,28 @@ func (t *Tree) mistrust(live Live, n *Node) {
 }
 
 // importHandler has a parked instance import its handler, or kills it. The driver has no part in it.
-func (t *Tree) importHandler(ctx context.Context, n *Node) error {
+func (t *Tree) importHandler(ctx context.Context, n *Node, trial *Trial) error {
 	fn := n.fn
 	limit := max(fn.Limits.Timeout, handlerTimeout)
-	deployed := t.config.Deployed(fn.Name, fn.Version)
 	var modules []string
-	if deployed { // in a trial the code imports them itself: its error then names the place
+	if trial == nil { // in one the code imports them itself: its error then names the place
 		modules = left(fn, n.parent.shape.modules)
+	}
+	if trial != nil {
+		trial.Ahead = len(n.parent.shape.modules) > 0
 	}
 	importing, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	report, err := endpoint.Import(importing, n.Endpoint(), core.HandlerLoad{
 		Function: fn.Name, Version: fn.Version, Handler: fn.Handler, Memory: fn.Limits.Memory, Env: fn.Environment(n.id), Processors: core.InstanceProcessors,
-		Packages: directories(fn.Packages), Modules: modules,
+		Packages: directories(fn.Packages), Modules: modules, Watch: trial != nil,
 	})
 	if err == nil {
 		t.Learn(fn.Runtime, report.Modules)
 		switch {
-		case len(report.Loaded) == 0:
-		case !deployed:
-			n.loaded = report.Loaded
-		case t.config.Loaded != nil:
+		case trial != nil:
+			trial.HandlerReport = report
+		case (len(report.Loaded) > 0 || !fn.Watched) && t.config.Loaded != nil:
 			go t.config.Loaded(fn, report.Loaded)
 		}
 		return nil

@@ -19,9 +19,10 @@ type Config struct {
 	Budget int64        // bytes of memory that all nodes together may use, counted proportionally
 	Log    *slog.Logger // never nil
 	// Deployed tells whether that version of a function is the one that is deployed, without blocking. When one is not any more, Evict is
-	// called after Deployed says so. One that is not yet is on trial.
+	// called after Deployed says so.
 	Deployed func(name string, version int) bool
-	// Loaded is told, in a goroutine of its own, what an instance has imported that its function was not known to import. It may be nil.
+	// Loaded is told, in a goroutine of its own, what an instance has imported that its function was not
+	// known to import; of a function that nobody has Watched, also when that is nothing. It may be nil.
 	Loaded func(fn *core.Function, modules []string)
 }
 
@@ -58,6 +59,7 @@ type Tree struct {
 	slow    map[version]bool // whose own files take long to import
 	reads   map[variable]bool
 	asks    Asks
+	needs   Needs
 	cold    map[string]int // starts that import what a zygote could have, by shape
 	grown   chan struct{}  // closed and made anew when a zygote has been made or cannot be, and when a cold start or a round of the planner has ended
 

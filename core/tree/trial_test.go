@@ -17,9 +17,10 @@ func TestTry(t *testing.T) {
 		w.loads = []string{"lazy"}
 		f := fn("f", "a", "b")
 		f.Version = 2
-		loaded, err := tr.Try(t.Context(), f)
-		if err != nil || !slices.Equal(loaded, []string{"lazy"}) {
-			t.Errorf("%v %v", loaded, err)
+		w.sets = []string{"MODE"}
+		trial, err := tr.Try(t.Context(), f, false)
+		if err != nil || !slices.Equal(trial.Loaded, []string{"lazy"}) || !slices.Equal(trial.Sets, []string{"MODE"}) || trial.Ahead {
+			t.Errorf("%+v %v", trial, err)
 		}
 		rest(time.Minute)
 		for _, n := range tr.Snapshot() {
@@ -34,7 +35,7 @@ func TestTry(t *testing.T) {
 			t.Errorf("what a trial has imported was learned of a version that is not there: %v", <-learned)
 		}
 		w.raises["f.handler"] = core.Errorf(core.KindException, core.FaultHandler, "a syntax error")
-		if _, err := tr.Try(t.Context(), f); !core.IsKind(err, core.KindException) {
+		if _, err := tr.Try(t.Context(), f, false); !core.IsKind(err, core.KindException) {
 			t.Errorf("%v", err)
 		}
 		rest(time.Minute)
@@ -43,5 +44,37 @@ func TestTry(t *testing.T) {
 				t.Errorf("%s is left", id)
 			}
 		}
+	})
+}
+
+// A trial of a version that is deployed takes nothing that was made ahead, asks for no modules and tells
+// nobody; one that is to be alone has nothing that a zygote has imported.
+func TestTryAgain(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		f := fn("f", "a", "b")
+		f.Watched = true
+		for range 4 {
+			mustStart(t, tr, f)
+			rest(time.Second)
+		}
+		told := 0
+		tr.config.Loaded = func(*core.Function, []string) { told++ }
+		w.loads, w.asked = []string{"lazy"}, nil
+		before := len(tr.Snapshot())
+		for _, alone := range []bool{false, true} {
+			trial, err := tr.Try(t.Context(), f, alone)
+			rest(time.Second)
+			if err != nil || trial.Ahead == alone || !slices.Equal(trial.Loaded, []string{"lazy"}) {
+				t.Errorf("alone %v: %+v %v", alone, trial, err)
+			}
+		}
+		if now := len(tr.Snapshot()); now != before || told > 0 || !slices.Equal(w.asked, []string{"f.handler: []", "f.handler: []"}) {
+			t.Errorf("%d nodes, and %d before; told %d times; asked for %q", now, before, told, w.asked)
+		}
+		w.raises["f.handler"] = core.Errorf(core.KindException, core.FaultHandler, "no mode")
+		if trial, err := tr.Try(t.Context(), f, false); !core.IsKind(err, core.KindException) || !trial.Ahead {
+			t.Errorf("%+v %v", trial, err)
+		}
+		rest(time.Second)
 	})
 }

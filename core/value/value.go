@@ -1,4 +1,5 @@
-// Package value says what an event and a result are: one JSON value in UTF-8, nested no deeper than every language can follow.
+// Package value says what an event and a result are: one JSON value in UTF-8, nested no deeper than every language can follow, with no number
+// that is infinite to them.
 package value
 
 import (
@@ -29,7 +30,48 @@ func Check(text []byte) error {
 	if at := unpaired(text); at >= 0 {
 		return fmt.Errorf("has half of a surrogate pair, which is no character: %s at byte %d", text[at:at+6], at)
 	}
+	if number, at := infinite(text); number != "" {
+		return fmt.Errorf("has a number beyond 1.8e308, which is infinite for most languages: %.20s at byte %d", number, at)
+	}
 	return nil
+}
+
+// infinite returns the first number in a JSON text that no float64 holds, and where it is; nothing when there is none. To its grammar 1e999 is a
+// number like any other, and parsers differ: most read infinity, which JSON cannot say, some refuse it.
+func infinite(text []byte) (number string, at int) {
+	const manyDigits = 200 // fewer, with an exponent of two digits at the most, are under 1e300
+	for at < len(text) {
+		switch c := text[at]; {
+		case c == '"':
+			at++
+			for {
+				end := at + bytes.IndexByte(text[at:], '"')
+				escapes := 0
+				for text[end-1-escapes] == '\\' {
+					escapes++
+				}
+				if at = end + 1; escapes%2 == 0 {
+					break
+				}
+			}
+		case c >= '0' && c <= '9':
+			end, exponent := at+1, len(text)
+			for ; end < len(text) && ofNumber(text[end]); end++ {
+				if text[end]|0x20 == 'e' {
+					exponent = end
+				}
+			}
+			if end-at >= manyDigits || end-exponent > len("e99") {
+				if _, err := strconv.ParseFloat(string(text[at:end]), 64); err != nil { // the text is valid: it is out of range
+					return string(text[at:end]), at
+				}
+			}
+			at = end
+		default:
+			at++
+		}
+	}
+	return "", -1
 }
 
 // unpaired returns where the first escape is in a JSON text that stands for half of a surrogate pair, -1 when there is none: some languages have
@@ -55,6 +97,11 @@ func unpaired(text []byte) int {
 			at += 6
 		}
 	}
+}
+
+// ofNumber tells whether a byte may be in a number of JSON.
+func ofNumber(c byte) bool {
+	return c >= '0' && c <= '9' || c == '.' || c|0x20 == 'e' || c == '+' || c == '-'
 }
 
 // invalidAt returns where the first byte is that is no UTF-8.

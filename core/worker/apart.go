@@ -162,7 +162,7 @@ func reads(fn *core.Function, p *core.Installed, packages []core.Installed) (nam
 			names = append(names, trial.Reads...)
 		}
 	}
-	if len(fn.Env) == 0 && len(fn.Sets) == 0 { // who looks at everything finds what is the same for all functions, but for their names
+	if len(fn.Env) == 0 && len(fn.Sets) == 0 && len(fn.Changes) == 0 { // who looks at everything finds what is the same for all functions, but for their names
 		names = slices.DeleteFunc(names, func(name string) bool { return name == core.AllVariables })
 	}
 	return names
@@ -240,7 +240,7 @@ func inherit(fn, before *core.Function) {
 			fn.Perhaps = append(fn.Perhaps, module)
 		}
 	}
-	if fn.Runtime != before.Runtime || !slices.Equal(fn.Packages, before.Packages) || !slices.Equal(fn.Settings(), before.Settings()) {
+	if fn.Runtime != before.Runtime || !slices.Equal(fn.Packages, before.Packages) || !slices.Equal(fn.OwnVariables(), before.OwnVariables()) || !slices.Equal(fn.Sets, before.Sets) {
 		return // it is tried again
 	}
 	fn.Tried = before.Tried

@@ -23,12 +23,14 @@ type asking struct {
 	offers map[name][]core.Package // what each name is found in
 	asked  map[name][]core.Package // what asks for each name
 	asks   tree.Asks
+	needs  tree.Needs
 }
 
 // known is what a package is known to ask for.
 type known struct {
 	probed bool
 	names  []string // sorted
+	locked []string // what it requires
 }
 
 // name is one that a package asks for, or how it begins, or one below it.
@@ -39,38 +41,50 @@ type name struct {
 }
 
 func newAsking() *asking {
-	return &asking{known: map[tree.Asker]known{}, offers: map[name][]core.Package{}, asked: map[name][]core.Package{}, asks: tree.Asks{}}
+	return &asking{known: map[tree.Asker]known{}, offers: map[name][]core.Package{}, asked: map[name][]core.Package{}, asks: tree.Asks{}, needs: tree.Needs{}}
 }
 
-// learnAsks tells the tree what is known of packages now, before a zygote imports them, and before a function has one that is asked for.
+// learnAsks tells the tree what is known of packages now, and what they have and require, before a zygote imports them, and before a function has one that is asked for.
 func (w *Worker) learnAsks(packages []core.Installed) {
 	w.asking.mu.Lock()
 	defer w.asking.mu.Unlock()
 	if w.asking.learn(packages) > 0 {
 		w.tree.LearnAsks(w.asking.asks)
+		w.tree.LearnNeeds(w.asking.needs)
 	}
 }
 
-// learn takes in what is known of packages, and returns of how many that is something new. It leaves an earlier value of asks as it was.
+// learn takes in what is known of packages, and returns of how many that is something new. It leaves earlier values of asks and needs as they were.
 func (k *asking) learn(packages []core.Installed) (changed int) {
 	for i := range packages {
 		p := &packages[i]
 		names, probed := probe.Asks(*p)
 		asker := tree.Asker{Runtime: p.Runtime, Package: p.Package}
 		before, there := k.known[asker]
-		if there && before.probed == probed && slices.Equal(before.names, names) {
+		if there && before.probed == probed && slices.Equal(before.names, names) && slices.Equal(before.locked, p.Locked.Requires) {
 			continue
 		}
 		if changed++; changed == 1 {
-			k.asks = maps.Clone(k.asks)
+			k.asks, k.needs = maps.Clone(k.asks), maps.Clone(k.needs)
 		}
-		k.known[asker] = known{probed, names}
+		k.known[asker] = known{probed, names, p.Locked.Requires}
+		k.needs[p.Package] = need(p)
 		if !there {
 			k.offer(p)
 		}
 		k.ask(asker, before.names)
 	}
 	return changed
+}
+
+// need is what a package has and requires, in whatever versions.
+func need(p *core.Installed) tree.Need {
+	need := tree.Need{Modules: p.Receipt.Modules}
+	for _, required := range p.Locked.Requires { // in the versions of the function that brought it
+		name, _, _ := strings.Cut(required, "==")
+		need.Requires = append(need.Requires, name)
+	}
+	return need
 }
 
 // offer notes by which names a package is found, and that those who ask for one of them ask for it.

@@ -51,7 +51,7 @@ func TestAsksOf(t *testing.T) {
 
 // provides tells whether a name that a package asks for is that of another one, or is of its modules, or may be where they are.
 func provides(q *core.Installed, name string) bool {
-	return slices.ContainsFunc(found(q), func(m string) bool { return within(name, m) || within(m, name) })
+	return slices.ContainsFunc(found(q), func(m string) bool { return tree.Within(name, m) || tree.Within(m, name) })
 }
 
 // However packages come to be known, one asks for another exactly when a name that it asks for is one that the other provides.

@@ -157,7 +157,7 @@ func digestOf(name string, to io.Writer) (string, error) {
 
 // ScanFunction installs the packages of a function, as a deploy would, scans them and imports each once (probe). The archive is as in core.DeployRequest.
 func (w *Worker) ScanFunction(ctx context.Context, archive io.Reader, progress func(core.Progress)) ([]scan.Result, error) {
-	dir, err := w.store.Unpack(ctx, archive)
+	dir, _, err := w.store.Unpack(ctx, archive)
 	if err != nil {
 		return nil, err
 	}

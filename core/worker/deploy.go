@@ -106,9 +106,11 @@ func (d *deploy) receive(ctx context.Context, requests iter.Seq2[core.DeployRequ
 			return err
 		}
 		n := &newcomer{request: request}
-		if n.dir, err = d.store.Unpack(ctx, request.Archive); err != nil {
+		var told []string
+		if n.dir, told, err = d.store.Unpack(ctx, request.Archive); err != nil {
 			return d.because(request.Name, err)
 		}
+		warn(d.progress, request.Name, told...)
 		d.ends = append(d.ends, func() { _ = d.store.Discard(n.dir) }) // CommitCode has taken it if it came to that; what cannot be removed, the next start removes
 		if err := d.admit(n); err != nil {
 			return d.because(cmp.Or(n.fn.Name, request.Name), err)
@@ -156,6 +158,9 @@ func (d *deploy) ready(ctx context.Context, n *newcomer) (err error) {
 	if replaces {
 		inherit(fn, &before)
 	}
+	if n.request.Force {
+		untried(fn)
+	}
 	d.part(fn, true)
 	var release func()
 	if fn.Code, release, err = d.store.CommitCode(n.dir); err != nil {
@@ -165,8 +170,14 @@ func (d *deploy) ready(ctx context.Context, n *newcomer) (err error) {
 	if n.request.Ready {
 		d.prepareNow(ctx, fn, n.locked, d.progress)
 	}
-	if !n.request.Force {
-		n.loaded, err = d.tryHandler(ctx, fn, d.progress)
+	if n.request.Force {
+		return nil
+	}
+	if n.loaded, err = d.tryHandler(ctx, fn, d.progress); err == nil && len(fn.Changes) > 0 {
+		d.part(fn, !n.request.Ready)
+		if n.request.Ready {
+			d.preload(ctx, fn, d.progress)
+		}
 	}
 	return err
 }
@@ -215,8 +226,9 @@ func (w *Worker) examine(dir string, progress func(core.Progress)) (core.Functio
 	}
 	choice, err := store.Detect(dir, manifest, w.runtimes())
 	if choice.Doubt != "" {
-		progress(core.Progress{Verb: core.VerbWarn, Item: cmp.Or(manifest.Name, "language"), Detail: choice.Doubt, Ended: true})
+		warn(progress, cmp.Or(manifest.Name, "language"), choice.Doubt)
 	}
+	warn(progress, cmp.Or(manifest.Name, "packages"), store.OwnCode(os.DirFS(dir))...)
 	return core.Function{Name: manifest.Name, Runtime: choice.Runtime.ID, Handler: choice.Handler, Env: manifest.Env, Limits: manifest.Limits},
 		choice.Runtime, manifest, err
 }
@@ -309,6 +321,13 @@ func timed(step core.Progress, progress func(core.Progress)) (done func(detail s
 	return func(detail string, bytes int64) {
 		step.Detail, step.Bytes, step.Ended, step.Took = detail, bytes, true, time.Since(began)
 		progress(step)
+	}
+}
+
+// warn tells what is no step but something to know.
+func warn(progress func(core.Progress), item string, said ...string) {
+	for _, one := range said {
+		progress(core.Progress{Verb: core.VerbWarn, Item: cmp.Or(item, "archive"), Detail: one, Ended: true})
 	}
 }
 

@@ -26,21 +26,22 @@ import (
 // Examine tells whether a worker with this configuration could serve on this machine, and what to mend. It starts each driver,
 // and for each runtime a zygote and a fork of it in sandboxes; nothing of that is left. It makes no directory for data.
 func Examine(ctx context.Context, config Config) []core.Finding {
-	found := sandbox.Examine(ctx)
-	found = append(found, examineLibexec(config.Drivers)...)
-	broken := slices.ContainsFunc(found, func(f core.Finding) bool { return f.Status == core.StatusFail })
-	found = append(found, examineMemory(), examineDescriptors(), examineData(config.Data))
-
 	place := runDir
 	if os.Geteuid() != 0 {
 		place = os.TempDir()
 	}
-	run, err := os.MkdirTemp(place, "pipsqueak-doctor-")
+	run, done, err := doctorDir(place)
 	if err != nil {
-		return append(found, core.Finding{Name: "run directory", Status: core.StatusFail, Detail: err.Error() + "; drivers were not tried",
-			Mend: "have " + place + " writable, best a tmpfs, for sockets"})
+		return append(examineLibexec(config.Drivers), examineMemory(), examineDescriptors(), examineData(config.Data),
+			core.Finding{Name: "run directory", Status: core.StatusFail, Detail: err.Error() + "; sandboxes and drivers were not tried",
+				Mend: "have " + place + " writable, best a tmpfs, for sockets"})
 	}
-	defer os.RemoveAll(run)
+	defer done()
+	found := sandbox.Examine(ctx, run)
+	found = append(found, examineLibexec(config.Drivers)...)
+	broken := slices.ContainsFunc(found, func(f core.Finding) bool { return f.Status == core.StatusFail })
+	found = append(found, examineMemory(), examineDescriptors(), examineData(config.Data))
+
 	t := trial{err: errors.New("not tried, for sandboxes cannot be made")}
 	if !broken {
 		t.open(run)
@@ -48,6 +49,47 @@ func Examine(ctx context.Context, config Config) []core.Finding {
 	}
 	options := driver.Options{Dir: filepath.Join(run, "drivers"), Env: config.Env, Log: slog.New(slog.DiscardHandler)}
 	return append(found, driver.Examine(ctx, config.Drivers, options, t.runtime)...)
+}
+
+// doctorDir makes a directory for one examination, of which several may run at once, and removes what those
+// have left that were killed: who lives has his directory locked. The caller calls done.
+func doctorDir(place string) (dir string, done func(), err error) {
+	const prefix = "pipsqueak-doctor-"
+	others, _ := filepath.Glob(filepath.Join(place, prefix+"*"))
+	for _, other := range others {
+		if lock, err := lockDir(other); err == nil {
+			sandbox.End(filepath.Base(other))
+			_ = os.RemoveAll(other)
+			lock.Close()
+		}
+	}
+	for range 3 { // another one that begins may have removed it before it was locked
+		if dir, err = os.MkdirTemp(place, prefix); err != nil {
+			return "", nil, err
+		}
+		var lock *os.File
+		if lock, err = lockDir(dir); err == nil {
+			return dir, func() { _ = os.RemoveAll(dir); lock.Close() }, nil
+		}
+	}
+	return "", nil, err
+}
+
+// lockDir locks a directory that nobody else has locked, until the file is closed or the process ends.
+func lockDir(dir string) (*os.File, error) {
+	lock, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		_, err = os.Lstat(dir) // who has just unlocked it may have removed it
+	}
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return lock, nil
 }
 
 // Free space of the data directory, in bytes, that is enough for packages, and that is too little for anything.

@@ -46,6 +46,36 @@ func TestExamineData(t *testing.T) {
 	}
 }
 
+// What an examination has left that was killed the next one removes, and nothing of one that runs.
+func TestDoctorDir(t *testing.T) {
+	place := t.TempDir()
+	one, done, err := doctorDir(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := filepath.Join(place, "pipsqueak-doctor-1")
+	other := filepath.Join(place, "pipsqueak-0123abcd")
+	for _, dir := range []string{killed, other} {
+		if err := os.MkdirAll(filepath.Join(dir, "sandboxes"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	two, doneToo, err := doctorDir(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir, stays := range map[string]bool{one: true, two: true, other: true, killed: false} {
+		if _, err := os.Stat(dir); (err == nil) != stays {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+	done()
+	doneToo()
+	if left, err := os.ReadDir(place); err != nil || len(left) != 1 {
+		t.Errorf("%v %v", left, err)
+	}
+}
+
 func TestExamineLibexec(t *testing.T) {
 	t.Setenv("PIPSQUEAK_LIBEXEC", "")
 	drivers := t.TempDir()

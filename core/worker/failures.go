@@ -38,11 +38,24 @@ func (w *Worker) failed(fn *core.Function, invocation core.Invocation, node core
 	line := core.LogLine{Time: time.Now().UTC(), Function: fn.Name, Request: invocation.ID, Node: node, Stream: "worker", Text: core.Clip(text, maxLine),
 		Failure: &core.Failure{Kind: e.Kind, Fault: e.Fault}}
 	if e.Exception != nil {
-		line.Failure.Exception = e.Exception.ForLog()
+		line.Failure.Exception = e.Exception.Short()
 	}
+	log.add(line)
+}
+
+// retired writes down that an instance was ended after an event, in the worker's log and in the function's.
+func (w *Worker) retired(fn *core.Function, invocation core.Invocation, node core.NodeID, why string) {
+	w.log.Info("evict", "fn", fn.Name, "version", fn.Version, "request", invocation.ID, "node", node, "err", why)
+	if log := w.logs.of(fn.Name, fn.Version); log != nil {
+		log.add(core.LogLine{Time: time.Now().UTC(), Function: fn.Name, Request: invocation.ID, Node: node, Stream: "worker", Text: "the instance was ended after this event: " + why})
+	}
+}
+
+// add writes one line.
+func (f *functionLog) add(line core.LogLine) {
 	var out bytes.Buffer
 	appendLine(&out, line)
-	log.write(out.Bytes())
+	f.write(out.Bytes())
 }
 
 // refuse reports whether the log is to tell of one more event that was refused, and how many it was not told of since it was told last.

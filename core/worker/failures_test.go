@@ -57,6 +57,26 @@ func TestFailed(t *testing.T) {
 	}
 }
 
+// An instance that was ended for what its handler has left behind is told of in both logs, as no failure.
+func TestRetired(t *testing.T) {
+	var log bytes.Buffer
+	w := &Worker{log: slog.New(slog.NewTextHandler(&log, nil)), logs: openTestLogs(t, t.TempDir())}
+	fn := &core.Function{Name: "f", Version: 2}
+	w.retired(fn, core.Invocation{ID: "r1"}, "n1", "zombies")
+	if want := "level=INFO msg=evict fn=f version=2 request=r1 node=n1 err=zombies\n"; !strings.HasSuffix(log.String(), want) {
+		t.Errorf("%q", log.String())
+	}
+	lines := w.logs.lines(t, 2)
+	if len(lines) != 1 {
+		t.Fatalf("%v", lines)
+	}
+	if l := lines[0]; l.Request != "r1" || l.Node != "n1" || l.Stream != "worker" || l.Failure != nil || l.Text != "the instance was ended after this event: zombies" {
+		t.Errorf("%+v", l)
+	}
+	w.logs.remove("f", 2)
+	w.retired(fn, core.Invocation{ID: "gone"}, "n1", "zombies")
+}
+
 func TestLogQuery(t *testing.T) {
 	l := openTestLogs(t, t.TempDir())
 	w := &Worker{log: slog.New(slog.DiscardHandler), logs: l}

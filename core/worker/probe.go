@@ -11,10 +11,10 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/probe"
+	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
 // Of what an instance says that its function imports besides, so much is believed.
@@ -26,7 +26,7 @@ const (
 
 // machine is what a probe of a function's packages needs.
 func (w *Worker) machine(d core.Driver, runtime core.Runtime) probe.Machine {
-	return probe.Machine{Driver: d, Runtime: runtime, Create: func(ctx context.Context, config core.SandboxConfig) (probe.Sandbox, error) {
+	return probe.Machine{Driver: d, Runtime: runtime, By: w.prober(runtime.ID), Create: func(ctx context.Context, config core.SandboxConfig) (probe.Sandbox, error) {
 		w.mu.Lock()
 		w.counter++
 		config.ID = core.NodeID(fmt.Sprintf("probe-%d", w.counter))
@@ -35,20 +35,79 @@ func (w *Worker) machine(d core.Driver, runtime core.Runtime) probe.Machine {
 	}}
 }
 
+// prober names what makes probes of a runtime now, empty when its driver is not there.
+func (w *Worker) prober(id core.RuntimeID) string {
+	if w.fleet == nil {
+		return ""
+	}
+	for _, d := range w.fleet.Snapshot() {
+		for _, r := range d.Runtimes {
+			if r.ID == id {
+				own := core.BuildOf()
+				return fmt.Sprintf("pipsqueak %s %s, %s driver %s, %s %s", own.Version, own.Revision, d.Language, d.Version, id, r.Version)
+			}
+		}
+	}
+	return ""
+}
+
 // installed returns what the store knows of the packages of a function.
 func (w *Worker) installed(fn *core.Function) []core.Installed {
 	if len(fn.Packages) == 0 {
 		return nil
 	}
-	return w.store.InstalledOf(fn.Runtime, fn.Packages)
+	return w.of(fn, w.store.InstalledOf(fn.Runtime, fn.Packages))
 }
 
 // of returns those of the installed packages that a function has.
-func of(fn *core.Function, installed []core.Installed) []core.Installed {
-	return slices.DeleteFunc(slices.Clone(installed), func(p core.Installed) bool {
+func (w *Worker) of(fn *core.Function, installed []core.Installed) []core.Installed {
+	own := slices.DeleteFunc(slices.Clone(installed), func(p core.Installed) bool {
 		_, has := slices.BinarySearchFunc(fn.Packages, p.Package, core.Package.Compare)
 		return !has || p.Runtime != fn.Runtime
 	})
+	if by := w.prober(fn.Runtime); by != "" {
+		for i := range own {
+			own[i] = probe.Known(own[i], by)
+		}
+	}
+	return own
+}
+
+// reconsider has what was found out about a function's imports by another probe than there is now found out
+// again, as far as it failed. It returns whether there is anything.
+func (w *Worker) reconsider(fn *core.Function, packages []core.Installed) (changed bool) {
+	by := w.prober(fn.Runtime)
+	if by == "" || !again(fn, packages, by) {
+		return false
+	}
+	_, err := w.store.Amend(fn.Name, fn.Version, func(f *core.Function) { again(f, packages, by) })
+	if err != nil {
+		w.log.Warn("probe", "fn", fn.Name, "err", err)
+	}
+	return true
+}
+
+// again forgets trials that failed by another probe than by, and lets the modules that were left to the code
+// for such a failure, or for that of a package, wait like those that were never probed.
+func again(fn *core.Function, packages []core.Installed, by string) (changed bool) {
+	failed := func(_ string, trial core.Trial) bool { return trial.Why != "" && trial.By != by }
+	fn.Imports, fn.Apart = slices.Clone(fn.Imports), maps.Clone(fn.Apart)
+	for _, module := range slices.Sorted(maps.Keys(fn.Apart)) {
+		p, _ := owner(module, packages)
+		if !failed(module, fn.Tried[module]) && (p == nil || !probe.Stale(*p, packages)) {
+			continue
+		}
+		changed = true
+		fn.Apart[module] = module + " " + unprobed
+		if !slices.Contains(fn.Imports, module) && !slices.Contains(fn.Perhaps, module) {
+			fn.Imports = append(fn.Imports, module)
+		}
+	}
+	tried := maps.Clone(fn.Tried)
+	maps.DeleteFunc(tried, failed)
+	changed = changed || len(tried) < len(fn.Tried)
+	fn.Tried = tried
+	return changed
 }
 
 // unprobed is why modules are left to instances until their packages have been probed, which begins when the deploy has ended.
@@ -78,6 +137,7 @@ func (w *Worker) prepareLater(fn core.Function, locked []core.Locked) {
 				return err
 			})
 		}
+		_, end := w.watch(ctx, fn.Name, fn.Version)
 		if ctx.Err() != nil {
 			return
 		}
@@ -85,6 +145,7 @@ func (w *Worker) prepareLater(fn core.Function, locked []core.Locked) {
 			if own := other.Name == fn.Name && other.Version == fn.Version; own {
 				w.preloadSettled(ctx, other)
 				w.settle(fn.Name, fn.Version, false)
+				end()
 			} else if waits(&other) {
 				w.settle(other.Name, other.Version, true)
 			}
@@ -107,6 +168,11 @@ func (w *Worker) prepareNow(ctx context.Context, fn *core.Function, locked []cor
 		w.prepare(ctx, d, fn, runtime, locked, progress, inPlace(fn))
 		w.part(fn, false)
 	}
+	w.preload(ctx, fn, progress)
+}
+
+// preload has the zygote made that a function is forked from.
+func (w *Worker) preload(ctx context.Context, fn *core.Function, progress func(core.Progress)) {
 	done := timed(core.Progress{Verb: "preload", Item: fn.Name}, progress)
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -235,7 +301,7 @@ func (w *Worker) compile(ctx context.Context, d core.Driver, fn *core.Function, 
 func owner(module string, packages []core.Installed) (found *core.Installed, own string) {
 	for i := range packages {
 		for _, m := range packages[i].Receipt.Modules {
-			if len(m) > len(own) && within(module, m) {
+			if len(m) > len(own) && tree.Within(module, m) {
 				found, own = &packages[i], m
 			}
 		}
@@ -244,13 +310,6 @@ func owner(module string, packages []core.Installed) (found *core.Installed, own
 		return owner(name, packages)
 	}
 	return found, own
-}
-
-// within tells whether a module is the other one or a part of it: what follows in its name is no letter.
-func within(module, of string) bool {
-	rest, ok := strings.CutPrefix(module, of)
-	next, _ := utf8.DecodeRuneInString(rest)
-	return ok && (rest == "" || !letter(next))
 }
 
 // learnCosts tells the tree what importing a function's modules takes, as their packages' probes have it, and which variables those read that are the language's own.
@@ -268,6 +327,9 @@ func (w *Worker) learnCosts(fn *core.Function, packages []core.Installed) {
 	w.tree.LearnReads(fn.Runtime, unowned(fn, packages))
 	w.tree.Weigh(fn.Runtime, fn.Weights)
 }
+
+// watched stands for the whole handler among the modules that were tried.
+const watched = ""
 
 // learning is what instances say that they import besides: what of it was tried, so that nothing is tried twice, and what is being tried.
 type learning struct {
@@ -347,6 +409,10 @@ func (l *learning) close() {
 // loaded corrects what a function is known to import, by what an instance of it says that it did. The instance runs the function's code, so its
 // word is taken for modules of the function's own packages, and after a zygote could import them in a probe.
 func (w *Worker) loaded(fn *core.Function, modules []string) {
+	if !fn.Watched && hasImports(fn) && len(w.learning.begin(fn, []string{watched})) > 0 { // it can be imported by now
+		w.watchLater(*fn)
+		w.learning.working.Done()
+	}
 	packages := w.installed(fn)
 	modules = slices.DeleteFunc(modules, func(m string) bool {
 		p, _ := owner(m, packages)

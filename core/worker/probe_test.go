@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -92,6 +93,7 @@ func TestReason(t *testing.T) {
 		{of("X"), "std", "reads X when it is imported, which is set for this function"}, {of("X"), "stdreads", "reads X when it is imported, which is set for this function"}, {of("X"), "plain.good", ""},
 		{of(core.AllVariables), "std", "is imported as the function's own files say"}, {sets, "deep", "deep reads MODE when it is imported, which is set for this function"},
 		{&core.Function{}, "deep", ""}, {&core.Function{}, "all", ""},
+		{&core.Function{Changes: []string{"MODE"}}, "circle", "circle imports reads, which reads MODE when it is imported, which is set for this function"},
 		{sets, "all", "all reads AWS_LAMBDA_FUNCTION_MEMORY_SIZE, AWS_LAMBDA_FUNCTION_NAME, AWS_LAMBDA_FUNCTION_VERSION, AWS_LAMBDA_LOG_GROUP_NAME, AWS_LAMBDA_LOG_STREAM_NAME, MODE, _HANDLER when it is imported, which is set for this function"},
 	} {
 		if why, _ := reason(test.fn, test.module, packages, unshared(test.fn, packages), false); strings.HasSuffix(test.why, unprobed) && why != "" {
@@ -114,6 +116,43 @@ func probed(t *testing.T) int {
 	return 0
 }
 
+// What failed by another driver, runtime or Pipsqueak is found out again, and nothing else is.
+func TestAgain(t *testing.T) {
+	installed := func(name, by, unforkable string, errors map[string]string) core.Installed {
+		p := core.Package{Name: name, Version: "1"}
+		return probe.Known(core.Installed{Package: p, Receipt: core.Receipt{Modules: []string{name}},
+			Probe: &core.Probe{Version: probed(t), By: by, Unforkable: unforkable, Errors: errors}}, "now")
+	}
+	packages := []core.Installed{
+		installed("good", "then", "", nil), installed("threads", "then", "starts 1 thread at import", nil), installed("threads2", "now", "starts 1 thread at import", nil),
+		installed("broken", "then", "", map[string]string{"broken": "no"}), installed("broken2", "now", "", map[string]string{"broken2": "no"}),
+	}
+	for i, stale := range []bool{false, true, false, true, false} {
+		if probe.Stale(packages[i], packages) != stale {
+			t.Errorf("%s: %+v", packages[i].Name, packages[i].Probe)
+		}
+	}
+	fn := &core.Function{Imports: []string{"good", "threads", "threads2"}, Perhaps: []string{"perhaps"},
+		Apart: map[string]string{"threads": "a", "threads2": "b", "broken": "c", "broken2": "d", "std": "e", "std2": "f"},
+		Tried: map[string]core.Trial{"std": {Why: "e", By: "then"}, "std2": {Why: "f", By: "now"}, "std3": {By: "then"}, "perhaps": {Why: "g", By: "then"}}}
+	before := *fn
+	if !again(fn, packages, "now") {
+		t.Error("there is nothing to find out again")
+	}
+	want := core.Function{Imports: []string{"good", "threads", "threads2", "broken", "std"}, Perhaps: []string{"perhaps"},
+		Apart: map[string]string{"threads": "threads is being probed", "threads2": "b", "broken": "broken is being probed", "broken2": "d", "std": "std is being probed", "std2": "f"},
+		Tried: map[string]core.Trial{"std2": {Why: "f", By: "now"}, "std3": {By: "then"}}}
+	if !reflect.DeepEqual(*fn, want) {
+		t.Errorf("%+v\n%+v", *fn, want)
+	}
+	if before.Apart["broken"] != "c" || len(before.Tried) != 4 || !waits(fn) {
+		t.Errorf("what was there before is %+v", before)
+	}
+	if again(&core.Function{Tried: map[string]core.Trial{"std2": {Why: "f", By: "now"}}, Apart: map[string]string{"std2": "f"}}, packages, "now") {
+		t.Error("something is found out again without a reason")
+	}
+}
+
 // What was learned of a version of a function holds for the next one with the same packages and variables, and is tried again else.
 func TestInherit(t *testing.T) {
 	before := &core.Function{Name: "f", Version: 1, Packages: core.NewSet(core.Package{Name: "a"}), Env: map[string]string{"A": "1"}, Loaded: []string{"a.x", "a.y"}, Tried: map[string]core.Trial{"a.x": {}}}
@@ -126,6 +165,7 @@ func TestInherit(t *testing.T) {
 		{func(f *core.Function) { f.Env = map[string]string{"A": "2"} }, []string{"a.x", "a.y"}},
 		{func(f *core.Function) { f.Env = nil }, nil},
 		{func(f *core.Function) { f.Sets = []string{"B"} }, nil},
+		{func(f *core.Function) { f.Changes = []string{core.AllVariables} }, []string{"a.x", "a.y"}},
 		{func(f *core.Function) { f.Packages = nil }, nil},
 		{func(f *core.Function) { f.Runtime = "other" }, nil},
 	} {

@@ -44,8 +44,12 @@ func inputs(dir string, runtime core.Runtime, manifest store.Manifest) (string, 
 		}
 		files = append(files, file{name, string(content)})
 	}
-	text, err := json.Marshal([]any{"pipsqueak inputs 1", runtime.ID, files, slices.Sorted(slices.Values(manifest.Debian)), slices.Sorted(slices.Values(manifest.Allow)),
-		slices.Sorted(slices.Values(runtime.Registries))})
+	all := []any{"pipsqueak inputs 1", runtime.ID, files, slices.Sorted(slices.Values(manifest.Debian)), slices.Sorted(slices.Values(manifest.Allow)),
+		slices.Sorted(slices.Values(runtime.Registries))}
+	if brought := store.Brought(root.FS()); len(brought) > 0 { // its packages are not installed
+		all = append(all, brought)
+	}
+	text, err := json.Marshal(all)
 	if err != nil {
 		return "", err
 	}
@@ -225,10 +229,11 @@ func (w *Worker) Lock(ctx context.Context, request core.DeployRequest, progress 
 	if progress == nil {
 		progress = func(core.Progress) {}
 	}
-	dir, err := w.store.Unpack(ctx, request.Archive)
+	dir, told, err := w.store.Unpack(ctx, request.Archive)
 	if err != nil {
 		return core.Lock{}, err
 	}
+	warn(progress, request.Name, told...)
 	lock, err := w.lockOnly(ctx, dir, progress)
 	return lock, errors.Join(err, w.store.Discard(dir))
 }

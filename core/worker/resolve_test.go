@@ -25,6 +25,34 @@ func TestManifests(t *testing.T) {
 	}
 }
 
+// TestInputsOfWhatIsBrought: a function that brings its packages along has another lock than one with the same manifests that does not. Links that a
+// driver has made are not brought.
+func TestInputsOfWhatIsBrought(t *testing.T) {
+	runtime := core.Runtime{ID: "snake3.11", Manifests: []string{"package.json"}}
+	of := func(make func(dir string) error) string {
+		dir := t.TempDir()
+		if err := errors.Join(os.WriteFile(filepath.Join(dir, "package.json"), []byte("{}"), 0o644), os.MkdirAll(filepath.Join(dir, "node_modules/@scope/.bin"), 0o755), make(dir)); err != nil {
+			t.Fatal(err)
+		}
+		asked, err := inputs(dir, runtime, store.Manifest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return asked
+	}
+	none := of(func(dir string) error { return os.RemoveAll(filepath.Join(dir, "node_modules")) })
+	if links := of(func(dir string) error {
+		return errors.Join(os.Symlink("/packages/a", filepath.Join(dir, "node_modules/a")), os.Symlink("/packages/b", filepath.Join(dir, "node_modules/@scope/b")))
+	}); links != none {
+		t.Error("links count")
+	}
+	for _, name := range []string{"node_modules/a", "node_modules/@scope/a"} {
+		if brought := of(func(dir string) error { return os.Mkdir(filepath.Join(dir, name), 0o755) }); brought == none {
+			t.Errorf("%s does not count", name)
+		}
+	}
+}
+
 // TestNothingToResolve takes a function that asks for no packages as resolved, and no other.
 func TestNothingToResolve(t *testing.T) {
 	kept, _, err := store.Open(t.TempDir())

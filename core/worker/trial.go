@@ -3,23 +3,34 @@ package worker
 import (
 	"context"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
-// tryHandler has an instance import the handler of a function that is about to be deployed, and ends it. It returns what the instance has imported
-// besides what is known. An error is the handler's, KindImport, or the context's; when the worker could not make the instance, nothing is known
+// maxChanges is how many variables a function is believed to set: above it, they count as all.
+const maxChanges = 64
+
+// tryHandler has an instance import the handler of a function that is about to be deployed, and ends it. It
+// notes with the function which variables that has changed, and returns what the instance has imported
+// besides what is known. An error is the handler's, KindImport, or the context's; when the worker could not
+// make the instance, nothing is known
 // against the function, and the person who waits is told.
 func (w *Worker) tryHandler(ctx context.Context, fn *core.Function, progress func(core.Progress)) (loaded []string, err error) {
 	done := timed(core.Progress{Verb: "import", Item: fn.Name}, progress)
 	id := trialID(fn.Name, fn.Version)
 	w.lastWords.expect(id)
-	loaded, err = w.tree.Try(ctx, unmeasured(fn))
+	trial, err := w.importOnce(ctx, fn, func() {
+		w.lastWords.forget(id)
+		w.lastWords.expect(id)
+	})
 	if err == nil {
 		w.lastWords.forget(id)
+		note(fn, trial)
 		done("", 0)
-		return loaded, nil
+		return trial.Loaded, nil
 	}
 	said, _ := w.lastWords.take(id)
 	e := core.AsError(err)
@@ -27,6 +38,7 @@ func (w *Worker) tryHandler(ctx context.Context, fn *core.Function, progress fun
 	case ctx.Err() != nil:
 		return nil, e
 	case e.Fault != core.FaultHandler:
+		untried(fn)
 		progress(core.Progress{Verb: core.VerbWarn, Item: fn.Name, Detail: "the import of its handler could not be tried: " + e.Message, Ended: true})
 		return nil, nil
 	}
@@ -37,6 +49,83 @@ func (w *Worker) tryHandler(ctx context.Context, fn *core.Function, progress fun
 	}
 	refused.Message += "; fix it, or deploy it without a trial with --force (force=true over HTTP)"
 	return nil, refused
+}
+
+// importOnce has an instance import the handler of a function, and ends it. What raises with something
+// imported ahead of it may not have found there what it sets before it imports that: it is tried once more,
+// after again, with nothing ahead.
+func (w *Worker) importOnce(ctx context.Context, fn *core.Function, again func()) (tree.Trial, error) {
+	trial, err := w.tree.Try(ctx, unmeasured(fn), false)
+	if trial.Ahead && core.IsKind(err, core.KindException) && ctx.Err() == nil {
+		again()
+		trial, err = w.tree.Try(ctx, unmeasured(fn), true)
+	}
+	return trial, err
+}
+
+// note notes what a trial has shown of a function.
+func note(fn *core.Function, trial tree.Trial) {
+	fn.Watched, fn.Changes = true, nil
+	known := fn.Settings()
+	changes := slices.Compact(slices.Sorted(slices.Values(trial.Sets)))
+	changes = slices.DeleteFunc(changes, func(name string) bool { return slices.Contains(known, name) })
+	if len(changes) > maxChanges || slices.Contains(changes, core.AllVariables) {
+		changes = []string{core.AllVariables}
+	}
+	if len(changes) > 0 {
+		fn.Changes = changes
+	}
+}
+
+// untried notes that nobody knows yet what a function's handler does when it is imported: until then it
+// imports everything itself.
+func untried(fn *core.Function) {
+	if fn.Watched = !hasImports(fn); !fn.Watched {
+		fn.Changes = []string{core.AllVariables}
+	}
+}
+
+// watch has the handler of a deployed function imported when nobody has seen what that does, for it was
+// deployed by force, or by a worker that did not look. It reports whether that is something else than what
+// was taken for known. End is to be called when later instances start with what is known now: it ends those
+// that may have been overtaken.
+func (w *Worker) watch(ctx context.Context, name string, version int) (news bool, end func()) {
+	end = func() {}
+	w.watching.Lock()
+	defer w.watching.Unlock()
+	fn, ok := w.store.Get(name)
+	if !ok || fn.Version != version || fn.Watched || !hasImports(&fn) {
+		return false, end
+	}
+	before := fn.Settings()
+	trial, err := w.importOnce(ctx, &fn, func() {})
+	if err == nil {
+		fn, err = w.store.Amend(name, version, func(f *core.Function) { note(f, trial) })
+	}
+	if err != nil {
+		w.log.Info("import", "fn", name, "err", err) // its events tell
+		return false, end
+	}
+	if !slices.Contains(before, core.AllVariables) && len(fn.Changes) > 0 {
+		end = func() { w.sched.Drain(name, 0) }
+	}
+	return !slices.Equal(before, fn.Settings()), end
+}
+
+// watchLater does so off every request's path.
+func (w *Worker) watchLater(fn core.Function) {
+	if !w.learning.join() {
+		return // the next worker does it
+	}
+	go func() {
+		defer w.learning.working.Done()
+		news, end := w.watch(w.learning.ctx, fn.Name, fn.Version)
+		if known, ok := w.store.Get(fn.Name); news && ok && known.Version == fn.Version {
+			w.preloadSettled(w.learning.ctx, known)
+			w.settle(fn.Name, fn.Version, false)
+			end()
+		}
+	}()
 }
 
 // unmeasuredBytes is what packages may take at import in a trial, when that was not measured: as much as in a probe.

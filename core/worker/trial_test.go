@@ -1,9 +1,12 @@
 package worker
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
 // In a trial packages that nobody has measured have room, and what is known of the function stays what it was.
@@ -15,5 +18,29 @@ func TestUnmeasured(t *testing.T) {
 	delete(fn.Apart, "large")
 	if got := unmeasured(fn); got != fn {
 		t.Errorf("%v", got.Weights)
+	}
+}
+
+// What a trial has shown is noted once, without what was known, and more than can be believed is all.
+func TestNote(t *testing.T) {
+	var many []string
+	for i := range maxChanges + 1 {
+		many = append(many, fmt.Sprint("V", i))
+	}
+	for _, test := range []struct{ sets, want []string }{
+		{nil, nil}, {[]string{"B", "A", "B"}, []string{"A", "B"}}, {[]string{"OWN", "READ", "AWS_LAMBDA_FUNCTION_NAME"}, nil}, {[]string{"A", "OWN", "PATH"}, []string{"A", "PATH"}},
+		{[]string{"A", core.AllVariables}, []string{core.AllVariables}}, {many, []string{core.AllVariables}}, {many[1:], slices.Sorted(slices.Values(many[1:]))},
+	} {
+		fn := &core.Function{Imports: []string{"a"}, Env: map[string]string{"OWN": "1"}, Sets: []string{"READ"}}
+		if untried(fn); fn.Watched || !slices.Equal(fn.Changes, []string{core.AllVariables}) {
+			t.Errorf("of one that nobody has tried %+v", fn)
+		}
+		if note(fn, tree.Trial{HandlerReport: core.HandlerReport{Sets: test.sets}}); !fn.Watched || !slices.Equal(fn.Changes, test.want) {
+			t.Errorf("of %v is noted %v, want %v", test.sets, fn.Changes, test.want)
+		}
+	}
+	fn := &core.Function{}
+	if untried(fn); !fn.Watched || fn.Changes != nil {
+		t.Errorf("of one that imports nothing %+v", fn)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -89,6 +90,7 @@ type Worker struct {
 	claims    map[string]chan struct{} // packages that are being installed; closed when they are no more
 	asking    *asking                  // what packages ask for
 	probes    sync.Mutex               // one preparation at a time: probes would disturb each other's times, and what two functions share is prepared once
+	watching  sync.Mutex               // one trial at a time of functions that are deployed already
 	learning  *learning
 	uses      uses
 	counter   int // of installer sandboxes
@@ -101,18 +103,44 @@ type Worker struct {
 // Open opens a worker. What an earlier worker on the same data directory has left, it ends and removes; functions that were
 // deployed are there again. The caller closes the worker.
 func Open(ctx context.Context, config Config) (*Worker, error) {
-	data, err := filepath.Abs(config.Data)
+	data, name, run, err := place(config.Data)
 	if err != nil {
 		return nil, err
 	}
-	// Sockets have short paths only, and nothing in here is worth a disk.
-	name := fmt.Sprintf("pipsqueak-%x", sha256.Sum256([]byte(data)))[:18]
-	w := &Worker{log: config.Log, run: filepath.Join(runDir, name), budget: config.Memory, age: cmp.Or(config.PackageAge, defaultPackageAge), limit: config.StoreLimit,
+	w := &Worker{log: config.Log, run: run, budget: config.Memory, age: cmp.Or(config.PackageAge, defaultPackageAge), limit: config.StoreLimit,
 		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, registries: config.Registries, learning: newLearning(), asking: newAsking(), policy: config.Policy, events: config.Events}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
 	return w, nil
+}
+
+// place returns the full path of a data directory, and what the worker on it is called: the name of its
+// cgroup, and the directory of what does not outlive it.
+func place(dir string) (data, name, run string, err error) {
+	if data, err = filepath.Abs(dir); err != nil {
+		return "", "", "", err
+	}
+	// Sockets have short paths only, and nothing in here is worth a disk.
+	name = fmt.Sprintf("pipsqueak-%x", sha256.Sum256([]byte(data)))[:18]
+	return data, name, filepath.Join(runDir, name), nil
+}
+
+// Sweep removes a data directory that is not to be used again, with all that its worker has left, however
+// that ended. KindConflict when a worker has it.
+func Sweep(dir string) error {
+	data, name, run, err := place(dir)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(data); errors.Is(err, fs.ErrNotExist) {
+		return os.RemoveAll(run)
+	}
+	s, _, err := store.OpenAfter(data, func() error { sandbox.End(name); return nil })
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.RemoveAll(run), os.RemoveAll(data), s.Close())
 }
 
 func (w *Worker) open(ctx context.Context, config Config, data, name string) error {
@@ -169,13 +197,16 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	installed := w.store.Installed()
 	w.learnAsks(installed)
 	for _, fn := range w.store.List() {
-		w.learnCosts(&fn, of(&fn, installed))
+		w.learnCosts(&fn, w.of(&fn, installed))
 	}
-	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Unheard: w.failed, Log: w.log}, w.tree)
+	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Unheard: w.failed, Retired: w.retired, Log: w.log}, w.tree)
 	w.resume()
 	for _, fn := range w.store.List() {
-		if packages := of(&fn, installed); waits(&fn) || slices.ContainsFunc(packages, func(p core.Installed) bool { return probe.Stale(p, packages) }) {
+		packages := w.of(&fn, installed)
+		if w.reconsider(&fn, packages) || waits(&fn) || slices.ContainsFunc(packages, func(p core.Installed) bool { return probe.Stale(p, packages) }) {
 			w.prepareLater(fn, nil)
+		} else if !fn.Watched && hasImports(&fn) {
+			w.watchLater(fn)
 		}
 	}
 	w.startKeeper()

@@ -118,7 +118,7 @@ func newInstance(t testing.TB, bootstrap string, mode os.FileMode) *instance {
 }
 
 // load has the instance start its bootstrap, and waits for the first word.
-func (i *instance) load(env map[string]string) (core.Report, error) {
+func (i *instance) load(env map[string]string) (core.HandlerReport, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return endpoint.Import(ctx, i.conn, core.HandlerLoad{Function: "f", Version: 7, Handler: "index.handler", Memory: 128 << 20, Env: env, Modules: []string{"libm.so.6"}})

@@ -2088,6 +2088,8 @@ type Exception struct {
 	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	Stack         []string               `protobuf:"bytes,3,rep,name=stack,proto3" json:"stack,omitempty"`
+	Notes         []string               `protobuf:"bytes,4,rep,name=notes,proto3" json:"notes,omitempty"`
+	Causes        []*Cause               `protobuf:"bytes,5,rep,name=causes,proto3" json:"causes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2139,6 +2141,73 @@ func (x *Exception) GetMessage() string {
 func (x *Exception) GetStack() []string {
 	if x != nil {
 		return x.Stack
+	}
+	return nil
+}
+
+func (x *Exception) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+func (x *Exception) GetCauses() []*Cause {
+	if x != nil {
+		return x.Causes
+	}
+	return nil
+}
+
+// Cause is an exception behind another one.
+type Cause struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Relation      string                 `protobuf:"bytes,1,opt,name=relation,proto3" json:"relation,omitempty"`
+	Exception     *Exception             `protobuf:"bytes,2,opt,name=exception,proto3" json:"exception,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cause) Reset() {
+	*x = Cause{}
+	mi := &file_driver_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cause) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cause) ProtoMessage() {}
+
+func (x *Cause) ProtoReflect() protoreflect.Message {
+	mi := &file_driver_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cause.ProtoReflect.Descriptor instead.
+func (*Cause) Descriptor() ([]byte, []int) {
+	return file_driver_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Cause) GetRelation() string {
+	if x != nil {
+		return x.Relation
+	}
+	return ""
+}
+
+func (x *Cause) GetException() *Exception {
+	if x != nil {
+		return x.Exception
 	}
 	return nil
 }
@@ -2325,11 +2394,16 @@ const file_driver_proto_rawDesc = "" +
 	"\x05fault\x18\x02 \x01(\tR\x05fault\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x1c\n" +
 	"\tretryable\x18\x04 \x01(\bR\tretryable\x12<\n" +
-	"\texception\x18\x05 \x01(\v2\x1e.pipsqueak.driver.v1.ExceptionR\texception\"O\n" +
+	"\texception\x18\x05 \x01(\v2\x1e.pipsqueak.driver.v1.ExceptionR\texception\"\x99\x01\n" +
 	"\tException\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x14\n" +
-	"\x05stack\x18\x03 \x03(\tR\x05stack2\xbb\x02\n" +
+	"\x05stack\x18\x03 \x03(\tR\x05stack\x12\x14\n" +
+	"\x05notes\x18\x04 \x03(\tR\x05notes\x122\n" +
+	"\x06causes\x18\x05 \x03(\v2\x1a.pipsqueak.driver.v1.CauseR\x06causes\"a\n" +
+	"\x05Cause\x12\x1a\n" +
+	"\brelation\x18\x01 \x01(\tR\brelation\x12<\n" +
+	"\texception\x18\x02 \x01(\v2\x1e.pipsqueak.driver.v1.ExceptionR\texception2\xbb\x02\n" +
 	"\x06Driver\x12R\n" +
 	"\bDescribe\x12$.pipsqueak.driver.v1.DescribeRequest\x1a .pipsqueak.driver.v1.Description\x12K\n" +
 	"\aPreload\x12#.pipsqueak.driver.v1.PreloadRequest\x1a\x1b.pipsqueak.driver.v1.Parked\x12E\n" +
@@ -2354,7 +2428,7 @@ func file_driver_proto_rawDescGZIP() []byte {
 	return file_driver_proto_rawDescData
 }
 
-var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_driver_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_driver_proto_goTypes = []any{
 	(*DescribeRequest)(nil), // 0: pipsqueak.driver.v1.DescribeRequest
 	(*Description)(nil),     // 1: pipsqueak.driver.v1.Description
@@ -2387,10 +2461,11 @@ var file_driver_proto_goTypes = []any{
 	(*Signature)(nil),       // 28: pipsqueak.driver.v1.Signature
 	(*Error)(nil),           // 29: pipsqueak.driver.v1.Error
 	(*Exception)(nil),       // 30: pipsqueak.driver.v1.Exception
-	nil,                     // 31: pipsqueak.driver.v1.Report.ModulesEntry
-	nil,                     // 32: pipsqueak.driver.v1.Report.DrawnEntry
-	nil,                     // 33: pipsqueak.driver.v1.Lock.FilesEntry
-	nil,                     // 34: pipsqueak.driver.v1.Resolution.FilesEntry
+	(*Cause)(nil),           // 31: pipsqueak.driver.v1.Cause
+	nil,                     // 32: pipsqueak.driver.v1.Report.ModulesEntry
+	nil,                     // 33: pipsqueak.driver.v1.Report.DrawnEntry
+	nil,                     // 34: pipsqueak.driver.v1.Lock.FilesEntry
+	nil,                     // 35: pipsqueak.driver.v1.Resolution.FilesEntry
 }
 var file_driver_proto_depIdxs = []int32{
 	2,  // 0: pipsqueak.driver.v1.Description.runtimes:type_name -> pipsqueak.driver.v1.Runtime
@@ -2401,14 +2476,14 @@ var file_driver_proto_depIdxs = []int32{
 	6,  // 5: pipsqueak.driver.v1.PreloadRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	6,  // 6: pipsqueak.driver.v1.ForkRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	11, // 7: pipsqueak.driver.v1.ImportRequest.load:type_name -> pipsqueak.driver.v1.Load
-	31, // 8: pipsqueak.driver.v1.Report.modules:type_name -> pipsqueak.driver.v1.Report.ModulesEntry
-	32, // 9: pipsqueak.driver.v1.Report.drawn:type_name -> pipsqueak.driver.v1.Report.DrawnEntry
+	32, // 8: pipsqueak.driver.v1.Report.modules:type_name -> pipsqueak.driver.v1.Report.ModulesEntry
+	33, // 9: pipsqueak.driver.v1.Report.drawn:type_name -> pipsqueak.driver.v1.Report.DrawnEntry
 	13, // 10: pipsqueak.driver.v1.Lock.packages:type_name -> pipsqueak.driver.v1.Package
-	33, // 11: pipsqueak.driver.v1.Lock.files:type_name -> pipsqueak.driver.v1.Lock.FilesEntry
+	34, // 11: pipsqueak.driver.v1.Lock.files:type_name -> pipsqueak.driver.v1.Lock.FilesEntry
 	6,  // 12: pipsqueak.driver.v1.ResolveRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	14, // 13: pipsqueak.driver.v1.ResolveRequest.lock:type_name -> pipsqueak.driver.v1.Lock
 	13, // 14: pipsqueak.driver.v1.Resolution.packages:type_name -> pipsqueak.driver.v1.Package
-	34, // 15: pipsqueak.driver.v1.Resolution.files:type_name -> pipsqueak.driver.v1.Resolution.FilesEntry
+	35, // 15: pipsqueak.driver.v1.Resolution.files:type_name -> pipsqueak.driver.v1.Resolution.FilesEntry
 	13, // 16: pipsqueak.driver.v1.InstallRequest.packages:type_name -> pipsqueak.driver.v1.Package
 	6,  // 17: pipsqueak.driver.v1.InstallRequest.sandbox:type_name -> pipsqueak.driver.v1.Sandbox
 	13, // 18: pipsqueak.driver.v1.BuildRequest.packages:type_name -> pipsqueak.driver.v1.Package
@@ -2425,29 +2500,31 @@ var file_driver_proto_depIdxs = []int32{
 	28, // 29: pipsqueak.driver.v1.Receipt.signatures:type_name -> pipsqueak.driver.v1.Signature
 	13, // 30: pipsqueak.driver.v1.Receipt.bundles:type_name -> pipsqueak.driver.v1.Package
 	30, // 31: pipsqueak.driver.v1.Error.exception:type_name -> pipsqueak.driver.v1.Exception
-	0,  // 32: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
-	8,  // 33: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
-	9,  // 34: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
-	10, // 35: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
-	15, // 36: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
-	17, // 37: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
-	18, // 38: pipsqueak.driver.v1.Installer.Build:input_type -> pipsqueak.driver.v1.BuildRequest
-	19, // 39: pipsqueak.driver.v1.Installer.Compile:input_type -> pipsqueak.driver.v1.CompileRequest
-	21, // 40: pipsqueak.driver.v1.Installer.Scan:input_type -> pipsqueak.driver.v1.ScanRequest
-	1,  // 41: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
-	7,  // 42: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
-	7,  // 43: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
-	12, // 44: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
-	16, // 45: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
-	26, // 46: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
-	24, // 47: pipsqueak.driver.v1.Installer.Build:output_type -> pipsqueak.driver.v1.BuildStep
-	20, // 48: pipsqueak.driver.v1.Installer.Compile:output_type -> pipsqueak.driver.v1.Compiled
-	22, // 49: pipsqueak.driver.v1.Installer.Scan:output_type -> pipsqueak.driver.v1.Scanned
-	41, // [41:50] is the sub-list for method output_type
-	32, // [32:41] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	31, // 32: pipsqueak.driver.v1.Exception.causes:type_name -> pipsqueak.driver.v1.Cause
+	30, // 33: pipsqueak.driver.v1.Cause.exception:type_name -> pipsqueak.driver.v1.Exception
+	0,  // 34: pipsqueak.driver.v1.Driver.Describe:input_type -> pipsqueak.driver.v1.DescribeRequest
+	8,  // 35: pipsqueak.driver.v1.Driver.Preload:input_type -> pipsqueak.driver.v1.PreloadRequest
+	9,  // 36: pipsqueak.driver.v1.Driver.Fork:input_type -> pipsqueak.driver.v1.ForkRequest
+	10, // 37: pipsqueak.driver.v1.Driver.Import:input_type -> pipsqueak.driver.v1.ImportRequest
+	15, // 38: pipsqueak.driver.v1.Installer.Resolve:input_type -> pipsqueak.driver.v1.ResolveRequest
+	17, // 39: pipsqueak.driver.v1.Installer.Install:input_type -> pipsqueak.driver.v1.InstallRequest
+	18, // 40: pipsqueak.driver.v1.Installer.Build:input_type -> pipsqueak.driver.v1.BuildRequest
+	19, // 41: pipsqueak.driver.v1.Installer.Compile:input_type -> pipsqueak.driver.v1.CompileRequest
+	21, // 42: pipsqueak.driver.v1.Installer.Scan:input_type -> pipsqueak.driver.v1.ScanRequest
+	1,  // 43: pipsqueak.driver.v1.Driver.Describe:output_type -> pipsqueak.driver.v1.Description
+	7,  // 44: pipsqueak.driver.v1.Driver.Preload:output_type -> pipsqueak.driver.v1.Parked
+	7,  // 45: pipsqueak.driver.v1.Driver.Fork:output_type -> pipsqueak.driver.v1.Parked
+	12, // 46: pipsqueak.driver.v1.Driver.Import:output_type -> pipsqueak.driver.v1.Report
+	16, // 47: pipsqueak.driver.v1.Installer.Resolve:output_type -> pipsqueak.driver.v1.Resolution
+	26, // 48: pipsqueak.driver.v1.Installer.Install:output_type -> pipsqueak.driver.v1.Progress
+	24, // 49: pipsqueak.driver.v1.Installer.Build:output_type -> pipsqueak.driver.v1.BuildStep
+	20, // 50: pipsqueak.driver.v1.Installer.Compile:output_type -> pipsqueak.driver.v1.Compiled
+	22, // 51: pipsqueak.driver.v1.Installer.Scan:output_type -> pipsqueak.driver.v1.Scanned
+	43, // [43:52] is the sub-list for method output_type
+	34, // [34:43] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_driver_proto_init() }
@@ -2461,7 +2538,7 @@ func file_driver_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_driver_proto_rawDesc), len(file_driver_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

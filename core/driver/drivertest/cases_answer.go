@@ -12,6 +12,7 @@ var answerCases = []Case{
 	{Name: "answer/result-of-6-MiB", Clauses: []string{"E4"}, run: answerLarge},
 	{Name: "answer/result-over-6-MiB", Clauses: []string{"E4"}, run: answerTooLarge},
 	{Name: "answer/result-is-no-JSON", Clauses: []string{"E4"}, run: answerUnusable},
+	{Name: "answer/values-that-JSON-has-not", Clauses: []string{"E21"}, Since: 3, run: answerOdd},
 	{Name: "answer/numbers-that-JSON-has-not", Clauses: []string{"E21"}, Since: 3, run: answerNumbers},
 	{Name: "answer/bytes-that-are-no-text", Clauses: []string{"E21"}, Since: 3, run: answerBytes},
 	{Name: "answer/result-nested-too-deep", Clauses: []string{"E22"}, Since: 3, run: answerDeep},
@@ -52,6 +53,21 @@ func answerTooLarge(t *trial) {
 
 func answerUnusable(t *trial) { t.refused(t.instance(), do{"do": "unusable"}, core.KindInvalid) }
 
+// answerOdd: some languages have a form in JSON for a function or an object of any class. What comes of them, as of all
+// results, has to be JSON, which the wire has checked; of a list that has itself in it nothing can.
+func answerOdd(t *trial) {
+	n := t.instance()
+	for _, within := range []bool{false, true} {
+		for name, kinds := range map[string]string{"function": "RLX", "object": "RLX", "cycle": "LX"} {
+			a := t.ask(n, do{"do": "odd", "name": name, "within": within})
+			if strings.IndexByte(kinds, a.kind) < 0 {
+				t.errorf("a result that is a %s (in an object: %v) is answered by %s", name, within, a)
+			}
+			t.alive(n, "an odd result")
+		}
+	}
+}
+
 func answerNumbers(t *trial) {
 	n := t.instance()
 	for _, name := range []string{"NaN", "Infinity", "-Infinity"} {
@@ -63,10 +79,13 @@ func answerNumbers(t *trial) {
 func answerBytes(t *trial) {
 	n := t.instance()
 	for _, bytes := range [][]int{{255}, {195}, {237, 160, 189}, {0, 254, 34}} {
-		if a := t.ask(n, do{"do": "bytes", "bytes": bytes}); strings.IndexByte("RLX", a.kind) < 0 { // of an R the wire has checked that it is JSON
-			t.errorf("a string of the bytes %v is answered by %s", bytes, a)
+		for _, key := range []bool{false, true} {
+			a := t.ask(n, do{"do": "bytes", "bytes": bytes, "key": key})
+			if strings.IndexByte("RLX", a.kind) < 0 { // of an R the wire has checked that it is JSON
+				t.errorf("a string of the bytes %v (as a key: %v) is answered by %s", bytes, key, a)
+			}
+			t.alive(n, "bytes that are no text")
 		}
-		t.alive(n, "bytes that are no text")
 	}
 }
 

@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"encoding/json"
+	"math"
 	"reflect"
 	"strings"
 	"time"
@@ -28,9 +29,16 @@ var eventCases = []Case{
 func eventValues(t *trial) {
 	n := t.instance()
 	for _, text := range []string{`null`, `true`, `false`, `0`, `-1`, `1.5`, `1e3`, `9007199254740991`, `""`, `"text"`, `[]`, `{}`, `[null,[],{}]`,
-		`{"":{"":""}}`, `{"a b":[1,2.5,"three",null,true]}`, ` [ 1 , 2 ] `} {
+		`{"":{"":""}}`, `{"\u0001\n\"\\ é🐭":1}`, `{"a b":[1,2.5,"three",null,true]}`, ` [ 1 , 2 ] `} {
 		n.wire.send('E', n.wire.eventBody([]byte(text), time.Now().Add(time.Minute)))
 		t.mustEcho(n, text)
+	}
+	// Some languages write 15 digits of a number.
+	for _, want := range []float64{0.1 + 0.2, 1.2345678901234567e-300, 1.7e308} {
+		var got float64
+		if t.result(n, do{"do": "echo", "value": want}, &got); math.Abs(got-want) > want*1e-14 {
+			t.errorf("the number %v comes back as %v", want, got)
+		}
 	}
 }
 

@@ -206,7 +206,7 @@ func handlerBytes(t *trial) {
 // handlerLate gives the instance time to do what makes it faster later.
 func handlerLate(t *trial) {
 	late, early := t.parked(), t.parked()
-	t.imports(early, t.handlerLoad())
+	t.imports(early, t.loadWith(modA))
 	time.Sleep(300 * time.Millisecond)
 	t.hasPrinted(late, "stdout", "")
 	t.hasPrinted(late, "stderr", "")
@@ -220,7 +220,7 @@ func handlerLate(t *trial) {
 		}
 		t.result(n, do{"do": "env"}, &env)
 		t.result(n, do{"do": "state"}, &count)
-		t.result(n, do{"do": "run", "command": "ls -A /tmp"}, &found)
+		t.result(n, do{"do": "run", "command": "ls -A /tmp | wc -l"}, &found)
 		return fmt.Sprint(env, count, found.Out)
 	}
 	if a, b := look(late), look(early); a != b {

@@ -1,6 +1,8 @@
 package drivertest
 
 import (
+	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +22,7 @@ var importCases = []Case{
 	{Name: "import/many-packages", Clauses: []string{"Z8", "C18"}, run: importMany},
 	{Name: "import/threads-are-counted", Clauses: []string{"Z8"}, run: importThreads},
 	{Name: "import/raises", Clauses: []string{"C20", "Z9"}, run: importRaises},
+	{Name: "import/raises-with-a-cause", Clauses: []string{"C20", "E25"}, Since: 3, run: importCause},
 	{Name: "import/asks-for-the-end", Clauses: []string{"C20", "Z9"}, run: importExits},
 	{Name: "import/ends-the-process", Clauses: []string{"C20", "Z12"}, run: importDies},
 	{Name: "import/unknown-module", Clauses: []string{"C20", "C24"}, run: importUnknown},
@@ -125,10 +128,16 @@ func importMany(t *trial) {
 }
 
 func importThreads(t *trial) {
-	r, err := t.importing(t.zygote(), modThreads)
+	z := t.zygote()
+	r, err := t.importing(z, modThreads)
 	t.must(err, "Import of %s", modThreads)
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", t.zygoteIn(z)))
+	t.must(err, "counting the threads of a zygote")
+	if r.Threads != len(threads) {
+		t.fatalf("the zygote has %d threads after the import of %s, and the report has %d", len(threads), modThreads, r.Threads)
+	}
 	if r.Threads < 2 {
-		t.errorf("%s leaves a thread behind, and the report has %d", modThreads, r.Threads)
+		t.skip("the language leaves no thread behind: the report has %d", r.Threads)
 	}
 }
 
@@ -164,6 +173,20 @@ func importRaises(t *trial) {
 	_, err := t.importing(t.zygote(), modRaises)
 	t.raised("Import of what raises", err)
 	t.usable("Import of what raises")
+}
+
+// importCause: what is behind an exception comes over the control wire too. Code that cannot be loaded for want of a symbol has raised nothing.
+func importCause(t *trial) {
+	_, err := t.importing(t.zygote(), modRaises)
+	x := t.failure("Import of what raises", err, core.FaultHandler, core.KindException).Exception
+	if x == nil || t.notes.Causeless != "" || !strings.Contains(x.Message, "kit says no") {
+		return
+	}
+	if len(x.Causes) != 1 || x.Causes[0].Message != "the kit has a reason" || x.Causes[0].Relation == "" {
+		t.errorf("an exception that was raised because of another one, %q, is told with %+v", "the kit has a reason", x.Causes)
+		return
+	}
+	t.cleanStack(x.Causes[0].Stack)
 }
 
 func importExits(t *trial) {

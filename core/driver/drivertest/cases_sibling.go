@@ -12,7 +12,8 @@ import (
 var siblingCases = []Case{
 	{Name: "sibling/state", Clauses: []string{"C15"}, run: siblingState},
 	{Name: "sibling/randomness", Clauses: []string{"Z7"}, run: siblingRandom},
-	{Name: "sibling/randomness-below-a-fork", Clauses: []string{"Z7"}, run: siblingRandomBelow},
+	{Name: "sibling/randomness-after-draws-in-zygotes", Clauses: []string{"Z7"}, run: siblingRandomBelow},
+	{Name: "sibling/randomness-after-a-draw-in-the-root", Clauses: []string{"Z7"}, run: siblingRandomRoot},
 	{Name: "sibling/environment", Clauses: []string{"E9", "E23"}, run: siblingEnv},
 	{Name: "sibling/files", Clauses: []string{"G9"}, run: siblingFiles},
 	{Name: "sibling/descriptors", Clauses: []string{"G10", "Z5"}, run: siblingDescriptors},
@@ -35,37 +36,90 @@ func siblingState(t *trial) {
 	}
 }
 
-func siblingRandom(t *trial) { t.differ(t.root(), t.root()) }
+// drawn are the numbers that processes have drawn, by their source.
+type drawn map[string]map[string]bool
 
-// siblingRandomBelow: the children of two siblings, and a child of each, must not share random states either.
-func siblingRandomBelow(t *trial) {
-	a, b := t.zygote(modA), t.zygote(modA)
-	t.differ(a, a, b, t.root())
+const told = "told" // is among the numbers of a source when the case has failed by it: once is enough
+
+func siblingRandom(t *trial) {
+	all := drawn{}
+	t.draw(all, t.root())
+	t.draw(all, t.root())
 }
 
-// differ checks that instances forked from the parents draw different numbers from each of the language's sources.
-func (t *trial) differ(parents ...*node) {
-	drawn := map[string]map[string]bool{}
-	for _, parent := range parents {
-		n := t.fork(t.shared(), parent, core.RoleInstance)
-		t.imports(n, t.handlerLoad())
-		for range 2 {
-			var numbers map[string]string
-			t.result(n, do{"do": "random"}, &numbers)
-			if len(numbers) == 0 {
-				t.fatalf("the handler draws no random number")
-			}
-			for source, number := range numbers {
-				if drawn[source] == nil {
-					drawn[source] = map[string]bool{}
-				}
-				if drawn[source][number] {
-					t.errorf("two siblings, or one of them twice, have drawn %.80s from %s", number, source)
-				}
-				drawn[source][number] = true
-			}
+// siblingRandomBelow: a generator that seeds itself at its first use has done so in a zygote here, and not in the root.
+func siblingRandomBelow(t *trial) { t.family(t.zygote(modA), t.zygote(modA)) }
+
+// siblingRandomRoot: here it has done so in the root.
+func siblingRandomRoot(t *trial) {
+	root := t.preload(t.shared())
+	_, err := t.shared().Import(t.within(callTime), root.id, t.load(modA))
+	t.must(err, "Import of %s by a root zygote", modA)
+	t.family(root)
+}
+
+// family checks that nobody below the zygotes, each of which has imported kit_a, draws what another one does. Two
+// children of the first draw once more, when they import kit_b, and one of these has children that are zygotes.
+func (t *trial) family(zygotes ...*node) {
+	all, first := drawn{}, zygotes[0]
+	a, b := t.fork(t.shared(), first, core.RoleZygote), t.fork(t.shared(), first, core.RoleZygote)
+	for _, z := range []*node{a, b} {
+		_, err := t.shared().Import(t.within(callTime), z.id, t.load(modB))
+		t.must(err, "Import of %s", modB)
+	}
+	c, d := t.fork(t.shared(), a, core.RoleZygote), t.fork(t.shared(), a, core.RoleZygote)
+	for _, z := range zygotes {
+		t.drewOnce(all, t.draw(all, z), modA)
+		t.draw(all, z)
+	}
+	for _, z := range []*node{a, b} {
+		t.drewOnce(all, t.draw(all, z), modB)
+		t.draw(all, z)
+	}
+	t.draw(all, c)
+	t.draw(all, d)
+}
+
+// draw has an instance that is forked from the parent draw twice, and returns it.
+func (t *trial) draw(all drawn, parent *node) *node {
+	n := t.fork(t.shared(), parent, core.RoleInstance)
+	t.imports(n, t.handlerLoad())
+	for range 2 {
+		t.note(all, n, do{"do": "random"})
+	}
+	return n
+}
+
+// drewOnce notes what a module drew when the zygote of an instance imported it: from each of the language's sources.
+func (t *trial) drewOnce(all drawn, n *node, module string) {
+	var sources map[string]string
+	t.result(t.instance(), do{"do": "random"}, &sources)
+	numbers := t.note(all, n, do{"do": "drawn", "module": t.module(module)})
+	for source := range sources {
+		if numbers[source] == "" {
+			t.errorf("%s draws nothing from %s, of which the handler draws: that it seeds itself early or late is not seen", module, source)
 		}
 	}
+}
+
+// note has an instance tell of numbers, none of which may have been drawn before.
+func (t *trial) note(all drawn, n *node, event do) map[string]string {
+	var numbers map[string]string
+	t.result(n, event, &numbers)
+	if len(numbers) == 0 {
+		t.fatalf("the event %v is answered without a random number", event)
+	}
+	for source, number := range numbers {
+		if all[source] == nil {
+			all[source] = map[string]bool{}
+		}
+		if all[source][number] && !all[source][told] {
+			t.errorf("two siblings, or one process twice, have drawn %.80s from %s", number, source)
+			all[source][told] = true
+		}
+		all[source][number] = true
+	}
+	return numbers
 }
 
 func siblingEnv(t *trial) {
@@ -134,8 +188,8 @@ func siblingStreams(t *trial) {
 
 // hasPrinted checks what a process has printed in all.
 func (t *trial) hasPrinted(n *node, stream, want string) {
-	if !t.soon(func() bool { return t.printed(n, stream) == want }) {
-		t.errorf("on %s is %.300q, and not %.300q", stream, t.printed(n, stream), want)
+	if !t.soon(func() bool { return t.printed(n.id, stream) == want }) {
+		t.errorf("on %s is %.300q, and not %.300q", stream, t.printed(n.id, stream), want)
 	}
 }
 

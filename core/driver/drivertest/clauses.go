@@ -104,6 +104,7 @@ var Clauses = []Clause{
 	{"E8", "stdout and stderr are the handler's", ""},
 	{"E9", "on H: env is the whole environment, modules in order, then the handler; P has each module", ""},
 	{"E18", "what the handler loaded besides is told", "it is optional, and tested with the drivers that do"},
+	{"E26", "which variables the function's own code sets while the handler is imported", "it is optional, and tested with the drivers that do"},
 	{"E19", "what is said in an event begins with its token, and comes from the process that got it", ""},
 	{"E20", "nothing of an event runs before all of its frame has been read", ""},
 	{"E21", "a result is one JSON value in UTF-8, whatever the handler returns", ""},

@@ -147,6 +147,26 @@ func (h *House) Zygote(t testing.TB, parent *sandbox.Sandbox, packages core.Set,
 // changes are made to that before.
 func (h *House) Instance(t testing.TB, parent *sandbox.Sandbox, packages core.Set, changes ...func(*core.HandlerLoad)) *sandbox.Sandbox {
 	t.Helper()
+	s, _ := h.instance(t, parent, packages, changes)
+	return s
+}
+
+// Sets does the same, and returns the names of the variables that the instance says the function's own code
+// has set.
+func (h *House) Sets(t testing.TB, parent *sandbox.Sandbox, packages core.Set, changes ...func(*core.HandlerLoad)) []string {
+	t.Helper()
+	watch := func(load *core.HandlerLoad) { load.Watch = true }
+	s, a := h.instance(t, parent, packages, append([]func(*core.HandlerLoad){watch}, changes...))
+	defer s.Kill()
+	var report struct{ Sets []string }
+	if err := json.Unmarshal(a.body, &report); err != nil {
+		t.Fatalf("%v: %s", err, a)
+	}
+	return report.Sets
+}
+
+func (h *House) instance(t testing.TB, parent *sandbox.Sandbox, packages core.Set, changes []func(*core.HandlerLoad)) (*sandbox.Sandbox, answer) {
+	t.Helper()
 	s := h.parked(t, parent, core.RoleInstance, packages)
 	load := core.HandlerLoad{Function: "f", Version: 1, Handler: "handler.handler", Memory: 128 << 20, Env: map[string]string{"A": "b"}, Packages: dirs(packages)}
 	for _, change := range changes {
@@ -156,10 +176,11 @@ func (h *House) Instance(t testing.TB, parent *sandbox.Sandbox, packages core.Se
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := exchange(t, s, 'H', body); a.kind != 'P' {
+	a := exchange(t, s, 'H', body)
+	if a.kind != 'P' {
 		t.Fatalf("importing %s was answered by %s", load.Handler, a)
 	}
-	return s
+	return s, a
 }
 
 // Ask sends an event, with the request ID r1, to an instance. The answer is the kind of its frame with the body: a result begins with R, an

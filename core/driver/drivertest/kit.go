@@ -231,10 +231,10 @@ func (p *prints) read(config core.SandboxConfig, stream string, output *sandbox.
 }
 
 // printed returns what a process has printed so far.
-func (t *trial) printed(n *node, stream string) string {
+func (t *trial) printed(id core.NodeID, stream string) string {
 	t.prints.mu.Lock()
 	defer t.prints.mu.Unlock()
-	if b := t.prints.of[string(n.id)+" "+stream]; b != nil {
+	if b := t.prints.of[string(id)+" "+stream]; b != nil {
 		return b.String()
 	}
 	return ""

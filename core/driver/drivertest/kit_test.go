@@ -105,8 +105,8 @@ func sameRandomness(t *testing.T) string {
 	return brokenRuntime(t, "zygote.py", "\ndef after_fork():\n", "\nimport random\n\n\ndef after_fork():\n    random.seed(7)\n    forget()\n\n\ndef forget():\n")
 }
 
-// brokenRuntime returns a copy of libexec with another text in one file of the Python runtime.
-func brokenRuntime(t *testing.T, file, before, after string) string {
+// brokenRuntime returns a copy of libexec with other texts in one file of the Python runtime: before and after, any number of times.
+func brokenRuntime(t *testing.T, file string, texts ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(built(t), "libexec"))); err != nil {
@@ -117,9 +117,12 @@ func brokenRuntime(t *testing.T, file, before, after string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flawed := strings.Replace(string(text), before, after, 1)
-	if flawed == string(text) {
-		t.Fatalf("%s has no %q to break", loop, before)
+	flawed := string(text)
+	for i := 0; i < len(texts); i += 2 {
+		if !strings.Contains(flawed, texts[i]) {
+			t.Fatalf("%s has no %q to break", loop, texts[i])
+		}
+		flawed = strings.Replace(flawed, texts[i], texts[i+1], 1)
 	}
 	if err := os.WriteFile(loop, []byte(flawed), 0o644); err != nil {
 		t.Fatal(err)
@@ -127,11 +130,14 @@ func brokenRuntime(t *testing.T, file, before, after string) string {
 	return dir
 }
 
-// failures runs all cases and returns the names of those that fail.
-func failures(t *testing.T, options drivertest.Options) (failed []string) {
+// failures runs all cases, or those whose names begin so, and returns the names of those that fail.
+func failures(t *testing.T, options drivertest.Options, prefix ...string) (failed []string) {
 	t.Helper()
 	kit := open(t, options)
 	for _, c := range drivertest.Cases() {
+		if !strings.HasPrefix(c.Name, strings.Join(prefix, "")) {
+			continue
+		}
 		o := kit.Run(t.Context(), c)
 		if o.Status == drivertest.Failed {
 			failed = append(failed, c.Name)
@@ -152,7 +158,7 @@ func TestKitPassesOn(t *testing.T) {
 func TestKitFindsLeaks(t *testing.T) {
 	needsRoot(t)
 	failed := failures(t, flawed(t, "leaky", "PIPSQUEAK_LIBEXEC="+sameRandomness(t)))
-	if want := []string{"sibling/randomness", "sibling/randomness-below-a-fork", "leak/driver-over-forks", "leak/driver-over-failures"}; !slices.Equal(failed, want) {
+	if want := []string{"sibling/randomness", "sibling/randomness-after-draws-in-zygotes", "sibling/randomness-after-a-draw-in-the-root", "leak/driver-over-forks", "leak/driver-over-failures"}; !slices.Equal(failed, want) {
 		t.Errorf("it fails in %q, and has flaws that should fail in %q", failed, want)
 	}
 }
@@ -161,21 +167,79 @@ func TestKitFindsLeaks(t *testing.T) {
 func TestKitFindsSharedGenerators(t *testing.T) {
 	needsRoot(t)
 	options := flawed(t, "none", "PIPSQUEAK_LIBEXEC="+brokenRuntime(t, "pipsqueak_fresh.py", "for found in _renewable:", "for found in []:"))
-	kit := open(t, options)
-	var failed []string
-	for _, c := range drivertest.Cases() {
-		if strings.HasPrefix(c.Name, "sibling/") && kit.Run(t.Context(), c).Status == drivertest.Failed {
-			failed = append(failed, c.Name)
-		}
+	if failed := failures(t, options, "sibling/"); !slices.Equal(failed, lateCases) {
+		t.Errorf("it fails in %q, want %q", failed, lateCases)
 	}
-	if want := []string{"sibling/randomness-below-a-fork"}; !slices.Equal(failed, want) {
-		t.Errorf("it fails in %q, want %q", failed, want)
+}
+
+// lateCases are those in which zygotes have drawn before.
+var lateCases = []string{"sibling/randomness-after-draws-in-zygotes", "sibling/randomness-after-a-draw-in-the-root"}
+
+// lateGenerator makes a generator of Python's runtime that seeds itself when it is first asked, as Perl's does: nothing
+// can be seen of it where no zygote has drawn.
+const lateGenerator = `
+class Late:
+    state = None
+
+    def random(self):
+        if self.state is None:
+            self.state = int.from_bytes(os.urandom(8), "big")
+        self.state = (self.state * 6364136223846793005 + 1442695040888963407) % 2**64
+        return self.state / 2**64
+
+
+import random
+
+late = Late()
+random.random = late.random
+
+
+def after_fork():
+`
+
+func TestKitFindsLateSeeds(t *testing.T) {
+	needsRoot(t)
+	define := []string{"\ndef after_fork():\n", lateGenerator}
+	for name, c := range map[string]struct {
+		texts []string
+		fails []string
+	}{
+		"renewed by nobody":         {define, lateCases},
+		"renewed in instances only": {append(define, "return after_fork()", "late.state = None; return after_fork()"), lateCases},
+		"renewed in zygotes only":   {append(define, "            after_fork()\n", "            late.state = None; after_fork()\n"), lateCases},
+		"renewed after each fork":   {append(define, "def after_fork():\n", "def after_fork():\n    late.state = None\n"), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			options := flawed(t, "none", "PIPSQUEAK_LIBEXEC="+brokenRuntime(t, "zygote.py", c.texts...))
+			if failed := failures(t, options, "sibling/"); !slices.Equal(failed, c.fails) {
+				t.Errorf("it fails in %q, want %q", failed, c.fails)
+			}
+		})
+	}
+}
+
+// TestKitFindsWhatIsNoJSON has instances that write results in ways that are close to JSON.
+func TestKitFindsWhatIsNoJSON(t *testing.T) {
+	needsRoot(t)
+	const encoding = `json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False).encode()`
+	for after, want := range map[string][]string{
+		`json.dumps(value, ensure_ascii=False).encode()`:                                                        {"answer/numbers-that-JSON-has-not"},
+		`json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8", "surrogatepass")`:               {"answer/bytes-that-are-no-text"},
+		`json.dumps(value, allow_nan=False, ensure_ascii=False, default=str).encode()`:                          {"answer/result-is-no-JSON"},
+		`(repr(value) if callable(value) else json.dumps(value, allow_nan=False, ensure_ascii=False)).encode()`: {"answer/values-that-JSON-has-not"},
+	} {
+		options := flawed(t, "none", "PIPSQUEAK_LIBEXEC="+brokenRuntime(t, "pipsqueak_instance.py", encoding, after))
+		if failed := failures(t, options, "answer/"); !slices.Equal(failed, want) {
+			t.Errorf("with %s it fails in %q, want %q", after, failed, want)
+		}
 	}
 }
 
 func TestKitFindsCarelessness(t *testing.T) {
 	needsRoot(t)
 	failed := failures(t, flawed(t, "careless"))
+	// Without its kind the conflict with a node whose end the driver has not seen yet is no reason to try again: now and then it fails.
+	failed = slices.DeleteFunc(failed, func(name string) bool { return name == "fork/id-again" })
 	want := []string{
 		// It forgets the kinds of errors.
 		"preload/unknown-runtime", "preload/id-that-lives", "preload/no-gate", "preload/turned-away",
@@ -187,7 +251,7 @@ func TestKitFindsCarelessness(t *testing.T) {
 		"fork/deadline", "fork/canceled",
 		// The kinds again.
 		"fork/parent-dies-under-it", "gate/impossible-orders", "gate/turned-away",
-		"import/raises", "import/asks-for-the-end", "import/ends-the-process", "import/unknown-module", "import/tells-what-is-looked-for", "import/failed-is-never-used-again",
+		"import/raises", "import/raises-with-a-cause", "import/asks-for-the-end", "import/ends-the-process", "import/unknown-module", "import/tells-what-is-looked-for", "import/failed-is-never-used-again",
 		// Calls that are given up.
 		"import/deadline", "import/canceled",
 		// The kinds again.

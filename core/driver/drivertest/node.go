@@ -24,8 +24,9 @@ const callTime = 20 * time.Second
 
 // preload has the driver start a root zygote.
 func (t *trial) preload(d *driver.Client) *node {
-	n, err := t.tryPreload(d, t.box(core.RoleZygote))
-	t.must(err, "Preload")
+	s := t.box(core.RoleZygote)
+	n, err := t.tryPreload(d, s)
+	t.mustMake(err, "Preload", s)
 	return n
 }
 
@@ -38,8 +39,9 @@ func (t *trial) tryPreload(d *driver.Client, s *sandbox.Sandbox) (*node, error) 
 
 // fork has the driver fork a parent.
 func (t *trial) fork(d *driver.Client, parent *node, role core.Role) *node {
-	n, err := t.tryFork(d, parent, t.box(role))
-	t.must(err, "Fork")
+	s := t.box(role)
+	n, err := t.tryFork(d, parent, s)
+	t.mustMake(err, "Fork", s)
 	return n
 }
 
@@ -48,6 +50,14 @@ func (t *trial) tryFork(d *driver.Client, parent *node, s *sandbox.Sandbox) (*no
 		return nil, err
 	}
 	return t.inside(s, "Fork"), nil
+}
+
+// mustMake ends the case when the process of a sandbox could not be made, with what it said meanwhile.
+func (t *trial) mustMake(err error, call string, s *sandbox.Sandbox) {
+	if err != nil {
+		t.soon(func() bool { return t.printed(s.Ref().ID, "stderr") != "" }) // it comes on its own way
+		t.fatalf("%s: %v%s", call, err, t.lastWords(s.Ref().ID))
+	}
 }
 
 // inside returns the process in a sandbox.
@@ -74,8 +84,9 @@ func (t *trial) root() *node {
 			end(t.rootNode.box)
 		}
 	}
-	n, err := t.tryPreload(d, t.keptBox(core.RoleZygote))
-	t.must(err, "Preload")
+	s := t.keptBox(core.RoleZygote)
+	n, err := t.tryPreload(d, s)
+	t.mustMake(err, "Preload", s)
 	t.rootNode, t.rootOf = n, d
 	return n
 }
@@ -163,14 +174,14 @@ type do map[string]any
 func (t *trial) answer(n *node) answer {
 	a, err := n.wire.receive(4 * patience)
 	if err != nil {
-		t.fatalf("there was no answer: %v%s", err, t.lastWords(n))
+		t.fatalf("there was no answer: %v%s", err, t.lastWords(n.id))
 	}
 	return a
 }
 
 // lastWords is what a process said on stderr, for a message.
-func (t *trial) lastWords(n *node) string {
-	said := strings.TrimSpace(t.printed(n, "stderr"))
+func (t *trial) lastWords(id core.NodeID) string {
+	said := strings.TrimSpace(t.printed(id, "stderr"))
 	if said == "" {
 		return ""
 	}
@@ -219,7 +230,7 @@ func (t *trial) ends(n *node, after string) core.Exit {
 func (t *trial) lives(n *node, after string) {
 	select {
 	case <-n.box.Done():
-		t.errorf("after %s the process of %s ended%s", after, n.id, t.lastWords(n))
+		t.errorf("after %s the process of %s ended%s", after, n.id, t.lastWords(n.id))
 	case <-time.After(200 * time.Millisecond):
 	}
 }

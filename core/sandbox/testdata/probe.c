@@ -201,6 +201,32 @@ static void orphans(int count)
     say(answer);
 }
 
+/* ended COUNT: starts so many processes that end at once, and waits for none of them. */
+static void leave_ended(int count)
+{
+    int failed = 0;
+    while (count-- > 0) {
+        siginfo_t how;
+        pid_t child = fork();
+        if (child == 0)
+            _exit(0);
+        failed += child < 0 || waitid(P_PID, (id_t)child, &how, WEXITED | WNOWAIT) < 0;
+    }
+    say_result(failed);
+}
+
+/* share COPY: starts a process that stays, with the endpoint: by a clone that the C library does not see, or with a copy of the descriptor. */
+static void share(int copy)
+{
+    if (copy)
+        dup(PS_FD_ENDPOINT);
+    long child = copy ? fork() : syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child == 0)
+        for (;;)
+            pause();
+    say_result(child);
+}
+
 /* write PATH BYTES: opens what is there, as fopen(PATH, "w") does, and writes so many bytes. */
 static void write_file(const char *words)
 {
@@ -267,6 +293,10 @@ static void obey(char *words, int a, int b)
         open_many(atoi(words + 5));
     else if (!strncmp(words, "orphans ", 8))
         orphans(atoi(words + 8));
+    else if (!strncmp(words, "ended ", 6))
+        leave_ended(atoi(words + 6));
+    else if (!strncmp(words, "share ", 6))
+        share(atoi(words + 6));
     else if (!strncmp(words, "terminal", 8))
         terminal();
     else if (!strncmp(words, "write ", 6))

@@ -7,11 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
-/* An answer to an invocation: the frame, and the strings of an error. */
+/* An answer to an invocation: the frame, the strings of an error, and the exception that is in the frame, if there is one. */
 struct answer {
     struct answer *next;
     struct endpoint endpoint;
     struct text strings;
+    struct json exception;
 };
 
 static void set_result(ps_context *context, const char *json, size_t size)
@@ -28,15 +29,18 @@ static void set_error(ps_context *context, const char *type, const char *message
     call->outcome = ERROR;
     call->type.length = call->message.length = call->causes.length = 0;
     call->caused = 0;
+    call->told = false;
     text_format(&call->type, "%s", type ? type : "error");
     text_format(&call->message, "%s", message ? message : "");
 }
 
+enum { MAX_CAUSES = 16 };
+
 static void add_cause(ps_context *context, const char *type, const char *message)
 {
-    enum { MAX_CAUSES = 16, MAX_TYPE = 1 << 10, MAX_TEXT = 8 << 10 };
+    enum { MAX_TYPE = 1 << 10, MAX_TEXT = 8 << 10 };
     struct call *call = (struct call *)context;
-    if (call->outcome != ERROR || call->caused == MAX_CAUSES)
+    if (call->outcome != ERROR || call->caused == MAX_CAUSES || call->told)
         return;
     call->caused++;
     text_format(&call->causes, ",\"causes\":[{\"relation\":\"cause\",\"type\":");
@@ -44,6 +48,22 @@ static void add_cause(ps_context *context, const char *type, const char *message
     text_format(&call->causes, ",\"message\":");
     text_add_quoted(&call->causes, message ? message : "", strnlen(message ? message : "", MAX_TEXT));
     text_format(&call->causes, ",\"stack\":[]");
+}
+
+/* What an invoked handler has raised is added as core has told it and cut, with its own causes: nothing comes behind it. */
+static void add_answer(ps_context *context, const ps_answer *answer)
+{
+    struct call *call = (struct call *)context;
+    if (call->outcome != ERROR || call->caused == MAX_CAUSES || call->told)
+        return;
+    for (struct answer *kept = call->answers; kept; kept = kept->next)
+        if (kept->exception.length > 2 && answer->kind == kept->strings.at) {
+            text_format(&call->causes, ",\"causes\":[{\"relation\":\"cause\",");
+            text_add(&call->causes, kept->exception.at + 1, kept->exception.length - 1);
+            text_add(&call->causes, "]", 1);
+            call->told = true;
+            return;
+        }
 }
 
 static int refuse(ps_answer *answer, const char *kind, const char *fault, const char *message)
@@ -105,8 +125,10 @@ static int invoke_now(struct call *call, const char *function, const char *event
     if (!answered)
         _Exit(0); /* core is gone, or done with this instance */
     struct json error = json_member(meta, "error");
-    if (error.length)
+    if (error.length) {
+        kept->exception = json_member(error, "exception");
         return explain(error, &kept->strings, answer);
+    }
     answer->kind = answer->fault = answer->message = answer->exception_type = answer->exception_message = "";
     answer->retryable = 0;
     return 0;
@@ -130,7 +152,7 @@ static int invoke(ps_context *context, const char *function, const char *event, 
     return failed;
 }
 
-static const ps_calls calls = {set_result, set_error, invoke, add_cause};
+static const ps_calls calls = {set_result, set_error, invoke, add_cause, add_answer};
 
 void context_prepare(struct call *call, struct endpoint *endpoint)
 {

@@ -21,6 +21,7 @@ struct call {
     struct text type, message; /* of an error */
     struct text causes;        /* of it: JSON, with as many brackets to be closed as there are */
     int caused;                /* how many there are */
+    bool told;                 /* the last of them has all that is behind it */
     struct answer *answers;    /* of invocations, kept until the handler has returned */
     long long invocations;     /* of this process */
 };

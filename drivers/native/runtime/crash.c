@@ -25,7 +25,8 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-enum { FRAMES = 100, STACK = 256 << 10, TEXT = 60 << 10, NAME = 1000 };
+/* A stack of 8 MiB has no more frames. Of so many, those at the ends are told. */
+enum { FRAMES = 1 << 19, OUTER = 20, INNER = 40, STACK = 256 << 10, TEXT = 60 << 10, NAME = 1000 };
 
 volatile char crash_frame;
 char crash_token[32];
@@ -45,6 +46,7 @@ static const struct known {
 };
 
 static char stack[STACK] __attribute__((aligned(64)));
+static void *frames[FRAMES]; /* only what is written to takes memory */
 
 /* The frame, from its length on. */
 static char text[5 + sizeof crash_token + TEXT + 16];
@@ -139,23 +141,35 @@ static void *caller(const ucontext_t *at)
 #endif
 }
 
+/* Whether an address is in this program itself. */
+static bool is_own(const void *address)
+{
+    extern const char __executable_start, etext;
+    return (const char *)address >= &__executable_start && (const char *)address < &etext;
+}
+
 /* Adds the stack, the outermost frame first, from what this program has called to where the signal came. */
 static void add_stack(const ucontext_t *at)
 {
-    void *frames[FRAMES];
     int n = backtrace(frames, FRAMES), innermost = 0;
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < n && innermost == 0; i++)
         if (frames[i] == counter(at))
             innermost = i;
     if (innermost == 0) /* a jump to nowhere: there is nothing to unwind from but what was called from there */
         frames[0] = caller(at), n = frames[0] != NULL;
-    Dl_info info, own = {0};
-    dladdr((void *)crash_prepare, &own);
     for (int i = innermost; i < n; i++)
-        if (dladdr(frames[i], &info) && info.dli_fbase == own.dli_fbase)
+        if (is_own(frames[i]))
             n = i;
-    for (int i = n - 1; i >= innermost; i--)
+    int left = n - innermost - OUTER - INNER;
+    for (int i = n - 1; i >= innermost; i--) {
+        if (left > 1 && i == n - 1 - OUTER) {
+            char line[64];
+            snprintf(line, sizeof line, ",\"\xe2\x80\xa6 (%s%d frames left out)\"", n == FRAMES ? "over " : "", left);
+            add_json(line);
+            i -= left;
+        }
         add_place(frames[i], i == n - 1);
+    }
 }
 
 static void begin(const struct known *what, const siginfo_t *info)

@@ -112,33 +112,6 @@ static void import(const char *packet, size_t length, struct text *reply)
     text_free(&failure.message);
 }
 
-/* Forks and imports as the driver asks. Returns only in a child that is an instance. */
-static void be_zygote(void)
-{
-    static char packet[MAX_PACKET];
-    const struct ps_hooks none = {0}; /* libc's fork does what is to be done */
-    struct text reply = {0};
-    const char parked[] = "{\"parked\":true}";
-    send(PS_FD_CONTROL, parked, sizeof parked - 1, MSG_NOSIGNAL);
-    for (;;) {
-        signal(SIGCHLD, SIG_IGN); /* the kernel reaps the children */
-        int length = ps_zygote(PS_FD_CONTROL, &none, packet, sizeof packet);
-        if (length == PS_INSTANCE)
-            break;
-        if (length == PS_ZYGOTE)
-            continue;
-        if (length == PS_LOST)
-            for (;;)
-                pause(); /* what was forked from here lives on, and would die with this process; core ends it */
-        reply.length = 0;
-        import(packet, (size_t)length, &reply);
-        send(PS_FD_CONTROL, reply.at, reply.length, MSG_NOSIGNAL); /* to a driver that is gone: the next receive says so */
-    }
-    text_free(&reply);
-}
-
-/* ---- an instance ---- */
-
 /* Siblings must not draw the same numbers. Libraries that have generators of their own see to them at a fork themselves. */
 static void reseed(void)
 {
@@ -149,6 +122,35 @@ static void reseed(void)
     srandom(seed); /* rand() too */
     seed48(words);
 }
+
+/* Forks and imports as the driver asks. Returns only in a child that is an instance. */
+static void be_zygote(void)
+{
+    static char packet[MAX_PACKET];
+    const struct ps_hooks none = {0}; /* libc's fork does what is to be done */
+    struct text reply = {0};
+    text_format(&reply, "{\"parked\":true}");
+    for (;;) {
+        signal(SIGCHLD, SIG_IGN); /* the kernel reaps the children; who looks at the process after its reply is to see that */
+        if (reply.length)
+            send(PS_FD_CONTROL, reply.at, reply.length, MSG_NOSIGNAL); /* to a driver that is gone: the next receive says so */
+        reply.length = 0;
+        int length = ps_zygote(PS_FD_CONTROL, &none, packet, sizeof packet);
+        if (length == PS_INSTANCE)
+            break;
+        if (length == PS_ZYGOTE) {
+            reseed(); /* what is imported may draw, and keep it */
+            continue;
+        }
+        if (length == PS_LOST)
+            for (;;)
+                pause(); /* what was forked from here lives on, and would die with this process; core ends it */
+        import(packet, (size_t)length, &reply);
+    }
+    text_free(&reply);
+}
+
+/* ---- an instance ---- */
 
 static void set_environment(struct json env)
 {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 enum { MAX_PACKET = 128 << 10 };
@@ -28,18 +29,32 @@ void ps_export(napi_env env, napi_value exports, const char *name, napi_callback
         napi_set_named_property(env, exports, name, function);
 }
 
-/* zygote(): forks as the driver asks (zygote.h). Returns a request of another kind as a string, or what ps_zygote returns as a
- * number. */
+/* Sends text, a JavaScript string, to the driver in one packet; when that is gone, the next receive says so. -1 for a packet that is too long. */
+static int send_text(napi_env env, napi_value text)
+{
+    static char packet[MAX_PACKET + 1];
+    size_t length = 0;
+    if (napi_get_value_string_utf8(env, text, packet, sizeof packet, &length) != napi_ok || length == 0)
+        return 0;
+    return write(PS_FD_CONTROL, packet, length) < 0 && errno == EMSGSIZE ? -1 : 0;
+}
+
+/* zygote(reply): sends the reply to the request before, unless it is empty, and forks as the driver asks (zygote.h). Returns a request of another
+ * kind as a string, or what ps_zygote returns as a number. */
 static napi_value zygote(napi_env env, napi_callback_info info)
 {
     static char buffer[MAX_PACKET];
     const struct ps_hooks hooks = {.before = pipsqueak_preload.hold_handlers, .parent = pipsqueak_preload.drop_handlers};
     struct sigaction before, ignore = {.sa_handler = SIG_IGN};
-    napi_value result;
-    (void)info;
+    napi_value argument, result;
+    size_t count = 1;
+    napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
     if (ps_note_descriptors() < 0)
         return ps_throw(env, "noting the open descriptors");
     sigaction(SIGCHLD, &ignore, &before);
+    /* Not earlier: who looks at the process after the reply is to see it as it waits. */
+    if (send_text(env, argument) < 0)
+        return ps_throw(env, "a packet for the driver");
     int n = ps_zygote(PS_FD_CONTROL, &hooks, buffer, sizeof buffer);
     sigaction(SIGCHLD, &before, NULL); /* libuv's, when a package listens */
     if (n == PS_ZYGOTE || n == PS_INSTANCE) {
@@ -91,16 +106,33 @@ __attribute__((noreturn)) static napi_value rest(napi_env env, napi_callback_inf
         pause();
 }
 
-/* say(text): sends one packet to the driver; when that is gone, the next call of zygote finds out. */
+/* say(text): sends one packet to the driver. */
 static napi_value say(napi_env env, napi_callback_info info)
 {
-    static char buffer[MAX_PACKET + 1];
+    napi_value argument;
+    size_t count = 1;
+    napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
+    return send_text(env, argument) < 0 ? ps_throw(env, "a packet for the driver") : NULL;
+}
+
+/* pid(): which Node asks for once. */
+static napi_value pid(napi_env env, napi_callback_info info)
+{
+    napi_value result;
+    (void)info;
+    napi_create_int32(env, getpid(), &result);
+    return result;
+}
+
+/* random(view): fills a Uint32Array with random bits of the kernel's. OpenSSL's first after a fork take a millisecond. */
+static napi_value random_bits(napi_env env, napi_callback_info info)
+{
     napi_value argument;
     size_t count = 1, length = 0;
+    void *data = NULL;
     napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
-    if (napi_get_value_string_utf8(env, argument, buffer, sizeof buffer, &length) == napi_ok)
-        if (write(PS_FD_CONTROL, buffer, length) < 0 && errno == EMSGSIZE)
-            return ps_throw(env, "a packet for the driver");
+    if (napi_get_typedarray_info(env, argument, NULL, &length, &data, NULL, NULL) != napi_ok || getrandom(data, 4 * length, 0) != (ssize_t)(4 * length))
+        return ps_throw(env, "random bits of the kernel");
     return NULL;
 }
 
@@ -120,6 +152,8 @@ NAPI_MODULE_INIT()
     ps_export(env, exports, "exit", leave);
     ps_export(env, exports, "rest", rest);
     ps_export(env, exports, "say", say);
+    ps_export(env, exports, "pid", pid);
+    ps_export(env, exports, "random", random_bits);
     ps_export(env, exports, "close", close_process);
     ps_export_endpoint(env, exports);
     return exports;

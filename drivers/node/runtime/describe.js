@@ -9,8 +9,13 @@ const { isNativeError } = require('util').types;
 
 const UNREADABLE = '(its text cannot be had)';
 
-// How many exceptions are told of behind one, and of each the length of its text and how many frames.
-const [MAX_BEHIND, MAX_MESSAGE_BEHIND, MAX_FRAMES_BEHIND] = [16, 8 << 10, 30];
+// How many exceptions are told of behind one, and the length of the text of each.
+const [MAX_BEHIND, MAX_MESSAGE_BEHIND] = [16, 8 << 10];
+// How many frames are told of a longer stack: those at its ends.
+const [OUTER, INNER] = [20, 40];
+
+// What functions that were invoked have raised, as core has told it and cut, by the errors that say so.
+const invoked = new WeakMap();
 
 // What a user is told of what was thrown: its type, text, stack, the innermost frame last, without the frames of this runtime, and the exceptions
 // behind it.
@@ -22,6 +27,7 @@ function describe(thrown) {
 
 // Adds the causes of what was thrown to what is told of it. Seen are those that were told: they may be behind each other.
 function addCauses(told, thrown, seen) {
+  if (invoked.has(thrown)) (told.causes ??= []).push({ relation: 'cause', ...invoked.get(thrown) });
   for (const [relation, cause] of behind(thrown)) {
     const left = seen.has(cause) ? `(${relation}: ${nameOf(cause, typeof cause)}, which was told already)` : seen.size > MAX_BEHIND ? '(there are more exceptions behind it)' : '';
     if (left !== '') {
@@ -31,7 +37,7 @@ function addCauses(told, thrown, seen) {
     }
     seen.add(cause);
     const { type, message, stack } = outline(cause);
-    const one = { relation, type: type.slice(0, 1000), message: message.slice(0, MAX_MESSAGE_BEHIND), stack: stack.slice(-MAX_FRAMES_BEHIND) };
+    const one = { relation, type: type.slice(0, 1000), message: message.slice(0, MAX_MESSAGE_BEHIND), stack };
     addCauses(one, cause, seen);
     (told.causes ??= []).push(one);
   }
@@ -58,12 +64,18 @@ function outline(thrown) {
     return { type: thrown === null ? 'null' : typeof thrown, message: text(thrown), stack: [] };
   }
   const lines = typeof stack === 'string' ? stack.split('\n') : [];
-  const frames = lines.filter((line) => /^\s+at /.test(line) && !/[( ](node:|\/pipsqueak\/)/.test(line))
+  const frames = ends(lines.filter((line) => /^\s+at /.test(line) && !/[( ](node:|\/pipsqueak\/)/.test(line)))
     .map((line) => original(line.trim().slice(3)));
   // A syntax error has where it is before its text.
   const place = /^(?:file:\/\/)?(\/[^\n]*:\d+)$/.exec(lines[0] ?? '');
   if (place) frames.unshift(`${place[1]}: ${(lines[1] || '').trim()}`);
   return { type: text(property(thrown, 'name') || nameOf(thrown, 'Error')), message: text(property(thrown, 'message', UNREADABLE) ?? ''), stack: frames.reverse() };
+}
+
+// The ends of a stack, the innermost frame first: a recursion has the same ones many times.
+function ends(lines) {
+  const left = lines.length - OUTER - INNER;
+  return left > 1 ? [...lines.slice(0, INNER), `at … (${left} frames left out)`, ...lines.slice(-OUTER)] : lines;
 }
 
 // A property of anything, or something else when it cannot be had.
@@ -118,4 +130,4 @@ function original(frame) {
   }
 }
 
-module.exports = { describe, nameOf, property, syntaxPlace };
+module.exports = { describe, invoked, nameOf, property, syntaxPlace };

@@ -1,7 +1,6 @@
 'use strict';
 // What a zygote does before a fork, and an instance after one, so that siblings share memory and nothing else.
 
-const { readlinkSync } = require('fs');
 const v8 = require('v8');
 const vm = require('vm');
 const addon = require('./addon');
@@ -13,6 +12,7 @@ const COMMON = ['assert', 'async_hooks', 'buffer', 'child_process', 'dns', 'even
   'perf_hooks', 'querystring', 'stream', 'stream/promises', 'string_decoder', 'timers/promises', 'tls', 'url', 'util', 'worker_threads', 'zlib'];
 
 let collect;
+let seeded = []; // what is seeded after a fork
 
 // Makes a root zygote of a process that has just started.
 function open() {
@@ -28,22 +28,29 @@ function open() {
 
 // Before a fork: what lives now moves to where a collection in a child has the least to do, and to copy.
 function prepare() {
+  seeded = random.seedable(modules());
   collect();
   collect();
 }
 
 // In an instance: forgets what it must not share with its siblings. Returns how many threads of V8's it has from now on.
 function forget() {
-  random.renew(modules);
+  random.renew(seeded);
   renumber();
   process.chdir('.'); // Node asks for its working directory once, and it was the zygote's
   Reflect.set(process, 'execArgv', new main.Array()); // for what the handler starts
   return addon.wakeWorker();
 }
 
-// Node asks for its pid once.
-function renumber() {
-  Reflect.defineProperty(process, 'pid', { value: Number(readlinkSync('/proc/self')), enumerable: true, configurable: true, writable: false });
+// In a zygote that was forked from another.
+function settle() {
+  random.renewZygote(seeded);
+  renumber();
 }
 
-module.exports = { open, prepare, forget, renumber };
+// Node asks for its pid once.
+function renumber() {
+  Reflect.defineProperty(process, 'pid', { value: addon.pid(), enumerable: true, configurable: true, writable: false });
+}
+
+module.exports = { open, prepare, forget, settle };

@@ -3,7 +3,7 @@
 
 const addon = require('./addon');
 const { writeSync } = require('fs');
-const { describe, nameOf, property } = require('./describe');
+const { describe, invoked, nameOf, property } = require('./describe');
 const { beforeExit, failureOf, load, packed, stopped } = require('./load');
 
 const [HANDLER, REPORT, FAILURE, EVENT, RESULT, EXCEPTION, LIMIT, INVOKE, ANSWER, DEATH] = Array.from('HPFERXLIAD', (c) => c.charCodeAt(0));
@@ -32,13 +32,16 @@ class InvokeError extends GivenError {
     this.kind = error.kind;
     this.fault = error.fault;
     this.retryable = error.retryable ?? false;
-    if (error.exception) this.exception = error.exception;
+    if (error.exception) {
+      this.exception = error.exception;
+      invoked.set(this, JSON.parse(JSON.stringify(error.exception))); // that one is in the hands of the handler
+    }
   }
 }
 
 // Imports the handler that core names, and answers events, until core closes the endpoint. So many threads are V8's own.
 async function beInstance(threads) {
-  if (!addon.pending(PATIENCE)) await rehearse();
+  if (!addon.pending(PATIENCE)) await rehearse(() => addon.pending(0));
   if (addon.receive(frame) !== HANDLER) addon.exit(0);
   fn = JSON.parse(frame.body);
   // For what the handler starts. From within /function the packages are found without it.
@@ -64,8 +67,8 @@ async function beInstance(threads) {
 // A package may have put another object in the place of process.env.
 function setEnvironment(env) {
   for (const variables of new Set([environment, process.env])) {
-    for (const name of Object.keys(variables)) Reflect.deleteProperty(variables, name);
-    for (const name of Object.keys(env)) Reflect.set(variables, name, env[name]);
+    for (const name of Object.keys(variables)) if (!Object.hasOwn(env, name)) Reflect.deleteProperty(variables, name);
+    for (const name of Object.keys(env)) if (property(variables, name) !== env[name]) Reflect.set(variables, name, env[name]);
   }
 }
 
@@ -307,13 +310,12 @@ function listen() {
 // Imports a handler and has it answer an event, both of this runtime's own, that do nothing.
 //
 // In a root zygote it makes that every process forked from it has compiled what serves an event. In an instance that waits, it
-// makes the copies of the memory pages that an import and an event write to, before they are needed.
-async function rehearse() {
+// makes the copies of the memory pages that an import and an event write to, before they are needed, and stops when it is wanted.
+async function rehearse(wanted = () => false) {
   const file = `${__dirname}/rehearsal.js`;
   const rehearsed = { function: '', version: 0, memory: 0, handler: 'rehearsal.handler', packages: [], modules: [] };
-  setEnvironment({ ...process.env });
   rehearsed.handle = (await load(JSON.parse(JSON.stringify(rehearsed)), () => {}, __dirname)).handler;
-  for (let i = 0; i < 3; i++) {
+  for (let i = 0; i < 3 && !wanted(); i++) {
     await new Promise((done) => {
       new Invocation(rehearsed, JSON.parse('{"id":"","deadline_ms":0,"token":""}'), done).run('{"rehearsal":[1,2.5,"three",null,true]}');
     });

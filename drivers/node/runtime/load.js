@@ -10,8 +10,8 @@ const addon = require('./addon');
 const { describe, property, syntaxPlace } = require('./describe');
 const { watchAsked } = require('./asked');
 const { findHandler, isModule } = require('./handler');
-const { drawFrom, renew } = require('./random');
-const { watch } = require('./watch');
+const { drawFrom, renew, seedable } = require('./random');
+const { watch, watchSets } = require('./watch');
 
 const CODE = '/function';
 const MAX_PACKET = 128 << 10, MAX_DRAWN = 2000;
@@ -103,7 +103,8 @@ async function open() {
 async function load(request, fail, directory = CODE) {
   const start = now();
   const took = {};
-  const reads = request.watch && watch(), asked = request.watch && watchAsked();
+  const watching = request.watch && !request.handler;
+  const reads = watching && watch(), asked = watching && watchAsked();
   let importing = '';
   stop = (thrown) => fail(raised(importing, describe(thrown)));
   promises.readFile = readAtOnce;
@@ -114,7 +115,7 @@ async function load(request, fail, directory = CODE) {
       took[importing] = (now() - begin) / 1000;
     }
     const report = { took: 0, modules: took, threads: 1 };
-    if (request.watch) {
+    if (watching) {
       await new Promise((resolve) => { setImmediate(resolve); }); // for imports that nobody waits for
       report.asks = asked();
       report.reads = reads();
@@ -126,7 +127,9 @@ async function load(request, fail, directory = CODE) {
       const known = Object.keys(require.cache).length;
       brought = new Set();
       if (directory === CODE) findUndeclared(request.packages ?? []);
+      const sets = request.watch && watchSets();
       handler = await importHandler(request.handler, directory);
+      if (sets) report.sets = sets();
       const loaded = [...requiredSince(known), ...brought].slice(0, MAX_LOADED);
       if (loaded.length > 0) report.loaded = loaded;
     }
@@ -136,7 +139,7 @@ async function load(request, fail, directory = CODE) {
   } finally {
     stop = null;
     brought = null;
-    if (request.watch) {
+    if (watching) {
       asked();
       reads();
     }
@@ -155,7 +158,7 @@ function* modules() {
 
 // What modules give for random numbers, in a process that has none in common with others as far as can be.
 function draw(names) {
-  renew(modules);
+  renew(seedable(modules()));
   const drawn = {};
   for (const name of names) {
     const text = drawFrom(imported.get(name), parsed(name).pack);

@@ -4,7 +4,6 @@
 
 const addon = require('./addon');
 const fork = require('./fork');
-const random = require('./random');
 const { beInstance, listen, rehearse } = require('./instance');
 const { Failure, failureOf, load, open, packed } = require('./load');
 
@@ -12,10 +11,11 @@ const { Failure, failureOf, load, open, packed } = require('./load');
 const LOST = 0, ZYGOTE = -1, INSTANCE = -2;
 
 // Forks and imports as the driver asks. Runs as an immediate, where the event loop can be forked: no other callback of its turn
-// is waiting to be called.
-function beZygote() {
+// is waiting to be called. It begins with the reply to what was asked before.
+function beZygote(reply) {
   for (;;) {
-    const request = addon.zygote();
+    const request = addon.zygote(reply);
+    reply = '';
     switch (request) {
       case LOST:
         // There is nothing more to do, but what was forked from here lives on, and would die with this process. Core ends it
@@ -26,8 +26,7 @@ function beZygote() {
         beInstance(fork.forget());
         return;
       case ZYGOTE:
-        fork.renumber();
-        random.settle();
+        fork.settle();
         break;
       default:
         answer(JSON.parse(request));
@@ -50,8 +49,7 @@ async function answer(request) {
   }
   setImmediate(() => {
     fork.prepare();
-    addon.say(packed(message));
-    beZygote();
+    beZygote(packed(message));
   });
 }
 
@@ -63,8 +61,7 @@ async function main() {
   setImmediate(() => {
     addon.endThreads();
     fork.prepare();
-    addon.say('{"parked":true}');
-    beZygote();
+    beZygote('{"parked":true}');
   });
 }
 

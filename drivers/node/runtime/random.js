@@ -1,9 +1,10 @@
 'use strict';
-// Random numbers: what a zygote has drawn, or prepared to draw, is not drawn in the instances that are forked from it.
+// Random numbers: what a zygote has drawn, or prepared to draw, is not drawn in what is forked from it.
 
 const crypto = require('crypto');
 const v8 = require('v8');
 const vm = require('vm');
+const addon = require('./addon');
 const { property } = require('./describe');
 
 const { randomFillSync } = crypto, { setFlagsFromString } = v8;
@@ -11,9 +12,10 @@ const { randomFillSync } = crypto, { setFlagsFromString } = v8;
 // Functions of crypto that hand out, from a store, what was drawn before: [function, what empties the store].
 const STORES = [['randomUUID', (draw) => { for (let i = 0; i < 128; i++) draw(); }],
   ['randomInt', (draw) => { for (let i = 0; i < 1024; i++) draw(2); }]];
-const emptied = [];
+const stores = []; // each empties one, when it was used
+const replaced = []; // each puts back a function that was replaced to take notes
 
-// What packages of a zygote have had filled with random bytes: pools, of which they hand out parts, and keys. They are filled again in an instance.
+// What packages of a zygote have had filled with random bytes: pools, of which they hand out parts, and keys. They are filled again after a fork.
 const MAX_FILLED = 10000;
 let filled = [];
 
@@ -30,13 +32,13 @@ let unseeded;
 // state when it is first asked, from --random-seed when that is set: one is made here that nobody asks before the fork. Packages keep
 // Math.random when they are imported; hence a function that looks for the current one.
 function open() {
-  unseeded = vm.runInContext('Math.random', vm.createContext());
+  unseeded = newContext();
   const random = { random() { const x = draw() + offset; return x < 1 ? x : x - 1; } }.random;
   Object.defineProperty(main.Math, 'random', { value: random, writable: true, configurable: true, enumerable: false });
   for (const [name, empty] of STORES) {
     let used = false;
     const original = replace(crypto, name, () => { used = true; });
-    emptied.push(() => used && empty(original));
+    stores.push(() => { if (used) empty(original); used = false; });
   }
   replace(crypto, 'randomFillSync', note);
   replace(crypto, 'randomBytes', (bytes) => ArrayBuffer.isView(bytes) && note(bytes)); // with a callback it returns nothing
@@ -46,16 +48,18 @@ function open() {
   require('module').syncBuiltinESMExports();
 }
 
+const newContext = () => vm.runInContext('Math.random', vm.createContext());
+
 // Puts a function before one of an object, which hears of each call until renew. Returns the original.
 function replace(object, name, called) {
   const original = object[name];
-  const replaced = { [name](...args) {
+  const replacement = { [name](...args) {
     const result = Reflect.apply(original, this, args);
     called(result, ...args.slice(1));
     return result;
   } }[name];
-  object[name] = replaced;
-  emptied.push(() => object[name] === replaced && Reflect.set(object, name, original));
+  object[name] = replacement;
+  replaced.push(() => object[name] === replacement && Reflect.set(object, name, original));
   return original;
 }
 
@@ -64,27 +68,38 @@ function note(view, start = 0, size = view.length - start) {
   filled.push([new WeakRef(view), start, size]);
 }
 
-// In a zygote that was forked: has OpenSSL notice, by a pid that is not that of the zygote above. A fork two below could have it again.
-function settle() {
-  randomFillSync(new Uint8Array(1));
+// In a zygote that was forked: what it imports may draw. Notes are taken on.
+function renewZygote(seeded) {
+  forgetDrawn(seeded);
+  randomFillSync(new Uint8Array(1)); // where pids cannot be chosen, one two below could have this one's
+  unseeded = newContext();
 }
 
-// Forgets what was drawn before the fork.
-function renew(modules) {
+// What libraries with generators export, of modules, [file, exports].
+function seedable(modules) {
+  return Array.from(modules).filter(([file]) => SEEDED.test(file)).map(([, exports]) => exports);
+}
+
+// In an instance. Seeded is what is seedable in it.
+function renew(seeded) {
+  forgetDrawn(seeded);
+  for (const end of replaced) end();
+  filled = undefined;
+}
+
+// Forgets what was drawn before the fork. OpenSSL notices by the pid, which no zygote below another one has again.
+function forgetDrawn(seeded) {
   const bits = new Uint32Array(3);
-  randomFillSync(bits);
+  addon.random(bits);
   setFlagsFromString(`--random-seed=${(bits[0] >>> 1) || 1}`); // 31 bits are few: the offset makes up for it
   offset = (bits[1] * 2 ** 21 + (bits[2] >>> 11)) * 2 ** -53;
   draw = unseeded;
-  for (const empty of emptied) empty();
+  for (const empty of stores) empty();
   for (const [reference, start, size] of filled ?? []) {
     const view = reference.deref();
     if (view !== undefined) randomFillSync(view, start, size);
   }
-  filled = undefined;
-  for (const [file, exports] of modules()) {
-    if (SEEDED.test(file)) seed(exports, bits[2]);
-  }
+  for (const exports of seeded) seed(exports, bits[2]);
 }
 
 // Seeds the generators of a library, which are what it exports, or of that what has a function for it.
@@ -134,4 +149,4 @@ function drawFrom(exports, name) {
   return lines.join('\n');
 }
 
-module.exports = { drawFrom, open, renew, settle };
+module.exports = { drawFrom, open, renew, renewZygote, seedable };

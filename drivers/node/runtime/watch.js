@@ -1,5 +1,6 @@
 'use strict';
-// Which environment variables code reads, while it is watched: in a probe, by an object that stands in for process.env.
+// Which environment variables code reads, and which it sets, while it is watched: in processes that never get
+// an event, by an object that stands in for process.env.
 
 // Packages that look at the names of all variables for those that begin as theirs do, with the names that they know.
 const LOOKS = [[/\/node_modules\/debug\//, ['DEBUG', 'DEBUG_COLORS', 'DEBUG_DEPTH', 'DEBUG_HIDE_DATE', 'DEBUG_SHOW_HIDDEN']]];
@@ -40,4 +41,70 @@ function watch() {
   };
 }
 
-module.exports = { watch };
+// Begins to note which variables are set, changed or removed by others than packages that are just being
+// imported. Returns what ends it and returns the names, "*" when it is not known which.
+function watchSets() {
+  const variables = process.env, before = { ...variables }, own = new Set(), others = new Set();
+  Error.stackTraceLimit = Infinity; // of this realm
+  const note = (name, was) => {
+    if (typeof name !== 'string' || variables[name] === was) return;
+    (isBeingImported(stackHere()) ? others : own).add(name);
+  };
+  const noting = (how) => (target, name, ...more) => {
+    const was = target[name], done = how(target, name, ...more);
+    note(name, was);
+    return done;
+  };
+  process.env = new Proxy(variables, {
+    set: noting((target, name, value) => Reflect.set(target, name, value)),
+    deleteProperty: noting(Reflect.deleteProperty),
+    defineProperty: noting(Reflect.defineProperty),
+  });
+  const watched = process.env;
+  return () => {
+    try {
+      const after = process.env === watched ? variables : { ...process.env };
+      // What has gone another way, as process.loadEnvFile does.
+      for (const name of new Set([...Object.keys(before), ...Object.keys(after)])) {
+        if (before[name] !== after[name] && !others.has(name)) own.add(name);
+      }
+      return [...own].sort();
+    } catch {
+      return ['*']; // of another object in the place of process.env
+    }
+  };
+}
+
+// The stack, as node writes it, whatever packages have put in the place of that.
+function stackHere() {
+  const { Error: given } = main;
+  const name = 'prepareStackTrace', prepare = Object.getOwnPropertyDescriptor(given, name);
+  try {
+    if (prepare !== undefined) Object.defineProperty(given, name, { value: undefined, configurable: true });
+    return new Error().stack;
+  } catch {
+    return '';
+  } finally {
+    if (prepare !== undefined) Reflect.defineProperty(given, name, prepare);
+  }
+}
+
+const FRAME = /^ +at (?:.*(\())?(?:async )?((?:file:\/\/|node:)?[^():]*):\d+:\d+\)?$/;
+
+// Whether what a stack shows belongs to the import of a package: the file that node is just running is a
+// package's.
+function isBeingImported(stack) {
+  let module = '', called = true;
+  for (const line of stack.split('\n')) {
+    const [, open, file] = FRAME.exec(line) ?? [];
+    if (file === undefined || file.startsWith(__dirname)) continue;
+    if (file.startsWith('node:internal/modules/')) {
+      called = false;
+      break;
+    }
+    if (!file.startsWith('node:')) [module, called] = [file, open !== undefined];
+  }
+  return !called && /^(file:\/\/)?\/packages\//.test(module); // an ES module that awaits is run by nobody
+}
+
+module.exports = { watch, watchSets };

@@ -11,7 +11,7 @@ const path = require('path');
 const vm = require('vm');
 
 const { Buffer, URL, performance, process, setImmediate } = globalThis;
-const realm = vm.createContext({ Buffer, URL, performance, process, setImmediate, main: globalThis });
+const realm = Object.assign(vm.createContext(vm.constants.DONT_CONTEXTIFY), { Buffer, URL, performance, process, setImmediate, main: globalThis });
 const loaded = new Map();
 
 function own(name) {

@@ -2,11 +2,13 @@
 
 import importlib
 import itertools
+import json
 import os
 import traceback
 
-# Bytes of what is told of an exception.
+# Bytes of what is told of an exception, and how many frames of a longer stack: those at its ends.
 MAX_MESSAGE, MAX_STACK = 64 << 10, 256 << 10
+OUTER, INNER = 20, 40
 
 # How many exceptions are told of behind one, and bytes of their texts and stacks; how many notes of each, and bytes of one.
 MAX_BEHIND, MAX_MESSAGE_BEHIND, MAX_STACK_BEHIND, MAX_NOTES, MAX_NOTE = 16, 8 << 10, 16 << 10, 8, 1 << 10
@@ -16,6 +18,20 @@ GROUPS = ("BaseExceptionGroup",)
 
 # Files whose frames a user need not see.
 RUNTIME_FILES = (os.path.dirname(__file__), importlib.__file__, "<frozen importlib")
+
+
+class InvokeError(Exception):
+    """Why an invoked function gave no result. function is its name; kind and fault are the words of the HTTP interface; retryable says whether the same call
+    may succeed later; exception is what the function raised, with type, message, stack and causes, or None."""
+
+    def __init__(self, function, error):
+        super().__init__(error.get("message", ""))
+        self.function = function
+        self.kind = error.get("kind")
+        self.fault = error.get("fault")
+        self.retryable = error.get("retryable", False)
+        self.exception = error.get("exception")
+        self._told = json.dumps(self.exception)
 
 
 class Failure(Exception):
@@ -37,7 +53,7 @@ def describe(error):
 
 def add_behind(told, error, seen):
     """Adds notes and causes of an exception to what is told of it. Seen has the ids of the exceptions that were told, which may be behind each other."""
-    notes, causes = notes_of(error), []
+    notes, causes = notes_of(error), invoked(error)
     for relation, cause in behind(error):
         if id(cause) in seen:
             notes.append(f"({relation}: {name_of(cause)}, which was told already)")
@@ -73,6 +89,15 @@ def behind(error):
     return found
 
 
+def invoked(error):
+    """What a function that was invoked has raised, as core has told it and cut."""
+    try:
+        told = json.loads(error._told) if is_a(error, InvokeError) else None
+    except BaseException:  # it is in the hands of the handler
+        told = None
+    return [] if told is None else [{"relation": "cause", **told}]
+
+
 def notes_of(error):
     """What __notes__ has, where it is a list."""
     try:
@@ -104,16 +129,20 @@ def plain(text):
 
 
 def frames_of(error):
-    trace = BaseException.__dict__["__traceback__"].__get__(error)
+    trace = traceback.walk_tb(BaseException.__dict__["__traceback__"].__get__(error))
+    whole = [(frame, number) for frame, number in trace if not frame.f_code.co_filename.startswith(RUNTIME_FILES)]
+    left = len(whole) - OUTER - INNER
+    told = whole if left <= 1 else whole[:OUTER] + whole[-INNER:]  # a recursion has the same ones many times
     try:
-        lines = [frame.line for frame in traceback.extract_tb(trace)]
+        lines = [frame.line for frame in traceback.StackSummary.extract(iter(told))]
     except BaseException:  # a loader of somebody's is asked for the source
         lines = itertools.repeat("")
     frames = []
-    for (frame, number), line in zip(traceback.walk_tb(trace), lines):
+    for (frame, number), line in zip(told, lines):
         code = frame.f_code
-        if not code.co_filename.startswith(RUNTIME_FILES):
-            frames.append(f"{code.co_filename}:{number} in {code.co_name}" + (f": {line}" if line else ""))
+        frames.append(f"{code.co_filename}:{number} in {code.co_name}" + (f": {line}" if line else ""))
+    if left > 1:
+        frames.insert(OUTER, f"… ({left} frames left out)")
     if is_a(error, SyntaxError):
         try:
             if error.filename:

@@ -15,7 +15,7 @@ import sys
 import time
 import types
 
-from pipsqueak_errors import MAX_MESSAGE, cut, is_a, name_of, text_of
+from pipsqueak_errors import MAX_MESSAGE, InvokeError, cut, is_a, name_of, text_of
 
 COROUTINE = types.CoroutineType
 TAKES_MORE = 0x04  # a code's flag of *args
@@ -51,18 +51,6 @@ class Context:
         """Runs another function on the same worker with the event, and returns its result. The request id and the deadline are
         this event's. Raises InvokeError."""
         return invoke(self._token, function_name, event)
-
-
-class InvokeError(Exception):
-    """Why an invoked function gave no result. kind and fault are the words of the HTTP interface; retryable says whether the same call
-    may succeed later; exception is what the function raised, with type, message and stack, or None."""
-
-    def __init__(self, error):
-        super().__init__(error.get("message", ""))
-        self.kind = error.get("kind")
-        self.fault = error.get("fault")
-        self.retryable = error.get("retryable", False)
-        self.exception = error.get("exception")
 
 
 def accepts_context(handler):
@@ -195,10 +183,10 @@ _over = False
 def invoke(token, name, event):
     body = dump(event)
     if os.getpid() != _process:
-        raise InvokeError({"kind": "invalid", "fault": "handler", "message": f"{name} cannot be invoked by a process that the handler has forked"})
+        raise InvokeError(name, {"kind": "invalid", "fault": "handler", "message": f"{name} cannot be invoked by a process that the handler has forked"})
     with _reading:
         if token != _token:
-            raise InvokeError({"kind": "invalid", "fault": "handler", "message": f"{name} was invoked by a thread whose event has been answered"})
+            raise InvokeError(name, {"kind": "invalid", "fault": "handler", "message": f"{name} was invoked by a thread whose event has been answered"})
         number = next(_calls)
         meta = dump_message({"call": number, "function": name})
         send(INVOKE, META.pack(len(meta)) + meta + body, token)
@@ -214,7 +202,7 @@ def invoke(token, name, event):
             if told["call"] == number:
                 break
     if "error" in told:
-        raise InvokeError(told["error"])
+        raise InvokeError(name, told["error"])
     return json.loads(bytes(buffer[9 + meta_length : length]))
 
 

@@ -1,4 +1,5 @@
-"""Which environment variables are read while something is imported, through os.environ and by C code, and which packages it asks for."""
+"""Which environment variables are read while something is imported, through os.environ and by C code, and which
+packages it asks for; and which variables a handler sets."""
 
 import builtins
 import ctypes
@@ -6,6 +7,8 @@ import importlib
 import os
 import re
 import sys
+
+from pipsqueak_errors import is_a
 
 ALL = "*"
 MAX_ASKED = 1000  # names, before it is all of them
@@ -66,6 +69,57 @@ class Watch:
                 setattr(Environment, name, method)
         if ALL in self.reads:  # who has looked at all has read each that is there
             self.reads -= set(os.environ)
+
+
+class Sets:
+    """A context in which names has the variables that are set, changed or removed by others than packages that are
+    just being imported, ALL when something else has taken the place of os.environ. It stays in the process, which
+    never gets an event."""
+
+    def __enter__(self):
+        self.names, self.environ = set(), os.environ
+        put, unset = os.putenv, os.unsetenv  # os.environ uses them too, before it remembers what they do
+
+        def put_noted(key, value):
+            put(key, value)
+            self.note(key, value)
+
+        def unset_noted(key):
+            unset(key)
+            self.note(key, None)
+
+        os.putenv, os.unsetenv = put_noted, unset_noted
+        return self
+
+    def note(self, key, value):
+        try:
+            key, value = os.fsencode(key), value if value is None else os.fsencode(value)
+            if os.environb.get(key) != value and not is_being_imported(sys._getframe(2)):
+                self.names.add(os.fsdecode(key))
+        except Exception:
+            self.names.add(ALL)
+
+    def __exit__(self, *_):
+        if os.environ is not self.environ:
+            self.names = {ALL}
+
+
+IMPORTING = "_load_unlocked", "exec_module", "create_module"
+
+
+def is_being_imported(frame):
+    """Whether what a frame does belongs to the import of a package: of the files of packages and of the function that
+    are just being imported, the innermost is a package's."""
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name in IMPORTING and code.co_filename.startswith("<frozen importlib._bootstrap"):
+            names = frame.f_locals
+            spec = names.get("spec") or getattr(names.get("module"), "__spec__", None)
+            origin = getattr(spec, "origin", None)
+            if is_a(origin, str) and origin.startswith(("/packages/", "/function/")):
+                return origin.startswith("/packages/")
+        frame = frame.f_back
+    return False
 
 
 class Asked:

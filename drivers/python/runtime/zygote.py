@@ -25,7 +25,7 @@ import pipsqueak_threads as numerical
 from pipsqueak_errors import MAX_MESSAGE, Failure, cut, describe, is_a, name_of, text_of
 from pipsqueak_instance import ENDPOINT, Instance, answer, leave, prepare_streams, receive
 from pipsqueak_site import programs
-from pipsqueak_watch import Asked, Watch
+from pipsqueak_watch import Asked, Sets, Watch
 
 CONTROL = 3
 PACKAGES = "/packages/"
@@ -124,7 +124,7 @@ def be_instance():
         fresh.leave_seeds()
         set_environment(request.get("env", {}))
         tell_programs(request.get("packages", []))
-        report, handler = load(request)
+        report, handler = load_noted(request) if request.get("watch") else load(request)
     except Failure as failure:
         answer(FAILURE, packed(failure.reply))
         leave(1)
@@ -150,6 +150,13 @@ def load_watched(request):
         report, _ = load(request)
     report["reads"], report["asks"] = sorted(watch.reads), asked.names
     return report
+
+
+def load_noted(request):
+    with Sets() as sets:
+        report, handler = load(request)
+    report["sets"] = sorted(sets.names)
+    return report, handler
 
 
 def tell_programs(packages):

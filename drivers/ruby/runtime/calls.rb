@@ -1,18 +1,6 @@
 # frozen_string_literal: true
 
 module Pipsqueak
-  # A function that a handler has invoked failed. Kind and fault are core's words; raised is what its handler raised, if it
-  # did: a Hash with "type", "message" and "stack".
-  class InvokeError < StandardError
-    attr_reader :kind, :fault, :retryable, :raised
-
-    def initialize(error)
-      super(error["message"])
-      @kind, @fault, @raised = error.values_at("kind", "fault", "exception")
-      @retryable = error["retryable"] ? true : false
-    end
-  end
-
   # Calls is what the process has under way on its endpoint: it awaits an event, and while one is handled, the answers to what
   # the handler invokes, from any of its threads. Whoever awaits something and finds nobody reading reads for all.
   class Calls
@@ -58,26 +46,26 @@ module Pipsqueak
 
     # Has core run a function. Returns its result, or raises InvokeError.
     def invoke(token, name, event)
-      raise InvokeError.new(Calls.refusal("#{name} cannot be invoked by a process that the handler has forked")) unless Process.pid == @pid
+      raise InvokeError.new(name, Calls.refusal("#{name} cannot be invoked by a process that the handler has forked")) unless Process.pid == @pid
       body = JSON.generate(event)
       answer = @lock.synchronize { ask(token, name, body) }
       meta_end = 9 + answer.unpack1("N", offset: 5)
       meta = JSON.parse(answer.byteslice(9, meta_end - 9))
-      raise InvokeError.new(meta["error"]) if meta["error"]
+      raise InvokeError.new(name, meta["error"]) if meta["error"]
       JSON.parse(answer.byteslice(meta_end, answer.bytesize))
     end
 
     private
 
     def ask(token, name, body)
-      raise InvokeError.new(Calls.late(name)) unless token == @token
+      raise InvokeError.new(name, Calls.late(name)) unless token == @token
       call = @number += 1
       @open[call] = name
       meta = JSON.generate("call" => call, "function" => name.to_s)
       head = [5 + token.bytesize + meta.bytesize + body.bytesize, "I", token, meta.bytesize].pack("Naa*N")
       # Half a frame would be the end of this process: no Timeout in between.
       Thread.handle_interrupt(Object => :never) { @output.write(head, meta, body) }
-      await(call) or raise InvokeError.new(Calls.late(name))
+      await(call) or raise InvokeError.new(name, Calls.late(name))
     ensure
       @open.delete(call)
       @got.delete(call)

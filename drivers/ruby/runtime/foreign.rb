@@ -14,6 +14,20 @@ module Pipsqueak
     def self.parse(text) = PARSER.new(text, max_nesting: DEPTH).parse
   end
 
+  # A function that a handler has invoked failed. Function is its name; kind and fault are core's words; raised is what its handler raised, if it
+  # did: a Hash with "type", "message", "stack" and perhaps "causes".
+  class InvokeError < StandardError
+    attr_reader :function, :kind, :fault, :retryable, :raised
+
+    def initialize(function, error)
+      super(error["message"])
+      @function = function
+      @kind, @fault, @raised = error.values_at("kind", "fault", "exception")
+      @retryable = error["retryable"] ? true : false
+      @told = JSON.generate(@raised).freeze
+    end
+  end
+
   # An error to report: kind and fault as core has them, and the exception behind it.
   class Failure < StandardError
     attr_reader :reply
@@ -28,8 +42,10 @@ module Pipsqueak
   # Files whose frames a user need not see.
   RUNTIME_FILES = ["#{__dir__}/", "<internal:"].freeze
   MAX_MESSAGE = 64 << 10
-  MAX_FRAMES = 1000
   MAX_STACK = 200 << 10
+  # How many frames are told of a longer stack: those at its ends.
+  OUTER = 20
+  INNER = 40
   # How many exceptions are told of behind one, and bytes of their texts and stacks.
   MAX_BEHIND = 16
   MAX_MESSAGE_BEHIND = 8 << 10
@@ -42,11 +58,13 @@ module Pipsqueak
   INSPECT = Module.instance_method(:inspect)
   BACKTRACE = Exception.instance_method(:backtrace)
   CAUSE = Exception.instance_method(:cause)
+  VARIABLE = Kernel.instance_method(:instance_variable_get)
 
   class << self
     # What a user is told of an exception: its type, text, stack without the frames of this runtime, outermost first, notes, and the exceptions behind it.
     def describe(error)
       told = outline(error, MAX_MESSAGE, MAX_STACK)
+      add_invoked(told, error)
       seen = {}.compare_by_identity
       seen[error] = true
       above = told
@@ -54,7 +72,8 @@ module Pipsqueak
         left = seen[error] ? "(cause: #{type_of(error)}, which was told already)" : "(there are more exceptions behind it)" if seen[error] || seen.size > MAX_BEHIND
         break (above["notes"] ||= []) << left if left
         seen[error] = true
-        above["causes"] = [above = outline(error, MAX_MESSAGE_BEHIND, MAX_STACK_BEHIND).merge!("relation" => "cause")]
+        (above["causes"] ||= []) << (above = outline(error, MAX_MESSAGE_BEHIND, MAX_STACK_BEHIND).merge!("relation" => "cause"))
+        add_invoked(above, error)
       end
       told
     end
@@ -93,13 +112,28 @@ module Pipsqueak
     private
 
     def outline(error, most, room)
-      frames = backtrace_of(error).reject { |frame| frame.start_with?(*RUNTIME_FILES) }.first(MAX_FRAMES)
+      frames = ends(backtrace_of(error).reject { |frame| frame.start_with?(*RUNTIME_FILES) })
       frames = frames.map { |frame| clean(frame) }.take_while { |frame| (room -= frame.bytesize) >= 0 }
       message = message_of(error)
       told = { "type" => type_of(error), "message" => clean(message, most), "stack" => frames.reverse }
       note = note_of(error, message)
       told["notes"] = [note] if note
       told
+    end
+
+    # The ends of a stack, the innermost frame first: a recursion has the same ones many times.
+    def ends(frames)
+      left = frames.size - OUTER - INNER
+      left > 1 ? [*frames.first(INNER), "… (#{left} frames left out)", *frames.last(OUTER)] : frames
+    end
+
+    # Adds to what is told of an error what a function that was invoked has raised, as core has told it and cut.
+    def add_invoked(told, error)
+      return unless InvokeError === error
+      raised = JSON.parse(VARIABLE.bind_call(error, :@told))
+      (told["causes"] ||= []) << raised.merge("relation" => "cause") if raised
+    rescue StandardError
+      nil # it is in the hands of the handler
     end
 
     # What detailed_message says besides the message and the class (Ruby 3.2 and later).

@@ -99,7 +99,10 @@ module Pipsqueak
     def import(function)
       @function = function
       ENV.replace(function["env"] || {})
-      @loader.load(function) { @handler = @loader.handler(function["handler"]) }
+      return @loader.load(function) { @handler = @loader.handler(function["handler"]) } unless function["watch"]
+      require_relative "watch"
+      report = @loader.load(function) { Sets.during { @handler = @loader.handler(function["handler"]) } }
+      report.merge("sets" => Sets.names)
     end
 
     # What of this runtime failed where nothing of the function's is to blame.

@@ -30,4 +30,51 @@ module Pipsqueak
     def self.all = @all = true
     def self.reads = @reads
   end
+
+  # Sets tells which environment variables are set, changed or removed by others than gems that are just being
+  # required. It stays in the process, which never gets an event.
+  module Sets
+    CODE = "/function/"
+    PACKAGES = "/packages/"
+    TOP = ["<top (required)>", "<main>"].freeze # what runs a file
+
+    module Noting
+      %i[[]= store delete update merge! replace clear shift delete_if reject! select! filter! keep_if].each do |name|
+        define_method(name) do |*given, **named, &block|
+          before = to_h
+          super(*given, **named, &block)
+        ensure
+          Sets.note(before)
+        end
+      end
+    end
+
+    # Returns what the block does. Then names has the variables, ALL when something else has taken the place
+    # of ENV.
+    def self.during
+      environment = ENV
+      environment.singleton_class.prepend(Noting)
+      @names = []
+      @noting = true
+      yield
+    ensure
+      @noting = false
+      @names = [Watch::ALL] unless environment.equal?(Object.const_get(:ENV))
+    end
+
+    def self.names = @names.uniq.sort
+
+    def self.note(before)
+      return unless @noting && before
+      after = ENV.to_h
+      changed = (before.keys | after.keys).reject { |name| before[name] == after[name] }
+      @names.concat(changed) unless changed.empty? || being_required?
+    end
+
+    # Whether of the files of gems and of the function that are just being required, the innermost is a gem's.
+    def self.being_required?
+      place = caller_locations.find { |one| TOP.include?(one.label) && one.path.start_with?(CODE, PACKAGES) }
+      !place.nil? && place.path.start_with?(PACKAGES)
+    end
+  end
 end

@@ -36,7 +36,8 @@ extern char *rb_string_value_cstr(volatile VALUE *string);
 static pid_t (*libc_fork)(void);
 static int armed;
 static int answer; /* what ps_zygote returned last */
-static char buffer[MAX_PACKET];
+static char buffer[MAX_PACKET]; /* a request, or before it the reply to the one before */
+static size_t reply;            /* bytes of that */
 
 /* The descriptors that Ruby has opened, above the endpoint's. A child enters its sandbox without them, but still has what they
  * belong to, and will close them by their numbers: Ruby itself at once (and aborts when it cannot), a file when it is collected.
@@ -86,6 +87,10 @@ PS_API pid_t fork(void)
     static const struct ps_hooks none;
     struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
     sigaction(SIGCHLD, &ignore, &before);
+    /* Not earlier: who looks at the process after the reply is to see it as it waits. To a driver that is gone the next receive says so. */
+    if (reply)
+        send(PS_FD_CONTROL, buffer, reply, MSG_NOSIGNAL);
+    reply = 0;
     answer = ps_zygote(PS_FD_CONTROL, &none, buffer, sizeof buffer);
     sigaction(SIGCHLD, &before, NULL);
     if (answer < 0)
@@ -93,9 +98,12 @@ PS_API pid_t fork(void)
     return answer < 0 ? 0 : 1;
 }
 
-/* The next fork waits for the driver. */
-static VALUE arm(VALUE self)
+/* The next fork sends the packet, unless it is empty, and waits for the driver. */
+static VALUE arm(VALUE self, VALUE packet)
 {
+    const char *text = rb_string_value_cstr(&packet);
+    reply = strnlen(text, sizeof buffer);
+    memcpy(buffer, text, reply);
     armed = 1;
     return self;
 }
@@ -116,13 +124,6 @@ static VALUE request(VALUE self)
 {
     (void)self;
     return rb_str_new(buffer, answer > 0 ? answer : 0);
-}
-
-static VALUE say(VALUE self, VALUE packet)
-{
-    const char *text = rb_string_value_cstr(&packet);
-    send(PS_FD_CONTROL, text, strlen(text), MSG_NOSIGNAL); /* to a driver that is gone: the next wait says so */
-    return self;
 }
 
 /* Makes the C heap ready for forks. Free memory lies in small pieces between what lives, and a child that takes them copies a page
@@ -171,10 +172,9 @@ static VALUE load_library(VALUE self, VALUE name, VALUE path)
 PS_API void Init_zygote(void)
 {
     VALUE module = rb_define_module("PipsqueakZygote");
-    rb_define_module_function(module, "arm", arm, 0);
+    rb_define_module_function(module, "arm", arm, 1);
     rb_define_module_function(module, "forked", forked, 0);
     rb_define_module_function(module, "request", request, 0);
-    rb_define_module_function(module, "say", say, 1);
     rb_define_module_function(module, "settle", settle, 0);
     rb_define_module_function(module, "load_library", load_library, 2);
     rb_define_module_function(module, "watch", watch, 0);

@@ -37,15 +37,16 @@ module Pipsqueak
         $stdout.sync = true
         @loader = Loader.new
         prepare_to_fork
-        PipsqueakZygote.say('{"parked":true}')
+        reply = '{"parked":true}'
         loop do
-          PipsqueakZygote.arm
+          PipsqueakZygote.arm(reply)
+          reply = ""
           Process.fork
           case PipsqueakZygote.forked
           when INSTANCE then return after_fork
           when ZYGOTE then after_fork
           when LOST then sleep # what was forked from here lives on, and would die with this process; core ends it
-          else PipsqueakZygote.say(Pipsqueak.packed(answer_to(JSON.parse(PipsqueakZygote.request)), MAX_PACKET))
+          else reply = Pipsqueak.packed(answer_to(JSON.parse(PipsqueakZygote.request)), MAX_PACKET)
           end
         end
       end

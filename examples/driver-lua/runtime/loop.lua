@@ -31,9 +31,16 @@ local function quote(text)
   return json.quotestring(assert(not rest:find "[\128-\255]" and text, "a string is not in UTF-8"))
 end
 
--- Writes a value as JSON: a table as an array when it has elements or was one when it was read, a number with 16 digits.
+-- Writes a number with as many digits as it takes to read the same one again.
+local function digits(number)
+  assert(number - number == 0, "a number is not finite")
+  local short = ("%.15g"):format(number)
+  return tonumber(short) == number and short or ("%.17g"):format(number)
+end
+
+-- Writes a value as JSON: a table as an array when it has elements or was one when it was read.
 local function encode(value)
-  if type(value) == "number" then return assert(value - value == 0 and ("%.16g"):format(value), "a number is not finite") end
+  if type(value) == "number" then return digits(value) end
   if type(value) == "string" then return quote(value) end
   if type(value) ~= "table" or value == json.null then return assert(json.encode(value)) end
   local parts, list = {}, #value > 0 or (getmetatable(value) or {}).__jsontype == "array"

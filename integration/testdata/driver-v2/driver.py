@@ -1,7 +1,7 @@
 """A driver of version 2 of the protocol, frozen when version 3 came. It pins that a host still serves that version: nothing in this
 directory is ever changed to suit a host.
 
-It has a copy of the version's driver.proto and of the loop that its processes ran. Its Python is that of examples/driver-in-python.
+It has a copy of the version's driver.proto and of the loop that its processes ran. Its Python is .deps/grpc, which the Makefile makes.
 """
 
 import asyncio

@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PS_ABI 2
+#define PS_ABI 3
 
 #ifdef __cplusplus
 #define PS_EXPORT extern "C" __attribute__((visibility("default")))
@@ -53,6 +53,7 @@ typedef struct ps_calls {
     void (*error)(ps_context *, const char *type, const char *message);
     int (*invoke)(ps_context *, const char *function, const char *event, size_t size, ps_answer *);
     void (*cause)(ps_context *, const char *type, const char *message); /* since version 2 */
+    void (*cause_answer)(ps_context *, const ps_answer *);                    /* since version 3 */
 } ps_calls;
 
 /* What a handler is told of its event and of itself. */
@@ -86,6 +87,13 @@ static inline void ps_error(ps_context *context, const char *type, const char *m
 static inline void ps_cause(ps_context *context, const char *type, const char *message)
 {
     context->calls->cause(context, type, message);
+}
+
+/* After ps_error: says that it was caused by what an invoked handler has raised, and with that by its stack and its causes. The answer is that of a
+ * ps_invoke of the same event; one without an exception adds nothing. */
+static inline void ps_cause_answer(ps_context *context, const ps_answer *answer)
+{
+    context->calls->cause_answer(context, answer);
 }
 
 /* Invokes another function with an event, JSON of at most 6 MiB, and waits for its answer. Returns 0 when it has a result, else -1.

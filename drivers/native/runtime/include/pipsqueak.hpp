@@ -25,16 +25,21 @@
 
 namespace pipsqueak {
 
-/* An invocation that failed; the fields are ps_answer's. */
+/* An invocation of a function that failed; the other fields are ps_answer's. */
 class invoke_error : public std::runtime_error {
 public:
-    explicit invoke_error(const ps_answer &answer)
-        : std::runtime_error(answer.message), kind(answer.kind), fault(answer.fault), exception_type(answer.exception_type),
-          exception_message(answer.exception_message), retryable(answer.retryable != 0)
+    invoke_error(const std::string &name, const ps_answer &answer)
+        : std::runtime_error(answer.message), function(name), kind(answer.kind), fault(answer.fault), exception_type(answer.exception_type),
+          exception_message(answer.exception_message), retryable(answer.retryable != 0), answer_(answer)
     {
     }
-    std::string kind, fault, exception_type, exception_message;
+    std::string function, kind, fault, exception_type, exception_message;
     bool retryable;
+    /* It is good until the handler returns. */
+    const ps_answer &answer() const { return answer_; }
+
+private:
+    ps_answer answer_;
 };
 
 /* What a handler is told of its event and of itself. It is good until the handler returns. */
@@ -55,7 +60,7 @@ public:
     {
         ps_answer answer;
         if (ps_invoke(c_, function.c_str(), event.data(), event.size(), &answer) != 0)
-            throw invoke_error(answer);
+            throw invoke_error(function, answer);
         return std::string(answer.result, answer.size);
     }
     ps_context *c() const { return c_; }
@@ -76,9 +81,11 @@ inline std::string name_of(const std::type_info *type)
     return text;
 }
 
-/* Tells what an exception has nested in it. */
+/* Tells what an exception has nested in it, and what an invoked handler has raised. */
 inline void tell_causes(ps_context *c, const std::exception &e, int most = 16)
 {
+    if (auto failed = dynamic_cast<const invoke_error *>(&e))
+        ps_cause_answer(c, &failed->answer());
     try {
         if (most > 0)
             std::rethrow_if_nested(e);

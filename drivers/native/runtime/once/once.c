@@ -35,6 +35,8 @@ static void cause(ps_context *context, const char *type, const char *message)
     fprintf(stderr, "  caused by %s: %s\n", type, message);
 }
 
+static void cause_answer(ps_context *context, const ps_answer *answer) { (void)context, (void)answer; }
+
 static int invoke(ps_context *context, const char *function, const char *event, size_t size, ps_answer *answer)
 {
     (void)context, (void)function, (void)event, (void)size;
@@ -51,7 +53,7 @@ static int fail(const char *why)
 
 int main(int argc, char **argv)
 {
-    const ps_calls calls = {result, error, invoke, cause};
+    const ps_calls calls = {result, error, invoke, cause, cause_answer};
     ps_context context = {.abi = PS_ABI, .calls = &calls, .request_id = "", .function = "", .deadline_ms = INT64_MAX};
     if (argc < 3)
         return fail("usage: once OBJECT[:SYMBOL] EVENT [wait]");

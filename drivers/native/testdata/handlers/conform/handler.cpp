@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <dlfcn.h>
 #include <fstream>
 #include <map>
 #include <random>
@@ -161,6 +162,14 @@ static string randoms()
     return json::object({{"rand", json::quote(std::to_string(rand()) + " " + std::to_string(rand()))}, {"getrandom", json::quote(std::to_string(n))}, {"device", json::quote(drawn)}, {"temporary", json::quote(name)}});
 }
 
+static string drawn(const Event &e)
+{
+    auto tell = (const char *(*)())dlsym(dlopen(text(e, "module").c_str(), RTLD_NOW | RTLD_NOLOAD), "kit_drawn");
+    if (!tell)
+        throw KitError(text(e, "module") + " is not loaded, or has drawn nothing");
+    return tell();
+}
+
 static string environment()
 {
     std::map<string, string> all;
@@ -243,7 +252,8 @@ static string bytes(const Event &e)
     string all = "\"";
     for (string_view byte : json::items(e.at("bytes")))
         all += (char)std::stoi(string(byte));
-    return all + "\"";
+    all += "\"";
+    return e.count("key") && e.at("key") == "true" ? "{" + all + ":1}" : all;
 }
 
 static string forked()
@@ -297,6 +307,8 @@ static string handle(string_view event, pipsqueak::context &c)
         return std::to_string(++count);
     if (what == "random")
         return randoms();
+    if (what == "drawn")
+        return drawn(e);
     if (what == "signal") {
         signal(SIGUSR2, [](int) { caught = caught + 1; });
         kill(getpid(), SIGUSR2);
@@ -316,6 +328,8 @@ static string handle(string_view event, pipsqueak::context &c)
         return grow(e);
     if (what == "unusable")
         return "neither a number nor anything else";
+    if (what == "odd") /* a result is text here */
+        return e.count("within") && e.at("within") == "true" ? "{\"value\":" + text(e, "name") + "}" : text(e, "name");
     if (what == "number")
         return e.count("within") ? "[" + text(e, "name") + "]" : text(e, "name");
     if (what == "bytes")

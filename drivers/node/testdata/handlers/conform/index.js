@@ -43,6 +43,7 @@ const does = {
     web: Buffer.from(globalThis.crypto.getRandomValues(new Uint8Array(16))).toString('hex'),
     directory: fs.mkdtempSync('/tmp/kit-'),
   }),
+  drawn: ({ module }) => globalThis.kitDrawn[module],
   env: () => process.env,
   about: (event, context) => ({
     request_id: context.awsRequestId,
@@ -68,7 +69,16 @@ const does = {
   grow: ({ bytes }) => { held.push(Buffer.alloc(bytes, 'x')); },
   unusable: () => 1n,
   number: ({ name, within }) => (within ? [Number(name)] : Number(name)),
-  bytes: ({ bytes }) => String.fromCharCode(0xd800, ...bytes),
+  odd: ({ name, within }) => {
+    const cycle = [];
+    cycle.push(cycle);
+    const odd = { function: fall, object: new KitError(), cycle }[name];
+    return within ? { value: odd } : odd;
+  },
+  bytes: ({ bytes, key }) => {
+    const text = String.fromCharCode(0xd800, ...bytes);
+    return key ? { [text]: 1 } : text;
+  },
   nest: ({ levels }) => {
     let nested = [];
     for (let i = 1; i < levels; i++) nested = [nested];

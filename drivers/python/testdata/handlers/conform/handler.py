@@ -93,6 +93,10 @@ def do_random(event, context):
     } | ({"generator": str(sys.modules["kit_a"].generator.random())} if "kit_a" in sys.modules else {})
 
 
+def do_drawn(event, context):
+    return sys.modules[event["module"]].drawn
+
+
 def do_env(event, context):
     return dict(os.environ)
 
@@ -139,12 +143,20 @@ def do_unusable(event, context):
     return object()
 
 
+def do_odd(event, context):
+    cycle = []
+    cycle.append(cycle)
+    odd = {"function": do_odd, "object": KitError(), "cycle": cycle}[event["name"]]
+    return {"value": odd} if event["within"] else odd
+
+
 def do_number(event, context):
     return [float(event["name"])] if event.get("within") else float(event["name"])
 
 
 def do_bytes(event, context):
-    return bytes(event["bytes"]).decode("utf-8", "surrogateescape")
+    text = bytes(event["bytes"]).decode("utf-8", "surrogateescape")
+    return {text: 1} if event.get("key") else text
 
 
 def do_nest(event, context):

@@ -46,7 +46,7 @@ module Kit
     def do_state(_, _) = $count += 1
     def do_env(_, _) = ENV.to_h
     def do_unusable(_, _) = Float::NAN
-    def do_bytes(event, _) = event["bytes"].pack("C*").force_encoding("UTF-8")
+    def do_drawn(event, _) = KitDraw::DRAWN.fetch(event["module"])
     def do_nest(event, _) = (event["levels"] - 1).times.reduce([]) { |nested, _| [nested] }
 
     def do_print(event, _)
@@ -60,6 +60,18 @@ module Kit
         rand: rand.to_s, random: Random.new.bytes(8).unpack1("H*"), shuffle: [*1..30].shuffle.join(" "), secure: SecureRandom.hex,
         uuid: SecureRandom.uuid, openssl: OpenSSL::Random.random_bytes(16).unpack1("H*"), tempfile: File.basename(Tempfile.new.path)
       }
+    end
+
+    def do_bytes(event, _)
+      text = event["bytes"].pack("C*").force_encoding("UTF-8")
+      event["key"] ? { text => 1 } : text
+    end
+
+    def do_odd(event, _)
+      cycle = []
+      cycle << cycle
+      odd = { "function" => method(:do_odd), "object" => KitError.new, "cycle" => cycle }.fetch(event["name"])
+      event["within"] ? { value: odd } : odd
     end
 
     def do_signal(_, _)

@@ -1,1 +1,4 @@
-raise RuntimeError("kit says no")
+try:
+    raise ValueError("the kit has a reason")
+except ValueError as error:
+    raise RuntimeError("kit says no") from error

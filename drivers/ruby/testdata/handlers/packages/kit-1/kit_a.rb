@@ -1,6 +1,5 @@
-require "securerandom"
-require "tempfile"
+require "kit_draw"
 
 puts "kit_a"
 BLOCK = "k" * (24 << 20)
-DRAWN = [rand, [*1..30].shuffle, SecureRandom.hex, SecureRandom.uuid, File.basename(Tempfile.new.path)].freeze
+KitDraw::DRAWN["kit_a"] = KitDraw.draw

@@ -18,7 +18,8 @@ import time
 import traceback
 
 CONTROL, ENDPOINT, CODE = 3, 4, "/function"
-MAX_PACKET, MAX_FRAME, MAX_RESULT, MAX_TEXT, MAX_STACK = 128 << 10, (6 << 20) + (64 << 10), 6 << 20, 20_000, 50
+MAX_PACKET, MAX_FRAME, MAX_RESULT, MAX_TEXT = 128 << 10, (6 << 20) + (64 << 10), 6 << 20, 20_000
+OUTER, INNER = 20, 40  # frames of a longer stack that are told
 MAX_CAUSES = 16  # exceptions behind one that are told
 LOST, ZYGOTE, INSTANCE = 0, -1, -2  # what ps_zygote returns besides the length of a request
 STDLIB, OWN = list(sys.path), (__file__, importlib.__file__, "<frozen importlib")
@@ -116,7 +117,9 @@ def describe(error, seen=()):
     except BaseException:
         text = "(its text cannot be had)"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(OWN)]
-    stack = [f"{f.filename}:{f.lineno} in {f.name}"[:300] for f in frames[-MAX_STACK:]]
+    stack = [f"{f.filename}:{f.lineno} in {f.name}"[:300] for f in frames]
+    if (left := len(stack) - OUTER - INNER) > 1:
+        stack[OUTER:-INNER] = [f"… ({left} frames left out)"]
     told, seen = {"type": type(error).__name__, "message": text, "stack": stack}, (*seen, id(error))
     context = None if error.__suppress_context__ else error.__context__
     for relation, other in (("cause", error.__cause__), ("context", context)):
