@@ -219,8 +219,8 @@ type Report struct {
 	Loaded []string
 	// Reads are the names of environment variables that were read during the import, AllVariables for all of them. Only with Load.Watch.
 	Reads []string
-	// Asks are names of modules, and of packages, that the imported code looked for, found or not, AnyPackage for all that there are. Those of the language's own
-	// may be left out. Only with Load.Watch.
+	// Asks are names of modules, and of packages, that the imported code looked for, found or not, AnyPackage for all that there are. Those that no package can
+	// take the place of may be left out, and what a package finds wherever it is found itself. Only with Load.Watch.
 	Asks []string
 	// Drawn has text for those of Load.Draw that have random generators: a line for each, with its name and what it gave, which is to differ from process to process.
 	Drawn map[string]string
@@ -255,6 +255,9 @@ type Resolution struct {
 	// Sets are the names of environment variables that the function's own files set before or while they import modules, AllVariables when it is not known
 	// which, or when they change something else that packages look at when they are imported.
 	Sets []string `json:"sets"`
+	// Offers are names by which packages find in the function's own directory what they do not require, in instances alone. A package that has asked for
+	// one of them, as in Report, is imported by instances of the function only. Empty where packages find all packages of the function.
+	Offers []string `json:"offers"`
 }
 
 // InstallRequest asks for packages.

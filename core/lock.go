@@ -41,7 +41,9 @@ type Receipt struct {
 	Bytes   int64  `json:"bytes"`   // that were fetched for it
 	// Modules are what a process can import of it: the names by which a probe imports it, and with which imports of it begin. Empty
 	// when it has nothing to import. A name may begin with the way in which it is imported, and a colon.
-	Modules    []string    `json:"modules,omitempty"`
+	Modules []string `json:"modules,omitempty"`
+	// Offers are further names by which packages find it that ask for it, as in Report.Asks: a name stands for all that begins with it.
+	Offers     []string    `json:"offers,omitempty"`
 	Licenses   []string    `json:"licenses,omitempty"`   // as it states them, SPDX expressions where it does
 	Signatures []Signature `json:"signatures,omitempty"` // what was looked for, found or not
 	// Bundles are packages that lie in its archive and are nobody else's: name, version and URL.

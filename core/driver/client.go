@@ -285,7 +285,11 @@ func (c *Client) Import(ctx context.Context, id core.NodeID, load core.Load) (co
 	if err != nil {
 		return core.Report{}, c.failure(ctx, err)
 	}
-	return decodeReport(pb), nil
+	report := decodeReport(pb)
+	if load.Watch && c.Protocol() < currentVersion { // it says nothing of that
+		report.Asks = []string{core.AnyPackage}
+	}
+	return report, nil
 }
 
 // Resolve implements core.Installer. A driver without core.CapabilityInstall gives KindUnsupported.

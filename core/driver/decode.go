@@ -162,7 +162,7 @@ func decodeResolveRequest(pb *driverpb.ResolveRequest) core.ResolveRequest {
 
 func decodeResolution(pb *driverpb.Resolution) core.Resolution {
 	return core.Resolution{
-		Packages: each(pb.GetPackages(), decodeLocked), Files: pb.GetFiles(), Imports: pb.GetImports(), Perhaps: pb.GetPerhaps(), Sets: pb.GetSets(),
+		Packages: each(pb.GetPackages(), decodeLocked), Files: pb.GetFiles(), Imports: pb.GetImports(), Perhaps: pb.GetPerhaps(), Sets: pb.GetSets(), Offers: pb.GetOffers(),
 	}
 }
 
@@ -179,6 +179,7 @@ func decodeReceipt(pb *driverpb.Receipt) core.Receipt {
 			return core.Signature{Scheme: s.GetScheme(), Verified: s.GetVerified(), Signer: s.GetSigner(), Detail: s.GetDetail()}
 		}),
 		Bundles: each(pb.GetBundles(), decodeLocked),
+		Offers:  pb.GetOffers(),
 	}
 }
 

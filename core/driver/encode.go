@@ -189,7 +189,7 @@ func encodeResolveRequest(r core.ResolveRequest) *driverpb.ResolveRequest {
 }
 
 func encodeResolution(r core.Resolution) *driverpb.Resolution {
-	return &driverpb.Resolution{Packages: each(r.Packages, encodeLocked), Files: r.Files, Imports: r.Imports, Perhaps: r.Perhaps, Sets: r.Sets}
+	return &driverpb.Resolution{Packages: each(r.Packages, encodeLocked), Files: r.Files, Imports: r.Imports, Perhaps: r.Perhaps, Sets: r.Sets, Offers: r.Offers}
 }
 
 func encodeInstallRequest(r core.InstallRequest) *driverpb.InstallRequest {
@@ -205,6 +205,7 @@ func encodeReceipt(r core.Receipt) *driverpb.Receipt {
 			return &driverpb.Signature{Scheme: s.Scheme, Verified: s.Verified, Signer: s.Signer, Detail: s.Detail}
 		}),
 		Bundles: each(r.Bundles, encodeLocked),
+		Offers:  r.Offers,
 	}
 }
 

@@ -14,7 +14,10 @@ import (
 func (r *run) probe(p *core.Installed) (core.Probe, error) {
 	result := core.Probe{Time: time.Now().UTC(), Version: version, By: r.By}
 	if p.Probe != nil {
-		result.Asks = p.Probe.Asks // which may have seen other packages
+		result.Asks = p.Probe.Asks   // which may have seen other packages
+		if len(p.Probe.Errors) > 0 { // what it had not seen of the package is seen now, if it can be
+			result.Asks = without(result.Asks, []string{core.AnyPackage})
+		}
 	}
 	required := r.requires(p)
 	ctx, cancel := context.WithTimeout(r.ctx, packageTime)
@@ -48,9 +51,9 @@ func (r *run) probe(p *core.Installed) (core.Probe, error) {
 			result.Errors[module] = err.Error()
 			if ctx.Err() != nil {
 				result.Errors[module] = fmt.Sprintf("importing %s takes longer than %v", module, packageTime)
-				break
 			}
-			if len(result.Errors) == maxErrors {
+			if ctx.Err() != nil || len(result.Errors) == maxErrors {
+				result.Asks = []string{core.AnyPackage} // nobody has seen its other modules
 				break
 			}
 			continue
@@ -58,10 +61,7 @@ func (r *run) probe(p *core.Installed) (core.Probe, error) {
 		result.Reads, result.Asks = seen.Reads, sorted(slices.Concat(result.Asks, seen.Asks))
 		return result, r.judge(&result, before, after, took, required)
 	}
-	if len(result.Errors) > 0 { // what it asks for is not known
-		result.Asks = []string{core.AnyPackage}
-	}
-	return result, nil
+	return result, nil // who imports a module that fails alone runs its code, and asks for what it asks for
 }
 
 // importEach imports modules one by one, and returns the one that failed, and what they read, sorted, and ask for.

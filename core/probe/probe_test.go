@@ -182,6 +182,27 @@ func TestErrors(t *testing.T) {
 	})
 }
 
+// What a package asks for is known, also when it cannot be imported alone: who imports it asks then. Of one that nobody has seen whole it is not.
+func TestAsks(t *testing.T) {
+	raised := core.Errorf(core.KindException, core.FaultHandler, "no")
+	w := newWorld(map[string]drivertest.Module{"asks": {Asks: []string{"y", "x", "y"}}, "fails": {Err: raised}, "f1": {Err: raised}, "f2": {Err: raised}, "f3": {Err: raised}, "f4": {Err: raised}})
+	half, broken := pkg("half"), pkg("broken")
+	half.Receipt.Modules, broken.Receipt.Modules = []string{"f1", "asks"}, []string{"f1", "f2", "f3", "f4"}
+	asks := pkg("asks")
+	asks.Probe = &core.Probe{Version: 1, Asks: []string{"of another version"}}
+	mended := pkg("mended")
+	mended.Probe = &core.Probe{Version: 1, Asks: []string{core.AnyPackage, "before"}, Errors: map[string]string{"mended": "no"}}
+	found, err := w.run(t, asks, pkg("fails"), half, broken, mended)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"asks": "[of another version x y]", "mended": "[before]", "fails": "[]", "half": "[x y]", "broken": "[*]"} {
+		if got := fmt.Sprint(found[name].Asks); got != want {
+			t.Errorf("%s asks for %s, want %s", name, got, want)
+		}
+	}
+}
+
 // A machine that fails says nothing of packages.
 func TestMachine(t *testing.T) {
 	for name, test := range map[string]struct {

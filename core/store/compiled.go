@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,7 +109,7 @@ func (s *Store) CommitCompiled(runtime core.RuntimeID, dirs map[core.Package]str
 			return err
 		}
 	}
-	return s.rewrite(desk, runtime, func(entry *core.Installed) bool {
+	return s.rewrite(desk, runtime, core.NewSet(slices.Collect(maps.Keys(copied))...), func(entry *core.Installed) bool {
 		if !placed[entry.Package] {
 			return false
 		}
@@ -220,12 +221,12 @@ func (s *Store) removeCopies(tree Tree, aside string) error {
 	return nil
 }
 
-// rewrite changes entries of the index of a runtime: those of which change, which gets a copy, says so. The caller holds writes.
-func (s *Store) rewrite(desk string, runtime core.RuntimeID, change func(*core.Installed) bool) error {
+// rewrite changes entries of packages in the index of a runtime: those of which change, which gets a copy, says so. The caller holds writes.
+func (s *Store) rewrite(desk string, runtime core.RuntimeID, packages core.Set, change func(*core.Installed) bool) error {
 	type move struct{ from, to string }
 	var moves []move
 	var entries []core.Installed
-	for i, path := range s.index() {
+	for i, path := range s.indexOf(runtime, packages) {
 		entry, err := readInstalled(path)
 		if err != nil || entry.Runtime != runtime || !change(&entry) {
 			continue

@@ -108,19 +108,8 @@ func (s *Store) Find(runtime core.RuntimeID, pkg core.Package) (core.Installed, 
 }
 
 func (s *Store) find(runtime core.RuntimeID, pkg core.Package) (core.Installed, bool) {
-	path, err := s.indexPath(runtime, core.Locked{Name: pkg.Name, Version: pkg.Version}, "")
-	if err != nil {
-		return core.Installed{}, false
-	}
-	names, err := os.ReadDir(filepath.Dir(path))
-	if err != nil {
-		return core.Installed{}, false
-	}
-	for _, entry := range names {
-		if base, _, _ := strings.Cut(strings.TrimSuffix(entry.Name(), ".json"), "@"); base+".json" != filepath.Base(path) {
-			continue
-		}
-		if found, err := readInstalled(filepath.Join(filepath.Dir(path), entry.Name())); err == nil && found.Package == pkg {
+	for _, path := range s.indexOf(runtime, core.Set{pkg}) {
+		if found, err := readInstalled(path); err == nil && found.Package == pkg {
 			return found, true
 		}
 	}
@@ -140,6 +129,43 @@ func (s *Store) Installed() []core.Installed {
 		return cmp.Or(a.Compare(b.Package), strings.Compare(string(a.Runtime), string(b.Runtime)))
 	})
 	return all
+}
+
+// InstalledOf returns those of the packages that are installed for a runtime, sorted. It reads no other entries of the index than theirs.
+func (s *Store) InstalledOf(runtime core.RuntimeID, packages core.Set) []core.Installed {
+	all := make([]core.Installed, 0, len(packages))
+	for _, path := range s.indexOf(runtime, packages) {
+		found, err := readInstalled(path)
+		if _, wanted := slices.BinarySearchFunc(packages, found.Package, core.Package.Compare); err == nil && wanted {
+			found.Quarantine = s.quarantine(found)
+			all = append(all, found)
+		}
+	}
+	slices.SortFunc(all, func(a, b core.Installed) int { return a.Compare(b.Package) })
+	return all
+}
+
+// indexOf returns the paths of the entries of packages, from whatever archive, for a runtime.
+func (s *Store) indexOf(runtime core.RuntimeID, packages core.Set) (paths []string) {
+	bases := map[string]bool{}
+	area := ""
+	for _, p := range packages {
+		if path, err := s.indexPath(runtime, core.Locked{Name: p.Name, Version: p.Version}, ""); err == nil {
+			area, bases[filepath.Base(path)] = filepath.Dir(path), true
+		}
+	}
+	dir, err := os.Open(area)
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	for _, name := range names {
+		if base, _, _ := strings.Cut(strings.TrimSuffix(name, ".json"), "@"); bases[base+".json"] {
+			paths = append(paths, filepath.Join(area, name))
+		}
+	}
+	return paths
 }
 
 // index returns the paths of all entries of the index.

@@ -1,6 +1,9 @@
 package store
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
@@ -13,7 +16,7 @@ func (s *Store) SetProbes(runtime core.RuntimeID, probes map[core.Package]core.P
 	defer s.throwAway(desk)
 	s.writes.Lock()
 	defer s.writes.Unlock()
-	return s.rewrite(desk, runtime, func(entry *core.Installed) bool {
+	return s.rewrite(desk, runtime, core.NewSet(slices.Collect(maps.Keys(probes))...), func(entry *core.Installed) bool {
 		probe, probed := probes[entry.Package]
 		if probed {
 			entry.Probe = &probe

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -66,4 +68,35 @@ func TestAmend(t *testing.T) {
 			t.Errorf("%s version %d: %v", name, version, err)
 		}
 	}
+}
+
+// TestInstalledOf looks up packages among others whose entries nobody may read: who does waits for ever.
+func TestInstalledOf(t *testing.T) {
+	s, _, err := Open(t.TempDir())
+	must(t, err)
+	defer s.Close()
+	var want core.Set
+	for _, archive := range []string{"sha256:aa", "sha256:bb"} {
+		p, err := s.CommitPackage("lang1", core.Locked{Name: "@a/b", Version: "1-2", Archives: []string{archive}}, core.Receipt{Archive: archive}, stage(t, s, map[string]string{"a.x": archive}))
+		must(t, err)
+		want = append(want, p.Package)
+	}
+	want = core.NewSet(want...)
+	path, err := s.indexPath("lang1", core.Locked{Name: "other", Version: "1"}, "")
+	must(t, err)
+	must(t, syscall.Mkfifo(path, 0o600))
+	for _, set := range []core.Set{want, want[:1], nil} {
+		var got core.Set
+		for _, p := range s.InstalledOf("lang1", append(slices.Clone(set), core.Package{Name: "nobody", Version: "1"})) {
+			got = append(got, p.Package)
+		}
+		if !slices.Equal(got, set) {
+			t.Errorf("%v, want %v", got, set)
+		}
+	}
+	must(t, s.SetProbes("lang1", map[core.Package]core.Probe{want[0]: {Own: time.Second}}))
+	if p, ok := s.Find("lang1", want[0]); !ok || p.Probe == nil || len(s.InstalledOf("lang2", want)) > 0 {
+		t.Errorf("%+v", p)
+	}
+	must(t, os.Remove(path))
 }

@@ -6,9 +6,15 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// Asker is a package of a runtime. The same package may do something else in another one.
+type Asker struct {
+	Runtime core.RuntimeID
+	Package core.Package
+}
+
 // Asks is, for each package, which others it looks for when it is imported, whether they are there or not; nil stands for all of them. One that
 // is missing asks for none. It is not changed any more once a tree has it.
-type Asks map[core.Package]core.Set
+type Asks map[Asker]core.Set
 
 // LearnAsks replaces what the tree knows of that, before a zygote imports such a package, and before a function has one that is asked for.
 func (t *Tree) LearnAsks(asks Asks) {
@@ -27,7 +33,7 @@ func (a Asks) mayBecome(s, o shape) bool {
 		return true
 	}
 	return !slices.ContainsFunc(s.set, func(p core.Package) bool {
-		others, asks := a[p]
+		others, asks := a[Asker{s.runtime, p}]
 		return asks && (others == nil || slices.ContainsFunc(others, func(q core.Package) bool { return has(o.set, q) && !has(s.set, q) }))
 	})
 }

@@ -10,7 +10,7 @@ import (
 
 // A zygote is not forked into a function that has a package which it has looked for in vain.
 func TestAsks(t *testing.T) {
-	p := func(name string) core.Package { return pkgs(name)[0] }
+	p := func(name string) Asker { return Asker{shapeOf("", "").runtime, pkgs(name)[0]} }
 	for _, test := range []struct {
 		asks Asks
 		s, o string
@@ -35,7 +35,7 @@ func TestAsks(t *testing.T) {
 // Each function gets a zygote of its own then, and no instance comes from the other's.
 func TestAsksZygotes(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
-		tr.LearnAsks(Asks{pkgs("a")[0]: pkgs("b")})
+		tr.LearnAsks(Asks{{shapeOf("", "").runtime, pkgs("a")[0]}: pkgs("b")})
 		without, with := fn("without", "a"), fn("with", "a", "b")
 		for _, f := range []*core.Function{without, with} {
 			for range 4 {

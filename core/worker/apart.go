@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,16 +20,17 @@ const worthLoading = 2 * time.Millisecond
 // part finds out which of the modules that a function imports no zygote may. One that cannot be imported by itself is left to the code,
 // which may be ready for that. With wait, so are for now those that were not probed.
 func (w *Worker) part(fn *core.Function, wait bool) {
-	w.learnAsks()
 	packages := w.installed(fn)
+	w.learnAsks(packages)
 	apart := map[string]string{}
 	for module, why := range fn.Apart { // of what was left to the code before
 		if !slices.Contains(fn.Imports, module) && !strings.HasSuffix(why, unprobed) {
 			apart[module] = why
 		}
 	}
+	aside := unshared(fn, packages)
 	fn.Imports = slices.DeleteFunc(fn.Imports, func(module string) bool {
-		why, alone := reason(fn, module, packages, wait)
+		why, alone := reason(fn, module, packages, aside, wait)
 		if why != "" {
 			apart[module] = why
 		}
@@ -36,11 +38,11 @@ func (w *Worker) part(fn *core.Function, wait bool) {
 	})
 	fn.Aside = nil
 	for i := range packages {
-		if reading(fn, &packages[i], packages) != "" {
+		if aside[packages[i].Package] != "" {
 			fn.Aside = append(fn.Aside, packages[i].Package)
 		}
 	}
-	fn.Loaded = slices.DeleteFunc(slices.Clone(fn.Loaded), func(m string) bool { why, _ := reason(fn, m, packages, false); return why != "" })
+	fn.Loaded = slices.DeleteFunc(slices.Clone(fn.Loaded), func(m string) bool { why, _ := reason(fn, m, packages, aside, false); return why != "" })
 	fn.Apart = nil
 	if len(apart) > 0 {
 		fn.Apart = apart
@@ -49,8 +51,9 @@ func (w *Worker) part(fn *core.Function, wait bool) {
 	w.learnCosts(fn, packages)
 }
 
-// reason tells why no zygote may import a module for a function, if none may, and whether it is the code's alone, for it cannot be imported by itself.
-func reason(fn *core.Function, module string, packages []core.Installed, wait bool) (why string, alone bool) {
+// reason tells why no zygote may import a module for a function, if none may, and whether it is the code's alone, for it cannot be imported by itself. Aside are
+// the packages that are unshared.
+func reason(fn *core.Function, module string, packages []core.Installed, aside map[core.Package]string, wait bool) (why string, alone bool) {
 	p, own := owner(module, packages)
 	trial, tried := trialOf(fn, module)
 	switch {
@@ -63,8 +66,8 @@ func reason(fn *core.Function, module string, packages []core.Installed, wait bo
 		return p.Probe.Errors[own], true
 	case p != nil && p.Probe.Unforkable != "":
 		return p.Name + " " + p.Probe.Unforkable, false
-	case p != nil && reading(fn, p, packages) != "":
-		return reading(fn, p, packages), false
+	case p != nil && aside[p.Package] != "":
+		return aside[p.Package], false
 	case p != nil && module == own:
 		return "", false
 	case !tried && wait:
@@ -97,31 +100,56 @@ func trialOf(fn *core.Function, module string) (trial core.Trial, tried bool) {
 	return core.Trial{}, false
 }
 
-// reading tells why a zygote of a function must not have loaded a package, if so: it reads a variable that is set for the function, or what it requires or asks for does.
-func reading(fn *core.Function, p *core.Installed, packages []core.Installed) string {
-	set := fn.Settings()
-	any := false
+// unshared tells which packages a zygote of a function must not have loaded, and why: they read a variable that is set for the function, or look for what only
+// instances find or what no zygote may have, or what they require or ask for does.
+func unshared(fn *core.Function, packages []core.Installed) map[core.Package]string {
+	set, own, spoilt := fn.Settings(), map[*core.Installed]string{}, false
 	for i := range packages {
-		any = any || probe.Reads(reads(fn, &packages[i], packages), set) != ""
+		p := &packages[i]
+		if why := cmp.Or(probe.Reads(reads(fn, p, packages), set), misses(fn, p)); why != "" {
+			own[p] = why
+		}
+		spoilt = spoilt || p.Probe != nil && p.Probe.Unforkable != ""
 	}
-	if !any {
-		return "" // mostly
+	if len(own) == 0 && !spoilt {
+		return nil // mostly
 	}
-	seen := map[string]bool{}
-	for next := []*core.Installed{p}; len(next) > 0; next = next[1:] {
-		q := next[0]
-		if seen[q.String()] {
+	asked, users := looks(packages), map[*core.Installed][]*core.Installed{}
+	for i := range packages {
+		p := &packages[i]
+		names, known := probe.Asks(*p)
+		byName := known && !slices.Contains(names, core.AnyPackage)
+		for _, q := range asked[p] {
+			users[q] = append(users[q], p)
+			if byName && q.Probe != nil && q.Probe.Unforkable != "" && own[p] == "" {
+				own[p] = "looks for " + q.Name + ", which " + q.Probe.Unforkable
+			}
+		}
+		for _, q := range required(p, packages) {
+			users[q] = append(users[q], p)
+		}
+	}
+	reasons := map[core.Package]string{}
+	for i := range packages {
+		if p := &packages[i]; own[p] != "" {
+			reasons[p.Package] = p.Name + " " + own[p]
+		}
+	}
+	for i := range packages {
+		root := &packages[i]
+		if own[root] == "" {
 			continue
 		}
-		seen[q.String()] = true
-		if why := probe.Reads(reads(fn, q, packages), set); why != "" && q == p {
-			return p.Name + " " + why
-		} else if why != "" {
-			return p.Name + " imports " + q.Name + ", which " + why
+		for next := []*core.Installed{root}; len(next) > 0; next = next[1:] {
+			for _, p := range users[next[0]] {
+				if reasons[p.Package] == "" {
+					reasons[p.Package] = p.Name + " imports " + root.Name + ", which " + own[root]
+					next = append(next, p)
+				}
+			}
 		}
-		next = append(append(next, required(q, packages)...), asked(q, packages)...)
 	}
-	return ""
+	return reasons
 }
 
 // reads are the variables that a package is known to read: by itself, and where the function looks deeper.
@@ -158,10 +186,11 @@ func required(p *core.Installed, packages []core.Installed) (found []*core.Insta
 // none, and those that the code imports perhaps.
 func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, amend amendment) error {
 	packages := w.installed(fn)
+	aside := unshared(fn, packages)
 	var first, more []string
 	for _, module := range slices.Concat(fn.Imports, fn.Perhaps) {
 		p, own := owner(module, packages)
-		why, _ := reason(fn, module, packages, false)
+		why, _ := reason(fn, module, packages, aside, false)
 		_, tried := trialOf(fn, module)
 		certain := slices.Contains(fn.Imports, module)
 		switch {
@@ -192,10 +221,11 @@ func take(fn *core.Function, modules []string, trials map[string]core.Trial, pac
 		fn.Tried = map[string]core.Trial{}
 	}
 	maps.Copy(fn.Tried, trials)
+	aside := unshared(fn, packages)
 	for _, module := range modules {
 		p, _ := owner(module, packages)
 		trial, tried := trials[module]
-		why, _ := reason(fn, module, packages, false)
+		why, _ := reason(fn, module, packages, aside, false)
 		if tried && why == "" && (p != nil || trial.Took >= worthLoading) && !slices.Contains(fn.Imports, module) && !slices.Contains(fn.Loaded, module) {
 			fn.Loaded = append(fn.Loaded, module)
 		}

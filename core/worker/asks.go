@@ -1,8 +1,11 @@
 package worker
 
 import (
+	"iter"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -12,105 +15,213 @@ import (
 
 // A package may import another one if it is there, without requiring it, and remembers that it was not. Here is which of them do.
 
-// learnAsks tells the tree which of the installed packages ask for which, and what they have and require.
-func (w *Worker) learnAsks() {
-	w.asking.Lock()
-	defer w.asking.Unlock()
-	installed := w.store.Installed()
-	w.tree.LearnAsks(asksOf(installed))
-	w.tree.LearnNeeds(needsOf(installed))
+// asking knows which packages ask for which, of those that functions have had. What a package costs goes by how much it asks for and how many
+// ask for it, however many others there are.
+type asking struct {
+	mu     sync.Mutex
+	known  map[tree.Asker]known
+	offers map[name][]core.Package // what each name is found in
+	asked  map[name][]core.Package // what asks for each name
+	asks   tree.Asks
+	needs  tree.Needs
 }
 
-// needsOf returns what the packages have and require.
-func needsOf(installed []core.Installed) tree.Needs {
-	all := tree.Needs{}
-	for _, p := range installed {
-		need := tree.Need{Modules: p.Receipt.Modules}
-		for _, required := range p.Locked.Requires { // in the versions of the function that brought it
-			name, _, _ := strings.Cut(required, "==")
-			need.Requires = append(need.Requires, name)
-		}
-		all[p.Package] = need
-	}
-	return all
+// known is what a package is known to ask for.
+type known struct {
+	probed bool
+	names  []string // sorted
+	locked []string // what it requires
 }
 
-// asksOf finds out which of the packages ask for which. One of which that is not known may ask for all.
-func asksOf(installed []core.Installed) tree.Asks {
-	type start struct {
-		runtime core.RuntimeID
-		name    string
+// name is one that a package asks for, or how it begins, or one below it.
+type name struct {
+	runtime core.RuntimeID
+	text    string
+	below   bool
+}
+
+func newAsking() *asking {
+	return &asking{known: map[tree.Asker]known{}, offers: map[name][]core.Package{}, asked: map[name][]core.Package{}, asks: tree.Asks{}, needs: tree.Needs{}}
+}
+
+// learnAsks tells the tree what is known of packages now, and what they have and require, before a zygote imports them, and before a function has one that is asked for.
+func (w *Worker) learnAsks(packages []core.Installed) {
+	w.asking.mu.Lock()
+	defer w.asking.mu.Unlock()
+	if w.asking.learn(packages) > 0 {
+		w.tree.LearnAsks(w.asking.asks)
+		w.tree.LearnNeeds(w.asking.needs)
 	}
-	index := map[start][]*core.Installed{}
-	for i := range installed {
-		p := &installed[i]
-		for _, name := range append(slices.Clone(p.Receipt.Modules), p.Name) {
-			if key := (start{p.Runtime, first(name)}); !slices.Contains(index[key], p) {
-				index[key] = append(index[key], p)
-			}
-		}
-	}
-	all := tree.Asks{}
-	for i := range installed {
-		p := &installed[i]
-		names, known := probe.Asks(*p)
-		if !known || slices.Contains(names, core.AnyPackage) {
-			all[p.Package] = nil
+}
+
+// learn takes in what is known of packages, and returns of how many that is something new. It leaves earlier values of asks and needs as they were.
+func (k *asking) learn(packages []core.Installed) (changed int) {
+	for i := range packages {
+		p := &packages[i]
+		names, probed := probe.Asks(*p)
+		asker := tree.Asker{Runtime: p.Runtime, Package: p.Package}
+		before, there := k.known[asker]
+		if there && before.probed == probed && slices.Equal(before.names, names) && slices.Equal(before.locked, p.Locked.Requires) {
 			continue
 		}
-		var others core.Set
-		for _, name := range names {
-			for _, q := range index[start{p.Runtime, first(name)}] {
-				if q.Name != p.Name && provides(q, name) {
-					others = append(others, q.Package)
-				}
-			}
+		if changed++; changed == 1 {
+			k.asks, k.needs = maps.Clone(k.asks), maps.Clone(k.needs)
 		}
-		if len(others) > 0 {
-			all[p.Package] = core.NewSet(others...)
+		k.known[asker] = known{probed, names, p.Locked.Requires}
+		k.needs[p.Package] = need(p)
+		if !there {
+			k.offer(p)
 		}
+		k.ask(asker, before.names)
 	}
-	return all
+	return changed
 }
 
-// first is how the name of a module begins, without the way in which it is imported.
-func first(name string) string {
-	if _, rest, ways := strings.Cut(name, ":"); ways {
-		name = rest
+// need is what a package has and requires, in whatever versions.
+func need(p *core.Installed) tree.Need {
+	need := tree.Need{Modules: p.Receipt.Modules}
+	for _, required := range p.Locked.Requires { // in the versions of the function that brought it
+		name, _, _ := strings.Cut(required, "==")
+		need.Requires = append(need.Requires, name)
 	}
-	end := strings.IndexFunc(name, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '-' && r != '@'
-	})
-	if at := strings.LastIndexByte(name, '@'); at > 0 && (end < 0 || at < end) { // a version follows
-		end = at
-	}
-	if end >= 0 {
-		name = name[:end]
-	}
-	return name
+	return need
 }
 
-// provides tells whether a name that a package asks for is that of another one, or is of its modules, or may be where they are.
-func provides(q *core.Installed, name string) bool {
-	return q.Name == name || slices.ContainsFunc(q.Receipt.Modules, func(m string) bool {
+// offer notes by which names a package is found, and that those who ask for one of them ask for it.
+func (k *asking) offer(p *core.Installed) {
+	for n := range offered(p) {
+		k.offers[n] = append(k.offers[n], p.Package)
+		for _, q := range k.asked[n] {
+			k.pair(tree.Asker{Runtime: p.Runtime, Package: q}, p.Package)
+		}
+	}
+}
+
+// ask notes what a package asks for, besides what it was known to. One of which that is not known may ask for all.
+func (k *asking) ask(asker tree.Asker, before []string) {
+	now := k.known[asker]
+	if !now.probed || slices.Contains(now.names, core.AnyPackage) {
+		k.asks[asker] = nil
+		return
+	}
+	if others, asks := k.asks[asker]; asks && others == nil {
+		delete(k.asks, asker)
+	}
+	old, added := askedFor(asker.Runtime, before), askedFor(asker.Runtime, now.names)
+	for n := range added {
+		if old[n] {
+			continue
+		}
+		k.asked[n] = append(k.asked[n], asker.Package)
+		for _, q := range k.offers[n] {
+			k.pair(asker, q)
+		}
+	}
+}
+
+func (k *asking) pair(asker tree.Asker, q core.Package) {
+	others, asks := k.asks[asker]
+	if q.Name == asker.Package.Name || asks && others == nil || slices.Contains(others, q) {
+		return
+	}
+	k.asks[asker] = core.NewSet(append(slices.Clone(others), q)...)
+}
+
+// askedFor are the names by one of which a package has to be found to be asked for: it is what is asked for, or has it as a part, or is a part of it.
+func askedFor(runtime core.RuntimeID, texts []string) map[name]bool {
+	names := map[name]bool{}
+	for _, text := range texts {
+		names[name{runtime, text, true}] = true
+		for beginning := range beginnings(text) {
+			names[name{runtime, beginning, false}] = true
+		}
+	}
+	return names
+}
+
+// offered are the names by one of which a package has to be asked for.
+func offered(p *core.Installed) map[name]bool {
+	names := map[name]bool{}
+	for _, text := range found(p) {
+		names[name{p.Runtime, text, false}] = true
+		for beginning := range beginnings(text) {
+			names[name{p.Runtime, beginning, true}] = true
+		}
+	}
+	return names
+}
+
+// found are the names by which a package is found, without the way in which they are imported.
+func found(p *core.Installed) (names []string) {
+	for _, m := range slices.Concat(p.Receipt.Modules, p.Receipt.Offers) {
 		if _, rest, ways := strings.Cut(m, ":"); ways {
 			m = rest
 		}
-		return tree.Within(name, m) || tree.Within(m, name)
-	})
+		names = append(names, m)
+	}
+	return append(names, p.Name)
 }
 
-// asked are those of a function's packages that one of them asks for.
-func asked(p *core.Installed, packages []core.Installed) (found []*core.Installed) {
-	names, known := probe.Asks(*p)
-	any := !known || slices.Contains(names, core.AnyPackage)
+// beginnings are the names that a name is within, itself the last.
+func beginnings(text string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i, r := range text {
+			if i > 0 && !letter(r) && !yield(text[:i]) {
+				return
+			}
+		}
+		yield(text)
+	}
+}
+
+// looks tells for which others of a function's packages each of them asks.
+func looks(packages []core.Installed) map[*core.Installed][]*core.Installed {
+	offers, asked := map[name][]*core.Installed{}, map[*core.Installed][]*core.Installed{}
 	for i := range packages {
-		q := &packages[i]
-		if q != p && (any || slices.ContainsFunc(names, func(name string) bool { return provides(q, name) })) {
-			found = append(found, q)
+		for n := range offered(&packages[i]) {
+			offers[n] = append(offers[n], &packages[i])
 		}
 	}
-	return found
+	for i := range packages {
+		p := &packages[i]
+		names, known := probe.Asks(*p)
+		any := !known || slices.Contains(names, core.AnyPackage)
+		others := map[*core.Installed]bool{p: true}
+		add := func(q *core.Installed) {
+			if !others[q] {
+				others[q] = true
+				asked[p] = append(asked[p], q)
+			}
+		}
+		for j := range packages {
+			if any {
+				add(&packages[j])
+			}
+		}
+		for n := range askedFor(p.Runtime, names) {
+			for _, q := range offers[n] {
+				add(q)
+			}
+		}
+	}
+	return asked
+}
+
+// misses tells why no zygote of a function must have loaded a package, if it has looked there for what only instances find.
+func misses(fn *core.Function, p *core.Installed) string {
+	names, known := probe.Asks(*p)
+	if !known || len(fn.Offers) == 0 {
+		return ""
+	}
+	if slices.Contains(names, core.AnyPackage) {
+		return "may look for any package when it is imported"
+	}
+	for _, name := range names {
+		if slices.Contains(fn.Offers, name) {
+			return "looks for " + name + ", which it does not require"
+		}
+	}
+	return ""
 }
 
 // noteAsks keeps what trials have found out about the packages of a function, in the store and in packages, before a zygote does the same.
@@ -133,6 +244,9 @@ func (w *Worker) noteAsks(runtime core.RuntimeID, packages []core.Installed, tri
 		return nil
 	}
 	err := w.store.SetProbes(runtime, changed)
-	w.learnAsks()
+	w.learnAsks(packages)
 	return err
 }
+
+// letter tells whether a name goes on with it.
+func letter(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_' || r == '-' }

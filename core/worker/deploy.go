@@ -278,7 +278,7 @@ func (w *Worker) resolve(ctx context.Context, fn *core.Function, runtime core.Ru
 	if err != nil {
 		return nil, err
 	}
-	fn.Imports, fn.Perhaps, fn.Sets = resolution.Imports, resolution.Perhaps, resolution.Sets
+	fn.Imports, fn.Perhaps, fn.Sets, fn.Offers = resolution.Imports, resolution.Perhaps, resolution.Sets, resolution.Offers
 	if err := w.refuseVulnerable(fn.Name, lock.Packages, progress); err != nil {
 		return nil, err
 	}

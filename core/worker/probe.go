@@ -56,7 +56,7 @@ func (w *Worker) installed(fn *core.Function) []core.Installed {
 	if len(fn.Packages) == 0 {
 		return nil
 	}
-	return w.of(fn, w.store.Installed())
+	return w.of(fn, w.store.InstalledOf(fn.Runtime, fn.Packages))
 }
 
 // of returns those of the installed packages that a function has.
@@ -250,7 +250,7 @@ func (w *Worker) probe(ctx context.Context, d core.Driver, fn *core.Function, ru
 	if err := errors.Join(err, w.store.SetProbes(runtime.ID, found)); err != nil && ctx.Err() == nil {
 		w.log.Warn("probe", "fn", fn.Name, "err", err)
 	}
-	w.learnAsks()
+	w.learnAsks(w.installed(fn))
 	done(core.Count(len(found), "package", "packages"), 0)
 }
 

@@ -96,10 +96,10 @@ func TestReason(t *testing.T) {
 		{&core.Function{Changes: []string{"MODE"}}, "circle", "circle imports reads, which reads MODE when it is imported, which is set for this function"},
 		{sets, "all", "all reads AWS_LAMBDA_FUNCTION_MEMORY_SIZE, AWS_LAMBDA_FUNCTION_NAME, AWS_LAMBDA_FUNCTION_VERSION, AWS_LAMBDA_LOG_GROUP_NAME, AWS_LAMBDA_LOG_STREAM_NAME, MODE, _HANDLER when it is imported, which is set for this function"},
 	} {
-		if why, _ := reason(test.fn, test.module, packages, false); strings.HasSuffix(test.why, unprobed) && why != "" {
+		if why, _ := reason(test.fn, test.module, packages, unshared(test.fn, packages), false); strings.HasSuffix(test.why, unprobed) && why != "" {
 			t.Errorf("%s is not waited for, and is apart: %q", test.module, why)
 		}
-		if why, _ := reason(test.fn, test.module, packages, true); why != test.why {
+		if why, _ := reason(test.fn, test.module, packages, unshared(test.fn, packages), true); why != test.why {
 			t.Errorf("%s with %v: %q, want %q", test.module, test.fn.Settings(), why, test.why)
 		}
 	}

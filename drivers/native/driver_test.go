@@ -208,6 +208,20 @@ static char *mode; __attribute__((constructor)) void begin(void) { mode = getenv
 	}
 }
 
+// TestAsks loads a library that looks for others when it is loaded: by their names, there or not, and by a path, which leads to one file whatever there is.
+func TestAsks(t *testing.T) {
+	h := newHouse(t)
+	dir := filepath.Join(h.Packages, "usr/lib", debian.Triplet())
+	compileObject(t, dir+"/libasks.so.1", `#include <dlfcn.h>
+__attribute__((constructor)) void begin(void) { dlopen("libgone.so.2", RTLD_LAZY); dlopen("libquiet.so.1", RTLD_NOW); dlopen("/nowhere/libpath.so", RTLD_NOW); dlopen(0, RTLD_NOW); }
+void later(void) { dlopen("liblater.so", RTLD_LAZY); }`)
+	compileObject(t, dir+"/libquiet.so.1", "int quiet = 1;")
+	found := h.Probe(t, []drivertest.Probed{{Name: "libquiet.so.1"}, {Name: "libasks.so.1"}})
+	if got, want := found["libasks.so.1"].Asks, []string{"libasks.so.1", "libgone.so.2", "libquiet.so.1"}; !slices.Equal(got, want) {
+		t.Errorf("it asks for %q, want %q", got, want)
+	}
+}
+
 // TestThreadCounts has a library like OpenBLAS and OpenMP, of a zygote or of the function: it uses what the function may have, or what it asks for.
 func TestThreadCounts(t *testing.T) {
 	h := newHouse(t)

@@ -3,8 +3,10 @@ package main
 import (
 	"debug/elf"
 	"encoding/json"
+	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -24,6 +26,8 @@ type index struct {
 	Paths     []string           `json:"paths"` // for $LOAD_PATH
 	Libraries map[string]library `json:"libraries,omitempty"`
 	Needs     []string           `json:"needs,omitempty"` // names of the libraries that its extensions are linked with
+
+	modules, offers []string // as in core.Receipt
 }
 
 // library is a shared library, by the name that others know it by.
@@ -37,11 +41,11 @@ const indexFile = "pipsqueak.json"
 func installDebian(arguments []string, in io.Reader, out io.Writer) int {
 	return debian.Command(arguments, in, out, func(receipts []core.Receipt) error {
 		for i, r := range receipts {
-			modules, err := writeIndex(filepath.Join(core.OutDir, core.Package{Name: r.Name, Version: r.Version}.Base()))
+			x, err := writeIndex(filepath.Join(core.OutDir, core.Package{Name: r.Name, Version: r.Version}.Base()))
 			if err != nil {
 				return err
 			}
-			receipts[i].Modules = modules
+			receipts[i].Modules, receipts[i].Offers = x.modules, x.offers
 		}
 		return nil
 	})
@@ -57,9 +61,9 @@ var (
 	quoted       = regexp.MustCompile(`"([^"]*)"`)
 )
 
-// writeIndex examines an unpacked Debian package. It returns what can be required of it.
-func writeIndex(dir string) ([]string, error) {
-	x := index{Gems: map[string]string{}, Paths: []string{}, Libraries: map[string]library{}}
+// writeIndex examines an unpacked Debian package.
+func writeIndex(dir string) (*index, error) {
+	x := &index{Gems: map[string]string{}, Paths: []string{}, Libraries: map[string]library{}}
 	for _, pattern := range gemDirs {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
@@ -87,11 +91,44 @@ func writeIndex(dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return x.modules(dir), os.WriteFile(filepath.Join(dir, indexFile), text, 0o644)
+	x.findModules(dir)
+	return x, errors.Join(x.findOffers(dir), os.WriteFile(filepath.Join(dir, indexFile), text, 0o644))
 }
 
-// modules returns what require takes of the gems: a gem's name, with hyphens or slashes, or else the only file there is.
-func (x *index) modules(dir string) []string {
+// findOffers finds by which names others ask for what is there: those of gems, and of files that lie in no directory of another one's name.
+func (x *index) findOffers(dir string) error {
+	files := map[string]bool{}
+	for _, path := range x.Paths {
+		root := filepath.Join(dir, path)
+		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+			if ext := filepath.Ext(path); err == nil && !entry.IsDir() && (ext == ".rb" || ext == ".so") {
+				files[strings.TrimSuffix(path[len(root)+1:], ext)] = true
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	names := map[string]bool{}
+	for file := range files {
+		name := file
+		for above := filepath.Dir(file); above != "."; above = filepath.Dir(above) {
+			if files[above] {
+				name = above
+			}
+		}
+		names[name] = true
+	}
+	for gem := range x.Gems {
+		names[gem] = true
+	}
+	x.offers = slices.Sorted(maps.Keys(names))
+	return nil
+}
+
+// findModules finds what require takes of the gems: a gem's name, with hyphens or slashes, or else the only file there is.
+func (x *index) findModules(dir string) {
 	var found, top []string
 	for _, path := range x.Paths {
 		files, _ := filepath.Glob(filepath.Join(dir, path, "*.rb"))
@@ -111,7 +148,7 @@ func (x *index) modules(dir string) []string {
 		found = top
 	}
 	slices.Sort(found)
-	return found
+	x.modules = found
 }
 
 func exists(path string) bool {

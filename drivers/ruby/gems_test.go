@@ -149,7 +149,7 @@ func TestInstallGems(t *testing.T) {
 		"ext/ext.c": "#include <ruby.h>\nvoid Init_ext(void) { rb_define_module(\"Ext\"); }\n"}
 	packages := []core.Locked{
 		buildGem(t, gems, "compiled", `s.extensions = ["ext/extconf.rb"]; s.licenses = ["MIT", "Ruby"]`, extension),
-		buildGem(t, gems, "plain-name", "", map[string]string{"lib/plain/name.rb": "", "lib/other.rb": ""}),
+		buildGem(t, gems, "plain-name", "", map[string]string{"lib/plain/name.rb": "", "lib/plain/name/deep/part.rb": "", "lib/other.rb": ""}),
 		buildGem(t, gems, "activething", "", map[string]string{"lib/active_thing.rb": "", "lib/active_thing/more.rb": ""}),
 		buildGem(t, gems, "signed", sign, map[string]string{"lib/signed.rb": ""}),
 		buildGem(t, gems, "odd", `s.licenses = ["MIT"]; s.require_paths = ["lib", "../.."]`, map[string]string{"lib/odd.rb": "", "data/grüße.txt": "hello"}),
@@ -160,9 +160,10 @@ func TestInstallGems(t *testing.T) {
 		if said != "" {
 			t.Fatal(said)
 		}
+		offers := [][]string{{"compiled/code", "compiled/ext"}, {"other", "plain/name"}, {"active_thing"}, {"signed"}, {"odd"}}
 		for i, want := range [][]string{nil, {"plain/name"}, {"active_thing"}, {"signed"}, {"odd"}} {
 			r := receipts[i]
-			if r.Archive != packages[i].Archives[0] || r.Bytes < 1000 || !slices.Equal(r.Modules, want) || len(r.Signatures) != 1 || r.Signatures[0].Verified {
+			if r.Archive != packages[i].Archives[0] || r.Bytes < 1000 || !slices.Equal(r.Modules, want) || !slices.Equal(r.Offers, offers[i]) || len(r.Signatures) != 1 || r.Signatures[0].Verified {
 				t.Errorf("the receipt is %+v, want modules %q", r, want)
 			}
 		}

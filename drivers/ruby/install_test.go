@@ -121,6 +121,7 @@ func TestDebianIndex(t *testing.T) {
 	drivertest.Write(t, dir, map[string]string{
 		"usr/share/rubygems-integration/all/specifications/some-gem-1.2.3.gemspec":           `s.require_paths = ["lib/some-gem".freeze, "../../../../../../..", "../../../../../../../../.."]`,
 		"usr/share/rubygems-integration/all/gems/some-gem-1.2.3/lib/some-gem/some/gem.rb":    "",
+		"usr/lib/ruby/vendor_ruby/in_vendor/deep/part.rb":                                    "",
 		"usr/share/rubygems-integration/all/specifications/in-vendor-0.1.gemspec":            "",
 		"usr/lib/ruby/vendor_ruby/in_vendor.rb":                                              "",
 		"usr/lib/x86_64-linux-gnu/rubygems-integration/3.1.0/extensions/x/3.1.0/some-1/x.so": "no library",
@@ -133,9 +134,9 @@ func TestDebianIndex(t *testing.T) {
 	if err := os.WriteFile(libraries, c, 0o600); err != nil { // a program has no name as a library
 		t.Fatal(err)
 	}
-	modules, err := writeIndex(dir)
-	if err != nil || !slices.Equal(modules, []string{"some/gem"}) {
-		t.Fatal(modules, err)
+	x, err := writeIndex(dir)
+	if err != nil || !slices.Equal(x.modules, []string{"some/gem"}) || !slices.Equal(x.offers, []string{"in-vendor", "in_vendor", "some-gem", "some/gem", "x"}) {
+		t.Fatal(x, err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, indexFile))
 	var got index

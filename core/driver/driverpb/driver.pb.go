@@ -1127,6 +1127,7 @@ type Resolution struct {
 	Files         map[string]string      `protobuf:"bytes,3,rep,name=files,proto3" json:"files,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	Sets          []string               `protobuf:"bytes,4,rep,name=sets,proto3" json:"sets,omitempty"`
 	Perhaps       []string               `protobuf:"bytes,5,rep,name=perhaps,proto3" json:"perhaps,omitempty"`
+	Offers        []string               `protobuf:"bytes,6,rep,name=offers,proto3" json:"offers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1192,6 +1193,13 @@ func (x *Resolution) GetSets() []string {
 func (x *Resolution) GetPerhaps() []string {
 	if x != nil {
 		return x.Perhaps
+	}
+	return nil
+}
+
+func (x *Resolution) GetOffers() []string {
+	if x != nil {
+		return x.Offers
 	}
 	return nil
 }
@@ -1840,6 +1848,7 @@ type Receipt struct {
 	Licenses      []string               `protobuf:"bytes,6,rep,name=licenses,proto3" json:"licenses,omitempty"`
 	Signatures    []*Signature           `protobuf:"bytes,7,rep,name=signatures,proto3" json:"signatures,omitempty"`
 	Bundles       []*Package             `protobuf:"bytes,8,rep,name=bundles,proto3" json:"bundles,omitempty"` // optional: name, version, url
+	Offers        []string               `protobuf:"bytes,9,rep,name=offers,proto3" json:"offers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1926,6 +1935,13 @@ func (x *Receipt) GetSignatures() []*Signature {
 func (x *Receipt) GetBundles() []*Package {
 	if x != nil {
 		return x.Bundles
+	}
+	return nil
+}
+
+func (x *Receipt) GetOffers() []string {
+	if x != nil {
+		return x.Offers
 	}
 	return nil
 }
@@ -2305,14 +2321,15 @@ const file_driver_proto_rawDesc = "" +
 	"\asandbox\x18\x03 \x01(\v2\x1c.pipsqueak.driver.v1.SandboxR\asandbox\x12\x16\n" +
 	"\x06debian\x18\x04 \x03(\tR\x06debian\x12\x14\n" +
 	"\x05allow\x18\x05 \x03(\tR\x05allow\x12-\n" +
-	"\x04lock\x18\x06 \x01(\v2\x19.pipsqueak.driver.v1.LockR\x04lock\"\x8a\x02\n" +
+	"\x04lock\x18\x06 \x01(\v2\x19.pipsqueak.driver.v1.LockR\x04lock\"\xa2\x02\n" +
 	"\n" +
 	"Resolution\x128\n" +
 	"\bpackages\x18\x01 \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\bpackages\x12\x18\n" +
 	"\aimports\x18\x02 \x03(\tR\aimports\x12@\n" +
 	"\x05files\x18\x03 \x03(\v2*.pipsqueak.driver.v1.Resolution.FilesEntryR\x05files\x12\x12\n" +
 	"\x04sets\x18\x04 \x03(\tR\x04sets\x12\x18\n" +
-	"\aperhaps\x18\x05 \x03(\tR\aperhaps\x1a8\n" +
+	"\aperhaps\x18\x05 \x03(\tR\aperhaps\x12\x16\n" +
+	"\x06offers\x18\x06 \x03(\tR\x06offers\x1a8\n" +
 	"\n" +
 	"FilesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -2363,7 +2380,7 @@ const file_driver_proto_rawDesc = "" +
 	"\areceipt\x18\x06 \x01(\v2\x1c.pipsqueak.driver.v1.ReceiptR\areceipt\x12\x14\n" +
 	"\x05bytes\x18\a \x01(\x03R\x05bytes\x12\x12\n" +
 	"\x04took\x18\b \x01(\x03R\x04took\x12\x14\n" +
-	"\x05ended\x18\t \x01(\bR\x05ended\"\x95\x02\n" +
+	"\x05ended\x18\t \x01(\bR\x05ended\"\xad\x02\n" +
 	"\aReceipt\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x18\n" +
@@ -2374,7 +2391,8 @@ const file_driver_proto_rawDesc = "" +
 	"\n" +
 	"signatures\x18\a \x03(\v2\x1e.pipsqueak.driver.v1.SignatureR\n" +
 	"signatures\x126\n" +
-	"\abundles\x18\b \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\abundles\"o\n" +
+	"\abundles\x18\b \x03(\v2\x1c.pipsqueak.driver.v1.PackageR\abundles\x12\x16\n" +
+	"\x06offers\x18\t \x03(\tR\x06offers\"o\n" +
 	"\tSignature\x12\x16\n" +
 	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x1a\n" +
 	"\bverified\x18\x02 \x01(\bR\bverified\x12\x16\n" +

@@ -3,6 +3,7 @@ package drivertest
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ var importCases = []Case{
 	{Name: "import/asks-for-the-end", Clauses: []string{"C20", "Z9"}, run: importExits},
 	{Name: "import/ends-the-process", Clauses: []string{"C20", "Z12"}, run: importDies},
 	{Name: "import/unknown-module", Clauses: []string{"C20", "C24"}, run: importUnknown},
+	{Name: "import/tells-what-is-looked-for", Clauses: []string{"C44"}, run: importAsks},
 	{Name: "import/prints", Clauses: []string{"G10"}, run: importPrints},
 	{Name: "import/failed-is-never-used-again", Clauses: []string{"C21", "Z10"}, run: importFailed},
 	{Name: "import/deadline", Clauses: []string{"C10"}, run: func(t *trial) {
@@ -202,10 +204,25 @@ func importDies(t *trial) {
 }
 
 func importUnknown(t *trial) {
-	_, err := t.importing(t.zygote(), "kit_is_not_there")
+	_, err := t.importing(t.zygote(), missing)
 	e := t.failure("Import of a module that is not there", err, core.FaultHandler, core.KindException)
-	if !strings.Contains(e.Message, "kit_is_not_there") {
+	if !strings.Contains(e.Message, missing) {
 		t.errorf("the message %q does not name the module", e.Message)
+	}
+}
+
+// importAsks: a zygote that has looked for a module in vain is kept away from who has it, if the driver tells. One that cannot tell says that it may be any.
+func importAsks(t *trial) {
+	load := t.load(modAsks)
+	load.Watch = true
+	r, err := t.shared().Import(t.within(callTime), t.zygote().id, load)
+	t.must(err, "Import of %s", modAsks)
+	if !slices.ContainsFunc(r.Asks, func(name string) bool { return name == core.AnyPackage || strings.Contains(name, missing) }) {
+		t.errorf("%s looks for %s when it is imported, and the report has %q, neither that nor %q", modAsks, missing, r.Asks, core.AnyPackage)
+	}
+	load.Watch = false
+	if r, err = t.shared().Import(t.within(callTime), t.zygote().id, load); err != nil || len(r.Asks) > 0 {
+		t.errorf("unasked, the report has %q, %v", r.Asks, err)
 	}
 }
 

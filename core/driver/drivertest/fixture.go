@@ -26,6 +26,7 @@ const (
 const (
 	modA       = "kit_a"       // holds heldBytes
 	modB       = "kit_b"       // takes 50 ms
+	modAsks    = "kit_asks"    // looks for missing, and does without
 	modRaises  = "kit_raises"  // raises
 	modExits   = "kit_exits"   // asks for the end of the process
 	modDies    = "kit_dies"    // ends the process at once
@@ -33,6 +34,9 @@ const (
 	modThreads = "kit_threads" // leaves a thread behind
 	modWhich   = "kit_which"   // is in two packages: prints the version of its own
 )
+
+// missing is a module that is nowhere.
+const missing = "kit_is_not_there"
 
 const heldBytes = 24 << 20 // of memory that kit_a fills and keeps
 

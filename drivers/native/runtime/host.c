@@ -52,7 +52,7 @@ static void add_report(struct text *report, double begin, const struct text *mod
     text_format(report, "{\"took\":%.6f,\"modules\":%s,\"threads\":%d}", seconds() - begin, modules->at, threads());
 }
 
-/* Adds to a report, in the place of its last bracket, names of environment variables. */
+/* Adds to a report, in the place of its last bracket, names: each has a newline behind it. */
 static void add_names(struct text *report, const char *key, const char *names)
 {
     report->length--;
@@ -89,12 +89,16 @@ static void import(const char *packet, size_t length, struct text *reply)
 {
     double begin = seconds();
     struct failure failure = {0};
-    struct text modules = {0};
+    struct text modules = {0}, asks = {0};
     struct json request = json_check(packet, length);
     bool watch = asks_to_watch(request);
-    if (watch)
+    text_format(&asks, "%s", "");
+    if (watch) {
         ps_watch();
+        needs_watch(&asks);
+    }
     load_modules(request, &modules, &failure);
+    needs_watch(NULL);
     const char *reads = ps_watched();
     fflush(stdout); /* what constructors have printed is not for each child to print again */
     if (failure.message.length) {
@@ -103,11 +107,14 @@ static void import(const char *packet, size_t length, struct text *reply)
         text_format(reply, "}");
     } else {
         add_report(reply, begin, &modules);
-        if (watch)
+        if (watch) {
             add_names(reply, "reads", reads);
+            add_names(reply, "asks", asks.at);
+        }
         needs_hide();
     }
     text_free(&modules);
+    text_free(&asks);
     text_free(&failure.message);
 }
 

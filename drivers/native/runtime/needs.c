@@ -3,12 +3,14 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 
-enum { PAGE = 4 << 10 };
+enum { PAGE = 4 << 10, MAX_ASKED = 16 << 10 };
 
 /* Of the range of tags that mean values of which a loader makes nothing. */
 #define DT_HIDDEN 0x6ffffd77
@@ -16,6 +18,9 @@ enum { PAGE = 4 << 10 };
 static bool hidden;
 
 static void *(*loader_open)(const char *, int);
+
+static struct text *asked;
+static pthread_mutex_t asking = PTHREAD_MUTEX_INITIALIZER;
 
 /* Gives all entries of a dynamic section that have one tag the other one. */
 static void retag(ElfW(Dyn) *dynamic, ElfW(Sxword) from, ElfW(Sxword) to)
@@ -78,10 +83,29 @@ void *needs_open(const char *path, int mode)
     return loader_open(path, mode);
 }
 
+void needs_watch(struct text *names)
+{
+    pthread_mutex_lock(&asking);
+    asked = names;
+    pthread_mutex_unlock(&asking);
+}
+
+/* A path leads to one file, whichever packages there are. */
+static void note(const char *name)
+{
+    if (!name || strpbrk(name, "/\n"))
+        return;
+    pthread_mutex_lock(&asking);
+    if (asked && asked->length < MAX_ASKED)
+        text_format(asked, "%s\n", asked->length + strlen(name) < MAX_ASKED ? name : "*");
+    pthread_mutex_unlock(&asking);
+}
+
 /* What libraries and handlers call. The loader looks at who calls, for the path that the caller was linked with: so its own must be
  * the last call here, which compilers make a jump. */
 __attribute__((visibility("default"), optimize("O2"))) void *dlopen(const char *path, int mode)
 {
+    note(path);
     find_loader();
     needs_show();
     return loader_open(path, mode);

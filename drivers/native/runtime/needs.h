@@ -13,11 +13,16 @@
 #ifndef PIPSQUEAK_NEEDS_H
 #define PIPSQUEAK_NEEDS_H
 
+#include "json.h"
+
 /* Hides the needs of all libraries that are loaded, and shows them again. Any number of threads may show them. */
 void needs_hide(void);
 void needs_show(void);
 
 /* Is dlopen, with the needs hidden as long as that does. What is only asked for (RTLD_NOLOAD) never shows them. */
 void *needs_open(const char *path, int mode);
+
+/* Has the names of libraries that dlopen is asked for from now on, there or not, added to a text, each with a newline behind it; NULL ends that. */
+void needs_watch(struct text *names);
 
 #endif

@@ -33,7 +33,7 @@ async function resolve({ handler, allow, lock }) {
     if (isDirectory(at)) throw new Refused('install', 'caller', `${at} is in the function, and ${graph.file} too: deploy all that node_modules has, or nothing of it`);
     link(path.join(CODE, at), to);
   }
-  return { packages, files, imports: await importsOf(handler, graph), sets: await setsOf(handler) };
+  return { packages, files, imports: await importsOf(handler, graph), sets: await setsOf(handler), offers: graph.names() };
 }
 
 // The lock file of the function, read. A function that brings its node_modules along has none that counts.

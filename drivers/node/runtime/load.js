@@ -8,6 +8,7 @@ const { fileURLToPath, pathToFileURL } = require('url');
 const vm = require('vm');
 const addon = require('./addon');
 const { describe, property, syntaxPlace } = require('./describe');
+const { watchAsked } = require('./asked');
 const { findHandler, isModule } = require('./handler');
 const { drawFrom, renew, seedable } = require('./random');
 const { watch, watchSets } = require('./watch');
@@ -102,7 +103,8 @@ async function open() {
 async function load(request, fail, directory = CODE) {
   const start = now();
   const took = {};
-  const reads = request.watch && !request.handler && watch();
+  const watching = request.watch && !request.handler;
+  const reads = watching && watch(), asked = watching && watchAsked();
   let importing = '';
   stop = (thrown) => fail(raised(importing, describe(thrown)));
   promises.readFile = readAtOnce;
@@ -113,7 +115,11 @@ async function load(request, fail, directory = CODE) {
       took[importing] = (now() - begin) / 1000;
     }
     const report = { took: 0, modules: took, threads: 1 };
-    if (reads) report.reads = reads();
+    if (watching) {
+      await new Promise((resolve) => { setImmediate(resolve); }); // for imports that nobody waits for
+      report.asks = asked();
+      report.reads = reads();
+    }
     if (request.draw) report.drawn = draw(request.draw);
     let handler;
     if (request.handler) {
@@ -133,7 +139,10 @@ async function load(request, fail, directory = CODE) {
   } finally {
     stop = null;
     brought = null;
-    if (reads) reads();
+    if (watching) {
+      asked();
+      reads();
+    }
     promises.readFile = readFile;
   }
 }

@@ -87,6 +87,11 @@ export class Graph {
     return [...this.#finds.values()].map(({ at, key, path }) => [at, path === undefined ? target('/packages', this.#package(key)) : '../'.repeat(at.split('/').length - 1) + path]);
   }
 
+  // The names by which packages find, in the function's own node_modules, what they do not require.
+  names() {
+    return [...this.#finds.keys()].filter((at) => at.startsWith('node_modules/')).map((at) => at.slice('node_modules/'.length)).sort();
+  }
+
   // The package that code in a directory of the function finds by a name.
   top(name, directory) {
     const found = up(directory, (at) => this.#finds.get(path.join(at, 'node_modules', name)));

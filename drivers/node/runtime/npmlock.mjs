@@ -100,9 +100,9 @@ function carrierOf(entries, place) {
 
 const above = (place) => place.slice(0, Math.max(0, place.lastIndexOf(MODULES) - 1));
 
-// What the package at a place requires: [name, place].
+// What the package at a place requires: [name, place]. One that only says that a peer is optional looks for it too.
 function required(entries, place) {
-  const names = new Set(KINDS.flatMap((kind) => Object.keys(entries[place][kind] ?? {})));
+  const names = new Set([...KINDS, 'peerDependenciesMeta'].flatMap((kind) => Object.keys(entries[place][kind] ?? {})));
   return [...names].map((name) => [name, locate(entries, place, name)]).filter(([, found]) => found !== undefined);
 }
 

@@ -65,9 +65,9 @@ module Pipsqueak
       found = Dir["#{ALL}/specifications/*.gemspec"].map { |file| Gem::Specification.load(file) }.to_h { |spec| [[spec.name, spec.version.to_s], spec] }
       packages.zip(archives).each_with_index.map do |(package, archive), n|
         spec = found[package.values_at("name", "version")] or raise Refused.new("install", "driver", "RubyGems left out #{package["name"]}")
-        modules = split_off(spec, archive.contents, "#{OUT}/#{package["name"]}-#{package["version"]}")
+        files = split_off(spec, archive.contents, "#{OUT}/#{package["name"]}-#{package["version"]}")
         yield "#{package["name"]} #{package["version"]}", archive.bytes, n + 1
-        { "name" => package["name"], "version" => package["version"], "archive" => archive.digest, "bytes" => archive.bytes, "modules" => modules,
+        { "name" => package["name"], "version" => package["version"], "archive" => archive.digest, "bytes" => archive.bytes, "modules" => modules(spec.name, files), "offers" => outermost(files),
           "licenses" => spec.licenses.grep(String), "signatures" => [archive.signature] }
       end
     ensure
@@ -229,7 +229,7 @@ module Pipsqueak
       File.write("#{target}/pipsqueak.json", JSON.generate("gems" => { spec.name => spec.version.to_s }, "paths" => paths))
       FileUtils.mv(specification, "#{target}/#{spec.name}.gemspec")
       show(spec, target, extensions)
-      modules(spec.name, paths.map { |path| "#{target}/#{path}" })
+      paths.flat_map { |path| Dir.glob("**/*.{rb,so}", base: "#{target}/#{path}") }.map { |file| file.delete_suffix(File.extname(file)) }.uniq
     end
 
     # Links the parts of a package to where RubyGems looks for them, and makes its programs as RubyGems would, for a Ruby that a handler starts.
@@ -247,11 +247,19 @@ module Pipsqueak
     end
 
     # What require takes of a gem: its name, with hyphens or slashes, or else the only file there is.
-    def modules(name, paths)
-      there = paths.flat_map { |path| Dir.glob("**/*.{rb,so}", base: path) }.map { |file| file.delete_suffix(File.extname(file)) }.uniq
+    def modules(name, there)
       named = [name, name.tr("-", "/")].find { |one| there.include?(one) }
       top = there.reject { |file| file.include?("/") }
       named ? [named] : (top.size == 1 ? top : [])
+    end
+
+    # Those of the files that lie in no directory of another one's name.
+    def outermost(files)
+      all = files.to_h { |file| [file, true] }
+      files.reject do |file|
+        above = file.split("/")[0...-1]
+        above.each_index.any? { |n| all[above[0..n].join("/")] }
+      end.sort
     end
 
     # Maps on several threads: most of it waits for the network. After the first error no more is begun, and the error is raised when the

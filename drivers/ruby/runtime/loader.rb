@@ -49,7 +49,7 @@ module Pipsqueak
     def load(request)
       start = now
       look_in(request["packages"] || [])
-      tell_programs if request["handler"]
+      request["handler"] ? tell_programs : tell_rubygems
       took = (request["modules"] || []).to_h { |name| [name, time { import(name) }] }
       known = $LOADED_FEATURES.size
       yield if block_given?
@@ -105,10 +105,17 @@ module Pipsqueak
       programs << OWN_PROGRAMS unless ENV.fetch("PATH", OWN_PROGRAMS).split(":").include?(OWN_PROGRAMS)
       ENV["PATH"] = [*programs, *ENV["PATH"]].join(":") unless programs.empty?
       libraries = @packages.flat_map { |directory| (@indexes[directory]["libraries"] || {}).values.map { |library| File.dirname("#{directory}/#{library["path"]}") } }
-      homes = @packages.flat_map { |directory| @indexes[directory]["homes"] }
-      { "RUBYLIB" => $LOAD_PATH - [CODE, *@standard], "LD_LIBRARY_PATH" => libraries.uniq, "GEM_PATH" => homes }.each do |name, directories|
+      { "RUBYLIB" => $LOAD_PATH - [CODE, *@standard], "LD_LIBRARY_PATH" => libraries.uniq }.each do |name, directories|
         ENV[name] = [*ENV[name], *directories].join(":") unless directories.empty?
       end
+      tell_rubygems(ENV["GEM_PATH"])
+    end
+
+    # Has RubyGems find the gems of the packages, if somebody loads it, and look at them anew, if somebody has.
+    def tell_rubygems(own = [])
+      homes = @packages.flat_map { |directory| @indexes[directory]["homes"] }
+      ENV["GEM_PATH"] = [*own, *homes].join(":") unless homes.empty?
+      ::Gem.clear_paths if $LOADED_FEATURES.any? { |file| file.end_with?("/rubygems.rb") }
     end
 
     # What of a package RubyGems takes for a directory of gems.

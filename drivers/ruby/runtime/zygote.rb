@@ -67,8 +67,9 @@ module Pipsqueak
 
       def watched(request)
         require_relative "watch"
-        report = Watch.during { @loader.load(request) }
-        report.merge("reads" => Watch.reads)
+        require_relative "asked"
+        report = Watch.during { Asked.during { @loader.load(request) } }
+        report.merge("reads" => Watch.reads, "asks" => Asked.names)
       end
 
       # Makes a process a zygote. What lives now becomes old, so that collections in a child pass it over, and stands close

@@ -222,7 +222,7 @@ class ResolveRequest(_message.Message):
     def __init__(self, runtime: _Optional[str] = ..., handler: _Optional[str] = ..., sandbox: _Optional[_Union[Sandbox, _Mapping]] = ..., debian: _Optional[_Iterable[str]] = ..., allow: _Optional[_Iterable[str]] = ..., lock: _Optional[_Union[Lock, _Mapping]] = ...) -> None: ...
 
 class Resolution(_message.Message):
-    __slots__ = ("packages", "imports", "files", "sets", "perhaps")
+    __slots__ = ("packages", "imports", "files", "sets", "perhaps", "offers")
     class FilesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -235,12 +235,14 @@ class Resolution(_message.Message):
     FILES_FIELD_NUMBER: _ClassVar[int]
     SETS_FIELD_NUMBER: _ClassVar[int]
     PERHAPS_FIELD_NUMBER: _ClassVar[int]
+    OFFERS_FIELD_NUMBER: _ClassVar[int]
     packages: _containers.RepeatedCompositeFieldContainer[Package]
     imports: _containers.RepeatedScalarFieldContainer[str]
     files: _containers.ScalarMap[str, str]
     sets: _containers.RepeatedScalarFieldContainer[str]
     perhaps: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, packages: _Optional[_Iterable[_Union[Package, _Mapping]]] = ..., imports: _Optional[_Iterable[str]] = ..., files: _Optional[_Mapping[str, str]] = ..., sets: _Optional[_Iterable[str]] = ..., perhaps: _Optional[_Iterable[str]] = ...) -> None: ...
+    offers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, packages: _Optional[_Iterable[_Union[Package, _Mapping]]] = ..., imports: _Optional[_Iterable[str]] = ..., files: _Optional[_Mapping[str, str]] = ..., sets: _Optional[_Iterable[str]] = ..., perhaps: _Optional[_Iterable[str]] = ..., offers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class InstallRequest(_message.Message):
     __slots__ = ("runtime", "packages", "sandbox", "allow")
@@ -351,7 +353,7 @@ class Progress(_message.Message):
     def __init__(self, verb: _Optional[str] = ..., item: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., detail: _Optional[str] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., bytes: _Optional[int] = ..., took: _Optional[int] = ..., ended: _Optional[bool] = ...) -> None: ...
 
 class Receipt(_message.Message):
-    __slots__ = ("name", "version", "archive", "bytes", "modules", "licenses", "signatures", "bundles")
+    __slots__ = ("name", "version", "archive", "bytes", "modules", "licenses", "signatures", "bundles", "offers")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ARCHIVE_FIELD_NUMBER: _ClassVar[int]
@@ -360,6 +362,7 @@ class Receipt(_message.Message):
     LICENSES_FIELD_NUMBER: _ClassVar[int]
     SIGNATURES_FIELD_NUMBER: _ClassVar[int]
     BUNDLES_FIELD_NUMBER: _ClassVar[int]
+    OFFERS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     archive: str
@@ -368,7 +371,8 @@ class Receipt(_message.Message):
     licenses: _containers.RepeatedScalarFieldContainer[str]
     signatures: _containers.RepeatedCompositeFieldContainer[Signature]
     bundles: _containers.RepeatedCompositeFieldContainer[Package]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., archive: _Optional[str] = ..., bytes: _Optional[int] = ..., modules: _Optional[_Iterable[str]] = ..., licenses: _Optional[_Iterable[str]] = ..., signatures: _Optional[_Iterable[_Union[Signature, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[Package, _Mapping]]] = ...) -> None: ...
+    offers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., archive: _Optional[str] = ..., bytes: _Optional[int] = ..., modules: _Optional[_Iterable[str]] = ..., licenses: _Optional[_Iterable[str]] = ..., signatures: _Optional[_Iterable[_Union[Signature, _Mapping]]] = ..., bundles: _Optional[_Iterable[_Union[Package, _Mapping]]] = ..., offers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Signature(_message.Message):
     __slots__ = ("scheme", "verified", "signer", "detail")

@@ -1,0 +1,7 @@
+# frozen_string_literal: true
+
+begin
+  require "kit_is_not_there"
+rescue LoadError
+  nil
+end
