@@ -50,7 +50,10 @@ class Reader {
       && (to === specifier || to === '-' && specifier === undefined));
     for (const kind of ['dependencies', 'optionalDependencies']) {
       const locked = Object.fromEntries(Object.entries(importer[kind] ?? {}).map(([name, { specifier }]) => [name, specifier]));
-      const wanted = kind === 'dependencies' && settings.autoInstallPeers ? { ...asked.peerDependencies, ...asked[kind] } : { ...asked[kind] };
+      const wanted = { ...asked[kind] };
+      if (kind === 'dependencies' && settings.autoInstallPeers) { // those that are for development as well are that
+        for (const [name, specifier] of Object.entries(asked.peerDependencies ?? {})) if (!(name in (asked.devDependencies ?? {}))) wanted[name] ??= specifier;
+      }
       for (const name of Object.keys(wanted)) {
         if (kind === 'dependencies' && name in (asked.optionalDependencies ?? {})) delete wanted[name]; // pnpm has a name once
         else if (wanted[name] !== locked[name] && overridden(name, locked[name])) wanted[name] = locked[name];
