@@ -99,7 +99,11 @@ class Reader {
     if (resolution.type !== undefined) refuseSource(file, name, resolution.repo ?? resolution.directory ?? resolution.type);
     if (snapshots[key].optional && !fits(node)) return undefined; // another pnpm installs too, and warns
     this.#nodes.set(key, node);
-    for (const [other, its] of Object.entries({ ...snapshots[key].dependencies, ...snapshots[key].optionalDependencies })) node.requires.push([other, this.#add(other, its)]);
+    for (const [other, its] of Object.entries({ ...snapshots[key].dependencies, ...snapshots[key].optionalDependencies })) {
+      // Functions share a package, so it finds a directory of one function as what it does not declare: through the function.
+      if (its.startsWith('link:')) this.#find('.', other, its);
+      else node.requires.push([other, this.#add(other, its)]);
+    }
     return key;
   }
 }
