@@ -212,7 +212,7 @@ func TestBootstrapPython(t *testing.T) {
 	system(t)
 	w := shared(t)
 	w.deploy(t, "lambda-python", files{"bootstrap*": pythonBootstrap, "Makefile": "all:\n\tfalse # its author's, not for here\n"})
-	w.deploy(t, "lambda-fresh", files{"bootstrap*": pythonBootstrap, "pipsqueak.yaml": "reuse: false\n"})
+	w.deploy(t, "lambda-fresh", files{"bootstrap*": pythonBootstrap, "pipsqueak.yaml": "reuse: false\nhandler: bootstrap\n"})
 	for _, name := range []string{"lambda-python", "lambda-fresh"} {
 		for n := range 10 {
 			if got := result[map[string]float64](t, w, name, fmt.Sprintf(`{"n": %d}`, n)); got["half"] != float64(n)/2 {

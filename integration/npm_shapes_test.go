@@ -115,10 +115,16 @@ var shapes = []shape{
 		"package.json":            `{"name":"root","dependencies":{"leaf":"2.0.0","own-a":"workspace:*"},"dependenciesMeta":{"own-a":{"injected":true}}}`,
 		"pnpm-workspace.yaml":     "packages: ['packages/*']\n",
 		"packages/a/package.json": `{"name":"own-a","version":"1.0.0","dependencies":{"leaf":"1.0.0"}}`}},
+	{name: "peer of the workspace", pnpm: true, files: files{
+		"package.json":            `{"name":"root","dependencies":{"plugin":"1.0.0","host":"workspace:*"}}`,
+		"pnpm-workspace.yaml":     "packages: ['packages/*']\n",
+		"packages/h/package.json": `{"name":"host","version":"1.0.0","dependencies":{"leaf":"1.0.0"}}`}},
 	{name: "peers", files: files{
 		"package.json": `{"name":"root","dependencies":{"plugin":"1.0.0","host":"2.0.0","plugins":"1.0.0","may":"1.0.0"}}`}},
 	{name: "peers of its own", files: files{
 		"package.json": `{"name":"root","dependencies":{"leaf":"1.0.0"},"peerDependencies":{"host":"^1.0.0","mid":"2.0.0"},"peerDependenciesMeta":{"mid":{"optional":true}}}`}},
+	{name: "peers for development", files: files{
+		"package.json": `{"name":"root","dependencies":{"mid":"1.0.0"},"peerDependencies":{"host":"^1.0.0","plugin":"1.0.0"},"peerDependenciesMeta":{"host":{"optional":true}},"devDependencies":{"host":"1.0.0","plugin":"1.0.0"}}`}},
 	{name: "optional", files: files{
 		"package.json": `{"name":"root","dependencies":{"native":"1.0.0"},"optionalDependencies":{"native-mac":"1.0.0","leaf":"1.0.0"}}`}},
 	{name: "both", files: files{

@@ -45,11 +45,12 @@ func TestRubyHandlers(t *testing.T) {
 	}
 	w.deploy(t, "ruby-context", rubyFile(`def handler(event:, context:)
   [context.aws_request_id, context.function_name, context.function_version, context.memory_limit_in_mb, context.invoked_function_arn,
-   context.get_remaining_time_in_millis.between?(1, 5000), ENV.to_h.slice("COLOR", "PATH").keys]
+   context.get_remaining_time_in_millis.between?(1, 5000), ENV.to_h.slice("COLOR", "PATH").keys,
+   context.inspect.scan(/@(\w+)=/).flatten.sort - %w[aws_request_id function_name function_version memory_limit_in_mb]]
 end
 `).with("pipsqueak.yaml", "memory_mb: 99\ntimeout_ms: 5000\nenv: {COLOR: red}\n"))
 	a := w.run(t, "ruby-context", `{}`)
-	if want := fmt.Sprintf(`["%s","ruby-context","1",99,"pipsqueak:function:ruby-context",true,["COLOR","PATH"]]`, a.header.Get("X-Request-Id")); string(a.body) != want {
+	if want := fmt.Sprintf(`["%s","ruby-context","1",99,"pipsqueak:function:ruby-context",true,["COLOR","PATH"],["deadline_ms","invoked_function_arn","log_group_name","log_stream_name"]]`, a.header.Get("X-Request-Id")); string(a.body) != want {
 		t.Errorf("the context is %v, want %s", a, want)
 	}
 }

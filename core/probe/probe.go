@@ -44,9 +44,9 @@ type Machine struct {
 	By     string // as in core.Probe
 }
 
-// version is of what a probe looks at. 2: the variables that are read, and random numbers that repeat. 3: the packages that are asked for. 4: the same in
-// Node.js and Ruby.
-const version = 4
+// version is of what a probe looks at. 2: the variables that are read, and random numbers that repeat. 3: the
+// packages that are asked for. 4: the same in Node.js and Ruby. 5: generators that give little each time.
+const version = 5
 
 // Stale reports whether a package of these has to be probed: it never was by a probe that looks at all that this one does, or what kept it out
 // of zygotes is not among them.

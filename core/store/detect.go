@@ -22,7 +22,7 @@ type Choice struct {
 
 // Detect picks the runtime and the handler of the function in a directory that Unpack made. The manifest decides as far as it
 // says something: its runtime is a runtime's ID, or the ID up to its version for the first of that language; its handler's file
-// has to be there, or one that is a handler by itself. Otherwise the first runtime decides that has a file of its Handlers there, in the
+// has to be there, or a program that is a handler by itself, which may be told anything. Otherwise the first runtime decides that has a file of its Handlers there, in the
 // order given: the handler's own file before a file that only says how to build one.
 func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, error) {
 	candidates, err := choose(manifest.Runtime, runtimes)
@@ -41,10 +41,7 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, err
 		return err == nil && info.Mode().IsRegular()
 	}
 	if manifest.Handler != "" {
-		files, err := handlerFiles(manifest.Handler)
-		if err != nil {
-			return Choice{}, err
-		}
+		files, malformed := handlerFiles(manifest.Handler)
 		for _, runtime := range candidates {
 			for _, file := range files {
 				if slices.ContainsFunc(runtime.Extensions, func(extension string) bool { return exists(runtime, file+extension) }) {
@@ -58,6 +55,9 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, err
 					return Choice{Runtime: runtime, Handler: manifest.Handler}, nil
 				}
 			}
+		}
+		if malformed != nil {
+			return Choice{}, malformed
 		}
 		return Choice{}, refusef("the handler %s is not in the archive: there is no file %s; add it or mend 'handler' in %s",
 			quote(manifest.Handler), sought, ManifestFile)
@@ -171,7 +171,7 @@ func handlerFiles(handler string) ([]string, error) {
 	}
 	if len(files) == 0 || !fs.ValidPath(files[0]) || files[0] == "." || checkPath(files[len(files)-1]) != nil || strings.HasSuffix(handler, ".") {
 		return nil, refusef("%s is no handler: it has to be file.symbol, such as app.main for main in the file app, "+
-			"with a path inside of the archive", quote(handler))
+			"with a path inside of the archive; mend 'handler' in %s", quote(handler), ManifestFile)
 	}
 	directory := strings.LastIndexByte(handler, '/') + 1
 	for _, file := range files[1:] {

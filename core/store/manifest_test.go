@@ -100,12 +100,8 @@ func TestParseManifestRefuses(t *testing.T) {
 		{"name: 5", []string{`the number "5"`}},
 		{"runtime: 3.11", []string{`the number "3.11"`, "quotes"}},
 		{"runtime: ''", []string{"runtime"}},
-		{"handler: main", []string{"file.symbol"}},
-		{"handler: ../app.main", []string{"../app.main"}},
-		{"handler: /app.main", []string{"/app.main"}},
-		{"handler: app.", []string{"app."}},
-		{"handler: .main", []string{".main"}},
-		{"handler: a.b/c", []string{"a.b/c"}},
+		{"handler: [main]", []string{"file.symbol"}},
+		{"handler: \"a\\0b\"", []string{`"handler"`, "NUL"}},
 		{"env: 5", []string{`"env"`, `the number "5"`, "names with values"}},
 		{"env: [a=1]", []string{"a list"}},
 		{"env:\n  A-B: 1", []string{"line 2", `"env.A-B"`}},
@@ -185,16 +181,18 @@ func TestDetect(t *testing.T) {
 		{ID: "snake3.11", Extensions: []string{".sn"}, Handlers: []core.HandlerFile{{File: "Buildfile", Handler: "handler.handler"}, {File: "handler.sn", Handler: "handler.handler"}, {File: "f.sn", Handler: "f.f"}}},
 		{ID: "snake3.9", Extensions: []string{".sn"}, Handlers: []core.HandlerFile{{File: "handler.sn", Handler: "handler.handler"}, {File: "f.sn", Handler: "f.f"}}},
 		{ID: "snakebite2", Extensions: []string{".sb"}, Handlers: []core.HandlerFile{{File: "index.sb", Handler: "index.handler"}}},
+		{ID: "program", Handlers: []core.HandlerFile{{File: "run", Handler: "run"}}},
 		{ID: "bin", Extensions: []string{""}, Handlers: []core.HandlerFile{{File: "bootstrap", Handler: "bootstrap.main"}}},
 	}
-	tests := []struct {
+	type test struct {
 		files    string
 		manifest Manifest
 		id       core.RuntimeID
 		handler  string
 		doubt    string // what it begins with
 		words    []string
-	}{
+	}
+	tests := []test{
 		{files: "handler.sn", id: "snake3.11", handler: "handler.handler"},
 		{files: "f.sn handler.sn index.sb", id: "snake3.11", handler: "handler.handler", doubt: "there are handler.sn and index.sb: it is deployed for snake3.11; write 'runtime: snakebite'"},
 		{files: "f.sn index.sb", id: "snake3.11", handler: "f.f", doubt: "there are f.sn and index.sb"},
@@ -210,18 +208,22 @@ func TestDetect(t *testing.T) {
 		{files: "pkg/app.sn", manifest: Manifest{Handler: "pkg/app.main"}, id: "snake3.11", handler: "pkg/app.main"},
 		{files: "pkg/app.sn", manifest: Manifest{Handler: "pkg.app.main"}, id: "snake3.11", handler: "pkg.app.main"},
 		{files: "pkg/sub/app.sn", manifest: Manifest{Handler: "pkg/sub.app.main"}, id: "snake3.11", handler: "pkg/sub.app.main"},
-		{files: "f.sn", manifest: Manifest{Handler: "pkg.app.main"}, words: []string{"pkg.sn or pkg.sb or pkg or pkg.app.sn or pkg/app.sn or pkg.app.sb or … and 3 more;"}},
+		{files: "f.sn", manifest: Manifest{Handler: "pkg.app.main"}, words: []string{"pkg.sn or pkg.sb or pkg or run or pkg.app.sn or pkg/app.sn or … and 4 more;"}},
 		{files: "f.sn", manifest: Manifest{Handler: "pkg..app.main"}, words: []string{"pkg.sn"}},
 		{files: "pkg/app.v2.sn", manifest: Manifest{Handler: "pkg/app.v2.main", Runtime: "snake3.9"}, id: "snake3.9", handler: "pkg/app.v2.main"},
-		{files: "f.sn", manifest: Manifest{Runtime: "snake3"}, words: []string{`"snake3"`, "snake3.11, snake3.9, snakebite2, bin"}},
+		{files: "f.sn", manifest: Manifest{Runtime: "snake3"}, words: []string{`"snake3"`, "snake3.11, snake3.9, snakebite2, program, bin"}},
 		{files: "f.sn", manifest: Manifest{Runtime: "snake3.1"}, words: []string{`"snake3.1"`}},
 		{files: "f.sn", manifest: Manifest{Runtime: "sna"}, words: []string{`"sna"`}},
 		{files: "f.sn", manifest: Manifest{Runtime: "snakebite"}, words: []string{"no file index.sb;"}},
-		{files: "other.txt", words: []string{"handler.sn or index.sb or bootstrap or f.sn or Buildfile;"}},
+		{files: "other.txt", words: []string{"handler.sn or index.sb or run or bootstrap or f.sn or Buildfile;"}},
 		{files: "handler.sn/x", words: []string{"no handler"}},
 		{files: "f.sn", manifest: Manifest{Handler: "app.main"}, words: []string{`"app.main"`, "app.sn or app.sb or app"}},
 		{files: "app.sb", manifest: Manifest{Handler: "app.main", Runtime: "snake"}, words: []string{"no file app.sn;"}},
-		{files: "f.sn", manifest: Manifest{Handler: "../app.main"}, words: []string{"../app.main"}},
+	}
+	for _, handler := range []string{"main", "../app.main", "/app.main", "app.", ".main", "a.b/c", "a::b"} {
+		tests = append(tests,
+			test{files: "f.sn main app.sn", manifest: Manifest{Handler: handler}, words: []string{quote(handler), "file.symbol", "mend 'handler' in pipsqueak.yaml"}},
+			test{files: "main run", manifest: Manifest{Handler: handler}, id: "program", handler: handler}) // which is told it, and knows what it means
 	}
 	for _, test := range tests {
 		dir := t.TempDir()

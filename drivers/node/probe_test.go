@@ -17,6 +17,8 @@ var misbehaving = []drivertest.Probed{
 	{Name: "listens", Source: "require('net').createServer().listen(8080, '127.0.0.1')", Told: `^leaves open .*tcp 127.0.0.1:8080 listening`},
 	{Name: "timer", Source: "setInterval(() => {}, 1000)"},
 	{Name: "seeded", Source: "let state = Number(process.hrtime.bigint() % 1000003n); exports.random = () => (state = state * 48271 % 2147483647)", Told: "gives the same random numbers"},
+	{Name: "flips", Source: "for (const letter of 'ABCDEFGHIJKLMNOPQRSTUVWXYZ') exports['random' + letter] = () => Math.floor(Math.random() * 2)"},
+	{Name: "flips-alike", Source: "let state = Number(process.hrtime.bigint() % 1000003n); exports.random = () => (state = state * 48271 % 2147483647) & 1", Told: "gives the same random numbers"},
 	{Name: "fixed", Source: "let state = 1; exports.random = () => (state = state * 48271 % 2147483647)"},
 	{Name: "faker", Source: "let state = Number(process.hrtime.bigint() % 1000003n); exports.seed = (n) => { state = n }; exports.random = () => (state = state * 48271 % 2147483647)"},
 	{Name: "pool", Source: "const pool = require('crypto').randomFillSync(new Uint8Array(256)); let at = 0; module.exports = { nanoid: () => String(pool[at++]) + pool[at++] + pool[at++] }"},

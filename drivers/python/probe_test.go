@@ -40,6 +40,10 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
 with socket.socket(socket.AF_INET6) as s:
     s.connect_ex(("2001:db8::1", 80))
 `},
+	{Name: "flips", Source: "import random as r\ndef random(): return r.randint(0, 1)\ndef ulid(): return r.randint(0, 1)\ndef nanoid(): return r.randint(0, 1)\n" +
+		"def uuid1(): return r.randint(0, 1)\ndef uuid4(): return r.randint(0, 1)\ndef token_hex(): return r.randint(0, 1)\ndef token_urlsafe(): return r.randint(0, 1)\n"},
+	{Name: "flips_alike", Source: "import time\nstate = time.time_ns()\ndef random():\n    global state\n    state = state * 48271 % 2147483647\n    return state & 1\n",
+		Told: "^gives the same random numbers in every fork$"},
 	{Name: "raises", Source: "import nobody_has_this\n", Told: "No module named 'nobody_has_this'"},
 	{Name: "leaves", Source: "import sys\nsys.exit(3)\n", Told: "SystemExit: 3"},
 	{Name: "exits", Source: "import os\nos._exit(3)\n", Told: "ended"},

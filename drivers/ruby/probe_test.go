@@ -35,3 +35,16 @@ func TestProbe(t *testing.T) {
 		t.Errorf("handles %+v", p)
 	}
 }
+
+// TestProbeDraws tells a generator whose forks give the same from one that gives little each time. What a package has is known by its directory.
+func TestProbeDraws(t *testing.T) {
+	for _, p := range []drivertest.Probed{
+		{Name: "flips", Source: "('A'..'Z').each { |name| Object.const_set('Flips' + name, Module.new { def self.random = rand(2) }) }"},
+		{Name: "flips_alike", Source: "module Alike\n  @state = Process.clock_gettime(Process::CLOCK_REALTIME, :nanosecond)\n  def self.random = (@state = @state * 48271 % 2147483647) & 1\nend",
+			Told: "^gives the same random numbers in every fork$"},
+	} {
+		t.Run(p.Name, func(t *testing.T) {
+			newHouse(t, map[string]string{p.Name + ".rb": p.Source}).Probe(t, []drivertest.Probed{p})
+		})
+	}
+}

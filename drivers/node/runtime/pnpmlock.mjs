@@ -50,7 +50,10 @@ class Reader {
       && (to === specifier || to === '-' && specifier === undefined));
     for (const kind of ['dependencies', 'optionalDependencies']) {
       const locked = Object.fromEntries(Object.entries(importer[kind] ?? {}).map(([name, { specifier }]) => [name, specifier]));
-      const wanted = kind === 'dependencies' && settings.autoInstallPeers ? { ...asked.peerDependencies, ...asked[kind] } : { ...asked[kind] };
+      const wanted = { ...asked[kind] };
+      if (kind === 'dependencies' && settings.autoInstallPeers) { // those that are for development as well are that
+        for (const [name, specifier] of Object.entries(asked.peerDependencies ?? {})) if (!(name in (asked.devDependencies ?? {}))) wanted[name] ??= specifier;
+      }
       for (const name of Object.keys(wanted)) {
         if (kind === 'dependencies' && name in (asked.optionalDependencies ?? {})) delete wanted[name]; // pnpm has a name once
         else if (wanted[name] !== locked[name] && overridden(name, locked[name])) wanted[name] = locked[name];
@@ -96,7 +99,11 @@ class Reader {
     if (resolution.type !== undefined) refuseSource(file, name, resolution.repo ?? resolution.directory ?? resolution.type);
     if (snapshots[key].optional && !fits(node)) return undefined; // another pnpm installs too, and warns
     this.#nodes.set(key, node);
-    for (const [other, its] of Object.entries({ ...snapshots[key].dependencies, ...snapshots[key].optionalDependencies })) node.requires.push([other, this.#add(other, its)]);
+    for (const [other, its] of Object.entries({ ...snapshots[key].dependencies, ...snapshots[key].optionalDependencies })) {
+      // Functions share a package, so it finds a directory of one function as what it does not declare: through the function.
+      if (its.startsWith('link:')) this.#find('.', other, its);
+      else node.requires.push([other, this.#add(other, its)]);
+    }
     return key;
   }
 }

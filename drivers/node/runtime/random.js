@@ -116,6 +116,19 @@ function seed(exports, number) {
 // What functions are called that give random numbers.
 const GIVES = /^(next|random|rand|uuid|guid|v[1467]|nanoid|ulid|cuid|createId|generate|id|uid|objectid|bool|boolean|int|int32|integer|float|double|quick|number|bytes|hex)$|^random[A-Z]/i;
 const MAX_DRAWS = 200, MAX_DEPTH = 3, MAX_NAMES = 1000;
+// Values of fewer characters than these say too little: two forks have the same one by chance. So many of them are a line.
+const TELLING = 8, TOGETHER = 64;
+
+// The line for what a function gives next, if it is something to compare.
+function line(path, give) {
+  let text = '', got = give();
+  if (!(['string', 'number', 'bigint', 'boolean'].includes(typeof got) || ArrayBuffer.isView(got))) return [];
+  for (let i = 1; i < TOGETHER && `${got}`.length < TELLING; i++) {
+    text += `${got} `;
+    got = give();
+  }
+  return [`${path} ${text}${got}`];
+}
 
 // What the functions of a module give that look as if they gave random numbers, as text; empty when there are none.
 function drawFrom(exports, name) {
@@ -125,13 +138,10 @@ function drawFrom(exports, name) {
     seen.add(value);
     const last = path.slice(path.lastIndexOf('.') + 1);
     if (typeof value === 'function' && GIVES.test(last)) {
-      for (let i = 0; i < 3; i++) {
-        try {
-          const got = Reflect.apply(value, owner, []);
-          if (['string', 'number', 'bigint'].includes(typeof got) || ArrayBuffer.isView(got)) lines.push(`${path} ${got}`);
-        } catch {
-          return; // it wants to be told more
-        }
+      try {
+        for (let i = 0; i < 3; i++) lines.push(...line(path, () => Reflect.apply(value, owner, [])));
+      } catch {
+        return; // it wants to be told more
       }
     }
     for (let holder = value; depth > 0 && holder; holder = Object.getPrototypeOf(holder)) {

@@ -24,6 +24,14 @@ module Pipsqueak
       [@deadline_ms - Process.clock_gettime(Process::CLOCK_REALTIME, :millisecond), 0].max
     end
 
+    # What a person wants to see of it in a log.
+    def inspect
+      "#<#{self.class} #{(instance_variables - HIDDEN).map { |name| "#{name}=#{instance_variable_get(name).inspect}" }.join(", ")}>"
+    end
+
+    HIDDEN = %i[@token @calls].freeze
+    private_constant :HIDDEN
+
     # Runs another function and returns its result. Raises Pipsqueak::InvokeError when it fails.
     def invoke(name, event = nil)
       @calls.invoke(@token, name, event)
