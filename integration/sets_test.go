@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +26,7 @@ type setting struct {
 	// cannot be read from it either.
 	with    func(before, after string, learned bool) files
 	demands string // code that raises unless the package has found MODE
+	refuses string // code that raises if it has
 }
 
 var settings = map[string]setting{
@@ -44,6 +46,7 @@ var settings = map[string]setting{
 			"exec":      "exec(\"import os; os.environ['MO' + 'DE'] = 'x'\")\n",
 		},
 		demands: "if py_mode.mode is None: raise KeyError('MODE')\n",
+		refuses: "if py_mode.mode is not None: raise KeyError('MODE')\n",
 		with: func(before, after string, learned bool) files {
 			imports := "import py_mode, py_own\n"
 			if learned {
@@ -69,6 +72,7 @@ var settings = map[string]setting{
 			"loads":    "process.loadEnvFile('/function/own.env');\n",
 		},
 		demands: "if (mode === null) throw new Error('MODE');\n",
+		refuses: "if (mode !== null) throw new Error('MODE');\n",
 		with: func(before, after string, learned bool) files {
 			imports := "const { mode } = require('mode'), { own } = require('own');\n"
 			if learned {
@@ -92,6 +96,7 @@ var settings = map[string]setting{
 			"eval":     "eval(\"ENV['MO' + 'DE'] = 'x'\")\n",
 		},
 		demands: "raise KeyError, 'MODE' unless MODE\n",
+		refuses: "raise KeyError, 'MODE' if MODE\n",
 		with: func(before, after string, learned bool) files {
 			imports := "require 'mode'\nrequire 'own'\n"
 			if learned {
@@ -141,6 +146,8 @@ func TestSets(t *testing.T) {
 			// What a zygote has imported has not found it, and the trial is the first to see that.
 			w.deploy(t, "demands", made(s.with(s.sets["function"], s.demands, false)))
 			answers("demands", "function", 3)
+			w.put(t, "demands", made(s.with(s.sets["function"], s.refuses, false))).expectError(t, core.KindImport, core.FaultHandler, http.StatusUnprocessableEntity)
+			answers("demands", "function", 1)
 			w.deploy(t, "learned", made(s.with(s.sets["function"], "", true)))
 			answers("learned", "function", 2)
 			eventually(t, patience, "what it imports has been learned", func() bool { return len(w.function(t, "learned").Loaded) > 0 })

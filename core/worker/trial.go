@@ -51,29 +51,41 @@ func (w *Worker) tryHandler(ctx context.Context, fn *core.Function, progress fun
 	return nil, refused
 }
 
-// importOnce has an instance import the handler of a function, and ends it. What raises with something
-// imported ahead of it may not have found there what it sets before it imports that: it is tried once more,
-// after again, with nothing ahead.
+// importOnce has an instance import the handler of a function, and ends it. With something imported ahead of
+// it that is only half of a trial when the handler's code sets variables: what is ahead may not have found
+// them. So it is tried once more, after again, with nothing ahead, when it raises, or sets what nobody knew.
 func (w *Worker) importOnce(ctx context.Context, fn *core.Function, again func()) (tree.Trial, error) {
 	trial, err := w.tree.Try(ctx, unmeasured(fn), false)
-	if trial.Ahead && core.IsKind(err, core.KindException) && ctx.Err() == nil {
+	if !trial.Ahead || ctx.Err() != nil {
+		return trial, err
+	}
+	switch {
+	case core.IsKind(err, core.KindException):
 		again()
-		trial, err = w.tree.Try(ctx, unmeasured(fn), true)
+		return w.tree.Try(ctx, unmeasured(fn), true)
+	case err == nil && len(changes(fn, trial)) > 0:
+		again()
+		_, err = w.tree.Try(ctx, unmeasured(fn), true)
 	}
 	return trial, err
+}
+
+// changes are the variables that a trial has shown a function to set, besides those that are known.
+func changes(fn *core.Function, trial tree.Trial) []string {
+	known := slices.Concat(fn.OwnVariables(), fn.Sets)
+	names := slices.Compact(slices.Sorted(slices.Values(trial.Sets)))
+	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(known, name) })
+	if len(names) > maxChanges || slices.Contains(names, core.AllVariables) {
+		return []string{core.AllVariables}
+	}
+	return names
 }
 
 // note notes what a trial has shown of a function.
 func note(fn *core.Function, trial tree.Trial) {
 	fn.Watched, fn.Changes = true, nil
-	known := fn.Settings()
-	changes := slices.Compact(slices.Sorted(slices.Values(trial.Sets)))
-	changes = slices.DeleteFunc(changes, func(name string) bool { return slices.Contains(known, name) })
-	if len(changes) > maxChanges || slices.Contains(changes, core.AllVariables) {
-		changes = []string{core.AllVariables}
-	}
-	if len(changes) > 0 {
-		fn.Changes = changes
+	if names := changes(fn, trial); len(names) > 0 {
+		fn.Changes = names
 	}
 }
 
