@@ -107,6 +107,34 @@ func TestRandomness(t *testing.T) {
 	}
 }
 
+// A library that is to be loaded at its first use is not loaded by a fork.
+func TestForkLoadsNothing(t *testing.T) {
+	h := newHouse(t, map[string]string{
+		"handler.rb": `
+def handler(event:, context:) = LAZY.map { |name| [name, Object.autoload?(name)] }.reject(&:last).map(&:first) + $LOADED_FEATURES.grep(/openssl/)
+`,
+		"lazy.rb": `
+LAZY = %i[OpenSSL SecureRandom Digest Set Etc Tempfile Psych YAML Date Logger BigDecimal Zlib Concurrent].reject { |name| Object.const_defined?(name) && !Object.autoload?(name) }
+raise "all are loaded" unless LAZY.include?(:OpenSSL) && LAZY.include?(:SecureRandom)
+LAZY.each { |name| autoload name, "loaded" unless Object.autoload?(name) }
+`,
+		"loaded.rb": "LAZY.each { |name| Object.const_set(name, Module.new { const_set(:Random, Random) }) unless Object.const_defined?(name) }\n",
+	})
+	z, _, err := h.Zygote(t, h.Root(t), filesSet, "net/http", "lazy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, _, err := h.Zygote(t, z, filesSet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []*sandbox.Sandbox{z, second} {
+		if got := drivertest.Ask(t, h.Instance(t, from, nil), "1"); got != "R[]" {
+			t.Errorf("loaded in an instance: %s", got)
+		}
+	}
+}
+
 // A zygote that is forked from a zygote has another pid, by which Ruby knows that its signals go another way.
 func TestZygoteOfZygote(t *testing.T) {
 	code := `

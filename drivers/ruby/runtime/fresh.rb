@@ -12,12 +12,14 @@ module Pipsqueak
     # To look for them takes a walk over all objects: a zygote does it once for all its children.
     def initialize
       @generators = ObjectSpace.each_object(Random).reject { |random| random.frozen? || random.seed < CHOSEN }
+      # net/http has OpenSSL loaded by who asks for what is in it: in each child, and nobody may need it.
+      @openssl = OpenSSL::Random if !Object.autoload?(:OpenSSL) && defined?(OpenSSL::Random)
     end
 
     # Ruby itself has seeded its own generator again.
     def seed
       @generators.each { |random| INITIALIZE.bind_call(random) }
-      OpenSSL::Random.seed(Random.urandom(32)) if defined?(OpenSSL::Random)
+      @openssl&.seed(Random.urandom(32))
     end
 
     # What the generators give next that the code of each module has: a line for each.

@@ -9,8 +9,8 @@ module Pipsqueak
   class Loader
     # The threads that CRuby has of its own: from 3.3 on, one that keeps the time.
     OWN_THREADS = Dir.children("/proc/self/task").size - 1
-    # Seconds that CRuby keeps a thread's end for the next one, and a little.
-    LINGER = 3.5
+    # Seconds that a thread may still be seen after it was joined.
+    SETTLING = 0.5
 
     # Threads that libraries start when they are required and can do without: one that frees what ended threads have left
     # (concurrent-ruby before 1.2), and one that is started again when it is needed (timeout).
@@ -197,11 +197,11 @@ module Pipsqueak
 
     # How many threads the process has, without Ruby's own. A thread that has ended is still there for a while.
     def threads
-      deadline = now + LINGER
+      deadline = now + SETTLING
       loop do
         count = [Dir.children("/proc/self/task").size - OWN_THREADS, 1].max
         return count if count == 1 || Thread.list.size > 1 || now > deadline
-        sleep 0.05
+        sleep 0.001
       end
     end
   end
