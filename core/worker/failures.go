@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -35,7 +36,7 @@ func (w *Worker) failed(fn *core.Function, invocation core.Invocation, node core
 	if log == nil {
 		return
 	}
-	line := core.LogLine{Time: time.Now().UTC(), Function: fn.Name, Request: invocation.ID, Node: node, Stream: "worker", Text: core.Clip(text, maxLine),
+	line := core.LogLine{Time: time.Now().UTC(), Function: fn.Name, Request: invocation.ID, Node: node, Stream: "worker", Text: core.Clip(strings.TrimSuffix(text, core.SeeLogs), maxLine),
 		Failure: &core.Failure{Kind: e.Kind, Fault: e.Fault}}
 	if e.Exception != nil {
 		line.Failure.Exception = e.Exception.Short()

@@ -51,6 +51,10 @@ func TestFailed(t *testing.T) {
 	if last := w.logs.lines(t, 2)[3]; last.Text != "all are busy (and 999 events more were refused since the last such line)" {
 		t.Errorf("%+v", last)
 	}
+	w.failed(fn, core.Invocation{ID: "ended"}, "", core.Errorf(core.KindExit, core.FaultHandler, "it ended with code 1%s", core.SeeLogs))
+	if last := w.logs.lines(t, 2)[4]; last.Text != "it ended with code 1" {
+		t.Errorf("the log says where to look: %q", last.Text)
+	}
 	w.logs.remove("f", 2)
 	w.failed(fn, core.Invocation{ID: "gone"}, "", raised)
 	if !strings.Contains(log.String(), "request=gone") {
