@@ -44,6 +44,9 @@ const (
 	FaultWorker  Fault = "worker"  // the worker or its machine
 )
 
+// SeeLogs ends the message of an error of which the function's log may tell more. A runtime may say it in these words too: in the log itself they are left out.
+const SeeLogs = "; look at the function's logs"
+
 // Error is an error that may cross a boundary. The zero Retryable means that the same call will fail again.
 type Error struct {
 	Kind      Kind       `json:"kind"`

@@ -107,7 +107,7 @@ var CountBuckets = [...]time.Duration{
 	time.Millisecond, 5 * time.Millisecond, 25 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2500 * time.Millisecond, 10 * time.Second, 30 * time.Second,
 }
 
-// LogLine is one line that a process of a function printed, or one that the worker says of an event. A line over 16 KiB is split, between two characters.
+// LogLine is one line that a process of a function printed, or one that the worker says of an event or a deploy. A line over 16 KiB is split, between two characters.
 type LogLine struct {
 	Time     time.Time `json:"time"`
 	Function string    `json:"function"`

@@ -230,7 +230,8 @@ func TestBootstrapPython(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	w.force(t, "lambda-exit", files{"bootstrap*": pythonBootstrap, "pipsqueak.yaml": "env:\n  BROKEN: exit\n"})
-	if e := w.run(t, "lambda-exit", `{}`).expectError(t, core.KindExit, core.FaultHandler, http.StatusBadGateway); !strings.Contains(e.Message, "ended with code 1 before") {
+	e = w.run(t, "lambda-exit", `{}`).expectError(t, core.KindExit, core.FaultHandler, http.StatusBadGateway)
+	if !strings.Contains(e.Message, "ended with code 1 before") || !strings.HasSuffix(e.Message, core.SeeLogs) {
 		t.Errorf("%+v", e)
 	}
 }

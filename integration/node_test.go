@@ -355,6 +355,39 @@ exports.handler = async (event, context) => {
 	}
 }
 
+// The stack of an InvokeError is that of the call, as it is for an error that is thrown where the call is.
+func TestNodeInvokeStack(t *testing.T) {
+	system(t)
+	requires(t, Node)
+	w := shared(t)
+	w.deploy(t, "node-fails", files{"index.js": "exports.handler = async () => { throw new TypeError('called so'); };"})
+	w.deploy(t, "node-asks", files{"index.js": `
+async function ask(context, name, event) { return await context.invoke(name, event); }
+async function outer(...all) { return await ask(...all); }
+exports.handler = async ({ name, circle, fatal }, context) => {
+  const event = {};
+  if (circle) event.self = event;
+  if (fatal) return outer(context, name, event);
+  return outer(context, name, event).catch((e) => e.stack.split('\n').concat(Object.keys(e)));
+};`})
+	stack := `"    at ask (/function/index.js:2:65)","    at outer (/function/index.js:3:45)","    at exports.handler (/function/index.js:8:10)"`
+	for event, want := range map[string]string{
+		`{"name":"node-fails"}`:               `["InvokeError: invoking node-fails: the handler raised TypeError: called so",` + stack,
+		`{"name":"nobody-deployed-this"}`:     `["InvokeError: `,
+		`{"name":"node-fails","circle":true}`: `["InvokeError: the event for node-fails cannot be written as JSON: `,
+	} {
+		a := w.run(t, "node-asks", event)
+		told := strings.TrimSpace(string(a.body))
+		if !strings.HasPrefix(told, want) || !strings.Contains(told, stack) || !strings.Contains(told, `"name","function","kind","fault","retryable"`) {
+			t.Errorf("%s: %s", event, told)
+		}
+	}
+	failed := w.run(t, "node-asks", `{"name":"node-fails","fatal":true}`).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
+	if told := strings.Join(failed.Exception.Stack, "; "); !strings.HasSuffix(told, "outer (/function/index.js:3:45); ask (/function/index.js:2:65)") {
+		t.Errorf("the stack is %s", told)
+	}
+}
+
 // A package that cannot be imported without what it does not declare is none that a zygote imports. Functions of both kinds find it where npm would have
 // put it, from the first event after the deploy on.
 func TestNodeUndeclared(t *testing.T) {

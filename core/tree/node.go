@@ -280,7 +280,7 @@ func (n *Node) Ended() *core.Error {
 		}
 	}
 	if n.tree.config.Deployed(n.fn.Name, n.fn.Version) { // what a trial has printed is told with its end
-		how += "; look at the function's logs"
+		how += core.SeeLogs
 	}
 	return core.Errorf(core.KindExit, core.FaultHandler, "the handler's process of %s ended %s", n.fn.Name, how)
 }

@@ -218,7 +218,6 @@ func (w *Worker) refuseThese(name string, known []core.Vulnerability, progress f
 	if len(refused) == 0 {
 		return nil
 	}
-	w.log.Warn("deploy", "fn", name, "refused", strings.Join(refused, "; "))
 	return core.Errorf(core.KindInstall, core.FaultCaller, "this worker refuses packages with known vulnerabilities of severity %s and above: %s; take versions in which they are fixed", a.refuse, strings.Join(refused, "; "))
 }
 

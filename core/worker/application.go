@@ -13,7 +13,9 @@ import (
 // An application is what its functions have in common: nothing is kept of it but its name, with each of them.
 
 // DeployApplication implements core.Applications.
-func (w *Worker) DeployApplication(ctx context.Context, request core.ApplicationRequest, progress func(core.Progress)) (core.Application, error) {
+func (w *Worker) DeployApplication(ctx context.Context, request core.ApplicationRequest, progress func(core.Progress)) (_ core.Application, err error) {
+	d := w.newDeploy(request.Name, progress)
+	defer func() { d.end(err) }()
 	if err := store.ValidName(request.Name); err != nil {
 		return core.Application{}, err
 	}
@@ -21,9 +23,7 @@ func (w *Worker) DeployApplication(ctx context.Context, request core.Application
 	if err != nil {
 		return core.Application{}, err
 	}
-	d := w.newDeploy(request.Name, progress)
 	d.ends = append(d.ends, done)
-	defer d.end()
 	if fn, is := w.store.Get(request.Name); is {
 		return core.Application{}, core.Errorf(core.KindConflict, core.FaultCaller,
 			"there is a function %q, so an application cannot have the name too: give it another with 'name' in %s or --name", fn.Name, store.ManifestFile)
@@ -101,12 +101,12 @@ func takenByApplication(name string) error {
 }
 
 // because says for which function nothing of an application has changed.
-func (d *deploy) because(function string, err error) error {
+func (d *deploy) because(err error) error {
 	if d.application == "" {
 		return err
 	}
 	e := *core.AsError(err)
-	e.Message = fmt.Sprintf("nothing of the application %s has changed, because of its function %s: %s", d.application, function, e.Message)
+	e.Message = fmt.Sprintf("nothing of the application %s has changed, because of its function %s: %s", d.application, d.function, e.Message)
 	return &e
 }
 

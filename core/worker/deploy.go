@@ -24,10 +24,10 @@ const (
 )
 
 // Deploy implements core.Service.
-func (w *Worker) Deploy(ctx context.Context, request core.DeployRequest, progress func(core.Progress)) (core.Function, error) {
+func (w *Worker) Deploy(ctx context.Context, request core.DeployRequest, progress func(core.Progress)) (_ core.Function, err error) {
 	one := func(yield func(core.DeployRequest, error) bool) { yield(request, nil) }
 	d := w.newDeploy("", progress)
-	defer d.end()
+	defer func() { d.end(err) }()
 	if err := d.run(ctx, one); err != nil {
 		return core.Function{}, err
 	}
@@ -38,6 +38,7 @@ func (w *Worker) Deploy(ctx context.Context, request core.DeployRequest, progres
 type deploy struct {
 	*Worker
 	application string // empty for a function alone
+	function    string // the one that is looked at, empty as long as its name is not known
 	progress    func(core.Progress)
 	began       time.Time
 	all         []*newcomer
@@ -64,8 +65,11 @@ func (w *Worker) newDeploy(application string, progress func(core.Progress)) *de
 	return &deploy{Worker: w, application: application, progress: progress, began: time.Now()}
 }
 
-// end gives free what a deploy has held, the last first.
-func (d *deploy) end() {
+// end gives free what a deploy has held, the last first, and writes down why it has failed if it has.
+func (d *deploy) end(err error) {
+	if err != nil {
+		d.refused(err)
+	}
 	for _, end := range slices.Backward(d.ends) {
 		end()
 	}
@@ -83,8 +87,9 @@ func (d *deploy) run(ctx context.Context, requests iter.Seq2[core.DeployRequest,
 	}()
 	d.ends = slices.Insert(d.ends, 0, d.collect) // the last of all: what no function refers to is not held any more then
 	for _, n := range d.all {
+		d.function = n.fn.Name
 		if err := d.ready(ctx, n); err != nil {
-			return d.because(n.fn.Name, err)
+			return d.because(err)
 		}
 	}
 	return d.take()
@@ -106,14 +111,15 @@ func (d *deploy) receive(ctx context.Context, requests iter.Seq2[core.DeployRequ
 			return err
 		}
 		n := &newcomer{request: request}
+		d.function = request.Name
 		var told []string
 		if n.dir, told, err = d.store.Unpack(ctx, request.Archive); err != nil {
-			return d.because(request.Name, err)
+			return d.because(err)
 		}
 		warn(d.progress, request.Name, told...)
 		d.ends = append(d.ends, func() { _ = d.store.Discard(n.dir) }) // CommitCode has taken it if it came to that; what cannot be removed, the next start removes
 		if err := d.admit(n); err != nil {
-			return d.because(cmp.Or(n.fn.Name, request.Name), err)
+			return d.because(err)
 		}
 		d.all = append(d.all, n)
 	}
@@ -122,10 +128,12 @@ func (d *deploy) receive(ctx context.Context, requests iter.Seq2[core.DeployRequ
 
 // admit decides whether a function may be deployed, before anything is resolved for it, and keeps its name for this deploy.
 func (d *deploy) admit(n *newcomer) (err error) {
-	if n.fn, n.runtime, n.manifest, err = d.examine(n.dir, d.progress); err != nil {
+	n.fn, n.runtime, n.manifest, err = d.examine(n.dir, d.progress)
+	n.fn.Name = cmp.Or(n.request.Name, n.fn.Name)
+	d.function = n.fn.Name
+	if err != nil {
 		return err
 	}
-	n.fn.Name = cmp.Or(n.request.Name, n.fn.Name)
 	if err := store.ValidName(n.fn.Name); err != nil {
 		return err
 	}

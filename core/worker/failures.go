@@ -3,6 +3,7 @@ package worker
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -35,7 +36,7 @@ func (w *Worker) failed(fn *core.Function, invocation core.Invocation, node core
 	if log == nil {
 		return
 	}
-	line := core.LogLine{Time: time.Now().UTC(), Function: fn.Name, Request: invocation.ID, Node: node, Stream: "worker", Text: core.Clip(text, maxLine),
+	line := core.LogLine{Time: time.Now().UTC(), Function: fn.Name, Request: invocation.ID, Node: node, Stream: "worker", Text: core.Clip(strings.TrimSuffix(text, core.SeeLogs), maxLine),
 		Failure: &core.Failure{Kind: e.Kind, Fault: e.Fault}}
 	if e.Exception != nil {
 		line.Failure.Exception = e.Exception.Short()
@@ -48,6 +49,32 @@ func (w *Worker) retired(fn *core.Function, invocation core.Invocation, node cor
 	w.log.Info("evict", "fn", fn.Name, "version", fn.Version, "request", invocation.ID, "node", node, "err", why)
 	if log := w.logs.of(fn.Name, fn.Version); log != nil {
 		log.add(core.LogLine{Time: time.Now().UTC(), Function: fn.Name, Request: invocation.ID, Node: node, Stream: "worker", Text: "the instance was ended after this event: " + why})
+	}
+}
+
+// How many bytes the worker's log has at the most of a deploy that failed.
+const (
+	maxName    = 100     // of a name, which may be none that a function can have
+	maxRefusal = 2 << 10 // of the error, such as what a compiler has printed
+)
+
+// refused writes down that a deploy has failed: a line in the worker's log, and one in that of the function when it is deployed already.
+func (d *deploy) refused(err error) {
+	e := core.AsError(err)
+	var attributes []any
+	if d.application != "" {
+		attributes = append(attributes, "application", core.Clip(d.application, maxName))
+	}
+	if d.function != "" {
+		attributes = append(attributes, "fn", core.Clip(d.function, maxName))
+	}
+	d.log.Warn("deploy", append(attributes, "kind", e.Kind, "fault", e.Fault, "err", core.Clip(e.Message, maxRefusal))...)
+	fn, ok := d.store.Get(d.function)
+	if !ok {
+		return
+	}
+	if log := d.logs.of(fn.Name, fn.Version); log != nil {
+		log.add(core.LogLine{Time: time.Now().UTC(), Function: fn.Name, Stream: "worker", Text: "a deploy failed: " + core.Clip(e.Message, maxLine)})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -50,6 +51,10 @@ func TestFailed(t *testing.T) {
 	if last := w.logs.lines(t, 2)[3]; last.Text != "all are busy (and 999 events more were refused since the last such line)" {
 		t.Errorf("%+v", last)
 	}
+	w.failed(fn, core.Invocation{ID: "ended"}, "", core.Errorf(core.KindExit, core.FaultHandler, "it ended with code 1%s", core.SeeLogs))
+	if last := w.logs.lines(t, 2)[4]; last.Text != "it ended with code 1" {
+		t.Errorf("the log says where to look: %q", last.Text)
+	}
 	w.logs.remove("f", 2)
 	w.failed(fn, core.Invocation{ID: "gone"}, "", raised)
 	if !strings.Contains(log.String(), "request=gone") {
@@ -75,6 +80,64 @@ func TestRetired(t *testing.T) {
 	}
 	w.logs.remove("f", 2)
 	w.retired(fn, core.Invocation{ID: "gone"}, "n1", "zombies")
+}
+
+// Each failed deploy is one line in the worker's log, and one in that of the function when it is deployed already.
+func TestRefused(t *testing.T) {
+	w, log := advised(t, nil, "")
+	w.logs, w.deploying = openTestLogs(t, t.TempDir()), map[string]struct{}{}
+	fn := put(t, w, "f", "")
+	deploy := func(name string) {
+		t.Helper()
+		if _, err := w.Deploy(t.Context(), core.DeployRequest{Name: name, Archive: strings.NewReader("no archive")}, nil); err == nil {
+			t.Error("what is no archive was deployed")
+		}
+	}
+	application := func(name, function string, archive io.Reader) {
+		t.Helper()
+		one := func(yield func(core.DeployRequest, error) bool) {
+			yield(core.DeployRequest{Name: function, Archive: archive}, nil)
+		}
+		if _, err := w.DeployApplication(t.Context(), core.ApplicationRequest{Name: name, Functions: one}, nil); err == nil {
+			t.Error("what is no archive was deployed")
+		}
+	}
+	for _, c := range []struct {
+		deploy func()
+		begins string
+	}{
+		{func() { deploy("new") }, "level=WARN msg=deploy fn=new kind=invalid fault=caller err="},
+		{func() { deploy("") }, "level=WARN msg=deploy kind=invalid fault=caller err="},
+		{func() { deploy("f") }, "level=WARN msg=deploy fn=f kind=invalid fault=caller err="},
+		{func() { application("a", "g", strings.NewReader("no archive")) },
+			`level=WARN msg=deploy application=a fn=g kind=invalid fault=caller err="nothing of the application a has changed, because of its function g: `},
+		{func() { application("no\nname", "", nil) }, `level=WARN msg=deploy application="no\nname" kind=invalid fault=caller err=`},
+		{func() { application("f", "", nil) }, "level=WARN msg=deploy application=f kind=conflict fault=caller err="},
+		{func() { deploy(strings.Repeat("x", 10000)) }, `level=WARN msg=deploy fn="` + strings.Repeat("x", 100) + "… (9900 bytes left out)"},
+	} {
+		log.Reset()
+		c.deploy()
+		_, told, _ := strings.Cut(log.String(), " ")
+		if !strings.HasPrefix(told, c.begins) || strings.Count(told, "\n") != 1 || len(told) > 1000 {
+			t.Errorf("%.1000q, want %q", told, c.begins)
+		}
+	}
+	log.Reset()
+	d := w.newDeploy("", nil)
+	d.function = "f"
+	d.end(core.Errorf(core.KindInstall, core.FaultCaller, "%s", strings.Repeat("error\n", 100000)))
+	if len(log.String()) > 2*maxRefusal || !strings.Contains(log.String(), "bytes left out") {
+		t.Errorf("%d bytes in the worker's log", log.Len())
+	}
+	lines := w.logs.lines(t, fn.Version)
+	if len(lines) != 2 {
+		t.Fatalf("%d lines: %.1000v", len(lines), lines)
+	}
+	for _, l := range lines {
+		if l.Function != "f" || l.Stream != "worker" || l.Request != "" || l.Failure != nil || !strings.HasPrefix(l.Text, "a deploy failed: ") || len(l.Text) > maxLine+100 {
+			t.Errorf("%.300v", l)
+		}
+	}
 }
 
 func TestLogQuery(t *testing.T) {

@@ -183,7 +183,7 @@ func (p *process) fork(ctx context.Context, control, gate *os.File) error {
 func (p *process) load(ctx context.Context, load core.Load) (core.Report, error) {
 	answer, err := p.ask(ctx, request{Op: "import", Packages: load.Packages, Modules: load.Modules, Watch: load.Watch, Draw: load.Draw})
 	if errors.Is(err, errEnded) {
-		return core.Report{}, core.Errorf(core.KindExit, core.FaultHandler, "the process of %s ended while it imported: %w; what it printed is in the function's logs", p.id, err)
+		return core.Report{}, core.Errorf(core.KindExit, core.FaultHandler, "the process of %s ended while it imported: %w%s", p.id, err, core.SeeLogs)
 	}
 	if err == nil && answer.Threads < 1 {
 		err = p.misunderstood(answer, "a report")

@@ -14,6 +14,7 @@ const PATIENCE = 2;
 const frame = { meta: '', body: '' };
 // Of the realm of handlers, as they were before any.
 const { JSON: { parse, stringify }, Promise: GivenPromise, Error: GivenError, Object: { prototype: GivenObject } } = main;
+const { captureStackTrace } = GivenError;
 const { byteLength } = Buffer;
 const { isNumberObject } = require('util').types;
 const environment = process.env;
@@ -23,20 +24,27 @@ let fn, current = null;
 let calls = 0;
 const awaited = new Map();
 
-// What another function, invoked by this one, has failed with.
+// What another function, invoked by this one, has failed with. It is made with the call, whose stack it has, and told when that has failed.
 class InvokeError extends GivenError {
-  constructor(name, error) {
-    super(error.message ?? `${name} failed`);
+  constructor(name, called) {
+    super('');
+    captureStackTrace(this, called);
     this.name = 'InvokeError';
     this.function = name;
-    this.kind = error.kind;
-    this.fault = error.fault;
-    this.retryable = error.retryable ?? false;
-    if (error.exception) {
-      this.exception = error.exception;
-      invoked.set(this, JSON.parse(JSON.stringify(error.exception))); // that one is in the hands of the handler
-    }
   }
+}
+
+// Puts into an InvokeError what core has told. V8 writes the stack, and the message in it, when it is asked for.
+function fill(failed, { message, kind, fault, retryable = false, exception }) {
+  failed.message = message ?? `${failed.function} failed`;
+  failed.kind = kind;
+  failed.fault = fault;
+  failed.retryable = retryable;
+  if (exception) {
+    failed.exception = exception;
+    invoked.set(failed, JSON.parse(JSON.stringify(exception))); // that one is in the hands of the handler
+  }
+  return failed;
 }
 
 // Imports the handler that core names, and answers events, until core closes the endpoint. So many threads are V8's own.
@@ -237,12 +245,16 @@ class Context {
     this.succeed = (result) => invocation.callBack(null, result, true);
     this.fail = (error) => invocation.callBack(error ?? new GivenError('context.fail was called'));
     // Invokes another function with an event, and returns a promise of its result. It rejects with an InvokeError.
-    this.invoke = (name, event) => new GivenPromise((resolve, reject) => invoke(invocation, name, event, resolve, reject));
+    const call = (name, event) => {
+      const failed = new InvokeError(name, call);
+      return new GivenPromise((resolve, reject) => invoke(invocation, name, event, resolve, (told) => reject(fill(failed, told))));
+    };
+    this.invoke = call;
   }
 }
 
 function invoke(invocation, name, event, resolve, reject) {
-  const refuse = (kind, message) => reject(new InvokeError(name, { kind, fault: 'handler', message }));
+  const refuse = (kind, message) => reject({ kind, fault: 'handler', message });
   if (invocation !== current) return refuse('invalid', `${name} cannot be invoked any more: the event has been answered`);
   const { body, problem } = written(event);
   if (problem !== undefined) return refuse('invalid', `the event for ${name} cannot be written as JSON: ${problem}`);
@@ -250,7 +262,7 @@ function invoke(invocation, name, event, resolve, reject) {
   const size = addon.send(INVOKE, invocation.token, body, JSON.stringify({ call, function: String(name) }));
   if (size > 0) return refuse('too_large', `the event for ${name} takes ${size} bytes as JSON; the limit is ${MAX_RESULT}`);
   if (awaited.size === 0) addon.watch(ours(onAnswer));
-  awaited.set(call, { name, resolve, reject });
+  awaited.set(call, { resolve, reject });
 }
 
 // Takes what is at the endpoint while a handler runs.
@@ -261,7 +273,7 @@ function onAnswer() {
     const one = awaited.get(call);
     if (one === undefined) continue;
     awaited.delete(call);
-    if (error) one.reject(new InvokeError(one.name, error));
+    if (error) one.reject(error);
     else one.resolve(parse(frame.body));
   } while (addon.pending(0));
   if (awaited.size === 0) addon.watch();

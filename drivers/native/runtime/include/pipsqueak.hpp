@@ -15,9 +15,11 @@
 #include "pipsqueak.h"
 
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cxxabi.h>
 #include <exception>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -69,7 +71,7 @@ private:
     ps_context *c_;
 };
 
-/* The name of a type as the source has it. */
+/* The name of a type as the source has it. Of what std::throw_with_nested throws it is the class that it was given. */
 inline std::string name_of(const std::type_info *type)
 {
     if (!type)
@@ -78,7 +80,63 @@ inline std::string name_of(const std::type_info *type)
     char *name = abi::__cxa_demangle(type->name(), nullptr, nullptr, &status);
     std::string text = name ? name : type->name();
     std::free(name);
+    for (std::string_view nested : {"std::_Nested_exception<", "std::__1::__nested<"})
+        if (text.compare(0, nested.size(), nested) == 0 && text.back() == '>') {
+            text = text.substr(nested.size(), text.size() - nested.size() - 1);
+            if (!text.empty() && text.back() == ' ') /* as in a<b<c> > */
+                text.pop_back();
+        }
     return text;
+}
+
+/* The text of a floating-point number. */
+template <typename Float> std::string text_of(Float number)
+{
+    char text[64];
+    std::snprintf(text, sizeof text, "%.*Lg", std::numeric_limits<Float>::digits10, static_cast<long double>(number));
+    return text;
+}
+
+/* The text of what is being caught and is no std::exception, if it is a number or a text. */
+inline std::string text_of_thrown()
+{
+    try {
+        throw;
+    } catch (const std::string &text) {
+        return text;
+    } catch (std::string_view text) {
+        return std::string(text);
+    } catch (const char *text) {
+        return text ? text : "";
+    } catch (bool value) {
+        return value ? "true" : "false";
+    } catch (char letter) {
+        return std::string(1, letter);
+    } catch (short number) {
+        return std::to_string(number);
+    } catch (unsigned short number) {
+        return std::to_string(number);
+    } catch (int number) {
+        return std::to_string(number);
+    } catch (unsigned number) {
+        return std::to_string(number);
+    } catch (long number) {
+        return std::to_string(number);
+    } catch (unsigned long number) {
+        return std::to_string(number);
+    } catch (long long number) {
+        return std::to_string(number);
+    } catch (unsigned long long number) {
+        return std::to_string(number);
+    } catch (float number) {
+        return text_of(number);
+    } catch (double number) {
+        return text_of(number);
+    } catch (long double number) {
+        return text_of(number);
+    } catch (...) {
+        return "";
+    }
 }
 
 /* Tells what an exception has nested in it, and what an invoked handler has raised. */
@@ -93,7 +151,7 @@ inline void tell_causes(ps_context *c, const std::exception &e, int most = 16)
         ps_cause(c, name_of(&typeid(inner)).c_str(), inner.what());
         tell_causes(c, inner, most - 1);
     } catch (...) {
-        ps_cause(c, name_of(abi::__cxa_current_exception_type()).c_str(), "");
+        ps_cause(c, name_of(abi::__cxa_current_exception_type()).c_str(), text_of_thrown().c_str());
     }
 }
 
@@ -110,7 +168,7 @@ template <typename Handler> void run(ps_context *c, const char *event, size_t si
     } catch (const abi::__forced_unwind &) {
         throw; /* a thread that is cancelled */
     } catch (...) {
-        ps_error(c, name_of(abi::__cxa_current_exception_type()).c_str(), "");
+        ps_error(c, name_of(abi::__cxa_current_exception_type()).c_str(), text_of_thrown().c_str());
     }
 }
 
