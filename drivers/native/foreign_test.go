@@ -27,15 +27,19 @@ func TestForeignHandlers(t *testing.T) {
 		`throw "text";`:                   uncaught + "char const*",
 		`throw nullptr;`:                  uncaught + "decltype(nullptr)",
 		`struct Odd {}; throw Odd();`:     uncaught,
-		`throw std::runtime_error("no");`: uncaught + "std::runtime_error",
+		`throw std::runtime_error("no");`: uncaught + `std::runtime_error: no"`,
+		`throw Virtual();`:                uncaught + `Virtual: od\"d?"`,
+		`std::thread([] { throw std::runtime_error("in a thread"); }).join();`:                                         uncaught + `std::runtime_error: in a thread"`,
+		`throw std::runtime_error(std::string(5000, 'x'));`:                                                            uncaught + `std::runtime_error: ` + strings.Repeat("x", 997) + `"`,
+		`std::rethrow_exception(std::make_exception_ptr(std::runtime_error("again")));`:                                uncaught + `std::runtime_error: again"`,
 		`struct Odd : std::exception { const char *what() const noexcept override { return nullptr; } }; throw Odd();`: `D{"type":"SIGSEGV"`, // so libstdc++ takes it
 		`struct Odd : std::exception { const char *what() const noexcept override { throw 1; } }; throw Odd();`:        uncaught,
 		`struct Odd { ~Odd() noexcept(false) { throw 2; } } odd; throw 1;`:                                             uncaught,
-		`[]() noexcept { throw 1; }();`: uncaught + "int",
-		`std::terminate();`:             `D{"type":"SIGABRT"`,
-		`abort();`:                      `D{"type":"SIGABRT"`,
-		`raise(SIGSEGV);`:               `D{"type":"SIGSEGV"`,
-		`*(volatile int *)8 = 1;`:       `D{"type":"SIGSEGV"`,
+		`[]() noexcept { throw 1; }();`:                                                                                uncaught + "int",
+		`std::terminate();`:                                                                                            `D{"type":"SIGABRT"`,
+		`abort();`:                                                                                                     `D{"type":"SIGABRT"`,
+		`raise(SIGSEGV);`:                                                                                              `D{"type":"SIGSEGV"`,
+		`*(volatile int *)8 = 1;`:                                                                                      `D{"type":"SIGSEGV"`,
 		`struct Deep { static int fall(int n) { volatile int deep[1 << 10]; deep[0] = n; return fall(n + 1) + deep[0]; } }; ps_result(c, "1", Deep::fall(1));`: `D{"type":"SIGSEGV"`,
 		`static jmp_buf back; if (!setjmp(back)) longjmp(back, 1); ps_result(c, "1", 1);`:                                                                      "R1",
 		`static jmp_buf gone; [] { if (setjmp(gone)) abort(); }(); longjmp(gone, 1);`:                                                                          `D{"type":"SIGABRT"`,
@@ -61,7 +65,8 @@ func TestForeignHandlers(t *testing.T) {
 		`ps_error(c, "\xff\"", "\n\xff");`:                                                                                                                     `X{"type":`,
 	}
 	bodies := slices.Sorted(maps.Keys(cases))
-	source := "#include <pipsqueak.h>\n#include <clocale>\n#include <csetjmp>\n#include <csignal>\n#include <cstdio>\n#include <cstdlib>\n#include <exception>\n#include <stdexcept>\n#include <pthread.h>\n#include <unistd.h>\n"
+	source := "#include <pipsqueak.h>\n#include <clocale>\n#include <csetjmp>\n#include <csignal>\n#include <cstdio>\n#include <cstdlib>\n#include <exception>\n#include <stdexcept>\n#include <thread>\n#include <pthread.h>\n#include <unistd.h>\n"
+	source += "struct Virtual : virtual std::exception { int n; const char *what() const noexcept override { return \"od\\\"d\\n\"; } };\n"
 	calls := "PS_EXPORT void handler(ps_context *c, const char *event, size_t size) { switch (atoi(event)) {\n"
 	for n, body := range bodies {
 		source += fmt.Sprintf("static void case%d(ps_context *c, const char *event, size_t size) { %s }\n", n, body)

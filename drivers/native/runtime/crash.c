@@ -55,6 +55,8 @@ static size_t length;
 /* libstdc++'s, if there is one. */
 static char *(*demangle)(const char *, char *, size_t *, int *);
 static void *(*current_exception)(void); /* a std::type_info, whose second word is its name */
+static char **(*caught)(void);          /* a thread's exceptions: the first word is the innermost that is being caught */
+static void **base;                      /* the std::type_info of std::exception */
 
 /* Adds text inside of a JSON string, with the last bytes left to what closes the brackets. */
 static void add(const char *s)
@@ -172,6 +174,28 @@ static void add_stack(const ucontext_t *at)
     }
 }
 
+/*
+ * Adds what() of the exception that is being caught, if it is a std::exception. The layout is that of the C++ ABI
+ * for Itanium with 64 bits, in libstdc++: a header of a thrown object, or one that std::rethrow_exception makes and
+ * that points to the object.
+ */
+static void add_what(void **type)
+{
+    enum { CLASS = 80, HEADER = 112, DO_CATCH = 4, WHAT = 2 };
+    char *header = caught && base ? *caught() : NULL;
+    if (!header || memcmp(header + CLASS + 1, "++CCUNG", 7) != 0) /* else it is another language's */
+        return;
+    void *object = header[CLASS] ? *(void **)header : header + HEADER;
+    bool (**of_type)(void **, void **, void **, unsigned) = *base;
+    if (!of_type[DO_CATCH](base, type, &object, 1)) /* which makes a pointer to the std::exception of the one to the object */
+        return;
+    const char *(**of_object)(void *) = *(void **)object;
+    const char *what = of_object[WHAT](object);
+    char cut[NAME];
+    snprintf(cut, sizeof cut, ": %s", what ? what : "");
+    add(cut);
+}
+
 static void begin(const struct known *what, const siginfo_t *info)
 {
     length = 5;
@@ -214,6 +238,7 @@ static void tell(const struct known *what, const siginfo_t *info, const ucontext
         const char *mangled = type[1];
         add(": uncaught exception ");
         add_name(*mangled == '*' ? mangled + 1 : mangled);
+        add_what(type);
     }
     add_json("\",\"stack\":[");
     add_stack(at);
@@ -265,4 +290,6 @@ void crash_learn(void)
         return;
     *(void **)&demangle = dlsym(library, "__cxa_demangle");
     *(void **)&current_exception = dlsym(library, "__cxa_current_exception_type");
+    *(void **)&caught = dlsym(library, "__cxa_get_globals");
+    base = dlsym(library, "_ZTISt9exception");
 }
