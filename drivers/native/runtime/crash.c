@@ -176,8 +176,8 @@ static void add_stack(const ucontext_t *at)
 
 /*
  * Adds what() of the exception that is being caught, if it is a std::exception. The layout is that of the C++ ABI
- * for Itanium with 64 bits, in
- * libstdc++: a header of a thrown object, or one that std::rethrow_exception makes and that points to the object.
+ * for Itanium with 64 bits, in libstdc++: a header of a thrown object, or one that std::rethrow_exception makes and
+ * that points to the object.
  */
 static void add_what(void **type)
 {
