@@ -186,21 +186,7 @@ func required(p *core.Installed, packages []core.Installed) (found []*core.Insta
 // none, and those that the code imports perhaps.
 func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, amend amendment) error {
 	packages := w.installed(fn)
-	aside := unshared(fn, packages)
-	var first, more []string
-	for _, module := range slices.Concat(fn.Imports, fn.Perhaps) {
-		p, own := owner(module, packages)
-		why, _ := reason(fn, module, packages, aside, false)
-		_, tried := trialOf(fn, module)
-		certain := slices.Contains(fn.Imports, module)
-		switch {
-		case why != "" || p != nil && probe.Stale(*p, packages) || slices.Contains(more, module) || slices.Contains(first, module):
-		case certain && (tried || p != nil && module == own):
-			first = append(first, module)
-		case !tried && !slices.Contains(fn.Loaded, module) && len(more) < maxLoaded:
-			more = append(more, module)
-		}
-	}
+	first, more := modulesToTry(fn, packages)
 	if len(more) == 0 {
 		return nil
 	}
@@ -214,6 +200,26 @@ func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runt
 	return errors.Join(err, w.noteAsks(runtime.ID, packages, trials), amend(func(f *core.Function) { take(f, more, trials, packages) }))
 }
 
+// modulesToTry returns those of a function's modules of which nobody knows yet whether a zygote could import
+// them, and those that one imports first.
+func modulesToTry(fn *core.Function, packages []core.Installed) (first, more []string) {
+	aside := unshared(fn, packages)
+	for _, module := range slices.Concat(fn.Imports, fn.Perhaps) {
+		p, own := owner(module, packages)
+		why, _ := reason(fn, module, packages, aside, false)
+		_, tried := trialOf(fn, module)
+		certain := slices.Contains(fn.Imports, module)
+		switch {
+		case why != "" || p != nil && probe.Stale(*p, packages) || slices.Contains(more, module) || slices.Contains(first, module):
+		case certain && (tried || p != nil && module == own):
+			first = append(first, module)
+		case !tried && !slices.Contains(fn.Loaded, module) && len(more) < maxLoaded:
+			more = append(more, module)
+		}
+	}
+	return first, more
+}
+
 // take notes trials with the function, and what of the modules is worth to be imported ahead besides.
 func take(fn *core.Function, modules []string, trials map[string]core.Trial, packages []core.Installed) {
 	fn.Tried, fn.Loaded = maps.Clone(fn.Tried), slices.Clone(fn.Loaded)
@@ -224,7 +230,7 @@ func take(fn *core.Function, modules []string, trials map[string]core.Trial, pac
 	aside := unshared(fn, packages)
 	for _, module := range modules {
 		p, _ := owner(module, packages)
-		trial, tried := trials[module]
+		trial, tried := trialOf(fn, module) // now, or for a version before
 		why, _ := reason(fn, module, packages, aside, false)
 		if tried && why == "" && (p != nil || trial.Took >= worthLoading) && !slices.Contains(fn.Imports, module) && !slices.Contains(fn.Loaded, module) {
 			fn.Loaded = append(fn.Loaded, module)
@@ -233,16 +239,32 @@ func take(fn *core.Function, modules []string, trials map[string]core.Trial, pac
 	fn.Weights = weigh(fn, packages)
 }
 
-// inherit gives the new version of a function what was learned of the one before, as far as it holds for it as well.
+// inherit gives the new version of a function what was learned of the one before, as far as it holds for it as
+// well, besides what was learned of itself.
 func inherit(fn, before *core.Function) {
 	for _, module := range before.Loaded {
 		if !slices.Contains(fn.Imports, module) && !slices.Contains(fn.Perhaps, module) && len(fn.Perhaps) < maxLoaded {
 			fn.Perhaps = append(fn.Perhaps, module)
 		}
 	}
-	if fn.Runtime != before.Runtime || !slices.Equal(fn.Packages, before.Packages) || !slices.Equal(fn.OwnVariables(), before.OwnVariables()) || !slices.Equal(fn.Sets, before.Sets) {
+	if !alike(fn, before) {
 		return // it is tried again
 	}
-	fn.Tried = before.Tried
-	fn.Loaded = slices.DeleteFunc(slices.Clone(before.Loaded), func(m string) bool { return slices.Contains(fn.Imports, m) })
+	if len(before.Tried) > 0 {
+		own := fn.Tried
+		fn.Tried = maps.Clone(before.Tried)
+		maps.Copy(fn.Tried, own)
+	}
+	fn.Loaded = slices.Clone(fn.Loaded)
+	for _, module := range before.Loaded {
+		if !slices.Contains(fn.Imports, module) && !slices.Contains(fn.Loaded, module) {
+			fn.Loaded = append(fn.Loaded, module)
+		}
+	}
+}
+
+// alike tells whether what was tried for one version of a function holds for another one.
+func alike(one, other *core.Function) bool {
+	return one.Runtime == other.Runtime && slices.Equal(one.Packages, other.Packages) && slices.Equal(one.Sets, other.Sets) &&
+		slices.Equal(one.OwnVariables(), other.OwnVariables())
 }
