@@ -75,7 +75,7 @@ func reason(fn *core.Function, module string, packages []core.Installed, aside m
 	case tried && p == nil && trial.Why == "" && slices.Contains(trial.Reads, core.AllVariables):
 		return "looks at all environment variables when it is imported", false
 	case tried && p == nil && trial.Why == "":
-		return probe.Reads(unowned(fn, packages), fn.Settings()), false
+		return variables(fn, unowned(fn, packages)), false
 	}
 	return trial.Why, trial.Why != ""
 }
@@ -103,10 +103,10 @@ func trialOf(fn *core.Function, module string) (trial core.Trial, tried bool) {
 // unshared tells which packages a zygote of a function must not have loaded, and why: they read a variable that is set for the function, or look for what only
 // instances find or what no zygote may have, or what they require or ask for does.
 func unshared(fn *core.Function, packages []core.Installed) map[core.Package]string {
-	set, own, spoilt := fn.Settings(), map[*core.Installed]string{}, false
+	own, spoilt := map[*core.Installed]string{}, false
 	for i := range packages {
 		p := &packages[i]
-		if why := cmp.Or(probe.Reads(reads(fn, p, packages), set), misses(fn, p)); why != "" {
+		if why := cmp.Or(variables(fn, reads(fn, p, packages)), misses(fn, p)); why != "" {
 			own[p] = why
 		}
 		spoilt = spoilt || p.Probe != nil && p.Probe.Unforkable != ""
@@ -150,6 +150,16 @@ func unshared(fn *core.Function, packages []core.Installed) map[core.Package]str
 		}
 	}
 	return reasons
+}
+
+// variables tells why a module that reads these when it is imported must not be in a zygote of a function, if so.
+func variables(fn *core.Function, names []string) string {
+	why := probe.Reads(names, fn.Settings())
+	if why != "" && !fn.Watched && slices.Contains(fn.Changes, core.AllVariables) && why == probe.Reads(nil, []string{core.AllVariables}) &&
+		!slices.Contains(fn.Sets, core.AllVariables) {
+		return "is left to the function until its handler has been tried, which its deploy has not done"
+	}
+	return why
 }
 
 // reads are the variables that a package is known to read: by itself, and where the function looks deeper.
