@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -90,6 +91,46 @@ def handler(event, context): return [inner.pid == os.getpid(), other.pid == os.g
 	w.deploy(t, "learns", f.with("more.py", "# another version\n"))
 	if again := w.function(t, "learns").Loaded; !slices.Equal(again, loaded) {
 		t.Errorf("after a deploy %v, before %v", again, loaded)
+	}
+}
+
+// TestPythonLearnsOnce deploys a function again and again while what its first start has shown is being tried:
+// no deploy waits for that, it is tried once, the version that is there then has it, and so has the next one
+// from its first start.
+func TestPythonLearnsOnce(t *testing.T) {
+	system(t)
+	const modules = 30
+	index, wheel, names := newPythonIndex(t, ""), files{"py_many/__init__.py": "import importlib\n"}, []string{}
+	for i := range modules {
+		name := fmt.Sprintf("part%02d", i)
+		names = append(names, "py_many."+name)
+		wheel["py_many/"+name+".py"] = "import os\npid = os.getpid()\n"
+	}
+	index.addWheel(t, "py-many", "1.0", "", wheel)
+	w := startWorker(t, t.TempDir())
+	f := handlerFile(fmt.Sprintf(`import importlib, os, py_many
+parts = [importlib.import_module(f"py_many.part{i:02}") for i in range(%d)]
+def handler(event, context): return sum(part.pid == os.getpid() for part in parts)
+`, modules)).with("requirements.txt", "py-many\n").with("pipsqueak.yaml", "reuse: false\n")
+	if first := w.ready(t, "many", f); len(first.Loaded) > 0 {
+		t.Fatalf("the first version has loaded %v", first.Loaded)
+	}
+	for _, more := range []string{"2", "3"} {
+		w.ready(t, "many", f.with("more", more))
+		if strings.Contains(w.logs.String(), "msg=import fn=many") {
+			t.Errorf("version %s has waited for what the first one learns", more)
+		}
+	}
+	eventually(t, patience, "the third version has what the first one learned", func() bool { return len(w.function(t, "many").Loaded) == modules })
+	fn := w.ready(t, "many", f.with("more", "4"))
+	if !slices.Equal(slices.Sorted(slices.Values(fn.Loaded)), names) || fn.Unready != "" {
+		t.Errorf("the fourth version has loaded %v, %s", fn.Loaded, fn.Unready)
+	}
+	if own := result[int](t, w, "many", `{}`); own != 0 {
+		t.Errorf("the first start of the fourth version imports %d modules itself", own)
+	}
+	if times := strings.Count(w.logs.String(), "msg=import fn=many"); times != 1 {
+		t.Errorf("it was learned %d times: %s", times, w.logs)
 	}
 }
 

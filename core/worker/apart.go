@@ -75,7 +75,7 @@ func reason(fn *core.Function, module string, packages []core.Installed, aside m
 	case tried && p == nil && trial.Why == "" && slices.Contains(trial.Reads, core.AllVariables):
 		return "looks at all environment variables when it is imported", false
 	case tried && p == nil && trial.Why == "":
-		return probe.Reads(unowned(fn, packages), fn.Settings()), false
+		return variables(fn, unowned(fn, packages)), false
 	}
 	return trial.Why, trial.Why != ""
 }
@@ -103,10 +103,10 @@ func trialOf(fn *core.Function, module string) (trial core.Trial, tried bool) {
 // unshared tells which packages a zygote of a function must not have loaded, and why: they read a variable that is set for the function, or look for what only
 // instances find or what no zygote may have, or what they require or ask for does.
 func unshared(fn *core.Function, packages []core.Installed) map[core.Package]string {
-	set, own, spoilt := fn.Settings(), map[*core.Installed]string{}, false
+	own, spoilt := map[*core.Installed]string{}, false
 	for i := range packages {
 		p := &packages[i]
-		if why := cmp.Or(probe.Reads(reads(fn, p, packages), set), misses(fn, p)); why != "" {
+		if why := cmp.Or(variables(fn, reads(fn, p, packages)), misses(fn, p)); why != "" {
 			own[p] = why
 		}
 		spoilt = spoilt || p.Probe != nil && p.Probe.Unforkable != ""
@@ -152,6 +152,16 @@ func unshared(fn *core.Function, packages []core.Installed) map[core.Package]str
 	return reasons
 }
 
+// variables tells why a module that reads these when it is imported must not be in a zygote of a function, if so.
+func variables(fn *core.Function, names []string) string {
+	why := probe.Reads(names, fn.Settings())
+	if why != "" && !fn.Watched && slices.Contains(fn.Changes, core.AllVariables) && why == probe.Reads(nil, []string{core.AllVariables}) &&
+		!slices.Contains(fn.Sets, core.AllVariables) {
+		return "is left to the function until its handler has been tried, which its deploy has not done"
+	}
+	return why
+}
+
 // reads are the variables that a package is known to read: by itself, and where the function looks deeper.
 func reads(fn *core.Function, p *core.Installed, packages []core.Installed) (names []string) {
 	if p.Probe != nil {
@@ -186,21 +196,7 @@ func required(p *core.Installed, packages []core.Installed) (found []*core.Insta
 // none, and those that the code imports perhaps.
 func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, amend amendment) error {
 	packages := w.installed(fn)
-	aside := unshared(fn, packages)
-	var first, more []string
-	for _, module := range slices.Concat(fn.Imports, fn.Perhaps) {
-		p, own := owner(module, packages)
-		why, _ := reason(fn, module, packages, aside, false)
-		_, tried := trialOf(fn, module)
-		certain := slices.Contains(fn.Imports, module)
-		switch {
-		case why != "" || p != nil && probe.Stale(*p, packages) || slices.Contains(more, module) || slices.Contains(first, module):
-		case certain && (tried || p != nil && module == own):
-			first = append(first, module)
-		case !tried && !slices.Contains(fn.Loaded, module) && len(more) < maxLoaded:
-			more = append(more, module)
-		}
-	}
+	first, more := modulesToTry(fn, packages)
 	if len(more) == 0 {
 		return nil
 	}
@@ -214,6 +210,26 @@ func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runt
 	return errors.Join(err, w.noteAsks(runtime.ID, packages, trials), amend(func(f *core.Function) { take(f, more, trials, packages) }))
 }
 
+// modulesToTry returns those of a function's modules of which nobody knows yet whether a zygote could import
+// them, and those that one imports first.
+func modulesToTry(fn *core.Function, packages []core.Installed) (first, more []string) {
+	aside := unshared(fn, packages)
+	for _, module := range slices.Concat(fn.Imports, fn.Perhaps) {
+		p, own := owner(module, packages)
+		why, _ := reason(fn, module, packages, aside, false)
+		_, tried := trialOf(fn, module)
+		certain := slices.Contains(fn.Imports, module)
+		switch {
+		case why != "" || p != nil && probe.Stale(*p, packages) || slices.Contains(more, module) || slices.Contains(first, module):
+		case certain && (tried || p != nil && module == own):
+			first = append(first, module)
+		case !tried && !slices.Contains(fn.Loaded, module) && len(more) < maxLoaded:
+			more = append(more, module)
+		}
+	}
+	return first, more
+}
+
 // take notes trials with the function, and what of the modules is worth to be imported ahead besides.
 func take(fn *core.Function, modules []string, trials map[string]core.Trial, packages []core.Installed) {
 	fn.Tried, fn.Loaded = maps.Clone(fn.Tried), slices.Clone(fn.Loaded)
@@ -224,7 +240,7 @@ func take(fn *core.Function, modules []string, trials map[string]core.Trial, pac
 	aside := unshared(fn, packages)
 	for _, module := range modules {
 		p, _ := owner(module, packages)
-		trial, tried := trials[module]
+		trial, tried := trialOf(fn, module) // now, or for a version before
 		why, _ := reason(fn, module, packages, aside, false)
 		if tried && why == "" && (p != nil || trial.Took >= worthLoading) && !slices.Contains(fn.Imports, module) && !slices.Contains(fn.Loaded, module) {
 			fn.Loaded = append(fn.Loaded, module)
@@ -233,16 +249,32 @@ func take(fn *core.Function, modules []string, trials map[string]core.Trial, pac
 	fn.Weights = weigh(fn, packages)
 }
 
-// inherit gives the new version of a function what was learned of the one before, as far as it holds for it as well.
+// inherit gives the new version of a function what was learned of the one before, as far as it holds for it as
+// well, besides what was learned of itself.
 func inherit(fn, before *core.Function) {
 	for _, module := range before.Loaded {
 		if !slices.Contains(fn.Imports, module) && !slices.Contains(fn.Perhaps, module) && len(fn.Perhaps) < maxLoaded {
 			fn.Perhaps = append(fn.Perhaps, module)
 		}
 	}
-	if fn.Runtime != before.Runtime || !slices.Equal(fn.Packages, before.Packages) || !slices.Equal(fn.OwnVariables(), before.OwnVariables()) || !slices.Equal(fn.Sets, before.Sets) {
+	if !alike(fn, before) {
 		return // it is tried again
 	}
-	fn.Tried = before.Tried
-	fn.Loaded = slices.DeleteFunc(slices.Clone(before.Loaded), func(m string) bool { return slices.Contains(fn.Imports, m) })
+	if len(before.Tried) > 0 {
+		own := fn.Tried
+		fn.Tried = maps.Clone(before.Tried)
+		maps.Copy(fn.Tried, own)
+	}
+	fn.Loaded = slices.Clone(fn.Loaded)
+	for _, module := range before.Loaded {
+		if !slices.Contains(fn.Imports, module) && !slices.Contains(fn.Loaded, module) {
+			fn.Loaded = append(fn.Loaded, module)
+		}
+	}
+}
+
+// alike tells whether what was tried for one version of a function holds for another one.
+func alike(one, other *core.Function) bool {
+	return one.Runtime == other.Runtime && slices.Equal(one.Packages, other.Packages) && slices.Equal(one.Sets, other.Sets) &&
+		slices.Equal(one.OwnVariables(), other.OwnVariables())
 }

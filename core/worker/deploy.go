@@ -92,7 +92,25 @@ func (d *deploy) run(ctx context.Context, requests iter.Seq2[core.DeployRequest,
 			return d.because(err)
 		}
 	}
+	for _, n := range d.all {
+		d.catchUp(ctx, n)
+	}
 	return d.take()
+}
+
+// catchUp gives a function that is ready what the version before it has learned since it was looked at.
+func (d *deploy) catchUp(ctx context.Context, n *newcomer) {
+	fn := &n.fn
+	before, replaces := d.store.Get(fn.Name)
+	if !replaces || !hasImports(fn) {
+		return
+	}
+	known := fn.Loaded
+	inherit(fn, &before)
+	d.part(fn, !n.request.Ready)
+	if n.request.Ready && !slices.Equal(known, fn.Loaded) {
+		d.preload(ctx, fn, d.progress)
+	}
 }
 
 // forgetTrials forgets what is remembered of versions that were tried and that the next deploy may have again.

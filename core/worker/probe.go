@@ -216,9 +216,13 @@ func (w *Worker) prepare(ctx context.Context, d core.Driver, fn *core.Function, 
 	if !hasImports(fn) {
 		return
 	}
-	w.probes.Lock()
-	defer w.probes.Unlock()
 	all := w.installed(fn)
+	if w.prepared(d, fn, all) {
+		return // what others have under way is nothing to it
+	}
+	w.lockProbes(fn, progress)
+	defer w.probes.Unlock()
+	all = w.installed(fn)
 	if err := w.compile(ctx, d, fn, runtime, all, progress); err != nil && ctx.Err() == nil {
 		w.log.Warn("compile", "fn", fn.Name, "err", err)
 	}
@@ -233,6 +237,23 @@ func (w *Worker) prepare(ctx context.Context, d core.Driver, fn *core.Function, 
 	if err := w.try(ctx, d, fn, runtime, amend); err != nil && ctx.Err() == nil && !core.IsKind(err, core.KindConflict) {
 		w.log.Warn("probe", "fn", fn.Name, "err", err)
 	}
+}
+
+// prepared tells whether there is nothing to compile, to probe or to try for a function.
+func (w *Worker) prepared(d core.Driver, fn *core.Function, all []core.Installed) bool {
+	_, untried := modulesToTry(fn, all)
+	return len(untried) == 0 && !slices.ContainsFunc(all, func(p core.Installed) bool { return probe.Stale(p, all) }) &&
+		(!can(d, core.CapabilityCompile) || len(w.store.Uncompiled(all)) == 0)
+}
+
+// lockProbes locks probes for a function, and tells who waits for those of others.
+func (w *Worker) lockProbes(fn *core.Function, progress func(core.Progress)) {
+	if w.probes.TryLock() {
+		return
+	}
+	done := timed(core.Progress{Verb: "wait", Item: fn.Name, Detail: "the packages of another function or version are being probed"}, progress)
+	w.probes.Lock()
+	done("", 0)
 }
 
 // probe imports those of all packages of the function that were never probed.
@@ -424,28 +445,64 @@ func (w *Worker) loaded(fn *core.Function, modules []string) {
 	defer w.learning.working.Done()
 	ctx, cancel := context.WithTimeout(w.learning.ctx, learnTimeout)
 	defer cancel()
+	err := w.learn(ctx, fn, modules)
+	if err != nil && ctx.Err() == nil {
+		w.log.Warn("import", "fn", fn.Name, "modules", modules, "err", err)
+	}
+}
+
+// learn tries those modules that an instance of a function has imported besides and that nobody has tried for
+// it. The version that is deployed at the end has the use of it, as far as it is alike.
+func (w *Worker) learn(ctx context.Context, fn *core.Function, modules []string) error {
 	d, runtime, _, err := w.fleet.Driver(ctx, fn.Runtime)
-	if err == nil {
-		first := slices.DeleteFunc(slices.Concat(fn.Imports, fn.Loaded), func(m string) bool { return fn.Apart[m] != "" })
-		w.probes.Lock()
-		trials, failed := probe.Try(ctx, w.machine(d, runtime), packages, first, modules, fn.Settings())
-		failed = errors.Join(failed, w.noteAsks(runtime.ID, packages, trials))
-		w.probes.Unlock()
-		var corrected core.Function
-		if err = failed; err == nil {
-			if known, ok := w.store.Get(fn.Name); ok && known.Version == fn.Version {
-				take(&known, modules, trials, packages)
-				w.tree.Preload(ctx, &known) // before its starts want it
-			}
-			corrected, err = w.store.Amend(fn.Name, fn.Version, func(f *core.Function) { take(f, modules, trials, packages) })
+	if err != nil {
+		return err
+	}
+	packages := w.installed(fn)
+	trials, err := w.tryLoaded(ctx, d, runtime, fn, modules, packages)
+	for err == nil {
+		known, ok := w.store.Get(fn.Name)
+		if !ok || !alike(fn, &known) {
+			return nil
 		}
-		if err == nil {
+		before := known.Loaded
+		take(&known, modules, trials, packages)
+		news := !slices.Equal(before, known.Loaded)
+		if !news && len(trials) == 0 {
+			return nil // an earlier version has learned it all
+		}
+		if news {
+			w.tree.Preload(ctx, &known) // before its starts want it
+		}
+		var corrected core.Function
+		corrected, err = w.store.Amend(fn.Name, known.Version, func(f *core.Function) { take(f, modules, trials, packages) })
+		if err == nil && news {
 			w.learnCosts(&corrected, packages)
 			w.sched.Correct(&corrected)
 			w.log.Info("import", "fn", fn.Name, "loaded", corrected.Loaded)
 		}
+		if !core.IsKind(err, core.KindConflict) {
+			return err
+		}
+		err = nil // it was replaced meanwhile
 	}
-	if err != nil && ctx.Err() == nil && !core.IsKind(err, core.KindConflict) {
-		w.log.Warn("import", "fn", fn.Name, "modules", modules, "err", err)
+	return err
+}
+
+// tryLoaded tries modules that an instance of a function has imported besides, but for those that were tried
+// for it while this waited.
+func (w *Worker) tryLoaded(ctx context.Context, d core.Driver, runtime core.Runtime, fn *core.Function, modules []string, packages []core.Installed) (map[string]core.Trial, error) {
+	w.probes.Lock()
+	defer w.probes.Unlock()
+	known, ok := w.store.Get(fn.Name)
+	if !ok || !alike(fn, &known) {
+		return nil, nil
 	}
+	fresh := slices.DeleteFunc(slices.Clone(modules), func(m string) bool { _, tried := trialOf(&known, m); return tried })
+	if len(fresh) == 0 {
+		return nil, nil
+	}
+	first := slices.DeleteFunc(slices.Concat(known.Imports, known.Loaded), func(m string) bool { return known.Apart[m] != "" })
+	trials, err := probe.Try(ctx, w.machine(d, runtime), packages, first, fresh, known.Settings())
+	return trials, errors.Join(err, w.noteAsks(runtime.ID, packages, trials))
 }

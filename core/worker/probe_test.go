@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"reflect"
 	"slices"
 	"strings"
@@ -88,6 +89,7 @@ func TestReason(t *testing.T) {
 		{&core.Function{}, "reads", ""}, {&core.Function{Sets: []string{"MODE"}}, "circle", "circle imports reads, which reads MODE when it is imported, which is set for this function"},
 		{&core.Function{}, "name", "name reads AWS_LAMBDA_FUNCTION_NAME when it is imported, which is set for this function"},
 		{&core.Function{Sets: []string{core.AllVariables}}, "plain", "plain is imported as the function's own files say"},
+		{&core.Function{Changes: []string{core.AllVariables}}, "plain", "plain is left to the function until its handler has been tried, which its deploy has not done"},
 		{sets, "plain.new", "plain.new is being probed"}, {sets, "plain.good", ""}, {sets, "plain.old", "plain.old is being probed"}, {sets, "plain.bad", "bad"}, {sets, "new.x", "new is being probed"}, {sets, "nobody", "nobody is being probed"},
 		{sets, "std", ""}, {sets, "stdreads", ""}, {sets, "stdall", "looks at all environment variables when it is imported"},
 		{of("X"), "std", "reads X when it is imported, which is set for this function"}, {of("X"), "stdreads", "reads X when it is imported, which is set for this function"}, {of("X"), "plain.good", ""},
@@ -175,5 +177,43 @@ func TestInherit(t *testing.T) {
 		if !slices.Equal(fn.Loaded, test.loaded) || (fn.Tried == nil) != (test.loaded == nil) || !slices.Equal(slices.Sorted(slices.Values(slices.Concat(fn.Imports, fn.Perhaps))), []string{"a.x", "a.y"}) {
 			t.Errorf("%+v", fn)
 		}
+	}
+}
+
+// What a version has learned of itself stays beside what it inherits, and the one before keeps what it had.
+func TestInheritLate(t *testing.T) {
+	before := &core.Function{Name: "f", Version: 1, Loaded: []string{"a", "b"}, Tried: map[string]core.Trial{"a": {}, "b": {Why: "then"}}}
+	fn := &core.Function{Name: "f", Version: 2, Loaded: []string{"c", "a"}, Tried: map[string]core.Trial{"b": {Why: "now"}, "c": {}}}
+	inherit(fn, before)
+	inherit(fn, before)
+	if want := map[string]core.Trial{"a": {}, "b": {Why: "now"}, "c": {}}; !slices.Equal(fn.Loaded, []string{"c", "a", "b"}) || !reflect.DeepEqual(fn.Tried, want) {
+		t.Errorf("%+v", fn)
+	}
+	if len(before.Tried) != 2 || before.Tried["b"].Why != "then" || !slices.Equal(before.Loaded, []string{"a", "b"}) {
+		t.Errorf("of the one before is left %+v", before)
+	}
+}
+
+// A deploy of which everything is known does not wait for what others have under way, and one that has to says so.
+func TestDeployWaitsForNobody(t *testing.T) {
+	w := &Worker{}
+	w.probes.Lock()
+	var told []core.Progress
+	progress := func(p core.Progress) {
+		if told = append(told, p); len(told) == 1 {
+			w.probes.Unlock() // now that it has told
+		}
+	}
+	known := &core.Function{Name: "f", Imports: []string{"std"}, Tried: map[string]core.Trial{"std": {Version: probed(t)}}}
+	if !w.prepared(nil, known, nil) || w.prepared(nil, &core.Function{Imports: []string{"std"}}, nil) {
+		t.Error("what is prepared is not told from what is not")
+	}
+	if w.prepare(context.Background(), nil, known, core.Runtime{}, nil, progress, inPlace(known)); len(told) > 0 {
+		t.Fatalf("it has waited, and told %+v", told)
+	}
+	w.lockProbes(known, progress)
+	w.probes.Unlock()
+	if len(told) != 2 || told[0].Verb != "wait" || told[0].Detail == "" || !told[1].Ended {
+		t.Errorf("who waits tells %+v", told)
 	}
 }
