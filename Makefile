@@ -52,6 +52,7 @@ serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build
 build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipsqueak-driver-python $(BIN)/libexec/pipsqueak-enter $(BIN)/libexec/libpipsqueak-enter.so $(BIN)/libexec/uv $(BIN)/libexec/attestations $(PYTHON_FILES) $(BIN)/pipsqueak-driver-native $(NATIVE_FILES) \
 	$(BIN)/pipsqueak-driver-node $(NODE_FILES) $(BIN)/pipsqueak-driver-ruby $(RUBY_FILES) ## build everything into bin/
 
+# Integration takes as long as all others together, and begins first: so the others run beside it.
 test: build deps-test $(NODES) ## run every test
 	go vet ./...
 	$(TESTED) go test -p 2 -timeout 35m ./integration ./...

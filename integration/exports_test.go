@@ -13,14 +13,14 @@ import (
 // a language looks for in an extension, and the one object that is a library. Any other name could be taken for one of a package's.
 var exports = map[string][]string{
 	"libpipsqueak-enter.so": {"ps_enter", "ps_fork_begin", "ps_fork_end", "ps_receive", "ps_reply", "ps_send", "ps_zygote"},
-	"native/host":           {"dlopen", "getenv", "secure_getenv"},
+	"native/host":           {"clearenv", "dlopen", "getenv", "putenv", "secure_getenv", "setenv", "unsetenv"},
 	"native/once":           {},
 	"native/rehearsal.so":   {"handler", "pipsqueak_abi"},
 	"node/pipsqueak.node":   {"napi_register_module_v1", "node_api_module_get_api_version_v1"},
 	"node/preload.so":       {"__register_atfork", "madvise", "pipsqueak_preload", "pthread_create"},
 	"pipsqueak-enter":       {},
 	"python/preload.so":     {"getenv", "ps_watch", "ps_watched", "secure_getenv"},
-	"ruby/zygote.so":        {"Init_zygote", "fork", "getenv", "secure_getenv"},
+	"ruby/zygote.so":        {"Init_zygote", "fork", "getenv", "pthread_cond_timedwait", "secure_getenv"},
 }
 
 // notOurs are built by others, and loaded into no process of a function.
