@@ -31,11 +31,11 @@ func (s *Sandbox) Unfit() (why string) {
 		s.fit = all
 		return ""
 	}
-	if s.sharesEndpoint() {
-		return "a process that its handler has started without fork(3), or with a copy of the descriptor, has the worker's connection"
-	}
 	if ended := all - s.cgroup.threads(); ended > maxEnded {
 		return fmt.Sprintf("its handler has not waited for %s that it has started and that have ended", core.Count(ended, "process", "processes"))
+	}
+	if s.sharesEndpoint() {
+		return "a process that its handler has started without fork(3), or with a copy of the descriptor, has the worker's connection"
 	}
 	if all > maxLeft && s.cgroup.refusals() > 0 {
 		return fmt.Sprintf("its handler leaves %s running, of %d that there may be, and was refused one more", core.Count(all-2, "process or thread", "processes and threads"), maxPids)
