@@ -16,8 +16,7 @@ const maxChanges = 64
 // tryHandler has an instance import the handler of a function that is about to be deployed, and ends it. It
 // notes with the function which variables that has changed, and returns what the instance has imported
 // besides what is known. An error is the handler's, KindImport, or the context's; when the worker could not
-// make the instance, nothing is known
-// against the function, and the person who waits is told.
+// make the instance, nothing is known against the function, and the person who waits is told.
 func (w *Worker) tryHandler(ctx context.Context, fn *core.Function, progress func(core.Progress)) (loaded []string, err error) {
 	done := timed(core.Progress{Verb: "import", Item: fn.Name}, progress)
 	id := trialID(fn.Name, fn.Version)

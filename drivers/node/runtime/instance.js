@@ -326,6 +326,7 @@ function listen() {
 async function rehearse(wanted = () => false) {
   const file = `${__dirname}/rehearsal.js`;
   const rehearsed = { function: '', version: 0, memory: 0, handler: 'rehearsal.handler', packages: [], modules: [] };
+  setEnvironment({ ...process.env });
   rehearsed.handle = (await load(JSON.parse(JSON.stringify(rehearsed)), () => {}, __dirname)).handler;
   for (let i = 0; i < 3 && !wanted(); i++) {
     await new Promise((done) => {
