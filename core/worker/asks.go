@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unicode"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/probe"
@@ -165,8 +164,8 @@ func found(p *core.Installed) (names []string) {
 // beginnings are the names that a name is within, itself the last.
 func beginnings(text string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for i, r := range text {
-			if i > 0 && !letter(r) && !yield(text[:i]) {
+		for i := range text {
+			if i > 0 && tree.Within(text, text[:i]) && !yield(text[:i]) {
 				return
 			}
 		}
@@ -247,6 +246,3 @@ func (w *Worker) noteAsks(runtime core.RuntimeID, packages []core.Installed, tri
 	w.learnAsks(packages)
 	return err
 }
-
-// letter tells whether a name goes on with it.
-func letter(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || r == '_' || r == '-' }
