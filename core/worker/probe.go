@@ -132,7 +132,7 @@ func (w *Worker) prepareLater(fn core.Function, locked []core.Locked) {
 		ctx := w.learning.ctx
 		d, runtime, _, err := w.fleet.Driver(ctx, fn.Runtime)
 		if err == nil {
-			w.prepare(ctx, d, &fn, runtime, locked, func(core.Progress) {}, func(change func(*core.Function)) error {
+			w.prepare(ctx, d, &fn, runtime, locked, nil, func(change func(*core.Function)) error {
 				_, err := w.store.Amend(fn.Name, fn.Version, change)
 				return err
 			})
@@ -210,8 +210,8 @@ func (w *Worker) settle(name string, version int, wait bool) {
 	}
 }
 
-// prepare compiles the packages of the function that were never compiled, and imports those that were never probed. What fails now is
-// done for the next deploy that has the package.
+// prepare compiles the packages of the function that were never compiled, and imports those that were never probed, when it has a
+// turn. Work that fails now is done for the next deploy that has the package. Progress is nil when nobody waits.
 func (w *Worker) prepare(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, locked []core.Locked, progress func(core.Progress), amend amendment) {
 	if !hasImports(fn) {
 		return
@@ -220,8 +220,10 @@ func (w *Worker) prepare(ctx context.Context, d core.Driver, fn *core.Function, 
 	if w.prepared(d, fn, all) {
 		return // what others have under way is nothing to it
 	}
-	w.lockProbes(fn, progress)
-	defer w.probes.Unlock()
+	defer w.turn(fn, progress)()
+	if progress == nil {
+		progress = func(core.Progress) {}
+	}
 	all = w.installed(fn)
 	if err := w.compile(ctx, d, fn, runtime, all, progress); err != nil && ctx.Err() == nil {
 		w.log.Warn("compile", "fn", fn.Name, "err", err)
@@ -246,14 +248,15 @@ func (w *Worker) prepared(d core.Driver, fn *core.Function, all []core.Installed
 		(!can(d, core.CapabilityCompile) || len(w.store.Uncompiled(all)) == 0)
 }
 
-// lockProbes locks probes for a function, and tells who waits for those of others.
-func (w *Worker) lockProbes(fn *core.Function, progress func(core.Progress)) {
-	if w.probes.TryLock() {
-		return
+// turn takes a turn for the packages of a function. With progress, somebody waits, and is told when it is for those of others.
+func (w *Worker) turn(fn *core.Function, progress func(core.Progress)) (end func()) {
+	if progress == nil {
+		return w.turns.takeLater()
 	}
-	done := timed(core.Progress{Verb: "wait", Item: fn.Name, Detail: "the packages of another function or version are being probed"}, progress)
-	w.probes.Lock()
-	done("", 0)
+	return w.turns.take(func() func() {
+		done := timed(core.Progress{Verb: "wait", Item: fn.Name, Detail: "the packages of another function or version are being probed"}, progress)
+		return func() { done("", 0) }
+	})
 }
 
 // probe imports those of all packages of the function that were never probed.
@@ -492,8 +495,7 @@ func (w *Worker) learn(ctx context.Context, fn *core.Function, modules []string)
 // tryLoaded tries modules that an instance of a function has imported besides, but for those that were tried
 // for it while this waited.
 func (w *Worker) tryLoaded(ctx context.Context, d core.Driver, runtime core.Runtime, fn *core.Function, modules []string, packages []core.Installed) (map[string]core.Trial, error) {
-	w.probes.Lock()
-	defer w.probes.Unlock()
+	defer w.turns.takeLater()()
 	known, ok := w.store.Get(fn.Name)
 	if !ok || !alike(fn, &known) {
 		return nil, nil

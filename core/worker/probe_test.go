@@ -196,12 +196,12 @@ func TestInheritLate(t *testing.T) {
 
 // A deploy of which everything is known does not wait for what others have under way, and one that has to says so.
 func TestDeployWaitsForNobody(t *testing.T) {
-	w := &Worker{}
-	w.probes.Lock()
+	w := &Worker{turns: newTurns()}
+	end := w.turns.takeLater()
 	var told []core.Progress
 	progress := func(p core.Progress) {
 		if told = append(told, p); len(told) == 1 {
-			w.probes.Unlock() // now that it has told
+			end() // now that it has told
 		}
 	}
 	known := &core.Function{Name: "f", Imports: []string{"std"}, Tried: map[string]core.Trial{"std": {Version: probed(t)}}}
@@ -211,8 +211,7 @@ func TestDeployWaitsForNobody(t *testing.T) {
 	if w.prepare(context.Background(), nil, known, core.Runtime{}, nil, progress, inPlace(known)); len(told) > 0 {
 		t.Fatalf("it has waited, and told %+v", told)
 	}
-	w.lockProbes(known, progress)
-	w.probes.Unlock()
+	w.turn(known, progress)()
 	if len(told) != 2 || told[0].Verb != "wait" || told[0].Detail == "" || !told[1].Ended {
 		t.Errorf("who waits tells %+v", told)
 	}

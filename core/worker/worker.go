@@ -89,7 +89,7 @@ type Worker struct {
 	deploying map[string]struct{}      // names with a deploy or a remove under way
 	claims    map[string]chan struct{} // packages that are being installed; closed when they are no more
 	asking    *asking                  // what packages ask for
-	probes    sync.Mutex               // one preparation at a time: probes would disturb each other's times, and what two functions share is prepared once
+	turns     turns                    // of preparations
 	watching  sync.Mutex               // one trial at a time of functions that are deployed already
 	learning  *learning
 	uses      uses
@@ -108,7 +108,7 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{log: config.Log, run: run, budget: config.Memory, age: cmp.Or(config.PackageAge, defaultPackageAge), limit: config.StoreLimit,
-		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, registries: config.Registries, learning: newLearning(), asking: newAsking(), policy: config.Policy, events: config.Events}
+		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, registries: config.Registries, learning: newLearning(), turns: newTurns(), asking: newAsking(), policy: config.Policy, events: config.Events}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
