@@ -572,3 +572,22 @@ func TestServe(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// A worker that was killed may still have its address for a moment when the next one starts.
+func TestServeWaitsForAddress(t *testing.T) {
+	killed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(50*time.Millisecond, func() { killed.Close() })
+	listener, err := listen(t.Context(), killed.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := listen(ctx, "127.0.0.1:0:0"); err == nil {
+		t.Error("an address that is none is listened at")
+	}
+}

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -82,10 +84,26 @@ func placeFlags(cmd *cobra.Command) *workerConfig {
 	return &config
 }
 
+// listen waits for an address for as long as a worker that was killed may still have it: the kernel frees its memory first, which
+// takes a second or so.
+func listen(ctx context.Context, address string) (listener net.Listener, err error) {
+	for range 20 {
+		if listener, err = net.Listen("tcp", address); !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return listener, err
+}
+
 // serveAt listens, opens the worker, and serves it until the context ends. It listens first, because opening a worker ends what is
 // left of another one.
 func (p *program) serveAt(ctx context.Context, address string, config workerConfig) (err error) {
-	listener, err := net.Listen("tcp", address)
+	listener, err := listen(ctx, address)
 	if err != nil {
 		return core.Errorf(core.KindUnavailable, core.FaultCaller, "cannot listen at %s: %w; --listen names another address", address, err)
 	}
