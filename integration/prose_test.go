@@ -1,0 +1,116 @@
+package integration
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// Can the documents be read? Their commands are run by documents_test.go; this is about their form.
+
+// lineLimit is how many columns a line of a document has at most. Rows of tables cannot be wrapped, and blocks of code are as they are typed.
+const lineLimit = 110
+
+// notWrapped are documents that are still to be wrapped. One that is wrapped fails the test, so the list only shrinks.
+var notWrapped = []string{
+	"ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SPECIFICATION.md", "core/driver/PROTOCOL.md", "docs/bootstrap.md",
+	"docs/cli.md", "docs/conformance.md", "docs/drivers.md", "docs/functions.md", "docs/http.md", "docs/native.md", "docs/node.md",
+	"docs/operations.md", "docs/packages.md", "docs/python.md", "docs/ruby.md", "examples/driver-lua/README.md",
+	"integration/testdata/attestations/README.md",
+}
+
+// tooLong returns the numbers of the lines of a document that are too long and could be wrapped.
+func tooLong(text string) (lines []int) {
+	for i, line := range strings.Split(text, "\n") {
+		if utf8.RuneCountInString(line) > lineLimit && !strings.HasPrefix(line, "|") && !strings.HasPrefix(line, "    ") {
+			lines = append(lines, i+1)
+		}
+	}
+	return lines
+}
+
+// documents returns the text of each document of the repository by its path.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	root := repositoryRoot(t)
+	texts := map[string]string{}
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if entry.IsDir() && slices.Contains([]string{".git", ".deps", "bin", "build"}, name) {
+			return fs.SkipDir
+		}
+		if err != nil || entry.IsDir() || filepath.Ext(name) != ".md" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		texts[name] = string(text)
+		return err
+	})
+	if err != nil || len(texts) < 20 {
+		t.Fatalf("%d documents, %v", len(texts), err)
+	}
+	return texts
+}
+
+func TestDocumentLines(t *testing.T) {
+	for name, text := range documents(t) {
+		lines := tooLong(text)
+		if pending := slices.Contains(notWrapped, name); pending && len(lines) == 0 {
+			t.Errorf("%s is wrapped: take it out of notWrapped", name)
+		} else if !pending {
+			for _, line := range lines {
+				t.Errorf("%s:%d has more than %d columns", name, line, lineLimit)
+			}
+		}
+	}
+	wide := strings.Repeat("ä", lineLimit)
+	if found := tooLong(wide + "\n" + wide + "x\n| " + wide + "\n    " + wide); fmt.Sprint(found) != "[2]" {
+		t.Errorf("the test finds lines %v too long, want 2 alone", found)
+	}
+}
+
+// decision is an entry of DECISIONS.md: its heading and its text, up to the next heading.
+var decision = regexp.MustCompile(`(?m)^### (.+)\n\n((?:[^#\n].*\n|\n)+)`)
+
+// TestDocumentDecisions keeps each decision short, and the index of DECISIONS.md complete and in order.
+func TestDocumentDecisions(t *testing.T) {
+	text := documents(t)["DECISIONS.md"]
+	index, entries, found := strings.Cut(text, "\n## Core\n")
+	if !found {
+		t.Fatal("DECISIONS.md has no area Core")
+	}
+	var listed, written []string
+	for _, match := range regexp.MustCompile(`(?m)^- (.+)$`).FindAllStringSubmatch(index, -1) {
+		listed = append(listed, match[1])
+	}
+	for _, match := range decision.FindAllStringSubmatch(entries, -1) {
+		written = append(written, match[1])
+		if n := strings.Count(strings.TrimSpace(match[2]), "\n") + 1; n > 6 {
+			t.Errorf("%q has %d lines, and a decision has at most 6", match[1], n)
+		}
+	}
+	if len(written) < 100 || strings.Count(entries, "\n### ") != len(written) {
+		t.Errorf("%d decisions were found", len(written))
+	}
+	if !slices.Equal(listed, written) {
+		both := map[string]int{}
+		for _, title := range listed {
+			both[title]++
+		}
+		for _, title := range written {
+			both[title]--
+		}
+		maps.DeleteFunc(both, func(_ string, n int) bool { return n == 0 })
+		t.Errorf("the index of DECISIONS.md differs from its headings, or their order: %v", slices.Sorted(maps.Keys(both)))
+	}
+}
