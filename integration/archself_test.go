@@ -23,6 +23,10 @@ func TestRules(t *testing.T) {
 		{"imports", "core/* is deep", "core/worker/a.go", `package worker; import "` + modulePath + `/core/driver/driverpb"`, ""},
 		{"imports", "core/* is not all", "core/worker/a.go", `package worker; import "` + modulePath + `/gateway"`, "assembly"},
 		{"imports", "command to driver", "cmd/x/a.go", `package main; import "` + modulePath + `/drivers/python"`, "linked into anything"},
+		{"imports", "command to its room", "cmd/pipsqueak/a.go", `package main; import "` + modulePath + `/cmd/pipsqueak/osv"`, ""},
+		{"imports", "command to another's room", "cmd/x/a.go", `package main; import "` + modulePath + `/cmd/pipsqueak/osv"`, "its rooms are its own"},
+		{"imports", "core to a command's room", "core/worker/a.go", `package worker; import "` + modulePath + `/cmd/pipsqueak/osv"`, "its rooms are its own"},
+		{"imports", "driver to its folder", "drivers/x/a.go", `package main; import "` + modulePath + `/drivers/x/y"`, "another repository"},
 		{"imports", "test to command", "gateway/a_test.go", `package gateway; import "` + modulePath + `/cmd/x"`, "not a library"},
 		{"imports", "to integration", "examples/a.go", `package main; import "` + modulePath + `/integration"`, "nothing may look at it"},
 		{"imports", "tests are freer", "gateway/a_test.go", `package gateway; import "` + modulePath + `/core/tree"`, ""},
@@ -31,6 +35,7 @@ func TestRules(t *testing.T) {
 		{"rows", "no row", "elsewhere/a.go", "package elsewhere", "no row"},
 		{"rows", "no row two deep", "drivers/x/y/a.go", "package y", "no row"},
 		{"rows", "stale row", "core/a.go", "package core", "examples: a row"},
+		{"rows", "stale row of core", "examples/a.go", "package main", "core/store: a row"},
 
 		{"package comment", "none", "core/a.go", "package core", "no package comment"},
 		{"package comment", "one", "core/a.go", doc + "package core", ""},

@@ -13,10 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pipsqueak-faas/pipsqueak/cmd/pipsqueak/osv"
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
 	"github.com/pipsqueak-faas/pipsqueak/gateway"
-	"github.com/pipsqueak-faas/pipsqueak/osv"
 )
 
 func (p *program) serve() *cobra.Command {

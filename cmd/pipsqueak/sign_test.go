@@ -108,7 +108,7 @@ func TestSBOM(t *testing.T) {
 }
 
 func TestVulnerabilityFlags(t *testing.T) {
-	database := filepath.Join("..", "..", "osv", "testdata", "database")
+	database := filepath.Join("osv", "testdata", "database")
 	for _, test := range []struct {
 		args   string
 		refuse core.Severity

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pipsqueak-faas/pipsqueak/cmd/pipsqueak/osv"
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/osv"
 )
 
 // oneOf is the value of a flag that takes one of a few words.

@@ -1,7 +1,7 @@
 // Package osv finds the known vulnerabilities of packages in a database in OSV's format (https://ossf.github.io/osv-schema) that lies on
 // this machine: it is a core.VulnerabilityDatabase, and fetches nothing.
 //
-// It is not a part of core because it has to know the names that OSV gives to languages' registries.
+// It belongs to the command and not to core because it knows languages' registries: the names that OSV gives them, and how each orders versions.
 package osv
 
 import (
