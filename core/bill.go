@@ -2,7 +2,7 @@ package core
 
 import "context"
 
-// Bills is implemented by a Service that can tell what its functions are made of.
+// Bills is the part of a Service that can tell what its functions are made of.
 type Bills interface {
 	// Bill returns the bill of materials of a function. That of one version of a function is the same whenever it is asked for,
 	// unless the runtime changes.

@@ -53,5 +53,5 @@ type Phases struct {
 	Enter   time.Duration // from the gate until the child stood in its sandbox
 	Import  time.Duration // importing what no zygote had, and the handler
 	Handler time.Duration // the handler itself, with the transport of event and result
-	Total   time.Duration // everything, from Service.Invoke's call to its return
+	Total   time.Duration // everything, from Invoker.Invoke's call to its return
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Packages is implemented by a Service that tells of the packages that it keeps.
+// Packages is the part of a Service that tells of the packages that it keeps.
 type Packages interface {
 	// Inventory returns all installed packages.
 	Inventory(ctx context.Context) (Inventory, error)

@@ -7,25 +7,54 @@ import (
 	"time"
 )
 
-// Service is what a worker, a cluster and a gateway agree on. All methods may be called from many goroutines at once; every
+// Service is what a worker, a cluster and a gateway agree on: a set of parts. Catalog, Invoker and Tree are always there; each other
+// part is nil when the service does not have it. All methods of the parts may be called from many goroutines at once, and every
 // error is an *Error.
-type Service interface {
+//
+// A service that adds something to another one (tokens, a queue, a cluster) is a copy with some parts replaced. The other parts stay:
+//
+//	limited := service
+//	limited.Invoker = limiter{service.Invoker}
+type Service struct {
+	Catalog         Catalog
+	Invoker         Invoker
+	Tree            Tree
+	Applications    Applications
+	Locker          Locker
+	Logs            Logs
+	Counter         Counter
+	Packages        Packages
+	Bills           Bills
+	Vulnerabilities Vulnerabilities
+	Stopper         Stopper
+}
+
+// Catalog is the part of a Service that knows which functions are deployed.
+type Catalog interface {
 	// Deploy makes a function from an archive (tar.gz or zip), or replaces it. It returns when the function can be invoked,
-	// with all packages installed and its handler imported once. On an error the function is what it was before. Progress may be nil; it is called from one
-	// goroutine at a time.
+	// with all packages installed and its handler imported once. On an error the function is what it was before. Progress may be nil;
+	// it is called from one goroutine at a time.
 	Deploy(ctx context.Context, request DeployRequest, progress func(Progress)) (Function, error)
 	// Remove makes a function unknown, ends its idle instances and lets the busy ones finish.
 	Remove(ctx context.Context, name string) error
 	// Functions returns the deployed functions, sorted by name.
 	Functions(ctx context.Context) ([]Function, error)
+}
+
+// Invoker is the part of a Service that runs events.
+type Invoker interface {
 	// Invoke runs one event. The result's Phases and Start are set as far as the invocation got, also with an error.
 	// When the context ends first the handler still runs to its end, unheard.
 	Invoke(ctx context.Context, invocation Invocation) (Result, error)
+}
+
+// Tree is the part of a Service that shows its processes.
+type Tree interface {
 	// Snapshot returns what is alive now.
 	Snapshot(ctx context.Context) (Snapshot, error)
 }
 
-// Applications is implemented by a Service that deploys several functions together.
+// Applications is the part of a Service that deploys several functions together.
 type Applications interface {
 	// DeployApplication makes functions, or replaces them, as Deploy does, and removes those of the application that it is not given any more. None of that
 	// is seen before every function has been resolved, installed and built, and then all of it is. On an error everything is what it was before, and
@@ -52,20 +81,20 @@ type Application struct {
 // MaxFunctions is how many functions an application may have.
 const MaxFunctions = 100
 
-// Stopper is implemented by a Service that can say beforehand that it will end.
+// Stopper is the part of a Service that can say beforehand that it will end.
 type Stopper interface {
 	// Stop refuses new events, and at once those that wait for an instance; the running ones go on.
 	Stop()
 }
 
-// Locker is implemented by a Service that can resolve a function's packages without deploying it.
+// Locker is the part of a Service that can resolve a function's packages without deploying it.
 type Locker interface {
 	// Lock resolves the packages of a function anew and returns their lock. What Files has is to lie beside the manifests from then on:
 	// the Inputs are with them. Name and Anew of the request mean nothing. Progress is as for Deploy.
 	Lock(ctx context.Context, request DeployRequest, progress func(Progress)) (Lock, error)
 }
 
-// Logs is implemented by a Service that keeps what handlers print.
+// Logs is the part of a Service that keeps what handlers print.
 type Logs interface {
 	// Logs returns the kept lines of the function, or of all functions of the application, that the query asks for, oldest first, as one JSON LogLine a line. The caller closes the reader.
 	Logs(ctx context.Context, name string, query LogQuery) (io.ReadCloser, error)
@@ -83,7 +112,7 @@ type LogQuery struct {
 // AllLines is the Tail of a LogQuery for all lines.
 const AllLines = -1
 
-// Counter is implemented by a Service that counts events by function.
+// Counter is the part of a Service that counts events by function.
 type Counter interface {
 	// Counted returns what has become of the events of each function, those that functions send to each other too. Only a bounded number of
 	// functions is counted by name.

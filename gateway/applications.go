@@ -9,17 +9,16 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// applicationsOf returns the name in the request's path, and the service as one that knows applications.
+// applicationsOf returns the name in the request's path, and the part of the service that knows applications.
 func (g *Gateway) applicationsOf(r *http.Request) (string, core.Applications, error) {
 	name, err := nameOf(r)
 	if err != nil {
 		return "", nil, err
 	}
-	applications, ok := g.service.(core.Applications)
-	if !ok {
+	if g.service.Applications == nil {
 		return "", nil, core.Errorf(core.KindUnsupported, core.FaultWorker, "this server knows no applications: deploy the functions one by one")
 	}
-	return name, applications, nil
+	return name, g.service.Applications, nil
 }
 
 // deployApplication makes an application of the body, which has an archive for each function.

@@ -39,6 +39,12 @@ func (f *fakeApplications) RemoveApplication(_ context.Context, name string) ([]
 	return []string{"cart", "till"}, nil
 }
 
+func (f *fakeApplications) service() core.Service {
+	service := f.fakeService.service()
+	service.Applications = f
+	return service
+}
+
 func TestApplications(t *testing.T) {
 	url := serve(t, &fakeApplications{}).URL
 	var body bytes.Buffer

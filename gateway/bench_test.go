@@ -23,7 +23,7 @@ func bare(w http.ResponseWriter, r *http.Request) {
 func BenchmarkHTTP(b *testing.B) {
 	for name, handler := range map[string]http.Handler{
 		"bare":    http.HandlerFunc(bare),
-		"gateway": New(&fakeService{invoke: echo}, quiet()),
+		"gateway": newGateway(&fakeService{invoke: echo}),
 	} {
 		b.Run(name, func(b *testing.B) {
 			server := httptest.NewServer(handler)
@@ -63,11 +63,11 @@ func benchmarkHandler(b *testing.B, handler http.Handler) {
 }
 
 // BenchmarkRun is the handler of an event alone, without a connection.
-func BenchmarkRun(b *testing.B) { benchmarkHandler(b, New(&fakeService{invoke: echo}, quiet())) }
+func BenchmarkRun(b *testing.B) { benchmarkHandler(b, newGateway(&fakeService{invoke: echo})) }
 
 // BenchmarkMux is the same with mux before it, which is why it is not.
 func BenchmarkMux(b *testing.B) {
-	g := New(&fakeService{invoke: echo}, quiet())
+	g := newGateway(&fakeService{invoke: echo})
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	for _, path := range []string{"/v1/functions", "/v1/functions/{name}", "/v1/functions/{name}/logs", "/v1/tree"} {
 		router.Handle(path, http.NotFoundHandler())

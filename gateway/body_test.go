@@ -69,12 +69,12 @@ func TestContentEncoding(t *testing.T) {
 
 // A body that does not come on is ended, that of an event and that of a deploy, whenever it stops.
 func TestStalledBody(t *testing.T) {
-	g := New(&fakeService{invoke: echo, deploy: func(_ context.Context, r core.DeployRequest, _ func(core.Progress)) (core.Function, error) {
+	g := newGateway(&fakeService{invoke: echo, deploy: func(_ context.Context, r core.DeployRequest, _ func(core.Progress)) (core.Function, error) {
 		if _, err := io.Copy(io.Discard, r.Archive); err != nil {
 			return core.Function{}, err
 		}
 		return core.Function{Name: "f"}, nil
-	}}, quiet())
+	}})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body := steady(w, r.Body)
 		body.waited = stall - 200*time.Millisecond
@@ -129,14 +129,14 @@ func TestStalledBody(t *testing.T) {
 
 // One that comes slowly but steadily is not ended, and a handler that runs long after it is not either.
 func TestSlowBody(t *testing.T) {
-	g := New(&fakeService{invoke: func(ctx context.Context, i core.Invocation) (core.Result, error) {
+	g := newGateway(&fakeService{invoke: func(ctx context.Context, i core.Invocation) (core.Result, error) {
 		select {
 		case <-ctx.Done():
 			return core.Result{}, ctx.Err()
 		case <-time.After(500 * time.Millisecond):
 			return echo(ctx, i)
 		}
-	}}, quiet())
+	}})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body := steady(w, r.Body)
 		body.waited = stall - 300*time.Millisecond

@@ -37,9 +37,9 @@ func TestStalledAnswer(t *testing.T) {
 	}{"stalls": {5 * time.Minute, false}, "is slow": {time.Minute, true}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := New(&fakeService{invoke: func(context.Context, core.Invocation) (core.Result, error) {
+				g := newGateway(&fakeService{invoke: func(context.Context, core.Invocation) (core.Result, error) {
 					return core.Result{Body: []byte(long), Start: core.StartWarm}, nil
-				}}, quiet())
+				}})
 				ctx, cancel := context.WithCancel(t.Context())
 				listener := pipes{conns: make(chan net.Conn)}
 				served := make(chan error, 1)

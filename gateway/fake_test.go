@@ -39,6 +39,11 @@ func (f *fakeService) Snapshot(ctx context.Context) (core.Snapshot, error) {
 	return f.snapshot(ctx)
 }
 
+func (f *fakeService) service() core.Service { return core.Service{Catalog: f, Invoker: f, Tree: f} }
+
+// fake is a service for tests.
+type fake interface{ service() core.Service }
+
 // fakeLogs is a fakeService that keeps logs.
 type fakeLogs struct {
 	fakeService
@@ -49,6 +54,12 @@ func (f *fakeLogs) Logs(ctx context.Context, name string, query core.LogQuery) (
 	return f.logs(ctx, name, query)
 }
 
+func (f *fakeLogs) service() core.Service {
+	service := f.fakeService.service()
+	service.Logs = f
+	return service
+}
+
 // echo answers with the event.
 func echo(_ context.Context, i core.Invocation) (core.Result, error) {
 	return core.Result{Body: append([]byte(nil), i.Event...), Start: core.StartWarm, Language: "python"}, nil
@@ -56,8 +67,16 @@ func echo(_ context.Context, i core.Invocation) (core.Result, error) {
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// serve serves a Gateway over the service on loopback until the test ends.
-func serve(t testing.TB, service core.Service) *httptest.Server {
+// newGateway returns a Gateway over the fake that logs nothing.
+func newGateway(f fake) *Gateway { return New(f.service(), quiet()) }
+
+// serve serves a Gateway over the fake on loopback until the test ends.
+func serve(t testing.TB, f fake) *httptest.Server {
+	t.Helper()
+	return serveParts(t, f.service())
+}
+
+func serveParts(t testing.TB, service core.Service) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(New(service, quiet()))
 	t.Cleanup(server.Close)

@@ -38,7 +38,7 @@ func accepts(r *http.Request, media string) bool {
 }
 
 func (g *Gateway) functions(w http.ResponseWriter, r *http.Request) error {
-	functions, err := g.service.Functions(r.Context())
+	functions, err := g.service.Catalog.Functions(r.Context())
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (g *Gateway) function(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	functions, err := g.service.Functions(r.Context())
+	functions, err := g.service.Catalog.Functions(r.Context())
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (g *Gateway) remove(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := g.service.Remove(r.Context(), name); err != nil {
+	if err := g.service.Catalog.Remove(r.Context(), name); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -80,7 +80,7 @@ func (g *Gateway) remove(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (g *Gateway) tree(w http.ResponseWriter, r *http.Request) error {
-	snapshot, err := g.service.Snapshot(r.Context())
+	snapshot, err := g.service.Tree.Snapshot(r.Context())
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (g *Gateway) deploy(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return g.follow(w, r, "function", func(progress func(core.Progress)) (any, int, error) {
-		function, err := g.service.Deploy(r.Context(), request, progress)
+		function, err := g.service.Catalog.Deploy(r.Context(), request, progress)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -134,12 +134,11 @@ func optionsOf(r *http.Request) (options core.DeployRequest, err error) {
 
 // lock resolves the packages of the body.
 func (g *Gateway) lock(w http.ResponseWriter, r *http.Request) error {
-	locker, ok := g.service.(core.Locker)
-	if !ok {
+	if g.service.Locker == nil {
 		return notFound(w, r)
 	}
 	return g.follow(w, r, "lock", func(progress func(core.Progress)) (any, int, error) {
-		lock, err := locker.Lock(r.Context(), core.DeployRequest{Archive: r.Body}, progress)
+		lock, err := g.service.Locker.Lock(r.Context(), core.DeployRequest{Archive: r.Body}, progress)
 		return lock, http.StatusOK, err
 	})
 }

@@ -27,8 +27,8 @@ const (
 	lastAnswers = time.Second
 )
 
-// Gateway is an http.Handler over a core.Service. When the service is a core.Logs too, it serves logs; a core.Packages, packages; a core.Counter, metrics by
-// function.
+// Gateway is an http.Handler over a core.Service. It serves what the parts of the service are for; a part that is nil is answered with
+// an error.
 type Gateway struct {
 	service     core.Service
 	log         *slog.Logger
@@ -116,8 +116,8 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	case <-ctx.Done():
 	}
 	g.close()
-	if s, ok := g.service.(core.Stopper); ok {
-		s.Stop()
+	if g.service.Stopper != nil {
+		g.service.Stopper.Stop()
 	}
 	late := time.AfterFunc(grace, func() { giveUp(errStopped) })
 	defer late.Stop()

@@ -369,7 +369,7 @@ func TestServeEndsGracefully(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- New(service, quiet()).Serve(ctx, listener) }()
+	go func() { served <- newGateway(service).Serve(ctx, listener) }()
 
 	url := "http://" + listener.Addr().String()
 	ran, followed, connected := make(chan answer, 1), make(chan string, 1), make(chan bool)
@@ -415,7 +415,7 @@ func TestServeTellsOfAListenerThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	listener.Close()
-	if err := New(&fakeService{}, quiet()).Serve(t.Context(), listener); err == nil {
+	if err := newGateway(&fakeService{}).Serve(t.Context(), listener); err == nil {
 		t.Error("no error")
 	}
 }

@@ -26,8 +26,7 @@ func (g *Gateway) logs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	keeper, ok := g.service.(core.Logs)
-	if !ok {
+	if g.service.Logs == nil {
 		return core.Errorf(core.KindUnsupported, core.FaultWorker, "this server keeps no logs")
 	}
 	ctx, cancel := context.WithCancel(r.Context())
@@ -39,7 +38,7 @@ func (g *Gateway) logs(w http.ResponseWriter, r *http.Request) error {
 		case <-ctx.Done():
 		}
 	}()
-	reader, err := keeper.Logs(ctx, name, query)
+	reader, err := g.service.Logs.Logs(ctx, name, query)
 	if err != nil {
 		return err
 	}

@@ -61,10 +61,10 @@ func newMetrics(service core.Service, log *slog.Logger) *metrics {
 	}
 	m.known.Store(&map[seriesKey]*series{})
 	registry := prometheus.NewRegistry()
-	if counter, ok := service.(core.Counter); ok {
-		registry.MustRegister(newFunctionCollector(counter))
+	if service.Counter != nil {
+		registry.MustRegister(newFunctionCollector(service.Counter))
 	}
-	registry.MustRegister(m.phases, m.invocations, newTreeCollector(service),
+	registry.MustRegister(m.phases, m.invocations, newTreeCollector(service.Tree),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, // a snapshot that fails takes only its own metrics along
@@ -109,13 +109,13 @@ func (m *metrics) find(key seriesKey) *series {
 
 // treeCollector reads the tree when it is scraped.
 type treeCollector struct {
-	service                         core.Service
+	tree                            core.Tree
 	nodes, memory, budget, restarts *prometheus.Desc
 }
 
-func newTreeCollector(service core.Service) *treeCollector {
+func newTreeCollector(tree core.Tree) *treeCollector {
 	return &treeCollector{
-		service:  service,
+		tree:     tree,
 		nodes:    prometheus.NewDesc("pipsqueak_nodes", "Nodes of the tree, by role and runtime.", []string{"role", "runtime"}, nil),
 		memory:   prometheus.NewDesc("pipsqueak_memory_bytes", "Proportional memory of all nodes, as last measured.", nil, nil),
 		budget:   prometheus.NewDesc("pipsqueak_memory_budget_bytes", "Memory that the nodes may use together.", nil, nil),
@@ -127,7 +127,7 @@ func newTreeCollector(service core.Service) *treeCollector {
 func (c *treeCollector) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	snapshot, err := c.service.Snapshot(ctx)
+	snapshot, err := c.tree.Snapshot(ctx)
 	if err != nil {
 		out <- prometheus.NewInvalidMetric(c.nodes, err)
 		return

@@ -15,11 +15,10 @@ const maxQuestion = 1 << 20
 
 // routePackages serves what a service says of its packages, when it says something.
 func (g *Gateway) routePackages() {
-	packages, ok := g.service.(core.Packages)
-	if !ok {
+	if g.service.Packages == nil {
 		return
 	}
-	p := shelf{g, packages}
+	p := shelf{g, g.service.Packages}
 	g.route("/v1/packages", methods{http.MethodGet: p.inventory})
 	g.route("/v1/packages/verify", methods{http.MethodPost: p.verify})
 	g.route("/v1/packages/quarantine", methods{http.MethodPost: p.quarantine})

@@ -45,6 +45,12 @@ func (f *fakePackages) Collect(_ context.Context, older time.Duration) ([]core.I
 	return nil, nil
 }
 
+func (f *fakePackages) service() core.Service {
+	service := f.fakeService.service()
+	service.Packages = f
+	return service
+}
+
 func TestPackages(t *testing.T) {
 	service := &fakePackages{}
 	server := serve(t, service)

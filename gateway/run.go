@@ -91,7 +91,7 @@ func (g *Gateway) invoke(r *http.Request, name, id string) (core.Result, error) 
 	event, err := readEvent(r, buffer)
 	var result core.Result
 	if err == nil {
-		result, err = g.service.Invoke(r.Context(), core.Invocation{Function: name, ID: id, Event: event})
+		result, err = g.service.Invoker.Invoke(r.Context(), core.Invocation{Function: name, ID: id, Event: event})
 	}
 	// Not deferred: after a panic nobody knows who still reads the buffer.
 	if buffer.Cap() <= keptEvent {

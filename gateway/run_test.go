@@ -357,7 +357,7 @@ func TestStatusesAreDocumented(t *testing.T) {
 
 // A worker that is short of descriptors answers at once, and does not keep the connection.
 func TestCrowded(t *testing.T) {
-	g := New(&fakeService{invoke: echo}, quiet())
+	g := newGateway(&fakeService{invoke: echo})
 	g.connections.most = 3
 	server := httptest.NewUnstartedServer(g)
 	server.Config.ConnState = g.connections.count

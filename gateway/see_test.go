@@ -74,6 +74,12 @@ type counting struct {
 
 func (c *counting) Counted() []core.FunctionCount { return c.counted }
 
+func (c *counting) service() core.Service {
+	service := c.fakeService.service()
+	service.Counter = c
+	return service
+}
+
 func TestFunctionMetrics(t *testing.T) {
 	service := &counting{counted: []core.FunctionCount{
 		{Function: "f", Kinds: map[core.Kind]uint64{core.KindNone: 3, core.KindException: 2}, Starts: map[core.Start]uint64{core.StartWarm: 4, core.StartCold: 1},
@@ -109,14 +115,15 @@ func TestFunctionMetrics(t *testing.T) {
 // TestEvents: each event has a line, whatever became of it, when that is asked for.
 func TestEvents(t *testing.T) {
 	var log bytes.Buffer
-	g := New(&fakeService{invoke: func(_ context.Context, i core.Invocation) (core.Result, error) {
+	service := &fakeService{invoke: func(_ context.Context, i core.Invocation) (core.Result, error) {
 		result := core.Result{Start: core.StartFork, Version: 3, Phases: core.Phases{Total: 5 * time.Millisecond}}
 		if i.Function == "fails" {
 			return result, core.Errorf(core.KindTimeout, core.FaultHandler, "too long")
 		}
 		result.Body = []byte(`"answer"`)
 		return result, nil
-	}}, slog.New(slog.NewTextHandler(&log, nil)))
+	}}
+	g := New(service.service(), slog.New(slog.NewTextHandler(&log, nil)))
 	server := httptest.NewServer(g)
 	defer server.Close()
 	ask(t, "POST", server.URL+"/run/f", "1", "X-Request-Id: before")

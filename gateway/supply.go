@@ -25,15 +25,14 @@ func (g *Gateway) bill(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	bills, ok := g.service.(core.Bills)
-	if !ok {
+	if g.service.Bills == nil {
 		return core.Errorf(core.KindUnsupported, core.FaultWorker, "this server makes no bills of materials")
 	}
 	format := core.BillJSON
 	if accepts(r, core.BillXML.MediaType()) && !accepts(r, core.BillJSON.MediaType()) {
 		format = core.BillXML
 	}
-	bill, err := bills.Bill(r.Context(), name, format)
+	bill, err := g.service.Bills.Bill(r.Context(), name, format)
 	if err != nil {
 		return err
 	}
@@ -48,11 +47,10 @@ func (g *Gateway) vulnerabilities(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	known, ok := g.service.(core.Vulnerabilities)
-	if !ok {
+	if g.service.Vulnerabilities == nil {
 		return core.Errorf(core.KindUnsupported, core.FaultWorker, "this server knows no vulnerabilities")
 	}
-	report, err := known.Vulnerabilities(r.Context(), name)
+	report, err := g.service.Vulnerabilities.Vulnerabilities(r.Context(), name)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,13 @@ func (f *fakeSupply) Vulnerabilities(_ context.Context, name string) (core.Vulne
 	return core.VulnerabilityReport{Vulnerabilities: []core.Vulnerability{{Package: "a==1", IDs: []string{"CVE-1"}, Severity: core.SeverityLow}}, Unchecked: []string{}}, nil
 }
 
+func (f *fakeSupply) service() core.Service {
+	service := f.fakeService.service()
+	service.Bills = f
+	service.Vulnerabilities = f
+	return service
+}
+
 func TestSupply(t *testing.T) {
 	with, without := serve(t, &fakeSupply{}).URL, serve(t, &fakeService{}).URL
 	for _, test := range []struct {

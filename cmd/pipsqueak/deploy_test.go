@@ -429,7 +429,7 @@ func TestInvoke(t *testing.T) {
 		{true, []string{"1"}, "1\n"},
 		{true, []string{"-d", ""}, "{}\n"},
 	} {
-		server := httptest.NewServer(gateway.New(newWorld(), slog.New(slog.DiscardHandler)))
+		server := httptest.NewServer(gateway.New(newWorld().service(), slog.New(slog.DiscardHandler)))
 		runAt(t.Context(), &program{piped: test.piped}, server.URL, `"typed"`+"\n", append([]string{"invoke", "hello"}, test.args...)...).want(t, 0, test.out, "")
 		server.Close()
 	}
@@ -540,7 +540,7 @@ func TestServe(t *testing.T) {
 	closed := 0
 	p := &program{open: func(_ context.Context, c workerConfig) (core.Service, func(context.Context) error, error) {
 		opened = c
-		return newWorld(), func(ctx context.Context) error { closed++; return ctx.Err() }, nil
+		return newWorld().service(), func(ctx context.Context) error { closed++; return ctx.Err() }, nil
 	}}
 	if got := runAt(t.Context(), p, "", "", "serve", "--listen", address); got.status != 1 || !strings.Contains(got.err, "cannot listen at "+address) {
 		t.Errorf("on a taken address: %+v", got)
@@ -566,7 +566,7 @@ func TestServe(t *testing.T) {
 
 	p.open = func(_ context.Context, c workerConfig) (core.Service, func(context.Context) error, error) {
 		c.Log.Log(t.Context(), slog.LevelInfo, "open")
-		return nil, nil, errors.New("no cgroups here")
+		return core.Service{}, nil, errors.New("no cgroups here")
 	}
 	if got := runAt(t.Context(), p, "", "", "serve", "--listen", "127.0.0.1:0"); got.status != 1 || !strings.Contains(got.err, "pipsqueak: no cgroups here") {
 		t.Errorf("%+v", got)

@@ -108,6 +108,10 @@ func (w *world) Vulnerabilities(_ context.Context, name string) (core.Vulnerabil
 	}}, nil
 }
 
+func (w *world) service() core.Service {
+	return core.Service{Catalog: w, Invoker: w, Tree: w, Applications: w, Locker: w, Logs: w, Bills: w, Vulnerabilities: w}
+}
+
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func newWorld() *world {
@@ -161,7 +165,7 @@ type ran struct {
 // pipsqueak runs a command line against a server over w.
 func pipsqueak(t *testing.T, w *world, input string, args ...string) ran {
 	t.Helper()
-	server := httptest.NewServer(gateway.New(w, slog.New(slog.DiscardHandler)))
+	server := httptest.NewServer(gateway.New(w.service(), slog.New(slog.DiscardHandler)))
 	defer server.Close()
 	return runAt(t.Context(), &program{}, server.URL, input, args...)
 }
@@ -235,7 +239,7 @@ func TestFits(t *testing.T) {
 		w.tree.Nodes[i].Apart = w.functions[0].Apart
 	}
 	for _, command := range []string{"list", "tree"} {
-		server := httptest.NewServer(gateway.New(w, slog.New(slog.DiscardHandler)))
+		server := httptest.NewServer(gateway.New(w.service(), slog.New(slog.DiscardHandler)))
 		got := runAt(t.Context(), &program{}, server.URL, "", command)
 		for line := range strings.Lines(got.out) {
 			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
@@ -359,7 +363,7 @@ func TestLogsAsked(t *testing.T) {
 }
 
 func TestLogsFollowUntilInterrupted(t *testing.T) {
-	server := httptest.NewServer(gateway.New(newWorld(), slog.New(slog.DiscardHandler)))
+	server := httptest.NewServer(gateway.New(newWorld().service(), slog.New(slog.DiscardHandler)))
 	defer server.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -133,7 +133,7 @@ func TestVulnerabilityFlags(t *testing.T) {
 				got = config
 				got.Log = slog.New(slog.DiscardHandler)
 				cancel()
-				return newWorld(), func(context.Context) error { return nil }, nil
+				return newWorld().service(), func(context.Context) error { return nil }, nil
 			}}
 			ran := runAt(ctx, p, "http://127.0.0.1:1", "", append([]string{"serve", "--listen", "127.0.0.1:0", "--require-signed", "k"}, strings.Fields(test.args)...)...)
 			if ran.status != test.status || !strings.Contains(ran.err, test.says) {

@@ -54,9 +54,15 @@ func (s *stocked) Collect(_ context.Context, older time.Duration) ([]core.Instal
 	return stock()[1:], nil
 }
 
+func (s *stocked) service() core.Service {
+	service := s.world.service()
+	service.Packages = s
+	return service
+}
+
 func TestStore(t *testing.T) {
 	s := &stocked{world: newWorld()}
-	server := httptest.NewServer(gateway.New(s, slog.New(slog.DiscardHandler)))
+	server := httptest.NewServer(gateway.New(s.service(), slog.New(slog.DiscardHandler)))
 	defer server.Close()
 	run := func(args ...string) ran {
 		return runAt(t.Context(), &program{}, server.URL, "", append([]string{"store"}, args...)...)

@@ -47,9 +47,9 @@ func open(ctx context.Context, config workerConfig) (core.Service, func(context.
 	}
 	w, err := worker.Open(ctx, worker.Config(config.withEnvironment(os.Environ())))
 	if err != nil {
-		return nil, nil, err
+		return core.Service{}, nil, err
 	}
-	return w, w.Close, nil
+	return w.Service(), w.Close, nil
 }
 
 func checks(ctx context.Context, config workerConfig) []core.Finding {

@@ -23,7 +23,7 @@ const (
 	buildTimeout   = 10 * time.Minute
 )
 
-// Deploy implements core.Service.
+// Deploy implements core.Catalog.
 func (w *Worker) Deploy(ctx context.Context, request core.DeployRequest, progress func(core.Progress)) (_ core.Function, err error) {
 	one := func(yield func(core.DeployRequest, error) bool) { yield(request, nil) }
 	d := w.newDeploy("", progress)

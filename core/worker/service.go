@@ -12,7 +12,13 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sched"
 )
 
-// Invoke implements core.Service.
+// Service returns the worker as the parts of a service. All of them are there.
+func (w *Worker) Service() core.Service {
+	return core.Service{Catalog: w, Invoker: w, Tree: w, Applications: w, Locker: w, Logs: w, Counter: w, Packages: w, Bills: w, Vulnerabilities: w,
+		Stopper: w}
+}
+
+// Invoke implements core.Invoker.
 func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.Result, error) {
 	for {
 		fn, ok := w.store.Get(invocation.Function)
@@ -39,7 +45,7 @@ func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.R
 	}
 }
 
-// Functions implements core.Service.
+// Functions implements core.Catalog.
 func (w *Worker) Functions(context.Context) ([]core.Function, error) {
 	all := w.store.List()
 	for i := range all {
@@ -50,7 +56,7 @@ func (w *Worker) Functions(context.Context) ([]core.Function, error) {
 	return all, nil
 }
 
-// Remove implements core.Service.
+// Remove implements core.Catalog.
 func (w *Worker) Remove(_ context.Context, name string) error {
 	if _, ok := w.store.Get(name); !ok {
 		return w.notFound(name)
@@ -62,7 +68,7 @@ func (w *Worker) Remove(_ context.Context, name string) error {
 	return err
 }
 
-// Snapshot implements core.Service.
+// Snapshot implements core.Tree.
 func (w *Worker) Snapshot(context.Context) (core.Snapshot, error) {
 	nodes := w.tree.Snapshot()
 	for i := range nodes { // an instance knows of its function what was known when it was made; since then its packages may have been probed

@@ -65,7 +65,7 @@ type Config struct {
 	Events bool
 }
 
-// Worker is one machine. It implements core.Service, core.Logs, core.Counter, core.Locker, core.Packages, core.Bills and core.Vulnerabilities.
+// Worker is one machine. It implements each part of a core.Service.
 type Worker struct {
 	log    *slog.Logger
 	run    string // directory of what does not outlive the worker
