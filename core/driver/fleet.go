@@ -47,9 +47,14 @@ type Fleet struct {
 	changed    chan struct{}
 }
 
-// Running is a driver with what it has said of itself.
+// Running is a driver with what it has said of itself. Its description says which of the optional parts it has; a method of
+// another one fails with KindUnsupported.
 type Running interface {
 	core.Driver
+	core.Installer
+	core.Builder
+	core.Compiler
+	core.Scanner
 	Description() core.Description
 	Protocol() int // version that it speaks
 }
@@ -133,8 +138,6 @@ func openFleet(ctx context.Context, paths []string, options FleetOptions, open f
 // Driver returns the live driver of a runtime, the runtime as that driver described it, and the generation, by which a later
 // OnLost names this life. When the driver is just being restarted it waits, two seconds at most. It fails with
 // KindUnsupported when no driver has the runtime, and with KindUnavailable and the reason when the driver does not run.
-//
-// A driver that installs packages is a core.Installer too.
 func (f *Fleet) Driver(ctx context.Context, id core.RuntimeID) (Running, core.Runtime, int, error) {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()

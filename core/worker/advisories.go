@@ -172,48 +172,48 @@ func worst(report core.VulnerabilityReport) core.Severity {
 
 // nameAsInstalled gives packages that are in the store the package URLs that they have there. Their driver has compared those with what it
 // fetched, which it cannot do with a lock's when nothing is to be fetched.
-func (w *Worker) nameAsInstalled(runtime core.RuntimeID, packages []core.Locked) {
-	if w.advisories == nil {
+func (d *deployment) nameAsInstalled(packages []core.Locked) {
+	if d.advisories == nil {
 		return
 	}
 	for i, p := range packages {
-		if found, ok := w.store.Lookup(runtime, p); ok {
+		if found, ok := d.store.Lookup(d.runtime.ID, p); ok {
 			packages[i].URL = found.Locked.URL
 		}
 	}
 }
 
 // refuseVulnerable tells of the known vulnerabilities of what is about to be installed, and refuses it when there is one that is severe enough.
-func (w *Worker) refuseVulnerable(name string, packages []core.Locked, progress func(core.Progress)) error {
-	if w.advisories == nil {
+func (d *deployment) refuseVulnerable() error {
+	if d.advisories == nil {
 		return nil
 	}
-	return w.refuseThese(name, w.advisories.database.Match(packages).Vulnerabilities, progress)
+	return d.refuseThese(d.advisories.database.Match(d.locked).Vulnerabilities)
 }
 
 // refuseBundles does the same for what lies in the archives of packages, which is known when they are installed.
-func (w *Worker) refuseBundles(fn core.Function, progress func(core.Progress)) error {
-	if w.advisories == nil {
+func (d *deployment) refuseBundles() error {
+	if d.advisories == nil {
 		return nil
 	}
 	var installed []core.Installed
-	for _, p := range fn.Packages {
-		if found, ok := w.store.Find(fn.Runtime, p); ok {
+	for _, p := range d.fn.Packages {
+		if found, ok := d.store.Find(d.fn.Runtime, p); ok {
 			installed = append(installed, found)
 		}
 	}
-	return w.refuseThese(fn.Name, w.advisories.matchBundles(installed), progress)
+	return d.refuseThese(d.advisories.matchBundles(installed))
 }
 
-func (w *Worker) refuseThese(name string, known []core.Vulnerability, progress func(core.Progress)) error {
-	a := w.advisories
+func (d *deployment) refuseThese(known []core.Vulnerability) error {
+	a := d.advisories
 	var refused []string
 	for _, v := range known {
 		if a.refuse != "" && v.Severity.AtLeast(a.refuse) {
 			refused = append(refused, v.Holder()+" has "+v.String())
 			continue
 		}
-		progress(core.Progress{Verb: core.VerbWarn, Item: v.Holder(), Detail: v.String(), Ended: true})
+		d.warn(v.Holder(), v.String())
 	}
 	if len(refused) == 0 {
 		return nil

@@ -138,7 +138,7 @@ func TestNoDatabase(t *testing.T) {
 	fn := put(t, w, "f", "pkg:a/f@1")
 	w.advisories.check(w.store, fn, nil)
 	w.advisories.forget("f")
-	if err := w.refuseVulnerable("f", nil, nil); err != nil || w.advisories.worst(fn) != "" {
+	if err := w.deployment(core.DeployRequest{}, "", nil).refuseVulnerable(); err != nil || w.advisories.worst(fn) != "" {
 		t.Errorf("%v", err)
 	}
 	if _, err := w.Vulnerabilities(context.Background(), "f"); !core.IsKind(err, core.KindUnsupported) {
@@ -168,7 +168,9 @@ func TestRefuseVulnerable(t *testing.T) {
 		t.Run(string(test.refuse)+" "+string(test.has), func(t *testing.T) {
 			w, _ := advised(t, database, test.refuse)
 			var told []core.Progress
-			err := w.refuseVulnerable("f", []core.Locked{{Name: "p", Version: "1", URL: "pkg:a/" + string(test.has)}}, func(p core.Progress) { told = append(told, p) })
+			d := w.deployment(core.DeployRequest{}, "", func(p core.Progress) { told = append(told, p) })
+			d.locked = []core.Locked{{Name: "p", Version: "1", URL: "pkg:a/" + string(test.has)}}
+			err := d.refuseVulnerable()
 			if (err != nil) != test.fails {
 				t.Fatal(err)
 			}

@@ -194,20 +194,20 @@ func required(p *core.Installed, packages []core.Installed) (found []*core.Insta
 
 // try finds out what no probe of a package tells of what a function imports: whether a zygote could import modules that are deeper in a package, or in
 // none, and those that the code imports perhaps.
-func (w *Worker) try(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, amend amendment) error {
-	packages := w.installed(fn)
-	first, more := modulesToTry(fn, packages)
+func (d *deployment) try(ctx context.Context) error {
+	packages := d.installed(&d.fn)
+	first, more := modulesToTry(&d.fn, packages)
 	if len(more) == 0 {
 		return nil
 	}
-	trials, err := probe.Try(ctx, w.machine(d, runtime), packages, first, more, fn.Settings())
+	trials, err := probe.Try(ctx, d.machine(), packages, first, more, d.fn.Settings())
 	if err != nil {
 		err = fmt.Errorf("not all that it imports could be tried: %w", err)
 	}
 	if len(trials) == 0 {
 		return err
 	}
-	return errors.Join(err, w.noteAsks(runtime.ID, packages, trials), amend(func(f *core.Function) { take(f, more, trials, packages) }))
+	return errors.Join(err, d.noteAsks(d.runtime.ID, packages, trials), d.amend(func(f *core.Function) { take(f, more, trials, packages) }))
 }
 
 // modulesToTry returns those of a function's modules of which nobody knows yet whether a zygote could import

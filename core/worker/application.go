@@ -14,8 +14,8 @@ import (
 
 // DeployApplication implements core.Applications.
 func (w *Worker) DeployApplication(ctx context.Context, request core.ApplicationRequest, progress func(core.Progress)) (_ core.Application, err error) {
-	d := w.newDeploy(request.Name, progress)
-	defer func() { d.end(err) }()
+	b := w.newBatch(request.Name, progress)
+	defer func() { b.end(err) }()
 	if err := store.ValidName(request.Name); err != nil {
 		return core.Application{}, err
 	}
@@ -23,75 +23,75 @@ func (w *Worker) DeployApplication(ctx context.Context, request core.Application
 	if err != nil {
 		return core.Application{}, err
 	}
-	d.ends = append(d.ends, done)
+	b.ends = append(b.ends, done)
 	if fn, is := w.store.Get(request.Name); is {
 		return core.Application{}, core.Errorf(core.KindConflict, core.FaultCaller,
 			"there is a function %q, so an application cannot have the name too: give it another with 'name' in %s or --name", fn.Name, store.ManifestFile)
 	}
-	if err := d.run(ctx, d.listed(request)); err != nil {
+	if err := b.run(ctx, b.listed(request)); err != nil {
 		return core.Application{}, err
 	}
-	deployed := core.Application{Name: request.Name, Removed: d.gone}
-	for _, n := range d.all {
-		deployed.Functions = append(deployed.Functions, n.fn)
+	deployed := core.Application{Name: request.Name, Removed: b.gone}
+	for _, d := range b.all {
+		deployed.Functions = append(deployed.Functions, d.fn)
 	}
 	return deployed, nil
 }
 
 // listed yields the functions of a request. At its end it is known which functions the application has no more, and their names are kept for
 // this deploy too.
-func (d *deploy) listed(request core.ApplicationRequest) func(yield func(core.DeployRequest, error) bool) {
+func (b *batch) listed(request core.ApplicationRequest) func(yield func(core.DeployRequest, error) bool) {
 	return func(yield func(core.DeployRequest, error) bool) {
 		for one, err := range request.Functions {
-			if err == nil && len(d.all) == core.MaxFunctions {
-				err = core.Errorf(core.KindTooLarge, core.FaultCaller, "the application %s has more than %d functions: make it several applications", d.application, core.MaxFunctions)
+			if err == nil && len(b.all) == core.MaxFunctions {
+				err = core.Errorf(core.KindTooLarge, core.FaultCaller, "the application %s has more than %d functions: make it several applications", b.application, core.MaxFunctions)
 			}
 			if !yield(one, err) || err != nil {
 				return
 			}
 		}
-		if err := d.leaveOut(); err != nil {
+		if err := b.leaveOut(); err != nil {
 			yield(core.DeployRequest{}, err)
 		}
 	}
 }
 
 // leaveOut finds out which functions the application has no more.
-func (d *deploy) leaveOut() error {
-	if len(d.all) == 0 {
-		return core.Errorf(core.KindInvalid, core.FaultCaller, "the application %s has no function: list one below 'functions' in %s, or remove the application", d.application, store.ManifestFile)
+func (b *batch) leaveOut() error {
+	if len(b.all) == 0 {
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "the application %s has no function: list one below 'functions' in %s, or remove the application", b.application, store.ManifestFile)
 	}
-	before := d.functionsOf(d.application)
+	before := b.functionsOf(b.application)
 	for _, name := range before {
-		if slices.ContainsFunc(d.all, func(n *newcomer) bool { return n.fn.Name == name }) {
+		if slices.ContainsFunc(b.all, func(d *deployment) bool { return d.fn.Name == name }) {
 			continue
 		}
-		d.gone = append(d.gone, name)
-		done, err := d.claim(name)
+		b.gone = append(b.gone, name)
+		done, err := b.claim(name)
 		if err != nil {
 			return err
 		}
-		d.ends = append(d.ends, done)
+		b.ends = append(b.ends, done)
 	}
-	if len(before) > 0 && len(d.gone) == len(before) {
+	if len(before) > 0 && len(b.gone) == len(before) {
 		return core.Errorf(core.KindConflict, core.FaultCaller,
 			"there is an application %q with other functions (%s), and none of them is in this one: give this one another name with 'name' in %s or --name, or remove that one first",
-			d.application, strings.Join(before, ", "), store.ManifestFile)
+			b.application, strings.Join(before, ", "), store.ManifestFile)
 	}
 	return nil
 }
 
 // belongs puts a function into the deploy's application, or leaves it in the one that it is in.
-func (d *deploy) belongs(n *newcomer) error {
-	before, _ := d.store.Get(n.fn.Name)
-	n.fn.Application = before.Application
+func (b *batch) belongs(d *deployment) error {
+	before, _ := b.store.Get(d.fn.Name)
+	d.fn.Application = before.Application
 	switch {
-	case len(d.functionsOf(n.fn.Name)) > 0:
-		return takenByApplication(n.fn.Name)
-	case d.application != "" && before.Application != "" && before.Application != d.application:
-		return core.Errorf(core.KindConflict, core.FaultCaller, "there is a function %q already, of the application %s: give this one another name, or remove that one first", n.fn.Name, before.Application)
-	case d.application != "":
-		n.fn.Application = d.application
+	case len(b.functionsOf(d.fn.Name)) > 0:
+		return takenByApplication(d.fn.Name)
+	case b.application != "" && before.Application != "" && before.Application != b.application:
+		return core.Errorf(core.KindConflict, core.FaultCaller, "there is a function %q already, of the application %s: give this one another name, or remove that one first", d.fn.Name, before.Application)
+	case b.application != "":
+		d.fn.Application = b.application
 	}
 	return nil
 }
@@ -101,12 +101,12 @@ func takenByApplication(name string) error {
 }
 
 // because says for which function nothing of an application has changed.
-func (d *deploy) because(err error) error {
-	if d.application == "" {
+func (b *batch) because(err error) error {
+	if b.application == "" {
 		return err
 	}
 	e := *core.AsError(err)
-	e.Message = fmt.Sprintf("nothing of the application %s has changed, because of its function %s: %s", d.application, d.function, e.Message)
+	e.Message = fmt.Sprintf("nothing of the application %s has changed, because of its function %s: %s", b.application, b.function, e.Message)
 	return &e
 }
 

@@ -15,30 +15,29 @@ import (
 )
 
 // build makes of the code what its handler can be imported from, where the language needs it. When the
-// function that it replaces was built of the same, it has that one's code then. With anew it builds in any
-// case.
-func (w *Worker) build(ctx context.Context, in installation, anew bool, progress func(core.Progress)) error {
-	driver, fn := in.driver.(core.Driver), in.fn
-	if !can(driver, core.CapabilityBuild) {
+// function that it replaces was built of the same, it has that one's code then, unless the request is to make everything anew.
+func (d *deployment) build(ctx context.Context) error {
+	if !can(d.driver, core.CapabilityBuild) {
 		return nil
 	}
-	done := timed(core.Progress{Verb: "build", Item: fn.Name}, progress)
-	from, err := w.builtFrom(driver, in)
+	fn := &d.fn
+	done := d.timed(core.Progress{Verb: "build", Item: fn.Name})
+	from, err := d.builtFrom()
 	if err != nil {
 		return err
 	}
-	before, _ := w.store.Get(fn.Name)
-	if from != "" && !anew && before.Built != nil && before.Built.From == from && in.hold.KeepCode(before.Code) {
+	before, _ := d.store.Get(fn.Name)
+	if from != "" && !d.request.Anew && before.Built != nil && before.Built.From == from && d.hold.KeepCode(before.Code) {
 		fn.Code, fn.Built = before.Code, before.Built
 		addImports(fn, before.Built.Imports)
 		done(fmt.Sprintf("the same as in version %d", before.Version), 0)
 		return nil
 	}
-	code := core.Mount{Source: in.code, Target: core.CodeDir, Writable: true}
+	code := core.Mount{Source: d.dir, Target: core.CodeDir, Writable: true}
 	var built core.Built
-	err = w.inSandbox(ctx, fn, in.runtime, []core.Mount{code}, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
-		request := core.BuildRequest{Runtime: in.runtime.ID, Handler: fn.Handler, Packages: fn.Packages, Sandbox: sandbox}
-		built, err = in.driver.(core.Builder).Build(ctx, request, progress)
+	err = d.inSandbox(ctx, []core.Mount{code}, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
+		request := core.BuildRequest{Runtime: d.runtime.ID, Handler: fn.Handler, Packages: fn.Packages, Sandbox: sandbox}
+		built, err = d.driver.Build(ctx, request, d.progress)
 		return err
 	})
 	if err != nil {
@@ -62,20 +61,19 @@ func addImports(fn *core.Function, modules []string) {
 
 // builtFrom returns the digest of everything that decides what a build makes: the code, the packages, the
 // handler's name, the driver and its toolchain. Empty when the driver does not say what belongs to that.
-func (w *Worker) builtFrom(driver core.Driver, in installation) (string, error) {
-	described, ok := driver.(interface{ Description() core.Description })
-	if !ok || len(in.runtime.Toolchain) == 0 {
+func (d *deployment) builtFrom() (string, error) {
+	if len(d.runtime.Toolchain) == 0 {
 		return "", nil
 	}
-	code, err := w.store.StagedDigest(in.code)
+	code, err := d.store.StagedDigest(d.dir)
 	if err != nil {
 		return "", err
 	}
-	toolchain, err := stateOf(in.runtime.Toolchain)
+	toolchain, err := stateOf(d.runtime.Toolchain)
 	if err != nil {
 		return "", core.Errorf(core.KindInternal, core.FaultWorker, "looking at what a build works with: %w", err)
 	}
-	text, err := json.Marshal([]any{"pipsqueak build 1", described.Description().Version, in.runtime.ID, in.runtime.Version, in.fn.Handler, in.fn.Packages, code, toolchain})
+	text, err := json.Marshal([]any{"pipsqueak build 1", d.driver.Description().Version, d.runtime.ID, d.runtime.Version, d.fn.Handler, d.fn.Packages, code, toolchain})
 	if err != nil {
 		return "", err
 	}

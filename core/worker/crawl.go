@@ -84,9 +84,11 @@ func (w *Worker) scanArchive(ctx context.Context, archive string, runtimes []cor
 	began := time.Now()
 	runtime, _ := scan.RuntimeOf(archive, runtimes)
 	result = scan.Result{Archive: archive, Runtime: runtime.ID, Time: began.UTC()}
-	d, _, _, err := w.fleet.Driver(ctx, runtime.ID)
+	d := w.deployment(core.DeployRequest{}, "", nil)
+	d.fn = core.Function{Name: "scan", Runtime: runtime.ID}
+	err := d.find(ctx)
 	if err == nil {
-		result.Scanner = scanner(d)
+		result.Scanner = scanner(d.driver)
 	}
 	if err == nil && known != nil {
 		if result.Digest, err = digestOf(archive, io.Discard); err == nil {
@@ -96,7 +98,7 @@ func (w *Worker) scanArchive(ctx context.Context, archive string, runtimes []cor
 		}
 	}
 	if err == nil {
-		err = w.scanStaged(ctx, d, runtime, &result)
+		err = d.scanStaged(ctx, &result)
 	}
 	if err != nil {
 		result.Error = err.Error()
@@ -106,25 +108,19 @@ func (w *Worker) scanArchive(ctx context.Context, archive string, runtimes []cor
 }
 
 // scanStaged copies the archive, so that what is scanned is what has the digest, and scans the copy.
-func (w *Worker) scanStaged(ctx context.Context, d core.Driver, runtime core.Runtime, result *scan.Result) (err error) {
-	out, err := w.store.Stage()
+func (d *deployment) scanStaged(ctx context.Context, result *scan.Result) (err error) {
+	out, err := d.store.Stage()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, w.store.Discard(out)) }()
+	defer func() { err = errors.Join(err, d.store.Discard(out)) }()
 	name := filepath.Base(result.Archive)
 	if result.Digest, err = copyTo(filepath.Join(out, name), result.Archive); err != nil {
 		return err
 	}
-	fn := core.Function{Name: "scan", Runtime: runtime.ID}
-	var scanned core.Scanned
-	err = w.inSandbox(ctx, &fn, runtime, []core.Mount{{Source: out, Target: core.OutDir, Writable: true}}, false, scanTimeout,
-		func(ctx context.Context, sandbox core.Sandbox) (err error) {
-			scanned, err = d.(core.Scanner).Scan(ctx, core.ScanRequest{Runtime: runtime.ID, Archive: core.OutDir + "/" + name, Sandbox: sandbox})
-			return err
-		})
+	scanned, err := d.scan(ctx, out, core.ScanRequest{Archive: core.OutDir + "/" + name})
 	if err == nil && len(scanned.Packages) == 0 {
-		err = core.Errorf(core.KindInternal, core.FaultDriver, "the driver of %s does not say which package %s is", runtime.ID, name)
+		err = core.Errorf(core.KindInternal, core.FaultDriver, "the driver of %s does not say which package %s is", d.runtime.ID, name)
 	}
 	if err == nil {
 		result.Package, result.Suspicions = scanned.Packages[0].String(), scanned.Suspicions
@@ -161,51 +157,50 @@ func (w *Worker) ScanFunction(ctx context.Context, archive io.Reader, progress f
 	if err != nil {
 		return nil, err
 	}
-	results, err := w.scanFunction(ctx, dir, progress)
+	results, err := w.deployment(core.DeployRequest{}, dir, progress).scanFunction(ctx)
 	return results, errors.Join(err, w.store.Discard(dir))
 }
 
-func (w *Worker) scanFunction(ctx context.Context, dir string, progress func(core.Progress)) ([]scan.Result, error) {
-	fn, runtime, manifest, err := w.examine(dir, progress)
-	if err != nil {
+func (d *deployment) scanFunction(ctx context.Context) ([]scan.Result, error) {
+	if err := d.examine(); err != nil {
 		return nil, err
 	}
-	d, _, _, err := w.fleet.Driver(ctx, runtime.ID)
-	if err != nil {
+	if err := d.find(ctx); err != nil {
 		return nil, err
 	}
-	if !can(d, core.CapabilityInstall) || !can(d, core.CapabilityScan) {
-		return nil, core.Errorf(core.KindUnsupported, core.FaultCaller, "the driver of %s cannot scan packages", runtime.ID)
+	if !can(d.driver, core.CapabilityInstall) || !can(d.driver, core.CapabilityScan) {
+		return nil, core.Errorf(core.KindUnsupported, core.FaultCaller, "the driver of %s cannot scan packages", d.runtime.ID)
 	}
-	fn.Name = "scan"
+	d.fn.Name = "scan"
 	began := time.Now()
-	hold := w.store.Hold()
-	defer hold.Release()
-	out, err := w.store.Stage()
+	d.hold = d.store.Hold()
+	defer d.hold.Release()
+	out, err := d.store.Stage()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = w.store.Discard(out) }()
-	lock, _, err := w.lock(ctx, d, &fn, runtime, manifest, dir, out, false, progress)
+	defer func() { _ = d.store.Discard(out) }()
+	d.out = out
+	lock, _, err := d.lock(ctx)
 	if err == nil {
-		in := installation{driver: d.(core.Installer), fn: &fn, runtime: runtime, allow: manifest.Allow, code: dir, out: out, hold: hold}
-		fn.Packages, err = w.install(ctx, in, lock.Packages, progress)
+		d.locked = lock.Packages
+		err = d.install(ctx)
 	}
 	var found []core.Suspicion
-	if err == nil && len(fn.Packages) > 0 {
-		found, err = w.suspicions(ctx, d, &fn, runtime)
+	if err == nil && len(d.fn.Packages) > 0 {
+		found, err = d.suspicions(ctx)
 	}
 	if err != nil {
 		return nil, err
 	}
-	w.prepare(ctx, d, &fn, runtime, lock.Packages, progress, inPlace(&fn))
+	d.prepare(ctx)
 	probes := map[string]*core.Probe{}
-	for _, p := range w.installed(&fn) {
+	for _, p := range d.installed(&d.fn) {
 		probes[p.String()] = p.Probe
 	}
-	results := make([]scan.Result, len(fn.Packages))
-	for i, p := range fn.Packages {
-		results[i] = scan.Result{Digest: p.Digest, Package: p.String(), Runtime: runtime.ID, Scanner: scanner(d), Time: began.UTC(), Took: time.Since(began), Probe: probes[p.String()],
+	results := make([]scan.Result, len(d.fn.Packages))
+	for i, p := range d.fn.Packages {
+		results[i] = scan.Result{Digest: p.Digest, Package: p.String(), Runtime: d.runtime.ID, Scanner: scanner(d.driver), Time: began.UTC(), Took: time.Since(began), Probe: probes[p.String()],
 			Suspicions: slices.DeleteFunc(slices.Clone(found), func(s core.Suspicion) bool { return s.Package != p.String() })}
 	}
 	return results, nil

@@ -59,21 +59,21 @@ const (
 )
 
 // refused writes down that a deploy has failed: a line in the worker's log, and one in that of the function when it is deployed already.
-func (d *deploy) refused(err error) {
+func (b *batch) refused(err error) {
 	e := core.AsError(err)
 	var attributes []any
-	if d.application != "" {
-		attributes = append(attributes, "application", core.Clip(d.application, maxName))
+	if b.application != "" {
+		attributes = append(attributes, "application", core.Clip(b.application, maxName))
 	}
-	if d.function != "" {
-		attributes = append(attributes, "fn", core.Clip(d.function, maxName))
+	if b.function != "" {
+		attributes = append(attributes, "fn", core.Clip(b.function, maxName))
 	}
-	d.log.Warn("deploy", append(attributes, "kind", e.Kind, "fault", e.Fault, "err", core.Clip(e.Message, maxRefusal))...)
-	fn, ok := d.store.Get(d.function)
+	b.log.Warn("deploy", append(attributes, "kind", e.Kind, "fault", e.Fault, "err", core.Clip(e.Message, maxRefusal))...)
+	fn, ok := b.store.Get(b.function)
 	if !ok {
 		return
 	}
-	if log := d.logs.of(fn.Name, fn.Version); log != nil {
+	if log := b.logs.of(fn.Name, fn.Version); log != nil {
 		log.add(core.LogLine{Time: time.Now().UTC(), Function: fn.Name, Stream: "worker", Text: "a deploy failed: " + core.Clip(e.Message, maxLine)})
 	}
 }

@@ -123,9 +123,9 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	log.Reset()
-	d := w.newDeploy("", nil)
-	d.function = "f"
-	d.end(core.Errorf(core.KindInstall, core.FaultCaller, "%s", strings.Repeat("error\n", 100000)))
+	b := w.newBatch("", nil)
+	b.function = "f"
+	b.end(core.Errorf(core.KindInstall, core.FaultCaller, "%s", strings.Repeat("error\n", 100000)))
 	if len(log.String()) > 2*maxRefusal || !strings.Contains(log.String(), "bytes left out") {
 		t.Errorf("%d bytes in the worker's log", log.Len())
 	}

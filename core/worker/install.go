@@ -11,53 +11,45 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
-// installation is whom packages are installed for, and how.
-type installation struct {
-	driver  core.Installer
-	fn      *core.Function
-	runtime core.Runtime
-	allow   []string    // packages that may run code of their own
-	code    string      // directory of the function's code
-	out     string      // directory of Stage, with what was handed over to the first step; empty when there is nothing
-	hold    *store.Hold // gets what is installed
-}
-
-// install returns the packages as they are in the store, after installing those that were not.
-func (w *Worker) install(ctx context.Context, in installation, wanted []core.Locked, progress func(core.Progress)) (core.Set, error) {
-	if len(wanted) == 0 {
-		return nil, nil
+// install installs those of the locked packages that the store does not have, and gives the function all of them.
+func (d *deployment) install(ctx context.Context) error {
+	if len(d.locked) == 0 {
+		return nil
 	}
-	have, missing, free, err := w.claimMissing(ctx, in.runtime.ID, wanted, in.hold)
+	have, missing, free, err := d.claimMissing(ctx, d.runtime.ID, d.locked, d.hold)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer free()
-	done := timed(core.Progress{Verb: "install", Item: in.fn.Name, Total: int64(len(missing))}, progress)
+	done := d.timed(core.Progress{Verb: "install", Item: d.fn.Name, Total: int64(len(missing))})
 	for _, p := range have {
-		progress(core.Progress{Verb: "install", Item: p.String(), Detail: inStore, Ended: true})
+		d.progress(core.Progress{Verb: "install", Item: p.String(), Detail: inStore, Ended: true})
 	}
 	if len(missing) == 0 {
 		done(core.Count(len(have), "package", "packages")+", all in the store", 0)
-		return core.NewSet(have...), nil
+		d.fn.Packages = core.NewSet(have...)
+		return nil
 	}
-	if err := refuseScripts(missing, in.allow); err != nil {
-		return nil, err
+	allow := d.manifest.Allow
+	if err := refuseScripts(missing, allow); err != nil {
+		return err
 	}
-	meter := newMeter(progress)
-	for _, together := range inTurn(missing, in.allow) {
-		in.fn.Packages = core.NewSet(have...)
-		installed, err := w.fetch(ctx, in, together, meter.step)
+	meter := newMeter(d.progress)
+	for _, together := range inTurn(missing, allow) {
+		d.fn.Packages = core.NewSet(have...)
+		installed, err := d.fetch(ctx, together, meter.step)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		in.out = ""
+		d.out = ""
 		for _, p := range installed {
 			have = append(have, p.Package)
 			meter.done(p)
 		}
 	}
-	done(fmt.Sprintf("%s, %d of them in the store", core.Count(len(wanted), "package", "packages"), len(wanted)-len(missing)), meter.bytes)
-	return core.NewSet(have...), nil
+	done(fmt.Sprintf("%s, %d of them in the store", core.Count(len(d.locked), "package", "packages"), len(d.locked)-len(missing)), meter.bytes)
+	d.fn.Packages = core.NewSet(have...)
+	return nil
 }
 
 // inTurn says which packages are installed together, and in which order. One that may run code of its own could write into the others,
@@ -93,25 +85,26 @@ func inTurn(packages []core.Locked, allow []string) (turns [][]core.Locked) {
 	return turns
 }
 
-// fetch installs packages that are claimed. The function has those that they are to see.
-func (w *Worker) fetch(ctx context.Context, in installation, packages []core.Locked, progress func(core.Progress)) ([]core.Installed, error) {
-	out := in.out
+// fetch installs claimed packages. While they install they see those that the function has so far.
+func (d *deployment) fetch(ctx context.Context, packages []core.Locked, progress func(core.Progress)) ([]core.Installed, error) {
+	out := d.out
 	if out == "" {
 		var err error
-		if out, err = w.store.Stage(); err != nil {
+		if out, err = d.store.Stage(); err != nil {
 			return nil, err
 		}
-		defer func() { _ = w.store.Discard(out) }()
+		defer func() { _ = d.store.Discard(out) }()
 	}
 	receipts := map[string]core.Receipt{}
-	err := w.inSandbox(ctx, in.fn, in.runtime, []core.Mount{{Source: out, Target: core.OutDir, Writable: true}}, true, installTimeout,
+	err := d.inSandbox(ctx, []core.Mount{{Source: out, Target: core.OutDir, Writable: true}}, true, installTimeout,
 		func(ctx context.Context, sandbox core.Sandbox) error {
-			all, err := in.driver.Install(ctx, core.InstallRequest{Runtime: in.runtime.ID, Packages: packages, Allow: in.allow, Sandbox: sandbox}, progress)
+			request := core.InstallRequest{Runtime: d.runtime.ID, Packages: packages, Allow: d.manifest.Allow, Sandbox: sandbox}
+			all, err := d.driver.Install(ctx, request, progress)
 			for _, r := range all {
 				receipts[r.Name+"=="+r.Version] = r
 			}
 			return err
-		}, core.Mount{Source: in.code, Target: core.CodeDir})
+		}, core.Mount{Source: d.dir, Target: core.CodeDir})
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +112,7 @@ func (w *Worker) fetch(ctx context.Context, in installation, packages []core.Loc
 	for _, p := range packages {
 		staged = append(staged, store.Staged{Locked: p, Receipt: receipts[p.String()], Dir: filepath.Join(out, p.Base())})
 	}
-	return w.store.CommitPackages(in.runtime.ID, staged, in.hold)
+	return d.store.CommitPackages(d.runtime.ID, staged, d.hold)
 }
 
 // refuseScripts refuses packages that cannot be installed without running code of their own, unless the function allows it.

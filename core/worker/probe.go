@@ -25,13 +25,13 @@ const (
 )
 
 // machine is what a probe of a function's packages needs.
-func (w *Worker) machine(d core.Driver, runtime core.Runtime) probe.Machine {
-	return probe.Machine{Driver: d, Runtime: runtime, By: w.prober(runtime.ID), Create: func(ctx context.Context, config core.SandboxConfig) (probe.Sandbox, error) {
-		w.mu.Lock()
-		w.counter++
-		config.ID = core.NodeID(fmt.Sprintf("probe-%d", w.counter))
-		w.mu.Unlock()
-		return w.house.create(ctx, config)
+func (d *deployment) machine() probe.Machine {
+	return probe.Machine{Driver: d.driver, Runtime: d.runtime, By: d.prober(d.runtime.ID), Create: func(ctx context.Context, config core.SandboxConfig) (probe.Sandbox, error) {
+		d.mu.Lock()
+		d.counter++
+		config.ID = core.NodeID(fmt.Sprintf("probe-%d", d.counter))
+		d.mu.Unlock()
+		return d.house.create(ctx, config)
 	}}
 }
 
@@ -113,14 +113,6 @@ func again(fn *core.Function, packages []core.Installed, by string) (changed boo
 // unprobed is why modules are left to instances until their packages have been probed, which begins when the deploy has ended.
 const unprobed = "is being probed"
 
-// amendment changes what is known of the imports of a function.
-type amendment func(change func(*core.Function)) error
-
-// inPlace is the amendment of a function that is not deployed.
-func inPlace(fn *core.Function) amendment {
-	return func(change func(*core.Function)) error { change(fn); return nil }
-}
-
 // prepareLater compiles and probes the packages of a function that is deployed, lets zygotes import what they may, and has its zygote made.
 // When the probe fails they may try.
 func (w *Worker) prepareLater(fn core.Function, locked []core.Locked) {
@@ -130,12 +122,8 @@ func (w *Worker) prepareLater(fn core.Function, locked []core.Locked) {
 	go func() {
 		defer w.learning.working.Done()
 		ctx := w.learning.ctx
-		d, runtime, _, err := w.fleet.Driver(ctx, fn.Runtime)
-		if err == nil {
-			w.prepare(ctx, d, &fn, runtime, locked, nil, func(change func(*core.Function)) error {
-				_, err := w.store.Amend(fn.Name, fn.Version, change)
-				return err
-			})
+		if d := w.deployed(fn, locked); d.find(ctx) == nil {
+			d.prepare(ctx)
 		}
 		_, end := w.watch(ctx, fn.Name, fn.Version)
 		if ctx.Err() != nil {
@@ -159,25 +147,24 @@ func waits(fn *core.Function) bool {
 }
 
 // prepareNow does the same for a function that is about to be deployed, and waits for all of it.
-func (w *Worker) prepareNow(ctx context.Context, fn *core.Function, locked []core.Locked, progress func(core.Progress)) {
-	d, runtime, _, err := w.fleet.Driver(ctx, fn.Runtime)
-	if err != nil {
+func (d *deployment) prepareNow(ctx context.Context) {
+	if d.find(ctx) != nil {
 		return // what comes next tells
 	}
-	if hasImports(fn) {
-		w.prepare(ctx, d, fn, runtime, locked, progress, inPlace(fn))
-		w.part(fn, false)
+	if hasImports(&d.fn) {
+		d.prepare(ctx)
+		d.part(&d.fn, false)
 	}
-	w.preload(ctx, fn, progress)
+	d.preload(ctx)
 }
 
-// preload has the zygote made that a function is forked from.
-func (w *Worker) preload(ctx context.Context, fn *core.Function, progress func(core.Progress)) {
-	done := timed(core.Progress{Verb: "preload", Item: fn.Name}, progress)
+// preload has the zygote made that the function is forked from.
+func (d *deployment) preload(ctx context.Context) {
+	done := d.timed(core.Progress{Verb: "preload", Item: d.fn.Name})
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	w.tree.Preload(ctx, fn)
-	done(w.tree.Unready(fn), 0)
+	d.tree.Preload(ctx, &d.fn)
+	done(d.tree.Unready(&d.fn), 0)
 }
 
 // hasImports tells whether there is anything to find out about the imports of a function.
@@ -211,70 +198,68 @@ func (w *Worker) settle(name string, version int, wait bool) {
 }
 
 // prepare compiles the packages of the function that were never compiled, and imports those that were never probed, when it has a
-// turn. Work that fails now is done for the next deploy that has the package. Progress is nil when nobody waits.
-func (w *Worker) prepare(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, locked []core.Locked, progress func(core.Progress), amend amendment) {
+// turn. Work that fails now is done for the next deploy that has the package.
+func (d *deployment) prepare(ctx context.Context) {
+	fn := &d.fn
 	if !hasImports(fn) {
 		return
 	}
-	all := w.installed(fn)
-	if w.prepared(d, fn, all) {
+	all := d.installed(fn)
+	if d.prepared(all) {
 		return // what others have under way is nothing to it
 	}
-	defer w.turn(fn, progress)()
-	if progress == nil {
-		progress = func(core.Progress) {}
-	}
-	all = w.installed(fn)
-	if err := w.compile(ctx, d, fn, runtime, all, progress); err != nil && ctx.Err() == nil {
-		w.log.Warn("compile", "fn", fn.Name, "err", err)
+	defer d.turn()()
+	all = d.installed(fn)
+	if err := d.compile(ctx, all); err != nil && ctx.Err() == nil {
+		d.log.Warn("compile", "fn", fn.Name, "err", err)
 	}
 	for i := range all {
-		if at := slices.IndexFunc(locked, func(l core.Locked) bool { return l.String() == all[i].String() }); at >= 0 {
-			all[i].Locked = locked[at] // what it requires in this lock, which may be other versions than in the one it was installed for
+		if at := slices.IndexFunc(d.locked, func(l core.Locked) bool { return l.String() == all[i].String() }); at >= 0 {
+			all[i].Locked = d.locked[at] // what it requires in this lock, which may be other versions than in the one it was installed for
 		}
 	}
 	if slices.ContainsFunc(all, func(p core.Installed) bool { return probe.Stale(p, all) }) {
-		w.probe(ctx, d, fn, runtime, all, progress)
+		d.probe(ctx, all)
 	}
-	if err := w.try(ctx, d, fn, runtime, amend); err != nil && ctx.Err() == nil && !core.IsKind(err, core.KindConflict) {
-		w.log.Warn("probe", "fn", fn.Name, "err", err)
+	if err := d.try(ctx); err != nil && ctx.Err() == nil && !core.IsKind(err, core.KindConflict) {
+		d.log.Warn("probe", "fn", fn.Name, "err", err)
 	}
 }
 
-// prepared tells whether there is nothing to compile, to probe or to try for a function.
-func (w *Worker) prepared(d core.Driver, fn *core.Function, all []core.Installed) bool {
-	_, untried := modulesToTry(fn, all)
+// prepared tells whether there is nothing to compile, to probe or to try for the function.
+func (d *deployment) prepared(all []core.Installed) bool {
+	_, untried := modulesToTry(&d.fn, all)
 	return len(untried) == 0 && !slices.ContainsFunc(all, func(p core.Installed) bool { return probe.Stale(p, all) }) &&
-		(!can(d, core.CapabilityCompile) || len(w.store.Uncompiled(all)) == 0)
+		(!can(d.driver, core.CapabilityCompile) || len(d.store.Uncompiled(all)) == 0)
 }
 
-// turn takes a turn for the packages of a function. With progress, somebody waits, and is told when it is for those of others.
-func (w *Worker) turn(fn *core.Function, progress func(core.Progress)) (end func()) {
-	if progress == nil {
-		return w.turns.takeLater()
+// turn takes a turn for the packages of the function. Whoever waits is told when it is for those of others.
+func (d *deployment) turn() (end func()) {
+	if d.later {
+		return d.turns.takeLater()
 	}
-	return w.turns.take(func() func() {
-		done := timed(core.Progress{Verb: "wait", Item: fn.Name, Detail: "the packages of another function or version are being probed"}, progress)
+	return d.turns.take(func() func() {
+		done := d.timed(core.Progress{Verb: "wait", Item: d.fn.Name, Detail: "the packages of another function or version are being probed"})
 		return func() { done("", 0) }
 	})
 }
 
 // probe imports those of all packages of the function that were never probed.
-func (w *Worker) probe(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, all []core.Installed, progress func(core.Progress)) {
-	found, done := map[core.Package]core.Probe{}, timed(core.Progress{Verb: "probe", Item: fn.Name}, progress)
-	err := probe.Run(ctx, w.machine(d, runtime), all, func(p core.Package, seen core.Probe) {
+func (d *deployment) probe(ctx context.Context, all []core.Installed) {
+	found, done := map[core.Package]core.Probe{}, d.timed(core.Progress{Verb: "probe", Item: d.fn.Name})
+	err := probe.Run(ctx, d.machine(), all, func(p core.Package, seen core.Probe) {
 		found[p] = seen
 		why := verdict(seen)
-		progress(core.Progress{Verb: "probe", Item: p.String(), Detail: why, Ended: why != "", Took: seen.Own})
-		w.log.Info("probe", "rt", runtime.ID, "package", p.String(), "took", seen.Own, "unforkable", seen.Unforkable, "errors", seen.Errors)
+		d.progress(core.Progress{Verb: "probe", Item: p.String(), Detail: why, Ended: why != "", Took: seen.Own})
+		d.log.Info("probe", "rt", d.runtime.ID, "package", p.String(), "took", seen.Own, "unforkable", seen.Unforkable, "errors", seen.Errors)
 	})
 	if err != nil {
 		err = fmt.Errorf("not all packages could be probed: %w", err)
 	}
-	if err := errors.Join(err, w.store.SetProbes(runtime.ID, found)); err != nil && ctx.Err() == nil {
-		w.log.Warn("probe", "fn", fn.Name, "err", err)
+	if err := errors.Join(err, d.store.SetProbes(d.runtime.ID, found)); err != nil && ctx.Err() == nil {
+		d.log.Warn("probe", "fn", d.fn.Name, "err", err)
 	}
-	w.learnAsks(w.installed(fn))
+	d.learnAsks(d.installed(&d.fn))
 	done(core.Count(len(found), "package", "packages"), 0)
 }
 
@@ -287,18 +272,18 @@ func verdict(p core.Probe) string {
 }
 
 // compile has those of the packages compiled that were not. Without it they are imported all the same, only slower.
-func (w *Worker) compile(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, all []core.Installed, progress func(core.Progress)) error {
-	packages := w.store.Uncompiled(all)
-	if !can(d, core.CapabilityCompile) || len(packages) == 0 {
+func (d *deployment) compile(ctx context.Context, all []core.Installed) error {
+	packages := d.store.Uncompiled(all)
+	if !can(d.driver, core.CapabilityCompile) || len(packages) == 0 {
 		return nil
 	}
-	began, done := time.Now(), timed(core.Progress{Verb: "compile", Item: fn.Name}, progress)
+	began, done := time.Now(), d.timed(core.Progress{Verb: "compile", Item: d.fn.Name})
 	defer done("", 0)
-	out, err := w.store.Stage()
+	out, err := d.store.Stage()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = w.store.Discard(out) }()
+	defer func() { _ = d.store.Discard(out) }()
 	dirs := map[core.Package]string{}
 	for _, p := range packages {
 		dirs[p] = filepath.Join(out, p.Base())
@@ -306,16 +291,16 @@ func (w *Worker) compile(ctx context.Context, d core.Driver, fn *core.Function, 
 			return err
 		}
 	}
-	shown := *fn
-	shown.Packages = core.NewSet(packages...)
-	err = w.inSandbox(ctx, &shown, runtime, []core.Mount{{Source: out, Target: core.OutDir, Writable: true}}, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
-		return d.(core.Compiler).Compile(ctx, core.CompileRequest{Runtime: runtime.ID, Packages: packages, Sandbox: sandbox})
+	shown := *d
+	shown.fn.Packages = core.NewSet(packages...)
+	err = shown.inSandbox(ctx, []core.Mount{{Source: out, Target: core.OutDir, Writable: true}}, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
+		return d.driver.Compile(ctx, core.CompileRequest{Runtime: d.runtime.ID, Packages: packages, Sandbox: sandbox})
 	})
 	if err == nil {
-		err = w.store.CommitCompiled(runtime.ID, dirs)
+		err = d.store.CommitCompiled(d.runtime.ID, dirs)
 	}
 	if err == nil {
-		w.log.Info("compile", "fn", fn.Name, "packages", len(packages), "took", time.Since(began))
+		d.log.Info("compile", "fn", d.fn.Name, "packages", len(packages), "took", time.Since(began))
 	}
 	return err
 }
@@ -457,12 +442,12 @@ func (w *Worker) loaded(fn *core.Function, modules []string) {
 // learn tries those modules that an instance of a function has imported besides and that nobody has tried for
 // it. The version that is deployed at the end has the use of it, as far as it is alike.
 func (w *Worker) learn(ctx context.Context, fn *core.Function, modules []string) error {
-	d, runtime, _, err := w.fleet.Driver(ctx, fn.Runtime)
-	if err != nil {
+	d := w.deployed(*fn, nil)
+	if err := d.find(ctx); err != nil {
 		return err
 	}
 	packages := w.installed(fn)
-	trials, err := w.tryLoaded(ctx, d, runtime, fn, modules, packages)
+	trials, err := d.tryLoaded(ctx, modules, packages)
 	for err == nil {
 		known, ok := w.store.Get(fn.Name)
 		if !ok || !alike(fn, &known) {
@@ -492,12 +477,12 @@ func (w *Worker) learn(ctx context.Context, fn *core.Function, modules []string)
 	return err
 }
 
-// tryLoaded tries modules that an instance of a function has imported besides, but for those that were tried
+// tryLoaded tries modules that an instance of the function has imported besides, but for those that were tried
 // for it while this waited.
-func (w *Worker) tryLoaded(ctx context.Context, d core.Driver, runtime core.Runtime, fn *core.Function, modules []string, packages []core.Installed) (map[string]core.Trial, error) {
-	defer w.turns.takeLater()()
-	known, ok := w.store.Get(fn.Name)
-	if !ok || !alike(fn, &known) {
+func (d *deployment) tryLoaded(ctx context.Context, modules []string, packages []core.Installed) (map[string]core.Trial, error) {
+	defer d.turns.takeLater()()
+	known, ok := d.store.Get(d.fn.Name)
+	if !ok || !alike(&d.fn, &known) {
 		return nil, nil
 	}
 	fresh := slices.DeleteFunc(slices.Clone(modules), func(m string) bool { _, tried := trialOf(&known, m); return tried })
@@ -505,6 +490,6 @@ func (w *Worker) tryLoaded(ctx context.Context, d core.Driver, runtime core.Runt
 		return nil, nil
 	}
 	first := slices.DeleteFunc(slices.Concat(known.Imports, known.Loaded), func(m string) bool { return known.Apart[m] != "" })
-	trials, err := probe.Try(ctx, w.machine(d, runtime), packages, first, fresh, known.Settings())
-	return trials, errors.Join(err, w.noteAsks(runtime.ID, packages, trials))
+	trials, err := probe.Try(ctx, d.machine(), packages, first, fresh, known.Settings())
+	return trials, errors.Join(err, d.noteAsks(d.runtime.ID, packages, trials))
 }

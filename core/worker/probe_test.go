@@ -1,13 +1,13 @@
 package worker
 
 import (
-	"context"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 	"github.com/pipsqueak-faas/pipsqueak/core/probe"
 )
 
@@ -204,14 +204,17 @@ func TestDeployWaitsForNobody(t *testing.T) {
 			end() // now that it has told
 		}
 	}
-	known := &core.Function{Name: "f", Imports: []string{"std"}, Tried: map[string]core.Trial{"std": {Version: probed(t)}}}
-	if !w.prepared(nil, known, nil) || w.prepared(nil, &core.Function{Imports: []string{"std"}}, nil) {
+	known, unknown := w.deployment(core.DeployRequest{}, "", progress), w.deployment(core.DeployRequest{}, "", progress)
+	known.driver, unknown.driver = drivertest.New(core.Description{}), drivertest.New(core.Description{})
+	known.fn = core.Function{Name: "f", Imports: []string{"std"}, Tried: map[string]core.Trial{"std": {Version: probed(t)}}}
+	unknown.fn = core.Function{Imports: []string{"std"}}
+	if !known.prepared(nil) || unknown.prepared(nil) {
 		t.Error("what is prepared is not told from what is not")
 	}
-	if w.prepare(context.Background(), nil, known, core.Runtime{}, nil, progress, inPlace(known)); len(told) > 0 {
+	if known.prepare(t.Context()); len(told) > 0 {
 		t.Fatalf("it has waited, and told %+v", told)
 	}
-	w.turn(known, progress)()
+	known.turn()()
 	if len(told) != 2 || told[0].Verb != "wait" || told[0].Detail == "" || !told[1].Ended {
 		t.Errorf("who waits tells %+v", told)
 	}

@@ -127,26 +127,25 @@ func (w *Worker) reinstall(ctx context.Context, fn core.Function, damaged core.I
 	if err != nil {
 		return err
 	}
-	manifest, err := store.LoadManifest(code)
-	if err != nil {
+	d := w.deployment(core.DeployRequest{}, code, nil)
+	d.fn, d.hold = fn, hold
+	if d.manifest, err = store.LoadManifest(code); err != nil {
 		return err
 	}
-	d, runtime, _, err := w.fleet.Driver(ctx, fn.Runtime)
-	if err != nil {
+	if err := d.find(ctx); err != nil {
 		return err
 	}
-	if !can(d, core.CapabilityInstall) {
+	if !can(d.driver, core.CapabilityInstall) {
 		return core.Errorf(core.KindUnsupported, core.FaultDriver, "the driver of %s installs no packages any more", fn.Runtime)
 	}
-	fn.Packages = nil // as in a deploy: an installer sees no other packages
-	have, missing, free, err := w.claimMissing(ctx, fn.Runtime, []core.Locked{damaged.Locked}, hold)
+	d.fn.Packages = nil // as in a deploy: an installer sees no other packages
+	have, missing, free, err := w.claimMissing(ctx, fn.Runtime, []core.Locked{damaged.Locked}, d.hold)
 	if err != nil {
 		return err
 	}
 	defer free()
 	if len(missing) > 0 {
-		in := installation{driver: d.(core.Installer), fn: &fn, runtime: runtime, allow: manifest.Allow, code: code, hold: hold}
-		installed, err := w.fetch(ctx, in, missing, nil)
+		installed, err := d.fetch(ctx, missing, nil)
 		if err != nil {
 			return core.Errorf(core.KindUnavailable, core.FaultWorker, "it stays in quarantine, for it could not be installed anew: %w; mend that, then run `pipsqueak store verify %s`", err, damaged)
 		}

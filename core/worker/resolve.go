@@ -18,19 +18,53 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
+// resolve finds out what the function needs, installs what is missing of it, and builds the code.
+func (d *deployment) resolve(ctx context.Context) error {
+	if err := d.find(ctx); err != nil {
+		return err
+	}
+	if !can(d.driver, core.CapabilityInstall) {
+		return d.refuseDebian() // a function without packages
+	}
+	out, err := d.store.Stage()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.store.Discard(out) }()
+	d.out = out
+	lock, resolution, err := d.lock(ctx)
+	if err != nil {
+		return err
+	}
+	d.locked = lock.Packages
+	d.fn.Imports, d.fn.Perhaps, d.fn.Sets, d.fn.Offers = resolution.Imports, resolution.Perhaps, resolution.Sets, resolution.Offers
+	if err := d.refuseVulnerable(); err != nil {
+		return err
+	}
+	if err := d.install(ctx); err != nil {
+		return err
+	}
+	if err := d.refuseBundles(); err != nil {
+		return err
+	}
+	judged := d.judge(ctx) // meanwhile
+	err = d.build(ctx)
+	return cmp.Or(judged(), err)
+}
+
 // A lock is found in one of three ways, the first that there is: the function brings pipsqueak.lock; the worker has resolved the same
 // inputs before; the driver resolves them, with the network. In the first two nothing is fetched to find out what a function needs.
 
 // inputs returns the digest of everything that decides which packages a function has.
-func inputs(dir string, runtime core.Runtime, manifest store.Manifest) (string, error) {
-	root, err := os.OpenRoot(dir)
+func (d *deployment) inputs() (string, error) {
+	root, err := os.OpenRoot(d.dir)
 	if err != nil {
-		return "", core.Errorf(core.KindInternal, core.FaultWorker, "reading %s: %w", dir, err)
+		return "", core.Errorf(core.KindInternal, core.FaultWorker, "reading %s: %w", d.dir, err)
 	}
 	defer root.Close()
-	names, err := manifests(root.FS(), runtime.Manifests)
+	names, err := manifests(root.FS(), d.runtime.Manifests)
 	if err != nil {
-		return "", core.Errorf(core.KindInternal, core.FaultWorker, "reading %s: %w", dir, err)
+		return "", core.Errorf(core.KindInternal, core.FaultWorker, "reading %s: %w", d.dir, err)
 	}
 	type file struct{ Name, Content string }
 	var files []file
@@ -44,8 +78,8 @@ func inputs(dir string, runtime core.Runtime, manifest store.Manifest) (string, 
 		}
 		files = append(files, file{name, string(content)})
 	}
-	all := []any{"pipsqueak inputs 1", runtime.ID, files, slices.Sorted(slices.Values(manifest.Debian)), slices.Sorted(slices.Values(manifest.Allow)),
-		slices.Sorted(slices.Values(runtime.Registries))}
+	all := []any{"pipsqueak inputs 1", d.runtime.ID, files, slices.Sorted(slices.Values(d.manifest.Debian)), slices.Sorted(slices.Values(d.manifest.Allow)),
+		slices.Sorted(slices.Values(d.runtime.Registries))}
 	if brought := store.Brought(root.FS()); len(brought) > 0 { // its packages are not installed
 		all = append(all, brought)
 	}
@@ -83,27 +117,27 @@ func manifests(dir fs.FS, wanted []string) ([]string, error) {
 
 // knownLock returns the lock that there is already, nil when there is none, and the inputs that it has or will have. Where nothing asks for packages,
 // that is a lock without any, and without inputs: there is nothing to be resolved.
-func (w *Worker) knownLock(dir string, runtime core.Runtime, manifest store.Manifest, anew bool) (lock *core.Lock, asked string, err error) {
-	if found := present(dir, append(slices.Clone(runtime.Manifests), store.LockFile)); len(found) == 0 && len(manifest.Debian) == 0 {
-		return &core.Lock{Runtime: runtime.ID}, "", nil
+func (d *deployment) knownLock() (lock *core.Lock, asked string, err error) {
+	if found := present(d.dir, append(slices.Clone(d.runtime.Manifests), store.LockFile)); len(found) == 0 && len(d.manifest.Debian) == 0 {
+		return &core.Lock{Runtime: d.runtime.ID}, "", nil
 	}
-	if asked, err = inputs(dir, runtime, manifest); err != nil {
+	if asked, err = d.inputs(); err != nil {
 		return nil, "", err
 	}
-	if anew {
+	if d.request.Anew {
 		return nil, asked, nil
 	}
-	if lock, err = store.LoadLock(dir); err != nil {
+	if lock, err = store.LoadLock(d.dir); err != nil {
 		return nil, "", err
 	}
 	switch {
 	case lock == nil:
-		return w.store.Lock(asked), asked, nil
-	case lock.Runtime != runtime.ID:
-		return nil, "", core.Errorf(core.KindInstall, core.FaultCaller, "%s is for %s, and the function for %s: run `pipsqueak lock`, and deploy both", store.LockFile, lock.Runtime, runtime.ID)
+		return d.store.Lock(asked), asked, nil
+	case lock.Runtime != d.runtime.ID:
+		return nil, "", core.Errorf(core.KindInstall, core.FaultCaller, "%s is for %s, and the function for %s: run `pipsqueak lock`, and deploy both", store.LockFile, lock.Runtime, d.runtime.ID)
 	case lock.Inputs != asked:
 		return nil, "", core.Errorf(core.KindInstall, core.FaultCaller, "%s was made from other manifests than are there (%s), or for another registry: run `pipsqueak lock`, and deploy both",
-			store.LockFile, strings.Join(append([]string{store.ManifestFile}, present(dir, runtime.Manifests)...), ", "))
+			store.LockFile, strings.Join(append([]string{store.ManifestFile}, present(d.dir, d.runtime.Manifests)...), ", "))
 	}
 	return lock, asked, nil
 }
@@ -144,52 +178,41 @@ func writeFiles(dir string, files map[string]string) error {
 }
 
 // refuseDebian refuses Debian packages for a language whose driver knows none.
-func (w *Worker) refuseDebian(d core.Driver, runtime core.Runtime, manifest store.Manifest) error {
-	if len(manifest.Debian) > 0 && !can(d, core.CapabilityDebian) {
-		return core.Errorf(core.KindUnsupported, core.FaultCaller, "functions of %s cannot have Debian packages: take 'debian' out of %s", runtime.ID, store.ManifestFile)
+func (d *deployment) refuseDebian() error {
+	if len(d.manifest.Debian) > 0 && !can(d.driver, core.CapabilityDebian) {
+		return core.Errorf(core.KindUnsupported, core.FaultCaller, "functions of %s cannot have Debian packages: take 'debian' out of %s", d.runtime.ID, store.ManifestFile)
 	}
 	return nil
 }
 
-// decode writes the manifests in dir as UTF-8.
-func decode(dir string, runtime core.Runtime) error {
-	names, err := manifests(os.DirFS(dir), runtime.Manifests)
+// decode writes the manifests as UTF-8.
+func (d *deployment) decode() error {
+	names, err := manifests(os.DirFS(d.dir), d.runtime.Manifests)
 	if err != nil {
-		return core.Errorf(core.KindInternal, core.FaultWorker, "reading %s: %w", dir, err)
+		return core.Errorf(core.KindInternal, core.FaultWorker, "reading %s: %w", d.dir, err)
 	}
-	return store.Decode(dir, names)
+	return store.Decode(d.dir, names)
 }
 
-// lock returns the lock of the code in dir, and what else was found out of the code. A lock that was not there is remembered. In out, a directory of Stage, is what
-// the driver hands over from one step to the next.
-func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime, manifest store.Manifest, dir, out string, anew bool, progress func(core.Progress)) (core.Lock, core.Resolution, error) {
-	var resolution core.Resolution
-	if err := cmp.Or(w.refuseDebian(d, runtime, manifest), decode(dir, runtime)); err != nil {
-		return core.Lock{}, resolution, err
+// lock returns the lock of the code, and what else was found out of the code. A lock that was not there is remembered.
+func (d *deployment) lock(ctx context.Context) (core.Lock, core.Resolution, error) {
+	if err := cmp.Or(d.refuseDebian(), d.decode()); err != nil {
+		return core.Lock{}, core.Resolution{}, err
 	}
-	known, asked, err := w.knownLock(dir, runtime, manifest, anew)
+	known, asked, err := d.knownLock()
 	if err != nil {
-		return core.Lock{}, resolution, err
+		return core.Lock{}, core.Resolution{}, err
 	}
-	if !can(d, core.CapabilityLock) {
+	if !can(d.driver, core.CapabilityLock) {
 		known = nil
 	}
-	done := timed(core.Progress{Verb: "resolve", Item: fn.Name}, progress)
+	done := d.timed(core.Progress{Verb: "resolve", Item: d.fn.Name})
 	if known != nil {
-		if err := writeFiles(dir, known.Files); err != nil {
-			return core.Lock{}, resolution, err
+		if err := writeFiles(d.dir, known.Files); err != nil {
+			return core.Lock{}, core.Resolution{}, err
 		}
 	}
-	request := core.ResolveRequest{Runtime: runtime.ID, Handler: fn.Handler, Debian: manifest.Debian, Allow: manifest.Allow, Lock: known}
-	writable := []core.Mount{{Source: dir, Target: core.CodeDir, Writable: true}}
-	if known == nil && len(manifest.Allow) == 0 && can(d, core.CapabilityHandover) {
-		writable = append(writable, core.Mount{Source: out, Target: core.OutDir, Writable: true})
-	}
-	err = w.inSandbox(ctx, fn, runtime, writable, known == nil, resolveTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
-		request.Sandbox = sandbox
-		resolution, err = d.(core.Installer).Resolve(ctx, request)
-		return err
-	})
+	resolution, err := d.askDriver(ctx, known)
 	if err != nil {
 		return core.Lock{}, resolution, err
 	}
@@ -199,69 +222,84 @@ func (w *Worker) lock(ctx context.Context, d core.Driver, fn *core.Function, run
 			detail = "no packages are asked for"
 		}
 		done(detail, 0)
-		w.nameAsInstalled(runtime.ID, known.Packages)
+		d.nameAsInstalled(known.Packages)
 		return *known, resolution, nil
 	}
 	done(core.Count(len(resolution.Packages), "package", "packages"), 0)
-	lock := core.Lock{Runtime: runtime.ID, Inputs: asked, Packages: resolution.Packages, Files: resolution.Files}
+	lock, err := d.newLock(asked, resolution)
+	if err == nil && can(d.driver, core.CapabilityLock) {
+		err = d.store.RememberLock(lock)
+	}
+	d.nameAsInstalled(lock.Packages)
+	return lock, resolution, err
+}
+
+// askDriver has the driver resolve the code, by the lock that is known if there is one.
+func (d *deployment) askDriver(ctx context.Context, known *core.Lock) (resolution core.Resolution, err error) {
+	writable := []core.Mount{{Source: d.dir, Target: core.CodeDir, Writable: true}}
+	if known == nil && len(d.manifest.Allow) == 0 && can(d.driver, core.CapabilityHandover) {
+		writable = append(writable, core.Mount{Source: d.out, Target: core.OutDir, Writable: true})
+	}
+	err = d.inSandbox(ctx, writable, known == nil, resolveTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
+		resolution, err = d.driver.Resolve(ctx, core.ResolveRequest{Runtime: d.runtime.ID, Handler: d.fn.Handler, Debian: d.manifest.Debian,
+			Allow: d.manifest.Allow, Lock: known, Sandbox: sandbox})
+		return err
+	})
+	return resolution, err
+}
+
+// newLock makes a lock of what a driver has resolved, when it is one.
+func (d *deployment) newLock(asked string, resolution core.Resolution) (core.Lock, error) {
+	lock := core.Lock{Runtime: d.runtime.ID, Inputs: asked, Packages: resolution.Packages, Files: resolution.Files}
 	slices.SortFunc(lock.Packages, func(a, b core.Locked) int {
 		return core.Package{Name: a.Name, Version: a.Version}.Compare(core.Package{Name: b.Name, Version: b.Version})
 	})
 	for _, p := range lock.Packages {
-		if !filepath.IsLocal(p.Base()) { // a resolver runs code of the function's, and its word is a path here
-			return core.Lock{}, resolution, core.Errorf(core.KindInstall, core.FaultHandler, "the package %q would not be in a directory of its own", p)
+		switch {
+		case !filepath.IsLocal(p.Base()): // a resolver runs code of the function's, and its word is a path here
+			return core.Lock{}, core.Errorf(core.KindInstall, core.FaultHandler, "the package %q would not be in a directory of its own", p)
+		case can(d.driver, core.CapabilityLock) && len(p.Archives) == 0:
+			return core.Lock{}, core.Errorf(core.KindInstall, core.FaultDriver, "%s was resolved without a digest", p)
 		}
 	}
-	if can(d, core.CapabilityLock) {
-		for _, p := range lock.Packages {
-			if len(p.Archives) == 0 {
-				return core.Lock{}, resolution, core.Errorf(core.KindInstall, core.FaultDriver, "%s was resolved without a digest", p)
-			}
-		}
-		err = w.store.RememberLock(lock)
-	}
-	w.nameAsInstalled(runtime.ID, lock.Packages)
-	return lock, resolution, err
+	return lock, nil
 }
 
 // Lock implements core.Locker.
 func (w *Worker) Lock(ctx context.Context, request core.DeployRequest, progress func(core.Progress)) (core.Lock, error) {
-	if progress == nil {
-		progress = func(core.Progress) {}
-	}
 	dir, told, err := w.store.Unpack(ctx, request.Archive)
 	if err != nil {
 		return core.Lock{}, err
 	}
-	warn(progress, request.Name, told...)
-	lock, err := w.lockOnly(ctx, dir, progress)
+	d := w.deployment(core.DeployRequest{Anew: true}, dir, progress)
+	d.warn(request.Name, told...)
+	lock, err := d.lockOnly(ctx)
 	return lock, errors.Join(err, w.store.Discard(dir))
 }
 
-func (w *Worker) lockOnly(ctx context.Context, dir string, progress func(core.Progress)) (core.Lock, error) {
-	fn, runtime, manifest, err := w.examine(dir, progress)
+func (d *deployment) lockOnly(ctx context.Context) (core.Lock, error) {
+	if err := d.examine(); err != nil {
+		return core.Lock{}, err
+	}
+	d.fn.Name = cmp.Or(d.fn.Name, "lock")
+	if err := d.find(ctx); err != nil {
+		return core.Lock{}, err
+	}
+	if !can(d.driver, core.CapabilityLock) {
+		return core.Lock{}, core.Errorf(core.KindUnsupported, core.FaultCaller, "the driver of %s makes no locks: deploy the function without one", d.runtime.ID)
+	}
+	out, err := d.store.Stage()
 	if err != nil {
 		return core.Lock{}, err
 	}
-	fn.Name = cmp.Or(fn.Name, "lock")
-	d, _, _, err := w.fleet.Driver(ctx, runtime.ID)
-	if err != nil {
-		return core.Lock{}, err
-	}
-	if !can(d, core.CapabilityLock) {
-		return core.Lock{}, core.Errorf(core.KindUnsupported, core.FaultCaller, "the driver of %s makes no locks: deploy the function without one", runtime.ID)
-	}
-	out, err := w.store.Stage()
-	if err != nil {
-		return core.Lock{}, err
-	}
-	defer func() { _ = w.store.Discard(out) }()
-	lock, _, err := w.lock(ctx, d, &fn, runtime, manifest, dir, out, true, progress)
+	defer func() { _ = d.store.Discard(out) }()
+	d.out = out
+	lock, _, err := d.lock(ctx)
 	if err == nil {
-		err = writeFiles(dir, lock.Files)
+		err = writeFiles(d.dir, lock.Files)
 	}
 	if err == nil {
-		lock.Inputs, err = inputs(dir, runtime, manifest)
+		lock.Inputs, err = d.inputs()
 	}
 	return lock, err
 }

@@ -34,7 +34,8 @@ func TestInputsOfWhatIsBrought(t *testing.T) {
 		if err := errors.Join(os.WriteFile(filepath.Join(dir, "package.json"), []byte("{}"), 0o644), os.MkdirAll(filepath.Join(dir, "node_modules/@scope/.bin"), 0o755), make(dir)); err != nil {
 			t.Fatal(err)
 		}
-		asked, err := inputs(dir, runtime, store.Manifest{})
+		d := &deployment{dir: dir, runtime: runtime}
+		asked, err := d.inputs()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +79,9 @@ func TestNothingToResolve(t *testing.T) {
 			}
 		}
 		for _, anew := range []bool{false, true} {
-			lock, asked, err := w.knownLock(dir, runtime, store.Manifest{Debian: test.debian}, anew)
+			d := w.deployment(core.DeployRequest{Anew: anew}, dir, nil)
+			d.runtime, d.manifest.Debian = runtime, test.debian
+			lock, asked, err := d.knownLock()
 			if err != nil || test.none != (lock != nil) || test.none != (asked == "") {
 				t.Errorf("%+v: %+v, %q, %v", test, lock, asked, err)
 			}
@@ -88,7 +91,9 @@ func TestNothingToResolve(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, store.LockFile), []byte(`{"runtime":"snake3.11","inputs":"sha256:other","packages":[]}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if lock, _, err := w.knownLock(dir, runtime, store.Manifest{}, false); !core.IsKind(err, core.KindInstall) {
+	d := w.deployment(core.DeployRequest{}, dir, nil)
+	d.runtime = runtime
+	if lock, _, err := d.knownLock(); !core.IsKind(err, core.KindInstall) {
 		t.Errorf("a lock of other manifests than there are: %+v, %v", lock, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
 )
 
@@ -14,48 +15,45 @@ import (
 const scanTimeout = 5 * time.Minute
 
 // scanner names what scans with a driver, so that its results can be told from those of another version.
-func scanner(d core.Driver) string {
-	described, ok := d.(interface{ Description() core.Description })
-	if !ok {
-		return ""
-	}
-	return described.Description().Language + " " + described.Description().Version
+func scanner(d driver.Running) string {
+	return d.Description().Language + " " + d.Description().Version
 }
 
-// judge begins to scan the packages of a function, when there is a policy. What it returns waits for the end, and gives an error when
-// the policy refuses one of them. It has to be called.
-func (w *Worker) judge(ctx context.Context, d core.Driver, fn core.Function, runtime core.Runtime, progress func(core.Progress)) func() error {
-	if w.policy == nil || len(fn.Packages) == 0 {
+// judge begins to scan the packages of the function, when there is a policy. What it returns waits for the end, and gives an error
+// when the policy refuses one of them. It has to be called.
+func (d *deployment) judge(ctx context.Context) func() error {
+	if d.policy == nil || len(d.fn.Packages) == 0 {
 		return func() error { return nil }
 	}
-	if !can(d, core.CapabilityScan) {
-		w.log.Warn("scan", "fn", fn.Name, "rt", runtime.ID, "err", "its driver cannot scan packages: they are used unscanned")
+	if !can(d.driver, core.CapabilityScan) {
+		d.log.Warn("scan", "fn", d.fn.Name, "rt", d.runtime.ID, "err", "its driver cannot scan packages: they are used unscanned")
 		return func() error { return nil }
 	}
-	done := timed(core.Progress{Verb: "scan", Item: fn.Name}, progress)
+	done := d.timed(core.Progress{Verb: "scan", Item: d.fn.Name})
 	var waiting sync.WaitGroup
 	var found []core.Suspicion
 	var err error
-	waiting.Go(func() { found, err = w.suspicions(ctx, d, &fn, runtime) })
+	scanned := *d // the build changes the function meanwhile
+	waiting.Go(func() { found, err = scanned.suspicions(ctx) })
 	return func() error {
 		waiting.Wait()
 		if err == nil {
-			err = w.decide(fn.Name, found)
+			err = d.decide(d.fn.Name, found)
 		}
 		if err == nil {
-			done(core.Count(len(fn.Packages), "package", "packages")+", "+core.Count(len(found), "finding", "findings"), 0)
+			done(core.Count(len(d.fn.Packages), "package", "packages")+", "+core.Count(len(found), "finding", "findings"), 0)
 		}
 		return err
 	}
 }
 
-// suspicions returns what is suspicious in the packages of a function, and scans those that have not been scanned before.
-func (w *Worker) suspicions(ctx context.Context, d core.Driver, fn *core.Function, runtime core.Runtime) ([]core.Suspicion, error) {
-	by := scanner(d)
+// suspicions returns what is suspicious in the packages of the function, and scans those that have not been scanned before.
+func (d *deployment) suspicions(ctx context.Context) ([]core.Suspicion, error) {
+	by := scanner(d.driver)
 	var found []core.Suspicion
 	var missing []core.Package
-	for _, p := range fn.Packages {
-		if known, ok := w.store.Scan(p.Digest, by); ok {
+	for _, p := range d.fn.Packages {
+		if known, ok := d.store.Scan(p.Digest, by); ok {
 			found = append(found, known...)
 		} else {
 			missing = append(missing, p)
@@ -64,28 +62,34 @@ func (w *Worker) suspicions(ctx context.Context, d core.Driver, fn *core.Functio
 	if len(missing) == 0 {
 		return found, nil
 	}
-	out, err := w.store.Stage()
+	out, err := d.store.Stage()
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = w.store.Discard(out) }()
-	var scanned core.Scanned
-	err = w.inSandbox(ctx, fn, runtime, []core.Mount{{Source: out, Target: core.OutDir, Writable: true}}, false, scanTimeout,
-		func(ctx context.Context, sandbox core.Sandbox) (err error) {
-			scanned, err = d.(core.Scanner).Scan(ctx, core.ScanRequest{Runtime: runtime.ID, Packages: missing, Sandbox: sandbox})
-			return err
-		})
+	defer func() { _ = d.store.Discard(out) }()
+	scanned, err := d.scan(ctx, out, core.ScanRequest{Packages: missing})
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range missing {
 		own := slices.DeleteFunc(slices.Clone(scanned.Suspicions), func(s core.Suspicion) bool { return s.Package != p.String() })
-		if err := w.store.RememberScan(p.Digest, by, own); err != nil {
+		if err := d.store.RememberScan(p.Digest, by, own); err != nil {
 			return nil, err
 		}
 		found = append(found, own...)
 	}
 	return found, nil
+}
+
+// scan has the driver scan, in a sandbox that can write to out.
+func (d *deployment) scan(ctx context.Context, out string, request core.ScanRequest) (scanned core.Scanned, err error) {
+	err = d.inSandbox(ctx, []core.Mount{{Source: out, Target: core.OutDir, Writable: true}}, false, scanTimeout,
+		func(ctx context.Context, sandbox core.Sandbox) (err error) {
+			request.Runtime, request.Sandbox = d.runtime.ID, sandbox
+			scanned, err = d.driver.Scan(ctx, request)
+			return err
+		})
+	return scanned, err
 }
 
 // decide logs what the policy makes of each suspicion, and returns an error when it refuses one.

@@ -1,22 +1,20 @@
 package worker
 
-import (
-	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/signing"
-)
+import "github.com/pipsqueak-faas/pipsqueak/core/signing"
 
-// checkSignature returns the ids of the keys that vouch for the code in dir, as it was uploaded, under the name. It is an error when one has
-// to and none does.
-func (w *Worker) checkSignature(dir, name string, envelope []byte, progress func(core.Progress)) ([]string, error) {
-	if w.signers == nil {
-		if len(envelope) > 0 {
-			progress(core.Progress{Verb: core.VerbWarn, Item: name, Detail: "its signature is not checked: this worker was not given any key (serve --require-signed)", Ended: true})
+// checkSignature notes with the function the ids of the keys that vouch for its code, as it was uploaded, under its name. It is an
+// error when one has to and none does.
+func (d *deployment) checkSignature() (err error) {
+	if d.signers == nil {
+		if len(d.request.Signature) > 0 {
+			d.warn(d.fn.Name, "its signature is not checked: this worker was not given any key (serve --require-signed)")
 		}
-		return nil, nil
+		return nil
 	}
-	digest, err := w.store.StagedDigest(dir)
+	digest, err := d.store.StagedDigest(d.dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return w.signers.Verify(envelope, signing.Statement{Function: name, Code: digest})
+	d.fn.Signers, err = d.signers.Verify(d.request.Signature, signing.Statement{Function: d.fn.Name, Code: digest})
+	return err
 }

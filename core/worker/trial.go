@@ -13,33 +13,35 @@ import (
 // maxChanges is how many variables a function is believed to set: above it, they count as all.
 const maxChanges = 64
 
-// tryHandler has an instance import the handler of a function that is about to be deployed, and ends it. It
-// notes with the function which variables that has changed, and returns what the instance has imported
-// besides what is known. An error is the handler's, KindImport, or the context's; when the worker could not
-// make the instance, nothing is known against the function, and the person who waits is told.
-func (w *Worker) tryHandler(ctx context.Context, fn *core.Function, progress func(core.Progress)) (loaded []string, err error) {
-	done := timed(core.Progress{Verb: "import", Item: fn.Name}, progress)
+// tryHandler has an instance import the handler of the function, and ends it. It notes with the function which
+// variables that has changed, and keeps what the instance has imported besides what is known. An error is the
+// handler's, KindImport, or the context's; when the worker could not make the instance, nothing is known against
+// the function, and the person who waits is told.
+func (d *deployment) tryHandler(ctx context.Context) error {
+	fn := &d.fn
+	done := d.timed(core.Progress{Verb: "import", Item: fn.Name})
 	id := trialID(fn.Name, fn.Version)
-	w.lastWords.expect(id)
-	trial, err := w.importOnce(ctx, fn, func() {
-		w.lastWords.forget(id)
-		w.lastWords.expect(id)
+	d.lastWords.expect(id)
+	trial, err := d.importOnce(ctx, fn, func() {
+		d.lastWords.forget(id)
+		d.lastWords.expect(id)
 	})
 	if err == nil {
-		w.lastWords.forget(id)
+		d.lastWords.forget(id)
 		note(fn, trial)
 		done("", 0)
-		return trial.Loaded, nil
+		d.loaded = trial.Loaded
+		return nil
 	}
-	said, _ := w.lastWords.take(id)
+	said, _ := d.lastWords.take(id)
 	e := core.AsError(err)
 	switch {
 	case ctx.Err() != nil:
-		return nil, e
+		return e
 	case e.Fault != core.FaultHandler:
 		untried(fn)
-		progress(core.Progress{Verb: core.VerbWarn, Item: fn.Name, Detail: "the import of its handler could not be tried: " + e.Message, Ended: true})
-		return nil, nil
+		d.warn(fn.Name, "the import of its handler could not be tried: "+e.Message)
+		return nil
 	}
 	refused := core.Errorf(core.KindImport, core.FaultHandler, "%s is not deployed, for its handler cannot be imported: %w", fn.Name, e)
 	refused.Exception = e.Exception
@@ -47,7 +49,7 @@ func (w *Worker) tryHandler(ctx context.Context, fn *core.Function, progress fun
 		refused.Message += "; it printed: " + said
 	}
 	refused.Message += "; fix it, or deploy it without a trial with --force (force=true over HTTP)"
-	return nil, refused
+	return refused
 }
 
 // importOnce has an instance import the handler of a function, and ends it. With something imported ahead of

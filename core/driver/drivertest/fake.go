@@ -16,7 +16,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Method names a method of core.Driver or core.Installer.
+// Method names a method of core.Driver or of its optional parts.
 type Method string
 
 // The methods.
@@ -27,6 +27,9 @@ const (
 	Import   Method = "Import"
 	Resolve  Method = "Resolve"
 	Install  Method = "Install"
+	Build    Method = "Build"
+	Compile  Method = "Compile"
+	Scan     Method = "Scan"
 )
 
 // Call is one call that a Fake got, as it came.
@@ -34,7 +37,7 @@ type Call struct {
 	Method  Method
 	ID      core.NodeID    // of Preload, Fork, Import
 	Parent  core.NodeID    // of Fork
-	Runtime core.RuntimeID // of Preload, Resolve, Install
+	Runtime core.RuntimeID // of Preload and all methods after Import
 	Sandbox core.Sandbox   // of all but Describe and Import
 	Load    core.Load      // of Import
 }
@@ -78,14 +81,15 @@ type Node struct {
 	Threads int
 }
 
-// Fake is an honest driver without processes: it implements core.Driver and core.Installer, keeps every clause of the
+// Fake is an honest driver without processes: it implements core.Driver and all optional parts of it, keeps every clause of the
 // contract that can be kept without the kernel (it does not knock at gates), and refuses what core must not ask. It has the
 // methods of a driver.Client too. It is safe for concurrent use; the exported fields are set before it is used.
 type Fake struct {
 	// Modules is what imports do; a module that is not in it imports at once.
 	Modules map[string]Module
-	// Resolution is what Resolve answers.
+	// Resolution is what Resolve answers, Suspicions are what Scan finds.
 	Resolution core.Resolution
+	Suspicions []core.Suspicion
 
 	description core.Description
 	pid         int
@@ -101,6 +105,9 @@ type Fake struct {
 var (
 	_ core.Driver    = (*Fake)(nil)
 	_ core.Installer = (*Fake)(nil)
+	_ core.Builder   = (*Fake)(nil)
+	_ core.Compiler  = (*Fake)(nil)
+	_ core.Scanner   = (*Fake)(nil)
 )
 
 // New returns a living Fake that describes itself so.

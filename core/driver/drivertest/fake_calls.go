@@ -133,10 +133,7 @@ func (f *Fake) draw(n *Node, random Random) string {
 
 // Resolve implements core.Installer.
 func (f *Fake) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
-	if err := f.begin(ctx, Call{Method: Resolve, Runtime: request.Runtime, Sandbox: request.Sandbox}); err != nil {
-		return core.Resolution{}, err
-	}
-	if err := f.runtime(request.Runtime); err != nil {
+	if err := f.step(ctx, Call{Method: Resolve, Runtime: request.Runtime, Sandbox: request.Sandbox}); err != nil {
 		return core.Resolution{}, err
 	}
 	return f.Resolution, nil
@@ -144,10 +141,7 @@ func (f *Fake) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 
 // Install implements core.Installer: one progress and one receipt for each package.
 func (f *Fake) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) ([]core.Receipt, error) {
-	if err := f.begin(ctx, Call{Method: Install, Runtime: request.Runtime, Sandbox: request.Sandbox}); err != nil {
-		return nil, err
-	}
-	if err := f.runtime(request.Runtime); err != nil {
+	if err := f.step(ctx, Call{Method: Install, Runtime: request.Runtime, Sandbox: request.Sandbox}); err != nil {
 		return nil, err
 	}
 	var receipts []core.Receipt
@@ -160,6 +154,30 @@ func (f *Fake) Install(ctx context.Context, request core.InstallRequest, progres
 		receipts = append(receipts, core.Receipt{Name: p.Name, Version: p.Version})
 	}
 	return receipts, nil
+}
+
+// Build implements core.Builder.
+func (f *Fake) Build(ctx context.Context, request core.BuildRequest, _ func(core.Progress)) (core.Built, error) {
+	return core.Built{}, f.step(ctx, Call{Method: Build, Runtime: request.Runtime, Sandbox: request.Sandbox})
+}
+
+// Compile implements core.Compiler: there is nothing that it could compile.
+func (f *Fake) Compile(ctx context.Context, request core.CompileRequest) error {
+	return f.step(ctx, Call{Method: Compile, Runtime: request.Runtime, Sandbox: request.Sandbox})
+}
+
+// Scan implements core.Scanner.
+func (f *Fake) Scan(ctx context.Context, request core.ScanRequest) (core.Scanned, error) {
+	err := f.step(ctx, Call{Method: Scan, Runtime: request.Runtime, Sandbox: request.Sandbox})
+	return core.Scanned{Packages: request.Packages, Suspicions: f.Suspicions}, err
+}
+
+// step is what is the same in every step for a runtime.
+func (f *Fake) step(ctx context.Context, call Call) error {
+	if err := f.begin(ctx, call); err != nil {
+		return err
+	}
+	return f.runtime(call.Runtime)
 }
 
 func (f *Fake) runtime(id core.RuntimeID) error {
