@@ -32,6 +32,9 @@ func TestRules(t *testing.T) {
 		{"imports", "tests are freer", "gateway/a_test.go", `package gateway; import "` + modulePath + `/core/tree"`, ""},
 		{"imports", "driver's row", "drivers/x/a.go", `package main; import "` + modulePath + `/core/sandbox"`, "another repository"},
 
+		{"imports", "the policy is alone", "core/plan/a.go", `package plan; import "` + modulePath + `/core/tree"`, "without anything that lives"},
+		{"imports", "the tree has a policy", "core/tree/a.go", `package tree; import "` + modulePath + `/core/plan"`, ""},
+
 		{"rows", "no row", "elsewhere/a.go", "package elsewhere", "no row"},
 		{"rows", "no row two deep", "drivers/x/y/a.go", "package y", "no row"},
 		{"rows", "stale row", "core/a.go", "package core", "examples: a row"},
@@ -56,6 +59,23 @@ func TestRules(t *testing.T) {
 		{"language", "comment", "core/a.go", "package core // such as python", ""},
 		{"language", "test", "core/a_test.go", "package core; var python int", ""},
 		{"language", "driver", "drivers/python/a.go", "package main; var python int", ""},
+
+		{"pure", "lock", "core/plan/a.go", `package plan; import "sync"`, "without effects"},
+		{"pure", "clock", "core/plan/a.go", "package plan; var x = time.Now()", "reads no clock"},
+		{"pure", "timer", "core/plan/a.go", "package plan; func f() { time.AfterFunc(0, f) }", "reads no clock"},
+		{"pure", "goroutine", "core/plan/a.go", "package plan; func f() { go f() }", "starts and shares nothing"},
+		{"pure", "channel", "core/plan/a.go", "package plan; var x chan int", "starts and shares nothing"},
+		{"pure", "arithmetic of times", "core/plan/a.go", `package plan; import "time"; func f(t time.Time) time.Time { return t.Add(time.Second) }`, ""},
+		{"pure", "test", "core/plan/a_test.go", `package plan; import "os"`, ""},
+		{"pure", "elsewhere", "core/tree/a.go", `package tree; import "sync"; var x = time.Now()`, ""},
+
+		{"numbers", "constant", "core/tree/a.go", "package tree; const most = 64", "the number 64"},
+		{"numbers", "variable", "core/tree/a.go", "package tree; var share = 0.5", "the number 0.5"},
+		{"numbers", "duration", "core/tree/a.go", "package tree; func f() { time.Sleep(2 * time.Second) }", "time.Second"},
+		{"numbers", "states", "core/tree/a.go", "package tree; const a, b = iota, \"b\"", ""},
+		{"numbers", "arithmetic", "core/tree/a.go", "package tree; func f(n int) int { return n + 1 }", ""},
+		{"numbers", "test", "core/tree/a_test.go", "package tree; const most = 64", ""},
+		{"numbers", "elsewhere", "core/plan/a.go", "package plan; const most = 64 * time.Second", ""},
 
 		{"folders", "util", "core/util/a.go", "package util", "never util"},
 		{"folders", "helpers", "helpers/a.go", "package helpers", "never helpers"},

@@ -7,20 +7,11 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// Most of a start is the fork and the way into the sandbox, and neither depends on the event. So a function that has been
-// started from a zygote a second time within aheadLife has one child made ahead of the next start: forked from its nearest
-// zygote, inside its sandbox, parked. It has not run any of the function's code.
-
-const (
-	aheadLife = 30 * time.Second // of a parked child that nobody takes, and between the starts that ask for one
-	maxAhead  = 64               // functions that have one
-
-	// A child ahead is made when the instance that asks for it has become free, or a moment after its start: the event is not
-	// to share the processor with it.
-	aheadDelay = 5 * time.Millisecond
-)
+// A child made ahead of the next start is forked from the function's nearest zygote, inside its sandbox, and parked. It has not run
+// any of the function's code.
 
 // aheadKey names a version of a function, and the modules that a zygote should have imported for it: what was made ahead when others were
 // known is not taken any more.
@@ -31,10 +22,10 @@ type aheadKey struct {
 }
 
 func keyOf(fn *core.Function) aheadKey {
-	return aheadKey{fn.Name, fn.Version, strings.Join(wants(fn).modules, "\n")}
+	return aheadKey{fn.Name, fn.Version, strings.Join(plan.ShapeOf(fn).Modules, "\n")}
 }
 
-// ahead is what a function has ahead. It is there from its first start on, for aheadLife after the last one.
+// ahead is what a function has ahead. It is there from its first start on, for plan.AheadLife after the last one.
 type ahead struct {
 	last    time.Time     // start
 	done    chan struct{} // not nil while a child is being made; closed when it is there or has failed
@@ -84,7 +75,7 @@ func (t *Tree) forkAheadAfter(n *Node) {
 	n.mu.Lock()
 	n.freed = fork
 	n.mu.Unlock()
-	time.AfterFunc(aheadDelay, fork)
+	time.AfterFunc(plan.AheadDelay, fork)
 }
 
 // forkAhead remembers a start and makes a child ahead of the next one, off the request's path. A version that is not deployed any more
@@ -98,7 +89,7 @@ func (t *Tree) forkAhead(fn *core.Function) {
 	defer t.mu.Unlock()
 	a := t.ahead[key]
 	if a == nil {
-		if len(t.ahead) < maxAhead && !t.closed {
+		if plan.Ahead(len(t.ahead)) && !t.closed {
 			t.ahead[key] = &ahead{last: now}
 			t.forget(key, now)
 		}
@@ -126,7 +117,7 @@ func (t *Tree) forkAhead(fn *core.Function) {
 // parkedChild forks a child into its sandbox. It returns nil when that fails, or needs memory that something else has: the next
 // start then does without, and shows why.
 func (t *Tree) parkedChild(fn *core.Function) *Node {
-	ctx, cancel := context.WithTimeout(t.ctx, forkTimeout)
+	ctx, cancel := context.WithTimeout(t.ctx, plan.ForkTimeout)
 	defer cancel()
 	live, err := t.drivers.Driver(ctx, fn.Runtime)
 	if err != nil {
@@ -151,9 +142,9 @@ func (t *Tree) parkedChild(fn *core.Function) *Node {
 	return n
 }
 
-// forget drops what a function has ahead when it has not been started for aheadLife. The caller has the lock.
+// forget drops what a function has ahead when it has not been started for plan.AheadLife. The caller has the lock.
 func (t *Tree) forget(key aheadKey, last time.Time) {
-	time.AfterFunc(time.Until(last.Add(aheadLife)), func() {
+	time.AfterFunc(time.Until(last.Add(plan.AheadLife)), func() {
 		t.mu.Lock()
 		a := t.ahead[key]
 		if a.last != last && !t.closed {

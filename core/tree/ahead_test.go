@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
 // childrenAhead returns what is parked.
@@ -83,7 +84,7 @@ func TestAheadIsMadeLater(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		mustHaveAhead(t, tr, fn("f"))
 		ends := []func(n *Node) time.Duration{
-			func(*Node) time.Duration { return aheadDelay },
+			func(*Node) time.Duration { return plan.AheadDelay },
 			func(n *Node) time.Duration { rest(time.Millisecond); n.Release(time.Now()); return time.Millisecond },
 			func(n *Node) time.Duration { rest(time.Millisecond); n.Kill(); return time.Millisecond },
 		}
@@ -98,7 +99,7 @@ func TestAheadIsMadeLater(t *testing.T) {
 			began, before := time.Now(), created()
 			after := end(n)
 			rest(after - time.Since(began) - 1)
-			if after == aheadDelay && created() != before {
+			if after == plan.AheadDelay && created() != before {
 				t.Errorf("%d: made before %v", i, after)
 			}
 			rest(1)
@@ -170,11 +171,11 @@ func TestNothingAheadOfAColdStart(t *testing.T) {
 
 func TestAheadEnds(t *testing.T) {
 	tests := map[string]func(w *world, tr *Tree, n *Node){
-		"unused":              func(_ *world, _ *Tree, n *Node) { rest(aheadLife) },
+		"unused":              func(_ *world, _ *Tree, n *Node) { rest(plan.AheadLife) },
 		"deployed anew":       func(_ *world, tr *Tree, n *Node) { tr.Evict("f", 2) },
 		"with its zygote":     func(w *world, _ *Tree, n *Node) { w.crash(n.parent.id, core.Exit{Signal: 9, Known: true}) },
 		"by itself":           func(w *world, _ *Tree, n *Node) { w.crash(n.id, core.Exit{Code: 1, Known: true}) },
-		"deployed and unused": func(_ *world, tr *Tree, n *Node) { tr.Evict("f", 2); rest(aheadLife) },
+		"deployed and unused": func(_ *world, tr *Tree, n *Node) { tr.Evict("f", 2); rest(plan.AheadLife) },
 	}
 	for name, end := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -194,12 +195,12 @@ func TestAheadEnds(t *testing.T) {
 		f := fn("f")
 		mustHaveAhead(t, tr, f)
 		for range 3 { // a use within its life prolongs it
-			rest(aheadLife - 2*time.Second)
+			rest(plan.AheadLife - 2*time.Second)
 			if _, _, ph := mustStart(t, tr, f); ph != (core.Phases{}) {
 				t.Errorf("it had ended: %+v", ph)
 			}
 		}
-		rest(aheadLife + time.Second)
+		rest(plan.AheadLife + time.Second)
 		mustNotHaveAhead(t, tr)
 		if len(tr.ahead) != 0 {
 			t.Errorf("%d functions are remembered", len(tr.ahead))
@@ -273,15 +274,19 @@ func TestAheadIsNoIdleInstance(t *testing.T) {
 }
 
 func TestAheadIsBounded(t *testing.T) {
+	most := 0
+	for plan.Ahead(most) {
+		most++
+	}
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		for range 4 {
-			for i := range maxAhead + 9 {
+			for i := range most + 9 {
 				n, _, _ := mustStart(t, tr, fn(fmt.Sprint("f", i)))
 				n.Kill()
 				rest(10 * time.Millisecond)
 			}
 		}
-		if n := len(childrenAhead(tr)); n != maxAhead {
+		if n := len(childrenAhead(tr)); n != most || most < 2 {
 			t.Errorf("%d children ahead", n)
 		}
 	})

@@ -106,8 +106,8 @@ func TestAside(t *testing.T) {
 		sets := fn("sets", "np", "plt")
 		sets.Apart, sets.Aside = map[string]string{"plt": "plt reads MODE when it is imported"}, core.Set{sets.Packages[1]}
 		n, _, _ := mustStart(t, tr, sets)
-		if n.parent.shape.modules != nil {
-			t.Errorf("forked from what has imported %v", n.parent.shape.modules)
+		if n.parent.shape.Modules != nil {
+			t.Errorf("forked from what has imported %v", n.parent.shape.Modules)
 		}
 		if got := w.boxes[n.ID()].modules; !slices.Equal(got, []string{"np"}) {
 			t.Errorf("before its own files it has imported %v", got)
@@ -151,8 +151,8 @@ func TestReads(t *testing.T) {
 			rest(time.Second)
 		}
 		n, _, _ := mustStart(t, tr, other)
-		if len(n.parent.shape.modules) != 2 {
-			t.Errorf("who sets something else is forked from what has imported %v", n.parent.shape.modules)
+		if len(n.parent.shape.Modules) != 2 {
+			t.Errorf("who sets something else is forked from what has imported %v", n.parent.shape.Modules)
 		}
 		for range 4 {
 			if n, _, _ = mustStart(t, tr, sets); slices.Contains(w.boxes[n.ID()].modules, "ssl") {

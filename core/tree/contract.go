@@ -1,8 +1,8 @@
 // Package tree keeps the tree of live processes: it finds the nearest zygote for a function and forks it, makes the zygotes
 // that requests miss, and evicts what is worth least when memory is short.
 //
-// Policy (plan.go) is pure; effects are calls to a driver or a sandbox, and no lock is ever held across one. A parent
-// outlives its children: a node is a child from before its fork until after its end, and that alone is what holds a zygote.
+// core/plan decides, from data alone; the tree carries that out by calls to a driver or a sandbox, and no lock is ever held
+// across one. A parent outlives its children: a node is a child from before its fork until after its end, and that alone is what holds a zygote.
 package tree
 
 import (

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
 func TestFailures(t *testing.T) {
@@ -25,7 +26,7 @@ func TestFailures(t *testing.T) {
 	}{
 		{"a fork that fails once is tried on a fresh zygote", 1, "fork", func(w *world, b *box) error { return lost }, "", "", 2, 2},
 		{"twice is unavailable", 2, "fork", func(w *world, b *box) error { return lost }, core.KindUnavailable, core.FaultDriver, 2, 2},
-		{"a zygote that hangs", 1, "fork", func(w *world, b *box) error { time.Sleep(forkTimeout); return context.DeadlineExceeded }, "", "", 2, 2},
+		{"a zygote that hangs", 1, "fork", func(w *world, b *box) error { time.Sleep(plan.ForkTimeout); return context.DeadlineExceeded }, "", "", 2, 2},
 		{"a handler that raises is not tried again", 9, "import", func(w *world, b *box) error {
 			return core.Errorf(core.KindException, core.FaultHandler, "ValueError")
 		}, core.KindException, core.FaultHandler, 1, 1},
@@ -144,7 +145,7 @@ func TestExpel(t *testing.T) {
 			rest(time.Second)
 		}
 		last, _, _ := mustStart(t, tr, with)
-		if len(last.parent.shape.set) == 0 {
+		if len(last.parent.shape.Set) == 0 {
 			t.Fatal("no zygote has the package")
 		}
 		idler, _, _ := mustStart(t, tr, with)

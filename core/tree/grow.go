@@ -1,21 +1,13 @@
 package tree
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-)
-
-const (
-	maxDemands = 1024             // shapes that are remembered
-	maxLeft    = 4                // zygotes that could not be made, before a round of the planner ends
-	graceRoot  = 10 * time.Second // for making its sandbox, on top of preloadTimeout
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
 // rootKey names a root zygote: one for each runtime and life of a driver.
@@ -45,7 +37,7 @@ func (t *Tree) awaitRoot(ctx context.Context, live Live, phases *core.Phases) er
 		t.roots[key] = root
 		phase = &phases.Preload
 		t.working.Go(func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), preloadTimeout+graceRoot)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), plan.RootTimeout)
 			defer cancel()
 			defer context.AfterFunc(t.ctx, cancel)()
 			root.err = t.makeRoot(ctx, live)
@@ -67,7 +59,7 @@ func (t *Tree) awaitRoot(ctx context.Context, live Live, phases *core.Phases) er
 
 func (t *Tree) makeRoot(ctx context.Context, live Live) error {
 	began := time.Now()
-	n, err := t.joinZygote(live, shape{runtime: live.Runtime.ID}, necessary)
+	n, err := t.joinZygote(live, plan.Shape{Runtime: live.Runtime.ID}, plan.Necessary())
 	if err != nil {
 		return err
 	}
@@ -79,32 +71,30 @@ func (t *Tree) makeRoot(ctx context.Context, live Live) error {
 
 // joinZygote makes the node of a zygote under its nearest one, if memory suffices without evicting anything that is worth more for its size. One
 // without modules is a root zygote.
-func (t *Tree) joinZygote(live Live, s shape, worth float64) (*Node, error) {
+func (t *Tree) joinZygote(live Live, s plan.Shape, worth float64) (*Node, error) {
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
 		return nil, closing()
 	}
-	var parent *Node
-	if len(s.modules) > 0 {
-		z, found := nearest(t.zygotes(live.Generation, maxDepth-1), s, t.costs, t.asks)
-		if !found {
+	var parent plan.Zygote
+	if len(s.Modules) > 0 {
+		var found bool
+		if parent, found = plan.Parent(t.zygotesOf(live.Generation), s, t.facts); !found {
 			t.mu.Unlock()
-			return nil, core.Errorf(core.KindUnavailable, core.FaultWorker, "no zygote of %s can be forked now", s.runtime)
+			return nil, core.Errorf(core.KindUnavailable, core.FaultWorker, "no zygote of %s can be forked now", s.Runtime)
 		}
-		parent = t.nodes[z.id]
 	}
-	bytes := int64(assumedBytes)
-	if d := t.demands[s.key()]; d != nil && d.bytes > 0 {
-		bytes = d.bytes
-	} else if parent != nil {
-		bytes = t.weights.of(s.runtime, without(s.modules, parent.shape.modules))
+	var measured int64
+	if d := t.demands[s.Key()]; d != nil {
+		measured = d.Bytes
 	}
-	n := t.add(core.RoleZygote, s, parent, live.Generation, bytes)
+	bytes := t.facts.Weights.ZygoteBytes(s, parent, measured)
+	n := t.add(core.RoleZygote, s, t.nodes[parent.ID], live.Generation, bytes)
 	ends, enough := t.reclaim(worth / float64(bytes))
 	if enough {
-		n.rebuilt = t.built[s.key()]
-		t.built[s.key()]++
+		n.rebuilt = t.built[s.Key()]
+		t.built[s.Key()]++
 	}
 	t.mu.Unlock()
 	killAll(ends)
@@ -116,7 +106,7 @@ func (t *Tree) joinZygote(live Live, s shape, worth float64) (*Node, error) {
 }
 
 func zygoteConfig(n *Node, live Live) core.SandboxConfig {
-	return core.SandboxConfig{ID: n.id, Role: core.RoleZygote, Runtime: live.Runtime, Packages: n.shape.set}
+	return core.SandboxConfig{ID: n.id, Role: core.RoleZygote, Runtime: live.Runtime, Packages: n.shape.Set}
 }
 
 // settle makes a zygote ready to fork. The uses that it was made for count as its own.
@@ -126,7 +116,7 @@ func (t *Tree) settle(n *Node, began time.Time, uses float64) error {
 	n.saves = took
 	t.mu.Unlock()
 	n.mu.Lock()
-	n.use = use{max(uses, 1), time.Now()}
+	n.use = plan.Use{Weight: max(uses, 1), Last: time.Now()}
 	n.mu.Unlock()
 	if _, ok := n.apply(made); !ok {
 		n.Kill()
@@ -136,35 +126,16 @@ func (t *Tree) settle(n *Node, began time.Time, uses float64) error {
 	t.mu.Lock()
 	t.announce()
 	t.mu.Unlock()
-	t.config.Log.Info("preload", "rt", n.shape.runtime, "node", n.id, "modules", n.shape.modules, "took", took)
+	t.config.Log.Info("preload", "rt", n.shape.Runtime, "node", n.id, "modules", n.shape.Modules, "took", took)
 	return nil
 }
 
 // demand remembers use of a zygote with all of want, and that it was missed, by what counts as so many requests: then it wakes the planner. The
 // caller has the lock.
-func (t *Tree) demand(want shape, missed int, by use) {
-	if len(want.modules) == 0 {
-		return // a root zygote is all it takes
+func (t *Tree) demand(want plan.Shape, missed int, by plan.Use) {
+	if t.demands.Add(want, missed, by, time.Now()) {
+		wake(t.missed)
 	}
-	now, key := time.Now(), want.key()
-	d := t.demands[key]
-	if d == nil {
-		if len(t.demands) >= maxDemands {
-			least := slices.MinFunc(slices.Collect(maps.Keys(t.demands)), func(a, b string) int {
-				return cmp.Compare(t.demands[a].use.at(now), t.demands[b].use.at(now))
-			})
-			delete(t.demands, least)
-		}
-		d = &demand{shape: want}
-		t.demands[key] = d
-	}
-	d.use = d.use.plus(by)
-	if missed == 0 {
-		d.missed = 0
-		return
-	}
-	d.missed += missed
-	wake(t.missed)
 }
 
 // plan makes missing zygotes, one at a time and off every request's path, as long as the policy wants one.
@@ -178,81 +149,61 @@ func (t *Tree) plan() {
 		t.mu.Lock()
 		t.planning, t.short = true, false
 		t.mu.Unlock()
-		var left []block // that cannot be made in this round: another one may have the memory, or the driver, that it takes
-		for t.ctx.Err() == nil && len(left) < maxLeft {
-			want, found := t.wanted(left)
+		var round plan.Round
+		for t.ctx.Err() == nil && !round.Over() {
+			want, found := t.wanted(&round)
 			if !found {
 				break
 			}
 			err := t.grow(want)
-			if err == nil && t.settled(want.shape) {
+			if err == nil && t.settled(want.Shape) {
 				continue
 			}
 			why := t.fullOfBetter() // or it had to go at once, for it was larger than it was taken to be
 			if err != nil && !core.IsKind(err, core.KindExhausted) {
 				why = err.Error()
 			}
-			left = append(left, block{shape: want.shape, reason: why, until: time.Now().Add(lastBackoff)})
+			round.Leave(want.Shape, why, time.Now())
 		}
 		t.mu.Lock()
-		t.planning, t.short = false, len(left) > 0
+		t.planning, t.short = false, round.Short()
 		t.rounds++
-		for i, b := range left {
-			if d := t.demands[b.key()]; d != nil {
-				d.why = b.reason
-			}
-			if i == maxLeft-1 { // nor what has not been tried
-				for _, d := range t.demands {
-					if d.missed > 0 && d.why == "" {
-						d.why = b.reason
-					}
-				}
-			}
-		}
+		round.Explain(t.demands)
 		t.announce()
 		t.mu.Unlock()
 	}
 }
 
-// wanted asks the policy what is missing, besides what is left.
-func (t *Tree) wanted(left []block) (want candidate, found bool) {
+// wanted asks the policy what is missing, besides what the round has left.
+func (t *Tree) wanted(round *plan.Round) (want plan.Candidate, found bool) {
 	now := time.Now()
 	t.mu.Lock()
-	for key, b := range t.blocks {
-		if !b.until.IsZero() && now.Sub(b.until) > lastBackoff {
-			delete(t.blocks, key)
-		}
-	}
-	for _, d := range t.demands {
-		if d.missed > 0 && t.whole(d.shape) {
-			d.missed, d.why = 0, ""
-		}
-	}
-	demands, zygotes := heaviest(t.demands, now), t.zygotes(anyGeneration, maxDepth)
-	blocks, costs, weights := slices.AppendSeq(slices.Clone(left), maps.Values(t.blocks)), maps.Clone(t.costs), maps.Clone(t.weights)
-	asks, needs := t.asks, t.needs
+	zygotes := t.zygotes()
+	t.blocks.Forget(now)
+	t.demands.Met(zygotes, t.facts)
+	demands, blocks, facts := t.demands.Heaviest(now), round.Blocks(t.blocks), t.facts.Clone()
 	t.mu.Unlock()
-	return wanted(demands, zygotes, blocks, costs, weights, asks, needs, now)
+	return plan.Wanted(demands, zygotes, blocks, facts, now)
 }
 
-// grow makes a zygote, in a turn like a start that has to import as much. One that is due is as necessary as the start that follows. An error is for want of memory, a driver or a sandbox; packages that cannot
+// grow makes a zygote, in a turn like a start that has to import as much. One that is due is as plan.Necessary() as the start that follows. An error is for want of memory, a driver or a sandbox; packages that cannot
 // be imported are a block.
-func (t *Tree) grow(want candidate) error {
-	ctx, cancel := context.WithTimeout(t.ctx, preloadTimeout)
+func (t *Tree) grow(want plan.Candidate) error {
+	ctx, cancel := context.WithTimeout(t.ctx, plan.PreloadTimeout)
 	defer cancel()
 	began := time.Now()
-	live, err := t.drivers.Driver(ctx, want.runtime)
+	live, err := t.drivers.Driver(ctx, want.Runtime)
 	if err == nil {
 		err = t.needRoot(ctx, live)
 	}
 	if err != nil {
 		return err
 	}
-	worth := want.worth
-	if want.due {
-		worth = necessary
+	worth := want.Worth
+	if want.Due {
+		worth = plan.Necessary()
 	}
-	n, err := t.joinZygote(live, want.shape, worth)
+	n, err := t.joinZygote(live, want.Shape, worth)
 	if err != nil {
 		return err
 	}
@@ -262,27 +213,27 @@ func (t *Tree) grow(want candidate) error {
 	}
 	defer done()
 	if err := t.spawn(ctx, live, n, zygoteConfig(n, live), &core.Phases{}); err != nil {
-		t.config.Log.Warn("preload", "rt", want.runtime, "modules", want.modules, "err", err)
+		t.config.Log.Warn("preload", "rt", want.Runtime, "modules", want.Modules, "err", err)
 		return err
 	}
-	t.importModules(ctx, live, n, began, want.uses)
+	t.importModules(ctx, live, n, began, want.Uses)
 	return nil
 }
 
 // importModules makes a parked process a zygote. When that fails for a reason in the packages it remembers the reason.
 func (t *Tree) importModules(ctx context.Context, live Live, n *Node, began time.Time, uses float64) {
-	load := core.Load{Packages: directories(n.shape.set), Modules: without(n.shape.modules, n.parent.shape.modules)}
+	load := core.Load{Packages: directories(n.shape.Set), Modules: plan.Missing(n.shape.Modules, n.parent.shape.Modules)}
 	report, err := live.Driver.Import(ctx, n.id, load)
 	switch {
 	case err == nil && report.Threads > 1:
 		n.Kill()
-		t.Learn(n.shape.runtime, report.Modules)
+		t.Learn(n.shape.Runtime, report.Modules)
 		reason := fmt.Sprintf("importing %s leaves %d threads running", strings.Join(load.Modules, ", "), report.Threads)
-		t.block(n.shape, func(b block) block { b.reason = reason; return b })
-		t.config.Log.Info("evict", "rt", n.shape.runtime, "node", n.id, "err", reason)
+		t.block(func() { t.blocks.Forbid(n.shape, reason) })
+		t.config.Log.Info("evict", "rt", n.shape.Runtime, "node", n.id, "err", reason)
 		return
 	case err == nil:
-		t.Learn(n.shape.runtime, report.Modules)
+		t.Learn(n.shape.Runtime, report.Modules)
 		if t.settle(n, began, uses) == nil { // what has ended already is wanted again
 			t.measure(n) // before the next one is made: there may be no memory for it
 		}
@@ -290,18 +241,15 @@ func (t *Tree) importModules(ctx context.Context, live Live, n *Node, began time
 	}
 	n.Kill()
 	if t.ctx.Err() == nil {
-		t.block(n.shape, func(b block) block { return b.again(err.Error(), time.Now()) })
-		t.config.Log.Warn("import", "rt", n.shape.runtime, "node", n.id, "modules", load.Modules, "err", err)
+		t.block(func() { t.blocks.Postpone(n.shape, err.Error(), time.Now()) })
+		t.config.Log.Warn("import", "rt", n.shape.Runtime, "node", n.id, "modules", load.Modules, "err", err)
 	}
 }
 
 // block remembers that a zygote cannot be made.
-func (t *Tree) block(s shape, change func(block) block) {
+func (t *Tree) block(remember func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := s.key()
-	b := t.blocks[key]
-	b.shape = s
-	t.blocks[key] = change(b)
+	remember()
 	t.announce()
 }

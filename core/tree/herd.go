@@ -5,36 +5,31 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
 // Many requests for a function may come at once, before any zygote has imported what it needs. Were each to import it in an
 // instance of its own, they would starve one another and the zygote that is to be made. So as many do as it takes for the policy to
 // want the zygote; the others wait for that and are forked from it.
 
-const (
-	coldTogether = secondMiss       // starts of one shape that import at the same time
-	herdWait     = 10 * time.Second // for a zygote; after it a start imports for itself
-)
-
 // awaitZygote waits while a zygote that would spare the function its imports may still come, unless few others are importing
 // the same. The caller calls leave when its start has ended.
 func (t *Tree) awaitZygote(ctx context.Context, live Live, fn *core.Function, phases *core.Phases) (leave func()) {
-	want := wants(fn)
-	if len(want.modules) == 0 {
+	want := plan.ShapeOf(fn)
+	if len(want.Modules) == 0 {
 		return func() {}
 	}
-	key, began := want.key(), time.Now()
-	timer := time.NewTimer(herdWait)
+	key, began := want.Key(), time.Now()
+	timer := time.NewTimer(plan.HerdWait)
 	defer timer.Stop()
 	for late := false; ; {
 		t.mu.Lock()
-		z, found := nearest(t.zygotesFor(live.Generation, fn, want), want, t.costs, t.asks)
-		if found && len(without(want.modules, z.modules)) == 0 || ctx.Err() != nil {
+		if plan.Whole(t.zygotesFor(live.Generation, fn, want), want, t.facts) || ctx.Err() != nil {
 			t.mu.Unlock()
 			phases.Queue += time.Since(began)
 			return func() {}
 		}
-		if late || t.closed || t.cold[key] < coldTogether || t.forbidden(want) {
+		if late || t.closed || plan.Cold(t.cold[key]) || t.forbidden(want) {
 			t.cold[key]++
 			t.mu.Unlock()
 			phases.Queue += time.Since(began)
@@ -67,23 +62,17 @@ func (t *Tree) announce() {
 }
 
 // forbidden says whether a zygote of that shape cannot be made now. The caller has the lock.
-func (t *Tree) forbidden(want shape) bool {
-	now := time.Now()
-	for _, b := range t.blocks {
-		if b.forbids(want, now) {
-			return true
-		}
-	}
-	return false
+func (t *Tree) forbidden(want plan.Shape) bool {
+	return len(t.blocks.Forbidding(want, time.Now())) > 0
 }
 
 // takeTurn waits until the process of a node may be made, or may import when it is there. The caller calls done when that is over. Without a
 // turn nothing is left of the node.
 func (t *Tree) takeTurn(ctx context.Context, n *Node, phases *core.Phases) (done func(), err error) {
-	function, slow := string(n.shape.runtime), true // as zygotes have it
+	function, slow := string(n.shape.Runtime), true // as zygotes have it
 	if n.fn != nil {
 		t.mu.Lock()
-		function, slow = n.fn.Name, t.slow[version{n.fn.Name, n.fn.Version}] || len(without(n.fn.Imports, n.parent.shape.modules)) > 0
+		function, slow = n.fn.Name, t.slow[version{n.fn.Name, n.fn.Version}] || len(plan.Missing(n.fn.Imports, n.parent.shape.Modules)) > 0
 		t.mu.Unlock()
 	}
 	began := time.Now()
@@ -99,7 +88,7 @@ func (t *Tree) takeTurn(ctx context.Context, n *Node, phases *core.Phases) (done
 func (t *Tree) imported(fn *core.Function, took time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if took >= slowImport {
+	if plan.Slow(took) {
 		t.slow[version{fn.Name, fn.Version}] = true
 	} else {
 		delete(t.slow, version{fn.Name, fn.Version})

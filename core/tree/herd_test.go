@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
 // herd starts n instances of a function at once, and returns how many of them were cold.
@@ -35,7 +36,7 @@ func TestHerdWaitsForTheZygote(t *testing.T) {
 		w.costs["a"] = 100 * time.Millisecond
 		f := fn("f")
 		mustStart(t, tr, fn("other")) // so that there is a root zygote
-		if cold, _ := herd(t, tr, f, 30); cold > coldTogether {
+		if cold, _ := herd(t, tr, f, 30); cold > plan.EnoughMisses {
 			t.Errorf("%d of 30 imported for themselves", cold)
 		}
 		if cold, _ := herd(t, tr, f, 30); cold != 0 {
@@ -49,13 +50,13 @@ func TestHerdWithoutZygote(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		w.costs["a"] = 100 * time.Millisecond
 		w.threads["a"] = 3
-		if cold, took := herd(t, tr, fn("f"), 30); cold != 30 || took >= herdWait {
+		if cold, took := herd(t, tr, fn("f"), 30); cold != 30 || took >= plan.HerdWait {
 			t.Errorf("%d of 30 imported for themselves, in %v", cold, took)
 		}
 	})
 }
 
-// A zygote that does not come is waited for no longer than herdWait.
+// A zygote that does not come is waited for no longer than plan.HerdWait.
 func TestHerdWaitsNotForEver(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		w.costs["a"] = time.Minute

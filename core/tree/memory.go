@@ -2,27 +2,17 @@ package tree
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
-
-const (
-	firstSample = time.Second // after a node is born its memory has settled
-	nextSample  = 30 * time.Second
-	nextRound   = time.Second // of the planner, after there is more memory again
-	restFactor  = 20          // times as long as measuring took the sampler rests: 5 % of one core at the most
-)
-
-// necessary is worth more than anything that could be evicted for it.
-var necessary = math.Inf(1)
 
 // charge counts bytes for a node in place of what was counted before. The caller has the lock.
 func (t *Tree) charge(n *Node, bytes int64) {
 	if bytes < n.charged && t.short {
 		t.short = false
-		time.AfterFunc(nextRound, func() { wake(t.missed) })
+		time.AfterFunc(plan.NextRound, func() { wake(t.missed) })
 	}
 	t.bytes += bytes - n.charged
 	n.charged = bytes
@@ -32,48 +22,34 @@ func (t *Tree) charge(n *Node, bytes int64) {
 // relieve evicts what has become idle while memory is over the budget.
 func (t *Tree) relieve() {
 	t.mu.Lock()
-	ends, _ := t.reclaim(necessary)
+	ends, _ := t.reclaim(plan.Necessary())
 	t.mu.Unlock()
 	killAll(ends)
 }
 
-// reclaim evicts leaves that are worth less than worth until memory is within the budget; none in vain, unless it is necessary. It returns the
+// reclaim evicts leaves until memory is within the budget, for something of that value, as the policy chooses them. It returns the
 // evicted ones, which the caller has to kill when it has given up the lock, and whether memory suffices now.
-func (t *Tree) reclaim(worth float64) (ends []*Node, ok bool) {
+func (t *Tree) reclaim(value float64) (ends []*Node, ok bool) {
 	short := t.bytes - t.config.Budget
 	if short <= 0 {
 		return nil, true
 	}
-	now := time.Now()
-	leaves := t.leaves()
-	var chosen []*Node
-	for short > 0 {
-		least, value, found := victim(leaves, now)
-		if !found || value >= worth {
-			break
-		}
-		n := t.nodes[least.id]
-		chosen = append(chosen, n)
-		short -= n.charged
-		leaves = removeLeaf(leaves, least.id)
-	}
-	if short > 0 && worth < necessary {
-		return nil, false
-	}
-	for _, n := range chosen {
+	victims, enough := plan.Reclaim(t.leaves(), short, value, time.Now())
+	for _, v := range victims {
+		n := t.nodes[v.ID]
 		if _, ok := n.apply(evict); ok {
 			t.charge(n, 0)
 			ends = append(ends, n)
-			if d := t.demands[n.shape.key()]; d != nil && n.role == core.RoleZygote {
-				d.why = t.fullOfBetter()
+			if d := t.demands[n.shape.Key()]; d != nil && n.role == core.RoleZygote {
+				d.Why = t.fullOfBetter()
 			}
 		}
 	}
-	if len(ends) < len(chosen) && t.bytes > t.config.Budget { // somebody has taken one in between
-		more, ok := t.reclaim(worth)
+	if len(ends) < len(victims) && t.bytes > t.config.Budget { // somebody has taken one in between
+		more, ok := t.reclaim(value)
 		return append(ends, more...), ok
 	}
-	return ends, t.bytes <= t.config.Budget
+	return ends, enough || t.bytes <= t.config.Budget
 }
 
 // fullOfBetter is why a zygote is not there that memory does not suffice for.
@@ -81,18 +57,8 @@ func (t *Tree) fullOfBetter() string {
 	return fmt.Sprintf("the memory budget of %d MiB is full of what is worth more than its zygote", t.config.Budget>>20)
 }
 
-func removeLeaf(leaves []leaf, id core.NodeID) []leaf {
-	for i := range leaves {
-		if leaves[i].id == id {
-			leaves[i] = leaves[len(leaves)-1]
-			return leaves[:len(leaves)-1]
-		}
-	}
-	return leaves
-}
-
 // leaves returns what could be evicted. The caller has the lock.
-func (t *Tree) leaves() (leaves []leaf) {
+func (t *Tree) leaves() (leaves []plan.Leaf) {
 	for _, n := range t.nodes {
 		if len(n.children) > 0 || !n.is(parked) && !n.is(idle) && !n.is(ready) && !n.is(retired) {
 			continue
@@ -104,7 +70,7 @@ func (t *Tree) leaves() (leaves []leaf) {
 		if bytes == 0 {
 			bytes = n.charged
 		}
-		leaves = append(leaves, leaf{id: n.id, root: n.parent == nil, use: used, saves: n.saves, bytes: bytes})
+		leaves = append(leaves, plan.Leaf{ID: n.id, Root: n.parent == nil, Use: used, Saves: n.saves, Bytes: bytes, Charged: n.charged})
 	}
 	return leaves
 }
@@ -112,24 +78,16 @@ func (t *Tree) leaves() (leaves []leaf) {
 // EvictIdle ends the least valuable idle instance, and returns false when there is none.
 func (t *Tree) EvictIdle() bool {
 	t.mu.Lock()
-	var instances []leaf
+	var instances []plan.Leaf
 	for _, l := range t.leaves() {
-		if t.nodes[l.id].is(idle) {
+		if t.nodes[l.ID].is(idle) {
 			instances = append(instances, l)
 		}
 	}
-	least, _, found := victim(instances, time.Now())
-	n := t.nodes[least.id]
+	least, _, found := plan.Victim(instances, time.Now())
+	n := t.nodes[least.ID]
 	t.mu.Unlock()
 	return found && n.Evict()
-}
-
-// estimate is the memory that a new instance is taken to need. The caller has the lock.
-func (t *Tree) estimate(fn *core.Function) int64 {
-	if bytes := t.private[version{fn.Name, fn.Version}]; bytes > 0 {
-		return bytes
-	}
-	return assumedBytes
 }
 
 // sample measures the nodes one after the other, gently.
@@ -149,7 +107,7 @@ func (t *Tree) sample() {
 		took := t.measure(n)
 		select {
 		case <-t.ctx.Done():
-		case <-time.After(restFactor * took):
+		case <-time.After(plan.Rest(took)):
 		}
 	}
 }
@@ -178,12 +136,12 @@ func (t *Tree) due(now time.Time) (next *Node, wait time.Duration) {
 		}
 	}
 	if next == nil {
-		return nil, nextSample
+		return nil, plan.NextSample
 	}
 	if wait = next.sampleAt.Sub(now); wait > 0 {
 		return nil, wait
 	}
-	next.sampleAt = now.Add(nextSample)
+	next.sampleAt = now.Add(plan.NextSample)
 	return next, 0
 }
 
@@ -197,14 +155,14 @@ func (t *Tree) measured(n *Node, usage core.Usage) []*Node {
 	n.usage = usage
 	t.charge(n, usage.Proportional)
 	if n.role == core.RoleZygote {
-		if d := t.demands[n.shape.key()]; d != nil { // later it shares some of it with its children
-			d.bytes = max(d.bytes, usage.Proportional)
+		if d := t.demands[n.shape.Key()]; d != nil { // later it shares some of it with its children
+			d.Bytes = max(d.Bytes, usage.Proportional)
 		}
 	}
 	if n.is(idle) || n.is(busy) {
 		t.private[version{n.fn.Name, n.fn.Version}] = usage.Private
 	}
-	ends, _ := t.reclaim(necessary)
+	ends, _ := t.reclaim(plan.Necessary())
 	return ends
 }
 

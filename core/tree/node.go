@@ -9,6 +9,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
 // state is where a node is in its life.
@@ -101,7 +102,7 @@ type Node struct {
 	tree    *Tree
 	id      core.NodeID
 	role    core.Role
-	shape   shape
+	shape   plan.Shape
 	fn      *core.Function // of an instance
 	parent  *Node          // nil for a root zygote
 	depth   int
@@ -115,7 +116,7 @@ type Node struct {
 	mu      sync.Mutex     // guards the following; held for moments only
 	sandbox Sandbox        // nil until it is made
 	conn    *endpoint.Conn // to an instance
-	use     use
+	use     plan.Use
 	events  int
 	freed   func() // nil, or to be called at the end of the first hold; it does not block
 
@@ -165,7 +166,7 @@ func (n *Node) Lease() bool {
 // to be used again; the caller then kills it. It calls no sandbox and may be called with a lock held.
 func (n *Node) Release(now time.Time) bool {
 	n.mu.Lock()
-	n.use = n.use.add(now)
+	n.use = n.use.Add(now)
 	n.events++
 	freed := n.freed
 	n.freed = nil
@@ -231,19 +232,12 @@ func (n *Node) attach(s Sandbox, protocol int) bool {
 	return !n.is(dying)
 }
 
-// How long Ended waits: for an end that the broken connection already told of, and for the end of the parent. The kernel
-// ends the members of a pid namespace before its first process is seen to end.
-const (
-	endGrace    = 200 * time.Millisecond
-	parentGrace = 100 * time.Millisecond
-)
-
 // Ended says why an instance ended, as the error of the event that was in it. The process must have ended or be about to:
 // it is killed when it is still there after a moment.
 func (n *Node) Ended() *core.Error {
 	select {
 	case <-n.done:
-	case <-time.After(endGrace):
+	case <-time.After(plan.EndGrace):
 		n.Kill()
 		return core.Errorf(core.KindExit, core.FaultHandler,
 			"the handler of %s closed the connection to the worker without an answer; it must leave foreign descriptors alone", n.fn.Name)
@@ -253,7 +247,7 @@ func (n *Node) Ended() *core.Error {
 		select {
 		case <-n.parent.done:
 			n.felled.Store(true)
-		case <-time.After(parentGrace):
+		case <-time.After(plan.ParentGrace):
 		}
 	}
 	switch {

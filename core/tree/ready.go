@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
 // A function's first start would be cold, and its second, were its zygote made only when requests have missed it. So a deploy counts as that many
@@ -20,21 +21,21 @@ func (t *Tree) Preload(ctx context.Context, fn *core.Function) {
 	if err != nil || t.needRoot(ctx, live) != nil {
 		return
 	}
-	want := wants(fn)
+	want := plan.ShapeOf(fn)
 	t.mu.Lock()
-	once := use{1, time.Now()}
-	t.uses[fn.Name] = t.uses[fn.Name].plus(once)
+	once := plan.Once(time.Now())
+	t.uses[fn.Name] = t.uses[fn.Name].Plus(once)
 	missed, enough := 0, t.rounds+1
 	if !t.whole(want) {
-		missed = secondMiss
+		missed = plan.EnoughMisses
 	}
 	if t.planning { // that round may not see what it is asked for now
 		enough++
 	}
 	t.demand(want, missed, once)
-	if d := t.demands[want.key()]; d != nil {
-		d.due++
-		defer func() { t.mu.Lock(); d.due--; t.mu.Unlock() }()
+	if d := t.demands[want.Key()]; d != nil {
+		d.Due++
+		defer func() { t.mu.Lock(); d.Due--; t.mu.Unlock() }()
 	}
 	for !t.closed && !t.whole(want) && !t.forbidden(want) && t.rounds < enough {
 		grown := t.grown
@@ -53,45 +54,41 @@ func (t *Tree) Preload(ctx context.Context, fn *core.Function) {
 func (t *Tree) Unready(fn *core.Function) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	want := wants(fn)
+	want := plan.ShapeOf(fn)
 	apart := t.apart(fn)
 	switch modules := slices.Sorted(maps.Keys(apart)); {
 	case len(modules) > 0:
 		return modules[0] + ": " + apart[modules[0]]
 	case t.whole(want):
 		return ""
-	case len(t.zygotes(anyGeneration, maxDepth)) == 0:
+	case len(t.zygotes()) == 0:
 		return fmt.Sprintf("%s has no zygote yet", fn.Runtime)
 	}
-	now := time.Now()
-	for _, b := range t.blocks {
-		if b.forbids(want, now) {
-			return b.reason
-		}
+	if blocks := t.blocks.Forbidding(want, time.Now()); len(blocks) > 0 {
+		return blocks[0].Reason
 	}
-	if d := t.demands[want.key()]; d != nil && d.why != "" { // of the last time that it was tried
-		return d.why
+	if d := t.demands[want.Key()]; d != nil && d.Why != "" { // of the last time that it was tried
+		return d.Why
 	}
 	return "its zygote is not made yet"
 }
 
 // settled tells whether a zygote has everything, or cannot.
-func (t *Tree) settled(want shape) bool {
+func (t *Tree) settled(want plan.Shape) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.whole(want) || t.forbidden(want)
 }
 
 // whole tells whether a zygote has everything. The caller has the lock.
-func (t *Tree) whole(want shape) bool {
-	z, found := nearest(t.zygotes(anyGeneration, maxDepth), want, t.costs, t.asks)
-	return found && len(without(want.modules, z.modules)) == 0
+func (t *Tree) whole(want plan.Shape) bool {
+	return plan.Whole(t.zygotes(), want, t.facts)
 }
 
 // needRoot makes a root zygote for a driver that has none.
 func (t *Tree) needRoot(ctx context.Context, live Live) error {
 	t.mu.Lock()
-	_, found := nearest(t.zygotes(live.Generation, maxDepth), shape{runtime: live.Runtime.ID}, nil, nil)
+	_, found := plan.Nearest(t.zygotesOf(live.Generation), plan.Shape{Runtime: live.Runtime.ID}, t.facts)
 	t.mu.Unlock()
 	if found {
 		return nil
@@ -104,15 +101,15 @@ func (t *Tree) needRoot(ctx context.Context, live Live) error {
 // instance.
 func (t *Tree) Drop(before, now []core.Function) (dropped []*Node) {
 	t.mu.Lock()
-	asks := t.asks
+	asks := t.facts.Asks
 	t.mu.Unlock()
-	useless := func(s shape) bool {
-		serves := func(fn core.Function) bool { return asks.mayBecome(s, wants(&fn)) }
-		return len(s.set) > 0 && slices.ContainsFunc(before, serves) && !slices.ContainsFunc(now, serves)
+	useless := func(s plan.Shape) bool {
+		serves := func(fn core.Function) bool { return asks.MayBecome(s, plan.ShapeOf(&fn)) }
+		return len(s.Set) > 0 && slices.ContainsFunc(before, serves) && !slices.ContainsFunc(now, serves)
 	}
 	var ends []*Node
 	t.mu.Lock()
-	maps.DeleteFunc(t.demands, func(_ string, d *demand) bool { return d.due == 0 && useless(d.shape) })
+	maps.DeleteFunc(t.demands, func(_ string, d *plan.Demand) bool { return d.Due == 0 && useless(d.Shape) })
 	for _, n := range t.nodes {
 		if n.role != core.RoleZygote || !useless(n.shape) {
 			continue
@@ -159,10 +156,10 @@ func (t *Tree) Resume(used []Used) {
 		defer t.mu.Unlock()
 		for i := range used {
 			u := &used[i]
-			before := use{use{u.Use.Weight, u.Use.Last}.at(last), now}
-			t.uses[u.Function.Name] = t.uses[u.Function.Name].plus(before)
-			if want := wants(&u.Function); !t.whole(want) {
-				t.demand(want, secondMiss, before)
+			before := plan.Use{Weight: plan.Use(u.Use).At(last), Last: now}
+			t.uses[u.Function.Name] = t.uses[u.Function.Name].Plus(before)
+			if want := plan.ShapeOf(&u.Function); !t.whole(want) {
+				t.demand(want, plan.EnoughMisses, before)
 			}
 		}
 	})
@@ -172,7 +169,7 @@ func (t *Tree) Resume(used []Used) {
 func (t *Tree) Uses(deployed func(name string) bool) map[string]core.Use {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	maps.DeleteFunc(t.uses, func(name string, _ use) bool { return !deployed(name) })
+	maps.DeleteFunc(t.uses, func(name string, _ plan.Use) bool { return !deployed(name) })
 	uses := maps.Clone(t.uses)
 	for _, n := range t.nodes {
 		if n.fn == nil {
@@ -182,12 +179,12 @@ func (t *Tree) Uses(deployed func(name string) bool) map[string]core.Use {
 			n.mu.Lock()
 			used := n.use
 			n.mu.Unlock()
-			uses[n.fn.Name] = before.plus(used)
+			uses[n.fn.Name] = before.Plus(used)
 		}
 	}
 	all := make(map[string]core.Use, len(uses))
 	for name, u := range uses {
-		all[name] = core.Use{Weight: u.weight, Last: u.last}
+		all[name] = core.Use(u)
 	}
 	return all
 }

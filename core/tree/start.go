@@ -8,13 +8,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
-)
-
-const (
-	forkTimeout    = 5 * time.Second  // a fork takes milliseconds; what takes longer hangs
-	preloadTimeout = 60 * time.Second // a process start and imports, with cold disks
-	handlerTimeout = 10 * time.Second // the least for a handler's import, which may have packages to import whatever its limit for one event
-	attempts       = 2
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
 // lostError marks a failure of a zygote or a driver, which a fresh one may not have.
@@ -33,7 +27,7 @@ func (t *Tree) Start(ctx context.Context, fn *core.Function, request string) (*N
 func (t *Tree) begin(ctx context.Context, fn *core.Function, request string, trial *Trial) (*Node, core.Start, core.Phases, error) {
 	var phases core.Phases
 	var lost lostError
-	for range attempts {
+	for range plan.Attempts {
 		n, start, err := t.start(ctx, fn, request, trial, &phases)
 		if err == nil {
 			return n, start, phases, nil
@@ -110,25 +104,18 @@ func instanceConfig(n *Node, live Live) core.SandboxConfig {
 	fn := n.fn
 	var imports int64
 	for module, bytes := range fn.Weights {
-		if !slices.Contains(n.parent.shape.modules, module) {
+		if !slices.Contains(n.parent.shape.Modules, module) {
 			imports += bytes
 		}
 	}
 	return core.SandboxConfig{ID: n.id, Role: core.RoleInstance, Runtime: live.Runtime, Packages: fn.Packages, Code: fn.Code, Function: fn.Name, Version: fn.Version, Limits: fn.Limits, Imports: imports}
 }
 
-// wants is what a zygote would best have imported for the function.
-func wants(fn *core.Function) shape {
-	modules := slices.DeleteFunc(slices.Concat(fn.Imports, fn.Loaded), func(m string) bool { return fn.Apart[m] != "" })
-	set := slices.DeleteFunc(slices.Clone(fn.Packages), func(p core.Package) bool { return slices.Contains(fn.Aside, p) })
-	return shape{runtime: fn.Runtime, set: set, modules: modules}
-}
-
 // join makes the node of an instance under the nearest zygote, with a root zygote made first where there is none.
 func (t *Tree) join(ctx context.Context, live Live, fn *core.Function, phases *core.Phases) (*Node, core.Start, error) {
 	start := core.StartFork
-	for range attempts {
-		n, whole, err := t.joinNow(live, fn, necessary)
+	for range plan.Attempts {
+		n, whole, err := t.joinNow(live, fn, plan.Necessary())
 		if err != nil {
 			return nil, "", err
 		}
@@ -149,24 +136,24 @@ func (t *Tree) join(ctx context.Context, live Live, fn *core.Function, phases *c
 // joinNow returns nil when no zygote can be forked, and whether the chosen one has imported everything. Worth decides what may be
 // evicted for the instance; one that a request needs is worth more than everything.
 func (t *Tree) joinNow(live Live, fn *core.Function, worth float64) (n *Node, whole bool, err error) {
-	want := wants(fn)
+	want := plan.ShapeOf(fn)
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
 		return nil, false, closing()
 	}
-	z, found := nearest(t.zygotesFor(live.Generation, fn, want), want, t.costs, t.asks)
+	z, found := plan.Nearest(t.zygotesFor(live.Generation, fn, want), want, t.facts)
 	if !found {
 		t.mu.Unlock()
 		return nil, false, nil
 	}
-	missing := without(want.modules, z.modules)
-	if worth == necessary {
-		once := use{1, time.Now()}
-		t.uses[fn.Name] = t.uses[fn.Name].plus(once)
+	missing := plan.Missing(want.Modules, z.Modules)
+	if worth == plan.Necessary() {
+		once := plan.Once(time.Now())
+		t.uses[fn.Name] = t.uses[fn.Name].Plus(once)
 		t.demand(want, min(len(missing), 1), once)
 	}
-	n = t.add(core.RoleInstance, want, t.nodes[z.id], live.Generation, t.estimate(fn))
+	n = t.add(core.RoleInstance, want, t.nodes[z.ID], live.Generation, plan.InstanceBytes(t.private[version{fn.Name, fn.Version}]))
 	n.fn = fn
 	ends, enough := t.reclaim(worth)
 	t.mu.Unlock()
@@ -179,33 +166,36 @@ func (t *Tree) joinNow(live Live, fn *core.Function, worth float64) (n *Node, wh
 }
 
 // zygotes returns what can be forked. The caller has the lock.
-func (t *Tree) zygotes(generation, depth int) (zygotes []zygote) {
+func (t *Tree) zygotes() (zygotes []plan.Zygote) {
 	for _, n := range t.nodes {
-		if n.is(ready) && (generation == anyGeneration || n.driver == generation) && n.depth <= depth {
-			zygotes = append(zygotes, zygote{shape: n.shape, id: n.id, depth: n.depth})
+		if n.is(ready) {
+			zygotes = append(zygotes, plan.Zygote{Shape: n.shape, ID: n.id, Depth: n.depth})
 		}
 	}
 	return zygotes
 }
 
+// zygotesOf returns what can be forked by that generation of a driver. The caller has the lock.
+func (t *Tree) zygotesOf(generation int) []plan.Zygote {
+	return slices.DeleteFunc(t.zygotes(), func(z plan.Zygote) bool { return t.nodes[z.ID].driver != generation })
+}
+
 // zygotesFor returns what can be forked for the function. One that sets what a module of the language's own reads when it is imported takes none that has imported
 // what the function does not want itself: that may be such a module, or have imported one. The caller has the lock.
-func (t *Tree) zygotesFor(generation int, fn *core.Function, want shape) []zygote {
-	zygotes := t.zygotes(generation, maxDepth)
+func (t *Tree) zygotesFor(generation int, fn *core.Function, want plan.Shape) []plan.Zygote {
+	zygotes := t.zygotesOf(generation)
 	if !slices.ContainsFunc(fn.Settings(), func(name string) bool { return t.reads[variable{fn.Runtime, name}] }) {
 		return zygotes
 	}
-	return slices.DeleteFunc(zygotes, func(z zygote) bool {
-		for n := t.nodes[z.id]; n != nil; n = n.parent {
-			if len(without(n.shape.modules, want.modules)) > 0 {
+	return slices.DeleteFunc(zygotes, func(z plan.Zygote) bool {
+		for n := t.nodes[z.ID]; n != nil; n = n.parent {
+			if len(plan.Missing(n.shape.Modules, want.Modules)) > 0 {
 				return true
 			}
 		}
 		return false
 	})
 }
-
-const anyGeneration = -1
 
 // spawn makes the sandbox of a node and its process, parked inside. When it fails nothing of the node is left.
 func (t *Tree) spawn(ctx context.Context, live Live, n *Node, config core.SandboxConfig, phases *core.Phases) error {
@@ -251,11 +241,11 @@ func (t *Tree) spawnInTurn(ctx context.Context, live Live, n *Node, config core.
 
 func fork(ctx context.Context, driver core.Driver, n *Node) error {
 	if n.parent == nil {
-		ctx, cancel := context.WithTimeout(ctx, preloadTimeout)
+		ctx, cancel := context.WithTimeout(ctx, plan.PreloadTimeout)
 		defer cancel()
-		return driver.Preload(ctx, n.id, n.shape.runtime, n.sandbox.Ref())
+		return driver.Preload(ctx, n.id, n.shape.Runtime, n.sandbox.Ref())
 	}
-	ctx, cancel := context.WithTimeout(ctx, forkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, plan.ForkTimeout)
 	defer cancel()
 	return driver.Fork(ctx, n.id, n.parent.id, n.sandbox.Ref())
 }
@@ -273,7 +263,7 @@ func (t *Tree) attest(n *Node, err error) (enter time.Duration, _ error) {
 		return 0, err
 	case entering != nil:
 		err = entering
-		return 0, core.Errorf(core.KindUnavailable, core.FaultDriver, "the driver of %s made no process for %s: %w", n.shape.runtime, n.id, err)
+		return 0, core.Errorf(core.KindUnavailable, core.FaultDriver, "the driver of %s made no process for %s: %w", n.shape.Runtime, n.id, err)
 	}
 	t.mu.Lock()
 	n.pid = pid
@@ -296,9 +286,9 @@ func (t *Tree) mistrust(live Live, n *Node) {
 	if n.parent == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(t.ctx, forkTimeout)
+	ctx, cancel := context.WithTimeout(t.ctx, plan.ForkTimeout)
 	defer cancel()
-	if now, err := t.drivers.Driver(ctx, n.shape.runtime); err != nil || now.Generation != live.Generation {
+	if now, err := t.drivers.Driver(ctx, n.shape.Runtime); err != nil || now.Generation != live.Generation {
 		t.DriverLost(live.Generation)
 		return
 	}
@@ -309,13 +299,13 @@ func (t *Tree) mistrust(live Live, n *Node) {
 // importHandler has a parked instance import its handler, or kills it. The driver has no part in it.
 func (t *Tree) importHandler(ctx context.Context, n *Node, trial *Trial) error {
 	fn := n.fn
-	limit := max(fn.Limits.Timeout, handlerTimeout)
+	limit := max(fn.Limits.Timeout, plan.HandlerTimeout)
 	var modules []string
 	if trial == nil { // in one the code imports them itself: its error then names the place
-		modules = left(fn, n.parent.shape.modules)
+		modules = left(fn, n.parent.shape.Modules)
 	}
 	if trial != nil {
-		trial.Ahead = len(n.parent.shape.modules) > 0
+		trial.Ahead = len(n.parent.shape.Modules) > 0
 	}
 	importing, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -354,7 +344,7 @@ func (t *Tree) importHandler(ctx context.Context, n *Node, trial *Trial) error {
 // left is what an instance imports before its handler: what its zygote has not, and might have. What no zygote may import is the handler's to import, at
 // its own place: the function's files may prepare for it, and it may find there what it does not find by itself.
 func left(fn *core.Function, there []string) []string {
-	return slices.DeleteFunc(without(fn.Imports, there), func(m string) bool { return fn.Apart[m] != "" })
+	return slices.DeleteFunc(plan.Missing(fn.Imports, there), func(m string) bool { return fn.Apart[m] != "" })
 }
 
 func directories(set core.Set) []string {

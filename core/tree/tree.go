@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
 // Config is what a tree is told.
@@ -48,18 +50,15 @@ type Tree struct {
 	nodes   map[core.NodeID]*Node
 	bytes   int64                  // sum of what each node is charged
 	roots   map[rootKey]*rootStart // being made
-	costs   costs
-	weights weights
-	demands map[string]*demand // by shape
-	uses    map[string]use     // by function
-	blocks  map[string]block   // by shape
-	built   map[string]int     // zygotes made, by shape
-	private map[version]int64  // bytes of the last measured instance
+	facts   plan.Facts
+	demands plan.Demands
+	blocks  plan.Blocks
+	uses    map[string]plan.Use // by function
+	built   map[string]int      // zygotes made, by shape
+	private map[version]int64   // bytes of the last measured instance
 	ahead   map[aheadKey]*ahead
 	slow    map[version]bool // whose own files take long to import
 	reads   map[variable]bool
-	asks    Asks
-	needs   Needs
 	cold    map[string]int // starts that import what a zygote could have, by shape
 	grown   chan struct{}  // closed and made anew when a zygote has been made or cannot be, and when a cold start or a round of the planner has ended
 
@@ -79,9 +78,9 @@ func New(config Config, drivers Drivers, sandboxes Sandboxes) *Tree {
 	t := &Tree{
 		config: config, drivers: drivers, sandboxes: sandboxes,
 		missed: make(chan struct{}, 1), born: make(chan struct{}, 1),
-		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, costs: costs{}, weights: weights{}, demands: map[string]*demand{}, uses: map[string]use{},
-		blocks: map[string]block{}, built: map[string]int{}, private: map[version]int64{}, ahead: map[aheadKey]*ahead{},
-		turns: newTurns(turnsOf()), slow: map[version]bool{}, reads: map[variable]bool{}, cold: map[string]int{}, grown: make(chan struct{}),
+		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, facts: plan.Facts{Costs: plan.Costs{}, Weights: plan.Weights{}},
+		demands: plan.Demands{}, blocks: plan.Blocks{}, uses: map[string]plan.Use{}, built: map[string]int{}, private: map[version]int64{}, ahead: map[aheadKey]*ahead{},
+		turns: newTurns(plan.Turns(runtime.NumCPU())), slow: map[version]bool{}, reads: map[variable]bool{}, cold: map[string]int{}, grown: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.working.Go(t.plan)
@@ -90,19 +89,19 @@ func New(config Config, drivers Drivers, sandboxes Sandboxes) *Tree {
 }
 
 // add makes a node under parent, which it holds from then on. The caller has the lock.
-func (t *Tree) add(role core.Role, s shape, parent *Node, generation int, bytes int64) *Node {
+func (t *Tree) add(role core.Role, s plan.Shape, parent *Node, generation int, bytes int64) *Node {
 	t.last++
 	now := time.Now()
 	n := &Node{
 		tree: t, id: core.NodeID(fmt.Sprintf("%s-%d", role, t.last)), role: role, shape: s, parent: parent, depth: 1, driver: generation, born: now,
-		done: make(chan struct{}), use: use{1, now}, children: map[*Node]struct{}{}, sampleAt: now.Add(firstSample),
+		done: make(chan struct{}), use: plan.Once(now), children: map[*Node]struct{}{}, sampleAt: now.Add(plan.FirstSample),
 	}
 	if parent != nil {
 		n.depth = parent.depth + 1
 		parent.children[n] = struct{}{}
 		parent.forks++
 		parent.mu.Lock()
-		parent.use = parent.use.add(now)
+		parent.use = parent.use.Add(now)
 		parent.mu.Unlock()
 	}
 	t.nodes[n.id] = n
@@ -201,11 +200,7 @@ func (t *Tree) DriverLost(generation int) {
 		if _, ok := n.apply(retire); ok && len(n.children) == 0 {
 			ends = append(ends, n)
 		}
-		for _, d := range t.demands { // the next driver is to have as good ones
-			if d.runtime == n.shape.runtime && d.missed < secondMiss {
-				d.missed = secondMiss
-			}
-		}
+		t.demands.Lose(n.shape.Runtime) // the next driver is to have as good ones
 	}
 	wake(t.missed)
 	t.mu.Unlock()
@@ -218,7 +213,7 @@ func (t *Tree) Expel(digest string) {
 	var ends []*Node
 	t.mu.Lock()
 	for _, n := range t.nodes {
-		if !slices.ContainsFunc(n.shape.set, func(p core.Package) bool { return p.Digest == digest }) {
+		if !slices.ContainsFunc(n.shape.Set, func(p core.Package) bool { return p.Digest == digest }) {
 			continue
 		}
 		if n.fn != nil {
@@ -237,7 +232,7 @@ func (t *Tree) Expel(digest string) {
 func (t *Tree) Learn(rt core.RuntimeID, modules map[string]time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.costs.learn(rt, modules)
+	t.facts.Costs.Learn(rt, modules)
 }
 
 // LearnReads tells the tree which environment variables modules of the language's own read when they are imported, before a zygote imports them. A zygote that has
@@ -250,13 +245,26 @@ func (t *Tree) LearnReads(rt core.RuntimeID, names []string) {
 	}
 }
 
+// LearnAsks replaces what the tree knows of which packages look for which, before a zygote imports such a package, and before a function
+// has one that is looked for.
+func (t *Tree) LearnAsks(asks plan.Asks) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.facts.Asks = asks
+}
+
+// LearnNeeds replaces what the tree knows of the modules and requirements of packages.
+func (t *Tree) LearnNeeds(needs plan.Needs) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.facts.Needs = needs
+}
+
 // Weigh tells the tree how many bytes of memory importing modules takes.
 func (t *Tree) Weigh(rt core.RuntimeID, modules map[string]int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for name, bytes := range modules {
-		t.weights[module{rt, name}] = bytes
-	}
+	t.facts.Weights.Learn(rt, modules)
 }
 
 // Apart returns the modules that no zygote imports for a function, with the reasons: those that it was deployed with, and what was found out
@@ -270,16 +278,16 @@ func (t *Tree) Apart(fn *core.Function) map[string]string {
 // apart is Apart. The caller has the lock.
 func (t *Tree) apart(fn *core.Function) map[string]string {
 	apart := maps.Clone(fn.Apart)
-	want := wants(fn)
-	for _, b := range t.blocks {
-		if !b.until.IsZero() || !b.forbids(want, time.Time{}) {
+	want := plan.ShapeOf(fn)
+	for _, b := range t.blocks.Forbidding(want, time.Time{}) {
+		if !b.ForGood() {
 			continue
 		}
 		if apart == nil {
 			apart = map[string]string{}
 		}
-		for _, m := range b.modules {
-			apart[m] = b.reason
+		for _, m := range b.Modules {
+			apart[m] = b.Reason
 		}
 	}
 	return apart
@@ -313,7 +321,7 @@ func (t *Tree) Snapshot() []core.NodeInfo {
 // info describes the node. The caller has the tree's lock.
 func (n *Node) info() core.NodeInfo {
 	info := core.NodeInfo{
-		ID: n.id, Role: n.role, State: state(n.state.Load()).String(), Runtime: n.shape.runtime, Set: n.shape.set, Modules: n.shape.modules,
+		ID: n.id, Role: n.role, State: state(n.state.Load()).String(), Runtime: n.shape.Runtime, Set: n.shape.Set, Modules: n.shape.Modules,
 		PID: n.pid, Memory: n.usage.Proportional, Private: n.usage.Private, Generation: n.rebuilt, Forks: n.forks, Born: n.born,
 	}
 	if n.parent != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
 const plenty = 1 << 40
@@ -41,7 +42,7 @@ func mustStart(t *testing.T, tr *Tree, f *core.Function) (*Node, core.Start, cor
 func parentModules(tr *Tree, n *Node) []string {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	return n.parent.shape.modules
+	return n.parent.shape.Modules
 }
 
 func TestStartKindsAndPhases(t *testing.T) {
@@ -160,7 +161,7 @@ func TestZygoteThatRaisesIsTriedAgainLater(t *testing.T) {
 		if tries != 1 {
 			t.Errorf("%d tries in 20 s", tries)
 		}
-		rest(firstBackoff)
+		rest(plan.FirstBackoff)
 		mustStart(t, tr, f)
 		rest(time.Second)
 		if tries != 2 {
@@ -247,7 +248,7 @@ func TestSamplerIsGentle(t *testing.T) {
 		if infos := tr.Snapshot(); infos[1].Memory != 5<<20 || infos[1].Private != 4<<20 {
 			t.Errorf("%+v", infos)
 		}
-		if at := n.sampleAt.Sub(n.born); at < nextSample {
+		if at := n.sampleAt.Sub(n.born); at < plan.NextSample {
 			t.Errorf("measured again after %v", at)
 		}
 		w.mu.Lock()

@@ -2,21 +2,16 @@ package tree
 
 import (
 	"context"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
 // A turn is the right to make a process and to import into it, each of which is work for a processor. Functions that wait have one turn
 // after the other, however many requests each of them has. Slow work, which has packages or long files to import or a program to start, never has
 // more than a half of the turns, and no function has the last one: whoever comes next finds one soon.
-
-// turnLife is how long a turn is kept from others at the most. What takes longer waits for something other than a processor.
-const turnLife = 2 * time.Second
-
-// slowImport is how long a start imports, whose function's next ones are slow work; most take some milliseconds, on a busy machine some tens.
-const slowImport = 200 * time.Millisecond
 
 type turns struct {
 	most int // that one function may have
@@ -37,11 +32,9 @@ type flow struct {
 
 // newTurns shares that many turns, two or more.
 func newTurns(n int) *turns {
-	return &turns{free: n, most: n - 1, slow: n / 2, had: map[string]int{}}
+	most, slow := plan.Shares(n)
+	return &turns{free: n, most: most, slow: slow, had: map[string]int{}}
 }
-
-// turnsOf is how many turns this machine has: work that waits a little, for the kernel or a driver, keeps no processor idle.
-func turnsOf() int { return max(2*runtime.NumCPU(), 4) }
 
 // take waits for a turn of the function. The caller calls done when the work is done.
 func (t *turns) take(ctx context.Context, function string, slow bool) (done func(), err error) {
@@ -65,7 +58,7 @@ func (t *turns) take(ctx context.Context, function string, slow bool) (done func
 		return nil, ctx.Err()
 	}
 	put := sync.OnceFunc(func() { t.put(function, slow) })
-	late := time.AfterFunc(turnLife, put)
+	late := time.AfterFunc(plan.TurnLife, put)
 	return func() { late.Stop(); put() }, nil
 }
 

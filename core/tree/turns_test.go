@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
 // occupy has a function wait for n turns at once and keep each for a while.
@@ -97,7 +98,7 @@ func TestTurnsComeBack(t *testing.T) {
 		if _, err := turns.take(ctx, "c", false); err == nil {
 			t.Error("there was a fifth turn")
 		}
-		if took := waited(t, turns, "d"); took != turnLife-time.Second {
+		if took := waited(t, turns, "d"); took != plan.TurnLife-time.Second {
 			t.Errorf("beside what hangs it waited %v", took)
 		}
 		group.Wait()

@@ -8,8 +8,8 @@ import (
 	"sync"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 	"github.com/pipsqueak-faas/pipsqueak/core/probe"
-	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
 // A package may import another one if it is there, without requiring it, and remembers that it was not. Here is which of them do.
@@ -18,11 +18,11 @@ import (
 // ask for it, however many others there are.
 type asking struct {
 	mu     sync.Mutex
-	known  map[tree.Asker]known
+	known  map[plan.Asker]known
 	offers map[name][]core.Package // what each name is found in
 	asked  map[name][]core.Package // what asks for each name
-	asks   tree.Asks
-	needs  tree.Needs
+	asks   plan.Asks
+	needs  plan.Needs
 }
 
 // known is what a package is known to ask for.
@@ -40,7 +40,7 @@ type name struct {
 }
 
 func newAsking() *asking {
-	return &asking{known: map[tree.Asker]known{}, offers: map[name][]core.Package{}, asked: map[name][]core.Package{}, asks: tree.Asks{}, needs: tree.Needs{}}
+	return &asking{known: map[plan.Asker]known{}, offers: map[name][]core.Package{}, asked: map[name][]core.Package{}, asks: plan.Asks{}, needs: plan.Needs{}}
 }
 
 // learnAsks tells the tree what is known of packages now, and what they have and require, before a zygote imports them, and before a function has one that is asked for.
@@ -58,7 +58,7 @@ func (k *asking) learn(packages []core.Installed) (changed int) {
 	for i := range packages {
 		p := &packages[i]
 		names, probed := probe.Asks(*p)
-		asker := tree.Asker{Runtime: p.Runtime, Package: p.Package}
+		asker := plan.Asker{Runtime: p.Runtime, Package: p.Package}
 		before, there := k.known[asker]
 		if there && before.probed == probed && slices.Equal(before.names, names) && slices.Equal(before.locked, p.Locked.Requires) {
 			continue
@@ -77,8 +77,8 @@ func (k *asking) learn(packages []core.Installed) (changed int) {
 }
 
 // need is what a package has and requires, in whatever versions.
-func need(p *core.Installed) tree.Need {
-	need := tree.Need{Modules: p.Receipt.Modules}
+func need(p *core.Installed) plan.Need {
+	need := plan.Need{Modules: p.Receipt.Modules}
 	for _, required := range p.Locked.Requires { // in the versions of the function that brought it
 		name, _, _ := strings.Cut(required, "==")
 		need.Requires = append(need.Requires, name)
@@ -91,13 +91,13 @@ func (k *asking) offer(p *core.Installed) {
 	for n := range offered(p) {
 		k.offers[n] = append(k.offers[n], p.Package)
 		for _, q := range k.asked[n] {
-			k.pair(tree.Asker{Runtime: p.Runtime, Package: q}, p.Package)
+			k.pair(plan.Asker{Runtime: p.Runtime, Package: q}, p.Package)
 		}
 	}
 }
 
 // ask notes what a package asks for, besides what it was known to. One of which that is not known may ask for all.
-func (k *asking) ask(asker tree.Asker, before []string) {
+func (k *asking) ask(asker plan.Asker, before []string) {
 	now := k.known[asker]
 	if !now.probed || slices.Contains(now.names, core.AnyPackage) {
 		k.asks[asker] = nil
@@ -118,7 +118,7 @@ func (k *asking) ask(asker tree.Asker, before []string) {
 	}
 }
 
-func (k *asking) pair(asker tree.Asker, q core.Package) {
+func (k *asking) pair(asker plan.Asker, q core.Package) {
 	others, asks := k.asks[asker]
 	if q.Name == asker.Package.Name || asks && others == nil || slices.Contains(others, q) {
 		return
@@ -165,7 +165,7 @@ func found(p *core.Installed) (names []string) {
 func beginnings(text string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for i := range text {
-			if i > 0 && tree.Within(text, text[:i]) && !yield(text[:i]) {
+			if i > 0 && plan.Within(text, text[:i]) && !yield(text[:i]) {
 				return
 			}
 		}

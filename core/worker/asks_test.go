@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 	"github.com/pipsqueak-faas/pipsqueak/core/probe"
-	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
 func TestAsksOf(t *testing.T) {
@@ -30,7 +30,7 @@ func TestAsksOf(t *testing.T) {
 	k.learn(append(packages, other))
 	for name, want := range map[string][]string{"scikit-learn": nil, "forest": {"scikit-learn"}, "meta": {"scikit-learn"}, "storage": {"sql"}, "sql": {"storage"}, "@a/b": nil, "scoped": {"@a/b"}, "plain": nil} {
 		var got []string
-		for _, q := range k.asks[tree.Asker{Runtime: "lang1", Package: core.Package{Name: name, Version: "1"}}] {
+		for _, q := range k.asks[plan.Asker{Runtime: "lang1", Package: core.Package{Name: name, Version: "1"}}] {
 			got = append(got, q.Name)
 		}
 		if !slices.Equal(got, want) {
@@ -38,7 +38,7 @@ func TestAsksOf(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"any", "new"} {
-		if others, asks := k.asks[tree.Asker{Runtime: "lang1", Package: core.Package{Name: name, Version: "1"}}]; !asks || others != nil {
+		if others, asks := k.asks[plan.Asker{Runtime: "lang1", Package: core.Package{Name: name, Version: "1"}}]; !asks || others != nil {
 			t.Errorf("%s asks for %v, %v", name, others, asks)
 		}
 	}
@@ -51,7 +51,7 @@ func TestAsksOf(t *testing.T) {
 
 // provides tells whether a name that a package asks for is that of another one, or is of its modules, or may be where they are.
 func provides(q *core.Installed, name string) bool {
-	return slices.ContainsFunc(found(q), func(m string) bool { return tree.Within(name, m) || tree.Within(m, name) })
+	return slices.ContainsFunc(found(q), func(m string) bool { return plan.Within(name, m) || plan.Within(m, name) })
 }
 
 // However packages come to be known, one asks for another exactly when a name that it asks for is one that the other provides.
@@ -85,7 +85,7 @@ func TestAskingOrder(t *testing.T) {
 		k.learn(packages)
 		for i := range packages {
 			p := &packages[i]
-			others, asks := k.asks[tree.Asker{Runtime: "lang1", Package: p.Package}]
+			others, asks := k.asks[plan.Asker{Runtime: "lang1", Package: p.Package}]
 			if p.Probe == nil {
 				if !asks || others != nil {
 					t.Fatalf("%s was not probed and asks for %v", p, others)

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 	"github.com/pipsqueak-faas/pipsqueak/core/probe"
-	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
 // Of what an instance says that its function imports besides, so much is believed.
@@ -310,7 +310,7 @@ func (d *deployment) compile(ctx context.Context, all []core.Installed) error {
 func owner(module string, packages []core.Installed) (found *core.Installed, own string) {
 	for i := range packages {
 		for _, m := range packages[i].Receipt.Modules {
-			if len(m) > len(own) && tree.Within(module, m) {
+			if len(m) > len(own) && plan.Within(module, m) {
 				found, own = &packages[i], m
 			}
 		}

@@ -1,4 +1,4 @@
-package tree
+package plan
 
 import (
 	"cmp"
@@ -17,13 +17,6 @@ type Needs map[core.Package]Need
 type Need struct {
 	Modules  []string
 	Requires []string // names of packages
-}
-
-// LearnNeeds replaces what the tree knows of that.
-func (t *Tree) LearnNeeds(needs Needs) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.needs = needs
 }
 
 // Within tells whether a module is the other one or a part of it: what follows in its name is no letter.

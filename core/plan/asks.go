@@ -1,4 +1,4 @@
-package tree
+package plan
 
 import (
 	"slices"
@@ -16,25 +16,18 @@ type Asker struct {
 // is missing asks for none. It is not changed any more once a tree has it.
 type Asks map[Asker]core.Set
 
-// LearnAsks replaces what the tree knows of that, before a zygote imports such a package, and before a function has one that is asked for.
-func (t *Tree) LearnAsks(asks Asks) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.asks = asks
-}
-
-// mayBecome is the invariant of the tree: s may be forked into o only when everything that s may have loaded is o's as well, and nothing that s has
+// MayBecome is the invariant of the tree: s may be forked into o only when everything that s may have loaded is o's as well, and nothing that s has
 // loaded has looked in vain for a package that o has: it remembers that there was none.
-func (a Asks) mayBecome(s, o shape) bool {
+func (a Asks) MayBecome(s, o Shape) bool {
 	if !s.partOf(o) {
 		return false
 	}
-	if len(s.set) == len(o.set) {
+	if len(s.Set) == len(o.Set) {
 		return true
 	}
-	return !slices.ContainsFunc(s.set, func(p core.Package) bool {
-		others, asks := a[Asker{s.runtime, p}]
-		return asks && (others == nil || slices.ContainsFunc(others, func(q core.Package) bool { return has(o.set, q) && !has(s.set, q) }))
+	return !slices.ContainsFunc(s.Set, func(p core.Package) bool {
+		others, asks := a[Asker{s.Runtime, p}]
+		return asks && (others == nil || slices.ContainsFunc(others, func(q core.Package) bool { return has(o.Set, q) && !has(s.Set, q) }))
 	})
 }
 

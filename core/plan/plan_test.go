@@ -1,4 +1,4 @@
-package tree
+package plan
 
 import (
 	"flag"
@@ -17,92 +17,100 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
-func shapeOf(packages, modules string) shape {
-	return shape{runtime: "lang1", set: pkgs(strings.Fields(packages)...), modules: strings.Fields(modules)}
+func pkgs(names ...string) core.Set {
+	var all []core.Package
+	for _, n := range names {
+		all = append(all, core.Package{Name: n, Version: "1"})
+	}
+	return core.NewSet(all...)
 }
 
-func z(id core.NodeID, depth int, packages string) zygote {
-	return zygote{shape: shapeOf(packages, packages), id: id, depth: depth}
+func shapeOf(packages, modules string) Shape {
+	return Shape{Runtime: "lang1", Set: pkgs(strings.Fields(packages)...), Modules: strings.Fields(modules)}
+}
+
+func z(id core.NodeID, depth int, packages string) Zygote {
+	return Zygote{Shape: shapeOf(packages, packages), ID: id, Depth: depth}
 }
 
 func TestNearest(t *testing.T) {
-	c := costs{{"lang1", "big"}: time.Second, {"lang1", "small"}: time.Millisecond, {"lang1", "small2"}: time.Millisecond}
+	c := Costs{{"lang1", "big"}: time.Second, {"lang1", "small"}: time.Millisecond, {"lang1", "small2"}: time.Millisecond}
 	other := z("other", 1, "big")
-	other.runtime = "lang2"
+	other.Runtime = "lang2"
 	newer := z("newer", 2, "big")
-	newer.set[0].Version = "2"
+	newer.Set[0].Version = "2"
 	tests := []struct {
 		name    string
-		zygotes []zygote
+		zygotes []Zygote
 		want    string
 		id      core.NodeID
 	}{
 		{"none", nil, "big", ""},
-		{"the root serves all", []zygote{z("root", 1, "")}, "big", "root"},
-		{"what saves most", []zygote{z("root", 1, ""), z("b", 2, "big"), z("s", 2, "small small2")}, "big small small2", "b"},
-		{"never a package too much", []zygote{z("root", 1, ""), z("bx", 2, "big x")}, "big", "root"},
-		{"never another version", []zygote{z("root", 1, ""), newer}, "big", "root"},
-		{"never another runtime", []zygote{other}, "big", ""},
-		{"all that it can", []zygote{z("b", 2, "big"), z("bs", 3, "big small")}, "big small", "bs"},
-		{"among equals the smaller set", []zygote{{shapeOf("small x", "small"), "sx", 2}, z("s", 3, "small")}, "small x", "s"},
-		{"then the one nearer to the root", []zygote{z("deep", 4, "small"), z("flat", 2, "small")}, "small", "flat"},
-		{"then the older one", []zygote{z("z-10", 2, "small"), z("z-9", 2, "small")}, "small", "z-9"},
+		{"the root serves all", []Zygote{z("root", 1, "")}, "big", "root"},
+		{"what saves most", []Zygote{z("root", 1, ""), z("b", 2, "big"), z("s", 2, "small small2")}, "big small small2", "b"},
+		{"never a package too much", []Zygote{z("root", 1, ""), z("bx", 2, "big x")}, "big", "root"},
+		{"never another version", []Zygote{z("root", 1, ""), newer}, "big", "root"},
+		{"never another runtime", []Zygote{other}, "big", ""},
+		{"all that it can", []Zygote{z("b", 2, "big"), z("bs", 3, "big small")}, "big small", "bs"},
+		{"among equals the smaller set", []Zygote{{shapeOf("small x", "small"), "sx", 2}, z("s", 3, "small")}, "small x", "s"},
+		{"then the one nearer to the root", []Zygote{z("deep", 4, "small"), z("flat", 2, "small")}, "small", "flat"},
+		{"then the older one", []Zygote{z("z-10", 2, "small"), z("z-9", 2, "small")}, "small", "z-9"},
 	}
 	for _, test := range tests {
-		if got, _ := nearest(test.zygotes, shapeOf(test.want, test.want), c, nil); got.id != test.id {
-			t.Errorf("%s: %q, not %q", test.name, got.id, test.id)
+		if got, _ := Nearest(test.zygotes, shapeOf(test.want, test.want), Facts{Costs: c}); got.ID != test.id {
+			t.Errorf("%s: %q, not %q", test.name, got.ID, test.id)
 		}
 	}
 }
 
 func TestVictim(t *testing.T) {
-	l := func(id core.NodeID, weight float64, ago, saves time.Duration, mib int64) leaf {
-		return leaf{id: id, use: use{weight, noon.Add(-ago)}, saves: saves, bytes: mib << 20}
+	l := func(id core.NodeID, weight float64, ago, saves time.Duration, mib int64) Leaf {
+		return Leaf{ID: id, Use: Use{weight, noon.Add(-ago)}, Saves: saves, Bytes: mib << 20}
 	}
 	root := l("root", 0, time.Hour, 0, 8)
-	root.root = true
+	root.Root = true
 	tests := []struct {
 		name   string
-		leaves []leaf
+		leaves []Leaf
 		id     core.NodeID
 	}{
 		{"none", nil, ""},
-		{"the least used", []leaf{l("a", 9, 0, time.Second, 8), l("b", 1, 0, time.Second, 8)}, "b"},
-		{"the longest unused", []leaf{l("a", 2, 0, time.Second, 8), l("b", 2, time.Minute, time.Second, 8)}, "b"},
-		{"the cheapest to make again", []leaf{l("a", 1, 0, 3*time.Millisecond, 8), l("b", 1, 0, time.Second, 8)}, "a"},
-		{"the biggest", []leaf{l("a", 1, 0, time.Second, 8), l("b", 1, 0, time.Second, 80)}, "b"},
-		{"a root zygote last", []leaf{root, l("a", 99, 0, time.Minute, 1)}, "a"},
-		{"but at last", []leaf{root}, "root"},
-		{"half as much use after a half-life", []leaf{l("a", 4, halfLife, time.Second, 8), l("b", 1.9, 0, time.Second, 8)}, "b"},
+		{"the least used", []Leaf{l("a", 9, 0, time.Second, 8), l("b", 1, 0, time.Second, 8)}, "b"},
+		{"the longest unused", []Leaf{l("a", 2, 0, time.Second, 8), l("b", 2, time.Minute, time.Second, 8)}, "b"},
+		{"the cheapest to make again", []Leaf{l("a", 1, 0, 3*time.Millisecond, 8), l("b", 1, 0, time.Second, 8)}, "a"},
+		{"the biggest", []Leaf{l("a", 1, 0, time.Second, 8), l("b", 1, 0, time.Second, 80)}, "b"},
+		{"a root zygote last", []Leaf{root, l("a", 99, 0, time.Minute, 1)}, "a"},
+		{"but at last", []Leaf{root}, "root"},
+		{"half as much use after a half-life", []Leaf{l("a", 4, halfLife, time.Second, 8), l("b", 1.9, 0, time.Second, 8)}, "b"},
 	}
 	for _, test := range tests {
-		if got, _, _ := victim(test.leaves, noon); got.id != test.id {
-			t.Errorf("%s: %q, not %q", test.name, got.id, test.id)
+		if got, _, _ := Victim(test.leaves, noon); got.ID != test.id {
+			t.Errorf("%s: %q, not %q", test.name, got.ID, test.id)
 		}
 	}
 }
 
 func TestCosts(t *testing.T) {
-	c := costs{}
+	c := Costs{}
 	if got := c.of("lang1", "a"); got != assumedCost {
 		t.Errorf("unmeasured: %v", got)
 	}
-	c.learn("lang1", map[string]time.Duration{"a": time.Second, "b": 0})
-	c.learn("lang1", map[string]time.Duration{"a": time.Millisecond})
+	c.Learn("lang1", map[string]time.Duration{"a": time.Second, "b": 0})
+	c.Learn("lang1", map[string]time.Duration{"a": time.Millisecond})
 	if a, b := c.of("lang1", "a"), c.of("lang1", "b"); a != time.Second || b != time.Microsecond {
 		t.Errorf("%v %v", a, b)
 	}
 }
 
 func TestBlock(t *testing.T) {
-	b := block{shape: shapeOf("a b", "a")}
+	b := Block{Shape: shapeOf("a b", "a")}
 	for packages, want := range map[string]bool{"a b": true, "a b c": true, "a": false, "b c": false} {
 		if got := b.forbids(shapeOf(packages, packages), noon); got != want {
 			t.Errorf("for good, %s: %v", packages, got)
 		}
 	}
-	b = block{shape: shapeOf("a", "a")}.again("ImportError", noon)
-	for at, want := range map[time.Duration]bool{0: true, firstBackoff - 1: true, firstBackoff: false} {
+	b = Block{Shape: shapeOf("a", "a")}.again("ImportError", noon)
+	for at, want := range map[time.Duration]bool{0: true, FirstBackoff - 1: true, FirstBackoff: false} {
 		if got := b.forbids(shapeOf("a", "a"), noon.Add(at)); got != want {
 			t.Errorf("after %v: %v", at, got)
 		}
@@ -117,12 +125,12 @@ func TestBlock(t *testing.T) {
 
 // TestPlans plays the planner from a root zygote until it wants nothing more, and compares the tree that it made.
 func TestPlans(t *testing.T) {
-	measured := costs{{"lang1", "numpy"}: 80 * time.Millisecond, {"lang1", "pandas"}: 300 * time.Millisecond, {"lang1", "yaml"}: 5 * time.Millisecond,
+	measured := Costs{{"lang1", "numpy"}: 80 * time.Millisecond, {"lang1", "pandas"}: 300 * time.Millisecond, {"lang1", "yaml"}: 5 * time.Millisecond,
 		{"lang1", "requests"}: 60 * time.Millisecond, {"lang1", "matplotlib"}: 200 * time.Millisecond, {"lang1", "grpc"}: 90 * time.Millisecond}
 	tests := []struct {
 		name    string
 		demands []string // packages = modules, × requests missed
-		blocks  []block
+		blocks  []Block
 	}{
 		{"once_is_nothing", []string{"pandas 1"}, nil},
 		{"twice_makes_it", []string{"pandas 2"}, nil},
@@ -131,30 +139,30 @@ func TestPlans(t *testing.T) {
 		{"cheap_is_not_shared", []string{"yaml pandas 2", "yaml numpy 2"}, nil},
 		{"a_subset_is_the_parent", []string{"numpy 3", "numpy pandas 3", "numpy pandas matplotlib 3"}, nil},
 		{"what_is_used_most_first", []string{"requests 2", "pandas 2", "matplotlib 9"}, nil},
-		{"unforkable_takes_supersets_along", []string{"grpc 5", "grpc pandas 5", "pandas 5"}, []block{{shape: shapeOf("grpc", "grpc"), reason: "threads"}}},
+		{"unforkable_takes_supersets_along", []string{"grpc 5", "grpc pandas 5", "pandas 5"}, []Block{{Shape: shapeOf("grpc", "grpc"), Reason: "threads"}}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			var demands []demand
+			var demands []Demand
 			for _, line := range test.demands {
 				at := strings.LastIndex(line, " ")
 				var missed int
 				fmt.Sscan(line[at:], &missed)
-				demands = append(demands, demand{shape: shapeOf(line[:at], line[:at]), missed: missed, use: use{float64(missed), noon}})
+				demands = append(demands, Demand{Shape: shapeOf(line[:at], line[:at]), Missed: missed, Use: Use{float64(missed), noon}})
 			}
-			zygotes := []zygote{z("root", 1, "")}
+			zygotes := []Zygote{z("root", 1, "")}
 			var plan strings.Builder
 			for range 20 {
-				want, found := wanted(demands, zygotes, test.blocks, measured, nil, nil, nil, noon)
+				want, found := Wanted(demands, zygotes, test.blocks, Facts{Costs: measured}, noon)
 				if !found {
 					break
 				}
-				parent, _ := nearest(zygotes, want.shape, measured, nil)
-				made := zygote{want.shape, core.NodeID(strings.Join(want.modules, "+")), parent.depth + 1}
+				parent, _ := Nearest(zygotes, want.Shape, Facts{Costs: measured})
+				made := Zygote{want.Shape, core.NodeID(strings.Join(want.Modules, "+")), parent.Depth + 1}
 				zygotes = append(zygotes, made)
-				fmt.Fprintf(&plan, "%s%s under %s, worth %.2f s\n", strings.Repeat("  ", parent.depth), made.id, parent.id, want.worth)
+				fmt.Fprintf(&plan, "%s%s under %s, worth %.2f s\n", strings.Repeat("  ", parent.Depth), made.ID, parent.ID, want.Worth)
 			}
-			golden := filepath.Join("testdata", "plan", test.name+".golden")
+			golden := filepath.Join("testdata", test.name+".golden")
 			if *update {
 				os.MkdirAll(filepath.Dir(golden), 0o755)
 				os.WriteFile(golden, []byte(plan.String()), 0o644)
@@ -169,13 +177,13 @@ func TestPlans(t *testing.T) {
 
 // TestSharedIsImportable: what two functions have in common is no module whose package, or what that requires, they have at different versions.
 func TestSharedIsImportable(t *testing.T) {
-	measured := costs{{"lang1", "pandas"}: 300 * time.Millisecond, {"lang1", "numpy"}: 80 * time.Millisecond, {"lang1", "json"}: 50 * time.Millisecond}
-	at := func(versions, modules string) demand {
+	measured := Costs{{"lang1", "pandas"}: 300 * time.Millisecond, {"lang1", "numpy"}: 80 * time.Millisecond, {"lang1", "json"}: 50 * time.Millisecond}
+	at := func(versions, modules string) Demand {
 		s := shapeOf(versions, modules)
-		for i, p := range s.set {
-			s.set[i].Name, s.set[i].Version, _ = strings.Cut(p.Name, "=")
+		for i, p := range s.Set {
+			s.Set[i].Name, s.Set[i].Version, _ = strings.Cut(p.Name, "=")
 		}
-		return demand{shape: s, missed: 1, use: use{1, noon}}
+		return Demand{Shape: s, Missed: 1, Use: Use{1, noon}}
 	}
 	for name, test := range map[string]struct {
 		a, b, modules string
@@ -191,7 +199,7 @@ func TestSharedIsImportable(t *testing.T) {
 	} {
 		a, b := at(test.a, test.modules), at(test.b, test.modules)
 		needs := Needs{}
-		for _, p := range append(slices.Clone(a.set), b.set...) {
+		for _, p := range append(slices.Clone(a.Set), b.Set...) {
 			switch p.Name {
 			case "pandas":
 				needs[p] = Need{Modules: []string{"pandas"}, Requires: []string{"numpy"}}
@@ -201,8 +209,8 @@ func TestSharedIsImportable(t *testing.T) {
 				needs[p] = Need{Requires: []string{"pandas"}} // in a circle
 			}
 		}
-		want, found := wanted([]demand{a, b}, nil, nil, measured, nil, nil, needs, noon)
-		if got := strings.Join(want.modules, " "); got != test.want || found != (test.want != "") {
+		want, found := Wanted([]Demand{a, b}, nil, nil, Facts{Costs: measured, Needs: needs}, noon)
+		if got := strings.Join(want.Modules, " "); got != test.want || found != (test.want != "") {
 			t.Errorf("%s: %q is shared, want %q", name, got, test.want)
 		}
 	}

@@ -1,0 +1,111 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// FirstBackoff is how long a zygote that could not import is not tried again; it doubles with each failure.
+const FirstBackoff = time.Minute
+
+const (
+	lastBackoff = time.Hour
+	maxLeft     = 4 // zygotes that could not be made, before a round of planning ends
+)
+
+// Block is a zygote that cannot be made.
+type Block struct {
+	Shape
+	Reason   string
+	failures int
+	until    time.Time // zero: for good
+}
+
+// ForGood says whether the block never ends.
+func (b Block) ForGood() bool { return b.until.IsZero() }
+
+// again is the block after one more failed try.
+func (b Block) again(reason string, now time.Time) Block {
+	b.Reason, b.failures = reason, b.failures+1
+	b.until = now.Add(min(FirstBackoff<<min(b.failures-1, 10), lastBackoff))
+	return b
+}
+
+// forbids says whether s must not be made. What cannot be forked for good takes all that contains it along.
+func (b Block) forbids(s Shape, now time.Time) bool {
+	if b.ForGood() {
+		return b.partOf(s) && len(Missing(b.Modules, s.Modules)) == 0
+	}
+	return now.Before(b.until) && b.Runtime == s.Runtime && b.Key() == s.Key()
+}
+
+// Blocks are all blocks, each under the key of its shape.
+type Blocks map[string]Block
+
+// Forbid blocks a zygote that must not be forked.
+func (b Blocks) Forbid(s Shape, reason string) {
+	one := b[s.Key()]
+	one.Shape, one.Reason = s, reason
+	b[s.Key()] = one
+}
+
+// Postpone blocks a zygote that could not be made, the longer the more often that was tried.
+func (b Blocks) Postpone(s Shape, reason string, now time.Time) {
+	one := b[s.Key()]
+	one.Shape = s
+	b[s.Key()] = one.again(reason, now)
+}
+
+// Forbidding returns the blocks because of which s must not be made now.
+func (b Blocks) Forbidding(s Shape, now time.Time) (forbidding []Block) {
+	for _, one := range b {
+		if one.forbids(s, now) {
+			forbidding = append(forbidding, one)
+		}
+	}
+	return forbidding
+}
+
+// Forget drops the blocks that have been over for so long that a failure would be the first again.
+func (b Blocks) Forget(now time.Time) {
+	maps.DeleteFunc(b, func(_ string, one Block) bool { return !one.ForGood() && now.Sub(one.until) > lastBackoff })
+}
+
+// Round is one round of planning: zygotes are made as long as one is wanted and not too many of them fail.
+type Round struct {
+	left []Block // another zygote may have the memory, or the driver, that these would take
+}
+
+// Leave leaves a zygote for a later round.
+func (r *Round) Leave(s Shape, reason string, now time.Time) {
+	r.left = append(r.left, Block{Shape: s, Reason: reason, until: now.Add(lastBackoff)})
+}
+
+// Short says whether the round has left something.
+func (r *Round) Short() bool { return len(r.left) > 0 }
+
+// Over says whether the round has left so much that it ends.
+func (r *Round) Over() bool { return len(r.left) == maxLeft }
+
+// Blocks returns what is not wanted in this round.
+func (r *Round) Blocks(all Blocks) []Block {
+	return slices.AppendSeq(slices.Clone(r.left), maps.Values(all))
+}
+
+// Explain has the demands say why the round has not made their zygotes, also those that it has not come to.
+func (r *Round) Explain(demands Demands) {
+	for _, b := range r.left {
+		if d := demands[b.Key()]; d != nil {
+			d.Why = b.Reason
+		}
+	}
+	if !r.Over() {
+		return
+	}
+	for _, d := range demands {
+		if d.Missed > 0 && d.Why == "" {
+			d.Why = r.left[maxLeft-1].Reason
+		}
+	}
+}

@@ -1,0 +1,112 @@
+// Package plan is the policy of the tree, whole and pure: data in, decision out. It decides which zygote is the nearest,
+// which missing one is made, which node is evicted, what is made ahead and how long anything is waited for. It starts
+// nothing, locks nothing and reads no clock: the caller passes the time.
+//
+// A plan is what ought to live, for what is asked for, what that costs and the memory that there is. Today it is made one
+// step at a time: Wanted names the next zygote to make, Reclaim the nodes to evict for it. The tree carries the steps out.
+package plan
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+const maxDepth = 8 // of a zygote; pid namespaces nest 32 deep and a worker may run in one
+
+// Facts are what is known of the modules and packages of all functions.
+type Facts struct {
+	Costs   Costs
+	Weights Weights
+	Asks    Asks
+	Needs   Needs
+}
+
+// Shape is what a plan sees of a process: the packages that it may load, and the modules that it has imported, or is to import.
+type Shape struct {
+	Runtime core.RuntimeID
+	Set     core.Set
+	Modules []string // in the order of import
+}
+
+// ShapeOf returns the shape of the zygote that the function is best forked from.
+func ShapeOf(fn *core.Function) Shape {
+	modules := slices.DeleteFunc(slices.Concat(fn.Imports, fn.Loaded), func(m string) bool { return fn.Apart[m] != "" })
+	set := slices.DeleteFunc(slices.Clone(fn.Packages), func(p core.Package) bool { return slices.Contains(fn.Aside, p) })
+	return Shape{Runtime: fn.Runtime, Set: set, Modules: modules}
+}
+
+// Key identifies the shape, whatever the order of its modules.
+func (s Shape) Key() string {
+	modules := slices.Sorted(slices.Values(s.Modules))
+	return string(s.Runtime) + "\n" + s.Set.Key() + "\n" + strings.Join(modules, "\n")
+}
+
+// partOf says whether o may load everything that s may have loaded.
+func (s Shape) partOf(o Shape) bool { return s.Runtime == o.Runtime && s.Set.SubsetOf(o.Set) }
+
+// within says whether o has everything that s has, and more.
+func (s Shape) within(o Shape) bool {
+	return s.partOf(o) && len(Missing(s.Modules, o.Modules)) == 0 && smaller(s, o) < 0
+}
+
+// shared is what both have in common; its modules are in the order of s.
+func (s Shape) shared(o Shape) Shape {
+	modules := slices.DeleteFunc(slices.Clone(s.Modules), func(m string) bool { return !slices.Contains(o.Modules, m) })
+	return Shape{Runtime: s.Runtime, Set: s.Set.Intersect(o.Set), Modules: modules}
+}
+
+// smaller orders shapes by how much a process of that shape has loaded: the more a zygote has loaded, the more its forks cost.
+func smaller(a, b Shape) int {
+	return cmp.Or(cmp.Compare(len(a.Set), len(b.Set)), cmp.Compare(len(a.Modules), len(b.Modules)))
+}
+
+// Missing returns the modules of want that a process with the modules in have still has to import.
+func Missing(want, have []string) []string {
+	return slices.DeleteFunc(slices.Clone(want), func(m string) bool { return slices.Contains(have, m) })
+}
+
+// Zygote is a process that can be forked now.
+type Zygote struct {
+	Shape
+	ID    core.NodeID
+	Depth int // of a root zygote: 1
+}
+
+// Nearest finds the zygote that saves want the most import time, among those that may become it. Among equals it prefers the
+// one that has loaded least, then the one nearer to the root, then the older one.
+func Nearest(zygotes []Zygote, want Shape, facts Facts) (best Zygote, found bool) {
+	var most time.Duration
+	for _, z := range zygotes {
+		saved := facts.Costs.saves(z.Modules, want)
+		if found && saved < most {
+			continue
+		}
+		if found && saved == most && !preferred(z, best) {
+			continue
+		}
+		// The expensive check comes last.
+		if facts.Asks.MayBecome(z.Shape, want) {
+			best, most, found = z, saved, true
+		}
+	}
+	return best, found
+}
+
+func preferred(a, b Zygote) bool {
+	return cmp.Or(smaller(a.Shape, b.Shape), cmp.Compare(a.Depth, b.Depth), cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID)) < 0
+}
+
+// Parent finds the zygote that a missing one is forked from: the nearest that is not too deep.
+func Parent(zygotes []Zygote, want Shape, facts Facts) (parent Zygote, found bool) {
+	return Nearest(slices.DeleteFunc(slices.Clone(zygotes), func(z Zygote) bool { return z.Depth >= maxDepth }), want, facts)
+}
+
+// Whole says whether the nearest zygote has imported everything that want has.
+func Whole(zygotes []Zygote, want Shape, facts Facts) bool {
+	z, found := Nearest(zygotes, want, facts)
+	return found && len(Missing(want.Modules, z.Modules)) == 0
+}

@@ -1,0 +1,74 @@
+package integration
+
+import (
+	"go/ast"
+	"go/token"
+	"slices"
+	"strings"
+)
+
+// pure is what core/plan may import of the standard library: nothing of it has an effect, and of time only the arithmetic is used.
+var pure = []string{"cmp", "maps", "math", "slices", "strings", "time", "unicode", "unicode/utf8"}
+
+// clocks are the functions of package time that read a clock or wait for one.
+var clocks = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"}
+
+// rulePure keeps core/plan free of clocks, locks and processes.
+func rulePure(sources []source) (violations []string) {
+	for _, s := range sources {
+		if s.test() || s.folder() != "core/plan" {
+			continue
+		}
+		for _, spec := range s.file.Imports {
+			if name := strings.Trim(spec.Path.Value, `"`); !strings.HasPrefix(name, modulePath) && !slices.Contains(pure, name) {
+				violations = append(violations, s.at(spec)+": core/plan imports "+name+": a plan is data in, decision out, without effects; the tree has those")
+			}
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.SelectorExpr:
+				if of, ok := n.X.(*ast.Ident); ok && of.Name == "time" && slices.Contains(clocks, n.Sel.Name) {
+					violations = append(violations, s.at(n)+": time."+n.Sel.Name+" in core/plan: it reads no clock, so that a decision can be repeated; the caller passes the time")
+				}
+			case *ast.GoStmt, *ast.ChanType:
+				violations = append(violations, s.at(n)+": core/plan starts and shares nothing: the caller has the lock")
+			}
+			return true
+		})
+	}
+	return violations
+}
+
+// ruleNumbers keeps the numbers that decide something out of core/tree: they are core/plan's.
+func ruleNumbers(sources []source) (violations []string) {
+	refuse := func(s source, n ast.Node, text string) {
+		violations = append(violations, s.at(n)+": "+text+" in core/tree: it carries out what core/plan decides, so the number is a policy of core/plan")
+	}
+	for _, s := range sources {
+		if s.test() || s.folder() != "core/tree" {
+			continue
+		}
+		for _, decl := range s.file.Decls {
+			decl, ok := decl.(*ast.GenDecl)
+			if !ok || decl.Tok != token.CONST && decl.Tok != token.VAR {
+				continue
+			}
+			ast.Inspect(decl, func(n ast.Node) bool {
+				if n, ok := n.(*ast.BasicLit); ok && (n.Kind == token.INT || n.Kind == token.FLOAT) {
+					refuse(s, n, "the number "+n.Value)
+				}
+				return true
+			})
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if n, ok := n.(*ast.SelectorExpr); ok {
+				of, ok := n.X.(*ast.Ident)
+				if ok && of.Name == "time" && slices.Contains([]string{"Nanosecond", "Microsecond", "Millisecond", "Second", "Minute", "Hour"}, n.Sel.Name) {
+					refuse(s, n, "a duration in time."+n.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+	return violations
+}
