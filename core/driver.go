@@ -80,7 +80,7 @@ type Scanner interface {
 
 // Where things are inside a sandbox.
 const (
-	CodeDir     = "/function" // the deployed code
+	CodeDir     = "/function" // the deployed code; the working directory of zygotes and instances
 	PackagesDir = "/packages" // each package in a directory of its own, <name>-<version>
 	OutDir      = "/out"      // where an installer leaves its result
 	ScratchDir  = "/tmp"      // private, writable, bounded; /var/tmp, /run and /dev/shm are links to it
@@ -88,6 +88,9 @@ const (
 
 // UserName is the name of the user, and of the group, that code of functions runs as. Their home is ScratchDir.
 const UserName = "function"
+
+// HostName is the host name of every sandbox: what a package has noted of it in a zygote is right in an instance.
+const HostName = "pipsqueak"
 
 // RelayAddress is where inside an installer's sandbox the HTTP proxy listens by which it reaches Runtime.Registries.
 const RelayAddress = "127.0.0.1:3128"

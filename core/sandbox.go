@@ -6,7 +6,7 @@ type SandboxConfig struct {
 	Role     Role
 	Runtime  Runtime // its mounts are shown, its hidden directories are not
 	Packages Set     // each shown at PackageDir
-	Code     string  // digest of the code directory in the store, shown at CodeDir; empty for a zygote
+	Code     string  // digest of the code directory in the store, shown at CodeDir; empty for a zygote, where CodeDir is empty
 	Mounts   []Mount // shown besides: an installer's CodeDir and OutDir
 	Function string  // whose sandbox it is, for logs; empty for a zygote
 	Version  int     // of that function

@@ -43,7 +43,7 @@ func TestPlace(t *testing.T) {
 	system(t)
 	w := shared(t)
 	w.deploy(t, "the-place", handlerFile(pythonPlace).with("open_here.txt", "x"))
-	one := `["/function","","x","/dev/pts/0","function","/tmp","function","/tmp","127.0.1.1","the-place","UTC",true,true,true]`
+	one := `["/function","","x","/dev/pts/0","function","/tmp","function","/tmp","127.0.1.1","pipsqueak","UTC",true,true,true]`
 	want := fmt.Sprintf(`[%s,%s,"the-place","handler.handler","us-east-1","function"]`, one, strings.Replace(one, "pts/0", "pts/1", 1))
 	if a := w.run(t, "the-place", `{}`); string(a.body) != want {
 		t.Errorf("the place is %v\nand not %s", a, want)
@@ -52,6 +52,16 @@ func TestPlace(t *testing.T) {
 	if strings.Count(string(logs.body), "by name") != 2 || strings.Count(string(logs.body), "by number") != 2 {
 		t.Errorf("what was written to /dev/stdout and /dev/fd/2 is not in the logs: %s", logs.body)
 	}
+}
+
+// What a package notes of its place when a zygote imports it is the place of an instance.
+func TestPlaceIsNoted(t *testing.T) {
+	system(t)
+	index := newPythonIndex(t, "")
+	index.addWheel(t, "noted", "1.0", "", files{"noted.py": "import os, socket\nPLACE = [os.getcwd(), os.path.abspath('a'), socket.gethostname()]\n"})
+	w := startWorker(t, t.TempDir())
+	w.deploy(t, "noted", handlerFile("import noted\ndef handler(event, context): return noted.PLACE\n").with("requirements.txt", "noted\n").with("pipsqueak.yaml", "reuse: false\n"))
+	w.starts(t, "noted", `{}`, `["/function","/function/a","pipsqueak"]`)
 }
 
 // starts invokes a function cold, forked from a zygote with its packages, and warm, and checks each answer.

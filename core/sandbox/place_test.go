@@ -17,9 +17,9 @@ func TestPlace(t *testing.T) {
 		if got := words(t, c, "Umask"); len(got) != 1 {
 			t.Errorf("%s: %v", role, got)
 		}
-		directory := "/"
-		if role == core.RoleInstance {
-			directory = core.CodeDir
+		directory := core.CodeDir
+		if role == core.RoleInstaller {
+			directory = "/"
 		}
 		if got := linesWith(c.ask(t, "ls /proc/self"), "cwd "); !strings.HasSuffix(got, " "+directory+"\n") {
 			t.Errorf("%s: the working directory is %s", role, got)

@@ -113,7 +113,6 @@ func (r *roots) copyFor(spec *specs.Spec, key rootKey, owner int) (int, error) {
 // package that was removed and installed anew. A root that has the earlier one mounted keeps its number from being given again.
 func keyOf(spec *specs.Spec) (rootKey, error) {
 	h := sha256.New()
-	h.Write([]byte(spec.Hostname + "\x00")) // of /etc/hosts
 	for _, m := range spec.Mounts {
 		for _, word := range append([]string{m.Destination, m.Type, m.Source}, m.Options...) {
 			h.Write([]byte(word))
@@ -225,9 +224,9 @@ func protect(dir string) error {
 	}
 }
 
-// skeleton makes what lies under the mounts.
+// skeleton makes what lies under the mounts, CodeDir too: in a zygote it is empty, and the working directory as in an instance.
 func (r *roots) skeleton(dir string, spec *specs.Spec) error {
-	for _, d := range []string{"dev/pts", "etc", "proc", "tmp", "var"} {
+	for _, d := range []string{core.CodeDir, "dev/pts", "etc", "proc", "tmp", "var"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return err
 		}

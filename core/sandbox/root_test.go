@@ -37,7 +37,7 @@ func TestRootShows(t *testing.T) {
 		}
 		return slices.Sorted(slices.Values(out))
 	}
-	want := map[string]bool{"dev": true, "etc": true, "proc": true, "tmp": true, "opt": true, "out": true, "run": true, "var": true}
+	want := map[string]bool{"dev": true, "etc": true, "function": true, "proc": true, "tmp": true, "opt": true, "out": true, "run": true, "var": true}
 	for _, dir := range systemDirs {
 		if _, err := os.Stat(dir); err == nil {
 			want[dir[1:]] = true

@@ -76,11 +76,11 @@ func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) (*s
 	}
 	spec := &specs.Spec{
 		Version:  specs.Version,
-		Hostname: hostname(config),
+		Hostname: core.HostName,
 		Root:     &specs.Root{Path: "rootfs", Readonly: true},
 		Mounts:   mounts,
 		Process: &specs.Process{
-			Cwd:             "/",
+			Cwd:             core.CodeDir,
 			User:            specs.User{UID: uid},
 			NoNewPrivileges: true,
 			Capabilities:    &specs.LinuxCapabilities{},
@@ -101,10 +101,8 @@ func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) (*s
 	if config.Role != core.RoleZygote {
 		spec.Process.User.GID = groupID
 	}
-	if config.Role == core.RoleInstance && config.Code != "" {
-		spec.Process.Cwd = core.CodeDir
-	}
 	if config.Role == core.RoleInstaller {
+		spec.Process.Cwd = "/"
 		spec.Process.Rlimits = append(spec.Process.Rlimits, specs.POSIXRlimit{Type: "RLIMIT_FSIZE", Soft: installerFile, Hard: installerFile})
 	}
 	score := oomScore[config.Role]
@@ -115,13 +113,6 @@ func (h *Host) newSpec(config core.SandboxConfig, uid uint32, cgroup string) (*s
 		spec.Linux.MaskedPaths = h.masked
 	}
 	return spec, nil
-}
-
-func hostname(config core.SandboxConfig) string {
-	if config.Function != "" {
-		return config.Function[:min(len(config.Function), 63)]
-	}
-	return string(config.Role)
 }
 
 func namespaces() (out []specs.LinuxNamespace) {

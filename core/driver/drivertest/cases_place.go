@@ -61,7 +61,7 @@ func placePid(t *trial) {
 func placeUser(t *trial) {
 	n := t.instance()
 	if got, want := t.shell(n, "id -un; id -gn; getent passwd $(id -u) | cut -d: -f6; hostname; getent hosts $(hostname)"),
-		fmt.Sprintf("%s\n%[1]s\n%s\n%s\n127.0.1.1       %[3]s", core.UserName, core.ScratchDir, conform); got != want {
+		fmt.Sprintf("%s\n%[1]s\n%s\n%s\n127.0.1.1       %[3]s", core.UserName, core.ScratchDir, core.HostName); got != want {
 		t.errorf("user, group, home, host name and its address are %q, and not %q", got, want)
 	}
 	t.shell(n, "set -e; for dir in /tmp /var/tmp /run /dev/shm; do test -d $dir -a -w $dir; done; echo x > /run/a; cat /var/tmp/a")
