@@ -20,7 +20,7 @@ const lineLimit = 110
 
 // notWrapped are documents that are still to be wrapped. One that is wrapped fails the test, so the list only shrinks.
 var notWrapped = []string{
-	"ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SPECIFICATION.md", "core/driver/PROTOCOL.md", "docs/bootstrap.md",
+	"ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SPECIFICATION.md", "core/driver/PROTOCOL.md", "docs/bootstrap.md",
 	"docs/cli.md", "docs/conformance.md", "docs/drivers.md", "docs/functions.md", "docs/http.md", "docs/native.md", "docs/node.md",
 	"docs/operations.md", "docs/packages.md", "docs/python.md", "docs/ruby.md", "examples/driver-lua/README.md",
 	"integration/testdata/attestations/README.md",
