@@ -35,11 +35,11 @@ func (d *deployment) build(ctx context.Context) error {
 	}
 	code := core.Mount{Source: d.dir, Target: core.CodeDir, Writable: true}
 	var built core.Built
-	err = d.inSandbox(ctx, []core.Mount{code}, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
+	err = d.bench.do(ctx, d.task(buildTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
 		request := core.BuildRequest{Runtime: d.runtime.ID, Handler: fn.Handler, Packages: fn.Packages, Sandbox: sandbox}
 		built, err = d.driver.Build(ctx, request, d.progress)
 		return err
-	})
+	}, code))
 	if err != nil {
 		return err
 	}

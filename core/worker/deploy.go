@@ -3,17 +3,12 @@ package worker
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"io/fs"
 	"iter"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver"
-	"github.com/pipsqueak-faas/pipsqueak/core/relay"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
@@ -258,71 +253,4 @@ func (w *Worker) runtimes() []core.Runtime {
 // can reports whether a driver has a capability.
 func can(d driver.Running, capability string) bool {
 	return slices.Contains(d.Description().Capabilities, capability)
-}
-
-// inSandbox runs a step of an installation with a sandbox of its own, in which the writable mounts can be written to, and
-// the packages that the function has so far are seen, and more. Network is whether it reaches the registries.
-func (d *deployment) inSandbox(ctx context.Context, writable []core.Mount, network bool, timeout time.Duration, step func(context.Context, core.Sandbox) error, more ...core.Mount) error {
-	for _, mount := range writable {
-		if err := openDirectories(mount.Source); err != nil {
-			return core.Errorf(core.KindInternal, core.FaultWorker, "preparing %s: %w", mount.Source, err)
-		}
-	}
-	w, fn, runtime := d.Worker, &d.fn, d.runtime
-	var registries []string
-	if network {
-		registries = slices.Concat(runtime.Registries, w.registries)
-	}
-	if _, err := relay.Addresses(registries); err != nil {
-		return err
-	}
-	w.mu.Lock()
-	w.counter++
-	id := core.NodeID(fmt.Sprintf("i%d", w.counter))
-	w.mu.Unlock()
-	w.lastWords.expect(id)
-	s, err := w.house.create(ctx, core.SandboxConfig{ID: id, Role: core.RoleInstaller, Runtime: runtime, Registries: registries, Packages: fn.Packages,
-		Mounts: slices.Concat(writable, more, runtime.Tools), Function: fn.Name, Limits: fn.Limits})
-	if err != nil {
-		w.lastWords.forget(id)
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	var watches []*diskWatch
-	for _, mount := range writable {
-		watches = append(watches, watchDisk(fn.Name, mount.Source, maxInstall, s.Kill))
-	}
-	err = step(ctx, s.Ref())
-	if err != nil && ctx.Err() == nil {
-		err = explainEntry(err, s)
-	}
-	for _, watch := range watches {
-		if e := watch.stop(); e != nil {
-			err = e
-		}
-	}
-	s.Kill()
-	<-s.Done()
-	said, words := w.lastWords.take(id)
-	err = withoutCredentials(explainUnreached(explainRefused(err, words.refused), words.unreached))
-	if err != nil && s.Exit().OutOfMemory {
-		return core.Errorf(core.KindInstall, core.FaultCaller, "installing the packages of %s takes more memory than an installation may use", fn.Name)
-	}
-	if e := core.AsError(err); err != nil && said != "" && e.Fault != core.FaultCaller {
-		e.Message += "; it said: " + said
-		return e
-	}
-	return err
-}
-
-// openDirectories lets everybody write into the directories of a staged tree: only the sandbox that shows it can reach it,
-// under a user id that is not known before.
-func openDirectories(dir string) error {
-	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.IsDir() {
-			return err
-		}
-		return os.Chmod(path, 0o777)
-	})
 }

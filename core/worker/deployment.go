@@ -80,6 +80,16 @@ func (d *deployment) find(ctx context.Context) (err error) {
 	return err
 }
 
+// task is a step that runs third-party programs for the function: it reaches no network and can write to the mounts.
+func (d *deployment) task(timeout time.Duration, run func(context.Context, core.Sandbox) error, writable ...core.Mount) task {
+	return task{fn: &d.fn, runtime: d.runtime, writable: writable, timeout: timeout, run: run}
+}
+
+// outMount shows a staged directory as the one that an installer leaves its result in.
+func outMount(dir string) core.Mount {
+	return core.Mount{Source: dir, Target: core.OutDir, Writable: true}
+}
+
 // timed reports that a step begins. The caller calls done at its end, with a phrase and the bytes that were fetched.
 func (d *deployment) timed(step core.Progress) (done func(detail string, bytes int64)) {
 	return timed(step, d.progress)

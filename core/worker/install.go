@@ -96,16 +96,16 @@ func (d *deployment) fetch(ctx context.Context, packages []core.Locked, progress
 		defer func() { _ = d.store.Discard(out) }()
 	}
 	receipts := map[string]core.Receipt{}
-	err := d.inSandbox(ctx, []core.Mount{{Source: out, Target: core.OutDir, Writable: true}}, true, installTimeout,
-		func(ctx context.Context, sandbox core.Sandbox) error {
-			request := core.InstallRequest{Runtime: d.runtime.ID, Packages: packages, Allow: d.manifest.Allow, Sandbox: sandbox}
-			all, err := d.driver.Install(ctx, request, progress)
-			for _, r := range all {
-				receipts[r.Name+"=="+r.Version] = r
-			}
-			return err
-		}, core.Mount{Source: d.dir, Target: core.CodeDir})
-	if err != nil {
+	t := d.task(installTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
+		request := core.InstallRequest{Runtime: d.runtime.ID, Packages: packages, Allow: d.manifest.Allow, Sandbox: sandbox}
+		all, err := d.driver.Install(ctx, request, progress)
+		for _, r := range all {
+			receipts[r.Name+"=="+r.Version] = r
+		}
+		return err
+	}, outMount(out))
+	t.network, t.shown = true, []core.Mount{{Source: d.dir, Target: core.CodeDir}}
+	if err := d.bench.do(ctx, t); err != nil {
 		return nil, err
 	}
 	var staged []store.Staged

@@ -26,13 +26,7 @@ const (
 
 // machine is what a probe of a function's packages needs.
 func (d *deployment) machine() probe.Machine {
-	return probe.Machine{Driver: d.driver, Runtime: d.runtime, By: d.prober(d.runtime.ID), Create: func(ctx context.Context, config core.SandboxConfig) (probe.Sandbox, error) {
-		d.mu.Lock()
-		d.counter++
-		config.ID = core.NodeID(fmt.Sprintf("probe-%d", d.counter))
-		d.mu.Unlock()
-		return d.house.create(ctx, config)
-	}}
+	return probe.Machine{Driver: d.driver, Runtime: d.runtime, By: d.prober(d.runtime.ID), Create: d.bench.probed}
 }
 
 // prober names what makes probes of a runtime now, empty when its driver is not there.
@@ -291,11 +285,12 @@ func (d *deployment) compile(ctx context.Context, all []core.Installed) error {
 			return err
 		}
 	}
-	shown := *d
-	shown.fn.Packages = core.NewSet(packages...)
-	err = shown.inSandbox(ctx, []core.Mount{{Source: out, Target: core.OutDir, Writable: true}}, false, buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
+	t := d.task(buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
 		return d.driver.Compile(ctx, core.CompileRequest{Runtime: d.runtime.ID, Packages: packages, Sandbox: sandbox})
-	})
+	}, outMount(out))
+	shown := d.fn
+	shown.Packages, t.fn = core.NewSet(packages...), &shown
+	err = d.bench.do(ctx, t)
 	if err == nil {
 		err = d.store.CommitCompiled(d.runtime.ID, dirs)
 	}

@@ -240,11 +240,13 @@ func (d *deployment) askDriver(ctx context.Context, known *core.Lock) (resolutio
 	if known == nil && len(d.manifest.Allow) == 0 && can(d.driver, core.CapabilityHandover) {
 		writable = append(writable, core.Mount{Source: d.out, Target: core.OutDir, Writable: true})
 	}
-	err = d.inSandbox(ctx, writable, known == nil, resolveTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
+	t := d.task(resolveTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
 		resolution, err = d.driver.Resolve(ctx, core.ResolveRequest{Runtime: d.runtime.ID, Handler: d.fn.Handler, Debian: d.manifest.Debian,
 			Allow: d.manifest.Allow, Lock: known, Sandbox: sandbox})
 		return err
-	})
+	}, writable...)
+	t.network = known == nil
+	err = d.bench.do(ctx, t)
 	return resolution, err
 }
 

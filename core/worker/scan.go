@@ -83,12 +83,11 @@ func (d *deployment) suspicions(ctx context.Context) ([]core.Suspicion, error) {
 
 // scan has the driver scan, in a sandbox that can write to out.
 func (d *deployment) scan(ctx context.Context, out string, request core.ScanRequest) (scanned core.Scanned, err error) {
-	err = d.inSandbox(ctx, []core.Mount{{Source: out, Target: core.OutDir, Writable: true}}, false, scanTimeout,
-		func(ctx context.Context, sandbox core.Sandbox) (err error) {
-			request.Runtime, request.Sandbox = d.runtime.ID, sandbox
-			scanned, err = d.driver.Scan(ctx, request)
-			return err
-		})
+	err = d.bench.do(ctx, d.task(scanTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
+		request.Runtime, request.Sandbox = d.runtime.ID, sandbox
+		scanned, err = d.driver.Scan(ctx, request)
+		return err
+	}, outMount(out)))
 	return scanned, err
 }
 

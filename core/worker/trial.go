@@ -21,19 +21,19 @@ func (d *deployment) tryHandler(ctx context.Context) error {
 	fn := &d.fn
 	done := d.timed(core.Progress{Verb: "import", Item: fn.Name})
 	id := trialID(fn.Name, fn.Version)
-	d.lastWords.expect(id)
+	d.bench.lastWords.expect(id)
 	trial, err := d.importOnce(ctx, fn, func() {
-		d.lastWords.forget(id)
-		d.lastWords.expect(id)
+		d.bench.lastWords.forget(id)
+		d.bench.lastWords.expect(id)
 	})
 	if err == nil {
-		d.lastWords.forget(id)
+		d.bench.lastWords.forget(id)
 		note(fn, trial)
 		done("", 0)
 		d.loaded = trial.Loaded
 		return nil
 	}
-	said, _ := d.lastWords.take(id)
+	said, _ := d.bench.lastWords.take(id)
 	e := core.AsError(err)
 	switch {
 	case ctx.Err() != nil:

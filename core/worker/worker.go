@@ -83,7 +83,7 @@ type Worker struct {
 	limit  int64         // of all packages, in bytes; 0 for half of the file system
 	keeper keeper
 
-	registries []string // as in Config
+	bench *bench
 
 	mu        sync.Mutex
 	deploying map[string]struct{}      // names with a deploy or a remove under way
@@ -93,8 +93,6 @@ type Worker struct {
 	watching  sync.Mutex               // one trial at a time of functions that are deployed already
 	learning  *learning
 	uses      uses
-	counter   int // of installer sandboxes
-	lastWords lastWords
 
 	signers    signing.Keys // that may sign functions; nil when nobody has to
 	advisories *advisories  // nil without a database of vulnerabilities
@@ -108,7 +106,7 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{log: config.Log, run: run, budget: config.Memory, age: cmp.Or(config.PackageAge, defaultPackageAge), limit: config.StoreLimit,
-		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, registries: config.Registries, learning: newLearning(), turns: newTurns(), asking: newAsking(), policy: config.Policy, events: config.Events}
+		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, learning: newLearning(), turns: newTurns(), asking: newAsking(), policy: config.Policy, events: config.Events}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
@@ -177,11 +175,13 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if err := errors.Join(os.RemoveAll(w.driversDir()), os.MkdirAll(w.run, 0o700)); err != nil {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "the worker's directory: %w", err)
 	}
-	host, err := sandbox.Open(sandbox.Config{Dir: filepath.Join(w.run, "sandboxes"), Name: name, Store: w.store, Output: w.collectOutput, Relay: w.openRelay, Log: w.log})
+	w.house = &house{store: w.store, live: map[core.NodeID]living{}}
+	w.bench = &bench{log: w.log, create: w.house.box, registries: config.Registries}
+	w.house.host, err = sandbox.Open(sandbox.Config{Dir: filepath.Join(w.run, "sandboxes"), Name: name, Store: w.store, Output: w.collectOutput,
+		Relay: w.bench.openRelay, Log: w.log})
 	if err != nil {
 		return err
 	}
-	w.house = &house{host: host, store: w.store, live: map[core.NodeID]living{}}
 	w.fleet, err = driver.OpenFleet(ctx, config.Drivers, driver.FleetOptions{
 		Options: driver.Options{Dir: w.driversDir(), Env: config.Env, Log: w.log},
 		OnLost: func(language string, generation int) {
@@ -217,15 +217,9 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 
 // collectOutput reads what a process prints: a function's log, or what an installer or a trial has to say should it fail.
 func (w *Worker) collectOutput(config core.SandboxConfig, stream string, output *sandbox.Output) {
-	if config.Role == core.RoleInstaller {
-		w.lastWords.collect(config.ID, output)
-		return
+	if !w.bench.collect(config, output) {
+		w.logs.collect(config, stream, output)
 	}
-	if id := trialID(config.Function, config.Version); w.lastWords.expects(id) {
-		w.lastWords.collect(id, output)
-		return
-	}
-	w.logs.collect(config, stream, output)
 }
 
 func (w *Worker) driversDir() string { return filepath.Join(w.run, "drivers") }
@@ -260,7 +254,7 @@ func (w *Worker) Close(ctx context.Context) error {
 	if w.fleet != nil {
 		w.fleet.Close()
 	}
-	if w.house != nil {
+	if w.house != nil && w.house.host != nil {
 		err = errors.Join(err, w.house.host.Close())
 	}
 	if w.logs != nil {
@@ -307,6 +301,15 @@ type living struct {
 }
 
 func (h *house) Create(ctx context.Context, config core.SandboxConfig) (tree.Sandbox, error) {
+	s, err := h.create(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// box is Create for the bench.
+func (h *house) box(ctx context.Context, config core.SandboxConfig) (box, error) {
 	s, err := h.create(ctx, config)
 	if err != nil {
 		return nil, err
