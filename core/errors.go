@@ -33,6 +33,13 @@ const (
 	KindInternal    Kind = "internal"     // a defect of Pipsqueak
 )
 
+// Kinds returns every kind of error; KindNone is not one. Each has a status in the gateway, a row in docs/http.md
+// and in docs/functions.md, and a test that names it; without one of these a test fails.
+func Kinds() []Kind {
+	return []Kind{KindInvalid, KindNotFound, KindConflict, KindTooLarge, KindUnsupported, KindInstall, KindBuild, KindImport, KindLoop,
+		KindExhausted, KindTimeout, KindCanceled, KindException, KindExit, KindMemory, KindUnavailable, KindInternal}
+}
+
 // Fault says whose turn it is to mend an error.
 type Fault string
 
@@ -59,6 +66,9 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Message }
+
+// Again returns the error as one that is Retryable.
+func (e *Error) Again() *Error { return e.After(0) }
 
 // After returns the error as one that is Retryable, with how long what was in the way will probably stay there.
 func (e *Error) After(d time.Duration) *Error {
@@ -89,6 +99,11 @@ func Shortage(doing string, err error) *Error {
 		return nil
 	}
 	return Errorf(KindExhausted, FaultWorker, "%s: %w; the worker or its machine is short of it, try again later", doing, err).After(time.Second)
+}
+
+// Stopping is the answer of a worker that is about to end.
+func Stopping() *Error {
+	return Errorf(KindUnavailable, FaultWorker, "the worker is stopping; try another one or again later").Again()
 }
 
 // AsError returns err as an *Error: the first one in its chain, or an internal error of the worker that wraps it.

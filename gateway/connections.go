@@ -75,7 +75,6 @@ func (c *connections) refuse() error {
 	if open <= c.most {
 		return nil
 	}
-	err := core.Errorf(core.KindExhausted, core.FaultWorker, "%d connections are open, and the worker has descriptors for %d; try again later, or raise its limit (LimitNOFILE= of a service)", open, c.most)
-	err.Retryable = true
-	return err
+	return core.Errorf(core.KindExhausted, core.FaultWorker,
+		"%d connections are open, and the worker has descriptors for %d; try again later, or raise its limit (LimitNOFILE= of a service)", open, c.most).Again()
 }

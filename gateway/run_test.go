@@ -348,7 +348,14 @@ func TestStatusesAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for kind, s := range statuses {
+	if len(statuses) != len(core.Kinds()) {
+		t.Errorf("%d kinds have a status, and there are %d", len(statuses), len(core.Kinds()))
+	}
+	for _, kind := range core.Kinds() {
+		s, known := statuses[kind]
+		if !known {
+			t.Errorf("the kind %s has no status", kind)
+		}
 		if row := fmt.Sprintf("| `%s` | %d | %d | %d | %d |", kind, s.caller, s.handler, s.driver, s.worker); !strings.Contains(string(page), row) {
 			t.Errorf("docs/http.md has no row %s", row)
 		}

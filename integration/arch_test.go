@@ -182,6 +182,7 @@ var rules = map[string]func([]source) []string{
 	"numbers":         ruleNumbers,
 	"folders":         ruleFolders,
 	"vocabulary":      ruleVocabulary,
+	"kinds":           ruleKinds,
 }
 
 func TestArchitecture(t *testing.T) {

@@ -89,6 +89,10 @@ func TestRules(t *testing.T) {
 		{"vocabulary", "constant", "core/a.go", "package core; const MaxPayload = 1", "event or result"},
 		{"vocabulary", "unexported", "core/a.go", "package core; type container int", ""},
 		{"vocabulary", "part of a word", "core/a.go", "package core; type Lambdas int; func Respawns() {}", ""},
+
+		{"kinds", "not listed", "core/a.go", `package core; const KindX Kind = "x"; func Kinds() []Kind { return nil }`, "Kinds() does not return KindX"},
+		{"kinds", "no test", "core/a.go", `package core; const KindX Kind = "x"; func Kinds() []Kind { return []Kind{KindX} }`, "no test names KindX"},
+		{"kinds", "none", "core/a.go", `package core; const KindNone Kind = "ok"; func Kinds() []Kind { return nil }`, ""},
 	}
 	tested := map[string]bool{}
 	for _, c := range cases {

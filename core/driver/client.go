@@ -202,14 +202,10 @@ func (c *Client) Err() error {
 		return nil
 	}
 	if c.closing.Load() {
-		e := core.Errorf(core.KindUnavailable, core.FaultWorker, "the driver %s was closed", c.name)
-		e.Retryable = true
-		return e
+		return core.Errorf(core.KindUnavailable, core.FaultWorker, "the driver %s was closed", c.name).Again()
 	}
-	e := core.Errorf(core.KindUnavailable, core.FaultDriver, "the driver %s (pid %d) died: %s%s",
-		c.name, c.PID(), c.process.exit, c.process.log.lastWords())
-	e.Retryable = true
-	return e
+	return core.Errorf(core.KindUnavailable, core.FaultDriver, "the driver %s (pid %d) died: %s%s",
+		c.name, c.PID(), c.process.exit, c.process.log.lastWords()).Again()
 }
 
 // Close asks the driver to leave, kills it when it has not after two seconds, and returns when it is gone. Calls under way

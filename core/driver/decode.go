@@ -34,9 +34,7 @@ func decodeError(caller context.Context, driver string, err error) *core.Error {
 	case code == codes.Canceled && caller.Err() != nil:
 		return fail(core.KindCanceled, core.FaultCaller, context.Canceled, "the call to the driver %s was canceled", driver)
 	case code == codes.Canceled || code == codes.Unavailable:
-		e := fail(core.KindUnavailable, core.FaultDriver, err, "the driver %s went away: %s", driver, s.Message())
-		e.Retryable = true
-		return e
+		return fail(core.KindUnavailable, core.FaultDriver, err, "the driver %s went away: %s", driver, s.Message()).Again()
 	case code == codes.Unimplemented:
 		return fail(core.KindUnsupported, core.FaultDriver, err, "the driver %s does not do that: %s", driver, s.Message())
 	case code == codes.ResourceExhausted:

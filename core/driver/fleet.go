@@ -226,9 +226,8 @@ func (f *Fleet) unsupported(id core.RuntimeID) error {
 }
 
 func unavailable(id core.RuntimeID, reason error) error {
-	e := core.Errorf(core.KindUnavailable, core.AsError(reason).Fault, "the runtime %s cannot be used now: %w", id, reason)
-	e.Retryable = true
-	return e
+	return core.Errorf(core.KindUnavailable, core.AsError(reason).Fault,
+		"the runtime %s cannot be used now: %w", id, reason).Again()
 }
 
 func contextError(ctx context.Context, what string) error {

@@ -235,9 +235,8 @@ func (h *Host) takeIDs() (int, error) {
 			return slot, nil
 		}
 	}
-	err := core.Errorf(core.KindExhausted, core.FaultWorker, "all %d ranges of user ids are in use; try again later", idRanges)
-	err.Retryable = true
-	return 0, err
+	return 0, core.Errorf(core.KindExhausted, core.FaultWorker,
+		"all %d ranges of user ids are in use; try again later", idRanges).Again()
 }
 
 // Create makes a sandbox, ready for its process to enter. The caller ends it with Kill.

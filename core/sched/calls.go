@@ -65,9 +65,8 @@ func (r *run) invoke(call endpoint.Call, open int32) ([]byte, error) {
 	depth := r.invocation.Depth + 1
 	switch {
 	case open > maxCalls:
-		e := core.Errorf(core.KindExhausted, core.FaultHandler, "%s has %d calls to other functions under way: no more at once", r.p.fn.Name, maxCalls)
-		e.Retryable = true
-		return nil, e
+		return nil, core.Errorf(core.KindExhausted, core.FaultHandler,
+			"%s has %d calls to other functions under way: no more at once", r.p.fn.Name, maxCalls).Again()
 	case depth > core.MaxDepth:
 		return nil, core.Errorf(core.KindLoop, core.FaultHandler, "%s cannot invoke %s: functions have invoked each other %d deep already; is this a loop?", r.p.fn.Name, call.Function, depth-1)
 	case len(call.Event) > core.MaxEvent:

@@ -195,7 +195,7 @@ func (p *pool) start(request string) {
 // memory full waits on while an instance of the function is alive and may become free.
 func (p *pool) failed(err *core.Error) {
 	if p.s.ctx.Err() != nil {
-		err = closing()
+		err = core.Stopping()
 	}
 	p.mu.Lock()
 	p.starting--

@@ -87,9 +87,8 @@ func (s *Scheduler) Invoke(ctx context.Context, fn *core.Function, invocation co
 	}
 	result.Phases.Total = done.Sub(began)
 	if endpoint.IsUnsent(err) {
-		e := core.Errorf(core.KindUnavailable, core.FaultWorker, "%d instances of %s ended before they had read the event; try again", attempts, fn.Name)
-		e.Retryable = true
-		return result, e
+		return result, core.Errorf(core.KindUnavailable, core.FaultWorker,
+			"%d instances of %s ended before they had read the event; try again", attempts, fn.Name).Again()
 	}
 	if err != nil {
 		return result, core.AsError(err)
@@ -123,7 +122,7 @@ func (s *Scheduler) pool(fn *core.Function) (*pool, error) {
 	p, closed := s.pools[key], s.closed
 	s.mu.RUnlock()
 	if closed {
-		return nil, closing()
+		return nil, core.Stopping()
 	}
 	if p != nil {
 		return p, nil
@@ -131,7 +130,7 @@ func (s *Scheduler) pool(fn *core.Function) (*pool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, closing()
+		return nil, core.Stopping()
 	}
 	if p = s.pools[key]; p == nil {
 		// Asked under the lock that Drain takes: a pool that is made now is drained when its version is replaced.
@@ -177,7 +176,7 @@ func (s *Scheduler) Stop() {
 	s.cancel()
 	for key, p := range pools {
 		p.drain()
-		p.refuseAll(closing())
+		p.refuseAll(core.Stopping())
 		s.tree.Evict(key.function, 0)
 	}
 }
@@ -274,12 +273,6 @@ func (s *slots) empty() <-chan struct{} {
 		s.drained = c
 	}
 	return c
-}
-
-func closing() *core.Error {
-	err := core.Errorf(core.KindUnavailable, core.FaultWorker, "the worker is stopping; try another one or again later")
-	err.Retryable = true
-	return err
 }
 
 func canceled(fn *core.Function) *core.Error {

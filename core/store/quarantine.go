@@ -148,10 +148,8 @@ func (s *Store) Refused(runtime core.RuntimeID, code string, packages core.Set) 
 		file, damaged := s.damaged[Tree{Packages, p.Digest}]
 		s.mu.RUnlock()
 		if damaged {
-			e := core.Errorf(core.KindUnavailable, core.FaultWorker,
-				"the package %s is damaged on this worker (%s): the worker tries to install it again; `pipsqueak store verify %s` says why it cannot", p, file, p)
-			e.Retryable = true
-			return e
+			return core.Errorf(core.KindUnavailable, core.FaultWorker,
+				"the package %s is damaged on this worker (%s): the worker tries to install it again; `pipsqueak store verify %s` says why it cannot", p, file, p).Again()
 		}
 	}
 	return nil

@@ -160,9 +160,8 @@ func (u *upload) explain(err error) error {
 	case errors.Is(err, context.Canceled):
 		return core.Errorf(core.KindCanceled, core.FaultCaller, "the caller went away after %d bytes of the archive: %w", u.read, err)
 	default:
-		broken := core.Errorf(core.KindInvalid, core.FaultCaller, "the upload broke off after %d bytes; send it again: %w", u.read, err)
-		broken.Retryable = true
-		return broken
+		return core.Errorf(core.KindInvalid, core.FaultCaller,
+			"the upload broke off after %d bytes; send it again: %w", u.read, err).Again()
 	}
 }
 

@@ -29,7 +29,7 @@ func (t *Tree) awaitRoot(ctx context.Context, live Live, phases *core.Phases) er
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
-		return closing()
+		return core.Stopping()
 	}
 	root, found := t.roots[key]
 	if !found {
@@ -75,7 +75,7 @@ func (t *Tree) joinZygote(live Live, s plan.Shape, worth float64) (*Node, error)
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
-		return nil, closing()
+		return nil, core.Stopping()
 	}
 	var parent plan.Zygote
 	if len(s.Modules) > 0 {

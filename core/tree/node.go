@@ -255,16 +255,13 @@ func (n *Node) Ended() *core.Error {
 		return core.Errorf(core.KindMemory, core.FaultHandler, "the handler of %s was killed at its memory limit of %d bytes (%d MiB); raise memory_mb or use less",
 			n.fn.Name, n.fn.Limits.Memory, n.fn.Limits.Memory>>20)
 	case exit.Starved:
-		err := core.Errorf(core.KindUnavailable, core.FaultWorker,
-			"the instance of %s was killed below its own memory limit, because the worker's machine or service had no memory left; try again, or give the worker less with --memory", n.fn.Name)
-		err.Retryable = true
-		return err
+		return core.Errorf(core.KindUnavailable, core.FaultWorker,
+			"the instance of %s was killed below its own memory limit, because the worker's machine or service had no memory left; try again, or give the worker less with --memory", n.fn.Name).Again()
 	case n.felled.Load() && n.tree.ctx.Err() != nil:
-		return closing()
+		return core.Stopping()
 	case n.felled.Load():
-		err := core.Errorf(core.KindUnavailable, core.FaultWorker, "the zygote that the instance of %s was forked from ended, and the instance with it; try again", n.fn.Name)
-		err.Retryable = true
-		return err
+		return core.Errorf(core.KindUnavailable, core.FaultWorker,
+			"the zygote that the instance of %s was forked from ended, and the instance with it; try again", n.fn.Name).Again()
 	}
 	how := "in a way that the kernel did not tell (Linux 6.15 and later do)"
 	if exit.Known {

@@ -40,9 +40,8 @@ func (t *Tree) begin(ctx context.Context, fn *core.Function, request string, tri
 		}
 		t.config.Log.Warn("fork", "fn", fn.Name, "rt", fn.Runtime, "err", err)
 	}
-	err := core.Errorf(core.KindUnavailable, core.FaultDriver, "no instance of %s could be started, the driver of %s failed twice: %w; try again", fn.Name, fn.Runtime, lost.err)
-	err.Retryable = true
-	return nil, "", phases, err
+	return nil, "", phases, core.Errorf(core.KindUnavailable, core.FaultDriver,
+		"no instance of %s could be started, the driver of %s failed twice: %w; try again", fn.Name, fn.Runtime, lost.err).Again()
 }
 
 func (t *Tree) start(ctx context.Context, fn *core.Function, request string, trial *Trial, phases *core.Phases) (n *Node, start core.Start, err error) {
@@ -140,7 +139,7 @@ func (t *Tree) joinNow(live Live, fn *core.Function, worth float64) (n *Node, wh
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
-		return nil, false, closing()
+		return nil, false, core.Stopping()
 	}
 	z, found := plan.Nearest(t.zygotesFor(live.Generation, fn, want), want, t.facts)
 	if !found {
@@ -210,7 +209,7 @@ func (t *Tree) spawn(ctx context.Context, live Live, n *Node, config core.Sandbo
 	go t.watch(n)
 	if !alive {
 		n.Kill()
-		return lostError{closing()}
+		return lostError{core.Stopping()}
 	}
 	began = time.Now()
 	err = fork(ctx, live.Driver, n)
@@ -356,14 +355,6 @@ func directories(set core.Set) []string {
 }
 
 func exhausted(budget int64) *core.Error {
-	err := core.Errorf(core.KindExhausted, core.FaultWorker,
-		"the worker's memory budget of %d MiB is full and nothing is idle; try again later, or give the worker more with --memory", budget>>20)
-	err.Retryable = true
-	return err
-}
-
-func closing() *core.Error {
-	err := core.Errorf(core.KindUnavailable, core.FaultWorker, "the worker is stopping; try another one or again later")
-	err.Retryable = true
-	return err
+	return core.Errorf(core.KindExhausted, core.FaultWorker,
+		"the worker's memory budget of %d MiB is full and nothing is idle; try again later, or give the worker more with --memory", budget>>20).Again()
 }

@@ -17,7 +17,7 @@ const maxCounted = 100
 var (
 	countedKinds = [...]core.Kind{core.KindNone, core.KindException, core.KindInvalid, core.KindTimeout, core.KindExit, core.KindMemory, core.KindExhausted,
 		core.KindCanceled, core.KindUnavailable, core.KindTooLarge, core.KindLoop, core.KindNotFound, core.KindConflict, core.KindUnsupported,
-		core.KindInstall, core.KindBuild, core.KindInternal}
+		core.KindInstall, core.KindBuild, core.KindImport, core.KindInternal}
 	countedStarts = [...]core.Start{core.StartWarm, core.StartFork, core.StartCold, core.StartNone}
 )
 

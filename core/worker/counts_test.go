@@ -42,6 +42,20 @@ func TestCounts(t *testing.T) {
 	}
 }
 
+func TestEveryKindIsCounted(t *testing.T) {
+	var w Worker
+	w.counts.there = func(string) bool { return true }
+	for _, kind := range core.Kinds() {
+		w.counts.observe("f", core.Result{}, core.Errorf(kind, core.FaultWorker, "it"))
+	}
+	counted := w.Counted()[0].Kinds
+	for _, kind := range core.Kinds() {
+		if counted[kind] != 1 {
+			t.Errorf("one event of the kind %s was counted %d times", kind, counted[kind])
+		}
+	}
+}
+
 func BenchmarkCounts(b *testing.B) {
 	var w Worker
 	w.counts.there = func(string) bool { return true }

@@ -230,9 +230,8 @@ func (w *Worker) claim(name string) (done func(), err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, busy := w.deploying[name]; busy {
-		e := core.Errorf(core.KindConflict, core.FaultCaller, "another deploy or removal of %q is under way; try again when it has ended", name)
-		e.Retryable = true
-		return nil, e
+		return nil, core.Errorf(core.KindConflict, core.FaultCaller,
+			"another deploy or removal of %q is under way; try again when it has ended", name).Again()
 	}
 	w.deploying[name] = struct{}{}
 	return func() {

@@ -204,9 +204,8 @@ func (f *Fake) Done() <-chan struct{} { return f.done }
 func (f *Fake) Err() error {
 	select {
 	case <-f.done:
-		e := core.Errorf(core.KindUnavailable, core.FaultDriver, "the driver %s died: signal: killed", f.description.Language)
-		e.Retryable = true
-		return e
+		return core.Errorf(core.KindUnavailable, core.FaultDriver,
+			"the driver %s died: signal: killed", f.description.Language).Again()
 	default:
 		return nil
 	}

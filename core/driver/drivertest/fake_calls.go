@@ -191,9 +191,7 @@ func (f *Fake) runtime(id core.RuntimeID) error {
 
 // gone is the answer about a process that core still knows and the driver has seen end.
 func gone(id core.NodeID) error {
-	e := core.Errorf(core.KindUnavailable, core.FaultWorker, "the process of %s has ended", id)
-	e.Retryable = true
-	return e
+	return core.Errorf(core.KindUnavailable, core.FaultWorker, "the process of %s has ended", id).Again()
 }
 
 // refuse is the answer to what core must never ask.

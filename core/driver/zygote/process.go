@@ -145,7 +145,7 @@ func (p *process) ask(ctx context.Context, r request, descriptors ...int) (reply
 
 // gone is the answer about a process that core still knows and that has ended.
 func (p *process) gone() error {
-	return &core.Error{Kind: core.KindUnavailable, Fault: core.FaultWorker, Retryable: true, Message: "the process of " + string(p.id) + " has ended"}
+	return core.Errorf(core.KindUnavailable, core.FaultWorker, "the process of %s has ended", p.id).Again()
 }
 
 func (p *process) late(ctx context.Context) error {

@@ -195,9 +195,8 @@ func (d *Driver) process(id core.NodeID) (*process, error) {
 	defer d.mu.Unlock()
 	p := d.processes[id]
 	if p == nil {
-		err := core.Errorf(core.KindUnavailable, core.FaultWorker, "%s is no zygote of this driver, or has ended", id)
-		err.Retryable = true
-		return nil, err
+		return nil, core.Errorf(core.KindUnavailable, core.FaultWorker,
+			"%s is no zygote of this driver, or has ended", id).Again()
 	}
 	return p, nil
 }
