@@ -20,7 +20,7 @@ const lineLimit = 110
 
 // notWrapped are documents that are still to be wrapped. One that is wrapped fails the test, so the list only shrinks.
 var notWrapped = []string{
-	"ARCHITECTURE.md", "CONTRIBUTING.md", "SPECIFICATION.md",
+	"ARCHITECTURE.md",
 }
 
 // tooLong returns the numbers of the lines of a document that are too long and could be wrapped.
