@@ -17,21 +17,21 @@ import (
 
 var (
 	shownHandler  = regexp.MustCompile(`^(handler|index)\.\w+$`)
-	shownManifest = []string{"requirements.txt", "Gemfile", "Makefile", "pipsqueak.yaml"}
+	shownManifest = []string{"requirements.txt", "Makefile", "pipsqueak.yaml"} // not a Gemfile: the tests of gems have an index of their own
 	shownFunction = regexp.MustCompile(`(?m)^  (\w+):\n(?:    dir: (\w+)\n)?`) // of the manifest of an application
 )
 
-// shown is the files that a document shows: a handler, alone or with a manifest.
+// shown is the files that a document shows: a handler, alone or with the handlers above it and a manifest.
 type shown struct {
 	place string // file:line of the block
 	files files
 }
 
-// show returns every handler of a document alone, and every manifest with the handler above it.
+// show returns every handler of a document alone, and every manifest with the handlers above it.
 func show(t *testing.T, name, text string) (all []shown) {
 	t.Helper()
 	blocks := indented(t, name, text)
-	var handler files
+	handlers := files{}
 	for _, first := range slices.Sorted(maps.Keys(blocks)) {
 		title := named.FindStringSubmatch(blocks[first][0])
 		if title == nil {
@@ -41,12 +41,10 @@ func show(t *testing.T, name, text string) (all []shown) {
 		code := strings.Join(blocks[first][1:], "\n")
 		switch {
 		case shownHandler.MatchString(file):
-			handler = files{file: code}
-			all = append(all, shown{place, handler})
-		case slices.Contains(shownManifest, file) && handler != nil:
-			all = append(all, shown{place, handler.with(file, code)})
-		case file == "pipsqueak.yaml":
+			handlers[file] = code
 			all = append(all, shown{place, files{file: code}})
+		case slices.Contains(shownManifest, file):
+			all = append(all, shown{place, handlers.with(file, code)})
 		}
 	}
 	return all

@@ -61,13 +61,14 @@ func run(ctx context.Context, args []string, out, complaints io.Writer) int {
 func command(out io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "drivercheck PATH",
-		Short: "Tell whether a driver keeps the protocol",
-		Long: `Start the driver's program at PATH as a worker does, have it make processes in real sandboxes, and check clause by clause of
-core/driver/PROTOCOL.md what can be seen from outside. It needs root, as a worker does, and leaves nothing behind.
+		Short: "Check whether a driver keeps the protocol",
+		Long: `Start the driver's program at PATH as a worker does, let it make processes in real sandboxes, and
+check from outside each clause of core/driver/PROTOCOL.md that can be checked. It needs root, as a
+worker does, and leaves nothing behind.
 
 The driver's language needs a few small handlers and modules, which docs/conformance.md describes.
 
-It exits with 0 when no case failed, 1 when one did and 2 when the command line was not understood.`,
+It exits with 0 if no case failed, 1 if one did, and 2 if the command line was not understood.`,
 		Example:       "  sudo drivercheck bin/pipsqueak-driver-python --handlers drivers/python/testdata/handlers\n  drivercheck --clauses",
 		Version:       core.BuildOf().String(),
 		SilenceErrors: true,

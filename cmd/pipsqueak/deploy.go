@@ -24,34 +24,38 @@ func (p *program) deploy() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "deploy [DIR|ARCHIVE]",
 		Short: "Deploy a function or an application, or replace it",
-		Long: `Deploy a function from a directory, the current one by default, or from a tar.gz or zip archive of one. Its packages are installed before
-the function replaces the one it had been before; when something fails, that one stays.
+		Long: `Deploy a function from a directory, the current one by default, or from a tar.gz or zip archive of
+one. Its packages are installed before it replaces the previous version. If something fails, the
+previous version stays.
 
 The name is --name, or the one in pipsqueak.yaml, or else that of the directory or archive.
 
-Left out are .git, .venv, __pycache__, node_modules beside a package.json and their like, what desktops and editors leave behind, .env, and what
-.pipsqueakignore names (as .gitignore does; !.env takes a file back). A symbolic link to another directory of the same git repository is followed.
+These files are left out: .git, .venv, __pycache__, node_modules beside a package.json and the like,
+files of desktops and editors, .env, and files that .pipsqueakignore names (in the syntax of
+.gitignore; !.env takes a file back). A symbolic link to another directory of the same git
+repository is followed.
 
-A directory whose pipsqueak.yaml lists several functions is an application, with that name. Its functions replace those before all at once, when every one of
-them is resolved, installed and built; when one fails, nothing has changed. A function that the file lists no more is removed.
+A directory whose pipsqueak.yaml lists several functions is an application. Its functions replace
+the previous ones all at once, when every one of them is resolved, installed and built. If one
+fails, nothing has changed. A function that the file no longer lists is removed.
 
-The handler is imported once, in a sandbox, as an event would have it, before the function replaces the one before: what cannot be imported is
-not deployed. --force deploys without that.
+The handler is imported once, in a sandbox, before the function replaces the previous version. A
+handler that cannot be imported is not deployed. --force deploys without that.
 
-It ends when the first event can be answered by a fork: when its packages have been looked at, and a zygote has imported them. --wait deployed
-does not wait for that.
+It ends when the first event can be answered by a fork: its packages have been probed, and a zygote
+has imported them. --wait deployed does not wait for that.
 
-The same manifests give the same packages as last time, without asking a registry, until --anew asks for newer ones. 'pipsqueak lock' writes
-them into the directory, for a repository.`,
+The same manifests give the same packages as last time, without asking a registry, until --anew asks
+for newer ones. 'pipsqueak lock' writes them into the directory, for a repository.`,
 		Example: "  pipsqueak deploy hello\n  pipsqueak deploy examples/echo --name hello\n  pipsqueak deploy hello.tar.gz -o json",
 		GroupID: groupFunctions,
 		Args:    cobra.MaximumNArgs(1),
 	}
 	name := cmd.Flags().String("name", "", "`NAME` of the function or application")
-	keys := cmd.Flags().StringArray("sign", nil, "sign with the private `KEY` in this file, as 'pipsqueak keygen' makes it; may be given again for another")
-	anew := cmd.Flags().Bool("anew", false, "resolve the packages anew, also when they were resolved before, and build what was built before")
+	keys := cmd.Flags().StringArray("sign", nil, "sign with the private `KEY` in this file, as 'pipsqueak keygen' makes it; may be repeated for several keys")
+	anew := cmd.Flags().Bool("anew", false, "resolve the packages again, and build again, even if nothing has changed")
 	force := cmd.Flags().Bool("force", false, "deploy without importing the handler first")
-	wait := cmd.Flags().String("wait", "ready", "until the function is `ready` to fork, or only deployed")
+	wait := cmd.Flags().String("wait", "ready", "wait until the function is `ready` to fork, or only deployed")
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		path := "."

@@ -11,9 +11,11 @@ import (
 func (p *program) doctor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what this machine can do, and how to mend what it cannot",
-		Long: `Look at this machine, without a server: namespaces, cgroups, each driver and each runtime. What can be tried is tried, such as a
-zygote of each runtime in a sandbox, and nothing is left of it. What is missing is said with how to mend it. The exit status is 1 when something fails that is needed; a warning does not count. Run it as the user who will serve.`,
+		Short: "Show what this machine can do, and how to fix what it cannot",
+		Long: `Examine this machine, without a server: namespaces, cgroups, each driver and each runtime. It tries
+what it can, such as a zygote of each runtime in a sandbox, and leaves nothing behind. For anything
+missing it says how to fix it. The exit status is 1 if a requirement is missing; a warning does not
+count. Run it as the user who will serve.`,
 		Example: "  sudo pipsqueak doctor\n  sudo pipsqueak doctor -o json",
 		GroupID: groupServer,
 		Args:    cobra.NoArgs,

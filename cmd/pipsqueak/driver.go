@@ -60,12 +60,14 @@ func (p *program) driverNew() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "new LANGUAGE [DIR]",
 		Short: "Make a directory with a driver that works",
-		Long: `Make a directory with a driver for a language, that builds and passes the conformance kit as it stands: under the language's name it
-runs Python until its parts have been replaced. docs/drivers.md leads through that.
+		Long: `Make a directory with a driver for a language that builds and passes the conformance kit as it is:
+under the language's name it runs Python until you have replaced its parts. docs/drivers.md leads
+through that.
 
-The driver itself is written in Go, or with --sdk python in Python. In Go it is built with Pipsqueak's module: from the checkout that this
-program lies in or --source names, else at the version of this program. In Python it brings a copy of the SDK along. DIR must not exist;
-without it, it is pipsqueak-driver-LANGUAGE here.`,
+The driver itself is written in Go, or with --sdk python in Python. In Go it is built with
+Pipsqueak's module, from the checkout that contains this program or that --source names, or else at
+the version of this program. In Python it has a copy of the SDK. DIR must not exist; by default it
+is pipsqueak-driver-LANGUAGE here.`,
 		Example: "  pipsqueak driver new perl\n  cd pipsqueak-driver-perl && make build && sudo make check\n  pipsqueak driver new tcl --sdk python",
 		Args:    cobra.RangeArgs(1, 2),
 	}

@@ -19,7 +19,7 @@ func (p *program) list() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List the deployed functions",
-		Long:    "List the deployed functions, sorted by name, each with its application if it is of one. DEPLOYED is how long ago that was.",
+		Long:    "List the deployed functions, sorted by name, each with its application if it belongs to one. DEPLOYED is how long ago it was deployed.",
 		Example: "  pipsqueak list\n  pipsqueak list -o json | jq -r '.[].name'",
 		GroupID: groupFunctions,
 		Args:    cobra.NoArgs,
@@ -69,8 +69,9 @@ func (p *program) describe() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe NAME",
 		Short: "Show everything about a function or an application",
-		Long: `Show everything about one function: its limits, what its code imports, and its packages at their exact versions. SIGNATURE is who has
-signed the archive of a package, as far as its registry has signatures; LICENCE is what the package says of itself. Of an application, its functions are shown.`,
+		Long: `Show everything about one function: its limits, its imports, and its packages at their exact
+versions. SIGNATURE is who has signed the archive of a package, if its registry has signatures;
+LICENCE is the package's own statement. For an application, its functions are shown.`,
 		Example:           "  pipsqueak describe hello\n  pipsqueak describe hello -o json | jq -r .deployed",
 		GroupID:           groupFunctions,
 		Args:              cobra.ExactArgs(1),
@@ -187,7 +188,7 @@ func (p *program) remove() *cobra.Command {
 	return &cobra.Command{
 		Use:               "remove NAME",
 		Short:             "Remove a function, or an application",
-		Long:              "Remove a function, or all functions of an application at once. Their idle instances end, their busy ones finish their events.",
+		Long:              "Remove a function, or all functions of an application at once. Idle instances end, busy ones finish their events.",
 		Example:           "  pipsqueak remove hello",
 		GroupID:           groupFunctions,
 		Args:              cobra.ExactArgs(1),
@@ -213,9 +214,10 @@ func (p *program) remove() *cobra.Command {
 func (p *program) logs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs NAME",
-		Short: "Show what a function, or an application, has printed",
-		Long: `Show what the processes of a function have printed, oldest first: time, the function's name where it is an application's, request id of the event, instance, stream and text.
-What the worker has to say is among it, as stream "worker": why each event failed that did, with the exception, its stack and its causes.`,
+		Short: "Show the output of a function or an application",
+		Long: `Show the output of a function's processes, oldest first: time, the function's name if an application
+is shown, request id of the event, instance, stream and text. Messages of the worker are in the
+stream "worker": why an event failed, with the exception, its stack and its causes.`,
 		Example: `  pipsqueak logs hello --tail 20 -f
   pipsqueak logs hello --errors --since 10m
   pipsqueak logs hello --request 36ce1dcd0b89b5e9ac458294c4b9938e
@@ -225,8 +227,8 @@ What the worker has to say is among it, as stream "worker": why each event faile
 		ValidArgsFunction: p.completeFunction,
 	}
 	var query logQuery
-	cmd.Flags().BoolVarP(&query.follow, "follow", "f", false, "go on with new lines until interrupted")
-	cmd.Flags().IntVar(&query.tail, "tail", core.AllLines, "show the last `N` lines of those that are asked for; without it all of them")
+	cmd.Flags().BoolVarP(&query.follow, "follow", "f", false, "continue with new lines until interrupted")
+	cmd.Flags().IntVar(&query.tail, "tail", core.AllLines, "show only the last `N` of the selected lines; without it all of them")
 	since := moment{now: func() time.Time { return p.now() }}
 	cmd.Flags().Var(&since, "since", "show lines from that time on: 90s, 10m or 2d ago, or 2026-01-02T03:04:05Z")
 	cmd.Flags().StringVar(&query.request, "request", "", "show the lines of the event with that request `ID`")

@@ -19,11 +19,13 @@ func (p *program) invoke() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "invoke NAME [EVENT]",
 		Short: "Send an event to a function and print the result",
-		Long: `Send an event, which is one JSON value, to a function and print the result. The event is the second argument or -d: JSON, @FILE, or - for
-standard input. Without either it is what is piped into the command, and {} when nothing is.
+		Long: `Send an event, which is one JSON value, to a function and print the result. The event is the second
+argument or -d: JSON, @FILE, or - for standard input. Without either it is read from standard input
+if that is piped, and {} otherwise.
 
-With -v the kind of start and the time of every phase go to standard error; with -o json they are printed with the result.
-When the handler raises, its exception and stack go to standard error and the exit status is 1.`,
+With -v the kind of start and the time of every phase go to standard error; with -o json they are
+printed with the result. If the handler raises, its exception and stack go to standard error and the
+exit status is 1.`,
 		Example: `  pipsqueak invoke hello '{"name": "pip"}'
   pipsqueak invoke hello -d @event.json -v
   echo '{"name": "pip"}' | pipsqueak invoke hello`,

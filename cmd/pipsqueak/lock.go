@@ -22,11 +22,14 @@ func (p *program) lock() *cobra.Command {
 	return &cobra.Command{
 		Use:   "lock [DIR]",
 		Short: "Write the exact packages of a function into its directory",
-		Long: `Resolve the packages of the function in a directory, the current one by default, and write each with its version and the digests of
-its archives into ` + store.LockFile + ` there, for its repository. A deploy then takes these and no others, on every server, and refuses a lock that was made from
-other manifests. A lock file that the language's own tool makes on the way, such as package-lock.json, is written too unless it is there.
+		Long: `Resolve the packages of the function in a directory, the current one by default, and write each with
+its version and the digests of its archives into ` + store.LockFile + ` there, for its repository. A deploy
+then installs these and no others, on every server, and refuses a lock that was made from other
+manifests. If the language's own tool makes a lock file, such as package-lock.json, that is written
+too, unless it exists.
 
-It asks a server, for which packages fit depends on its runtimes. Of an application, each function's directory gets its own.`,
+It asks a server, because the fitting packages depend on its runtimes. In an application, each
+function's directory gets its own lock.`,
 		Example: "  pipsqueak lock hello\n  cd hello && pipsqueak lock",
 		GroupID: groupFunctions,
 		Args:    cobra.MaximumNArgs(1),

@@ -13,19 +13,23 @@ func (p *program) storeQuarantine() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "quarantine [PACKAGE[VERSIONS]]",
 		Short: "Forbid versions of a package, or list what is forbidden",
-		Long: `Forbid versions of a package, whether the server has one or not: deploys that need it are refused, processes that have loaded it end when they have
-answered, and events for functions that use it are answered with an error, until 'pipsqueak store release' allows it again. Without a
-package it lists what is forbidden.
+		Long: `Forbid versions of a package, whether the server has one or not: deploys that need it are refused,
+processes that have loaded it end when they have answered, and events for functions that use it are
+answered with an error, until 'pipsqueak store release' allows it again. Without a package it lists
+the rules.
 
-The package has the name that its registry and advisories have: requests, @babel/core, rack, openssl (a Debian package or its source). Where
-several registries have the name, a package URL tells which is meant: pkg:npm/debug.
+Name the package as its registry and advisories do: requests, @babel/core, rack, openssl (a Debian
+package or its source). If several registries have the name, a package URL chooses one:
+pkg:npm/debug.
 
-The versions are one version (==2.32.0) or several ("3.3.6, 4.0.0"), comparisons (>=2.31,<2.32.2, several of them divided by ||), a range as the registry has it (^1.2, ~> 1.2,
-==1.*), or, after an @, whatever a range of npm may be (debug@1.x). Without versions all are meant. Most shells want such a text in quotes.`,
+The versions are one version (==2.32.0) or several ("3.3.6, 4.0.0"), comparisons (>=2.31,<2.32.2,
+alternatives separated by ||), a range in the registry's syntax (^1.2, ~> 1.2, ==1.*), or, after an
+@, any range of npm's (debug@1.x). Without versions all are meant. Most shells need quotes around
+such a text.`,
 		Example: "  pipsqueak store quarantine requests==2.32.0 --reason CVE-2026-1\n  pipsqueak store quarantine '@babel/core>=7.2,<7.4.1'\n  pipsqueak store quarantine",
 		Args:    cobra.MaximumNArgs(1),
 	}
-	reason := cmd.Flags().String("reason", "forbidden by hand", "`TEXT` that those who need the package are told")
+	reason := cmd.Flags().String("reason", "forbidden by hand", "`TEXT` for users who need the package")
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
@@ -42,8 +46,8 @@ func (p *program) storeRelease() *cobra.Command {
 	return &cobra.Command{
 		Use:   "release PACKAGE[VERSIONS]",
 		Short: "Allow versions of a package that were forbidden",
-		Long: `Allow versions of a package that were forbidden, as 'pipsqueak store quarantine' lists them. What is damaged stays in
-quarantine.`,
+		Long: `Allow versions of a package that were forbidden, as 'pipsqueak store quarantine' lists them. Damaged
+packages stay in quarantine.`,
 		Example: "  pipsqueak store release requests==2.32.0",
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return p.forbid(cmd, "release", readRule(args[0])) },

@@ -93,8 +93,9 @@ func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "pipsqueak",
 		Short: "Run functions that start by forking",
-		Long: `Pipsqueak runs functions. A function is a directory with a handler and a list of packages; it starts by forking a
-process that has already imported them, in a few milliseconds, each in a sandbox of its own.
+		Long: `Pipsqueak runs functions. A function is a directory with a handler and a list of packages. It starts
+in a few milliseconds, in a sandbox of its own, as a fork of a process that has already imported the
+packages.
 
 Start a server, deploy a function, send it an event:
 
@@ -102,7 +103,7 @@ Start a server, deploy a function, send it an event:
   pipsqueak deploy examples/echo
   pipsqueak invoke echo '{"name": "pip"}' -v
 
-It exits with 0 when all went well, 1 when the operation failed and 2 when the command line was not understood.`,
+It exits with 0 on success, 1 if the operation failed, and 2 if the command line was not understood.`,
 		Version:       core.BuildOf().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,

@@ -13,8 +13,9 @@ func (p *program) sbom() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sbom NAME",
 		Short: "Print the bill of materials of a function",
-		Long: `Print the software bill of materials of a function, in CycloneDX 1.6: its runtime and packages with versions, package URLs, digests, licences
-and what each requires. That of one version of a function is the same whenever it is printed.`,
+		Long: `Print the software bill of materials of a function, in CycloneDX 1.6: its runtime and packages with
+versions, package URLs, digests, licences and requirements. The bill of one version of a function is
+always the same.`,
 		Example:           "  pipsqueak sbom hello > hello.cdx.json\n  pipsqueak sbom hello --format cyclonedx-xml",
 		GroupID:           groupFunctions,
 		Args:              cobra.ExactArgs(1),

@@ -68,29 +68,32 @@ const mostSerious = 20
 func (p *program) scan() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "scan DIR|ARCHIVE|LIST|LOCK",
-		Short: "Say what is suspicious in packages, without running them",
-		Long: `Read packages, and say what a person should know of before functions use them: where it is, and why. Nothing of them is run, and what unpacks and reads
-them is in a sandbox without network, each archive in one of its own. It needs root, and no server.
+		Short: "Report what is suspicious in packages, without running them",
+		Long: `Read packages, and report what a person should know before functions use them: where it is, and why.
+Nothing of the packages is run. Each archive is unpacked and read in a sandbox of its own, without
+network. It needs root, and no server.
 
-What is scanned: all archives below a directory, such as a mirror's; one archive; those that a file lists, a path a line; or the packages of a function, by its
-directory or its ` + store.LockFile + `, which are installed for it as a deploy would, over the network.
+It scans all archives below a directory, such as a mirror's; one archive; the archives that a file
+lists, one path a line; or the packages of a function, named by its directory or its
+` + store.LockFile + `, which are installed as by a deploy, over the network.
 
-With --out each result is added to a file, as a line of JSON. --resume goes on where an earlier scan ended, however it did: what has a result for
-the same bytes by the same scanner is not scanned again.
+With --out each result is added to a file, as a line of JSON. --resume continues an earlier scan,
+however it ended: bytes that have a result by the same scanner are not scanned again.
 
-The exit status is 0 when the policy refuses nothing, 1 when it refuses something, and 2 when something could not be scanned. Without --policy it warns of everything.`,
+The exit status is 0 if the policy refuses nothing, 1 if it refuses something, and 2 if something
+could not be scanned. Without --policy it warns of everything.`,
 		Example: "  sudo pipsqueak scan mirror --out scan.jsonl --jobs 4\n  sudo pipsqueak scan mirror --out scan.jsonl --resume --policy policy.yaml\n  sudo pipsqueak scan examples/penguins",
 		GroupID: groupServer,
 	}
 	as := formatFlag(cmd)
 	config := placeFlags(cmd)
 	flags := cmd.Flags()
-	flags.Lookup("data").Usage = "`DIR` that gets a directory for what is unpacked, which is removed at the end"
-	only := flags.String("runtime", "", "scan only what this `RUNTIME` can, such as python3.11")
+	flags.Lookup("data").Usage = "`DIR` for temporary files, which are removed at the end"
+	only := flags.String("runtime", "", "scan only packages for this `RUNTIME`, such as python3.11")
 	jobs := flags.Int("jobs", runtime.NumCPU(), "how many archives to scan at once")
 	out := flags.String("out", "", "`FILE` to add results to, one a line")
-	resume := flags.Bool("resume", false, "go on with the results that are in --out")
-	policy := flags.String("policy", "", "`FILE` of the policy that decides about what is found")
+	resume := flags.Bool("resume", false, "continue with the results in --out")
+	policy := flags.String("policy", "", "`FILE` of the policy that decides about findings")
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) != 1:

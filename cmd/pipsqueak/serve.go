@@ -23,8 +23,9 @@ func (p *program) serve() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve functions on this machine",
-		Long: `Serve functions on this machine until interrupted. It needs root, to make sandboxes; 'pipsqueak doctor' says whether the machine
-has all the rest. Functions that were deployed stay in the data directory and are there again after a restart.
+		Long: `Serve functions on this machine until interrupted. It needs root, to make sandboxes; 'pipsqueak
+doctor' checks whether the machine has everything else. Deployed functions stay in the data
+directory and are there again after a restart.
 
 Once it accepts requests it prints one line, 'listening on http://ADDRESS', to standard output; its log goes to standard error.
 
@@ -35,15 +36,15 @@ There is no authentication: whoever reaches the address can deploy and run code.
 	}
 	listen := cmd.Flags().String("listen", "127.0.0.1:8080", "`ADDRESS` to serve at")
 	config := placeFlags(cmd)
-	policy := cmd.Flags().String("scan-policy", "", "`FILE` that decides about what a scan finds in the packages of a deploy; without it they are not scanned")
+	policy := cmd.Flags().String("scan-policy", "", "`FILE` of the policy for scans of a deploy's packages; without it they are not scanned")
 	var memory size
-	cmd.Flags().Var(&memory, "memory", "what all functions may use together, such as 512M or 2G; without it a share of this machine's")
+	cmd.Flags().Var(&memory, "memory", "memory for all functions together, such as 512M or 2G; without it a share of this machine's")
 	cmd.Flags().StringVar(&config.RequireSigned, "require-signed", "", "`KEYS` is a file of public keys, or a directory of such files: deploy only what one of them has signed")
 	vulnerabilities := vulnerabilityFlags(cmd)
 	unused := age(30 * 24 * time.Hour)
-	cmd.Flags().Var(&unused, "package-age", "how long packages are kept that no function uses, such as 12h or 30d")
+	cmd.Flags().Var(&unused, "package-age", "how long unused packages are kept, such as 12h or 30d")
 	var limit size
-	cmd.Flags().Var(&limit, "store-limit", "what packages may have on the disk before unused ones are removed earlier, such as 20G; without it half of the file system")
+	cmd.Flags().Var(&limit, "store-limit", "disk space of packages above which unused ones are removed earlier, such as 20G; without it half of the file system")
 	cmd.Flags().BoolVar(&config.Events, "events", false, "write a line to the log for each event: function, version, request id, start, time, status, bytes")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if err := p.needRoot(cmd); err != nil {
@@ -75,7 +76,7 @@ func (p *program) needRoot(cmd *cobra.Command) error {
 // placeFlags gives a command the flags that say where a worker finds things.
 func placeFlags(cmd *cobra.Command) *workerConfig {
 	config := workerConfig{PackageRule: osv.Rule}
-	cmd.Flags().StringVar(&config.Data, "data", "/var/lib/pipsqueak", "`DIR` of everything that is kept")
+	cmd.Flags().StringVar(&config.Data, "data", "/var/lib/pipsqueak", "`DIR` in which everything is kept")
 	beside := "."
 	if self, err := os.Executable(); err == nil {
 		beside = filepath.Dir(self)

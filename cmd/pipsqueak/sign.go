@@ -17,10 +17,11 @@ func (p *program) keygen() *cobra.Command {
 	return &cobra.Command{
 		Use:   "keygen FILE",
 		Short: "Make a pair of keys to sign functions with",
-		Long: `Make a pair of ed25519 keys: the private one in FILE, which only its owner can read, and the public one in FILE` + signing.PublicSuffix + `. Both are PEM, as
-openssl writes and reads it. Nothing is written over.
+		Long: `Make a pair of ed25519 keys: the private one in FILE, which only its owner can read, and the public
+one in FILE` + signing.PublicSuffix + `. Both are PEM, as openssl writes and reads it. Existing files are not overwritten.
 
-'pipsqueak deploy --sign FILE' signs with the first, 'pipsqueak serve --require-signed FILE` + signing.PublicSuffix + `' asks for it by the second. It prints the id of the key, by which
+'pipsqueak deploy --sign FILE' signs with the private key. 'pipsqueak serve --require-signed
+FILE` + signing.PublicSuffix + `' requires the signature. It prints the id of the key, by which
 'pipsqueak describe' shows who signed.`,
 		Example: "  pipsqueak keygen ~/.pipsqueak-key\n  pipsqueak deploy hello --sign ~/.pipsqueak-key",
 		GroupID: groupFunctions,

@@ -15,11 +15,11 @@ import (
 func (p *program) store() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "store",
-		Short: "Show and look after the packages that a server keeps",
-		Long: `Show and look after the packages that a server keeps: each version once, for all functions. Without a further word it prints totals.
+		Short: "Show and maintain the packages that a server keeps",
+		Long: `Show and maintain the packages that a server keeps: each version once, for all functions. Without a subcommand it prints totals.
 
-A package is not used while it is in quarantine: because its files are damaged, until it has been installed anew, or because somebody
-has forbidden it, until somebody allows it again.`,
+A package is not used while it is in quarantine: because its files are damaged, until it has been
+installed again, or because somebody has forbidden it, until somebody allows it again.`,
 		Example: "  pipsqueak store\n  pipsqueak store list\n  pipsqueak store verify six",
 		GroupID: groupServer,
 		Args:    cobra.NoArgs,
@@ -114,12 +114,13 @@ func several(names []string) string {
 func (p *program) storeVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify [PACKAGE|PACKAGE==VERSION]...",
-		Short: "Read the files of packages and code again, and mend what is damaged",
-		Long: `Read every file of every package, and of the code of functions, and compare it with what it was when it was installed: contents, size,
-mode, owner, links, and that nothing is missing and nothing was added. A damaged package is quarantined, and installed anew from the same
-archive; functions that use it go on when that is done. The exit status is 1 when anything was found, mended or not.
+		Short: "Read the files of packages and code again, and repair damage",
+		Long: `Read every file of every package, and of the code of functions, and compare it with its state at
+installation: contents, size, mode, owner, links, and that nothing is missing and nothing was added.
+A damaged package is quarantined and installed again from the same archive; then the functions that
+use it continue. The exit status is 1 if anything was damaged, repaired or not.
 
-With --sample the contents of that part of the files are read, chosen at random.`,
+With --sample only the contents of that part of the files are read, chosen at random.`,
 		Example: "  pipsqueak store verify\n  pipsqueak store verify six==1.17.0\n  pipsqueak store verify --sample 10%",
 	}
 	as := formatFlag(cmd)
@@ -169,13 +170,14 @@ func (p *program) storeCollect() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "collect",
 		Short: "Remove packages that no function uses",
-		Long: `Remove packages that no function uses and no deploy has asked for as long as --older-than, or, without it, as the server's --package-age. The server does
-this by itself as well, every hour and after each deploy. A package that is removed is fetched again when a deploy needs it.`,
+		Long: `Remove packages that no function uses and that no deploy has asked for during --older-than, or else
+during the server's --package-age. The server also does this by itself, every hour and after each
+deploy. A removed package is fetched again when a deploy needs it.`,
 		Example: "  pipsqueak store collect\n  pipsqueak store collect --older-than 0s",
 		Args:    cobra.NoArgs,
 	}
 	var older age
-	cmd.Flags().Var(&older, "older-than", "how long nobody has used them, such as 12h or 7d")
+	cmd.Flags().Var(&older, "older-than", "for how long nobody has used them, such as 12h or 7d")
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		var olderThan *time.Duration

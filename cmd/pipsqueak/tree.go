@@ -14,9 +14,11 @@ func (p *program) tree() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tree",
 		Short: "Show the live tree of processes",
-		Long: `Show everything that runs. A node is the root zygote of a runtime, a zygote that has imported a set of packages ({…}) and only forks, or an instance,
-which serves the function that is named. MEMORY is a node's proportional share, PRIVATE what it shares with nobody. Modules that no zygote may import, and so
-the instances of a function do, are told with the reason. -o json has all of it: whole sets with versions, modules, and how often a zygote was rebuilt.`,
+		Long: `Show all live processes. A node is the root zygote of a runtime, a zygote that has imported a set of
+packages ({…}) and only forks, or an instance, which serves the named function. MEMORY is a node's
+proportional share, PRIVATE the memory that it shares with nobody. Modules that no zygote may
+import, so that the instances of a function import them, are listed with the reason. -o json has
+everything: whole sets with versions, modules, and how often a zygote was rebuilt.`,
 		Example: "  pipsqueak tree\n  pipsqueak tree -o json | jq '.nodes | length'",
 		GroupID: groupServer,
 		Args:    cobra.NoArgs,

@@ -44,7 +44,7 @@ func vulnerabilityFlags(cmd *cobra.Command) *vulnerabilityPolicy {
 	}
 	cmd.Flags().StringVar(&v.path, "vulnerabilities", "", "database of known vulnerabilities in OSV's format: a `PATH` to a JSON file, a zip, or a directory of them")
 	cmd.Flags().Var(&v.policy, "vulnerability-policy", "what a known vulnerability does to a deploy")
-	cmd.Flags().Var(&v.severity, "refuse-severity", "the least severity that is refused, with --vulnerability-policy refuse")
+	cmd.Flags().Var(&v.severity, "refuse-severity", "the lowest severity that is refused, with --vulnerability-policy refuse")
 	return v
 }
 
