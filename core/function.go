@@ -2,6 +2,7 @@ package core
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -52,6 +53,17 @@ type Function struct {
 	Built *BuiltCode `json:"built,omitempty"`
 	// Tried are modules that were tried for it alone: no package has them, or they are deeper in one than that package's probe looks.
 	Tried map[string]Trial `json:"tried,omitempty"`
+}
+
+var validName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$`)
+
+// ValidName returns why a function cannot have that name, nil when it can. Names are case-sensitive, and are safe as file names and in URLs.
+func ValidName(name string) error {
+	if validName.MatchString(name) {
+		return nil
+	}
+	return Errorf(KindInvalid, FaultCaller, "%.200q cannot be the name of a function: a name has 1 to 63 letters a–z and A–Z, digits, '-' and '_', "+
+		"and begins and ends with a letter or digit", name)
 }
 
 // BuiltCode is what a deploy of the same code, with the same of everything that a build works with, can use

@@ -17,12 +17,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 	"github.com/pipsqueak-faas/pipsqueak/core/signing"
-	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
 // deployApplication deploys the functions of an application together, and tells of it unless it is wanted as JSON.
-func (p *program) deployApplication(cmd *cobra.Command, name string, parts []store.Part, keys []*signing.Key, options url.Values, asJSON bool) error {
+func (p *program) deployApplication(cmd *cobra.Command, name string, parts []bundle.Part, keys []*signing.Key, options url.Values, asJSON bool) error {
 	began := p.now()
 	form, err := newForm(cmd.Context(), parts, keys)
 	if err != nil {
@@ -73,7 +73,7 @@ type form struct {
 }
 
 // newForm returns a form, with the signatures of the keys. The caller closes it.
-func newForm(ctx context.Context, parts []store.Part, keys []*signing.Key) (form, error) {
+func newForm(ctx context.Context, parts []bundle.Part, keys []*signing.Key) (form, error) {
 	headers := make([]textproto.MIMEHeader, len(parts))
 	for i, part := range parts {
 		headers[i] = textproto.MIMEHeader{"Content-Disposition": {multipart.FileContentDisposition(part.Name, part.Name+".tar.gz")}}
@@ -99,7 +99,7 @@ func newForm(ctx context.Context, parts []store.Part, keys []*signing.Key) (form
 	return form{reader, body.FormDataContentType()}, nil
 }
 
-func writePart(body *multipart.Writer, header textproto.MIMEHeader, part store.Part) error {
+func writePart(body *multipart.Writer, header textproto.MIMEHeader, part bundle.Part) error {
 	archive, err := openArchive(part)
 	if err != nil {
 		return err

@@ -16,8 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 	"github.com/pipsqueak-faas/pipsqueak/core/signing"
-	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
 func (p *program) deploy() *cobra.Command {
@@ -96,7 +96,7 @@ func (p *program) tellUnready(f core.Function, options url.Values) {
 }
 
 // deployPart deploys one function, and tells of it unless quiet is wanted.
-func (p *program) deployPart(cmd *cobra.Command, part store.Part, keys []*signing.Key, options url.Values, tell bool) (core.Function, error) {
+func (p *program) deployPart(cmd *cobra.Command, part bundle.Part, keys []*signing.Key, options url.Values, tell bool) (core.Function, error) {
 	began := p.now()
 	server := p.client()
 	if len(keys) > 0 {
@@ -129,9 +129,9 @@ func (p *program) deployPart(cmd *cobra.Command, part store.Part, keys []*signin
 func (p *program) tellLeftOut(dir string) {
 	if secrets := secretsLeftOut(dir); len(secrets) > 0 {
 		fmt.Fprintf(p.err, "left out %s: variables of the function belong under env in %s; '!%s' in %s deploys the file\n",
-			strings.Join(secrets, ", "), store.ManifestFile, secrets[0], store.IgnoreFile)
+			strings.Join(secrets, ", "), bundle.ManifestFile, secrets[0], bundle.IgnoreFile)
 	}
-	if ignore, err := store.LoadIgnore(os.DirFS(dir)); err == nil { // else pack says so
+	if ignore, err := bundle.LoadIgnore(os.DirFS(dir)); err == nil { // else pack says so
 		for _, told := range ignore.LeftOut() {
 			fmt.Fprintln(p.err, told)
 		}
@@ -140,8 +140,8 @@ func (p *program) tellLeftOut(dir string) {
 
 // partsOf returns the functions to deploy from a path: one without a manifest of ours, or those of an application, which has a name then, with the place
 // of each on this machine. The name of a function is empty when the server is to find one in the archive.
-func partsOf(ctx context.Context, path, name string) (application string, parts []store.Part, err error) {
-	one := []store.Part{{Name: name, Dir: path}}
+func partsOf(ctx context.Context, path, name string) (application string, parts []bundle.Part, err error) {
+	one := []bundle.Part{{Name: name, Dir: path}}
 	if !isDir(path) {
 		if name == "" {
 			one[0].Name = nameOfArchive(ctx, path)
@@ -152,8 +152,8 @@ func partsOf(ctx context.Context, path, name string) (application string, parts 
 	if whole, err := filepath.Abs(path); err == nil {
 		called = filepath.Base(whole)
 	}
-	if content, err := os.ReadFile(filepath.Join(path, store.ManifestFile)); err == nil {
-		manifest, err := store.ParseManifest(content)
+	if content, err := os.ReadFile(filepath.Join(path, bundle.ManifestFile)); err == nil {
+		manifest, err := bundle.ParseManifest(content)
 		switch {
 		case err != nil:
 			return "", one, nil //nolint:nilerr // the server's to say
@@ -175,8 +175,8 @@ func nameOfArchive(ctx context.Context, path string) string {
 		return ""
 	}
 	defer file.Close()
-	bundle, err := store.ReadBundle(ctx, file)
-	if err != nil || bundle.Name != "" {
+	code, err := bundle.Read(ctx, file)
+	if err != nil || code.Name != "" {
 		return ""
 	}
 	return archiveName.ReplaceAllString(filepath.Base(path), "")
@@ -191,7 +191,7 @@ func isDir(path string) bool {
 }
 
 // placed puts the functions of an application below its directory, and makes sure that each is there before any is deployed.
-func placed(dir string, parts []store.Part) ([]store.Part, error) {
+func placed(dir string, parts []bundle.Part) ([]bundle.Part, error) {
 	for i, part := range parts {
 		parts[i].Dir = filepath.Join(dir, filepath.FromSlash(part.Dir))
 		info, err := os.Stat(parts[i].Dir)
@@ -201,16 +201,16 @@ func placed(dir string, parts []store.Part) ([]store.Part, error) {
 		if err != nil {
 			return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "the directory of %s: %w; make it, or name another one with 'dir'", part.Name, err)
 		}
-		own := filepath.Join(parts[i].Dir, store.ManifestFile)
+		own := filepath.Join(parts[i].Dir, bundle.ManifestFile)
 		if _, err := os.Stat(own); err == nil && part.Dir != "." {
-			return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "%s would not be read: move what it says below %s in %s", own, part.Name, filepath.Join(dir, store.ManifestFile))
+			return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "%s would not be read: move what it says below %s in %s", own, part.Name, filepath.Join(dir, bundle.ManifestFile))
 		}
 	}
 	return parts, nil
 }
 
 // openArchive opens an archive, or a directory as one that is made while it is read. The caller closes it.
-func openArchive(part store.Part) (io.ReadCloser, error) {
+func openArchive(part bundle.Part) (io.ReadCloser, error) {
 	wrong := func(err error) error {
 		return core.Errorf(core.KindInvalid, core.FaultCaller, "cannot deploy %s: %w", part.Dir, err)
 	}

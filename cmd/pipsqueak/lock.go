@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/store"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 )
 
 func (p *program) lock() *cobra.Command {
@@ -23,7 +23,7 @@ func (p *program) lock() *cobra.Command {
 		Use:   "lock [DIR]",
 		Short: "Write the exact packages of a function into its directory",
 		Long: `Resolve the packages of the function in a directory, the current one by default, and write each with
-its version and the digests of its archives into ` + store.LockFile + ` there, for its repository. A deploy
+its version and the digests of its archives into ` + bundle.LockFile + ` there, for its repository. A deploy
 then installs these and no others, on every server, and refuses a lock that was made from other
 manifests. If the language's own tool makes a lock file, such as package-lock.json, that is written
 too, unless it exists.
@@ -46,7 +46,7 @@ function's directory gets its own lock.`,
 				return err
 			}
 			for i, part := range parts {
-				same := func(other store.Part) bool { return filepath.Clean(other.Dir) == filepath.Clean(part.Dir) }
+				same := func(other bundle.Part) bool { return filepath.Clean(other.Dir) == filepath.Clean(part.Dir) }
 				if slices.ContainsFunc(parts[:i], same) {
 					return core.Errorf(core.KindUnsupported, core.FaultCaller, "%s is the directory of two functions, and has place for one lock: give each a directory, or deploy them without", part.Dir)
 				}
@@ -60,7 +60,7 @@ function's directory gets its own lock.`,
 }
 
 // lockPart writes the lock of one function, and tells what has changed.
-func (p *program) lockPart(cmd *cobra.Command, part store.Part) error {
+func (p *program) lockPart(cmd *cobra.Command, part bundle.Part) error {
 	archive, err := openArchive(part)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func (p *program) lockPart(cmd *cobra.Command, part store.Part) error {
 	if err != nil {
 		return err
 	}
-	before, err := readLock(filepath.Join(part.Dir, store.LockFile))
+	before, err := readLock(filepath.Join(part.Dir, bundle.LockFile))
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,7 @@ func (p *program) lockPart(cmd *cobra.Command, part store.Part) error {
 	for _, line := range changes(before.Packages, lock.Packages) {
 		fmt.Fprintln(p.out, line)
 	}
-	_, err = fmt.Fprintf(p.out, "%s: %s for %s\n", filepath.Join(part.Dir, store.LockFile), core.Count(len(lock.Packages), "package", "packages"), lock.Runtime)
+	_, err = fmt.Fprintf(p.out, "%s: %s for %s\n", filepath.Join(part.Dir, bundle.LockFile), core.Count(len(lock.Packages), "package", "packages"), lock.Runtime)
 	return err
 }
 
@@ -118,7 +118,7 @@ func writeLock(dir string, lock core.Lock) error {
 	if err := encoder.Encode(lock); err != nil {
 		return err
 	}
-	return replace(filepath.Join(dir, store.LockFile), text.Bytes())
+	return replace(filepath.Join(dir, bundle.LockFile), text.Bytes())
 }
 
 // replace writes a file whole or not at all.

@@ -13,13 +13,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pipsqueak-faas/pipsqueak/core/store"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 )
 
 // packer writes a function's directory into an archive.
 type packer struct {
 	archive *tar.Writer
-	ignore  store.Ignore
+	ignore  bundle.Ignore
 	// shared is the git repository that the directory is in: links out of the directory may lead to files of it. Empty without one.
 	shared string
 }
@@ -35,14 +35,14 @@ func pack(out io.Writer, dir string, manifest []byte) error {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	ignore, err := store.LoadIgnore(os.DirFS(dir))
+	ignore, err := bundle.LoadIgnore(os.DirFS(dir))
 	if err != nil {
 		return err
 	}
 	zipped := gzip.NewWriter(out)
 	p := packer{archive: tar.NewWriter(zipped), ignore: ignore, shared: repositoryOf(dir)}
 	if manifest != nil {
-		header := &tar.Header{Name: store.ManifestFile, Mode: 0o644, Size: int64(len(manifest)), Format: tar.FormatPAX}
+		header := &tar.Header{Name: bundle.ManifestFile, Mode: 0o644, Size: int64(len(manifest)), Format: tar.FormatPAX}
 		if err := p.archive.WriteHeader(header); err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ func (p *packer) directory(dir, below string, roots []string, manifest bool) err
 	}
 	for _, entry := range entries {
 		name := path.Join(below, entry.Name())
-		if manifest && name == store.ManifestFile || p.ignore.Match(name, entry.IsDir()) {
+		if manifest && name == bundle.ManifestFile || p.ignore.Match(name, entry.IsDir()) {
 			continue
 		}
 		if err := p.entry(filepath.Join(dir, entry.Name()), name, roots); err != nil {
@@ -121,9 +121,9 @@ func (p *packer) link(file, name string, info fs.FileInfo, roots []string) error
 		return fmt.Errorf("the symbolic link %s: %w", file, err)
 	case p.shared == "" || !within(p.shared, leads):
 		return fmt.Errorf("the symbolic link %s leads out of the directory, to %s: only links to files of the same git repository are followed; "+
-			"copy what it leads to, or name the link in %s", file, leads, store.IgnoreFile)
+			"copy what it leads to, or name the link in %s", file, leads, bundle.IgnoreFile)
 	case slices.ContainsFunc(roots, func(root string) bool { return within(leads, root) }):
-		return fmt.Errorf("the symbolic link %s leads to %s, which has it inside: name the link in %s", file, leads, store.IgnoreFile)
+		return fmt.Errorf("the symbolic link %s leads to %s, which has it inside: name the link in %s", file, leads, bundle.IgnoreFile)
 	}
 	if info, err = os.Stat(leads); err != nil {
 		return err
@@ -171,7 +171,7 @@ func (p *packer) write(file, name, target string, info fs.FileInfo) error {
 
 // secretsLeftOut returns the files with secrets in a directory that are not packed.
 func secretsLeftOut(dir string) []string {
-	ignore, err := store.LoadIgnore(os.DirFS(dir))
+	ignore, err := bundle.LoadIgnore(os.DirFS(dir))
 	if err != nil {
 		return nil // pack says so
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
-	"github.com/pipsqueak-faas/pipsqueak/core/store"
 	"github.com/pipsqueak-faas/pipsqueak/core/worker"
 )
 
@@ -75,7 +75,7 @@ network. It needs root, and no server.
 
 It scans all archives below a directory, such as a mirror's; one archive; the archives that a file
 lists, one path a line; or the packages of a function, named by its directory or its
-` + store.LockFile + `, which are installed as by a deploy, over the network.
+` + bundle.LockFile + `, which are installed as by a deploy, over the network.
 
 With --out each result is added to a file, as a line of JSON. --resume continues an earlier scan,
 however it ended: bytes that have a result by the same scanner are not scanned again.
@@ -184,7 +184,7 @@ func sweep(dir string) error {
 
 // functionDir returns the directory of the function that a target may be: itself, or where its lock lies.
 func functionDir(target string) string {
-	if !isDir(target) && filepath.Base(target) == store.LockFile {
+	if !isDir(target) && filepath.Base(target) == bundle.LockFile {
 		return filepath.Dir(target)
 	}
 	return target

@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 	"github.com/pipsqueak-faas/pipsqueak/core/signing"
-	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
 func (p *program) keygen() *cobra.Command {
@@ -51,19 +51,19 @@ func loadKeys(files []string) (keys []*signing.Key, err error) {
 
 // sign returns the header that vouches for a function. It packs the function as a deploy does, and reads the archive as the server will; a file that
 // changes between the two makes the server refuse it.
-func sign(ctx context.Context, part store.Part, keys []*signing.Key) (http.Header, error) {
+func sign(ctx context.Context, part bundle.Part, keys []*signing.Key) (http.Header, error) {
 	archive, err := openArchive(part)
 	if err != nil {
 		return nil, err
 	}
 	defer archive.Close()
-	bundle, err := store.ReadBundle(ctx, archive)
+	code, err := bundle.Read(ctx, archive)
 	if err != nil {
 		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "cannot sign %s: %w", part.Dir, err)
 	}
-	statement := signing.Statement{Function: part.Name, Code: bundle.Digest}
+	statement := signing.Statement{Function: part.Name, Code: code.Digest}
 	if statement.Function == "" {
-		statement.Function = bundle.Name
+		statement.Function = code.Name
 	}
 	if statement.Function == "" {
 		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "cannot sign %s: nothing says what the function is called; name it with --name", part.Dir)

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 	"github.com/pipsqueak-faas/pipsqueak/core/signing"
-	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
 func TestDeploySigned(t *testing.T) {
@@ -28,15 +28,15 @@ func TestDeploySigned(t *testing.T) {
 	// The server sees what it unpacks, and by which name.
 	w := newWorld()
 	w.deploy = func(r core.DeployRequest, _ func(core.Progress)) (core.Function, error) {
-		bundle, err := store.ReadBundle(t.Context(), r.Archive)
+		code, err := bundle.Read(t.Context(), r.Archive)
 		if err != nil {
 			return core.Function{}, err
 		}
 		name := r.Name
 		if name == "" {
-			name = bundle.Name
+			name = code.Name
 		}
-		signers, err := keys.Verify(r.Signature, signing.Statement{Function: name, Code: bundle.Digest})
+		signers, err := keys.Verify(r.Signature, signing.Statement{Function: name, Code: code.Digest})
 		return core.Function{Name: name, Version: 1, Signers: signers}, err
 	}
 	dir := t.TempDir()

@@ -26,7 +26,7 @@ const MaxEnvelope = 24 << 10
 // Statement is what is signed: that this code may be deployed as this function.
 type Statement struct {
 	Function string `json:"function"` // its name
-	Code     string `json:"code"`     // digest of the code as it is uploaded, "sha256:<hex>", as store.Bundle has it
+	Code     string `json:"code"`     // digest of the code as it is uploaded, "sha256:<hex>", as bundle.Bundle has it
 }
 
 // Sign returns an envelope with the statement and a signature of each key. It is an error to sign with no key.

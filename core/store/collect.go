@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // Collect removes the code that no function refers to, no hold covers, and inUse (called with a digest) does not claim, and
@@ -66,7 +67,7 @@ func (s *Store) CollectPackages(keep Keep, inUse func(digest string) bool) ([]co
 			continue
 		}
 		if err := os.Remove(e.path); err != nil {
-			return removed, diskError(e.path, err)
+			return removed, files.DiskError(e.path, err)
 		}
 		removed = append(removed, e.Installed)
 		if sharers[e.Digest]--; sharers[e.Digest] == 0 {
@@ -102,7 +103,7 @@ func (s *Store) Drop(digest string) (bool, error) {
 			continue
 		}
 		if err := os.Remove(e.path); err != nil {
-			return false, diskError(e.path, err)
+			return false, files.DiskError(e.path, err)
 		}
 	}
 	return true, nil
@@ -149,12 +150,12 @@ func (t *trash) empty() {
 func (s *Store) collectTrees(area Area, trash *trash, needed func(digest string) bool) (removed []string, err error) {
 	names, err := os.ReadDir(filepath.Join(s.dir, string(area)))
 	if err != nil {
-		return nil, diskError(s.dir, err)
+		return nil, files.DiskError(s.dir, err)
 	}
 	for _, entry := range names {
 		hex, _, _ := strings.Cut(entry.Name(), ".")
-		digest := digestPrefix + hex
-		if !isHex(hex) || s.held[digest] > 0 || needed(digest) {
+		digest := files.DigestPrefix + hex
+		if !files.IsHex(hex) || s.held[digest] > 0 || needed(digest) {
 			continue
 		}
 		taken, err := s.takeOut(trash, area, entry.Name(), needed)
@@ -185,14 +186,14 @@ func (s *Store) takeOut(trash *trash, area Area, name string, needed func(digest
 	if err := os.Rename(from, to); errors.Is(err, fs.ErrNotExist) {
 		return false, nil // the mark of a tree that has just been taken out
 	} else if err != nil {
-		return false, diskError(from, err)
+		return false, files.DiskError(from, err)
 	}
 	hex, _, _ := strings.Cut(name, ".")
-	if !needed(digestPrefix + hex) {
+	if !needed(files.DigestPrefix + hex) {
 		return true, nil
 	}
 	if err := os.Rename(to, from); err != nil {
-		return false, diskError(from, err)
+		return false, files.DiskError(from, err)
 	}
 	return false, nil
 }
@@ -212,7 +213,7 @@ func (s *Store) CollectLocks(since time.Time) {
 func (s *Store) Disk() (size, free int64, err error) {
 	var disk unix.Statfs_t
 	if err := unix.Statfs(s.dir, &disk); err != nil {
-		return 0, 0, diskError(s.dir, err)
+		return 0, 0, files.DiskError(s.dir, err)
 	}
 	return int64(disk.Blocks) * disk.Bsize, int64(disk.Bavail) * disk.Bsize, nil
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
+	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
 
 // install commits a package that was used so long ago.
@@ -191,7 +193,7 @@ func deployBeside(t testing.TB, s *Store, name, code string, locked core.Locked)
 		if err != nil {
 			return err
 		}
-		write(t, dir, map[string]string{"name": locked.Name})
+		filestest.Write(t, dir, map[string]string{"name": locked.Name})
 		installed, err := s.CommitPackages("fake1", []Staged{{locked, core.Receipt{}, dir}}, hold)
 		if err != nil {
 			return err
@@ -210,14 +212,14 @@ func deployBeside(t testing.TB, s *Store, name, code string, locked core.Locked)
 
 func TestCollectLocks(t *testing.T) {
 	s := openTest(t)
-	lock := core.Lock{Inputs: digestPrefix + strings.Repeat("a", 64)}
+	lock := core.Lock{Inputs: files.DigestPrefix + strings.Repeat("a", 64)}
 	must(t, s.RememberLock(lock))
 	s.CollectLocks(time.Now().Add(-time.Hour))
-	if s.Lock(lock.Inputs) == nil {
+	if s.RememberedLock(lock.Inputs) == nil {
 		t.Error("a lock that was just used is gone")
 	}
 	s.CollectLocks(time.Now().Add(time.Hour))
-	if s.Lock(lock.Inputs) != nil {
+	if s.RememberedLock(lock.Inputs) != nil {
 		t.Error("an old lock is still there")
 	}
 }
@@ -230,7 +232,7 @@ func TestEarlierIndex(t *testing.T) {
 	f := deploy(t, s, "f", "1")
 	f.Packages = core.NewSet(p.Package)
 	must(t, s.Put(f))
-	must(t, os.Remove(s.treePath(Tree{Packages, p.Digest})+manifestSuffix))
+	must(t, os.Remove(s.treePath(Tree{Packages, p.Digest})+listSuffix))
 	must(t, os.WriteFile(filepath.Join(s.dir, "index/fake1/p-1.json"), []byte(`{"runtime":"fake1","name":"p","version":"1","digest":"`+p.Digest+`"}`), 0o644))
 	must(t, os.RemoveAll(filepath.Join(s.dir, "locks")))
 	must(t, s.Close())
@@ -250,7 +252,7 @@ func TestEarlierIndex(t *testing.T) {
 	_, err = s.CollectPackages(Keep{Since: time.Now().Add(time.Hour)}, never)
 	must(t, err)
 	must(t, s.complete(f))
-	if checked, err := s.Verify(Tree{Packages, p.Digest}, Sample{}); err != nil || len(checked.Damaged) > 0 {
+	if checked, err := s.Verify(Tree{Packages, p.Digest}, files.Sample{}); err != nil || len(checked.Damaged) > 0 {
 		t.Errorf("%+v, %v", checked, err)
 	}
 	if again := install(t, s, "p", "1", 0); again.Package != p.Package {
@@ -323,7 +325,7 @@ func lookAfterCrash(t *testing.T, dir string) {
 	defer s.Close()
 	wantNothing(t, s)
 	for _, tree := range s.HoldTrees() {
-		checked, err := s.Verify(tree.Tree, Sample{})
+		checked, err := s.Verify(tree.Tree, files.Sample{})
 		if err != nil || len(checked.Damaged) > 0 {
 			t.Errorf("%v: %+v, %v", tree.Tree, checked.Damaged, err)
 		}

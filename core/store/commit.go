@@ -2,17 +2,16 @@ package store
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // CommitCode moves a tree from staging to the code of functions and returns its digest. What is there already with the same
@@ -26,24 +25,23 @@ import (
 // returned, or when there is going to be no Put. It may be called more than once.
 func (s *Store) CommitCode(dir string) (digest string, release func(), err error) {
 	defer s.throwAway(dir)
-	items, err := s.seal(dir)
+	list, err := s.seal(dir)
 	if err != nil {
 		return "", nil, err
 	}
-	text := manifest(items)
-	digest = digestOf(text)
+	text, digest := list.Text()
 	desk, err := s.Stage()
 	if err != nil {
 		return "", nil, err
 	}
 	defer s.throwAway(desk)
-	if err := writeStaged(filepath.Join(desk, digest+manifestSuffix), text); err != nil {
+	if err := writeStaged(filepath.Join(desk, digest+listSuffix), text); err != nil {
 		return "", nil, err
 	}
-	if err := syncTree(dir, items); err != nil {
+	if err := files.Sync(dir, list); err != nil {
 		return "", nil, err
 	}
-	if err := syncFile(filepath.Join(desk, digest+manifestSuffix)); err != nil {
+	if err := files.SyncFile(filepath.Join(desk, digest+listSuffix)); err != nil {
 		return "", nil, err
 	}
 	s.writes.Lock()
@@ -51,7 +49,7 @@ func (s *Store) CommitCode(dir string) (digest string, release func(), err error
 	if err := s.place(desk, dir, Tree{Code, digest}); err != nil {
 		return "", nil, err
 	}
-	if err := syncFile(filepath.Join(s.dir, string(Code))); err != nil {
+	if err := files.SyncFile(filepath.Join(s.dir, string(Code))); err != nil {
 		return "", nil, err
 	}
 	hold := &Hold{store: s}
@@ -59,8 +57,8 @@ func (s *Store) CommitCode(dir string) (digest string, release func(), err error
 	return digest, hold.Release, nil
 }
 
-// place moves a sealed tree and its manifest to where its digest says, unless it is there and whole. The manifest comes first: what has
-// a name in an area has a manifest. The caller holds writes.
+// place moves a sealed tree and its list to where its digest says, unless it is there and whole. The list comes first: what has
+// a name in an area has a list. The caller holds writes.
 func (s *Store) place(desk, dir string, tree Tree) error {
 	final := s.treePath(tree)
 	_, err := os.Lstat(final)
@@ -68,8 +66,8 @@ func (s *Store) place(desk, dir string, tree Tree) error {
 	if there && !s.isDamaged(tree) {
 		return nil
 	}
-	if err := os.Rename(filepath.Join(desk, tree.Digest+manifestSuffix), final+manifestSuffix); err != nil {
-		return diskError(final, err)
+	if err := os.Rename(filepath.Join(desk, tree.Digest+listSuffix), final+listSuffix); err != nil {
+		return files.DiskError(final, err)
 	}
 	if there {
 		err = s.replace(dir, final, tree)
@@ -77,7 +75,7 @@ func (s *Store) place(desk, dir string, tree Tree) error {
 		err = os.Rename(dir, final)
 	}
 	if err != nil {
-		return diskError(final, err)
+		return files.DiskError(final, err)
 	}
 	return s.unmark(tree)
 }
@@ -96,22 +94,24 @@ func (s *Store) replace(dir, final string, tree Tree) error {
 	return errors.Join(os.Rename(dir, filepath.Join(aside, "tree")), s.removeCopies(tree, aside))
 }
 
-// seal makes a staged tree ready to be shown to others: nothing in it can harm who reads it, everybody can read it, and only its
-// owner, root, can write it. It returns everything in it, sorted by path. The caller has it put on the disk.
-func (s *Store) seal(dir string) ([]item, error) {
+// seal seals a staged tree, which the caller then has put on the disk.
+func (s *Store) seal(dir string) (files.List, error) {
 	root, err := s.openStaged(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	info, err := root.Stat(".")
+	return files.Seal(root)
+}
+
+// StagedDigest returns the digest of a tree in staging as it is now: before anything was resolved, that of the bundle.Bundle.
+func (s *Store) StagedDigest(dir string) (string, error) {
+	root, err := s.openStaged(dir)
 	if err != nil {
-		return nil, diskError(dir, err)
+		return "", err
 	}
-	if err := normalise(spot{root, ".", info}, item{path: ".", mode: info.Mode()}); err != nil {
-		return nil, err
-	}
-	return scan(root, normalise)
+	defer root.Close()
+	return files.Digest(root)
 }
 
 // openStaged opens a directory in staging without following a link on the way there: an installer may have made one.
@@ -120,9 +120,9 @@ func (s *Store) openStaged(dir string) (*os.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	staging, err := os.OpenRoot(filepath.Join(s.dir, "staging"))
+	staging, err := os.OpenRoot(s.Staging())
 	if err != nil {
-		return nil, diskError(dir, err)
+		return nil, files.DiskError(dir, err)
 	}
 	defer staging.Close()
 	at := ""
@@ -133,99 +133,15 @@ func (s *Store) openStaged(dir string) (*os.Root, error) {
 			return nil, core.Errorf(core.KindNotFound, core.FaultWorker, "there is no directory %s: what was to make it did not", dir)
 		}
 		if err != nil {
-			return nil, diskError(dir, err)
+			return nil, files.DiskError(dir, err)
 		}
 		if !info.IsDir() {
-			return nil, refusef("%q is not a directory but a %s", at, typeName(info.Mode()))
+			return nil, files.Refusef("%q is not a directory but a %s", at, files.TypeName(info.Mode()))
 		}
 	}
 	root, err := staging.OpenRoot(name)
 	if err != nil {
-		return nil, diskError(dir, err)
+		return nil, files.DiskError(dir, err)
 	}
 	return root, nil
-}
-
-// normalise gives an item its final owner and mode. The owner comes first: a change of owner takes away set-user-id bits and
-// file capabilities, and after it nobody else can change the mode back.
-func normalise(at spot, i item) error {
-	fail := func(err error) error { return diskError(filepath.Join(at.dir.Name(), at.name), err) }
-	stat, ok := at.info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return fail(errors.ErrUnsupported)
-	}
-	copied := i.mode.IsRegular() && stat.Nlink > 1
-	if copied {
-		if err := unlink(at); err != nil {
-			return fail(err)
-		}
-	}
-	if os.Geteuid() == 0 && (copied || stat.Uid != 0 || stat.Gid != 0) {
-		if err := at.dir.Lchown(at.name, 0, 0); err != nil {
-			return fail(err)
-		}
-	}
-	if mode := i.storedMode(); copied || mode != i.mode&^fs.ModeDir {
-		if i.mode.Type() == fs.ModeSymlink {
-			return nil
-		}
-		if err := at.dir.Chmod(at.name, mode); err != nil {
-			return fail(err)
-		}
-	}
-	return nil
-}
-
-// unlink makes a file with more than one name a file of its own, so that a name outside of the tree neither changes with it nor
-// changes it.
-func unlink(at spot) error {
-	source, err := at.dir.Open(at.name)
-	if err != nil {
-		return err
-	}
-	defer source.Close()
-	if err := at.dir.Remove(at.name); err != nil {
-		return err
-	}
-	copied, err := at.dir.OpenFile(at.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(copied, source)
-	if closeErr := copied.Close(); err == nil {
-		err = closeErr
-	}
-	return err
-}
-
-// fewFiles are put on the disk one by one: all that waits for the disk may be much more.
-const fewFiles = 64
-
-// syncTree puts a tree with these items on the disk.
-func syncTree(dir string, items []item) error {
-	if len(items) > fewFiles {
-		return syncAll(dir)
-	}
-	for _, i := range items {
-		if i.mode.IsRegular() || i.mode.IsDir() {
-			if err := syncFile(filepath.Join(dir, i.path)); err != nil {
-				return err
-			}
-		}
-	}
-	return syncFile(dir)
-}
-
-// syncAll puts the file system of a directory on the disk, by one call: a call for each of thousands of small files takes ten times
-// as long.
-func syncAll(name string) error {
-	dir, err := os.Open(name)
-	if err == nil {
-		defer dir.Close()
-		err = unix.Syncfs(int(dir.Fd()))
-	}
-	if err != nil {
-		return diskError(name, err)
-	}
-	return nil
 }

@@ -12,97 +12,10 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
-
-// write makes files below dir. A content of "dir" makes a directory, "-> target" a link, and one that ends with " x" is
-// executable, as tree returns them.
-func write(t testing.TB, dir string, files map[string]string) {
-	t.Helper()
-	for name, content := range files {
-		name = filepath.Join(dir, name)
-		must(t, os.MkdirAll(filepath.Dir(name), 0o755))
-		target, isLink := strings.CutPrefix(content, "-> ")
-		body, executable := strings.CutSuffix(content, " x")
-		switch {
-		case content == "dir":
-			must(t, os.MkdirAll(name, 0o755))
-		case isLink:
-			must(t, os.Symlink(target, name))
-		case executable:
-			must(t, os.WriteFile(name, []byte(body), 0o755))
-		default:
-			must(t, os.WriteFile(name, []byte(content), 0o644))
-		}
-	}
-}
-
-// stage makes a staged directory with the files.
-func stage(t testing.TB, s *Store, files map[string]string) string {
-	t.Helper()
-	dir, err := s.Stage()
-	must(t, err)
-	write(t, dir, files)
-	return dir
-}
-
-// digestOfDir is the digest of a directory, as a commit takes it.
-func digestOfDir(dir string) (string, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return "", err
-	}
-	defer root.Close()
-	items, err := scan(root, func(spot, item) error { return nil })
-	return digestOf(manifest(items)), err
-}
-
-func TestDigest(t *testing.T) {
-	base := map[string]string{"a": "1", "b/c": "2 x", "l": "-> a", "empty": "dir"}
-	of := func(files map[string]string) string {
-		dir := t.TempDir()
-		write(t, dir, files)
-		digest, err := digestOfDir(dir)
-		must(t, err)
-		return digest
-	}
-	// Written down, so that a change of the format, which would orphan what is in data directories, does not go unnoticed.
-	if got, want := of(base), "sha256:63abc0bb79d6c8c8d1c535ac08421b45b371b6ef412fbccec07eed311f4fa4d4"; got != want {
-		t.Errorf("the digest is %s, was %s", got, want)
-	}
-	seen := map[string]string{of(base): "base"}
-	for what, change := range map[string]map[string]string{
-		"content":         {"a": "2"},
-		"one more":        {"d": ""},
-		"byte code":       {"b/__cache__/c.pyc": "2"},
-		"not executable":  {"b/c": "2"},
-		"executable":      {"a": "1 x"},
-		"link elsewhere":  {"l": "-> b"},
-		"file for a link": {"l": "a"},
-		"empty directory": {"b/d": "dir"},
-		"file for it":     {"empty": ""},
-		"line in a name":  {"a\nfile \"x\" 0": ""},
-	} {
-		changed := maps.Clone(base)
-		maps.Copy(changed, change)
-		digest := of(changed)
-		if other, ok := seen[digest]; ok {
-			t.Errorf("%s has the digest of %s", what, other)
-		}
-		seen[digest] = what
-	}
-	same := t.TempDir()
-	write(t, same, base)
-	must(t, os.Link(filepath.Join(same, "a"), filepath.Join(t.TempDir(), "other")))
-	must(t, os.Chmod(filepath.Join(same, "a"), 0o600))
-	must(t, os.Chmod(filepath.Join(same, "b/c"), 0o700|fs.ModeSetuid))
-	must(t, os.Chtimes(filepath.Join(same, "a"), time.Unix(1, 0), time.Unix(1, 0)))
-	if digest, err := digestOfDir(same); err != nil || seen[digest] != "base" {
-		t.Errorf("times, modes and hard links changed the digest: %v %v", seen[digest], err)
-	}
-}
 
 func TestCommitCode(t *testing.T) {
 	s := openTest(t)
@@ -127,7 +40,7 @@ func TestCommitCode(t *testing.T) {
 	code, err := s.CodePath(digest)
 	must(t, err)
 	files["linked"] = "3"
-	if got := tree(t, code); !maps.Equal(got, files) {
+	if got := filestest.Read(t, code); !maps.Equal(got, files) {
 		t.Errorf("got %v, want %v", got, files)
 	}
 	must(t, filepath.WalkDir(code, func(name string, e fs.DirEntry, err error) error {
@@ -143,7 +56,7 @@ func TestCommitCode(t *testing.T) {
 	if info, err := os.Stat(outside); err != nil || info.Mode() != 0o600 {
 		t.Errorf("a file outside that had a name inside was changed: %v %v", info, err)
 	}
-	if again, err := digestOfDir(code); err != nil || again != digest {
+	if again, err := digestOf(code); err != nil || again != digest {
 		t.Errorf("the stored tree has the digest %s, not %s: %v", again, digest, err)
 	}
 	second, _, err := s.CommitCode(stage(t, s, files))
@@ -156,7 +69,7 @@ func TestCommitCode(t *testing.T) {
 // What an installer, which runs third-party code, may leave in place of a package.
 func TestCommitRefuses(t *testing.T) {
 	outside := t.TempDir()
-	write(t, outside, map[string]string{"secret": "1"})
+	filestest.Write(t, outside, map[string]string{"secret": "1"})
 	tests := []struct {
 		name  string
 		spoil func(dir string) error // of the package's directory, which is there
@@ -219,7 +132,7 @@ func TestCommitRefuses(t *testing.T) {
 			wantNothing(t, s)
 		})
 	}
-	if got := tree(t, outside); !maps.Equal(got, map[string]string{"secret": "1", "p-1": "dir"}) {
+	if got := filestest.Read(t, outside); !maps.Equal(got, map[string]string{"secret": "1", "p-1": "dir"}) {
 		t.Errorf("what is outside was changed: %v", got)
 	}
 }
@@ -243,7 +156,7 @@ func TestLinksToPackages(t *testing.T) {
 
 func TestCommitOnlyFromStaging(t *testing.T) {
 	s := openTest(t)
-	write(t, s.dir, map[string]string{"precious/a": "1"})
+	filestest.Write(t, s.dir, map[string]string{"precious/a": "1"})
 	for _, dir := range []string{s.dir + "/precious", s.dir + "/staging", s.dir + "/staging/../precious", "/", "", "staging"} {
 		if _, _, err := s.CommitCode(dir); !core.IsKind(err, core.KindInternal) {
 			t.Errorf("CommitCode(%q): %v", dir, err)
@@ -255,7 +168,7 @@ func TestCommitOnlyFromStaging(t *testing.T) {
 	if _, _, err := s.CommitCode(s.dir + "/staging/none"); !core.IsKind(err, core.KindNotFound) {
 		t.Error(err)
 	}
-	if got := tree(t, s.dir+"/precious"); got["a"] != "1" {
+	if got := filestest.Read(t, s.dir+"/precious"); got["a"] != "1" {
 		t.Errorf("a directory outside of staging was changed: %v", got)
 	}
 }
@@ -288,7 +201,7 @@ func TestPackages(t *testing.T) {
 	for _, p := range tests {
 		got, ok := s.Lookup("fake1", p)
 		dir, err := s.path(Tree{Packages, got.Digest})
-		if !ok || err != nil || tree(t, dir)["name"] != p.String() {
+		if !ok || err != nil || filestest.Read(t, dir)["name"] != p.String() {
 			t.Errorf("%s is %+v in %s after a restart: %v", p, got, dir, err)
 		}
 		if _, ok := s.Lookup("fake2", p); ok {

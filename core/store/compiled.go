@@ -11,11 +11,12 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // A package can have a compiled copy for each runtime, packages/<hex>.<hex of the copy>: hard links to the files of the package, and what the
 // driver's compiler has made of them. Sandboxes see the copy instead of the package, under the package's digest: what a function has is the
-// same with and without it. It has a manifest as the package has one, and lives and is damaged with the package.
+// same with and without it. It has a list as the package has one, and lives and is damaged with the package.
 
 // compiledKey names a package of a runtime, which has at most one compiled copy.
 type compiledKey struct {
@@ -59,7 +60,7 @@ func (s *Store) Uncompiled(installed []core.Installed) (without []core.Package) 
 }
 
 func copyPath(path, digest string) string {
-	return path + "." + strings.TrimPrefix(digest, digestPrefix)
+	return path + "." + strings.TrimPrefix(digest, files.DigestPrefix)
 }
 
 func exists(path string) bool {
@@ -69,9 +70,9 @@ func exists(path string) bool {
 
 // copies returns the paths of the compiled copies of a package.
 func (s *Store) copies(tree Tree) (paths []string) {
-	found, _ := fs.Glob(os.DirFS(filepath.Join(s.dir, string(tree.Area))), strings.TrimPrefix(tree.Digest, digestPrefix)+".*") // the pattern is good
+	found, _ := fs.Glob(os.DirFS(filepath.Join(s.dir, string(tree.Area))), strings.TrimPrefix(tree.Digest, files.DigestPrefix)+".*") // the pattern is good
 	for _, name := range found {
-		if _, hex, _ := strings.Cut(name, "."); isHex(hex) {
+		if _, hex, _ := strings.Cut(name, "."); files.IsHex(hex) {
 			paths = append(paths, filepath.Join(s.dir, string(tree.Area), name))
 		}
 	}
@@ -119,68 +120,69 @@ func (s *Store) CommitCompiled(runtime core.RuntimeID, dirs map[core.Package]str
 	})
 }
 
-// draftCopy makes the compiled copy of a package on the desk, under the name of its digest, with its manifest. It returns its digest, and the bytes
+// draftCopy makes the compiled copy of a package on the desk, under the name of its digest, with its list. It returns its digest, and the bytes
 // that it has more than the package.
 func (s *Store) draftCopy(desk string, pkg core.Package, dir string) (digest string, more int64, err error) {
 	tree := Tree{Packages, pkg.Digest}
-	items := s.manifest(tree)
-	if items == nil {
-		return "", 0, core.Errorf(core.KindUnavailable, core.FaultWorker, "the package %s cannot be compiled: its manifest is damaged", pkg)
+	all, ok := s.list(tree)
+	if !ok {
+		return "", 0, core.Errorf(core.KindUnavailable, core.FaultWorker, "the package %s cannot be compiled: its list of files is damaged", pkg)
 	}
 	made, err := s.seal(dir)
 	if err != nil {
 		return "", 0, err
 	}
-	there := make(map[string]item, len(items))
-	for _, i := range items {
-		there[i.path] = i
+	there := make(map[string]files.Item, len(all))
+	for _, i := range all {
+		there[i.Path] = i
 	}
-	draft := filepath.Join(desk, "copy-"+strings.TrimPrefix(pkg.Digest, digestPrefix))
-	for _, i := range items {
-		if err := link(filepath.Join(s.treePath(tree), i.path), filepath.Join(draft, i.path), i); err != nil {
-			return "", 0, diskError(draft, err)
+	draft := filepath.Join(desk, "copy-"+strings.TrimPrefix(pkg.Digest, files.DigestPrefix))
+	if err := makeDirectory(draft); err != nil {
+		return "", 0, files.DiskError(draft, err)
+	}
+	for _, i := range all {
+		if err := link(filepath.Join(s.treePath(tree), i.Path), filepath.Join(draft, i.Path), i); err != nil {
+			return "", 0, files.DiskError(draft, err)
 		}
 	}
-	all := items[1:] // without the directory itself
 	for _, i := range made {
-		if old, taken := there[i.path]; taken && old.mode.IsDir() && i.mode.IsDir() {
+		if old, taken := there[i.Path]; taken && old.Mode.IsDir() && i.Mode.IsDir() {
 			continue
-		} else if taken || !i.mode.IsDir() && !i.mode.IsRegular() {
-			return "", 0, core.Errorf(core.KindInstall, core.FaultDriver, "compiling %s made the %s %q, and may only add files", pkg, typeName(i.mode), i.path)
+		} else if taken || !i.Mode.IsDir() && !i.Mode.IsRegular() {
+			return "", 0, core.Errorf(core.KindInstall, core.FaultDriver, "compiling %s made the %s %q, and may only add files", pkg, files.TypeName(i.Mode), i.Path)
 		}
-		if i.mode.IsDir() {
-			err = makeDirectory(filepath.Join(draft, i.path))
+		if i.Mode.IsDir() {
+			err = makeDirectory(filepath.Join(draft, i.Path))
 		} else {
-			err = os.Rename(filepath.Join(dir, i.path), filepath.Join(draft, i.path))
+			err = os.Rename(filepath.Join(dir, i.Path), filepath.Join(draft, i.Path))
 		}
 		if err != nil {
-			return "", 0, diskError(draft, err)
+			return "", 0, files.DiskError(draft, err)
 		}
-		all, more = append(all, i), more+i.size
+		all, more = append(all, i), more+i.Size
 	}
-	slices.SortFunc(all, func(a, b item) int { return strings.Compare(a.path, b.path) })
-	text := manifest(all)
-	digest = digestOf(text)
-	return digest, more, writeStaged(copyPath(draft, digest)+manifestSuffix, text)
+	slices.SortFunc(all, func(a, b files.Item) int { return strings.Compare(a.Path, b.Path) })
+	text, digest := all.Text()
+	return digest, more, writeStaged(copyPath(draft, digest)+listSuffix, text)
 }
 
 // link makes of an item of a package the same in its copy.
-func link(from, to string, i item) error {
-	switch i.mode.Type() {
+func link(from, to string, i files.Item) error {
+	switch i.Mode.Type() {
 	case fs.ModeDir:
 		return makeDirectory(to)
 	case fs.ModeSymlink:
-		return os.Symlink(i.target, to)
+		return os.Symlink(i.Target, to)
 	default:
 		return os.Link(from, to)
 	}
 }
 
 func makeDirectory(path string) error {
-	if err := os.Mkdir(path, directoryMode); err != nil {
+	if err := os.Mkdir(path, files.DirectoryMode); err != nil {
 		return err
 	}
-	return os.Chmod(path, directoryMode) // whatever the umask
+	return os.Chmod(path, files.DirectoryMode) // whatever the umask
 }
 
 // placeCopy moves a copy from the desk to beside its package, unless that is gone. The caller holds writes.
@@ -191,19 +193,19 @@ func (s *Store) placeCopy(desk string, tree Tree, digest string) (placed bool, e
 	}
 	draft, final := filepath.Join(desk, "copy-"+filepath.Base(path)), copyPath(path, digest)
 	if exists(final) { // another runtime has the same one, or a worker that was killed has not come to say so in the index
-		if items := manifestOf(final, digest); items != nil && len(verifyItems(final, items, Sample{}.choose(0)).Damaged) == 0 {
+		if list, ok := readList(final, digest); ok && len(list.Verify(final, files.Sample{}).Damaged) == 0 {
 			return true, nil
 		}
 		if err := os.Rename(final, draft+".old"); err != nil {
-			return false, diskError(final, err)
+			return false, files.DiskError(final, err)
 		}
 	}
-	err = os.Rename(copyPath(draft, digest)+manifestSuffix, final+manifestSuffix)
+	err = os.Rename(copyPath(draft, digest)+listSuffix, final+listSuffix)
 	if err == nil {
 		err = os.Rename(draft, final)
 	}
 	if err != nil {
-		return false, diskError(final, err)
+		return false, files.DiskError(final, err)
 	}
 	return true, nil
 }
@@ -212,10 +214,10 @@ func (s *Store) placeCopy(desk string, tree Tree, digest string) (placed bool, e
 func (s *Store) removeCopies(tree Tree, aside string) error {
 	for _, path := range s.copies(tree) {
 		if err := os.Rename(path, filepath.Join(aside, filepath.Base(path))); err != nil {
-			return diskError(path, err)
+			return files.DiskError(path, err)
 		}
-		if err := os.Remove(path + manifestSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return diskError(path, err)
+		if err := os.Remove(path + listSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return files.DiskError(path, err)
 		}
 	}
 	return nil
@@ -247,7 +249,7 @@ func (s *Store) rewrite(desk string, runtime core.RuntimeID, packages core.Set, 
 	defer settle()
 	for i, m := range moves {
 		if err := os.Rename(m.from, m.to); err != nil {
-			return diskError(m.to, err)
+			return files.DiskError(m.to, err)
 		}
 		s.knowCopy(entries[i])
 	}

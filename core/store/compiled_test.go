@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
+	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
 
 // compile commits a package and a compiled copy of it for fake1.
@@ -36,7 +38,7 @@ func TestCompiled(t *testing.T) {
 		path, err := s.PackagePath("fake1", p.Digest)
 		must(t, err)
 		want := map[string]string{"a.x": "source", "b": "dir", "b/c.x": "22 x", "b/c.y": "more", "cache": "dir", "cache/a.y": "code", "empty": "dir", "l": "-> b/c.x"}
-		if got := tree(t, path); !maps.Equal(got, want) {
+		if got := filestest.Read(t, path); !maps.Equal(got, want) {
 			t.Errorf("the compiled copy is %v, want %v", got, want)
 		}
 		return path
@@ -44,7 +46,7 @@ func TestCompiled(t *testing.T) {
 	path := check()
 	plain, err := s.PackagePath("fake2", p.Digest)
 	must(t, err)
-	if got := tree(t, plain); got["a.x"] != "source" || len(got) != 5 {
+	if got := filestest.Read(t, plain); got["a.x"] != "source" || len(got) != 5 {
 		t.Errorf("another runtime sees %v", got)
 	}
 	one, err := os.Stat(plain + "/a.x")
@@ -97,7 +99,7 @@ func TestCompiledRefused(t *testing.T) {
 		}
 		path, err := s.PackagePath("fake1", p.Digest)
 		must(t, err)
-		if got := tree(t, path); got["a.x"] != "source" || len(got) != 3 {
+		if got := filestest.Read(t, path); got["a.x"] != "source" || len(got) != 3 {
 			t.Errorf("%s: the package is %v", name, got)
 		}
 		wantNothing(t, s)
@@ -110,19 +112,19 @@ func TestCompiledDamage(t *testing.T) {
 		"compiled": func(path string) error { return os.WriteFile(path+"/cache/a.y", []byte("mode"), 0o644) },
 		"source":   func(path string) error { return os.WriteFile(path+"/a.x", []byte("SOURCE"), 0o644) },
 		"added":    func(path string) error { return os.WriteFile(path+"/cache/b.y", nil, 0o644) },
-		"manifest": func(path string) error { return os.Truncate(path+manifestSuffix, 10) },
+		"manifest": func(path string) error { return os.Truncate(path+listSuffix, 10) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := openTest(t)
 			p := compile(t, s)
 			which := Tree{Packages, p.Digest}
-			if checked, err := s.Verify(which, Sample{}); err != nil || len(checked.Damaged) > 0 || checked.Files != 6 {
+			if checked, err := s.Verify(which, files.Sample{}); err != nil || len(checked.Damaged) > 0 || checked.Files != 6 {
 				t.Errorf("whole, it is %+v, %v", checked, err)
 			}
 			path, err := s.PackagePath("fake1", p.Digest)
 			must(t, err)
 			must(t, spoil(path))
-			checked, err := s.Verify(which, Sample{})
+			checked, err := s.Verify(which, files.Sample{})
 			if must(t, err); len(checked.Damaged) != 1 {
 				t.Fatalf("it was found damaged: %+v", checked.Damaged)
 			}
@@ -135,7 +137,7 @@ func TestCompiledDamage(t *testing.T) {
 			if plain, err := s.PackagePath("fake1", p.Digest); err != nil || plain != s.treePath(which) {
 				t.Errorf("it is seen at %s: %v", plain, err)
 			}
-			if checked, err := s.Verify(which, Sample{}); err != nil || len(checked.Damaged) > 0 {
+			if checked, err := s.Verify(which, files.Sample{}); err != nil || len(checked.Damaged) > 0 {
 				t.Errorf("installed anew, it is %+v, %v", checked, err)
 			}
 			names, err := os.ReadDir(filepath.Join(s.dir, "packages"))

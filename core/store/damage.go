@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // A tree whose files are not what they were has a mark beside it, by its digest. Marks are in memory too, so that it costs nothing to ask at
@@ -34,7 +35,7 @@ func (s *Store) isDamaged(tree Tree) bool {
 func (s *Store) Mark(tree Tree, file core.DamagedFile) error {
 	data, err := json.Marshal(file)
 	if err != nil {
-		return diskError(tree.Digest, err)
+		return files.DiskError(tree.Digest, err)
 	}
 	s.writes.Lock()
 	defer s.writes.Unlock()
@@ -51,7 +52,7 @@ func (s *Store) unmark(tree Tree) error {
 	}
 	path := s.treePath(tree) + damagedSuffix
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return diskError(path, err)
+		return files.DiskError(path, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,14 +80,14 @@ func (s *Store) loadIndex() error {
 	for _, area := range []Area{Code, Packages} {
 		marks, err := fs.Glob(os.DirFS(s.dir), string(area)+"/*"+damagedSuffix)
 		if err != nil {
-			return diskError(s.dir, err)
+			return files.DiskError(s.dir, err)
 		}
 		for _, mark := range marks {
 			file := core.DamagedFile{Reason: "was found damaged"}
 			if data, err := os.ReadFile(filepath.Join(s.dir, mark)); err == nil {
 				_ = json.Unmarshal(data, &file) // that there is a mark is enough
 			}
-			s.damaged[Tree{area, digestPrefix + strings.TrimSuffix(path.Base(mark), damagedSuffix)}] = file
+			s.damaged[Tree{area, files.DigestPrefix + strings.TrimSuffix(path.Base(mark), damagedSuffix)}] = file
 		}
 	}
 	return nil

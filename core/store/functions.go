@@ -6,25 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
-
-var validName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$`)
-
-// ValidName tells whether a function may have that name. Names are case-sensitive, and are safe as file names and in URLs.
-func ValidName(name string) error {
-	if validName.MatchString(name) {
-		return nil
-	}
-	return refusef("%s cannot be the name of a function: a name has 1 to 63 letters a–z and A–Z, digits, '-' and '_', "+
-		"and begins and ends with a letter or digit", quote(name))
-}
 
 // load reads all functions. A file that is not a function is moved aside, so that the worker starts and nothing is lost.
 func (s *Store) load() (warnings []error, err error) {
@@ -37,7 +26,7 @@ func (s *Store) load() (warnings []error, err error) {
 	area := filepath.Join(s.dir, "functions")
 	entries, err := os.ReadDir(area)
 	if err != nil {
-		return nil, diskError(area, err)
+		return nil, files.DiskError(area, err)
 	}
 	for _, entry := range entries {
 		path := filepath.Join(area, entry.Name())
@@ -79,7 +68,7 @@ func (s *Store) load() (warnings []error, err error) {
 
 // loseVersion has the next function of a name begin with a version that none before it can have had: more than the seconds of all time.
 func (s *Store) loseVersion(name string) error {
-	if !validName.MatchString(name) {
+	if valid := core.ValidName(name) == nil; !valid {
 		return nil // there was none
 	}
 	s.removed[name] = int(time.Now().Unix())
@@ -110,7 +99,7 @@ func readFunction(path, name string) (core.Function, error) {
 	if f.Name != name {
 		return core.Function{}, errors.New("the name in it is another: " + f.Name)
 	}
-	return f, ValidName(name)
+	return f, core.ValidName(name)
 }
 
 // complete tells whether everything that a function consists of is in the store.

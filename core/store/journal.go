@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // Hundreds of megabytes of packages take the disk longer than to fetch them, and they can be fetched again. So a deploy does not wait until they are on
@@ -31,7 +32,7 @@ func thisBoot() string {
 func (s *Store) journal(entries []core.Installed) (settle func(), err error) {
 	data, err := json.Marshal(page{thisBoot(), entries})
 	if err != nil {
-		return nil, diskError(s.dir, err)
+		return nil, files.DiskError(s.dir, err)
 	}
 	file := filepath.Join(s.dir, "journal", rand.Text()+".json")
 	if err := s.writeFile(file, data); err != nil {
@@ -42,11 +43,11 @@ func (s *Store) journal(entries []core.Installed) (settle func(), err error) {
 
 // settle puts everything on the disk, and forgets a page of the journal. When it fails, the next Open does it.
 func (s *Store) settle(file string) error {
-	if err := syncAll(s.dir); err != nil {
+	if err := files.SyncAll(s.dir); err != nil {
 		return err
 	}
 	if err := os.Remove(file); err != nil {
-		return diskError(file, err)
+		return files.DiskError(file, err)
 	}
 	return nil
 }
@@ -56,7 +57,7 @@ func (s *Store) readJournal() (warnings []error) {
 	area := filepath.Join(s.dir, "journal")
 	names, err := os.ReadDir(area)
 	if err != nil {
-		return []error{diskError(area, err)}
+		return []error{files.DiskError(area, err)}
 	}
 	boot := thisBoot()
 	for _, name := range names {
@@ -101,17 +102,17 @@ func (s *Store) recover(entry core.Installed) (*core.DamagedFile, error) {
 	}
 	if _, err := readInstalled(path); err != nil {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return nil, diskError(path, err)
+			return nil, files.DiskError(path, err)
 		}
 		data, err := json.Marshal(entry)
 		if err != nil {
-			return nil, diskError(path, err)
+			return nil, files.DiskError(path, err)
 		}
 		if err := s.writeFile(path, data); err != nil {
 			return nil, err
 		}
 	}
-	checked, err := s.Verify(tree, Sample{})
+	checked, err := s.Verify(tree, files.Sample{})
 	if err != nil || len(checked.Damaged) == 0 {
 		return nil, err
 	}

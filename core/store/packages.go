@@ -20,6 +20,7 @@ import (
 	"unicode"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // Lookup returns the package that was installed from one of the archives of a lock. Not ok means that it has to be installed: an
@@ -90,7 +91,7 @@ func (s *Store) requireMore(path string, entry core.Installed, requires []string
 	entry.Locked.Requires = all
 	data, err := json.Marshal(entry)
 	if err != nil {
-		return diskError(path, err)
+		return files.DiskError(path, err)
 	}
 	return s.writeFile(path, data)
 }
@@ -205,7 +206,7 @@ func readInstalled(path string) (found core.Installed, err error) {
 func writeEntry(file string, entry core.Installed) error {
 	data, err := json.Marshal(entry)
 	if err != nil {
-		return diskError(file, err)
+		return files.DiskError(file, err)
 	}
 	return writeStaged(file, data)
 }
@@ -249,7 +250,7 @@ func (s *Store) CommitPackages(runtime core.RuntimeID, staged []Staged, hold *Ho
 	}
 	area := filepath.Join(s.dir, "index", string(runtime))
 	if err := os.Mkdir(area, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, diskError(area, err)
+		return nil, files.DiskError(area, err)
 	}
 	all := make([]core.Installed, len(drafts))
 	for i, d := range drafts {
@@ -277,7 +278,7 @@ type draft struct {
 	file, path string // on the desk, and in the index
 }
 
-// draftPackage seals a package, and writes its manifest and its entry to the desk.
+// draftPackage seals a package, and writes its list and its entry to the desk.
 func (s *Store) draftPackage(runtime core.RuntimeID, p Staged, desk string, number int) (d draft, err error) {
 	if len(p.Locked.Archives) > 0 && !slices.Contains(p.Locked.Archives, p.Receipt.Archive) {
 		return d, core.Errorf(core.KindInstall, core.FaultDriver, "the package %s was installed from an archive with the digest %q, which its lock does not have: nothing of it was kept", p.Locked, p.Receipt.Archive)
@@ -285,23 +286,19 @@ func (s *Store) draftPackage(runtime core.RuntimeID, p Staged, desk string, numb
 	if d.path, err = s.indexPath(runtime, p.Locked, p.Receipt.Archive); err != nil {
 		return d, err
 	}
-	items, err := s.seal(p.Dir)
+	list, err := s.seal(p.Dir)
 	if e := core.AsError(err); e != nil && e.Fault == core.FaultCaller {
 		return d, core.Errorf(core.KindInstall, core.FaultCaller, "the package %s cannot be used: %w", p.Locked, err)
 	}
 	if err != nil {
 		return d, err
 	}
-	size := int64(0)
-	for _, i := range items {
-		size += i.size
-	}
-	text, now := manifest(items), time.Now().UTC()
-	digest := digestOf(text)
+	text, digest := list.Text()
+	now := time.Now().UTC()
 	d.entry = core.Installed{Package: core.Package{Name: p.Locked.Name, Version: p.Locked.Version, Digest: digest}, Runtime: runtime,
-		Locked: p.Locked, Receipt: p.Receipt, Size: size, Added: now, Used: now}
+		Locked: p.Locked, Receipt: p.Receipt, Size: list.Bytes(), Added: now, Used: now}
 	d.file = filepath.Join(desk, fmt.Sprintf("%d.json", number))
-	return d, errors.Join(writeEntry(d.file, d.entry), writeStaged(filepath.Join(desk, digest+manifestSuffix), text))
+	return d, errors.Join(writeEntry(d.file, d.entry), writeStaged(filepath.Join(desk, digest+listSuffix), text))
 }
 
 // enter gives a package its place in the store. The caller holds writes and syncs the directories.
@@ -313,7 +310,7 @@ func (s *Store) enter(desk, dir string, d draft) (core.Installed, error) {
 		return core.Installed{}, err
 	}
 	if err := os.Rename(d.file, d.path); err != nil {
-		return core.Installed{}, diskError(d.path, err)
+		return core.Installed{}, files.DiskError(d.path, err)
 	}
 	s.knowCopy(d.entry)
 	return d.entry, nil
@@ -338,7 +335,7 @@ func (s *Store) indexPath(runtime core.RuntimeID, pkg core.Locked, archive strin
 		file += "@" + fmt.Sprintf("%x", sha256.Sum256([]byte(archive)))[:16]
 	}
 	file += ".json"
-	if len(file) > maxPathElement {
+	if len(file) > files.MaxElement {
 		return "", core.Errorf(core.KindInvalid, core.FaultDriver, "the name and version of package %.80q… are too long", pkg.String())
 	}
 	return filepath.Join(s.dir, "index", string(runtime), file), nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // Rules of the quarantine forbid packages by what people call them, in the store or not. They are all in one file of the data directory. What they
@@ -201,7 +202,7 @@ func (s *Store) writeRules(rules []rule) error {
 	text, err := json.MarshalIndent(all, "", "  ")
 	path := filepath.Join(s.dir, rulesFile)
 	if err != nil {
-		return diskError(path, err)
+		return files.DiskError(path, err)
 	}
 	if err := s.writeFile(path, append(text, '\n')); err != nil {
 		return err
@@ -251,7 +252,7 @@ func (s *Store) adoptQuarantine(path string, entry core.Installed) error {
 	entry.Quarantine = ""
 	data, err := json.Marshal(entry)
 	if err != nil {
-		return diskError(path, err)
+		return files.DiskError(path, err)
 	}
 	return s.writeFile(path, data)
 }

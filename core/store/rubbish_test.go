@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
 
 // writer is a process that fills a directory of staging without end, as one that an earlier worker has left.
@@ -60,22 +62,22 @@ func TestOpenBesideWriter(t *testing.T) {
 func TestRubbish(t *testing.T) {
 	for name, spoil := range map[string]func(dir string) error{
 		"unknown files": func(dir string) error {
-			write(t, dir, map[string]string{"notes": "x", "code/x": "x", "packages/y/z": "x", "index/a": "x", "index/b/c/d": "x", "locks/e": "x", "scans/f": "x", "scans/g/h": "x",
+			filestest.Write(t, dir, map[string]string{"notes": "x", "code/x": "x", "packages/y/z": "x", "index/a": "x", "index/b/c/d": "x", "locks/e": "x", "scans/f": "x", "scans/g/h": "x",
 				"functions/i": "x", "functions/j/k": "x", "journal/l": "x", "journal/m/n": "x", "staging/o/p": "x", "code/z.damaged/q": "x"})
 			return nil
 		},
 		"directories for files": func(dir string) error {
-			write(t, dir, map[string]string{"functions/d.json/x": "x", "functions/d.removed/x": "x", "journal/d.json/x": "x", "locks/" + strings.Repeat("0", 64) + ".json/x": "x"})
+			filestest.Write(t, dir, map[string]string{"functions/d.json/x": "x", "functions/d.removed/x": "x", "journal/d.json/x": "x", "locks/" + strings.Repeat("0", 64) + ".json/x": "x"})
 			return os.Remove(filepath.Join(dir, "lock"))
 		},
 		"a directory for the lock": func(dir string) error {
-			write(t, dir, map[string]string{"lock.d/x": "x"})
+			filestest.Write(t, dir, map[string]string{"lock.d/x": "x"})
 			return os.Rename(filepath.Join(dir, "lock.d"), must2(t, filepath.Join(dir, "lock"), os.Remove))
 		},
 		"files for directories": func(dir string) error {
 			for _, name := range []string{"staging", "journal", "scans", "locks", "index"} {
 				must(t, os.RemoveAll(filepath.Join(dir, name)))
-				write(t, dir, map[string]string{name: "x"})
+				filestest.Write(t, dir, map[string]string{name: "x"})
 			}
 			return nil
 		},
@@ -96,7 +98,7 @@ func TestRubbish(t *testing.T) {
 			return nil
 		},
 		"a torn journal": func(dir string) error {
-			write(t, dir, map[string]string{"journal/x.json": `{"boot":"another","entries":[{"name":"p"},{}`, "journal/y.json": `{"boot":"another","entries":[{"digest":"sha256:zz"}]}`})
+			filestest.Write(t, dir, map[string]string{"journal/x.json": `{"boot":"another","entries":[{"name":"p"},{}`, "journal/y.json": `{"boot":"another","entries":[{"digest":"sha256:zz"}]}`})
 			return nil
 		},
 	} {

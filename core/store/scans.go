@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // scanned is a file of scans/.
@@ -23,13 +24,13 @@ func (s *Store) RememberScan(digest, scanner string, suspicions []core.Suspicion
 	}
 	data, err := json.Marshal(scanned{scanner, suspicions})
 	if err != nil {
-		return diskError(path, err)
+		return files.DiskError(path, err)
 	}
 	return s.writeFile(path, data)
 }
 
-// Scan returns what the scanner found in a package. Not ok means that it has to be scanned: by this scanner it never was.
-func (s *Store) Scan(digest, scanner string) (suspicions []core.Suspicion, ok bool) {
+// RememberedScan returns what the scanner found in a package. Not ok means that it has to be scanned: by this scanner it never was.
+func (s *Store) RememberedScan(digest, scanner string) (suspicions []core.Suspicion, ok bool) {
 	path, err := s.scanPath(digest)
 	if err != nil {
 		return nil, false
@@ -46,8 +47,8 @@ func (s *Store) Scan(digest, scanner string) (suspicions []core.Suspicion, ok bo
 }
 
 func (s *Store) scanPath(digest string) (string, error) {
-	hex, ok := strings.CutPrefix(digest, digestPrefix)
-	if !ok || !isHex(hex) {
+	hex, ok := files.Hex(digest)
+	if !ok {
 		return "", core.Errorf(core.KindInternal, core.FaultWorker, "%q is no digest of a package", digest)
 	}
 	return filepath.Join(s.dir, "scans", hex+".json"), nil
@@ -58,14 +59,14 @@ func (s *Store) sweepScans() (warnings []error) {
 	area := filepath.Join(s.dir, "scans")
 	entries, err := os.ReadDir(area)
 	if err != nil {
-		return []error{diskError(area, err)}
+		return []error{files.DiskError(area, err)}
 	}
 	for _, entry := range entries {
 		if exists(filepath.Join(s.dir, "packages", strings.TrimSuffix(entry.Name(), ".json"))) {
 			continue
 		}
 		if err := os.RemoveAll(filepath.Join(area, entry.Name())); err != nil {
-			warnings = append(warnings, diskError(area, err))
+			warnings = append(warnings, files.DiskError(area, err))
 		}
 	}
 	return warnings

@@ -22,13 +22,13 @@ func TestScansAreRemembered(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, ok := s.Scan(kept, "a 1"); !ok || !reflect.DeepEqual(got, found) {
+	if got, ok := s.RememberedScan(kept, "a 1"); !ok || !reflect.DeepEqual(got, found) {
 		t.Errorf("the scan came back as %v, %v", got, ok)
 	}
-	if _, ok := s.Scan(kept, "a 2"); ok {
+	if _, ok := s.RememberedScan(kept, "a 2"); ok {
 		t.Error("another scanner's scan counts")
 	}
-	if _, ok := s.Scan("sha256:../../functions/x", "a 1"); ok {
+	if _, ok := s.RememberedScan("sha256:../../functions/x", "a 1"); ok {
 		t.Error("a path is taken for a digest")
 	}
 	if err := os.Mkdir(filepath.Join(dir, "packages", hexOf('a')), 0o755); err != nil {
@@ -41,10 +41,10 @@ func TestScansAreRemembered(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if _, ok := s.Scan(kept, "a 1"); !ok {
+	if _, ok := s.RememberedScan(kept, "a 1"); !ok {
 		t.Error("the scan of a package that is there is gone after a restart")
 	}
-	if _, ok := s.Scan(gone, "a 1"); ok {
+	if _, ok := s.RememberedScan(gone, "a 1"); ok {
 		t.Error("the scan of a package that is gone stays")
 	}
 }

@@ -1,12 +1,12 @@
-// Package store keeps deployed code and installed packages on disk, by digest: it unpacks what users upload, gives trees of
-// files a digest, finds packages again by name and version, and remembers the functions over a restart.
+// Package store keeps deployed code and installed packages on disk, by digest: it finds packages again by name and version, notices
+// damage, collects what nobody needs, and remembers the functions over a restart.
 //
 // Everything lives in one data directory that belongs to one worker:
 //
 //	code/<hex>/                            the code of a function, never changed
 //	packages/<hex>/                        one version of one package, never changed
 //	packages/<hex>.<hex>/                  a compiled copy of it
-//	….manifest                             beside each of them: what its digest is of
+//	….manifest                             beside each of them: the list of its files, which its digest is of
 //	….damaged                              beside one that was found damaged: how, a core.DamagedFile
 //	index/<runtime>/<name>-<version>@<…>.json  a core.Installed; what follows the @ stands for the archive that it is from
 //	locks/<hex>.json                       a core.Lock, by its inputs
@@ -17,7 +17,7 @@
 //	quarantine.json                        what is forbidden, core.Forbidden
 //	journal/<…>.json                       entries of the index of packages that may not be on the disk yet
 //	staging/                               everything half-done; emptied by Open
-//	lock                                   held while a worker uses the directory; tells its pid
+//	lock                                   which worker has the directory, by its pid; the kernel frees it when that ends
 //
 // A tree of files gets to code/ and packages/ by a rename from staging/ after it is complete and safe to show to a function. So a crash
 // leaves whole things, and half things in staging/ only. Code is on the disk before. Packages are soon after: what a power cut takes of them is found by the journal.
@@ -36,13 +36,13 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // Store is one open data directory. All methods may be called from many goroutines at once; every error is a *core.Error.
 type Store struct {
-	dir    string
-	bounds bounds
-	lock   *os.File
+	dir   string
+	owned *os.File // the file that says which worker has the directory
 
 	// writes serialises what changes the names in code/, packages/, index/ and functions/. It is never held while a tree is
 	// read or unpacked.
@@ -63,7 +63,7 @@ type Store struct {
 	compiled  map[compiledKey]string           // digests of compiled copies
 }
 
-// Open opens a data directory, makes it when it is missing, locks it, and throws away what was half-done. Warnings are about functions that
+// Open opens a data directory, makes it when it is missing, takes it for itself, and throws away what was half-done. Warnings are about functions that
 // could not be loaded as they were, packages that a power cut has damaged, and what else in the directory is not as it should be, which is moved aside or left
 // alone; each is a *core.Error that names it. The caller closes the Store.
 func Open(dir string) (s *Store, warnings []error, err error) {
@@ -74,21 +74,21 @@ func Open(dir string) (s *Store, warnings []error, err error) {
 func OpenAfter(dir string, end func() error) (s *Store, warnings []error, err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {
-		return nil, nil, diskError(dir, err)
+		return nil, nil, files.DiskError(dir, err)
 	}
 	warnings, err = layOut(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	lock, err := lockDirectory(dir)
+	owned, err := takeDirectory(dir)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := end(); err != nil {
-		lock.Close()
+		owned.Close()
 		return nil, nil, err
 	}
-	s = &Store{dir: dir, bounds: defaultBounds, lock: lock, held: map[string]int{}, replaced: map[string]string{},
+	s = &Store{dir: dir, owned: owned, held: map[string]int{}, replaced: map[string]string{},
 		functions: map[string]core.Function{}, removed: map[string]int{}, damaged: map[Tree]core.DamagedFile{}, verdicts: map[forbiddenKey]*core.Forbidden{}, readRule: literally, compiled: map[compiledKey]string{}}
 	warnings = append(warnings, s.sweep()...)
 	warnings = append(warnings, s.readJournal()...)
@@ -99,7 +99,7 @@ func OpenAfter(dir string, end func() error) (s *Store, warnings []error, err er
 		warnings = append(warnings, more...)
 	}
 	if err != nil {
-		lock.Close()
+		owned.Close()
 		return nil, nil, err
 	}
 	return s, warnings, nil
@@ -108,8 +108,8 @@ func OpenAfter(dir string, end func() error) (s *Store, warnings []error, err er
 // Close gives the data directory free for another worker. The Store must not be used after it.
 func (s *Store) Close() error {
 	s.settling.Wait()
-	if err := s.lock.Close(); err != nil {
-		return diskError(s.lock.Name(), err)
+	if err := s.owned.Close(); err != nil {
+		return files.DiskError(s.owned.Name(), err)
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func (s *Store) Close() error {
 // full paths, so these can be passed through; functions hold secrets in their environments.
 func layOut(dir string) (warnings []error, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, diskError(dir, err)
+		return nil, files.DiskError(dir, err)
 	}
 	for name, mode := range map[string]fs.FileMode{"code": 0o755, "packages": 0o755, "index": 0o755, "locks": 0o755, "scans": 0o755, "functions": 0o700, "journal": 0o700, "staging": 0o711} {
 		sub := filepath.Join(dir, name)
@@ -126,16 +126,16 @@ func layOut(dir string) (warnings []error, err error) {
 			warnings = append(warnings, aside(sub, errors.New("it is no directory")))
 		}
 		if err := os.MkdirAll(sub, mode); err != nil {
-			return warnings, diskError(sub, err)
+			return warnings, files.DiskError(sub, err)
 		}
 		if err := os.Chmod(sub, mode); err != nil {
-			return warnings, diskError(sub, err)
+			return warnings, files.DiskError(sub, err)
 		}
 	}
-	if info, err := os.Lstat(filepath.Join(dir, lockFile)); err == nil && !info.Mode().IsRegular() {
-		warnings = append(warnings, aside(filepath.Join(dir, lockFile), errors.New("it is no file")))
+	if info, err := os.Lstat(filepath.Join(dir, ownerFile)); err == nil && !info.Mode().IsRegular() {
+		warnings = append(warnings, aside(filepath.Join(dir, ownerFile), errors.New("it is no file")))
 	}
-	return warnings, syncFile(dir)
+	return warnings, files.SyncFile(dir)
 }
 
 // aside moves away what is not what it should be, so that the worker starts and nothing is lost. It returns the warning about that.
@@ -150,17 +150,17 @@ func aside(path string, why error) error {
 	return core.Errorf(core.KindInternal, core.FaultWorker, "%s cannot be used and was moved to %s: %w", path, to, why)
 }
 
-// lockDirectory takes the lock, which the kernel gives back when the process ends in whatever way.
-func lockDirectory(dir string) (*os.File, error) {
-	name := filepath.Join(dir, lockFile)
+// takeDirectory takes the data directory for this process, until that ends in whatever way.
+func takeDirectory(dir string) (*os.File, error) {
+	name := filepath.Join(dir, ownerFile)
 	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, diskError(name, err)
+		return nil, files.DiskError(name, err)
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		defer file.Close()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, diskError(name, err)
+			return nil, files.DiskError(name, err)
 		}
 		pid, _ := os.ReadFile(name)
 		return nil, core.Errorf(core.KindConflict, core.FaultWorker,
@@ -172,20 +172,20 @@ func lockDirectory(dir string) (*os.File, error) {
 	}
 	if err != nil {
 		file.Close()
-		return nil, diskError(name, err)
+		return nil, files.DiskError(name, err)
 	}
 	return file, nil
 }
 
-// lockFile is what a worker that uses the data directory holds.
-const lockFile = "lock"
+// ownerFile is the file that a worker holds while it has the data directory.
+const ownerFile = "lock"
 
 // sweep removes what an earlier worker did not finish. What cannot be removed stays, in the way of nobody: it has a name that no other will have.
 func (s *Store) sweep() (warnings []error) {
-	staging := filepath.Join(s.dir, "staging")
+	staging := s.Staging()
 	entries, err := os.ReadDir(staging)
 	if err != nil {
-		return []error{diskError(staging, err)}
+		return []error{files.DiskError(staging, err)}
 	}
 	for _, entry := range entries {
 		name := filepath.Join(staging, entry.Name())
@@ -203,16 +203,19 @@ func (s *Store) sweep() (warnings []error) {
 	return append(warnings, s.sweepScans()...)
 }
 
+// Staging is the full path of the directory in which everything half-done is made.
+func (s *Store) Staging() string { return filepath.Join(s.dir, "staging") }
+
 // Stage makes a fresh, empty directory in staging/ and returns its full path. It is the caller's, to fill and then to give to
 // CommitCode, CommitPackages or Discard.
 func (s *Store) Stage() (string, error) {
-	staging := filepath.Join(s.dir, "staging")
+	staging := s.Staging()
 	dir, err := os.MkdirTemp(staging, "")
 	if err != nil {
-		return "", diskError(staging, err)
+		return "", files.DiskError(staging, err)
 	}
 	if err := os.Chmod(dir, 0o755); err != nil {
-		return "", diskError(dir, err)
+		return "", files.DiskError(dir, err)
 	}
 	return dir, nil
 }
@@ -224,13 +227,13 @@ func (s *Store) Discard(dir string) error {
 		return err
 	}
 	// A Root, because an installer may have left a link on the way.
-	staging, err := os.OpenRoot(filepath.Join(s.dir, "staging"))
+	staging, err := os.OpenRoot(s.Staging())
 	if err != nil {
-		return diskError(dir, err)
+		return files.DiskError(dir, err)
 	}
 	defer staging.Close()
 	if err := staging.RemoveAll(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return diskError(dir, err)
+		return files.DiskError(dir, err)
 	}
 	return nil
 }
@@ -240,7 +243,7 @@ func (s *Store) throwAway(dir string) { _ = s.Discard(dir) }
 
 // staged returns the path of dir in staging/, and refuses any other directory.
 func (s *Store) staged(dir string) (string, error) {
-	name, err := filepath.Rel(filepath.Join(s.dir, "staging"), dir)
+	name, err := filepath.Rel(s.Staging(), dir)
 	if err != nil || name == "." || !filepath.IsLocal(name) {
 		return "", core.Errorf(core.KindInternal, core.FaultWorker, "%s is not a directory in staging of %s", dir, s.dir)
 	}
@@ -264,13 +267,13 @@ type Tree struct {
 
 // What is beside a tree, by its name.
 const (
-	manifestSuffix = ".manifest"
-	damagedSuffix  = ".damaged"
+	listSuffix    = ".manifest"
+	damagedSuffix = ".damaged"
 )
 
 // treePath returns where a tree is or would be.
 func (s *Store) treePath(tree Tree) string {
-	return filepath.Join(s.dir, string(tree.Area), strings.TrimPrefix(tree.Digest, digestPrefix))
+	return filepath.Join(s.dir, string(tree.Area), strings.TrimPrefix(tree.Digest, files.DigestPrefix))
 }
 
 // CodePath returns the full path of the directory of a code digest that CommitCode returned. It belongs to the Store and must
@@ -278,15 +281,14 @@ func (s *Store) treePath(tree Tree) string {
 func (s *Store) CodePath(digest string) (string, error) { return s.path(Tree{Code, digest}) }
 
 func (s *Store) path(tree Tree) (string, error) {
-	hex, ok := strings.CutPrefix(tree.Digest, digestPrefix)
-	if !ok || !isHex(hex) {
-		return "", core.Errorf(core.KindInternal, core.FaultWorker, "%q is not a digest; one looks like %s<64 hex digits>", tree.Digest, digestPrefix)
+	if _, ok := files.Hex(tree.Digest); !ok {
+		return "", core.Errorf(core.KindInternal, core.FaultWorker, "%q is not a digest; one looks like %s<64 hex digits>", tree.Digest, files.DigestPrefix)
 	}
 	dir := s.treePath(tree)
 	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
 		return "", core.Errorf(core.KindNotFound, core.FaultWorker, "%s is not in the data directory; deploy the function again", dir)
 	} else if err != nil {
-		return "", diskError(dir, err)
+		return "", files.DiskError(dir, err)
 	}
 	return dir, nil
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
+	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
 
 // deploy commits code with that content and puts a function on it.
@@ -36,7 +38,7 @@ func TestRestart(t *testing.T) {
 	s.Close()
 
 	// What a worker leaves that was killed in the middle of everything.
-	write(t, s.dir, map[string]string{"staging/123/x/y": "", "staging/.hidden": "", "staging/l": "-> /etc", "staging/half": "{"})
+	filestest.Write(t, s.dir, map[string]string{"staging/123/x/y": "", "staging/.hidden": "", "staging/l": "-> /etc", "staging/half": "{"})
 	if os.Geteuid() == 0 { // others cannot empty it
 		must(t, os.Chmod(filepath.Join(s.dir, "staging/123/x"), 0o500))
 	}
@@ -66,9 +68,9 @@ func TestCorruptFunctions(t *testing.T) {
 	deploy(t, s, "lost", "2")
 	lost, _ := s.Get("lost")
 	s.Close()
-	hex := strings.TrimPrefix(lost.Code, digestPrefix)
+	hex := strings.TrimPrefix(lost.Code, files.DigestPrefix)
 	must(t, os.RemoveAll(filepath.Join(s.dir, "code", hex)))
-	write(t, s.dir, map[string]string{"functions/torn.json": `{"name": "torn", "ver`, "functions/empty.json": "", "functions/other.json": `{"name": "good"}`,
+	filestest.Write(t, s.dir, map[string]string{"functions/torn.json": `{"name": "torn", "ver`, "functions/empty.json": "", "functions/other.json": `{"name": "good"}`,
 		"functions/notes.txt": "not ours"})
 	s, warnings, err := Open(s.dir)
 	must(t, err)
@@ -119,7 +121,7 @@ func TestPut(t *testing.T) {
 	first := deploy(t, s, "f", "1")
 	bad := first
 	bad.Version = 2
-	bad.Code = digestPrefix + strings.Repeat("0", 64)
+	bad.Code = files.DigestPrefix + strings.Repeat("0", 64)
 	wantError(t, s.Put(bad), core.KindNotFound, core.FaultWorker)
 	bad.Code = "sha256:../../etc"
 	wantError(t, s.Put(bad), core.KindInternal, core.FaultWorker)
@@ -145,21 +147,6 @@ func TestPut(t *testing.T) {
 	wantError(t, s.Delete("../lock"), core.KindNotFound, core.FaultCaller)
 }
 
-func TestValidName(t *testing.T) {
-	for _, name := range []string{"a", "7", "A-b_c", "hello-world", strings.Repeat("a", 63)} {
-		if err := ValidName(name); err != nil {
-			t.Error(err)
-		}
-	}
-	for _, name := range []string{"", "-a", "a-", "_a", "a/b", "../a", "..", "a.b", "a b", "naïve", "名", "a\n", "a\x00", strings.Repeat("a", 64),
-		strings.Repeat("é", 300)} {
-		wantError(t, ValidName(name), core.KindInvalid, core.FaultCaller, "1 to 63")
-		if len(ValidName(name).Error()) > 600 {
-			t.Errorf("a message of %d bytes", len(ValidName(name).Error()))
-		}
-	}
-}
-
 func TestCollect(t *testing.T) {
 	s := openTest(t)
 	kept, old, busy := deploy(t, s, "kept", "1"), deploy(t, s, "f", "old"), deploy(t, s, "busy", "3")
@@ -167,7 +154,7 @@ func TestCollect(t *testing.T) {
 	must(t, s.Delete("busy"))
 	held, release, err := s.CommitCode(stage(t, s, map[string]string{"a": "held"}))
 	must(t, err)
-	write(t, s.dir, map[string]string{"code/README": "not ours"})
+	filestest.Write(t, s.dir, map[string]string{"code/README": "not ours"})
 	cached, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, map[string]string{"a": "1"}))
 	must(t, err)
 
@@ -187,7 +174,7 @@ func TestCollect(t *testing.T) {
 	if want := slices.Sorted(slices.Values([]string{busy.Code, held})); err != nil || !slices.Equal(removed, want) {
 		t.Errorf("removed %v, want %v: %v", removed, want, err)
 	}
-	if left := slices.Sorted(maps.Keys(tree(t, filepath.Join(s.dir, "code")))); len(left) != 2*3+1 {
+	if left := slices.Sorted(maps.Keys(filestest.Read(t, filepath.Join(s.dir, "code")))); len(left) != 2*3+1 {
 		t.Errorf("left %v", left)
 	}
 	if _, ok := s.Lookup("fake1", cached.Locked); !ok {
@@ -222,13 +209,13 @@ func TestVersionsBeyondRemoval(t *testing.T) {
 	}
 	// Killed when the removal had only begun.
 	g := deploy(t, s, "g", "2")
-	write(t, s.dir, map[string]string{"functions/g.removed": "1\n", "functions/torn.removed": "x"})
+	filestest.Write(t, s.dir, map[string]string{"functions/g.removed": "1\n", "functions/torn.removed": "x"})
 	if warnings := reopen(); !s.Deployed("g", g.Version) || s.Removed("g") != 1 || len(warnings) != 1 || !strings.Contains(warnings[0].Error(), "torn") {
 		t.Errorf("after a removal that had begun: %v, %d, %v", s.List(), s.Removed("g"), warnings)
 	}
 	// What the last version was cannot be read: it was less, also at the next starts.
 	beyond := int(time.Now().Unix()) - 60
-	write(t, s.dir, map[string]string{"functions/g.json": `{"name": "g", "vers`, "functions/..json": "x"})
+	filestest.Write(t, s.dir, map[string]string{"functions/g.json": `{"name": "g", "vers`, "functions/..json": "x"})
 	if warnings := reopen(); s.Removed("g") < beyond || s.Removed("torn") < beyond || len(s.List()) != 0 || len(warnings) != 2 {
 		t.Errorf("after files were torn: %d, %d, %v, %v", s.Removed("g"), s.Removed("torn"), s.List(), warnings)
 	}

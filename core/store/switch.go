@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // Several functions change their files one after the other, and a worker may be killed in between. So what is to be changed is written down before, in
@@ -58,7 +59,7 @@ func (s *Store) change(c change) error {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "the functions cannot be read again: %w", err)
 	}
 	for _, f := range kept.Put {
-		if err := errors.Join(ValidName(f.Name), s.complete(f)); err != nil {
+		if err := errors.Join(core.ValidName(f.Name), s.complete(f)); err != nil {
 			return core.AsError(err)
 		}
 	}
@@ -103,9 +104,9 @@ func (s *Store) finish() error {
 		return err
 	}
 	if err := os.Remove(path); err != nil {
-		return diskError(path, err)
+		return files.DiskError(path, err)
 	}
-	return syncFile(filepath.Dir(path))
+	return files.SyncFile(filepath.Dir(path))
 }
 
 // apply writes the files of a change.
@@ -113,7 +114,7 @@ func (s *Store) apply(c change) error {
 	for _, f := range c.Put {
 		data, err := json.MarshalIndent(f, "", "  ")
 		if err != nil {
-			return diskError(s.functionPath(f.Name), err)
+			return files.DiskError(s.functionPath(f.Name), err)
 		}
 		if err := s.writeFile(s.functionPath(f.Name), data); err != nil {
 			return err
@@ -126,9 +127,9 @@ func (s *Store) apply(c change) error {
 		}
 		path := s.functionPath(name)
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return diskError(path, err)
+			return files.DiskError(path, err)
 		}
-		if err := syncFile(filepath.Dir(path)); err != nil {
+		if err := files.SyncFile(filepath.Dir(path)); err != nil {
 			return err
 		}
 	}

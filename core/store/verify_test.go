@@ -11,32 +11,13 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
+	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
-
-// TestManifest has the manifest of a tree with names as nobody gives them, which comes back as it was.
-func TestManifest(t *testing.T) {
-	dir := t.TempDir()
-	write(t, dir, map[string]string{"a": "1", "b/c d": "2 x", "b/\"q\" \n\\": "3", "\xff\xfe": "4", "empty": "dir", "l": "-> b/c d", "ü": ""})
-	root, err := os.OpenRoot(dir)
-	must(t, err)
-	defer root.Close()
-	items, err := scan(root, func(spot, item) error { return nil })
-	must(t, err)
-	again, err := readManifest(manifest(items))
-	must(t, err)
-	if string(manifest(again)) != string(manifest(items)) || len(again) != 8 {
-		t.Errorf("got\n%swant\n%s", manifest(again), manifest(items))
-	}
-	for _, bad := range []string{"", "pipsqueak tree 2\n", manifestHead + "x \"a\"\n", manifestHead + "file \"a\" 1\n", manifestHead + "file a 1 00\n", manifestHead + "dir \"a\n"} {
-		if items, err := readManifest([]byte(bad)); err == nil {
-			t.Errorf("%q is read as %v", bad, items)
-		}
-	}
-}
 
 // TestVerify damages a package and code in every way in which a disk or a person may, and finds it.
 func TestVerify(t *testing.T) {
-	files := map[string]string{"a": "1", "b/c": "22", "b/run": "3 x", "l": "-> b/c", "empty": "dir"}
+	content := map[string]string{"a": "1", "b/c": "22", "b/run": "3 x", "l": "-> b/c", "empty": "dir"}
 	tests := []struct {
 		name       string
 		spoil      func(dir string) error
@@ -75,17 +56,17 @@ func TestVerify(t *testing.T) {
 				s := openTest(t)
 				tree := Tree{Area: area}
 				if area == Code {
-					digest, release, err := s.CommitCode(stage(t, s, files))
+					digest, release, err := s.CommitCode(stage(t, s, content))
 					must(t, err)
 					defer release()
 					tree.Digest = digest
 				} else {
-					p, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, files))
+					p, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, content))
 					must(t, err)
 					tree.Digest = p.Digest
 				}
 				must(t, test.spoil(s.treePath(tree)))
-				checked, err := s.Verify(tree, Sample{})
+				checked, err := s.Verify(tree, files.Sample{})
 				must(t, err)
 				if test.word == "" {
 					if len(checked.Damaged) > 0 || checked.Files != 3 || checked.Bytes != 4 {
@@ -101,42 +82,42 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestVerifyWithoutManifest has trees from before there were manifests, and damaged manifests.
-func TestVerifyWithoutManifest(t *testing.T) {
+// TestVerifyWithoutList has trees from before there were lists, and damaged lists.
+func TestVerifyWithoutList(t *testing.T) {
 	s := openTest(t)
 	p, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, map[string]string{"a": "1"}))
 	must(t, err)
 	tree := Tree{Packages, p.Digest}
-	path := s.treePath(tree) + manifestSuffix
-	for _, spoil := range []func() error{func() error { return os.Remove(path) }, func() error { return os.WriteFile(path, []byte(manifestHead), 0o644) }} {
+	path := s.treePath(tree) + listSuffix
+	for _, spoil := range []func() error{func() error { return os.Remove(path) }, func() error { return os.Truncate(path, 17) }} {
 		must(t, spoil())
-		checked, err := s.Verify(tree, Sample{})
+		checked, err := s.Verify(tree, files.Sample{})
 		if err != nil || len(checked.Damaged) > 0 || checked.Files != 1 {
 			t.Errorf("a whole tree: %+v, %v", checked, err)
 		}
-		if text, err := os.ReadFile(path); err != nil || digestOf(text) != p.Digest {
-			t.Errorf("the manifest was not written: %v", err)
+		if list, ok := s.list(tree); !ok || len(list) != 1 {
+			t.Errorf("the list was not written: %v", list)
 		}
 	}
 	must(t, os.Remove(path))
 	must(t, os.WriteFile(s.treePath(tree)+"/a", []byte("2"), 0o644))
-	if checked, err := s.Verify(tree, Sample{}); err != nil || len(checked.Damaged) != 1 {
+	if checked, err := s.Verify(tree, files.Sample{}); err != nil || len(checked.Damaged) != 1 {
 		t.Errorf("a damaged tree: %+v, %v", checked, err)
 	}
 }
 
 func TestSample(t *testing.T) {
 	s := openTest(t)
-	files := map[string]string{}
+	content := map[string]string{}
 	for i := range 1000 {
-		files[fmt.Sprint(i)] = "1"
+		content[fmt.Sprint(i)] = "1"
 	}
-	p, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, files))
+	p, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, content))
 	must(t, err)
 	for _, test := range []struct {
-		sample   Sample
+		sample   files.Sample
 		from, to int
-	}{{Sample{}, 1000, 1000}, {Sample{Percent: 100}, 1000, 1000}, {Sample{Percent: 10}, 30, 300}, {Sample{Files: 50}, 5, 200}, {Sample{Percent: 1e-9}, 0, 0}} {
+	}{{files.Sample{}, 1000, 1000}, {files.Sample{Percent: 100}, 1000, 1000}, {files.Sample{Percent: 10}, 30, 300}, {files.Sample{Files: 50}, 5, 200}, {files.Sample{Percent: 1e-9}, 0, 0}} {
 		if checked, err := s.Verify(Tree{Packages, p.Digest}, test.sample); err != nil || checked.Files < test.from || checked.Files > test.to {
 			t.Errorf("%+v read %d files of 1000: %v", test.sample, checked.Files, err)
 		}
@@ -146,8 +127,8 @@ func TestSample(t *testing.T) {
 // TestDamaged marks a package: it is not used, over a restart too, until the same files are committed or it is found to be whole.
 func TestDamaged(t *testing.T) {
 	s := openTest(t)
-	locked, files := core.Locked{Name: "p", Version: "1"}, map[string]string{"a": "1"}
-	p, err := s.CommitPackage("fake1", locked, core.Receipt{}, stage(t, s, files))
+	locked, content := core.Locked{Name: "p", Version: "1"}, map[string]string{"a": "1"}
+	p, err := s.CommitPackage("fake1", locked, core.Receipt{}, stage(t, s, content))
 	must(t, err)
 	tree := Tree{Packages, p.Digest}
 	must(t, os.WriteFile(s.treePath(tree)+"/a", []byte("2"), 0o644))
@@ -160,20 +141,20 @@ func TestDamaged(t *testing.T) {
 			t.Errorf("found %+v", found)
 		}
 		wantError(t, s.Refused("fake1", "", core.NewSet(p.Package)), core.KindUnavailable, core.FaultWorker, "p==1", "a has other contents", "store verify p==1")
-		must(t, s.Refused("fake1", "", core.NewSet(core.Package{Name: "q", Version: "1", Digest: digestPrefix})))
+		must(t, s.Refused("fake1", "", core.NewSet(core.Package{Name: "q", Version: "1", Digest: files.DigestPrefix})))
 		must(t, s.Close())
 		s, _, err = Open(s.dir)
 		must(t, err)
 		t.Cleanup(func() { s.Close() })
 	}
-	again, err := s.CommitPackage("fake1", locked, core.Receipt{}, stage(t, s, files))
+	again, err := s.CommitPackage("fake1", locked, core.Receipt{}, stage(t, s, content))
 	if err != nil || again.Digest != p.Digest {
 		t.Errorf("installed anew: %+v, %v", again, err)
 	}
 	check := func() {
 		t.Helper()
 		must(t, s.Refused("fake1", "", core.NewSet(p.Package)))
-		if checked, err := s.Verify(tree, Sample{}); err != nil || len(checked.Damaged) > 0 || len(s.Damaged()) > 0 {
+		if checked, err := s.Verify(tree, files.Sample{}); err != nil || len(checked.Damaged) > 0 || len(s.Damaged()) > 0 {
 			t.Errorf("it is not whole: %+v, %v, %v", checked, s.Damaged(), err)
 		}
 		if left, _ := filepath.Glob(s.dir + "/packages/*" + damagedSuffix); len(left) > 0 {
@@ -192,10 +173,10 @@ func TestDamaged(t *testing.T) {
 	wantNothing(t, s)
 
 	must(t, s.Mark(tree, core.DamagedFile{Reason: "could not be read for a moment"}))
-	if checked, err := s.Verify(tree, Sample{Percent: 1e-9}); err != nil || checked.Files > 0 || len(s.Damaged()) != 1 {
+	if checked, err := s.Verify(tree, files.Sample{Percent: 1e-9}); err != nil || checked.Files > 0 || len(s.Damaged()) != 1 {
 		t.Errorf("a sample took the mark away: %+v, %v", checked, err)
 	}
-	_, err = s.Verify(tree, Sample{})
+	_, err = s.Verify(tree, files.Sample{})
 	must(t, err)
 	check()
 }
@@ -211,7 +192,7 @@ func TestDamagedCode(t *testing.T) {
 		t.Errorf("the same code has the digest %s", again.Code)
 	}
 	must(t, s.Refused("fake1", f.Code, nil))
-	if got := tree(t, s.treePath(Tree{Code, f.Code})); !maps.Equal(got, map[string]string{"handler": "1"}) {
+	if got := filestest.Read(t, s.treePath(Tree{Code, f.Code})); !maps.Equal(got, map[string]string{"handler": "1"}) {
 		t.Errorf("got %v", got)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/store"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 )
 
 // An application is what its functions have in common: nothing is kept of it but its name, with each of them.
@@ -16,7 +16,7 @@ import (
 func (w *Worker) DeployApplication(ctx context.Context, request core.ApplicationRequest, progress func(core.Progress)) (_ core.Application, err error) {
 	b := w.newBatch(request.Name, progress)
 	defer func() { b.end(err) }()
-	if err := store.ValidName(request.Name); err != nil {
+	if err := core.ValidName(request.Name); err != nil {
 		return core.Application{}, err
 	}
 	done, err := w.claim(request.Name)
@@ -26,7 +26,7 @@ func (w *Worker) DeployApplication(ctx context.Context, request core.Application
 	b.ends = append(b.ends, done)
 	if fn, is := w.store.Get(request.Name); is {
 		return core.Application{}, core.Errorf(core.KindConflict, core.FaultCaller,
-			"there is a function %q, so an application cannot have the name too: give it another with 'name' in %s or --name", fn.Name, store.ManifestFile)
+			"there is a function %q, so an application cannot have the name too: give it another with 'name' in %s or --name", fn.Name, bundle.ManifestFile)
 	}
 	if err := b.run(ctx, b.listed(request)); err != nil {
 		return core.Application{}, err
@@ -59,7 +59,7 @@ func (b *batch) listed(request core.ApplicationRequest) func(yield func(core.Dep
 // leaveOut finds out which functions the application has no more.
 func (b *batch) leaveOut() error {
 	if len(b.all) == 0 {
-		return core.Errorf(core.KindInvalid, core.FaultCaller, "the application %s has no function: list one below 'functions' in %s, or remove the application", b.application, store.ManifestFile)
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "the application %s has no function: list one below 'functions' in %s, or remove the application", b.application, bundle.ManifestFile)
 	}
 	before := b.functionsOf(b.application)
 	for _, name := range before {
@@ -76,7 +76,7 @@ func (b *batch) leaveOut() error {
 	if len(before) > 0 && len(b.gone) == len(before) {
 		return core.Errorf(core.KindConflict, core.FaultCaller,
 			"there is an application %q with other functions (%s), and none of them is in this one: give this one another name with 'name' in %s or --name, or remove that one first",
-			b.application, strings.Join(before, ", "), store.ManifestFile)
+			b.application, strings.Join(before, ", "), bundle.ManifestFile)
 	}
 	return nil
 }

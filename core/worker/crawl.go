@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
-	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
 // Crawl says how many archives are scanned.
@@ -35,9 +35,9 @@ func (w *Worker) ScannedRuntimes(wanted core.RuntimeID) ([]core.Runtime, error) 
 
 // IsFunction reports whether a directory is that of a function that can be deployed here.
 func (w *Worker) IsFunction(dir string) bool {
-	manifest, err := store.LoadManifest(dir)
+	manifest, err := bundle.LoadManifest(dir)
 	if err == nil {
-		_, err = store.Detect(dir, manifest, w.runtimes())
+		_, err = bundle.Detect(dir, manifest, w.runtimes())
 	}
 	return err == nil
 }
@@ -153,7 +153,7 @@ func digestOf(name string, to io.Writer) (string, error) {
 
 // ScanFunction installs the packages of a function, as a deploy would, scans them and imports each once (probe). The archive is as in core.DeployRequest.
 func (w *Worker) ScanFunction(ctx context.Context, archive io.Reader, progress func(core.Progress)) ([]scan.Result, error) {
-	dir, _, err := w.store.Unpack(ctx, archive)
+	dir, _, err := bundle.Unpack(ctx, archive, w.store.Staging())
 	if err != nil {
 		return nil, err
 	}

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver"
-	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
 // How long third-party code may run in a deploy.
@@ -112,7 +112,7 @@ func (b *batch) receive(ctx context.Context, requests iter.Seq2[core.DeployReque
 			return err
 		}
 		b.function = request.Name
-		dir, told, err := b.store.Unpack(ctx, request.Archive)
+		dir, told, err := bundle.Unpack(ctx, request.Archive, b.store.Staging())
 		if err != nil {
 			return b.because(err)
 		}
@@ -136,7 +136,7 @@ func (b *batch) admit(d *deployment) error {
 	if err != nil {
 		return err
 	}
-	if err := store.ValidName(d.fn.Name); err != nil {
+	if err := core.ValidName(d.fn.Name); err != nil {
 		return err
 	}
 	if d.fn.Name == b.application {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
@@ -21,7 +22,7 @@ type deployment struct {
 	fn       core.Function
 	runtime  core.Runtime
 	driver   driver.Running // of the runtime; nil before find
-	manifest store.Manifest
+	manifest bundle.Manifest
 	locked   []core.Locked
 	dir      string      // of the function's code; in staging until the function is ready
 	out      string      // directory of Stage that Resolve hands over to the first Install; empty when there is none
@@ -56,19 +57,19 @@ func (w *Worker) deployed(fn core.Function, locked []core.Locked) *deployment {
 
 // examine reads the unpacked code: the function is known then, without code and packages, and its name may be empty.
 func (d *deployment) examine() (err error) {
-	d.manifest, err = store.LoadManifest(d.dir)
+	d.manifest, err = bundle.LoadManifest(d.dir)
 	if err == nil && len(d.manifest.Functions) > 0 {
 		err = core.Errorf(core.KindInvalid, core.FaultCaller,
-			"%s lists %d functions, and an archive is one: `pipsqueak deploy DIR` deploys them together", store.ManifestFile, len(d.manifest.Functions))
+			"%s lists %d functions, and an archive is one: `pipsqueak deploy DIR` deploys them together", bundle.ManifestFile, len(d.manifest.Functions))
 	}
 	if err != nil {
 		return err
 	}
-	choice, err := store.Detect(d.dir, d.manifest, d.runtimes())
+	choice, err := bundle.Detect(d.dir, d.manifest, d.runtimes())
 	if choice.Doubt != "" {
 		d.warn(cmp.Or(d.manifest.Name, "language"), choice.Doubt)
 	}
-	d.warn(cmp.Or(d.manifest.Name, "packages"), store.OwnCode(os.DirFS(d.dir))...)
+	d.warn(cmp.Or(d.manifest.Name, "packages"), bundle.OwnCode(os.DirFS(d.dir))...)
 	d.runtime = choice.Runtime
 	d.fn = core.Function{Name: d.manifest.Name, Runtime: choice.Runtime.ID, Handler: choice.Handler, Env: d.manifest.Env, Limits: d.manifest.Limits}
 	return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
@@ -120,7 +121,7 @@ func refuseScripts(packages []core.Locked, allow []string) error {
 	for _, p := range packages {
 		if p.Scripts && !allows(allow, p) {
 			return core.Errorf(core.KindInstall, core.FaultCaller,
-				"%s runs code of its own when it is installed: take a version that does not, or allow it with 'allow_scripts: [%s]' in %s", p, p.Name, store.ManifestFile)
+				"%s runs code of its own when it is installed: take a version that does not, or allow it with 'allow_scripts: [%s]' in %s", p, p.Name, bundle.ManifestFile)
 		}
 	}
 	return nil

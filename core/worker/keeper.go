@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
@@ -154,7 +155,7 @@ func (w *Worker) sample() {
 	w.keeper.next = w.keeper.next[1:]
 	for _, tree := range w.store.HoldTrees() { // it may have been collected meanwhile
 		if tree.Tree == next {
-			if _, _, err := w.verify(w.keeper.ctx, tree, store.Sample{Files: sampleFiles}); err != nil {
+			if _, _, err := w.verify(w.keeper.ctx, tree, files.Sample{Files: sampleFiles}); err != nil {
 				w.log.Warn("verify", "digest", next.Digest, "err", err)
 			}
 		}
@@ -163,7 +164,7 @@ func (w *Worker) sample() {
 }
 
 // verify verifies a tree, and gives its hold free. What is damaged is dealt with and returned.
-func (w *Worker) verify(ctx context.Context, tree store.HeldTree, sample store.Sample) (store.Checked, *core.Damage, error) {
+func (w *Worker) verify(ctx context.Context, tree store.HeldTree, sample files.Sample) (files.Checked, *core.Damage, error) {
 	checked, err := w.store.Verify(tree.Tree, sample)
 	tree.Release()
 	if err != nil || len(checked.Damaged) == 0 {
@@ -201,7 +202,7 @@ func (w *Worker) Verify(ctx context.Context, request core.VerifyRequest, progres
 		if progress != nil {
 			progress(core.Progress{Verb: "verify", Item: names[tree.Tree].String(), Done: int64(i), Total: int64(len(chosen))})
 		}
-		checked, damage, err := w.verify(ctx, tree, store.Sample{Percent: request.Sample})
+		checked, damage, err := w.verify(ctx, tree, files.Sample{Percent: request.Sample})
 		if err != nil {
 			return found, err
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
@@ -129,7 +130,7 @@ func (w *Worker) reinstall(ctx context.Context, fn core.Function, damaged core.I
 	}
 	d := w.deployment(core.DeployRequest{}, code, nil)
 	d.fn, d.hold = fn, hold
-	if d.manifest, err = store.LoadManifest(code); err != nil {
+	if d.manifest, err = bundle.LoadManifest(code); err != nil {
 		return err
 	}
 	if err := d.find(ctx); err != nil {

@@ -15,7 +15,7 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/store"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 )
 
 // resolve finds out what the function needs, installs what is missing of it, and builds the code.
@@ -80,7 +80,7 @@ func (d *deployment) inputs() (string, error) {
 	}
 	all := []any{"pipsqueak inputs 1", d.runtime.ID, files, slices.Sorted(slices.Values(d.manifest.Debian)), slices.Sorted(slices.Values(d.manifest.Allow)),
 		slices.Sorted(slices.Values(d.runtime.Registries))}
-	if brought := store.Brought(root.FS()); len(brought) > 0 { // its packages are not installed
+	if brought := bundle.Brought(root.FS()); len(brought) > 0 { // its packages are not installed
 		all = append(all, brought)
 	}
 	text, err := json.Marshal(all)
@@ -118,7 +118,7 @@ func manifests(dir fs.FS, wanted []string) ([]string, error) {
 // knownLock returns the lock that there is already, nil when there is none, and the inputs that it has or will have. Where nothing asks for packages,
 // that is a lock without any, and without inputs: there is nothing to be resolved.
 func (d *deployment) knownLock() (lock *core.Lock, asked string, err error) {
-	if found := present(d.dir, append(slices.Clone(d.runtime.Manifests), store.LockFile)); len(found) == 0 && len(d.manifest.Debian) == 0 {
+	if found := present(d.dir, append(slices.Clone(d.runtime.Manifests), bundle.LockFile)); len(found) == 0 && len(d.manifest.Debian) == 0 {
 		return &core.Lock{Runtime: d.runtime.ID}, "", nil
 	}
 	if asked, err = d.inputs(); err != nil {
@@ -127,17 +127,17 @@ func (d *deployment) knownLock() (lock *core.Lock, asked string, err error) {
 	if d.request.Anew {
 		return nil, asked, nil
 	}
-	if lock, err = store.LoadLock(d.dir); err != nil {
+	if lock, err = bundle.LoadLock(d.dir); err != nil {
 		return nil, "", err
 	}
 	switch {
 	case lock == nil:
-		return d.store.Lock(asked), asked, nil
+		return d.store.RememberedLock(asked), asked, nil
 	case lock.Runtime != d.runtime.ID:
-		return nil, "", core.Errorf(core.KindInstall, core.FaultCaller, "%s is for %s, and the function for %s: run `pipsqueak lock`, and deploy both", store.LockFile, lock.Runtime, d.runtime.ID)
+		return nil, "", core.Errorf(core.KindInstall, core.FaultCaller, "%s is for %s, and the function for %s: run `pipsqueak lock`, and deploy both", bundle.LockFile, lock.Runtime, d.runtime.ID)
 	case lock.Inputs != asked:
 		return nil, "", core.Errorf(core.KindInstall, core.FaultCaller, "%s was made from other manifests than are there (%s), or for another registry: run `pipsqueak lock`, and deploy both",
-			store.LockFile, strings.Join(append([]string{store.ManifestFile}, present(d.dir, d.runtime.Manifests)...), ", "))
+			bundle.LockFile, strings.Join(append([]string{bundle.ManifestFile}, present(d.dir, d.runtime.Manifests)...), ", "))
 	}
 	return lock, asked, nil
 }
@@ -180,7 +180,7 @@ func writeFiles(dir string, files map[string]string) error {
 // refuseDebian refuses Debian packages for a language whose driver knows none.
 func (d *deployment) refuseDebian() error {
 	if len(d.manifest.Debian) > 0 && !can(d.driver, core.CapabilityDebian) {
-		return core.Errorf(core.KindUnsupported, core.FaultCaller, "functions of %s cannot have Debian packages: take 'debian' out of %s", d.runtime.ID, store.ManifestFile)
+		return core.Errorf(core.KindUnsupported, core.FaultCaller, "functions of %s cannot have Debian packages: take 'debian' out of %s", d.runtime.ID, bundle.ManifestFile)
 	}
 	return nil
 }
@@ -191,7 +191,7 @@ func (d *deployment) decode() error {
 	if err != nil {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "reading %s: %w", d.dir, err)
 	}
-	return store.Decode(d.dir, names)
+	return bundle.Decode(d.dir, names)
 }
 
 // lock returns the lock of the code, and what else was found out of the code. A lock that was not there is remembered.
@@ -269,7 +269,7 @@ func (d *deployment) newLock(asked string, resolution core.Resolution) (core.Loc
 
 // Lock implements core.Locker.
 func (w *Worker) Lock(ctx context.Context, request core.DeployRequest, progress func(core.Progress)) (core.Lock, error) {
-	dir, told, err := w.store.Unpack(ctx, request.Archive)
+	dir, told, err := bundle.Unpack(ctx, request.Archive, w.store.Staging())
 	if err != nil {
 		return core.Lock{}, err
 	}

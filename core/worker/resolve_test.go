@@ -9,6 +9,7 @@ import (
 	"testing/fstest"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
@@ -88,7 +89,7 @@ func TestNothingToResolve(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, store.LockFile), []byte(`{"runtime":"snake3.11","inputs":"sha256:other","packages":[]}`), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, bundle.LockFile), []byte(`{"runtime":"snake3.11","inputs":"sha256:other","packages":[]}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	d := w.deployment(core.DeployRequest{}, dir, nil)

@@ -53,7 +53,7 @@ func (d *deployment) suspicions(ctx context.Context) ([]core.Suspicion, error) {
 	var found []core.Suspicion
 	var missing []core.Package
 	for _, p := range d.fn.Packages {
-		if known, ok := d.store.Scan(p.Digest, by); ok {
+		if known, ok := d.store.RememberedScan(p.Digest, by); ok {
 			found = append(found, known...)
 		} else {
 			missing = append(missing, p)

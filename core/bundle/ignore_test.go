@@ -1,4 +1,4 @@
-package store
+package bundle
 
 import (
 	"bytes"
@@ -26,7 +26,7 @@ func TestWordsOfPackages(t *testing.T) {
 				name, text, _ := strings.Cut(name, "=")
 				entries = append(entries, file(name, text))
 			}
-			dir, left, err := openTest(t).Unpack(t.Context(), bytes.NewReader(tarGz(t, entries...)))
+			dir, left, err := Unpack(t.Context(), bytes.NewReader(tarGz(t, entries...)), t.TempDir())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,4 +1,4 @@
-package store
+package bundle
 
 import (
 	"archive/tar"
@@ -12,13 +12,14 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // readTar writes the entries of a tar.gz to out.
 func readTar(archive io.Reader, out *sink) error {
 	gz, err := gzip.NewReader(archive)
 	if err != nil {
-		return refusef("the archive begins as gzip does but is damaged; make it again: %w", err)
+		return files.Refusef("the archive begins as gzip does but is damaged; make it again: %w", err)
 	}
 	stream := &inflated{Reader: gz, upload: out.upload}
 	reader := tar.NewReader(stream)
@@ -29,7 +30,7 @@ func readTar(archive io.Reader, out *sink) error {
 			break
 		}
 		if err != nil && last == "" {
-			return refusef("the archive is gzip, but there is no tar in it that can be read; send a tar.gz or zip of the function's directory: %w", err)
+			return files.Refusef("the archive is gzip, but there is no tar in it that can be read; send a tar.gz or zip of the function's directory: %w", err)
 		}
 		if err != nil {
 			return damaged("after "+last, err)
@@ -71,26 +72,27 @@ func tarEntry(header *tar.Header, content io.Reader, out *sink) error {
 }
 
 func forbidden(name string, mode fs.FileMode) error {
-	return refusef("the archive's entry %q is a %s; only files, directories and links are allowed: leave it out", name, typeName(mode))
+	return files.Refusef("the archive's entry %q is a %s; only files, directories and links are allowed: leave it out", name, files.TypeName(mode))
 }
 
 // maxZipDirectory bounds what is read of the list of entries at the end of a zip, which is held in memory before it can be
 // counted: 20,000 entries with long names fit.
 const maxZipDirectory = 8 << 20
 
-// readZip writes the entries of a zip to out, by way of a file in staging, because a zip is read from its end.
-func (s *Store) readZip(archive io.Reader, out *sink) error {
-	file, err := os.CreateTemp(filepath.Join(s.dir, "staging"), "upload-*.zip")
+// readZip writes the entries of a zip to out, by way of a file beside the directory, because a zip is read from its end.
+func readZip(archive io.Reader, out *sink) error {
+	above := filepath.Dir(out.root.Name())
+	file, err := os.CreateTemp(above, "upload-*.zip")
 	if err != nil {
-		return diskError(s.dir, err)
+		return files.DiskError(above, err)
 	}
 	defer file.Close()
 	if err := os.Remove(file.Name()); err != nil {
-		return diskError(file.Name(), err)
+		return files.DiskError(file.Name(), err)
 	}
 	size, err := io.Copy(file, archive)
 	if err != nil && out.upload.err == nil {
-		return diskError(file.Name(), err)
+		return files.DiskError(file.Name(), err)
 	}
 	if err != nil {
 		return err
@@ -98,11 +100,11 @@ func (s *Store) readZip(archive io.Reader, out *sink) error {
 	bounded := &boundedAt{file: file, left: maxZipDirectory}
 	reader, err := zip.NewReader(bounded, size)
 	if err != nil && bounded.left < 0 {
-		return tooLargef("the zip's list of entries has more than %d MiB, which is too much for the %d files and directories that are allowed; "+
+		return files.TooLargef("the zip's list of entries has more than %d MiB, which is too much for the %d files and directories that are allowed; "+
 			"leave out what the function does not need", maxZipDirectory>>20, out.upload.bounds.entries)
 	}
 	if err != nil {
-		return refusef("the zip is damaged or cut off; make it again: %w", err)
+		return files.Refusef("the zip is damaged or cut off; make it again: %w", err)
 	}
 	bounded.unbounded = true
 	for _, entry := range reader.File {
@@ -115,14 +117,14 @@ func (s *Store) readZip(archive io.Reader, out *sink) error {
 
 func zipEntry(entry *zip.File, out *sink) error {
 	if strings.Contains(entry.Name, `\`) {
-		return refusef("the zip's entry %s has a backslash in its path; make the zip with a program that writes '/'", quote(entry.Name))
+		return files.Refusef("the zip's entry %s has a backslash in its path; make the zip with a program that writes '/'", files.Quote(entry.Name))
 	}
 	name, err := clean(entry.Name)
 	if err != nil {
 		return err
 	}
 	if entry.Flags&1 != 0 {
-		return refusef("the zip's entry %q is encrypted; make the zip without a password", name)
+		return files.Refusef("the zip's entry %q is encrypted; make the zip without a password", name)
 	}
 	mode := entry.Mode()
 	switch mode.Type() {
@@ -134,7 +136,7 @@ func zipEntry(entry *zip.File, out *sink) error {
 	}
 	content, err := entry.Open()
 	if errors.Is(err, zip.ErrAlgorithm) {
-		return refusef("the zip's entry %q is compressed with method %d, which is not supported; make the zip with 'deflate'", name, entry.Method)
+		return files.Refusef("the zip's entry %q is compressed with method %d, which is not supported; make the zip with 'deflate'", name, entry.Method)
 	}
 	if err != nil {
 		return damaged(name, err)
@@ -143,7 +145,7 @@ func zipEntry(entry *zip.File, out *sink) error {
 	if mode.IsRegular() {
 		return out.file(name, mode, content)
 	}
-	target, err := io.ReadAll(io.LimitReader(content, maxPath+1))
+	target, err := io.ReadAll(io.LimitReader(content, files.MaxPath+1))
 	if err != nil {
 		return damaged(name, err)
 	}

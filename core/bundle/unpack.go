@@ -1,4 +1,4 @@
-package store
+package bundle
 
 import (
 	"bufio"
@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // bounds is what an archive may have.
@@ -29,61 +30,70 @@ var defaultBounds = bounds{upload: 256 << 20, unpacked: 512 << 20, entries: 20_0
 // tarOverhead is how many bytes a tar stream may have besides those of its files: headers and padding of all the entries.
 const tarOverhead = 64 << 20
 
-// Unpack reads an archive (tar.gz or zip, told apart by its first bytes) into a new directory in staging and returns its full
-// path. It is the caller's, to give to CommitCode or Discard. Told is what a person should know of what was left out, in sentences. An archive that is one directory with everything in it is
-// unpacked as if it had been made inside of that directory. What its IgnoreFile names is left out, and what is never part of a function.
+// Unpack reads an archive (tar.gz or zip, told apart by its first bytes) into a new directory below above, and returns the full path of
+// that, which is the caller's. Told is for a person: what was left out, in sentences. An archive that is one directory with everything
+// in it is unpacked as if it had been made inside of that directory. What its IgnoreFile names is left out, and what is never part of a
+// function.
 //
 // What comes out holds files of mode 0644 or 0755, directories of 0755, and symbolic links that stay inside. Anything else is
 // refused, with an error that names the entry; so is what is over the bounds: 256 MiB of archive, 512 MiB and 20,000 entries of
 // contents, 200 bytes of contents for each of the archive once there are more than 16 MiB. Nothing stays after an error.
-func (s *Store) Unpack(ctx context.Context, archive io.Reader) (dir string, told []string, err error) {
-	staged, err := s.Stage()
+func Unpack(ctx context.Context, archive io.Reader, above string) (dir string, told []string, err error) {
+	return defaultBounds.unpack(ctx, archive, above)
+}
+
+// unpack is Unpack within these bounds.
+func (b bounds) unpack(ctx context.Context, archive io.Reader, above string) (dir string, told []string, err error) {
+	dir, err = os.MkdirTemp(above, "")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
 	if err != nil {
+		return "", nil, files.DiskError(above, err)
+	}
+	if told, err = fill(dir, &upload{ctx: ctx, from: archive, bounds: b}); err != nil {
+		os.RemoveAll(dir)
 		return "", nil, err
 	}
-	defer func() {
-		if err != nil {
-			s.throwAway(staged)
-		}
-	}()
-	root, err := os.OpenRoot(staged)
+	return dir, told, nil
+}
+
+// fill unpacks an archive into an empty directory.
+func fill(dir string, upload *upload) (told []string, err error) {
+	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return "", nil, diskError(staged, err)
+		return nil, files.DiskError(dir, err)
 	}
 	defer root.Close()
-	upload := &upload{ctx: ctx, from: archive, bounds: s.bounds}
 	out := newSink(root, upload)
 	defer out.close()
-	if err := s.read(upload, out); err != nil {
-		return "", nil, upload.explain(err)
+	if err := read(upload, out); err != nil {
+		return nil, upload.explain(err)
 	}
-	if err := strip(staged); err != nil {
-		return "", nil, err
+	if err := strip(dir); err != nil {
+		return nil, err
 	}
-	if told, err = leaveOut(staged); err != nil {
-		return "", nil, err
+	if told, err = leaveOut(dir); err != nil {
+		return nil, err
 	}
-	if err := checkLinks(staged); err != nil {
-		return "", nil, err
-	}
-	return staged, told, nil
+	return told, checkLinks(dir)
 }
 
 // read tells the formats apart and writes what is in the archive to out.
-func (s *Store) read(upload *upload, out *sink) error {
+func read(upload *upload, out *sink) error {
 	buffered := bufio.NewReaderSize(upload, 64<<10)
 	first, err := buffered.Peek(4)
 	switch {
 	case err != nil && err != io.EOF:
 		return err
 	case len(first) == 0:
-		return refusef("the archive is empty (0 bytes); send a tar.gz or zip of the function's directory")
+		return files.Refusef("the archive is empty (0 bytes); send a tar.gz or zip of the function's directory")
 	case bytes.HasPrefix(first, []byte{0x1f, 0x8b}):
 		return readTar(buffered, out)
 	case bytes.Equal(first, []byte("PK\x03\x04")), bytes.Equal(first, []byte("PK\x05\x06")):
-		return s.readZip(buffered, out)
+		return readZip(buffered, out)
 	default:
-		return refusef("this is no archive that can be read: it begins with %q; send a tar.gz or zip of the function's directory", first)
+		return files.Refusef("this is no archive that can be read: it begins with %q; send a tar.gz or zip of the function's directory", first)
 	}
 }
 
@@ -106,7 +116,7 @@ func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.from.Read(p)
 	u.read += int64(n)
 	if u.read > u.bounds.upload {
-		return 0, u.fail(tooLargef("the archive has more than the %d MiB that are allowed; leave out what the function does not need",
+		return 0, u.fail(files.TooLargef("the archive has more than the %d MiB that are allowed; leave out what the function does not need",
 			u.bounds.upload>>20))
 	}
 	if err != nil && err != io.EOF {
@@ -134,11 +144,11 @@ func (u *upload) unpacked(n, limit int64) error {
 		return err
 	}
 	if n > limit {
-		return u.fail(tooLargef("the archive unpacks to more than the %d MiB that are allowed; leave out what the function does not need",
+		return u.fail(files.TooLargef("the archive unpacks to more than the %d MiB that are allowed; leave out what the function does not need",
 			u.bounds.unpacked>>20))
 	}
 	if n > u.bounds.ratioFloor && n/u.bounds.ratio >= max(u.read, 1) {
-		return u.fail(tooLargef("the archive unpacks to more than %d times its size, as archive bombs do; "+
+		return u.fail(files.TooLargef("the archive unpacks to more than %d times its size, as archive bombs do; "+
 			"leave out files that are mostly zeros or make them when the function starts", u.bounds.ratio))
 	}
 	return nil
@@ -154,7 +164,7 @@ func (u *upload) explain(err error) error {
 	case errors.As(err, &told):
 		return told
 	case u.err == nil:
-		return refusef("the archive is damaged or cut off; make it again: %w", err)
+		return files.Refusef("the archive is damaged or cut off; make it again: %w", err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return core.Errorf(core.KindTimeout, core.FaultCaller, "the time was up before the archive was unpacked, after %d bytes of it: %w", u.read, err)
 	case errors.Is(err, context.Canceled):
@@ -185,25 +195,25 @@ func (i *inflated) Read(p []byte) (int, error) {
 func strip(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return diskError(dir, err)
+		return files.DiskError(dir, err)
 	}
 	entries = slices.DeleteFunc(entries, func(entry fs.DirEntry) bool { return desktop.Match([]string{entry.Name()}, entry.IsDir()) })
 	if len(entries) == 0 {
-		return refusef("there are no files in the archive; send a tar.gz or zip of the function's directory")
+		return files.Refusef("there are no files in the archive; send a tar.gz or zip of the function's directory")
 	}
 	if len(entries) > 1 || !entries[0].IsDir() {
 		return nil
 	}
 	inner := dir + ".inner"
 	if err := os.Rename(filepath.Join(dir, entries[0].Name()), inner); err != nil {
-		return diskError(dir, err)
+		return files.DiskError(dir, err)
 	}
 	if err = os.RemoveAll(dir); err == nil {
 		err = os.Rename(inner, dir)
 	}
 	if err != nil {
 		os.RemoveAll(inner)
-		return diskError(dir, err)
+		return files.DiskError(dir, err)
 	}
 	return nil
 }

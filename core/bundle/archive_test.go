@@ -1,4 +1,4 @@
-package store
+package bundle
 
 import (
 	"archive/tar"
@@ -9,23 +9,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
-
-// openTest opens a store in a fresh directory for a test.
-func openTest(t testing.TB) *Store {
-	t.Helper()
-	s, warnings, err := Open(filepath.Join(t.TempDir(), "data"))
-	if err != nil || len(warnings) > 0 {
-		t.Fatal(err, warnings)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
-}
 
 // tarGz makes a tar.gz. A header without a type is a file with the body; its mode is 0644 when it has none.
 func tarGz(t testing.TB, entries ...entry) []byte {
@@ -106,39 +94,6 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// tree returns what is in a directory: a file's content, "dir", or "-> target", with " x" after what is executable.
-func tree(t testing.TB, dir string) map[string]string {
-	t.Helper()
-	found := map[string]string{}
-	must(t, filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
-		if err != nil || name == dir {
-			return err
-		}
-		relative, _ := filepath.Rel(dir, name)
-		info, err := e.Info()
-		must(t, err)
-		switch e.Type() {
-		case fs.ModeDir:
-			found[relative] = "dir"
-		case fs.ModeSymlink:
-			target, err := os.Readlink(name)
-			must(t, err)
-			found[relative] = "-> " + target
-		case 0:
-			data, err := os.ReadFile(name)
-			must(t, err)
-			found[relative] = string(data)
-			if info.Mode() == 0o755 {
-				found[relative] += " x"
-			} else if info.Mode() != 0o644 {
-				t.Errorf("%s has mode %v", relative, info.Mode())
-			}
-		}
-		return nil
-	}))
-	return found
-}
-
 // wantError checks that err is an error of that kind and fault, with all the words in its message.
 func wantError(t testing.TB, err error, kind core.Kind, fault core.Fault, words ...string) {
 	t.Helper()
@@ -156,12 +111,12 @@ func wantError(t testing.TB, err error, kind core.Kind, fault core.Fault, words 
 	}
 }
 
-// wantNothing checks that nothing is left in staging.
-func wantNothing(t testing.TB, s *Store) {
+// wantNothing checks that nothing is left in a directory.
+func wantNothing(t testing.TB, dir string) {
 	t.Helper()
-	entries, err := os.ReadDir(filepath.Join(s.dir, "staging"))
+	entries, err := os.ReadDir(dir)
 	must(t, err)
 	for _, e := range entries {
-		t.Errorf("staging still has %s", e.Name())
+		t.Errorf("%s still has %s", dir, e.Name())
 	}
 }

@@ -1,4 +1,4 @@
-package store
+package bundle
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 	"github.com/pipsqueak-faas/pipsqueak/core/nearest"
 )
 
@@ -31,7 +32,7 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, err
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return Choice{}, diskError(dir, err)
+		return Choice{}, files.DiskError(dir, err)
 	}
 	defer root.Close()
 	var sought sought
@@ -41,9 +42,9 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, err
 		return err == nil && info.Mode().IsRegular()
 	}
 	if manifest.Handler != "" {
-		files, malformed := handlerFiles(manifest.Handler)
+		named, malformed := handlerFiles(manifest.Handler)
 		for _, runtime := range candidates {
-			for _, file := range files {
+			for _, file := range named {
 				if slices.ContainsFunc(runtime.Extensions, func(extension string) bool { return exists(runtime, file+extension) }) {
 					return Choice{Runtime: runtime, Handler: manifest.Handler}, nil
 				}
@@ -59,8 +60,8 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, err
 		if malformed != nil {
 			return Choice{}, malformed
 		}
-		return Choice{}, refusef("the handler %s is not in the archive: there is no file %s; add it or mend 'handler' in %s",
-			quote(manifest.Handler), sought, ManifestFile)
+		return Choice{}, files.Refusef("the handler %s is not in the archive: there is no file %s; add it or mend 'handler' in %s",
+			files.Quote(manifest.Handler), sought, ManifestFile)
 	}
 	var found []Choice // the first of each language, those first that have a handler's own file and not only what builds one
 	for _, own := range []bool{true, false} {
@@ -73,7 +74,7 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, err
 		}
 	}
 	if len(found) == 0 {
-		return Choice{}, refusef("no handler was found: there is no file %s; add one, or name the handler as 'handler: file.symbol' in %s",
+		return Choice{}, files.Refusef("no handler was found: there is no file %s; add one, or name the handler as 'handler: file.symbol' in %s",
 			sought, ManifestFile)
 	}
 	choice := found[0]
@@ -148,8 +149,8 @@ func choose(wanted core.RuntimeID, runtimes []core.Runtime) ([]core.Runtime, err
 			return []core.Runtime{runtime}, nil
 		}
 	}
-	return nil, refusef("there is no runtime %s on this worker, but %s: change 'runtime' in %s%s",
-		quote(string(wanted)), strings.Join(ids, ", "), ManifestFile, nearest.Question(string(wanted), ids))
+	return nil, files.Refusef("there is no runtime %s on this worker, but %s: change 'runtime' in %s%s",
+		files.Quote(string(wanted)), strings.Join(ids, ", "), ManifestFile, nearest.Question(string(wanted), ids))
 }
 
 // language is the part of a runtime's ID before its version, which begins with the first digit.
@@ -163,19 +164,19 @@ func language(id core.RuntimeID) core.RuntimeID {
 // handlerFiles returns what can be the file of a handler, without its extension: what comes before each of its dots, for
 // both the file and the symbol may have some. A dot before the last may also lead into a directory, as in AWS Lambda.
 func handlerFiles(handler string) ([]string, error) {
-	var files []string
+	var paths []string
 	for i := strings.LastIndexByte(handler, '/') + 1; i < len(handler)-1; i++ {
 		if handler[i] == '.' && i > 0 {
-			files = append(files, handler[:i])
+			paths = append(paths, handler[:i])
 		}
 	}
-	if len(files) == 0 || !fs.ValidPath(files[0]) || files[0] == "." || checkPath(files[len(files)-1]) != nil || strings.HasSuffix(handler, ".") {
-		return nil, refusef("%s is no handler: it has to be file.symbol, such as app.main for main in the file app, "+
-			"with a path inside of the archive; mend 'handler' in %s", quote(handler), ManifestFile)
+	if len(paths) == 0 || !fs.ValidPath(paths[0]) || paths[0] == "." || files.CheckPath(paths[len(paths)-1]) != nil || strings.HasSuffix(handler, ".") {
+		return nil, files.Refusef("%s is no handler: it has to be file.symbol, such as app.main for main in the file app, "+
+			"with a path inside of the archive; mend 'handler' in %s", files.Quote(handler), ManifestFile)
 	}
 	directory := strings.LastIndexByte(handler, '/') + 1
-	for _, file := range files[1:] {
-		files = append(files, file[:directory]+strings.ReplaceAll(file[directory:], ".", "/"))
+	for _, file := range paths[1:] {
+		paths = append(paths, file[:directory]+strings.ReplaceAll(file[directory:], ".", "/"))
 	}
-	return slices.DeleteFunc(files, func(file string) bool { return !fs.ValidPath(file) }), nil
+	return slices.DeleteFunc(paths, func(file string) bool { return !fs.ValidPath(file) }), nil
 }

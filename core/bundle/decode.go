@@ -1,4 +1,4 @@
-package store
+package bundle
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // maxDecoded is the size of the largest file that is decoded, in bytes; the largest lock files have some.
@@ -35,7 +37,7 @@ func isMarked(text []byte) bool {
 	return false
 }
 
-// Decode writes those of the named files in a directory of Stage as UTF-8 without a byte-order mark that have one, as editors of Windows
+// Decode writes those of the named files in a directory as UTF-8 without a byte-order mark that have one, as editors of Windows
 // make them. Tools of languages read UTF-8 only, or take the mark for a part of the first name. Files that are not there, and what is no
 // file, stay as they are.
 func Decode(dir string, names []string) error {
@@ -53,14 +55,14 @@ func decodeFile(path string) error {
 		return nil
 	}
 	if err != nil {
-		return diskError(path, err)
+		return files.DiskError(path, err)
 	}
 	text, err := os.ReadFile(path)
 	if err == nil && isMarked(text) {
 		err = os.WriteFile(path, decoded(text), info.Mode().Perm())
 	}
 	if err != nil {
-		return diskError(path, err)
+		return files.DiskError(path, err)
 	}
 	return nil
 }

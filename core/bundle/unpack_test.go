@@ -1,4 +1,4 @@
-package store
+package bundle
 
 import (
 	"archive/tar"
@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,6 +21,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
 
 func TestUnpack(t *testing.T) {
@@ -81,18 +81,18 @@ func TestUnpack(t *testing.T) {
 				continue
 			}
 			t.Run(test.name+"/"+format, func(t *testing.T) {
-				s := openTest(t)
-				dir, _, err := s.Unpack(t.Context(), iotest.OneByteReader(bytes.NewReader(pack(t, test.entries...))))
+				above := t.TempDir()
+				dir, _, err := Unpack(t.Context(), iotest.OneByteReader(bytes.NewReader(pack(t, test.entries...))), above)
 				must(t, err)
-				got := tree(t, dir)
+				got := filestest.Read(t, dir)
 				if _, ok := got[IgnoreFile]; ok {
 					got[IgnoreFile] = "..."
 				}
 				if !maps.Equal(got, test.want) {
 					t.Errorf("got %v, want %v", got, test.want)
 				}
-				must(t, s.Discard(dir))
-				wantNothing(t, s)
+				must(t, os.RemoveAll(dir))
+				wantNothing(t, above)
 			})
 		}
 	}
@@ -145,10 +145,10 @@ func TestUnpackRefuses(t *testing.T) {
 	for _, test := range tests {
 		for i, pack := range test.formats {
 			t.Run(fmt.Sprintf("%s/%d", test.name, i), func(t *testing.T) {
-				s := openTest(t)
-				_, _, err := s.Unpack(t.Context(), bytes.NewReader(pack(t, test.entries...)))
+				above := t.TempDir()
+				_, _, err := Unpack(t.Context(), bytes.NewReader(pack(t, test.entries...)), above)
 				wantError(t, err, core.KindInvalid, core.FaultCaller, test.words...)
-				wantNothing(t, s)
+				wantNothing(t, above)
 			})
 		}
 	}
@@ -183,10 +183,10 @@ func TestUnpackRefusesBytes(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := openTest(t)
-			_, _, err := s.Unpack(t.Context(), bytes.NewReader(test.data))
+			above := t.TempDir()
+			_, _, err := Unpack(t.Context(), bytes.NewReader(test.data), above)
 			wantError(t, err, core.KindInvalid, core.FaultCaller, test.word)
-			wantNothing(t, s)
+			wantNothing(t, above)
 		})
 	}
 }
@@ -194,20 +194,20 @@ func TestUnpackRefusesBytes(t *testing.T) {
 // Every archive that was cut off is refused, wherever it was cut, and one with a wrong bit in a file's content as well.
 func TestUnpackDamaged(t *testing.T) {
 	noise := string(random(300))
-	s := openTest(t)
+	above := t.TempDir()
 	for format, data := range map[string][]byte{"tar": tarGz(t, file("a", noise), file("b", "2")), "zip": zipOf(t, file("a", noise), file("b", "2"))} {
 		for n := range data {
-			if _, _, err := s.Unpack(t.Context(), bytes.NewReader(data[:n])); !core.IsKind(err, core.KindInvalid) {
+			if _, _, err := Unpack(t.Context(), bytes.NewReader(data[:n]), above); !core.IsKind(err, core.KindInvalid) {
 				t.Fatalf("%s cut off after %d of %d bytes: %v", format, n, len(data), err)
 			}
 		}
 		flipped := bytes.Clone(data)
 		flipped[len(data)/3] ^= 1
-		if _, _, err := s.Unpack(t.Context(), bytes.NewReader(flipped)); !core.IsKind(err, core.KindInvalid) {
+		if _, _, err := Unpack(t.Context(), bytes.NewReader(flipped), above); !core.IsKind(err, core.KindInvalid) {
 			t.Errorf("%s with a wrong bit: %v", format, err)
 		}
 	}
-	wantNothing(t, s)
+	wantNothing(t, above)
 }
 
 // random returns noise, the same in every run.
@@ -266,15 +266,15 @@ func TestUnpackBombs(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := openTest(t)
-			_, _, err := s.Unpack(t.Context(), bytes.NewReader(test.data))
+			above := t.TempDir()
+			_, _, err := Unpack(t.Context(), bytes.NewReader(test.data), above)
 			wantError(t, err, core.KindTooLarge, core.FaultCaller, test.word)
-			wantNothing(t, s)
+			wantNothing(t, above)
 		})
 	}
 	t.Run("small things may compress well", func(t *testing.T) {
-		s := openTest(t)
-		_, _, err := s.Unpack(t.Context(), bytes.NewReader(tarGz(t, zeros("a", 15<<20))))
+		above := t.TempDir()
+		_, _, err := Unpack(t.Context(), bytes.NewReader(tarGz(t, zeros("a", 15<<20))), above)
 		must(t, err)
 	})
 }
@@ -299,25 +299,24 @@ func TestUnpackBounds(t *testing.T) {
 		}
 		for name, test := range tests {
 			t.Run(name+"/"+format, func(t *testing.T) {
-				s := openTest(t)
-				s.bounds = small
+				above := t.TempDir()
 				from := &counting{Reader: io.MultiReader(bytes.NewReader(test.data), endless{})}
 				if name != "upload" {
 					from.Reader = bytes.NewReader(test.data)
 				}
-				_, _, err := s.Unpack(t.Context(), from)
+				_, _, err := small.unpack(t.Context(), from, above)
 				wantError(t, err, core.KindTooLarge, core.FaultCaller, test.word)
 				if from.n > small.upload+1 {
 					t.Errorf("read %d bytes", from.n)
 				}
-				wantNothing(t, s)
+				wantNothing(t, above)
 			})
 		}
 		t.Run("at the bounds/"+format, func(t *testing.T) {
-			s := openTest(t)
+			above := t.TempDir()
 			data := pack(t, file("a", noise), zeros("b", 1<<20-len(noise)))
-			s.bounds = bounds{upload: int64(len(data)), unpacked: 1 << 20, entries: 2, ratio: 200, ratioFloor: 16 << 20}
-			_, _, err := s.Unpack(t.Context(), bytes.NewReader(data))
+			exact := bounds{upload: int64(len(data)), unpacked: 1 << 20, entries: 2, ratio: 200, ratioFloor: 16 << 20}
+			_, _, err := exact.unpack(t.Context(), bytes.NewReader(data), above)
 			must(t, err)
 		})
 	}
@@ -339,24 +338,24 @@ type endless struct{}
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestUnpackBrokenUpload(t *testing.T) {
-	s := openTest(t)
+	above := t.TempDir()
 	for _, data := range [][]byte{nil, []byte("P"), tarGz(t, file("a", string(random(5000)))), zipOf(t, file("a", string(random(5000))))} {
 		cause := errors.New("connection reset")
-		_, _, err := s.Unpack(t.Context(), io.MultiReader(bytes.NewReader(data[:len(data)/2]), iotest.ErrReader(cause)))
+		_, _, err := Unpack(t.Context(), io.MultiReader(bytes.NewReader(data[:len(data)/2]), iotest.ErrReader(cause)), above)
 		wantError(t, err, core.KindInvalid, core.FaultCaller, "broke off", "connection reset")
 		if !errors.Is(err, cause) || !core.AsError(err).Retryable {
 			t.Errorf("%#v", err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		left := io.MultiReader(bytes.NewReader(data[:len(data)/2]), readerFunc(func([]byte) (int, error) { cancel(); return 0, nil }), endless{})
-		_, _, err = s.Unpack(ctx, left)
+		_, _, err = Unpack(ctx, left, above)
 		wantError(t, err, core.KindCanceled, core.FaultCaller)
 		ctx, cancel = context.WithTimeout(t.Context(), 0)
-		_, _, err = s.Unpack(ctx, bytes.NewReader(data))
+		_, _, err = Unpack(ctx, bytes.NewReader(data), above)
 		cancel()
 		wantError(t, err, core.KindTimeout, core.FaultCaller)
 	}
-	wantNothing(t, s)
+	wantNothing(t, above)
 }
 
 type readerFunc func([]byte) (int, error)
@@ -375,7 +374,7 @@ func TestUnpackNoRoom(t *testing.T) {
 		}
 		return
 	}
-	s := openTest(t)
+	above := t.TempDir()
 	big := file("big", string(random(100<<10)))
 	archives := [][]byte{tarGz(t, file("a", "1"), big), zipOf(t, file("a", "1"), big)}
 	signal.Ignore(syscall.SIGXFSZ)
@@ -384,12 +383,12 @@ func TestUnpackNoRoom(t *testing.T) {
 	limit.Cur = 50 << 10
 	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
 	for _, archive := range archives {
-		_, _, err := s.Unpack(t.Context(), bytes.NewReader(archive))
-		wantError(t, err, core.KindInternal, core.FaultWorker, filepath.Join(s.dir, "staging"))
+		_, _, err := Unpack(t.Context(), bytes.NewReader(archive), above)
+		wantError(t, err, core.KindInternal, core.FaultWorker, above)
 		if !errors.Is(err, syscall.EFBIG) {
 			t.Error(err)
 		}
-		wantNothing(t, s)
+		wantNothing(t, above)
 	}
 }
 
@@ -409,14 +408,14 @@ func TestDiskFull(t *testing.T) {
 
 // Deep paths are refused, whatever they weigh, and what is allowed is unpacked, committed and thrown away in a time that goes by the number of entries.
 func TestDeepPaths(t *testing.T) {
-	s := openTest(t)
+	above := t.TempDir()
 	began := time.Now()
 	var deep []entry
 	for i := range 39 {
 		deep = append(deep, file(fmt.Sprint(i, "/", strings.Repeat("d/", 494), "f"), "x"))
 	}
 	archive := tarGz(t, deep...)
-	_, _, err := s.Unpack(t.Context(), bytes.NewReader(archive))
+	_, _, err := Unpack(t.Context(), bytes.NewReader(archive), above)
 	wantError(t, err, core.KindInvalid, core.FaultCaller, "directories deep")
 	if took := time.Since(began); len(archive) > 4096 || took > 5*time.Second {
 		t.Errorf("%d bytes took %v", len(archive), took)
@@ -433,9 +432,9 @@ func TestDeepPaths(t *testing.T) {
 	unpack := func(entries []entry) time.Duration {
 		archive := tarGz(t, entries...)
 		began := time.Now()
-		dir, _, err := s.Unpack(t.Context(), bytes.NewReader(archive))
+		dir, _, err := Unpack(t.Context(), bytes.NewReader(archive), above)
 		must(t, err)
-		defer s.throwAway(dir)
+		defer os.RemoveAll(dir)
 		return time.Since(began)
 	}
 	if less, more := unpack(flat), unpack(most); more > 10*less+2*time.Second {

@@ -1,4 +1,4 @@
-package store
+package bundle
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
 // FuzzUnpack: whatever comes in, it is refused with an error that says so, or it can be committed; nothing else is touched.
@@ -20,9 +21,12 @@ func FuzzUnpack(f *testing.F) {
 	f.Add([]byte("PK\x05\x06" + string(make([]byte, 18))))
 	f.Add([]byte{0x1f, 0x8b})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := openTest(t)
-		s.bounds = bounds{upload: 1 << 20, unpacked: 1 << 20, entries: 100, ratio: 200, ratioFloor: 64 << 10}
-		dir, _, err := s.Unpack(t.Context(), bytes.NewReader(data))
+		above := t.TempDir()
+		s, _, err := store.Open(filepath.Join(above, "data"))
+		must(t, err)
+		defer s.Close()
+		small := bounds{upload: 1 << 20, unpacked: 1 << 20, entries: 100, ratio: 200, ratioFloor: 64 << 10}
+		dir, _, err := small.unpack(t.Context(), bytes.NewReader(data), s.Staging())
 		if err == nil {
 			_, _, err = s.CommitCode(dir)
 			must(t, err)
@@ -31,8 +35,8 @@ func FuzzUnpack(f *testing.F) {
 		if err != nil && (!errors.As(err, &e) || e.Fault != core.FaultCaller) {
 			t.Errorf("%T %v", err, err)
 		}
-		wantNothing(t, s)
-		if above, err := os.ReadDir(filepath.Dir(s.dir)); err != nil || len(above) != 1 {
+		wantNothing(t, s.Staging())
+		if above, err := os.ReadDir(above); err != nil || len(above) != 1 {
 			t.Errorf("there is more beside the data directory: %v %v", above, err)
 		}
 	})
@@ -57,7 +61,7 @@ func FuzzManifest(f *testing.F) {
 		if l.Memory < 16<<20 || l.Memory > 1<<40 || l.Timeout <= 0 || l.MaxInstances < 1 || l.MaxInstances > 10000 || l.IdleTimeout <= 0 {
 			t.Errorf("%+v", l)
 		}
-		if m.Name != "" && ValidName(m.Name) != nil {
+		if m.Name != "" && core.ValidName(m.Name) != nil {
 			t.Errorf("the name %q", m.Name)
 		}
 	})

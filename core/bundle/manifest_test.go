@@ -1,4 +1,4 @@
-package store
+package bundle
 
 import (
 	"os"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
+	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
 
 func TestParseManifest(t *testing.T) {
@@ -159,19 +161,19 @@ func TestLoadManifest(t *testing.T) {
 	if m, err := LoadManifest(dir); err != nil || m.Limits != core.DefaultLimits() || m.Name != "" {
 		t.Errorf("without a manifest: %+v %v", m, err)
 	}
-	write(t, dir, map[string]string{"pipsqueak.yml": "name: f"})
+	filestest.Write(t, dir, map[string]string{"pipsqueak.yml": "name: f"})
 	_, err := LoadManifest(dir)
 	wantError(t, err, core.KindInvalid, core.FaultCaller, "rename")
-	write(t, dir, map[string]string{"pipsqueak.yaml": "name: g"})
+	filestest.Write(t, dir, map[string]string{"pipsqueak.yaml": "name: g"})
 	if m, err := LoadManifest(dir); err != nil || m.Name != "g" {
 		t.Errorf("with a manifest: %+v %v", m, err)
 	}
 	must(t, os.Remove(dir+"/pipsqueak.yaml"))
-	write(t, dir, map[string]string{"pipsqueak.yaml": "dir"})
+	filestest.Write(t, dir, map[string]string{"pipsqueak.yaml": "dir"})
 	_, err = LoadManifest(dir)
 	wantError(t, err, core.KindInvalid, core.FaultCaller, "directory")
 	must(t, os.Remove(dir+"/pipsqueak.yaml"))
-	write(t, dir, map[string]string{"pipsqueak.yaml": strings.Repeat("#", 1<<20)})
+	filestest.Write(t, dir, map[string]string{"pipsqueak.yaml": strings.Repeat("#", 1<<20)})
 	_, err = LoadManifest(dir)
 	wantError(t, err, core.KindTooLarge, core.FaultCaller)
 }
@@ -222,13 +224,13 @@ func TestDetect(t *testing.T) {
 	}
 	for _, handler := range []string{"main", "../app.main", "/app.main", "app.", ".main", "a.b/c", "a::b"} {
 		tests = append(tests,
-			test{files: "f.sn main app.sn", manifest: Manifest{Handler: handler}, words: []string{quote(handler), "file.symbol", "mend 'handler' in pipsqueak.yaml"}},
+			test{files: "f.sn main app.sn", manifest: Manifest{Handler: handler}, words: []string{files.Quote(handler), "file.symbol", "mend 'handler' in pipsqueak.yaml"}},
 			test{files: "main run", manifest: Manifest{Handler: handler}, id: "program", handler: handler}) // which is told it, and knows what it means
 	}
 	for _, test := range tests {
 		dir := t.TempDir()
 		for _, file := range strings.Fields(test.files) {
-			write(t, dir, map[string]string{file: ""})
+			filestest.Write(t, dir, map[string]string{file: ""})
 		}
 		choice, err := Detect(dir, test.manifest, runtimes)
 		if len(test.words) > 0 {

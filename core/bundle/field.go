@@ -1,4 +1,4 @@
-package store
+package bundle
 
 import (
 	"fmt"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // field is one key of a mapping with its value, or with no key the whole manifest.
@@ -21,9 +23,9 @@ type field struct {
 func (f field) errorf(format string, args ...any) error {
 	where := fmt.Sprintf("%s line %d: ", ManifestFile, f.line)
 	if f.path != "" {
-		where += quote(f.path) + ": "
+		where += files.Quote(f.path) + ": "
 	}
-	return refusef("%s%w", where, fmt.Errorf(format, args...))
+	return files.Refusef("%s%w", where, fmt.Errorf(format, args...))
 }
 
 // expected is the error of a value that is something else.
@@ -168,12 +170,12 @@ func describe(node *yaml.Node) string {
 	case "!!null":
 		return "nothing"
 	case "!!str":
-		return "the text " + quote(node.Value)
+		return "the text " + files.Quote(node.Value)
 	case "!!int", "!!float":
-		return "the number " + quote(node.Value)
+		return "the number " + files.Quote(node.Value)
 	case "!!bool":
-		return "the boolean " + quote(node.Value)
+		return "the boolean " + files.Quote(node.Value)
 	default:
-		return quote(node.Value) + " of type " + tag
+		return files.Quote(node.Value) + " of type " + tag
 	}
 }

@@ -1,4 +1,4 @@
-package store
+package bundle
 
 import (
 	"archive/tar"
@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
 // packed is one file of an archive, "path content", a directory when it ends with a slash.
@@ -80,7 +82,7 @@ func TestReadBundle(t *testing.T) {
 	}
 	with := func(f packed, change func(*packed)) packed { change(&f); return f }
 	all := []packed{handler, manifest, script}
-	s, _, err := Open(t.TempDir())
+	s, _, err := store.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +106,7 @@ func TestReadBundle(t *testing.T) {
 		{"a file less", asTar(t, handler, manifest), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := ReadBundle(t.Context(), bytes.NewReader(test.archive))
+			got, err := Read(t.Context(), bytes.NewReader(test.archive))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,7 +116,7 @@ func TestReadBundle(t *testing.T) {
 			if got.Name != "hello" || (got.Digest == want) != test.same {
 				t.Errorf("%+v; the first was %s", got, want)
 			}
-			dir, _, err := s.Unpack(t.Context(), bytes.NewReader(test.archive))
+			dir, _, err := Unpack(t.Context(), bytes.NewReader(test.archive), s.Staging())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -132,7 +134,7 @@ func TestReadBundle(t *testing.T) {
 		})
 	}
 	for name, archive := range map[string][]byte{"nothing": nil, "no archive": []byte("hello"), "a bad manifest": asTar(t, handler, packed{"pipsqueak.yaml", "nam: x\n", 0o644})} {
-		if _, err := ReadBundle(t.Context(), bytes.NewReader(archive)); err == nil {
+		if _, err := Read(t.Context(), bytes.NewReader(archive)); err == nil {
 			t.Errorf("%s has a digest", name)
 		}
 	}

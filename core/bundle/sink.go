@@ -1,4 +1,4 @@
-package store
+package bundle
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // sink writes the entries of one archive below root. No entry is ever written through a link: every directory above it is a
@@ -65,15 +66,15 @@ func (s *sink) at(entry string) (dir *os.Root, name string, err error) {
 
 // clean returns the path of an entry as the sink uses it: relative, with slashes, without "." and a slash at the end.
 func clean(name string) (string, error) {
-	if err := checkPath(name); err != nil {
+	if err := files.CheckPath(name); err != nil {
 		return "", err
 	}
 	if path.IsAbs(name) {
-		return "", refusef("the archive's entry %q has an absolute path; make the archive with relative paths", name)
+		return "", files.Refusef("the archive's entry %q has an absolute path; make the archive with relative paths", name)
 	}
 	for element := range strings.SplitSeq(name, "/") {
 		if element == ".." {
-			return "", refusef("the archive's entry %q has '..' in its path; make the archive inside of the function's directory", name)
+			return "", files.Refusef("the archive's entry %q has '..' in its path; make the archive inside of the function's directory", name)
 		}
 	}
 	return path.Clean(name), nil
@@ -85,7 +86,7 @@ func (s *sink) count() error {
 		return err
 	}
 	if s.entries++; s.entries > s.upload.bounds.entries {
-		return tooLargef("the archive has more than the %d files and directories that are allowed; "+
+		return files.TooLargef("the archive has more than the %d files and directories that are allowed; "+
 			"leave out what the function does not need", s.upload.bounds.entries)
 	}
 	return nil
@@ -115,7 +116,7 @@ func (s *sink) makeDirectory(name string) error {
 		return s.fail(name, err)
 	}
 	if info, err := dir.Lstat(base); err == nil {
-		return refusef("the archive has the entry %q both as a directory and as a %s; make it again", name, typeName(info.Mode()))
+		return files.Refusef("the archive has the entry %q both as a directory and as a %s; make it again", name, files.TypeName(info.Mode()))
 	}
 	if err := dir.Mkdir(base, 0o755); err != nil {
 		return s.fail(name, err)
@@ -172,7 +173,7 @@ func (s *sink) prepare(name string) (dir *os.Root, base string, err error) {
 	case err != nil:
 		return nil, "", s.fail(name, err)
 	case !info.Mode().IsRegular():
-		return nil, "", refusef("the archive has the entry %q twice, first as a %s; make it again", name, typeName(info.Mode()))
+		return nil, "", files.Refusef("the archive has the entry %q twice, first as a %s; make it again", name, files.TypeName(info.Mode()))
 	}
 	if err := dir.Remove(base); err != nil {
 		return nil, "", s.fail(name, err)
@@ -205,8 +206,8 @@ func (s *sink) link(name, target string) error {
 	if earlier, err := s.root.Readlink(name); err == nil && earlier == target && s.dirs[path.Dir(name)] {
 		return s.count()
 	}
-	if target == "" || len(target) > maxPath || strings.Contains(target, "\x00") {
-		return refusef("the archive's symbolic link %q leads to %s, which is no path; make the archive again", name, quote(target))
+	if target == "" || len(target) > files.MaxPath || strings.Contains(target, "\x00") {
+		return files.Refusef("the archive's symbolic link %q leads to %s, which is no path; make the archive again", name, files.Quote(target))
 	}
 	dir, base, err := s.prepare(name)
 	if err != nil {
@@ -222,14 +223,14 @@ func (s *sink) link(name, target string) error {
 func (s *sink) hardLink(name, target string) error {
 	from, err := clean(target)
 	if err != nil {
-		return refusef("the archive's hard link %q leads out of it, to %s; make it again without that", name, quote(target))
+		return files.Refusef("the archive's hard link %q leads out of it, to %s; make it again without that", name, files.Quote(target))
 	}
 	if from == name {
 		return s.count()
 	}
 	info, err := s.root.Lstat(from)
 	if err != nil || !info.Mode().IsRegular() || !s.dirs[path.Dir(from)] {
-		return refusef("the archive's hard link %q leads to %s, which is no file before it in the archive; make it again", name, quote(target))
+		return files.Refusef("the archive's hard link %q leads to %s, which is no file before it in the archive; make it again", name, files.Quote(target))
 	}
 	file, err := s.root.Open(from)
 	if err != nil {
@@ -240,7 +241,7 @@ func (s *sink) hardLink(name, target string) error {
 }
 
 func (s *sink) fail(name string, err error) error {
-	return diskError(filepath.Join(s.root.Name(), name), err)
+	return files.DiskError(filepath.Join(s.root.Name(), name), err)
 }
 
 // damaged is the error of an archive that cannot be read at an entry. A *core.Error stays as it is.
@@ -249,36 +250,14 @@ func damaged(name string, err error) error {
 	if errors.As(err, &already) {
 		return already
 	}
-	return refusef("the archive is damaged or cut off at its entry %s; make it again: %w", quote(name), err)
-}
-
-// typeName names the type of anything that may lie in a directory.
-func typeName(mode fs.FileMode) string {
-	switch mode.Type() {
-	case 0:
-		return "file"
-	case fs.ModeDir:
-		return "directory"
-	case fs.ModeSymlink:
-		return "symbolic link"
-	}
-	switch {
-	case mode&fs.ModeDevice != 0:
-		return "device"
-	case mode&fs.ModeNamedPipe != 0:
-		return "fifo"
-	case mode&fs.ModeSocket != 0:
-		return "socket"
-	default:
-		return "file of an unknown type"
-	}
+	return files.Refusef("the archive is damaged or cut off at its entry %s; make it again: %w", files.Quote(name), err)
 }
 
 // checkLinks checks all symbolic links of an unpacked tree.
 func checkLinks(dir string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return diskError(dir, err)
+		return files.DiskError(dir, err)
 	}
 	defer root.Close()
 	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
@@ -289,10 +268,10 @@ func checkLinks(dir string) error {
 		if err != nil {
 			return err
 		}
-		return checkLink(root, name, target)
+		return files.CheckLink(root, name, target)
 	})
 	if err != nil {
-		return diskError(dir, err)
+		return files.DiskError(dir, err)
 	}
 	return nil
 }

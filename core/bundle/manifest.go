@@ -1,4 +1,4 @@
-package store
+package bundle
 
 import (
 	"errors"
@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 	"github.com/pipsqueak-faas/pipsqueak/core/nearest"
 )
 
@@ -54,7 +55,7 @@ var keys = []struct {
 		if m.Name, err = f.text("the function's name"); err != nil {
 			return err
 		}
-		if err := ValidName(m.Name); err != nil {
+		if err := core.ValidName(m.Name); err != nil {
 			return f.errorf("%w", err)
 		}
 		return nil
@@ -78,7 +79,7 @@ var keys = []struct {
 		}
 		for _, p := range m.Debian {
 			if !debianPackage.MatchString(p) {
-				return f.errorf("%s is no name of a Debian package; such as libopencv-core406, or libopencv-core406=4.6.0+dfsg-12", quote(p))
+				return f.errorf("%s is no name of a Debian package; such as libopencv-core406, or libopencv-core406=4.6.0+dfsg-12", files.Quote(p))
 			}
 		}
 		return nil
@@ -120,25 +121,25 @@ var keys = []struct {
 func LoadManifest(dir string) (Manifest, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return Manifest{}, diskError(dir, err)
+		return Manifest{}, files.DiskError(dir, err)
 	}
 	defer root.Close()
 	if info, err := root.Stat(ManifestFile); errors.Is(err, fs.ErrNotExist) {
 		if _, err := root.Stat("pipsqueak.yml"); err == nil {
-			return Manifest{}, refusef("the manifest is called pipsqueak.yml; rename it to %s", ManifestFile)
+			return Manifest{}, files.Refusef("the manifest is called pipsqueak.yml; rename it to %s", ManifestFile)
 		}
 		return ParseManifest(nil)
 	} else if err == nil && !info.Mode().IsRegular() {
-		return Manifest{}, refusef("%s is a %s; make it a file", ManifestFile, typeName(info.Mode()))
+		return Manifest{}, files.Refusef("%s is a %s; make it a file", ManifestFile, files.TypeName(info.Mode()))
 	}
 	file, err := root.Open(ManifestFile)
 	if err != nil {
-		return Manifest{}, diskError(ManifestFile, err)
+		return Manifest{}, files.DiskError(ManifestFile, err)
 	}
 	defer file.Close()
 	data, err := io.ReadAll(io.LimitReader(file, maxManifest+1))
 	if err != nil {
-		return Manifest{}, diskError(ManifestFile, err)
+		return Manifest{}, files.DiskError(ManifestFile, err)
 	}
 	return ParseManifest(data)
 }
@@ -148,15 +149,15 @@ func LoadManifest(dir string) (Manifest, error) {
 func ParseManifest(data []byte) (Manifest, error) {
 	manifest := Manifest{Limits: core.DefaultLimits()}
 	if len(data) > maxManifest {
-		return Manifest{}, tooLargef("%s has more than %d KiB; it is for a few settings only", ManifestFile, maxManifest>>10)
+		return Manifest{}, files.TooLargef("%s has more than %d KiB; it is for a few settings only", ManifestFile, maxManifest>>10)
 	}
 	// With all documents, none is no error. A Node has the lines, and its aliases are not followed.
 	var documents []yaml.Node
 	if err := yaml.Load(decoded(data), &documents, yaml.WithAllDocuments()); err != nil {
-		return Manifest{}, refusef("%s is no YAML that can be read: %w", ManifestFile, err)
+		return Manifest{}, files.Refusef("%s is no YAML that can be read: %w", ManifestFile, err)
 	}
 	if len(documents) > 1 {
-		return Manifest{}, refusef("%s has %d documents; leave one, without '---' lines", ManifestFile, len(documents))
+		return Manifest{}, files.Refusef("%s has %d documents; leave one, without '---' lines", ManifestFile, len(documents))
 	}
 	if len(documents) == 0 || len(documents[0].Content) == 0 {
 		return manifest, nil
@@ -204,7 +205,7 @@ func (m *Manifest) set(f field) error {
 // part reads one function of an application.
 func (f field) part() (Part, error) {
 	part := Part{Name: f.key, Dir: f.key}
-	if err := ValidName(f.key); err != nil {
+	if err := core.ValidName(f.key); err != nil {
 		return part, f.errorf("%w", err)
 	}
 	settings := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: []*yaml.Node{text("name"), text(f.key)}}
@@ -213,10 +214,10 @@ func (f field) part() (Part, error) {
 		err := f.each(func(one field) (err error) {
 			switch one.key {
 			case "name":
-				return one.errorf("the function's name is %s, the key above", quote(f.key))
+				return one.errorf("the function's name is %s, the key above", files.Quote(f.key))
 			case "dir":
 				if part.Dir, err = one.text("a directory beside the manifest"); err == nil && !fs.ValidPath(part.Dir) {
-					return one.errorf("%s does not lead to a directory beside or below the manifest; write it relative, without '..'", quote(part.Dir))
+					return one.errorf("%s does not lead to a directory beside or below the manifest; write it relative, without '..'", files.Quote(part.Dir))
 				}
 				return err
 			}
@@ -242,6 +243,6 @@ func (f field) unknown() error {
 	for i, key := range keys {
 		names[i] = key.name
 	}
-	return refusef("%s line %d: there is no key %s%s (the keys are %s)",
-		ManifestFile, f.line, quote(f.key), nearest.Question(f.key, names), strings.Join(names, ", "))
+	return files.Refusef("%s line %d: there is no key %s%s (the keys are %s)",
+		ManifestFile, f.line, files.Quote(f.key), nearest.Question(f.key, names), strings.Join(names, ", "))
 }

@@ -1,4 +1,4 @@
-package store
+package bundle
 
 import (
 	"bufio"
@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing/format/gitignore"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 // IgnoreFile is the name of the optional file that says which files of a function's directory are not part of the function. It has the
@@ -100,15 +102,15 @@ func LoadIgnore(dir fs.FS) (Ignore, error) {
 		return Ignore{dir: dir}, nil
 	}
 	if err != nil {
-		return Ignore{}, refusef("%s cannot be read: %w", IgnoreFile, err)
+		return Ignore{}, files.Refusef("%s cannot be read: %w", IgnoreFile, err)
 	}
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxIgnore+1))
 	switch {
 	case err != nil:
-		return Ignore{}, refusef("%s cannot be read: %w", IgnoreFile, err)
+		return Ignore{}, files.Refusef("%s cannot be read: %w", IgnoreFile, err)
 	case len(text) > maxIgnore:
-		return Ignore{}, tooLargef("%s has more than %d KiB; name directories instead of files", IgnoreFile, maxIgnore>>10)
+		return Ignore{}, files.TooLargef("%s has more than %d KiB; name directories instead of files", IgnoreFile, maxIgnore>>10)
 	}
 	var own []string
 	lines := bufio.NewScanner(bytes.NewReader(decoded(text)))
@@ -119,7 +121,7 @@ func LoadIgnore(dir fs.FS) (Ignore, error) {
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return Ignore{}, refusef("%s has a line that is too long: %w", IgnoreFile, err)
+		return Ignore{}, files.Refusef("%s has a line that is too long: %w", IgnoreFile, err)
 	}
 	return Ignore{dir, parsed(own)}, nil
 }
@@ -222,7 +224,7 @@ func top(dir fs.FS) iter.Seq2[string, bool] {
 func leaveOut(dir string) (told []string, err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, diskError(dir, err)
+		return nil, files.DiskError(dir, err)
 	}
 	defer root.Close()
 	tree := root.FS()
@@ -248,7 +250,7 @@ func leaveOut(dir string) (told []string, err error) {
 		}
 	}
 	if err != nil {
-		return nil, diskError(dir, err)
+		return nil, files.DiskError(dir, err)
 	}
 	return told, nil
 }

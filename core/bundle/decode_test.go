@@ -1,4 +1,4 @@
-package store
+package bundle
 
 import (
 	"bytes"
@@ -6,17 +6,18 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
 
 func TestDecode(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, map[string]string{
+	filestest.Write(t, dir, map[string]string{
 		"plain": "é", "marked": "\xef\xbb\xbfé\n", "little": "\xff\xfee\x00\xe9\x00\n\x00", "big": "\xfe\xff\x00e\x00\xe9", "other": "\xef\xbb\xbfx", "empty": "",
 		"binary": "\xff\xfe\xff", "d": "dir", "link": "-> marked",
 	})
 	must(t, Decode(dir, []string{"plain", "marked", "little", "big", "empty", "absent", "d", "link"}))
 	want := map[string]string{"plain": "é", "marked": "é\n", "little": "eé\n", "big": "eé", "other": "\xef\xbb\xbfx", "empty": "", "binary": "\xff\xfe\xff", "d": "dir", "link": "-> marked"}
-	if got := tree(t, dir); !maps.Equal(got, want) {
+	if got := filestest.Read(t, dir); !maps.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
 }
@@ -30,10 +31,10 @@ func TestManifestWithMark(t *testing.T) {
 }
 
 func TestIgnoreTooLarge(t *testing.T) {
-	s := openTest(t)
-	_, _, err := s.Unpack(t.Context(), bytes.NewReader(tarGz(t, file("a", ""), file(IgnoreFile, string(make([]byte, maxIgnore+1))))))
+	above := t.TempDir()
+	_, _, err := Unpack(t.Context(), bytes.NewReader(tarGz(t, file("a", ""), file(IgnoreFile, string(make([]byte, maxIgnore+1))))), above)
 	wantError(t, err, core.KindTooLarge, core.FaultCaller, IgnoreFile)
-	_, _, err = s.Unpack(t.Context(), bytes.NewReader(tarGz(t, file("a", ""), directory(IgnoreFile))))
+	_, _, err = Unpack(t.Context(), bytes.NewReader(tarGz(t, file("a", ""), directory(IgnoreFile))), above)
 	wantError(t, err, core.KindInvalid, core.FaultCaller, IgnoreFile)
-	wantNothing(t, s)
+	wantNothing(t, above)
 }

@@ -1,0 +1,41 @@
+// Package bundle reads what a user hands in: it unpacks an archive of a function's directory and knows the files in it that say what the
+// function is: pipsqueak.yaml (its manifest), pipsqueak.lock and .pipsqueakignore. It finds the function's runtime and handler.
+package bundle
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
+)
+
+// Bundle is what a signature of an archive is about.
+type Bundle struct {
+	Name   string // that its manifest gives the function; empty when it gives none
+	Digest string // of the tree that Unpack makes of it, whatever it is packed with
+}
+
+// Read reads an archive as a worker would, in a temporary directory of its own, which it removes again. Errors are as of Unpack.
+func Read(ctx context.Context, archive io.Reader) (Bundle, error) {
+	dir, err := os.MkdirTemp("", "pipsqueak-bundle-")
+	if err != nil {
+		return Bundle{}, files.DiskError(os.TempDir(), err)
+	}
+	defer os.RemoveAll(dir)
+	tree, _, err := Unpack(ctx, archive, dir)
+	if err != nil {
+		return Bundle{}, err
+	}
+	manifest, err := LoadManifest(tree)
+	if err != nil {
+		return Bundle{}, err
+	}
+	root, err := os.OpenRoot(tree)
+	if err != nil {
+		return Bundle{}, files.DiskError(tree, err)
+	}
+	defer root.Close()
+	digest, err := files.Digest(root)
+	return Bundle{Name: manifest.Name, Digest: digest}, err
+}
