@@ -61,7 +61,7 @@ func tarEntry(header *tar.Header, content io.Reader, out *sink) error {
 	case tar.TypeDir:
 		return out.directory(name)
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
-		return out.file(name, mode, content)
+		return out.file(name, mode, header.ModTime, content)
 	case tar.TypeSymlink:
 		return out.link(name, header.Linkname)
 	case tar.TypeLink:
@@ -143,7 +143,7 @@ func zipEntry(entry *zip.File, out *sink) error {
 	}
 	defer content.Close()
 	if mode.IsRegular() {
-		return out.file(name, mode, content)
+		return out.file(name, mode, entry.Modified, content)
 	}
 	target, err := io.ReadAll(io.LimitReader(content, files.MaxPath+1))
 	if err != nil {

@@ -64,7 +64,7 @@ func zipOf(t testing.TB, entries ...entry) []byte {
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
 	for _, e := range entries {
-		h := &zip.FileHeader{Name: e.Name, Method: zip.Deflate}
+		h := &zip.FileHeader{Name: e.Name, Method: zip.Deflate, Modified: e.ModTime}
 		body := e.body
 		mode := fs.FileMode(e.Mode).Perm()
 		switch e.Typeflag {

@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
@@ -128,8 +129,10 @@ func (s *sink) makeDirectory(name string) error {
 	return nil
 }
 
-// file writes a file. One that the archive has twice gets what came last, as with tar itself.
-func (s *sink) file(name string, mode fs.FileMode, content io.Reader) error {
+// file writes a file. If the archive has it twice, the last one counts, as with tar itself. The file keeps its time of change, by which
+// make knows that a generated file is older than its source. A time before 1980 means none, in tar and in zip, and one that is
+// still to come is not believed.
+func (s *sink) file(name string, mode fs.FileMode, changed time.Time, content io.Reader) error {
 	dir, base, err := s.prepare(name)
 	if err != nil {
 		return err
@@ -150,6 +153,12 @@ func (s *sink) file(name string, mode fs.FileMode, content io.Reader) error {
 		return s.fail(name, err)
 	}
 	if err := file.Close(); err != nil {
+		return s.fail(name, err)
+	}
+	if changed.Year() < 1980 || changed.After(time.Now()) {
+		return nil
+	}
+	if err := dir.Chtimes(base, changed, changed); err != nil {
 		return s.fail(name, err)
 	}
 	return nil
@@ -237,7 +246,7 @@ func (s *sink) hardLink(name, target string) error {
 		return s.fail(from, err)
 	}
 	defer file.Close()
-	return s.file(name, info.Mode(), file)
+	return s.file(name, info.Mode(), info.ModTime(), file)
 }
 
 func (s *sink) fail(name string, err error) error {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -441,5 +442,28 @@ func TestDeepPaths(t *testing.T) {
 		t.Errorf("a deep tree took %v, a flat one of twice as many %v", more, less)
 	} else {
 		t.Log("a deep tree took", more, "and a flat one", less)
+	}
+}
+
+// A file keeps its time of change: make builds again what is older than its source. A time that is still to come is not believed.
+func TestUnpackTimes(t *testing.T) {
+	changed := time.Date(2024, 5, 6, 7, 8, 10, 0, time.UTC)
+	entries := []entry{file("old", "1"), file("none", "2"), file("future", "3")}
+	entries[0].ModTime, entries[2].ModTime = changed, time.Now().Add(time.Hour)
+	for form, archive := range map[string][]byte{"tar": tarGz(t, entries...), "zip": zipOf(t, entries...)} {
+		began := time.Now().Add(-time.Second)
+		dir, _, err := Unpack(t.Context(), bytes.NewReader(archive), t.TempDir())
+		must(t, err)
+		for name, want := range map[string]func(time.Time) bool{
+			"old":    changed.Equal,
+			"none":   began.Before,
+			"future": func(at time.Time) bool { return at.After(began) && !at.After(time.Now()) },
+		} {
+			info, err := os.Stat(filepath.Join(dir, name))
+			must(t, err)
+			if !want(info.ModTime()) {
+				t.Errorf("%s in a %s was changed at %v", name, form, info.ModTime())
+			}
+		}
 	}
 }
