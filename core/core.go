@@ -43,6 +43,9 @@ const (
 	StartNone Start = "none" // where starts are counted: the event did not get to an instance
 )
 
+// PhaseNames are the phases in the order in which they happen.
+var PhaseNames = [...]string{"queue", "sandbox", "preload", "fork", "enter", "import", "handler", "total"}
+
 // Phases tells where the time of one invocation went. A phase that did not happen is zero. They do not overlap, and their
 // sum is at most Total.
 type Phases struct {
@@ -54,4 +57,9 @@ type Phases struct {
 	Import  time.Duration // importing what no zygote had, and the handler
 	Handler time.Duration // the handler itself, with the transport of event and result
 	Total   time.Duration // everything, from Invoker.Invoke's call to its return
+}
+
+// Durations returns the phases in the order of PhaseNames.
+func (p Phases) Durations() [len(PhaseNames)]time.Duration {
+	return [...]time.Duration{p.Queue, p.Sandbox, p.Preload, p.Fork, p.Enter, p.Import, p.Handler, p.Total}
 }

@@ -57,8 +57,8 @@ const SeeLogs = "; look at the function's logs"
 // Error is an error that may cross a boundary. The zero Retryable means that the same call will fail again.
 type Error struct {
 	Kind      Kind       `json:"kind"`
+	Message   string     `json:"message"` // one sentence for a person: names the input and says what to do
 	Fault     Fault      `json:"fault"`
-	Message   string     `json:"message"`             // one sentence for a person: names the input and says what to do
 	Retryable bool       `json:"retryable,omitempty"` // the same call may succeed: nothing of it happened, or the cause has passed
 	Exception *Exception `json:"exception,omitempty"` // for KindException and KindImport: what the handler raised; for KindExit, if the runtime saw it: what it ended by
 	Err       error      `json:"-"`                   // the cause, for errors.Is; the message already tells it, and it does not cross the wire

@@ -101,7 +101,7 @@ func readBody(r *http.Request, buffer *bytes.Buffer) error {
 
 func unknownCoding(names []string, known string) error {
 	return &codingError{known, core.Errorf(core.KindInvalid, core.FaultCaller,
-		"the body has the Content-Encoding %q, and only %s is understood here: send it without", clip(strings.Join(names, ", ")), known)}
+		"the body has the Content-Encoding %q, and only %s is understood here: send it without", Clip(strings.Join(names, ", ")), known)}
 }
 
 // codingError is answered with 415, and with what would be understood.

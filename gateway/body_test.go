@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"io"
 	"net"
@@ -15,66 +13,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-func zipped(t *testing.T, text string) string {
-	t.Helper()
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	if _, err := io.WriteString(w, text); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
-}
-
-// An event may come out of gzip, within the bounds of one that does not; every other coding is told to be unknown, everywhere.
-func TestContentEncoding(t *testing.T) {
-	server := serve(t, &fakeService{invoke: echo})
-	whole := zipped(t, `{"a": 1}`)
-	for _, test := range []struct {
-		name, body, coding string
-		status             int
-		has                string
-	}{
-		{"gzip", whole, "gzip", 200, `{"a": 1}`},
-		{"its old name, in capitals", whole, "X-GZIP", 200, `{"a": 1}`},
-		{"nothing in gzip", zipped(t, ""), "gzip", 200, `{}`},
-		{"identity", `{"a": 1}`, "identity", 200, `{"a": 1}`},
-		{"no gzip", `{"a": 1}`, "gzip", 400, "Content-Encoding"},
-		{"cut gzip", whole[:len(whole)-6], "gzip", 400, "Content-Encoding"},
-		{"gzip with a wrong checksum", whole[:len(whole)-5] + "xxxxx", "gzip", 400, "Content-Encoding"},
-		{"a bomb", zipped(t, strings.Repeat(" ", core.MaxEvent+1)), "gzip", 413, ""},
-		{"as large as may be", zipped(t, strings.Repeat(" ", core.MaxEvent-1)+"1"), "gzip", 200, ""},
-		{"gzip without a word", whole, "", 400, "not in UTF-8"},
-		{"deflate", "x", "deflate", 415, "Content-Encoding"},
-		{"brotli", "x", "br", 415, "Content-Encoding"},
-		{"twice", "x", "gzip, gzip", 415, "Content-Encoding"},
-	} {
-		a := ask(t, "POST", server.URL+"/run/f", test.body, "Content-Encoding: "+test.coding)
-		if a.status != test.status || !strings.Contains(a.body, test.has) {
-			t.Errorf("%s: %d %s", test.name, a.status, clip(a.body))
-		}
-		if a.status == 415 && a.header.Get("Accept-Encoding") != "gzip" {
-			t.Errorf("%s: %v", test.name, a.header)
-		}
-	}
-	for _, path := range []string{"/v1/functions/f", "/v1/functions", "/v1/locks"} {
-		method := map[bool]string{true: "PUT", false: "POST"}[path == "/v1/functions/f"]
-		if a := ask(t, method, server.URL+path, whole, "Content-Encoding: gzip"); a.status != 415 || !strings.Contains(a.failure(t).Message, "Content-Encoding") {
-			t.Errorf("%s: %d %s", path, a.status, a.body)
-		}
-	}
-}
-
-// A body that does not come on is ended, that of an event and that of a deploy, whenever it stops.
+// A body that does not come on is ended, that of an event and any other, whenever it stops.
 func TestStalledBody(t *testing.T) {
-	g := newGateway(&fakeService{invoke: echo, deploy: func(_ context.Context, r core.DeployRequest, _ func(core.Progress)) (core.Function, error) {
-		if _, err := io.Copy(io.Discard, r.Archive); err != nil {
-			return core.Function{}, err
-		}
-		return core.Function{Name: "f"}, nil
-	}})
+	g := newGateway(echo)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body := steady(w, r.Body)
 		body.waited = stall - 200*time.Millisecond
@@ -82,7 +23,7 @@ func TestStalledBody(t *testing.T) {
 		g.ServeHTTP(w, r)
 	}))
 	defer server.Close()
-	for _, path := range []string{"POST /run/f", "PUT /v1/functions/f"} {
+	for _, path := range []string{"POST /run/f", "PUT /bodies"} {
 		for _, sent := range []string{"", `{"a": `} {
 			conn, err := net.Dial("tcp", server.Listener.Addr().String())
 			if err != nil {
@@ -129,14 +70,14 @@ func TestStalledBody(t *testing.T) {
 
 // One that comes slowly but steadily is not ended, and a handler that runs long after it is not either.
 func TestSlowBody(t *testing.T) {
-	g := newGateway(&fakeService{invoke: func(ctx context.Context, i core.Invocation) (core.Result, error) {
+	g := newGateway(func(ctx context.Context, i core.Invocation) (core.Result, error) {
 		select {
 		case <-ctx.Done():
 			return core.Result{}, ctx.Err()
 		case <-time.After(500 * time.Millisecond):
 			return echo(ctx, i)
 		}
-	}})
+	})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body := steady(w, r.Body)
 		body.waited = stall - 300*time.Millisecond

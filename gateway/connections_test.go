@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -37,9 +39,9 @@ func TestStalledAnswer(t *testing.T) {
 	}{"stalls": {5 * time.Minute, false}, "is slow": {time.Minute, true}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := newGateway(&fakeService{invoke: func(context.Context, core.Invocation) (core.Result, error) {
+				g := newGateway(func(context.Context, core.Invocation) (core.Result, error) {
 					return core.Result{Body: []byte(long), Start: core.StartWarm}, nil
-				}})
+				})
 				ctx, cancel := context.WithCancel(t.Context())
 				listener := pipes{conns: make(chan net.Conn)}
 				served := make(chan error, 1)
@@ -72,4 +74,43 @@ func TestStalledAnswer(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A worker that is short of descriptors answers at once, and does not keep the connection.
+func TestCrowded(t *testing.T) {
+	g := newGateway(echo)
+	g.connections.most = 3
+	server := httptest.NewUnstartedServer(g)
+	server.Config.ConnState = g.connections.count
+	server.Start()
+	defer server.Close()
+	var idle []net.Conn
+	for range 3 {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		idle = append(idle, conn)
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	status, e := 0, core.Error{}
+	for status != 503 { // the server may count them a moment later
+		status, e = ask(t, "POST", server.URL+"/run/f", "{}")
+	}
+	if e.Kind != core.KindExhausted || e.Fault != core.FaultWorker || !e.Retryable {
+		t.Errorf("%+v", e)
+	}
+	if status, e := ask(t, "GET", server.URL+"/healthz", ""); status != 200 {
+		t.Errorf("health: %d %+v", status, e)
+	}
+	for _, conn := range idle {
+		conn.Close()
+	}
+	for range 100 {
+		if status, e = ask(t, "POST", server.URL+"/run/f", "{}"); status == 200 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("after the others have gone: %d %+v", status, e)
 }

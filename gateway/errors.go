@@ -42,8 +42,8 @@ var statuses = map[core.Kind]byFault{
 	core.KindInternal:    {500, 500, 500, 500},
 }
 
-// status returns the status for an error. A kind that is not in the table is a defect, so 500.
-func status(e *core.Error) int {
+// Status returns the status for an error. A kind that is not in the table is a defect, so 500.
+func Status(e *core.Error) int {
 	s, known := statuses[e.Kind]
 	switch {
 	case !known:
@@ -70,43 +70,26 @@ type statusError struct {
 func (e *statusError) Error() string { return e.err.Error() }
 func (e *statusError) Unwrap() error { return e.err }
 
-// ofDeploy gives an error of a deploy its status. There the function is what the caller has sent, so what its author has done
-// wrong is a bad request and not a bad answer; the error still says that the fault is the handler's.
-func ofDeploy(err error) error {
-	e := core.AsError(err)
-	if e.Fault != core.FaultHandler {
-		return err
+// WithStatus gives an error a status that is not the one of the table.
+func WithStatus(status int, err error) error { return &statusError{status, err} }
+
+// ErrorBody returns an error as it is answered with.
+func ErrorBody(e *core.Error) map[string]*core.Error {
+	if e.Exception != nil && e.Exception.Stack == nil {
+		whole, exception := *e, *e.Exception
+		exception.Stack = []string{}
+		whole.Exception, e = &exception, &whole
 	}
-	asCaller := *e
-	asCaller.Fault = core.FaultCaller
-	return &statusError{status(&asCaller), e}
+	return map[string]*core.Error{"error": e}
 }
 
-// errorBody is the JSON of an error.
-type errorBody struct {
-	Kind      core.Kind       `json:"kind"`
-	Message   string          `json:"message"`
-	Fault     core.Fault      `json:"fault"`
-	Retryable bool            `json:"retryable,omitempty"`
-	Exception *core.Exception `json:"exception,omitempty"`
-}
-
-func bodyOf(e *core.Error) map[string]errorBody {
-	exception := e.Exception
-	if exception != nil && exception.Stack == nil {
-		exception = &core.Exception{Type: exception.Type, Message: exception.Message, Stack: []string{}}
-	}
-	return map[string]errorBody{"error": {e.Kind, e.Message, e.Fault, e.Retryable, exception}}
-}
-
-// fail answers with an error. An answer that has begun is broken off instead, so that it cannot be taken for a whole one.
-func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
-	e := settle(r, err)
-	g.note(r, e)
+// Fail answers with an error. An answer that has begun is broken off instead, so that it cannot be taken for a whole one.
+func (g *Gateway) Fail(w http.ResponseWriter, r *http.Request, err error) {
+	e := g.Failure(r, err)
 	if out, ok := w.(*reply); ok && out.begun {
 		panic(http.ErrAbortHandler)
 	}
-	code := status(e)
+	code := Status(e)
 	var s *statusError
 	var coding *codingError
 	switch {
@@ -122,11 +105,13 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, err error) {
 	g.write(w, code, e)
 }
 
-// note logs a defect: the answer tells the caller of it, this tells the one who can mend it.
-func (g *Gateway) note(r *http.Request, e *core.Error) {
+// Failure returns err as the core.Error to answer with. A defect is logged too, for the one who can fix it.
+func (g *Gateway) Failure(r *http.Request, err error) *core.Error {
+	e := settle(r, err)
 	if e.Kind == core.KindInternal {
 		g.log.Error("answer", "method", r.Method, "path", r.URL.Path, "err", e)
 	}
+	return e
 }
 
 // settle returns err as a core.Error. What broke because the caller went away is told as that.
@@ -148,14 +133,14 @@ func (g *Gateway) write(w http.ResponseWriter, code int, e *core.Error) {
 	if e.Retryable && (code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable) {
 		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(e.RetryAfter().Seconds())))))
 	}
-	if err := writeJSON(w, code, bodyOf(e)); err != nil {
+	if err := WriteJSON(w, code, ErrorBody(e)); err != nil {
 		g.log.Debug("answer", "err", err)
 	}
 }
 
-// writeJSON answers with a value as one line of JSON. An error means that the caller is gone.
-func writeJSON(w http.ResponseWriter, code int, value any) error {
-	line, err := jsonLine(value)
+// WriteJSON answers with a value as one line of JSON. An error means that the caller is gone.
+func WriteJSON(w http.ResponseWriter, code int, value any) error {
+	line, err := JSONLine(value)
 	if err != nil {
 		return err
 	}
@@ -165,8 +150,8 @@ func writeJSON(w http.ResponseWriter, code int, value any) error {
 	return nil
 }
 
-// jsonLine returns a value as JSON with a newline, with <, > and & as they are.
-func jsonLine(value any) ([]byte, error) {
+// JSONLine returns a value as JSON with a newline, with <, > and & as they are.
+func JSONLine(value any) ([]byte, error) {
 	var line bytes.Buffer
 	encoder := json.NewEncoder(&line)
 	encoder.SetEscapeHTML(false)
@@ -176,8 +161,8 @@ func jsonLine(value any) ([]byte, error) {
 	return line.Bytes(), nil
 }
 
-// clip shortens what a caller sent for use in a message.
-func clip(s string) string {
+// Clip shortens what a caller sent for use in a message.
+func Clip(s string) string {
 	const most = 80
 	if len(s) <= most {
 		return s

@@ -6,126 +6,62 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// fakeService does what its fields say; a method without one answers with nothing.
-type fakeService struct {
-	deploy    func(context.Context, core.DeployRequest, func(core.Progress)) (core.Function, error)
-	remove    func(context.Context, string) error
-	functions func(context.Context) ([]core.Function, error)
-	invoke    func(context.Context, core.Invocation) (core.Result, error)
-	snapshot  func(context.Context) (core.Snapshot, error)
+// invoker is an Invoker, and with an empty tree all that a gateway without an API needs.
+type invoker func(context.Context, core.Invocation) (core.Result, error)
+
+func (f invoker) Invoke(ctx context.Context, i core.Invocation) (core.Result, error) {
+	return f(ctx, i)
 }
 
-func (f *fakeService) Deploy(ctx context.Context, r core.DeployRequest, p func(core.Progress)) (core.Function, error) {
-	return f.deploy(ctx, r, p)
-}
-func (f *fakeService) Remove(ctx context.Context, name string) error { return f.remove(ctx, name) }
-func (f *fakeService) Functions(ctx context.Context) ([]core.Function, error) {
-	return f.functions(ctx)
-}
-func (f *fakeService) Invoke(ctx context.Context, i core.Invocation) (core.Result, error) {
-	return f.invoke(ctx, i)
-}
-func (f *fakeService) Snapshot(ctx context.Context) (core.Snapshot, error) {
-	if f.snapshot == nil {
-		return core.Snapshot{}, nil
-	}
-	return f.snapshot(ctx)
-}
-
-func (f *fakeService) service() core.Service { return core.Service{Catalog: f, Invoker: f, Tree: f} }
-
-// fake is a service for tests.
-type fake interface{ service() core.Service }
-
-// fakeLogs is a fakeService that keeps logs.
-type fakeLogs struct {
-	fakeService
-	logs func(ctx context.Context, name string, query core.LogQuery) (io.ReadCloser, error)
-}
-
-func (f *fakeLogs) Logs(ctx context.Context, name string, query core.LogQuery) (io.ReadCloser, error) {
-	return f.logs(ctx, name, query)
-}
-
-func (f *fakeLogs) service() core.Service {
-	service := f.fakeService.service()
-	service.Logs = f
-	return service
-}
+func (f invoker) Snapshot(context.Context) (core.Snapshot, error) { return core.Snapshot{}, nil }
 
 // echo answers with the event.
 func echo(_ context.Context, i core.Invocation) (core.Result, error) {
 	return core.Result{Body: append([]byte(nil), i.Event...), Start: core.StartWarm, Language: "python"}, nil
 }
 
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
-
-// newGateway returns a Gateway over the fake that logs nothing.
-func newGateway(f fake) *Gateway { return New(f.service(), quiet()) }
-
-// serve serves a Gateway over the fake on loopback until the test ends.
-func serve(t testing.TB, f fake) *httptest.Server {
-	t.Helper()
-	return serveParts(t, f.service())
+// newGateway returns a Gateway with the least of an API: events at /run/<name>, and at /bodies what reads a body to its end.
+func newGateway(invoke invoker) *Gateway {
+	g := New(core.Service{Invoker: invoke, Tree: invoke}, slog.New(slog.DiscardHandler))
+	g.Events("/run/", func(w http.ResponseWriter, r *http.Request, name string) {
+		result, err := g.Invoke(w, r, name, RequestID(r.Header))
+		if err != nil {
+			g.Fail(w, r, err)
+			return
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(result.Body)))
+		_, _ = w.Write(result.Body)
+	})
+	g.Route("/bodies", Methods{http.MethodPut: func(w http.ResponseWriter, r *http.Request) error {
+		_, err := io.Copy(io.Discard, r.Body)
+		return err
+	}})
+	return g
 }
 
-func serveParts(t testing.TB, service core.Service) *httptest.Server {
-	t.Helper()
-	server := httptest.NewServer(New(service, quiet()))
-	t.Cleanup(server.Close)
-	return server
-}
-
-// answer is an HTTP answer, read to its end.
-type answer struct {
-	status int
-	header http.Header
-	body   string
-}
-
-// ask sends a request. Headers come as "Key: value".
-func ask(t testing.TB, method, url, body string, headers ...string) answer {
+// ask sends a request on a connection of its own, and returns the status and the error of the answer.
+func ask(t *testing.T, method, url, body string) (int, core.Error) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, h := range headers {
-		key, value, _ := strings.Cut(h, ": ")
-		request.Header.Set(key, value)
-	}
-	// Redirects are to be seen, not followed.
+	request.Close = true
 	response, err := http.DefaultTransport.RoundTrip(request)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	content, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
+	var told struct{ Error core.Error }
+	if err := json.NewDecoder(response.Body).Decode(&told); err != nil && response.StatusCode >= 400 {
+		t.Fatalf("status %d, and no JSON: %v", response.StatusCode, err)
 	}
-	return answer{response.StatusCode, response.Header, string(content)}
-}
-
-// failure reads the error in an answer, which has to be one.
-func (a answer) failure(t testing.TB) errorBody {
-	t.Helper()
-	if got := a.header.Get("Content-Type"); got != "application/json" {
-		t.Errorf("Content-Type of an error: %q", got)
-	}
-	var body struct{ Error *errorBody }
-	if err := json.Unmarshal([]byte(a.body), &body); err != nil || body.Error == nil {
-		t.Fatalf("status %d, not a JSON error: %q", a.status, a.body)
-	}
-	if body.Error.Kind == "" || body.Error.Message == "" || body.Error.Fault == "" {
-		t.Errorf("error with an empty field: %s", a.body)
-	}
-	return *body.Error
+	return response.StatusCode, told.Error
 }

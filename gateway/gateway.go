@@ -1,6 +1,6 @@
-// Package gateway serves a core.Service over HTTP: functions under /v1, events under /run, and what an operator asks for
-// under /healthz and /metrics. Every answer that is not a result, a log or a metric is JSON, also each error; docs/http.md
-// tells users what this package promises.
+// Package gateway is the front that every API stands on: it listens, gives each request an id, bounds bodies and connections, counts,
+// and answers errors by one table of statuses. An API puts its routes into it, as gateway/v1 does; /healthz and /metrics are the
+// front's own. Every answer that is not a result, a log or a metric is JSON, also each error; docs/http.md tells users what is promised.
 //
 // It cannot tell one worker from a cluster, and it keeps no state of its own besides metrics.
 package gateway
@@ -27,12 +27,16 @@ const (
 	lastAnswers = time.Second
 )
 
-// Gateway is an http.Handler over a core.Service. It serves what the parts of the service are for; a part that is nil is answered with
-// an error.
+// Gateway is an http.Handler over a core.Service. It is used as follows:
+//
+//	front := gateway.New(service, log)
+//	v1.Mount(front)
+//	err := front.Serve(ctx, listener)
 type Gateway struct {
 	service     core.Service
 	log         *slog.Logger
 	router      *mux.Router
+	events      []events
 	origins     *http.CrossOriginProtection
 	metrics     *metrics
 	connections *connections
@@ -55,20 +59,17 @@ func New(service core.Service, log *slog.Logger) *Gateway {
 	// Paths are matched as they were sent: otherwise %2F in a name would be a separator, and mux would answer a path with
 	// ".." or "//" with a redirect instead of an error.
 	g.router = mux.NewRouter().UseEncodedPath().SkipClean(true)
-	g.router.NotFoundHandler = g.answer(notFound)
-	g.route("/v1/functions", methods{http.MethodGet: g.functions, http.MethodPost: g.deploy})
-	g.route("/v1/functions/{name}", methods{http.MethodGet: g.function, http.MethodPut: g.deploy, http.MethodDelete: g.remove})
-	g.route("/v1/functions/{name}/logs", methods{http.MethodGet: g.logs})
-	g.route("/v1/functions/{name}/sbom", methods{http.MethodGet: g.bill})
-	g.route("/v1/functions/{name}/vulnerabilities", methods{http.MethodGet: g.vulnerabilities})
-	g.route("/v1/applications/{name}", methods{http.MethodPut: g.deployApplication, http.MethodDelete: g.removeApplication})
-	g.route("/v1/locks", methods{http.MethodPost: g.lock})
-	g.routePackages()
-	g.route("/v1/tree", methods{http.MethodGet: g.tree})
-	g.route("/healthz", methods{http.MethodGet: healthz})
-	g.route("/metrics", methods{http.MethodGet: g.metrics.serve})
+	g.router.NotFoundHandler = g.answer(NotFound)
+	g.Route("/healthz", Methods{http.MethodGet: healthz})
+	g.Route("/metrics", Methods{http.MethodGet: g.metrics.serve})
 	return g
 }
+
+// Service returns the service that is served.
+func (g *Gateway) Service() core.Service { return g.service }
+
+// Closing is closed when the gateway begins to end: an answer that does not end by itself has to end then.
+func (g *Gateway) Closing() <-chan struct{} { return g.closing }
 
 // LogEvents has each event get a line in the log. It is called before the first request.
 func (g *Gateway) LogEvents() { g.logEvents = true }
@@ -82,9 +83,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// Events do not go through mux: its regular expressions and the two copies it makes of the request would more than double
 	// the cost of the gateway for a warm event, 0.6 to 1.5 µs and 1.1 KB of garbage (BenchmarkRun, BenchmarkMux).
-	if name, found := strings.CutPrefix(r.URL.Path, "/run/"); found {
-		g.run(out, r, name)
-		return
+	for _, e := range g.events {
+		if name, found := strings.CutPrefix(r.URL.Path, e.prefix); found {
+			e.serve(out, r, name)
+			return
+		}
 	}
 	g.router.ServeHTTP(out, r)
 }
@@ -131,14 +134,27 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// handler answers a request, or returns an error to be answered with.
-type handler func(w http.ResponseWriter, r *http.Request) error
+// Handler answers a request, or returns an error to be answered with.
+type Handler func(w http.ResponseWriter, r *http.Request) error
 
-// methods are the handlers of one path.
-type methods map[string]handler
+// Methods are the handlers of one path.
+type Methods map[string]Handler
 
-// route serves a path, and what HTTP asks of every path: HEAD where there is GET, OPTIONS, and 405 for the rest.
-func (g *Gateway) route(path string, m methods) {
+// events are paths to which events are sent.
+type events struct {
+	prefix string
+	serve  func(w http.ResponseWriter, r *http.Request, name string)
+}
+
+// Events serves the paths that begin with the prefix, whatever their method. The rest of the path, decoded, is the name. It is called
+// before the first request.
+func (g *Gateway) Events(prefix string, serve func(w http.ResponseWriter, r *http.Request, name string)) {
+	g.events = append(g.events, events{prefix, serve})
+}
+
+// Route serves a path, and what HTTP asks of every path: HEAD where there is GET, OPTIONS, and 405 for the rest. It is called before the
+// first request.
+func (g *Gateway) Route(path string, m Methods) {
 	allow := []string{http.MethodOptions}
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		if m[method] != nil {
@@ -153,11 +169,11 @@ func (g *Gateway) route(path string, m methods) {
 	g.router.Handle(path, g.answer(func(w http.ResponseWriter, r *http.Request) error {
 		h := m[r.Method]
 		if h == nil {
-			return otherMethod(w, r, allowed)
+			return OtherMethod(w, r, allowed)
 		}
 		if err := g.origins.Check(r); err != nil {
 			return &statusError{http.StatusForbidden, core.Errorf(core.KindInvalid, core.FaultCaller,
-				"%s %s was sent by a page of another site, which may not change functions: %w", r.Method, clip(r.URL.Path), err)}
+				"%s %s was sent by a page of another site, which may not change functions: %w", r.Method, Clip(r.URL.Path), err)}
 		}
 		if names := codings(r); len(names) > 0 {
 			return unknownCoding(names, "identity")
@@ -167,32 +183,33 @@ func (g *Gateway) route(path string, m methods) {
 }
 
 // answer makes a handler an http.Handler that answers with the handler's errors.
-func (g *Gateway) answer(h handler) http.Handler {
+func (g *Gateway) answer(h Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := h(w, r); err != nil {
-			g.fail(w, r, err)
+			g.Fail(w, r, err)
 		}
 	})
 }
 
-// otherMethod answers a method that a path has no handler for.
-func otherMethod(w http.ResponseWriter, r *http.Request, allowed string) error {
+// OtherMethod answers a method that a path has no handler for.
+func OtherMethod(w http.ResponseWriter, r *http.Request, allowed string) error {
 	w.Header().Set("Allow", allowed)
 	if r.Method == http.MethodOptions {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
 	return &statusError{http.StatusMethodNotAllowed, core.Errorf(core.KindInvalid, core.FaultCaller,
-		"%s is not a method of %s; it has %s", clip(r.Method), clip(r.URL.Path), allowed)}
+		"%s is not a method of %s; it has %s", Clip(r.Method), Clip(r.URL.Path), allowed)}
 }
 
-func notFound(_ http.ResponseWriter, r *http.Request) error {
+// NotFound answers a request for what there is not.
+func NotFound(_ http.ResponseWriter, r *http.Request) error {
 	return core.Errorf(core.KindNotFound, core.FaultCaller,
-		"there is nothing at %s; events go to /run/<name>, functions are under /v1/functions", clip(r.URL.Path))
+		"there is nothing at %s; events go to /run/<name>, functions are under /v1/functions", Clip(r.URL.Path))
 }
 
 func healthz(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	return WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
 // recovered is deferred around a request: a panic becomes an internal error, or a broken connection when an answer has begun.

@@ -44,7 +44,7 @@ type seriesKey struct {
 // series is where one sort of invocation is counted.
 type series struct {
 	count  prometheus.Counter
-	phases [len(phaseNames)]prometheus.Observer
+	phases [len(core.PhaseNames)]prometheus.Observer
 }
 
 func newMetrics(service core.Service, log *slog.Logger) *metrics {
@@ -86,7 +86,7 @@ func (m *metrics) observe(result core.Result, kind core.Kind) {
 		s = m.find(key)
 	}
 	s.count.Inc()
-	for i, took := range durations(result.Phases) {
+	for i, took := range result.Phases.Durations() {
 		if took > 0 {
 			s.phases[i].Observe(took.Seconds())
 		}
@@ -96,7 +96,7 @@ func (m *metrics) observe(result core.Result, kind core.Kind) {
 func (m *metrics) find(key seriesKey) *series {
 	language := cmp.Or(key.language, "none")
 	s := &series{count: m.invocations.WithLabelValues(language, string(key.start), string(key.kind))}
-	for i, phase := range phaseNames {
+	for i, phase := range core.PhaseNames {
 		s.phases[i] = m.phases.WithLabelValues(language, string(key.start), phase)
 	}
 	m.mu.Lock()

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -22,7 +21,6 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
 // write makes files under a new directory called name.
@@ -429,7 +427,7 @@ func TestInvoke(t *testing.T) {
 		{true, []string{"1"}, "1\n"},
 		{true, []string{"-d", ""}, "{}\n"},
 	} {
-		server := httptest.NewServer(gateway.New(newWorld().service(), slog.New(slog.DiscardHandler)))
+		server := serving(newWorld().service())
 		runAt(t.Context(), &program{piped: test.piped}, server.URL, `"typed"`+"\n", append([]string{"invoke", "hello"}, test.args...)...).want(t, 0, test.out, "")
 		server.Close()
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/gateway"
+	v1 "github.com/pipsqueak-faas/pipsqueak/gateway/v1"
 )
 
 // world is a service that is known in every detail, with logs.
@@ -162,10 +163,17 @@ type ran struct {
 	out, err string
 }
 
+// serving serves a service on loopback.
+func serving(service core.Service) *httptest.Server {
+	front := gateway.New(service, slog.New(slog.DiscardHandler))
+	v1.Mount(front)
+	return httptest.NewServer(front)
+}
+
 // pipsqueak runs a command line against a server over w.
 func pipsqueak(t *testing.T, w *world, input string, args ...string) ran {
 	t.Helper()
-	server := httptest.NewServer(gateway.New(w.service(), slog.New(slog.DiscardHandler)))
+	server := serving(w.service())
 	defer server.Close()
 	return runAt(t.Context(), &program{}, server.URL, input, args...)
 }
@@ -239,7 +247,7 @@ func TestFits(t *testing.T) {
 		w.tree.Nodes[i].Apart = w.functions[0].Apart
 	}
 	for _, command := range []string{"list", "tree"} {
-		server := httptest.NewServer(gateway.New(w.service(), slog.New(slog.DiscardHandler)))
+		server := serving(w.service())
 		got := runAt(t.Context(), &program{}, server.URL, "", command)
 		for line := range strings.Lines(got.out) {
 			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
@@ -363,7 +371,7 @@ func TestLogsAsked(t *testing.T) {
 }
 
 func TestLogsFollowUntilInterrupted(t *testing.T) {
-	server := httptest.NewServer(gateway.New(newWorld().service(), slog.New(slog.DiscardHandler)))
+	server := serving(newWorld().service())
 	defer server.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

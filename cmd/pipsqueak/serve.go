@@ -17,6 +17,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
 	"github.com/pipsqueak-faas/pipsqueak/gateway"
+	v1 "github.com/pipsqueak-faas/pipsqueak/gateway/v1"
 )
 
 func (p *program) serve() *cobra.Command {
@@ -136,6 +137,7 @@ func (p *program) serveAt(ctx context.Context, address string, config workerConf
 		return core.Errorf(core.KindUnavailable, core.FaultCaller, "cannot print the address that is served: %w", err)
 	}
 	front := gateway.New(service, config.Log)
+	v1.Mount(front)
 	if config.Events {
 		front.LogEvents()
 	}

@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"log/slog"
-	"net/http/httptest"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
 // stocked is a world with packages, of which one is damaged.
@@ -62,7 +59,7 @@ func (s *stocked) service() core.Service {
 
 func TestStore(t *testing.T) {
 	s := &stocked{world: newWorld()}
-	server := httptest.NewServer(gateway.New(s.service(), slog.New(slog.DiscardHandler)))
+	server := serving(s.service())
 	defer server.Close()
 	run := func(args ...string) ran {
 		return runAt(t.Context(), &program{}, server.URL, "", append([]string{"store"}, args...)...)

@@ -1,10 +1,11 @@
-package gateway
+package v1
 
 import (
 	"encoding/base64"
 	"net/http"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
 // signatureHeader is where a deploy has the signature of its archive: a DSSE envelope in base64.
@@ -20,19 +21,19 @@ func signatureOf(headers interface{ Get(name string) string }) ([]byte, error) {
 }
 
 // bill answers with the bill of materials of a function, as JSON unless only XML is asked for.
-func (g *Gateway) bill(w http.ResponseWriter, r *http.Request) error {
-	name, err := nameOf(r)
+func (a *api) bill(w http.ResponseWriter, r *http.Request) error {
+	name, err := gateway.NameOf(r)
 	if err != nil {
 		return err
 	}
-	if g.service.Bills == nil {
+	if a.service.Bills == nil {
 		return core.Errorf(core.KindUnsupported, core.FaultWorker, "this server makes no bills of materials")
 	}
 	format := core.BillJSON
-	if accepts(r, core.BillXML.MediaType()) && !accepts(r, core.BillJSON.MediaType()) {
+	if gateway.Accepts(r, core.BillXML.MediaType()) && !gateway.Accepts(r, core.BillJSON.MediaType()) {
 		format = core.BillXML
 	}
-	bill, err := g.service.Bills.Bill(r.Context(), name, format)
+	bill, err := a.service.Bills.Bill(r.Context(), name, format)
 	if err != nil {
 		return err
 	}
@@ -42,17 +43,17 @@ func (g *Gateway) bill(w http.ResponseWriter, r *http.Request) error {
 }
 
 // vulnerabilities answers with what is known of the vulnerabilities of a function.
-func (g *Gateway) vulnerabilities(w http.ResponseWriter, r *http.Request) error {
-	name, err := nameOf(r)
+func (a *api) vulnerabilities(w http.ResponseWriter, r *http.Request) error {
+	name, err := gateway.NameOf(r)
 	if err != nil {
 		return err
 	}
-	if g.service.Vulnerabilities == nil {
+	if a.service.Vulnerabilities == nil {
 		return core.Errorf(core.KindUnsupported, core.FaultWorker, "this server knows no vulnerabilities")
 	}
-	report, err := g.service.Vulnerabilities.Vulnerabilities(r.Context(), name)
+	report, err := a.service.Vulnerabilities.Vulnerabilities(r.Context(), name)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, report)
+	return gateway.WriteJSON(w, http.StatusOK, report)
 }

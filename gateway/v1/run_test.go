@@ -1,14 +1,11 @@
-package gateway
+package v1
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -16,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
 func TestRunEvents(t *testing.T) {
@@ -40,7 +38,7 @@ func TestRunEvents(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			a := ask(t, "POST", url, test.event)
 			if a.status != test.status {
-				t.Fatalf("status %d, want %d: %s", a.status, test.status, clip(a.body))
+				t.Fatalf("status %d, want %d: %s", a.status, test.status, gateway.Clip(a.body))
 			}
 			if test.kind != "" {
 				if e := a.failure(t); e.Kind != test.kind || e.Fault != core.FaultCaller {
@@ -49,7 +47,7 @@ func TestRunEvents(t *testing.T) {
 				return
 			}
 			if a.body != test.result {
-				t.Errorf("got %s", clip(a.body))
+				t.Errorf("got %s", gateway.Clip(a.body))
 			}
 		})
 	}
@@ -175,14 +173,6 @@ func TestRunErrors(t *testing.T) {
 			t.Errorf("%s: headers %v", test.kind, a.header)
 		}
 	}
-	for kind := range statuses {
-		s := statuses[kind]
-		for _, code := range []int{s.caller, s.handler, s.driver, s.worker} {
-			if code < 400 || code > 599 {
-				t.Errorf("%s has status %d", kind, code)
-			}
-		}
-	}
 }
 
 func TestRunException(t *testing.T) {
@@ -215,7 +205,7 @@ func TestRunNames(t *testing.T) {
 		got = ""
 		a := ask(t, "POST", server.URL+"/run/"+path, "{}")
 		if got != want || (want == "") != (a.status == 400) {
-			t.Errorf("%s: status %d, function %q, want %q", clip(path), a.status, got, want)
+			t.Errorf("%s: status %d, function %q, want %q", gateway.Clip(path), a.status, got, want)
 		}
 		if want == "" && a.failure(t).Kind != core.KindInvalid {
 			t.Errorf("%s: %s", path, a.body)
@@ -261,7 +251,7 @@ func TestRunConcurrent(t *testing.T) {
 			for i := range 50 {
 				event := fmt.Sprintf(`{"worker":%d,"i":%d,"pad":%q}`, worker, i, strings.Repeat("p", worker*i*20))
 				if a := ask(t, "POST", server.URL+"/run/echo", event); a.body != event {
-					t.Errorf("sent %s got %s", clip(event), clip(a.body))
+					t.Errorf("sent %s got %s", gateway.Clip(event), gateway.Clip(a.body))
 				}
 			}
 		})
@@ -326,77 +316,4 @@ func TestRunHalfAnEvent(t *testing.T) {
 	if len(content) > 0 && !strings.HasPrefix(string(content), "HTTP/1.1 499") {
 		t.Errorf("got %q", content)
 	}
-}
-
-func FuzzRequestID(f *testing.F) {
-	f.Add("abc")
-	f.Add("a b")
-	f.Fuzz(func(t *testing.T, given string) {
-		id := requestID(http.Header{headerRequestID: {given}})
-		if id == "" || len(id) > 128 || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			t.Errorf("%q became %q", given, id)
-		}
-		if _, err := json.Marshal(id); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// The table of statuses that users read is the one that is used.
-func TestStatusesAreDocumented(t *testing.T) {
-	page, err := os.ReadFile("../docs/http.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(statuses) != len(core.Kinds()) {
-		t.Errorf("%d kinds have a status, and there are %d", len(statuses), len(core.Kinds()))
-	}
-	for _, kind := range core.Kinds() {
-		s, known := statuses[kind]
-		if !known {
-			t.Errorf("the kind %s has no status", kind)
-		}
-		if row := fmt.Sprintf("| `%s` | %d | %d | %d | %d |", kind, s.caller, s.handler, s.driver, s.worker); !strings.Contains(string(page), row) {
-			t.Errorf("docs/http.md has no row %s", row)
-		}
-	}
-}
-
-// A worker that is short of descriptors answers at once, and does not keep the connection.
-func TestCrowded(t *testing.T) {
-	g := newGateway(&fakeService{invoke: echo})
-	g.connections.most = 3
-	server := httptest.NewUnstartedServer(g)
-	server.Config.ConnState = g.connections.count
-	server.Start()
-	defer server.Close()
-	var idle []net.Conn
-	for range 3 {
-		conn, err := net.Dial("tcp", server.Listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		idle = append(idle, conn)
-	}
-	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	var a answer
-	for a.status != 503 { // the server may count them a moment later
-		a = ask(t, "POST", server.URL+"/run/f", "{}", "Connection: close")
-	}
-	if e := a.failure(t); e.Kind != core.KindExhausted || e.Fault != core.FaultWorker || !e.Retryable {
-		t.Errorf("%+v", e)
-	}
-	if a := ask(t, "GET", server.URL+"/healthz", "", "Connection: close"); a.status != 200 {
-		t.Errorf("health: %+v", a)
-	}
-	for _, conn := range idle {
-		conn.Close()
-	}
-	for range 100 {
-		if a = ask(t, "POST", server.URL+"/run/f", "{}", "Connection: close"); a.status == 200 {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Errorf("after the others have gone: %+v", a)
 }

@@ -1,4 +1,4 @@
-package gateway
+package v1
 
 import (
 	"bufio"
@@ -14,11 +14,12 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
 // logs answers with what the handlers of a function have printed, and with follow=true goes on until one side ends.
-func (g *Gateway) logs(w http.ResponseWriter, r *http.Request) error {
-	name, err := nameOf(r)
+func (a *api) logs(w http.ResponseWriter, r *http.Request) error {
+	name, err := gateway.NameOf(r)
 	if err != nil {
 		return err
 	}
@@ -26,7 +27,7 @@ func (g *Gateway) logs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if g.service.Logs == nil {
+	if a.service.Logs == nil {
 		return core.Errorf(core.KindUnsupported, core.FaultWorker, "this server keeps no logs")
 	}
 	ctx, cancel := context.WithCancel(r.Context())
@@ -34,18 +35,18 @@ func (g *Gateway) logs(w http.ResponseWriter, r *http.Request) error {
 	go func() {
 		defer cancel()
 		select {
-		case <-g.closing:
+		case <-a.front.Closing():
 		case <-ctx.Done():
 		}
 	}()
-	reader, err := g.service.Logs.Logs(ctx, name, query)
+	reader, err := a.service.Logs.Logs(ctx, name, query)
 	if err != nil {
 		return err
 	}
 	defer reader.Close()
 
 	write, media := copyLine, ndjson
-	if accepts(r, "text/plain") {
+	if gateway.Accepts(r, "text/plain") {
 		write, media = textOf(name), "text/plain; charset=utf-8"
 	}
 	w.Header().Set("Content-Type", media)
@@ -61,7 +62,7 @@ func (g *Gateway) logs(w http.ResponseWriter, r *http.Request) error {
 func logQuery(r *http.Request) (query core.LogQuery, err error) {
 	asked := r.URL.Query()
 	wrong := func(name, is string) error {
-		return core.Errorf(core.KindInvalid, core.FaultCaller, "%s=%s is %s", name, clip(asked.Get(name)), is)
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "%s=%s is %s", name, gateway.Clip(asked.Get(name)), is)
 	}
 	for name, to := range map[string]*bool{"follow": &query.Follow, "errors": &query.Errors} {
 		if text := asked.Get(name); text != "" {

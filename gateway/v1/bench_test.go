@@ -1,4 +1,4 @@
-package gateway
+package v1
 
 import (
 	"bytes"
@@ -72,8 +72,6 @@ func BenchmarkMux(b *testing.B) {
 	for _, path := range []string{"/v1/functions", "/v1/functions/{name}", "/v1/functions/{name}/logs", "/v1/tree"} {
 		router.Handle(path, http.NotFoundHandler())
 	}
-	router.HandleFunc("/run/{name}", func(w http.ResponseWriter, r *http.Request) {
-		g.run(&reply{ResponseWriter: w}, r, mux.Vars(r)["name"])
-	})
+	router.HandleFunc("/run/{name}", g.ServeHTTP)
 	benchmarkHandler(b, router)
 }

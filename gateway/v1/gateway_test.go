@@ -1,4 +1,4 @@
-package gateway
+package v1
 
 import (
 	"bufio"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
 var hello = core.Function{Name: "hello", Version: 1, Runtime: "python3.11", Handler: "handler.handler", Limits: core.DefaultLimits()}
@@ -69,7 +70,7 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v1/functions/h%C3%A9", 404, "not_found"},
 		{"GET", "/v1/functions/" + strings.Repeat("/x", 3000), 404, "not_found"},
 	} {
-		t.Run(test.method+" "+clip(test.path), func(t *testing.T) {
+		t.Run(test.method+" "+gateway.Clip(test.path), func(t *testing.T) {
 			a := ask(t, test.method, url+test.path, "")
 			if a.status != test.status {
 				t.Fatalf("status %d, want %d: %s", a.status, test.status, a.body)

@@ -1,4 +1,4 @@
-package gateway
+package v1
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package gateway
+package v1
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
 func TestMetrics(t *testing.T) {
@@ -60,6 +61,6 @@ func TestMetricsWithoutSnapshot(t *testing.T) {
 	}})
 	ask(t, "POST", server.URL+"/run/f", "")
 	if a := ask(t, "GET", server.URL+"/metrics", ""); a.status != 200 || !strings.Contains(a.body, "pipsqueak_invocations_total") {
-		t.Errorf("status %d, %s", a.status, clip(a.body))
+		t.Errorf("status %d, %s", a.status, gateway.Clip(a.body))
 	}
 }

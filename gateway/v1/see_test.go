@@ -1,4 +1,4 @@
-package gateway
+package v1
 
 import (
 	"bytes"
@@ -123,7 +123,7 @@ func TestEvents(t *testing.T) {
 		result.Body = []byte(`"answer"`)
 		return result, nil
 	}}
-	g := New(service.service(), slog.New(slog.NewTextHandler(&log, nil)))
+	g := open(service.service(), slog.New(slog.NewTextHandler(&log, nil)))
 	server := httptest.NewServer(g)
 	defer server.Close()
 	ask(t, "POST", server.URL+"/run/f", "1", "X-Request-Id: before")

@@ -1,4 +1,4 @@
-package gateway
+package v1
 
 import (
 	"encoding/json"
@@ -8,28 +8,15 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
 // maxQuestion bounds the body of a request about packages, in bytes.
 const maxQuestion = 1 << 20
 
-// routePackages serves what a service says of its packages, when it says something.
-func (g *Gateway) routePackages() {
-	if g.service.Packages == nil {
-		return
-	}
-	p := shelf{g, g.service.Packages}
-	g.route("/v1/packages", methods{http.MethodGet: p.inventory})
-	g.route("/v1/packages/verify", methods{http.MethodPost: p.verify})
-	g.route("/v1/packages/quarantine", methods{http.MethodPost: p.quarantine})
-	g.route("/v1/packages/release", methods{http.MethodPost: p.release})
-	g.route("/v1/packages/collect", methods{http.MethodPost: p.collect})
-	g.route("/v1/functions/{name}/packages", methods{http.MethodGet: p.ofFunction})
-}
-
 // shelf answers requests about packages.
 type shelf struct {
-	g        *Gateway
+	a        *api
 	packages core.Packages
 }
 
@@ -38,11 +25,11 @@ func (s shelf) inventory(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, inventory)
+	return gateway.WriteJSON(w, http.StatusOK, inventory)
 }
 
 func (s shelf) ofFunction(w http.ResponseWriter, r *http.Request) error {
-	name, err := nameOf(r)
+	name, err := gateway.NameOf(r)
 	if err != nil {
 		return err
 	}
@@ -57,7 +44,7 @@ func writeInstalled(w http.ResponseWriter, all []core.Installed) error {
 	if all == nil {
 		all = []core.Installed{}
 	}
-	return writeJSON(w, http.StatusOK, all)
+	return gateway.WriteJSON(w, http.StatusOK, all)
 }
 
 func (s shelf) verify(w http.ResponseWriter, r *http.Request) error {
@@ -65,7 +52,7 @@ func (s shelf) verify(w http.ResponseWriter, r *http.Request) error {
 	if err := question(w, r, &asked); err != nil {
 		return err
 	}
-	return s.g.follow(w, r, "verified", func(progress func(core.Progress)) (any, int, error) {
+	return s.a.follow(w, r, "verified", func(progress func(core.Progress)) (any, int, error) {
 		verified, err := s.packages.Verify(r.Context(), asked, progress)
 		return verified, http.StatusOK, err
 	})

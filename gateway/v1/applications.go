@@ -1,4 +1,4 @@
-package gateway
+package v1
 
 import (
 	"io"
@@ -7,23 +7,24 @@ import (
 	"net/http"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
 // applicationsOf returns the name in the request's path, and the part of the service that knows applications.
-func (g *Gateway) applicationsOf(r *http.Request) (string, core.Applications, error) {
-	name, err := nameOf(r)
+func (a *api) applicationsOf(r *http.Request) (string, core.Applications, error) {
+	name, err := gateway.NameOf(r)
 	if err != nil {
 		return "", nil, err
 	}
-	if g.service.Applications == nil {
+	if a.service.Applications == nil {
 		return "", nil, core.Errorf(core.KindUnsupported, core.FaultWorker, "this server knows no applications: deploy the functions one by one")
 	}
-	return name, g.service.Applications, nil
+	return name, a.service.Applications, nil
 }
 
 // deployApplication makes an application of the body, which has an archive for each function.
-func (g *Gateway) deployApplication(w http.ResponseWriter, r *http.Request) error {
-	name, applications, err := g.applicationsOf(r)
+func (a *api) deployApplication(w http.ResponseWriter, r *http.Request) error {
+	name, applications, err := a.applicationsOf(r)
 	if err != nil {
 		return err
 	}
@@ -37,7 +38,7 @@ func (g *Gateway) deployApplication(w http.ResponseWriter, r *http.Request) erro
 			"the body of an application is multipart/form-data with a part for each function, its name and its archive, as `curl -X PUT -F NAME=@FILE` sends it: %w", err)
 	}
 	request := core.ApplicationRequest{Name: name, Functions: partsOf(form, options)}
-	return g.follow(w, r, "application", func(progress func(core.Progress)) (any, int, error) {
+	return a.follow(w, r, "application", func(progress func(core.Progress)) (any, int, error) {
 		deployed, err := applications.DeployApplication(r.Context(), request, progress)
 		return deployed, http.StatusOK, err
 	})
@@ -59,7 +60,7 @@ func partsOf(form *multipart.Reader, options core.DeployRequest) iter.Seq2[core.
 				request.Signature, err = signatureOf(part.Header)
 			}
 			if err == nil {
-				err = checkName(request.Name)
+				err = gateway.CheckName(request.Name)
 			}
 			if !yield(request, err) || err != nil {
 				return
@@ -68,8 +69,8 @@ func partsOf(form *multipart.Reader, options core.DeployRequest) iter.Seq2[core.
 	}
 }
 
-func (g *Gateway) removeApplication(w http.ResponseWriter, r *http.Request) error {
-	name, applications, err := g.applicationsOf(r)
+func (a *api) removeApplication(w http.ResponseWriter, r *http.Request) error {
+	name, applications, err := a.applicationsOf(r)
 	if err != nil {
 		return err
 	}
@@ -77,5 +78,5 @@ func (g *Gateway) removeApplication(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, map[string][]string{"removed": removed})
+	return gateway.WriteJSON(w, http.StatusOK, map[string][]string{"removed": removed})
 }

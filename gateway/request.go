@@ -1,0 +1,85 @@
+package gateway
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/gorilla/mux"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// HeaderRequestID is the header of a request's id, as net/http spells it: so the map of headers can be written to as it is.
+const HeaderRequestID = "X-Request-Id"
+
+// RequestID returns the id that the request came with when it is fit for logs and headers, and makes one otherwise.
+func RequestID(header http.Header) string {
+	if given := header[HeaderRequestID]; len(given) == 1 && len(given[0]) > 0 && len(given[0]) <= 128 {
+		sane := true
+		for _, c := range []byte(given[0]) {
+			sane = sane && c > ' ' && c < 0x7f
+		}
+		if sane {
+			return given[0]
+		}
+	}
+	// It has to be unique, not secret; this source costs no system call.
+	const digits = "0123456789abcdef"
+	var id [32]byte
+	for half := range 2 {
+		for bits, i := rand.Uint64(), 0; i < 16; bits, i = bits>>4, i+1 {
+			id[half*16+i] = digits[bits&15]
+		}
+	}
+	return string(id[:])
+}
+
+// NameOf returns the function name in the request's path.
+func NameOf(r *http.Request) (string, error) {
+	encoded := mux.Vars(r)["name"]
+	name, err := url.PathUnescape(encoded)
+	if err != nil {
+		return "", core.Errorf(core.KindInvalid, core.FaultCaller, "the function name %q cannot be decoded: %w", Clip(encoded), err)
+	}
+	return name, CheckName(name)
+}
+
+// Accepts reports whether the request names that media type as one it takes. A wildcard does not: it asks for the usual.
+func Accepts(r *http.Request, media string) bool {
+	for _, line := range r.Header.Values("Accept") {
+		for one := range strings.SplitSeq(line, ",") {
+			one, _, _ = strings.Cut(one, ";")
+			if strings.EqualFold(strings.TrimSpace(one), media) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// CheckName refuses names that no function can have, whatever the service thinks of the rest.
+func CheckName(name string) error {
+	reason := ""
+	switch {
+	case name == "":
+		reason = "is empty"
+	case len(name) > 255:
+		reason = "is over 255 bytes long"
+	case name == "." || name == "..":
+		reason = "is a directory"
+	}
+	for _, c := range name {
+		if c == '/' || c == '\\' || c == unicode.ReplacementChar || !unicode.IsPrint(c) {
+			reason = "has a character that is not allowed: " + strconv.QuoteRune(c)
+			break
+		}
+	}
+	if reason == "" {
+		return nil
+	}
+	return core.Errorf(core.KindInvalid, core.FaultCaller, "the function name %q %s; use letters, digits and - _ .", Clip(name), reason)
+}
