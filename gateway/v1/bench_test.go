@@ -52,11 +52,12 @@ func (n *nowhere) WriteHeader(int)             {}
 func benchmarkHandler(b *testing.B, handler http.Handler) {
 	request := httptest.NewRequest(http.MethodPost, "/run/echo", nil)
 	body := bytes.NewReader(event)
-	request.Body, request.ContentLength = io.NopCloser(body), int64(len(event))
+	request.ContentLength = int64(len(event))
 	w := &nowhere{http.Header{}}
 	b.ReportAllocs()
 	for b.Loop() {
 		body.Reset(event)
+		request.Body = io.NopCloser(body) // the gateway has put its own around the last one
 		clear(w.header)
 		handler.ServeHTTP(w, request)
 	}
