@@ -69,8 +69,8 @@ func (h *Host) admit(conn *net.UnixConn, deadline time.Duration) {
 	s.settle(s.receive(conn))
 }
 
-// visitor is one packet with what the kernel says of its sender. The pidfd is -1 where the kernel gives none.
-type visitor struct {
+// peer is one packet with what the kernel says of its sender. The pidfd is -1 where the kernel gives none.
+type peer struct {
 	note  note
 	pid   int
 	uid   uint32 // as the host has it
@@ -79,44 +79,44 @@ type visitor struct {
 }
 
 // close closes the descriptors.
-func (v visitor) close() {
-	closeFD(v.pidfd)
-	closeFD(v.first)
+func (p peer) close() {
+	closeFD(p.pidfd)
+	closeFD(p.first)
 }
 
-func readVisitor(conn *net.UnixConn) (visitor, error) {
-	v := visitor{pidfd: -1, first: -1}
+func readPeer(conn *net.UnixConn) (peer, error) {
+	p := peer{pidfd: -1, first: -1}
 	packet, oob := make([]byte, 256), make([]byte, 256)
 	n, oobn, _, _, err := conn.ReadMsgUnix(packet, oob)
 	if errors.Is(err, io.EOF) {
-		return v, errors.New("the process went away at the gate")
+		return p, errors.New("the process went away at the gate")
 	}
 	if err != nil {
-		return v, err
+		return p, err
 	}
 	a, err := parseAncillary(oob[:oobn])
 	if err != nil {
-		return v, err
+		return p, err
 	}
-	switch v.note, err = parseNote(packet[:n]); {
+	switch p.note, err = parseNote(packet[:n]); {
 	case err != nil:
 		err = fmt.Errorf("a packet of %d bytes at the gate: %w", n, err)
-	case v.note.Kind == kindHello && len(a.descriptors) != 1:
+	case p.note.Kind == kindHello && len(a.descriptors) != 1:
 		err = fmt.Errorf("HELLO with %d descriptors at the gate, and not the pidfd of a first process", len(a.descriptors))
-	case v.note.Kind != kindHello && len(a.descriptors) > 0:
+	case p.note.Kind != kindHello && len(a.descriptors) > 0:
 		err = errors.New("a packet with descriptors at the gate")
 	case a.pid <= 0:
 		err = errors.New("the kernel does not say who is at the gate")
 	}
 	if err != nil {
 		a.close()
-		return v, err
+		return p, err
 	}
-	v.pid, v.uid, v.pidfd = a.pid, a.uid, a.pidfd
-	if v.note.Kind == kindHello {
-		v.first = a.descriptors[0]
+	p.pid, p.uid, p.pidfd = a.pid, a.uid, a.pidfd
+	if p.note.Kind == kindHello {
+		p.first = a.descriptors[0]
 	}
-	return v, nil
+	return p, nil
 }
 
 // receive leads a process through the gate. It returns when the process is inside or has failed to get there.
@@ -131,19 +131,19 @@ func (s *Sandbox) receive(conn *net.UnixConn) error {
 		return errors.Join(errKilled, conn.Close())
 	}
 	for {
-		v, err := readVisitor(conn)
+		p, err := readPeer(conn)
 		if err != nil {
 			return err
 		}
 		switch {
-		case v.note.Kind == kindUser && s.ids < 0 && s.pid == 0:
-			err = s.mapIDs(v)
-		case v.note.Kind == kindHello && s.pid == 0:
-			err = s.attest(v)
-		case v.note.Kind == kindNetwork && v.pid == s.pid && s.network() == networkRelay && s.relay == nil:
-			err = s.openRelay(v)
-		case v.note.Kind == kindEntered && v.pid == s.pid:
-			v.close()
+		case p.note.Kind == kindUser && s.ids < 0 && s.pid == 0:
+			err = s.mapIDs(p)
+		case p.note.Kind == kindHello && s.pid == 0:
+			err = s.attest(p)
+		case p.note.Kind == kindNetwork && p.pid == s.pid && s.network() == networkRelay && s.relay == nil:
+			err = s.openRelay(p)
+		case p.note.Kind == kindEntered && p.pid == s.pid:
+			p.close()
 			s.enter = time.Since(s.attested)
 			if s.ids < 0 {
 				return conn.Close() // a forked process needs it no more; a keeper watches it for the worker's end
@@ -152,12 +152,12 @@ func (s *Sandbox) receive(conn *net.UnixConn) error {
 				return err
 			}
 			return s.host.networks.follow(conn, s.pid, s.done)
-		case v.note.Kind == kindFailed:
-			v.close()
-			return fmt.Errorf("%s: %w", v.note.step(), unix.Errno(v.note.Err))
+		case p.note.Kind == kindFailed:
+			p.close()
+			return fmt.Errorf("%s: %w", p.note.step(), unix.Errno(p.note.Err))
 		default:
-			v.close()
-			return fmt.Errorf("packet of kind %d out of turn at the gate", v.note.Kind)
+			p.close()
+			return fmt.Errorf("packet of kind %d out of turn at the gate", p.note.Kind)
 		}
 		if err != nil {
 			return err
@@ -166,8 +166,8 @@ func (s *Sandbox) receive(conn *net.UnixConn) error {
 }
 
 // mapIDs gives the launcher's user namespace a range of ids that no other user namespace and no user of the host has.
-func (s *Sandbox) mapIDs(v visitor) error {
-	v.close()
+func (s *Sandbox) mapIDs(p peer) error {
+	p.close()
 	slot, err := s.host.takeIDs()
 	if err != nil {
 		return err
@@ -175,13 +175,13 @@ func (s *Sandbox) mapIDs(v visitor) error {
 	s.ids = slot
 	line := []byte("0 " + strconv.Itoa(firstID+slot*idRange) + " " + strconv.Itoa(idRange) + "\n")
 	for _, file := range []string{"uid_map", "gid_map"} {
-		if err := os.WriteFile(fmt.Sprintf("/proc/%d/%s", v.pid, file), line, 0); err != nil {
+		if err := os.WriteFile(fmt.Sprintf("/proc/%d/%s", p.pid, file), line, 0); err != nil {
 			return fmt.Errorf("mapping ids: %w", err)
 		}
 	}
 	// After the maps: the kernel takes them but once, and from a user namespace right below the host's. So whoever has been
 	// given them is a launcher, and no process of a sandbox gets out of its cgroup this way.
-	if err := s.cgroup.attach(v.pid); err != nil {
+	if err := s.cgroup.attach(p.pid); err != nil {
 		return err
 	}
 	answer := note{Kind: kindGo}
@@ -195,45 +195,45 @@ func (s *Sandbox) mapIDs(v visitor) error {
 var errKilled = errors.New("the sandbox was killed before the process was in it")
 
 // attest takes the process at the gate for the sandbox's own: from here on it can be measured, watched and killed.
-func (s *Sandbox) attest(v visitor) error {
+func (s *Sandbox) attest(p peer) error {
 	s.attested = time.Now()
-	if v.pidfd < 0 {
-		fd, err := unix.PidfdOpen(v.pid, 0)
+	if p.pidfd < 0 {
+		fd, err := unix.PidfdOpen(p.pid, 0)
 		if err != nil {
-			v.close()
-			return fmt.Errorf("pidfd of process %d: %w", v.pid, err)
+			p.close()
+			return fmt.Errorf("pidfd of process %d: %w", p.pid, err)
 		}
-		v.pidfd = fd
+		p.pidfd = fd
 	}
-	if err := s.host.reaper.watch(v.pidfd, s.ended); err != nil {
-		v.close()
+	if err := s.host.reaper.watch(p.pidfd, s.ended); err != nil {
+		p.close()
 		return err
 	}
 	s.mu.Lock()
 	killed := s.killed
-	s.pid, s.pidfd = v.pid, v.pidfd
+	s.pid, s.pidfd = p.pid, p.pidfd
 	s.mu.Unlock()
 	if killed {
-		closeFD(v.first)
+		closeFD(p.first)
 		return errKilled
 	}
-	return s.letIn(v)
+	return s.letIn(p)
 }
 
 // letIn gives the process its orders, and takes the first process of its namespace for what ends it.
-func (s *Sandbox) letIn(v visitor) error {
-	if err := s.cgroup.attach(v.pid); err != nil {
-		closeFD(v.first)
+func (s *Sandbox) letIn(p peer) error {
+	if err := s.cgroup.attach(p.pid); err != nil {
+		closeFD(p.first)
 		return err
 	}
 	if s.network() == networkMake && s.ids < 0 {
-		if fd := s.host.networks.take(v.pid); fd >= 0 {
+		if fd := s.host.networks.take(p.pid); fd >= 0 {
 			s.joinNetwork(fd)
 		}
 	}
-	root, err := s.host.roots.copyFor(s.spec, s.root, rootOf(v.uid))
+	root, err := s.host.roots.copyFor(s.spec, s.root, rootOf(p.uid))
 	if err != nil {
-		closeFD(v.first)
+		closeFD(p.first)
 		return err
 	}
 	s.give = append([]int{root}, s.give...)
@@ -241,15 +241,15 @@ func (s *Sandbox) letIn(v visitor) error {
 	s.closeGiven()
 	first := 0
 	if err == nil {
-		first, err = checkFirst(v.pid, v.first, s.own()) // last, for the process is busy with its orders meanwhile
+		first, err = checkFirst(p.pid, p.first, s.own()) // last, for the process is busy with its orders meanwhile
 	}
 	if err != nil {
-		closeFD(v.first)
+		closeFD(p.first)
 		return err
 	}
 	s.mu.Lock()
-	s.first = v.first
-	if first != v.pid {
+	s.first = p.first
+	if first != p.pid {
 		s.init = first
 	}
 	killed := s.killed
@@ -257,7 +257,7 @@ func (s *Sandbox) letIn(v visitor) error {
 	switch {
 	case killed:
 		return errKilled
-	case first == v.pid:
+	case first == p.pid:
 		return nil
 	}
 	return s.cgroup.attach(first)

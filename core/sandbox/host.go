@@ -5,6 +5,9 @@
 // A sandbox is made before its process. The process comes to the gate by itself, forked by an unprivileged zygote or
 // started by the launcher, and carries out on itself what its orders say (enter/enter.h has the protocol). What needs power
 // over the host is done here, at the other end of the gate.
+//
+// Lock order: Sandbox.mu before Host.mu, which guards the names and ids of all sandboxes. The locks of the reaper, of networks
+// and of an Output are taken alone. None is held while the caller waits for a process; signals and epoll do not block.
 package sandbox
 
 import (

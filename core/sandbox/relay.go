@@ -12,8 +12,8 @@ import (
 )
 
 // openRelay has the relay listen in the network that the process at the gate has made, and lets the process go on.
-func (s *Sandbox) openRelay(v visitor) error {
-	closeFD(v.pidfd)
+func (s *Sandbox) openRelay(p peer) error {
+	closeFD(p.pidfd)
 	var err error
 	s.relay, err = s.host.relay(s.config, func(address string) (net.Listener, error) { return listenIn(s.pidfd, address) })
 	if err != nil {

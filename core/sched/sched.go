@@ -1,5 +1,10 @@
 // Package sched decides for each invocation: reuse an idle instance, fork a new one, wait, or refuse. Then it carries the event
 // to the instance and the result back.
+//
+// Lock order: Scheduler.mu, then pool.mu, then slots.mu. A pool holds its lock while it leases and releases a node, so the
+// tree's locks come after a pool's; and the scheduler holds its own while it asks whether a version is deployed. The locks of
+// an instance and of calls are taken alone. None is held across a call to a driver, a sandbox or an instance, except that of
+// calls: it lets one answer at a time be written, and whoever reads from the instance must not take it.
 package sched
 
 import (

@@ -1,8 +1,11 @@
 // Package tree keeps the tree of live processes: it finds the nearest zygote for a function and forks it, makes the zygotes
 // that requests miss, and evicts what is worth least when memory is short.
 //
-// core/plan decides, from data alone; the tree carries that out by calls to a driver or a sandbox, and no lock is ever held
-// across one. A parent outlives its children: a node is a child from before its fork until after its end, and that alone is what holds a zygote.
+// Package plan decides, from data alone; this package carries out what it decides, by calls to drivers and sandboxes. A parent
+// outlives its children: a node is a child from before its fork until after its end, and that alone is what holds a zygote.
+//
+// Lock order: Tree.mu before Node.mu, and no two nodes' at once. The lock of the turns is taken alone. None is held across a
+// call to a driver or a sandbox. The state of a node needs no lock: it changes by compare-and-swap, see transition.
 package tree
 
 import (

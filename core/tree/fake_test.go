@@ -65,7 +65,13 @@ func newWorld(t testing.TB) *world {
 }
 
 func (w *world) tree(budget int64) *Tree {
-	return New(Config{Budget: budget, Log: slog.New(slog.DiscardHandler), Deployed: w.isDeployed}, w, w)
+	return New(Config{Budget: budget, Log: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelError})), Deployed: w.isDeployed}, w, w)
+}
+
+// Write takes a line of the log. Errors are faults of the tree's own.
+func (w *world) Write(line []byte) (int, error) {
+	w.t.Errorf("the log has %s", line)
+	return len(line), nil
 }
 
 func (w *world) isDeployed(_ string, version int) bool {

@@ -97,10 +97,7 @@ func (t *Tree) imported(fn *core.Function, took time.Duration) {
 
 // abandon ends a node, whether it has a process or not.
 func (t *Tree) abandon(n *Node) {
-	n.mu.Lock()
-	unmade := n.sandbox == nil
-	n.mu.Unlock()
-	if unmade {
+	if n.place() == nil {
 		t.remove(n)
 	} else {
 		n.Kill()

@@ -60,7 +60,7 @@ func (t *Tree) fullOfBetter() string {
 // leaves returns what could be evicted. The caller has the lock.
 func (t *Tree) leaves() (leaves []plan.Leaf) {
 	for _, n := range t.nodes {
-		if len(n.children) > 0 || !n.is(parked) && !n.is(idle) && !n.is(ready) && !n.is(retired) {
+		if len(n.children) > 0 || !n.in().evictable() {
 			continue
 		}
 		n.mu.Lock()
@@ -115,7 +115,7 @@ func (t *Tree) sample() {
 // measure measures a node, and evicts what has to go then. It returns how long measuring took.
 func (t *Tree) measure(n *Node) time.Duration {
 	began := time.Now()
-	usage, err := n.sandbox.Usage()
+	usage, err := n.place().Usage()
 	took := time.Since(began)
 	if err == nil { // an error is a process that ends just now
 		killAll(t.measured(n, usage))
@@ -128,7 +128,7 @@ func (t *Tree) due(now time.Time) (next *Node, wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, n := range t.nodes {
-		if n.pid == 0 || n.is(making) || n.is(dying) {
+		if n.pid == 0 || !n.in().measurable() {
 			continue
 		}
 		if next == nil || n.sampleAt.Before(next.sampleAt) {

@@ -12,91 +12,6 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// state is where a node is in its life.
-type state uint32
-
-const (
-	making  state = iota // its sandbox or process is not complete yet
-	parked               // a child made ahead, which waits for its import
-	ready                // a zygote that forks
-	idle                 // an instance that nobody holds
-	busy                 // an instance that somebody holds
-	leaving              // busy, and to end when it is released
-	retired              // a zygote that forks no more, since its driver is gone; it ends after its last child
-	dying                // ended by us or with its parent; the process may still be there
-	dead
-)
-
-func (s state) String() string {
-	return [...]string{"making", "parked", "ready", "idle", "busy", "leaving", "retired", "dying", "dead"}[s]
-}
-
-// event is what can happen to a node.
-type event uint8
-
-const (
-	made    event = iota // a zygote has imported everything
-	park                 // a child made ahead stands in its sandbox
-	unpark               // it is taken for a start
-	started              // an instance has imported its handler; who started it holds it
-	lease
-	release
-	drain  // end as soon as nobody holds it
-	retire // its driver is gone
-	evict  // end if nobody holds it
-	kill   // end now
-	end    // the process has ended
-)
-
-// transition is the whole life of a node. It returns false for an event that does not apply in that state.
-func transition(from state, e event) (to state, ok bool) {
-	switch e {
-	case made:
-		switch from {
-		case making:
-			return ready, true
-		case retired:
-			return retired, true
-		}
-	case park:
-		return parked, from == making
-	case unpark:
-		return making, from == parked
-	case started:
-		switch from {
-		case making:
-			return busy, true
-		case leaving:
-			return leaving, true
-		}
-	case lease:
-		return busy, from == idle
-	case release:
-		switch from {
-		case busy:
-			return idle, true
-		case leaving:
-			return dying, true
-		}
-	case drain:
-		switch from {
-		case making, busy, leaving:
-			return leaving, true
-		case parked, idle:
-			return dying, true
-		}
-	case retire:
-		return retired, from == making || from == ready
-	case evict:
-		return dying, from == parked || from == ready || from == idle || from == retired
-	case kill:
-		return dying, from < dying
-	case end:
-		return dead, from < dead
-	}
-	return from, false
-}
-
 // Node is one process of the tree in its sandbox. Who gets an instance from Start holds it; who holds it is its only user.
 type Node struct {
 	tree    *Tree
@@ -114,7 +29,7 @@ type Node struct {
 	felled  atomic.Bool // the worker ended it, or its parent did: not its own doing
 
 	mu      sync.Mutex     // guards the following; held for moments only
-	sandbox Sandbox        // nil until it is made
+	sandbox Sandbox        // nil until it is made; see place
 	conn    *endpoint.Conn // to an instance
 	use     plan.Use
 	events  int
@@ -142,16 +57,16 @@ func (n *Node) Endpoint() *endpoint.Conn {
 }
 
 // Begin says that what an instance prints from now on belongs to the event with that request id. Only who holds it may.
-func (n *Node) Begin(request string) { n.sandbox.Begin(request) }
+func (n *Node) Begin(request string) { n.place().Begin(request) }
 
 // Over says that this event has been answered. Only who holds the instance may.
-func (n *Node) Over() { n.sandbox.Over() }
+func (n *Node) Over() { n.place().Over() }
 
 // Heard waits until what an instance has printed so far is in its function's log, for some milliseconds at the most.
-func (n *Node) Heard() { n.sandbox.Heard() }
+func (n *Node) Heard() { n.place().Heard() }
 
 // Unfit tells why the instance is not to have another event, empty when it may. Only who holds it may ask.
-func (n *Node) Unfit() (why string) { return n.sandbox.Unfit() }
+func (n *Node) Unfit() (why string) { return n.place().Unfit() }
 
 // Done is closed when the process has ended and is no part of the tree any more.
 func (n *Node) Done() <-chan struct{} { return n.done }
@@ -205,13 +120,26 @@ func (n *Node) Evict() bool {
 	return ok
 }
 
-func (n *Node) is(s state) bool { return state(n.state.Load()) == s }
+// place returns the sandbox of a node, nil until it is made.
+func (n *Node) place() Sandbox {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.sandbox
+}
 
+func (n *Node) in() state { return state(n.state.Load()) }
+
+func (n *Node) is(s state) bool { return n.in() == s }
+
+// apply has an event happen to the node. It returns the state after it, and false when the event does not apply.
 func (n *Node) apply(e event) (state, bool) {
 	for {
-		from := state(n.state.Load())
+		from := n.in()
 		to, ok := transition(from, e)
 		if !ok {
+			if illegal(from, e) {
+				n.tree.config.Log.Error("transition", "node", n.id, "event", e, "from", from, "to", e.target())
+			}
 			return from, false
 		}
 		if n.state.CompareAndSwap(uint32(from), uint32(to)) {
@@ -223,11 +151,12 @@ func (n *Node) apply(e event) (state, bool) {
 // attach gives the node its sandbox, for a process of a driver that speaks that version of the protocol. It returns false when the node was
 // killed before it had one.
 func (n *Node) attach(s Sandbox, protocol int) bool {
-	n.mu.Lock()
-	n.sandbox = s
-	if conn := s.Endpoint(); conn != nil {
-		n.conn = endpoint.Open(conn, protocol)
+	var conn *endpoint.Conn
+	if socket := s.Endpoint(); socket != nil {
+		conn = endpoint.Open(socket, protocol)
 	}
+	n.mu.Lock()
+	n.sandbox, n.conn = s, conn
 	n.mu.Unlock()
 	return !n.is(dying)
 }
@@ -242,7 +171,7 @@ func (n *Node) Ended() *core.Error {
 		return core.Errorf(core.KindExit, core.FaultHandler,
 			"the handler of %s closed the connection to the worker without an answer; it must leave foreign descriptors alone", n.fn.Name)
 	}
-	exit := n.sandbox.Exit()
+	exit := n.place().Exit()
 	if !exit.Known || exit.Signal == 9 && !exit.OutOfMemory && !exit.Starved {
 		select {
 		case <-n.parent.done:

@@ -242,11 +242,11 @@ func fork(ctx context.Context, driver core.Driver, n *Node) error {
 	if n.parent == nil {
 		ctx, cancel := context.WithTimeout(ctx, plan.PreloadTimeout)
 		defer cancel()
-		return driver.Preload(ctx, n.id, n.shape.Runtime, n.sandbox.Ref())
+		return driver.Preload(ctx, n.id, n.shape.Runtime, n.place().Ref())
 	}
 	ctx, cancel := context.WithTimeout(ctx, plan.ForkTimeout)
 	defer cancel()
-	return driver.Fork(ctx, n.id, n.parent.id, n.sandbox.Ref())
+	return driver.Fork(ctx, n.id, n.parent.id, n.place().Ref())
 }
 
 // attest takes what the kernel said at the gate of the process that a driver says it has made.
@@ -254,7 +254,7 @@ func (t *Tree) attest(n *Node, err error) (enter time.Duration, _ error) {
 	if err != nil && !blames(err) {
 		return 0, err
 	}
-	pid, enter, entering := n.sandbox.Entered()
+	pid, enter, entering := n.place().Entered()
 	switch {
 	case core.IsKind(entering, core.KindExhausted): // whatever the driver makes of it
 		return 0, entering

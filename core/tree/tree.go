@@ -157,8 +157,9 @@ func killAll(nodes []*Node) {
 
 // watch waits for the end of a node, however it comes.
 func (t *Tree) watch(n *Node) {
-	<-n.sandbox.Done()
-	n.sandbox.Kill() // frees what the process left behind
+	sandbox := n.place()
+	<-sandbox.Done()
+	sandbox.Kill() // frees what the process left behind
 	t.config.Log.Debug("evict", "node", n.id, "took", time.Since(n.born))
 	t.remove(n)
 }
@@ -321,7 +322,7 @@ func (t *Tree) Snapshot() []core.NodeInfo {
 // info describes the node. The caller has the tree's lock.
 func (n *Node) info() core.NodeInfo {
 	info := core.NodeInfo{
-		ID: n.id, Role: n.role, State: state(n.state.Load()).String(), Runtime: n.shape.Runtime, Set: n.shape.Set, Modules: n.shape.Modules,
+		ID: n.id, Role: n.role, State: n.in().String(), Runtime: n.shape.Runtime, Set: n.shape.Set, Modules: n.shape.Modules,
 		PID: n.pid, Memory: n.usage.Proportional, Private: n.usage.Private, Generation: n.rebuilt, Forks: n.forks, Born: n.born,
 	}
 	if n.parent != nil {
