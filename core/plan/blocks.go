@@ -43,12 +43,8 @@ func (b Block) forbids(s Shape, now time.Time) bool {
 // Blocks are all blocks, each under the key of its shape.
 type Blocks map[string]Block
 
-// Forbid blocks a zygote that must not be forked.
-func (b Blocks) Forbid(s Shape, reason string) {
-	one := b[s.Key()]
-	one.Shape, one.Reason = s, reason
-	b[s.Key()] = one
-}
+// Forbid blocks a zygote that must not be forked, for good.
+func (b Blocks) Forbid(s Shape, reason string) { b[s.Key()] = Block{Shape: s, Reason: reason} }
 
 // Postpone blocks a zygote that could not be made, the longer the more often that was tried.
 func (b Blocks) Postpone(s Shape, reason string, now time.Time) {

@@ -123,6 +123,21 @@ func TestBlock(t *testing.T) {
 	}
 }
 
+// A zygote that failed, and then was found not to be forkable, is not tried again.
+func TestForbidden(t *testing.T) {
+	s, blocks := shapeOf("a", "a"), Blocks{}
+	blocks.Postpone(s, "ImportError", noon)
+	later := noon.Add(FirstBackoff)
+	if len(blocks.Forbidding(s, later)) > 0 {
+		t.Error("it is not tried again after the first failure")
+	}
+	blocks.Forbid(s, "importing a leaves 2 threads running")
+	blocks.Forget(later.Add(2 * lastBackoff))
+	if got := blocks.Forbidding(s, later); len(got) != 1 || !got[0].ForGood() || got[0].Reason != "importing a leaves 2 threads running" {
+		t.Errorf("then it is blocked by %v", got)
+	}
+}
+
 // TestPlans plays the planner from a root zygote until it wants nothing more, and compares the tree that it made.
 func TestPlans(t *testing.T) {
 	measured := Costs{{"lang1", "numpy"}: 80 * time.Millisecond, {"lang1", "pandas"}: 300 * time.Millisecond, {"lang1", "yaml"}: 5 * time.Millisecond,
