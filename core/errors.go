@@ -20,8 +20,8 @@ const (
 	KindTooLarge    Kind = "too_large"    // an archive, event or result is over its limit
 	KindUnsupported Kind = "unsupported"  // this driver, kernel or machine cannot do it
 	KindInstall     Kind = "install"      // packages cannot be resolved or installed
-	KindBuild       Kind = "build"        // the code cannot be built: the message has what the compiler said
-	KindImport      Kind = "import"       // a deploy is refused, for the handler cannot be imported; the message says why
+	KindBuild       Kind = "build"        // the code cannot be built: the message has the compiler's output
+	KindImport      Kind = "import"       // a deploy is refused, because the handler cannot be imported; the message says why
 	KindLoop        Kind = "loop"         // functions have invoked each other too deep
 	KindExhausted   Kind = "exhausted"    // max_instances, memory or the queue is full (Retryable: try again later), or the worker's disk is
 	KindTimeout     Kind = "timeout"      // the deadline passed
@@ -40,18 +40,19 @@ func Kinds() []Kind {
 		KindExhausted, KindTimeout, KindCanceled, KindException, KindExit, KindMemory, KindUnavailable, KindInternal}
 }
 
-// Fault says whose turn it is to mend an error.
+// Fault says who has to fix an error.
 type Fault string
 
 // Whose fault an error is.
 const (
-	FaultCaller  Fault = "caller"  // who sent the request
-	FaultHandler Fault = "handler" // who wrote the function
-	FaultDriver  Fault = "driver"  // who wrote the driver
+	FaultCaller  Fault = "caller"  // the sender of the request
+	FaultHandler Fault = "handler" // the author of the function
+	FaultDriver  Fault = "driver"  // the author of the driver
 	FaultWorker  Fault = "worker"  // the worker or its machine
 )
 
-// SeeLogs ends the message of an error of which the function's log may tell more. A runtime may say it in these words too: in the log itself they are left out.
+// SeeLogs ends the message of an error about which the function's log may have more. A runtime may use these
+// words too. They are left out in the log itself.
 const SeeLogs = "; look at the function's logs"
 
 // Error is an error that may cross a boundary. The zero Retryable means that the same call will fail again.
@@ -70,14 +71,15 @@ func (e *Error) Error() string { return e.Message }
 // Again returns the error as one that is Retryable.
 func (e *Error) Again() *Error { return e.After(0) }
 
-// After returns the error as one that is Retryable, with how long what was in the way will probably stay there.
+// After returns the error as one that is Retryable, with the time for which the obstacle will probably last.
 func (e *Error) After(d time.Duration) *Error {
 	later := *e
 	later.Retryable, later.after = true, d
 	return &later
 }
 
-// RetryAfter is how long what was in the way will probably stay there; 0 when that is over, or nobody knows. It does not cross the wire.
+// RetryAfter is how long the obstacle will probably last; 0 if it is over, or nobody knows. It does not cross
+// the wire.
 func (e *Error) RetryAfter() time.Duration { return e.after }
 
 // Unwrap returns the cause.

@@ -12,7 +12,7 @@ type Exception struct {
 	Type    string   `json:"type"`            // the exception's class, such as "ValueError"
 	Message string   `json:"message"`         // its text
 	Stack   []string `json:"stack"`           // one frame an entry, outermost first, frames of the runtime left out; see Trim
-	Notes   []string `json:"notes,omitempty"` // what was said of it besides
+	Notes   []string `json:"notes,omitempty"` // further texts about it
 	Causes  []Cause  `json:"causes,omitempty"`
 }
 
@@ -22,17 +22,18 @@ type Cause struct {
 	Exception
 }
 
-// Relation says what a Cause has to do with the exception that has it.
+// Relation is the relation of a Cause to the exception that has it.
 type Relation string
 
-// The relations. A driver may have others: they are told as they are.
+// The relations. A driver may have others: they are reported unchanged.
 const (
 	RelationCause   Relation = "cause"   // the other one was raised because of it
 	RelationContext Relation = "context" // the other one was raised while it was being handled
 	RelationMember  Relation = "member"  // the other one is a group, and this one of those in it
 )
 
-// Lines returns for a person what there is of an exception besides its type and text: frames, notes, and the same of its causes, indented.
+// Lines returns, for a person, the parts of an exception besides its type and text: frames, notes, and the
+// same of its causes, indented.
 func (e *Exception) Lines() []string {
 	var lines []string
 	add := func(indent, text string) {
@@ -59,14 +60,15 @@ func (e *Exception) Lines() []string {
 	return lines
 }
 
-// How many frames are told of a stack that has more: those at its ends.
+// How many frames of a longer stack are kept at its ends.
 const (
 	outerFrames = 20
 	innerFrames = 40
 )
 
-// Trim cuts the stacks of an exception and of its causes: in the place of the frames between the outermost 20 and the innermost 40, which in a
-// recursion are the same again and again, is an entry that says how many they are. A stack of 61 entries, as drivers cut one, stays as it is.
+// Trim cuts the stacks of an exception and of its causes. One entry with their number replaces the frames
+// between the outermost 20 and the innermost 40, which are all alike in a recursion. A stack of 61 entries,
+// the form in which drivers cut one, stays as it is.
 func (e *Exception) Trim() {
 	if left := len(e.Stack) - outerFrames - innerFrames; left > 1 {
 		e.Stack = slices.Concat(e.Stack[:outerFrames], []string{fmt.Sprintf("… (%d frames left out)", left)}, e.Stack[len(e.Stack)-innerFrames:])
@@ -76,14 +78,14 @@ func (e *Exception) Trim() {
 	}
 }
 
-// What a log keeps of an exception with its causes, and a call of another function is answered with.
+// The limits of an exception with its causes in a log, and in the answer to a call of another function.
 const (
 	maxShortText   = 8 << 10  // bytes of each text; of a frame or a note an eighth
 	maxShortFrames = 32 << 10 // bytes of all frames
 	maxShortAll    = 20       // exceptions and notes
 )
 
-// Short returns a copy of at most some 200 KiB. What is left out it says where that would be.
+// Short returns a copy of at most some 200 KiB. Where it leaves something out, it says how much.
 func (e *Exception) Short() *Exception {
 	frames, all := maxShortFrames, maxShortAll
 	short := e.short(&frames, &all)

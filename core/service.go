@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Service is what a worker, a cluster and a gateway agree on: a set of parts. Catalog, Invoker and Tree are always there; each other
-// part is nil when the service does not have it. All methods of the parts may be called from many goroutines at once, and every
-// error is an *Error.
+// Service is the contract between a worker, a cluster and a gateway: a set of parts. Catalog, Invoker and
+// Tree are always there. Each other part is nil if the service does not have it. All methods of the parts may
+// be called from many goroutines at once, and every error is an *Error.
 //
 // A service that adds something to another one (tokens, a queue, a cluster) is a copy with some parts replaced. The other parts stay:
 //
@@ -31,11 +31,13 @@ type Service struct {
 
 // Catalog is the part of a Service that knows which functions are deployed.
 type Catalog interface {
-	// Deploy makes a function from an archive (tar.gz or zip), or replaces it. It returns when the function can be invoked,
-	// with all packages installed and its handler imported once. On an error the function is what it was before. Progress may be nil;
-	// it is called from one goroutine at a time.
+	// Deploy makes a function from an archive (tar.gz or zip), or replaces it. It returns when the function
+	// can be invoked, with all packages installed and its handler imported once. On an error the function is
+	// unchanged. Only one Deploy or Remove of a name may run at a time: the second is KindConflict,
+	// Retryable. Progress may be nil; it is called from one goroutine at a time.
 	Deploy(ctx context.Context, request DeployRequest, progress func(Progress)) (Function, error)
-	// Remove makes a function unknown, ends its idle instances and lets the busy ones finish.
+	// Remove removes a function, ends its idle instances and lets the busy ones finish. KindNotFound if there
+	// is none.
 	Remove(ctx context.Context, name string) error
 	// Functions returns the deployed functions, sorted by name.
 	Functions(ctx context.Context) ([]Function, error)
@@ -43,22 +45,23 @@ type Catalog interface {
 
 // Invoker is the part of a Service that runs events.
 type Invoker interface {
-	// Invoke runs one event. The result's Phases and Start are set as far as the invocation got, also with an error.
-	// When the context ends first the handler still runs to its end, unheard.
+	// Invoke runs one event. The result's Phases and Start are set as far as the invocation got, also with an
+	// error. If the context ends first, the handler still runs to its end, and its result is dropped.
 	Invoke(ctx context.Context, invocation Invocation) (Result, error)
 }
 
 // Tree is the part of a Service that shows its processes.
 type Tree interface {
-	// Snapshot returns what is alive now.
+	// Snapshot returns the processes that are alive now.
 	Snapshot(ctx context.Context) (Snapshot, error)
 }
 
 // Applications is the part of a Service that deploys several functions together.
 type Applications interface {
-	// DeployApplication makes functions, or replaces them, as Deploy does, and removes those of the application that it is not given any more. None of that
-	// is seen before every function has been resolved, installed and built, and then all of it is. On an error everything is what it was before, and
-	// the message names the function. Progress is as for Deploy.
+	// DeployApplication makes functions, or replaces them, as Deploy does, and removes functions of the
+	// application that are no longer in the request. Nothing changes before every function has been resolved,
+	// installed and built; then everything changes at once. On an error everything is unchanged, and the
+	// message names the function. Progress is as for Deploy.
 	DeployApplication(ctx context.Context, request ApplicationRequest, progress func(Progress)) (Application, error)
 	// RemoveApplication removes all functions of an application at once, and returns their names.
 	RemoveApplication(ctx context.Context, name string) ([]string, error)
@@ -67,7 +70,8 @@ type Applications interface {
 // ApplicationRequest is an application to deploy.
 type ApplicationRequest struct {
 	Name string
-	// Functions yields each function with its name. The Archive of one has been read before the next is asked for; after an error there is none.
+	// Functions yields each function with its name. The service reads the Archive of one before it asks for
+	// the next. After an error there is no next one.
 	Functions iter.Seq2[DeployRequest, error]
 }
 
@@ -81,31 +85,33 @@ type Application struct {
 // MaxFunctions is how many functions an application may have.
 const MaxFunctions = 100
 
-// Stopper is the part of a Service that can say beforehand that it will end.
+// Stopper is the part of a Service that prepares its end.
 type Stopper interface {
-	// Stop refuses new events, and at once those that wait for an instance; the running ones go on.
+	// Stop refuses new events, and those that wait for an instance. Running events continue.
 	Stop()
 }
 
 // Locker is the part of a Service that can resolve a function's packages without deploying it.
 type Locker interface {
-	// Lock resolves the packages of a function anew and returns their lock. What Files has is to lie beside the manifests from then on:
-	// the Inputs are with them. Name and Anew of the request mean nothing. Progress is as for Deploy.
+	// Lock resolves the packages of a function again and returns their lock. The caller puts its Files beside
+	// the manifests: the Inputs include them. Name and Anew of the request are ignored. Progress is as for
+	// Deploy.
 	Lock(ctx context.Context, request DeployRequest, progress func(Progress)) (Lock, error)
 }
 
-// Logs is the part of a Service that keeps what handlers print.
+// Logs is the part of a Service that keeps the output of handlers.
 type Logs interface {
-	// Logs returns the kept lines of the function, or of all functions of the application, that the query asks for, oldest first, as one JSON LogLine a line. The caller closes the reader.
+	// Logs returns those kept lines of the function, or of all functions of the application, that the query
+	// selects, oldest first, as one JSON LogLine a line. The caller closes the reader.
 	Logs(ctx context.Context, name string, query LogQuery) (io.ReadCloser, error)
 }
 
-// LogQuery says which lines of a log are asked for.
+// LogQuery selects lines of a log.
 type LogQuery struct {
-	Tail    int       // of the kept lines that are asked for, the last so many; AllLines for all of them
+	Tail    int       // only the last so many of the selected lines; AllLines for all of them
 	Since   time.Time // lines from then on
 	Request string    // lines with this request id; empty for all
-	Errors  bool      // lines about events that failed, alone
+	Errors  bool      // only lines about events that failed
 	Follow  bool      // the reader blocks for new lines, until the context ends
 }
 
@@ -114,17 +120,17 @@ const AllLines = -1
 
 // Counter is the part of a Service that counts events by function.
 type Counter interface {
-	// Counted returns what has become of the events of each function, those that functions send to each other too. Only a bounded number of
-	// functions is counted by name.
+	// Counted returns the outcomes of the events of each function, including events that functions send to
+	// each other. Only a bounded number of functions is counted by name.
 	Counted() []FunctionCount
 }
 
-// FunctionCount is what has become of the events of one function since the worker began.
+// FunctionCount has the outcomes of the events of one function since the worker started.
 type FunctionCount struct {
 	Function string           // OtherFunctions for those that are not counted by name
-	Kinds    map[Kind]uint64  // of errors; KindNone for what went well
+	Kinds    map[Kind]uint64  // of errors; KindNone for successes
 	Starts   map[Start]uint64 // how their instances came to be; StartNone for events that got to none
-	Buckets  []uint64         // events that took at most CountBuckets, each without those of the one before; one more for what took longer
+	Buckets  []uint64         // events that took at most CountBuckets, each without those of the one before; the last bucket has the longer ones
 	Took     time.Duration    // of all events together
 }
 
@@ -136,20 +142,23 @@ var CountBuckets = [...]time.Duration{
 	time.Millisecond, 5 * time.Millisecond, 25 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2500 * time.Millisecond, 10 * time.Second, 30 * time.Second,
 }
 
-// LogLine is one line that a process of a function printed, or one that the worker says of an event or a deploy. A line over 16 KiB is split, between two characters.
+// LogLine is one line that a process of a function printed, or a message of the worker about an event or a
+// deploy. A line over 16 KiB is split, between two characters.
 type LogLine struct {
 	Time     time.Time `json:"time"`
 	Function string    `json:"function"`
-	// Request is the id of the event that the line belongs to: the one that the process had under way, or, between two events, had last. What is printed
-	// while the handler is imported belongs to the event that the instance is started for.
+	// Request is the id of the event that the line belongs to: the one that the process was running or,
+	// between two events, had run last. Output while the handler is imported belongs to the event for which
+	// the instance is started.
 	Request string   `json:"request,omitempty"`
 	Node    NodeID   `json:"node"`   // empty for an event that did not get to an instance
-	Stream  string   `json:"stream"` // "stdout", "stderr", or "worker" for what the worker itself says
+	Stream  string   `json:"stream"` // "stdout", "stderr", or "worker" for messages of the worker itself
 	Text    string   `json:"text"`
 	Failure *Failure `json:"error,omitempty"` // of an event: why it failed, with Text as the message
 }
 
-// Failure is why an event failed, as a log has it: of a stack the innermost frames, and the beginnings of long texts.
+// Failure is the reason why an event failed, shortened for a log: the innermost frames of a stack, and the
+// beginnings of long texts.
 type Failure struct {
 	Kind      Kind       `json:"kind"`
 	Fault     Fault      `json:"fault"`
@@ -160,10 +169,11 @@ type Failure struct {
 type DeployRequest struct {
 	Name    string    // overrides the name in the archive's manifest; may be empty when the manifest has one
 	Archive io.Reader // tar.gz or zip, told apart by its first bytes
-	Anew    bool      // resolve its packages anew, whatever lock there is
-	Force   bool      // do not import its handler to see whether that works
-	Ready   bool      // return when its first start is a fork, or when it is known why it cannot be: Function.Unready
-	// Signature is a DSSE envelope that vouches for the name and the code (core/signing); empty when nobody does.
+	Anew    bool      // resolve its packages again, whatever lock there is
+	Force   bool      // do not try to import its handler
+	Ready   bool      // return when its first start is a fork, or when it is known why that is impossible: Function.Unready
+	// Signature is a DSSE envelope that vouches for the name and the code (core/signing); empty without a
+	// signature.
 	Signature []byte
 }
 
@@ -172,13 +182,14 @@ type Invocation struct {
 	Function string
 	ID       string // the request id, for logs and the handler's context; made by the gateway
 	Event    []byte // JSON, at most MaxEvent bytes; not kept after Invoke returns
-	// Of an event that another function sent, Depth is how many functions are above this one, at most MaxDepth, and Deadline is
-	// that of the event above, by which this one has to be answered too. They are zero for an event from outside.
+	// For an event from another function, Depth is the number of functions above this one, at most MaxDepth,
+	// and Deadline is the deadline of the event above, by which this one has to be answered too. Both are
+	// zero for an event from outside.
 	Depth    int
 	Deadline time.Time
 }
 
-// Result is what an invocation gave.
+// Result is the outcome of an invocation.
 type Result struct {
 	Body     []byte // JSON, at most MaxResult bytes; the caller's to keep
 	Start    Start
@@ -188,7 +199,7 @@ type Result struct {
 	Node     NodeID // the instance that served it
 }
 
-// Snapshot is what is alive on a worker at one moment.
+// Snapshot has the processes of a worker at one moment.
 type Snapshot struct {
 	Time    time.Time    `json:"time"`
 	Nodes   []NodeInfo   `json:"nodes"`  // parents before children
