@@ -20,6 +20,7 @@ func TestRules(t *testing.T) {
 		{"imports", "front to API", "gateway/a.go", `package gateway; import "` + modulePath + `/gateway/v1"`, "the front knows no API"},
 		{"imports", "API to worker", "gateway/v1/a.go", `package v1; import "` + modulePath + `/core/worker"`, "knows core.Service only"},
 		{"imports", "API to third party", "gateway/v1/a.go", `package v1; import "github.com/gorilla/mux"`, "the front's"},
+		{"imports", "client to front", "gateway/client/a.go", `package client; import "` + modulePath + `/gateway"`, "nothing of a server"},
 		{"imports", "API to front", "gateway/v1/a.go", `package v1; import "` + modulePath + `/gateway"`, ""},
 		{"imports", "third party", "core/tree/a.go", `package tree; import "github.com/spf13/cobra"`, "without processes"},
 		{"imports", "third party below", "core/bundle/a.go", `package bundle; import "go.yaml.in/yaml/v4"`, ""},

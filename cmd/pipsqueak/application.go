@@ -6,10 +6,8 @@ import (
 	"io"
 	"maps"
 	"mime/multipart"
-	"net/http"
 	"net/textproto"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,7 +33,7 @@ func (p *program) deployApplication(cmd *cobra.Command, name string, parts []bun
 		}
 	}
 	show := p.progress()
-	deployed, err := p.client().deployApplication(cmd.Context(), name, options, form, show.upload(form), show.step)
+	deployed, err := p.client().DeployApplication(cmd.Context(), name, options, form.media, show.upload(form), show.step)
 	show.clear()
 	switch {
 	case err != nil:
@@ -111,35 +109,4 @@ func writePart(body *multipart.Writer, header textproto.MIMEHeader, part bundle.
 	}
 	_, err = io.Copy(to, archive)
 	return err
-}
-
-func applicationPath(name string) string { return "/v1/applications/" + url.PathEscape(name) }
-
-// deployApplication sends an application. The query is the deploy's options.
-func (c client) deployApplication(ctx context.Context, name string, query url.Values, f form, body io.Reader, progress func(core.Progress)) (core.Application, error) {
-	path := applicationPath(name)
-	if len(query) > 0 {
-		path += "?" + query.Encode()
-	}
-	c.header = http.Header{"Content-Type": {f.media}}
-	end, err := c.follow(ctx, http.MethodPut, path, body, progress)
-	return end.Application, err
-}
-
-// removeApplication returns the names of the functions that were removed.
-func (c client) removeApplication(ctx context.Context, name string) (removed []string, err error) {
-	response, err := c.send(ctx, http.MethodDelete, applicationPath(name), "application/json", nil)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	var answer struct{ Removed []string }
-	err = c.decode(response, &answer)
-	return answer.Removed, err
-}
-
-// functionsOf returns the functions of an application, none when there is no such application.
-func (c client) functionsOf(ctx context.Context, application string) ([]core.Function, error) {
-	functions, err := c.functions(ctx)
-	return slices.DeleteFunc(functions, func(f core.Function) bool { return f.Application != application }), err
 }

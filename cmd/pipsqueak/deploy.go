@@ -101,7 +101,7 @@ func (p *program) deployPart(cmd *cobra.Command, part bundle.Part, keys []*signi
 	server := p.client()
 	if len(keys) > 0 {
 		var err error
-		if server.header, err = sign(cmd.Context(), part, keys); err != nil {
+		if server.Header, err = sign(cmd.Context(), part, keys); err != nil {
 			return core.Function{}, err
 		}
 	}
@@ -114,7 +114,7 @@ func (p *program) deployPart(cmd *cobra.Command, part bundle.Part, keys []*signi
 		p.tellLeftOut(part.Dir)
 	}
 	show := p.progress()
-	f, err := server.deploy(cmd.Context(), part.Name, options, show.upload(archive), show.step)
+	f, err := server.Deploy(cmd.Context(), part.Name, options, show.upload(archive), show.step)
 	show.clear()
 	if err != nil || !tell {
 		return f, err

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/gateway/client"
 )
 
 // write makes files under a new directory called name.
@@ -469,9 +470,9 @@ handler  0.076 ms
 total    1.500 ms
 `)
 	got = pipsqueak(t, newWorld(), "", "invoke", "hello", "-o", "json")
-	var i invocation
+	var i client.Answer
 	if err := json.Unmarshal([]byte(got.out), &i); err != nil || i.Start != core.StartFork || string(i.Result) != "{}" ||
-		len(i.Phases) != 3 || i.Phases[0] != (phase{"fork", 1.234}) {
+		len(i.Phases) != 3 || i.Phases[0] != (client.Phase{Name: "fork", Ms: 1.234}) {
 		t.Errorf("%+v", got)
 	}
 }

@@ -26,7 +26,7 @@ func (p *program) list() *cobra.Command {
 	}
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		functions, err := p.client().functions(cmd.Context())
+		functions, err := p.client().Functions(cmd.Context())
 		if err != nil {
 			return err
 		}
@@ -79,16 +79,16 @@ LICENCE is the package's own statement. For an application, its functions are sh
 	}
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		f, err := p.client().function(cmd.Context(), args[0])
+		f, err := p.client().Function(cmd.Context(), args[0])
 		if core.IsKind(err, core.KindNotFound) {
-			if functions, _ := p.client().functionsOf(cmd.Context(), args[0]); len(functions) > 0 {
+			if functions, _ := p.client().FunctionsOf(cmd.Context(), args[0]); len(functions) > 0 {
 				return p.describeApplication(args[0], functions, as.json())
 			}
 		}
 		if err != nil {
 			return err
 		}
-		packages, err := p.client().packagesOf(cmd.Context(), f)
+		packages, err := p.client().PackagesOf(cmd.Context(), f)
 		if err != nil {
 			return err
 		}
@@ -195,9 +195,9 @@ func (p *program) remove() *cobra.Command {
 		ValidArgsFunction: p.completeFunction,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := args[0]
-			err := p.client().remove(cmd.Context(), name)
+			err := p.client().Remove(cmd.Context(), name)
 			if core.IsKind(err, core.KindNotFound) {
-				if removed, failed := p.client().removeApplication(cmd.Context(), name); failed == nil {
+				if removed, failed := p.client().RemoveApplication(cmd.Context(), name); failed == nil {
 					return p.tellRemoved(name, removed, "")
 				} else if !core.IsKind(failed, core.KindNotFound) {
 					return failed
@@ -226,22 +226,22 @@ stream "worker": why an event failed, with the exception, its stack and its caus
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: p.completeFunction,
 	}
-	var query logQuery
-	cmd.Flags().BoolVarP(&query.follow, "follow", "f", false, "continue with new lines until interrupted")
-	cmd.Flags().IntVar(&query.tail, "tail", core.AllLines, "show only the last `N` of the selected lines; without it all of them")
+	var query core.LogQuery
+	cmd.Flags().BoolVarP(&query.Follow, "follow", "f", false, "continue with new lines until interrupted")
+	cmd.Flags().IntVar(&query.Tail, "tail", core.AllLines, "show only the last `N` of the selected lines; without it all of them")
 	since := moment{now: func() time.Time { return p.now() }}
 	cmd.Flags().Var(&since, "since", "show lines from that time on: 90s, 10m or 2d ago, or 2026-01-02T03:04:05Z")
-	cmd.Flags().StringVar(&query.request, "request", "", "show the lines of the event with that request `ID`")
-	cmd.Flags().BoolVar(&query.errors, "errors", false, "show only why events failed")
+	cmd.Flags().StringVar(&query.Request, "request", "", "show the lines of the event with that request `ID`")
+	cmd.Flags().BoolVar(&query.Errors, "errors", false, "show only why events failed")
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		query.since = since.at
+		query.Since = since.at
 		accept := "text/plain"
 		if as.json() {
 			accept = "application/x-ndjson"
 		}
-		err := p.client().logs(cmd.Context(), args[0], accept, query, p.out)
-		if ended := query.follow && cmd.Context().Err() != nil; ended {
+		err := p.client().Logs(cmd.Context(), args[0], accept, query, p.out)
+		if ended := query.Follow && cmd.Context().Err() != nil; ended {
 			err = nil // an interrupt is how following ends
 		}
 		return err

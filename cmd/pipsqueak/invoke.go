@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/gateway/client"
 )
 
 func (p *program) invoke() *cobra.Command {
@@ -52,9 +53,9 @@ exit status is 1.`,
 		if err != nil {
 			return err
 		}
-		i, err := p.client().invoke(cmd.Context(), args[0], bytes.NewReader(event))
+		i, err := p.client().Invoke(cmd.Context(), args[0], bytes.NewReader(event))
 		if *verbose && i.Start != "" {
-			if err := table(p.err, i.rows()); err != nil {
+			if err := table(p.err, answerRows(i)); err != nil {
 				return err
 			}
 		}
@@ -70,9 +71,10 @@ exit status is 1.`,
 	return cmd
 }
 
-func (i invocation) rows() [][]string {
-	rows := [][]string{{"request", i.RequestID}, {"start", string(i.Start)}}
-	for _, one := range i.Phases {
+// answerRows is the table of how an event was answered.
+func answerRows(a client.Answer) [][]string {
+	rows := [][]string{{"request", a.RequestID}, {"start", string(a.Start)}}
+	for _, one := range a.Phases {
 		rows = append(rows, []string{one.Name, one.String()})
 	}
 	return rows

@@ -67,7 +67,7 @@ func (p *program) lockPart(cmd *cobra.Command, part bundle.Part) error {
 	}
 	defer archive.Close()
 	show := p.progress()
-	lock, err := p.client().lock(cmd.Context(), show.upload(archive), show.step)
+	lock, err := p.client().Lock(cmd.Context(), show.upload(archive), show.step)
 	show.clear()
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"regexp"
 
@@ -37,7 +38,7 @@ such a text.`,
 		}
 		rule := readRule(args[0])
 		rule.Reason = *reason
-		return p.forbid(cmd, "quarantine", rule)
+		return p.forbid(cmd, "quarantine", p.client().Quarantine, rule)
 	}
 	return cmd
 }
@@ -50,7 +51,9 @@ func (p *program) storeRelease() *cobra.Command {
 packages stay in quarantine.`,
 		Example: "  pipsqueak store release requests==2.32.0",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(cmd *cobra.Command, args []string) error { return p.forbid(cmd, "release", readRule(args[0])) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.forbid(cmd, "release", p.client().Release, readRule(args[0]))
+		},
 	}
 }
 
@@ -66,8 +69,9 @@ func readRule(text string) core.Forbidden {
 	return core.Forbidden{Name: m[1], Versions: m[2] + m[3] + m[4]}
 }
 
-func (p *program) forbid(cmd *cobra.Command, verb string, rule core.Forbidden) error {
-	all, err := p.client().forbid(cmd.Context(), verb, rule)
+// forbid sends a rule of the quarantine by one of the client's methods, and says which packages it covers.
+func (p *program) forbid(cmd *cobra.Command, verb string, send func(context.Context, core.Forbidden) ([]core.Installed, error), rule core.Forbidden) error {
+	all, err := send(cmd.Context(), rule)
 	if err != nil {
 		return err
 	}
@@ -83,7 +87,7 @@ func (p *program) forbid(cmd *cobra.Command, verb string, rule core.Forbidden) e
 }
 
 func (p *program) printForbidden(cmd *cobra.Command, as *format) error {
-	inventory, err := p.client().inventory(cmd.Context())
+	inventory, err := p.client().Inventory(cmd.Context())
 	if err != nil {
 		return err
 	}

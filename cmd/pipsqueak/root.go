@@ -14,6 +14,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/nearest"
+	"github.com/pipsqueak-faas/pipsqueak/gateway/client"
 )
 
 // What the program exits with.
@@ -145,7 +146,7 @@ func (p *program) completeFunction(cmd *cobra.Command, args []string, _ string) 
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), time.Second)
 	defer cancel()
-	functions, err := p.client().functions(ctx)
+	functions, err := p.client().Functions(ctx)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
@@ -155,3 +156,6 @@ func (p *program) completeFunction(cmd *cobra.Command, args []string, _ string) 
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
+
+// client returns a client of the server that the command line names.
+func (p *program) client() client.Client { return client.New(p.server) }

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"io"
-	"net/http"
-
 	"github.com/spf13/cobra"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -24,16 +21,7 @@ always the same.`,
 	format := oneOf{string(core.BillJSON), []string{string(core.BillJSON), string(core.BillXML)}}
 	cmd.Flags().Var(&format, "format", "how to print it")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		server := p.client()
-		response, err := server.send(cmd.Context(), http.MethodGet, functionPath(args[0])+"/sbom", core.BillFormat(format.value).MediaType(), nil)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		if _, err := io.Copy(p.out, response.Body); err != nil {
-			return server.unreadable(err)
-		}
-		return nil
+		return p.client().Bill(cmd.Context(), args[0], core.BillFormat(format.value), p.out)
 	}
 	return cmd
 }

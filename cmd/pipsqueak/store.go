@@ -26,7 +26,7 @@ installed again, or because somebody has forbidden it, until somebody allows it 
 	}
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		inventory, err := p.client().inventory(cmd.Context())
+		inventory, err := p.client().Inventory(cmd.Context())
 		if err != nil {
 			return err
 		}
@@ -83,7 +83,7 @@ func (p *program) storeList() *cobra.Command {
 	}
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		inventory, err := p.client().inventory(cmd.Context())
+		inventory, err := p.client().Inventory(cmd.Context())
 		if err != nil {
 			return err
 		}
@@ -128,7 +128,7 @@ With --sample only the contents of that part of the files are read, chosen at ra
 	cmd.Flags().Var(&sample, "sample", "`N%` of the files to read the contents of, instead of all")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		show := p.progress()
-		found, err := p.client().verify(cmd.Context(), core.VerifyRequest{Packages: args, Sample: float64(sample)}, show.step)
+		found, err := p.client().Verify(cmd.Context(), core.VerifyRequest{Packages: args, Sample: float64(sample)}, show.step)
 		if err == nil {
 			show.end(fmt.Sprintf("%-40s %d packages and codes, %d files, %s", "verify", found.Trees, found.Files, humanBytes(found.Bytes)))
 		}
@@ -184,7 +184,7 @@ deploy. A removed package is fetched again when a deploy needs it.`,
 		if cmd.Flags().Changed("older-than") {
 			olderThan = (*time.Duration)(&older)
 		}
-		removed, err := p.client().collect(cmd.Context(), olderThan)
+		removed, err := p.client().Collect(cmd.Context(), olderThan)
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ everything: whole sets with versions, modules, and how often a zygote was rebuil
 	as := formatFlag(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "the same as -o json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		snapshot, err := p.client().snapshot(cmd.Context())
+		snapshot, err := p.client().Snapshot(cmd.Context())
 		if err != nil {
 			return err
 		}

@@ -69,13 +69,9 @@ func (v *vulnerabilityPolicy) open(cmd *cobra.Command, log *slog.Logger) (core.V
 	return database, refuse, nil
 }
 
-func (c client) vulnerabilities(ctx context.Context, name string) (report core.VulnerabilityReport, err error) {
-	return report, c.get(ctx, functionPath(name)+"/vulnerabilities", &report)
-}
-
 // vulnerabilityRows are what describe shows of vulnerabilities; nothing when the server knows none of any function.
 func (p *program) vulnerabilityRows(ctx context.Context, name string) ([][]string, error) {
-	report, err := p.client().vulnerabilities(ctx, name)
+	report, err := p.client().Vulnerabilities(ctx, name)
 	if core.IsKind(err, core.KindUnsupported) {
 		return nil, nil
 	}

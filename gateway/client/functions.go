@@ -1,0 +1,158 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+func functionPath(name string) string { return "/v1/functions/" + url.PathEscape(name) }
+
+func applicationPath(name string) string { return "/v1/applications/" + url.PathEscape(name) }
+
+func withQuery(path string, query url.Values) string {
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	return path
+}
+
+// Functions returns the deployed functions, sorted by name.
+func (c Client) Functions(ctx context.Context) (functions []core.Function, err error) {
+	return functions, c.get(ctx, "/v1/functions", &functions)
+}
+
+// FunctionsOf returns the functions of an application, none when there is no such application.
+func (c Client) FunctionsOf(ctx context.Context, application string) ([]core.Function, error) {
+	functions, err := c.Functions(ctx)
+	return slices.DeleteFunc(functions, func(f core.Function) bool { return f.Application != application }), err
+}
+
+// Function returns one function.
+func (c Client) Function(ctx context.Context, name string) (function core.Function, err error) {
+	return function, c.get(ctx, functionPath(name), &function)
+}
+
+// Snapshot returns what is alive now.
+func (c Client) Snapshot(ctx context.Context) (snapshot core.Snapshot, err error) {
+	return snapshot, c.get(ctx, "/v1/tree", &snapshot)
+}
+
+// Remove removes a function.
+func (c Client) Remove(ctx context.Context, name string) error {
+	response, err := c.send(ctx, http.MethodDelete, functionPath(name), "application/json", nil)
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
+}
+
+// Logs copies the lines of a log that are asked for to out, in the media type of accept, with Follow until the context ends.
+func (c Client) Logs(ctx context.Context, name, accept string, query core.LogQuery, out io.Writer) error {
+	v := url.Values{}
+	if query.Follow {
+		v.Set("follow", "true")
+	}
+	if query.Errors {
+		v.Set("errors", "true")
+	}
+	if query.Tail != core.AllLines {
+		v.Set("tail", strconv.Itoa(query.Tail))
+	}
+	if !query.Since.IsZero() {
+		v.Set("since", query.Since.UTC().Format(time.RFC3339Nano))
+	}
+	if query.Request != "" {
+		v.Set("request", query.Request)
+	}
+	return c.copy(ctx, withQuery(functionPath(name)+"/logs", v), accept, out)
+}
+
+// Deploy sends an archive, under the name or, when that is empty, under the one in the archive's manifest. The query is the deploy's
+// options, as docs/http.md has them. Progress may be nil.
+func (c Client) Deploy(ctx context.Context, name string, query url.Values, archive io.Reader, progress func(core.Progress)) (core.Function, error) {
+	method, path := http.MethodPost, "/v1/functions"
+	if name != "" {
+		method, path = http.MethodPut, functionPath(name)
+	}
+	end, err := c.follow(ctx, method, withQuery(path, query), archive, progress)
+	return end.Function, err
+}
+
+// Lock has the packages of an archive resolved.
+func (c Client) Lock(ctx context.Context, archive io.Reader, progress func(core.Progress)) (core.Lock, error) {
+	end, err := c.follow(ctx, http.MethodPost, "/v1/locks", archive, progress)
+	return end.Lock, err
+}
+
+// DeployApplication sends an application: a form with an archive for each function, and its media type. The query and progress are as
+// for Deploy.
+func (c Client) DeployApplication(ctx context.Context, name string, query url.Values, media string, form io.Reader, progress func(core.Progress)) (core.Application, error) {
+	header := http.Header{"Content-Type": {media}}
+	maps.Copy(header, c.Header)
+	c.Header = header
+	end, err := c.follow(ctx, http.MethodPut, withQuery(applicationPath(name), query), form, progress)
+	return end.Application, err
+}
+
+// RemoveApplication removes an application, and returns the names of its functions.
+func (c Client) RemoveApplication(ctx context.Context, name string) ([]string, error) {
+	var answer struct{ Removed []string }
+	err := c.ask(ctx, http.MethodDelete, applicationPath(name), nil, &answer)
+	return answer.Removed, err
+}
+
+// Answer is what an event gave, and how.
+type Answer struct {
+	RequestID string          `json:"request_id"`
+	Start     core.Start      `json:"start"`
+	Phases    []Phase         `json:"phases"`
+	Result    json.RawMessage `json:"result"`
+}
+
+// Phase is one entry of the header Server-Timing.
+type Phase struct {
+	Name string  `json:"name"`
+	Ms   float64 `json:"ms"`
+}
+
+func (p Phase) String() string { return fmt.Sprintf("%.3f ms", p.Ms) }
+
+// Invoke sends an event. With an error of the server everything but the result is set.
+func (c Client) Invoke(ctx context.Context, name string, event io.Reader) (Answer, error) {
+	response, err := c.send(ctx, http.MethodPost, "/run/"+url.PathEscape(name), "application/json", event)
+	if response == nil {
+		return Answer{}, err
+	}
+	a := AnswerOf(response.Header)
+	if err != nil {
+		return a, err
+	}
+	defer response.Body.Close()
+	if a.Result, err = io.ReadAll(response.Body); err != nil {
+		return a, c.unreadable(err)
+	}
+	return a, nil
+}
+
+// AnswerOf returns what the headers of an answer say of an event. Entries of Server-Timing that are not understood are left out.
+func AnswerOf(header http.Header) Answer {
+	a := Answer{RequestID: header.Get("X-Request-Id"), Start: core.Start(header.Get("Pipsqueak-Start")), Phases: []Phase{}}
+	for entry := range strings.SplitSeq(header.Get("Server-Timing"), ",") {
+		name, took, found := strings.Cut(strings.TrimSpace(entry), ";dur=")
+		if ms, err := strconv.ParseFloat(took, 64); found && err == nil {
+			a.Phases = append(a.Phases, Phase{name, ms})
+		}
+	}
+	return a
+}
