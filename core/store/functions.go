@@ -31,12 +31,15 @@ func (s *Store) load() (warnings []error, err error) {
 	for _, entry := range entries {
 		path := filepath.Join(area, entry.Name())
 		if name, ok := strings.CutSuffix(entry.Name(), removedSuffix); ok {
-			version, why := readVersion(path)
+			version, long, why := readVersion(path)
 			if why != nil {
 				warnings = append(warnings, core.Errorf(core.KindInternal, core.FaultWorker,
 					"%s cannot be read (%w): the versions of a new function %s go on with the time", path, why, name), s.loseVersion(name))
 			}
 			s.removed[name] = max(s.removed[name], version)
+			if long && why == nil {
+				_ = s.writeRemoved(name, version) // the next Open tries again
+			}
 			continue
 		}
 		name, ok := strings.CutSuffix(entry.Name(), ".json")
@@ -76,15 +79,21 @@ func (s *Store) loseVersion(name string) error {
 }
 
 func (s *Store) writeRemoved(name string, version int) error {
-	return s.writeFile(filepath.Join(s.dir, "functions", name+removedSuffix), fmt.Appendln(nil, version))
+	return s.writeFile(s.removedPath(name), fmt.Appendln(nil, version))
 }
 
-func readVersion(path string) (int, error) {
+// readVersion reads the last version of a function that was removed. Long is whether its file still has the whole function.
+func readVersion(path string) (version int, long bool, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	return strconv.Atoi(strings.TrimSpace(string(data)))
+	var f core.Function
+	if json.Unmarshal(data, &f) == nil && f.Version > 0 {
+		return f.Version, true, nil
+	}
+	version, err = strconv.Atoi(strings.TrimSpace(string(data)))
+	return version, false, err
 }
 
 func readFunction(path, name string) (core.Function, error) {
@@ -150,6 +159,10 @@ func (s *Store) List() []core.Function {
 
 // removedSuffix is of the file that has the last version of a function that was removed or cannot be read, so that no other has the same name and version.
 const removedSuffix = ".removed"
+
+func (s *Store) removedPath(name string) string {
+	return filepath.Join(s.dir, "functions", name+removedSuffix)
+}
 
 func (s *Store) functionPath(name string) string {
 	return filepath.Join(s.dir, "functions", name+".json")

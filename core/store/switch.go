@@ -70,6 +70,8 @@ func (s *Store) change(c change) error {
 		err = s.apply(kept)
 	} else if err = s.writeFile(s.switchPath(), data); err == nil {
 		_ = s.finish() // it has happened: what fails now is done before the next change, or by the next Open
+	} else if len(kept.Put) == 0 {
+		err = s.apply(kept) // a full disk must not keep anybody from removing functions, even if a kill may come in between
 	}
 	if err != nil {
 		return err
@@ -121,19 +123,24 @@ func (s *Store) apply(c change) error {
 		}
 	}
 	for name, version := range c.Remove {
-		// First the version: a worker that is killed in between has the function still.
-		if err := s.writeRemoved(name, version); err != nil {
-			return err
-		}
-		path := s.functionPath(name)
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return files.DiskError(path, err)
-		}
-		if err := files.SyncFile(filepath.Dir(path)); err != nil {
+		if err := s.remove(name, version); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// remove leaves nothing of a function but its last version. A full disk has room for that too: the function's own file, which has
+// the version, gets another name, and is replaced by a shorter one when that is possible.
+func (s *Store) remove(name string, version int) error {
+	path := s.removedPath(name)
+	if err := os.Rename(s.functionPath(name), path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return files.DiskError(path, err)
+	}
+	if err := s.writeRemoved(name, version); err != nil && !exists(path) {
+		return err
+	}
+	return files.SyncFile(filepath.Dir(path))
 }
 
 // switchPath is the file of a change that has happened and is not done yet.

@@ -104,3 +104,28 @@ func TestSwitchIsWhole(t *testing.T) {
 		t.Errorf("warnings: %v", warnings)
 	}
 }
+
+// A disk that is full does not keep anybody from removing functions, and once there is room again nothing of them is left but the version.
+func TestRemoveWithFullDisk(t *testing.T) {
+	s := openTest(t)
+	for _, name := range []string{"a", "b", "c"} {
+		f := deploy(t, s, name, "1")
+		f.Env = map[string]string{"SECRET": "s"}
+		must(t, s.Put(f))
+	}
+	must(t, os.RemoveAll(s.Staging())) // nothing can be written now
+	if err := s.Put(later(s.List()...)[0]); err == nil {
+		t.Fatal("the disk is not full")
+	}
+	must(t, s.Delete("a"))
+	must(t, s.Switch(nil, []string{"b", "c"}))
+	s = wantVersions(t, s, map[string]int{"a": 0, "b": 0, "c": 0})
+	for _, name := range []string{"a", "b", "c"} {
+		if s.Removed(name) != 1 {
+			t.Errorf("the last version of %s is %d", name, s.Removed(name))
+		}
+		if left, err := os.ReadFile(s.removedPath(name)); string(left) != "1\n" {
+			t.Errorf("of %s is left %q, %v", name, left, err)
+		}
+	}
+}
