@@ -6,17 +6,14 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -52,11 +49,11 @@ type example struct {
 type start struct {
 	kind    string
 	runtime core.RuntimeID
-	total   float64
-	phases  map[string]string
+	phases  map[string]float64
 }
 
-var phaseNames = []string{"total", "queue", "sandbox", "preload", "fork", "enter", "import", "handler"}
+// columns are the phases as the table has them: the total first.
+var columns = append([]string{"total"}, core.PhaseNames[:len(core.PhaseNames)-1]...)
 
 func demo(ctx context.Context, bin, folder string) error {
 	found, err := find(folder)
@@ -195,7 +192,7 @@ func (w *worker) measure(ctx context.Context, e *example, function string, want 
 			starts = append(starts, got)
 		}
 		if len(starts) == n {
-			slices.SortFunc(starts, func(a, b start) int { return cmp.Compare(a.total, b.total) })
+			slices.SortFunc(starts, func(a, b start) int { return cmp.Compare(a.phases["total"], b.phases["total"]) })
 			e.starts = append(e.starts, starts[n/2])
 			return nil
 		}
@@ -208,65 +205,35 @@ func (w *worker) measure(ctx context.Context, e *example, function string, want 
 	return fmt.Errorf("%s did not start as %s %d times in %d tries", function, want, n, tries)
 }
 
-// invoke sends the event and reads the headers that every answer has.
+// invoke sends the event and reads what every answer says of it.
 func (w *worker) invoke(ctx context.Context, function string, event []byte) (start, string, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url+"/run/"+function, strings.NewReader(string(event)))
+	answer, err := w.client.Invoke(ctx, function, bytes.NewReader(event))
 	if err != nil {
-		return start{}, "", err
+		return start{}, "", fmt.Errorf("%s: %w", function, err)
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return start{}, "", err
+	s := start{kind: string(answer.Start), phases: map[string]float64{}}
+	for _, phase := range answer.Phases {
+		s.phases[phase.Name] = phase.Ms
 	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return start{}, "", err
-	}
-	if response.StatusCode != http.StatusOK {
-		return start{}, "", fmt.Errorf("%s answers %s: %s", function, response.Status, body)
-	}
-	s := start{kind: response.Header.Get("Pipsqueak-Start"), phases: map[string]string{}}
-	for part := range strings.SplitSeq(response.Header.Get("Server-Timing"), ",") {
-		name, ms, _ := strings.Cut(strings.TrimSpace(part), ";dur=")
-		s.phases[name] = ms
-	}
-	if s.total, err = strconv.ParseFloat(s.phases["total"], 64); err != nil {
-		return start{}, "", fmt.Errorf("%s answers without its total time: %w", function, err)
-	}
-	s.runtime, err = w.runtime(ctx, function)
-	return s, strings.TrimSpace(string(body)), err
-}
-
-func (w *worker) runtime(ctx context.Context, function string) (core.RuntimeID, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+"/v1/functions/"+function, nil)
-	if err != nil {
-		return "", err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	var f core.Function
-	err = json.NewDecoder(response.Body).Decode(&f)
-	return f.Runtime, err
+	f, err := w.client.Function(ctx, function)
+	s.runtime = f.Runtime
+	return s, string(bytes.TrimSpace(answer.Result)), err
 }
 
 // show prints the table.
 func show(found []*example) error {
 	fmt.Println()
 	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(out, "function\tlanguage\tstart\t%s ms\t%s\t\n", phaseNames[0], strings.Join(phaseNames[1:], "\t"))
+	fmt.Fprintf(out, "function\tlanguage\tstart\t%s ms\t%s\t\n", columns[0], strings.Join(columns[1:], "\t"))
 	for _, e := range found {
 		for _, s := range e.starts {
 			fmt.Fprintf(out, "%s\t%s\t%s\t", e.name, s.runtime, s.kind)
-			for _, name := range phaseNames {
-				ms, happened := s.phases[name]
-				if !happened {
-					ms = "·"
+			for _, name := range columns {
+				if ms, happened := s.phases[name]; happened {
+					fmt.Fprintf(out, "%.3f\t", ms)
+				} else {
+					fmt.Fprint(out, "·\t")
 				}
-				fmt.Fprintf(out, "%s\t", ms)
 			}
 			fmt.Fprintln(out)
 		}

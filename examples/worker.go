@@ -12,14 +12,17 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/gateway/client"
 )
 
 // worker is a running `pipsqueak serve`.
 type worker struct {
-	bin string
-	url string
-	cmd *exec.Cmd
-	log bytes.Buffer // of the worker; to be read when it has ended
+	bin    string
+	url    string
+	client client.Client
+	cmd    *exec.Cmd
+	log    bytes.Buffer // of the worker; to be read when it has ended
 }
 
 // withWorker starts a worker, uses it, and stops it as an operator does: SIGTERM, and then it has to leave with 0. What it logged
@@ -59,7 +62,7 @@ func serve(ctx context.Context, bin, data string) (*worker, error) {
 		_ = w.cmd.Process.Kill()
 		return nil, errors.Join(fmt.Errorf("the worker says %q and does not listen", line), w.cmd.Wait(), errors.New(w.log.String()))
 	}
-	w.url = url
+	w.url, w.client = url, client.New(url)
 	return w, nil
 }
 

@@ -38,6 +38,8 @@ func TestRules(t *testing.T) {
 		{"imports", "driver to its folder", "drivers/x/a.go", `package main; import "` + modulePath + `/drivers/x/y"`, "another repository"},
 		{"imports", "test to command", "gateway/a_test.go", `package gateway; import "` + modulePath + `/cmd/x"`, "not a library"},
 		{"imports", "to integration", "examples/a.go", `package main; import "` + modulePath + `/integration"`, "nothing may look at it"},
+		{"imports", "demo to client", "examples/a.go", `package main; import "` + modulePath + `/gateway/client"`, ""},
+		{"imports", "demo to front", "examples/a.go", `package main; import "` + modulePath + `/gateway"`, "the demo is a user"},
 		{"imports", "tests are freer", "gateway/a_test.go", `package gateway; import "` + modulePath + `/core/tree"`, ""},
 		{"imports", "driver's row", "drivers/x/a.go", `package main; import "` + modulePath + `/core/sandbox"`, "another repository"},
 

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
 // The benchmarks behind SPECIFICATION.md. `make bench` runs each once; each takes its own samples, says how many, measures its
@@ -375,7 +377,7 @@ func BenchmarkPhases(b *testing.B) {
 		}
 	}
 	var parts []string
-	for _, name := range phaseNames {
+	for _, name := range core.PhaseNames {
 		if s, ok := of[name]; ok {
 			parts = append(parts, fmt.Sprintf("%s %.2f", name, ms(s.at(0.5))))
 		}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/gateway/client"
 )
 
 // files is the content of a function's directory. A name with * at its end is that of a program, as ls -F shows it.
@@ -103,24 +104,24 @@ func (a answer) String() string {
 	return fmt.Sprintf("%d %s", a.status, bytes.TrimSpace(body))
 }
 
-// client keeps connections and follows no redirect: a test wants to see what the worker said.
-var client = &http.Client{
+// sender keeps connections and follows no redirect: a test wants to see what the worker said.
+var sender = &http.Client{
 	Timeout:       90 * time.Second,
 	Transport:     &http.Transport{MaxIdleConnsPerHost: 64},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
+// client returns a client of the worker.
+func (w *worker) client() client.Client { return client.Client{Base: w.url, HTTP: sender} }
+
 // do sends a request, with headers as "Key: value". Only a broken connection is an error.
 func (w *worker) do(ctx context.Context, method, path string, body io.Reader, headers ...string) (answer, error) {
-	request, err := http.NewRequestWithContext(ctx, method, w.url+path, body)
-	if err != nil {
-		return answer{}, err
-	}
+	all := http.Header{}
 	for _, header := range headers {
 		key, value, _ := strings.Cut(header, ": ")
-		request.Header.Set(key, value)
+		all.Set(key, value)
 	}
-	response, err := client.Do(request)
+	response, err := w.client().Do(ctx, method, path, all, body)
 	if err != nil {
 		return answer{}, err
 	}
@@ -198,20 +199,11 @@ func decode[T any](t testing.TB, a answer) (value T) {
 	return value
 }
 
-// failure is the body of an error.
-type failure struct {
-	Kind      core.Kind       `json:"kind"`
-	Message   string          `json:"message"`
-	Fault     core.Fault      `json:"fault"`
-	Retryable bool            `json:"retryable"`
-	Exception *core.Exception `json:"exception"`
-}
-
 // expectError checks that the answer is an error of that kind, fault and status. An empty fault is not compared.
-func (a answer) expectError(t testing.TB, kind core.Kind, fault core.Fault, status int) failure {
+func (a answer) expectError(t testing.TB, kind core.Kind, fault core.Fault, status int) core.Error {
 	t.Helper()
 	var body struct {
-		Error failure `json:"error"`
+		Error core.Error `json:"error"`
 	}
 	if err := json.Unmarshal(a.body, &body); err != nil {
 		t.Errorf("the error is not JSON: %v", a)
@@ -225,19 +217,17 @@ func (a answer) expectError(t testing.TB, kind core.Kind, fault core.Fault, stat
 	return body.Error
 }
 
-// phaseNames are the phases of Server-Timing.
-var phaseNames = []string{"queue", "sandbox", "preload", "fork", "enter", "import", "handler", "total"}
-
 // phases returns the phases of an invocation in milliseconds, and an error when the headers are not as promised.
 func phases(a answer) (map[string]float64, error) {
 	found := map[string]float64{}
 	for part := range strings.SplitSeq(a.header.Get("Server-Timing"), ",") {
 		name, value, ok := strings.Cut(strings.TrimSpace(part), ";dur=")
-		ms, err := strconv.ParseFloat(value, 64)
-		if !ok || err != nil || !slices.Contains(phaseNames, name) {
+		if _, err := strconv.ParseFloat(value, 64); !ok || err != nil || !slices.Contains(core.PhaseNames[:], name) {
 			return nil, fmt.Errorf("phase %q in Server-Timing %q", part, a.header.Get("Server-Timing"))
 		}
-		found[name] = ms
+	}
+	for _, phase := range client.AnswerOf(a.header).Phases {
+		found[phase.Name] = phase.Ms
 	}
 	sum := 0.0
 	for name, ms := range found {
@@ -263,11 +253,11 @@ func phases(a answer) (map[string]float64, error) {
 // snapshot returns what is alive.
 func (w *worker) snapshot(t testing.TB) core.Snapshot {
 	t.Helper()
-	a := w.ask(t, http.MethodGet, "/v1/tree", nil)
-	if a.status != http.StatusOK {
-		t.Fatalf("tree: %v", a)
+	snapshot, err := w.client().Snapshot(t.Context())
+	if err != nil {
+		t.Fatalf("tree: %v\n%s", err, w.logs)
 	}
-	return decode[core.Snapshot](t, a)
+	return snapshot
 }
 
 // leaves returns all nodes of a function: its instances, and what is to become one.

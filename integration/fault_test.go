@@ -181,9 +181,9 @@ func TestBadFunctions(t *testing.T) {
 			began := time.Now()
 			w.force(t, c.name, c.files)
 			a := w.run(t, c.name, `{}`)
-			var body struct{ Error failure }
+			var body struct{ Error core.Error }
 			if a.status/100 != 2 {
-				body = decode[struct{ Error failure }](t, a)
+				body = decode[struct{ Error core.Error }](t, a)
 			}
 			kinds := []core.Kind{core.KindInvalid, core.KindException, core.KindExit, core.KindTimeout}
 			if a.status < 400 || !slices.Contains(kinds, body.Error.Kind) || body.Error.Fault != core.FaultHandler && body.Error.Fault != core.FaultCaller ||
@@ -235,9 +235,9 @@ func TestBadManifests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := w.put(t, "manifest", handlerFile(echo).with("pipsqueak.yaml", c.yaml))
-			var body struct{ Error failure }
+			var body struct{ Error core.Error }
 			if a.status >= 400 {
-				body = decode[struct{ Error failure }](t, a)
+				body = decode[struct{ Error core.Error }](t, a)
 			}
 			if a.status/100 != 4 || !strings.Contains(body.Error.Message, c.says) {
 				t.Errorf("answer %v, want one that says %q", a, c.says)

@@ -179,7 +179,7 @@ func TestRubyImports(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w.force(t, "ruby-"+name, c.files)
 			a := w.run(t, "ruby-"+name, `{}`)
-			body := decode[struct{ Error failure }](t, a)
+			body := decode[struct{ Error core.Error }](t, a)
 			if body.Error.Kind != c.kind || !strings.Contains(body.Error.Message, c.says) {
 				t.Errorf("answer %v, want %s that says %q", a, c.kind, c.says)
 			}

@@ -54,7 +54,7 @@ func TestFewDescriptors(t *testing.T) {
 			if err == nil {
 				outcome = fmt.Sprint(a.status)
 				if a.status != http.StatusOK {
-					if f := decode[struct{ Error failure }](t, a).Error; f.Kind != core.KindExhausted || !f.Retryable {
+					if f := decode[struct{ Error core.Error }](t, a).Error; f.Kind != core.KindExhausted || !f.Retryable {
 						outcome = a.String()
 					}
 				}

@@ -57,7 +57,7 @@ func traces(w *worker) (trace, error) {
 }
 
 func nodePIDs(w *worker) (pids []int, err error) {
-	response, err := client.Get(w.url + "/v1/tree")
+	response, err := sender.Get(w.url + "/v1/tree")
 	if err != nil {
 		return nil, err
 	}
