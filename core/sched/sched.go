@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -157,18 +158,18 @@ func (s *Scheduler) Correct(fn *core.Function) {
 	}
 }
 
-// Drain ends the instances of a function, except those of the version keep (0 for none): idle ones now, busy ones after their
-// event. Requests that wait already are still served.
-func (s *Scheduler) Drain(function string, keep int) {
+// Drain ends the instances of a function, except those of the versions to keep: idle ones now, busy ones after their event.
+// Requests that wait already are still served.
+func (s *Scheduler) Drain(function string, keep ...int) {
 	s.mu.Lock()
 	for key, p := range s.pools {
-		if key.function == function && key.version != keep {
+		if key.function == function && !slices.Contains(keep, key.version) {
 			delete(s.pools, key)
 			p.drain()
 		}
 	}
 	s.mu.Unlock()
-	s.tree.Evict(function, keep)
+	s.tree.Evict(function, keep...)
 }
 
 // Stop refuses new events and those that wait; the running ones go on.
@@ -182,7 +183,7 @@ func (s *Scheduler) Stop() {
 	for key, p := range pools {
 		p.drain()
 		p.refuseAll(core.Stopping())
-		s.tree.Evict(key.function, 0)
+		s.tree.Evict(key.function)
 	}
 }
 

@@ -142,7 +142,7 @@ func TestDrainedWhileRequestsWait(t *testing.T) {
 			served <- err
 		}()
 		time.Sleep(100 * time.Millisecond)
-		r.Drain("f", 0)
+		r.Drain("f")
 		r.w.on(slow(0))
 		if err := <-served; err != nil {
 			t.Error(err)
@@ -333,10 +333,40 @@ func TestDrain(t *testing.T) {
 		if res, _ := r.run(t.Context(), next, `1`); res.Node != fresh.Node || r.w.living() != 1 {
 			t.Errorf("%+v, %d alive", res, r.w.living())
 		}
-		r.Drain("f", 0)
+		r.Drain("f")
 		synctest.Wait()
 		if r.w.living() != 0 {
 			t.Errorf("%d alive", r.w.living())
+		}
+	})
+}
+
+// Several versions of a function may be kept at once.
+func TestDrainKeepsVersions(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		r.w.on(slow(time.Second))
+		nodes := map[int]core.NodeID{}
+		run := func(version int) core.NodeID {
+			f := fn("f")
+			f.Version = version
+			res, err := r.run(t.Context(), f, `1`)
+			if err != nil {
+				t.Error(err)
+			}
+			return res.Node
+		}
+		for version := 1; version <= 3; version++ {
+			nodes[version] = run(version)
+		}
+		r.Drain("f", 1, 3)
+		synctest.Wait()
+		if living := r.w.living(); living != 2 {
+			t.Errorf("%d of three versions are alive, two are to be kept", living)
+		}
+		for _, version := range []int{1, 3} {
+			if node := run(version); node != nodes[version] {
+				t.Errorf("version %d was served by %s and then by %s", version, nodes[version], node)
+			}
 		}
 	})
 }
@@ -400,7 +430,7 @@ func TestReplaced(t *testing.T) {
 	within(t, 9, func(t *testing.T, r *rig) {
 		f := fn("f")
 		r.w.removed.Store(1)
-		r.Drain("f", 0)
+		r.Drain("f")
 		if _, err := r.run(t.Context(), f, `1`); !errors.Is(err, ErrReplaced) {
 			t.Errorf("%v", err)
 		}

@@ -385,7 +385,7 @@ func TestNothingAheadOfARemovedFunction(t *testing.T) {
 			w.mu.Lock()
 			w.removed = f.Version
 			w.mu.Unlock()
-			tr.Evict("f", 0)
+			tr.Evict("f")
 			rest(time.Second)
 			mustHaveNothing("a second later")
 			for n := range maps.Values(tr.nodes) {
@@ -424,7 +424,7 @@ func TestRemovedBeforeAChildAheadIsANode(t *testing.T) {
 			w.mu.Lock()
 			w.removed = 1
 			w.mu.Unlock()
-			tr.Evict("f", 0)
+			tr.Evict("f")
 			return was
 		}
 		tr.forkAhead(f)

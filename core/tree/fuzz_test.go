@@ -74,7 +74,7 @@ func (m *model) do(op byte, arg int, fn *core.Function) {
 			n.Kill()
 		}
 	case 5:
-		m.tr.Evict(fn.Name, 0)
+		m.tr.Evict(fn.Name)
 	case 6:
 		time.Sleep(time.Duration(arg) * 100 * time.Millisecond)
 	case 7:

@@ -170,23 +170,23 @@ type version struct {
 	number   int
 }
 
-// Evict ends the instances of a function, except those of the version keep (0 for none): idle ones now, busy ones when they
-// are released.
-func (t *Tree) Evict(function string, keep int) {
-	var ends []*Node
+// Evict ends the instances of a function, except those of the versions to keep: idle ones now, busy ones when they are released.
+func (t *Tree) Evict(function string, keep ...int) {
+	ends := func(name string, version int) bool { return name == function && !slices.Contains(keep, version) }
+	var leaves []*Node
 	t.mu.Lock()
-	maps.DeleteFunc(t.private, func(v version, _ int64) bool { return v.function == function && v.number != keep })
-	maps.DeleteFunc(t.slow, func(v version, _ bool) bool { return v.function == function && v.number != keep })
+	maps.DeleteFunc(t.private, func(v version, _ int64) bool { return ends(v.function, v.number) })
+	maps.DeleteFunc(t.slow, func(v version, _ bool) bool { return ends(v.function, v.number) })
 	for _, n := range t.nodes {
-		if n.fn == nil || n.fn.Name != function || n.fn.Version == keep {
+		if n.fn == nil || !ends(n.fn.Name, n.fn.Version) {
 			continue
 		}
 		if to, ok := n.apply(drain); ok && to == dying {
-			ends = append(ends, n)
+			leaves = append(leaves, n)
 		}
 	}
 	t.mu.Unlock()
-	killAll(ends)
+	killAll(leaves)
 }
 
 // DriverLost says that a driver is dead. Its zygotes fork no more and end after their last child; instances live on, and

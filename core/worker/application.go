@@ -155,7 +155,7 @@ func (w *Worker) removeAll(names []string) error {
 
 // forget ends the instances of a function that is deployed no more, and removes what was kept of it.
 func (w *Worker) forget(name string) {
-	w.sched.Drain(name, 0)
+	w.sched.Drain(name)
 	w.logs.remove(name, w.store.Removed(name))
 	w.learning.forget(name)
 	w.counts.forget(name)

@@ -44,7 +44,7 @@ func (w *Worker) damaged(ctx context.Context, tree store.Tree, files []core.Dama
 		w.tree.Expel(tree.Digest)
 	} else {
 		for _, name := range d.Functions {
-			w.sched.Drain(name, 0)
+			w.sched.Drain(name)
 		}
 	}
 	w.log.Warn("quarantine", "package", d.Package, "digest", d.Digest, "functions", d.Functions, "reason", files[0])

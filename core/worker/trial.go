@@ -120,7 +120,7 @@ func (w *Worker) watch(ctx context.Context, name string, version int) (news bool
 		return false, end
 	}
 	if !slices.Contains(before, core.AllVariables) && len(fn.Changes) > 0 {
-		end = func() { w.sched.Drain(name, 0) }
+		end = func() { w.sched.Drain(name) }
 	}
 	return !slices.Equal(before, fn.Settings()), end
 }
