@@ -78,8 +78,8 @@ func (r *Round) Leave(s Shape, reason string, now time.Time) {
 	r.left = append(r.left, Block{Shape: s, Reason: reason, until: now.Add(lastBackoff)})
 }
 
-// Short says whether the round has left something.
-func (r *Round) Short() bool { return len(r.left) > 0 }
+// Unfinished says whether the round has left something.
+func (r *Round) Unfinished() bool { return len(r.left) > 0 }
 
 // Over says whether the round has left so much that it ends.
 func (r *Round) Over() bool { return len(r.left) == maxLeft }

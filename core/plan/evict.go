@@ -37,8 +37,8 @@ func Victim(leaves []Leaf, now time.Time) (least Leaf, value float64, found bool
 func Necessary() float64 { return math.Inf(1) }
 
 // Reclaim chooses the leaves to evict when memory is short of so many bytes for something of that value: the least valuable
-// first, none that has as much value. It says whether they are enough. If not it evicts none in vain, unless it is necessary.
-func Reclaim(leaves []Leaf, short int64, value float64, now time.Time) (victims []Leaf, enough bool) {
+// first, and none that has as much value. When these are not enough it chooses none, unless it is necessary.
+func Reclaim(leaves []Leaf, short int64, value float64, now time.Time) (victims []Leaf) {
 	leaves = slices.Clone(leaves)
 	for short > 0 {
 		least, v, found := Victim(leaves, now)
@@ -50,7 +50,7 @@ func Reclaim(leaves []Leaf, short int64, value float64, now time.Time) (victims 
 		leaves = slices.DeleteFunc(leaves, func(l Leaf) bool { return l.ID == least.ID })
 	}
 	if short > 0 && value < Necessary() {
-		return nil, false
+		return nil
 	}
-	return victims, short <= 0
+	return victims
 }

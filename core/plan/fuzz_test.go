@@ -29,7 +29,7 @@ func FuzzPlan(f *testing.F) {
 			if made > limit {
 				t.Fatalf("%d zygotes for %d demands: is there an end?", made, len(demands))
 			}
-			if len(blocks.Forbidding(want.Shape, noon)) > 0 || want.Uses <= 0 || want.Worth <= 0 {
+			if len(blocks.Forbidding(want.Shape, noon)) > 0 || want.Uses <= 0 || want.Benefit <= 0 {
 				t.Errorf("wanted in vain: %+v", want)
 			}
 			parent, found := Parent(zygotes, want.Shape, facts)
@@ -88,13 +88,13 @@ func reclaimed(t *testing.T, zygotes []Zygote, demands Demands) {
 	for i, z := range zygotes {
 		leaves = append(leaves, Leaf{ID: z.ID, Root: z.Depth == 1, Use: Once(noon), Saves: time.Duration(i) * time.Millisecond, Bytes: 8 << 20, Charged: 8 << 20})
 	}
-	if victims, enough := Reclaim(leaves, int64(len(leaves)+1)*8<<20, 0, noon); enough || len(victims) > 0 {
+	if victims := Reclaim(leaves, int64(len(leaves)+1)*8<<20, 1, noon); len(victims) > 0 {
 		t.Errorf("%d were evicted in vain for %d demands", len(victims), len(demands))
 	}
 	for len(leaves) > 0 {
-		victims, enough := Reclaim(leaves, 9<<20, Necessary(), noon)
-		if enough != (len(victims) == 2) || len(victims) != min(2, len(leaves)) {
-			t.Fatalf("of %d leaves %d are evicted for the memory of two: %v", len(leaves), len(victims), enough)
+		victims := Reclaim(leaves, 9<<20, Necessary(), noon)
+		if len(victims) != min(2, len(leaves)) {
+			t.Fatalf("of %d leaves %d are evicted for the memory of two", len(leaves), len(victims))
 		}
 		for _, v := range victims {
 			before := len(leaves)

@@ -175,7 +175,7 @@ func TestPlans(t *testing.T) {
 				parent, _ := Nearest(zygotes, want.Shape, Facts{Costs: measured})
 				made := Zygote{want.Shape, core.NodeID(strings.Join(want.Modules, "+")), parent.Depth + 1}
 				zygotes = append(zygotes, made)
-				fmt.Fprintf(&plan, "%s%s under %s, worth %.2f s\n", strings.Repeat("  ", parent.Depth), made.ID, parent.ID, want.Worth)
+				fmt.Fprintf(&plan, "%s%s under %s, worth %.2f s\n", strings.Repeat("  ", parent.Depth), made.ID, parent.ID, want.Benefit)
 			}
 			golden := filepath.Join("testdata", test.name+".golden")
 			if *update {

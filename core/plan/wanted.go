@@ -10,9 +10,9 @@ const worthSharing = 20 * time.Millisecond // the least import time for which fu
 // Candidate is a zygote that could be made.
 type Candidate struct {
 	Shape
-	Uses  float64 // of those whom it would spare something
-	Worth float64 // seconds that it would spare them, weighed by use; divided by bytes it compares with the value of a leaf
-	Due   bool    // whether a deploy waits for it
+	Uses    float64 // of those whom it would spare something
+	Benefit float64 // seconds that it would spare them, weighed by use; divided by bytes it compares with the value of a leaf
+	Due     bool    // whether a deploy waits for it
 }
 
 // Wanted chooses the missing zygote whose making helps most. It weighs candidates by what they save each demand that may start
@@ -82,7 +82,7 @@ func (s *search) consider(shape Shape, bytes int64) (one Candidate, ok bool) {
 		return one, false
 	}
 	parent, _ := Nearest(s.zygotes, shape, s.facts)
-	value := one.Worth / float64(s.facts.Weights.ZygoteBytes(shape, parent, bytes))
+	value := one.Benefit / float64(s.facts.Weights.ZygoteBytes(shape, parent, bytes))
 	better := value > s.value || value == s.value && smaller(shape, s.best.Shape) < 0
 	if !s.found || one.Due && !s.best.Due || one.Due == s.best.Due && better {
 		s.best, s.value, s.found = one, value, true
@@ -99,7 +99,7 @@ func (s *search) weigh(shape Shape) (one Candidate, missed int) {
 		}
 		if more := s.facts.Costs.saves(shape.Modules, d.Shape) - s.have[i]; more > 0 {
 			one.Uses += d.Use.At(s.now)
-			one.Worth += d.Use.At(s.now) * more.Seconds()
+			one.Benefit += d.Use.At(s.now) * more.Seconds()
 			one.Due = one.Due || d.Due > 0
 			missed += d.Missed
 		}

@@ -10,11 +10,11 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// A child made ahead of the next start is forked from the function's nearest zygote, inside its sandbox, and parked. It has not run
-// any of the function's code.
+// A child made ahead of the next start is forked from the function's nearest zygote, is inside its sandbox,
+// and is parked. It has not run any of the function's code.
 
-// aheadKey names a version of a function, and the modules that a zygote should have imported for it: what was made ahead when others were
-// known is not taken any more.
+// aheadKey names a version of a function and the modules that its zygote should have imported. Once other
+// modules are known, nobody takes a child that was made for the earlier ones.
 type aheadKey struct {
 	name    string
 	version int
@@ -25,17 +25,18 @@ func keyOf(fn *core.Function) aheadKey {
 	return aheadKey{fn.Name, fn.Version, strings.Join(plan.ShapeOf(fn).Modules, "\n")}
 }
 
-// ahead is what a function has ahead. It is there from its first start on, for plan.AheadLife after the last one.
-type ahead struct {
-	last    time.Time     // start
-	done    chan struct{} // not nil while a child is being made; closed when it is there or has failed
-	claimed bool          // by a start that waits for the child being made
+// aheadChild is what a function has ahead: a child, or none yet. It is kept for plan.AheadLife after the last
+// start.
+type aheadChild struct {
+	last    time.Time     // start of the function
+	done    chan struct{} // not nil while a child is being made; closed when that has ended
+	claimed bool          // by a start that waits for the child that is being made
 	node    *Node         // parked, or nil
 }
 
-// takeAhead returns the child of the function that was made ahead, to be imported into by the caller, or nil when there is
-// none. No new one could be better, for its zygote had imported everything, and whether its driver lives does not matter any
-// more. A child that is just being made is waited for by one start; others fork their own.
+// takeAhead returns the function's child that was made ahead, or nil when there is none. The caller has it
+// import the handler. A new child would be no better: the zygote of this one had imported everything, and it
+// needs its driver no more. One start waits for a child that is being made; other starts fork their own.
 func (t *Tree) takeAhead(ctx context.Context, fn *core.Function, phases *core.Phases) *Node {
 	key := keyOf(fn)
 	t.mu.Lock()
@@ -55,7 +56,8 @@ func (t *Tree) takeAhead(ctx context.Context, fn *core.Function, phases *core.Ph
 		phases.Queue += time.Since(began)
 		t.mu.Lock()
 		a.claimed = false
-		// Starts come faster than children are made: the next one is made beside this one's event, not after it.
+		// Starts come faster than children are made, so the next child is made beside this event, not after
+		// it.
 		defer t.forkAhead(fn)
 	}
 	n := a.node
@@ -66,7 +68,7 @@ func (t *Tree) takeAhead(ctx context.Context, fn *core.Function, phases *core.Ph
 			return n
 		}
 	}
-	return nil // what is parked no more is ending
+	return nil // a child that is no longer parked is ending
 }
 
 // forkAheadAfter makes a child ahead of the next start of the function that n was started for.
@@ -78,8 +80,8 @@ func (t *Tree) forkAheadAfter(n *Node) {
 	time.AfterFunc(plan.AheadDelay, fork)
 }
 
-// forkAhead remembers a start and makes a child ahead of the next one, off the request's path. A version that is not deployed any more
-// has no next one.
+// forkAhead remembers a start and makes a child ahead of the next one, off the request's path. A version that
+// is no longer deployed has no next start.
 func (t *Tree) forkAhead(fn *core.Function) {
 	if !t.config.Deployed(fn.Name, fn.Version) {
 		return
@@ -90,7 +92,7 @@ func (t *Tree) forkAhead(fn *core.Function) {
 	a := t.ahead[key]
 	if a == nil {
 		if plan.Ahead(len(t.ahead)) && !t.closed {
-			t.ahead[key] = &ahead{last: now}
+			t.ahead[key] = &aheadChild{last: now}
 			t.forget(key, now)
 		}
 		return
@@ -114,8 +116,8 @@ func (t *Tree) forkAhead(fn *core.Function) {
 	})
 }
 
-// parkedChild forks a child into its sandbox. It returns nil when that fails, or needs memory that something else has: the next
-// start then does without, and shows why.
+// parkedChild forks a child into its sandbox. It returns nil when that fails, or when something else has the
+// memory. The next start then does without a child, and reports why.
 func (t *Tree) parkedChild(fn *core.Function) *Node {
 	ctx, cancel := context.WithTimeout(t.ctx, plan.ForkTimeout)
 	defer cancel()
@@ -123,7 +125,7 @@ func (t *Tree) parkedChild(fn *core.Function) *Node {
 	if err != nil {
 		return nil
 	}
-	n, whole, err := t.joinNow(live, fn, 0)
+	n, whole, err := t.joinNow(live, fn, false)
 	if err != nil || n == nil {
 		return nil
 	}
@@ -134,7 +136,7 @@ func (t *Tree) parkedChild(fn *core.Function) *Node {
 	if err := t.spawnInTurn(ctx, live, n, instanceConfig(n, live)); err != nil {
 		return nil
 	}
-	// Asked when the child is parked: Evict, which follows when the version is replaced, finds it from then on.
+	// Asked after the child is parked: when the version is replaced, Evict follows and finds a parked child.
 	if _, ok := n.apply(park); !ok || !t.config.Deployed(fn.Name, fn.Version) {
 		n.Kill()
 		return nil
@@ -142,7 +144,8 @@ func (t *Tree) parkedChild(fn *core.Function) *Node {
 	return n
 }
 
-// forget drops what a function has ahead when it has not been started for plan.AheadLife. The caller has the lock.
+// forget drops what a function has ahead once it has not been started for plan.AheadLife. The caller has the
+// lock.
 func (t *Tree) forget(key aheadKey, last time.Time) {
 	time.AfterFunc(time.Until(last.Add(plan.AheadLife)), func() {
 		t.mu.Lock()

@@ -16,13 +16,14 @@ type rootKey struct {
 	generation int
 }
 
-// rootStart is a root zygote being made, for everybody who waits for it.
+// rootStart is a root zygote that is being made. Everybody who needs it waits for the same one.
 type rootStart struct {
 	done chan struct{}
-	err  error // after done
+	err  error // valid after done
 }
 
-// awaitRoot waits for a root zygote, which it begins to make when nobody does. The making goes on when the context ends.
+// awaitRoot waits for a root zygote and makes it unless somebody does already. Making it goes on when the
+// context ends.
 func (t *Tree) awaitRoot(ctx context.Context, live Live, phases *core.Phases) error {
 	key := rootKey{live.Runtime.ID, live.Generation}
 	began, phase := time.Now(), &phases.Queue
@@ -66,12 +67,12 @@ func (t *Tree) makeRoot(ctx context.Context, live Live) error {
 	if err := t.spawnInTurn(ctx, live, n, zygoteConfig(n, live)); err != nil {
 		return err
 	}
-	return t.settle(n, began, 0)
+	return t.makeReady(n, began, 0)
 }
 
-// joinZygote makes the node of a zygote under its nearest one, if memory suffices without evicting anything that is worth more for its size. One
-// without modules is a root zygote.
-func (t *Tree) joinZygote(live Live, s plan.Shape, worth float64) (*Node, error) {
+// joinZygote makes the node of a zygote under its nearest one. It fails when memory does not suffice without
+// evicting something of more value. A zygote without modules is a root zygote.
+func (t *Tree) joinZygote(live Live, s plan.Shape, benefit float64) (*Node, error) {
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
@@ -91,7 +92,7 @@ func (t *Tree) joinZygote(live Live, s plan.Shape, worth float64) (*Node, error)
 	}
 	bytes := t.facts.Weights.ZygoteBytes(s, parent, measured)
 	n := t.add(core.RoleZygote, s, t.nodes[parent.ID], live.Generation, bytes)
-	ends, enough := t.reclaim(worth / float64(bytes))
+	ends, enough := t.reclaim(benefit / float64(bytes))
 	if enough {
 		n.rebuilt = t.built[s.Key()]
 		t.built[s.Key()]++
@@ -109,8 +110,8 @@ func zygoteConfig(n *Node, live Live) core.SandboxConfig {
 	return core.SandboxConfig{ID: n.id, Role: core.RoleZygote, Runtime: live.Runtime, Packages: n.shape.Set}
 }
 
-// settle makes a zygote ready to fork. The uses that it was made for count as its own.
-func (t *Tree) settle(n *Node, began time.Time, uses float64) error {
+// makeReady lets a zygote fork. The uses that it was made for count as its own.
+func (t *Tree) makeReady(n *Node, began time.Time, uses float64) error {
 	took := time.Since(began)
 	t.mu.Lock()
 	n.saves = took
@@ -122,60 +123,58 @@ func (t *Tree) settle(n *Node, began time.Time, uses float64) error {
 		n.Kill()
 		return lostError{core.Errorf(core.KindUnavailable, core.FaultDriver, "%s ended as soon as it was made", n.id)}
 	}
-	wake(t.born)
-	t.mu.Lock()
-	t.announce()
-	t.mu.Unlock()
+	wake(t.resample)
+	t.update(func() {})
 	t.config.Log.Info("preload", "rt", n.shape.Runtime, "node", n.id, "modules", n.shape.Modules, "took", took)
 	return nil
 }
 
-// demand remembers use of a zygote with all of want, and that it was missed, by what counts as so many requests: then it wakes the planner. The
+// addDemand adds to the demand for a zygote with all of want, and wakes the planner if requests missed one. The
 // caller has the lock.
-func (t *Tree) demand(want plan.Shape, missed int, by plan.Use) {
+func (t *Tree) addDemand(want plan.Shape, missed int, by plan.Use) {
 	if t.demands.Add(want, missed, by, time.Now()) {
-		wake(t.missed)
+		wake(t.replan)
 	}
 }
 
-// plan makes missing zygotes, one at a time and off every request's path, as long as the policy wants one.
-func (t *Tree) plan() {
+// planZygotes makes missing zygotes, one at a time and off every request's path, for as long as the policy
+// wants one.
+func (t *Tree) planZygotes() {
 	for {
 		select {
 		case <-t.ctx.Done():
 			return
-		case <-t.missed:
+		case <-t.replan:
 		}
 		t.mu.Lock()
-		t.planning, t.short = true, false
+		t.planning, t.unfinished = true, false
 		t.mu.Unlock()
 		var round plan.Round
 		for t.ctx.Err() == nil && !round.Over() {
-			want, found := t.wanted(&round)
+			want, found := t.nextWanted(&round)
 			if !found {
 				break
 			}
 			err := t.grow(want)
-			if err == nil && t.settled(want.Shape) {
+			if err == nil && t.decided(want.Shape) {
 				continue
 			}
-			why := t.fullOfBetter() // or it had to go at once, for it was larger than it was taken to be
+			why := t.noMemory() // perhaps it was evicted at once, because it was larger than expected
 			if err != nil && !core.IsKind(err, core.KindExhausted) {
 				why = err.Error()
 			}
 			round.Leave(want.Shape, why, time.Now())
 		}
-		t.mu.Lock()
-		t.planning, t.short = false, round.Short()
-		t.rounds++
-		round.Explain(t.demands)
-		t.announce()
-		t.mu.Unlock()
+		t.update(func() {
+			t.planning, t.unfinished = false, round.Unfinished()
+			t.rounds++
+			round.Explain(t.demands)
+		})
 	}
 }
 
-// wanted asks the policy what is missing, besides what the round has left.
-func (t *Tree) wanted(round *plan.Round) (want plan.Candidate, found bool) {
+// nextWanted asks the policy which zygote to make next. The round has left some that it does not try again.
+func (t *Tree) nextWanted(round *plan.Round) (want plan.Candidate, found bool) {
 	now := time.Now()
 	t.mu.Lock()
 	zygotes := t.zygotes()
@@ -186,8 +185,9 @@ func (t *Tree) wanted(round *plan.Round) (want plan.Candidate, found bool) {
 	return plan.Wanted(demands, zygotes, blocks, facts, now)
 }
 
-// grow makes a zygote, in a turn like a start that has to import as much. One that is due is as plan.Necessary() as the start that follows. An error is for want of memory, a driver or a sandbox; packages that cannot
-// be imported are a block.
+// grow makes a zygote. It takes a turn, like a start that has to import as much. A zygote that is due is as
+// necessary as the start that follows. An error means that memory, a driver or a sandbox is missing; packages
+// that cannot be imported become a block.
 func (t *Tree) grow(want plan.Candidate) error {
 	ctx, cancel := context.WithTimeout(t.ctx, plan.PreloadTimeout)
 	defer cancel()
@@ -199,11 +199,11 @@ func (t *Tree) grow(want plan.Candidate) error {
 	if err != nil {
 		return err
 	}
-	worth := want.Worth
+	benefit := want.Benefit
 	if want.Due {
-		worth = plan.Necessary()
+		benefit = plan.Necessary()
 	}
-	n, err := t.joinZygote(live, want.Shape, worth)
+	n, err := t.joinZygote(live, want.Shape, benefit)
 	if err != nil {
 		return err
 	}
@@ -220,7 +220,8 @@ func (t *Tree) grow(want plan.Candidate) error {
 	return nil
 }
 
-// importModules makes a parked process a zygote. When that fails for a reason in the packages it remembers the reason.
+// importModules turns a parked process into a zygote. If that fails because of the packages, it blocks the
+// zygote with the reason.
 func (t *Tree) importModules(ctx context.Context, live Live, n *Node, began time.Time, uses float64) {
 	load := core.Load{Packages: directories(n.shape.Set), Modules: plan.Missing(n.shape.Modules, n.parent.shape.Modules)}
 	report, err := live.Driver.Import(ctx, n.id, load)
@@ -229,27 +230,19 @@ func (t *Tree) importModules(ctx context.Context, live Live, n *Node, began time
 		n.Kill()
 		t.Learn(n.shape.Runtime, report.Modules)
 		reason := fmt.Sprintf("importing %s leaves %d threads running", strings.Join(load.Modules, ", "), report.Threads)
-		t.block(func() { t.blocks.Forbid(n.shape, reason) })
+		t.update(func() { t.blocks.Forbid(n.shape, reason) })
 		t.config.Log.Info("evict", "rt", n.shape.Runtime, "node", n.id, "err", reason)
 		return
 	case err == nil:
 		t.Learn(n.shape.Runtime, report.Modules)
-		if t.settle(n, began, uses) == nil { // what has ended already is wanted again
-			t.measure(n) // before the next one is made: there may be no memory for it
+		if t.makeReady(n, began, uses) == nil { // a zygote that has ended already is wanted again
+			t.measure(n) // now, because there may be no memory for the next one
 		}
 		return
 	}
 	n.Kill()
 	if t.ctx.Err() == nil {
-		t.block(func() { t.blocks.Postpone(n.shape, err.Error(), time.Now()) })
+		t.update(func() { t.blocks.Postpone(n.shape, err.Error(), time.Now()) })
 		t.config.Log.Warn("import", "rt", n.shape.Runtime, "node", n.id, "modules", load.Modules, "err", err)
 	}
-}
-
-// block remembers that a zygote cannot be made.
-func (t *Tree) block(remember func()) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	remember()
-	t.announce()
 }

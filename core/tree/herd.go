@@ -8,12 +8,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// Many requests for a function may come at once, before any zygote has imported what it needs. Were each to import it in an
-// instance of its own, they would starve one another and the zygote that is to be made. So as many do as it takes for the policy to
-// want the zygote; the others wait for that and are forked from it.
+// Requests for a function may come as a herd, before any zygote has imported what it needs. If every one of
+// them imported for itself, they would starve each other and the zygote. So only as many import as it takes
+// for the policy to want the zygote; the rest of the herd wait and are forked from it.
 
-// awaitZygote waits while a zygote that would spare the function its imports may still come, unless few others are importing
-// the same. The caller calls leave when its start has ended.
+// awaitZygote waits while a zygote that saves the function its imports may still come. It does not wait when
+// few others import the same. The caller calls leave when its start has ended.
 func (t *Tree) awaitZygote(ctx context.Context, live Live, fn *core.Function, phases *core.Phases) (leave func()) {
 	want := plan.ShapeOf(fn)
 	if len(want.Modules) == 0 {
@@ -47,59 +47,23 @@ func (t *Tree) awaitZygote(ctx context.Context, live Live, fn *core.Function, ph
 }
 
 func (t *Tree) leaveHerd(key string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.cold[key]--; t.cold[key] == 0 {
-		delete(t.cold, key)
-	}
-	t.announce()
+	t.update(func() {
+		if t.cold[key]--; t.cold[key] == 0 {
+			delete(t.cold, key)
+		}
+	})
 }
 
-// announce tells everybody in a herd to look again. The caller has the lock.
-func (t *Tree) announce() {
+// update makes a change, and has everybody who waits for a zygote look again.
+func (t *Tree) update(change func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change()
 	close(t.grown)
 	t.grown = make(chan struct{})
 }
 
-// forbidden says whether a zygote of that shape cannot be made now. The caller has the lock.
+// forbidden says whether a block forbids a zygote of that shape now. The caller has the lock.
 func (t *Tree) forbidden(want plan.Shape) bool {
 	return len(t.blocks.Forbidding(want, time.Now())) > 0
-}
-
-// takeTurn waits until the process of a node may be made, or may import when it is there. The caller calls done when that is over. Without a
-// turn nothing is left of the node.
-func (t *Tree) takeTurn(ctx context.Context, n *Node, phases *core.Phases) (done func(), err error) {
-	function, slow := string(n.shape.Runtime), true // as zygotes have it
-	if n.fn != nil {
-		t.mu.Lock()
-		function, slow = n.fn.Name, t.slow[version{n.fn.Name, n.fn.Version}] || len(plan.Missing(n.fn.Imports, n.parent.shape.Modules)) > 0
-		t.mu.Unlock()
-	}
-	began := time.Now()
-	done, err = t.turns.take(ctx, function, slow)
-	phases.Queue += time.Since(began)
-	if err != nil {
-		t.abandon(n)
-	}
-	return done, err
-}
-
-// imported notes whether a function's own files take so long to import that its starts are slow work.
-func (t *Tree) imported(fn *core.Function, took time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if plan.Slow(took) {
-		t.slow[version{fn.Name, fn.Version}] = true
-	} else {
-		delete(t.slow, version{fn.Name, fn.Version})
-	}
-}
-
-// abandon ends a node, whether it has a process or not.
-func (t *Tree) abandon(n *Node) {
-	if n.place() == nil {
-		t.remove(n)
-	} else {
-		n.Kill()
-	}
 }

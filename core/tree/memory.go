@@ -8,18 +8,18 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// charge counts bytes for a node in place of what was counted before. The caller has the lock.
+// charge counts bytes for a node, in place of the bytes counted before. The caller has the lock.
 func (t *Tree) charge(n *Node, bytes int64) {
-	if bytes < n.charged && t.short {
-		t.short = false
-		time.AfterFunc(plan.NextRound, func() { wake(t.missed) })
+	if bytes < n.charged && t.unfinished {
+		t.unfinished = false
+		time.AfterFunc(plan.NextRound, func() { wake(t.replan) })
 	}
 	t.bytes += bytes - n.charged
 	n.charged = bytes
 	t.strained.Store(t.bytes > t.config.Budget)
 }
 
-// relieve evicts what has become idle while memory is over the budget.
+// relieve evicts nodes that became idle while memory was over the budget.
 func (t *Tree) relieve() {
 	t.mu.Lock()
 	ends, _ := t.reclaim(plan.Necessary())
@@ -27,37 +27,38 @@ func (t *Tree) relieve() {
 	killAll(ends)
 }
 
-// reclaim evicts leaves until memory is within the budget, for something of that value, as the policy chooses them. It returns the
-// evicted ones, which the caller has to kill when it has given up the lock, and whether memory suffices now.
+// reclaim evicts leaves for something of that value until memory is within the budget. The policy chooses
+// them. It returns the evicted nodes, and whether memory suffices now. The caller has the lock, and kills the
+// nodes after it has released it.
 func (t *Tree) reclaim(value float64) (ends []*Node, ok bool) {
 	short := t.bytes - t.config.Budget
 	if short <= 0 {
 		return nil, true
 	}
-	victims, enough := plan.Reclaim(t.leaves(), short, value, time.Now())
+	victims := plan.Reclaim(t.leaves(), short, value, time.Now())
 	for _, v := range victims {
 		n := t.nodes[v.ID]
 		if _, ok := n.apply(evict); ok {
 			t.charge(n, 0)
 			ends = append(ends, n)
 			if d := t.demands[n.shape.Key()]; d != nil && n.role == core.RoleZygote {
-				d.Why = t.fullOfBetter()
+				d.Why = t.noMemory()
 			}
 		}
 	}
-	if len(ends) < len(victims) && t.bytes > t.config.Budget { // somebody has taken one in between
+	if len(ends) < len(victims) && t.bytes > t.config.Budget { // a start has leased one meanwhile
 		more, ok := t.reclaim(value)
 		return append(ends, more...), ok
 	}
-	return ends, enough || t.bytes <= t.config.Budget
+	return ends, t.bytes <= t.config.Budget
 }
 
-// fullOfBetter is why a zygote is not there that memory does not suffice for.
-func (t *Tree) fullOfBetter() string {
+// noMemory is the reason for a zygote that is not there because of its value.
+func (t *Tree) noMemory() string {
 	return fmt.Sprintf("the memory budget of %d MiB is full of what is worth more than its zygote", t.config.Budget>>20)
 }
 
-// leaves returns what could be evicted. The caller has the lock.
+// leaves returns the nodes that may be evicted. The caller has the lock.
 func (t *Tree) leaves() (leaves []plan.Leaf) {
 	for _, n := range t.nodes {
 		if len(n.children) > 0 || !n.in().evictable() {
@@ -90,15 +91,15 @@ func (t *Tree) EvictIdle() bool {
 	return found && n.Evict()
 }
 
-// sample measures the nodes one after the other, gently.
+// sample measures the nodes one after the other, and rests in between.
 func (t *Tree) sample() {
 	for t.ctx.Err() == nil {
-		n, wait := t.due(time.Now())
+		n, wait := t.nextSample(time.Now())
 		if n == nil {
 			timer := time.NewTimer(wait)
 			select {
 			case <-t.ctx.Done():
-			case <-t.born:
+			case <-t.resample:
 			case <-timer.C:
 			}
 			timer.Stop()
@@ -112,19 +113,19 @@ func (t *Tree) sample() {
 	}
 }
 
-// measure measures a node, and evicts what has to go then. It returns how long measuring took.
+// measure measures a node, and evicts leaves if memory is short then. It returns how long measuring took.
 func (t *Tree) measure(n *Node) time.Duration {
 	began := time.Now()
 	usage, err := n.place().Usage()
 	took := time.Since(began)
-	if err == nil { // an error is a process that ends just now
-		killAll(t.measured(n, usage))
+	if err == nil { // an error means that the process is just ending
+		killAll(t.keepUsage(n, usage))
 	}
 	return took
 }
 
-// due returns the node to measure now, or nil and how long there is none.
-func (t *Tree) due(now time.Time) (next *Node, wait time.Duration) {
+// nextSample returns the node to measure now, or nil and how long to wait for one.
+func (t *Tree) nextSample(now time.Time) (next *Node, wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, n := range t.nodes {
@@ -145,8 +146,8 @@ func (t *Tree) due(now time.Time) (next *Node, wait time.Duration) {
 	return next, 0
 }
 
-// measured keeps a measurement, and returns what has to be killed because memory is short.
-func (t *Tree) measured(n *Node, usage core.Usage) []*Node {
+// keepUsage keeps a measurement. It returns the nodes that the caller has to kill because memory is short.
+func (t *Tree) keepUsage(n *Node, usage core.Usage) []*Node {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if n.is(dying) || n.is(dead) {
@@ -155,7 +156,7 @@ func (t *Tree) measured(n *Node, usage core.Usage) []*Node {
 	n.usage = usage
 	t.charge(n, usage.Proportional)
 	if n.role == core.RoleZygote {
-		if d := t.demands[n.shape.Key()]; d != nil { // later it shares some of it with its children
+		if d := t.demands[n.shape.Key()]; d != nil { // later it shares some of its memory with its children
 			d.Bytes = max(d.Bytes, usage.Proportional)
 		}
 	}

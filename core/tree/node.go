@@ -12,7 +12,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// Node is one process of the tree in its sandbox. Who gets an instance from Start holds it; who holds it is its only user.
+// Node is one process of the tree, in its sandbox. The caller of Start holds the instance that it gets. The
+// holder of an instance is its only user.
 type Node struct {
 	tree    *Tree
 	id      core.NodeID
@@ -22,33 +23,33 @@ type Node struct {
 	parent  *Node          // nil for a root zygote
 	depth   int
 	driver  int // generation of the driver that made it
-	rebuilt int // how many zygotes of this shape there were before
+	rebuilt int // zygotes of this shape that were made before
 	born    time.Time
 	done    chan struct{}
 	state   atomic.Uint32
-	felled  atomic.Bool // the worker ended it, or its parent did: not its own doing
+	killed  atomic.Bool // by the worker, or with its parent: it did not end by itself
 
 	mu      sync.Mutex     // guards the following; held for moments only
-	sandbox Sandbox        // nil until it is made; see place
-	conn    *endpoint.Conn // to an instance
+	sandbox Sandbox        // nil until it is made; read it through place
+	conn    *endpoint.Conn // nil for a zygote
 	use     plan.Use
 	events  int
-	freed   func() // nil, or to be called at the end of the first hold; it does not block
+	freed   func() // called at the end of the first hold, and then nil; it does not block
 
 	// Guarded by Tree.mu.
 	children map[*Node]struct{}
 	forks    int
 	pid      int
-	charged  int64 // bytes it counts for in Tree.bytes
+	charged  int64 // bytes, as counted in Tree.bytes
 	usage    core.Usage
-	saves    time.Duration // that one use of it saves
+	saves    time.Duration // by each use of it
 	sampleAt time.Time
 }
 
 // ID returns the name of the node.
 func (n *Node) ID() core.NodeID { return n.id }
 
-// Endpoint returns the connection to an instance. It belongs to the sandbox and is closed with it; only who holds the
+// Endpoint returns the connection to an instance. The sandbox owns it and closes it. Only the holder of the
 // instance may use it.
 func (n *Node) Endpoint() *endpoint.Conn {
 	n.mu.Lock()
@@ -56,29 +57,33 @@ func (n *Node) Endpoint() *endpoint.Conn {
 	return n.conn
 }
 
-// Begin says that what an instance prints from now on belongs to the event with that request id. Only who holds it may.
+// Begin says that output of the instance belongs to the event with that request id from now on. Only the
+// holder may call it.
 func (n *Node) Begin(request string) { n.place().Begin(request) }
 
-// Over says that this event has been answered. Only who holds the instance may.
+// Over says that this event has been answered. Only the holder may call it.
 func (n *Node) Over() { n.place().Over() }
 
-// Heard waits until what an instance has printed so far is in its function's log, for some milliseconds at the most.
+// Heard waits until the output of the instance so far is in its function's log. It waits some milliseconds at
+// the most.
 func (n *Node) Heard() { n.place().Heard() }
 
-// Unfit tells why the instance is not to have another event, empty when it may. Only who holds it may ask.
+// Unfit says why the instance must not have another event, "" when it may. Only the holder may call it.
 func (n *Node) Unfit() (why string) { return n.place().Unfit() }
 
-// Done is closed when the process has ended and is no part of the tree any more.
+// Done is closed when the process has ended and the node has left the tree.
 func (n *Node) Done() <-chan struct{} { return n.done }
 
-// Lease takes hold of an idle instance. It returns false when another one has it or when it is about to end.
+// Lease takes hold of an idle instance. It returns false when somebody else holds it, or when it is about to
+// end.
 func (n *Node) Lease() bool {
 	_, ok := n.apply(lease)
 	return ok
 }
 
-// Release ends a hold after an event that ended at now, and makes the instance idle. It returns false when the instance is not
-// to be used again; the caller then kills it. It calls no sandbox and may be called with a lock held.
+// Release ends a hold after an event that ended at now, and makes the instance idle. It returns false when
+// nobody may use the instance again; the caller then kills it. It calls no sandbox, so the caller may hold a
+// lock.
 func (n *Node) Release(now time.Time) bool {
 	n.mu.Lock()
 	n.use = n.use.Add(now)
@@ -111,7 +116,7 @@ func (n *Node) Kill() {
 	}
 }
 
-// Evict ends an instance that nobody holds. It returns false when somebody does or when it is ending already.
+// Evict ends a node that nobody holds. It returns false when somebody holds it, or when it is ending already.
 func (n *Node) Evict() bool {
 	_, ok := n.apply(evict)
 	if ok {
@@ -120,7 +125,7 @@ func (n *Node) Evict() bool {
 	return ok
 }
 
-// place returns the sandbox of a node, nil until it is made.
+// place returns the sandbox of the node, nil until it is made.
 func (n *Node) place() Sandbox {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -131,7 +136,8 @@ func (n *Node) in() state { return state(n.state.Load()) }
 
 func (n *Node) is(s state) bool { return n.in() == s }
 
-// apply has an event happen to the node. It returns the state after it, and false when the event does not apply.
+// apply makes an event happen to the node. It returns the new state, or the old one and false when the event
+// does not apply.
 func (n *Node) apply(e event) (state, bool) {
 	for {
 		from := n.in()
@@ -148,8 +154,8 @@ func (n *Node) apply(e event) (state, bool) {
 	}
 }
 
-// attach gives the node its sandbox, for a process of a driver that speaks that version of the protocol. It returns false when the node was
-// killed before it had one.
+// attach gives the node its sandbox. Its driver speaks that version of the protocol. It returns false when
+// the node was killed before.
 func (n *Node) attach(s Sandbox, protocol int) bool {
 	var conn *endpoint.Conn
 	if socket := s.Endpoint(); socket != nil {
@@ -161,8 +167,8 @@ func (n *Node) attach(s Sandbox, protocol int) bool {
 	return !n.is(dying)
 }
 
-// Ended says why an instance ended, as the error of the event that was in it. The process must have ended or be about to:
-// it is killed when it is still there after a moment.
+// Ended says why an instance ended, as the error of the event that it had. The process has ended or is about
+// to. If it is still there after a moment, Ended kills it.
 func (n *Node) Ended() *core.Error {
 	select {
 	case <-n.done:
@@ -175,7 +181,7 @@ func (n *Node) Ended() *core.Error {
 	if !exit.Known || exit.Signal == 9 && !exit.OutOfMemory && !exit.Starved {
 		select {
 		case <-n.parent.done:
-			n.felled.Store(true)
+			n.killed.Store(true)
 		case <-time.After(plan.ParentGrace):
 		}
 	}
@@ -186,9 +192,9 @@ func (n *Node) Ended() *core.Error {
 	case exit.Starved:
 		return core.Errorf(core.KindUnavailable, core.FaultWorker,
 			"the instance of %s was killed below its own memory limit, because the worker's machine or service had no memory left; try again, or give the worker less with --memory", n.fn.Name).Again()
-	case n.felled.Load() && n.tree.ctx.Err() != nil:
+	case n.killed.Load() && n.tree.ctx.Err() != nil:
 		return core.Stopping()
-	case n.felled.Load():
+	case n.killed.Load():
 		return core.Errorf(core.KindUnavailable, core.FaultWorker,
 			"the zygote that the instance of %s was forked from ended, and the instance with it; try again", n.fn.Name).Again()
 	}
@@ -199,7 +205,7 @@ func (n *Node) Ended() *core.Error {
 			how = fmt.Sprintf("with signal %d (%v)", exit.Signal, syscall.Signal(exit.Signal))
 		}
 	}
-	if n.tree.config.Deployed(n.fn.Name, n.fn.Version) { // what a trial has printed is told with its end
+	if n.tree.config.Deployed(n.fn.Name, n.fn.Version) { // the error of a trial has its output already
 		how += core.SeeLogs
 	}
 	return core.Errorf(core.KindExit, core.FaultHandler, "the handler's process of %s ended %s", n.fn.Name, how)

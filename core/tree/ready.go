@@ -11,11 +11,13 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// A function's first start would be cold, and its second, were its zygote made only when requests have missed it. So a deploy counts as that many
-// requests, and so does a use before the worker was started: the planner makes what is missing, by the same policy and within the same budget.
+// If only requests that miss a zygote had it made, the first starts of a function would be cold. So a deploy
+// counts as that many requests, and so does a use by an earlier worker. The planner then makes the zygote by
+// the same policy and within the same budget.
 
-// Preload has the zygote made that instances of the function are best forked from, unless there is one, and waits until the planner has made
-// it or has nothing more to make, or the context ends. Unready tells what came of it.
+// Preload has the zygote made that the function's instances are best forked from, unless there is one. It
+// waits until the planner has made it, or has nothing more to make, or the context ends. Unready reports the
+// outcome.
 func (t *Tree) Preload(ctx context.Context, fn *core.Function) {
 	live, err := t.drivers.Driver(ctx, fn.Runtime)
 	if err != nil || t.needRoot(ctx, live) != nil {
@@ -29,10 +31,10 @@ func (t *Tree) Preload(ctx context.Context, fn *core.Function) {
 	if !t.whole(want) {
 		missed = plan.EnoughMisses
 	}
-	if t.planning { // that round may not see what it is asked for now
+	if t.planning { // that round may have read the demands already
 		enough++
 	}
-	t.demand(want, missed, once)
+	t.addDemand(want, missed, once)
 	if d := t.demands[want.Key()]; d != nil {
 		d.Due++
 		defer func() { t.mu.Lock(); d.Due--; t.mu.Unlock() }()
@@ -50,7 +52,7 @@ func (t *Tree) Preload(ctx context.Context, fn *core.Function) {
 	t.mu.Unlock()
 }
 
-// Unready tells why no zygote could be forked for the next instance of a function that has all that the function imports, "" when one could.
+// Unready says why no zygote has imported everything that the function imports. It returns "" when one has.
 func (t *Tree) Unready(fn *core.Function) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -67,23 +69,21 @@ func (t *Tree) Unready(fn *core.Function) string {
 	if blocks := t.blocks.Forbidding(want, time.Now()); len(blocks) > 0 {
 		return blocks[0].Reason
 	}
-	if d := t.demands[want.Key()]; d != nil && d.Why != "" { // of the last time that it was tried
+	if d := t.demands[want.Key()]; d != nil && d.Why != "" { // the outcome of the last try
 		return d.Why
 	}
 	return "its zygote is not made yet"
 }
 
-// settled tells whether a zygote has everything, or cannot.
-func (t *Tree) settled(want plan.Shape) bool {
+// decided says whether a zygote has imported everything, or none may.
+func (t *Tree) decided(want plan.Shape) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.whole(want) || t.forbidden(want)
 }
 
-// whole tells whether a zygote has everything. The caller has the lock.
-func (t *Tree) whole(want plan.Shape) bool {
-	return plan.Whole(t.zygotes(), want, t.facts)
-}
+// whole says whether a zygote has imported everything. The caller has the lock.
+func (t *Tree) whole(want plan.Shape) bool { return plan.Whole(t.zygotes(), want, t.facts) }
 
 // needRoot makes a root zygote for a driver that has none.
 func (t *Tree) needRoot(ctx context.Context, live Live) error {
@@ -96,9 +96,9 @@ func (t *Tree) needRoot(ctx context.Context, live Live) error {
 	return t.awaitRoot(ctx, live, &core.Phases{})
 }
 
-// Drop ends the zygotes, and forgets the demands, that were for functions as they were before and can be for none of those that there are now:
-// instances that are left live on. What a deploy under way has had made may be among them. It returns the zygotes, which end soon, or with their last
-// instance.
+// Drop ends the zygotes that served functions as they were before and can serve none of the functions now,
+// and forgets the demands for them. Instances live on. A zygote that a deploy under way has had made may be
+// among them. It returns the zygotes; they end soon, or with their last instance.
 func (t *Tree) Drop(before, now []core.Function) (dropped []*Node) {
 	t.mu.Lock()
 	asks := t.facts.Asks
@@ -126,14 +126,14 @@ func (t *Tree) Drop(before, now []core.Function) (dropped []*Node) {
 	return dropped
 }
 
-// Used is a function that was used before, and how much.
+// Used says how much a function was used by an earlier worker.
 type Used struct {
 	Function core.Function
 	Use      core.Use
 }
 
-// Resume has the zygotes of functions made in the background, the most valuable first, as if the time since the last use of them all had not
-// passed. It returns at once.
+// Resume has the zygotes of used functions made in the background, the most valuable first. The time since
+// the last use of any of them does not count. It returns at once.
 func (t *Tree) Resume(used []Used) {
 	t.working.Go(func() {
 		var runtimes []core.RuntimeID
@@ -148,7 +148,7 @@ func (t *Tree) Resume(used []Used) {
 		}
 		for _, rt := range runtimes {
 			if live, err := t.drivers.Driver(t.ctx, rt); err == nil {
-				_ = t.needRoot(t.ctx, live) // the next request shows why
+				_ = t.needRoot(t.ctx, live) // the next request reports the error
 			}
 		}
 		now := time.Now()
@@ -159,13 +159,13 @@ func (t *Tree) Resume(used []Used) {
 			before := plan.Use{Weight: plan.Use(u.Use).At(last), Last: now}
 			t.uses[u.Function.Name] = t.uses[u.Function.Name].Plus(before)
 			if want := plan.ShapeOf(&u.Function); !t.whole(want) {
-				t.demand(want, plan.EnoughMisses, before)
+				t.addDemand(want, plan.EnoughMisses, before)
 			}
 		}
 	})
 }
 
-// Uses returns how much each of the functions is used, of those that were, and forgets the others.
+// Uses returns how much each deployed function has been used, and forgets the other functions.
 func (t *Tree) Uses(deployed func(name string) bool) map[string]core.Use {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -11,20 +11,22 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// lostError marks a failure of a zygote or a driver, which a fresh one may not have.
+// lostError marks a failure of a zygote or a driver. A fresh one may not fail.
 type lostError struct{ err error }
 
 func (e lostError) Error() string { return e.err.Error() }
 func (e lostError) Unwrap() error { return e.err }
 
-// Start makes an instance of the function, forked from its nearest zygote, and returns it held by the caller. Request is the id of the event that it
-// is for: what is printed while the handler is imported belongs to that. Phases are set as far as it got, also with an error. It tries a second time when a driver or a zygote fails, and leaves nothing behind when it fails itself.
+// Start makes an instance of the function, forked from its nearest zygote. The caller holds it. Request is
+// the id of the event that it is for; output of the handler's import belongs to that event. Phases are set as
+// far as the start got, also with an error. Start tries again when a driver or a zygote fails. When it fails
+// itself it leaves nothing behind.
 func (t *Tree) Start(ctx context.Context, fn *core.Function, request string) (*Node, core.Start, core.Phases, error) {
-	return t.begin(ctx, fn, request, nil)
+	return t.startOrTry(ctx, fn, request, nil)
 }
 
-// begin is Start, or a trial.
-func (t *Tree) begin(ctx context.Context, fn *core.Function, request string, trial *Trial) (*Node, core.Start, core.Phases, error) {
+// startOrTry is Start, or Try when trial is not nil.
+func (t *Tree) startOrTry(ctx context.Context, fn *core.Function, request string, trial *Trial) (*Node, core.Start, core.Phases, error) {
 	var phases core.Phases
 	var lost lostError
 	for range plan.Attempts {
@@ -50,8 +52,8 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, tri
 		n = t.takeAhead(ctx, fn, phases)
 	}
 	var live Live
-	ahead := n != nil
-	if !ahead {
+	parked := n != nil
+	if !parked {
 		if live, err = t.drivers.Driver(ctx, fn.Runtime); err != nil {
 			return nil, "", err
 		}
@@ -66,7 +68,7 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, tri
 	}
 	defer done()
 	began := time.Now()
-	if !ahead {
+	if !parked {
 		if err = t.spawn(ctx, live, n, instanceConfig(n, live), phases); err != nil {
 			return nil, "", err
 		}
@@ -77,7 +79,7 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, tri
 	n.Over()
 	took := time.Since(importing)
 	phases.Import += took
-	t.imported(fn, took)
+	t.noteImport(fn, took)
 	if err != nil {
 		return nil, "", err
 	}
@@ -88,7 +90,7 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, tri
 		n.Kill()
 		return nil, "", lostError{n.Ended()}
 	}
-	wake(t.born)
+	wake(t.resample)
 	if start == core.StartFork && trial == nil {
 		t.forkAheadAfter(n)
 	}
@@ -110,11 +112,11 @@ func instanceConfig(n *Node, live Live) core.SandboxConfig {
 	return core.SandboxConfig{ID: n.id, Role: core.RoleInstance, Runtime: live.Runtime, Packages: fn.Packages, Code: fn.Code, Function: fn.Name, Version: fn.Version, Limits: fn.Limits, Imports: imports}
 }
 
-// join makes the node of an instance under the nearest zygote, with a root zygote made first where there is none.
+// join makes the node of an instance under the nearest zygote. If there is none it makes a root zygote first.
 func (t *Tree) join(ctx context.Context, live Live, fn *core.Function, phases *core.Phases) (*Node, core.Start, error) {
 	start := core.StartFork
 	for range plan.Attempts {
-		n, whole, err := t.joinNow(live, fn, plan.Necessary())
+		n, whole, err := t.joinNow(live, fn, true)
 		if err != nil {
 			return nil, "", err
 		}
@@ -132,9 +134,9 @@ func (t *Tree) join(ctx context.Context, live Live, fn *core.Function, phases *c
 	return nil, "", lostError{core.Errorf(core.KindUnavailable, core.FaultDriver, "the root zygote of %s ended as soon as it was made", fn.Runtime)}
 }
 
-// joinNow returns nil when no zygote can be forked, and whether the chosen one has imported everything. Worth decides what may be
-// evicted for the instance; one that a request needs is worth more than everything.
-func (t *Tree) joinNow(live Live, fn *core.Function, worth float64) (n *Node, whole bool, err error) {
+// joinNow returns nil when no zygote can be forked, and whether the nearest one has imported everything. An
+// instance that a request waits for is necessary, and counts as demand. Nothing is evicted for any other.
+func (t *Tree) joinNow(live Live, fn *core.Function, requested bool) (n *Node, whole bool, err error) {
 	want := plan.ShapeOf(fn)
 	t.mu.Lock()
 	if t.closed {
@@ -147,14 +149,16 @@ func (t *Tree) joinNow(live Live, fn *core.Function, worth float64) (n *Node, wh
 		return nil, false, nil
 	}
 	missing := plan.Missing(want.Modules, z.Modules)
-	if worth == plan.Necessary() {
+	var value float64
+	if requested {
+		value = plan.Necessary()
 		once := plan.Once(time.Now())
 		t.uses[fn.Name] = t.uses[fn.Name].Plus(once)
-		t.demand(want, min(len(missing), 1), once)
+		t.addDemand(want, min(len(missing), 1), once)
 	}
 	n = t.add(core.RoleInstance, want, t.nodes[z.ID], live.Generation, plan.InstanceBytes(t.private[version{fn.Name, fn.Version}]))
 	n.fn = fn
-	ends, enough := t.reclaim(worth)
+	ends, enough := t.reclaim(value)
 	t.mu.Unlock()
 	killAll(ends)
 	if !enough {
@@ -164,7 +168,7 @@ func (t *Tree) joinNow(live Live, fn *core.Function, worth float64) (n *Node, wh
 	return n, len(missing) == 0, nil
 }
 
-// zygotes returns what can be forked. The caller has the lock.
+// zygotes returns the zygotes that can be forked. The caller has the lock.
 func (t *Tree) zygotes() (zygotes []plan.Zygote) {
 	for _, n := range t.nodes {
 		if n.is(ready) {
@@ -174,13 +178,14 @@ func (t *Tree) zygotes() (zygotes []plan.Zygote) {
 	return zygotes
 }
 
-// zygotesOf returns what can be forked by that generation of a driver. The caller has the lock.
+// zygotesOf returns the zygotes that a driver of that generation can fork. The caller has the lock.
 func (t *Tree) zygotesOf(generation int) []plan.Zygote {
 	return slices.DeleteFunc(t.zygotes(), func(z plan.Zygote) bool { return t.nodes[z.ID].driver != generation })
 }
 
-// zygotesFor returns what can be forked for the function. One that sets what a module of the language's own reads when it is imported takes none that has imported
-// what the function does not want itself: that may be such a module, or have imported one. The caller has the lock.
+// zygotesFor returns the zygotes that can be forked for the function. The function may set a variable that a
+// module of the language's own reads when it is imported. Then it takes no zygote with a module that it does
+// not import itself: that may be such a module, or have imported one. The caller has the lock.
 func (t *Tree) zygotesFor(generation int, fn *core.Function, want plan.Shape) []plan.Zygote {
 	zygotes := t.zygotesOf(generation)
 	if !slices.ContainsFunc(fn.Settings(), func(name string) bool { return t.reads[variable{fn.Runtime, name}] }) {
@@ -196,7 +201,8 @@ func (t *Tree) zygotesFor(generation int, fn *core.Function, want plan.Shape) []
 	})
 }
 
-// spawn makes the sandbox of a node and its process, parked inside. When it fails nothing of the node is left.
+// spawn makes the sandbox of a node and its process, which is parked inside. When it fails nothing of the
+// node is left.
 func (t *Tree) spawn(ctx context.Context, live Live, n *Node, config core.SandboxConfig, phases *core.Phases) error {
 	began := time.Now()
 	sandbox, err := t.sandboxes.Create(ctx, config)
@@ -228,7 +234,7 @@ func (t *Tree) spawn(ctx context.Context, live Live, n *Node, config core.Sandbo
 	return err
 }
 
-// spawnInTurn is spawn off every request's path.
+// spawnInTurn waits for a turn and then is spawn. It is used off every request's path.
 func (t *Tree) spawnInTurn(ctx context.Context, live Live, n *Node, config core.SandboxConfig) error {
 	done, err := t.takeTurn(ctx, n, &core.Phases{})
 	if err != nil {
@@ -249,14 +255,15 @@ func fork(ctx context.Context, driver core.Driver, n *Node) error {
 	return driver.Fork(ctx, n.id, n.parent.id, n.place().Ref())
 }
 
-// attest takes what the kernel said at the gate of the process that a driver says it has made.
+// attest asks the sandbox which process has entered, where the driver says that it has made one. Err is the
+// driver's.
 func (t *Tree) attest(n *Node, err error) (enter time.Duration, _ error) {
 	if err != nil && !blames(err) {
 		return 0, err
 	}
 	pid, enter, entering := n.place().Entered()
 	switch {
-	case core.IsKind(entering, core.KindExhausted): // whatever the driver makes of it
+	case core.IsKind(entering, core.KindExhausted): // whatever the driver has said
 		return 0, entering
 	case err != nil:
 		return 0, err
@@ -270,7 +277,7 @@ func (t *Tree) attest(n *Node, err error) (enter time.Duration, _ error) {
 	return enter, nil
 }
 
-// blames says whether a failure of a driver call casts doubt on the driver and on the zygote it used.
+// blames says whether the failure of a call casts doubt on the driver and on the zygote that it used.
 func blames(err error) bool {
 	e := core.AsError(err)
 	if e.Kind == core.KindExhausted {
@@ -279,8 +286,8 @@ func blames(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || e.Fault == core.FaultDriver || e.Kind == core.KindUnavailable || e.Kind == core.KindTimeout
 }
 
-// mistrust deals with the zygote that failed to fork n. When its driver died it is innocent, and its instances serve on;
-// otherwise it hung or broke and is presumed corrupt, with everything forked from it.
+// mistrust ends the zygote that failed to fork n, with everything forked from it: it hung or broke, and is
+// presumed corrupt. When its driver has died the zygote is innocent, and its instances live on.
 func (t *Tree) mistrust(live Live, n *Node) {
 	if n.parent == nil {
 		return
@@ -295,13 +302,14 @@ func (t *Tree) mistrust(live Live, n *Node) {
 	t.kill(n.parent)
 }
 
-// importHandler has a parked instance import its handler, or kills it. The driver has no part in it.
+// importHandler has a parked instance import its handler, and kills it when that fails. The driver has no
+// part in it.
 func (t *Tree) importHandler(ctx context.Context, n *Node, trial *Trial) error {
 	fn := n.fn
 	limit := max(fn.Limits.Timeout, plan.HandlerTimeout)
 	var modules []string
-	if trial == nil { // in one the code imports them itself: its error then names the place
-		modules = left(fn, n.parent.shape.Modules)
+	if trial == nil { // in a trial the code imports them itself, so that an error names the place
+		modules = remaining(fn, n.parent.shape.Modules)
 	}
 	if trial != nil {
 		trial.Ahead = len(n.parent.shape.Modules) > 0
@@ -335,14 +343,15 @@ func (t *Tree) importHandler(ctx context.Context, n *Node, trial *Trial) error {
 	}
 	e := n.Ended()
 	if e.Kind == core.KindUnavailable || endpoint.IsUnsent(err) && e.Kind != core.KindMemory {
-		return lostError{e} // the function's code has no part in it
+		return lostError{e} // the function's code has not run
 	}
 	return e
 }
 
-// left is what an instance imports before its handler: what its zygote has not, and might have. What no zygote may import is the handler's to import, at
-// its own place: the function's files may prepare for it, and it may find there what it does not find by itself.
-func left(fn *core.Function, there []string) []string {
+// remaining returns the modules that an instance imports before its handler: those that its zygote lacks. The
+// handler itself imports the modules that are apart, at its own place, because the function's files may
+// prepare for them.
+func remaining(fn *core.Function, there []string) []string {
 	return slices.DeleteFunc(plan.Missing(fn.Imports, there), func(m string) bool { return fn.Apart[m] != "" })
 }
 
@@ -357,4 +366,13 @@ func directories(set core.Set) []string {
 func exhausted(budget int64) *core.Error {
 	return core.Errorf(core.KindExhausted, core.FaultWorker,
 		"the worker's memory budget of %d MiB is full and nothing is idle; try again later, or give the worker more with --memory", budget>>20).Again()
+}
+
+// abandon ends a node, whether it has a process or not.
+func (t *Tree) abandon(n *Node) {
+	if n.place() == nil {
+		t.remove(n)
+	} else {
+		n.Kill()
+	}
 }

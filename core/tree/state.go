@@ -72,8 +72,9 @@ func (e event) target() state {
 //	         drain of   leaving ──release──▶ dying     (started leaves it leaving)
 //	         making ───────▲
 //
-// Either: kill leads from every state before dying to dying, evict from those of nodes that nobody holds (parked, ready, idle,
-// retired), drain from parked and idle. The end of the process leads from every state to dead.
+// Either: kill leads from every state before dying to dying, evict from those of nodes that nobody holds
+// (parked, ready, idle, retired), drain from parked and idle. The end of the process leads from every state
+// to dead.
 func transition(from state, e event) (to state, ok bool) {
 	switch e {
 	case made:
@@ -122,8 +123,9 @@ func transition(from state, e event) (to state, ok bool) {
 	return from, false
 }
 
-// illegal says whether an event that does not apply in that state is a fault of the worker's. It is none when the event only asks
-// for something, or when the node may have ended, or have been drained, at the same moment.
+// illegal says whether an event that does not apply in that state is a fault of the worker's. It is none when
+// the event only asks for something, or when the node may have ended, or have been drained, at the same
+// moment.
 func illegal(from state, e event) bool {
 	switch e {
 	case lease, drain, retire, evict, kill, end:

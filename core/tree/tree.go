@@ -16,37 +16,39 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// Config is what a tree is told.
+// Config configures a tree.
 type Config struct {
 	Budget int64        // bytes of memory that all nodes together may use, counted proportionally
 	Log    *slog.Logger // never nil
-	// Deployed tells whether that version of a function is the one that is deployed, without blocking. When one is not any more, Evict is
-	// called after Deployed says so.
+	// Deployed says whether that version of a function is the deployed one. It does not block. When a version
+	// is replaced, Deployed says so before Evict is called.
 	Deployed func(name string, version int) bool
-	// Loaded is told, in a goroutine of its own, what an instance has imported that its function was not
-	// known to import; of a function that nobody has Watched, also when that is nothing. It may be nil.
+	// Loaded is called in a goroutine of its own, with modules that an instance has imported and its function
+	// was not known to import. For a function that is not Watched it is called also when there are none. It
+	// may be nil.
 	Loaded func(fn *core.Function, modules []string)
 }
 
-// Tree is all live processes of a worker by parentage. All methods may be called from many goroutines at once.
+// Tree is all live processes of a worker by parentage. All methods may be called from many goroutines at
+// once.
 type Tree struct {
 	config    Config
 	drivers   Drivers
 	sandboxes Sandboxes
 
-	ctx     context.Context // ends with Close
-	cancel  context.CancelFunc
-	working sync.WaitGroup // goroutines that make zygotes or measure
-	missed  chan struct{}  // wakes the planner
-	born    chan struct{}  // wakes the sampler
-	turns   *turns
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+	working  sync.WaitGroup // goroutines that make zygotes or measure
+	replan   chan struct{}  // wakes the planner
+	resample chan struct{}  // wakes the sampler
+	turns    *turns
 
-	strained atomic.Bool // memory is over the budget, for want of something to evict
+	strained atomic.Bool // memory is over the budget, and nothing could be evicted
 
-	// mu guards everything below and the tree's part of each node. It is never held across a call to a driver or a sandbox.
+	// mu guards everything below, and the tree's part of each node.
 	mu      sync.Mutex
 	closed  bool
-	last    int // number in the name of the newest node
+	last    int // number of the newest node
 	nodes   map[core.NodeID]*Node
 	bytes   int64                  // sum of what each node is charged
 	roots   map[rootKey]*rootStart // being made
@@ -55,19 +57,19 @@ type Tree struct {
 	blocks  plan.Blocks
 	uses    map[string]plan.Use // by function
 	built   map[string]int      // zygotes made, by shape
-	private map[version]int64   // bytes of the last measured instance
-	ahead   map[aheadKey]*ahead
-	slow    map[version]bool // whose own files take long to import
+	private map[version]int64   // bytes of the instance measured last
+	ahead   map[aheadKey]*aheadChild
+	slow    map[version]bool // versions whose own files take long to import
 	reads   map[variable]bool
-	cold    map[string]int // starts that import what a zygote could have, by shape
-	grown   chan struct{}  // closed and made anew when a zygote has been made or cannot be, and when a cold start or a round of the planner has ended
+	cold    map[string]int // starts that import modules for themselves, by shape
+	grown   chan struct{}  // closed and replaced by update
 
-	planning bool // a round is under way
-	short    bool // the last one could not make all that is wanted
-	rounds   int  // that have ended
+	planning   bool // a round is under way
+	unfinished bool // the last round could not make every zygote that is wanted
+	rounds     int  // that have ended
 }
 
-// variable is an environment variable, in the processes of a runtime.
+// variable is an environment variable of a runtime's processes.
 type variable struct {
 	runtime core.RuntimeID
 	name    string
@@ -77,18 +79,18 @@ type variable struct {
 func New(config Config, drivers Drivers, sandboxes Sandboxes) *Tree {
 	t := &Tree{
 		config: config, drivers: drivers, sandboxes: sandboxes,
-		missed: make(chan struct{}, 1), born: make(chan struct{}, 1),
+		replan: make(chan struct{}, 1), resample: make(chan struct{}, 1),
 		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, facts: plan.Facts{Costs: plan.Costs{}, Weights: plan.Weights{}},
-		demands: plan.Demands{}, blocks: plan.Blocks{}, uses: map[string]plan.Use{}, built: map[string]int{}, private: map[version]int64{}, ahead: map[aheadKey]*ahead{},
+		demands: plan.Demands{}, blocks: plan.Blocks{}, uses: map[string]plan.Use{}, built: map[string]int{}, private: map[version]int64{}, ahead: map[aheadKey]*aheadChild{},
 		turns: newTurns(plan.Turns(runtime.NumCPU())), slow: map[version]bool{}, reads: map[variable]bool{}, cold: map[string]int{}, grown: make(chan struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	t.working.Go(t.plan)
+	t.working.Go(t.planZygotes)
 	t.working.Go(t.sample)
 	return t
 }
 
-// add makes a node under parent, which it holds from then on. The caller has the lock.
+// add makes a node under parent. The parent lives until the node has ended. The caller has the lock.
 func (t *Tree) add(role core.Role, s plan.Shape, parent *Node, generation int, bytes int64) *Node {
 	t.last++
 	now := time.Now()
@@ -109,14 +111,14 @@ func (t *Tree) add(role core.Role, s plan.Shape, parent *Node, generation int, b
 	return n
 }
 
-// remove takes an ended node out of the tree. Its descendants have ended with it: the kernel kills the members of a pid
-// namespace with its first process, so all that is left is to free their sandboxes.
+// remove takes an ended node out of the tree. Its descendants have ended with it, because the kernel kills
+// the members of a pid namespace with its first process. Only their sandboxes are left to free.
 func (t *Tree) remove(n *Node) {
 	t.mu.Lock()
 	n.apply(end)
 	var ends []*Node
 	for child := range n.children {
-		ends = fell(child, ends)
+		ends = markKilled(child, ends)
 	}
 	delete(t.nodes, n.id)
 	t.charge(n, 0)
@@ -131,12 +133,12 @@ func (t *Tree) remove(n *Node) {
 	close(n.done)
 }
 
-// fell marks a subtree as ended by no fault of its own and appends it to ends, children first.
-func fell(n *Node, ends []*Node) []*Node {
-	n.felled.Store(true)
+// markKilled marks a subtree as ended by no fault of its own, and appends it to ends, children first.
+func markKilled(n *Node, ends []*Node) []*Node {
+	n.killed.Store(true)
 	n.apply(kill)
 	for child := range n.children {
-		ends = fell(child, ends)
+		ends = markKilled(child, ends)
 	}
 	return append(ends, n)
 }
@@ -144,7 +146,7 @@ func fell(n *Node, ends []*Node) []*Node {
 // kill ends a node and everything that was forked from it.
 func (t *Tree) kill(n *Node) {
 	t.mu.Lock()
-	ends := fell(n, nil)
+	ends := markKilled(n, nil)
 	t.mu.Unlock()
 	killAll(ends)
 }
@@ -164,13 +166,14 @@ func (t *Tree) watch(n *Node) {
 	t.remove(n)
 }
 
-// version names one version of a function, which no other ever has the name of.
+// version names one version of a function. No other version ever has that name.
 type version struct {
 	function string
 	number   int
 }
 
-// Evict ends the instances of a function, except those of the versions to keep: idle ones now, busy ones when they are released.
+// Evict ends the instances of a function, except those of the versions to keep. Idle
+// instances end now, busy ones when they are released.
 func (t *Tree) Evict(function string, keep ...int) {
 	ends := func(name string, version int) bool { return name == function && !slices.Contains(keep, version) }
 	var leaves []*Node
@@ -189,8 +192,8 @@ func (t *Tree) Evict(function string, keep ...int) {
 	killAll(leaves)
 }
 
-// DriverLost says that a driver is dead. Its zygotes fork no more and end after their last child; instances live on, and
-// so do children made ahead.
+// DriverLost says that a driver is dead. Its zygotes fork no more and end after their last child. Instances
+// and children made ahead live on.
 func (t *Tree) DriverLost(generation int) {
 	var ends []*Node
 	t.mu.Lock()
@@ -201,15 +204,15 @@ func (t *Tree) DriverLost(generation int) {
 		if _, ok := n.apply(retire); ok && len(n.children) == 0 {
 			ends = append(ends, n)
 		}
-		t.demands.Lose(n.shape.Runtime) // the next driver is to have as good ones
+		t.demands.Lose(n.shape.Runtime) // so that the next driver gets as good zygotes
 	}
-	wake(t.missed)
+	wake(t.replan)
 	t.mu.Unlock()
 	killAll(ends)
 }
 
-// Expel ends every process that may have loaded a package: instances as with Evict; zygotes fork no more, and end after their last
-// child. Who calls it has seen to it that no sandbox is made with the package any more.
+// Expel ends every process that may have loaded a package: instances as Evict does, zygotes as DriverLost
+// does. The caller has made sure that no new sandbox has the package.
 func (t *Tree) Expel(digest string) {
 	var ends []*Node
 	t.mu.Lock()
@@ -229,15 +232,16 @@ func (t *Tree) Expel(digest string) {
 	killAll(ends)
 }
 
-// Learn tells the tree what importing modules takes, in a process that has imported none of them.
+// Learn tells the tree how long importing modules takes, in a process that has imported none of them.
 func (t *Tree) Learn(rt core.RuntimeID, modules map[string]time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.facts.Costs.Learn(rt, modules)
 }
 
-// LearnReads tells the tree which environment variables modules of the language's own read when they are imported, before a zygote imports them. A zygote that has
-// such a module is one for whom all variables are as in a zygote.
+// LearnReads tells the tree which environment variables the language's own modules read when they are
+// imported. The caller does so before a zygote imports such a module. For a process forked from that zygote
+// these variables are as they were in the zygote.
 func (t *Tree) LearnReads(rt core.RuntimeID, names []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -246,8 +250,8 @@ func (t *Tree) LearnReads(rt core.RuntimeID, names []string) {
 	}
 }
 
-// LearnAsks replaces what the tree knows of which packages look for which, before a zygote imports such a package, and before a function
-// has one that is looked for.
+// LearnAsks replaces what the tree knows of which packages look for which others. The caller does so before a
+// zygote imports such a package, and before a function has a package that others look for.
 func (t *Tree) LearnAsks(asks plan.Asks) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -268,8 +272,8 @@ func (t *Tree) Weigh(rt core.RuntimeID, modules map[string]int64) {
 	t.facts.Weights.Learn(rt, modules)
 }
 
-// Apart returns the modules that no zygote imports for a function, with the reasons: those that it was deployed with, and what was found out
-// when a zygote was tried. The map is the caller's; nil when there are none.
+// Apart returns the modules that no zygote imports for a function, with the reasons: those known since its
+// deploy, and those found when a zygote was tried. The map is the caller's, and nil when there are none.
 func (t *Tree) Apart(fn *core.Function) map[string]string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -337,8 +341,8 @@ func (n *Node) info() core.NodeInfo {
 	return info
 }
 
-// Close ends every node, leaves before their parents, and waits until all have ended. When the context ends first it kills the
-// rest in any order and returns an error.
+// Close ends every node, leaves before their parents, and waits until all have ended. When the context ends
+// first it kills the rest in any order and returns an error.
 func (t *Tree) Close(ctx context.Context) error {
 	t.mu.Lock()
 	t.closed = true
@@ -346,7 +350,7 @@ func (t *Tree) Close(ctx context.Context) error {
 	t.cancel()
 	defer t.working.Wait()
 	for {
-		leaves := t.fellLeaves(ctx.Err() != nil)
+		leaves := t.markLeaves(ctx.Err() != nil)
 		if len(leaves) == 0 {
 			return nil
 		}
@@ -355,20 +359,20 @@ func (t *Tree) Close(ctx context.Context) error {
 			select {
 			case <-n.done:
 			case <-ctx.Done():
-				killAll(t.fellLeaves(true))
+				killAll(t.markLeaves(true))
 				return core.Errorf(core.KindTimeout, core.FaultWorker, "%d processes had not ended when the worker stopped waiting for them", len(leaves)-i)
 			}
 		}
 	}
 }
 
-// fellLeaves marks the nodes without children as ended, or all of them.
-func (t *Tree) fellLeaves(all bool) (leaves []*Node) {
+// markLeaves marks the nodes without children as killed, or all nodes.
+func (t *Tree) markLeaves(all bool) (leaves []*Node) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, n := range t.nodes {
 		if all || len(n.children) == 0 {
-			n.felled.Store(true)
+			n.killed.Store(true)
 			leaves = append(leaves, n)
 		}
 	}

@@ -6,37 +6,39 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// A turn is the right to make a process and to import into it, each of which is work for a processor. Functions that wait have one turn
-// after the other, however many requests each of them has. Slow work, which has packages or long files to import or a program to start, never has
-// more than a half of the turns, and no function has the last one: whoever comes next finds one soon.
-
+// turns are shared by functions, not by requests. A turn is the right to make a process and to import into
+// it, which is work for a processor. Functions that wait get one turn after the other, however many requests
+// each of them has. Slow work imports packages or long files, or starts a program; it never has more than
+// half of the turns. No function has the last turn. So whoever comes next finds one soon.
 type turns struct {
 	most int // that one function may have
 
-	mu    sync.Mutex // guards the following
-	free  int        // that nobody has
-	slow  int        // that slow work may still have
-	had   map[string]int
-	queue []*flow // the next one first
+	mu    sync.Mutex     // guards the following
+	free  int            // that nobody has
+	slow  int            // that slow work may still have
+	had   map[string]int // by function
+	queue []*flow        // the next one first
 }
 
-// flow is the requests of one function that wait for a turn, the longest waiting first. Those for slow work are a flow of their own.
+// flow is the requests of one function that wait for a turn, the longest waiting first. Those that are slow
+// work are a separate flow.
 type flow struct {
 	function string
 	slow     bool
-	waiting  []chan struct{} // closed when the turn is there
+	waiting  []chan struct{} // each closed when its turn has come
 }
 
-// newTurns shares that many turns, two or more.
+// newTurns shares n turns, at least two.
 func newTurns(n int) *turns {
 	most, slow := plan.Shares(n)
 	return &turns{free: n, most: most, slow: slow, had: map[string]int{}}
 }
 
-// take waits for a turn of the function. The caller calls done when the work is done.
+// take waits for a turn. The caller calls done when the work is done.
 func (t *turns) take(ctx context.Context, function string, slow bool) (done func(), err error) {
 	turn := make(chan struct{})
 	t.mu.Lock()
@@ -62,7 +64,7 @@ func (t *turns) take(ctx context.Context, function string, slow bool) (done func
 	return func() { late.Stop(); put() }, nil
 }
 
-// leave gives up waiting, and returns false when the turn is there already.
+// leave gives up waiting. It returns false when the turn has come already.
 func (t *turns) leave(f *flow, turn chan struct{}) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -91,7 +93,8 @@ func (t *turns) put(function string, slow bool) {
 	t.share()
 }
 
-// share gives free turns to those who may have one; who got one waits behind the others for the next. The caller has the lock.
+// share gives free turns to the functions that may have one. A function that got one queues behind the others
+// for its next. The caller has the lock.
 func (t *turns) share() {
 	for t.free > 0 {
 		at := slices.IndexFunc(t.queue, func(f *flow) bool { return t.had[f.function] < t.most && (!f.slow || t.slow > 0) })
@@ -111,5 +114,34 @@ func (t *turns) share() {
 		}
 		t.had[f.function]++
 		close(turn)
+	}
+}
+
+// takeTurn waits until a node may make its process, or may import if it has one. The caller calls done after
+// that. When the context ends first, nothing is left of the node.
+func (t *Tree) takeTurn(ctx context.Context, n *Node, phases *core.Phases) (done func(), err error) {
+	function, slow := string(n.shape.Runtime), true // of a zygote
+	if n.fn != nil {
+		t.mu.Lock()
+		function, slow = n.fn.Name, t.slow[version{n.fn.Name, n.fn.Version}] || len(plan.Missing(n.fn.Imports, n.parent.shape.Modules)) > 0
+		t.mu.Unlock()
+	}
+	began := time.Now()
+	done, err = t.turns.take(ctx, function, slow)
+	phases.Queue += time.Since(began)
+	if err != nil {
+		t.abandon(n)
+	}
+	return done, err
+}
+
+// noteImport notes whether the function's own files take so long to import that its starts are slow work.
+func (t *Tree) noteImport(fn *core.Function, took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if plan.Slow(took) {
+		t.slow[version{fn.Name, fn.Version}] = true
+	} else {
+		delete(t.slow, version{fn.Name, fn.Version})
 	}
 }
