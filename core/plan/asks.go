@@ -6,18 +6,20 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Asker is a package of a runtime. The same package may do something else in another one.
+// Asker is a package of a runtime. The same package may behave differently in another runtime.
 type Asker struct {
 	Runtime core.RuntimeID
 	Package core.Package
 }
 
-// Asks is, for each package, which others it looks for when it is imported, whether they are there or not; nil stands for all of them. One that
-// is missing asks for none. It is not changed any more once a tree has it.
+// Asks is, for each package, the other packages that it looks for when it is imported, whether they are there
+// or not. Nil stands for all packages. A package that is missing from Asks looks for none. It never changes
+// once a tree has it.
 type Asks map[Asker]core.Set
 
-// MayBecome is the invariant of the tree: s may be forked into o only when everything that s may have loaded is o's as well, and nothing that s has
-// loaded has looked in vain for a package that o has: it remembers that there was none.
+// MayBecome is the invariant of the tree: s may be forked into o only if o may load every package that s may
+// have loaded, and no package of s has looked in vain for a package of o. It would remember that there was
+// none.
 func (a Asks) MayBecome(s, o Shape) bool {
 	if !s.partOf(o) {
 		return false

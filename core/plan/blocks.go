@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// FirstBackoff is how long a zygote that could not import is not tried again; it doubles with each failure.
+// FirstBackoff is the time before a zygote that could not import is tried again. It doubles with each
+// failure.
 const FirstBackoff = time.Minute
 
 const (
 	lastBackoff = time.Hour
-	maxLeft     = 4 // zygotes that could not be made, before a round of planning ends
+	maxLeft     = 4 // zygotes that a round could not make, before it ends
 )
 
 // Block is a zygote that cannot be made.
@@ -32,7 +33,7 @@ func (b Block) again(reason string, now time.Time) Block {
 	return b
 }
 
-// forbids says whether s must not be made. What cannot be forked for good takes all that contains it along.
+// forbids says whether s must not be made now. A block for good forbids every shape that contains its own.
 func (b Block) forbids(s Shape, now time.Time) bool {
 	if b.ForGood() {
 		return b.partOf(s) && len(Missing(b.Modules, s.Modules)) == 0
@@ -46,14 +47,14 @@ type Blocks map[string]Block
 // Forbid blocks a zygote that must not be forked, for good.
 func (b Blocks) Forbid(s Shape, reason string) { b[s.Key()] = Block{Shape: s, Reason: reason} }
 
-// Postpone blocks a zygote that could not be made, the longer the more often that was tried.
+// Postpone blocks a zygote that could not be made for a while, which grows with each failure.
 func (b Blocks) Postpone(s Shape, reason string, now time.Time) {
 	one := b[s.Key()]
 	one.Shape = s
 	b[s.Key()] = one.again(reason, now)
 }
 
-// Forbidding returns the blocks because of which s must not be made now.
+// Forbidding returns the blocks that forbid s now.
 func (b Blocks) Forbidding(s Shape, now time.Time) (forbidding []Block) {
 	for _, one := range b {
 		if one.forbids(s, now) {
@@ -63,14 +64,14 @@ func (b Blocks) Forbidding(s Shape, now time.Time) (forbidding []Block) {
 	return forbidding
 }
 
-// Forget drops the blocks that have been over for so long that a failure would be the first again.
+// Forget drops blocks that ended long ago. The next failure then counts as the first.
 func (b Blocks) Forget(now time.Time) {
 	maps.DeleteFunc(b, func(_ string, one Block) bool { return !one.ForGood() && now.Sub(one.until) > lastBackoff })
 }
 
-// Round is one round of planning: zygotes are made as long as one is wanted and not too many of them fail.
+// Round is one round of planning. It makes zygotes until none is wanted, or until too many have failed.
 type Round struct {
-	left []Block // another zygote may have the memory, or the driver, that these would take
+	left []Block // zygotes that it could not make; another one may need less memory, or another driver
 }
 
 // Leave leaves a zygote for a later round.
@@ -78,18 +79,19 @@ func (r *Round) Leave(s Shape, reason string, now time.Time) {
 	r.left = append(r.left, Block{Shape: s, Reason: reason, until: now.Add(lastBackoff)})
 }
 
-// Unfinished says whether the round has left something.
+// Unfinished says whether the round has left a zygote.
 func (r *Round) Unfinished() bool { return len(r.left) > 0 }
 
-// Over says whether the round has left so much that it ends.
+// Over says whether the round has left so many zygotes that it ends.
 func (r *Round) Over() bool { return len(r.left) == maxLeft }
 
-// Blocks returns what is not wanted in this round.
+// Blocks returns the blocks of this round, with all others.
 func (r *Round) Blocks(all Blocks) []Block {
 	return slices.AppendSeq(slices.Clone(r.left), maps.Values(all))
 }
 
-// Explain has the demands say why the round has not made their zygotes, also those that it has not come to.
+// Explain notes in the demands why the round has not made their zygotes. A round that is over has not tried
+// all of them: the last reason then holds for the rest.
 func (r *Round) Explain(demands Demands) {
 	for _, b := range r.left {
 		if d := demands[b.Key()]; d != nil {

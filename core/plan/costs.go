@@ -18,13 +18,13 @@ const (
 // Use is how much a thing is used: a count in which older uses weigh less.
 type Use core.Use
 
-// Once is the use of what has been used once, now.
+// Once is the use of a thing that has been used once, now.
 func Once(now time.Time) Use { return Use{1, now} }
 
 // Add counts one more use.
 func (u Use) Add(now time.Time) Use { return Use{u.At(now) + 1, now} }
 
-// Plus is the use of what both are the use of.
+// Plus adds two uses of the same thing.
 func (u Use) Plus(o Use) Use {
 	if o.Last.After(u.Last) {
 		u, o = o, u
@@ -32,7 +32,7 @@ func (u Use) Plus(o Use) Use {
 	return Use{u.Weight + o.At(u.Last), u.Last}
 }
 
-// At is how much the use weighs at a time, which is not before the last use.
+// At returns the weight at a time. The time must not be before the last use.
 func (u Use) At(now time.Time) float64 {
 	if u.Weight == 0 {
 		return 0
@@ -40,16 +40,18 @@ func (u Use) At(now time.Time) float64 {
 	return u.Weight * math.Exp2(-float64(now.Sub(u.Last))/float64(halfLife))
 }
 
-// Module names a module in the tables of costs and weights. All its versions are taken to cost the same.
+// Module names a module in the tables of costs and weights. All versions of a module are assumed to cost the
+// same.
 type Module struct {
 	Runtime core.RuntimeID
 	Name    string
 }
 
-// Costs is the measured time of importing each module, with what it imports itself.
+// Costs is the measured time of importing each module, with the modules that it imports itself.
 type Costs map[Module]time.Duration
 
-// Learn keeps the highest measurement: a lower one mostly means that another module had done a part of the work.
+// Learn keeps the highest measurement. A lower one mostly means that part of the module had been imported
+// before.
 func (c Costs) Learn(rt core.RuntimeID, measured map[string]time.Duration) {
 	for name, took := range measured {
 		c[Module{rt, name}] = max(c[Module{rt, name}], took)
@@ -63,7 +65,7 @@ func (c Costs) of(rt core.RuntimeID, name string) time.Duration {
 	return assumedCost
 }
 
-// saves is how much import time want is spared when it starts where the modules have been imported.
+// saves returns the import time that want saves when it starts from a process with these modules.
 func (c Costs) saves(modules []string, want Shape) time.Duration {
 	var sum time.Duration
 	for _, name := range want.Modules {
@@ -84,7 +86,8 @@ func (w Weights) Learn(rt core.RuntimeID, measured map[string]int64) {
 	}
 }
 
-// InstanceBytes is the memory that an instance is taken to need: as measured of an earlier one, if there was one.
+// InstanceBytes returns the memory that an instance is assumed to need. Measured is that of an earlier one,
+// or 0.
 func InstanceBytes(measured int64) int64 {
 	if measured > 0 {
 		return measured
@@ -92,7 +95,8 @@ func InstanceBytes(measured int64) int64 {
 	return assumedBytes
 }
 
-// ZygoteBytes is the memory that a zygote forked from parent is taken to need: as measured of an earlier one, if there was one.
+// ZygoteBytes returns the memory that a zygote forked from parent is assumed to need. Measured is that of an
+// earlier one, or 0.
 func (w Weights) ZygoteBytes(s Shape, parent Zygote, measured int64) int64 {
 	if measured > 0 {
 		return measured
@@ -104,7 +108,7 @@ func (w Weights) ZygoteBytes(s Shape, parent Zygote, measured int64) int64 {
 	return bytes
 }
 
-// Clone returns facts that do not change when these learn costs or weights. Asks and Needs never change.
+// Clone returns a copy that does not change when f learns. Asks and Needs are replaced, and never change.
 func (f Facts) Clone() Facts {
 	f.Costs, f.Weights = maps.Clone(f.Costs), maps.Clone(f.Weights)
 	return f

@@ -11,28 +11,29 @@ import (
 
 const (
 	maxDemands = 1024 // shapes that are remembered
-	maxPlanned = 64   // demands that one plan looks at, the heaviest first: planning is quadratic in them
+	maxPlanned = 64   // demands that one plan considers; planning is quadratic in them
 )
 
-// EnoughMisses is how many requests miss a zygote before it is made. A deploy counts as that many.
+// EnoughMisses is the number of requests that miss a zygote before it is made. A deploy counts as that many.
 const EnoughMisses = 2
 
-// Demand is what requests have asked for: all functions of one shape together.
+// Demand is the demand for a zygote of one shape, by all functions of that shape together.
 type Demand struct {
 	Shape
-	Missed int // requests that no zygote had every module for, since the last one that had
+	Missed int // requests that found no zygote with every module, since the last one that did
 	Use    Use
 	Due    int    // deploys that wait for its zygote
-	Bytes  int64  // of its zygote when that was measured, 0 before
-	Why    string // the last try did not make its zygote, "" if there was none
+	Bytes  int64  // memory of its zygote, 0 before that was measured
+	Why    string // the reason why the last try did not make its zygote
 }
 
 // Demands are all demands, each under the key of its shape.
 type Demands map[string]*Demand
 
-// Add counts the use of a zygote with all of want, and the requests that missed it; 0 says that there was one. It returns
-// whether a zygote may be wanted now that was not before. A demand more than are remembered takes the place of the least used
-// one. A shape without modules is no demand, for a root zygote is all that it takes.
+// Add counts the use of a zygote with all of want, and the requests that missed it; 0 means that the zygote
+// was there. It returns whether another zygote may be wanted now. When there are too many demands, a new one
+// replaces the one that is used least. A shape without modules is no demand, because every root zygote serves
+// it.
 func (d Demands) Add(want Shape, missed int, by Use, now time.Time) (wanting bool) {
 	if len(want.Modules) == 0 {
 		return false
@@ -57,7 +58,8 @@ func (d Demands) Add(want Shape, missed int, by Use, now time.Time) (wanting boo
 	return missed > 0
 }
 
-// Lose has all zygotes of a runtime missed enough: those that there were fork no more.
+// Lose notes that the zygotes of a runtime fork no more: each of them counts as missed enough to be made
+// again.
 func (d Demands) Lose(rt core.RuntimeID) {
 	for _, one := range d {
 		if one.Runtime == rt {
@@ -66,7 +68,7 @@ func (d Demands) Lose(rt core.RuntimeID) {
 	}
 }
 
-// Met forgets what was missed and is there now.
+// Met forgets the misses of demands whose zygote is there now.
 func (d Demands) Met(zygotes []Zygote, facts Facts) {
 	for _, one := range d {
 		if one.Missed > 0 && Whole(zygotes, one.Shape, facts) {
@@ -75,7 +77,8 @@ func (d Demands) Met(zygotes []Zygote, facts Facts) {
 	}
 }
 
-// Heaviest returns the demands that a plan looks at, those that miss a zygote first. The order depends on the demands alone.
+// Heaviest returns the demands that a plan considers: first those that miss a zygote, then by use. The order
+// is the same for the same demands.
 func (d Demands) Heaviest(now time.Time) []Demand {
 	all := make([]Demand, 0, len(d))
 	for _, key := range slices.Sorted(maps.Keys(d)) {

@@ -11,18 +11,19 @@ import (
 // Leaf is a node that could be evicted: nobody holds it and nothing was forked from it.
 type Leaf struct {
 	ID      core.NodeID
-	Root    bool          // a root zygote: evicted after everything else
-	Use     Use           // of it
-	Saves   time.Duration // each use
-	Bytes   int64         // that its end gives back
-	Charged int64         // that it counts for in the budget, with its part of what it shares
+	Root    bool // a root zygote: evicted after everything else
+	Use     Use
+	Saves   time.Duration // by each use
+	Bytes   int64         // that its end frees
+	Charged int64         // bytes, as counted in the budget: with its part of shared memory
 }
 
 func (l Leaf) value(now time.Time) float64 {
 	return l.Use.At(now) * l.Saves.Seconds() / float64(max(l.Bytes, 1))
 }
 
-// Victim chooses the least valuable leaf, and returns its value: seconds saved, weighed by use, per byte.
+// Victim chooses the leaf of the lowest value, and returns that value: seconds saved, weighed by use, for
+// each byte.
 func Victim(leaves []Leaf, now time.Time) (least Leaf, value float64, found bool) {
 	for _, l := range leaves {
 		v := l.value(now)
@@ -33,11 +34,12 @@ func Victim(leaves []Leaf, now time.Time) (least Leaf, value float64, found bool
 	return least, value, found
 }
 
-// Necessary is the value of what a request or a deploy waits for: nothing that could be evicted for it has as much.
+// Necessary is the value of a node that a request or a deploy waits for. It is higher than that of any leaf.
 func Necessary() float64 { return math.Inf(1) }
 
-// Reclaim chooses the leaves to evict when memory is short of so many bytes for something of that value: the least valuable
-// first, and none that has as much value. When these are not enough it chooses none, unless it is necessary.
+// Reclaim chooses the leaves to evict when memory is short of that many bytes for a node of that value. It
+// takes the least valuable first, and none that has as much value. When they do not suffice it chooses none,
+// unless the node is necessary.
 func Reclaim(leaves []Leaf, short int64, value float64, now time.Time) (victims []Leaf) {
 	leaves = slices.Clone(leaves)
 	for short > 0 {

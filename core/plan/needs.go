@@ -10,24 +10,26 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Needs is, for each package, which modules it has and which packages it requires. It is not changed any more once a tree has it.
+// Needs is, for each package, the modules that it has and the packages that it requires. It never changes
+// once a tree has it.
 type Needs map[core.Package]Need
 
-// Need is what is known of one package.
+// Need is the modules and requirements of one package.
 type Need struct {
 	Modules  []string
 	Requires []string // names of packages
 }
 
-// Within tells whether a module is the other one or a part of it: what follows in its name is no letter.
+// Within says whether a module is the other one or a part of it: its name goes on with no letter, digit, "_"
+// or "-".
 func Within(module, of string) bool {
 	rest, ok := strings.CutPrefix(module, of)
 	next, _ := utf8.DecodeRuneInString(rest)
 	return ok && (rest == "" || !unicode.IsLetter(next) && !unicode.IsDigit(next) && next != '_' && next != '-')
 }
 
-// importable tells whether a module of a set can be imported where there is only some of it: whether its package is there, with all that it requires.
-// What is of no package is the language's own.
+// importable says whether a module of all packages can be imported where only some of them are: its package
+// must be there, with all that it requires. A module of no package is the language's own.
 func (n Needs) importable(module string, all, some core.Set) bool {
 	var owner core.Package
 	own := ""
@@ -39,7 +41,7 @@ func (n Needs) importable(module string, all, some core.Set) bool {
 		}
 	}
 	if own == "" {
-		_, name, ways := strings.Cut(module, ":") // in which it can be imported: a package tells of one
+		_, name, ways := strings.Cut(module, ":") // ways to import it; a package has it by one of them
 		return !ways || n.importable(name, all, some)
 	}
 	seen := core.Set{owner}

@@ -2,62 +2,65 @@ package plan
 
 import "time"
 
-// How long the tree waits for others, and how often it tries.
+// How long the tree waits for drivers and processes, and how often it tries.
 const (
-	ForkTimeout    = 5 * time.Second  // a fork takes milliseconds; what takes longer hangs
-	PreloadTimeout = 60 * time.Second // a process start and imports, with cold disks
-	RootTimeout    = PreloadTimeout + 10*time.Second
-	HandlerTimeout = 10 * time.Second // the least for a handler's import, which may import packages, whatever its limit for one event
-	Attempts       = 2                // of a start, when a driver or a zygote fails
+	ForkTimeout    = 5 * time.Second                 // a fork takes milliseconds; one that takes longer hangs
+	PreloadTimeout = 60 * time.Second                // a process start and imports, with cold disks
+	RootTimeout    = PreloadTimeout + 10*time.Second // with its sandbox
+	HandlerTimeout = 10 * time.Second                // at least, for a handler's import: it may import packages
+	Attempts       = 2                               // of a start, when a driver or a zygote fails
 
-	// A broken connection tells of an end before the kernel does, and the kernel ends the members of a pid namespace before its
-	// first process is seen to end. So the reason for an end is known a moment later.
+	// A connection breaks before the kernel reports the end of the process, and the members of a pid
+	// namespace end before its first process. So the reason for an end is known a moment later.
 	EndGrace    = 200 * time.Millisecond // for the end of an instance whose connection broke
 	ParentGrace = 100 * time.Millisecond // for the end of its zygote
 )
 
-// Most of a start is the fork and the way into the sandbox, and neither depends on the event. So a function that has been
-// started from a zygote a second time within AheadLife has one child made ahead of the next start.
+// Most of a start is the fork and the way into the sandbox, and neither depends on the event. So a function
+// that was started from a zygote a second time within AheadLife has one child made ahead of its next start.
 const (
-	AheadLife = 30 * time.Second // of a parked child that nobody takes, and between the starts that ask for one
+	AheadLife = 30 * time.Second // of a parked child that nobody takes
 
-	// AheadDelay is when a child ahead is made after the start that asks for it, if its instance has not become free before: the
-	// event is not to share the processor with it.
+	// AheadDelay is the time from a start to making the next child ahead, unless the instance becomes free
+	// before. The event should not share the processor with that work.
 	AheadDelay = 5 * time.Millisecond
 
-	maxAhead = 64 // functions that have one
+	maxAhead = 64 // functions that have a child ahead
 )
 
-// Ahead says whether one more function may have a child ahead, when so many have.
+// Ahead says whether one more function may have a child ahead, beside that many.
 func Ahead(functions int) bool { return functions < maxAhead }
 
-// HerdWait is how long a start waits for a zygote that others are about to miss often enough; then it imports for itself.
+// HerdWait is the longest time that a start of a herd waits for its zygote. Then it imports for itself.
 const HerdWait = 10 * time.Second
 
-// Cold says whether one more start of a shape may import for itself, when so many do: just enough for a zygote to be made.
+// Cold says whether one more start of a shape may import for itself, beside that many. Just enough do for the
+// zygote to be wanted.
 func Cold(importing int) bool { return importing < EnoughMisses }
 
-// TurnLife is how long a turn is kept from others at the most. What takes longer waits for something other than a processor.
+// TurnLife is the longest time that a turn is kept from others. Work that takes longer waits for something
+// other than a processor.
 const TurnLife = 2 * time.Second
 
-// Turns returns how many turns there are on a machine with so many processors: work that waits a little, for the kernel or a
-// driver, keeps no processor idle.
+// Turns returns the number of turns on a machine with that many processors. There are more turns than
+// processors, because work may wait for the kernel or a driver.
 func Turns(processors int) int { return max(2*processors, 4) }
 
-// Shares returns how many of all turns one function may have, and how many all slow work together: whoever comes next finds
-// one soon.
+// Shares returns how many of all turns one function may have, and how many all slow work may have. So whoever
+// comes next finds a turn soon.
 func Shares(turns int) (function, slow int) { return turns - 1, turns / 2 }
 
-// Slow says whether a function whose own files took that long to import is slow work from then on. Most take some
-// milliseconds, on a busy machine some tens.
+// Slow says whether starts of a function are slow work, because its own files took that long to import. Most
+// files take some milliseconds, and some tens on a busy machine.
 func Slow(took time.Duration) bool { return took >= 200*time.Millisecond }
 
-// When a node is measured, and when a zygote is planned again that there was no memory for.
+// How often the tree measures and plans.
 const (
-	FirstSample = time.Second // after a node is born its memory has settled
+	FirstSample = time.Second // after the birth of a node: its memory has settled
 	NextSample  = 30 * time.Second
-	NextRound   = time.Second // of planning, after there is more memory again
+	NextRound   = time.Second // of planning, after an unfinished round, when memory is freed
 )
 
-// Rest is how long the sampler rests after a measurement that took so long: it takes 5 % of one core at the most.
+// Rest is how long the sampler rests after a measurement that took that long. So it uses 5 % of one core at
+// the most.
 func Rest(took time.Duration) time.Duration { return 20 * took }

@@ -1,9 +1,11 @@
-// Package plan is the policy of the tree, whole and pure: data in, decision out. It decides which zygote is the nearest,
-// which missing one is made, which node is evicted, what is made ahead and how long anything is waited for. It starts
-// nothing, locks nothing and reads no clock: the caller passes the time.
+// Package plan is the whole policy of the tree, and pure: data in, decision out. It decides which zygote is
+// the nearest, which missing zygote is made next, which nodes are evicted, what is made ahead, and how long
+// the tree waits for anything. It starts nothing, locks nothing and reads no clock: the caller passes the
+// time and has the lock.
 //
-// A plan is what ought to live, for what is asked for, what that costs and the memory that there is. Today it is made one
-// step at a time: Wanted names the next zygote to make, Reclaim the nodes to evict for it. The tree carries the steps out.
+// A plan is the tree that we would like for a demand, its costs and a budget of memory. It is made one step
+// at a time: Wanted names the next zygote to make, and Reclaim the leaves to evict for it. The tree carries
+// these steps out.
 package plan
 
 import (
@@ -17,7 +19,7 @@ import (
 
 const maxDepth = 8 // of a zygote; pid namespaces nest 32 deep and a worker may run in one
 
-// Facts are what is known of the modules and packages of all functions.
+// Facts are everything known of the modules and packages of all functions.
 type Facts struct {
 	Costs   Costs
 	Weights Weights
@@ -25,14 +27,15 @@ type Facts struct {
 	Needs   Needs
 }
 
-// Shape is what a plan sees of a process: the packages that it may load, and the modules that it has imported, or is to import.
+// Shape is what a plan sees of a process: the packages that it may load, and the modules that it has imported
+// or is to import.
 type Shape struct {
 	Runtime core.RuntimeID
 	Set     core.Set
 	Modules []string // in the order of import
 }
 
-// ShapeOf returns the shape of the zygote that the function is best forked from.
+// ShapeOf returns the shape of the zygote from which the function is best forked.
 func ShapeOf(fn *core.Function) Shape {
 	modules := slices.DeleteFunc(slices.Concat(fn.Imports, fn.Loaded), func(m string) bool { return fn.Apart[m] != "" })
 	set := slices.DeleteFunc(slices.Clone(fn.Packages), func(p core.Package) bool { return slices.Contains(fn.Aside, p) })
@@ -53,18 +56,18 @@ func (s Shape) within(o Shape) bool {
 	return s.partOf(o) && len(Missing(s.Modules, o.Modules)) == 0 && smaller(s, o) < 0
 }
 
-// shared is what both have in common; its modules are in the order of s.
+// shared returns what both have in common. The modules keep the order of s.
 func (s Shape) shared(o Shape) Shape {
 	modules := slices.DeleteFunc(slices.Clone(s.Modules), func(m string) bool { return !slices.Contains(o.Modules, m) })
 	return Shape{Runtime: s.Runtime, Set: s.Set.Intersect(o.Set), Modules: modules}
 }
 
-// smaller orders shapes by how much a process of that shape has loaded: the more a zygote has loaded, the more its forks cost.
+// smaller orders shapes by how much they load. A fork costs more the more its zygote has loaded.
 func smaller(a, b Shape) int {
 	return cmp.Or(cmp.Compare(len(a.Set), len(b.Set)), cmp.Compare(len(a.Modules), len(b.Modules)))
 }
 
-// Missing returns the modules of want that a process with the modules in have still has to import.
+// Missing returns the modules in want that are not in have.
 func Missing(want, have []string) []string {
 	return slices.DeleteFunc(slices.Clone(want), func(m string) bool { return slices.Contains(have, m) })
 }
@@ -76,8 +79,8 @@ type Zygote struct {
 	Depth int // of a root zygote: 1
 }
 
-// Nearest finds the zygote that saves want the most import time, among those that may become it. Among equals it prefers the
-// one that has loaded least, then the one nearer to the root, then the older one.
+// Nearest finds the zygote that saves want the most import time, among those that may become it. Among equals
+// it prefers the zygote that has loaded least, then the one nearer to the root, then the older one.
 func Nearest(zygotes []Zygote, want Shape, facts Facts) (best Zygote, found bool) {
 	var most time.Duration
 	for _, z := range zygotes {
@@ -100,12 +103,12 @@ func preferred(a, b Zygote) bool {
 	return cmp.Or(smaller(a.Shape, b.Shape), cmp.Compare(a.Depth, b.Depth), cmp.Compare(len(a.ID), len(b.ID)), cmp.Compare(a.ID, b.ID)) < 0
 }
 
-// Parent finds the zygote that a missing one is forked from: the nearest that is not too deep.
+// Parent finds the zygote from which a new one is forked: the nearest that is not too deep.
 func Parent(zygotes []Zygote, want Shape, facts Facts) (parent Zygote, found bool) {
 	return Nearest(slices.DeleteFunc(slices.Clone(zygotes), func(z Zygote) bool { return z.Depth >= maxDepth }), want, facts)
 }
 
-// Whole says whether the nearest zygote has imported everything that want has.
+// Whole says whether the nearest zygote has imported every module of want.
 func Whole(zygotes []Zygote, want Shape, facts Facts) bool {
 	z, found := Nearest(zygotes, want, facts)
 	return found && len(Missing(want.Modules, z.Modules)) == 0

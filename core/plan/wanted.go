@@ -5,23 +5,25 @@ import (
 	"time"
 )
 
-const worthSharing = 20 * time.Millisecond // the least import time for which functions get a zygote in common
+const worthSharing = 20 * time.Millisecond // the least import time for which functions share a zygote
 
 // Candidate is a zygote that could be made.
 type Candidate struct {
 	Shape
-	Uses    float64 // of those whom it would spare something
-	Benefit float64 // seconds that it would spare them, weighed by use; divided by bytes it compares with the value of a leaf
-	Due     bool    // whether a deploy waits for it
+	Uses    float64 // of the demands that it saves something
+	Benefit float64 // seconds that it saves them, weighed by use
+	Due     bool    // a deploy waits for it
 }
 
-// Wanted chooses the missing zygote whose making helps most. It weighs candidates by what they save each demand that may start
-// from them, beyond what its nearest zygote saves it already, times how much that demand is used, for each byte that they take.
-// One that a deploy waits for comes first.
+// Wanted chooses the missing zygote to make next. One that a deploy waits for comes first, then the one of
+// the highest value. The benefit of a candidate is the import time that it saves each demand that may start
+// from it, beyond what the demand's nearest zygote saves already, weighed by the use of that demand. Its
+// value is that benefit for each byte that it takes.
 //
-// A candidate is all of a demand that misses something, or what such a demand has in common with another one. The latter wins
-// when it serves both well, and is then made first and becomes the parent of either. For the same reason a demand's own zygote
-// is chosen before one that contains it.
+// Wanted takes two passes. The first considers, for each demand that misses a zygote, a zygote of the
+// demand's own shape, and one of the shape that it shares with each other demand. A shared zygote wins when
+// it serves both well; it is made first, and becomes the parent of both. The second pass prefers a demand's
+// own zygote to one that contains it, for the same reason.
 func Wanted(demands []Demand, zygotes []Zygote, blocks []Block, facts Facts, now time.Time) (want Candidate, found bool) {
 	s := search{demands: demands, zygotes: zygotes, blocks: blocks, facts: facts, now: now, have: make([]time.Duration, len(demands)), seen: map[string]bool{}}
 	for i, d := range demands {
@@ -63,14 +65,15 @@ type search struct {
 
 	have  []time.Duration // what its nearest zygote saves each demand
 	seen  map[string]bool // shapes
-	own   []Candidate     // that are all of a demand
+	own   []Candidate     // of the shapes of demands
 	best  Candidate
 	value float64 // of the best
 	found bool
 }
 
-// consider weighs a shape and keeps it when it is the best so far. Bytes is what it takes, 0 when that was never measured. It
-// returns false when the shape was considered before, is blocked, or has not been missed enough.
+// consider weighs a shape, and keeps it if it is the best so far. Bytes is the memory that it takes, 0 if
+// that was never measured. It returns false when the shape was considered before, is blocked, or was not
+// missed enough.
 func (s *search) consider(shape Shape, bytes int64) (one Candidate, ok bool) {
 	key := shape.Key()
 	if s.seen[key] || slices.ContainsFunc(s.blocks, func(b Block) bool { return b.forbids(shape, s.now) }) {
@@ -90,7 +93,7 @@ func (s *search) consider(shape Shape, bytes int64) (one Candidate, ok bool) {
 	return one, true
 }
 
-// weigh adds up what a zygote of that shape would spare the demands, and how often they have missed one.
+// weigh adds up the benefit of a zygote of that shape, and the requests that missed one.
 func (s *search) weigh(shape Shape) (one Candidate, missed int) {
 	one.Shape = shape
 	for i, d := range s.demands {
@@ -107,7 +110,8 @@ func (s *search) weigh(shape Shape) (one Candidate, missed int) {
 	return one, missed
 }
 
-// shared is what a demand has in common with another shape, if a zygote of that is worth making.
+// shared returns what a demand has in common with another shape. It returns false when no zygote of that is
+// worth making.
 func (s *search) shared(i int, with Shape) (both Shape, ok bool) {
 	d := s.demands[i]
 	both = d.shared(with)
@@ -117,7 +121,8 @@ func (s *search) shared(i int, with Shape) (both Shape, ok bool) {
 	if !worth() {
 		return both, false
 	}
-	// Modules of one name may be of packages whose versions differ, or which require packages whose versions differ.
+	// Modules of the same name may belong to different versions of a package, or to packages that require
+	// different versions.
 	both.Modules = slices.DeleteFunc(both.Modules, func(m string) bool { return !s.facts.Needs.importable(m, d.Set, both.Set) })
 	return both, worth()
 }
