@@ -180,6 +180,7 @@ type DeployRequest struct {
 // Invocation is one event for one function.
 type Invocation struct {
 	Function string
+	Version  int    // of the function; 0 for the one that is deployed. KindNotFound when another one is
 	ID       string // the request id, for logs and the handler's context; made by the gateway
 	Event    []byte // JSON, at most MaxEvent bytes; not kept after Invoke returns
 	// For an event from another function, Depth is the number of functions above this one, at most MaxDepth,
@@ -201,6 +202,7 @@ type Result struct {
 
 // Snapshot has the processes of a worker at one moment.
 type Snapshot struct {
+	Worker  string       `json:"worker"` // the worker's id: no other has it, and it is the same after a restart
 	Time    time.Time    `json:"time"`
 	Nodes   []NodeInfo   `json:"nodes"`  // parents before children
 	Memory  int64        `json:"memory"` // proportional bytes of all nodes, as last measured
@@ -210,7 +212,8 @@ type Snapshot struct {
 
 // NodeInfo is one node of the tree.
 type NodeInfo struct {
-	ID         NodeID            `json:"id"`
+	Worker     string            `json:"worker"`           // the id of the worker that it lives on
+	ID         NodeID            `json:"id"`               // unique on its worker
 	Parent     NodeID            `json:"parent,omitempty"` // empty for a root zygote
 	Role       Role              `json:"role"`
 	State      string            `json:"state"`

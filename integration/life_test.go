@@ -266,6 +266,7 @@ func TestRestart(t *testing.T) {
 	w.deploy(t, "removed", handlerFile(echo))
 	w.ask(t, http.MethodDelete, "/v1/functions/removed", nil)
 	result[int](t, w, "kept", `7`)
+	id := w.snapshot(t).Worker
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -280,6 +281,10 @@ func TestRestart(t *testing.T) {
 	}
 	if got := result[string](t, w, "kept-packages", `{}`); got != "1.17.0" {
 		t.Errorf("kept-packages answers %q", got)
+	}
+	after := w.snapshot(t)
+	if id == "" || after.Worker != id || len(after.Nodes) == 0 || after.Nodes[0].Worker != id {
+		t.Errorf("the worker's id was %q and is %q after a restart, of %+v", id, after.Worker, after.Nodes)
 	}
 	w.run(t, "removed", `{}`).expectError(t, core.KindNotFound, core.FaultCaller, http.StatusNotFound)
 	if _, err := os.Stat(half); err == nil {

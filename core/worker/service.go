@@ -25,6 +25,9 @@ func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.R
 		if !ok {
 			return core.Result{}, w.notFound(invocation.Function)
 		}
+		if asked := invocation.Version; asked != 0 && asked != fn.Version {
+			return core.Result{}, core.Errorf(core.KindNotFound, core.FaultCaller, "there is no version %d of the function %q: version %d is deployed", asked, fn.Name, fn.Version)
+		}
 		var result core.Result
 		err := w.store.Refused(fn.Runtime, fn.Code, fn.Packages)
 		if err == nil {
@@ -71,12 +74,14 @@ func (w *Worker) Remove(_ context.Context, name string) error {
 // Snapshot implements core.Tree.
 func (w *Worker) Snapshot(context.Context) (core.Snapshot, error) {
 	nodes := w.tree.Snapshot()
-	for i := range nodes { // an instance knows of its function what was known when it was made; since then its packages may have been probed
+	for i := range nodes {
+		nodes[i].Worker = w.id
+		// An instance knows of its function what was known when it was made; since then its packages may have been probed.
 		if fn, is := w.store.Get(nodes[i].Function); is {
 			nodes[i].Apart = w.tree.Apart(&fn)
 		}
 	}
-	return core.Snapshot{Time: time.Now(), Nodes: nodes, Memory: w.tree.Memory(), Budget: w.budget, Drivers: w.fleet.Snapshot()}, nil
+	return core.Snapshot{Worker: w.id, Time: time.Now(), Nodes: nodes, Memory: w.tree.Memory(), Budget: w.budget, Drivers: w.fleet.Snapshot()}, nil
 }
 
 // Logs implements core.Logs.

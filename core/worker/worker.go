@@ -68,6 +68,7 @@ type Config struct {
 // Worker is one machine. It implements each part of a core.Service.
 type Worker struct {
 	log    *slog.Logger
+	id     string // of the worker, see identity
 	run    string // directory of what does not outlive the worker
 	store  *store.Store
 	logs   *logs
@@ -159,6 +160,9 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 		return err
 	}
 	if w.store, warnings, err = store.OpenAfter(data, func() error { sandbox.End(name); return nil }); err != nil {
+		return err
+	}
+	if w.id, err = identity(data); err != nil {
 		return err
 	}
 	if config.PackageRule != nil {
