@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,6 +29,7 @@ func (s *Store) load() (warnings []error, err error) {
 	if err != nil {
 		return nil, files.DiskError(area, err)
 	}
+	known, several := map[string]bool{}, map[string]bool{} // of a function: it has a file, it has files to be removed or renamed
 	for _, entry := range entries {
 		path := filepath.Join(area, entry.Name())
 		if name, ok := strings.CutSuffix(entry.Name(), removedSuffix); ok {
@@ -42,31 +44,52 @@ func (s *Store) load() (warnings []error, err error) {
 			}
 			continue
 		}
-		name, ok := strings.CutSuffix(entry.Name(), ".json")
-		if !ok {
-			continue
+		if base, ok := strings.CutSuffix(entry.Name(), ".json"); ok {
+			name, number, versioned := strings.Cut(base, "@")
+			warnings = append(warnings, s.loadFunction(path, name, number)...)
+			several[name] = several[name] || known[name] || !versioned
+			known[name] = true
 		}
-		f, why := readFunction(path, name)
-		if why != nil {
-			warnings = append(warnings, core.Errorf(core.KindInternal, core.FaultWorker, "the function %s has to be deployed again: %w", name, aside(path, why)), s.loseVersion(name))
-			continue
+	}
+	for _, f := range s.List() {
+		if several[f.Name] {
+			_ = s.onlyVersion(f.Name, f.Version) // else the next Open, or the next deploy, tries again
 		}
-		if err := s.complete(f); err != nil {
-			warnings = append(warnings, core.Errorf(core.KindNotFound, core.FaultWorker,
-				"the function %s in %s cannot run: %w", name, path, err))
-		}
-		for _, p := range f.Packages {
-			tree := Tree{Packages, p.Digest}
-			if _, err := s.path(tree); err == nil || s.isDamaged(tree) {
-				continue
-			}
-			if err := s.Mark(tree, core.DamagedFile{Reason: "is gone with all its files"}); err != nil { // so that the worker installs it anew
-				warnings = append(warnings, err)
-			}
-		}
-		s.functions[name] = f
+		warnings = append(warnings, s.check(f)...)
 	}
 	return slices.DeleteFunc(warnings, func(err error) bool { return err == nil }), nil
+}
+
+// loadFunction reads one version of a function from its file, whose name has the version or, of an earlier Pipsqueak, none. The newest
+// version is the deployed one.
+func (s *Store) loadFunction(path, name, number string) []error {
+	f, why := readFunction(path, name)
+	if why == nil && number != "" && number != strconv.Itoa(f.Version) {
+		why = fmt.Errorf("the version in it is another: %d", f.Version)
+	}
+	if why != nil {
+		return []error{core.Errorf(core.KindInternal, core.FaultWorker, "the function %s has to be deployed again: %w", name, aside(path, why)), s.loseVersion(name)}
+	}
+	if before, is := s.functions[name]; !is || before.Version < f.Version {
+		s.functions[name] = f
+	}
+	return nil
+}
+
+// check returns what is wrong with the code and the packages of a function, and marks packages that are gone.
+func (s *Store) check(f core.Function) (warnings []error) {
+	if err := s.complete(f); err != nil {
+		warnings = append(warnings, core.Errorf(core.KindNotFound, core.FaultWorker,
+			"the function %s in %s cannot run: %w", f.Name, s.functionPath(f.Name, f.Version), err))
+	}
+	for _, p := range f.Packages {
+		tree := Tree{Packages, p.Digest}
+		if _, err := s.path(tree); err == nil || s.isDamaged(tree) {
+			continue
+		}
+		warnings = append(warnings, s.Mark(tree, core.DamagedFile{Reason: "is gone with all its files"})) // so that the worker installs it anew
+	}
+	return warnings
 }
 
 // loseVersion has the next function of a name begin with a version that none before it can have had: more than the seconds of all time.
@@ -164,6 +187,29 @@ func (s *Store) removedPath(name string) string {
 	return filepath.Join(s.dir, "functions", name+removedSuffix)
 }
 
-func (s *Store) functionPath(name string) string {
-	return filepath.Join(s.dir, "functions", name+".json")
+func (s *Store) functionPath(name string, version int) string {
+	return filepath.Join(s.dir, "functions", name+"@"+strconv.Itoa(version)+".json")
+}
+
+// onlyVersion removes the files of all other versions of a function. A file of an earlier Pipsqueak, without a version in its name, gets one.
+func (s *Store) onlyVersion(name string, version int) error {
+	path, unversioned := s.functionPath(name, version), filepath.Join(s.dir, "functions", name+".json")
+	if !exists(path) && exists(unversioned) {
+		if err := os.Rename(unversioned, path); err != nil {
+			return files.DiskError(path, err)
+		}
+	}
+	others, err := filepath.Glob(filepath.Join(s.dir, "functions", name+"@*.json"))
+	if err != nil {
+		return files.DiskError(path, err)
+	}
+	for _, other := range append(others, unversioned) {
+		if other == path {
+			continue
+		}
+		if err := os.Remove(other); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return files.DiskError(other, err)
+		}
+	}
+	return nil
 }

@@ -11,7 +11,7 @@
 //	index/<runtime>/<name>-<version>@<…>.json  a core.Installed; what follows the @ stands for the archive that it is from
 //	locks/<hex>.json                       a core.Lock, by its inputs
 //	scans/<hex>.json                       what was found in a package, by its digest
-//	functions/<name>.json                  a core.Function
+//	functions/<name>@<version>.json        a core.Function; of several versions the newest is the deployed one
 //	functions/<name>.removed               the last version of a function that was removed, or cannot be read
 //	functions/switch                       a change of several functions that has happened, and of which files are to be written yet
 //	quarantine.json                        what is forbidden, core.Forbidden

@@ -79,7 +79,7 @@ func TestCorruptFunctions(t *testing.T) {
 		t.Errorf("got %d warnings: %v", len(warnings), warnings)
 	}
 	all := fmt.Sprint(warnings)
-	for _, name := range []string{"torn", "empty", "other", "lost"} {
+	for _, name := range []string{"torn", "empty", "other", "lost@1"} {
 		if !strings.Contains(all, filepath.Join(s.dir, "functions", name+".json")) {
 			t.Errorf("no warning about %s: %v", name, warnings)
 		}
@@ -87,7 +87,7 @@ func TestCorruptFunctions(t *testing.T) {
 	if got, _ := s.Get("good"); !reflect.DeepEqual(got, good) || len(s.List()) != 2 {
 		t.Errorf("got %+v", s.List())
 	}
-	for _, name := range []string{"torn.json.corrupt", "empty.json.corrupt", "other.json.corrupt", "notes.txt", "lost.json"} {
+	for _, name := range []string{"torn.json.corrupt", "empty.json.corrupt", "other.json.corrupt", "notes.txt", "lost@1.json"} {
 		if _, err := os.Stat(filepath.Join(s.dir, "functions", name)); err != nil {
 			t.Error(err)
 		}
@@ -215,7 +215,7 @@ func TestVersionsBeyondRemoval(t *testing.T) {
 	}
 	// What the last version was cannot be read: it was less, also at the next starts.
 	beyond := int(time.Now().Unix()) - 60
-	filestest.Write(t, s.dir, map[string]string{"functions/g.json": `{"name": "g", "vers`, "functions/..json": "x"})
+	filestest.Write(t, s.dir, map[string]string{fmt.Sprintf("functions/g@%d.json", g.Version): `{"name": "g", "vers`, "functions/..json": "x"})
 	if warnings := reopen(); s.Removed("g") < beyond || s.Removed("torn") < beyond || len(s.List()) != 0 || len(warnings) != 2 {
 		t.Errorf("after files were torn: %d, %d, %v, %v", s.Removed("g"), s.Removed("torn"), s.List(), warnings)
 	}

@@ -116,10 +116,13 @@ func (s *Store) apply(c change) error {
 	for _, f := range c.Put {
 		data, err := json.MarshalIndent(f, "", "  ")
 		if err != nil {
-			return files.DiskError(s.functionPath(f.Name), err)
+			return files.DiskError(s.functionPath(f.Name, f.Version), err)
 		}
-		if err := s.writeFile(s.functionPath(f.Name), data); err != nil {
+		if err := s.writeFile(s.functionPath(f.Name, f.Version), data); err != nil {
 			return err
+		}
+		if before, is := s.Get(f.Name); is && before.Version != f.Version {
+			_ = s.onlyVersion(f.Name, f.Version) // of several the newest is the deployed one
 		}
 	}
 	for name, version := range c.Remove {
@@ -133,8 +136,11 @@ func (s *Store) apply(c change) error {
 // remove leaves nothing of a function but its last version. A full disk has room for that too: the function's own file, which has
 // the version, gets another name, and is replaced by a shorter one when that is possible.
 func (s *Store) remove(name string, version int) error {
+	if err := s.onlyVersion(name, version); err != nil { // else an earlier version would be the newest
+		return err
+	}
 	path := s.removedPath(name)
-	if err := os.Rename(s.functionPath(name), path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Rename(s.functionPath(name, version), path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return files.DiskError(path, err)
 	}
 	if err := s.writeRemoved(name, version); err != nil && !exists(path) {

@@ -76,15 +76,14 @@ func TestSwitchIsWhole(t *testing.T) {
 	must(t, os.WriteFile(s.switchPath(), text, 0o600))
 	half, err := json.Marshal(later(a)[0])
 	must(t, err)
-	must(t, os.WriteFile(s.functionPath("a"), half, 0o600))
+	must(t, os.WriteFile(s.functionPath("a", 2), half, 0o600))
 	s.Close()
 	s, _, err = Open(s.dir)
 	must(t, err)
 	s = wantVersions(t, s, map[string]int{"a": 2, "b": 2, "c": 0})
 
 	// A directory in the place of a function's file cannot be written over.
-	must(t, os.Rename(s.functionPath("b"), s.functionPath("b")+".aside"))
-	must(t, os.Mkdir(s.functionPath("b"), 0o700))
+	must(t, os.Mkdir(s.functionPath("b", 3), 0o700))
 	must(t, s.Switch(later(later(a, b)...), nil))
 	if f, _ := s.Get("b"); f.Version != 3 {
 		t.Errorf("b has version %d after the change has happened", f.Version)
@@ -92,7 +91,7 @@ func TestSwitchIsWhole(t *testing.T) {
 	if err := s.Put(later(a)[0]); err == nil {
 		t.Error("another change is made over one that is not done")
 	}
-	must(t, os.Remove(s.functionPath("b")))
+	must(t, os.Remove(s.functionPath("b", 3)))
 	s = wantVersions(t, s, map[string]int{"a": 3, "b": 3})
 
 	must(t, os.WriteFile(s.switchPath(), []byte("{"), 0o600))
