@@ -38,5 +38,5 @@ func identity(data string) (string, error) {
 
 // notOfAnID reports whether a character is none of those that rand.Text uses.
 func notOfAnID(c rune) bool {
-	return !('A' <= c && c <= 'Z' || '2' <= c && c <= '7')
+	return (c < 'A' || c > 'Z') && (c < '2' || c > '7')
 }
