@@ -26,9 +26,8 @@ func main() {
 		user:     os.Geteuid(),
 		wide:     !isatty.IsTerminal(os.Stdout.Fd()),
 		now:      time.Now,
-		open:     open,
-		checks:   checks,
 	}
+	p.attach()
 	os.Exit(p.run(ctx, os.Args[1:]))
 }
 

@@ -193,3 +193,19 @@ func humanDuration(d time.Duration) string {
 	}
 	return s
 }
+
+// oneOf is the value of a flag that takes one of a few words.
+type oneOf struct {
+	value string
+	words []string
+}
+
+func (o *oneOf) String() string { return o.value }
+func (o *oneOf) Type() string   { return strings.Join(o.words, "|") }
+func (o *oneOf) Set(s string) error {
+	if !slices.Contains(o.words, s) {
+		return errors.New("it is one of " + strings.Join(o.words, ", "))
+	}
+	o.value = s
+	return nil
+}

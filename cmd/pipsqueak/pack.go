@@ -116,7 +116,7 @@ func (p *packer) link(file, name string, info fs.FileInfo, roots []string) error
 	inside := !filepath.IsAbs(target) && within(root, filepath.Join(filepath.Dir(file), target))
 	switch {
 	case inside && (errors.Is(err, fs.ErrNotExist) || err == nil && within(root, leads)):
-		return p.write(file, name, target, info) // one to nothing as well: it may be made when the function is built
+		return p.write(file, name, filepath.ToSlash(target), info) // one to nothing as well: it may be made when the function is built
 	case err != nil:
 		return fmt.Errorf("the symbolic link %s: %w", file, err)
 	case p.shared == "" || !within(p.shared, leads):
@@ -139,7 +139,8 @@ func (p *packer) link(file, name string, info fs.FileInfo, roots []string) error
 
 // within says whether a path is a directory or below it.
 func within(dir, file string) bool {
-	return file == dir || strings.HasPrefix(file, strings.TrimSuffix(dir, "/")+"/")
+	separator := string(filepath.Separator)
+	return file == dir || strings.HasPrefix(file, strings.TrimSuffix(dir, separator)+separator)
 }
 
 // write writes one entry of the archive. The target is a link's.

@@ -67,6 +67,14 @@ func (p *program) run(ctx context.Context, args []string) int {
 	return exitFailed
 }
 
+// refused is the error of a scan in which the policy has refused something, after that was told.
+type refused struct{ error }
+
+// unscanned is the error of a scan that has not scanned everything. It counts more than what was refused in the rest.
+type unscanned struct{ error }
+
+func (u unscanned) Unwrap() error { return u.error }
+
 // explain tells a person what went wrong, with the exception when a handler raised one.
 func (p *program) explain(err error) {
 	fmt.Fprintf(p.err, "pipsqueak: %v\n", err)
@@ -121,7 +129,8 @@ It exits with 0 on success, 1 if the operation failed, and 2 if the command line
 	}
 	root.PersistentFlags().StringVar(&p.server, "server", server, "`URL` of the server; also from PIPSQUEAK_SERVER")
 	root.AddCommand(p.deploy(), p.lock(), p.invoke(), p.list(), p.describe(), p.remove(), p.logs(), p.sbom(), p.keygen(),
-		p.serve(), p.tree(), p.store(), p.doctor(), p.scan(), p.driver(), p.version())
+		p.tree(), p.store(), p.driver(), p.version())
+	root.AddCommand(p.ofMachine()...)
 	return root
 }
 

@@ -3,15 +3,12 @@ package main
 import (
 	"context"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
-	"github.com/pipsqueak-faas/pipsqueak/core/worker"
 )
 
 // workerConfig is what a worker is opened with.
@@ -40,21 +37,6 @@ type workerConfig struct {
 
 // opener opens a worker. What it returns as a function closes it.
 type opener func(context.Context, workerConfig) (core.Service, func(context.Context) error, error)
-
-func open(ctx context.Context, config workerConfig) (core.Service, func(context.Context) error, error) {
-	if err := sweep(filepath.Join(config.Data, workDir)); err != nil { // a scan that was killed has left it
-		config.Log.Warn("scan", "err", err)
-	}
-	w, err := worker.Open(ctx, worker.Config(config.withEnvironment(os.Environ())))
-	if err != nil {
-		return core.Service{}, nil, err
-	}
-	return w.Service(), w.Close, nil
-}
-
-func checks(ctx context.Context, config workerConfig) []core.Finding {
-	return worker.Examine(ctx, worker.Config(config.withEnvironment(os.Environ())))
-}
 
 // driverVariables begin the names of those variables of the operator's environment that drivers get: settings for them, the way out of the
 // machine, and how the languages' own tools are told of registries and of what to trust.

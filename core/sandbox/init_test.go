@@ -102,7 +102,7 @@ func TestNobodyLooksIntoInit(t *testing.T) {
 				}
 			}
 			for _, file := range []string{"mem", "root/tmp", "cwd/tmp", "fd/0", "exe", "ns/mnt"} {
-				if err := c.call(t, unix.SYS_OPEN, "/proc/1/"+file, unix.O_RDONLY, 0); !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.ENOENT) {
+				if err := c.call(t, unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/1/"+file, unix.O_RDONLY, 0); !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.ENOENT) {
 					t.Errorf("below %s, %d opens /proc/1/%s: %v", name, i, file, err)
 				}
 			}

@@ -156,7 +156,7 @@ func compareMounts(t *testing.T, c child, spec *specs.Spec) {
 			t.Errorf("%s is a %s and not a %s", m.Destination, got.kind, m.Type)
 		}
 		if slices.Contains(m.Options, "ro") {
-			err := c.call(t, unix.SYS_OPEN, filepath.Join(m.Destination, "new"), unix.O_CREAT|unix.O_WRONLY, 0o600)
+			err := c.call(t, unix.SYS_OPENAT, unix.AT_FDCWD, filepath.Join(m.Destination, "new"), unix.O_CREAT|unix.O_WRONLY, 0o600)
 			if !errors.Is(err, unix.EROFS) && !errors.Is(err, unix.ENOTDIR) && !errors.Is(err, unix.EACCES) {
 				t.Errorf("making a file in %s: %v", m.Destination, err)
 			}
@@ -244,7 +244,7 @@ func TestKernelEnforcesTheFilters(t *testing.T) {
 		{"keyctl", unix.SYS_KEYCTL, []any{0, -3, 0}, unix.EPERM, unix.EPERM},
 		{"bpf", unix.SYS_BPF, []any{0, 0, 0}, unix.EPERM, unix.EPERM},
 		{"chroot", unix.SYS_CHROOT, []any{"/tmp"}, unix.EPERM, unix.EPERM},
-		{"a device", unix.SYS_MKNOD, []any{"/tmp/sda", unix.S_IFBLK | 0o600, 0x800}, unix.EPERM, unix.EPERM},
+		{"a device", unix.SYS_MKNODAT, []any{unix.AT_FDCWD, "/tmp/sda", unix.S_IFBLK | 0o600, 0x800}, unix.EPERM, unix.EPERM},
 		{"uid 0", unix.SYS_SETUID, []any{0}, nil, unix.EPERM},
 		{"more time", unix.SYS_SETPRIORITY, []any{0, 0, -5}, unix.EACCES, unix.EACCES},
 		{"the host's processes", unix.SYS_KILL, []any{os.Getpid(), 0}, unix.ESRCH, unix.ESRCH},
@@ -258,14 +258,14 @@ func TestKernelEnforcesTheFilters(t *testing.T) {
 	}
 	// World-writable in the store, as an archive may have it: a mount must not become writable for whoever imports it.
 	for role, c := range all {
-		if err := c.call(t, unix.SYS_OPEN, "/opt/probe/probe", unix.O_WRONLY, 0); !errors.Is(err, unix.EROFS) && !errors.Is(err, unix.EACCES) {
+		if err := c.call(t, unix.SYS_OPENAT, unix.AT_FDCWD, "/opt/probe/probe", unix.O_WRONLY, 0); !errors.Is(err, unix.EROFS) && !errors.Is(err, unix.EACCES) {
 			t.Errorf("%s writes to a package: %v", role, err)
 		}
 	}
-	if err := instance.call(t, unix.SYS_OPEN, core.CodeDir+"/open", unix.O_WRONLY, 0); !errors.Is(err, unix.EROFS) {
+	if err := instance.call(t, unix.SYS_OPENAT, unix.AT_FDCWD, core.CodeDir+"/open", unix.O_WRONLY, 0); !errors.Is(err, unix.EROFS) {
 		t.Errorf("an instance writes to its code: %v", err)
 	}
-	if err := instance.call(t, unix.SYS_OPEN, "/proc/sys/kernel/hostname", unix.O_WRONLY, 0); err == nil {
+	if err := instance.call(t, unix.SYS_OPENAT, unix.AT_FDCWD, "/proc/sys/kernel/hostname", unix.O_WRONLY, 0); err == nil {
 		t.Error("an instance writes to /proc/sys")
 	}
 }
@@ -274,7 +274,7 @@ func TestKernelEnforcesTheFilters(t *testing.T) {
 func TestInstallerFileIsBounded(t *testing.T) {
 	h := newHouse(t)
 	for role, c := range everyRole(t, h) {
-		if err := c.call(t, unix.SYS_OPEN, "/tmp/large", unix.O_CREAT|unix.O_WRONLY, 0o600); err != nil {
+		if err := c.call(t, unix.SYS_OPENAT, unix.AT_FDCWD, "/tmp/large", unix.O_CREAT|unix.O_WRONLY, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.call(t, unix.SYS_TRUNCATE, "/tmp/large", installerFile); err != nil {

@@ -29,7 +29,7 @@ func TestPlace(t *testing.T) {
 				t.Errorf("%s: writing to %s: %s", role, path, got)
 			}
 		}
-		if err := c.call(t, unix.SYS_OPEN, "/dev/stdin", unix.O_RDONLY, 0); err != nil {
+		if err := c.call(t, unix.SYS_OPENAT, unix.AT_FDCWD, "/dev/stdin", unix.O_RDONLY, 0); err != nil {
 			t.Errorf("%s: opening /dev/stdin: %v", role, err)
 		}
 		for _, path := range []string{"/etc/passwd", "/etc/hosts", "/usr/a", "/dev/a"} {

@@ -60,12 +60,12 @@ func TestRootShows(t *testing.T) {
 		t.Errorf("/dev shows %v", got)
 	}
 	for path, flags := range map[string]int{"/dev/null": unix.O_RDWR, "/dev/urandom": unix.O_RDONLY, "/tmp/a": unix.O_CREAT | unix.O_RDWR, core.OutDir + "/a": unix.O_CREAT | unix.O_RDWR} {
-		if err := c.call(t, unix.SYS_OPEN, path, flags, 0o600); err != nil {
+		if err := c.call(t, unix.SYS_OPENAT, unix.AT_FDCWD, path, flags, 0o600); err != nil {
 			t.Errorf("opening %s: %v", path, err)
 		}
 	}
 	for _, path := range []string{"/a", "/etc/a", "/dev/a", "/usr/a", "/opt/a"} {
-		if err := c.call(t, unix.SYS_OPEN, path, unix.O_CREAT|unix.O_RDWR, 0o600); err == nil {
+		if err := c.call(t, unix.SYS_OPENAT, unix.AT_FDCWD, path, unix.O_CREAT|unix.O_RDWR, 0o600); err == nil {
 			t.Errorf("%s was made", path)
 		}
 	}

@@ -21,14 +21,6 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/worker"
 )
 
-// refused is the error of a scan in which the policy has refused something, after that was told.
-type refused struct{ error }
-
-// unscanned is the error of a scan that has not scanned everything. It counts more than what was refused in the rest.
-type unscanned struct{ error }
-
-func (u unscanned) Unwrap() error { return u.error }
-
 // scanning is one run of the command.
 type scanning struct {
 	*program
@@ -170,15 +162,6 @@ func (s *scanning) run(ctx context.Context, target string, config workerConfig) 
 	}
 	err = w.ScanArchives(ctx, archives, runtimes, crawl)
 	s.shown.clear()
-	return err
-}
-
-// sweep removes the directory of a scan, and what else that has left, unless another scan has it.
-func sweep(dir string) error {
-	err := worker.Sweep(dir)
-	if core.IsKind(err, core.KindConflict) {
-		return nil
-	}
 	return err
 }
 

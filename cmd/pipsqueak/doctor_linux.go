@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -56,25 +54,4 @@ func (p *program) printChecks(found []core.Finding, asJSON bool) error {
 		}
 	}
 	return table(p.out, rows)
-}
-
-func (p *program) version() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "version",
-		Short:   "Show the version of this program",
-		Long:    "Show the version of this program, the commit and the Go release it was built with.",
-		Example: "  pipsqueak version\n  pipsqueak version -o json",
-		GroupID: groupServer,
-		Args:    cobra.NoArgs,
-	}
-	as := formatFlag(cmd)
-	cmd.RunE = func(*cobra.Command, []string) error {
-		b := core.BuildOf()
-		if as.json() {
-			return p.printJSON(b)
-		}
-		_, err := fmt.Fprintf(p.out, "pipsqueak %s\n", b)
-		return err
-	}
-	return cmd
 }

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// needLinux returns the commands that make sandboxes as they are on another system, by the name that Go has for it: each says what it needs,
+// whatever it is called with.
+func needLinux(system string) []*cobra.Command {
+	var all []*cobra.Command
+	for _, command := range []struct{ name, short string }{
+		{"serve", "Serve functions"}, {"doctor", "Say what a machine can do"}, {"scan", "Say what is suspicious in packages"},
+	} {
+		cmd := &cobra.Command{Use: command.name, Short: command.short + " (needs Linux)", GroupID: groupServer,
+			FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true}}
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+			err := core.Errorf(core.KindUnsupported, core.FaultCaller,
+				"'%s' makes sandboxes, for which it needs Linux, and this is %s: run it on a Linux machine, and talk to that from here with --server URL",
+				cmd.CommandPath(), system)
+			if command.name == "scan" {
+				return unscanned{err}
+			}
+			return err
+		}
+		all = append(all, cmd)
+	}
+	return all
+}
