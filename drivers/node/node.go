@@ -24,7 +24,8 @@ const (
 )
 
 // zygoteEnv is the whole environment of a zygote.
-var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir, "LD_PRELOAD=" + runtimeDir + "/" + preload}
+var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir, "LD_PRELOAD=" + runtimeDir + "/" + preload,
+	"APP_ROOT_PATH=" + core.CodeDir} // as in instances (instance.js)
 
 // node implements core.Driver through the zygote kit, and core.Installer and core.Builder itself.
 type node struct {

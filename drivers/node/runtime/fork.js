@@ -22,6 +22,7 @@ function open() {
   for (const name of COMMON) require(name);
   void main.Response; // loads fetch
   void main.crypto;
+  Reflect.set(process, 'execArgv', new main.Array()); // for what is started
   void process.stdout, process.stderr; // the objects are the zygote's, the descriptors under them the instance's own
   random.open();
 }
@@ -38,7 +39,6 @@ function forget() {
   random.renew(seeded);
   renumber();
   process.chdir('.'); // Node asks for its working directory once, and it was the zygote's
-  Reflect.set(process, 'execArgv', new main.Array()); // for what the handler starts
   return addon.wakeWorker();
 }
 

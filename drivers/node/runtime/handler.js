@@ -4,6 +4,8 @@
 const { existsSync, readFileSync } = require('fs');
 const path = require('path');
 
+const CODE = '/function'; // the directory of a function's code, and the working directory
+
 // TypeScript is last: what it is compiled to is beside it.
 const EXTENSIONS = ['.js', '.mjs', '.cjs', '.ts', '.mts', '.cts'];
 
@@ -38,4 +40,4 @@ function isModule(file) {
   }
 }
 
-module.exports = { findHandler, isModule };
+module.exports = { CODE, findHandler, isModule };

@@ -4,6 +4,7 @@
 const addon = require('./addon');
 const { writeSync } = require('fs');
 const { describe, invoked, nameOf, property } = require('./describe');
+const { CODE } = require('./handler');
 const { beforeExit, failureOf, load, packed, stopped } = require('./load');
 
 const [HANDLER, REPORT, FAILURE, EVENT, RESULT, EXCEPTION, LIMIT, INVOKE, ANSWER, DEATH] = Array.from('HPFERXLIAD', (c) => c.charCodeAt(0));
@@ -52,8 +53,9 @@ async function beInstance(threads) {
   if (!addon.pending(PATIENCE)) await rehearse(() => addon.pending(0));
   if (addon.receive(frame) !== HANDLER) addon.exit(0);
   fn = JSON.parse(frame.body);
-  // For what the handler starts. From within /function the packages are found without it.
-  setEnvironment({ ...(fn.packages?.length > 0 && { NODE_PATH: '/function/node_modules' }), ...fn.env });
+  // For what the handler starts, as from within /function the packages are found without it; and for the package
+  // app-root-path, which takes the directory above node_modules for the program's: here that is the package's own.
+  setEnvironment({ ...(fn.packages?.length > 0 && { NODE_PATH: `${CODE}/node_modules`, APP_ROOT_PATH: CODE }), ...fn.env });
   const fail = (failure) => {
     addon.send(FAILURE, '', packed(failure.reply));
     addon.exit(1);

@@ -9,11 +9,11 @@ const vm = require('vm');
 const addon = require('./addon');
 const { describe, property, syntaxPlace } = require('./describe');
 const { watchAsked } = require('./asked');
-const { findHandler, isModule } = require('./handler');
+const { CODE, findHandler, isModule } = require('./handler');
+const { standAt } = require('./main');
 const { drawFrom, renew, seedable } = require('./random');
 const { watch, watchSets } = require('./watch');
 
-const CODE = '/function';
 const MAX_PACKET = 128 << 10, MAX_DRAWN = 2000;
 const { createRequire, isBuiltin, registerHooks } = Module; // hooks are there from Node.js 22.15 on
 const now = performance.now.bind(performance), { byteLength } = Buffer;
@@ -89,6 +89,7 @@ async function open() {
   process.emitWarning = () => {};
   await importer(`${__dirname}/load.js`)('node:fs');
   process.emitWarning = emitWarning;
+  standAt(`${CODE}/index.js`); // where most handlers are
   // Packages keep this one, and put theirs before it.
   process.reallyExit = (code) => {
     const asked = new Exit(`process.exit(${code ?? ''}) was called`);
@@ -104,10 +105,12 @@ async function load(request, fail, directory = CODE) {
   const start = now();
   const took = {};
   const watching = request.watch && !request.handler;
+  const [file, symbol] = request.handler ? findHandler(request.handler, directory) : [];
+  if (file !== undefined && directory === CODE) standAt(file);
+  promises.readFile = readAtOnce;
   const reads = watching && watch(), asked = watching && watchAsked();
   let importing = '';
   stop = (thrown) => fail(raised(importing, describe(thrown)));
-  promises.readFile = readAtOnce;
   try {
     for (importing of request.modules ?? []) {
       const begin = now();
@@ -128,7 +131,7 @@ async function load(request, fail, directory = CODE) {
       brought = new Set();
       if (directory === CODE) findUndeclared(request.packages ?? []);
       const sets = request.watch && watchSets();
-      handler = await importHandler(request.handler, directory);
+      handler = await importHandler(request.handler, file, symbol, directory);
       if (sets) report.sets = sets();
       const loaded = [...requiredSince(known), ...brought].slice(0, MAX_LOADED);
       if (loaded.length > 0) report.loaded = loaded;
@@ -172,8 +175,9 @@ function requiredSince(known) {
   const found = new Set();
   for (const file of Object.keys(require.cache).slice(known)) {
     const { base, pack, rest } = located(file) ?? {};
+    if (pack === undefined) continue;
     const parent = property(property(require.cache[file], 'parent'), 'filename');
-    if (pack === undefined || typeof parent !== 'string' || !parent.startsWith(CODE + '/')) continue;
+    if (typeof parent !== 'string' || !parent.startsWith(CODE + '/')) continue;
     let main;
     try {
       main = createRequire(file).resolve(file.slice(0, -rest.length));
@@ -244,9 +248,8 @@ function importer(filename) {
   return vm.runInThisContext('(name) => import(name)', { filename, importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER });
 }
 
-// Returns the function behind "directory/file.symbol".
-async function importHandler(name, directory) {
-  const [file, symbol] = findHandler(name, directory);
+// Returns the function that a handler's name names: that of the symbol in the file, if there is one.
+async function importHandler(name, file, symbol, directory) {
   if (file === undefined) throw new Failure('invalid', 'handler', `there is no file for the handler ${JSON.stringify(name)} in the function`);
   const relative = file.slice(directory.length + 1);
   const module = await attempt(relative, () => importFile(file), file);
