@@ -1,6 +1,8 @@
 package main
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,6 +31,65 @@ func TestAsks(t *testing.T) {
 		for name, want := range map[string]string{"there": "", "finds": "", "misses": "@scope/name created elsewhere gone resolved", "imports": "imported", "through": "helped", "replaces": "behind"} {
 			if got := strings.Join(found[name].Asks, " "); got != want {
 				t.Errorf("%s asks for %q, want %q", name, got, want)
+			}
+		}
+	})
+}
+
+// TestAsksForFiles has packages look in every way for what an instance could have in its working directory, and what one process alone has.
+func TestAsksForFiles(t *testing.T) {
+	try := func(code string) string { return "try { " + code + " } catch {}\n" }
+	const fs = "const fs = require('fs'), path = require('path');\n"
+	cases := map[string]struct{ source, asks string }{
+		"elsewhere": {fs + "fs.readFileSync(__filename); fs.existsSync('/etc/passwd'); fs.readdirSync(__dirname); fs.existsSync('..'); fs.existsSync('../functions'); fs.writeFileSync('/tmp/x', 'config'); fs.renameSync('/tmp/x', '/tmp/y'); fs.closeSync(fs.openSync('/tmp/y', 'r'));", ""},
+		"place":     {fs + "fs.statSync('.'); fs.realpathSync('/function'); process.chdir('/function'); path.resolve('/config'); fs.existsSync('');", ""},
+		"sync": {fs + try("fs.readFileSync('read.txt')") + try("fs.openSync(path.resolve('open', 'deep'))") + "fs.existsSync('exists'); fs.statSync('/function/stat', { throwIfNoEntry: false });" +
+			try("fs.lstatSync(Buffer.from('lstat'))") + try("fs.accessSync(new URL('file:///function/access'))") + try("fs.readdirSync('./listed/')") + try("fs.realpathSync.native('real')") + try("fs.copyFileSync(__filename, '../function/copied')"),
+			". ./access ./copied ./exists ./listed ./lstat ./open ./read.txt ./real ./stat"},
+		"callback":    {fs + "fs.readFile('read', () => {}); fs.exists('exists', () => {}); require('util').promisify(fs.exists)('custom'); fs.realpath.native('real', () => {});", "./custom ./exists ./read ./real"},
+		"promises":    {"const { readFile, stat } = require('fs/promises'); readFile('config/default.json').catch(() => {}); stat('stat').catch(() => {}); require('node:fs').promises.access('access').catch(() => {});", "./access ./config ./stat"},
+		"streams":     {fs + "fs.createReadStream('in').on('error', () => {}); new fs.ReadStream('made').on('error', () => {}); fs.createWriteStream('out').on('error', () => {});", "./in ./made ./out"},
+		"cwd":         {"exports.place = process.cwd();", "."},
+		"resolves":    {fs + "exports.place = path.resolve('config');", "."},
+		"globs":       {fs + "fs.globSync?.('config/*.json'); " + try("fs.globSync(['/etc/*.conf', '/tmp/x'], { cwd: 1n })"), "./config"},
+		"lists":       {fs + "fs.readdirSync('.');", "./"},
+		"opens":       {fs + "fs.opendirSync('/function').closeSync();", "./"},
+		"modules":     {try("require('/function/given.json')") + try("require(require('path').resolve('plain'))") + try("require.resolve('./named.js', { paths: [process.cwd()] })"), ". ./given.json ./given.json.js ./given.json.json ./given.json.node ./named.js ./named.js.js ./named.js.json ./named.js.node ./plain ./plain.js ./plain.json ./plain.node"},
+		"directory":   {try("require('/function')"), "./"},
+		"addresses":   {"import(require('url').pathToFileURL(require('path').resolve('config/x.mjs'))).catch(() => {});", ". ./config"},
+		"env":         {try("process.loadEnvFile()") + try("process.loadEnvFile('own.env')"), "./.env ./own.env"},
+		"keeps":       {"const { existsSync } = require('fs'); exports.look = (file) => existsSync(file);", ""},
+		"calls":       {"require('keeps').look('kept');", "./kept"},
+		"names":       {"exports.imported = import('named').catch(() => {});", "./named-import"},
+		"pid":         {"exports.pid = process.pid;", "@pid"},
+		"pids":        {"const { pid, argv } = process;", "@argv @pid"},
+		"pid-esm":     {"exports.imported = import('process-esm').catch(() => {});", ""},
+		"signal-exit": {"exports.whole = typeof process.pid === 'number';", ""},
+		"pid-later":   {"exports.pid = () => process.pid; process.emitWarning('node writes it');", ""},
+		"main":        {"require.main === module || require.main.require; exports.file = require.main.filename;", "@require.main"},
+		"compares":    {"exports.alone = require.main === module || process.mainModule === module || require.main.children.length;", ""},
+		"unreadable":  {fs + try("fs.readFileSync(-1)") + try("fs.readFileSync({ href: 1 })") + try("fs.readFileSync(null)") + "const { cwd } = process; process.cwd = () => { throw 1; };" + try("fs.existsSync('x')") + "process.cwd = cwd;", "./x"},
+		"prepares":    {"Error.prepareStackTrace = (error, sites) => sites; process.env.X; process.pid; delete Error.prepareStackTrace;", "@pid"},
+	}
+	files := map[string]string{"node_modules/named/package.json": `{"type":"module","exports":"./x.js"}`, "node_modules/process-esm/index.js": "", "node_modules/process-esm/package.json": `{"type":"module","exports":"./x.js"}`, "node_modules/process-esm/x.js": "import process from 'node:process'; process.platform;",
+		"node_modules/named/x.js": "import { existsSync } from 'fs'; existsSync('named-import');"}
+	var packages []drivertest.Probed
+	for _, name := range slices.Sorted(maps.Keys(cases)) {
+		files["node_modules/"+name+"/index.js"] = cases[name].source
+		told := ""
+		if slices.Contains([]string{"callback", "promises", "streams"}, name) {
+			told = "thread"
+		}
+		packages = append(packages, drivertest.Probed{Name: name, Source: cases[name].source, Told: told})
+	}
+	eachVersion(t, files, func(t *testing.T, h *drivertest.House) {
+		found := h.Probe(t, packages)
+		for name, c := range cases {
+			if name == "globs" && h.Runtime.ID == "node20" { // which has no such function
+				continue
+			}
+			if got := strings.Join(found[name].Asks, " "); got != c.asks {
+				t.Errorf("%s asks for %q, want %q", name, got, c.asks)
 			}
 		}
 	})

@@ -11,13 +11,13 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// TestWatchedSets has handlers that set variables in every way, and packages that do when they are imported
+// TestWatchedSets has handlers that set variables, the working directory and arguments in every way, and packages that do when they are imported
 // and when they are called: what counts is what the function's own code does, wherever the instance was
 // forked from.
 func TestWatchedSets(t *testing.T) {
 	const handler, esmHandler = "\nexports.handler = async () => 1;\n", "\nexport const handler = async () => 1;\n"
 	packages := map[string]string{
-		"node_modules/mind/index.js":      "process.env.BY_PACKAGE = '1'; process.env.KEPT ??= 'x'; (() => { process.env.BY_CLOSURE = '1'; })(); require('./part');\nexports.load = (name) => { process.env[name] = '1'; };\nexports.later = async (name) => { await null; process.env[name] = '1'; };\nexports.timer = (name, done) => setTimeout(() => { process.env[name] = '1'; done(); }, 1);\nexports.lazy = () => require('./lazy');",
+		"node_modules/mind/index.js":      "process.env.BY_PACKAGE = '1'; process.env.KEPT ??= 'x'; (() => { process.env.BY_CLOSURE = '1'; })(); require('./part');\nexports.load = (name) => { process.env[name] = '1'; };\nexports.later = async (name) => { await null; process.env[name] = '1'; };\nexports.timer = (name, done) => setTimeout(() => { process.env[name] = '1'; done(); }, 1);\nexports.lazy = () => require('./lazy');\nexports.move = (to) => process.chdir(to);\nconst was = process.cwd(); process.chdir('/tmp'); process.chdir(was); process.argv.push('x'); process.argv.pop();",
 		"node_modules/mind/part.js":       "Object.assign(process.env, { BY_PART: '1' }); delete process.env.A_PART;",
 		"node_modules/mind/lazy.js":       "process.env.BY_LAZY = '1';",
 		"node_modules/emind/package.json": `{"type":"module","exports":"./x.js"}`,
@@ -48,6 +48,13 @@ func TestWatchedSets(t *testing.T) {
 			{"handler.js", "require('/packages/mind-1/node_modules/mind');", ""},
 			{"handler.js", "require('/packages/mind-1/node_modules/mind').lazy();", ""},
 			{"handler.js", "Error.prepareStackTrace = () => 'mine'; Error.stackTraceLimit = 0; require('/packages/mind-1/node_modules/mind').load('BY_CALL'); require('/packages/mind-1/node_modules/mind').lazy();", "BY_CALL"},
+			{"handler.js", "process.chdir('/tmp');", "./"},
+			{"handler.js", "process.chdir(__dirname); require('/packages/mind-1/node_modules/mind').move('/function');", ""},
+			{"handler.js", "require('/packages/mind-1/node_modules/mind').move('..');", "./"},
+			{"handler.js", "process.argv.push('--verbose'); process.argv.pop();", "@argv"},
+			{"handler.js", "process.argv = [...process.argv]; process.argv[2] = 'x';", "@argv"},
+			{"handler.js", "process.argv.slice(2).sort(); process.argv[0] = process.argv[0];", ""},
+			{"handler.mjs", "import { chdir, argv } from 'node:process'; chdir('/tmp'); argv[2] = 'x';", "./ @argv"},
 			{"handler.mjs", "import './cfg.mjs'; import '/packages/emind-1/node_modules/emind/x.js';", "OF_CFG_MJS"},
 			{"handler.mjs", "import { load } from '/packages/emind-1/node_modules/emind/x.js'; load('BY_CALL');", "BY_CALL"},
 			{"handler.mjs", "import mind from '/packages/mind-1/node_modules/mind/index.js'; await mind.later('BY_LATER'); await new Promise((done) => mind.timer('BY_TIMER', done)); process.env.OF_AWAIT = '1';", "BY_LATER BY_TIMER OF_AWAIT"},

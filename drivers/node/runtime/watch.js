@@ -1,22 +1,25 @@
 'use strict';
-// Which environment variables code reads, and which it sets, while it is watched: in processes that never get
+// Which environment variables code reads, and what it sets, while it is watched: in processes that never get
 // an event, by an object that stands in for process.env.
+
+const { syncBuiltinESMExports } = require('module');
 
 // Packages that look at the names of all variables for those that begin as theirs do, with the names that they know.
 const LOOKS = [[/\/node_modules\/debug\//, ['DEBUG', 'DEBUG_COLORS', 'DEBUG_DEPTH', 'DEBUG_HIDE_DATE', 'DEBUG_SHOW_HIDDEN']]];
 
-// Whether node itself asks: the first frame that is not of this file says so.
+// Whether node itself asks: the first frame says so that has a file, which is not one of the runtime's, nor
+// node:path.
 function byNode(stack) {
-  const frame = stack.split('\n').find((line) => /^\s+at /.test(line) && !line.includes(__dirname)) ?? '';
-  return /[( ]node:internal\//.test(frame);
+  const asks = (line) => /^\s+at (?!.*(?:node:path:|<anonymous>\)$))/.test(line) && !line.includes(__dirname);
+  return /[( ]node:internal\//.test(stack.split('\n').find(asks) ?? '');
 }
 
 // Begins to watch. Returns what ends it and returns the names, "*" among them when somebody has looked at all.
 function watch() {
   const variables = process.env, names = new Set();
-  const note = (name) => { if (typeof name === 'string' && !byNode(new Error().stack)) names.add(name); };
+  const note = (name) => { if (typeof name === 'string' && !byNode(stackHere())) names.add(name); };
   const noteAll = () => {
-    const { stack } = new Error();
+    const stack = stackHere();
     const [, known = ['*']] = LOOKS.find(([who]) => who.test(stack)) ?? [];
     if (!byNode(stack)) known.forEach((name) => names.add(name));
   };
@@ -41,27 +44,31 @@ function watch() {
   };
 }
 
-// Begins to note which variables are set, changed or removed by others than packages that are just being
-// imported. Returns what ends it and returns the names, "*" when it is not known which.
+// Begins to note what is set, changed or removed by others than packages that are just being imported:
+// variables by their names, "./" for the working directory, "@argv" for process.argv. Returns what ends it
+// and returns the names, "*" when it is not known which variables.
 function watchSets() {
   const variables = process.env, before = { ...variables }, own = new Set(), others = new Set();
   Error.stackTraceLimit = Infinity; // of this realm
-  const note = (name, was) => {
-    if (typeof name !== 'string' || variables[name] === was) return;
-    (isBeingImported(stackHere()) ? others : own).add(name);
+  const note = (name) => { (isBeingImported(stackHere()) ? others : own).add(name); };
+  const standIn = (given, told) => {
+    const noting = (how) => (target, name, ...more) => {
+      const was = target[name], done = how(target, name, ...more);
+      if (typeof name === 'string' && target[name] !== was) note(told ?? name);
+      return done;
+    };
+    return new Proxy(given, {
+      set: noting((target, name, value) => Reflect.set(target, name, value)),
+      deleteProperty: noting(Reflect.deleteProperty),
+      defineProperty: noting(Reflect.defineProperty),
+    });
   };
-  const noting = (how) => (target, name, ...more) => {
-    const was = target[name], done = how(target, name, ...more);
-    note(name, was);
-    return done;
-  };
-  process.env = new Proxy(variables, {
-    set: noting((target, name, value) => Reflect.set(target, name, value)),
-    deleteProperty: noting(Reflect.deleteProperty),
-    defineProperty: noting(Reflect.defineProperty),
-  });
-  const watched = process.env;
+  const watched = process.env = standIn(variables);
+  const argv = process.argv = standIn(process.argv, '@argv');
+  noteMoves(() => note('./'));
+  syncBuiltinESMExports();
   return () => {
+    if (process.argv !== argv) own.add('@argv');
     try {
       const after = process.env === watched ? variables : { ...process.env };
       // What has gone another way, as process.loadEnvFile does.
@@ -72,6 +79,16 @@ function watchSets() {
     } catch {
       return ['*']; // of another object in the place of process.env
     }
+  };
+}
+
+// Has process.chdir tell that it has changed the working directory.
+function noteMoves(moved) {
+  const { chdir, cwd } = process;
+  process.chdir = (directory) => {
+    const before = cwd();
+    chdir(directory);
+    if (cwd() !== before) moved();
   };
 }
 
@@ -107,4 +124,4 @@ function isBeingImported(stack) {
   return !called && /^(file:\/\/)?\/packages\//.test(module); // an ES module that awaits is run by nobody
 }
 
-module.exports = { watch, watchSets };
+module.exports = { byNode, stackHere, watch, watchSets };
