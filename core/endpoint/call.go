@@ -8,17 +8,17 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Call is what a handler asks of another function.
+// Call is the invocation of another function by a handler.
 type Call struct {
-	Number   uint64 // the instance's own, for the answer
+	Number   uint64 // chosen by the instance; the answer has it too
 	Function string
-	Event    []byte // a part of the frame's body
+	Event    []byte // part of the frame's body
 }
 
 // IsCall reports whether a frame that Receive returned is a call.
 func IsCall(kind byte) bool { return kind == kindInvoke }
 
-// ReadCall reads the body of a call. Its errors are IsBroken.
+// ReadCall reads the body of a call. IsBroken holds for its errors.
 func ReadCall(body []byte) (Call, error) {
 	var meta struct {
 		Call     uint64 `json:"call"`
@@ -33,8 +33,9 @@ func ReadCall(body []byte) (Call, error) {
 	return Call{}, broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance invoked a function in a way that cannot be read: %.100q", body)}
 }
 
-// SendAnswer answers a call, with an error or a result. What a function raised is cut as for a log. It may be used while the connection is read from; a frame of which only
-// a part was sent makes the connection useless.
+// SendAnswer answers a call, with an error or a result. An exception is shortened as for a log. Another
+// goroutine may read from the connection meanwhile. If only a part of the frame could be sent, the connection
+// is useless.
 func SendAnswer(conn *Conn, number uint64, result []byte, failed error) error {
 	told := core.AsError(failed)
 	if told != nil && told.Exception != nil {

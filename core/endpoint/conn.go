@@ -8,7 +8,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// tokens is the version of the protocol since which what an instance sends in an event begins with the event's token.
+// tokens is the first version of the protocol with tokens: every frame that an instance sends in an event
+// begins with the event's token.
 const tokens = 3
 
 // Conn is core's end of an endpoint.
@@ -16,19 +17,20 @@ type Conn struct {
 	net.Conn
 	tokens bool
 
-	// To look whether there is something to read, without an allocation for each event. Nil for a connection that is no socket.
+	// Used by quiet to look for unread bytes without an allocation for each event. They are nil for a
+	// connection that is no socket.
 	raw    syscall.RawConn
 	look   func(fd uintptr)
 	first  [1]byte
 	unread bool
 }
 
-// Open returns the end of an endpoint whose instance speaks that version of the protocol. It belongs to whoever the connection belongs to,
-// and one goroutine at a time uses it, except for SendAnswer and deadlines.
+// Open returns core's end of an endpoint. The instance speaks that version of the protocol. It belongs
+// to the owner of the connection. One goroutine at a time uses it, except for SendAnswer and deadlines.
 func Open(conn net.Conn, protocol int) *Conn {
 	c := &Conn{Conn: conn, tokens: protocol >= tokens}
 	if socket, ok := conn.(syscall.Conn); ok {
-		c.raw, _ = socket.SyscallConn() // of a closed connection there is none, and what follows fails
+		c.raw, _ = socket.SyscallConn() // a closed connection fails again at the next read
 		c.look = func(fd uintptr) {
 			n, _, err := syscall.Recvfrom(int(fd), c.first[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 			c.unread = n > 0 && err == nil
@@ -37,10 +39,10 @@ func Open(conn net.Conn, protocol int) *Conn {
 	return c
 }
 
-// errStray is the error for an instance that has said something when it was not asked anything.
+// errStray is the error for an instance that has sent something unasked.
 var errStray = errors.New("the instance has said something that it was not asked for")
 
-// quiet returns an error when there is something to read, which can only be what nobody has asked for.
+// quiet returns an error when there is something to read. Nobody can have asked for it.
 func (c *Conn) quiet() error {
 	if c.raw == nil {
 		return nil
@@ -51,7 +53,7 @@ func (c *Conn) quiet() error {
 	return nil
 }
 
-// foreign is the error for what does not begin with the token of the event under way.
+// foreign is the error for a frame that does not begin with the token of the event under way.
 func foreign() error {
 	return broken{core.Errorf(core.KindExit, core.FaultHandler, "something that the handler has started answered an event that was not its own, or wrote to the worker's descriptor 4; "+
 		"the instance was ended: a process that a handler forks must end by itself, and leave foreign descriptors alone")}

@@ -1,11 +1,25 @@
-// Package endpoint speaks with an instance over its endpoint: it has it import its handler, and exchanges events for results.
+// Package endpoint speaks with an instance over its endpoint: the instance imports its handler, and then
+// answers events with results.
 //
 // A frame is
 //
 //	u32 big-endian, length of what follows | u8 kind | body
 //
-// Core asks with one frame and reads exactly one that answers it, after any number of calls to other functions; an instance that
-// sends anything else, at any time, is killed. Answers and calls begin with the token of their event. PROTOCOL.md (core/driver) has the clauses.
+// Core asks with one frame and reads exactly one answer, after any number of calls to other functions. An
+// instance that sends anything else, at any time, is killed. Answers and calls begin with the token of their
+// event. PROTOCOL.md (core/driver) has the clauses.
+//
+// One event:
+//
+//	x := endpoint.New(conn)
+//	err := x.Send(invocation, deadline) // IsUnsent(err): another instance may run the event
+//	kind, body, err := x.Receive()
+//	for err == nil && endpoint.IsCall(kind) {
+//		call, err := endpoint.ReadCall(body) // SendAnswer answers it, now or later
+//		kind, body, err = x.Receive()
+//	}
+//	x.Free()
+//	result, err := endpoint.Answer(kind, body)
 package endpoint
 
 import (
@@ -16,10 +30,11 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Import has a parked instance import its handler, and returns what that cost. Until it returns nobody else may use the
-// connection, which has no deadline afterwards. Errors are the context's when that has ended, a *core.Error when the instance
-// says why it cannot, IsBroken when it says something else, and IsUnsent or any other when it has ended or is about to. After an
-// error the instance is of no use.
+// Import has a parked instance import its handler, and returns the cost. Nobody else may use the connection
+// until it returns; the connection has no deadline afterwards. After an error the instance is useless. The
+// error is the context's when that has ended, a *core.Error when the instance reports a failed import, and
+// IsBroken when it breaks the protocol. Any other error, also one that IsUnsent, means that the instance has
+// ended or is about to.
 func Import(ctx context.Context, conn *Conn, load core.HandlerLoad) (core.HandlerReport, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	report, err := importHandler(conn, load)

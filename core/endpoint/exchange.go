@@ -20,16 +20,26 @@ import (
 )
 
 const (
-	kindHandler   = 'H' // to the instance, first of all: a core.HandlerLoad
-	kindReport    = 'P' // from it: {"took":s,"modules":{name:s},"threads":n,"loaded":[name]}, what the import cost
-	kindFailure   = 'F' // from it: why the handler cannot be imported, a core.Error; the instance ends
-	kindEvent     = 'E' // to the instance: u32 big-endian length of meta | meta | event. meta is {"id":string,"deadline_ms":unix ms,"depth":n,"token":string}
-	kindResult    = 'R' // from it: the result. The body of this and of all below from it begins with the event's token
-	kindException = 'X' // from it: {"type","message","stack":[…]}, a core.Exception
-	kindRefused   = 'L' // from it: {"kind":"invalid"|"too_large"|"internal","message"}: a result that cannot be sent, or what of the driver's failed
-	kindDeath     = 'D' // from it: how the handler ended its process, a core.Exception; the instance ends
-	kindInvoke    = 'I' // from it, before the result: as an event, with the meta {"call":n,"function":name}
-	kindAnswer    = 'A' // to it: as an event, with the meta {"call":n} before the result, or {"call":n,"error":{…}} alone
+	// To the instance. An event is
+	//
+	//	u32 big-endian, length of meta | meta | event
+	//
+	// with the meta {"id":string,"deadline_ms":unix ms,"depth":n,"token":string}. An answer to a call has the
+	// same form, with the meta {"call":n} before the result, or {"call":n,"error":{…}} alone.
+	kindHandler = 'H' // first of all: a core.HandlerLoad
+	kindEvent   = 'E'
+	kindAnswer  = 'A'
+
+	// From the instance, about its import.
+	kindReport  = 'P' // the cost: {"took":s,"modules":{name:s},"threads":n,"loaded":[name]}
+	kindFailure = 'F' // the reason why it failed, a core.Error; the instance ends
+
+	// From the instance, in an event. Each body begins with the token of the event.
+	kindResult    = 'R'
+	kindException = 'X' // {"type","message","stack":[…]}, a core.Exception
+	kindRefused   = 'L' // a result that cannot be sent: {"kind":"invalid"|"too_large"|"internal","message"}
+	kindDeath     = 'D' // how the handler ended its process, a core.Exception; the instance ends
+	kindInvoke    = 'I' // before the result: as an event, with the meta {"call":n,"function":name}
 
 	lengthSize  = 4
 	headSize    = lengthSize + 1
@@ -40,14 +50,14 @@ const (
 	tokenSize   = 32       // random hex digits
 )
 
-// unsent marks the failure of an exchange in which the instance cannot have read the whole question, and has run nothing of it: it may go to another one.
+// unsent marks the failure of an exchange in which the instance cannot have read the whole question.
 type unsent struct{ err error }
 
 func (e unsent) Error() string { return e.err.Error() }
 func (e unsent) Unwrap() error { return e.err }
 
-// IsUnsent reports whether an exchange failed before the instance can have read the whole event, or the whole handler load: it
-// may go to another one.
+// IsUnsent reports whether an exchange failed before the instance can have read the whole event, or the whole
+// handler load. The instance has run nothing of it, so it may go to another instance.
 func IsUnsent(err error) bool {
 	_, is := err.(unsent) //nolint:errorlint // never wrapped
 	return is
@@ -59,46 +69,47 @@ type broken struct{ err *core.Error }
 func (e broken) Error() string { return e.err.Error() }
 func (e broken) Unwrap() error { return e.err }
 
-// IsBroken reports whether an instance broke the protocol. Nothing it says can be trusted any more.
+// IsBroken reports whether an instance broke the protocol. Nothing from it can be trusted any more.
 func IsBroken(err error) bool {
 	_, is := err.(broken) //nolint:errorlint // never wrapped
 	return is
 }
 
-// Exchange is one question and its answer on one connection, with the calls that the instance makes before it answers. Reading can be interrupted by a deadline and taken up again.
+// Exchange is one question and its answer on one connection, with the calls that the instance makes before it
+// answers. A deadline may interrupt reading, which can go on later.
 type Exchange struct {
 	conn    *Conn
 	answers string // the kinds of frame that may answer
-	token   []byte // that they begin with; empty for none
+	token   []byte // with which they begin; empty for none
 	digits  [tokenSize]byte
-	heard   bool        // a byte came back
+	heard   bool        // a byte has come back
 	head    []byte      // of the event frame
-	vector  [2][]byte   // head and event, what buffers is made of
+	vector  [2][]byte   // head and event, the parts of buffers
 	buffers net.Buffers // a field, so that it is not allocated for each event
 
 	ahead [readAhead]byte
 	n     int    // bytes in ahead
-	body  []byte // of the answer, of exactly its size; nil until its length is known
+	body  []byte // of the answer, of its exact size; nil until that is known
 	got   int    // bytes in body
 }
 
 var exchanges = sync.Pool{New: func() any { return new(Exchange) }}
 
-// New returns an exchange on the connection, which stays the caller's.
+// New returns an exchange on the connection. The caller still owns the connection.
 func New(conn *Conn) *Exchange {
 	x := exchanges.Get().(*Exchange)
 	x.conn = conn
 	return x
 }
 
-// Free gives x back. The body of its answer is the caller's.
+// Free gives x back to be used again. The caller owns the body of its answer.
 func (x *Exchange) Free() {
 	x.conn, x.vector, x.buffers, x.token, x.heard, x.n, x.body, x.got = nil, [2][]byte{}, nil, nil, false, 0, nil, 0
 	exchanges.Put(x)
 }
 
-// Send writes an event with one writev; of the invocation, Function is not looked at and the deadline is this one. Its errors
-// are IsUnsent; one is for an instance that has said something unasked since its last answer.
+// Send writes an event with one writev. It ignores the invocation's Function and Deadline. IsUnsent holds for
+// its errors. One of them is for an instance that has sent something unasked since its last answer.
 func (x *Exchange) Send(invocation core.Invocation, deadline time.Time) error {
 	if err := x.conn.quiet(); err != nil {
 		return unsent{err}
@@ -118,7 +129,7 @@ func (x *Exchange) Send(invocation core.Invocation, deadline time.Time) error {
 	return x.write(head, invocation.Event, eventKinds)
 }
 
-// draw makes a token that nobody can guess.
+// draw draws a token that nobody can guess.
 func (x *Exchange) draw() {
 	var secret [tokenSize / 2]byte
 	_, _ = rand.Read(secret[:]) // never fails
@@ -128,14 +139,14 @@ func (x *Exchange) draw() {
 	}
 }
 
-// write writes a frame whose body ends with rest, and whose length is missing.
+// write writes a frame. Head has room for the length and begins the body; rest ends it.
 func (x *Exchange) write(head, rest []byte, answers string) error {
 	binary.BigEndian.PutUint32(head, uint32(len(head)-lengthSize+len(rest)))
 	x.answers = answers
 	x.head = head
 	x.vector = [2][]byte{head, rest}
 	x.buffers = x.vector[:]
-	if _, err := x.buffers.WriteTo(x.conn.Conn); err != nil { // not all of it was written, or there would be no error
+	if _, err := x.buffers.WriteTo(x.conn.Conn); err != nil { // not everything was written
 		return unsent{err}
 	}
 	return nil
@@ -145,7 +156,7 @@ func (x *Exchange) write(head, rest []byte, answers string) error {
 func appendQuoted(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			quoted, _ := json.Marshal(s) // a string always can be
+			quoted, _ := json.Marshal(s) // never fails for a string
 			return append(b, quoted...)
 		}
 	}
@@ -154,8 +165,8 @@ func appendQuoted(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// Receive reads the answer, or with IsCall a call; after that the answer, or another call, is still to come. After a timeout
-// it may be called again and goes on where it was.
+// Receive reads the answer, or a call if IsCall(kind); the answer then comes later. After a timeout it may be
+// called again, and goes on where it was.
 func (x *Exchange) Receive() (kind byte, body []byte, err error) {
 	for x.body == nil {
 		if x.n >= headSize {
@@ -180,7 +191,7 @@ func (x *Exchange) Receive() (kind byte, body []byte, err error) {
 	}
 	kind, body = x.ahead[lengthSize], x.body
 	if IsCall(kind) {
-		// What was read beyond it is the next frame's.
+		// Bytes read beyond the call belong to the next frame.
 		x.n = copy(x.ahead[:], x.ahead[min(headSize+len(body), x.n):x.n])
 		x.body, x.got = nil, 0
 	}
@@ -191,7 +202,7 @@ func (x *Exchange) Receive() (kind byte, body []byte, err error) {
 	return kind, own, nil
 }
 
-// begin makes the body, with as much of it as has been read ahead.
+// begin makes the body, with the part of it that has been read ahead.
 func (x *Exchange) begin() error {
 	length, kind := binary.BigEndian.Uint32(x.ahead[:]), x.ahead[lengthSize]
 	if strings.IndexByte(x.answers, kind) < 0 {
@@ -211,7 +222,8 @@ func (x *Exchange) begin() error {
 	return nil
 }
 
-// breach is the error for what is no answer. In an event that has a token the driver has hardly written it.
+// breach is the error for a frame that is no answer. In an event with a token it hardly comes from the
+// driver.
 func (x *Exchange) breach(format string, args ...any) error {
 	if len(x.token) > 0 {
 		return foreign()
@@ -219,8 +231,9 @@ func (x *Exchange) breach(format string, args ...any) error {
 	return broken{core.Errorf(core.KindInternal, core.FaultDriver, format, args...)}
 }
 
-// ended tells a connection that was reset from one that was closed. The kernel resets it when the process ended with something unread. That is a
-// part of the question only when nothing else was written since, as an answer to a call: so not when anything has come back.
+// ended turns the end of a connection into an error. The kernel resets the connection when the process ended
+// with something unread. That is a part of the question if nothing has come back; otherwise it may be an
+// answer to a call. An exchange whose question was not read is unsent.
 func (x *Exchange) ended(err error) error {
 	if errors.Is(err, syscall.ECONNRESET) && !x.heard {
 		return unsent{err}
@@ -235,15 +248,15 @@ func tooLarge(size int64) *core.Error {
 	return core.Errorf(core.KindTooLarge, core.FaultHandler, "the result has %d bytes, more than the %d that a result may have; store it elsewhere and return where", size, core.MaxResult)
 }
 
-// Answer turns the frame that answers an event into the result, or into the handler's error. After one of KindExit the instance is of no
-// use.
+// Answer turns the frame that answers an event into the result, or into the handler's error. After one of
+// KindExit the instance is of no use.
 func Answer(kind byte, body []byte) ([]byte, error) {
 	switch kind {
 	case kindResult:
 		if len(body) > core.MaxResult {
 			return nil, tooLarge(int64(len(body)))
 		}
-		if err := value.Check(body); err != nil { // a driver would have refused it better
+		if err := value.Check(body); err != nil { // a driver would have refused it with a better message
 			return nil, core.Errorf(core.KindInvalid, core.FaultHandler, "the handler's result %w; return what can be written as JSON", err)
 		}
 		return body, nil

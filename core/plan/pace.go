@@ -7,7 +7,7 @@ const (
 	ForkTimeout    = 5 * time.Second                 // a fork takes milliseconds; one that takes longer hangs
 	PreloadTimeout = 60 * time.Second                // a process start and imports, with cold disks
 	RootTimeout    = PreloadTimeout + 10*time.Second // with its sandbox
-	HandlerTimeout = 10 * time.Second                // at least, for a handler's import: it may import packages
+	HandlerTimeout = 10 * time.Second                // at least; a handler's import may import packages
 	Attempts       = 2                               // of a start, when a driver or a zygote fails
 
 	// A connection breaks before the kernel reports the end of the process, and the members of a pid

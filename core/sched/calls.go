@@ -12,29 +12,29 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/value"
 )
 
-// Calls of one event that may be under way, and that may be unanswered with those that were refused for it. More than the latter
-// makes only an instance that reads no answers.
+// One event may have maxCalls calls under way. Further calls are refused, and the refusals count as
+// unanswered until they are written. Only an instance that reads no answers exceeds maxUnanswered.
 const (
 	maxCalls      = 64
 	maxUnanswered = 1024
 )
 
-// maxName is how many bytes of the name are told with which a handler asked for a function.
+// maxName is the length, in bytes, to which an error clips the name of a function that a handler invoked.
 const maxName = 100
 
 // calls are the calls that one event makes to other functions.
 type calls struct {
-	ctx    context.Context // of the invocations; ends with the event
+	ctx    context.Context // of the invocations; it ends with the event
 	cancel context.CancelFunc
 
 	open atomic.Int32
 
-	mu   sync.Mutex // held while an answer is written, which may wait for the instance: who reads from it must not take it
+	mu   sync.Mutex // held while an answer is written; whoever reads from the instance must not take it
 	over bool       // the event has been answered
-	err  error      // an answer could not be written: the connection is of no use
+	err  error      // an answer could not be written; the connection is useless then
 }
 
-// call has the scheduler's owner invoke what the handler asks for, and answers the handler when that is done.
+// call has the owner of the scheduler invoke a function for the handler, and later answers the handler.
 func (r *run) call(body []byte) error {
 	call, err := endpoint.ReadCall(body)
 	if err != nil {
@@ -86,8 +86,8 @@ func (r *run) invoke(call endpoint.Call, open int32) ([]byte, error) {
 	return result.Body, nil
 }
 
-// end is called when the event is over. It gives up the calls that are still under way, waits for an answer that is being written,
-// and reports whether the connection can still be used.
+// end ends the calls of an event that is over. It gives up calls that are under way, and waits for an answer
+// that is being written. It reports whether the connection can still be used.
 func (c *calls) end() bool {
 	if c == nil {
 		return true
@@ -99,7 +99,8 @@ func (c *calls) end() bool {
 	return c.err == nil
 }
 
-// deadline returns by when an event has to be answered: its own timeout, or what the event above has left.
+// deadline returns the deadline of an event: that of its own timeout or that of the event above, whichever is
+// earlier.
 func (p *pool) deadline(began time.Time, invocation core.Invocation) time.Time {
 	deadline := began.Add(p.fn.Limits.Timeout)
 	if above := invocation.Deadline; !above.IsZero() && above.Before(deadline) {

@@ -16,22 +16,22 @@ import (
 type instance struct {
 	node  *tree.Node
 	conn  *endpoint.Conn
-	since time.Time // it is idle; guarded by the pool's lock
+	since time.Time // since when it is idle; guarded by the pool's lock
 
-	mu    sync.Mutex // guards the deadline of conn against an interrupt that comes late
+	mu    sync.Mutex // protects the deadline of conn from a late interrupt
 	round uint64     // counts deadlines
 }
 
-// begin sets a deadline, and makes void the interrupts of earlier ones.
+// begin sets a deadline. Interrupts of earlier deadlines have no effect any more.
 func (i *instance) begin(deadline time.Time) (round uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.round++
-	_ = i.conn.SetDeadline(deadline) // fails only on a closed connection, and so will what follows
+	_ = i.conn.SetDeadline(deadline) // a closed connection fails again at the next read or write
 	return i.round
 }
 
-// interrupt ends reading and writing before their deadline.
+// interrupt ends reading and writing before the deadline of that round.
 func (i *instance) interrupt(round uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -50,8 +50,9 @@ type run struct {
 	calls      *calls // nil before the first
 }
 
-// serve runs one event on a held instance, and gives the instance back or kills it. It returns when it was done. The goroutine
-// of the request does the reading itself; only when the caller goes away another one reads on.
+// serve runs one event on a held instance, and gives the instance back or kills it. It returns the time at
+// which the event ended. The goroutine of the request reads the answer itself. Only when the caller goes
+// away, another goroutine reads on.
 func (p *pool) serve(ctx context.Context, i *instance, invocation core.Invocation, began time.Time) ([]byte, time.Time, error) {
 	r := run{p: p, i: i, x: endpoint.New(i.conn), invocation: invocation, deadline: p.deadline(began, invocation)}
 	round := i.begin(r.deadline)
@@ -86,7 +87,7 @@ func (r *run) receive() (kind byte, body []byte, err error) {
 	}
 }
 
-// readOn hears the end of an event whose caller has gone away, and tells when it failed.
+// readOn reads the answer to an event whose caller has gone away, and reports it if the event failed.
 func (r *run) readOn() {
 	kind, body, err := r.receive()
 	if _, err := r.conclude(kind, body, err); err != nil {
@@ -95,7 +96,7 @@ func (r *run) readOn() {
 	}
 }
 
-// unsent deals with an event that the instance did not get whole: the instance cannot be used any more.
+// unsent ends an instance that did not get the whole event, and returns the error of that event.
 func (r *run) unsent(ctx context.Context, err error) error {
 	r.i.node.Kill()
 	switch {
@@ -108,7 +109,8 @@ func (r *run) unsent(ctx context.Context, err error) error {
 	return r.late()
 }
 
-// conclude turns what was read into the event's outcome, and gives the instance back when it can serve another event.
+// conclude turns the frame that was read into the event's outcome. It gives the instance back if it can serve
+// another event, and else kills it.
 func (r *run) conclude(kind byte, body []byte, err error) ([]byte, error) {
 	r.x.Free()
 	r.i.node.Over()
@@ -133,12 +135,12 @@ func (r *run) conclude(kind byte, body []byte, err error) ([]byte, error) {
 	default:
 		err = r.i.node.Ended()
 	}
-	r.calls.end() // not before the instance has ended: it may be what an answer waits for
+	r.calls.end() // only after the instance has ended, because an answer may wait for the instance
 	return nil, err
 }
 
-// fit reports whether the instance can have another event, after what its handler has left behind in this one
-// and those before.
+// fit reports whether the instance can have another event. Its handler may have left something behind that
+// makes it unfit.
 func (r *run) fit() bool {
 	why := r.i.node.Unfit()
 	if why != "" {

@@ -11,39 +11,40 @@ import (
 )
 
 const (
-	maxWaiting = 256              // requests of a function that wait without an instance being started for them
+	maxWaiting = 256              // requests of a function for which no instance is being started
 	maxWait    = 10 * time.Second // of such a request
 )
 
 // pool is the instances of one version of a function and the requests that wait for one.
 //
-// Starts and waiting requests are not tied to each other: what becomes free first, forked or released, goes to the request
-// that waits longest. There are never more starts than waiting requests when one begins; the first of them are those it is for.
+// A start is not tied to the request that caused it. The instance that becomes free first, forked or
+// released, goes to the request that has waited longest. When a start begins, there are never more starts
+// than waiting requests.
 type pool struct {
 	s      *Scheduler
 	fn     *core.Function
-	latest atomic.Pointer[core.Function] // fn with what has been learnt of its imports since
-	usual  atomic.Int64                  // how long an event has an instance, in nanoseconds: a mean in which the last ones count most
+	latest atomic.Pointer[core.Function] // fn, with the imports that were learnt since
+	usual  atomic.Int64                  // nanoseconds that an event has an instance: a moving average
 
-	mu       sync.Mutex // guards the following; never held across a call to a sandbox or a driver
-	drained  bool       // nothing becomes idle any more
+	mu       sync.Mutex // guards the following
+	drained  bool       // no instance becomes idle any more
 	idle     []*instance
 	waiting  []*waiter // the longest waiting first
-	alive    int       // instances, with those being started
+	alive    int       // instances, including those being started
 	starting int
-	full     *core.Error // why the last start was refused for lack of memory
-	timer    *time.Timer // for the longest idle instance
+	full     *core.Error // the error of the last start, if memory was full
+	timer    *time.Timer // for the instance that has been idle longest
 	armed    bool
 }
 
-// waiter is a request that waits.
+// waiter is a request that waits for an instance.
 type waiter struct {
 	request string // id of its event
 	began   time.Time
-	c       chan grant // gets exactly one, unless the waiter leaves
+	c       chan grant // gets exactly one grant, unless the waiter leaves
 }
 
-// grant is an instance that its taker holds, or why there is none.
+// grant is an instance, which the taker holds, or the reason why there is none.
 type grant struct {
 	instance *instance
 	start    core.Start
@@ -52,7 +53,7 @@ type grant struct {
 	err      error
 }
 
-// take gets an instance: an idle one, or what becomes free first.
+// take gets an instance: an idle one, or the one that becomes free first.
 func (p *pool) take(ctx context.Context, request string, now time.Time) grant {
 	p.mu.Lock()
 	for n := len(p.idle); n > 0; n = len(p.idle) {
@@ -82,8 +83,8 @@ func (p *pool) take(ctx context.Context, request string, now time.Time) grant {
 	return g
 }
 
-// settle makes the phases those of a request that waited that long. A start that had begun before the request came, or that
-// overlapped with another one's, is only a wait for it.
+// settle makes the phases add up to the time that the request waited. A start that took longer than that
+// began for another request; its phases then count as waiting.
 func (g *grant) settle(waited time.Duration) {
 	ph := &g.phases
 	sum := ph.Queue + ph.Sandbox + ph.Preload + ph.Fork + ph.Enter + ph.Import
@@ -94,7 +95,7 @@ func (g *grant) settle(waited time.Duration) {
 	g.waited = waited
 }
 
-// wait waits until the request gets its grant, or until it gives up.
+// wait waits until the request gets its grant, or gives up.
 func (p *pool) wait(ctx context.Context, w *waiter) grant {
 	timer := time.NewTimer(maxWait)
 	defer timer.Stop()
@@ -114,7 +115,7 @@ func (p *pool) wait(ctx context.Context, w *waiter) grant {
 			return grant{err: canceled(p.fn)}
 		case <-timer.C:
 			p.mu.Lock()
-			if at := slices.Index(p.waiting, w); at < p.starting { // its grant is there, or an instance is being started for it
+			if at := slices.Index(p.waiting, w); at < p.starting { // granted, or being started
 				p.mu.Unlock()
 				timer.Reset(maxWait)
 				continue
@@ -127,7 +128,8 @@ func (p *pool) wait(ctx context.Context, w *waiter) grant {
 	}
 }
 
-// leave takes a waiter out of the queue, and returns false when it has its grant already. The caller has the lock.
+// leave takes a waiter out of the queue. It returns false when the waiter has its grant already. The caller
+// has the lock.
 func (p *pool) leave(w *waiter) bool {
 	at := slices.Index(p.waiting, w)
 	if at >= 0 {
@@ -136,7 +138,8 @@ func (p *pool) leave(w *waiter) bool {
 	return at >= 0
 }
 
-// next takes the longest waiting request out of the queue, nil when none waits. The caller has the lock.
+// next takes the request that has waited longest out of the queue. It returns nil when none waits. The caller
+// has the lock.
 func (p *pool) next() *waiter {
 	if len(p.waiting) == 0 {
 		return nil
@@ -147,8 +150,8 @@ func (p *pool) next() *waiter {
 	return w
 }
 
-// fill starts an instance for each waiting request, as far as the limits allow. It returns whether the worker's limit was in the
-// way. The caller has the lock.
+// fill starts an instance for each waiting request, within the limits. It returns whether the worker's limit
+// was reached. The caller has the lock.
 func (p *pool) fill() (starved bool) {
 	for p.starting < len(p.waiting) && p.alive < p.fn.Limits.MaxInstances {
 		if !p.s.slots.take(p) {
@@ -167,7 +170,8 @@ func (p *pool) retry() {
 	p.mu.Unlock()
 }
 
-// start starts an instance for the event with that request id, gives it to who waits, and sees to its end.
+// start starts an instance for the event with that request id, gives it to a waiting request, and waits for
+// its end.
 func (p *pool) start(request string) {
 	node, start, phases, err := p.s.tree.Start(p.s.ctx, p.latest.Load(), request)
 	if err != nil {
@@ -191,8 +195,9 @@ func (p *pool) start(request string) {
 	p.s.slots.put(p)
 }
 
-// failed tells the longest waiting request that a start failed: it would have failed for any of them. A request that finds
-// memory full waits on while an instance of the function is alive and may become free.
+// failed reports the failure of a start to the request that has waited longest: it would have failed for any
+// of them. If memory is full, the request waits on while an instance of the function is alive and may become
+// free.
 func (p *pool) failed(err *core.Error) {
 	if p.s.ctx.Err() != nil {
 		err = core.Stopping()
@@ -220,9 +225,10 @@ func (p *pool) failed(err *core.Error) {
 	}
 }
 
-// give passes a held instance on to the longest waiting request, as warm unless the grant says otherwise, or makes it idle. It ends it when
-// another function has no instance for its requests, the worker may have no more, and nobody waits for this one or its function has more
-// than its share.
+// give hands a held instance to the request that has waited longest, as warm unless the grant says otherwise.
+// With no request waiting, the instance becomes idle. While the worker may have no more instances and another
+// function wants one, the instance ends instead of becoming idle, and also if its function has more than its
+// share.
 func (p *pool) give(g grant) {
 	if g.start == "" {
 		g.start = core.StartWarm
@@ -231,7 +237,7 @@ func (p *pool) give(g grant) {
 	p.mu.Lock()
 	if len(p.waiting) > 0 && g.start == core.StartWarm && p.s.slots.tooMany(p.alive) {
 		p.mu.Unlock()
-		g.instance.node.Kill() // in its place another function gets one
+		g.instance.node.Kill() // another function gets an instance in its place
 		return
 	}
 	if w := p.next(); w != nil {
@@ -251,7 +257,7 @@ func (p *pool) give(g grant) {
 	}
 }
 
-// arm sets the timer for the longest idle instance unless it is set. The caller has the lock.
+// arm sets the timer for the instance that has been idle longest, unless it is set. The caller has the lock.
 func (p *pool) arm(now time.Time) {
 	if p.armed || len(p.idle) == 0 {
 		return
@@ -265,7 +271,7 @@ func (p *pool) arm(now time.Time) {
 	}
 }
 
-// expire ends what has been idle for too long. The stack's bottom has been idle the longest.
+// expire ends instances that have been idle for too long. The bottom of the stack has been idle longest.
 func (p *pool) expire() {
 	now := time.Now()
 	p.mu.Lock()
@@ -283,7 +289,7 @@ func (p *pool) expire() {
 	}
 }
 
-// drain lets nothing become idle any more. Idle instances are the tree's to evict.
+// drain lets no instance become idle any more. The tree evicts those that are idle.
 func (p *pool) drain() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -303,7 +309,8 @@ func (p *pool) refuseAll(err *core.Error) {
 	}
 }
 
-// refusal says which limit is in the way of a request that has waited that long. The caller has the lock.
+// refusal returns the error for a request that has waited that long: it names the limit that was reached. The
+// caller has the lock.
 func (p *pool) refusal(why string, waited time.Duration) *core.Error {
 	err := core.Errorf(core.KindExhausted, core.FaultCaller, "all %d instances that max_instances of %s allows are busy, %s; try again later, or deploy it with more",
 		p.fn.Limits.MaxInstances, p.fn.Name, why)
@@ -317,8 +324,9 @@ func (p *pool) refusal(why string, waited time.Duration) *core.Error {
 	return err.After(p.patience(waited))
 }
 
-// patience is how long one more request would probably wait: until the instances of the function have served those that wait now. When it has
-// none, or has answered none yet, it is as long as a request has waited in vain. The caller has the lock.
+// patience returns how long one more request would probably wait: until the instances of the function have
+// served the requests that wait now. If the function has no instance, or none has answered yet, that is the
+// time that a request has waited in vain. The caller has the lock.
 func (p *pool) patience(waited time.Duration) time.Duration {
 	usual := time.Duration(p.usual.Load())
 	if p.alive == 0 || usual == 0 {
@@ -333,5 +341,5 @@ func (p *pool) took(d time.Duration) {
 	if usual == 0 {
 		usual = int64(d)
 	}
-	p.usual.Store(usual + (int64(d)-usual)/8) // what another event notes at the same moment may get lost
+	p.usual.Store(usual + (int64(d)-usual)/8) // a concurrent update may get lost
 }

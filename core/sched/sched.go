@@ -1,10 +1,11 @@
-// Package sched decides for each invocation: reuse an idle instance, fork a new one, wait, or refuse. Then it carries the event
-// to the instance and the result back.
+// Package sched decides for each invocation: reuse an idle instance, fork a new one, wait, or refuse. Then it
+// carries the event to the instance and the result back.
 //
-// Lock order: Scheduler.mu, then pool.mu, then slots.mu. A pool holds its lock while it leases and releases a node, so the
-// tree's locks come after a pool's; and the scheduler holds its own while it asks whether a version is deployed. The locks of
-// an instance and of calls are taken alone. None is held across a call to a driver, a sandbox or an instance, except that of
-// calls: it lets one answer at a time be written, and whoever reads from the instance must not take it.
+// Lock order: Scheduler.mu, then pool.mu, then slots.mu. A pool leases and releases nodes under its lock, so
+// the tree's locks come after it. The scheduler asks under its lock whether a version is deployed. The locks
+// of an instance and of calls are taken alone. None is held across a call to a driver, a sandbox or an
+// instance, except that of calls: it lets one answer at a time be written, and whoever reads from the
+// instance must not take it.
 package sched
 
 import (
@@ -21,23 +22,24 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
-// Config is what a scheduler is told.
+// Config configures a scheduler.
 type Config struct {
 	MaxInstances int // alive at once on this worker
-	// Invoke runs the events that functions send to each other: by name, as core.Service does.
+	// Invoke runs an event that one function sends to another.
 	Invoke func(context.Context, core.Invocation) (core.Result, error)
-	// Deployed tells whether that version of a function is the one that is deployed, without blocking. When one is not any more, Drain is
-	// called after Deployed says so.
+	// Deployed says whether that version of a function is the deployed one. It does not block. When a version
+	// is replaced, Deployed says so before Drain is called.
 	Deployed func(name string, version int) bool
-	// Unheard is told of an event that has failed on an instance after its caller had gone away; never nil.
+	// Unheard is called with an event that failed on an instance after its caller had gone away. It is never
+	// nil.
 	Unheard func(fn *core.Function, invocation core.Invocation, node core.NodeID, err error)
-	// Retired is told of an instance that was ended after that event, and why, for what its handler has left
-	// behind; never nil.
+	// Retired is called when an instance was ended after that event, because of something that its handler
+	// has left behind. It is never nil.
 	Retired func(fn *core.Function, invocation core.Invocation, node core.NodeID, why string)
 	Log     *slog.Logger // never nil
 }
 
-// ErrReplaced is the error for a version of a function that is not deployed any more: nothing of the event has happened.
+// ErrReplaced is the error for a version of a function that is no longer deployed. The event has not run.
 var ErrReplaced = errors.New("another version was deployed, or the function was removed")
 
 // Scheduler runs events on instances. All methods may be called from many goroutines at once.
@@ -46,7 +48,7 @@ type Scheduler struct {
 	config Config
 	log    *slog.Logger
 	slots  *slots
-	ctx    context.Context // of starts, which outlive the request that wanted them; ends with Close
+	ctx    context.Context // of starts, which outlive their request; it ends with Close
 	cancel context.CancelFunc
 
 	mu     sync.RWMutex // guards the following
@@ -54,7 +56,7 @@ type Scheduler struct {
 	pools  map[poolKey]*pool
 }
 
-// attempts are those to give an event to an instance that was started for it.
+// attempts is the number of fresh instances that an event is sent to, if they end before they have read it.
 const attempts = 2
 
 type poolKey struct {
@@ -69,9 +71,10 @@ func New(config Config, t *tree.Tree) *Scheduler {
 	return s
 }
 
-// Invoke runs one event of the function; invocation.Function is not looked at, and the event is not kept. Start, Node and
-// Phases of the result are set as far as the invocation got, also with an error; Language is left to the caller. When the context
-// ends first, the handler still runs to its end or deadline, unheard. The error is a *core.Error or ErrReplaced.
+// Invoke runs one event of the function. It ignores invocation.Function, and does not keep the event. Start,
+// Node and Phases of the result are set as far as the invocation got, also with an error; the caller sets
+// Language. When the context ends first, the handler still runs to its end or deadline, and nobody gets the
+// result. The error is a *core.Error or ErrReplaced.
 func (s *Scheduler) Invoke(ctx context.Context, fn *core.Function, invocation core.Invocation) (core.Result, error) {
 	began := time.Now()
 	p, err := s.pool(fn)
@@ -83,7 +86,7 @@ func (s *Scheduler) Invoke(ctx context.Context, fn *core.Function, invocation co
 	}
 	result, done, err := p.invoke(ctx, invocation, began)
 	for fresh := 0; endpoint.IsUnsent(err); {
-		// The instance has run nothing of the event. An idle one may end at any time, or be of no use any more.
+		// The instance has not run the event. An idle instance may end, or become useless, at any time.
 		if result.Start != core.StartWarm {
 			if fresh++; fresh == attempts {
 				break
@@ -102,7 +105,7 @@ func (s *Scheduler) Invoke(ctx context.Context, fn *core.Function, invocation co
 	return result, nil
 }
 
-// invoke runs the event on one instance. The error is unsent when the event may go to another one.
+// invoke runs the event on one instance. The error is unsent if another instance may run the event.
 func (p *pool) invoke(ctx context.Context, invocation core.Invocation, began time.Time) (core.Result, time.Time, error) {
 	g := p.take(ctx, invocation.ID, began)
 	result := core.Result{Start: g.start, Phases: g.phases}
@@ -139,7 +142,8 @@ func (s *Scheduler) pool(fn *core.Function) (*pool, error) {
 		return nil, core.Stopping()
 	}
 	if p = s.pools[key]; p == nil {
-		// Asked under the lock that Drain takes: a pool that is made now is drained when its version is replaced.
+		// Asked under the lock that Drain takes, so that a pool made now is drained when its version is
+		// replaced.
 		if !s.config.Deployed(fn.Name, fn.Version) {
 			return nil, ErrReplaced
 		}
@@ -150,16 +154,16 @@ func (s *Scheduler) pool(fn *core.Function) (*pool, error) {
 	return p, nil
 }
 
-// Correct starts the later instances of a function, of that version, with what has been learnt of its imports, also when an event is just
-// bringing along what was known before.
+// Correct updates what is known of the imports of that version of a function. Later instances start with
+// that, also for events that arrived before.
 func (s *Scheduler) Correct(fn *core.Function) {
-	if p, err := s.pool(fn); err == nil { // else there are no later ones
+	if p, err := s.pool(fn); err == nil { // else there are no later instances
 		p.latest.Store(fn)
 	}
 }
 
-// Drain ends the instances of a function, except those of the versions to keep: idle ones now, busy ones after their event.
-// Requests that wait already are still served.
+// Drain ends the instances of a function, except those of the versions to keep. Idle instances end now, busy
+// ones after their event. Requests that wait already are still served.
 func (s *Scheduler) Drain(function string, keep ...int) {
 	s.mu.Lock()
 	for key, p := range s.pools {
@@ -172,7 +176,7 @@ func (s *Scheduler) Drain(function string, keep ...int) {
 	s.tree.Evict(function, keep...)
 }
 
-// Stop refuses new events and those that wait; the running ones go on.
+// Stop refuses new events and waiting ones. Running events go on.
 func (s *Scheduler) Stop() {
 	s.mu.Lock()
 	s.closed = true
@@ -187,7 +191,8 @@ func (s *Scheduler) Stop() {
 	}
 }
 
-// Close is Stop, and waits until all instances have ended. It returns false when the context ends first; the tree ends what is left.
+// Close stops the scheduler and waits until all instances have ended. It returns false when the context ends
+// first. The tree then ends the rest.
 func (s *Scheduler) Close(ctx context.Context) bool {
 	s.Stop()
 	select {
@@ -201,12 +206,12 @@ func (s *Scheduler) Close(ctx context.Context) bool {
 // slots counts the instances of the worker against its limit.
 type slots struct {
 	limit  int
-	hungry atomic.Int32 // len(starved), to be read without the lock
+	hungry atomic.Int32 // len(starved), readable without the lock
 
 	mu      sync.Mutex // guards the following; taken after a pool's, never before
 	used    int
 	users   map[*pool]int // instances of each
-	starved []*pool       // that would start an instance if they could, the longest waiting first
+	starved []*pool       // pools that want a slot, the longest waiting first
 	drained chan struct{}
 }
 
@@ -229,7 +234,7 @@ func (s *slots) take(p *pool) bool {
 	return false
 }
 
-// tooMany says whether a function with so many instances stands in the way of others that want one.
+// tooMany says whether a function with that many instances has more than its share, while others are starved.
 func (s *slots) tooMany(alive int) bool {
 	if s.hungry.Load() == 0 {
 		return false
@@ -239,7 +244,7 @@ func (s *slots) tooMany(alive int) bool {
 	return len(s.starved) > 0 && alive > s.limit/(len(s.users)+1)
 }
 
-// put gives p's slot back and lets those who wanted one try again. The caller holds no pool's lock.
+// put gives a slot of p back, and lets starved pools try again. The caller holds no pool's lock.
 func (s *slots) put(p *pool) {
 	s.mu.Lock()
 	s.used--

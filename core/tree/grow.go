@@ -129,8 +129,8 @@ func (t *Tree) makeReady(n *Node, began time.Time, uses float64) error {
 	return nil
 }
 
-// addDemand adds to the demand for a zygote with all of want, and wakes the planner if requests missed one. The
-// caller has the lock.
+// addDemand adds to the demand for a zygote with all of want, and wakes the planner if requests missed
+// one. The caller has the lock.
 func (t *Tree) addDemand(want plan.Shape, missed int, by plan.Use) {
 	if t.demands.Add(want, missed, by, time.Now()) {
 		wake(t.replan)
