@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -208,8 +209,9 @@ type HandlerLoad struct {
 type HandlerReport struct {
 	Report
 	// Sets are the names of environment variables that the function's own code has set, changed or removed
-	// during the import, AllVariables when it is not known which. What a package does while it is imported
-	// itself is not among them. Only with HandlerLoad.Watch.
+	// during the import, AllVariables when it is not known which; InDirectory and Arguments when it has changed
+	// the working directory or the arguments. What a package does while it is imported itself is not among
+	// them. Only with HandlerLoad.Watch.
 	Sets []string
 }
 
@@ -223,7 +225,8 @@ type Report struct {
 	// Reads are the names of environment variables that were read during the import, AllVariables for all of them. Only with Load.Watch.
 	Reads []string
 	// Asks are names of modules, and of packages, that the imported code looked for, found or not, AnyPackage for all that there are. Those that no package can
-	// take the place of may be left out, and what a package finds wherever it is found itself. Only with Load.Watch.
+	// take the place of may be left out, and what a package finds wherever it is found itself. What is no package
+	// has names of its own (IsPlace). Only with Load.Watch.
 	Asks []string
 	// Drawn has text for those of Load.Draw that have random generators: a line for each, with its name and what it gave, which is to differ from process to process.
 	Drawn map[string]string
@@ -234,6 +237,20 @@ const AllVariables = "*"
 
 // AnyPackage in Report.Asks stands for every package: the code has looked at which there are.
 const AnyPackage = "*"
+
+// Names in Report.Asks that stand for no package, but for what may be another thing in an instance than in a
+// zygote.
+const (
+	Directory   = "."  // which directory is the working directory
+	InDirectory = "./" // what is in it: before the name of an entry, or alone for all of them
+	OfProcess   = "@"  // before the name of something that each process has for itself, such as its pid
+	Arguments   = "@argv"
+)
+
+// IsPlace reports whether a name in Report.Asks is one of these. A package's name that begins with @ has a slash.
+func IsPlace(name string) bool {
+	return name == Directory || strings.HasPrefix(name, InDirectory) || strings.HasPrefix(name, OfProcess) && !strings.Contains(name, "/")
+}
 
 // ResolveRequest asks for the packages of deployed code.
 type ResolveRequest struct {
@@ -260,6 +277,7 @@ type Resolution struct {
 	Sets []string `json:"sets"`
 	// Offers are names by which packages find in the function's own directory what they do not require, in instances alone. A package that has asked for
 	// one of them, as in Report, is imported by instances of the function only. Empty where packages find all packages of the function.
+	// Core adds what the directory has at its top (InDirectory).
 	Offers []string `json:"offers"`
 }
 

@@ -32,7 +32,9 @@ func (f *Function) Environment(instance NodeID) map[string]string {
 
 // Settings returns the names of the environment variables that mean something else to what the function imports than they would in a zygote: its own, and
 // those that its files set. AllVariables is among them when it is not known which.
-func (f *Function) Settings() []string { return slices.Concat(f.OwnVariables(), f.Sets, f.Changes) }
+func (f *Function) Settings() []string {
+	return slices.DeleteFunc(slices.Concat(f.OwnVariables(), f.Sets, f.Changes), IsPlace)
+}
 
 // OwnVariables returns the names of the environment variables that an instance of the function has and a zygote has not, or has with another
 // value, sorted.

@@ -38,13 +38,12 @@ type Function struct {
 	Apart map[string]string `json:"apart,omitempty"`
 	// Weights are the bytes of memory that importing each of its modules takes, without what a module before it needs as well.
 	Weights map[string]int64 `json:"weights,omitempty"`
-	// Perhaps, Sets and Offers are as in Resolution.
+	// Perhaps, Sets and Offers are as in Resolution. Offers has the entries of its code directory too, behind InDirectory.
 	Perhaps []string `json:"perhaps,omitempty"`
 	Sets    []string `json:"sets,omitempty"`
 	Offers  []string `json:"offers,omitempty"`
-	// Watched is whether its handler was imported once to see what that does. Changes are the environment
-	// variables that its code was seen to set then, as in HandlerReport.Sets; AllVariables after a deploy
-	// that has not seen it.
+	// Watched is whether its handler was imported once to see what that does. Changes is what its code was
+	// seen to set then, as in HandlerReport.Sets; AllVariables after a deploy that has not seen it.
 	Watched bool     `json:"watched,omitempty"`
 	Changes []string `json:"changes,omitempty"`
 	// Aside are those of Packages that no zygote that it is forked from may have loaded: it sets what they read when they are imported, or has what they look for.

@@ -283,7 +283,7 @@ func (c *Client) Import(ctx context.Context, id core.NodeID, load core.Load) (co
 	}
 	report := decodeReport(pb)
 	if load.Watch && c.Protocol() < currentVersion { // it says nothing of that
-		report.Asks = []string{core.AnyPackage}
+		report.Asks = []string{core.AnyPackage, core.InDirectory}
 	}
 	return report, nil
 }

@@ -10,13 +10,16 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
+// anything is what a package may ask for that nobody has seen.
+var anything = []string{core.AnyPackage, core.InDirectory}
+
 // probe imports one package. Whether a failure is the package's or the machine's, the next fork shows.
 func (r *run) probe(p *core.Installed) (core.Probe, error) {
 	result := core.Probe{Time: time.Now().UTC(), Version: version, By: r.By}
 	if p.Probe != nil {
 		result.Asks = p.Probe.Asks   // which may have seen other packages
 		if len(p.Probe.Errors) > 0 { // what it had not seen of the package is seen now, if it can be
-			result.Asks = without(result.Asks, []string{core.AnyPackage})
+			result.Asks = without(result.Asks, anything)
 		}
 	}
 	required := r.requires(p)
@@ -53,7 +56,7 @@ func (r *run) probe(p *core.Installed) (core.Probe, error) {
 				result.Errors[module] = fmt.Sprintf("importing %s takes longer than %v", module, packageTime)
 			}
 			if ctx.Err() != nil || len(result.Errors) == maxErrors {
-				result.Asks = []string{core.AnyPackage} // nobody has seen its other modules
+				result.Asks = anything // nobody has seen its other modules
 				break
 			}
 			continue

@@ -45,8 +45,9 @@ type Machine struct {
 }
 
 // version is of what a probe looks at. 2: the variables that are read, and random numbers that repeat. 3: the
-// packages that are asked for. 4: the same in Node.js and Ruby. 5: generators that give little each time.
-const version = 5
+// packages that are asked for. 4: the same in Node.js and Ruby. 5: generators that give little each time. 6: the
+// working directory and the process's id.
+const version = 6
 
 // Stale reports whether a package of these has to be probed: it never was by a probe that looks at all that this one does, or what kept it out
 // of zygotes is not among them.
@@ -116,8 +117,8 @@ func Run(ctx context.Context, m Machine, packages []core.Installed, done func(co
 }
 
 // Try tells of each of some more modules what it does when a zygote imports it that has imported the first ones, and those of the others that it may:
-// none that must not be in a zygote, and none that reads environment variables of these names. The errors are those of Run; what was tried by then is returned
-// with them.
+// none that must not be in a zygote, none that reads environment variables of these names, and none that looks
+// at its place. The errors are those of Run; what was tried by then is returned with them.
 func Try(ctx context.Context, m Machine, packages []core.Installed, first, more, names []string) (map[string]core.Trial, error) {
 	r, err := open(ctx, m, packages)
 	if err != nil {
@@ -137,7 +138,7 @@ func Try(ctx context.Context, m Machine, packages []core.Installed, first, more,
 			if trial.Why, err = r.draw(module); err != nil {
 				return tried, err
 			}
-			if trial.Why != "" || Reads(trial.Reads, names) != "" { // what comes next would find it there
+			if trial.Why != "" || Reads(trial.Reads, names) != "" || slices.ContainsFunc(trial.Asks, core.IsPlace) { // what comes next would find it there
 				r.drop(module)
 			}
 		}

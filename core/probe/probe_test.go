@@ -191,12 +191,12 @@ func TestAsks(t *testing.T) {
 	asks := pkg("asks")
 	asks.Probe = &core.Probe{Version: 1, Asks: []string{"of another version"}}
 	mended := pkg("mended")
-	mended.Probe = &core.Probe{Version: 1, Asks: []string{core.AnyPackage, "before"}, Errors: map[string]string{"mended": "no"}}
+	mended.Probe = &core.Probe{Version: 1, Asks: []string{core.AnyPackage, core.InDirectory, "before"}, Errors: map[string]string{"mended": "no"}}
 	found, err := w.run(t, asks, pkg("fails"), half, broken, mended)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"asks": "[of another version x y]", "mended": "[before]", "fails": "[]", "half": "[x y]", "broken": "[*]"} {
+	for name, want := range map[string]string{"asks": "[of another version x y]", "mended": "[before]", "fails": "[]", "half": "[x y]", "broken": "[* ./]"} {
 		if got := fmt.Sprint(found[name].Asks); got != want {
 			t.Errorf("%s asks for %s, want %s", name, got, want)
 		}

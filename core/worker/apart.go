@@ -22,6 +22,7 @@ const worthLoading = 2 * time.Millisecond
 func (w *Worker) part(fn *core.Function, wait bool) {
 	packages := w.installed(fn)
 	w.learnAsks(packages)
+	w.offerCode(fn)
 	apart := map[string]string{}
 	for module, why := range fn.Apart { // of what was left to the code before
 		if !slices.Contains(fn.Imports, module) && !strings.HasSuffix(why, unprobed) {
@@ -74,6 +75,8 @@ func reason(fn *core.Function, module string, packages []core.Installed, aside m
 		return module + " " + unprobed, false
 	case tried && p == nil && trial.Why == "" && slices.Contains(trial.Reads, core.AllVariables):
 		return "looks at all environment variables when it is imported", false
+	case tried && p == nil && trial.Why == "" && slices.ContainsFunc(trial.Asks, core.IsPlace):
+		return "looks at the working directory, or at its process, when it is imported", false
 	case tried && p == nil && trial.Why == "":
 		return variables(fn, unowned(fn, packages)), false
 	}
@@ -106,7 +109,8 @@ func unshared(fn *core.Function, packages []core.Installed) map[core.Package]str
 	own, spoilt := map[*core.Installed]string{}, false
 	for i := range packages {
 		p := &packages[i]
-		if why := cmp.Or(variables(fn, reads(fn, p, packages)), misses(fn, p)); why != "" {
+		asks, _ := probe.Asks(*p)
+		if why := cmp.Or(variables(fn, reads(fn, p, packages)), misses(fn, asks)); why != "" {
 			own[p] = why
 		}
 		spoilt = spoilt || p.Probe != nil && p.Probe.Unforkable != ""

@@ -130,6 +130,9 @@ func (k *asking) pair(asker plan.Asker, q core.Package) {
 func askedFor(runtime core.RuntimeID, texts []string) map[name]bool {
 	names := map[name]bool{}
 	for _, text := range texts {
+		if core.IsPlace(text) {
+			continue
+		}
 		names[name{runtime, text, true}] = true
 		for beginning := range beginnings(text) {
 			names[name{runtime, beginning, false}] = true
@@ -204,23 +207,6 @@ func looks(packages []core.Installed) map[*core.Installed][]*core.Installed {
 		}
 	}
 	return asked
-}
-
-// misses tells why no zygote of a function must have loaded a package, if it has looked there for what only instances find.
-func misses(fn *core.Function, p *core.Installed) string {
-	names, known := probe.Asks(*p)
-	if !known || len(fn.Offers) == 0 {
-		return ""
-	}
-	if slices.Contains(names, core.AnyPackage) {
-		return "may look for any package when it is imported"
-	}
-	for _, name := range names {
-		if slices.Contains(fn.Offers, name) {
-			return "looks for " + name + ", which it does not require"
-		}
-	}
-	return ""
 }
 
 // noteAsks keeps what trials have found out about the packages of a function, in the store and in packages, before a zygote does the same.

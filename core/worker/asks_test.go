@@ -140,26 +140,3 @@ func TestAskedSpoils(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
-
-// A package of Node.js that looks for what only the function's own directory has is not imported ahead for a function that has it, nor is what imports it.
-func TestMisses(t *testing.T) {
-	packages := synthetic(3, probed(t), "")
-	packages[0].Probe.Asks, packages[1].Probe.Asks, packages[2].Probe.Asks = []string{"extra"}, nil, []string{core.AnyPackage}
-	packages[1].Locked.Requires = []string{packages[0].String()}
-	for _, test := range []struct {
-		offers []string
-		want   []string
-	}{
-		{nil, []string{"", "", ""}},
-		{[]string{"other"}, []string{"", "", "package2 may look for any package when it is imported"}},
-		{[]string{"extra"}, []string{"package0 looks for extra, which it does not require",
-			"package1 imports package0, which looks for extra, which it does not require",
-			"package2 may look for any package when it is imported"}},
-	} {
-		for i := range packages {
-			if why := unshared(&core.Function{Offers: test.offers}, packages)[packages[i].Package]; why != test.want[i] {
-				t.Errorf("with %q: %q, want %q", test.offers, why, test.want[i])
-			}
-		}
-	}
-}

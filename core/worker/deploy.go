@@ -170,7 +170,6 @@ func (b *batch) ready(ctx context.Context, d *deployment) (err error) {
 	if d.request.Force {
 		untried(fn)
 	}
-	d.part(fn, true)
 	var release func()
 	if fn.Code == "" { // else it is what was built before
 		if fn.Code, release, err = b.store.CommitCode(d.dir); err != nil {
@@ -178,6 +177,7 @@ func (b *batch) ready(ctx context.Context, d *deployment) (err error) {
 		}
 		b.ends = append(b.ends, release)
 	}
+	d.part(fn, true)
 	if d.request.Ready {
 		d.prepareNow(ctx)
 	}

@@ -183,6 +183,7 @@ func (w *Worker) settle(name string, version int, wait bool) {
 	w.part(&settled, wait)
 	corrected, err := w.store.Amend(name, version, func(f *core.Function) {
 		f.Imports, f.Apart, f.Aside, f.Loaded, f.Weights = settled.Imports, settled.Apart, settled.Aside, settled.Loaded, settled.Weights
+		f.Offers = settled.Offers
 	})
 	if err == nil {
 		w.sched.Correct(&corrected)

@@ -53,8 +53,8 @@ func (d *deployment) tryHandler(ctx context.Context) error {
 }
 
 // importOnce has an instance import the handler of a function, and ends it. With something imported ahead of
-// it that is only half of a trial when the handler's code sets variables: what is ahead may not have found
-// them. So it is tried once more, after again, with nothing ahead, when it raises, or sets what nobody knew.
+// it that is only half of a trial when the handler's code sets what it looks at. So it is tried once more,
+// after again, with nothing ahead, when it raises, or sets what puts apart something that was ahead.
 func (w *Worker) importOnce(ctx context.Context, fn *core.Function, again func()) (tree.Trial, error) {
 	trial, err := w.tree.Try(ctx, unmeasured(fn), false)
 	if !trial.Ahead || ctx.Err() != nil {
@@ -64,11 +64,25 @@ func (w *Worker) importOnce(ctx context.Context, fn *core.Function, again func()
 	case core.IsKind(err, core.KindException):
 		again()
 		return w.tree.Try(ctx, unmeasured(fn), true)
-	case err == nil && len(changes(fn, trial)) > 0:
+	case err == nil && overtook(fn, trial, w.installed(fn)):
 		again()
 		_, err = w.tree.Try(ctx, unmeasured(fn), true)
 	}
 	return trial, err
+}
+
+// overtook tells whether something that was perhaps imported ahead of a function's handler looks at what a trial
+// has shown the handler to set.
+func overtook(fn *core.Function, trial tree.Trial, packages []core.Installed) bool {
+	shown := *fn
+	if note(&shown, trial); len(shown.Changes) == 0 {
+		return false
+	}
+	aside := unshared(&shown, packages)
+	return len(aside) > len(fn.Aside) || slices.ContainsFunc(slices.Concat(fn.Imports, fn.Loaded), func(module string) bool {
+		why, _ := reason(&shown, module, packages, aside, true)
+		return why != "" && fn.Apart[module] == ""
+	})
 }
 
 // changes are the variables that a trial has shown a function to set, besides those that are known.
@@ -110,7 +124,7 @@ func (w *Worker) watch(ctx context.Context, name string, version int) (news bool
 	if !ok || fn.Version != version || fn.Watched || !hasImports(&fn) {
 		return false, end
 	}
-	before := fn.Settings()
+	before := slices.Concat(fn.Sets, fn.Changes)
 	trial, err := w.importOnce(ctx, &fn, func() {})
 	if err == nil {
 		fn, err = w.store.Amend(name, version, func(f *core.Function) { note(f, trial) })
@@ -122,7 +136,7 @@ func (w *Worker) watch(ctx context.Context, name string, version int) (news bool
 	if !slices.Contains(before, core.AllVariables) && len(fn.Changes) > 0 {
 		end = func() { w.sched.Drain(name) }
 	}
-	return !slices.Equal(before, fn.Settings()), end
+	return !slices.Equal(before, slices.Concat(fn.Sets, fn.Changes)), end
 }
 
 // watchLater does so off every request's path.

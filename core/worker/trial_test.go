@@ -44,3 +44,36 @@ func TestNote(t *testing.T) {
 		t.Errorf("of one that imports nothing %+v", fn)
 	}
 }
+
+// A trial counts as overtaken only when something that may have been ahead of the handler looks at what it sets.
+func TestOvertook(t *testing.T) {
+	packages := synthetic(3, probed(t), "")
+	packages[0].Probe.Reads, packages[0].Probe.Asks = []string{"MODE"}, []string{"./config"}
+	packages[1].Probe.Asks, packages[2].Probe.Asks = nil, nil
+	all := core.NewSet(packages[0].Package, packages[1].Package, packages[2].Package)
+	for _, test := range []struct {
+		imports, sets []string
+		aside         core.Set
+		apart         map[string]string
+		want          bool
+	}{
+		{imports: []string{"package0"}, sets: nil},
+		{imports: []string{"package0"}, sets: []string{"OTHER"}},
+		{imports: []string{"package0"}, sets: []string{"MODE"}, want: true},
+		{imports: []string{"package1"}, sets: []string{"MODE"}, want: true}, // a zygote may have loaded it all the same
+		{imports: []string{"package0"}, sets: []string{"./"}, want: true},
+		{imports: []string{"package0"}, sets: []string{"@argv"}},
+		{imports: []string{"package1"}, sets: []string{core.AllVariables}, want: true},
+		{imports: []string{"package0"}, sets: []string{"MODE"}, aside: all[:1], apart: map[string]string{"package0": "package0 reads it"}},
+		{imports: []string{"package1", "json"}, sets: []string{"OTHER"}, apart: map[string]string{"json": "json " + unprobed}},
+		{imports: []string{"package1", "json"}, sets: []string{"OTHER"}, want: true}, // nobody knows what it reads
+	} {
+		fn := &core.Function{Packages: all, Imports: test.imports, Aside: test.aside, Apart: test.apart}
+		if got := overtook(fn, tree.Trial{HandlerReport: core.HandlerReport{Sets: test.sets}}, packages); got != test.want {
+			t.Errorf("%+v: %t", test, got)
+		}
+		if len(fn.Changes) > 0 {
+			t.Error("it has noted what it was only to look at")
+		}
+	}
+}

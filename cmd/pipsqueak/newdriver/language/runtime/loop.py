@@ -85,7 +85,7 @@ def load(request):
     threads = len(os.listdir("/proc/self/task"))  # with more than one, core does not let this process fork
     report = {"took": time.perf_counter() - began, "modules": modules, "threads": threads}
     if request.get("watch"):
-        report["asks"] = ["*"]  # this does not see which modules those look for: it may be any
+        report["asks"] = ["*", "./"]  # this does not see which modules or files those look for: it may be any
     return report, handler
 
 
