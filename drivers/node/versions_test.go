@@ -42,6 +42,8 @@ require('child_process').spawnSync('true');
 console.error('listens');
 setInterval(() => {}, 5);
 process.kill(process.pid, 'SIGUSR2');
+process.chdir('/tmp');
+process.cwd();
 const { port1, port2 } = new MessageChannel();
 port2.on('message', () => {}).unref();
 port1.postMessage('later');`,

@@ -4,12 +4,15 @@
 const v8 = require('v8');
 const vm = require('vm');
 const addon = require('./addon');
+const { CODE } = require('./handler');
 const { modules } = require('./load');
 const random = require('./random');
 
 // Loaded in the root zygote, for every function may use them and most do: in an instance each would cost some milliseconds.
 const COMMON = ['assert', 'async_hooks', 'buffer', 'child_process', 'dns', 'events', 'fs/promises', 'http', 'https', 'module', 'net', 'os', 'path',
   'perf_hooks', 'querystring', 'stream', 'stream/promises', 'string_decoder', 'timers/promises', 'tls', 'url', 'util', 'worker_threads', 'zlib'];
+
+const { chdir, cwd } = process;
 
 let collect;
 let seeded = []; // what is seeded after a fork
@@ -38,7 +41,7 @@ function prepare() {
 function forget() {
   random.renew(seeded);
   renumber();
-  process.chdir('.'); // Node asks for its working directory once, and it was the zygote's
+  if (cwd() !== CODE) chdir('.'); // a package has left the directory, and Node remembers where it went
   return addon.wakeWorker();
 }
 

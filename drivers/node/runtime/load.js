@@ -129,7 +129,7 @@ async function load(request, fail, directory = CODE) {
       importing = request.handler;
       const known = Object.keys(require.cache).length;
       brought = new Set();
-      if (directory === CODE) findUndeclared(request.packages ?? []);
+      findUndeclared(request.packages ?? []);
       const sets = request.watch && watchSets();
       handler = await importHandler(request.handler, file, symbol, directory);
       if (sets) report.sets = sets();
