@@ -40,6 +40,7 @@ func TestSets(t *testing.T) {
 		"process.exitCode = 1; require('x');":                                              "",
 		"const own = {}; own.a = 1; exports.handler = own; require('x');":                  "",
 		"require('dd-trace').init(); require('x');":                                        "*",
+		"require('app-module-path').addPath(__dirname + '/lib'); require('x');":            "*",
 		"import 'newrelic';":                                                               "",
 		"const t = process.env.A; require('x');":                                           "",
 	}

@@ -10,7 +10,7 @@ export const ALL = '*';
 
 // Packages that read variables from files, and those that change how others are imported or what they find.
 const READS_FILE = /^(dotenv(-\w+)?|custom-env)(\/|$)/;
-const PREPARES = /^(dd-trace|newrelic|elastic-apm-node|appdynamics|@sentry\/|@opentelemetry\/|aws-xray-sdk|module-alias|tsconfig-paths|mock-require|proxyquire|rewire|pirates|[\w-]+-in-the-middle|ts-node|@swc\/register|@babel\/register|esm$|source-map-support\/register)/;
+const PREPARES = /^(dd-trace|newrelic|elastic-apm-node|appdynamics|@sentry\/|@opentelemetry\/|aws-xray-sdk|module-alias|app-module-path|tsconfig-paths|mock-require|proxyquire|rewire|pirates|[\w-]+-in-the-middle|ts-node|@swc\/register|@babel\/register|esm$|source-map-support\/register)/;
 const GLOBALS = /^(globalThis|global|Date|Math|Promise|JSON|Object|Array|String|Function|Error|Map|Set|Intl|RegExp|process|console|Buffer|require|Module)$/;
 const FUNCTION = /Function/;
 
