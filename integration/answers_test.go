@@ -203,7 +203,12 @@ def handler(event, context):
 			if a := w.run(t, name, lists(core.MaxNesting)); strings.Map(spaceless, string(a.body)) != lists(core.MaxNesting) {
 				t.Errorf("as deep as may be: %.200v", a)
 			}
-			w.run(t, name, fmt.Sprintf(`{"nest":%d}`, core.MaxNesting+1)).expectError(t, core.KindInvalid, core.FaultHandler, http.StatusBadGateway)
+			for _, levels := range []int{core.MaxNesting + 1, core.MaxNesting + 2, 600} {
+				f := w.run(t, name, fmt.Sprintf(`{"nest":%d}`, levels)).expectError(t, core.KindInvalid, core.FaultHandler, http.StatusBadGateway)
+				if limit := fmt.Sprintf("has over %d lists and objects inside of each other", core.MaxNesting); !strings.Contains(f.Message, limit) {
+					t.Errorf("%d levels: %s", levels, f.Message)
+				}
+			}
 			text := `"` + strings.Repeat("ü€🐭", 1000) + `"`
 			var got string
 			if a := w.run(t, name, text); json.Unmarshal(a.body, &got) != nil || `"`+got+`"` != text || len(a.body) != len(text) {

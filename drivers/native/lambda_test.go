@@ -85,6 +85,7 @@ func TestResults(t *testing.T) {
 		{"nearly JSON", post("invocation/r/response", `{"a":01}`), 202, `"{\"a\":01}"`, "", ""},
 		{"nothing", post("invocation/r/response", ""), 202, `null`, "", ""},
 		{"bytes", post("invocation/r/response", "\xff\x00"), 202, "", core.KindInvalid, "base64"},
+		{"too deep", post("invocation/r/response", strings.Repeat("[", 600)+strings.Repeat("]", 600)), 202, "", core.KindInvalid, "over 512 lists"},
 		{"chunks", "POST " + api + "invocation/r/response HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n[1,2\r\n5;x=y\r\n,333]\r\n0\r\n\r\n", 202, `[1,2,333]`, "", ""},
 		{"stream", "POST " + api + "invocation/r/response HTTP/1.1\r\n" + mode + "Trailer: Lambda-Runtime-Function-Error-Type\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n7\r\n0\r\n\r\n", 202, `7`, "", ""},
 		{"broken stream", "POST " + api + "invocation/r/response HTTP/1.1\r\n" + mode + "Transfer-Encoding: chunked\r\n\r\n1\r\n7\r\n0\r\nLambda-Runtime-Function-Error-Type: Other\r\nLambda-Runtime-Function-Error-Body: " + errorBody + "\r\n\r\n", 202, "", core.KindException, "Boom: no more"},

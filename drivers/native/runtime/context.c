@@ -141,7 +141,7 @@ static int invoke(ps_context *context, const char *function, const char *event, 
     if (size > MAX_BODY)
         return refuse(answer, "too_large", "handler", "the event is over 6 MiB");
     if (!json_check(event, size).length)
-        return refuse(answer, "invalid", "handler", "the event is not JSON");
+        return refuse(answer, "invalid", "handler", json_is_too_deep(event, size) ? "the event " JSON_TOO_DEEP : "the event is not JSON");
     if (getpid() != call->endpoint->owner)
         return refuse(answer, "invalid", "handler", "a process that the handler has forked cannot invoke functions");
     if (!call->running)

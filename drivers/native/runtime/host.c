@@ -305,7 +305,8 @@ static void answer(struct call *call)
     } else if (result->length > MAX_BODY) {
         refuse(call, "too_large", "is over the limit of 6291456 bytes; store it elsewhere and return where");
     } else if (!json_check(result->at, result->length).length) {
-        refuse(call, "invalid", "is not JSON in UTF-8: ps_result takes the bytes of one JSON value, and nothing after it");
+        refuse(call, "invalid", json_is_too_deep(result->at, result->length) ? JSON_TOO_DEEP :
+               "is not JSON in UTF-8: ps_result takes the bytes of one JSON value, and nothing after it");
     } else {
         frame_write(call->endpoint, FRAME_RESULT, result->at, result->length, NULL, 0);
     }

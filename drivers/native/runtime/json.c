@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_DEPTH = 513 }; /* of what is inside of 512 lists and objects */
+enum { MAX_NESTING = 512 };
 
 /* ---- text ---- */
 
@@ -116,6 +116,7 @@ void text_add_quoted(struct text *text, const char *bytes, size_t length)
 
 struct reader {
     const char *at, *end;
+    bool too_deep; /* it ends where more is nested than may be */
 };
 
 static bool take(struct reader *r, char c)
@@ -211,8 +212,11 @@ static bool take_string(struct reader *r)
 
 static bool take_value(struct reader *r, int depth);
 
+/* Depth is how many lists and objects the items are inside of. */
 static bool take_items(struct reader *r, char close, int depth)
 {
+    if (depth > MAX_NESTING)
+        return !(r->too_deep = true);
     take_space(r);
     if (take(r, close))
         return true;
@@ -236,7 +240,7 @@ static bool take_value(struct reader *r, int depth)
 {
     take_space(r);
     bool good;
-    if (r->at == r->end || depth > MAX_DEPTH)
+    if (r->at == r->end)
         return false;
     switch (*r->at) {
     case '{':
@@ -261,7 +265,7 @@ static bool take_value(struct reader *r, int depth)
 
 static struct json trimmed(const char *at, const char *end)
 {
-    struct reader r = {at, end};
+    struct reader r = {.at = at, .end = end};
     take_space(&r);
     while (end > r.at && strchr(" \t\n\r", end[-1]))
         end--;
@@ -270,10 +274,17 @@ static struct json trimmed(const char *at, const char *end)
 
 struct json json_check(const char *bytes, size_t length)
 {
-    struct reader r = {bytes, bytes + length};
-    if (!length || !take_value(&r, 1) || r.at != r.end)
+    struct reader r = {.at = bytes, .end = bytes + length};
+    if (!length || !take_value(&r, 0) || r.at != r.end)
         return (struct json){0};
     return trimmed(bytes, bytes + length);
+}
+
+bool json_is_too_deep(const char *bytes, size_t length)
+{
+    struct reader r = {.at = bytes, .end = bytes + length};
+    take_value(&r, 0);
+    return r.too_deep;
 }
 
 struct json json_items(struct json container)
@@ -285,16 +296,16 @@ struct json json_items(struct json container)
 
 bool json_next(struct json *items, struct json *name, struct json *value)
 {
-    struct reader r = {items->at, items->at + items->length};
+    struct reader r = {.at = items->at, .end = items->at + items->length};
     if (r.at == r.end)
         return false;
-    take_value(&r, 1);
+    take_value(&r, 0);
     struct json first = trimmed(items->at, r.at);
     *name = (struct json){0};
     if (take(&r, ':')) {
         const char *begin = r.at;
         *name = first;
-        take_value(&r, 1);
+        take_value(&r, 0);
         first = trimmed(begin, r.at);
     }
     *value = first;

@@ -33,6 +33,10 @@ struct json {
  * more than 512 deep. */
 struct json json_check(const char *bytes, size_t length);
 
+/* Whether bytes are nested more than 512 deep, before they end or stop to be JSON. */
+bool json_is_too_deep(const char *bytes, size_t length);
+#define JSON_TOO_DEEP "has over 512 lists and objects inside of each other"
+
 /* Returns an object's member, the first one of that name. */
 struct json json_member(struct json object, const char *name);
 

@@ -137,6 +137,8 @@ static void on_response(struct http *http)
         send_exception(http->error_type, &made);
     } else if (result.length) {
         send_frame(FRAME_RESULT, result.at, result.length);
+    } else if (json_is_too_deep(body->at, body->length)) {
+        refuse("invalid", "the response " JSON_TOO_DEEP);
     } else if (body->length && is_utf8(body->at, body->length)) { /* AWS gives the caller any text; in JSON, that is a string */
         text_add_quoted(&made, body->at, body->length);
         if (made.length <= MAX_BODY)
