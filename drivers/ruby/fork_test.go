@@ -68,10 +68,9 @@ func TestAfterFork(t *testing.T) {
 		`[ENV["A"], ENV["LD_PRELOAD"], ENV.size]`:                                                                               `["b",null,1]`,
 		"`env`.lines(chomp: true).grep(/LD_|PIPSQUEAK/)":                                                                        "[]",
 		`$LOAD_PATH.first`: `"/function"`,
-		`Gem::Version.new("1.10") > Gem::Version.new("1.9")`:                  "true",
-		`gem("anything", "~> 1.0")`:                                           "true",
-		`[__FILE__, ARGV]`:                                                    `["(eval)",[]]`,
-		`YAML.load("a: [1, 2]")`:                                              `{"a":[1,2]}`,
+		`Gem::Version.new("1.10") > Gem::Version.new("1.9")`: "true",
+		`[__FILE__, ARGV]`:       `["(eval)",[]]`,
+		`YAML.load("a: [1, 2]")`: `{"a":[1,2]}`,
 		`BigDecimal("0.1") + BigDecimal("0.2") == BigDecimal("0.3")`:          "true",
 		`require "rexml/document"; REXML::Document.new("<a>1</a>").root.text`: `"1"`,
 	} {

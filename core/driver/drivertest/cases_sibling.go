@@ -145,7 +145,7 @@ func given(env map[string]string) map[string]string {
 	rest := maps.Clone(env)
 	maps.DeleteFunc(rest, func(_, value string) bool {
 		for dir := range strings.SplitSeq(value, ":") {
-			if !slices.ContainsFunc([]string{core.PackagesDir, core.CodeDir, "/pipsqueak"}, func(root string) bool { return strings.HasPrefix(dir, root+"/") }) {
+			if dir != "" && !slices.ContainsFunc([]string{core.PackagesDir, core.CodeDir, "/pipsqueak"}, func(root string) bool { return strings.HasPrefix(dir, root+"/") }) {
 				return false
 			}
 		}

@@ -113,18 +113,13 @@ module Pipsqueak
       end
 
       def hook
-        [Kernel, Kernel.singleton_class].each do |owner|
-          %i[require load].each do |method|
-            original = owner.instance_method(method)
-            owner.define_method(method) { |feature, *given| Asked.ask(feature) { original.bind_call(self, feature, *given) } }
-          end
-        end
+        watch_requires
         gem = Kernel.instance_method(:gem)
         Kernel.define_method(:gem) do |name, *given|
           Asked.note(name)
           gem.bind_call(self, name, *given)
         end
-        Kernel.send(:private, :require, :load, :gem)
+        Kernel.send(:private, :gem)
         defined = Module.instance_method(:const_defined?)
         Module.define_method(:const_defined?) do |name, *given|
           Asked.note_constant(name.to_s.delete_prefix("::").split("::")) if equal?(Object)
@@ -136,7 +131,22 @@ module Pipsqueak
         true
       end
 
-      def watch_rubygems = Gem::Specification.singleton_class.prepend(Specifications)
+      def watch_requires
+        [Kernel, Kernel.singleton_class].each do |owner|
+          %i[require load].each do |method|
+            original = owner.instance_method(method)
+            owner.define_method(method) { |feature, *given| Asked.ask(feature) { original.bind_call(self, feature, *given) } }
+          end
+        end
+        Kernel.send(:private, :require, :load)
+      end
+
+      # RubyGems has put its own in the place of some.
+      def watch_rubygems
+        watch_requires
+        Gem.loaded_specs.singleton_class.prepend(Specs)
+        Gem::Specification.singleton_class.prepend(Specifications)
+      end
 
       # Notes the constants in `defined?` of a file.
       def read(path)

@@ -14,10 +14,19 @@ module Gem
     alias_method :gem_dir, :full_gem_path
   end
 
-  @loaded_specs = Hash.new do |all, name|
+  # The function's gems are in use, each from when somebody asks for it.
+  IN_USE = lambda do |all, name|
     directory, version = Pipsqueak::Zygote.loader.gems[name]
-    all[name] = Loaded.new(name, Version.new(version), directory) if version
+    next unless version
+    specification = Specification.stubs_for(name).first&.to_spec if const_defined?(:Specification, false)
+    all[name] = specification || Loaded.new(name, Version.new(version), directory)
   end
+  private_constant :Loaded, :IN_USE
+
+  # RubyGems has a Hash of its own for them.
+  singleton_class.prepend(Module.new { def loaded_specs = super.tap { |all| all.default_proc ||= IN_USE } })
+
+  @loaded_specs = {}
 
   class << self
     attr_reader :loaded_specs

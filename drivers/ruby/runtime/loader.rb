@@ -45,6 +45,12 @@ module Pipsqueak
       end
     end
 
+    # Whether the process can require a gem in such a version.
+    def gem?(name, requirements)
+      _, version = gems[name]
+      version && ::Gem::Requirement.create(requirements).satisfied_by?(::Gem::Version.new(version))
+    end
+
     # Imports the modules of a request, and returns the report.
     def load(request)
       start = now
@@ -111,10 +117,11 @@ module Pipsqueak
       tell_rubygems(ENV["GEM_PATH"])
     end
 
-    # Has RubyGems find the gems of the packages, if somebody loads it, and look at them anew, if somebody has.
-    def tell_rubygems(own = [])
+    # Has RubyGems find the gems of the packages, if somebody loads it, and look at them anew, if somebody has. With nothing behind
+    # the last colon it looks where it does by itself, too.
+    def tell_rubygems(own = nil)
       homes = @packages.flat_map { |directory| @indexes[directory]["homes"] }
-      ENV["GEM_PATH"] = [*own, *homes].join(":") unless homes.empty?
+      ENV["GEM_PATH"] = (own ? [own, *homes] : [*homes, ""]).join(":") unless homes.empty?
       ::Gem.clear_paths if $LOADED_FEATURES.any? { |file| file.end_with?("/rubygems.rb") }
     end
 

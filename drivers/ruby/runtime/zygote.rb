@@ -17,8 +17,12 @@ require_relative "instance"
 autoload :Gem, "#{__dir__}/gem.rb"
 
 module Kernel
-  # Of RubyGems: chooses the version of a gem. The function's packages have been chosen.
-  private def gem(*) = true
+  # Of RubyGems, which is loaded for gems that are not the function's: those of Ruby's own, and missing ones.
+  private def gem(name, *requirements)
+    return true if Pipsqueak::Zygote.loader.gem?(name, requirements)
+    require "rubygems" # puts its own in the place of this
+    gem(name, *requirements)
+  end
 end
 
 module Pipsqueak
