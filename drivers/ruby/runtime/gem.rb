@@ -18,15 +18,26 @@ module Gem
   IN_USE = lambda do |all, name|
     directory, version = Pipsqueak::Zygote.loader.gems[name]
     next unless version
-    specification = Specification.stubs_for(name).first&.to_spec if const_defined?(:Specification, false)
-    all[name] = specification || Loaded.new(name, Version.new(version), directory)
+    stub = Specification.stubs_for(name).first if const_defined?(:Specification, false)
+    all[name] = stub && Specification.load(stub.loaded_from) || Loaded.new(name, Version.new(version), directory)
   end
   private_constant :Loaded, :IN_USE
 
-  # RubyGems has a Hash of its own for them.
-  singleton_class.prepend(Module.new { def loaded_specs = super.tap { |all| all.default_proc ||= IN_USE } })
+  # When RubyGems is loaded it begins another Hash, and notes gems of Ruby's own in it that it takes some of the function's files for.
+  module Kept
+    def loaded_specs
+      all = super
+      return all if all.default_proc || !loaded?
+      Pipsqueak::Zygote.loader.gems.each_key { |name| all.delete(name) }
+      all.default_proc = IN_USE
+      all
+    end
 
-  @loaded_specs = {}
+    private def loaded? = $LOADED_FEATURES.any? { |feature| feature.end_with?("/rubygems.rb") }
+  end
+  singleton_class.prepend(Kept)
+
+  @loaded_specs = Hash.new(&IN_USE)
 
   class << self
     attr_reader :loaded_specs
@@ -36,7 +47,7 @@ module Gem
     def java_platform? = false
 
     def method_missing(name, ...)
-      return super if $LOADED_FEATURES.any? { |feature| feature.end_with?("/rubygems.rb") }
+      return super if loaded?
       require "rubygems"
       public_send(name, ...)
     end
