@@ -123,7 +123,7 @@ func TestRubyFaults(t *testing.T) {
 		{"ruby-faulty", "infinity", core.KindInvalid, 502, "Infinity"},
 		{"ruby-faulty", "invalid", core.KindInvalid, 502, "written as JSON"},
 		{"ruby-faulty", "binary", core.KindInvalid, 502, "UTF-8"},
-		{"ruby-faulty", "circle", core.KindInvalid, 502, "nesting"},
+		{"ruby-faulty", "circle", core.KindInvalid, 502, "over 512"},
 		{"ruby-faulty", "to_json", core.KindInvalid, 502, "no"},
 		{"ruby-faulty", "big", core.KindTooLarge, 502, "52428802"},
 		{"ruby-faulty", "nearly too big", "", 200, ""},

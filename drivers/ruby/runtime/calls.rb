@@ -47,7 +47,7 @@ module Pipsqueak
     # Has core run a function. Returns its result, or raises InvokeError.
     def invoke(token, name, event)
       raise InvokeError.new(name, Calls.refusal("#{name} cannot be invoked by a process that the handler has forked")) unless Process.pid == @pid
-      body = JSON.generate(event)
+      body = JSON.encode(event)
       answer = @lock.synchronize { ask(token, name, body) }
       meta_end = 9 + answer.unpack1("N", offset: 5)
       meta = JSON.parse(answer.byteslice(9, meta_end - 9))

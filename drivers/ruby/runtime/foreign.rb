@@ -1,18 +1,52 @@
 # frozen_string_literal: true
 
-require "json"
-
 # What the runtime does with what is the user's: objects that may answer nothing, or something else, and parts of the language that somebody has replaced.
 module Pipsqueak
-  # Ruby's own JSON, whatever becomes of the one that functions see.
+  CODE = "/function"
+
+  # Ruby's own JSON, which nobody else sees: libraries ask whether json is loaded, and it is when the function or one of its gems has required it.
   module JSON
-    STATE = ::JSON::State
-    PARSER = ::JSON::Parser
-    DEPTH = 1000 # each level is a level of the C stack
+    seen = -> { [Object.constants, Kernel.private_instance_methods(false), Class.instance_methods(false), $LOADED_FEATURES.dup] }
+    before = seen.call
+    require "json/ext/parser" # not "json", which adds methods to all objects
+    require "json/ext/generator"
+    constants, functions, methods, files = seen.call.zip(before).map { |now, known| now - known }
+    OWN = constants.to_h { |name| [name, Object.send(:remove_const, name)] }.fetch(:JSON)
+    Kernel.send(:remove_method, *functions)
+    Class.send(:remove_method, *methods)
+    $LOADED_FEATURES.reject! { |file| files.include?(file) && !file.include?("/enc/") }
+
+    DEPTH = 512 # as core has it; each level is a level of the C stack
+    TOO_DEEP = "JSON::NestingError"
+    STATE = OWN::Ext::Generator::State
 
     def self.generate(object) = STATE.new(max_nesting: DEPTH).generate(object)
-    def self.parse(text) = PARSER.new(text, max_nesting: DEPTH).parse
+
+    # Writes what is the function's as its own JSON does, if it has required one: objects may look whether they are written by that.
+    def self.encode(object)
+      state = ::JSON::State if defined?(::JSON::State)
+      state = STATE unless Class === state && state.method_defined?(:generate)
+      state.new(max_nesting: DEPTH).generate(object)
+    end
+
+    if OWN::Ext.const_defined?(:ParserConfig) # since json 2.10
+      PARSER = OWN::Ext::ParserConfig.new(max_nesting: DEPTH)
+      def self.parse(text) = PARSER.parse(text)
+    else
+      PARSER = OWN::Ext::Parser
+      def self.parse(text) = PARSER.new(text, max_nesting: DEPTH).parse
+    end
   end
+
+  # AWS Lambda's runtime has loaded json, and functions use it without requiring it.
+  module Lent
+    def const_missing(name)
+      return super unless name == :JSON && caller_locations(1, 1).first.path.start_with?("#{CODE}/")
+      require "json"
+      ::JSON
+    end
+  end
+  Module.prepend(Lent)
 
   # A function that a handler has invoked failed. Function is its name; kind and fault are core's words; raised is what its handler raised, if it
   # did: a Hash with "type", "message", "stack" and perhaps "causes".

@@ -96,7 +96,7 @@ module Pipsqueak
           next
         end
       RUBY
-      said, = Open3.capture2(RbConfig.ruby, "--disable=gems", "-rjson", "-I", $LOAD_PATH.join(":"), "-e", question, *names)
+      said, = Open3.capture2(RbConfig.ruby, "--disable=gems", "-I", $LOAD_PATH.join(":"), "-e", question, *names)
       said.lines(chomp: true) & names
     end
   end

@@ -137,12 +137,13 @@ module Pipsqueak
     end
 
     def encode(result)
-      body = JSON.generate(result)
+      body = JSON.encode(result)
       return "R", body if body.bytesize <= MAX_RESULT
       refuse("too_large", "takes #{body.bytesize} bytes as JSON; the limit is #{MAX_RESULT}")
     rescue SystemExit
       raise
     rescue Exception => e
+      return refuse("invalid", "has over #{JSON::DEPTH} lists and objects inside of each other") if Pipsqueak.type_of(e) == JSON::TOO_DEEP
       refuse("invalid", "(a #{Pipsqueak.type_of(result)}) cannot be written as JSON: #{Pipsqueak.message_of(e)}; " \
                         "return hashes, arrays, strings in UTF-8, finite numbers, booleans and nil")
     end

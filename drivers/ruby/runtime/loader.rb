@@ -3,8 +3,6 @@
 require_relative "foreign"
 
 module Pipsqueak
-  CODE = "/function"
-
   # Loader imports: it knows where packages are and what the process has of them.
   class Loader
     # The threads that CRuby has of its own: from 3.3 on, one that keeps the time.
@@ -21,9 +19,6 @@ module Pipsqueak
 
     THREAD = Thread.instance_method(:inspect)
 
-    # Libraries that are loaded before any of the function's, and their constants.
-    GIVING_WAY = { "json" => :JSON, "ostruct" => :OpenStruct }.freeze
-
     # Modules that core is told of, of those that it did not know a handler requires.
     MAX_LOADED = 64
 
@@ -34,7 +29,6 @@ module Pipsqueak
       @standard = $LOAD_PATH.dup
       @indexes = {}
       @libraries = {}
-      @given = []
       look_in([])
     end
 
@@ -69,7 +63,6 @@ module Pipsqueak
     # Returns what calls the handler "directory/file.symbol" or "directory/file.Module::Class.symbol".
     def handler(name)
       file, symbol = divide(name)
-      GIVING_WAY.each_key { |own| give_way(own) if File.exist?("#{@code}/#{own}.rb") }
       import(file, "#{file.delete_prefix("#{@code}/")}.rb")
       owner, dot, method = symbol.rpartition(".")
       Handler.new(name, find(name, file, dot.empty? ? nil : owner, method))
@@ -93,16 +86,7 @@ module Pipsqueak
       packages.each { |directory| @indexes[directory] ||= index(directory) }
       own = packages.flat_map { |directory| @indexes[directory]["paths"].map { |path| File.join(directory, path) } }
       $LOAD_PATH.replace([CODE, *own, *@standard])
-      GIVING_WAY.each_key { |name| give_way(name) if gems.key?(name) }
       load_libraries(packages)
-    end
-
-    # Takes a library of Ruby's own that this runtime has loaded out of the way of one of the same name that the function brings.
-    def give_way(name)
-      return if @given.include?(name)
-      @given << name
-      $LOADED_FEATURES.reject! { |feature| feature.match?(%r{/#{name}[./]}) && feature.start_with?(*@standard) }
-      Object.send(:remove_const, GIVING_WAY[name]) if Object.const_defined?(GIVING_WAY[name], false)
     end
 
     # Has this process find the programs of packages, and a Ruby that it starts the packages and the libraries that their extensions are linked with.
