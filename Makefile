@@ -186,9 +186,12 @@ $(BIN)/libexec/python/%.py: drivers/python/runtime/%.py
 	@mkdir -p $(@D)
 	cp $< $@
 
-$(BIN)/libexec/python/preload.so: $(ENTER)/watch.c $(ENTER)/watch.h | deps
+# What code asks for while it is imported.
+WATCH := $(ENTER)/watch.c $(ENTER)/look.c $(ENTER)/names.c
+
+$(BIN)/libexec/python/preload.so: $(WATCH) $(ENTER)/watch.h $(ENTER)/look.h $(ENTER)/names.h | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -o $@ $(ENTER)/watch.c
+	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -o $@ $(WATCH)
 
 $(BIN)/libexec/ruby/%.rb: drivers/ruby/runtime/%.rb
 	@mkdir -p $(@D)
@@ -197,11 +200,11 @@ $(BIN)/libexec/ruby/%.rb: drivers/ruby/runtime/%.rb
 # It needs nothing of Ruby's to be built, and serves every version.
 $(BIN)/libexec/ruby/zygote.so: drivers/ruby/runtime/zygote.c drivers/ruby/runtime/zygote.map $(wildcard $(ENTER)/*) | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -Wl,--version-script=drivers/ruby/runtime/zygote.map -I$(ENTER) -o $@ drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/init.c $(ENTER)/zygote.c $(ENTER)/watch.c $(ENTER)/threads.c
+	$(CC) $(CFLAGS) $(NOW) -shared -fPIC -Wl,--version-script=drivers/ruby/runtime/zygote.map -I$(ENTER) -o $@ drivers/ruby/runtime/zygote.c $(ENTER)/enter.c $(ENTER)/init.c $(ENTER)/zygote.c $(ENTER)/threads.c $(WATCH)
 
 $(BIN)/libexec/native/host: $(NATIVE_C) $(wildcard drivers/native/runtime/*.h) drivers/native/runtime/include/pipsqueak.h $(wildcard $(ENTER)/*) | deps
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -fno-omit-frame-pointer -DTRIPLET='"$(shell $(CC) -print-multiarch)"' -I$(ENTER) -o $@ $(NATIVE_C) $(ENTER)/enter.c $(ENTER)/init.c $(ENTER)/zygote.c $(ENTER)/watch.c $(ENTER)/threads.c -Wl,-z,now -l:libhttp_parser.a
+	$(CC) $(CFLAGS) -fno-omit-frame-pointer -DTRIPLET='"$(shell $(CC) -print-multiarch)"' -I$(ENTER) -o $@ $(NATIVE_C) $(ENTER)/enter.c $(ENTER)/init.c $(ENTER)/zygote.c $(ENTER)/threads.c $(WATCH) -Wl,-z,now -l:libhttp_parser.a
 
 $(BIN)/libexec/native/rehearsal.so: drivers/native/runtime/rehearsal/rehearsal.c drivers/native/runtime/include/pipsqueak.h | deps
 	@mkdir -p $(@D)

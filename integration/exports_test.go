@@ -13,14 +13,22 @@ import (
 // a language looks for in an extension, and the one object that is a library. Any other name could be taken for one of a package's.
 var exports = map[string][]string{
 	"libpipsqueak-enter.so": {"ps_enter", "ps_fork_begin", "ps_fork_end", "ps_receive", "ps_reply", "ps_send", "ps_zygote"},
-	"native/host":           {"clearenv", "dlopen", "getenv", "putenv", "secure_getenv", "setenv", "unsetenv"},
+	"native/host":           watched("clearenv", "dlopen", "putenv", "setenv", "unsetenv"),
 	"native/once":           {},
 	"native/rehearsal.so":   {"handler", "pipsqueak_abi"},
 	"node/pipsqueak.node":   {"napi_register_module_v1", "node_api_module_get_api_version_v1"},
 	"node/preload.so":       {"__register_atfork", "madvise", "pipsqueak_preload", "pthread_create"},
 	"pipsqueak-enter":       {},
-	"python/preload.so":     {"getenv", "ps_watch", "ps_watched", "secure_getenv"},
-	"ruby/zygote.so":        {"Init_zygote", "fork", "getenv", "pthread_cond_timedwait", "secure_getenv"},
+	"python/preload.so":     watched("ps_look", "ps_look_at", "ps_look_past", "ps_looked", "ps_watch", "ps_watched"),
+	"ruby/zygote.so":        watched("Init_zygote", "fork", "pthread_cond_timedwait"),
+}
+
+// watched returns names besides the functions by which code asks for variables and looks at files (watch.c, look.c), in order.
+func watched(more ...string) []string {
+	return slices.Sorted(slices.Values(append(more, strings.Fields(`__fxstatat __fxstatat64 __lxstat __lxstat64 __open64_2 __open_2 __openat64_2
+		__openat_2 __readlink_chk __readlinkat_chk __realpath_chk __xstat __xstat64 access eaccess euidaccess faccessat fdopendir fopen fopen64
+		freopen freopen64 fstatat fstatat64 getenv getpid glob glob64 lstat lstat64 nftw nftw64 open open64 openat openat64 opendir readlink
+		readlinkat realpath scandir scandir64 secure_getenv stat stat64 statx`)...)))
 }
 
 // notOurs are built by others, and loaded into no process of a function.

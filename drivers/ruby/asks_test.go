@@ -38,7 +38,7 @@ func TestAsks(t *testing.T) {
 	found := newHouse(t, files).Probe(t, packages)
 	for name, want := range map[string]string{
 		"there": "there.rb", "again": "again.rb there.rb", "caught": "by_kernel.rb caught.rb gone.rb missing/part.rb native.rb", "loads": "loaded.rb loads.rb there.rb",
-		"own": "inner/one.rb own.rb", "auto": "auto.rb auto_missing.rb", "lists": "*",
+		"own": "./there.rb ./there.so inner/one.rb own.rb", "auto": "auto.rb auto_missing.rb", "lists": "*",
 		"constants": "constants.rb oj.rb r_spec.rb rails/railtie.rb rspec.rb", "odd": "odd.rb",
 	} {
 		if got := strings.Join(found[name].Asks, " "); got != want {

@@ -11,6 +11,7 @@
 #include "rehearse.h"
 #include "sets.h"
 
+#include "look.h"
 #include "threads.h"
 #include "watch.h"
 #include "zygote.h"
@@ -95,11 +96,13 @@ static void import(const char *packet, size_t length, struct text *reply)
     text_format(&asks, "%s", "");
     if (watch) {
         ps_watch();
+        ps_look(CODE);
         needs_watch(&asks);
     }
     load_modules(request, &modules, &failure);
     needs_watch(NULL);
     const char *reads = ps_watched();
+    text_format(&asks, "%s", ps_looked());
     fflush(stdout); /* what constructors have printed is not for each child to print again */
     if (failure.message.length) {
         text_format(reply, "{\"error\":");

@@ -76,12 +76,12 @@ static bool gather(struct json packages, char *directory, int *before)
     return true;
 }
 
-/* Removes it and goes back. */
+/* Removes it and goes back. A library that has been loaded may have gone elsewhere. */
 static void scatter(const char *path, int before)
 {
-    DIR *directory = opendir(".");
+    DIR *directory = opendir(path);
     for (struct dirent *entry; directory && (entry = readdir(directory));)
-        unlink(entry->d_name);
+        unlinkat(dirfd(directory), entry->d_name, 0);
     if (directory)
         closedir(directory);
     if (fchdir(before) == 0)

@@ -1,6 +1,8 @@
 /* needs: hides from the loader what loaded libraries need. The reasons are in needs.h. */
 #include "needs.h"
 
+#include "look.h"
+
 #include <dlfcn.h>
 #include <link.h>
 #include <pthread.h>
@@ -90,11 +92,13 @@ void needs_watch(struct text *names)
     pthread_mutex_unlock(&asking);
 }
 
-/* A path leads to one file, whichever packages there are. */
+/* A path leads to one file, whichever packages there are; it may be the function's. */
 static void note(const char *name)
 {
-    if (!name || strpbrk(name, "/\n"))
+    if (!name || strpbrk(name, "/\n")) {
+        ps_look_at(name);
         return;
+    }
     pthread_mutex_lock(&asking);
     if (asked && asked->length < MAX_ASKED)
         text_format(asked, "%s\n", asked->length + strlen(name) < MAX_ASKED ? name : "*");

@@ -1,10 +1,12 @@
 # frozen_string_literal: true
 
+require_relative "once"
+
 module Pipsqueak
   # Asked tells what imported code looks for, there or not: files, gems, and constants in `defined?` where files begin. Of Ruby's own libraries it tells as well,
   # for a gem may have another one of the same name. It is loaded by processes that never become an instance's.
   #
-  # What it does not see: C code that requires, files that are looked for by their paths, and whether a constant was there because of the order of imports.
+  # What it does not see: whether a constant was there because of the order of imports.
   module Asked
     ALL = "*"
     MAX = 1000 # names, before it is all of them
@@ -53,9 +55,11 @@ module Pipsqueak
         @names = {} # what was asked for => where it is, nil when nowhere
         @gems = {}
         @frames = [@names]
+        PipsqueakZygote.look(CODE)
         @compiled.enable { yield }
       ensure
         @frames = []
+        PipsqueakZygote.looked.force_encoding(Encoding::UTF_8).scrub("?").each_line(chomp: true) { |name| @gems[name] = true }
       end
 
       # What was asked for: files end in ".rb", so that one that lies below another's name is not taken for it; of those of one package only the outermost.
@@ -69,7 +73,7 @@ module Pipsqueak
         names.size > MAX || names.include?(ALL) ? [ALL] : names.sort
       end
 
-      # A name of a gem, or ALL.
+      # A name of a gem, or what stands for something else than files.
       def note(name)
         @gems[name.to_s] = true unless @frames.empty? || name.nil?
       end
@@ -82,10 +86,23 @@ module Pipsqueak
       end
 
       # Yields, and notes what that looks for: it loads the feature.
-      def ask(feature)
+      def ask(feature, &block)
         name = name_of(feature)
-        frame = @frames.last
-        return yield unless name && frame
+        name && @frames.last ? past(name) { ask_for(name, @frames.last, &block) } : yield
+      end
+
+      private
+
+      # Yields, and does not take for a look at the function's files what Ruby does to find a feature among them.
+      def past(name)
+        before = @past
+        PipsqueakZygote.look_past(@past = name)
+        yield
+      ensure
+        PipsqueakZygote.look_past((@past = before) || "")
+      end
+
+      def ask_for(name, frame)
         path = $LOAD_PATH.resolve_feature_path(name)&.last
         frame[name] = path
         return yield if path.nil? || path.match?(PACKAGE)
@@ -103,8 +120,6 @@ module Pipsqueak
         end
       end
 
-      private
-
       def name_of(feature)
         text = feature.respond_to?(:to_path) ? feature.to_path : feature
         text.delete_suffix(".rb").delete_suffix(".so") if String === text && !text.start_with?("/", "./", "../", "~")
@@ -114,6 +129,7 @@ module Pipsqueak
 
       def hook
         watch_requires
+        Once.hook
         gem = Kernel.instance_method(:gem)
         Kernel.define_method(:gem) do |name, *given|
           Asked.note(name)

@@ -32,10 +32,13 @@ module Pipsqueak
   end
 
   # Sets tells which environment variables are set, changed or removed by others than gems that are just being
-  # required. It stays in the process, which never gets an event.
+  # required, and whether the working directory and the arguments are. It stays in the process, which never gets an
+  # event.
   module Sets
     CODE = "/function/"
     PACKAGES = "/packages/"
+    DIRECTORY = "./"
+    ARGUMENTS = "@argv"
     TOP = ["<top (required)>", "<main>"].freeze # what runs a file
 
     module Noting
@@ -49,16 +52,26 @@ module Pipsqueak
       end
     end
 
+    module Moving
+      def chdir(directory = Dir.home, &block)
+        Sets.note_directory unless File.expand_path(directory) == pwd
+        block ? super(directory, &block) : super(directory)
+      end
+    end
+
     # Returns what the block does. Then names has the variables, ALL when something else has taken the place
     # of ENV.
     def self.during
       environment = ENV
       environment.singleton_class.prepend(Noting)
+      Dir.singleton_class.prepend(Moving)
+      arguments = ARGV.dup
       @names = []
       @noting = true
       yield
     ensure
       @noting = false
+      @names << ARGUMENTS unless ARGV == arguments
       @names = [Watch::ALL] unless environment.equal?(Object.const_get(:ENV))
     end
 
@@ -69,6 +82,10 @@ module Pipsqueak
       after = ENV.to_h
       changed = (before.keys | after.keys).reject { |name| before[name] == after[name] }
       @names.concat(changed) unless changed.empty? || being_required?
+    end
+
+    def self.note_directory
+      @names << DIRECTORY if @noting && !being_required?
     end
 
     # Whether of the files of gems and of the function that are just being required, the innermost is a gem's.

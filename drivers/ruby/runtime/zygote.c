@@ -10,6 +10,7 @@
  * It is an extension of Ruby too, one for all versions: it uses no header of Ruby's, only functions that have been the same
  * since long before 3.1, and none of the constants that have not (such as nil).
  */
+#include "look.h"
 #include "threads.h"
 #include "watch.h"
 #include "zygote.h"
@@ -33,6 +34,11 @@ extern VALUE rb_int2inum(long number);
 extern long rb_num2long(VALUE number);
 extern char *rb_string_value_cstr(volatile VALUE *string);
 extern int ruby_native_thread_p(void);
+extern VALUE rb_path2class(const char *name);
+extern VALUE rb_funcall(VALUE receiver, unsigned long method, int arguments, ...);
+extern unsigned long rb_intern(const char *name);
+extern void rb_gvar_readonly_setter(VALUE value, unsigned long id, VALUE *data);
+extern void rb_define_virtual_variable(const char *name, VALUE (*get)(unsigned long, VALUE *), void (*set)(VALUE, unsigned long, VALUE *));
 
 #define MAX_PACKET (128 << 10)
 
@@ -182,6 +188,34 @@ static VALUE watched(VALUE self)
     return rb_str_new(names, (long)strlen(names));
 }
 
+static VALUE pid(unsigned long id, VALUE *data)
+{
+    (void)id, (void)data;
+    return rb_funcall(rb_path2class("Process"), rb_intern("pid"), 0);
+}
+
+/* Begins to note which paths below a directory are looked at, and has the variable $$ call Process.pid, which can be replaced. */
+static VALUE look(VALUE self, VALUE directory)
+{
+    rb_define_virtual_variable("$$", pid, rb_gvar_readonly_setter);
+    ps_look(rb_string_value_cstr(&directory));
+    return self;
+}
+
+static VALUE looked(VALUE self)
+{
+    (void)self;
+    const char *names = ps_looked();
+    return rb_str_new(names, (long)strlen(names));
+}
+
+/* Ruby looks for a feature of that name, "" for none, wherever the function's files are too. */
+static VALUE look_past(VALUE self, VALUE feature)
+{
+    ps_look_past(rb_string_value_cstr(&feature));
+    return self;
+}
+
 static VALUE use_threads(VALUE self, VALUE processors)
 {
     ps_use_threads((int)rb_num2long(processors));
@@ -206,5 +240,8 @@ PS_API void Init_zygote(void)
     rb_define_module_function(module, "load_library", load_library, 2);
     rb_define_module_function(module, "watch", watch, 0);
     rb_define_module_function(module, "watched", watched, 0);
+    rb_define_module_function(module, "look", look, 1);
+    rb_define_module_function(module, "looked", looked, 0);
+    rb_define_module_function(module, "look_past", look_past, 1);
     rb_define_module_function(module, "use_threads", use_threads, 1);
 }
