@@ -13,14 +13,15 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// A body may take as long as it takes, but it has to come on: stall is how long it may keep us waiting, and each byte that has come adds to that as if
-// slowest bytes came in a second.
+// A body may take any time, but it has to make progress. It may keep the gateway waiting for stall, and for
+// one second more with each slowest bytes that have arrived.
 const (
 	stall   = 30 * time.Second
 	slowest = 1 << 10
 )
 
-// steadyBody is the body of a request that is ended when it stalls. Only the time that somebody waits for it counts.
+// steadyBody is the body of a request. It ends with an error when it stalls. Only the time inside Read
+// counts.
 type steadyBody struct {
 	io.ReadCloser
 	connection *http.ResponseController
@@ -36,7 +37,7 @@ func steady(w http.ResponseWriter, body io.ReadCloser) *steadyBody {
 func (b *steadyBody) Read(p []byte) (int, error) {
 	began := time.Now()
 	patience := stall + time.Duration(b.read)*(time.Second/slowest) - b.waited
-	_ = b.connection.SetReadDeadline(began.Add(patience)) // fails where there is no connection, as in tests
+	_ = b.connection.SetReadDeadline(began.Add(patience)) // fails without a connection, as in tests
 	n, err := b.ReadCloser.Read(p)
 	b.read += int64(n)
 	b.waited += time.Since(began)
@@ -45,18 +46,18 @@ func (b *steadyBody) Read(p []byte) (int, error) {
 		return n, core.Errorf(core.KindTimeout, core.FaultCaller, "the body of the request stalled after %d bytes; send it again, and faster: %w", b.read, err)
 	}
 	if err != nil {
-		_ = b.connection.SetReadDeadline(time.Time{}) // the server goes on reading, to see whether the caller goes away
+		_ = b.connection.SetReadDeadline(time.Time{}) // the server keeps reading, to notice when the caller goes away
 	}
 	return n, err
 }
 
-// isStalled tells whether a request's body has been ended.
+// isStalled reports whether a request's body has stalled.
 func isStalled(r *http.Request) bool {
 	b, ok := r.Body.(*steadyBody)
 	return ok && b.stalled
 }
 
-// codings returns the codings of a request's body, but for those that change nothing.
+// codings returns the codings of a request's body, without "identity".
 func codings(r *http.Request) (names []string) {
 	for _, line := range r.Header["Content-Encoding"] {
 		for name := range strings.SplitSeq(line, ",") {
@@ -68,8 +69,8 @@ func codings(r *http.Request) (names []string) {
 	return names
 }
 
-// readBody reads an event as its sender means it, as it is or out of gzip. No more is made room for than has come, whatever Content-Length promises,
-// and no more is read than tells that it is too large.
+// readBody reads an event, and unpacks it when it is gzip. It allocates for the bytes that have arrived,
+// whatever Content-Length promises, and stops reading one byte beyond the limit.
 func readBody(r *http.Request, buffer *bytes.Buffer) error {
 	var body io.Reader = r.Body
 	var err error
@@ -104,7 +105,7 @@ func unknownCoding(names []string, known string) error {
 		"the body has the Content-Encoding %q, and only %s is understood here: send it without", Clip(strings.Join(names, ", ")), known)}
 }
 
-// codingError is answered with 415, and with what would be understood.
+// codingError is answered with 415, and with the coding that would be understood.
 type codingError struct {
 	known string
 	err   *core.Error

@@ -11,7 +11,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// connections counts the connections of a server against the half of the process's descriptors: the worker needs the others for its instances.
+// connections counts the connections of a server. They may use half of the process's descriptors; the worker
+// needs the other half for its instances.
 type connections struct {
 	open atomic.Int64
 	most int64
@@ -33,7 +34,8 @@ func (c *connections) count(_ net.Conn, state http.ConnState) {
 	}
 }
 
-// steadyListener accepts connections that end when the caller does not take on what it is answered, as a steadyBody does when one does not send on.
+// steadyListener accepts connections that end when the caller stops reading its answer, as a steadyBody ends
+// when the caller stops sending.
 type steadyListener struct{ net.Listener }
 
 func (l steadyListener) Accept() (net.Conn, error) {
@@ -46,7 +48,7 @@ func (l steadyListener) Accept() (net.Conn, error) {
 
 type steadyConn struct{ net.Conn }
 
-// atOnce is how many bytes have one deadline, so that the last of a long answer do not have hours.
+// atOnce is how many bytes share a deadline. With one deadline for a long answer its end could take hours.
 const atOnce = 64 << 10
 
 func (c steadyConn) Write(p []byte) (n int, err error) {

@@ -13,15 +13,22 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// statusClientClosedRequest is nginx's word for a caller that has gone away; nobody but logs and proxies will see it.
+// statusClientClosedRequest is nginx's word for a caller that has gone away; nobody but logs and proxies will
+// see it.
 const statusClientClosedRequest = 499
 
 // byFault is the status of one kind of error for each fault.
 type byFault struct{ caller, handler, driver, worker int }
 
-// statuses is the one table from errors to statuses; docs/http.md shows it to users. 4xx: send something else; 429: send less at once; 503: send it again
-// later; 507: not before somebody has made room; 500: the handler raised or Pipsqueak is broken; 502: what runs behind the gateway gave no answer that can be
-// passed on; 504: it gave none in time.
+// statuses is the one table from errors to statuses; docs/http.md shows it to users.
+//
+//	4xx  send something else
+//	429  send less at once
+//	500  the handler raised, or Pipsqueak is broken
+//	502  the handler or the driver gave no answer that can be passed on
+//	503  send it again later
+//	504  there was no answer in time
+//	507  send it again when there is room on the disk
 var statuses = map[core.Kind]byFault{
 	core.KindInvalid:     {400, 502, 502, 500}, // of the handler: a result that is not JSON
 	core.KindNotFound:    {404, 404, 404, 404},
@@ -32,7 +39,7 @@ var statuses = map[core.Kind]byFault{
 	core.KindBuild:       {422, 422, 502, 503},
 	core.KindImport:      {422, 422, 502, 503},
 	core.KindLoop:        {508, 508, 508, 508},
-	core.KindExhausted:   {429, 429, 503, 507}, // of the worker: its disk is full; what passes by itself is 503 (status)
+	core.KindExhausted:   {429, 429, 503, 507}, // of the worker: its disk is full; a shortage that passes is 503 (Status)
 	core.KindTimeout:     {504, 504, 504, 504},
 	core.KindCanceled:    {statusClientClosedRequest, statusClientClosedRequest, 503, 503}, // of the worker: it ends
 	core.KindException:   {422, 500, 502, 500},
@@ -61,7 +68,7 @@ func Status(e *core.Error) int {
 	}
 }
 
-// statusError is an error with a status that is not the one of the table.
+// statusError is an error with another status than the table's.
 type statusError struct {
 	status int
 	err    error
@@ -70,10 +77,10 @@ type statusError struct {
 func (e *statusError) Error() string { return e.err.Error() }
 func (e *statusError) Unwrap() error { return e.err }
 
-// WithStatus gives an error a status that is not the one of the table.
+// WithStatus gives an error another status than the table's.
 func WithStatus(status int, err error) error { return &statusError{status, err} }
 
-// ErrorBody returns an error as it is answered with.
+// ErrorBody returns the JSON object for an error.
 func ErrorBody(e *core.Error) map[string]*core.Error {
 	if e.Exception != nil && e.Exception.Stack == nil {
 		whole, exception := *e, *e.Exception
@@ -83,7 +90,8 @@ func ErrorBody(e *core.Error) map[string]*core.Error {
 	return map[string]*core.Error{"error": e}
 }
 
-// Fail answers with an error. An answer that has begun is broken off instead, so that it cannot be taken for a whole one.
+// Fail answers with an error. When an answer has begun already, Fail breaks it off, so that nobody takes it
+// for a whole one.
 func (g *Gateway) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := g.Failure(r, err)
 	if out, ok := w.(*reply); ok && out.begun {
@@ -105,7 +113,7 @@ func (g *Gateway) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	g.write(w, code, e)
 }
 
-// Failure returns err as the core.Error to answer with. A defect is logged too, for the one who can fix it.
+// Failure returns err as the core.Error to answer with. It logs a defect, for whoever can fix it.
 func (g *Gateway) Failure(r *http.Request, err error) *core.Error {
 	e := settle(r, err)
 	if e.Kind == core.KindInternal {
@@ -114,12 +122,12 @@ func (g *Gateway) Failure(r *http.Request, err error) *core.Error {
 	return e
 }
 
-// settle returns err as a core.Error. What broke because the caller went away is told as that.
+// settle returns err as a core.Error. An error that follows from the caller's leaving becomes KindCanceled.
 func settle(r *http.Request, err error) *core.Error {
 	var e *core.Error
 	known := errors.As(err, &e)
 	if !known || e.Kind == core.KindCanceled {
-		if cause := context.Cause(r.Context()); errors.Is(cause, errStopped) { // else the caller's going away
+		if cause := context.Cause(r.Context()); errors.Is(cause, errStopped) { // otherwise the caller has gone
 			return errStopped
 		}
 	}
@@ -138,7 +146,7 @@ func (g *Gateway) write(w http.ResponseWriter, code int, e *core.Error) {
 	}
 }
 
-// WriteJSON answers with a value as one line of JSON. An error means that the caller is gone.
+// WriteJSON answers with a value as one line of JSON. An error means that the value has no JSON.
 func WriteJSON(w http.ResponseWriter, code int, value any) error {
 	line, err := JSONLine(value)
 	if err != nil {
@@ -146,11 +154,11 @@ func WriteJSON(w http.ResponseWriter, code int, value any) error {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_, _ = w.Write(line) // a caller that does not read its answer has nobody to be told
+	_, _ = w.Write(line) // on an error the caller has gone; there is nobody to report it to
 	return nil
 }
 
-// JSONLine returns a value as JSON with a newline, with <, > and & as they are.
+// JSONLine returns a value as JSON with a newline. It does not escape <, > and &.
 func JSONLine(value any) ([]byte, error) {
 	var line bytes.Buffer
 	encoder := json.NewEncoder(&line)
@@ -161,7 +169,7 @@ func JSONLine(value any) ([]byte, error) {
 	return line.Bytes(), nil
 }
 
-// Clip shortens what a caller sent for use in a message.
+// Clip shortens a caller's text for a message.
 func Clip(s string) string {
 	const most = 80
 	if len(s) <= most {

@@ -6,7 +6,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// functionCollector reads what has become of each function's events when it is scraped. The service bounds how many functions there are.
+// functionCollector collects the counts of each function's events. The service bounds the number of
+// functions.
 type functionCollector struct {
 	counter              core.Counter
 	events, starts, took *prometheus.Desc

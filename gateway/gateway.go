@@ -1,8 +1,9 @@
-// Package gateway is the front that every API stands on: it listens, gives each request an id, bounds bodies and connections, counts,
-// and answers errors by one table of statuses. An API puts its routes into it, as gateway/v1 does; /healthz and /metrics are the
-// front's own. Every answer that is not a result, a log or a metric is JSON, also each error; docs/http.md tells users what is promised.
+// Package gateway is the front that every HTTP API stands on. It listens, gives each request an id, bounds
+// bodies and connections, counts events, and answers errors by one table of statuses. An API adds its routes,
+// as gateway/v1 does; /healthz and /metrics are the front's own. Results, logs and metrics apart, every
+// answer is JSON, errors included; docs/http.md has the promises to users.
 //
-// It cannot tell one worker from a cluster, and it keeps no state of its own besides metrics.
+// The gateway cannot tell one worker from a cluster, and keeps no state but metrics.
 package gateway
 
 import (
@@ -21,13 +22,14 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// grace is how long requests may go on after the gateway was told to end, and lastAnswers how long the answers to those that are given up then may take.
+// When the gateway ends, requests may continue for grace. Those that have not ended by then are answered with
+// an error, which may take lastAnswers.
 const (
 	grace       = 10 * time.Second
 	lastAnswers = time.Second
 )
 
-// Gateway is an http.Handler over a core.Service. It is used as follows:
+// Gateway is an http.Handler over a core.Service:
 //
 //	front := gateway.New(service, log)
 //	v1.Mount(front)
@@ -41,11 +43,11 @@ type Gateway struct {
 	metrics     *metrics
 	connections *connections
 	logEvents   bool
-	closing     chan struct{} // closed when Serve begins to end: those who follow logs have to go
+	closing     chan struct{} // closed when Serve begins to end
 	close       func()
 }
 
-// New returns a Gateway for the service, which stays the caller's to close after the last request.
+// New returns a Gateway for the service. The caller closes the service after the last request.
 func New(service core.Service, log *slog.Logger) *Gateway {
 	g := &Gateway{
 		service:     service,
@@ -56,8 +58,8 @@ func New(service core.Service, log *slog.Logger) *Gateway {
 		closing:     make(chan struct{}),
 	}
 	g.close = sync.OnceFunc(func() { close(g.closing) })
-	// Paths are matched as they were sent: otherwise %2F in a name would be a separator, and mux would answer a path with
-	// ".." or "//" with a redirect instead of an error.
+	// Paths are matched as they were sent. Decoded, %2F in a name would be a separator, and mux would
+	// redirect a path with ".." or "//" instead of refusing it.
 	g.router = mux.NewRouter().UseEncodedPath().SkipClean(true)
 	g.router.NotFoundHandler = g.answer(NotFound)
 	g.Route("/healthz", Methods{http.MethodGet: healthz})
@@ -68,10 +70,11 @@ func New(service core.Service, log *slog.Logger) *Gateway {
 // Service returns the service that is served.
 func (g *Gateway) Service() core.Service { return g.service }
 
-// Closing is closed when the gateway begins to end: an answer that does not end by itself has to end then.
+// Closing is closed when the gateway begins to end. An answer that does not end by itself, a followed log,
+// ends then.
 func (g *Gateway) Closing() <-chan struct{} { return g.closing }
 
-// LogEvents has each event get a line in the log. It is called before the first request.
+// LogEvents writes a line to the log for each event. Call it before the first request.
 func (g *Gateway) LogEvents() { g.logEvents = true }
 
 // ServeHTTP implements http.Handler.
@@ -81,8 +84,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		r.Body = steady(w, r.Body)
 	}
-	// Events do not go through mux: its regular expressions and the two copies it makes of the request would more than double
-	// the cost of the gateway for a warm event, 0.6 to 1.5 µs and 1.1 KB of garbage (BenchmarkRun, BenchmarkMux).
+	// Events do not go through mux. Its regular expressions and its two copies of the request would more than
+	// double the gateway's cost of a warm event: 0.6 to 1.5 µs, and 1.1 KB of garbage (BenchmarkRun,
+	// BenchmarkMux).
 	for _, e := range g.events {
 		if name, found := strings.CutPrefix(r.URL.Path, e.prefix); found {
 			e.serve(out, r, name)
@@ -92,12 +96,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.router.ServeHTTP(out, r)
 }
 
-// errStopped is the answer to who still waits when the time for that is over.
+// errStopped answers the requests that have not ended after grace.
 var errStopped = core.Errorf(core.KindCanceled, core.FaultWorker, "the worker was stopped before this had ended, and nobody can say how far it came")
 
-// Serve answers requests on the listener, which it closes, until the context ends. Then it refuses new requests, ends those
-// that follow logs, gives the others ten seconds, tells those that have not ended by then that they are given up, and returns nil. It returns an
-// error when the listener fails.
+// Serve answers requests on the listener until the context ends, and closes the listener. When the context
+// ends, it refuses new requests, ends followed logs, gives other requests ten seconds (grace), answers the
+// remaining ones with errStopped, and returns nil. It returns an error when the listener fails.
 func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	base, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer giveUp(nil)
@@ -109,7 +113,8 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 		MaxHeaderBytes:    64 << 10,
 		ConnState:         g.connections.count,
 		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
-		// No WriteTimeout and no ReadTimeout: an upload, an invocation and the following of logs take the time they take. A steadyBody and a steadyConn end what stalls.
+		// No WriteTimeout and no ReadTimeout: uploads, invocations and followed logs may take any time.
+		// steadyBody and steadyConn end those that stall.
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(steadyListener{listener}) }()
@@ -128,7 +133,7 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	defer cancel()
 	if err := server.Shutdown(end); err != nil {
 		g.log.Warn("cut requests that did not end", "took", grace+lastAnswers, "err", err)
-		_ = server.Close() // what it could fail with is what has just been logged
+		_ = server.Close() // it could only fail with the error that was just logged
 	}
 	<-served //nolint:errcheck // it says only that the server was closed
 	return nil
@@ -140,20 +145,20 @@ type Handler func(w http.ResponseWriter, r *http.Request) error
 // Methods are the handlers of one path.
 type Methods map[string]Handler
 
-// events are paths to which events are sent.
+// events are the paths of events.
 type events struct {
 	prefix string
 	serve  func(w http.ResponseWriter, r *http.Request, name string)
 }
 
-// Events serves the paths that begin with the prefix, whatever their method. The rest of the path, decoded, is the name. It is called
-// before the first request.
+// Events serves the paths that begin with the prefix, for every method. The name is the rest of the path,
+// decoded. Call it before the first request.
 func (g *Gateway) Events(prefix string, serve func(w http.ResponseWriter, r *http.Request, name string)) {
 	g.events = append(g.events, events{prefix, serve})
 }
 
-// Route serves a path, and what HTTP asks of every path: HEAD where there is GET, OPTIONS, and 405 for the rest. It is called before the
-// first request.
+// Route serves a path by its methods. It adds HEAD where there is GET, and OPTIONS, and answers 405 to other
+// methods. Call it before the first request.
 func (g *Gateway) Route(path string, m Methods) {
 	allow := []string{http.MethodOptions}
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
@@ -182,7 +187,7 @@ func (g *Gateway) Route(path string, m Methods) {
 	}))
 }
 
-// answer makes a handler an http.Handler that answers with the handler's errors.
+// answer returns a handler as an http.Handler that answers with the handler's errors.
 func (g *Gateway) answer(h Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := h(w, r); err != nil {
@@ -202,7 +207,7 @@ func OtherMethod(w http.ResponseWriter, r *http.Request, allowed string) error {
 		"%s is not a method of %s; it has %s", Clip(r.Method), Clip(r.URL.Path), allowed)}
 }
 
-// NotFound answers a request for what there is not.
+// NotFound answers a path that no route has.
 func NotFound(_ http.ResponseWriter, r *http.Request) error {
 	return core.Errorf(core.KindNotFound, core.FaultCaller,
 		"there is nothing at %s; events go to /run/<name>, functions are under /v1/functions", Clip(r.URL.Path))
@@ -212,7 +217,8 @@ func healthz(w http.ResponseWriter, _ *http.Request) error {
 	return WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// recovered is deferred around a request: a panic becomes an internal error, or a broken connection when an answer has begun.
+// recovered is deferred around a request. It turns a panic into an internal error, or into a broken
+// connection when an answer has begun.
 func (g *Gateway) recovered(w *reply, r *http.Request) {
 	cause := recover()
 	if cause == nil {
@@ -229,11 +235,11 @@ func (g *Gateway) recovered(w *reply, r *http.Request) {
 		"a defect of Pipsqueak ended this request; its log has the details, please report it"))
 }
 
-// reply is a ResponseWriter that knows whether an answer has begun, and what was written.
+// reply is a ResponseWriter that records whether an answer has begun, its status and its size.
 type reply struct {
 	http.ResponseWriter
 	begun  bool
-	status int // 0 when nobody has said one, which is 200
+	status int // 0 until WriteHeader, which means 200
 	size   int // bytes of the body
 }
 
@@ -248,5 +254,5 @@ func (w *reply) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// Unwrap is how http.ResponseController finds what it needs.
+// Unwrap lets http.ResponseController reach the connection.
 func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -17,20 +17,21 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// buckets are the upper bounds of the phase histograms, in seconds: from a warm event to the timeout most functions have. The
-// promised times (0.25, 4, 6 and 20 ms) are bounds, so that a histogram can tell whether they were kept.
+// buckets are the upper bounds of the phase histograms in seconds, from a warm event to the usual timeout.
+// The promised times (0.25, 4, 6 and 20 ms) are among them, so a histogram shows whether they were kept.
 var buckets = []float64{
 	50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2e-3, 4e-3, 6e-3, 10e-3, 20e-3, 50e-3, 100e-3, 250e-3, 500e-3, 1, 2.5, 5, 10, 30,
 }
 
-// metrics are the gateway's metrics. No label has a value that a caller could choose, so their number is bounded.
+// metrics are the gateway's metrics. No label has a value that a caller could choose, so their number is
+// bounded.
 type metrics struct {
 	phases      *prometheus.HistogramVec
 	invocations *prometheus.CounterVec
 	handler     http.Handler
 
-	// Finding a series by its labels costs more than counting in it, so each is found once and kept. The map is replaced as a
-	// whole, under the mutex, when there is a new one.
+	// Finding a series by its labels costs more than counting in it, so each is found once and kept. A new
+	// series replaces the whole map, under the mutex.
 	known atomic.Pointer[map[seriesKey]*series]
 	mu    sync.Mutex
 }
@@ -41,7 +42,7 @@ type seriesKey struct {
 	kind     core.Kind
 }
 
-// series is where one sort of invocation is counted.
+// series counts one sort of invocation.
 type series struct {
 	count  prometheus.Counter
 	phases [len(core.PhaseNames)]prometheus.Observer
@@ -67,7 +68,7 @@ func newMetrics(service core.Service, log *slog.Logger) *metrics {
 	registry.MustRegister(m.phases, m.invocations, newTreeCollector(service.Tree),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		ErrorHandling: promhttp.ContinueOnError, // a snapshot that fails takes only its own metrics along
+		ErrorHandling: promhttp.ContinueOnError, // a failed snapshot loses only its own metrics
 		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	})
 	return m
@@ -107,7 +108,7 @@ func (m *metrics) find(key seriesKey) *series {
 	return s
 }
 
-// treeCollector reads the tree when it is scraped.
+// treeCollector collects the tree's metrics from a snapshot.
 type treeCollector struct {
 	tree                            core.Tree
 	nodes, memory, budget, restarts *prometheus.Desc

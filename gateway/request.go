@@ -13,10 +13,11 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// HeaderRequestID is the header of a request's id, as net/http spells it: so the map of headers can be written to as it is.
+// HeaderRequestID is the header of a request's id, spelled as net/http does: it can be written into the map
+// of headers.
 const HeaderRequestID = "X-Request-Id"
 
-// RequestID returns the id that the request came with when it is fit for logs and headers, and makes one otherwise.
+// RequestID returns the caller's request id when it is fit for logs and headers, and a new one otherwise.
 func RequestID(header http.Header) string {
 	if given := header[HeaderRequestID]; len(given) == 1 && len(given[0]) > 0 && len(given[0]) <= 128 {
 		sane := true
@@ -27,7 +28,7 @@ func RequestID(header http.Header) string {
 			return given[0]
 		}
 	}
-	// It has to be unique, not secret; this source costs no system call.
+	// The id has to be unique, not secret. This source needs no system call.
 	const digits = "0123456789abcdef"
 	var id [32]byte
 	for half := range 2 {
@@ -48,7 +49,8 @@ func NameOf(r *http.Request) (string, error) {
 	return name, CheckName(name)
 }
 
-// Accepts reports whether the request names that media type as one it takes. A wildcard does not: it asks for the usual.
+// Accepts reports whether the request's Accept names the media type. A wildcard does not count: it asks for
+// the default.
 func Accepts(r *http.Request, media string) bool {
 	for _, line := range r.Header.Values("Accept") {
 		for one := range strings.SplitSeq(line, ",") {
@@ -61,7 +63,7 @@ func Accepts(r *http.Request, media string) bool {
 	return false
 }
 
-// CheckName refuses names that no function can have, whatever the service thinks of the rest.
+// CheckName refuses names that no function can have. The service may refuse others.
 func CheckName(name string) error {
 	reason := ""
 	switch {

@@ -11,9 +11,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/value"
 )
 
-// Reading and running an event is the one path that has to be cheap. It allocates no buffer for the event.
+// Reading and running an event is the one path that has to be cheap. It reuses the buffers of events.
 
-// LogEvent writes the line about an event that has been answered, when events are logged.
+// LogEvent writes the log line of an event that has been answered, if events are logged.
 func (g *Gateway) LogEvent(w http.ResponseWriter, r *http.Request, name, id string, result core.Result, err error) {
 	out, is := w.(*reply)
 	if !g.logEvents || !is {
@@ -27,8 +27,8 @@ func (g *Gateway) LogEvent(w http.ResponseWriter, r *http.Request, name, id stri
 		"kind", kind, "status", cmp.Or(out.status, http.StatusOK), "in", max(r.ContentLength, 0), "out", out.size)
 }
 
-// Invoke reads the event that a request's body is, runs it and counts it. The result has its Start and its Total also with an error,
-// which is the caller's to answer with (Fail).
+// Invoke reads the event from a request's body, runs it and counts it. It does not answer: on an error the
+// caller uses Fail. The result has its Start and its Total also with an error.
 func (g *Gateway) Invoke(w http.ResponseWriter, r *http.Request, name, id string) (core.Result, error) {
 	began := time.Now()
 	result, err := g.invoke(r, name, id)
@@ -61,7 +61,7 @@ func (g *Gateway) invoke(r *http.Request, name, id string) (core.Result, error) 
 	if err == nil {
 		result, err = g.service.Invoker.Invoke(r.Context(), core.Invocation{Function: name, ID: id, Event: event})
 	}
-	// Not deferred: after a panic nobody knows who still reads the buffer.
+	// Not deferred: after a panic somebody may still read the buffer.
 	if buffer.Cap() <= keptEvent {
 		buffer.Reset()
 		buffers.Put(buffer)
@@ -69,15 +69,16 @@ func (g *Gateway) invoke(r *http.Request, name, id string) (core.Result, error) 
 	return result, err
 }
 
-// buffers are for events. One that grew over keptEvent is left to the garbage collector.
+// buffers are for events. A buffer larger than keptEvent is left to the garbage collector.
 var buffers = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 4<<10)) }}
 
 const keptEvent = 256 << 10
 
-// noEvent is what a handler gets when the body is empty.
+// noEvent is the event of an empty body.
 var noEvent = []byte("{}")
 
-// readEvent reads the body, which has to be one JSON value, into the buffer. What it returns is the buffer's.
+// readEvent reads the body into the buffer and checks that it is one JSON value. The event it returns is in
+// the buffer.
 func readEvent(r *http.Request, buffer *bytes.Buffer) ([]byte, error) {
 	tooLarge := func() error {
 		return core.Errorf(core.KindTooLarge, core.FaultCaller,

@@ -1,5 +1,6 @@
-// Package client is the Go client of the HTTP API (docs/http.md): the command line, the demo, the benchmarks and the tests from outside
-// use it. It knows the wire and core's words only, so it is built for every system that Go is.
+// Package client is the Go client of the HTTP API (docs/http.md). The command line, the demo, the benchmarks
+// and the tests from outside use it. It knows only the wire and core's vocabulary, so it builds for every
+// system.
 //
 //	c := client.New("127.0.0.1:8080")
 //	function, err := c.Deploy(ctx, "hello", nil, archive, progress)
@@ -21,8 +22,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Client sends requests to one server. Its methods may be called from many goroutines at once, and but for Do their errors are
-// *core.Error: the server's, or about the way there.
+// Client sends requests to one server. Its methods may be called from many goroutines at once. Every error
+// but those of Do is a *core.Error: the server's own, or one about reaching it.
 type Client struct {
 	Base   string       // URL of the server, without a slash at its end
 	Header http.Header  // of every request, besides what the client itself says
@@ -38,7 +39,8 @@ func New(server string) Client {
 	return Client{Base: base}
 }
 
-// Do sends a request and returns the response whatever its status is. The caller closes its body. An error means that there is none.
+// Do sends a request and returns the response whatever its status is. The caller closes its body. An error
+// means that there is none.
 func (c Client) Do(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, c.Base+path, body)
 	if err != nil {
@@ -53,8 +55,8 @@ func (c Client) Do(ctx context.Context, method, path string, header http.Header,
 	return sender.Do(request)
 }
 
-// send sends a request. The response has a status below 400 and is the caller's to close; with an error it may be not nil,
-// then for its headers only.
+// send sends a request and turns a status from 400 on into an error. The caller closes the response. With an
+// error the response is nil or only good for its headers.
 func (c Client) send(ctx context.Context, method, path, accept string, body io.Reader) (*http.Response, error) {
 	response, err := c.Do(ctx, method, path, http.Header{"Accept": {accept}, "User-Agent": {"pipsqueak"}}, body)
 	if err != nil {
@@ -138,7 +140,7 @@ func (c Client) copy(ctx context.Context, path, accept string, out io.Writer) er
 	return nil
 }
 
-// ending is the last line of a stream that tells of work: what came out of it.
+// ending is the last line of a stream of progress: the result.
 type ending struct {
 	Function    core.Function    `json:"function"`
 	Lock        core.Lock        `json:"lock"`
@@ -146,7 +148,7 @@ type ending struct {
 	Application core.Application `json:"application"`
 }
 
-// follow sends a body, and hears how far the work on it is.
+// follow sends a body and passes on the progress of the server's work, until its result.
 func (c Client) follow(ctx context.Context, method, path string, body io.Reader, progress func(core.Progress)) (ending, error) {
 	response, err := c.send(ctx, method, path, "application/x-ndjson", body)
 	if err != nil {

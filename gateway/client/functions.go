@@ -57,7 +57,8 @@ func (c Client) Remove(ctx context.Context, name string) error {
 	return response.Body.Close()
 }
 
-// Logs copies the lines of a log that are asked for to out, in the media type of accept, with Follow until the context ends.
+// Logs copies the lines that the query asks for to out, in the media type of accept. With Follow it continues
+// until the context ends.
 func (c Client) Logs(ctx context.Context, name, accept string, query core.LogQuery, out io.Writer) error {
 	v := url.Values{}
 	if query.Follow {
@@ -78,8 +79,8 @@ func (c Client) Logs(ctx context.Context, name, accept string, query core.LogQue
 	return c.copy(ctx, withQuery(functionPath(name)+"/logs", v), accept, out)
 }
 
-// Deploy sends an archive, under the name or, when that is empty, under the one in the archive's manifest. The query is the deploy's
-// options, as docs/http.md has them. Progress may be nil.
+// Deploy deploys an archive under the name; an empty name leaves it to the archive's manifest. The query has
+// the options of the deploy (docs/http.md). Progress may be nil.
 func (c Client) Deploy(ctx context.Context, name string, query url.Values, archive io.Reader, progress func(core.Progress)) (core.Function, error) {
 	method, path := http.MethodPost, "/v1/functions"
 	if name != "" {
@@ -89,14 +90,14 @@ func (c Client) Deploy(ctx context.Context, name string, query url.Values, archi
 	return end.Function, err
 }
 
-// Lock has the packages of an archive resolved.
+// Lock resolves the packages of an archive, and deploys nothing.
 func (c Client) Lock(ctx context.Context, archive io.Reader, progress func(core.Progress)) (core.Lock, error) {
 	end, err := c.follow(ctx, http.MethodPost, "/v1/locks", archive, progress)
 	return end.Lock, err
 }
 
-// DeployApplication sends an application: a form with an archive for each function, and its media type. The query and progress are as
-// for Deploy.
+// DeployApplication deploys an application. The form has an archive for each function; media is its media
+// type. Query and progress are as for Deploy.
 func (c Client) DeployApplication(ctx context.Context, name string, query url.Values, media string, form io.Reader, progress func(core.Progress)) (core.Application, error) {
 	header := http.Header{"Content-Type": {media}}
 	maps.Copy(header, c.Header)
@@ -112,7 +113,7 @@ func (c Client) RemoveApplication(ctx context.Context, name string) ([]string, e
 	return answer.Removed, err
 }
 
-// Answer is what an event gave, and how.
+// Answer is the answer to an event.
 type Answer struct {
 	RequestID string          `json:"request_id"`
 	Start     core.Start      `json:"start"`
@@ -128,7 +129,7 @@ type Phase struct {
 
 func (p Phase) String() string { return fmt.Sprintf("%.3f ms", p.Ms) }
 
-// Invoke sends an event. With an error of the server everything but the result is set.
+// Invoke runs an event. When the server answers with an error, everything but the result is set.
 func (c Client) Invoke(ctx context.Context, name string, event io.Reader) (Answer, error) {
 	response, err := c.send(ctx, http.MethodPost, "/run/"+url.PathEscape(name), "application/json", event)
 	if response == nil {
@@ -145,7 +146,8 @@ func (c Client) Invoke(ctx context.Context, name string, event io.Reader) (Answe
 	return a, nil
 }
 
-// AnswerOf returns what the headers of an answer say of an event. Entries of Server-Timing that are not understood are left out.
+// AnswerOf returns the answer that headers describe, without a result. It skips malformed entries of
+// Server-Timing.
 func AnswerOf(header http.Header) Answer {
 	a := Answer{RequestID: header.Get("X-Request-Id"), Start: core.Start(header.Get("Pipsqueak-Start")), Phases: []Phase{}}
 	for entry := range strings.SplitSeq(header.Get("Server-Timing"), ",") {

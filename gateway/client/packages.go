@@ -16,7 +16,8 @@ func (c Client) Inventory(ctx context.Context) (inventory core.Inventory, err er
 	return inventory, c.get(ctx, "/v1/packages", &inventory)
 }
 
-// PackagesOf returns what is known of the packages of a function: no more than the function says when the server keeps no packages itself.
+// PackagesOf returns the packages of a function. From a server that keeps no packages they have what the
+// function says of them, and no more.
 func (c Client) PackagesOf(ctx context.Context, f core.Function) (all []core.Installed, err error) {
 	err = c.get(ctx, functionPath(f.Name)+"/packages", &all)
 	if core.IsKind(err, core.KindNotFound) {
@@ -52,12 +53,13 @@ func (c Client) forbid(ctx context.Context, verb string, rule core.Forbidden) (a
 	return all, c.post(ctx, "/v1/packages/"+verb, map[string]string{"name": rule.Name, "version": rule.Versions, "reason": rule.Reason}, &all)
 }
 
-// Collect removes packages that have been unused for so long, nil for as long as the server keeps them, and returns them.
+// Collect removes packages that have been unused for that long, nil for the server's limit, and returns them.
 func (c Client) Collect(ctx context.Context, olderThan *time.Duration) (removed []core.Installed, err error) {
 	return removed, c.post(ctx, "/v1/packages/collect", map[string]any{"older_than": olderThan}, &removed)
 }
 
-// Vulnerabilities returns what is known of a function now. KindUnsupported when the server has no database.
+// Vulnerabilities returns the known vulnerabilities of a function. KindUnsupported when the server has no
+// database.
 func (c Client) Vulnerabilities(ctx context.Context, name string) (report core.VulnerabilityReport, err error) {
 	return report, c.get(ctx, functionPath(name)+"/vulnerabilities", &report)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
-// applicationsOf returns the name in the request's path, and the part of the service that knows applications.
+// applicationsOf returns the name in the request's path, and the service's Applications.
 func (a *api) applicationsOf(r *http.Request) (string, core.Applications, error) {
 	name, err := gateway.NameOf(r)
 	if err != nil {
@@ -22,7 +22,7 @@ func (a *api) applicationsOf(r *http.Request) (string, core.Applications, error)
 	return name, a.service.Applications, nil
 }
 
-// deployApplication makes an application of the body, which has an archive for each function.
+// deployApplication deploys an application. The body is a form with an archive for each function.
 func (a *api) deployApplication(w http.ResponseWriter, r *http.Request) error {
 	name, applications, err := a.applicationsOf(r)
 	if err != nil {

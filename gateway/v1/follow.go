@@ -7,11 +7,11 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
-// ndjson is the media type of one JSON value a line.
+// ndjson is the media type of JSON values, one a line.
 const ndjson = "application/x-ndjson"
 
-// follow answers with what work on the request's body gives, and its status. When the request asks for that, it tells of the work while
-// it goes on; the status is 200 from the first progress on then, and what ends before has the status it has without a stream.
+// follow runs work and answers with its value and status. If the caller accepts NDJSON, progress is streamed;
+// the status is then 200 from the first line on. Work that ends before any progress keeps its own status.
 func (a *api) follow(w http.ResponseWriter, r *http.Request, what string, work func(progress func(core.Progress)) (any, int, error)) error {
 	if !gateway.Accepts(r, ndjson) {
 		value, code, err := work(nil)
@@ -21,12 +21,13 @@ func (a *api) follow(w http.ResponseWriter, r *http.Request, what string, work f
 		return gateway.WriteJSON(w, code, value)
 	}
 	control := http.NewResponseController(w)
-	// Progress may come while the archive is still being read; without this net/http would throw the rest away with the first line.
+	// Progress may come while the archive is still being read. Without full duplex net/http would discard the
+	// rest of it with the first line.
 	if err := control.EnableFullDuplex(); err != nil {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "cannot send progress on this connection: %w", err)
 	}
-	// A body that was not read to its end makes net/http panic on such a connection when it waits for the next request ("invalid
-	// concurrent Body.Read call", seen with Go 1.26), so there is no next one.
+	// The connection takes no further request. After a body that was not read to its end, net/http would
+	// panic while it waits for one ("invalid concurrent Body.Read call", seen with Go 1.26).
 	w.Header().Set("Connection", "close")
 	begun := false
 	send := func(code int, value any) {
@@ -36,7 +37,7 @@ func (a *api) follow(w http.ResponseWriter, r *http.Request, what string, work f
 			begun = true
 		}
 		if line, err := gateway.JSONLine(value); err == nil {
-			_, _ = w.Write(line) // a caller that has gone ends the request's context, and with it the work
+			_, _ = w.Write(line) // when the caller has gone, the request's context ends the work
 			_ = control.Flush()
 		}
 	}
@@ -52,8 +53,8 @@ func (a *api) follow(w http.ResponseWriter, r *http.Request, what string, work f
 	return nil
 }
 
-// ofDeploy gives an error of a deploy its status. There the function is what the caller has sent, so what its author has done
-// wrong is a bad request and not a bad answer; the error still says that the fault is the handler's.
+// ofDeploy gives an error of a deploy its status. The caller of a deploy sends the function, so its author's
+// mistake is a bad request and not a bad answer. The error still says that the fault is the handler's.
 func ofDeploy(err error) error {
 	e := core.AsError(err)
 	if e.Fault != core.FaultHandler {

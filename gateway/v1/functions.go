@@ -65,7 +65,7 @@ func (a *api) tree(w http.ResponseWriter, r *http.Request) error {
 	return gateway.WriteJSON(w, http.StatusOK, snapshot)
 }
 
-// deploy makes a function of the body: of the path's name with PUT, of the manifest's with POST.
+// deploy deploys the body as a function. PUT names it in the path, POST in the manifest.
 func (a *api) deploy(w http.ResponseWriter, r *http.Request) error {
 	request, err := optionsOf(r)
 	if err != nil {
@@ -89,7 +89,7 @@ func (a *api) deploy(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// optionsOf returns a request with the options of a deploy that the query has.
+// optionsOf returns a deploy request with the options in the query.
 func optionsOf(r *http.Request) (options core.DeployRequest, err error) {
 	if options.Anew, err = flag(r, "anew"); err == nil {
 		options.Force, err = flag(r, "force")
@@ -104,7 +104,7 @@ func optionsOf(r *http.Request) (options core.DeployRequest, err error) {
 	return options, err
 }
 
-// lock resolves the packages of the body.
+// lock resolves the packages of the archive in the body.
 func (a *api) lock(w http.ResponseWriter, r *http.Request) error {
 	if a.service.Locker == nil {
 		return gateway.NotFound(w, r)
@@ -115,7 +115,7 @@ func (a *api) lock(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// flag returns a parameter of the query that is true or false, false without one.
+// flag returns a boolean parameter of the query, false when it is absent.
 func flag(r *http.Request, name string) (bool, error) {
 	switch value := r.URL.Query().Get(name); value {
 	case "", "false":
@@ -127,7 +127,7 @@ func flag(r *http.Request, name string) (bool, error) {
 	}
 }
 
-// deployed returns the status of a deploy that went well.
+// deployed returns the status of a successful deploy.
 func deployed(w http.ResponseWriter, f core.Function) int {
 	if f.Replaced > 0 {
 		return http.StatusOK

@@ -17,7 +17,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
-// logs answers with what the handlers of a function have printed, and with follow=true goes on until one side ends.
+// logs answers with the log of a function. With follow=true it continues until one side ends.
 func (a *api) logs(w http.ResponseWriter, r *http.Request) error {
 	name, err := gateway.NameOf(r)
 	if err != nil {
@@ -53,12 +53,12 @@ func (a *api) logs(w http.ResponseWriter, r *http.Request) error {
 	w.WriteHeader(http.StatusOK)
 	err = copyLines(w, reader, query.Follow, write)
 	if ctx.Err() != nil {
-		return nil // the end of following, whichever side it came from
+		return nil // following has ended, on whichever side
 	}
 	return err
 }
 
-// logQuery reads which lines of a log are asked for.
+// logQuery returns the query of a request for logs.
 func logQuery(r *http.Request) (query core.LogQuery, err error) {
 	asked := r.URL.Query()
 	wrong := func(name, is string) error {
@@ -71,7 +71,7 @@ func logQuery(r *http.Request) (query core.LogQuery, err error) {
 			}
 		}
 	}
-	query.Follow = query.Follow && r.Method != http.MethodHead // which would wait for what it is not going to send
+	query.Follow = query.Follow && r.Method != http.MethodHead // HEAD would wait for lines that it does not send
 	query.Tail = core.AllLines
 	if text := asked.Get("tail"); text != "" {
 		if query.Tail, err = strconv.Atoi(text); err != nil || query.Tail < 0 {
@@ -92,8 +92,8 @@ func logQuery(r *http.Request) (query core.LogQuery, err error) {
 	return query, nil
 }
 
-// copyLines copies lines until the reader ends. With follow each line is sent at once, as is the beginning of the answer: the
-// caller sees that it is connected before the first line is printed.
+// copyLines copies lines until the reader ends. With follow it sends each line at once, and the headers
+// before the first line, so that the caller knows it is connected.
 func copyLines(w http.ResponseWriter, reader io.Reader, follow bool, write func(io.Writer, []byte) error) error {
 	control := http.NewResponseController(w)
 	lines := bufio.NewReaderSize(reader, 64<<10)
@@ -123,8 +123,8 @@ func copyLine(w io.Writer, line []byte) error {
 	return err
 }
 
-// textOf writes a line for people: time, the function when the log is an application's, request id, node, stream, text. What is known of an exception
-// follows, in lines that are indented.
+// textOf writes a line for people: time, function (in the log of an application), request id, node, stream,
+// text. Of an exception type, stack and causes follow in indented lines.
 func textOf(name string) func(w io.Writer, line []byte) error {
 	return func(w io.Writer, line []byte) error {
 		var l core.LogLine

@@ -58,7 +58,7 @@ func (s shelf) verify(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// forbidden is a rule of the quarantine as it is asked for.
+// forbidden is a rule of the quarantine in a request.
 type forbidden struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
@@ -117,7 +117,7 @@ func (s shelf) collect(w http.ResponseWriter, r *http.Request) error {
 	return writeInstalled(w, removed)
 }
 
-// question reads the JSON object that a request's body is; an empty one asks for the usual.
+// question reads the JSON object in a request's body. An empty body leaves asked as it is.
 func question(w http.ResponseWriter, r *http.Request, asked any) error {
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion))
 	decoder.DisallowUnknownFields()

@@ -9,13 +9,13 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
-// Header keys as net/http spells them, so that the map can be written without canonicalising them for every event.
+// Header keys are spelled as net/http does, so that they need not be canonicalised for every event.
 const (
 	headerStart  = "Pipsqueak-Start"
 	headerTiming = "Server-Timing"
 )
 
-// run answers an event: the one path that has to be cheap. It formats nothing with fmt.
+// run answers an event. This path has to be cheap, so it formats nothing with fmt.
 func (a *api) run(w http.ResponseWriter, r *http.Request, name string) {
 	id := gateway.RequestID(r.Header)
 	if r.Method != http.MethodPost {
@@ -46,10 +46,11 @@ func (a *api) answer(w http.ResponseWriter, r *http.Request, id string, result c
 	}
 	set(3, "Content-Type", "application/json")
 	set(4, "Content-Length", strconv.Itoa(len(result.Body)))
-	_, _ = w.Write(result.Body) // a caller that has gone by now has nobody to be told
+	_, _ = w.Write(result.Body) // on an error the caller has gone; there is nobody to report it to
 }
 
-// serverTiming returns the phases that happened as a Server-Timing header: milliseconds with three digits of µs.
+// serverTiming returns the phases that happened as a Server-Timing header, in milliseconds with three
+// decimals.
 func serverTiming(p core.Phases) string {
 	line := make([]byte, 0, 160)
 	for i, took := range p.Durations() {

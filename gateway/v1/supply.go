@@ -8,10 +8,10 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
-// signatureHeader is where a deploy has the signature of its archive: a DSSE envelope in base64.
+// signatureHeader is the header of an archive's signature, a DSSE envelope in base64.
 const signatureHeader = "Pipsqueak-Signature"
 
-// signatureOf returns the envelope of an archive that came with the headers, empty when it has none.
+// signatureOf returns the envelope in the headers, empty when there is none.
 func signatureOf(headers interface{ Get(name string) string }) ([]byte, error) {
 	envelope, err := base64.StdEncoding.DecodeString(headers.Get(signatureHeader))
 	if err != nil {
@@ -20,7 +20,7 @@ func signatureOf(headers interface{ Get(name string) string }) ([]byte, error) {
 	return envelope, nil
 }
 
-// bill answers with the bill of materials of a function, as JSON unless only XML is asked for.
+// bill answers with the bill of materials of a function, as XML when the request accepts XML and not JSON.
 func (a *api) bill(w http.ResponseWriter, r *http.Request) error {
 	name, err := gateway.NameOf(r)
 	if err != nil {
@@ -38,11 +38,11 @@ func (a *api) bill(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Content-Type", format.MediaType()+"; version=1.6")
-	_, _ = w.Write(bill) // a caller that does not read its answer has nobody to be told
+	_, _ = w.Write(bill) // on an error the caller has gone; there is nobody to report it to
 	return nil
 }
 
-// vulnerabilities answers with what is known of the vulnerabilities of a function.
+// vulnerabilities answers with the known vulnerabilities of a function.
 func (a *api) vulnerabilities(w http.ResponseWriter, r *http.Request) error {
 	name, err := gateway.NameOf(r)
 	if err != nil {

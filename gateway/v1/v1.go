@@ -1,5 +1,5 @@
-// Package v1 is the first version of the HTTP API: functions, packages and the tree under /v1, events under /run. docs/http.md tells
-// users what it promises.
+// Package v1 is the first version of the HTTP API: functions, packages and the tree under /v1, events under
+// /run. docs/http.md has its promises to users.
 package v1
 
 import (
@@ -15,7 +15,8 @@ type api struct {
 	service core.Service
 }
 
-// Mount puts the routes of this version into a gateway. A part that the gateway's service lacks is answered with an error.
+// Mount adds the routes of this version to a gateway. Requests for a part that the gateway's service lacks
+// are answered with an error.
 func Mount(front *gateway.Gateway) {
 	a := &api{front, front.Service()}
 	front.Events("/run/", a.run)
