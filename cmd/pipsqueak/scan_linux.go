@@ -141,10 +141,10 @@ func (s *scanning) run(ctx context.Context, target string, config workerConfig) 
 	defer func() {
 		err = errors.Join(err, w.Close(context.WithoutCancel(ctx)), sweep(config.Data))
 	}()
-	if dir := functionDir(target); w.IsFunction(dir) {
-		return s.function(ctx, w, dir)
+	if dir := functionDir(target); w.Supply().IsFunction(dir) {
+		return s.function(ctx, w.Supply(), dir)
 	}
-	runtimes, err := w.ScannedRuntimes(s.only)
+	runtimes, err := w.Supply().ScannedRuntimes(s.only)
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (s *scanning) run(ctx context.Context, target string, config workerConfig) 
 	if s.results.Any() {
 		crawl.Known = s.results.Known
 	}
-	err = w.ScanArchives(ctx, archives, runtimes, crawl)
+	err = w.Supply().ScanArchives(ctx, archives, runtimes, crawl)
 	s.shown.clear()
 	return err
 }
@@ -174,7 +174,7 @@ func functionDir(target string) string {
 }
 
 // function scans the packages of a function.
-func (s *scanning) function(ctx context.Context, w *worker.Worker, dir string) error {
+func (s *scanning) function(ctx context.Context, w *worker.Supply, dir string) error {
 	_, parts, err := partsOf(ctx, dir, "")
 	if err != nil {
 		return err

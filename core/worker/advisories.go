@@ -20,8 +20,8 @@ type advisories struct {
 	database core.VulnerabilityDatabase
 	refuse   core.Severity // the least severity that refuses a deploy; empty for none
 	log      *slog.Logger
-	stop     context.CancelFunc
-	done     chan struct{}
+	stop     context.CancelFunc // nil before start
+	working  sync.WaitGroup
 
 	mu    sync.Mutex
 	known map[string]advisory // by the function's name
@@ -33,17 +33,23 @@ type advisory struct {
 	report  core.VulnerabilityReport
 }
 
-// openAdvisories looks up all functions, and again whenever the database has changed.
-func (w *Worker) openAdvisories(config Config) {
-	if config.Vulnerabilities == nil {
+// newAdvisories returns nil without a database.
+func newAdvisories(database core.VulnerabilityDatabase, refuse core.Severity, log *slog.Logger) *advisories {
+	if database == nil {
+		return nil
+	}
+	return &advisories{database: database, refuse: refuse, log: log, known: map[string]advisory{}}
+}
+
+// start looks up all functions, and again whenever the database has changed, until close.
+func (a *advisories) start(s *store.Store) {
+	if a == nil {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	a := &advisories{database: config.Vulnerabilities, refuse: config.Refuse, log: w.log, stop: stop, done: make(chan struct{}), known: map[string]advisory{}}
-	w.advisories = a
-	a.checkAll(w.store)
-	go func() {
-		defer close(a.done)
+	a.stop = stop
+	a.checkAll(s)
+	a.working.Go(func() {
 		ticks := time.NewTicker(refreshEvery)
 		defer ticks.Stop()
 		for {
@@ -52,17 +58,17 @@ func (w *Worker) openAdvisories(config Config) {
 				return
 			case <-ticks.C:
 				if a.database.Refresh() {
-					a.checkAll(w.store)
+					a.checkAll(s)
 				}
 			}
 		}
-	}()
+	})
 }
 
 func (a *advisories) close() {
-	if a != nil {
+	if a != nil && a.stop != nil {
 		a.stop()
-		<-a.done
+		a.working.Wait()
 	}
 }
 
@@ -222,15 +228,15 @@ func (d *deployment) refuseThese(known []core.Vulnerability) error {
 }
 
 // Vulnerabilities implements core.Vulnerabilities.
-func (w *Worker) Vulnerabilities(_ context.Context, name string) (core.VulnerabilityReport, error) {
-	fn, ok := w.store.Get(name)
+func (s *Supply) Vulnerabilities(_ context.Context, name string) (core.VulnerabilityReport, error) {
+	fn, ok := s.store.Get(name)
 	if !ok {
-		return core.VulnerabilityReport{}, w.notFound(name)
+		return core.VulnerabilityReport{}, s.NotFound(name)
 	}
-	if w.advisories == nil {
+	if s.advisories == nil {
 		return core.VulnerabilityReport{}, core.Errorf(core.KindUnsupported, core.FaultWorker, "this worker has no database of vulnerabilities; `pipsqueak serve --vulnerabilities PATH` gives it one")
 	}
-	w.advisories.mu.Lock()
-	defer w.advisories.mu.Unlock()
-	return w.advisories.of(fn), nil
+	s.advisories.mu.Lock()
+	defer s.advisories.mu.Unlock()
+	return s.advisories.of(fn), nil
 }

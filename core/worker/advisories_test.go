@@ -1,9 +1,7 @@
 package worker
 
 import (
-	"bytes"
 	"context"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,23 +30,16 @@ func (f fakeDatabase) Match(packages []core.Locked) core.VulnerabilityReport {
 	return report
 }
 
-// advised returns a worker of nothing but a store, a log and a database.
-func advised(t *testing.T, database core.VulnerabilityDatabase, refuse core.Severity) (*Worker, *bytes.Buffer) {
+// advised returns a world with a database.
+func advised(t *testing.T, database core.VulnerabilityDatabase, refuse core.Severity) (*world, *buffer) {
 	t.Helper()
-	s, _, err := store.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	var log bytes.Buffer
-	w := &Worker{store: s, log: slog.New(slog.NewTextHandler(&log, nil))}
-	w.openAdvisories(Config{Vulnerabilities: database, Refuse: refuse})
-	t.Cleanup(w.advisories.close)
-	return w, &log
+	w := newWorld(t, func(c *supplyConfig) { c.Vulnerabilities, c.Refuse = database, refuse })
+	w.advisories.start(w.store)
+	return w, w.log
 }
 
 // put deploys a function with one package, without any driver.
-func put(t *testing.T, w *Worker, name, url string) core.Function {
+func put(t *testing.T, w *world, name, url string) core.Function {
 	t.Helper()
 	stage := func() string {
 		dir, err := w.store.Stage()

@@ -2,9 +2,6 @@ package worker
 
 import (
 	"cmp"
-	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -19,10 +16,10 @@ const worthLoading = 2 * time.Millisecond
 
 // part finds out which of the modules that a function imports no zygote may. One that cannot be imported by itself is left to the code,
 // which may be ready for that. With wait, so are for now those that were not probed.
-func (w *Worker) part(fn *core.Function, wait bool) {
-	packages := w.installed(fn)
-	w.learnAsks(packages)
-	w.offerCode(fn)
+func (k *knowledge) part(fn *core.Function, wait bool) {
+	packages := k.installed(fn)
+	k.learnAsks(packages)
+	k.offerCode(fn)
 	apart := map[string]string{}
 	for module, why := range fn.Apart { // of what was left to the code before
 		if !slices.Contains(fn.Imports, module) && !strings.HasSuffix(why, unprobed) {
@@ -49,7 +46,7 @@ func (w *Worker) part(fn *core.Function, wait bool) {
 		fn.Apart = apart
 	}
 	fn.Weights = weigh(fn, packages)
-	w.learnCosts(fn, packages)
+	k.learnCosts(fn, packages)
 }
 
 // reason tells why no zygote may import a module for a function, if none may, and whether it is the code's alone, for it cannot be imported by itself. Aside are
@@ -194,24 +191,6 @@ func required(p *core.Installed, packages []core.Installed) (found []*core.Insta
 		}
 	}
 	return found
-}
-
-// try finds out what no probe of a package tells of what a function imports: whether a zygote could import modules that are deeper in a package, or in
-// none, and those that the code imports perhaps.
-func (d *deployment) try(ctx context.Context) error {
-	packages := d.installed(&d.fn)
-	first, more := modulesToTry(&d.fn, packages)
-	if len(more) == 0 {
-		return nil
-	}
-	trials, err := probe.Try(ctx, d.machine(), packages, first, more, d.fn.Settings())
-	if err != nil {
-		err = fmt.Errorf("not all that it imports could be tried: %w", err)
-	}
-	if len(trials) == 0 {
-		return err
-	}
-	return errors.Join(err, d.noteAsks(d.runtime.ID, packages, trials), d.amend(func(f *core.Function) { take(f, more, trials, packages) }))
 }
 
 // modulesToTry returns those of a function's modules of which nobody knows yet whether a zygote could import

@@ -13,18 +13,18 @@ import (
 // An application is what its functions have in common: nothing is kept of it but its name, with each of them.
 
 // DeployApplication implements core.Applications.
-func (w *Worker) DeployApplication(ctx context.Context, request core.ApplicationRequest, progress func(core.Progress)) (_ core.Application, err error) {
-	b := w.newBatch(request.Name, progress)
+func (s *Supply) DeployApplication(ctx context.Context, request core.ApplicationRequest, progress func(core.Progress)) (_ core.Application, err error) {
+	b := s.newBatch(request.Name, progress)
 	defer func() { b.end(err) }()
 	if err := core.ValidName(request.Name); err != nil {
 		return core.Application{}, err
 	}
-	done, err := w.claim(request.Name)
+	done, err := s.claims.name(request.Name)
 	if err != nil {
 		return core.Application{}, err
 	}
 	b.ends = append(b.ends, done)
-	if fn, is := w.store.Get(request.Name); is {
+	if fn, is := s.store.Get(request.Name); is {
 		return core.Application{}, core.Errorf(core.KindConflict, core.FaultCaller,
 			"there is a function %q, so an application cannot have the name too: give it another with 'name' in %s or --name", fn.Name, bundle.ManifestFile)
 	}
@@ -61,13 +61,13 @@ func (b *batch) leaveOut() error {
 	if len(b.all) == 0 {
 		return core.Errorf(core.KindInvalid, core.FaultCaller, "the application %s has no function: list one below 'functions' in %s, or remove the application", b.application, bundle.ManifestFile)
 	}
-	before := b.functionsOf(b.application)
+	before := b.FunctionsOf(b.application)
 	for _, name := range before {
 		if slices.ContainsFunc(b.all, func(d *deployment) bool { return d.fn.Name == name }) {
 			continue
 		}
 		b.gone = append(b.gone, name)
-		done, err := b.claim(name)
+		done, err := b.claims.name(name)
 		if err != nil {
 			return err
 		}
@@ -86,7 +86,7 @@ func (b *batch) belongs(d *deployment) error {
 	before, _ := b.store.Get(d.fn.Name)
 	d.fn.Application = before.Application
 	switch {
-	case len(b.functionsOf(d.fn.Name)) > 0:
+	case len(b.FunctionsOf(d.fn.Name)) > 0:
 		return takenByApplication(d.fn.Name)
 	case b.application != "" && before.Application != "" && before.Application != b.application:
 		return core.Errorf(core.KindConflict, core.FaultCaller, "there is a function %q already, of the application %s: give this one another name, or remove that one first", d.fn.Name, before.Application)
@@ -110,9 +110,9 @@ func (b *batch) because(err error) error {
 	return &e
 }
 
-// functionsOf returns the names of an application's functions, in order.
-func (w *Worker) functionsOf(application string) (names []string) {
-	for _, fn := range w.store.List() {
+// FunctionsOf returns the names of an application's functions, in order.
+func (s *Supply) FunctionsOf(application string) (names []string) {
+	for _, fn := range s.store.List() {
 		if fn.Application == application && application != "" {
 			names = append(names, fn.Name)
 		}
@@ -121,43 +121,69 @@ func (w *Worker) functionsOf(application string) (names []string) {
 }
 
 // RemoveApplication implements core.Applications.
-func (w *Worker) RemoveApplication(_ context.Context, name string) ([]string, error) {
-	done, err := w.claim(name)
+func (s *Supply) RemoveApplication(_ context.Context, name string) ([]string, error) {
+	done, err := s.claims.name(name)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	names := w.functionsOf(name)
+	names := s.FunctionsOf(name)
 	if len(names) == 0 {
 		return nil, core.Errorf(core.KindNotFound, core.FaultCaller, "there is no application %q; pipsqueak list shows those that are deployed", name)
 	}
-	return names, w.removeAll(names)
+	return names, s.removeAll(names)
 }
 
 // removeAll removes functions at once.
-func (w *Worker) removeAll(names []string) error {
+func (s *Supply) removeAll(names []string) error {
 	for _, name := range names {
-		done, err := w.claim(name)
+		done, err := s.claims.name(name)
 		if err != nil {
 			return err
 		}
 		defer done()
 	}
-	if err := w.replace(nil, names); err != nil {
+	if err := s.replace(nil, names); err != nil {
 		return err
 	}
 	for _, name := range names {
-		w.forget(name)
+		s.forget(name)
 	}
-	w.collect()
+	s.care.collect()
+	return nil
+}
+
+// replace puts functions in the place of those of their names, takes others away, and ends the zygotes that are of no use then.
+func (s *Supply) replace(put []core.Function, gone []string) error {
+	var before []core.Function
+	for _, fn := range s.store.List() {
+		if slices.Contains(gone, fn.Name) || slices.ContainsFunc(put, func(f core.Function) bool { return f.Name == fn.Name }) {
+			before = append(before, fn)
+		}
+	}
+	if err := s.store.Switch(put, gone); err != nil {
+		return err
+	}
+	ended := s.live.Switched(before)
+	if len(ended) == 0 {
+		return nil
+	}
+	s.learning.begin(func(ctx context.Context) {
+		for _, done := range ended {
+			select {
+			case <-done:
+			case <-ctx.Done():
+				return
+			}
+		}
+		s.care.collect() // their packages
+	})
 	return nil
 }
 
 // forget ends the instances of a function that is deployed no more, and removes what was kept of it.
-func (w *Worker) forget(name string) {
-	w.sched.Drain(name)
-	w.logs.remove(name, w.store.Removed(name))
-	w.learning.forget(name)
-	w.counts.forget(name)
-	w.advisories.forget(name)
+func (s *Supply) forget(name string) {
+	s.live.Removed(name, s.store.Removed(name))
+	s.learning.forget(name)
+	s.advisories.forget(name)
 }

@@ -44,12 +44,11 @@ func newAsking() *asking {
 }
 
 // learnAsks tells the tree what is known of packages now, and what they have and require, before a zygote imports them, and before a function has one that is asked for.
-func (w *Worker) learnAsks(packages []core.Installed) {
-	w.asking.mu.Lock()
-	defer w.asking.mu.Unlock()
-	if w.asking.learn(packages) > 0 {
-		w.tree.LearnAsks(w.asking.asks)
-		w.tree.LearnNeeds(w.asking.needs)
+func (k *knowledge) learnAsks(packages []core.Installed) {
+	k.asking.mu.Lock()
+	defer k.asking.mu.Unlock()
+	if k.asking.learn(packages) > 0 {
+		k.live.LearnPackages(k.asking.asks, k.asking.needs)
 	}
 }
 
@@ -210,7 +209,7 @@ func looks(packages []core.Installed) map[*core.Installed][]*core.Installed {
 }
 
 // noteAsks keeps what trials have found out about the packages of a function, in the store and in packages, before a zygote does the same.
-func (w *Worker) noteAsks(runtime core.RuntimeID, packages []core.Installed, trials map[string]core.Trial) error {
+func (k *knowledge) noteAsks(runtime core.RuntimeID, packages []core.Installed, trials map[string]core.Trial) error {
 	changed := map[core.Package]core.Probe{}
 	for module, trial := range trials {
 		p, _ := owner(module, packages)
@@ -228,7 +227,7 @@ func (w *Worker) noteAsks(runtime core.RuntimeID, packages []core.Installed, tri
 	if len(changed) == 0 {
 		return nil
 	}
-	err := w.store.SetProbes(runtime, changed)
-	w.learnAsks(packages)
+	err := k.store.SetProbes(runtime, changed)
+	k.learnAsks(packages)
 	return err
 }

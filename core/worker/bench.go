@@ -22,7 +22,7 @@ import (
 // bound of the disk, and the relay to its registries. All methods may be called from many goroutines at once.
 type bench struct {
 	log        *slog.Logger
-	create     func(context.Context, core.SandboxConfig) (box, error)
+	create     func(context.Context, core.SandboxConfig) (Sandbox, error)
 	registries []string // that installers reach besides those of their runtimes
 	lastWords  lastWords
 
@@ -30,8 +30,8 @@ type bench struct {
 	counter int // of sandboxes
 }
 
-// box is a sandbox of an installer, or of a process of a probe.
-type box interface {
+// Sandbox is where an installer, or a process of a probe, lives.
+type Sandbox interface {
 	probe.Sandbox
 	// Exit says, after Done, how its process ended.
 	Exit() core.Exit
@@ -87,7 +87,7 @@ func (b *bench) do(ctx context.Context, t task) error {
 }
 
 // runIn runs the task in a sandbox, and ends it when it takes too much time or disk.
-func (t task) runIn(ctx context.Context, s box) error {
+func (t task) runIn(ctx context.Context, s Sandbox) error {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	var watches []*diskWatch

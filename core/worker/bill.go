@@ -8,20 +8,20 @@ import (
 )
 
 // Bill implements core.Bills.
-func (w *Worker) Bill(_ context.Context, name string, format core.BillFormat) ([]byte, error) {
-	fn, ok := w.store.Get(name)
+func (s *Supply) Bill(_ context.Context, name string, format core.BillFormat) ([]byte, error) {
+	fn, ok := s.store.Get(name)
 	if !ok {
-		return nil, w.notFound(name)
+		return nil, s.NotFound(name)
 	}
 	runtime := core.Runtime{ID: fn.Runtime}
-	for _, r := range w.runtimes() {
+	for _, r := range s.runtimes() {
 		if r.ID == fn.Runtime {
 			runtime = r
 		}
 	}
 	packages := make([]core.Installed, len(fn.Packages))
 	for i, p := range fn.Packages {
-		found, ok := w.store.Find(fn.Runtime, p)
+		found, ok := s.store.Find(fn.Runtime, p)
 		if !ok {
 			found = core.Installed{Package: p}
 		}

@@ -25,8 +25,8 @@ type Crawl struct {
 }
 
 // ScannedRuntimes returns the runtimes whose drivers scan archives, of those that are wanted: only that one, or all when it is empty.
-func (w *Worker) ScannedRuntimes(wanted core.RuntimeID) ([]core.Runtime, error) {
-	runtimes := slices.DeleteFunc(w.runtimes(), func(r core.Runtime) bool { return wanted != "" && r.ID != wanted || len(r.Archives) == 0 })
+func (s *Supply) ScannedRuntimes(wanted core.RuntimeID) ([]core.Runtime, error) {
+	runtimes := slices.DeleteFunc(s.runtimes(), func(r core.Runtime) bool { return wanted != "" && r.ID != wanted || len(r.Archives) == 0 })
 	if len(runtimes) == 0 {
 		return nil, core.Errorf(core.KindUnsupported, core.FaultCaller, "no runtime %s of this machine can scan archives: `pipsqueak doctor` lists the runtimes", wanted)
 	}
@@ -34,17 +34,17 @@ func (w *Worker) ScannedRuntimes(wanted core.RuntimeID) ([]core.Runtime, error) 
 }
 
 // IsFunction reports whether a directory is that of a function that can be deployed here.
-func (w *Worker) IsFunction(dir string) bool {
+func (s *Supply) IsFunction(dir string) bool {
 	manifest, err := bundle.LoadManifest(dir)
 	if err == nil {
-		_, err = bundle.Detect(dir, manifest, w.runtimes())
+		_, err = bundle.Detect(dir, manifest, s.runtimes())
 	}
 	return err == nil
 }
 
 // ScanArchives scans archives, each in a sandbox of its own. An archive that cannot be scanned is a result with an error; the error that
 // is returned ends the crawl.
-func (w *Worker) ScanArchives(outer context.Context, archives []string, runtimes []core.Runtime, crawl Crawl) error {
+func (s *Supply) ScanArchives(outer context.Context, archives []string, runtimes []core.Runtime, crawl Crawl) error {
 	ctx, cancel := context.WithCancelCause(outer)
 	defer cancel(nil)
 	var workers sync.WaitGroup
@@ -53,7 +53,7 @@ func (w *Worker) ScanArchives(outer context.Context, archives []string, runtimes
 	for range max(1, crawl.Jobs) {
 		workers.Go(func() {
 			for archive := range todo {
-				result, known := w.scanArchive(ctx, archive, runtimes, crawl.Known)
+				result, known := s.scanArchive(ctx, archive, runtimes, crawl.Known)
 				if ctx.Err() != nil {
 					continue // what was interrupted is no result
 				}
@@ -80,11 +80,11 @@ func (w *Worker) ScanArchives(outer context.Context, archives []string, runtimes
 	return context.Cause(ctx)
 }
 
-func (w *Worker) scanArchive(ctx context.Context, archive string, runtimes []core.Runtime, known func(digest, scanner string) (scan.Result, bool)) (result scan.Result, earlier bool) {
+func (s *Supply) scanArchive(ctx context.Context, archive string, runtimes []core.Runtime, known func(digest, scanner string) (scan.Result, bool)) (result scan.Result, earlier bool) {
 	began := time.Now()
 	runtime, _ := scan.RuntimeOf(archive, runtimes)
 	result = scan.Result{Archive: archive, Runtime: runtime.ID, Time: began.UTC()}
-	d := w.deployment(core.DeployRequest{}, "", nil)
+	d := s.deployment(core.DeployRequest{}, "", nil)
 	d.fn = core.Function{Name: "scan", Runtime: runtime.ID}
 	err := d.find(ctx)
 	if err == nil {
@@ -152,13 +152,13 @@ func digestOf(name string, to io.Writer) (string, error) {
 }
 
 // ScanFunction installs the packages of a function, as a deploy would, scans them and imports each once (probe). The archive is as in core.DeployRequest.
-func (w *Worker) ScanFunction(ctx context.Context, archive io.Reader, progress func(core.Progress)) ([]scan.Result, error) {
-	dir, _, err := bundle.Unpack(ctx, archive, w.store.Staging())
+func (s *Supply) ScanFunction(ctx context.Context, archive io.Reader, progress func(core.Progress)) ([]scan.Result, error) {
+	dir, _, err := bundle.Unpack(ctx, archive, s.store.Staging())
 	if err != nil {
 		return nil, err
 	}
-	results, err := w.deployment(core.DeployRequest{}, dir, progress).scanFunction(ctx)
-	return results, errors.Join(err, w.store.Discard(dir))
+	results, err := s.deployment(core.DeployRequest{}, dir, progress).scanFunction(ctx)
+	return results, errors.Join(err, s.store.Discard(dir))
 }
 
 func (d *deployment) scanFunction(ctx context.Context) ([]scan.Result, error) {

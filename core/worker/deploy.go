@@ -9,7 +9,6 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver"
 )
 
 // How long third-party code may run in a deploy.
@@ -20,9 +19,9 @@ const (
 )
 
 // Deploy implements core.Catalog.
-func (w *Worker) Deploy(ctx context.Context, request core.DeployRequest, progress func(core.Progress)) (_ core.Function, err error) {
+func (s *Supply) Deploy(ctx context.Context, request core.DeployRequest, progress func(core.Progress)) (_ core.Function, err error) {
 	one := func(yield func(core.DeployRequest, error) bool) { yield(request, nil) }
-	b := w.newBatch("", progress)
+	b := s.newBatch("", progress)
 	defer func() { b.end(err) }()
 	if err := b.run(ctx, one); err != nil {
 		return core.Function{}, err
@@ -33,7 +32,7 @@ func (w *Worker) Deploy(ctx context.Context, request core.DeployRequest, progres
 // batch is the functions of one request on their way: one, or those of an application, of which none switches before every
 // one is ready.
 type batch struct {
-	*Worker
+	*Supply
 	application string // empty for a function alone
 	function    string // the one that is looked at, empty as long as its name is not known
 	progress    func(core.Progress)
@@ -44,8 +43,8 @@ type batch struct {
 }
 
 // newBatch returns a batch. The caller calls end, whatever became of it. Progress may be nil.
-func (w *Worker) newBatch(application string, progress func(core.Progress)) *batch {
-	return &batch{Worker: w, application: application, progress: progress, began: time.Now()}
+func (s *Supply) newBatch(application string, progress func(core.Progress)) *batch {
+	return &batch{Supply: s, application: application, progress: progress, began: time.Now()}
 }
 
 // end gives free what the deploy has held, the last first, and writes down why it has failed if it has.
@@ -58,6 +57,30 @@ func (b *batch) end(err error) {
 	}
 }
 
+// How many bytes the worker's log has at the most of a deploy that failed.
+const (
+	maxName    = 100     // of a name, which may be none that a function can have
+	maxRefusal = 2 << 10 // of the error, such as what a compiler has printed
+)
+
+// refused writes down that a deploy has failed: a line in the worker's log, and one in that of the function when it is deployed already.
+func (b *batch) refused(err error) {
+	e := core.AsError(err)
+	var attributes []any
+	if b.application != "" {
+		attributes = append(attributes, "application", core.Clip(b.application, maxName))
+	}
+	if b.function != "" {
+		attributes = append(attributes, "fn", core.Clip(b.function, maxName))
+	}
+	b.log.Warn("deploy", append(attributes, "kind", e.Kind, "fault", e.Fault, "err", core.Clip(e.Message, maxRefusal))...)
+	fn, ok := b.store.Get(b.function)
+	if !ok {
+		return
+	}
+	b.live.Note(&fn, "a deploy failed: "+e.Message)
+}
+
 // run reads all functions, makes each ready, and lets them take their places.
 func (b *batch) run(ctx context.Context, requests iter.Seq2[core.DeployRequest, error]) (err error) {
 	if err := b.receive(ctx, requests); err != nil {
@@ -68,7 +91,7 @@ func (b *batch) run(ctx context.Context, requests iter.Seq2[core.DeployRequest, 
 			b.forgetTrials()
 		}
 	}()
-	b.ends = slices.Insert(b.ends, 0, b.collect) // the last of all: what no function refers to is not held any more then
+	b.ends = slices.Insert(b.ends, 0, b.care.collect) // the last of all: what no function refers to is not held any more then
 	for _, d := range b.all {
 		b.function = d.fn.Name
 		if err := b.ready(ctx, d); err != nil {
@@ -100,7 +123,7 @@ func (d *deployment) catchUp(ctx context.Context) {
 func (b *batch) forgetTrials() {
 	for _, d := range b.all {
 		if d.fn.Version > 0 {
-			b.tree.Evict(d.fn.Name, d.fn.Replaced)
+			b.live.Drain(d.fn.Name, d.fn.Replaced)
 		}
 	}
 }
@@ -142,7 +165,7 @@ func (b *batch) admit(d *deployment) error {
 	if d.fn.Name == b.application {
 		return takenByApplication(d.fn.Name)
 	}
-	done, err := b.claim(d.fn.Name)
+	done, err := b.claims.name(d.fn.Name)
 	if err != nil {
 		return err
 	}
@@ -204,52 +227,22 @@ func (b *batch) take() error {
 		return err
 	}
 	for _, d := range b.all {
-		b.sched.Drain(d.fn.Name, d.fn.Version)
+		b.live.Drain(d.fn.Name, d.fn.Version)
 	}
 	for _, name := range b.gone {
 		b.forget(name)
 	}
-	b.saveUses()
 	for _, d := range b.all {
 		fn := &d.fn
 		if !d.request.Ready {
 			b.prepareLater(*fn, d.locked)
 		}
 		if deployed := *fn; len(d.loaded) > 0 {
-			go b.loaded(&deployed, d.loaded)
+			go b.Loaded(&deployed, d.loaded)
 		}
-		fn.Unready = b.tree.Unready(fn)
+		fn.Unready = b.live.Unready(fn)
 		fn.Vulnerable = b.advisories.check(b.store, *fn, map[core.Package]core.Installed{})
 		b.log.Info("deploy", "fn", fn.Name, "rt", fn.Runtime, "version", fn.Version, "packages", len(fn.Packages), "took", time.Since(b.began))
 	}
 	return nil
-}
-
-// claim keeps a name for one deploy or remove at a time.
-func (w *Worker) claim(name string) (done func(), err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, busy := w.deploying[name]; busy {
-		return nil, core.Errorf(core.KindConflict, core.FaultCaller,
-			"another deploy or removal of %q is under way; try again when it has ended", name).Again()
-	}
-	w.deploying[name] = struct{}{}
-	return func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		delete(w.deploying, name)
-	}, nil
-}
-
-func (w *Worker) runtimes() []core.Runtime {
-	var all []core.Runtime
-	for _, d := range w.fleet.Snapshot() {
-		all = append(all, d.Runtimes...)
-	}
-	return all
-}
-
-// can reports whether a driver has a capability.
-func can(d driver.Running, capability string) bool {
-	return slices.Contains(d.Description().Capabilities, capability)
 }

@@ -8,20 +8,19 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
 // deployment is one function on its way to its place, with everything that its steps need. A step is a method of it: resolve,
 // install, build, judge, compile, probe, tryHandler.
 type deployment struct {
-	*Worker
+	*Supply
 	request  core.DeployRequest
 	progress func(core.Progress) // never nil
 
 	fn       core.Function
 	runtime  core.Runtime
-	driver   driver.Running // of the runtime; nil before find
+	driver   Driver // of the runtime; nil before find
 	manifest bundle.Manifest
 	locked   []core.Locked
 	dir      string      // of the function's code; in staging until the function is ready
@@ -35,21 +34,21 @@ type deployment struct {
 }
 
 // deployment returns a deployment of a function that no version is deployed of yet. Progress may be nil.
-func (w *Worker) deployment(request core.DeployRequest, dir string, progress func(core.Progress)) *deployment {
+func (s *Supply) deployment(request core.DeployRequest, dir string, progress func(core.Progress)) *deployment {
 	if progress == nil {
 		progress = func(core.Progress) {}
 	}
-	d := &deployment{Worker: w, request: request, dir: dir, progress: progress}
+	d := &deployment{Supply: s, request: request, dir: dir, progress: progress}
 	d.amend = func(change func(*core.Function)) error { change(&d.fn); return nil }
 	return d
 }
 
 // deployed returns the deployment of a function that is deployed: steps that go on afterwards belong to it.
-func (w *Worker) deployed(fn core.Function, locked []core.Locked) *deployment {
-	d := w.deployment(core.DeployRequest{}, "", nil)
+func (s *Supply) deployed(fn core.Function, locked []core.Locked) *deployment {
+	d := s.deployment(core.DeployRequest{}, "", nil)
 	d.fn, d.locked, d.later = fn, locked, true
 	d.amend = func(change func(*core.Function)) error {
-		_, err := w.store.Amend(fn.Name, fn.Version, change)
+		_, err := s.store.Amend(fn.Name, fn.Version, change)
 		return err
 	}
 	return d
@@ -77,7 +76,7 @@ func (d *deployment) examine() (err error) {
 
 // find finds the driver of the function's runtime.
 func (d *deployment) find(ctx context.Context) (err error) {
-	d.driver, d.runtime, _, err = d.fleet.Driver(ctx, d.fn.Runtime)
+	d.driver, d.runtime, err = d.fleet.Driver(ctx, d.fn.Runtime)
 	return err
 }
 

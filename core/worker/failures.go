@@ -52,32 +52,6 @@ func (w *Worker) retired(fn *core.Function, invocation core.Invocation, node cor
 	}
 }
 
-// How many bytes the worker's log has at the most of a deploy that failed.
-const (
-	maxName    = 100     // of a name, which may be none that a function can have
-	maxRefusal = 2 << 10 // of the error, such as what a compiler has printed
-)
-
-// refused writes down that a deploy has failed: a line in the worker's log, and one in that of the function when it is deployed already.
-func (b *batch) refused(err error) {
-	e := core.AsError(err)
-	var attributes []any
-	if b.application != "" {
-		attributes = append(attributes, "application", core.Clip(b.application, maxName))
-	}
-	if b.function != "" {
-		attributes = append(attributes, "fn", core.Clip(b.function, maxName))
-	}
-	b.log.Warn("deploy", append(attributes, "kind", e.Kind, "fault", e.Fault, "err", core.Clip(e.Message, maxRefusal))...)
-	fn, ok := b.store.Get(b.function)
-	if !ok {
-		return
-	}
-	if log := b.logs.of(fn.Name, fn.Version); log != nil {
-		log.add(core.LogLine{Time: time.Now().UTC(), Function: fn.Name, Stream: "worker", Text: "a deploy failed: " + core.Clip(e.Message, maxLine)})
-	}
-}
-
 // add writes one line.
 func (f *functionLog) add(line core.LogLine) {
 	var out bytes.Buffer

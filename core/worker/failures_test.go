@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
 // Each failed event is one line in the worker's log and one in the function's, and a flood of refusals is not one of lines.
@@ -82,14 +83,45 @@ func TestRetired(t *testing.T) {
 	w.retired(fn, core.Invocation{ID: "gone"}, "n1", "zombies")
 }
 
+// deployed returns a worker of nothing but a log, functions and their logs.
+func deployed(t *testing.T, log io.Writer, functions ...core.Function) *Worker {
+	t.Helper()
+	kept, _, err := store.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &Worker{log: slog.New(slog.NewTextHandler(log, nil)), store: kept, logs: openTestLogs(t, t.TempDir())}
+	w.supply = newSupply(supplyConfig{Log: w.log, Store: kept, Live: live{w}})
+	t.Cleanup(func() {
+		w.supply.Close()
+		kept.Close()
+	})
+	staged, err := kept.Stage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, release, err := kept.CommitCode(staged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	for _, fn := range functions {
+		fn.Code = code
+		if err := kept.Put(fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
 // Each failed deploy is one line in the worker's log, and one in that of the function when it is deployed already.
 func TestRefused(t *testing.T) {
-	w, log := advised(t, nil, "")
-	w.logs, w.deploying = openTestLogs(t, t.TempDir()), map[string]struct{}{}
-	fn := put(t, w, "f", "")
+	var log bytes.Buffer
+	fn := core.Function{Name: "f", Version: 1, Runtime: "lang1"}
+	w := deployed(t, &log, fn)
 	deploy := func(name string) {
 		t.Helper()
-		if _, err := w.Deploy(t.Context(), core.DeployRequest{Name: name, Archive: strings.NewReader("no archive")}, nil); err == nil {
+		if _, err := w.supply.Deploy(t.Context(), core.DeployRequest{Name: name, Archive: strings.NewReader("no archive")}, nil); err == nil {
 			t.Error("what is no archive was deployed")
 		}
 	}
@@ -98,7 +130,7 @@ func TestRefused(t *testing.T) {
 		one := func(yield func(core.DeployRequest, error) bool) {
 			yield(core.DeployRequest{Name: function, Archive: archive}, nil)
 		}
-		if _, err := w.DeployApplication(t.Context(), core.ApplicationRequest{Name: name, Functions: one}, nil); err == nil {
+		if _, err := w.supply.DeployApplication(t.Context(), core.ApplicationRequest{Name: name, Functions: one}, nil); err == nil {
 			t.Error("what is no archive was deployed")
 		}
 	}
@@ -122,13 +154,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%.1000q, want %q", told, c.begins)
 		}
 	}
-	log.Reset()
-	b := w.newBatch("", nil)
-	b.function = "f"
-	b.end(core.Errorf(core.KindInstall, core.FaultCaller, "%s", strings.Repeat("error\n", 100000)))
-	if len(log.String()) > 2*maxRefusal || !strings.Contains(log.String(), "bytes left out") {
-		t.Errorf("%d bytes in the worker's log", log.Len())
-	}
+	live{w}.Note(&fn, "a deploy failed: "+strings.Repeat("error\n", 100000))
 	lines := w.logs.lines(t, fn.Version)
 	if len(lines) != 2 {
 		t.Fatalf("%d lines: %.1000v", len(lines), lines)
@@ -222,13 +248,10 @@ func TestLogQueryFollow(t *testing.T) {
 
 // The last lines of an application are the last of all its functions, and with Follow new ones come after them.
 func TestMergedLogQuery(t *testing.T) {
-	w, _ := advised(t, nil, "")
-	w.logs = openTestLogs(t, t.TempDir())
+	w := deployed(t, io.Discard, core.Function{Name: "a", Version: 1}, core.Function{Name: "b", Version: 1})
 	say := func(name, text string) {
 		w.logs.collect(core.SandboxConfig{Function: name, Version: 1}, "stdout", &script{{"r", text + "\n"}})
 	}
-	put(t, w, "a", "")
-	put(t, w, "b", "")
 	for i, name := range []string{"a", "b", "b", "a", "b"} {
 		say(name, fmt.Sprint(i))
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -39,9 +40,9 @@ func TestIdentity(t *testing.T) {
 
 // An event may ask for a version: the deployed one serves it, any other is not found.
 func TestInvokeAVersion(t *testing.T) {
-	w, _ := advised(t, nil, "")
+	fn := core.Function{Name: "f", Version: 1, Runtime: "lang1"}
+	w := deployed(t, io.Discard, fn)
 	w.counts.there = func(string) bool { return true }
-	fn := put(t, w, "f", "")
 	if _, err := w.Invoke(t.Context(), core.Invocation{Function: "f", Version: fn.Version + 1}); !core.IsKind(err, core.KindNotFound) ||
 		err.Error() != `there is no version 2 of the function "f": version 1 is deployed` {
 		t.Errorf("a version that is not deployed: %v", err)

@@ -1,38 +1,20 @@
 package worker
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver"
-	"github.com/pipsqueak-faas/pipsqueak/core/sched"
-	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
 // TestSample damages a package that a function has, one that none has, and code. Nobody asks for a verification: each is found when it is
 // its turn, told of and kept from everybody, and what can be done without a driver is done.
 func TestSample(t *testing.T) {
 	w, log := advised(t, nil, "")
-	var err error
-	if w.fleet, err = driver.OpenFleet(t.Context(), t.TempDir(), driver.FleetOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	w.house = &house{store: w.store, live: map[core.NodeID]living{}}
-	w.tree = tree.New(tree.Config{Log: w.log, Deployed: w.store.Deployed}, fleetDrivers{w.fleet}, w.house)
-	w.sched = sched.New(sched.Config{MaxInstances: 1, Log: w.log, Deployed: w.store.Deployed}, w.tree)
-	w.keeper.ctx = t.Context()
-	t.Cleanup(func() {
-		w.sched.Close(context.Background())
-		if err := w.tree.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-		w.fleet.Close()
-	})
-	w.sample() // of nothing
+	w.down = core.Errorf(core.KindUnsupported, core.FaultCaller, "no driver has the runtime lang1")
+	w.care.sample() // of nothing
 
 	whole, used, unused, coded := put(t, w, "whole", ""), put(t, w, "used", ""), put(t, w, "unused", ""), put(t, w, "coded", "")
 	if err := w.store.Delete("unused"); err != nil {
@@ -54,9 +36,9 @@ func TestSample(t *testing.T) {
 	flip(w.store.PackagePath(unused.Runtime, unused.Packages[0].Digest))
 	flip(w.store.CodePath(coded.Code))
 	everything := func() {
-		w.keeper.next = nil
+		w.care.next = nil
 		for range 8 { // four packages and four codes, unless one has been removed
-			w.sample()
+			w.care.sample()
 		}
 	}
 	everything()

@@ -13,12 +13,12 @@ const maxOffered = 1000
 
 // offerCode notes with a function which entries its code directory has, if nobody has yet: only instances find
 // them.
-func (w *Worker) offerCode(fn *core.Function) {
+func (k *knowledge) offerCode(fn *core.Function) {
 	if fn.Code == "" || slices.ContainsFunc(fn.Offers, core.IsPlace) {
 		return
 	}
 	var entries []os.DirEntry
-	path, err := w.store.CodePath(fn.Code)
+	path, err := k.store.CodePath(fn.Code)
 	if err == nil {
 		entries, err = os.ReadDir(path)
 	}

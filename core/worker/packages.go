@@ -13,22 +13,22 @@ type packageKey struct {
 }
 
 // Inventory implements core.Packages.
-func (w *Worker) Inventory(context.Context) (inventory core.Inventory, err error) {
-	inventory.Age, inventory.Packages, inventory.Forbidden = w.age, []core.Stored{}, w.store.Forbidden()
-	if inventory.Limit, err = w.storeLimit(); err != nil {
+func (c *care) Inventory(context.Context) (inventory core.Inventory, err error) {
+	inventory.Age, inventory.Packages, inventory.Forbidden = c.age, []core.Stored{}, c.store.Forbidden()
+	if inventory.Limit, err = c.storeLimit(); err != nil {
 		return inventory, err
 	}
-	if _, inventory.Free, err = w.store.Disk(); err != nil {
+	if _, inventory.Free, err = c.store.Disk(); err != nil {
 		return inventory, err
 	}
 	users := map[packageKey][]string{}
-	for _, fn := range w.store.List() {
+	for _, fn := range c.store.List() {
 		for _, p := range fn.Packages {
 			users[packageKey{fn.Runtime, p}] = append(users[packageKey{fn.Runtime, p}], fn.Name)
 		}
 	}
 	counted := map[string]bool{}
-	for _, p := range w.store.Installed() {
+	for _, p := range c.store.Installed() {
 		names := users[packageKey{p.Runtime, p.Package}]
 		if names == nil {
 			names = []string{}
@@ -43,13 +43,13 @@ func (w *Worker) Inventory(context.Context) (inventory core.Inventory, err error
 }
 
 // PackagesOf implements core.Packages.
-func (w *Worker) PackagesOf(_ context.Context, name string) ([]core.Installed, error) {
-	fn, ok := w.store.Get(name)
+func (c *care) PackagesOf(_ context.Context, name string) ([]core.Installed, error) {
+	fn, ok := c.store.Get(name)
 	if !ok {
-		return nil, w.notFound(name)
+		return nil, c.NotFound(name)
 	}
 	known := map[packageKey]core.Installed{}
-	for _, p := range w.store.Installed() {
+	for _, p := range c.store.Installed() {
 		known[packageKey{p.Runtime, p.Package}] = p
 	}
 	all := make([]core.Installed, len(fn.Packages))

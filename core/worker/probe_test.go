@@ -35,11 +35,7 @@ func TestLearningTriesOnce(t *testing.T) {
 	f := &core.Function{Name: "f", Version: 1}
 	begin := func(version int, modules ...string) []string {
 		f.Version = version
-		fresh := l.begin(f, modules)
-		if len(fresh) > 0 {
-			l.working.Done()
-		}
-		return fresh
+		return l.fresh(f, modules)
 	}
 	if got := begin(1, "a", "b", "a"); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("first %v", got)
@@ -196,7 +192,7 @@ func TestInheritLate(t *testing.T) {
 
 // A deploy of which everything is known does not wait for what others have under way, and one that has to says so.
 func TestDeployWaitsForNobody(t *testing.T) {
-	w := &Worker{turns: newTurns()}
+	w := newWorld(t, nil)
 	end := w.turns.takeLater()
 	var told []core.Progress
 	progress := func(p core.Progress) {

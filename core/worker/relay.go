@@ -51,7 +51,7 @@ func withoutCredentials(err error) error {
 }
 
 // explainEntry adds to the error of an installer why it did not get into its sandbox, when that is so.
-func explainEntry(err error, s box) error {
+func explainEntry(err error, s Sandbox) error {
 	_, _, entry := s.Entered()
 	if entry == nil {
 		return err

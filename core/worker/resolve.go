@@ -268,15 +268,15 @@ func (d *deployment) newLock(asked string, resolution core.Resolution) (core.Loc
 }
 
 // Lock implements core.Locker.
-func (w *Worker) Lock(ctx context.Context, request core.DeployRequest, progress func(core.Progress)) (core.Lock, error) {
-	dir, told, err := bundle.Unpack(ctx, request.Archive, w.store.Staging())
+func (s *Supply) Lock(ctx context.Context, request core.DeployRequest, progress func(core.Progress)) (core.Lock, error) {
+	dir, told, err := bundle.Unpack(ctx, request.Archive, s.store.Staging())
 	if err != nil {
 		return core.Lock{}, err
 	}
-	d := w.deployment(core.DeployRequest{Anew: true}, dir, progress)
+	d := s.deployment(core.DeployRequest{Anew: true}, dir, progress)
 	d.warn(request.Name, told...)
 	lock, err := d.lockOnly(ctx)
-	return lock, errors.Join(err, w.store.Discard(dir))
+	return lock, errors.Join(err, s.store.Discard(dir))
 }
 
 func (d *deployment) lockOnly(ctx context.Context) (core.Lock, error) {

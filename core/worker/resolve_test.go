@@ -10,7 +10,6 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
-	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
 func TestManifests(t *testing.T) {
@@ -57,12 +56,7 @@ func TestInputsOfWhatIsBrought(t *testing.T) {
 
 // TestNothingToResolve takes a function that asks for no packages as resolved, and no other.
 func TestNothingToResolve(t *testing.T) {
-	kept, _, err := store.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer kept.Close()
-	w := &Worker{store: kept}
+	w := newWorld(t, nil)
 	runtime := core.Runtime{ID: "snake3.11", Manifests: []string{"needs.txt", "**/parcel.json"}}
 	for _, test := range []struct {
 		file   string

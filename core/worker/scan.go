@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
 )
 
@@ -15,7 +14,7 @@ import (
 const scanTimeout = 5 * time.Minute
 
 // scanner names what scans with a driver, so that its results can be told from those of another version.
-func scanner(d driver.Running) string {
+func scanner(d Driver) string {
 	return d.Description().Language + " " + d.Description().Version
 }
 
@@ -92,12 +91,12 @@ func (d *deployment) scan(ctx context.Context, out string, request core.ScanRequ
 }
 
 // decide logs what the policy makes of each suspicion, and returns an error when it refuses one.
-func (w *Worker) decide(function string, found []core.Suspicion) error {
-	decisions := w.policy.Decide(time.Now(), found)
+func (s *Supply) decide(function string, found []core.Suspicion) error {
+	decisions := s.policy.Decide(time.Now(), found)
 	slices.SortFunc(decisions, scan.Seriousness)
 	refused := 0
 	for _, d := range decisions {
-		w.log.Info("scan", "fn", function, "pkg", d.Package, "rule", d.Rule, "place", scan.Place(d.Suspicion), "reason", d.Reason, "decision", d.Verdict, "by", d.By)
+		s.log.Info("scan", "fn", function, "pkg", d.Package, "rule", d.Rule, "place", scan.Place(d.Suspicion), "reason", d.Reason, "decision", d.Verdict, "by", d.By)
 		if d.Verdict == scan.Refuse {
 			refused++
 		}

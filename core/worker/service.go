@@ -8,14 +8,13 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/nearest"
 	"github.com/pipsqueak-faas/pipsqueak/core/sched"
 )
 
 // Service returns the worker as the parts of a service. All of them are there.
 func (w *Worker) Service() core.Service {
-	return core.Service{Catalog: w, Invoker: w, Tree: w, Applications: w, Locker: w, Logs: w, Counter: w, Packages: w, Bills: w, Vulnerabilities: w,
-		Stopper: w}
+	s := w.supply
+	return core.Service{Catalog: s, Applications: s, Locker: s, Bills: s, Packages: s.Packages(), Vulnerabilities: s, Invoker: w, Tree: w, Logs: w, Counter: w, Stopper: w}
 }
 
 // Invoke implements core.Invoker.
@@ -23,7 +22,7 @@ func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.R
 	for {
 		fn, ok := w.store.Get(invocation.Function)
 		if !ok {
-			return core.Result{}, w.notFound(invocation.Function)
+			return core.Result{}, w.supply.NotFound(invocation.Function)
 		}
 		if asked := invocation.Version; asked != 0 && asked != fn.Version {
 			return core.Result{}, core.Errorf(core.KindNotFound, core.FaultCaller, "there is no version %d of the function %q: version %d is deployed", asked, fn.Name, fn.Version)
@@ -48,29 +47,6 @@ func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.R
 	}
 }
 
-// Functions implements core.Catalog.
-func (w *Worker) Functions(context.Context) ([]core.Function, error) {
-	all := w.store.List()
-	for i := range all {
-		all[i].Vulnerable = w.advisories.worst(all[i])
-		all[i].Unready = w.tree.Unready(&all[i])
-		all[i].Apart = w.tree.Apart(&all[i])
-	}
-	return all, nil
-}
-
-// Remove implements core.Catalog.
-func (w *Worker) Remove(_ context.Context, name string) error {
-	if _, ok := w.store.Get(name); !ok {
-		return w.notFound(name)
-	}
-	err := w.removeAll([]string{name})
-	if core.IsKind(err, core.KindNotFound) {
-		return w.notFound(name)
-	}
-	return err
-}
-
 // Snapshot implements core.Tree.
 func (w *Worker) Snapshot(context.Context) (core.Snapshot, error) {
 	nodes := w.tree.Snapshot()
@@ -86,34 +62,20 @@ func (w *Worker) Snapshot(context.Context) (core.Snapshot, error) {
 
 // Logs implements core.Logs.
 func (w *Worker) Logs(ctx context.Context, name string, query core.LogQuery) (io.ReadCloser, error) {
-	if functions := w.functionsOf(name); len(functions) > 0 {
+	if functions := w.supply.FunctionsOf(name); len(functions) > 0 {
 		return w.mergedLogs(ctx, functions, query)
 	}
 	fn, ok := w.store.Get(name)
 	if !ok {
-		return nil, w.notFound(name)
+		return nil, w.supply.NotFound(name)
 	}
 	return w.logs.read(ctx, name, fn.Version, query)
-}
-
-// notFound is the error of a function that there is not. It names the function or application that was meant, as far as that can be told.
-func (w *Worker) notFound(name string) error {
-	if names := w.functionsOf(name); len(names) > 0 {
-		return core.Errorf(core.KindNotFound, core.FaultCaller, "%q is an application; its functions are %s", name, strings.Join(names, ", "))
-	}
-	var names []string
-	for _, fn := range w.store.List() {
-		names = append(names, fn.Name)
-	}
-	return notFound(name, names...)
-}
-
-// notFound is the error of a function that there is not, but others.
-func notFound(name string, others ...string) error {
-	return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q%s; pipsqueak list shows those that are deployed", name, nearest.Question(name, others))
 }
 
 // language returns a runtime's language: its name up to the version.
 func language(id core.RuntimeID) string {
 	return strings.TrimRight(string(id), "0123456789.")
 }
+
+// Supply returns what supplies the worker's functions with packages: it scans archives too.
+func (w *Worker) Supply() *Supply { return w.supply }

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
 // maxChanges is how many variables a function is believed to set: above it, they count as all.
@@ -55,25 +54,25 @@ func (d *deployment) tryHandler(ctx context.Context) error {
 // importOnce has an instance import the handler of a function, and ends it. With something imported ahead of
 // it that is only half of a trial when the handler's code sets what it looks at. So it is tried once more,
 // after again, with nothing ahead, when it raises, or sets what puts apart something that was ahead.
-func (w *Worker) importOnce(ctx context.Context, fn *core.Function, again func()) (tree.Trial, error) {
-	trial, err := w.tree.Try(ctx, unmeasured(fn), false)
+func (k *knowledge) importOnce(ctx context.Context, fn *core.Function, again func()) (Trial, error) {
+	trial, err := k.live.Try(ctx, unmeasured(fn), false)
 	if !trial.Ahead || ctx.Err() != nil {
 		return trial, err
 	}
 	switch {
 	case core.IsKind(err, core.KindException):
 		again()
-		return w.tree.Try(ctx, unmeasured(fn), true)
-	case err == nil && overtook(fn, trial, w.installed(fn)):
+		return k.live.Try(ctx, unmeasured(fn), true)
+	case err == nil && overtook(fn, trial, k.installed(fn)):
 		again()
-		_, err = w.tree.Try(ctx, unmeasured(fn), true)
+		_, err = k.live.Try(ctx, unmeasured(fn), true)
 	}
 	return trial, err
 }
 
 // overtook tells whether something that was perhaps imported ahead of a function's handler looks at what a trial
 // has shown the handler to set.
-func overtook(fn *core.Function, trial tree.Trial, packages []core.Installed) bool {
+func overtook(fn *core.Function, trial Trial, packages []core.Installed) bool {
 	shown := *fn
 	if note(&shown, trial); len(shown.Changes) == 0 {
 		return false
@@ -86,7 +85,7 @@ func overtook(fn *core.Function, trial tree.Trial, packages []core.Installed) bo
 }
 
 // changes are the variables that a trial has shown a function to set, besides those that are known.
-func changes(fn *core.Function, trial tree.Trial) []string {
+func changes(fn *core.Function, trial Trial) []string {
 	known := slices.Concat(fn.OwnVariables(), fn.Sets)
 	names := slices.Compact(slices.Sorted(slices.Values(trial.Sets)))
 	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(known, name) })
@@ -97,7 +96,7 @@ func changes(fn *core.Function, trial tree.Trial) []string {
 }
 
 // note notes what a trial has shown of a function.
-func note(fn *core.Function, trial tree.Trial) {
+func note(fn *core.Function, trial Trial) {
 	fn.Watched, fn.Changes = true, nil
 	if names := changes(fn, trial); len(names) > 0 {
 		fn.Changes = names
@@ -116,43 +115,39 @@ func untried(fn *core.Function) {
 // deployed by force, or by a worker that did not look. It reports whether that is something else than what
 // was taken for known. End is to be called when later instances start with what is known now: it ends those
 // that may have been overtaken.
-func (w *Worker) watch(ctx context.Context, name string, version int) (news bool, end func()) {
+func (k *knowledge) watch(ctx context.Context, name string, version int) (news bool, end func()) {
 	end = func() {}
-	w.watching.Lock()
-	defer w.watching.Unlock()
-	fn, ok := w.store.Get(name)
+	k.watching.Lock()
+	defer k.watching.Unlock()
+	fn, ok := k.store.Get(name)
 	if !ok || fn.Version != version || fn.Watched || !hasImports(&fn) {
 		return false, end
 	}
 	before := slices.Concat(fn.Sets, fn.Changes)
-	trial, err := w.importOnce(ctx, &fn, func() {})
+	trial, err := k.importOnce(ctx, &fn, func() {})
 	if err == nil {
-		fn, err = w.store.Amend(name, version, func(f *core.Function) { note(f, trial) })
+		fn, err = k.store.Amend(name, version, func(f *core.Function) { note(f, trial) })
 	}
 	if err != nil {
-		w.log.Info("import", "fn", name, "err", err) // its events tell
+		k.log.Info("import", "fn", name, "err", err) // its events tell
 		return false, end
 	}
 	if !slices.Contains(before, core.AllVariables) && len(fn.Changes) > 0 {
-		end = func() { w.sched.Drain(name) }
+		end = func() { k.live.Drain(name) }
 	}
 	return !slices.Equal(before, slices.Concat(fn.Sets, fn.Changes)), end
 }
 
 // watchLater does so off every request's path.
-func (w *Worker) watchLater(fn core.Function) {
-	if !w.learning.join() {
-		return // the next worker does it
-	}
-	go func() {
-		defer w.learning.working.Done()
-		news, end := w.watch(w.learning.ctx, fn.Name, fn.Version)
-		if known, ok := w.store.Get(fn.Name); news && ok && known.Version == fn.Version {
-			w.preloadSettled(w.learning.ctx, known)
-			w.settle(fn.Name, fn.Version, false)
+func (s *Supply) watchLater(fn core.Function) {
+	s.learning.begin(func(ctx context.Context) {
+		news, end := s.watch(ctx, fn.Name, fn.Version)
+		if known, ok := s.store.Get(fn.Name); news && ok && known.Version == fn.Version {
+			s.preloadSettled(ctx, known)
+			s.settle(fn.Name, fn.Version, false)
 			end()
 		}
-	}()
+	})
 }
 
 // unmeasuredBytes is what packages may take at import in a trial, when that was not measured: as much as in a probe.

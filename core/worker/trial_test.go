@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
 // In a trial packages that nobody has measured have room, and what is known of the function stays what it was.
@@ -35,7 +34,7 @@ func TestNote(t *testing.T) {
 		if untried(fn); fn.Watched || !slices.Equal(fn.Changes, []string{core.AllVariables}) {
 			t.Errorf("of one that nobody has tried %+v", fn)
 		}
-		if note(fn, tree.Trial{HandlerReport: core.HandlerReport{Sets: test.sets}}); !fn.Watched || !slices.Equal(fn.Changes, test.want) {
+		if note(fn, Trial{HandlerReport: core.HandlerReport{Sets: test.sets}}); !fn.Watched || !slices.Equal(fn.Changes, test.want) {
 			t.Errorf("of %v is noted %v, want %v", test.sets, fn.Changes, test.want)
 		}
 	}
@@ -69,7 +68,7 @@ func TestOvertook(t *testing.T) {
 		{imports: []string{"package1", "json"}, sets: []string{"OTHER"}, want: true}, // nobody knows what it reads
 	} {
 		fn := &core.Function{Packages: all, Imports: test.imports, Aside: test.aside, Apart: test.apart}
-		if got := overtook(fn, tree.Trial{HandlerReport: core.HandlerReport{Sets: test.sets}}, packages); got != test.want {
+		if got := overtook(fn, Trial{HandlerReport: core.HandlerReport{Sets: test.sets}}, packages); got != test.want {
 			t.Errorf("%+v: %t", test, got)
 		}
 		if len(fn.Changes) > 0 {

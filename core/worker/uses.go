@@ -1,19 +1,25 @@
 package worker
 
 import (
+	"context"
 	"maps"
-	"slices"
 	"sync"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
+// saveEvery is how often it is saved how much functions are used.
+const saveEvery = 10 * time.Second
+
 // uses is what the next worker is to know of this one's functions.
 type uses struct {
-	mu    sync.Mutex
-	saved map[string]core.Use
-	ended bool // the worker stops: its instances go, and what is saved is not to suffer from that
+	saving sync.WaitGroup
+	stop   context.CancelFunc // nil before keepUses
+	mu     sync.Mutex
+	saved  map[string]core.Use
+	ended  bool // the worker stops: its instances go, and what is saved is not to suffer from that
 }
 
 // saveUses keeps how much functions are used, when that is something else than what is kept.
@@ -34,40 +40,34 @@ func (w *Worker) saveUses() {
 	w.uses.saved = now
 }
 
+// keepUses saves how much functions are used now and then, until saveLastUses.
+func (w *Worker) keepUses() {
+	ctx, stop := context.WithCancel(context.Background())
+	w.uses.stop = stop
+	w.uses.saving.Go(func() {
+		ticks := time.NewTicker(saveEvery)
+		defer ticks.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticks.C:
+				w.saveUses()
+			}
+		}
+	})
+}
+
 // saveLastUses is saveUses for the last time.
 func (w *Worker) saveLastUses() {
+	if w.uses.stop != nil {
+		w.uses.stop()
+		w.uses.saving.Wait()
+	}
 	w.saveUses()
 	w.uses.mu.Lock()
 	w.uses.ended = true
 	w.uses.mu.Unlock()
-}
-
-// replace puts functions in the place of those of their names, takes others away, and ends the zygotes that are of no use then.
-func (w *Worker) replace(put []core.Function, gone []string) error {
-	var before []core.Function
-	for _, fn := range w.store.List() {
-		if slices.Contains(gone, fn.Name) || slices.ContainsFunc(put, func(f core.Function) bool { return f.Name == fn.Name }) {
-			before = append(before, fn)
-		}
-	}
-	if err := w.store.Switch(put, gone); err != nil {
-		return err
-	}
-	dropped := w.tree.Drop(before, w.store.List())
-	if len(dropped) > 0 && w.learning.join() {
-		go func() {
-			defer w.learning.working.Done()
-			for _, n := range dropped {
-				select {
-				case <-n.Done():
-				case <-w.learning.ctx.Done():
-					return
-				}
-			}
-			w.collect() // their packages
-		}()
-	}
-	return nil
 }
 
 // resume has the zygotes made of the functions that an earlier worker has used.

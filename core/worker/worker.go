@@ -3,7 +3,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -12,15 +11,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver"
-	"github.com/pipsqueak-faas/pipsqueak/core/probe"
 	"github.com/pipsqueak-faas/pipsqueak/core/relay"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
@@ -65,38 +61,22 @@ type Config struct {
 	Events bool
 }
 
-// Worker is one machine. It implements each part of a core.Service.
+// Worker is one machine.
 type Worker struct {
 	log    *slog.Logger
 	id     string // of the worker, see identity
 	run    string // directory of what does not outlive the worker
+	budget int64
+	events bool // the log has a line for each event
 	store  *store.Store
 	logs   *logs
 	counts counts
-	events bool // the log has a line for each event
+	uses   uses
 	house  *house
 	fleet  *driver.Fleet
 	tree   *tree.Tree
 	sched  *sched.Scheduler
-	budget int64
-	policy *scan.Policy  // nil when packages are not scanned
-	age    time.Duration // of packages that are collected
-	limit  int64         // of all packages, in bytes; 0 for half of the file system
-	keeper keeper
-
-	bench *bench
-
-	mu        sync.Mutex
-	deploying map[string]struct{}      // names with a deploy or a remove under way
-	claims    map[string]chan struct{} // packages that are being installed; closed when they are no more
-	asking    *asking                  // what packages ask for
-	turns     turns                    // of preparations
-	watching  sync.Mutex               // one trial at a time of functions that are deployed already
-	learning  *learning
-	uses      uses
-
-	signers    signing.Keys // that may sign functions; nil when nobody has to
-	advisories *advisories  // nil without a database of vulnerabilities
+	supply *Supply
 }
 
 // Open opens a worker. What an earlier worker on the same data directory has left, it ends and removes; functions that were
@@ -106,8 +86,7 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{log: config.Log, run: run, budget: config.Memory, age: cmp.Or(config.PackageAge, defaultPackageAge), limit: config.StoreLimit,
-		deploying: map[string]struct{}{}, claims: map[string]chan struct{}{}, learning: newLearning(), turns: newTurns(), asking: newAsking(), policy: config.Policy, events: config.Events}
+	w := &Worker{log: config.Log, run: run, budget: config.Memory, events: config.Events}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
@@ -149,16 +128,53 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	} else if w.budget > bytes {
 		w.log.Warn("memory", "err", fmt.Sprintf("--memory is %d MiB, over the %d MiB that %s has: the kernel may end processes before the worker does", w.budget>>20, bytes>>20, whose))
 	}
-	var warnings []error
+	var signers signing.Keys
 	var err error
 	if config.RequireSigned != "" {
-		if w.signers, err = signing.LoadKeys(config.RequireSigned); err != nil {
+		if signers, err = signing.LoadKeys(config.RequireSigned); err != nil {
 			return err
 		}
 	}
 	if _, err = relay.Addresses(config.Registries); err != nil {
 		return err
 	}
+	if err := w.openData(config, data, name); err != nil {
+		return err
+	}
+	w.house = &house{store: w.store, live: map[core.NodeID]living{}}
+	w.supply = newSupply(supplyConfig{
+		Log: w.log, Store: w.store, Fleet: supplyFleet{w}, Live: live{w}, Create: w.house.supply, Registries: config.Registries, Signers: signers,
+		Policy: config.Policy, Vulnerabilities: config.Vulnerabilities, Refuse: config.Refuse, PackageAge: config.PackageAge, StoreLimit: config.StoreLimit,
+	})
+	w.house.host, err = sandbox.Open(sandbox.Config{Dir: filepath.Join(w.run, "sandboxes"), Name: name, Store: w.store, Output: w.collectOutput,
+		Relay: w.supply.OpenRelay, Log: w.log})
+	if err != nil {
+		return err
+	}
+	w.fleet, err = driver.OpenFleet(ctx, config.Drivers, driver.FleetOptions{
+		Options: driver.Options{Dir: w.driversDir(), Env: config.Env, Log: w.log},
+		OnLost: func(language string, generation int) {
+			if w.tree != nil {
+				w.tree.DriverLost(generation)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Deployed: w.store.Deployed, Loaded: w.supply.Loaded}, fleetDrivers{w.fleet}, w.house)
+	w.supply.Teach()
+	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Unheard: w.failed, Retired: w.retired, Log: w.log}, w.tree)
+	w.resume()
+	w.supply.Start()
+	w.keepUses()
+	return nil
+}
+
+// openData opens the data directory, and ends what an earlier worker on it has left.
+func (w *Worker) openData(config Config, data, name string) error {
+	var warnings []error
+	var err error
 	if w.store, warnings, err = store.OpenAfter(data, func() error { sandbox.End(name); return nil }); err != nil {
 		return err
 	}
@@ -179,49 +195,12 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if err := errors.Join(os.RemoveAll(w.driversDir()), os.MkdirAll(w.run, 0o700)); err != nil {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "the worker's directory: %w", err)
 	}
-	w.house = &house{store: w.store, live: map[core.NodeID]living{}}
-	w.bench = &bench{log: w.log, create: w.house.box, registries: config.Registries}
-	w.house.host, err = sandbox.Open(sandbox.Config{Dir: filepath.Join(w.run, "sandboxes"), Name: name, Store: w.store, Output: w.collectOutput,
-		Relay: w.bench.openRelay, Log: w.log})
-	if err != nil {
-		return err
-	}
-	w.fleet, err = driver.OpenFleet(ctx, config.Drivers, driver.FleetOptions{
-		Options: driver.Options{Dir: w.driversDir(), Env: config.Env, Log: w.log},
-		OnLost: func(language string, generation int) {
-			if w.tree != nil {
-				w.tree.DriverLost(generation)
-			}
-		},
-	})
-	if err != nil {
-		return err
-	}
-	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Deployed: w.store.Deployed, Loaded: w.loaded}, fleetDrivers{w.fleet}, w.house)
-	installed := w.store.Installed()
-	w.learnAsks(installed)
-	for _, fn := range w.store.List() {
-		w.learnCosts(&fn, w.of(&fn, installed))
-	}
-	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Unheard: w.failed, Retired: w.retired, Log: w.log}, w.tree)
-	w.resume()
-	for _, fn := range w.store.List() {
-		packages := w.of(&fn, installed)
-		if w.reconsider(&fn, packages) || waits(&fn) || slices.ContainsFunc(packages, func(p core.Installed) bool { return probe.Stale(p, packages) }) {
-			w.prepareLater(fn, nil)
-		} else if !fn.Watched && hasImports(&fn) {
-			w.watchLater(fn)
-		}
-	}
-	w.startKeeper()
-	w.collect()
-	w.openAdvisories(config)
 	return nil
 }
 
 // collectOutput reads what a process prints: a function's log, or what an installer or a trial has to say should it fail.
 func (w *Worker) collectOutput(config core.SandboxConfig, stream string, output *sandbox.Output) {
-	if !w.bench.collect(config, output) {
+	if !w.supply.Collect(config, output) {
 		w.logs.collect(config, stream, output)
 	}
 }
@@ -241,17 +220,17 @@ const closeTime = 10 * time.Second
 // worker. It may be called once.
 func (w *Worker) Close(ctx context.Context) error {
 	var err error
-	w.advisories.close()
-	w.stopKeeper()
+	if w.supply != nil {
+		w.supply.Close()
+	}
 	if w.sched != nil {
 		w.saveLastUses()
-	}
-	if w.sched != nil && !w.sched.Close(ctx) {
-		w.log.Warn("evict", "err", "events were still running when the worker stopped waiting for them")
+		if !w.sched.Close(ctx) {
+			w.log.Warn("evict", "err", "events were still running when the worker stopped waiting for them")
+		}
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 	defer cancel()
-	w.learning.close()
 	if w.tree != nil {
 		err = errors.Join(err, w.tree.Close(end))
 	}
@@ -276,94 +255,4 @@ func machineMemory() int64 {
 		return 1 << 30
 	}
 	return int64(info.Totalram) * int64(info.Unit)
-}
-
-// fleetDrivers is the fleet as the tree wants it.
-type fleetDrivers struct{ *driver.Fleet }
-
-func (f fleetDrivers) Driver(ctx context.Context, id core.RuntimeID) (tree.Live, error) {
-	d, runtime, generation, err := f.Fleet.Driver(ctx, id)
-	if err != nil {
-		return tree.Live{}, err
-	}
-	return tree.Live{Driver: d, Runtime: runtime, Generation: generation, Protocol: d.Protocol()}, nil
-}
-
-// house is the sandbox host as the tree wants it. It also knows which code and packages live processes have, for the store must keep
-// those, and makes no sandbox with what is quarantined.
-type house struct {
-	host  *sandbox.Host
-	store *store.Store
-	mu    sync.Mutex
-	live  map[core.NodeID]living
-}
-
-// living is a sandbox that is there, or is being made.
-type living struct {
-	core.SandboxConfig
-	done <-chan struct{} // nil while it is being made
-}
-
-func (h *house) Create(ctx context.Context, config core.SandboxConfig) (tree.Sandbox, error) {
-	s, err := h.create(ctx, config)
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-// box is Create for the bench.
-func (h *house) box(ctx context.Context, config core.SandboxConfig) (box, error) {
-	s, err := h.create(ctx, config)
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
-}
-
-func (h *house) create(ctx context.Context, config core.SandboxConfig) (*sandbox.Sandbox, error) {
-	// In this order: what is said to be used before it is looked for is not collected in between.
-	h.mu.Lock()
-	h.live[config.ID] = living{SandboxConfig: config}
-	h.mu.Unlock()
-	if err := h.store.Refused(config.Runtime.ID, config.Code, config.Packages); err != nil {
-		h.forget(config.ID)
-		return nil, err
-	}
-	s, err := h.host.Create(ctx, config)
-	if err != nil {
-		h.forget(config.ID)
-		return nil, err
-	}
-	h.mu.Lock()
-	h.live[config.ID] = living{config, s.Done()}
-	h.mu.Unlock()
-	go func() {
-		<-s.Done()
-		h.forget(config.ID)
-	}()
-	return s, nil
-}
-
-func (h *house) forget(id core.NodeID) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.live, id)
-}
-
-// uses tells whether a live process has the code or package with that digest.
-func (h *house) uses(digest string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, config := range h.live {
-		select {
-		case <-config.done:
-			continue
-		default:
-		}
-		if config.Code == digest || slices.ContainsFunc(config.Packages, func(p core.Package) bool { return p.Digest == digest }) {
-			return true
-		}
-	}
-	return false
 }
