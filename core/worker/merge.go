@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -16,12 +17,12 @@ import (
 const mergeWait = 20 * time.Millisecond
 
 // merged returns the logs of several functions as one, in the order of the lines' times. Those that are followed come without an end, and their lines as they come.
-// The caller closes it, which closes the readers.
-func merged(ctx context.Context, names []string, follow bool, open func(name string) (io.ReadCloser, error)) (io.ReadCloser, error) {
+// The caller closes it, which closes the readers: each of them ends with the context that it was opened with.
+func merged(ctx context.Context, names []string, follow bool, open func(ctx context.Context, name string) (io.ReadCloser, error)) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	m := &merge{ctx: ctx, cancel: cancel, follow: follow, arrived: make(chan arrival), heads: make([]arrival, len(names))}
 	for i, name := range names {
-		reader, err := open(name)
+		reader, err := open(ctx, name)
 		if core.IsKind(err, core.KindNotFound) { // it was removed meanwhile
 			continue
 		}
@@ -30,7 +31,7 @@ func merged(ctx context.Context, names []string, follow bool, open func(name str
 		}
 		m.readers = append(m.readers, reader)
 		m.waiting++
-		go m.read(i, reader)
+		m.reading.Go(func() { m.read(i, reader) })
 	}
 	return m, nil
 }
@@ -40,7 +41,7 @@ func (w *Worker) mergedLogs(ctx context.Context, functions []string, query core.
 	if query.Tail >= 0 {
 		kept := query
 		kept.Follow = false
-		r, err := merged(ctx, functions, false, func(function string) (io.ReadCloser, error) { return w.Logs(ctx, function, kept) })
+		r, err := merged(ctx, functions, false, func(ctx context.Context, function string) (io.ReadCloser, error) { return w.Logs(ctx, function, kept) })
 		if err != nil {
 			return nil, err
 		}
@@ -63,7 +64,7 @@ func (w *Worker) mergedLogs(ctx context.Context, functions []string, query core.
 		}
 		query.Tail = core.AllLines
 	}
-	return merged(ctx, functions, query.Follow, func(function string) (io.ReadCloser, error) { return w.Logs(ctx, function, query) })
+	return merged(ctx, functions, query.Follow, func(ctx context.Context, function string) (io.ReadCloser, error) { return w.Logs(ctx, function, query) })
 }
 
 // merge reads lines of several logs.
@@ -72,6 +73,7 @@ type merge struct {
 	cancel  func()
 	follow  bool
 	readers []io.ReadCloser
+	reading sync.WaitGroup
 	arrived chan arrival
 	heads   []arrival // the next line of each log, where it has come
 	waiting int       // logs of which it has not, and that have not ended
@@ -166,6 +168,7 @@ func (m *merge) gather() error {
 // Close implements io.Closer.
 func (m *merge) Close() error {
 	m.cancel()
+	m.reading.Wait() // what is read is not closed meanwhile
 	var err error
 	for _, reader := range m.readers {
 		err = errors.Join(err, reader.Close())

@@ -40,7 +40,7 @@ func texts(t *testing.T, lines string) (all string) {
 
 func TestMerged(t *testing.T) {
 	all := map[string]string{"a": logOf("a", 1, 4, 5), "b": logOf("b", 2, 3, 6), "c": ""}
-	reader, err := merged(t.Context(), []string{"a", "b", "c", "gone"}, false, func(name string) (io.ReadCloser, error) {
+	reader, err := merged(t.Context(), []string{"a", "b", "c", "gone"}, false, func(_ context.Context, name string) (io.ReadCloser, error) {
 		if name == "gone" {
 			return nil, notFound(name)
 		}
@@ -56,10 +56,12 @@ func TestMerged(t *testing.T) {
 	if err := reader.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := merged(t.Context(), []string{"a"}, false, func(string) (io.ReadCloser, error) { return nil, errors.New("no disk") }); err == nil {
+	if _, err := merged(t.Context(), []string{"a"}, false, func(context.Context, string) (io.ReadCloser, error) { return nil, errors.New("no disk") }); err == nil {
 		t.Error("a log that cannot be read is left out")
 	}
-	reader, err = merged(t.Context(), []string{"a"}, false, func(string) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("no JSON\n")), nil })
+	reader, err = merged(t.Context(), []string{"a"}, false, func(context.Context, string) (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader("no JSON\n")), nil
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,8 +80,9 @@ func TestMergedFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		writers := map[string]*io.PipeWriter{}
-		reader, err := merged(ctx, []string{"a", "b"}, true, func(name string) (io.ReadCloser, error) {
+		reader, err := merged(ctx, []string{"a", "b"}, true, func(ctx context.Context, name string) (io.ReadCloser, error) {
 			r, w := io.Pipe()
+			context.AfterFunc(ctx, func() { r.Close() })
 			writers[name] = w
 			return r, nil
 		})
