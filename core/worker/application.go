@@ -61,19 +61,22 @@ func (b *batch) leaveOut() error {
 	if len(b.all) == 0 {
 		return core.Errorf(core.KindInvalid, core.FaultCaller, "the application %s has no function: list one below 'functions' in %s, or remove the application", b.application, bundle.ManifestFile)
 	}
-	before := b.FunctionsOf(b.application)
+	before, kept := b.FunctionsOf(b.application), false
 	for _, name := range before {
 		if slices.ContainsFunc(b.all, func(d *deployment) bool { return d.fn.Name == name }) {
+			kept = true
 			continue
 		}
-		b.gone = append(b.gone, name)
 		done, err := b.claims.name(name)
 		if err != nil {
 			return err
 		}
 		b.ends = append(b.ends, done)
+		if b.isOf(name, b.application) {
+			b.gone = append(b.gone, name)
+		}
 	}
-	if len(before) > 0 && len(b.gone) == len(before) {
+	if len(before) > 0 && !kept {
 		return core.Errorf(core.KindConflict, core.FaultCaller,
 			"there is an application %q with other functions (%s), and none of them is in this one: give this one another name with 'name' in %s or --name, or remove that one first",
 			b.application, strings.Join(before, ", "), bundle.ManifestFile)
@@ -127,30 +130,43 @@ func (s *Supply) RemoveApplication(_ context.Context, name string) ([]string, er
 		return nil, err
 	}
 	defer done()
-	names := s.FunctionsOf(name)
-	if len(names) == 0 {
+	removed, err := s.removeAll(s.FunctionsOf(name), name)
+	if err == nil && len(removed) == 0 {
 		return nil, core.Errorf(core.KindNotFound, core.FaultCaller, "there is no application %q; pipsqueak list shows those that are deployed", name)
 	}
-	return names, s.removeAll(names)
+	return removed, err
 }
 
-// removeAll removes functions at once.
-func (s *Supply) removeAll(names []string) error {
+// isOf tells whether a function is of an application now, or is at all when the application is "".
+func (s *Supply) isOf(name, application string) bool {
+	fn, ok := s.store.Get(name)
+	return ok && (application == "" || fn.Application == application)
+}
+
+// removeAll removes functions at once, and returns them: those that are of the application when their names are kept. Another deploy
+// or removal may have been quicker.
+func (s *Supply) removeAll(names []string, application string) (removed []string, err error) {
 	for _, name := range names {
 		done, err := s.claims.name(name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		defer done()
+		if s.isOf(name, application) {
+			removed = append(removed, name)
+		}
 	}
-	if err := s.replace(nil, names); err != nil {
-		return err
+	if len(removed) == 0 {
+		return nil, nil
 	}
-	for _, name := range names {
+	if err := s.replace(nil, removed); err != nil {
+		return nil, err
+	}
+	for _, name := range removed {
 		s.forget(name)
 	}
 	s.care.collect()
-	return nil
+	return removed, nil
 }
 
 // replace puts functions in the place of those of their names, takes others away, and ends the zygotes that are of no use then.

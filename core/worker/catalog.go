@@ -21,11 +21,8 @@ func (s *Supply) Functions(context.Context) ([]core.Function, error) {
 
 // Remove implements core.Catalog.
 func (s *Supply) Remove(_ context.Context, name string) error {
-	if _, ok := s.store.Get(name); !ok {
-		return s.NotFound(name)
-	}
-	err := s.removeAll([]string{name})
-	if core.IsKind(err, core.KindNotFound) {
+	removed, err := s.removeAll([]string{name}, "")
+	if err == nil && len(removed) == 0 {
 		return s.NotFound(name)
 	}
 	return err

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -72,6 +73,27 @@ func (b *buffer) Reset() {
 }
 
 func (b *buffer) Len() int { return len(b.String()) }
+
+// inWorld runs a test in a world and a bubble of time.
+func inWorld(t *testing.T, change func(*supplyConfig), test func(*testing.T, *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, change)) })
+}
+
+// set changes the world while others may look at it.
+func (w *world) set(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+}
+
+// step is what a method of the driver begins with.
+func (w *world) step(m drivertest.Method) {
+	w.mu.Lock()
+	during := w.during
+	w.mu.Unlock()
+	during(m)
+}
 
 func newWorld(t testing.TB, change func(*supplyConfig)) *world {
 	t.Helper()
@@ -179,7 +201,7 @@ type packer struct {
 }
 
 func (p packer) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
-	p.w.during(drivertest.Resolve)
+	p.w.step(drivertest.Resolve)
 	resolution, err := p.Fake.Resolve(ctx, request)
 	if request.Lock != nil {
 		resolution.Packages = request.Lock.Packages
@@ -188,7 +210,7 @@ func (p packer) Resolve(ctx context.Context, request core.ResolveRequest) (core.
 }
 
 func (p packer) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) ([]core.Receipt, error) {
-	p.w.during(drivertest.Install)
+	p.w.step(drivertest.Install)
 	receipts, err := p.Fake.Install(ctx, request, progress)
 	for i, locked := range request.Packages {
 		if err == nil {
@@ -201,7 +223,7 @@ func (p packer) Install(ctx context.Context, request core.InstallRequest, progre
 }
 
 func (p packer) Scan(ctx context.Context, request core.ScanRequest) (core.Scanned, error) {
-	p.w.during(drivertest.Scan)
+	p.w.step(drivertest.Scan)
 	return p.Fake.Scan(ctx, request)
 }
 
@@ -234,7 +256,10 @@ func (l lives) Uses(digest string) bool {
 
 func (l lives) Try(_ context.Context, fn *core.Function, alone bool) (Trial, error) {
 	l.note("try %s %d", fn.Name, fn.Version)
-	return l.w.trial(fn, alone)
+	l.w.mu.Lock()
+	trial := l.w.trial
+	l.w.mu.Unlock()
+	return trial(fn, alone)
 }
 
 func (l lives) Switched(before []core.Function) (ended []<-chan struct{}) {
