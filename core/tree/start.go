@@ -81,6 +81,9 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, tri
 	phases.Import += took
 	t.noteImport(fn, took)
 	if err != nil {
+		if trial != nil {
+			<-n.done // nothing is left of one
+		}
 		return nil, "", err
 	}
 	t.mu.Lock()

@@ -38,6 +38,11 @@ func TestTry(t *testing.T) {
 		if _, err := tr.Try(t.Context(), f, false); !core.IsKind(err, core.KindException) {
 			t.Errorf("%v", err)
 		}
+		for _, n := range tr.Snapshot() {
+			if n.Role == core.RoleInstance {
+				t.Errorf("%s is left of a trial that has failed", n.ID)
+			}
+		}
 		rest(time.Minute)
 		for id, b := range w.boxes {
 			if b.config.Role == core.RoleInstance && !b.gone() {
