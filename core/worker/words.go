@@ -116,13 +116,17 @@ func (l *lastWords) asked(id core.NodeID, address string, failed error) {
 	}
 }
 
-// take returns the words of an installer that has ended, and what it said last, and forgets it.
+// take returns the words of an installer that has ended, and what it said last, and forgets it. Its output may not have been read to
+// its end yet, or not at all.
 func (l *lastWords) take(id core.NodeID) (said string, w *words) {
-	w = l.forget(id)
+	l.mu.Lock()
+	w = l.said[id]
+	l.mu.Unlock()
 	select {
 	case <-w.ended:
 	case <-time.After(wordsWait):
 	}
+	l.forget(id)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.ToValidUTF8(strings.TrimSpace(string(w.text)), "?"), w
