@@ -18,6 +18,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
+	"github.com/pipsqueak-faas/pipsqueak/core/supply"
 	"github.com/pipsqueak-faas/pipsqueak/core/worker"
 )
 
@@ -156,7 +157,7 @@ func (s *scanning) run(ctx context.Context, target string, config workerConfig) 
 		return core.Errorf(core.KindInvalid, core.FaultCaller, "there is nothing to scan in %s: it has no archive of packages, and is no directory of a function", target)
 	}
 	s.shown = &crawled{out: s.err, terminal: s.terminal, now: s.now, began: s.now(), total: len(archives)}
-	crawl := worker.Crawl{Jobs: s.jobs, Tell: s.tell}
+	crawl := supply.Crawl{Jobs: s.jobs, Tell: s.tell}
 	if s.results.Any() {
 		crawl.Known = s.results.Known
 	}
@@ -174,7 +175,7 @@ func functionDir(target string) string {
 }
 
 // function scans the packages of a function.
-func (s *scanning) function(ctx context.Context, w *worker.Supply, dir string) error {
+func (s *scanning) function(ctx context.Context, w *supply.Supply, dir string) error {
 	_, parts, err := partsOf(ctx, dir, "")
 	if err != nil {
 		return err

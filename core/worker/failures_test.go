@@ -11,6 +11,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
+	"github.com/pipsqueak-faas/pipsqueak/core/supply"
 )
 
 // Each failed event is one line in the worker's log and one in the function's, and a flood of refusals is not one of lines.
@@ -91,7 +92,7 @@ func deployed(t *testing.T, log io.Writer, functions ...core.Function) *Worker {
 		t.Fatal(err)
 	}
 	w := &Worker{log: slog.New(slog.NewTextHandler(log, nil)), store: kept, logs: openTestLogs(t, t.TempDir())}
-	w.supply = newSupply(supplyConfig{Log: w.log, Store: kept, Live: live{w}})
+	w.supply = supply.New(supply.Config{Log: w.log, Store: kept, Live: live{w}})
 	t.Cleanup(func() {
 		w.supply.Close()
 		kept.Close()

@@ -8,6 +8,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
+	"github.com/pipsqueak-faas/pipsqueak/core/supply"
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
@@ -35,7 +36,7 @@ func (h *house) Create(ctx context.Context, config core.SandboxConfig) (tree.San
 }
 
 // supply is Create as supply wants it.
-func (h *house) supply(ctx context.Context, config core.SandboxConfig) (Sandbox, error) {
+func (h *house) supply(ctx context.Context, config core.SandboxConfig) (supply.Sandbox, error) {
 	s, err := h.create(ctx, config)
 	if err != nil {
 		return nil, err

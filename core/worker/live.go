@@ -8,6 +8,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver"
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
+	"github.com/pipsqueak-faas/pipsqueak/core/supply"
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
@@ -25,7 +26,7 @@ func (f fleetDrivers) Driver(ctx context.Context, id core.RuntimeID) (tree.Live,
 // supplyFleet is the fleet as supply wants it. It has no drivers before the fleet is open.
 type supplyFleet struct{ *Worker }
 
-func (f supplyFleet) Driver(ctx context.Context, id core.RuntimeID) (Driver, core.Runtime, error) {
+func (f supplyFleet) Driver(ctx context.Context, id core.RuntimeID) (supply.Driver, core.Runtime, error) {
 	d, runtime, _, err := f.fleet.Driver(ctx, id)
 	return d, runtime, err
 }
@@ -54,9 +55,9 @@ func (l live) LearnPackages(asks plan.Asks, needs plan.Needs) {
 	l.tree.LearnNeeds(needs)
 }
 
-func (l live) Try(ctx context.Context, fn *core.Function, alone bool) (Trial, error) {
+func (l live) Try(ctx context.Context, fn *core.Function, alone bool) (supply.Trial, error) {
 	trial, err := l.tree.Try(ctx, fn, alone)
-	return Trial(trial), err
+	return supply.Trial(trial), err
 }
 
 func (l live) Switched(before []core.Function) (ended []<-chan struct{}) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/supply"
 )
 
 var dawn = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -42,7 +43,7 @@ func TestMerged(t *testing.T) {
 	all := map[string]string{"a": logOf("a", 1, 4, 5), "b": logOf("b", 2, 3, 6), "c": ""}
 	reader, err := merged(t.Context(), []string{"a", "b", "c", "gone"}, false, func(_ context.Context, name string) (io.ReadCloser, error) {
 		if name == "gone" {
-			return nil, notFound(name)
+			return nil, supply.NotFound(name)
 		}
 		return io.NopCloser(strings.NewReader(all[name])), nil
 	})

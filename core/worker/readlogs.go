@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/supply"
 )
 
 // read returns the kept lines of a version of a function and those before that the query asks for, and with Follow those to come until the context
@@ -18,7 +19,7 @@ import (
 func (l *logs) read(ctx context.Context, name string, version int, query core.LogQuery) (io.ReadCloser, error) {
 	f := l.of(name, version)
 	if f == nil {
-		return nil, notFound(name)
+		return nil, supply.NotFound(name)
 	}
 	r := &logReader{ctx: ctx, log: f, follow: query.Follow}
 	f.mu.Lock()

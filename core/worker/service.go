@@ -9,6 +9,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/sched"
+	"github.com/pipsqueak-faas/pipsqueak/core/supply"
 )
 
 // Service returns the worker as the parts of a service. All of them are there.
@@ -78,4 +79,4 @@ func language(id core.RuntimeID) string {
 }
 
 // Supply returns what supplies the worker's functions with packages: it scans archives too.
-func (w *Worker) Supply() *Supply { return w.supply }
+func (w *Worker) Supply() *supply.Supply { return w.supply }

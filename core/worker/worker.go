@@ -23,6 +23,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sched"
 	"github.com/pipsqueak-faas/pipsqueak/core/signing"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
+	"github.com/pipsqueak-faas/pipsqueak/core/supply"
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
@@ -76,7 +77,7 @@ type Worker struct {
 	fleet  *driver.Fleet
 	tree   *tree.Tree
 	sched  *sched.Scheduler
-	supply *Supply
+	supply *supply.Supply
 }
 
 // Open opens a worker. What an earlier worker on the same data directory has left, it ends and removes; functions that were
@@ -142,7 +143,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 		return err
 	}
 	w.house = &house{store: w.store, live: map[core.NodeID]living{}}
-	w.supply = newSupply(supplyConfig{
+	w.supply = supply.New(supply.Config{
 		Log: w.log, Store: w.store, Fleet: supplyFleet{w}, Live: live{w}, Create: w.house.supply, Registries: config.Registries, Signers: signers,
 		Policy: config.Policy, Vulnerabilities: config.Vulnerabilities, Refuse: config.Refuse, PackageAge: config.PackageAge, StoreLimit: config.StoreLimit,
 	})
