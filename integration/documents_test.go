@@ -31,6 +31,9 @@ var notRun = map[string]string{
 	"sudo ../bin/pipsqueak doctor --drivers build":                                             "TestDriverNew starts the driver",
 	"cd pipsqueak-driver-perl && make build && sudo make check":                                "TestDriverNew does it",
 	"sudo drivercheck bin/pipsqueak-driver-python --handlers drivers/python/testdata/handlers": "docs/conformance.md runs it",
+	"GOOS=windows GOARCH=amd64 go build -o pipsqueak.exe ./cmd/pipsqueak":                      "TestClientBuildsElsewhere does it",
+	"GOOS=darwin GOARCH=arm64 go build -o pipsqueak-mac ./cmd/pipsqueak":                       "TestClientBuildsElsewhere does it",
+	"GOOS=linux GOARCH=arm64 go build -o pipsqueak-arm ./cmd/pipsqueak":                        "TestClientBuildsElsewhere does it",
 	`gdb --args bin/libexec/native/once handler.so '{"name": "pip"}'`:                          "a debugger waits for a person",
 }
 
