@@ -60,14 +60,14 @@ func (s *Store) CollectPackages(keep Keep, inUse func(digest string) bool) ([]co
 	now := time.Now()
 	for _, e := range entries {
 		if needed[e.Digest] || s.held[e.Digest] > 0 || inUse(e.Digest) {
-			touch(e.path, now) // it is to be kept for as long after this use as any other
+			s.use(e.path, now) // it is to be kept for as long after this use as any other
 			continue
 		}
 		if !e.Used.Before(keep.Since) && total <= keep.Limit {
 			continue
 		}
-		if err := os.Remove(e.path); err != nil {
-			return removed, files.DiskError(e.path, err)
+		if err := s.forget(e.path); err != nil {
+			return removed, err
 		}
 		removed = append(removed, e.Installed)
 		if sharers[e.Digest]--; sharers[e.Digest] == 0 {
@@ -102,28 +102,11 @@ func (s *Store) Drop(digest string) (bool, error) {
 		if e.Digest != digest {
 			continue
 		}
-		if err := os.Remove(e.path); err != nil {
-			return false, files.DiskError(e.path, err)
+		if err := s.forget(e.path); err != nil {
+			return false, err
 		}
 	}
 	return true, nil
-}
-
-// indexed is an entry of the index with its place.
-type indexed struct {
-	core.Installed
-	path string
-}
-
-// entries returns the entries of the index that can be read, those that were used longest ago first.
-func (s *Store) entries() (all []indexed) {
-	for _, path := range s.index() {
-		if found, err := readInstalled(path); err == nil {
-			all = append(all, indexed{found, path})
-		}
-	}
-	slices.SortStableFunc(all, func(a, b indexed) int { return a.Used.Compare(b.Used) })
-	return all
 }
 
 // trash is a directory in staging for what is removed, made when there is something.

@@ -23,7 +23,7 @@ func install(t testing.TB, s *Store, name, content string, unused time.Duration)
 	must(t, err)
 	path, err := s.indexPath("fake1", p.Locked, "")
 	must(t, err)
-	touch(path, time.Now().Add(-unused))
+	s.use(path, time.Now().Add(-unused))
 	return p
 }
 

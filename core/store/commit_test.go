@@ -219,6 +219,10 @@ func TestPackages(t *testing.T) {
 		t.Errorf("installed again: %+v, %v", again, err)
 	}
 	must(t, os.WriteFile(filepath.Join(s.dir, "index/fake1/numpy-2.0.json"), []byte("{"), 0o644))
+	must(t, s.Close())
+	s, _, err = Open(s.dir)
+	must(t, err)
+	defer s.Close()
 	if _, ok := s.Lookup("fake1", tests[0]); ok {
 		t.Error("a damaged index entry counts")
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
@@ -40,13 +41,6 @@ func (s *Store) PackagePath(runtime core.RuntimeID, digest string) (string, erro
 		}
 	}
 	return path, nil
-}
-
-// knowCopy remembers which copy a package has according to its entry of the index.
-func (s *Store) knowCopy(entry core.Installed) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.compiled[compiledKey{entry.Runtime, entry.Digest}] = entry.Compiled
 }
 
 // Uncompiled returns those of the installed packages that have no compiled copy.
@@ -228,16 +222,18 @@ func (s *Store) rewrite(desk string, runtime core.RuntimeID, packages core.Set, 
 	type move struct{ from, to string }
 	var moves []move
 	var entries []core.Installed
-	for i, path := range s.indexOf(runtime, packages) {
-		entry, err := readInstalled(path)
-		if err != nil || entry.Runtime != runtime || !change(&entry) {
+	for i, e := range s.entriesOf(runtime, packages) {
+		entry := e.Installed
+		if entry.Runtime != runtime || !change(&entry) {
 			continue
 		}
+		entry.Used = time.Now().UTC() // as its file is
 		file := filepath.Join(desk, fmt.Sprintf("%d.json", i))
-		if err := writeEntry(file, entry); err != nil {
+		entry, err := writeEntry(file, entry)
+		if err != nil {
 			return err
 		}
-		moves, entries = append(moves, move{file, path}), append(entries, entry)
+		moves, entries = append(moves, move{file, e.path}), append(entries, entry)
 	}
 	if len(moves) == 0 {
 		return nil
@@ -251,7 +247,7 @@ func (s *Store) rewrite(desk string, runtime core.RuntimeID, packages core.Set, 
 		if err := os.Rename(m.from, m.to); err != nil {
 			return files.DiskError(m.to, err)
 		}
-		s.knowCopy(entries[i])
+		s.know(m.to, entries[i])
 	}
 	return nil
 }

@@ -60,23 +60,8 @@ func (s *Store) unmark(tree Tree) error {
 	return nil
 }
 
-// loadIndex reads what may not be used, and what is compiled.
-func (s *Store) loadIndex() error {
-	if err := s.loadRules(); err != nil {
-		return err
-	}
-	for _, name := range s.index() {
-		entry, err := readInstalled(name)
-		if err != nil {
-			continue
-		}
-		s.knowCopy(entry)
-		if entry.Quarantine != "" {
-			if err := s.adoptQuarantine(name, entry); err != nil {
-				return err
-			}
-		}
-	}
+// loadMarks reads which trees are damaged.
+func (s *Store) loadMarks() error {
 	for _, area := range []Area{Code, Packages} {
 		marks, err := fs.Glob(os.DirFS(s.dir), string(area)+"/*"+damagedSuffix)
 		if err != nil {

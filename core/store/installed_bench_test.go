@@ -31,9 +31,13 @@ func BenchmarkInstalledOf(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if err := writeEntry(path, p); err != nil {
+			if _, err := writeEntry(path, p); err != nil {
 				b.Fatal(err)
 			}
+		}
+		s.Close()
+		if s, _, err = Open(s.dir); err != nil {
+			b.Fatal(err)
 		}
 		all := s.Installed()
 		var some core.Set

@@ -37,7 +37,8 @@ func (s *Store) RememberedLock(inputs string) *core.Lock {
 	if json.Unmarshal(data, lock) != nil || lock.Inputs != inputs {
 		return nil
 	}
-	touch(path, time.Now())
+	now := time.Now()
+	_ = os.Chtimes(path, now, now) // when that cannot be written the lock may be collected too early
 	return lock
 }
 

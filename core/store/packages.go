@@ -24,7 +24,7 @@ import (
 )
 
 // Lookup returns the package that was installed from one of the archives of a lock. Not ok means that it has to be installed: an
-// index entry that cannot be read, or whose files are damaged or gone, counts as none; so does what code of the package has made, for a
+// index entry whose files are damaged or gone counts as none; so does what code of the package has made, for a
 // lock that allows none.
 func (s *Store) Lookup(runtime core.RuntimeID, wanted core.Locked) (core.Installed, bool) {
 	found, _, ok := s.lookup(runtime, wanted)
@@ -41,8 +41,8 @@ func (s *Store) lookup(runtime core.RuntimeID, wanted core.Locked) (found core.I
 		if err != nil {
 			return core.Installed{}, "", false
 		}
-		found, err := readInstalled(path)
-		if err != nil || found.Runtime != runtime || found.Name != wanted.Name || found.Version != wanted.Version || found.Locked.Scripts != wanted.Scripts || s.isDamaged(Tree{Packages, found.Digest}) {
+		found, known := s.entry(path)
+		if !known || found.Runtime != runtime || found.Name != wanted.Name || found.Version != wanted.Version || found.Locked.Scripts != wanted.Scripts || s.isDamaged(Tree{Packages, found.Digest}) {
 			continue
 		}
 		if _, err := s.path(Tree{Packages, found.Digest}); err == nil {
@@ -75,7 +75,7 @@ func (s *Store) Take(runtime core.RuntimeID, wanted []core.Locked, hold *Hold) (
 			return nil, nil, err
 		}
 		hold.add(found.Digest)
-		touch(path, now)
+		s.use(path, now)
 		have = append(have, found.Package)
 	}
 	return have, missing, nil
@@ -89,17 +89,25 @@ func (s *Store) requireMore(path string, entry core.Installed, requires []string
 		return nil
 	}
 	entry.Locked.Requires = all
+	return s.writeIndex(path, entry)
+}
+
+// writeIndex makes the file of an entry of the index, whole or not at all, and knows the entry. The caller holds writes.
+func (s *Store) writeIndex(path string, entry core.Installed) error {
 	data, err := json.Marshal(entry)
 	if err != nil {
 		return files.DiskError(path, err)
 	}
-	return s.writeFile(path, data)
+	if err := s.writeFile(path, data); err != nil {
+		return err
+	}
+	entry.Used = time.Now().UTC()
+	s.know(path, entry)
+	return nil
 }
 
-// touch says that the thing at path was used now. When that cannot be written it may be collected too early, and is fetched again.
-func touch(path string, now time.Time) { _ = os.Chtimes(path, now, now) }
-
-// Find returns what is known of a package of a function. Not ok means that its index entry is gone or damaged.
+// Find returns what is known of a package of a function. Not ok means that its index entry is gone or damaged. Slices and pointers are
+// shared and must not be changed.
 func (s *Store) Find(runtime core.RuntimeID, pkg core.Package) (core.Installed, bool) {
 	found, ok := s.find(runtime, pkg)
 	if ok {
@@ -109,22 +117,18 @@ func (s *Store) Find(runtime core.RuntimeID, pkg core.Package) (core.Installed, 
 }
 
 func (s *Store) find(runtime core.RuntimeID, pkg core.Package) (core.Installed, bool) {
-	for _, path := range s.indexOf(runtime, core.Set{pkg}) {
-		if found, err := readInstalled(path); err == nil && found.Package == pkg {
-			return found, true
-		}
+	if found := s.entriesOf(runtime, core.Set{pkg}); len(found) > 0 {
+		return found[0].Installed, true
 	}
 	return core.Installed{}, false
 }
 
-// Installed returns all installed packages, sorted as in core.Inventory. Entries of the index that cannot be read are left out.
+// Installed returns all installed packages, sorted as in core.Inventory, as Find does. The slice is the caller's.
 func (s *Store) Installed() []core.Installed {
 	var all []core.Installed
-	for _, path := range s.index() {
-		if found, err := readInstalled(path); err == nil {
-			found.Quarantine = s.quarantine(found)
-			all = append(all, found)
-		}
+	for _, e := range s.entries() {
+		e.Quarantine = s.quarantine(e.Installed)
+		all = append(all, e.Installed)
 	}
 	slices.SortFunc(all, func(a, b core.Installed) int {
 		return cmp.Or(a.Compare(b.Package), strings.Compare(string(a.Runtime), string(b.Runtime)))
@@ -132,83 +136,15 @@ func (s *Store) Installed() []core.Installed {
 	return all
 }
 
-// InstalledOf returns those of the packages that are installed for a runtime, sorted. It reads no other entries of the index than theirs.
+// InstalledOf returns those of the packages that are installed for a runtime, sorted, as Find does.
 func (s *Store) InstalledOf(runtime core.RuntimeID, packages core.Set) []core.Installed {
 	all := make([]core.Installed, 0, len(packages))
-	for _, path := range s.indexOf(runtime, packages) {
-		found, err := readInstalled(path)
-		if _, wanted := slices.BinarySearchFunc(packages, found.Package, core.Package.Compare); err == nil && wanted {
-			found.Quarantine = s.quarantine(found)
-			all = append(all, found)
-		}
+	for _, e := range s.entriesOf(runtime, packages) {
+		e.Quarantine = s.quarantine(e.Installed)
+		all = append(all, e.Installed)
 	}
 	slices.SortFunc(all, func(a, b core.Installed) int { return a.Compare(b.Package) })
 	return all
-}
-
-// indexOf returns the paths of the entries of packages, from whatever archive, for a runtime.
-func (s *Store) indexOf(runtime core.RuntimeID, packages core.Set) (paths []string) {
-	bases := map[string]bool{}
-	area := ""
-	for _, p := range packages {
-		if path, err := s.indexPath(runtime, core.Locked{Name: p.Name, Version: p.Version}, ""); err == nil {
-			area, bases[filepath.Base(path)] = filepath.Dir(path), true
-		}
-	}
-	dir, err := os.Open(area)
-	if err != nil {
-		return nil
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	for _, name := range names {
-		if base, _, _ := strings.Cut(strings.TrimSuffix(name, ".json"), "@"); bases[base+".json"] {
-			paths = append(paths, filepath.Join(area, name))
-		}
-	}
-	return paths
-}
-
-// index returns the paths of all entries of the index.
-func (s *Store) index() []string {
-	names, err := fs.Glob(os.DirFS(s.dir), "index/*/*.json")
-	if err != nil {
-		panic(err) // only of a bad pattern
-	}
-	for i, name := range names {
-		names[i] = filepath.Join(s.dir, name)
-	}
-	return names
-}
-
-// readInstalled reads an entry of the index as it was written, except that it was used when its file was touched. Entries of the
-// format before there were locks are none.
-func readInstalled(path string) (found core.Installed, err error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return found, err
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return found, err
-	}
-	if err := json.Unmarshal(data, &found); err != nil {
-		return found, err
-	}
-	if found.Added.IsZero() || found.Digest == "" {
-		return found, errors.New("it has not all that an entry has")
-	}
-	found.Used = info.ModTime().UTC()
-	return found, nil
-}
-
-// writeEntry makes the file of an entry of the index in staging.
-func writeEntry(file string, entry core.Installed) error {
-	data, err := json.Marshal(entry)
-	if err != nil {
-		return files.DiskError(file, err)
-	}
-	return writeStaged(file, data)
 }
 
 // Staged is the files of a package in a directory of Stage, to be committed.
@@ -298,7 +234,8 @@ func (s *Store) draftPackage(runtime core.RuntimeID, p Staged, desk string, numb
 	d.entry = core.Installed{Package: core.Package{Name: p.Locked.Name, Version: p.Locked.Version, Digest: digest}, Runtime: runtime,
 		Locked: p.Locked, Receipt: p.Receipt, Size: list.Bytes(), Added: now, Used: now}
 	d.file = filepath.Join(desk, fmt.Sprintf("%d.json", number))
-	return d, errors.Join(writeEntry(d.file, d.entry), writeStaged(filepath.Join(desk, digest+listSuffix), text))
+	d.entry, err = writeEntry(d.file, d.entry)
+	return d, errors.Join(err, writeStaged(filepath.Join(desk, digest+listSuffix), text))
 }
 
 // enter gives a package its place in the store. The caller holds writes and syncs the directories.
@@ -312,7 +249,7 @@ func (s *Store) enter(desk, dir string, d draft) (core.Installed, error) {
 	if err := os.Rename(d.file, d.path); err != nil {
 		return core.Installed{}, files.DiskError(d.path, err)
 	}
-	s.knowCopy(d.entry)
+	s.know(d.path, d.entry)
 	return d.entry, nil
 }
 

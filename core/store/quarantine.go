@@ -250,9 +250,5 @@ func (s *Store) adoptQuarantine(path string, entry core.Installed) error {
 		}
 	}
 	entry.Quarantine = ""
-	data, err := json.Marshal(entry)
-	if err != nil {
-		return files.DiskError(path, err)
-	}
-	return s.writeFile(path, data)
+	return s.writeIndex(path, entry)
 }

@@ -8,7 +8,7 @@
 //	packages/<hex>.<hex>/                  a compiled copy of it
 //	….manifest                             beside each of them: the list of its files, which its digest is of
 //	….damaged                              beside one that was found damaged: how, a core.DamagedFile
-//	index/<runtime>/<name>-<version>@<…>.json  a core.Installed; what follows the @ stands for the archive that it is from
+//	index/<runtime>/<name>-<version>@<…>.json  a core.Installed; what follows the @ stands for the archive that it is from; read by Open only
 //	locks/<hex>.json                       a core.Lock, by its inputs
 //	scans/<hex>.json                       what was found in a package, by its digest
 //	functions/<name>@<version>.json        a core.Function; of several versions the newest is the deployed one
@@ -60,6 +60,7 @@ type Store struct {
 	damaged   map[Tree]core.DamagedFile
 	rules     []rule                           // never changed, but exchanged
 	verdicts  map[forbiddenKey]*core.Forbidden // what the rules say of packages of functions
+	index     map[string][]indexed             // its entries, by versionOf their files
 	compiled  map[compiledKey]string           // digests of compiled copies
 }
 
@@ -89,7 +90,7 @@ func OpenAfter(dir string, end func() error) (s *Store, warnings []error, err er
 		return nil, nil, err
 	}
 	s = &Store{dir: dir, owned: owned, held: map[string]int{}, replaced: map[string]string{},
-		functions: map[string]core.Function{}, removed: map[string]int{}, damaged: map[Tree]core.DamagedFile{}, verdicts: map[forbiddenKey]*core.Forbidden{}, readRule: literally, compiled: map[compiledKey]string{}}
+		functions: map[string]core.Function{}, removed: map[string]int{}, damaged: map[Tree]core.DamagedFile{}, verdicts: map[forbiddenKey]*core.Forbidden{}, readRule: literally, index: map[string][]indexed{}, compiled: map[compiledKey]string{}}
 	warnings = append(warnings, s.sweep()...)
 	warnings = append(warnings, s.readJournal()...)
 	err = s.loadIndex()
