@@ -195,6 +195,7 @@ var rules = map[string]func([]source) []string{
 	"numbers":         ruleNumbers,
 	"folders":         ruleFolders,
 	"vocabulary":      ruleVocabulary,
+	"homonyms":        ruleHomonyms,
 	"kinds":           ruleKinds,
 }
 

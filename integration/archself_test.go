@@ -98,6 +98,13 @@ func TestRules(t *testing.T) {
 		{"folders", "helpers", "helpers/a.go", "package helpers", "never helpers"},
 		{"folders", "fine", "core/typeset/a.go", "package typeset", ""},
 
+		{"homonyms", "list of a tree", "core/store/a.go", "package store; func manifestOf() {}", "a tree has a list"},
+		{"homonyms", "walk of a tree", "core/bundle/a.go", "package bundle; type scanner struct{}", "a tree is walked"},
+		{"homonyms", "scan of packages", "core/scan/a.go", "package scan; type scanner struct{}", ""},
+		{"homonyms", "mutex", "core/tree/a.go", "package tree\n\n// f is one. The caller has the\n// lock.\nfunc f() {}", "of a mutex"},
+		{"homonyms", "order", "core/tree/a.go", "// Package tree has one.\n//\n// Lock order: a, b.\npackage tree", "of a mutex"},
+		{"homonyms", "lock of packages", "core/tree/a.go", "package tree\n\n// f takes the lock's word, and returns the lock that it made.\nfunc f() {}", ""},
+
 		{"vocabulary", "type", "core/a.go", "package core; type LambdaName string", "the word is function"},
 		{"vocabulary", "two words", "core/a.go", "package core; func NewWorkerPool() {}", "tree (processes)"},
 		{"vocabulary", "method", "core/a.go", "package core; type T int; func (T) Spawn() {}", "the word is fork"},

@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -101,6 +102,38 @@ func ruleVocabulary(sources []source) (violations []string) {
 				if strings.Contains(text, " "+synonym+" ") {
 					violations = append(violations, s.at(name)+": "+name.Name+`: the glossary does not have "`+synonym+`"; the word is `+word)
 				}
+			}
+		}
+	}
+	return violations
+}
+
+// homonyms are words that once meant several things: where the names of a package no longer have one, and the word for it there.
+var homonyms = []struct{ word, folder, instead string }{
+	{"manifest", "core/files", "a tree has a list"},
+	{"manifest", "core/store", "a tree has a list"},
+	{"scan", "core/files", "a tree is walked; a scan looks for suspicious packages"},
+	{"scan", "core/bundle", "a tree is walked; a scan looks for suspicious packages"},
+}
+
+// mutexAsLock is how a comment speaks of a mutex by the word for a function's resolved packages.
+var mutexAsLock = regexp.MustCompile(`(?i)\block order\b|\b(?:has|holds?|under|without|takes?)\s+(?:the|its|a|no)\s+lock(?:[^\w'’]|$)`)
+
+func ruleHomonyms(sources []source) (violations []string) {
+	for _, s := range sources {
+		if s.test() || ast.IsGenerated(s.file) {
+			continue
+		}
+		for _, name := range declared(s.file) {
+			for _, h := range homonyms {
+				if s.folder() == h.folder && slices.ContainsFunc(words(name.Name), func(word string) bool { return strings.HasPrefix(word, h.word) }) {
+					violations = append(violations, s.at(name)+": "+name.Name+": "+h.word+" means something else; "+h.instead)
+				}
+			}
+		}
+		for _, group := range s.file.Comments {
+			if found := mutexAsLock.FindString(group.Text()); found != "" {
+				violations = append(violations, s.at(group)+": "+strconv.Quote(found)+" of a mutex: a lock is a function's packages; say mutex, or mu")
 			}
 		}
 	}

@@ -147,14 +147,14 @@ func (s *progress) tick() {
 	}
 }
 
-// draw writes over the last line of a terminal. The caller has the lock.
+// draw writes over the last line of a terminal. The caller holds mu.
 func (s *progress) draw() {
 	clock := s.clock()
 	fmt.Fprintf(s.out, "\r\x1b[K%s  %s", shorten(s.last+s.far, lineWidth-3-len(clock)), clock)
 	s.drawn = s.now()
 }
 
-// line writes a line of its own. The caller has the lock.
+// line writes a line of its own. The caller holds mu.
 func (s *progress) line(text string) {
 	if s.terminal {
 		fmt.Fprintln(s.out, "\r\x1b[K"+plain(text))

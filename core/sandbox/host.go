@@ -6,7 +6,7 @@
 // started by the launcher, and carries out on itself what its orders say (enter/enter.h has the protocol). What needs power
 // over the host is done here, at the other end of the gate.
 //
-// Lock order: Sandbox.mu before Host.mu, which guards the names and ids of all sandboxes. The locks of the reaper, of networks
+// Mutex order: Sandbox.mu before Host.mu, which guards the names and ids of all sandboxes. The mutexes of the reaper, of networks
 // and of an Output are taken alone. None is held while the caller waits for a process; signals and epoll do not block.
 package sandbox
 

@@ -147,7 +147,7 @@ func (o *Output) begin(request string) {
 	}
 }
 
-// end returns how many bytes have been written until now. The caller has the lock.
+// end returns how many bytes have been written until now. The caller holds mu.
 func (o *Output) end() int64 {
 	o.unread = 0
 	_ = o.raw.Control(o.count) // of a closed one nothing is unread

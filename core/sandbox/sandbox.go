@@ -252,7 +252,7 @@ func (s *Sandbox) Kill() {
 	}
 }
 
-// signal ends the process, and with the first one of its namespace all others. The caller has the lock.
+// signal ends the process, and with the first one of its namespace all others. The caller holds mu.
 func (s *Sandbox) signal() {
 	for _, fd := range []int{s.first, s.pidfd} {
 		if fd >= 0 {

@@ -16,7 +16,7 @@ import (
 type instance struct {
 	node  *tree.Node
 	conn  *endpoint.Conn
-	since time.Time // since when it is idle; guarded by the pool's lock
+	since time.Time // since when it is idle; guarded by the pool's mutex
 
 	mu    sync.Mutex // protects the deadline of conn from a late interrupt
 	round uint64     // counts deadlines

@@ -129,7 +129,7 @@ func (p *pool) wait(ctx context.Context, w *waiter) grant {
 }
 
 // leave takes a waiter out of the queue. It returns false when the waiter has its grant already. The caller
-// has the lock.
+// holds mu.
 func (p *pool) leave(w *waiter) bool {
 	at := slices.Index(p.waiting, w)
 	if at >= 0 {
@@ -139,7 +139,7 @@ func (p *pool) leave(w *waiter) bool {
 }
 
 // next takes the request that has waited longest out of the queue. It returns nil when none waits. The caller
-// has the lock.
+// holds mu.
 func (p *pool) next() *waiter {
 	if len(p.waiting) == 0 {
 		return nil
@@ -151,7 +151,7 @@ func (p *pool) next() *waiter {
 }
 
 // fill starts an instance for each waiting request, within the limits. It returns whether the worker's limit
-// was reached. The caller has the lock.
+// was reached. The caller holds mu.
 func (p *pool) fill() (starved bool) {
 	for p.starting < len(p.waiting) && p.alive < p.fn.Limits.MaxInstances {
 		if !p.s.slots.take(p) {
@@ -257,7 +257,7 @@ func (p *pool) give(g grant) {
 	}
 }
 
-// arm sets the timer for the instance that has been idle longest, unless it is set. The caller has the lock.
+// arm sets the timer for the instance that has been idle longest, unless it is set. The caller holds mu.
 func (p *pool) arm(now time.Time) {
 	if p.armed || len(p.idle) == 0 {
 		return
@@ -310,7 +310,7 @@ func (p *pool) refuseAll(err *core.Error) {
 }
 
 // refusal returns the error for a request that has waited that long: it names the limit that was reached. The
-// caller has the lock.
+// caller holds mu.
 func (p *pool) refusal(why string, waited time.Duration) *core.Error {
 	err := core.Errorf(core.KindExhausted, core.FaultCaller, "all %d instances that max_instances of %s allows are busy, %s; try again later, or deploy it with more",
 		p.fn.Limits.MaxInstances, p.fn.Name, why)
@@ -326,7 +326,7 @@ func (p *pool) refusal(why string, waited time.Duration) *core.Error {
 
 // patience returns how long one more request would probably wait: until the instances of the function have
 // served the requests that wait now. If the function has no instance, or none has answered yet, that is the
-// time that a request has waited in vain. The caller has the lock.
+// time that a request has waited in vain. The caller holds mu.
 func (p *pool) patience(waited time.Duration) time.Duration {
 	usual := time.Duration(p.usual.Load())
 	if p.alive == 0 || usual == 0 {

@@ -1,9 +1,9 @@
 // Package sched decides for each invocation: reuse an idle instance, fork a new one, wait, or refuse. Then it
 // carries the event to the instance and the result back.
 //
-// Lock order: Scheduler.mu, then pool.mu, then slots.mu. A pool leases and releases nodes under its lock, so
-// the tree's locks come after it. The scheduler asks under its lock whether a version is deployed. The locks
-// of an instance and of calls are taken alone. None is held across a call to a driver, a sandbox or an
+// Mutex order: Scheduler.mu, then pool.mu, then slots.mu. A pool leases and releases nodes under its mutex,
+// so the tree's mutexes come after it. The scheduler asks under its mutex whether a version is deployed. The
+// mutexes of an instance and of calls are taken alone. None is held across a call to a driver, a sandbox or an
 // instance, except that of calls: it lets one answer at a time be written, and whoever reads from the
 // instance must not take it.
 package sched
@@ -142,7 +142,7 @@ func (s *Scheduler) pool(fn *core.Function) (*pool, error) {
 		return nil, core.Stopping()
 	}
 	if p = s.pools[key]; p == nil {
-		// Asked under the lock that Drain takes, so that a pool made now is drained when its version is
+		// Asked under the mutex that Drain takes, so that a pool made now is drained when its version is
 		// replaced.
 		if !s.config.Deployed(fn.Name, fn.Version) {
 			return nil, ErrReplaced
@@ -206,7 +206,7 @@ func (s *Scheduler) Close(ctx context.Context) bool {
 // slots counts the instances of the worker against its limit.
 type slots struct {
 	limit  int
-	hungry atomic.Int32 // len(starved), readable without the lock
+	hungry atomic.Int32 // len(starved), readable without the mutex
 
 	mu      sync.Mutex // guards the following; taken after a pool's, never before
 	used    int
@@ -244,7 +244,7 @@ func (s *slots) tooMany(alive int) bool {
 	return len(s.starved) > 0 && alive > s.limit/(len(s.users)+1)
 }
 
-// put gives a slot of p back, and lets starved pools try again. The caller holds no pool's lock.
+// put gives a slot of p back, and lets starved pools try again. The caller holds no pool's mutex.
 func (s *slots) put(p *pool) {
 	s.mu.Lock()
 	s.used--

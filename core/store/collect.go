@@ -20,7 +20,7 @@ import (
 // returns the digests of what it removed. Packages are CollectPackages'. inUse must not call the Store.
 func (s *Store) Collect(inUse func(digest string) bool) ([]string, error) {
 	trash := trash{store: s}
-	defer trash.empty() // slow, so without the lock
+	defer trash.empty() // slow, so without the mutex
 	s.writes.Lock()
 	defer s.writes.Unlock()
 	needed := map[string]bool{}

@@ -160,7 +160,7 @@ func (a *advisories) worst(fn core.Function) core.Severity {
 	return worst(a.of(fn))
 }
 
-// of returns what is known of that version of a function. The caller has the lock.
+// of returns what is known of that version of a function. The caller holds mu.
 func (a *advisories) of(fn core.Function) core.VulnerabilityReport {
 	if known := a.known[fn.Name]; known.version == fn.Version {
 		return known.report

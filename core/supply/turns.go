@@ -4,7 +4,7 @@ package supply
 // share are prepared once. A deploy that somebody waits for goes before all work that nobody waits for, but for one piece of it,
 // however much of that a start brings.
 //
-// Both are semaphores of one place, for a channel passes the place on in the order of those who wait. Lock order: later, now.
+// Both are semaphores of one place, for a channel passes the place on in the order of those who wait. Mutex order: later, now.
 type turns struct {
 	now   chan struct{}
 	later chan struct{} // among work that nobody waits for: whoever has it is the only one of them that waits for now

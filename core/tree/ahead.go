@@ -144,8 +144,8 @@ func (t *Tree) parkedChild(fn *core.Function) *Node {
 	return n
 }
 
-// forget drops what a function has ahead once it has not been started for plan.AheadLife. The caller has the
-// lock.
+// forget drops what a function has ahead once it has not been started for plan.AheadLife. The caller
+// holds mu.
 func (t *Tree) forget(key aheadKey, last time.Time) {
 	time.AfterFunc(time.Until(last.Add(plan.AheadLife)), func() {
 		t.mu.Lock()

@@ -5,8 +5,8 @@
 // sandboxes. A parent outlives its children: a node is a child from before its fork until after its end, and
 // that alone is what holds a zygote.
 //
-// Lock order: Tree.mu before Node.mu, and no two nodes' at once. The lock of the turns is taken alone. None
-// is held across a call to a driver or a sandbox. The state of a node needs no lock: it changes by
+// Mutex order: Tree.mu before Node.mu, and no two nodes' at once. The mutex of the turns is taken alone. None
+// is held across a call to a driver or a sandbox. The state of a node needs no mutex: it changes by
 // compare-and-swap, see transition.
 package tree
 

@@ -63,7 +63,7 @@ func (t *Tree) update(change func()) {
 	t.grown = make(chan struct{})
 }
 
-// forbidden says whether a block forbids a zygote of that shape now. The caller has the lock.
+// forbidden says whether a block forbids a zygote of that shape now. The caller holds mu.
 func (t *Tree) forbidden(want plan.Shape) bool {
 	return len(t.blocks.Forbidding(want, time.Now())) > 0
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// charge counts bytes for a node, in place of the bytes counted before. The caller has the lock.
+// charge counts bytes for a node, in place of the bytes counted before. The caller holds mu.
 func (t *Tree) charge(n *Node, bytes int64) {
 	if bytes < n.charged && t.unfinished {
 		t.unfinished = false
@@ -28,7 +28,7 @@ func (t *Tree) relieve() {
 }
 
 // reclaim evicts leaves for something of that value until memory is within the budget. The policy chooses
-// them. It returns the evicted nodes, and whether memory suffices now. The caller has the lock, and kills the
+// them. It returns the evicted nodes, and whether memory suffices now. The caller holds mu, and kills the
 // nodes after it has released it.
 func (t *Tree) reclaim(value float64) (ends []*Node, ok bool) {
 	short := t.bytes - t.config.Budget
@@ -58,7 +58,7 @@ func (t *Tree) noMemory() string {
 	return fmt.Sprintf("the memory budget of %d MiB is full of what is worth more than its zygote", t.config.Budget>>20)
 }
 
-// leaves returns the nodes that may be evicted. The caller has the lock.
+// leaves returns the nodes that may be evicted. The caller holds mu.
 func (t *Tree) leaves() (leaves []plan.Leaf) {
 	for _, n := range t.nodes {
 		if len(n.children) > 0 || !n.in().evictable() {

@@ -83,7 +83,7 @@ func (n *Node) Lease() bool {
 
 // Release ends a hold after an event that ended at now, and makes the instance idle. It returns false when
 // nobody may use the instance again; the caller then kills it. It calls no sandbox, so the caller may hold a
-// lock.
+// mutex.
 func (n *Node) Release(now time.Time) bool {
 	n.mu.Lock()
 	n.use = n.use.Add(now)

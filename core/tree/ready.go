@@ -82,7 +82,7 @@ func (t *Tree) decided(want plan.Shape) bool {
 	return t.whole(want) || t.forbidden(want)
 }
 
-// whole says whether a zygote has imported everything. The caller has the lock.
+// whole says whether a zygote has imported everything. The caller holds mu.
 func (t *Tree) whole(want plan.Shape) bool { return plan.Whole(t.zygotes(), want, t.facts) }
 
 // needRoot makes a root zygote for a driver that has none.

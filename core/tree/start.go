@@ -171,7 +171,7 @@ func (t *Tree) joinNow(live Live, fn *core.Function, requested bool) (n *Node, w
 	return n, len(missing) == 0, nil
 }
 
-// zygotes returns the zygotes that can be forked. The caller has the lock.
+// zygotes returns the zygotes that can be forked. The caller holds mu.
 func (t *Tree) zygotes() (zygotes []plan.Zygote) {
 	for _, n := range t.nodes {
 		if n.is(ready) {
@@ -181,14 +181,14 @@ func (t *Tree) zygotes() (zygotes []plan.Zygote) {
 	return zygotes
 }
 
-// zygotesOf returns the zygotes that a driver of that generation can fork. The caller has the lock.
+// zygotesOf returns the zygotes that a driver of that generation can fork. The caller holds mu.
 func (t *Tree) zygotesOf(generation int) []plan.Zygote {
 	return slices.DeleteFunc(t.zygotes(), func(z plan.Zygote) bool { return t.nodes[z.ID].driver != generation })
 }
 
 // zygotesFor returns the zygotes that can be forked for the function. The function may set a variable that a
 // module of the language's own reads when it is imported. Then it takes no zygote with a module that it does
-// not import itself: that may be such a module, or have imported one. The caller has the lock.
+// not import itself: that may be such a module, or have imported one. The caller holds mu.
 func (t *Tree) zygotesFor(generation int, fn *core.Function, want plan.Shape) []plan.Zygote {
 	zygotes := t.zygotesOf(generation)
 	if !slices.ContainsFunc(fn.Settings(), func(name string) bool { return t.reads[variable{fn.Runtime, name}] }) {

@@ -90,7 +90,7 @@ func New(config Config, drivers Drivers, sandboxes Sandboxes) *Tree {
 	return t
 }
 
-// add makes a node under parent. The parent lives until the node has ended. The caller has the lock.
+// add makes a node under parent. The parent lives until the node has ended. The caller holds mu.
 func (t *Tree) add(role core.Role, s plan.Shape, parent *Node, generation int, bytes int64) *Node {
 	t.last++
 	now := time.Now()
@@ -280,7 +280,7 @@ func (t *Tree) Apart(fn *core.Function) map[string]string {
 	return t.apart(fn)
 }
 
-// apart is Apart. The caller has the lock.
+// apart is Apart. The caller holds mu.
 func (t *Tree) apart(fn *core.Function) map[string]string {
 	apart := maps.Clone(fn.Apart)
 	want := plan.ShapeOf(fn)
@@ -323,7 +323,7 @@ func (t *Tree) Snapshot() []core.NodeInfo {
 	return infos
 }
 
-// info describes the node. The caller has the tree's lock.
+// info describes the node. The caller holds the tree's mutex.
 func (n *Node) info() core.NodeInfo {
 	info := core.NodeInfo{
 		ID: n.id, Role: n.role, State: n.in().String(), Runtime: n.shape.Runtime, Set: n.shape.Set, Modules: n.shape.Modules,

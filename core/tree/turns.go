@@ -94,7 +94,7 @@ func (t *turns) put(function string, slow bool) {
 }
 
 // share gives free turns to the functions that may have one. A function that got one queues behind the others
-// for its next. The caller has the lock.
+// for its next. The caller holds mu.
 func (t *turns) share() {
 	for t.free > 0 {
 		at := slices.IndexFunc(t.queue, func(f *flow) bool { return t.had[f.function] < t.most && (!f.slow || t.slow > 0) })

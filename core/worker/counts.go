@@ -31,7 +31,7 @@ type counts struct {
 	other count
 }
 
-// count is of one function. It is counted in without a lock.
+// count is of one function. It is counted in without a mutex.
 type count struct {
 	kinds   [len(countedKinds)]atomic.Uint64
 	starts  [len(countedStarts)]atomic.Uint64
