@@ -7,7 +7,7 @@
 //
 // What lives is asked for by the interface Live alone.
 //
-// Lock order: turns.later, turns.now; knowledge.watching; asking.mu. The first three are one piece of work's, and are held while
+// Mutex order: turns.later, turns.now; knowledge.watching; asking.mu. The first three are one piece of work's, and are held while
 // drivers and sandboxes work for it. asking.mu is held while Live is told, so that it is told last what was learned last. The other
 // mutexes guard fields, and no driver, sandbox or file is waited for under them.
 package supply
