@@ -22,7 +22,7 @@ func TestApart(t *testing.T) {
 			t.Errorf("zygotes imported %v, want %v", w.imports, want)
 		}
 		n, start, _ := mustStart(t, tr, f)
-		if got := w.boxes[n.ID()].modules; start != core.StartCold || !slices.Equal(got, []string{"a", "b", "lazy"}) {
+		if got := w.box(n.ID()).modules; start != core.StartCold || !slices.Equal(got, []string{"a", "b", "lazy"}) {
 			t.Errorf("%s: the instance has %v", start, got)
 		}
 		if got := tr.Apart(f); len(got) != 2 || got["threads"] != "threads starts 3 threads at import" {
@@ -36,7 +36,7 @@ func TestApart(t *testing.T) {
 		cold := fn("cold", "c")
 		cold.Loaded = []string{"lazy"}
 		n, _, _ = mustStart(t, tr, cold)
-		if got := w.boxes[n.ID()].modules; !slices.Equal(got, []string{"c"}) {
+		if got := w.box(n.ID()).modules; !slices.Equal(got, []string{"c"}) {
 			t.Errorf("a cold instance has %v", got)
 		}
 	})
@@ -57,7 +57,7 @@ func TestCorrectedAhead(t *testing.T) {
 			rest(time.Second)
 		}
 		n, start, _ := mustStart(t, tr, &corrected)
-		if got := w.boxes[n.ID()].modules; start != core.StartFork || !slices.Equal(got, []string{"a", "lazy"}) {
+		if got := w.box(n.ID()).modules; start != core.StartFork || !slices.Equal(got, []string{"a", "lazy"}) {
 			t.Errorf("%s: the instance has %v", start, got)
 		}
 	})
@@ -109,7 +109,7 @@ func TestAside(t *testing.T) {
 		if n.parent.shape.Modules != nil {
 			t.Errorf("forked from what has imported %v", n.parent.shape.Modules)
 		}
-		if got := w.boxes[n.ID()].modules; !slices.Equal(got, []string{"np"}) {
+		if got := w.box(n.ID()).modules; !slices.Equal(got, []string{"np"}) {
 			t.Errorf("before its own files it has imported %v", got)
 		}
 	})
@@ -123,17 +123,17 @@ func TestImportsAreNoMemoryOfTheFunction(t *testing.T) {
 		f.Weights = map[string]int64{"a": 100, "b": 20, "threads": 3}
 		for range 4 {
 			n, _, _ := mustStart(t, tr, f)
-			config, want := w.boxes[n.ID()].config, int64(123)
-			if has := w.boxes[n.ID()].parent.modules; slices.Contains(has, "a") {
+			config, want := w.box(n.ID()).config, int64(123)
+			if has := w.box(n.ID()).parent.modules; slices.Contains(has, "a") {
 				want = 3
 			}
 			if config.Imports != want || config.Limits != f.Limits {
-				t.Errorf("an instance that shares %v with its zygote has room for imports of %d, and not %d", w.boxes[n.ID()].parent.modules, config.Imports, want)
+				t.Errorf("an instance that shares %v with its zygote has room for imports of %d, and not %d", w.box(n.ID()).parent.modules, config.Imports, want)
 			}
 			rest(time.Second)
 		}
 		n, _, _ := mustStart(t, tr, f)
-		if got := w.boxes[n.ID()].config.Imports; got != 3 {
+		if got := w.box(n.ID()).config.Imports; got != 3 {
 			t.Errorf("a fork has room for imports of %d", got)
 		}
 	})
@@ -155,8 +155,8 @@ func TestReads(t *testing.T) {
 			t.Errorf("who sets something else is forked from what has imported %v", n.parent.shape.Modules)
 		}
 		for range 4 {
-			if n, _, _ = mustStart(t, tr, sets); slices.Contains(w.boxes[n.ID()].modules, "ssl") {
-				t.Errorf("who sets the variable has imported %v", w.boxes[n.ID()].modules)
+			if n, _, _ = mustStart(t, tr, sets); slices.Contains(w.box(n.ID()).modules, "ssl") {
+				t.Errorf("who sets the variable has imported %v", w.box(n.ID()).modules)
 			}
 			rest(time.Second)
 		}

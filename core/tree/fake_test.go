@@ -74,6 +74,12 @@ func (w *world) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+func (w *world) box(id core.NodeID) *box {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.boxes[id]
+}
+
 func (w *world) isDeployed(_ string, version int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
