@@ -16,7 +16,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// frame is what goes over the wire.
+// frame encodes a frame.
 func frame(kind byte, body string) []byte {
 	return append(append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+1)), kind), body...)
 }
@@ -53,7 +53,7 @@ func TestImport(t *testing.T) {
 		Modules: map[string]time.Duration{"a": 250 * time.Millisecond, "a.b": 0}}}) {
 		t.Errorf("%+v, %v", report, err)
 	}
-	// And then an event, whose answer is none to an import.
+	// Then an event. The answer to an import does not answer it.
 	for _, answer := range []byte{'R', 'P'} {
 		go func() {
 			kind, body := hear(t, far)
@@ -139,7 +139,7 @@ func TestImportGivenUp(t *testing.T) {
 	}
 }
 
-// What of the driver's own failed while an event ran is no fault of the handler's, and the instance is not used again.
+// A failure of the driver's own in an event is not the handler's fault. The instance is not used again.
 func TestDriverFailed(t *testing.T) {
 	near, far := net.Pipe()
 	go func() {

@@ -28,7 +28,7 @@ func tokenOf(t *testing.T, body []byte) string {
 	return meta.Token
 }
 
-// sockets returns the two ends of an endpoint as it is in earnest.
+// sockets returns the two ends of a real endpoint.
 func sockets(t *testing.T) (near, far net.Conn) {
 	t.Helper()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
@@ -47,7 +47,7 @@ func sockets(t *testing.T) (near, far net.Conn) {
 	return ends[0], ends[1]
 }
 
-// send sends an event and returns what the instance got of it.
+// send sends an event and returns the frame that the instance got.
 func send(t *testing.T, x *Exchange, far net.Conn) (token string) {
 	t.Helper()
 	if err := x.Send(core.Invocation{ID: "i", Event: []byte("1")}, time.Now()); err != nil {
@@ -57,7 +57,7 @@ func send(t *testing.T, x *Exchange, far net.Conn) (token string) {
 	return tokenOf(t, body)
 }
 
-// An answer or a call counts only with the token of the event under way, however it comes.
+// An answer or a call counts only with the token of the event under way, however it arrives.
 func TestTokens(t *testing.T) {
 	long := strings.Repeat("x", 2*readAhead)
 	var last string
@@ -114,7 +114,7 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// An instance that has said something unasked gets no event.
+// An instance that has sent something unasked gets no event.
 func TestUnasked(t *testing.T) {
 	for _, protocol := range []int{2, 3} {
 		near, far := sockets(t)
@@ -144,8 +144,8 @@ func TestUnasked(t *testing.T) {
 	}
 }
 
-// An event may go to another instance only when this one cannot have run anything of it: the kernel resets the connection also when a process
-// has ended without reading the answer to a call.
+// An event may go to another instance only if this one cannot have run anything of it. The kernel resets the
+// connection also when a process has ended without reading the answer to a call.
 func TestUnsent(t *testing.T) {
 	large := []byte(`"` + strings.Repeat("x", 1<<20) + `"`)
 	for name, test := range map[string]struct {
@@ -217,7 +217,8 @@ func TestUnsent(t *testing.T) {
 	}
 }
 
-// An answer to a call of the event before may still lie unread in front of the next event. What was read in order tells of that event all the same.
+// An unread answer to a call of the previous event may lie in front of the next event. The order of reading
+// still shows whether that event was read.
 func TestUnsentBehindAnAnswer(t *testing.T) {
 	for _, frames := range []int{0, 1, 2} { // that it reads: that answer, and the event
 		near, far := sockets(t)

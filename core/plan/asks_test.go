@@ -2,7 +2,7 @@ package plan
 
 import "testing"
 
-// A zygote is not forked into a function that has a package which it has looked for in vain.
+// A zygote is not forked into a function with a package for which it has looked in vain.
 func TestAsks(t *testing.T) {
 	p := func(name string) Asker { return Asker{shapeOf("", "").Runtime, pkgs(name)[0]} }
 	for _, test := range []struct {

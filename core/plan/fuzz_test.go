@@ -10,8 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// FuzzPlan makes demands, costs and knowledge of bytes, has the planner make zygotes until it wants none, and then reclaims
-// memory until there is none. Whatever was asked for, each step must be one that the tree may take.
+// FuzzPlan turns bytes into demands and facts, makes zygotes until none is wanted, and then evicts all of
+// them. Whatever the demands are, the tree must be allowed to take each step.
 func FuzzPlan(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9})
 	f.Add([]byte{0x11, 0x13, 0x17, 0x1f, 0x33, 0x37, 0x3f, 0xf1, 0xf3, 0xff, 0x80, 0x81, 0xc3})
@@ -51,7 +51,7 @@ func FuzzPlan(f *testing.F) {
 	})
 }
 
-// played turns bytes into demands of up to four packages of five, each of one module, and into what is known of them.
+// played turns bytes into demands for up to five packages, each of one module, and into facts about them.
 func played(script []byte) (Facts, Demands) {
 	names := []string{"a", "b", "c", "d", "e"}
 	facts := Facts{Costs: Costs{}, Weights: Weights{}, Asks: Asks{}, Needs: Needs{}}
@@ -82,7 +82,7 @@ func played(script []byte) (Facts, Demands) {
 	return facts, demands
 }
 
-// reclaimed evicts everything, in steps: never in vain, nothing twice, a root zygote last.
+// reclaimed evicts everything in steps: no leaf in vain, no leaf twice, a root zygote last.
 func reclaimed(t *testing.T, zygotes []Zygote, demands Demands) {
 	var leaves []Leaf
 	for i, z := range zygotes {

@@ -123,7 +123,7 @@ func TestBlock(t *testing.T) {
 	}
 }
 
-// A zygote that failed, and then was found not to be forkable, is not tried again.
+// A zygote that failed, and later proved unforkable, is not tried again.
 func TestForbidden(t *testing.T) {
 	s, blocks := shapeOf("a", "a"), Blocks{}
 	blocks.Postpone(s, "ImportError", noon)
@@ -138,7 +138,7 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
-// TestPlans plays the planner from a root zygote until it wants nothing more, and compares the tree that it made.
+// TestPlans starts from a root zygote, makes zygotes until none is wanted, and compares the tree.
 func TestPlans(t *testing.T) {
 	measured := Costs{{"lang1", "numpy"}: 80 * time.Millisecond, {"lang1", "pandas"}: 300 * time.Millisecond, {"lang1", "yaml"}: 5 * time.Millisecond,
 		{"lang1", "requests"}: 60 * time.Millisecond, {"lang1", "matplotlib"}: 200 * time.Millisecond, {"lang1", "grpc"}: 90 * time.Millisecond}
@@ -190,7 +190,8 @@ func TestPlans(t *testing.T) {
 	}
 }
 
-// TestSharedIsImportable: what two functions have in common is no module whose package, or what that requires, they have at different versions.
+// TestSharedIsImportable: two functions share no module whose package, or a requirement of it, they have at
+// different versions.
 func TestSharedIsImportable(t *testing.T) {
 	measured := Costs{{"lang1", "pandas"}: 300 * time.Millisecond, {"lang1", "numpy"}: 80 * time.Millisecond, {"lang1", "json"}: 50 * time.Millisecond}
 	at := func(versions, modules string) Demand {

@@ -15,7 +15,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// socketpair is what a real endpoint is: a stream socket in the kernel.
+// socketpair makes a stream socket in the kernel, as a real endpoint is.
 func socketpair(t testing.TB) func() (net.Conn, net.Conn) {
 	return func() (net.Conn, net.Conn) {
 		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC|syscall.SOCK_NONBLOCK, 0)
@@ -68,7 +68,7 @@ func TestOverASocket(t *testing.T) {
 	}
 }
 
-// TestEventHalfRead is about a process that ends with a part of the event unread: another one gets it, once.
+// TestEventHalfRead: a process ends with a part of the event unread. Another process gets the event, once.
 func TestEventHalfRead(t *testing.T) {
 	w := newWorld()
 	w.pair = socketpair(t)
@@ -81,7 +81,8 @@ func TestEventHalfRead(t *testing.T) {
 	}
 }
 
-// void is a connection to an instance that answers every event at once, for what the scheduler alone costs.
+// void is a connection to an instance that answers every event at once. It shows the cost of the scheduler
+// alone.
 type void struct {
 	net.Conn
 	imported bool
@@ -142,8 +143,8 @@ func BenchmarkWarmInvokeOverASocket(b *testing.B) { benchmarkInvoke(b, socketpai
 
 func BenchmarkWarmInvoke16AtOnce(b *testing.B) { benchmarkInvoke(b, socketpair(b), false, true) }
 
-// TestCalledAndGone is about a handler that has called another function and dies with its answer unread, for which the kernel resets the connection
-// as for an event that was not read: the event runs no second time.
+// TestCalledAndGone: a handler calls another function and dies with the answer unread. The kernel resets the
+// connection as for an unread event, but the event must not run a second time.
 func TestCalledAndGone(t *testing.T) {
 	w := newWorld()
 	w.pair = socketpair(t)
@@ -165,7 +166,8 @@ func TestCalledAndGone(t *testing.T) {
 	}
 }
 
-// TestStrayBytes is about idle instances that have said something unasked: each is ended, and the event runs on a fresh one.
+// TestStrayBytes: idle instances have sent something unasked. Each of them is ended, and the event runs on a
+// fresh one.
 func TestStrayBytes(t *testing.T) {
 	w := newWorld()
 	w.pair = socketpair(t)

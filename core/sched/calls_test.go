@@ -26,7 +26,7 @@ func (b *box) ask(number int, function, event string) {
 	b.answer('I', prefixed(fmt.Sprintf(`{"call":%d,"function":%q}`, number, function), event))
 }
 
-// told reads one answer; it is empty when the instance was ended.
+// told reads one answer. It is empty when the instance was ended.
 func (b *box) told(t *testing.T) (number int, e *core.Error, result string) {
 	t.Helper()
 	var head [5]byte
@@ -49,7 +49,7 @@ func (b *box) told(t *testing.T) (number int, e *core.Error, result string) {
 	return meta.Call, meta.Error, string(body[end:])
 }
 
-// withCalls has the functions invoke each other.
+// withCalls lets the functions invoke each other.
 func withCalls(t *testing.T, handle func(b *box, r *request), test func(t *testing.T, r *rig)) {
 	within(t, 50, func(t *testing.T, r *rig) {
 		r.config.Invoke = func(ctx context.Context, i core.Invocation) (core.Result, error) {
@@ -140,7 +140,7 @@ func TestCalls(t *testing.T) {
 	})
 }
 
-// An event that is over takes its calls along, and the next event on the instance is not disturbed.
+// The calls of an event end with it, and do not disturb the next event on the instance.
 func TestCallsEndWithTheEvent(t *testing.T) {
 	called := make(chan error, 1)
 	withCalls(t, func(b *box, r *request) {
@@ -167,7 +167,7 @@ func TestCallsEndWithTheEvent(t *testing.T) {
 	})
 }
 
-// An instance that only asks, and one that asks in a way that cannot be read, are ended.
+// An instance that reads no answers is ended, and so is one whose call cannot be read.
 func TestCallsWithoutEnd(t *testing.T) {
 	withCalls(t, func(b *box, r *request) {
 		if bytes.Equal(r.event, []byte(`"bad"`)) {
@@ -189,7 +189,7 @@ func TestCallsWithoutEnd(t *testing.T) {
 	})
 }
 
-// An event for another function that is none is refused before that function hears of it.
+// A call with an invalid event is refused before the other function gets it.
 func TestCallWithNoEvent(t *testing.T) {
 	within(t, 9, func(t *testing.T, r *rig) {
 		r.config.Invoke = func(context.Context, core.Invocation) (core.Result, error) {

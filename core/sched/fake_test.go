@@ -17,8 +17,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
-// world is a machine without processes: instances are goroutines that speak the endpoint protocol. Only those that have been told
-// to import a handler count as instances.
+// world is a machine without processes. Instances are goroutines that speak the endpoint protocol. They count
+// as instances once they have been asked to import a handler.
 type world struct {
 	mu     sync.Mutex
 	boxes  map[core.NodeID]*box
@@ -76,14 +76,14 @@ func (w *world) retired(fn *core.Function, invocation core.Invocation, node core
 	w.ended = append(w.ended, fmt.Sprint(fn.Name, " ", invocation.ID, " ", node, " ", why))
 }
 
-// declare says why no instance is to have another event, from now on.
+// declare makes all instances unfit for another event, with that reason.
 func (w *world) declare(unfit string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.unfit = unfit
 }
 
-// on sets what instances do with an event.
+// on sets the handler of all instances.
 func (w *world) on(handle func(*box, *request)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -191,7 +191,7 @@ func (d driver) Import(context.Context, core.NodeID, core.Load) (core.Report, er
 	return core.Report{Threads: 1}, nil
 }
 
-// load answers what an instance is asked first of all.
+// load answers the request to import a handler.
 func (b *box) load() {
 	b.w.mu.Lock()
 	fails := b.w.fails
@@ -260,7 +260,7 @@ func (b *box) answer(kind byte, body []byte) {
 	b.write(kind, append([]byte(b.token), body...))
 }
 
-// write writes a frame as it is.
+// write writes a frame unchanged.
 func (b *box) write(kind byte, body []byte) {
 	frame := make([]byte, 5, 5+len(body))
 	binary.BigEndian.PutUint32(frame, uint32(len(body)+1))
@@ -280,7 +280,7 @@ func newRig(w *world, limit int, budget int64) *rig {
 	return &rig{New(Config{MaxInstances: limit, Log: log, Deployed: w.isDeployed, Unheard: w.unheard, Retired: w.retired}, t), w, t}
 }
 
-// counted is how many instances the scheduler believes alive.
+// counted returns the number of instances that the scheduler counts as alive.
 func (r *rig) counted(name string) int {
 	p := r.pools[poolKey{name, 1}]
 	p.mu.Lock()

@@ -13,8 +13,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// TestUnfit: an instance in which an event has left too much behind answers it, and then ends, however the
-// event ended and whoever still waited for it.
+// TestUnfit: an instance answers an event that leaves too much behind, and then ends, however the event ended
+// and whoever still waited for it.
 func TestUnfit(t *testing.T) {
 	within(t, 9, func(t *testing.T, r *rig) {
 		first, err := r.run(t.Context(), fn("f"), `1`)
@@ -169,8 +169,8 @@ func TestCallerThatGoesAway(t *testing.T) {
 	})
 }
 
-// What an instance prints belongs to the event that it is started for, then to the one that it has: each has begun before the instance knows of it,
-// and is over before the next one can begin.
+// The output of an instance belongs to the event for which it is started, and then to the event that it has.
+// Begin comes before the instance knows of the event, and Over before the next event can begin.
 func TestVoices(t *testing.T) {
 	within(t, 9, func(t *testing.T, r *rig) {
 		f := fn("f")

@@ -25,7 +25,7 @@ func within(t *testing.T, limit int, test func(t *testing.T, r *rig)) {
 	})
 }
 
-// fault checks an error's kind and whose fault it is.
+// fault checks the kind and the fault of an error.
 func fault(t *testing.T, err error, kind core.Kind, whose core.Fault) *core.Error {
 	t.Helper()
 	var e *core.Error
@@ -113,7 +113,7 @@ func TestStartMayTakeLongerThanARequestMayWait(t *testing.T) {
 	})
 }
 
-// A late interrupt, of an event whose answer came just before its caller went away, must not hit the next event.
+// A caller goes away just after its answer. The late interrupt must not hit the next event.
 func TestLateInterrupt(t *testing.T) {
 	near, far := net.Pipe()
 	i := &instance{conn: endpoint.Open(near, 3)}
@@ -207,7 +207,7 @@ func TestWorkerLimit(t *testing.T) {
 	})
 }
 
-// A function whose requests never end does not keep all instances of the worker from another one.
+// A function whose requests never end leaves another function its share of the worker's instances.
 func TestWorkerLimitIsShared(t *testing.T) {
 	within(t, 4, func(t *testing.T, r *rig) {
 		r.w.on(slow(time.Second))
@@ -230,7 +230,7 @@ func TestWorkerLimitIsShared(t *testing.T) {
 	})
 }
 
-// Who is refused is told how long the queue will take.
+// A refusal says how long the queue will take.
 func TestRetryAfter(t *testing.T) {
 	within(t, 99, func(t *testing.T, r *rig) {
 		r.w.on(slow(2 * time.Second))
@@ -425,7 +425,8 @@ func TestManyAtOnce(t *testing.T) {
 	})
 }
 
-// A version that was replaced or removed before its event came to the scheduler runs no more, and nothing waits for its next event.
+// An event whose version was replaced or removed before it reached the scheduler does not run, and no
+// instance waits for the next one.
 func TestReplaced(t *testing.T) {
 	within(t, 9, func(t *testing.T, r *rig) {
 		f := fn("f")

@@ -13,7 +13,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// childrenAhead returns what is parked.
+// childrenAhead returns the parked children.
 func childrenAhead(tr *Tree) (nodes []*Node) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -25,7 +25,7 @@ func childrenAhead(tr *Tree) (nodes []*Node) {
 	return nodes
 }
 
-// mustHaveAhead starts a function until it has a child ahead, and nothing else, and returns that.
+// mustHaveAhead starts a function until it has a child ahead and no instance, and returns the child.
 func mustHaveAhead(t *testing.T, tr *Tree, f *core.Function) *Node {
 	t.Helper()
 	for range 3 { // cold, the first from a zygote, the second
@@ -79,7 +79,7 @@ func TestAheadIsTaken(t *testing.T) {
 	})
 }
 
-// A child is made when the event that made it wanted has ended, or a moment after its start.
+// A child ahead is made when the event of the start before it has ended, or a moment after that start.
 func TestAheadIsMadeLater(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		mustHaveAhead(t, tr, fn("f"))
@@ -146,7 +146,7 @@ func TestAheadIsWaitedForByOne(t *testing.T) {
 	})
 }
 
-// What is made ahead would lack a module that a zygote to come has.
+// A child ahead of a cold start would lack a module that a later zygote has.
 func TestNothingAheadOfAColdStart(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		w.raises["a"] = core.Errorf(core.KindException, core.FaultHandler, "ImportError") // in zygotes and in instances
@@ -208,7 +208,7 @@ func TestAheadEnds(t *testing.T) {
 	})
 }
 
-// While the next version is deployed, or the tree closed, under the making of a child.
+// The next version is deployed, or the tree is closed, while a child is being made.
 func TestAheadEndsWhileItIsMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -313,7 +313,7 @@ func TestAheadOutlivesItsDriver(t *testing.T) {
 	})
 }
 
-// One that has ended before it was told anything has not run the function's code.
+// A child ahead that has ended before its import has not run the function's code.
 func TestAheadFoundDead(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		f := fn("f")
@@ -327,7 +327,7 @@ func TestAheadFoundDead(t *testing.T) {
 	})
 }
 
-// The zygote that had everything may be out of use when a child is to be made of it.
+// The zygote that had every module may be retired before a child is made from it.
 func TestNothingAheadOfALesserZygote(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		generation := func(g int) {
@@ -353,7 +353,8 @@ func TestNothingAheadOfALesserZygote(t *testing.T) {
 	})
 }
 
-// A function that is removed while it is being started, or while its child ahead is being made, leaves nothing for the next one of its name.
+// A function is removed while it is being started, or while its child ahead is being made. Nothing is left
+// for the next function of its name.
 func TestNothingAheadOfARemovedFunction(t *testing.T) {
 	for _, after := range []time.Duration{200 * time.Millisecond, 401 * time.Millisecond, 404 * time.Millisecond, 407 * time.Millisecond, 412 * time.Millisecond} {
 		within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
@@ -399,7 +400,7 @@ func TestNothingAheadOfARemovedFunction(t *testing.T) {
 	}
 }
 
-// Of two corrections of what is known of a function's imports, one adds what the other takes away.
+// Of two corrections of a function's imports, one adds a module and the other takes one away.
 func TestAheadIsOfWhatIsKnown(t *testing.T) {
 	f := fn("f", "a")
 	g := *f
@@ -413,7 +414,7 @@ func TestAheadIsOfWhatIsKnown(t *testing.T) {
 	}
 }
 
-// The removal comes when a child ahead has been decided on and there is no node of it yet.
+// The function is removed after its child ahead has been decided on, and before the child is a node.
 func TestRemovedBeforeAChildAheadIsANode(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		f := fn("f")

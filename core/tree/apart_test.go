@@ -8,7 +8,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// A module that no zygote may import does not keep the others out of one: the handler imports it, at its own place.
+// A module that is apart does not keep other modules out of the zygote. The handler imports it at its own
+// place.
 func TestApart(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		f := fn("f", "a", "threads", "b")
@@ -32,7 +33,7 @@ func TestApart(t *testing.T) {
 		if last := infos[len(infos)-1]; last.Function != "f" {
 			t.Errorf("%+v", last)
 		}
-		// What code may do without is not imported by an instance that no zygote spares it.
+		// A cold instance does not import modules that the code may do without.
 		cold := fn("cold", "c")
 		cold.Loaded = []string{"lazy"}
 		n, _, _ = mustStart(t, tr, cold)
@@ -42,7 +43,7 @@ func TestApart(t *testing.T) {
 	})
 }
 
-// A function of which more is known gets another zygote, also when it has a child ahead of the one that it had.
+// A function gets another zygote when more of its imports are known, also when it has a child ahead.
 func TestCorrectedAhead(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		f := fn("f", "a")
@@ -63,7 +64,7 @@ func TestCorrectedAhead(t *testing.T) {
 	})
 }
 
-// What is found at run time is told with what was known before, and changes neither.
+// Apart returns modules found at run time with those known before, and changes neither.
 func TestApartFound(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		w.threads["x"] = 1
@@ -79,7 +80,7 @@ func TestApartFound(t *testing.T) {
 	})
 }
 
-// A cost that was told spares the assumption: what takes no time is not worth a zygote in common.
+// A learnt cost replaces the assumed one: modules that take no time are not worth a shared zygote.
 func TestLearn(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		tr.Learn("lang1", map[string]time.Duration{"np": 300 * time.Millisecond, "x": time.Millisecond, "y": time.Millisecond, "six": time.Millisecond})
@@ -95,7 +96,8 @@ func TestLearn(t *testing.T) {
 	})
 }
 
-// Who sets what a package reads when it is imported never starts from a process that has loaded it, and imports it when its own files do.
+// A function that sets a variable which a package reads at import never starts from a process that has loaded
+// the package. It imports the package when its own files do.
 func TestAside(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		plain := fn("plain", "np", "plt")
@@ -115,7 +117,7 @@ func TestAside(t *testing.T) {
 	})
 }
 
-// What a package takes is not the function's, whether a zygote has imported it or the instance does.
+// The memory of a package is not the function's, whether a zygote or the instance has imported it.
 func TestImportsAreNoMemoryOfTheFunction(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		f := fn("f", "a", "b", "threads")
@@ -139,7 +141,8 @@ func TestImportsAreNoMemoryOfTheFunction(t *testing.T) {
 	})
 }
 
-// Who sets what a module of the language's own reads starts from no process that has imported such a module, or what may have imported one.
+// A function that sets a variable which the language's own modules read starts from no process that has
+// imported such a module, or that may have.
 func TestReads(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		plain, more, sets, other := fn("plain", "np", "ssl"), fn("more", "np", "y"), fn("sets", "np", "y"), fn("other", "np")

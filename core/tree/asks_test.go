@@ -9,7 +9,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// Each function gets a zygote of its own then, and no instance comes from the other's.
+// Each function gets a zygote of its own then. No instance is forked from the other's zygote.
 func TestAsksZygotes(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		tr.LearnAsks(plan.Asks{{Runtime: "lang1", Package: pkgs("a")[0]}: pkgs("b")})

@@ -17,7 +17,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// world is a machine without processes: it is all drivers and sandboxes, and it checks the invariants of the tree.
+// world is a machine without processes: it is all drivers and sandboxes, and it checks the invariants of the
+// tree.
 type world struct {
 	t  testing.TB
 	mu sync.Mutex
@@ -52,7 +53,7 @@ type box struct {
 	parent   *box
 	children map[*box]bool
 	pid      int
-	entering error // what came of it at the gate
+	entering error // at the gate
 	exit     core.Exit
 	modules  []string
 	violent  bool // the test killed it, or something above it
@@ -68,7 +69,7 @@ func (w *world) tree(budget int64) *Tree {
 	return New(Config{Budget: budget, Log: slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelError})), Deployed: w.isDeployed}, w, w)
 }
 
-// Write takes a line of the log. Errors are faults of the tree's own.
+// Write gets the errors that the tree logs. Each is a fault of the tree's own.
 func (w *world) Write(line []byte) (int, error) {
 	w.t.Errorf("the log has %s", line)
 	return len(line), nil
@@ -106,7 +107,7 @@ func (w *world) Create(_ context.Context, config core.SandboxConfig) (Sandbox, e
 	return b, nil
 }
 
-// serve is what the process of an instance does with its endpoint: it imports its handler.
+// serve is the process of an instance at its endpoint: it imports its handler.
 func (b *box) serve() {
 	var head [5]byte
 	if _, err := io.ReadFull(b.far, head[:]); err != nil {
@@ -221,7 +222,7 @@ func (b *box) gone() bool {
 	}
 }
 
-// die ends b and, as the kernel does, first everything in its pid namespace.
+// die ends b. As the kernel does, it first ends everything in its pid namespace.
 func (b *box) die(exit core.Exit) {
 	if b.gone() {
 		return
@@ -247,7 +248,7 @@ func (w *world) crash(id core.NodeID, exit core.Exit) {
 	w.boxes[id].die(exit)
 }
 
-// corrupt makes it right for the tree to kill a zygote with its children.
+// corrupt allows the tree to kill a zygote with its children.
 func (w *world) corrupt(id core.NodeID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -134,7 +134,8 @@ func TestDriverLost(t *testing.T) {
 	})
 }
 
-// TestExpel takes a package out of the tree: who may have it ends, who is busy when it has answered, and nobody else.
+// TestExpel takes a package out of the tree. Processes that may have it end, busy ones after they have
+// answered; no others do.
 func TestExpel(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		with, without := fn("with", "a"), fn("without", "b")

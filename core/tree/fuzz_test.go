@@ -8,8 +8,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// FuzzTree replays bytes as operations against the tree and against a naive model of it, which is two lists. The world checks
-// at every fork and every end that a set is contained in its child's and that a parent outlives its children.
+// FuzzTree replays bytes as operations against the tree, and against a naive model of it, which is two lists.
+// The world checks at every fork and every end that a set is contained in its child's, and that a parent
+// outlives its children. Nor may a move of a node be illegal.
 func FuzzTree(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 8, 0, 1, 2, 9, 3, 4, 5})
 	f.Add([]byte{0, 1, 2, 3, 0, 1, 2, 3, 7, 7, 10, 10, 20, 21, 22, 0, 1, 2, 3})
@@ -30,7 +31,7 @@ func FuzzTree(f *testing.F) {
 	})
 }
 
-// model is what a user of the tree believes.
+// model is the tree as its user sees it.
 type model struct {
 	t          *testing.T
 	w          *world

@@ -30,7 +30,7 @@ func herd(t *testing.T, tr *Tree, f *core.Function, n int) (cold int, took time.
 	return cold, time.Since(began)
 }
 
-// Of many that come at once only as many import as it takes to want the zygote.
+// Of many requests at once, only as many import for themselves as it takes for the zygote to be wanted.
 func TestHerdWaitsForTheZygote(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		w.costs["a"] = 100 * time.Millisecond
@@ -45,7 +45,7 @@ func TestHerdWaitsForTheZygote(t *testing.T) {
 	})
 }
 
-// Nobody waits for a zygote that cannot be made.
+// No start waits for a zygote that cannot be made.
 func TestHerdWithoutZygote(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		w.costs["a"] = 100 * time.Millisecond
@@ -56,7 +56,7 @@ func TestHerdWithoutZygote(t *testing.T) {
 	})
 }
 
-// A zygote that does not come is waited for no longer than plan.HerdWait.
+// No start waits for a zygote longer than plan.HerdWait.
 func TestHerdWaitsNotForEver(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		w.costs["a"] = time.Minute

@@ -9,7 +9,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// The first start after Preload is a fork, and so is one of a function without packages; nothing is made twice.
+// The first start after Preload is a fork, and so is one of a function without packages; nothing is made
+// twice.
 func TestPreload(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		w.costs["a"] = time.Second
@@ -31,7 +32,7 @@ func TestPreload(t *testing.T) {
 	})
 }
 
-// Many deploys at once each get their zygote, and who goes away waits no longer.
+// Of many deploys at once each gets its zygote. A caller that goes away waits no longer.
 func TestPreloadTogether(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		began := time.Now()
@@ -52,7 +53,7 @@ func TestPreloadTogether(t *testing.T) {
 	})
 }
 
-// What cannot be a zygote is told, and keeps nobody waiting.
+// Unready says why a zygote cannot be made, and nobody waits for it.
 func TestUnready(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		w.threads["threads"] = 2
@@ -76,8 +77,8 @@ func TestUnready(t *testing.T) {
 	})
 }
 
-// A zygote takes the memory of no other one that is worth more for its size, and gets what becomes free later. That of a deploy takes the memory of
-// the least valuable one, as the start would that follows it.
+// A zygote takes no memory from one of more value, and gets memory that becomes free later. A zygote that a
+// deploy waits for takes the memory of the least valuable one, as the start after the deploy would.
 func TestPreloadWithoutMemory(t *testing.T) {
 	within(t, 31<<20, func(t *testing.T, w *world, tr *Tree) {
 		for _, m := range []string{"a", "b", "c"} {
@@ -111,8 +112,8 @@ func TestPreloadWithoutMemory(t *testing.T) {
 	})
 }
 
-// After a restart the zygotes of a hundred functions are made, the most valuable first, as far as memory goes: for a third of them. No less
-// valuable one takes the place of one that is there, and what they are worth is kept for the next time.
+// After a restart the zygotes of a hundred functions are made, the most valuable first. Memory suffices for a
+// third of them. No zygote takes the place of one of more value. The uses are kept for the next restart.
 func TestResume(t *testing.T) {
 	const n, third = 100, 33
 	var used []Used
@@ -155,7 +156,7 @@ func TestResume(t *testing.T) {
 	})
 }
 
-// What no function needs any more ends with the last one that did; what others need stays.
+// A zygote ends with the last function that needs it. A zygote that others need stays.
 func TestDrop(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		gone, stays, same := fn("gone", "a", "b"), fn("stays", "a"), fn("same", "c")
@@ -181,7 +182,7 @@ func TestDrop(t *testing.T) {
 	})
 }
 
-// The zygotes of a driver that has died are made again by the next one, before requests miss them.
+// When a driver has died, the next one makes its zygotes again before requests miss them.
 func TestResumeAfterDriver(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		f := fn("f", "a")

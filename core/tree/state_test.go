@@ -43,7 +43,7 @@ func TestIllegalMoveIsLogged(t *testing.T) {
 	})
 }
 
-// What is no fault: what applies, what asks, and what an end at the same moment explains.
+// No fault are events that apply, events that only ask, and events that meet the end of the node.
 func TestIllegal(t *testing.T) {
 	faults := map[event][]state{
 		made:    {parked, ready, idle, busy, leaving},

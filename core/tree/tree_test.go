@@ -24,7 +24,7 @@ func within(t *testing.T, budget int64, test func(t *testing.T, w *world, tr *Tr
 	})
 }
 
-// rest lets time pass, and what is due then happen.
+// rest lets time pass, and everything that is due happen.
 func rest(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -196,7 +196,7 @@ func TestMemory(t *testing.T) {
 	})
 }
 
-// What is over the budget while everything is busy goes as soon as something is idle.
+// When memory is over the budget and everything is busy, the first idle instance is evicted.
 func TestMemoryIsRelieved(t *testing.T) {
 	within(t, 20<<20, func(t *testing.T, w *world, tr *Tree) {
 		f := fn("f")

@@ -8,7 +8,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// A trial starts an instance like any other, but for what is imported ahead of the handler, and leaves nothing of it.
+// A trial starts an instance that imports no module before the handler, and leaves nothing of it.
 func TestTry(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		learned := make(chan []string, 1)
@@ -52,8 +52,8 @@ func TestTry(t *testing.T) {
 	})
 }
 
-// A trial of a version that is deployed takes nothing that was made ahead, asks for no modules and tells
-// nobody; one that is to be alone has nothing that a zygote has imported.
+// A trial of a deployed version takes no child made ahead, asks for no modules, and does not call Loaded.
+// With alone, its zygote has imported nothing.
 func TestTryAgain(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		f := fn("f", "a", "b")

@@ -27,7 +27,7 @@ func occupy(t *testing.T, turns *turns, group *sync.WaitGroup, function string, 
 	}
 }
 
-// waited is how long a function that comes now waits for its turn.
+// waited returns how long a function that comes now waits for its turn.
 func waited(t *testing.T, turns *turns, function string) time.Duration {
 	t.Helper()
 	began := time.Now()
@@ -84,7 +84,7 @@ func TestTurnsOfSlowWork(t *testing.T) {
 	})
 }
 
-// Who hangs does not keep its turn, and who goes away leaves none behind.
+// Work that hangs does not keep its turn. A caller that goes away leaves no turn behind.
 func TestTurnsComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := newTurns(4)
@@ -108,7 +108,8 @@ func TestTurnsComeBack(t *testing.T) {
 	})
 }
 
-// The starts of a function that needs nothing but a fork do not wait for another one's burst, nor for the imports of many.
+// Starts that need only a fork wait neither for another function's burst nor for the imports of many
+// functions.
 func TestStartBesideOthers(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		w.costs["heavy"] = time.Second
