@@ -64,6 +64,58 @@ func TestPlaceIsNoted(t *testing.T) {
 	w.starts(t, "noted", `{}`, `["/function","/function/a","pipsqueak"]`)
 }
 
+// A package that looks at its place when it is imported finds that of an instance: cold, beside a zygote that has
+// imported it for another function, and warm.
+func TestPythonLooksAtItsPlace(t *testing.T) {
+	system(t)
+	index := newPythonIndex(t, "")
+	index.addWheel(t, "reader", "1.0", "", files{"reader.py": `
+import os, sys
+value = open("config/x").read() if os.path.exists("config/x") else "none"
+here, arguments = os.getcwd(), sys.argv[1:]
+`})
+	index.addWheel(t, "keeper", "1.0", "", files{"keeper.py": "import os\nid = os.getpid()\n"})
+	w := startWorker(t, t.TempDir())
+	const answers = "import reader\ndef handler(event, context): return [reader.value, reader.here, reader.arguments]\n"
+	const moves = `
+import os, sys
+def move():
+    os.makedirs("/tmp/config", exist_ok=True)
+    with open("/tmp/config/x", "w") as f: f.write("moved")
+    os.chdir("/tmp")
+    sys.argv += ["x"]
+`
+	reader := func(code string) files { return handlerFile(code).with("requirements.txt", "reader\n") }
+	for _, f := range []struct {
+		name, want, apart string
+		files             files
+	}{
+		{"none", `["none","/function",[]]`, "", reader(answers)},
+		{"first", `["first","/function",[]]`, "looks for ./config in the working directory", reader(answers).with("config/x", "first")},
+		{"second", `["second","/function",[]]`, "looks for ./config in the working directory", reader(answers).with("config/x", "second")},
+		{"moves", `["moved","/tmp",["x"]]`, "which the function's files change", reader("from moves import move\nmove()\n"+answers).with("moves.py", moves)},
+		{"keeper", `true`, "reads the pid of its process", handlerFile("import os, keeper\ndef handler(event, context): return keeper.id == os.getpid()\n").
+			with("requirements.txt", "keeper\n")},
+	} {
+		for kind, reuse := range map[string]string{f.name: "reuse: false\n", f.name + "-warm": "reuse: true\n"} {
+			w.deploy(t, kind, f.files.with("pipsqueak.yaml", reuse))
+			w.probed(t, kind)
+			for i := range 3 {
+				if a := w.run(t, kind, `{}`); string(a.body) != f.want {
+					t.Errorf("%s, start %d: %v", kind, i, a)
+				}
+			}
+			told := fmt.Sprint(decode[core.Function](t, w.ask(t, http.MethodGet, "/v1/functions/"+kind, nil)).Apart)
+			if !strings.Contains(told, f.apart) || f.apart == "" && told != "map[]" {
+				t.Errorf("%s: what is apart is %s, want %q", kind, told, f.apart)
+			}
+		}
+		if f.apart == "" {
+			forkStart(t, w, f.name, `{}`)
+		}
+	}
+}
+
 // starts invokes a function cold, forked from a zygote with its packages, and warm, and checks each answer.
 func (w *worker) starts(t *testing.T, name, event, want string) {
 	t.Helper()

@@ -17,10 +17,11 @@ func TestWatchedSets(t *testing.T) {
 	})
 	h.Packages = t.TempDir()
 	drivertest.Write(t, h.Packages, map[string]string{
-		"own_mind.py":      "import os\nos.environ['BY_PACKAGE'] = '1'\nos.environ.setdefault('KEPT', 'x')\nfrom own_mind_part import *\ndef load(name): os.environ[name] = '1'\ndef lazy(): import own_mind_lazy\n",
-		"own_mind_part.py": "import os, own_mind_deep\nos.putenv('BY_PART', '1')\n",
-		"own_mind_deep.py": "import os\ndef run(): os.environ['BY_DEEP'] = '1'\nrun()\nexec('os.environ[\"BY_EXEC\"] = \"1\"')\n",
-		"own_mind_lazy.py": "import os\nos.environ['BY_LAZY'] = '1'\n",
+		"own_mind.py":       "import os\nos.environ['BY_PACKAGE'] = '1'\nos.environ.setdefault('KEPT', 'x')\nfrom own_mind_part import *\ndef load(name): os.environ[name] = '1'\ndef lazy(): import own_mind_lazy\n",
+		"own_mind_moves.py": "import os\nos.chdir('/tmp')\n",
+		"own_mind_part.py":  "import os, own_mind_deep\nos.putenv('BY_PART', '1')\n",
+		"own_mind_deep.py":  "import os\ndef run(): os.environ['BY_DEEP'] = '1'\nrun()\nexec('os.environ[\"BY_EXEC\"] = \"1\"')\n",
+		"own_mind_lazy.py":  "import os\nos.environ['BY_LAZY'] = '1'\n",
 	})
 	root := h.Root(t)
 	zygote, _, err := h.Zygote(t, root, theFiles, "own_mind")
@@ -40,10 +41,16 @@ func TestWatchedSets(t *testing.T) {
 		"import os\nfrom unittest import mock\nwith mock.patch.dict(os.environ, {'FOR_A_WHILE': '1'}): pass": "A FOR_A_WHILE PIPSQUEAK_PACKAGES PYTHONPATH",
 		"import os\nos.environ = dict(os.environ, NEW='1')":                                                  "*",
 		"import threading, cfg\nt = threading.Thread(target=cfg.setup); t.start(); t.join()":                 "OF_SETUP",
-		"import own_mind":                                              "",
-		"import own_mind\nown_mind.lazy()":                             "",
-		"import own_mind\nown_mind.load('BY_CALL')":                    "BY_CALL",
-		"import cfg, own_mind\ncfg.setup(); own_mind.load('OF_SETUP')": "OF_SETUP",
+		"import os\nos.chdir('/tmp')":                                                                        "./",
+		"import os\nos.fchdir(os.open('/tmp', os.O_RDONLY))":                                                 "./",
+		"import os\nfrom contextlib import chdir\nwith chdir('/tmp'): pass":                                  "./",
+		"import sys\nsys.argv += ['--fast']":                                                                 "@argv",
+		"import sys\nsys.argv = ['x']":                                                                       "@argv",
+		"import own_mind_moves":                                                                              "",
+		"import own_mind":                                                                                    "",
+		"import own_mind\nown_mind.lazy()":                                                                   "",
+		"import own_mind\nown_mind.load('BY_CALL')":                                                          "BY_CALL",
+		"import cfg, own_mind\ncfg.setup(); own_mind.load('OF_SETUP')":                                       "OF_SETUP",
 		"import importlib.util, os\nspec = importlib.util.spec_from_file_location('x', '/packages/files-1/own_mind_deep.py')\nspec.loader.exec_module(importlib.util.module_from_spec(spec))": "",
 		"import os\nos.environ[1] if False else None\ntry: os.environ[1] = 2\nexcept TypeError: pass":                                                                                         "",
 	} {

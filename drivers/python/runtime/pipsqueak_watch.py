@@ -1,5 +1,6 @@
-"""Which environment variables are read while something is imported, through os.environ and by C code, and which
-packages it asks for; and which variables a handler sets."""
+"""What is read, and looked for, while something is imported that may be another thing in an instance than in a
+zygote: environment variables, packages, the working directory, the process's id and arguments; and what of that a
+handler sets."""
 
 import builtins
 import ctypes
@@ -11,11 +12,15 @@ import sys
 from pipsqueak_errors import is_a
 
 ALL = "*"
+DIRECTORY, ARGUMENTS = "./", "@argv"  # as core has them
 MAX_ASKED = 1000  # names, before it is all of them
 # What is set again for each instance, or has to be there when the interpreter starts.
 OURS = ("PYTHON", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "BLIS_NUM_THREADS")
 
-PRELOAD = os.path.dirname(__file__) + "/preload.so"  # its getenv is the one that C code calls
+PRELOAD = ctypes.CDLL(os.path.dirname(__file__) + "/preload.so")  # its functions are those that C code calls, Python's too
+PRELOAD.ps_watched.restype = PRELOAD.ps_looked.restype = ctypes.c_char_p
+
+PACKAGES, CODE = "/packages/", "/function"
 
 Environment = type(os.environ)
 
@@ -49,9 +54,7 @@ class Watch:
             return {key: get(environment, key) for key in iterate(environment)}
 
         Environment.__getitem__, Environment.__contains__, Environment.__iter__, Environment.copy = watched, contains, watched_all, copy
-        self.preload = ctypes.CDLL(PRELOAD)
-        self.preload.ps_watched.restype = ctypes.c_char_p
-        self.preload.ps_watch()
+        PRELOAD.ps_watch()
         return self
 
     def note(self, key):
@@ -60,7 +63,7 @@ class Watch:
             self.reads.add(name)
 
     def __exit__(self, *_):
-        for name in self.preload.ps_watched().splitlines():
+        for name in PRELOAD.ps_watched().splitlines():
             self.note(name)
         for name, method in self.was.items():
             if method is None:
@@ -71,13 +74,26 @@ class Watch:
             self.reads -= set(os.environ)
 
 
+class Told:
+    """A function that tells of each call what it returns, and by which frame it was made. It is no method of a class
+    that has it, as one written in C is none."""
+
+    def __init__(self, function, tell):
+        self.function, self.tell = function, tell
+
+    def __call__(self, *args, **kwargs):
+        result = self.function(*args, **kwargs)
+        self.tell(result, sys._getframe(1))
+        return result
+
+
 class Sets:
     """A context in which names has the variables that are set, changed or removed by others than packages that are
-    just being imported, ALL when something else has taken the place of os.environ. It stays in the process, which
-    never gets an event."""
+    just being imported, ALL when something else has taken the place of os.environ; and DIRECTORY and ARGUMENTS when
+    they change those. It stays in the process, which never gets an event."""
 
     def __enter__(self):
-        self.names, self.environ = set(), os.environ
+        self.names, self.environ, self.arguments = set(), os.environ, list(sys.argv)
         put, unset = os.putenv, os.unsetenv  # os.environ uses them too, before it remembers what they do
 
         def put_noted(key, value):
@@ -88,7 +104,12 @@ class Sets:
             unset(key)
             self.note(key, None)
 
+        def move(_, frame):
+            if not is_being_imported(frame):
+                self.names.add(DIRECTORY)
+
         os.putenv, os.unsetenv = put_noted, unset_noted
+        os.chdir, os.fchdir = Told(os.chdir, move), Told(os.fchdir, move)
         return self
 
     def note(self, key, value):
@@ -102,6 +123,8 @@ class Sets:
     def __exit__(self, *_):
         if os.environ is not self.environ:
             self.names = {ALL}
+        if sys.argv != self.arguments:
+            self.names.add(ARGUMENTS)
 
 
 IMPORTING = "_load_unlocked", "exec_module", "create_module"
@@ -116,8 +139,8 @@ def is_being_imported(frame):
             names = frame.f_locals
             spec = names.get("spec") or getattr(names.get("module"), "__spec__", None)
             origin = getattr(spec, "origin", None)
-            if is_a(origin, str) and origin.startswith(("/packages/", "/function/")):
-                return origin.startswith("/packages/")
+            if is_a(origin, str) and origin.startswith((PACKAGES, CODE + "/")):
+                return origin.startswith(PACKAGES)
         frame = frame.f_back
     return False
 

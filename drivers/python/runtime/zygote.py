@@ -24,6 +24,7 @@ import pipsqueak_names as names
 import pipsqueak_threads as numerical
 from pipsqueak_errors import MAX_MESSAGE, Failure, cut, describe, is_a, name_of, text_of
 from pipsqueak_instance import ENDPOINT, Instance, answer, leave, prepare_streams, receive
+from pipsqueak_place import Place
 from pipsqueak_site import programs
 from pipsqueak_watch import Asked, Sets, Watch
 
@@ -146,9 +147,9 @@ def set_environment(env):
 
 
 def load_watched(request):
-    with Watch() as watch, Asked() as asked:
+    with Watch() as watch, Asked() as asked, Place() as place:
         report, _ = load(request)
-    report["reads"], report["asks"] = sorted(watch.reads), asked.names
+    report["reads"], report["asks"] = sorted(watch.reads), sorted([*asked.names, *place.names])
     return report
 
 
