@@ -27,6 +27,7 @@ var importCases = []Case{
 	{Name: "import/ends-the-process", Clauses: []string{"C20", "Z12"}, run: importDies},
 	{Name: "import/unknown-module", Clauses: []string{"C20", "C24"}, run: importUnknown},
 	{Name: "import/tells-what-is-looked-for", Clauses: []string{"C44"}, run: importAsks},
+	{Name: "import/tells-which-files-are-looked-for", Clauses: []string{"C44"}, run: importLooks},
 	{Name: "import/prints", Clauses: []string{"G10"}, run: importPrints},
 	{Name: "import/failed-is-never-used-again", Clauses: []string{"C21", "Z10"}, run: importFailed},
 	{Name: "import/deadline", Clauses: []string{"C10"}, run: func(t *trial) {
@@ -223,6 +224,20 @@ func importAsks(t *trial) {
 	load.Watch = false
 	if r, err = t.shared().Import(t.within(callTime), t.zygote().id, load); err != nil || len(r.Asks) > 0 {
 		t.errorf("unasked, the report has %q, %v", r.Asks, err)
+	}
+}
+
+// importLooks: a zygote has nothing in its working directory, so a package that looks for a file there is kept away
+// from functions that have it, if the driver tells. One that cannot tell says that it may be any.
+func importLooks(t *trial) {
+	load := t.load(modAsks)
+	load.Watch = true
+	r, err := t.shared().Import(t.within(callTime), t.zygote().id, load)
+	t.must(err, "Import of %s", modAsks)
+	want := core.InDirectory + missingFile
+	if !slices.Contains(r.Asks, want) && !slices.Contains(r.Asks, core.InDirectory) {
+		t.errorf("%s looks for the file %s when it is imported, and the report has %q, neither %q nor %q",
+			modAsks, missingFile, r.Asks, want, core.InDirectory)
 	}
 }
 

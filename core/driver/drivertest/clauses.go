@@ -39,7 +39,7 @@ var Clauses = []Clause{
 	{"C19", "Import is for zygotes", ""},
 	{"C20", "what imported code raises is exception (handler) without frames of the runtime; that it ended the process is exit (handler)", ""},
 	{"C21", "a process whose import failed is never used again", ""},
-	{"C44", "which packages imported code looks for, which variables it reads, and what generators of random numbers give", ""},
+	{"C44", "which packages and files imported code looks for, which variables it reads, and what generators of random numbers give", ""},
 	{"C22", "third-party programs run only in the sandbox of the request", ""},
 	{"C23", "what cannot be resolved or installed is install (handler), and names the requirement", ""},
 	{"C24", "a call that fails has a kind and a fault; texts are bounded, and UTF-8", ""},

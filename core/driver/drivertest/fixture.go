@@ -26,7 +26,7 @@ const (
 const (
 	modA       = "kit_a"       // holds heldBytes
 	modB       = "kit_b"       // takes 50 ms
-	modAsks    = "kit_asks"    // looks for missing, and does without
+	modAsks    = "kit_asks"    // looks for missing and missingFile, and does without
 	modRaises  = "kit_raises"  // raises
 	modExits   = "kit_exits"   // asks for the end of the process
 	modDies    = "kit_dies"    // ends the process at once
@@ -37,6 +37,9 @@ const (
 
 // missing is a module that is nowhere.
 const missing = "kit_is_not_there"
+
+// missingFile is a file that is not in the working directory.
+const missingFile = "kit_no_file"
 
 const heldBytes = 24 << 20 // of memory that kit_a fills and keeps
 

@@ -251,7 +251,8 @@ func TestKitFindsCarelessness(t *testing.T) {
 		"fork/deadline", "fork/canceled",
 		// The kinds again.
 		"fork/parent-dies-under-it", "gate/impossible-orders", "gate/turned-away",
-		"import/raises", "import/raises-with-a-cause", "import/asks-for-the-end", "import/ends-the-process", "import/unknown-module", "import/tells-what-is-looked-for", "import/failed-is-never-used-again",
+		"import/raises", "import/raises-with-a-cause", "import/asks-for-the-end", "import/ends-the-process", "import/unknown-module", "import/tells-what-is-looked-for",
+		"import/tells-which-files-are-looked-for", "import/failed-is-never-used-again",
 		// Calls that are given up.
 		"import/deadline", "import/canceled",
 		// The kinds again.

@@ -1,6 +1,8 @@
 #include <dlfcn.h>
+#include <unistd.h>
 
 __attribute__((constructor)) static void begin(void)
 {
     (void)dlopen("libkit_is_not_there.so", RTLD_NOW);
+    (void)access("/function/kit_no_file", F_OK);
 }

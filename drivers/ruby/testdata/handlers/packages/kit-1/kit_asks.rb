@@ -5,3 +5,5 @@ begin
 rescue LoadError
   nil
 end
+
+File.exist?("kit_no_file")
