@@ -145,11 +145,12 @@ func given(env map[string]string) map[string]string {
 	rest := maps.Clone(env)
 	maps.DeleteFunc(rest, func(_, value string) bool {
 		for dir := range strings.SplitSeq(value, ":") {
-			if dir != "" && !slices.ContainsFunc([]string{core.PackagesDir, core.CodeDir, "/pipsqueak"}, func(root string) bool { return strings.HasPrefix(dir, root+"/") }) {
+			within := func(root string) bool { return strings.HasPrefix(dir+"/", root+"/") }
+			if dir != "" && !slices.ContainsFunc([]string{core.PackagesDir, core.CodeDir, "/pipsqueak"}, within) {
 				return false
 			}
 		}
-		return true
+		return value != ""
 	})
 	return rest
 }
