@@ -17,6 +17,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// Is an application deployed whole or not at all?
+
 // says is a handler that answers with a text.
 func says(text string) string { return "def handler(event, context):\n    return '" + text + "'\n" }
 

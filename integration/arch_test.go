@@ -14,6 +14,8 @@ import (
 	"testing"
 )
 
+// Does the code keep the rules of the house?
+
 // The rules of the repository. They parse the files in this process: a `go list` subprocess is invisible to the test cache,
 // and such a test was seen to pass from the cache after a violation.
 

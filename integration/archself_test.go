@@ -6,6 +6,8 @@ import (
 	"testing"
 )
 
+// Does each rule of the house find code that breaks it?
+
 // TestRules feeds each rule what it must refuse and what it must accept, so that no rule can rot.
 func TestRules(t *testing.T) {
 	const doc = "// Package p is here for a test.\n"

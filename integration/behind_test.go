@@ -11,6 +11,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// Do answers and logs show the exceptions behind an exception?
+
 // What is told of what is far below a failure: of another function, of a deep stack, of a cause at import.
 
 // relays invoke the function that their event names, and do not catch what comes of it.

@@ -20,6 +20,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// How fast are starts and warm events, and how much memory do instances take?
+
 // The benchmarks behind SPECIFICATION.md. `make bench` runs each once; each takes its own samples, says how many, measures its
 // baseline in the same run, and adds its rows to the report.
 

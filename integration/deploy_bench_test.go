@@ -11,6 +11,8 @@ import (
 	"time"
 )
 
+// How long does a deploy take beside the language's own installer, and how much disk do shared packages take?
+
 // installation is a deploy to measure against what a language's own installer takes for the same packages, alone.
 type installation struct {
 	name    string

@@ -16,6 +16,8 @@ import (
 	"time"
 )
 
+// Do the commands of documents and help texts work as they stand?
+
 // notRun are the commands of documents and help texts that this test does not run, with the reason. One that no text has any more fails the test.
 var notRun = map[string]string{
 	"make build":                    "who runs the tests has built the programs; for a driver TestDriverNew does it",

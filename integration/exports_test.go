@@ -9,6 +9,8 @@ import (
 	"testing"
 )
 
+// Do the libraries in every process export only what they must?
+
 // exports are the names that our objects show to all of a process, by their files in libexec: functions of the C library that they replace, what
 // a language looks for in an extension, and the one object that is a library. Any other name could be taken for one of a package's.
 var exports = map[string][]string{

@@ -10,6 +10,8 @@ import (
 	"time"
 )
 
+// How long does the first event take, after a deploy and after a restart?
+
 // heavyFirsts are functions with packages that take their time, as a first evening has them.
 var heavyFirsts = []struct {
 	name  string

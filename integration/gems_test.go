@@ -19,6 +19,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// Do gems from an index install and run as with Bundler?
+
 // gem is what a test's index has of a gem.
 type gem struct {
 	name, version, more string // more of its specification

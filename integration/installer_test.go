@@ -18,6 +18,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// What happens when an installation cannot reach its registry, or is killed?
+
 // TestRegistryNamedTwice has an index on the worker's loopback that the operator names in several ways.
 func TestRegistryNamedTwice(t *testing.T) {
 	system(t)

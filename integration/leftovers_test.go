@@ -7,6 +7,8 @@ import (
 	"testing"
 )
 
+// Is an instance ended that leaves processes behind?
+
 // leavers start so many processes as their event says and do not wait for them, which end or stay. They
 // answer with the number.
 var leavers = map[string]files{

@@ -14,6 +14,8 @@ import (
 	"testing"
 )
 
+// What does a test need of the machine, and does it fail in CI without that?
+
 // need is something of the machine that a test cannot do without.
 type need struct {
 	name string

@@ -9,6 +9,8 @@ import (
 	"testing"
 )
 
+// Do the commands and flags that texts mention exist?
+
 var (
 	code     = regexp.MustCompile("`([^`]+)`")
 	mentions = regexp.MustCompile(`^(?:sudo )?(?:bin/)?((?:pipsqueak|drivercheck)(?: .*)?)$`)

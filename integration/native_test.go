@@ -11,6 +11,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// Do compiled functions build, run, fail and crash as documented?
+
 // Compiled functions: what is deployed, how a build fails, and how a handler does.
 
 const echoC = `#include <pipsqueak.h>

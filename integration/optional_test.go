@@ -8,6 +8,8 @@ import (
 	"testing"
 )
 
+// Does a package find another one in a fork exactly when it does in a cold start?
+
 // TestPythonOptional has a package that imports others if they are there, without requiring them, and functions with and without those: whichever is
 // deployed first, each start of each function finds what it has.
 func TestPythonOptional(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// What does a function find around it: directory, user, host, programs, processes?
+
 // What programs expect of the place that a function runs in. What is the same for each language is in the conformance kit.
 
 // pythonPlace asks in Python's own words, in the handler's file and in an event.

@@ -15,6 +15,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// Is a package that no zygote may import left to the instances?
+
 // TestProbedFunction deploys a function with a package that starts a thread when it is imported, one that requires it, one that fails, and one that its
 // code imports in a way that nobody reads. Everything that may comes from a zygote all the same, and the user is told of the rest.
 func TestProbedFunction(t *testing.T) {

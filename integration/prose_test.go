@@ -173,3 +173,24 @@ func TestDocumentCode(t *testing.T) {
 		}
 	}
 }
+
+// question is a comment of one line at the top of a file.
+var question = regexp.MustCompile(`(?m)^// [A-Z].*\?(?:$| )`)
+
+// TestFilesHaveAQuestion reads the top of each file with tests: it asks the question that the tests answer.
+func TestFilesHaveAQuestion(t *testing.T) {
+	names, err := filepath.Glob("*_test.go")
+	if err != nil || len(names) < 50 {
+		t.Fatalf("%d files, %v", len(names), err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		top, _, hasTests := strings.Cut(string(text), "\nfunc ")
+		if hasTests = hasTests && regexp.MustCompile(`(?m)^func (Test|Benchmark|Fuzz)`).Match(text); hasTests && !question.MatchString(top) {
+			t.Errorf("integration/%s does not begin with the question that its tests answer", name)
+		}
+	}
+}

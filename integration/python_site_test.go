@@ -9,6 +9,8 @@ import (
 	"testing"
 )
 
+// Do packages that share a directory look as in a virtual environment?
+
 // merging is a function that says what it sees of packages that share directories. It runs without a worker too.
 const merging = `
 import importlib, importlib.metadata, importlib.resources, pkgutil, sys

@@ -15,6 +15,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// Do Python's packages come from their locks, unchanged and without running code?
+
 // installed returns what a worker's store knows of a package.
 func (w *worker) installed(t testing.TB, name string) core.Installed {
 	t.Helper()

@@ -10,6 +10,8 @@ import (
 	"testing"
 )
 
+// Does Pipsqueak install what uv installs?
+
 // TestPythonAsUV compares what is installed of a corpus of manifests with what uv installs of them, name by name.
 func TestPythonAsUV(t *testing.T) {
 	system(t)

@@ -17,6 +17,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// Can the directories be deployed in which people really work?
+
 // mark is the byte-order mark of UTF-8.
 const mark = "\xef\xbb\xbf"
 

@@ -13,8 +13,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Is what the function's own code sets, wherever it does, there for what it imports afterwards, in every kind
-// of start?
+// Does an import find the variables that the function's own code has set before, in every kind of start?
 
 // setting is functions of one language. Each has a package that reads MODE when it is imported, and one that
 // sets OWN for itself.

@@ -17,6 +17,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// What happens when the worker is short of descriptors or memory?
+
 // TestFewDescriptors sends a worker more than its descriptors allow. Each event is answered soon, by its result or as one too many, and no zygote
 // is blamed for it.
 func TestFewDescriptors(t *testing.T) {

@@ -16,6 +16,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// Does a stop answer everybody in time?
+
 const sleeps = "import time\n\ndef handler(event, context):\n    time.sleep(event)\n    return event\n"
 
 // TestStopUnderLoad stops a worker while events run and others wait: who waits is refused at once, who is done within ten seconds is answered, who is

@@ -17,6 +17,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// Are packages kept, shared, verified, repaired, forbidden and collected?
+
 // What the worker does with the packages that it keeps.
 
 // small is a function with one small package.

@@ -14,6 +14,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// Do signatures, bills of materials, vulnerabilities and locks protect a deploy?
+
 // What a function is made of, and who says so.
 
 // TestRequireSigned: a worker that asks for signatures deploys what one of its keys has signed, under the name and with the code that were signed, and nothing else.

@@ -11,6 +11,8 @@ import (
 	"testing"
 )
 
+// Is everything in the repository meant to be there?
+
 // maxTracked bounds a tracked file, in bytes. The largest of ours is a generated one of 90 KB.
 const maxTracked = 512 << 10
 

@@ -9,6 +9,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// Does a deploy name the host that could not be reached, in every language?
+
 // wanting is, by language, a function that asks for a package, and the host that it comes from unless the operator says otherwise.
 var wanting = map[string]struct {
 	files files
