@@ -5,6 +5,8 @@ import (
 	"testing"
 )
 
+// Do packages of Node.js find the function's directory?
+
 // TestNodeRoot has packages that find the function's directory as app-root-path does, and by require.main, when a zygote imports them.
 func TestNodeRoot(t *testing.T) {
 	system(t)

@@ -189,7 +189,11 @@ func TestFilesHaveAQuestion(t *testing.T) {
 			t.Fatal(err)
 		}
 		top, _, hasTests := strings.Cut(string(text), "\nfunc ")
-		if hasTests = hasTests && regexp.MustCompile(`(?m)^func (Test|Benchmark|Fuzz)`).Match(text); hasTests && !question.MatchString(top) {
+		hasTests = hasTests && regexp.MustCompile(`(?m)^func (Test|Benchmark|Fuzz)`).Match(text)
+		if helps := strings.HasPrefix(name, "rig_") || strings.HasPrefix(name, "rule_"); hasTests == helps {
+			t.Errorf("integration/%s: a file without tests begins with rig_ or rule_, and no other does", name)
+		}
+		if hasTests && !question.MatchString(top) {
 			t.Errorf("integration/%s does not begin with the question that its tests answer", name)
 		}
 	}
