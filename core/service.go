@@ -167,7 +167,7 @@ type Failure struct {
 
 // DeployRequest is a function to deploy.
 type DeployRequest struct {
-	Name    string    // overrides the name in the archive's manifest; may be empty when the manifest has one
+	Name    string    // overrides the name in the archive's settings; may be empty when those have one
 	Archive io.Reader // tar.gz or zip, told apart by its first bytes
 	Anew    bool      // resolve its packages again, whatever lock there is
 	Force   bool      // do not try to import its handler

@@ -101,6 +101,7 @@ func TestRules(t *testing.T) {
 		{"folders", "fine", "core/typeset/a.go", "package typeset", ""},
 
 		{"homonyms", "list of a tree", "core/store/a.go", "package store; func manifestOf() {}", "a tree has a list"},
+		{"homonyms", "settings", "core/bundle/a.go", "package bundle; type Manifest struct{}", "has settings"},
 		{"homonyms", "walk of a tree", "core/bundle/a.go", "package bundle; type scanner struct{}", "a tree is walked"},
 		{"homonyms", "scan of packages", "core/scan/a.go", "package scan; type scanner struct{}", ""},
 		{"homonyms", "mutex", "core/tree/a.go", "package tree\n\n// f is one. The caller has the\n// lock.\nfunc f() {}", "of a mutex"},

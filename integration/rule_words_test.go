@@ -112,6 +112,7 @@ func ruleVocabulary(sources []source) (violations []string) {
 var homonyms = []struct{ word, folder, instead string }{
 	{"manifest", "core/files", "a tree has a list"},
 	{"manifest", "core/store", "a tree has a list"},
+	{"manifest", "core/bundle", "pipsqueak.yaml has settings; a manifest names packages to a language's own tool"},
 	{"scan", "core/files", "a tree is walked; a scan looks for suspicious packages"},
 	{"scan", "core/bundle", "a tree is walked; a scan looks for suspicious packages"},
 }

@@ -129,7 +129,7 @@ func (p *program) deployPart(cmd *cobra.Command, part bundle.Part, keys []*signi
 func (p *program) tellLeftOut(dir string) {
 	if secrets := secretsLeftOut(dir); len(secrets) > 0 {
 		fmt.Fprintf(p.err, "left out %s: variables of the function belong under env in %s; '!%s' in %s deploys the file\n",
-			strings.Join(secrets, ", "), bundle.ManifestFile, secrets[0], bundle.IgnoreFile)
+			strings.Join(secrets, ", "), bundle.SettingsFile, secrets[0], bundle.IgnoreFile)
 	}
 	if ignore, err := bundle.LoadIgnore(os.DirFS(dir)); err == nil { // else pack says so
 		for _, told := range ignore.LeftOut() {
@@ -138,7 +138,7 @@ func (p *program) tellLeftOut(dir string) {
 	}
 }
 
-// partsOf returns the functions to deploy from a path: one without a manifest of ours, or those of an application, which has a name then, with the place
+// partsOf returns the functions to deploy from a path: one without settings of ours, or those of an application, which has a name then, with the place
 // of each on this machine. The name of a function is empty when the server is to find one in the archive.
 func partsOf(ctx context.Context, path, name string) (application string, parts []bundle.Part, err error) {
 	one := []bundle.Part{{Name: name, Dir: path}}
@@ -152,15 +152,15 @@ func partsOf(ctx context.Context, path, name string) (application string, parts 
 	if whole, err := filepath.Abs(path); err == nil {
 		called = filepath.Base(whole)
 	}
-	if content, err := os.ReadFile(filepath.Join(path, bundle.ManifestFile)); err == nil {
-		manifest, err := bundle.ParseManifest(content)
+	if content, err := os.ReadFile(filepath.Join(path, bundle.SettingsFile)); err == nil {
+		settings, err := bundle.ParseSettings(content)
 		switch {
 		case err != nil:
 			return "", one, nil //nolint:nilerr // the server's to say
-		case len(manifest.Functions) > 0:
-			parts, err := placed(path, manifest.Functions)
-			return cmp.Or(name, manifest.Name, called), parts, err
-		case manifest.Name != "":
+		case len(settings.Functions) > 0:
+			parts, err := placed(path, settings.Functions)
+			return cmp.Or(name, settings.Name, called), parts, err
+		case settings.Name != "":
 			return "", one, nil
 		}
 	}
@@ -201,9 +201,9 @@ func placed(dir string, parts []bundle.Part) ([]bundle.Part, error) {
 		if err != nil {
 			return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "the directory of %s: %w; make it, or name another one with 'dir'", part.Name, err)
 		}
-		own := filepath.Join(parts[i].Dir, bundle.ManifestFile)
+		own := filepath.Join(parts[i].Dir, bundle.SettingsFile)
 		if _, err := os.Stat(own); err == nil && part.Dir != "." {
-			return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "%s would not be read: move what it says below %s in %s", own, part.Name, filepath.Join(dir, bundle.ManifestFile))
+			return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "%s would not be read: move what it says below %s in %s", own, part.Name, filepath.Join(dir, bundle.SettingsFile))
 		}
 	}
 	return parts, nil
@@ -222,7 +222,7 @@ func openArchive(part bundle.Part) (io.ReadCloser, error) {
 	case info.IsDir():
 		reader, writer := io.Pipe()
 		go func() {
-			if err := pack(writer, part.Dir, part.Manifest); err != nil {
+			if err := pack(writer, part.Dir, part.Settings); err != nil {
 				writer.CloseWithError(wrong(err))
 				return
 			}

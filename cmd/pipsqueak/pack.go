@@ -25,9 +25,9 @@ type packer struct {
 }
 
 // pack writes the directory as a tar.gz, without what is not part of the function and what tells of the user and the machine that packed
-// it, and with that manifest unless it is nil. Symbolic links that stay inside are packed as links; in place of one that leads to
+// it, and with those settings unless they are nil. Symbolic links that stay inside are packed as links; in place of one that leads to
 // another directory of the same repository, what it leads to is packed.
-func pack(out io.Writer, dir string, manifest []byte) error {
+func pack(out io.Writer, dir string, settings []byte) error {
 	dir, err := filepath.EvalSymlinks(dir) // a walk does not follow its root
 	if err != nil {
 		return err
@@ -41,16 +41,16 @@ func pack(out io.Writer, dir string, manifest []byte) error {
 	}
 	zipped := gzip.NewWriter(out)
 	p := packer{archive: tar.NewWriter(zipped), ignore: ignore, shared: repositoryOf(dir)}
-	if manifest != nil {
-		header := &tar.Header{Name: bundle.ManifestFile, Mode: 0o644, Size: int64(len(manifest)), Format: tar.FormatPAX}
+	if settings != nil {
+		header := &tar.Header{Name: bundle.SettingsFile, Mode: 0o644, Size: int64(len(settings)), Format: tar.FormatPAX}
 		if err := p.archive.WriteHeader(header); err != nil {
 			return err
 		}
-		if _, err := p.archive.Write(manifest); err != nil {
+		if _, err := p.archive.Write(settings); err != nil {
 			return err
 		}
 	}
-	if err := p.directory(dir, "", []string{dir}, manifest != nil); err != nil {
+	if err := p.directory(dir, "", []string{dir}, settings != nil); err != nil {
 		return err
 	}
 	if err := p.archive.Close(); err != nil {
@@ -73,14 +73,14 @@ func repositoryOf(dir string) string {
 
 // directory packs what is in a directory below a name in the archive. Roots are the directories that are being packed: the function's, and one
 // for each link that is followed to here.
-func (p *packer) directory(dir, below string, roots []string, manifest bool) error {
+func (p *packer) directory(dir, below string, roots []string, settings bool) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
 		name := path.Join(below, entry.Name())
-		if manifest && name == bundle.ManifestFile || p.ignore.Match(name, entry.IsDir()) {
+		if settings && name == bundle.SettingsFile || p.ignore.Match(name, entry.IsDir()) {
 			continue
 		}
 		if err := p.entry(filepath.Join(dir, entry.Name()), name, roots); err != nil {

@@ -1,5 +1,5 @@
 // Package bundle reads what a user hands in: it unpacks an archive of a function's directory and knows the files in it that say what the
-// function is: pipsqueak.yaml (its manifest), pipsqueak.lock and .pipsqueakignore. It finds the function's runtime and handler.
+// function is: pipsqueak.yaml (its settings), pipsqueak.lock and .pipsqueakignore. It finds the function's runtime and handler.
 package bundle
 
 import (
@@ -12,7 +12,7 @@ import (
 
 // Bundle is what a signature of an archive is about.
 type Bundle struct {
-	Name   string // that its manifest gives the function; empty when it gives none
+	Name   string // that its settings give the function; empty when it gives none
 	Digest string // of the tree that Unpack makes of it, whatever it is packed with
 }
 
@@ -27,7 +27,7 @@ func Read(ctx context.Context, archive io.Reader) (Bundle, error) {
 	if err != nil {
 		return Bundle{}, err
 	}
-	manifest, err := LoadManifest(tree)
+	settings, err := LoadSettings(tree)
 	if err != nil {
 		return Bundle{}, err
 	}
@@ -37,5 +37,5 @@ func Read(ctx context.Context, archive io.Reader) (Bundle, error) {
 	}
 	defer root.Close()
 	digest, err := files.Digest(root)
-	return Bundle{Name: manifest.Name, Digest: digest}, err
+	return Bundle{Name: settings.Name, Digest: digest}, err
 }

@@ -72,7 +72,7 @@ func asZip(t *testing.T, files ...packed) []byte {
 // TestReadBundle: the digest is that of what the worker unpacks, whatever the archive is like, and another for any other code.
 func TestReadBundle(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	handler, manifest, script := packed{"handler.py", "x = 1\n", 0o644}, packed{"pipsqueak.yaml", "name: hello\n", 0o644}, packed{"lib/run.sh", "#!\n", 0o755}
+	handler, settings, script := packed{"handler.py", "x = 1\n", 0o644}, packed{"pipsqueak.yaml", "name: hello\n", 0o644}, packed{"lib/run.sh", "#!\n", 0o755}
 	in := func(dir string, files ...packed) []packed {
 		files = slices.Clone(files)
 		for i := range files {
@@ -81,7 +81,7 @@ func TestReadBundle(t *testing.T) {
 		return files
 	}
 	with := func(f packed, change func(*packed)) packed { change(&f); return f }
-	all := []packed{handler, manifest, script}
+	all := []packed{handler, settings, script}
 	s, _, err := store.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -94,16 +94,16 @@ func TestReadBundle(t *testing.T) {
 		same    bool
 	}{
 		{"as it is", asTar(t, all...), true},
-		{"another order and other modes", asTar(t, with(script, func(f *packed) { f.mode = 0o700 }), manifest, with(handler, func(f *packed) { f.mode = 0o600 })), true},
+		{"another order and other modes", asTar(t, with(script, func(f *packed) { f.mode = 0o700 }), settings, with(handler, func(f *packed) { f.mode = 0o600 })), true},
 		{"in a directory", asTar(t, append([]packed{{"hello/", "", 0o755}}, in("hello/", all...)...)...), true},
 		{"as a zip", asZip(t, all...), true},
-		{"other content", asTar(t, with(handler, func(f *packed) { f.content = "x = 2\n" }), manifest, script), false},
-		{"another manifest", asTar(t, handler, with(manifest, func(f *packed) { f.content = "name: hello\nmemory_mb: 512\n" }), script), false},
-		{"another name", asTar(t, with(handler, func(f *packed) { f.name = "handle.py" }), manifest, script), false},
-		{"executable", asTar(t, with(handler, func(f *packed) { f.mode = 0o755 }), manifest, script), false},
+		{"other content", asTar(t, with(handler, func(f *packed) { f.content = "x = 2\n" }), settings, script), false},
+		{"another settings", asTar(t, handler, with(settings, func(f *packed) { f.content = "name: hello\nmemory_mb: 512\n" }), script), false},
+		{"another name", asTar(t, with(handler, func(f *packed) { f.name = "handle.py" }), settings, script), false},
+		{"executable", asTar(t, with(handler, func(f *packed) { f.mode = 0o755 }), settings, script), false},
 		{"a file more", asTar(t, append(all, packed{"z.py", "", 0o644})...), false},
 		{"an empty directory more", asTar(t, append(all, packed{"z/", "", 0o755})...), false},
-		{"a file less", asTar(t, handler, manifest), false},
+		{"a file less", asTar(t, handler, settings), false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := Read(t.Context(), bytes.NewReader(test.archive))
@@ -133,7 +133,7 @@ func TestReadBundle(t *testing.T) {
 			}
 		})
 	}
-	for name, archive := range map[string][]byte{"nothing": nil, "no archive": []byte("hello"), "a bad manifest": asTar(t, handler, packed{"pipsqueak.yaml", "nam: x\n", 0o644})} {
+	for name, archive := range map[string][]byte{"nothing": nil, "no archive": []byte("hello"), "a bad settings": asTar(t, handler, packed{"pipsqueak.yaml", "nam: x\n", 0o644})} {
 		if _, err := Read(t.Context(), bytes.NewReader(archive)); err == nil {
 			t.Errorf("%s has a digest", name)
 		}

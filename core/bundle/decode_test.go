@@ -22,10 +22,10 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestManifestWithMark(t *testing.T) {
+func TestSettingsWithMark(t *testing.T) {
 	for _, text := range []string{"\xef\xbb\xbfname: hello\r\n", "\xff\xfen\x00a\x00m\x00e\x00:\x00 \x00h\x00e\x00l\x00l\x00o\x00"} {
-		if manifest, err := ParseManifest([]byte(text)); err != nil || manifest.Name != "hello" {
-			t.Errorf("%q: %+v, %v", text, manifest, err)
+		if settings, err := ParseSettings([]byte(text)); err != nil || settings.Name != "hello" {
+			t.Errorf("%q: %+v, %v", text, settings, err)
 		}
 	}
 }

@@ -21,12 +21,12 @@ type Choice struct {
 	file    string // that decided
 }
 
-// Detect picks the runtime and the handler of the function in a directory that Unpack made. The manifest decides as far as it
-// says something: its runtime is a runtime's ID, or the ID up to its version for the first of that language; its handler's file
+// Detect picks the runtime and the handler of the function in a directory that Unpack made. The settings decide as far as they
+// say something: their runtime is a runtime's ID, or the ID up to its version for the first of that language; its handler's file
 // has to be there, or a program that is a handler by itself, which may be told anything. Otherwise the first runtime decides that has a file of its Handlers there, in the
 // order given: the handler's own file before a file that only says how to build one.
-func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, error) {
-	candidates, err := choose(manifest.Runtime, runtimes)
+func Detect(dir string, settings Settings, runtimes []core.Runtime) (Choice, error) {
+	candidates, err := choose(settings.Runtime, runtimes)
 	if err != nil {
 		return Choice{}, err
 	}
@@ -41,19 +41,19 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, err
 		info, err := root.Stat(file)
 		return err == nil && info.Mode().IsRegular()
 	}
-	if manifest.Handler != "" {
-		named, malformed := handlerFiles(manifest.Handler)
+	if settings.Handler != "" {
+		named, malformed := handlerFiles(settings.Handler)
 		for _, runtime := range candidates {
 			for _, file := range named {
 				if slices.ContainsFunc(runtime.Extensions, func(extension string) bool { return exists(runtime, file+extension) }) {
-					return Choice{Runtime: runtime, Handler: manifest.Handler}, nil
+					return Choice{Runtime: runtime, Handler: settings.Handler}, nil
 				}
 			}
 		}
 		for _, runtime := range candidates {
 			for _, known := range runtime.Handlers {
 				if known.File == known.Handler && exists(runtime, known.File) {
-					return Choice{Runtime: runtime, Handler: manifest.Handler}, nil
+					return Choice{Runtime: runtime, Handler: settings.Handler}, nil
 				}
 			}
 		}
@@ -61,7 +61,7 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, err
 			return Choice{}, malformed
 		}
 		return Choice{}, files.Refusef("the handler %s is not in the archive: there is no file %s; add it or mend 'handler' in %s",
-			files.Quote(manifest.Handler), sought, ManifestFile)
+			files.Quote(settings.Handler), sought, SettingsFile)
 	}
 	var found []Choice // the first of each language, those first that have a handler's own file and not only what builds one
 	for _, own := range []bool{true, false} {
@@ -75,13 +75,13 @@ func Detect(dir string, manifest Manifest, runtimes []core.Runtime) (Choice, err
 	}
 	if len(found) == 0 {
 		return Choice{}, files.Refusef("no handler was found: there is no file %s; add one, or name the handler as 'handler: file.symbol' in %s",
-			sought, ManifestFile)
+			sought, SettingsFile)
 	}
 	choice := found[0]
 	for _, other := range found[1:] {
 		if isOwn(core.HandlerFile{File: other.file, Handler: other.Handler}) {
 			choice.Doubt = fmt.Sprintf("there are %s and %s: it is deployed for %s; write 'runtime: %s' into %s for the other, or 'runtime: %s' to say so",
-				choice.file, other.file, choice.Runtime.ID, language(other.Runtime.ID), ManifestFile, language(choice.Runtime.ID))
+				choice.file, other.file, choice.Runtime.ID, language(other.Runtime.ID), SettingsFile, language(choice.Runtime.ID))
 		}
 	}
 	return choice, nil
@@ -128,7 +128,7 @@ func isOwn(known core.HandlerFile) bool {
 	return known.File == known.Handler || strings.HasPrefix(known.Handler, strings.TrimSuffix(known.File, path.Ext(known.File))+".")
 }
 
-// choose returns the runtimes that the manifest allows.
+// choose returns the runtimes that the settings allow.
 func choose(wanted core.RuntimeID, runtimes []core.Runtime) ([]core.Runtime, error) {
 	if len(runtimes) == 0 {
 		return nil, core.Errorf(core.KindUnsupported, core.FaultWorker,
@@ -150,7 +150,7 @@ func choose(wanted core.RuntimeID, runtimes []core.Runtime) ([]core.Runtime, err
 		}
 	}
 	return nil, files.Refusef("there is no runtime %s on this worker, but %s: change 'runtime' in %s%s",
-		files.Quote(string(wanted)), strings.Join(ids, ", "), ManifestFile, nearest.Question(string(wanted), ids))
+		files.Quote(string(wanted)), strings.Join(ids, ", "), SettingsFile, nearest.Question(string(wanted), ids))
 }
 
 // language is the part of a runtime's ID before its version, which begins with the first digit.
@@ -172,7 +172,7 @@ func handlerFiles(handler string) ([]string, error) {
 	}
 	if len(paths) == 0 || !fs.ValidPath(paths[0]) || paths[0] == "." || files.CheckPath(paths[len(paths)-1]) != nil || strings.HasSuffix(handler, ".") {
 		return nil, files.Refusef("%s is no handler: it has to be file.symbol, such as app.main for main in the file app, "+
-			"with a path inside of the archive; mend 'handler' in %s", files.Quote(handler), ManifestFile)
+			"with a path inside of the archive; mend 'handler' in %s", files.Quote(handler), SettingsFile)
 	}
 	directory := strings.LastIndexByte(handler, '/') + 1
 	for _, file := range paths[1:] {

@@ -12,7 +12,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// field is one key of a mapping with its value, or with no key the whole manifest.
+// field is one key of a mapping with its value, or with no key all settings.
 type field struct {
 	key  string // as it is written
 	path string // with the keys above it, for people
@@ -21,7 +21,7 @@ type field struct {
 }
 
 func (f field) errorf(format string, args ...any) error {
-	where := fmt.Sprintf("%s line %d: ", ManifestFile, f.line)
+	where := fmt.Sprintf("%s line %d: ", SettingsFile, f.line)
 	if f.path != "" {
 		where += files.Quote(f.path) + ": "
 	}

@@ -42,14 +42,14 @@ func FuzzUnpack(f *testing.F) {
 	})
 }
 
-// FuzzManifest: whatever comes in, it is refused with an error that says so, or within all ranges.
-func FuzzManifest(f *testing.F) {
+// FuzzSettings: whatever comes in, it is refused with an error that says so, or within all ranges.
+func FuzzSettings(f *testing.F) {
 	f.Add([]byte("name: f\nruntime: fake1\nhandler: a.b\nmemory_mb: 512\ntimeout_ms: 5\nenv: {A: 1, B: yes}\nmax_instances: 5\nidle_timeout: 5m\nreuse: false\n"))
 	f.Add([]byte("a: &a [*a]\n"))
 	f.Add([]byte("? {x: y}\n: <<: !!binary x"))
 	f.Add([]byte("---\n...\n---"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := ParseManifest(data)
+		m, err := ParseSettings(data)
 		var e *core.Error
 		if err != nil {
 			if !errors.As(err, &e) || e.Fault != core.FaultCaller {

@@ -129,7 +129,7 @@ func LoadIgnore(dir fs.FS) (Ignore, error) {
 // Match says whether a file, or a directory with all that is in it, is not part of the function. The name is relative to the
 // function's directory, with slashes. The two files that say what a function is always are part of it.
 func (i Ignore) Match(name string, directory bool) bool {
-	if name == ManifestFile || name == IgnoreFile {
+	if name == SettingsFile || name == IgnoreFile {
 		return false
 	}
 	elements := strings.Split(name, "/")

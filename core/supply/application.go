@@ -26,7 +26,7 @@ func (s *Supply) DeployApplication(ctx context.Context, request core.Application
 	b.ends = append(b.ends, done)
 	if fn, is := s.store.Get(request.Name); is {
 		return core.Application{}, core.Errorf(core.KindConflict, core.FaultCaller,
-			"there is a function %q, so an application cannot have the name too: give it another with 'name' in %s or --name", fn.Name, bundle.ManifestFile)
+			"there is a function %q, so an application cannot have the name too: give it another with 'name' in %s or --name", fn.Name, bundle.SettingsFile)
 	}
 	if err := b.run(ctx, b.listed(request)); err != nil {
 		return core.Application{}, err
@@ -59,7 +59,7 @@ func (b *batch) listed(request core.ApplicationRequest) func(yield func(core.Dep
 // leaveOut finds out which functions the application has no more.
 func (b *batch) leaveOut() error {
 	if len(b.all) == 0 {
-		return core.Errorf(core.KindInvalid, core.FaultCaller, "the application %s has no function: list one below 'functions' in %s, or remove the application", b.application, bundle.ManifestFile)
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "the application %s has no function: list one below 'functions' in %s, or remove the application", b.application, bundle.SettingsFile)
 	}
 	before, kept := b.FunctionsOf(b.application), false
 	for _, name := range before {
@@ -79,7 +79,7 @@ func (b *batch) leaveOut() error {
 	if len(before) > 0 && !kept {
 		return core.Errorf(core.KindConflict, core.FaultCaller,
 			"there is an application %q with other functions (%s), and none of them is in this one: give this one another name with 'name' in %s or --name, or remove that one first",
-			b.application, strings.Join(before, ", "), bundle.ManifestFile)
+			b.application, strings.Join(before, ", "), bundle.SettingsFile)
 	}
 	return nil
 }

@@ -35,9 +35,9 @@ func (s *Supply) ScannedRuntimes(wanted core.RuntimeID) ([]core.Runtime, error) 
 
 // IsFunction reports whether a directory is that of a function that can be deployed here.
 func (s *Supply) IsFunction(dir string) bool {
-	manifest, err := bundle.LoadManifest(dir)
+	settings, err := bundle.LoadSettings(dir)
 	if err == nil {
-		_, err = bundle.Detect(dir, manifest, s.runtimes())
+		_, err = bundle.Detect(dir, settings, s.runtimes())
 	}
 	return err == nil
 }

@@ -21,7 +21,7 @@ type deployment struct {
 	fn       core.Function
 	runtime  core.Runtime
 	driver   Driver // of the runtime; nil before find
-	manifest bundle.Manifest
+	settings bundle.Settings
 	locked   []core.Locked
 	dir      string      // of the function's code; in staging until the function is ready
 	out      string      // directory of Stage that Resolve hands over to the first Install; empty when there is none
@@ -56,21 +56,21 @@ func (s *Supply) deployed(fn core.Function, locked []core.Locked) *deployment {
 
 // examine reads the unpacked code: the function is known then, without code and packages, and its name may be empty.
 func (d *deployment) examine() (err error) {
-	d.manifest, err = bundle.LoadManifest(d.dir)
-	if err == nil && len(d.manifest.Functions) > 0 {
+	d.settings, err = bundle.LoadSettings(d.dir)
+	if err == nil && len(d.settings.Functions) > 0 {
 		err = core.Errorf(core.KindInvalid, core.FaultCaller,
-			"%s lists %d functions, and an archive is one: `pipsqueak deploy DIR` deploys them together", bundle.ManifestFile, len(d.manifest.Functions))
+			"%s lists %d functions, and an archive is one: `pipsqueak deploy DIR` deploys them together", bundle.SettingsFile, len(d.settings.Functions))
 	}
 	if err != nil {
 		return err
 	}
-	choice, err := bundle.Detect(d.dir, d.manifest, d.runtimes())
+	choice, err := bundle.Detect(d.dir, d.settings, d.runtimes())
 	if choice.Doubt != "" {
-		d.warn(cmp.Or(d.manifest.Name, "language"), choice.Doubt)
+		d.warn(cmp.Or(d.settings.Name, "language"), choice.Doubt)
 	}
-	d.warn(cmp.Or(d.manifest.Name, "packages"), bundle.OwnCode(os.DirFS(d.dir))...)
+	d.warn(cmp.Or(d.settings.Name, "packages"), bundle.OwnCode(os.DirFS(d.dir))...)
 	d.runtime = choice.Runtime
-	d.fn = core.Function{Name: d.manifest.Name, Runtime: choice.Runtime.ID, Handler: choice.Handler, Env: d.manifest.Env, Limits: d.manifest.Limits}
+	d.fn = core.Function{Name: d.settings.Name, Runtime: choice.Runtime.ID, Handler: choice.Handler, Env: d.settings.Env, Limits: d.settings.Limits}
 	return err
 }
 

@@ -31,7 +31,7 @@ func (d *deployment) install(ctx context.Context) error {
 		d.fn.Packages = core.NewSet(have...)
 		return nil
 	}
-	allow := d.manifest.Allow
+	allow := d.settings.Allow
 	if err := refuseScripts(missing, allow); err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (d *deployment) fetch(ctx context.Context, packages []core.Locked, progress
 	}
 	receipts := map[string]core.Receipt{}
 	t := d.task(installTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
-		request := core.InstallRequest{Runtime: d.runtime.ID, Packages: packages, Allow: d.manifest.Allow, Sandbox: sandbox}
+		request := core.InstallRequest{Runtime: d.runtime.ID, Packages: packages, Allow: d.settings.Allow, Sandbox: sandbox}
 		all, err := d.driver.Install(ctx, request, progress)
 		for _, r := range all {
 			receipts[r.Name+"=="+r.Version] = r
@@ -121,7 +121,7 @@ func refuseScripts(packages []core.Locked, allow []string) error {
 	for _, p := range packages {
 		if p.Scripts && !allows(allow, p) {
 			return core.Errorf(core.KindInstall, core.FaultCaller,
-				"%s runs code of its own when it is installed: take a version that does not, or allow it with 'allow_scripts: [%s]' in %s", p, p.Name, bundle.ManifestFile)
+				"%s runs code of its own when it is installed: take a version that does not, or allow it with 'allow_scripts: [%s]' in %s", p, p.Name, bundle.SettingsFile)
 		}
 	}
 	return nil

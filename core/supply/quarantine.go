@@ -130,7 +130,7 @@ func (c *care) reinstall(ctx context.Context, fn core.Function, damaged core.Ins
 	}
 	d := c.deployment(core.DeployRequest{}, code, nil)
 	d.fn, d.hold = fn, hold
-	if d.manifest, err = bundle.LoadManifest(code); err != nil {
+	if d.settings, err = bundle.LoadSettings(code); err != nil {
 		return err
 	}
 	if err := d.find(ctx); err != nil {

@@ -78,7 +78,7 @@ func (d *deployment) inputs() (string, error) {
 		}
 		files = append(files, file{name, string(content)})
 	}
-	all := []any{"pipsqueak inputs 1", d.runtime.ID, files, slices.Sorted(slices.Values(d.manifest.Debian)), slices.Sorted(slices.Values(d.manifest.Allow)),
+	all := []any{"pipsqueak inputs 1", d.runtime.ID, files, slices.Sorted(slices.Values(d.settings.Debian)), slices.Sorted(slices.Values(d.settings.Allow)),
 		slices.Sorted(slices.Values(d.runtime.Registries))}
 	if brought := bundle.Brought(root.FS()); len(brought) > 0 { // its packages are not installed
 		all = append(all, brought)
@@ -118,7 +118,7 @@ func manifests(dir fs.FS, wanted []string) ([]string, error) {
 // knownLock returns the lock that there is already, nil when there is none, and the inputs that it has or will have. Where nothing asks for packages,
 // that is a lock without any, and without inputs: there is nothing to be resolved.
 func (d *deployment) knownLock() (lock *core.Lock, asked string, err error) {
-	if found := present(d.dir, append(slices.Clone(d.runtime.Manifests), bundle.LockFile)); len(found) == 0 && len(d.manifest.Debian) == 0 {
+	if found := present(d.dir, append(slices.Clone(d.runtime.Manifests), bundle.LockFile)); len(found) == 0 && len(d.settings.Debian) == 0 {
 		return &core.Lock{Runtime: d.runtime.ID}, "", nil
 	}
 	if asked, err = d.inputs(); err != nil {
@@ -137,7 +137,7 @@ func (d *deployment) knownLock() (lock *core.Lock, asked string, err error) {
 		return nil, "", core.Errorf(core.KindInstall, core.FaultCaller, "%s is for %s, and the function for %s: run `pipsqueak lock`, and deploy both", bundle.LockFile, lock.Runtime, d.runtime.ID)
 	case lock.Inputs != asked:
 		return nil, "", core.Errorf(core.KindInstall, core.FaultCaller, "%s was made from other manifests than are there (%s), or for another registry: run `pipsqueak lock`, and deploy both",
-			bundle.LockFile, strings.Join(append([]string{bundle.ManifestFile}, present(d.dir, d.runtime.Manifests)...), ", "))
+			bundle.LockFile, strings.Join(append([]string{bundle.SettingsFile}, present(d.dir, d.runtime.Manifests)...), ", "))
 	}
 	return lock, asked, nil
 }
@@ -179,8 +179,8 @@ func writeFiles(dir string, files map[string]string) error {
 
 // refuseDebian refuses Debian packages for a language whose driver knows none.
 func (d *deployment) refuseDebian() error {
-	if len(d.manifest.Debian) > 0 && !can(d.driver, core.CapabilityDebian) {
-		return core.Errorf(core.KindUnsupported, core.FaultCaller, "functions of %s cannot have Debian packages: take 'debian' out of %s", d.runtime.ID, bundle.ManifestFile)
+	if len(d.settings.Debian) > 0 && !can(d.driver, core.CapabilityDebian) {
+		return core.Errorf(core.KindUnsupported, core.FaultCaller, "functions of %s cannot have Debian packages: take 'debian' out of %s", d.runtime.ID, bundle.SettingsFile)
 	}
 	return nil
 }
@@ -237,12 +237,12 @@ func (d *deployment) lock(ctx context.Context) (core.Lock, core.Resolution, erro
 // askDriver has the driver resolve the code, by the lock that is known if there is one.
 func (d *deployment) askDriver(ctx context.Context, known *core.Lock) (resolution core.Resolution, err error) {
 	writable := []core.Mount{{Source: d.dir, Target: core.CodeDir, Writable: true}}
-	if known == nil && len(d.manifest.Allow) == 0 && can(d.driver, core.CapabilityHandover) {
+	if known == nil && len(d.settings.Allow) == 0 && can(d.driver, core.CapabilityHandover) {
 		writable = append(writable, core.Mount{Source: d.out, Target: core.OutDir, Writable: true})
 	}
 	t := d.task(resolveTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
-		resolution, err = d.driver.Resolve(ctx, core.ResolveRequest{Runtime: d.runtime.ID, Handler: d.fn.Handler, Debian: d.manifest.Debian,
-			Allow: d.manifest.Allow, Lock: known, Sandbox: sandbox})
+		resolution, err = d.driver.Resolve(ctx, core.ResolveRequest{Runtime: d.runtime.ID, Handler: d.fn.Handler, Debian: d.settings.Debian,
+			Allow: d.settings.Allow, Lock: known, Sandbox: sandbox})
 		return err
 	}, writable...)
 	t.network = known == nil

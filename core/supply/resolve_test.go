@@ -75,7 +75,7 @@ func TestNothingToResolve(t *testing.T) {
 		}
 		for _, anew := range []bool{false, true} {
 			d := w.deployment(core.DeployRequest{Anew: anew}, dir, nil)
-			d.runtime, d.manifest.Debian = runtime, test.debian
+			d.runtime, d.settings.Debian = runtime, test.debian
 			lock, asked, err := d.knownLock()
 			if err != nil || test.none != (lock != nil) || test.none != (asked == "") {
 				t.Errorf("%+v: %+v, %q, %v", test, lock, asked, err)

@@ -79,7 +79,7 @@ func (c Client) Logs(ctx context.Context, name, accept string, query core.LogQue
 	return c.copy(ctx, withQuery(functionPath(name)+"/logs", v), accept, out)
 }
 
-// Deploy deploys an archive under the name; an empty name leaves it to the archive's manifest. The query has
+// Deploy deploys an archive under the name; an empty name leaves it to the archive's settings. The query has
 // the options of the deploy (docs/http.md). Progress may be nil.
 func (c Client) Deploy(ctx context.Context, name string, query url.Values, archive io.Reader, progress func(core.Progress)) (core.Function, error) {
 	method, path := http.MethodPost, "/v1/functions"

@@ -65,7 +65,7 @@ func (a *api) tree(w http.ResponseWriter, r *http.Request) error {
 	return gateway.WriteJSON(w, http.StatusOK, snapshot)
 }
 
-// deploy deploys the body as a function. PUT names it in the path, POST in the manifest.
+// deploy deploys the body as a function. PUT names it in the path, POST in the settings.
 func (a *api) deploy(w http.ResponseWriter, r *http.Request) error {
 	request, err := optionsOf(r)
 	if err != nil {

@@ -12,14 +12,14 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
 
-func TestParseManifest(t *testing.T) {
+func TestParseSettings(t *testing.T) {
 	limits := func(change func(*core.Limits)) core.Limits {
 		l := core.DefaultLimits()
 		change(&l)
 		return l
 	}
-	none := Manifest{Limits: core.DefaultLimits()}
-	tests := map[string]Manifest{
+	none := Settings{Limits: core.DefaultLimits()}
+	tests := map[string]Settings{
 		"":                 none,
 		"# nothing yet\n":  none,
 		"---\n":            none,
@@ -43,21 +43,21 @@ func TestParseManifest(t *testing.T) {
 			Limits: limits(func(l *core.Limits) { l.Reuse = false }),
 		},
 		"debian: [libpng16-16, 'libopencv-core406=4.6.0+dfsg-12', libpng16-16]": {Debian: []string{"libpng16-16", "libopencv-core406=4.6.0+dfsg-12"}, Limits: core.DefaultLimits()},
-		"functions: {one: }\nname: shop":                                        {Name: "shop", Limits: core.DefaultLimits(), Functions: []Part{{Name: "one", Dir: "one", Manifest: []byte("name: one\n")}}},
+		"functions: {one: }\nname: shop":                                        {Name: "shop", Limits: core.DefaultLimits(), Functions: []Part{{Name: "one", Dir: "one", Settings: []byte("name: one\n")}}},
 		"functions:\n  one:\n  two:\n    dir: sub/dir\n    memory_mb: 64\n    env: {A: 010}\n  three: {dir: .}": {Limits: core.DefaultLimits(), Functions: []Part{
-			{Name: "one", Dir: "one", Manifest: []byte("name: one\n")},
-			{Name: "two", Dir: "sub/dir", Manifest: []byte("name: two\nmemory_mb: 64\nenv: {A: 010}\n")},
-			{Name: "three", Dir: ".", Manifest: []byte("name: three\n")},
+			{Name: "one", Dir: "one", Settings: []byte("name: one\n")},
+			{Name: "two", Dir: "sub/dir", Settings: []byte("name: two\nmemory_mb: 64\nenv: {A: 010}\n")},
+			{Name: "three", Dir: ".", Settings: []byte("name: three\n")},
 		}},
 	}
 	for text, want := range tests {
-		if got, err := ParseManifest([]byte(text)); err != nil || !reflect.DeepEqual(got, want) {
+		if got, err := ParseSettings([]byte(text)); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: got %+v, %v; want %+v", text, got, err, want)
 		}
 	}
 }
 
-func TestParseManifestRefuses(t *testing.T) {
+func TestParseSettingsRefuses(t *testing.T) {
 	bomb := "a: &a [1]\n"
 	for _, c := range "bcdefghi" {
 		bomb += string(c) + ": &" + string(c) + " [" + strings.Repeat("*"+string(c-1)+", ", 9) + "1]\n"
@@ -148,33 +148,33 @@ func TestParseManifestRefuses(t *testing.T) {
 		{"memory_mb: 512M", []string{`"512M"`, "a whole number of megabytes"}},
 	}
 	for _, test := range tests {
-		_, err := ParseManifest([]byte(test.text))
+		_, err := ParseSettings([]byte(test.text))
 		t.Log(err)
 		wantError(t, err, core.KindInvalid, core.FaultCaller, append(test.words, "pipsqueak.yaml")...)
 	}
-	_, err := ParseManifest([]byte("# " + strings.Repeat("x", maxManifest)))
+	_, err := ParseSettings([]byte("# " + strings.Repeat("x", maxSettings)))
 	wantError(t, err, core.KindTooLarge, core.FaultCaller, "64 KiB")
 }
 
-func TestLoadManifest(t *testing.T) {
+func TestLoadSettings(t *testing.T) {
 	dir := t.TempDir()
-	if m, err := LoadManifest(dir); err != nil || m.Limits != core.DefaultLimits() || m.Name != "" {
-		t.Errorf("without a manifest: %+v %v", m, err)
+	if m, err := LoadSettings(dir); err != nil || m.Limits != core.DefaultLimits() || m.Name != "" {
+		t.Errorf("without a settings: %+v %v", m, err)
 	}
 	filestest.Write(t, dir, map[string]string{"pipsqueak.yml": "name: f"})
-	_, err := LoadManifest(dir)
+	_, err := LoadSettings(dir)
 	wantError(t, err, core.KindInvalid, core.FaultCaller, "rename")
 	filestest.Write(t, dir, map[string]string{"pipsqueak.yaml": "name: g"})
-	if m, err := LoadManifest(dir); err != nil || m.Name != "g" {
-		t.Errorf("with a manifest: %+v %v", m, err)
+	if m, err := LoadSettings(dir); err != nil || m.Name != "g" {
+		t.Errorf("with a settings: %+v %v", m, err)
 	}
 	must(t, os.Remove(dir+"/pipsqueak.yaml"))
 	filestest.Write(t, dir, map[string]string{"pipsqueak.yaml": "dir"})
-	_, err = LoadManifest(dir)
+	_, err = LoadSettings(dir)
 	wantError(t, err, core.KindInvalid, core.FaultCaller, "directory")
 	must(t, os.Remove(dir+"/pipsqueak.yaml"))
 	filestest.Write(t, dir, map[string]string{"pipsqueak.yaml": strings.Repeat("#", 1<<20)})
-	_, err = LoadManifest(dir)
+	_, err = LoadSettings(dir)
 	wantError(t, err, core.KindTooLarge, core.FaultCaller)
 }
 
@@ -188,7 +188,7 @@ func TestDetect(t *testing.T) {
 	}
 	type test struct {
 		files    string
-		manifest Manifest
+		settings Settings
 		id       core.RuntimeID
 		handler  string
 		doubt    string // what it begins with
@@ -202,43 +202,43 @@ func TestDetect(t *testing.T) {
 		{files: "Buildfile", id: "snake3.11", handler: "handler.handler"},
 		{files: "Buildfile handler.sn", id: "snake3.11", handler: "handler.handler"},
 		{files: "index.sb bootstrap", id: "snakebite2", handler: "index.handler", doubt: "there are index.sb and bootstrap"},
-		{files: "index.sb f.sn", manifest: Manifest{Runtime: "snakebite"}, id: "snakebite2", handler: "index.handler"},
-		{files: "f.sn", manifest: Manifest{Runtime: "snake"}, id: "snake3.11", handler: "f.f"},
-		{files: "f.sn", manifest: Manifest{Runtime: "snake3.9"}, id: "snake3.9", handler: "f.f"},
-		{files: "bootstrap", manifest: Manifest{Runtime: "bin"}, id: "bin", handler: "bootstrap.main"},
-		{files: "app.sb f.sn", manifest: Manifest{Handler: "app.main"}, id: "snakebite2", handler: "app.main"},
-		{files: "pkg/app.sn", manifest: Manifest{Handler: "pkg/app.main"}, id: "snake3.11", handler: "pkg/app.main"},
-		{files: "pkg/app.sn", manifest: Manifest{Handler: "pkg.app.main"}, id: "snake3.11", handler: "pkg.app.main"},
-		{files: "pkg/sub/app.sn", manifest: Manifest{Handler: "pkg/sub.app.main"}, id: "snake3.11", handler: "pkg/sub.app.main"},
-		{files: "f.sn", manifest: Manifest{Handler: "pkg.app.main"}, words: []string{"pkg.sn or pkg.sb or pkg or run or pkg.app.sn or pkg/app.sn or … and 4 more;"}},
-		{files: "f.sn", manifest: Manifest{Handler: "pkg..app.main"}, words: []string{"pkg.sn"}},
-		{files: "pkg/app.v2.sn", manifest: Manifest{Handler: "pkg/app.v2.main", Runtime: "snake3.9"}, id: "snake3.9", handler: "pkg/app.v2.main"},
-		{files: "f.sn", manifest: Manifest{Runtime: "snake3"}, words: []string{`"snake3"`, "snake3.11, snake3.9, snakebite2, program, bin"}},
-		{files: "f.sn", manifest: Manifest{Runtime: "snake3.1"}, words: []string{`"snake3.1"`}},
-		{files: "f.sn", manifest: Manifest{Runtime: "sna"}, words: []string{`"sna"`}},
-		{files: "f.sn", manifest: Manifest{Runtime: "snakebite"}, words: []string{"no file index.sb;"}},
+		{files: "index.sb f.sn", settings: Settings{Runtime: "snakebite"}, id: "snakebite2", handler: "index.handler"},
+		{files: "f.sn", settings: Settings{Runtime: "snake"}, id: "snake3.11", handler: "f.f"},
+		{files: "f.sn", settings: Settings{Runtime: "snake3.9"}, id: "snake3.9", handler: "f.f"},
+		{files: "bootstrap", settings: Settings{Runtime: "bin"}, id: "bin", handler: "bootstrap.main"},
+		{files: "app.sb f.sn", settings: Settings{Handler: "app.main"}, id: "snakebite2", handler: "app.main"},
+		{files: "pkg/app.sn", settings: Settings{Handler: "pkg/app.main"}, id: "snake3.11", handler: "pkg/app.main"},
+		{files: "pkg/app.sn", settings: Settings{Handler: "pkg.app.main"}, id: "snake3.11", handler: "pkg.app.main"},
+		{files: "pkg/sub/app.sn", settings: Settings{Handler: "pkg/sub.app.main"}, id: "snake3.11", handler: "pkg/sub.app.main"},
+		{files: "f.sn", settings: Settings{Handler: "pkg.app.main"}, words: []string{"pkg.sn or pkg.sb or pkg or run or pkg.app.sn or pkg/app.sn or … and 4 more;"}},
+		{files: "f.sn", settings: Settings{Handler: "pkg..app.main"}, words: []string{"pkg.sn"}},
+		{files: "pkg/app.v2.sn", settings: Settings{Handler: "pkg/app.v2.main", Runtime: "snake3.9"}, id: "snake3.9", handler: "pkg/app.v2.main"},
+		{files: "f.sn", settings: Settings{Runtime: "snake3"}, words: []string{`"snake3"`, "snake3.11, snake3.9, snakebite2, program, bin"}},
+		{files: "f.sn", settings: Settings{Runtime: "snake3.1"}, words: []string{`"snake3.1"`}},
+		{files: "f.sn", settings: Settings{Runtime: "sna"}, words: []string{`"sna"`}},
+		{files: "f.sn", settings: Settings{Runtime: "snakebite"}, words: []string{"no file index.sb;"}},
 		{files: "other.txt", words: []string{"handler.sn or index.sb or run or bootstrap or f.sn or Buildfile;"}},
 		{files: "handler.sn/x", words: []string{"no handler"}},
-		{files: "f.sn", manifest: Manifest{Handler: "app.main"}, words: []string{`"app.main"`, "app.sn or app.sb or app"}},
-		{files: "app.sb", manifest: Manifest{Handler: "app.main", Runtime: "snake"}, words: []string{"no file app.sn;"}},
+		{files: "f.sn", settings: Settings{Handler: "app.main"}, words: []string{`"app.main"`, "app.sn or app.sb or app"}},
+		{files: "app.sb", settings: Settings{Handler: "app.main", Runtime: "snake"}, words: []string{"no file app.sn;"}},
 	}
 	for _, handler := range []string{"main", "../app.main", "/app.main", "app.", ".main", "a.b/c", "a::b"} {
 		tests = append(tests,
-			test{files: "f.sn main app.sn", manifest: Manifest{Handler: handler}, words: []string{files.Quote(handler), "file.symbol", "mend 'handler' in pipsqueak.yaml"}},
-			test{files: "main run", manifest: Manifest{Handler: handler}, id: "program", handler: handler}) // which is told it, and knows what it means
+			test{files: "f.sn main app.sn", settings: Settings{Handler: handler}, words: []string{files.Quote(handler), "file.symbol", "mend 'handler' in pipsqueak.yaml"}},
+			test{files: "main run", settings: Settings{Handler: handler}, id: "program", handler: handler}) // which is told it, and knows what it means
 	}
 	for _, test := range tests {
 		dir := t.TempDir()
 		for _, file := range strings.Fields(test.files) {
 			filestest.Write(t, dir, map[string]string{file: ""})
 		}
-		choice, err := Detect(dir, test.manifest, runtimes)
+		choice, err := Detect(dir, test.settings, runtimes)
 		if len(test.words) > 0 {
 			wantError(t, err, core.KindInvalid, core.FaultCaller, test.words...)
 		} else if err != nil || choice.Runtime.ID != test.id || choice.Handler != test.handler || !strings.HasPrefix(choice.Doubt, test.doubt) || (test.doubt == "") != (choice.Doubt == "") {
-			t.Errorf("%s with %+v: got %+v %v, want %s %s and %q", test.files, test.manifest, choice, err, test.id, test.handler, test.doubt)
+			t.Errorf("%s with %+v: got %+v %v, want %s %s and %q", test.files, test.settings, choice, err, test.id, test.handler, test.doubt)
 		}
 	}
-	_, err := Detect(t.TempDir(), Manifest{}, nil)
+	_, err := Detect(t.TempDir(), Settings{}, nil)
 	wantError(t, err, core.KindUnsupported, core.FaultWorker, "doctor")
 }

@@ -16,14 +16,14 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/nearest"
 )
 
-// ManifestFile is the name of the optional file in which a function says what it is.
-const ManifestFile = "pipsqueak.yaml"
+// SettingsFile is the name of the optional file in which a function says what it is.
+const SettingsFile = "pipsqueak.yaml"
 
-// maxManifest is the size of the largest manifest, in bytes.
-const maxManifest = 64 << 10
+// maxSettings is the size of the largest file of settings, in bytes.
+const maxSettings = 64 << 10
 
-// Manifest is what a function says of itself. What it leaves out is empty, and has the defaults in Limits.
-type Manifest struct {
+// Settings are what a function says of itself in its SettingsFile. What it leaves out is empty, and has the defaults in Limits.
+type Settings struct {
 	Name    string
 	Runtime core.RuntimeID // or a language, for any runtime of it
 	Handler string         // "file.symbol"
@@ -31,7 +31,7 @@ type Manifest struct {
 	Allow   []string       // packages that may run code of their own when they are installed
 	Env     map[string]string
 	Limits  core.Limits
-	// Functions are those of an application: several functions that one manifest lists, in its order. Then it says nothing else but the Name, the
+	// Functions are those of an application: several functions that one file lists, in its order. Then it says nothing else but the Name, the
 	// application's.
 	Functions []Part
 }
@@ -39,19 +39,19 @@ type Manifest struct {
 // Part is one function of an application.
 type Part struct {
 	Name     string
-	Dir      string // of its code, relative to the manifest's, with slashes
-	Manifest []byte // what the application's says of it, as a manifest of its own
+	Dir      string // of its code, relative to the file's, with slashes
+	Settings []byte // what the application's file says of it, as a file of its own
 }
 
 // debianPackage is what deb-control(5) and deb-version(7) allow.
 var debianPackage = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]{1,127}(=[0-9][0-9A-Za-z.+~:-]{0,127})?$`)
 
-// The keys of a manifest, each with what it does with its value. The order is that of the documentation.
+// The keys of the settings, each with what it does with its value. The order is that of the documentation.
 var keys = []struct {
 	name string
-	set  func(*Manifest, field) error
+	set  func(*Settings, field) error
 }{
-	{"name", func(m *Manifest, f field) (err error) {
+	{"name", func(m *Settings, f field) (err error) {
 		if m.Name, err = f.text("the function's name"); err != nil {
 			return err
 		}
@@ -60,19 +60,19 @@ var keys = []struct {
 		}
 		return nil
 	}},
-	{"runtime", func(m *Manifest, f field) error {
+	{"runtime", func(m *Settings, f field) error {
 		text, err := f.text("the name of a runtime, in quotes when it looks like a number")
 		m.Runtime = core.RuntimeID(text)
 		return err
 	}},
-	{"handler", func(m *Manifest, f field) (err error) {
+	{"handler", func(m *Settings, f field) (err error) {
 		m.Handler, err = f.text("a handler as file.symbol")
 		if strings.Contains(m.Handler, "\x00") { // a program may be given any other text, so Detect looks at the rest
 			return f.errorf("the value has a NUL byte in it; leave it out")
 		}
 		return err
 	}},
-	{"debian", func(m *Manifest, f field) (err error) {
+	{"debian", func(m *Settings, f field) (err error) {
 		m.Debian, err = f.list("Debian packages, as name or name=version")
 		if err != nil {
 			return err
@@ -84,116 +84,116 @@ var keys = []struct {
 		}
 		return nil
 	}},
-	{"allow_scripts", func(m *Manifest, f field) (err error) {
+	{"allow_scripts", func(m *Settings, f field) (err error) {
 		m.Allow, err = f.list("names of packages")
 		return err
 	}},
-	{"memory_mb", func(m *Manifest, f field) error {
+	{"memory_mb", func(m *Settings, f field) error {
 		n, err := f.whole(16, 1<<20, "megabytes")
 		m.Limits.Memory = n << 20
 		return err
 	}},
-	{"timeout_ms", func(m *Manifest, f field) error {
+	{"timeout_ms", func(m *Settings, f field) error {
 		n, err := f.whole(1, 900_000, "milliseconds")
 		m.Limits.Timeout = time.Duration(n) * time.Millisecond
 		return err
 	}},
-	{"env", func(m *Manifest, f field) (err error) {
+	{"env", func(m *Settings, f field) (err error) {
 		m.Env, err = f.environment()
 		return err
 	}},
-	{"max_instances", func(m *Manifest, f field) error {
+	{"max_instances", func(m *Settings, f field) error {
 		n, err := f.whole(1, 10_000, "instances")
 		m.Limits.MaxInstances = int(n)
 		return err
 	}},
-	{"idle_timeout", func(m *Manifest, f field) (err error) {
+	{"idle_timeout", func(m *Settings, f field) (err error) {
 		m.Limits.IdleTimeout, err = f.duration(time.Millisecond, 24*time.Hour)
 		return err
 	}},
-	{"reuse", func(m *Manifest, f field) (err error) {
+	{"reuse", func(m *Settings, f field) (err error) {
 		m.Limits.Reuse, err = f.boolean()
 		return err
 	}},
 }
 
-// LoadManifest reads the manifest in a directory that Unpack made. Without one, everything is left out.
-func LoadManifest(dir string) (Manifest, error) {
+// LoadSettings reads the settings in a directory that Unpack made. Without a file, everything is left out.
+func LoadSettings(dir string) (Settings, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return Manifest{}, files.DiskError(dir, err)
+		return Settings{}, files.DiskError(dir, err)
 	}
 	defer root.Close()
-	if info, err := root.Stat(ManifestFile); errors.Is(err, fs.ErrNotExist) {
+	if info, err := root.Stat(SettingsFile); errors.Is(err, fs.ErrNotExist) {
 		if _, err := root.Stat("pipsqueak.yml"); err == nil {
-			return Manifest{}, files.Refusef("the manifest is called pipsqueak.yml; rename it to %s", ManifestFile)
+			return Settings{}, files.Refusef("the settings are in pipsqueak.yml, which is not read; rename it to %s", SettingsFile)
 		}
-		return ParseManifest(nil)
+		return ParseSettings(nil)
 	} else if err == nil && !info.Mode().IsRegular() {
-		return Manifest{}, files.Refusef("%s is a %s; make it a file", ManifestFile, files.TypeName(info.Mode()))
+		return Settings{}, files.Refusef("%s is a %s; make it a file", SettingsFile, files.TypeName(info.Mode()))
 	}
-	file, err := root.Open(ManifestFile)
+	file, err := root.Open(SettingsFile)
 	if err != nil {
-		return Manifest{}, files.DiskError(ManifestFile, err)
+		return Settings{}, files.DiskError(SettingsFile, err)
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxManifest+1))
+	data, err := io.ReadAll(io.LimitReader(file, maxSettings+1))
 	if err != nil {
-		return Manifest{}, files.DiskError(ManifestFile, err)
+		return Settings{}, files.DiskError(SettingsFile, err)
 	}
-	return ParseManifest(data)
+	return ParseSettings(data)
 }
 
-// ParseManifest reads a manifest. An error is the caller's and names the key and its line. Data that holds no key is a manifest
-// that leaves everything out.
-func ParseManifest(data []byte) (Manifest, error) {
-	manifest := Manifest{Limits: core.DefaultLimits()}
-	if len(data) > maxManifest {
-		return Manifest{}, files.TooLargef("%s has more than %d KiB; it is for a few settings only", ManifestFile, maxManifest>>10)
+// ParseSettings reads settings. An error is the caller's and names the key and its line. Data without a key is settings
+// that leave everything out.
+func ParseSettings(data []byte) (Settings, error) {
+	settings := Settings{Limits: core.DefaultLimits()}
+	if len(data) > maxSettings {
+		return Settings{}, files.TooLargef("%s has more than %d KiB; it is for a few settings only", SettingsFile, maxSettings>>10)
 	}
 	// With all documents, none is no error. A Node has the lines, and its aliases are not followed.
 	var documents []yaml.Node
 	if err := yaml.Load(decoded(data), &documents, yaml.WithAllDocuments()); err != nil {
-		return Manifest{}, files.Refusef("%s is no YAML that can be read: %w", ManifestFile, err)
+		return Settings{}, files.Refusef("%s is no YAML that can be read: %w", SettingsFile, err)
 	}
 	if len(documents) > 1 {
-		return Manifest{}, files.Refusef("%s has %d documents; leave one, without '---' lines", ManifestFile, len(documents))
+		return Settings{}, files.Refusef("%s has %d documents; leave one, without '---' lines", SettingsFile, len(documents))
 	}
 	if len(documents) == 0 || len(documents[0].Content) == 0 {
-		return manifest, nil
+		return settings, nil
 	}
 	top := field{line: documents[0].Content[0].Line, node: documents[0].Content[0]}
 	if top.node.Kind == yaml.ScalarNode && top.node.ShortTag() == "!!null" {
-		return manifest, nil
+		return settings, nil
 	}
 	several, found := top.child("functions")
 	if !found {
-		return manifest, top.each(manifest.set)
+		return settings, top.each(settings.set)
 	}
 	if err := top.each(func(f field) error {
 		switch f.key {
 		case several.key:
 			return nil
 		case "name":
-			return manifest.set(f)
+			return settings.set(f)
 		}
 		return f.errorf("beside 'functions' there can be 'name' only; put the key below the functions that it is for")
 	}); err != nil {
-		return Manifest{}, err
+		return Settings{}, err
 	}
 	err := several.each(func(f field) error {
 		part, err := f.part()
-		manifest.Functions = append(manifest.Functions, part)
+		settings.Functions = append(settings.Functions, part)
 		return err
 	})
-	if err == nil && len(manifest.Functions) == 0 {
+	if err == nil && len(settings.Functions) == 0 {
 		err = several.expected("the names of functions, each with its keys below")
 	}
-	return manifest, err
+	return settings, err
 }
 
 // set takes over one key.
-func (m *Manifest) set(f field) error {
+func (m *Settings) set(f field) error {
 	for _, key := range keys {
 		if key.name == f.key {
 			return key.set(m, f)
@@ -208,28 +208,28 @@ func (f field) part() (Part, error) {
 	if err := core.ValidName(f.key); err != nil {
 		return part, f.errorf("%w", err)
 	}
-	settings := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: []*yaml.Node{text("name"), text(f.key)}}
+	written := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Content: []*yaml.Node{text("name"), text(f.key)}}
 	if !f.scalar("!!null") {
-		manifest := Manifest{Limits: core.DefaultLimits()}
+		settings := Settings{Limits: core.DefaultLimits()}
 		err := f.each(func(one field) (err error) {
 			switch one.key {
 			case "name":
 				return one.errorf("the function's name is %s, the key above", files.Quote(f.key))
 			case "dir":
-				if part.Dir, err = one.text("a directory beside the manifest"); err == nil && !fs.ValidPath(part.Dir) {
-					return one.errorf("%s does not lead to a directory beside or below the manifest; write it relative, without '..'", files.Quote(part.Dir))
+				if part.Dir, err = one.text("a directory beside the settings"); err == nil && !fs.ValidPath(part.Dir) {
+					return one.errorf("%s does not lead to a directory beside or below the settings; write it relative, without '..'", files.Quote(part.Dir))
 				}
 				return err
 			}
-			settings.Content = append(settings.Content, text(one.key), one.node)
-			return manifest.set(one)
+			written.Content = append(written.Content, text(one.key), one.node)
+			return settings.set(one)
 		})
 		if err != nil {
 			return part, err
 		}
 	}
 	var err error
-	part.Manifest, err = yaml.Marshal(settings)
+	part.Settings, err = yaml.Marshal(written)
 	return part, err
 }
 
@@ -244,5 +244,5 @@ func (f field) unknown() error {
 		names[i] = key.name
 	}
 	return files.Refusef("%s line %d: there is no key %s%s (the keys are %s)",
-		ManifestFile, f.line, files.Quote(f.key), nearest.Question(f.key, names), strings.Join(names, ", "))
+		SettingsFile, f.line, files.Quote(f.key), nearest.Question(f.key, names), strings.Join(names, ", "))
 }
