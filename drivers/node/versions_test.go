@@ -44,6 +44,7 @@ setInterval(() => {}, 5);
 process.kill(process.pid, 'SIGUSR2');
 process.chdir('/tmp');
 process.cwd();
+import('node:process');
 const { port1, port2 } = new MessageChannel();
 port2.on('message', () => {}).unref();
 port1.postMessage('later');`,

@@ -1,6 +1,7 @@
 'use strict';
 // What a zygote does before a fork, and an instance after one, so that siblings share memory and nothing else.
 
+const { syncBuiltinESMExports } = require('module');
 const v8 = require('v8');
 const vm = require('vm');
 const addon = require('./addon');
@@ -12,7 +13,7 @@ const random = require('./random');
 const COMMON = ['assert', 'async_hooks', 'buffer', 'child_process', 'dns', 'events', 'fs/promises', 'http', 'https', 'module', 'net', 'os', 'path',
   'perf_hooks', 'querystring', 'stream', 'stream/promises', 'string_decoder', 'timers/promises', 'tls', 'url', 'util', 'worker_threads', 'zlib'];
 
-const { chdir, cwd } = process;
+const { chdir, cwd, moduleLoadList: loaded } = process;
 
 let collect;
 let seeded = []; // what is seeded after a fork
@@ -51,9 +52,10 @@ function settle() {
   renumber();
 }
 
-// Node asks for its pid once.
+// Node asks for its pid once, and for what ES modules import from node:process once more.
 function renumber() {
   Reflect.defineProperty(process, 'pid', { value: addon.pid(), enumerable: true, configurable: true, writable: false });
+  if (loaded.includes('NativeModule process')) syncBuiltinESMExports();
 }
 
 module.exports = { open, prepare, forget, settle };

@@ -39,6 +39,10 @@ const checks = {
     const many = await Promise.all(Array.from({ length: 20 }, () => fs.promises.readFile(__filename)));
     assert.equal(new Set(many.map(String)).size, 1);
   },
+  async pid() {
+    assert.equal(process.pid, Number(require('fs').readlinkSync('/proc/self')));
+    assert.equal((await import('node:process')).pid, process.pid); // which a zygote's package has imported
+  },
   async dns() {
     const dns = require('dns');
     assert.equal((await dns.promises.lookup('localhost', { family: 4 })).address, '127.0.0.1');
