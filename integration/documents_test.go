@@ -317,7 +317,7 @@ const pipsqueakScript = `case " $* " in
 	done
 	kill -9 $pid; exit 1;;
 *" scan "* | *" doctor "*) exec "$program" "$@" --data "$(mktemp -d)";;
-*" logs "*" -f "*) exec timeout --preserve-status -s INT 2 "$program" "$@";;
+*" logs "*" -f "*) exec timeout --preserve-status -s INT 6 "$program" "$@";;
 esac
 exec "$program" "$@"
 `

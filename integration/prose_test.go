@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
 // Can the documents be read? Their commands are run by documents_test.go; this is about their form.
@@ -196,5 +198,20 @@ func TestFilesHaveAQuestion(t *testing.T) {
 		if hasTests && !question.MatchString(top) {
 			t.Errorf("integration/%s does not begin with the question that its tests answer", name)
 		}
+	}
+}
+
+// TestDocumentCases compares how many cases the conformance kit has with what the documents say.
+func TestDocumentCases(t *testing.T) {
+	seen := 0
+	for name, text := range documents(t) {
+		for _, match := range regexp.MustCompile(`\b(\d{3}) cases\b`).FindAllStringSubmatch(text, -1) {
+			if seen++; match[1] != fmt.Sprint(len(drivertest.Cases())) {
+				t.Errorf("%s says that the kit has %s cases; it has %d", name, match[1], len(drivertest.Cases()))
+			}
+		}
+	}
+	if seen < 4 {
+		t.Errorf("only %d numbers were found", seen)
 	}
 }
