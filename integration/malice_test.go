@@ -197,7 +197,7 @@ var hostiles = []hostile{nativeHostile, {
 import builtins, ctypes, json, os
 library = ctypes.CDLL(os.path.join(os.path.dirname(__file__), "library.so"))
 library.mischief_attempts.restype = ctypes.c_char_p
-where, attempts = os.getpid(), json.loads(library.mischief_attempts())
+where, attempts = int(os.readlink('/proc/self')), json.loads(library.mischief_attempts())
 builtins.mischief = True
 `})
 		return index.URL
@@ -226,7 +226,7 @@ def handler(event, context):
 		index := newNPMIndex(t)
 		index.add("bystander", "1.0.0", nil, files{"index.js": "", "secret.js": ""})
 		index.add("mischief", "1.0.0", nil, files{"library.node": library,
-			"index.js": "exports.where = process.pid;\nexports.attempts = JSON.parse(require('./library.node'));\nObject.prototype.mischief = 1;\nglobalThis.mischief = 1;\n"})
+			"index.js": "exports.where = Number(require('fs').readlinkSync('/proc/self'));\nexports.attempts = JSON.parse(require('./library.node'));\nObject.prototype.mischief = 1;\nglobalThis.mischief = 1;\n"})
 		t.Setenv("NPM_CONFIG_REGISTRY", index.URL+"/")
 		return index.URL
 	},
@@ -255,7 +255,7 @@ require "fiddle"
 require "json"
 module Mischief
   LIBRARY = Fiddle.dlopen("#{__dir__}/mischief.so")
-  WHERE = Process.pid
+  WHERE = File.readlink('/proc/self').to_i
   ATTEMPTS = JSON.parse(Fiddle::Function.new(LIBRARY["mischief_attempts"], [], Fiddle::TYPE_VOIDP).call.to_s.force_encoding("UTF-8"))
 end
 class Object; def mischief = 1; end

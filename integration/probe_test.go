@@ -23,10 +23,10 @@ func TestProbedFunction(t *testing.T) {
 	system(t)
 	requires(t, Runtime("node"))
 	index := newNPMIndex(t)
-	index.add("slow", "1.0.0", nil, files{"index.js": "const end = Date.now() + 60;\nwhile (Date.now() < end);\nexports.where = process.pid;\n"})
+	index.add("slow", "1.0.0", nil, files{"index.js": "const end = Date.now() + 60;\nwhile (Date.now() < end);\nexports.where = Number(require('fs').readlinkSync('/proc/self'));\n"})
 	index.add("watcher", "1.0.0", nil, files{"index.js": "new (require('worker_threads').Worker)('setInterval(() => {}, 1000)', { eval: true }).unref();\n"})
-	index.add("above", "1.0.0", map[string]any{"dependencies": map[string]string{"watcher": "1.0.0"}}, files{"index.js": "require('watcher');\nexports.where = process.pid;\n"})
-	index.add("hidden", "1.0.0", nil, files{"index.js": "exports.where = process.pid;\n"})
+	index.add("above", "1.0.0", map[string]any{"dependencies": map[string]string{"watcher": "1.0.0"}}, files{"index.js": "require('watcher');\nexports.where = Number(require('fs').readlinkSync('/proc/self'));\n"})
+	index.add("hidden", "1.0.0", nil, files{"index.js": "exports.where = Number(require('fs').readlinkSync('/proc/self'));\n"})
 	index.add("fragile", "1.0.0", nil, files{"index.js": "throw new Error('not here');\n"})
 	w := index.worker(t)
 	f := files{

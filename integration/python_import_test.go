@@ -25,9 +25,9 @@ func started[T any](t *testing.T, w *worker, name string, forked func(T) bool) (
 func TestPythonVariables(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")
-	index.addWheel(t, "py-mode", "1.0", "", files{"py_mode.py": "import os, time\ntime.sleep(0.06)\nmode, pid = os.environ.get('PY_MODE', 'none'), os.getpid()\n"})
+	index.addWheel(t, "py-mode", "1.0", "", files{"py_mode.py": "import os, time\ntime.sleep(0.06)\nmode, pid = os.environ.get('PY_MODE', 'none'), int(os.readlink('/proc/self'))\n"})
 	index.addWheel(t, "py-above", "1.0", "Requires-Dist: py-mode\n", files{"py_above/__init__.py": "from py_mode import mode\n", "py_above/deep.py": "import os\ndeep = os.environ.get('PY_DEEP', 'none')\n"})
-	index.addWheel(t, "py-plain", "1.0", "", files{"py_plain.py": "import os, time\ntime.sleep(0.06)\npid = os.getpid()\n"})
+	index.addWheel(t, "py-plain", "1.0", "", files{"py_plain.py": "import os, time\ntime.sleep(0.06)\npid = int(os.readlink('/proc/self'))\n"})
 	w := startWorker(t, t.TempDir())
 	const handler = `import py_above, py_above.deep, py_mode, py_plain, os
 def handler(event, context):
@@ -72,7 +72,7 @@ def handler(event, context):
 func TestPythonLearns(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")
-	index.addWheel(t, "py-outer", "1.0", "", files{"py_outer/__init__.py": "", "py_outer/inner.py": "import os, time\ntime.sleep(0.06)\npid = os.getpid()\n", "py_outer/other.py": "import os\npid = os.getpid()\n"})
+	index.addWheel(t, "py-outer", "1.0", "", files{"py_outer/__init__.py": "", "py_outer/inner.py": "import os, time\ntime.sleep(0.06)\npid = int(os.readlink('/proc/self'))\n", "py_outer/other.py": "import os\npid = int(os.readlink('/proc/self'))\n"})
 	w := startWorker(t, t.TempDir())
 	const handler = `import os, unittest
 from py_outer import inner
@@ -104,7 +104,7 @@ func TestPythonLearnsOnce(t *testing.T) {
 	for i := range modules {
 		name := fmt.Sprintf("part%02d", i)
 		names = append(names, "py_many."+name)
-		wheel["py_many/"+name+".py"] = "import os\npid = os.getpid()\n"
+		wheel["py_many/"+name+".py"] = "import os\npid = int(os.readlink('/proc/self'))\n"
 	}
 	index.addWheel(t, "py-many", "1.0", "", wheel)
 	w := startWorker(t, t.TempDir())
@@ -139,7 +139,7 @@ func TestPythonNames(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")
 	index.addWheel(t, "typing", "3.7", "", files{"typing.py": "raise RuntimeError('the typing of a package')\n"})
-	index.addWheel(t, "py-user", "1.0", "", files{"py_user.py": "import calendar, os, time, typing\ntime.sleep(0.06)\nown, pid = getattr(calendar, 'own', False), os.getpid()\n"})
+	index.addWheel(t, "py-user", "1.0", "", files{"py_user.py": "import calendar, os, time, typing\ntime.sleep(0.06)\nown, pid = getattr(calendar, 'own', False), int(os.readlink('/proc/self'))\n"})
 	w := startWorker(t, t.TempDir())
 	const handler = `import calendar, os, py_user, sys
 sys.path.append(os.path.join(os.path.dirname(__file__), "vendor"))

@@ -169,7 +169,7 @@ func TestSets(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, name := range []string{"waits", "keeps"} {
-				unwatch(t, filepath.Join(w.data, "functions", name+".json"))
+				unwatch(t, filepath.Join(w.data, "functions", name+"@1.json"))
 			}
 			w = startWorker(t, w.data)
 			eventually(t, patience, "it is known what it sets", func() bool {

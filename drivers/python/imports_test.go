@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 func ask(t *testing.T, program string, env []string, result any, argv ...string) {
 	t.Helper()
 	drivertest.Needs(t, exists(defaultInterpreter), defaultInterpreter)
-	const begin = "import json, sys; sys.path.insert(0, 'runtime')\n"
+	begin := fmt.Sprintf("import json, sys; sys.path.insert(0, %q)\n", filepath.Join(drivertest.Libexec(t), "python"))
 	cmd := exec.CommandContext(t.Context(), defaultInterpreter, append([]string{"-I", "-S", "-B", "-c", begin + program}, argv...)...)
 	cmd.Env, cmd.Stderr = env, os.Stderr
 	out, err := cmd.Output()

