@@ -115,7 +115,8 @@ static int host_paths(void) {
 	return nothing();
 }
 
-static int function_code(void) { return below("/function", can_read); }
+/* By a way that no probe sees: a package that looks at the function's files is in no zygote. */
+static int function_code(void) { return below("/proc/self/root/function", can_read); }
 static int secrets(void) { return ANY(can_read, "/etc/shadow", "/proc/1/root/etc/shadow", "/root/.bashrc", "/root/.profile", "/root/.npmrc", "/var/lib/dpkg/status"); }
 static int own_package(void) { return can_write(PACKAGE "/written"); }
 static int beside_packages(void) { return can_write("/packages/mischief"); }
@@ -144,7 +145,7 @@ static int others(int (*action)(int pid)) {
 	errno = 0;
 	while ((entry = readdir(proc))) {
 		int pid = atoi(entry->d_name);
-		if (pid > 1 && pid != getpid() && pid != getppid() && action(pid) == 0) return closedir(proc), 0;
+		if (pid > 1 && pid != syscall(SYS_getpid) && pid != getppid() && action(pid) == 0) return closedir(proc), 0;
 	}
 	closedir(proc);
 	return nothing();
@@ -372,7 +373,7 @@ __attribute__((visibility("default"))) const char *mischief_attempts(void);
 const char *mischief_attempts(void) {
 	static char json[1 << 16];
 	if (json[0]) return json;
-	mischief_where = (int)syscall(SYS_getpid); /* not by the function, which a probe sees: a package that keeps the id is in no zygote */
+	mischief_where = (int)syscall(SYS_getpid); /* for the same reason not by the function */
 	char *at = json, *end = json + sizeof json;
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
 		errno = 0;
