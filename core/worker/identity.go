@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -30,7 +31,11 @@ func identity(data string) (string, error) {
 	}
 	id := rand.Text()
 	// By a rename, so that a worker that is killed meanwhile leaves no half of one.
-	if err := errors.Join(os.WriteFile(path+".new", []byte(id+"\n"), 0o600), os.Rename(path+".new", path)); err != nil {
+	err = os.WriteFile(path+".new", []byte(id+"\n"), 0o600)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return id, nil // for this time: a full disk keeps no worker from starting
+	}
+	if err := errors.Join(err, os.Rename(path+".new", path)); err != nil {
 		return "", wrong(err)
 	}
 	return id, nil

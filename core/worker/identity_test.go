@@ -33,6 +33,13 @@ func TestIdentity(t *testing.T) {
 			t.Errorf("that id was %q and is %q after a restart, %v", made, again, err)
 		}
 	}
+	full := t.TempDir()
+	if err := os.Symlink("/dev/full", filepath.Join(full, identityFile+".new")); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := identity(full); err != nil || len(id) != len(first) {
+		t.Errorf("on a full disk the id is %q, %v", id, err)
+	}
 	if _, err := identity(filepath.Join(data, "absent")); !core.IsKind(err, core.KindInternal) {
 		t.Errorf("without a directory: %v", err)
 	}
