@@ -13,6 +13,7 @@ const random = require('./random');
 const COMMON = ['assert', 'async_hooks', 'buffer', 'child_process', 'dns', 'events', 'fs/promises', 'http', 'https', 'module', 'net', 'os', 'path',
   'perf_hooks', 'querystring', 'stream', 'stream/promises', 'string_decoder', 'timers/promises', 'tls', 'url', 'util', 'worker_threads', 'zlib'];
 
+const { includes } = Array.prototype; // of this realm
 const { chdir, cwd, moduleLoadList: loaded } = process;
 
 let collect;
@@ -55,7 +56,7 @@ function settle() {
 // Node asks for its pid once, and for what ES modules import from node:process once more.
 function renumber() {
   Reflect.defineProperty(process, 'pid', { value: addon.pid(), enumerable: true, configurable: true, writable: false });
-  if (loaded.includes('NativeModule process')) syncBuiltinESMExports();
+  if (includes.call(loaded, 'NativeModule process')) syncBuiltinESMExports();
 }
 
 module.exports = { open, prepare, forget, settle };
