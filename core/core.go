@@ -23,8 +23,8 @@ type Role string
 
 // The roles of a sandbox.
 const (
-	// RoleZygote imports third-party packages and forks; it never runs handler code. It keeps capabilities inside its own
-	// user namespace, because it makes namespaces and mounts for its children, and holds none outside.
+	// RoleZygote imports third-party packages and forks; it never runs handler code. It has no capability: its forks have power
+	// over user namespaces that were made for them, until they are inside.
 	RoleZygote Role = "zygote"
 	// RoleInstance serves one function. It has no capability at all and is never forked.
 	RoleInstance Role = "instance"

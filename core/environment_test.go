@@ -1,7 +1,9 @@
 package core
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -26,5 +28,36 @@ func TestEnvironment(t *testing.T) {
 		if name != "TZ" && slices.Contains(own, name) {
 			t.Errorf("%s is the function's own, and it is the same everywhere", name)
 		}
+	}
+}
+
+func TestEnvChange(t *testing.T) {
+	f := &Function{Name: "f", Env: map[string]string{"FILE": "1", "BOTH": "1"}, EnvSet: map[string]string{"BOTH": "2", "SET": "2"}}
+	if env := f.Environment(""); env["FILE"] != "1" || env["BOTH"] != "2" || env["SET"] != "2" {
+		t.Errorf("%v", env)
+	}
+	for _, test := range []struct {
+		set   map[string]string
+		unset []string
+		want  map[string]string
+		told  string
+	}{
+		{map[string]string{"FILE": "3", "NEW": ""}, []string{"BOTH"}, map[string]string{"SET": "2", "FILE": "3", "NEW": ""}, ""},
+		{nil, nil, nil, "nothing is to be changed"},
+		{nil, []string{"FILE"}, nil, "is in its pipsqueak.yaml"},
+		{nil, []string{"NONE"}, nil, `no variable "NONE" was set`},
+		{map[string]string{"SET": "3"}, []string{"SET"}, nil, "set and unset at once"},
+		{map[string]string{"A=B": "top secret"}, nil, nil, "is no name of an environment variable"},
+		{map[string]string{"A": "top secret\x00"}, nil, nil, "the value of A has a NUL byte"},
+		{map[string]string{"A": strings.Repeat("x", MaxEnvSet)}, nil, nil, "may have 65536"},
+	} {
+		change := EnvChange{Function: "f", Set: test.set, Unset: test.unset}
+		got, err := change.Apply(f)
+		if !maps.Equal(got, test.want) || (err == nil) != (test.told == "") || err != nil && (!strings.Contains(err.Error(), test.told) || strings.Contains(err.Error(), "secret")) {
+			t.Errorf("%v without %v: %v, %v", test.set, test.unset, got, err)
+		}
+	}
+	if f.EnvSet["BOTH"] != "2" {
+		t.Error("the function itself has changed")
 	}
 }

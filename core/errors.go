@@ -15,6 +15,7 @@ type Kind string
 const (
 	KindNone        Kind = "ok"           // no error, where things are counted by kind
 	KindInvalid     Kind = "invalid"      // the input cannot be understood or is not allowed; the message names it
+	KindDenied      Kind = "denied"       // who asks has no token, or one that is not for this; the message says what it lacks
 	KindNotFound    Kind = "not_found"    // no such function, driver, runtime or package
 	KindConflict    Kind = "conflict"     // another operation on the same thing is under way, or it changed meanwhile
 	KindTooLarge    Kind = "too_large"    // an archive, event or result is over its limit
@@ -36,7 +37,7 @@ const (
 // Kinds returns every kind of error; KindNone is not one. Each has a status in the gateway, a row in docs/http.md
 // and in docs/functions.md, and a test that names it; without one of these a test fails.
 func Kinds() []Kind {
-	return []Kind{KindInvalid, KindNotFound, KindConflict, KindTooLarge, KindUnsupported, KindInstall, KindBuild, KindImport, KindLoop,
+	return []Kind{KindInvalid, KindDenied, KindNotFound, KindConflict, KindTooLarge, KindUnsupported, KindInstall, KindBuild, KindImport, KindLoop,
 		KindExhausted, KindTimeout, KindCanceled, KindException, KindExit, KindMemory, KindUnavailable, KindInternal}
 }
 

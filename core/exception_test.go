@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// Of a recursion the ends of the stack are told, and how much there is in between.
+// Of a recursion's stack the ends are reported, and how many frames lie in between.
 func TestTrim(t *testing.T) {
 	frames := func(n int) (stack []string) {
 		for i := range n {

@@ -5,7 +5,7 @@ type Finding struct {
 	Name   string `json:"name"` // of the thing, "cgroup"
 	Status Status `json:"status"`
 	Detail string `json:"detail"`         // what was found
-	Mend   string `json:"mend,omitempty"` // what to do about it; there is one unless the status is ok
+	Fix    string `json:"mend,omitempty"` // what to do about it; there is one unless the status is ok
 }
 
 // Status says how good what was found is.

@@ -33,7 +33,7 @@ func (l Locked) String() string { return l.Name + "==" + l.Version }
 // Base is as Package.Base.
 func (l Locked) Base() string { return l.Name + "-" + l.Version }
 
-// Receipt is what a driver tells of a package that it has installed.
+// Receipt is a driver's report of a package that it has installed.
 type Receipt struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`

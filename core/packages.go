@@ -86,7 +86,7 @@ type Damage struct {
 	Digest    string        `json:"digest"`
 	Functions []string      `json:"functions"` // that use it, sorted
 	Files     []DamagedFile `json:"files"`     // sorted, at most 20
-	Mended    bool          `json:"mended"`    // whether it is whole again, or gone and not needed
+	Repaired  bool          `json:"mended"`    // whether it is whole again, or gone and not needed
 	Outcome   string        `json:"outcome"`   // what was done about it, or remains to be done: one sentence
 }
 

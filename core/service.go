@@ -11,7 +11,17 @@ import (
 // Tree are always there. Each other part is nil if the service does not have it. All methods of the parts may
 // be called from many goroutines at once, and every error is an *Error.
 //
-// A service that adds something to another one (tokens, a queue, a cluster) is a copy with some parts replaced. The other parts stay:
+// A function from its archive to a result:
+//
+//	fn, err := service.Catalog.Deploy(ctx, DeployRequest{Name: "f", Archive: archive, Ready: true}, nil)
+//	result, err := service.Invoker.Invoke(ctx, Invocation{Function: fn.Name, ID: "r1", Event: []byte(`{"x":1}`)})
+//	if service.Logs != nil {
+//		lines, err := service.Logs.Logs(ctx, fn.Name, LogQuery{Request: "r1", Tail: AllLines})
+//	}
+//	err = service.Catalog.Remove(ctx, fn.Name) // waits for no event: busy instances finish
+//
+// A service that adds something to another one (tokens, a queue, a cluster) is a copy with some parts
+// replaced. The other parts stay:
 //
 //	limited := service
 //	limited.Invoker = limiter{service.Invoker}
@@ -27,6 +37,13 @@ type Service struct {
 	Bills           Bills
 	Vulnerabilities Vulnerabilities
 	Stopper         Stopper
+	Tokens          Tokens
+	Health          Health
+	Namespaces      Namespaces
+	Settings        Settings
+	Secrets         Secrets
+	Router          Router
+	Storages        Storages
 }
 
 // Catalog is the part of a Service that knows which functions are deployed.
@@ -45,14 +62,22 @@ type Catalog interface {
 
 // Invoker is the part of a Service that runs events.
 type Invoker interface {
-	// Invoke runs one event. The result's Phases and Start are set as far as the invocation got, also with an
-	// error. If the context ends first, the handler still runs to its end, and its result is dropped.
+	// Admit returns the error by which Invoke would refuse any event of the function now, such as KindNotFound,
+	// and nil for a function that may be invoked. It does not block: a gateway asks before it reads the event,
+	// which has that id.
+	Admit(function, id string) error
+	// Public reports whether there is such a function and anybody may invoke it, without a token. It does not block.
+	Public(function string) bool
+	// Invoke runs one event, at most once. The event is one JSON value, as core/value checks it: the caller has
+	// checked it. The result's Phases and Start are set as far as the invocation got, also with an error. If the
+	// context ends first, the handler still runs to its end, and its result is dropped. KindNotFound if there is
+	// no such function, or not in that version.
 	Invoke(ctx context.Context, invocation Invocation) (Result, error)
 }
 
 // Tree is the part of a Service that shows its processes.
 type Tree interface {
-	// Snapshot returns the processes that are alive now.
+	// Snapshot returns the processes that are alive now. The caller owns it. It waits for no process.
 	Snapshot(ctx context.Context) (Snapshot, error)
 }
 
@@ -65,6 +90,27 @@ type Applications interface {
 	DeployApplication(ctx context.Context, request ApplicationRequest, progress func(Progress)) (Application, error)
 	// RemoveApplication removes all functions of an application at once, and returns their names.
 	RemoveApplication(ctx context.Context, name string) ([]string, error)
+}
+
+// Namespaces is the part of a Service that separates tenants.
+type Namespaces interface {
+	// Namespaces returns all namespaces, sorted by name. The default one is always there.
+	Namespaces(ctx context.Context) ([]NamespaceInfo, error)
+	// CreateNamespace makes a namespace. KindConflict if there is one of that name.
+	CreateNamespace(ctx context.Context, spec NamespaceSpec) error
+	// SetNamespace replaces what was decided about a namespace. What it has already, it keeps. KindNotFound if there is
+	// none, KindConflict if it has functions and Isolated is to change.
+	SetNamespace(ctx context.Context, spec NamespaceSpec) error
+	// RemoveNamespace removes a namespace. KindConflict if it has functions, or is the default one.
+	RemoveNamespace(ctx context.Context, name string) error
+}
+
+// Settings is the part of a Service that changes what a deployed function is started with.
+type Settings interface {
+	// SetEnv changes the environment of a function. It makes a new version, as a deploy of the same archive does: the handler is
+	// imported once with the new environment, later instances have it, and idle ones of the earlier version end. On an error the
+	// function is unchanged. Progress is as for Deploy.
+	SetEnv(ctx context.Context, change EnvChange, progress func(Progress)) (Function, error)
 }
 
 // ApplicationRequest is an application to deploy.
@@ -87,14 +133,27 @@ const MaxFunctions = 100
 
 // Stopper is the part of a Service that prepares its end.
 type Stopper interface {
-	// Stop refuses new events, and those that wait for an instance. Running events continue.
+	// Stop refuses new events, and those that wait for an instance. Running events continue. It returns at once,
+	// and may be called many times.
 	Stop()
+}
+
+// Tokens is the part of a Service that decides by tokens who may do what.
+type Tokens interface {
+	// CreateToken makes a token with the Name, Scopes, Functions and Expires of this one. The text is the token itself,
+	// which nobody can learn again.
+	CreateToken(ctx context.Context, token Token) (made Token, text string, err error)
+	// Tokens returns the tokens, sorted by name and then by the time they were made.
+	Tokens(ctx context.Context) ([]Token, error)
+	// RevokeToken ends a token at once. Events that it has sent run to their end, its other requests are canceled.
+	// KindNotFound if there is no such token.
+	RevokeToken(ctx context.Context, id string) (Token, error)
 }
 
 // Locker is the part of a Service that can resolve a function's packages without deploying it.
 type Locker interface {
 	// Lock resolves the packages of a function again and returns their lock. The caller puts its Files beside
-	// the manifests: the Inputs include them. Name and Anew of the request are ignored. Progress is as for
+	// the manifests: the Inputs include them. Name and Again of the request are ignored. Progress is as for
 	// Deploy.
 	Lock(ctx context.Context, request DeployRequest, progress func(Progress)) (Lock, error)
 }
@@ -113,6 +172,8 @@ type LogQuery struct {
 	Request string    // lines with this request id; empty for all
 	Errors  bool      // only lines about events that failed
 	Follow  bool      // the reader blocks for new lines, until the context ends
+	// Functions are those of an application whose lines are wanted; nil for all of them.
+	Functions []string
 }
 
 // AllLines is the Tail of a LogQuery for all lines.
@@ -132,6 +193,7 @@ type FunctionCount struct {
 	Starts   map[Start]uint64 // how their instances came to be; StartNone for events that got to none
 	Buckets  []uint64         // events that took at most CountBuckets, each without those of the one before; the last bucket has the longer ones
 	Took     time.Duration    // of all events together
+	Refused  uint64           // connections and look-ups of names that its instances were refused
 }
 
 // OtherFunctions stands for the functions that are not counted by name: it is no function's name.
@@ -169,7 +231,7 @@ type Failure struct {
 type DeployRequest struct {
 	Name    string    // overrides the name in the archive's settings; may be empty when those have one
 	Archive io.Reader // tar.gz or zip, told apart by its first bytes
-	Anew    bool      // resolve its packages again, whatever lock there is
+	Again   bool      // resolve its packages again, whatever lock there is
 	Force   bool      // do not try to import its handler
 	Ready   bool      // return when its first start is a fork, or when it is known why that is impossible: Function.Unready
 	// Signature is a DSSE envelope that vouches for the name and the code (core/signing); empty without a
@@ -188,11 +250,24 @@ type Invocation struct {
 	// zero for an event from outside.
 	Depth    int
 	Deadline time.Time
+	// Stream takes the response in parts, if the handler makes it so. Nil if it is wanted whole, as the Result's Body.
+	Stream Stream
+}
+
+// Stream is a response on its way to the caller while the handler makes it. One goroutine at a time uses it. Every
+// error is an *Error, and is the event's: nothing is passed on after it.
+type Stream interface {
+	// Begin begins the response. It is called once, before Write. The head is a JSON object with statusCode (200 if it is
+	// not there), headers and cookies. Start, Node and Phases of the result are set as far as the event got.
+	Begin(head []byte, result Result) error
+	// Write passes on a part, which it does not keep. It returns when the caller's connection has taken the part, or when
+	// the context has ended.
+	Write(ctx context.Context, part []byte) error
 }
 
 // Result is the outcome of an invocation.
 type Result struct {
-	Body     []byte // JSON, at most MaxResult bytes; the caller's to keep
+	Body     []byte // JSON, at most MaxResult bytes; the caller's to keep; of no meaning after Invocation.Stream has begun
 	Start    Start
 	Phases   Phases
 	Language string // of the function, for metrics
@@ -218,7 +293,8 @@ type NodeInfo struct {
 	Role       Role              `json:"role"`
 	State      string            `json:"state"`
 	Runtime    RuntimeID         `json:"runtime"`
-	Function   string            `json:"function,omitempty"` // of an instance
+	Function   string            `json:"function,omitempty"`  // of an instance
+	Namespace  string            `json:"namespace,omitempty"` // of a zygote: that of the functions which alone start from it
 	Set        Set               `json:"set"`
 	Modules    []string          `json:"modules,omitempty"` // that it has imported
 	Apart      map[string]string `json:"apart,omitempty"`   // of an instance: the modules that no zygote imports for its function, with the reasons, as they are known now

@@ -32,7 +32,7 @@ func TestStalledBody(t *testing.T) {
 			if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := io.WriteString(conn, path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"+sent); err != nil {
+			if _, err := io.WriteString(conn, path+" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"+sent); err != nil {
 				t.Fatal(err)
 			}
 			answer, err := io.ReadAll(conn) // until the server closes

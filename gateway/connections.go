@@ -1,9 +1,12 @@
 package gateway
 
 import (
+	"log/slog"
 	"math"
 	"net"
-	"net/http"
+	"net/netip"
+	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -11,50 +14,126 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// connections counts the connections of a server. They may use half of the process's descriptors; the worker
-// needs the other half for its instances.
+// maxConnections bounds connections by the memory that idle ones take, some 20 KiB each.
+const maxConnections = 12 << 10
+
+// connections counts the connections of a server, in all and by the address of the client. With more than most
+// of them events are refused, and the connection ends with the answer. For that answer, spare ones are accepted
+// beyond.
 type connections struct {
-	open atomic.Int64
-	most int64
+	most, spare int
+	log         *slog.Logger
+
+	open     atomic.Int64
+	mu       sync.Mutex // guards the following
+	byClient map[netip.Addr]int
+	refused  int       // since the last line in the log
+	logged   time.Time // that line
 }
 
-func newConnections() *connections {
+// newConnections returns a count of connections, which may use half of the process's descriptors. The worker
+// needs the other half for its instances.
+func newConnections(log *slog.Logger) *connections {
 	limit := syscall.Rlimit{Cur: math.MaxInt64}
-	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) // without an answer there is no bound
-	return &connections{most: int64(min(limit.Cur, math.MaxInt64) / 2)}
+	_ = syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) // without an answer there is no such bound
+	most := int(min(limit.Cur/2, maxConnections))
+	return &connections{most: most, spare: max(most/8, 256), log: log, byClient: map[netip.Addr]int{}}
 }
 
-// count is a http.Server's ConnState.
-func (c *connections) count(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		c.open.Add(1)
-	case http.StateClosed, http.StateHijacked:
-		c.open.Add(-1)
+// enter counts a connection, or returns false: there are too many, in all or of its client. A client has a
+// quarter of all. One on this machine has no such bound, because it may be a proxy for many.
+func (c *connections) enter(client netip.Addr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	open, local := int(c.open.Load()), !client.IsValid() || client.IsLoopback()
+	if open >= c.most+c.spare || !local && c.byClient[client] >= c.most/4+1 {
+		c.refused++
+		if now := time.Now(); now.Sub(c.logged) >= time.Second {
+			c.log.Warn("refuse connections", "n", c.refused, "open", open, "client", client)
+			c.refused, c.logged = 0, now
+		}
+		return false
+	}
+	c.open.Add(1)
+	c.byClient[client]++
+	return true
+}
+
+func (c *connections) leave(client netip.Addr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open.Add(-1)
+	if c.byClient[client]--; c.byClient[client] == 0 {
+		delete(c.byClient, client)
 	}
 }
 
-// steadyListener accepts connections that end when the caller stops reading its answer, as a steadyBody ends
-// when the caller stops sending.
-type steadyListener struct{ net.Listener }
-
-func (l steadyListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+// refuse returns an error when there are too many connections for one more event.
+func (c *connections) refuse() error {
+	open := int(c.open.Load())
+	if open <= c.most {
+		return nil
 	}
-	return steadyConn{conn}, nil
+	return core.Errorf(core.KindExhausted, core.FaultWorker,
+		"%d connections are open, and the worker takes events on %d; try again later, or raise its limit of descriptors (LimitNOFILE= of a service) if that is below %d",
+		open, c.most, 2*maxConnections).Again()
 }
 
-type steadyConn struct{ net.Conn }
+// counted accepts connections that are counted, and that end when the caller stops reading its answer, as a
+// steadyBody ends when the caller stops sending.
+type counted struct {
+	net.Listener
+	connections *connections
+}
+
+// Accept closes connections that are too many, and returns the next one that is not.
+func (l counted) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		var client netip.Addr // of a unix socket it is the zero one
+		if tcp, is := conn.RemoteAddr().(*net.TCPAddr); is {
+			client = tcp.AddrPort().Addr().Unmap()
+		}
+		if l.connections.enter(client) {
+			return &steadyConn{Conn: conn, left: sync.OnceFunc(func() { l.connections.leave(client) })}, nil
+		}
+		_ = conn.Close() // nothing was sent
+	}
+}
+
+type steadyConn struct {
+	net.Conn
+	left func()
+	cut  atomic.Bool // nothing is written any more
+}
+
+// SetWriteDeadline ends all writing, when the deadline has passed already.
+func (c *steadyConn) SetWriteDeadline(t time.Time) error {
+	if !t.IsZero() && !t.After(time.Now()) {
+		c.cut.Store(true)
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// Close closes the connection, which is no longer counted.
+func (c *steadyConn) Close() error {
+	c.left()
+	return c.Conn.Close()
+}
 
 // atOnce is how many bytes share a deadline. With one deadline for a long answer its end could take hours.
 const atOnce = 64 << 10
 
-func (c steadyConn) Write(p []byte) (n int, err error) {
+func (c *steadyConn) Write(p []byte) (n int, err error) {
 	for {
 		part := p[n:min(n+atOnce, len(p))]
 		_ = c.SetWriteDeadline(time.Now().Add(stall + time.Duration(len(part))*(time.Second/slowest))) // fails as the write does
+		if c.cut.Load() {                                                                              // perhaps just before the deadline was set
+			return n, os.ErrDeadlineExceeded
+		}
 		written, err := c.Conn.Write(part)
 		n += written
 		if err != nil || n == len(p) {
@@ -64,19 +143,9 @@ func (c steadyConn) Write(p []byte) (n int, err error) {
 }
 
 // CloseWrite is used by a http.Server for the last answer of a connection.
-func (c steadyConn) CloseWrite() error {
+func (c *steadyConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return nil
-}
-
-// refuse returns an error when there are too many connections for one more event.
-func (c *connections) refuse() error {
-	open := c.open.Load()
-	if open <= c.most {
-		return nil
-	}
-	return core.Errorf(core.KindExhausted, core.FaultWorker,
-		"%d connections are open, and the worker has descriptors for %d; try again later, or raise its limit (LimitNOFILE= of a service)", open, c.most).Again()
 }

@@ -4,30 +4,64 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// pipes is a listener whose connections are the far ends of pipes.
-type pipes struct {
-	net.Listener // for what nobody calls
-	conns        chan net.Conn
-}
-
-func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
-func (p pipes) Close() error   { close(p.conns); return nil }
-func (p pipes) Accept() (net.Conn, error) {
-	if conn, ok := <-p.conns; ok {
-		return conn, nil
-	}
-	return nil, net.ErrClosed
+// Answers that nobody takes leave room for others: those that have waited longest are cut off, and only while there is no room.
+func TestAnswersHaveABudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 5 << 20
+		long := []byte(`"` + strings.Repeat("x", size-2) + `"`)
+		g := newGateway(func(context.Context, core.Invocation) (core.Result, error) {
+			return core.Result{Body: long, Start: core.StartWarm}, nil
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		listener, served := coretest.NewPipes(), make(chan error, 1)
+		go func() { served <- g.Serve(ctx, listener) }()
+		ask := func() net.Conn {
+			near := listener.Dial()
+			if _, err := io.WriteString(near, "POST /run/f HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1"); err != nil {
+				t.Fatal(err)
+			}
+			return near
+		}
+		fit := int(g.answers.budget.Total() / size)
+		for range fit {
+			ask()
+		}
+		time.Sleep(20 * time.Second) // nobody takes one, and there is room for all
+		if open := int(g.connections.open.Load()); open != fit {
+			t.Errorf("%d of %d answers are left while there is room", open, fit)
+		}
+		began := time.Now()
+		if got, err := io.ReadAll(ask()); err != nil || len(got) < size {
+			t.Errorf("one that is taken at once has %d bytes, %v", len(got), err)
+		}
+		if took := time.Since(began); took > 2*patient {
+			t.Errorf("it took %v", took)
+		}
+		if open := int(g.connections.open.Load()); open != fit-1 {
+			t.Errorf("of %d answers that nobody took %d are left, and not one less", fit, open)
+		}
+		cancel()
+		<-served
+		synctest.Wait()
+		if !g.answers.budget.Take(g.answers.budget.Total()) || len(g.answers.written) > 0 {
+			t.Error("answers that are over have taken room")
+		}
+	})
 }
 
 // A caller that does not take its answer is let go, and one that takes it slowly gets all of it.
@@ -36,19 +70,18 @@ func TestStalledAnswer(t *testing.T) {
 	for name, test := range map[string]struct {
 		pause time.Duration // between two times that it takes 64 KiB
 		whole bool
-	}{"stalls": {5 * time.Minute, false}, "is slow": {time.Minute, true}} {
+	}{"stalls": {5 * time.Minute, false}, "is slow": {20 * time.Second, true}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGateway(func(context.Context, core.Invocation) (core.Result, error) {
 					return core.Result{Body: []byte(long), Start: core.StartWarm}, nil
 				})
 				ctx, cancel := context.WithCancel(t.Context())
-				listener := pipes{conns: make(chan net.Conn)}
+				listener := coretest.NewPipes()
 				served := make(chan error, 1)
 				go func() { served <- g.Serve(ctx, listener) }()
-				near, far := net.Pipe()
-				listener.conns <- far
-				if _, err := io.WriteString(near, "POST /run/f HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1"); err != nil {
+				near := listener.Dial()
+				if _, err := io.WriteString(near, "POST /run/f HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1"); err != nil {
 					t.Fatal(err)
 				}
 				var got []byte
@@ -81,7 +114,7 @@ func TestCrowded(t *testing.T) {
 	g := newGateway(echo)
 	g.connections.most = 3
 	server := httptest.NewUnstartedServer(g)
-	server.Config.ConnState = g.connections.count
+	server.Listener = counted{server.Listener, g.connections}
 	server.Start()
 	defer server.Close()
 	var idle []net.Conn
@@ -113,4 +146,72 @@ func TestCrowded(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Errorf("after the others have gone: %d %+v", status, e)
+}
+
+// Of connections without end, of one client or of many, those are closed that are too many, and the others go on.
+func TestConnectionsAreBounded(t *testing.T) {
+	c := newConnections(slog.New(slog.DiscardHandler))
+	c.most, c.spare = 80, 11
+	near, far, third := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	enter := func(client netip.Addr, times int) (entered int) {
+		for range times {
+			if c.enter(client) {
+				entered++
+			}
+		}
+		return entered
+	}
+	if n := enter(far, 100); n != 21 || c.refuse() != nil {
+		t.Errorf("one client has %d connections of 80, refused: %v", n, c.refuse())
+	}
+	if n := enter(near, 100); n != 91-21 || c.refuse() == nil {
+		t.Errorf("this machine has %d connections, refused: %v", n, c.refuse())
+	}
+	if enter(third, 1) != 0 {
+		t.Error("there is no bound")
+	}
+	for range 21 {
+		c.leave(far)
+	}
+	if n := enter(third, 100); n != 21 || len(c.byClient) != 2 {
+		t.Errorf("%d connections after others have ended; %d clients", n, len(c.byClient))
+	}
+}
+
+// A listener closes connections that are too many, and counts those that have ended no more.
+func TestCountedListener(t *testing.T) {
+	g := newGateway(echo)
+	g.connections.most, g.connections.spare = 2, 1
+	server := httptest.NewUnstartedServer(g)
+	server.Listener = counted{server.Listener, g.connections}
+	server.Start()
+	defer server.Close()
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+	first := dial()
+	dial()
+	dial()
+	if _, err := dial().Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a connection too many: %v", err)
+	}
+	first.Close()
+	for range 100 {
+		conn := dial()
+		_, _ = io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+		if answer, _ := io.ReadAll(conn); strings.HasPrefix(string(answer), "HTTP/1.1 200 ") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("a connection that has ended is still counted")
 }

@@ -31,6 +31,7 @@ type byFault struct{ caller, handler, driver, worker int }
 //	507  send it again when there is room on the disk
 var statuses = map[core.Kind]byFault{
 	core.KindInvalid:     {400, 502, 502, 500}, // of the handler: a result that is not JSON
+	core.KindDenied:      {403, 403, 403, 403}, // 401 without a good token
 	core.KindNotFound:    {404, 404, 404, 404},
 	core.KindConflict:    {409, 409, 409, 409},
 	core.KindTooLarge:    {413, 502, 502, 500}, // of the handler: a result over its limit
@@ -93,9 +94,12 @@ func ErrorBody(e *core.Error) map[string]*core.Error {
 // Fail answers with an error. When an answer has begun already, Fail breaks it off, so that nobody takes it
 // for a whole one.
 func (g *Gateway) Fail(w http.ResponseWriter, r *http.Request, err error) {
-	e := g.Failure(r, err)
+	e := g.Failure(w, r, err)
 	if out, ok := w.(*reply); ok && out.begun {
 		panic(http.ErrAbortHandler)
+	}
+	if isUnread(r) {
+		w.Header().Set("Connection", "close") // the server would read it before it answers
 	}
 	code := Status(e)
 	var s *statusError
@@ -110,16 +114,32 @@ func (g *Gateway) Fail(w http.ResponseWriter, r *http.Request, err error) {
 		code = http.StatusRequestTimeout
 		w.Header().Set("Connection", "close")
 	}
+	if e.Kind == core.KindDenied {
+		w.Header().Set("WWW-Authenticate", challenge(r, code))
+	}
 	g.write(w, code, e)
 }
 
 // Failure returns err as the core.Error to answer with. It logs a defect, for whoever can fix it.
-func (g *Gateway) Failure(r *http.Request, err error) *core.Error {
+func (g *Gateway) Failure(w http.ResponseWriter, r *http.Request, err error) *core.Error {
 	e := settle(r, err)
+	if out, is := w.(*reply); is {
+		e = hideOthers(out.caller, r, e)
+	}
 	if e.Kind == core.KindInternal {
 		g.log.Error("answer", "method", r.Method, "path", r.URL.Path, "err", e)
 	}
 	return e
+}
+
+// Private returns an error without the exception that a handler has raised. Whoever visits a site, or needs no token, is not whom
+// the author tells about it; the function's log has it.
+func Private(err error, id string) error {
+	e := core.AsError(err)
+	if e.Fault != core.FaultHandler {
+		return err
+	}
+	return core.Errorf(e.Kind, e.Fault, "the function failed; its author finds the reason in its log, under the request id %s", id)
 }
 
 // settle returns err as a core.Error. An error that follows from the caller's leaving becomes KindCanceled.
@@ -127,8 +147,9 @@ func settle(r *http.Request, err error) *core.Error {
 	var e *core.Error
 	known := errors.As(err, &e)
 	if !known || e.Kind == core.KindCanceled {
-		if cause := context.Cause(r.Context()); errors.Is(cause, errStopped) { // otherwise the caller has gone
-			return errStopped
+		var cause *core.Error
+		if errors.As(context.Cause(r.Context()), &cause) { // otherwise the caller has gone
+			return cause
 		}
 	}
 	if !known && (r.Context().Err() != nil || errors.Is(err, context.Canceled)) {

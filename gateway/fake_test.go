@@ -20,6 +20,17 @@ func (f invoker) Invoke(ctx context.Context, i core.Invocation) (core.Result, er
 	return f(ctx, i)
 }
 
+// Admit admits all functions but those called none.
+func (f invoker) Admit(function, _ string) error {
+	if function == "none" {
+		return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q", function)
+	}
+	return nil
+}
+
+// Public is true of those whose names begin with public.
+func (f invoker) Public(function string) bool { return strings.HasPrefix(function, "public") }
+
 func (f invoker) Snapshot(context.Context) (core.Snapshot, error) { return core.Snapshot{}, nil }
 
 // echo answers with the event.
@@ -31,7 +42,9 @@ func echo(_ context.Context, i core.Invocation) (core.Result, error) {
 func newGateway(invoke invoker) *Gateway {
 	g := New(core.Service{Invoker: invoke, Tree: invoke}, slog.New(slog.DiscardHandler))
 	g.Events("/run/", func(w http.ResponseWriter, r *http.Request, name string) {
-		result, err := g.Invoke(w, r, name, RequestID(r.Header))
+		id := RequestID(r.Header)
+		result, err := g.Invoke(w, r, name, id, ReadJSON, nil)
+		Describe(w.Header(), id, result)
 		if err != nil {
 			g.Fail(w, r, err)
 			return
@@ -39,10 +52,10 @@ func newGateway(invoke invoker) *Gateway {
 		w.Header().Set("Content-Length", strconv.Itoa(len(result.Body)))
 		_, _ = w.Write(result.Body)
 	})
-	g.Route("/bodies", Methods{http.MethodPut: func(w http.ResponseWriter, r *http.Request) error {
+	g.Route("/bodies", Methods{http.MethodPut: All(core.ScopeDeploy, func(w http.ResponseWriter, r *http.Request) error {
 		_, err := io.Copy(io.Discard, r.Body)
 		return err
-	}})
+	})})
 	return g
 }
 

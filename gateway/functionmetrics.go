@@ -9,8 +9,8 @@ import (
 // functionCollector collects the counts of each function's events. The service bounds the number of
 // functions.
 type functionCollector struct {
-	counter              core.Counter
-	events, starts, took *prometheus.Desc
+	counter                       core.Counter
+	events, starts, took, refused *prometheus.Desc
 }
 
 func newFunctionCollector(counter core.Counter) *functionCollector {
@@ -19,6 +19,7 @@ func newFunctionCollector(counter core.Counter) *functionCollector {
 		events:  prometheus.NewDesc("pipsqueak_function_events_total", "Events of a function by kind of error (ok: none).", []string{"function", "kind"}, nil),
 		starts:  prometheus.NewDesc("pipsqueak_function_starts_total", "Events of a function by the kind of start of their instance.", []string{"function", "start"}, nil),
 		took:    prometheus.NewDesc("pipsqueak_function_event_seconds", "Time of the events of a function, from their arrival to their answer.", []string{"function"}, nil),
+		refused: prometheus.NewDesc("pipsqueak_function_connections_refused_total", "Connections and look-ups of names that a function was refused.", []string{"function"}, nil),
 	}
 }
 
@@ -30,6 +31,9 @@ func (c *functionCollector) Collect(out chan<- prometheus.Metric) {
 		}
 		for start, n := range f.Starts {
 			out <- prometheus.MustNewConstMetric(c.starts, prometheus.CounterValue, float64(n), f.Function, string(start))
+		}
+		if f.Refused > 0 {
+			out <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(f.Refused), f.Function)
 		}
 		var all uint64
 		buckets := map[float64]uint64{}
@@ -45,7 +49,7 @@ func (c *functionCollector) Collect(out chan<- prometheus.Metric) {
 
 // Describe implements prometheus.Collector.
 func (c *functionCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, desc := range []*prometheus.Desc{c.events, c.starts, c.took} {
+	for _, desc := range []*prometheus.Desc{c.events, c.starts, c.took, c.refused} {
 		out <- desc
 	}
 }

@@ -4,22 +4,32 @@
 // answer is JSON, errors included; docs/http.md has the promises to users.
 //
 // The gateway cannot tell one worker from a cluster, and keeps no state but metrics.
+//
+// Mutex order: those of the connections, of the answers, of the metrics and of the readiness are taken alone.
 package gateway
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/mux"
+	lru "github.com/hashicorp/golang-lru/v2"
+	"golang.org/x/time/rate"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/access"
 )
 
 // When the gateway ends, requests may continue for grace. Those that have not ended by then are answered with
@@ -39,12 +49,26 @@ type Gateway struct {
 	log         *slog.Logger
 	router      *mux.Router
 	events      []events
+	sites       func(w http.ResponseWriter, r *http.Request, name string)
+	routes      func(w http.ResponseWriter, r *http.Request, match core.RouteMatch)
+	own         []string // first segments of the paths of Route
+	hosts       []string // in lower case
 	origins     *http.CrossOriginProtection
 	metrics     *metrics
 	connections *connections
+	guard       *guard        // nil while it is open to everybody
+	tls         *Certificates // nil without TLS
+	held        *core.Budget  // bytes of events, from their first byte to their end
+	answers     *answers
+	refused     *lru.Cache[string, *rate.Limiter] // events, by namespace
 	logEvents   bool
 	closing     chan struct{} // closed when Serve begins to end
+	running     atomic.Int64  // requests that came before that
 	close       func()
+
+	ready  sync.Mutex // for what is known of the service's readiness: anybody may ask for that, so it is looked at once a second
+	looked time.Time
+	parts  map[string]string
 }
 
 // New returns a Gateway for the service. The caller closes the service after the last request.
@@ -53,17 +77,21 @@ func New(service core.Service, log *slog.Logger) *Gateway {
 		service:     service,
 		log:         log,
 		origins:     http.NewCrossOriginProtection(),
-		metrics:     newMetrics(service, log),
-		connections: newConnections(),
+		connections: newConnections(log),
+		held:        core.EventBudget(),
+		answers:     &answers{budget: core.EventBudget()},
+		refused:     newRefused(),
 		closing:     make(chan struct{}),
 	}
 	g.close = sync.OnceFunc(func() { close(g.closing) })
+	g.metrics = newMetrics(service, g.readiness, log)
 	// Paths are matched as they were sent. Decoded, %2F in a name would be a separator, and mux would
 	// redirect a path with ".." or "//" instead of refusing it.
 	g.router = mux.NewRouter().UseEncodedPath().SkipClean(true)
-	g.router.NotFoundHandler = g.answer(NotFound)
-	g.Route("/healthz", Methods{http.MethodGet: healthz})
-	g.Route("/metrics", Methods{http.MethodGet: g.metrics.serve})
+	g.router.NotFoundHandler = g.answer(known(NotFound))
+	g.Route("/healthz", Methods{http.MethodGet: Open(healthz)})
+	g.Route("/readyz", Methods{http.MethodGet: anyone(g.readyz)})
+	g.Route("/metrics", Methods{http.MethodGet: All(core.ScopeRead, g.metrics.serve)})
 	return g
 }
 
@@ -79,48 +107,120 @@ func (g *Gateway) LogEvents() { g.logEvents = true }
 
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	out := &reply{ResponseWriter: w}
+	out := &reply{ResponseWriter: w, caller: access.Anyone(), answers: g.answers}
 	defer g.recovered(out, r)
-	if r.ContentLength != 0 {
-		r.Body = steady(w, r.Body)
+	if body := r.Body; r.ContentLength != 0 {
+		r.Body = steady(w, body)
+		// By its own body the server sees that the rest was not read, and closes such that the caller gets the answer.
+		// It does not look when the caller has asked for the close.
+		defer func() {
+			if r.Close && isUnread(r) {
+				drain(w, body)
+			}
+			r.Body = body
+		}()
+	}
+	name, isSite := siteOf(r.Host)
+	isSite = isSite && g.sites != nil
+	to := g.placeOf(r)
+	out.cross = g.crossing(r, to.function)
+	if err := g.admit(r, isSite || to.routed, to.foreign, out.cross.allowed); err != nil {
+		g.Fail(out, r, err)
+		return
+	}
+	if asks := out.cross; asks.preflight(r) {
+		out.cross = cross{}
+		asks.answer(out, r)
+		return
+	}
+	begun := g.begin()
+	if begun {
+		defer g.running.Add(-1)
+	}
+	switch {
+	case isSite:
+		g.sites(out, r, name)
+		return
+	case to.routed:
+		g.routes(out, r, to.match)
+		return
+	case to.foreign:
+		g.answer(known(NotFound)).ServeHTTP(out, r)
+		return
 	}
 	// Events do not go through mux. Its regular expressions and its two copies of the request would more than
 	// double the gateway's cost of a warm event: 0.6 to 1.5 µs, and 1.1 KB of garbage (BenchmarkRun,
 	// BenchmarkMux).
-	for _, e := range g.events {
-		if name, found := strings.CutPrefix(r.URL.Path, e.prefix); found {
-			e.serve(out, r, name)
-			return
-		}
+	if e, found := g.event(r.URL.Path); found {
+		e.serve(out, r, r.URL.Path[len(e.prefix):])
+		return
+	}
+	// The service refuses events itself. What is asked of the gateway's own state is answered until the end.
+	if !begun && !slices.Contains([]string{"/healthz", "/readyz", "/metrics"}, r.URL.Path) {
+		g.Fail(out, r, core.Stopping())
+		return
 	}
 	g.router.ServeHTTP(out, r)
+}
+
+// begin counts a request, unless the gateway is about to end.
+func (g *Gateway) begin() bool {
+	g.running.Add(1)
+	if g.draining() {
+		g.running.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (g *Gateway) draining() bool {
+	select {
+	case <-g.closing:
+		return true
+	default:
+		return false
+	}
 }
 
 // errStopped answers the requests that have not ended after grace.
 var errStopped = core.Errorf(core.KindCanceled, core.FaultWorker, "the worker was stopped before this had ended, and nobody can say how far it came")
 
-// Serve answers requests on the listener until the context ends, and closes the listener. When the context
-// ends, it refuses new requests, ends followed logs, gives other requests ten seconds (grace), answers the
-// remaining ones with errStopped, and returns nil. It returns an error when the listener fails.
-func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
+// Serve answers requests on the listeners until the context ends, and closes them. When the context ends, it
+// refuses new requests, ends followed logs, gives other requests ten seconds (grace), answers the remaining
+// ones with errStopped, and returns nil. Until then it takes connections, so that whoever comes learns why. It
+// returns an error when a listener fails. Who connects to a unix socket is the operator.
+func (g *Gateway) Serve(ctx context.Context, listeners ...net.Listener) error {
 	base, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer giveUp(nil)
 	server := &http.Server{
 		Handler:           g,
 		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       withOperator,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ConnState:         g.connections.count,
 		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 		// No WriteTimeout and no ReadTimeout: uploads, invocations and followed logs may take any time.
 		// steadyBody and steadyConn end those that stall.
 	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(steadyListener{listener}) }()
+	if g.tls != nil {
+		go g.tls.keep(ctx)
+	}
+	served := make(chan error, len(listeners))
+	for _, listener := range listeners {
+		accepted := net.Listener(counted{listener, g.connections})
+		if _, local := listener.(*net.UnixListener); g.tls != nil && !local {
+			accepted = tls.NewListener(accepted, g.tls.server())
+		}
+		go func() {
+			err := server.Serve(accepted)
+			served <- core.Errorf(core.KindInternal, core.FaultWorker, "cannot go on serving at %s: %w", listener.Addr(), err)
+		}()
+	}
 	select {
 	case err := <-served:
-		return core.Errorf(core.KindInternal, core.FaultWorker, "cannot go on serving at %s: %w", listener.Addr(), err)
+		_ = server.Close() // of the other listeners; the first error counts
+		return err
 	case <-ctx.Done():
 	}
 	g.close()
@@ -131,30 +231,54 @@ func (g *Gateway) Serve(ctx context.Context, listener net.Listener) error {
 	defer late.Stop()
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace+lastAnswers)
 	defer cancel()
+	for g.running.Load() > 0 && end.Err() == nil {
+		time.Sleep(10 * time.Millisecond)
+	}
 	if err := server.Shutdown(end); err != nil {
 		g.log.Warn("cut requests that did not end", "took", grace+lastAnswers, "err", err)
 		_ = server.Close() // it could only fail with the error that was just logged
 	}
-	<-served //nolint:errcheck // it says only that the server was closed
+	for range listeners {
+		<-served //nolint:errcheck // it says only that the server was closed
+	}
 	return nil
 }
 
 // Handler answers a request, or returns an error to be answered with.
 type Handler func(w http.ResponseWriter, r *http.Request) error
 
-// Methods are the handlers of one path.
-type Methods map[string]Handler
+// Methods are the handlers of one path, with what each needs a token for.
+type Methods map[string]Guarded
 
 // events are the paths of events.
 type events struct {
 	prefix string
+	pages  bool // browsers' pages may send them
 	serve  func(w http.ResponseWriter, r *http.Request, name string)
 }
 
+// event returns the events that a path is of.
+func (g *Gateway) event(path string) (events, bool) {
+	for _, e := range g.events {
+		if strings.HasPrefix(path, e.prefix) {
+			return e, true
+		}
+	}
+	return events{}, false
+}
+
 // Events serves the paths that begin with the prefix, for every method. The name is the rest of the path,
-// decoded. Call it before the first request.
+// decoded. Invoke lets in who may send the event. Call it before the first request.
 func (g *Gateway) Events(prefix string, serve func(w http.ResponseWriter, r *http.Request, name string)) {
-	g.events = append(g.events, events{prefix, serve})
+	g.events = append(g.events, events{prefix, false, serve})
+}
+
+// Sites serves what functions answer to browsers: the paths that begin with the prefix, as Events does, all
+// paths of each host NAME.localhost, with that name, and routes of functions. Call it before the first request.
+func (g *Gateway) Sites(prefix string, underPath, underHost func(w http.ResponseWriter, r *http.Request, name string),
+	routed func(w http.ResponseWriter, r *http.Request, match core.RouteMatch)) {
+	g.events = append(g.events, events{prefix, true, underPath})
+	g.sites, g.routes = underHost, routed
 }
 
 // Route serves a path by its methods. It adds HEAD where there is GET, and OPTIONS, and answers 405 to other
@@ -162,38 +286,64 @@ func (g *Gateway) Events(prefix string, serve func(w http.ResponseWriter, r *htt
 func (g *Gateway) Route(path string, m Methods) {
 	allow := []string{http.MethodOptions}
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
-		if m[method] != nil {
+		if m[method].handle != nil {
 			allow = append(allow, method)
 		}
 	}
-	if m[http.MethodGet] != nil {
+	if m[http.MethodGet].handle != nil {
 		allow = append(allow, http.MethodHead)
 		m[http.MethodHead] = m[http.MethodGet]
 	}
 	allowed := strings.Join(allow, ", ")
-	g.router.Handle(path, g.answer(func(w http.ResponseWriter, r *http.Request) error {
-		h := m[r.Method]
-		if h == nil {
-			return OtherMethod(w, r, allowed)
-		}
-		if err := g.origins.Check(r); err != nil {
-			return &statusError{http.StatusForbidden, core.Errorf(core.KindInvalid, core.FaultCaller,
-				"%s %s was sent by a page of another site, which may not change functions: %w", r.Method, Clip(r.URL.Path), err)}
-		}
-		if names := codings(r); len(names) > 0 {
-			return unknownCoding(names, "identity")
-		}
-		return h(w, r)
-	}))
+	m[anyMethod] = known(func(w http.ResponseWriter, r *http.Request) error { return OtherMethod(w, r, allowed) })
+	g.router.Handle(path, m.handler(g))
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	g.own = append(g.own, first)
 }
 
-// answer returns a handler as an http.Handler that answers with the handler's errors.
-func (g *Gateway) answer(h Handler) http.Handler {
+// anyMethod stands for the methods that a path does not have.
+const anyMethod = ""
+
+// handler returns the methods of a path as an http.Handler.
+func (m Methods) handler(g *Gateway) http.Handler {
+	each := map[string]http.Handler{}
+	for method, guarded := range m {
+		each[method] = g.answer(guarded)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := h(w, r); err != nil {
+		h, found := each[r.Method]
+		if !found {
+			h = each[anyMethod]
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// answer returns a handler as an http.Handler that lets callers in who may, and answers with the handler's errors.
+func (g *Gateway) answer(h Guarded) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := g.handle(w, r, h); err != nil {
 			g.Fail(w, r, err)
 		}
 	})
+}
+
+func (g *Gateway) handle(w http.ResponseWriter, r *http.Request, h Guarded) error {
+	id, name, wrong := RequestID(r.Header), "", error(nil)
+	w.Header().Set(HeaderRequestID, id)
+	if h.of == ofNamed {
+		name, wrong = NameOf(r)
+	}
+	caller, err := g.enter(w, r, id, h.scope, h.of, name)
+	if err = cmp.Or(err, wrong); err != nil {
+		return err
+	}
+	if names := codings(r); len(names) > 0 {
+		return unknownCoding(names, "identity")
+	}
+	ctx, end := caller.Within(r.Context())
+	defer end()
+	return h.handle(w, r.WithContext(ctx))
 }
 
 // OtherMethod answers a method that a path has no handler for.
@@ -210,11 +360,41 @@ func OtherMethod(w http.ResponseWriter, r *http.Request, allowed string) error {
 // NotFound answers a path that no route has.
 func NotFound(_ http.ResponseWriter, r *http.Request) error {
 	return core.Errorf(core.KindNotFound, core.FaultCaller,
-		"there is nothing at %s; events go to /run/<name>, functions are under /v1/functions", Clip(r.URL.Path))
+		"there is nothing at %s; events go to /run/<name>, requests to /fn/<name>, functions are under /v1/functions", Clip(r.URL.Path))
 }
 
 func healthz(w http.ResponseWriter, _ *http.Request) error {
 	return WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// readyz answers whether functions can be started now, and to who may know that, why not: the reasons tell of the machine.
+func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) error {
+	status, now := http.StatusOK, g.readiness()
+	if !now.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	if access.CallerOf(r.Context()).Limited() {
+		now.Parts = nil
+	}
+	return WriteJSON(w, status, now)
+}
+
+// readiness is that of the service in the last second, unless the gateway is about to end.
+func (g *Gateway) readiness() core.Readiness {
+	g.ready.Lock()
+	if now := time.Now(); g.service.Health != nil && now.Sub(g.looked) >= time.Second {
+		g.parts, g.looked = g.service.Health.Readiness().Parts, now
+	}
+	parts := maps.Clone(g.parts)
+	g.ready.Unlock()
+	if parts == nil {
+		parts = map[string]string{}
+	}
+	parts["draining"] = ""
+	if g.draining() {
+		parts["draining"] = core.Stopping().Message
+	}
+	return core.NewReadiness(parts)
 }
 
 // recovered is deferred around a request. It turns a panic into an internal error, or into a broken
@@ -235,23 +415,36 @@ func (g *Gateway) recovered(w *reply, r *http.Request) {
 		"a defect of Pipsqueak ended this request; its log has the details, please report it"))
 }
 
-// reply is a ResponseWriter that records whether an answer has begun, its status and its size.
+// reply is a ResponseWriter that records whether an answer has begun, its status and its size. Large answers wait
+// for room.
 type reply struct {
 	http.ResponseWriter
-	begun  bool
-	status int // 0 until WriteHeader, which means 200
-	size   int // bytes of the body
+	caller  access.Caller // who has been let in
+	cross   cross
+	answers *answers
+	begun   bool
+	status  int // 0 until WriteHeader, which means 200
+	size    int // bytes of the body
 }
 
 func (w *reply) WriteHeader(status int) {
+	if !w.begun {
+		w.cross.decide(w.Header())
+	}
 	w.begun, w.status = true, status
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *reply) Write(p []byte) (int, error) {
+	if !w.begun {
+		w.cross.decide(w.Header())
+	}
 	w.begun = true
 	w.size += len(p)
-	return w.ResponseWriter.Write(p)
+	if len(p) <= freeEvent {
+		return w.ResponseWriter.Write(p)
+	}
+	return w.answers.write(len(p), http.NewResponseController(w.ResponseWriter), func() (int, error) { return w.ResponseWriter.Write(p) })
 }
 
 // Unwrap lets http.ResponseController reach the connection.

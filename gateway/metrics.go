@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/access"
 )
 
 // buckets are the upper bounds of the phase histograms in seconds, from a warm event to the usual timeout.
@@ -48,7 +49,7 @@ type series struct {
 	phases [len(core.PhaseNames)]prometheus.Observer
 }
 
-func newMetrics(service core.Service, log *slog.Logger) *metrics {
+func newMetrics(service core.Service, readiness func() core.Readiness, log *slog.Logger) *metrics {
 	m := &metrics{
 		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "pipsqueak_phase_seconds",
@@ -65,7 +66,10 @@ func newMetrics(service core.Service, log *slog.Logger) *metrics {
 	if service.Counter != nil {
 		registry.MustRegister(newFunctionCollector(service.Counter))
 	}
-	registry.MustRegister(m.phases, m.invocations, newTreeCollector(service.Tree),
+	if service.Namespaces != nil {
+		registry.MustRegister(newNamespaceCollector(service.Namespaces))
+	}
+	registry.MustRegister(m.phases, m.invocations, newTreeCollector(service.Tree), readyCollector{readiness},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, // a failed snapshot loses only its own metrics
@@ -128,6 +132,8 @@ func newTreeCollector(tree core.Tree) *treeCollector {
 func (c *treeCollector) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	ctx, end := access.Anyone().Within(ctx) // who may read metrics may read all of them
+	defer end()
 	snapshot, err := c.tree.Snapshot(ctx)
 	if err != nil {
 		out <- prometheus.NewInvalidMetric(c.nodes, err)
@@ -161,3 +167,22 @@ func (c *treeCollector) Describe(out chan<- *prometheus.Desc) {
 		out <- desc
 	}
 }
+
+var readyDesc = prometheus.NewDesc("pipsqueak_ready", "1 for a part that is no obstacle to starting functions: disk, memory, draining, or a language; 0 for one that is.", []string{"part"}, nil)
+
+// readyCollector collects what /readyz answers.
+type readyCollector struct{ readiness func() core.Readiness }
+
+// Collect implements prometheus.Collector.
+func (c readyCollector) Collect(out chan<- prometheus.Metric) {
+	for part, why := range c.readiness().Parts {
+		value := 1.0
+		if why != "" {
+			value = 0
+		}
+		out <- prometheus.MustNewConstMetric(readyDesc, prometheus.GaugeValue, value, part)
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c readyCollector) Describe(out chan<- *prometheus.Desc) { out <- readyDesc }

@@ -1,10 +1,10 @@
 package gateway
 
 import (
-	"bytes"
 	"cmp"
 	"net/http"
-	"sync"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -27,11 +27,16 @@ func (g *Gateway) LogEvent(w http.ResponseWriter, r *http.Request, name, id stri
 		"kind", kind, "status", cmp.Or(out.status, http.StatusOK), "in", max(r.ContentLength, 0), "out", out.size)
 }
 
-// Invoke reads the event from a request's body, runs it and counts it. It does not answer: on an error the
-// caller uses Fail. The result has its Start and its Total also with an error.
-func (g *Gateway) Invoke(w http.ResponseWriter, r *http.Request, name, id string) (core.Result, error) {
+// Reading makes an event from a request. The event may lie in the buffer, which is empty at first. On an error
+// there is no event.
+type Reading func(r *http.Request, buffer *Held) ([]byte, error)
+
+// Invoke reads the event from a request, runs it and counts it. It does not answer: on an error the caller uses
+// Fail. The result has its Start and its Total also with an error. The stream takes the response in parts; it is nil
+// if that is impossible. The caller has to have ScopeInvoke for the name.
+func (g *Gateway) Invoke(w http.ResponseWriter, r *http.Request, name, id string, read Reading, stream core.Stream) (core.Result, error) {
 	began := time.Now()
-	result, err := g.invoke(r, name, id)
+	result, err := g.invoke(w, r, name, id, read, stream)
 	if result.Start == "" {
 		result.Start = core.StartNone
 	}
@@ -44,51 +49,56 @@ func (g *Gateway) Invoke(w http.ResponseWriter, r *http.Request, name, id string
 		if g.connections.refuse() != nil {
 			w.Header()["Connection"] = closeIt
 		}
+		if out, is := w.(*reply); is && !out.caller.May(core.ScopeInvoke, name) { // it is public
+			err = Private(err, id)
+		}
 	}
 	g.metrics.observe(result, kind)
+	if isRefusal(result, kind) && g.connections.refuse() == nil { // else it is to end its connection, so that others have one
+		g.awaitRefusal(r, name)
+	}
 	return result, err
 }
 
 var closeIt = []string{"close"}
 
-func (g *Gateway) invoke(r *http.Request, name, id string) (core.Result, error) {
+func (g *Gateway) invoke(w http.ResponseWriter, r *http.Request, name, id string, read Reading, stream core.Stream) (core.Result, error) {
+	if _, err := g.enter(w, r, id, core.ScopeInvoke, ofNamed, name); err != nil {
+		return core.Result{}, err
+	}
 	if err := cmp.Or(CheckName(name), g.connections.refuse()); err != nil {
 		return core.Result{}, err
 	}
-	buffer := buffers.Get().(*bytes.Buffer)
-	event, err := readEvent(r, buffer)
+	if err := g.service.Invoker.Admit(name, id); err != nil {
+		return core.Result{}, err
+	}
+	buffer := g.hold()
+	defer buffer.release()
+	event, err := read(r, buffer)
 	var result core.Result
 	if err == nil {
-		result, err = g.service.Invoker.Invoke(r.Context(), core.Invocation{Function: name, ID: id, Event: event})
+		result, err = g.service.Invoker.Invoke(r.Context(), core.Invocation{Function: name, ID: id, Event: event, Stream: stream})
 	}
-	// Not deferred: after a panic somebody may still read the buffer.
-	if buffer.Cap() <= keptEvent {
-		buffer.Reset()
-		buffers.Put(buffer)
-	}
+	buffer.over = true // not after a panic: then somebody may still read it
 	return result, err
 }
-
-// buffers are for events. A buffer larger than keptEvent is left to the garbage collector.
-var buffers = sync.Pool{New: func() any { return bytes.NewBuffer(make([]byte, 0, 4<<10)) }}
-
-const keptEvent = 256 << 10
 
 // noEvent is the event of an empty body.
 var noEvent = []byte("{}")
 
-// readEvent reads the body into the buffer and checks that it is one JSON value. The event it returns is in
-// the buffer.
-func readEvent(r *http.Request, buffer *bytes.Buffer) ([]byte, error) {
-	tooLarge := func() error {
-		return core.Errorf(core.KindTooLarge, core.FaultCaller,
-			"the event is over %d bytes; send less, or the address of the data instead", core.MaxEvent)
-	}
+// TooLarge is the error about a request that makes a larger event than core.MaxEvent.
+func TooLarge() error {
+	return core.Errorf(core.KindTooLarge, core.FaultCaller,
+		"the event is over %d bytes; send less, or the address of the data instead", core.MaxEvent)
+}
+
+// ReadJSON is the Reading of a body that is the event: one JSON value, or nothing for {}.
+func ReadJSON(r *http.Request, buffer *Held) ([]byte, error) {
 	if r.ContentLength > core.MaxEvent {
-		return nil, tooLarge()
+		return nil, TooLarge()
 	}
 	if r.ContentLength != 0 {
-		if err := readBody(r, buffer); err != nil {
+		if err := unpackBody(r, buffer); err != nil {
 			return nil, err
 		}
 	}
@@ -97,10 +107,47 @@ func readEvent(r *http.Request, buffer *bytes.Buffer) ([]byte, error) {
 	case len(event) == 0:
 		return noEvent, nil
 	case len(event) > core.MaxEvent:
-		return nil, tooLarge()
+		return nil, TooLarge()
 	}
 	if err := value.Check(event); err != nil {
-		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "the event %w; send one JSON value, or nothing for {}", err)
+		hint := ""
+		if media, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); media != "" && !strings.HasSuffix(media, "json") { // curl says so of JSON too
+			hint = ": a body of the type " + Clip(media) + " is an HTTP request, for /fn/" + Clip(strings.TrimPrefix(r.URL.Path, "/run/"))
+		}
+		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "the event %w; send one JSON value, or nothing for {}%s", err, hint)
 	}
 	return event, nil
+}
+
+// Header keys are spelled as net/http does, so that they need not be canonicalised for every event.
+const (
+	headerStart  = "Pipsqueak-Start"
+	headerTiming = "Server-Timing"
+)
+
+// Describe adds the headers of every answer to an event: its id, how its instance came to be, and the phases.
+func Describe(header http.Header, id string, result core.Result) {
+	values := []string{id, string(result.Start), serverTiming(result.Phases)}
+	header[HeaderRequestID], header[headerStart], header[headerTiming] = values[:1:1], values[1:2:2], values[2:]
+}
+
+// serverTiming returns the phases that happened as a Server-Timing header, in milliseconds with three
+// decimals.
+func serverTiming(p core.Phases) string {
+	line := make([]byte, 0, 160)
+	for i, took := range p.Durations() {
+		if took <= 0 {
+			continue
+		}
+		if len(line) > 0 {
+			line = append(line, ", "...)
+		}
+		line = append(line, core.PhaseNames[i]...)
+		line = append(line, ";dur="...)
+		us := took.Round(time.Microsecond).Microseconds()
+		line = strconv.AppendInt(line, us/1000, 10)
+		us %= 1000
+		line = append(line, '.', byte('0'+us/100), byte('0'+us/10%10), byte('0'+us%10))
+	}
+	return string(line)
 }

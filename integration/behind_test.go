@@ -109,7 +109,7 @@ var recursions = map[string]struct {
 
 var leftOut = regexp.MustCompile(`^… \((\d+) frames left out\)$`)
 
-// TestRecursion: of a stack that is far too deep the ends are told, and how much there is in between, in the answer and in the log.
+// TestRecursion: of a stack that is far too deep the ends are reported, and how many frames lie in between, in the answer and in the log.
 func TestRecursion(t *testing.T) {
 	system(t)
 	w := shared(t)

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // How long does a deploy take beside the language's own installer, and how much disk do shared packages take?
@@ -16,7 +18,7 @@ import (
 // installation is a deploy to measure against what a language's own installer takes for the same packages, alone.
 type installation struct {
 	name    string
-	needs   []need
+	needs   []coretest.Need
 	dir     string  // of the function
 	ratio   float64 // that the deploy may take at most
 	command func(b *testing.B, dir, cache string) *exec.Cmd
@@ -29,7 +31,7 @@ var installers = []installation{
 		command.Env = append(os.Environ(), "UV_CACHE_DIR="+cache)
 		return command
 	}},
-	{"express, client-s3 and typescript", []need{Runtime("node")}, "integration/testdata/bench/node-heavy", 1.5, func(b *testing.B, _, cache string) *exec.Cmd {
+	{"express, client-s3 and typescript", []coretest.Need{Runtime("node")}, "integration/testdata/bench/node-heavy", 1.5, func(b *testing.B, _, cache string) *exec.Cmd {
 		b.Helper()
 		return exec.Command("npm", "ci", "--cache", cache, "--no-audit", "--no-fund")
 	}},
@@ -41,7 +43,7 @@ func BenchmarkDeploy(b *testing.B) {
 	for _, i := range installers {
 		b.Run(i.name, func(b *testing.B) {
 			system(b)
-			requires(b, i.needs...)
+			coretest.Requires(b, i.needs...)
 			f := directory(b, i.dir)
 			var baseline, cold, warm samples
 			for range 7 {

@@ -19,22 +19,24 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // What happens when the disk is full?
 
 // smallDisk starts a worker that alone sees a file system of that many MiB at its data directory. The returned folder is the
 // data directory as others can reach it.
-func smallDisk(t *testing.T, mebibytes int) (w *worker, data string) {
+func smallDisk(t *testing.T, mebibytes int, flags ...string) (w *worker, data string) {
 	t.Helper()
 	system(t)
-	requires(t, need{"unshare and mount", func() error {
+	coretest.Requires(t, coretest.Need{Name: "unshare and mount", Met: func() error {
 		_, err := exec.LookPath("unshare")
 		return errors.Join(err, exec.Command("unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", t.TempDir()).Run())
 	}})
 	dir := t.TempDir()
-	const script = `mount -t tmpfs -o mode=755,size="$1"m tmpfs "$2" && exec "$3" serve --listen 127.0.0.1:0 --data "$2"`
-	w, err := launch(exec.Command("unshare", "--mount", "sh", "-c", script, "sh", fmt.Sprint(mebibytes), dir, filepath.Join(programs(t), "pipsqueak")), dir)
+	const script = `mount -t tmpfs -o mode=755,size="$1"m tmpfs "$2"; shift 2; exec "$@"`
+	command := append([]string{"--mount", "sh", "-ec", script, "sh", fmt.Sprint(mebibytes), dir, filepath.Join(programs(t), "pipsqueak"), "serve", "--listen", "127.0.0.1:0", "--data", dir}, flags...)
+	w, err := launch(exec.Command("unshare", command...), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,12 +162,12 @@ func TestAlmostFullDisk(t *testing.T) {
 	}
 	index.addWheel(t, "py-wide", "1.0", "", many)
 	index.addWheel(t, "py-narrow", "1.0", "", files{"py_narrow.py": "x = 'narrow'\n"})
-	w, data := smallDisk(t, 8)
+	w, data := smallDisk(t, 8, "--keep-free", "1B") // and not a part of the disk, before which each deploy would end
 
 	said := deployWithLittle(t, w, data, "plain", handlerFile(echo), 4<<10)
 	said = append(said, deployWithLittle(t, w, data, "locked", handlerFile(echo+"# the same lock\n"), 4<<10)...)
 	f := handlerFile("import py_narrow, py_wide\ndef handler(event, context):\n    return [py_narrow.x, py_wide.x]\n").with("requirements.txt", "py-narrow\npy-wide\n")
-	for file, by := range map[string][]string{"handler.py": said, ".manifest": deployWithLittle(t, w, data, "packages", f, 128<<10), "functions/locked@1.json": said} {
+	for file, by := range map[string][]string{"deploys leave": said, ".manifest": deployWithLittle(t, w, data, "packages", f, 128<<10), "functions/locked@1.json": said} {
 		if !slices.ContainsFunc(by, func(s string) bool { return strings.Contains(s, file) }) {
 			t.Errorf("the disk was never full when it came to %s, but as %q", file, by)
 		}

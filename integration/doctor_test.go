@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // What does doctor say, and does it leave anything?
@@ -34,7 +35,7 @@ func doctor(t *testing.T, as *syscall.SysProcAttr, flags ...string) ([]core.Find
 		t.Fatalf("%v: %s%s", err, out.String(), errs.String())
 	}
 	for _, f := range found {
-		if f.Name == "" || f.Detail == "" || (f.Mend == "") != (f.Status == core.StatusOK) {
+		if f.Name == "" || f.Detail == "" || (f.Fix == "") != (f.Status == core.StatusOK) {
 			t.Errorf("%+v", f)
 		}
 	}
@@ -79,7 +80,7 @@ func TestDoctor(t *testing.T) {
 func TestDoctorWithoutRoot(t *testing.T) {
 	system(t)
 	nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	requires(t, need{"programs that everybody may run", func() error {
+	coretest.Requires(t, coretest.Need{Name: "programs that everybody may run", Met: func() error {
 		cmd := exec.Command(filepath.Join(programs(t), "pipsqueak"), "version")
 		cmd.SysProcAttr = nobody
 		return cmd.Run()

@@ -20,22 +20,28 @@ import (
 
 // notRun are the commands of documents and help texts that this test does not run, with the reason. One that no text has any more fails the test.
 var notRun = map[string]string{
-	"make build":                    "who runs the tests has built the programs; for a driver TestDriverNew does it",
-	"make demo":                     "it takes minutes, and is run by hand before a release",
-	"make test":                     "it is what runs this",
-	"make check":                    "CI runs it",
-	"apt install luajit lua-dkjson": "it changes the machine; make test does it",
-	"sudo make check":               "TestDriverNew examines the driver",
-	"sudo make serve":               "TestDriverNew starts the driver",
+	"sudo make build":                  "who runs the tests has built the programs; for a driver TestDriverNew does it",
+	"make demo":                        "it takes minutes, and is run by hand before a release",
+	"make test":                        "it is what runs this",
+	"make check":                       "CI runs it",
+	"make attack":                      "TestAttacks is what it runs",
+	"make attack-without WALL=seccomp": "it builds all again, and takes minutes",
+	"apt install luajit lua-dkjson":    "it changes the machine; make test does it",
+	"sudo make check":                  "TestDriverNew examines the driver",
+	"sudo make serve":                  "TestDriverNew starts the driver",
 	"sudo ../bin/drivercheck build/pipsqueak-driver-perl --handlers fixtures":                  "TestDriverNew does it",
 	"sudo ../bin/drivercheck build/pipsqueak-driver-perl --handlers fixtures --run '^import/'": "TestDriverNew does it with all cases",
 	"build/pipsqueak-driver-perl --describe":                                                   "TestDriverNew starts the driver",
 	"sudo ../bin/pipsqueak doctor --drivers build":                                             "TestDriverNew starts the driver",
-	"cd pipsqueak-driver-perl && make build && sudo make check":                                "TestDriverNew does it",
+	"cd pipsqueak-driver-perl && sudo make check":                                              "TestDriverNew does it",
 	"sudo drivercheck bin/pipsqueak-driver-python --handlers drivers/python/testdata/handlers": "docs/conformance.md runs it",
 	"GOOS=windows GOARCH=amd64 go build -o pipsqueak.exe ./cmd/pipsqueak":                      "TestClientBuildsElsewhere does it",
 	"GOOS=darwin GOARCH=arm64 go build -o pipsqueak-mac ./cmd/pipsqueak":                       "TestClientBuildsElsewhere does it",
 	"GOOS=linux GOARCH=arm64 go build -o pipsqueak-arm ./cmd/pipsqueak":                        "TestClientBuildsElsewhere does it",
+	"sudo pipsqueak token revoke 3f9c0a51b2e4":                                                 "nobody has made that token; TestTokens does it",
+	"sudo sysctl -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1":                      "it changes the machine; TestEgress has one of its own",
+	"sudo pipsqueak serve --network egress --egress-allow 10.2.0.0/16":                         "it needs a machine that forwards; TestEgress does it",
+	"sudo curl --unix-socket /var/lib/pipsqueak/socket http://localhost/v1/functions":          "the worker of the test has another data directory; TestAnotherUserAtTheSocket does it",
 	`gdb --args bin/libexec/native/once handler.so '{"name": "pip"}'`:                          "a debugger waits for a person",
 }
 
@@ -57,7 +63,7 @@ var (
 	here   = regexp.MustCompile(`<<'?(\w+)'?$`)
 )
 
-// isCommand tells whether a line begins with a program that there is here.
+// isCommand reports whether a line begins with a program that there is here.
 func isCommand(line, bin string) bool {
 	words := strings.Fields(prefix.ReplaceAllString(strings.TrimPrefix(line, "$ "), ""))
 	if len(words) == 0 {
@@ -183,7 +189,7 @@ func (d *desk) runHelp(t *testing.T) {
 			d.fresh(t)
 			var lines []string
 			examples := false
-			above, usage, _ := strings.Cut(texts[command], "Usage:\n") // whose line is no command, but tells of how all of them look
+			above, usage, _ := strings.Cut(texts[command], "Usage:\n") // whose line is no command, but shows how all of them look
 			_, below, _ := strings.Cut(usage, "\n\n")
 			for line := range strings.Lines(above + below) {
 				example, is := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "  ")
@@ -234,7 +240,7 @@ type desk struct {
 }
 
 // newDesk copies the checkout, and puts in front of its programs what lets them be run by a test: a server ends as soon as it listens, what follows a log
-// is interrupted, what needs a data directory has one of its own, and requests go to the test's worker.
+// is interrupted, what needs a data directory has one of its own, and requests go to the test's worker, but those about tokens to one that then asks for them.
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	w := startWorker(t, t.TempDir())
@@ -267,7 +273,7 @@ func newDesk(t *testing.T) *desk {
 	}
 	address := strings.TrimPrefix(w.url, "http://")
 	for path, script := range map[string]string{
-		filepath.Join(d.bin, "pipsqueak"):   "program=" + d.bin + "/pipsqueak.program\n" + pipsqueakScript,
+		filepath.Join(d.bin, "pipsqueak"):   "program=" + d.bin + "/pipsqueak.program\nsocket=" + startWorker(t, t.TempDir()).socket() + "\n" + pipsqueakScript,
 		filepath.Join(tools, "pipsqueak"):   "exec " + d.bin + "/pipsqueak \"$@\"\n",
 		filepath.Join(tools, "drivercheck"): "exec " + d.bin + "/drivercheck \"$@\"\n",
 		filepath.Join(tools, "sudo"):        "exec \"$@\"\n",
@@ -287,7 +293,7 @@ func newDesk(t *testing.T) *desk {
 func (d *desk) fresh(t *testing.T) {
 	t.Helper()
 	d.worker.deploy(t, "hello", handlerFile(says("hello")))
-	for _, made := range []string{"pipsqueak-driver-perl", "scan.jsonl"} {
+	for _, made := range []string{"pipsqueak-driver-perl", "scan.jsonl", "greeter"} {
 		if err := os.RemoveAll(filepath.Join(d.dir, made)); err != nil {
 			t.Fatal(err)
 		}
@@ -317,7 +323,8 @@ const pipsqueakScript = `case " $* " in
 	done
 	kill -9 $pid; exit 1;;
 *" scan "* | *" doctor "*) exec "$program" "$@" --data "$(mktemp -d)";;
-*" logs "*" -f "*) exec timeout --preserve-status -s INT 6 "$program" "$@";;
+*" token "*) exec "$program" "$@" --server "$socket";;
+*" dev "* | *" logs "*" -f "*) exec timeout --foreground --preserve-status -s INT 6 "$program" "$@";;
 esac
 exec "$program" "$@"
 `
@@ -329,7 +336,10 @@ func (d *desk) furnish(t *testing.T) {
 	for name, text := range map[string]string{
 		"hello/handler.py":    hello,
 		"broken/handler.py":   "import requests\n" + hello,
+		"hello/event.json":    `{"name": "world"}`,
 		"event.json":          `{"name": "world"}`,
+		"key.pem":             "a key",
+		"db-url.txt":          "postgresql://app:pass@db.example/app",
 		"advisories/one.json": `{"id": "X-1", "modified": "2026-01-01T00:00:00Z", "affected": [{"package": {"ecosystem": "PyPI", "name": "nothing-of-ours"}, "versions": ["1"]}]}`,
 	} {
 		writeFile(t, filepath.Join(d.dir, name), text)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Can a stranger add a language? These tests have what a stranger has: the programs, the documents and the examples.
@@ -35,7 +36,7 @@ func driverDir(t testing.TB) string {
 // luaDriver builds the Lua driver of the examples, and returns the directory it is in.
 func luaDriver(t testing.TB) string {
 	t.Helper()
-	requires(t, Runtime("luajit"))
+	coretest.Requires(t, Runtime("luajit"))
 	dir := driverDir(t)
 	succeed(t, "go", "build", "-C", repositoryRoot(t), "-o", filepath.Join(dir, "pipsqueak-driver-lua"), "./examples/driver-lua")
 	if err := os.CopyFS(filepath.Join(dir, "libexec", "lua"), os.DirFS(filepath.Join(repositoryRoot(t), "examples/driver-lua/runtime"))); err != nil {

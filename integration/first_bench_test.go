@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // How long does the first event take, after a deploy and after a restart?
@@ -15,7 +17,7 @@ import (
 // heavyFirsts are functions with packages that take their time, as a first evening has them.
 var heavyFirsts = []struct {
 	name  string
-	needs []need
+	needs []coretest.Need
 	files func(b *testing.B) files
 }{
 	{"pandas", nil, func(*testing.B) files { return pandas }},
@@ -23,14 +25,14 @@ var heavyFirsts = []struct {
 		return handlerFile("from sklearn.linear_model import LinearRegression\n\ndef handler(event, context):\n    return round(float(LinearRegression().fit([[0], [1]], [0, 1]).predict([[6]])[0]))\n").
 			with("requirements.txt", "scikit-learn==1.7.2\n")
 	}},
-	{"express and axios", []need{Runtime("node")}, func(*testing.B) files {
+	{"express and axios", []coretest.Need{Runtime("node")}, func(*testing.B) files {
 		return files{"package.json": `{"dependencies": {"express": "4.21.2", "axios": "1.7.9"}}`,
 			"index.js": "const express = require('express'), axios = require('axios');\nexports.handler = async () => typeof express() + typeof axios.get;\n"}
 	}},
-	{"nokogiri", []need{Runtime("ruby")}, func(*testing.B) files {
+	{"nokogiri", []coretest.Need{Runtime("ruby")}, func(*testing.B) files {
 		return files{"handler.rb": "require \"nokogiri\"\ndef handler(event:, context:) = Nokogiri::XML(\"<a><b>6</b></a>\").at(\"b\").text\n", "pipsqueak.yaml": "debian: [ruby-nokogiri]\n"}
 	}},
-	{"OpenCV", []need{Runtime("c++")}, func(b *testing.B) files { return directory(b, "integration/testdata/bench/native-heavy") }},
+	{"OpenCV", []coretest.Need{Runtime("c++")}, func(b *testing.B) files { return directory(b, "integration/testdata/bench/native-heavy") }},
 }
 
 // BenchmarkFirst measures the first event after a deploy, after a deploy of a new version, and ten seconds after a restart, against starts for
@@ -39,7 +41,7 @@ func BenchmarkFirst(b *testing.B) {
 	for _, h := range heavyFirsts {
 		b.Run(h.name, func(b *testing.B) {
 			system(b)
-			requires(b, h.needs...)
+			coretest.Requires(b, h.needs...)
 			f, data := h.files(b), b.TempDir()
 			w, err := start(programs(b), data)
 			if err != nil {

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// Is ARCHITECTURE.md true? Its table of packages is the one that is enforced, and what it says guards an invariant is there.
+// Is ARCHITECTURE.md true? Its list of packages is the one that is enforced, and what it says guards an invariant is there.
 
 func TestArchitectureDocument(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(repositoryRoot(t), "ARCHITECTURE.md"))
@@ -25,44 +25,45 @@ func TestArchitectureDocument(t *testing.T) {
 	}
 }
 
-// undocumented returns in which rows the table of packages is not the one of this test.
+// undocumented returns in which entries the list of packages is not the one of this test.
 func undocumented(text string) (violations []string) {
 	for _, r := range imports {
-		cells := rowsOf(text, r.folder)
-		if len(cells) != 1 {
-			violations = append(violations, fmt.Sprintf("the table of ARCHITECTURE.md has %d rows for %s", len(cells), r.folder))
+		found := entriesOf(text, r.folder)
+		if len(found) != 1 {
+			violations = append(violations, fmt.Sprintf("the list of ARCHITECTURE.md has %d entries for %s", len(found), r.folder))
 			continue
 		}
-		if own := list(cells[0], 2); !slices.Equal(own, r.module) {
+		if own := list(found[0][1]); !slices.Equal(own, r.module) {
 			violations = append(violations, fmt.Sprintf("ARCHITECTURE.md says that %s imports %q of this module; the rule is %q", r.folder, own, r.module))
 		}
-		if third := list(cells[0], 3); len(third) != len(r.third) {
+		if third := list(found[0][2]); len(third) != len(r.third) {
 			violations = append(violations, fmt.Sprintf("ARCHITECTURE.md says that %s imports the third parties %q; the rule is %q", r.folder, third, r.third))
 		}
 	}
 	return violations
 }
 
-// rowsOf returns the cells of the rows of tables that begin with a word.
-func rowsOf(text, first string) (rows [][]string) {
-	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "| "+first+" |") {
-			cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
-			for i := range cells {
-				cells[i] = strings.TrimSpace(cells[i])
+// entry is an item of the list of packages, after the package: with the imports of this module and the third parties.
+var entry = regexp.MustCompile(`^ .*\. Imports: (.*?)\.(?: Third parties: (.*)\.)?$`)
+
+// entriesOf returns the matches of the entries of a package.
+func entriesOf(text, folder string) (found [][]string) {
+	for _, one := range items(text) {
+		if rest, is := strings.CutPrefix(one, "- `"+folder+"`"); is {
+			if match := entry.FindStringSubmatch(rest); match != nil {
+				found = append(found, match)
 			}
-			rows = append(rows, cells)
 		}
 	}
-	return rows
+	return found
 }
 
-// list returns what a cell lists, nil for a dash or no cell.
-func list(cells []string, i int) []string {
-	if i >= len(cells) || cells[i] == "–" || cells[i] == "" {
+// list returns what a text lists.
+func list(text string) []string {
+	if text == "nothing" || text == "" {
 		return nil
 	}
-	return strings.Split(cells[i], ", ")
+	return strings.Split(text, ", ")
 }
 
 // backticked is a name in backticks, and testsOf the packages that are named as having tests.
@@ -86,9 +87,15 @@ func unguarded(text string, sources []source) (violations []string) {
 		}
 	}
 	invariants := 0
-	for ; len(rowsOf(text, strconv.Itoa(invariants+1))) > 0; invariants++ {
-		number, row := invariants+1, rowsOf(text, strconv.Itoa(invariants+1))[0]
-		guard := row[len(row)-1]
+	_, section, _ := strings.Cut(text, "## What always holds\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	for _, invariant := range items(section) {
+		number := invariants + 1
+		if !strings.HasPrefix(invariant, strconv.Itoa(number)+". ") {
+			continue
+		}
+		invariants++
+		_, guard, _ := strings.Cut(invariant, " Guarded by ")
 		missing := func(what string) {
 			violations = append(violations, fmt.Sprintf("invariant %d of ARCHITECTURE.md is guarded by %s, which there is not", number, what))
 		}
@@ -120,16 +127,18 @@ func TestArchitectureDocumentIsLookedAt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const right = "| core/sched | decides | core, core/tree, core/endpoint, core/value | – |\n| 1 | it holds | `TestA`; tests of core/tree |\n"
+	const right = "- `core/sched` decides. Imports: core, core/tree,\n  core/endpoint, core/plan, core/value.\n\n## What always holds\n\n" +
+		"1. It holds.\n   Guarded by `TestA`; tests of core/tree.\n\n- another item\n"
 	for _, c := range []struct{ from, to, want string }{
 		{"", "", ""},
-		{"core/sched |", "core/shed |", "has 0 rows for core/sched"},
+		{"core/sched`", "core/shed`", "has 0 entries for core/sched"},
 		{"core/value", "core/store", "says that core/sched imports"},
-		{"–", "cobra", "core/sched imports the third parties"},
+		{"core/value.", "core/value. Third parties: cobra.", "core/sched imports the third parties"},
 		{"`TestA`", "`TestB`", "guarded by TestB, which there is not"},
 		{"`TestA`", "`TestA/norule`", "guarded by TestA/norule, which"},
 		{"of core/tree", "of core/sched", "guarded by tests of core/sched, which"},
 		{"`TestA`; tests of core/tree", "good will", "invariant 1 of ARCHITECTURE.md names no guard"},
+		{"Guarded", "Held", "invariant 1 of ARCHITECTURE.md names no guard"},
 	} {
 		text := strings.Replace(right, c.from, c.to, 1)
 		var got []string

@@ -90,7 +90,7 @@ func TestInvoke(t *testing.T) {
 				t.Errorf("%s gives %s %q, want %s", event, text, message, wanted)
 			}
 			if strings.Contains(event, "loop") && !strings.Contains(message, "16 deep") {
-				t.Errorf("a loop is told as %q", message)
+				t.Errorf("a loop is reported as %q", message)
 			}
 		}
 		// What nobody catches is an exception of the caller.

@@ -133,8 +133,11 @@ func TestPrivilege(t *testing.T) {
 			continue // it has ended meanwhile
 		}
 		for line := range strings.Lines(string(text)) {
-			if fields := strings.Fields(line); fields[0] == "Uid:" && slices.Contains(fields[1:], "0") {
+			switch fields := strings.Fields(line); {
+			case fields[0] == "Uid:" && slices.Contains(fields[1:], "0"):
 				t.Errorf("%s %s of %s is root on the host: %s", n.Role, n.ID, n.Function, line)
+			case strings.HasPrefix(fields[0], "Cap") && strings.Trim(fields[1], "0") != "":
+				t.Errorf("%s %s of %s has capabilities: %s", n.Role, n.ID, n.Function, line)
 			}
 		}
 		if own, its := link(t, "/proc/self/ns/user"), link(t, fmt.Sprintf("/proc/%d/ns/user", n.PID)); own == its {

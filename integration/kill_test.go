@@ -135,7 +135,7 @@ func TestKilledChildAhead(t *testing.T) {
 	eventually(t, patience, "the child ends with its function", func() bool { return len(w.leaves(t, "ahead")) == 0 })
 }
 
-// TestKilledZygote kills a zygote with a package: what was forked from it dies with it, and is told as retryable; the rest of
+// TestKilledZygote kills a zygote with a package: what was forked from it dies with it, and is reported as retryable; the rest of
 // the tree serves on, and the zygote comes back.
 func TestKilledZygote(t *testing.T) {
 	system(t)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Does a program that was written for AWS Lambda's Runtime API run unchanged?
@@ -171,7 +172,7 @@ done
 
 func TestBootstrapBash(t *testing.T) {
 	system(t)
-	requires(t, Runtime("bash"), Runtime("curl"))
+	coretest.Requires(t, Runtime("bash"), Runtime("curl"))
 	w := shared(t)
 	w.deploy(t, "lambda-bash", files{"bootstrap*": bashBootstrap, "function.sh": "handler() { echo \"Echoing request: '$1'\"; }\n",
 		"pipsqueak.yaml": "runtime: native\nhandler: function.handler\n"})

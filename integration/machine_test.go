@@ -8,29 +8,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"sync"
 	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // What does a test need of the machine, and does it fail in CI without that?
 
-// need is something of the machine that a test cannot do without.
-type need struct {
-	name string
-	met  func() error
-}
-
 // What tests need. Runtime is a function of the program's name.
 var (
-	Root = need{"root", func() error {
-		if os.Geteuid() != 0 {
-			return errors.New("not root; sandboxes need it")
-		}
-		return nil
-	}}
-	Cgroups = need{"cgroups", func() error {
+	Root    = coretest.Root()
+	Cgroups = coretest.Need{Name: "cgroups", Met: func() error {
 		for _, dir := range []string{"/sys/fs/cgroup/memory", "/sys/fs/cgroup"} {
 			if _, err := os.Stat(filepath.Join(dir, "cgroup.procs")); err == nil {
 				return writableDir(dir)
@@ -40,33 +29,13 @@ var (
 	}}
 )
 
-// Runtime needs an interpreter at its usual place: not in PATH, where pyenv and its like put others in front.
-func Runtime(program string) need {
-	return need{program, func() error {
-		_, err := os.Stat("/usr/bin/" + program)
-		return err
-	}}
-}
-
-// requires skips the test when the machine lacks something, by name; with CI set, lacking is a failure.
-func requires(t testing.TB, needs ...need) {
-	t.Helper()
-	for _, n := range needs {
-		err := n.met()
-		if err == nil {
-			continue
-		}
-		if os.Getenv("CI") != "" {
-			t.Fatalf("this test needs %s, and CI must have it: %v", n.name, err)
-		}
-		t.Skipf("needs %s: %v", n.name, err)
-	}
-}
+// Runtime needs an interpreter at its usual place.
+func Runtime(program string) coretest.Need { return coretest.File("/usr/bin/" + program) }
 
 // system is what nearly every test here needs.
 func system(t testing.TB) {
 	t.Helper()
-	requires(t, Root, Cgroups, Runtime("python3"))
+	coretest.Requires(t, Root, Cgroups, Runtime("python3"))
 }
 
 func writableDir(dir string) error {
@@ -123,40 +92,6 @@ func TestMain(m *testing.M) {
 		_ = os.RemoveAll(dir)
 	}
 	os.Exit(code)
-}
-
-// TestRequires checks that a missing need skips on a developer's machine and fails in CI.
-func TestRequires(t *testing.T) {
-	for _, ci := range []string{"", "true"} {
-		t.Setenv("CI", ci)
-		probe := &verdict{TB: t}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			requires(probe, need{"nothing", func() error { return nil }}, need{"a unicorn", func() error { return errors.New("none here") }})
-		}()
-		<-done
-		if probe.failed != (ci != "") || probe.skipped != (ci == "") || !strings.Contains(probe.text, "a unicorn") {
-			t.Errorf("CI=%q: failed %v, skipped %v, text %q", ci, probe.failed, probe.skipped, probe.text)
-		}
-	}
-}
-
-// verdict records how a test would have ended.
-type verdict struct {
-	testing.TB
-	failed, skipped bool
-	text            string
-}
-
-func (v *verdict) Helper() {}
-func (v *verdict) Fatalf(format string, args ...any) {
-	v.failed, v.text = true, fmt.Sprintf(format, args...)
-	runtime.Goexit()
-}
-func (v *verdict) Skipf(format string, args ...any) {
-	v.skipped, v.text = true, fmt.Sprintf(format, args...)
-	runtime.Goexit()
 }
 
 // tail is an io.Writer that keeps the end of what was written, for the message of a failed test.

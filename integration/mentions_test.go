@@ -47,7 +47,7 @@ func unknown(line string, texts map[string]string) (wrong []string) {
 	return wrong
 }
 
-// TestMentions looks at the commands and flags that texts name inside of sentences, and at the table of commands in docs/cli.md, which has all of them.
+// TestMentions looks at the commands and flags that texts name inside of sentences, and at the list of commands in docs/cli.md, which has all of them.
 func TestMentions(t *testing.T) {
 	texts := helps(t, programs(t))
 	root := repositoryRoot(t)
@@ -55,19 +55,20 @@ func TestMentions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := map[string]bool{}
+	listed := map[string]bool{}
 	seen := 0
 	for _, document := range append(documents, filepath.Join(root, "README.md"), filepath.Join(root, "CONTRIBUTING.md")) {
 		text, err := os.ReadFile(document)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for line := range strings.Lines(string(text)) {
-			for i, span := range code.FindAllStringSubmatch(strings.ReplaceAll(line, `\|`, "|"), -1) {
+		for _, line := range unwrapped(string(text)) {
+			for _, span := range code.FindAllStringSubmatch(line, -1) {
 				mentioned := span[1]
-				if row := strings.HasPrefix(line, "| `"); row && filepath.Base(document) == "cli.md" && (i == 0 || !strings.Contains(strings.SplitN(line, span[0], 2)[0], " | ")) {
+				before, _, _ := strings.Cut(line, span[0])
+				if filepath.Base(document) == "cli.md" && strings.HasPrefix(line, "- `") && !strings.Contains(before, "`: ") {
 					mentioned = "pipsqueak " + mentioned
-					rows[commandOf(strings.Fields(mentioned), texts)] = true
+					listed[commandOf(strings.Fields(mentioned), texts)] = true
 				}
 				found := mentions.FindStringSubmatch(mentioned)
 				if found == nil {
@@ -92,8 +93,8 @@ func TestMentions(t *testing.T) {
 		if subcommand.MatchString(texts[command]) || strings.HasPrefix(command, "pipsqueak completion") || command == "drivercheck" {
 			continue
 		}
-		if !rows[command] {
-			t.Errorf("docs/cli.md has no row for %s", command)
+		if !listed[command] {
+			t.Errorf("docs/cli.md does not list %s", command)
 		}
 	}
 	if seen < 40 {

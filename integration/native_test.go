@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Do compiled functions build, run, fail and crash as documented?
@@ -96,7 +97,7 @@ func TestNativeBuildsOnce(t *testing.T) {
 	}{
 		{"another file", source.with("notes.txt", "1"), ""},
 		{"as it was before", source, ""}, // only the version that is replaced is used again
-		{"anew", source, "?anew=true"},
+		{"again", source, "?anew=true"},
 		{"another manifest", source.with("pipsqueak.yaml", "runtime: native\nhandler: handler.handler\nenv: {A: \"1\"}\n"), ""},
 	} {
 		if _, got := deploy(other.f, other.query); got == last {
@@ -167,6 +168,7 @@ func TestNativeRefused(t *testing.T) {
 	w := shared(t)
 	foreign := []byte(compiled(t, echoC))
 	foreign[18] ^= 1 // e_machine
+	const made = "handler.so:\n\techo 'void handler(void) {}' | $(CC) -xc - -fPIC -shared -o handler.so\n"
 	tests := map[string]struct {
 		files
 		kind core.Kind
@@ -175,6 +177,11 @@ func TestNativeRefused(t *testing.T) {
 		"compiler":    {files{"handler.c": "#include <pipsqueak.h>\nint x = y;\n"}, core.KindBuild, "handler.c:2:9: error: ‘y’ undeclared"},
 		"make":        {files{"Makefile": "all:\n\t@echo the reason; exit 3\n"}, core.KindBuild, "the reason"},
 		"makes none":  {files{"Makefile": "all:\n\ttrue\n"}, core.KindBuild, "handler.so"},
+		"makes fifo":  {files{"Makefile": "all:\n\tmkfifo handler.so\n"}, core.KindBuild, "handler.so, is no file"},
+		"leaves fifo": {files{"Makefile": made + "\tmkfifo beside\n"}, core.KindInvalid, "\"beside\" is a fifo"},
+		"waits":       {files{"Makefile": made + "\tmkfifo libb.so\n\tcat libb.so\n"}, core.KindInstall, "has made \"libb.so\", which is a fifo"},
+		"too large":   {files{"Makefile": made + "\ttruncate -s 600M large\n"}, core.KindTooLarge, "more than 512 MiB"},
+		"too many":    {files{"Makefile": made + "\tmkdir many; cd many; seq 20001 | xargs touch\n"}, core.KindTooLarge, "more than 20000 files"},
 		"cmakes none": {files{"CMakeLists.txt": "cmake_minimum_required(VERSION 3.10)\nproject(f C)\nadd_library(other SHARED a.c)\n", "a.c": echoC, "handler.so": compiled(t, echoC)}, core.KindBuild, "there is no shared object"},
 		"symbol":      {files{"handler.c": "static void handler(void) {}\nvoid *used = handler;\n"}, core.KindBuild, "PS_EXPORT"},
 		"machine":     {files{"handler.so": string(foreign)}, core.KindBuild, "this worker is EM_"},
@@ -349,7 +356,7 @@ PIPSQUEAK_HANDLER(handler, call)
 // TestNativeRust deploys the example in Rust, compiled here: Pipsqueak itself has no Rust compiler.
 func TestNativeRust(t *testing.T) {
 	system(t)
-	requires(t, need{"rustc", func() error {
+	coretest.Requires(t, coretest.Need{Name: "rustc", Met: func() error {
 		_, err := exec.LookPath("rustc")
 		return err
 	}})

@@ -3,6 +3,8 @@ package integration
 import (
 	"fmt"
 	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Do packages of Node.js find the function's directory?
@@ -10,7 +12,7 @@ import (
 // TestNodeRoot has packages that find the function's directory as app-root-path does, and by require.main, when a zygote imports them.
 func TestNodeRoot(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	r := newNPMIndex(t)
 	r.add("rooted", "1.0.0", nil, files{"index.js": "exports.root = process.env.APP_ROOT_PATH ?? __dirname.split('/node_modules')[0];\nexports.main = require.main;"})
 	w := r.worker(t)
@@ -24,7 +26,7 @@ exports.handler = async () => [root, main.filename, main === require.main, main 
 // TestNodeLooks has packages that look into the working directory and at their process when they are imported: each function has the values of its own.
 func TestNodeLooks(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	r := newNPMIndex(t)
 	r.add("settings", "1.0.0", nil, files{"index.js": "try { exports.x = require('fs').readFileSync('config/x', 'utf8'); } catch { exports.x = 'none'; }"})
 	r.add("numbered", "1.0.0", nil, files{"index.js": "exports.pid = process.pid;"})

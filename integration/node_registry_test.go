@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // What comes from a registry of npm packages, and what becomes of it?
@@ -21,7 +22,7 @@ import (
 // The registry's signatures: right, wrong, missing, by a key that it does not tell, and a registry without any.
 func TestNodeSignatures(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	for name, c := range map[string]struct {
 		keys     bool
 		change   func(r *npmIndex)
@@ -79,7 +80,7 @@ func TestNodeSignatures(t *testing.T) {
 // Install scripts run only when they are allowed, among what their package requires; a package whose script has run is another one.
 func TestNodeScripts(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	r := newNPMIndex(t)
 	r.add("tool", "1.0.0", map[string]any{"bin": map[string]string{"make-it": "cli.js"}}, files{"cli.js": "#!/usr/bin/env node\nrequire('fs').writeFileSync('built.js', 'module.exports = ' + JSON.stringify(require('word')));", "index.js": ""})
 	r.add("word", "1.0.0", nil, files{"index.js": "module.exports = 'built';"})
@@ -134,7 +135,7 @@ tries().then((told) => require('fs').writeFileSync('told.json', JSON.stringify(t
 // The same lock gives the same packages on every machine; the second deploy asks no registry; a lock of pnpm gives what npm's does.
 func TestNodeLocks(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	r := newNPMIndex(t)
 	r.add("@s/upper", "2.0.0", map[string]any{"dependencies": map[string]string{"lower": "^1.0.0"}}, files{"index.js": "module.exports = [require('lower')];", "bin/x*": "#!/bin/sh\n", "d/e": ""})
 	r.add("lower", "1.0.0", map[string]any{"bin": "cli.js", "type": "module", "exports": map[string]any{"import": "./main.js"}}, files{"main.js": "export default 1;", "cli.js": "1"})
@@ -177,7 +178,7 @@ func TestNodeLocks(t *testing.T) {
 // Lock files that cannot be taken are refused by name.
 func TestNodeBadLocks(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	w := shared(t)
 	npm := func(entry string) files {
 		return files{"package-lock.json": `{"lockfileVersion":3,"packages":{"":{"dependencies":{"a":"1"}},"node_modules/a":` + entry + `}}`}
@@ -223,7 +224,7 @@ func TestNodeBadLocks(t *testing.T) {
 // What is imported when the handler's file is, and nothing else, is told.
 func TestNodeImports(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	r := newNPMIndex(t)
 	dependencies := map[string]string{"alias": "npm:real@1.0.0"}
 	for _, name := range []string{"top", "lazy", "maybe", "later", "deep", "esm", "typed", "dynamic", "real"} {
@@ -280,7 +281,7 @@ export const handler = async (e: T): Promise<unknown> => [top, await import('dyn
 // Archives that reach outside of their package, or are none.
 func TestNodeBadArchives(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	r := newNPMIndex(t)
 	packed := func(headers ...tar.Header) []byte {
 		var out bytes.Buffer
@@ -332,10 +333,10 @@ func TestNodeBadArchives(t *testing.T) {
 }
 
 // Resolving runs no code of the function: not by scripts of its own, nor of what it names in its directory, nor by git, for which a directory
-// can name programs. And a repository is told as what it is.
+// can name programs. And a repository is reported as what it is.
 func TestNodeResolveRunsNothing(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	r := newNPMIndex(t)
 	w := r.worker(t)
 	tell := fmt.Sprintf("#!/bin/sh\nhttp_proxy=http://%s exec /usr/bin/python3 -c 'import urllib.request; urllib.request.urlopen(\"%s/somebody-ran\")'\n", core.RelayAddress, r.URL)
@@ -367,7 +368,7 @@ func TestNodeResolveRunsNothing(t *testing.T) {
 // What the driver is asked for may be longer than an argument of a program can be.
 func TestNodeManyPackages(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	r := newNPMIndex(t)
 	dependencies := map[string]string{}
 	for i := range 250 {

@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Do functions of Node.js work, from the archive to the answer?
 
 // Node needs a Node.js that the driver serves: one that PIPSQUEAK_NODE names, as make does, or the system's.
-var Node = need{"Node.js 20 or later", func() error {
+var Node = coretest.Need{Name: "Node.js 20 or later", Met: func() error {
 	if os.Getenv("PIPSQUEAK_NODE") != "" {
 		return nil
 	}
@@ -36,7 +37,7 @@ const nodeEcho = "exports.handler = async (event) => event;\n"
 
 func TestNodeHandlers(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	w := shared(t)
 	for name, c := range map[string]struct {
 		files       files
@@ -75,7 +76,7 @@ exports.handler = (event, context, callback) => { const list = [1]; setTimeout((
 
 func TestNodeContext(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	w := shared(t)
 	w.deploy(t, "node-context", files{"pipsqueak.yaml": "memory_mb: 200\ntimeout_ms: 5000\n", "index.js": `
 let events = 0;
@@ -105,123 +106,10 @@ exports.handler = async (event, context) => {
 	})
 }
 
-// nodeFaulty does what its event says.
-const nodeFaulty = `
-class Unusual extends Error { constructor(m) { super(m); this.name = 'Unusual'; } }
-function deep(n) { if (n === 0) throw new Unusual('on purpose: \u2603'); deep(n - 1); }
-exports.handler = async ({ do: what }) => {
-  switch (what) {
-    case 'throw': return deep(2);
-    case 'throw text': throw 'text';
-    case 'throw null': throw null;
-    case 'reject': return Promise.reject(new Unusual('rejected'));
-    case 'recurse': return exports.handler({ do: what });
-    case 'timer': setTimeout(() => deep(0), 5); return new Promise((done) => setTimeout(done, 500));
-    case 'unhandled': Promise.reject(new Unusual('nobody')); return 1;
-    case 'never': return new Promise(() => {});
-    case 'exit': process.exit(3);
-    case 'exit later': setTimeout(() => process.exit(4), 5); return new Promise((done) => setTimeout(done, 1000));
-    case 'abort': process.abort();
-    case 'sleep': return new Promise((done) => setTimeout(done, 60000));
-    case 'spin': for (;;) ;
-    case 'circle': { const a = {}; a.a = a; return a; }
-    case 'bigint': return 1n;
-    case 'function': return () => 1;
-    case 'large': return 'x'.repeat(50 << 20);
-    case 'memory': { const all = []; for (;;) all.push(new Array(1000).fill(all.length)); }
-    case 'buffers': { const all = []; for (;;) all.push(Buffer.alloc(1 << 20, 1)); }
-    default: return what;
-  }
-};
-`
-
-func TestNodeFaults(t *testing.T) {
-	system(t)
-	requires(t, Node)
-	w := shared(t)
-	w.deploy(t, "node-faulty", files{"index.js": nodeFaulty, "pipsqueak.yaml": "memory_mb: 400\ntimeout_ms: 5000\n"})
-	for _, c := range []struct {
-		do          string
-		kind        core.Kind
-		status      int
-		kindOf, say string
-	}{
-		{"throw", core.KindException, 500, "Unusual", "on purpose: ☃"},
-		{"throw text", core.KindException, 500, "string", "text"},
-		{"throw null", core.KindException, 500, "null", "null"},
-		{"reject", core.KindException, 500, "Unusual", "rejected"},
-		{"recurse", core.KindException, 500, "RangeError", "call stack"},
-		{"timer", core.KindException, 500, "Unusual", "on purpose"},
-		{"unhandled", core.KindException, 500, "Unusual", "nobody"},
-		{"never", core.KindException, 500, "Error", "never settled"},
-		{"exit", core.KindExit, 502, "", "3"},
-		{"exit later", core.KindExit, 502, "", "4"},
-		{"abort", core.KindExit, 502, "", ""},
-		{"sleep", core.KindTimeout, 504, "", ""},
-		{"spin", core.KindTimeout, 504, "", ""},
-		{"circle", core.KindInvalid, 502, "", "circular"},
-		{"bigint", core.KindInvalid, 502, "", "BigInt"},
-		{"function", core.KindInvalid, 502, "", "function"},
-		{"large", core.KindTooLarge, 502, "", "52428802"},
-		{"memory", core.KindMemory, 502, "", ""},
-		{"buffers", core.KindMemory, 502, "", ""},
-	} {
-		t.Run(c.do, func(t *testing.T) {
-			a := w.run(t, "node-faulty", `{"do":"`+c.do+`"}`)
-			f := a.expectError(t, c.kind, core.FaultHandler, c.status)
-			if !strings.Contains(f.Message, c.say) && (f.Exception == nil || !strings.Contains(f.Exception.Message, c.say)) {
-				t.Errorf("%v does not say %q", a, c.say)
-			}
-			if c.kindOf != "" && (f.Exception == nil || f.Exception.Type != c.kindOf) {
-				t.Errorf("%v, want an exception of type %s", a, c.kindOf)
-			}
-			if got := result[string](t, w, "node-faulty", `{"do":"go on"}`); got != "go on" {
-				t.Errorf("afterwards: %q", got)
-			}
-		})
-	}
-	f := w.run(t, "node-faulty", `{"do":"throw"}`).expectError(t, core.KindException, core.FaultHandler, 500)
-	if stack := strings.Join(f.Exception.Stack, "\n"); !strings.HasSuffix(stack, "deep (/function/index.js:3:39)") || strings.Contains(stack, "/pipsqueak/") || strings.Contains(stack, "node:") {
-		t.Errorf("the stack is\n%s", stack)
-	}
-}
-
-func TestNodeBadImports(t *testing.T) {
-	system(t)
-	requires(t, Node)
-	w := shared(t)
-	for name, c := range map[string]struct {
-		files  files
-		kind   core.Kind
-		status int
-		say    string
-	}{
-		"syntax":      {files{"index.js": "// a line\nconst x = ;\n"}, core.KindException, 500, "index.js:2"},
-		"syntax esm":  {files{"index.mjs": "// a line\nconst x = ;\n"}, core.KindException, 500, "index.mjs:2"},
-		"import":      {files{"index.js": "require('no-such-package');"}, core.KindException, 500, "no-such-package"},
-		"import esm":  {files{"index.mjs": "import 'no-such-package';"}, core.KindException, 500, "no-such-package"},
-		"throws":      {files{"index.js": "\nnull.x;"}, core.KindException, 500, "index.js:2"},
-		"exits":       {files{"index.js": "process.exit(7);"}, core.KindException, 500, "process.exit(7)"},
-		"never":       {files{"index.mjs": "await new Promise(() => {});"}, core.KindException, 500, "never come"},
-		"no symbol":   {files{"index.js": "exports.handle = 1;"}, core.KindInvalid, 502, `\"handler\"`},
-		"no function": {files{"index.js": "exports.handler = 1;"}, core.KindInvalid, 502, "not a function"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			id := "node-bad-" + strings.ReplaceAll(name, " ", "-")
-			w.force(t, id, c.files)
-			a := w.run(t, id, `{}`)
-			a.expectError(t, c.kind, core.FaultHandler, c.status)
-			if !strings.Contains(string(a.body), c.say) {
-				t.Errorf("%v does not say %q", a, c.say)
-			}
-		})
-	}
-}
-
 // Packages of every kind, in one function: two versions of one, of which a package requires the older; ES modules only; a scope; a subpath.
 func TestNodePackages(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	w := shared(t)
 	f := files{
 		"package.json": `{"dependencies":{"ms":"2.1.3","debug":"2.6.9","nanoid":"5.0.7","lodash":"4.17.21","@sindresorhus/is":"4.6.0"}}`,
@@ -278,7 +166,7 @@ exports.handler = async () => {
 // A lock file with a wrong digest is not installed.
 func TestNodeIntegrity(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	a := shared(t).put(t, "node-integrity", files{"index.js": nodeEcho, "package.json": `{"dependencies":{"isarray":"2.0.4"}}`,
 		"package-lock.json": `{"lockfileVersion":3,"packages":{"":{"dependencies":{"isarray":"2.0.4"}},"node_modules/isarray":{"version":"2.0.4","integrity":"sha512-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="}}}`})
 	if f := a.expectError(t, core.KindInstall, core.FaultCaller, http.StatusUnprocessableEntity); !strings.Contains(f.Message, "the lock sha512:0000") {
@@ -288,7 +176,7 @@ func TestNodeIntegrity(t *testing.T) {
 
 func TestNodeTypeScript(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	w := shared(t)
 	source := `
 import ms from 'ms';
@@ -338,7 +226,7 @@ export const handler = async (event: Event): Promise<unknown> => {
 
 func TestNodeInvoke(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	w := shared(t)
 	w.deploy(t, "node-called", files{"index.js": "exports.handler = async (e) => { if (e === 'bad') throw new TypeError('called so'); await new Promise((d) => setTimeout(d, 50)); return { e }; };"})
 	w.deploy(t, "node-caller", files{"index.js": `
@@ -358,7 +246,7 @@ exports.handler = async (event, context) => {
 // The stack of an InvokeError is that of the call, as it is for an error that is thrown where the call is.
 func TestNodeInvokeStack(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	w := shared(t)
 	w.deploy(t, "node-fails", files{"index.js": "exports.handler = async () => { throw new TypeError('called so'); };"})
 	w.deploy(t, "node-asks", files{"index.js": `
@@ -392,7 +280,7 @@ exports.handler = async ({ name, circle, fatal }, context) => {
 // put it, from the first event after the deploy on.
 func TestNodeUndeclared(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	r := newNPMIndex(t)
 	r.add("hidden", "1.0.0", nil, files{"index.js": "module.exports = 'found';"})
 	r.add("forgets", "1.0.0", nil, files{"index.js": "module.exports = require('hidden');"})

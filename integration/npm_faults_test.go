@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // What does a deploy say, and how soon, when the registry of npm packages fails?
@@ -29,7 +30,7 @@ func announced(length, sent func(archive []byte) int) failing {
 
 func TestNodeRegistryFaults(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	all := func(archive []byte) int { return len(archive) }
 	half := func(archive []byte) int { return len(archive) / 2 }
 	status := func(code, failures int) failing {
@@ -66,7 +67,7 @@ func TestNodeRegistryFaults(t *testing.T) {
 		fails    failing
 		say      string     // in the error; nothing when the deploy succeeds
 		fault    core.Fault //
-		attempts int        // failed ones that are told
+		attempts int        // failed ones that are reported
 	}{
 		"cut off":        {".tgz", announced(all, half), "bytes", core.FaultWorker, 2},
 		"closed at once": {".tgz", announced(all, func([]byte) int { return 0 }), "", core.FaultWorker, 2},

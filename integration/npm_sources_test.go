@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // What else than a registry can a package of npm come from, and what is told of it?
@@ -15,7 +16,7 @@ import (
 // TestNodeSources: what is not a registry's package nor a directory of the function is refused, and the refusal names it.
 func TestNodeSources(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	r := newNPMIndex(t)
 	r.add("leaf", "1.0.0", nil, files{"index.js": "module.exports = 'leaf';"})
 	w := r.worker(t)
@@ -85,7 +86,7 @@ func TestNodeSources(t *testing.T) {
 // TestNodeWorkspaceChanges: what a directory of the function asks for decides about its packages as what the function itself asks for does.
 func TestNodeWorkspaceChanges(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	r := shapesIndex(t)
 	w := r.worker(t)
 	f := files{"index.js": "const own = require('own-a');\nexports.handler = () => own;", "package.json": `{"workspaces":["a"]}`, "a/index.js": "module.exports = require('leaf');",
@@ -103,7 +104,7 @@ func TestNodeWorkspaceChanges(t *testing.T) {
 // TestNodeBundles: what lies in the archive of a package is looked up like any other, whichever tool made the lock file.
 func TestNodeBundles(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	r := shapesIndex(t)
 	database := filepath.Join(t.TempDir(), "one.json")
 	if err := os.WriteFile(database, []byte(`{"id":"GHSA-test","aliases":["CVE-2099-2"],"severity":[{"type":"CVSS_V3","score":"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}],

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Does a function get what its own tool would have installed: the same packages, and the same version wherever one is required?
@@ -25,7 +26,7 @@ var testedNodes = filepath.SplitList(os.Getenv("PIPSQUEAK_NODE"))
 func packageManagers() []string { return filepath.SplitList(os.Getenv("PIPSQUEAK_NPMS")) }
 
 // PackageManagers needs several versions of npm and pnpm, as make has them.
-var PackageManagers = need{"npm and pnpm in PIPSQUEAK_NPMS, as make test has them", func() error {
+var PackageManagers = coretest.Need{Name: "npm and pnpm in PIPSQUEAK_NPMS, as make test has them", Met: func() error {
 	for _, dir := range packageManagers() {
 		if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
 			return err
@@ -259,7 +260,7 @@ func sameTree(t testing.TB, w *worker, r *npmIndex, id string, f files, tools st
 // TestSameAsTool compares them for each shape of project: with a lock file of the oldest and the newest version of the tool, and without one.
 func TestSameAsTool(t *testing.T) {
 	system(t)
-	requires(t, Node, PackageManagers)
+	coretest.Requires(t, Node, PackageManagers)
 	r := shapesIndex(t)
 	npms := managers("npm")
 	newest := npms[len(npms)-1] // the worker's own npm too, for functions without a lock file

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Does an installation depend on which npm is beside node?
@@ -36,7 +37,7 @@ func (m manager) besideNode(t testing.TB) string {
 // TestNodeNPMVersions installs with the libraries of each npm: what is resolved, installed, verified and refused is the same with all.
 func TestNodeNPMVersions(t *testing.T) {
 	system(t)
-	requires(t, Node, PackageManagers)
+	coretest.Requires(t, Node, PackageManagers)
 	f := files{"index.js": "exports.handler = () => [require('mid'), require('leaf')];", "package.json": `{"name":"root","dependencies":{"mid":"^1.0.0","leaf":"2.0.0","carrier":"1.0.0"}}`}
 	var first []core.Package
 	for _, m := range managers("npm") {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Does a package find another one in a fork exactly when it does in a cold start?
@@ -76,11 +78,11 @@ require "observer"
 module RbMain
   def self.found = yield ? true : false
   FOUND = [
-    found { begin require "rb_extra"; rescue LoadError; end },
+    found { begin require "rb_extra"; true; rescue LoadError; end },
     found { Gem.loaded_specs["rb-extra"] },
     found { begin Gem::Specification.find_by_name("rb-extra"); rescue LoadError; end },
     found { Object.const_defined?(:RbExtra) && defined?(RbExtra) },
-    found { begin require "one_of_two"; rescue LoadError; end },
+    found { begin require "one_of_two"; true; rescue LoadError; end },
     found { defined?(NEW_OBSERVER) }
   ]
 end
@@ -108,7 +110,7 @@ end
 // peer, and one stands for another by its name.
 func TestNodeOptional(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	const slow = "const until = Date.now() + 60; while (Date.now() < until);\n"
 	const find = "const find = (run) => { try { return run(); } catch { return 'none'; } };\n"
 	index := newNPMIndex(t)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // What does a function find around it: directory, user, host, programs, processes?
@@ -168,7 +169,7 @@ def handler(event, context):
 
 func TestNodePrograms(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	r := newNPMIndex(t)
 	r.add("outer", "1.0.0", map[string]any{"dependencies": map[string]string{"inner": "1.0.0"}}, files{"index.js": "module.exports = require('inner');"})
 	r.add("inner", "1.0.0", nil, files{"index.js": "module.exports = 'found';"})
@@ -321,7 +322,7 @@ def handler(event, context):
 // What libraries in C print by that language's own streams is in the log, once: of an import in a zygote, of an import and of an event in an instance.
 func TestPrintsOfC(t *testing.T) {
 	system(t)
-	requires(t, Runtime("ruby"))
+	coretest.Requires(t, Runtime("ruby"))
 	w := shared(t)
 	for name, f := range map[string]files{
 		"prints-python": handlerFile("import ctypes\nprint_c = ctypes.CDLL(None).printf\nprint_c(b'of an import\\n')\ndef handler(event, context):\n    print_c(b'of an event\\n')\n    print_c(b'of half a line')\n"),

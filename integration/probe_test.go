@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Is a package that no zygote may import left to the instances?
@@ -21,7 +23,7 @@ import (
 // code imports in a way that nobody reads. Everything that may comes from a zygote all the same, and the user is told of the rest.
 func TestProbedFunction(t *testing.T) {
 	system(t)
-	requires(t, Runtime("node"))
+	coretest.Requires(t, Runtime("node"))
 	index := newNPMIndex(t)
 	index.add("slow", "1.0.0", nil, files{"index.js": "const end = Date.now() + 60;\nwhile (Date.now() < end);\nexports.where = Number(require('fs').readlinkSync('/proc/self'));\n"})
 	index.add("watcher", "1.0.0", nil, files{"index.js": "new (require('worker_threads').Worker)('setInterval(() => {}, 1000)', { eval: true }).unref();\n"})
@@ -117,6 +119,28 @@ exports.handler = async () => ({ slow: slow.where, above: above.where, hidden: h
 		got := w.function(t, "probed")
 		return len(got.Apart) == 1 && slices.Contains(got.Imports, slow) && result[where](t, w, "probed", `{}`).Slow != instance
 	})
+}
+
+// TestProbeSaysHowItEnded deploys functions with a package that ends the process which imports it. The user is told how that ended.
+func TestProbeSaysHowItEnded(t *testing.T) {
+	system(t)
+	coretest.Requires(t, Runtime("node"))
+	python, node := newPythonIndex(t, ""), newNPMIndex(t)
+	python.addWheel(t, "crash", "1.0", "", files{"crash/__init__.py": "import os, signal\nif os.getpid() != 2:\n    os.kill(os.getpid(), signal.SIGSEGV)\n"})
+	node.add("crash", "1.0.0", nil, files{"index.js": "if (process.pid !== 2) process.abort();\n"})
+	w := node.worker(t)
+	for name, test := range map[string]struct {
+		f   files
+		how string
+	}{
+		"python-crash": {files{"handler.py": "import crash\n" + echo, "requirements.txt": "crash"}, "its process ended with signal 11 (segmentation fault)"},
+		"node-crash":   {files{"index.js": "require('crash');\n" + nodeEcho, "package.json": `{"dependencies": {"crash": "1.0.0"}}`}, "its process ended with signal 6 (aborted)"},
+	} {
+		w.deploy(t, name, test.f)
+		if why := fmt.Sprint(w.probed(t, name).Apart); !strings.Contains(why, test.how) {
+			t.Errorf("%s: apart %s, want %s", name, why, test.how)
+		}
+	}
 }
 
 // changeJSON changes the files of JSON below a directory for which change returns true.

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"go/ast"
 	"io/fs"
 	"maps"
 	"os"
@@ -12,18 +13,23 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/conform"
 )
 
 // Can the documents be read? Their commands are run by documents_test.go; this is about their form.
 
-// lineLimit is how many columns a line of a document has at most. Rows of tables cannot be wrapped, and blocks of code are as they are typed.
-const lineLimit = 110
+// lineLimit is how many columns a line of a document has at most, and rowLimit a row of a table, which cannot be wrapped: longer
+// rows are better read as items of a list. Blocks of code are as they are typed.
+const lineLimit, rowLimit = 110, 120
 
-// tooLong returns the numbers of the lines of a document that are too long and could be wrapped.
+// tooLong returns the numbers of the lines of a document that are too long.
 func tooLong(text string) (lines []int) {
 	for i, line := range strings.Split(text, "\n") {
-		if utf8.RuneCountInString(line) > lineLimit && !strings.HasPrefix(line, "|") && !strings.HasPrefix(line, "    ") {
+		limit := lineLimit
+		if strings.HasPrefix(line, "|") {
+			limit = rowLimit
+		}
+		if utf8.RuneCountInString(line) > limit && !strings.HasPrefix(line, "    ") {
 			lines = append(lines, i+1)
 		}
 	}
@@ -59,12 +65,15 @@ func documents(t *testing.T) map[string]string {
 func TestDocumentLines(t *testing.T) {
 	for name, text := range documents(t) {
 		for _, line := range tooLong(text) {
-			t.Errorf("%s:%d has more than %d columns", name, line, lineLimit)
+			t.Errorf("%s:%d has more than %d columns, or %d as a row of a table", name, line, lineLimit, rowLimit)
 		}
 	}
 	wide := strings.Repeat("ä", lineLimit)
-	if found := tooLong(wide + "\n" + wide + "x\n| " + wide + "\n    " + wide); fmt.Sprint(found) != "[2]" {
+	if found := tooLong(wide + "\n" + wide + "x\n| " + wide + "\n    " + wide + "\n| 45678 " + wide + " |"); fmt.Sprint(found) != "[2]" {
 		t.Errorf("the test finds lines %v too long, want 2 alone", found)
+	}
+	if found := tooLong("| 456789 " + wide + " |"); fmt.Sprint(found) != "[1]" {
+		t.Errorf("the test finds the rows %v too long, want 1", found)
 	}
 }
 
@@ -142,10 +151,13 @@ func TestDocumentLinks(t *testing.T) {
 	}
 }
 
-// step is a row of an event's or a deploy's way through the code: its places, and what happens there.
-var step = regexp.MustCompile("(?m)^\\| \\d+\\. \\| (`[^|]+) \\|")
+// step is an item of an event's or a deploy's way through the code: its places, before what happens there.
+var step = regexp.MustCompile("^\\d+\\. (`[a-z]+/.*?`): ")
 
-// declares tells whether a file declares a function, or a method as Type.method, in Go, C or Python.
+// method is a method that a text names without its file.
+var method = regexp.MustCompile("`([A-Z]\\w*\\.[A-Za-z]\\w*)`")
+
+// declares reports whether a file declares a function, or a method as Type.method, in Go, C or Python.
 func declares(text, name string) bool {
 	if of, method, is := strings.Cut(name, "."); is {
 		return regexp.MustCompile(`(?m)^func \(\w+ \*?` + of + `\) ` + method + `\(`).MatchString(text)
@@ -153,15 +165,34 @@ func declares(text, name string) bool {
 	return regexp.MustCompile(`(?m)^(func |def |[a-z][\w ]* \**)` + name + `\(`).MatchString(text)
 }
 
-// TestDocumentCode looks for each file and function by which ARCHITECTURE.md leads through the code.
-func TestDocumentCode(t *testing.T) {
-	rows := step.FindAllStringSubmatch(documents(t)["ARCHITECTURE.md"], -1)
-	if len(rows) < 20 {
-		t.Fatalf("only %d steps were found", len(rows))
+// methodsOf returns the methods of all types, as Type.method.
+func methodsOf(sources []source) map[string]bool {
+	methods := map[string]bool{}
+	for _, s := range sources {
+		for _, decl := range s.file.Decls {
+			if f, is := decl.(*ast.FuncDecl); is && f.Recv != nil {
+				receiver := f.Recv.List[0].Type
+				if pointer, is := receiver.(*ast.StarExpr); is {
+					receiver = pointer.X
+				}
+				methods[fmt.Sprint(receiver, ".", f.Name)] = true
+			}
+		}
 	}
-	for _, row := range rows {
+	return methods
+}
+
+// TestDocumentCode looks for each file, function and method by which ARCHITECTURE.md leads through the code.
+func TestDocumentCode(t *testing.T) {
+	steps := 0
+	for _, one := range items(documents(t)["ARCHITECTURE.md"]) {
+		places := step.FindStringSubmatch(one)
+		if places == nil {
+			continue
+		}
+		steps++
 		var path, text string
-		for _, span := range code.FindAllStringSubmatch(row[1], -1) {
+		for _, span := range code.FindAllStringSubmatch(places[1], -1) {
 			if strings.Contains(span[1], "/") {
 				path = span[1]
 				read, err := os.ReadFile(filepath.Join(repositoryRoot(t), path))
@@ -172,6 +203,15 @@ func TestDocumentCode(t *testing.T) {
 			} else if !declares(text, span[1]) {
 				t.Errorf("ARCHITECTURE.md: %s has no %s", path, span[1])
 			}
+		}
+	}
+	if steps < 23 {
+		t.Errorf("only %d steps were found", steps)
+	}
+	methods := methodsOf(repository(t))
+	for _, name := range method.FindAllStringSubmatch(documents(t)["ARCHITECTURE.md"], -1) {
+		if !methods[name[1]] {
+			t.Errorf("ARCHITECTURE.md: no type has the method %s", name[1])
 		}
 	}
 }
@@ -206,8 +246,8 @@ func TestDocumentCases(t *testing.T) {
 	seen := 0
 	for name, text := range documents(t) {
 		for _, match := range regexp.MustCompile(`\b(\d{3}) cases\b`).FindAllStringSubmatch(text, -1) {
-			if seen++; match[1] != fmt.Sprint(len(drivertest.Cases())) {
-				t.Errorf("%s says that the kit has %s cases; it has %d", name, match[1], len(drivertest.Cases()))
+			if seen++; match[1] != fmt.Sprint(len(conform.Cases())) {
+				t.Errorf("%s says that the kit has %s cases; it has %d", name, match[1], len(conform.Cases()))
 			}
 		}
 	}

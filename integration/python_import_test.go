@@ -47,7 +47,7 @@ def handler(event, context):
 			"py_mode: py-mode reads PY_MODE when it is imported, which is set for this function"}},
 		{"deep", "", "env: {PY_DEEP: below}\n", found{"none", "none", "below", false, false}, []string{"py_above.deep: py-above reads PY_DEEP when it is imported, which is set for this function"}},
 		{"file", "import os\nos.environ['PY_MODE'] = 'own'\n", "", found{"own", "own", "none", true, false}, []string{"py_mode: py-mode reads PY_MODE when it is imported, which is set for this function"}},
-		{"patches", "import sys\nsys.path.insert(0, '/nowhere')\n", "", found{"none", "none", "none", true, true}, []string{"py_plain: py-plain is imported as the function's own files say"}},
+		{"patches", "import sys\nsys.path.insert(0, '/nowhere')\n", "", found{"none", "none", "none", true, true}, []string{"py_plain: py_plain is imported after the function's own code may have changed what it finds"}},
 	} {
 		w.deploy(t, c.name, handlerFile(c.before+handler).with("requirements.txt", "py-above\npy-plain\n").with("pipsqueak.yaml", "reuse: false\n"+c.env))
 		for i, got := range started(t, w, c.name, func(f found) bool { return f.Moded == c.want.Moded && f.Plain == c.want.Plain }) {

@@ -213,7 +213,7 @@ func TestPythonSourceNeeds(t *testing.T) {
 	if got := result[int](t, w, "extended", "1"); got != 42 {
 		t.Errorf("the extension has %d", got)
 	}
-	// What a build cannot have is told with what wanted it.
+	// A package that a build cannot have is reported with the package that wanted it.
 	index.addSource(t, "pylacks", "1.0", files{"PKG-INFO": "Metadata-Version: 2.1\nName: pylacks\nVersion: 1.0\n",
 		"pyproject.toml": "[build-system]\nrequires = [\"py-nowhere\"]\nbuild-backend = \"py_nowhere\"\n"})
 	f := handlerFile(echo).with("requirements.txt", "pylacks\n").with("pipsqueak.yaml", "allow_scripts: [pylacks]\n")

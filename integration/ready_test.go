@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Is a function's first event a fork?
@@ -41,7 +42,7 @@ func (w *worker) ready(t testing.TB, name string, f files) core.Function {
 
 // firsts are functions with packages and without, in each language. One imports what only its own start shows.
 func firsts(t *testing.T) map[string]files {
-	requires(t, Node, Runtime("ruby"), Runtime("c++"))
+	coretest.Requires(t, Node, Runtime("ruby"), Runtime("c++"))
 	index := newPythonIndex(t, "")
 	index.addWheel(t, "pyslow", "1.0", "", files{"pyslow.py": "import time\nuntil = time.monotonic() + 0.2\nwhile time.monotonic() < until:\n    pass\n"})
 	index.addWheel(t, "pylazy", "1.0", "", files{"pylazy.py": ""})
@@ -111,7 +112,7 @@ func TestFirstEventIsAFork(t *testing.T) {
 }
 
 // TestReadyWithinMemory deploys functions with memory for the zygotes of a third of them. Each deploy gets its zygote. Afterwards, and after a restart,
-// those have one that are worth most, and the others are told why not; memory stays within its budget.
+// those have one that are worth most, and the others report why not; memory stays within its budget.
 func TestReadyWithinMemory(t *testing.T) {
 	system(t)
 	readyWithinMemory(t, 18, 6)

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Can the directories be deployed in which people really work?
@@ -106,16 +107,16 @@ func TestByteOrderMarks(t *testing.T) {
 	system(t)
 	w := shared(t)
 	for name, test := range map[string]struct {
-		needs []need
+		needs []coretest.Need
 		files files
 	}{
-		"mark-node":    {[]need{Runtime("node")}, files{"index.js": mark + "exports.handler = async () => 'marked'\n", "package.json": mark + `{"name": "x", "version": "1.0.0"}`}},
-		"mark-node-16": {[]need{Runtime("node")}, files{"index.js": "exports.handler = async () => 'marked'\n", "package.json": utf16(`{"name": "x", "version": "1.0.0"}`)}},
-		"mark-ruby":    {[]need{Runtime("ruby")}, files{"handler.rb": mark + "def handler(event:, context:)\n  'marked'\nend\n"}},
+		"mark-node":    {[]coretest.Need{Runtime("node")}, files{"index.js": mark + "exports.handler = async () => 'marked'\n", "package.json": mark + `{"name": "x", "version": "1.0.0"}`}},
+		"mark-node-16": {[]coretest.Need{Runtime("node")}, files{"index.js": "exports.handler = async () => 'marked'\n", "package.json": utf16(`{"name": "x", "version": "1.0.0"}`)}},
+		"mark-ruby":    {[]coretest.Need{Runtime("ruby")}, files{"handler.rb": mark + "def handler(event:, context:)\n  'marked'\nend\n"}},
 		"mark-python":  {nil, files{"handler.py": mark + "def handler(event, context):\n    return 'marked'\n", "pyproject.toml": mark + "[project]\nname = 'x'\nversion = '1'\ndependencies = []\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			requires(t, test.needs...)
+			coretest.Requires(t, test.needs...)
 			w.deploy(t, name, test.files)
 			if got := result[string](t, w, name, `{}`); got != "marked" {
 				t.Error(got)
@@ -127,7 +128,7 @@ func TestByteOrderMarks(t *testing.T) {
 // TestTwoLanguages deploys a directory with handlers of two languages: the deploy says which it took, and pipsqueak.yaml chooses.
 func TestTwoLanguages(t *testing.T) {
 	system(t)
-	requires(t, Runtime("node"))
+	coretest.Requires(t, Runtime("node"))
 	w := shared(t)
 	both := files{"handler.py": "def handler(event, context):\n    return 'python'\n", "index.js": "exports.handler = async () => 'node'\n"}
 	dir := filepath.Join(t.TempDir(), "two-languages")
@@ -161,7 +162,7 @@ func TestTwoLanguages(t *testing.T) {
 // says so, of a directory and of an archive.
 func TestBroughtPackages(t *testing.T) {
 	system(t)
-	requires(t, Runtime("node"))
+	coretest.Requires(t, Runtime("node"))
 	w := shared(t)
 	all := files{"index.js": "exports.handler = async () => require('isarray')([]);\n", "node_modules/isarray/index.js": "module.exports = () => 'brought';\n"}
 	manifest := `{"dependencies":{"isarray":"2.0.5"}}`
@@ -171,7 +172,7 @@ func TestBroughtPackages(t *testing.T) {
 		answer   string
 		said     string
 	}{
-		"brought-left":   {all.with("package.json", manifest), 1, "true", "left out node_modules: a deploy makes it anew of package.json"},
+		"brought-left":   {all.with("package.json", manifest), 1, "true", "left out node_modules: a deploy makes it again from package.json"},
 		"brought-own":    {all, 0, `"brought"`, "node_modules: packages that a function brings along are code of its own"},
 		"brought-wanted": {all.with("package.json", manifest).with(".pipsqueakignore", "!node_modules\n"), 0, `"brought"`, ""},
 	} {

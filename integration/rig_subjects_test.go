@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // subject is what the benchmarks run in one language: two functions below testdata/bench, NAME-bare, which returns its event, and
@@ -24,7 +25,7 @@ type subject struct {
 	heavyMeans        string
 	private           float64 // MB of one more idle instance of the heavy function
 	process           func(t testing.TB, w *worker, dir, function string) *exec.Cmd
-	needs             []need
+	needs             []coretest.Need
 }
 
 // subjects are in the order of the report. A process runs the handler of a deployed function, whose source is in dir, once with the event {} outside
@@ -32,7 +33,7 @@ type subject struct {
 var subjects = []subject{
 	{
 		name: "python", bare: 4, bareRatio: 0, heavy: 6, heavyRatio: 40, heavyMeans: "pandas", private: 7,
-		needs: []need{Runtime("python3")},
+		needs: []coretest.Need{Runtime("python3")},
 		process: func(t testing.TB, w *worker, dir, _ string) *exec.Cmd {
 			digest := strings.Repeat("?", 64)
 			packages, err := filepath.Glob(filepath.Join(w.data, "packages", digest+"."+digest)) // their compiled copies
@@ -46,7 +47,7 @@ var subjects = []subject{
 	},
 	{
 		name: "node", bare: 6, bareRatio: 10, heavy: 10, heavyRatio: 30, heavyMeans: "typescript, @aws-sdk/client-s3 and express", private: 10,
-		needs: []need{Runtime("npm")},
+		needs: []coretest.Need{Runtime("npm")},
 		process: func(t testing.TB, w *worker, dir, function string) *exec.Cmd {
 			command := exec.Command(w.interpreter(t, function), "-e", "require(process.argv[1]).handler({}).then(() => { console.log('done'); process.stdin.resume().on('end', () => process.exit(0)) })", installed(t, dir))
 			command.Env = []string{}
@@ -55,7 +56,7 @@ var subjects = []subject{
 	},
 	{
 		name: "ruby", bare: 4, bareRatio: 10, heavy: 5, heavyRatio: 50, heavyMeans: "active_support/all, sequel and nokogiri", private: 10,
-		needs: []need{Runtime("ruby")},
+		needs: []coretest.Need{Runtime("ruby")},
 		process: func(t testing.TB, w *worker, dir, function string) *exec.Cmd {
 			command, libraries := exec.Command(w.interpreter(t, function), "-I", dir), map[string]bool{}
 			indexes, err := filepath.Glob(filepath.Join(w.data, "packages", "*", "pipsqueak.json"))
@@ -85,7 +86,7 @@ var subjects = []subject{
 	},
 	{
 		name: "native", bare: 2.5, bareRatio: 0, heavy: 3, heavyRatio: 10, heavyMeans: "OpenCV (core, imgproc, imgcodecs)", private: 10,
-		needs: []need{Runtime("c++")},
+		needs: []coretest.Need{Runtime("c++")},
 		process: func(t testing.TB, w *worker, _, function string) *exec.Cmd {
 			f := w.function(t, function)
 			stored := func(kind, digest string) string {

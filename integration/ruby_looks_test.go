@@ -13,11 +13,13 @@ func TestRubyLooks(t *testing.T) {
 	index := gemIndex(t, []gem{
 		{"settings", "1.0", "", files{"lib/settings.rb": "sleep 0.06\nMODE = File.exist?('config/mode') ? File.read('config/mode') : 'none'\n"}},
 		{"badge", "1.0", "", files{"lib/badge.rb": "sleep 0.06\nBADGE = Process.pid\n"}},
+		{"home", "1.0", "", files{"lib/home.rb": "sleep 0.06\nHOME = caller.find { |place| place.start_with?('/function/') }&.slice(/[^:]+/)\n"}},
 	})
 	t.Setenv("PIPSQUEAK_GEM_SOURCE", index)
 	function := func(before string) files {
-		return rubyFile(before+"require 'settings'\nrequire 'badge'\ndef handler(event:, context:) = [MODE, BADGE == Process.pid ? 'own' : 'another']\n").
-			with("Gemfile", fmt.Sprintf("source %q\ngem 'settings'\ngem 'badge'\n", index)).with("pipsqueak.yaml", "reuse: false\n")
+		return rubyFile(before+"require 'settings'\nrequire 'badge'\nrequire 'home'\n"+
+			"def handler(event:, context:) = [MODE, BADGE == Process.pid && HOME == __FILE__ ? 'own' : 'another']\n").
+			with("Gemfile", fmt.Sprintf("source %q\ngem 'settings'\ngem 'badge'\ngem 'home'\n", index)).with("pipsqueak.yaml", "reuse: false\n")
 	}
 	functions := map[string]files{
 		"without": function(""), "one": function("").with("config/mode", "one"), "two": function("").with("config/mode", "two"),
@@ -25,4 +27,25 @@ func TestRubyLooks(t *testing.T) {
 	}
 	want := map[string][2]string{"without": {"none", "own"}, "one": {"one", "own"}, "two": {"two", "own"}, "moved": {"part", "own"}}
 	inOrder(t, functions, want, []string{"without", "one", "moved", "two"}, []string{"two", "one", "moved", "without"})
+}
+
+// TestRubyDraws has a gem that keeps what it has drawn when it was required: no two instances have the same.
+func TestRubyDraws(t *testing.T) {
+	system(t)
+	index := gemIndex(t, []gem{
+		{"ticket", "1.0", "", files{"lib/ticket.rb": "sleep 0.06\nTICKET = rand(2**60)\n"}},
+		{"booth", "1.0", "", files{"lib/booth.rb": "sleep 0.06\nrequire 'ticket'\nFIRST = TICKET + 1\n"}},
+	})
+	t.Setenv("PIPSQUEAK_GEM_SOURCE", index)
+	w := startWorker(t, t.TempDir())
+	w.deploy(t, "tickets", rubyFile("require 'booth'\ndef handler(event:, context:) = FIRST\n").
+		with("Gemfile", fmt.Sprintf("source %q\ngem 'booth'\ngem 'ticket'\n", index)).with("pipsqueak.yaml", "reuse: false\n"))
+	w.probed(t, "tickets")
+	seen := map[int]bool{}
+	for range 4 {
+		seen[result[int](t, w, "tickets", `{}`)] = true
+	}
+	if len(seen) != 4 {
+		t.Errorf("four instances have %d tickets", len(seen))
+	}
 }

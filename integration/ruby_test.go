@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Do functions in Ruby what functions in Python do?
@@ -20,7 +21,7 @@ func rubyFile(code string) files { return files{"handler.rb": code} }
 func rubySystem(t testing.TB) {
 	t.Helper()
 	system(t)
-	requires(t, Runtime("ruby"))
+	coretest.Requires(t, Runtime("ruby"))
 }
 
 func TestRubyHandlers(t *testing.T) {
@@ -153,7 +154,7 @@ func TestRubyFaults(t *testing.T) {
 	result[string](t, w, "ruby-faulty", `{"do": "fine"}`)
 }
 
-// Functions that cannot be imported. Most are told by the instance, a few by what became of it.
+// Functions that cannot be imported. The instance reports most of them; a few are known by the way in which it ended.
 func TestRubyImports(t *testing.T) {
 	rubySystem(t)
 	w := shared(t)
@@ -245,7 +246,7 @@ end
 
 func TestRubyDebian(t *testing.T) {
 	rubySystem(t)
-	requires(t, Runtime("apt-get"))
+	coretest.Requires(t, Runtime("apt-get"))
 	w := shared(t)
 	f := directory(t, "integration/testdata/bench/ruby-heavy")
 	fn := w.deploy(t, "ruby-debian", f)
@@ -264,7 +265,7 @@ func TestRubyDebian(t *testing.T) {
 // TestDebianPrograms has packages that are used as programs, by a name that only their maintainer script makes.
 func TestDebianPrograms(t *testing.T) {
 	rubySystem(t)
-	requires(t, Runtime("apt-get"), Runtime("cc"))
+	coretest.Requires(t, Runtime("apt-get"), Runtime("cc"))
 	w := shared(t)
 	const debian = "debian: [netcat-openbsd, ruby-thor]\n"
 	w.deploy(t, "programs-ruby", rubyFile("def handler(event:, context:)\n  said = `thor version 2>&1`\n  raise said unless said.start_with?('Thor ')\n  `command -v nc; nc -h 2>&1`.lines.first(2)\nend\n").
@@ -292,7 +293,7 @@ PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
 // from a zygote of the same packages finds them as one that is not.
 func TestDebianFiles(t *testing.T) {
 	rubySystem(t)
-	requires(t, Runtime("apt-get"), Runtime("cc"))
+	coretest.Requires(t, Runtime("apt-get"), Runtime("cc"))
 	w := shared(t)
 	w.deploy(t, "files-ruby", rubyFile(`require "mini_magick"
 def handler(event:, context:)

@@ -39,13 +39,16 @@ func rulePure(sources []source) (violations []string) {
 	return violations
 }
 
-// ruleNumbers keeps the numbers that decide something out of core/tree: they are core/plan's.
+// carriers are the packages that carry out what core/plan decides.
+var carriers = []string{"core/tree", "core/sched"}
+
+// ruleNumbers keeps the numbers that decide something out of the carriers: they are core/plan's.
 func ruleNumbers(sources []source) (violations []string) {
 	refuse := func(s source, n ast.Node, text string) {
-		violations = append(violations, s.at(n)+": "+text+" in core/tree: it carries out what core/plan decides, so the number is a policy of core/plan")
+		violations = append(violations, s.at(n)+": "+text+" in "+s.folder()+": it carries out what core/plan decides, so the number is a policy of core/plan")
 	}
 	for _, s := range sources {
-		if s.test() || s.folder() != "core/tree" {
+		if s.test() || !slices.Contains(carriers, s.folder()) {
 			continue
 		}
 		for _, decl := range s.file.Decls {

@@ -115,6 +115,17 @@ var homonyms = []struct{ word, folder, instead string }{
 	{"manifest", "core/bundle", "pipsqueak.yaml has settings; a manifest names packages to a language's own tool"},
 	{"scan", "core/files", "a tree is walked; a scan looks for suspicious packages"},
 	{"scan", "core/bundle", "a tree is walked; a scan looks for suspicious packages"},
+	{"house", "core/worker", "a house is drivertest's; a worker has sandboxes"},
+	{"house", "core/driver/conform", "a house is drivertest's; the kit has sandboxes"},
+	{"examine", "core/supply", "a machine or a driver is examined, with findings; a deployment is identified"},
+	{"examine", "drivers/native", "a machine or a driver is examined, with findings; an object is checked"},
+	{"lastwords", "core/sandbox", "the last words of a process are the end of its output; a time says what it bounds"},
+}
+
+// owners are the folders that declare a type of a name: one thing, and the parts of it that others want.
+var owners = map[string][]string{
+	"Sandbox": {"core/sandbox", "core/tree", "core/probe", "core/supply"},
+	"Door":    {"core"},
 }
 
 // mutexAsLock is how a comment speaks of a mutex by the word for a function's resolved packages.
@@ -127,9 +138,15 @@ func ruleHomonyms(sources []source) (violations []string) {
 		}
 		for _, name := range declared(s.file) {
 			for _, h := range homonyms {
-				if s.folder() == h.folder && slices.ContainsFunc(words(name.Name), func(word string) bool { return strings.HasPrefix(word, h.word) }) {
+				begins := func(word string) bool { return strings.HasPrefix(word, h.word) }
+				if s.folder() == h.folder && (slices.ContainsFunc(words(name.Name), begins) || begins(strings.ToLower(name.Name))) {
 					violations = append(violations, s.at(name)+": "+name.Name+": "+h.word+" means something else; "+h.instead)
 				}
+			}
+		}
+		for _, name := range types(s.file) {
+			if folders, owned := owners[name.Name]; owned && !slices.Contains(folders, s.folder()) {
+				violations = append(violations, s.at(name)+": "+name.Name+": a type of that name is declared in "+strings.Join(folders, ", "))
 			}
 		}
 		for _, group := range s.file.Comments {
@@ -139,6 +156,20 @@ func ruleHomonyms(sources []source) (violations []string) {
 		}
 	}
 	return violations
+}
+
+// types returns the names of a file's types.
+func types(file *ast.File) (names []*ast.Ident) {
+	for _, decl := range file.Decls {
+		if general, ok := decl.(*ast.GenDecl); ok {
+			for _, spec := range general.Specs {
+				if spec, ok := spec.(*ast.TypeSpec); ok {
+					names = append(names, spec.Name)
+				}
+			}
+		}
+	}
+	return names
 }
 
 // declared returns the names that a file gives to others: of functions, methods, types, fields, constants and variables.
@@ -162,4 +193,32 @@ func declared(file *ast.File) (names []*ast.Ident) {
 		}
 	}
 	return names
+}
+
+// refusedWords are words with a usual one in their place, in code, messages and documents alike. This file alone has them.
+var refusedWords = []struct {
+	word    *regexp.Regexp
+	instead string
+}{
+	{regexp.MustCompile(`(?i)\banew\b`), "again"},
+	{regexp.MustCompile(`(?i)\bmend(?:s|ed|ing)?\b`), "fix; repair, of what the worker keeps"},
+}
+
+// published are names that users write: they stay as they are.
+var published = regexp.MustCompile("--anew\\b|[?&]anew=|\"anew\"|[`\"]mended[`\"]|\"mend[,\"]")
+
+// twoRefused is a text with two of them, and with words that only look alike.
+const twoRefused = "Begin anew, and\nagain: it is to be Mended.\nThe commendation is a new amendment, --anew."
+
+// refused returns which words of a text the project does not use, each with its line and the word to take.
+func refused(text string) (found []string) {
+	for i, line := range strings.Split(text, "\n") {
+		line = published.ReplaceAllString(line, "")
+		for _, r := range refusedWords {
+			if word := r.word.FindString(line); word != "" {
+				found = append(found, strconv.Itoa(i+1)+": the word is not "+strconv.Quote(word)+" but "+r.instead)
+			}
+		}
+	}
+	return found
 }

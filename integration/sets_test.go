@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Does an import find the variables that the function's own code has set before, in every kind of start?
@@ -56,7 +57,7 @@ var settings = map[string]setting{
 	},
 	"node": {
 		worker: func(t *testing.T) *worker {
-			requires(t, Node)
+			coretest.Requires(t, Node)
 			r := newNPMIndex(t)
 			r.add("mode", "1.0.0", nil, files{"index.js": "for (const end = Date.now() + 60; Date.now() < end;);\nexports.mode = process.env.MODE ?? null;"})
 			r.add("own", "1.0.0", nil, files{"index.js": "process.env.OWN ??= 'own'; exports.own = process.env.OWN;"})
@@ -65,7 +66,7 @@ var settings = map[string]setting{
 		more: files{"package.json": `{"dependencies":{"mode":"1.0.0","own":"1.0.0"}}`, "cfg.js": "exports.setup = () => { process.env['MO' + 'DE'] = 'x'; };", "own.env": "MODE=x\n"},
 		sets: map[string]string{
 			"nothing":  "",
-			"function": "function setup() { process.env.MODE = 'x'; }\nsetup();\n",
+			"function": "function setup(file) { process.loadEnvFile(file); }\nsetup('/function/own.env');\n",
 			"file":     "require('./cfg').setup();\n",
 			"class":    "class Mine { static { process.env.MODE = 'x'; } }\n",
 			"loads":    "process.loadEnvFile('/function/own.env');\n",
@@ -75,24 +76,24 @@ var settings = map[string]setting{
 		with: func(before, after string, learned bool) files {
 			imports := "const { mode } = require('mode'), { own } = require('own');\n"
 			if learned {
-				imports = "const [{ mode }, { own }] = ['mode', 'own'].map((name) => require(name));\n"
+				imports = "let mode, own;\nif (process.env.HOME) [mode, own] = [require('mode').mode, require('own').own];\n"
 			}
 			return files{"index.js": before + imports + after + "exports.handler = async () => [mode, own];\n"}
 		},
 	},
 	"ruby": {
 		worker: func(t *testing.T) *worker {
-			requires(t, Runtime("ruby"))
+			coretest.Requires(t, Runtime("ruby"))
 			t.Setenv("PIPSQUEAK_GEM_SOURCE", gemIndex(t, []gem{{"mode", "1.0.0", "", files{"lib/mode.rb": "sleep 0.06\nMODE = ENV['MODE']\n"}}, {"own", "1.0.0", "", files{"lib/own.rb": "ENV['OWN'] ||= 'own'\nOWN = ENV['OWN']\n"}}}))
 			return startWorker(t, t.TempDir())
 		},
-		more: files{"cfg.rb": "module Cfg\n  def self.setup = ENV['MODE'] = 'x'\nend\nclass Base\n  def self.inherited(_) = Cfg.setup\nend\n"},
+		more: files{"cfg.rb": "module Cfg\n  def self.setup\n    environment = ENV\n    environment['MODE'] = 'x'\n  end\nend\nclass Base\n  def self.inherited(_) = Cfg.setup\nend\n"},
 		sets: map[string]string{
 			"nothing":  "",
 			"function": "require 'cfg'\nCfg.setup\n",
 			"class":    "require_relative 'cfg'\nclass Mine < Base; end\n",
 			"block":    "require 'cfg'\n1.times { Cfg.setup }\n",
-			"eval":     "eval(\"ENV['MO' + 'DE'] = 'x'\")\n",
+			"another":  "environment = ENV\nenvironment['MO' + 'DE'] = 'x'\n",
 		},
 		demands: "raise KeyError, 'MODE' unless MODE\n",
 		refuses: "raise KeyError, 'MODE' if MODE\n",
@@ -107,7 +108,7 @@ var settings = map[string]setting{
 }
 
 // TestSets deploys functions that set a variable in ways that only an import of their handler shows, beside
-// one that does not and whose zygote has the packages: deployed as usual, anew, by force, with a wait for the
+// one that does not and whose zygote has the packages: deployed as usual, again, by force, with a wait for the
 // zygote, and by a worker that did not look.
 func TestSets(t *testing.T) {
 	system(t)
@@ -191,7 +192,7 @@ func unwatch(t *testing.T, path string) {
 	if err == nil {
 		err = json.Unmarshal(text, &record)
 	}
-	for _, key := range []string{"watched", "changes", "apart", "aside"} {
+	for _, key := range []string{"watched", "sets", "changes", "apart", "aside"} {
 		delete(record, key)
 	}
 	if err == nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Do signatures, bills of materials, vulnerabilities and locks protect a deploy?
@@ -105,7 +106,7 @@ func TestBill(t *testing.T) {
 // TestVulnerabilities: a deploy warns of a known vulnerability, and is refused when the operator wants that; what is deployed stays.
 func TestVulnerabilities(t *testing.T) {
 	system(t)
-	requires(t, Node)
+	coretest.Requires(t, Node)
 	dir := t.TempDir()
 	database := filepath.Join(dir, "one.json")
 	if err := os.WriteFile(database, []byte(`{"id":"GHSA-test","aliases":["CVE-2099-1"],"severity":[{"type":"CVSS_V3","score":"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}],
@@ -116,7 +117,7 @@ func TestVulnerabilities(t *testing.T) {
 	f := files{"index.js": nodeEcho, "package.json": `{"dependencies":{"isarray":"2.0.4"}}`}
 	w.deploy(t, "vulnerable", f)
 	fixed := files{"index.js": nodeEcho, "package.json": `{"dependencies":{"isarray":"2.0.5"}}`}
-	w.deploy(t, "mended", fixed)
+	w.deploy(t, "repaired", fixed)
 	const want = "isarray==2.0.4: CVE-2099-1 (GHSA-test), critical 9.8, fixed in 2.0.5"
 	if out, stderr, err := w.command(t, "", "describe", "vulnerable"); err != nil || !strings.Contains(out, want) {
 		t.Errorf("describe: %v %s %s", err, stderr, out)
@@ -185,7 +186,7 @@ func TestFalseLock(t *testing.T) {
 		}, "&upstream=libbad1", []string{"&upstream=good"}, true},
 	} {
 		t.Run(test.language, func(t *testing.T) {
-			requires(t, Runtime(test.program))
+			coretest.Requires(t, Runtime(test.program))
 			f, command := test.publish(t, test.function)
 			data := t.TempDir()
 			start := func(flags ...string) *worker {

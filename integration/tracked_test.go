@@ -2,10 +2,12 @@ package integration
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -113,4 +115,111 @@ func untrackable(t *testing.T, name string) string {
 		return "is a compiled program"
 	}
 	return ""
+}
+
+// TestTrackedWords holds that no text has a word that the project has a usual one for.
+func TestTrackedWords(t *testing.T) {
+	for _, name := range tracked(t) {
+		if name == "integration/rule_words_test.go" {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join("..", name))
+		if err != nil {
+			if info, gone := os.Stat(filepath.Join("..", name)); gone != nil || info.IsDir() {
+				continue // removed, or a link
+			}
+			t.Fatal(err)
+		}
+		for _, problem := range refused(string(text)) {
+			t.Errorf("%s:%s", name, problem)
+		}
+	}
+	if found := refused(twoRefused); len(found) != 2 {
+		t.Errorf("of two refused words, these are found: %q", found)
+	}
+}
+
+// makeLines and makeColumns bound the Makefile and the files that it includes: a target's dependencies are read at a glance.
+const makeLines, makeColumns = 120, 140
+
+// TestTrackedMakefiles holds that the Makefile is short, and names no driver: each says in its own driver.mk how it is built.
+func TestTrackedMakefiles(t *testing.T) {
+	seen := 0
+	for _, name := range tracked(t) {
+		if name != "Makefile" && filepath.Ext(name) != ".mk" {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join("..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		for _, problem := range unreadable(name, string(text)) {
+			t.Errorf("%s %s", name, problem)
+		}
+	}
+	if seen < 4 {
+		t.Errorf("only %d makefiles: the list is broken", seen)
+	}
+	long := strings.Repeat("all:\n", makeLines-1) + strings.Repeat("x", makeColumns+1) + "\n"
+	if problems := unreadable("Makefile", long+"bin/driver-python: drivers/python/main.go\n"); len(problems) != 4 {
+		t.Errorf("a Makefile that is too long, too wide and names a driver twice has the problems %q", problems)
+	}
+}
+
+// namesDriver is how the Makefile would know of one driver.
+var namesDriver = regexp.MustCompile(`drivers?[/-][a-z]+`)
+
+// unreadable returns what is wrong with the text of a makefile.
+func unreadable(name, text string) (problems []string) {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if len(lines) > makeLines {
+		problems = append(problems, fmt.Sprintf("has %d lines, more than %d: say how a part is built in the part's own folder", len(lines), makeLines))
+	}
+	for i, line := range lines {
+		if len(line) > makeColumns {
+			problems = append(problems, fmt.Sprintf("line %d has more than %d columns", i+1, makeColumns))
+		}
+		if name != "Makefile" {
+			continue
+		}
+		for _, driver := range namesDriver.FindAllString(line, -1) {
+			problems = append(problems, fmt.Sprintf("line %d names %s: its driver.mk can say that", i+1, driver))
+		}
+	}
+	return problems
+}
+
+// TestTrackedMakefileTakesDrivers holds that a new language is a new folder: no other line changes.
+func TestTrackedMakefileTakesDrivers(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range tracked(t) {
+		if name == "Makefile" || filepath.Ext(name) == ".mk" {
+			text, err := os.ReadFile(filepath.Join("..", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			writeTracked(t, filepath.Join(dir, name), string(text))
+		}
+	}
+	writeTracked(t, filepath.Join(dir, "drivers/perl/driver.mk"), "build: $(BIN)/pipsqueak-driver-perl $(LIBEXEC)/perl/loop.pl\n"+
+		"$(LIBEXEC)/perl/loop.pl:\n\tcp drivers/perl/loop.pl $@\nPACKAGES += perl5:libperl-dev\n")
+	plan := exec.CommandContext(t.Context(), "make", "-nk", "build", "BIN=/b")
+	plan.Dir = dir
+	out, _ := plan.CombinedOutput() // it fails for the other drivers, whose files are not there
+	for _, want := range []string{"-o /b/pipsqueak-driver-perl ./drivers/perl\n", "cp drivers/perl/loop.pl /b/libexec/perl/loop.pl\n", " perl5:libperl-dev"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("make -nk build does not run %q:\n%s", want, out)
+		}
+	}
+}
+
+func writeTracked(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }

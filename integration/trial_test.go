@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Can code that does not work take the place of code that does?
@@ -14,7 +15,7 @@ import (
 // broken are functions whose handler cannot be imported, for each language, and what a person who deploys them has to be told: above all where.
 var broken = []struct {
 	language string
-	needs    []need
+	needs    []coretest.Need
 	works    files // answers 1
 	cases    map[string]brokenCode
 }{
@@ -31,7 +32,7 @@ var broken = []struct {
 		"memory":            {handlerFile("held = b'x' * (200 << 20)\n").with("pipsqueak.yaml", "memory_mb: 64\n"), []string{"memory limit", "64 MiB"}},
 		"hangs":             {handlerFile("import time\ntime.sleep(600)\n").with("pipsqueak.yaml", "timeout_ms: 500\n"), []string{"longer than 10s"}},
 	}},
-	{"node", []need{Node}, files{"index.js": "exports.handler = async () => 1;\n"}, map[string]brokenCode{
+	{"node", []coretest.Need{Node}, files{"index.js": "exports.handler = async () => 1;\n"}, map[string]brokenCode{
 		"syntax":         {files{"index.js": "// a comment\nconst x = ;\n"}, []string{"SyntaxError", "index.js:2"}},
 		"syntax esm":     {files{"index.mjs": "// a comment\nconst x = ;\n"}, []string{"SyntaxError", "index.mjs:2"}},
 		"no handler":     {files{"index.js": "exports.handle = async () => 2;\n"}, []string{`"handler"`, "index"}},
@@ -39,13 +40,13 @@ var broken = []struct {
 		"not listed esm": {files{"index.mjs": "\nimport 'nowhere-to-be-found';\n"}, []string{"nowhere-to-be-found", "index.mjs"}},
 		"raises":         {files{"index.js": "console.log('before it fell');\nnull.x;\n"}, []string{"TypeError", "index.js:2", "before it fell"}},
 	}},
-	{"ruby", []need{Runtime("ruby")}, files{"handler.rb": "def handler(event:, context:) = 1\n"}, map[string]brokenCode{
+	{"ruby", []coretest.Need{Runtime("ruby")}, files{"handler.rb": "def handler(event:, context:) = 1\n"}, map[string]brokenCode{
 		"syntax":     {files{"handler.rb": "# a comment\ndef handler(event:, context:)\n  1 +\nend\n"}, []string{"SyntaxError", "handler.rb:4"}},
 		"no handler": {files{"handler.rb": "def handle(event:, context:) = 2\n"}, []string{"handler", "handler.rb"}},
 		"not listed": {files{"handler.rb": "\nrequire 'nowhere_to_be_found'\n"}, []string{"nowhere_to_be_found", "handler.rb:2"}},
 		"raises":     {files{"handler.rb": "puts 'before it fell'\nraise KeyError, 'no key'\n"}, []string{"KeyError: no key", "handler.rb:2", "before it fell"}},
 	}},
-	{"native", []need{Runtime("c++")}, files{"handler.c": echoC}, map[string]brokenCode{
+	{"native", []coretest.Need{Runtime("c++")}, files{"handler.c": echoC}, map[string]brokenCode{
 		"crashes":         {files{"handler.cc": "#include <pipsqueak.hpp>\n" + strings.TrimPrefix(echoC, "#include <pipsqueak.h>\n") + "int *volatile nothing = nullptr; int n = *nothing;\n"}, []string{"SIGSEGV"}},
 		"bootstrap exits": {files{"bootstrap*": "#!/bin/sh\necho before it fell\nexit 3\n"}, []string{"code 3", "before it fell"}},
 	}},
@@ -61,7 +62,7 @@ func TestBrokenCodeReplacesNothing(t *testing.T) {
 	system(t)
 	for _, l := range broken {
 		t.Run(l.language, func(t *testing.T) {
-			requires(t, l.needs...)
+			coretest.Requires(t, l.needs...)
 			w := shared(t)
 			name := "broken-" + l.language
 			before := w.deploy(t, name, l.works)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Does a deploy name the host that could not be reached, in every language?
@@ -23,10 +24,10 @@ var wanting = map[string]struct {
 }
 
 // TestUnreachedRegistries: a deploy whose packages cannot be fetched says which host it was, without credentials, what it or the proxy before it said, and
-// what to do; it is the worker's to mend.
+// what to do; it is the worker's to fix.
 func TestUnreachedRegistries(t *testing.T) {
 	system(t)
-	requires(t, Runtime("node"), Runtime("ruby"))
+	coretest.Requires(t, Runtime("node"), Runtime("ruby"))
 	failing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusBadGateway) }))
 	t.Cleanup(failing.Close)
 	address := failing.Listener.Addr().String()

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/conform"
 )
 
 // What the program exits with.
@@ -25,7 +25,7 @@ const (
 	exitUsage  = 2 // the command line was not understood
 )
 
-// errFailed says that the report tells what is wrong.
+// errFailed is the error of a run whose report names the failures.
 var errFailed = errors.New("the driver does not keep the protocol")
 
 func main() {
@@ -92,27 +92,27 @@ It exits with 0 if no case failed, 1 if one did, and 2 if the command line was n
 	}
 	root.RunE = func(cmd *cobra.Command, args []string) error {
 		if *clauses {
-			return drivertest.WriteClauses(out)
+			return conform.WriteClauses(out)
 		}
 		if user := os.Geteuid(); user != 0 {
 			return fmt.Errorf("it makes sandboxes, for which it needs root, and you are user %d: run it with sudo", user)
 		}
-		options := drivertest.Options{Program: args[0], Handlers: *handlers, Runtime: core.RuntimeID(*runtime)}
+		options := conform.Options{Program: args[0], Handlers: *handlers, Runtime: core.RuntimeID(*runtime)}
 		return examine(cmd.Context(), options, regexp.MustCompile(*only), *format, out)
 	}
 	return root
 }
 
 // examine runs the cases and writes the report, as text while they run.
-func examine(ctx context.Context, options drivertest.Options, only *regexp.Regexp, format string, out io.Writer) (err error) {
-	kit, err := drivertest.Open(options)
+func examine(ctx context.Context, options conform.Options, only *regexp.Regexp, format string, out io.Writer) (err error) {
+	kit, err := conform.Open(options)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, kit.Close()) }()
 	began := time.Now()
-	report := drivertest.Report{Driver: options.Program}
-	for _, c := range drivertest.Cases() {
+	report := conform.Report{Driver: options.Program}
+	for _, c := range conform.Cases() {
 		if !only.MatchString(c.Name) {
 			continue
 		}
@@ -132,7 +132,7 @@ func examine(ctx context.Context, options drivertest.Options, only *regexp.Regex
 	if err := write(out); err != nil {
 		return err
 	}
-	if report.Count(drivertest.Failed) > 0 {
+	if report.Count(conform.Failed) > 0 {
 		return errFailed
 	}
 	return nil

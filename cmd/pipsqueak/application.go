@@ -19,7 +19,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/signing"
 )
 
-// deployApplication deploys the functions of an application together, and tells of it unless it is wanted as JSON.
+// deployApplication deploys the functions of an application together, and reports the result unless it is wanted as JSON.
 func (p *program) deployApplication(cmd *cobra.Command, name string, parts []bundle.Part, keys []*signing.Key, options url.Values, asJSON bool) error {
 	began := p.now()
 	form, err := newForm(cmd.Context(), parts, keys)
@@ -29,7 +29,7 @@ func (p *program) deployApplication(cmd *cobra.Command, name string, parts []bun
 	defer form.Close()
 	for _, part := range parts {
 		if !asJSON {
-			p.tellLeftOut(part.Dir)
+			p.reportLeftOut(part.Dir)
 		}
 	}
 	show := p.progress()
@@ -44,17 +44,17 @@ func (p *program) deployApplication(cmd *cobra.Command, name string, parts []bun
 	fmt.Fprintf(p.out, "deployed the application %s: %s, in %s\n", deployed.Name, core.Count(len(deployed.Functions), "function", "functions"), p.took(began))
 	rows := [][]string{}
 	for _, f := range deployed.Functions {
-		p.tellUnready(f, options)
+		p.reportUnready(f, options)
 		rows = append(rows, []string{"  " + f.Name, "version " + strconv.Itoa(f.Version), string(f.Runtime), core.Count(len(f.Packages), "package", "packages")})
 	}
 	if err := p.table(rows); err != nil || len(deployed.Removed) == 0 {
 		return err
 	}
-	return p.tellRemoved(name, deployed.Removed, ", not listed any more")
+	return p.reportRemoved(name, deployed.Removed, ", not listed any more")
 }
 
-// tellRemoved says which functions of an application were removed.
-func (p *program) tellRemoved(application string, functions []string, why string) error {
+// reportRemoved names the functions of an application that were removed.
+func (p *program) reportRemoved(application string, functions []string, why string) error {
 	_, err := fmt.Fprintf(p.out, "removed %s of the application %s%s\n", strings.Join(functions, ", "), application, why)
 	return err
 }

@@ -9,7 +9,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// crawled tells a person who waits how far a scan of many archives is: on a terminal in one line that changes, elsewhere in a line now and then.
+// crawled shows a waiting person the progress of a scan of many archives: on a terminal in one line that
+// changes, elsewhere in a line now and then.
 type crawled struct {
 	out      io.Writer
 	terminal bool

@@ -53,7 +53,7 @@ for newer ones. 'pipsqueak lock' writes them into the directory, for a repositor
 	}
 	name := cmd.Flags().String("name", "", "`NAME` of the function or application")
 	keys := cmd.Flags().StringArray("sign", nil, "sign with the private `KEY` in this file, as 'pipsqueak keygen' makes it; may be repeated for several keys")
-	anew := cmd.Flags().Bool("anew", false, "resolve the packages again, and build again, even if nothing has changed")
+	again := cmd.Flags().Bool("anew", false, "resolve the packages again, and build again, even if nothing has changed")
 	force := cmd.Flags().Bool("force", false, "deploy without importing the handler first")
 	wait := cmd.Flags().String("wait", "ready", "wait until the function is `ready` to fork, or only deployed")
 	as := formatFlag(cmd)
@@ -71,7 +71,7 @@ for newer ones. 'pipsqueak lock' writes them into the directory, for a repositor
 			return err
 		}
 		options := url.Values{"wait": {*wait}}
-		for name, given := range map[string]bool{"anew": *anew, "force": *force} {
+		for name, given := range map[string]bool{"anew": *again, "force": *force} {
 			if given {
 				options.Set(name, "true")
 			}
@@ -88,14 +88,14 @@ for newer ones. 'pipsqueak lock' writes them into the directory, for a repositor
 	return cmd
 }
 
-// tellUnready says why the first start of a function will be no fork, when the deploy has waited for that.
-func (p *program) tellUnready(f core.Function, options url.Values) {
+// reportUnready prints why the first start of a function will be no fork, when the deploy has waited for one.
+func (p *program) reportUnready(f core.Function, options url.Values) {
 	if f.Unready != "" && options.Get("wait") == "ready" {
 		fmt.Fprintf(p.err, "the first start of %s is not going to be a fork: %s\n", f.Name, f.Unready)
 	}
 }
 
-// deployPart deploys one function, and tells of it unless quiet is wanted.
+// deployPart deploys one function, and reports the result if tell is true.
 func (p *program) deployPart(cmd *cobra.Command, part bundle.Part, keys []*signing.Key, options url.Values, tell bool) (core.Function, error) {
 	began := p.now()
 	server := p.client()
@@ -111,7 +111,7 @@ func (p *program) deployPart(cmd *cobra.Command, part bundle.Part, keys []*signi
 	}
 	defer archive.Close()
 	if tell {
-		p.tellLeftOut(part.Dir)
+		p.reportLeftOut(part.Dir)
 	}
 	show := p.progress()
 	f, err := server.Deploy(cmd.Context(), part.Name, options, show.upload(archive), show.step)
@@ -119,14 +119,15 @@ func (p *program) deployPart(cmd *cobra.Command, part bundle.Part, keys []*signi
 	if err != nil || !tell {
 		return f, err
 	}
-	p.tellUnready(f, options)
+	p.reportUnready(f, options)
 	_, err = fmt.Fprintf(p.out, "deployed %s version %d: %s, %s, in %s\n",
 		f.Name, f.Version, f.Runtime, core.Count(len(f.Packages), "package", "packages"), p.now().Sub(began).Round(10*time.Millisecond))
 	return f, err
 }
 
-// tellLeftOut says which files with secrets are not deployed, and which directories that are made anew.
-func (p *program) tellLeftOut(dir string) {
+// reportLeftOut prints the files with secrets that are not deployed, and the directories that the deploy
+// makes itself.
+func (p *program) reportLeftOut(dir string) {
 	if secrets := secretsLeftOut(dir); len(secrets) > 0 {
 		fmt.Fprintf(p.err, "left out %s: variables of the function belong under env in %s; '!%s' in %s deploys the file\n",
 			strings.Join(secrets, ", "), bundle.SettingsFile, secrets[0], bundle.IgnoreFile)
@@ -138,15 +139,16 @@ func (p *program) tellLeftOut(dir string) {
 	}
 }
 
-// partsOf returns the functions to deploy from a path: one without settings of ours, or those of an application, which has a name then, with the place
-// of each on this machine. The name of a function is empty when the server is to find one in the archive.
+// partsOf returns the functions to deploy from a path, each with its place on this machine, and the name of
+// the application if they are one's. The name of a function is empty when the server is to find it in the
+// archive.
 func partsOf(ctx context.Context, path, name string) (application string, parts []bundle.Part, err error) {
 	one := []bundle.Part{{Name: name, Dir: path}}
 	if !isDir(path) {
 		if name == "" {
 			one[0].Name = nameOfArchive(ctx, path)
 		}
-		return "", one, nil // openArchive tells of an error
+		return "", one, nil // openArchive reports an error
 	}
 	called := path
 	if whole, err := filepath.Abs(path); err == nil {
@@ -158,8 +160,12 @@ func partsOf(ctx context.Context, path, name string) (application string, parts 
 		case err != nil:
 			return "", one, nil //nolint:nilerr // the server's to say
 		case len(settings.Functions) > 0:
+			application = cmp.Or(name, settings.Name, called)
 			parts, err := placed(path, settings.Functions)
-			return cmp.Or(name, settings.Name, called), parts, err
+			for i := range parts {
+				parts[i].Name = core.FullName(parts[i].Name, core.Namespace(application))
+			}
+			return application, parts, err
 		case settings.Name != "":
 			return "", one, nil
 		}
@@ -168,7 +174,8 @@ func partsOf(ctx context.Context, path, name string) (application string, parts 
 	return "", one, nil
 }
 
-// nameOfArchive returns the name of an archive's file, or nothing when the archive has a name of its own or cannot be read: the server says so.
+// nameOfArchive returns the name of an archive's file. It returns nothing when the archive itself has a name,
+// or cannot be read: the server reports that.
 func nameOfArchive(ctx context.Context, path string) string {
 	file, err := os.Open(path)
 	if err != nil {
@@ -209,7 +216,7 @@ func placed(dir string, parts []bundle.Part) ([]bundle.Part, error) {
 	return parts, nil
 }
 
-// openArchive opens an archive, or a directory as one that is made while it is read. The caller closes it.
+// openArchive opens an archive. A directory is packed while it is read. The caller closes the archive.
 func openArchive(part bundle.Part) (io.ReadCloser, error) {
 	wrong := func(err error) error {
 		return core.Errorf(core.KindInvalid, core.FaultCaller, "cannot deploy %s: %w", part.Dir, err)

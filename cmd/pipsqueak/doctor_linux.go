@@ -49,8 +49,8 @@ func (p *program) printChecks(found []core.Finding, asJSON bool) error {
 	var rows [][]string
 	for _, c := range found {
 		rows = append(rows, []string{string(c.Status), c.Name, c.Detail})
-		if c.Mend != "" && c.Status != core.StatusOK {
-			rows = append(rows, []string{"", "", "→ " + c.Mend})
+		if c.Fix != "" && c.Status != core.StatusOK {
+			rows = append(rows, []string{"", "", "→ " + c.Fix})
 		}
 	}
 	return table(p.out, rows)

@@ -36,7 +36,7 @@ const (
 
 var sdks = []string{sdkGo, sdkPython}
 
-// newDriver is what its templates are filled with.
+// newDriver has the values of the templates.
 type newDriver struct {
 	Language string
 	SDK      string
@@ -68,7 +68,7 @@ The driver itself is written in Go, or with --sdk python in Python. In Go it is 
 Pipsqueak's module, from the checkout that contains this program or that --source names, or else at
 the version of this program. In Python it has a copy of the SDK. DIR must not exist; by default it
 is pipsqueak-driver-LANGUAGE here.`,
-		Example: "  pipsqueak driver new perl\n  cd pipsqueak-driver-perl && make build && sudo make check\n  pipsqueak driver new tcl --sdk python",
+		Example: "  pipsqueak driver new perl\n  cd pipsqueak-driver-perl && sudo make check\n  pipsqueak driver new tcl --sdk python",
 		Args:    cobra.RangeArgs(1, 2),
 	}
 	sdk := cmd.Flags().String("sdk", sdkGo, "`LANGUAGE` that the driver itself is written in: "+strings.Join(sdks, " or "))
@@ -196,7 +196,7 @@ func (d newDriver) copyFiles(dir string, files fs.FS) error {
 		}
 		target, isTemplate := strings.CutSuffix(name, ".txt")
 		if isTemplate {
-			if text, err = d.fill(string(text)); err != nil {
+			if text, err = fill(string(text), d); err != nil {
 				return err
 			}
 		}
@@ -205,12 +205,12 @@ func (d newDriver) copyFiles(dir string, files fs.FS) error {
 }
 
 // fill fills a template. Its delimiters are [[ and ]], which Go's code has no use for.
-func (d newDriver) fill(text string) ([]byte, error) {
+func fill(text string, with any) ([]byte, error) {
 	parsed, err := template.New("").Delims("[[", "]]").Parse(text)
 	if err != nil {
 		return nil, err
 	}
 	var filled bytes.Buffer
-	err = parsed.Execute(&filled, d)
+	err = parsed.Execute(&filled, with)
 	return filled.Bytes(), err
 }

@@ -24,9 +24,10 @@ func (p *program) list() *cobra.Command {
 		GroupID: groupFunctions,
 		Args:    cobra.NoArgs,
 	}
+	namespace := cmd.Flags().String("namespace", "", "list only the functions of the namespace `NAME`")
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		functions, err := p.client().Functions(cmd.Context())
+		functions, err := p.client().FunctionsIn(cmd.Context(), *namespace)
 		if err != nil {
 			return err
 		}
@@ -142,8 +143,12 @@ func (p *program) describeRows(f core.Function) [][]string {
 		{"instances", "at most " + strconv.Itoa(f.Limits.MaxInstances)},
 		{"idle timeout", humanDuration(f.Limits.IdleTimeout)},
 		{"reuse", reuse},
+		{"network", cmp.Or(string(f.Network), string(core.NetworkNone))},
 		{"ready", cmp.Or(prefixed("not to fork: ", f.Unready), "to fork")},
 	}...)
+	if f.Public {
+		rows = append(rows, []string{"access", "public: anybody may invoke it"})
+	}
 	if len(f.Signers) > 0 {
 		rows = append(rows, []string{"signed by", strings.Join(f.Signers, ", ")})
 	}
@@ -154,10 +159,19 @@ func (p *program) describeRows(f core.Function) [][]string {
 		}
 	}
 	var env []string
-	for _, key := range slices.Sorted(maps.Keys(f.Env)) {
-		env = append(env, key+"="+f.Env[key])
+	for _, v := range variablesOf(f) {
+		env = append(env, v.Name+"="+v.Value)
 	}
 	several("env", env)
+	var secrets []string
+	for _, s := range f.Secrets {
+		secrets = append(secrets, s.Name+" as "+cmp.Or(s.Env, core.SecretsDir+"/"+s.File))
+	}
+	several("secrets", secrets)
+	several("egress", f.Egress)
+	if f.Storage != nil {
+		rows = append(rows, []string{"storage", fmt.Sprintf("%s at %s, %s", f.StorageName(), f.Storage.Path, humanBytes(f.Storage.Size))})
+	}
 	if len(f.Imports) > 0 {
 		rows = append(rows, []string{"imports", strings.Join(f.Imports, ", ")})
 	}
@@ -198,7 +212,7 @@ func (p *program) remove() *cobra.Command {
 			err := p.client().Remove(cmd.Context(), name)
 			if core.IsKind(err, core.KindNotFound) {
 				if removed, failed := p.client().RemoveApplication(cmd.Context(), name); failed == nil {
-					return p.tellRemoved(name, removed, "")
+					return p.reportRemoved(name, removed, "")
 				} else if !core.IsKind(failed, core.KindNotFound) {
 					return failed
 				}
@@ -249,23 +263,30 @@ stream "worker": why an event failed, with the exception, its stack and its caus
 	return cmd
 }
 
-// moment is a flag for a time, or for how long ago it was.
+// moment is a flag for a time, or for how long ago it was, or ahead in how long it will be.
 type moment struct {
-	now  func() time.Time
-	text string
-	at   time.Time
+	now   func() time.Time
+	ahead bool
+	text  string
+	at    time.Time
 }
 
 func (m *moment) Type() string   { return "TIME" }
 func (m *moment) String() string { return m.text }
 
 func (m *moment) Set(text string) (err error) {
-	var ago age
-	if err := ago.Set(text); err == nil {
-		m.text, m.at = text, m.now().Add(-time.Duration(ago))
+	var away age
+	if err := away.Set(text); err == nil {
+		m.text, m.at = text, m.now().Add(-time.Duration(away))
+		if m.ahead {
+			m.at = m.now().Add(time.Duration(away))
+		}
 		return nil
 	}
-	if m.at, err = time.Parse(time.RFC3339, text); err != nil {
+	if m.at, err = time.Parse(time.RFC3339, text); err != nil && m.ahead {
+		return errors.New("it is a time, such as 2027-01-02T03:04:05Z, or in how long it will be, such as 12h or 90d")
+	}
+	if err != nil {
 		return errors.New("it is a time, such as 2026-01-02T03:04:05Z, or how long ago it was, such as 10m or 2d")
 	}
 	m.text = text

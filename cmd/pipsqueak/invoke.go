@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 	"github.com/pipsqueak-faas/pipsqueak/gateway/client"
 )
 
@@ -26,10 +27,15 @@ if that is piped, and {} otherwise.
 
 With -v the kind of start and the time of every phase go to standard error; with -o json they are
 printed with the result. If the handler raises, its exception and stack go to standard error and the
-exit status is 1.`,
+exit status is 1.
+
+With --local NAME is a directory. Its function is run in a sandbox of this machine without a server,
+for which you have to be root, and what it prints goes to standard error. Packages are kept for the
+next time.`,
 		Example: `  pipsqueak invoke hello '{"name": "pip"}'
   pipsqueak invoke hello -d @event.json -v
-  echo '{"name": "pip"}' | pipsqueak invoke hello`,
+  echo '{"name": "pip"}' | pipsqueak invoke hello
+  sudo pipsqueak invoke --local hello -d @hello/event.json`,
 		GroupID:           groupFunctions,
 		ValidArgsFunction: p.completeFunction,
 	}
@@ -41,6 +47,7 @@ exit status is 1.`,
 		return cobra.RangeArgs(1, 2)(cmd, args)
 	}
 	verbose := cmd.Flags().BoolP("verbose", "v", false, "show the kind of start and the phases")
+	local := cmd.Flags().Bool("local", false, "run the function of a directory here, without a server")
 	as := formatFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
@@ -53,11 +60,22 @@ exit status is 1.`,
 		if err != nil {
 			return err
 		}
-		i, err := p.client().Invoke(cmd.Context(), args[0], bytes.NewReader(event))
+		var i client.Answer
+		if *local {
+			var part bundle.Part
+			if part, err = p.onePart(cmd.Context(), args[0], ""); err == nil {
+				i, err = p.invokeLocal(cmd, part, event)
+			}
+		} else {
+			i, err = p.client().Invoke(cmd.Context(), args[0], bytes.NewReader(event))
+		}
 		if *verbose && i.Start != "" {
 			if err := table(p.err, answerRows(i)); err != nil {
 				return err
 			}
+		}
+		if err != nil && core.AsError(err).Fault == core.FaultHandler && i.RequestID != "" && !*local {
+			return logged{err, args[0], i.RequestID}
 		}
 		if err != nil {
 			return err
@@ -80,7 +98,7 @@ func answerRows(a client.Answer) [][]string {
 	return rows
 }
 
-// isFile tells whether an event that is no JSON is the name of a file.
+// isFile reports whether an event that is no JSON is the name of a file.
 func isFile(event string) bool {
 	info, err := os.Stat(event)
 	return err == nil && info.Mode().IsRegular() && !json.Valid([]byte(event))

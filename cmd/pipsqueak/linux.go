@@ -6,8 +6,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// needLinux returns the commands that make sandboxes as they are on another system, by the name that Go has for it: each says what it needs,
-// whatever it is called with.
+// needLinux returns, for another system than Linux, the commands that make sandboxes. Each fails, whatever
+// its arguments, and says what it needs; system is Go's name for the system.
 func needLinux(system string) []*cobra.Command {
 	var all []*cobra.Command
 	for _, command := range []struct{ name, short string }{

@@ -59,7 +59,7 @@ function's directory gets its own lock.`,
 	}
 }
 
-// lockPart writes the lock of one function, and tells what has changed.
+// lockPart writes the lock of one function, and reports what has changed.
 func (p *program) lockPart(cmd *cobra.Command, part bundle.Part) error {
 	archive, err := openArchive(part)
 	if err != nil {
@@ -86,7 +86,7 @@ func (p *program) lockPart(cmd *cobra.Command, part bundle.Part) error {
 	return err
 }
 
-// readLock reads the lock that there was. One that cannot be understood is about to be replaced, and is none.
+// readLock reads the earlier lock. One that cannot be understood is about to be replaced, and counts as none.
 func readLock(file string) (lock core.Lock, err error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -99,8 +99,15 @@ func readLock(file string) (lock core.Lock, err error) {
 	return lock, nil
 }
 
-// writeLock writes the lock and the files beside it, of which it says nothing more.
+// writeLock writes the lock and the files beside it, of which it says nothing more. Their names come from a
+// server: one that is no plain name of a file is refused, before anything is written.
 func writeLock(dir string, lock core.Lock) error {
+	for name := range lock.Files {
+		if !filepath.IsLocal(name) || filepath.Base(name) != name || name == "." || name == bundle.LockFile {
+			return core.Errorf(core.KindInvalid, core.FaultWorker,
+				"the server's lock has a file %q, which does not belong beside the manifests of %s: nothing was written; do not trust this server", name, dir)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(lock.Files)) {
 		file := filepath.Join(dir, name)
 		if _, err := os.Lstat(file); err == nil {
@@ -135,7 +142,7 @@ func replace(file string, data []byte) error {
 	return nil
 }
 
-// changes tells in a line each what is different: "+ name 2", "- name 1", "~ name 1 → 2".
+// changes returns the differences, one a line: "+ name 2", "- name 1", "~ name 1 → 2".
 func changes(before, after []core.Locked) []string {
 	versions := func(packages []core.Locked) map[string]string {
 		all := map[string][]string{}

@@ -20,12 +20,18 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	context.AfterFunc(ctx, stop)
 	p := &program{
-		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		in: os.Stdin, out: os.Stdout, err: os.Stderr, screen: os.Stderr,
 		terminal: isatty.IsTerminal(os.Stderr.Fd()) && os.Getenv("TERM") != "dumb",
 		piped:    isPiped(os.Stdin),
 		user:     os.Geteuid(),
 		wide:     !isatty.IsTerminal(os.Stdout.Fd()),
 		now:      time.Now,
+	}
+	if isatty.IsTerminal(os.Stdout.Fd()) {
+		p.out = forTerminal(p.out)
+	}
+	if isatty.IsTerminal(os.Stderr.Fd()) {
+		p.err = forTerminal(p.err)
 	}
 	p.attach()
 	os.Exit(p.run(ctx, os.Args[1:]))

@@ -50,7 +50,7 @@ func (p *program) printJSON(value any) error {
 	return encoder.Encode(value)
 }
 
-// lineWidth is what every terminal has.
+// lineWidth is the number of columns that every terminal has.
 const lineWidth = 80
 
 // table prints rows in columns on standard output: on a terminal such that they fit, for which the longest cells are shortened, and else in full.
@@ -118,8 +118,8 @@ func table(out io.Writer, rows [][]string) error {
 	return nil
 }
 
-// size is a number of bytes on the command line: 512M, 2G, 1.5GiB, 4096B. Units are powers of 1024. A number without a unit is refused: nobody knows whether
-// who writes 512 means bytes.
+// size is a number of bytes on the command line: 512M, 2G, 1.5GiB, 4096B. Units are powers of 1024. A number
+// without a unit is refused, because some people who write 512 mean megabytes.
 type size int64
 
 const units = "KMGTP"

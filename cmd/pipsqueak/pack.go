@@ -24,9 +24,10 @@ type packer struct {
 	shared string
 }
 
-// pack writes the directory as a tar.gz, without what is not part of the function and what tells of the user and the machine that packed
-// it, and with those settings unless they are nil. Symbolic links that stay inside are packed as links; in place of one that leads to
-// another directory of the same repository, what it leads to is packed.
+// pack writes the directory as a tar.gz, with those settings unless they are nil. It leaves out everything
+// that is not part of the function, and everything that names the user and the machine. Symbolic links that
+// stay inside are packed as links. A link to another directory of the same repository is replaced by that
+// directory.
 func pack(out io.Writer, dir string, settings []byte) error {
 	dir, err := filepath.EvalSymlinks(dir) // a walk does not follow its root
 	if err != nil {
@@ -71,8 +72,8 @@ func repositoryOf(dir string) string {
 	}
 }
 
-// directory packs what is in a directory below a name in the archive. Roots are the directories that are being packed: the function's, and one
-// for each link that is followed to here.
+// directory packs the contents of a directory below a name in the archive. Roots are the directories that are
+// being packed: the function's, and one for each link that was followed to get here.
 func (p *packer) directory(dir, below string, roots []string, settings bool) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -12,9 +12,10 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// progress tells a person who waits how far a deploy is, with a clock. On a terminal what is going on is in a last line that changes, and each step of the
-// whole that has ended in a line of its own; those of single packages are not, for they would push everything else away. Elsewhere, in a log, there is a line for
-// the first step of each verb and for each step that has ended.
+// progress shows a waiting person the progress of a deploy, with a clock. On a terminal, the last line shows
+// the present step and changes. Each step of the whole that has ended gets a line of its own; steps of single
+// packages get none, because they would push everything else away. Elsewhere, such as in a log, the first
+// step of each verb and each step that has ended get a line.
 type progress struct {
 	out      io.Writer
 	terminal bool
@@ -22,7 +23,7 @@ type progress struct {
 	began    time.Time
 	stop     func() // the clock
 
-	mu    sync.Mutex      // the upload goes on while the server already tells of its steps
+	mu    sync.Mutex      // the upload goes on while the server already reports its steps
 	last  string          // step that is shown
 	far   string          // how far it is
 	seen  map[string]bool // verbs that have had their line, when it is not a terminal
@@ -32,7 +33,7 @@ type progress struct {
 
 // progress returns a progress that begins now. The caller calls clear.
 func (p *program) progress() *progress {
-	s := &progress{out: p.err, terminal: p.terminal, now: p.now, began: p.now(), seen: map[string]bool{}, stop: func() {}}
+	s := &progress{out: p.screen, terminal: p.terminal, now: p.now, began: p.now(), seen: map[string]bool{}, stop: func() {}}
 	if s.terminal {
 		ticker, done := time.NewTicker(time.Second), make(chan struct{})
 		s.stop = sync.OnceFunc(func() { ticker.Stop(); close(done) })
@@ -50,7 +51,7 @@ func (p *program) progress() *progress {
 	return s
 }
 
-// clock says how long it has been going on: "3.2s", "1m04s".
+// clock returns the time since the beginning: "3.2s", "1m04s".
 func (s *progress) clock() string {
 	took := s.now().Sub(s.began)
 	if took < time.Minute {
@@ -97,7 +98,7 @@ func outcome(p core.Progress) string {
 	return strings.Join(words, ", ")
 }
 
-// upload returns the archive such that reading it is shown.
+// upload returns a reader of the archive that shows how much was read.
 func (s *progress) upload(archive io.Reader) io.Reader {
 	s.show("upload", "")
 	return &uploading{archive: archive, shown: s}
@@ -173,7 +174,7 @@ func (s *progress) end(text string) {
 	}
 }
 
-// clear takes the line away again. What is still being read of an upload that was refused is not shown any more.
+// clear removes the last line. The rest of a refused upload is read without being shown.
 func (s *progress) clear() {
 	s.stop()
 	s.mu.Lock()

@@ -60,7 +60,7 @@ packages stay in quarantine.`,
 // ruleParts are the name of a package, which may begin with an @, and versions.
 var ruleParts = regexp.MustCompile(`^(pkg:\w+/@[^@<>=!~^\s]+|@?[^@<>=!~^\s]+)\s*(?:@\s*(.*)|([<>=!~^].*)|\s(v?\d.*))?$`)
 
-// readRule divides a text into a name and versions. What is no such text becomes a name, which the server refuses.
+// readRule divides a text into a name and versions. Any other text becomes a name, which the server refuses.
 func readRule(text string) core.Forbidden {
 	m := ruleParts.FindStringSubmatch(text)
 	if m == nil {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -17,7 +19,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/gateway/client"
 )
 
-// What the program exits with.
+// The exit statuses of the program.
 const (
 	exitOK     = 0
 	exitFailed = 1 // the operation was understood and did not succeed
@@ -28,10 +30,11 @@ const (
 type program struct {
 	in       io.Reader
 	out, err io.Writer
-	terminal bool // err is one, so a line of progress may be written over
-	piped    bool // in is a pipe or a file, so an event may be meant by it
-	user     int  // the user id of the process, 0 for root
-	wide     bool // out is none, so lines may be of any length
+	screen   io.Writer // where err writes to, for lines of progress that are written over
+	terminal bool      // it is one, so they may be
+	piped    bool      // in is a pipe or a file, so an event may be meant by it
+	user     int       // the user id of the process, 0 for root
+	wide     bool      // out is none, so lines may be of any length
 	now      func() time.Time
 	open     opener
 	checks   func(context.Context, workerConfig) []core.Finding
@@ -67,16 +70,32 @@ func (p *program) run(ctx context.Context, args []string) int {
 	return exitFailed
 }
 
-// refused is the error of a scan in which the policy has refused something, after that was told.
+// refused is the error of a scan in which the policy has refused something, after the report has named it.
 type refused struct{ error }
 
-// unscanned is the error of a scan that has not scanned everything. It counts more than what was refused in the rest.
+// unscanned is the error of a scan that has not scanned everything. It decides the exit status even if the
+// policy has refused something.
 type unscanned struct{ error }
 
 func (u unscanned) Unwrap() error { return u.error }
 
+// logged is the error of an event of which the function's log may have more.
+type logged struct {
+	error
+	function, request string
+}
+
+func (l logged) Unwrap() error { return l.error }
+
 // explain tells a person what went wrong, with the exception when a handler raised one.
 func (p *program) explain(err error) {
+	p.explainCause(err)
+	if l := new(logged); errors.As(err, l) {
+		fmt.Fprintf(p.err, "Run 'pipsqueak logs %s --request %s' for what it printed.\n", l.function, l.request)
+	}
+}
+
+func (p *program) explainCause(err error) {
 	fmt.Fprintf(p.err, "pipsqueak: %v\n", err)
 	var e *core.Error
 	if !errors.As(err, &e) || e.Exception == nil {
@@ -123,18 +142,15 @@ It exits with 0 on success, 1 if the operation failed, and 2 if the command line
 	root.SetOut(p.out)
 	root.SetErr(p.err)
 	root.AddGroup(&cobra.Group{ID: groupFunctions, Title: "Functions:"}, &cobra.Group{ID: groupServer, Title: "Server:"})
-	server := os.Getenv("PIPSQUEAK_SERVER")
-	if server == "" {
-		server = "http://127.0.0.1:8080"
-	}
-	root.PersistentFlags().StringVar(&p.server, "server", server, "`URL` of the server; also from PIPSQUEAK_SERVER")
-	root.AddCommand(p.deploy(), p.lock(), p.invoke(), p.list(), p.describe(), p.remove(), p.logs(), p.sbom(), p.keygen(),
-		p.tree(), p.store(), p.driver(), p.version())
+	root.PersistentFlags().StringVar(&p.server, "server", os.Getenv("PIPSQUEAK_SERVER"),
+		"`URL` of the server, http://HOST:PORT or unix:///PATH; also from PIPSQUEAK_SERVER; else the worker of "+dataDir+" if you are root, or http://127.0.0.1:8080")
+	root.AddCommand(p.deploy(), p.lock(), p.invoke(), p.init(), p.dev(), p.list(), p.describe(), p.remove(), p.env(), p.secret(), p.logs(), p.sbom(), p.keygen(),
+		p.tree(), p.namespace(), p.storage(), p.store(), p.token(), p.driver(), p.version())
 	root.AddCommand(p.ofMachine()...)
 	return root
 }
 
-// wrongFlag names the flag that was meant by one that there is not.
+// wrongFlag names the flag that was probably meant by an unknown one.
 func wrongFlag(cmd *cobra.Command, err error) error {
 	var missing interface{ GetSpecifiedName() string }
 	if !errors.As(err, &missing) {
@@ -166,5 +182,31 @@ func (p *program) completeFunction(cmd *cobra.Command, args []string, _ string) 
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// client returns a client of the server that the command line names.
-func (p *program) client() client.Client { return client.New(p.server) }
+// client returns a client of the server that the command line names, with the user's token for it.
+func (p *program) client() client.Client {
+	server := p.server
+	if server == "" {
+		server = usualServer(filepath.Join(dataDir, socketFile))
+	}
+	files := client.TLSFiles{CA: os.Getenv("PIPSQUEAK_CA"), Cert: os.Getenv("PIPSQUEAK_CERT"), Key: os.Getenv("PIPSQUEAK_KEY")}
+	return client.New(server).WithToken().TLS(files)
+}
+
+// dataDir is the usual data directory of a worker, and socketFile the socket in it, of which root alone is the client.
+const (
+	dataDir    = "/var/lib/pipsqueak"
+	socketFile = "socket"
+)
+
+// usualServer returns the server of a user who names none: the worker behind the socket if one answers there and the user has no
+// token for another way, else one at the usual address.
+func usualServer(socket string) string {
+	if os.Getenv(client.TokenVariable) == "" {
+		asked := net.Dialer{Timeout: time.Second}
+		if conn, err := asked.DialContext(context.Background(), "unix", socket); err == nil {
+			_ = conn.Close() // nothing was sent
+			return "unix://" + socket
+		}
+	}
+	return "http://127.0.0.1:8080"
+}

@@ -34,14 +34,14 @@ type scanning struct {
 	report  report
 }
 
-// report is what a scan ends with.
+// report is the outcome of a scan.
 type report struct {
 	Packages int             `json:"packages"` // that were scanned, now or earlier
 	Earlier  int             `json:"earlier"`  // of these, those of which there was a result
 	Took     time.Duration   `json:"took"`
 	Rules    []ruleCount     `json:"rules"`
 	Findings []scan.Decision `json:"findings"` // the most serious
-	Failed   []scan.Result   `json:"failed"`   // what could not be scanned
+	Failed   []scan.Result   `json:"failed"`   // archives that could not be scanned
 }
 
 // ruleCount is how many suspicions there are of a rule, by what is made of them.
@@ -156,7 +156,7 @@ func (s *scanning) run(ctx context.Context, target string, config workerConfig) 
 	if len(archives) == 0 {
 		return core.Errorf(core.KindInvalid, core.FaultCaller, "there is nothing to scan in %s: it has no archive of packages, and is no directory of a function", target)
 	}
-	s.shown = &crawled{out: s.err, terminal: s.terminal, now: s.now, began: s.now(), total: len(archives)}
+	s.shown = &crawled{out: s.screen, terminal: s.terminal, now: s.now, began: s.now(), total: len(archives)}
 	crawl := supply.Crawl{Jobs: s.jobs, Tell: s.tell}
 	if s.results.Any() {
 		crawl.Known = s.results.Known

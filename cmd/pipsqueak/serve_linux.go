@@ -8,6 +8,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -15,9 +19,12 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/cmd/pipsqueak/osv"
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/access"
+	"github.com/pipsqueak-faas/pipsqueak/core/egress"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
 	"github.com/pipsqueak-faas/pipsqueak/gateway"
 	v1 "github.com/pipsqueak-faas/pipsqueak/gateway/v1"
+	"github.com/pipsqueak-faas/pipsqueak/gateway/web"
 )
 
 func (p *program) serve() *cobra.Command {
@@ -28,32 +35,65 @@ func (p *program) serve() *cobra.Command {
 doctor' checks whether the machine has everything else. Deployed functions stay in the data
 directory and are there again after a restart.
 
-Once it accepts requests it prints one line, 'listening on http://ADDRESS', to standard output; its log goes to standard error.
+Once it accepts requests it prints one line, 'listening on http://ADDRESS' (https:// with --tls-cert), to standard
+output; its log goes to standard error.
 
-There is no authentication: whoever reaches the address can deploy and run code.`,
+As long as nobody has made a token, it listens on this machine alone, and whoever reaches the address
+can deploy and run code. Root makes the first token over the socket in the data directory ('pipsqueak
+token create'). From then on every request over TCP needs one.`,
 		Example: "  sudo pipsqueak serve\n  sudo pipsqueak serve --listen 127.0.0.1:9000 --data /srv/pipsqueak --memory 2G",
 		GroupID: groupServer,
 		Args:    cobra.NoArgs,
 	}
 	listen := cmd.Flags().String("listen", "127.0.0.1:8080", "`ADDRESS` to serve at")
+	hosts := cmd.Flags().StringSlice("host", nil, "`NAME` that clients call this worker by, besides IP addresses, localhost and the name in --listen; repeat for more")
+	var files gateway.TLSFiles
+	cmd.Flags().StringVar(&files.Cert, "tls-cert", "", "`FILE` of the certificate to serve TLS with, in PEM; it is read again when it changes")
+	cmd.Flags().StringVar(&files.Key, "tls-key", "", "`FILE` of the certificate's key")
+	cmd.Flags().StringVar(&files.ClientCA, "tls-client-ca", "", "`FILE` of authorities: only clients with a certificate of one of them are served")
+	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	config := placeFlags(cmd)
 	policy := cmd.Flags().String("scan-policy", "", "`FILE` of the policy for scans of a deploy's packages; without it they are not scanned")
 	var memory size
 	cmd.Flags().Var(&memory, "memory", "memory for all functions together, such as 512M or 2G; without it a share of this machine's")
 	cmd.Flags().StringVar(&config.RequireSigned, "require-signed", "", "`KEYS` is a file of public keys, or a directory of such files: deploy only what one of them has signed")
+	secretKeys := cmd.Flags().String("secret-keys", "", "`FILE` of the keys for secrets, one a line, the first for new ones; also from "+secretKeysVariable+
+		" or the systemd credential "+secretKeysCredential+"; without them one that the worker makes in its data directory")
+	each := cmd.Flags().Float64("client-rate", 0, "`REQUESTS` a second that one client may send, a token or an address without one; without it any number")
 	vulnerabilities := vulnerabilityFlags(cmd)
 	unused := age(30 * 24 * time.Hour)
 	cmd.Flags().Var(&unused, "package-age", "how long unused packages are kept, such as 12h or 30d")
 	var limit size
 	cmd.Flags().Var(&limit, "store-limit", "disk space of packages above which unused ones are removed earlier, such as 20G; without it half of the file system")
+	var free size
+	cmd.Flags().Var(&free, "keep-free", "disk space that deploys leave free, such as 10G; without it 1 GiB or a twentieth, whichever is less")
 	cmd.Flags().BoolVar(&config.Events, "events", false, "write a line to the log for each event: function, version, request id, start, time, status, bytes")
+	network := cmd.Flags().String("network", string(core.NetworkNone), "`WHAT` functions reach at most: none, egress (the internet), or host (whatever this machine reaches)")
+	allow := cmd.Flags().StringSlice("egress-allow", nil, "`CIDR` that functions reach besides the internet, such as 10.2.0.0/16; repeat for more")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if err := p.needRoot(cmd); err != nil {
 			return err
 		}
-		config.Memory, config.PackageAge, config.StoreLimit = int64(memory), max(time.Duration(unused), 1), int64(limit) // 0 is for the usual
+		for _, name := range *hosts {
+			if name == "" || strings.ContainsAny(name, "/: ") {
+				return core.Errorf(core.KindInvalid, core.FaultCaller, "--host %q is no name of a host: give it without scheme and port, such as worker1.example", name)
+			}
+		}
+		if files.ClientCA != "" && files.Cert == "" {
+			return core.Errorf(core.KindInvalid, core.FaultCaller, "--tls-client-ca needs --tls-cert and --tls-key: without TLS clients show no certificate")
+		}
+		config.Memory, config.PackageAge, config.StoreLimit, config.KeepFree = int64(memory), max(time.Duration(unused), 1), int64(limit), int64(free) // 0 is for the usual
+		if config.Network = core.Network(*network); !slices.Contains(core.Networks, config.Network) {
+			return core.Errorf(core.KindInvalid, core.FaultCaller, "--network %q is none of none, egress and host", *network)
+		}
+		if config.EgressAllow, err = egress.ParseAllow(*allow); err != nil {
+			return err
+		}
 		config.Log = slog.New(slog.NewTextHandler(p.err, nil))
 		if config.Vulnerabilities, config.Refuse, err = vulnerabilities.open(cmd, config.Log); err != nil {
+			return err
+		}
+		if config.SecretKeys, err = loadSecretKeys(*secretKeys); err != nil {
 			return err
 		}
 		if *policy != "" {
@@ -61,9 +101,26 @@ There is no authentication: whoever reaches the address can deploy and run code.
 				return err
 			}
 		}
-		return p.serveAt(cmd.Context(), *listen, *config)
+		guard, err := openGuard(*config, *each)
+		if err != nil {
+			return err
+		}
+		return p.serveAt(cmd.Context(), *listen, *hosts, files, *config, guard, settingsOf(cmd))
 	}
 	return cmd
+}
+
+// boundMemory has the garbage collector work harder when the worker's own memory exceeds twice what it needs
+// after its start, and what connections and events may have. A flood of requests that are refused leaves as much
+// garbage as it likes otherwise. GOMEMLIMIT overrides it.
+func boundMemory() {
+	const connections = 128 << 20
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	var now runtime.MemStats
+	runtime.ReadMemStats(&now)
+	debug.SetMemoryLimit(2*int64(now.HeapAlloc) + connections + 3*core.EventBudget().Total())
 }
 
 // needRoot refuses a command that makes sandboxes to whoever may not, before it has done anything.
@@ -77,13 +134,18 @@ func (p *program) needRoot(cmd *cobra.Command) error {
 // placeFlags gives a command the flags that say where a worker finds things.
 func placeFlags(cmd *cobra.Command) *workerConfig {
 	config := workerConfig{PackageRule: osv.Rule}
-	cmd.Flags().StringVar(&config.Data, "data", "/var/lib/pipsqueak", "`DIR` in which everything is kept")
-	beside := "."
-	if self, err := os.Executable(); err == nil {
-		beside = filepath.Dir(self)
-	}
-	cmd.Flags().StringVar(&config.Drivers, "drivers", beside, "`DIR` of the drivers, programs called pipsqueak-driver-<language>")
+	cmd.Flags().StringVar(&config.Data, "data", dataDir, "`DIR` in which everything is kept")
+	cmd.Flags().StringVar(&config.Drivers, "drivers", besideProgram(), "`DIR` of the drivers, programs called pipsqueak-driver-<language>")
 	return &config
+}
+
+// besideProgram returns the directory of this program.
+func besideProgram() string {
+	self, err := os.Executable()
+	if err != nil {
+		return "."
+	}
+	return filepath.Dir(self)
 }
 
 // listen waits for an address for as long as a worker that was killed may still have it: the kernel frees its memory first, which
@@ -103,13 +165,23 @@ func listen(ctx context.Context, address string) (listener net.Listener, err err
 }
 
 // serveAt listens, opens the worker, and serves it until the context ends. It listens first, because opening a worker ends what is
-// left of another one.
-func (p *program) serveAt(ctx context.Context, address string, config workerConfig) (err error) {
+// left of another one. The hosts are names that clients use besides the one in the address.
+func (p *program) serveAt(ctx context.Context, address string, hosts []string, files gateway.TLSFiles, config workerConfig, guard gateway.Guard, settings map[string]string) (err error) {
+	scheme, certificates := "http", (*gateway.Certificates)(nil)
+	if files.Cert != "" {
+		scheme = "https"
+		if certificates, err = gateway.LoadCertificates(files, config.Log); err != nil {
+			return err
+		}
+	}
 	listener, err := listen(ctx, address)
 	if err != nil {
 		return core.Errorf(core.KindUnavailable, core.FaultCaller, "cannot listen at %s: %w; --listen names another address", address, err)
 	}
 	defer listener.Close()
+	if err := mayListen(listener, guard.Tokens); err != nil {
+		return err
+	}
 	service, closeWorker, err := p.open(ctx, config)
 	if err != nil {
 		return err
@@ -128,18 +200,31 @@ func (p *program) serveAt(ctx context.Context, address string, config workerConf
 			err = closing
 		}
 	}()
-	config.Log.Info("serve", "url", "http://"+listener.Addr().String(), "data", config.Data)
-	if tcp, ok := listener.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
-		config.Log.Warn("serve beyond this machine without authentication: whoever reaches the address can run code")
+	defer func() { err = errors.Join(err, guard.Tokens.Close(), guard.Audit.Close()) }()
+	listeners := []net.Listener{listener}
+	socket, failed := listenSocket(config.Data)
+	if failed == nil {
+		listeners = append(listeners, socket)
+		defer socket.Close()
 	}
+	tell(config, scheme+"://"+listener.Addr().String(), guard.Tokens, failed)
+	guard.Audit.Write(access.Operator(os.Getuid()), "serve", settings, nil)
 	// From here on connections wait to be accepted, so whoever reads this line can send requests.
-	if _, err := fmt.Fprintf(p.out, "listening on http://%s\n", listener.Addr()); err != nil {
+	if _, err := fmt.Fprintf(p.out, "listening on %s://%s\n", scheme, listener.Addr()); err != nil {
 		return core.Errorf(core.KindUnavailable, core.FaultCaller, "cannot print the address that is served: %w", err)
 	}
-	front := gateway.New(service, config.Log)
+	boundMemory()
+	front := gateway.New(access.Guard(service, guard.Tokens, guard.Audit), config.Log)
+	front.Guard(guard)
+	front.TLS(certificates)
 	v1.Mount(front)
+	web.Mount(front)
+	front.Hosts(hosts...)
+	if name, _, err := net.SplitHostPort(address); err == nil && name != "" {
+		front.Hosts(name)
+	}
 	if config.Events {
 		front.LogEvents()
 	}
-	return front.Serve(ctx, listener)
+	return front.Serve(ctx, listeners...)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -61,7 +62,7 @@ func sign(ctx context.Context, part bundle.Part, keys []*signing.Key) (http.Head
 	if err != nil {
 		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "cannot sign %s: %w", part.Dir, err)
 	}
-	statement := signing.Statement{Function: part.Name, Code: code.Digest}
+	statement := signing.Statement{Function: part.Name, Code: code.Digest, Signed: time.Now().UTC()}
 	if statement.Function == "" {
 		statement.Function = code.Name
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
@@ -36,7 +37,10 @@ func TestDeploySigned(t *testing.T) {
 		if name == "" {
 			name = code.Name
 		}
-		signers, err := keys.Verify(r.Signature, signing.Statement{Function: name, Code: code.Digest})
+		signers, signed, err := keys.Verify(r.Signature, name, code.Digest)
+		if age := time.Since(signed); err == nil && (age < 0 || age > time.Minute) {
+			t.Errorf("%s was signed at %s", name, signed)
+		}
 		return core.Function{Name: name, Version: 1, Signers: signers}, err
 	}
 	dir := t.TempDir()

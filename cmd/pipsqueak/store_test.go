@@ -35,7 +35,7 @@ func (s *stocked) PackagesOf(context.Context, string) ([]core.Installed, error) 
 func (s *stocked) Verify(_ context.Context, r core.VerifyRequest, _ func(core.Progress)) (core.Verified, error) {
 	v := core.Verified{Trees: 2, Files: 9, Bytes: 1 << 20}
 	if len(r.Packages) == 0 {
-		v.Damaged = []core.Damage{{Package: "numpy==1.26.4", Digest: "sha256:1", Functions: []string{"a"}, Files: []core.DamagedFile{{File: "x.so", Reason: "is missing"}}, Mended: true, Outcome: "it was installed anew"}}
+		v.Damaged = []core.Damage{{Package: "numpy==1.26.4", Digest: "sha256:1", Functions: []string{"a"}, Files: []core.DamagedFile{{File: "x.so", Reason: "is missing"}}, Repaired: true, Outcome: "it was installed again"}}
 	}
 	return v, nil
 }
@@ -75,7 +75,7 @@ collected    when unused for 30d
 numpy   1.26.4   python3.11  3.0 MiB  1h    a, b, c +1
 pandas  2.1.0    python3.11  5.0 MiB  3d    -           CVE-1
 `, "")
-	if got := run("verify"); got.status != 1 || got.out != "package numpy==1.26.4, used by a\n  x.so is missing\n  → it was installed anew\n" {
+	if got := run("verify"); got.status != 1 || got.out != "package numpy==1.26.4, used by a\n  x.so is missing\n  → it was installed again\n" {
 		t.Errorf("%+v", got)
 	}
 	if got := run("verify", "numpy", "--sample", "10%"); got.status != 0 || got.out != "" {

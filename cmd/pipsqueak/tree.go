@@ -14,11 +14,12 @@ func (p *program) tree() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tree",
 		Short: "Show the live tree of processes",
-		Long: `Show all live processes. A node is the root zygote of a runtime, a zygote that has imported a set of
-packages ({…}) and only forks, or an instance, which serves the named function. MEMORY is a node's
-proportional share, PRIVATE the memory that it shares with nobody. Modules that no zygote may
-import, so that the instances of a function import them, are listed with the reason. -o json has
-everything: whole sets with versions, modules, and how often a zygote was rebuilt.`,
+		Long: `Show all live processes. A node is the root zygote of a runtime, a zygote that only forks and has
+imported a set of packages ({…}; modules of the language, if it is for no packages), or an instance,
+which serves the named function. MEMORY is a node's share of its pages (PSS), PRIVATE the memory that
+it shares with nobody. Modules that no zygote may import, so that the instances of a function import
+them, are listed with the reason. -o json has everything: whole sets with versions, modules, and how
+often a zygote was rebuilt.`,
 		Example: "  pipsqueak tree\n  pipsqueak tree -o json | jq '.nodes | length'",
 		GroupID: groupServer,
 		Args:    cobra.NoArgs,
@@ -90,7 +91,7 @@ func (p *program) drawTree(s core.Snapshot) error {
 }
 
 func nodeRow(s core.Snapshot, n core.NodeInfo, branch string) []string {
-	is, served := shortSet(n.Set), core.Count(n.Forks, "fork", "forks")
+	is, served := shortSet(n), core.Count(n.Forks, "fork", "forks")
 	switch {
 	case n.Role == core.RoleInstance:
 		is, served = n.Function, core.Count(n.Events, "event", "events")
@@ -131,15 +132,21 @@ func (p *program) wrapped(line string) string {
 	return b.String()
 }
 
-// shortSet prints the first names of a set.
-func shortSet(set core.Set) string {
+// shortSet prints the first names of what a zygote has imported: packages, or modules of the language if it has no package.
+func shortSet(n core.NodeInfo) string {
 	const most = 18 // bytes
-	short := ""
-	for i, one := range set {
-		if i > 0 && len(short)+len(one.Name) > most {
-			return fmt.Sprintf("{%s +%d}", short, len(set)-i)
+	short, names := "", n.Modules
+	if len(n.Set) > 0 {
+		names = nil
+		for _, p := range n.Set {
+			names = append(names, p.Name)
 		}
-		short = strings.TrimSpace(short + " " + one.Name)
+	}
+	for i, name := range names {
+		if i > 0 && len(short)+len(name) > most {
+			return fmt.Sprintf("{%s +%d}", short, len(names)-i)
+		}
+		short = strings.TrimSpace(short + " " + name)
 	}
 	return "{" + short + "}"
 }

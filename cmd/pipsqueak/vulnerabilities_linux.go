@@ -9,7 +9,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// vulnerabilityPolicy is what serve is told of vulnerabilities.
+// vulnerabilityPolicy has the flags of serve about vulnerabilities.
 type vulnerabilityPolicy struct {
 	path     string
 	policy   oneOf

@@ -1,5 +1,6 @@
-// Package bundle reads what a user hands in: it unpacks an archive of a function's directory and knows the files in it that say what the
-// function is: pipsqueak.yaml (its settings), pipsqueak.lock and .pipsqueakignore. It finds the function's runtime and handler.
+// Package bundle reads the upload of a user. It unpacks an archive of a function's directory, and reads the
+// files in it that describe the function: pipsqueak.yaml (its settings), pipsqueak.lock and .pipsqueakignore.
+// It finds the function's runtime and handler.
 package bundle
 
 import (
@@ -10,13 +11,14 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// Bundle is what a signature of an archive is about.
+// Bundle is what a signature of an archive covers.
 type Bundle struct {
 	Name   string // that its settings give the function; empty when it gives none
 	Digest string // of the tree that Unpack makes of it, whatever it is packed with
 }
 
-// Read reads an archive as a worker would, in a temporary directory of its own, which it removes again. Errors are as of Unpack.
+// Read reads an archive as a worker would, in a temporary directory of its own, which it removes again. Its
+// errors are those of Unpack.
 func Read(ctx context.Context, archive io.Reader) (Bundle, error) {
 	dir, err := os.MkdirTemp("", "pipsqueak-bundle-")
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // maxDecoded is the size of the largest file that is decoded, in bytes; the largest lock files have some.
 const maxDecoded = 64 << 20
 
-// decoded returns a text as UTF-8 without a byte-order mark. What has none is UTF-8 already.
+// decoded returns a text as UTF-8 without a byte-order mark. A text without one is UTF-8 already.
 func decoded(text []byte) []byte {
 	if !isMarked(text) {
 		return text
@@ -37,9 +37,9 @@ func isMarked(text []byte) bool {
 	return false
 }
 
-// Decode writes those of the named files in a directory as UTF-8 without a byte-order mark that have one, as editors of Windows
-// make them. Tools of languages read UTF-8 only, or take the mark for a part of the first name. Files that are not there, and what is no
-// file, stay as they are.
+// Decode rewrites those of the named files in a directory that begin with a byte-order mark, as UTF-8 without
+// one. Editors of Windows make such marks; tools of languages read UTF-8 only, or take the mark for a part of
+// the first name. Missing files, and entries that are no files, stay as they are.
 func Decode(dir string, names []string) error {
 	for _, name := range names {
 		if err := decodeFile(filepath.Join(dir, name)); err != nil {

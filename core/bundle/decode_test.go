@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
 
@@ -15,7 +16,7 @@ func TestDecode(t *testing.T) {
 		"plain": "é", "marked": "\xef\xbb\xbfé\n", "little": "\xff\xfee\x00\xe9\x00\n\x00", "big": "\xfe\xff\x00e\x00\xe9", "other": "\xef\xbb\xbfx", "empty": "",
 		"binary": "\xff\xfe\xff", "d": "dir", "link": "-> marked",
 	})
-	must(t, Decode(dir, []string{"plain", "marked", "little", "big", "empty", "absent", "d", "link"}))
+	coretest.Must(t, Decode(dir, []string{"plain", "marked", "little", "big", "empty", "absent", "d", "link"}))
 	want := map[string]string{"plain": "é", "marked": "é\n", "little": "eé\n", "big": "eé", "other": "\xef\xbb\xbfx", "empty": "", "binary": "\xff\xfe\xff", "d": "dir", "link": "-> marked"}
 	if got := filestest.Read(t, dir); !maps.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
@@ -33,8 +34,8 @@ func TestSettingsWithMark(t *testing.T) {
 func TestIgnoreTooLarge(t *testing.T) {
 	above := t.TempDir()
 	_, _, err := Unpack(t.Context(), bytes.NewReader(tarGz(t, file("a", ""), file(IgnoreFile, string(make([]byte, maxIgnore+1))))), above)
-	wantError(t, err, core.KindTooLarge, core.FaultCaller, IgnoreFile)
+	coretest.WantError(t, err, core.KindTooLarge, core.FaultCaller, IgnoreFile)
 	_, _, err = Unpack(t.Context(), bytes.NewReader(tarGz(t, file("a", ""), directory(IgnoreFile))), above)
-	wantError(t, err, core.KindInvalid, core.FaultCaller, IgnoreFile)
+	coretest.WantError(t, err, core.KindInvalid, core.FaultCaller, IgnoreFile)
 	wantNothing(t, above)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/nearest"
 )
 
-// Choice is what Detect has found.
+// Choice is the result of Detect.
 type Choice struct {
 	Runtime core.Runtime
 	Handler string // "file.symbol"
@@ -21,10 +21,14 @@ type Choice struct {
 	file    string // that decided
 }
 
-// Detect picks the runtime and the handler of the function in a directory that Unpack made. The settings decide as far as they
-// say something: their runtime is a runtime's ID, or the ID up to its version for the first of that language; its handler's file
-// has to be there, or a program that is a handler by itself, which may be told anything. Otherwise the first runtime decides that has a file of its Handlers there, in the
-// order given: the handler's own file before a file that only says how to build one.
+// Detect picks the runtime and the handler of the function in a directory that Unpack made.
+//
+// The settings decide first. Their runtime is a runtime's ID, or an ID up to its version: then the first
+// runtime of that language counts. The file of their handler has to be there, or a program that is a handler
+// by itself; such a program takes any text as its handler.
+//
+// Without settings, the first of the runtimes, in the order given, that has one of its Handlers in the
+// directory counts. The handler's own file counts before a file that only says how to build one.
 func Detect(dir string, settings Settings, runtimes []core.Runtime) (Choice, error) {
 	candidates, err := choose(settings.Runtime, runtimes)
 	if err != nil {
@@ -60,7 +64,7 @@ func Detect(dir string, settings Settings, runtimes []core.Runtime) (Choice, err
 		if malformed != nil {
 			return Choice{}, malformed
 		}
-		return Choice{}, files.Refusef("the handler %s is not in the archive: there is no file %s; add it or mend 'handler' in %s",
+		return Choice{}, files.Refusef("the handler %s is not in the archive: there is no file %s; add it or fix 'handler' in %s",
 			files.Quote(settings.Handler), sought, SettingsFile)
 	}
 	var found []Choice // the first of each language, those first that have a handler's own file and not only what builds one
@@ -132,7 +136,7 @@ func isOwn(known core.HandlerFile) bool {
 func choose(wanted core.RuntimeID, runtimes []core.Runtime) ([]core.Runtime, error) {
 	if len(runtimes) == 0 {
 		return nil, core.Errorf(core.KindUnsupported, core.FaultWorker,
-			"this worker has no runtime: install a driver and its language; 'pipsqueak doctor' tells what is missing")
+			"this worker has no runtime: install a driver and its language; 'pipsqueak doctor' reports what is missing")
 	}
 	if wanted == "" {
 		return runtimes, nil
@@ -172,7 +176,7 @@ func handlerFiles(handler string) ([]string, error) {
 	}
 	if len(paths) == 0 || !fs.ValidPath(paths[0]) || paths[0] == "." || files.CheckPath(paths[len(paths)-1]) != nil || strings.HasSuffix(handler, ".") {
 		return nil, files.Refusef("%s is no handler: it has to be file.symbol, such as app.main for main in the file app, "+
-			"with a path inside of the archive; mend 'handler' in %s", files.Quote(handler), SettingsFile)
+			"with a path inside of the archive; fix 'handler' in %s", files.Quote(handler), SettingsFile)
 	}
 	directory := strings.LastIndexByte(handler, '/') + 1
 	for _, file := range paths[1:] {

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
@@ -129,8 +131,6 @@ func (f field) duration(least, most time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-var validEnv = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
 // environment takes a mapping of names to single values, which become text as they are written.
 func (f field) environment() (map[string]string, error) {
 	if f.node.Kind != yaml.MappingNode {
@@ -138,14 +138,11 @@ func (f field) environment() (map[string]string, error) {
 	}
 	env := map[string]string{}
 	err := f.each(func(one field) error {
-		if !validEnv.MatchString(one.key) {
-			return one.errorf("this is no name of an environment variable: use letters, digits and '_', and no digit first")
+		if err := core.ValidVariable(one.key, one.node.Value); err != nil {
+			return one.errorf("%w", err)
 		}
 		if !one.scalar("!!str", "!!int", "!!float", "!!bool", "!!timestamp", "!!null") {
 			return one.expected("a single value")
-		}
-		if strings.Contains(one.node.Value, "\x00") {
-			return one.errorf("the value has a NUL byte in it; leave it out")
 		}
 		env[one.key] = one.node.Value
 		if one.scalar("!!null") {
@@ -154,6 +151,81 @@ func (f field) environment() (map[string]string, error) {
 		return nil
 	})
 	return env, err
+}
+
+// secrets takes a list of names of secrets. One alone is a variable of its name in capitals; with a value it is the variable, or the file, of that name.
+func (f field) secrets() (uses []core.SecretUse, err error) {
+	const what = "names of secrets, such as 'db-url', 'db-url: DATABASE_URL' for a variable or 'db-url: " + core.SecretsDir + "/url' for a file"
+	if f.node.Kind != yaml.SequenceNode {
+		return nil, f.expected("a list of " + what)
+	}
+	taken := map[string]bool{}
+	for _, node := range f.node.Content {
+		one := field{path: f.path, line: node.Line, node: node}
+		use := core.SecretUse{Name: node.Value}
+		use.Env = strings.ToUpper(strings.ReplaceAll(use.Name, "-", "_"))
+		if node.Kind == yaml.MappingNode && len(node.Content) == 2 {
+			if err := one.each(func(to field) error {
+				place, err := to.text("a variable, or a file in " + core.SecretsDir)
+				use = core.SecretUse{Name: to.key, Env: place}
+				if file, is := strings.CutPrefix(place, core.SecretsDir+"/"); is || strings.HasPrefix(place, "/") {
+					use.Env, use.File = "", file
+				}
+				return err
+			}); err != nil {
+				return nil, err
+			}
+		} else if !one.scalar("!!str") {
+			return nil, one.expected("one of " + what)
+		}
+		if err := core.ValidSecretUse(use); err != nil {
+			return nil, one.errorf("%w", err)
+		}
+		if taken[use.Env+"/"+use.File] {
+			return nil, one.errorf("%s is there twice; name another variable or file, as in '%s: OTHER'", files.Quote(use.Env+use.File), use.Name)
+		}
+		taken[use.Env+"/"+use.File] = true
+		uses = append(uses, use)
+	}
+	if len(uses) > core.MaxSecrets {
+		return nil, f.errorf("a function has at most %d secrets, and this one %d; put several values into one", core.MaxSecrets, len(uses))
+	}
+	return uses, nil
+}
+
+// sizes are the units of sizes.
+var sizes = map[string]int64{"MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+var ofSize = regexp.MustCompile(`^([1-9][0-9]{0,5})(MiB|GiB|TiB)$`)
+
+// storage takes the keys of a storage.
+func (f field) storage() (*core.Storage, error) {
+	s := &core.Storage{}
+	err := f.each(func(one field) (err error) {
+		switch one.key {
+		case "path":
+			s.Path, err = one.text("an absolute path, such as /data")
+		case "name":
+			s.Name, err = one.text("a name, by which functions share the storage")
+		case "size":
+			found := ofSize.FindStringSubmatch(one.node.Value)
+			if found == nil {
+				return one.expected("a size with its unit, such as 512MiB or 1GiB")
+			}
+			n, _ := strconv.ParseInt(found[1], 10, 64) // it has six digits at most
+			s.Size = n * sizes[found[2]]
+		default:
+			err = one.errorf("a storage has 'path', 'size' and 'name' only")
+		}
+		return err
+	})
+	if err == nil {
+		err = core.ValidStorage(s)
+	}
+	if err != nil {
+		return nil, f.errorf("%w", err)
+	}
+	return s, nil
 }
 
 // describe says what a value is, in words of people who do not know YAML's.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
@@ -23,13 +24,13 @@ func FuzzUnpack(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		above := t.TempDir()
 		s, _, err := store.Open(filepath.Join(above, "data"))
-		must(t, err)
+		coretest.Must(t, err)
 		defer s.Close()
 		small := bounds{upload: 1 << 20, unpacked: 1 << 20, entries: 100, ratio: 200, ratioFloor: 64 << 10}
 		dir, _, err := small.unpack(t.Context(), bytes.NewReader(data), s.Staging())
 		if err == nil {
 			_, _, err = s.CommitCode(dir)
-			must(t, err)
+			coretest.Must(t, err)
 		}
 		var e *core.Error
 		if err != nil && (!errors.As(err, &e) || e.Fault != core.FaultCaller) {
@@ -63,6 +64,36 @@ func FuzzSettings(f *testing.F) {
 		}
 		if m.Name != "" && core.ValidName(m.Name) != nil {
 			t.Errorf("the name %q", m.Name)
+		}
+	})
+}
+
+// FuzzLock: whatever comes in, it is refused with an error that says so, or every package has a digest and a directory of its own.
+func FuzzLock(f *testing.F) {
+	f.Add([]byte(`{"runtime":"fake1","inputs":"sha256:1","packages":[{"name":"p","version":"1","archives":["sha256:1"],"requires":["q==2"]}],"files":{"a/b":"x"}}`))
+	f.Add([]byte(`{"packages":[{"name":"@a/b","version":"1-x","archives":["sha512:1"],"purl":"pkg:npm/%40a/b@1","scripts":true}]}`))
+	f.Add([]byte(`{"packages":[{"name":"..","version":"/../x","archives":["sha256:1"]}],"files":{"../x":""}}`))
+	f.Add([]byte(`{"packages":null,"PACKAGES":[{"Name":"a"}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		dir := t.TempDir()
+		coretest.Must(t, os.WriteFile(filepath.Join(dir, LockFile), data, 0o600))
+		lock, err := LoadLock(dir)
+		if err != nil {
+			var e *core.Error
+			if !errors.As(err, &e) || e.Fault != core.FaultCaller {
+				t.Errorf("%T %v", err, err)
+			}
+			return
+		}
+		for _, p := range lock.Packages {
+			if len(p.Archives) == 0 || filepath.Clean(filepath.Join("/packages", p.Base())) == "/packages" || !filepath.IsLocal(p.Base()) {
+				t.Errorf("the package %+v", p)
+			}
+		}
+		for name := range lock.Files {
+			if !filepath.IsLocal(name) {
+				t.Errorf("the file %q", name)
+			}
 		}
 	})
 }

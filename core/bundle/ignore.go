@@ -19,14 +19,15 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// IgnoreFile is the name of the optional file that says which files of a function's directory are not part of the function. It has the
-// syntax of .gitignore. There is one, in the directory itself; those below it are not read.
+// IgnoreFile is the name of the optional file that lists the files of a function's directory that are not
+// part of the function. It has the syntax of .gitignore. Only the one in the directory itself is read, none
+// below it.
 const IgnoreFile = ".pipsqueakignore"
 
 // maxIgnore is the size of the largest IgnoreFile, in bytes.
 const maxIgnore = 64 << 10
 
-// ofDesktops is what desktops write beside the files of others.
+// ofDesktops are files that desktops write beside the files of others.
 var ofDesktops = []string{".DS_Store", "._*", "__MACOSX/", "Thumbs.db", "desktop.ini"}
 
 // desktop matches what ofDesktops has.
@@ -55,7 +56,7 @@ var made = []struct {
 	{mark: "CMakeCache.txt", of: []string{"CMakeLists.txt"}},
 }
 
-// madeOf returns the name of the file beside a directory that it was made of; empty when it was not. What is inside of one belongs to it.
+// madeOf returns the name of the file from which a tool has made a directory beside it, "" when there is none. Everything inside belongs to it.
 func madeOf(dir fs.FS, name string, directory bool) string {
 	has := func(elements ...string) bool {
 		_, err := fs.Stat(dir, path.Join(elements...))
@@ -89,13 +90,14 @@ func parsed(lines []string) []gitignore.Pattern {
 	return patterns
 }
 
-// Ignore tells which files of a function's directory are not part of the function.
+// Ignore knows which files of a function's directory are not part of the function.
 type Ignore struct {
 	dir fs.FS
 	own []gitignore.Pattern // of its IgnoreFile
 }
 
-// LoadIgnore reads the IgnoreFile of a function's directory, which may be missing. Its errors are the caller's.
+// LoadIgnore reads the IgnoreFile of a function's directory; the file may be missing. The caller is at fault
+// for its errors.
 func LoadIgnore(dir fs.FS) (Ignore, error) {
 	file, err := dir.Open(IgnoreFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -126,8 +128,9 @@ func LoadIgnore(dir fs.FS) (Ignore, error) {
 	return Ignore{dir, parsed(own)}, nil
 }
 
-// Match says whether a file, or a directory with all that is in it, is not part of the function. The name is relative to the
-// function's directory, with slashes. The two files that say what a function is always are part of it.
+// Match reports whether a file, or a directory with everything in it, is not part of the function. The name
+// is relative to the function's directory, with slashes. The two files that describe a function are always
+// part of it.
 func (i Ignore) Match(name string, directory bool) bool {
 	if name == SettingsFile || name == IgnoreFile {
 		return false
@@ -141,13 +144,13 @@ func (i Ignore) Match(name string, directory bool) bool {
 	return usual.Match(elements, directory) || madeOf(i.dir, name, directory) != ""
 }
 
-// LeftOut returns for a person which directories at the top of the function's are left out that somebody might have wanted to be part of it, each in a
-// sentence that says why and what to do.
+// LeftOut returns a sentence for each directory at the top of the function's that is left out, and that
+// somebody might have wanted in the function: why it is left out, and what to do.
 func (i Ignore) LeftOut() (told []string) {
 	for name, directory := range top(i.dir) {
 		of := madeOf(i.dir, name, directory)
 		if of != "" && i.Match(name, directory) {
-			told = append(told, fmt.Sprintf("left out %s: a deploy makes it anew of %s; '!%s' in %s deploys it as the function's own code", name, of, name, IgnoreFile))
+			told = append(told, fmt.Sprintf("left out %s: a deploy makes it again from %s; '!%s' in %s deploys it as the function's own code", name, of, name, IgnoreFile))
 		}
 	}
 	return told
@@ -160,8 +163,9 @@ var installed = map[string]gitignore.Matcher{
 	"requirements.txt": gitignore.NewMatcher(parsed([]string{"site-packages/", "*.dist-info/"})),
 }
 
-// OwnCode returns for a person which packages are in a function's directory as code of its own, in sentences that say what that means and what to do.
-// What was taken back although there is a file to make it of, somebody wants so.
+// OwnCode returns sentences about packages that lie in a function's directory as code of its own: what that
+// means, and what to do. It says nothing of packages beside a file that lists them: the IgnoreFile took these
+// back, so somebody wants them.
 func OwnCode(dir fs.FS) (told []string) {
 	for _, file := range slices.Sorted(maps.Keys(installed)) {
 		var found []string
@@ -181,8 +185,8 @@ func OwnCode(dir fs.FS) (told []string) {
 	return told
 }
 
-// Brought returns the directories at the top of a function's that tools make of a file and that are part of it all the same. What is nothing but links
-// does not count: drivers make such.
+// Brought returns the directories at the top of a function's that tools make from a file, and that are part
+// of the function all the same. A directory of nothing but links does not count: drivers make such.
 func Brought(dir fs.FS) (names []string) {
 	for _, m := range made {
 		if m.path != "" && filled(dir, m.path) {
@@ -192,7 +196,7 @@ func Brought(dir fs.FS) (names []string) {
 	return names
 }
 
-// filled tells whether a directory has anything but links, and directories of them for a scope.
+// filled reports whether a directory has anything but links, and directories of them for a scope.
 func filled(dir fs.FS, name string) bool {
 	entries, _ := fs.ReadDir(dir, name) // nothing when it is none
 	return slices.ContainsFunc(entries, func(entry fs.DirEntry) bool {
@@ -210,7 +214,7 @@ func filled(dir fs.FS, name string) bool {
 func top(dir fs.FS) iter.Seq2[string, bool] {
 	return func(yield func(string, bool) bool) {
 		for _, above := range []string{".", "vendor"} {
-			entries, _ := fs.ReadDir(dir, above) // what cannot be read, packing or unpacking says
+			entries, _ := fs.ReadDir(dir, above) // packing or unpacking reports a directory that cannot be read
 			for _, entry := range entries {
 				if !yield(path.Join(above, entry.Name()), entry.IsDir()) {
 					return

@@ -15,7 +15,7 @@ func TestWordsOfPackages(t *testing.T) {
 		left, own []string // what each begins with, or has
 	}{
 		"nothing":   {"handler.js package.json lib/node_modules/p", nil, nil},
-		"made":      {"package.json node_modules/p Gemfile vendor/bundle/g CMakeLists.txt out/CMakeCache.txt", []string{"left out node_modules: a deploy makes it anew of package.json; '!node_modules'", "left out out: ", "left out vendor/bundle: a deploy makes it anew of Gemfile; '!vendor/bundle' in .pipsqueakignore"}, nil},
+		"made":      {"package.json node_modules/p Gemfile vendor/bundle/g CMakeLists.txt out/CMakeCache.txt", []string{"left out node_modules: a deploy makes it again from package.json; '!node_modules'", "left out out: ", "left out vendor/bundle: a deploy makes it again from Gemfile; '!vendor/bundle' in .pipsqueakignore"}, nil},
 		"own":       {"node_modules/p vendor/bundle/g", nil, []string{"vendor/bundle: packages that", "node_modules: packages that a function brings along are code of its own, so none is locked, listed, shared or in a zygote; name them in package.json instead"}},
 		"installed": {"a-1.dist-info/x b-1.dist-info/x c-1.dist-info/x d-1.dist-info/x e-1.dist-info/x site-packages/x requirements.txt", nil, []string{"a-1.dist-info, b-1.dist-info, c-1.dist-info, … and 3 more: "}},
 		"wanted":    {"package.json node_modules/p .pipsqueakignore=!node_modules", nil, nil},

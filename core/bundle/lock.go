@@ -18,7 +18,8 @@ const LockFile = "pipsqueak.lock"
 // maxLock is the size of the largest lock, in bytes.
 const maxLock = 32 << 20
 
-// LoadLock reads the lock in a directory that Unpack made, nil without one. Its Inputs are the caller's to compare.
+// LoadLock reads the lock in a directory that Unpack made. It returns nil when there is none. The caller
+// compares its Inputs.
 func LoadLock(dir string) (*core.Lock, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -47,11 +48,11 @@ func LoadLock(dir string) (*core.Lock, error) {
 		return nil, files.DiskError(LockFile, err)
 	}
 	if err := json.Unmarshal(data, lock); err != nil {
-		return nil, files.Refusef("%s cannot be read: %v; run `pipsqueak lock` to write it anew", LockFile, err)
+		return nil, files.Refusef("%s cannot be read: %v; run `pipsqueak lock` to write it again", LockFile, err)
 	}
 	for _, p := range lock.Packages {
 		if len(p.Archives) == 0 {
-			return nil, files.Refusef("%s has no digest for %s; run `pipsqueak lock` to write it anew", LockFile, p)
+			return nil, files.Refusef("%s has no digest for %s; run `pipsqueak lock` to write it again", LockFile, p)
 		}
 		if !filepath.IsLocal(p.Base()) {
 			return nil, files.Refusef("%s has the package %s, which would not be in a directory of its own", LockFile, files.Quote(p.String()))

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
 
@@ -18,7 +19,7 @@ func TestLoadLock(t *testing.T) {
 	} {
 		filestest.Write(t, dir, map[string]string{LockFile: text})
 		_, err := LoadLock(dir)
-		wantError(t, err, core.KindInvalid, core.FaultCaller, word, LockFile)
+		coretest.WantError(t, err, core.KindInvalid, core.FaultCaller, word, LockFile)
 	}
 	filestest.Write(t, dir, map[string]string{LockFile: `{"runtime":"r1","packages":[{"name":"p","version":"1","archives":["sha256:1"]}]}`})
 	if got, err := LoadLock(dir); err != nil || len(got.Packages) != 1 {

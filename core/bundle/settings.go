@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 	"github.com/pipsqueak-faas/pipsqueak/core/nearest"
+	"github.com/pipsqueak-faas/pipsqueak/core/routes"
 )
 
 // SettingsFile is the name of the optional file in which a function says what it is.
@@ -22,7 +24,8 @@ const SettingsFile = "pipsqueak.yaml"
 // maxSettings is the size of the largest file of settings, in bytes.
 const maxSettings = 64 << 10
 
-// Settings are what a function says of itself in its SettingsFile. What it leaves out is empty, and has the defaults in Limits.
+// Settings are the function's description of itself, in its SettingsFile. A key that the file leaves out is
+// empty; in Limits it has its default.
 type Settings struct {
 	Name    string
 	Runtime core.RuntimeID // or a language, for any runtime of it
@@ -30,7 +33,14 @@ type Settings struct {
 	Debian  []string       // Debian packages, as "name" or "name=version"
 	Allow   []string       // packages that may run code of their own when they are installed
 	Env     map[string]string
+	Secrets []core.SecretUse
+	Storage *core.Storage
 	Limits  core.Limits
+	Public  bool         // anybody may invoke it
+	Network core.Network // empty when it asks for none
+	Egress  []string     // destinations, as core.ParseDestination reads them
+	Routes  []string     // as core.Function has them
+	CORS    *core.CORS
 	// Functions are those of an application: several functions that one file lists, in its order. Then it says nothing else but the Name, the
 	// application's.
 	Functions []Part
@@ -40,10 +50,13 @@ type Settings struct {
 type Part struct {
 	Name     string
 	Dir      string // of its code, relative to the file's, with slashes
-	Settings []byte // what the application's file says of it, as a file of its own
+	Settings []byte // its settings in the application's file, as a file of its own
 }
 
-// debianPackage is what deb-control(5) and deb-version(7) allow.
+// ofModule is a handler as web servers name applications: package.module:symbol.
+var ofModule = regexp.MustCompile(`^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$`)
+
+// debianPackage matches names and versions as deb-control(5) and deb-version(7) allow them.
 var debianPackage = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]{1,127}(=[0-9][0-9A-Za-z.+~:-]{0,127})?$`)
 
 // The keys of the settings, each with what it does with its value. The order is that of the documentation.
@@ -67,6 +80,9 @@ var keys = []struct {
 	}},
 	{"handler", func(m *Settings, f field) (err error) {
 		m.Handler, err = f.text("a handler as file.symbol")
+		if module, symbol, found := strings.Cut(m.Handler, ":"); found && ofModule.MatchString(m.Handler) {
+			m.Handler = strings.ReplaceAll(module, ".", "/") + "." + symbol
+		}
 		if strings.Contains(m.Handler, "\x00") { // a program may be given any other text, so Detect looks at the rest
 			return f.errorf("the value has a NUL byte in it; leave it out")
 		}
@@ -102,6 +118,14 @@ var keys = []struct {
 		m.Env, err = f.environment()
 		return err
 	}},
+	{"secrets", func(m *Settings, f field) (err error) {
+		m.Secrets, err = f.secrets()
+		return err
+	}},
+	{"storage", func(m *Settings, f field) (err error) {
+		m.Storage, err = f.storage()
+		return err
+	}},
 	{"max_instances", func(m *Settings, f field) error {
 		n, err := f.whole(1, 10_000, "instances")
 		m.Limits.MaxInstances = int(n)
@@ -111,13 +135,78 @@ var keys = []struct {
 		m.Limits.IdleTimeout, err = f.duration(time.Millisecond, 24*time.Hour)
 		return err
 	}},
+	{"access", func(m *Settings, f field) error {
+		who, err := f.text("token or public")
+		if err == nil && who != "token" && who != "public" {
+			err = f.errorf("%s is neither token (who invokes the function needs a token) nor public (nobody does)", files.Quote(who))
+		}
+		m.Public = who == "public"
+		return err
+	}},
+	{"routes", func(m *Settings, f field) error {
+		list, err := f.list("routes, as METHOD /path")
+		for i := 0; err == nil && i < len(list); i++ {
+			var route string
+			if route, err = routes.Parse(list[i]); err != nil {
+				return f.errorf("%w", err)
+			}
+			m.Routes = append(m.Routes, route)
+		}
+		return err
+	}},
+	{"cors", func(m *Settings, f field) (err error) {
+		m.CORS, err = f.cors()
+		return err
+	}},
+	{"stream_mb", func(m *Settings, f field) error {
+		n, err := f.whole(1, 1<<20, "megabytes")
+		m.Limits.Stream = n << 20
+		return err
+	}},
 	{"reuse", func(m *Settings, f field) (err error) {
 		m.Limits.Reuse, err = f.boolean()
 		return err
 	}},
+	{"network", func(m *Settings, f field) error {
+		const known = "none, egress or host"
+		text, err := f.text(known)
+		if err != nil {
+			return err
+		}
+		if m.Network = core.Network(text); !slices.Contains(core.Networks, m.Network) {
+			return f.expected(known)
+		}
+		return m.narrows(f)
+	}},
+	{"egress", func(m *Settings, f field) (err error) {
+		if m.Egress, err = f.list("destinations, such as api.example.com:443 or 10.2.0.0/16:5432"); err != nil {
+			return err
+		}
+		if len(m.Egress) == 0 || len(m.Egress) > maxDestinations {
+			return f.errorf("there are %d destinations; list 1 to %d, or leave the key out, or write 'network: none'", len(m.Egress), maxDestinations)
+		}
+		for _, one := range m.Egress {
+			if _, err := core.ParseDestination(one); err != nil {
+				return f.errorf("%w", err)
+			}
+		}
+		return m.narrows(f)
+	}},
 }
 
-// LoadSettings reads the settings in a directory that Unpack made. Without a file, everything is left out.
+// maxDestinations is how many destinations a function can list.
+const maxDestinations = 64
+
+// narrows refuses destinations beside a network that they do not narrow.
+func (m *Settings) narrows(f field) error {
+	if len(m.Egress) > 0 && m.Network != "" && m.Network != core.NetworkEgress {
+		return f.errorf("'egress' narrows 'network: egress', and the network is %s; remove one of the two", m.Network)
+	}
+	return nil
+}
+
+// LoadSettings reads the settings in a directory that Unpack made. Without a file, the settings leave
+// everything out.
 func LoadSettings(dir string) (Settings, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -144,8 +233,8 @@ func LoadSettings(dir string) (Settings, error) {
 	return ParseSettings(data)
 }
 
-// ParseSettings reads settings. An error is the caller's and names the key and its line. Data without a key is settings
-// that leave everything out.
+// ParseSettings reads settings. Data without a key are settings that leave everything out. The caller is at
+// fault for an error, which names the key and its line.
 func ParseSettings(data []byte) (Settings, error) {
 	settings := Settings{Limits: core.DefaultLimits()}
 	if len(data) > maxSettings {

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"fmt"
 	"os"
 	"reflect"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
@@ -31,6 +33,11 @@ func TestParseSettings(t *testing.T) {
 		"idle_timeout: 1500ms": {Limits: limits(func(l *core.Limits) {
 			l.IdleTimeout = 1500 * time.Millisecond
 		})},
+		"routes: ['GET /orders/{id}', API.example.com/]": {Limits: core.DefaultLimits(), Routes: []string{"GET /orders/{id}", "ANY api.example.com/"}},
+		"cors: {origins: ['https://a.example.com:8443', 'http://[::1]'], methods: [GET], headers: [Content-Type], expose: [X-A], credentials: true, max_age: 10m}": {
+			Limits: core.DefaultLimits(), CORS: &core.CORS{Origins: []string{"https://a.example.com:8443", "http://[::1]"}, Methods: []string{"GET"},
+				Headers: []string{"content-type"}, Expose: []string{"x-a"}, Credentials: true, MaxAge: 10 * time.Minute}},
+		"stream_mb: 1": {Limits: limits(func(l *core.Limits) { l.Stream = 1 << 20 })},
 		"memory_mb: 16\ntimeout_ms: 1\nmax_instances: 1": {Limits: limits(func(l *core.Limits) {
 			l.Memory, l.Timeout, l.MaxInstances = 16<<20, time.Millisecond, 1
 		})},
@@ -42,6 +49,15 @@ func TestParseSettings(t *testing.T) {
 			Env:    map[string]string{"TEXT": "hello", "NUMBER": "1.10", "FLAG": "yes", "BOOL": "true", "DAY": "2020-01-01", "NONE": ""},
 			Limits: limits(func(l *core.Limits) { l.Reuse = false }),
 		},
+		"access: public": {Public: true, Limits: core.DefaultLimits()},
+		"access: token":  {Limits: core.DefaultLimits()},
+		"storage: {path: /data, size: 1GiB, name: shared}":                      {Limits: core.DefaultLimits(), Storage: &core.Storage{Name: "shared", Path: "/data", Size: 1 << 30}},
+		"secrets:\n- db-url\n- api: API_KEY\n- api: /run/secrets/api.txt":       {Limits: core.DefaultLimits(), Secrets: []core.SecretUse{{Name: "db-url", Env: "DB_URL"}, {Name: "api", Env: "API_KEY"}, {Name: "api", File: "api.txt"}}},
+		"handler: shop.pages:site":                                              {Handler: "shop/pages.site", Limits: core.DefaultLimits()},
+		"handler: App::Main.run":                                                {Handler: "App::Main.run", Limits: core.DefaultLimits()}, // a program's own
+		"network: none":                                                         {Network: core.NetworkNone, Limits: core.DefaultLimits()},
+		"egress: ['api.example.com:443', '[2600::/32]:5432']":                   {Egress: []string{"api.example.com:443", "[2600::/32]:5432"}, Limits: core.DefaultLimits()},
+		"egress: [10.2.0.0/16:5432]\nnetwork: egress":                           {Network: core.NetworkEgress, Egress: []string{"10.2.0.0/16:5432"}, Limits: core.DefaultLimits()},
 		"debian: [libpng16-16, 'libopencv-core406=4.6.0+dfsg-12', libpng16-16]": {Debian: []string{"libpng16-16", "libopencv-core406=4.6.0+dfsg-12"}, Limits: core.DefaultLimits()},
 		"functions: {one: }\nname: shop":                                        {Name: "shop", Limits: core.DefaultLimits(), Functions: []Part{{Name: "one", Dir: "one", Settings: []byte("name: one\n")}}},
 		"functions:\n  one:\n  two:\n    dir: sub/dir\n    memory_mb: 64\n    env: {A: 010}\n  three: {dir: .}": {Limits: core.DefaultLimits(), Functions: []Part{
@@ -70,6 +86,14 @@ func TestParseSettingsRefuses(t *testing.T) {
 		{"mem: 5", []string{`"memory_mb"`}},
 		{"timeout: 5", []string{`"timeout_ms"`}},
 		{"idle: 5", []string{`"idle_timeout"`}},
+		{"routes: /x", []string{"a list of routes"}},
+		{"routes: ['GET /run/x']", []string{"line 1", `"routes"`, "the worker's own"}},
+		{"cors: '*'", []string{"keys with values"}},
+		{"cors: {}", []string{"no origins"}},
+		{"cors: {origins: ['https://a.example.com/x']}", []string{`"cors.origins"`, "no origin"}},
+		{"cors: {origins: ['*'], credentials: true}", []string{"name the origins"}},
+		{"cors: {origins: ['*'], headers: ['a b']}", []string{"no name"}},
+		{"cors: {origin: ['*']}", []string{`"cors.origin"`, "no such key"}},
 		{"handlr: 5", []string{`"handler"`}},
 		{"Name: 5", []string{`mean "name"`}},
 		{"maxInstances: 5", []string{`"max_instances"`}},
@@ -98,12 +122,41 @@ func TestParseSettingsRefuses(t *testing.T) {
 		{"idle_timeout: true", []string{`the boolean "true"`}},
 		{"reuse: maybe", []string{"true or false"}},
 		{"reuse: 0", []string{"true or false"}},
+		{"access: Public", []string{`"Public"`, "nor public"}},
+		{"access: true", []string{"token or public"}},
+		{"network: all", []string{"line 1", "network", "none, egress or host"}},
+		{"network: true", []string{"none, egress or host"}},
+		{"egress: []", []string{"0 destinations", "network: none"}},
+		{"egress: all", []string{"a list of destinations"}},
+		{"egress: [" + destinations(65) + "]", []string{"65 destinations"}},
+		{"egress: [api.example.com]", []string{"has no port", "api.example.com:443"}},
+		{"egress: ['10.2.0.1/16:5432']", []string{"write 10.2.0.0/16"}},
+		{"network: none\negress: ['a.example:1']", []string{"line 2", "narrows", "none"}},
+		{"egress: ['a.example:1']\nnetwork: host", []string{"line 2", "narrows", "host"}},
 		{"name: ../f", []string{"line 1", "../f", "63"}},
 		{"name: 5", []string{`the number "5"`}},
 		{"runtime: 3.11", []string{`the number "3.11"`, "quotes"}},
 		{"runtime: ''", []string{"runtime"}},
 		{"handler: [main]", []string{"file.symbol"}},
 		{"handler: \"a\\0b\"", []string{`"handler"`, "NUL"}},
+		{"secrets: db-url", []string{`"secrets"`, "a list of names of secrets"}},
+		{"secrets: [5]", []string{"one of names of secrets"}},
+		{"secrets: [a.team]", []string{`line 1`, `"a.team" cannot be the name of a secret`}},
+		{"secrets:\n- a\n- b: A", []string{"line 3", `"A" is there twice`}},
+		{"secrets:\n- a: 1A", []string{"no name of an environment variable"}},
+		{"secrets:\n- a: /etc/passwd", []string{"/run/secrets/NAME"}},
+		{"secrets:\n- a: /run/secrets/../x", []string{"/run/secrets/NAME"}},
+		{"secrets:\n- {a: A, b: B}", []string{"a mapping"}},
+		{"secrets: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q]", []string{"at most 16 secrets, and this one 17"}},
+		{"storage: /data", []string{"keys with values"}},
+		{"storage: {path: /data}", []string{"a size from 16 MiB"}},
+		{"storage: {path: /data, size: 1}", []string{`"storage.size"`, "a size with its unit"}},
+		{"storage: {path: /data, size: 1GB}", []string{"such as 512MiB or 1GiB"}},
+		{"storage: {path: /data, size: 8MiB}", []string{"a size from 16 MiB"}},
+		{"storage: {path: data, size: 16MiB}", []string{"its path is absolute"}},
+		{"storage: {path: /usr/x, size: 16MiB}", []string{"cannot be below /usr"}},
+		{"storage: {path: /data, size: 16MiB, name: a.team}", []string{"cannot be the name of a storage"}},
+		{"storage: {path: /data, size: 16MiB, mode: 1}", []string{"'path', 'size' and 'name' only"}},
 		{"env: 5", []string{`"env"`, `the number "5"`, "names with values"}},
 		{"env: [a=1]", []string{"a list"}},
 		{"env:\n  A-B: 1", []string{"line 2", `"env.A-B"`}},
@@ -150,10 +203,10 @@ func TestParseSettingsRefuses(t *testing.T) {
 	for _, test := range tests {
 		_, err := ParseSettings([]byte(test.text))
 		t.Log(err)
-		wantError(t, err, core.KindInvalid, core.FaultCaller, append(test.words, "pipsqueak.yaml")...)
+		coretest.WantError(t, err, core.KindInvalid, core.FaultCaller, append(test.words, "pipsqueak.yaml")...)
 	}
 	_, err := ParseSettings([]byte("# " + strings.Repeat("x", maxSettings)))
-	wantError(t, err, core.KindTooLarge, core.FaultCaller, "64 KiB")
+	coretest.WantError(t, err, core.KindTooLarge, core.FaultCaller, "64 KiB")
 }
 
 func TestLoadSettings(t *testing.T) {
@@ -163,19 +216,19 @@ func TestLoadSettings(t *testing.T) {
 	}
 	filestest.Write(t, dir, map[string]string{"pipsqueak.yml": "name: f"})
 	_, err := LoadSettings(dir)
-	wantError(t, err, core.KindInvalid, core.FaultCaller, "rename")
+	coretest.WantError(t, err, core.KindInvalid, core.FaultCaller, "rename")
 	filestest.Write(t, dir, map[string]string{"pipsqueak.yaml": "name: g"})
 	if m, err := LoadSettings(dir); err != nil || m.Name != "g" {
 		t.Errorf("with a settings: %+v %v", m, err)
 	}
-	must(t, os.Remove(dir+"/pipsqueak.yaml"))
+	coretest.Must(t, os.Remove(dir+"/pipsqueak.yaml"))
 	filestest.Write(t, dir, map[string]string{"pipsqueak.yaml": "dir"})
 	_, err = LoadSettings(dir)
-	wantError(t, err, core.KindInvalid, core.FaultCaller, "directory")
-	must(t, os.Remove(dir+"/pipsqueak.yaml"))
+	coretest.WantError(t, err, core.KindInvalid, core.FaultCaller, "directory")
+	coretest.Must(t, os.Remove(dir+"/pipsqueak.yaml"))
 	filestest.Write(t, dir, map[string]string{"pipsqueak.yaml": strings.Repeat("#", 1<<20)})
 	_, err = LoadSettings(dir)
-	wantError(t, err, core.KindTooLarge, core.FaultCaller)
+	coretest.WantError(t, err, core.KindTooLarge, core.FaultCaller)
 }
 
 func TestDetect(t *testing.T) {
@@ -224,8 +277,8 @@ func TestDetect(t *testing.T) {
 	}
 	for _, handler := range []string{"main", "../app.main", "/app.main", "app.", ".main", "a.b/c", "a::b"} {
 		tests = append(tests,
-			test{files: "f.sn main app.sn", settings: Settings{Handler: handler}, words: []string{files.Quote(handler), "file.symbol", "mend 'handler' in pipsqueak.yaml"}},
-			test{files: "main run", settings: Settings{Handler: handler}, id: "program", handler: handler}) // which is told it, and knows what it means
+			test{files: "f.sn main app.sn", settings: Settings{Handler: handler}, words: []string{files.Quote(handler), "file.symbol", "fix 'handler' in pipsqueak.yaml"}},
+			test{files: "main run", settings: Settings{Handler: handler}, id: "program", handler: handler}) // the program gets the text, and knows its meaning
 	}
 	for _, test := range tests {
 		dir := t.TempDir()
@@ -234,11 +287,20 @@ func TestDetect(t *testing.T) {
 		}
 		choice, err := Detect(dir, test.settings, runtimes)
 		if len(test.words) > 0 {
-			wantError(t, err, core.KindInvalid, core.FaultCaller, test.words...)
+			coretest.WantError(t, err, core.KindInvalid, core.FaultCaller, test.words...)
 		} else if err != nil || choice.Runtime.ID != test.id || choice.Handler != test.handler || !strings.HasPrefix(choice.Doubt, test.doubt) || (test.doubt == "") != (choice.Doubt == "") {
 			t.Errorf("%s with %+v: got %+v %v, want %s %s and %q", test.files, test.settings, choice, err, test.id, test.handler, test.doubt)
 		}
 	}
 	_, err := Detect(t.TempDir(), Settings{}, nil)
-	wantError(t, err, core.KindUnsupported, core.FaultWorker, "doctor")
+	coretest.WantError(t, err, core.KindUnsupported, core.FaultWorker, "doctor")
+}
+
+// destinations returns so many different ones, as a list of YAML has them.
+func destinations(n int) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("'%d.example:443'", i))
+	}
+	return strings.Join(all, ", ")
 }

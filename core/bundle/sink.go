@@ -15,7 +15,7 @@ import (
 )
 
 // sink writes the entries of one archive below root. No entry is ever written through a link: every directory above it is a
-// directory that the sink made itself, and the entry is created anew.
+// directory that the sink made itself, and the entry does not exist before.
 type sink struct {
 	root     *os.Root
 	upload   *upload

@@ -16,7 +16,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// bounds is what an archive may have.
+// bounds limits an archive.
 type bounds struct {
 	upload     int64 // bytes of the archive itself
 	unpacked   int64 // bytes of the files in it, each hard link counted as a file
@@ -25,19 +25,20 @@ type bounds struct {
 	ratioFloor int64 // unpacked bytes up to which the ratio does not matter: small files compress well
 }
 
-var defaultBounds = bounds{upload: 256 << 20, unpacked: 512 << 20, entries: 20_000, ratio: 200, ratioFloor: 16 << 20}
+var defaultBounds = bounds{upload: 256 << 20, unpacked: files.Code.Bytes, entries: files.Code.Entries, ratio: 200, ratioFloor: 16 << 20}
 
 // tarOverhead is how many bytes a tar stream may have besides those of its files: headers and padding of all the entries.
 const tarOverhead = 64 << 20
 
-// Unpack reads an archive (tar.gz or zip, told apart by its first bytes) into a new directory below above, and returns the full path of
-// that, which is the caller's. Told is for a person: what was left out, in sentences. An archive that is one directory with everything
-// in it is unpacked as if it had been made inside of that directory. What its IgnoreFile names is left out, and what is never part of a
-// function.
+// Unpack reads an archive, a tar.gz or a zip by its first bytes, into a new directory below above. It returns
+// the full path of that directory, which is the caller's, and sentences for a person about files that were
+// left out. If an archive is one directory with everything in it, Unpack unpacks the contents of that
+// directory. It leaves out files that the IgnoreFile lists, and files that are never part of a function.
 //
-// What comes out holds files of mode 0644 or 0755, directories of 0755, and symbolic links that stay inside. Anything else is
-// refused, with an error that names the entry; so is what is over the bounds: 256 MiB of archive, 512 MiB and 20,000 entries of
-// contents, 200 bytes of contents for each of the archive once there are more than 16 MiB. Nothing stays after an error.
+// The directory then holds files of mode 0644 or 0755, directories of 0755, and symbolic links that stay
+// inside. Unpack refuses everything else, with an error that names the entry. It also refuses an archive over
+// the bounds: 256 MiB of archive, 512 MiB and 20,000 entries of contents, and, above 16 MiB of contents, 200
+// bytes of contents for each byte of archive. After an error nothing stays.
 func Unpack(ctx context.Context, archive io.Reader, above string) (dir string, told []string, err error) {
 	return defaultBounds.unpack(ctx, archive, above)
 }
@@ -191,7 +192,7 @@ func (i *inflated) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// strip takes the one directory that holds everything away from around it, if there is one. What a desktop has put beside it does not count.
+// strip replaces a directory that alone holds everything by its contents. Files that a desktop has put beside it do not count.
 func strip(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -2,18 +2,11 @@ package bundle
 
 import (
 	"archive/tar"
-	"archive/zip"
 	"bytes"
 	"compress/gzip"
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"math/rand/v2"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -22,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
 
@@ -84,7 +78,7 @@ func TestUnpack(t *testing.T) {
 			t.Run(test.name+"/"+format, func(t *testing.T) {
 				above := t.TempDir()
 				dir, _, err := Unpack(t.Context(), iotest.OneByteReader(bytes.NewReader(pack(t, test.entries...))), above)
-				must(t, err)
+				coretest.Must(t, err)
 				got := filestest.Read(t, dir)
 				if _, ok := got[IgnoreFile]; ok {
 					got[IgnoreFile] = "..."
@@ -92,7 +86,7 @@ func TestUnpack(t *testing.T) {
 				if !maps.Equal(got, test.want) {
 					t.Errorf("got %v, want %v", got, test.want)
 				}
-				must(t, os.RemoveAll(dir))
+				coretest.Must(t, os.RemoveAll(dir))
 				wantNothing(t, above)
 			})
 		}
@@ -148,7 +142,7 @@ func TestUnpackRefuses(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", test.name, i), func(t *testing.T) {
 				above := t.TempDir()
 				_, _, err := Unpack(t.Context(), bytes.NewReader(pack(t, test.entries...)), above)
-				wantError(t, err, core.KindInvalid, core.FaultCaller, test.words...)
+				coretest.WantError(t, err, core.KindInvalid, core.FaultCaller, test.words...)
 				wantNothing(t, above)
 			})
 		}
@@ -186,262 +180,9 @@ func TestUnpackRefusesBytes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			above := t.TempDir()
 			_, _, err := Unpack(t.Context(), bytes.NewReader(test.data), above)
-			wantError(t, err, core.KindInvalid, core.FaultCaller, test.word)
+			coretest.WantError(t, err, core.KindInvalid, core.FaultCaller, test.word)
 			wantNothing(t, above)
 		})
-	}
-}
-
-// Every archive that was cut off is refused, wherever it was cut, and one with a wrong bit in a file's content as well.
-func TestUnpackDamaged(t *testing.T) {
-	noise := string(random(300))
-	above := t.TempDir()
-	for format, data := range map[string][]byte{"tar": tarGz(t, file("a", noise), file("b", "2")), "zip": zipOf(t, file("a", noise), file("b", "2"))} {
-		for n := range data {
-			if _, _, err := Unpack(t.Context(), bytes.NewReader(data[:n]), above); !core.IsKind(err, core.KindInvalid) {
-				t.Fatalf("%s cut off after %d of %d bytes: %v", format, n, len(data), err)
-			}
-		}
-		flipped := bytes.Clone(data)
-		flipped[len(data)/3] ^= 1
-		if _, _, err := Unpack(t.Context(), bytes.NewReader(flipped), above); !core.IsKind(err, core.KindInvalid) {
-			t.Errorf("%s with a wrong bit: %v", format, err)
-		}
-	}
-	wantNothing(t, above)
-}
-
-// random returns noise, the same in every run.
-func random(n int) []byte {
-	noise := make([]byte, n)
-	rand.NewChaCha8([32]byte{1}).Read(noise)
-	return noise
-}
-
-// zeros returns a file of that many zeros.
-func zeros(name string, n int) entry { return file(name, strings.Repeat("\x00", n)) }
-
-func TestUnpackBombs(t *testing.T) {
-	const over = 24 << 20
-	// A sparse file: a few bytes in the archive say that it is large.
-	var sparse bytes.Buffer
-	gz := gzip.NewWriter(&sparse)
-	header := make([]byte, 512)
-	copy(header, "sparse")
-	copy(header[100:], "0000644\x000000000\x000000000\x0000000000000\x0000000000000\x00        S")
-	copy(header[257:], "ustar  \x00")
-	copy(header[386:], fmt.Sprintf("%011o\x00%011o\x00", 1<<32, 0))
-	copy(header[483:], fmt.Sprintf("%011o\x00", 1<<32))
-	sum := 0
-	for _, b := range header {
-		sum += int(b)
-	}
-	copy(header[148:], fmt.Sprintf("%06o\x00 ", sum))
-	gz.Write(append(header, make([]byte, 1024)...))
-	gz.Close()
-	// A tar stream of headers that leave nothing on the disk.
-	var hidden bytes.Buffer
-	gz = gzip.NewWriter(&hidden)
-	w := tar.NewWriter(gz)
-	w.WriteHeader(&tar.Header{Name: "a", Typeflag: tar.TypeReg})
-	w.Close()
-	gz.Write(make([]byte, over))
-	gz.Close()
-	var many bytes.Buffer
-	z := zip.NewWriter(&many)
-	for i := range 200_000 {
-		z.CreateHeader(&zip.FileHeader{Name: fmt.Sprint(i)})
-	}
-	z.Close()
-	tests := map[string]struct {
-		data []byte
-		word string
-	}{
-		"tar":                   {tarGz(t, zeros("a", over)), "200 times"},
-		"tar of many":           {tarGz(t, zeros("a", over/2), zeros("b", over/2)), "200 times"},
-		"hard links":            {tarGz(t, zeros("a", over/2), hardlink("b", "a")), "200 times"},
-		"zip":                   {zipOf(t, zeros("a", over)), "200 times"},
-		"sparse file":           {sparse.Bytes(), "200 times"},
-		"after the tar":         {hidden.Bytes(), "200 times"},
-		"zip with many entries": {many.Bytes(), "list of entries has more than 8 MiB"},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			above := t.TempDir()
-			_, _, err := Unpack(t.Context(), bytes.NewReader(test.data), above)
-			wantError(t, err, core.KindTooLarge, core.FaultCaller, test.word)
-			wantNothing(t, above)
-		})
-	}
-	t.Run("small things may compress well", func(t *testing.T) {
-		above := t.TempDir()
-		_, _, err := Unpack(t.Context(), bytes.NewReader(tarGz(t, zeros("a", 15<<20))), above)
-		must(t, err)
-	})
-}
-
-func TestUnpackBounds(t *testing.T) {
-	noise := string(random(600 << 10))
-	var names []entry
-	for i := range 12 {
-		names = append(names, file(fmt.Sprintf("f%d", i), ""))
-	}
-	deep := []entry{file("a", ""), file("1/2/3/4/5/6/7/8/9/f", "")}
-	small := bounds{upload: 1 << 20, unpacked: 1 << 20, entries: 10, ratio: 200, ratioFloor: 16 << 20}
-	for format, pack := range map[string]func(testing.TB, ...entry) []byte{"tar": tarGz, "zip": zipOf} {
-		tests := map[string]struct {
-			data []byte
-			word string
-		}{
-			"upload":              {pack(t, file("a", noise), file("b", noise)), "archive has more than the 1 MiB"},
-			"entries":             {pack(t, names...), "10 files"},
-			"implied directories": {pack(t, deep...), "10 files"},
-			"unpacked":            {pack(t, zeros("a", 600<<10), zeros("b", 600<<10)), "unpacks to more than the 1 MiB"},
-		}
-		for name, test := range tests {
-			t.Run(name+"/"+format, func(t *testing.T) {
-				above := t.TempDir()
-				from := &counting{Reader: io.MultiReader(bytes.NewReader(test.data), endless{})}
-				if name != "upload" {
-					from.Reader = bytes.NewReader(test.data)
-				}
-				_, _, err := small.unpack(t.Context(), from, above)
-				wantError(t, err, core.KindTooLarge, core.FaultCaller, test.word)
-				if from.n > small.upload+1 {
-					t.Errorf("read %d bytes", from.n)
-				}
-				wantNothing(t, above)
-			})
-		}
-		t.Run("at the bounds/"+format, func(t *testing.T) {
-			above := t.TempDir()
-			data := pack(t, file("a", noise), zeros("b", 1<<20-len(noise)))
-			exact := bounds{upload: int64(len(data)), unpacked: 1 << 20, entries: 2, ratio: 200, ratioFloor: 16 << 20}
-			_, _, err := exact.unpack(t.Context(), bytes.NewReader(data), above)
-			must(t, err)
-		})
-	}
-}
-
-type counting struct {
-	io.Reader
-	n int64
-}
-
-func (c *counting) Read(p []byte) (int, error) {
-	n, err := c.Reader.Read(p)
-	c.n += int64(n)
-	return n, err
-}
-
-type endless struct{}
-
-func (endless) Read(p []byte) (int, error) { return len(p), nil }
-
-func TestUnpackBrokenUpload(t *testing.T) {
-	above := t.TempDir()
-	for _, data := range [][]byte{nil, []byte("P"), tarGz(t, file("a", string(random(5000)))), zipOf(t, file("a", string(random(5000))))} {
-		cause := errors.New("connection reset")
-		_, _, err := Unpack(t.Context(), io.MultiReader(bytes.NewReader(data[:len(data)/2]), iotest.ErrReader(cause)), above)
-		wantError(t, err, core.KindInvalid, core.FaultCaller, "broke off", "connection reset")
-		if !errors.Is(err, cause) || !core.AsError(err).Retryable {
-			t.Errorf("%#v", err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		left := io.MultiReader(bytes.NewReader(data[:len(data)/2]), readerFunc(func([]byte) (int, error) { cancel(); return 0, nil }), endless{})
-		_, _, err = Unpack(ctx, left, above)
-		wantError(t, err, core.KindCanceled, core.FaultCaller)
-		ctx, cancel = context.WithTimeout(t.Context(), 0)
-		_, _, err = Unpack(ctx, bytes.NewReader(data), above)
-		cancel()
-		wantError(t, err, core.KindTimeout, core.FaultCaller)
-	}
-	wantNothing(t, above)
-}
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
-
-// A disk with no room is the worker's fault, names the path and leaves nothing. A limit on the size of files stands in for the
-// disk, in a process of its own because the limit is for all of its files.
-func TestUnpackNoRoom(t *testing.T) {
-	if os.Getenv("TEST_NO_ROOM") == "" {
-		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestUnpackNoRoom$", "-test.v")
-		child.Env = append(os.Environ(), "TEST_NO_ROOM=1")
-		output, err := child.CombinedOutput()
-		if err != nil || !bytes.Contains(output, []byte("--- PASS: TestUnpackNoRoom")) {
-			t.Errorf("%v\n%s", err, output)
-		}
-		return
-	}
-	above := t.TempDir()
-	big := file("big", string(random(100<<10)))
-	archives := [][]byte{tarGz(t, file("a", "1"), big), zipOf(t, file("a", "1"), big)}
-	signal.Ignore(syscall.SIGXFSZ)
-	var limit syscall.Rlimit
-	must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
-	limit.Cur = 50 << 10
-	must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
-	for _, archive := range archives {
-		_, _, err := Unpack(t.Context(), bytes.NewReader(archive), above)
-		wantError(t, err, core.KindInternal, core.FaultWorker, above)
-		if !errors.Is(err, syscall.EFBIG) {
-			t.Error(err)
-		}
-		wantNothing(t, above)
-	}
-}
-
-// The kernel's own error of a full disk, from /dev/full.
-func TestDiskFull(t *testing.T) {
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	must(t, err)
-	defer full.Close()
-	dir := t.TempDir()
-	root, err := os.OpenRoot(dir)
-	must(t, err)
-	defer root.Close()
-	out := newSink(root, &upload{ctx: t.Context(), bounds: defaultBounds})
-	err = out.upload.explain(out.copy(full, "name", strings.NewReader("1")))
-	wantError(t, err, core.KindExhausted, core.FaultWorker, dir+"/name", "--data", "free space")
-}
-
-// Deep paths are refused, whatever they weigh, and what is allowed is unpacked, committed and thrown away in a time that goes by the number of entries.
-func TestDeepPaths(t *testing.T) {
-	above := t.TempDir()
-	began := time.Now()
-	var deep []entry
-	for i := range 39 {
-		deep = append(deep, file(fmt.Sprint(i, "/", strings.Repeat("d/", 494), "f"), "x"))
-	}
-	archive := tarGz(t, deep...)
-	_, _, err := Unpack(t.Context(), bytes.NewReader(archive), above)
-	wantError(t, err, core.KindInvalid, core.FaultCaller, "directories deep")
-	if took := time.Since(began); len(archive) > 4096 || took > 5*time.Second {
-		t.Errorf("%d bytes took %v", len(archive), took)
-	}
-
-	// As deep as is allowed, and flat.
-	var flat, most []entry
-	for i := range 12 {
-		most = append(most, file(fmt.Sprint(i, "/", strings.Repeat("d/", 96), "f"), "x"))
-		for j := range 97 {
-			flat = append(flat, file(fmt.Sprint(i, "-", j, "/f"), "x"))
-		}
-	}
-	unpack := func(entries []entry) time.Duration {
-		archive := tarGz(t, entries...)
-		began := time.Now()
-		dir, _, err := Unpack(t.Context(), bytes.NewReader(archive), above)
-		must(t, err)
-		defer os.RemoveAll(dir)
-		return time.Since(began)
-	}
-	if less, more := unpack(flat), unpack(most); more > 10*less+2*time.Second {
-		t.Errorf("a deep tree took %v, a flat one of twice as many %v", more, less)
-	} else {
-		t.Log("a deep tree took", more, "and a flat one", less)
 	}
 }
 
@@ -453,14 +194,14 @@ func TestUnpackTimes(t *testing.T) {
 	for form, archive := range map[string][]byte{"tar": tarGz(t, entries...), "zip": zipOf(t, entries...)} {
 		began := time.Now().Add(-time.Second)
 		dir, _, err := Unpack(t.Context(), bytes.NewReader(archive), t.TempDir())
-		must(t, err)
+		coretest.Must(t, err)
 		for name, want := range map[string]func(time.Time) bool{
 			"old":    changed.Equal,
 			"none":   began.Before,
 			"future": func(at time.Time) bool { return at.After(began) && !at.After(time.Now()) },
 		} {
 			info, err := os.Stat(filepath.Join(dir, name))
-			must(t, err)
+			coretest.Must(t, err)
 			if !want(info.ModTime()) {
 				t.Errorf("%s in a %s was changed at %v", name, form, info.ModTime())
 			}

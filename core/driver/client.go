@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -43,8 +42,8 @@ type Options struct {
 	Stdout, Stderr io.Writer
 }
 
-// Client is a running driver: a core.Driver and, when its description has core.CapabilityInstall, a core.Installer. It is
-// safe for concurrent use. Every error of its methods is a *core.Error.
+// Client is a running driver: a core.Driver, with its Parts. It is safe for concurrent use. Every error of its methods, and of
+// those of its parts, is a *core.Error.
 type Client struct {
 	name        string // file name, for messages
 	process     *process
@@ -56,13 +55,7 @@ type Client struct {
 	cleaned     chan struct{} // closed after the process has ended and everything of it is gone
 }
 
-var (
-	_ core.Driver    = (*Client)(nil)
-	_ core.Installer = (*Client)(nil)
-	_ core.Scanner   = (*Client)(nil)
-	_ core.Builder   = (*Client)(nil)
-	_ core.Compiler  = (*Client)(nil)
-)
+var _ core.Driver = (*Client)(nil)
 
 // Open starts the driver's program and asks it for its description. It takes 30 s at most, or until ctx ends; later the end
 // of ctx means nothing to the client. The caller closes the client. The driver dies with this process, whatever kills it.
@@ -188,6 +181,9 @@ func checkDir(dir string) *core.Error {
 // Description returns what the driver said of itself when it was opened.
 func (c *Client) Description() core.Description { return c.description }
 
+// Parts returns the optional parts of the driver, by the capabilities in its description.
+func (c *Client) Parts() core.Parts { return core.PartsOf(parts{c}, c.description.Capabilities) }
+
 // PID returns the driver's process, for people.
 func (c *Client) PID() int { return c.process.pid() }
 
@@ -258,8 +254,8 @@ func (c *Client) Describe(ctx context.Context) (core.Description, error) {
 }
 
 // Preload implements core.Driver.
-func (c *Client) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) error {
-	_, err := c.driver.Preload(ctx, &driverpb.PreloadRequest{Id: string(id), Runtime: string(runtime), Sandbox: encodeSandbox(sandbox)})
+func (c *Client) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, door core.Door) error {
+	_, err := c.driver.Preload(ctx, &driverpb.PreloadRequest{Id: string(id), Runtime: string(runtime), Sandbox: encodeDoor(door)})
 	if err != nil {
 		return c.failure(ctx, err)
 	}
@@ -267,8 +263,8 @@ func (c *Client) Preload(ctx context.Context, id core.NodeID, runtime core.Runti
 }
 
 // Fork implements core.Driver.
-func (c *Client) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) error {
-	_, err := c.driver.Fork(ctx, &driverpb.ForkRequest{Id: string(id), Parent: string(parent), Sandbox: encodeSandbox(sandbox)})
+func (c *Client) Fork(ctx context.Context, id, parent core.NodeID, door core.Door) error {
+	_, err := c.driver.Fork(ctx, &driverpb.ForkRequest{Id: string(id), Parent: string(parent), Sandbox: encodeDoor(door)})
 	if err != nil {
 		return c.failure(ctx, err)
 	}
@@ -286,103 +282,4 @@ func (c *Client) Import(ctx context.Context, id core.NodeID, load core.Load) (co
 		report.Asks = []string{core.AnyPackage, core.InDirectory}
 	}
 	return report, nil
-}
-
-// Resolve implements core.Installer. A driver without core.CapabilityInstall gives KindUnsupported.
-func (c *Client) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
-	if err := c.can(core.CapabilityInstall); err != nil {
-		return core.Resolution{}, err
-	}
-	pb, err := c.installer.Resolve(ctx, encodeResolveRequest(request))
-	if err != nil {
-		return core.Resolution{}, c.failure(ctx, err)
-	}
-	return decodeResolution(pb), nil
-}
-
-// Install implements core.Installer. Progress is called from the caller's goroutine. A driver without
-// core.CapabilityInstall gives KindUnsupported.
-func (c *Client) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) ([]core.Receipt, error) {
-	if err := c.can(core.CapabilityInstall); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // a stream that is not read to its end would stay
-	var receipts []core.Receipt
-	stream, err := c.installer.Install(ctx, encodeInstallRequest(request))
-	for err == nil {
-		var step *driverpb.Progress
-		if step, err = stream.Recv(); err != nil {
-			break
-		}
-		if r := step.GetReceipt(); r != nil {
-			receipts = append(receipts, decodeReceipt(r))
-		} else if progress != nil {
-			progress(decodeProgress(step))
-		}
-	}
-	if errors.Is(err, io.EOF) {
-		return receipts, nil
-	}
-	return nil, c.failure(ctx, err)
-}
-
-// Compile implements core.Compiler. A driver without core.CapabilityCompile gives KindUnsupported.
-func (c *Client) Compile(ctx context.Context, request core.CompileRequest) error {
-	if err := c.can(core.CapabilityCompile); err != nil {
-		return err
-	}
-	if _, err := c.installer.Compile(ctx, encodeCompileRequest(request)); err != nil {
-		return c.failure(ctx, err)
-	}
-	return nil
-}
-
-// Scan implements core.Scanner. A driver without core.CapabilityScan gives KindUnsupported.
-func (c *Client) Scan(ctx context.Context, request core.ScanRequest) (core.Scanned, error) {
-	if err := c.can(core.CapabilityScan); err != nil {
-		return core.Scanned{}, err
-	}
-	pb, err := c.installer.Scan(ctx, encodeScanRequest(request))
-	if err != nil {
-		return core.Scanned{}, c.failure(ctx, err)
-	}
-	return decodeScanned(pb), nil
-}
-
-// Build implements core.Builder. Progress is called from the caller's goroutine. A driver without core.CapabilityBuild gives
-// KindUnsupported.
-func (c *Client) Build(ctx context.Context, request core.BuildRequest, progress func(core.Progress)) (core.Built, error) {
-	if err := c.can(core.CapabilityBuild); err != nil {
-		return core.Built{}, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var built core.Built
-	stream, err := c.installer.Build(ctx, encodeBuildRequest(request))
-	for err == nil {
-		var step *driverpb.BuildStep
-		if step, err = stream.Recv(); err != nil {
-			break
-		}
-		if p := step.GetProgress(); p != nil && progress != nil {
-			progress(decodeProgress(p))
-		}
-		if b := step.GetBuilt(); b != nil {
-			built = core.Built{Imports: b.GetImports()}
-		}
-	}
-	if errors.Is(err, io.EOF) {
-		return built, nil
-	}
-	return core.Built{}, c.failure(ctx, err)
-}
-
-// can returns an error unless the driver has the capability.
-func (c *Client) can(capability string) error {
-	if slices.Contains(c.description.Capabilities, capability) {
-		return nil
-	}
-	return core.Errorf(core.KindUnsupported, core.FaultDriver, "the driver %s lacks the capability %q: it has [%s]",
-		c.name, capability, strings.Join(c.description.Capabilities, " "))
 }

@@ -96,12 +96,13 @@ func decodeRuntime(pb *driverpb.Runtime) core.Runtime {
 		Handlers: each(pb.GetHandlers(), func(h *driverpb.HandlerFile) core.HandlerFile {
 			return core.HandlerFile{File: h.GetFile(), Handler: h.GetHandler()}
 		}),
-		Extensions: pb.GetExtensions(),
-		Manifests:  pb.GetManifests(),
-		Registries: pb.GetRegistries(),
-		Archives:   pb.GetArchives(),
-		Overlay:    pb.GetOverlay(),
-		Toolchain:  pb.GetToolchain(),
+		Extensions:  pb.GetExtensions(),
+		Manifests:   pb.GetManifests(),
+		Registries:  pb.GetRegistries(),
+		Archives:    pb.GetArchives(),
+		Overlay:     pb.GetOverlay(),
+		SystemCalls: pb.GetSystemCalls(),
+		Toolchain:   pb.GetToolchain(),
 		Programs: each(pb.GetPrograms(), func(p *driverpb.Program) core.Program {
 			return core.Program{Name: p.GetName(), Version: p.GetVersion(), Tested: p.GetTested()}
 		}),
@@ -112,8 +113,8 @@ func decodeMount(pb *driverpb.Mount) core.Mount {
 	return core.Mount{Source: pb.GetSource(), Target: pb.GetTarget(), Writable: pb.GetWritable()}
 }
 
-func decodeSandbox(pb *driverpb.Sandbox) core.Sandbox {
-	return core.Sandbox{ID: core.NodeID(pb.GetId()), Gate: pb.GetGate()}
+func decodeDoor(pb *driverpb.Sandbox) core.Door {
+	return core.Door{ID: core.NodeID(pb.GetId()), Gate: pb.GetGate()}
 }
 
 func decodeLoad(pb *driverpb.Load) core.Load {
@@ -154,7 +155,7 @@ func decodeLock(pb *driverpb.Lock) *core.Lock {
 func decodeResolveRequest(pb *driverpb.ResolveRequest) core.ResolveRequest {
 	return core.ResolveRequest{
 		Runtime: core.RuntimeID(pb.GetRuntime()), Handler: pb.GetHandler(), Debian: pb.GetDebian(), Allow: pb.GetAllow(), Lock: decodeLock(pb.GetLock()),
-		Sandbox: decodeSandbox(pb.GetSandbox()),
+		Door: decodeDoor(pb.GetSandbox()),
 	}
 }
 
@@ -166,7 +167,7 @@ func decodeResolution(pb *driverpb.Resolution) core.Resolution {
 
 func decodeInstallRequest(pb *driverpb.InstallRequest) core.InstallRequest {
 	return core.InstallRequest{
-		Runtime: core.RuntimeID(pb.GetRuntime()), Packages: each(pb.GetPackages(), decodeLocked), Allow: pb.GetAllow(), Sandbox: decodeSandbox(pb.GetSandbox()),
+		Runtime: core.RuntimeID(pb.GetRuntime()), Packages: each(pb.GetPackages(), decodeLocked), Allow: pb.GetAllow(), Door: decodeDoor(pb.GetSandbox()),
 	}
 }
 
@@ -183,7 +184,7 @@ func decodeReceipt(pb *driverpb.Receipt) core.Receipt {
 
 func decodeScanRequest(pb *driverpb.ScanRequest) core.ScanRequest {
 	return core.ScanRequest{Runtime: core.RuntimeID(pb.GetRuntime()), Packages: each(pb.GetPackages(), decodePackage), Archive: pb.GetArchive(),
-		Sandbox: decodeSandbox(pb.GetSandbox())}
+		Door: decodeDoor(pb.GetSandbox())}
 }
 
 func decodeScanned(pb *driverpb.Scanned) core.Scanned {
@@ -196,12 +197,12 @@ func decodeSuspicion(pb *driverpb.Suspicion) core.Suspicion {
 
 func decodeBuildRequest(pb *driverpb.BuildRequest) core.BuildRequest {
 	return core.BuildRequest{
-		Runtime: core.RuntimeID(pb.GetRuntime()), Handler: pb.GetHandler(), Packages: each(pb.GetPackages(), decodePackage), Sandbox: decodeSandbox(pb.GetSandbox()),
+		Runtime: core.RuntimeID(pb.GetRuntime()), Handler: pb.GetHandler(), Packages: each(pb.GetPackages(), decodePackage), Door: decodeDoor(pb.GetSandbox()),
 	}
 }
 
 func decodeCompileRequest(pb *driverpb.CompileRequest) core.CompileRequest {
-	return core.CompileRequest{Runtime: core.RuntimeID(pb.GetRuntime()), Packages: each(pb.GetPackages(), decodePackage), Sandbox: decodeSandbox(pb.GetSandbox())}
+	return core.CompileRequest{Runtime: core.RuntimeID(pb.GetRuntime()), Packages: each(pb.GetPackages(), decodePackage), Door: decodeDoor(pb.GetSandbox())}
 }
 
 func decodeProgress(pb *driverpb.Progress) core.Progress {

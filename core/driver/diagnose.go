@@ -50,7 +50,7 @@ func checkProgram(path string) *core.Error {
 
 // checkHome returns who else could put another program in the place of the drivers in dir, and what to do about it; nothing when
 // nobody could. It is no reason to refuse them: a checkout of one's own is such a place.
-func checkHome(dir string) (who, mend string) {
+func checkHome(dir string) (who, fix string) {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return "", ""
@@ -115,12 +115,12 @@ func diagnoseHandshake(path, line string) *core.Error {
 		return core.Errorf(core.KindUnsupported, core.FaultDriver, "the driver %s speaks version %s of go-plugin's handshake instead of 1: rebuild it", path, parts[0])
 	}
 	if version, err := strconv.Atoi(parts[1]); err != nil || version < previousVersion || version > currentVersion {
-		mend := "build the driver anew, with this release"
+		fix := "build the driver again, with this release"
 		if version > currentVersion {
-			mend = "install a newer Pipsqueak, or an older driver"
+			fix = "install a newer Pipsqueak, or an older driver"
 		}
 		return core.Errorf(core.KindUnsupported, core.FaultDriver, "the driver %s speaks version %s of the driver protocol and this host versions %d and %d: %s",
-			path, clip(parts[1], 20), previousVersion, currentVersion, mend)
+			path, clip(parts[1], 20), previousVersion, currentVersion, fix)
 	}
 	if len(parts) < 5 || parts[4] != "grpc" {
 		return core.Errorf(core.KindUnsupported, core.FaultDriver, "the driver %s does not speak gRPC: its handshake is %q", path, clip(line, maxLastLine))
@@ -138,12 +138,12 @@ func diagnoseExec(path string, err error) *core.Error {
 		if f, elfErr := elf.Open(path); elfErr == nil {
 			defer f.Close()
 			if f.Machine == machines[runtime.GOARCH] {
-				return core.Errorf(core.KindInvalid, core.FaultWorker, "the driver %s is no program but another kind of ELF file (%s): link it, or install it anew", path, f.Type)
+				return core.Errorf(core.KindInvalid, core.FaultWorker, "the driver %s is no program but another kind of ELF file (%s): link it, or install it again", path, f.Type)
 			}
 			return core.Errorf(core.KindUnsupported, core.FaultWorker,
 				"the driver %s is a program for another machine (%s, this one is %s): install the one for this machine", path, f.Machine, runtime.GOARCH)
 		}
-		return core.Errorf(core.KindInvalid, core.FaultWorker, "the driver %s is neither a program of this system nor a script that begins with #!: install it anew", path)
+		return core.Errorf(core.KindInvalid, core.FaultWorker, "the driver %s is neither a program of this system nor a script that begins with #!: install it again", path)
 	case errors.Is(err, os.ErrNotExist):
 		interpreter := interpreterOf(path)
 		if strings.HasSuffix(interpreter, "\r") {

@@ -42,7 +42,7 @@ func TestDoctorExplains(t *testing.T) {
 		name    string
 		make    func(t *testing.T, path string) error
 		says    string // in the detail
-		remedy  string // in the detail or in how to mend it
+		remedy  string // in the detail or in how to fix it
 		asRoot  bool
 		machine bool // what it lacks is the machine's, so nothing has to be tried by hand
 	}{
@@ -58,7 +58,7 @@ func TestDoctorExplains(t *testing.T) {
 		}, "user 12345", "chown", true, true},
 		{"link", func(_ *testing.T, path string) error { return os.Symlink("/opt/none/driver", path) }, "a link to /opt/none/driver", "remove the link", false, true},
 		{"machine", script(otherMachine()), "another machine (EM_RISCV", "install the one for this machine", false, true},
-		{"object", func(t *testing.T, path string) error { return compile(t, path, nothing, "-c") }, "another kind of ELF file (ET_REL)", "install it anew", false, true},
+		{"object", func(t *testing.T, path string) error { return compile(t, path, nothing, "-c") }, "another kind of ELF file (ET_REL)", "install it again", false, true},
 		{"no interpreter", func(t *testing.T, path string) error {
 			return compile(t, path, nothing, "-Wl,--dynamic-linker=/lib/ld-none.so")
 		}, "needs /lib/ld-none.so", "install it", false, true},
@@ -78,7 +78,7 @@ func TestDoctorExplains(t *testing.T) {
 			return errors.Join(err, compile(t, lib, "int other(void) { return 0; }", "-shared", "-fPIC"))
 		}, "undefined symbol: old", "built for this system", false, true},
 		{"newer version", script("#!/bin/sh\necho \"1|4|unix|$PLUGIN_UNIX_SOCKET_DIR/x|grpc|\"\nexec sleep 9\n"), "version 4 of the driver protocol", "install a newer Pipsqueak", false, false},
-		{"older version", script("#!/bin/sh\necho \"1|0|unix|$PLUGIN_UNIX_SOCKET_DIR/x|grpc|\"\nexec sleep 9\n"), "version 0 of the driver protocol", "build the driver anew", false, false},
+		{"older version", script("#!/bin/sh\necho \"1|0|unix|$PLUGIN_UNIX_SOCKET_DIR/x|grpc|\"\nexec sleep 9\n"), "version 0 of the driver protocol", "build the driver again", false, false},
 		{"crashes", script("#!/bin/sh\necho about to crash >&2\nkill -SEGV $$\n"), "segmentation fault", "--describe` does by hand", false, false},
 		{"exits", script("#!/bin/sh\nexit 9\n"), "exit status 9", "--describe` does by hand", false, false},
 		{"babbles", script("#!/bin/sh\nwhile echo hello; do :; done\n"), `wrote "hello" to its standard output`, "log to standard error", false, false},
@@ -96,10 +96,10 @@ func TestDoctorExplains(t *testing.T) {
 				t.Fatal(err)
 			}
 			f := examineBroken(t, dir)
-			if f.Status != core.StatusFail || !strings.Contains(f.Detail, path) || !strings.Contains(f.Detail, c.says) || !strings.Contains(f.Detail+f.Mend, c.remedy) {
+			if f.Status != core.StatusFail || !strings.Contains(f.Detail, path) || !strings.Contains(f.Detail, c.says) || !strings.Contains(f.Detail+f.Fix, c.remedy) {
 				t.Errorf("%+v\nwant %q and %q", f, c.says, c.remedy)
 			}
-			if byHand := strings.Contains(f.Mend, "by hand"); byHand == c.machine {
+			if byHand := strings.Contains(f.Fix, "by hand"); byHand == c.machine {
 				t.Errorf("%+v", f)
 			}
 		})
@@ -137,7 +137,7 @@ func TestDoctorLooksAtTheDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := driver.Examine(t.Context(), dir, options, nil)
-	if f := found[0]; f.Status != core.StatusWarn || !strings.Contains(f.Detail, dir) || !strings.Contains(f.Mend, "chmod 755") {
+	if f := found[0]; f.Status != core.StatusWarn || !strings.Contains(f.Detail, dir) || !strings.Contains(f.Fix, "chmod 755") {
 		t.Errorf("%+v", f)
 	}
 }

@@ -131,12 +131,13 @@ func encodeRuntime(r core.Runtime) *driverpb.Runtime {
 		Handlers: each(r.Handlers, func(h core.HandlerFile) *driverpb.HandlerFile {
 			return &driverpb.HandlerFile{File: h.File, Handler: h.Handler}
 		}),
-		Extensions: r.Extensions,
-		Manifests:  r.Manifests,
-		Registries: r.Registries,
-		Archives:   r.Archives,
-		Overlay:    r.Overlay,
-		Toolchain:  r.Toolchain,
+		Extensions:  r.Extensions,
+		Manifests:   r.Manifests,
+		Registries:  r.Registries,
+		Archives:    r.Archives,
+		Overlay:     r.Overlay,
+		SystemCalls: r.SystemCalls,
+		Toolchain:   r.Toolchain,
 		Programs: each(r.Programs, func(p core.Program) *driverpb.Program {
 			return &driverpb.Program{Name: p.Name, Version: p.Version, Tested: p.Tested}
 		}),
@@ -147,7 +148,7 @@ func encodeMount(m core.Mount) *driverpb.Mount {
 	return &driverpb.Mount{Source: m.Source, Target: m.Target, Writable: m.Writable}
 }
 
-func encodeSandbox(s core.Sandbox) *driverpb.Sandbox {
+func encodeDoor(s core.Door) *driverpb.Sandbox {
 	return &driverpb.Sandbox{Id: string(s.ID), Gate: s.Gate}
 }
 
@@ -184,7 +185,7 @@ func encodeLock(l *core.Lock) *driverpb.Lock {
 
 func encodeResolveRequest(r core.ResolveRequest) *driverpb.ResolveRequest {
 	return &driverpb.ResolveRequest{
-		Runtime: string(r.Runtime), Handler: r.Handler, Debian: r.Debian, Allow: r.Allow, Lock: encodeLock(r.Lock), Sandbox: encodeSandbox(r.Sandbox),
+		Runtime: string(r.Runtime), Handler: r.Handler, Debian: r.Debian, Allow: r.Allow, Lock: encodeLock(r.Lock), Sandbox: encodeDoor(r.Door),
 	}
 }
 
@@ -194,7 +195,7 @@ func encodeResolution(r core.Resolution) *driverpb.Resolution {
 
 func encodeInstallRequest(r core.InstallRequest) *driverpb.InstallRequest {
 	return &driverpb.InstallRequest{
-		Runtime: string(r.Runtime), Packages: each(r.Packages, encodeLocked), Allow: r.Allow, Sandbox: encodeSandbox(r.Sandbox),
+		Runtime: string(r.Runtime), Packages: each(r.Packages, encodeLocked), Allow: r.Allow, Sandbox: encodeDoor(r.Door),
 	}
 }
 
@@ -210,7 +211,7 @@ func encodeReceipt(r core.Receipt) *driverpb.Receipt {
 }
 
 func encodeScanRequest(r core.ScanRequest) *driverpb.ScanRequest {
-	return &driverpb.ScanRequest{Runtime: string(r.Runtime), Packages: each(r.Packages, encodePackage), Archive: r.Archive, Sandbox: encodeSandbox(r.Sandbox)}
+	return &driverpb.ScanRequest{Runtime: string(r.Runtime), Packages: each(r.Packages, encodePackage), Archive: r.Archive, Sandbox: encodeDoor(r.Door)}
 }
 
 func encodeScanned(s core.Scanned) *driverpb.Scanned {
@@ -223,12 +224,12 @@ func encodeSuspicion(s core.Suspicion) *driverpb.Suspicion {
 
 func encodeBuildRequest(r core.BuildRequest) *driverpb.BuildRequest {
 	return &driverpb.BuildRequest{
-		Runtime: string(r.Runtime), Handler: r.Handler, Packages: each(r.Packages, encodePackage), Sandbox: encodeSandbox(r.Sandbox),
+		Runtime: string(r.Runtime), Handler: r.Handler, Packages: each(r.Packages, encodePackage), Sandbox: encodeDoor(r.Door),
 	}
 }
 
 func encodeCompileRequest(r core.CompileRequest) *driverpb.CompileRequest {
-	return &driverpb.CompileRequest{Runtime: string(r.Runtime), Packages: each(r.Packages, encodePackage), Sandbox: encodeSandbox(r.Sandbox)}
+	return &driverpb.CompileRequest{Runtime: string(r.Runtime), Packages: each(r.Packages, encodePackage), Sandbox: encodeDoor(r.Door)}
 }
 
 func encodeProgress(p core.Progress) *driverpb.Progress {

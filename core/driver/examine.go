@@ -16,21 +16,21 @@ import (
 // examineTimeout is how long one driver may take to start before it counts as one that does not.
 const examineTimeout = 5 * time.Second
 
-// Examine starts each driver of a directory and tells what it says of this machine, or why it does not start. It calls try with
+// Examine starts each driver of a directory and reports what it says of this machine, or why it does not start. It calls try with
 // each runtime that can be used, while its driver runs; what that finds comes last for the driver. All drivers are closed
 // when it returns.
-func Examine(ctx context.Context, dir string, options Options, try func(context.Context, core.Driver, core.Runtime) core.Finding) []core.Finding {
+func Examine(ctx context.Context, dir string, options Options, try func(context.Context, Running, core.Runtime) core.Finding) []core.Finding {
 	paths, err := programs(dir)
 	if err != nil {
-		return []core.Finding{{Name: "drivers", Status: core.StatusFail, Detail: err.Error(), Mend: "name the directory of the drivers with --drivers"}}
+		return []core.Finding{{Name: "drivers", Status: core.StatusFail, Detail: err.Error(), Fix: "name the directory of the drivers with --drivers"}}
 	}
 	if len(paths) == 0 {
 		return []core.Finding{{Name: "drivers", Status: core.StatusFail, Detail: fmt.Sprintf("no program called %s… in %s", Prefix, dir),
-			Mend: "make build, or name another directory with --drivers"}}
+			Fix: "make build, or name another directory with --drivers"}}
 	}
 	var found []core.Finding
-	if who, mend := checkHome(dir); who != "" {
-		found = append(found, core.Finding{Name: "drivers", Status: core.StatusWarn, Detail: who + ": another program could be put in a driver's place", Mend: mend})
+	if who, fix := checkHome(dir); who != "" {
+		found = append(found, core.Finding{Name: "drivers", Status: core.StatusWarn, Detail: who + ": another program could be put in a driver's place", Fix: fix})
 	}
 	owners := map[core.RuntimeID]string{}
 	for _, path := range paths {
@@ -40,7 +40,7 @@ func Examine(ctx context.Context, dir string, options Options, try func(context.
 }
 
 // examineOne examines one driver, and enters the runtimes that it is the first to have into owners.
-func examineOne(ctx context.Context, path string, options Options, owners map[core.RuntimeID]string, try func(context.Context, core.Driver, core.Runtime) core.Finding) []core.Finding {
+func examineOne(ctx context.Context, path string, options Options, owners map[core.RuntimeID]string, try func(context.Context, Running, core.Runtime) core.Finding) []core.Finding {
 	name := strings.TrimPrefix(filepath.Base(path), "pipsqueak-")
 	began := time.Now()
 	opening, cancel := context.WithTimeout(ctx, examineTimeout)
@@ -51,7 +51,7 @@ func examineOne(ctx context.Context, path string, options Options, owners map[co
 		err = checkName(path, client.Description().Language)
 	}
 	if err != nil {
-		return []core.Finding{{Name: name, Status: core.StatusFail, Detail: err.Error(), Mend: mendDriver(path, err)}}
+		return []core.Finding{{Name: name, Status: core.StatusFail, Detail: err.Error(), Fix: fixDriver(path, err)}}
 	}
 	d := client.Description()
 	found := []core.Finding{{Name: name, Status: core.StatusOK, Detail: fmt.Sprintf("%s, started in %s", d.Version, time.Since(began).Round(time.Millisecond))}}
@@ -60,13 +60,13 @@ func examineOne(ctx context.Context, path string, options Options, owners map[co
 	}
 	if len(d.Runtimes) == 0 {
 		found = append(found, core.Finding{Name: name, Status: core.StatusWarn, Detail: "it has no runtime here",
-			Mend: "install one, or remove the driver's program"})
+			Fix: "install one, or remove the driver's program"})
 	}
 	found = append(found, examineInstaller(name, d))
 	for _, r := range d.Runtimes {
 		if owner, taken := owners[r.ID]; taken {
 			found = append(found, core.Finding{Name: string(r.ID), Status: core.StatusWarn,
-				Detail: fmt.Sprintf("not used from %s, for %s has it too", name, owner), Mend: "remove one of the two drivers"})
+				Detail: fmt.Sprintf("not used from %s, for %s has it too", name, owner), Fix: "remove one of the two drivers"})
 			continue
 		}
 		owners[r.ID] = name
@@ -78,24 +78,24 @@ func examineOne(ctx context.Context, path string, options Options, owners map[co
 	return found
 }
 
-// mendDriver says what to do about a driver that does not start. What the machine lacks, the error has told already.
-func mendDriver(path string, err error) string {
+// fixDriver says what to do about a driver that does not start. What the machine lacks, the error has said.
+func fixDriver(path string, err error) string {
 	if core.AsError(err).Fault == core.FaultDriver {
-		return fmt.Sprintf("see what `%s --describe` does by hand; then mend or replace the driver, or remove its program", path)
+		return fmt.Sprintf("see what `%s --describe` does by hand; then fix or replace the driver, or remove its program", path)
 	}
 	return "do so, or remove the driver's program"
 }
 
 // problemFinding splits a driver's sentence where it goes on with what to do.
 func problemFinding(name, problem string) core.Finding {
-	f := core.Finding{Name: name, Status: core.StatusWarn, Detail: problem, Mend: "see to it, and run doctor again"}
+	f := core.Finding{Name: name, Status: core.StatusWarn, Detail: problem, Fix: "see to it, and run doctor again"}
 	if i := strings.LastIndex(problem, "; "); i >= 0 {
-		f.Detail, f.Mend = problem[:i], problem[i+2:]
+		f.Detail, f.Fix = problem[:i], problem[i+2:]
 	}
 	return f
 }
 
-// examinePrograms tells which versions of the programs that a runtime is made of are here, and which the driver was tested with.
+// examinePrograms reports which versions of the programs that a runtime is made of are here, and which the driver was tested with.
 func examinePrograms(r core.Runtime) core.Finding {
 	f := core.Finding{Name: string(r.ID) + " versions", Status: core.StatusOK}
 	var all, untested []string
@@ -112,22 +112,22 @@ func examinePrograms(r core.Runtime) core.Finding {
 		return f
 	}
 	f.Status, f.Detail = core.StatusWarn, f.Detail+": not tested with "+strings.Join(untested, ", ")
-	f.Mend = "use a version that was tested, or run `make test` with these before you trust them with packages"
+	f.Fix = "use a version that was tested, or run `make test` with these before you trust them with packages"
 	return f
 }
 
-// examineInstaller tells whether the driver can install packages, and whether the tools for that are there.
+// examineInstaller reports whether the driver can install packages, and whether the tools for that are there.
 func examineInstaller(name string, d core.Description) core.Finding {
 	name = strings.TrimPrefix(name, "driver-") + " packages"
-	if !slices.Contains(d.Capabilities, core.CapabilityInstall) {
+	if !d.Can(core.CapabilityInstall) {
 		return core.Finding{Name: name, Status: core.StatusWarn, Detail: "the driver does not install any",
-			Mend: "deploy functions with all they need in their code"}
+			Fix: "deploy functions with all they need in their code"}
 	}
 	var tools []string
 	for _, r := range d.Runtimes {
 		for _, tool := range r.Tools {
 			if _, err := os.Stat(tool.Source); err != nil {
-				return core.Finding{Name: name, Status: core.StatusWarn, Detail: fmt.Sprintf("cannot be installed: %v", err), Mend: "make build"}
+				return core.Finding{Name: name, Status: core.StatusWarn, Detail: fmt.Sprintf("cannot be installed: %v", err), Fix: "make build"}
 			}
 			if !slices.Contains(tools, tool.Source) {
 				tools = append(tools, tool.Source)

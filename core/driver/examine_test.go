@@ -19,7 +19,7 @@ func TestExamine(t *testing.T) {
 		t.Helper()
 		tried = nil
 		found := driver.Examine(t.Context(), dir, driver.Options{Dir: shortDir(t), Log: slog.New(slog.DiscardHandler)},
-			func(ctx context.Context, d core.Driver, r core.Runtime) core.Finding {
+			func(ctx context.Context, d driver.Running, r core.Runtime) core.Finding {
 				if _, err := d.Describe(ctx); err != nil {
 					t.Errorf("the driver of %s does not run: %v", r.ID, err)
 				}
@@ -27,7 +27,7 @@ func TestExamine(t *testing.T) {
 				return core.Finding{Name: string(r.ID), Status: core.StatusOK, Detail: "tried"}
 			})
 		for _, f := range found {
-			if (f.Mend == "") != (f.Status == core.StatusOK) {
+			if (f.Fix == "") != (f.Status == core.StatusOK) {
 				t.Errorf("%+v", f)
 			}
 		}

@@ -9,7 +9,7 @@ func OpenFleetWith(ctx context.Context, paths []string, options FleetOptions, op
 	return openFleet(ctx, paths, options, open)
 }
 
-// Exit tells how the driver ended, after Done.
+// Exit reports how the driver ended, after Done.
 func (c *Client) Exit() string { return c.process.exit }
 
 var ParseLine = parseLine

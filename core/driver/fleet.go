@@ -47,16 +47,12 @@ type Fleet struct {
 	changed    chan struct{}
 }
 
-// Running is a driver with what it has said of itself. Its description says which of the optional parts it has; a method of
-// another one fails with KindUnsupported.
+// Running is a driver with what it has said of itself.
 type Running interface {
 	core.Driver
-	core.Installer
-	core.Builder
-	core.Compiler
-	core.Scanner
 	Description() core.Description
-	Protocol() int // version that it speaks
+	Parts() core.Parts // by the capabilities in the description
+	Protocol() int     // version that it speaks
 }
 
 // life is a driver from its start to its death: a *Client, outside of tests.
@@ -81,8 +77,8 @@ type member struct {
 }
 
 // OpenFleet starts every program in dir whose name begins with Prefix. It returns when each has been tried once, also when
-// some or all do not start: Snapshot tells why, and they are tried again, at once, then with pauses from 100 ms doubling
-// to 10 s, which begin anew after a minute of life. The end of ctx ends the opening only. The caller closes the fleet.
+// some or all do not start: Snapshot reports why, and they are tried again, at once, then with pauses from 100 ms doubling
+// to 10 s, which begin again after a minute of life. The end of ctx ends the opening only. The caller closes the fleet.
 func OpenFleet(ctx context.Context, dir string, options FleetOptions) (*Fleet, error) {
 	paths, err := programs(dir)
 	if err != nil {
@@ -206,7 +202,7 @@ func (f *Fleet) owner(id core.RuntimeID) (*member, core.Runtime, bool) {
 	return nil, core.Runtime{}, false
 }
 
-// unsupported tells that nobody has the runtime, or that the one who most likely has it never ran.
+// unsupported reports that nobody has the runtime, or that the one who most likely has it never ran.
 func (f *Fleet) unsupported(id core.RuntimeID) error {
 	var ids []string
 	for _, m := range f.members {
@@ -256,7 +252,7 @@ func (f *Fleet) Snapshot() []core.DriverInfo {
 	return infos
 }
 
-// conflicts tells which runtimes of m belong to another driver.
+// conflicts reports which runtimes of m belong to another driver.
 func (f *Fleet) conflicts(m *member) string {
 	var sentences []string
 	for _, r := range m.description.Runtimes {

@@ -185,7 +185,7 @@ func TestFleetTellsWhyNot(t *testing.T) {
 			t.Errorf("Snapshot: %+v", infos)
 		}
 		g.mu.Lock()
-		delete(g.broken, "bad") // mended, and found out by itself
+		delete(g.broken, "bad") // fixed, and found out by itself
 		g.mu.Unlock()
 		time.Sleep(10 * time.Second)
 		if _, _, _, err := f.Driver(t.Context(), "bad1"); err != nil {

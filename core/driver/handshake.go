@@ -58,10 +58,19 @@ func (p *plugin) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
 		return fmt.Errorf("Serve was called without a core.Driver")
 	}
 	driverpb.RegisterDriverServer(s, &driverServer{impl: p.impl})
-	if installer, ok := p.impl.(core.Installer); ok {
-		driverpb.RegisterInstallerServer(s, &installerServer{impl: installer})
+	if parts := implemented(p.impl); parts.Installer != nil {
+		driverpb.RegisterInstallerServer(s, &installerServer{parts: parts})
 	}
 	return nil
+}
+
+// implemented returns the parts that a driver in this program has: those whose methods it has.
+func implemented(impl core.Driver) (parts core.Parts) {
+	parts.Installer, _ = impl.(core.Installer)
+	parts.Builder, _ = impl.(core.Builder)
+	parts.Compiler, _ = impl.(core.Compiler)
+	parts.Scanner, _ = impl.(core.Scanner)
+	return parts
 }
 
 func (p *plugin) GRPCClient(_ context.Context, _ *goplugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {

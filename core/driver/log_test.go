@@ -51,5 +51,6 @@ func TestParseLine(t *testing.T) {
 
 func FuzzParseLine(f *testing.F) {
 	f.Add([]byte(`{"@level":"info","@message":"m","@timestamp":"2026-01-02T03:04:05.000006Z","a":{"b":[1,null]}}`))
+	f.Add([]byte(`{"@level":7,"@message":"m"}`))
 	f.Fuzz(func(t *testing.T, line []byte) { driver.ParseLine(line) })
 }

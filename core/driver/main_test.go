@@ -123,7 +123,7 @@ func open(t testing.TB, role string) *driver.Client {
 	return c
 }
 
-func sandbox(id core.NodeID) core.Sandbox { return core.Sandbox{ID: id, Gate: "/gate"} }
+func sandbox(id core.NodeID) core.Door { return core.Door{ID: id, Gate: "/gate"} }
 
 // mustBe checks the kind and fault of an error and that its message has all the parts.
 func mustBe(t *testing.T, err error, kind core.Kind, fault core.Fault, parts ...string) *core.Error {
@@ -201,7 +201,7 @@ type watcher struct {
 	seen []string
 }
 
-func (w *watcher) Fork(ctx context.Context, id, _ core.NodeID, _ core.Sandbox) error {
+func (w *watcher) Fork(ctx context.Context, id, _ core.NodeID, _ core.Door) error {
 	_, has := ctx.Deadline()
 	w.tell(string(id))
 	<-ctx.Done()
@@ -240,14 +240,14 @@ func (mirror) Describe(context.Context) (d core.Description, err error) {
 	return d, nil
 }
 
-func (mirror) Preload(_ context.Context, id core.NodeID, runtime core.RuntimeID, s core.Sandbox) error {
+func (mirror) Preload(_ context.Context, id core.NodeID, runtime core.RuntimeID, s core.Door) error {
 	if runtime == tell {
 		return told(id, runtime, s)
 	}
 	return nil
 }
 
-func (mirror) Fork(_ context.Context, id, parent core.NodeID, s core.Sandbox) error {
+func (mirror) Fork(_ context.Context, id, parent core.NodeID, s core.Door) error {
 	if id == "short" {
 		return fmt.Errorf("a control socket: %w", os.NewSyscallError("socketpair", syscall.EMFILE))
 	}
@@ -279,22 +279,22 @@ func (mirror) Import(_ context.Context, id core.NodeID, load core.Load) (r core.
 }
 
 func (mirror) Resolve(_ context.Context, request core.ResolveRequest) (r core.Resolution, err error) {
-	if request.Sandbox.ID == tell {
+	if request.Door.ID == tell {
 		return r, told(request)
 	}
-	fill(string(request.Sandbox.ID), &r)
+	fill(string(request.Door.ID), &r)
 	return r, nil
 }
 
 func (mirror) Install(_ context.Context, request core.InstallRequest, progress func(core.Progress)) ([]core.Receipt, error) {
-	if request.Sandbox.ID == tell {
+	if request.Door.ID == tell {
 		return nil, told(request)
 	}
 	var all sync.WaitGroup
 	for i := range 8 { // from many goroutines, as an installer may
 		all.Go(func() {
 			var p core.Progress
-			fill(fmt.Sprint(request.Sandbox.ID, i), &p)
+			fill(fmt.Sprint(request.Door.ID, i), &p)
 			p.Done = int64(i)
 			progress(p)
 		})
@@ -302,16 +302,16 @@ func (mirror) Install(_ context.Context, request core.InstallRequest, progress f
 	all.Wait()
 	receipts := make([]core.Receipt, 2)
 	for i := range receipts {
-		fill(fmt.Sprint(request.Sandbox.ID, i), &receipts[i])
+		fill(fmt.Sprint(request.Door.ID, i), &receipts[i])
 	}
 	return receipts, nil
 }
 
 func (mirror) Scan(_ context.Context, request core.ScanRequest) (s core.Scanned, err error) {
-	if request.Sandbox.ID == tell {
+	if request.Door.ID == tell {
 		return s, told(request)
 	}
-	fill(string(request.Sandbox.ID), &s)
+	fill(string(request.Door.ID), &s)
 	return s, nil
 }
 

@@ -22,12 +22,12 @@ func (s *driverServer) Describe(ctx context.Context, _ *driverpb.DescribeRequest
 }
 
 func (s *driverServer) Preload(ctx context.Context, r *driverpb.PreloadRequest) (*driverpb.Parked, error) {
-	err := s.impl.Preload(ctx, core.NodeID(r.GetId()), core.RuntimeID(r.GetRuntime()), decodeSandbox(r.GetSandbox()))
+	err := s.impl.Preload(ctx, core.NodeID(r.GetId()), core.RuntimeID(r.GetRuntime()), decodeDoor(r.GetSandbox()))
 	return &driverpb.Parked{}, encodeError(err)
 }
 
 func (s *driverServer) Fork(ctx context.Context, r *driverpb.ForkRequest) (*driverpb.Parked, error) {
-	err := s.impl.Fork(ctx, core.NodeID(r.GetId()), core.NodeID(r.GetParent()), decodeSandbox(r.GetSandbox()))
+	err := s.impl.Fork(ctx, core.NodeID(r.GetId()), core.NodeID(r.GetParent()), decodeDoor(r.GetSandbox()))
 	return &driverpb.Parked{}, encodeError(err)
 }
 
@@ -38,11 +38,11 @@ func (s *driverServer) Import(ctx context.Context, r *driverpb.ImportRequest) (*
 
 type installerServer struct {
 	driverpb.UnimplementedInstallerServer
-	impl core.Installer
+	parts core.Parts // with an Installer; a call of another part that is nil is refused with UNIMPLEMENTED
 }
 
 func (s *installerServer) Resolve(ctx context.Context, r *driverpb.ResolveRequest) (*driverpb.Resolution, error) {
-	resolution, err := s.impl.Resolve(ctx, decodeResolveRequest(r))
+	resolution, err := s.parts.Installer.Resolve(ctx, decodeResolveRequest(r))
 	return encodeResolution(resolution), encodeError(err)
 }
 
@@ -54,7 +54,7 @@ func (s *installerServer) Install(r *driverpb.InstallRequest, stream grpc.Server
 		// A failed send means that the host is gone or has given up, and both end the context.
 		_ = stream.Send(encodeProgress(p))
 	}
-	receipts, err := s.impl.Install(stream.Context(), decodeInstallRequest(r), progress)
+	receipts, err := s.parts.Installer.Install(stream.Context(), decodeInstallRequest(r), progress)
 	if err != nil {
 		return encodeError(err)
 	}
@@ -66,33 +66,27 @@ func (s *installerServer) Install(r *driverpb.InstallRequest, stream grpc.Server
 	return nil
 }
 
-// Compile is refused with UNIMPLEMENTED by the embedded server when impl compiles nothing.
 func (s *installerServer) Compile(ctx context.Context, r *driverpb.CompileRequest) (*driverpb.Compiled, error) {
-	compiler, ok := s.impl.(core.Compiler)
-	if !ok {
+	if s.parts.Compiler == nil {
 		return s.UnimplementedInstallerServer.Compile(ctx, r)
 	}
-	return &driverpb.Compiled{}, encodeError(compiler.Compile(ctx, decodeCompileRequest(r)))
+	return &driverpb.Compiled{}, encodeError(s.parts.Compiler.Compile(ctx, decodeCompileRequest(r)))
 }
 
-// Scan is refused with UNIMPLEMENTED by the embedded server when impl scans nothing.
 func (s *installerServer) Scan(ctx context.Context, r *driverpb.ScanRequest) (*driverpb.Scanned, error) {
-	scanner, ok := s.impl.(core.Scanner)
-	if !ok {
+	if s.parts.Scanner == nil {
 		return s.UnimplementedInstallerServer.Scan(ctx, r)
 	}
-	scanned, err := scanner.Scan(ctx, decodeScanRequest(r))
+	scanned, err := s.parts.Scanner.Scan(ctx, decodeScanRequest(r))
 	return encodeScanned(scanned), encodeError(err)
 }
 
-// Build is refused with UNIMPLEMENTED by the embedded server when impl builds nothing.
 func (s *installerServer) Build(r *driverpb.BuildRequest, stream grpc.ServerStreamingServer[driverpb.BuildStep]) error {
-	builder, ok := s.impl.(core.Builder)
-	if !ok {
+	if s.parts.Builder == nil {
 		return s.UnimplementedInstallerServer.Build(r, stream)
 	}
 	var sending sync.Mutex
-	built, err := builder.Build(stream.Context(), decodeBuildRequest(r), func(p core.Progress) {
+	built, err := s.parts.Builder.Build(stream.Context(), decodeBuildRequest(r), func(p core.Progress) {
 		sending.Lock()
 		defer sending.Unlock()
 		_ = stream.Send(&driverpb.BuildStep{Progress: encodeProgress(p)})
@@ -100,5 +94,5 @@ func (s *installerServer) Build(r *driverpb.BuildRequest, stream grpc.ServerStre
 	if err != nil {
 		return encodeError(err)
 	}
-	return stream.Send(&driverpb.BuildStep{Built: &driverpb.Built{Imports: built.Imports}})
+	return stream.Send(&driverpb.BuildStep{Built: &driverpb.Built{Imports: built.Imports, Sets: built.Sets}})
 }

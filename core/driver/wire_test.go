@@ -45,7 +45,7 @@ func mustTell(t *testing.T, what string, err error, request ...any) {
 
 func TestRequestsCross(t *testing.T) {
 	c, ctx := open(t, "mirror"), t.Context()
-	s := filled[core.Sandbox]("sandbox")
+	s := filled[core.Door]("sandbox")
 	err := c.Preload(ctx, "n1", tell, s)
 	mustTell(t, "Preload", err, "n1", tell, s)
 	err = c.Fork(ctx, "n2", tell, s)
@@ -57,16 +57,16 @@ func TestRequestsCross(t *testing.T) {
 	mustTell(t, "Import of nothing", err, tell, core.Load{})
 
 	resolve := filled[core.ResolveRequest]("resolve")
-	resolve.Sandbox.ID = tell
-	_, err = c.Resolve(ctx, resolve)
+	resolve.Door.ID = tell
+	_, err = c.Parts().Installer.Resolve(ctx, resolve)
 	mustTell(t, "Resolve", err, resolve)
 	install := filled[core.InstallRequest]("install")
-	install.Sandbox.ID = tell
-	_, err = c.Install(ctx, install, nil)
+	install.Door.ID = tell
+	_, err = c.Parts().Installer.Install(ctx, install, nil)
 	mustTell(t, "Install", err, install)
 	scan := filled[core.ScanRequest]("scan")
-	scan.Sandbox.ID = tell
-	_, err = c.Scan(ctx, scan)
+	scan.Door.ID = tell
+	_, err = c.Parts().Scanner.Scan(ctx, scan)
 	mustTell(t, "Scan", err, scan)
 }
 
@@ -81,10 +81,10 @@ func TestAnswersCross(t *testing.T) {
 	}
 	for i := range 20 {
 		seed := fmt.Sprint("seed", i)
-		err, err2 := c.Preload(ctx, core.NodeID(seed), "r", core.Sandbox{}), c.Fork(ctx, core.NodeID(seed), "p", core.Sandbox{})
+		err, err2 := c.Preload(ctx, core.NodeID(seed), "r", core.Door{}), c.Fork(ctx, core.NodeID(seed), "p", core.Door{})
 		r, err3 := c.Import(ctx, core.NodeID(seed), core.Load{})
 		mustEqual(t, "Report", r, filled[core.Report](seed))
-		x, err4 := c.Resolve(ctx, core.ResolveRequest{Sandbox: core.Sandbox{ID: core.NodeID(seed)}})
+		x, err4 := c.Parts().Installer.Resolve(ctx, core.ResolveRequest{Door: core.Door{ID: core.NodeID(seed)}})
 		mustEqual(t, "Resolution", x, filled[core.Resolution](seed))
 		if err := errors.Join(err, err2, err3, err4); err != nil {
 			t.Fatal(err)
@@ -99,7 +99,7 @@ func TestAnswersCross(t *testing.T) {
 func TestProgressCrosses(t *testing.T) {
 	c := open(t, "mirror")
 	got := map[int64]core.Progress{}
-	receipts, err := c.Install(t.Context(), core.InstallRequest{Sandbox: core.Sandbox{ID: "s"}}, func(p core.Progress) { got[p.Done] = p })
+	receipts, err := c.Parts().Installer.Install(t.Context(), core.InstallRequest{Door: core.Door{ID: "s"}}, func(p core.Progress) { got[p.Done] = p })
 	if err != nil || len(got) != 8 {
 		t.Fatalf("%d steps and error %v, want 8 and none", len(got), err)
 	}
@@ -109,7 +109,7 @@ func TestProgressCrosses(t *testing.T) {
 		mustEqual(t, "Progress", got[i], want)
 	}
 	mustEqual(t, "Receipts", receipts, []core.Receipt{filled[core.Receipt]("s0"), filled[core.Receipt]("s1")})
-	scanned, err := c.Scan(t.Context(), core.ScanRequest{Sandbox: core.Sandbox{ID: "s"}})
+	scanned, err := c.Parts().Scanner.Scan(t.Context(), core.ScanRequest{Door: core.Door{ID: "s"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestErrorsCross(t *testing.T) {
 // A driver without descriptors blames neither its zygote nor itself.
 func TestShortageCrosses(t *testing.T) {
 	c := open(t, "mirror")
-	e := core.AsError(c.Fork(t.Context(), "short", "parent", core.Sandbox{}))
+	e := core.AsError(c.Fork(t.Context(), "short", "parent", core.Door{}))
 	if e == nil || e.Kind != core.KindExhausted || e.Fault != core.FaultWorker || !e.Retryable || !strings.Contains(e.Message, "too many open files") {
 		t.Errorf("%+v", e)
 	}
@@ -182,10 +182,9 @@ func TestKindsOfFailure(t *testing.T) {
 	})
 	t.Run("no installer", func(t *testing.T) {
 		c := open(t, "plain")
-		_, err := c.Resolve(t.Context(), core.ResolveRequest{})
-		mustBe(t, err, core.KindUnsupported, core.FaultDriver, "lacks the capability")
-		_, err = c.Install(t.Context(), core.InstallRequest{}, nil)
-		mustBe(t, err, core.KindUnsupported, core.FaultDriver)
+		if parts := c.Parts(); parts != (core.Parts{}) {
+			t.Errorf("a driver that claims nothing has %+v", parts)
+		}
 	})
 	t.Run("closed", func(t *testing.T) {
 		c := open(t, "fake")

@@ -5,17 +5,17 @@
 //
 //	u32 big-endian, length of what follows | u8 kind | body
 //
-// Core asks with one frame and reads exactly one answer, after any number of calls to other functions. An
-// instance that sends anything else, at any time, is killed. Answers and calls begin with the token of their
-// event. PROTOCOL.md (core/driver) has the clauses.
+// Core asks with one frame and reads exactly one answer, after any number of calls to other functions and of parts
+// of a response. An instance that sends anything else, at any time, is killed. Answers, calls and parts begin with
+// the token of their event. PROTOCOL.md (core/driver) has the clauses.
 //
 // One event:
 //
 //	x := endpoint.New(conn)
 //	err := x.Send(invocation, deadline) // IsUnsent(err): another instance may run the event
 //	kind, body, err := x.Receive()
-//	for err == nil && endpoint.IsCall(kind) {
-//		call, err := endpoint.ReadCall(body) // SendAnswer answers it, now or later
+//	for err == nil && (endpoint.IsCall(kind) || endpoint.IsPart(kind)) {
+//		call, err := endpoint.ReadCall(body) // or ReadPart; SendAnswer answers it, now or later
 //		kind, body, err = x.Receive()
 //	}
 //	x.Free()
@@ -85,7 +85,7 @@ func report(body []byte) (core.HandlerReport, error) {
 func failure(body []byte) error {
 	told := new(core.Error)
 	if err := json.Unmarshal(body, told); err != nil || told.Kind == "" || told.Fault == "" {
-		return broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance told of a failed import in a way that cannot be read: %.100q", body)}
+		return broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance reported a failed import in a way that cannot be read: %.100q", body)}
 	}
 	if told.Exception != nil {
 		told.Exception.Trim()

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,8 +25,9 @@ const (
 	//
 	//	u32 big-endian, length of meta | meta | event
 	//
-	// with the meta {"id":string,"deadline_ms":unix ms,"depth":n,"token":string}. An answer to a call has the
-	// same form, with the meta {"call":n} before the result, or {"call":n,"error":{…}} alone.
+	// with the meta {"id":string,"deadline_ms":unix ms,"depth":n,"token":string,"stream":true}, the last one if the
+	// response may come in parts. An answer to a call or a part has the same form, with the meta {"call":n} before
+	// the result, or {"call":n,"error":{…}} alone.
 	kindHandler = 'H' // first of all: a core.HandlerLoad
 	kindEvent   = 'E'
 	kindAnswer  = 'A'
@@ -40,11 +42,12 @@ const (
 	kindRefused   = 'L' // a result that cannot be sent: {"kind":"invalid"|"too_large"|"internal","message"}
 	kindDeath     = 'D' // how the handler ended its process, a core.Exception; the instance ends
 	kindInvoke    = 'I' // before the result: as an event, with the meta {"call":n,"function":name}
+	kindPart      = 'S' // before the result: as an event, with the meta {"call":n,"head":{…}}, and bytes of the response
 
 	lengthSize  = 4
 	headSize    = lengthSize + 1
 	importKinds = string(kindReport) + string(kindFailure)
-	eventKinds  = string(kindResult) + string(kindException) + string(kindRefused) + string(kindDeath) + string(kindInvoke)
+	eventKinds  = string(kindResult) + string(kindException) + string(kindRefused) + string(kindDeath) + string(kindInvoke) + string(kindPart)
 	frameSlack  = 64 << 10 // of a frame, over core.MaxResult
 	readAhead   = 4 << 10  // most answers fit, and cost one read
 	tokenSize   = 32       // random hex digits
@@ -89,7 +92,8 @@ type Exchange struct {
 
 	ahead [readAhead]byte
 	n     int    // bytes in ahead
-	body  []byte // of the answer, of its exact size; nil until that is known
+	body  []byte // of the frame, of its exact size; nil until that is known
+	part  []byte // memory for the bodies of parts
 	got   int    // bytes in body
 }
 
@@ -104,7 +108,7 @@ func New(conn *Conn) *Exchange {
 
 // Free gives x back to be used again. The caller owns the body of its answer.
 func (x *Exchange) Free() {
-	x.conn, x.vector, x.buffers, x.token, x.heard, x.n, x.body, x.got = nil, [2][]byte{}, nil, nil, false, 0, nil, 0
+	x.conn, x.vector, x.buffers, x.token, x.heard, x.n, x.body, x.part, x.got = nil, [2][]byte{}, nil, nil, false, 0, nil, nil, 0
 	exchanges.Put(x)
 }
 
@@ -124,7 +128,11 @@ func (x *Exchange) Send(invocation core.Invocation, deadline time.Time) error {
 	head = strconv.AppendInt(head, int64(invocation.Depth), 10)
 	head = append(head, `,"token":"`...)
 	head = append(head, x.digits[:]...)
-	head = append(head, `"}`...)
+	head = append(head, '"')
+	if invocation.Stream != nil && x.conn.tokens {
+		head = append(head, `,"stream":true`...)
+	}
+	head = append(head, '}')
 	binary.BigEndian.PutUint32(head[headSize:], uint32(len(head)-headSize-lengthSize))
 	return x.write(head, invocation.Event, eventKinds)
 }
@@ -165,8 +173,8 @@ func appendQuoted(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// Receive reads the answer, or a call if IsCall(kind); the answer then comes later. After a timeout it may be
-// called again, and goes on where it was.
+// Receive reads the answer, or a call or a part if IsCall(kind) or IsPart(kind); the answer then comes later. After a timeout it may be
+// called again, and goes on where it was. The body of a part is good until then.
 func (x *Exchange) Receive() (kind byte, body []byte, err error) {
 	for x.body == nil {
 		if x.n >= headSize {
@@ -190,8 +198,8 @@ func (x *Exchange) Receive() (kind byte, body []byte, err error) {
 		}
 	}
 	kind, body = x.ahead[lengthSize], x.body
-	if IsCall(kind) {
-		// Bytes read beyond the call belong to the next frame.
+	if !isLast(kind) {
+		// Bytes read beyond it belong to the next frame.
 		x.n = copy(x.ahead[:], x.ahead[min(headSize+len(body), x.n):x.n])
 		x.body, x.got = nil, 0
 	}
@@ -211,12 +219,20 @@ func (x *Exchange) begin() error {
 	if length == 0 {
 		return x.breach("the instance answered with an empty frame")
 	}
+	if kind == kindPart && length > core.MaxPart+frameSlack {
+		return x.breach("the instance sent a part of %d bytes", length)
+	}
 	if length > core.MaxResult+frameSlack {
 		return broken{tooLarge(int64(length) - 1 - int64(len(x.token)))}
 	}
-	x.body = make([]byte, length-1)
+	if kind == kindPart {
+		x.part = slices.Grow(x.part[:0], int(length-1))
+		x.body = x.part[:length-1]
+	} else {
+		x.body = make([]byte, length-1)
+	}
 	x.got = copy(x.body, x.ahead[headSize:x.n])
-	if x.n-headSize > len(x.body) && !IsCall(kind) {
+	if x.n-headSize > len(x.body) && isLast(kind) {
 		return x.breach("the instance sent more than one answer")
 	}
 	return nil
@@ -263,7 +279,7 @@ func Answer(kind byte, body []byte) ([]byte, error) {
 	case kindException, kindDeath:
 		exception := new(core.Exception)
 		if err := json.Unmarshal(body, exception); err != nil {
-			return nil, broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance told of an exception in a way that cannot be read: %w", err)}
+			return nil, broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance reported an exception in a way that cannot be read: %w", err)}
 		}
 		exception.Trim()
 		err := core.Errorf(core.KindException, core.FaultHandler, "the handler raised %s: %s", exception.Type, exception.Message)

@@ -22,17 +22,17 @@ func DiskError(path string, err error) error {
 	return core.Errorf(core.KindInternal, core.FaultWorker, "the worker cannot use %s: check the disk and who owns the file: %w", path, err)
 }
 
-// Refusef is an error about what a user sent and that is not allowed.
+// Refusef makes an error about something that a user sent and that is not allowed.
 func Refusef(format string, args ...any) error {
 	return core.Errorf(core.KindInvalid, core.FaultCaller, format, args...)
 }
 
-// TooLargef is an error about what a user sent and that is over a limit.
+// TooLargef makes an error about something that a user sent and that is over a limit.
 func TooLargef(format string, args ...any) error {
 	return core.Errorf(core.KindTooLarge, core.FaultCaller, format, args...)
 }
 
-// Quote quotes what a user wrote, and only the beginning of what is very long.
+// Quote quotes a user's text. Of a long text it quotes the beginning.
 func Quote(s string) string {
 	if len(s) > 200 {
 		s = s[:200] + "…"

@@ -1,5 +1,6 @@
-// Package files knows trees of files: what may be in one, the list of everything in it, and the digest of that list, by which the
-// store and signatures name the tree. It seals trees, puts them on the disk, and compares them with their lists.
+// Package files knows trees of files: which entries a tree may have, the list of them, and the digest of that
+// list, by which the store and signatures name the tree. It seals trees, writes them to the disk for good,
+// and compares them with their lists.
 package files
 
 import (
@@ -17,7 +18,8 @@ import (
 // DigestPrefix begins each digest of a tree; 64 hex digits follow it.
 const DigestPrefix = "sha256:"
 
-// Hex returns the hex digits of a digest. Not ok means that the text is no digest, so it must not become a part of a path.
+// Hex returns the hex digits of a digest. It returns false when the text is no digest; such a text must not
+// become a part of a path.
 func Hex(digest string) (digits string, ok bool) {
 	digits, ok = strings.CutPrefix(digest, DigestPrefix)
 	return digits, ok && IsHex(digits)
@@ -120,7 +122,7 @@ func Digest(root *os.Root) (string, error) {
 	return digest, nil
 }
 
-// ParseList reads the text of a list. A text that is not of the tree with this digest is an error.
+// ParseList reads the text of a list. It returns an error when the text does not have this digest.
 func ParseList(text []byte, digest string) (List, error) {
 	if digestOf(text) != digest {
 		return nil, errors.New("it is the list of another tree, or damaged")

@@ -8,15 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // digestOfDir is the digest of a directory.
 func digestOfDir(dir string) (string, error) {
@@ -28,13 +23,29 @@ func digestOfDir(dir string) (string, error) {
 	return Digest(root)
 }
 
+func TestBounds(t *testing.T) {
+	for want, bounds := range map[string]Bounds{"": {Entries: 3, Bytes: 4}, "more than 2 files and directories": {Entries: 2, Bytes: 4}, "more than 0 MiB together": {Entries: 3, Bytes: 3}} {
+		dir := t.TempDir()
+		filestest.Write(t, dir, map[string]string{"a": "12", "b/c": "34"})
+		root, err := os.OpenRoot(dir)
+		coretest.Must(t, err)
+		defer root.Close()
+		_, err = Seal(root, bounds)
+		if want != "" {
+			coretest.WantError(t, err, core.KindTooLarge, core.FaultCaller, want)
+		} else {
+			coretest.Must(t, err)
+		}
+	}
+}
+
 func TestDigest(t *testing.T) {
 	base := map[string]string{"a": "1", "b/c": "2 x", "l": "-> a", "empty": "dir"}
 	of := func(files map[string]string) string {
 		dir := t.TempDir()
 		filestest.Write(t, dir, files)
 		digest, err := digestOfDir(dir)
-		must(t, err)
+		coretest.Must(t, err)
 		return digest
 	}
 	// Written down, so that a change of the format, which would orphan what is in data directories, does not go unnoticed.
@@ -64,10 +75,10 @@ func TestDigest(t *testing.T) {
 	}
 	same := t.TempDir()
 	filestest.Write(t, same, base)
-	must(t, os.Link(filepath.Join(same, "a"), filepath.Join(t.TempDir(), "other")))
-	must(t, os.Chmod(filepath.Join(same, "a"), 0o600))
-	must(t, os.Chmod(filepath.Join(same, "b/c"), 0o700|fs.ModeSetuid))
-	must(t, os.Chtimes(filepath.Join(same, "a"), time.Unix(1, 0), time.Unix(1, 0)))
+	coretest.Must(t, os.Link(filepath.Join(same, "a"), filepath.Join(t.TempDir(), "other")))
+	coretest.Must(t, os.Chmod(filepath.Join(same, "a"), 0o600))
+	coretest.Must(t, os.Chmod(filepath.Join(same, "b/c"), 0o700|fs.ModeSetuid))
+	coretest.Must(t, os.Chtimes(filepath.Join(same, "a"), time.Unix(1, 0), time.Unix(1, 0)))
 	if digest, err := digestOfDir(same); err != nil || seen[digest] != "base" {
 		t.Errorf("times, modes and hard links changed the digest: %v %v", seen[digest], err)
 	}
@@ -78,13 +89,13 @@ func TestList(t *testing.T) {
 	dir := t.TempDir()
 	filestest.Write(t, dir, map[string]string{"a": "1", "b/c d": "2 x", "b/\"q\" \n\\": "3", "\xff\xfe": "4", "empty": "dir", "l": "-> b/c d", "ü": ""})
 	root, err := os.OpenRoot(dir)
-	must(t, err)
+	coretest.Must(t, err)
 	defer root.Close()
 	list, err := Read(root)
-	must(t, err)
+	coretest.Must(t, err)
 	text, digest := list.Text()
 	again, err := ParseList(text, digest)
-	must(t, err)
+	coretest.Must(t, err)
 	if got, _ := again.Text(); string(got) != string(text) || len(again) != 8 {
 		t.Errorf("got\n%swant\n%s", got, text)
 	}

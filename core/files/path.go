@@ -11,14 +11,14 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// What a path in a tree may have.
+// The bounds of a path in a tree.
 const (
 	MaxPath    = 1024 // bytes
 	MaxElement = 255  // bytes of one name in it
 	maxDepth   = 100  // names
 )
 
-// leadsToPackage tells whether a link's target is in a package as a sandbox shows it. Installers and builds make such links, for
+// leadsToPackage reports whether a link's target is in a package as a sandbox shows it. Installers and builds make such links, for
 // languages whose packages find each other by them. A link that leads to one by way of such a link is refused as ever, for it
 // can be followed only where the package is.
 func leadsToPackage(target string) bool {
@@ -26,7 +26,8 @@ func leadsToPackage(target string) bool {
 	return below && rest != "" && path.Clean(target) == target && CheckPath(rest) == nil
 }
 
-// CheckPath refuses paths that are too long, or that no file can have. The path is clean and relative.
+// CheckPath refuses paths that are too long, and paths that no file can have. The path must be clean and
+// relative.
 func CheckPath(name string) error {
 	if len(name) > MaxPath {
 		return Refusef("the path %.80q… has %d bytes, more than the %d that are allowed; shorten it", name, len(name), MaxPath)
@@ -47,7 +48,8 @@ func CheckPath(name string) error {
 	return nil
 }
 
-// CheckLink refuses a symbolic link that leads out of the tree, in words or by way of other links. It may lead to nothing.
+// CheckLink refuses a symbolic link that leads out of the tree, by its text or by way of other links. The
+// link may lead to nothing.
 func CheckLink(root *os.Root, name, target string) error {
 	if err := checkTarget(name, target); err != nil {
 		return err

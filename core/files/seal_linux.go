@@ -9,10 +9,13 @@ import (
 	"syscall"
 )
 
-// Seal makes a tree ready to be shown to others, and returns its list: nothing in it can harm a reader, everybody can read it, and only its
-// owner, root, can write it. The tree is not trusted: anything but files, directories and symbolic links that stay inside or lead to
-// /packages/… is refused, hard links become separate files, and every mode becomes 0644 or 0755. The caller puts the tree on the disk.
-func Seal(root *os.Root) (List, error) {
+// Seal makes a tree within bounds safe to show to others, and returns its list. Afterwards nothing in the tree can harm a
+// reader, everybody can read it, and only its owner, root, can write it. The caller writes the tree to the
+// disk for good.
+//
+// The tree is not trusted. Seal refuses everything but files, directories and symbolic links that stay inside
+// or lead to /packages/…. Hard links become separate files, and every mode becomes 0644 or 0755.
+func Seal(root *os.Root, bounds Bounds) (List, error) {
 	info, err := root.Stat(".")
 	if err != nil {
 		return nil, DiskError(root.Name(), err)
@@ -20,7 +23,7 @@ func Seal(root *os.Root) (List, error) {
 	if err := normalise(spot{root, ".", info}, Item{Path: ".", Mode: info.Mode()}); err != nil {
 		return nil, err
 	}
-	return walk(root, normalise)
+	return walk(root, bounds, normalise)
 }
 
 // sealedMode is the mode that an item has in a sealed tree.

@@ -23,7 +23,7 @@ func SyncFile(path string) error {
 // fewFiles are put on the disk one by one: all that waits for the disk may be much more.
 const fewFiles = 64
 
-// Sync puts a tree with this list on the disk.
+// Sync makes a tree with this list survive a power cut.
 func Sync(dir string, list List) error {
 	if len(list) > fewFiles {
 		return SyncAll(dir)
@@ -38,8 +38,8 @@ func Sync(dir string, list List) error {
 	return SyncFile(dir)
 }
 
-// SyncAll puts the file system of a directory on the disk, by one call: a call for each of thousands of small files takes ten times
-// as long.
+// SyncAll makes the whole file system of a directory survive a power cut, by one call: one call for each of
+// thousands of small files takes ten times as long.
 func SyncAll(name string) error {
 	dir, err := os.Open(name)
 	if err == nil {

@@ -17,17 +17,17 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// maxDamaged is how many files of a tree are told of.
+// maxDamaged is how many damaged files of a tree are reported.
 const maxDamaged = 20
 
-// Checked is what was read to verify a tree.
+// Checked counts what was read to verify a tree.
 type Checked struct {
 	Files   int
 	Bytes   int64
 	Damaged []core.DamagedFile // sorted, at most 20; empty when the tree is whole
 }
 
-// Sample says of how many files the contents are read, chosen at random. The zero Sample is all files.
+// Sample is the part of the files whose contents are read, chosen at random. The zero Sample is all files.
 type Sample struct {
 	Percent float64 // of a tree's files, 0 for all
 	Files   int     // at most about so many of a tree, 0 for any number
@@ -45,8 +45,8 @@ func (s Sample) choose(files int) func() bool {
 	return func() bool { return share >= 1 || rand.Float64() < share }
 }
 
-// Verify compares a directory with the list of its tree as it was sealed: names, types, modes, owners, links and sizes of all, and
-// the contents of a sample. It reads several files at once.
+// Verify compares a directory with the list of its tree as it was sealed: names, types, modes, owners, links
+// and sizes of everything, and the contents of a sample. It reads several files at once.
 func (l List) Verify(dir string, sample Sample) (c Checked) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -74,7 +74,7 @@ func (l List) Verify(dir string, sample Sample) (c Checked) {
 	return c
 }
 
-// checkItems compares some items of a tree with what is there. It stops where more is damaged than is told of.
+// checkItems compares some items of a tree with what is there. It stops where more is damaged than is reported.
 func checkItems(root *os.Root, items List, known map[string]bool, read func() bool) (c Checked) {
 	buffer := make([]byte, 128<<10)
 	for _, i := range items {
@@ -130,14 +130,14 @@ func check(root *os.Root, i Item, contents bool, buffer []byte) string {
 	return ""
 }
 
-// added returns what is in a directory and not known.
+// added returns the names in a directory that are not known.
 func added(root *os.Root, dir string, known map[string]bool) (found []core.DamagedFile) {
 	list, err := root.Open(dir)
 	if err != nil {
 		return []core.DamagedFile{{File: dir, Reason: "cannot be read: " + Reason(err)}}
 	}
 	defer list.Close()
-	names, err := list.Readdirnames(maxEntries)
+	names, err := list.Readdirnames(Any.Entries)
 	if err != nil && !errors.Is(err, io.EOF) {
 		found = append(found, core.DamagedFile{File: dir, Reason: "cannot be read: " + Reason(err)})
 	}
@@ -149,7 +149,7 @@ func added(root *os.Root, dir string, known map[string]bool) (found []core.Damag
 	return found
 }
 
-// Reason is the text of an error without the path, for a text that names it.
+// Reason returns the text of an error without the path, for a message that names the path itself.
 func Reason(err error) string {
 	var p *fs.PathError
 	if errors.As(err, &p) {

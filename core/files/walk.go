@@ -16,23 +16,30 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// What a tree may have. An installer runs third-party code, and a sparse file or many links to one file cost it nothing and the
-// reader much.
-const (
-	maxEntries = 200_000
-	maxBytes   = 8 << 30
-)
+// Bounds are how large a tree may be.
+type Bounds struct {
+	Entries int   // files, directories and links
+	Bytes   int64 // of all files together
+}
 
-// Read returns the list of the tree in a directory. An error is the caller's fault when it is about what the tree holds.
-func Read(root *os.Root) (List, error) { return walk(root, func(spot, Item) error { return nil }) }
+// Code is how large the code of a function may be, in its archive and after its build.
+var Code = Bounds{Entries: 20_000, Bytes: 512 << 20}
+
+// Any is how large each tree may be. An installer runs third-party code, and a sparse file or many links to one file cost it nothing and
+// the reader much.
+var Any = Bounds{Entries: 200_000, Bytes: 8 << 30}
+
+// Read returns the list of the tree in a directory. The caller is at fault when the tree holds something that
+// it may not.
+func Read(root *os.Root) (List, error) { return walk(root, Any, func(spot, Item) error { return nil }) }
 
 // walk is Read that calls visit with each item before it reads it, with its path, mode and
 // size set, and the directory and name where it is. Several goroutines call visit at once.
 //
 // It is made for thousands of small files: a goroutine for each processor takes one directory after the other, and every file is
 // reached by its name in its directory, for the kernel and os.Root walk a long path at each call.
-func walk(root *os.Root, visit func(at spot, i Item) error) (List, error) {
-	w := walker{root: root, visit: visit, todo: []string{"."}}
+func walk(root *os.Root, bounds Bounds, visit func(at spot, i Item) error) (List, error) {
+	w := walker{root: root, bounds: bounds, visit: visit, todo: []string{"."}}
 	w.changed.L = &w.mu
 	var group sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
@@ -61,8 +68,9 @@ type spot struct {
 }
 
 type walker struct {
-	root  *os.Root
-	visit func(spot, Item) error
+	root   *os.Root
+	bounds Bounds
+	visit  func(spot, Item) error
 
 	mu      sync.Mutex // guards the following
 	changed sync.Cond  // todo has become longer, or a worker has finished
@@ -117,7 +125,7 @@ func (w *walker) directory(name string, buffer []byte) (items List, err error) {
 	if err != nil {
 		return nil, w.fail(name, err)
 	}
-	names, err := list.Readdirnames(maxEntries + 1)
+	names, err := list.Readdirnames(w.bounds.Entries + 1)
 	list.Close()
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, w.fail(name, err)
@@ -174,11 +182,11 @@ func (w *walker) count(i Item) error {
 	defer w.mu.Unlock()
 	w.entries++
 	w.bytes += i.Size
-	if w.entries > maxEntries {
-		return TooLargef("there are more than %d files and directories; leave some out", maxEntries)
+	if w.entries > w.bounds.Entries {
+		return TooLargef("there are more than %d files and directories, with those that a build has made; leave some out", w.bounds.Entries)
 	}
-	if w.bytes > maxBytes {
-		return TooLargef("the files have more than %d GiB together, counted up to %q; leave some out", maxBytes>>30, i.Path)
+	if w.bytes > w.bounds.Bytes {
+		return TooLargef("the files have more than %d MiB together, with those that a build has made, counted up to %q; leave some out", w.bounds.Bytes>>20, i.Path)
 	}
 	return nil
 }

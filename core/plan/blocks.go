@@ -47,9 +47,13 @@ type Blocks map[string]Block
 // Forbid blocks a zygote that must not be forked, for good.
 func (b Blocks) Forbid(s Shape, reason string) { b[s.Key()] = Block{Shape: s, Reason: reason} }
 
-// Postpone blocks a zygote that could not be made for a while, which grows with each failure.
+// Postpone blocks a zygote that could not be made for a while, which grows with each failure. A block for good
+// stays.
 func (b Blocks) Postpone(s Shape, reason string, now time.Time) {
-	one := b[s.Key()]
+	one, blocked := b[s.Key()]
+	if blocked && one.ForGood() {
+		return
+	}
 	one.Shape = s
 	b[s.Key()] = one.again(reason, now)
 }

@@ -10,14 +10,15 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Needs is, for each package, the modules that it has and the packages that it requires. It never changes
-// once a tree has it.
+// Needs is, for each package, the modules that it has, the packages that it requires, and the memory that it
+// takes. It never changes once a tree has it.
 type Needs map[core.Package]Need
 
 // Need is the modules and requirements of one package.
 type Need struct {
 	Modules  []string
 	Requires []string // names of packages
+	Bytes    int64    // of memory that importing it takes, without what it requires
 }
 
 // Within says whether a module is the other one or a part of it: its name goes on with no letter, digit, "_"

@@ -1,6 +1,6 @@
 // Package plan is the whole policy of the tree, and pure: data in, decision out. It decides which zygote is
 // the nearest, which missing zygote is made next, which nodes are evicted, what is made ahead, and how long
-// the tree waits for anything. It starts nothing, takes no mutex and reads no clock: the caller passes the
+// the tree waits for anything. It also has the bounds of the scheduler. It starts nothing, takes no mutex and reads no clock: the caller passes the
 // time and holds mu.
 //
 // A plan is the tree that we would like for a demand, its costs and a budget of memory. It is made one step
@@ -17,7 +17,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-const maxDepth = 8 // of a zygote; pid namespaces nest 32 deep and a worker may run in one
+const maxDepth = 8 // of a zygote, which takes two; pid namespaces nest 32 deep and a worker may run in one
 
 // Facts are everything known of the modules and packages of all functions.
 type Facts struct {
@@ -33,23 +33,32 @@ type Shape struct {
 	Runtime core.RuntimeID
 	Set     core.Set
 	Modules []string // in the order of import
+	// Namespace is that of the functions which alone may start from it; empty if all may.
+	Namespace string
 }
 
 // ShapeOf returns the shape of the zygote from which the function is best forked.
 func ShapeOf(fn *core.Function) Shape {
 	modules := slices.DeleteFunc(slices.Concat(fn.Imports, fn.Loaded), func(m string) bool { return fn.Apart[m] != "" })
 	set := slices.DeleteFunc(slices.Clone(fn.Packages), func(p core.Package) bool { return slices.Contains(fn.Aside, p) })
-	return Shape{Runtime: fn.Runtime, Set: set, Modules: modules}
+	shape := Shape{Runtime: fn.Runtime, Set: set, Modules: modules}
+	if fn.Isolated {
+		shape.Namespace = core.Namespace(fn.Name)
+	}
+	return shape
 }
 
 // Key identifies the shape, whatever the order of its modules.
 func (s Shape) Key() string {
 	modules := slices.Sorted(slices.Values(s.Modules))
-	return string(s.Runtime) + "\n" + s.Set.Key() + "\n" + strings.Join(modules, "\n")
+	return string(s.Runtime) + "\n" + s.Namespace + "\n" + s.Set.Key() + "\n" + strings.Join(modules, "\n")
 }
 
-// partOf says whether o may load everything that s may have loaded.
-func (s Shape) partOf(o Shape) bool { return s.Runtime == o.Runtime && s.Set.SubsetOf(o.Set) }
+// partOf says whether o may load everything that s may have loaded. A zygote that may load no package, as a root
+// zygote, is for every namespace.
+func (s Shape) partOf(o Shape) bool {
+	return s.Runtime == o.Runtime && (s.Namespace == o.Namespace || len(s.Set) == 0) && s.Set.SubsetOf(o.Set)
+}
 
 // within says whether o has everything that s has, and more.
 func (s Shape) within(o Shape) bool {
@@ -59,7 +68,11 @@ func (s Shape) within(o Shape) bool {
 // shared returns what both have in common. The modules keep the order of s.
 func (s Shape) shared(o Shape) Shape {
 	modules := slices.DeleteFunc(slices.Clone(s.Modules), func(m string) bool { return !slices.Contains(o.Modules, m) })
-	return Shape{Runtime: s.Runtime, Set: s.Set.Intersect(o.Set), Modules: modules}
+	both := Shape{Runtime: s.Runtime, Set: s.Set.Intersect(o.Set), Modules: modules, Namespace: s.Namespace}
+	if s.Namespace != o.Namespace {
+		both.Set = nil
+	}
+	return both
 }
 
 // smaller orders shapes by how much they load. A fork costs more the more its zygote has loaded.

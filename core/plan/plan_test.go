@@ -13,7 +13,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 

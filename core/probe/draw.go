@@ -11,8 +11,9 @@ import (
 // repeats is why a module whose generators are not as new in each fork must not live in a zygote.
 const repeats = "gives the same random numbers in every fork"
 
-// Reads tells why a module that reads variables when it is imported must not have been imported by a zygote of who sets variables of these names,
-// if so. AllVariables on either side stands for all that the other one has.
+// Reads reports why a zygote of a function must not have imported a module, "" when it may have. The module
+// reads the variables reads when it is imported, and the function sets names. AllVariables in either list
+// stands for all variables of the other one.
 func Reads(reads, names []string) string {
 	all, anything := slices.Contains(reads, core.AllVariables), slices.Contains(names, core.AllVariables)
 	var which []string
@@ -55,7 +56,7 @@ func (r *run) drawAll(packages []*core.Installed) error {
 	return nil
 }
 
-// draw tells why one module, which the process to work with has imported, must not live in a zygote, if it must not.
+// draw reports why one module, which the process to work with has imported, must not live in a zygote, if it must not.
 func (r *run) draw(module string) (why string, err error) {
 	same, err := r.repeating([]string{module})
 	if len(same) > 0 {
@@ -64,8 +65,8 @@ func (r *run) draw(module string) (why string, err error) {
 	return why, err
 }
 
-// repeating returns those of the modules that give the same in two forks of the process, and something else in one that was started anew: what its
-// author has seeded gives the same everywhere.
+// repeating returns the modules that give the same in two forks of the process, and something else in a process that was started
+// for itself. A module that its author has seeded gives the same everywhere.
 func (r *run) repeating(modules []string) ([]string, error) {
 	var one, other map[string]string
 	for _, drawn := range []*map[string]string{&one, &other} {
@@ -91,12 +92,12 @@ func (r *run) repeating(modules []string) ([]string, error) {
 	}
 	if _, err := r.load(r.ctx, fresh, r.work.modules...); err != nil {
 		r.end(fresh)
-		return same, nil //nolint:nilerr // what starts only in a fork cannot be compared, and is taken for repeating
+		return same, nil //nolint:nilerr // a module that starts only in a fork cannot be compared, and is taken for repeating
 	}
-	anew, err := r.drawFrom(fresh, same)
+	again, err := r.drawFrom(fresh, same)
 	return slices.DeleteFunc(same, func(m string) bool {
 		repeated := both(one[m], other[m])
-		return len(both(strings.Join(repeated, "\n"), anew[m])) == len(repeated)
+		return len(both(strings.Join(repeated, "\n"), again[m])) == len(repeated)
 	}), err
 }
 
@@ -109,6 +110,6 @@ func both(one, other string) []string {
 // drawFrom has a process draw from its modules' generators, and ends it.
 func (r *run) drawFrom(p *process, modules []string) (map[string]string, error) {
 	defer r.end(p)
-	report, err := r.Driver.Import(r.ctx, p.Ref().ID, core.Load{Packages: r.dirs, Draw: modules})
+	report, err := r.Driver.Import(r.ctx, p.Door().ID, core.Load{Packages: r.dirs, Draw: modules})
 	return report.Drawn, err
 }

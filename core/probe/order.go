@@ -26,7 +26,7 @@ func (r *run) inOrder(packages ...*core.Installed) (order []*core.Installed) {
 	return order
 }
 
-// requires returns what a package requires, directly or not, each after what it requires itself.
+// requires returns the packages that a package requires, directly or not, each after those that it requires itself.
 func (r *run) requires(p *core.Installed) []*core.Installed {
 	order := r.inOrder(p)
 	return order[:len(order)-1]

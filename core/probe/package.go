@@ -10,7 +10,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// anything is what a package may ask for that nobody has seen.
+// anything is the list of a package that was never observed: it may ask for everything.
 var anything = []string{core.AnyPackage, core.InDirectory}
 
 // probe imports one package. Whether a failure is the package's or the machine's, the next fork shows.
@@ -43,6 +43,9 @@ func (r *run) probe(p *core.Installed) (core.Probe, error) {
 			}
 		}
 		if err != nil {
+			if err = explain(r.work, err); core.IsKind(err, core.KindExhausted) {
+				return result, err
+			}
 			r.end(r.work)
 			if err := r.ready(nil); err != nil {
 				return result, err
@@ -98,7 +101,7 @@ func (r *run) settled(before sandbox.Observation) (after sandbox.Observation, er
 	}
 }
 
-// judge fills in what was seen, and drops the process when it must not be forked.
+// judge fills in what was seen, and drops the process when it must not be forked, or is in no zygote.
 func (r *run) judge(result *core.Probe, before, after sandbox.Observation, took time.Duration, required []*core.Installed) error {
 	private := max(after.Memory.Private-before.Memory.Private, 0)
 	why := compare(result, before, after)
@@ -114,12 +117,14 @@ func (r *run) judge(result *core.Probe, before, after sandbox.Observation, took 
 				break
 			}
 		}
+	}
+	if why == "" && !slices.Contains(result.Asks, core.Random) {
+		r.good = r.work.modules
+	} else { // it may have imported what comes next, which would not be seen to draw
 		r.end(r.work)
 		if err := r.ready(nil); err != nil {
 			return err
 		}
-	} else {
-		r.good = r.work.modules
 	}
 	result.Own, result.Private, result.Took, result.Memory = took, private, took, private
 	for _, q := range required {

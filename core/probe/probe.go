@@ -1,8 +1,10 @@
-// Package probe imports each package of a function once, in a sandbox, and tells what it did, as it is seen from outside the process.
+// Package probe imports each package of a function once, in a sandbox, and reports what the import did, as
+// the kernel shows it from outside the process.
 //
-// Packages are imported one after the other by one process, those that others require first, and looked at in between: so each is
-// seen when everything that it requires is there, and nothing is imported twice. What leaves a process that must not be forked, or ends
-// it, is left out for those that follow, which a fresh fork of an earlier process imports.
+// One process imports the packages one after the other, required ones first, and is observed in between. So
+// each package is seen when everything that it requires is there, and nothing is imported twice. A package
+// that ends the process, or leaves it in a state that must not be forked, is left out for the packages after
+// it: a fork of an earlier process imports those.
 package probe
 
 import (
@@ -21,6 +23,7 @@ const (
 	preloadTime = 10 * time.Second      // for a root zygote
 	memoryLimit = 4 << 30               // bytes of each process, as for an installer's
 	maxDepth    = 8                     // of processes forked from one another, as in the tree
+	endGrace    = time.Second / 5       // for the end of a process of which a driver has said that it ended
 	maxErrors   = 3                     // modules of one package that may fail, before the others are left unknown
 	shortPause  = 10 * time.Millisecond // between two looks at a process that has something new, and twice as long each time,
 	longPause   = 80 * time.Millisecond // up to that
@@ -28,14 +31,15 @@ const (
 
 // Sandbox is where one process of a probe lives.
 type Sandbox interface {
-	Ref() core.Sandbox
+	Door() core.Door
 	Entered() (pid int, enter time.Duration, err error)
 	Observe() (sandbox.Observation, error)
 	Done() <-chan struct{}
+	Exit() core.Exit
 	Kill()
 }
 
-// Machine is what a probe needs of the worker.
+// Machine is the part of the worker that a probe needs.
 type Machine struct {
 	Driver  core.Driver
 	Runtime core.Runtime
@@ -46,17 +50,19 @@ type Machine struct {
 
 // version is of what a probe looks at. 2: the variables that are read, and random numbers that repeat. 3: the
 // packages that are asked for. 4: the same in Node.js and Ruby. 5: generators that give little each time. 6: the
-// working directory and the process's id.
-const version = 6
+// working directory and the process's id. 7: the variables that libraries read for their callers.
+// 8: random numbers that are drawn, and callers. 9: the variables that languages read.
+// 10: identities that repeat. 11: the memory of each module.
+const version = 11
 
-// Stale reports whether a package of these has to be probed: it never was by a probe that looks at all that this one does, or what kept it out
-// of zygotes is not among them.
+// Stale reports whether one of these packages has to be probed: no probe has looked at all that this one
+// looks at, or the package that kept it out of zygotes is not among these.
 func Stale(p core.Installed, all []core.Installed) bool {
 	return p.Probe == nil || p.Probe.Version != version || p.Probe.Through != "" && !slices.ContainsFunc(all, func(q core.Installed) bool { return q.String() == p.Probe.Through })
 }
 
-// Known returns what is known of a package when it is by that probes are made now: a probe that failed by
-// another one is Stale.
+// Known returns a package with what is known of it, for probes that are made by that driver and runtime. A
+// probe that failed and was made by another one becomes Stale.
 func Known(p core.Installed, by string) core.Installed {
 	if p.Probe != nil && p.Probe.By != by && (p.Probe.Unforkable != "" || len(p.Probe.Errors) > 0) {
 		again := *p.Probe
@@ -66,7 +72,7 @@ func Known(p core.Installed, by string) core.Installed {
 	return p
 }
 
-// Asks returns what a package asks for when it is imported, and whether that is known.
+// Asks returns the names that a package asks for when it is imported, and whether they are known.
 func Asks(p core.Installed) (names []string, known bool) {
 	if p.Probe == nil || p.Probe.Version != version {
 		return nil, false
@@ -74,12 +80,12 @@ func Asks(p core.Installed) (names []string, known bool) {
 	return p.Probe.Asks, true
 }
 
-// Current reports whether a trial looked at all that one does now.
+// Current reports whether a trial looked at all that trials look at now.
 func Current(t core.Trial) bool { return t.Version == version }
 
-// Run probes those of the packages that are Stale, and calls done with each result as it comes. The packages are all that one
-// function has: nothing else can be imported. An error is the machine's, a driver's or the context's, never a package's; packages
-// that have no result by then are still unknown.
+// Run probes those of the packages that are Stale, and calls done with each result as it comes. The packages
+// must be all packages of one function: nothing else can be imported. An error is the machine's, a driver's
+// or the context's, never a package's. Packages without a result by then are still unknown.
 func Run(ctx context.Context, m Machine, packages []core.Installed, done func(core.Package, core.Probe)) error {
 	r, err := open(ctx, m, packages)
 	if err != nil {
@@ -116,9 +122,10 @@ func Run(ctx context.Context, m Machine, packages []core.Installed, done func(co
 	return nil
 }
 
-// Try tells of each of some more modules what it does when a zygote imports it that has imported the first ones, and those of the others that it may:
-// none that must not be in a zygote, none that reads environment variables of these names, and none that looks
-// at its place. The errors are those of Run; what was tried by then is returned with them.
+// Try reports for each of more what it does when a zygote imports it. The zygote has imported first, and
+// those of more before it that a zygote may have: none that must not be in one, none that reads the
+// environment variables names, and none that looks at its place. The errors are those of Run; the trials that
+// are done by then are returned with them.
 func Try(ctx context.Context, m Machine, packages []core.Installed, first, more, names []string) (map[string]core.Trial, error) {
 	r, err := open(ctx, m, packages)
 	if err != nil {
@@ -133,12 +140,13 @@ func Try(ctx context.Context, m Machine, packages []core.Installed, first, more,
 		if err != nil {
 			return tried, err
 		}
-		trial := core.Trial{Why: cmp.Or(probe.Errors[module], probe.Unforkable), Reads: probe.Reads, Asks: probe.Asks, Took: probe.Own, Version: version, By: r.By}
+		trial := core.Trial{Why: cmp.Or(probe.Errors[module], probe.Unforkable), Reads: probe.Reads, Asks: probe.Asks, Took: probe.Own, Memory: probe.Private,
+			Version: version, By: r.By}
 		if trial.Why == "" {
 			if trial.Why, err = r.draw(module); err != nil {
 				return tried, err
 			}
-			if trial.Why != "" || Reads(trial.Reads, names) != "" || slices.ContainsFunc(trial.Asks, core.IsPlace) { // what comes next would find it there
+			if trial.Why != "" || Reads(trial.Reads, names) != "" || slices.ContainsFunc(trial.Asks, core.IsPlace) { // the next module would find it there
 				r.drop(module)
 			}
 		}

@@ -22,7 +22,8 @@ import (
 type world struct {
 	*drivertest.Fake
 	boxes  []*box
-	opens  map[string]string // what a module leaves open
+	opens  map[string]string    // what a module leaves open
+	ends   map[string]core.Exit // how a process ends that imports a module
 	memory map[string]int64
 }
 
@@ -30,7 +31,23 @@ type box struct {
 	w    *world
 	id   core.NodeID
 	done chan struct{}
+	exit core.Exit
 }
+
+// Import has processes end as ends says. The driver does not see how.
+func (w *world) Import(ctx context.Context, id core.NodeID, load core.Load) (core.Report, error) {
+	for _, m := range load.Modules {
+		if exit, is := w.ends[m]; is {
+			b := w.boxes[slices.IndexFunc(w.boxes, func(b *box) bool { return b.id == id })]
+			b.exit = exit
+			time.AfterFunc(100*time.Millisecond, b.Kill)
+			return core.Report{}, core.Errorf(core.KindExit, core.FaultHandler, "connection reset by peer")
+		}
+	}
+	return w.Fake.Import(ctx, id, load)
+}
+
+func (b *box) Exit() core.Exit { return b.exit }
 
 func newWorld(modules map[string]drivertest.Module) *world {
 	w := &world{Fake: drivertest.New(drivertest.Described("lang", "lang1")), opens: map[string]string{}, memory: map[string]int64{}}
@@ -46,7 +63,7 @@ func (w *world) machine() probe.Machine {
 	}}
 }
 
-func (b *box) Ref() core.Sandbox                    { return core.Sandbox{ID: b.id, Gate: "gate"} }
+func (b *box) Door() core.Door                      { return core.Door{ID: b.id, Gate: "gate"} }
 func (b *box) Entered() (int, time.Duration, error) { return 1, 0, nil }
 func (b *box) Done() <-chan struct{}                { return b.done }
 func (b *box) Kill() {
@@ -149,7 +166,7 @@ func TestLeftOut(t *testing.T) {
 		if c := found["c"]; c.Own != 2*time.Second || c.Took != 3*time.Second {
 			t.Errorf("c %+v", c)
 		}
-		// With another version of b, or none, c is to be seen anew; b is not.
+		// With another version of b, or none, c is to be seen again; b is not.
 		b, c := pkg("b"), pkg("c")
 		c.Probe = new(found["c"])
 		b.Probe = new(found["b"])
@@ -182,6 +199,31 @@ func TestErrors(t *testing.T) {
 	})
 }
 
+// A module that ends its process is told with how that ended, which its driver does not know. The machine's lack of memory is not the module's.
+func TestEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(nil)
+		w.ends = map[string]core.Exit{"big": {Signal: 9, OutOfMemory: true, Known: true}, "crash": {Signal: 11, Known: true}, "exit": {Code: 3, Known: true},
+			"many": {Signal: 6, Crowded: true, Known: true}, "unseen": {}}
+		found, err := w.run(t, pkg("a"), pkg("big"), pkg("crash"), pkg("exit"), pkg("many"), pkg("unseen"), pkg("z", "a==1"))
+		for name, why := range map[string]string{"a": "", "big": "its import was ended when it took more than the 4096 MiB of memory that it may take",
+			"crash": "its process ended with signal 11 (segmentation fault)", "exit": "its process ended with code 3",
+			"many": "its process ended with signal 6 (aborted), after it wanted more processes and threads than it may have", "unseen": "connection reset by peer", "z": ""} {
+			if got := found[name].Errors[name]; err != nil || got != why {
+				t.Errorf("%s: %q, want %q; %v", name, got, why, err)
+			}
+		}
+		tried, err := probe.Try(t.Context(), w.machine(), []core.Installed{pkg("a")}, []string{"a"}, []string{"big"}, nil)
+		if err != nil || !strings.Contains(tried["big"].Why, "4096 MiB") {
+			t.Errorf("%+v %v", tried, err)
+		}
+		w.ends["big"] = core.Exit{Signal: 9, Starved: true, Known: true}
+		if found, err := w.run(t, pkg("big")); !core.IsKind(err, core.KindExhausted) || len(found) != 0 {
+			t.Errorf("a machine without memory: %v, %v", found, err)
+		}
+	})
+}
+
 // What a package asks for is known, also when it cannot be imported alone: who imports it asks then. Of one that nobody has seen whole it is not.
 func TestAsks(t *testing.T) {
 	raised := core.Errorf(core.KindException, core.FaultHandler, "no")
@@ -190,13 +232,13 @@ func TestAsks(t *testing.T) {
 	half.Receipt.Modules, broken.Receipt.Modules = []string{"f1", "asks"}, []string{"f1", "f2", "f3", "f4"}
 	asks := pkg("asks")
 	asks.Probe = &core.Probe{Version: 1, Asks: []string{"of another version"}}
-	mended := pkg("mended")
-	mended.Probe = &core.Probe{Version: 1, Asks: []string{core.AnyPackage, core.InDirectory, "before"}, Errors: map[string]string{"mended": "no"}}
-	found, err := w.run(t, asks, pkg("fails"), half, broken, mended)
+	fixed := pkg("fixed")
+	fixed.Probe = &core.Probe{Version: 1, Asks: []string{core.AnyPackage, core.InDirectory, "before"}, Errors: map[string]string{"fixed": "no"}}
+	found, err := w.run(t, asks, pkg("fails"), half, broken, fixed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"asks": "[of another version x y]", "mended": "[before]", "fails": "[]", "half": "[x y]", "broken": "[* ./]"} {
+	for name, want := range map[string]string{"asks": "[of another version x y]", "fixed": "[before]", "fails": "[]", "half": "[x y]", "broken": "[* ./]"} {
 		if got := fmt.Sprint(found[name].Asks); got != want {
 			t.Errorf("%s asks for %s, want %s", name, got, want)
 		}

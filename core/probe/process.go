@@ -2,7 +2,10 @@ package probe
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"syscall"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
@@ -19,23 +22,28 @@ type process struct {
 func (r *run) process(parent *process) (*process, error) {
 	ctx, cancel := context.WithTimeout(r.ctx, preloadTime)
 	defer cancel()
-	box, err := r.Create(ctx, core.SandboxConfig{Role: core.RoleZygote, Runtime: r.Runtime, Packages: r.set, Limits: core.Limits{Memory: memoryLimit}})
+	config := core.SandboxConfig{Role: core.RoleZygote, Runtime: r.Runtime, Packages: r.set, Limits: core.Limits{Memory: memoryLimit}}
+	if parent != nil {
+		config.Parent = parent.Door().ID
+	}
+	box, err := r.Create(ctx, config)
 	if err != nil {
 		return nil, err
 	}
 	p := &process{Sandbox: box}
 	r.all = append(r.all, p)
-	id := box.Ref().ID
+	id := box.Door().ID
 	if parent == nil {
-		err = r.Driver.Preload(ctx, id, r.Runtime.ID, box.Ref())
+		err = r.Driver.Preload(ctx, id, r.Runtime.ID, box.Door())
 	} else {
 		p.modules, p.depth = parent.modules, parent.depth+1
-		err = r.Driver.Fork(ctx, id, parent.Ref().ID, box.Ref())
+		err = r.Driver.Fork(ctx, id, parent.Door().ID, box.Door())
 	}
 	if err == nil {
 		_, _, err = box.Entered()
 	}
 	if err != nil {
+		err = explain(p, err)
 		r.end(p)
 		return nil, err
 	}
@@ -49,6 +57,36 @@ func (r *run) end(p *process) {
 	if p == r.work {
 		r.work, r.seen = nil, nil
 	}
+}
+
+// explain returns why a process has not done what it was asked to: how it ended, if it did, which its driver cannot know. KindExhausted is
+// for a machine that is short of memory.
+func explain(p *process, err error) error {
+	if core.IsKind(err, core.KindException) {
+		return err
+	}
+	select {
+	case <-p.Done():
+	case <-time.After(endGrace):
+		return err
+	}
+	exit := p.Exit()
+	switch {
+	case exit.OutOfMemory:
+		return core.Errorf(core.KindMemory, core.FaultHandler, "its import was ended when it took more than the %d MiB of memory that it may take", int64(memoryLimit)>>20)
+	case exit.Starved:
+		return core.Errorf(core.KindExhausted, core.FaultWorker, "its import was ended because the worker's machine or service had no memory left").Again()
+	case !exit.Known:
+		return err
+	}
+	how := fmt.Sprintf("its process ended with code %d", exit.Code)
+	if exit.Signal != 0 {
+		how = fmt.Sprintf("its process ended with signal %d (%v)", exit.Signal, syscall.Signal(exit.Signal))
+	}
+	if exit.Crowded {
+		how += ", after it wanted more processes and threads than it may have"
+	}
+	return core.Errorf(core.KindExit, core.FaultHandler, "%s", how)
 }
 
 // observe looks at the process to work with.
@@ -68,7 +106,7 @@ func (r *run) load(ctx context.Context, p *process, modules ...string) (report c
 	if p == r.work {
 		r.seen = nil
 	}
-	report, err = r.Driver.Import(ctx, p.Ref().ID, core.Load{Packages: r.dirs, Modules: modules, Watch: true})
+	report, err = r.Driver.Import(ctx, p.Door().ID, core.Load{Packages: r.dirs, Modules: modules, Watch: true})
 	if err == nil {
 		p.modules = slices.Concat(p.modules, modules)
 	}
@@ -124,16 +162,18 @@ func (r *run) refork() error {
 	return r.ctx.Err()
 }
 
-// tryFork tells why the process cannot be forked any more, if it cannot: a fork has to stand in its sandbox and answer.
+// tryFork reports why the process cannot be forked any more, if it cannot: a fork has to stand in its sandbox and answer.
 func (r *run) tryFork() string {
 	r.seen = nil // to fork leaves something as well
 	child, err := r.process(r.work)
 	if err == nil {
-		_, err = r.load(r.ctx, child)
+		if _, err = r.load(r.ctx, child); err != nil {
+			err = explain(child, err)
+		}
 		r.end(child)
 	}
 	if err != nil {
-		return "cannot be forked after its import: " + err.Error()
+		return "cannot be forked after its import: " + explain(r.work, err).Error()
 	}
 	return ""
 }

@@ -181,7 +181,7 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	r.plain.ServeHTTP(w, request)
 }
 
-// tell tells what came of asking a registry, unless nobody waits for that any more.
+// tell reports what came of asking a registry, unless nobody waits for that any more.
 func (r *Relay) tell(address string, err error) {
 	if !errors.Is(err, context.Canceled) {
 		r.asked(address, err)

@@ -21,6 +21,9 @@ import (
 
 const cgroupRoot = "/sys/fs/cgroup"
 
+// ownSuffix is what the worker's own cgroup has behind the name of the tree, beside which it lies.
+const ownSuffix = "-worker"
+
 // controllers are those that limit a sandbox.
 var controllers = []string{"memory", "pids", "cpu"}
 
@@ -34,9 +37,12 @@ type cgroupTree struct {
 	countsSwap bool              // so that it can be limited: on v1 only if the kernel was told to
 	parents    map[string]string // controller → directory; one entry named "" on v2
 	delegated  string            // the worker's own cgroup on v2, if the tree lies there
+	worker     []string          // the cgroups of the worker's process, one for each hierarchy; none when that stays where it was started
+	back       bool              // in the end it goes back to those above
+	groups     groups
 }
 
-// End ends the processes that an earlier worker of that name has left. What it cannot, Open tells of.
+// End kills the processes that an earlier worker of that name has left. Open reports those that do not end.
 func End(name string) {
 	if os.Geteuid() == 0 {
 		_, _ = emptyCgroups(name)
@@ -45,7 +51,7 @@ func End(name string) {
 
 // emptyCgroups finds the place of the tree named name, and ends what an earlier worker of that name left in it.
 func emptyCgroups(name string) (*cgroupTree, error) {
-	t := &cgroupTree{unified: cgroups.IsCgroup2UnifiedMode(), parents: map[string]string{}}
+	t := &cgroupTree{unified: cgroups.IsCgroup2UnifiedMode(), parents: map[string]string{}, groups: groups{users: map[string]int{}}}
 	if t.unified {
 		if err := t.place(name); err != nil {
 			return nil, err
@@ -62,33 +68,43 @@ func emptyCgroups(name string) (*cgroupTree, error) {
 			}
 			t.parents[controller] = filepath.Join(mount, own[controller], name)
 		}
+		t.worker = []string{t.parents["memory"] + ownSuffix, t.parents["cpu"] + ownSuffix}
+		t.back = true
 	}
 	return t, t.clear()
 }
 
-// openCgroups makes the tree named name, empty.
-func openCgroups(name string) (*cgroupTree, error) {
+// openCgroups makes the tree named name, empty, with the bounds of all that will be in it.
+func openCgroups(name string, bounds Bounds) (*cgroupTree, error) {
 	t, err := emptyCgroups(name)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.make(); err != nil {
+	if err := errors.Join(t.make(bounds), t.moveWorker(bounds.Worker)); err != nil {
 		return nil, errors.Join(fmt.Errorf("making the worker's cgroup: %w", err), t.clear())
 	}
-	_, err = os.Stat(filepath.Join(t.parents["memory"], "memory.memsw.limit_in_bytes"))
-	t.countsSwap = t.unified || err == nil
 	return t, nil
 }
 
-func (t *cgroupTree) make() error {
-	if t.unified {
-		return t.makeUnified()
-	}
-	manager, err := t.manager("", &cgroups.Resources{})
+func (t *cgroupTree) make(bounds Bounds) error {
+	manager, err := t.manager("", "", &cgroups.Resources{})
 	if err != nil {
 		return err
 	}
-	return manager.Apply(-1)
+	if t.unified {
+		err = t.makeUnified()
+	} else {
+		err = manager.Apply(-1)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = os.Stat(filepath.Join(t.parents["memory"], "memory.memsw.limit_in_bytes"))
+	t.countsSwap = t.unified || err == nil
+	if err := manager.Set(t.memory(bounds.Sandboxes)); err != nil || bounds.Processes == 0 {
+		return err
+	}
+	return manager.Set(&cgroups.Resources{PidsLimit: &bounds.Processes, SkipDevices: true})
 }
 
 // clear ends and removes everything in the tree, and the tree itself. Thereafter a delegated cgroup may have processes again.
@@ -96,7 +112,7 @@ func (t *cgroupTree) clear() error {
 	began := time.Now()
 	deadline := began.Add(5 * time.Second)
 	for {
-		busy := error(nil)
+		busy := t.moveBack()
 		for _, parent := range t.parents {
 			busy = errors.Join(busy, clearCgroup(parent, time.Since(began) > time.Second))
 		}
@@ -164,14 +180,18 @@ func members(dir string) []int {
 	return pids
 }
 
-func (t *cgroupTree) manager(node string, r *cgroups.Resources) (cgroups.Manager, error) {
+// manager manages the cgroup of a node in a group, or that of the tree if both are empty.
+func (t *cgroupTree) manager(group, node string, r *cgroups.Resources) (cgroups.Manager, error) {
 	r.SkipDevices = true
 	config := &cgroups.Cgroup{Resources: r}
 	if t.unified {
-		return v2.NewManager(config, filepath.Join(t.parents[""], node))
+		return v2.NewManager(config, filepath.Join(t.parents[""], group, node))
 	}
 	paths := map[string]string{}
 	for controller, parent := range t.parents {
+		if parent == t.parents["cpu"] { // with cpu, others that are mounted with it
+			parent = t.groupDir(group)
+		}
 		paths[controller] = filepath.Join(parent, node)
 	}
 	return v1.NewManager(config, paths)
@@ -180,45 +200,38 @@ func (t *cgroupTree) manager(node string, r *cgroups.Resources) (cgroups.Manager
 // cgroup is the cgroup of one node.
 type cgroup struct {
 	manager cgroups.Manager
+	leave   func()   // its group
 	dirs    []string // one for each hierarchy
 	pids    string   // that of the controller of this name
 	current *os.File // of that, with the number of processes; nil before there is one
 }
 
 // path names the cgroup of a node as a Spec has it: below the mount point of each hierarchy, on v1 that of memory.
-func (t *cgroupTree) path(node string) string {
+func (t *cgroupTree) path(group, node string) string {
 	if t.unified {
-		return strings.TrimPrefix(filepath.Join(t.parents[""], node), cgroupRoot)
+		return strings.TrimPrefix(filepath.Join(t.groupDir(group), node), cgroupRoot)
 	}
 	return strings.TrimPrefix(filepath.Join(t.parents["memory"], node), cgroupRoot+"/memory")
 }
 
 // limits are the Spec's, as the cgroups package has them.
 func (t *cgroupTree) limits(r *specs.LinuxResources) *cgroups.Resources {
-	limits := &cgroups.Resources{PidsLimit: r.Pids.Limit}
-	if r.Memory != nil {
-		limits.Memory = *r.Memory.Limit
-		if r.Memory.Swap != nil && t.countsSwap {
-			limits.MemorySwap = *r.Memory.Swap
-		}
-	}
-	if r.CPU != nil {
-		limits.CpuQuota, limits.CpuPeriod = *r.CPU.Quota, *r.CPU.Period
-		if r.CPU.Shares != nil {
-			limits.CpuShares, limits.CpuWeight = *r.CPU.Shares, cgroups.ConvertCPUSharesToCgroupV2Value(*r.CPU.Shares) // one of v1, the other of v2
-		}
-	}
+	limits := t.memory(*r.Memory.Limit)
+	limits.PidsLimit, limits.CpuQuota, limits.CpuPeriod = r.Pids.Limit, *r.CPU.Quota, *r.CPU.Period
 	return limits
 }
 
-// create makes a cgroup with the Spec's limits.
-func (t *cgroupTree) create(node string, r *specs.LinuxResources) (*cgroup, error) {
+// create makes a cgroup with the Spec's limits in a group.
+func (t *cgroupTree) create(group, node string, r *specs.LinuxResources) (*cgroup, error) {
 	limits := t.limits(r)
-	manager, err := t.manager(node, limits)
+	manager, err := t.manager(group, node, limits)
 	if err != nil {
 		return nil, err
 	}
-	c := &cgroup{manager: manager}
+	if err := t.join(group); err != nil {
+		return nil, err
+	}
+	c := &cgroup{manager: manager, leave: func() { t.leave(group) }}
 	for _, dir := range manager.GetPaths() {
 		c.dirs = append(c.dirs, dir)
 	}
@@ -231,7 +244,7 @@ func (t *cgroupTree) create(node string, r *specs.LinuxResources) (*cgroup, erro
 	if err != nil {
 		return nil, errors.Join(err, c.remove())
 	}
-	if err := manager.Set(limits); err != nil {
+	if err := errors.Join(manager.Set(limits), t.boundSockets(c, *r.Memory.KernelTCP)); err != nil {
 		return nil, errors.Join(err, c.remove())
 	}
 	fd, err := unix.Open(filepath.Join(c.pids, "pids.current"), unix.O_RDONLY|unix.O_CLOEXEC, 0) // os.Open would have it polled
@@ -240,6 +253,23 @@ func (t *cgroupTree) create(node string, r *specs.LinuxResources) (*cgroup, erro
 	}
 	c.current = os.NewFile(uintptr(fd), "pids.current")
 	return c, nil
+}
+
+// boundSockets bounds the buffers of TCP and UDP, which v1 counts apart from all other memory. The cgroups package does not know of it.
+func (t *cgroupTree) boundSockets(c *cgroup, bytes int64) error {
+	if t.unified {
+		return nil
+	}
+	return cgroups.WriteFile(c.manager.Path("memory"), "memory.kmem.tcp.limit_in_bytes", strconv.FormatInt(bytes, 10))
+}
+
+// memory is a limit of memory, which no swap is added to. 0 is none.
+func (t *cgroupTree) memory(bytes int64) *cgroups.Resources {
+	limits := &cgroups.Resources{Memory: bytes, SkipDevices: true}
+	if t.countsSwap {
+		limits.MemorySwap = bytes
+	}
+	return limits
 }
 
 // attach puts a process into the cgroup.
@@ -267,7 +297,7 @@ func (c *cgroup) outOfMemory() (own, outside bool) {
 	return own, !own
 }
 
-// wasFull tells whether a cgroup of v1 has had as much memory as it may, but for what the kernel takes at once.
+// wasFull reports whether a cgroup of v1 has had as much memory as it may, but for what the kernel takes at once.
 func wasFull(dir, what string) bool {
 	const batch = 256 << 10
 	most, err := fscommon.GetCgroupParamUint(dir, what+".max_usage_in_bytes")
@@ -277,6 +307,7 @@ func wasFull(dir, what string) bool {
 
 // remove removes the cgroup. It waits a little for the last processes, which a dying pid namespace takes along.
 func (c *cgroup) remove() error {
+	defer c.leave()
 	c.current.Close() // of none it is an error that nobody looks at
 	return c.manager.Destroy()
 }

@@ -15,14 +15,14 @@ import (
 
 // Orders that core does not send: whoever gets them leaves, with a reason.
 func TestEnterRefusesOrders(t *testing.T) {
-	newHouse(t) // for its programs
+	newRig(t) // for its programs
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer null.Close()
 	spec := someSpec()
-	good, err := newOrders(spec, make([]byte, 16), core.RoleInstance)
+	good, err := newOrders(spec, make([]byte, 16), core.RoleInstance, 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func TestEnterRefusesOrders(t *testing.T) {
 	put := func(offset int, value uint32) func([]byte) []byte {
 		return func(b []byte) []byte { binary.NativeEndian.PutUint32(b[offset:], value); return b }
 	}
-	const rlimitsAt, maskedAt, filterAt = 48, 52, 56
+	const rlimitsAt, maskedAt, filterAt = 40, 44, 48
 	for _, r := range []struct {
 		what        string
 		change      func([]byte) []byte
@@ -96,7 +96,7 @@ func TestEnterRefusesOrders(t *testing.T) {
 
 // A zygote may have few descriptors left, or a lot of them open: its children enter, and have none of its own.
 func TestEnterArrangesDescriptors(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	for _, r := range []struct {
 		words string
 		comes bool
@@ -105,7 +105,7 @@ func TestEnterArrangesDescriptors(t *testing.T) {
 		if answer := zygote.ask(t, r.words); strings.HasPrefix(answer, "-1") {
 			t.Fatal(answer)
 		}
-		s := h.create(t, h.config(core.RoleInstance))
+		s := h.createBelow(t, zygote, h.config(core.RoleInstance))
 		control, theirs := pair(t)
 		zygote.ask(t, "fork into", theirs, h.dial(t, s.config.ID))
 		_, _, err := s.Entered()

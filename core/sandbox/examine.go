@@ -16,15 +16,15 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Examine tells whether this machine can make sandboxes, and how well. What can be tried is tried, as a Host
-// would do it, in a directory of the caller's whose name its cgroups get too, and nothing is left of it.
-// Without root only a part can be told. It takes some ten milliseconds.
+// Examine reports whether this machine can make sandboxes, and how well. As root it tries each part, as a
+// Host would use it, in a directory of the caller's; the cgroups get that directory's name. It leaves
+// nothing. Without root it reports only a part. It takes some ten milliseconds.
 func Examine(ctx context.Context, dir string) []core.Finding {
 	user := examineUser()
-	found := []core.Finding{user, examineKernel(ctx), examineLimits(), examineSeccomp()}
+	found := []core.Finding{user, examineKernel(ctx), examineLimits(), examineSeccomp(), examineLandlock()}
 	if user.Status == core.StatusFail {
 		return append(found, core.Finding{Name: "sandbox", Status: core.StatusWarn,
-			Detail: "namespaces, root directories and cgroups were not tried, for only root can", Mend: "sudo pipsqueak doctor"})
+			Detail: "namespaces, root directories and cgroups were not tried, for only root can", Fix: "sudo pipsqueak doctor"})
 	}
 	namespaces, proc := tryNamespaces(ctx)
 	return append(found, examineCapabilities(), namespaces, proc, tryRoots(filepath.Join(dir, "trial")), tryCgroups(filepath.Base(dir)))
@@ -34,12 +34,12 @@ func ok(name, format string, args ...any) core.Finding {
 	return core.Finding{Name: name, Status: core.StatusOK, Detail: fmt.Sprintf(format, args...)}
 }
 
-func warn(name, mend, format string, args ...any) core.Finding {
-	return core.Finding{Name: name, Status: core.StatusWarn, Detail: fmt.Sprintf(format, args...), Mend: mend}
+func warn(name, fix, format string, args ...any) core.Finding {
+	return core.Finding{Name: name, Status: core.StatusWarn, Detail: fmt.Sprintf(format, args...), Fix: fix}
 }
 
-func fail(name, mend, format string, args ...any) core.Finding {
-	return core.Finding{Name: name, Status: core.StatusFail, Detail: fmt.Sprintf(format, args...), Mend: mend}
+func fail(name, fix, format string, args ...any) core.Finding {
+	return core.Finding{Name: name, Status: core.StatusFail, Detail: fmt.Sprintf(format, args...), Fix: fix}
 }
 
 // examineUser also tells the root of the machine from the root of a user namespace, who has all capabilities and may do little.
@@ -155,14 +155,14 @@ func tryExit(ctx context.Context) bool {
 		return false
 	}
 	defer closeFD(pidfd)
-	return pidfd >= 0 && exitOf(pidfd).Known
+	return pidfd >= 0 && exitOf(pidfd, exitWaitUntold).Known
 }
 
 // namespaceKinds are the namespaces of a sandbox.
 var namespaceKinds = []struct {
 	name string // in /proc/sys/user/max_<name>_namespaces
 	flag uintptr
-	// Every instance has one of its own of all but the user namespace, which a root zygote and all below it share.
+	// Every instance has one of its own of all but the user namespace, which is its zygote's.
 	each bool
 }{
 	{"user", unix.CLONE_NEWUSER, false},
@@ -174,11 +174,10 @@ var namespaceKinds = []struct {
 	{"cgroup", unix.CLONE_NEWCGROUP, true},
 }
 
-// What limits on namespaces are enough for: a thousand instances with room for zygotes, and a root zygote for each runtime with
-// some installers.
+// What limits on namespaces are enough for: a thousand instances with room for zygotes, and some hundred zygotes with some installers.
 const (
 	enoughNamespaces     = 2000
-	enoughUserNamespaces = 64
+	enoughUserNamespaces = 256
 )
 
 func examineLimits() core.Finding {
@@ -211,28 +210,53 @@ func examineLimits() core.Finding {
 		return ok(name, "enough for a thousand instances")
 	}
 	return core.Finding{Name: name, Status: status, Detail: "at most " + strings.Join(low, ", ") + " namespaces",
-		Mend: "sysctl -w " + strings.Join(sysctls, " ")}
+		Fix: "sysctl -w " + strings.Join(sysctls, " ")}
 }
 
 // examineSeccomp asks the kernel for the actions that filters use, and assembles the filters.
 func examineSeccomp() core.Finding {
 	const name = "seccomp"
-	const mend = "use a kernel with CONFIG_SECCOMP_FILTER, on amd64 or arm64"
+	const fix = "use a kernel with CONFIG_SECCOMP_FILTER, on amd64 or arm64"
 	mode, err := unix.PrctlRetInt(unix.PR_GET_SECCOMP, 0, 0, 0, 0)
 	if err != nil {
-		return fail(name, mend, "the kernel has none: %v", err)
+		return fail(name, fix, "the kernel has none: %v", err)
 	}
-	profiles, err := seccompProfiles()
-	if err != nil {
-		return fail(name, mend, "%v", err)
-	}
-	for role, p := range profiles {
-		if _, err := assembleFilter(p, nil); err != nil {
-			return fail(name, mend, "the filter for a %s: %v", role, err)
-		}
+	if _, err := (&filters{known: map[string][]byte{}}).of(core.RoleInstance, true, nil); err != nil {
+		return fail(name, fix, "%v", err)
 	}
 	if mode != 0 {
 		return ok(name, "filters; this process is under one itself, which sandboxes inherit")
 	}
 	return ok(name, "filters")
+}
+
+// The versions of Landlock. Without the second one a file cannot be moved from one directory to another.
+const (
+	landlockNeeded = 2 // Linux 5.19
+	landlockWhole  = 6 // Linux 6.12
+)
+
+// landlockVersion asks the kernel for its version of Landlock.
+func landlockVersion() (uint32, error) {
+	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 {
+		return 0, errno
+	}
+	return uint32(version), nil
+}
+
+func examineLandlock() core.Finding { return landlockFinding(landlockVersion()) }
+
+func landlockFinding(version uint32, err error) core.Finding {
+	const name = "landlock"
+	const fix = "use Linux 6.12 or later, with CONFIG_SECURITY_LANDLOCK, and landlock in lsm= of its command line; in a container, allow its calls"
+	switch {
+	case err != nil:
+		return warn(name, fix, "none (%v): only mounts keep functions from changing files", err)
+	case version < landlockNeeded:
+		return warn(name, fix, "version %d, which cannot be used: only mounts keep functions from changing files", version)
+	case version < landlockWhole:
+		return warn(name, fix, "version %d: files have a second wall, signals and abstract sockets have not", version)
+	}
+	return ok(name, "version %d, a second wall around the files of functions", version)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"slices"
@@ -20,16 +21,6 @@ import (
 // gateDeadline bounds how long a process may stand at the gate, from the first packet of its driver on.
 const gateDeadline = 20 * time.Second
 
-// idRange is how many ids a user namespace has. The first is the root of the namespace.
-const idRange = 1 << 16
-
-// firstID is the first id on the host that worker hands out. systemd documents 0x70000000 and up as free of any use
-// (systemd.io/UIDS-GIDS): above the container range, below the ids that break programs which take ids for signed.
-const firstID = 0x70000000
-
-// idRanges is how many user namespaces fit until ids would become negative for those programs.
-const idRanges = (0x7fffffff - firstID) / idRange
-
 // openGate listens where drivers bring their processes.
 func openGate(path string) (*net.UnixListener, error) {
 	gate, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
@@ -41,13 +32,16 @@ func openGate(path string) (*net.UnixListener, error) {
 		return nil, err
 	}
 	var fail error
-	err = raw.Control(func(fd uintptr) {
-		// Set on the listener, so that it holds for packets that come before accept: connections inherit it.
-		fail = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
-		// Linux ≥ 6.5 also hands out the sender's pidfd; before, it is opened by the attested number.
-		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSPIDFD, 1)
-	})
+	// Set on the listener, so that it holds for packets that come before accept: connections inherit it.
+	err = raw.Control(func(fd uintptr) { fail = attestPeers(int(fd)) })
 	return gate, errors.Join(err, fail)
+}
+
+// attestPeers has the kernel report who sends each packet to a socket.
+func attestPeers(fd int) error {
+	// Linux ≥ 6.5 also hands out the sender's pidfd; before, it is opened by the attested number.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSPIDFD, 1)
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
 }
 
 // admit serves one connection at the gate. Its first packet names the sandbox and comes from the driver, which is the only
@@ -73,21 +67,23 @@ func (h *Host) admit(conn *net.UnixConn, deadline time.Duration) {
 type peer struct {
 	note  note
 	pid   int
-	uid   uint32 // as the host has it
 	pidfd int
-	first int // with HELLO: what it has sent as the pidfd of the first process of its pid namespace; else -1
+	given int // what it has sent along: with HELLO the pidfd of the first process of its pid namespace, with ENTERED a listener; else -1
 }
 
 // close closes the descriptors.
 func (p peer) close() {
 	closeFD(p.pidfd)
-	closeFD(p.first)
+	closeFD(p.given)
 }
 
+// failure is what FAILED says.
+func (p peer) failure() error { return fmt.Errorf("%s: %w", p.note.step(), unix.Errno(p.note.Err)) }
+
 func readPeer(conn *net.UnixConn) (peer, error) {
-	p := peer{pidfd: -1, first: -1}
+	p := peer{pidfd: -1, given: -1}
 	packet, oob := make([]byte, 256), make([]byte, 256)
-	n, oobn, _, _, err := conn.ReadMsgUnix(packet, oob)
+	n, oobn, flags, _, err := conn.ReadMsgUnix(packet, oob)
 	if errors.Is(err, io.EOF) {
 		return p, errors.New("the process went away at the gate")
 	}
@@ -101,9 +97,11 @@ func readPeer(conn *net.UnixConn) (peer, error) {
 	switch p.note, err = parseNote(packet[:n]); {
 	case err != nil:
 		err = fmt.Errorf("a packet of %d bytes at the gate: %w", n, err)
+	case flags&unix.MSG_CTRUNC != 0 && len(a.descriptors) == 0:
+		err = fmt.Errorf("a packet at the gate: %w", unix.EMFILE) // the kernel had nowhere to put what came with it
 	case p.note.Kind == kindHello && len(a.descriptors) != 1:
 		err = fmt.Errorf("HELLO with %d descriptors at the gate, and not the pidfd of a first process", len(a.descriptors))
-	case p.note.Kind != kindHello && len(a.descriptors) > 0:
+	case p.note.Kind != kindHello && len(a.descriptors) > 0 && (p.note.Kind != kindEntered || len(a.descriptors) > 1):
 		err = errors.New("a packet with descriptors at the gate")
 	case a.pid <= 0:
 		err = errors.New("the kernel does not say who is at the gate")
@@ -112,49 +110,62 @@ func readPeer(conn *net.UnixConn) (peer, error) {
 		a.close()
 		return p, err
 	}
-	p.pid, p.uid, p.pidfd = a.pid, a.uid, a.pidfd
-	if p.note.Kind == kindHello {
-		p.first = a.descriptors[0]
+	p.pid, p.pidfd = a.pid, a.pidfd
+	if len(a.descriptors) > 0 {
+		p.given = a.descriptors[0]
 	}
 	return p, nil
 }
 
-// receive leads a process through the gate. It returns when the process is inside or has failed to get there.
+// receive leads a process through the gate, whose connection its driver has opened. It returns when the process is inside or has failed to get there.
 func (s *Sandbox) receive(conn *net.UnixConn) error {
+	if err := s.stand(conn); err != nil {
+		return err
+	}
+	return s.attend(conn)
+}
+
+// stand takes the connection of the process, and gives a zygote on it what its fork needs.
+func (s *Sandbox) stand(conn *net.UnixConn) error {
 	s.mu.Lock()
 	killed := s.killed
 	if !killed {
 		s.gate = conn
 	}
 	s.mu.Unlock()
-	if killed {
+	switch {
+	case killed:
 		return errors.Join(errKilled, conn.Close())
+	case s.config.Parent != "":
+		return s.invite()
 	}
+	return nil
+}
+
+// attend follows the process from its first packet until it is inside or has failed to get there.
+func (s *Sandbox) attend(conn *net.UnixConn) error {
+	forked := s.config.Parent != ""
 	for {
 		p, err := readPeer(conn)
 		if err != nil {
 			return err
 		}
 		switch {
-		case p.note.Kind == kindUser && s.ids < 0 && s.pid == 0:
+		case p.note.Kind == kindUser && !forked && s.ids < 0:
+			err = s.takeIDs(p)
+		case p.note.Kind == kindUser && !forked && !s.mapped:
 			err = s.mapIDs(p)
-		case p.note.Kind == kindHello && s.pid == 0:
+		case p.note.Kind == kindHello && s.pid == 0 && (forked || s.mapped):
 			err = s.attest(p)
-		case p.note.Kind == kindNetwork && p.pid == s.pid && s.network() == networkRelay && s.relay == nil:
+		case p.note.Kind == kindNetwork && p.pid == s.pid && s.orderedNetwork() == networkRelay && s.relay == nil:
 			err = s.openRelay(p)
 		case p.note.Kind == kindEntered && p.pid == s.pid:
-			p.close()
+			closeFD(p.pidfd)
 			s.enter = time.Since(s.attested)
-			if s.ids < 0 {
-				return conn.Close() // a forked process needs it no more; a keeper watches it for the worker's end
-			}
-			if err := conn.SetDeadline(time.Time{}); err != nil || s.config.Role != core.RoleZygote {
-				return err
-			}
-			return s.host.networks.follow(conn, s.pid, s.done)
+			return errors.Join(s.listen(p.given), s.giveSecrets(), s.entered(conn))
 		case p.note.Kind == kindFailed:
 			p.close()
-			return fmt.Errorf("%s: %w", p.note.step(), unix.Errno(p.note.Err))
+			return p.failure()
 		default:
 			p.close()
 			return fmt.Errorf("packet of kind %d out of turn at the gate", p.note.Kind)
@@ -165,15 +176,59 @@ func (s *Sandbox) receive(conn *net.UnixConn) error {
 	}
 }
 
-// mapIDs gives the launcher's user namespace a range of ids that no other user namespace and no user of the host has.
-func (s *Sandbox) mapIDs(p peer) error {
-	p.close()
-	slot, err := s.host.takeIDs()
+// entered leaves the gate to the keeper of a launched process, which watches it for the worker's end. A forked one needs it no more.
+func (s *Sandbox) entered(conn *net.UnixConn) error {
+	if s.ids < 0 {
+		if s.own != nil {
+			s.host.users.follow(s.config.ID, s.own, s.done)
+			s.leave(false)
+		} else if err := s.place.note(s.pid, s.pidfd); err != nil {
+			s.host.log.Debug("enter", "node", s.config.ID, "err", err) // it is not used again
+		}
+		return conn.Close()
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil || s.config.Role != core.RoleZygote {
+		return err
+	}
+	file, err := os.Open(userNamespace(s.pid))
 	if err != nil {
 		return err
 	}
-	s.ids = slot
-	line := []byte("0 " + strconv.Itoa(firstID+slot*idRange) + " " + strconv.Itoa(idRange) + "\n")
+	s.own = &user{file: file, keeper: &keeper{conn: conn}, number: s.number, root: s.rootID, ids: newIDs(idRange - ownID), free: func() {}}
+	s.host.users.follow(s.config.ID, s.own, s.done)
+	return nil
+}
+
+// rootNumber is the pid that a root zygote has in its pid namespace. A zygote that is forked has the next one after that of its parent, so
+// none has the pid of one of its ancestors: libraries notice a fork by a changed pid, and let siblings share their random streams where
+// there is no change (OpenSSL 3 does: openssl_get_fork_id is getpid). Instances are number 2, and what they fork themselves comes after
+// that: a zygote's is one that hardly any of these gets.
+const rootNumber = 20000
+
+// takeIDs tells a launcher, which is still root of the host, who is to own its user namespace, and which number its program is to have. An
+// installer is the first process itself, for then what it runs as its own user cannot end init.
+func (s *Sandbox) takeIDs(p peer) (err error) {
+	p.close()
+	if s.ids, err = s.host.takeIDs(); err != nil {
+		return err
+	}
+	s.rootID = rootID(s.ids)
+	switch s.config.Role {
+	case core.RoleInstaller:
+		s.number = 1
+	case core.RoleZygote:
+		s.number = rootNumber
+	}
+	answer := note{Kind: kindGo, Err: int32(s.number)}
+	copy(answer.Step[:], strconv.Itoa(s.rootID+1))
+	_, err = s.gate.Write(answer.bytes())
+	return err
+}
+
+// mapIDs gives the launcher's user namespace a range of ids that no other user namespace and no user of the host has.
+func (s *Sandbox) mapIDs(p peer) error {
+	p.close()
+	line := fmt.Appendf(nil, "0 %d %d\n", s.rootID, idRange)
 	for _, file := range []string{"uid_map", "gid_map"} {
 		if err := os.WriteFile(fmt.Sprintf("/proc/%d/%s", p.pid, file), line, 0); err != nil {
 			return fmt.Errorf("mapping ids: %w", err)
@@ -184,11 +239,35 @@ func (s *Sandbox) mapIDs(p peer) error {
 	if err := s.cgroup.attach(p.pid); err != nil {
 		return err
 	}
-	answer := note{Kind: kindGo}
-	if s.config.Role == core.RoleInstaller {
-		answer.Err = 1
+	s.mapped = true
+	_, err := s.gate.Write(note{Kind: kindGo}.bytes())
+	return err
+}
+
+// invite gives the zygote what its fork is to be in, before that is there to ask for it. Only a process of that zygote's user can join it.
+func (s *Sandbox) invite() error {
+	from, err := s.host.users.of(s.config.Parent)
+	if err != nil {
+		return err
 	}
-	_, err = s.gate.Write(answer.bytes())
+	if s.config.Role == core.RoleZygote {
+		if s.own, s.place, err = from.below(); err == nil {
+			s.number = s.own.number
+		}
+	} else {
+		s.from = from
+		s.place, err = from.place(placeOwner(s.config))
+	}
+	if err != nil {
+		return err
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(s.place.user, &stat); err != nil {
+		return err
+	}
+	s.user, s.rootID = stat.Ino, from.root
+	s.order(networkOffset, networkJoin)
+	_, _, err = s.gate.WriteMsgUnix(note{Kind: kindUser, Err: int32(s.number)}.bytes(), unix.UnixRights(s.place.user), nil)
 	return err
 }
 
@@ -214,7 +293,7 @@ func (s *Sandbox) attest(p peer) error {
 	s.pid, s.pidfd = p.pid, p.pidfd
 	s.mu.Unlock()
 	if killed {
-		closeFD(p.first)
+		closeFD(p.given)
 		return errKilled
 	}
 	return s.letIn(p)
@@ -223,32 +302,50 @@ func (s *Sandbox) attest(p peer) error {
 // letIn gives the process its orders, and takes the first process of its namespace for what ends it.
 func (s *Sandbox) letIn(p peer) error {
 	if err := s.cgroup.attach(p.pid); err != nil {
-		closeFD(p.first)
+		closeFD(p.given)
 		return err
 	}
-	if s.network() == networkMake && s.ids < 0 {
-		if fd := s.host.networks.take(p.pid); fd >= 0 {
-			s.joinNetwork(fd)
+	if s.ids < 0 {
+		info, err := os.Stat(userNamespace(p.pid))
+		if err == nil && inodeOf(info) != s.user {
+			err = fmt.Errorf("process %d at the gate is not in the user namespace that was made for it", p.pid)
+		}
+		if err != nil {
+			closeFD(p.given)
+			return err
 		}
 	}
-	root, err := s.host.roots.copyFor(s.spec, s.root, rootOf(p.uid))
+	var root int
+	var err error
+	if storage, has := storageOf(s.spec); has {
+		root, err = s.host.roots.copyWith(s.spec, s.root, s.rootID, userNamespace(p.pid), storage)
+	} else {
+		root, err = s.host.roots.copyFor(s.spec, s.root, s.rootID)
+	}
 	if err != nil {
-		closeFD(p.first)
+		closeFD(p.given)
 		return err
 	}
 	s.give = append([]int{root}, s.give...)
-	_, _, err = s.gate.WriteMsgUnix(s.orders, unix.UnixRights(s.give...), nil)
+	given := s.give
+	if s.place.network >= 0 {
+		given = slices.Insert(slices.Clone(given), 3, s.place.network) // after the root and the two streams
+	}
+	_, _, err = s.gate.WriteMsgUnix(s.orders, unix.UnixRights(given...), nil)
 	s.closeGiven()
 	first := 0
 	if err == nil {
-		first, err = checkFirst(p.pid, p.first, s.own()) // last, for the process is busy with its orders meanwhile
+		first, err = checkFirst(p.pid, p.given, s.number) // last, for the process is busy with its orders meanwhile
 	}
 	if err != nil {
-		closeFD(p.first)
+		closeFD(p.given)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			return s.reason()
+		}
 		return err
 	}
 	s.mu.Lock()
-	s.first = p.first
+	s.first = p.given
 	if first != p.pid {
 		s.init = first
 	}
@@ -263,21 +360,17 @@ func (s *Sandbox) letIn(p peer) error {
 	return s.cgroup.attach(first)
 }
 
-// rootOf returns the user of the host that is root in the user namespace of another one.
-func rootOf(uid uint32) int {
-	if uid < firstID {
-		return 0
+// reason returns why a process that has ended at the gate did so, if it said that.
+func (s *Sandbox) reason() error {
+	p, err := readPeer(s.gate)
+	if err != nil {
+		return err
 	}
-	return int(uid) - (int(uid)-firstID)%idRange
-}
-
-// own is the pid that the process of the sandbox has in its pid namespace: the first one is init. An installer is the first itself, for then
-// what it runs as its own user cannot end it.
-func (s *Sandbox) own() int {
-	if s.config.Role == core.RoleInstaller {
-		return 1
+	p.close()
+	if p.note.Kind != kindFailed {
+		return errors.New("the process went away at the gate")
 	}
-	return 2
+	return p.failure()
 }
 
 // checkFirst refuses a process that has another pid than own in a pid namespace of its own, such as the zygote itself, or whose namespace does
@@ -327,17 +420,14 @@ func pidsIn(file string) (numbers []int, err error) {
 	return numbers, nil
 }
 
-// network returns what the orders say of the network namespace.
-func (s *Sandbox) network() uint32 { return binary.NativeEndian.Uint32(s.orders[networkOffset:]) }
-
-func (s *Sandbox) orderNetwork(what uint32) {
-	binary.NativeEndian.PutUint32(s.orders[networkOffset:], what)
+// orderedNetwork returns the orders about the network namespace.
+func (s *Sandbox) orderedNetwork() uint32 {
+	return binary.NativeEndian.Uint32(s.orders[networkOffset:])
 }
 
-// joinNetwork changes the orders: to join a namespace instead of making one.
-func (s *Sandbox) joinNetwork(fd int) {
-	s.orderNetwork(networkJoin)
-	s.give = slices.Insert(s.give, 2, fd) // after the two streams, and the root that comes before all
+// order changes the orders at a place.
+func (s *Sandbox) order(offset int, what uint32) {
+	binary.NativeEndian.PutUint32(s.orders[offset:], what)
 }
 
 func closeFD(fd int) {

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // refused asserts that nobody came in, that the error says why, and that nothing is left.
@@ -31,7 +33,7 @@ func refused(t *testing.T, s *Sandbox, says string) {
 }
 
 func TestGateRefusesStrangers(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	for what, first := range map[string]string{"an unknown name": "nobody", "no name": "", "garbage": "\x00\xff\x1b[0m", "a long name": strings.Repeat("x", 10000)} {
 		file := h.dial(t, core.NodeID(first))
 		if n, err := file.Read(make([]byte, 10)); n > 0 || err == nil {
@@ -45,7 +47,7 @@ func TestGateRefusesStrangers(t *testing.T) {
 }
 
 func TestGateRefusesPackets(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	for _, r := range []struct {
 		what   string
 		packet []byte
@@ -60,12 +62,21 @@ func TestGateRefusesPackets(t *testing.T) {
 		{"a failure", note{Kind: kindFailed, Err: int32(unix.EIO)}.bytes(), "input/output error"},
 		{"a strange failure", note{Kind: kindFailed, Err: -1}.bytes(), "errno"},
 		{"ids for somebody who has some", note{Kind: kindUser}.bytes(), "mapping ids"},
+		{"hello without ids", note{Kind: kindHello}.bytes(), "HELLO with 0 descriptors"},
 	} {
 		s := h.create(t, h.config(core.RoleInstance))
 		gate := h.dial(t, s.config.ID)
 		if r.packet != nil {
 			if _, err := gate.Write(r.packet); err != nil {
 				t.Fatal(err)
+			}
+			if r.says == "mapping ids" { // once more, after it was told which
+				if n, err := gate.Read(make([]byte, 256)); err != nil || n != binary.Size(note{}) {
+					t.Fatal(n, err)
+				}
+				if _, err := gate.Write(r.packet); err != nil {
+					t.Fatal(err)
+				}
 			}
 		} else {
 			gate.Close()
@@ -81,7 +92,7 @@ func TestGateRefusesPackets(t *testing.T) {
 }
 
 func TestGateAdmitsOneForASandbox(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	zygote := h.launch(t, h.config(core.RoleZygote))
 	instance := h.fork(t, zygote, h.config(core.RoleInstance))
 
@@ -103,17 +114,17 @@ func TestGateAdmitsOneForASandbox(t *testing.T) {
 
 // What a zygote can try that has been taken over by what it has imported.
 func TestGateRefusesLies(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	start := func(t *testing.T) (child, *Sandbox, *os.File) {
 		zygote := h.launch(t, h.config(core.RoleZygote))
-		s := h.create(t, h.config(core.RoleInstance))
+		s := h.createBelow(t, zygote, h.config(core.RoleInstance))
 		return zygote, s, h.dial(t, s.config.ID)
 	}
 	t.Run("the zygote itself enters", func(t *testing.T) {
 		zygote, s, gate := start(t)
 		_, theirs := pair(t)
 		_, _ = zygote.try("enter", theirs, gate)
-		refused(t, s, "not number 2 of a pid namespace")
+		refused(t, s, "not in the user namespace that was made for it")
 		gone(t, zygote.Sandbox) // its process was the one at the gate
 	})
 	t.Run("a child without a pid namespace", func(t *testing.T) {
@@ -121,21 +132,35 @@ func TestGateRefusesLies(t *testing.T) {
 		control, theirs := pair(t)
 		zygote.ask(t, "fork plain", theirs, gate)
 		_, _ = child{s, control, nil, 0}.try(fmt.Sprintf("raw %d", kindHello))
-		refused(t, s, "not number 2 of a pid namespace")
+		refused(t, s, "not in the user namespace that was made for it")
 		if _, _, err := zygote.Entered(); err != nil || zygote.ask(t, "cat /proc/self/comm") == "" {
 			t.Error("the zygote does not live any more")
 		}
 	})
+	t.Run("a second child in the same namespaces", func(t *testing.T) {
+		zygote, s, gate := start(t)
+		control, theirs := pair(t)
+		zygote.ask(t, "fork twice", theirs, gate)
+		_, _ = child{s, control, nil, 0}.try(fmt.Sprintf("raw %d", kindHello))
+		refused(t, s, "not number 2 of a pid namespace")
+	})
+	t.Run("another zygote forks", func(t *testing.T) {
+		_, s, gate := start(t)
+		_, theirs := pair(t)
+		other := h.launch(t, h.config(core.RoleZygote))
+		if answer := other.ask(t, "fork into", theirs, gate); answer != fmt.Sprintf("-1 %d", unix.EPERM) {
+			t.Errorf("it joins what was made for another one: %s", answer)
+		}
+		refused(t, s, "went away")
+	})
 	t.Run("a child asks for ids", func(t *testing.T) {
 		zygote, s, gate := start(t)
-		full(t, h, zygote) // with that all of its processes are there
-		before := members(zygote.cgroup.dirs[0])
 		if answer := zygote.ask(t, fmt.Sprintf("raw %d", kindUser), gate); strings.HasPrefix(answer, "-1") {
 			t.Fatal(answer)
 		}
-		refused(t, s, "mapping ids")
-		if after := members(zygote.cgroup.dirs[0]); len(after) != len(before) {
-			t.Errorf("the zygote left its cgroup: %v, then %v", before, after)
+		refused(t, s, "kind 1 out of turn")
+		if left := members(zygote.cgroup.dirs[0]); !slices.Contains(left, zygote.pid) {
+			t.Errorf("the zygote, process %d, left its cgroup: %v", zygote.pid, left)
 		}
 	})
 	for what, kind := range map[string]int{"hello again": kindHello, "ids after hello": kindUser, "core's word after hello": kindOrders} {
@@ -174,7 +199,7 @@ func TestGateRefusesLies(t *testing.T) {
 			lie, pidfd := r.lie, 0
 			if lie == "another" || lie == "ended" { // the zygote has it from the last child
 				_, theirs := pair(t)
-				other := h.create(t, h.config(core.RoleInstance))
+				other := h.createBelow(t, zygote, h.config(core.RoleInstance))
 				var number, errno int
 				fmt.Sscan(zygote.ask(t, "fork into", theirs, h.dial(t, other.config.ID)), &number)
 				fmt.Sscan(zygote.ask(t, fmt.Sprintf("call %d %d 0", unix.SYS_PIDFD_OPEN, number-1)), &pidfd, &errno)
@@ -183,8 +208,6 @@ func TestGateRefusesLies(t *testing.T) {
 				}
 				if lie == "ended" {
 					other.Kill()
-					reap(t, zygote, number)
-					reap(t, zygote, number-1)
 					gone(t, other)
 				}
 			}
@@ -208,13 +231,11 @@ func TestGateRefusesLies(t *testing.T) {
 		full(t, h, zygote)
 		before := descriptors(t)
 		for range 30 {
-			s := h.create(t, h.config(core.RoleInstance))
+			s := h.createBelow(t, zygote, h.config(core.RoleInstance))
 			zygote.ask(t, fmt.Sprintf("raw %d 16", kindEntered), h.dial(t, s.config.ID))
 			refused(t, s, "with descriptors")
 		}
-		if after := descriptors(t); after > before+3 {
-			t.Errorf("%d descriptors before, %d after", before, after)
-		}
+		soon(t, "the descriptors of those who were refused are closed", func() bool { return descriptors(t) <= before+3 })
 	})
 	t.Run("a failure with a terminal's codes", func(t *testing.T) {
 		zygote, s, gate := start(t)
@@ -225,7 +246,7 @@ func TestGateRefusesLies(t *testing.T) {
 
 // A process can die, or be silent, at each step.
 func TestGateLosesProcesses(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	zygote := h.launch(t, h.config(core.RoleZygote))
 	for _, r := range []struct {
 		what string
@@ -248,7 +269,7 @@ func TestGateLosesProcesses(t *testing.T) {
 		}, ""},
 	} {
 		t.Run(r.what, func(t *testing.T) {
-			s := h.create(t, h.config(core.RoleInstance))
+			s := h.createBelow(t, zygote, h.config(core.RoleInstance))
 			control, theirs := pair(t)
 			zygote.ask(t, "fork raw", theirs, h.dial(t, s.config.ID))
 			r.step(t, child{s, control, nil, 0})
@@ -273,7 +294,7 @@ func TestGateLosesProcesses(t *testing.T) {
 }
 
 func TestGateHasADeadline(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	s := h.create(t, h.config(core.RoleInstance))
 	for _, first := range []string{"", string(s.config.ID)} {
 		ours, theirs := pair(t)
@@ -298,7 +319,7 @@ func TestGateHasADeadline(t *testing.T) {
 
 // Kill comes at any time: around the driver's connection, the launcher's steps, and the end.
 func TestKillAtAnyTime(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	for i := range 60 {
 		s := h.create(t, h.config(core.RoleZygote))
 		if i == 0 {
@@ -339,11 +360,11 @@ func TestKillAtAnyTime(t *testing.T) {
 }
 
 func TestCloseWithProcessesAlive(t *testing.T) {
-	requires(t, root, compiler)
+	coretest.Requires(t, root, coretest.Compiler())
 	before := runtime.NumGoroutine()
 	fds := descriptors(t)
-	t.Run("house", func(t *testing.T) {
-		h := newHouse(t)
+	t.Run("host", func(t *testing.T) {
+		h := newRig(t)
 		zygote := h.launch(t, h.config(core.RoleZygote))
 		h.fork(t, zygote, h.config(core.RoleInstance))
 		h.launch(t, h.config(core.RoleInstaller))
@@ -357,23 +378,22 @@ func TestCloseWithProcessesAlive(t *testing.T) {
 }
 
 func TestNothingLeaks(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	zygote := h.launch(t, h.config(core.RoleZygote))
 	round := func() {
-		s, err := h.Create(context.Background(), h.config(core.RoleInstance))
+		config := h.config(core.RoleInstance)
+		config.Parent = zygote.config.ID
+		s, err := h.Create(context.Background(), config)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ours, theirs := pairOf(t)
-		var number int
-		fmt.Sscan(zygote.ask(t, "fork into", theirs, h.dial(t, s.config.ID)), &number)
+		zygote.ask(t, "fork into", theirs, h.dial(t, s.config.ID))
 		if _, _, err := s.Entered(); err != nil {
 			t.Fatal(err)
 		}
 		s.Kill()
 		ours.Close()
-		reap(t, zygote, number) // which init waits for, as the kernel does it for a zygote
-		reap(t, zygote, number-1)
 		gone(t, s)
 	}
 	for range 20 {

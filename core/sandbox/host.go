@@ -1,13 +1,14 @@
-// Package sandbox makes, measures and kills the place a process lives in: a cgroup, namespaces, a root directory, a private
-// scratch. A sandbox is described by an OCI runtime-spec Spec, and what the Spec says is
-// what is enforced.
+// Package sandbox makes, measures and kills the place where a process lives: a cgroup, namespaces, a root
+// directory, and a private scratch directory. A Spec of the OCI runtime-spec describes each sandbox, and is
+// enforced as it stands.
 //
-// A sandbox is made before its process. The process comes to the gate by itself, forked by an unprivileged zygote or
-// started by the launcher, and carries out on itself what its orders say (enter/enter.h has the protocol). What needs power
-// over the host is done here, at the other end of the gate.
+// A sandbox is made before its process. A zygote without privileges forks the process, or the launcher starts
+// it. The process comes to the gate by itself, and carries out its orders on itself (enter/enter.h has the
+// protocol). This package does the steps that need power over the host, at the other end of the gate.
 //
-// Mutex order: Sandbox.mu before Host.mu, which guards the names and ids of all sandboxes. The mutexes of the reaper, of networks
-// and of an Output are taken alone. None is held while the caller waits for a process; signals and epoll do not block.
+// Mutex order: Sandbox.mu before Host.mu, which guards the names and ids of all sandboxes. The mutexes of the
+// reaper, of users, of ids, of filters, of a keeper and of an Output are taken alone. None but a keeper's is held while the caller
+// waits for a process; signals and epoll do not block.
 package sandbox
 
 import (
@@ -22,7 +23,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -30,16 +30,17 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Store tells where code and packages lie on the host.
+// Store knows where code and packages lie on the host.
 type Store interface {
 	CodePath(digest string) (string, error)
 	PackagePath(runtime core.RuntimeID, digest string) (string, error)
 }
 
-// Config is what a Host needs.
+// Config configures a Host.
 type Config struct {
-	Dir   string // of its own, for its socket and its mounts; emptied at the start
-	Name  string // of the worker's cgroup; two workers of one machine have different ones
+	Dir  string // of its own, for its socket and its mounts; emptied at the start
+	Name string // of the worker's cgroup; two workers of one machine have different ones
+	Bounds
 	Store Store
 	// Output is called with each stream ("stdout", "stderr") of each process, in a goroutine of its own. It must read until
 	// the end, or the process blocks.
@@ -47,28 +48,34 @@ type Config struct {
 	// Relay is called for each sandbox with Registries before its program runs, and its result closed when the sandbox has ended. Listen
 	// listens on a TCP address of the sandbox's own network.
 	Relay func(config core.SandboxConfig, listen func(address string) (net.Listener, error)) (io.Closer, error)
-	Log   *slog.Logger
+	// Connect is called for an instance with a network when a process of it makes its first socket, and again after it has failed. Its result
+	// is closed when the instance has ended. Within runs a function in the sandbox's own network. Without Connect nobody has a network.
+	Connect func(config core.SandboxConfig, within func(func() error) error) (io.Closer, error)
+	Log     *slog.Logger
 }
 
 // Host makes sandboxes on this machine.
 type Host struct {
-	dir      string
-	store    Store
-	output   func(core.SandboxConfig, string, *Output)
-	relay    func(core.SandboxConfig, func(string) (net.Listener, error)) (io.Closer, error)
-	log      *slog.Logger
-	gate     *net.UnixListener
-	spare    *os.File // gives its descriptor to who is turned away at the gate; serve's alone
-	serving  sync.WaitGroup
-	roots    *roots
-	cgroups  *cgroupTree
-	reaper   *reaper
+	dir     string
+	store   Store
+	output  func(core.SandboxConfig, string, *Output)
+	relay   func(core.SandboxConfig, func(string) (net.Listener, error)) (io.Closer, error)
+	connect func(core.SandboxConfig, func(func() error) error) (io.Closer, error)
+	log     *slog.Logger
+	gate    *net.UnixListener
+	spare   *os.File // gives its descriptor to who is turned away at the gate; serve's alone
+	serving sync.WaitGroup
+	roots   *roots
+	cgroups *cgroupTree
+	reaper  *reaper
+	// exitWait is how long the parent of a process that has ended may take to reap it.
+	exitWait time.Duration
 	system   []specs.Mount
 	masked   []string
-	seccomp  map[core.Role]*specs.LinuxSeccomp
-	filters  map[core.Role][]byte
-	uids     atomic.Uint32
-	networks networks
+	filters  filters
+	// landlock is the version of Landlock that processes use, 0 if the kernel has none that is of use.
+	landlock uint32
+	users    users
 
 	mu       sync.Mutex
 	awaited  map[core.NodeID]*Sandbox // whose process has not come yet
@@ -80,25 +87,25 @@ type Host struct {
 // turnAwayWait is how long somebody is waited for who is to be turned away.
 const turnAwayWait = 50 * time.Millisecond
 
-// Open prepares the machine for sandboxes. It needs root, and ends and removes what an earlier worker of that name and
-// directory has left. The caller closes the Host.
+// Open prepares the machine for sandboxes. It needs root. It ends the processes of an earlier worker of that
+// name and directory, and removes everything else that the worker has left. The caller closes the Host.
 func Open(config Config) (*Host, error) {
 	if os.Geteuid() != 0 {
 		return nil, core.Errorf(core.KindUnsupported, core.FaultWorker, "sandboxes are made by root: start the worker as root (sudo)")
 	}
-	h := &Host{dir: config.Dir, store: config.Store, output: config.Output, relay: config.Relay, log: config.Log,
-		filters: map[core.Role][]byte{}, nextSlot: rand.IntN(idRanges), awaited: map[core.NodeID]*Sandbox{}, alive: map[core.NodeID]*Sandbox{},
-		networks: networks{keepers: map[uint64]chan int{}}}
-	if err := h.open(config.Name); err != nil {
+	h := &Host{dir: config.Dir, store: config.Store, output: config.Output, relay: config.Relay, connect: config.Connect, log: config.Log,
+		filters: filters{known: map[string][]byte{}}, nextSlot: rand.IntN(idRanges), awaited: map[core.NodeID]*Sandbox{}, alive: map[core.NodeID]*Sandbox{},
+		users: users{known: map[core.NodeID]*user{}}}
+	if err := h.open(config.Name, config.Bounds); err != nil {
 		return nil, errors.Join(core.Errorf(core.KindUnsupported, core.FaultWorker,
-			"this machine cannot make sandboxes: %w (pipsqueak doctor tells more)", err), h.Close())
+			"this machine cannot make sandboxes: %w (pipsqueak doctor reports more)", err), h.Close())
 	}
 	return h, nil
 }
 
-func (h *Host) open(name string) error {
+func (h *Host) open(name string, bounds Bounds) error {
 	var err error
-	if h.cgroups, err = openCgroups(name); err != nil {
+	if h.cgroups, err = openCgroups(name, bounds); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(h.dir); err != nil {
@@ -112,26 +119,23 @@ func (h *Host) open(name string) error {
 	var links map[string]string
 	h.system, links = systemMounts()
 	h.masked = maskedPaths()
+	if version, _ := landlockVersion(); version >= landlockNeeded {
+		h.landlock = version
+	}
 	if h.roots, err = openRoots(h.rootsDir(), links); err != nil {
 		return err
 	}
 	if err := h.roots.do(func() error { return favorDynamicMods(filepath.Join(h.rootsDir(), "mods"), name) }); err != nil {
 		h.log.Warn("favordynmods", "err", err, "effect", "starts after a quiet moment take some milliseconds longer")
 	}
-	if h.seccomp, err = seccompProfiles(); err != nil {
-		return err
-	}
-	for role, profile := range h.seccomp {
-		var inherited *specs.LinuxSeccomp
-		if role == core.RoleInstance {
-			inherited = h.seccomp[core.RoleZygote]
-		}
-		if h.filters[role], err = assembleFilter(profile, inherited); err != nil {
-			return fmt.Errorf("seccomp filter for a %s: %w", role, err)
-		}
+	if _, err := h.filters.of(core.RoleInstance, false, nil); err != nil {
+		return fmt.Errorf("seccomp filters: %w", err)
 	}
 	if h.reaper, err = openReaper(); err != nil {
 		return err
+	}
+	if h.exitWait = exitWaitUntold; tryExit(context.Background()) {
+		h.exitWait = exitWait
 	}
 	if h.gate, err = openGate(h.gatePath()); err != nil {
 		return err
@@ -222,10 +226,6 @@ func (h *Host) expected(id core.NodeID) *Sandbox {
 	return s
 }
 
-// newUID returns a uid for a process that is not a zygote: neither root's, nor that of nobody, as which files of the host appear.
-// Two processes below a zygote have the same one only after all others were used.
-func (h *Host) newUID() uint32 { return 1 + h.uids.Add(1)%(idRange-3) }
-
 // takeIDs returns a free range of ids. They are handed out in turn, so that a range rests long before it is used again.
 func (h *Host) takeIDs() (int, error) {
 	h.mu.Lock()
@@ -244,7 +244,7 @@ func (h *Host) takeIDs() (int, error) {
 
 // Create makes a sandbox, ready for its process to enter. The caller ends it with Kill.
 func (h *Host) Create(_ context.Context, config core.SandboxConfig) (*Sandbox, error) {
-	s := &Sandbox{host: h, config: config, pidfd: -1, first: -1, ids: -1,
+	s := &Sandbox{host: h, config: config, pidfd: -1, first: -1, ids: -1, number: 2, place: noPlace,
 		in: make(chan struct{}), done: make(chan struct{}), removed: make(chan struct{})}
 	h.mu.Lock()
 	_, taken := h.alive[config.ID]

@@ -12,10 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // generations starts an instance below a root zygote, and one below a zygote that was forked from it.
-func generations(t *testing.T, h *house) map[string][2]child {
+func generations(t *testing.T, h *rig) map[string][2]child {
 	t.Helper()
 	root := h.launch(t, h.config(core.RoleZygote))
 	second := h.fork(t, root, h.config(core.RoleZygote))
@@ -28,7 +29,7 @@ func generations(t *testing.T, h *house) map[string][2]child {
 }
 
 func TestInitReapsOrphans(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	for name, pair := range generations(t, h) {
 		for _, c := range pair { // also what is imported may leave processes behind
 			if got := c.ask(t, "orphans 300"); got != "0 failed" {
@@ -40,8 +41,8 @@ func TestInitReapsOrphans(t *testing.T) {
 
 // Processes are no strangers to signals that they send themselves.
 func TestSignalsToOneself(t *testing.T) {
-	requires(t, exits)
-	h := newHouse(t)
+	coretest.Requires(t, exits)
+	h := newRig(t)
 	for name, pair := range generations(t, h) {
 		for words, want := range map[string]unix.Signal{"abort": unix.SIGABRT, "signal 15": unix.SIGTERM, "signal 10": unix.SIGUSR1, "crash": unix.SIGILL} {
 			zygote := pair[0]
@@ -50,7 +51,6 @@ func TestSignalsToOneself(t *testing.T) {
 				t.Errorf("below %s, a process survives %q", name, words)
 				continue
 			}
-			reap(t, zygote, c.number)
 			<-c.Done()
 			if got := c.Exit(); got != (core.Exit{Known: true, Signal: int(want)}) {
 				t.Errorf("below %s, after %q: %+v", name, words, got)
@@ -61,7 +61,7 @@ func TestSignalsToOneself(t *testing.T) {
 
 // What a process has started ends with it, whether it ends by itself or is killed, and also with the zygote's end.
 func TestNothingOutlivesTheProcess(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	for _, how := range []string{"exit 0", "crash", "kill", "zygote"} {
 		zygote := h.launch(t, h.config(core.RoleZygote))
 		c := h.fork(t, zygote, h.config(core.RoleInstance))
@@ -75,12 +75,10 @@ func TestNothingOutlivesTheProcess(t *testing.T) {
 		switch how {
 		case "kill":
 			c.Kill()
-			reap(t, zygote, c.number)
 		case "zygote":
 			_, _ = zygote.try("exit 1")
 		default:
 			_, _ = c.try(how)
-			reap(t, zygote, c.number)
 		}
 		gone(t, c.Sandbox)
 		for _, pid := range left {
@@ -93,7 +91,7 @@ func TestNothingOutlivesTheProcess(t *testing.T) {
 
 // Init is a process of the zygote's, in the zygote's directories. Nobody else looks into it, nor its own zygote.
 func TestNobodyLooksIntoInit(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	for name, pair := range generations(t, h) {
 		for i, c := range pair {
 			for _, file := range []string{"environ", "maps", "auxv"} {
@@ -127,7 +125,7 @@ func TestNobodyLooksIntoInit(t *testing.T) {
 
 // No process has the pid of one that it was forked from, near or far, for by that libraries notice a fork; nor have the first processes that an instance forks.
 func TestPidsChange(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	own := func(c child) string { return words(t, c, "NSpid")[0] }
 	var before []string
 	zygote := h.launch(t, h.config(core.RoleZygote))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +18,7 @@ import (
 )
 
 // everyRole starts a process of each role.
-func everyRole(t *testing.T, h *house) map[core.Role]child {
+func everyRole(t *testing.T, h *rig) map[core.Role]child {
 	t.Helper()
 	zygote := h.launch(t, h.config(core.RoleZygote))
 	return map[core.Role]child{core.RoleZygote: zygote, core.RoleInstaller: h.launch(t, h.config(core.RoleInstaller)),
@@ -26,12 +27,16 @@ func everyRole(t *testing.T, h *house) map[core.Role]child {
 
 // The Spec is what is enforced: each part of it is compared with what the process sees of itself.
 func TestSpecIsEnforced(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	for role, c := range everyRole(t, h) {
 		t.Run(string(role), func(t *testing.T) {
 			spec := c.spec
 			compareNamespaces(t, c, spec)
 			compareProcess(t, c, spec)
+			filters := map[core.Role]string{core.RoleZygote: "1", core.RoleInstaller: "1", core.RoleInstance: "2"}
+			if got := words(t, c, "Seccomp_filters"); !slices.Equal(got, []string{filters[role]}) {
+				t.Errorf("%v filters and not %s", got, filters[role])
+			}
 			compareMounts(t, c, spec)
 			compareResources(t, c, spec)
 			for _, path := range spec.Linux.MaskedPaths {
@@ -47,9 +52,6 @@ func TestSpecIsEnforced(t *testing.T) {
 			}
 			if got := strings.TrimSpace(c.ask(t, "cat /proc/sys/kernel/hostname")); got != spec.Hostname {
 				t.Errorf("host name %q and not %q", got, spec.Hostname)
-			}
-			if len(spec.Linux.Seccomp.Architectures) != 1 {
-				t.Errorf("architectures %v, of which the filter allows one", spec.Linux.Seccomp.Architectures)
 			}
 		})
 	}
@@ -89,20 +91,14 @@ func words(t *testing.T, c child, name string) []string {
 func compareProcess(t *testing.T, c child, spec *specs.Spec) {
 	t.Helper()
 	uid, gid := strconv.Itoa(int(spec.Process.User.UID)), strconv.Itoa(int(spec.Process.User.GID))
-	bits := func(names []string) string {
-		var set uint64
-		for _, name := range names {
-			set |= 1 << capabilityBits[name]
-		}
-		return fmt.Sprintf("%016x", set)
+	const nothing = "0000000000000000"
+	if !reflect.DeepEqual(*spec.Process.Capabilities, specs.LinuxCapabilities{}) {
+		t.Errorf("the Spec has capabilities: %+v", spec.Process.Capabilities)
 	}
-	caps := spec.Process.Capabilities
-	filters := map[core.Role]string{core.RoleZygote: "1", core.RoleInstaller: "1", core.RoleInstance: "2"}
 	for name, want := range map[string][]string{
 		"Uid": {uid, uid, uid, uid}, "Gid": {gid, gid, gid, gid}, "Groups": {},
-		"CapInh": {bits(caps.Inheritable)}, "CapPrm": {bits(caps.Permitted)}, "CapEff": {bits(caps.Effective)}, "CapBnd": {bits(caps.Bounding)},
-		"CapAmb": {bits(caps.Ambient)}, "NoNewPrivs": {"1"}, "Seccomp": {"2"}, "Seccomp_filters": {filters[c.config.Role]},
-		"SigBlk": {"0000000000000000"}, "SigIgn": {"0000000000000000"}, "Umask": {"0022"},
+		"CapInh": {nothing}, "CapPrm": {nothing}, "CapEff": {nothing}, "CapBnd": {nothing}, "CapAmb": {nothing}, "NoNewPrivs": {"1"}, "Seccomp": {"2"},
+		"SigBlk": {nothing}, "SigIgn": {nothing}, "Umask": {"0022"},
 	} {
 		if got := words(t, c, name); !slices.Equal(got, want) {
 			t.Errorf("%s is %v and not %v", name, got, want)
@@ -113,17 +109,30 @@ func compareProcess(t *testing.T, c child, spec *specs.Spec) {
 	}
 	limits := c.ask(t, "cat /proc/self/limits")
 	for _, r := range spec.Process.Rlimits {
-		name := map[string]string{"RLIMIT_CORE": "Max core file size", "RLIMIT_NOFILE": "Max open files", "RLIMIT_FSIZE": "Max file size"}[r.Type]
+		name := map[string]string{"RLIMIT_CORE": "Max core file size", "RLIMIT_NOFILE": "Max open files", "RLIMIT_FSIZE": "Max file size",
+			"RLIMIT_SIGPENDING": "Max pending signals", "RLIMIT_MSGQUEUE": "Max msgqueue size", "RLIMIT_MEMLOCK": "Max locked memory", "RLIMIT_RTPRIO": "Max realtime priority",
+			"RLIMIT_NICE": "Max nice priority"}[r.Type]
 		_, rest, _ := strings.Cut(limits, name)
 		if got := strings.Fields(rest); name == "" || got[0] != strconv.FormatUint(r.Soft, 10) || got[1] != strconv.FormatUint(r.Hard, 10) {
 			t.Errorf("%s: %v and not %d, %d", r.Type, got[:2], r.Soft, r.Hard)
 		}
 	}
 	fds := strings.Count(c.ask(t, "ls /proc/self/fd"), "\n")
-	if want := map[core.Role]int{core.RoleZygote: 7, core.RoleInstaller: 5, core.RoleInstance: 6}[c.config.Role]; fds != want {
-		// With the directory itself, and a zygote's own pid namespace and its children's init once it has forked.
+	if want := map[core.Role]int{core.RoleZygote: 6, core.RoleInstaller: 5, core.RoleInstance: 6}[c.config.Role]; fds != want {
+		// With the directory itself, and the file of its children's init once a zygote has forked.
 		t.Errorf("%d descriptors, not %d:\n%s", fds, want, c.ask(t, "ls /proc/self/fd"))
 	}
+}
+
+// onHost returns the Uid or Gid of a process as the host has it.
+func onHost(t *testing.T, c child, which string) string {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), which+":\t")
+	return strings.Fields(rest)[0]
 }
 
 func compareMounts(t *testing.T, c child, spec *specs.Spec) {
@@ -183,27 +192,19 @@ func compareResources(t *testing.T, c child, spec *specs.Spec) {
 		return
 	}
 	resources := spec.Linux.Resources
-	want := map[string]string{"pids/pids.max": strconv.FormatInt(*resources.Pids.Limit, 10), "memory/memory.limit_in_bytes": "9223372036854771712", "cpu/cpu.cfs_quota_us": "-1"}
-	if resources.Memory != nil {
-		want["memory/memory.limit_in_bytes"] = strconv.FormatInt(*resources.Memory.Limit, 10)
-		if c.host.cgroups.countsSwap {
-			want["memory/memory.memsw.limit_in_bytes"] = strconv.FormatInt(*resources.Memory.Swap, 10)
-		}
-	}
-	if resources.CPU != nil {
-		want["cpu/cpu.shares"] = "1024"
-		if resources.CPU.Shares != nil {
-			want["cpu/cpu.shares"] = strconv.FormatUint(*resources.CPU.Shares, 10)
-		}
-		want["cpu/cpu.cfs_quota_us"], want["cpu/cpu.cfs_period_us"] = strconv.FormatInt(*resources.CPU.Quota, 10), strconv.FormatUint(*resources.CPU.Period, 10)
+	want := map[string]string{"pids/pids.max": strconv.FormatInt(*resources.Pids.Limit, 10), "cpu/cpu.shares": "1024",
+		"memory/memory.limit_in_bytes": strconv.FormatInt(*resources.Memory.Limit, 10), "memory/memory.kmem.tcp.limit_in_bytes": strconv.FormatInt(*resources.Memory.KernelTCP, 10),
+		"cpu/cpu.cfs_quota_us": strconv.FormatInt(*resources.CPU.Quota, 10), "cpu/cpu.cfs_period_us": strconv.FormatUint(*resources.CPU.Period, 10)}
+	if c.host.cgroups.countsSwap {
+		want["memory/memory.memsw.limit_in_bytes"] = strconv.FormatInt(*resources.Memory.Swap, 10)
 	}
 	for file, value := range want {
 		controller, name, _ := strings.Cut(file, "/")
-		text, err := os.ReadFile(filepath.Join(c.host.cgroups.parents[controller], string(c.config.ID), name))
+		text, err := os.ReadFile(filepath.Join(c.cgroup.manager.Path(controller), name))
 		if got := strings.TrimSpace(string(text)); err != nil || got != value {
 			t.Errorf("%s is %s, %v, and not %s", file, got, err, value)
 		}
-		if got := members(filepath.Join(c.host.cgroups.parents[controller], string(c.config.ID))); !slices.Contains(got, c.pid) {
+		if got := members(c.cgroup.manager.Path(controller)); !slices.Contains(got, c.pid) {
 			t.Errorf("process %d is not in its %s cgroup, but %v", c.pid, controller, got)
 		}
 	}
@@ -218,12 +219,43 @@ func compareResources(t *testing.T, c child, spec *specs.Spec) {
 	}
 }
 
+// What /proc says of the machine, and of others on it. What programs need of it they find.
+func TestProcDoesNotTellOfTheHost(t *testing.T) {
+	h := newRig(t)
+	all := everyRole(t, h)
+	for _, c := range []child{all[core.RoleInstance], all[core.RoleInstaller]} {
+		for _, file := range []string{"cmdline", "diskstats", "interrupts", "partitions", "sys/kernel/random/boot_id", "timer_list"} {
+			if text := c.ask(t, "cat /proc/"+file); text != "empty" && !strings.HasPrefix(text, "error") {
+				t.Errorf("%s sees in /proc/%s: %q", c.config.Role, file, text)
+			}
+		}
+		if text := c.ask(t, "ls /proc/fs"); text != "empty" {
+			t.Errorf("%s sees in /proc/fs: %q", c.config.Role, text)
+		}
+		for line := range strings.Lines(c.ask(t, "cat /proc/self/cgroup")) {
+			if !strings.HasSuffix(line, ":/\n") {
+				t.Errorf("%s sees where it is: %q", c.config.Role, line)
+			}
+		}
+		for _, file := range []string{"stat", "meminfo", "cpuinfo", "loadavg", "uptime", "version", "vmstat", "filesystems", "self/mountinfo", "sys/kernel/osrelease",
+			"sys/kernel/random/uuid", "sys/vm/overcommit_memory", "sys/net/core/somaxconn"} {
+			if text := c.ask(t, "cat /proc/"+file); text == "empty" || strings.HasPrefix(text, "error") {
+				t.Errorf("%s does not see /proc/%s: %s", c.config.Role, file, text)
+			}
+		}
+	}
+}
+
 // What system calls the kernel refuses, asked of the kernel: as TestVerdicts, but with the filters in place.
 func TestKernelEnforcesTheFilters(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	all := everyRole(t, h)
 	zygote, instance := all[core.RoleZygote], all[core.RoleInstance]
 	const remount = unix.MS_REMOUNT | unix.MS_BIND
+	noDevice := unix.EPERM
+	if h.landlock > 0 {
+		noDevice = unix.EACCES // it is asked before the kernel looks for the capability
+	}
 	for _, r := range []struct {
 		what             string
 		number           uintptr
@@ -233,19 +265,30 @@ func TestKernelEnforcesTheFilters(t *testing.T) {
 		{"clone of a user namespace", unix.SYS_CLONE, []any{unix.CLONE_NEWUSER | int(unix.SIGCHLD), 0, 0, 0, 0}, unix.EPERM, unix.EPERM},
 		{"clone3", unix.SYS_CLONE3, []any{0, 0}, unix.ENOSYS, unix.ENOSYS},
 		{"unshare of a user namespace", unix.SYS_UNSHARE, []any{unix.CLONE_NEWUSER}, unix.EPERM, unix.EPERM},
-		{"unshare of mounts", unix.SYS_UNSHARE, []any{unix.CLONE_NEWNS}, nil, unix.EPERM},
+		{"unshare of mounts", unix.SYS_UNSHARE, []any{unix.CLONE_NEWNS}, unix.EPERM, unix.EPERM},
 		{"a writable remount of packages", unix.SYS_MOUNT, []any{0, "/opt/probe", 0, remount, 0}, unix.EPERM, unix.EPERM},
 		{"a mount without protection", unix.SYS_MOUNT, []any{0, "/usr", 0, remount | unix.MS_RDONLY, 0}, unix.EPERM, unix.EPERM},
 		{"mount_setattr", unix.SYS_MOUNT_SETATTR, []any{-100, "/", 0, 0, 32}, unix.EPERM, unix.EPERM},
 		{"open_tree", unix.SYS_OPEN_TREE, []any{-100, "/usr", 1}, unix.EPERM, unix.EPERM},
 		{"a file system", unix.SYS_FSOPEN, []any{"tmpfs", 0}, unix.EPERM, unix.EPERM},
-		{"a tmpfs", unix.SYS_MOUNT, []any{"tmpfs", "/tmp", "tmpfs", 0, 0}, nil, unix.EPERM},
-		{"pivot_root", unix.SYS_PIVOT_ROOT, []any{"/nowhere", "/nowhere"}, unix.ENOENT, unix.EPERM},
+		{"a tmpfs", unix.SYS_MOUNT, []any{"tmpfs", "/tmp", "tmpfs", 0, 0}, unix.EPERM, unix.EPERM},
+		{"pivot_root", unix.SYS_PIVOT_ROOT, []any{"/nowhere", "/nowhere"}, unix.EPERM, unix.EPERM},
 		{"keyctl", unix.SYS_KEYCTL, []any{0, -3, 0}, unix.EPERM, unix.EPERM},
 		{"bpf", unix.SYS_BPF, []any{0, 0, 0}, unix.EPERM, unix.EPERM},
+		{"a netfilter socket", unix.SYS_SOCKET, []any{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER}, unix.EPERM, unix.EPERM},
+		{"a socket of MPTCP", unix.SYS_SOCKET, []any{unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP}, unix.EPERM, unix.EPERM},
+		{"typing into a terminal", unix.SYS_IOCTL, []any{0, unix.TIOCSTI, "x"}, unix.EPERM, unix.EPERM},
+		{"a request of a terminal", unix.SYS_IOCTL, []any{0, unix.TCGETS, 0}, unix.ENOTTY, unix.ENOTTY},
+		{"statmount", unix.SYS_STATMOUNT, []any{0, 0, 0, 0}, unix.ENOSYS, unix.ENOSYS},
+		{"a call of the future", 999, []any{0}, unix.ENOSYS, unix.ENOSYS},
+		{"io_uring", unix.SYS_IO_URING_SETUP, []any{1, 0}, unix.EPERM, unix.EPERM},
+		{"fixed addresses", unix.SYS_PERSONALITY, []any{0x40000}, unix.EPERM, unix.EPERM},
+		{"an attribute of the process that CAP_SYS_RESOURCE sets", unix.SYS_PRCTL, []any{unix.PR_SET_MM, 0, 0, 0, 0}, unix.EPERM, unix.EPERM},
+		{"ptrace", unix.SYS_PTRACE, []any{unix.PTRACE_SEIZE, 2, 0, 0}, unix.EPERM, unix.EPERM},
 		{"chroot", unix.SYS_CHROOT, []any{"/tmp"}, unix.EPERM, unix.EPERM},
-		{"a device", unix.SYS_MKNODAT, []any{unix.AT_FDCWD, "/tmp/sda", unix.S_IFBLK | 0o600, 0x800}, unix.EPERM, unix.EPERM},
-		{"uid 0", unix.SYS_SETUID, []any{0}, nil, unix.EPERM},
+		{"a device", unix.SYS_MKNODAT, []any{unix.AT_FDCWD, "/tmp/sda", unix.S_IFBLK | 0o600, 0x800}, unix.EPERM, noDevice},
+		{"uid 0", unix.SYS_SETUID, []any{0}, unix.EPERM, unix.EPERM},
+		{"another uid", unix.SYS_SETUID, []any{ownID + 1}, unix.EPERM, unix.EINVAL},
 		{"more time", unix.SYS_SETPRIORITY, []any{0, 0, -5}, unix.EACCES, unix.EACCES},
 		{"the host's processes", unix.SYS_KILL, []any{os.Getpid(), 0}, unix.ESRCH, unix.ESRCH},
 	} {
@@ -272,7 +315,7 @@ func TestKernelEnforcesTheFilters(t *testing.T) {
 
 // One file of an installer cannot fill a disk.
 func TestInstallerFileIsBounded(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	for role, c := range everyRole(t, h) {
 		if err := c.call(t, unix.SYS_OPENAT, unix.AT_FDCWD, "/tmp/large", unix.O_CREAT|unix.O_WRONLY, 0o600); err != nil {
 			t.Fatal(err)
@@ -290,11 +333,11 @@ func TestInstallerFileIsBounded(t *testing.T) {
 
 // Siblings are dumpable, and still out of each other's reach, by any number and by each way.
 func TestSiblingsDoNotReachEachOther(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	root := h.launch(t, h.config(core.RoleZygote))
 	a, b := h.fork(t, root, h.config(core.RoleInstance)), h.fork(t, root, h.config(core.RoleInstance))
-	if words(t, a, "Uid")[0] == words(t, b, "Uid")[0] {
-		t.Error("two siblings have the same uid")
+	if onHost(t, a, "Uid") == onHost(t, b, "Uid") || onHost(t, a, "Gid") == onHost(t, b, "Gid") {
+		t.Error("two siblings have the same user or group")
 	}
 	for line := range strings.Lines(a.ask(t, "ls /proc")) {
 		if name, _, _ := strings.Cut(line, " "); strings.Trim(name, "0123456789") == "" && name != "1" && name != "2" {
@@ -302,7 +345,7 @@ func TestSiblingsDoNotReachEachOther(t *testing.T) {
 		}
 	}
 	var fork int // the number of a child as the zygote has it
-	s := h.create(t, h.config(core.RoleInstance))
+	s := h.createBelow(t, root, h.config(core.RoleInstance))
 	_, theirs := pair(t)
 	if _, err := fmt.Sscan(root.ask(t, "fork into", theirs, h.dial(t, s.config.ID)), &fork); err != nil {
 		t.Fatal(err)
@@ -311,8 +354,10 @@ func TestSiblingsDoNotReachEachOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, pid := range []int{a.pid, b.pid, s.pid, fork, 3, 4, 5} {
+		if err := a.call(t, unix.SYS_PTRACE, unix.PTRACE_SEIZE, pid, 0, 0); !errors.Is(err, unix.EPERM) {
+			t.Errorf("ptrace of process %d: %v", pid, err)
+		}
 		for what, err := range map[string]error{
-			"ptrace":     a.call(t, unix.SYS_PTRACE, unix.PTRACE_SEIZE, pid, 0, 0),
 			"kill":       a.call(t, unix.SYS_KILL, pid, 0),
 			"pidfd_open": a.call(t, unix.SYS_PIDFD_OPEN, pid, 0),
 			"prlimit":    a.call(t, unix.SYS_PRLIMIT64, pid, 7, 0, 0),
@@ -321,12 +366,5 @@ func TestSiblingsDoNotReachEachOther(t *testing.T) {
 				t.Errorf("%s of process %d: %v", what, pid, err)
 			}
 		}
-	}
-	// The zygote sees its children. It has given up what it would need to look into them.
-	if err := root.call(t, unix.SYS_PTRACE, unix.PTRACE_SEIZE, fork, 0, 0); !errors.Is(err, unix.EPERM) {
-		t.Errorf("a zygote traces its child: %v", err)
-	}
-	if text := root.ask(t, fmt.Sprintf("cat /proc/%d/environ", fork)); !strings.HasPrefix(text, "error") {
-		t.Error("a zygote reads its child's environment")
 	}
 }

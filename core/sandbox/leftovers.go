@@ -12,7 +12,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// What an instance may keep of the processes and threads that its events have started, of maxPids.
+// The part of maxPids that processes and threads of earlier events may take in an instance.
 const (
 	maxEnded = 32          // processes that have ended and that nobody has waited for
 	maxLeft  = maxPids / 2 // of all, after one was refused
@@ -21,10 +21,10 @@ const (
 // forkTime is how long a process that was just forked may need until it has given up the endpoint.
 const forkTime = 30 * time.Millisecond
 
-// Unfit tells why the next event of an instance would not find what the first one found, empty when it would:
-// what events have started and left behind takes nearly all processes that there may be, or could take the
-// event away. It takes some microseconds, and more after an event with more processes and threads than the
-// one before. Who holds the instance asks, when nothing runs in it.
+// Unfit reports why an instance must not have another event, "" when it may have one. Earlier events may have
+// left processes that take nearly all that there may be, or that could take the next event away. The holder
+// of the instance calls it while no event runs. It takes some microseconds, and more after an event with more
+// processes and threads than the one before.
 func (s *Sandbox) Unfit() (why string) {
 	all := s.cgroup.processes()
 	if all <= min(s.fit, maxEnded) { // mostly
@@ -44,7 +44,7 @@ func (s *Sandbox) Unfit() (why string) {
 	return ""
 }
 
-// sharesEndpoint tells whether another process has the endpoint too, and keeps it.
+// sharesEndpoint reports whether another process has the endpoint too, and keeps it.
 func (s *Sandbox) sharesEndpoint() bool {
 	for pause := time.Millisecond; s.endpointIsShared(); pause *= 2 {
 		if pause > forkTime/2 {

@@ -11,7 +11,7 @@ import (
 // TestUnfit leaves processes behind in instances of zygotes near and far, which have not the same share in
 // it: only what harms the next event counts.
 func TestUnfit(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	for name, pair := range generations(t, h) {
 		for _, test := range []struct {
 			words string
@@ -36,10 +36,12 @@ func TestUnfit(t *testing.T) {
 				t.Errorf("below %s, after %d times %q: %q, want %q", name, test.times, test.words, why, test.want)
 			}
 			c.Kill()
-			reap(t, pair[0], c.number)
 			gone(t, c.Sandbox)
 			if why := c.Unfit(); why != "" {
 				t.Errorf("after its end it is %q", why)
+			}
+			if crowded := c.Exit().Crowded; crowded != (test.times == maxPids) {
+				t.Errorf("after %d times %q it wanted too many: %v", test.times, test.words, crowded)
 			}
 		}
 	}
@@ -47,7 +49,7 @@ func TestUnfit(t *testing.T) {
 
 // BenchmarkUnfit is what every event pays.
 func BenchmarkUnfit(b *testing.B) {
-	h := newHouse(b)
+	h := newRig(b)
 	root := h.launch(b, h.config(core.RoleZygote))
 	for _, children := range []int{0, 1, 8} {
 		c := h.fork(b, root, h.config(core.RoleInstance))

@@ -10,8 +10,8 @@ import (
 	"github.com/opencontainers/cgroups"
 )
 
-// MemoryLimit returns the least memory that a cgroup around the functions' own may have, in bytes, and its directory: that of a service or
-// container. 0 when none is limited.
+// MemoryLimit returns the smallest memory limit of the cgroups around the functions' own, in bytes, and the
+// directory of that cgroup: a service's or a container's. It returns 0 when none is limited.
 func MemoryLimit() (bytes int64, dir string) {
 	mount, own, file := cgroupRoot, "", "memory.max"
 	if cgroups.IsCgroup2UnifiedMode() {

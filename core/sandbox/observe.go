@@ -21,29 +21,32 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Observation is what the processes of a sandbox hold at one moment, as the kernel tells who looks from outside.
+// Observation is everything that the processes of a sandbox hold at one moment, as the kernel shows it from
+// outside.
 type Observation struct {
 	Processes map[int]Process // by their numbers on the host
 	Network   Network
 	Memory    core.Usage
 }
 
-// Process is one process of an Observation. Its Files are what it has open by descriptor, and the memory that it would share with what it forks
-// by address, each as the kernel has it; of a socket the protocol, addresses and state.
+// Process is one process of an Observation. Files has its open files by descriptor, and by address the memory
+// that it would share with its forks, each as the kernel names it; for a socket the protocol, the addresses
+// and the state.
 type Process struct {
 	Threads int
 	Signals uint64 // that it handles: signal n is bit n-1
 	Files   map[string]string
 }
 
-// Network is what was tried on the network of a sandbox, which has no way out: everything but Unreachable stayed inside.
+// Network counts what processes tried on the network of a sandbox. The network has no way out: all but
+// Unreachable stayed inside.
 type Network struct {
 	Unreachable int64 // packets and connections for which there was no way
 	Connections int64 // that were begun
 	Datagrams   int64 // that were sent
 }
 
-// Observe looks at the processes of the sandbox but for init, which takes milliseconds for a large one.
+// Observe looks at all processes of the sandbox except init. It takes milliseconds for a large sandbox.
 func (s *Sandbox) Observe() (o Observation, err error) {
 	if o.Network, err = networkOf(s.pid); err != nil {
 		return o, err
@@ -158,7 +161,7 @@ func addSharedMemory(pid int, files map[string]string) error {
 
 var tcpStates = map[string]string{"01": "connected", "0A": "listening"}
 
-// socketsOf names the sockets of the network namespace of a process, by their inodes. What cannot be read is left out.
+// socketsOf names the sockets of the network namespace of a process, by their inodes. It leaves out those that cannot be read.
 func socketsOf(pid int) map[string]string {
 	names := map[string]string{}
 	for _, protocol := range []string{"tcp", "tcp6", "udp", "udp6"} {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,12 +23,15 @@ const (
 	kindEntered
 	kindFailed
 	kindNetwork
+	kindFork
 )
 
 const (
 	networkJoin  = 1
 	networkMake  = 2
 	networkRelay = 3 // make one, and wait for the relay in it
+	coreEndpoint = 1 // the way to core is an endpoint
+	coreForks    = 2 // it is where core asks for forks
 	maxRlimits   = 16
 	maxOrders    = 1 << 16
 )
@@ -67,20 +71,19 @@ type rlimit struct {
 
 // orders is struct ps_orders.
 type orders struct {
-	Kind, Unshare   uint32
-	UID, GID        uint32
-	Zygote, Network uint32
-	Endpoint        uint32
-	OOMScoreAdj     int32
-	Scratch         uint64
-	Capabilities    uint64
-	Rlimits, Masked uint32
-	Filter          uint32
-	Accounts        uint32
-	Rlimit          [maxRlimits]rlimit
-	Hostname        [64]byte
-	Directory       [64]byte
-	Terminals, _    uint32
+	Kind, Unshare    uint32
+	UID, GID         uint32
+	Network, Core    uint32
+	OOMScoreAdj      int32
+	Terminals        uint32
+	Scratch          uint64
+	Rlimits, Masked  uint32
+	Filter, Writable uint32
+	Rlimit           [maxRlimits]rlimit
+	Hostname         [64]byte
+	Directory        [64]byte
+	Landlock         uint32
+	Listener         uint32
 }
 
 var unshareFlags = map[specs.LinuxNamespaceType]uint32{
@@ -90,16 +93,19 @@ var unshareFlags = map[specs.LinuxNamespaceType]uint32{
 	specs.NetworkNamespace: 0,
 }
 
-// networkOffset is where a packet of orders has its Network.
-const networkOffset = 20
+// Where a packet of orders has its Network and Core.
+const (
+	networkOffset = 16
+	coreOffset    = 20
+)
 
-var capabilityBits = map[string]int{"CAP_SETGID": unix.CAP_SETGID, "CAP_SETUID": unix.CAP_SETUID, "CAP_SETPCAP": unix.CAP_SETPCAP,
-	"CAP_NET_ADMIN": unix.CAP_NET_ADMIN, "CAP_SYS_ADMIN": unix.CAP_SYS_ADMIN}
+var rlimitNumbers = map[string]uint32{"RLIMIT_CORE": unix.RLIMIT_CORE, "RLIMIT_FSIZE": unix.RLIMIT_FSIZE, "RLIMIT_NOFILE": unix.RLIMIT_NOFILE,
+	"RLIMIT_SIGPENDING": unix.RLIMIT_SIGPENDING, "RLIMIT_MSGQUEUE": unix.RLIMIT_MSGQUEUE, "RLIMIT_MEMLOCK": unix.RLIMIT_MEMLOCK,
+	"RLIMIT_RTPRIO": unix.RLIMIT_RTPRIO, "RLIMIT_NICE": unix.RLIMIT_NICE}
 
-var rlimitNumbers = map[string]uint32{"RLIMIT_CORE": unix.RLIMIT_CORE, "RLIMIT_FSIZE": unix.RLIMIT_FSIZE, "RLIMIT_NOFILE": unix.RLIMIT_NOFILE}
-
-// newOrders turns a Spec into the packet that makes a process carry it out on itself.
-func newOrders(spec *specs.Spec, filter []byte, role core.Role) ([]byte, error) {
+// newOrders turns a Spec into the packet that makes a process carry it out on itself. What forks into further sandboxes is not under Landlock,
+// which would let none of its forks mount.
+func newOrders(spec *specs.Spec, filter []byte, role core.Role, landlock uint32, listener bool) ([]byte, error) {
 	o := orders{
 		Kind: kindOrders, UID: spec.Process.User.UID, GID: spec.Process.User.GID,
 		OOMScoreAdj: int32(*spec.Process.OOMScoreAdj), Filter: uint32(len(filter)),
@@ -114,18 +120,14 @@ func newOrders(spec *specs.Spec, filter []byte, role core.Role) ([]byte, error) 
 			o.Network = networkMake
 		}
 	}
-	for _, name := range spec.Process.Capabilities.Effective {
-		bit, ok := capabilityBits[name]
-		if !ok {
-			return nil, fmt.Errorf("capability %s is not supported", name)
-		}
-		o.Capabilities |= 1 << bit
+	if len(spec.Process.Capabilities.Effective) > 0 {
+		return nil, fmt.Errorf("capability %s is not supported: no process of a sandbox has any", spec.Process.Capabilities.Effective[0])
 	}
-	switch role {
-	case core.RoleZygote:
-		o.Zygote = 1
-	case core.RoleInstance:
-		o.Endpoint = 1
+	if role == core.RoleInstance {
+		o.Core = coreEndpoint
+	}
+	if listener {
+		o.Listener = 1
 	}
 	copy(o.Hostname[:63], spec.Hostname)
 	copy(o.Directory[:63], spec.Process.Cwd)
@@ -137,7 +139,6 @@ func newOrders(spec *specs.Spec, filter []byte, role core.Role) ([]byte, error) 
 		o.Rlimit[o.Rlimits] = rlimit{Resource: number, Soft: r.Soft, Hard: r.Hard}
 		o.Rlimits++
 	}
-	var accounts string
 	for _, m := range spec.Mounts {
 		switch m.Destination {
 		case core.ScratchDir:
@@ -148,22 +149,30 @@ func newOrders(spec *specs.Spec, filter []byte, role core.Role) ([]byte, error) 
 			o.Scratch = uint64(size)
 		case terminalsDir:
 			o.Terminals = 1
-		case accountsFile:
-			accounts = accountsOf(spec.Process.User)
 		}
 	}
-	o.Accounts = uint32(len(accounts))
 	var masked bytes.Buffer
 	for _, p := range spec.Linux.MaskedPaths {
 		masked.WriteString(p)
 		masked.WriteByte(0)
 	}
 	o.Masked = uint32(masked.Len())
+	var writable bytes.Buffer
+	if role != core.RoleZygote && landlock > 0 {
+		o.Landlock = landlock
+		for _, m := range spec.Mounts {
+			if slices.Contains(m.Options, "rw") || m.Destination == core.ScratchDir {
+				writable.WriteString(m.Destination)
+				writable.WriteByte(0)
+			}
+		}
+	}
+	o.Writable = uint32(writable.Len())
 	packet, err := binary.Append(nil, binary.NativeEndian, o)
 	if err != nil {
 		return nil, err
 	}
-	packet = append(append(append(packet, masked.Bytes()...), filter...), accounts...)
+	packet = slices.Concat(packet, masked.Bytes(), filter, writable.Bytes())
 	if len(packet) > maxOrders {
 		return nil, fmt.Errorf("orders of %d bytes; at most %d are possible", len(packet), maxOrders)
 	}

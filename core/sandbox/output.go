@@ -17,8 +17,9 @@ const (
 	hearing  = 50 * time.Millisecond // that Heard waits at the most
 )
 
-// Output is one of the two streams of a sandbox's process. All text of it belongs to an event: the one that had begun last when it was written,
-// however late it is read. Whoever begins an event asks the kernel how much of the pipe is unread, and so knows at which byte the event begins.
+// Output is stdout or stderr of a sandbox's process. Each byte of it belongs to the event that had begun last
+// when the byte was written, however late it is read. To know at which byte an event begins, Begin asks the
+// kernel how much of the pipe is unread.
 type Output struct {
 	file *os.File
 	raw  syscall.RawConn
@@ -59,11 +60,12 @@ func newOutput(file *os.File) (*Output, error) {
 	return o, nil
 }
 
-// Read implements io.Reader, for who does not ask whose the text is.
+// Read implements io.Reader, without the ids of events.
 func (o *Output) Read(p []byte) (int, error) { return o.file.Read(p) }
 
-// ReadEvent reads text of one event, and returns that event's request id: empty before the first. The reader says whether it holds text of an earlier
-// call that may go on. Then 0 bytes without an error say that it does not: its event is over. One goroutine reads.
+// ReadEvent reads text of one event, and returns its size and the event's request id, "" before the first
+// event. The caller passes whether it holds the beginning of a line from an earlier call. If so, 0 bytes
+// without an error mean that the event of that line is over. One goroutine reads.
 func (o *Output) ReadEvent(p []byte, holding bool) (n int, request string, err error) {
 	o.mu.Lock()
 	if !holding {
@@ -176,21 +178,21 @@ func (o *Output) close() {
 	o.file.Close()
 }
 
-// Begin says that what the process writes from now on belongs to the event with that request id.
+// Begin assigns everything that the process writes from now on to the event with that request id.
 func (s *Sandbox) Begin(request string) {
 	for _, o := range s.output {
 		o.begin(request)
 	}
 }
 
-// Over says that the event has been answered: a line that has no end is complete.
+// Over ends the event, which has been answered: a last line without a newline is complete.
 func (s *Sandbox) Over() {
 	for _, o := range s.output {
 		o.over.Store(true)
 	}
 }
 
-// Heard waits a moment until what has been written so far was read, and dealt with.
+// Heard waits a moment until everything that was written so far has been read and kept.
 func (s *Sandbox) Heard() {
 	for _, o := range s.output {
 		o.heard()

@@ -116,7 +116,7 @@ func (r *roots) attachOverlay(place int, m specs.Mount) (err error) {
 	}
 	err = unix.Mount("overlay", fmt.Sprintf("/proc/self/fd/%d", place), "overlay", flags, "lowerdir="+strings.Join(short, ":"))
 	if err != nil {
-		return fmt.Errorf("laying %s over %s: %w (the kernel needs overlayfs; pipsqueak doctor tells more)",
+		return fmt.Errorf("laying %s over %s: %w (the kernel needs overlayfs; pipsqueak doctor reports more)",
 			core.Count(len(short)-1, "package", "packages"), m.Destination, err)
 	}
 	return nil

@@ -15,7 +15,7 @@ import (
 )
 
 // overlaying returns a configuration with two packages that are parts of a system and one that only looks so.
-func (h *house) overlaying(t *testing.T, role core.Role) core.SandboxConfig {
+func (h *rig) overlaying(t *testing.T, role core.Role) core.SandboxConfig {
 	t.Helper()
 	for name, text := range map[string]string{
 		"s1/usr/share/s1/data": "first", "s1/usr/share/both": "first", "s1/etc/s1/conf": "first", "s1/etc/hosts": "a package's", "s1/var/lib/s1/data": "first", "s1/opt/s1": "first",
@@ -35,7 +35,7 @@ func (h *house) overlaying(t *testing.T, role core.Role) core.SandboxConfig {
 
 // TestOverlay looks for the files of packages where their programs do.
 func TestOverlay(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	zygote := h.launch(t, h.config(core.RoleZygote))
 	second := h.fork(t, zygote, h.overlaying(t, core.RoleZygote))
 	for _, c := range []child{second, h.fork(t, zygote, h.overlaying(t, core.RoleInstance)), h.fork(t, second, h.overlaying(t, core.RoleInstance))} {

@@ -12,7 +12,7 @@ import (
 
 // What programs expect of the place they run in.
 func TestPlace(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	for role, c := range everyRole(t, h) {
 		if got := words(t, c, "Umask"); len(got) != 1 {
 			t.Errorf("%s: %v", role, got)
@@ -53,7 +53,7 @@ func TestPlace(t *testing.T) {
 func comparePlace(t *testing.T, c child) {
 	t.Helper()
 	uid, gid, role := words(t, c, "Uid")[0], words(t, c, "Gid")[0], c.config.Role
-	name := map[bool]string{true: "root", false: core.UserName}[role == core.RoleZygote]
+	name := core.UserName
 	if got := linesWith(c.ask(t, "cat /etc/passwd"), name+":"); !strings.HasPrefix(got, fmt.Sprintf("%s:x:%s:%s:%s:/tmp:", name, uid, gid, name)) {
 		t.Errorf("%s: the user %s has the account %q", role, uid, got)
 	}
@@ -73,7 +73,7 @@ func comparePlace(t *testing.T, c child) {
 
 // Files of a sandbox are bounded for themselves: what does not fit is told to who writes, and it ends nobody, whatever memory is in use.
 func TestFullScratch(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	zygote := h.launch(t, h.config(core.RoleZygote))
 	config := h.config(core.RoleInstance)
 	config.Limits.Memory = 64 << 20

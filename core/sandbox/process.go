@@ -17,7 +17,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// reaper tells when processes end that are not the worker's children, by their pidfds. What is orphaned below the worker, because a driver or a
+// reaper reports when processes end that are not the worker's children, by their pidfds. What is orphaned below the worker, because a driver or a
 // keeper was killed, becomes its child, and the reaper reaps it.
 type reaper struct {
 	epoll  *os.File // polled itself, so that no thread waits in it and Close ends the waiting
@@ -133,11 +133,19 @@ func (r *reaper) run() {
 	}
 }
 
+// How long exitOf waits for the parent of a process to reap it. A parent that is busy takes its time; a kernel before 6.15 says nothing
+// however long it takes.
+const (
+	exitWait        = 200 * time.Millisecond
+	exitWaitUntold  = 20 * time.Millisecond
+	exitWaitBetween = time.Millisecond
+)
+
 // exitOf returns how the process ended. Linux tells it through a pidfd since 6.15, once the parent has reaped the process;
 // before that only a parent could know.
-func exitOf(pidfd int) core.Exit {
+func exitOf(pidfd int, wait time.Duration) core.Exit {
 	const infoExit = 1 << 3 // PIDFD_INFO_EXIT
-	for range 20 {
+	for deadline := time.Now().Add(wait); ; time.Sleep(exitWaitBetween) {
 		info := unix.PidfdInfo{Mask: infoExit}
 		if err := unix.IoctlPidfdInfo(pidfd, &info); err != nil && err != unix.ESRCH {
 			return core.Exit{}
@@ -148,9 +156,10 @@ func exitOf(pidfd int) core.Exit {
 			}
 			return core.Exit{Known: true, Code: status.ExitStatus()}
 		}
-		time.Sleep(time.Millisecond)
+		if time.Now().After(deadline) {
+			return core.Exit{}
+		}
 	}
-	return core.Exit{}
 }
 
 // usageOf sums the memory of processes, as smaps_rollup has it. A process that has ended counts nothing.

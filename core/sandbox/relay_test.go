@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // service listens on the host and greets everybody who says something.
@@ -45,7 +46,7 @@ func port(address net.Addr) int { return address.(*net.TCPAddr).Port }
 
 // What an installer can reach, tried from inside. The same is tried from outside, so that each attempt is one that could succeed.
 func TestInstallerReachesRegistriesOnly(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	listed, other := service(t, "tcp", "127.0.0.1:0"), service(t, "tcp", "127.0.0.1:0")
 	name := fmt.Sprintf("pipsqueak-test-%d", os.Getpid())
 	service(t, "unix", "@"+name)
@@ -90,7 +91,7 @@ func TestInstallerReachesRegistriesOnly(t *testing.T) {
 }
 
 func TestWithoutRegistriesThereIsNoRelay(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	zygote := h.launch(t, h.config(core.RoleZygote))
 	for role, c := range map[string]child{"installer": h.launch(t, h.config(core.RoleInstaller)), "instance": h.fork(t, zygote, h.config(core.RoleInstance))} {
 		if got := c.ask(t, "dial "+strings.Replace(core.RelayAddress, ":", " ", 1)); got != "error: Connection refused" {
@@ -104,7 +105,7 @@ func TestWithoutRegistriesThereIsNoRelay(t *testing.T) {
 
 // A sandbox that is killed at any time leaves no socket and no goroutine of its relay, and its network ends.
 func TestRelayEndsWithTheSandbox(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	registry := service(t, "tcp", "127.0.0.1:0")
 	var goroutines, files int
 	for n := range 20 {
@@ -131,7 +132,7 @@ func TestRelayEndsWithTheSandbox(t *testing.T) {
 
 // A relay that cannot be opened keeps the program from running.
 func TestRelayThatCannotListen(t *testing.T) {
-	h := newHouse(t)
+	h := newRig(t)
 	config := h.config(core.RoleInstaller)
 	config.Registries = []string{"192.0.2.1", "ftp://nowhere"}
 	s := h.create(t, config)
@@ -141,7 +142,7 @@ func TestRelayThatCannotListen(t *testing.T) {
 
 // The worker's own network is none to listen in for a sandbox.
 func TestListenInRefusesTheHost(t *testing.T) {
-	requires(t, root)
+	coretest.Requires(t, root)
 	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
 		t.Fatal(err)

@@ -33,7 +33,9 @@ type roots struct {
 	dir   string // where they are mounted; nothing of it is seen but by the thread
 	links map[string]string
 	calls chan func()
-	known []preparedRoot // by last use, the oldest first; only the thread touches it
+	// storages are where storages are mounted, by their files; only the thread touches it.
+	storages map[string]string
+	known    []preparedRoot // by last use, the oldest first; only the thread touches it
 }
 
 type preparedRoot struct {
@@ -46,7 +48,7 @@ type rootKey [sha256.Size]byte
 
 // openRoots starts the thread. The directory must exist; roots are mounted below it, invisibly.
 func openRoots(dir string, links map[string]string) (*roots, error) {
-	r := &roots{dir: dir, links: links, calls: make(chan func())}
+	r := &roots{dir: dir, links: links, calls: make(chan func()), storages: map[string]string{}}
 	started := make(chan error)
 	go func() {
 		// Never unlocked: the thread, with its namespace, ends with the goroutine.
@@ -95,7 +97,7 @@ func (r *roots) do(f func() error) error {
 }
 
 // copyFor returns a descriptor of a detached copy of the root directory that the Spec describes, whose key is given, which belongs to a user of the
-// host: the root of the user namespace that sees it. The caller closes it.
+// host: root in the user namespaces that see it. The caller closes it.
 func (r *roots) copyFor(spec *specs.Spec, key rootKey, owner int) (int, error) {
 	fd := -1
 	err := r.do(func() error {
@@ -110,7 +112,7 @@ func (r *roots) copyFor(spec *specs.Spec, key rootKey, owner int) (int, error) {
 }
 
 // keyOf tells roots apart. What is mounted counts by its inode too: another directory may be at the same path by now, such as a
-// package that was removed and installed anew. A root that has the earlier one mounted keeps its number from being given again.
+// package that was removed and installed again. A root that has the earlier one mounted keeps its number from being given again.
 func keyOf(spec *specs.Spec) (rootKey, error) {
 	h := sha256.New()
 	for _, m := range spec.Mounts {
@@ -239,11 +241,12 @@ func (r *roots) skeleton(dir string, spec *specs.Spec) error {
 		}
 	}
 	for name, text := range map[string]string{
-		accountsFile:         accountsOf(specs.User{}),
-		"/etc/group":         fmt.Sprintf("root:x:0:\n%s:x:%d:\nnogroup:x:65534:\n", core.UserName, groupID),
+		"/etc/passwd":        accounts,
+		"/etc/group":         fmt.Sprintf("root:x:0:\n%s:x:%d:\nnogroup:x:65534:\n", core.UserName, ownID),
 		"/etc/hosts":         "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 " + spec.Hostname + "\n",
 		"/etc/hostname":      spec.Hostname + "\n",
 		"/etc/nsswitch.conf": nsswitch,
+		"/etc/resolv.conf":   "nameserver " + core.ResolverAddress + "\n",
 		"/etc/timezone":      "Etc/UTC\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -272,14 +275,9 @@ var skeletonLinks = map[string]string{
 // nsswitch has names looked up where there are some, whatever the host does.
 const nsswitch = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\nprotocols: files\nservices: files\n"
 
-// accountsOf returns an /etc/passwd with the accounts that every program expects to find, and that of a process that is not root.
-func accountsOf(user specs.User) string {
-	own := ""
-	if user.UID != 0 {
-		own = fmt.Sprintf("%s:x:%d:%d:%s:%s:/bin/sh\n", core.UserName, user.UID, user.GID, core.UserName, core.ScratchDir)
-	}
-	return "root:x:0:0:root:" + core.ScratchDir + ":/bin/sh\n" + own + "nobody:x:65534:65534:nobody:" + core.ScratchDir + ":/bin/sh\n"
-}
+// accounts is an /etc/passwd with the accounts that every program expects to find, and that of the process.
+var accounts = fmt.Sprintf("root:x:0:0:root:%[1]s:/bin/sh\n%[2]s:x:%[3]d:%[3]d:%[2]s:%[1]s:/bin/sh\nnobody:x:65534:65534:nobody:%[1]s:/bin/sh\n",
+	core.ScratchDir, core.UserName, ownID)
 
 // attach carries out one mount of a Spec under dir.
 func (r *roots) attach(dir string, m specs.Mount) error {
@@ -316,7 +314,7 @@ func (r *roots) attach(dir string, m specs.Mount) error {
 	return nil
 }
 
-// ours tells whether a mount is the root directory's and not for each process to make.
+// ours reports whether a mount is the root directory's and not for each process to make.
 func ours(m specs.Mount) bool {
 	return m.Type == "bind" || m.Type == "overlay" || m.Type == "tmpfs" && slices.Contains(m.Options, "ro")
 }
@@ -335,13 +333,13 @@ func openInside(dir, name string) (int, error) {
 // mountPoint makes sure that there is a directory or file to mount on. Below a system directory nothing is made: that is
 // the host's.
 func mountPoint(target string, m specs.Mount) error {
-	if !ours(m) || belowSystemDir(clean(m.Destination)) {
+	if !ours(m) && m.Type != storageType || belowSystemDir(clean(m.Destination)) {
 		return nil
 	}
 	if _, err := os.Lstat(target); err == nil {
 		return nil
 	}
-	directory := m.Type != "bind"
+	directory := m.Type != "bind" // a storage's too
 	if !directory {
 		info, err := os.Stat(m.Source)
 		if err != nil {

@@ -15,19 +15,20 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Descriptors is how many descriptors of the worker a sandbox has: its two streams, its endpoint, its process, the first process of its pid
-// namespace, its number of processes, and its place at the gate, which a forked process leaves when it is
-// inside.
-const Descriptors = 7
+// Descriptors is the number of the worker's descriptors that one sandbox takes: its two streams, its
+// endpoint, its process, the first process of its pid namespace, its number of processes, its place at
+// the gate, the listener of its filter, and its user namespace and network with its counters. A forked process
+// leaves the gate when it is inside.
+const Descriptors = 11
 
-// lastWords is how long an endpoint can be read from after the end of its process.
-const lastWords = time.Second
+// readAfterEnd is how long an endpoint can be read from after the end of its process.
+const readAfterEnd = time.Second
 
 // Sandbox is one sandbox, from Create until its process has ended.
 type Sandbox struct {
 	host     *Host
 	config   core.SandboxConfig
-	spec     *specs.Spec // what is enforced
+	spec     *specs.Spec // is enforced as it stands
 	root     rootKey     // of its root directory
 	cgroup   *cgroup
 	orders   []byte
@@ -35,9 +36,14 @@ type Sandbox struct {
 	output   []*Output // our ends of stdout and stderr
 	read     bool      // somebody reads them, and closes them
 	conn     net.Conn
-	endpoint uint64    // inode of the other end of conn
-	fit      int       // so many processes and threads were there when it was found fit last; for who holds the instance
-	relay    io.Closer // nil when nothing can be reached
+	endpoint uint64        // inode of the other end of conn
+	forks    *net.UnixConn // over which a zygote is asked to fork; nil when only its driver asks
+	fit      int           // so many processes and threads were there when it was found fit last; for who holds the instance
+	relay    io.Closer     // nil when nothing can be reached
+
+	listener *os.File      // by which its processes ask for a network, nil when there is none to be had
+	answered chan struct{} // closed when nobody asks any more
+	network  io.Closer     // what Connect has made, nil before; who answers has it until answered is closed
 
 	mu      sync.Mutex
 	gate    *net.UnixConn
@@ -48,7 +54,14 @@ type Sandbox struct {
 	killed  bool
 	settled bool
 
-	ids      int // range of ids, -1 for a forked process, which lives in its zygote's
+	ids      int    // range of ids, -1 for a forked process, which has some of its zygote's
+	mapped   bool   // and they are those of its user namespace
+	rootID   int    // id on the host that is root in its user namespace
+	user     uint64 // inode of the user namespace that was made for a forked process
+	own      *user  // of a zygote
+	from     *user  // of an instance: its zygote's
+	place    place  // of an instance
+	number   int    // that its process has in its pid namespace
 	attested time.Time
 	enter    time.Duration
 	err      error         // why nobody came in
@@ -61,11 +74,8 @@ type Sandbox struct {
 // make makes all of it on the host. When it fails the caller discards the sandbox.
 func (s *Sandbox) make() error {
 	h, role := s.host, s.config.Role
-	var uid uint32
-	if role != core.RoleZygote {
-		uid = h.newUID()
-	}
-	spec, err := h.newSpec(s.config, uid, h.cgroups.path(string(s.config.ID)))
+	group := groupOf(s.config)
+	spec, err := h.newSpec(s.config, h.cgroups.path(group, string(s.config.ID)))
 	if err != nil {
 		return err
 	}
@@ -73,24 +83,29 @@ func (s *Sandbox) make() error {
 	if s.root, err = keyOf(spec); err != nil {
 		return err
 	}
-	if s.cgroup, err = h.cgroups.create(string(s.config.ID), spec.Linux.Resources); err != nil {
+	if s.cgroup, err = h.cgroups.create(group, string(s.config.ID), spec.Linux.Resources); err != nil {
 		return err
 	}
-	if s.orders, err = newOrders(spec, h.filters[role], role); err != nil {
+	filter, err := h.filters.of(role, s.connected(), s.config.Runtime.SystemCalls)
+	if err != nil {
+		return err
+	}
+	if s.orders, err = newOrders(spec, filter, role, h.landlock, s.connected()); err != nil {
 		return err
 	}
 	if len(s.config.Registries) > 0 {
-		s.orderNetwork(networkRelay)
+		s.order(networkOffset, networkRelay)
 	}
 	for range 2 {
 		if err := s.openOutput(); err != nil {
 			return err
 		}
 	}
-	if role == core.RoleInstance {
-		if err := s.openEndpoint(); err != nil {
-			return err
-		}
+	switch {
+	case role == core.RoleInstance:
+		return s.openEndpoint()
+	case role == core.RoleZygote && s.config.Forks:
+		return s.openForks()
 	}
 	return nil
 }
@@ -132,10 +147,34 @@ func (s *Sandbox) openEndpoint() error {
 		return err
 	}
 	s.endpoint = stat.Ino
-	file := os.NewFile(uintptr(pair[0]), "endpoint")
-	defer file.Close()
-	s.conn, err = net.FileConn(file)
+	conn, err := connOf(pair[0])
+	if err == nil {
+		s.conn = conn // which is an interface, and not nil with a nil in it
+	}
 	return err
+}
+
+// openForks makes the socket pair over which core asks a zygote to fork.
+func (s *Sandbox) openForks() error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	s.give = append(s.give, pair[1])
+	s.order(coreOffset, coreForks)
+	s.forks, err = connOf(pair[0])
+	return err
+}
+
+// connOf returns a socket as a connection, and takes the descriptor, also when it fails.
+func connOf(fd int) (*net.UnixConn, error) {
+	file := os.NewFile(uintptr(fd), "socket")
+	defer file.Close()
+	conn, err := net.FileConn(file)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UnixConn), nil
 }
 
 // await lets the process come, and has somebody read what it prints.
@@ -166,10 +205,16 @@ func (s *Sandbox) discard() error {
 		delete(h.alive, s.config.ID)
 	}()
 	s.closeGiven()
+	if s.own != nil && s.own.ready == nil { // it never came in
+		s.own.close()
+	}
 	if !s.read {
 		for _, output := range s.output {
 			output.close()
 		}
+	}
+	if s.forks != nil {
+		s.forks.Close()
 	}
 	var err error
 	if s.cgroup != nil {
@@ -181,22 +226,34 @@ func (s *Sandbox) discard() error {
 		s.conn.Close()
 	default:
 		// An answer may still be in it, and who reads it may not have had a turn. That its process has ended he reads too.
-		time.AfterFunc(lastWords, func() { s.conn.Close() })
+		time.AfterFunc(readAfterEnd, func() { s.conn.Close() })
 	}
 	return err
 }
 
 // awaitFirst waits until the first process of the namespace has ended, and with it all others. It does when the process has, and when whoever
-// forked that has reaped it.
-func (s *Sandbox) awaitFirst() {
+// forked that has reaped it. It returns false if it gave up.
+func (s *Sandbox) awaitFirst() bool {
 	gone := make(chan struct{})
 	if s.first < 0 || s.host.reaper.watch(s.first, func() { close(gone) }) != nil {
-		return
+		return false
 	}
 	select {
 	case <-gone:
-	case <-time.After(lastWords):
+		return true
+	case <-time.After(readAfterEnd):
+		return false
 	}
+}
+
+// leave gives up the place of a process. Instances use it again when all processes have ended that were in it, and nothing is different.
+func (s *Sandbox) leave(gone bool) {
+	if gone && s.err == nil && s.from != nil && s.network == nil && s.config.Function != "" && s.place.isUntouched() {
+		s.from.left.keep(placeOwner(s.config), s.place)
+	} else {
+		s.place.close()
+	}
+	s.place = noPlace
 }
 
 func (s *Sandbox) closeGiven() {
@@ -206,11 +263,12 @@ func (s *Sandbox) closeGiven() {
 	s.give = nil
 }
 
-// Ref returns the sandbox as a driver sees it.
-func (s *Sandbox) Ref() core.Sandbox { return core.Sandbox{ID: s.config.ID, Gate: s.host.gatePath()} }
+// Door returns the sandbox as a driver sees it.
+func (s *Sandbox) Door() core.Door { return core.Door{ID: s.config.ID, Gate: s.host.gatePath()} }
 
-// Entered returns who came through the gate, as the kernel attested it, and how long entering took from there. It waits a
-// moment for a process that is on its way; when nobody came in, the error says why.
+// Entered returns the pid of the process that came through the gate, as the kernel attested it, and how long
+// it took to enter. It waits a moment for a process that is on its way. If nobody came in, the error says
+// why.
 func (s *Sandbox) Entered() (pid int, enter time.Duration, err error) {
 	select {
 	case <-s.in:
@@ -220,7 +278,8 @@ func (s *Sandbox) Entered() (pid int, enter time.Duration, err error) {
 	return s.pid, s.enter, s.err
 }
 
-// Endpoint returns the socket to the process of an instance, nil for other roles. It is closed a second after the sandbox has ended.
+// Endpoint returns the socket to the process of an instance, nil for other roles. The sandbox closes it a
+// second after its process has ended.
 func (s *Sandbox) Endpoint() net.Conn { return s.conn }
 
 // Done is closed when the process has ended, by itself or by Kill.
@@ -229,8 +288,25 @@ func (s *Sandbox) Done() <-chan struct{} { return s.done }
 // Exit returns how the process ended. It is complete once Done is closed.
 func (s *Sandbox) Exit() core.Exit { return s.exit }
 
-// Usage measures the memory of the sandbox's processes, which takes milliseconds for a large one.
+// Usage measures the memory of the sandbox's processes. It takes milliseconds for a large sandbox.
 func (s *Sandbox) Usage() (core.Usage, error) { return usageOf(members(s.cgroup.dirs[0])) }
+
+// Allow lets the processes of a zygote's sandbox use so many bytes of memory, besides those in files, if that is more than before.
+func (s *Sandbox) Allow(bytes int64) {
+	config := s.config
+	config.Limits.Memory = bytes
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	allowed := s.spec.Linux.Resources.Memory
+	wanted := resources(config).Memory
+	if s.killed || *wanted.Limit <= *allowed.Limit {
+		return
+	}
+	if err := s.cgroup.manager.Set(s.host.cgroups.memory(*wanted.Limit)); err != nil {
+		s.host.log.Warn("fork", "node", s.config.ID, "err", err)
+	}
+	*allowed = *wanted
+}
 
 // Kill ends everything in the sandbox: with the first process of its pid namespace the kernel ends all
 // others. It returns at once; Done follows. It may be called many times.
@@ -293,19 +369,16 @@ func (s *Sandbox) ended() {
 	<-s.in // the gate may still be giving it its descriptors
 	if s.pidfd >= 0 {
 		reapOrphan(s.pidfd)
-		s.exit = exitOf(s.pidfd)
+		s.exit = exitOf(s.pidfd, s.host.exitWait)
 	}
 	s.exit.OutOfMemory, s.exit.Starved = s.cgroup.outOfMemory()
+	s.exit.Crowded = s.cgroup.refusals() > 0
 	if s.relay != nil {
 		s.relay.Close()
 	}
-	if s.config.Role == core.RoleZygote {
-		s.awaitFirst() // the zygote itself is a child of the process that is watched, and ends with the first one
-		close(s.done)
-	} else {
-		close(s.done)
-		s.awaitFirst()
-	}
+	s.disconnect()
+	close(s.done)
+	s.leave(s.awaitFirst())
 	s.mu.Lock()
 	s.killed = true
 	if s.first >= 0 {

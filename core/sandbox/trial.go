@@ -24,7 +24,7 @@ import (
 // tryNamespaces has a process in all namespaces of a sandbox mount a new /proc, as every process does that enters one.
 func tryNamespaces(ctx context.Context) (namespaces, proc core.Finding) {
 	const namespacesName, procName = "namespaces", "/proc"
-	const untried = "try again once the namespaces are mended"
+	const untried = "try again once the namespaces are fixed"
 	var all uintptr
 	var names []string
 	for _, kind := range namespaceKinds {
@@ -65,7 +65,7 @@ func runIn(ctx context.Context, flags uintptr, program string, args ...string) (
 	return first, err
 }
 
-// refusedNamespaces tells which namespaces the machine refuses one by one; err is what it said to all together.
+// refusedNamespaces reports which namespaces the machine refuses one by one; err is what it said to all together.
 func refusedNamespaces(ctx context.Context, err error) string {
 	var refused []string
 	for _, kind := range namespaceKinds {
@@ -79,7 +79,7 @@ func refusedNamespaces(ctx context.Context, err error) string {
 	return "refused: " + strings.Join(refused, ", ")
 }
 
-// hiding tells what lies over parts of /proc, which is the usual reason why the kernel gives no other one.
+// hiding reports what lies over parts of /proc, which is the usual reason why the kernel gives no other one.
 func hiding() string {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -147,23 +147,24 @@ func tryOverlay(r *roots, system []specs.Mount, layer string) error {
 func tryCgroups(tree string) core.Finding {
 	const name = "cgroup"
 	version := "v1"
-	mend := "have memory, pids and cpu mounted below /sys/fs/cgroup, writable; for a missing one boot with cgroup_enable=memory, or change to cgroup v2"
+	fix := "have memory, pids and cpu mounted below /sys/fs/cgroup, writable; for a missing one boot with cgroup_enable=memory, or change to cgroup v2"
 	if cgroups.IsCgroup2UnifiedMode() {
 		version = "v2"
-		mend = "have /sys/fs/cgroup writable with memory, pids and cpu in its cgroup.controllers; in Docker --privileged --cgroupns=host"
+		fix = "have /sys/fs/cgroup writable with memory, pids and cpu in its cgroup.controllers; in Docker --privileged --cgroupns=host"
 	} else if cgroups.IsCgroup2HybridMode() {
 		version = "v1 (beside v2)"
 	}
-	t, err := openCgroups(tree)
+	t, err := openCgroups(tree, Bounds{})
 	if err != nil {
-		return fail(name, mend, "%s: %v", version, err)
+		return fail(name, fix, "%s: %v", version, err)
 	}
-	c, err := t.create("trial", resources(core.SandboxConfig{Role: core.RoleInstance, Limits: core.DefaultLimits()}))
+	config := core.SandboxConfig{Role: core.RoleInstance, Limits: core.DefaultLimits()}
+	c, err := t.create(groupOf(config), "trial", resources(config))
 	if err == nil {
 		err = errors.Join(err, c.remove())
 	}
 	if err := errors.Join(err, t.clear()); err != nil {
-		return fail(name, mend, "%s: %v", version, err)
+		return fail(name, fix, "%s: %v", version, err)
 	}
 	return ok(name, "%s with %s", version, strings.Join(controllers, " "))
 }

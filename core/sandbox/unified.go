@@ -18,13 +18,16 @@ import (
 func (t *cgroupTree) place(name string) error {
 	t.parents[""] = filepath.Join(cgroupRoot, name)
 	dir, ours := delegated()
+	if dir == cgroupRoot { // nobody else counts on the worker's being where it is
+		t.worker, t.back = []string{t.parents[""] + ownSuffix}, true
+	}
 	if !ours {
 		return nil
 	}
 	if err := t.clear(); err != nil {
 		return err
 	}
-	t.delegated, t.parents[""] = dir, filepath.Join(dir, name)
+	t.delegated, t.parents[""], t.worker = dir, filepath.Join(dir, name), []string{filepath.Join(dir, "worker")}
 	return nil
 }
 
@@ -43,7 +46,7 @@ func delegated() (dir string, ours bool) {
 // makeUnified makes the tree, empty.
 func (t *cgroupTree) makeUnified() error {
 	if t.delegated != "" {
-		if err := vacate(t.delegated); err != nil {
+		if err := vacate(t.delegated, t.worker[0]); err != nil {
 			return err
 		}
 	}
@@ -58,8 +61,7 @@ func (t *cgroupTree) makeUnified() error {
 }
 
 // vacate moves the processes of a cgroup into a child of it, for only one without processes can have controlled children.
-func vacate(dir string) error {
-	child := filepath.Join(dir, "worker")
+func vacate(dir, child string) error {
 	if err := os.Mkdir(child, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}

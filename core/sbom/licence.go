@@ -98,7 +98,7 @@ func licences(stated []string) *cdx.Licenses {
 	return &all
 }
 
-// isExpression tells whether all words of a text are those of SPDX expressions, in an order that one can have.
+// isExpression reports whether all words of a text are those of SPDX expressions, in an order that one can have.
 func isExpression(text string) bool {
 	open, operand, exception := 0, true, false // how many brackets are open; whether a licence comes next, or an exception
 	for _, word := range strings.Fields(strings.NewReplacer("(", " ( ", ")", " ) ").Replace(text)) {

@@ -87,7 +87,7 @@ func (r *Results) load(name string) error {
 		}
 	}
 	if err := r.file.Truncate(whole); err != nil {
-		return core.Errorf(core.KindInvalid, core.FaultCaller, "%s cannot be mended: %w", name, err)
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "%s cannot be fixed: %w", name, err)
 	}
 	_, err := r.file.Seek(whole, io.SeekStart)
 	return err

@@ -20,10 +20,10 @@ rules:
 exceptions:
   - package: old
     rule: network
-    reason: until it is mended
+    reason: until it is fixed
     until: 2026-11-22
   - package: today
-    reason: until it is mended
+    reason: until it is fixed
     until: 2026-11-23
   - package: "@scope/one"
     version: "2.0"

@@ -9,18 +9,9 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 	"github.com/pipsqueak-faas/pipsqueak/core/value"
 )
-
-// One event may have maxCalls calls under way. Further calls are refused, and the refusals count as
-// unanswered until they are written. Only an instance that reads no answers exceeds maxUnanswered.
-const (
-	maxCalls      = 64
-	maxUnanswered = 1024
-)
-
-// maxName is the length, in bytes, to which an error clips the name of a function that a handler invoked.
-const maxName = 100
 
 // calls are the calls that one event makes to other functions.
 type calls struct {
@@ -28,6 +19,7 @@ type calls struct {
 	cancel context.CancelFunc
 
 	open atomic.Int32
+	held atomic.Int64 // bytes of calls and of their results that the instance has not taken yet
 
 	mu   sync.Mutex // held while an answer is written; whoever reads from the instance must not take it
 	over bool       // the event has been answered
@@ -40,33 +32,89 @@ func (r *run) call(body []byte) error {
 	if err != nil {
 		return err
 	}
-	if r.calls == nil {
-		r.calls = new(calls)
-		r.calls.ctx, r.calls.cancel = context.WithDeadline(context.Background(), r.deadline)
-	}
-	c := r.calls
+	c := r.opened()
 	open := c.open.Add(1)
-	if open > maxUnanswered {
+	if open > plan.MaxUnanswered {
 		return core.Errorf(core.KindExit, core.FaultHandler, "the handler of %s invoked %d functions and took no answers: it was ended", r.p.fn.Name, open)
+	}
+	held := r.hold(call.Event)
+	if !held {
+		call.Event = nil
 	}
 	go func() {
 		defer c.open.Add(-1)
-		result, err := r.invoke(call, open)
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if !c.over && c.err == nil {
-			c.err = endpoint.SendAnswer(r.i.conn, call.Number, result, err)
-		}
+		result, err := r.result(&call, open, held)
+		defer r.drop(result)
+		c.answer(r.i, call.Number, result, err)
 	}()
 	return nil
 }
 
+// opened returns the calls of the event, which there are from now on.
+func (r *run) opened() *calls {
+	if r.calls == nil {
+		r.calls = new(calls)
+		r.calls.ctx, r.calls.cancel = context.WithDeadline(context.Background(), r.deadline)
+	}
+	return r.calls
+}
+
+// answer answers a call, or a part of the response, unless the event is over.
+func (c *calls) answer(i *instance, number uint64, result []byte, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over && c.err == nil {
+		c.err = endpoint.SendAnswer(i.conn, number, result, err)
+	}
+}
+
+// result runs a call, of which the event is held or was dropped for want of room. The result is held.
+func (r *run) result(call *endpoint.Call, open int32, held bool) ([]byte, error) {
+	if !held {
+		return nil, r.full("the call of " + core.Clip(call.Function, 100)).Again()
+	}
+	result, err := r.invoke(*call, open)
+	r.drop(call.Event)
+	call.Event = nil
+	if err == nil && !r.hold(result) {
+		return nil, r.full("the result of " + core.Clip(call.Function, 100) + ", which has run,")
+	}
+	return result, err
+}
+
+// hold takes as many bytes of the budget as an event or a result of a call has. One event may have half of it.
+func (r *run) hold(bytes []byte) bool {
+	n, budget := int64(len(bytes)), r.p.s.held
+	if r.calls.held.Add(n) <= budget.Total()/2 && budget.Take(n) {
+		return true
+	}
+	r.calls.held.Add(-n)
+	return false
+}
+
+// drop gives back what hold took.
+func (r *run) drop(bytes []byte) {
+	r.calls.held.Add(-int64(len(bytes)))
+	r.p.s.held.Give(int64(len(bytes)))
+}
+
+func (r *run) full(what string) *core.Error {
+	total := r.p.s.held.Total() >> 20
+	return core.Errorf(core.KindExhausted, core.FaultHandler,
+		"there is no room for %s: the worker holds %d MiB of calls and results that instances have not read, %d MiB of one event; take results before you call again",
+		what, total, total/2)
+}
+
 func (r *run) invoke(call endpoint.Call, open int32) ([]byte, error) {
 	depth := r.invocation.Depth + 1
+	own := core.Namespace(r.p.fn.Name)
+	function := core.FullName(call.Function, own)
 	switch {
-	case open > maxCalls:
+	case core.Namespace(function) != own && core.ValidName(function) == nil: // nobody has another name
+		return nil, core.Errorf(core.KindInvalid, core.FaultHandler, "%s cannot invoke %s: a function invokes functions of its own namespace alone", r.p.fn.Name, core.Clip(function, 150))
+	case open > plan.MaxCalls:
 		return nil, core.Errorf(core.KindExhausted, core.FaultHandler,
-			"%s has %d calls to other functions under way: no more at once", r.p.fn.Name, maxCalls).Again()
+			"%s has %d calls to other functions under way: no more at once", r.p.fn.Name, plan.MaxCalls).Again()
 	case depth > core.MaxDepth:
 		return nil, core.Errorf(core.KindLoop, core.FaultHandler, "%s cannot invoke %s: functions have invoked each other %d deep already; is this a loop?", r.p.fn.Name, call.Function, depth-1)
 	case len(call.Event) > core.MaxEvent:
@@ -76,11 +124,11 @@ func (r *run) invoke(call endpoint.Call, open int32) ([]byte, error) {
 		return nil, core.Errorf(core.KindInvalid, core.FaultHandler, "the event for %s %w", call.Function, err)
 	}
 	result, err := r.p.s.config.Invoke(r.calls.ctx, core.Invocation{
-		Function: call.Function, ID: r.invocation.ID, Event: call.Event, Depth: depth, Deadline: r.deadline,
+		Function: function, ID: r.invocation.ID, Event: call.Event, Depth: depth, Deadline: r.deadline,
 	})
 	if err != nil {
 		failed := *core.AsError(err)
-		failed.Message = fmt.Sprintf("invoking %s: %s", core.Clip(call.Function, maxName), failed.Message)
+		failed.Message = fmt.Sprintf("invoking %s: %s", core.Clip(call.Function, 100), failed.Message) // the handler chose the name
 		return nil, &failed
 	}
 	return result.Body, nil

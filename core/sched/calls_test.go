@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
 // prefixed is a body of an I or A frame.
@@ -140,6 +141,36 @@ func TestCalls(t *testing.T) {
 	})
 }
 
+// A name means a function of the caller's own namespace, and a function of another one cannot be called, whether it is there or not.
+func TestCallsStayInTheNamespace(t *testing.T) {
+	withCalls(t, func(b *box, r *request) {
+		if !strings.HasPrefix(b.config.Function, "asks") {
+			b.answer('R', fmt.Appendf(nil, "%q", b.config.Function))
+			return
+		}
+		b.ask(1, strings.Trim(string(r.event), `"`), "1")
+		_, failed, result := b.told(t)
+		if failed != nil {
+			result = fmt.Sprintf("%q", failed.Message)
+		}
+		b.answer('R', []byte(result))
+	}, func(t *testing.T, r *rig) {
+		for _, c := range []struct{ from, to, want string }{
+			{"asks", "echo", "echo"},
+			{"asks", "echo.team", "its own namespace alone"},
+			{"asks.team", "echo", "echo.team"},
+			{"asks.team", "echo.team", "echo.team"},
+			{"asks.team", "echo.other", "its own namespace alone"},
+			{"asks.team", "none.other", "its own namespace alone"},
+		} {
+			res, err := r.run(t.Context(), fn(c.from), fmt.Sprintf("%q", c.to))
+			if err != nil || !strings.HasSuffix(strings.Trim(string(res.Body), `"`), c.want) {
+				t.Errorf("%s calls %s: %s, %v; want %s", c.from, c.to, res.Body, err, c.want)
+			}
+		}
+	})
+}
+
 // The calls of an event end with it, and do not disturb the next event on the instance.
 func TestCallsEndWithTheEvent(t *testing.T) {
 	called := make(chan error, 1)
@@ -174,7 +205,7 @@ func TestCallsWithoutEnd(t *testing.T) {
 			b.answer('I', []byte("?"))
 			return
 		}
-		for n := range 2 * maxUnanswered {
+		for n := range 2 * plan.MaxUnanswered {
 			b.ask(n+1, "echo", "1")
 		}
 	}, func(t *testing.T, r *rig) {
@@ -186,6 +217,55 @@ func TestCallsWithoutEnd(t *testing.T) {
 		fault(t, err, core.KindExit, core.FaultHandler)
 		_, err = r.run(t.Context(), fn("f"), `"bad"`)
 		fault(t, err, core.KindInternal, core.FaultDriver)
+	})
+}
+
+// Calls and results that wait for their instances have one budget, of which one event may have half.
+func TestCallsAreHeld(t *testing.T) {
+	const mib = 1 << 20
+	big := func(size int) string { return `"` + strings.Repeat("x", size-2) + `"` }
+	withCalls(t, func(b *box, r *request) {
+		b.ask(1, "waits", big(5*mib))
+		b.ask(2, "waits", big(5*mib))
+		second, refused, _ := b.told(t)
+		b.ask(3, "large", "1")
+		third, dropped, _ := b.told(t)
+		b.ask(4, "echo", "4")
+		fourth, _, four := b.told(t)
+		b.ask(5, "frees", "5")
+		for range 2 {
+			if n, e, _ := b.told(t); e != nil {
+				t.Errorf("call %d: %v", n, e)
+			}
+		}
+		if second != 2 || refused == nil || refused.Kind != core.KindExhausted || refused.Fault != core.FaultHandler || !refused.Retryable {
+			t.Errorf("a call too many: %d %+v", second, refused)
+		}
+		if third != 3 || dropped == nil || dropped.Kind != core.KindExhausted || dropped.Retryable {
+			t.Errorf("a result too many: %d %+v", third, dropped)
+		}
+		b.answer('R', fmt.Appendf(nil, "[%d,%s]", fourth, four))
+	}, func(t *testing.T, r *rig) {
+		r.held = core.NewBudget(12 * mib)
+		free := make(chan bool)
+		r.config.Invoke = func(_ context.Context, i core.Invocation) (core.Result, error) {
+			switch i.Function {
+			case "waits":
+				<-free
+			case "large":
+				return core.Result{Body: []byte(big(2 * mib))}, nil
+			case "frees":
+				close(free)
+			}
+			return core.Result{Body: []byte("4")}, nil
+		}
+		if res, err := r.run(t.Context(), fn("f"), "1"); err != nil || string(res.Body) != "[4,4]" {
+			t.Errorf("%s, %v", res.Body, err)
+		}
+		synctest.Wait()
+		if !r.held.Take(12 * mib) {
+			t.Error("bytes are missing in the budget after all calls have ended")
+		}
 	})
 }
 

@@ -110,8 +110,8 @@ func (w *world) box(id core.NodeID) *box {
 	return w.boxes[id]
 }
 
-func (w *world) Driver(context.Context, core.RuntimeID) (tree.Live, error) {
-	return tree.Live{Driver: driver{w}, Runtime: core.Runtime{ID: "lang1"}, Generation: 1, Protocol: w.protocol}, nil
+func (w *world) Driver(context.Context, core.RuntimeID) (tree.LiveDriver, error) {
+	return tree.LiveDriver{Driver: driver{w}, Runtime: core.Runtime{ID: "lang1"}, Generation: 1, Protocol: w.protocol}, nil
 }
 
 func (w *world) Create(_ context.Context, config core.SandboxConfig) (tree.Sandbox, error) {
@@ -126,8 +126,9 @@ func (w *world) Create(_ context.Context, config core.SandboxConfig) (tree.Sandb
 	return b, nil
 }
 
-func (b *box) Ref() core.Sandbox                    { return core.Sandbox{ID: b.config.ID} }
+func (b *box) Door() core.Door                      { return core.Door{ID: b.config.ID} }
 func (b *box) Entered() (int, time.Duration, error) { return 7, 0, nil }
+func (b *box) Fork(context.Context) error           { return nil }
 func (b *box) Endpoint() net.Conn                   { return b.near }
 func (b *box) Done() <-chan struct{}                { return b.done }
 func (b *box) Exit() core.Exit                      { return b.exit }
@@ -144,6 +145,7 @@ func (b *box) Over() {
 	defer b.w.mu.Unlock()
 	b.w.voices = append(b.w.voices, "over")
 }
+func (*box) Allow(int64) {}
 func (b *box) Unfit() string {
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
@@ -175,11 +177,11 @@ type driver struct{ w *world }
 
 func (driver) Describe(context.Context) (core.Description, error) { return core.Description{}, nil }
 
-func (d driver) Preload(_ context.Context, id core.NodeID, _ core.RuntimeID, _ core.Sandbox) error {
+func (d driver) Preload(_ context.Context, id core.NodeID, _ core.RuntimeID, _ core.Door) error {
 	return nil
 }
 
-func (d driver) Fork(_ context.Context, id, parent core.NodeID, _ core.Sandbox) error {
+func (d driver) Fork(_ context.Context, id, parent core.NodeID, _ core.Door) error {
 	time.Sleep(d.w.forks)
 	d.w.mu.Lock()
 	defer d.w.mu.Unlock()

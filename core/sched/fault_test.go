@@ -96,6 +96,7 @@ func TestHandlerFaults(t *testing.T) {
 			b.die(core.Exit{Signal: 11, Known: true})
 		}, core.KindExit, core.FaultHandler, "signal 11", false},
 		{"is killed", func(b *box, r *request) { b.die(core.Exit{Signal: 9, Known: true}) }, core.KindExit, core.FaultHandler, "signal 9", false},
+		{"ends among many", func(b *box, r *request) { b.die(core.Exit{Signal: 6, Crowded: true, Known: true}) }, core.KindExit, core.FaultHandler, "more processes and threads than it may have", false},
 		{"runs out of memory", func(b *box, r *request) { b.die(core.Exit{Signal: 9, OutOfMemory: true, Known: true}) }, core.KindMemory, core.FaultHandler, "268435456", false},
 		{"closes its endpoint", func(b *box, r *request) { b.far.Close() }, core.KindExit, core.FaultHandler, "closed the connection", false},
 		{"loses its zygote", func(b *box, r *request) { b.w.box("zygote-1").die(core.Exit{Signal: 9, Known: true}) }, core.KindUnavailable, core.FaultWorker, "zygote", false},
@@ -162,8 +163,11 @@ func TestCallerThatGoesAway(t *testing.T) {
 		if got := r.counted("g"); got != 0 {
 			t.Errorf("%d alive", got)
 		}
-		if got := fmt.Sprint(r.w.failed); got != "[g id-1 timeout]" { // somebody is told all the same
-			t.Errorf("failed unheard: %s", got)
+		r.w.mu.Lock()
+		failed := fmt.Sprint(r.w.failed)
+		r.w.mu.Unlock()
+		if failed != "[g id-1 timeout]" { // somebody is told all the same
+			t.Errorf("failed unheard: %s", failed)
 		}
 		time.Sleep(time.Hour)
 	})

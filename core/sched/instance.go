@@ -20,6 +20,7 @@ type instance struct {
 
 	mu    sync.Mutex // protects the deadline of conn from a late interrupt
 	round uint64     // counts deadlines
+	sent  bool       // the instance has the event
 }
 
 // begin sets a deadline. Interrupts of earlier deadlines have no effect any more.
@@ -27,17 +28,32 @@ func (i *instance) begin(deadline time.Time) (round uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.round++
+	i.sent = false
 	_ = i.conn.SetDeadline(deadline) // a closed connection fails again at the next read or write
 	return i.round
 }
 
-// interrupt ends reading and writing before the deadline of that round.
+// interrupt ends the sending of the event, or the reading of its answer, before the deadline of that round. Half an
+// answer to a call of the handler would be the end of the instance, so what is written to it later goes on.
 func (i *instance) interrupt(round uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.round == round {
+	switch {
+	case i.round != round:
+	case i.sent:
+		_ = i.conn.SetReadDeadline(time.Unix(1, 0))
+	default:
 		_ = i.conn.SetDeadline(time.Unix(1, 0))
 	}
+}
+
+// send sends the event.
+func (i *instance) send(x *endpoint.Exchange, invocation core.Invocation, deadline time.Time) error {
+	err := x.Send(invocation, deadline)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.sent = true
+	return err
 }
 
 // run is one event on an instance that is held for it.
@@ -46,42 +62,58 @@ type run struct {
 	i          *instance
 	x          *endpoint.Exchange
 	invocation core.Invocation
+	known      core.Result // of the outcome, before the handler runs; Phases.Total is the time until then
+	began      time.Time
 	deadline   time.Time
-	calls      *calls // nil before the first
+	calls      *calls // nil before the first, and before the first part of a response
+	passed     int64  // bytes of the response, in parts
+	begun      bool   // the response, in parts
+	refused    error  // why no part of it is passed on any more
 }
 
 // serve runs one event on a held instance, and gives the instance back or kills it. It returns the time at
 // which the event ended. The goroutine of the request reads the answer itself. Only when the caller goes
 // away, another goroutine reads on.
-func (p *pool) serve(ctx context.Context, i *instance, invocation core.Invocation, began time.Time) ([]byte, time.Time, error) {
-	r := run{p: p, i: i, x: endpoint.New(i.conn), invocation: invocation, deadline: p.deadline(began, invocation)}
+func (p *pool) serve(ctx context.Context, i *instance, invocation core.Invocation, known core.Result, began time.Time) ([]byte, time.Time, error) {
+	r := run{p: p, i: i, x: endpoint.New(i.conn), invocation: invocation, known: known, began: began, deadline: p.deadline(began, invocation)}
 	round := i.begin(r.deadline)
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, func() { i.interrupt(round) })()
 	}
 	i.node.Begin(invocation.ID)
-	if err := r.x.Send(invocation, r.deadline); err != nil {
+	if err := i.send(r.x, invocation, r.deadline); err != nil {
 		r.x.Free()
 		return nil, time.Now(), r.unsent(ctx, err)
 	}
 	kind, body, err := r.receive()
-	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil && time.Now().Before(r.deadline) {
-		i.begin(r.deadline)
+	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil && time.Now().Before(r.deadline) {
+		r.refused = canceled(p.fn)
+	}
+	if r.refused != nil {
+		i.begin(r.deadline) // no interrupt any more
 		go r.readOn()
-		return nil, time.Now(), canceled(p.fn)
+		return nil, time.Now(), r.refused
 	}
 	body, err = r.conclude(kind, body, err)
 	return body, time.Now(), err
 }
 
-// receive reads the answer, and starts the calls that come before it.
+// receive reads the answer, starts the calls that come before it, and passes on the parts of the response. It
+// returns errRefused when one cannot be passed on; called again, it reads on, and refuses all that follow.
 func (r *run) receive() (kind byte, body []byte, err error) {
 	for {
 		kind, body, err = r.x.Receive()
-		if err != nil || !endpoint.IsCall(kind) {
-			return kind, body, err
+		switch {
+		case err != nil:
+			return 0, nil, err
+		case endpoint.IsCall(kind):
+			err = r.call(body)
+		case endpoint.IsPart(kind):
+			err = r.part(body)
+		default:
+			return kind, body, nil
 		}
-		if err := r.call(body); err != nil {
+		if err != nil {
 			return 0, nil, err
 		}
 	}

@@ -8,11 +8,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-)
-
-const (
-	maxWaiting = 256              // requests of a function for which no instance is being started
-	maxWait    = 10 * time.Second // of such a request
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
 // pool is the instances of one version of a function and the requests that wait for one.
@@ -23,6 +19,7 @@ const (
 type pool struct {
 	s      *Scheduler
 	fn     *core.Function
+	space  *space                        // its namespace
 	latest atomic.Pointer[core.Function] // fn, with the imports that were learnt since
 	usual  atomic.Int64                  // nanoseconds that an event has an instance: a moving average
 
@@ -68,20 +65,23 @@ func (p *pool) take(ctx context.Context, request string, now time.Time) grant {
 	w := &waiter{request: request, began: now, c: make(chan grant, 1)}
 	p.waiting = append(p.waiting, w)
 	starved := p.fill()
-	if len(p.waiting)-p.starting > maxWaiting {
+	if len(p.waiting)-p.starting > plan.MaxWaiting {
 		p.waiting = p.waiting[:len(p.waiting)-1]
-		err := p.refusal("and as many requests wait as may", 0)
+		err := p.crowded()
 		p.mu.Unlock()
 		return grant{err: err}
 	}
 	p.mu.Unlock()
 	if starved {
-		p.s.tree.EvictIdle() // of a function that needs it less
+		p.s.tree.EvictIdle(p.s.slots.mayEnd(p)) // of a function that needs it less
 	}
 	g := p.wait(ctx, w)
 	g.settle(time.Since(now))
 	return g
 }
+
+// crowded returns the error for a request beside which as many wait as may. The caller holds mu.
+func (p *pool) crowded() *core.Error { return p.refusal("and as many requests wait as may", 0) }
 
 // settle makes the phases add up to the time that the request waited. A start that took longer than that
 // began for another request; its phases then count as waiting.
@@ -97,7 +97,7 @@ func (g *grant) settle(waited time.Duration) {
 
 // wait waits until the request gets its grant, or gives up.
 func (p *pool) wait(ctx context.Context, w *waiter) grant {
-	timer := time.NewTimer(maxWait)
+	timer := time.NewTimer(plan.MaxWait)
 	defer timer.Stop()
 	for {
 		select {
@@ -117,11 +117,11 @@ func (p *pool) wait(ctx context.Context, w *waiter) grant {
 			p.mu.Lock()
 			if at := slices.Index(p.waiting, w); at < p.starting { // granted, or being started
 				p.mu.Unlock()
-				timer.Reset(maxWait)
+				timer.Reset(plan.MaxWait)
 				continue
 			}
 			p.leave(w)
-			err := p.refusal("and none became free in "+maxWait.String(), maxWait)
+			err := p.refusal("and none became free in "+plan.MaxWait.String(), plan.MaxWait)
 			p.mu.Unlock()
 			return grant{err: err}
 		}
@@ -235,7 +235,7 @@ func (p *pool) give(g grant) {
 	}
 	now := time.Now()
 	p.mu.Lock()
-	if len(p.waiting) > 0 && g.start == core.StartWarm && p.s.slots.tooMany(p.alive) {
+	if len(p.waiting) > 0 && g.start == core.StartWarm && p.s.slots.gives(p, p.alive) {
 		p.mu.Unlock()
 		g.instance.node.Kill() // another function gets an instance in its place
 		return
@@ -245,7 +245,7 @@ func (p *pool) give(g grant) {
 		w.c <- g
 		return
 	}
-	kept := g.instance.node.Release(now) && !p.drained && p.s.slots.hungry.Load() == 0
+	kept := g.instance.node.Release(now) && !p.drained && !p.space.hungry.Load()
 	if kept {
 		g.instance.since = now
 		p.idle = append(p.idle, g.instance)
@@ -318,6 +318,9 @@ func (p *pool) refusal(why string, waited time.Duration) *core.Error {
 	case p.full != nil:
 		err = p.full
 	case p.alive < p.fn.Limits.MaxInstances:
+		if err = p.s.slots.bound(p); err != nil {
+			break
+		}
 		err = core.Errorf(core.KindExhausted, core.FaultCaller, "all %d instances that this worker may have are in use, so %s cannot have one more, %s; try again later",
 			p.s.slots.limit, p.fn.Name, why)
 	}
@@ -337,9 +340,6 @@ func (p *pool) patience(waited time.Duration) time.Duration {
 
 // took notes how long an event had its instance.
 func (p *pool) took(d time.Duration) {
-	usual := p.usual.Load()
-	if usual == 0 {
-		usual = int64(d)
-	}
-	p.usual.Store(usual + (int64(d)-usual)/8) // a concurrent update may get lost
+	usual := plan.Usual(time.Duration(p.usual.Load()), d)
+	p.usual.Store(int64(usual)) // a concurrent update may get lost
 }

@@ -14,11 +14,11 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
@@ -36,7 +36,9 @@ type Config struct {
 	// Retired is called when an instance was ended after that event, because of something that its handler
 	// has left behind. It is never nil.
 	Retired func(fn *core.Function, invocation core.Invocation, node core.NodeID, why string)
-	Log     *slog.Logger // never nil
+	// Quotas returns the quotas of a namespace. It does not block. Nil for no quotas.
+	Quotas func(namespace string) core.Quotas
+	Log    *slog.Logger // never nil
 }
 
 // ErrReplaced is the error for a version of a function that is no longer deployed. The event has not run.
@@ -48,6 +50,7 @@ type Scheduler struct {
 	config Config
 	log    *slog.Logger
 	slots  *slots
+	held   *core.Budget    // bytes of calls and their results, from when they are read until they are written
 	ctx    context.Context // of starts, which outlive their request; it ends with Close
 	cancel context.CancelFunc
 
@@ -56,9 +59,6 @@ type Scheduler struct {
 	pools  map[poolKey]*pool
 }
 
-// attempts is the number of fresh instances that an event is sent to, if they end before they have read it.
-const attempts = 2
-
 type poolKey struct {
 	function string
 	version  int
@@ -66,7 +66,7 @@ type poolKey struct {
 
 // New returns a scheduler that takes its instances from the tree.
 func New(config Config, t *tree.Tree) *Scheduler {
-	s := &Scheduler{tree: t, config: config, log: config.Log, slots: &slots{limit: config.MaxInstances, users: map[*pool]int{}}, pools: map[poolKey]*pool{}}
+	s := &Scheduler{tree: t, config: config, log: config.Log, held: core.EventBudget(), slots: newSlots(config), pools: map[poolKey]*pool{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -88,7 +88,7 @@ func (s *Scheduler) Invoke(ctx context.Context, fn *core.Function, invocation co
 	for fresh := 0; endpoint.IsUnsent(err); {
 		// The instance has not run the event. An idle instance may end, or become useless, at any time.
 		if result.Start != core.StartWarm {
-			if fresh++; fresh == attempts {
+			if fresh++; fresh == plan.FreshTries {
 				break
 			}
 		}
@@ -97,7 +97,7 @@ func (s *Scheduler) Invoke(ctx context.Context, fn *core.Function, invocation co
 	result.Phases.Total = done.Sub(began)
 	if endpoint.IsUnsent(err) {
 		return result, core.Errorf(core.KindUnavailable, core.FaultWorker,
-			"%d instances of %s ended before they had read the event; try again", attempts, fn.Name).Again()
+			"%d instances of %s ended before they had read the event; try again", plan.FreshTries, fn.Name).Again()
 	}
 	if err != nil {
 		return result, core.AsError(err)
@@ -116,13 +116,31 @@ func (p *pool) invoke(ctx context.Context, invocation core.Invocation, began tim
 		began = began.Add(g.waited)
 	}
 	result.Node = g.instance.node.ID()
-	body, done, err := p.serve(ctx, g.instance, invocation, began)
+	known := result
+	known.Phases.Total = g.waited
+	body, done, err := p.serve(ctx, g.instance, invocation, known, began)
 	p.took(done.Sub(began))
 	if err != nil && !endpoint.IsUnsent(err) {
 		g.instance.node.Heard()
 	}
 	result.Body, result.Phases.Handler = body, done.Sub(began)
 	return result, done, err
+}
+
+// Refused returns why an event of the function would be refused now, nil if it would not: as many wait as may.
+func (s *Scheduler) Refused(fn *core.Function) error {
+	s.mu.RLock()
+	p := s.pools[poolKey{fn.Name, fn.Version}]
+	s.mu.RUnlock()
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiting)-p.starting < plan.MaxWaiting {
+		return nil
+	}
+	return p.crowded()
 }
 
 func (s *Scheduler) pool(fn *core.Function) (*pool, error) {
@@ -147,7 +165,7 @@ func (s *Scheduler) pool(fn *core.Function) (*pool, error) {
 		if !s.config.Deployed(fn.Name, fn.Version) {
 			return nil, ErrReplaced
 		}
-		p = &pool{s: s, fn: fn}
+		p = &pool{s: s, fn: fn, space: s.slots.space(core.Namespace(fn.Name))}
 		p.latest.Store(fn)
 		s.pools[key] = p
 	}
@@ -191,6 +209,12 @@ func (s *Scheduler) Stop() {
 	}
 }
 
+// Used returns how many instances a namespace has, and the limits of their memory.
+func (s *Scheduler) Used(namespace string) core.Quotas { return s.slots.of(namespace) }
+
+// Feed has requests that wait for a slot try again, because quotas may have changed.
+func (s *Scheduler) Feed() { s.slots.feed() }
+
 // Close stops the scheduler and waits until all instances have ended. It returns false when the context ends
 // first. The tree then ends the rest.
 func (s *Scheduler) Close(ctx context.Context) bool {
@@ -201,89 +225,6 @@ func (s *Scheduler) Close(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// slots counts the instances of the worker against its limit.
-type slots struct {
-	limit  int
-	hungry atomic.Int32 // len(starved), readable without the mutex
-
-	mu      sync.Mutex // guards the following; taken after a pool's, never before
-	used    int
-	users   map[*pool]int // instances of each
-	starved []*pool       // pools that want a slot, the longest waiting first
-	drained chan struct{}
-}
-
-// take takes a slot for p, or remembers that p wants one.
-func (s *slots) take(p *pool) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.used < s.limit {
-		s.used++
-		s.users[p]++
-		return true
-	}
-	for _, q := range s.starved {
-		if q == p {
-			return false
-		}
-	}
-	s.starved = append(s.starved, p)
-	s.hungry.Store(int32(len(s.starved)))
-	return false
-}
-
-// tooMany says whether a function with that many instances has more than its share, while others are starved.
-func (s *slots) tooMany(alive int) bool {
-	if s.hungry.Load() == 0 {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.starved) > 0 && alive > s.limit/(len(s.users)+1)
-}
-
-// put gives a slot of p back, and lets starved pools try again. The caller holds no pool's mutex.
-func (s *slots) put(p *pool) {
-	s.mu.Lock()
-	s.used--
-	if s.users[p]--; s.users[p] == 0 {
-		delete(s.users, p)
-	}
-	if s.used == 0 && s.drained != nil {
-		close(s.drained)
-		s.drained = nil
-	}
-	s.mu.Unlock()
-	for p := s.next(); p != nil; p = s.next() {
-		p.retry()
-	}
-}
-
-func (s *slots) next() *pool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.used >= s.limit || len(s.starved) == 0 {
-		return nil
-	}
-	p := s.starved[0]
-	s.starved = s.starved[1:]
-	s.hungry.Store(int32(len(s.starved)))
-	return p
-}
-
-// empty returns a channel that is closed when no slot is in use.
-func (s *slots) empty() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := make(chan struct{})
-	if s.used == 0 {
-		close(c)
-	} else {
-		s.drained = c
-	}
-	return c
 }
 
 func canceled(fn *core.Function) *core.Error {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
@@ -91,7 +92,7 @@ func read(t *testing.T, name string) string {
 	return string(data)
 }
 
-var hello = Statement{Function: "hello", Code: "sha256:00ff"}
+var hello = Statement{Function: "hello", Code: "sha256:00ff", Signed: time.Date(2026, 11, 29, 1, 2, 3, 4, time.UTC)}
 
 func TestSignAndVerify(t *testing.T) {
 	a, b, c := pair(t), pair(t), pair(t)
@@ -103,12 +104,12 @@ func TestSignAndVerify(t *testing.T) {
 	if len(both) != 2 {
 		t.Fatalf("%d keys, want each once", len(both))
 	}
-	got, err := both.Verify(envelope, hello)
-	if want := []string{load(t, a).ID(), load(t, b).ID()}; err != nil || !slices.Equal(got, want) {
-		t.Errorf("signed by %v, %v; want %v", got, err, want)
+	got, at, err := both.Verify(envelope, hello.Function, hello.Code)
+	if want := []string{load(t, a).ID(), load(t, b).ID()}; err != nil || !slices.Equal(got, want) || !at.Equal(hello.Signed) {
+		t.Errorf("signed by %v at %v, %v; want %v", got, at, err, want)
 	}
 	// One key that is known is enough, and only that one counts.
-	if got, err := loadAll(t, b+PublicSuffix).Verify(envelope, hello); err != nil || !slices.Equal(got, []string{load(t, b).ID()}) {
+	if got, _, err := loadAll(t, b+PublicSuffix).Verify(envelope, hello.Function, hello.Code); err != nil || !slices.Equal(got, []string{load(t, b).ID()}) {
 		t.Errorf("signed by %v, %v", got, err)
 	}
 	var e dsse.Envelope
@@ -137,8 +138,8 @@ func TestSignAndVerify(t *testing.T) {
 	}{
 		{"unsigned", a, "", hello, "hello is not signed, and this worker deploys only what is"},
 		{"another key", c, string(envelope), hello, "none of the keys that this worker accepts (" + load(t, c).ID()},
-		{"another function", a, string(envelope), Statement{"other", hello.Code}, `for a function called "hello", and this is to be "other"`},
-		{"other code", a, string(envelope), Statement{"hello", "sha256:11"}, "the code of hello is not what was signed"},
+		{"another function", a, string(envelope), Statement{Function: "other", Code: hello.Code}, `for a function called "hello", and this is to be "other"`},
+		{"other code", a, string(envelope), Statement{Function: "hello", Code: "sha256:11"}, "the code of hello is not what was signed"},
 		{"no JSON", a, "hello", hello, "no DSSE envelope"},
 		{"an array", a, "[]", hello, "no DSSE envelope"},
 		{"empty", a, "{}", hello, `its payload type is ""`},
@@ -152,13 +153,13 @@ func TestSignAndVerify(t *testing.T) {
 		}), hello, "or the signature is wrong"},
 		{"another payload", a, altered(func(e *dsse.Envelope) {
 			e.Payload = base64.StdEncoding.EncodeToString([]byte(`{"function":"other","code":"sha256:00ff"}`))
-		}), Statement{"other", hello.Code}, "or the signature is wrong"},
+		}), Statement{Function: "other", Code: hello.Code}, "or the signature is wrong"},
 		{"more in the payload", a, unknown, hello, "or the signature is wrong"},
 		{"a key id of many lines", a, altered(func(e *dsse.Envelope) { e.Signatures[0].KeyID, e.Signatures = "a\nb", e.Signatures[:1] }), hello, `signed by "a\nb"`},
 		{"too large", a, strings.Repeat(" ", MaxEnvelope) + string(envelope), hello, "more than 24 KiB"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			signers, err := loadAll(t, test.keys+PublicSuffix).Verify([]byte(test.envelope), test.want)
+			signers, _, err := loadAll(t, test.keys+PublicSuffix).Verify([]byte(test.envelope), test.want.Function, test.want.Code)
 			if err == nil {
 				t.Fatalf("accepted, from %v", signers)
 			}
@@ -170,21 +171,24 @@ func TestSignAndVerify(t *testing.T) {
 	if _, err := Sign(hello); err == nil {
 		t.Error("signed with no key")
 	}
-	// What another program has signed, with something in it that nobody checks.
+	// What another program has signed: with something in it that nobody checks, or without a time.
 	signer, err := dsse.NewEnvelopeSigner(load(t, a).signer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	more, err := signer.SignPayload(t.Context(), EnvelopeType, []byte(`{"function":"hello","code":"sha256:00ff","until":"2020"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	data, err := json.Marshal(more)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := loadAll(t, a+PublicSuffix).Verify(data, hello); err == nil || !strings.Contains(err.Error(), `unknown field "until"`) {
-		t.Errorf("a field that nobody checks: %v", err)
+	for payload, says := range map[string]string{`{"function":"hello","code":"sha256:00ff","until":"2020"}`: `unknown field "until"`,
+		`{"function":"hello","code":"sha256:00ff"}`: "does not say when it was signed", `{"function":"hello","code":"sha256:00ff","signed":"yesterday"}`: "cannot parse"} {
+		other, err := signer.SignPayload(t.Context(), EnvelopeType, []byte(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := json.Marshal(other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := loadAll(t, a+PublicSuffix).Verify(data, hello.Function, hello.Code); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", payload, err)
+		}
 	}
 }
 
@@ -197,7 +201,7 @@ func TestOpensslKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := loadAll(t, file(t, opensslPub)).Verify(envelope, hello); err != nil {
+	if _, _, err := loadAll(t, file(t, opensslPub)).Verify(envelope, hello.Function, hello.Code); err != nil {
 		t.Error(err)
 	}
 }

@@ -16,8 +16,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// Collect removes the code that no function refers to, no hold covers, and inUse (called with a digest) does not claim, and
-// returns the digests of what it removed. Packages are CollectPackages'. inUse must not call the Store.
+// Collect removes code that nobody needs: no function refers to it, no hold covers it, and inUse returns
+// false for its digest. It returns the digests of the removed code. inUse must not call the Store.
+// CollectPackages removes packages.
 func (s *Store) Collect(inUse func(digest string) bool) ([]string, error) {
 	trash := trash{store: s}
 	defer trash.empty() // slow, so without the mutex
@@ -30,14 +31,16 @@ func (s *Store) Collect(inUse func(digest string) bool) ([]string, error) {
 	return s.collectTrees(Code, &trash, func(digest string) bool { return needed[digest] || inUse(digest) })
 }
 
-// Keep says which packages are kept although nobody uses them.
+// Keep chooses the unused packages that are kept: those that were used after Since, as long as all packages
+// together have no more bytes than Limit.
 type Keep struct {
 	Since time.Time // those that were used after it,
 	Limit int64     // as long as all packages have no more bytes together
 }
 
-// CollectPackages removes packages that no function refers to, no hold covers and inUse (called with a digest) does not claim, as far as
-// they are not to be kept, those that were used longest ago first, and returns them.
+// CollectPackages removes packages that nobody needs and that keep does not cover: no function refers to
+// them, no hold covers them, and inUse returns false for their digest. It removes first what was used longest
+// ago, and returns the removed packages.
 func (s *Store) CollectPackages(keep Keep, inUse func(digest string) bool) ([]core.Installed, error) {
 	trash := trash{store: s}
 	defer trash.empty()
@@ -80,13 +83,14 @@ func (s *Store) CollectPackages(keep Keep, inUse func(digest string) bool) ([]co
 			s.throwAway(aside)
 		}
 	}
-	// What has no entry any more, or lost it to a crash.
+	// Packages without an entry: it was removed, or lost in a crash.
 	_, err := s.collectTrees(Packages, &trash, func(digest string) bool { return needed[digest] || sharers[digest] > 0 || inUse(digest) })
 	return removed, err
 }
 
-// Drop makes a package that no function uses unknown, so that the next deploy that wants it has it installed; the next
-// CollectPackages removes it. It returns false when a function or a hold needs it.
+// Drop makes the store forget a package, so that the next deploy that asks for it installs it again. The next
+// CollectPackages removes its files. It returns false, and forgets nothing, when a function or a hold needs
+// the package.
 func (s *Store) Drop(digest string) (bool, error) {
 	s.writes.Lock()
 	defer s.writes.Unlock()
@@ -181,7 +185,8 @@ func (s *Store) takeOut(trash *trash, area Area, name string, needed func(digest
 	return false, nil
 }
 
-// CollectLocks forgets remembered locks that no deploy has asked for since then. One that stays by mistake costs a few kilobytes.
+// CollectLocks forgets remembered locks that no deploy has asked for since that time. A lock that stays by
+// mistake costs a few kilobytes.
 func (s *Store) CollectLocks(since time.Time) {
 	names, _ := fs.Glob(os.DirFS(s.dir), "locks/*.json")
 	for _, name := range names {
@@ -192,11 +197,24 @@ func (s *Store) CollectLocks(since time.Time) {
 	}
 }
 
-// Disk returns the size of the file system of the data directory and what of it is free, in bytes.
+// Disk returns the size of the file system of the data directory and its free space, in bytes.
 func (s *Store) Disk() (size, free int64, err error) {
 	var disk unix.Statfs_t
 	if err := unix.Statfs(s.dir, &disk); err != nil {
 		return 0, 0, files.DiskError(s.dir, err)
 	}
 	return int64(disk.Blocks) * disk.Bsize, int64(disk.Bavail) * disk.Bsize, nil
+}
+
+// Writable returns why nothing can be written to the data directory now, nil when something can.
+func (s *Store) Writable() error {
+	file, err := os.CreateTemp(s.Staging(), "written-")
+	if err != nil {
+		return files.DiskError(s.Staging(), err)
+	}
+	_, err = file.WriteString("1")
+	if err = errors.Join(err, file.Close(), os.Remove(file.Name())); err != nil {
+		return files.DiskError(file.Name(), err)
+	}
+	return nil
 }

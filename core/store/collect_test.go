@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
@@ -20,9 +21,9 @@ import (
 func install(t testing.TB, s *Store, name, content string, unused time.Duration) core.Installed {
 	t.Helper()
 	p, err := s.CommitPackage("fake1", core.Locked{Name: name, Version: "1"}, core.Receipt{}, stage(t, s, map[string]string{"a": content}))
-	must(t, err)
+	coretest.Must(t, err)
 	path, err := s.indexPath("fake1", p.Locked, "")
-	must(t, err)
+	coretest.Must(t, err)
 	s.use(path, time.Now().Add(-unused))
 	return p
 }
@@ -32,14 +33,14 @@ func TestCollectDamaged(t *testing.T) {
 	s := openTest(t)
 	for _, name := range []string{"one", "two", "three"} {
 		p := install(t, s, name, name, time.Hour)
-		must(t, s.Mark(Tree{Packages, p.Digest}, core.DamagedFile{File: "a", Reason: "is missing"}))
+		coretest.Must(t, s.Mark(Tree{Packages, p.Digest}, core.DamagedFile{File: "a", Reason: "is missing"}))
 	}
 	for range 2 { // a package in quarantine by its damage alone is not kept
 		_, err := s.CollectPackages(Keep{Since: time.Now()}, func(string) bool { return false })
-		must(t, err)
+		coretest.Must(t, err)
 	}
 	left, err := os.ReadDir(filepath.Join(s.dir, "packages"))
-	if must(t, err); len(left) > 0 || len(s.Damaged()) > 0 {
+	if coretest.Must(t, err); len(left) > 0 || len(s.Damaged()) > 0 {
 		t.Errorf("left are %v, damaged %v", left, s.Damaged())
 	}
 }
@@ -49,14 +50,14 @@ func TestCollectNothing(t *testing.T) {
 	s := openTest(t)
 	staging := filepath.Join(s.dir, "staging")
 	old := time.Now().Add(-time.Hour)
-	must(t, os.Chtimes(staging, old, old))
+	coretest.Must(t, os.Chtimes(staging, old, old))
 	nobody := func(string) bool { return false }
 	_, err := s.Collect(nobody)
-	must(t, err)
+	coretest.Must(t, err)
 	_, err = s.CollectPackages(Keep{Since: time.Now()}, nobody)
-	must(t, err)
+	coretest.Must(t, err)
 	info, err := os.Stat(staging)
-	if must(t, err); time.Since(info.ModTime()) < time.Minute {
+	if coretest.Must(t, err); time.Since(info.ModTime()) < time.Minute {
 		t.Errorf("staging was changed at %v", info.ModTime())
 	}
 }
@@ -66,7 +67,7 @@ func TestScripts(t *testing.T) {
 	s := openTest(t)
 	made := core.Locked{Name: "p", Version: "1", Archives: []string{"sha256:source", "sha256:wheel"}, Scripts: true}
 	_, err := s.CommitPackage("fake1", made, core.Receipt{Archive: "sha256:source"}, stage(t, s, map[string]string{"a": "made"}))
-	must(t, err)
+	coretest.Must(t, err)
 	inert := made
 	inert.Scripts = false
 	if found, ok := s.Lookup("fake1", inert); ok {
@@ -104,13 +105,13 @@ func TestCollectPackages(t *testing.T) {
 			install(t, s, "sharer", ten, day)
 			f := deploy(t, s, "f", "1")
 			f.Packages = core.NewSet(packages["needed"].Package)
-			must(t, s.Put(f))
+			coretest.Must(t, s.Put(f))
 			hold := s.Hold()
 			defer hold.Release()
 			hold.Keep(packages["held"].Digest)
 
 			_, err := s.CollectPackages(test.keep, func(digest string) bool { return digest == packages[test.inUse].Digest })
-			must(t, err)
+			coretest.Must(t, err)
 			var left []string
 			for _, p := range s.Installed() {
 				left = append(left, p.Name)
@@ -142,7 +143,7 @@ func TestUseWhileCollecting(t *testing.T) {
 		asked++
 		return asked > 2 // before the entry goes, before the tree goes, and after
 	})
-	must(t, err)
+	coretest.Must(t, err)
 	if _, err := s.path(Tree{Packages, p.Digest}); err != nil || asked < 3 {
 		t.Errorf("asked %d times: %v", asked, err)
 	}
@@ -213,7 +214,7 @@ func deployBeside(t testing.TB, s *Store, name, code string, locked core.Locked)
 func TestCollectLocks(t *testing.T) {
 	s := openTest(t)
 	lock := core.Lock{Inputs: files.DigestPrefix + strings.Repeat("a", 64)}
-	must(t, s.RememberLock(lock))
+	coretest.Must(t, s.RememberLock(lock))
 	s.CollectLocks(time.Now().Add(-time.Hour))
 	if s.RememberedLock(lock.Inputs) == nil {
 		t.Error("a lock that was just used is gone")
@@ -231,11 +232,11 @@ func TestEarlierIndex(t *testing.T) {
 	p := install(t, s, "p", "1", 0)
 	f := deploy(t, s, "f", "1")
 	f.Packages = core.NewSet(p.Package)
-	must(t, s.Put(f))
-	must(t, os.Remove(s.treePath(Tree{Packages, p.Digest})+listSuffix))
-	must(t, os.WriteFile(filepath.Join(s.dir, "index/fake1/p-1.json"), []byte(`{"runtime":"fake1","name":"p","version":"1","digest":"`+p.Digest+`"}`), 0o644))
-	must(t, os.RemoveAll(filepath.Join(s.dir, "locks")))
-	must(t, s.Close())
+	coretest.Must(t, s.Put(f))
+	coretest.Must(t, os.Remove(s.treePath(Tree{Packages, p.Digest})+listSuffix))
+	coretest.Must(t, os.WriteFile(filepath.Join(s.dir, "index/fake1/p-1.json"), []byte(`{"runtime":"fake1","name":"p","version":"1","digest":"`+p.Digest+`"}`), 0o644))
+	coretest.Must(t, os.RemoveAll(filepath.Join(s.dir, "locks")))
+	coretest.Must(t, s.Close())
 	s, warnings, err := Open(s.dir)
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(err, warnings)
@@ -250,17 +251,17 @@ func TestEarlierIndex(t *testing.T) {
 		t.Errorf("installed: %+v", all)
 	}
 	_, err = s.CollectPackages(Keep{Since: time.Now().Add(time.Hour)}, never)
-	must(t, err)
-	must(t, s.complete(f))
+	coretest.Must(t, err)
+	coretest.Must(t, s.complete(f))
 	if checked, err := s.Verify(Tree{Packages, p.Digest}, files.Sample{}); err != nil || len(checked.Damaged) > 0 {
 		t.Errorf("%+v, %v", checked, err)
 	}
 	if again := install(t, s, "p", "1", 0); again.Package != p.Package {
-		t.Errorf("installed anew: %+v", again)
+		t.Errorf("installed again: %+v", again)
 	}
-	must(t, s.Delete("f"))
+	coretest.Must(t, s.Delete("f"))
 	_, err = s.CollectPackages(Keep{Since: time.Now().Add(time.Hour)}, never)
-	must(t, err)
+	coretest.Must(t, err)
 	if left, err := os.ReadDir(s.dir + "/packages"); err != nil || len(left) > 0 {
 		t.Errorf("left %v: %v", left, err)
 	}
@@ -268,7 +269,7 @@ func TestEarlierIndex(t *testing.T) {
 
 const crashDir = "PIPSQUEAK_TEST_CRASH_DIR"
 
-// TestCrash kills a process again and again that commits, quarantines, mends and collects all the time, and looks at what it has left.
+// TestCrash kills a process again and again that commits, quarantines, repairs and collects all the time, and looks at what it has left.
 func TestCrash(t *testing.T) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		workUntilKilled(t, dir)
@@ -278,14 +279,14 @@ func TestCrash(t *testing.T) {
 		child := exec.Command(os.Args[0], "-test.run=^TestCrash$")
 		child.Env = append(os.Environ(), crashDir+"="+dir)
 		out, err := child.StdoutPipe()
-		must(t, err)
-		must(t, child.Start())
+		coretest.Must(t, err)
+		coretest.Must(t, child.Start())
 		line := make([]byte, 1)
 		if _, err := out.Read(line); err != nil { // it has opened the store
 			t.Fatal(err)
 		}
 		time.Sleep(time.Duration(round) * 700 * time.Microsecond) // anywhere in its work
-		must(t, child.Process.Kill())
+		coretest.Must(t, child.Process.Kill())
 		_ = child.Wait() // it was killed
 		lookAfterCrash(t, dir)
 	}
@@ -293,26 +294,26 @@ func TestCrash(t *testing.T) {
 
 func workUntilKilled(t *testing.T, dir string) {
 	s, _, err := Open(dir)
-	must(t, err)
+	coretest.Must(t, err)
 	fmt.Print("x")
 	for i := 0; ; i++ {
 		name := fmt.Sprint("p", i%5)
 		p := install(t, s, name, "of "+name, 0)
 		f := deploy(t, s, "f", name)
 		f.Packages = core.NewSet(p.Package)
-		must(t, s.Put(f))
-		must(t, s.Mark(Tree{Packages, p.Digest}, core.DamagedFile{Reason: "for a test"}))
+		coretest.Must(t, s.Put(f))
+		coretest.Must(t, s.Mark(Tree{Packages, p.Digest}, core.DamagedFile{Reason: "for a test"}))
 		if install(t, s, name, "of "+name, 0).Digest != p.Digest {
 			t.Fatal("another digest")
 		}
 		_, err := s.Forbid(core.Forbidden{Name: name, Versions: "1", Reason: "for a test"})
-		must(t, err)
+		coretest.Must(t, err)
 		_, err = s.Forbid(core.Forbidden{Name: name, Versions: "1"})
-		must(t, err)
+		coretest.Must(t, err)
 		_, err = s.CollectPackages(Keep{Since: time.Now().Add(time.Hour)}, never)
-		must(t, err)
+		coretest.Must(t, err)
 		_, err = s.Collect(never)
-		must(t, err)
+		coretest.Must(t, err)
 	}
 }
 
@@ -342,7 +343,7 @@ func lookAfterCrash(t *testing.T, dir string) {
 		install(t, s, name, "of "+name, 0)
 	}
 	_, err = s.CollectPackages(Keep{Since: time.Now().Add(time.Hour)}, never)
-	must(t, err)
+	coretest.Must(t, err)
 	needed := 0
 	for _, f := range s.List() {
 		needed += len(f.Packages)

@@ -14,18 +14,20 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// CommitCode moves a tree from staging to the code of functions and returns its digest. What is there already with the same
-// digest stays, and the new tree is thrown away. In every case, also with an error, the Store takes dir from the caller.
+// CommitCode moves a tree from staging to the code of functions, and returns its digest. If the store has a
+// tree with that digest, that one stays and the new tree is removed. In every case, also with an error, dir
+// belongs to the Store afterwards.
 //
-// Nothing may write to dir any more: what ran in a sandbox that showed it has been killed. The tree itself is not trusted. It is
-// refused when it holds anything but files, directories and symbolic links that stay inside or lead to /packages/…; owners become root (when the
-// worker is), modes 0644 and 0755, and hard links separate files.
+// Nothing may write to dir any more: the caller has killed every process whose sandbox showed it. The tree
+// itself is not trusted. CommitCode refuses everything but files, directories and symbolic links that stay
+// inside or lead to /packages/…, and more of them than files.Code allows. Owners become root (when the worker is root), modes become 0644 and 0755,
+// and hard links become separate files.
 //
-// Collect keeps the code until release is called, and after it while a function refers to it. So call release when Put has
-// returned, or when there is going to be no Put. It may be called more than once.
+// Collect keeps the code until the caller calls release, and afterwards while a function refers to it. So
+// call release after Put, or when there will be no Put. It may be called more than once.
 func (s *Store) CommitCode(dir string) (digest string, release func(), err error) {
 	defer s.throwAway(dir)
-	list, err := s.seal(dir)
+	list, err := s.seal(dir, files.Code)
 	if err != nil {
 		return "", nil, err
 	}
@@ -95,16 +97,17 @@ func (s *Store) replace(dir, final string, tree Tree) error {
 }
 
 // seal seals a staged tree, which the caller then has put on the disk.
-func (s *Store) seal(dir string) (files.List, error) {
+func (s *Store) seal(dir string, bounds files.Bounds) (files.List, error) {
 	root, err := s.openStaged(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
-	return files.Seal(root)
+	return files.Seal(root, bounds)
 }
 
-// StagedDigest returns the digest of a tree in staging as it is now: before anything was resolved, that of the bundle.Bundle.
+// StagedDigest returns the digest of a tree in staging as it is now. Before anything is resolved, it is the
+// digest of the bundle.Bundle.
 func (s *Store) StagedDigest(dir string) (string, error) {
 	root, err := s.openStaged(dir)
 	if err != nil {

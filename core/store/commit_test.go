@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
 
@@ -22,31 +24,31 @@ func TestCommitCode(t *testing.T) {
 	files := map[string]string{"a": "1", "d": "dir", "d/run": "2 x", "l": "-> d/run"}
 	dir := stage(t, s, files)
 	outside := filepath.Join(s.dir, "outside")
-	must(t, os.WriteFile(outside, []byte("3"), 0o600))
-	must(t, os.Link(outside, filepath.Join(dir, "linked")))
-	must(t, os.Chmod(filepath.Join(dir, "a"), 0o000))
-	must(t, os.Chmod(filepath.Join(dir, "d/run"), 0o4701|fs.ModeSetuid|fs.ModeSetgid))
-	must(t, os.Chmod(filepath.Join(dir, "d"), 0o777|fs.ModeSticky))
+	coretest.Must(t, os.WriteFile(outside, []byte("3"), 0o600))
+	coretest.Must(t, os.Link(outside, filepath.Join(dir, "linked")))
+	coretest.Must(t, os.Chmod(filepath.Join(dir, "a"), 0o000))
+	coretest.Must(t, os.Chmod(filepath.Join(dir, "d/run"), 0o4701|fs.ModeSetuid|fs.ModeSetgid))
+	coretest.Must(t, os.Chmod(filepath.Join(dir, "d"), 0o777|fs.ModeSticky))
 	if os.Geteuid() == 0 {
 		for _, name := range []string{".", "a", "d", "d/run", "l"} {
-			must(t, os.Lchown(filepath.Join(dir, name), 12345, 12345))
+			coretest.Must(t, os.Lchown(filepath.Join(dir, name), 12345, 12345))
 		}
 	}
 	digest, release, err := s.CommitCode(dir)
-	must(t, err)
+	coretest.Must(t, err)
 	release()
 	release()
 	wantNothing(t, s)
 	code, err := s.CodePath(digest)
-	must(t, err)
+	coretest.Must(t, err)
 	files["linked"] = "3"
 	if got := filestest.Read(t, code); !maps.Equal(got, files) {
 		t.Errorf("got %v, want %v", got, files)
 	}
-	must(t, filepath.WalkDir(code, func(name string, e fs.DirEntry, err error) error {
-		must(t, err)
+	coretest.Must(t, filepath.WalkDir(code, func(name string, e fs.DirEntry, err error) error {
+		coretest.Must(t, err)
 		info, err := e.Info()
-		must(t, err)
+		coretest.Must(t, err)
 		stat := info.Sys().(*syscall.Stat_t)
 		if int(stat.Uid) != os.Geteuid() || info.IsDir() && info.Mode() != 0o755|fs.ModeDir || !info.IsDir() && stat.Nlink != 1 {
 			t.Errorf("%s belongs to %d, has mode %v and %d names", name, stat.Uid, info.Mode(), stat.Nlink)
@@ -63,6 +65,16 @@ func TestCommitCode(t *testing.T) {
 	if err != nil || second != digest {
 		t.Errorf("the same tree got the digest %s, not %s: %v", second, digest, err)
 	}
+	wantNothing(t, s)
+}
+
+// The code of a function is bounded as its archive is, whatever its build has made.
+func TestCodeIsBounded(t *testing.T) {
+	s := openTest(t)
+	code := stage(t, s, map[string]string{"handler.py": "1", "large": ""})
+	coretest.Must(t, os.Truncate(code+"/large", files.Code.Bytes+1))
+	_, _, err := s.CommitCode(code)
+	coretest.WantError(t, err, core.KindTooLarge, core.FaultCaller, "512 MiB", `"large"`)
 	wantNothing(t, s)
 }
 
@@ -108,7 +120,7 @@ func TestCommitRefuses(t *testing.T) {
 		}, `"n"`},
 		{"sparse file of a terabyte", func(dir string) error {
 			return errors.Join(os.WriteFile(dir+"/t", nil, 0o644), os.Truncate(dir+"/t", 1<<40))
-		}, "8 GiB"},
+		}, "8192 MiB"},
 		{"long path", func(dir string) error { return os.MkdirAll(dir+strings.Repeat("/dddddddddd", 100), 0o755) }, "1024"},
 		{"a link itself", func(dir string) error { return errors.Join(os.RemoveAll(dir), os.Symlink(outside, dir)) }, "not a directory"},
 		{"a file itself", func(dir string) error { return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o644)) }, "not a directory"},
@@ -122,13 +134,13 @@ func TestCommitRefuses(t *testing.T) {
 			s := openTest(t)
 			out := stage(t, s, map[string]string{"@scope/p-1/d/ok": "1"})
 			dir := filepath.Join(out, "@scope/p-1")
-			must(t, test.spoil(dir))
+			coretest.Must(t, test.spoil(dir))
 			_, err := s.CommitPackage("fake1", core.Locked{Name: "@scope/p", Version: "1"}, core.Receipt{}, dir)
-			wantError(t, err, core.KindInstall, core.FaultCaller, test.word, "@scope/p==1")
+			coretest.WantError(t, err, core.KindInstall, core.FaultCaller, test.word, "@scope/p==1")
 			if _, ok := s.Lookup("fake1", core.Locked{Name: "@scope/p", Version: "1"}); ok {
 				t.Error("a refused package is installed")
 			}
-			must(t, s.Discard(out))
+			coretest.Must(t, s.Discard(out))
 			wantNothing(t, s)
 		})
 	}
@@ -142,10 +154,10 @@ func TestLinksToPackages(t *testing.T) {
 	s := openTest(t)
 	links := map[string]string{"node_modules/a": "-> /packages/a-1/node_modules/a", "b": "-> /packages/b-2"}
 	code, release, err := s.CommitCode(stage(t, s, links))
-	must(t, err)
+	coretest.Must(t, err)
 	defer release()
 	dir, err := s.CodePath(code)
-	must(t, err)
+	coretest.Must(t, err)
 	if target, err := os.Readlink(filepath.Join(dir, "node_modules/a")); target != "/packages/a-1/node_modules/a" {
 		t.Errorf("the link leads to %q: %v", target, err)
 	}
@@ -188,15 +200,15 @@ func TestPackages(t *testing.T) {
 		}
 		out := stage(t, s, map[string]string{"p/name": p.String()})
 		got, err := s.CommitPackage("fake1", p, core.Receipt{}, out+"/p")
-		must(t, err)
-		must(t, s.Discard(out))
+		coretest.Must(t, err)
+		coretest.Must(t, s.Discard(out))
 		if got.Name != p.Name || got.Version != p.Version || got.Digest == "" {
 			t.Errorf("%s became %+v", p, got)
 		}
 	}
-	must(t, s.Close())
+	coretest.Must(t, s.Close())
 	s, _, err := Open(s.dir)
-	must(t, err)
+	coretest.Must(t, err)
 	defer s.Close()
 	for _, p := range tests {
 		got, ok := s.Lookup("fake1", p)
@@ -210,7 +222,7 @@ func TestPackages(t *testing.T) {
 	}
 	numpy, _ := s.Lookup("fake1", tests[0])
 	dir, _ := s.path(Tree{Packages, numpy.Digest})
-	must(t, os.RemoveAll(dir))
+	coretest.Must(t, os.RemoveAll(dir))
 	if _, ok := s.Lookup("fake1", tests[0]); ok {
 		t.Error("a package whose files are gone is installed")
 	}
@@ -218,10 +230,10 @@ func TestPackages(t *testing.T) {
 	if err != nil || again.Package != numpy.Package {
 		t.Errorf("installed again: %+v, %v", again, err)
 	}
-	must(t, os.WriteFile(filepath.Join(s.dir, "index/fake1/numpy-2.0.json"), []byte("{"), 0o644))
-	must(t, s.Close())
+	coretest.Must(t, os.WriteFile(filepath.Join(s.dir, "index/fake1/numpy-2.0.json"), []byte("{"), 0o644))
+	coretest.Must(t, s.Close())
 	s, _, err = Open(s.dir)
-	must(t, err)
+	coretest.Must(t, err)
 	defer s.Close()
 	if _, ok := s.Lookup("fake1", tests[0]); ok {
 		t.Error("a damaged index entry counts")
@@ -229,10 +241,10 @@ func TestPackages(t *testing.T) {
 	for _, p := range []core.Locked{{Name: "", Version: "1"}, {Name: "a", Version: ""}, {Name: "..", Version: "1"}, {Name: "a", Version: "../.."},
 		{Name: "a\x00", Version: "1"}, {Name: strings.Repeat("a", 300), Version: "1"}} {
 		_, err := s.CommitPackage("fake1", p, core.Receipt{}, "/")
-		wantError(t, err, core.KindInvalid, core.FaultDriver)
+		coretest.WantError(t, err, core.KindInvalid, core.FaultDriver)
 	}
 	_, err = s.CommitPackage("../x", tests[0], core.Receipt{}, "/")
-	wantError(t, err, core.KindInvalid, core.FaultDriver, "../x")
+	coretest.WantError(t, err, core.KindInvalid, core.FaultDriver, "../x")
 }
 
 // TestArchives has one version from several archives: a lock gets one that it names, and nothing else is taken for it.
@@ -242,9 +254,9 @@ func TestArchives(t *testing.T) {
 		return s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1", Archives: allowed}, core.Receipt{Archive: archive}, stage(t, s, map[string]string{"from": archive}))
 	}
 	one, err := commit("sha256:1", "sha256:0", "sha256:1")
-	must(t, err)
+	coretest.Must(t, err)
 	two, err := commit("sha256:2", "sha256:2")
-	must(t, err)
+	coretest.Must(t, err)
 	if _, err := commit("sha256:3", "sha256:1"); !core.IsKind(err, core.KindInstall) {
 		t.Errorf("an archive that the lock does not have: %v", err)
 	}

@@ -25,8 +25,9 @@ type compiledKey struct {
 	digest  string // of the package
 }
 
-// PackagePath returns the full path of the directory that processes of a runtime see of an installed package: its compiled copy, or itself
-// when there is none. It belongs to the Store and must not be written to. KindNotFound when the package is not there.
+// PackagePath returns the full path of the directory that processes of a runtime see as an installed package:
+// its compiled copy, or the package itself when there is no copy. The directory belongs to the Store and must
+// not be written to. The error is KindNotFound when the package is not there.
 func (s *Store) PackagePath(runtime core.RuntimeID, digest string) (string, error) {
 	path, err := s.path(Tree{Packages, digest})
 	if err != nil {
@@ -73,9 +74,9 @@ func (s *Store) copies(tree Tree) (paths []string) {
 	return paths
 }
 
-// CommitCompiled gives packages of a runtime what was compiled of them, each from a directory of Stage, which the Store takes from the caller
-// in every case. What is in such a directory is not trusted, as in CommitCode; a file where the package has one is the driver's error. Packages
-// that the store has not (any more) are left out.
+// CommitCompiled gives packages of a runtime their compiled files, each from a directory of Stage. In every
+// case the directories belong to the Store afterwards. They are not trusted, as in CommitCode; a file where
+// the package has one is the driver's error. Packages that the store does not have (any more) are left out.
 func (s *Store) CommitCompiled(runtime core.RuntimeID, dirs map[core.Package]string) error {
 	defer func() {
 		for _, dir := range dirs {
@@ -122,7 +123,7 @@ func (s *Store) draftCopy(desk string, pkg core.Package, dir string) (digest str
 	if !ok {
 		return "", 0, core.Errorf(core.KindUnavailable, core.FaultWorker, "the package %s cannot be compiled: its list of files is damaged", pkg)
 	}
-	made, err := s.seal(dir)
+	made, err := s.seal(dir, files.Any)
 	if err != nil {
 		return "", 0, err
 	}

@@ -17,7 +17,7 @@ import (
 // A tree whose files are not what they were has a mark beside it, by its digest. Marks are in memory too, so that it costs nothing to ask at
 // each start of a process.
 
-// Damaged returns the trees that are marked as damaged, with the first file of each that was found to be.
+// Damaged returns the trees that are marked as damaged, each with the first file that was found damaged.
 func (s *Store) Damaged() map[Tree]core.DamagedFile {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -31,7 +31,8 @@ func (s *Store) isDamaged(tree Tree) bool {
 	return damaged
 }
 
-// Mark says that a tree is damaged: it is not used until the same files are committed again, or are found to be whole.
+// Mark marks a tree as damaged. Nobody uses it until the same files are committed again, or are found to be
+// whole.
 func (s *Store) Mark(tree Tree, file core.DamagedFile) error {
 	data, err := json.Marshal(file)
 	if err != nil {

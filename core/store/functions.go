@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
+	"github.com/pipsqueak-faas/pipsqueak/core/routes"
 )
 
 // load reads all functions. A file that is not a function is moved aside, so that the worker starts and nothing is lost.
@@ -44,6 +46,10 @@ func (s *Store) load() (warnings []error, err error) {
 			}
 			continue
 		}
+		if name, ok := strings.CutSuffix(entry.Name(), signedSuffix); ok {
+			warnings = append(warnings, s.loadSigned(name)...)
+			continue
+		}
 		if base, ok := strings.CutSuffix(entry.Name(), ".json"); ok {
 			name, number, versioned := strings.Cut(base, "@")
 			warnings = append(warnings, s.loadFunction(path, name, number)...)
@@ -57,7 +63,8 @@ func (s *Store) load() (warnings []error, err error) {
 		}
 		warnings = append(warnings, s.check(f)...)
 	}
-	return slices.DeleteFunc(warnings, func(err error) bool { return err == nil }), nil
+	s.routes, err = routes.New(s.List())
+	return slices.DeleteFunc(append(warnings, err), func(err error) bool { return err == nil }), nil
 }
 
 // loadFunction reads one version of a function from its file, whose name has the version or, of an earlier Pipsqueak, none. The newest
@@ -76,7 +83,7 @@ func (s *Store) loadFunction(path, name, number string) []error {
 	return nil
 }
 
-// check returns what is wrong with the code and the packages of a function, and marks packages that are gone.
+// check returns the faults of the code and the packages of a function, and marks packages that are gone.
 func (s *Store) check(f core.Function) (warnings []error) {
 	if err := s.complete(f); err != nil {
 		warnings = append(warnings, core.Errorf(core.KindNotFound, core.FaultWorker,
@@ -87,7 +94,7 @@ func (s *Store) check(f core.Function) (warnings []error) {
 		if _, err := s.path(tree); err == nil || s.isDamaged(tree) {
 			continue
 		}
-		warnings = append(warnings, s.Mark(tree, core.DamagedFile{Reason: "is gone with all its files"})) // so that the worker installs it anew
+		warnings = append(warnings, s.Mark(tree, core.DamagedFile{Reason: "is gone with all its files"})) // so that the worker installs it again
 	}
 	return warnings
 }
@@ -134,7 +141,7 @@ func readFunction(path, name string) (core.Function, error) {
 	return f, core.ValidName(name)
 }
 
-// complete tells whether everything that a function consists of is in the store.
+// complete reports whether everything that a function consists of is in the store.
 func (s *Store) complete(f core.Function) error {
 	if _, err := s.CodePath(f.Code); err != nil {
 		return err
@@ -155,13 +162,13 @@ func (s *Store) Get(name string) (core.Function, bool) {
 	return f, ok
 }
 
-// Deployed tells whether that version of a function is the one that is deployed.
+// Deployed reports whether that version of a function is the deployed one.
 func (s *Store) Deployed(name string, version int) bool {
 	f, ok := s.Get(name)
 	return ok && f.Version == version
 }
 
-// Removed returns the last version of the functions of that name that were removed, 0 when none was.
+// Removed returns the last version of the removed functions of that name, 0 when none was removed.
 func (s *Store) Removed(name string) int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -172,12 +179,18 @@ func (s *Store) Removed(name string) int {
 func (s *Store) List() []core.Function {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	all := make([]core.Function, 0, len(s.functions))
-	for _, f := range s.functions {
-		all = append(all, f)
-	}
-	slices.SortFunc(all, func(a, b core.Function) int { return strings.Compare(a.Name, b.Name) })
-	return all
+	return sorted(s.functions)
+}
+
+func sorted(functions map[string]core.Function) []core.Function {
+	return slices.SortedFunc(maps.Values(functions), func(a, b core.Function) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// Routes returns the routes of all functions.
+func (s *Store) Routes() *routes.Table {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.routes
 }
 
 // removedSuffix is of the file that has the last version of a function that was removed or cannot be read, so that no other has the same name and version.

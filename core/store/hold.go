@@ -35,7 +35,7 @@ func (h *Hold) KeepCode(digest string) bool {
 	return true
 }
 
-// Release gives everything free. It may be called more than once.
+// Release ends the hold on everything. It may be called more than once.
 func (h *Hold) Release() {
 	h.store.writes.Lock()
 	defer h.store.writes.Unlock()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // installed returns all packages without the times of their use, of which a file keeps another than memory by microseconds.
@@ -60,28 +61,28 @@ func TestIndexInMemory(t *testing.T) {
 	} {
 		t.Run(step.name, func(t *testing.T) {
 			before := installed(t, s)
-			must(t, step.do())
+			coretest.Must(t, step.do())
 			kept := installed(t, s)
 			if reflect.DeepEqual(kept, before) {
 				t.Errorf("nothing has changed: %+v", kept)
 			}
-			must(t, s.Close())
+			coretest.Must(t, s.Close())
 			again, _, err := Open(s.dir)
-			must(t, err)
+			coretest.Must(t, err)
 			if read := installed(t, again); !reflect.DeepEqual(kept, read) {
 				t.Errorf("in memory\n%+v\nread again\n%+v", kept, read)
 			}
 			s = again
 		})
 	}
-	must(t, s.Close())
+	coretest.Must(t, s.Close())
 }
 
 // TestIndexIsReadOnce takes the files of the index away: what is asked of packages needs none of them.
 func TestIndexIsReadOnce(t *testing.T) {
 	s := openTest(t)
 	p := install(t, s, "p", "1", 0)
-	must(t, os.RemoveAll(filepath.Join(s.dir, "index", "fake1")))
+	coretest.Must(t, os.RemoveAll(filepath.Join(s.dir, "index", "fake1")))
 	if _, ok := s.Lookup("fake1", p.Locked); !ok {
 		t.Error("Lookup reads the index")
 	}

@@ -14,7 +14,7 @@ import (
 // Hundreds of megabytes of packages take the disk longer than to fetch them, and they can be fetched again. So a deploy does not wait until they are on
 // the disk: it puts their entries of the index there, in a file of the journal, before anything gets its name in the store. The
 // file is removed when the kernel has written everything. One that is found by Open is from a worker that was killed, or from before
-// a power cut: then the packages are verified, and what is not whole is damaged, and mended as ever.
+// a power cut: then the packages are verified, and what is not whole is damaged, and repaired as ever.
 
 // page is a file of the journal.
 type page struct {
@@ -79,7 +79,7 @@ func (s *Store) readJournal() (warnings []error) {
 				}
 				if damaged != nil {
 					warnings = append(warnings, core.Errorf(core.KindUnavailable, core.FaultWorker,
-						"the package %s was not yet on the disk when the machine stopped (%s): the worker tries to install it anew", entry, damaged))
+						"the package %s was not yet on the disk when the machine stopped (%s): the worker tries to install it again", entry, damaged))
 				}
 			}
 		}
@@ -90,7 +90,7 @@ func (s *Store) readJournal() (warnings []error) {
 	return warnings
 }
 
-// recover writes the entry of a package anew when a power cut has taken it, and returns what is damaged of the package, if anything is.
+// recover writes the entry of a package again when a power cut has taken it, and returns what is damaged of the package, if anything is.
 func (s *Store) recover(entry core.Installed) (*core.DamagedFile, error) {
 	tree := Tree{Packages, entry.Digest}
 	if !exists(s.treePath(tree)) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // TestJournal opens a store with a page of the journal, after a power cut or a kill, that has taken one thing or another.
@@ -33,21 +34,21 @@ func TestJournal(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := openTest(t)
 			p, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, files))
-			must(t, err)
+			coretest.Must(t, err)
 			index, err := s.indexPath("fake1", p.Locked, "")
-			must(t, err)
-			must(t, s.Close())
+			coretest.Must(t, err)
+			coretest.Must(t, s.Close())
 			pages, err := os.ReadDir(s.dir + "/journal")
-			if must(t, err); len(pages) > 0 {
+			if coretest.Must(t, err); len(pages) > 0 {
 				t.Errorf("a store that was closed has %v in its journal", pages)
 			}
 			data, err := json.Marshal(page{test.boot, []core.Installed{p}})
-			must(t, err)
-			must(t, os.WriteFile(s.dir+"/journal/x.json", data, 0o600))
-			must(t, os.WriteFile(s.dir+"/journal/torn.json", data[:len(data)/2], 0o600))
-			must(t, test.take(s.treePath(Tree{Packages, p.Digest}), index))
+			coretest.Must(t, err)
+			coretest.Must(t, os.WriteFile(s.dir+"/journal/x.json", data, 0o600))
+			coretest.Must(t, os.WriteFile(s.dir+"/journal/torn.json", data[:len(data)/2], 0o600))
+			coretest.Must(t, test.take(s.treePath(Tree{Packages, p.Digest}), index))
 			s, warnings, err := Open(s.dir)
-			must(t, err)
+			coretest.Must(t, err)
 			defer s.Close()
 			if (len(warnings) > 0) != test.damaged {
 				t.Errorf("warned of %v", warnings)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
@@ -16,7 +17,7 @@ func TestLocks(t *testing.T) {
 		t.Errorf("nobody remembered %+v", got)
 	}
 	want := core.Lock{Runtime: "r1", Inputs: inputs, Packages: []core.Locked{{Name: "p", Version: "1", Archives: []string{"sha256:1"}}}, Files: map[string]string{"own.lock": "text"}}
-	must(t, s.RememberLock(want))
+	coretest.Must(t, s.RememberLock(want))
 	if got := s.RememberedLock(inputs); !reflect.DeepEqual(*got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}

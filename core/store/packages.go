@@ -23,9 +23,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// Lookup returns the package that was installed from one of the archives of a lock. Not ok means that it has to be installed: an
-// index entry whose files are damaged or gone counts as none; so does what code of the package has made, for a
-// lock that allows none.
+// Lookup returns the package that was installed from one of the archives of a lock. It returns false when the
+// package has to be installed. Index entries whose files are damaged or gone do not count, and neither do
+// files that a package's own code has made, if the lock allows no such code.
 func (s *Store) Lookup(runtime core.RuntimeID, wanted core.Locked) (core.Installed, bool) {
 	found, _, ok := s.lookup(runtime, wanted)
 	return found, ok
@@ -52,8 +52,8 @@ func (s *Store) lookup(runtime core.RuntimeID, wanted core.Locked) (found core.I
 	return core.Installed{}, "", false
 }
 
-// Take looks up the packages of a lock, and holds those that there are. Missing are those that have to be installed. A package
-// that somebody has quarantined is refused.
+// Take looks up the packages of a lock, and holds those that the store has. It returns the others as missing:
+// they have to be installed. It refuses a package in quarantine.
 func (s *Store) Take(runtime core.RuntimeID, wanted []core.Locked, hold *Hold) (have []core.Package, missing []core.Locked, err error) {
 	s.writes.Lock()
 	defer s.writes.Unlock()
@@ -106,8 +106,8 @@ func (s *Store) writeIndex(path string, entry core.Installed) error {
 	return nil
 }
 
-// Find returns what is known of a package of a function. Not ok means that its index entry is gone or damaged. Slices and pointers are
-// shared and must not be changed.
+// Find returns the index entry of a package of a function. It returns false when the entry is gone or
+// damaged. Slices and pointers are shared and must not be changed.
 func (s *Store) Find(runtime core.RuntimeID, pkg core.Package) (core.Installed, bool) {
 	found, ok := s.find(runtime, pkg)
 	if ok {
@@ -154,11 +154,13 @@ type Staged struct {
 	Dir     string
 }
 
-// CommitPackages moves packages for a runtime to the store, holds them, and returns them with their digests. They survive a power cut soon after; one
-// that comes before leaves them damaged.
-// One that has been committed before from the same archive stays and is returned, so that everybody who asks for a version shares
-// one. For the directories, the trees in them and what happens to them, see CommitCode; a tree that is refused is a KindInstall error
-// of the caller's, who chose the package. An archive that is none of the lock's is the driver's KindInstall error.
+// CommitPackages moves packages of a runtime to the store, holds them, and returns them with their digests.
+// They survive a power cut soon afterwards; an earlier one leaves them damaged.
+//
+// A package that was committed before from the same archive stays and is returned, so that all functions
+// share one. The directories, and the trees in them, are treated as in CommitCode. A tree that is refused is
+// a KindInstall error of the caller's, who chose the package. An archive that the lock does not have is a
+// KindInstall error of the driver's.
 func (s *Store) CommitPackages(runtime core.RuntimeID, staged []Staged, hold *Hold) ([]core.Installed, error) {
 	defer func() {
 		for _, p := range staged {
@@ -222,7 +224,7 @@ func (s *Store) draftPackage(runtime core.RuntimeID, p Staged, desk string, numb
 	if d.path, err = s.indexPath(runtime, p.Locked, p.Receipt.Archive); err != nil {
 		return d, err
 	}
-	list, err := s.seal(p.Dir)
+	list, err := s.seal(p.Dir, files.Any)
 	if e := core.AsError(err); e != nil && e.Fault == core.FaultCaller {
 		return d, core.Errorf(core.KindInstall, core.FaultCaller, "the package %s cannot be used: %w", p.Locked, err)
 	}

@@ -7,7 +7,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// SetProbes keeps what is known of the imports of packages, with the packages. Those that the store has not (any more) are left out.
+// SetProbes keeps the results of probes with their packages. Packages that the store does not have (any more)
+// are left out.
 func (s *Store) SetProbes(runtime core.RuntimeID, probes map[core.Package]core.Probe) error {
 	desk, err := s.Stage()
 	if err != nil {
@@ -25,8 +26,9 @@ func (s *Store) SetProbes(runtime core.RuntimeID, probes map[core.Package]core.P
 	})
 }
 
-// Amend changes what is known of the imports of a version of a function, and returns the function as it is then. The change gets a copy whose
-// maps and slices are shared and must not be changed. KindConflict when that version is not the deployed one any more.
+// Amend changes the imports that are known of a version of a function, and returns the changed function.
+// change gets a copy whose maps and slices are shared and must not be changed. The error is KindConflict when
+// that version is not the deployed one any more.
 func (s *Store) Amend(name string, version int, change func(*core.Function)) (core.Function, error) {
 	s.writes.Lock()
 	defer s.writes.Unlock()

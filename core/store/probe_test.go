@@ -9,25 +9,26 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 func TestSetProbes(t *testing.T) {
 	data := t.TempDir()
 	s, _, err := Open(data)
-	must(t, err)
+	coretest.Must(t, err)
 	var all []core.Installed
 	for _, archive := range []string{"sha256:aa", "sha256:bb"} {
 		dir := stage(t, s, map[string]string{"a.x": archive})
 		p, err := s.CommitPackage("lang1", core.Locked{Name: "@a/b", Version: "1-2", Archives: []string{archive}}, core.Receipt{Archive: archive}, dir)
-		must(t, err)
+		coretest.Must(t, err)
 		all = append(all, p)
 	}
 	want := core.Probe{Own: time.Second, Threads: 2, Errors: map[string]string{"m": "no"}, Unforkable: "starts 2 threads at import"}
-	must(t, s.SetProbes("lang1", map[core.Package]core.Probe{all[1].Package: want, {Name: "nobody", Version: "1"}: {}, {Name: "@a/b", Version: "1-2", Digest: "sha256:00"}: {}}))
-	must(t, s.SetProbes("lang2", map[core.Package]core.Probe{all[0].Package: want}))
-	must(t, s.Close())
+	coretest.Must(t, s.SetProbes("lang1", map[core.Package]core.Probe{all[1].Package: want, {Name: "nobody", Version: "1"}: {}, {Name: "@a/b", Version: "1-2", Digest: "sha256:00"}: {}}))
+	coretest.Must(t, s.SetProbes("lang2", map[core.Package]core.Probe{all[0].Package: want}))
+	coretest.Must(t, s.Close())
 	s, _, err = Open(data)
-	must(t, err)
+	coretest.Must(t, err)
 	defer s.Close()
 	first, ok := s.Find("lang1", all[0].Package)
 	if !ok || first.Probe != nil {
@@ -44,12 +45,12 @@ func TestSetProbes(t *testing.T) {
 
 func TestAmend(t *testing.T) {
 	s, _, err := Open(t.TempDir())
-	must(t, err)
+	coretest.Must(t, err)
 	defer s.Close()
 	digest, release, err := s.CommitCode(stage(t, s, map[string]string{"f.x": "1"}))
-	must(t, err)
+	coretest.Must(t, err)
 	defer release()
-	must(t, s.Put(core.Function{Name: "f", Version: 3, Code: digest, Imports: []string{"a"}}))
+	coretest.Must(t, s.Put(core.Function{Name: "f", Version: 3, Code: digest, Imports: []string{"a"}}))
 	var group sync.WaitGroup
 	for _, m := range []string{"b", "c"} {
 		group.Go(func() {
@@ -73,18 +74,18 @@ func TestAmend(t *testing.T) {
 // TestInstalledOf looks up packages among others whose entries nobody may read: who does waits for ever.
 func TestInstalledOf(t *testing.T) {
 	s, _, err := Open(t.TempDir())
-	must(t, err)
+	coretest.Must(t, err)
 	defer s.Close()
 	var want core.Set
 	for _, archive := range []string{"sha256:aa", "sha256:bb"} {
 		p, err := s.CommitPackage("lang1", core.Locked{Name: "@a/b", Version: "1-2", Archives: []string{archive}}, core.Receipt{Archive: archive}, stage(t, s, map[string]string{"a.x": archive}))
-		must(t, err)
+		coretest.Must(t, err)
 		want = append(want, p.Package)
 	}
 	want = core.NewSet(want...)
 	path, err := s.indexPath("lang1", core.Locked{Name: "other", Version: "1"}, "")
-	must(t, err)
-	must(t, syscall.Mkfifo(path, 0o600))
+	coretest.Must(t, err)
+	coretest.Must(t, syscall.Mkfifo(path, 0o600))
 	for _, set := range []core.Set{want, want[:1], nil} {
 		var got core.Set
 		for _, p := range s.InstalledOf("lang1", append(slices.Clone(set), core.Package{Name: "nobody", Version: "1"})) {
@@ -94,9 +95,9 @@ func TestInstalledOf(t *testing.T) {
 			t.Errorf("%v, want %v", got, set)
 		}
 	}
-	must(t, s.SetProbes("lang1", map[core.Package]core.Probe{want[0]: {Own: time.Second}}))
+	coretest.Must(t, s.SetProbes("lang1", map[core.Package]core.Probe{want[0]: {Own: time.Second}}))
 	if p, ok := s.Find("lang1", want[0]); !ok || p.Probe == nil || len(s.InstalledOf("lang2", want)) > 0 {
 		t.Errorf("%+v", p)
 	}
-	must(t, os.Remove(path))
+	coretest.Must(t, os.Remove(path))
 }

@@ -41,7 +41,8 @@ func literally(name, versions string) (func(core.Locked) bool, error) {
 // exact is a version without "==".
 func exact(versions string) string { return strings.TrimSpace(strings.TrimPrefix(versions, "==")) }
 
-// Understand has the rules read by read from now on. One that it does not understand is taken literally, and is among the errors.
+// Understand sets the function that reads the rules of the quarantine. A rule that read does not understand
+// is taken literally, and is among the errors.
 func (s *Store) Understand(read core.PackageRule) (warnings []error) {
 	s.writes.Lock()
 	defer s.writes.Unlock()
@@ -60,14 +61,15 @@ func (s *Store) Understand(read core.PackageRule) (warnings []error) {
 	return warnings
 }
 
-// setRules exchanges the rules. What was remembered of the others is forgotten.
+// setRules replaces the rules, and forgets the verdicts of the earlier ones.
 func (s *Store) setRules(all []rule) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rules, s.verdicts = all, map[forbiddenKey]*core.Forbidden{}
 }
 
-// Forbidden returns the rules of the quarantine, in the order in which they were made. They are the caller's.
+// Forbidden returns the rules of the quarantine, in the order in which they were made. The slice is the
+// caller's.
 func (s *Store) Forbidden() []core.Forbidden {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -91,7 +93,7 @@ func (s *Store) forbids(p core.Locked) *core.Forbidden {
 	return nil
 }
 
-// verdict is forbids of a package that is in the store. What its entry of the index says of it is read once.
+// verdict is forbids for a package in the store. Its entry of the index is read once.
 func (s *Store) verdict(runtime core.RuntimeID, p core.Package) *core.Forbidden {
 	key := forbiddenKey{runtime, p.Name, p.Version}
 	s.mu.RLock()
@@ -128,7 +130,8 @@ func (s *Store) quarantine(p core.Installed) string {
 	return ""
 }
 
-// Refused returns why no process may be started with this code and these packages, nil when one may.
+// Refused returns an error when no process may be started with this code and these packages, and nil when one
+// may.
 func (s *Store) Refused(runtime core.RuntimeID, code string, packages core.Set) error {
 	s.mu.RLock()
 	free := len(s.damaged) == 0 && len(s.rules) == 0
@@ -156,8 +159,8 @@ func (s *Store) Refused(runtime core.RuntimeID, code string, packages core.Set) 
 	return nil
 }
 
-// Forbid makes a rule, or exchanges the one of the same name and versions, or removes it when there is no reason. It returns the installed packages
-// that the rule covers. KindNotFound when there is none to be removed.
+// Forbid makes a rule, or replaces the one of the same name and versions. Without a reason it removes that
+// rule; the error is KindNotFound when there is none. It returns the installed packages that the rule covers.
 func (s *Store) Forbid(f core.Forbidden) ([]core.Installed, error) {
 	f.Name, f.Versions = strings.TrimSpace(f.Name), strings.TrimSpace(f.Versions)
 	s.writes.Lock()

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // TestForbid has a rule for what is in the store in two runtimes, over a restart and after it was collected.
@@ -18,29 +19,29 @@ func TestForbid(t *testing.T) {
 	var set core.Set
 	for _, runtime := range []core.RuntimeID{"fake1", "fake2"} {
 		p, err := s.CommitPackage(runtime, locked, core.Receipt{Archive: "sha256:1"}, stage(t, s, map[string]string{"a": string(runtime)}))
-		must(t, err)
+		coretest.Must(t, err)
 		if runtime == "fake1" {
 			set = core.NewSet(p.Package)
 		}
 	}
-	must(t, s.Refused("fake1", "", set))
+	coretest.Must(t, s.Refused("fake1", "", set))
 	all, err := s.Forbid(core.Forbidden{Name: "@scope/p", Versions: "1", Reason: "CVE-1"})
 	if err != nil || len(all) != 2 || all[0].Quarantine != "CVE-1" {
 		t.Errorf("%+v, %v", all, err)
 	}
 	_, err = s.Forbid(core.Forbidden{Name: "@scope/p", Versions: "2"})
-	wantError(t, err, core.KindNotFound, core.FaultCaller, "@scope/p@2")
-	must(t, s.Close())
+	coretest.WantError(t, err, core.KindNotFound, core.FaultCaller, "@scope/p@2")
+	coretest.Must(t, s.Close())
 	s, _, err = Open(s.dir)
-	must(t, err)
+	coretest.Must(t, err)
 	defer s.Close()
 	hold := s.Hold()
 	defer hold.Release()
 	refused := func() {
 		t.Helper() // from the other archive too
 		_, _, err := s.Take("fake1", []core.Locked{{Name: "@scope/p", Version: "1", Archives: []string{"sha256:2"}}}, hold)
-		wantError(t, err, core.KindInstall, core.FaultCaller, "@scope/p==1", "CVE-1", "store release '@scope/p@1'")
-		wantError(t, s.Refused("fake1", "", set), core.KindUnavailable, core.FaultWorker, "CVE-1")
+		coretest.WantError(t, err, core.KindInstall, core.FaultCaller, "@scope/p==1", "CVE-1", "store release '@scope/p@1'")
+		coretest.WantError(t, s.Refused("fake1", "", set), core.KindUnavailable, core.FaultWorker, "CVE-1")
 	}
 	refused()
 	if removed, err := s.CollectPackages(Keep{}, never); err != nil || len(removed) != 2 {
@@ -48,11 +49,11 @@ func TestForbid(t *testing.T) {
 	}
 	refused()
 	p, err := s.CommitPackage("fake2", locked, core.Receipt{Archive: "sha256:1"}, stage(t, s, map[string]string{"a": "fake2"}))
-	must(t, err)
+	coretest.Must(t, err)
 	if all, err := s.Forbid(core.Forbidden{Name: "@scope/p", Versions: "==1"}); err != nil || len(all) != 1 || all[0].Package != p.Package || all[0].Quarantine != "" {
 		t.Errorf("%+v, %v", all, err)
 	}
-	must(t, s.Refused("fake1", "", set))
+	coretest.Must(t, s.Refused("fake1", "", set))
 	if have, missing, err := s.Take("fake1", []core.Locked{locked}, hold); err != nil || len(have) != 0 || len(missing) != 1 || len(s.Forbidden()) != 0 {
 		t.Errorf("allowed again: %v %v %v", have, missing, err)
 	}
@@ -73,7 +74,7 @@ func TestForbidByURL(t *testing.T) {
 		t.Error(warnings)
 	}
 	_, err := s.Forbid(core.Forbidden{Reason: "CVE-1"})
-	wantError(t, err, core.KindInvalid, core.FaultCaller, "no name")
+	coretest.WantError(t, err, core.KindInvalid, core.FaultCaller, "no name")
 	if all, err := s.Forbid(core.Forbidden{Name: "P", Versions: "1", Reason: "CVE-1"}); err != nil || len(all) > 0 {
 		t.Errorf("%v, %v", all, err)
 	}
@@ -81,17 +82,17 @@ func TestForbidByURL(t *testing.T) {
 	defer hold.Release()
 	one := core.Locked{Name: "p", Version: "1+abc", URL: "pkg:fake/P@1"}
 	_, _, err = s.Take("fake1", []core.Locked{one}, hold)
-	wantError(t, err, core.KindInstall, core.FaultCaller, "p==1+abc", "CVE-1")
+	coretest.WantError(t, err, core.KindInstall, core.FaultCaller, "p==1+abc", "CVE-1")
 	_, err = s.Forbid(core.Forbidden{Name: "P", Versions: "1"})
-	must(t, err)
+	coretest.Must(t, err)
 	p, err := s.CommitPackage("fake1", one, core.Receipt{}, stage(t, s, map[string]string{"a": "1"}))
-	must(t, err)
+	coretest.Must(t, err)
 	set := core.NewSet(p.Package)
-	must(t, s.Refused("fake1", "", set))
+	coretest.Must(t, s.Refused("fake1", "", set))
 	if all, err := s.Forbid(core.Forbidden{Name: "P", Versions: "==1", Reason: "CVE-2"}); err != nil || len(all) != 1 || all[0].Quarantine != "CVE-2" {
 		t.Errorf("%v, %v", all, err)
 	}
-	wantError(t, s.Refused("fake1", "", set), core.KindUnavailable, core.FaultWorker, "CVE-2")
+	coretest.WantError(t, s.Refused("fake1", "", set), core.KindUnavailable, core.FaultWorker, "CVE-2")
 	if found, ok := s.Find("fake1", p.Package); !ok || found.Quarantine != "CVE-2" {
 		t.Errorf("found %+v", found)
 	}
@@ -99,7 +100,7 @@ func TestForbidByURL(t *testing.T) {
 	other := one
 	other.URL = "pkg:fake/Q@1"
 	_, _, err = s.Take("fake1", []core.Locked{other}, hold)
-	wantError(t, err, core.KindInstall, core.FaultCaller, "CVE-2")
+	coretest.WantError(t, err, core.KindInstall, core.FaultCaller, "CVE-2")
 }
 
 // TestForbidOne makes, exchanges and removes the rule of one of three packages, beside another rule: the others stay as they are.
@@ -108,14 +109,14 @@ func TestForbidOne(t *testing.T) {
 	sets := map[string]core.Set{}
 	for _, name := range []string{"p", "q", "r"} {
 		p, err := s.CommitPackage("fake1", core.Locked{Name: name, Version: "1"}, core.Receipt{}, stage(t, s, map[string]string{"a": name}))
-		must(t, err)
+		coretest.Must(t, err)
 		sets[name] = core.NewSet(p.Package)
 	}
 	forbid := func(f core.Forbidden, want string) {
 		t.Helper()
 		var names []string
 		all, err := s.Forbid(f)
-		must(t, err)
+		coretest.Must(t, err)
 		for _, p := range all {
 			names = append(names, p.Name)
 		}
@@ -127,9 +128,9 @@ func TestForbidOne(t *testing.T) {
 		t.Helper()
 		for name, set := range sets {
 			if reason := reasons[name]; reason != "" {
-				wantError(t, s.Refused("fake1", "", set), core.KindUnavailable, core.FaultWorker, reason)
+				coretest.WantError(t, s.Refused("fake1", "", set), core.KindUnavailable, core.FaultWorker, reason)
 			} else {
-				must(t, s.Refused("fake1", "", set))
+				coretest.Must(t, s.Refused("fake1", "", set))
 			}
 		}
 	}
@@ -151,7 +152,7 @@ func TestUnderstand(t *testing.T) {
 	s := openTest(t)
 	for _, f := range []core.Forbidden{{Name: "P", Versions: "1", Reason: "CVE-1"}, {Name: "odd", Versions: "1", Reason: "CVE-2"}} {
 		_, err := s.Forbid(f)
-		must(t, err)
+		coretest.Must(t, err)
 	}
 	warnings := s.Understand(func(name, versions string) (func(core.Locked) bool, error) {
 		if name == "odd" {
@@ -162,7 +163,7 @@ func TestUnderstand(t *testing.T) {
 	if len(warnings) != 1 {
 		t.Errorf("warnings %v", warnings)
 	} else {
-		wantError(t, warnings[0], core.KindInvalid, core.FaultWorker, "odd@1", "literally")
+		coretest.WantError(t, warnings[0], core.KindInvalid, core.FaultWorker, "odd@1", "literally")
 	}
 	for locked, reason := range map[*core.Locked]string{{Name: "p", Version: "1+abc", URL: "pkg:fake/P@1"}: "CVE-1", {Name: "odd", Version: "1"}: "CVE-2", {Name: "P", Version: "1"}: ""} {
 		if f := s.forbids(*locked); reason == "" && f != nil || reason != "" && (f == nil || f.Reason != reason) {
@@ -178,36 +179,36 @@ func TestQuarantineOfEarlierVersions(t *testing.T) {
 	for _, runtime := range []core.RuntimeID{"fake1", "fake2"} {
 		var err error
 		p, err = s.CommitPackage(runtime, core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, map[string]string{"a": "1"}))
-		must(t, err)
+		coretest.Must(t, err)
 		path, err := s.indexPath(runtime, core.Locked{Name: "p", Version: "1"}, "")
-		must(t, err)
+		coretest.Must(t, err)
 		p.Quarantine = "CVE-1"
 		text, err := json.Marshal(p)
-		must(t, err)
-		must(t, os.WriteFile(path, text, 0o644))
+		coretest.Must(t, err)
+		coretest.Must(t, os.WriteFile(path, text, 0o644))
 	}
-	must(t, s.Close())
+	coretest.Must(t, s.Close())
 	for range 2 {
 		var err error
 		s, _, err = Open(s.dir)
-		must(t, err)
+		coretest.Must(t, err)
 		if rules := s.Forbidden(); len(rules) != 1 || rules[0].String() != "p==1" || rules[0].Reason != "CVE-1" {
 			t.Errorf("rules %+v", rules)
 		}
-		wantError(t, s.Refused("fake1", "", core.NewSet(p.Package)), core.KindUnavailable, core.FaultWorker, "CVE-1")
-		must(t, s.Close())
+		coretest.WantError(t, s.Refused("fake1", "", core.NewSet(p.Package)), core.KindUnavailable, core.FaultWorker, "CVE-1")
+		coretest.Must(t, s.Close())
 	}
 	// Allowed again, it stays so.
 	s, _, err := Open(s.dir)
-	must(t, err)
+	coretest.Must(t, err)
 	_, err = s.Forbid(core.Forbidden{Name: "p", Versions: "1"})
-	must(t, err)
-	must(t, s.Close())
+	coretest.Must(t, err)
+	coretest.Must(t, s.Close())
 	s, _, err = Open(s.dir)
-	must(t, err)
-	must(t, s.Refused("fake1", "", core.NewSet(p.Package)))
-	must(t, s.Close())
-	must(t, os.WriteFile(filepath.Join(s.dir, rulesFile), []byte("["), 0o644))
+	coretest.Must(t, err)
+	coretest.Must(t, s.Refused("fake1", "", core.NewSet(p.Package)))
+	coretest.Must(t, s.Close())
+	coretest.Must(t, os.WriteFile(filepath.Join(s.dir, rulesFile), []byte("["), 0o644))
 	_, _, err = Open(s.dir)
-	wantError(t, err, core.KindInvalid, core.FaultWorker, rulesFile)
+	coretest.WantError(t, err, core.KindInvalid, core.FaultWorker, rulesFile)
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // TestRequireMore has locks of two functions that ask for other extras of one package.
@@ -12,7 +13,7 @@ func TestRequireMore(t *testing.T) {
 	s := openTest(t)
 	locked := core.Locked{Name: "p", Version: "1", Requires: []string{"a==1"}}
 	p, err := s.CommitPackage("fake1", locked, core.Receipt{}, stage(t, s, map[string]string{"a": "1"}))
-	must(t, err)
+	coretest.Must(t, err)
 	hold := s.Hold()
 	defer hold.Release()
 	for _, requires := range [][]string{{"b==1", "a==1"}, nil, {"c==1"}, {"b==1"}} {

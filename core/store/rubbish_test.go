@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
 
@@ -19,7 +20,7 @@ func writer(t *testing.T, s *Store) *exec.Cmd {
 	dir := filepath.Join(s.dir, "staging", "left")
 	cmd := exec.Command("sh", "-c", `i=0; while :; do mkdir -p "$0/$i"; echo x > "$0/$i/f"; echo x > "$0/$((i+1))"; i=$(((i+2)%64)); done`, dir)
 	cmd.Stdout = io.Discard // a pipe, which its mkdir has as well: Wait waits for both
-	must(t, cmd.Start())
+	coretest.Must(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	for !exists(filepath.Join(dir, "10")) {
 		time.Sleep(time.Millisecond)
@@ -30,31 +31,31 @@ func writer(t *testing.T, s *Store) *exec.Cmd {
 // The processes of an earlier worker end before what they write is removed.
 func TestOpenEndsWritersFirst(t *testing.T) {
 	s := openTest(t)
-	must(t, s.Close())
+	coretest.Must(t, s.Close())
 	for range 20 {
 		left := writer(t, s)
 		next, warnings, err := OpenAfter(s.dir, func() error {
-			must(t, left.Process.Kill())
+			coretest.Must(t, left.Process.Kill())
 			_ = left.Wait()
 			return nil
 		})
-		must(t, err)
+		coretest.Must(t, err)
 		if rest, _ := os.ReadDir(filepath.Join(s.dir, "staging")); len(rest) > 0 || len(warnings) > 0 {
 			t.Fatalf("left: %v, warnings %v", rest, warnings)
 		}
-		must(t, next.Close())
+		coretest.Must(t, next.Close())
 	}
 }
 
 // One that cannot be ended is in nobody's way.
 func TestOpenBesideWriter(t *testing.T) {
 	s := openTest(t)
-	must(t, s.Close())
+	coretest.Must(t, s.Close())
 	writer(t, s)
 	for range 20 {
 		next, _, err := Open(s.dir)
-		must(t, err)
-		must(t, next.Close())
+		coretest.Must(t, err)
+		coretest.Must(t, next.Close())
 	}
 }
 
@@ -76,24 +77,24 @@ func TestRubbish(t *testing.T) {
 		},
 		"files for directories": func(dir string) error {
 			for _, name := range []string{"staging", "journal", "scans", "locks", "index"} {
-				must(t, os.RemoveAll(filepath.Join(dir, name)))
+				coretest.Must(t, os.RemoveAll(filepath.Join(dir, name)))
 				filestest.Write(t, dir, map[string]string{name: "x"})
 			}
 			return nil
 		},
 		"a link for a directory": func(dir string) error {
-			must(t, os.RemoveAll(filepath.Join(dir, "journal")))
+			coretest.Must(t, os.RemoveAll(filepath.Join(dir, "journal")))
 			return os.Symlink("nowhere", filepath.Join(dir, "journal"))
 		},
 		"nothing but functions": func(dir string) error {
 			for _, name := range []string{"staging", "journal", "scans", "locks", "index"} {
-				must(t, os.RemoveAll(filepath.Join(dir, name)))
+				coretest.Must(t, os.RemoveAll(filepath.Join(dir, name)))
 			}
 			return nil
 		},
 		"modes": func(dir string) error {
 			for _, name := range []string{"staging", "journal", "functions", "code"} {
-				must(t, os.Chmod(filepath.Join(dir, name), 0))
+				coretest.Must(t, os.Chmod(filepath.Join(dir, name), 0))
 			}
 			return nil
 		},
@@ -105,8 +106,8 @@ func TestRubbish(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := openTest(t)
 			deploy(t, s, "good", "1")
-			must(t, s.Close())
-			must(t, spoil(s.dir))
+			coretest.Must(t, s.Close())
+			coretest.Must(t, spoil(s.dir))
 			for range 2 { // what was moved aside is no trouble either
 				next, warnings, err := Open(s.dir)
 				if err != nil {
@@ -119,7 +120,7 @@ func TestRubbish(t *testing.T) {
 				if _, err := next.Stage(); err != nil {
 					t.Error(err)
 				}
-				must(t, next.Close())
+				coretest.Must(t, next.Close())
 			}
 		})
 	}
@@ -128,6 +129,6 @@ func TestRubbish(t *testing.T) {
 // must2 does something with a path and returns it.
 func must2(t *testing.T, path string, do func(string) error) string {
 	t.Helper()
-	must(t, do(path))
+	coretest.Must(t, do(path))
 	return path
 }

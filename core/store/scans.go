@@ -16,7 +16,8 @@ type scanned struct {
 	Suspicions []core.Suspicion `json:"suspicions"`
 }
 
-// RememberScan keeps what a scanner found in a package, by the package's digest. A later one takes its place.
+// RememberScan keeps the findings of a scanner in a package, by the package's digest. They replace earlier
+// ones.
 func (s *Store) RememberScan(digest, scanner string, suspicions []core.Suspicion) error {
 	path, err := s.scanPath(digest)
 	if err != nil {
@@ -29,7 +30,8 @@ func (s *Store) RememberScan(digest, scanner string, suspicions []core.Suspicion
 	return s.writeFile(path, data)
 }
 
-// RememberedScan returns what the scanner found in a package. Not ok means that it has to be scanned: by this scanner it never was.
+// RememberedScan returns the findings of that scanner in a package. It returns false when that scanner has
+// not scanned the package.
 func (s *Store) RememberedScan(digest, scanner string) (suspicions []core.Suspicion, ok bool) {
 	path, err := s.scanPath(digest)
 	if err != nil {

@@ -13,14 +13,22 @@
 //	scans/<hex>.json                       what was found in a package, by its digest
 //	functions/<name>@<version>.json        a core.Function; of several versions the newest is the deployed one
 //	functions/<name>.removed               the last version of a function that was removed, or cannot be read
+//	functions/<name>.signed                when the newest signature was made that was accepted for the name
 //	functions/switch                       a change of several functions that has happened, and of which files are to be written yet
+//	secrets.json                           the secrets of all namespaces, sealed
+//	secrets.key                            the key that seals them, if the operator has given none elsewhere
+//	storage/<name>.ext4                    what a function keeps beyond its instances, a file system
 //	quarantine.json                        what is forbidden, core.Forbidden
+//	format.json                            which Pipsqueak has had the directory last, and its format
 //	journal/<…>.json                       entries of the index of packages that may not be on the disk yet
 //	staging/                               everything half-done; emptied by Open
 //	lock                                   which worker has the directory, by its pid; the kernel frees it when that ends
 //
 // A tree of files gets to code/ and packages/ by a rename from staging/ after it is complete and safe to show to a function. So a crash
 // leaves whole things, and half things in staging/ only. Code is on the disk before. Packages are soon after: what a power cut takes of them is found by the journal.
+//
+// Mutex order: Store.writes before Store.mu. writes is held while names are changed on the disk, and never while a tree is read
+// or unpacked; mu guards what is in memory, and no disk is waited for under it.
 package store
 
 import (
@@ -37,6 +45,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
+	"github.com/pipsqueak-faas/pipsqueak/core/routes"
 )
 
 // Store is one open data directory. All methods may be called from many goroutines at once; every error is a *core.Error.
@@ -52,30 +61,40 @@ type Store struct {
 	held     map[string]int    // holds on digests
 	replaced map[string]string // damaged trees that were exchanged, in staging: their digests
 
-	settling sync.WaitGroup // what is being put on the disk
+	settling sync.WaitGroup // trees that are being written to the disk
 
-	mu        sync.RWMutex // for what is in memory only, so that Get never waits for a disk
-	functions map[string]core.Function
-	removed   map[string]int // the last version of each function that was removed
-	damaged   map[Tree]core.DamagedFile
-	rules     []rule                           // never changed, but exchanged
-	verdicts  map[forbiddenKey]*core.Forbidden // what the rules say of packages of functions
-	index     map[string][]indexed             // its entries, by versionOf their files
-	compiled  map[compiledKey]string           // digests of compiled copies
+	mu         sync.RWMutex // for what is in memory only, so that Get never waits for a disk
+	functions  map[string]core.Function
+	namespaces map[string]core.NamespaceSpec // never changed, but exchanged
+	secrets    map[string]SealedSecret       // never changed, but exchanged
+	removed    map[string]int                // the last version of each function that was removed
+	signed     map[string]time.Time
+	damaged    map[Tree]core.DamagedFile
+	rules      []rule                           // never changed, but exchanged
+	verdicts   map[forbiddenKey]*core.Forbidden // verdicts of the rules on packages of functions
+	index      map[string][]indexed             // its entries, by versionOf their files
+	compiled   map[compiledKey]string           // digests of compiled copies
+	routes     *routes.Table                    // never changed, but exchanged
 }
 
-// Open opens a data directory, makes it when it is missing, takes it for itself, and throws away what was half-done. Warnings are about functions that
-// could not be loaded as they were, packages that a power cut has damaged, and what else in the directory is not as it should be, which is moved aside or left
-// alone; each is a *core.Error that names it. The caller closes the Store.
+// Open opens a data directory for this worker alone, and makes the directory when it is missing. It removes
+// unfinished work. It returns a warning, a *core.Error that names the thing, for each function that could not
+// be loaded as it was, each package that a power cut has damaged, and everything else in the directory that
+// is not as it should be; such things it moves aside or leaves alone. The caller closes the Store.
 func Open(dir string) (s *Store, warnings []error, err error) {
 	return OpenAfter(dir, func() error { return nil })
 }
 
-// OpenAfter is Open that calls end when no other worker has the directory any more, before it removes anything: to end what still writes there.
+// OpenAfter is Open, and calls end when no other worker has the directory any more, before it removes
+// anything. end ends processes that still write there.
 func OpenAfter(dir string, end func() error) (s *Store, warnings []error, err error) {
 	dir, err = filepath.Abs(dir)
 	if err != nil {
 		return nil, nil, files.DiskError(dir, err)
+	}
+	last, err := checkFormat(dir)
+	if err != nil {
+		return nil, nil, err
 	}
 	warnings, err = layOut(dir)
 	if err != nil {
@@ -90,10 +109,11 @@ func OpenAfter(dir string, end func() error) (s *Store, warnings []error, err er
 		return nil, nil, err
 	}
 	s = &Store{dir: dir, owned: owned, held: map[string]int{}, replaced: map[string]string{},
-		functions: map[string]core.Function{}, removed: map[string]int{}, damaged: map[Tree]core.DamagedFile{}, verdicts: map[forbiddenKey]*core.Forbidden{}, readRule: literally, index: map[string][]indexed{}, compiled: map[compiledKey]string{}}
+		functions: map[string]core.Function{}, removed: map[string]int{}, namespaces: map[string]core.NamespaceSpec{}, secrets: map[string]SealedSecret{}, signed: map[string]time.Time{}, damaged: map[Tree]core.DamagedFile{}, verdicts: map[forbiddenKey]*core.Forbidden{}, readRule: literally, index: map[string][]indexed{}, compiled: map[compiledKey]string{}}
 	warnings = append(warnings, s.sweep()...)
 	warnings = append(warnings, s.readJournal()...)
-	err = s.loadIndex()
+	warnings = append(warnings, s.loadSecrets()...)
+	err = errors.Join(s.loadIndex(), s.loadNamespaces())
 	if err == nil {
 		var more []error
 		more, err = s.load()
@@ -103,10 +123,13 @@ func OpenAfter(dir string, end func() error) (s *Store, warnings []error, err er
 		owned.Close()
 		return nil, nil, err
 	}
+	if err := s.noteFormat(last); err != nil {
+		warnings = append(warnings, err)
+	}
 	return s, warnings, nil
 }
 
-// Close gives the data directory free for another worker. The Store must not be used after it.
+// Close lets another worker open the data directory. The Store must not be used afterwards.
 func (s *Store) Close() error {
 	s.settling.Wait()
 	if err := s.owned.Close(); err != nil {
@@ -115,13 +138,13 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// layOut makes the directories. Sandboxed processes with other uids reach code, packages and what is being installed by their
-// full paths, so these can be passed through; functions hold secrets in their environments.
+// layOut makes the directories. No other user of the machine may pass through the data directory: what is in it are functions' code,
+// their secrets, and trees that staged work may write. Sandboxes have mounts of these and need no path.
 func layOut(dir string) (warnings []error, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
 		return nil, files.DiskError(dir, err)
 	}
-	for name, mode := range map[string]fs.FileMode{"code": 0o755, "packages": 0o755, "index": 0o755, "locks": 0o755, "scans": 0o755, "functions": 0o700, "journal": 0o700, "staging": 0o711} {
+	for name, mode := range map[string]fs.FileMode{"code": 0o755, "packages": 0o755, "index": 0o755, "locks": 0o755, "scans": 0o755, "functions": 0o700, "journal": 0o700, "storage": 0o700, "staging": 0o711} {
 		sub := filepath.Join(dir, name)
 		if info, err := os.Stat(sub); exists(sub) && (err != nil || !info.IsDir()) {
 			warnings = append(warnings, aside(sub, errors.New("it is no directory")))
@@ -133,8 +156,10 @@ func layOut(dir string) (warnings []error, err error) {
 			return warnings, files.DiskError(sub, err)
 		}
 	}
-	if info, err := os.Lstat(filepath.Join(dir, ownerFile)); err == nil && !info.Mode().IsRegular() {
-		warnings = append(warnings, aside(filepath.Join(dir, ownerFile), errors.New("it is no file")))
+	for _, name := range []string{ownerFile, formatFile} {
+		if info, err := os.Lstat(filepath.Join(dir, name)); err == nil && !info.Mode().IsRegular() {
+			warnings = append(warnings, aside(filepath.Join(dir, name), errors.New("it is no file")))
+		}
 	}
 	return warnings, files.SyncFile(dir)
 }
@@ -181,7 +206,7 @@ func takeDirectory(dir string) (*os.File, error) {
 // ownerFile is the file that a worker holds while it has the data directory.
 const ownerFile = "lock"
 
-// sweep removes what an earlier worker did not finish. What cannot be removed stays, in the way of nobody: it has a name that no other will have.
+// sweep removes unfinished work of an earlier worker. A directory that cannot be removed stays: its name is unique, so it is in nobody's way.
 func (s *Store) sweep() (warnings []error) {
 	staging := s.Staging()
 	entries, err := os.ReadDir(staging)
@@ -204,11 +229,11 @@ func (s *Store) sweep() (warnings []error) {
 	return append(warnings, s.sweepScans()...)
 }
 
-// Staging is the full path of the directory in which everything half-done is made.
+// Staging returns the full path of the directory for unfinished work.
 func (s *Store) Staging() string { return filepath.Join(s.dir, "staging") }
 
-// Stage makes a fresh, empty directory in staging/ and returns its full path. It is the caller's, to fill and then to give to
-// CommitCode, CommitPackages or Discard.
+// Stage makes an empty directory in staging/ and returns its full path. The directory is the caller's: to
+// fill, and then to give to CommitCode, CommitPackages or Discard.
 func (s *Store) Stage() (string, error) {
 	staging := s.Staging()
 	dir, err := os.MkdirTemp(staging, "")
@@ -221,7 +246,8 @@ func (s *Store) Stage() (string, error) {
 	return dir, nil
 }
 
-// Discard removes a directory in staging/, with everything in it. It is no error when it is gone already.
+// Discard removes a directory in staging/, with everything in it. A directory that is gone already is no
+// error.
 func (s *Store) Discard(dir string) error {
 	name, err := s.staged(dir)
 	if err != nil {
@@ -266,7 +292,7 @@ type Tree struct {
 	Digest string
 }
 
-// What is beside a tree, by its name.
+// The ends of the names of files beside a tree.
 const (
 	listSuffix    = ".manifest"
 	damagedSuffix = ".damaged"
@@ -277,8 +303,8 @@ func (s *Store) treePath(tree Tree) string {
 	return filepath.Join(s.dir, string(tree.Area), strings.TrimPrefix(tree.Digest, files.DigestPrefix))
 }
 
-// CodePath returns the full path of the directory of a code digest that CommitCode returned. It belongs to the Store and must
-// not be written to. KindNotFound when it is not there.
+// CodePath returns the full path of the code with a digest that CommitCode returned. The directory belongs to
+// the Store and must not be written to. The error is KindNotFound when it is not there.
 func (s *Store) CodePath(digest string) (string, error) { return s.path(Tree{Code, digest}) }
 
 func (s *Store) path(tree Tree) (string, error) {

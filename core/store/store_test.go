@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
@@ -20,11 +21,11 @@ import (
 func deploy(t testing.TB, s *Store, name, content string) core.Function {
 	t.Helper()
 	digest, release, err := s.CommitCode(stage(t, s, map[string]string{"handler": content}))
-	must(t, err)
+	coretest.Must(t, err)
 	defer release()
 	f := core.Function{Name: name, Version: 1, Runtime: "fake1", Handler: "a.b", Code: digest, Limits: core.DefaultLimits(),
 		Env: map[string]string{"K": "v"}, Deployed: time.Unix(1700000000, 5).UTC()}
-	must(t, s.Put(f))
+	coretest.Must(t, s.Put(f))
 	return f
 }
 
@@ -34,16 +35,16 @@ func TestRestart(t *testing.T) {
 	s := openTest(t)
 	a, b := deploy(t, s, "a", "1"), deploy(t, s, "B_2", "2")
 	deploy(t, s, "gone", "3")
-	must(t, s.Delete("gone"))
+	coretest.Must(t, s.Delete("gone"))
 	s.Close()
 
 	// What a worker leaves that was killed in the middle of everything.
 	filestest.Write(t, s.dir, map[string]string{"staging/123/x/y": "", "staging/.hidden": "", "staging/l": "-> /etc", "staging/half": "{"})
 	if os.Geteuid() == 0 { // others cannot empty it
-		must(t, os.Chmod(filepath.Join(s.dir, "staging/123/x"), 0o500))
+		coretest.Must(t, os.Chmod(filepath.Join(s.dir, "staging/123/x"), 0o500))
 	}
 	s, warnings, err := Open(s.dir)
-	must(t, err)
+	coretest.Must(t, err)
 	defer s.Close()
 	if len(warnings) > 0 {
 		t.Error(warnings)
@@ -59,7 +60,7 @@ func TestRestart(t *testing.T) {
 		t.Error("names are not case-sensitive")
 	}
 	_, err = os.Stat("/etc/passwd")
-	must(t, err)
+	coretest.Must(t, err)
 }
 
 func TestCorruptFunctions(t *testing.T) {
@@ -69,11 +70,11 @@ func TestCorruptFunctions(t *testing.T) {
 	lost, _ := s.Get("lost")
 	s.Close()
 	hex := strings.TrimPrefix(lost.Code, files.DigestPrefix)
-	must(t, os.RemoveAll(filepath.Join(s.dir, "code", hex)))
+	coretest.Must(t, os.RemoveAll(filepath.Join(s.dir, "code", hex)))
 	filestest.Write(t, s.dir, map[string]string{"functions/torn.json": `{"name": "torn", "ver`, "functions/empty.json": "", "functions/other.json": `{"name": "good"}`,
 		"functions/notes.txt": "not ours"})
 	s, warnings, err := Open(s.dir)
-	must(t, err)
+	coretest.Must(t, err)
 	defer s.Close()
 	if len(warnings) != 4 {
 		t.Errorf("got %d warnings: %v", len(warnings), warnings)
@@ -102,18 +103,32 @@ func TestCorruptFunctions(t *testing.T) {
 func TestLock(t *testing.T) {
 	s := openTest(t)
 	_, _, err := Open(s.dir)
-	wantError(t, err, core.KindConflict, core.FaultWorker, fmt.Sprintf("pid %d", os.Getpid()), s.dir)
-	must(t, s.Close())
+	coretest.WantError(t, err, core.KindConflict, core.FaultWorker, fmt.Sprintf("pid %d", os.Getpid()), s.dir)
+	coretest.Must(t, s.Close())
 	again, _, err := Open(s.dir)
-	must(t, err)
-	must(t, again.Close())
+	coretest.Must(t, err)
+	coretest.Must(t, again.Close())
+}
+
+// No other user of the machine passes through the data directory, also one that an earlier release has made.
+func TestOpenIsPrivate(t *testing.T) {
+	made, absent := t.TempDir(), filepath.Join(t.TempDir(), "data")
+	coretest.Must(t, os.Chmod(made, 0o755))
+	for _, dir := range []string{made, absent} {
+		s, _, err := Open(dir)
+		coretest.Must(t, err)
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, %v", dir, info.Mode(), err)
+		}
+		coretest.Must(t, s.Close())
+	}
 }
 
 func TestOpenFails(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "file")
-	must(t, os.WriteFile(name, nil, 0o644))
+	coretest.Must(t, os.WriteFile(name, nil, 0o644))
 	_, _, err := Open(name)
-	wantError(t, err, core.KindInternal, core.FaultWorker, name)
+	coretest.WantError(t, err, core.KindInternal, core.FaultWorker, name)
 }
 
 func TestPut(t *testing.T) {
@@ -122,41 +137,41 @@ func TestPut(t *testing.T) {
 	bad := first
 	bad.Version = 2
 	bad.Code = files.DigestPrefix + strings.Repeat("0", 64)
-	wantError(t, s.Put(bad), core.KindNotFound, core.FaultWorker)
+	coretest.WantError(t, s.Put(bad), core.KindNotFound, core.FaultWorker)
 	bad.Code = "sha256:../../etc"
-	wantError(t, s.Put(bad), core.KindInternal, core.FaultWorker)
+	coretest.WantError(t, s.Put(bad), core.KindInternal, core.FaultWorker)
 	bad = first
 	bad.Packages = core.NewSet(core.Package{Name: "p", Version: "1", Digest: bad.Code})
-	wantError(t, s.Put(bad), core.KindNotFound, core.FaultWorker)
+	coretest.WantError(t, s.Put(bad), core.KindNotFound, core.FaultWorker)
 	bad = first
 	bad.Name = "../f"
-	wantError(t, s.Put(bad), core.KindInvalid, core.FaultCaller)
+	coretest.WantError(t, s.Put(bad), core.KindInvalid, core.FaultCaller)
 	if got, _ := s.Get("f"); !reflect.DeepEqual(got, first) {
 		t.Errorf("a refused Put changed the function: %+v", got)
 	}
 	second := first
 	second.Version = 2
 	second.Env = map[string]string{"A": "1"}
-	must(t, s.Put(second))
+	coretest.Must(t, s.Put(second))
 	second.Env["A"] = "2"
 	if got, _ := s.Get("f"); got.Version != 2 || got.Env["A"] != "1" {
 		t.Errorf("got %+v", got)
 	}
-	must(t, s.Delete("f"))
-	wantError(t, s.Delete("f"), core.KindNotFound, core.FaultCaller, `"f"`)
-	wantError(t, s.Delete("../lock"), core.KindNotFound, core.FaultCaller)
+	coretest.Must(t, s.Delete("f"))
+	coretest.WantError(t, s.Delete("f"), core.KindNotFound, core.FaultCaller, `"f"`)
+	coretest.WantError(t, s.Delete("../lock"), core.KindNotFound, core.FaultCaller)
 }
 
 func TestCollect(t *testing.T) {
 	s := openTest(t)
 	kept, old, busy := deploy(t, s, "kept", "1"), deploy(t, s, "f", "old"), deploy(t, s, "busy", "3")
 	current := deploy(t, s, "f", "new")
-	must(t, s.Delete("busy"))
+	coretest.Must(t, s.Delete("busy"))
 	held, release, err := s.CommitCode(stage(t, s, map[string]string{"a": "held"}))
-	must(t, err)
+	coretest.Must(t, err)
 	filestest.Write(t, s.dir, map[string]string{"code/README": "not ours"})
 	cached, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, map[string]string{"a": "1"}))
-	must(t, err)
+	coretest.Must(t, err)
 
 	removed, err := s.Collect(func(digest string) bool { return digest == busy.Code })
 	if err != nil || !slices.Equal(removed, []string{old.Code}) {
@@ -167,7 +182,7 @@ func TestCollect(t *testing.T) {
 	}
 	for _, digest := range []string{kept.Code, current.Code, busy.Code, held} {
 		_, err := s.CodePath(digest)
-		must(t, err)
+		coretest.Must(t, err)
 	}
 	release()
 	removed, err = s.Collect(never)
@@ -188,11 +203,11 @@ func TestVersionsBeyondRemoval(t *testing.T) {
 	s := openTest(t)
 	f := deploy(t, s, "f", "1")
 	f.Version = 7
-	must(t, s.Put(f))
+	coretest.Must(t, s.Put(f))
 	if s.Removed("f") != 0 || !s.Deployed("f", 7) || s.Deployed("f", 6) {
 		t.Error("before it is removed")
 	}
-	must(t, s.Delete("f"))
+	coretest.Must(t, s.Delete("f"))
 	if s.Removed("f") != 7 || s.Deployed("f", 7) {
 		t.Error("after it was removed")
 	}
@@ -201,7 +216,7 @@ func TestVersionsBeyondRemoval(t *testing.T) {
 		s.Close()
 		var err error
 		s, warnings, err = Open(s.dir)
-		must(t, err)
+		coretest.Must(t, err)
 		return warnings
 	}
 	if warnings := reopen(); s.Removed("f") != 7 || len(s.List()) != 0 || len(warnings) != 0 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
+	"github.com/pipsqueak-faas/pipsqueak/core/routes"
 )
 
 // Several functions change their files one after the other, and a worker may be killed in between. So what is to be changed is written down before, in
@@ -21,15 +22,16 @@ type change struct {
 	Remove map[string]int  `json:"remove"`
 }
 
-// Put keeps a function, in place of the one that had its name. Its code and packages are in the store already. The argument is
-// not kept. On an error, the earlier function stays.
+// Put keeps a function, and replaces the one with its name. Its code and packages must be in the store. Put
+// does not keep its argument. After an error, the earlier function stays.
 func (s *Store) Put(f core.Function) error { return s.Switch([]core.Function{f}, nil) }
 
-// Delete forgets a function, all but its version. Its code stays until Collect. KindNotFound when there is none of that name.
+// Delete forgets a function, except for its version. Its code stays until Collect. The error is KindNotFound
+// when there is none of that name.
 func (s *Store) Delete(name string) error { return s.Switch(nil, []string{name}) }
 
-// Switch is Put and Delete of several functions at once: who asks for functions sees all of the change or nothing of it, and so does a worker that starts
-// after this one was killed. On an error, everything is as it was before.
+// Switch is Put and Delete of several functions at once. Readers see all of the change or nothing, and so
+// does a worker that starts after this one was killed. After an error, everything is as before.
 func (s *Store) Switch(put []core.Function, remove []string) error {
 	s.writes.Lock()
 	defer s.writes.Unlock()
@@ -40,6 +42,14 @@ func (s *Store) Switch(put []core.Function, remove []string) error {
 			return core.Errorf(core.KindNotFound, core.FaultCaller, "there is no function %q", name)
 		}
 		removed[name] = f.Version
+	}
+	if err := s.Allow(put, remove); err != nil {
+		return err
+	}
+	for _, f := range put {
+		if f.Storage != nil && !s.HasStorage(f.StorageName()) {
+			return core.Errorf(core.KindConflict, core.FaultCaller, "the storage %s was removed while %s was deployed; deploy it again", f.StorageName(), f.Name).Again()
+		}
 	}
 	return s.change(change{put, removed})
 }
@@ -53,7 +63,7 @@ func (s *Store) change(c change) error {
 	if err != nil {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "the functions cannot be written: %w", err)
 	}
-	// What is kept in memory is what a restart would find.
+	// The memory gets exactly the functions that a restart would find.
 	var kept change
 	if err := json.Unmarshal(data, &kept); err != nil {
 		return core.Errorf(core.KindInternal, core.FaultWorker, "the functions cannot be read again: %w", err)
@@ -85,7 +95,8 @@ func (s *Store) change(c change) error {
 		delete(s.functions, name)
 	}
 	maps.Copy(s.removed, kept.Remove)
-	return nil
+	s.routes, err = routes.New(sorted(s.functions)) // which Allow has allowed
+	return err
 }
 
 // finish does what is left to do of a change that has happened.

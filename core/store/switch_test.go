@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // later returns the next version of functions.
@@ -59,7 +60,7 @@ func TestSwitch(t *testing.T) {
 		}
 	}
 	s = wantVersions(t, s, map[string]int{"a": 1, "b": 1, "c": 1})
-	must(t, s.Switch(later(a, b), []string{"c"}))
+	coretest.Must(t, s.Switch(later(a, b), []string{"c"}))
 	s = wantVersions(t, s, map[string]int{"a": 2, "b": 2, "c": 0})
 	if s.Removed("c") != 1 {
 		t.Error("the version of what was removed is forgotten")
@@ -72,32 +73,32 @@ func TestSwitchIsWhole(t *testing.T) {
 	a, b := deploy(t, s, "a", "1"), deploy(t, s, "b", "2")
 	deploy(t, s, "c", "3")
 	text, err := json.Marshal(change{Put: later(a, b), Remove: map[string]int{"c": 1}})
-	must(t, err)
-	must(t, os.WriteFile(s.switchPath(), text, 0o600))
+	coretest.Must(t, err)
+	coretest.Must(t, os.WriteFile(s.switchPath(), text, 0o600))
 	half, err := json.Marshal(later(a)[0])
-	must(t, err)
-	must(t, os.WriteFile(s.functionPath("a", 2), half, 0o600))
+	coretest.Must(t, err)
+	coretest.Must(t, os.WriteFile(s.functionPath("a", 2), half, 0o600))
 	s.Close()
 	s, _, err = Open(s.dir)
-	must(t, err)
+	coretest.Must(t, err)
 	s = wantVersions(t, s, map[string]int{"a": 2, "b": 2, "c": 0})
 
 	// A directory in the place of a function's file cannot be written over.
-	must(t, os.Mkdir(s.functionPath("b", 3), 0o700))
-	must(t, s.Switch(later(later(a, b)...), nil))
+	coretest.Must(t, os.Mkdir(s.functionPath("b", 3), 0o700))
+	coretest.Must(t, s.Switch(later(later(a, b)...), nil))
 	if f, _ := s.Get("b"); f.Version != 3 {
 		t.Errorf("b has version %d after the change has happened", f.Version)
 	}
 	if err := s.Put(later(a)[0]); err == nil {
 		t.Error("another change is made over one that is not done")
 	}
-	must(t, os.Remove(s.functionPath("b", 3)))
+	coretest.Must(t, os.Remove(s.functionPath("b", 3)))
 	s = wantVersions(t, s, map[string]int{"a": 3, "b": 3})
 
-	must(t, os.WriteFile(s.switchPath(), []byte("{"), 0o600))
+	coretest.Must(t, os.WriteFile(s.switchPath(), []byte("{"), 0o600))
 	s.Close()
 	s, warnings, err := Open(s.dir)
-	must(t, err)
+	coretest.Must(t, err)
 	defer s.Close()
 	if len(warnings) != 1 || !exists(filepath.Join(s.dir, "functions", "switch.corrupt")) {
 		t.Errorf("warnings: %v", warnings)
@@ -110,14 +111,14 @@ func TestRemoveWithFullDisk(t *testing.T) {
 	for _, name := range []string{"a", "b", "c"} {
 		f := deploy(t, s, name, "1")
 		f.Env = map[string]string{"SECRET": "s"}
-		must(t, s.Put(f))
+		coretest.Must(t, s.Put(f))
 	}
-	must(t, os.RemoveAll(s.Staging())) // nothing can be written now
+	coretest.Must(t, os.RemoveAll(s.Staging())) // nothing can be written now
 	if err := s.Put(later(s.List()...)[0]); err == nil {
 		t.Fatal("the disk is not full")
 	}
-	must(t, s.Delete("a"))
-	must(t, s.Switch(nil, []string{"b", "c"}))
+	coretest.Must(t, s.Delete("a"))
+	coretest.Must(t, s.Switch(nil, []string{"b", "c"}))
 	s = wantVersions(t, s, map[string]int{"a": 0, "b": 0, "c": 0})
 	for _, name := range []string{"a", "b", "c"} {
 		if s.Removed(name) != 1 {

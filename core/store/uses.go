@@ -11,7 +11,8 @@ import (
 // usesFile has how much each function is used, for the next worker.
 const usesFile = "uses.json"
 
-// SetUses keeps how much each function is used, by name. It is whole on the disk, or what was kept before is.
+// SetUses keeps how much each function is used, by name. After a crash the file has either these uses or the
+// earlier ones, whole.
 func (s *Store) SetUses(uses map[string]core.Use) error {
 	data, err := json.Marshal(uses)
 	if err != nil {
@@ -20,7 +21,8 @@ func (s *Store) SetUses(uses map[string]core.Use) error {
 	return s.writeFile(filepath.Join(s.dir, usesFile), data)
 }
 
-// Uses returns what SetUses has kept; nothing when that cannot be read, for it is worth only some cold starts.
+// Uses returns the uses that SetUses has kept, or nothing when they cannot be read: they are worth only some
+// cold starts.
 func (s *Store) Uses() map[string]core.Use {
 	var uses map[string]core.Use
 	data, err := os.ReadFile(filepath.Join(s.dir, usesFile))

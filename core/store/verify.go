@@ -10,8 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// Verify compares a tree, and the compiled copies of it, with their lists, as files.List does. A tree that is found whole with everything
-// read is not damaged any more.
+// Verify compares a tree and its compiled copies with their lists, as files.List does. If all files were read
+// and the tree is whole, its mark of damage is removed.
 func (s *Store) Verify(tree Tree, sample files.Sample) (files.Checked, error) {
 	list, ok := s.list(tree)
 	if !ok {
@@ -83,8 +83,8 @@ type HeldTree struct {
 	*Hold
 }
 
-// HoldTrees returns everything that there is to verify, each with a hold of its own: what is in the areas, what functions refer to, and what
-// the index does. The caller releases them.
+// HoldTrees returns every tree that can be verified, each with a hold of its own: those in the areas, those
+// that functions refer to, and those of the index. The caller releases them.
 func (s *Store) HoldTrees() []HeldTree {
 	s.writes.Lock()
 	defer s.writes.Unlock()

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 	"github.com/pipsqueak-faas/pipsqueak/core/files/filestest"
 )
@@ -57,17 +58,17 @@ func TestVerify(t *testing.T) {
 				tree := Tree{Area: area}
 				if area == Code {
 					digest, release, err := s.CommitCode(stage(t, s, content))
-					must(t, err)
+					coretest.Must(t, err)
 					defer release()
 					tree.Digest = digest
 				} else {
 					p, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, content))
-					must(t, err)
+					coretest.Must(t, err)
 					tree.Digest = p.Digest
 				}
-				must(t, test.spoil(s.treePath(tree)))
+				coretest.Must(t, test.spoil(s.treePath(tree)))
 				checked, err := s.Verify(tree, files.Sample{})
-				must(t, err)
+				coretest.Must(t, err)
 				if test.word == "" {
 					if len(checked.Damaged) > 0 || checked.Files != 3 || checked.Bytes != 4 {
 						t.Errorf("a whole tree: %+v", checked)
@@ -86,11 +87,11 @@ func TestVerify(t *testing.T) {
 func TestVerifyWithoutList(t *testing.T) {
 	s := openTest(t)
 	p, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, map[string]string{"a": "1"}))
-	must(t, err)
+	coretest.Must(t, err)
 	tree := Tree{Packages, p.Digest}
 	path := s.treePath(tree) + listSuffix
 	for _, spoil := range []func() error{func() error { return os.Remove(path) }, func() error { return os.Truncate(path, 17) }} {
-		must(t, spoil())
+		coretest.Must(t, spoil())
 		checked, err := s.Verify(tree, files.Sample{})
 		if err != nil || len(checked.Damaged) > 0 || checked.Files != 1 {
 			t.Errorf("a whole tree: %+v, %v", checked, err)
@@ -99,8 +100,8 @@ func TestVerifyWithoutList(t *testing.T) {
 			t.Errorf("the list was not written: %v", list)
 		}
 	}
-	must(t, os.Remove(path))
-	must(t, os.WriteFile(s.treePath(tree)+"/a", []byte("2"), 0o644))
+	coretest.Must(t, os.Remove(path))
+	coretest.Must(t, os.WriteFile(s.treePath(tree)+"/a", []byte("2"), 0o644))
 	if checked, err := s.Verify(tree, files.Sample{}); err != nil || len(checked.Damaged) != 1 {
 		t.Errorf("a damaged tree: %+v, %v", checked, err)
 	}
@@ -113,7 +114,7 @@ func TestSample(t *testing.T) {
 		content[fmt.Sprint(i)] = "1"
 	}
 	p, err := s.CommitPackage("fake1", core.Locked{Name: "p", Version: "1"}, core.Receipt{}, stage(t, s, content))
-	must(t, err)
+	coretest.Must(t, err)
 	for _, test := range []struct {
 		sample   files.Sample
 		from, to int
@@ -129,10 +130,10 @@ func TestDamaged(t *testing.T) {
 	s := openTest(t)
 	locked, content := core.Locked{Name: "p", Version: "1"}, map[string]string{"a": "1"}
 	p, err := s.CommitPackage("fake1", locked, core.Receipt{}, stage(t, s, content))
-	must(t, err)
+	coretest.Must(t, err)
 	tree := Tree{Packages, p.Digest}
-	must(t, os.WriteFile(s.treePath(tree)+"/a", []byte("2"), 0o644))
-	must(t, s.Mark(tree, core.DamagedFile{File: "a", Reason: "has other contents"}))
+	coretest.Must(t, os.WriteFile(s.treePath(tree)+"/a", []byte("2"), 0o644))
+	coretest.Must(t, s.Mark(tree, core.DamagedFile{File: "a", Reason: "has other contents"}))
 	for range 2 {
 		if _, ok := s.Lookup("fake1", locked); ok {
 			t.Error("a damaged package is installed")
@@ -140,20 +141,20 @@ func TestDamaged(t *testing.T) {
 		if found, ok := s.Find("fake1", p.Package); !ok || found.Quarantine != "damaged: a has other contents" {
 			t.Errorf("found %+v", found)
 		}
-		wantError(t, s.Refused("fake1", "", core.NewSet(p.Package)), core.KindUnavailable, core.FaultWorker, "p==1", "a has other contents", "store verify p==1")
-		must(t, s.Refused("fake1", "", core.NewSet(core.Package{Name: "q", Version: "1", Digest: files.DigestPrefix})))
-		must(t, s.Close())
+		coretest.WantError(t, s.Refused("fake1", "", core.NewSet(p.Package)), core.KindUnavailable, core.FaultWorker, "p==1", "a has other contents", "store verify p==1")
+		coretest.Must(t, s.Refused("fake1", "", core.NewSet(core.Package{Name: "q", Version: "1", Digest: files.DigestPrefix})))
+		coretest.Must(t, s.Close())
 		s, _, err = Open(s.dir)
-		must(t, err)
+		coretest.Must(t, err)
 		t.Cleanup(func() { s.Close() })
 	}
 	again, err := s.CommitPackage("fake1", locked, core.Receipt{}, stage(t, s, content))
 	if err != nil || again.Digest != p.Digest {
-		t.Errorf("installed anew: %+v, %v", again, err)
+		t.Errorf("installed again: %+v, %v", again, err)
 	}
 	check := func() {
 		t.Helper()
-		must(t, s.Refused("fake1", "", core.NewSet(p.Package)))
+		coretest.Must(t, s.Refused("fake1", "", core.NewSet(p.Package)))
 		if checked, err := s.Verify(tree, files.Sample{}); err != nil || len(checked.Damaged) > 0 || len(s.Damaged()) > 0 {
 			t.Errorf("it is not whole: %+v, %v, %v", checked, s.Damaged(), err)
 		}
@@ -164,34 +165,34 @@ func TestDamaged(t *testing.T) {
 	check()
 	// A process may have the damaged tree, so that stays until it has ended.
 	_, err = s.CollectPackages(Keep{Limit: 1 << 40}, func(digest string) bool { return digest == p.Digest })
-	must(t, err)
+	coretest.Must(t, err)
 	if left, _ := os.ReadDir(s.dir + "/staging"); len(left) != 1 {
 		t.Errorf("the damaged tree was removed under a process: %v", left)
 	}
 	_, err = s.CollectPackages(Keep{Limit: 1 << 40}, never)
-	must(t, err)
+	coretest.Must(t, err)
 	wantNothing(t, s)
 
-	must(t, s.Mark(tree, core.DamagedFile{Reason: "could not be read for a moment"}))
+	coretest.Must(t, s.Mark(tree, core.DamagedFile{Reason: "could not be read for a moment"}))
 	if checked, err := s.Verify(tree, files.Sample{Percent: 1e-9}); err != nil || checked.Files > 0 || len(s.Damaged()) != 1 {
 		t.Errorf("a sample took the mark away: %+v, %v", checked, err)
 	}
 	_, err = s.Verify(tree, files.Sample{})
-	must(t, err)
+	coretest.Must(t, err)
 	check()
 }
 
-// TestDamagedCode is mended by deploying the same code again.
+// TestDamagedCode is repaired by deploying the same code again.
 func TestDamagedCode(t *testing.T) {
 	s := openTest(t)
 	f := deploy(t, s, "f", "1")
-	must(t, os.Remove(s.treePath(Tree{Code, f.Code})+"/handler"))
-	must(t, s.Mark(Tree{Code, f.Code}, core.DamagedFile{File: "handler", Reason: "is missing"}))
-	wantError(t, s.Refused("fake1", f.Code, nil), core.KindUnavailable, core.FaultWorker, "handler is missing", "deploy it again")
+	coretest.Must(t, os.Remove(s.treePath(Tree{Code, f.Code})+"/handler"))
+	coretest.Must(t, s.Mark(Tree{Code, f.Code}, core.DamagedFile{File: "handler", Reason: "is missing"}))
+	coretest.WantError(t, s.Refused("fake1", f.Code, nil), core.KindUnavailable, core.FaultWorker, "handler is missing", "deploy it again")
 	if again := deploy(t, s, "f", "1"); again.Code != f.Code {
 		t.Errorf("the same code has the digest %s", again.Code)
 	}
-	must(t, s.Refused("fake1", f.Code, nil))
+	coretest.Must(t, s.Refused("fake1", f.Code, nil))
 	if got := filestest.Read(t, s.treePath(Tree{Code, f.Code})); !maps.Equal(got, map[string]string{"handler": "1"}) {
 		t.Errorf("got %v", got)
 	}

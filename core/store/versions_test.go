@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // functionFiles returns the names of the files of functions.
 func functionFiles(t *testing.T, s *Store) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(s.dir, "functions"))
-	must(t, err)
+	coretest.Must(t, err)
 	for _, entry := range entries {
 		names = append(names, entry.Name())
 	}
@@ -30,7 +31,7 @@ func TestVersionsOnDisk(t *testing.T) {
 		var warnings []error
 		var err error
 		s, warnings, err = Open(s.dir)
-		must(t, err)
+		coretest.Must(t, err)
 		if len(warnings) > 0 {
 			t.Errorf("warnings: %v", warnings)
 		}
@@ -39,8 +40,8 @@ func TestVersionsOnDisk(t *testing.T) {
 	write := func(name string, f core.Function) {
 		t.Helper()
 		text, err := json.Marshal(f)
-		must(t, err)
-		must(t, os.WriteFile(filepath.Join(s.dir, "functions", name), text, 0o600))
+		coretest.Must(t, err)
+		coretest.Must(t, os.WriteFile(filepath.Join(s.dir, "functions", name), text, 0o600))
 	}
 	want := func(when string, version int, names ...string) {
 		t.Helper()
@@ -53,14 +54,14 @@ func TestVersionsOnDisk(t *testing.T) {
 	want("deployed", 1, "f@1.json")
 	tenth, ninth := first, first
 	tenth.Version, ninth.Version = 10, 9
-	must(t, s.Put(tenth))
+	coretest.Must(t, s.Put(tenth))
 	want("replaced", 10, "f@10.json")
 	write("f@9.json", ninth) // its removal did not happen
 	reopen()
 	want("after the removal of an earlier version was cut off", 10, "f@10.json")
 
 	write("f@9.json", ninth)
-	must(t, s.Delete("f"))
+	coretest.Must(t, s.Delete("f"))
 	reopen()
 	want("removed beside an earlier version", 0, "f.removed")
 	if s.Removed("f") != 10 {
@@ -82,7 +83,7 @@ func TestVersionsOnDisk(t *testing.T) {
 	var warnings []error
 	var err error
 	s, warnings, err = Open(s.dir)
-	must(t, err)
+	coretest.Must(t, err)
 	if len(warnings) != 1 {
 		t.Errorf("a file with another version in it: %v", warnings)
 	}

@@ -14,7 +14,7 @@ import (
 // refreshEvery is how often the worker looks whether the database of vulnerabilities has changed.
 const refreshEvery = time.Minute
 
-// advisories is what is known of the vulnerabilities of the deployed functions. It is kept in memory only, because it is as old as the database.
+// advisories has the known vulnerabilities of the deployed functions. They are in memory only, because they are as old as the database.
 // All methods may be called on nil, which is a worker without a database.
 type advisories struct {
 	database core.VulnerabilityDatabase
@@ -27,7 +27,7 @@ type advisories struct {
 	known map[string]advisory // by the function's name
 }
 
-// advisory is what is known of a version of a function.
+// advisory has the known vulnerabilities of a version of a function.
 type advisory struct {
 	version int
 	report  core.VulnerabilityReport
@@ -160,7 +160,7 @@ func (a *advisories) worst(fn core.Function) core.Severity {
 	return worst(a.of(fn))
 }
 
-// of returns what is known of that version of a function. The caller holds mu.
+// of returns the advisory of that version of a function. The caller holds mu.
 func (a *advisories) of(fn core.Function) core.VulnerabilityReport {
 	if known := a.known[fn.Name]; known.version == fn.Version {
 		return known.report
@@ -189,7 +189,7 @@ func (d *deployment) nameAsInstalled(packages []core.Locked) {
 	}
 }
 
-// refuseVulnerable tells of the known vulnerabilities of what is about to be installed, and refuses it when there is one that is severe enough.
+// refuseVulnerable reports the known vulnerabilities of what is about to be installed, and refuses it when there is one that is severe enough.
 func (d *deployment) refuseVulnerable() error {
 	if d.advisories == nil {
 		return nil

@@ -49,18 +49,20 @@ func (k *knowledge) part(fn *core.Function, wait bool) {
 	k.learnCosts(fn, packages)
 }
 
-// reason tells why no zygote may import a module for a function, if none may, and whether it is the code's alone, for it cannot be imported by itself. Aside are
+// reason reports why no zygote may import a module for a function, if none may, and whether it is the code's alone, for it cannot be imported by itself. Aside are
 // the packages that are unshared.
 func reason(fn *core.Function, module string, packages []core.Installed, aside map[core.Package]string, wait bool) (why string, alone bool) {
 	p, own := owner(module, packages)
 	trial, tried := trialOf(fn, module)
 	switch {
+	case fn.IsLate(module):
+		return module + " " + isLate, false
 	case p != nil && probe.Stale(*p, packages):
 		if wait {
 			return p.Name + " " + unprobed, false
 		}
 		return "", false
-	case p != nil && p.Probe.Errors[own] != "":
+	case p != nil && module == own && p.Probe.Errors[own] != "": // what is deeper may be meant to be imported without it
 		return p.Probe.Errors[own], true
 	case p != nil && p.Probe.Unforkable != "":
 		return p.Name + " " + p.Probe.Unforkable, false
@@ -92,7 +94,7 @@ func unowned(fn *core.Function, packages []core.Installed) (names []string) {
 	return slices.DeleteFunc(names, func(name string) bool { return name == core.AllVariables })
 }
 
-// trialOf returns what was found out about a module for a function, if it was tried.
+// trialOf returns the trial of a module for a function, if there was one.
 func trialOf(fn *core.Function, module string) (trial core.Trial, tried bool) {
 	if trial, tried = fn.Tried[module]; tried && probe.Current(trial) {
 		return trial, true
@@ -100,14 +102,14 @@ func trialOf(fn *core.Function, module string) (trial core.Trial, tried bool) {
 	return core.Trial{}, false
 }
 
-// unshared tells which packages a zygote of a function must not have loaded, and why: they read a variable that is set for the function, or look for what only
+// unshared reports which packages a zygote of a function must not have loaded, and why: they read a variable that is set for the function, or look for what only
 // instances find or what no zygote may have, or what they require or ask for does.
 func unshared(fn *core.Function, packages []core.Installed) map[core.Package]string {
-	own, spoilt := map[*core.Installed]string{}, false
+	own, spoilt := late(fn, packages), false
 	for i := range packages {
 		p := &packages[i]
 		asks, _ := probe.Asks(*p)
-		if why := cmp.Or(variables(fn, reads(fn, p, packages)), misses(fn, asks)); why != "" {
+		if why := cmp.Or(variables(fn, reads(fn, p, packages)), misses(fn, asks), own[p]); why != "" {
 			own[p] = why
 		}
 		spoilt = spoilt || p.Probe != nil && p.Probe.Unforkable != ""
@@ -153,7 +155,27 @@ func unshared(fn *core.Function, packages []core.Installed) map[core.Package]str
 	return reasons
 }
 
-// variables tells why a module that reads these when it is imported must not be in a zygote of a function, if so.
+// isLate is why a module is apart that a function imports late.
+const isLate = "is imported after the function's own code may have changed what it finds"
+
+// late reports which packages no zygote of a function may have loaded because its code imports them late. There are none if a zygote imports only modules
+// that are known to come first: what these load is first too.
+func late(fn *core.Function, packages []core.Installed) map[*core.Installed]string {
+	found, names := map[*core.Installed]string{}, slices.Concat(fn.Sets, fn.Changes)
+	if slices.Contains(names, core.LateModule+core.AnyPackage) {
+		return found
+	}
+	for _, name := range names {
+		if module, is := strings.CutPrefix(name, core.LateModule); is {
+			if p, _ := owner(module, packages); p != nil {
+				found[p] = isLate
+			}
+		}
+	}
+	return found
+}
+
+// variables reports why a module that reads these when it is imported must not be in a zygote of a function, if so.
 func variables(fn *core.Function, names []string) string {
 	why := probe.Reads(names, fn.Settings())
 	if why != "" && !fn.Watched && slices.Contains(fn.Changes, core.AllVariables) && why == probe.Reads(nil, []string{core.AllVariables}) &&
@@ -173,7 +195,8 @@ func reads(fn *core.Function, p *core.Installed, packages []core.Installed) (nam
 			names = append(names, trial.Reads...)
 		}
 	}
-	if len(fn.Env) == 0 && len(fn.Sets) == 0 && len(fn.Changes) == 0 { // who looks at everything finds what is the same for all functions, but for their names
+	sets := slices.ContainsFunc(slices.Concat(fn.Sets, fn.Changes), func(name string) bool { return !strings.HasPrefix(name, core.LateModule) })
+	if !fn.HasVariables() && !sets { // who looks at everything finds what is the same for all functions, but for their names
 		names = slices.DeleteFunc(names, func(name string) bool { return name == core.AllVariables })
 	}
 	return names
@@ -256,7 +279,7 @@ func inherit(fn, before *core.Function) {
 	}
 }
 
-// alike tells whether what was tried for one version of a function holds for another one.
+// alike reports whether what was tried for one version of a function holds for another one.
 func alike(one, other *core.Function) bool {
 	return one.Runtime == other.Runtime && slices.Equal(one.Packages, other.Packages) && slices.Equal(one.Sets, other.Sets) &&
 		slices.Equal(one.OwnVariables(), other.OwnVariables())

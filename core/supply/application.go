@@ -87,8 +87,13 @@ func (b *batch) leaveOut() error {
 // belongs puts a function into the deploy's application, or leaves it in the one that it is in.
 func (b *batch) belongs(d *deployment) error {
 	before, _ := b.store.Get(d.fn.Name)
-	d.fn.Application = before.Application
+	d.fn.Application, d.fn.EnvSet = before.Application, before.EnvSet
+	if err := d.fn.Agree(); err != nil {
+		return err
+	}
 	switch {
+	case b.application != "" && core.Namespace(d.fn.Name) != core.Namespace(b.application):
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "the function %s is not in the namespace of its application %s: leave its namespace out, or name the application in the same one", d.fn.Name, b.application)
 	case len(b.FunctionsOf(d.fn.Name)) > 0:
 		return takenByApplication(d.fn.Name)
 	case b.application != "" && before.Application != "" && before.Application != b.application:
@@ -137,7 +142,7 @@ func (s *Supply) RemoveApplication(_ context.Context, name string) ([]string, er
 	return removed, err
 }
 
-// isOf tells whether a function is of an application now, or is at all when the application is "".
+// isOf reports whether a function is of an application now, or is at all when the application is "".
 func (s *Supply) isOf(name, application string) bool {
 	fn, ok := s.store.Get(name)
 	return ok && (application == "" || fn.Application == application)
@@ -180,9 +185,15 @@ func (s *Supply) replace(put []core.Function, gone []string) error {
 	if err := s.store.Switch(put, gone); err != nil {
 		return err
 	}
+	s.switched(before)
+	return nil
+}
+
+// switched ends the zygotes that are of no use after these functions were replaced or removed.
+func (s *Supply) switched(before []core.Function) {
 	ended := s.live.Switched(before)
 	if len(ended) == 0 {
-		return nil
+		return
 	}
 	s.learning.begin(func(ctx context.Context) {
 		for _, done := range ended {
@@ -194,7 +205,6 @@ func (s *Supply) replace(put []core.Function, gone []string) error {
 		}
 		s.care.collect() // their packages
 	})
-	return nil
 }
 
 // forget ends the instances of a function that is deployed no more, and removes what was kept of it.

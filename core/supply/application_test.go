@@ -38,6 +38,31 @@ func (w *world) deployed(t testing.TB) (all []string) {
 	return all
 }
 
+// An application and its functions are of one namespace.
+func TestApplicationOfANamespace(t *testing.T) {
+	inWorld(t, nil, func(t *testing.T, w *world) {
+		for _, name := range []string{"team", "other"} {
+			if err := w.store.SetNamespace(core.NamespaceSpec{Name: name}, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.together(t, "app", "a"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.together(t, "app.team", "a", "b.team"); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"app/a 1", "app.team/a.team 1", "app.team/b.team 1"}
+		if got := w.deployed(t); !slices.Equal(got, want) {
+			t.Errorf("there are %q, want %q", got, want)
+		}
+		_, err := w.together(t, "app.team", "c.other")
+		expect(t, err, core.KindInvalid, core.FaultCaller, "the function c.other is not in the namespace of its application app.team")
+		_, err = w.together(t, "app", "c.team")
+		expect(t, err, core.KindInvalid, core.FaultCaller, "the function c.team is not in the namespace of its application app")
+	})
+}
+
 // An application is what it was deployed with last, all at once: what it has no more is removed, and what fails changes nothing.
 func TestApplication(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {

@@ -19,17 +19,18 @@ import (
 type asking struct {
 	mu     sync.Mutex
 	known  map[plan.Asker]known
-	offers map[name][]core.Package // what each name is found in
-	asked  map[name][]core.Package // what asks for each name
+	offers map[name][]core.Package // the packages in which each name is found
+	asked  map[name][]core.Package // the packages that ask for each name
 	asks   plan.Asks
 	needs  plan.Needs
 }
 
-// known is what a package is known to ask for.
+// known has the names that a package is known to ask for.
 type known struct {
 	probed bool
 	names  []string // sorted
 	locked []string // what it requires
+	bytes  int64    // of memory that its import takes
 }
 
 // name is one that a package asks for, or how it begins, or one below it.
@@ -59,13 +60,14 @@ func (k *asking) learn(packages []core.Installed) (changed int) {
 		names, probed := probe.Asks(*p)
 		asker := plan.Asker{Runtime: p.Runtime, Package: p.Package}
 		before, there := k.known[asker]
-		if there && before.probed == probed && slices.Equal(before.names, names) && slices.Equal(before.locked, p.Locked.Requires) {
+		if there && before.probed == probed && slices.Equal(before.names, names) && slices.Equal(before.locked, p.Locked.Requires) &&
+			before.bytes == memoryOf(p) {
 			continue
 		}
 		if changed++; changed == 1 {
 			k.asks, k.needs = maps.Clone(k.asks), maps.Clone(k.needs)
 		}
-		k.known[asker] = known{probed, names, p.Locked.Requires}
+		k.known[asker] = known{probed, names, p.Locked.Requires, memoryOf(p)}
 		k.needs[p.Package] = need(p)
 		if !there {
 			k.offer(p)
@@ -75,9 +77,9 @@ func (k *asking) learn(packages []core.Installed) (changed int) {
 	return changed
 }
 
-// need is what a package has and requires, in whatever versions.
+// need has the modules and requirements of a package, in all its versions.
 func need(p *core.Installed) plan.Need {
-	need := plan.Need{Modules: p.Receipt.Modules}
+	need := plan.Need{Modules: p.Receipt.Modules, Bytes: memoryOf(p)}
 	for _, required := range p.Locked.Requires { // in the versions of the function that brought it
 		name, _, _ := strings.Cut(required, "==")
 		need.Requires = append(need.Requires, name)

@@ -49,7 +49,7 @@ func TestAsksOf(t *testing.T) {
 	}
 }
 
-// provides tells whether a name that a package asks for is that of another one, or is of its modules, or may be where they are.
+// provides reports whether a name that a package asks for is that of another one, or is of its modules, or may be where they are.
 func provides(q *core.Installed, name string) bool {
 	return slices.ContainsFunc(found(q), func(m string) bool { return plan.Within(name, m) || plan.Within(m, name) })
 }

@@ -24,6 +24,7 @@ type bench struct {
 	log        *slog.Logger
 	create     func(context.Context, core.SandboxConfig) (Sandbox, error)
 	registries []string // that installers reach besides those of their runtimes
+	keepFree   int64    // bytes of the disk, as in Config
 	lastWords  lastWords
 
 	mu      sync.Mutex
@@ -45,7 +46,7 @@ type task struct {
 	shown    []core.Mount // besides the writable ones and the runtime's tools
 	network  bool         // whether it reaches the registries
 	timeout  time.Duration
-	run      func(context.Context, core.Sandbox) error
+	run      func(context.Context, core.Door) error
 }
 
 // do runs a task in a sandbox of its own, which is gone when do returns. The error says what the installer said last, what it was
@@ -71,7 +72,7 @@ func (b *bench) do(ctx context.Context, t task) error {
 		b.lastWords.forget(id)
 		return err
 	}
-	err = t.runIn(ctx, s)
+	err = t.runIn(ctx, s, b.keepFree)
 	s.Kill()
 	<-s.Done()
 	said, words := b.lastWords.take(id)
@@ -87,14 +88,14 @@ func (b *bench) do(ctx context.Context, t task) error {
 }
 
 // runIn runs the task in a sandbox, and ends it when it takes too much time or disk.
-func (t task) runIn(ctx context.Context, s Sandbox) error {
+func (t task) runIn(ctx context.Context, s Sandbox, keepFree int64) error {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
 	var watches []*diskWatch
 	for _, mount := range t.writable {
-		watches = append(watches, watchDisk(t.fn.Name, mount.Source, maxInstall, s.Kill))
+		watches = append(watches, watchDisk(t.fn.Name, mount.Source, maxInstall, keepFree, s.Kill))
 	}
-	err := t.run(ctx, s.Ref())
+	err := t.run(ctx, s.Door())
 	if err != nil && ctx.Err() == nil {
 		err = explainEntry(err, s)
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // errand is a task for a function with a package, which can write to a directory of the test.
-func errand(t *testing.T, run func(ctx context.Context, s core.Sandbox) error) task {
+func errand(t *testing.T, run func(ctx context.Context, s core.Door) error) task {
 	fn := core.Function{Name: "f", Limits: core.Limits{Memory: 1 << 20}}
 	tool := core.Mount{Source: "/opt/tool", Target: "/tool"}
 	return task{fn: &fn, runtime: core.Runtime{ID: "lang1", Registries: []string{"https://registry.example"}, Tools: []core.Mount{tool}},
@@ -26,7 +26,7 @@ func errand(t *testing.T, run func(ctx context.Context, s core.Sandbox) error) t
 // What an installer sees is what its task says; its sandbox is gone when the task is done, however that ended.
 func TestTask(t *testing.T) {
 	inWorld(t, func(c *Config) { c.Registries = []string{"https://more.example"} }, func(t *testing.T, w *world) {
-		job := errand(t, func(context.Context, core.Sandbox) error { return nil })
+		job := errand(t, func(context.Context, core.Door) error { return nil })
 		job.shown = []core.Mount{{Source: "/code", Target: core.CodeDir}}
 		inner := filepath.Join(job.writable[0].Source, "inner")
 		if err := os.Mkdir(inner, 0o700); err != nil {
@@ -84,7 +84,7 @@ func TestTaskFails(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			inWorld(t, nil, func(t *testing.T, w *world) {
 				test.world(w)
-				err := w.bench.do(t.Context(), errand(t, func(context.Context, core.Sandbox) error { return test.err }))
+				err := w.bench.do(t.Context(), errand(t, func(context.Context, core.Door) error { return test.err }))
 				expect(t, err, test.kind, test.fault, test.says)
 				if test.not != "" && strings.Contains(err.Error(), test.not) {
 					t.Errorf("%q says %q", err, test.not)
@@ -100,7 +100,7 @@ func TestTaskFails(t *testing.T) {
 // A task has its time, and no more of the caller's than there is.
 func TestTaskTimes(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
-		hang := func(ctx context.Context, _ core.Sandbox) error {
+		hang := func(ctx context.Context, _ core.Door) error {
 			<-ctx.Done()
 			return ctx.Err()
 		}
@@ -120,7 +120,7 @@ func TestTaskTimes(t *testing.T) {
 // What cannot begin leaves nothing: no sandbox, and no words that nobody takes.
 func TestTaskCannotBegin(t *testing.T) {
 	w := newWorld(t, nil)
-	ran := func(context.Context, core.Sandbox) error { t.Error("it has begun"); return nil }
+	ran := func(context.Context, core.Door) error { t.Error("it has begun"); return nil }
 	missing := errand(t, ran)
 	missing.writable[0].Source += "/gone"
 	expect(t, w.bench.do(t.Context(), missing), core.KindInternal, core.FaultWorker, "preparing")
@@ -140,7 +140,7 @@ func TestTaskCannotBegin(t *testing.T) {
 // What an installer tries to reach besides its registries is refused, logged once, and in its error with what the operator can do.
 func TestTaskIsRefused(t *testing.T) {
 	w := newWorld(t, nil)
-	job := errand(t, func(_ context.Context, s core.Sandbox) error {
+	job := errand(t, func(_ context.Context, s core.Door) error {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err

@@ -15,9 +15,9 @@ import (
 )
 
 // build makes of the code what its handler can be imported from, where the language needs it. When the
-// function that it replaces was built of the same, it has that one's code then, unless the request is to make everything anew.
+// function that it replaces was built of the same, it has that one's code then, unless the request is to build again.
 func (d *deployment) build(ctx context.Context) error {
-	if !can(d.driver, core.CapabilityBuild) {
+	if d.parts.Builder == nil {
 		return nil
 	}
 	fn := &d.fn
@@ -27,32 +27,33 @@ func (d *deployment) build(ctx context.Context) error {
 		return err
 	}
 	before, _ := d.store.Get(fn.Name)
-	if from != "" && !d.request.Anew && before.Built != nil && before.Built.From == from && d.hold.KeepCode(before.Code) {
+	if from != "" && !d.request.Again && before.Built != nil && before.Built.From == from && d.hold.KeepCode(before.Code) {
 		fn.Code, fn.Built = before.Code, before.Built
-		addImports(fn, before.Built.Imports)
+		addBuilt(fn, core.Built{Imports: before.Built.Imports, Sets: before.Built.Sets})
 		done(fmt.Sprintf("the same as in version %d", before.Version), 0)
 		return nil
 	}
 	code := core.Mount{Source: d.dir, Target: core.CodeDir, Writable: true}
 	var built core.Built
-	err = d.bench.do(ctx, d.task(buildTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
-		request := core.BuildRequest{Runtime: d.runtime.ID, Handler: fn.Handler, Packages: fn.Packages, Sandbox: sandbox}
-		built, err = d.driver.Build(ctx, request, d.progress)
+	err = d.bench.do(ctx, d.task(buildTimeout, func(ctx context.Context, door core.Door) (err error) {
+		request := core.BuildRequest{Runtime: d.runtime.ID, Handler: fn.Handler, Packages: fn.Packages, Door: door}
+		built, err = d.parts.Builder.Build(ctx, request, d.progress)
 		return err
 	}, code))
 	if err != nil {
 		return err
 	}
-	addImports(fn, built.Imports)
+	addBuilt(fn, built)
 	if from != "" {
-		fn.Built = &core.BuiltCode{From: from, Imports: built.Imports}
+		fn.Built = &core.BuiltCode{From: from, Imports: built.Imports, Sets: built.Sets}
 	}
 	done("", 0)
 	return nil
 }
 
-func addImports(fn *core.Function, modules []string) {
-	for _, module := range modules {
+func addBuilt(fn *core.Function, built core.Built) {
+	fn.Sets = slices.Concat(fn.Sets, built.Sets)
+	for _, module := range built.Imports {
 		if !slices.Contains(fn.Imports, module) {
 			fn.Imports = append(fn.Imports, module)
 		}
@@ -73,7 +74,7 @@ func (d *deployment) builtFrom() (string, error) {
 	if err != nil {
 		return "", core.Errorf(core.KindInternal, core.FaultWorker, "looking at what a build works with: %w", err)
 	}
-	text, err := json.Marshal([]any{"pipsqueak build 1", d.driver.Description().Version, d.runtime.ID, d.runtime.Version, d.fn.Handler, d.fn.Packages, code, toolchain})
+	text, err := json.Marshal([]any{"pipsqueak build 2", d.driver.Description().Version, d.runtime.ID, d.runtime.Version, d.fn.Handler, d.fn.Packages, code, toolchain})
 	if err != nil {
 		return "", err
 	}

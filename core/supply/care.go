@@ -20,7 +20,7 @@ const (
 	sampleFiles       = 32 // of one package or code, each time
 )
 
-// care looks after the store in the background: it collects packages, verifies a few files now and then, and tries again to mend
+// care looks after the store in the background: it collects packages, verifies a few files now and then, and tries again to repair
 // what is damaged. It implements core.Packages.
 type care struct {
 	*Supply
@@ -53,7 +53,7 @@ func (c *care) keep() {
 	hourly, sampling := time.NewTicker(collectEvery), time.NewTicker(sampleEvery)
 	defer hourly.Stop()
 	defer sampling.Stop()
-	c.mendAll()
+	c.repairAll()
 	for {
 		select {
 		case <-c.ctx.Done():
@@ -61,7 +61,7 @@ func (c *care) keep() {
 		case <-c.wanted:
 			c.collectPackages()
 		case <-hourly.C:
-			c.mendAll()
+			c.repairAll()
 			c.collectPackages()
 		case <-sampling.C:
 			if !c.claims.deploys() && !c.live.Busy() { // else the processors have better to do
@@ -74,7 +74,7 @@ func (c *care) keep() {
 // collect removes what nobody uses any more: code at once, packages soon. A failure costs disk space only.
 func (c *care) collect() {
 	if _, err := c.store.Collect(c.live.Uses); err != nil {
-		c.log.Warn("evict", "err", err)
+		c.log.Warn("collect", "err", err)
 	}
 	select {
 	case c.wanted <- struct{}{}:
@@ -85,7 +85,7 @@ func (c *care) collect() {
 func (c *care) collectPackages() {
 	c.store.CollectLocks(time.Now().Add(-c.age))
 	if _, err := c.Collect(c.ctx, c.age); err != nil {
-		c.log.Warn("evict", "err", err)
+		c.log.Warn("collect", "err", err)
 	}
 }
 
@@ -97,7 +97,7 @@ func (c *care) Collect(_ context.Context, olderThan time.Duration) ([]core.Insta
 	}
 	removed, err := c.store.CollectPackages(store.Keep{Since: time.Now().Add(-olderThan), Limit: limit}, c.live.Uses)
 	for _, p := range removed {
-		c.log.Info("evict", "package", p, "rt", p.Runtime, "size", p.Size, "used", p.Used)
+		c.log.Info("collect", "package", p, "rt", p.Runtime, "size", p.Size, "used", p.Used)
 	}
 	return removed, err
 }
@@ -111,14 +111,14 @@ func (c *care) storeLimit() (int64, error) {
 	return size / 2, err
 }
 
-// mendAll tries to mend everything that is damaged.
-func (c *care) mendAll() {
+// repairAll tries to repair everything that is damaged.
+func (c *care) repairAll() {
 	for tree := range c.store.Damaged() {
 		if c.ctx.Err() != nil {
 			return
 		}
 		name := c.packageOf(tree)
-		if err := c.mend(c.ctx, tree); err != nil {
+		if err := c.repair(c.ctx, tree); err != nil {
 			c.log.Warn("quarantine", "package", name, "digest", tree.Digest, "err", err)
 		} else {
 			c.log.Info("quarantine", "package", name, "digest", tree.Digest, "outcome", "it is whole again, or was removed")
@@ -140,9 +140,16 @@ func (c *care) sample() {
 	}
 	next := c.next[0].Tree
 	c.next = c.next[1:]
+	_, known := c.store.Damaged()[next]
 	for _, tree := range c.store.HoldTrees() { // it may have been collected meanwhile
 		if tree.Tree == next {
-			if _, _, err := c.verify(c.ctx, tree, files.Sample{Files: sampleFiles}); err != nil {
+			var err error
+			if sample := (files.Sample{Files: sampleFiles}); known { // it is repaired every hour, and may be whole again
+				_, err = c.store.Verify(next, sample)
+			} else {
+				_, _, err = c.verify(c.ctx, tree, sample)
+			}
+			if err != nil {
 				c.log.Warn("verify", "digest", next.Digest, "err", err)
 			}
 		}
@@ -150,7 +157,7 @@ func (c *care) sample() {
 	}
 }
 
-// verify verifies a tree, and gives its hold free. What is damaged is dealt with and returned.
+// verify verifies a tree, and releases its hold. It repairs damage if it can, and returns the damage.
 func (c *care) verify(ctx context.Context, tree store.HeldTree, sample files.Sample) (files.Checked, *core.Damage, error) {
 	checked, err := c.store.Verify(tree.Tree, sample)
 	tree.Release()
@@ -201,7 +208,7 @@ func (c *care) Verify(ctx context.Context, request core.VerifyRequest, progress 
 	return found, nil
 }
 
-// treeName is what people know a tree by.
+// treeName is the name of a tree for people.
 type treeName struct{ name, whole string }
 
 func (n treeName) is(asked string) bool { return asked != "" && (asked == n.name || asked == n.whole) }

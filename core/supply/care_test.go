@@ -63,6 +63,12 @@ func TestSample(t *testing.T) {
 	if strings.Contains(log.String(), "whole==1") {
 		t.Errorf("the log speaks of what is whole:\n%s", log)
 	}
+	// What is known to be damaged is not reported again, and only the hourly round tries to repair it.
+	reported := strings.Count(log.String(), "msg=quarantine")
+	everything()
+	if again := strings.Count(log.String(), "msg=quarantine"); again != reported {
+		t.Errorf("%d lines about what is damaged, and %d after another look:\n%s", reported, again, log)
+	}
 	// What is whole again is found to be.
 	flip(w.store.PackagePath(used.Runtime, used.Packages[0].Digest))
 	flip(w.store.CodePath(coded.Code))

@@ -14,6 +14,7 @@ func (s *Supply) Functions(context.Context) ([]core.Function, error) {
 	for i := range all {
 		all[i].Vulnerable = s.advisories.worst(all[i])
 		all[i].Unready = s.live.Unready(&all[i])
+		all[i].Network = all[i].Network.Under(s.network)
 		all[i].Apart = s.live.Apart(&all[i])
 	}
 	return all, nil
@@ -28,7 +29,8 @@ func (s *Supply) Remove(_ context.Context, name string) error {
 	return err
 }
 
-// NotFound is the error of a function that there is not. It names the function or application that was meant, as far as that can be told.
+// NotFound returns the error for a function that does not exist. It names the function or application that
+// was probably meant.
 func (s *Supply) NotFound(name string) error {
 	if names := s.FunctionsOf(name); len(names) > 0 {
 		return core.Errorf(core.KindNotFound, core.FaultCaller, "%q is an application; its functions are %s", name, strings.Join(names, ", "))

@@ -33,7 +33,7 @@ func (c *claims) name(name string) (done func(), err error) {
 	}, nil
 }
 
-// deploys tells whether any name is kept.
+// deploys reports whether any name is kept.
 func (c *claims) deploys() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 // compile has those of the packages compiled that were not. Without it they are imported all the same, only slower.
 func (d *deployment) compile(ctx context.Context, all []core.Installed) error {
 	packages := d.store.Uncompiled(all)
-	if !can(d.driver, core.CapabilityCompile) || len(packages) == 0 {
+	if d.parts.Compiler == nil || len(packages) == 0 {
 		return nil
 	}
 	began, done := time.Now(), d.timed(core.Progress{Verb: "compile", Item: d.fn.Name})
@@ -29,8 +29,8 @@ func (d *deployment) compile(ctx context.Context, all []core.Installed) error {
 			return err
 		}
 	}
-	t := d.task(buildTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
-		return d.driver.Compile(ctx, core.CompileRequest{Runtime: d.runtime.ID, Packages: packages, Sandbox: sandbox})
+	t := d.task(buildTimeout, func(ctx context.Context, door core.Door) error {
+		return d.parts.Compiler.Compile(ctx, core.CompileRequest{Runtime: d.runtime.ID, Packages: packages, Door: door})
 	}, outMount(out))
 	shown := d.fn
 	shown.Packages, t.fn = core.NewSet(packages...), &shown

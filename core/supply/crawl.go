@@ -24,7 +24,8 @@ type Crawl struct {
 	Tell  func(result scan.Result, known bool) error                  // gets each result, from one goroutine at a time; an error ends the crawl
 }
 
-// ScannedRuntimes returns the runtimes whose drivers scan archives, of those that are wanted: only that one, or all when it is empty.
+// ScannedRuntimes returns the runtimes whose drivers scan archives: all of them, or only the wanted one when
+// it is not empty.
 func (s *Supply) ScannedRuntimes(wanted core.RuntimeID) ([]core.Runtime, error) {
 	runtimes := slices.DeleteFunc(s.runtimes(), func(r core.Runtime) bool { return wanted != "" && r.ID != wanted || len(r.Archives) == 0 })
 	if len(runtimes) == 0 {
@@ -42,8 +43,8 @@ func (s *Supply) IsFunction(dir string) bool {
 	return err == nil
 }
 
-// ScanArchives scans archives, each in a sandbox of its own. An archive that cannot be scanned is a result with an error; the error that
-// is returned ends the crawl.
+// ScanArchives scans archives, each in a sandbox of its own. An archive that cannot be scanned is a result
+// with an error. An error that ScanArchives returns has ended the crawl.
 func (s *Supply) ScanArchives(outer context.Context, archives []string, runtimes []core.Runtime, crawl Crawl) error {
 	ctx, cancel := context.WithCancelCause(outer)
 	defer cancel(nil)
@@ -55,7 +56,7 @@ func (s *Supply) ScanArchives(outer context.Context, archives []string, runtimes
 			for archive := range todo {
 				result, known := s.scanArchive(ctx, archive, runtimes, crawl.Known)
 				if ctx.Err() != nil {
-					continue // what was interrupted is no result
+					continue // an interrupted scan is no result
 				}
 				telling.Lock()
 				err := crawl.Tell(result, known)
@@ -151,7 +152,8 @@ func digestOf(name string, to io.Writer) (string, error) {
 	return fmt.Sprintf("sha256:%x", sum.Sum(nil)), nil
 }
 
-// ScanFunction installs the packages of a function, as a deploy would, scans them and imports each once (probe). The archive is as in core.DeployRequest.
+// ScanFunction installs the packages of a function as a deploy would, scans them, and imports each once
+// (probe). The archive is as in core.DeployRequest.
 func (s *Supply) ScanFunction(ctx context.Context, archive io.Reader, progress func(core.Progress)) ([]scan.Result, error) {
 	dir, _, err := bundle.Unpack(ctx, archive, s.store.Staging())
 	if err != nil {
@@ -162,13 +164,13 @@ func (s *Supply) ScanFunction(ctx context.Context, archive io.Reader, progress f
 }
 
 func (d *deployment) scanFunction(ctx context.Context) ([]scan.Result, error) {
-	if err := d.examine(); err != nil {
+	if err := d.identify(); err != nil {
 		return nil, err
 	}
 	if err := d.find(ctx); err != nil {
 		return nil, err
 	}
-	if !can(d.driver, core.CapabilityInstall) || !can(d.driver, core.CapabilityScan) {
+	if d.parts.Installer == nil || d.parts.Scanner == nil {
 		return nil, core.Errorf(core.KindUnsupported, core.FaultCaller, "the driver of %s cannot scan packages", d.runtime.ID)
 	}
 	d.fn.Name = "scan"

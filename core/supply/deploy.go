@@ -29,8 +29,8 @@ func (s *Supply) Deploy(ctx context.Context, request core.DeployRequest, progres
 	return b.all[0].fn, nil
 }
 
-// batch is the functions of one request on their way: one, or those of an application, of which none switches before every
-// one is ready.
+// batch is the functions of one request on their way: one, or those of an application. None of an application
+// switches before all are ready.
 type batch struct {
 	*Supply
 	application string // empty for a function alone
@@ -47,7 +47,7 @@ func (s *Supply) newBatch(application string, progress func(core.Progress)) *bat
 	return &batch{Supply: s, application: application, progress: progress, began: time.Now()}
 }
 
-// end gives free what the deploy has held, the last first, and writes down why it has failed if it has.
+// end releases everything that the deploy has held, the last first. If the deploy has failed, it logs why.
 func (b *batch) end(err error) {
 	if err != nil {
 		b.refused(err)
@@ -63,7 +63,8 @@ const (
 	maxRefusal = 2 << 10 // of the error, such as what a compiler has printed
 )
 
-// refused writes down that a deploy has failed: a line in the worker's log, and one in that of the function when it is deployed already.
+// refused logs that a deploy has failed: in the worker's log, and in the function's own if a version of it is
+// deployed.
 func (b *batch) refused(err error) {
 	e := core.AsError(err)
 	var attributes []any
@@ -73,6 +74,9 @@ func (b *batch) refused(err error) {
 	if b.function != "" {
 		attributes = append(attributes, "fn", core.Clip(b.function, maxName))
 	}
+	if b.failed != nil {
+		b.failed(err)
+	}
 	b.log.Warn("deploy", append(attributes, "kind", e.Kind, "fault", e.Fault, "err", core.Clip(e.Message, maxRefusal))...)
 	fn, ok := b.store.Get(b.function)
 	if !ok {
@@ -81,7 +85,7 @@ func (b *batch) refused(err error) {
 	b.live.Note(&fn, "a deploy failed: "+e.Message)
 }
 
-// run reads all functions, makes each ready, and lets them take their places.
+// run reads all functions, makes each ready, and then switches to them.
 func (b *batch) run(ctx context.Context, requests iter.Seq2[core.DeployRequest, error]) (err error) {
 	if err := b.receive(ctx, requests); err != nil {
 		return err
@@ -104,7 +108,7 @@ func (b *batch) run(ctx context.Context, requests iter.Seq2[core.DeployRequest, 
 	return b.take()
 }
 
-// catchUp gives a function that is ready what the version before it has learned since it was looked at.
+// catchUp gives a function that is ready everything that the version before it has learned in the meantime.
 func (d *deployment) catchUp(ctx context.Context) {
 	fn := &d.fn
 	before, replaces := d.store.Get(fn.Name)
@@ -119,7 +123,8 @@ func (d *deployment) catchUp(ctx context.Context) {
 	}
 }
 
-// forgetTrials forgets what is remembered of versions that were tried and that the next deploy may have again.
+// forgetTrials forgets the trials of versions that were not deployed: the next deploy may have the same
+// versions.
 func (b *batch) forgetTrials() {
 	for _, d := range b.all {
 		if d.fn.Version > 0 {
@@ -128,13 +133,16 @@ func (b *batch) forgetTrials() {
 	}
 }
 
-// receive unpacks the functions, and looks at what they say of themselves.
+// receive unpacks the functions, and reads their descriptions of themselves.
 func (b *batch) receive(ctx context.Context, requests iter.Seq2[core.DeployRequest, error]) error {
 	for request, err := range requests {
 		if err != nil {
 			return err
 		}
 		b.function = request.Name
+		if err := checkRoom(b.store.Staging(), b.bench.keepFree); err != nil {
+			return b.because(err)
+		}
 		dir, told, err := bundle.Unpack(ctx, request.Archive, b.store.Staging())
 		if err != nil {
 			return b.because(err)
@@ -148,13 +156,17 @@ func (b *batch) receive(ctx context.Context, requests iter.Seq2[core.DeployReque
 		}
 		b.all = append(b.all, d)
 	}
-	return nil
+	return b.allow()
 }
 
-// admit decides whether a function may be deployed, before anything is resolved for it, and keeps its name for this deploy.
+// admit decides whether a function may be deployed, before anything is resolved for it, and claims its name
+// for this deploy.
 func (b *batch) admit(d *deployment) error {
-	err := d.examine()
+	err := d.identify()
 	d.fn.Name = cmp.Or(d.request.Name, d.fn.Name)
+	if b.application != "" {
+		d.fn.Name = core.FullName(d.fn.Name, core.Namespace(b.application))
+	}
 	b.function = d.fn.Name
 	if err != nil {
 		return err
@@ -173,7 +185,21 @@ func (b *batch) admit(d *deployment) error {
 	if err := b.belongs(d); err != nil {
 		return err
 	}
+	namespace, err := b.store.Namespace(core.Namespace(d.fn.Name))
+	if err != nil {
+		return err
+	}
+	d.fn.Isolated = namespace.Isolated
 	return d.checkSignature()
+}
+
+// allow refuses the functions so far when their namespaces have no room for them. It is decided again by the switch.
+func (b *batch) allow() error {
+	put := make([]core.Function, len(b.all))
+	for i, d := range b.all {
+		put[i] = d.fn
+	}
+	return b.store.Allow(put, b.gone)
 }
 
 // ready resolves, installs and builds a function, and puts its code where it will be.
@@ -200,6 +226,17 @@ func (b *batch) ready(ctx context.Context, d *deployment) (err error) {
 		}
 		b.ends = append(b.ends, release)
 	}
+	if fn.Storage != nil {
+		if err := b.makeStorage(fn); err != nil {
+			return err
+		}
+	}
+	return d.arrange(ctx)
+}
+
+// arrange decides what zygotes import for the function, and tries its handler.
+func (d *deployment) arrange(ctx context.Context) (err error) {
+	fn := &d.fn
 	d.part(fn, true)
 	if d.request.Ready {
 		d.prepareNow(ctx)
@@ -216,12 +253,20 @@ func (b *batch) ready(ctx context.Context, d *deployment) (err error) {
 	return err
 }
 
-// take lets the functions take their places, all at once.
+// take switches to all functions at once.
 func (b *batch) take() error {
 	put := make([]core.Function, len(b.all))
 	for i, d := range b.all {
 		d.fn.Deployed = time.Now().UTC()
 		put[i] = d.fn
+	}
+	for _, d := range b.all {
+		if d.signed.IsZero() {
+			continue
+		}
+		if err := b.store.NoteSigned(d.fn.Name, d.signed); err != nil { // before the switch: nothing that is older may come after it
+			return err
+		}
 	}
 	if err := b.replace(put, b.gone); err != nil {
 		return err
@@ -241,6 +286,7 @@ func (b *batch) take() error {
 			go b.Loaded(&deployed, d.loaded)
 		}
 		fn.Unready = b.live.Unready(fn)
+		fn.Network = fn.Network.Under(b.network)
 		fn.Vulnerable = b.advisories.check(b.store, *fn, map[core.Package]core.Installed{})
 		b.log.Info("deploy", "fn", fn.Name, "rt", fn.Runtime, "version", fn.Version, "packages", len(fn.Packages), "took", time.Since(b.began))
 	}

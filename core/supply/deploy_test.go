@@ -181,30 +181,36 @@ func TestTrialAlone(t *testing.T) {
 	for _, test := range []struct {
 		name         string
 		ahead, alone error
-		sets         []string
+		sets, more   []string // with something ahead, and more without
 		tries        int
 		kind         core.Kind // of the deploy's error
 	}{
-		{"well", nil, nil, nil, 1, ""},
-		{"raises with what is ahead", raises, nil, nil, 2, ""},
-		{"raises in any case", raises, raises, nil, 2, core.KindImport},
-		{"sets a variable that nothing ahead looks at", nil, raises, []string{"MODE"}, 1, ""},
+		{"well", nil, nil, nil, nil, 1, ""},
+		{"raises with what is ahead", raises, nil, nil, []string{"MODE"}, 2, ""},
+		{"raises in any case", raises, raises, nil, nil, 2, core.KindImport},
+		{"sets a variable that nothing ahead looks at", nil, raises, []string{"MODE"}, nil, 1, ""},
+		{"prepares for what is ahead", nil, nil, []string{"=p"}, []string{"=q"}, 2, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inWorld(t, nil, func(t *testing.T, w *world) {
 				tries := 0
 				w.trial = func(_ *core.Function, alone bool) (Trial, error) {
 					if tries++; alone {
-						return Trial{HandlerReport: core.HandlerReport{Sets: test.sets}}, test.alone
+						return Trial{HandlerReport: core.HandlerReport{Sets: slices.Concat(test.sets, test.more)}}, test.alone
 					}
 					return Trial{HandlerReport: core.HandlerReport{Sets: test.sets}, Ahead: true}, test.ahead
 				}
-				fn, err := w.deploy(t, "f", "")
+				w.needs(locked("p", "1"))
+				fn, err := w.deploy(t, "f", "p")
 				if tries != test.tries || test.kind == "" && err != nil || test.kind != "" && !core.IsKind(err, test.kind) {
 					t.Fatalf("%d trials, %v", tries, err)
 				}
-				if err == nil && !slices.Equal(fn.Changes, test.sets) {
-					t.Errorf("it changes %q, want %q", fn.Changes, test.sets)
+				want := test.sets
+				if tries > 1 {
+					want = slices.Concat(want, test.more)
+				}
+				if err == nil && !slices.Equal(fn.Changes, want) {
+					t.Errorf("it changes %q, want %q", fn.Changes, want)
 				}
 			})
 		})

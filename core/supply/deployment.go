@@ -11,8 +11,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
-// deployment is one function on its way to its place, with everything that its steps need. A step is a method of it: resolve,
-// install, build, judge, compile, probe, tryHandler.
+// deployment is one function on its way to its place, with everything that its steps need. Each step is a
+// method: resolve, install, build, judge, compile, probe, tryHandler.
 type deployment struct {
 	*Supply
 	request  core.DeployRequest
@@ -20,12 +20,14 @@ type deployment struct {
 
 	fn       core.Function
 	runtime  core.Runtime
-	driver   Driver // of the runtime; nil before find
+	driver   Driver     // of the runtime; nil before find
+	parts    core.Parts // of the driver
 	settings bundle.Settings
 	locked   []core.Locked
 	dir      string      // of the function's code; in staging until the function is ready
 	out      string      // directory of Stage that Resolve hands over to the first Install; empty when there is none
 	hold     *store.Hold // keeps what is installed until the function refers to it
+	signed   time.Time   // when its signature was made; zero when none was checked
 	loaded   []string    // modules that the handler has imported in its trial and that were not known before
 
 	later bool // it is deployed already: nobody waits for what it still does
@@ -54,8 +56,9 @@ func (s *Supply) deployed(fn core.Function, locked []core.Locked) *deployment {
 	return d
 }
 
-// examine reads the unpacked code: the function is known then, without code and packages, and its name may be empty.
-func (d *deployment) examine() (err error) {
+// identify reads the unpacked code. Afterwards fn is known, but for its code and packages; its name may be
+// empty.
+func (d *deployment) identify() (err error) {
 	d.settings, err = bundle.LoadSettings(d.dir)
 	if err == nil && len(d.settings.Functions) > 0 {
 		err = core.Errorf(core.KindInvalid, core.FaultCaller,
@@ -70,18 +73,33 @@ func (d *deployment) examine() (err error) {
 	}
 	d.warn(cmp.Or(d.settings.Name, "packages"), bundle.OwnCode(os.DirFS(d.dir))...)
 	d.runtime = choice.Runtime
-	d.fn = core.Function{Name: d.settings.Name, Runtime: choice.Runtime.ID, Handler: choice.Handler, Env: d.settings.Env, Limits: d.settings.Limits}
+	d.fn = core.Function{Name: d.settings.Name, Runtime: choice.Runtime.ID, Handler: choice.Handler, Env: d.settings.Env, Secrets: d.settings.Secrets, Storage: d.settings.Storage,
+		Limits: d.settings.Limits, Public: d.settings.Public,
+		Network: d.settings.Network, Egress: d.settings.Egress,
+		Routes: d.settings.Routes, CORS: d.settings.CORS}
+	if err == nil && d.fn.Network.Exceeds(d.network) {
+		err = core.Errorf(core.KindUnsupported, core.FaultCaller, "%s asks for 'network: %s', and this worker allows %s at most; ask for that, or have the "+
+			"operator start it with --network %[2]s", bundle.SettingsFile, d.fn.Network, cmp.Or(d.network, core.NetworkNone))
+	}
 	return err
 }
 
 // find finds the driver of the function's runtime.
 func (d *deployment) find(ctx context.Context) (err error) {
 	d.driver, d.runtime, err = d.fleet.Driver(ctx, d.fn.Runtime)
+	if err == nil {
+		d.parts = d.driver.Parts()
+	}
 	return err
 }
 
+// can reports whether the driver's Installer has a capability.
+func (d *deployment) can(capability string) bool {
+	return d.parts.Installer != nil && d.driver.Description().Can(capability)
+}
+
 // task is a step that runs third-party programs for the function: it reaches no network and can write to the mounts.
-func (d *deployment) task(timeout time.Duration, run func(context.Context, core.Sandbox) error, writable ...core.Mount) task {
+func (d *deployment) task(timeout time.Duration, run func(context.Context, core.Door) error, writable ...core.Mount) task {
 	return task{fn: &d.fn, runtime: d.runtime, writable: writable, timeout: timeout, run: run}
 }
 
@@ -95,7 +113,7 @@ func (d *deployment) timed(step core.Progress) (done func(detail string, bytes i
 	return timed(step, d.progress)
 }
 
-// warn reports what is no step but something to know.
+// warn reports something to know that is no step.
 func (d *deployment) warn(item string, said ...string) {
 	for _, one := range said {
 		d.progress(core.Progress{Verb: core.VerbWarn, Item: cmp.Or(item, "archive"), Detail: one, Ended: true})

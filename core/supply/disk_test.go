@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
@@ -18,21 +20,21 @@ func write(t *testing.T, path string, size int) {
 	}
 }
 
-func TestBytesIn(t *testing.T) {
+func TestMeasure(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
 	write(t, filepath.Join(outside, "large"), 4<<20)
 	if err := os.Mkdir(filepath.Join(dir, "below"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	empty := bytesIn(dir)
+	empty, _, _ := measure(dir)
 	write(t, filepath.Join(dir, "below", "file"), 1<<20)
 	if err := errors.Join(os.Link(filepath.Join(dir, "below", "file"), filepath.Join(dir, "again")), os.Symlink(outside, filepath.Join(dir, "link"))); err != nil {
 		t.Fatal(err)
 	}
-	if got := bytesIn(dir) - empty; got < 1<<20 || got > 1<<20+64<<10 {
-		t.Errorf("%d bytes and not 1 MiB", got)
+	if got, special, _ := measure(dir); got-empty < 1<<20 || got-empty > 1<<20+64<<10 || special != "" {
+		t.Errorf("%d bytes and not 1 MiB, and %q", got-empty, special)
 	}
-	if got := bytesIn(filepath.Join(dir, "none")); got != 0 {
+	if got, _, _ := measure(filepath.Join(dir, "none")); got != 0 {
 		t.Errorf("%d bytes in nothing", got)
 	}
 }
@@ -40,18 +42,45 @@ func TestBytesIn(t *testing.T) {
 func TestDiskWatch(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "before"), 2<<20)
-	if err := watchDisk("f", dir, 1<<20, func() { t.Error("killed") }).stop(); err != nil {
+	if err := watchDisk("f", dir, 1<<20, 0, func() { t.Error("killed") }).stop(); err != nil {
 		t.Errorf("an installation that takes nothing: %v", err)
 	}
 	ended := make(chan struct{})
-	w := watchDisk("f", dir, 1<<20, func() { close(ended) })
+	w := watchDisk("f", dir, 1<<20, 0, func() { close(ended) })
 	write(t, filepath.Join(dir, "after"), 2<<20)
 	expectEnd(t, w, ended, core.KindInstall, core.FaultCaller, "more than 1 MiB of disk")
 
 	ended = make(chan struct{})
-	w = &diskWatch{function: "f", dir: dir, limit: 1 << 40, floor: 1 << 61, stopped: make(chan struct{}), verdict: make(chan error, 1)}
-	go w.run(func() { close(ended) })
+	w = watchDisk("f", dir, 1<<40, 1<<61, func() { close(ended) })
 	expectEnd(t, w, ended, core.KindExhausted, core.FaultWorker, "disk of the worker is full")
+}
+
+// Deploys leave a part of the disk free, however small each of them is.
+func TestCheckRoom(t *testing.T) {
+	dir := t.TempDir()
+	if err := checkRoom(dir, 1); err != nil {
+		t.Error(err)
+	}
+	err := checkRoom(dir, 1<<61)
+	if e := core.AsError(err); err == nil || e.Kind != core.KindExhausted || e.Fault != core.FaultWorker || !strings.Contains(e.Message, "disk of the worker is full") {
+		t.Error(err)
+	}
+	if got := kept(0, 1<<30); got != 1<<30/20 {
+		t.Errorf("of 1 GiB %d are left", got)
+	}
+	if got := kept(0, 1<<50); got != keptFree {
+		t.Errorf("of a large disk %d are left", got)
+	}
+}
+
+// Whoever opens a fifo waits until somebody writes to it: a driver that examines what was made would wait until its time is over.
+func TestDiskWatchFindsFifos(t *testing.T) {
+	t.Parallel()
+	dir, ended := t.TempDir(), make(chan struct{})
+	if err := unix.Mkfifo(filepath.Join(dir, "module.so"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expectEnd(t, watchDisk("f", dir, 1<<40, 0, func() { close(ended) }), ended, core.KindInstall, core.FaultCaller, `has made "module.so", which is a fifo;`)
 }
 
 func expectEnd(t *testing.T, w *diskWatch, ended chan struct{}, kind core.Kind, fault core.Fault, says string) {

@@ -155,7 +155,7 @@ func (w *world) create(_ context.Context, config core.SandboxConfig) (Sandbox, e
 
 // Read blocks until the end of the sandbox: it is the end of what its process prints.
 func (b *box) Read([]byte) (int, error)             { <-b.done; return 0, io.EOF }
-func (b *box) Ref() core.Sandbox                    { return core.Sandbox{ID: b.config.ID, Gate: "gate"} }
+func (b *box) Door() core.Door                      { return core.Door{ID: b.config.ID, Gate: "gate"} }
 func (b *box) Entered() (int, time.Duration, error) { return 1, 0, nil }
 func (b *box) Done() <-chan struct{}                { return b.done }
 func (b *box) Exit() core.Exit                      { return core.Exit{Known: true, OutOfMemory: b.w.oom} }
@@ -200,6 +200,8 @@ type packer struct {
 	w *world
 }
 
+func (p packer) Parts() core.Parts { return core.PartsOf(p, p.Description().Capabilities) }
+
 func (p packer) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
 	p.w.step(drivertest.Resolve)
 	resolution, err := p.Fake.Resolve(ctx, request)
@@ -215,7 +217,7 @@ func (p packer) Install(ctx context.Context, request core.InstallRequest, progre
 	for i, locked := range request.Packages {
 		if err == nil {
 			receipts[i].Modules, receipts[i].Archive = []string{locked.Name}, locked.Archives[0]
-			dir := filepath.Join(p.w.outside(request.Sandbox.ID, core.OutDir), locked.Base())
+			dir := filepath.Join(p.w.outside(request.Door.ID, core.OutDir), locked.Base())
 			err = errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "x"), []byte(p.w.files(locked)), 0o644))
 		}
 	}
@@ -236,17 +238,20 @@ func (l lives) note(format string, args ...any) {
 	l.w.asked = append(l.w.asked, fmt.Sprintf(format, args...))
 }
 
-func (l lives) Preload(_ context.Context, fn *core.Function)                               { l.note("preload %s", fn.Name) }
-func (l lives) Unready(*core.Function) string                                              { return l.w.unready }
-func (l lives) Apart(fn *core.Function) map[string]string                                  { return fn.Apart }
-func (l lives) Learn(core.RuntimeID, map[string]time.Duration, map[string]int64, []string) {}
-func (l lives) LearnPackages(plan.Asks, plan.Needs)                                        {}
-func (l lives) Correct(fn *core.Function)                                                  { l.note("correct %s %d", fn.Name, fn.Version) }
-func (l lives) Drain(name string, keep ...int)                                             { l.note("drain %s but %v", name, keep) }
-func (l lives) Removed(name string, last int)                                              { l.note("removed %s %d", name, last) }
-func (l lives) Note(fn *core.Function, text string)                                        { l.note("note %s: %s", fn.Name, text) }
-func (l lives) Expel(digest string)                                                        { l.note("expel %s", digest) }
-func (l lives) Busy() bool                                                                 { return false }
+func (l lives) Preload(_ context.Context, fn *core.Function)                     { l.note("preload %s", fn.Name) }
+func (l lives) Unready(*core.Function) string                                    { return l.w.unready }
+func (l lives) Apart(fn *core.Function) map[string]string                        { return fn.Apart }
+func (l lives) Learn(core.RuntimeID, map[string]time.Duration, map[string]int64) {}
+func (l lives) LearnPackages(plan.Asks, plan.Needs)                              {}
+func (l lives) Correct(fn *core.Function)                                        { l.note("correct %s %d", fn.Name, fn.Version) }
+func (l lives) Drain(name string, keep ...int)                                   { l.note("drain %s but %v", name, keep) }
+func (l lives) Removed(name string, last int)                                    { l.note("removed %s %d", name, last) }
+func (l lives) Note(fn *core.Function, text string)                              { l.note("note %s: %s", fn.Name, text) }
+func (l lives) Expel(digest string)                                              { l.note("expel %s", digest) }
+func (l lives) Hide(_ *core.Function, text string) string                        { return text }
+func (l lives) Mount(string) error                                               { return nil }
+func (l lives) Unmount(string)                                                   {}
+func (l lives) Busy() bool                                                       { return false }
 
 func (l lives) Uses(digest string) bool {
 	l.w.mu.Lock()

@@ -97,9 +97,9 @@ func (d *deployment) fetch(ctx context.Context, packages []core.Locked, progress
 		defer func() { _ = d.store.Discard(out) }()
 	}
 	receipts := map[string]core.Receipt{}
-	t := d.task(installTimeout, func(ctx context.Context, sandbox core.Sandbox) error {
-		request := core.InstallRequest{Runtime: d.runtime.ID, Packages: packages, Allow: d.settings.Allow, Sandbox: sandbox}
-		all, err := d.driver.Install(ctx, request, progress)
+	t := d.task(installTimeout, func(ctx context.Context, door core.Door) error {
+		request := core.InstallRequest{Runtime: d.runtime.ID, Packages: packages, Allow: d.settings.Allow, Door: door}
+		all, err := d.parts.Installer.Install(ctx, request, progress)
 		for _, r := range all {
 			receipts[r.Name+"=="+r.Version] = r
 		}
@@ -127,7 +127,7 @@ func refuseScripts(packages []core.Locked, allow []string) error {
 	return nil
 }
 
-// allows reports whether a package is among those that may run code. What is a slash in a name is a plus in the name of a directory.
+// allows reports whether a package is among those that may run code. A slash in a name is a plus in the name of a directory.
 func allows(allow []string, p core.Locked) bool {
 	return slices.ContainsFunc(allow, func(name string) bool { return strings.ReplaceAll(name, "/", "+") == p.Name })
 }

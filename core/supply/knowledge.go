@@ -24,7 +24,7 @@ type knowledge struct {
 	fleet Fleet
 	live  Live
 
-	asking   *asking    // what packages ask for
+	asking   *asking    // the names that packages ask for
 	watching sync.Mutex // one trial at a time of functions that are deployed already
 }
 
@@ -47,7 +47,7 @@ func (k *knowledge) prober(id core.RuntimeID) string {
 	return ""
 }
 
-// installed returns what the store knows of the packages of a function.
+// installed returns the store's index entries of the packages of a function.
 func (k *knowledge) installed(fn *core.Function) []core.Installed {
 	if len(fn.Packages) == 0 {
 		return nil
@@ -106,12 +106,12 @@ func again(fn *core.Function, packages []core.Installed, by string) (changed boo
 	return changed
 }
 
-// hasImports tells whether there is anything to find out about the imports of a function.
+// hasImports reports whether there is anything to find out about the imports of a function.
 func hasImports(fn *core.Function) bool {
 	return len(fn.Packages) > 0 || len(fn.Imports) > 0 || len(fn.Perhaps) > 0
 }
 
-// waits tells whether modules of the function are left to instances for want of a probe.
+// waits reports whether modules of the function are left to instances for want of a probe.
 func waits(fn *core.Function) bool {
 	return slices.ContainsFunc(slices.Collect(maps.Values(fn.Apart)), func(why string) bool { return strings.HasSuffix(why, unprobed) })
 }
@@ -123,7 +123,7 @@ func (k *knowledge) preloadSettled(ctx context.Context, fn core.Function) {
 	k.live.Preload(ctx, &fn)
 }
 
-// settle finds out anew which modules of a deployed function no zygote may import. With wait, what was not probed goes on waiting.
+// settle finds out again which modules of a deployed function no zygote may import. With wait, what was not probed goes on waiting.
 func (k *knowledge) settle(name string, version int, wait bool) {
 	settled, ok := k.store.Get(name)
 	if !ok || settled.Version != version || !hasImports(&settled) {
@@ -143,7 +143,7 @@ func (k *knowledge) settle(name string, version int, wait bool) {
 }
 
 // owner finds the package that a module is of: the one with the longest module that it is or begins with, and that module. When there is none, the way in
-// which the module is imported, before a colon, does not count: a package tells of one way.
+// which the module is imported, before a colon, does not count: a package reports one of them.
 func owner(module string, packages []core.Installed) (found *core.Installed, own string) {
 	for i := range packages {
 		for _, m := range packages[i].Receipt.Modules {
@@ -158,7 +158,7 @@ func owner(module string, packages []core.Installed) (found *core.Installed, own
 	return found, own
 }
 
-// learnCosts tells the tree what importing a function's modules takes, as their packages' probes have it, and which variables those read that are the language's own.
+// learnCosts tells the tree what importing a function's modules takes, as their packages' probes have it.
 func (k *knowledge) learnCosts(fn *core.Function, packages []core.Installed) {
 	costs := map[string]time.Duration{}
 	for _, module := range slices.Concat(fn.Imports, fn.Loaded) {
@@ -169,5 +169,5 @@ func (k *knowledge) learnCosts(fn *core.Function, packages []core.Installed) {
 			costs[module] += trial.Took
 		}
 	}
-	k.live.Learn(fn.Runtime, costs, fn.Weights, unowned(fn, packages))
+	k.live.Learn(fn.Runtime, costs, fn.Weights)
 }

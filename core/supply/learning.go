@@ -85,6 +85,16 @@ func (l *learning) fresh(fn *core.Function, modules []string) (fresh []string) {
 	return fresh
 }
 
+// untry has modules tried again that could not be.
+func (l *learning) untry(fn *core.Function, modules []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.tried[fn.Name]; t.version == fn.Version {
+		t.modules = slices.DeleteFunc(t.modules, func(m string) bool { return slices.Contains(modules, m) })
+		l.tried[fn.Name] = t
+	}
+}
+
 // forget forgets what was tried for a function.
 func (l *learning) forget(name string) {
 	l.mu.Lock()
@@ -100,8 +110,9 @@ func (l *learning) close() {
 	l.working.Wait()
 }
 
-// Loaded corrects what a function is known to import, by what an instance of it says that it did. The instance runs the function's code, so its
-// word is taken for modules of the function's own packages, and after a zygote could import them in a probe.
+// Loaded corrects the known imports of a function by the report of one of its instances. The instance runs
+// the function's own code. So its report counts only for modules of the function's own packages, and only
+// after a probe has shown that a zygote can import them.
 func (s *Supply) Loaded(fn *core.Function, modules []string) {
 	leave, ok := s.learning.enter()
 	if !ok {
@@ -114,7 +125,7 @@ func (s *Supply) Loaded(fn *core.Function, modules []string) {
 	packages := s.installed(fn)
 	modules = slices.DeleteFunc(modules, func(m string) bool {
 		p, _ := owner(m, packages)
-		return p == nil || p.Probe != nil && (p.Probe.Unforkable != "" || len(p.Probe.Errors) > 0) || fn.Apart[m] != "" || slices.Contains(fn.Imports, m) || slices.Contains(fn.Loaded, m)
+		return p == nil || p.Probe != nil && (p.Probe.Unforkable != "" || len(p.Probe.Errors) > 0) || fn.Apart[m] != "" || fn.IsLate(m) || slices.Contains(fn.Imports, m) || slices.Contains(fn.Loaded, m)
 	})
 	if modules = s.learning.fresh(fn, modules); len(modules) == 0 {
 		return
@@ -122,6 +133,9 @@ func (s *Supply) Loaded(fn *core.Function, modules []string) {
 	ctx, cancel := context.WithTimeout(s.learning.ctx, learnTimeout)
 	defer cancel()
 	err := s.learn(ctx, fn, modules)
+	if core.IsKind(err, core.KindUnavailable) { // its driver is started again just now
+		s.learning.untry(fn, modules)
+	}
 	if err != nil && ctx.Err() == nil {
 		s.log.Warn("import", "fn", fn.Name, "modules", modules, "err", err)
 	}

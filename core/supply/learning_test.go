@@ -94,11 +94,24 @@ func TestLoaded(t *testing.T) {
 		if n := w.count(drivertest.Preload) - tried; n != 1 {
 			t.Errorf("tried %d times", n)
 		}
-		if was := w.was(); !slices.Equal(was, []string{"preload f", "correct f 1"}) {
+		w.mu.Lock()
+		w.down = core.Errorf(core.KindUnavailable, core.FaultDriver, "the driver starts again").Again()
+		w.mu.Unlock()
+		w.Loaded(&fn, []string{"p.later"})
+		w.mu.Lock()
+		w.down = nil
+		w.mu.Unlock()
+		for range 2 {
+			w.Loaded(&fn, []string{"p.later"})
+		}
+		if now, _ := w.store.Get("f"); !slices.Equal(now.Loaded, []string{"p.lazy", "p.later"}) || w.count(drivertest.Preload)-tried != 2 {
+			t.Errorf("after its driver was down, it is known to load %q, tried %d times", now.Loaded, w.count(drivertest.Preload)-tried)
+		}
+		if was := w.was(); !slices.Equal(was, []string{"preload f", "correct f 1", "preload f", "correct f 1"}) {
 			t.Errorf("what lives was asked %q", was)
 		}
 		next := w.must(t, "f", "p")
-		if !slices.Equal(next.Loaded, []string{"p.lazy"}) {
+		if !slices.Equal(next.Loaded, []string{"p.lazy", "p.later"}) {
 			t.Errorf("the next version is known to load %q", next.Loaded)
 		}
 		w.Loaded(&fn, []string{"p.other"})

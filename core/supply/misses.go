@@ -32,7 +32,7 @@ func (k *knowledge) offerCode(fn *core.Function) {
 	fn.Offers = slices.Concat(fn.Offers, names)
 }
 
-// misses tells why no zygote of a function must have loaded what asks for these names when it is imported, if
+// misses reports why no zygote of a function must have loaded what asks for these names when it is imported, if
 // one of them is another thing there than in an instance.
 func misses(fn *core.Function, names []string) string {
 	for _, name := range names {
@@ -47,7 +47,7 @@ func misses(fn *core.Function, names []string) string {
 	return ""
 }
 
-// lacks tells why who looks for a package must look in an instance.
+// lacks reports why who looks for a package must look in an instance.
 func lacks(fn *core.Function, name string) string {
 	switch {
 	case name == core.AnyPackage && slices.ContainsFunc(fn.Offers, func(offer string) bool { return !core.IsPlace(offer) }):
@@ -58,13 +58,15 @@ func lacks(fn *core.Function, name string) string {
 	return ""
 }
 
-// displaced tells why who looks at its place must look at that of an instance.
+// displaced reports why who looks at its place must look at that of an instance.
 func displaced(fn *core.Function, name string) string {
 	changed := func(name string) bool { return slices.Contains(fn.Sets, name) || slices.Contains(fn.Changes, name) }
 	switch {
 	case name == core.Arguments && changed(name):
 		return "reads the arguments when it is imported, which the function's files change"
 	case name == core.Arguments:
+	case name == core.Random:
+		return "draws random numbers when it is imported"
 	case strings.HasPrefix(name, core.OfProcess):
 		return "reads the " + name[len(core.OfProcess):] + " of its process when it is imported"
 	case changed(core.InDirectory):

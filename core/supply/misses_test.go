@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
@@ -64,6 +65,7 @@ func TestDisplaced(t *testing.T) {
 		{arguments, []string{"./"}, []string{"./"}, ""},
 		{arguments, nil, []string{"@argv"}, argues},
 		{id, nil, nil, "reads the pid of its process when it is imported"},
+		{[]string{"@random"}, nil, nil, "draws random numbers when it is imported"},
 		{[]string{"*"}, []string{"./handler"}, nil, ""},
 	} {
 		packages := synthetic(2, probed(t), "")
@@ -74,6 +76,24 @@ func TestDisplaced(t *testing.T) {
 		}
 		if got := unshared(&core.Function{Offers: test.offers, Changes: test.changes}, packages); !maps.Equal(got, want) {
 			t.Errorf("%+v: %q", test, got)
+		}
+	}
+}
+
+// What a function's code imports after it has prepared for that is apart, and so is what requires it.
+func TestLate(t *testing.T) {
+	packages := synthetic(3, probed(t), "")
+	packages[1].Locked.Requires = []string{packages[0].String()}
+	fn := &core.Function{Changes: []string{"=package0.inner", "=json", "=nowhere", "MODE"}}
+	want := map[core.Package]string{packages[0].Package: "package0 " + isLate, packages[1].Package: "package1 imports package0, which " + isLate}
+	if got := unshared(fn, packages); !maps.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	fn.Tried = map[string]core.Trial{}
+	for module, late := range map[string]bool{"json": true, "sqlite3": false} {
+		fn.Tried[module] = core.Trial{Took: time.Second, Version: packages[0].Probe.Version}
+		if why, _ := reason(fn, module, packages, nil, false); (why == module+" "+isLate) != late {
+			t.Errorf("%s: %q", module, why)
 		}
 	}
 }

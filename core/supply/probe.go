@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -14,7 +16,7 @@ import (
 // readyTimeout is how long a deploy waits for its zygote, behind those of others.
 const readyTimeout = 2 * time.Minute
 
-// machine is what a probe of the function's packages needs.
+// machine returns the part of the worker that a probe of the function's packages needs.
 func (d *deployment) machine() probe.Machine {
 	return probe.Machine{Driver: d.driver, Runtime: d.runtime, By: d.prober(d.runtime.ID), Create: d.bench.probed}
 }
@@ -45,7 +47,7 @@ func (s *Supply) prepareLater(fn core.Function, locked []core.Locked) {
 // prepareNow does the same for a function that is about to be deployed, and waits for all of it.
 func (d *deployment) prepareNow(ctx context.Context) {
 	if d.find(ctx) != nil {
-		return // what comes next tells
+		return // the next step reports it
 	}
 	if hasImports(&d.fn) {
 		d.prepare(ctx)
@@ -72,7 +74,7 @@ func (d *deployment) prepare(ctx context.Context) {
 	}
 	all := d.installed(fn)
 	if d.prepared(all) {
-		return // what others have under way is nothing to it
+		return // it need not wait for the work of others
 	}
 	defer d.turn()()
 	all = d.installed(fn)
@@ -92,11 +94,11 @@ func (d *deployment) prepare(ctx context.Context) {
 	}
 }
 
-// prepared tells whether there is nothing to compile, to probe or to try for the function.
+// prepared reports whether there is nothing to compile, to probe or to try for the function.
 func (d *deployment) prepared(all []core.Installed) bool {
 	_, untried := modulesToTry(&d.fn, all)
 	return len(untried) == 0 && !slices.ContainsFunc(all, func(p core.Installed) bool { return probe.Stale(p, all) }) &&
-		(!can(d.driver, core.CapabilityCompile) || len(d.store.Uncompiled(all)) == 0)
+		(d.parts.Compiler == nil || len(d.store.Uncompiled(all)) == 0)
 }
 
 // turn takes a turn for the packages of the function. Whoever waits is told when it is for those of others.
@@ -129,15 +131,17 @@ func (d *deployment) probe(ctx context.Context, all []core.Installed) {
 	done(core.Count(len(found), "package", "packages"), 0)
 }
 
-// verdict is what a person is told of a probe: nothing of one that found nothing.
+// verdict is the result of a probe for a person: "" when it found nothing.
 func verdict(p core.Probe) string {
-	if p.Unforkable == "" && len(p.Errors) > 0 {
-		return "cannot be imported by itself"
+	if p.Unforkable != "" || len(p.Errors) == 0 {
+		return p.Unforkable
 	}
-	return p.Unforkable
+	first := slices.Min(slices.Collect(maps.Keys(p.Errors)))
+	line, _, _ := strings.Cut(p.Errors[first], "\n")
+	return fmt.Sprintf("cannot be imported by itself: %.200s", line)
 }
 
-// try finds out what no probe of a package tells of what a function imports: whether a zygote could import modules that are deeper in a package, or in
+// try finds out what no probe of a package reports of what a function imports: whether a zygote could import modules that are deeper in a package, or in
 // none, and those that the code imports perhaps.
 func (d *deployment) try(ctx context.Context) error {
 	packages := d.installed(&d.fn)

@@ -66,13 +66,14 @@ func TestReason(t *testing.T) {
 		return core.Installed{Package: core.Package{Name: name, Version: "1"}, Probe: &p, Locked: core.Locked{Requires: requires}, Receipt: core.Receipt{Modules: []string{name}}}
 	}
 	packages := []core.Installed{seen("plain", core.Probe{}), seen("reads", core.Probe{Reads: []string{"MODE"}}, "circle==1"), seen("circle", core.Probe{}, "above==1"),
-		seen("above", core.Probe{}, "reads==2"), seen("deep", core.Probe{}), seen("name", core.Probe{Reads: []string{"AWS_LAMBDA_FUNCTION_NAME", "PATH"}}), seen("all", core.Probe{Reads: []string{core.AllVariables}}),
+		seen("above", core.Probe{}, "reads==2"), seen("deep", core.Probe{}), seen("rootless", core.Probe{Errors: map[string]string{"rootless": "no root"}}), seen("name", core.Probe{Reads: []string{"AWS_LAMBDA_FUNCTION_NAME", "PATH"}}), seen("all", core.Probe{Reads: []string{core.AllVariables}}),
 		{Package: core.Package{Name: "new", Version: "1"}, Receipt: core.Receipt{Modules: []string{"new"}}}}
-	sets := &core.Function{Env: map[string]string{"MODE": "x", "LANG": "C.UTF-8"}, Tried: map[string]core.Trial{"plain.good": {}, "plain.bad": {Why: "bad"}, "deep.x": {Reads: []string{"MODE"}}, "std": {}, "stdreads": {Reads: []string{"X"}}, "stdall": {Reads: []string{core.AllVariables}}, "plain.old": {Why: "bad", Version: -1}}}
+	sets := &core.Function{Env: map[string]string{"MODE": "x", "LANG": "C.UTF-8"}, Tried: map[string]core.Trial{"plain.good": {}, "plain.bad": {Why: "bad"}, "rootless.good": {}, "rootless.bad": {Why: "bad"}, "deep.x": {Reads: []string{"MODE"}}, "std": {}, "stdreads": {Reads: []string{"X"}}, "stdall": {Reads: []string{core.AllVariables}}, "plain.old": {Why: "bad", Version: -1}}}
 	for module, trial := range sets.Tried {
 		trial.Version += probed(t)
 		sets.Tried[module] = trial
 	}
+	changes := &core.Function{Sets: []string{"=circle", "=*"}, Imports: []string{"plain", "circle"}}
 	of := func(name string) *core.Function { // who sets that variable in its files
 		return &core.Function{Sets: []string{name}, Tried: sets.Tried}
 	}
@@ -82,11 +83,15 @@ func TestReason(t *testing.T) {
 	}{
 		{sets, "plain", ""}, {sets, "reads", "reads reads MODE when it is imported, which is set for this function"},
 		{sets, "above.x", "above imports reads, which reads MODE when it is imported, which is set for this function"},
+		{changes, "plain", ""}, {changes, "circle", "circle " + isLate},
+		{changes, "plain.good", "plain.good " + isLate}, {changes, "all", "all " + isLate},
+		{&core.Function{Sets: []string{"=circle", "=*"}, Imports: []string{"reads", "all"}}, "reads", ""}, {&core.Function{Sets: []string{"=*"}, Imports: []string{"all"}}, "all", ""},
 		{&core.Function{}, "reads", ""}, {&core.Function{Sets: []string{"MODE"}}, "circle", "circle imports reads, which reads MODE when it is imported, which is set for this function"},
 		{&core.Function{}, "name", "name reads AWS_LAMBDA_FUNCTION_NAME when it is imported, which is set for this function"},
 		{&core.Function{Sets: []string{core.AllVariables}}, "plain", "plain is imported as the function's own files say"},
 		{&core.Function{Changes: []string{core.AllVariables}}, "plain", "plain is left to the function until its handler has been tried, which its deploy has not done"},
 		{sets, "plain.new", "plain.new is being probed"}, {sets, "plain.good", ""}, {sets, "plain.old", "plain.old is being probed"}, {sets, "plain.bad", "bad"}, {sets, "new.x", "new is being probed"}, {sets, "nobody", "nobody is being probed"},
+		{sets, "rootless", "no root"}, {sets, "rootless.new", "rootless.new is being probed"}, {sets, "rootless.good", ""}, {sets, "rootless.bad", "bad"},
 		{sets, "std", ""}, {sets, "stdreads", ""}, {sets, "stdall", "looks at all environment variables when it is imported"},
 		{of("X"), "std", "reads X when it is imported, which is set for this function"}, {of("X"), "stdreads", "reads X when it is imported, which is set for this function"}, {of("X"), "plain.good", ""},
 		{of(core.AllVariables), "std", "is imported as the function's own files say"}, {sets, "deep", "deep reads MODE when it is imported, which is set for this function"},

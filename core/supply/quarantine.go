@@ -31,7 +31,7 @@ func (c *care) Quarantine(_ context.Context, rule core.Forbidden) ([]core.Instal
 	return all, nil
 }
 
-// damaged keeps everybody from a tree whose files are not what they were, and mends it if that can be.
+// damaged keeps everybody from a tree whose files are not what they were, and repairs it if that can be.
 func (c *care) damaged(ctx context.Context, tree store.Tree, files []core.DamagedFile) core.Damage {
 	d := core.Damage{Package: c.packageOf(tree), Digest: tree.Digest, Functions: []string{}, Files: files}
 	for _, fn := range c.users(tree) {
@@ -48,12 +48,12 @@ func (c *care) damaged(ctx context.Context, tree store.Tree, files []core.Damage
 		}
 	}
 	c.log.Warn("quarantine", "package", d.Package, "digest", d.Digest, "functions", d.Functions, "reason", files[0])
-	if err := c.mend(ctx, tree); err != nil {
+	if err := c.repair(ctx, tree); err != nil {
 		d.Outcome = strings.TrimPrefix(d.Outcome+"; "+err.Error(), "; ")
 		c.log.Warn("quarantine", "package", d.Package, "digest", d.Digest, "err", err)
 		return d
 	}
-	d.Mended, d.Outcome = true, "it was installed anew"
+	d.Repaired, d.Outcome = true, "it was installed again"
 	if len(d.Functions) == 0 {
 		d.Outcome = "it was removed: no function uses it"
 	}
@@ -92,8 +92,8 @@ func (c *care) packageOf(tree store.Tree) string {
 	return ""
 }
 
-// mend makes a damaged tree whole again, or removes one that nobody needs. An error says why it cannot, and what to do.
-func (c *care) mend(ctx context.Context, tree store.Tree) error {
+// repair makes a damaged tree whole again, or removes one that nobody needs. An error says why it cannot, and what to do.
+func (c *care) repair(ctx context.Context, tree store.Tree) error {
 	users := c.users(tree)
 	switch {
 	case len(users) == 0 && tree.Area == store.Code:
@@ -119,7 +119,7 @@ func (c *care) mend(ctx context.Context, tree store.Tree) error {
 	return core.Errorf(core.KindUnavailable, core.FaultWorker, "it is not known what it was installed from: deploy %s again", users[0].Name)
 }
 
-// reinstall installs a package anew, as the function's driver did the first time.
+// reinstall installs a package again, as the function's driver did the first time.
 func (c *care) reinstall(ctx context.Context, fn core.Function, damaged core.Installed) error {
 	hold := c.store.Hold()
 	defer hold.Release()
@@ -136,7 +136,7 @@ func (c *care) reinstall(ctx context.Context, fn core.Function, damaged core.Ins
 	if err := d.find(ctx); err != nil {
 		return err
 	}
-	if !can(d.driver, core.CapabilityInstall) {
+	if d.parts.Installer == nil {
 		return core.Errorf(core.KindUnsupported, core.FaultDriver, "the driver of %s installs no packages any more", fn.Runtime)
 	}
 	d.fn.Packages = nil // as in a deploy: an installer sees no other packages
@@ -148,7 +148,7 @@ func (c *care) reinstall(ctx context.Context, fn core.Function, damaged core.Ins
 	if len(missing) > 0 {
 		installed, err := d.fetch(ctx, missing, nil)
 		if err != nil {
-			return core.Errorf(core.KindUnavailable, core.FaultWorker, "it stays in quarantine, for it could not be installed anew: %w; mend that, then run `pipsqueak store verify %s`", err, damaged)
+			return core.Errorf(core.KindUnavailable, core.FaultWorker, "it stays in quarantine, for it could not be installed again: %w; fix that, then run `pipsqueak store verify %s`", err, damaged)
 		}
 		have = append(have, installed[0].Package)
 	}
@@ -167,7 +167,7 @@ func (c *care) exchange(old, new core.Package) error {
 	var all error
 	for _, fn := range c.users(store.Tree{Area: store.Packages, Digest: old.Digest}) {
 		if err := c.exchangeIn(fn.Name, old, new); err != nil {
-			all = errors.Join(all, fmt.Errorf("installed anew it has other files, and %s cannot have them: %w; deploy it again", fn.Name, err))
+			all = errors.Join(all, fmt.Errorf("installed again it has other files, and %s cannot have them: %w; deploy it again", fn.Name, err))
 		}
 	}
 	return all

@@ -64,7 +64,7 @@ func TestReinstall(t *testing.T) {
 			}
 		})
 		d := w.damage(t)
-		if !d.Mended || d.Package != "p==1" || !slices.Equal(d.Functions, []string{"f"}) || d.Outcome != "it was installed anew" {
+		if !d.Repaired || d.Package != "p==1" || !slices.Equal(d.Functions, []string{"f"}) || d.Outcome != "it was installed again" {
 			t.Errorf("%+v", d)
 		}
 		if err := w.store.Refused(fn.Runtime, fn.Code, fn.Packages); err != nil {
@@ -84,7 +84,7 @@ func TestExchange(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		fn := used(t, w)
 		w.set(func() { w.files = func(p core.Locked) string { return "other files of " + p.Name } })
-		if d := w.damage(t); !d.Mended {
+		if d := w.damage(t); !d.Repaired {
 			t.Errorf("%+v", d)
 		}
 		synctest.Wait()
@@ -108,7 +108,7 @@ func TestExchangeBesideDeploy(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := w.damage(t)
-		if d.Mended || !strings.Contains(d.Outcome, "f cannot have them: another deploy") || !strings.Contains(d.Outcome, "deploy it again") {
+		if d.Repaired || !strings.Contains(d.Outcome, "f cannot have them: another deploy") || !strings.Contains(d.Outcome, "deploy it again") {
 			t.Errorf("%+v", d)
 		}
 		if now, _ := w.store.Get("f"); now.Version != 1 || now.Packages[0] != fn.Packages[0] {
@@ -126,7 +126,7 @@ func TestMendLater(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		fn := used(t, w)
 		w.set(func() { w.down = core.Errorf(core.KindUnavailable, core.FaultDriver, "no network") })
-		if d := w.damage(t); d.Mended || !strings.Contains(d.Outcome, "no network") {
+		if d := w.damage(t); d.Repaired || !strings.Contains(d.Outcome, "no network") {
 			t.Errorf("%+v", d)
 		}
 		w.Start()
@@ -173,7 +173,7 @@ func TestMendBesideRemoval(t *testing.T) {
 	})
 }
 
-// Nobody is asked to mend the code of a function: only its author has it.
+// Nobody is asked to repair the code of a function: only its author has it.
 func TestDamagedCode(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		fn := w.must(t, "f", "")
@@ -186,7 +186,7 @@ func TestDamagedCode(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.was()
-		if d := w.damage(t); d.Mended || !strings.Contains(d.Outcome, "deploy f again") {
+		if d := w.damage(t); d.Repaired || !strings.Contains(d.Outcome, "deploy f again") {
 			t.Errorf("%+v", d)
 		}
 		if was := w.was("try", "preload"); !slices.Equal(was, []string{"drain f but []"}) {

@@ -10,7 +10,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// maxRefused bounds how many refused addresses of one installer are told of.
+// maxRefused bounds how many refused addresses of one installer are reported.
 const maxRefused = 20
 
 // explainRefused adds to the error of an installer which addresses it was refused.

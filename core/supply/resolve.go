@@ -23,7 +23,7 @@ func (d *deployment) resolve(ctx context.Context) error {
 	if err := d.find(ctx); err != nil {
 		return err
 	}
-	if !can(d.driver, core.CapabilityInstall) {
+	if d.parts.Installer == nil {
 		return d.refuseDebian() // a function without packages
 	}
 	out, err := d.store.Stage()
@@ -124,7 +124,7 @@ func (d *deployment) knownLock() (lock *core.Lock, asked string, err error) {
 	if asked, err = d.inputs(); err != nil {
 		return nil, "", err
 	}
-	if d.request.Anew {
+	if d.request.Again {
 		return nil, asked, nil
 	}
 	if lock, err = bundle.LoadLock(d.dir); err != nil {
@@ -146,7 +146,7 @@ func (d *deployment) knownLock() (lock *core.Lock, asked string, err error) {
 func present(dir string, wanted []string) []string {
 	names, err := manifests(os.DirFS(dir), wanted)
 	if err != nil {
-		return wanted // what cannot be looked through may have any
+		return wanted // a tree that cannot be searched may have any
 	}
 	return slices.DeleteFunc(names, func(name string) bool {
 		_, missing := os.Lstat(filepath.Join(dir, name))
@@ -179,7 +179,7 @@ func writeFiles(dir string, files map[string]string) error {
 
 // refuseDebian refuses Debian packages for a language whose driver knows none.
 func (d *deployment) refuseDebian() error {
-	if len(d.settings.Debian) > 0 && !can(d.driver, core.CapabilityDebian) {
+	if len(d.settings.Debian) > 0 && !d.can(core.CapabilityDebian) {
 		return core.Errorf(core.KindUnsupported, core.FaultCaller, "functions of %s cannot have Debian packages: take 'debian' out of %s", d.runtime.ID, bundle.SettingsFile)
 	}
 	return nil
@@ -203,7 +203,7 @@ func (d *deployment) lock(ctx context.Context) (core.Lock, core.Resolution, erro
 	if err != nil {
 		return core.Lock{}, core.Resolution{}, err
 	}
-	if !can(d.driver, core.CapabilityLock) {
+	if !d.can(core.CapabilityLock) {
 		known = nil
 	}
 	done := d.timed(core.Progress{Verb: "resolve", Item: d.fn.Name})
@@ -227,7 +227,7 @@ func (d *deployment) lock(ctx context.Context) (core.Lock, core.Resolution, erro
 	}
 	done(core.Count(len(resolution.Packages), "package", "packages"), 0)
 	lock, err := d.newLock(asked, resolution)
-	if err == nil && can(d.driver, core.CapabilityLock) {
+	if err == nil && d.can(core.CapabilityLock) {
 		err = d.store.RememberLock(lock)
 	}
 	d.nameAsInstalled(lock.Packages)
@@ -237,12 +237,12 @@ func (d *deployment) lock(ctx context.Context) (core.Lock, core.Resolution, erro
 // askDriver has the driver resolve the code, by the lock that is known if there is one.
 func (d *deployment) askDriver(ctx context.Context, known *core.Lock) (resolution core.Resolution, err error) {
 	writable := []core.Mount{{Source: d.dir, Target: core.CodeDir, Writable: true}}
-	if known == nil && len(d.settings.Allow) == 0 && can(d.driver, core.CapabilityHandover) {
+	if known == nil && len(d.settings.Allow) == 0 && d.can(core.CapabilityHandover) {
 		writable = append(writable, core.Mount{Source: d.out, Target: core.OutDir, Writable: true})
 	}
-	t := d.task(resolveTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
-		resolution, err = d.driver.Resolve(ctx, core.ResolveRequest{Runtime: d.runtime.ID, Handler: d.fn.Handler, Debian: d.settings.Debian,
-			Allow: d.settings.Allow, Lock: known, Sandbox: sandbox})
+	t := d.task(resolveTimeout, func(ctx context.Context, door core.Door) (err error) {
+		resolution, err = d.parts.Installer.Resolve(ctx, core.ResolveRequest{Runtime: d.runtime.ID, Handler: d.fn.Handler, Debian: d.settings.Debian,
+			Allow: d.settings.Allow, Lock: known, Door: door})
 		return err
 	}, writable...)
 	t.network = known == nil
@@ -260,7 +260,7 @@ func (d *deployment) newLock(asked string, resolution core.Resolution) (core.Loc
 		switch {
 		case !filepath.IsLocal(p.Base()): // a resolver runs code of the function's, and its word is a path here
 			return core.Lock{}, core.Errorf(core.KindInstall, core.FaultHandler, "the package %q would not be in a directory of its own", p)
-		case can(d.driver, core.CapabilityLock) && len(p.Archives) == 0:
+		case d.can(core.CapabilityLock) && len(p.Archives) == 0:
 			return core.Lock{}, core.Errorf(core.KindInstall, core.FaultDriver, "%s was resolved without a digest", p)
 		}
 	}
@@ -273,21 +273,21 @@ func (s *Supply) Lock(ctx context.Context, request core.DeployRequest, progress 
 	if err != nil {
 		return core.Lock{}, err
 	}
-	d := s.deployment(core.DeployRequest{Anew: true}, dir, progress)
+	d := s.deployment(core.DeployRequest{Again: true}, dir, progress)
 	d.warn(request.Name, told...)
 	lock, err := d.lockOnly(ctx)
 	return lock, errors.Join(err, s.store.Discard(dir))
 }
 
 func (d *deployment) lockOnly(ctx context.Context) (core.Lock, error) {
-	if err := d.examine(); err != nil {
+	if err := d.identify(); err != nil {
 		return core.Lock{}, err
 	}
 	d.fn.Name = cmp.Or(d.fn.Name, "lock")
 	if err := d.find(ctx); err != nil {
 		return core.Lock{}, err
 	}
-	if !can(d.driver, core.CapabilityLock) {
+	if !d.can(core.CapabilityLock) {
 		return core.Lock{}, core.Errorf(core.KindUnsupported, core.FaultCaller, "the driver of %s makes no locks: deploy the function without one", d.runtime.ID)
 	}
 	out, err := d.store.Stage()

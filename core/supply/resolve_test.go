@@ -73,8 +73,8 @@ func TestNothingToResolve(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		for _, anew := range []bool{false, true} {
-			d := w.deployment(core.DeployRequest{Anew: anew}, dir, nil)
+		for _, again := range []bool{false, true} {
+			d := w.deployment(core.DeployRequest{Again: again}, dir, nil)
 			d.runtime, d.settings.Debian = runtime, test.debian
 			lock, asked, err := d.knownLock()
 			if err != nil || test.none != (lock != nil) || test.none != (asked == "") {

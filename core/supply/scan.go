@@ -24,7 +24,7 @@ func (d *deployment) judge(ctx context.Context) func() error {
 	if d.policy == nil || len(d.fn.Packages) == 0 {
 		return func() error { return nil }
 	}
-	if !can(d.driver, core.CapabilityScan) {
+	if d.parts.Scanner == nil {
 		d.log.Warn("scan", "fn", d.fn.Name, "rt", d.runtime.ID, "err", "its driver cannot scan packages: they are used unscanned")
 		return func() error { return nil }
 	}
@@ -82,9 +82,12 @@ func (d *deployment) suspicions(ctx context.Context) ([]core.Suspicion, error) {
 
 // scan has the driver scan, in a sandbox that can write to out.
 func (d *deployment) scan(ctx context.Context, out string, request core.ScanRequest) (scanned core.Scanned, err error) {
-	err = d.bench.do(ctx, d.task(scanTimeout, func(ctx context.Context, sandbox core.Sandbox) (err error) {
-		request.Runtime, request.Sandbox = d.runtime.ID, sandbox
-		scanned, err = d.driver.Scan(ctx, request)
+	if d.parts.Scanner == nil {
+		return scanned, core.Errorf(core.KindUnsupported, core.FaultCaller, "the driver of %s cannot scan packages", d.runtime.ID)
+	}
+	err = d.bench.do(ctx, d.task(scanTimeout, func(ctx context.Context, door core.Door) (err error) {
+		request.Runtime, request.Door = d.runtime.ID, door
+		scanned, err = d.parts.Scanner.Scan(ctx, request)
 		return err
 	}, outMount(out)))
 	return scanned, err

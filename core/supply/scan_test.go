@@ -98,6 +98,25 @@ func crawl(t *testing.T, w *world, names ...string) (archives []string, runtimes
 	return archives, runtimes
 }
 
+// A driver with archives that cannot scan them, or with locks that cannot install: what its Description claims is one thing.
+func TestPartsThatAreMissing(t *testing.T) {
+	w := newWorld(t, nil)
+	archives, runtimes := crawl(t, w, "a.pack")
+	description := w.Description()
+	description.Capabilities = []string{core.CapabilityLock}
+	w.Fake = drivertest.New(description)
+	var told []scan.Result
+	if err := w.ScanArchives(t.Context(), archives, runtimes, Crawl{Jobs: 1, Tell: func(r scan.Result, _ bool) error { told = append(told, r); return nil }}); err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != 1 || !strings.Contains(told[0].Error, "cannot scan packages") {
+		t.Errorf("%+v", told)
+	}
+	if _, err := w.Lock(t.Context(), core.DeployRequest{Archive: archive(t, nil)}, nil); !core.IsKind(err, core.KindUnsupported) {
+		t.Errorf("locked without an Installer: %v", err)
+	}
+}
+
 // Archives are scanned side by side, each on a copy of its own; one that cannot be is a result with an error.
 func TestScanArchives(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
@@ -180,9 +199,9 @@ func TestLocks(t *testing.T) {
 		if fn := w.must(t, "g", "p"); fn.Packages[0].Version != "1" {
 			t.Errorf("the same manifest has other packages: %v", fn.Packages)
 		}
-		anew := func(r *core.DeployRequest) { r.Anew = true }
-		if fn := w.must(t, "g", "p", anew); fn.Packages[0].Version != "2" {
-			t.Errorf("anew it has %v", fn.Packages)
+		again := func(r *core.DeployRequest) { r.Again = true }
+		if fn := w.must(t, "g", "p", again); fn.Packages[0].Version != "2" {
+			t.Errorf("again it has %v", fn.Packages)
 		}
 		bare := locked("p", "3")
 		bare.Archives = nil

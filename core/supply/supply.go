@@ -1,15 +1,17 @@
-// Package supply has functions supplied with what they need, from the archive that a user hands in to packages on disk that
-// zygotes may import.
+// Package supply gives functions everything that they need, from the archive that a user hands in to packages
+// on disk that zygotes may import.
 //
-// A function on its way is a deployment. Each step is a method of it, in a file of its own: resolve, install, build, scan, trial;
-// and, once the function is deployed, compile and probe. Programs of others run on the bench, each in a sandbox. Knowledge is what
-// probes and trials have found out, and what follows for each function. Care keeps the store in order.
+// A function on its way is a deployment. Each step is a method of it, in a file of its own: resolve, install,
+// build, scan, trial; and compile and probe, which may follow the deploy. Third-party programs run on the
+// bench, each in a sandbox. Knowledge has the results of probes and trials, and their consequences for each
+// function. Care keeps the store in order.
 //
-// What lives is asked for by the interface Live alone.
+// Supply reaches the worker's live processes through the interface Live alone.
 //
-// Mutex order: turns.later, turns.now; knowledge.watching; asking.mu. The first three are one piece of work's, and are held while
-// drivers and sandboxes work for it. asking.mu is held while Live is told, so that it is told last what was learned last. The other
-// mutexes guard fields, and no driver, sandbox or file is waited for under them.
+// Mutex order: turns.later, turns.now; knowledge.watching; asking.mu. The first three belong to one piece of
+// work, and are held while drivers and sandboxes work for it. asking.mu is held during calls of Live, so that
+// Live learns last what was found out last. The other mutexes guard fields. Nobody waits for a driver, a
+// sandbox or a file while holding one.
 package supply
 
 import (
@@ -28,54 +30,67 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
-// Live is what supply asks of the processes that live on the worker. All methods may be called from many goroutines at once.
+// Live is the part of the worker with its live processes. All methods may be called from many goroutines at
+// once.
 type Live interface {
 	Zygotes
 	Instances
 
-	// Uses tells whether a live process has the code or package with that digest.
+	// Uses reports whether a live process has the code or package with that digest.
 	Uses(digest string) bool
-	// Expel ends every process that may have loaded the package with that digest. Nothing is started with it any more by then.
+	// Expel ends every process that may have loaded the package with that digest. By then no process is started
+	// with it any more.
 	Expel(digest string)
-	// Busy tells whether events keep all processors busy.
+	// Mount makes sure that a storage can be shown to instances, by its file.
+	Mount(storage string) error
+	// Unmount takes away the mount of a storage whose file is removed. Instances that still have it keep it.
+	Unmount(storage string)
+	// Busy reports whether events keep all processors busy.
 	Busy() bool
 }
 
 // Zygotes are the processes that functions are forked from.
 type Zygotes interface {
-	// Preload has the zygote made that instances of the function are best forked from, and waits until it is made or cannot be, or
-	// the context ends.
+	// Preload demands the zygote from which the function is best forked. It waits until the zygote is made or
+	// cannot be made, or until the context ends.
 	Preload(ctx context.Context, fn *core.Function)
-	// Unready tells why the next instance of the function would not be a fork of a zygote with all that it imports; "" when it would.
+	// Unready returns why the next instance of the function would not be a fork of a zygote that has imported
+	// everything; "" when it would be one.
 	Unready(fn *core.Function) string
 	// Apart returns the modules that no zygote imports for the function, with the reasons.
 	Apart(fn *core.Function) map[string]string
-	// Learn says what importing modules takes, in time and in bytes, and which variables those read that are the language's own: before
-	// a zygote imports them.
-	Learn(rt core.RuntimeID, took map[string]time.Duration, bytes map[string]int64, reads []string)
-	// LearnPackages replaces what is known of packages: before a zygote imports one, and before a function has one that is asked for.
+	// Learn takes the costs of importing modules, in time and bytes. It is called before a zygote imports the
+	// modules.
+	Learn(rt core.RuntimeID, took map[string]time.Duration, bytes map[string]int64)
+	// LearnPackages replaces everything known of packages. It is called before a zygote imports one of them, and
+	// before a function has one that another one asks for.
 	LearnPackages(asks plan.Asks, needs plan.Needs)
 }
 
 // Instances are the processes of functions.
 type Instances interface {
-	// Try starts an instance of a function that is not deployed yet, has it import its handler, and ends it. With alone nothing is
-	// imported ahead of the handler. An error is the handler's when its fault is FaultHandler.
+	// Try starts an instance of a function that is not deployed yet, has it import its handler, and ends it.
+	// With alone, nothing is imported ahead of the handler. An error is the handler's when its fault is
+	// FaultHandler.
 	Try(ctx context.Context, fn *core.Function, alone bool) (Trial, error)
-	// Correct says what a deployed version of a function is known to import now.
+	// Correct replaces the imports that are known of a deployed version of a function.
 	Correct(fn *core.Function)
-	// Switched is called when the store has other functions than before. It returns what is closed when the zygotes have ended that are
-	// of no use any more.
+	// Switched is called after the store has changed its functions. It returns a channel that is closed when the
+	// zygotes that nobody needs any more have ended.
 	Switched(before []core.Function) (ended []<-chan struct{})
-	// Drain ends the instances of a function but for those of the versions keep: busy ones after their event.
+	// Drain ends the instances of a function, except those of the versions keep. Busy instances end after their
+	// event.
 	Drain(function string, keep ...int)
-	// Removed ends the instances of a function whose last version that was, and removes what is kept of its events.
+	// Removed ends the instances of a removed function, given its last version, and removes everything that is
+	// kept of its events.
 	Removed(function string, last int)
-	// Note adds a line of the worker's to the log of a deployed function.
+	// Hide returns a text without the secrets of the function.
+	Hide(fn *core.Function, text string) string
+	// Note adds a line of the worker's own to the log of a deployed function.
 	Note(fn *core.Function, text string)
 }
 
-// Trial is what became of an instance that was started to see what its handler does when it is imported.
+// Trial is the result of an instance that was started to observe the import of its handler.
 type Trial struct {
 	core.HandlerReport
 	Ahead bool // something had been imported ahead of the handler
@@ -89,24 +104,17 @@ type Fleet interface {
 	Snapshot() []core.DriverInfo
 }
 
-// Driver is a driver with what it has said of itself: which of the optional parts it has, its capabilities say.
+// Driver is a driver with what it has said of itself.
 type Driver interface {
 	core.Driver
-	core.Installer
-	core.Builder
-	core.Compiler
-	core.Scanner
 	Description() core.Description
-}
-
-// can reports whether a driver has a capability.
-func can(d Driver, capability string) bool {
-	return slices.Contains(d.Description().Capabilities, capability)
+	Parts() core.Parts // by the capabilities in the description
 }
 
 // Supply has functions supplied with their packages. All methods may be called from many goroutines at once.
 type Supply struct {
 	knowledge
+	network    core.Network
 	bench      *bench
 	signers    signing.Keys // that may sign functions; nil when nobody has to
 	policy     *scan.Policy // nil when packages are not scanned
@@ -115,9 +123,10 @@ type Supply struct {
 	claims     *claims
 	learning   *learning
 	turns      turns
+	failed     func(err error)
 }
 
-// Config is what a supply is told.
+// Config configures a Supply.
 type Config struct {
 	Log   *slog.Logger
 	Store *store.Store
@@ -133,25 +142,32 @@ type Config struct {
 	// refused; empty when none is.
 	Vulnerabilities core.VulnerabilityDatabase
 	Refuse          core.Severity
+	// Failed is called with the error of each deploy that fails; may be nil.
+	Failed func(err error)
 	// Packages that nobody uses are collected when they have not been asked for as long as PackageAge, 0 for 30 days, and while all
 	// packages have more bytes than StoreLimit, 0 for half of the file system.
 	PackageAge time.Duration
 	StoreLimit int64
+	// KeepFree is how many bytes of the file system deploys leave free, 0 for 1 GiB or a twentieth, whichever is less.
+	KeepFree int64
+	// Network is what functions reach at most; empty for none.
+	Network core.Network
 }
 
-// New returns a supply. Before the first deploy Teach is called, and Start; the caller closes it.
+// New returns a Supply. The caller calls Teach and Start before the first deploy, and Close at the end.
 func New(config Config) *Supply {
 	s := &Supply{
 		knowledge: knowledge{log: config.Log, store: config.Store, fleet: config.Fleet, live: config.Live, asking: newAsking()},
-		bench:     &bench{log: config.Log, create: config.Create, registries: config.Registries},
+		network:   config.Network,
+		bench:     &bench{log: config.Log, create: config.Create, registries: config.Registries, keepFree: config.KeepFree},
 		signers:   config.Signers, policy: config.Policy, advisories: newAdvisories(config.Vulnerabilities, config.Refuse, config.Log),
-		claims: newClaims(), learning: newLearning(), turns: newTurns(),
+		claims: newClaims(), learning: newLearning(), turns: newTurns(), failed: config.Failed,
 	}
 	s.care = newCare(s, config.PackageAge, config.StoreLimit)
 	return s
 }
 
-// Teach says what is known of the packages of all functions, before anything is started.
+// Teach passes everything known of the packages of all functions to Live, before anything is started.
 func (s *Supply) Teach() {
 	installed := s.store.Installed()
 	s.learnAsks(installed)
@@ -160,7 +176,7 @@ func (s *Supply) Teach() {
 	}
 }
 
-// Start goes on with what an earlier worker has left to do, and looks after the store from then on.
+// Start continues the unfinished work of an earlier worker, and takes care of the store from then on.
 func (s *Supply) Start() {
 	installed := s.store.Installed()
 	for _, fn := range s.store.List() {
@@ -176,7 +192,7 @@ func (s *Supply) Start() {
 	s.advisories.start(s.store)
 }
 
-// Close ends what is done in the background, and waits for it.
+// Close ends the work in the background, and waits until it has ended.
 func (s *Supply) Close() {
 	s.advisories.close()
 	s.care.stop()
@@ -186,8 +202,8 @@ func (s *Supply) Close() {
 // Packages returns the part of a service that keeps packages.
 func (s *Supply) Packages() core.Packages { return s.care }
 
-// Collect reads the output of an installer, or of a trial that is under way. It reports whether the output is of one of them: else
-// nothing has been read.
+// Collect reads the output of a sandbox, if it is that of an installer or of a trial under way. Otherwise it
+// returns false and reads nothing.
 func (s *Supply) Collect(config core.SandboxConfig, output io.Reader) bool {
 	return s.bench.collect(config, output)
 }

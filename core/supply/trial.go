@@ -45,7 +45,7 @@ func (d *deployment) tryHandler(ctx context.Context) error {
 	refused := core.Errorf(core.KindImport, core.FaultHandler, "%s is not deployed, for its handler cannot be imported: %w", fn.Name, e)
 	refused.Exception = e.Exception
 	if said != "" {
-		refused.Message += "; it printed: " + said
+		refused.Message += "; it printed: " + d.live.Hide(fn, said)
 	}
 	refused.Message += "; fix it, or deploy it without a trial with --force (force=true over HTTP)"
 	return refused
@@ -65,12 +65,12 @@ func (k *knowledge) importOnce(ctx context.Context, fn *core.Function, again fun
 		return k.live.Try(ctx, unmeasured(fn), true)
 	case err == nil && overtook(fn, trial, k.installed(fn)):
 		again()
-		_, err = k.live.Try(ctx, unmeasured(fn), true)
+		return k.live.Try(ctx, unmeasured(fn), true)
 	}
 	return trial, err
 }
 
-// overtook tells whether something that was perhaps imported ahead of a function's handler looks at what a trial
+// overtook reports whether something that was perhaps imported ahead of a function's handler looks at what a trial
 // has shown the handler to set.
 func overtook(fn *core.Function, trial Trial, packages []core.Installed) bool {
 	shown := *fn
@@ -150,7 +150,7 @@ func (s *Supply) watchLater(fn core.Function) {
 	})
 }
 
-// unmeasuredBytes is what packages may take at import in a trial, when that was not measured: as much as in a probe.
+// unmeasuredBytes is the memory that packages may take at import in a trial, when it was not measured: as much as in a probe.
 const unmeasuredBytes = 4 << 30
 
 // unmeasured returns the function with room for packages that were not probed yet: what they take is not the function's own memory.

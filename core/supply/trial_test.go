@@ -63,6 +63,8 @@ func TestOvertook(t *testing.T) {
 		{imports: []string{"package0"}, sets: []string{"./"}, want: true},
 		{imports: []string{"package0"}, sets: []string{"@argv"}},
 		{imports: []string{"package1"}, sets: []string{core.AllVariables}, want: true},
+		{imports: []string{"package1"}, sets: []string{"=package1"}, want: true},
+		{imports: []string{"package1"}, sets: []string{"=json"}},
 		{imports: []string{"package0"}, sets: []string{"MODE"}, aside: all[:1], apart: map[string]string{"package0": "package0 reads it"}},
 		{imports: []string{"package1", "json"}, sets: []string{"OTHER"}, apart: map[string]string{"json": "json " + unprobed}},
 		{imports: []string{"package1", "json"}, sets: []string{"OTHER"}, want: true}, // nobody knows what it reads

@@ -36,7 +36,7 @@ func trialID(name string, version int) core.NodeID {
 	return core.NodeID(fmt.Sprintf("%s@%d", name, version))
 }
 
-// expects tells whether what that one prints is kept.
+// expects reports whether what that one prints is kept.
 func (l *lastWords) expects(id core.NodeID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -133,7 +133,8 @@ func (t *Tree) parkedChild(fn *core.Function) *Node {
 		t.remove(n)
 		return nil
 	}
-	if err := t.spawnInTurn(ctx, live, n, instanceConfig(n, live)); err != nil {
+	config, err := t.instanceConfig(n, live)
+	if err != nil || t.spawnInTurn(ctx, live, n, config) != nil {
 		return nil
 	}
 	// Asked after the child is parked: when the version is replaced, Evict follows and finds a parked child.

@@ -22,15 +22,16 @@ import (
 type Drivers interface {
 	// Driver returns at once when the driver is alive, and may wait for its restart. Its errors are
 	// *core.Error.
-	Driver(ctx context.Context, rt core.RuntimeID) (Live, error)
+	Driver(ctx context.Context, rt core.RuntimeID) (LiveDriver, error)
 }
 
-// Live is a driver that was alive a moment ago.
-type Live struct {
+// LiveDriver is a driver that was alive a moment ago.
+type LiveDriver struct {
 	Driver     core.Driver
 	Runtime    core.Runtime
-	Generation int // of the driver; no two drivers have the same, and no two lives of one driver
-	Protocol   int // the version that it speaks
+	Generation int  // of the driver; no two drivers have the same, and no two lives of one driver
+	Protocol   int  // the version that it speaks
+	Forks      bool // its zygotes fork instances at core's own request (CapabilityFork)
 }
 
 // Sandboxes makes sandboxes.
@@ -40,19 +41,22 @@ type Sandboxes interface {
 	Create(ctx context.Context, config core.SandboxConfig) (Sandbox, error)
 }
 
-// Sandbox is the place that one process lives in. The tree creates it, hands its Ref to a driver, and asks
+// Sandbox is the place that one process lives in. The tree creates it, hands its Door to a driver, and asks
 // Entered which process has come. It watches Done, and calls Kill in the end. All methods may be called from
 // many goroutines at once.
 type Sandbox interface {
-	Door
+	Entrance
 	Life
 	Voice
 }
 
-// Door is how a process comes into a sandbox and is reached there.
-type Door interface {
-	// Ref names the sandbox to a driver.
-	Ref() core.Sandbox
+// Entrance is how a process comes into a sandbox and is reached there.
+type Entrance interface {
+	// Door names the sandbox to a driver.
+	Door() core.Door
+	// Fork has the zygote SandboxConfig.Parent fork the process of an instance, without the driver, and returns when it is inside. Its error is
+	// Entered's.
+	Fork(ctx context.Context) error
 	// Entered returns the attested pid of the process that came through the gate, and how long entering took.
 	// It may be called after the driver has answered, and waits a moment. It returns an error when no process
 	// has come.
@@ -79,6 +83,8 @@ type Life interface {
 	Exit() core.Exit
 	// Unfit says why an instance must not have another event, "" when it may. It takes some microseconds.
 	Unfit() (why string)
+	// Allow lets the processes of a zygote's sandbox use so much memory, if that is more than before.
+	Allow(bytes int64)
 	// Usage measures the memory of the process, which takes milliseconds.
 	Usage() (core.Usage, error)
 	// Kill ends every process in the sandbox and frees it. It returns at once; Done is closed later. It may

@@ -27,6 +27,7 @@ type world struct {
 	down       error // of the driver
 	pids       int
 	boxes      map[core.NodeID]*box
+	forks      bool // zygotes fork at core's own request
 	created    int
 	ended      int
 	order      []core.NodeID // of ends
@@ -56,6 +57,7 @@ type box struct {
 	entering error // at the gate
 	exit     core.Exit
 	modules  []string
+	allowed  int64
 	violent  bool // the test killed it, or something above it
 
 	near, far net.Conn // its endpoint, when it is an instance
@@ -87,10 +89,10 @@ func (w *world) isDeployed(_ string, version int) bool {
 	return version > w.removed && (w.deployed == nil || w.deployed(version))
 }
 
-func (w *world) Driver(_ context.Context, rt core.RuntimeID) (Live, error) {
+func (w *world) Driver(_ context.Context, rt core.RuntimeID) (LiveDriver, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return Live{Driver: driver{w, w.generation}, Runtime: core.Runtime{ID: rt}, Generation: w.generation, Protocol: 3}, w.down
+	return LiveDriver{Driver: driver{w, w.generation}, Runtime: core.Runtime{ID: rt}, Generation: w.generation, Protocol: 3, Forks: w.forks}, w.down
 }
 
 func (w *world) Create(_ context.Context, config core.SandboxConfig) (Sandbox, error) {
@@ -175,7 +177,14 @@ func (b *box) load(modules []string) (map[string]time.Duration, error) {
 	return costs, nil
 }
 
-func (b *box) Ref() core.Sandbox { return core.Sandbox{ID: b.config.ID} }
+func (b *box) Door() core.Door { return core.Door{ID: b.config.ID} }
+func (b *box) Fork(context.Context) error {
+	if !b.w.forks || b.config.Role != core.RoleInstance {
+		b.w.t.Errorf("core asks for the fork %s itself", b.config.ID)
+	}
+	time.Sleep(2 * time.Millisecond)
+	return driver{b.w, b.w.generation}.enter("fork", b.config.ID, b.config.Parent)
+}
 func (b *box) Entered() (int, time.Duration, error) {
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
@@ -191,6 +200,11 @@ func (b *box) Endpoint() net.Conn    { return b.near }
 func (b *box) Done() <-chan struct{} { return b.done }
 func (b *box) Exit() core.Exit       { return b.exit }
 func (b *box) Unfit() string         { return "" }
+func (b *box) Allow(bytes int64) {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	b.allowed = max(b.allowed, bytes)
+}
 func (b *box) Usage() (core.Usage, error) {
 	b.w.mu.Lock()
 	measuring := b.w.measuring
@@ -294,12 +308,15 @@ func (d driver) enter(verb string, id, parent core.NodeID) error {
 	return nil
 }
 
-func (d driver) Preload(_ context.Context, id core.NodeID, _ core.RuntimeID, _ core.Sandbox) error {
+func (d driver) Preload(_ context.Context, id core.NodeID, _ core.RuntimeID, _ core.Door) error {
 	time.Sleep(100 * time.Millisecond)
 	return d.enter("preload", id, "")
 }
 
-func (d driver) Fork(_ context.Context, id, parent core.NodeID, _ core.Sandbox) error {
+func (d driver) Fork(_ context.Context, id, parent core.NodeID, _ core.Door) error {
+	if d.w.forks && d.w.box(id).config.Role == core.RoleInstance {
+		d.w.t.Errorf("the driver is asked for the instance %s, which core can have forked itself", id)
+	}
 	time.Sleep(3 * time.Millisecond)
 	return d.enter("fork", id, parent)
 }

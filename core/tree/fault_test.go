@@ -3,6 +3,7 @@ package tree
 import (
 	"context"
 	"errors"
+	"fmt"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -67,9 +68,11 @@ func TestFailures(t *testing.T) {
 			return lost
 		}, core.KindUnavailable, core.FaultDriver, 2, 1},
 	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
+	for i := range 2 * len(tests) {
+		test, byCore := tests[i/2], i%2 == 1
+		t.Run(fmt.Sprintf("%s, forked by core: %v", test.name, byCore), func(t *testing.T) {
 			within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+				w.forks = byCore
 				forks, roots, fails := 0, 0, test.fails
 				w.hook = func(verb string, b *box) error {
 					if verb == "preload" {

@@ -24,7 +24,7 @@ type rootStart struct {
 
 // awaitRoot waits for a root zygote and makes it unless somebody does already. Making it goes on when the
 // context ends.
-func (t *Tree) awaitRoot(ctx context.Context, live Live, phases *core.Phases) error {
+func (t *Tree) awaitRoot(ctx context.Context, live LiveDriver, phases *core.Phases) error {
 	key := rootKey{live.Runtime.ID, live.Generation}
 	began, phase := time.Now(), &phases.Queue
 	t.mu.Lock()
@@ -58,7 +58,7 @@ func (t *Tree) awaitRoot(ctx context.Context, live Live, phases *core.Phases) er
 	}
 }
 
-func (t *Tree) makeRoot(ctx context.Context, live Live) error {
+func (t *Tree) makeRoot(ctx context.Context, live LiveDriver) error {
 	began := time.Now()
 	n, err := t.joinZygote(live, plan.Shape{Runtime: live.Runtime.ID}, plan.Necessary())
 	if err != nil {
@@ -72,7 +72,7 @@ func (t *Tree) makeRoot(ctx context.Context, live Live) error {
 
 // joinZygote makes the node of a zygote under its nearest one. It fails when memory does not suffice without
 // evicting something of more value. A zygote without modules is a root zygote.
-func (t *Tree) joinZygote(live Live, s plan.Shape, benefit float64) (*Node, error) {
+func (t *Tree) joinZygote(live LiveDriver, s plan.Shape, benefit float64) (*Node, error) {
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
@@ -92,6 +92,7 @@ func (t *Tree) joinZygote(live Live, s plan.Shape, benefit float64) (*Node, erro
 	}
 	bytes := t.facts.Weights.ZygoteBytes(s, parent, measured)
 	n := t.add(core.RoleZygote, s, t.nodes[parent.ID], live.Generation, bytes)
+	n.limit = t.facts.ZygoteLimit(s)
 	ends, enough := t.reclaim(benefit / float64(bytes))
 	if enough {
 		n.rebuilt = t.built[s.Key()]
@@ -106,8 +107,13 @@ func (t *Tree) joinZygote(live Live, s plan.Shape, benefit float64) (*Node, erro
 	return n, nil
 }
 
-func zygoteConfig(n *Node, live Live) core.SandboxConfig {
-	return core.SandboxConfig{ID: n.id, Role: core.RoleZygote, Runtime: live.Runtime, Packages: n.shape.Set}
+func zygoteConfig(n *Node, live LiveDriver) core.SandboxConfig {
+	config := core.SandboxConfig{ID: n.id, Role: core.RoleZygote, Forks: live.Forks, Runtime: live.Runtime, Packages: n.shape.Set,
+		Namespace: n.shape.Namespace, Limits: core.Limits{Memory: plan.WithChildren(n.limit, 0)}}
+	if n.parent != nil {
+		config.Parent = n.parent.id
+	}
+	return config
 }
 
 // makeReady lets a zygote fork. The uses that it was made for count as its own.
@@ -222,7 +228,7 @@ func (t *Tree) grow(want plan.Candidate) error {
 
 // importModules turns a parked process into a zygote. If that fails because of the packages, it blocks the
 // zygote with the reason.
-func (t *Tree) importModules(ctx context.Context, live Live, n *Node, began time.Time, uses float64) {
+func (t *Tree) importModules(ctx context.Context, live LiveDriver, n *Node, began time.Time, uses float64) {
 	load := core.Load{Packages: directories(n.shape.Set), Modules: plan.Missing(n.shape.Modules, n.parent.shape.Modules)}
 	report, err := live.Driver.Import(ctx, n.id, load)
 	switch {

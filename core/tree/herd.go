@@ -14,7 +14,7 @@ import (
 
 // awaitZygote waits while a zygote that saves the function its imports may still come. It does not wait when
 // few others import the same. The caller calls leave when its start has ended.
-func (t *Tree) awaitZygote(ctx context.Context, live Live, fn *core.Function, phases *core.Phases) (leave func()) {
+func (t *Tree) awaitZygote(ctx context.Context, live LiveDriver, fn *core.Function, phases *core.Phases) (leave func()) {
 	want := plan.ShapeOf(fn)
 	if len(want.Modules) == 0 {
 		return func() {}
@@ -24,7 +24,7 @@ func (t *Tree) awaitZygote(ctx context.Context, live Live, fn *core.Function, ph
 	defer timer.Stop()
 	for late := false; ; {
 		t.mu.Lock()
-		if plan.Whole(t.zygotesFor(live.Generation, fn, want), want, t.facts) || ctx.Err() != nil {
+		if plan.Whole(t.zygotesOf(live.Generation), want, t.facts) || ctx.Err() != nil {
 			t.mu.Unlock()
 			phases.Queue += time.Since(began)
 			return func() {}

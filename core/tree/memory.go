@@ -2,6 +2,7 @@ package tree
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -53,6 +54,23 @@ func (t *Tree) reclaim(value float64) (ends []*Node, ok bool) {
 	return ends, t.bytes <= t.config.Budget
 }
 
+// makeRoom lets a zygote use as much memory as it takes to have the children that it has now. It never lets it use less.
+func (t *Tree) makeRoom(zygote *Node) {
+	t.mu.Lock()
+	bytes := plan.WithChildren(zygote.limit, len(zygote.children))
+	t.mu.Unlock()
+	zygote.place().Allow(bytes)
+}
+
+// outgrown keeps the modules of a zygote that has used more memory than it may out of zygotes from now on.
+func (t *Tree) outgrown(n *Node) {
+	reason := fmt.Sprintf("a zygote with %s used more than the %d MiB of memory that it may use", strings.Join(n.shape.Modules, ", "), n.limit>>20)
+	t.config.Log.Warn("evict", "rt", n.shape.Runtime, "node", n.id, "modules", n.shape.Modules, "err", reason)
+	if len(n.shape.Modules) > 0 { // without a root zygote there would be none at all
+		t.update(func() { t.blocks.Forbid(n.shape, reason) })
+	}
+}
+
 // noMemory is the reason for a zygote that is not there because of its value.
 func (t *Tree) noMemory() string {
 	return fmt.Sprintf("the memory budget of %d MiB is full of what is worth more than its zygote", t.config.Budget>>20)
@@ -76,12 +94,13 @@ func (t *Tree) leaves() (leaves []plan.Leaf) {
 	return leaves
 }
 
-// EvictIdle ends the least valuable idle instance, and returns false when there is none.
-func (t *Tree) EvictIdle() bool {
+// EvictIdle ends the least valuable idle instance of the namespaces that may lose one, and returns false when there is
+// none.
+func (t *Tree) EvictIdle(may func(namespace string) bool) bool {
 	t.mu.Lock()
 	var instances []plan.Leaf
 	for _, l := range t.leaves() {
-		if t.nodes[l.ID].is(idle) {
+		if n := t.nodes[l.ID]; n.is(idle) && may(core.Namespace(n.fn.Name)) {
 			instances = append(instances, l)
 		}
 	}

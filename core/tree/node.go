@@ -42,6 +42,7 @@ type Node struct {
 	pid      int
 	charged  int64 // bytes, as counted in Tree.bytes
 	usage    core.Usage
+	limit    int64         // of a zygote's memory, in bytes, without what its children take
 	saves    time.Duration // by each use of it
 	sampleAt time.Time
 }
@@ -198,12 +199,15 @@ func (n *Node) Ended() *core.Error {
 		return core.Errorf(core.KindUnavailable, core.FaultWorker,
 			"the zygote that the instance of %s was forked from ended, and the instance with it; try again", n.fn.Name).Again()
 	}
-	how := "in a way that the kernel did not tell (Linux 6.15 and later do)"
+	how := "in a way that the kernel did not report (Linux 6.15 and later do)"
 	if exit.Known {
 		how = fmt.Sprintf("with code %d", exit.Code)
 		if exit.Signal != 0 {
 			how = fmt.Sprintf("with signal %d (%v)", exit.Signal, syscall.Signal(exit.Signal))
 		}
+	}
+	if exit.Crowded {
+		how += ", after it wanted more processes and threads than it may have"
 	}
 	if n.tree.config.Deployed(n.fn.Name, n.fn.Version) { // the error of a trial has its output already
 		how += core.SeeLogs

@@ -86,7 +86,7 @@ func (t *Tree) decided(want plan.Shape) bool {
 func (t *Tree) whole(want plan.Shape) bool { return plan.Whole(t.zygotes(), want, t.facts) }
 
 // needRoot makes a root zygote for a driver that has none.
-func (t *Tree) needRoot(ctx context.Context, live Live) error {
+func (t *Tree) needRoot(ctx context.Context, live LiveDriver) error {
 	t.mu.Lock()
 	_, found := plan.Nearest(t.zygotesOf(live.Generation), plan.Shape{Runtime: live.Runtime.ID}, t.facts)
 	t.mu.Unlock()

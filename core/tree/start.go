@@ -3,6 +3,7 @@ package tree
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -51,7 +52,7 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, tri
 	if trial == nil {
 		n = t.takeAhead(ctx, fn, phases)
 	}
-	var live Live
+	var live LiveDriver
 	parked := n != nil
 	if !parked {
 		if live, err = t.drivers.Driver(ctx, fn.Runtime); err != nil {
@@ -69,7 +70,11 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, tri
 	defer done()
 	began := time.Now()
 	if !parked {
-		if err = t.spawn(ctx, live, n, instanceConfig(n, live), phases); err != nil {
+		config, err := t.instanceConfig(n, live)
+		if err != nil {
+			return nil, "", err
+		}
+		if err = t.spawn(ctx, live, n, config, phases); err != nil {
 			return nil, "", err
 		}
 	}
@@ -104,19 +109,39 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, tri
 	return n, start, nil
 }
 
-func instanceConfig(n *Node, live Live) core.SandboxConfig {
+// instanceConfig describes the sandbox of an instance. With an error nothing of the node is left.
+func (t *Tree) instanceConfig(n *Node, live LiveDriver) (core.SandboxConfig, error) {
 	fn := n.fn
+	_, secrets, err := t.secrets(fn)
+	if err != nil {
+		t.remove(n)
+		return core.SandboxConfig{}, err
+	}
 	var imports int64
 	for module, bytes := range fn.Weights {
 		if !slices.Contains(n.parent.shape.Modules, module) {
 			imports += bytes
 		}
 	}
-	return core.SandboxConfig{ID: n.id, Role: core.RoleInstance, Runtime: live.Runtime, Packages: fn.Packages, Code: fn.Code, Function: fn.Name, Version: fn.Version, Limits: fn.Limits, Imports: imports}
+	var storage core.Mount
+	if fn.Storage != nil && t.config.Storage != nil {
+		storage = core.Mount{Source: t.config.Storage(fn), Target: fn.Storage.Path, Writable: true}
+	}
+	return core.SandboxConfig{Storage: storage, ID: n.id, Role: core.RoleInstance, Parent: n.parent.id, Runtime: live.Runtime, Packages: fn.Packages, Code: fn.Code, Function: fn.Name, Version: fn.Version,
+		Limits: fn.Limits, Imports: imports,
+		Network: fn.Network, Egress: fn.Egress, Secrets: secrets}, nil
+}
+
+// secrets returns the secrets of a function.
+func (t *Tree) secrets(fn *core.Function) (env map[string]string, files map[string]core.Secret, err error) {
+	if t.config.Secrets == nil || len(fn.Secrets) == 0 {
+		return nil, nil, nil
+	}
+	return t.config.Secrets(fn)
 }
 
 // join makes the node of an instance under the nearest zygote. If there is none it makes a root zygote first.
-func (t *Tree) join(ctx context.Context, live Live, fn *core.Function, phases *core.Phases) (*Node, core.Start, error) {
+func (t *Tree) join(ctx context.Context, live LiveDriver, fn *core.Function, phases *core.Phases) (*Node, core.Start, error) {
 	start := core.StartFork
 	for range plan.Attempts {
 		n, whole, err := t.joinNow(live, fn, true)
@@ -139,14 +164,14 @@ func (t *Tree) join(ctx context.Context, live Live, fn *core.Function, phases *c
 
 // joinNow returns nil when no zygote can be forked, and whether the nearest one has imported everything. An
 // instance that a request waits for is necessary, and counts as demand. Nothing is evicted for any other.
-func (t *Tree) joinNow(live Live, fn *core.Function, requested bool) (n *Node, whole bool, err error) {
+func (t *Tree) joinNow(live LiveDriver, fn *core.Function, requested bool) (n *Node, whole bool, err error) {
 	want := plan.ShapeOf(fn)
 	t.mu.Lock()
 	if t.closed {
 		t.mu.Unlock()
 		return nil, false, core.Stopping()
 	}
-	z, found := plan.Nearest(t.zygotesFor(live.Generation, fn, want), want, t.facts)
+	z, found := plan.Nearest(t.zygotesOf(live.Generation), want, t.facts)
 	if !found {
 		t.mu.Unlock()
 		return nil, false, nil
@@ -186,32 +211,15 @@ func (t *Tree) zygotesOf(generation int) []plan.Zygote {
 	return slices.DeleteFunc(t.zygotes(), func(z plan.Zygote) bool { return t.nodes[z.ID].driver != generation })
 }
 
-// zygotesFor returns the zygotes that can be forked for the function. The function may set a variable that a
-// module of the language's own reads when it is imported. Then it takes no zygote with a module that it does
-// not import itself: that may be such a module, or have imported one. The caller holds mu.
-func (t *Tree) zygotesFor(generation int, fn *core.Function, want plan.Shape) []plan.Zygote {
-	zygotes := t.zygotesOf(generation)
-	if !slices.ContainsFunc(fn.Settings(), func(name string) bool { return t.reads[variable{fn.Runtime, name}] }) {
-		return zygotes
-	}
-	return slices.DeleteFunc(zygotes, func(z plan.Zygote) bool {
-		for n := t.nodes[z.ID]; n != nil; n = n.parent {
-			if len(plan.Missing(n.shape.Modules, want.Modules)) > 0 {
-				return true
-			}
-		}
-		return false
-	})
-}
-
 // spawn makes the sandbox of a node and its process, which is parked inside. When it fails nothing of the
 // node is left.
-func (t *Tree) spawn(ctx context.Context, live Live, n *Node, config core.SandboxConfig, phases *core.Phases) error {
+func (t *Tree) spawn(ctx context.Context, live LiveDriver, n *Node, config core.SandboxConfig, phases *core.Phases) error {
 	began := time.Now()
 	sandbox, err := t.sandboxes.Create(ctx, config)
 	phases.Sandbox += time.Since(began)
 	if err != nil {
 		t.remove(n)
+		t.doubt(n.shape.Runtime)
 		return err
 	}
 	alive := n.attach(sandbox, live.Protocol)
@@ -221,7 +229,10 @@ func (t *Tree) spawn(ctx context.Context, live Live, n *Node, config core.Sandbo
 		return lostError{core.Stopping()}
 	}
 	began = time.Now()
-	err = fork(ctx, live.Driver, n)
+	if n.parent != nil {
+		t.makeRoom(n.parent)
+	}
+	err = fork(ctx, live, n)
 	took := time.Since(began)
 	enter, err := t.attest(n, err)
 	phases.Enter += enter
@@ -230,6 +241,7 @@ func (t *Tree) spawn(ctx context.Context, live Live, n *Node, config core.Sandbo
 		return nil
 	}
 	n.Kill()
+	t.doubt(n.shape.Runtime)
 	if ctx.Err() == nil && blames(err) {
 		t.mistrust(live, n)
 		return lostError{err}
@@ -238,7 +250,7 @@ func (t *Tree) spawn(ctx context.Context, live Live, n *Node, config core.Sandbo
 }
 
 // spawnInTurn waits for a turn and then is spawn. It is used off every request's path.
-func (t *Tree) spawnInTurn(ctx context.Context, live Live, n *Node, config core.SandboxConfig) error {
+func (t *Tree) spawnInTurn(ctx context.Context, live LiveDriver, n *Node, config core.SandboxConfig) error {
 	done, err := t.takeTurn(ctx, n, &core.Phases{})
 	if err != nil {
 		return err
@@ -247,15 +259,18 @@ func (t *Tree) spawnInTurn(ctx context.Context, live Live, n *Node, config core.
 	return t.spawn(ctx, live, n, config, &core.Phases{})
 }
 
-func fork(ctx context.Context, driver core.Driver, n *Node) error {
+func fork(ctx context.Context, live LiveDriver, n *Node) error {
 	if n.parent == nil {
 		ctx, cancel := context.WithTimeout(ctx, plan.PreloadTimeout)
 		defer cancel()
-		return driver.Preload(ctx, n.id, n.shape.Runtime, n.place().Ref())
+		return live.Driver.Preload(ctx, n.id, n.shape.Runtime, n.place().Door())
 	}
 	ctx, cancel := context.WithTimeout(ctx, plan.ForkTimeout)
 	defer cancel()
-	return driver.Fork(ctx, n.id, n.parent.id, n.place().Ref())
+	if live.Forks && n.role == core.RoleInstance {
+		return n.place().Fork(ctx)
+	}
+	return live.Driver.Fork(ctx, n.id, n.parent.id, n.place().Door())
 }
 
 // attest asks the sandbox which process has entered, where the driver says that it has made one. Err is the
@@ -276,6 +291,7 @@ func (t *Tree) attest(n *Node, err error) (enter time.Duration, _ error) {
 	}
 	t.mu.Lock()
 	n.pid = pid
+	t.shown[n.shape.Runtime] = plan.Shown{At: time.Now()}
 	t.mu.Unlock()
 	return enter, nil
 }
@@ -291,7 +307,7 @@ func blames(err error) bool {
 
 // mistrust ends the zygote that failed to fork n, with everything forked from it: it hung or broke, and is
 // presumed corrupt. When its driver has died the zygote is innocent, and its instances live on.
-func (t *Tree) mistrust(live Live, n *Node) {
+func (t *Tree) mistrust(live LiveDriver, n *Node) {
 	if n.parent == nil {
 		return
 	}
@@ -317,10 +333,17 @@ func (t *Tree) importHandler(ctx context.Context, n *Node, trial *Trial) error {
 	if trial != nil {
 		trial.Ahead = len(n.parent.shape.Modules) > 0
 	}
+	env := fn.Environment(n.id)
+	secrets, _, err := t.secrets(fn)
+	if err != nil {
+		n.Kill()
+		return err
+	}
+	maps.Copy(env, secrets)
 	importing, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	report, err := endpoint.Import(importing, n.Endpoint(), core.HandlerLoad{
-		Function: fn.Name, Version: fn.Version, Handler: fn.Handler, Memory: fn.Limits.Memory, Env: fn.Environment(n.id), Processors: core.InstanceProcessors,
+		Function: fn.Name, Version: fn.Version, Handler: fn.Handler, Memory: fn.Limits.Memory, Env: env, Processors: core.InstanceProcessors,
 		Packages: directories(fn.Packages), Modules: modules, Watch: trial != nil,
 	})
 	if err == nil {

@@ -23,6 +23,10 @@ type Config struct {
 	// Deployed says whether that version of a function is the deployed one. It does not block. When a version
 	// is replaced, Deployed says so before Evict is called.
 	Deployed func(name string, version int) bool
+	// Secrets returns the secrets of a function, those in variables and those in files by their names. It may be nil.
+	Secrets func(fn *core.Function) (env map[string]string, files map[string]core.Secret, err error)
+	// Storage returns the file of a function's storage. It may be nil.
+	Storage func(fn *core.Function) string
 	// Loaded is called in a goroutine of its own, with modules that an instance has imported and its function
 	// was not known to import. For a function that is not Watched it is called also when there are none. It
 	// may be nil.
@@ -60,19 +64,14 @@ type Tree struct {
 	private map[version]int64   // bytes of the instance measured last
 	ahead   map[aheadKey]*aheadChild
 	slow    map[version]bool // versions whose own files take long to import
-	reads   map[variable]bool
-	cold    map[string]int // starts that import modules for themselves, by shape
-	grown   chan struct{}  // closed and replaced by update
+	cold    map[string]int   // starts that import modules for themselves, by shape
+	grown   chan struct{}    // closed and replaced by update
+	shown   map[core.RuntimeID]plan.Shown
+	showing map[core.RuntimeID]bool // a process is being made to show that it can be
 
 	planning   bool // a round is under way
 	unfinished bool // the last round could not make every zygote that is wanted
 	rounds     int  // that have ended
-}
-
-// variable is an environment variable of a runtime's processes.
-type variable struct {
-	runtime core.RuntimeID
-	name    string
 }
 
 // New returns an empty tree. It measures and plans in the background until Close.
@@ -82,7 +81,8 @@ func New(config Config, drivers Drivers, sandboxes Sandboxes) *Tree {
 		replan: make(chan struct{}, 1), resample: make(chan struct{}, 1),
 		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, facts: plan.Facts{Costs: plan.Costs{}, Weights: plan.Weights{}},
 		demands: plan.Demands{}, blocks: plan.Blocks{}, uses: map[string]plan.Use{}, built: map[string]int{}, private: map[version]int64{}, ahead: map[aheadKey]*aheadChild{},
-		turns: newTurns(plan.Turns(runtime.NumCPU())), slow: map[version]bool{}, reads: map[variable]bool{}, cold: map[string]int{}, grown: make(chan struct{}),
+		turns: newTurns(plan.Turns(runtime.NumCPU())), slow: map[version]bool{}, cold: map[string]int{}, grown: make(chan struct{}),
+		shown: map[core.RuntimeID]plan.Shown{}, showing: map[core.RuntimeID]bool{},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.working.Go(t.planZygotes)
@@ -162,6 +162,9 @@ func (t *Tree) watch(n *Node) {
 	sandbox := n.place()
 	<-sandbox.Done()
 	sandbox.Kill() // frees what the process left behind
+	if n.role == core.RoleZygote && sandbox.Exit().OutOfMemory {
+		t.outgrown(n)
+	}
 	t.config.Log.Debug("evict", "node", n.id, "took", time.Since(n.born))
 	t.remove(n)
 }
@@ -205,6 +208,7 @@ func (t *Tree) DriverLost(generation int) {
 			ends = append(ends, n)
 		}
 		t.demands.Lose(n.shape.Runtime) // so that the next driver gets as good zygotes
+		delete(t.shown, n.shape.Runtime)
 	}
 	wake(t.replan)
 	t.mu.Unlock()
@@ -237,17 +241,6 @@ func (t *Tree) Learn(rt core.RuntimeID, modules map[string]time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.facts.Costs.Learn(rt, modules)
-}
-
-// LearnReads tells the tree which environment variables the language's own modules read when they are
-// imported. The caller does so before a zygote imports such a module. For a process forked from that zygote
-// these variables are as they were in the zygote.
-func (t *Tree) LearnReads(rt core.RuntimeID, names []string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, name := range names {
-		t.reads[variable{rt, name}] = true
-	}
 }
 
 // LearnAsks replaces what the tree knows of which packages look for which others. The caller does so before a
@@ -334,6 +327,8 @@ func (n *Node) info() core.NodeInfo {
 	}
 	if n.fn != nil {
 		info.Function = n.fn.Name
+	} else {
+		info.Namespace = n.shape.Namespace
 	}
 	n.mu.Lock()
 	info.Events = n.events

@@ -18,7 +18,7 @@ type Trial struct {
 func (t *Tree) Try(ctx context.Context, fn *core.Function, alone bool) (trial Trial, err error) {
 	if alone {
 		bare := *fn
-		bare.Imports, bare.Loaded, bare.Aside = nil, nil, fn.Packages
+		bare.Imports, bare.Loaded, bare.Aside, bare.Changes = nil, nil, fn.Packages, []string{core.AllVariables}
 		fn = &bare
 	}
 	n, _, _, err := t.startOrTry(ctx, fn, "", &trial)

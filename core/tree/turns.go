@@ -10,10 +10,11 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// turns are shared by functions, not by requests. A turn is the right to make a process and to import into
+// turns are shared by namespaces and functions, not by requests. A turn is the right to make a process and to import into
 // it, which is work for a processor. Functions that wait get one turn after the other, however many requests
 // each of them has. Slow work imports packages or long files, or starts a program; it never has more than
-// half of the turns. No function has the last turn. So whoever comes next finds one soon.
+// half of the turns. No function has the last turn, nor has a namespace if there are several. So whoever comes
+// next finds one soon.
 type turns struct {
 	most int // that one function may have
 
@@ -22,30 +23,39 @@ type turns struct {
 	slow  int            // that slow work may still have
 	had   map[string]int // by function
 	queue []*flow        // the next one first
+
+	spaces map[string]*share // namespaces that have had turns
+	given  int               // turns so far
 }
+
+// share is a namespace's part of the turns.
+type share struct{ had, last int } // turns that it has; the number of its last one
 
 // flow is the requests of one function that wait for a turn, the longest waiting first. Those that are slow
 // work are a separate flow.
 type flow struct {
-	function string
-	slow     bool
-	waiting  []chan struct{} // each closed when its turn has come
+	owner
+	slow    bool
+	waiting []chan struct{} // each closed when its turn has come
 }
+
+// owner is whose work a turn is for.
+type owner struct{ function, namespace string }
 
 // newTurns shares n turns, at least two.
 func newTurns(n int) *turns {
 	most, slow := plan.Shares(n)
-	return &turns{free: n, most: most, slow: slow, had: map[string]int{}}
+	return &turns{free: n, most: most, slow: slow, had: map[string]int{}, spaces: map[string]*share{}}
 }
 
 // take waits for a turn. The caller calls done when the work is done.
-func (t *turns) take(ctx context.Context, function string, slow bool) (done func(), err error) {
+func (t *turns) take(ctx context.Context, by owner, slow bool) (done func(), err error) {
 	turn := make(chan struct{})
 	t.mu.Lock()
-	at := slices.IndexFunc(t.queue, func(f *flow) bool { return f.function == function && f.slow == slow })
+	at := slices.IndexFunc(t.queue, func(f *flow) bool { return f.owner == by && f.slow == slow })
 	if at < 0 {
 		at = len(t.queue)
-		t.queue = append(t.queue, &flow{function: function, slow: slow})
+		t.queue = append(t.queue, &flow{owner: by, slow: slow})
 	}
 	f := t.queue[at]
 	f.waiting = append(f.waiting, turn)
@@ -55,11 +65,11 @@ func (t *turns) take(ctx context.Context, function string, slow bool) (done func
 	case <-turn:
 	case <-ctx.Done():
 		if !t.leave(f, turn) {
-			t.put(function, slow)
+			t.put(by, slow)
 		}
 		return nil, ctx.Err()
 	}
-	put := sync.OnceFunc(func() { t.put(function, slow) })
+	put := sync.OnceFunc(func() { t.put(by, slow) })
 	late := time.AfterFunc(plan.TurnLife, put)
 	return func() { late.Stop(); put() }, nil
 }
@@ -80,24 +90,51 @@ func (t *turns) leave(f *flow, turn chan struct{}) bool {
 }
 
 // put gives a turn back.
-func (t *turns) put(function string, slow bool) {
+func (t *turns) put(by owner, slow bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.free++
 	if slow {
 		t.slow++
 	}
-	if t.had[function]--; t.had[function] == 0 {
-		delete(t.had, function)
+	if t.had[by.function]--; t.had[by.function] == 0 {
+		delete(t.had, by.function)
 	}
+	t.space(by.namespace).had--
 	t.share()
 }
 
-// share gives free turns to the functions that may have one. A function that got one queues behind the others
-// for its next. The caller holds mu.
+// space returns the part of a namespace. The caller holds mu.
+func (t *turns) space(namespace string) *share {
+	one := t.spaces[namespace]
+	if one == nil {
+		one = &share{}
+		t.spaces[namespace] = one
+	}
+	return one
+}
+
+// next returns the flow that gets the next turn, -1 if none may have one: of those that may, the first one of the
+// namespace whose last turn is longest ago. The caller holds mu.
+func (t *turns) next() int {
+	best := -1
+	for at, f := range t.queue {
+		space := t.space(f.namespace)
+		if t.had[f.function] >= t.most || f.slow && t.slow == 0 || len(t.spaces) > 1 && space.had >= t.most {
+			continue
+		}
+		if best < 0 || space.last < t.space(t.queue[best].namespace).last {
+			best = at
+		}
+	}
+	return best
+}
+
+// share gives free turns to those that may have one. A function that got one queues behind the others of its
+// namespace for its next. The caller holds mu.
 func (t *turns) share() {
 	for t.free > 0 {
-		at := slices.IndexFunc(t.queue, func(f *flow) bool { return t.had[f.function] < t.most && (!f.slow || t.slow > 0) })
+		at := t.next()
 		if at < 0 {
 			return
 		}
@@ -113,6 +150,10 @@ func (t *turns) share() {
 			t.slow--
 		}
 		t.had[f.function]++
+		t.given++
+		space := t.space(f.namespace)
+		space.had++
+		space.last = t.given
 		close(turn)
 	}
 }
@@ -120,14 +161,17 @@ func (t *turns) share() {
 // takeTurn waits until a node may make its process, or may import if it has one. The caller calls done after
 // that. When the context ends first, nothing is left of the node.
 func (t *Tree) takeTurn(ctx context.Context, n *Node, phases *core.Phases) (done func(), err error) {
-	function, slow := string(n.shape.Runtime), true // of a zygote
+	by, slow := owner{string(n.shape.Runtime), n.shape.Namespace}, true // of a zygote
+	if by.namespace == "" {
+		by.namespace = core.DefaultNamespace
+	}
 	if n.fn != nil {
 		t.mu.Lock()
-		function, slow = n.fn.Name, t.slow[version{n.fn.Name, n.fn.Version}] || len(plan.Missing(n.fn.Imports, n.parent.shape.Modules)) > 0
+		by, slow = owner{n.fn.Name, core.Namespace(n.fn.Name)}, t.slow[version{n.fn.Name, n.fn.Version}] || len(plan.Missing(n.fn.Imports, n.parent.shape.Modules)) > 0
 		t.mu.Unlock()
 	}
 	began := time.Now()
-	done, err = t.turns.take(ctx, function, slow)
+	done, err = t.turns.take(ctx, by, slow)
 	phases.Queue += time.Since(began)
 	if err != nil {
 		t.abandon(n)

@@ -16,7 +16,7 @@ import (
 func occupy(t *testing.T, turns *turns, group *sync.WaitGroup, function string, slow bool, n int, held time.Duration) {
 	for range n {
 		group.Go(func() {
-			done, err := turns.take(t.Context(), function, slow)
+			done, err := turns.take(t.Context(), owner{function, core.Namespace(function)}, slow)
 			if err != nil {
 				t.Error(err)
 				return
@@ -31,7 +31,7 @@ func occupy(t *testing.T, turns *turns, group *sync.WaitGroup, function string, 
 func waited(t *testing.T, turns *turns, function string) time.Duration {
 	t.Helper()
 	began := time.Now()
-	done, err := turns.take(t.Context(), function, false)
+	done, err := turns.take(t.Context(), owner{function, core.Namespace(function)}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,6 +57,35 @@ func TestTurnsAreSharedByFunctions(t *testing.T) {
 		}
 		group.Wait()
 		if turns.free != 4 || turns.slow != 2 || len(turns.had) != 0 || len(turns.queue) != 0 {
+			t.Errorf("%+v", turns)
+		}
+	})
+}
+
+// However many functions of a namespace want turns, those of another one get every second turn, and find one free when they come.
+func TestTurnsAreSharedByNamespaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns, work := newTurns(4), 10*time.Millisecond
+		var group sync.WaitGroup
+		turns.space("quiet") // it has had a turn
+		for i := range 50 {
+			occupy(t, turns, &group, fmt.Sprintf("burst%d.loud", i), false, 20, work)
+		}
+		time.Sleep(work + work/2)
+		if took := waited(t, turns, "light.quiet"); took != 0 {
+			t.Errorf("beside the bursts of another namespace it waits %v", took)
+		}
+		began := time.Now()
+		var own sync.WaitGroup
+		for i := range 5 {
+			occupy(t, turns, &own, fmt.Sprintf("several%d.quiet", i), false, 4, work)
+		}
+		own.Wait()
+		if took := time.Since(began); took > 11*work {
+			t.Errorf("twenty turns of two at once took %v", took)
+		}
+		group.Wait()
+		if turns.free != 4 || turns.slow != 2 || len(turns.had) != 0 || turns.spaces["loud"].had != 0 || turns.spaces["quiet"].had != 0 {
 			t.Errorf("%+v", turns)
 		}
 	})
@@ -95,7 +124,7 @@ func TestTurnsComeBack(t *testing.T) {
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := turns.take(ctx, "c", false); err == nil {
+		if _, err := turns.take(ctx, owner{"c", core.DefaultNamespace}, false); err == nil {
 			t.Error("there was a fifth turn")
 		}
 		if took := waited(t, turns, "d"); took != plan.TurnLife-time.Second {

@@ -99,7 +99,7 @@ func unpaired(text []byte) int {
 	}
 }
 
-// ofNumber tells whether a byte may be in a number of JSON.
+// ofNumber reports whether a byte may be in a number of JSON.
 func ofNumber(c byte) bool {
 	return c >= '0' && c <= '9' || c == '.' || c|0x20 == 'e' || c == '+' || c == '-'
 }
@@ -116,7 +116,7 @@ func invalidAt(text []byte) (at int) {
 	return at
 }
 
-// deep tells whether lists and objects are nested too deep. It comes before the validation, which takes a stack frame for each. The text may be no JSON:
+// deep reports whether lists and objects are nested too deep. It comes before the validation, which takes a stack frame for each. The text may be no JSON:
 // what counts is right up to where it stops to be.
 func deep(text []byte) bool {
 	if bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) <= core.MaxNesting {

@@ -17,7 +17,7 @@ const maxCounted = 100
 var (
 	countedKinds = [...]core.Kind{core.KindNone, core.KindException, core.KindInvalid, core.KindTimeout, core.KindExit, core.KindMemory, core.KindExhausted,
 		core.KindCanceled, core.KindUnavailable, core.KindTooLarge, core.KindLoop, core.KindNotFound, core.KindConflict, core.KindUnsupported,
-		core.KindInstall, core.KindBuild, core.KindImport, core.KindInternal}
+		core.KindInstall, core.KindBuild, core.KindImport, core.KindDenied, core.KindInternal}
 	countedStarts = [...]core.Start{core.StartWarm, core.StartFork, core.StartCold, core.StartNone}
 )
 
@@ -37,19 +37,27 @@ type count struct {
 	starts  [len(countedStarts)]atomic.Uint64
 	buckets [len(core.CountBuckets) + 1]atomic.Uint64
 	took    atomic.Int64 // ns
+	refused atomic.Uint64
 }
 
 // observe counts an event.
 func (c *counts) observe(function string, result core.Result, err error) {
-	one, known := c.all.Load(function)
-	if !known {
-		one = c.find(function)
-	}
 	kind := core.KindNone
 	if err != nil {
 		kind = core.AsError(err).Kind
 	}
-	one.(*count).observe(kind, startOf(result), result.Phases.Total)
+	c.of(function).observe(kind, startOf(result), result.Phases.Total)
+}
+
+// refused counts a connection or a look-up that was refused.
+func (c *counts) refused(function string) { c.of(function).refused.Add(1) }
+
+func (c *counts) of(function string) *count {
+	one, known := c.all.Load(function)
+	if !known {
+		one = c.find(function)
+	}
+	return one.(*count)
 }
 
 func (c *count) observe(kind core.Kind, start core.Start, took time.Duration) {
@@ -105,14 +113,14 @@ func (w *Worker) Counted() []core.FunctionCount {
 		return true
 	})
 	slices.SortFunc(all, func(a, b core.FunctionCount) int { return cmp.Compare(a.Function, b.Function) })
-	if other := w.counts.other.read(core.OtherFunctions); len(other.Kinds) > 0 {
+	if other := w.counts.other.read(core.OtherFunctions); len(other.Kinds) > 0 || other.Refused > 0 {
 		all = append(all, other)
 	}
 	return all
 }
 
 func (c *count) read(name string) core.FunctionCount {
-	f := core.FunctionCount{Function: name, Kinds: map[core.Kind]uint64{}, Starts: map[core.Start]uint64{}, Took: time.Duration(c.took.Load())}
+	f := core.FunctionCount{Function: name, Kinds: map[core.Kind]uint64{}, Starts: map[core.Start]uint64{}, Took: time.Duration(c.took.Load()), Refused: c.refused.Load()}
 	for i := range c.kinds {
 		if n := c.kinds[i].Load(); n > 0 {
 			f.Kinds[countedKinds[i]] = n

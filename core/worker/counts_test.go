@@ -27,11 +27,13 @@ func TestCounts(t *testing.T) {
 		seen(fmt.Sprintf("g%d", i), core.StartWarm, 0, nil)
 	}
 	seen("gone", core.StartWarm, 0, nil) // an event that ends after its function was removed
+	w.counts.refused("f")
+	w.counts.refused("f")
 	all := w.Counted()
 	if len(all) != maxCounted+1 || all[len(all)-1].Function != core.OtherFunctions || all[len(all)-1].Kinds[core.KindNone] != 200-(maxCounted-1)+1 {
 		t.Fatalf("%d functions, the last %+v", len(all), all[len(all)-1])
 	}
-	want := `{f map[internal:1 ok:2 timeout:1] map[cold:1 fork:1 none:1 warm:1] [1 1 0 0 0 1 0 0 1] 1m1.003s}`
+	want := `{f map[internal:1 ok:2 timeout:1] map[cold:1 fork:1 none:1 warm:1] [1 1 0 0 0 1 0 0 1] 1m1.003s 2}`
 	if got := fmt.Sprint(all[0]); got != want {
 		t.Errorf("%s", got)
 	}

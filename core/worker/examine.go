@@ -19,11 +19,12 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/launch"
+	"github.com/pipsqueak-faas/pipsqueak/core/egress"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// Examine tells whether a worker with this configuration could serve on this machine, and what to mend. It starts each driver,
+// Examine reports whether a worker with this configuration could serve on this machine, and what to fix. It starts each driver,
 // and for each runtime a zygote and a fork of it in sandboxes; nothing of that is left. It makes no directory for data.
 func Examine(ctx context.Context, config Config) []core.Finding {
 	place := runDir
@@ -34,13 +35,16 @@ func Examine(ctx context.Context, config Config) []core.Finding {
 	if err != nil {
 		return append(examineLibexec(config.Drivers), examineMemory(), examineDescriptors(), examineData(config.Data),
 			core.Finding{Name: "run directory", Status: core.StatusFail, Detail: err.Error() + "; sandboxes and drivers were not tried",
-				Mend: "have " + place + " writable, best a tmpfs, for sockets"})
+				Fix: "have " + place + " writable, best a tmpfs, for sockets"})
 	}
 	defer done()
 	found := sandbox.Examine(ctx, run)
 	found = append(found, examineLibexec(config.Drivers)...)
 	broken := slices.ContainsFunc(found, func(f core.Finding) bool { return f.Status == core.StatusFail })
 	found = append(found, examineMemory(), examineDescriptors(), examineData(config.Data))
+	if !broken {
+		found = append(found, egress.Examine(linkName(run)))
+	}
 
 	t := trial{err: errors.New("not tried, for sandboxes cannot be made")}
 	if !broken {
@@ -102,7 +106,7 @@ func examineData(dir string) core.Finding {
 	f := core.Finding{Name: "data directory", Status: core.StatusFail}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		f.Detail, f.Mend = err.Error(), "name the directory with --data as an absolute path"
+		f.Detail, f.Fix = err.Error(), "name the directory with --data as an absolute path"
 		return f
 	}
 	there := dir
@@ -112,27 +116,27 @@ func examineData(dir string) core.Finding {
 			break
 		}
 		if !errors.Is(err, fs.ErrNotExist) || there == "/" {
-			f.Detail, f.Mend = fmt.Sprintf("%s is no directory that can be used (%v)", there, err), "name another one with --data"
+			f.Detail, f.Fix = fmt.Sprintf("%s is no directory that can be used (%v)", there, err), "name another one with --data"
 			return f
 		}
 		there = filepath.Dir(there)
 	}
 	var disk unix.Statfs_t
 	if err := errors.Join(unix.Access(there, unix.W_OK|unix.X_OK), unix.Statfs(there, &disk)); err != nil {
-		f.Detail, f.Mend = fmt.Sprintf("%s cannot be written to: %v", there, err), "run as root, or name another one with --data"
+		f.Detail, f.Fix = fmt.Sprintf("%s cannot be written to: %v", there, err), "run as root, or name another one with --data"
 		return f
 	}
 	free := int64(disk.Bavail) * disk.Bsize
 	f.Detail = fmt.Sprintf("%s, %d MiB free", dir, free>>20)
 	switch {
 	case disk.Flags&unix.ST_RDONLY != 0:
-		f.Detail, f.Mend = dir+" is on a disk that is mounted read-only", "name another one with --data"
+		f.Detail, f.Fix = dir+" is on a disk that is mounted read-only", "name another one with --data"
 	case disk.Flags&unix.ST_NOEXEC != 0:
-		f.Detail, f.Mend = dir+" is on a disk that is mounted noexec: packages with machine code cannot be loaded", "name another one with --data"
+		f.Detail, f.Fix = dir+" is on a disk that is mounted noexec: packages with machine code cannot be loaded", "name another one with --data"
 	case free < leastSpace:
-		f.Mend = "make room, or name another one with --data"
+		f.Fix = "make room, or name another one with --data"
 	case free < enoughSpace:
-		f.Status, f.Mend = core.StatusWarn, "make room, or name another one with --data: some packages have hundreds of megabytes"
+		f.Status, f.Fix = core.StatusWarn, "make room, or name another one with --data: some packages have hundreds of megabytes"
 	default:
 		f.Status = core.StatusOK
 	}
@@ -146,14 +150,14 @@ func examineLibexec(drivers string) []core.Finding {
 		dir = filepath.Join(drivers, "libexec")
 	}
 	var found []core.Finding
-	for _, file := range []struct{ name, file string }{{"launcher", zygote.Launcher}, {"library", zygote.Library}} {
+	for _, file := range []struct{ name, file string }{{"launcher", launch.Launcher}, {"library", launch.Library}} {
 		f := core.Finding{Name: file.name, Status: core.StatusOK, Detail: filepath.Join(dir, file.file)}
 		info, err := os.Stat(f.Detail)
 		switch {
 		case err != nil:
-			f.Status, f.Detail, f.Mend = core.StatusFail, err.Error(), "make build, or name the directory in PIPSQUEAK_LIBEXEC"
-		case file.file == zygote.Launcher && info.Mode()&0o111 == 0:
-			f.Status, f.Detail, f.Mend = core.StatusFail, f.Detail+" is not executable", "chmod 755 "+f.Detail
+			f.Status, f.Detail, f.Fix = core.StatusFail, err.Error(), "make build, or name the directory in PIPSQUEAK_LIBEXEC"
+		case file.file == launch.Launcher && info.Mode()&0o111 == 0:
+			f.Status, f.Detail, f.Fix = core.StatusFail, f.Detail+" is not executable", "chmod 755 "+f.Detail
 		}
 		found = append(found, f)
 	}
@@ -205,11 +209,11 @@ func (t *trial) close() {
 	}
 }
 
-// runtime tells how the runtime starts in a sandbox.
-func (t *trial) runtime(ctx context.Context, d core.Driver, r core.Runtime) core.Finding {
+// runtime reports how the runtime starts in a sandbox.
+func (t *trial) runtime(ctx context.Context, d driver.Running, r core.Runtime) core.Finding {
 	f := core.Finding{Name: string(r.ID), Status: core.StatusFail, Detail: r.Version + " at " + r.Path}
 	if t.err != nil {
-		f.Status, f.Detail, f.Mend = core.StatusWarn, f.Detail+"; "+t.err.Error(), "mend what failed, and run doctor as root"
+		f.Status, f.Detail, f.Fix = core.StatusWarn, f.Detail+"; "+t.err.Error(), "fix what failed, and run doctor as root"
 		return f
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -217,19 +221,21 @@ func (t *trial) runtime(ctx context.Context, d core.Driver, r core.Runtime) core
 	t.said.take() // of the runtime before
 	began := time.Now()
 	var parent core.NodeID
-	preloaded, err := t.start(ctx, core.SandboxConfig{Role: core.RoleZygote, Runtime: r}, func(s core.Sandbox) error {
-		parent = s.ID
-		err := d.Preload(ctx, s.ID, r.ID, s)
-		return err
+	forks := d.Description().Can(core.CapabilityFork)
+	preloaded, err := t.start(ctx, core.SandboxConfig{Role: core.RoleZygote, Forks: forks, Runtime: r}, func(s *sandbox.Sandbox) error {
+		parent = s.Door().ID
+		return d.Preload(ctx, parent, r.ID, s.Door())
 	})
 	if err == nil {
 		defer preloaded.Kill()
 		preload := time.Since(began)
 		began = time.Now()
 		var forked *sandbox.Sandbox
-		forked, err = t.start(ctx, core.SandboxConfig{Role: core.RoleInstance, Runtime: r, Function: "doctor", Limits: core.DefaultLimits()}, func(s core.Sandbox) error {
-			err := d.Fork(ctx, s.ID, parent, s)
-			return err
+		forked, err = t.start(ctx, core.SandboxConfig{Role: core.RoleInstance, Parent: parent, Runtime: r, Function: "doctor", Limits: core.DefaultLimits()}, func(s *sandbox.Sandbox) error {
+			if forks {
+				return s.Fork(ctx)
+			}
+			return d.Fork(ctx, s.Door().ID, parent, s.Door())
 		})
 		if err == nil {
 			forked.Kill()
@@ -242,19 +248,19 @@ func (t *trial) runtime(ctx context.Context, d core.Driver, r core.Runtime) core
 	if line := t.said.take(); line != "" {
 		f.Detail += "; it said: " + line
 	}
-	f.Mend = "the message names the step that failed; in a container, run it with --privileged"
+	f.Fix = "the message names the step that failed; in a container, run it with --privileged"
 	return f
 }
 
 // start makes a sandbox and a process in it. The caller ends the sandbox when there is no error.
-func (t *trial) start(ctx context.Context, config core.SandboxConfig, enter func(core.Sandbox) error) (*sandbox.Sandbox, error) {
+func (t *trial) start(ctx context.Context, config core.SandboxConfig, enter func(*sandbox.Sandbox) error) (*sandbox.Sandbox, error) {
 	t.n++
 	config.ID = core.NodeID(fmt.Sprintf("doctor%d", t.n))
 	s, err := t.host.Create(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	err = enter(s.Ref())
+	err = enter(s)
 	if _, _, entering := s.Entered(); entering != nil || err != nil {
 		s.Kill()
 		return nil, errors.Join(entering, err)

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/launch"
 )
 
 func TestExamineData(t *testing.T) {
@@ -36,7 +36,7 @@ func TestExamineData(t *testing.T) {
 				}
 				t.Skip("needs a disk with a gigabyte free")
 			}
-			if got.Status != c.status || !strings.Contains(got.Detail, c.says) || (got.Mend == "") != (c.status == core.StatusOK) {
+			if got.Status != c.status || !strings.Contains(got.Detail, c.says) || (got.Fix == "") != (c.status == core.StatusOK) {
 				t.Errorf("%+v", got)
 			}
 		})
@@ -86,18 +86,18 @@ func TestExamineLibexec(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 		for _, f := range got {
-			if (f.Mend == "") != (f.Status == core.StatusOK) {
+			if (f.Fix == "") != (f.Status == core.StatusOK) {
 				t.Errorf("%+v", f)
 			}
 		}
 	}
 	want(core.StatusFail, core.StatusFail)
 	dir := filepath.Join(drivers, "libexec")
-	launcher := filepath.Join(dir, zygote.Launcher)
+	launcher := filepath.Join(dir, launch.Launcher)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{launcher, filepath.Join(dir, zygote.Library)} {
+	for _, file := range []string{launcher, filepath.Join(dir, launch.Library)} {
 		if err := os.WriteFile(file, nil, 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -9,12 +9,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// refusalRest is how often at the most a log tells of events that were refused because there were too many.
+// refusalRest is how often at the most a log reports events that were refused because there were too many.
 const refusalRest = time.Second
 
 // failed writes down that an event of a function has failed: a line in the worker's log, and one with all that is known in the function's.
 func (w *Worker) failed(fn *core.Function, invocation core.Invocation, node core.NodeID, err error) {
-	e, log := core.AsError(err), w.logs.of(fn.Name, fn.Version)
+	e, log := core.AsError(w.secrets.hide(fn, err)), w.logs.of(fn.Name, fn.Version)
 	text := e.Message
 	if e.Kind == core.KindExhausted && log != nil {
 		more, tell := log.refuse(time.Now())

@@ -181,7 +181,7 @@ func TestLogQuery(t *testing.T) {
 		}
 	}
 	all := l.lines(t, 1)
-	for asked, want := range map[core.LogQuery]string{
+	for asked, want := range map[*core.LogQuery]string{
 		{Tail: core.AllLines}:                  "0 1 2 3 4 four failed 5 6 7 8 9",
 		{Tail: 3}:                              "7 8 9",
 		{Tail: 0}:                              "",
@@ -198,8 +198,8 @@ func TestLogQuery(t *testing.T) {
 		{Tail: core.AllLines, Since: all[10].Time.Add(1)}:        "",
 		{Tail: core.AllLines, Since: all[3].Time, Request: "r0"}: "3 6 9",
 	} {
-		if got := textsFor(t, l, "f", asked); got != want {
-			t.Errorf("%+v: %q, want %q", asked, got, want)
+		if got := textsFor(t, l, "f", *asked); got != want {
+			t.Errorf("%+v: %q, want %q", *asked, got, want)
 		}
 	}
 }

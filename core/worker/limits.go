@@ -2,6 +2,9 @@ package worker
 
 import (
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -10,8 +13,8 @@ import (
 )
 
 // otherDescriptors are those that a worker has besides its instances and the connections of its callers: of drivers, zygotes with
-// the network namespaces that are made ahead for them, and files.
-const otherDescriptors = 150
+// the network namespaces that are made ahead for them or kept by them, and files.
+const otherDescriptors = 170
 
 // descriptors raises the limit of this process to the highest that it may have, and returns it. Each driver does so for itself: a Go program
 // begins that way, and so does this one, unless its starter has lowered the limit.
@@ -42,11 +45,37 @@ func memory() (bytes int64, whose string) {
 	return bytes, whose
 }
 
+// workerMemory is what the worker itself may use with its drivers, besides what events take.
+const workerMemory = 512 << 20
+
+// bounds returns those of all processes together, on a machine with so much memory: besides the functions' budget there are installers, and
+// what the kernel keeps of files. A part of the machine is always left to others.
+func bounds(budget, machine int64) sandbox.Bounds {
+	return sandbox.Bounds{
+		Sandboxes: budget + min(sandbox.InstallerMemory, max(machine-budget, 0)/2),
+		Processes: processes() / 4 * 3,
+		Worker:    workerMemory + 4*core.EventBudget().Total(), // of the gateway and of calls, each read and written
+	}
+}
+
+// processes returns how many processes and threads there can be on this machine.
+func processes() int64 {
+	least := int64(1 << 15)
+	for i, file := range []string{"/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"} {
+		text, err := os.ReadFile(file)
+		n, err2 := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+		if err == nil && err2 == nil && (i == 0 || n < least) {
+			least = n
+		}
+	}
+	return least
+}
+
 func examineDescriptors() core.Finding {
 	limit := descriptors()
 	f := core.Finding{Name: "descriptors", Status: core.StatusOK, Detail: fmt.Sprintf("%d for the worker, enough for %d instances", limit, instancesWith(limit))}
 	if instancesWith(limit) < maxInstances {
-		f.Status, f.Mend = core.StatusWarn, fmt.Sprintf("LimitNOFILE= of the service, or ulimit -Hn before it starts: %d are enough for %d instances",
+		f.Status, f.Fix = core.StatusWarn, fmt.Sprintf("LimitNOFILE= of the service, or ulimit -Hn before it starts: %d are enough for %d instances",
 			2*(otherDescriptors+sandbox.Descriptors*maxInstances), maxInstances)
 	}
 	return f
@@ -58,7 +87,7 @@ func examineMemory() core.Finding {
 	f := core.Finding{Name: "memory", Status: core.StatusOK, Detail: fmt.Sprintf("%d MiB by the limit of %s, of which functions may use %d without --memory",
 		bytes>>20, whose, bytes/4*3>>20)}
 	if bytes < enough {
-		f.Status, f.Mend = core.StatusWarn, "give the worker 1 GiB or more: a zygote with large packages takes some 100 MiB"
+		f.Status, f.Fix = core.StatusWarn, "give the worker 1 GiB or more: a zygote with large packages takes some 100 MiB"
 	}
 	return f
 }

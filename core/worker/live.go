@@ -15,12 +15,13 @@ import (
 // fleetDrivers is the fleet as the tree wants it.
 type fleetDrivers struct{ *driver.Fleet }
 
-func (f fleetDrivers) Driver(ctx context.Context, id core.RuntimeID) (tree.Live, error) {
+func (f fleetDrivers) Driver(ctx context.Context, id core.RuntimeID) (tree.LiveDriver, error) {
 	d, runtime, generation, err := f.Fleet.Driver(ctx, id)
 	if err != nil {
-		return tree.Live{}, err
+		return tree.LiveDriver{}, err
 	}
-	return tree.Live{Driver: d, Runtime: runtime, Generation: generation, Protocol: d.Protocol()}, nil
+	return tree.LiveDriver{Driver: d, Runtime: runtime, Generation: generation, Protocol: d.Protocol(),
+		Forks: d.Description().Can(core.CapabilityFork)}, nil
 }
 
 // supplyFleet is the fleet as supply wants it. It has no drivers before the fleet is open.
@@ -39,14 +40,13 @@ type live struct{ *Worker }
 func (l live) Preload(ctx context.Context, fn *core.Function) { l.tree.Preload(ctx, fn) }
 func (l live) Unready(fn *core.Function) string               { return l.tree.Unready(fn) }
 func (l live) Apart(fn *core.Function) map[string]string      { return l.tree.Apart(fn) }
-func (l live) Uses(digest string) bool                        { return l.house.uses(digest) }
+func (l live) Uses(digest string) bool                        { return l.sandboxes.uses(digest) }
 func (l live) Expel(digest string)                            { l.tree.Expel(digest) }
 func (l live) Correct(fn *core.Function)                      { l.sched.Correct(fn) }
 func (l live) Drain(function string, keep ...int)             { l.sched.Drain(function, keep...) }
 
-func (l live) Learn(rt core.RuntimeID, took map[string]time.Duration, bytes map[string]int64, reads []string) {
+func (l live) Learn(rt core.RuntimeID, took map[string]time.Duration, bytes map[string]int64) {
 	l.tree.Learn(rt, took)
-	l.tree.LearnReads(rt, reads)
 	l.tree.Weigh(rt, bytes)
 }
 
@@ -57,14 +57,21 @@ func (l live) LearnPackages(asks plan.Asks, needs plan.Needs) {
 
 func (l live) Try(ctx context.Context, fn *core.Function, alone bool) (supply.Trial, error) {
 	trial, err := l.tree.Try(ctx, fn, alone)
-	return supply.Trial(trial), err
+	return supply.Trial(trial), l.secrets.hide(fn, err)
+}
+
+func (l live) Hide(fn *core.Function, text string) string {
+	if r := l.secrets.replacer(fn.Name, fn.Version); r != nil {
+		return r.Replace(text)
+	}
+	return text
 }
 
 func (l live) Switched(before []core.Function) (ended []<-chan struct{}) {
 	for _, zygote := range l.tree.Drop(before, l.store.List()) {
 		ended = append(ended, zygote.Done())
 	}
-	l.saveUses()
+	l.saveUsesSoon()
 	return ended
 }
 
@@ -72,6 +79,7 @@ func (l live) Removed(function string, last int) {
 	l.sched.Drain(function)
 	l.logs.remove(function, last)
 	l.counts.forget(function)
+	l.secrets.forget(function)
 }
 
 func (l live) Note(fn *core.Function, text string) {
@@ -80,7 +88,17 @@ func (l live) Note(fn *core.Function, text string) {
 	}
 }
 
-// Busy tells whether as many instances as there are processors have an event.
+// Mount makes sure that a storage can be shown.
+func (l live) Mount(storage string) error { return l.sandboxes.host.Mount(storage) }
+
+// Unmount takes away the mount of a storage. One that cannot be goes with the worker.
+func (l live) Unmount(storage string) {
+	if err := l.sandboxes.host.Unmount(storage); err != nil {
+		l.log.Warn("storage", "file", storage, "err", err)
+	}
+}
+
+// Busy reports whether as many instances as there are processors have an event.
 func (l live) Busy() bool {
 	busy := 0
 	for _, n := range l.tree.Snapshot() {

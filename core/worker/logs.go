@@ -27,6 +27,8 @@ type logs struct {
 	all map[string]*functionLog
 	// gone is the last version of each function that was removed. What its processes still print is not for the next function of its name.
 	gone map[string]int
+	// replacer returns what takes secrets of a version of a function out of a text, nil for nothing. It may be nil.
+	replacer func(function string, version int) *strings.Replacer
 }
 
 // functionLog is the log of one function.
@@ -35,7 +37,7 @@ type functionLog struct {
 	mu    sync.Mutex
 	file  *os.File // nil until the first line
 	size  int64
-	grown chan struct{} // closed and made anew with each write
+	grown chan struct{} // closed and replaced with each write
 	gone  bool          // the function was removed: nothing is written any more, and nobody waits for it
 
 	refused time.Time // when it was told last of events that were refused
@@ -59,7 +61,7 @@ func openLogs(dir string, there func(name string) bool) (*logs, error) {
 func (l *logs) sweep(there func(name string) bool) {
 	entries, _ := os.ReadDir(l.dir)
 	for _, entry := range entries {
-		name, _, isLog := strings.Cut(entry.Name(), ".log")
+		name, isLog := strings.CutSuffix(strings.TrimSuffix(entry.Name(), ".1"), ".log")
 		if isLog && !strings.HasPrefix(name, ".") && !there(name) {
 			_ = os.Remove(filepath.Join(l.dir, entry.Name()))
 		}
@@ -122,6 +124,10 @@ func (l *logs) collect(config core.SandboxConfig, stream string, output voice) {
 	if name == "" {
 		name = "." + string(config.Runtime.ID)
 	}
+	var hide *strings.Replacer
+	if l.replacer != nil {
+		hide = l.replacer(config.Function, config.Version)
+	}
 	line := core.LogLine{Function: config.Function, Node: config.ID, Stream: stream}
 	buffer := make([]byte, 2*maxLine)
 	held := 0 // bytes of a line that has not ended
@@ -136,6 +142,9 @@ func (l *logs) collect(config core.SandboxConfig, stream string, output voice) {
 				break
 			}
 			line.Time, line.Text = time.Now().UTC(), string(text[:end])
+			if hide != nil {
+				line.Text = hide.Replace(line.Text)
+			}
 			appendLine(&lines, line)
 			text = text[next:]
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ import (
 
 func openTestLogs(t *testing.T, dir string, names ...string) *logs {
 	t.Helper()
-	l, err := openLogs(dir, func(name string) bool { return strings.Contains(strings.Join(names, " "), name) })
+	l, err := openLogs(dir, func(name string) bool { return slices.Contains(names, name) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,14 +137,39 @@ func TestLogOfARemovedFunction(t *testing.T) {
 // A worker that is killed may have removed a function and not its log.
 func TestLogsAreSwept(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"f.log", "f.log.1", "gone.log", "gone.log.1", ".lang1.log"} {
+	for _, name := range []string{"f.log", "f.log.1", "gone.log", "gone.log.1", ".lang1.log", "g.logs.log", "g.log.log.1", "gone.f.log"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	openTestLogs(t, dir, "f")
-	left, _ := filepath.Glob(filepath.Join(dir, "*"))
-	if len(left) != 3 || filepath.Base(left[0]) != ".lang1.log" || filepath.Base(left[1]) != "f.log" {
-		t.Errorf("%v", left)
+	openTestLogs(t, dir, "f", "g.logs", "g.log")
+	var left []string
+	entries, err := os.ReadDir(dir)
+	for _, entry := range entries {
+		left = append(left, entry.Name())
+	}
+	if want := []string{".lang1.log", "f.log", "f.log.1", "g.log.log.1", "g.logs.log"}; err != nil || !slices.Equal(left, want) {
+		t.Errorf("%v, %v; want %v", left, err, want)
+	}
+}
+
+// Of the lines that somebody reads slowly, no more than one is in memory, however many are asked for.
+func TestTailIsNotHeld(t *testing.T) {
+	l := openTestLogs(t, t.TempDir(), "f")
+	l.prints(1, strings.Repeat("a line\n", 999)+"a line")
+	for tail, want := range map[int]int{0: 0, 1: 1, 700: 700, 5000: 1000} {
+		r, err := l.read(t.Context(), "f", 1, core.LogQuery{Tail: tail})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		first, err := r.Read(make([]byte, 1))
+		if held := len(r.(*lineReader).ready); held > 200 {
+			t.Errorf("%d bytes are held of %d lines", held, tail)
+		}
+		rest, _ := io.ReadAll(r)
+		if got := strings.Count(string(rest), "\n"); got != want || (first == 0) != (err != nil) {
+			t.Errorf("of 1000 lines the last %d are %d, %v", tail, got, err)
+		}
 	}
 }

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,10 +20,26 @@ func (l *logs) read(ctx context.Context, name string, version int, query core.Lo
 	if f == nil {
 		return nil, supply.NotFound(name)
 	}
-	r := &logReader{ctx: ctx, log: f, follow: query.Follow}
+	r, kept, err := f.open(ctx, query.Follow)
+	if err != nil {
+		return nil, core.Errorf(core.KindInternal, core.FaultWorker, "the logs of %s: %w", name, err)
+	}
+	if query.Tail < 0 && query.Since.IsZero() && query.Request == "" && !query.Errors {
+		return r, nil
+	}
+	lines := &lineReader{Closer: r, lines: bufio.NewReaderSize(r, 64<<10), query: query}
+	if query.Tail >= 0 {
+		lines.skip = max(0, linesOf(kept, query)-query.Tail)
+	}
+	return lines, nil
+}
+
+// open returns a reader of the kept lines, and with follow of those to come, and another one of the kept lines alone, which is to be used first.
+func (f *functionLog) open(ctx context.Context, follow bool) (*logReader, io.Reader, error) {
+	r := &logReader{ctx: ctx, log: f, follow: follow}
+	var kept []io.Reader
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var kept int64
 	for _, path := range []string{f.path + ".1", f.path} {
 		file, err := os.Open(path)
 		if errors.Is(err, os.ErrNotExist) {
@@ -34,18 +49,25 @@ func (l *logs) read(ctx context.Context, name string, version int, query core.Lo
 			r.files = append(r.files, file)
 			var info os.FileInfo
 			if info, err = file.Stat(); err == nil {
-				kept += info.Size()
+				kept = append(kept, io.NewSectionReader(file, 0, info.Size()))
 			}
 		}
 		if err != nil {
 			r.Close()
-			return nil, core.Errorf(core.KindInternal, core.FaultWorker, "the logs of %s: %w", name, err)
+			return nil, nil, err
 		}
 	}
-	if query.Tail < 0 && query.Since.IsZero() && query.Request == "" && !query.Errors {
-		return r, nil
+	return r, io.MultiReader(kept...), nil
+}
+
+// linesOf counts the lines that a query asks for, however many are wanted of them. They are not kept: a log has megabytes, and its reader may be slow.
+func linesOf(kept io.Reader, query core.LogQuery) (n int) {
+	for lines := (&lineReader{lines: bufio.NewReaderSize(kept, 64<<10), query: query}); lines.err == nil; {
+		if lines.next() != nil {
+			n++
+		}
 	}
-	return &lineReader{Closer: r, lines: bufio.NewReaderSize(r, 64<<10), query: query, kept: kept}, nil
+	return n
 }
 
 // lineReader passes on the lines that a query asks for.
@@ -53,7 +75,7 @@ type lineReader struct {
 	io.Closer
 	lines *bufio.Reader
 	query core.LogQuery
-	kept  int64  // bytes of the lines that were there from the beginning, and have not been read
+	skip  int    // so many of them are left out
 	ready []byte // to be passed on
 	err   error  // after that
 }
@@ -63,10 +85,8 @@ func (r *lineReader) Read(p []byte) (int, error) {
 		if r.err != nil {
 			return 0, r.err
 		}
-		if r.query.Tail >= 0 && r.kept > 0 {
-			r.readTail()
-		} else {
-			r.ready = r.next()
+		if r.ready = r.next(); r.ready != nil && r.skip > 0 {
+			r.ready, r.skip = nil, r.skip-1
 		}
 	}
 	n := copy(p, r.ready)
@@ -74,23 +94,10 @@ func (r *lineReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// readTail reads all lines that were there from the beginning, and keeps the last ones.
-func (r *lineReader) readTail() {
-	var last [][]byte
-	for r.kept > 0 && r.err == nil {
-		if line := r.next(); line != nil {
-			last = append(last, line)
-			last = last[max(0, len(last)-r.query.Tail):]
-		}
-	}
-	r.kept, r.ready = 0, bytes.Join(last, nil)
-}
-
 // next returns the next line, or nothing when it is not asked for.
 func (r *lineReader) next() []byte {
 	var line []byte
 	line, r.err = r.lines.ReadBytes('\n')
-	r.kept -= int64(len(line))
 	var l struct {
 		Time    time.Time
 		Request string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,12 +16,42 @@ import (
 // Service returns the worker as the parts of a service. All of them are there.
 func (w *Worker) Service() core.Service {
 	s := w.supply
-	return core.Service{Catalog: s, Applications: s, Locker: s, Bills: s, Packages: s.Packages(), Vulnerabilities: s, Invoker: w, Tree: w, Logs: w, Counter: w, Stopper: w}
+	return core.Service{Catalog: s, Applications: s, Locker: s, Bills: s, Packages: s.Packages(), Vulnerabilities: s, Invoker: w, Tree: w, Logs: w, Counter: w, Stopper: w, Health: w, Namespaces: w, Settings: s, Secrets: &w.secrets, Router: w, Storages: s}
+}
+
+// storageOf returns the file of a function's storage.
+func (w *Worker) storageOf(fn *core.Function) string { return w.store.StoragePath(fn.StorageName()) }
+
+// Admit implements core.Invoker.
+func (w *Worker) Admit(function, id string) error {
+	fn, ok := w.store.Get(function)
+	if !ok {
+		return w.supply.NotFound(function)
+	}
+	if err := w.begin(function, false); err != nil {
+		return err
+	}
+	if err := w.store.Refused(fn.Runtime, fn.Code, fn.Packages); err != nil {
+		return err
+	}
+	err := w.sched.Refused(&fn)
+	if err != nil {
+		w.namespaces.failed(err)
+		w.counts.observe(fn.Name, core.Result{}, err)
+		w.failed(&fn, core.Invocation{ID: id}, "", err)
+	}
+	return err
+}
+
+// Public implements core.Invoker.
+func (w *Worker) Public(function string) bool {
+	fn, ok := w.store.Get(function)
+	return ok && fn.Public
 }
 
 // Invoke implements core.Invoker.
 func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.Result, error) {
-	for {
+	for begun := false; ; {
 		fn, ok := w.store.Get(invocation.Function)
 		if !ok {
 			return core.Result{}, w.supply.NotFound(invocation.Function)
@@ -30,8 +61,14 @@ func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.R
 		}
 		var result core.Result
 		err := w.store.Refused(fn.Runtime, fn.Code, fn.Packages)
+		if err == nil && !begun {
+			err = w.begin(fn.Name, true)
+			begun = err == nil
+		}
 		if err == nil {
 			result, err = w.sched.Invoke(ctx, &fn, invocation)
+			err = w.secrets.hide(&fn, err)
+			w.namespaces.failed(err)
 		}
 		if errors.Is(err, sched.ErrReplaced) || err != nil && result.Node == "" && !w.store.Deployed(fn.Name, fn.Version) {
 			continue // the store has another version by now, or none, and no code of this one: no instance has had the event
@@ -64,6 +101,9 @@ func (w *Worker) Snapshot(context.Context) (core.Snapshot, error) {
 // Logs implements core.Logs.
 func (w *Worker) Logs(ctx context.Context, name string, query core.LogQuery) (io.ReadCloser, error) {
 	if functions := w.supply.FunctionsOf(name); len(functions) > 0 {
+		if query.Functions != nil {
+			functions = slices.DeleteFunc(functions, func(one string) bool { return !slices.Contains(query.Functions, one) })
+		}
 		return w.mergedLogs(ctx, functions, query)
 	}
 	fn, ok := w.store.Get(name)

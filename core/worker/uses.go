@@ -13,22 +13,17 @@ import (
 // saveEvery is how often it is saved how much functions are used.
 const saveEvery = 10 * time.Second
 
-// uses is what the next worker is to know of this one's functions.
+// uses is what the next worker is to know of this one's functions. One goroutine saves it, and the end of the worker when that has ended.
 type uses struct {
 	saving sync.WaitGroup
 	stop   context.CancelFunc // nil before keepUses
-	mu     sync.Mutex
+	soon   chan struct{}      // has one when something has changed that is worth saving at once
 	saved  map[string]core.Use
-	ended  bool // the worker stops: its instances go, and what is saved is not to suffer from that
+	last   sync.Once
 }
 
 // saveUses keeps how much functions are used, when that is something else than what is kept.
 func (w *Worker) saveUses() {
-	w.uses.mu.Lock()
-	defer w.uses.mu.Unlock()
-	if w.uses.ended {
-		return
-	}
 	now := w.tree.Uses(func(name string) bool { _, deployed := w.store.Get(name); return deployed })
 	if maps.Equal(now, w.uses.saved) {
 		return
@@ -52,22 +47,30 @@ func (w *Worker) keepUses() {
 			case <-ctx.Done():
 				return
 			case <-ticks.C:
-				w.saveUses()
+			case <-w.uses.soon:
 			}
+			w.saveUses()
 		}
 	})
 }
 
-// saveLastUses is saveUses for the last time.
-func (w *Worker) saveLastUses() {
-	if w.uses.stop != nil {
-		w.uses.stop()
-		w.uses.saving.Wait()
+// saveUsesSoon has the uses saved without waiting for that. It does nothing once the worker stops.
+func (w *Worker) saveUsesSoon() {
+	select {
+	case w.uses.soon <- struct{}{}:
+	default:
 	}
-	w.saveUses()
-	w.uses.mu.Lock()
-	w.uses.ended = true
-	w.uses.mu.Unlock()
+}
+
+// saveLastUses is saveUses for the last time, once: the instances of a worker that stops go, and what is saved is not to suffer from that.
+func (w *Worker) saveLastUses() {
+	w.uses.last.Do(func() {
+		if w.uses.stop != nil {
+			w.uses.stop()
+			w.uses.saving.Wait()
+		}
+		w.saveUses()
+	})
 }
 
 // resume has the zygotes made of the functions that an earlier worker has used.

@@ -1,5 +1,7 @@
 // Package worker puts the pieces together for one machine: store, sandboxes, drivers, tree and scheduler become a
 // core.Service.
+//
+// Mutex order: logs.mu before that of a functionLog. All others are taken alone.
 package worker
 
 import (
@@ -9,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,6 +20,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver"
+	"github.com/pipsqueak-faas/pipsqueak/core/egress"
 	"github.com/pipsqueak-faas/pipsqueak/core/relay"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 	"github.com/pipsqueak-faas/pipsqueak/core/scan"
@@ -43,6 +47,7 @@ type Config struct {
 	// more bytes than StoreLimit, 0 for half of the file system.
 	PackageAge time.Duration
 	StoreLimit int64
+	KeepFree   int64 // bytes of the file system that deploys leave free; 0 for 1 GiB or a twentieth, whichever is less
 	Log        *slog.Logger
 	// Policy decides about what a scan finds in the packages of a deploy; nil when they are not to be scanned.
 	Policy *scan.Policy
@@ -58,26 +63,34 @@ type Config struct {
 	Refuse core.Severity
 	// PackageRule understands the rules of the quarantine; without it they are taken literally.
 	PackageRule core.PackageRule
+	// SecretKeys are the keys that secrets are sealed with, one a line, the first for new ones; empty for one in the data directory.
+	SecretKeys string
 	// Events asks for a line in the log for each event that one function has sent to another; the gateway writes those of the others.
 	Events bool
+	// Network is what functions reach at most, empty for none, and EgressAllow what they reach besides the internet.
+	Network     core.Network
+	EgressAllow []netip.Prefix
 }
 
 // Worker is one machine.
 type Worker struct {
-	log    *slog.Logger
-	id     string // of the worker, see identity
-	run    string // directory of what does not outlive the worker
-	budget int64
-	events bool // the log has a line for each event
-	store  *store.Store
-	logs   *logs
-	counts counts
-	uses   uses
-	house  *house
-	fleet  *driver.Fleet
-	tree   *tree.Tree
-	sched  *sched.Scheduler
-	supply *supply.Supply
+	log        *slog.Logger
+	id         string // of the worker, see identity
+	run        string // directory of what does not outlive the worker
+	budget     int64
+	events     bool // the log has a line for each event
+	store      *store.Store
+	logs       *logs
+	counts     counts
+	namespaces namespaces
+	secrets    secrets
+	uses       uses
+	sandboxes  *sandboxes
+	fleet      *driver.Fleet
+	tree       *tree.Tree
+	sched      *sched.Scheduler
+	supply     *supply.Supply
+	router     *egress.Router // nil when functions have no network
 }
 
 // Open opens a worker. What an earlier worker on the same data directory has left, it ends and removes; functions that were
@@ -87,7 +100,7 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{log: config.Log, run: run, budget: config.Memory, events: config.Events}
+	w := &Worker{log: config.Log, run: run, budget: config.Memory, events: config.Events, uses: uses{soon: make(chan struct{}, 1)}}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
@@ -142,13 +155,21 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if err := w.openData(config, data, name); err != nil {
 		return err
 	}
-	w.house = &house{store: w.store, live: map[core.NodeID]living{}}
+	if err := w.openSecrets(config.SecretKeys); err != nil {
+		return err
+	}
+	w.sandboxes = &sandboxes{store: w.store, live: map[core.NodeID]living{}, network: config.Network}
+	connect, err := w.openRouter(config, name)
+	if err != nil {
+		return err
+	}
 	w.supply = supply.New(supply.Config{
-		Log: w.log, Store: w.store, Fleet: supplyFleet{w}, Live: live{w}, Create: w.house.supply, Registries: config.Registries, Signers: signers,
-		Policy: config.Policy, Vulnerabilities: config.Vulnerabilities, Refuse: config.Refuse, PackageAge: config.PackageAge, StoreLimit: config.StoreLimit,
+		Log: w.log, Store: w.store, Fleet: supplyFleet{w}, Live: live{w}, Create: w.sandboxes.supply, Registries: config.Registries, Signers: signers,
+		Policy: config.Policy, Vulnerabilities: config.Vulnerabilities, Refuse: config.Refuse, PackageAge: config.PackageAge, StoreLimit: config.StoreLimit, KeepFree: config.KeepFree, Failed: w.namespaces.failed,
+		Network: config.Network,
 	})
-	w.house.host, err = sandbox.Open(sandbox.Config{Dir: filepath.Join(w.run, "sandboxes"), Name: name, Store: w.store, Output: w.collectOutput,
-		Relay: w.supply.OpenRelay, Log: w.log})
+	w.sandboxes.host, err = sandbox.Open(sandbox.Config{Dir: filepath.Join(w.run, "sandboxes"), Name: name, Bounds: bounds(w.budget, bytes), Store: w.store, Output: w.collectOutput,
+		Relay: w.supply.OpenRelay, Connect: connect, Log: w.log})
 	if err != nil {
 		return err
 	}
@@ -163,9 +184,9 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if err != nil {
 		return err
 	}
-	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Deployed: w.store.Deployed, Loaded: w.supply.Loaded}, fleetDrivers{w.fleet}, w.house)
+	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Deployed: w.store.Deployed, Secrets: w.secrets.of, Storage: w.storageOf, Loaded: w.supply.Loaded}, fleetDrivers{w.fleet}, w.sandboxes)
 	w.supply.Teach()
-	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Unheard: w.failed, Retired: w.retired, Log: w.log}, w.tree)
+	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Quotas: w.quotas, Unheard: w.failed, Retired: w.retired, Log: w.log}, w.tree)
 	w.resume()
 	w.supply.Start()
 	w.keepUses()
@@ -238,8 +259,11 @@ func (w *Worker) Close(ctx context.Context) error {
 	if w.fleet != nil {
 		w.fleet.Close()
 	}
-	if w.house != nil && w.house.host != nil {
-		err = errors.Join(err, w.house.host.Close())
+	if w.sandboxes != nil && w.sandboxes.host != nil {
+		err = errors.Join(err, w.sandboxes.host.Close())
+	}
+	if w.router != nil {
+		err = errors.Join(err, w.router.Close())
 	}
 	if w.logs != nil {
 		err = errors.Join(err, w.logs.close())

@@ -13,22 +13,23 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/interpreter"
 )
 
-// takeAlong copies the shared libraries that an object needs, and that the build has made or the function has somewhere, to beside the object: that is
-// where the loader looks for them.
+// takeAlong copies shared libraries beside an object that needs them, because the loader looks for them
+// there: those that the build has made, and those of the function's own files.
 func takeAlong(object string, packages []core.Package) error {
 	lying, packaged := map[string]string{}, map[string]bool{}
 	for _, p := range packages {
 		for _, dir := range debian.LibraryDirs(core.PackageDir(p)) {
-			entries, _ := os.ReadDir(dir) // what is not there has no libraries
+			entries, _ := os.ReadDir(dir) // a missing directory has no libraries
 			for _, entry := range entries {
 				packaged[entry.Name()] = true
 			}
 		}
 	}
-	for _, root := range []string{core.CodeDir, cmakeDir} { // what has just been built comes before what was brought
+	for _, root := range []string{core.CodeDir, cmakeDir} { // built libraries come before those that were brought along
 		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 			if err == nil && !entry.IsDir() && strings.Contains(entry.Name(), ".so") {
 				lying[entry.Name()] = path
@@ -43,7 +44,7 @@ func takeAlong(object string, packages []core.Package) error {
 	for next := []string{object}; len(next) > 0; next = next[1:] {
 		file, err := elf.Open(next[0])
 		if err != nil {
-			continue // examine says what it is
+			continue // checkObject says what it is
 		}
 		needed, err := file.ImportedLibraries()
 		file.Close()
@@ -55,7 +56,7 @@ func takeAlong(object string, packages []core.Package) error {
 			if from == "" || packaged[library] || ofHost(library) || slices.Contains(next, to) {
 				continue
 			}
-			if from != to && (!exists(to) || strings.HasPrefix(from, cmakeDir)) {
+			if from != to && (!interpreter.Exists(to) || strings.HasPrefix(from, cmakeDir)) {
 				if err := copyFile(from, to); err != nil {
 					return err
 				}
@@ -67,13 +68,14 @@ func takeAlong(object string, packages []core.Package) error {
 	return nil
 }
 
-// sanitizers are the beginnings of the libraries, and of the symbols, of sanitizers that have to be the first in a process.
+// sanitizers are the beginnings of the names of libraries and symbols of those sanitizers that have to be the
+// first library in a process.
 var sanitizers = []struct{ library, symbol, name, flag string }{
 	{"libasan.so", "__asan_", "AddressSanitizer", "address"}, {"libtsan.so", "__tsan_", "ThreadSanitizer", "thread"},
 	{"liblsan.so", "__lsan_", "LeakSanitizer", "leak"}, {"libmsan.so", "__msan_", "MemorySanitizer", "memory"},
 }
 
-// bySanitizer tells of what a library or a symbol is needed for by a sanitizer, if so.
+// bySanitizer returns the reason why a sanitizer needs a library or a symbol, "" when none does.
 func bySanitizer(name, library, symbol string) error {
 	for _, s := range sanitizers {
 		if library != "" && strings.HasPrefix(library, s.library) || symbol != "" && strings.HasPrefix(symbol, s.symbol) {
@@ -86,10 +88,10 @@ func bySanitizer(name, library, symbol string) error {
 
 var undefined = regexp.MustCompile(`(?m)^(?:symbol lookup error: .*?: )?undefined symbol: ([^\s,]+)`)
 
-// bind has the loader find every symbol of the handler's object, as a start does, without running anything of it: what is undefined fails at deploy
-// and not at each event.
+// bind has the loader find every symbol of the handler's object, as a start does, without running any of its
+// code. So an undefined symbol fails at the deploy, and not at each event.
 func bind(ctx context.Context, object string, packages []core.Package) error {
-	host, err := elf.Open(filepath.Join(runtimeDir, "host"))
+	host, err := elf.Open(filepath.Join(loopDir, "host"))
 	if err != nil {
 		return err
 	}
@@ -125,10 +127,10 @@ func bind(ctx context.Context, object string, packages []core.Package) error {
 	return refuse("%s needs %s, which nothing defines that it is linked with: compile the source that has it, or link with its library (-l…)", name, shown)
 }
 
-// remote is what a build with CMake fetches.
+// remote matches the downloads of a build with CMake.
 var remote = regexp.MustCompile(`(?is)\b(FetchContent_Declare|ExternalProject_Add|CPMAddPackage)\s*\(\s*([\w.+"-]+)[^)]*?\b(URL|GIT_REPOSITORY|GITHUB_REPOSITORY|SVN_REPOSITORY|HG_REPOSITORY)\s+"?(\S+)`)
 
-// fetches returns what the function's files for CMake would fetch from elsewhere, and whether they fetch nothing but that.
+// fetches returns the downloads of the function's files for CMake, and whether these are all.
 func fetches(dir string) (found []string, only bool) {
 	only = true
 	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {

@@ -14,7 +14,8 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/interpreter"
 )
 
 const (
@@ -27,8 +28,9 @@ const (
 // sources are the extensions of a handler that is compiled.
 var sources = []string{".c", ".cc", ".cpp"}
 
-// handlerFiles returns what can be the shared object of a handler, without its extension, and the symbol in it: file and symbol may
-// have dots, and without slashes those of the file may stand for slashes.
+// handlerFiles returns the possible names of a handler's shared object, without the extension, each with the
+// symbol in it. File and symbol may have dots. In a handler without slashes, dots of the file may stand for
+// slashes.
 func handlerFiles(handler string) (files, symbols []string) {
 	for i := strings.LastIndexByte(handler, '/') + 1; i < len(handler)-1; i++ {
 		if handler[i] != '.' || i == 0 {
@@ -42,8 +44,8 @@ func handlerFiles(handler string) (files, symbols []string) {
 	return files, symbols
 }
 
-// build makes the shared object of the handler, or finds that there is one or a program. It returns the shared libraries of packages
-// that it needs.
+// build makes the shared object of the handler, unless there is one, or a program. It returns the shared
+// libraries of packages that the object needs.
 func build(ctx context.Context, handler string, packages []core.Package, progress func(core.Progress)) ([]string, error) {
 	if err := compile(ctx, handler, packages, progress); err != nil {
 		return nil, err
@@ -51,11 +53,14 @@ func build(ctx context.Context, handler string, packages []core.Package, progres
 	files, symbols := handlerFiles(handler)
 	for i, file := range files {
 		object := filepath.Join(core.CodeDir, file+".so")
-		if exists(object) {
+		if info, err := os.Stat(object); err == nil {
+			if !info.Mode().IsRegular() { // of others the contents may never come
+				return nil, refuse("the shared object of the handler, %s.so, is no file", file)
+			}
 			if err := takeAlong(object, packages); err != nil {
 				return nil, err
 			}
-			imports, err := examine(object, symbols[i], packages)
+			imports, err := checkObject(object, symbols[i], packages)
 			if err == nil {
 				err = bind(ctx, object, packages)
 			}
@@ -80,9 +85,9 @@ func refuse(format string, arguments ...any) error {
 
 // compile runs the build that the function's files ask for: CMake's, make's, or the compiler on the one source of the handler.
 func compile(ctx context.Context, handler string, packages []core.Package, progress func(core.Progress)) error {
-	cmake, makefile := exists(core.CodeDir+"/CMakeLists.txt"), exists(core.CodeDir+"/Makefile")
+	cmake, makefile := interpreter.Exists(core.CodeDir+"/CMakeLists.txt"), interpreter.Exists(core.CodeDir+"/Makefile")
 	file, source := sourceOf(handler)
-	if source == "" && (!cmake && !makefile || exists(filepath.Join(core.CodeDir, bootstrap))) {
+	if source == "" && (!cmake && !makefile || interpreter.Exists(filepath.Join(core.CodeDir, bootstrap))) {
 		return nil // a program that is there already; a Makefile beside it is how its author made it
 	}
 	if err := mergePackages(packages); err != nil {
@@ -124,12 +129,13 @@ func compile(ctx context.Context, handler string, packages []core.Package, progr
 	return b.run(compiler, append(append(arguments, libraries()...), "-lm")...)
 }
 
-// sourceOf returns the one file that the handler is compiled from, and what it makes without its extension, if there is one.
+// sourceOf returns the one source file of the handler, and the name of its object without the extension, if
+// there is such a file.
 func sourceOf(handler string) (file, source string) {
 	files, _ := handlerFiles(handler)
 	for _, name := range files {
 		for _, extension := range sources {
-			if path := filepath.Join(core.CodeDir, name); exists(path + extension) {
+			if path := filepath.Join(core.CodeDir, name); interpreter.Exists(path + extension) {
 				return path, path + extension
 			}
 		}
@@ -137,8 +143,8 @@ func sourceOf(handler string) (file, source string) {
 	return "", ""
 }
 
-// removeOld removes shared objects that came with the sources: they were made on another machine. make would find them new, and they would stand
-// in for what CMake does not make.
+// removeOld removes shared objects that came with the sources, because they were made on another machine.
+// make would take them for new, and they would hide objects that CMake fails to make.
 func removeOld(handler string) error {
 	files, _ := handlerFiles(handler)
 	for _, file := range files {
@@ -149,7 +155,8 @@ func removeOld(handler string) error {
 	return nil
 }
 
-// collect copies what CMake has made of the handler to where it is looked for. CMake calls a library "libhandler.so" unless told not to.
+// collect copies the handler that CMake has made to the place where it is looked for. CMake calls the library
+// "libhandler.so" unless the function's files name it.
 func collect(handler string) error {
 	files, _ := handlerFiles(handler)
 	wanted := map[string]string{bootstrap: filepath.Join(core.CodeDir, bootstrap)}
@@ -192,7 +199,7 @@ const flags = "-O2 -g1 -fPIC -fno-omit-frame-pointer"
 // buildEnv is the environment of a build: compilers, linkers, pkg-config and CMake find the packages, and pipsqueak.h.
 func buildEnv() []string {
 	usr, triplet := debianRoot+"/usr", debian.Triplet()
-	includes := strings.Join([]string{runtimeDir + "/include", usr + "/include", usr + "/include/" + triplet}, ":")
+	includes := strings.Join([]string{includeDir, usr + "/include", usr + "/include/" + triplet}, ":")
 	lib := strings.Join([]string{usr + "/lib/" + triplet, debianRoot + "/lib/" + triplet, usr + "/lib"}, ":")
 	return []string{
 		"PATH=/usr/local/bin:/usr/bin:/bin:" + usr + "/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir, "TMPDIR=" + core.ScratchDir,
@@ -209,7 +216,7 @@ func libraries() []string {
 	arguments := []string{"-Wl,-rpath-link," + debianRoot + "/usr/lib/" + debian.Triplet()}
 	found, _ := filepath.Glob(debianRoot + "/usr/lib/" + debian.Triplet() + "/lib*.so")
 	for _, library := range found {
-		if !exists(library) {
+		if !interpreter.Exists(library) {
 			continue // a link to what another package has, which the function does not name
 		}
 		arguments = append(arguments, "-l"+strings.TrimSuffix(strings.TrimPrefix(filepath.Base(library), "lib"), ".so"))
@@ -217,8 +224,8 @@ func libraries() []string {
 	return arguments
 }
 
-// mergePackages shows the packages in one tree of links, as if they were installed: a package's links into another one lead
-// somewhere there, and one directory of headers is enough.
+// mergePackages shows the packages in one tree of links, as if they were installed. So links from one package
+// into another lead to a file, and one directory of headers is enough.
 func mergePackages(packages []core.Package) error {
 	for _, p := range packages {
 		from := core.PackageDir(p)
@@ -283,7 +290,8 @@ func (b builder) run(name string, arguments ...string) error {
 	return nil
 }
 
-// beginning keeps the first maxSaid bytes of what is written to it, and counts the rest: a build can say more than there is memory.
+// beginning keeps the first maxSaid bytes that are written to it, and counts the rest: the output of a build
+// may be larger than the memory.
 type beginning struct {
 	text []byte
 	more int
@@ -294,9 +302,4 @@ func (b *beginning) Write(text []byte) (int, error) {
 	b.text = append(b.text, text[:n]...)
 	b.more += len(text) - n
 	return len(text), nil
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }

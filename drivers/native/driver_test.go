@@ -11,8 +11,9 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/debian"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
@@ -31,7 +32,7 @@ var set = core.NewSet(core.Package{Name: "p", Version: "1", Digest: "any"})
 func compileObject(t testing.TB, to, source string, arguments ...string) {
 	t.Helper()
 	_, err := exec.LookPath("cc")
-	drivertest.Needs(t, err == nil, "cc")
+	coretest.Requires(t, coretest.Found("cc", err == nil))
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -192,15 +193,26 @@ func TestWatch(t *testing.T) {
 	dir := filepath.Join(h.Packages, "usr/lib", debian.Triplet())
 	compileObject(t, dir+"/libreads.so.1", `#include <stdlib.h>
 static char *mode; __attribute__((constructor)) void begin(void) { mode = getenv("MODE"); secure_getenv("SECURE"); getenv("MODE"); } char *later(void) { return getenv("LATER"); }`)
-	compileObject(t, dir+"/libquiet.so.1", "int quiet = 1;")
+	compileObject(t, dir+"/liblocal.so.1", `#include <time.h>
+__attribute__((constructor)) void begin(void) { struct tm tm; time_t zero = 0; localtime_r(&zero, &tm); }`)
+	compileObject(t, dir+"/libzone.so.1", `#include <time.h>
+static long zone; __attribute__((constructor)) void begin(void) { tzset(); zone = timezone; }`)
+	compileObject(t, dir+"/liblocale.so.1", `#include <locale.h>
+__attribute__((constructor)) void begin(void) { setlocale(LC_NUMERIC, ""); }`)
+	compileObject(t, dir+"/libwords.so.1", `#include <libintl.h>
+static const char *word; __attribute__((constructor)) void begin(void) { word = dgettext("words", "word"); }`)
+	compileObject(t, dir+"/libquiet.so.1", `#include <locale.h>
+#include <time.h>
+static char text[9]; __attribute__((constructor)) void begin(void) { time_t zero = 0; setlocale(LC_ALL, "C"); strftime(text, sizeof text, "%Y%%Z", gmtime(&zero)); }`)
 	root := h.Root(t)
-	for module, want := range map[string][]string{"libreads.so.1": {"MODE", "SECURE"}, "libquiet.so.1": nil} {
+	for module, want := range map[string][]string{"libreads.so.1": {"MODE", "SECURE"}, "libquiet.so.1": nil, "liblocal.so.1": {"TZ"}, "libzone.so.1": {"TZ"},
+		"liblocale.so.1": {"LOCPATH", "LC_ALL", "LANG", "LC_NUMERIC"}, "libwords.so.1": {"LANGUAGE"}} {
 		for _, watch := range []bool{true, false} {
 			z, _, err := h.Zygote(t, root, set)
 			if err != nil {
 				t.Fatal(err)
 			}
-			report, err := h.Import(t.Context(), z.Ref().ID, core.Load{Packages: []string{core.PackageDir(set[0])}, Modules: []string{module}, Watch: watch})
+			report, err := h.Import(t.Context(), z.Door().ID, core.Load{Packages: []string{core.PackageDir(set[0])}, Modules: []string{module}, Watch: watch})
 			if err != nil || watch && !slices.Equal(report.Reads, want) || !watch && report.Reads != nil {
 				t.Errorf("%s reads %q, want %q: %v", module, report.Reads, want, err)
 			}

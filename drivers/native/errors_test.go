@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
@@ -23,7 +24,7 @@ func outline(e core.Exception) string {
 func TestExceptionsBehind(t *testing.T) {
 	h := newHouse(t)
 	_, err := exec.LookPath("c++")
-	drivertest.Needs(t, err == nil, "c++")
+	coretest.Requires(t, coretest.Found("c++", err == nil))
 	compile := exec.Command("c++", "-xc++", "-", "-shared", "-fPIC", "-Iruntime/include", "-o", h.Code+"/handler.so")
 	compile.Stdin = strings.NewReader(`#include <pipsqueak.hpp>
 #include <cstdio>
@@ -141,5 +142,31 @@ PIPSQUEAK_HANDLER(handler, run)
 	}
 	if got := told("6"); got != "Dexit:code 3" {
 		t.Errorf("exit(259): %s", got)
+	}
+}
+
+// TestLongNames: a crash is reported however long the names on its stack are.
+func TestLongNames(t *testing.T) {
+	h := newHouse(t)
+	name, file := strings.Repeat("n", 2000), strings.Repeat("l", 250)+".so"
+	compile := func(source string, args ...string) {
+		cmd := exec.Command("cc", append([]string{"-xc", "-", "-O0", "-shared", "-fPIC", "-Iruntime/include"}, args...)...)
+		cmd.Stdin = strings.NewReader(strings.ReplaceAll(source, "NAME", name))
+		if said, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, said)
+		}
+	}
+	compile("int NAME(int n) { return n ? NAME(n - 1) + 1 : *(volatile int *)8; }", "-o", h.Code+"/"+file)
+	compile(`#include <pipsqueak.h>
+extern int NAME(int);
+PS_EXPORT void handler(ps_context *c, const char *event, size_t size) { NAME(100); }
+`, "-o", h.Code+"/handler.so", "-Wl,-rpath,$ORIGIN", "-L"+h.Code, "-l:"+file)
+	answer := drivertest.Ask(t, h.Instance(t, h.Root(t), nil), "1")
+	var e core.Exception
+	if err := json.Unmarshal([]byte(answer[1:]), &e); answer[0] != 'D' || err != nil {
+		t.Fatalf("%.100s … %s: %v", answer, answer[max(0, len(answer)-100):], err)
+	}
+	if len(e.Stack) != 61 || !strings.HasPrefix(e.Stack[60], file+": "+name[:999]+"+0x") {
+		t.Errorf("%d frames, the innermost %.1300q", len(e.Stack), e.Stack)
 	}
 }

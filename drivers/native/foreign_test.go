@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 )
@@ -18,7 +19,7 @@ import (
 // TestForeignHandlers has handlers in C++ that do to the process what a library may: what they are to blame for is told of them, and nothing hangs.
 func TestForeignHandlers(t *testing.T) {
 	_, err := exec.LookPath("c++")
-	drivertest.Needs(t, err == nil, "c++")
+	coretest.Requires(t, coretest.Found("c++", err == nil))
 	h := newHouse(t)
 	root := h.Root(t)
 	const uncaught = `D{"type":"SIGABRT","message":"the process aborted itself: uncaught exception `

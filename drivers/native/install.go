@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/installer"
 )
 
-// wish is what the installer is asked for, in its arguments.
+// wish is the request to the installer, in its arguments.
 type wish struct {
 	Op        string           `json:"op"` // "resolve", "install", "build", "scan"
 	Handler   string           `json:"handler,omitempty"`
@@ -22,42 +22,38 @@ type wish struct {
 // Resolve implements core.Installer.
 func (n *native) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
 	if request.Lock != nil {
-		return core.Resolution{Packages: request.Lock.Packages}, zygote.CheckURLs(request.Lock.Packages, debian.PackageURL) // what is imported, the build finds
+		return core.Resolution{Packages: request.Lock.Packages}, installer.CheckURLs(request.Lock.Packages, debian.PackageURL) // the build finds the imports
 	}
 	var found []debian.Archive
-	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "resolve", Debian: request.Debian}, nil, &found)
+	err := n.install(ctx, request.Runtime, request.Door, wish{Op: "resolve", Debian: request.Debian}, nil, &found)
 	return core.Resolution{Packages: n.archives.Learn(found)}, err
 }
 
 // Install implements core.Installer.
 func (n *native) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) ([]core.Receipt, error) {
 	var receipts []core.Receipt
-	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: n.archives.Recall(request.Packages)}, progress, &receipts)
+	err := n.install(ctx, request.Runtime, request.Door, wish{Op: "install", Packages: n.archives.Recall(request.Packages)}, progress, &receipts)
 	return receipts, err
 }
 
 // Build implements core.Builder.
 func (n *native) Build(ctx context.Context, request core.BuildRequest, progress func(core.Progress)) (core.Built, error) {
 	var built core.Built
-	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "build", Handler: request.Handler, Installed: request.Packages}, progress, &built.Imports)
+	err := n.install(ctx, request.Runtime, request.Door, wish{Op: "build", Handler: request.Handler, Installed: request.Packages}, progress, &built.Imports)
 	return built, err
 }
 
 // install runs this very program as the installer in the sandbox.
-func (n *native) install(ctx context.Context, runtime core.RuntimeID, sandbox core.Sandbox, w wish, progress func(core.Progress), result any) error {
+func (n *native) install(ctx context.Context, runtime core.RuntimeID, door core.Door, w wish, progress func(core.Progress), result any) error {
 	if _, err := command(runtime); err != nil {
 		return err
 	}
-	asked, err := zygote.Request(w)
-	if err != nil {
-		return err
-	}
-	return zygote.Install(ctx, sandbox, append([]string{installerPath}, asked...), zygote.InstallEnv(), n.log, progress, result)
+	return installer.Program{Argv: []string{installerPath}, Env: installer.Env(), Log: n.log}.Run(ctx, door, w, progress, result)
 }
 
 // beInstaller is the program in the sandbox. It returns the status to exit with.
 func beInstaller(argument string) int {
-	return zygote.Answer(func(progress func(core.Progress)) (any, error) {
+	return installer.Answer(func(progress func(core.Progress)) (any, error) {
 		ctx := context.Background() // the sandbox ends it
 		var w wish
 		if err := json.Unmarshal([]byte(argument), &w); err != nil {

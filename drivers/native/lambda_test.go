@@ -33,7 +33,7 @@ func TestEvent(t *testing.T) {
 	}
 }
 
-// An id that comes again, as that of an event that another function sends twice, is told as another one.
+// An id that comes again, as that of an event that another function sends twice, is reported as another one.
 func TestRepeatedIDs(t *testing.T) {
 	p := newPlayer(t)
 	seen := map[string]bool{}

@@ -10,16 +10,18 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/interpreter"
 )
 
-// machines are what ELF calls Go's architectures.
+// machines are ELF's names of Go's architectures.
 var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64, "386": elf.EM_386, "arm": elf.EM_ARM,
 	"ppc64le": elf.EM_PPC64, "riscv64": elf.EM_RISCV, "s390x": elf.EM_S390}
 
-// examine looks at the handler's shared object as far as that can be done without loading it, so that a deploy fails instead of every
-// start. It returns the libraries of packages that the function's own objects need: what those need in turn, the loader finds.
-func examine(object, symbol string, packages []core.Package) ([]string, error) {
+// checkObject looks at the handler's shared object without loading it, so that the deploy fails instead of every
+// start. It returns the libraries of packages that the function's own objects need. The loader finds the
+// libraries that those need.
+func checkObject(object, symbol string, packages []core.Package) ([]string, error) {
 	name, err := filepath.Rel(core.CodeDir, object)
 	if err != nil {
 		return nil, err
@@ -62,7 +64,7 @@ type walk struct {
 }
 
 func (w *walk) index(dir string, libraries map[string]string) {
-	entries, _ := os.ReadDir(dir) // what is not there has no libraries
+	entries, _ := os.ReadDir(dir) // a missing directory has no libraries
 	for _, entry := range entries {
 		if strings.Contains(entry.Name(), ".so") {
 			libraries[entry.Name()] = filepath.Join(dir, entry.Name())
@@ -70,7 +72,7 @@ func (w *walk) index(dir string, libraries map[string]string) {
 	}
 }
 
-// needs goes through what the file at path needs, which is the function's own or a package's.
+// needs follows the needs of the file at path, which is the function's own or a package's.
 func (w *walk) needs(path string, file *elf.File, own bool) error {
 	name := strings.TrimPrefix(path, core.CodeDir+"/")
 	if own {
@@ -136,7 +138,7 @@ func runPaths(path string, file *elf.File) []string {
 // ofHost reports whether every sandbox shows the library.
 func ofHost(library string) bool {
 	for _, dir := range append(debian.LibraryDirs("/"), "/usr/lib64", "/lib64") {
-		if exists(filepath.Join(dir, library)) {
+		if interpreter.Exists(filepath.Join(dir, library)) {
 			return true
 		}
 	}

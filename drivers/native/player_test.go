@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 )
 
@@ -30,28 +31,32 @@ const api = "/2018-06-01/runtime/"
 // patience is how long the program may take for one step, under its sanitizers and on a machine that does much else.
 const patience = 30 * time.Second
 
-// compiled builds the program of testdata/instance.c, once.
-var compiled = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "pipsqueak-lambda-")
-	if err != nil {
-		return "", err
-	}
-	program := filepath.Join(dir, "instance")
-	args := []string{"-g", "-O1", "-Wall", "-Wextra", "-D_GNU_SOURCE", "-fsanitize=address,undefined", "-o", program, "testdata/instance.c"}
-	for _, file := range []string{"lambda", "bootstrap", "exception", "http", "json", "endpoint"} {
-		args = append(args, "runtime/"+file+".c")
-	}
-	if out, err := exec.Command("cc", append(args, "-l:libhttp_parser.a")...).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return program, nil
-})
+// compiled is the directory of the program of testdata/instance.c, which is built once.
+var compiled struct {
+	sync.Once
+	dir string
+}
+
+func program(t testing.TB) string {
+	t.Helper()
+	compiled.Do(func() {
+		dir, err := os.MkdirTemp("", "pipsqueak-lambda-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		compiled.dir = dir
+		args := []string{"testdata/instance.c", "-I../../core/sandbox/enter/loop", "../../core/sandbox/enter/loop/endpoint.c"}
+		for _, file := range []string{"lambda", "bootstrap", "exception", "http", "json", "frames"} {
+			args = append(args, "runtime/loop/"+file+".c")
+		}
+		coretest.CompileC(t, filepath.Join(dir, "instance"), append(args, "-l:libhttp_parser.a")...)
+	})
+	return filepath.Join(compiled.dir, "instance")
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if program, err := compiled(); err == nil {
-		os.RemoveAll(filepath.Dir(program))
-	}
+	os.RemoveAll(compiled.dir)
 	os.Exit(code)
 }
 
@@ -68,10 +73,7 @@ type instance struct {
 // newInstance starts an instance, parked, whose bootstrap is that file.
 func newInstance(t testing.TB, bootstrap string, mode os.FileMode) *instance {
 	t.Helper()
-	program, err := compiled()
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := program(t)
 	i := &instance{t: t, dir: t.TempDir(), logs: new(bytes.Buffer), done: make(chan struct{})}
 	if err := os.WriteFile(filepath.Join(i.dir, "bootstrap"), []byte(bootstrap), mode); err != nil {
 		t.Fatal(err)

@@ -64,14 +64,20 @@ func TestAsksForFiles(t *testing.T) {
 		"pid":         {"exports.pid = process.pid;", "@pid"},
 		"pids":        {"const { pid, argv } = process;", "@argv @pid"},
 		"pid-esm":     {"exports.imported = import('process-esm').catch(() => {});", ""},
+		"uptime":      {"exports.start = Date.now() / 1000 - process.uptime();", "@uptime"},
+		"uptime-kept": {"exports.up = process.uptime; exports.later = () => process.uptime();", ""},
 		"signal-exit": {"exports.whole = typeof process.pid === 'number';", ""},
 		"pid-later":   {"exports.pid = () => process.pid; process.emitWarning('node writes it');", ""},
 		"main":        {"require.main === module || require.main.require; exports.file = require.main.filename;", "@require.main"},
+		"caller":      {"exports.root = require('path').dirname(module.parent.filename);", "@caller"},
+		"caller-asks": {"exports.root = module.parent.require('path');", "@caller"},
+		"caller-ends": {"let last = module; while (last.parent) last = last.parent; exports.paths = last.paths;", "@caller"},
+		"called":      {"if (!module.parent || module.parent === require.main) throw 1; require('there-again'); exports.later = () => module.parent.filename;", ""},
 		"compares":    {"exports.alone = require.main === module || process.mainModule === module || require.main.children.length;", ""},
 		"unreadable":  {fs + try("fs.readFileSync(-1)") + try("fs.readFileSync({ href: 1 })") + try("fs.readFileSync(null)") + "const { cwd } = process; process.cwd = () => { throw 1; };" + try("fs.existsSync('x')") + "process.cwd = cwd;", "./x"},
 		"prepares":    {"Error.prepareStackTrace = (error, sites) => sites; process.env.X; process.pid; delete Error.prepareStackTrace;", "@pid"},
 	}
-	files := map[string]string{"node_modules/named/package.json": `{"type":"module","exports":"./x.js"}`, "node_modules/process-esm/index.js": "", "node_modules/process-esm/package.json": `{"type":"module","exports":"./x.js"}`, "node_modules/process-esm/x.js": "import process from 'node:process'; process.platform;",
+	files := map[string]string{"node_modules/there-again/index.js": "module.parent.filename;", "node_modules/named/package.json": `{"type":"module","exports":"./x.js"}`, "node_modules/process-esm/index.js": "", "node_modules/process-esm/package.json": `{"type":"module","exports":"./x.js"}`, "node_modules/process-esm/x.js": "import process from 'node:process'; process.platform;",
 		"node_modules/named/x.js": "import { existsSync } from 'fs'; existsSync('named-import');"}
 	var packages []drivertest.Probed
 	for _, name := range slices.Sorted(maps.Keys(cases)) {

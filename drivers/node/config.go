@@ -9,25 +9,25 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/installer"
 )
 
 // defaultRegistry is npm's.
 const defaultRegistry = "https://registry.npmjs.org/"
 
-// config is how npm is configured on this machine, as far as it says where packages come from and how they are reached. npm's own files cannot be
-// shown in a sandbox: who is in it may not read them, and they say more.
+// config is the part of npm's configuration on this machine that says where packages come from, and how to
+// reach them. A sandbox cannot show npm's own files: its user may not read them, and they hold more.
 type config struct {
 	env        []string // as npm's variables, npm_config_registry=…
 	registries []string
 	cafile     string // on the host; empty when there is none
 }
 
-// passed are the settings that an installer is told. A proxy is not one of them: the sandbox has its own.
+// passed are the settings that an installer gets. A proxy is not one of them: the sandbox has its own.
 var passed = regexp.MustCompile(`^(registry|@[^:]+:registry|//.+|ca|cert|key|strict-ssl|replace-registry-host|fetch-.+|maxsockets|before|min-release-age|legacy-peer-deps|strict-peer-deps|nodedir)$`)
 
-// readConfig reads npm's files, the later of which count more, and its variables in the environment, which count most. A file that is not there
-// is no error. With another error it returns what it could read.
+// readConfig reads npm's files, of which later ones count more, and its variables in the environment, which
+// count most. A missing file is no error. After another error it returns the settings that it could read.
 func readConfig(environment []string, files ...string) (config, error) {
 	settings, wrong := map[string]string{}, error(nil)
 	variables := map[string]string{}
@@ -90,7 +90,7 @@ func readFile(text string, variables, settings map[string]string) {
 func fromSettings(settings map[string]string) config {
 	c := config{cafile: settings["cafile"], registries: []string{defaultRegistry}}
 	if registry := settings["registry"]; registry != "" {
-		c.registries[0] = zygote.Registry(registry)
+		c.registries[0] = installer.Registry(registry)
 	}
 	for _, key := range slices.Sorted(maps.Keys(settings)) {
 		if !passed.MatchString(key) {
@@ -98,7 +98,7 @@ func fromSettings(settings map[string]string) config {
 		}
 		c.env = append(c.env, "npm_config_"+key+"="+settings[key])
 		if strings.HasSuffix(key, ":registry") {
-			c.registries = append(c.registries, zygote.Registry(settings[key]))
+			c.registries = append(c.registries, installer.Registry(settings[key]))
 		}
 	}
 	if c.cafile != "" {

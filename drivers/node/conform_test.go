@@ -5,24 +5,25 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/conform"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
 // TestConforms has the conformance kit examine the driver that make build has built, with each version.
 func TestConforms(t *testing.T) {
 	eachVersion(t, nil, func(t *testing.T, h *drivertest.House) {
-		kit, err := drivertest.Open(drivertest.Options{Program: filepath.Join(drivertest.Libexec(t), "../pipsqueak-driver-node"), Handlers: "testdata/handlers",
+		kit, err := conform.Open(conform.Options{Program: filepath.Join(drivertest.Libexec(t), "../pipsqueak-driver-node"), Handlers: "testdata/handlers",
 			Runtime: h.Runtime.ID, Env: []string{binariesVariable + "=" + os.Getenv(binariesVariable)}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer kit.Close()
 		ok := 0
-		for _, c := range drivertest.Cases() {
+		for _, c := range conform.Cases() {
 			switch outcome := kit.Run(t.Context(), c); outcome.Status {
-			case drivertest.Passed:
+			case conform.Passed:
 				ok++
-			case drivertest.Failed:
+			case conform.Failed:
 				t.Errorf("%s %v: %q", c.Name, c.Clauses, outcome.Seen)
 			}
 		}

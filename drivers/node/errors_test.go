@@ -22,7 +22,7 @@ func outline(e core.Exception) string {
 	return text
 }
 
-// TestExceptionsBehind: causes and the members of an AggregateError are told, also of what is no Error, and nothing in them is fatal.
+// TestExceptionsBehind: causes and the members of an AggregateError are reported, also of a thrown value that is no Error, and nothing in them is fatal.
 func TestExceptionsBehind(t *testing.T) {
 	files := map[string]string{"handler.js": `
 const hostile = () => Object.defineProperties(new Error('x'), Object.fromEntries(['stack', 'cause', 'errors', 'message', 'name', 'constructor']
@@ -62,8 +62,8 @@ exports.handler = async ({ do: what }) => {
 			"text":          "Error:no [cause string:a text]",
 			"null":          "Error:no [cause null:null]",
 			"group":         "AggregateError:All promises were rejected [member TypeError:1] [member AggregateError:some [member RangeError:2]]",
-			"cycle":         "Error:a [cause Error:b +(cause: Error, which was told already)]",
-			"own":           "Error:a +(cause: Error, which was told already)",
+			"cycle":         "Error:a [cause Error:b +(cause: Error, which was reported already)]",
+			"own":           "Error:a +(cause: Error, which was reported already)",
 			"hostile":       "Error:(its text cannot be had)",
 			"hostile cause": "Error:no [cause Error:(its text cannot be had)]",
 			"revoked":       "AggregateError:no [cause object:(its text cannot be had)]",

@@ -7,13 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/interpreter"
 )
 
 // binariesVariable lists further node binaries, separated by colons, which come before those that are found.
@@ -29,28 +28,21 @@ type nodejs struct {
 	npm        string // the directory of its npm, else of another's; empty when there is none
 }
 
-// candidates returns where a node may be, the preferred ones first. Version managers keep theirs in the home of their user.
+// candidates returns possible paths of a node, the preferred ones first. Version managers keep theirs in the
+// home of their user.
 func candidates() []string {
 	paths := filepath.SplitList(os.Getenv(binariesVariable))
 	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/bin", "/usr/local/bin") {
 		paths = append(paths, filepath.Join(dir, "node"))
 	}
-	patterns := []string{"/usr/local/node*/bin/node", "/opt/node*/bin/node", "/usr/local/n/versions/node/*/bin/node"}
-	if home := zygote.Home(); home != "" {
-		for _, pattern := range []string{".nvm/versions/node/*/bin/node", "n/n/versions/node/*/bin/node", ".fnm/node-versions/*/installation/bin/node",
-			".local/share/fnm/node-versions/*/installation/bin/node", ".volta/tools/image/node/*/bin/node", ".asdf/installs/nodejs/*/bin/node"} {
-			patterns = append(patterns, filepath.Join(home, pattern))
-		}
-	}
-	for _, pattern := range patterns {
-		found, _ := filepath.Glob(pattern) // the only error is a pattern that is none
-		slices.Reverse(found)
-		paths = append(paths, found...)
-	}
-	return paths
+	return append(paths, interpreter.Glob(
+		[]string{"/usr/local/node*/bin/node", "/opt/node*/bin/node", "/usr/local/n/versions/node/*/bin/node"},
+		[]string{".nvm/versions/node/*/bin/node", "n/n/versions/node/*/bin/node", ".fnm/node-versions/*/installation/bin/node",
+			".local/share/fnm/node-versions/*/installation/bin/node", ".volta/tools/image/node/*/bin/node", ".asdf/installs/nodejs/*/bin/node"})...)
 }
 
-// find returns the binaries that can be used, one for each major version, and what is wrong with the others that somebody named.
+// find returns the usable binaries, one for each major version, and the faults of the others that somebody
+// named.
 func find(ctx context.Context) (found []nodejs, problems []string) {
 	named := filepath.SplitList(os.Getenv(binariesVariable))
 	seen := map[string]bool{}
@@ -89,7 +81,7 @@ func npmOf(executable string) string {
 	prefix := filepath.Dir(filepath.Dir(executable))
 	for _, dir := range []string{"lib/node_modules/npm", "share/nodejs/npm"} {
 		npm := filepath.Join(prefix, dir)
-		if exists(filepath.Join(npm, "bin/npm-cli.js")) {
+		if interpreter.Exists(filepath.Join(npm, "bin/npm-cli.js")) {
 			return npm
 		}
 	}
@@ -126,18 +118,12 @@ const question = `console.log(JSON.stringify({ executable: process.execPath, ver
 
 func inspect(ctx context.Context, path string) (nodejs, error) {
 	var b nodejs
-	cmd := exec.CommandContext(ctx, path, "-e", question)
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
-	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
-		return b, errors.New(strings.TrimSpace(string(exit.Stderr)))
+	err := interpreter.Ask(ctx, &b, path, "-e", question)
+	if errors.Is(err, interpreter.ErrNoAnswer) {
+		return b, fmt.Errorf("it is not Node.js: %w", err)
 	}
 	if err != nil {
 		return b, err
-	}
-	if err := json.Unmarshal(out, &b); err != nil {
-		return b, fmt.Errorf("it is not Node.js: %w", err)
 	}
 	major, _, _ := strings.Cut(b.Version, ".")
 	if b.Major, err = strconv.Atoi(major); err != nil {
@@ -151,8 +137,3 @@ func inspect(ctx context.Context, path string) (nodejs, error) {
 
 // prefix is where the binary is installed.
 func (b nodejs) prefix() string { return filepath.Dir(filepath.Dir(b.Executable)) }
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}

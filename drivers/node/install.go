@@ -6,34 +6,35 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/installer"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/interpreter"
 )
 
 // patience is how long a registry may say nothing, and how long until it is asked again, in milliseconds: npm's own are minutes, of which a
 // deploy hears nothing.
 var patience = []string{"fetch-timeout=20000", "fetch-retry-mintimeout=1000", "fetch-retry-maxtimeout=2000"}
 
-// installEnv is what an installer is told besides: npm's configuration, unless it builds, which is without a network. It may have secrets in it.
+// installEnv is the environment of an installer besides: npm's configuration, unless it builds, because a build has no network. It may hold secrets.
 func (n *node) installEnv(b nodejs, op string) []string {
 	if op == "build" {
-		return zygote.InstallEnv()
+		return installer.Env()
 	}
 	n.mu.Lock()
 	config := n.config
 	n.mu.Unlock()
-	env := zygote.InstallEnv(append([]string{"NODE_EXTRA_CA_CERTS=" + zygote.Certificates}, config.env...)...)
+	env := installer.Env(append([]string{"NODE_EXTRA_CA_CERTS=" + installer.Certificates}, config.env...)...)
 	for _, setting := range patience {
 		if name, _, _ := strings.Cut(setting, "="); !config.has(name) {
 			env = append(env, "npm_config_"+setting)
 		}
 	}
-	if exists(filepath.Join(b.prefix(), "include/node/node_api.h")) && !config.has("nodedir") {
+	if interpreter.Exists(filepath.Join(b.prefix(), "include/node/node_api.h")) && !config.has("nodedir") {
 		env = append(env, "npm_config_nodedir="+filepath.Dir(filepath.Dir(b.inside()))) // scripts that compile an addon find the headers there
 	}
 	return env
 }
 
-// wish is what installer.mjs is asked for.
+// wish is the request to installer.mjs.
 type wish struct {
 	Op       string        `json:"op"`
 	Handler  string        `json:"handler,omitempty"`
@@ -52,7 +53,7 @@ func (n *node) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 	if request.Lock != nil {
 		w.Lock = append([]core.Locked{}, request.Lock.Packages...)
 	}
-	err := n.install(ctx, request.Runtime, request.Sandbox, w, nil, &resolution)
+	err := n.install(ctx, request.Runtime, request.Door, w, nil, &resolution)
 	return resolution, err
 }
 
@@ -61,7 +62,7 @@ func (n *node) Install(ctx context.Context, request core.InstallRequest, progres
 	var installed struct {
 		Receipts []core.Receipt `json:"receipts"`
 	}
-	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: request.Packages, Allow: request.Allow}, progress, &installed)
+	err := n.install(ctx, request.Runtime, request.Door, wish{Op: "install", Packages: request.Packages, Allow: request.Allow}, progress, &installed)
 	return installed.Receipts, err
 }
 
@@ -69,20 +70,18 @@ func (n *node) Install(ctx context.Context, request core.InstallRequest, progres
 func (n *node) Build(ctx context.Context, request core.BuildRequest, progress func(core.Progress)) (core.Built, error) {
 	var built struct {
 		Imports []string `json:"imports"`
+		Sets    []string `json:"sets"`
 	}
-	err := n.install(ctx, request.Runtime, request.Sandbox, wish{Op: "build", Handler: request.Handler, Packages: request.Packages}, progress, &built)
+	err := n.install(ctx, request.Runtime, request.Door, wish{Op: "build", Handler: request.Handler, Packages: request.Packages}, progress, &built)
 	return core.Built(built), err
 }
 
 // install runs installer.mjs in the sandbox.
-func (n *node) install(ctx context.Context, runtime core.RuntimeID, sandbox core.Sandbox, w wish, progress func(core.Progress), result any) error {
-	b, err := n.binary(runtime)
+func (n *node) install(ctx context.Context, runtime core.RuntimeID, door core.Door, w wish, progress func(core.Progress), result any) error {
+	b, err := n.found.Get(runtime)
 	if err != nil {
 		return err
 	}
-	asked, err := zygote.Request(w)
-	if err != nil {
-		return err
-	}
-	return zygote.Install(ctx, sandbox, append([]string{b.inside(), runtimeDir + "/installer.mjs"}, asked...), n.installEnv(b, w.Op), n.log, progress, result)
+	program := installer.Program{Argv: []string{b.inside(), installDir + "/installer.mjs"}, Env: n.installEnv(b, w.Op), Log: n.log}
+	return program.Run(ctx, door, w, progress, result)
 }

@@ -22,6 +22,13 @@ var misbehaving = []drivertest.Probed{
 	{Name: "fixed", Source: "let state = 1; exports.random = () => (state = state * 48271 % 2147483647)"},
 	{Name: "faker", Source: "let state = Number(process.hrtime.bigint() % 1000003n); exports.seed = (n) => { state = n }; exports.random = () => (state = state * 48271 % 2147483647)"},
 	{Name: "pool", Source: "const pool = require('crypto').randomFillSync(new Uint8Array(256)); let at = 0; module.exports = { nanoid: () => String(pool[at++]) + pool[at++] + pool[at++] }"},
+	{Name: "object-ids", Source: "const key = Math.random(); let next = Math.floor(Math.random() * 2 ** 24); exports.ObjectId = class { constructor() { this.id = `${Date.now()} ${key} ${next++}`; } toHexString() { return this.id; } }", Told: "gives the same random numbers"},
+	{Name: "objectid", Source: "const key = Math.random(); function Id() { this.at = new Date(); } Id.prototype.toString = function () { return `${+this.at} ${key} ${process.pid}`; }; module.exports = () => new Id()", Told: "gives the same random numbers"},
+	{Name: "short-ulid", Source: "const key = Math.random(); exports.create = (prefix = '') => `${prefix}${key}`", Told: "gives the same random numbers"},
+	{Name: "counts", Source: "const key = Math.random(); let next = 0; exports.generateRequestId = () => `${key}-${next++}`", Told: "gives the same random numbers"},
+	{Name: "secret", Source: "const key = Math.random(), { randomBytes } = require('crypto'); exports.sign = () => `${key}`; exports.newId = () => randomBytes(8).toString('hex'); exports.newToken = (a) => a.b + key"},
+	{Name: "flake", Source: "exports.SnowflakeId = class { toString() { return `${Date.now()}-7-${process.pid}`; } }"},
+	{Name: "endless", Source: "exports.makeId = () => { for (;;); }; exports.newToken = () => process.exit(3); exports.createUuid = async () => { throw 1; }; exports.newNonce = () => Promise.reject(new Error('no'))"},
 	{Name: "asks", Source: "process.env.MODE; 'FLAG' in process.env; const { COLOR, ...rest } = { COLOR: process.env.COLOR }; Object.hasOwn(process.env, 'OWN'); process.env.SETS = '1'"},
 	{Name: "asks-all", Source: "({ ...process.env })"},
 	{Name: "debug", Source: "Object.keys(process.env).filter((key) => /^debug_/i.test(key)); process.env.DEBUG"},
@@ -51,4 +58,28 @@ func TestProbe(t *testing.T) {
 			t.Errorf("good %+v\nabove %+v", p, found["above"])
 		}
 	})
+}
+
+// TestIdentities has names of functions and classes, and finds which make identities.
+func TestIdentities(t *testing.T) {
+	for names, want := range map[string]bool{
+		"ObjectId ObjectID objectid uuid UUID uuidv4 uuid7 guid ulid ULID cuid cuid2 ksuid KSUID xid nanoid nanoId shortid shortId":                     true,
+		"generateId createId newId new_id makeId genId uniqueId makeRequestId newSessionId generateSecret generateSecretKey randomUUID":                 true,
+		"token nonce generateToken newNonce createToken v4 random":                                                                                      true,
+		"getId threadId useId processId userId validId isUuid parseUUID fromUuid Tokenizer tokens void valid grid Identity key create default parseInt": false,
+		"ulid:create ksuid:generate shortid:default @x/cuid2:default object-id:make":                                                                    true,
+		"ulid:parse report:create uuid-tools:check":                                                                                                     false,
+	} {
+		for _, name := range strings.Fields(names) {
+			pack, name, there := strings.Cut(name, ":")
+			if !there {
+				pack, name = "", pack
+			}
+			var got bool
+			ask(t, "loop/drawn.js", "console.log(module.default.gives(...process.argv.slice(-2)));", &got, name, pack)
+			if got != want {
+				t.Errorf("%s of %q makes identities: %t, want %t", name, pack, got, want)
+			}
+		}
+	}
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/lookalike"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/installer"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/lookalike"
 )
 
 // archives are the names of what npm pack makes.
@@ -21,15 +21,12 @@ var names = lookalike.Parse(popular, "js", "node", "nodejs", "npm")
 // Scan implements core.Scanner.
 func (n *node) Scan(ctx context.Context, request core.ScanRequest) (core.Scanned, error) {
 	var scanned core.Scanned
-	b, err := n.binary(request.Runtime)
+	b, err := n.found.Get(request.Runtime)
 	if err != nil {
 		return scanned, err
 	}
-	asked, err := zygote.Request(map[string]any{"packages": request.Packages, "archive": request.Archive})
-	if err != nil {
-		return scanned, err
-	}
-	err = zygote.Install(ctx, request.Sandbox, append([]string{b.inside(), runtimeDir + "/scan.mjs"}, asked...), scanEnv, n.log, nil, &scanned)
+	program := installer.Program{Argv: []string{b.inside(), scanDir + "/scan.mjs"}, Env: installer.Offline(), Log: n.log}
+	err = program.Run(ctx, request.Door, map[string]any{"packages": request.Packages, "archive": request.Archive}, nil, &scanned)
 	for _, p := range scanned.Packages {
 		spelled := core.Package{Name: strings.Replace(p.Name, "+", "/", 1), Version: p.Version} // as the registry has it
 		for _, s := range names.Suspicions([]core.Package{spelled}) {
@@ -39,6 +36,3 @@ func (n *node) Scan(ctx context.Context, request core.ScanRequest) (core.Scanned
 	}
 	return scanned, err
 }
-
-// scanEnv is the whole environment of a scan: it reads files, and asks nobody for anything.
-var scanEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir}

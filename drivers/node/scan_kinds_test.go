@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // kinds has, for each kind of what is looked for, ways to write it, and what only looks like it: with what is found, "rule line, …".
@@ -134,7 +134,7 @@ func TestScanKinds(t *testing.T) {
 				t.Fatal(err)
 			}
 			var found [][]string
-			ask(t, "scan-code.mjs", "console.log(JSON.stringify(JSON.parse(process.argv[1]).map((code) => module.suspicions(code).map(([rule, line]) => `${rule} ${line}`))))", &found, string(text))
+			ask(t, "scan/suspicions.mjs", "console.log(JSON.stringify(JSON.parse(process.argv[1]).map((code) => module.suspicions(code).map(([rule, line]) => `${rule} ${line}`))))", &found, string(text))
 			for i, c := range cases {
 				slices.Sort(found[i])
 				if got := strings.Join(found[i], ", "); got != c.want {
@@ -153,12 +153,12 @@ func TestScanFalseAlarms(t *testing.T) {
 			npms = append(npms, filepath.Join(dir, "node_modules/npm"))
 		}
 	}
-	drivertest.Needs(t, len(npms) > 0, "npm in PIPSQUEAK_NPMS, as make test has it")
+	coretest.Requires(t, coretest.Found("npm in PIPSQUEAK_NPMS, as make test has it", len(npms) > 0))
 	var found struct {
 		Files  int
 		Alarms []string
 	}
-	ask(t, "scan-code.mjs", `
+	ask(t, "scan/suspicions.mjs", `
 import fs from 'node:fs';
 let files = 0;
 const alarms = [];

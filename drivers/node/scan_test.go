@@ -9,14 +9,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// ask has node run a program in which module is one of runtime's, and decodes what it says.
+// ask has node run a program in which module is one of runtime, and decodes what it says.
 func ask(t *testing.T, module, program string, result any, argv ...string) {
 	t.Helper()
 	found, problems := find(t.Context())
-	drivertest.Needs(t, len(found) > 0, "Node.js: "+strings.Join(problems, "; "))
+	coretest.Requires(t, coretest.Found("Node.js: "+strings.Join(problems, "; "), len(found) > 0))
 	script := fmt.Sprintf("const module = await import(%q);\n%s", filepath.Join(drivertest.Libexec(t), "node", module), program)
 	cmd := exec.CommandContext(t.Context(), found[0].Executable, append([]string{"--input-type=module", "-e", script, "--"}, argv...)...)
 	cmd.Stderr = os.Stderr
@@ -48,7 +49,7 @@ func TestScanReads(t *testing.T) {
 		returns + "eval(f0())":                                                "hidden-code 0",
 	} {
 		var got []string
-		ask(t, "scan-code.mjs", "console.log(JSON.stringify(module.suspicions(process.argv[1]).map(([rule, line]) => `${rule} ${line}`)))", &got, text)
+		ask(t, "scan/suspicions.mjs", "console.log(JSON.stringify(module.suspicions(process.argv[1]).map(([rule, line]) => `${rule} ${line}`)))", &got, text)
 		if strings.Join(got, ", ") != want {
 			t.Errorf("%.60q: %v, want %q", text, got, want)
 		}

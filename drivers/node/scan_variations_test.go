@@ -31,7 +31,7 @@ func TestScanVariations(t *testing.T) {
 			t.Fatal(err)
 		}
 		var found [][]string
-		ask(t, "scan-code.mjs", "console.log(JSON.stringify(JSON.parse(process.argv[1]).map((code) => module.suspicions(code).map(([rule]) => rule))))", &found, string(given))
+		ask(t, "scan/suspicions.mjs", "console.log(JSON.stringify(JSON.parse(process.argv[1]).map((code) => module.suspicions(code).map(([rule]) => rule))))", &found, string(given))
 		for i, rules := range found {
 			if !slices.Contains(rules, rule) {
 				t.Errorf("%s: %v is found in\n%s", name, rules, cases[i])
@@ -54,7 +54,7 @@ func scanFiles(t *testing.T, files map[string]string) (found []string) {
 			t.Fatal(err)
 		}
 	}
-	ask(t, "scan-package.mjs", "console.log(JSON.stringify(new module.Package(process.argv[1]).scan().map(({ rule, file, line }) => `${rule} ${file}:${line}`)))", &found, dir)
+	ask(t, "scan/package.mjs", "console.log(JSON.stringify(new module.Package(process.argv[1]).scan().map(({ rule, file, line }) => `${rule} ${file}:${line}`)))", &found, dir)
 	slices.Sort(found)
 	return found
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
@@ -21,7 +22,7 @@ func eachVersion(t *testing.T, files map[string]string, test func(t *testing.T, 
 		t.Run(version, func(t *testing.T) {
 			h := newHouse(t, files)
 			i := slices.IndexFunc(h.Runtimes, func(r core.Runtime) bool { return string(r.ID) == version })
-			drivertest.Needs(t, i >= 0, version+"; name one in "+binariesVariable)
+			coretest.Requires(t, coretest.Found(version+"; name one in "+binariesVariable, i >= 0))
 			h.Runtime = h.Runtimes[i]
 			test(t, h)
 		})

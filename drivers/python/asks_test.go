@@ -37,6 +37,8 @@ func TestAsks(t *testing.T) {
 		{Name: "pid_standard", Source: "import tempfile\ntempfile.mkdtemp()\n"},
 		{Name: "argues", Source: "import sys\nfrom sys import argv\nDEBUG = '--debug' in argv\n"},
 		{Name: "argues_standard", Source: "import argparse\nargparse.ArgumentParser(prog='x').parse_known_args()\n"},
+		{Name: "programs", Source: "import __main__\nINTERACTIVE = not hasattr(__main__, '__file__')\n"},
+		{Name: "programs_standard", Source: "import __main__, inspect, sys\ninspect.getmodule(sys._getframe())\nNAMES = __main__.__dict__\n"},
 		{Name: "odd", Source: "import sys\nclass Odd:\n    def __getattr__(self, name): raise OSError(name)\nsys.modules['odd_one'] = Odd()\nimport odd_one\n"},
 	}
 	files := map[string]string{"ns/part.py": ""}
@@ -49,7 +51,7 @@ func TestAsks(t *testing.T) {
 		"walks": {"./", "walks"}, "native": {"./native.cfg", "native"}, "moves": {"./here", "moves"},
 		"base": {"./data.db", "base"}, "pid": {"@pid", "pid"}, "pid_in_call": {"pid_in_call"},
 		"pid_text": {"@pid", "pid_text"}, "pid_constant": {"@pid", "pid_constant"}, "pid_left": {"pid_left"}, "pid_object": {"@pid", "pid_object"}, "pid_used": {"pid_used"}, "pid_notices": {"pid_notices"},
-		"pid_standard": {".", "pid_standard"}, "argues": {"@argv", "argues"}, "argues_standard": {"argues_standard"},
+		"pid_standard": {".", "pid_standard"}, "argues": {"@argv", "argues"}, "argues_standard": {"argues_standard"}, "programs": {"@program", "programs"}, "programs_standard": {"programs_standard"},
 		"dist": {"dist", "some-dist"}, "everything": {"*"}, "standard": {"standard"}, "space": {"ns.part", "space"}, "odd": {"odd", "odd_one"}} {
 		if got := found[name].Asks; !slices.Equal(got, want) {
 			t.Errorf("%s asks for %v, want %v", name, got, want)

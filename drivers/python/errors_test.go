@@ -88,7 +88,7 @@ def handler(event, context):
     sys.exit(do)
 `
 
-// TestExceptionsBehind: what an exception was raised from, while what was handled, its notes and the members of a group are told, and nothing in them is fatal.
+// TestExceptionsBehind: what an exception was raised from, while what was handled, its notes and the members of a group are reported, and nothing in them is fatal.
 func TestExceptionsBehind(t *testing.T) {
 	h := newHouse(t, map[string]string{"handler.py": failing})
 	s := h.Instance(t, h.Root(t), nil)
@@ -107,8 +107,8 @@ func TestExceptionsBehind(t *testing.T) {
 		"none":          "ValueError:no",
 		"notes":         "ValueError:no +one +two",
 		"group":         "ExceptionGroup:all (2 sub-exceptions) [member ValueError:1] [member ExceptionGroup:some (1 sub-exception) [member TypeError:2]]",
-		"cycle":         "ValueError:a [cause ValueError:b +(cause: ValueError, which was told already)]",
-		"self":          "ValueError:a +(cause: ValueError, which was told already)",
+		"cycle":         "ValueError:a [cause ValueError:b +(cause: ValueError, which was reported already)]",
+		"self":          "ValueError:a +(cause: ValueError, which was reported already)",
 		"hostile":       "Hostile:(its text cannot be had: its __str__ raises)",
 		"hostile cause": "ValueError:no [cause Hostile:(its text cannot be had: its __str__ raises)]",
 	} {

@@ -43,6 +43,15 @@ func TestReads(t *testing.T) {
 		{Name: "copies", Source: "import os\nos.environ.copy()\n"},
 		{Name: "inner", Source: "import inner_part\n"},
 		{Name: "native", Source: "import ctypes, os\nctypes.CDLL(os.path.dirname(__file__) + '/reads.so')\n"},
+		{Name: "zone", Source: "import time\nZONE = time.timezone\n"},
+		{Name: "zone_name", Source: "from time import tzname\n"},
+		{Name: "zone_star", Source: "from time import *\nsleep(0)\nZONE = timezone\n"},
+		{Name: "local", Source: "import datetime\nOFFSET = datetime.datetime.now().astimezone().utcoffset()\n"},
+		{Name: "locals", Source: "import time\nOFFSET = time.mktime((2026, 1, 1, 0, 0, 0, 0, 0, 0))\n"},
+		{Name: "writes", Source: "import time\nYEAR = time.strftime('%Y %Z', time.gmtime(0))\n"},
+		{Name: "universal", Source: "import datetime, time, logging\nNOW = datetime.datetime.now(datetime.timezone.utc).isoformat()\nYEAR = time.strftime('%Y %%Z', time.gmtime(0))\ntime.time()\n"},
+		{Name: "place", Source: "import locale\nlocale.setlocale(locale.LC_TIME, '')\n"},
+		{Name: "place_c", Source: "import locale\nlocale.setlocale(locale.LC_ALL, 'C')\nlocale.setlocale(locale.LC_ALL)\n"},
 		{Name: "ours", Source: "import os\nos.getenv('OMP_NUM_THREADS'), os.getenv('PYTHONPATH')\n"},
 	}
 	files := map[string]string{"inner_part.py": "from os import environ\nenviron.get('I')\n",
@@ -53,7 +62,9 @@ func TestReads(t *testing.T) {
 	h := newHouse(t, files)
 	compile(t, h.Packages, "reads.c", "reads.so")
 	found := h.Probe(t, packages)
-	for name, want := range map[string][]string{"none": nil, "native": {"C1", "C2"}, "item": {"A", "B", "C", "D", "E"}, "raw": {"F", "G", "H"}, "all": {"*"}, "copies": {"*"}, "inner": {"I"}, "ours": nil} {
+	for name, want := range map[string][]string{"none": nil, "native": {"C1", "C2"}, "item": {"A", "B", "C", "D", "E"}, "raw": {"F", "G", "H"}, "all": {"*"}, "copies": {"*"}, "inner": {"I"}, "ours": nil,
+		"zone": {"TZ"}, "zone_name": {"TZ"}, "zone_star": {"TZ"}, "local": {"TZ"}, "locals": {"TZ"}, "writes": {"TZ"}, "universal": nil,
+		"place": {"LANG", "LC_ALL", "LC_TIME", "LOCPATH"}, "place_c": nil} {
 		if got := found[name].Reads; !slices.Equal(got, want) {
 			t.Errorf("%s reads %v, want %v", name, got, want)
 		}
@@ -83,6 +94,59 @@ def handler(event, context):
 	} {
 		if want := `R["XYZ",9,{"A":"its own","SET":"by it","TZ":"XYZ-9"}]`; parent.answer != want {
 			t.Errorf("%s: %s, want %s", parent.name, parent.answer, want)
+		}
+	}
+}
+
+// TestOwnTimes has a handler ask for its process's times long after its zygote began: they are the process's own.
+func TestOwnTimes(t *testing.T) {
+	h := houseWith(t, `
+import logging, os, resource, time
+def handler(event, context):
+    began = int(open("/proc/self/stat").read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    record = logging.LogRecord("name", 10, "", 1, "", (), None)
+    return {"logging": record.relativeCreated / 1000, "start": time.clock_gettime(time.CLOCK_BOOTTIME) - began,
+            "processor": time.process_time(), "usage": resource.getrusage(resource.RUSAGE_SELF).ru_utime}
+`, map[string]string{"burns.py": "import logging, time\nend = time.monotonic() + 3\nwhile time.monotonic() < end: pass\n"})
+	zygote, _, err := h.Zygote(t, h.Root(t), theFiles, "burns")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, seconds := range result[map[string]float64](t, drivertest.Ask(t, h.Instance(t, zygote, theFiles), `1`)) {
+		if seconds < 0 || seconds > 2.5 {
+			t.Errorf("%s: %f s", name, seconds)
+		}
+	}
+}
+
+// TestOwnIdentity has zygotes import what keeps something of its process: copies of multiprocessing, with the key by which processes trust each
+// other, and the number of the main thread.
+func TestOwnIdentity(t *testing.T) {
+	const copied = "import os\nclass AuthenticationString(bytes): pass\nclass Main:\n    _config = {'authkey': AuthenticationString(os.urandom(32))}\n_current_process = Main()\ndef current_process(): return _current_process\n"
+	h := houseWith(t, `
+import multiprocessing, threading
+import billiard.process, multiprocess.process
+def handler(event, context):
+    keys = [one.current_process()._config["authkey"].hex() for one in (multiprocessing, multiprocess.process, billiard.process)]
+    assert type(billiard.process.current_process()._config["authkey"]) is billiard.process.AuthenticationString
+    return {"keys": keys, "thread": [threading.main_thread().native_id == threading.get_native_id()]}
+`, map[string]string{"multiprocess/__init__.py": "", "multiprocess/process.py": copied, "billiard/__init__.py": "", "billiard/process.py": copied,
+		"keeps.py": "import multiprocessing, multiprocess.process, billiard.process, threading\n"})
+	zygote, _, err := h.Zygote(t, h.Root(t), theFiles, "keeps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for range 2 {
+		found := result[map[string][]any](t, drivertest.Ask(t, h.Instance(t, zygote, theFiles), `1`))
+		for _, key := range found["keys"] {
+			if seen[key.(string)] {
+				t.Errorf("two instances have the key %s", key)
+			}
+			seen[key.(string)] = true
+		}
+		if found["thread"][0] != true {
+			t.Error("the main thread has the number of another process's")
 		}
 	}
 }
@@ -211,10 +275,42 @@ func TestRepeats(t *testing.T) {
 		{Name: "gives", Source: "import os\n_key = os.urandom(8).hex()\ndef token_hex(): return _key\n", Told: why},
 		{Name: "above", Source: "import clock\n", Requires: []string{"clock==1"}, Told: "^imports clock, which gives the same random numbers in every fork$"},
 		{Name: "seeds", Source: "import random\nrandom.seed(42)\n"},
+		{Name: "documents", Source: "import itertools, os, random, time\nclass ObjectId:\n    _machine, _next = os.urandom(3), itertools.count(random.getrandbits(24))\n    def __init__(self, given=None): self._id = b'%x%s%x' % (int(time.time()), self._machine, next(self._next))\n    def __str__(self): return self._id.hex()\n", Told: why},
+		{Name: "counts", Source: "import itertools, os, time\n_next = itertools.count(int.from_bytes(os.urandom(5), 'big'))\ndef generate_id(prefix='', *, size=9): return f'{time.time():.3f}-{next(_next)}'\n", Told: why},
+		{Name: "xid", Source: "import os, datetime\n_key = os.urandom(9)\nclass _Text:\n    def __str__(self): return f'{datetime.datetime.now()}{_key}'\ndef new(): return _Text()\n", Told: why},
+		{Name: "secret", Source: "import os, secrets\n_key = os.urandom(9)\ndef new_id(): return secrets.token_hex(8)\ndef sign(): return _key\ndef generate_report(): return _key\ndef new_token(key): return _key\n"},
+		{Name: "flake", Source: "import time, os\nclass SnowflakeId:\n    def __init__(self): self.text = f'{time.time_ns()}-7-{os.getpid()}'\n    def __str__(self): return self.text\n"},
+		{Name: "notices", Source: "import os\n_pid, _key = os.getpid(), os.urandom(9).hex()\ndef make_id():\n    global _pid, _key\n    if _pid != os.getpid(): _pid, _key = os.getpid(), os.urandom(9).hex()\n    return _key\n"},
+		{Name: "plain", Source: "class Token: pass\nclass Nonce:\n    def __str__(self): return object.__repr__(self)\n"},
+		{Name: "waits", Source: "import sys, time\ndef make_id():\n    while True: pass\ndef new_token(): time.sleep(99)\ndef new_uuid(): sys.exit(3)\n"},
 	}
 	files := map[string]string{}
 	for _, p := range packages {
 		files[p.Name+".py"] = p.Source
 	}
 	newHouse(t, files).Probe(t, packages)
+}
+
+// TestIdentities has names of functions and classes, and finds which make identities.
+func TestIdentities(t *testing.T) {
+	for names, want := range map[string]bool{
+		"ObjectId objectid object_id uuid UUID uuid1 uuid4 uuid7 uuid_hex guid ulid ULID cuid cuid2 ksuid KSUID Ksuid xid nanoid nano_id shortid short_id": true,
+		"generate_id generateId createId newId new_id makeId make_id gen_id unique_id make_request_id new_session_id generate_secret generate_secret_key":  true,
+		"token nonce token_hex token_urlsafe generate_token new_nonce create_token generate_nonce random random_hex":                                       true,
+		"id get_id thread_id get_ident process_id user_id valid_id is_uuid parse_uuid from_uuid Tokenizer tokens void valid grid Identity generate key":    false,
+		"ulid:new ksuid:generate shortuuid:random nanoid:generate ulid_py:new xid:create":                                                                  true,
+		"ulid:parse report:new reports:generate uuid_tools:check":                                                                                          false,
+	} {
+		for _, name := range strings.Fields(names) {
+			module, name, there := strings.Cut(name, ":")
+			if !there {
+				module, name = "", module
+			}
+			var got bool
+			ask(t, "from _pipsqueak.drawn import gives; print(json.dumps(gives(sys.argv[1], sys.argv[2])))", nil, &got, name, module)
+			if got != want {
+				t.Errorf("%s of %q makes identities: %t, want %t", name, module, got, want)
+			}
+		}
+	}
 }

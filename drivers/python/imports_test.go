@@ -10,14 +10,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// ask has the interpreter evaluate an expression in which runtime's modules can be imported, with argv, and decodes what it says.
+// ask has the interpreter evaluate an expression in which the modules of runtime can be imported, with argv, and decodes what it says.
 func ask(t *testing.T, program string, env []string, result any, argv ...string) {
 	t.Helper()
-	drivertest.Needs(t, exists(defaultInterpreter), defaultInterpreter)
-	begin := fmt.Sprintf("import json, sys; sys.path.insert(0, %q)\n", filepath.Join(drivertest.Libexec(t), "python"))
+	coretest.Requires(t, coretest.File(defaultInterpreter))
+	begin := fmt.Sprintf("import json, sys; sys.path[:0] = [%q + each for each in ('install', 'scan', 'loop')]\n", filepath.Join(drivertest.Libexec(t), "python")+"/")
 	cmd := exec.CommandContext(t.Context(), defaultInterpreter, append([]string{"-I", "-S", "-B", "-c", begin + program}, argv...)...)
 	cmd.Env, cmd.Stderr = env, os.Stderr
 	out, err := cmd.Output()
@@ -60,7 +61,7 @@ func TestImports(t *testing.T) {
 		drivertest.Write(t, dir, map[string]string{"handler.py": text, "own.py": "import numpy\n", "own_package/__init__.py": "", "own_package/part.py": "from . import other\n",
 			"own_package/other.py": "import pandas\n"})
 		var got []string
-		ask(t, "import pipsqueak_imports as i; print(json.dumps(i.imports_of(sys.argv[1], 'handler', {'numpy', 'pandas', 'orjson', 'google-cloud-storage'})[0]))", nil, &got, dir)
+		ask(t, "import imports as i; print(json.dumps(i.imports_of(sys.argv[1], 'handler', {'numpy', 'pandas', 'orjson', 'google-cloud-storage'})[0]))", nil, &got, dir)
 		if !slices.Equal(got, want) && len(got)+len(want) > 0 {
 			t.Errorf("of %q: %v, want %v", text, got, want)
 		}
@@ -83,7 +84,7 @@ func TestModules(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ask(t, "import pipsqueak_metadata as m; m.EXTENSION_SUFFIXES[:] = ['.cpython-311-x86_64-linux-gnu.so', '.so']; print(json.dumps(m.modules('/nonexistent', json.loads(sys.argv[1]))))", nil, &got, string(paths))
+		ask(t, "import metadata as m; m.EXTENSION_SUFFIXES[:] = ['.cpython-311-x86_64-linux-gnu.so', '.so']; print(json.dumps(m.modules('/nonexistent', json.loads(sys.argv[1]))))", nil, &got, string(paths))
 		if !slices.Equal(got, c.want) && len(got)+len(c.want) > 0 {
 			t.Errorf("of %v: %v, want %v", c.files, got, c.want)
 		}
@@ -124,7 +125,7 @@ func TestRegistries(t *testing.T) {
 			Registries []string
 			Problems   []string
 		}
-		ask(t, "import os, pipsqueak_registries as r; print(json.dumps(r.main(os.environ)))", c.env, &got)
+		ask(t, "import os, registries as r; print(json.dumps(r.main(os.environ)))", c.env, &got)
 		if got.Env["UV_DEFAULT_INDEX"] != c.index || got.Env["UV_INDEX"] != c.extra || !slices.Equal(got.Registries, c.registries) || len(got.Problems) > 0 {
 			t.Errorf("%s: %+v", name, got)
 		}
@@ -144,7 +145,7 @@ func TestPipFiles(t *testing.T) {
 		}
 	}
 	var got []string
-	ask(t, "import pipsqueak_registries as r; r.PIP_FILES = sys.argv[1:]; print(json.dumps([r.pip_option(o, [], {}) for o in ('index-url', 'extra-index-url')]))", nil, &got, first, last)
+	ask(t, "import registries as r; r.PIP_FILES = sys.argv[1:]; print(json.dumps([r.pip_option(o, [], {}) for o in ('index-url', 'extra-index-url')]))", nil, &got, first, last)
 	if want := []string{"https://last.example/", "https://install.example/"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
@@ -153,7 +154,7 @@ func TestPipFiles(t *testing.T) {
 // TestBadRegistry names an index that is no address: the driver says so, and serves functions that need none.
 func TestBadRegistry(t *testing.T) {
 	var got struct{ Problems, Registries []string }
-	ask(t, "import os, pipsqueak_registries as r; print(json.dumps(r.main(os.environ)))", []string{"UV_INDEX=http://me:sekret@[::1", "UV_CONFIG_FILE=/nonexistent", "PIP_CONFIG_FILE=/dev/null"}, &got)
+	ask(t, "import os, registries as r; print(json.dumps(r.main(os.environ)))", []string{"UV_INDEX=http://me:sekret@[::1", "UV_CONFIG_FILE=/nonexistent", "PIP_CONFIG_FILE=/dev/null"}, &got)
 	if len(got.Problems) != 1 || !strings.Contains(got.Problems[0], "[::1") || strings.Contains(got.Problems[0], "sekret") || len(got.Registries) != 2 {
 		t.Errorf("%+v", got)
 	}

@@ -29,7 +29,7 @@ func TestIndexCredentials(t *testing.T) {
 	address := strings.Replace(index.URL, "http://", "http://u:p@", 1)
 	for path, want := range map[string]string{"/away": "other:", "/here": "index:Basic dTpw"} {
 		var got string
-		ask(t, "import pipsqueak_index as i; print(json.dumps(i.get(sys.argv[1], '*/*')[0].decode()))", nil, &got, address+path)
+		ask(t, "import index as i; print(json.dumps(i.get(sys.argv[1], '*/*')[0].decode()))", nil, &got, address+path)
 		if got != want {
 			t.Errorf("%s: %s", path, got)
 		}
@@ -53,18 +53,18 @@ func TestIndexAnswers(t *testing.T) {
 	}))
 	defer index.Close()
 	var got string
-	ask(t, "import pipsqueak_index as i; print(json.dumps(i.get_archive(sys.argv[1]).decode('latin-1')))", nil, &got, index.URL+"/encoded")
+	ask(t, "import index as i; print(json.dumps(i.get_archive(sys.argv[1]).decode('latin-1')))", nil, &got, index.URL+"/encoded")
 	if got = strings.ReplaceAll(got, "\u008b", "\x8b"); got != packed {
 		t.Errorf("the archive is %q", got)
 	}
-	const program = "import pipsqueak_index as i\ni.MAX_ARCHIVE = 1000\ntry:\n    i.get_archive(sys.argv[1])\nexcept OSError as error:\n    print(json.dumps(str(error)))"
+	const program = "import index as i\ni.MAX_ARCHIVE = 1000\ntry:\n    i.get_archive(sys.argv[1])\nexcept OSError as error:\n    print(json.dumps(str(error)))"
 	for path, want := range map[string]string{"/short": "in the middle", "/large": "larger than"} {
 		ask(t, program, nil, &got, index.URL+path)
 		if !strings.Contains(got, want) {
 			t.Errorf("%s: %s", path, got)
 		}
 	}
-	ask(t, "import pipsqueak_index as i\ntry:\n    list(i.files_of(sys.argv[1].encode(), 'x/json'))\nexcept ValueError as error:\n    print(json.dumps(str(error)))", nil, &got, `{"files":[5]}`)
+	ask(t, "import index as i\ntry:\n    list(i.files_of(sys.argv[1].encode(), 'x/json'))\nexcept ValueError as error:\n    print(json.dumps(str(error)))", nil, &got, `{"files":[5]}`)
 	if !strings.Contains(got, "PEP 691") {
 		t.Errorf("a page that is none: %s", got)
 	}
@@ -88,7 +88,7 @@ func TestSilentIndex(t *testing.T) {
 	defer close(end)
 	const program = `
 import time
-import pipsqueak_signatures as s
+import signatures as s
 packages = [{"name": n, "version": "1", "archives": []} for n in ("silent", "quick")]
 signatures = s.Signatures(packages)
 end = time.monotonic() + 30

@@ -6,10 +6,10 @@ import (
 	"net/url"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/installer"
 )
 
-// wish is what installer.py is asked for.
+// wish is the request to installer.py.
 type wish struct {
 	Op       string        `json:"op"`
 	Handler  string        `json:"handler,omitempty"`
@@ -28,14 +28,14 @@ func (p *python) Resolve(ctx context.Context, request core.ResolveRequest) (core
 			w.Locked = append(w.Locked, known.Name)
 		}
 	}
-	err := p.install(ctx, request.Runtime, request.Sandbox, w, nil, &resolution)
+	err := p.install(ctx, request.Runtime, request.Door, w, nil, &resolution)
 	if request.Lock != nil {
 		resolution.Packages = request.Lock.Packages
 	}
-	return resolution, cmp.Or(err, zygote.CheckURLs(resolution.Packages, packageURL))
+	return resolution, cmp.Or(err, installer.CheckURLs(resolution.Packages, packageURL))
 }
 
-// packageURL is what lists of vulnerabilities know a package by.
+// packageURL is the name of a package in lists of vulnerabilities.
 func packageURL(p core.Locked) string {
 	return "pkg:pypi/" + url.QueryEscape(p.Name) + "@" + url.QueryEscape(p.Version)
 }
@@ -45,7 +45,7 @@ func (p *python) Install(ctx context.Context, request core.InstallRequest, progr
 	var installed struct {
 		Receipts []core.Receipt `json:"receipts"`
 	}
-	err := p.install(ctx, request.Runtime, request.Sandbox, wish{Op: "install", Packages: request.Packages}, progress, &installed)
+	err := p.install(ctx, request.Runtime, request.Door, wish{Op: "install", Packages: request.Packages}, progress, &installed)
 	return installed.Receipts, err
 }
 
@@ -55,22 +55,18 @@ func (p *python) Compile(ctx context.Context, request core.CompileRequest) error
 	for _, pkg := range request.Packages {
 		w.Packages = append(w.Packages, core.Locked{Name: pkg.Name, Version: pkg.Version})
 	}
-	return p.install(ctx, request.Runtime, request.Sandbox, w, nil, new(struct{}))
+	return p.install(ctx, request.Runtime, request.Door, w, nil, new(struct{}))
 }
 
 // install runs installer.py in the sandbox.
-func (p *python) install(ctx context.Context, runtime core.RuntimeID, sandbox core.Sandbox, w wish, progress func(core.Progress), result any) error {
-	i, err := p.interpreter(runtime)
-	if err != nil {
-		return err
-	}
-	arguments, err := zygote.Request(w)
+func (p *python) install(ctx context.Context, runtime core.RuntimeID, door core.Door, w wish, progress func(core.Progress), result any) error {
+	i, err := p.found.Get(runtime)
 	if err != nil {
 		return err
 	}
 	p.mu.Lock()
-	env := zygote.InstallEnv(p.sources.env...)
+	env := installer.Env(p.sources.env...)
 	p.mu.Unlock()
-	argv := append(i.command(), loopDir+"/installer.py")
-	return zygote.Install(ctx, sandbox, append(argv, arguments...), env, p.log, progress, result)
+	program := installer.Program{Argv: append(i.command(), installDir+"/installer.py"), Env: env, Log: p.log}
+	return program.Run(ctx, door, w, progress, result)
 }

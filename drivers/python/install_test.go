@@ -7,13 +7,14 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
 // TestWorthCompiling looks at which files of a package are compiled: all but its tests, and those too when the package imports
 // from them.
 func TestWorthCompiling(t *testing.T) {
-	drivertest.Needs(t, exists(defaultInterpreter), defaultInterpreter)
+	coretest.Requires(t, coretest.File(defaultInterpreter))
 	most := []string{"p/__init__.py", "p/test/t.py", "p/tests.py"}
 	all := []string{"p/__init__.py", "p/test/t.py", "p/tests.py", "p/tests/__init__.py", "p/tests/data/d.py", "p/tests/test_a.py"}
 	for text, want := range map[string][]string{
@@ -35,7 +36,7 @@ func TestWorthCompiling(t *testing.T) {
 		}
 		files["p/__init__.py"] = text
 		drivertest.Write(t, dir, files)
-		const question = "import sys, json; sys.path.insert(0, 'runtime'); import pipsqueak_bytecode as b; print(json.dumps(b.worth_compiling(sys.argv[1])))"
+		const question = "import sys, json; sys.path.insert(0, 'runtime/install'); import bytecode as b; print(json.dumps(b.worth_compiling(sys.argv[1])))"
 		out, err := exec.CommandContext(t.Context(), defaultInterpreter, "-I", "-S", "-B", "-c", question, dir).Output()
 		if err != nil {
 			t.Fatal(err)

@@ -5,13 +5,14 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/launch"
 )
 
 func TestZygoteOutlivesItsDriver(t *testing.T) {
-	loop := filepath.Join(drivertest.Libexec(t), "python", "zygote.py")
-	drivertest.Needs(t, exists(defaultInterpreter), defaultInterpreter)
-	library := filepath.Join(drivertest.Libexec(t), zygote.Library)
+	loop := filepath.Join(drivertest.Libexec(t), "python/loop/zygote.py")
+	coretest.Requires(t, coretest.File(defaultInterpreter))
+	library := filepath.Join(drivertest.Libexec(t), launch.Library)
 	drivertest.Abandon(t, func() *exec.Cmd { return exec.Command(defaultInterpreter, "-B", loop, library) }, "unittest")
 }

@@ -18,10 +18,10 @@ type refusal struct{ Kind, Fault, Message string }
 
 // refuse is a program for ask: it prints how an expression is refused.
 func refuse(expression string) string {
-	return "from pipsqueak_answer import Refused\ntry:\n    " + expression + "\n    print('{}')\nexcept Refused as refused:\n    print(json.dumps(refused.reply))\n"
+	return "from answer import Refused\ntry:\n    " + expression + "\n    print('{}')\nexcept Refused as refused:\n    print(json.dumps(refused.reply))\n"
 }
 
-// TestBadManifests has manifests read that are not as they should be: each is told as the fault of who wrote it.
+// TestBadManifests has manifests read that are not as they should be: each is reported as the fault of who wrote it.
 func TestBadManifests(t *testing.T) {
 	const dynamic = "dependencies that are dynamic"
 	const pylock = "lock-version = '1.0'\ncreated-by = 'test'\n"
@@ -37,6 +37,8 @@ func TestBadManifests(t *testing.T) {
 		{"pyproject.toml", "a = " + strings.Repeat("[", 5000), "pyproject.toml is not TOML"},
 		{"pyproject.toml", "project = " + strings.Repeat("{a=", 200) + "{}" + strings.Repeat("}", 200) + "\ntool.uv.sources.a.path='.'", "tool.uv.sources"},
 		{"pyproject.toml", "[tool.uv.pip]\nindex-url = 'https://example.org'", "tool.uv.pip.index-url: a function cannot choose"},
+		{"pyproject.toml", "[project]\ndependencies = [\"six\\r-r more.txt\"]", "has a character that ends a line"},
+		{"requirements.txt", "six\f--index-url=x", "has a character that ends a line"},
 		{"uv.lock", "", "no pyproject.toml beside it"},
 		{"pylock.toml", "packages = 5", "is not a lock as PEP 751 has it"},
 		{"pylock.toml", pylock + "packages = 5", "is not a lock as PEP 751 has it"},
@@ -59,9 +61,25 @@ func TestBadManifests(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got refusal
-		ask(t, "import pipsqueak_manifest as m\nm.TOOLS = sys.argv[3]\n"+refuse("m.parse(sys.argv[2], m.READERS[sys.argv[2]](sys.argv[1]))"), nil, &got, dir, c.name, tools)
+		ask(t, "import manifest as m\nm.TOOLS = sys.argv[3]\n"+refuse("m.parse(sys.argv[2], m.READERS[sys.argv[2]](sys.argv[1]))"), nil, &got, dir, c.name, tools)
 		if got.Kind != "install" || got.Fault != "caller" && got.Fault != "handler" || !strings.Contains(got.Message, c.say) {
 			t.Errorf("%s, %.60q: %+v", c.name, c.text, got)
+		}
+	}
+}
+
+// TestRequiresPython: a project for another Python is refused as that, and not for a lock that is not up to date.
+func TestRequiresPython(t *testing.T) {
+	tools := filepath.Join(drivertest.Libexec(t), "attestations")
+	for requires, want := range map[string]string{"'>=4'": "requires-python = '>=4', and the function runs in Python 3.", "'<3,>=2.7'": "requires-python = '<3,>=2.7'",
+		"'>=3.9'": "no package installer", "'nonsense'": "no package installer", "5": "no package installer"} { // which would be asked next
+		dir := t.TempDir()
+		drivertest.Write(t, dir, map[string]string{"pyproject.toml": "[project]\nname = 'f'\nversion = '1'\nrequires-python = " + requires + "\n",
+			"uv.lock": "version = 1\nrevision = 3\nrequires-python = '>=3.9'\n"})
+		var got refusal
+		ask(t, "import manifest as m\nm.TOOLS = sys.argv[2]\nm.PROJECT = sys.argv[1] + '/project'\n"+refuse("m.of_uv_lock(sys.argv[1])"), nil, &got, dir, tools)
+		if got.Kind != "install" && got.Kind != "unsupported" || !strings.Contains(got.Message, want) {
+			t.Errorf("%s: %+v, want %q", requires, got, want)
 		}
 	}
 }
@@ -71,7 +89,7 @@ func TestOtherTables(t *testing.T) {
 	dir := t.TempDir()
 	drivertest.Write(t, dir, map[string]string{"pyproject.toml": "[project]\ndependencies = ['p']\n[tool.uv]\nindex-strategy = 'first-index'\n[tool.uv.pip]\nexclude-newer = '7 days'\n"})
 	var got string
-	ask(t, "import pipsqueak_manifest as m; print(json.dumps(m.of_project(sys.argv[1])))", nil, &got, dir)
+	ask(t, "import manifest as m; print(json.dumps(m.of_project(sys.argv[1])))", nil, &got, dir)
 	if got != "p" {
 		t.Errorf("it asks for %q", got)
 	}
@@ -132,7 +150,7 @@ wheels = [{ name = "p-1-py3-none-any.whl", url = "https://example.org/p-1-py3-no
 `
 	read := func(name, text string) (got refusal) {
 		t.Helper()
-		ask(t, "import pipsqueak_fields, pipsqueak_manifest as m\nm.TOOLS = sys.argv[3]\n"+refuse("pipsqueak_fields.check(sys.argv[1], m.toml().loads(sys.argv[2]))"), nil, &got,
+		ask(t, "import fields, manifest as m\nm.TOOLS = sys.argv[3]\n"+refuse("fields.check(sys.argv[1], m.toml().loads(sys.argv[2]))"), nil, &got,
 			name, text, filepath.Join(drivertest.Libexec(t), "attestations"))
 		return got
 	}
@@ -177,7 +195,7 @@ wheels = [{ name = "p-1-py3-none-any.whl", url = "https://example.org/p-1-py3-no
 	drivertest.Write(t, dir, map[string]string{"uv.lock": "trust = 'none'\n" + uvLock, "pylock.toml": "trust = 'none'\n" + pylock, "pyproject.toml": ""})
 	for _, name := range []string{"uv.lock", "pylock.toml"} {
 		var got refusal
-		ask(t, "import pipsqueak_manifest as m\nm.TOOLS = sys.argv[3]\n"+refuse("m.READERS[sys.argv[2]](sys.argv[1])"), nil, &got, dir, name, filepath.Join(drivertest.Libexec(t), "attestations"))
+		ask(t, "import manifest as m\nm.TOOLS = sys.argv[3]\n"+refuse("m.READERS[sys.argv[2]](sys.argv[1])"), nil, &got, dir, name, filepath.Join(drivertest.Libexec(t), "attestations"))
 		if !strings.Contains(got.Message, "'trust'") {
 			t.Errorf("the reader of %s: %+v", name, got)
 		}
@@ -223,7 +241,7 @@ func TestBadSources(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got refusal
-		ask(t, "import pipsqueak_source as s\n"+refuse("s.build_requirements('building p', sys.argv[1])"), nil, &got, file)
+		ask(t, "import source as s\n"+refuse("s.build_requirements('building p', sys.argv[1])"), nil, &got, file)
 		if got.Kind != "install" || got.Fault != "handler" || !strings.Contains(got.Message, c.say) {
 			t.Errorf("%s: %+v", c.name, got)
 		}
@@ -241,13 +259,13 @@ func TestBadWheels(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got refusal
-		ask(t, "import pipsqueak_metadata as m\n"+refuse("m.record(sys.argv[1], 'p-1.dist-info')"), nil, &got, dir)
+		ask(t, "import metadata as m\n"+refuse("m.record(sys.argv[1], 'p-1.dist-info')"), nil, &got, dir)
 		if got.Kind != "install" || got.Fault != "handler" || !strings.Contains(got.Message, "RECORD") {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
 	var got []string
-	ask(t, "import pipsqueak_metadata as m; print(json.dumps(m.modules('/nonexistent', ['a/' * 5000 + 'b.py', 'c.py'])))", nil, &got)
+	ask(t, "import metadata as m; print(json.dumps(m.modules('/nonexistent', ['a/' * 5000 + 'b.py', 'c.py'])))", nil, &got)
 	if len(got) != 1 || got[0] != "c" {
 		t.Errorf("of a file that is too deep: %v", got)
 	}
@@ -274,9 +292,9 @@ func TestRequirementsOfWheel(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const build = "import pipsqueak_source as s\ns.fetch, s.build = lambda p: (p, '', 0), lambda p, archive: sys.argv[1]\n"
+	const build = "import source as s\ns.fetch, s.build = lambda p: (p, '', 0), lambda p, archive: sys.argv[1]\n"
 	var told string
-	ask(t, build+"import pipsqueak_manifest as m, pipsqueak_uv as uv\nuv.configure, uv.run = lambda text: print(json.dumps(text)), lambda *_: ''\n"+
+	ask(t, build+"import manifest as m, uv as uv\nuv.configure, uv.run = lambda text: print(json.dumps(text)), lambda *_: ''\n"+
 		"m.compile_once('p', {'p': {'1': s.requirements_of({'name': 'p', 'version': '1'})}})", nil, &told, wheel)
 	var table struct {
 		Metadata []map[string]any `json:"dependency-metadata"`
@@ -301,7 +319,7 @@ func TestRequiredBy(t *testing.T) {
 		"# via a\nb==1 ; python_version > '3' --hash=sha256:0  # via a\n":                                 `{"b": ["a"]}`,
 	} {
 		var got string
-		ask(t, "import pipsqueak_manifest as m; print(json.dumps(json.dumps({n: sorted(by) for n, by in sorted(m.required_by(sys.argv[1]).items())})))", nil, &got, text)
+		ask(t, "import manifest as m; print(json.dumps(json.dumps({n: sorted(by) for n, by in sorted(m.required_by(sys.argv[1]).items())})))", nil, &got, text)
 		if got != want {
 			t.Errorf("%q: %s, want %s", text, got, want)
 		}

@@ -34,11 +34,12 @@ func TestNames(t *testing.T) {
 	h := newHouse(t, map[string]string{
 		"calendar.py": "own = True\n", "json/__init__.py": "own = True\n", "os.py": "own = True\n", "time.py": "own = True\n", "queue/data.txt": "", "six.py": "own = True\n",
 		"handler.py": `
-import builtins, calendar, email.utils, importlib, json, os, queue, six, sys, time, typing, shared.one, shared.two
+import __main__, builtins, calendar, email.utils, importlib, json, os, queue, six, sys, time, typing, shared.one, shared.two
+main = __main__.__file__
 def handler(event, context):
     own = {m.__name__: getattr(m, "own", False) for m in (calendar, json, os, queue, six, time, typing)}
     return own | {"package": typing.__file__.startswith("/packages"), "path": sys.path[0], "exit": callable(exit) and callable(quit), "argv": sys.argv,
-                  "main": getattr(sys.modules["__main__"], "__file__", None), "hole": importlib.import_module("holes").hole}
+                  "main": __import__("__main__").__file__, "again": main, "hole": importlib.import_module("holes").hole}
 `})
 	h.Packages = t.TempDir()
 	drivertest.Write(t, h.Packages, map[string]string{"typing.py": "raise RuntimeError('of a package')\n", "six.py": "own = False\n", "shared/one.py": "", "shared/two.py": "",
@@ -46,13 +47,35 @@ def handler(event, context):
 	for name, answer := range starts(t, h, func(*core.HandlerLoad) {}, "loaded", "email.utils", "typing") {
 		got := result[map[string]any](t, answer())
 		for key, want := range map[string]any{"calendar": true, "json": true, "os": false, "time": false, "queue": false, "six": true, "typing": false, "package": false, "path": "/function", "exit": true,
-			"main": nil, "hole": "pth"} {
+			"main": "/function/handler.py", "again": "/function/handler.py", "hole": "pth"} {
 			if got[key] != want {
 				t.Errorf("%s: %s is %v, want %v", name, key, got[key], want)
 			}
 		}
 		if argv := fmt.Sprint(got["argv"]); argv != "[]" {
 			t.Errorf("%s: argv is %s", name, argv)
+		}
+	}
+}
+
+// TestProgram has the program of an instance be its handler's file, for itself and for processes that it spawns: these import the handler's module once.
+func TestProgram(t *testing.T) {
+	h := newHouse(t, map[string]string{"app/__init__.py": "", "app/main.py": `
+import __main__, inspect, multiprocessing, os, pickle
+with open("/tmp/imports", "a") as file: file.write(f"{__name__}\n")
+class Own: pass
+def work(pipe): pipe.send([__name__, type(pickle.loads(pickle.dumps(Own()))) is Own])
+def handler(event, context):
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    child = spawn.Process(target=work, args=(there,))
+    child.start(); child.join()
+    return [__main__.__file__, inspect.getmodule(handler).__name__, here.recv(), open("/tmp/imports").read().split(), sorted(name for name in vars(__main__))]
+`})
+	for name, answer := range starts(t, h, func(l *core.HandlerLoad) { l.Handler = "app/main.handler" }, "json") {
+		const want = `R["/function/app/main.py","app.main",["app.main",true],["app.main","app.main"],["__annotations__","__builtins__","__cached__","__doc__","__file__","__loader__","__name__","__package__","__spec__"]]`
+		if got := answer(); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
 }
@@ -135,7 +158,7 @@ sys.stderr = None
 	if err != nil {
 		t.Fatal(err)
 	}
-	if report, err := h.Import(t.Context(), fresh.Ref().ID, core.Load{Packages: []string{"/packages/files-1"}, Modules: []string{"odd"}, Watch: true, Draw: []string{"odd"}}); err != nil {
+	if report, err := h.Import(t.Context(), fresh.Door().ID, core.Load{Packages: []string{"/packages/files-1"}, Modules: []string{"odd"}, Watch: true, Draw: []string{"odd"}}); err != nil {
 		t.Errorf("a probe of it: %+v %v", report, err)
 	}
 }

@@ -37,6 +37,7 @@ func TestSets(t *testing.T) {
 		"import sys\nsys.path.append('lib')\n" + then:                                                    "",
 		"import sys\nsys.path = ['lib'] + sys.path\n" + then:                                             "*",
 		"import sys, pysqlite3\nsys.modules['sqlite3'] = sys.modules.pop('pysqlite3')\n" + then:          "*",
+		"import sys\nsys.argv += ['x']\n" + then:                                                         "",
 		"import socket\nsocket.socket = int\n" + then:                                                    "*",
 		"import numpy\nnumpy.x = 1\nimport pandas\n":                                                     "",
 		"import logging\nlogger = logging.getLogger()\nlogger.level = 3\nlogging.basicConfig()\n" + then: "",
@@ -47,7 +48,7 @@ func TestSets(t *testing.T) {
 		drivertest.Write(t, dir, map[string]string{"handler.py": text, "own.py": "import os\nos.environ['OWN'] = '1'\n", "late.py": "import own\nfrom numpy import linalg\n",
 			"inside/__init__.py": "", "inside/deep.py": "from . import deeper\n", "inside/deeper.py": "import own\n"})
 		var got []string
-		ask(t, "import pipsqueak_imports as i, pipsqueak_prepare as p; c = sys.argv[1]; print(json.dumps(p.sets_of(c, 'handler', lambda name: i.own_files(c, name), [])))", nil, &got, dir)
+		ask(t, "import _pipsqueak.order as p; c = sys.argv[1]; print(json.dumps(p.sets_of(c, 'handler', lambda name: p.own_files(c, name), [])))", nil, &got, dir)
 		if strings.Join(got, " ") != want {
 			t.Errorf("of %.200q: %v, want %s", text, got, want)
 		}
@@ -59,7 +60,7 @@ func TestShadows(t *testing.T) {
 	dir := t.TempDir()
 	drivertest.Write(t, dir, map[string]string{"handler.py": "", "calendar.py": "", "email/__init__.py": "", "json/data.py": "", "test/__init__.py": "", "py_yaml.py": "", "helpers.py": "", "queue.txt": ""})
 	var got []string
-	ask(t, "import pipsqueak_imports as i; print(json.dumps(i.shadows(sys.argv[1], {'py-yaml', 'six'})))", nil, &got, dir)
+	ask(t, "import imports as i; print(json.dumps(i.shadows(sys.argv[1], {'py-yaml', 'six'})))", nil, &got, dir)
 	if want := []string{"calendar", "email", "py_yaml"}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
@@ -80,7 +81,7 @@ func TestPerhaps(t *testing.T) {
 		dir := t.TempDir()
 		drivertest.Write(t, dir, map[string]string{"handler.py": text, "own.py": ""})
 		var got []string
-		ask(t, "import pipsqueak_imports as i; print(json.dumps(i.imports_of(sys.argv[1], 'handler', {'numpy'})[1]))", nil, &got, dir)
+		ask(t, "import imports as i; print(json.dumps(i.imports_of(sys.argv[1], 'handler', {'numpy'})[1]))", nil, &got, dir)
 		if strings.Join(got, " ") != want {
 			t.Errorf("of %q: %v, want %s", text, got, want)
 		}

@@ -2,19 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/interpreter"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/launch"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/zygote"
 )
 
 // interpretersVariable lists the interpreters to serve, separated by colons, the preferred one first. One of a virtual
@@ -25,11 +23,13 @@ const defaultInterpreter = "/usr/bin/python3"
 
 // Where the driver's files are inside a sandbox.
 const (
-	loopDir  = "/pipsqueak/python"
-	toolsDir = "/pipsqueak/tools"
+	loopDir    = "/pipsqueak/python/loop"    // in every sandbox
+	installDir = "/pipsqueak/python/install" // in an installer's alone, as the next two
+	scanDir    = "/pipsqueak/python/scan"
+	toolsDir   = "/pipsqueak/tools"
 )
 
-// preload is what sees the environment variables that C code reads.
+// preload is the library that sees the environment variables that C code reads.
 const preload = "preload.so"
 
 // zygoteEnv is the whole environment of a zygote. Numerical libraries start a thread for each core when they are imported,
@@ -43,41 +43,46 @@ type python struct {
 	*zygote.Driver
 	log *slog.Logger
 
-	mu           sync.Mutex
-	interpreters map[core.RuntimeID]interpreter // as last described
-	sources      sources                        // as last described
+	found interpreter.Found[cpython]
+
+	mu      sync.Mutex
+	sources sources // as last described
 }
 
-// interpreter is what a CPython says of itself.
-type interpreter struct {
+// cpython is a CPython's description of itself.
+type cpython struct {
 	Executable string   `json:"executable"`
 	Version    string   `json:"version"`
 	Short      string   `json:"short"`    // "3.11"
 	Prefixes   []string `json:"prefixes"` // where it and its standard library are installed
 	Sites      []string `json:"sites"`    // where packages of the host are
+
+	mounts []core.Mount // that a sandbox needs for it
 }
 
 func newDriver(log *slog.Logger) *python {
 	p := &python{log: log}
-	p.Driver = zygote.New(zygote.Language{Describe: p.describe, Command: p.command, Env: zygoteEnv, Log: log})
+	p.Driver = zygote.New(zygote.Language{Describe: p.describe, Command: p.command, Env: zygoteEnv, Watches: true, Log: log})
 	return p
 }
 
 func (p *python) describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityInvoke, core.CapabilityLock, core.CapabilityCompile, core.CapabilityHandover, core.CapabilityScan}}
-	libexec, err := zygote.Libexec()
+	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityFork, core.CapabilityInstall, core.CapabilityInvoke, core.CapabilityStream, core.CapabilityLock, core.CapabilityCompile, core.CapabilityHandover, core.CapabilityScan}}
+	libexec, err := launch.Libexec()
 	if err != nil {
 		return d, err
 	}
-	files, err := zygote.Files("python")
+	files, err := zygote.Show(launch.Library, "python/loop", "python/install", "python/scan")
 	if err != nil {
 		return d, err
 	}
+	loop, programs := files[:2], files[2:]
 	tools, problems := installerTools(libexec)
-	uv := uvVersion(ctx, filepath.Join(libexec, "uv"))
+	tools = append(tools, programs...)
+	uv := interpreter.Version(ctx, filepath.Join(libexec, "uv"), "--version")
 	d.Problems = append(d.Problems, problems...)
 	var from sources
-	interpreters := map[core.RuntimeID]interpreter{}
+	interpreters := map[core.RuntimeID]cpython{}
 	for _, path := range interpreterPaths() {
 		i, err := inspect(ctx, path)
 		if err != nil {
@@ -90,7 +95,7 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 			continue
 		}
 		if len(d.Runtimes) == 0 {
-			from, err = operatorSources(ctx, path, files[1].Source)
+			from, err = operatorSources(ctx, path, programs[0].Source)
 			if err != nil {
 				return d, fmt.Errorf("where packages come from: %w", err)
 			}
@@ -100,45 +105,43 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 		interpreters[id] = i
 		d.Runtimes = append(d.Runtimes, core.Runtime{
 			ID: id, Version: i.Version, Path: path, Tools: tools,
-			Mounts: append(i.mounts(), files...),
+			Mounts: append(i.mounts, loop...),
 			Hidden: i.Sites,
 			Handlers: []core.HandlerFile{
 				{File: "handler.py", Handler: "handler.handler"},
 				{File: "lambda_function.py", Handler: "lambda_function.lambda_handler"},
 				{File: "f.py", Handler: "f.f"},
+				// Web applications, where their frameworks look for them.
+				{File: "app.py", Handler: "app.app"},
+				{File: "main.py", Handler: "main.app"},
+				{File: "wsgi.py", Handler: "wsgi.application"},
+				{File: "asgi.py", Handler: "asgi.application"},
 			},
-			Extensions: []string{".py"},
-			Archives:   archives,
-			Manifests:  []string{"uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml"},
-			Registries: from.registries,
+			Extensions:  []string{".py"},
+			Archives:    archives,
+			Manifests:   []string{"uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml"},
+			Registries:  from.registries,
+			SystemCalls: []string{"get_mempolicy", "mbind", "set_mempolicy"}, // OpenBLAS, which comes with numpy, spreads its memory
 			Programs: []core.Program{
 				{Name: "Python", Version: i.Version, Tested: []string{"3.11.2"}},
 				{Name: "uv", Version: uv, Tested: []string{"0.13.9"}},
 			},
 		})
 	}
+	p.found.Set(interpreters)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.interpreters, p.sources = interpreters, from
+	p.sources = from
 	return d, nil
 }
 
-// uvVersion returns nothing when it does not say.
-func uvVersion(ctx context.Context, path string) string {
-	cmd := exec.CommandContext(ctx, path, "--version")
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
-	said, _ := cmd.Output()                                                    // that there is none, installerTools has said
-	version, _, _ := strings.Cut(strings.TrimPrefix(string(said), "uv "), " ") // "uv 0.13.9 (x86_64-unknown-linux-gnu)"
-	return strings.TrimSpace(version)
-}
-
-// installerTools returns what an installer's sandbox has to show, and what is missing of it.
+// installerTools returns the files that an installer's sandbox has to show, and reports the missing ones.
 func installerTools(libexec string) (tools []core.Mount, problems []string) {
 	for _, tool := range []struct{ name, lack string }{
 		{"uv", "functions with packages cannot be deployed"},
 		{"attestations", "attestations of packages are not checked"},
 	} {
-		if path := filepath.Join(libexec, tool.name); exists(path) {
+		if path := filepath.Join(libexec, tool.name); interpreter.Exists(path) {
 			tools = append(tools, core.Mount{Source: path, Target: toolsDir + "/" + tool.name})
 		} else {
 			problems = append(problems, path+" is missing: "+tool.lack+"; `make deps build` puts it there")
@@ -148,44 +151,23 @@ func installerTools(libexec string) (tools []core.Mount, problems []string) {
 }
 
 func (p *python) command(runtime core.RuntimeID) ([]string, error) {
-	i, err := p.interpreter(runtime)
+	i, err := p.found.Get(runtime)
 	if err != nil {
 		return nil, err
 	}
 	return append(i.plain(), loopDir+"/zygote.py", zygote.LibraryPath), nil
 }
 
-func (p *python) interpreter(id core.RuntimeID) (interpreter, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	i, ok := p.interpreters[id]
-	if !ok {
-		return i, core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", id)
-	}
-	return i, nil
-}
-
-// plain starts the interpreter as people do, for what it is started with it gives to processes that packages start: -X utf8 for the same
-// encoding everywhere; -B for there is no place to write byte code to.
-func (i interpreter) plain() []string {
+// plain starts the interpreter as people do, because processes that packages start get the same options: -X
+// utf8 for the same encoding everywhere, and -B because there is no place to write byte code to.
+func (i cpython) plain() []string {
 	return []string{i.Executable, "-B", "-X", "utf8"}
 }
 
 // command starts the interpreter apart from all that is not its own: -I ignores the environment and the user's packages, -S the host's
 // packages.
-func (i interpreter) command() []string {
+func (i cpython) command() []string {
 	return append(i.plain(), "-I", "-S")
-}
-
-// mounts are the interpreter's directories that are not among the system directories, which every sandbox shows.
-func (i interpreter) mounts() []core.Mount {
-	var out []core.Mount
-	for _, prefix := range i.Prefixes {
-		if prefix != "/usr" && !strings.HasPrefix(prefix, "/usr/") {
-			out = append(out, core.Mount{Source: prefix, Target: prefix})
-		}
-	}
-	return out
 }
 
 func interpreterPaths() []string {
@@ -211,30 +193,12 @@ print(json.dumps({
 }))
 `
 
-func inspect(ctx context.Context, path string) (interpreter, error) {
-	var i interpreter
-	cmd := exec.CommandContext(ctx, path, "-I", "-S", "-c", question)
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
-	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
-		return i, errors.New(strings.TrimSpace(string(exit.Stderr)))
-	}
-	if err != nil {
+func inspect(ctx context.Context, path string) (cpython, error) {
+	var i cpython
+	if err := interpreter.Ask(ctx, &i, path, "-I", "-S", "-c", question); err != nil {
 		return i, err
 	}
-	if err := json.Unmarshal(out, &i); err != nil {
-		return i, err
-	}
-	for _, prefix := range i.Prefixes {
-		if own := strings.Split(prefix+"/", "/")[1]; own == "tmp" || own == "proc" || own == "dev" {
-			return i, fmt.Errorf("its files are in %s, and every sandbox has a /%s of its own; move them", prefix, own)
-		}
-	}
-	return i, nil
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
+	var err error
+	i.mounts, err = interpreter.Mounts(i.Prefixes...)
+	return i, err
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/interpreter"
 )
 
 // certificatesFile is where in an installer's sandbox the certificates are that the operator trusts, when they are not the system's.
@@ -29,14 +30,14 @@ type sources struct {
 }
 
 // operatorSources asks the interpreter where the operator has packages come from: it can read the files of pip and uv.
-func operatorSources(ctx context.Context, interpreter, files string) (sources, error) {
+func operatorSources(ctx context.Context, path, files string) (sources, error) {
 	var answer struct {
 		Env          map[string]string `json:"env"`
 		Registries   []string          `json:"registries"`
 		Certificates string            `json:"certificates"`
 		Problems     []string          `json:"problems"`
 	}
-	cmd := exec.CommandContext(ctx, interpreter, "-I", "-S", "-B", filepath.Join(files, "pipsqueak_registries.py"))
+	cmd := exec.CommandContext(ctx, path, "-I", "-S", "-B", filepath.Join(files, "registries.py"))
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
 	for _, entry := range os.Environ() {
 		if strings.HasPrefix(entry, "PIP_") || strings.HasPrefix(entry, "UV_") || strings.HasPrefix(entry, "SSL_CERT_FILE=") {
@@ -60,7 +61,7 @@ func operatorSources(ctx context.Context, interpreter, files string) (sources, e
 	}
 	switch file := answer.Certificates; {
 	case file == "" || strings.HasPrefix(filepath.Clean(file), systemCertificates):
-	case !exists(file):
+	case !interpreter.Exists(file):
 		s.problems = append(s.problems, fmt.Sprintf("the certificates for package indexes, %s, do not exist: those of the system are used; put them there, or name others", file))
 	default:
 		s.mounts = append(s.mounts, core.Mount{Source: file, Target: certificatesFile})

@@ -5,8 +5,8 @@ import (
 	_ "embed"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/lookalike"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/installer"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/lookalike"
 )
 
 // archives are the names of wheels and of archives of sources.
@@ -20,18 +20,12 @@ var names = lookalike.Parse(popular, "python", "python3", "py", "py3")
 // Scan implements core.Scanner.
 func (p *python) Scan(ctx context.Context, request core.ScanRequest) (core.Scanned, error) {
 	var scanned core.Scanned
-	i, err := p.interpreter(request.Runtime)
+	i, err := p.found.Get(request.Runtime)
 	if err != nil {
 		return scanned, err
 	}
-	asked, err := zygote.Request(map[string]any{"packages": request.Packages, "archive": request.Archive})
-	if err != nil {
-		return scanned, err
-	}
-	err = zygote.Install(ctx, request.Sandbox, append(append(i.command(), loopDir+"/scan.py"), asked...), scanEnv, p.log, nil, &scanned)
+	program := installer.Program{Argv: append(i.command(), scanDir+"/scan.py"), Env: installer.Offline(), Log: p.log}
+	err = program.Run(ctx, request.Door, map[string]any{"packages": request.Packages, "archive": request.Archive}, nil, &scanned)
 	scanned.Suspicions = append(scanned.Suspicions, names.Suspicions(scanned.Packages)...)
 	return scanned, err
 }
-
-// scanEnv is the whole environment of a scan: it reads files, and asks nobody for anything.
-var scanEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir}

@@ -13,7 +13,7 @@ import (
 // found, and the name that the package has, or why it is none.
 const packArchive = `
 import io, tarfile, zipfile, scan
-from pipsqueak_answer import Refused
+from answer import Refused
 path, content = sys.argv[1], json.loads(sys.argv[2])
 if path.endswith(".tar.gz"):
     with tarfile.open(path, "w:gz") as archive:
@@ -93,7 +93,7 @@ func TestScanReads(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
-		ask(t, "import scan_code as c; print(json.dumps([rule for rule, _, _ in c.suspicions(open(sys.argv[1], 'rb').read())]))", nil, &got, file)
+		ask(t, "import suspicions as c; print(json.dumps([rule for rule, _, _ in c.suspicions(open(sys.argv[1], 'rb').read())]))", nil, &got, file)
 		if strings.Join(got, " ") != want {
 			t.Errorf("%.60q: %v, want %s", text, got, want)
 		}

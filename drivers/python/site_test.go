@@ -17,7 +17,7 @@ func TestSiteOfZygote(t *testing.T) {
 	})
 	const program = `
 import types
-import pipsqueak_site as site
+from _pipsqueak import site
 dir = sys.argv[1]
 site.PACKAGES = dir + "/packages/"
 sys.modules["odd"] = 5  # whatever packages put there

@@ -14,13 +14,15 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/interpreter"
 )
 
 // debianCommand is the argument with which this program, inside an installer's sandbox, resolves and installs Debian packages.
 const debianCommand = "debian"
 
-// index says what a process has to know of a package: runtime/loader.rb reads it, runtime/gems.rb writes those of gems.
+// index is everything that a process has to know of a package. runtime/loop/load.rb reads it;
+// runtime/install/gems.rb writes those of gems.
 type index struct {
 	Gems      map[string]string  `json:"gems"`  // names and versions
 	Paths     []string           `json:"paths"` // for $LOAD_PATH
@@ -95,7 +97,8 @@ func writeIndex(dir string) (*index, error) {
 	return x, errors.Join(x.findOffers(dir), os.WriteFile(filepath.Join(dir, indexFile), text, 0o644))
 }
 
-// findOffers finds by which names others ask for what is there: those of gems, and of files that lie in no directory of another one's name.
+// findOffers finds the names by which others ask for the package: those of gems, and those of files that lie
+// in no directory of another one's name.
 func (x *index) findOffers(dir string) error {
 	files := map[string]bool{}
 	for _, path := range x.Paths {
@@ -127,7 +130,8 @@ func (x *index) findOffers(dir string) error {
 	return nil
 }
 
-// findModules finds what require takes of the gems: a gem's name, with hyphens or slashes, or else the only file there is.
+// findModules finds the names by which code requires the gems: a gem's name, with hyphens or slashes, or else
+// that of the only file there is.
 func (x *index) findModules(dir string) {
 	var found, top []string
 	for _, path := range x.Paths {
@@ -138,7 +142,7 @@ func (x *index) findModules(dir string) {
 	}
 	for name := range x.Gems {
 		for _, module := range []string{name, strings.ReplaceAll(name, "-", "/")} {
-			if slices.ContainsFunc(x.Paths, func(path string) bool { return exists(filepath.Join(dir, path, module+".rb")) }) {
+			if slices.ContainsFunc(x.Paths, func(path string) bool { return interpreter.Exists(filepath.Join(dir, path, module+".rb")) }) {
 				found = append(found, module)
 				break
 			}
@@ -149,11 +153,6 @@ func (x *index) findModules(dir string) {
 	}
 	slices.Sort(found)
 	x.modules = found
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // addGem notes a gem by its specification. The code of some is where gems are, of others among what is no gem.
@@ -176,14 +175,14 @@ func (x *index) addGem(dir, path string) error {
 	}
 	for _, one := range paths {
 		below := filepath.Join(m[1], "gems", m[2], one)
-		if shown, err := filepath.Rel(dir, below); err == nil && filepath.IsLocal(shown) && exists(below) {
+		if shown, err := filepath.Rel(dir, below); err == nil && filepath.IsLocal(shown) && interpreter.Exists(below) {
 			x.Paths = append(x.Paths, shown)
 		}
 	}
 	return nil
 }
 
-// addLibrary notes a shared library, or what an extension of Ruby needs. What is neither is no business of ours.
+// addLibrary notes a shared library, or the needs of an extension of Ruby. It ignores all other files.
 func (x *index) addLibrary(path, shown string) {
 	file, err := elf.Open(path)
 	if err != nil {

@@ -99,6 +99,6 @@ end
 		t.Errorf("a class answers %s", got)
 	}
 	if got := drivertest.Ask(t, s, "1"); !strings.HasPrefix(got, `L{"kind":"internal","message":"the Ruby runtime failed while it ran an event: RuntimeError: defect`) {
-		t.Errorf("a defect of the runtime's is told as %s", got)
+		t.Errorf("a defect of the runtime's is reported as %s", got)
 	}
 }

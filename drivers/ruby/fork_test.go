@@ -217,7 +217,7 @@ func TestExits(t *testing.T) {
 	}
 }
 
-// What goes wrong in a handler is told with type, message and the user's own frames.
+// A handler's exception is reported with type, message and the user's own frames.
 func TestExceptions(t *testing.T) {
 	h := newHouse(t, evaluator)
 	s := h.Instance(t, h.Root(t), nil)

@@ -21,15 +21,16 @@ func TestWatch(t *testing.T) {
 		"named.rb":  "ENV['ONE']; ENV.fetch('TWO', 1); ENV.key?('THREE'); ENV.values_at('FOUR'); ENV.slice('FIVE'); ENV.delete('SIX'); def later = ENV['SEVEN']\n",
 		"native.rb": "require 'fiddle'\nFiddle::Function.new(Fiddle::Handle::DEFAULT['getenv'], [Fiddle::TYPE_VOIDP], Fiddle::TYPE_VOIDP).call('EIGHT')\n",
 		"all.rb":    "ENV.to_h\n", "each.rb": "ENV.each { |*| }\n", "select.rb": "ENV.select { |*| }\n", "any.rb": "ENV.any? { |*| }\n", "map.rb": "ENV.map { 1 }\n",
-		"writes.rb": "ENV['NINE'] = '9'\n", "quiet.rb": "require 'set'\nrequire 'net/http'\n", "raises.rb": "ENV['TEN']\nraise 'no'\n",
+		"writes.rb": "ENV['NINE'] = '9'\n", "quiet.rb": "require 'set'\nrequire 'net/http'\nrequire 'time'\nNOW = Time.now\n",
+		"local.rb": "OFFSET = Time.at(0).utc_offset\n", "noon.rb": "NOON = Time.local(2026, 7, 1, 12)\n", "zone.rb": "ZONE = Time.now.strftime('%Z')\n", "today.rb": "require 'date'\nTODAY = Date.today\n", "raises.rb": "ENV['TEN']\nraise 'no'\n",
 	})
 	root := h.Root(t)
-	for module, want := range map[string]string{"named": "FIVE FOUR ONE SIX THREE TWO", "native": "EIGHT", "all": "*", "each": "*", "select": "*", "any": "*", "map": "*", "writes": "", "quiet": ""} {
+	for module, want := range map[string]string{"named": "FIVE FOUR ONE SIX THREE TWO", "native": "EIGHT", "all": "*", "each": "*", "select": "*", "any": "*", "map": "*", "writes": "", "quiet": "", "local": "TZ", "noon": "TZ", "zone": "TZ", "today": "TZ"} {
 		z, _, err := h.Zygote(t, root, filesSet)
 		if err != nil {
 			t.Fatal(err)
 		}
-		report, err := h.Import(t.Context(), z.Ref().ID, core.Load{Packages: []string{"/packages/files-1"}, Modules: []string{module}, Watch: true})
+		report, err := h.Import(t.Context(), z.Door().ID, core.Load{Packages: []string{"/packages/files-1"}, Modules: []string{module}, Watch: true})
 		if got := strings.Join(report.Reads, " "); err != nil || got != want {
 			t.Errorf("%s reads %q, want %q: %v", module, got, want, err)
 		}
@@ -38,7 +39,7 @@ func TestWatch(t *testing.T) {
 	if err != nil || report.Reads != nil {
 		t.Errorf("unasked it tells of %q, %v", report.Reads, err)
 	}
-	if _, err := h.Import(t.Context(), z.Ref().ID, core.Load{Packages: []string{"/packages/files-1"}, Modules: []string{"raises"}, Watch: true}); !core.IsKind(err, core.KindException) {
+	if _, err := h.Import(t.Context(), z.Door().ID, core.Load{Packages: []string{"/packages/files-1"}, Modules: []string{"raises"}, Watch: true}); !core.IsKind(err, core.KindException) {
 		t.Error(err)
 	}
 }
@@ -81,7 +82,7 @@ func TestGenerators(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		report, err := h.Import(t.Context(), z.Ref().ID, core.Load{Packages: []string{"/packages/files-1"}, Draw: []string{"lcg"}})
+		report, err := h.Import(t.Context(), z.Door().ID, core.Load{Packages: []string{"/packages/files-1"}, Draw: []string{"lcg"}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
@@ -111,7 +112,7 @@ const sign = `key = OpenSSL::PKey::RSA.new(2048)
 // TestInstallGems installs gems from an index without a sandbox.
 func TestInstallGems(t *testing.T) {
 	headers, _ := filepath.Glob("/usr/include/ruby-*/ruby.h")
-	drivertest.Needs(t, len(headers) > 0, "ruby-dev")
+	coretest.Requires(t, coretest.Found("ruby-dev", len(headers) > 0))
 	served := t.TempDir()
 	if err := os.Mkdir(filepath.Join(served, "gems"), 0o755); err != nil {
 		t.Fatal(err)
@@ -126,7 +127,7 @@ func TestInstallGems(t *testing.T) {
 	}))
 	defer server.Close()
 	gems := filepath.Join(served, "gems")
-	script, err := filepath.Abs("runtime/gems.rb")
+	script, err := filepath.Abs("runtime/install/gems.rb")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,8 +230,8 @@ func TestInstallGems(t *testing.T) {
 
 // TestFetchersEnd has one of several fetches fail: no other begins, and those that have begun end by themselves.
 func TestFetchersEnd(t *testing.T) {
-	drivertest.Needs(t, exec.Command("/usr/bin/ruby", "--version").Run() == nil, "Ruby")
-	script, err := filepath.Abs("runtime/gems.rb")
+	coretest.Requires(t, coretest.Found("Ruby", exec.Command("/usr/bin/ruby", "--version").Run() == nil))
+	script, err := filepath.Abs("runtime/install/gems.rb")
 	if err != nil {
 		t.Fatal(err)
 	}

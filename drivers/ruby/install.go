@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/installer"
 )
 
 // gemSource is the address of the index that gems come from, by one of the variables with which an operator names it: ours, and those that Bundler
@@ -22,16 +22,16 @@ func gemSource() string {
 // gemSources are where gems come from: RubyGems' own index with its lists, or the operator's.
 func gemSources() []string {
 	if source := gemSource(); source != "" {
-		return []string{zygote.Registry(source)}
+		return []string{installer.Registry(source)}
 	}
 	return []string{"https://rubygems.org", "https://index.rubygems.org"}
 }
 
-// wish is what installer.rb is asked for.
+// wish is the request to installer.rb.
 type wish struct {
 	Op       string           `json:"op"`
 	Handler  string           `json:"handler,omitempty"`
-	Locked   bool             `json:"locked,omitempty"` // what the function needs is known already
+	Locked   bool             `json:"locked,omitempty"` // the packages of the function are known already
 	Names    []string         `json:"names,omitempty"`  // then: of its packages
 	Debian   []string         `json:"debian,omitempty"`
 	Packages []debian.Archive `json:"packages,omitempty"`
@@ -42,7 +42,7 @@ type wish struct {
 
 // Resolve implements core.Installer.
 func (r *ruby) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
-	i, err := r.interpreter(request.Runtime)
+	i, err := r.found.Get(request.Runtime)
 	if err != nil {
 		return core.Resolution{}, err
 	}
@@ -58,15 +58,15 @@ func (r *ruby) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 			w.Names = append(w.Names, p.Name)
 		}
 	}
-	err = r.install(ctx, i, request.Sandbox, w, nil, &archives, &found)
+	err = r.install(ctx, i, request.Door, w, nil, &archives, &found)
 	found.Packages = append(found.Packages, r.archives.Learn(archives)...)
 	if request.Lock != nil {
 		found.Packages, found.Files = request.Lock.Packages, request.Lock.Files
 	}
-	return found, cmp.Or(err, zygote.CheckURLs(found.Packages, packageURL))
+	return found, cmp.Or(err, installer.CheckURLs(found.Packages, packageURL))
 }
 
-// packageURL is what lists of vulnerabilities know a package by. The platform of a gem is the lock's word: its archive is fetched by it.
+// packageURL is the name of a package in lists of vulnerabilities. The platform of a gem is the lock's: its archive is fetched by it.
 func packageURL(p core.Locked) string {
 	if debian.Ours(p) {
 		return debian.PackageURL(p)
@@ -80,22 +80,18 @@ func packageURL(p core.Locked) string {
 
 // Install implements core.Installer.
 func (r *ruby) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) ([]core.Receipt, error) {
-	i, err := r.interpreter(request.Runtime)
+	i, err := r.found.Get(request.Runtime)
 	if err != nil {
 		return nil, err
 	}
 	var receipts []core.Receipt
-	err = r.install(ctx, i, request.Sandbox, wish{Op: "install", Packages: r.archives.Recall(request.Packages), Allow: request.Allow}, progress, &receipts)
+	err = r.install(ctx, i, request.Door, wish{Op: "install", Packages: r.archives.Recall(request.Packages), Allow: request.Allow}, progress, &receipts)
 	return receipts, err
 }
 
 // install runs installer.rb in the sandbox.
-func (r *ruby) install(ctx context.Context, i interpreter, sandbox core.Sandbox, w wish, progress func(core.Progress), results ...any) error {
+func (r *ruby) install(ctx context.Context, i cruby, door core.Door, w wish, progress func(core.Progress), results ...any) error {
 	w.Source, w.Driver = gemSource(), driverPath
-	asked, err := zygote.Request(w)
-	if err != nil {
-		return err
-	}
-	command := append(i.command(), "-I", strings.Join(append([]string{i.managerDir()}, i.Standard...), ":"), loopDir+"/installer.rb")
-	return zygote.Install(ctx, sandbox, append(command, asked...), zygote.InstallEnv("RUBYLIB="+i.managerDir()), r.log, progress, results...)
+	program := installer.Program{Argv: i.managerCommand(installDir + "/installer.rb"), Env: installer.Env("RUBYLIB=" + i.managerDir()), Log: r.log}
+	return program.Run(ctx, door, w, progress, results...)
 }

@@ -15,9 +15,10 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/launch"
 )
 
 func TestInterpreterPaths(t *testing.T) {
@@ -43,7 +44,7 @@ func TestInterpreterPaths(t *testing.T) {
 // What handlers require whenever they are required is found, and nothing else.
 func TestImports(t *testing.T) {
 	_, err := os.Stat("/usr/bin/ruby")
-	drivertest.Needs(t, err == nil, "/usr/bin/ruby")
+	coretest.Requires(t, coretest.Found("/usr/bin/ruby", err == nil))
 	code := t.TempDir()
 	drivertest.Write(t, code, map[string]string{
 		"app/main.rb": "# comment\nrequire 'gem_one'\nrequire(\"gem/two\")\nrequire_relative '../own'\nrequire 'lib'\nrequire \"English\"\nrequire 'net/http'\n" +
@@ -53,7 +54,7 @@ func TestImports(t *testing.T) {
 		"own.rb": "require 'eight'\nrequire_relative 'app/main'\n",
 		"lib.rb": "require 'nine'\nthis is no Ruby (",
 	})
-	imports, err := filepath.Abs("runtime/imports.rb")
+	imports, err := filepath.Abs("runtime/install/imports.rb")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,7 @@ func TestImports(t *testing.T) {
 	if err != nil || string(dotted) != string(out) {
 		t.Errorf("with dots it finds %s, %v", dotted, err)
 	}
-	if want := []string{"gem_one", "gem/two", "net/http", "eight"}; !slices.Equal(found, want) {
+	if want := []string{"gem_one", "gem/two", "eight", "net/http"}; !slices.Equal(found, want) {
 		t.Errorf("found %q, want %q", found, want)
 	}
 }
@@ -81,7 +82,7 @@ func TestDebianOnce(t *testing.T) {
 	dir := t.TempDir()
 	answer, asked := filepath.Join(dir, "answer"), filepath.Join(dir, "asked")
 	t.Setenv("PIPSQUEAK_LIBEXEC", dir)
-	if err := os.WriteFile(filepath.Join(dir, zygote.Launcher), []byte("#!/bin/sh\nfor last; do :; done\necho \"$last\" > "+asked+"\ncat "+answer+" >&3\ncat "+answer+"2 >&3\n"), 0o700); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, launch.Launcher), []byte("#!/bin/sh\nfor last; do :; done\necho \"$last\" > "+asked+"\ncat "+answer+" >&3\ncat "+answer+"2 >&3\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	gate, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: filepath.Join(dir, "gate"), Net: "unixpacket"})
@@ -96,19 +97,19 @@ func TestDebianOnce(t *testing.T) {
 		}
 	}
 	r := newDriver(slog.New(slog.DiscardHandler))
-	r.interpreters["ruby3.1"] = interpreter{Executable: "/usr/bin/ruby3.1", Prefix: "/usr"}
-	box := core.Sandbox{ID: "x", Gate: gate.Addr().String()}
+	r.found.Set(map[core.RuntimeID]cruby{"ruby3.1": {Executable: "/usr/bin/ruby3.1", Prefix: "/usr"}})
+	box := core.Door{ID: "x", Gate: gate.Addr().String()}
 	archive := func(name, uri string) string {
 		return fmt.Sprintf(`{"name":"debian+%s","version":"1","archives":["sha256:%s"],"purl":%q,"uri":%q,"size":7}`, name, name,
 			debian.PackageURL(core.Locked{Name: "debian+" + name, Version: "1"}), uri)
 	}
 	says(`{"result":[`+archive("x", "http://d/x.deb")+`]}`, `{"result":{"packages":[`+archive("forged", "http://d/forged.deb")+`],"imports":["y"]}}`)
-	found, err := r.Resolve(t.Context(), core.ResolveRequest{Runtime: "ruby3.1", Debian: []string{"x"}, Sandbox: box})
+	found, err := r.Resolve(t.Context(), core.ResolveRequest{Runtime: "ruby3.1", Debian: []string{"x"}, Door: box})
 	if err != nil || len(found.Packages) != 2 || !slices.Equal(found.Imports, []string{"y"}) {
 		t.Fatal(found, err)
 	}
 	says(`{"result":[]}`, "")
-	if _, err := r.Install(t.Context(), core.InstallRequest{Runtime: "ruby3.1", Packages: found.Packages, Sandbox: box}, nil); err != nil {
+	if _, err := r.Install(t.Context(), core.InstallRequest{Runtime: "ruby3.1", Packages: found.Packages, Door: box}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(asked); err != nil || !strings.Contains(string(text), `"uri":"http://d/x.deb"`) || strings.Contains(string(text), "forged.deb") {
@@ -150,11 +151,11 @@ func TestDebianIndex(t *testing.T) {
 	}
 }
 
-// TestPrepares has files that set variables before they require something, or change Ruby, or bring a library of Ruby's own, and files that do not.
-func TestPrepares(t *testing.T) {
+// TestSets has files that set variables before they require something, or change Ruby, or bring a library of Ruby's own, and files that do not.
+func TestSets(t *testing.T) {
 	_, err := os.Stat("/usr/bin/ruby")
-	drivertest.Needs(t, err == nil, "/usr/bin/ruby")
-	imports, err := filepath.Abs("runtime/imports.rb")
+	coretest.Requires(t, coretest.Found("/usr/bin/ruby", err == nil))
+	imports, err := filepath.Abs("runtime/install/imports.rb")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,9 +180,57 @@ func TestPrepares(t *testing.T) {
 		"require 'x'\nclass String\ndef shout = upcase\nend":                    `[] false`,
 		"Kernel.prepend(Module.new)\nrequire 'x'":                               `["*"] false`,
 		"require 'a/gem'":                                                       `[] false`,
+		// In files of the function's own, in the order in which they are required.
+		"require_relative 'patch'\nrequire 'x'":                                  `["*"] false`,
+		"require 'x'\nrequire_relative 'patch'":                                  `[] false`,
+		"require_relative 'sure' if ENV['A']\nrequire 'x'":                       `["SURE"] false`,
+		"require 'x'\nrequire_relative 'patch' unless ENV['A']\nrequire 'y'":     `["*"] false`,
+		"Dir['lib/*.rb'].each { |file| require file }\nrequire 'x'":              `["*"] false`,
+		"begin\nrequire 'x'\nrescue LoadError\nENV['A'] = '1'\nend\nrequire 'y'": `["A"] false`,
+		"ENV['A'] = '1'\nbegin\nrequire 'x'\nrescue LoadError\nend":              `["A"] false`,
+		// Calls to gems and to the function's own methods.
+		"require 'a'\nA.mode = :fast\nrequire 'x'":                                                   `["*"] false`,
+		"require 'a'\nA::B.configure { |c| c.x = 1 }\nrequire 'x'":                                   `["*"] false`,
+		"require 'a'\nCLIENT = A.new\nrequire 'x'":                                                   `["*"] false`,
+		"require 'a'\nA.load_path << 'x'\nrequire 'x'":                                               `["*"] false`,
+		"require 'a'\nA.load_path += ['x']\nrequire 'x'":                                             `["*"] false`,
+		"require 'a'\nclass A::B\nend\nrequire 'x'":                                                  `["*"] false`,
+		"require 'a'\nA::MODE = 1\nrequire 'x'":                                                      `["*"] false`,
+		"def boot = A.boot\nboot\nrequire 'x'":                                                       `["*"] false`,
+		"module Mine\ndef self.boot = $VERBOSE = nil\nend\nMine.boot\nrequire 'x'":                   `["*"] false`,
+		"def boot = ENV['A'] = '1'\nboot\nrequire 'x'":                                               `["A"] false`,
+		"module Mine\ndef self.boot = go\ndef self.go = ENV['A'] = '1'\nend\nMine.boot\nrequire 'x'": `["A"] false`,
+		"def later = A.go\nLOG = Logger.new($stdout)\nLOG.level = 1\nrequire 'x'":                    `["*"] false`,
+		"LOG = Logger.new($stdout)\nLOG.level = 1\nLOG << 'x'\nrequire 'x'":                          `[] false`,
+		"configure { }\nrequire 'x'":                                                                 `["*"] false`,
+		"eval('1')\nrequire 'x'":                                                                     `["*"] false`,
+		"Bundler.require\nrequire 'x'":                                                               `["*"] false`,
+		// Ruby's own state.
+		"$VERBOSE = nil\nrequire 'x'":                      `["*"] false`,
+		"$, = ';'\nrequire 'x'":                            `["*"] false`,
+		"$LOAD_PATH.unshift(__dir__)\nrequire 'x'":         `["*"] false`,
+		"$: << 'lib'\nrequire 'x'":                         `["*"] false`,
+		"Encoding.default_internal = 'UTF-8'\nrequire 'x'": `["*"] false`,
+		"Thread.abort_on_exception = true\nrequire 'x'":    `["*"] false`,
+		"Warning[:deprecated] = true\nrequire 'x'":         `["*"] false`,
+		"TracePoint.trace(:call) { }\nrequire 'x'":         `["*"] false`,
+		"TracePoint.new(:call) { }.enable\nrequire 'x'":    `["*"] false`,
+		"String.class_eval { def shout = 1 }\nrequire 'x'": `["*"] false`,
+		"def String.shout = 1\nrequire 'x'":                `["*"] false`,
+		"class << Time\ndef now = 1\nend\nrequire 'x'":     `["*"] false`,
+		"include Comparable\nrequire 'x'":                  `["*"] false`,
+		"autoload :Later, 'later'\nrequire 'x'":            `["*"] false`,
+		"trap('TERM') { }\nrequire 'x'":                    `["*"] false`,
+		"alias old_puts puts\nrequire 'x'":                 `["*"] false`,
+		"def require(name) = super\nrequire 'x'":           `["*"] false`,
+		// What changes nothing.
+		"puts 'cold'\nMODE = ENV.fetch('MODE', 'x').to_sym\n$log = Logger.new($stdout)\n$log.level = 1\n$stdout.sync = true\nrequire 'x'": `[] false`,
+		"module Mine\nusing(Module.new { refine(String) { def shout = 1 } })\nend\nrequire 'x'":                                           `[] false`,
+		"require 'a'\nclass Mine < A::Base\ninclude A\nattr_reader :x\nset :x, 1\nclass << self\ndef go = A.go\nend\nend\nrequire 'x'":    `[] false`,
+		"NAMES = %w[a b].map(&:upcase).freeze\nNOW = Time.now\nROOT = File.expand_path('..', __dir__)\nrequire 'x'":                       `[] false`,
 	} {
 		dir := t.TempDir()
-		drivertest.Write(t, dir, map[string]string{"handler.rb": code, "own.rb": "ENV['OWN'] = '1'\nrequire 'y'\n", "lib/json.rb": "", "x/set.rb": ""})
+		drivertest.Write(t, dir, map[string]string{"handler.rb": code, "own.rb": "ENV['OWN'] = '1'\nrequire 'y'\n", "patch.rb": "class String\ndef shout = upcase\nend\n", "sure.rb": "ENV['SURE'] = '1'\n", "lib/json.rb": "", "x/set.rb": ""})
 		for _, c := range []struct{ own, shadows string }{{"", "false"}, {"date.rb", "true"}, {"net/http.rb", "true"}, {"a/gem.rb", "true"}, {"etc.rb", "true"}} {
 			if c.own != "" {
 				drivertest.Write(t, dir, map[string]string{c.own: ""})
@@ -194,7 +243,7 @@ func TestPrepares(t *testing.T) {
 			if c.own != "" && os.Remove(filepath.Join(dir, c.own)) != nil {
 				t.Fatal("it cannot be removed")
 			}
-			if want != `[] false` {
+			if code != "require 'a/gem'" {
 				break // one is enough for names
 			}
 		}

@@ -2,17 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/interpreter"
 )
 
 // interpretersVariable lists Ruby interpreters to serve besides those that are found, separated by colons, the preferred one
@@ -34,24 +30,14 @@ func interpreterPaths() []string {
 			paths = append(paths, filepath.Join(dir, "ruby"))
 		}
 	}
-	patterns := slices.Clone(places)
-	if home := zygote.Home(); home != "" {
-		for _, pattern := range homePlaces {
-			patterns = append(patterns, filepath.Join(home, pattern))
-		}
-	}
-	for _, pattern := range patterns {
-		found, _ := filepath.Glob(pattern)
-		slices.Reverse(found) // the newest first
-		paths = append(paths, found...)
-	}
+	paths = append(paths, interpreter.Glob(places, homePlaces)...)
 	named := len(filepath.SplitList(os.Getenv(interpretersVariable)))
 	var out, reals []string
 	for n, path := range paths {
 		real, err := filepath.EvalSymlinks(path)
 		switch {
 		case err != nil && n < named:
-			out = append(out, path) // what the operator has named is looked for, and missed
+			out = append(out, path) // a path that the operator has named is looked for, and missed
 		case err == nil && isRuby(path) && !slices.Contains(reals, real):
 			out, reals = append(out, path), append(reals, real)
 		}
@@ -65,8 +51,8 @@ func isRuby(path string) bool {
 	return is && strings.Trim(suffix, "0123456789.-") == ""
 }
 
-// interpreter is what a CRuby says of itself.
-type interpreter struct {
+// cruby is a CRuby's description of itself.
+type cruby struct {
 	Executable string   `json:"executable"`
 	Version    string   `json:"version"`
 	Short      string   `json:"short"`    // "3.1"
@@ -78,6 +64,8 @@ type interpreter struct {
 	Headers    string   `json:"headers"`  // its ruby.h, or nothing
 	RubyGems   string   `json:"rubygems"` // versions
 	Bundler    string   `json:"bundler"`
+
+	mounts []core.Mount // that a sandbox needs for it
 }
 
 // question makes an interpreter describe itself. It is asked with its package manager loaded.
@@ -102,38 +90,32 @@ puts JSON.generate(
   sites: sites.reject { |dir| sites.any? { |above| dir.start_with?("#{above}/") } })
 `
 
-func inspect(ctx context.Context, path string) (interpreter, error) {
-	var i interpreter
-	cmd := exec.CommandContext(ctx, path, "--disable=did_you_mean", "-e", question)
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent"}
-	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && len(exit.Stderr) > 0 {
-		return i, errors.New(strings.TrimSpace(string(exit.Stderr)))
-	}
-	if err != nil {
+func inspect(ctx context.Context, path string) (cruby, error) {
+	var i cruby
+	if err := interpreter.Ask(ctx, &i, path, "--disable=did_you_mean", "-e", question); err != nil {
 		return i, err
 	}
-	if err := json.Unmarshal(out, &i); err != nil {
-		return i, err
-	}
-	if own := strings.Split(i.Prefix+"/", "/")[1]; own == "tmp" || own == "proc" || own == "dev" {
-		return i, fmt.Errorf("its files are in %s, and every sandbox has a /%s of its own; move them", i.Prefix, own)
-	}
-	return i, nil
+	var err error
+	i.mounts, err = interpreter.Mounts(i.Prefix)
+	return i, err
 }
 
 // command starts the interpreter apart from everything of the host, and without the package manager, whose start takes longer
 // than all the rest: where packages are is known.
-func (i interpreter) command() []string {
+func (i cruby) command() []string {
 	return []string{i.Executable, "--disable=gems", "-Eutf-8"}
 }
 
+// managerCommand starts one of the driver's programs that need the package manager.
+func (i cruby) managerCommand(path string) []string {
+	return append(i.command(), "-I", strings.Join(append([]string{i.managerDir()}, i.Standard...), ":"), path)
+}
+
 // system reports whether it is Debian's own.
-func (i interpreter) system() bool { return i.Prefix == "/usr" }
+func (i cruby) system() bool { return i.Prefix == "/usr" }
 
 // programs are those whose versions TestLockGems and the tests of functions have been run with. Bundler is the one that comes with the interpreter.
-func (i interpreter) programs() []core.Program {
+func (i cruby) programs() []core.Program {
 	return []core.Program{
 		{Name: "Ruby", Version: i.Version, Tested: []string{"3.1.2"}},
 		{Name: "RubyGems", Version: i.RubyGems, Tested: []string{"3.3.3", "3.3.15", "3.3.27", "3.4.19", "3.5.23", "3.6.9", "3.7.2"}},
@@ -142,7 +124,7 @@ func (i interpreter) programs() []core.Program {
 }
 
 // managerDir is where its package manager is inside a sandbox. Debian has it among the gems, which are hidden.
-func (i interpreter) managerDir() string {
+func (i cruby) managerDir() string {
 	if slices.Contains(i.Standard, i.Manager) {
 		return i.Manager
 	}
@@ -150,7 +132,7 @@ func (i interpreter) managerDir() string {
 }
 
 // managerPath is managerDir where it is not in the standard library.
-func (i interpreter) managerPath() []string {
+func (i cruby) managerPath() []string {
 	if i.managerDir() == i.Manager {
 		return nil
 	}
@@ -158,7 +140,7 @@ func (i interpreter) managerPath() []string {
 }
 
 // managerMounts show the package manager in managerDir.
-func (i interpreter) managerMounts() (mounts []core.Mount) {
+func (i cruby) managerMounts() (mounts []core.Mount) {
 	if i.managerDir() == i.Manager {
 		return nil
 	}
@@ -166,12 +148,4 @@ func (i interpreter) managerMounts() (mounts []core.Mount) {
 		mounts = append(mounts, core.Mount{Source: filepath.Join(i.Manager, name), Target: packageDir + "/" + name})
 	}
 	return mounts
-}
-
-// mounts are the interpreter's directories that are not among the system directories, which every sandbox shows.
-func (i interpreter) mounts() []core.Mount {
-	if i.Prefix == "/usr" || strings.HasPrefix(i.Prefix, "/usr/") {
-		return nil
-	}
-	return []core.Mount{{Source: i.Prefix, Target: i.Prefix}}
 }

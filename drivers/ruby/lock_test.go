@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
@@ -25,10 +26,10 @@ import (
 func managers(t *testing.T) map[string]string {
 	t.Helper()
 	own, _ := filepath.Glob("/usr/lib/ruby/[0-9]*/bundler.rb")
-	drivertest.Needs(t, len(own) > 0, "Debian's Ruby with its Bundler")
+	coretest.Requires(t, coretest.Found("Debian's Ruby with its Bundler", len(own) > 0))
 	found := map[string]string{"own Bundler": "/usr/lib/ruby/vendor_ruby"}
 	packaged, _ := filepath.Glob("/usr/share/rubygems-integration/all/gems/bundler-*/lib")
-	drivertest.Needs(t, len(packaged) > 0, "ruby-bundler")
+	coretest.Requires(t, coretest.Found("ruby-bundler", len(packaged) > 0))
 	for _, dir := range packaged {
 		found["ruby-bundler"] = dir + ":/usr/lib/ruby/vendor_ruby"
 	}
@@ -104,7 +105,7 @@ func TestLockGems(t *testing.T) {
 		want[locked.Name] = locked
 	}
 	gemfile := fmt.Sprintf("source %q\ngem 'greeting'\ngem 'compiled'\ngem 'prebuilt'\ngem 'darwin'\n", index)
-	script, err := filepath.Abs("runtime/gems.rb")
+	script, err := filepath.Abs("runtime/install/gems.rb")
 	if err != nil {
 		t.Fatal(err)
 	}

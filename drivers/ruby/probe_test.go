@@ -40,6 +40,7 @@ func TestProbe(t *testing.T) {
 func TestProbeDraws(t *testing.T) {
 	for _, p := range []drivertest.Probed{
 		{Name: "flips", Source: "('A'..'Z').each { |name| Object.const_set('Flips' + name, Module.new { def self.random = rand(2) }) }"},
+		{Name: "makes", Source: "module Makes\n  def self.random = Random.new\nend"},
 		{Name: "flips_alike", Source: "module Alike\n  @state = Process.clock_gettime(Process::CLOCK_REALTIME, :nanosecond)\n  def self.random = (@state = @state * 48271 % 2147483647) & 1\nend",
 			Told: "^gives the same random numbers in every fork$"},
 	} {

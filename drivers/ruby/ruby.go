@@ -8,16 +8,18 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"sync"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/debian"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/debian"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/interpreter"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/zygote"
 )
 
 // Where the driver's files are inside a sandbox.
 const (
-	loopDir    = "/pipsqueak/ruby"
+	loopDir    = "/pipsqueak/ruby/loop"    // in every sandbox
+	installDir = "/pipsqueak/ruby/install" // in an installer's alone, as the next one
+	scanDir    = "/pipsqueak/ruby/scan"
 	preload    = "zygote.so"
 	packageDir = "/pipsqueak/rubygems" // of the package manager, where it is not in the standard library
 	driverPath = "/pipsqueak/tools/pipsqueak-driver-ruby"
@@ -30,6 +32,7 @@ var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "H
 var handlers = []core.HandlerFile{
 	{File: "handler.rb", Handler: "handler.handler"},
 	{File: "lambda_function.rb", Handler: "lambda_function.lambda_handler"},
+	{File: "app.rb", Handler: "app.App"}, // a Rack application
 }
 
 // ruby implements core.Driver through the zygote kit, and core.Installer itself.
@@ -37,25 +40,23 @@ type ruby struct {
 	*zygote.Driver
 	log      *slog.Logger
 	archives debian.Memory
-
-	mu           sync.Mutex
-	interpreters map[core.RuntimeID]interpreter
+	found    interpreter.Found[cruby]
 }
 
 func newDriver(log *slog.Logger) *ruby {
-	r := &ruby{log: log, interpreters: map[core.RuntimeID]interpreter{}}
-	r.Driver = zygote.New(zygote.Language{Describe: r.describe, Command: r.command, Env: zygoteEnv, Log: log})
+	r := &ruby{log: log}
+	r.Driver = zygote.New(zygote.Language{Describe: r.describe, Command: r.command, Env: zygoteEnv, Watches: true, Log: log})
 	return r
 }
 
 func (r *ruby) describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "ruby", Version: version, Capabilities: []string{core.CapabilityInstall, core.CapabilityLock, core.CapabilityInvoke, core.CapabilityScan}}
-	libexec, err := zygote.Libexec()
+	d := core.Description{Language: "ruby", Version: version, Capabilities: []string{core.CapabilityFork, core.CapabilityInstall, core.CapabilityLock, core.CapabilityInvoke, core.CapabilityStream, core.CapabilityScan}}
+	files, err := zygote.Show("ruby/loop", "ruby/install", "ruby/scan")
 	if err != nil {
 		return d, err
 	}
-	loop := filepath.Join(libexec, "ruby")
-	if _, err := os.Stat(filepath.Join(loop, preload)); err != nil {
+	loop, programs := files[:1], files[1:]
+	if _, err := os.Stat(filepath.Join(loop[0].Source, preload)); err != nil {
 		d.Problems = append(d.Problems, fmt.Sprintf("%v; `make build` puts it there", err))
 		return d, nil
 	}
@@ -72,6 +73,7 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 			d.Problems = append(d.Problems, tool+" is missing: gems with extensions cannot be installed")
 		}
 	}
+	found := map[core.RuntimeID]cruby{}
 	for _, path := range interpreterPaths() {
 		i, err := inspect(ctx, path)
 		if err != nil {
@@ -85,12 +87,10 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 		if i.Headers == "" {
 			d.Problems = append(d.Problems, fmt.Sprintf("%s has no headers: gems with extensions cannot be installed for it; install ruby-dev", path))
 		}
-		r.mu.Lock()
-		r.interpreters[id] = i
-		r.mu.Unlock()
+		found[id] = i
 		d.Runtimes = append(d.Runtimes, core.Runtime{
-			ID: id, Version: i.Version, Path: path, Tools: tools, Hidden: i.Sites,
-			Mounts:     slices.Concat(i.mounts(), i.managerMounts(), []core.Mount{{Source: loop, Target: loopDir}}),
+			ID: id, Version: i.Version, Path: path, Tools: slices.Concat(programs, tools), Hidden: i.Sites,
+			Mounts:     slices.Concat(i.mounts, i.managerMounts(), loop),
 			Handlers:   handlers,
 			Extensions: []string{".rb"},
 			Archives:   archives,
@@ -103,10 +103,11 @@ func (r *ruby) describe(ctx context.Context) (core.Description, error) {
 	if len(d.Runtimes) == 0 {
 		d.Problems = append(d.Problems, "no Ruby of version 3.1 or later was found; install ruby, or name one in "+interpretersVariable)
 	}
+	r.found.Set(found)
 	return d, nil
 }
 
-// installerTools are what an installer sees besides to install Debian packages.
+// installerTools are the mounts that an installer needs besides to install Debian packages.
 func installerTools() ([]core.Mount, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -120,19 +121,9 @@ func installerTools() ([]core.Mount, error) {
 }
 
 func (r *ruby) command(runtime core.RuntimeID) ([]string, error) {
-	i, err := r.interpreter(runtime)
+	i, err := r.found.Get(runtime)
 	if err != nil {
 		return nil, err
 	}
 	return slices.Concat(i.command(), []string{loopDir + "/zygote.rb"}, i.Standard, i.Bundled, i.managerPath()), nil
-}
-
-func (r *ruby) interpreter(runtime core.RuntimeID) (interpreter, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	i, ok := r.interpreters[runtime]
-	if !ok {
-		return i, core.Errorf(core.KindUnsupported, core.FaultCaller, "this machine has no runtime %s", runtime)
-	}
-	return i, nil
 }

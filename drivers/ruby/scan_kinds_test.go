@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // scanKinds are kinds of code, each with variations: every one of a kind is found, and none of harmless is.
@@ -49,14 +49,14 @@ var scanKinds = []struct {
 
 // TestScanKinds scans variations of each kind.
 func TestScanKinds(t *testing.T) {
-	drivertest.Needs(t, exists("/usr/bin/ruby"), "/usr/bin/ruby")
+	coretest.Requires(t, coretest.File("/usr/bin/ruby"))
 	for _, kind := range scanKinds {
 		text, err := json.Marshal(append(append([]string{}, kind.found...), kind.harmless...))
 		if err != nil {
 			t.Fatal(err)
 		}
-		const program = "require 'json'; puts JSON.generate(JSON.parse(STDIN.read).map { |code| Pipsqueak::ScanCode.suspicions(code).map { |found| found.join(' ') } })"
-		run := exec.CommandContext(t.Context(), "/usr/bin/ruby", "--disable=gems", "-r./runtime/scan_code", "-e", program)
+		const program = "require 'json'; puts JSON.generate(JSON.parse(STDIN.read).map { |code| Pipsqueak::Suspicions.of(code).map { |found| found.join(' ') } })"
+		run := exec.CommandContext(t.Context(), "/usr/bin/ruby", "--disable=gems", "-r./runtime/scan/suspicions", "-e", program)
 		run.Stdin = strings.NewReader(string(text))
 		said, err := run.CombinedOutput()
 		var got [][]string

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestScanCode has code that starts a program when it is required, and code that does not.
-func TestScanCode(t *testing.T) {
+// TestSuspicions has code that starts a program when it is required, and code that does not.
+func TestSuspicions(t *testing.T) {
 	if _, err := os.Stat("/usr/bin/ruby"); err != nil && os.Getenv("CI") == "" {
 		t.Skip("needs ruby")
 	}
@@ -24,9 +24,9 @@ func TestScanCode(t *testing.T) {
 		"class C\ndef read = system('id')\nend\nFile.read('x')":            "",
 		"x = 'go'\ndef self.go = system('id')\nself.go":                    "process 2 may start a program",
 	} {
-		said, err := exec.Command("/usr/bin/ruby", "--disable=gems", "-r./runtime/scan_code", "-e", "puts Pipsqueak::ScanCode.suspicions(ARGV[0]).map { |found| found.join(' ') }", code).CombinedOutput()
+		said, err := exec.Command("/usr/bin/ruby", "--disable=gems", "-r./runtime/scan/suspicions", "-e", "puts Pipsqueak::Suspicions.of(ARGV[0]).map { |found| found.join(' ') }", code).CombinedOutput()
 		if err != nil || (want == "") != (len(said) == 0) || !strings.HasPrefix(string(said), want) {
-			t.Errorf("%s\nis told as %q, %v; want %q", code, said, err, want)
+			t.Errorf("%s\nis reported as %q, %v; want %q", code, said, err, want)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver"
-	"github.com/pipsqueak-faas/pipsqueak/core/driver/zygote"
+	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/zygote"
 )
 
 const interpreter = "/usr/bin/luajit"
@@ -27,7 +27,7 @@ func main() {
 }
 
 func describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "lua", Version: "0.1.0", Capabilities: []string{core.CapabilityInvoke}}
+	d := core.Description{Language: "lua", Version: "0.1.0", Capabilities: []string{core.CapabilityFork, core.CapabilityInvoke}}
 	files, err := zygote.Files("lua")
 	if err != nil {
 		return d, err

@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"maps"
 	"net"
 	"net/http"
@@ -28,46 +29,74 @@ type Client struct {
 	Base   string       // URL of the server, without a slash at its end
 	Header http.Header  // of every request, besides what the client itself says
 	HTTP   *http.Client // sends the requests; nil for http.DefaultClient
+	Token  Token        // of every request; empty for none
+	err    error        // of every request, because there is no token to send
 }
 
-// New returns a client of the server with an address ("127.0.0.1:8080") or a URL.
+// New returns a client of the server with an address ("127.0.0.1:8080") or a URL. The URL of a unix socket is
+// unix:///PATH.
 func New(server string) Client {
 	base := strings.TrimRight(server, "/")
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
 	}
-	return Client{Base: base}
+	c := Client{Base: base}
+	if path, is := strings.CutPrefix(base, unixScheme); is {
+		c.HTTP = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", path)
+		}}}
+	}
+	return c
 }
+
+const unixScheme = "unix://"
 
 // Do sends a request and returns the response whatever its status is. The caller closes its body. An error
 // means that there is none.
 func (c Client) Do(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
-	request, err := http.NewRequestWithContext(ctx, method, c.Base+path, body)
+	if c.err != nil {
+		return nil, c.err
+	}
+	base := c.Base
+	if strings.HasPrefix(base, unixScheme) {
+		base = "http://localhost"
+	}
+	request, err := http.NewRequestWithContext(ctx, method, base+path, body)
 	if err != nil {
 		return nil, core.Errorf(core.KindInvalid, core.FaultCaller, "%s is not the URL of a server, such as http://127.0.0.1:8080: %w", c.Base, err)
 	}
 	maps.Copy(request.Header, c.Header)
 	maps.Copy(request.Header, header)
-	sender := c.HTTP
-	if sender == nil {
-		sender = http.DefaultClient
+	if c.Token != "" {
+		request.Header.Set("Authorization", "Bearer "+string(c.Token))
 	}
+	sender := http.Client{}
+	if c.HTTP != nil {
+		sender = *c.HTTP
+	}
+	// A server has no redirects. Whatever sends one gets neither the token nor the function for another server.
+	sender.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return sender.Do(request)
 }
 
-// send sends a request and turns a status from 400 on into an error. The caller closes the response. With an
+// send sends a request and turns a status from 300 on into an error. The caller closes the response. With an
 // error the response is nil or only good for its headers.
 func (c Client) send(ctx context.Context, method, path, accept string, body io.Reader) (*http.Response, error) {
 	response, err := c.Do(ctx, method, path, http.Header{"Accept": {accept}, "User-Agent": {"pipsqueak"}}, body)
 	if err != nil {
 		return nil, c.unreachable(err)
 	}
-	if response.StatusCode < 400 {
+	if response.StatusCode < 300 {
 		return response, nil
 	}
 	defer response.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<20)) // what is cut off is no JSON
 	var told failure
-	if err := json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(&told); err != nil || told.Error == nil {
+	if strings.TrimSpace(string(text)) == spokenPlainly {
+		return response, core.Errorf(core.KindUnavailable, core.FaultCaller, "the server at %s speaks TLS; write https:// in --server or PIPSQUEAK_SERVER", c.Base)
+	}
+	if err := json.Unmarshal(text, &told); err != nil || told.Error == nil {
 		return response, core.Errorf(core.KindInternal, core.FaultWorker,
 			"%s answered %s, and not as Pipsqueak does; is it the right --server?", c.Base, response.Status)
 	}
@@ -84,6 +113,12 @@ func (c Client) unreachable(err error) error {
 	var e *core.Error
 	if errors.As(err, &e) {
 		return e // the body could not be made
+	}
+	if errors.Is(err, fs.ErrPermission) && strings.HasPrefix(c.Base, unixScheme) {
+		return core.Errorf(core.KindDenied, core.FaultCaller, "the socket %s is for root and the worker's own user: use sudo, or a token over TCP", c.Base)
+	}
+	if untrusted := c.untrusted(err); untrusted != nil {
+		return untrusted
 	}
 	var way *net.OpError
 	if errors.As(err, &way) && way.Op == "dial" {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,9 @@ func (s *service) Functions(context.Context) ([]core.Function, error) {
 func (s *service) Snapshot(context.Context) (core.Snapshot, error) {
 	return core.Snapshot{Budget: 7}, nil
 }
+func (s *service) Admit(string, string) error { return nil }
+func (s *service) Public(string) bool         { return false }
+
 func (s *service) Invoke(_ context.Context, i core.Invocation) (core.Result, error) {
 	result := core.Result{Body: i.Event, Start: core.StartFork, Phases: core.Phases{Fork: 1234 * time.Microsecond, Total: 2 * time.Millisecond}}
 	if i.Function == "raises" {
@@ -112,7 +116,7 @@ func TestFunctions(t *testing.T) {
 	}
 	out.Reset()
 	query := core.LogQuery{Tail: 5, Errors: true, Request: "r&1", Since: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)}
-	if err := c.Logs(ctx, "hello", "application/x-ndjson", query, &out); err != nil || !strings.Contains(out.String(), "printed by hello") || s.query != query {
+	if err := c.Logs(ctx, "hello", "application/x-ndjson", query, &out); err != nil || !strings.Contains(out.String(), "printed by hello") || !reflect.DeepEqual(s.query, query) {
 		t.Errorf("the log is %q, %v, asked for as %+v", out.String(), err, s.query)
 	}
 }

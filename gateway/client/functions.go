@@ -29,7 +29,16 @@ func withQuery(path string, query url.Values) string {
 
 // Functions returns the deployed functions, sorted by name.
 func (c Client) Functions(ctx context.Context) (functions []core.Function, err error) {
-	return functions, c.get(ctx, "/v1/functions", &functions)
+	return c.FunctionsIn(ctx, "")
+}
+
+// FunctionsIn returns the functions of a namespace, of all namespaces if it is empty, sorted by name.
+func (c Client) FunctionsIn(ctx context.Context, namespace string) (functions []core.Function, err error) {
+	query := url.Values{}
+	if namespace != "" {
+		query.Set("namespace", namespace)
+	}
+	return functions, c.get(ctx, withQuery("/v1/functions", query), &functions)
 }
 
 // FunctionsOf returns the functions of an application, none when there is no such application.

@@ -14,7 +14,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// fakeApplications is a fakeService that knows applications, and tells of each function what came of it.
+// fakeApplications is a fakeService that knows applications, and reports of each function what came of it.
 type fakeApplications struct{ fakeService }
 
 func (f *fakeApplications) DeployApplication(_ context.Context, r core.ApplicationRequest, _ func(core.Progress)) (core.Application, error) {
@@ -27,7 +27,7 @@ func (f *fakeApplications) DeployApplication(_ context.Context, r core.Applicati
 		if err != nil {
 			return core.Application{}, core.Errorf(core.KindInvalid, core.FaultCaller, "the archive breaks off: %w", err)
 		}
-		deployed.Functions = append(deployed.Functions, core.Function{Name: one.Name, Code: fmt.Sprintf("%s %s %v", code, one.Signature, one.Anew)})
+		deployed.Functions = append(deployed.Functions, core.Function{Name: one.Name, Code: fmt.Sprintf("%s %s %v", code, one.Signature, one.Again)})
 	}
 	return deployed, nil
 }

@@ -50,7 +50,7 @@ func (n *nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (n *nowhere) WriteHeader(int)             {}
 
 func benchmarkHandler(b *testing.B, handler http.Handler) {
-	request := httptest.NewRequest(http.MethodPost, "/run/echo", nil)
+	request := httptest.NewRequest(http.MethodPost, "http://127.0.0.1/run/echo", nil)
 	body := bytes.NewReader(event)
 	request.ContentLength = int64(len(event))
 	w := &nowhere{http.Header{}}

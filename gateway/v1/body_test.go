@@ -24,6 +24,30 @@ func zipped(t *testing.T, text string) string {
 	return b.String()
 }
 
+// TestForeignBodies: a body that is no JSON is refused, with the place that takes it; the type that curl gives to JSON does no harm.
+func TestForeignBodies(t *testing.T) {
+	server := serve(t, &fakeService{invoke: echo})
+	const form = "application/x-www-form-urlencoded"
+	for _, test := range []struct{ media, body, says string }{
+		{form, "a=5", "for /fn/f"},
+		{"text/plain; charset=utf-8", "hello", "text/plain is an HTTP request"},
+		{"image/png", "\x89PNG", "for /fn/f"},
+		{"multipart/form-data; boundary=x", "--x--", "for /fn/f"},
+		{form, `{"a": 1}`, ""},
+		{"application/octet-stream", `5`, ""},
+	} {
+		a := ask(t, "POST", server.URL+"/run/f", test.body, "Content-Type: "+test.media)
+		if refused := test.says != ""; (a.status == 400) != refused || !strings.Contains(a.body, test.says) {
+			t.Errorf("%s: %d %s", test.media, a.status, a.body)
+		}
+	}
+	for _, media := range []string{"application/json", "application/cloudevents+json", ""} {
+		if a := ask(t, "POST", server.URL+"/run/f", "{", "Content-Type: "+media); a.status != 400 || strings.Contains(a.body, "/fn/") {
+			t.Errorf("%s: %d %s", media, a.status, a.body)
+		}
+	}
+}
+
 // An event may come out of gzip, within the bounds of one that does not; every other coding is told to be unknown, everywhere.
 func TestContentEncoding(t *testing.T) {
 	server := serve(t, &fakeService{invoke: echo})

@@ -30,6 +30,9 @@ func (f *fakeService) Remove(ctx context.Context, name string) error { return f.
 func (f *fakeService) Functions(ctx context.Context) ([]core.Function, error) {
 	return f.functions(ctx)
 }
+func (f *fakeService) Admit(string, string) error { return nil }
+func (f *fakeService) Public(string) bool         { return false }
+
 func (f *fakeService) Invoke(ctx context.Context, i core.Invocation) (core.Result, error) {
 	return f.invoke(ctx, i)
 }

@@ -46,7 +46,7 @@ func (a *api) follow(w http.ResponseWriter, r *http.Request, what string, work f
 	case err == nil:
 		send(code, map[string]any{what: value})
 	case begun:
-		send(0, gateway.ErrorBody(a.front.Failure(r, err)))
+		send(0, gateway.ErrorBody(a.front.Failure(w, r, err)))
 	default:
 		return ofDeploy(err)
 	}

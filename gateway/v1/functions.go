@@ -3,6 +3,7 @@ package v1
 import (
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/nearest"
@@ -13,6 +14,9 @@ func (a *api) functions(w http.ResponseWriter, r *http.Request) error {
 	functions, err := a.service.Catalog.Functions(r.Context())
 	if err != nil {
 		return err
+	}
+	if namespace := r.URL.Query().Get("namespace"); namespace != "" {
+		functions = slices.DeleteFunc(functions, func(f core.Function) bool { return core.Namespace(f.Name) != namespace })
 	}
 	if functions == nil {
 		functions = []core.Function{}
@@ -91,7 +95,7 @@ func (a *api) deploy(w http.ResponseWriter, r *http.Request) error {
 
 // optionsOf returns a deploy request with the options in the query.
 func optionsOf(r *http.Request) (options core.DeployRequest, err error) {
-	if options.Anew, err = flag(r, "anew"); err == nil {
+	if options.Again, err = flag(r, "anew"); err == nil {
 		options.Force, err = flag(r, "force")
 	}
 	switch wait := r.URL.Query().Get("wait"); wait {

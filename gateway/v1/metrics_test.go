@@ -2,6 +2,7 @@ package v1
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -62,5 +63,34 @@ func TestMetricsWithoutSnapshot(t *testing.T) {
 	ask(t, "POST", server.URL+"/run/f", "")
 	if a := ask(t, "GET", server.URL+"/metrics", ""); a.status != 200 || !strings.Contains(a.body, "pipsqueak_invocations_total") {
 		t.Errorf("status %d, %s", a.status, gateway.Clip(a.body))
+	}
+}
+
+// unready is a Health that one language is missing from.
+type unready struct{ parts map[string]string }
+
+func (u unready) Readiness() core.Readiness { return core.NewReadiness(maps.Clone(u.parts)) }
+
+func TestReadyz(t *testing.T) {
+	service := (&fakeService{invoke: echo}).service()
+	for body, parts := range map[string]map[string]string{
+		`{"ready":true,"parts":{"disk":"","draining":"","ruby":""}}`:                    {"disk": "", "ruby": ""},
+		`{"ready":false,"parts":{"disk":"","draining":"","ruby":"its driver is gone"}}`: {"disk": "", "ruby": "its driver is gone"},
+	} {
+		service.Health = unready{parts}
+		url := serveParts(t, service).URL
+		status, metric := 200, `pipsqueak_ready{part="ruby"} 1`
+		if parts["ruby"] != "" {
+			status, metric = 503, `pipsqueak_ready{part="ruby"} 0`
+		}
+		if a := ask(t, "GET", url+"/readyz", ""); a.status != status || strings.TrimSpace(a.body) != body {
+			t.Errorf("%d %s; want %s", a.status, a.body, body)
+		}
+		if got := ask(t, "GET", url+"/metrics", "").body; !strings.Contains(got, metric+"\n") {
+			t.Errorf("missing: %s", metric)
+		}
+	}
+	if a := ask(t, "GET", serve(t, &fakeService{invoke: echo}).URL+"/readyz", ""); a.status != 200 {
+		t.Errorf("a service that does not know: %d %s", a.status, a.body)
 	}
 }

@@ -71,7 +71,7 @@ func (s shelf) quarantine(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if asked.Reason == "" {
-		return core.Errorf(core.KindInvalid, core.FaultCaller, "a quarantine needs a 'reason': whoever deploys the package is told it")
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "a quarantine needs a 'reason': whoever deploys the package reads it")
 	}
 	return s.forbid(w, r, asked)
 }

@@ -309,7 +309,7 @@ func TestRunHalfAnEvent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprint(connection, "POST /run/f HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{}")
+	fmt.Fprint(connection, "POST /run/f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{}")
 	_ = connection.(*net.TCPConn).CloseWrite()
 	content, _ := io.ReadAll(connection)
 	connection.Close()

@@ -18,7 +18,7 @@ type record struct {
 	Details   string     `json:"details"`
 	Severity  []rated    `json:"severity"`
 	Affected  []affected `json:"affected"`
-	// Own is what the database itself adds.
+	// Own has the additions of the database itself.
 	Own json.RawMessage `json:"database_specific"`
 }
 
@@ -47,7 +47,7 @@ type index struct {
 	entries  int
 }
 
-// finding is what one entry says of one package.
+// finding is the statement of one entry about one package.
 type finding struct {
 	entry    *entry
 	release  string // of the ecosystem; empty for all
@@ -86,7 +86,7 @@ const (
 // maxSummary is how much is kept of a summary, in bytes.
 const maxSummary = 160
 
-// findings returns what a record says of packages, by place.key.
+// findings returns the statements of a record about packages, by place.key.
 func (r record) findings() (map[string][]finding, error) {
 	if r.ID == "" {
 		return nil, errors.New("an entry has no id")

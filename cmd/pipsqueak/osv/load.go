@@ -203,7 +203,7 @@ func (r *reader) source(s source) {
 	}
 }
 
-// begins tells whether the first byte that is no blank is that one.
+// begins reports whether the first byte that is no blank is that one.
 func begins(in *bufio.Reader, wanted byte) (bool, error) {
 	for n := 1; ; n++ {
 		ahead, err := in.Peek(n)

@@ -40,7 +40,7 @@ func (x *index) match(where place) (found []core.Vulnerability, problems []error
 	return found, problems
 }
 
-// affects tells whether the finding is true of a version, and the first version after it of which it is not. The algorithm is the one of
+// affects reports whether the finding is true of a version, and the first version after it of which it is not. The algorithm is the one of
 // the schema, https://ossf.github.io/osv-schema/#evaluation.
 func (f finding) affects(where place) (fixed string, affected bool, err error) {
 	affected = strings.Contains(f.versions, "\n"+where.version+"\n")
@@ -60,7 +60,7 @@ func (f finding) affects(where place) (fixed string, affected bool, err error) {
 // readable is how a version begins, whatever the ecosystem: the libraries order anything, and what is none comes out as very old or very new.
 var readable = regexp.MustCompile(`^[vV=]?\s*(\d+[!:])?\d`)
 
-// includes tells whether a version is in the range, and which one it is fixed in. What begins at a version that cannot be read begins before all, and
+// includes reports whether a version is in the range, and which one it is fixed in. What begins at a version that cannot be read begins before all, and
 // what ends at one does not end: then err says so.
 func (s span) includes(where place) (inside bool, after string, err error) {
 	version, err := s.parse(where.version, where.ecosystem)

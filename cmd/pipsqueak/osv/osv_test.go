@@ -154,7 +154,7 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// TestUnreadable has entries with versions that nobody can read: what is not known to be fixed is affected, and is told as not wholly checked.
+// TestUnreadable has entries with versions that nobody can read: what is not known to be fixed is affected, and is reported as not wholly checked.
 func TestUnreadable(t *testing.T) {
 	for _, test := range []struct {
 		ecosystem, kind, events, url string

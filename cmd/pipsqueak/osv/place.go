@@ -20,7 +20,7 @@ type place struct {
 	guessed   bool // the name may be another
 }
 
-// key is what the index has the package under.
+// key is the key of the package in the index.
 func (p place) key() string { return p.ecosystem + " " + p.name }
 
 // ecosystems are OSV's names for the types of package URLs, with how a namespace and a name are joined there.

@@ -136,10 +136,10 @@ func readVersions(text string) versions {
 // wild is a part of a version that stands for any number.
 var wild = regexp.MustCompile(`(^|\.)[xX](\.|$)`)
 
-// native tells whether the ecosystem's own grammar decides. A version alone is a range in some.
+// native reports whether the ecosystem's own grammar decides. A version alone is a range in some.
 func (v versions) native(ecosystem string) bool { return v.any == nil || v.bare && ecosystem == "npm" }
 
-// suit tells whether versions of an ecosystem can be compared with these.
+// suit reports whether versions of an ecosystem can be compared with these.
 func (v versions) suit(ecosystem string) bool {
 	if v.native(ecosystem) {
 		grammar, ok := grammars[ecosystem]
@@ -159,7 +159,7 @@ func (v versions) suit(ecosystem string) bool {
 	return true
 }
 
-// include tells whether a version is one of these. One that cannot be compared counts as one, for nothing says that it is none.
+// include reports whether a version is one of these. One that cannot be compared counts as one, for nothing says that it is none.
 func (v versions) include(version, ecosystem string) bool {
 	if v.text == version {
 		return true

@@ -151,6 +151,7 @@ type Runtime struct {
 	Programs      []*Program             `protobuf:"bytes,14,rep,name=programs,proto3" json:"programs,omitempty"`
 	Overlay       string                 `protobuf:"bytes,15,opt,name=overlay,proto3" json:"overlay,omitempty"`
 	Toolchain     []string               `protobuf:"bytes,16,rep,name=toolchain,proto3" json:"toolchain,omitempty"`
+	SystemCalls   []string               `protobuf:"bytes,17,rep,name=system_calls,json=systemCalls,proto3" json:"system_calls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -279,6 +280,13 @@ func (x *Runtime) GetOverlay() string {
 func (x *Runtime) GetToolchain() []string {
 	if x != nil {
 		return x.Toolchain
+	}
+	return nil
+}
+
+func (x *Runtime) GetSystemCalls() []string {
+	if x != nil {
+		return x.SystemCalls
 	}
 	return nil
 }
@@ -1689,6 +1697,7 @@ func (x *BuildStep) GetBuilt() *Built {
 type Built struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Imports       []string               `protobuf:"bytes,1,rep,name=imports,proto3" json:"imports,omitempty"`
+	Sets          []string               `protobuf:"bytes,2,rep,name=sets,proto3" json:"sets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1726,6 +1735,13 @@ func (*Built) Descriptor() ([]byte, []int) {
 func (x *Built) GetImports() []string {
 	if x != nil {
 		return x.Imports
+	}
+	return nil
+}
+
+func (x *Built) GetSets() []string {
+	if x != nil {
+		return x.Sets
 	}
 	return nil
 }
@@ -2231,7 +2247,7 @@ const file_driver_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\"\n" +
 	"\fcapabilities\x18\x03 \x03(\tR\fcapabilities\x128\n" +
 	"\bruntimes\x18\x04 \x03(\v2\x1c.pipsqueak.driver.v1.RuntimeR\bruntimes\x12\x1a\n" +
-	"\bproblems\x18\x05 \x03(\tR\bproblems\"\xf5\x03\n" +
+	"\bproblems\x18\x05 \x03(\tR\bproblems\"\x98\x04\n" +
 	"\aRuntime\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x12\n" +
@@ -2251,7 +2267,8 @@ const file_driver_proto_rawDesc = "" +
 	"\barchives\x18\f \x03(\tR\barchives\x128\n" +
 	"\bprograms\x18\x0e \x03(\v2\x1c.pipsqueak.driver.v1.ProgramR\bprograms\x12\x18\n" +
 	"\aoverlay\x18\x0f \x01(\tR\aoverlay\x12\x1c\n" +
-	"\ttoolchain\x18\x10 \x03(\tR\ttoolchainJ\x04\b\a\x10\b\"O\n" +
+	"\ttoolchain\x18\x10 \x03(\tR\ttoolchain\x12!\n" +
+	"\fsystem_calls\x18\x11 \x03(\tR\vsystemCallsJ\x04\b\a\x10\b\"O\n" +
 	"\aProgram\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
@@ -2368,9 +2385,10 @@ const file_driver_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\"x\n" +
 	"\tBuildStep\x129\n" +
 	"\bprogress\x18\x01 \x01(\v2\x1d.pipsqueak.driver.v1.ProgressR\bprogress\x120\n" +
-	"\x05built\x18\x02 \x01(\v2\x1a.pipsqueak.driver.v1.BuiltR\x05built\"!\n" +
+	"\x05built\x18\x02 \x01(\v2\x1a.pipsqueak.driver.v1.BuiltR\x05built\"5\n" +
 	"\x05Built\x12\x18\n" +
-	"\aimports\x18\x01 \x03(\tR\aimports\"\xec\x01\n" +
+	"\aimports\x18\x01 \x03(\tR\aimports\x12\x12\n" +
+	"\x04sets\x18\x02 \x03(\tR\x04sets\"\xec\x01\n" +
 	"\bProgress\x12\x12\n" +
 	"\x04verb\x18\x01 \x01(\tR\x04verb\x12\x12\n" +
 	"\x04item\x18\x02 \x01(\tR\x04item\x12\x12\n" +

@@ -1,9 +1,6 @@
-// Package drivertest tells whether a driver keeps the contract of core.Driver: a Kit examines the program of a driver, case by
-// case, over the real wire and in real sandboxes. docs/conformance.md has the handlers that it needs in the driver's language.
-//
-// For a driver's own tests, of what the kit cannot know of a language, House has it make processes without the wire.
-//
-// It also has drivers to test core against: Fake keeps the contract without a single process, Faulty breaks it on command.
+// Package drivertest helps tests. Core is tested against its drivers: Fake keeps the contract of core.Driver without a single
+// process, Faulty breaks it on command. Drivers are tested in a House, which has them make processes in sandboxes of this
+// machine, without the wire: for what the conformance kit (core/driver/conform) cannot know of a language.
 package drivertest
 
 import (
@@ -38,7 +35,7 @@ type Call struct {
 	ID      core.NodeID    // of Preload, Fork, Import
 	Parent  core.NodeID    // of Fork
 	Runtime core.RuntimeID // of Preload and all methods after Import
-	Sandbox core.Sandbox   // of all but Describe and Import
+	Door    core.Door      // of all but Describe and Import
 	Load    core.Load      // of Import
 }
 
@@ -102,13 +99,7 @@ type Fake struct {
 	closed     bool
 }
 
-var (
-	_ core.Driver    = (*Fake)(nil)
-	_ core.Installer = (*Fake)(nil)
-	_ core.Builder   = (*Fake)(nil)
-	_ core.Compiler  = (*Fake)(nil)
-	_ core.Scanner   = (*Fake)(nil)
-)
+var _ core.Driver = (*Fake)(nil)
 
 // New returns a living Fake that describes itself so.
 func New(description core.Description) *Fake {
@@ -216,6 +207,9 @@ func (f *Fake) Description() core.Description { return f.description }
 
 // Protocol returns the version of the protocol that it pretends to speak.
 func (f *Fake) Protocol() int { return 3 }
+
+// Parts returns those of its parts that its capabilities claim.
+func (f *Fake) Parts() core.Parts { return core.PartsOf(f, f.description.Capabilities) }
 
 // PID returns the pretended pid of the driver.
 func (f *Fake) PID() int { return f.pid }

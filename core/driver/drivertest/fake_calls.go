@@ -17,8 +17,8 @@ func (f *Fake) Describe(ctx context.Context) (core.Description, error) {
 }
 
 // Preload implements core.Driver.
-func (f *Fake) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) error {
-	if err := f.begin(ctx, Call{Method: Preload, ID: id, Runtime: runtime, Sandbox: sandbox}); err != nil {
+func (f *Fake) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, door core.Door) error {
+	if err := f.begin(ctx, Call{Method: Preload, ID: id, Runtime: runtime, Door: door}); err != nil {
 		return err
 	}
 	if err := f.runtime(runtime); err != nil {
@@ -26,12 +26,12 @@ func (f *Fake) Preload(ctx context.Context, id core.NodeID, runtime core.Runtime
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.add(&Node{Runtime: runtime, Threads: 1}, id, sandbox)
+	return f.add(&Node{Runtime: runtime, Threads: 1}, id, door)
 }
 
 // Fork implements core.Driver.
-func (f *Fake) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) error {
-	if err := f.begin(ctx, Call{Method: Fork, ID: id, Parent: parent, Sandbox: sandbox}); err != nil {
+func (f *Fake) Fork(ctx context.Context, id, parent core.NodeID, door core.Door) error {
+	if err := f.begin(ctx, Call{Method: Fork, ID: id, Parent: parent, Door: door}); err != nil {
 		return err
 	}
 	f.mu.Lock()
@@ -43,14 +43,14 @@ func (f *Fake) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sa
 	case zygote.Threads > 1:
 		return refuse("fork %s: it has %d threads", parent, zygote.Threads)
 	}
-	return f.add(&Node{Parent: parent, Runtime: zygote.Runtime, Modules: slices.Clone(zygote.Modules), Threads: 1}, id, sandbox)
+	return f.add(&Node{Parent: parent, Runtime: zygote.Runtime, Modules: slices.Clone(zygote.Modules), Threads: 1}, id, door)
 }
 
 // add makes a process. f.mu is held.
-func (f *Fake) add(n *Node, id core.NodeID, sandbox core.Sandbox) error {
+func (f *Fake) add(n *Node, id core.NodeID, door core.Door) error {
 	switch {
-	case id == "" || sandbox.ID != id || sandbox.Gate == "":
-		return refuse("the node %q cannot live in the sandbox %+v", id, sandbox)
+	case id == "" || door.ID != id || door.Gate == "":
+		return refuse("the node %q cannot live behind the door %+v", id, door)
 	case f.nodes[id] != nil:
 		return core.Errorf(core.KindConflict, core.FaultWorker, "the node %s is there already", id)
 	}
@@ -133,7 +133,7 @@ func (f *Fake) draw(n *Node, random Random) string {
 
 // Resolve implements core.Installer.
 func (f *Fake) Resolve(ctx context.Context, request core.ResolveRequest) (core.Resolution, error) {
-	if err := f.step(ctx, Call{Method: Resolve, Runtime: request.Runtime, Sandbox: request.Sandbox}); err != nil {
+	if err := f.step(ctx, Call{Method: Resolve, Runtime: request.Runtime, Door: request.Door}); err != nil {
 		return core.Resolution{}, err
 	}
 	return f.Resolution, nil
@@ -141,7 +141,7 @@ func (f *Fake) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 
 // Install implements core.Installer: one progress and one receipt for each package.
 func (f *Fake) Install(ctx context.Context, request core.InstallRequest, progress func(core.Progress)) ([]core.Receipt, error) {
-	if err := f.step(ctx, Call{Method: Install, Runtime: request.Runtime, Sandbox: request.Sandbox}); err != nil {
+	if err := f.step(ctx, Call{Method: Install, Runtime: request.Runtime, Door: request.Door}); err != nil {
 		return nil, err
 	}
 	var receipts []core.Receipt
@@ -158,17 +158,17 @@ func (f *Fake) Install(ctx context.Context, request core.InstallRequest, progres
 
 // Build implements core.Builder.
 func (f *Fake) Build(ctx context.Context, request core.BuildRequest, _ func(core.Progress)) (core.Built, error) {
-	return core.Built{}, f.step(ctx, Call{Method: Build, Runtime: request.Runtime, Sandbox: request.Sandbox})
+	return core.Built{}, f.step(ctx, Call{Method: Build, Runtime: request.Runtime, Door: request.Door})
 }
 
 // Compile implements core.Compiler: there is nothing that it could compile.
 func (f *Fake) Compile(ctx context.Context, request core.CompileRequest) error {
-	return f.step(ctx, Call{Method: Compile, Runtime: request.Runtime, Sandbox: request.Sandbox})
+	return f.step(ctx, Call{Method: Compile, Runtime: request.Runtime, Door: request.Door})
 }
 
 // Scan implements core.Scanner.
 func (f *Fake) Scan(ctx context.Context, request core.ScanRequest) (core.Scanned, error) {
-	err := f.step(ctx, Call{Method: Scan, Runtime: request.Runtime, Sandbox: request.Sandbox})
+	err := f.step(ctx, Call{Method: Scan, Runtime: request.Runtime, Door: request.Door})
 	return core.Scanned{Packages: request.Packages, Suspicions: f.Suspicions}, err
 }
 

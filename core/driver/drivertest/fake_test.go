@@ -8,17 +8,11 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-func box(id core.NodeID) core.Sandbox { return core.Sandbox{ID: id, Gate: "/gate"} }
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+func box(id core.NodeID) core.Door { return core.Door{ID: id, Gate: "/gate"} }
 
 func mustBe(t *testing.T, err error, kind core.Kind) {
 	t.Helper()
@@ -34,15 +28,15 @@ func TestFakeKeepsTheContract(t *testing.T) {
 		"threaded": {Threads: 2}, "broken": {Err: core.Errorf(core.KindException, core.FaultHandler, "no")},
 	}
 	err := f.Preload(ctx, "r", "x1", box("r"))
-	must(t, err)
-	must(t, f.Fork(ctx, "z", "r", box("z")))
+	coretest.Must(t, err)
+	coretest.Must(t, f.Fork(ctx, "z", "r", box("z")))
 	report, err := f.Import(ctx, "z", core.Load{Modules: []string{"a"}})
-	must(t, err)
+	coretest.Must(t, err)
 	if _, timed := report.Modules["a"]; !timed || report.Threads != 1 {
 		t.Errorf("the report is %+v", report)
 	}
 	err = f.Fork(ctx, "i", "z", box("i"))
-	must(t, err)
+	coretest.Must(t, err)
 	err = f.Fork(ctx, "n", "unknown", box("n"))
 	mustBe(t, err, core.KindUnavailable)
 	err = f.Fork(ctx, "n", "z", box("other"))
@@ -53,7 +47,7 @@ func TestFakeKeepsTheContract(t *testing.T) {
 	mustBe(t, err, core.KindUnsupported)
 
 	_, err = f.Import(ctx, "r", core.Load{Modules: []string{"threaded"}})
-	must(t, err)
+	coretest.Must(t, err)
 	err = f.Fork(ctx, "n", "r", box("n"))
 	mustBe(t, err, core.KindInvalid) // it has threads
 	if n := f.Nodes(); len(n) != 3 {
@@ -78,7 +72,7 @@ func TestFakeBehaves(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		err := f.Preload(t.Context(), "a", "x1", box("a"))
-		must(t, err)
+		coretest.Must(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		err = f.Preload(ctx, "b", "x1", box("b"))
@@ -96,7 +90,7 @@ func TestFakeBehaves(t *testing.T) {
 		_, err = f.Describe(t.Context())
 		mustBe(t, err, core.KindUnavailable)
 		<-f.Done()
-		if calls := f.Calls(); len(calls) != 6 || calls[0].Method != drivertest.Preload || calls[0].Runtime != "x1" || calls[0].Sandbox != box("a") {
+		if calls := f.Calls(); len(calls) != 6 || calls[0].Method != drivertest.Preload || calls[0].Runtime != "x1" || calls[0].Door != box("a") {
 			t.Errorf("calls: %+v", calls)
 		}
 	})
@@ -112,9 +106,9 @@ func TestFakeInstalls(t *testing.T) {
 	var steps []core.Progress
 	request := core.InstallRequest{Runtime: "x1", Packages: []core.Locked{{Name: "a", Version: "1"}, {Name: "b", Version: "2"}}}
 	_, err = f.Install(t.Context(), request, func(p core.Progress) { steps = append(steps, p) })
-	must(t, err)
+	coretest.Must(t, err)
 	receipts, err := f.Install(t.Context(), request, nil)
-	must(t, err)
+	coretest.Must(t, err)
 	if len(receipts) != 2 || receipts[1].Name != "b" {
 		t.Errorf("receipts: %+v", receipts)
 	}

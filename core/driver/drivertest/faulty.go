@@ -33,19 +33,19 @@ type Faulty struct {
 }
 
 // Preload implements core.Driver.
-func (f *Faulty) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, sandbox core.Sandbox) error {
+func (f *Faulty) Preload(ctx context.Context, id core.NodeID, runtime core.RuntimeID, door core.Door) error {
 	if err := f.breach(); err != nil || f.Breach == NoProcess {
 		return err
 	}
-	return f.Driver.Preload(ctx, id, runtime, sandbox)
+	return f.Driver.Preload(ctx, id, runtime, door)
 }
 
 // Fork implements core.Driver.
-func (f *Faulty) Fork(ctx context.Context, id, parent core.NodeID, sandbox core.Sandbox) error {
+func (f *Faulty) Fork(ctx context.Context, id, parent core.NodeID, door core.Door) error {
 	if err := f.breach(); err != nil || f.Breach == NoProcess {
 		return err
 	}
-	return f.Driver.Fork(ctx, id, parent, sandbox)
+	return f.Driver.Fork(ctx, id, parent, door)
 }
 
 // Import implements core.Driver.

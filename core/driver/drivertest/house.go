@@ -1,10 +1,8 @@
 package drivertest
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,17 +10,21 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
+	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 	"github.com/pipsqueak-faas/pipsqueak/core/probe"
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
 // houseTime bounds each step of a house, so that a test ends whatever the driver does. It is no judgement of how long a step may take.
 const houseTime = time.Minute
+
+// protocol is the version that drivers of this repository speak.
+const protocol = 3
 
 // House has a driver make processes in sandboxes of this machine, in one program and without the wire between them: for what the conformance
 // kit cannot know of a language, in the driver's own tests. What a House is asked to make and cannot, ends the test.
@@ -33,15 +35,16 @@ type House struct {
 	Code     string         // directory that instances have as their code
 	Packages string         // directory that stands for every package: Code, until the test sets another
 
-	host *sandbox.Host
-	next int
+	host  *sandbox.Host
+	forks bool // the driver has CapabilityFork
+	next  int
 }
 
 // NewHouse returns a house for the driver, with the files as code. It is gone, with all processes, when the test has ended. It needs root and
 // what Libexec returns.
 func NewHouse(t testing.TB, driver core.Driver, files map[string]string) *House {
 	t.Helper()
-	Needs(t, os.Geteuid() == 0, "root")
+	coretest.Requires(t, coretest.Root())
 	t.Setenv("PIPSQUEAK_LIBEXEC", Libexec(t))
 	code := t.TempDir()
 	Write(t, code, files)
@@ -65,6 +68,7 @@ func NewHouse(t testing.TB, driver core.Driver, files map[string]string) *House 
 		t.Fatal(d.Problems)
 	}
 	h.Runtimes, h.Runtime = d.Runtimes, d.Runtimes[0]
+	h.forks = d.Can(core.CapabilityFork)
 	return h
 }
 
@@ -95,17 +99,6 @@ func Libexec(t testing.TB) string {
 	return dir
 }
 
-// Needs skips a test that needs what this machine does not have. With CI in the environment it fails, for there nothing may be left out.
-func Needs(t testing.TB, there bool, what string) {
-	t.Helper()
-	if !there && os.Getenv("CI") != "" {
-		t.Fatal("requires ", what)
-	}
-	if !there {
-		t.Skip("requires ", what)
-	}
-}
-
 // Write writes files, by their names below a directory, which every process may read.
 func Write(t testing.TB, dir string, files map[string]string) {
 	t.Helper()
@@ -126,10 +119,10 @@ func Write(t testing.TB, dir string, files map[string]string) {
 // Root returns a root zygote.
 func (h *House) Root(t testing.TB) *sandbox.Sandbox {
 	t.Helper()
-	s := h.box(t, core.RoleZygote, nil)
+	s := h.box(t, core.RoleZygote, "", nil)
 	ctx, cancel := context.WithTimeout(t.Context(), houseTime)
 	defer cancel()
-	h.entered(t, s, h.Preload(ctx, s.Ref().ID, h.Runtime.ID, s.Ref()))
+	h.entered(t, s, h.Preload(ctx, s.Door().ID, h.Runtime.ID, s.Door()))
 	return s
 }
 
@@ -139,7 +132,7 @@ func (h *House) Zygote(t testing.TB, parent *sandbox.Sandbox, packages core.Set,
 	s := h.parked(t, parent, core.RoleZygote, packages)
 	ctx, cancel := context.WithTimeout(t.Context(), houseTime)
 	defer cancel()
-	report, err := h.Import(ctx, s.Ref().ID, core.Load{Packages: dirs(packages), Modules: modules})
+	report, err := h.Import(ctx, s.Door().ID, core.Load{Packages: dirs(packages), Modules: modules})
 	return s, report, err
 }
 
@@ -156,45 +149,43 @@ func (h *House) Instance(t testing.TB, parent *sandbox.Sandbox, packages core.Se
 func (h *House) Sets(t testing.TB, parent *sandbox.Sandbox, packages core.Set, changes ...func(*core.HandlerLoad)) []string {
 	t.Helper()
 	watch := func(load *core.HandlerLoad) { load.Watch = true }
-	s, a := h.instance(t, parent, packages, append([]func(*core.HandlerLoad){watch}, changes...))
-	defer s.Kill()
-	var report struct{ Sets []string }
-	if err := json.Unmarshal(a.body, &report); err != nil {
-		t.Fatalf("%v: %s", err, a)
-	}
+	s, report := h.instance(t, parent, packages, append([]func(*core.HandlerLoad){watch}, changes...))
+	s.Kill()
 	return report.Sets
 }
 
-func (h *House) instance(t testing.TB, parent *sandbox.Sandbox, packages core.Set, changes []func(*core.HandlerLoad)) (*sandbox.Sandbox, answer) {
+func (h *House) instance(t testing.TB, parent *sandbox.Sandbox, packages core.Set, changes []func(*core.HandlerLoad)) (*sandbox.Sandbox, core.HandlerReport) {
 	t.Helper()
 	s := h.parked(t, parent, core.RoleInstance, packages)
 	load := core.HandlerLoad{Function: "f", Version: 1, Handler: "handler.handler", Memory: 128 << 20, Env: map[string]string{"A": "b"}, Packages: dirs(packages)}
 	for _, change := range changes {
 		change(&load)
 	}
-	body, err := json.Marshal(load)
+	ctx, cancel := context.WithTimeout(t.Context(), houseTime)
+	defer cancel()
+	report, err := endpoint.Import(ctx, endpoint.Open(s.Endpoint(), protocol), load)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("importing %s: %v", load.Handler, err)
 	}
-	a := exchange(t, s, 'H', body)
-	if a.kind != 'P' {
-		t.Fatalf("importing %s was answered by %s", load.Handler, a)
-	}
-	return s, a
+	return s, report
 }
 
 // Ask sends an event, with the request ID r1, to an instance. The answer is the kind of its frame with the body: a result begins with R, an
 // exception with X.
 func Ask(t testing.TB, s *sandbox.Sandbox, event string) string {
 	t.Helper()
-	token := strings.Repeat("t", 32)
-	told := fmt.Sprintf(`{"id":"r1","deadline_ms":%d,"depth":2,"token":"%s"}`, time.Now().Add(houseTime).UnixMilli(), token)
-	a := exchange(t, s, 'E', meta(told, []byte(event)))
-	own, found := bytes.CutPrefix(a.body, []byte(token))
-	if !found {
-		t.Fatalf("%s does not begin with the token of its event", a)
+	deadline := time.Now().Add(houseTime)
+	_ = s.Endpoint().SetDeadline(deadline)
+	x := endpoint.New(endpoint.Open(s.Endpoint(), protocol))
+	defer x.Free()
+	if err := x.Send(core.Invocation{ID: "r1", Depth: 2, Event: []byte(event)}, deadline); err != nil {
+		t.Fatalf("sending %.200s: %v", event, err)
 	}
-	return string(a.kind) + string(own)
+	kind, body, err := x.Receive()
+	if err != nil {
+		t.Fatalf("there is no answer to %.200s: %v", event, err)
+	}
+	return string(kind) + string(body)
 }
 
 // Probed is a package that is one module, and what its probe has to tell.
@@ -248,12 +239,16 @@ func (h *House) BenchmarkFork(b *testing.B) {
 		step("fork+enter")
 		_, enter, _ := s.Entered()
 		took["enter"] = append(took["enter"], float64(enter.Microseconds()))
-		exchange(b, s, 'H', []byte(`{"function":"f","version":1,"handler":"handler.handler","memory":134217728}`))
+		load := core.HandlerLoad{Function: "f", Version: 1, Handler: "handler.handler", Memory: 128 << 20}
+		if _, err := endpoint.Import(b.Context(), endpoint.Open(s.Endpoint(), protocol), load); err != nil {
+			b.Fatal(err)
+		}
 		step("import")
 		Ask(b, s, `{"x":1}`)
 		step("event")
 		s.Endpoint().Close()
-		end(s)
+		s.Kill()
+		<-s.Done()
 	}
 	for _, name := range steps {
 		slices.Sort(took[name])
@@ -267,9 +262,9 @@ func (h *House) newID() core.NodeID {
 }
 
 // box makes a sandbox.
-func (h *House) box(t testing.TB, role core.Role, packages core.Set) *sandbox.Sandbox {
+func (h *House) box(t testing.TB, role core.Role, parent core.NodeID, packages core.Set) *sandbox.Sandbox {
 	t.Helper()
-	config := core.SandboxConfig{ID: h.newID(), Role: role, Runtime: h.Runtime, Packages: packages, Limits: core.DefaultLimits()}
+	config := core.SandboxConfig{ID: h.newID(), Role: role, Parent: parent, Forks: h.forks, Runtime: h.Runtime, Packages: packages, Limits: core.DefaultLimits()}
 	if role == core.RoleInstance {
 		config.Code = "code"
 	}
@@ -280,13 +275,17 @@ func (h *House) box(t testing.TB, role core.Role, packages core.Set) *sandbox.Sa
 	return s
 }
 
-// parked forks a process.
+// parked forks a process, as core does.
 func (h *House) parked(t testing.TB, parent *sandbox.Sandbox, role core.Role, packages core.Set) *sandbox.Sandbox {
 	t.Helper()
-	s := h.box(t, role, packages)
+	s := h.box(t, role, parent.Door().ID, packages)
 	ctx, cancel := context.WithTimeout(t.Context(), houseTime)
 	defer cancel()
-	h.entered(t, s, h.Fork(ctx, s.Ref().ID, parent.Ref().ID, s.Ref()))
+	if role == core.RoleInstance && h.forks {
+		h.entered(t, s, s.Fork(ctx))
+	} else {
+		h.entered(t, s, h.Fork(ctx, s.Door().ID, parent.Door().ID, s.Door()))
+	}
 	return s
 }
 
@@ -304,19 +303,4 @@ func dirs(packages core.Set) (all []string) {
 		all = append(all, core.PackageDir(p))
 	}
 	return all
-}
-
-// exchange sends a frame to an instance and returns the answer.
-func exchange(t testing.TB, s *sandbox.Sandbox, kind byte, body []byte) answer {
-	t.Helper()
-	_ = s.Endpoint().SetDeadline(time.Now().Add(houseTime))
-	if _, err := s.Endpoint().Write(frame(kind, body)); err != nil {
-		t.Fatalf("sending %.200s: %v", body, err)
-	}
-	w := wire{conn: s.Endpoint()}
-	a, err := w.receiveAny(houseTime)
-	if err != nil {
-		t.Fatalf("there is no answer to %.200s: %v", body, err)
-	}
-	return a
 }

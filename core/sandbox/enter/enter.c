@@ -1,6 +1,7 @@
 /* enter: the process's side of the gate. The protocol and the reasons are in enter.h. */
 #include "enter.h"
 #include "init.h"
+#include "landlock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,10 +20,10 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/rseq.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef MOVE_MOUNT_F_EMPTY_PATH
@@ -35,56 +36,10 @@
 #define SYS_close_range 436
 #endif
 
+enum { WAIT_KILLABLE = 1 << 5 }; /* SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, which older headers do not have */
+
 /* Descriptors that come with the orders, in this order; those the orders do not announce are left out. */
-enum { FD_ROOT, FD_STDOUT, FD_STDERR, FD_NETWORK, FD_ENDPOINT, FD_COUNT };
-
-static int own_pidns = -1;
-
-/* The capabilities in the bounding set, and whether they have been asked for: that takes a call for each, so a zygote asks once
- * and its children know. */
-static uint64_t bounding;
-static int bounding_known;
-
-static void read_bounding(void)
-{
-    bounding = 0;
-    for (unsigned long cap = 0; cap < 64; cap++) {
-        int is = prctl(PR_CAPBSET_READ, cap);
-        if (is < 0)
-            break;
-        bounding |= (uint64_t)is << cap;
-    }
-    bounding_known = 1;
-}
-
-/* The process that forks, as it knows itself. */
-static pid_t forker;
-
-int ps_fork_begin(void)
-{
-    forker = getpid();
-    if (own_pidns < 0) {
-        own_pidns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-        if (own_pidns < 0)
-            return -1;
-        read_bounding();
-    }
-    if (unshare(CLONE_NEWPID) < 0)
-        return -1;
-    if (ps_init_start() < 0) {
-        int error = errno;
-        setns(own_pidns, CLONE_NEWPID);
-        errno = error;
-        return -1;
-    }
-    return 0;
-}
-
-int ps_fork_end(void)
-{
-    ps_init_go();
-    return setns(own_pidns, CLONE_NEWPID);
-}
+enum { FD_ROOT, FD_STDOUT, FD_STDERR, FD_NETWORK, FD_CORE, FD_COUNT };
 
 static int say(int gate, uint32_t kind)
 {
@@ -96,27 +51,31 @@ static int say(int gate, uint32_t kind)
     return n == (ssize_t)sizeof note ? 0 : -1;
 }
 
-/* Says who is here, and with the pidfd of the first process of the namespace, what to kill to end all that is in it. */
-static int say_hello(int gate)
+/* Says something, and gives a descriptor along. */
+static int say_with(int gate, uint32_t kind, int given)
 {
-    struct ps_note note = {.kind = PS_HELLO};
+    struct ps_note note = {.kind = kind};
     union {
         struct cmsghdr header;
         char space[CMSG_SPACE(sizeof(int))];
     } control = {0};
     struct iovec iov = {.iov_base = &note, .iov_len = sizeof note};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    int first = (int)syscall(SYS_pidfd_open, 1, 0);
-    if (first < 0)
-        return -1;
-    control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof first), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-    memcpy(CMSG_DATA(&control.header), &first, sizeof first);
+    control.header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof given), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(&control.header), &given, sizeof given);
     ssize_t n;
     do
         n = sendmsg(gate, &msg, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
-    close(first);
+    close(given);
     return n == (ssize_t)sizeof note ? 0 : -1;
+}
+
+/* Says who is here, and with the pidfd of the first process of the namespace, what to kill to end all that is in it. */
+static int say_hello(int gate)
+{
+    int first = (int)syscall(SYS_pidfd_open, 1, 0);
+    return first < 0 ? -1 : say_with(gate, PS_HELLO, first);
 }
 
 /* Tells core which step failed and keeps errno, so that a step reads `return fail(gate, "pivot_root")`. */
@@ -146,9 +105,9 @@ static int receive_orders(int gate, char *buffer, int fds[FD_COUNT])
     const struct ps_orders *orders = (const struct ps_orders *)buffer;
     errno = EPROTO;
     if (n < (ssize_t)sizeof *orders || orders->kind != PS_ORDERS || orders->rlimits > PS_MAX_RLIMITS ||
-        (size_t)n != sizeof *orders + (size_t)orders->masked + (size_t)orders->filter + (size_t)orders->accounts)
+        (size_t)n != sizeof *orders + (size_t)orders->masked + (size_t)orders->filter + (size_t)orders->writable)
         return -1;
-    if ((orders->masked && buffer[sizeof *orders + orders->masked - 1]) || orders->filter % sizeof(struct sock_filter) ||
+    if ((orders->masked && buffer[sizeof *orders + orders->masked - 1]) || (orders->writable && buffer[n - 1]) || orders->filter % sizeof(struct sock_filter) ||
         orders->directory[sizeof orders->directory - 1])
         return -1;
     struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
@@ -157,22 +116,20 @@ static int receive_orders(int gate, char *buffer, int fds[FD_COUNT])
     if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
         count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     /* Also when the kernel has cut some off (MSG_CTRUNC), as it does at the limit of open descriptors. */
-    if (count != 3u + (orders->network == 1) + (orders->endpoint == 1))
+    if (count != 3u + (orders->network == 1) + (orders->core != 0))
         return -1;
     memcpy(received, CMSG_DATA(header), sizeof(int) * count);
     int next = 0;
     for (int i = 0; i < FD_COUNT; i++) {
-        int announced = i == FD_NETWORK ? orders->network == 1 : i == FD_ENDPOINT ? orders->endpoint == 1 : 1;
+        int announced = i == FD_NETWORK ? orders->network == 1 : i == FD_CORE ? orders->core != 0 : 1;
         fds[i] = announced ? received[next++] : -1;
     }
     return 0;
 }
 
-int ps_new_network(void)
+int ps_raise_loopback(void)
 {
     struct ifreq request = {.ifr_name = "lo"};
-    if (unshare(CLONE_NEWNET) < 0)
-        return -1;
     int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (s < 0)
         return -1;
@@ -194,20 +151,6 @@ static int be_relayed(int gate)
     return -1;
 }
 
-/* Has /etc/passwd be a file of this process's own, for all others may be shared by processes with other users. */
-static int show_accounts(const char *text, uint32_t length)
-{
-    static const char name[] = "tmp/passwd";
-    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (fd < 0)
-        return -1;
-    int written = write(fd, text, length) == (ssize_t)length && fchmod(fd, 0644) == 0;
-    close(fd);
-    if (!written || mount(name, "etc/passwd", NULL, MS_BIND, NULL) < 0)
-        return -1;
-    return unlink(name);
-}
-
 /* Swaps the root directory for the tree behind the descriptor. Two orders matter. proc is mounted before the pivot: the
  * kernel gives a user namespace a new proc only while it sees an old one that nothing hides a part of (mount_too_revealing),
  * and after the old root is gone it sees none. And the old root is detached last, stacked under the new one
@@ -215,6 +158,8 @@ static int show_accounts(const char *text, uint32_t length)
 static int change_root(int gate, int root, const struct ps_orders *orders)
 {
     char options[64];
+    syscall(SYS_setfsuid, 0); /* what is made belongs to root */
+    syscall(SYS_setfsgid, 0);
     snprintf(options, sizeof options, "mode=1777,size=%llu,nr_inodes=%llu", (unsigned long long)orders->scratch,
              (unsigned long long)(orders->scratch / 4096 + 16));
     if (syscall(SYS_move_mount, root, "", AT_FDCWD, "/tmp", MOVE_MOUNT_F_EMPTY_PATH) < 0)
@@ -227,8 +172,6 @@ static int change_root(int gate, int root, const struct ps_orders *orders)
         return fail(gate, "mount of /tmp");
     if (orders->terminals && mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=0620") < 0)
         return fail(gate, "mount of /dev/pts");
-    if (orders->accounts && show_accounts((const char *)(orders + 1) + orders->masked + orders->filter, orders->accounts) < 0)
-        return fail(gate, "mount of /etc/passwd");
     if (syscall(SYS_pivot_root, ".", ".") < 0)
         return fail(gate, "pivot_root");
     if (umount2(".", MNT_DETACH) < 0)
@@ -239,25 +182,29 @@ static int change_root(int gate, int root, const struct ps_orders *orders)
 }
 
 /* Hides what the kernel shows of the host in /proc. Only leaves do this: below a proc with something mounted over it the
- * kernel allows no new proc, so a zygote's children could not enter. */
+ * kernel allows no new proc, so a zygote's children could not enter. Which kind a path is has to be known before: after a
+ * mount that fails the kernel waits for an RCU grace period, as it does after an umount, and that takes long on a busy machine. */
 static int mask(int gate, const char *paths, uint32_t length)
 {
     for (const char *path = paths; path < paths + length; path += strlen(path) + 1) {
-        int r = mount("/dev/null", path, NULL, MS_BIND, NULL);
-        if (r < 0 && errno == ENOTDIR)
+        struct stat it;
+        int r = stat(path, &it);
+        if (r == 0 && S_ISDIR(it.st_mode))
             r = mount("tmpfs", path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=0,nr_inodes=2");
+        else if (r == 0)
+            r = mount("/dev/null", path, NULL, MS_BIND, NULL);
         if (r < 0 && errno != ENOENT) /* gone since core looked: nothing to hide */
             return fail(gate, path);
     }
     return 0;
 }
 
-/* Moves descriptors to their places and closes all others; those that lie on a place first away from there. Returns the
- * gate's new number, or -1. */
+enum { GATE = 5 }; /* where the gate is until the process is inside */
+
+/* Moves descriptors to their places and closes all others; those that lie on a place first away from there. */
 static int arrange(int gate, int control, const int fds[FD_COUNT])
 {
-    enum { GATE = 5 };
-    int from[] = {open("/dev/null", O_RDONLY | O_CLOEXEC), fds[FD_STDOUT], fds[FD_STDERR], control, fds[FD_ENDPOINT], gate};
+    int from[] = {open("/dev/null", O_RDONLY | O_CLOEXEC), fds[FD_STDOUT], fds[FD_STDERR], control, fds[FD_CORE], gate};
     if (from[0] < 0)
         return -1;
     for (int i = 0; i <= GATE; i++)
@@ -269,7 +216,7 @@ static int arrange(int gate, int control, const int fds[FD_COUNT])
         else if (dup2(from[i], i) < 0)
             return -1;
     }
-    return syscall(SYS_close_range, GATE + 1, ~0U, 0) < 0 ? -1 : GATE;
+    return (int)syscall(SYS_close_range, GATE + 1, ~0U, 0);
 }
 
 static int set_rlimits(int gate, const struct ps_orders *orders)
@@ -282,26 +229,23 @@ static int set_rlimits(int gate, const struct ps_orders *orders)
     return 0;
 }
 
-/* Becomes who the orders say: mostly nobody, with no group, no user that exists, no capability in any set and none to be had
- * again. The raw system calls, for glibc's setresuid would try to reach the threads of the parent. */
-static int become(int gate, uint32_t uid, uint32_t gid, uint64_t capabilities)
+/* Becomes who the orders say: a user that exists nowhere else, with no group but its own, no capability in any set and none to be had again. The raw
+ * system calls, for glibc's setresuid would try to reach the threads of the parent. */
+static int become(int gate, uint32_t uid, uint32_t gid)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct kept[2] = {{.effective = (uint32_t)capabilities, .permitted = (uint32_t)capabilities},
-                                             {.effective = (uint32_t)(capabilities >> 32), .permitted = (uint32_t)(capabilities >> 32)}};
-    if (!bounding_known)
-        read_bounding();
-    for (unsigned long cap = 0; cap < 64; cap++)
-        if ((bounding & ~capabilities) >> cap & 1 && prctl(PR_CAPBSET_DROP, cap) < 0)
-            return fail(gate, "dropping the capability bounding set");
-    bounding &= capabilities;
+    static const struct __user_cap_data_struct none[2];
+    for (unsigned long cap = 0; prctl(PR_CAPBSET_DROP, cap) == 0; cap++)
+        ;
+    if (errno != EINVAL) /* there is no capability of that number */
+        return fail(gate, "dropping the capability bounding set");
     if (syscall(SYS_setgroups, 0, NULL) < 0)
         return fail(gate, "setgroups");
     if (syscall(SYS_setresgid, gid, gid, gid) < 0)
         return fail(gate, "setresgid");
     if (syscall(SYS_setresuid, uid, uid, uid) < 0)
         return fail(gate, "setresuid");
-    if (syscall(SYS_capset, &header, kept) < 0)
+    if (syscall(SYS_capset, &header, none) < 0)
         return fail(gate, "capset");
     /* A change of uid makes a process undumpable, and then its /proc belongs to the root of the host. */
     if (prctl(PR_SET_DUMPABLE, 1) < 0)
@@ -309,15 +253,30 @@ static int become(int gate, uint32_t uid, uint32_t gid, uint64_t capabilities)
     return 0;
 }
 
-static int install_filter(int gate, const char *code, uint32_t length)
+/* Installs the filter. With a listener, one call of the program waits for core at a time; that it waits until core has answered, and no signal but
+ * a deadly one ends that, is what kernels before 5.19 do not have. */
+static int install(const struct ps_orders *orders, struct sock_fprog *program)
 {
-    struct sock_fprog program = {.len = (unsigned short)(length / sizeof(struct sock_filter)),
-                                 .filter = (struct sock_filter *)(uintptr_t)code};
+    if (!orders->listener)
+        return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program);
+    int listener = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER | WAIT_KILLABLE, program);
+    if (listener < 0 && errno == EINVAL)
+        listener = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, program);
+    return listener;
+}
+
+/* Returns the listener of the filter, if there is to be one, else 0. */
+static int restrict_self(int gate, const struct ps_orders *orders)
+{
+    const char *filter = (const char *)(orders + 1) + orders->masked, *writable = filter + orders->filter;
+    struct sock_fprog program = {.len = (unsigned short)(orders->filter / sizeof(struct sock_filter)),
+                                 .filter = (struct sock_filter *)(uintptr_t)filter};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return fail(gate, "prctl(PR_SET_NO_NEW_PRIVS)");
-    if (length && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
-        return fail(gate, "installing the seccomp filter");
-    return 0;
+    if (orders->landlock && ps_landlock(orders->landlock, writable, orders->writable) < 0)
+        return fail(gate, "restricting itself by Landlock");
+    int listener = orders->filter ? install(orders, &program) : 0;
+    return listener < 0 ? fail(gate, "installing the seccomp filter") : listener;
 }
 
 /* Of a killed machine's processes the kernel takes first those with the highest score: instances before zygotes. */
@@ -332,49 +291,14 @@ static int set_oom_score(int gate, int32_t score)
     return 0;
 }
 
-/* Gives the zygote that is forked next a pid that none of its ancestors has. Libraries notice a fork by a changed pid, and let siblings share
- * their random streams where there is no change (OpenSSL 3 does: openssl_get_fork_id is getpid). Instances are pid 2 of their namespaces, and
- * what they fork themselves comes after that: a zygote's pid is one that hardly any of these gets. */
-static int choose_pid(int gate)
-{
-    enum { FIRST = 20000, DEEPEST = 32 }; /* the kernel nests no more pid namespaces */
-    char text[16];
-    int last = forker >= FIRST && forker < FIRST + DEEPEST ? forker : FIRST - 1;
-    int n = snprintf(text, sizeof text, "%d", last);
-    int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, text, (size_t)n) != n)
-        return fail(gate, "writing ns_last_pid");
-    close(fd);
-    return 0;
-}
-
-/* Puts a zygote one below the second process of its pid namespace, which then does nothing but wait for it. */
-static int fork_zygote(int gate)
-{
-    pid_t zygote = fork();
-    if (zygote < 0)
-        return fail(gate, "fork of the zygote");
-    if (zygote > 0) {
-        int status = 0;
-        pid_t ended;
-        signal(SIGCHLD, SIG_DFL); /* ignored, it would hide how the zygote ends */
-        syscall(SYS_close_range, 0, ~0U, 0);
-        do
-            ended = waitpid(zygote, &status, 0);
-        while (ended < 0 && errno == EINTR);
-        _exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
-    }
-    return 0;
-}
-
 static int carry_out(int gate, int control, const struct ps_orders *orders, const int fds[FD_COUNT])
 {
-    const char *masked = (const char *)(orders + 1), *filter = masked + orders->masked;
+    const char *masked = (const char *)(orders + 1);
     sigset_t none;
 
     if (unshare((int)orders->unshare) < 0)
         return fail(gate, "unshare");
-    if (orders->network >= 2 && ps_new_network() < 0)
+    if (orders->network >= 2 && (unshare(CLONE_NEWNET) < 0 || ps_raise_loopback() < 0))
         return fail(gate, "making a network namespace");
     if (orders->network == 3 && be_relayed(gate) < 0)
         return fail(gate, "having the relay listen");
@@ -382,31 +306,22 @@ static int carry_out(int gate, int control, const struct ps_orders *orders, cons
         return fail(gate, "joining the network namespace");
     if (orders->hostname[0] && sethostname(orders->hostname, strnlen(orders->hostname, sizeof orders->hostname)) < 0)
         return fail(gate, "sethostname");
-    if (change_root(gate, fds[FD_ROOT], orders) < 0)
+    if (set_oom_score(gate, orders->oom_score_adj) < 0 || change_root(gate, fds[FD_ROOT], orders) < 0 || mask(gate, masked, orders->masked) < 0)
         return -1;
-    if (mask(gate, masked, orders->masked) < 0 || set_oom_score(gate, orders->oom_score_adj) < 0)
-        return -1;
-    int moved = arrange(gate, control, fds);
-    if (moved < 0)
+    if (arrange(gate, control, fds) < 0)
         return fail(gate, "arranging descriptors");
-    gate = moved;
-    own_pidns = -1;
+    gate = GATE;
     setsid();
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (set_rlimits(gate, orders) < 0)
         return -1;
-    if (become(gate, orders->uid, orders->gid, orders->capabilities) < 0)
+    if (become(gate, orders->uid, orders->gid) < 0)
         return -1;
     if (orders->directory[0] && chdir(orders->directory) < 0)
         return fail(gate, "chdir");
-    if (install_filter(gate, filter, orders->filter) < 0)
-        return -1;
-    if (orders->zygote && choose_pid(gate) < 0)
-        return -1;
-    if (say(gate, PS_ENTERED) < 0)
-        return -1;
-    if (orders->zygote && fork_zygote(gate) < 0)
+    int listener = restrict_self(gate, orders);
+    if (listener < 0 || (orders->listener ? say_with(gate, PS_ENTERED, listener) : say(gate, PS_ENTERED)) < 0)
         return -1;
     close(gate);
     return 0;
@@ -422,11 +337,20 @@ static void lose_endpoint(void)
         close(nothing);
 }
 
+/* The C library tells the kernel once where it keeps which processor a thread is on, and a fork inherits that. The helper that forks (fork.h)
+ * has not told it. */
+static void keep_processor_known(void)
+{
+    if (__rseq_size)
+        syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, sizeof(struct rseq), 0, RSEQ_SIG);
+}
+
 int ps_enter(int gate, int control)
 {
     char buffer[PS_MAX_ORDERS] __attribute__((aligned(8)));
     int fds[FD_COUNT] = {-1, -1, -1, -1, -1};
     ps_init_forget();
+    keep_processor_known();
     if (say_hello(gate) < 0)
         return -1;
     /* While core is busy with the cgroups. A sandbox without these does not exist. */
@@ -437,7 +361,7 @@ int ps_enter(int gate, int control)
     const struct ps_orders *orders = (const struct ps_orders *)buffer;
     if (carry_out(gate, control, orders, fds) < 0)
         return -1;
-    if (orders->endpoint == 1)
+    if (orders->core == 1)
         pthread_atfork(NULL, NULL, lose_endpoint);
-    return orders->endpoint == 1;
+    return orders->core == 1;
 }

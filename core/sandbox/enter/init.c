@@ -10,18 +10,17 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SECOND = 2 }; /* the pid of the process that is watched */
-
 /* The program is one function of this file, of which so many bytes are taken: more than it has, and none beyond its page. It has no C
  * library, no data, and calls nothing. */
 enum { PROGRAM_SIZE = 1024 };
-#define PROGRAM __attribute__((aligned(1024), used, noreturn, noinline, no_stack_protector))
+#define PROGRAM __attribute__((aligned(1024), used, noreturn, noinline, no_stack_protector, no_sanitize("address,undefined")))
 
 #if defined(__x86_64__)
 enum { MACHINE = EM_X86_64 };
@@ -47,13 +46,14 @@ static inline __attribute__((always_inline)) long call(long number, long a, long
 
 PROGRAM ALIGNED static void program(void)
 {
-    char nothing;
-    while (call(SYS_read, 0, (long)&nothing, 1) == -EINTR)
-        ; /* until the end of the pipe */
-    struct pollfd second;
-    second.fd = (int)call(SYS_pidfd_open, SECOND, 0, 0);
-    second.events = POLLIN;
-    while (second.fd >= 0 && call(SYS_ppoll, (long)&second, 1, 0) == -EINTR)
+    int watched = 0;
+    long n;
+    while ((n = call(SYS_read, 0, (long)&watched, sizeof watched)) > 0 || n == -EINTR)
+        ; /* its number, and then the end of the pipe */
+    struct pollfd process;
+    process.fd = (int)call(SYS_pidfd_open, watched, 0, 0);
+    process.events = POLLIN;
+    while (process.fd >= 0 && call(SYS_ppoll, (long)&process, 1, 0) == -EINTR)
         ;
     for (;;)
         call(SYS_exit_group, 0, 0, 0);
@@ -63,6 +63,7 @@ PROGRAM ALIGNED static void program(void)
  * in this process's memory. */
 static int file = -1, pipe_end[2] = {-1, -1};
 static int starting;
+static char last[16]; /* number of a process that the next one is to follow, in digits; empty: the first */
 static char stack[4096] __attribute__((aligned(16)));
 
 /* Makes an executable file of the program. Nobody can read it: such a program is none that others of its user may look into. */
@@ -104,6 +105,11 @@ static int become_init(void *unused)
     (void)unused;
     syscall(SYS_rt_sigaction, SIGCHLD, (const unsigned long[4]){(unsigned long)SIG_IGN}, NULL, sizeof(unsigned long));
     syscall(SYS_setsid);
+    if (last[0]) {
+        long fd = syscall(SYS_openat, AT_FDCWD, "/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+        if (syscall(SYS_write, fd, last, strlen(last)) != (long)strlen(last))
+            syscall(SYS_exit, 125); /* without it there will be no process at all */
+    }
     syscall(SYS_dup3, pipe_end[0], 0, 0);
     syscall(SYS_close_range, 1, file - 1, 0);
     syscall(SYS_close_range, file + 1, ~0U, 0);
@@ -112,15 +118,23 @@ static int become_init(void *unused)
     return 0;
 }
 
-int ps_init_start(void)
+/* Waits until the last one needs no more of this process's memory. */
+static void await_start(void)
+{
+    for (int pid; (pid = __atomic_load_n(&starting, __ATOMIC_ACQUIRE)) != 0;)
+        syscall(SYS_futex, &starting, FUTEX_WAIT, pid, NULL, NULL, 0);
+}
+
+int ps_init_start(int watched)
 {
     sigset_t all, before;
-    for (int pid; (pid = __atomic_load_n(&starting, __ATOMIC_ACQUIRE)) != 0;) /* the last one still needs the stack */
-        syscall(SYS_futex, &starting, FUTEX_WAIT, pid, NULL, NULL, 0);
+    await_start();
     if (file < 0 && make_file() < 0)
         return -1;
     if (pipe2(pipe_end, O_CLOEXEC) < 0)
         return -1;
+    write(pipe_end[1], &watched, sizeof watched); /* into an empty pipe */
+    snprintf(last, sizeof last, watched > 2 ? "%d" : "", watched - 1);
     sigfillset(&all); /* a handler of the language's must not run in both */
     sigprocmask(SIG_SETMASK, &all, &before);
     int pid = clone(become_init, stack + sizeof stack, CLONE_VM | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD, NULL, &starting, NULL,
@@ -133,6 +147,8 @@ int ps_init_start(void)
         errno = error;
         return -1;
     }
+    if (last[0])
+        await_start();
     return 0;
 }
 

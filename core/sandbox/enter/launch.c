@@ -6,18 +6,24 @@
  * Descriptor 3 is the control socket that the program is to have, 4 the gate. Two processes: the keeper stays outside, in
  * the new user namespace, and the program goes into the new pid namespace. The keeper ends the program when the gate
  * closes, for then the worker is gone; so a driver may die and its zygotes live on, and nothing outlives the worker. It
- * makes network namespaces when core asks for one, and exits with the program's status.
+ * makes namespaces when core asks for some (keep.h), and exits with the program's status. From the first packet on it is root on the host
+ * no longer.
  */
 #include "enter.h"
+#include "fork.h"
 #include "init.h"
+#include "keep.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -37,49 +43,44 @@ static int die(const char *what)
     return 125;
 }
 
-/* Makes the user namespace and has core map a range of ids into it, then becomes its root. Sets first when core wants the program to be the
- * first process of its pid namespace. */
-static int become_root_of_new_user_namespace(int *first)
+static int ask(struct ps_note *note)
 {
-    struct ps_note note = {.kind = PS_USER};
+    note->kind = PS_USER;
+    return send(GATE, note, sizeof *note, MSG_NOSIGNAL) < 0 || recv(GATE, note, sizeof *note, 0) != sizeof *note || note->kind != PS_GO ? -1 : 0;
+}
+
+/* Has the capabilities again that a change of user has left permitted: without them, nobody may make user namespaces on some machines. */
+static int regain(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    if (syscall(SYS_capget, &header, data) < 0)
+        return -1;
+    for (int i = 0; i < 2; i++)
+        data[i].effective = data[i].permitted;
+    return (int)syscall(SYS_capset, &header, data);
+}
+
+/* Becomes the user that core gives it, makes a user namespace that belongs to that one, and has core map a range of ids into it, below that
+ * user. Sets the number that the program is to have in its pid namespace. */
+static int become_root_of_new_user_namespace(int *number)
+{
+    struct ps_note note = {0};
+    if (ask(&note) < 0)
+        return die("having a user");
+    *number = note.err;
+    note.step[sizeof note.step - 1] = 0;
+    uid_t user = (uid_t)strtoul(note.step, NULL, 10);
+    if (setgroups(0, NULL) < 0 || setresgid(user, user, user) < 0 || prctl(PR_SET_KEEPCAPS, 1) < 0 || setresuid(user, user, user) < 0 || regain() < 0)
+        return die("becoming the owner of the user namespace");
     if (unshare(CLONE_NEWUSER) < 0)
         return die("unshare of the user namespace");
-    if (send(GATE, &note, sizeof note, MSG_NOSIGNAL) < 0 || recv(GATE, &note, sizeof note, 0) != sizeof note || note.kind != PS_GO)
+    if (ask(&note) < 0)
         return die("having the ids mapped");
-    *first = note.err;
-    if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
-        return die("becoming root of the user namespace");
     /* A change of uid makes a process undumpable, and then its /proc belongs to the root of the host. */
     if (prctl(PR_SET_DUMPABLE, 1) < 0)
         return die("prctl(PR_SET_DUMPABLE)");
     return 0;
-}
-
-/* Answers a request for a network namespace: makes one by moving into it, and sends it. */
-static void give_network(void)
-{
-    struct ps_note note = {.kind = PS_NETWORK};
-    union {
-        struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct iovec iov = {.iov_base = &note, .iov_len = sizeof note};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (recv(GATE, &note, sizeof note, 0) != sizeof note || note.kind != PS_NETWORK)
-        return;
-    int fd = ps_new_network() < 0 ? -1 : open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        note = (struct ps_note){.kind = PS_FAILED, .err = errno, .step = "making a network namespace"};
-    } else {
-        msg.msg_control = &control;
-        msg.msg_controllen = sizeof control;
-        struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
-        *header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-        memcpy(CMSG_DATA(header), &fd, sizeof fd);
-    }
-    sendmsg(GATE, &msg, MSG_NOSIGNAL);
-    if (fd >= 0)
-        close(fd);
 }
 
 /* entering is a pipe whose other end the child has until it is inside: until then what comes through the gate is its. */
@@ -102,17 +103,17 @@ static int keep(pid_t child, int entering)
             kill(child, SIGKILL); /* our own child, not yet waited for: its number cannot be another's */
             fds[0].fd = -1;
         } else if (fds[0].revents & POLLIN) {
-            give_network();
+            ps_keep_promise(GATE);
         }
         if (fds[2].revents) {
             fds[2].fd = -1;
             fds[0].events = POLLIN;
         }
     }
-    while (waitpid(child, &status, 0) < 0)
+    while (waitpid(child, &status, __WALL) < 0) /* it sends no signal when it ends, as its helper does not */
         if (errno != EINTR)
             return die("waitpid");
-    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+    while (waitpid(-1, NULL, __WALL) > 0 || errno == EINTR)
         ; /* init, and with it all that the program has left running */
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
@@ -138,18 +139,22 @@ int main(int argc, char **argv)
         return 2;
     }
     forget_the_host();
-    int entering[2], first = 0;
-    if (become_root_of_new_user_namespace(&first) != 0)
+    int entering[2], number = 0;
+    if (become_root_of_new_user_namespace(&number) != 0)
         return 125;
-    if ((first ? unshare(CLONE_NEWPID) : ps_fork_begin()) < 0)
-        return die("unshare of the pid namespace");
     if (pipe2(entering, O_CLOEXEC) < 0)
         return die("pipe");
-    pid_t child = fork();
+    /* The keeper adopts init from its helper. The program is its child from the beginning. */
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0 || ps_helper_begin() < 0)
+        return die("having a helper");
+    if (unshare(CLONE_NEWPID) < 0 || (number > 1 && ps_init_start(number) < 0))
+        return die("making a pid namespace");
+    pid_t child = (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
     if (child < 0)
         return die("fork");
     if (child > 0) {
         ps_init_go();
+        ps_helper_end();
         close(entering[1]);
         return keep(child, entering[0]);
     }

@@ -4,11 +4,14 @@
  * a process that has been taken over.
  */
 #include "../enter/enter.h"
+#include "../enter/loop/zygote.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -22,6 +25,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { SIZE = 100000 };
@@ -116,17 +120,23 @@ static void raw(int gate, const char *words)
     say_result(sendmsg(gate, &msg, MSG_NOSIGNAL));
 }
 
-/* fork: a child goes through the gate; fork raw: it is there, in the right namespace, but knows no manners. */
+/* fork into: a child goes through the gate; raw: it is there, in the right namespaces, but knows no manners; twice: so is a second one, which is the child
+ * that speaks; plain: it is where its parent is. */
 static void fork_child(int control, int gate, const char *how)
 {
     int plain = !strcmp(how, "plain");
-    if (!plain && ps_fork_begin() < 0) {
+    if (!plain && ps_fork_begin(gate) < 0) {
         say_result(-1);
+        close(control);
+        close(gate);
         return;
     }
+    if (!strcmp(how, "twice") && fork() == 0)
+        for (;;)
+            pause();
     pid_t child = fork();
     if (child == 0) {
-        if (strcmp(how, "raw") == 0 || plain) {
+        if (strcmp(how, "into") != 0) {
             dup2(control, PS_FD_CONTROL);
             dup2(gate, 9);
             return;
@@ -140,6 +150,26 @@ static void fork_child(int control, int gate, const char *how)
     close(control);
     close(gate);
     say_result(child);
+}
+
+static void *wait_for_ever(void *unused)
+{
+    for (;;)
+        pause();
+    return unused;
+}
+
+/* zygote: forks as driver and core ask for it, until the driver asks for something else. An instance obeys its endpoint. */
+static void be_zygote(void)
+{
+    static char request[4096];
+    signal(SIGCHLD, SIG_IGN);
+    say("zygote");
+    int n = ps_zygote(PS_FD_CONTROL, NULL, request, sizeof request);
+    if (n == PS_INSTANCE)
+        dup2(PS_FD_ENDPOINT, PS_FD_CONTROL);
+    else if (n > 0)
+        say("no zygote any more");
 }
 
 static void fill(size_t bytes)
@@ -259,12 +289,62 @@ static void terminal(void)
     say(answer);
 }
 
+/* Connects a socket of a type to another one on loopback, and returns what is written to; what is read from in *other. */
+static int connected(int type, int *other)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof at;
+    int there = socket(AF_INET, type, 0), here = socket(AF_INET, type | SOCK_NONBLOCK, 0), large = 64 << 20;
+    setsockopt(there, SOL_SOCKET, SO_RCVBUF, &large, sizeof large);
+    setsockopt(here, SOL_SOCKET, SO_SNDBUF, &large, sizeof large);
+    if (bind(there, (struct sockaddr *)&at, sizeof at) < 0 || getsockname(there, (struct sockaddr *)&at, &length) < 0 ||
+        (type == SOCK_STREAM && listen(there, 1) < 0))
+        return -1;
+    connect(here, (struct sockaddr *)&at, length);
+    *other = type == SOCK_STREAM ? accept(there, NULL, NULL) : there;
+    return here;
+}
+
+/* buffers TYPE COUNT: fills so many connections, of type 1 (TCP) or 2 (UDP), that nobody reads, and says how many bytes are in them. */
+static void fill_buffers(const char *words)
+{
+    static char block[32768];
+    int type = 0, count = 0, here[128], there[128];
+    long bytes = 0;
+    sscanf(words, "%d %d", &type, &count);
+    for (int i = 0; i < count && i < 128; i++) {
+        if ((here[i] = connected(type, &there[i])) < 0) {
+            say_result(-1);
+            return;
+        }
+        for (int left = 4096; left > 0 && send(here[i], block, sizeof block, MSG_NOSIGNAL) > 0; left--)
+            ;
+    }
+    for (int i = 0; i < count && i < 128; i++)
+        for (ssize_t n; (n = recv(there[i], block, sizeof block, MSG_DONTWAIT)) > 0;)
+            bytes += n;
+    say_result(bytes);
+}
+
 static void open_many(int count)
 {
     int last = 0;
     while (count-- > 0 && last >= 0)
         last = open("/dev/null", O_RDONLY);
     say_result(last);
+}
+
+/* burn keeps a processor busy for so many seconds, and says how many milliseconds of processor time it got. */
+static void burn(int seconds)
+{
+    struct timespec now, end, got;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_sec += seconds;
+    do
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    while (now.tv_sec < end.tv_sec || (now.tv_sec == end.tv_sec && now.tv_nsec < end.tv_nsec));
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &got);
+    say_result(got.tv_sec * 1000 + got.tv_nsec / 1000000);
 }
 
 static void obey(char *words, int a, int b)
@@ -277,6 +357,12 @@ static void obey(char *words, int a, int b)
         call(words + 5);
     else if (!strncmp(words, "fork ", 5))
         fork_child(a, b, words + 5);
+    else if (!strncmp(words, "zygote", 6))
+        be_zygote();
+    else if (!strncmp(words, "thread", 6))
+        say_result(pthread_create(&(pthread_t){0}, NULL, wait_for_ever, NULL));
+    else if (!strncmp(words, "join", 4))
+        say_result(setns(a, CLONE_NEWUSER));
     else if (!strncmp(words, "enter", 5))
         say_result(ps_enter(b, a) < 0 ? -1 : 0);
     else if (!strncmp(words, "raw ", 4))
@@ -289,6 +375,8 @@ static void obey(char *words, int a, int b)
         dial(words + 5);
     else if (!strncmp(words, "abstract ", 9))
         dial_abstract(words + 9);
+    else if (!strncmp(words, "buffers ", 8))
+        fill_buffers(words + 8);
     else if (!strncmp(words, "open ", 5))
         open_many(atoi(words + 5));
     else if (!strncmp(words, "orphans ", 8))
@@ -315,6 +403,8 @@ static void obey(char *words, int a, int b)
         _exit(atoi(words + 5));
     else if (!strncmp(words, "crash", 5))
         __builtin_trap();
+    else if (!strncmp(words, "burn ", 5))
+        burn(atoi(words + 5));
     else if (!strncmp(words, "sleep ", 6))
         usleep((useconds_t)atoi(words + 6)), say("slept");
     else

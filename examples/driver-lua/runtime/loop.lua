@@ -102,7 +102,7 @@ local function load(request)
   local handler = request.handler and import_handler(request.handler)
   local threads
   for line in io.lines "/proc/self/status" do threads = threads or tonumber(line:match "^Threads:%s*(%d+)") end
-  local asks = request.watch and { "*", "./" } or nil -- this does not see which modules or files those look for: it may be any
+  local asks = request.watch and { "*" } or nil -- it may be any module; which files and variables those look for, the library sees
   return { took = seconds(MONOTONIC) - began, modules = modules, threads = threads, asks = asks }, handler
 end
 

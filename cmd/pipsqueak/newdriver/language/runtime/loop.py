@@ -19,8 +19,8 @@ import traceback
 
 CONTROL, ENDPOINT, CODE = 3, 4, "/function"
 MAX_PACKET, MAX_FRAME, MAX_RESULT, MAX_TEXT = 128 << 10, (6 << 20) + (64 << 10), 6 << 20, 20_000
-OUTER, INNER = 20, 40  # frames of a longer stack that are told
-MAX_CAUSES = 16  # exceptions behind one that are told
+OUTER, INNER = 20, 40  # frames of a longer stack that are reported
+MAX_CAUSES = 16  # exceptions behind one that are reported
 LOST, ZYGOTE, INSTANCE = 0, -1, -2  # what ps_zygote returns besides the length of a request
 STDLIB, OWN = list(sys.path), (__file__, importlib.__file__, "<frozen importlib")
 
@@ -85,14 +85,14 @@ def load(request):
     threads = len(os.listdir("/proc/self/task"))  # with more than one, core does not let this process fork
     report = {"took": time.perf_counter() - began, "modules": modules, "threads": threads}
     if request.get("watch"):
-        report["asks"] = ["*", "./"]  # this does not see which modules or files those look for: it may be any
+        report["asks"] = report["reads"] = ["*"]  # which modules they look for, and variables, this does not see; which files, the library does
     return report, handler
 
 
 def import_module(name):
     try:
         return importlib.import_module(name)
-    except BaseException as error:  # SystemExit too: it is told, and ends nothing
+    except BaseException as error:  # SystemExit too: it is reported, and ends nothing
         told = describe(error)
         text = f"importing {name} failed: {told['message']}"
         raise Failure({"kind": "exception", "fault": "handler", "message": text, "exception": told}) from None
@@ -111,7 +111,7 @@ def import_handler(name):
 
 
 def describe(error, seen=()):
-    """What a user is told of an exception: its type, its text, its stack without the frames of this file, and the exceptions behind it. Whatever it raises
+    """The report of an exception to a user: its type, its text, its stack without the frames of this file, and the exceptions behind it. Whatever it raises
     when it is asked, the event is answered."""
     try:
         text = str(error)[:MAX_TEXT]

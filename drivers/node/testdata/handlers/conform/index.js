@@ -84,6 +84,13 @@ const does = {
     for (let i = 1; i < levels; i++) nested = [nested];
     return nested;
   },
+  stream: ({ head, parts = [], bytes, raise }, context) => awslambda.streamifyResponse(async (event, stream) => {
+    stream.on('error', () => { count++; });
+    if (head !== undefined) stream = awslambda.HttpResponseStream.from(stream, head);
+    for (const part of bytes === undefined ? parts : ['x'.repeat(bytes)]) await new Promise((done) => stream.write(part, done));
+    if (raise !== undefined) throw new KitError(raise);
+    stream.end();
+  })({}, context),
   fork: () => { throw new KitError('a process of Node.js cannot fork'); },
   invoke: ({ calls, bytes, uncaught }, context) => Promise.all(calls.map(async ([name, event]) => {
     try {

@@ -174,6 +174,20 @@ def do_fork(event, context):
     return "parent"
 
 
+def do_stream(event, context):
+    global count
+    parts = ["x" * event["bytes"]] if "bytes" in event else event.get("parts", [])
+    try:
+        if "head" in event:
+            yield event["head"]
+        yield from parts
+    except BrokenPipeError:
+        count += 1
+        return
+    if "raise" in event:
+        raise KitError(event["raise"])
+
+
 def do_invoke(event, context):
     results = []
     for name, argument in event["calls"]:

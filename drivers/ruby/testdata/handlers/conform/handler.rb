@@ -58,7 +58,7 @@ module Kit
     def do_random(_, _)
       {
         rand: rand.to_s, random: Random.new.bytes(8).unpack1("H*"), shuffle: [*1..30].shuffle.join(" "), secure: SecureRandom.hex,
-        uuid: SecureRandom.uuid, openssl: OpenSSL::Random.random_bytes(16).unpack1("H*"), tempfile: File.basename(Tempfile.new.path)
+        uuid: SecureRandom.uuid, openssl: OpenSSL::Random.random_bytes(16).unpack1("H*"), tempfile: Tempfile.open { |file| File.basename(file.path).tap { file.unlink } }
       }
     end
 
@@ -115,6 +115,16 @@ module Kit
     def do_grow(event, _)
       HELD << "x" * event["bytes"]
       nil
+    end
+
+    def do_stream(event, _)
+      Enumerator.new do |out|
+        out << event["head"] if event["head"]
+        (event["bytes"] ? ["x" * event["bytes"]] : event.fetch("parts", [])).each { |part| out << part }
+        raise KitError, event["raise"] if event["raise"]
+      rescue Errno::EPIPE
+        $count += 1
+      end
     end
 
     def do_invoke(event, context)

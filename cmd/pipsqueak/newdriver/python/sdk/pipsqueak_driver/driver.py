@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from .errors import DriverError
 from .process import Process
-from .sandbox import EVERYWHERE, Launcher, to_gate
+from .sandbox import EVERYWHERE, LIBRARY_PATH, Launcher, to_gate
 from .wire import driver_pb2 as pb
 
 
@@ -47,7 +47,7 @@ class Driver:
         if request.runtime not in [runtime.id for runtime in described.runtimes]:
             raise DriverError("unsupported", "caller", f"this machine has no runtime {request.runtime}")
         self._refuse(request.id)  # before anybody goes to the gate, which lets one in only
-        environment = EVERYWHERE | dict(self._language.environment)
+        environment = EVERYWHERE | {"LD_PRELOAD": LIBRARY_PATH} | dict(self._language.environment)
         command = self._language.command(request.runtime)
         process = self._adopt(request.id, self.launcher.launch(request.sandbox, command, environment))
         try:
@@ -83,8 +83,8 @@ class Driver:
                 took=nanoseconds(report["took"]),
                 modules={name: nanoseconds(took) for name, took in report["modules"].items()},
                 threads=report["threads"],
-                reads=report.get("reads", []),
-                asks=report.get("asks", []),
+                reads=report["reads"],
+                asks=report["asks"],
                 drawn=report.get("drawn", {}),
             )
         except BaseException:

@@ -21,14 +21,14 @@ class DriverError(Exception):
 
     @classmethod
     def of(cls, told: pb.Error) -> "DriverError":
-        """The error that a process has told of."""
+        """The error that a process has reported."""
         error = cls(told.kind, told.fault, told.message)
         error.told = told
         return error
 
 
 def tell(error: Exception) -> pb.Error:
-    """What the host is told of any exception (C26)."""
+    """The report of any exception to the host (C26)."""
     if isinstance(error, DriverError):
         return error.told
     if isinstance(error, OSError) and error.errno in SHORTAGES:

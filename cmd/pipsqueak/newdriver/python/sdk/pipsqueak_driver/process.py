@@ -30,6 +30,7 @@ class Process:
         control.setblocking(False)
         self.node = node
         self.threads = 1  # as of its last report
+        self.sees = False  # it can be asked to look
         self._control = control
         self._ended = ended
         self._over = False
@@ -46,9 +47,11 @@ class Process:
     async def parked(self) -> None:
         """Waits for the first word, which says that the process stands in its sandbox (Z2)."""
         await self._turn.acquire()
-        if await self._answer("parked") is None:
+        parked = await self._answer("parked")
+        if parked is None:
             message = f"the process of {self.node} ended before it stood in its sandbox"
             raise DriverError("unavailable", "driver", message, retryable=True)
+        self.sees = bool(parked.get("sees"))
 
     async def fork(self, control: socket.socket, gate: socket.socket) -> None:
         """Has the zygote fork a child, which gets the two sockets as its own (Z4)."""
@@ -58,18 +61,33 @@ class Process:
             )
 
     async def load(self, load: pb.Load) -> Answer:
-        """Has the zygote import modules (Z8) and returns its report, as PROTOCOL.md has it."""
+        """Has the zygote import modules (Z8) and returns its report, as PROTOCOL.md has it.
+
+        With load.watch the report also has the variables and files that the library sees the imported code look
+        at (Z16): all, if it sees none.
+        """
         request: Answer = {"op": "import", "packages": list(load.packages), "modules": list(load.modules)}
+        seen: Answer = {"reads": ["*"], "asks": ["./"]} if load.watch else {}
         if load.watch:
             request["watch"] = True
         if load.draw:
             request["draw"] = list(load.draw)
-        report = await self._ask(request, "threads")
-        if report is None:
+        if load.watch and self.sees:
+            await self._import({"op": "look"}, "sees")
+        report = await self._import(request, "threads")
+        self.threads = report["threads"]
+        if load.watch and self.sees:
+            seen = await self._import({"op": "looked"}, "sees")
+        for key in ("reads", "asks"):
+            report[key] = sorted({*report.get(key, []), *seen.get(key, [])})
+        return report
+
+    async def _import(self, request: Answer, key: str) -> Answer:
+        answer = await self._ask(request, key)
+        if answer is None:
             message = f"the process of {self.node} ended while it imported; what it printed is in the logs"
             raise DriverError("exit", "handler", message)
-        self.threads = report["threads"]
-        return report
+        return answer
 
     async def _ask(self, request: Answer, key: str, *descriptors: int) -> Answer | None:
         packet = json.dumps(request, separators=(",", ":")).encode()  # a fork is these very bytes (Z15)

@@ -6,3 +6,4 @@ except ImportError:
     kit_is_not_there = None
 
 os.path.exists("kit_no_file")
+os.environ.get("KIT_NO_VARIABLE")

@@ -7,3 +7,4 @@ rescue LoadError
 end
 
 File.exist?("kit_no_file")
+ENV.fetch("KIT_NO_VARIABLE", nil)

@@ -25,7 +25,7 @@ class Description(_message.Message):
     def __init__(self, language: _Optional[str] = ..., version: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., runtimes: _Optional[_Iterable[_Union[Runtime, _Mapping]]] = ..., problems: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Runtime(_message.Message):
-    __slots__ = ("id", "version", "path", "mounts", "hidden", "handlers", "tools", "extensions", "manifests", "registries", "archives", "programs", "overlay", "toolchain")
+    __slots__ = ("id", "version", "path", "mounts", "hidden", "handlers", "tools", "extensions", "manifests", "registries", "archives", "programs", "overlay", "toolchain", "system_calls")
     ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
@@ -40,6 +40,7 @@ class Runtime(_message.Message):
     PROGRAMS_FIELD_NUMBER: _ClassVar[int]
     OVERLAY_FIELD_NUMBER: _ClassVar[int]
     TOOLCHAIN_FIELD_NUMBER: _ClassVar[int]
+    SYSTEM_CALLS_FIELD_NUMBER: _ClassVar[int]
     id: str
     version: str
     path: str
@@ -54,7 +55,8 @@ class Runtime(_message.Message):
     programs: _containers.RepeatedCompositeFieldContainer[Program]
     overlay: str
     toolchain: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[str] = ..., version: _Optional[str] = ..., path: _Optional[str] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., hidden: _Optional[_Iterable[str]] = ..., handlers: _Optional[_Iterable[_Union[HandlerFile, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., extensions: _Optional[_Iterable[str]] = ..., manifests: _Optional[_Iterable[str]] = ..., registries: _Optional[_Iterable[str]] = ..., archives: _Optional[_Iterable[str]] = ..., programs: _Optional[_Iterable[_Union[Program, _Mapping]]] = ..., overlay: _Optional[str] = ..., toolchain: _Optional[_Iterable[str]] = ...) -> None: ...
+    system_calls: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., version: _Optional[str] = ..., path: _Optional[str] = ..., mounts: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., hidden: _Optional[_Iterable[str]] = ..., handlers: _Optional[_Iterable[_Union[HandlerFile, _Mapping]]] = ..., tools: _Optional[_Iterable[_Union[Mount, _Mapping]]] = ..., extensions: _Optional[_Iterable[str]] = ..., manifests: _Optional[_Iterable[str]] = ..., registries: _Optional[_Iterable[str]] = ..., archives: _Optional[_Iterable[str]] = ..., programs: _Optional[_Iterable[_Union[Program, _Mapping]]] = ..., overlay: _Optional[str] = ..., toolchain: _Optional[_Iterable[str]] = ..., system_calls: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Program(_message.Message):
     __slots__ = ("name", "version", "tested")
@@ -325,10 +327,12 @@ class BuildStep(_message.Message):
     def __init__(self, progress: _Optional[_Union[Progress, _Mapping]] = ..., built: _Optional[_Union[Built, _Mapping]] = ...) -> None: ...
 
 class Built(_message.Message):
-    __slots__ = ("imports",)
+    __slots__ = ("imports", "sets")
     IMPORTS_FIELD_NUMBER: _ClassVar[int]
+    SETS_FIELD_NUMBER: _ClassVar[int]
     imports: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, imports: _Optional[_Iterable[str]] = ...) -> None: ...
+    sets: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, imports: _Optional[_Iterable[str]] = ..., sets: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("verb", "item", "done", "total", "detail", "receipt", "bytes", "took", "ended")

@@ -1,0 +1,3 @@
+def handler(event:, context:)
+  { hello: event["name"] }
+end

@@ -1,0 +1,125 @@
+package sandbox
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// zygoteOfCore launches a zygote that waits for core to ask it for forks.
+func (h *rig) zygoteOfCore(t testing.TB) child {
+	t.Helper()
+	config := h.config(core.RoleZygote)
+	config.Forks = true
+	z := h.launch(t, config)
+	z.ask(t, "zygote")
+	return z
+}
+
+// forkOfCore has a zygote fork an instance, which obeys its endpoint.
+func (h *rig) forkOfCore(t testing.TB, zygote child) child {
+	t.Helper()
+	s := h.createBelow(t, zygote, h.config(core.RoleInstance))
+	if err := s.Fork(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return child{s, s.Endpoint().(*net.UnixConn), nil, 0}
+}
+
+// TestFork has core ask a zygote for instances, several at once, and looks at what they have open.
+func TestFork(t *testing.T) {
+	h := newRig(t)
+	z := h.zygoteOfCore(t)
+	var all sync.WaitGroup
+	for range 8 {
+		s := h.createBelow(t, z, h.config(core.RoleInstance))
+		all.Go(func() {
+			if err := s.Fork(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if pid, enter, err := s.Entered(); pid <= 0 || enter <= 0 || err != nil {
+				t.Errorf("process %d entered in %v, error %v", pid, enter, err)
+			}
+		})
+	}
+	all.Wait()
+	c := h.forkOfCore(t, z)
+	if open := c.ask(t, "ls /proc/self/fd"); strings.Count(open, "\n") != 6 || strings.Count(open, "socket:") != 2 { // 3 and 4 are its endpoint, 5 the directory
+		t.Errorf("an instance has this open:\n%s", open)
+	}
+	if got := c.ask(t, "cat /proc/self/status"); !strings.Contains(got, "CapEff:\t0000000000000000") || !strings.Contains(got, "NoNewPrivs:\t1") {
+		t.Error(got)
+	}
+}
+
+// TestForkRefused has core ask zygotes that cannot fork, and checks that the error says why, and whether the zygote forks afterwards.
+func TestForkRefused(t *testing.T) {
+	h := newRig(t)
+	for what, r := range map[string]struct {
+		spoil func(z child)
+		says  string
+		heals bool
+	}{
+		"threads": {func(z child) { z.ask(t, "stop"); z.ask(t, "thread"); z.ask(t, "zygote") }, "fork of a process with threads", false},
+		"ended":   {func(z child) { z.Kill(); gone(t, z.Sandbox) }, "no zygote", false},
+		"busy":    {func(z child) { z.ask(t, "stop") }, "timeout", false},
+		"garbage": {func(z child) {
+			_, _ = z.forks.Write([]byte("fork"))
+			_, _ = z.forks.Write(note{Kind: kindFork}.bytes())
+		}, "", true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			z := h.zygoteOfCore(t)
+			r.spoil(z)
+			s := h.createBelow(t, z, h.config(core.RoleInstance))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+			defer cancel()
+			began := time.Now()
+			err := s.Fork(ctx)
+			if (err == nil) != r.heals || err != nil && !strings.Contains(err.Error(), r.says) {
+				t.Errorf("%v, want %q", err, r.says)
+			}
+			if took := time.Since(began); took > patience/2 {
+				t.Errorf("it took %v", took)
+			}
+			if err != nil {
+				refused(t, s, r.says)
+			}
+		})
+	}
+	z := h.launch(t, h.config(core.RoleZygote)) // that its driver alone asks
+	s := h.createBelow(t, z, h.config(core.RoleInstance))
+	if err := s.Fork(t.Context()); err == nil || !strings.Contains(err.Error(), "no zygote") {
+		t.Error(err)
+	}
+}
+
+// TestForkKilled kills sandboxes before and while core asks for their processes. The zygote goes on.
+func TestForkKilled(t *testing.T) {
+	h := newRig(t)
+	z := h.zygoteOfCore(t)
+	for i := range 100 {
+		s := h.createBelow(t, z, h.config(core.RoleInstance))
+		var both sync.WaitGroup
+		both.Go(func() {
+			if i > 0 {
+				time.Sleep(time.Duration(i) * 50 * time.Microsecond)
+			}
+			s.Kill()
+		})
+		if i == 0 {
+			both.Wait()
+		}
+		if err := s.Fork(t.Context()); i == 0 && err == nil {
+			t.Error("a process has come into a sandbox that was killed before")
+		}
+		both.Wait()
+		gone(t, s)
+	}
+	h.forkOfCore(t, z)
+}

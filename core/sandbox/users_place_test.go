@@ -1,0 +1,122 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
+)
+
+// namespaces returns the user namespace and the network of a child.
+func (c child) namespaces(t testing.TB) string {
+	t.Helper()
+	text := c.ask(t, "ls /proc/self/ns")
+	return linesWith(text, "user ") + linesWith(text, "net ")
+}
+
+// version is the configuration of an instance of a version of a function.
+func (h *rig) version(function string, version int) core.SandboxConfig {
+	c := h.config(core.RoleInstance)
+	c.Function, c.Version = function, version
+	return c
+}
+
+// A place serves the next instance of the same version of the same function below the same zygote, unless anything in it is different.
+func TestPlaceAgain(t *testing.T) {
+	h := newRig(t)
+	h.connect = func(core.SandboxConfig, func(func() error) error) (io.Closer, error) { return io.NopCloser(nil), nil }
+	zygote, other := h.launch(t, h.config(core.RoleZygote)), h.launch(t, h.config(core.RoleZygote))
+	first := h.version("f", 1)
+	for what, r := range map[string]struct {
+		does  func(c child)
+		next  core.SandboxConfig
+		from  child
+		again bool
+	}{
+		"nothing":                 {func(child) {}, h.version("f", 1), zygote, true},
+		"a socket in vain":        {func(c child) { c.ask(t, "dial 127.0.0.1 1") }, h.version("f", 1), zygote, false}, // a packet and its refusal
+		"a packet to itself":      {func(c child) { c.ask(t, "buffers 2 1") }, h.version("f", 1), zygote, false},
+		"what others read":        {func(c child) { c.ask(t, "buffers 1 1") }, h.version("f", 1), zygote, false},
+		"processes that stay":     {func(c child) { c.ask(t, "leave 1") }, h.version("f", 1), zygote, true},
+		"a crash":                 {func(c child) { _, _ = c.try("crash") }, h.version("f", 1), zygote, true},
+		"another version's turn":  {func(child) {}, h.version("f", 2), zygote, false},
+		"another function's turn": {func(child) {}, h.version("g", 1), zygote, false},
+		"another zygote's turn":   {func(child) {}, h.version("f", 1), other, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			first.ID = h.config(core.RoleInstance).ID
+			c := h.fork(t, zygote, first)
+			was := c.namespaces(t)
+			r.does(c)
+			c.Kill()
+			gone(t, c.Sandbox)
+			r.next.ID = h.config(core.RoleInstance).ID
+			next := h.fork(t, r.from, r.next)
+			if is := next.namespaces(t); (is == was) != r.again {
+				t.Errorf("%s, and the next one's are %s", was, is)
+			}
+			next.ask(t, "buffers 2 1") // so that no later case finds it
+			next.Kill()
+			gone(t, next.Sandbox)
+		})
+	}
+	connected := h.version("f", 1)
+	connected.Network = core.NetworkEgress
+	c := h.fork(t, zygote, connected)
+	was := c.namespaces(t)
+	coretest.Must(t, c.call(t, unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM, 0))
+	c.Kill()
+	gone(t, c.Sandbox)
+	connected.ID = h.config(core.RoleInstance).ID
+	if is := h.fork(t, zygote, connected).namespaces(t); is == was {
+		t.Error("a network that had an interface is used again")
+	}
+}
+
+// Few places are kept, and none when their zygote has ended.
+func TestPlacesAreClosed(t *testing.T) {
+	h := newRig(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	var all []child
+	for range 2 * keptPlaces {
+		all = append(all, h.fork(t, zygote, h.version("f", 1)))
+	}
+	for _, c := range all {
+		c.Kill()
+		gone(t, c.Sandbox)
+	}
+	from, err := h.users.of(zygote.config.ID)
+	coretest.Must(t, err)
+	kept := func() int {
+		from.left.mu.Lock()
+		defer from.left.mu.Unlock()
+		return len(from.left.places)
+	}
+	if n := kept(); n != keptPlaces {
+		t.Errorf("%d places are kept", n)
+	}
+	zygote.Kill()
+	gone(t, zygote.Sandbox)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for kept() > 0 && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	if kept() > 0 {
+		t.Errorf("%d places are left", kept())
+	}
+	late := place{user: -1, network: -1, counters: -1}
+	if late.network, err = unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		t.Fatal(err)
+	}
+	from.left.keep(owner{"f", 1}, late)
+	if err := unix.Close(late.network); !errors.Is(err, unix.EBADF) {
+		t.Errorf("a place that is left after that stays open: %v", err)
+	}
+}

@@ -1,0 +1,48 @@
+package store
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+const (
+	// format counts up when an earlier Pipsqueak would take something in the data directory for damage, or not understand it.
+	// 1 knew no tokens, and would have served everybody.
+	format     = 2
+	formatFile = "format.json"
+)
+
+// used says which Pipsqueak has had the data directory last.
+type used struct {
+	Format    int    `json:"format"`
+	Pipsqueak string `json:"pipsqueak"`
+}
+
+// checkFormat refuses a directory that a later Pipsqueak has had, before anything in it is changed. One without the file is older than the file.
+func checkFormat(dir string) (last used, err error) {
+	text, err := os.ReadFile(filepath.Join(dir, formatFile))
+	if err != nil || json.Unmarshal(text, &last) != nil {
+		return used{}, nil //nolint:nilerr // it is written again
+	}
+	if last.Format > format {
+		return last, core.Errorf(core.KindUnsupported, core.FaultCaller, "the data directory %s was last used by Pipsqueak %s, whose format %d Pipsqueak %s does not understand (it knows format %d): start that version, or a later one, or take another directory",
+			dir, last.Pipsqueak, last.Format, core.BuildOf().Version, format)
+	}
+	return last, nil
+}
+
+// noteFormat notes that this Pipsqueak has the directory. A full disk keeps no worker from starting.
+func (s *Store) noteFormat(last used) error {
+	now := used{Format: format, Pipsqueak: core.BuildOf().Version}
+	if now == last {
+		return nil
+	}
+	text, err := json.Marshal(now)
+	if err != nil {
+		return err
+	}
+	return s.writeFile(filepath.Join(s.dir, formatFile), text)
+}

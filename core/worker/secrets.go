@@ -1,0 +1,264 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/seal"
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
+)
+
+// secrets opens what the store keeps sealed, for the instances of the functions that may have it. It implements core.Secrets.
+type secrets struct {
+	*Worker
+	mu   sync.Mutex // guards the following
+	keys seal.Keys  // nil as long as there is none
+	// hiders take secrets out of texts, by function; the newest version last.
+	hiders map[string][]hider
+}
+
+type hider struct {
+	version  int
+	replacer *strings.Replacer
+}
+
+// manyHiders is of how many versions of a function secrets are known in texts. Earlier ones have no instances any more.
+const manyHiders = 8
+
+// leastHidden is the length of the shortest text that is taken out: shorter ones are in many a text by chance.
+const leastHidden = 8
+
+// openSecrets takes the operator's keys, or the key of the data directory if there are none. What another key than the first has sealed is sealed
+// again. Secrets that cannot be opened are told of, and are the affair of the functions that use them.
+func (w *Worker) openSecrets(keys string) error {
+	s := &w.secrets
+	s.Worker, s.hiders, w.logs.replacer = w, map[string][]hider{}, s.replacer
+	if keys == "" {
+		own, err := os.ReadFile(w.store.KeyFile())
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return core.Errorf(core.KindInternal, core.FaultWorker, "the key for secrets: %w", err)
+		}
+		keys = string(own)
+	}
+	if keys != "" {
+		var err error
+		if s.keys, err = seal.ParseKeys(keys); err != nil {
+			return err
+		}
+	}
+	again := 0
+	for _, one := range w.store.Secrets() {
+		value, err := s.open(one)
+		switch {
+		case err != nil:
+			w.log.Warn("secret", "name", one.Name, "err", err)
+			continue
+		case one.Key == s.keys.ID():
+			continue
+		}
+		if err := w.store.Reseal(s.seal(one, value)); err != nil {
+			return err
+		}
+		again++
+	}
+	if again > 0 {
+		w.log.Info("secret", "key", s.keys.ID(), "sealed again", again)
+	}
+	return nil
+}
+
+// held returns the keys.
+func (s *secrets) held() seal.Keys {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keys
+}
+
+// about is what a sealed secret is bound to.
+func about(full string) []byte { return []byte("pipsqueak secret\x00" + full) }
+
+// seal seals a value with the first key.
+func (s *secrets) seal(secret store.SealedSecret, value core.Secret) store.SealedSecret {
+	sealed := s.held().Seal(value, about(secret.Name))
+	secret.Key, secret.Sealed = sealed.Key, sealed.Text
+	return secret
+}
+
+// open opens a secret.
+func (s *secrets) open(secret store.SealedSecret) (core.Secret, error) {
+	value, err := s.held().Open(seal.Sealed{Key: secret.Key, Text: secret.Sealed}, about(secret.Name))
+	if err != nil {
+		return nil, core.Errorf(core.KindUnavailable, core.FaultWorker, "the secret %s cannot be opened: %w; the operator gives the key back, or sets the secret again", secret.Name, err)
+	}
+	return value, nil
+}
+
+// of returns the secrets of a function for a new instance, and remembers them to keep them out of texts.
+func (s *secrets) of(fn *core.Function) (env map[string]string, files map[string]core.Secret, err error) {
+	env, files = map[string]string{}, map[string]core.Secret{}
+	var pairs []string
+	for _, use := range fn.Secrets {
+		full := core.FullName(use.Name, core.Namespace(fn.Name))
+		sealed, ok := s.store.Secret(full)
+		if !ok {
+			return nil, nil, core.Errorf(core.KindUnavailable, core.FaultWorker, "the secret %s of %s is gone; the operator sets it again", full, fn.Name)
+		}
+		value, err := s.open(sealed)
+		if err != nil {
+			return nil, nil, err
+		}
+		if use.Env != "" {
+			env[use.Env] = string(value)
+		} else {
+			files[use.File] = value
+		}
+		pairs = append(pairs, hidden(use.Name, value)...)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := s.hiders[fn.Name]
+	if !slices.ContainsFunc(known, func(h hider) bool { return h.version == fn.Version }) {
+		known = append(known, hider{fn.Version, strings.NewReplacer(pairs...)})
+		s.hiders[fn.Name] = known[max(len(known)-manyHiders, 0):]
+	}
+	return env, files, nil
+}
+
+// hidden returns what a value is replaced by in texts, as strings.NewReplacer takes it: the whole value and each line of it.
+func hidden(name string, value core.Secret) (pairs []string) {
+	texts := append([]string{string(value)}, strings.Split(string(value), "\n")...)
+	slices.SortStableFunc(texts, func(a, b string) int { return len(b) - len(a) }) // the replacer takes the first that fits
+	for _, text := range texts {
+		if text = strings.TrimSpace(text); len(text) >= leastHidden {
+			pairs = append(pairs, text, "[secret "+name+"]")
+		}
+	}
+	return pairs
+}
+
+// replacer returns what takes the secrets of a version of a function out of a text, nil if it has none.
+func (s *secrets) replacer(function string, version int) *strings.Replacer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.hiders[function] {
+		if h.version == version {
+			return h.replacer
+		}
+	}
+	return nil
+}
+
+// forget forgets the secrets of a function that was removed.
+func (s *secrets) forget(function string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.hiders, function)
+}
+
+// hide takes the secrets of a function out of an error that it has caused.
+func (s *secrets) hide(fn *core.Function, err error) error {
+	r := s.replacer(fn.Name, fn.Version)
+	var e *core.Error
+	if r == nil || !errors.As(err, &e) {
+		return err
+	}
+	clean := *e
+	clean.Message = r.Replace(e.Message)
+	if e.Exception != nil {
+		exception := hideIn(r, *e.Exception)
+		clean.Exception = &exception
+	}
+	return &clean
+}
+
+func hideIn(r *strings.Replacer, e core.Exception) core.Exception {
+	e.Type, e.Message = r.Replace(e.Type), r.Replace(e.Message)
+	e.Stack, e.Notes, e.Causes = slices.Clone(e.Stack), slices.Clone(e.Notes), slices.Clone(e.Causes)
+	for _, texts := range [][]string{e.Stack, e.Notes} {
+		for i := range texts {
+			texts[i] = r.Replace(texts[i])
+		}
+	}
+	for i := range e.Causes {
+		e.Causes[i].Exception = hideIn(r, e.Causes[i].Exception)
+	}
+	return e
+}
+
+// Secrets implements core.Secrets.
+func (s *secrets) Secrets(context.Context) ([]core.SecretInfo, error) {
+	all := []core.SecretInfo{}
+	for _, one := range s.store.Secrets() {
+		all = append(all, s.info(one))
+	}
+	return all, nil
+}
+
+func (s *secrets) info(one store.SealedSecret) core.SecretInfo {
+	info := core.SecretInfo{Name: one.Name, Set: one.Set, Key: one.Key, Functions: []string{}}
+	if _, err := s.open(one); err != nil {
+		info.Lost = err.Error()
+	}
+	for _, f := range s.store.Users(one.Name) {
+		info.Functions = append(info.Functions, f.Name)
+	}
+	return info
+}
+
+// SetSecret implements core.Secrets.
+func (s *secrets) SetSecret(_ context.Context, name string, value core.Secret) (core.SecretInfo, error) {
+	if err := core.ValidSecret(name); err != nil {
+		return core.SecretInfo{}, err
+	}
+	switch {
+	case len(value) == 0:
+		return core.SecretInfo{}, core.Errorf(core.KindInvalid, core.FaultCaller, "the value of the secret %s is empty; send it as it is in the body, or from a file or standard input", name)
+	case len(value) > core.MaxSecret:
+		return core.SecretInfo{}, core.Errorf(core.KindTooLarge, core.FaultCaller, "the value of the secret %s has more than %d bytes", name, core.MaxSecret)
+	}
+	if err := s.needKey(); err != nil {
+		return core.SecretInfo{}, err
+	}
+	plain := utf8.Valid(value) && !bytes.Contains(value, []byte{0})
+	sealed := s.seal(store.SealedSecret{Name: name, Set: time.Now().UTC(), Plain: plain}, value)
+	users, err := s.supply.SetSecret(sealed)
+	if err != nil {
+		return core.SecretInfo{}, err
+	}
+	s.log.Info("secret", "name", name, "functions", len(users))
+	return s.info(sealed), nil
+}
+
+// needKey makes a key if there is none.
+func (s *secrets) needKey() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keys != nil {
+		return nil
+	}
+	text := seal.NewKey()
+	if err := s.store.WriteKey(text + "\n"); err != nil {
+		return err
+	}
+	keys, err := seal.ParseKeys(text)
+	s.keys = keys
+	return err
+}
+
+// RemoveSecret implements core.Secrets.
+func (s *secrets) RemoveSecret(_ context.Context, name string) error {
+	err := s.store.RemoveSecret(name)
+	if err == nil {
+		s.log.Info("secret", "name", name, "removed", true)
+	}
+	return err
+}

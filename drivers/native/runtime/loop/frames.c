@@ -1,0 +1,40 @@
+/* frames: what an instance says to core. The reasons are in frames.h. */
+#include "frames.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+struct json frame_begin(struct endpoint *e, int kind, const struct ps_frame *frame)
+{
+    struct json meta = {0};
+    if (kind != FRAME_EVENT)
+        return meta;
+    meta = json_check(frame->meta, frame->meta_size);
+    struct json token = json_member(meta, "token"); /* with its quotes */
+    if (token.length == PS_TOKEN + 2) {
+        memcpy(e->token, token.at + 1, PS_TOKEN);
+        e->begun = true;
+    }
+    return meta;
+}
+
+static bool say(struct endpoint *e, int kind, const struct ps_frame *frame)
+{
+    int fd = e->input.endpoint;
+    if ((e->begun ? ps_reply(fd, kind, e->token, frame) : ps_send(fd, kind, frame)) == 0)
+        return true;
+    if (errno == ECHILD)
+        _exit(0);
+    return false;
+}
+
+bool frame_write(struct endpoint *e, int kind, const char *body, size_t length)
+{
+    return say(e, kind, &(struct ps_frame){.body = body, .body_size = length});
+}
+
+bool frame_invoke(struct endpoint *e, const struct text *meta, const char *event, size_t length)
+{
+    return say(e, FRAME_INVOKE, &(struct ps_frame){.meta = meta->at, .meta_size = meta->length, .body = event, .body_size = length});
+}
