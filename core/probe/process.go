@@ -77,6 +77,9 @@ func explain(p *process, err error) error {
 	case exit.Starved:
 		return core.Errorf(core.KindExhausted, core.FaultWorker, "its import was ended because the worker's machine or service had no memory left").Again()
 	case !exit.Known:
+		if _, _, entering := p.Entered(); entering != nil {
+			err = fmt.Errorf("%w; its driver says: %w", entering, err)
+		}
 		return err
 	}
 	how := fmt.Sprintf("its process ended with code %d", exit.Code)

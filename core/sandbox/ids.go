@@ -44,10 +44,11 @@ func rootID(slot int) int { return firstID + slot*idRange }
 // idSpan is count ids from first on.
 type idSpan struct{ first, count int }
 
+// newIDs divides count ids, of which the first is ownID. The instances of a zygote that has no other have that one too.
 func newIDs(count int) *ids {
-	ones := idSpan{ownID + 1, max(count/4, 1)}
+	ones := idSpan{ownID + min(count-1, 1), max(count/4, 1)}
 	rest := ones.first + ones.count
-	return &ids{ones: ones, all: idSpan{rest, max(ownID+count-rest, 0)}}
+	return &ids{ones: ones, all: idSpan{rest, ownID + count - rest}}
 }
 
 // one returns the id of an instance. Two of a zygote have the same one only after all others were used, or if they are of one version and one

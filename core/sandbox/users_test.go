@@ -269,9 +269,14 @@ func TestZygotesShareTheirIDs(t *testing.T) {
 		given[s] = true
 	}
 	for count, depth := idRange-ownID, 0; depth < 40; depth++ { // deeper than any tree or probe is
-		if count = newIDs(count).some().count; count < 1 {
-			t.Fatalf("at depth %d there are %d", depth, count)
+		ids := newIDs(count)
+		one, some := ids.one(), ids.some()
+		for _, s := range []idSpan{one, some} {
+			if s.count < 1 || s.first < ownID || s.first+s.count > ownID+count {
+				t.Fatalf("at depth %d a zygote with %d ids gives %v", depth, count, s)
+			}
 		}
+		count = some.count
 	}
 	for range 1000 {
 		whole.some()
