@@ -124,6 +124,19 @@ def handler(event:, context:)
   end
 end
 `},
+	"native": {"handler.cc": `
+#include <chrono>
+#include <pipsqueak.hpp>
+#include <thread>
+static std::string handle(std::string_view, pipsqueak::context &context)
+{
+    context.write(std::to_string(std::chrono::system_clock::now().time_since_epoch().count()));
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    context.write(" end");
+    return "";
+}
+PIPSQUEAK_HANDLER(handler, handle)
+`},
 }
 
 // BenchmarkStream measures the time from the handler's write of the first part to its first byte at the client.

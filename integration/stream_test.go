@@ -198,6 +198,71 @@ Parts = Struct.new(:path) do
 end
 App = ->(env) { env['PATH_INFO'] == '/fail' ? raise(KeyError, 'failed') : [200, { 'content-type' => 'text/plain' }, Parts.new(env['PATH_INFO'])] }
 `},
+	"cpp": {"handler.cc": `
+#include <csignal>
+#include <pipsqueak.hpp>
+#include <unistd.h>
+static std::string handle(std::string_view event, pipsqueak::context &context)
+{
+    auto at = [event](const char *path) { return event.find("\"rawPath\":\"" + std::string(path) + "\"") != event.npos; };
+    if (at("/fail"))
+        throw std::runtime_error("failed");
+    if (at("/large"))
+        context.write(std::string(10 << 20, 'x'));
+    int n = 0;
+    try {
+        while (at("/endless"))
+            context.write(std::string(64 << 10, 'x')), n++;
+    } catch (const pipsqueak::write_error &gone) {
+        printf("gone after %d %s\n", n, gone.what());
+        throw;
+    }
+    if (at("/large"))
+        return "";
+    context.head(R"({"statusCode": 200, "headers": {"content-type": "text/plain"}})");
+    context.write("one");
+    if (at("/half"))
+        throw std::runtime_error("half");
+    if (at("/die"))
+        raise(SIGKILL);
+    usleep((at("/hang") ? 60000 : 400) * 1000);
+    context.write("two");
+    return "";
+}
+PIPSQUEAK_HANDLER(handler, handle)
+`},
+	"c": {"handler.c": `
+#include <pipsqueak.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+PS_EXPORT void handler(ps_context *context, const char *event, size_t size)
+{
+    static char block[10 << 20];
+    int failed = 0, n = 0;
+    ps_answer why;
+    const char *path = strstr(event, "\"rawPath\":\"/") + 12;
+    memset(block, 'x', sizeof block);
+    switch (path[0] == 'h' ? path[1] : path[0]) {
+    case 'f': ps_error(context, "Error", "failed"); return;
+    case 'l': if (ps_write(context, block, sizeof block, &why)) ps_error(context, why.kind, why.message); return;
+    case 'e':
+        while (!failed)
+            failed = ps_write(context, block, 64 << 10, &why), n++;
+        printf("gone after %d %s\n", n, why.message);
+        return;
+    }
+    const char head[] = "{\"headers\":{\"content-type\":\"text/plain\"}}";
+    ps_head(context, head, strlen(head));
+    ps_write(context, "one", 3, NULL);
+    if (!strncmp(path, "half", 4)) { ps_error(context, "Error", "half"); return; }
+    if (path[0] == 'd') raise(SIGKILL);
+    usleep((path[0] == 'h' ? 60000 : 400) * 1000);
+    ps_write(context, "two", 3, NULL);
+}
+`},
 }
 
 func TestStreams(t *testing.T) {

@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PS_ABI 3
+#define PS_ABI 4
 
 #ifdef __cplusplus
 #define PS_EXPORT extern "C" __attribute__((visibility("default")))
@@ -37,7 +37,7 @@ extern "C" {
 
 typedef struct ps_context ps_context;
 
-/* What came of ps_invoke. The strings are never null. */
+/* What came of ps_invoke, and why ps_write has failed. The strings are never null. */
 typedef struct ps_answer {
     const char *result; /* JSON, followed by a NUL byte; empty when the call failed */
     size_t size;        /* of it, in bytes */
@@ -54,6 +54,8 @@ typedef struct ps_calls {
     int (*invoke)(ps_context *, const char *function, const char *event, size_t size, ps_answer *);
     void (*cause)(ps_context *, const char *type, const char *message); /* since version 2 */
     void (*cause_answer)(ps_context *, const ps_answer *);                    /* since version 3 */
+    int (*head)(ps_context *, const char *json, size_t size);                 /* since version 4 */
+    int (*write)(ps_context *, const void *bytes, size_t size, ps_answer *);
 } ps_calls;
 
 /* What a handler is told of its event and of itself. */
@@ -101,6 +103,21 @@ static inline void ps_cause_answer(ps_context *context, const ps_answer *answer)
 static inline int ps_invoke(ps_context *context, const char *function, const char *event, size_t size, ps_answer *answer)
 {
     return context->calls->invoke(context, function, event, size, answer);
+}
+
+/* Sets the head of a response that ps_write makes: a JSON object such as {"statusCode": 201, "headers": {"content-type": "text/csv"}, "cookies":
+ * ["a=1"]}, of which each part may be absent. Returns 0, or -1: it is none, or something has been written already. */
+static inline int ps_head(ps_context *context, const char *json, size_t size)
+{
+    return context->calls->head(context, json, size);
+}
+
+/* Passes on bytes as a part of the response, and waits until the caller has taken them. A response that is written has no other result; it may be
+ * larger than one. Who takes no parts gets all of it as a result at the end. Returns 0, or -1 when the caller has gone or takes no more: failure,
+ * which may be NULL, says why. Threads of a handler may call it as ps_invoke. */
+static inline int ps_write(ps_context *context, const void *bytes, size_t size, ps_answer *failure)
+{
+    return context->calls->write(context, bytes, size, failure);
 }
 
 /* A function may define this as well. It is called once, before the first event, and so is the place for what is to be ready for

@@ -44,6 +44,14 @@ private:
     ps_answer answer_;
 };
 
+/* A part of a response that was not passed on; the fields are ps_answer's. Where the caller has gone, nobody needs to catch it. */
+class write_error : public std::runtime_error {
+public:
+    explicit write_error(const ps_answer &failure) : std::runtime_error(failure.message), kind(failure.kind), fault(failure.fault) {}
+    std::string kind, fault;
+    bool gone() const { return kind == "canceled"; }
+};
+
 /* What a handler is told of its event and of itself. It is good until the handler returns. */
 class context {
 public:
@@ -64,6 +72,19 @@ public:
         if (ps_invoke(c_, function.c_str(), event.data(), event.size(), &answer) != 0)
             throw invoke_error(function, answer);
         return std::string(answer.result, answer.size);
+    }
+    /* Sets the head of a response that is written: JSON as ps_head has it. */
+    void head(std::string_view json)
+    {
+        if (ps_head(c_, json.data(), json.size()) != 0)
+            throw std::logic_error("the head of a response is a JSON object, and comes before its first part");
+    }
+    /* Passes on a part of the response. What the handler returns counts no more then. Throws write_error. */
+    void write(std::string_view bytes)
+    {
+        ps_answer failure;
+        if (ps_write(c_, bytes.data(), bytes.size(), &failure) != 0)
+            throw write_error(failure);
     }
     ps_context *c() const { return c_; }
 
@@ -163,6 +184,9 @@ template <typename Handler> void run(ps_context *c, const char *event, size_t si
         const std::string result = handler(std::string_view(event, size), told);
         ps_result(c, result.data(), result.size());
     } catch (const std::exception &e) {
+        auto unwritten = dynamic_cast<const write_error *>(&e);
+        if (unwritten && unwritten->gone())
+            return;
         ps_error(c, name_of(&typeid(e)).c_str(), e.what());
         tell_causes(c, e);
     } catch (const abi::__forced_unwind &) {

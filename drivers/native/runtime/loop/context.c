@@ -71,23 +71,6 @@ static int refuse(ps_answer *answer, const char *kind, const char *fault, const 
     return -1;
 }
 
-/* Reads frames until the answer to the call. What answers none that is awaited is skipped (E14). */
-static bool await(struct ps_input *input, long long number, struct json *meta, ps_answer *answer)
-{
-    struct ps_frame frame;
-    for (int kind; (kind = ps_read(input, &frame)) > 0;) {
-        if (kind != FRAME_ANSWER)
-            continue;
-        *meta = json_check(frame.meta, frame.meta_size);
-        if (!meta->length || json_integer(json_member(*meta, "call")) != number)
-            continue;
-        answer->result = frame.body;
-        answer->size = frame.body_size;
-        return true;
-    }
-    return false;
-}
-
 /* Reads an error: its strings, one after another with a NUL after each. */
 static int explain(struct json error, struct text *strings, ps_answer *answer)
 {
@@ -117,12 +100,13 @@ static int invoke_now(struct call *call, const char *function, const char *event
     kept->next = call->answers;
     call->answers = kept;
     struct text head = {0};
-    long long number = ++call->invocations;
+    long long number = ++call->calls;
     text_format(&head, "{\"call\":%lld,\"function\":", number);
     text_add_quoted(&head, function, strlen(function));
     text_add(&head, "}", 1);
     struct json meta;
-    bool answered = frame_invoke(call->endpoint, &head, event, size) && await(&kept->input, number, &meta, answer);
+    struct ps_frame frame;
+    bool answered = frame_call(call->endpoint, FRAME_INVOKE, &head, event, size) && frame_await(&kept->input, number, &meta, &frame);
     text_free(&head);
     if (!answered)
         _Exit(0); /* core is gone, or done with this instance */
@@ -131,30 +115,61 @@ static int invoke_now(struct call *call, const char *function, const char *event
         kept->exception = json_member(error, "exception");
         return explain(error, &kept->strings, answer);
     }
-    answer->kind = answer->fault = answer->message = answer->exception_type = answer->exception_message = "";
-    answer->retryable = 0;
+    *answer = (ps_answer){.result = frame.body, .size = frame.body_size, .kind = "", .fault = "", .message = "", .exception_type = "", .exception_message = ""};
     return 0;
+}
+
+/* Core is asked by one thread at a time. */
+static pthread_mutex_t asking = PTHREAD_MUTEX_INITIALIZER;
+
+/* Why core cannot be asked now; NULL when it can. */
+static const char *unasked(const struct call *call)
+{
+    if (getpid() != ps_receiver())
+        return "a process that the handler has forked can neither invoke functions nor write";
+    return call->running ? NULL : "functions can be invoked, and responses written, only while a handler runs";
 }
 
 static int invoke(ps_context *context, const char *function, const char *event, size_t size, ps_answer *answer)
 {
-    static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
     struct call *call = (struct call *)context;
+    const char *why = unasked(call);
     if (size > PS_MAX_BODY)
         return refuse(answer, "too_large", "handler", "the event is over 6 MiB");
     if (!json_check(event, size).length)
         return refuse(answer, "invalid", "handler", json_is_too_deep(event, size) ? "the event " JSON_TOO_DEEP : "the event is not JSON");
-    if (getpid() != ps_receiver())
-        return refuse(answer, "invalid", "handler", "a process that the handler has forked cannot invoke functions");
-    if (!call->running)
-        return refuse(answer, "invalid", "handler", "functions can be invoked only while a handler runs");
-    pthread_mutex_lock(&one_at_a_time);
+    if (why)
+        return refuse(answer, "invalid", "handler", why);
+    pthread_mutex_lock(&asking);
     int failed = invoke_now(call, function, event, size, answer);
-    pthread_mutex_unlock(&one_at_a_time);
+    pthread_mutex_unlock(&asking);
     return failed;
 }
 
-static const ps_calls calls = {set_result, set_error, invoke, add_cause, add_answer};
+static int set_head(ps_context *context, const char *json, size_t size)
+{
+    return response_head(&((struct call *)context)->response, json, size) ? 0 : -1;
+}
+
+static int write_part(ps_context *context, const void *bytes, size_t size, ps_answer *failure)
+{
+    struct call *call = (struct call *)context;
+    const char *why = unasked(call);
+    ps_answer unwanted;
+    if (!failure)
+        failure = &unwanted;
+    if (why)
+        return refuse(failure, "invalid", "handler", why);
+    pthread_mutex_lock(&asking);
+    bool written = response_write(&call->response, call->endpoint, &call->calls, bytes, size);
+    pthread_mutex_unlock(&asking);
+    if (written)
+        return 0;
+    call->unwritten.length = 0;
+    return explain((struct json){call->response.why.at, call->response.why.length}, &call->unwritten, failure);
+}
+
+static const ps_calls calls = {set_result, set_error, invoke, add_cause, add_answer, set_head, write_part};
 
 void context_prepare(struct call *call, struct endpoint *endpoint)
 {

@@ -1,10 +1,10 @@
 /*
- * context: what a handler can do with its context: give a result, fail, invoke another function.
+ * context: what a handler can do with its context: give a result or write it in parts, fail, invoke another function.
  */
 #ifndef PIPSQUEAK_CONTEXT_H
 #define PIPSQUEAK_CONTEXT_H
 
-#include "frames.h"
+#include "response.h"
 
 #include "../include/pipsqueak.h"
 
@@ -23,7 +23,9 @@ struct call {
     int caused;                /* how many there are */
     bool told;                 /* the last of them has all that is behind it */
     struct answer *answers;    /* of invocations, kept until the handler has returned */
-    long long invocations;     /* of this process */
+    struct response response;  /* in parts */
+    struct text unwritten;     /* the strings of the error of a part */
+    long long calls;           /* of this process to core */
 };
 
 /* Makes the calls of the context work. */

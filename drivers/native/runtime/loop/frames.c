@@ -34,7 +34,19 @@ bool frame_write(struct endpoint *e, int kind, const char *body, size_t length)
     return say(e, kind, &(struct ps_frame){.body = body, .body_size = length});
 }
 
-bool frame_invoke(struct endpoint *e, const struct text *meta, const char *event, size_t length)
+bool frame_call(struct endpoint *e, int kind, const struct text *meta, const char *body, size_t length)
 {
-    return say(e, FRAME_INVOKE, &(struct ps_frame){.meta = meta->at, .meta_size = meta->length, .body = event, .body_size = length});
+    return say(e, kind, &(struct ps_frame){.meta = meta->at, .meta_size = meta->length, .body = body, .body_size = length});
+}
+
+bool frame_await(struct ps_input *input, long long call, struct json *meta, struct ps_frame *answer)
+{
+    for (int kind; (kind = ps_read(input, answer)) > 0;) {
+        if (kind != FRAME_ANSWER)
+            continue;
+        *meta = json_check(answer->meta, answer->meta_size);
+        if (meta->length && json_integer(json_member(*meta, "call")) == call)
+            return true;
+    }
+    return false;
 }

@@ -18,6 +18,7 @@ enum {
     FRAME_FAILURE = 'F',
     FRAME_EVENT = 'E',
     FRAME_INVOKE = 'I',
+    FRAME_PART = 'S',
     FRAME_ANSWER = 'A',
     FRAME_RESULT = 'R',
     FRAME_EXCEPTION = 'X',
@@ -40,7 +41,11 @@ struct json frame_begin(struct endpoint *endpoint, int kind, const struct ps_fra
  * came back from it: it ends here. */
 bool frame_write(struct endpoint *endpoint, int kind, const char *body, size_t length);
 
-/* The same for an invocation, which has a meta. */
-bool frame_invoke(struct endpoint *endpoint, const struct text *meta, const char *event, size_t length);
+/* The same for what core answers, an invocation or a part, which has a meta. */
+bool frame_call(struct endpoint *endpoint, int kind, const struct text *meta, const char *body, size_t length);
+
+/* Reads frames until the answer to the call, and returns it with its meta. What answers none that is awaited is skipped (E14). Returns false when nobody
+ * is there any more. */
+bool frame_await(struct ps_input *input, long long call, struct json *meta, struct ps_frame *answer);
 
 #endif

@@ -290,6 +290,11 @@ static void refuse(struct call *call, const char *kind, const char *message)
 static void answer(struct call *call)
 {
     struct text *result = &call->result;
+    if (call->outcome != ERROR && call->response.used) {
+        call->outcome = RESULT;
+        result->length = 0;
+        response_result(&call->response, result);
+    }
     if (call->outcome == ERROR) {
         struct text body = {0};
         text_format(&body, "{\"type\":");
@@ -329,6 +334,7 @@ static bool serve(struct call *call, const struct handler *handler, int kind, co
     call->context.request_id = id.at ? id.at : "";
     call->context.deadline_ms = json_integer(json_member(meta, "deadline_ms"));
     call->context.depth = (uint32_t)json_integer(json_member(meta, "depth"));
+    response_begin(&call->response, meta);
     call->running = true;
     memcpy(crash_token, call->endpoint->token, sizeof crash_token);
     crash_frame = CRASH_DEATH;

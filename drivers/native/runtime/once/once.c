@@ -45,6 +45,22 @@ static int invoke(ps_context *context, const char *function, const char *event, 
     return -1;
 }
 
+static int head(ps_context *context, const char *json, size_t size)
+{
+    (void)context;
+    return fprintf(stderr, "%.*s\n", (int)size, json) < 0 ? -1 : 0;
+}
+
+static int write_part(ps_context *context, const void *bytes, size_t size, ps_answer *failure)
+{
+    (void)context;
+    if (fwrite(bytes, 1, size, stdout) == size)
+        return 0;
+    if (failure)
+        *failure = (ps_answer){.result = "", .kind = "canceled", .fault = "caller", .message = "nobody reads the output", .exception_type = "", .exception_message = ""};
+    return -1;
+}
+
 static int fail(const char *why)
 {
     fprintf(stderr, "%s\n", why);
@@ -53,7 +69,7 @@ static int fail(const char *why)
 
 int main(int argc, char **argv)
 {
-    const ps_calls calls = {result, error, invoke, cause, cause_answer};
+    const ps_calls calls = {result, error, invoke, cause, cause_answer, head, write_part};
     ps_context context = {.abi = PS_ABI, .calls = &calls, .request_id = "", .function = "", .deadline_ms = INT64_MAX};
     if (argc < 3)
         return fail("usage: once OBJECT[:SYMBOL] EVENT [wait]");

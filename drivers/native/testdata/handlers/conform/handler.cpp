@@ -233,6 +233,27 @@ static string invoke(const Event &e, pipsqueak::context &c)
     return all + "]";
 }
 
+static int count;
+
+static string stream(const Event &e, pipsqueak::context &c)
+{
+    try {
+        if (e.count("head"))
+            c.head(e.at("head"));
+        if (e.count("bytes"))
+            c.write(string(number(e, "bytes"), 'x'));
+        else if (e.count("parts"))
+            for (string_view part : json::items(e.at("parts")))
+                c.write(json::text(part));
+    } catch (const pipsqueak::write_error &) {
+        count++;
+        return "";
+    }
+    if (e.count("raise"))
+        throw KitError(text(e, "raise"));
+    return "";
+}
+
 static string print(const Event &e)
 {
     fputs(text(e, "out").c_str(), stdout);
@@ -269,7 +290,6 @@ static volatile sig_atomic_t caught;
 
 static string handle(string_view event, pipsqueak::context &c)
 {
-    static int count;
     size_t begin = json::blank(event, 0);
     if (event[begin] != '{')
         return string(event);
@@ -340,6 +360,8 @@ static string handle(string_view event, pipsqueak::context &c)
         return forked();
     if (what == "invoke")
         return invoke(e, c);
+    if (what == "stream")
+        return stream(e, c);
     throw KitError("nobody knows what " + what + " is");
 }
 
