@@ -77,10 +77,10 @@ var walls = map[string]wall{
 	s.place.network = -1
 	s.order(networkOffset, 0)`}, {enterC, `if (orders->network >= 2 &&`, `if (orders->network > 2 &&`}},
 	"ipc": {{enterC, `CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS`, `CLONE_NEWNS | CLONE_NEWUTS`}},
-	"scratch": {{enterC, `    if (syscall(SYS_move_mount, root, "", AT_FDCWD, "/tmp", MOVE_MOUNT_F_EMPTY_PATH) < 0)`, `    int scratch = open("/tmp", O_PATH);
+	"scratch": {{enterC, `    if (syscall(SYS_move_mount, root, "", AT_FDCWD, covers ? "/" : "/tmp", MOVE_MOUNT_F_EMPTY_PATH) < 0)`, `    int scratch = open("/tmp", O_PATH);
     char others[32];
     snprintf(others, sizeof others, "/proc/self/fd/%d", scratch);
-    if (syscall(SYS_move_mount, root, "", AT_FDCWD, "/tmp", MOVE_MOUNT_F_EMPTY_PATH) < 0)`},
+    if (syscall(SYS_move_mount, root, "", AT_FDCWD, covers ? "/" : "/tmp", MOVE_MOUNT_F_EMPTY_PATH) < 0)`},
 		{enterC, `mount("tmpfs", "tmp", "tmpfs", MS_NOSUID | MS_NODEV, options)`, `(orders->scratch < 1ULL << 32 ? mount(others, "tmp", NULL, MS_BIND, NULL) : mount("tmpfs", "tmp", "tmpfs", MS_NOSUID | MS_NODEV, options))`}},
 	"memory":       {{specGo, `memory += scratch(config)`, `memory += scratch(config) + 4<<30`}},
 	"processes":    {{specGo, `maxPids       = 256 `, `maxPids       = 4096 `}},

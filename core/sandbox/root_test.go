@@ -80,6 +80,31 @@ func TestRootShows(t *testing.T) {
 	}
 }
 
+// An instance's root lies on its zygote's. The zygote shows a directory that the instance does not, and no path leads the instance to it.
+func TestNothingBelowTheRoot(t *testing.T) {
+	h := newRig(t)
+	of := h.config(core.RoleZygote)
+	of.Mounts = []core.Mount{{Source: filepath.Join(h.store, "p1"), Target: "/zygotes"}}
+	zygote := h.launch(t, of)
+	if got := zygote.ask(t, "ls /zygotes"); !strings.HasPrefix(got, "open ") {
+		t.Fatalf("the zygote's directory shows %s", got)
+	}
+	c := h.fork(t, zygote, h.config(core.RoleInstance))
+	for _, path := range []string{"/..", "/../..", "/proc/self/root/..", "/proc/self/cwd/../..", "/tmp/../.."} {
+		if got := c.ask(t, "ls "+path); got != c.ask(t, "ls /") || strings.Contains(got, "zygotes") {
+			t.Errorf("%s shows %s", path, got)
+		}
+	}
+	if got := c.ask(t, "cat /proc/self/mountinfo"); strings.Contains(got, "zygotes") || len(linesWith(got, "")) == 0 {
+		t.Errorf("its mounts are %s", got)
+	}
+	for what, err := range map[string]error{"umount2": c.call(t, unix.SYS_UMOUNT2, "/", unix.MNT_DETACH), "chroot": c.call(t, unix.SYS_CHROOT, "/tmp")} {
+		if !errors.Is(err, unix.EPERM) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // openTestRoots returns roots of its own in an empty directory.
 func openTestRoots(t *testing.T, links map[string]string) *roots {
 	t.Helper()

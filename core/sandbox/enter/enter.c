@@ -151,10 +151,12 @@ static int be_relayed(int gate)
     return -1;
 }
 
-/* Swaps the root directory for the tree behind the descriptor. Two orders matter. proc is mounted before the pivot: the
- * kernel gives a user namespace a new proc only while it sees an old one that nothing hides a part of (mount_too_revealing),
- * and after the old root is gone it sees none. And the old root is detached last, stacked under the new one
- * (pivot_root(".", ".")), so that no directory has to be kept for it in a read-only root. */
+/* Swaps the root directory for the tree behind the descriptor. proc is mounted first: the kernel gives a user namespace a new proc only
+ * while it sees an old one that nothing hides a part of (mount_too_revealing). The old root is detached last, stacked under the new one
+ * (pivot_root(".", ".")), so that no directory has to be kept for it in a read-only root.
+ *
+ * An instance detaches nothing, for whoever does that waits for an RCU grace period, on a busy machine a third of the way in. Its root lies on its
+ * zygote's, which no path leads to, and which ends with it. To take its root away, or to have another one, it would need a capability. */
 static int change_root(int gate, int root, const struct ps_orders *orders)
 {
     char options[64];
@@ -162,7 +164,8 @@ static int change_root(int gate, int root, const struct ps_orders *orders)
     syscall(SYS_setfsgid, 0);
     snprintf(options, sizeof options, "mode=1777,size=%llu,nr_inodes=%llu", (unsigned long long)orders->scratch,
              (unsigned long long)(orders->scratch / 4096 + 16));
-    if (syscall(SYS_move_mount, root, "", AT_FDCWD, "/tmp", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+    int covers = orders->core == 1; /* an instance */
+    if (syscall(SYS_move_mount, root, "", AT_FDCWD, covers ? "/" : "/tmp", MOVE_MOUNT_F_EMPTY_PATH) < 0)
         return fail(gate, "move_mount of the root directory");
     if (fchdir(root) < 0)
         return fail(gate, "fchdir into the root directory");
@@ -172,6 +175,8 @@ static int change_root(int gate, int root, const struct ps_orders *orders)
         return fail(gate, "mount of /tmp");
     if (orders->terminals && mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=0620") < 0)
         return fail(gate, "mount of /dev/pts");
+    if (covers)
+        return chroot(".") < 0 ? fail(gate, "chroot") : 0;
     if (syscall(SYS_pivot_root, ".", ".") < 0)
         return fail(gate, "pivot_root");
     if (umount2(".", MNT_DETACH) < 0)
