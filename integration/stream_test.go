@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -268,9 +269,12 @@ PS_EXPORT void handler(ps_context *context, const char *event, size_t size)
 func TestStreams(t *testing.T) {
 	system(t)
 	w := shared(t)
-	for kind, code := range streamers {
+	all := maps.Clone(streamers)
+	all["bootstrap"] = goProgram(t, "integration/testdata/bootstrap/streams")
+	all["net/http"] = goProgram(t, "integration/testdata/site")
+	for kind, code := range all {
 		t.Run(kind, func(t *testing.T) {
-			name := "streams-" + strings.ToLower(strings.NewReplacer(" ", "-", ".", "-").Replace(kind))
+			name := "streams-" + strings.ToLower(strings.NewReplacer(" ", "-", ".", "-", "/", "-").Replace(kind))
 			w.deploy(t, name, code.with("pipsqueak.yaml", "timeout_ms: 3000\n"))
 			for range 2 { // the second is warm
 				w.beginsEarly(t, name)

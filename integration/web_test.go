@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -242,10 +243,12 @@ get('/fail') { raise 'failed' }
 func TestWebApplications(t *testing.T) {
 	system(t)
 	w := shared(t)
-	for framework, code := range webApplications {
+	applications := maps.Clone(webApplications)
+	applications["net/http"] = goProgram(t, "integration/testdata/site")
+	for framework, code := range applications {
 		t.Run(framework, func(t *testing.T) {
 			t.Parallel()
-			name := "web-" + strings.ToLower(strings.NewReplacer(".", "-", " ", "-").Replace(framework))
+			name := "web-" + strings.ToLower(strings.NewReplacer(".", "-", " ", "-", "/", "-").Replace(framework))
 			w.deploy(t, name, code)
 			for range 2 { // the second is warm
 				isSite(t, w, name)
@@ -283,10 +286,14 @@ func isSite(t *testing.T, w *worker, name string) {
 func TestWebExamples(t *testing.T) {
 	system(t)
 	w := shared(t)
-	for _, framework := range []string{"flask", "fastapi", "express", "sinatra"} {
+	for _, framework := range []string{"flask", "fastapi", "express", "sinatra", "go-http"} {
 		t.Run(framework, func(t *testing.T) {
 			t.Parallel()
-			w.deploy(t, "example-"+framework, directory(t, filepath.Join("examples", framework)))
+			code := directory(t, filepath.Join("examples", framework))
+			if code["go.mod"] != "" {
+				code = goProgram(t, filepath.Join("examples", framework))
+			}
+			w.deploy(t, "example-"+framework, code)
 			page := w.ask(t, "GET", "/fn/example-"+framework, nil)
 			_, rest, _ := strings.Cut(string(page.body), "<form action='")
 			path, _, found := strings.Cut(rest, "'")

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -46,7 +47,7 @@ func program(t testing.TB) string {
 		}
 		compiled.dir = dir
 		args := []string{"testdata/instance.c", "-I../../core/sandbox/enter/loop", "../../core/sandbox/enter/loop/endpoint.c"}
-		for _, file := range []string{"lambda", "bootstrap", "exception", "http", "json", "frames"} {
+		for _, file := range []string{"lambda", "site", "response", "bootstrap", "exception", "http", "json", "frames"} {
 			args = append(args, "runtime/loop/"+file+".c")
 		}
 		coretest.CompileC(t, filepath.Join(dir, "instance"), append(args, "-l:libhttp_parser.a")...)
@@ -123,6 +124,13 @@ func newInstance(t testing.TB, bootstrap string, mode os.FileMode) *instance {
 func (i *instance) load(env map[string]string) (core.HandlerReport, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	env = maps.Clone(env)
+	if env == nil {
+		env = map[string]string{}
+	}
+	if env["PORT"] == "" {
+		env["PORT"] = "1" // nobody listens there; elsewhere may be others of this machine
+	}
 	return endpoint.Import(ctx, i.conn, core.HandlerLoad{Function: "f", Version: 7, Handler: "index.handler", Memory: 128 << 20, Env: env, Modules: []string{"libm.so.6"}})
 }
 
@@ -149,12 +157,16 @@ type event struct {
 
 // send sends an event. The instance takes it when its bootstrap asks for one.
 func (i *instance) send(id, body string) *event {
+	return i.invoke(core.Invocation{ID: id, Event: []byte(body)})
+}
+
+func (i *instance) invoke(invocation core.Invocation) *event {
 	e := &event{sent: make(chan struct{}), answered: make(chan struct{})}
 	_ = i.conn.SetDeadline(time.Now().Add(patience))
 	go func() {
 		defer close(e.answered)
 		x := endpoint.New(i.conn)
-		e.err = x.Send(core.Invocation{ID: id, Event: []byte(body)}, time.UnixMilli(1234567890123))
+		e.err = x.Send(invocation, time.UnixMilli(1234567890123))
 		close(e.sent)
 		if e.err == nil {
 			e.kind, e.body, e.err = x.Receive()

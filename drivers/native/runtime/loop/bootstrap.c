@@ -1,6 +1,8 @@
 /* bootstrap: starts a function's own program. */
 #include "bootstrap.h"
 
+#include "site.h"
+
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -83,6 +85,7 @@ char **bootstrap_environment(struct json load, const char *directory, const char
     add_default(&all, given, "AWS_LAMBDA_LOG_GROUP_NAME", "%s", function.at);
     add_default(&all, given, "AWS_LAMBDA_LOG_STREAM_NAME", "%s/%lld", function.at, version);
     add_default(&all, given, "TZ", ":UTC");
+    add_default(&all, given, "PORT", "%d", SITE_PORT);
     if (library_path && !json_member(given, "LD_LIBRARY_PATH").length) { /* may be long */
         text_format(&all, "LD_LIBRARY_PATH=%s", library_path);
         text_add(&all, "", 1);

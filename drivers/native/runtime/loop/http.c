@@ -18,8 +18,8 @@ static struct http *of(http_parser *parser) { return parser->data; }
 
 static void forget_request(struct http *http)
 {
-    http->target[0] = http->error_type[0] = 0;
-    http->too_large = http->expects = http->name_ended = false;
+    http->target[0] = http->error_type[0] = http->content_type[0] = 0;
+    http->streams = http->too_large = http->expects = http->name_ended = false;
     http->name_length = 0;
     text_free(&http->error_body);
     http->body.length = 0;
@@ -34,6 +34,12 @@ static bool append(char *to, size_t size, const char *at, size_t length)
     memcpy(to + have, at, n);
     to[have + n] = 0;
     return n == length;
+}
+
+bool http_has_prelude(const struct http *http)
+{
+    static const char type[] = "application/vnd.awslambda.http-integration-response";
+    return strncasecmp(http->content_type, type, sizeof type - 1) == 0;
 }
 
 /* ---- what the parser finds ---- */
@@ -80,6 +86,11 @@ static int on_value(http_parser *parser, const char *at, size_t length)
             http->error_body.length = 0;
         if (http->error_body.length + length <= MAX_ERROR_BODY)
             text_add(&http->error_body, at, length);
+    } else if (strcasecmp(http->name, "Content-Type") == 0) {
+        append(http->content_type, sizeof http->content_type, at, length);
+        http->streams = http->streams || http_has_prelude(http); /* aws-lambda-go does not say more */
+    } else if (strcasecmp(http->name, "Lambda-Runtime-Function-Response-Mode") == 0) {
+        http->streams = http->streams || (length == strlen("streaming") && strncasecmp(at, "streaming", length) == 0);
     } else if (strcasecmp(http->name, "Expect") == 0) {
         http->expects = true; /* there is only one thing to expect */
     }
@@ -92,7 +103,7 @@ static int on_headers(http_parser *parser)
     if (http->target[0] == ' ')
         http->target[0] = 0;
     parser->upgrade = 0; /* some offer HTTP/2 with every request, and are content without */
-    if ((parser->flags & F_CONTENTLENGTH) && parser->content_length > HTTP_MAX_BODY)
+    if ((parser->flags & F_CONTENTLENGTH) && parser->content_length > HTTP_MAX_BODY && !http->streams)
         http->too_large = true;
     /* The first bytes in this direction: there is room for them. Who may not continue gets the answer instead. */
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";

@@ -32,6 +32,8 @@ struct http {
     char target[512];       /* the path; empty when it is longer */
     char error_type[256];   /* Lambda-Runtime-Function-Error-Type, as a header or a trailer, cut to this; empty: none */
     struct text error_body; /* Lambda-Runtime-Function-Error-Body, a trailer in base64, cut to 1 MiB */
+    bool streams;           /* by Lambda-Runtime-Function-Response-Mode, or its Content-Type; what has come of the body may be taken from it before the end */
+    char content_type[256]; /* cut to this; empty: none */
     struct text body;
     bool too_large; /* the body is over HTTP_MAX_BODY, and empty here */
 
@@ -61,6 +63,9 @@ void http_close(struct http *http);
  * without blocking. */
 short http_events(const struct http *http);
 void http_continue(struct http *http, short events);
+
+/* Whether the body begins with the head of a response, as JSON, and eight NUL bytes. */
+bool http_has_prelude(const struct http *http);
 
 /* Answers the request: http_continue does the rest. fields are whole header lines, each with its CRLF, of the answer besides the
  * content's length; the body is copied. */

@@ -4,13 +4,16 @@
 #include "bootstrap.h"
 #include "exception.h"
 #include "http.h"
+#include "site.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -36,6 +39,12 @@ static struct {
     pid_t pid;
     bool ended; /* the program has, with: */
     int status;
+
+    int port;      /* where the program listens, if it is a web application */
+    bool listens;  /* it does */
+    struct response response;
+    long long calls;        /* that core has been asked for */
+    struct http *streaming; /* brings a response of which something has been passed on */
 
     int listener, signals;
     struct http connections[CONNECTIONS];
@@ -126,9 +135,103 @@ static void refuse_too_large(struct http *http)
     answer_error(http, 413, "RequestEntityTooLarge", "Exceeded maximum allowed payload size (6291456 bytes).");
 }
 
+/* ---- a response in parts ---- */
+
+enum { MAX_HEAD = 64 << 10, NULS = 8 };
+
+/* Takes the head off the body: what is before the NULs in one with a prelude. Returns false when it is not there yet. */
+static bool take_head(struct http *http)
+{
+    struct text *body = &http->body, head = {0};
+    if (server.response.used)
+        return true;
+    if (!http_has_prelude(http)) {
+        text_format(&head, "{\"headers\":{\"content-type\":");
+        text_add_quoted(&head, http->content_type, strlen(http->content_type));
+        text_format(&head, "}}");
+        if (http->content_type[0])
+            response_head(&server.response, head.at, head.length);
+        text_free(&head);
+        return true;
+    }
+    char *end = body->length ? memmem(body->at, body->length, "\0\0\0\0\0\0\0", NULS) : NULL;
+    if (!end || !response_head(&server.response, body->at, (size_t)(end - body->at)))
+        return false;
+    size_t taken = (size_t)(end - body->at) + NULS;
+    body->length -= taken;
+    memmove(body->at, end + NULS, body->length);
+    return true;
+}
+
+/* Passes on what has come of a response, and reports whether there is somebody to take more. */
+static bool pass_on(struct http *http)
+{
+    struct text *body = &http->body;
+    if (!take_head(http))
+        return body->length <= MAX_HEAD;
+    server.streaming = http;
+    bool passed = response_write(&server.response, server.endpoint, &server.calls, body->at, body->length);
+    body->length = 0;
+    return passed;
+}
+
+/* Whether it brings the response to the event under way, and that is taken in parts. */
+static bool is_streamed(const struct http *http)
+{
+    static const char invocation[] = API "invocation/";
+    const char *rest = http->target + sizeof invocation - 1;
+    size_t length = strlen(server.id);
+    return http->streams && server.phase == BUSY && server.response.offered && !server.streaming == !server.response.begun &&
+        (!server.streaming || server.streaming == http) && strncmp(http->target, invocation, sizeof invocation - 1) == 0 &&
+        strncmp(rest, server.id, length) == 0 && strcmp(rest + length, "/response") == 0;
+}
+
+/* Passes on what has come of a request that is still being read. When nobody takes more, the program gets its answer before it has sent the rest: its
+ * next write to the connection fails. */
+static void on_part(struct http *http)
+{
+    if (pass_on(http))
+        return;
+    if (server.response.left || server.response.begun)
+        send_frame(FRAME_RESULT, "null", 4);
+    else
+        refuse("invalid", "the response has no head: with this Content-Type, it begins with a JSON object and eight NUL bytes");
+    server.streaming = NULL;
+    server.phase = IDLE;
+    http->closes = true;
+    accept_body(http);
+}
+
+/* The end of a response that is taken in parts, or that has a prelude. */
+static void on_streamed(struct http *http)
+{
+    struct text made = {0};
+    bool failed = http->error_type[0] || http->error_body.length, headed = failed || pass_on(http) || server.response.why.length;
+    server.streaming = NULL;
+    if (failed) {
+        base64_add(&made, http->error_body.at, http->error_body.length);
+        send_exception(http->error_type, &made);
+    } else if (!headed || !server.response.used) {
+        refuse("invalid", "the response has no head: with this Content-Type, it begins with a JSON object and eight NUL bytes");
+    } else {
+        response_result(&server.response, &made);
+        if (made.length <= PS_MAX_BODY)
+            send_frame(FRAME_RESULT, made.at, made.length);
+        else
+            refuse("too_large", "the response has more than the 6291456 bytes that a result may have; ask over HTTP/1.1 at /fn");
+    }
+    text_free(&made);
+    server.phase = IDLE;
+    accept_body(http);
+}
+
 /* POST invocation/ID/response */
 static void on_response(struct http *http)
 {
+    if (http->streams && !http->too_large && (server.response.offered || http_has_prelude(http))) {
+        on_streamed(http);
+        return;
+    }
     struct text *body = &http->body, made = {0};
     struct json result = json_check(body->at, body->length);
     server.phase = IDLE;
@@ -279,7 +382,50 @@ static void set_id(struct json id)
     distinguish(i);
 }
 
-/* Takes an event from core, and gives it to the one that waits. */
+static void reap(void);
+
+/* Waits a moment for the end of the program, which may be why a connection has ended, and reports whether it has come. */
+static bool ends(void)
+{
+    enum { MOMENT = 100 }; /* ms */
+    if (!server.ended && poll(&(struct pollfd){server.signals, POLLIN, 0}, 1, MOMENT) > 0)
+        reap();
+    return server.ended;
+}
+
+/* Tells that the program has left its event without a whole response, unless it has ended: then it is told how. */
+static void tell_broken(const char *type, const struct text *message)
+{
+    if (ends())
+        return;
+    send_exception(type, message);
+    server.phase = IDLE;
+}
+
+/* Has the program answer an event as a server. */
+static void ask_site(struct json event)
+{
+    struct text message = {0}, result = {0};
+    server.phase = BUSY;
+    const char *failed = site_answer(server.port, event, &server.response, server.endpoint, &server.calls, &message);
+    if (failed && strcmp(failed, SITE_BROKEN) == 0) {
+        tell_broken(failed, &message);
+    } else {
+        server.phase = IDLE;
+        if (!failed)
+            response_result(&server.response, &result);
+        if (failed)
+            send_exception(failed, &message);
+        else if (result.length <= PS_MAX_BODY)
+            send_frame(FRAME_RESULT, result.at, result.length);
+        else
+            refuse("too_large", "the response has more than the 6291456 bytes that a result may have; ask over HTTP/1.1 at /fn");
+    }
+    text_free(&message);
+    text_free(&result);
+}
+
+/* Takes an event from core, and gives it to the one that waits, or to the server that the program is. */
 static void take_event(void)
 {
     struct ps_frame frame;
@@ -287,6 +433,11 @@ static void take_event(void)
     struct json meta = frame_begin(server.endpoint, kind, &frame);
     if (!meta.length)
         _exit(0); /* the end, or a defect of core's (E2) */
+    response_begin(&server.response, meta);
+    if (!server.waiting) {
+        ask_site(json_check(frame.body, frame.body_size));
+        return;
+    }
     set_id(json_member(meta, "id"));
     unsigned trace[3] = {0};
     if (getrandom(trace, sizeof trace, 0) < 0)
@@ -348,7 +499,7 @@ static _Noreturn void conclude(void)
     else
         text_format(&how, "ended with code %d", code);
     if (server.phase == STARTING) {
-        text_format(&how, " before it asked for an event at $AWS_LAMBDA_RUNTIME_API; look at the function's logs");
+        text_format(&how, " before it asked for an event at $AWS_LAMBDA_RUNTIME_API, or listened on $PORT; look at the function's logs");
         fail("exit", (struct json){0}, &how);
     }
     if (server.phase == BUSY)
@@ -370,29 +521,56 @@ static void serve(struct http *http, short events)
 {
     http->used = ++server.turn;
     http_continue(http, events);
+    if (http->state == HTTP_READING && http->body.length && is_streamed(http)) {
+        on_part(http);
+        http_continue(http, 0);
+    }
     while (http->state == HTTP_ASKED && http != server.waiting) {
         on_request(http);
         http_continue(http, 0);
     }
     if (http->state != HTTP_OVER)
         return;
+    if (server.streaming == http) {
+        struct text message = {0};
+        server.streaming = NULL;
+        text_format(&message, "bootstrap has closed the connection before the end of its response");
+        tell_broken(SITE_BROKEN, &message);
+        text_free(&message);
+    }
     if (server.waiting == http)
         server.waiting = NULL;
     http_close(http);
+}
+
+/* Looks whether a program that has not asked for events listens, and returns the milliseconds until the next look; -1 for none. */
+static int look_for_site(void)
+{
+    static int pause;
+    if (server.phase != STARTING)
+        return -1;
+    if (!site_listens(server.port))
+        return pause < 10 ? ++pause : pause;
+    server.listens = true;
+    report();
+    server.phase = IDLE;
+    return -1;
 }
 
 /* Waits for what comes next, and deals with it. What the program said comes before its end. */
 static void turn(void)
 {
     enum { SIGNALS, ENDPOINT, LISTENER, FIRST };
+    int pause = server.ended ? 0 : look_for_site();
+    bool takes = (server.waiting || (server.listens && server.phase == IDLE)) && !server.ended;
     struct pollfd all[FIRST + CONNECTIONS] = {
         [SIGNALS] = {.fd = server.signals, .events = POLLIN},
-        [ENDPOINT] = {.fd = server.endpoint->input.endpoint, .events = server.waiting && !server.ended ? POLLIN | POLLRDHUP : POLLRDHUP},
+        [ENDPOINT] = {.fd = server.endpoint->input.endpoint, .events = takes ? POLLIN | POLLRDHUP : POLLRDHUP},
         [LISTENER] = {.fd = server.listener, .events = http_place(server.connections, CONNECTIONS) ? POLLIN : 0},
     };
     for (size_t i = 0; i < CONNECTIONS; i++)
         all[FIRST + i] = (struct pollfd){.fd = server.connections[i].fd, .events = http_events(&server.connections[i])};
-    int n = poll(all, FIRST + CONNECTIONS, server.ended ? 0 : -1);
+    int n = poll(all, FIRST + CONNECTIONS, pause);
     if (n <= 0 && server.ended)
         conclude();
     if (n <= 0)
@@ -406,8 +584,19 @@ static void turn(void)
         take_connection();
     if (all[ENDPOINT].revents & (POLLRDHUP | POLLHUP | POLLERR))
         _exit(0); /* E6 */
-    if ((all[ENDPOINT].revents & POLLIN) && server.waiting && !server.ended)
+    if ((all[ENDPOINT].revents & POLLIN) && (server.waiting || (server.listens && server.phase == IDLE)) && !server.ended)
         take_event();
+}
+
+/* Where the program is told to listen. */
+static int port_of(struct json load)
+{
+    struct text said = {0};
+    struct json told = json_member(json_member(load, "env"), "PORT");
+    json_add_text(&said, told);
+    int port = said.length ? atoi(said.at) : SITE_PORT;
+    text_free(&said);
+    return port;
 }
 
 _Noreturn void ps_serve_bootstrap(struct endpoint *endpoint, const char *directory, const char *library_path, struct json load)
@@ -426,6 +615,7 @@ _Noreturn void ps_serve_bootstrap(struct endpoint *endpoint, const char *directo
     sigprocmask(SIG_BLOCK, &child, NULL);
     server.signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     fcntl(endpoint->input.endpoint, F_SETFD, FD_CLOEXEC);
+    server.port = port_of(load);
     int port = http_listen(&server.listener);
     if (port < 0) {
         dprintf(STDERR_FILENO, "pipsqueak: listening on loopback: %s\n", strerror(errno));
