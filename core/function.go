@@ -124,9 +124,10 @@ const InstanceProcessors = 1
 
 // Sizes on which every worker and every driver agree.
 const (
-	MaxEvent   = 6 << 20  // bytes of an event, as in AWS Lambda's synchronous invocation
-	MaxResult  = 6 << 20  // bytes of a result
-	MaxPart    = 64 << 10 // bytes of a part of a response
-	MaxDepth   = 16       // functions that have invoked each other, one above the other
-	MaxNesting = 512      // lists and objects of an event or a result inside each other
+	MaxTimeout = 15 * time.Minute // of an event, as in AWS Lambda
+	MaxEvent   = 6 << 20          // bytes of an event, as in AWS Lambda's synchronous invocation
+	MaxResult  = 6 << 20          // bytes of a result
+	MaxPart    = 64 << 10         // bytes of a part of a response
+	MaxDepth   = 16               // functions that have invoked each other, one above the other
+	MaxNesting = 512              // lists and objects of an event or a result inside each other
 )

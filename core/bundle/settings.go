@@ -110,7 +110,7 @@ var keys = []struct {
 		return err
 	}},
 	{"timeout_ms", func(m *Settings, f field) error {
-		n, err := f.whole(1, 900_000, "milliseconds")
+		n, err := f.whole(1, core.MaxTimeout.Milliseconds(), "milliseconds")
 		m.Limits.Timeout = time.Duration(n) * time.Millisecond
 		return err
 	}},

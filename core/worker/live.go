@@ -61,7 +61,7 @@ func (l live) Try(ctx context.Context, fn *core.Function, alone bool) (supply.Tr
 }
 
 func (l live) Hide(fn *core.Function, text string) string {
-	if r := l.secrets.replacer(fn.Name, fn.Version); r != nil {
+	if r := l.secrets.hider(fn.Name); r != nil {
 		return r.Replace(text)
 	}
 	return text

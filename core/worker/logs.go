@@ -27,8 +27,8 @@ type logs struct {
 	all map[string]*functionLog
 	// gone is the last version of each function that was removed. What its processes still print is not for the next function of its name.
 	gone map[string]int
-	// replacer returns what takes secrets of a version of a function out of a text, nil for nothing. It may be nil.
-	replacer func(function string, version int) *strings.Replacer
+	// hider returns what takes secrets of a function out of a text, nil for nothing. It may be nil.
+	hider func(function string) *hider
 }
 
 // functionLog is the log of one function.
@@ -124,12 +124,15 @@ func (l *logs) collect(config core.SandboxConfig, stream string, output voice) {
 	if name == "" {
 		name = "." + string(config.Runtime.ID)
 	}
-	var hide *strings.Replacer
-	if l.replacer != nil {
-		hide = l.replacer(config.Function, config.Version)
+	var hide *hider
+	longest := 0
+	if l.hider != nil {
+		if hide = l.hider(config.Function); hide != nil {
+			longest = len(hide.ordered[0])
+		}
 	}
 	line := core.LogLine{Function: config.Function, Node: config.ID, Stream: stream}
-	buffer := make([]byte, 2*maxLine)
+	buffer := make([]byte, 2*maxLine+longest)
 	held := 0 // bytes of a line that has not ended
 	for {
 		n, request, err := output.ReadEvent(buffer[held:], held > 0)
@@ -137,7 +140,7 @@ func (l *logs) collect(config core.SandboxConfig, stream string, output voice) {
 		text := buffer[:held+n]
 		var lines bytes.Buffer
 		for len(text) > 0 {
-			end, next := endOfLine(text, n == 0)
+			end, next := endOfLine(text, n == 0, hide)
 			if end < 0 {
 				break
 			}
@@ -159,17 +162,27 @@ func (l *logs) collect(config core.SandboxConfig, stream string, output voice) {
 }
 
 // endOfLine returns where the first line of a text ends and the next one begins: -1 when more of it may come. A line that is too long ends between two
-// characters.
-func endOfLine(text []byte, complete bool) (end, next int) {
-	end = bytes.IndexByte(text, '\n')
+// characters, and between two secrets.
+func endOfLine(text []byte, complete bool, hide *hider) (end, next int) {
+	line, _, found := bytes.Cut(text, []byte{'\n'})
+	complete = complete || found
+	beyond := 0 // bytes that show whether a secret is where the line is split
+	if hide != nil && !complete {
+		beyond = len(hide.ordered[0])
+	}
+	end = len(line)
+	if end > maxLine+beyond {
+		if end = cut(line, maxLine); hide != nil {
+			end = hide.end(line, end)
+		}
+	}
 	switch {
-	case end >= 0 && end <= maxLine:
-		return end, end + 1
-	case len(text) > maxLine:
-		end = cut(text, maxLine)
+	case end < len(line):
 		return end, end
+	case found:
+		return end, end + 1
 	case complete:
-		return len(text), len(text)
+		return end, end
 	}
 	return -1, -1
 }

@@ -2,9 +2,11 @@ package worker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -20,19 +22,26 @@ import (
 // secrets opens what the store keeps sealed, for the instances of the functions that may have it. It implements core.Secrets.
 type secrets struct {
 	*Worker
-	mu   sync.Mutex // guards the following
-	keys seal.Keys  // nil as long as there is none
-	// hiders take secrets out of texts, by function; the newest version last.
-	hiders map[string][]hider
+	mu     sync.Mutex        // guards the following
+	keys   seal.Keys         // nil as long as there is none
+	hiders map[string]*hider // by function
 }
 
+// hider takes secrets out of texts of one function. It does not change.
 type hider struct {
-	version  int
-	replacer *strings.Replacer
+	*strings.Replacer
+	texts   map[string]hiddenText
+	ordered []string // the texts, the longest first
 }
 
-// manyHiders is of how many versions of a function secrets are known in texts. Earlier ones have no instances any more.
-const manyHiders = 8
+// hiddenText is a text that a hider takes out.
+type hiddenText struct {
+	by   string
+	left time.Time // when the function had it no more; zero as long as it has it
+}
+
+// hiddenFor is how long the secrets that a function had are still taken out: an event of an earlier version may run for as long as any event.
+const hiddenFor = core.MaxTimeout + time.Minute
 
 // leastHidden is the length of the shortest text that is taken out: shorter ones are in many a text by chance.
 const leastHidden = 8
@@ -41,7 +50,7 @@ const leastHidden = 8
 // again. Secrets that cannot be opened are told of, and are the affair of the functions that use them.
 func (w *Worker) openSecrets(keys string) error {
 	s := &w.secrets
-	s.Worker, s.hiders, w.logs.replacer = w, map[string][]hider{}, s.replacer
+	s.Worker, s.hiders, w.logs.hider = w, map[string]*hider{}, s.hider
 	if keys == "" {
 		own, err := os.ReadFile(w.store.KeyFile())
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -105,7 +114,7 @@ func (s *secrets) open(secret store.SealedSecret) (core.Secret, error) {
 // of returns the secrets of a function for a new instance, and remembers them to keep them out of texts.
 func (s *secrets) of(fn *core.Function) (env map[string]string, files map[string]core.Secret, err error) {
 	env, files = map[string]string{}, map[string]core.Secret{}
-	var pairs []string
+	texts := map[string]string{}
 	for _, use := range fn.Secrets {
 		full := core.FullName(use.Name, core.Namespace(fn.Name))
 		sealed, ok := s.store.Secret(full)
@@ -121,52 +130,93 @@ func (s *secrets) of(fn *core.Function) (env map[string]string, files map[string
 		} else {
 			files[use.File] = value
 		}
-		pairs = append(pairs, hidden(use.Name, value)...)
+		hidden(texts, use.Name, value)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	known := s.hiders[fn.Name]
-	if !slices.ContainsFunc(known, func(h hider) bool { return h.version == fn.Version }) {
-		known = append(known, hider{fn.Version, strings.NewReplacer(pairs...)})
-		s.hiders[fn.Name] = known[max(len(known)-manyHiders, 0):]
-	}
+	s.remember(fn.Name, texts)
 	return env, files, nil
 }
 
-// hidden returns what a value is replaced by in texts, as strings.NewReplacer takes it: the whole value and each line of it.
-func hidden(name string, value core.Secret) (pairs []string) {
-	texts := append([]string{string(value)}, strings.Split(string(value), "\n")...)
-	slices.SortStableFunc(texts, func(a, b string) int { return len(b) - len(a) }) // the replacer takes the first that fits
-	for _, text := range texts {
+// hidden adds the texts of a value that are taken out of others: the whole value and each line of it.
+func hidden(texts map[string]string, name string, value core.Secret) {
+	for _, text := range append(strings.Split(string(value), "\n"), string(value)) {
 		if text = strings.TrimSpace(text); len(text) >= leastHidden {
-			pairs = append(pairs, text, "[secret "+name+"]")
+			texts[text] = "[secret " + name + "]"
 		}
 	}
-	return pairs
 }
 
-// replacer returns what takes the secrets of a version of a function out of a text, nil if it has none.
-func (s *secrets) replacer(function string, version int) *strings.Replacer {
+// remember notes which texts a function has from now on: none when it was removed.
+func (s *secrets) remember(function string, texts map[string]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, h := range s.hiders[function] {
-		if h.version == version {
-			return h.replacer
+	all, now := map[string]hiddenText{}, time.Now()
+	var before map[string]hiddenText
+	if h := s.hiders[function]; h != nil {
+		before = h.texts
+	}
+	for text, one := range before {
+		if one.left.IsZero() {
+			one.left = now
+		}
+		if now.Sub(one.left) < hiddenFor {
+			all[text] = one
 		}
 	}
-	return nil
+	for text, by := range texts {
+		all[text] = hiddenText{by: by}
+	}
+	switch {
+	case len(all) == 0:
+		delete(s.hiders, function)
+	case !maps.Equal(all, before):
+		s.hiders[function] = newHider(all)
+	}
 }
 
-// forget forgets the secrets of a function that was removed.
+func newHider(texts map[string]hiddenText) *hider {
+	// The replacer takes the first text that fits: one may be the beginning of another.
+	longestFirst := slices.SortedFunc(maps.Keys(texts), func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	var pairs []string
+	for _, text := range longestFirst {
+		pairs = append(pairs, text, texts[text].by)
+	}
+	return &hider{strings.NewReplacer(pairs...), texts, longestFirst}
+}
+
+// end returns where to end a piece of a line that is too long: there, or behind the secret that is there. Where more of the line is to come, it
+// needs so many bytes behind that place as the longest secret has.
+func (h *hider) end(line []byte, at int) int {
+	for _, text := range h.ordered {
+		from := max(at-len(text)+1, 0)
+		if i := bytes.Index(line[from:min(at+len(text)-1, len(line))], []byte(text)); i >= 0 {
+			return from + i + len(text)
+		}
+	}
+	return at
+}
+
+// hider returns what takes the secrets of a function out of a text, nil if it has none.
+func (s *secrets) hider(function string) *hider {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hiders[function]
+}
+
+// forget forgets the secrets of a function that was removed, when the last of its events has ended.
 func (s *secrets) forget(function string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.hiders, function)
+	s.remember(function, nil)
+	if s.hider(function) != nil {
+		time.AfterFunc(hiddenFor, func() {
+			if _, deployed := s.store.Get(function); !deployed {
+				s.remember(function, nil)
+			}
+		})
+	}
 }
 
 // hide takes the secrets of a function out of an error that it has caused.
 func (s *secrets) hide(fn *core.Function, err error) error {
-	r := s.replacer(fn.Name, fn.Version)
+	r := s.hider(fn.Name)
 	var e *core.Error
 	if r == nil || !errors.As(err, &e) {
 		return err
@@ -180,7 +230,7 @@ func (s *secrets) hide(fn *core.Function, err error) error {
 	return &clean
 }
 
-func hideIn(r *strings.Replacer, e core.Exception) core.Exception {
+func hideIn(r *hider, e core.Exception) core.Exception {
 	e.Type, e.Message = r.Replace(e.Type), r.Replace(e.Message)
 	e.Stack, e.Notes, e.Causes = slices.Clone(e.Stack), slices.Clone(e.Notes), slices.Clone(e.Causes)
 	for _, texts := range [][]string{e.Stack, e.Notes} {
