@@ -52,7 +52,13 @@ func siteOf(host string) (name string, is bool) {
 	if !strings.Contains(host, ".") {
 		return "", false
 	}
-	return strings.CutSuffix(hostname(host), ".localhost")
+	const end = ".localhost"
+	name = hostname(host)
+	at := len(name) - len(end)
+	if at < 0 || !strings.EqualFold(name[at:], end) {
+		return "", false
+	}
+	return name[:at], true
 }
 
 // hostname returns the name in a Host header as it was sent, without port and final dot.

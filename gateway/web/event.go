@@ -30,7 +30,7 @@ func readEvent(r *http.Request, to target, id string, buffer *gateway.Held) ([]b
 		}
 	}
 	size := buffer.Len()
-	head := appendHead(nil, r, to, id)
+	head := appendHead(nil, r, to, id, size)
 	if err := buffer.Reserve(len(head)); err != nil {
 		return nil, err
 	}
@@ -45,9 +45,9 @@ func readEvent(r *http.Request, to target, id string, buffer *gateway.Held) ([]b
 	return event, nil
 }
 
-// appendHead appends the event up to its body. What a header, a cookie or a parameter has several times is
+// appendHead appends the event up to its body, which has so many bytes. What a header, a cookie or a parameter has several times is
 // joined by commas.
-func appendHead(out []byte, r *http.Request, to target, id string) []byte {
+func appendHead(out []byte, r *http.Request, to target, id string, size int) []byte {
 	text := func(before, value string) {
 		out = append(out, before...)
 		out = gjson.AppendJSONString(out, value)
@@ -76,10 +76,10 @@ func appendHead(out []byte, r *http.Request, to target, id string) []byte {
 		}
 	}
 	out = append(out, `,"headers":`...)
-	out = appendHeaders(out, r, to)
+	out = appendHeaders(out, r, to, size)
 	if r.URL.RawQuery != "" {
 		out = append(out, `,"queryStringParameters":`...)
-		out = appendMap(out, r.URL.Query())
+		out = appendMap(out, parameters(r.URL.RawQuery))
 	}
 	if len(to.route.Values) > 0 {
 		out = append(out, `,"pathParameters":{`...)
@@ -128,16 +128,16 @@ func (to target) routeKey() string {
 }
 
 // appendHeaders appends the headers in lower case, without cookies, with Host, and with what a proxy says of the
-// request that it passes on.
-func appendHeaders(out []byte, r *http.Request, to target) []byte {
+// request that it passes on. A body that came in chunks has a length by now; without one web frameworks take it for none.
+func appendHeaders(out []byte, r *http.Request, to target, size int) []byte {
 	headers := make(map[string][]string, len(r.Header)+4)
 	for name, values := range r.Header {
 		headers[strings.ToLower(name)] = values
 	}
 	delete(headers, "cookie")
 	headers["host"] = []string{r.Host}
-	if r.ContentLength >= 0 && (r.ContentLength > 0 || r.Header["Content-Length"] != nil) {
-		headers["content-length"] = []string{strconv.FormatInt(r.ContentLength, 10)}
+	if size > 0 || r.Header["Content-Length"] != nil {
+		headers["content-length"] = []string{strconv.Itoa(size)}
 	}
 	delete(headers, "x-forwarded-prefix") // the caller's own says nothing of where the function is
 	if to.mounted != "" {
@@ -147,6 +147,29 @@ func appendHeaders(out []byte, r *http.Request, to target) []byte {
 		headers["x-forwarded-proto"] = []string{"https"}
 	}
 	return appendMap(out, headers)
+}
+
+// parameters returns those of a query as browsers and web frameworks read it: only & is between two, and a % that begins no byte is one.
+func parameters(query string) map[string][]string {
+	all := map[string][]string{}
+	for one := range strings.SplitSeq(query, "&") {
+		if name, value, _ := strings.Cut(one, "="); one != "" {
+			all[unescape(name)] = append(all[unescape(name)], unescape(value))
+		}
+	}
+	return all
+}
+
+func unescape(text string) string {
+	pieces := strings.Split(strings.ReplaceAll(text, "+", " "), "%")
+	for i, piece := range pieces[1:] {
+		if b, err := strconv.ParseUint(piece[:min(2, len(piece))], 16, 8); err == nil && len(piece) >= 2 {
+			pieces[i+1] = string([]byte{byte(b)}) + piece[2:]
+		} else {
+			pieces[i+1] = "%" + piece
+		}
+	}
+	return strings.Join(pieces, "")
 }
 
 // appendMap appends an object with its keys in order.

@@ -18,10 +18,11 @@ type response struct {
 	status int
 	header http.Header
 	body   []byte
+	length string // of the body that HEAD asks about, as the function says; empty if it does not
 }
 
 // hop are the headers of a connection, which are not a function's to choose, in lower case.
-var hop = map[string]bool{"connection": true, "content-length": true, "keep-alive": true, "proxy-connection": true, "te": true,
+var hop = map[string]bool{"connection": true, "keep-alive": true, "proxy-connection": true, "te": true,
 	"trailer": true, "transfer-encoding": true, "upgrade": true}
 
 // origin are headers that browsers obey for everything of an address, in canonical form. Below /fn all functions have the same one, with the API:
@@ -34,7 +35,7 @@ var origin = []string{"Alt-Svc", "Clear-Site-Data", "Nel", "Report-To", "Service
 // object that says something impossible.
 func parse(result []byte) (response, error) {
 	value := gjson.ParseBytes(result)
-	plain := response{http.StatusOK, http.Header{"Content-Type": {"application/json"}}, result}
+	plain := response{status: http.StatusOK, header: http.Header{"Content-Type": {"application/json"}}, body: result}
 	if value.Type == gjson.String {
 		plain.body = []byte(value.Str)
 	}
@@ -145,6 +146,10 @@ func (out *response) add(name, value string, how func(header http.Header, name, 
 		return wrong("%q is not a name of a header", name)
 	case !httpguts.ValidHeaderFieldValue(value):
 		return wrong("the header %q has a character that no header may have: %q", name, value)
+	case strings.EqualFold(name, "Content-Length"):
+		if _, err := strconv.ParseUint(value, 10, 63); err == nil {
+			out.length = value
+		}
 	case !hop[strings.ToLower(name)]:
 		how(out.header, name, value)
 	}
@@ -174,12 +179,23 @@ func (out *response) write(w http.ResponseWriter, r *http.Request) {
 	for name, values := range out.header {
 		header[name] = values
 	}
-	if !out.bodiless() {
+	switch {
+	case out.bodiless():
+	case r.Method == http.MethodHead && len(out.body) == 0: // web frameworks have left it out already
+		out.tellLength(header)
+	default:
 		header.Set("Content-Length", strconv.Itoa(len(out.body)))
 	}
 	w.WriteHeader(out.status)
 	if !out.bodiless() && r.Method != http.MethodHead {
 		_, _ = w.Write(out.body) // on an error the caller has gone; there is nobody to report it to
+	}
+}
+
+// tellLength answers HEAD with the length that the function says, or with none.
+func (out *response) tellLength(header http.Header) {
+	if out.length != "" {
+		header.Set("Content-Length", out.length)
 	}
 }
 

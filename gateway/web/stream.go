@@ -39,6 +39,9 @@ func (s *stream) Begin(head []byte, result core.Result) error {
 	for name, values := range answer.header {
 		s.w.Header()[name] = values
 	}
+	if s.r.Method == http.MethodHead && !answer.bodiless() {
+		answer.tellLength(s.w.Header())
+	}
 	s.begun, s.bodiless = true, answer.bodiless() || s.r.Method == http.MethodHead
 	s.w.WriteHeader(answer.status)
 	return nil

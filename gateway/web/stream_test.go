@@ -119,11 +119,11 @@ func TestStreamFails(t *testing.T) {
 
 // TestStreamWithoutBody: to HEAD, with 204 and to HTTP/1.0.
 func TestStreamWithoutBody(t *testing.T) {
-	for method, head := range map[string]string{"HEAD": `{"statusCode":200,"headers":{"a":"b"}}`, "GET": `{"statusCode":204,"headers":{"a":"b"}}`} {
+	for method, head := range map[string]string{"HEAD": `{"statusCode":200,"headers":{"a":"b","content-length":"14"}}`, "GET": `{"statusCode":204,"headers":{"a":"b"}}`} {
 		response, body, err := get(t, method, serve(t, func(s core.Stream) error {
 			return errors.Join(s.Begin([]byte(head), core.Result{}), s.Write(t.Context(), []byte("dropped")), s.Write(t.Context(), []byte("dropped")))
 		}))
-		if body != "" || err != nil || response.Header.Get("A") != "b" {
+		if body != "" || err != nil || response.Header.Get("A") != "b" || (response.ContentLength == 14) != (method == "HEAD") {
 			t.Errorf("%s with %s: %q, %v, %v", method, head, body, response.Header, err)
 		}
 	}

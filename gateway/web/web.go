@@ -28,7 +28,13 @@ func Mount(front *gateway.Gateway) {
 // underPath answers /fn/NAME and what is below it. NAME is percent-encoded, and the rest is passed on as it was
 // sent.
 func (s *site) underPath(w http.ResponseWriter, r *http.Request, _ string) {
-	encoded, path, below := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), prefix), "/")
+	first, rest, _ := strings.Cut(r.URL.EscapedPath()[1:], "/")
+	if text, err := url.PathUnescape(first); err != nil || "/"+text+"/" != prefix { // the slash behind it is an encoded one
+		w.Header().Set(gateway.HeaderRequestID, gateway.RequestID(r.Header))
+		s.front.Fail(w, r, gateway.NotFound(w, r))
+		return
+	}
+	encoded, path, below := strings.Cut(rest, "/")
 	name, err := url.PathUnescape(encoded)
 	if err != nil {
 		name = encoded // which is no name of a function
