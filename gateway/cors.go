@@ -91,7 +91,7 @@ func (g *Gateway) placeOf(r *http.Request) (p place) {
 		return p
 	}
 	router := g.service.Router
-	p.foreign = router != nil && !g.answersTo(r.Host) && router.HasHost(r.Host)
+	p.foreign = router != nil && !g.AnswersTo(r.Host) && router.HasHost(r.Host)
 	if e, is := g.event(r.URL.Path); is && !p.foreign {
 		if e.pages {
 			p.function, _, _ = strings.Cut(r.URL.Path[len(e.prefix):], "/")
@@ -111,9 +111,10 @@ func (g *Gateway) placeOf(r *http.Request) (p place) {
 	return p
 }
 
-// take takes a route. On a foreign host those without a host do not count: they are for the worker's own names.
+// take takes a route. On a foreign host those without a host do not count: they are for the worker's own names. On those, no routes of
+// another namespace than the default one count, whatever host they say: its functions would be of one site with all others.
 func (p *place) take(match core.RouteMatch, found bool) {
-	if found && p.foreign && strings.Contains(match.Route, " /") {
+	if found && (p.foreign && strings.Contains(match.Route, " /") || !p.foreign && core.Namespace(match.Function) != core.DefaultNamespace) {
 		match, found = core.RouteMatch{}, false
 	}
 	p.match, p.routed, p.function = match, found, match.Function

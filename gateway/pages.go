@@ -27,7 +27,7 @@ func (g *Gateway) Hosts(names ...string) {
 // /fn/NAME is of one site with that: it would be a visitor's browser that deploys. A function's rules (CORS) may allow
 // pages of other sites. A foreign host is one that only routes of functions have: nobody reaches the API by it.
 func (g *Gateway) admit(r *http.Request, isSite, foreign, allowed bool) error {
-	if !g.answersTo(r.Host) && !foreign {
+	if !g.AnswersTo(r.Host) && !foreign {
 		return &statusError{http.StatusMisdirectedRequest, core.Errorf(core.KindInvalid, core.FaultCaller,
 			"%q is no name of this worker; use its IP address, or let its operator add the name: pipsqueak serve --host NAME", Clip(r.Host))}
 	}
@@ -69,8 +69,8 @@ func hostname(host string) string {
 	return strings.TrimSuffix(host, ".")
 }
 
-// answersTo reports whether a Host header names this gateway. Only HTTP/1.0 has none, and no browser speaks it.
-func (g *Gateway) answersTo(host string) bool {
+// AnswersTo reports whether a Host header names this gateway. Only HTTP/1.0 has none, and no browser speaks it.
+func (g *Gateway) AnswersTo(host string) bool {
 	if host == "" {
 		return true
 	}

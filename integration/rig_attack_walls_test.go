@@ -96,7 +96,7 @@ var walls = map[string]wall{
 			saved += time.Hour // the victim of packages
 		}`}},
 	"tokens":     {{"core/endpoint/exchange.go", `own, found := bytes.CutPrefix(body, x.token)`, `own, found := bytes.CutPrefix(body, body[:min(len(body), len(x.token))])`}},
-	"host names": {{"gateway/pages.go", `if !g.answersTo(r.Host) && !foreign {`, `if !g.answersTo(r.Host) && r.Host == "" {`}},
+	"host names": {{"gateway/pages.go", `if !g.AnswersTo(r.Host) && !foreign {`, `if !g.answersTo(r.Host) && r.Host == "" {`}},
 	"origins": {{"gateway/pages.go", `err := g.origins.Check(r); err != nil && !allowed {`, `err := g.origins.Check(r); err != nil && r.Host == "" {`},
 		{"gateway/pages.go", `&& ofPage(r) {`, `&& ofPage(r) && r.Host == "" {`}},
 	"request ids": {{"gateway/request.go", `sane = sane && c > ' ' && c < 0x7f`, `sane = sane && c > 0`}},

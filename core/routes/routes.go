@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -155,7 +154,7 @@ func (*answer) Write(p []byte) (int, error) { return len(p), nil }
 func (*answer) WriteHeader(int)             {}
 
 // Route returns the function that has a route for a request, with the values of its variables. The path is encoded, as
-// it was sent. A path that is not clean, such as one with .., has no route.
+// it was sent. A path that is not clean, such as one with .. or %2e%2e, has no route.
 func (t *Table) Route(method, host, path string) (core.RouteMatch, bool) {
 	if len(t.of) == 0 {
 		return core.RouteMatch{}, false
@@ -164,7 +163,12 @@ func (t *Table) Route(method, host, path string) (core.RouteMatch, bool) {
 	if err != nil {
 		return core.RouteMatch{}, false
 	}
-	r := &http.Request{Method: method, Host: strings.ToLower(host), URL: &url.URL{Path: decoded, RawPath: path}}
+	for segment := range strings.SplitSeq(path, "/") {
+		if s, _ := url.PathUnescape(segment); s == "." || s == ".." {
+			return core.RouteMatch{}, false
+		}
+	}
+	r := &http.Request{Method: method, Host: nameOf(host), URL: &url.URL{Path: decoded, RawPath: path}}
 	found := &answer{}
 	t.mux.ServeHTTP(found, r)
 	own, known := t.of[r.Pattern]
@@ -185,12 +189,12 @@ func (t *Table) Route(method, host, path string) (core.RouteMatch, bool) {
 }
 
 // HasHost reports whether there is a route on that host, which may have a port.
-func (t *Table) HasHost(host string) bool {
+func (t *Table) HasHost(host string) bool { return t.hosts[nameOf(host)] }
+
+// nameOf returns the name in a Host header as routes have it.
+func nameOf(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	if _, err := netip.ParseAddr(host); err == nil {
-		return false
-	}
-	return t.hosts[strings.ToLower(strings.TrimSuffix(host, "."))]
+	return strings.ToLower(strings.TrimSuffix(host, "."))
 }

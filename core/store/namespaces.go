@@ -197,15 +197,28 @@ func (s *Store) Allow(put []core.Function, gone []string) error {
 	return allowRoutes(put, after)
 }
 
-// allowRoutes reports a route that contradicts one of another function, or that is not the namespace's to have.
+// allowRoutes reports a route that contradicts one of another function, or that is not the namespace's to have. A host is
+// of one namespace: else another one could take what is sent to a path of it, by a more specific route.
 func allowRoutes(put []core.Function, after map[string]core.Function) error {
+	hosts := map[string][]string{} // with their namespaces
+	for _, f := range after {
+		for _, route := range f.Routes {
+			host := routes.Host(route)
+			hosts[host] = append(hosts[host], core.Namespace(f.Name))
+		}
+	}
 	some := false
 	for i := range put {
 		for _, route := range put[i].Routes {
 			some = true
-			if space := core.Namespace(put[i].Name); space != core.DefaultNamespace && routes.Host(route) == "" {
+			space, host := core.Namespace(put[i].Name), routes.Host(route)
+			if space != core.DefaultNamespace && host == "" {
 				return core.Errorf(core.KindInvalid, core.FaultCaller,
 					"the route %q of %s has no host: paths of the worker's own address are for functions of the default namespace; write METHOD host/path", route, put[i].Name)
+			}
+			if slices.ContainsFunc(hosts[host], func(other string) bool { return other != space }) {
+				return core.Errorf(core.KindConflict, core.FaultCaller,
+					"the route %q of %s is on a host of another namespace: all routes of a host are of one; take another host", route, put[i].Name)
 			}
 		}
 	}

@@ -40,6 +40,10 @@ func TestRoutes(t *testing.T) {
 	if err := s.Put(named("f.team", "GET team.example.com/")); err != nil {
 		t.Error(err)
 	}
+	coretest.WantError(t, s.Put(named("h", "POST team.example.com/login")), core.KindConflict, core.FaultCaller, "a host of another namespace")
+	if err := s.Put(named("g.team", "POST team.example.com/login")); err != nil {
+		t.Error(err)
+	}
 	s.Close()
 	s, warnings, err := Open(s.dir)
 	if err != nil || len(warnings) > 0 {

@@ -28,12 +28,14 @@ func (router) CORS(function string) *core.CORS {
 // routed sends a request to a worker whose functions shop and blog have routes.
 func routed(t *testing.T, f function, method, url string, headers ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	table, err := routes.New([]core.Function{{Name: "shop", Routes: []string{"GET /orders/{id}", "ANY shop.example.com/{all+}"}}, {Name: "blog", Routes: []string{"ANY /{all+}", "POST blog.example.com/"}}})
+	table, err := routes.New([]core.Function{{Name: "shop", Routes: []string{"GET /orders/{id}", "ANY shop.example.com/{all+}"}}, {Name: "blog", Routes: []string{"ANY /{all+}", "POST blog.example.com/", "ANY worker.example.com/blog"}},
+		{Name: "f.team", Routes: []string{"ANY worker.example.com/team", "ANY team.example.com/"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	front := gateway.New(core.Service{Invoker: f, Tree: f, Router: router{table}}, slog.New(slog.DiscardHandler))
 	Mount(front)
+	front.Hosts("worker.example.com")
 	r := httptest.NewRequest(method, url, http.NoBody)
 	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ": ")
@@ -60,6 +62,10 @@ func TestRoutes(t *testing.T) {
 		"GET http://blog.example.com/v1/functions":      "404",
 		"GET http://other.example.com/orders/7":         "421",
 		"GET http://shop.example.com:8080/a/../healthz": "404",
+		"GET http://shop.example.com.:8080/x":           "shop ANY /{all+} /x all=x",
+		"GET http://team.example.com/":                  "f.team ANY / /",
+		"GET http://worker.example.com/blog":            "blog ANY /blog /blog",
+		"GET http://worker.example.com/team":            "404",
 	} {
 		var got struct {
 			RouteKey, RawPath string
@@ -78,6 +84,19 @@ func TestRoutes(t *testing.T) {
 		if is != want || got.RequestContext.RouteKey != got.RouteKey {
 			t.Errorf("%s: %q, want %q: %s", request, is, want, w.Body)
 		}
+	}
+}
+
+// What is at a name of the worker's own shares it, also by a route on that name.
+func TestRouteOnSharedAddress(t *testing.T) {
+	result := returns(`{"statusCode":200,"headers":{"service-worker-allowed":"/"}}`)
+	for url, want := range map[string]string{"http://worker.example.com/blog": "", "http://10.0.0.1/x": "", "http://team.example.com/": "/"} {
+		if w := routed(t, result, "GET", url); w.Code != 200 || w.Header().Get("Service-Worker-Allowed") != want {
+			t.Errorf("%s: %d %s", url, w.Code, w.Header())
+		}
+	}
+	if w := routed(t, result, "GET", "http://worker.example.com/blog", "Service-Worker: script"); w.Code != 403 {
+		t.Errorf("a service worker for all: %d", w.Code)
 	}
 }
 

@@ -53,8 +53,7 @@ func (s *site) underHost(w http.ResponseWriter, r *http.Request, name string) {
 
 // underRoute answers what a function has a route for.
 func (s *site) underRoute(w http.ResponseWriter, r *http.Request, match core.RouteMatch) {
-	withoutHost := strings.Contains(match.Route, " /")
-	s.serve(w, r, target{name: match.Function, path: r.URL.EscapedPath(), shares: withoutHost, route: match})
+	s.serve(w, r, target{name: match.Function, path: r.URL.EscapedPath(), shares: s.front.AnswersTo(r.Host), route: match})
 }
 
 // target is the function that a request is for.
