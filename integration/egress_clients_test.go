@@ -241,6 +241,55 @@ def handler(event:, context:)
 end
 `
 
+const nativeClients = `
+#include <curl/curl.h>
+#include <libpq-fe.h>
+#include <memory>
+#include <pipsqueak.hpp>
+
+static std::string query(PGconn *db, const char *text)
+{
+    std::unique_ptr<PGresult, void (*)(PGresult *)> result(PQexec(db, text), PQclear);
+    if (PQresultStatus(result.get()) != PGRES_TUPLES_OK)
+        throw std::runtime_error(PQerrorMessage(db));
+    return std::string(PQgetvalue(result.get(), 0, 0), PQgetlength(result.get(), 0, 0));
+}
+
+static size_t keep(char *at, size_t, size_t size, void *to)
+{
+    static_cast<std::string *>(to)->append(at, size);
+    return size;
+}
+
+static std::string ask(const char *body, const char *ca)
+{
+    std::string answer;
+    std::unique_ptr<CURL, void (*)(CURL *)> curl(curl_easy_init(), curl_easy_cleanup);
+    curl_easy_setopt(curl.get(), CURLOPT_URL, "https://web.example/");
+    curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT, 10L);
+    curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, keep);
+    curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer);
+    if (body)
+        curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDS, body);
+    if (ca)
+        curl_easy_setopt(curl.get(), CURLOPT_CAINFO, ca);
+    CURLcode code = curl_easy_perform(curl.get());
+    return code == CURLE_OK ? answer : code == CURLE_PEER_FAILED_VERIFICATION ? "untrusted" : curl_easy_strerror(code);
+}
+
+static std::string handle(std::string_view, pipsqueak::context &)
+{
+    std::unique_ptr<PGconn, void (*)(PGconn *)> db(PQconnectdb("host=db.example user=postgres dbname=postgres connect_timeout=10"), PQfinish);
+    if (PQstatus(db.get()) != CONNECTION_OK)
+        throw std::runtime_error(PQerrorMessage(db.get()));
+    std::string answers = "[" + query(db.get(), "select 6 * 7") + "," + std::to_string(query(db.get(), "select repeat('x', 20000000)").size());
+    for (const std::string &one : {ask(nullptr, "/function/ca.pem"), ask("{}", "/function/ca.pem"), ask(nullptr, nullptr)})
+        answers += ",\"" + one + "\"";
+    return answers + "]";
+}
+PIPSQUEAK_HANDLER(handler, handle)
+`
+
 // Real clients reach real servers by their names, in the languages that have such clients. The packages come from the registries, which only a
 // worker outside of the world reaches; the one in the world has the functions from it.
 func TestEgressClients(t *testing.T) {
@@ -255,7 +304,11 @@ func TestEgressClients(t *testing.T) {
 			`[42,20000000,1000000,"hello GET","hello POST","untrusted"]`},
 		"node": {files{"index.js": nodeClients, "package.json": `{"dependencies":{"pg":"8.16.3","redis":"5.8.2","undici":"7.16.0"}}`},
 			`[42,20000000,1000000,"hello GET","hello POST","untrusted"]`},
-		"ruby": {rubyFile(rubyClients), `["hello GET","hello POST","untrusted","+PONG"]`},
+		"native": {files{"handler.cc": nativeClients, "pipsqueak.yaml": "debian: [libcurl4-openssl-dev, libpq-dev]\n", "Makefile": "handler.so: handler.cc\n" +
+			"\t$(CXX) $(CXXFLAGS) -I$(PIPSQUEAK_DEBIAN)/usr/include/postgresql $(LDFLAGS) -shared -o $@ $< -lcurl -lpq\n"},
+			`[42,20000000,"hello GET","hello POST","untrusted"]`},
+		"bootstrap": {goProgram(t, "integration/testdata/bootstrap/client"), `["hello GET","hello POST","untrusted"]`},
+		"ruby":      {rubyFile(rubyClients), `["hello GET","hello POST","untrusted","+PONG"]`},
 	}
 	for name, client := range clients {
 		w.deploy(t, name, client.files)
