@@ -189,6 +189,8 @@ type HandlerLoad struct {
 	Env        map[string]string `json:"env,omitempty"`      // the whole environment, but for paths of packages that child programs need
 	Packages   []string          `json:"packages,omitempty"` // directories inside the sandbox in which modules are looked for, in order
 	Modules    []string          `json:"modules,omitempty"`  // to import before the handler, in order
+	// Concurrency is how many events the instance has at once, if that is more than 1; only with CapabilityConcurrency.
+	Concurrency int `json:"concurrency,omitempty"`
 	// Watch asks for HandlerReport.Sets. Such an instance gets no event. A driver that does not know it ignores it.
 	Watch bool `json:"watch,omitempty"`
 }

@@ -110,13 +110,20 @@ type Limits struct {
 	MaxInstances int           `json:"max_instances"` // alive at once
 	IdleTimeout  time.Duration `json:"idle_timeout"`  // after which an idle instance ends; JSON has nanoseconds
 	Reuse        bool          `json:"reuse"`         // if false, every event gets a fresh instance
+	Concurrency  int           `json:"concurrency"`   // events that one instance has at once; 0 (before there was this limit) for 1
 	Stream       int64         `json:"stream"`        // bytes of a response that is passed on in parts; 0 (before there was this limit) for the default
 }
 
 // DefaultLimits returns the limits of a function whose settings have none.
 func DefaultLimits() Limits {
-	return Limits{Memory: 256 << 20, Timeout: 30 * time.Second, MaxInstances: 100, IdleTimeout: 5 * time.Minute, Reuse: true, Stream: 200 << 20}
+	return Limits{Memory: 256 << 20, Timeout: 30 * time.Second, MaxInstances: 100, IdleTimeout: 5 * time.Minute, Reuse: true, Concurrency: 1, Stream: 200 << 20}
 }
+
+// Shared reports whether an instance may have several events at once.
+func (l Limits) Shared() bool { return l.Concurrency > 1 }
+
+// MaxConcurrency is how many events an instance can have at once. Each may take a thread, and there are 256 of those.
+const MaxConcurrency = 100
 
 // InstanceProcessors is how many processors an instance can keep busy: its share of the time in each period, for every
 // function. Libraries start as many threads in it (HandlerLoad.Processors).

@@ -60,7 +60,9 @@ const (
 	CapabilityDebian  = "debian"  // its Installer also knows Debian packages (ResolveRequest.Debian)
 	CapabilityInvoke  = "invoke"  // its instances can invoke other functions (core/endpoint)
 	CapabilityStream  = "stream"  // its instances can pass on a response in parts (core/endpoint)
-	CapabilityLock    = "lock"    // its Installer makes locks with digests, takes them back, and installs nothing else (ResolveRequest.Lock)
+	// CapabilityConcurrency: its instances can have several events under way (HandlerLoad.Concurrency).
+	CapabilityConcurrency = "concurrency"
+	CapabilityLock        = "lock" // its Installer makes locks with digests, takes them back, and installs nothing else (ResolveRequest.Lock)
 	// CapabilityHandover: files that Resolve leaves in OutDir (a cache, say) are kept for Install. OutDir is offered only when
 	// Resolve makes a lock and Allow is empty. Such a Resolve must not run code of the function or of packages, because every
 	// function shares what Install makes.

@@ -128,6 +128,10 @@ func (p *program) describeRows(f core.Function) [][]string {
 	if !f.Limits.Reuse {
 		reuse = "no: every event gets a fresh instance"
 	}
+	instances := "at most " + strconv.Itoa(f.Limits.MaxInstances)
+	if f.Limits.Shared() {
+		instances += fmt.Sprintf(", each with up to %d events at once", f.Limits.Concurrency)
+	}
 	rows := [][]string{{"name", f.Name}}
 	if f.Application != "" {
 		rows = append(rows, []string{"application", f.Application})
@@ -140,7 +144,7 @@ func (p *program) describeRows(f core.Function) [][]string {
 		{"code", f.Code},
 		{"memory", humanBytes(f.Limits.Memory)},
 		{"timeout", humanDuration(f.Limits.Timeout)},
-		{"instances", "at most " + strconv.Itoa(f.Limits.MaxInstances)},
+		{"instances", instances},
 		{"idle timeout", humanDuration(f.Limits.IdleTimeout)},
 		{"reuse", reuse},
 		{"network", cmp.Or(string(f.Network), string(core.NetworkNone))},

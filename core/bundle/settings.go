@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -131,6 +132,11 @@ var keys = []struct {
 		m.Limits.MaxInstances = int(n)
 		return err
 	}},
+	{"concurrency", func(m *Settings, f field) error {
+		n, err := f.whole(1, core.MaxConcurrency, "events at once in one instance")
+		m.Limits.Concurrency = int(n)
+		return cmp.Or(err, m.reuses(f))
+	}},
 	{"idle_timeout", func(m *Settings, f field) (err error) {
 		m.Limits.IdleTimeout, err = f.duration(time.Millisecond, 24*time.Hour)
 		return err
@@ -165,7 +171,7 @@ var keys = []struct {
 	}},
 	{"reuse", func(m *Settings, f field) (err error) {
 		m.Limits.Reuse, err = f.boolean()
-		return err
+		return cmp.Or(err, m.reuses(f))
 	}},
 	{"network", func(m *Settings, f field) error {
 		const known = "none, egress or host"
@@ -192,6 +198,14 @@ var keys = []struct {
 		}
 		return m.narrows(f)
 	}},
+}
+
+// reuses refuses several events at once in an instance that is to have one event only.
+func (m *Settings) reuses(f field) error {
+	if m.Limits.Shared() && !m.Limits.Reuse {
+		return f.errorf("with 'reuse: false' an instance has one event, and 'concurrency' gives it %d; remove one of the two", m.Limits.Concurrency)
+	}
+	return nil
 }
 
 // maxDestinations is how many destinations a function can list.

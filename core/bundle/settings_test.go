@@ -37,7 +37,9 @@ func TestParseSettings(t *testing.T) {
 		"cors: {origins: ['https://a.example.com:8443', 'http://[::1]'], methods: [GET], headers: [Content-Type], expose: [X-A], credentials: true, max_age: 10m}": {
 			Limits: core.DefaultLimits(), CORS: &core.CORS{Origins: []string{"https://a.example.com:8443", "http://[::1]"}, Methods: []string{"GET"},
 				Headers: []string{"content-type"}, Expose: []string{"x-a"}, Credentials: true, MaxAge: 10 * time.Minute}},
-		"stream_mb: 1": {Limits: limits(func(l *core.Limits) { l.Stream = 1 << 20 })},
+		"concurrency: 100":             {Limits: limits(func(l *core.Limits) { l.Concurrency = 100 })},
+		"reuse: false\nconcurrency: 1": {Limits: limits(func(l *core.Limits) { l.Reuse = false })},
+		"stream_mb: 1":                 {Limits: limits(func(l *core.Limits) { l.Stream = 1 << 20 })},
 		"memory_mb: 16\ntimeout_ms: 1\nmax_instances: 1": {Limits: limits(func(l *core.Limits) {
 			l.Memory, l.Timeout, l.MaxInstances = 16<<20, time.Millisecond, 1
 		})},
@@ -116,6 +118,10 @@ func TestParseSettingsRefuses(t *testing.T) {
 		{"max_instances: 0", []string{"1 to 10000"}},
 		{"max_instances: 10001", []string{"1 to 10000"}},
 		{"idle_timeout: soon", []string{"line 1", "idle_timeout", "5m"}},
+		{"concurrency: 0", []string{"line 1", "concurrency", "1 to 100"}},
+		{"concurrency: 101", []string{"concurrency", "1 to 100"}},
+		{"concurrency: 2\nreuse: false", []string{"line 2", "'concurrency' gives it 2", "remove one"}},
+		{"reuse: false\nconcurrency: 2", []string{"line 2", "remove one"}},
 		{"idle_timeout: 0", []string{"idle_timeout"}},
 		{"idle_timeout: -5m", []string{"idle_timeout"}},
 		{"idle_timeout: 99999h", []string{"idle_timeout", "24h"}},

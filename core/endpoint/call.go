@@ -31,7 +31,7 @@ type Part struct {
 func IsPart(kind byte) bool { return kind == kindPart }
 
 // isLast reports whether a frame is an answer, after which no other one comes.
-func isLast(kind byte) bool { return kind != kindInvoke && kind != kindPart }
+func isLast(kind byte) bool { return kind != kindInvoke && kind != kindPart && kind != kindOutput }
 
 // ReadPart reads the body of a part. IsBroken holds for its errors.
 func ReadPart(body []byte) (Part, error) {
@@ -73,6 +73,14 @@ func readMeta(body []byte, meta any) ([]byte, error) {
 // goroutine may read from the connection meanwhile. If only a part of the frame could be sent, the connection
 // is useless.
 func SendAnswer(conn *Conn, number uint64, result []byte, failed error) error {
+	frame, err := answerFrame(number, result, failed)
+	if err == nil {
+		_, err = frame.WriteTo(conn.Conn)
+	}
+	return err
+}
+
+func answerFrame(number uint64, result []byte, failed error) (net.Buffers, error) {
 	told := core.AsError(failed)
 	if told != nil && told.Exception != nil {
 		short := *told
@@ -83,15 +91,10 @@ func SendAnswer(conn *Conn, number uint64, result []byte, failed error) error {
 		Call  uint64      `json:"call"`
 		Error *core.Error `json:"error,omitempty"`
 	}{number, told})
-	if err != nil {
-		return err
-	}
 	if failed != nil {
 		result = nil
 	}
 	head := binary.BigEndian.AppendUint32(nil, uint32(1+lengthSize+len(meta)+len(result)))
 	head = binary.BigEndian.AppendUint32(append(head, kindAnswer), uint32(len(meta)))
-	frame := net.Buffers{append(head, meta...), result}
-	_, err = frame.WriteTo(conn.Conn)
-	return err
+	return net.Buffers{append(head, meta...), result}, err
 }

@@ -43,6 +43,7 @@ const (
 	kindDeath     = 'D' // how the handler ended its process, a core.Exception; the instance ends
 	kindInvoke    = 'I' // before the result: as an event, with the meta {"call":n,"function":name}
 	kindPart      = 'S' // before the result: as an event, with the meta {"call":n,"head":{…}}, and bytes of the response
+	kindOutput    = 'O' // before the result, if several events are under way: '1' or '2', and what was printed there
 
 	lengthSize  = 4
 	headSize    = lengthSize + 1
@@ -119,7 +120,13 @@ func (x *Exchange) Send(invocation core.Invocation, deadline time.Time) error {
 		return unsent{err}
 	}
 	x.draw()
-	head := append(x.head[:0], 0, 0, 0, 0, kindEvent, 0, 0, 0, 0)
+	head := appendEvent(x.head[:0], invocation, deadline, x.digits[:], x.conn.tokens)
+	return x.write(head, invocation.Event, eventKinds)
+}
+
+// appendEvent appends the beginning of an event's frame, which has room for the length. The event follows.
+func appendEvent(head []byte, invocation core.Invocation, deadline time.Time, token []byte, streams bool) []byte {
+	head = append(head, 0, 0, 0, 0, kindEvent, 0, 0, 0, 0)
 	head = append(head, `{"id":`...)
 	head = appendQuoted(head, invocation.ID)
 	head = append(head, `,"deadline_ms":`...)
@@ -127,21 +134,25 @@ func (x *Exchange) Send(invocation core.Invocation, deadline time.Time) error {
 	head = append(head, `,"depth":`...)
 	head = strconv.AppendInt(head, int64(invocation.Depth), 10)
 	head = append(head, `,"token":"`...)
-	head = append(head, x.digits[:]...)
+	head = append(head, token...)
 	head = append(head, '"')
-	if invocation.Stream != nil && x.conn.tokens {
+	if invocation.Stream != nil && streams {
 		head = append(head, `,"stream":true`...)
 	}
 	head = append(head, '}')
 	binary.BigEndian.PutUint32(head[headSize:], uint32(len(head)-headSize-lengthSize))
-	return x.write(head, invocation.Event, eventKinds)
+	return head
 }
 
-// draw draws a token that nobody can guess.
-func (x *Exchange) draw() {
+// drawToken draws a token that nobody can guess.
+func drawToken(digits *[tokenSize]byte) {
 	var secret [tokenSize / 2]byte
 	_, _ = rand.Read(secret[:]) // never fails
-	hex.Encode(x.digits[:], secret[:])
+	hex.Encode(digits[:], secret[:])
+}
+
+func (x *Exchange) draw() {
+	drawToken(&x.digits)
 	if x.conn.tokens {
 		x.token = x.digits[:]
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -118,5 +119,96 @@ func checkFault(t *testing.T, err error) {
 	var told *core.Error
 	if err != nil && errors.As(err, &told) && (told.Kind == "" || told.Fault == "") {
 		t.Errorf("an error of kind %q and fault %q: %v", told.Kind, told.Fault, err)
+	}
+}
+
+// FuzzMux: the same for an instance that has two events. Nothing that comes with the token of one reaches the other.
+func FuzzMux(f *testing.F) {
+	const other = "UUUUUUUUUUUUUUUUUUUUUUUUUUUUUUUU"
+	for _, stream := range [][]byte{
+		append(frame('R', other+`{"b":2}`), frame('R', placeholder+`{"a":1}`)...),
+		bytes.Join([][]byte{frame('O', placeholder+"1a\nb"), frame('O', other+"2c"), frame('R', placeholder+"1"), frame('X', other+`{"type":"E"}`)}, nil),
+		bytes.Join([][]byte{frame('I', placeholder+callBody(`{"call":1,"function":"g"}`, "1")), frame('S', other+callBody(`{"call":2,"head":{}}`, "x"))}, nil),
+		bytes.Join([][]byte{frame('D', other+`{"type":"exit","message":"7"}`), frame('R', placeholder+"1")}, nil),
+		frame('O', placeholder+"3x"),
+		frame('O', placeholder),
+		frame('R', "2"),
+		{0, 0, 0, 0, 'R'},
+		{0xff, 0xff, 0xff, 0xff, 'O'},
+	} {
+		f.Add(stream, byte(0))
+		f.Add(stream, byte(3))
+	}
+	f.Fuzz(func(t *testing.T, stream []byte, piece byte) {
+		near, far := net.Pipe()
+		defer near.Close()
+		var mu sync.Mutex
+		printed := map[string]bool{}
+		m := NewMux(Open(near, tokens), func(request, name string, text []byte, complete bool) int {
+			if len(text) == 0 || name != "stdout" && name != "stderr" {
+				t.Errorf("%q is printed to %q", text, name)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			printed[request] = true
+			return len(text)
+		})
+		go sendPiecesOfTwo(far, stream, int(piece), placeholder, other)
+		var events [2]*Event
+		for i, id := range []string{placeholder, other} {
+			event, err := m.Send(core.Invocation{ID: id, Event: []byte("1")}, time.Now().Add(time.Minute), func(body []byte) error {
+				_, err := ReadCall(body)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			events[i] = event
+		}
+		<-m.Done() // the instance has gone
+		for _, event := range events {
+			for kind, body, err := event.Receive(t.Context(), time.Time{}); ; kind, body, err = event.Receive(t.Context(), time.Time{}) {
+				if err != nil {
+					checkFault(t, err)
+					break
+				}
+				if !bytes.Contains(stream, []byte(event.request)) {
+					t.Fatalf("%q counts for %s", stream, event.request)
+				}
+				if IsPart(kind) {
+					_, err = ReadPart(body)
+				} else {
+					_, err = Answer(kind, body)
+				}
+				checkFault(t, err)
+			}
+			mu.Lock()
+			if printed[event.request] && !bytes.Contains(stream, []byte(event.request)) {
+				t.Errorf("%q prints for %s", stream, event.request)
+			}
+			mu.Unlock()
+		}
+	})
+}
+
+// sendPiecesOfTwo is sendPieces for two events.
+func sendPiecesOfTwo(far net.Conn, stream []byte, piece int, placeholders ...string) {
+	defer far.Close()
+	for _, one := range placeholders {
+		var head [headSize]byte
+		if _, err := io.ReadFull(far, head[:]); err != nil {
+			return
+		}
+		question := make([]byte, binary.BigEndian.Uint32(head[:])-1)
+		if _, err := io.ReadFull(far, question); err != nil {
+			return
+		}
+		_, token, _ := bytes.Cut(question, []byte(`"token":"`))
+		stream = bytes.ReplaceAll(stream, []byte(one), token[:tokenSize])
+	}
+	for part := range slices.Chunk(stream, cmp.Or(piece, max(len(stream), 1))) {
+		if _, err := far.Write(part); err != nil {
+			return
+		}
 	}
 }

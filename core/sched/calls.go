@@ -15,8 +15,9 @@ import (
 
 // calls are the calls that one event makes to other functions.
 type calls struct {
-	ctx    context.Context // of the invocations; it ends with the event
-	cancel context.CancelFunc
+	ctx      context.Context // of the invocations; it ends with the event
+	cancel   context.CancelFunc
+	deadline time.Time
 
 	open atomic.Int32
 	held atomic.Int64 // bytes of calls and of their results that the instance has not taken yet
@@ -53,7 +54,7 @@ func (r *run) call(body []byte) error {
 // opened returns the calls of the event, which there are from now on.
 func (r *run) opened() *calls {
 	if r.calls == nil {
-		r.calls = new(calls)
+		r.calls = &calls{deadline: r.deadline}
 		r.calls.ctx, r.calls.cancel = context.WithDeadline(context.Background(), r.deadline)
 	}
 	return r.calls
@@ -63,7 +64,11 @@ func (r *run) opened() *calls {
 func (c *calls) answer(i *instance, number uint64, result []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.over && c.err == nil {
+	switch {
+	case c.over || c.err != nil:
+	case i.mux != nil:
+		c.err = i.mux.SendAnswer(number, result, err, c.deadline)
+	default:
 		c.err = endpoint.SendAnswer(i.conn, number, result, err)
 	}
 }

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -46,7 +47,11 @@ type request struct {
 	Depth    int    `json:"depth"`
 	Token    string `json:"token"`
 	event    []byte
+	b        *box
 }
+
+// answer answers this one of several events.
+func (r *request) answer(kind byte, body string) { r.b.write(kind, []byte(r.Token+body)) }
 
 type box struct {
 	w         *world
@@ -74,6 +79,20 @@ func (w *world) retired(fn *core.Function, invocation core.Invocation, node core
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ended = append(w.ended, fmt.Sprint(fn.Name, " ", invocation.ID, " ", node, " ", why))
+}
+
+// print keeps whole lines.
+func (w *world) print(_ *core.Function, line core.LogLine, text []byte, complete bool) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	end := bytes.LastIndexByte(text, '\n') + 1
+	if complete {
+		end = len(text)
+	}
+	if end > 0 {
+		w.voices = append(w.voices, fmt.Sprintf("%s %s %q", line.Request, line.Stream, text[:end]))
+	}
+	return end
 }
 
 // declare makes all instances unfit for another event, with that reason.
@@ -111,7 +130,7 @@ func (w *world) box(id core.NodeID) *box {
 }
 
 func (w *world) Driver(context.Context, core.RuntimeID) (tree.LiveDriver, error) {
-	return tree.LiveDriver{Driver: driver{w}, Runtime: core.Runtime{ID: "lang1"}, Generation: 1, Protocol: w.protocol}, nil
+	return tree.LiveDriver{Driver: driver{w}, Runtime: core.Runtime{ID: "lang1"}, Generation: 1, Protocol: w.protocol, Concurrent: true}, nil
 }
 
 func (w *world) Create(_ context.Context, config core.SandboxConfig) (tree.Sandbox, error) {
@@ -235,7 +254,7 @@ func (b *box) serve() {
 			continue
 		}
 		meta := int(binary.BigEndian.Uint32(frame[1:]))
-		r := request{event: frame[5+meta:]}
+		r := request{event: bytes.Clone(frame[5+meta:]), b: b}
 		b.w.mu.Lock()
 		handle := b.w.handle
 		b.w.mu.Unlock()
@@ -279,7 +298,7 @@ type rig struct {
 func newRig(w *world, limit int, budget int64) *rig {
 	log := slog.New(slog.DiscardHandler)
 	t := tree.New(tree.Config{Budget: budget, Log: log, Deployed: w.isDeployed}, w, w)
-	return &rig{New(Config{MaxInstances: limit, Log: log, Deployed: w.isDeployed, Unheard: w.unheard, Retired: w.retired}, t), w, t}
+	return &rig{New(Config{MaxInstances: limit, Log: log, Deployed: w.isDeployed, Unheard: w.unheard, Retired: w.retired, Printed: w.print}, t), w, t}
 }
 
 // counted returns the number of instances that the scheduler counts as alive.

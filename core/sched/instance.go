@@ -14,9 +14,15 @@ import (
 
 // instance is a node with the connection to it.
 type instance struct {
-	node  *tree.Node
-	conn  *endpoint.Conn
-	since time.Time // since when it is idle; guarded by the pool's mutex
+	node *tree.Node
+	conn *endpoint.Conn
+	mux  *endpoint.Mux // has conn, if the instance may have several events at once; else nil
+
+	// Guarded by the pool's mutex.
+	since   time.Time // since when it is idle
+	busy    int       // events that it has, if it may have several
+	late    int       // of those, the ones whose deadline has passed
+	retired bool      // it takes no event any more, and ends after those that it has
 
 	mu    sync.Mutex // protects the deadline of conn from a late interrupt
 	round uint64     // counts deadlines
@@ -61,6 +67,7 @@ type run struct {
 	p          *pool
 	i          *instance
 	x          *endpoint.Exchange
+	event      *endpoint.Event // in the place of x, of an instance that has several
 	invocation core.Invocation
 	known      core.Result // of the outcome, before the handler runs; Phases.Total is the time until then
 	began      time.Time
@@ -75,6 +82,9 @@ type run struct {
 // which the event ended. The goroutine of the request reads the answer itself. Only when the caller goes
 // away, another goroutine reads on.
 func (p *pool) serve(ctx context.Context, i *instance, invocation core.Invocation, known core.Result, began time.Time) ([]byte, time.Time, error) {
+	if i.mux != nil {
+		return p.serveBeside(ctx, i, invocation, known, began)
+	}
 	r := run{p: p, i: i, x: endpoint.New(i.conn), invocation: invocation, known: known, began: began, deadline: p.deadline(began, invocation)}
 	round := i.begin(r.deadline)
 	if ctx.Done() != nil {
@@ -85,7 +95,7 @@ func (p *pool) serve(ctx context.Context, i *instance, invocation core.Invocatio
 		r.x.Free()
 		return nil, time.Now(), r.unsent(ctx, err)
 	}
-	kind, body, err := r.receive()
+	kind, body, err := r.receive(ctx)
 	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil && time.Now().Before(r.deadline) {
 		r.refused = canceled(p.fn)
 	}
@@ -100,9 +110,13 @@ func (p *pool) serve(ctx context.Context, i *instance, invocation core.Invocatio
 
 // receive reads the answer, starts the calls that come before it, and passes on the parts of the response. It
 // returns errRefused when one cannot be passed on; called again, it reads on, and refuses all that follow.
-func (r *run) receive() (kind byte, body []byte, err error) {
+func (r *run) receive(ctx context.Context) (kind byte, body []byte, err error) {
 	for {
-		kind, body, err = r.x.Receive()
+		if r.event != nil {
+			kind, body, err = r.event.Receive(ctx, r.deadline)
+		} else {
+			kind, body, err = r.x.Receive()
+		}
 		switch {
 		case err != nil:
 			return 0, nil, err
@@ -121,8 +135,12 @@ func (r *run) receive() (kind byte, body []byte, err error) {
 
 // readOn reads the answer to an event whose caller has gone away, and reports it if the event failed.
 func (r *run) readOn() {
-	kind, body, err := r.receive()
-	if _, err := r.conclude(kind, body, err); err != nil {
+	kind, body, err := r.receive(context.Background())
+	conclude := r.conclude
+	if r.event != nil {
+		conclude = r.concludeBeside
+	}
+	if _, err := conclude(kind, body, err); err != nil {
 		r.i.node.Heard()
 		r.p.s.config.Unheard(r.p.fn, r.invocation, r.i.node.ID(), err)
 	}
@@ -183,7 +201,15 @@ func (r *run) fit() bool {
 
 func (r *run) late() *core.Error {
 	if r.deadline.Equal(r.invocation.Deadline) {
-		return core.Errorf(core.KindTimeout, core.FaultHandler, "the handler of %s did not answer before the deadline of the event that invoked it, and was killed", r.p.fn.Name)
+		return core.Errorf(core.KindTimeout, core.FaultHandler, "the handler of %s did not answer before the deadline of the event that invoked it, and %s", r.p.fn.Name, r.fate())
 	}
-	return core.Errorf(core.KindTimeout, core.FaultHandler, "the handler of %s took longer than its timeout of %v and was killed; raise timeout_ms or do less", r.p.fn.Name, r.p.fn.Limits.Timeout)
+	return core.Errorf(core.KindTimeout, core.FaultHandler, "the handler of %s took longer than its timeout of %v and %s; raise timeout_ms or do less", r.p.fn.Name, r.p.fn.Limits.Timeout, r.fate())
+}
+
+// fate is what happens to a handler that is late.
+func (r *run) fate() string {
+	if r.i.mux != nil {
+		return "will be killed when the other events of its instance are over"
+	}
+	return "was killed"
 }

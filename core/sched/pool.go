@@ -15,7 +15,7 @@ import (
 //
 // A start is not tied to the request that caused it. The instance that becomes free first, forked or
 // released, goes to the request that has waited longest. When a start begins, there are never more starts
-// than waiting requests.
+// than waiting requests. If instances may have several events at once, several.go has what differs.
 type pool struct {
 	s      *Scheduler
 	fn     *core.Function
@@ -26,8 +26,9 @@ type pool struct {
 	mu       sync.Mutex // guards the following
 	drained  bool       // no instance becomes idle any more
 	idle     []*instance
-	waiting  []*waiter // the longest waiting first
-	alive    int       // instances, including those being started
+	roomy    []*instance // that have events and room for more; empty if instances have one event at a time
+	waiting  []*waiter   // the longest waiting first
+	alive    int         // instances, including those being started
 	starting int
 	full     *core.Error // the error of the last start, if memory was full
 	timer    *time.Timer // for the instance that has been idle longest
@@ -53,11 +54,20 @@ type grant struct {
 // take gets an instance: an idle one, or the one that becomes free first.
 func (p *pool) take(ctx context.Context, request string, now time.Time) grant {
 	p.mu.Lock()
+	if n := len(p.roomy); n > 0 {
+		i := p.roomy[n-1]
+		p.add(i)
+		p.mu.Unlock()
+		return grant{instance: i, start: core.StartWarm}
+	}
 	for n := len(p.idle); n > 0; n = len(p.idle) {
 		i := p.idle[n-1]
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
 		if i.node.Lease() {
+			if i.mux != nil {
+				p.add(i)
+			}
 			p.mu.Unlock()
 			return grant{instance: i, start: core.StartWarm}
 		}
@@ -65,7 +75,7 @@ func (p *pool) take(ctx context.Context, request string, now time.Time) grant {
 	w := &waiter{request: request, began: now, c: make(chan grant, 1)}
 	p.waiting = append(p.waiting, w)
 	starved := p.fill()
-	if len(p.waiting)-p.starting > plan.MaxWaiting {
+	if len(p.waiting)-p.coming() > plan.MaxWaiting {
 		p.waiting = p.waiting[:len(p.waiting)-1]
 		err := p.crowded()
 		p.mu.Unlock()
@@ -115,7 +125,7 @@ func (p *pool) wait(ctx context.Context, w *waiter) grant {
 			return grant{err: canceled(p.fn)}
 		case <-timer.C:
 			p.mu.Lock()
-			if at := slices.Index(p.waiting, w); at < p.starting { // granted, or being started
+			if at := slices.Index(p.waiting, w); at < p.coming() { // granted, or being started
 				p.mu.Unlock()
 				timer.Reset(plan.MaxWait)
 				continue
@@ -153,11 +163,11 @@ func (p *pool) next() *waiter {
 // fill starts an instance for each waiting request, within the limits. It returns whether the worker's limit
 // was reached. The caller holds mu.
 func (p *pool) fill() (starved bool) {
-	for p.starting < len(p.waiting) && p.alive < p.fn.Limits.MaxInstances {
+	for p.coming() < len(p.waiting) && p.alive < p.fn.Limits.MaxInstances {
 		if !p.s.slots.take(p) {
 			return true
 		}
-		go p.start(p.waiting[p.starting].request)
+		go p.start(p.waiting[p.coming()].request)
 		p.starting++
 		p.alive++
 	}
@@ -183,20 +193,30 @@ func (p *pool) start(request string) {
 	p.starting--
 	p.full = nil
 	p.mu.Unlock()
-	p.give(grant{instance: i, start: start, phases: phases})
+	if p.fn.Limits.Shared() {
+		p.open(grant{instance: i, start: start, phases: phases})
+	} else {
+		p.give(grant{instance: i, start: start, phases: phases})
+	}
 	<-node.Done()
 	p.mu.Lock()
-	if at := slices.Index(p.idle, i); at >= 0 {
-		p.idle = slices.Delete(p.idle, at, at+1)
-	}
+	p.idle = without(p.idle, i)
 	p.alive--
 	p.fill()
 	p.mu.Unlock()
 	p.s.slots.put(p)
 }
 
-// failed reports the failure of a start to the request that has waited longest: it would have failed for any
-// of them. If memory is full, the request waits on while an instance of the function is alive and may become
+// without takes an instance out of a list.
+func without(list []*instance, i *instance) []*instance {
+	if at := slices.Index(list, i); at >= 0 {
+		return slices.Delete(list, at, at+1)
+	}
+	return list
+}
+
+// failed reports the failure of a start to the request that has waited longest, or to as many as the instance would
+// have had: it would have failed for any of them. If memory is full, the request waits on while an instance of the function is alive and may become
 // free.
 func (p *pool) failed(err *core.Error) {
 	if p.s.ctx.Err() != nil {
@@ -214,13 +234,17 @@ func (p *pool) failed(err *core.Error) {
 	if err.Kind == core.KindExhausted && err.Retryable {
 		err = err.After(p.patience(0))
 	}
-	w := p.next()
+	told := false
+	for range p.room() {
+		if w := p.next(); w != nil {
+			w.c <- grant{err: err}
+			told = true
+		}
+	}
 	p.fill()
 	p.mu.Unlock()
 	p.s.slots.put(p)
-	if w != nil {
-		w.c <- grant{err: err}
-	} else {
+	if !told {
 		p.s.log.Warn("fork", "fn", p.fn.Name, "err", err)
 	}
 }
@@ -230,6 +254,10 @@ func (p *pool) failed(err *core.Error) {
 // function wants one, the instance ends instead of becoming idle, and also if its function has more than its
 // share.
 func (p *pool) give(g grant) {
+	if g.instance.mux != nil {
+		p.over(g.instance, false)
+		return
+	}
 	if g.start == "" {
 		g.start = core.StartWarm
 	}
@@ -335,7 +363,7 @@ func (p *pool) patience(waited time.Duration) time.Duration {
 	if p.alive == 0 || usual == 0 {
 		return waited
 	}
-	return usual * time.Duration(len(p.waiting)/p.alive+1)
+	return usual * time.Duration(len(p.waiting)/(p.alive*p.room())+1)
 }
 
 // took notes how long an event had its instance.

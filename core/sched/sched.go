@@ -36,6 +36,10 @@ type Config struct {
 	// Retired is called when an instance was ended after that event, because of something that its handler
 	// has left behind. It is never nil.
 	Retired func(fn *core.Function, invocation core.Invocation, node core.NodeID, why string)
+	// Printed is called with what a handler has printed in an event, if its instance may have several at once: Node,
+	// Request and Stream of the line are set. It returns how many bytes it has dealt with, all if the text is complete;
+	// the rest comes again, with more. It is never nil.
+	Printed func(fn *core.Function, line core.LogLine, text []byte, complete bool) (kept int)
 	// Quotas returns the quotas of a namespace. It does not block. Nil for no quotas.
 	Quotas func(namespace string) core.Quotas
 	Log    *slog.Logger // never nil
@@ -137,7 +141,7 @@ func (s *Scheduler) Refused(fn *core.Function) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.waiting)-p.starting < plan.MaxWaiting {
+	if len(p.waiting)-p.coming() < plan.MaxWaiting {
 		return nil
 	}
 	return p.crowded()

@@ -185,6 +185,14 @@ func (d *deployment) refuseDebian() error {
 	return nil
 }
 
+// refuseConcurrency refuses several events at once in one instance for a language whose driver cannot give it them.
+func (d *deployment) refuseConcurrency() error {
+	if d.settings.Limits.Shared() && !d.can(core.CapabilityConcurrency) {
+		return core.Errorf(core.KindUnsupported, core.FaultCaller, "an instance of %s has one event at a time: take 'concurrency' out of %s, and raise 'max_instances' instead", d.runtime.ID, bundle.SettingsFile)
+	}
+	return nil
+}
+
 // decode writes the manifests as UTF-8.
 func (d *deployment) decode() error {
 	names, err := manifests(os.DirFS(d.dir), d.runtime.Manifests)
@@ -196,7 +204,7 @@ func (d *deployment) decode() error {
 
 // lock returns the lock of the code, and what else was found out of the code. A lock that was not there is remembered.
 func (d *deployment) lock(ctx context.Context) (core.Lock, core.Resolution, error) {
-	if err := cmp.Or(d.refuseDebian(), d.decode()); err != nil {
+	if err := cmp.Or(d.refuseDebian(), d.refuseConcurrency(), d.decode()); err != nil {
 		return core.Lock{}, core.Resolution{}, err
 	}
 	known, asked, err := d.knownLock()

@@ -31,6 +31,7 @@ type LiveDriver struct {
 	Runtime    core.Runtime
 	Generation int  // of the driver; no two drivers have the same, and no two lives of one driver
 	Protocol   int  // the version that it speaks
+	Concurrent bool // its instances can have several events at once (CapabilityConcurrency)
 	Forks      bool // its zygotes fork instances at core's own request (CapabilityFork)
 }
 

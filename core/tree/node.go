@@ -51,7 +51,7 @@ type Node struct {
 func (n *Node) ID() core.NodeID { return n.id }
 
 // Endpoint returns the connection to an instance. The sandbox owns it and closes it. Only the holder of the
-// instance may use it.
+// instance may use it, or who has made a Mux of it.
 func (n *Node) Endpoint() *endpoint.Conn {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -86,12 +86,7 @@ func (n *Node) Lease() bool {
 // nobody may use the instance again; the caller then kills it. It calls no sandbox, so the caller may hold a
 // mutex.
 func (n *Node) Release(now time.Time) bool {
-	n.mu.Lock()
-	n.use = n.use.Add(now)
-	n.events++
-	freed := n.freed
-	n.freed = nil
-	n.mu.Unlock()
+	freed := n.count(now)
 	to, ok := n.apply(release)
 	if freed != nil {
 		freed()
@@ -100,6 +95,23 @@ func (n *Node) Release(now time.Time) bool {
 		go n.tree.relieve()
 	}
 	return ok && to == idle
+}
+
+// Served notes an event that ended at now, while the instance has others. It calls no sandbox.
+func (n *Node) Served(now time.Time) {
+	if freed := n.count(now); freed != nil {
+		freed()
+	}
+}
+
+// count counts an event, and returns what is to be called after the first one.
+func (n *Node) count(now time.Time) (freed func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.use = n.use.Add(now)
+	n.events++
+	freed, n.freed = n.freed, nil
+	return freed
 }
 
 // Kill ends the node at once, with everything that was forked from it.

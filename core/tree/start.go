@@ -58,6 +58,11 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, tri
 		if live, err = t.drivers.Driver(ctx, fn.Runtime); err != nil {
 			return nil, "", err
 		}
+		if fn.Limits.Shared() && !live.Concurrent {
+			return nil, "", core.Errorf(core.KindUnsupported, core.FaultDriver,
+				"the driver of %s that this worker has now cannot give one instance several events at once, and %s has 'concurrency: %d'; install the driver that it was deployed with",
+				fn.Runtime, fn.Name, fn.Limits.Concurrency)
+		}
 		defer t.awaitZygote(ctx, live, fn, phases)()
 		if n, start, err = t.join(ctx, live, fn, phases); err != nil {
 			return nil, "", err
@@ -82,6 +87,9 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, tri
 	n.Begin(request)
 	err = t.importHandler(ctx, n, trial)
 	n.Over()
+	if fn.Limits.Shared() {
+		n.Begin("") // what an event of several prints comes with its id, and the rest is nobody's
+	}
 	took := time.Since(importing)
 	phases.Import += took
 	t.noteImport(fn, took)
@@ -342,8 +350,13 @@ func (t *Tree) importHandler(ctx context.Context, n *Node, trial *Trial) error {
 	maps.Copy(env, secrets)
 	importing, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	several := 0
+	if fn.Limits.Shared() && trial == nil {
+		several = fn.Limits.Concurrency
+	}
 	report, err := endpoint.Import(importing, n.Endpoint(), core.HandlerLoad{
-		Function: fn.Name, Version: fn.Version, Handler: fn.Handler, Memory: fn.Limits.Memory, Env: env, Processors: core.InstanceProcessors,
+		Concurrency: several,
+		Function:    fn.Name, Version: fn.Version, Handler: fn.Handler, Memory: fn.Limits.Memory, Env: env, Processors: core.InstanceProcessors,
 		Packages: directories(fn.Packages), Modules: modules, Watch: trial != nil,
 	})
 	if err == nil {

@@ -161,6 +161,29 @@ func (l *logs) collect(config core.SandboxConfig, stream string, output voice) {
 	}
 }
 
+// printed keeps the lines of what a handler has printed in one of several events of its instance, and returns how many bytes those are. Complete
+// is whether a last line without an end is one.
+func (w *Worker) printed(fn *core.Function, line core.LogLine, text []byte, complete bool) (kept int) {
+	log, hide := w.logs.of(fn.Name, fn.Version), w.secrets.hider(fn.Name)
+	line.Time, line.Function = time.Now().UTC(), fn.Name
+	var lines bytes.Buffer
+	for kept < len(text) {
+		end, next := endOfLine(text[kept:], complete, hide)
+		if end < 0 {
+			break
+		}
+		if line.Text = string(text[kept : kept+end]); hide != nil {
+			line.Text = hide.Replace(line.Text)
+		}
+		appendLine(&lines, line)
+		kept += next
+	}
+	if log != nil && lines.Len() > 0 {
+		log.write(lines.Bytes())
+	}
+	return kept
+}
+
 // endOfLine returns where the first line of a text ends and the next one begins: -1 when more of it may come. A line that is too long ends between two
 // characters, and between two secrets.
 func endOfLine(text []byte, complete bool, hide *hider) (end, next int) {

@@ -129,6 +129,11 @@ var Clauses = []Clause{
 	{"E28", "the next part comes after the answer to the last, and has at most 64 KiB", ""},
 	{"E29", "a part that is not passed on raises in the handler, and no other one follows", ""},
 	{"E30", "after parts the event is answered as any other", ""},
+	{"E31", "with concurrency in H, several events are under way at once, and each has one answer", ""},
+	{"E32", "every frame of an instance begins with the token of its own event", ""},
+	{"E33", "what a handler prints in an event is an O with the event's token", ""},
+	{"E34", "what ends one event leaves the others, except for the end of the process", ""},
+	{"E35", "an event that is late ends no other one: its instance gets no further event", ofTheHost},
 	{"E17", "a crash, or a request to end, is answered by nothing, or by D; then the instance ends", ""},
 }
 

@@ -1,5 +1,5 @@
 'use strict';
-// An instance: one handler that answers events on its endpoint, one at a time (PROTOCOL.md, endpoint).
+// An instance: one handler that answers events on its endpoint, one at a time, or several at once if core says so (PROTOCOL.md, endpoint).
 
 const addon = require('./addon');
 const { writeSync } = require('fs');
@@ -19,6 +19,7 @@ const { JSON: { parse, stringify }, Promise: GivenPromise, Error: GivenError, Ob
 const { captureStackTrace } = GivenError;
 const { byteLength } = Buffer, { nextTick } = process;
 const { isNumberObject } = require('util').types;
+const several = require('./several');
 const environment = process.env, beginning = { ...environment }; // of a root zygote
 
 // The function, the event under way, and the calls that it awaits.
@@ -65,9 +66,13 @@ async function beInstance(threads) {
   };
   try {
     const { report, handler } = await load(fn, fail);
-    beforeExit((asked) => current !== null && addon.send(DEATH, current.token, packed(describe(asked))));
+    beforeExit((asked) => {
+      const ended = underWay();
+      if (ended) addon.send(DEATH, ended.token, packed(describe(asked)));
+    });
     report.threads -= threads;
     fn.handle = handler;
+    if (fn.concurrency > 1) several.begin();
     setImmediate(() => {
       addon.send(REPORT, '', JSON.stringify(report));
       next();
@@ -97,11 +102,19 @@ function next() {
   let kind;
   do kind = addon.receive(frame); while (kind === ANSWER); // to a call of an earlier event
   if (kind !== EVENT) addon.exit(0);
-  current = new Invocation(fn, JSON.parse(frame.meta), answered);
+  const invocation = new Invocation(fn, JSON.parse(frame.meta), answered);
+  if (several.on) {
+    addon.watch(ours(onReadable));
+    several.run(invocation, frame.body);
+    if (addon.pending(0)) onReadable(); // what was read with it, the event loop does not see
+    return;
+  }
+  current = invocation;
   current.run(frame.body);
 }
 
 function answer(invocation) {
+  if (several.on) return answerOne(invocation);
   if (invocation !== current) return;
   if (awaited.size > 0) {
     awaited.clear();
@@ -112,14 +125,37 @@ function answer(invocation) {
   next();
 }
 
+// Answers one of several events. When it is the last one the instance waits for the next, and nothing of the handler's runs.
+function answerOne(invocation) {
+  if (!several.running.delete(invocation)) return;
+  for (const [call, one] of awaited) if (one.invocation === invocation) awaited.delete(call);
+  addon.send(invocation.kind, invocation.token, invocation.body);
+  if (several.running.size > 0) return;
+  addon.watch();
+  next();
+}
+
+// The event that the code that runs now belongs to, one of several if that is not known, nothing if there is none.
+function underWay() {
+  return several.on ? several.current() ?? several.running.values().next().value : current;
+}
+
+// The event of a context, unless it has been answered.
+function eventOf(context) {
+  if (current?.context === context) return current;
+  for (const invocation of several.running) if (invocation.context === context) return invocation;
+  return undefined;
+}
+
 const answered = ours(answer);
 
 // What of this runtime failed while an event was under way: no fault of the handler's. The instance cannot be relied on any more.
 function failed(error) {
-  if (current === null) return onUncaught(error);
+  const invocation = underWay();
+  if (!invocation) return onUncaught(error);
   try {
     const message = `the runtime of Node.js failed while it ran an event: ${property(error, 'stack')}`;
-    addon.send(LIMIT, current.token, packed({ kind: 'internal', message }));
+    addon.send(LIMIT, invocation.token, packed({ kind: 'internal', message }));
   } finally {
     addon.exit(1);
   }
@@ -164,13 +200,13 @@ class Invocation {
     } catch (error) {
       return this.fail(error);
     }
-    if (length === 1 || length < 3 && result !== undefined) this.settle(result);
+    if (length === 1 || length < 3 && (result !== undefined || several.on)) this.settle(result);
     else this.open = true; // it may call back, or use its context, as long as there is something to do
   }
 
   // As AWS Lambda has it: the answer to a callback goes out when nothing is left to do, unless the handler says otherwise; that of a promise, and of
-  // context.done and its like, at once.
-  take(error, result, atOnce = !property(this.context, 'callbackWaitsForEmptyEventLoop')) {
+  // context.done and its like, at once. With several events nobody can tell what is left to do of one.
+  take(error, result, atOnce = several.on || !property(this.context, 'callbackWaitsForEmptyEventLoop')) {
     if (this.kind !== 0 || this.waiting) return;
     if (error !== undefined && error !== null) this.refuse(error);
     else if (atOnce) this.settle(result);
@@ -266,44 +302,51 @@ class Context {
 
 function invoke(invocation, name, event, resolve, reject) {
   const refuse = (kind, message) => reject({ kind, fault: 'handler', message });
-  if (invocation !== current) return refuse('invalid', `${name} cannot be invoked any more: the event has been answered`);
+  if (eventOf(invocation.context) !== invocation) return refuse('invalid', `${name} cannot be invoked any more: the event has been answered`);
   const { body, problem } = written(event);
   if (problem !== undefined) return refuse('invalid', `the event for ${name} cannot be written as JSON: ${problem}`);
   const call = ++calls;
   const size = addon.send(INVOKE, invocation.token, body, JSON.stringify({ call, function: String(name) }));
   if (size > 0) return refuse('too_large', `the event for ${name} takes ${size} bytes as JSON; the limit is ${MAX_RESULT}`);
-  awaitAnswer(call, (error, result) => (error ? reject(error) : resolve(parse(result))));
+  awaitAnswer(invocation, call, (error, result) => (error ? reject(error) : resolve(parse(result))));
 }
 
-function awaitAnswer(call, answered) {
-  if (awaited.size === 0) addon.watch(ours(onAnswer));
-  awaited.set(call, answered);
+function awaitAnswer(invocation, call, answered) {
+  if (several.on) answered = several.bind(answered);
+  else if (awaited.size === 0) addon.watch(ours(onReadable));
+  awaited.set(call, { invocation, answered });
 }
 
 // Whether the response to the event of a context may be passed on in parts.
 function offered(context) {
-  return current?.context === context && current.meta.stream === true;
+  return eventOf(context)?.meta.stream === true;
 }
 
 // Passes on a part of the response, the first one with its head. Calls back when the caller has taken it, or with the reason why it is not passed on.
 function pass(context, head, bytes, done) {
-  if (current?.context !== context) return nextTick(done, { message: 'the event has been answered' });
+  const invocation = eventOf(context);
+  if (!invocation) return nextTick(done, { message: 'the event has been answered' });
   const call = ++calls;
-  addon.send(PART, current.token, bytes, JSON.stringify({ call, head }));
-  awaitAnswer(call, (error) => nextTick(done, error));
+  addon.send(PART, invocation.token, bytes, JSON.stringify({ call, head }));
+  awaitAnswer(invocation, call, (error) => nextTick(done, error));
 }
 
-// Takes what is at the endpoint while a handler runs.
-function onAnswer() {
+// Takes what is at the endpoint while a handler runs: answers to its calls, and perhaps other events.
+function onReadable() {
   do {
-    if (addon.receive(frame) !== ANSWER) addon.exit(0);
-    const { call, error } = JSON.parse(frame.meta);
-    const answered = awaited.get(call);
-    if (answered === undefined) continue;
+    const kind = addon.receive(frame), meta = frame.meta;
+    if (kind === EVENT && several.on) {
+      several.run(new Invocation(fn, JSON.parse(meta), answered), frame.body);
+      continue;
+    }
+    if (kind !== ANSWER) addon.exit(0);
+    const { call, error } = JSON.parse(meta);
+    const one = awaited.get(call);
+    if (one === undefined) continue;
     awaited.delete(call);
-    answered(error, frame.body);
+    one.answered(error, frame.body);
   } while (addon.pending(0));
-  if (awaited.size === 0) addon.watch();
+  if (awaited.size === 0 && !several.on) addon.watch();
 }
 
 // An exception that nobody catches, and a rejection that nobody handles, ends an import, and is the answer to the event
@@ -311,6 +354,11 @@ function onAnswer() {
 function onUncaught(error) {
   if (stopped(error)) return;
   if (current !== null) return current.fail(error);
+  if (several.running.size > 0) {
+    const own = several.current(); // else it is anybody's, as it would end a process of several
+    for (const invocation of own ? [own] : [...several.running]) invocation.fail(error);
+    return;
+  }
   const { type, message, stack } = describe(error); // of the runtime itself, or of what a package left to do in a zygote
   try {
     writeSync(2, `${type}: ${message}\n${stack.reverse().map((line) => `    at ${line}\n`).join('')}`);
