@@ -25,6 +25,7 @@ const (
 type StorageInfo struct {
 	Name      string   `json:"name"` // the full one, as a function's
 	Size      int64    `json:"size"` // bytes on the disk of the worker
+	Free      int64    `json:"free"` // bytes of them that no file takes
 	Functions []string `json:"functions"`
 }
 

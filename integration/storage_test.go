@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -64,6 +65,20 @@ func TestStorage(t *testing.T) {
 	expect("1+++")
 	w.deploy(t, "keeps", keeper(smallStorage+"env: {A: x}\n"))
 	expect("1+++")
+	free := func() int64 {
+		t.Helper()
+		all, err := w.client().Storages(t.Context())
+		if err != nil || len(all) == 0 {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		return all[0].Free
+	}
+	before := free()
+	within(t, w, "keeps", "open('/data/large', 'wb').write(bytes(4 << 20)); os.sync()")
+	after := free()
+	if taken := before - after; taken < 4<<20 || taken > 5<<20 || after <= 0 {
+		t.Errorf("4 MiB that were written take %d of %d bytes", taken, before)
+	}
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +86,11 @@ func TestStorage(t *testing.T) {
 		t.Errorf("a worker that has stopped leaves %v", left)
 	}
 	w = startWorker(t, data)
+	if now := free(); now != after {
+		t.Errorf("before it is mounted it has %d free bytes, want %d", now, after)
+	}
 	expect("1+++")
+	within(t, w, "keeps", "os.remove('/data/large')")
 	w.kill()
 	w = startWorker(t, data)
 	expect("1+++")
@@ -104,7 +123,7 @@ func TestStorage(t *testing.T) {
 	if err := w.client().Remove(t.Context(), "keeps"); err != nil {
 		t.Fatal(err)
 	}
-	if stdout, _, err := w.command(t, "", "storage", "list"); err != nil || strings.Join(strings.Fields(stdout), " ") != "NAME SIZE FUNCTIONS keeps 16.0 MiB - shared 16.0 MiB one, two shared.team 16.0 MiB one.team" {
+	if stdout, _, err := w.command(t, "", "storage", "list"); err != nil || !regexp.MustCompile(`^NAME SIZE FREE FUNCTIONS keeps 16.0 MiB 1.\.. MiB - shared 16.0 MiB 1.\.. MiB one, two shared.team 16.0 MiB 1.\.. MiB one.team$`).MatchString(strings.Join(strings.Fields(stdout), " ")) {
 		t.Errorf("%v, %s", err, stdout)
 	}
 	w.deploy(t, "keeps", keeper(smallStorage))

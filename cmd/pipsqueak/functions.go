@@ -123,6 +123,24 @@ func (p *program) describeApplication(name string, functions []core.Function, as
 	return p.table(p.listRows(functions))
 }
 
+// corsRows is what pages of other sites may do, for a person.
+func corsRows(c core.CORS) []string {
+	rows := []string{"pages of " + strings.Join(c.Origins, ", ") + " may send " + cmp.Or(strings.Join(c.Methods, ", "), "every method")}
+	if c.Credentials {
+		rows = append(rows, "with cookies")
+	}
+	if len(c.Headers) > 0 {
+		rows = append(rows, "with the headers "+strings.Join(c.Headers, ", "))
+	}
+	if len(c.Expose) > 0 {
+		rows = append(rows, "and read the headers "+strings.Join(c.Expose, ", "))
+	}
+	if c.MaxAge > 0 {
+		rows = append(rows, "which they may remember for "+humanDuration(c.MaxAge))
+	}
+	return rows
+}
+
 func (p *program) describeRows(f core.Function) [][]string {
 	reuse := "yes"
 	if !f.Limits.Reuse {
@@ -173,6 +191,10 @@ func (p *program) describeRows(f core.Function) [][]string {
 	}
 	several("secrets", secrets)
 	several("egress", f.Egress)
+	several("routes", f.Routes)
+	if f.CORS != nil {
+		several("cors", corsRows(*f.CORS))
+	}
 	if f.Storage != nil {
 		rows = append(rows, []string{"storage", fmt.Sprintf("%s at %s, %s", f.StorageName(), f.Storage.Path, humanBytes(f.Storage.Size))})
 	}

@@ -73,6 +73,13 @@ env           LEVEL=2
               MODE=fast
 egress        api.example.com:443
               10.2.0.0/16:5432
+routes        GET /reports/{id}
+              ANY example.com/report
+cors          pages of https://app.example.com may send GET, POST
+              with cookies
+              with the headers x-token
+              and read the headers x-total
+              which they may remember for 10m
 imports       pandas
 loaded        numpy.fft
 apart         pandas: pandas starts 2 threads at import

@@ -133,7 +133,8 @@ func newWorld() *world {
 	return &world{
 		functions: []core.Function{
 			{Name: "hello", Version: 1, Runtime: "python3.11", Handler: "handler.handler", Code: "sha256:00ff", Limits: limits, Deployed: noon.Add(-time.Hour)},
-			{Name: "report", Version: 3, Network: core.NetworkEgress, Egress: []string{"api.example.com:443", "10.2.0.0/16:5432"}, Runtime: "python3.11", Handler: "f.f", Code: "sha256:aa11", Limits: once, Deployed: noon.Add(-72 * time.Hour),
+			{Name: "report", Version: 3, Network: core.NetworkEgress, Egress: []string{"api.example.com:443", "10.2.0.0/16:5432"}, Routes: []string{"GET /reports/{id}", "ANY example.com/report"},
+				CORS: &core.CORS{Origins: []string{"https://app.example.com"}, Methods: []string{"GET", "POST"}, Headers: []string{"x-token"}, Expose: []string{"x-total"}, Credentials: true, MaxAge: 10 * time.Minute}, Runtime: "python3.11", Handler: "f.f", Code: "sha256:aa11", Limits: once, Deployed: noon.Add(-72 * time.Hour),
 				Packages: core.NewSet(numpy, pandas), Imports: []string{"pandas"}, Env: map[string]string{"MODE": "fast", "LEVEL": "2"},
 				Signers: []string{"96e8", "ab67"}, Vulnerable: core.SeverityHigh,
 				Loaded: []string{"numpy.fft"}, Apart: map[string]string{"pandas": "pandas starts 2 threads at import"}, Unready: "pandas starts 2 threads at import"},

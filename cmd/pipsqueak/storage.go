@@ -25,7 +25,7 @@ func (p *program) storageList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List the storages",
-		Long:    "List the storages with their sizes, all of which is taken from the disk, and the functions that use them.",
+		Long:    "List the storages with their sizes, all of which is taken from the disk, what of it is free, and the functions that use them.",
 		Example: "  pipsqueak storage list",
 		Args:    cobra.NoArgs,
 	}
@@ -38,9 +38,9 @@ func (p *program) storageList() *cobra.Command {
 		if as.json() {
 			return p.printJSON(all)
 		}
-		rows := [][]string{{"NAME", "SIZE", "FUNCTIONS"}}
+		rows := [][]string{{"NAME", "SIZE", "FREE", "FUNCTIONS"}}
 		for _, s := range all {
-			rows = append(rows, []string{s.Name, humanBytes(s.Size), cmp.Or(strings.Join(s.Functions, ", "), "-")})
+			rows = append(rows, []string{s.Name, humanBytes(s.Size), humanBytes(s.Free), cmp.Or(strings.Join(s.Functions, ", "), "-")})
 		}
 		return p.table(rows)
 	}

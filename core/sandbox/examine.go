@@ -27,7 +27,7 @@ func Examine(ctx context.Context, dir string) []core.Finding {
 			Detail: "namespaces, root directories and cgroups were not tried, for only root can", Fix: "sudo pipsqueak doctor"})
 	}
 	namespaces, proc := tryNamespaces(ctx)
-	return append(found, examineCapabilities(), namespaces, proc, tryRoots(filepath.Join(dir, "trial")), tryCgroups(filepath.Base(dir)))
+	return append(found, examineCapabilities(), namespaces, proc, tryRoots(filepath.Join(dir, "trial")), tryCgroups(filepath.Base(dir)), tryStorage(filepath.Join(dir, "storage")))
 }
 
 func ok(name, format string, args ...any) core.Finding {

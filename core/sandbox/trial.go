@@ -168,3 +168,31 @@ func tryCgroups(tree string) core.Finding {
 	}
 	return ok(name, "%s with %s", version, strings.Join(controllers, " "))
 }
+
+// tryStorage makes a storage and mounts it.
+func tryStorage(dir string) core.Finding {
+	const name, needed = "storage", "needed for storage: in pipsqueak.yaml: e2fsprogs, ext4 and loop devices (modprobe loop; in a container /dev/loop-control)"
+	image := dir + ".ext4"
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(image, nil, 0o600), os.Truncate(image, 16<<20)); err != nil {
+		return warn(name, "make room in the directory", "%v", err)
+	}
+	defer os.Remove(image)
+	defer os.RemoveAll(dir)
+	mkfs := exec.Command("mkfs.ext4", "-q", "-F", image)
+	mkfs.Env = []string{"PATH=/usr/sbin:/sbin:/usr/bin:/bin"}
+	if said, err := mkfs.CombinedOutput(); err != nil {
+		return warn(name, needed, "functions can have no storage: mkfs.ext4: %v %.200s", err, said)
+	}
+	device, err := attachLoop(image)
+	if err != nil {
+		return warn(name, needed, "functions can have no storage: %v", err)
+	}
+	defer device.Close()
+	if err := unix.Mount(device.Name(), dir, "ext4", unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
+		return warn(name, needed, "functions can have no storage: mounting an ext4: %v", err)
+	}
+	if err := unix.Unmount(dir, 0); err != nil {
+		return warn(name, "unmount it by hand", "%s: %v", dir, err)
+	}
+	return ok(name, "mkfs.ext4 and loop devices")
+}

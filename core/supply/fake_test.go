@@ -249,6 +249,7 @@ func (l lives) Removed(name string, last int)                                   
 func (l lives) Note(fn *core.Function, text string)                              { l.note("note %s: %s", fn.Name, text) }
 func (l lives) Expel(digest string)                                              { l.note("expel %s", digest) }
 func (l lives) Hide(_ *core.Function, text string) string                        { return text }
+func (l lives) Free(string) (int64, error)                                       { return 0, nil }
 func (l lives) Mount(string) error                                               { return nil }
 func (l lives) Unmount(string)                                                   {}
 func (l lives) Busy() bool                                                       { return false }

@@ -2,6 +2,7 @@ package supply
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 
@@ -94,7 +95,9 @@ func (s *Supply) Storages(context.Context) ([]core.StorageInfo, error) {
 	sizes, err := s.store.Storages()
 	all := []core.StorageInfo{}
 	for _, name := range slices.Sorted(maps.Keys(sizes)) {
-		info := core.StorageInfo{Name: name, Size: sizes[name], Functions: []string{}}
+		free, failed := s.live.Free(s.store.StoragePath(name))
+		err = errors.Join(err, failed)
+		info := core.StorageInfo{Name: name, Size: sizes[name], Free: free, Functions: []string{}}
 		for _, f := range s.store.StorageUsers(name) {
 			info.Functions = append(info.Functions, f.Name)
 		}

@@ -43,6 +43,8 @@ type Live interface {
 	Expel(digest string)
 	// Mount makes sure that a storage can be shown to instances, by its file.
 	Mount(storage string) error
+	// Free returns how many bytes of a storage no file takes, by its file.
+	Free(storage string) (int64, error)
 	// Unmount takes away the mount of a storage whose file is removed. Instances that still have it keep it.
 	Unmount(storage string)
 	// Busy reports whether events keep all processors busy.

@@ -91,6 +91,9 @@ func (l live) Note(fn *core.Function, text string) {
 // Mount makes sure that a storage can be shown.
 func (l live) Mount(storage string) error { return l.sandboxes.host.Mount(storage) }
 
+// Free returns how many bytes of a storage no file takes.
+func (l live) Free(storage string) (int64, error) { return l.sandboxes.host.Free(storage) }
+
 // Unmount takes away the mount of a storage. One that cannot be goes with the worker.
 func (l live) Unmount(storage string) {
 	if err := l.sandboxes.host.Unmount(storage); err != nil {
