@@ -39,12 +39,12 @@ func RequestID(header http.Header) string {
 	return string(id[:])
 }
 
-// NameOf returns the function name in the request's path.
+// NameOf returns the name in the request's path: of a function, a secret, or another thing.
 func NameOf(r *http.Request) (string, error) {
 	encoded := mux.Vars(r)["name"]
 	name, err := url.PathUnescape(encoded)
 	if err != nil {
-		return "", core.Errorf(core.KindInvalid, core.FaultCaller, "the function name %q cannot be decoded: %w", Clip(encoded), err)
+		return "", core.Errorf(core.KindInvalid, core.FaultCaller, "the name %q cannot be decoded: %w", Clip(encoded), err)
 	}
 	return name, CheckName(name)
 }
@@ -83,5 +83,5 @@ func CheckName(name string) error {
 	if reason == "" {
 		return nil
 	}
-	return core.Errorf(core.KindInvalid, core.FaultCaller, "the function name %q %s; use letters, digits and - _ .", Clip(name), reason)
+	return core.Errorf(core.KindInvalid, core.FaultCaller, "the name %q %s; use letters, digits and - _ .", Clip(name), reason)
 }

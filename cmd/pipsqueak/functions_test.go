@@ -99,7 +99,7 @@ NAME   VERSION  RUNTIME     PACKAGES  DEPLOYED
 hello  1        python3.11  0         1h ago
 `, "")
 	got := pipsqueak(t, newWorld(), "", "describe", "../x")
-	if got.status != 1 || !strings.Contains(got.err, `function name "../x"`) {
+	if got.status != 1 || !strings.Contains(got.err, `the name "../x"`) {
 		t.Errorf("%+v", got)
 	}
 	got = pipsqueak(t, newWorld(), "", "describe", "nobody")

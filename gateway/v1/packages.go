@@ -122,8 +122,14 @@ func question(w http.ResponseWriter, r *http.Request, asked any) error {
 	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxQuestion))
 	decoder.DisallowUnknownFields()
 	var large *http.MaxBytesError
-	switch err := decoder.Decode(asked); {
-	case err == nil, errors.Is(err, io.EOF):
+	err := decoder.Decode(asked)
+	if err == nil {
+		if _, err = decoder.Token(); err == nil { // whoever sends two would be answered for the first alone
+			err = errors.New("something follows the first value")
+		}
+	}
+	switch {
+	case errors.Is(err, io.EOF):
 		return nil
 	case errors.As(err, &large):
 		return core.Errorf(core.KindTooLarge, core.FaultCaller, "the body has more than %d bytes", maxQuestion)

@@ -13,9 +13,19 @@ func (a *api) setEnv(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	change := core.EnvChange{Force: options.Force, Ready: options.Ready}
-	if err := question(w, r, &change); err != nil {
+	var asked struct {
+		Set   map[string]*string `json:"set"`
+		Unset []string           `json:"unset"`
+	}
+	if err := question(w, r, &asked); err != nil {
 		return err
+	}
+	change := core.EnvChange{Set: map[string]string{}, Unset: asked.Unset, Force: options.Force, Ready: options.Ready}
+	for name, value := range asked.Set {
+		if value == nil {
+			return core.Errorf(core.KindInvalid, core.FaultCaller, "the value of %s is null; set a text, or have the variable in unset", gateway.Clip(name))
+		}
+		change.Set[name] = *value
 	}
 	if change.Function, err = gateway.NameOf(r); err != nil {
 		return err
