@@ -70,7 +70,7 @@ type Quotas struct {
 	Instances int   `json:"instances,omitempty"`         // alive at once
 	Memory    int64 `json:"memory,omitempty"`            // bytes: the limits of these instances, added up
 	Events    int   `json:"events_per_second,omitempty"` // that begin, those from functions included
-	Disk      int64 `json:"disk,omitempty"`              // bytes of code and packages; what several functions have counts once
+	Disk      int64 `json:"disk,omitempty"`              // bytes of code, packages and storages; what several functions have counts once
 }
 
 // NamespaceInfo is a namespace as it is now.

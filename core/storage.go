@@ -44,7 +44,7 @@ func (f *Function) StorageName() string {
 }
 
 // noStorage are directories at the top in which a storage cannot be: what is in them belongs to every sandbox.
-var noStorage = []string{"bin", "boot", "dev", "etc", "function", "lib", "lib32", "lib64", "libx32", "opt", "out", "packages", "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "var"}
+var noStorage = []string{"bin", "boot", "dev", "etc", "function", "lib", "lib32", "lib64", "libx32", "opt", "out", "packages", "pipsqueak", "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "var"}
 
 // ValidStorage returns the reason why a function cannot have a storage, nil if it can.
 func ValidStorage(s *Storage) error {

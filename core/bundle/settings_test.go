@@ -161,6 +161,7 @@ func TestParseSettingsRefuses(t *testing.T) {
 		{"storage: {path: /data, size: 8MiB}", []string{"a size from 16 MiB"}},
 		{"storage: {path: data, size: 16MiB}", []string{"its path is absolute"}},
 		{"storage: {path: /usr/x, size: 16MiB}", []string{"cannot be below /usr"}},
+		{"storage: {path: /pipsqueak/python, size: 16MiB}", []string{"cannot be below /pipsqueak"}},
 		{"storage: {path: /data, size: 16MiB, name: a.team}", []string{"cannot be the name of a storage"}},
 		{"storage: {path: /data, size: 16MiB, mode: 1}", []string{"'path', 'size' and 'name' only"}},
 		{"env: 5", []string{`"env"`, `the number "5"`, "names with values"}},

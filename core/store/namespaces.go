@@ -190,8 +190,8 @@ func (s *Store) Allow(put []core.Function, gone []string) error {
 		if most := spec.Quotas.Functions; most > 0 && len(has) > max(most, len(had)) {
 			return core.QuotaError(spec.Name, core.QuotaFunctions, core.Count(most, "function", "functions"))
 		}
-		if most := spec.Quotas.Disk; most > 0 && s.Size(has) > max(most, s.Size(had)) {
-			return core.QuotaError(spec.Name, core.QuotaDisk, fmt.Sprintf("%d MiB of code and packages on the disk", most>>20))
+		if most := spec.Quotas.Disk; most > 0 && s.DiskOf(spec.Name, has) > max(most, s.Size(had)+s.left(spec.Name, slices.Concat(had, has))) {
+			return core.QuotaError(spec.Name, core.QuotaDisk, fmt.Sprintf("%d MiB of code, packages and storages on the disk", most>>20))
 		}
 	}
 	return allowRoutes(put, after)
@@ -227,6 +227,23 @@ func allowRoutes(put []core.Function, after map[string]core.Function) error {
 	}
 	_, err := routes.New(sorted(after))
 	return err
+}
+
+// DiskOf returns the bytes that a namespace with these functions has on the disk.
+func (s *Store) DiskOf(namespace string, functions []core.Function) int64 {
+	return s.Size(functions) + s.left(namespace, functions)
+}
+
+// left returns the bytes of those storages of a namespace that none of these functions uses. They stay until somebody removes them.
+func (s *Store) left(namespace string, functions []core.Function) (bytes int64) {
+	all, _ := s.Storages() // those of a disk that cannot be read count for nothing
+	for full, size := range all {
+		used := slices.ContainsFunc(functions, func(f core.Function) bool { return f.Storage != nil && f.StorageName() == full })
+		if core.Namespace(full) == namespace && !used {
+			bytes += size
+		}
+	}
+	return bytes
 }
 
 // Size returns the bytes of the code, the packages and the storages of functions. What several of them have counts once.

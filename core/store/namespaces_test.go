@@ -50,7 +50,7 @@ func TestNamespaces(t *testing.T) {
 	}
 	another := deploy(t, s, "another", "2")
 	another.Name = "h.team"
-	is(s.Put(another), core.KindExhausted, "code and packages")
+	is(s.Put(another), core.KindExhausted, "code, packages and storages")
 
 	s.Close()
 	s, warnings, err := Open(s.dir)
@@ -72,5 +72,47 @@ func TestNamespaces(t *testing.T) {
 	}
 	if _, _, err := Open(s.dir); err == nil || !strings.Contains(err.Error(), namespacesFile) {
 		t.Errorf("quotas that cannot be read: %v", err)
+	}
+}
+
+// A storage counts in its namespace also when no function uses it any more: else a function would take as many as it names one after the other.
+func TestQuotaOfStorages(t *testing.T) {
+	s := openTest(t)
+	const size = 16 << 20
+	if err := s.SetNamespace(core.NamespaceSpec{Name: "team", Quotas: core.Quotas{Disk: 5 * size / 2}}, true); err != nil {
+		t.Fatal(err)
+	}
+	f := deploy(t, s, "f", "1")
+	f.Name = "f.team"
+	with := func(storage string) error {
+		f.Version, f.Storage = f.Version+1, &core.Storage{Name: storage, Path: "/data", Size: size}
+		if err := s.Allow([]core.Function{f}, nil); err != nil { // as a deploy asks before it makes one
+			return err
+		}
+		if err := os.WriteFile(s.StoragePath(f.StorageName()), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(s.StoragePath(f.StorageName()), size); err != nil {
+			t.Fatal(err)
+		}
+		return s.Put(f)
+	}
+	for _, storage := range []string{"a", "b"} {
+		if err := with(storage); err != nil {
+			t.Errorf("%s: %v", storage, err)
+		}
+	}
+	coretest.WantError(t, with("c"), core.KindExhausted, core.FaultCaller, "storages")
+	if err := with("b"); err != nil {
+		t.Errorf("one that it has: %v", err)
+	}
+	if used := s.DiskOf("team", []core.Function{f}); used < 2*size || used > 2*size+1<<20 {
+		t.Errorf("two storages take %d bytes", used)
+	}
+	if err := s.RemoveStorage("a.team"); err != nil {
+		t.Fatal(err)
+	}
+	if err := with("c"); err != nil {
+		t.Errorf("after a removal: %v", err)
 	}
 }

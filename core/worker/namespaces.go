@@ -94,7 +94,7 @@ func (w *Worker) Namespaces(context.Context) ([]core.NamespaceInfo, error) {
 	var all []core.NamespaceInfo
 	for _, spec := range w.store.Namespaces() {
 		used := w.sched.Used(spec.Name)
-		used.Functions, used.Disk = len(functions[spec.Name]), w.store.Size(functions[spec.Name])
+		used.Functions, used.Disk = len(functions[spec.Name]), w.store.DiskOf(spec.Name, functions[spec.Name])
 		all = append(all, core.NamespaceInfo{NamespaceSpec: spec, Used: used, Refused: w.namespaces.refused(spec.Name)})
 	}
 	return all, nil
