@@ -64,6 +64,7 @@ const (
 	ruleClosed  = "closed"
 	ruleListed  = "listed"
 	ruleMany    = "many"
+	ruleCrowd   = "crowd"
 )
 
 var ruleTexts = map[string]string{
@@ -71,6 +72,7 @@ var ruleTexts = map[string]string{
 	ruleMachine: "it is an address of the worker's machine",
 	ruleClosed:  "it is private, special or local, and the operator has not opened it (serve --egress-allow)",
 	ruleMany:    fmt.Sprintf("the instance has %d connections, or flows of UDP in the last half minute", maxFlows),
+	ruleCrowd:   fmt.Sprintf("all instances together have half of the connections that the kernel keeps, and then one opens %d more", crowdedFlows),
 	ruleListed:  "it is not in the function's egress (pipsqueak.yaml)",
 }
 

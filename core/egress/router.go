@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"text/template"
 	"time"
 
@@ -60,6 +61,7 @@ type Router struct {
 	sockets []io.Closer
 
 	turns chan struct{} // of those who connect an instance
+	room  atomic.Int64  // connections of all instances together, half of what the kernel keeps
 
 	rules sync.Mutex // one change at a time
 
@@ -146,6 +148,9 @@ func (r *Router) open(ctx context.Context) (err error) {
 		return err
 	}
 	if err := r.follow(ctx); err != nil {
+		return err
+	}
+	if err := r.relieve(ctx); err != nil {
 		return err
 	}
 	if err := r.resolve(ctx); err != nil {
@@ -281,7 +286,7 @@ func (r *Router) install(ctx context.Context) error {
 		Rules                              map[string]string
 	}{link: r.link, Name: r.config.Name, Own4: own4.String(), Own6: own6.String(), Resolver: resolver.String(), AllowHost: r.config.AllowHost, Host: groupHost, Egress: groupEgress, LogGroup: logGroup,
 		Opened4: family(r.config.Opened, false), Opened6: family(r.config.Opened, true), Closed4: family(closed, false), Closed6: family(closed, true),
-		Flows: maxFlows, Rules: map[string]string{"many": ruleMany, "inside": ruleInside, "machine": ruleMachine, "closed": ruleClosed, "unlisted": ruleListed}}
+		Flows: maxFlows, Rules: map[string]string{"many": ruleMany, "crowd": ruleCrowd, "inside": ruleInside, "machine": ruleMachine, "closed": ruleClosed, "unlisted": ruleListed}}
 	single := func(p netip.Prefix) bool { return p.IsSingleIP() }
 	values.Single4, values.Single6 = family(only(r.config.Opened, single), false), family(only(r.config.Opened, single), true)
 	inner, err := fill(routerRules, values)

@@ -291,23 +291,79 @@ func TestEgressAgain(t *testing.T) {
 func TestEgressFlows(t *testing.T) {
 	x := newRig(t, nil)
 	busy, other := x.attach(t, core.NetworkEgress), x.attach(t, core.NetworkEgress)
-	coretest.Must(t, netns.Do(int(busy.space.Fd()), func() error {
+	busy.flood(t, egresstest.Public[0], 10000, maxFlows+100)
+	refusedAtOnce(t, busy, "tcp", at(egresstest.Public[0]))
+	x.heard(t, "refused UDP to "+egresstest.Public[0], "the instance has 4096 connections")
+	if _, err := other.try("tcp", at(egresstest.Public[0])); err != nil {
+		t.Errorf("another instance: %v", err)
+	}
+}
+
+// flood sends packets of UDP to so many ports.
+func (i instance) flood(t *testing.T, host string, from, ports int) {
+	t.Helper()
+	coretest.Must(t, netns.Do(int(i.space.Fd()), func() error {
 		socket, err := net.ListenPacket("udp4", ":0")
 		if err != nil {
 			return err
 		}
 		defer socket.Close()
-		for port := range maxFlows + 100 {
-			if _, err := socket.WriteTo([]byte("x"), &net.UDPAddr{IP: net.ParseIP(egresstest.Public[0]), Port: 10000 + port}); err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
+		for port := range ports {
+			if _, err := socket.WriteTo([]byte("x"), &net.UDPAddr{IP: net.ParseIP(host), Port: from + port}); err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
 				return err
 			}
 		}
 		return nil
 	}))
+}
+
+// connections are those that the kernel keeps of a router.
+func (x *rig) connections(t *testing.T) (n int64) {
+	t.Helper()
+	coretest.Must(t, x.do(func() error {
+		text, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count")
+		n = number(text)
+		return err
+	}))
+	return n
+}
+
+// Instances do not fill the kernel's table of connections, in which the machine has its own too: who has many gets no more, who has few goes on.
+func TestEgressCrowded(t *testing.T) {
+	x := newRig(t, nil)
+	x.room.Store(1000)
+	busy, other := x.attach(t, core.NetworkEgress), x.attach(t, core.NetworkEgress)
+	busy.flood(t, egresstest.Public[0], 10000, 1100)
+	time.Sleep(3 * crowdedEach)
+	busy.flood(t, egresstest.Public[0], 20000, 1000)
 	refusedAtOnce(t, busy, "tcp", at(egresstest.Public[0]))
-	x.heard(t, "refused UDP to "+egresstest.Public[0], "the instance has 4096 connections")
+	x.heard(t, "refused UDP to "+egresstest.Public[0], "all instances together have half")
+	if n := x.connections(t); n > 1100+crowdedFlows+10 {
+		t.Errorf("there are %d connections", n)
+	}
 	if _, err := other.try("tcp", at(egresstest.Public[0])); err != nil {
 		t.Errorf("another instance: %v", err)
+	}
+	x.room.Store(100_000)
+	time.Sleep(3 * crowdedEach)
+	if _, err := busy.try("tcp", at(egresstest.Public[0])); err != nil {
+		t.Errorf("when there is room again: %v", err)
+	}
+}
+
+// Questions about names are no connections that the kernel keeps.
+func TestEgressQuestionsAreNotKept(t *testing.T) {
+	x := newRig(t, nil)
+	i := x.attach(t, core.NetworkEgress)
+	x.Name("four.example", egresstest.Name{Addresses: []string{"93.184.216.34"}})
+	for range 300 {
+		i.flood(t, resolver.String(), 53, 1)
+	}
+	if got, err := i.lookUp(t.Context(), "ip4", "four.example"); err != nil || len(got) != 1 {
+		t.Errorf("%q, %v", got, err)
+	}
+	if n := x.connections(t); n > 20 {
+		t.Errorf("there are %d connections", n)
 	}
 }
 
