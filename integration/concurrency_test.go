@@ -33,6 +33,7 @@ exports.handler = async (event, context) => {
     if (does === 'later') setTimeout(() => { throw new RangeError('no ' + n); });
     if (does === 'rejects') Promise.reject(new RangeError('no ' + n));
     if (does === 'exit') process.exit(3);
+    if (does === 'block') for (;;);
     if (does === 'grow') for (const kept = [];;) { kept.push(Buffer.alloc(8 << 20, 1)); await sleep(1); }
     if (does !== undefined) await new Promise((resolve) => setTimeout(resolve, 1e6));
     return { n, id: context.awsRequestId, made, most };
@@ -40,6 +41,57 @@ exports.handler = async (event, context) => {
     under--;
   }
 };
+`},
+	"python": {"handler.py": `
+import random, sys, threading, time
+made, under, most, lock = random.random(), 0, 0, threading.Lock()
+def handler(event, context):
+    global under, most
+    n, does = event['n'], event.get('does')
+    with lock:
+        under += 1
+        most = max(most, under)
+    try:
+        print('begins', n)
+        if 'ms' in event: time.sleep(event['ms'] / 1000)
+        print('ends', end=' ', file=sys.stderr)
+        print(n, file=sys.stderr)
+        if does == 'raise': raise ValueError(f'no {n}')
+        if does == 'exit': sys.exit(3)
+        if does == 'grow':
+            kept = []
+            while True: kept.append(bytearray(b'x') * (8 << 20))
+        if does: time.sleep(1e6)
+        return {'n': n, 'id': context.aws_request_id, 'made': made, 'most': most}
+    finally:
+        with lock: under -= 1
+`},
+	"python async": {"handler.py": `
+import asyncio, logging, random, sys, time
+made, under, most = random.random(), 0, 0
+log = logging.getLogger('companion')
+log.addHandler(logging.StreamHandler(sys.stdout))
+async def handler(event, context):
+    global under, most
+    n, does = event['n'], event.get('does')
+    under += 1
+    most = max(most, under)
+    try:
+        log.warning('begins %s', n)
+        if 'ms' in event: await asyncio.sleep(event['ms'] / 1000)
+        await asyncio.get_running_loop().create_task(ends(n))
+        if does == 'raise': raise ValueError(f'no {n}')
+        if does == 'exit': sys.exit(3)
+        if does == 'grow':
+            kept = []
+            while True: kept.append(bytearray(b'x') * (8 << 20))
+        if does == 'block': time.sleep(1e6)
+        if does: await asyncio.sleep(1e6)
+        return {'n': n, 'id': context.aws_request_id, 'made': made, 'most': most}
+    finally:
+        under -= 1
+async def ends(n):
+    await asyncio.to_thread(print, 'ends', n, file=sys.stderr)
 `},
 }
 
@@ -151,6 +203,7 @@ func TestConcurrencyFaults(t *testing.T) {
 		"rejects": {core.KindException, "", false},
 		"exit":    {core.KindExit, core.KindExit, true},
 		"grow":    {core.KindMemory, core.KindMemory, true},
+		"block":   {core.KindTimeout, core.KindTimeout, true},
 		"hang":    {core.KindTimeout, "", true},
 	}
 	for language, code := range companions {

@@ -117,7 +117,12 @@ def be_instance():
         answer(FAILURE, packed(ours(error).reply))
         leave(1)
     answer(REPORT, packed(report))
-    Instance(request, handler, describe).serve(buffer)
+    served, most = Instance(request, handler, describe), request.get("concurrency", 1)
+    if most > 1:
+        from _pipsqueak.several import serve  # most functions do not need it
+
+        serve(served, handler, most, buffer)
+    served.serve(buffer)
 
 
 def prepare_to_fork():

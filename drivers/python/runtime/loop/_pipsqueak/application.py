@@ -7,6 +7,7 @@ import sys
 import types
 import urllib.parse
 
+from _pipsqueak import instance
 from _pipsqueak.response import MAX_PART, Response, is_of
 
 COROUTINE = 0x80  # a code's flag of an async function
@@ -81,7 +82,7 @@ class Wsgi:
             "REQUEST_METHOD": request.method, "SCRIPT_NAME": native(request.mounted), "PATH_INFO": native(urllib.parse.unquote_to_bytes(request.path)),
             "QUERY_STRING": request.query, "SERVER_NAME": request.server[0], "SERVER_PORT": request.server[1], "REMOTE_ADDR": request.client,
             "SERVER_PROTOCOL": request.http.get("protocol", "HTTP/1.1"), "wsgi.version": (1, 0), "wsgi.url_scheme": request.scheme,
-            "wsgi.input": io.BytesIO(request.body), "wsgi.errors": sys.stderr, "wsgi.multithread": False, "wsgi.multiprocess": False,
+            "wsgi.input": io.BytesIO(request.body), "wsgi.errors": sys.stderr, "wsgi.multithread": instance._several is not None, "wsgi.multiprocess": False,
             "wsgi.run_once": False, "CONTENT_LENGTH": str(len(request.body)), "aws.event": event, "aws.context": context,
         }
         for name, value in request.headers.items():
@@ -152,7 +153,10 @@ class Asgi:
             raise RuntimeError(f"the application {self.name} did not start up: {answer.result().get('message', '')}")
 
     def __call__(self, event, context):
-        return self.loop.run_until_complete(self.serve(Request(event, self.name), event, context))
+        return self.loop.run_until_complete(self.serve(self.request(event), event, context))
+
+    def request(self, event):
+        return Request(event, self.name)
 
     async def serve(self, request, event, context):
         path = request.mounted.encode() + urllib.parse.unquote_to_bytes(request.path)

@@ -1,4 +1,4 @@
-"""An instance: one handler that answers events on its endpoint, one at a time.
+"""An instance: one handler that answers events on its endpoint, one at a time (several.py has what differs when there are several at once).
 
 Frames on the endpoint (PROTOCOL.md, endpoint): u32 length of what follows, u8 kind, body. An answer and a call begin with the
 token of their event.
@@ -190,6 +190,9 @@ _ahead = b""
 # The last event is being answered.
 _over = False
 
+# Has all this in its own way if there are several events at once.
+_several = None
+
 
 def invoke(token, name, event):
     body = dump(event)
@@ -206,6 +209,8 @@ def invoke(token, name, event):
 
 def ask(kind, token, meta, body):
     """Has core do something for an event, and waits for it. Returns the meta and the body of the answer, None if the event has been answered."""
+    if _several:
+        return _several.ask(kind, token, meta, body)
     with _reading:
         if token != _token:
             return None
@@ -222,6 +227,8 @@ def ask(kind, token, meta, body):
 
 async def ask_in_loop(kind, token, meta, body):
     """The same in an event loop, which does other things meanwhile. Whoever waits outside of it for another answer reads for it too."""
+    if _several:
+        return await _several.ask_in_loop(kind, token, meta, body)
     import asyncio
 
     if token != _token:
