@@ -1,32 +1,24 @@
 package core
 
-import (
-	"sync"
-	"testing"
-)
+import "testing"
 
 func TestBudget(t *testing.T) {
 	b := NewBudget(100)
-	if !b.Take(60) || b.Take(41) || !b.Take(40) || b.Take(1) {
-		t.Error("a budget of 100 bytes gives more, or less")
+	for i, step := range []struct {
+		namespace string
+		take      int64
+		ok        bool
+		greatest  string
+	}{{"a", 50, true, "a"}, {"a", 1, false, "a"}, {"b", 40, true, "a"}, {"b", 11, false, "a"}, {"c", 10, true, "a"}, {"c", 1, false, "a"}} {
+		if ok := b.Take(step.namespace, step.take); ok != step.ok || b.Greatest() != step.greatest {
+			t.Errorf("step %d: %t, %s has most", i, ok, b.Greatest())
+		}
 	}
-	b.Give(60)
-	if !b.Take(60) {
-		t.Error("bytes that were given back cannot be taken")
+	b.Give("a", 50)
+	if b.Greatest() != "b" || !b.Take("c", 40) || b.Greatest() != "c" {
+		t.Error("what was given back is not there")
 	}
-	b.Give(100)
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			for range 10_000 {
-				if b.Take(30) {
-					b.Give(30)
-				}
-			}
-		})
-	}
-	all.Wait()
-	if !b.Take(100) {
-		t.Error("bytes were lost")
+	if b.Give("b", 40); len(b.by) != 1 {
+		t.Errorf("namespaces that have nothing are kept: %v", b.by)
 	}
 }

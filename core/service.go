@@ -252,6 +252,14 @@ type Invocation struct {
 	Deadline time.Time
 	// Stream takes the response in parts, if the handler makes it so. Nil if it is wanted whole, as the Result's Body.
 	Stream Stream
+	// Room is asked before a large result is read, or after that if its instance has several events. Nil if there is always room.
+	Room Room
+}
+
+// Room is where whoever invokes keeps a result.
+type Room interface {
+	// Take returns when there is room for so many bytes, or the context has ended, with an error. It is called once at most.
+	Take(ctx context.Context, bytes int) error
 }
 
 // Stream is a response on its way to the caller while the handler makes it. One goroutine at a time uses it. Every

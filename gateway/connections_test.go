@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -19,46 +20,78 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// Answers that nobody takes leave room for others: those that have waited longest are cut off, and only while there is no room.
+// Answers that nobody takes leave room for others. One that finds none stays in its instance. Those that have waited longest are cut off, and only
+// while there is no room; and another namespace does not notice.
 func TestAnswersHaveABudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 5 << 20
+		var waiting atomic.Int64
 		long := []byte(`"` + strings.Repeat("x", size-2) + `"`)
-		g := newGateway(func(context.Context, core.Invocation) (core.Result, error) {
+		g := newGateway(func(ctx context.Context, i core.Invocation) (core.Result, error) {
+			waiting.Add(1)
+			err := i.Room.Take(ctx, size)
+			waiting.Add(-1)
+			if err != nil {
+				return core.Result{}, core.Errorf(core.KindCanceled, core.FaultCaller, "the caller went away")
+			}
 			return core.Result{Body: long, Start: core.StartWarm}, nil
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		listener, served := coretest.NewPipes(), make(chan error, 1)
 		go func() { served <- g.Serve(ctx, listener) }()
-		ask := func() net.Conn {
+		ask := func(name string) net.Conn {
 			near := listener.Dial()
-			if _, err := io.WriteString(near, "POST /run/f HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1"); err != nil {
+			if _, err := io.WriteString(near, "POST /run/"+name+" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1"); err != nil {
 				t.Fatal(err)
 			}
 			return near
 		}
-		fit := int(g.answers.budget.Total() / size)
+		took := func(name string) time.Duration {
+			began := time.Now()
+			if got, err := io.ReadAll(ask(name)); err != nil || len(got) < size {
+				t.Errorf("one that is taken at once has %d bytes, %v", len(got), err)
+			}
+			return time.Since(began)
+		}
+		fit := int(g.answers.budget.Share() / size)
 		for range fit {
-			ask()
+			ask("f.loud")
 		}
 		time.Sleep(20 * time.Second) // nobody takes one, and there is room for all
 		if open := int(g.connections.open.Load()); open != fit {
 			t.Errorf("%d of %d answers are left while there is room", open, fit)
 		}
-		began := time.Now()
-		if got, err := io.ReadAll(ask()); err != nil || len(got) < size {
-			t.Errorf("one that is taken at once has %d bytes, %v", len(got), err)
+		if got := took("f.quiet"); got > 0 {
+			t.Errorf("that of another namespace took %v", got)
 		}
-		if took := time.Since(began); took > 2*patient {
-			t.Errorf("it took %v", took)
+		if got := took("f.loud"); got > 2*patient {
+			t.Errorf("it took %v", got)
 		}
 		if open := int(g.connections.open.Load()); open != fit-1 {
 			t.Errorf("of %d answers that nobody took %d are left, and not one less", fit, open)
 		}
+		var crowd []net.Conn
+		for range fit + 20 {
+			crowd = append(crowd, ask("f.loud"))
+		}
+		synctest.Wait()
+		if kept, others := len(g.answers.kept), int(waiting.Load()); kept != fit || others != len(crowd)-fit {
+			t.Errorf("%d answers are in memory and %d wait in their instances, of %d for which there is room, and %d", kept, others, fit, len(crowd))
+		}
+		if got := took("f.quiet"); got > 0 {
+			t.Errorf("that of another namespace took %v beside a crowd", got)
+		}
+		for _, conn := range crowd {
+			conn.Close()
+		}
+		synctest.Wait()
+		if n := waiting.Load(); n > 0 {
+			t.Errorf("%d answers wait for nobody", n)
+		}
 		cancel()
 		<-served
 		synctest.Wait()
-		if !g.answers.budget.Take(g.answers.budget.Total()) || len(g.answers.written) > 0 {
+		if !g.answers.budget.Take("loud", g.answers.budget.Share()) || len(g.answers.kept) > 0 {
 			t.Error("answers that are over have taken room")
 		}
 	})

@@ -79,7 +79,7 @@ func New(service core.Service, log *slog.Logger) *Gateway {
 		origins:     http.NewCrossOriginProtection(),
 		connections: newConnections(log),
 		held:        core.EventBudget(),
-		answers:     &answers{budget: core.EventBudget()},
+		answers:     newAnswers(),
 		refused:     newRefused(),
 		closing:     make(chan struct{}),
 	}
@@ -107,7 +107,8 @@ func (g *Gateway) LogEvents() { g.logEvents = true }
 
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	out := &reply{ResponseWriter: w, caller: access.Anyone(), answers: g.answers}
+	out := &reply{ResponseWriter: w, caller: access.Anyone(), answers: g.answers, ctx: r.Context()}
+	defer func() { g.answers.give(&out.kept) }()
 	defer g.recovered(out, r)
 	if body := r.Body; r.ContentLength != 0 {
 		r.Body = steady(w, body)
@@ -422,6 +423,8 @@ type reply struct {
 	caller  access.Caller // who has been let in
 	cross   cross
 	answers *answers
+	kept    answer
+	ctx     context.Context //nolint:containedctx // as the request's, which has it too
 	begun   bool
 	status  int // 0 until WriteHeader, which means 200
 	size    int // bytes of the body
@@ -441,10 +444,22 @@ func (w *reply) Write(p []byte) (int, error) {
 	}
 	w.begun = true
 	w.size += len(p)
-	if len(p) <= freeEvent {
-		return w.ResponseWriter.Write(p)
+	if len(p) > freeEvent && w.kept.bytes == 0 {
+		if err := w.Take(w.ctx, len(p)); err != nil {
+			return 0, err
+		}
+		defer w.answers.give(&w.kept)
 	}
-	return w.answers.write(len(p), http.NewResponseController(w.ResponseWriter), func() (int, error) { return w.ResponseWriter.Write(p) })
+	return w.ResponseWriter.Write(p)
+}
+
+// Take implements core.Room. What it takes is given back with the end of the request.
+func (w *reply) Take(ctx context.Context, bytes int) error {
+	if bytes <= freeEvent {
+		return nil
+	}
+	w.kept.connection = http.NewResponseController(w.ResponseWriter)
+	return w.answers.take(ctx, &w.kept, bytes)
 }
 
 // Unwrap lets http.ResponseController reach the connection.

@@ -14,6 +14,7 @@ import (
 type Held struct {
 	*bytes.Buffer
 	budget *core.Budget
+	of     string // the namespace whose event it is
 	taken  int64
 	over   bool // nobody reads the event any more
 }
@@ -29,10 +30,10 @@ var buffers = sync.Pool{New: func() any { return &Held{Buffer: newBuffer(freeEve
 
 func newBuffer(size int) *bytes.Buffer { return bytes.NewBuffer(make([]byte, 0, size)) }
 
-// hold returns a buffer for one event. The caller releases it.
-func (g *Gateway) hold() *Held {
+// hold returns a buffer for one event of a function. The caller releases it.
+func (g *Gateway) hold(function string) *Held {
 	h := buffers.Get().(*Held)
-	h.budget, h.taken, h.over = g.held, 0, false
+	h.budget, h.of, h.taken, h.over = g.held, core.Namespace(function), 0, false
 	if !h.take(h.Cap()) {
 		h.Buffer = newBuffer(freeEvent)
 	}
@@ -42,7 +43,7 @@ func (g *Gateway) hold() *Held {
 // take takes what a buffer of that size needs beyond what was taken for this one.
 func (h *Held) take(size int) bool {
 	more := max(0, int64(size)-freeEvent) - h.taken
-	if more > 0 && !h.budget.Take(more) {
+	if more > 0 && !h.budget.Take(h.of, more) {
 		return false
 	}
 	h.taken += max(0, more)
@@ -51,7 +52,9 @@ func (h *Held) take(size int) bool {
 
 // release gives everything back.
 func (h *Held) release() {
-	h.budget.Give(h.taken)
+	if h.taken > 0 {
+		h.budget.Give(h.of, h.taken)
+	}
 	if h.over && h.Cap() <= keptEvent {
 		h.Reset()
 		buffers.Put(h)
@@ -85,7 +88,8 @@ func (h *Held) Reserve(more int) error {
 	size := max(h.Len()+more, min(2*h.Cap(), core.MaxEvent+bytes.MinRead))
 	if !h.take(size) {
 		return core.Errorf(core.KindExhausted, core.FaultWorker,
-			"events that run, wait or arrive slowly have the %d MiB that the worker has for them; try again later", h.budget.Total()>>20).Again()
+			"events that run, wait or arrive slowly have the %d MiB that the worker has for them, or the %d MiB of one namespace; try again later",
+			h.budget.Total()>>20, h.budget.Share()>>20).Again()
 	}
 	larger := newBuffer(size)
 	larger.Write(h.Bytes())

@@ -72,12 +72,16 @@ func (g *Gateway) invoke(w http.ResponseWriter, r *http.Request, name, id string
 	if err := g.service.Invoker.Admit(name, id); err != nil {
 		return core.Result{}, err
 	}
-	buffer := g.hold()
+	var room core.Room
+	if out, is := w.(*reply); is {
+		out.kept.namespace, room = core.Namespace(name), out
+	}
+	buffer := g.hold(name)
 	defer buffer.release()
 	event, err := read(r, buffer)
 	var result core.Result
 	if err == nil {
-		result, err = g.service.Invoker.Invoke(r.Context(), core.Invocation{Function: name, ID: id, Event: event, Stream: stream})
+		result, err = g.service.Invoker.Invoke(r.Context(), core.Invocation{Function: name, ID: id, Event: event, Stream: stream, Room: room})
 	}
 	buffer.over = true // not after a panic: then somebody may still read it
 	return result, err

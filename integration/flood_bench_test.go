@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +15,46 @@ import (
 )
 
 // How much of the worker's memory do strangers get, and what is left for others?
+
+// Results that nobody takes stay in their instances when the worker has no room for them, and another namespace does not notice.
+func TestUnreadResults(t *testing.T) {
+	w := startWorker(t, t.TempDir())
+	for _, name := range []string{"quiet", "loud"} {
+		w.namespace(t, core.NamespaceSpec{Name: name})
+	}
+	const large = "def handler(event, context):\n    return 'x' * (5 << 20)\n"
+	w.deploy(t, "large.quiet", handlerFile(large))
+	w.deploy(t, "large.loud", handlerFile(large).with("pipsqueak.yaml", "max_instances: 4\n"))
+	post := func() time.Duration {
+		began := time.Now()
+		if a, err := w.do(context.Background(), http.MethodPost, "/run/large.quiet", strings.NewReader("1")); err != nil || len(a.body) != 5<<20+2 {
+			t.Fatal(len(a.body), err)
+		}
+		return time.Since(began)
+	}
+	post()
+	before := rollup(w.cmd.Process.Pid)["Rss"]
+	for range 100 {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.(*net.TCPConn).SetReadBuffer(4096)
+		_, _ = fmt.Fprintf(conn, "POST /run/large.loud HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1")
+	}
+	var most int64
+	var longest time.Duration
+	for began := time.Now(); time.Since(began) < 4*time.Second; time.Sleep(50 * time.Millisecond) {
+		longest = max(longest, post())
+		most = max(most, rollup(w.cmd.Process.Pid)["Rss"]-before)
+	}
+	// Twice what namespaces may have of results together, and garbage of as much again.
+	if bound := int64(32+16*runtime.NumCPU()) << 20 * 2; most > bound {
+		t.Errorf("the worker grew by %d MiB, more than %d", most>>20, bound>>20)
+	}
+	t.Logf("the worker grew by %d MiB; an answer of 5 MiB of another namespace took %v at most", most>>20, longest)
+}
 
 // BenchmarkFlood measures a warm echo, and the worker's memory, while connections lie idle and large bodies come slowly, and then while nobody
 // takes large results of another namespace besides.

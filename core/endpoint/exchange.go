@@ -91,6 +91,9 @@ type Exchange struct {
 	vector  [2][]byte   // head and event, the parts of buffers
 	buffers net.Buffers // a field, so that it is not allocated for each event
 
+	// Asks has Receive return ErrLarge once, before it reads an answer that is larger than what it reads ahead.
+	Asks bool
+
 	ahead [readAhead]byte
 	n     int    // bytes in ahead
 	body  []byte // of the frame, of its exact size; nil until that is known
@@ -109,7 +112,7 @@ func New(conn *Conn) *Exchange {
 
 // Free gives x back to be used again. The caller owns the body of its answer.
 func (x *Exchange) Free() {
-	x.conn, x.vector, x.buffers, x.token, x.heard, x.n, x.body, x.part, x.got = nil, [2][]byte{}, nil, nil, false, 0, nil, nil, 0
+	x.conn, x.vector, x.buffers, x.token, x.heard, x.n, x.body, x.part, x.got, x.Asks = nil, [2][]byte{}, nil, nil, false, 0, nil, nil, 0, false
 	exchanges.Put(x)
 }
 
@@ -221,6 +224,12 @@ func (x *Exchange) Receive() (kind byte, body []byte, err error) {
 	return kind, own, nil
 }
 
+// ErrLarge is the error of an answer that is not read yet, for want of leave. Called again, Receive reads it.
+var ErrLarge = errors.New("the answer is large")
+
+// Size returns the bytes of the frame that Receive has not read yet.
+func (x *Exchange) Size() int { return int(binary.BigEndian.Uint32(x.ahead[:])) }
+
 // begin makes the body, with the part of it that has been read ahead.
 func (x *Exchange) begin() error {
 	length, kind := binary.BigEndian.Uint32(x.ahead[:]), x.ahead[lengthSize]
@@ -235,6 +244,10 @@ func (x *Exchange) begin() error {
 	}
 	if length > core.MaxResult+frameSlack {
 		return broken{tooLarge(int64(length) - 1 - int64(len(x.token)))}
+	}
+	if x.Asks && isLast(kind) && length > readAhead {
+		x.Asks = false
+		return ErrLarge
 	}
 	if kind == kindPart {
 		x.part = slices.Grow(x.part[:0], int(length-1))

@@ -15,6 +15,9 @@ const (
 // FreshTries is the number of fresh instances that an event is sent to, if they end before they have read it.
 const FreshTries = 2
 
+// LargeAnswer is how long an instance may take to send a large answer once there is room for it, also after its deadline.
+const LargeAnswer = 5 * time.Second
+
 // One event may have MaxCalls calls under way. Further calls are refused, and the refusals count as unanswered
 // until they are written. Only an instance that reads no answers exceeds MaxUnanswered.
 const (

@@ -20,7 +20,6 @@ type calls struct {
 	deadline time.Time
 
 	open atomic.Int32
-	held atomic.Int64 // bytes of calls and of their results that the instance has not taken yet
 
 	mu   sync.Mutex // held while an answer is written; whoever reads from the instance must not take it
 	over bool       // the event has been answered
@@ -87,27 +86,20 @@ func (r *run) result(call *endpoint.Call, open int32, held bool) ([]byte, error)
 	return result, err
 }
 
-// hold takes as many bytes of the budget as an event or a result of a call has. One event may have half of it.
+// hold takes as many bytes of the budget as an event or a result of a call has.
 func (r *run) hold(bytes []byte) bool {
-	n, budget := int64(len(bytes)), r.p.s.held
-	if r.calls.held.Add(n) <= budget.Total()/2 && budget.Take(n) {
-		return true
-	}
-	r.calls.held.Add(-n)
-	return false
+	return r.p.s.held.Take(core.Namespace(r.p.fn.Name), int64(len(bytes)))
 }
 
 // drop gives back what hold took.
 func (r *run) drop(bytes []byte) {
-	r.calls.held.Add(-int64(len(bytes)))
-	r.p.s.held.Give(int64(len(bytes)))
+	r.p.s.held.Give(core.Namespace(r.p.fn.Name), int64(len(bytes)))
 }
 
 func (r *run) full(what string) *core.Error {
-	total := r.p.s.held.Total() >> 20
 	return core.Errorf(core.KindExhausted, core.FaultHandler,
-		"there is no room for %s: the worker holds %d MiB of calls and results that instances have not read, %d MiB of one event; take results before you call again",
-		what, total, total/2)
+		"there is no room for %s: the worker holds %d MiB of calls and results that instances have not read, %d MiB of one namespace; take results before you call again",
+		what, r.p.s.held.Total()>>20, r.p.s.held.Share()>>20)
 }
 
 func (r *run) invoke(call endpoint.Call, open int32) ([]byte, error) {

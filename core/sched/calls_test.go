@@ -220,7 +220,7 @@ func TestCallsWithoutEnd(t *testing.T) {
 	})
 }
 
-// Calls and results that wait for their instances have one budget, of which one event may have half.
+// Calls and results that wait for their instances have one budget, of which a namespace may have half.
 func TestCallsAreHeld(t *testing.T) {
 	const mib = 1 << 20
 	big := func(size int) string { return `"` + strings.Repeat("x", size-2) + `"` }
@@ -263,7 +263,7 @@ func TestCallsAreHeld(t *testing.T) {
 			t.Errorf("%s, %v", res.Body, err)
 		}
 		synctest.Wait()
-		if !r.held.Take(12 * mib) {
+		if !r.held.Take("default", 6*mib) {
 			t.Error("bytes are missing in the budget after all calls have ended")
 		}
 	})

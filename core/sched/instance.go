@@ -9,6 +9,7 @@ import (
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
@@ -90,12 +91,16 @@ func (p *pool) serve(ctx context.Context, i *instance, invocation core.Invocatio
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, func() { i.interrupt(round) })()
 	}
+	r.x.Asks = invocation.Room != nil
 	i.node.Begin(invocation.ID)
 	if err := i.send(r.x, invocation, r.deadline); err != nil {
 		r.x.Free()
 		return nil, time.Now(), r.unsent(ctx, err)
 	}
 	kind, body, err := r.receive(ctx)
+	if errors.Is(err, endpoint.ErrLarge) {
+		kind, body, err = r.receiveLarge(ctx)
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil && time.Now().Before(r.deadline) {
 		r.refused = canceled(p.fn)
 	}
@@ -133,13 +138,30 @@ func (r *run) receive(ctx context.Context) (kind byte, body []byte, err error) {
 	}
 }
 
+// receiveLarge waits until there is room for the answer, and reads it. The handler has returned, so its time is not what passes meanwhile.
+func (r *run) receiveLarge(ctx context.Context) (kind byte, body []byte, err error) {
+	if r.invocation.Room.Take(ctx, r.x.Size()) != nil {
+		r.refused = canceled(r.p.fn)
+	}
+	if soon := time.Now().Add(plan.LargeAnswer); soon.After(r.deadline) {
+		r.deadline = soon
+	}
+	if r.refused != nil {
+		return 0, nil, errRefused
+	}
+	r.i.begin(r.deadline)
+	return r.receive(ctx)
+}
+
 // readOn reads the answer to an event whose caller has gone away, and reports it if the event failed.
 func (r *run) readOn() {
-	kind, body, err := r.receive(context.Background())
 	conclude := r.conclude
 	if r.event != nil {
 		conclude = r.concludeBeside
+	} else {
+		r.x.Asks = false
 	}
+	kind, body, err := r.receive(context.Background())
 	if _, err := conclude(kind, body, err); err != nil {
 		r.i.node.Heard()
 		r.p.s.config.Unheard(r.p.fn, r.invocation, r.i.node.ID(), err)

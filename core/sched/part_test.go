@@ -185,3 +185,49 @@ func TestPartsUnasked(t *testing.T) {
 		})
 	}
 }
+
+// room has room for a result after a while.
+type room struct {
+	after time.Duration
+	bytes int
+}
+
+func (r *room) Take(ctx context.Context, bytes int) error {
+	r.bytes += bytes
+	select {
+	case <-time.After(r.after):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// A large result stays in its instance until there is room for it, longer than the handler may take. Who goes away meanwhile ends nobody.
+func TestLargeResultWaitsForRoom(t *testing.T) {
+	within(t, 5, func(t *testing.T, r *rig) {
+		large := `"` + strings.Repeat("x", 1<<20) + `"`
+		r.w.on(func(b *box, q *request) {
+			b.answer('R', []byte(map[bool]string{true: large, false: "1"}[string(q.event) == "2"]))
+		})
+		invoke := func(ctx context.Context, event string, to *room) (core.Result, error) {
+			return r.Invoke(ctx, fn("f"), core.Invocation{Function: "f", ID: "id-1", Event: []byte(event), Room: to})
+		}
+		small := &room{after: time.Hour}
+		if result, err := invoke(t.Context(), "1", small); err != nil || string(result.Body) != "1" || small.bytes != 0 {
+			t.Errorf("a small result: %s, %v, %d bytes were asked for", result.Body, err, small.bytes)
+		}
+		slow := &room{after: 2 * fn("f").Limits.Timeout}
+		result, err := invoke(t.Context(), "2", slow)
+		if err != nil || string(result.Body) != large || slow.bytes < len(large) || result.Start != core.StartWarm {
+			t.Errorf("%d bytes of %s, %v, %d were asked for", len(result.Body), result.Start, err, slow.bytes)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = invoke(ctx, "2", slow)
+		fault(t, err, core.KindCanceled, core.FaultCaller)
+		synctest.Wait()
+		if result, err := invoke(t.Context(), "1", small); err != nil || result.Start != core.StartWarm {
+			t.Errorf("after that: %s, %v", result.Start, err)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -158,8 +159,11 @@ func (p *pool) serveBeside(ctx context.Context, i *instance, invocation core.Inv
 		go r.readOn()
 		return nil, time.Now(), r.refused
 	}
+	if err == nil && invocation.Room != nil && invocation.Room.Take(ctx, len(body)) != nil { // it is read, for others' answers are behind it
+		r.refused = canceled(p.fn)
+	}
 	body, err = r.concludeBeside(kind, body, err)
-	return body, time.Now(), err
+	return body, time.Now(), cmp.Or(r.refused, err)
 }
 
 // concludeBeside is conclude for an instance that may have other events.

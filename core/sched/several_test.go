@@ -326,3 +326,29 @@ func TestSeveralRace(t *testing.T) {
 		}
 	}
 }
+
+// A result of an instance with several events keeps its place there until there is room for it.
+func TestSeveralWaitForRoom(t *testing.T) {
+	within(t, 9, func(t *testing.T, r *rig) {
+		r.w.on(beside(func(q *request) { q.answer('R', string(q.event)) }))
+		f := several("f", 2)
+		began, slow := time.Now(), &room{after: time.Minute}
+		var group sync.WaitGroup
+		for range 2 {
+			group.Go(func() {
+				if _, err := r.Invoke(t.Context(), f, core.Invocation{Function: "f", ID: "a", Event: []byte("1"), Room: &room{after: time.Minute}}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		if res, err := r.send(t.Context(), f, "b"); err != nil || r.w.starts != 2 || time.Since(began) > time.Second {
+			t.Errorf("%+v %v after %v, %d starts: the first instance had room", res, err, time.Since(began), r.w.starts)
+		}
+		group.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := r.Invoke(ctx, f, core.Invocation{Function: "f", ID: "c", Event: []byte("1"), Room: slow})
+		fault(t, err, core.KindCanceled, core.FaultCaller)
+	})
+}
