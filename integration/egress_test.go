@@ -3,10 +3,13 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/egress/egresstest"
 )
 
@@ -120,6 +123,33 @@ func TestEgressOfFreshInstances(t *testing.T) {
 			if !strings.HasPrefix(said, egresstest.Machine[0]) && !strings.HasPrefix(said, "["+egresstest.Machine[1]) {
 				t.Fatalf("event %d to %s: %q", i, hosts[j], said)
 			}
+		}
+	}
+}
+
+// Without --network functions have one where the machine can connect them. Elsewhere the worker says why not, and serves.
+func TestEgressIsTheUsual(t *testing.T) {
+	c := startConnected(t, programs(t), t.TempDir())
+	c.world.Serve(t, c.world.Internet, 7000)
+	c.deploy(t, "dials", handlerFile(dialer))
+	if said := c.dial(t, "dials", egresstest.Public[0]); !strings.HasPrefix(said[0], egresstest.Machine[0]) {
+		t.Errorf("where the machine forwards: %q", said)
+	}
+	serve := func(flags ...string) (*worker, error) {
+		data := t.TempDir()
+		return launchAsIs(exec.Command("unshare", append([]string{"--net", "sh", "-c", `ip link set lo up && exec "$@"`, "sh", filepath.Join(programs(t), "pipsqueak"), "serve", "--listen",
+			"127.0.0.1:0", "--data", data}, flags...)...), data)
+	}
+	w, err := serve()
+	coretest.Must(t, err)
+	coretest.Must(t, w.stop())
+	if said := w.logs.String(); strings.Count(said, "functions have no network") != 1 || !strings.Contains(said, "net.ipv4.ip_forward is 0") {
+		t.Errorf("where the machine does not forward: %s", said)
+	}
+	for _, flags := range [][]string{{"--network", "egress"}, {"--egress-allow", "10.0.0.0/8"}} {
+		if w, err := serve(flags...); err == nil {
+			_ = w.stop()
+			t.Errorf("with %v a worker serves where functions can have no network", flags)
 		}
 	}
 }

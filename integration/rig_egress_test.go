@@ -23,16 +23,22 @@ type connected struct {
 // startConnected starts a worker of a build in a world. The machine's name server is the world's.
 func startConnected(t testing.TB, programs, data string, flags ...string) connected {
 	t.Helper()
+	return startConnectedIn(t, "", programs, data, flags...)
+}
+
+// startConnectedIn is startConnected in a cgroup.
+func startConnectedIn(t testing.TB, cgroup, programs, data string, flags ...string) connected {
+	t.Helper()
 	coretest.Requires(t, coretest.Root(), coretest.File("/usr/sbin/nft"))
 	world := egresstest.New(t, nil)
 	world.ServeNames(t)
 	resolv := filepath.Join(t.TempDir(), "resolv.conf")
 	coretest.Must(t, os.WriteFile(resolv, []byte("nameserver 127.0.0.1\noptions timeout:1 attempts:2\n"), 0o644))
-	arguments := append([]string{"--mount", "--propagation", "private", "sh", "-c", `mount --bind "$0" "$(realpath /etc/resolv.conf)" && exec "$@"`, resolv,
+	arguments := append([]string{"--mount", "--propagation", "private", "sh", "-c", `mount --bind "$0" "$(realpath /etc/resolv.conf)" && { [ -z "$1" ] || echo $$ >"$1"/cgroup.procs; } && shift && exec "$@"`, resolv, cgroup,
 		filepath.Join(programs, "pipsqueak"), "serve", "--listen", "127.0.0.1:0", "--data", data}, flags...)
 	var w *worker
 	coretest.Must(t, netns.Do(int(world.Machine.Fd()), func() (err error) {
-		w, err = launch(exec.Command("unshare", arguments...), data)
+		w, err = launchAsIs(exec.Command("unshare", arguments...), data)
 		return err
 	}))
 	stopWith(t, w)

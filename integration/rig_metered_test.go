@@ -24,6 +24,19 @@ var reference = coretest.Need{Name: "the reference build in PIPSQUEAK_REFERENCE,
 // started, also of what has ended.
 func metered(b *testing.B, bin string) (w *worker, spent func() time.Duration) {
 	b.Helper()
+	dir, spent := meter(b)
+	command := exec.Command("sh", "-c", `echo $$ >"$0"/cgroup.procs && exec "$@"`, dir, filepath.Join(bin, "pipsqueak"), "serve", "--listen", "127.0.0.1:0", "--data", b.TempDir())
+	w, err := launch(command, command.Args[len(command.Args)-1])
+	if err != nil {
+		b.Fatal(err)
+	}
+	stopWith(b, w)
+	return w, spent
+}
+
+// meter makes a cgroup for a worker, which moves itself there, and has ended when the test does. spent returns the processor time of all that was in it.
+func meter(b *testing.B) (dir string, spent func() time.Duration) {
+	b.Helper()
 	dir, file, unit := "/sys/fs/cgroup/cpuacct", "cpuacct.usage", time.Nanosecond
 	if _, err := os.Stat(dir); err != nil { // v2
 		dir, file, unit = "/sys/fs/cgroup", "cpu.stat", time.Microsecond
@@ -33,21 +46,14 @@ func metered(b *testing.B, bin string) (w *worker, spent func() time.Duration) {
 		b.Fatal(err)
 	}
 	_ = unix.Setxattr(dir, "trusted.delegate", []byte("1"), 0) // on v2 the worker's own cgroups are below it then
-	command := exec.Command("sh", "-c", `echo $$ >"$0"/cgroup.procs && exec "$@"`, dir, filepath.Join(bin, "pipsqueak"), "serve", "--listen", "127.0.0.1:0", "--data", b.TempDir())
-	if w, err = launch(command, command.Args[len(command.Args)-1]); err != nil {
-		b.Fatal(err)
-	}
 	b.Cleanup(func() {
-		if err := w.stop(); err != nil {
-			b.Error(err)
-		}
 		for _, below := range []string{dir + "/worker", dir} {
 			if err := os.Remove(below); err != nil && !os.IsNotExist(err) {
 				b.Error(err)
 			}
 		}
 	})
-	return w, func() time.Duration {
+	return dir, func() time.Duration {
 		text, err := os.ReadFile(filepath.Join(dir, file))
 		if err != nil {
 			b.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,8 +35,16 @@ func start(bin, data string, flags ...string) (*worker, error) {
 	return launch(exec.Command(filepath.Join(bin, "pipsqueak"), append([]string{"serve", "--listen", "127.0.0.1:0", "--data", data}, flags...)...), data)
 }
 
-// launch is start by a command that becomes `pipsqueak serve`.
+// launch is start by a command that becomes `pipsqueak serve`. Functions have no network unless the command says so, whatever this machine can.
 func launch(cmd *exec.Cmd, data string) (*worker, error) {
+	at, reference := slices.Index(cmd.Args, "serve"), os.Getenv("PIPSQUEAK_REFERENCE")
+	if older := reference != "" && strings.HasPrefix(cmd.Args[at-1], reference); !older && !slices.Contains(cmd.Args, "--network") {
+		cmd.Args = slices.Insert(cmd.Args, at+1, "--network", "none")
+	}
+	return launchAsIs(cmd, data)
+}
+
+func launchAsIs(cmd *exec.Cmd, data string) (*worker, error) {
 	w := &worker{data: data, cmd: cmd, logs: &tail{}, done: make(chan struct{})}
 	w.cmd.Env = append(os.Environ(), "PIPSQUEAK_TEST_CANARY="+canary)
 	w.cmd.Stderr = w.logs

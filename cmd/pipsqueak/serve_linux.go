@@ -68,7 +68,7 @@ token create'). From then on every request over TCP needs one.`,
 	var free size
 	cmd.Flags().Var(&free, "keep-free", "disk space that deploys leave free, such as 10G; without it 1 GiB or a twentieth, whichever is less")
 	cmd.Flags().BoolVar(&config.Events, "events", false, "write a line to the log for each event: function, version, request id, start, time, status, bytes")
-	network := cmd.Flags().String("network", string(core.NetworkNone), "`WHAT` functions reach at most: none, egress (the internet), or host (whatever this machine reaches)")
+	network := cmd.Flags().String("network", string(core.NetworkEgress), "`WHAT` functions reach at most: none, egress (the internet), or host (whatever this machine reaches); without it none on a machine that cannot connect them")
 	allow := cmd.Flags().StringSlice("egress-allow", nil, "`CIDR` that functions reach besides the internet, such as 10.2.0.0/16; repeat for more")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		if err := p.needRoot(cmd); err != nil {
@@ -86,6 +86,7 @@ token create'). From then on every request over TCP needs one.`,
 		if config.Network = core.Network(*network); !slices.Contains(core.Networks, config.Network) {
 			return core.Errorf(core.KindInvalid, core.FaultCaller, "--network %q is none of none, egress and host", *network)
 		}
+		config.NetworkIfAble = !cmd.Flags().Changed("network") && !cmd.Flags().Changed("egress-allow")
 		if config.EgressAllow, err = egress.ParseAllow(*allow); err != nil {
 			return err
 		}

@@ -37,9 +37,10 @@ type workerConfig struct {
 	PackageRule core.PackageRule
 	SecretKeys  string
 	Events      bool
-	// Network and EgressAllow are as in worker.Config.
-	Network     core.Network
-	EgressAllow []netip.Prefix
+	// Network, EgressAllow and NetworkIfAble are as in worker.Config.
+	Network       core.Network
+	EgressAllow   []netip.Prefix
+	NetworkIfAble bool
 }
 
 // opener opens a worker. The function that it returns closes the worker.

@@ -12,7 +12,7 @@ func Examine(name string) core.Finding {
 	r, err := open(Config{Name: name, Refused: func(core.SandboxConfig, string) {}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return core.Finding{Name: finding, Status: core.StatusWarn, Detail: "functions can have no network: " + err.Error(),
-			Fix: "needed for serve --network: nftables, net.ipv4.ip_forward=1, CAP_NET_ADMIN and a writable /proc/sys"}
+			Fix: "needed for a network of functions: nftables, net.ipv4.ip_forward=1, CAP_NET_ADMIN and a writable /proc/sys"}
 	}
 	six := r.six
 	if err := r.Close(); err != nil {

@@ -68,8 +68,10 @@ type Config struct {
 	// Events asks for a line in the log for each event that one function has sent to another; the gateway writes those of the others.
 	Events bool
 	// Network is what functions reach at most, empty for none, and EgressAllow what they reach besides the internet.
-	Network     core.Network
-	EgressAllow []netip.Prefix
+	// With NetworkIfAble, a worker whose machine cannot connect functions goes without a network, where it would not open otherwise.
+	Network       core.Network
+	EgressAllow   []netip.Prefix
+	NetworkIfAble bool
 }
 
 // Worker is one machine.
@@ -158,11 +160,15 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if err := w.openSecrets(config.SecretKeys); err != nil {
 		return err
 	}
-	w.sandboxes = &sandboxes{store: w.store, live: map[core.NodeID]living{}, network: config.Network}
 	connect, err := w.openRouter(config, name)
+	if err != nil && config.NetworkIfAble {
+		w.log.Info("functions have no network: 'pipsqueak doctor' says what to do", "err", err)
+		config.Network, err = core.NetworkNone, nil
+	}
 	if err != nil {
 		return err
 	}
+	w.sandboxes = &sandboxes{store: w.store, live: map[core.NodeID]living{}, network: config.Network}
 	w.supply = supply.New(supply.Config{
 		Log: w.log, Store: w.store, Fleet: supplyFleet{w}, Live: live{w}, Create: w.sandboxes.supply, Registries: config.Registries, Signers: signers,
 		Policy: config.Policy, Vulnerabilities: config.Vulnerabilities, Refuse: config.Refuse, PackageAge: config.PackageAge, StoreLimit: config.StoreLimit, KeepFree: config.KeepFree, Failed: w.namespaces.failed,
