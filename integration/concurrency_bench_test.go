@@ -12,6 +12,7 @@ import (
 var waiters = map[string]files{
 	"node":         {"index.js": "exports.handler = () => new Promise((resolve) => setTimeout(resolve, 10))\n"},
 	"python":       handlerFile("import time\ndef handler(event, context):\n    time.sleep(0.01)\n"),
+	"ruby":         {"handler.rb": "def handler(event:, context:) = sleep(0.01)\n"},
 	"python async": handlerFile("import asyncio\nasync def handler(event, context):\n    await asyncio.sleep(0.01)\n"),
 }
 

@@ -93,6 +93,29 @@ async def handler(event, context):
 async def ends(n):
     await asyncio.to_thread(print, 'ends', n, file=sys.stderr)
 `},
+	"ruby": {"handler.rb": `
+MADE = rand
+LOCK = Mutex.new
+$under = $most = 0
+def handler(event:, context:)
+  n, does = event["n"], event["does"]
+  LOCK.synchronize { $most = [$most, $under += 1].max }
+  puts "begins #{n}"
+  sleep event["ms"] / 1000.0 if event["ms"]
+  $stderr.print "ends "
+  warn n
+  raise KeyError, "no #{n}" if does == 'raise'
+  exit 3 if does == 'exit'
+  if does == 'grow'
+    kept = []
+    loop { kept << "x" * (8 << 20) }
+  end
+  sleep if does
+  { n: n, id: context.aws_request_id, made: MADE, most: $most }
+ensure
+  LOCK.synchronize { $under -= 1 }
+end
+`},
 }
 
 type companion struct {

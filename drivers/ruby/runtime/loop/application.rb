@@ -43,7 +43,7 @@ module Pipsqueak
         "QUERY_STRING" => event["rawQueryString"].to_s, "SERVER_NAME" => host, "SERVER_PORT" => port || (scheme == "https" ? "443" : "80"),
         "SERVER_PROTOCOL" => http["protocol"], "REMOTE_ADDR" => http["sourceIp"], "CONTENT_LENGTH" => body.bytesize.to_s,
         "rack.version" => [1, 6], "rack.url_scheme" => scheme, "rack.input" => StringIO.new(body), "rack.errors" => $stderr,
-        "rack.multithread" => false, "rack.multiprocess" => false, "rack.run_once" => false, "rack.hijack?" => false,
+        "rack.multithread" => Instance.serving&.several? == true, "rack.multiprocess" => false, "rack.run_once" => false, "rack.hijack?" => false,
         "aws.event" => event, "aws.context" => context
       }
       headers.each do |name, value|

@@ -17,7 +17,7 @@ module Pipsqueak
       @lock = Mutex.new
       @arrived = ConditionVariable.new
       @got = {} # :event or the number of a call => what came for it
-      @open = {} # numbers of calls that are awaited
+      @open = {} # numbers of calls that are awaited => the tokens of their events
       @number = 0
       @pid = Process.pid
       @token = nil # of the event under way
@@ -41,7 +41,7 @@ module Pipsqueak
       yield
     ensure
       @token = nil
-      cancel unless @open.empty?
+      @lock.synchronize { cancel(token) } unless @open.empty?
     end
 
     # Has core run a function. Returns its result, or raises InvokeError.
@@ -70,9 +70,9 @@ module Pipsqueak
     end
 
     def exchange(kind, token, meta, body)
-      return unless token == @token && Process.pid == @pid
+      return unless under_way?(token) && Process.pid == @pid
       call = @number += 1
-      @open[call] = kind
+      @open[call] = token
       meta = JSON.generate("call" => call, **meta)
       head = [5 + token.bytesize + meta.bytesize + body.bytesize, kind, token, meta.bytesize].pack("Naa*N")
       # Half a frame would be the end of this process: no Timeout in between.
@@ -87,11 +87,12 @@ module Pipsqueak
 
     def self.refusal(message) = { "kind" => "invalid", "fault" => "handler", "message" => message }
 
-    def cancel
-      @lock.synchronize do
-        @open.each_key { |call| @got[call] = nil }
-        @arrived.broadcast
-      end
+    def under_way?(token) = token == @token
+
+    # Ends what is awaited in the event of that token. The caller has the lock.
+    def cancel(token)
+      @open.each { |call, own| @got[call] = nil if own == token }
+      @arrived.broadcast
     end
 
     # Returns what comes for the key. The caller has the lock.

@@ -43,7 +43,7 @@ module Pipsqueak
     def pass(head, bytes) = @calls.pass(@token, head, bytes)
   end
 
-  # Instance imports one handler and answers events on its endpoint, one at a time.
+  # Instance imports one handler and answers events on its endpoint, one at a time (several.rb has what differs when there are several at once).
   class Instance
     ENDPOINT = 4
     MAX_RESULT = 6 << 20
@@ -67,6 +67,7 @@ module Pipsqueak
       @loader = loader
       @pid = Process.pid
       @input = input
+      @output = output
       @calls = Calls.new(input, output)
     end
 
@@ -88,6 +89,10 @@ module Pipsqueak
         answer("F", Pipsqueak.packed(e.reply, MAX_FAILURE))
         Process.exit!(1)
       end)
+      if several?
+        require_relative "several"
+        return serve_several(@function["concurrency"])
+      end
       while (frame = @calls.receive("E"))
         event = 9 + frame.unpack1("N", offset: 5)
         meta = JSON.parse(frame.byteslice(9, event - 9))
@@ -96,6 +101,9 @@ module Pipsqueak
         @token = nil
       end
     end
+
+    # Whether there may be several events at once.
+    def several? = @function&.fetch("concurrency", 1).to_i > 1
 
     # Tells by what the handler ends the process, such as a SystemExit.
     def tell_death(error)
@@ -166,11 +174,15 @@ module Pipsqueak
 
     def answer(kind, body, token = "")
       Process.exit!(0) unless Process.pid == @pid # a child that the handler has forked, and that came back from it
-      OUTPUTS.each { |io| flush(io) }
-      [$stdout, $stderr].each { |io| flush(io) unless OUTPUTS.any? { |own| own.equal?(io) } }
+      flush_outputs
       @calls.answer([1 + token.bytesize + body.bytesize, kind].pack("Na"), token, body)
     rescue Errno::EPIPE
       Process.exit!(0)
+    end
+
+    def flush_outputs
+      OUTPUTS.each { |io| flush(io) }
+      [$stdout, $stderr].each { |io| flush(io) unless OUTPUTS.any? { |own| own.equal?(io) } }
     end
 
     # The streams may be closed, or be whatever the function has put in their place.
