@@ -124,9 +124,11 @@ static void run_handlers(void)
 EXPORT int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *object)
 {
     int (*next)(void (*)(void), void (*)(void), void (*)(void), void *) = dlsym(RTLD_NEXT, "__register_atfork");
-    Dl_info here, libuv;
-    void *of_libuv = dlsym(RTLD_DEFAULT, "uv_poll_init");
-    if (prepare || parent || !of_libuv || !dladdr((void *)(uintptr_t)child, &here) || !dladdr(of_libuv, &libuv) || here.dli_fbase != libuv.dli_fbase)
+    static Dl_info libuv; /* kept for the forks: dladdr compares the function with every symbol of node */
+    Dl_info here;
+    if (!libuv.dli_fbase)
+        dladdr(dlsym(RTLD_DEFAULT, "uv_poll_init"), &libuv);
+    if (prepare || parent || !libuv.dli_fbase || !dladdr((void *)(uintptr_t)child, &here) || here.dli_fbase != libuv.dli_fbase)
         return next(prepare, parent, child, object);
     for (int i = 0; i < handlers_count; i++)
         if (handlers[i] == child)
