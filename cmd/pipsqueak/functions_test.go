@@ -28,6 +28,20 @@ report  -            3        python3.11  2         3d ago
 	pipsqueak(t, &world{}, "", "list", "-o", "json").want(t, 0, "[]\n", "")
 }
 
+// A variable has one line, whatever is in it: who sets it adds no other.
+func TestOneLineEach(t *testing.T) {
+	w := newWorld()
+	w.functions[0].EnvSet = map[string]string{"A": "x\nB  forged\tenv set\r\v\f", "C": "y"}
+	pipsqueak(t, w, "", "env", "list", "hello").want(t, 0, ``+
+		`NAME  VALUE                        FROM
+A     x\nB  forged\tenv set\r\v\f  env set
+C     y                            env set
+`, "")
+	if got := pipsqueak(t, w, "", "describe", "hello"); !strings.Contains(got.out, `A=x\nB  forged`) {
+		t.Error(got.out)
+	}
+}
+
 // TestFits looks at the longest names on a terminal, which has 80 columns, and elsewhere, where nothing is shortened.
 func TestFits(t *testing.T) {
 	w, long := newWorld(), strings.Repeat("very-long-name-", 4)

@@ -100,12 +100,21 @@ func fit(rows [][]string, width int) [][]string {
 // columnGap is the room between two columns.
 const columnGap = 2
 
+// oneCell has a text take no more than its cell, such as a variable that somebody has set.
+var oneCell = strings.NewReplacer("\n", `\n`, "\r", `\r`, "\t", `\t`, "\v", `\v`, "\f", `\f`)
+
 // table prints rows in columns. No line ends in blanks.
 func table(out io.Writer, rows [][]string) error {
 	var b strings.Builder
 	columns := tabwriter.NewWriter(&b, 0, 0, columnGap, ' ', 0)
 	for _, row := range rows {
-		fmt.Fprintln(columns, strings.Join(row, "\t"))
+		for i, cell := range row {
+			if i > 0 {
+				fmt.Fprint(columns, "\t")
+			}
+			fmt.Fprint(columns, oneCell.Replace(cell))
+		}
+		fmt.Fprintln(columns)
 	}
 	if err := columns.Flush(); err != nil {
 		return err
