@@ -2,13 +2,19 @@ package sandbox
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // zygoteOfCore launches a zygote that waits for core to ask it for forks.
@@ -122,4 +128,79 @@ func TestForkKilled(t *testing.T) {
 		gone(t, s)
 	}
 	h.forkOfCore(t, z)
+}
+
+// room leaves a process room for so many more descriptors. It returns how many it has open, and what ends that.
+func room(t *testing.T, pid, more int) (open func() int, end func()) {
+	t.Helper()
+	open = func() int {
+		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+		coretest.Must(t, err)
+		return len(entries)
+	}
+	user, err := userOf(pid)
+	coretest.Must(t, err)
+	limit := func(n int) {
+		cmd := exec.Command("prlimit", "--pid", strconv.Itoa(pid), fmt.Sprintf("--nofile=%d:", n))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(user), Gid: uint32(user)}} // root may lack the capability
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	free := 0
+	for err := error(nil); err == nil; free++ {
+		_, err = os.Lstat(fmt.Sprintf("/proc/%d/fd/%d", pid, free))
+	}
+	limit(free - 1 + more)
+	return open, func() { limit(512) }
+}
+
+// A zygote that has no descriptors left for a fork says so at once, keeps none of those that came, and forks when there are some again.
+func TestForkWithoutDescriptors(t *testing.T) {
+	h := newRig(t)
+	z := h.zygoteOfCore(t)
+	h.forkOfCore(t, z) // so that it has opened what it will keep
+	for _, more := range []int{0, 1} {
+		open, end := room(t, z.pid, more)
+		was := open()
+		for range 3 {
+			var ends [2]*os.File
+			for i := range ends {
+				var err error
+				ends[i], err = os.Open("/dev/null")
+				coretest.Must(t, err)
+			}
+			began := time.Now()
+			if got := z.ask(t, `{"op":"fork"}`, ends[0], ends[1]); !strings.Contains(got, "exhausted") || !strings.Contains(got, "Too many open files") {
+				t.Errorf("with %d: %s", more, got)
+			}
+			if took := time.Since(began); took > patience/2 {
+				t.Errorf("with %d it took %v", more, took)
+			}
+		}
+		if is := open(); is != was {
+			t.Errorf("with %d it has %d descriptors, and had %d", more, is, was)
+		}
+		end()
+		h.forkOfCore(t, z)
+	}
+}
+
+// A keeper that has no descriptors left for a place says so at once, and is not taken for broken.
+func TestPlaceWithoutDescriptors(t *testing.T) {
+	h := newRig(t)
+	z := h.launch(t, h.config(core.RoleZygote))
+	u, err := h.users.of(z.config.ID)
+	coretest.Must(t, err)
+	for len(u.ready) < readyPlaces { // else the keeper is asked beside this
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(100 * time.Millisecond) // one more may wait to be taken
+	_, end := room(t, z.cmd.Process.Pid, 0)
+	began := time.Now()
+	if p, err := u.make(u.ids.one()); err == nil || !strings.Contains(err.Error(), "too many open files") || time.Since(began) > patience/2 {
+		t.Errorf("%+v, %v after %v", p, err, time.Since(began))
+	}
+	end()
+	h.fork(t, z, h.config(core.RoleInstance))
 }

@@ -161,7 +161,7 @@ static int receive_user(int gate, int *number)
     if (n < 0)
         return -1;
     struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
-    errno = n == 0 ? ECONNRESET : EPROTO;
+    errno = n == 0 ? ECONNRESET : msg.msg_flags & MSG_CTRUNC ? EMFILE : EPROTO;
     if (n != (ssize_t)sizeof note || note.kind != PS_USER || !header || header->cmsg_type != SCM_RIGHTS)
         return -1;
     memcpy(&user, CMSG_DATA(header), sizeof user);

@@ -118,16 +118,20 @@ void ps_keep_promise(int gate)
     wish.made[USER] = wish.made[NETWORK] = -1;
     struct iovec iov = {.iov_base = &wish.note, .iov_len = sizeof wish.note};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    if (recvmsg(gate, &msg, MSG_CMSG_CLOEXEC) != sizeof wish.note || !CMSG_FIRSTHDR(&msg))
+    if (recvmsg(gate, &msg, MSG_CMSG_CLOEXEC) != sizeof wish.note)
         return;
-    wish.note.step[sizeof wish.note.step - 1] = 0;
-    memcpy(&wish.zygote, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof wish.zygote);
-    int mapper = clone(be_mapper, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, NULL);
-    if (mapper < 0)
-        wish.error = errno;
-    else
-        waitpid(mapper, NULL, 0);
-    close(wish.zygote);
+    if (CMSG_FIRSTHDR(&msg)) {
+        wish.note.step[sizeof wish.note.step - 1] = 0;
+        memcpy(&wish.zygote, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof wish.zygote);
+        int mapper = clone(be_mapper, stack + sizeof stack, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, NULL);
+        if (mapper < 0)
+            wish.error = errno;
+        else
+            waitpid(mapper, NULL, 0);
+        close(wish.zygote);
+    } else {
+        wish.error = EMFILE; /* the kernel had no place for it */
+    }
     if (wish.error || wish.made[USER] < 0 || wish.made[NETWORK] < 0) {
         wish.note = (struct ps_note){.kind = PS_FAILED, .err = wish.error, .step = "making the namespaces of a fork"};
         msg.msg_control = NULL;

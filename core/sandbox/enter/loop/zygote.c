@@ -35,7 +35,8 @@ static void say_failed(int control, const char *what, int error)
     say(control, text);
 }
 
-/* Receives one packet. fds gets the descriptors that it has to come with, -1 each where these are not there. */
+/* Receives one packet. fds gets the descriptors that it has to come with, or -1 each: at the limit of open descriptors the kernel cuts off
+ * those that it has no place for, and the others are closed, for a fork needs all of them. */
 static ssize_t receive(int socket, char *buffer, size_t size, int fds[2], int count)
 {
     union {
@@ -51,8 +52,14 @@ static ssize_t receive(int socket, char *buffer, size_t size, int fds[2], int co
     while (n < 0 && errno == EINTR);
     fds[0] = fds[1] = -1;
     struct cmsghdr *header = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
-    if (header && header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(bytes))
-        memcpy(fds, CMSG_DATA(header), bytes);
+    if (header && header->cmsg_type == SCM_RIGHTS) {
+        memcpy(fds, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
+        for (int i = 0; header->cmsg_len != CMSG_LEN(bytes) && i < 2; i++) {
+            if (fds[i] >= 0)
+                close(fds[i]);
+            fds[i] = -1;
+        }
+    }
     return n;
 }
 
@@ -185,6 +192,10 @@ int ps_zygote(int control, const struct ps_hooks *hooks, char *buffer, size_t si
             continue;
         if (n != sizeof fork_request - 1 || memcmp(buffer, fork_request, sizeof fork_request - 1) != 0)
             return (int)n;
+        if (fds[0] < 0) {
+            say_failed(control, "receiving the descriptors of a fork", EMFILE);
+            continue;
+        }
         int role = fork_child(control, hooks, fds[0], fds[1]);
         if (role != 0)
             return role;
