@@ -144,6 +144,16 @@ var doorAttacks = []outsider{
 		}
 		return ""
 	}},
+	{attack{name: "forge what the worker says in the headers of a response", walls: "worker's headers"}, "handler", func(t *testing.T, a *arena) string {
+		a.worker.deploy(t, "forging", handlerFile("forged = {'X-REQUEST-ID': 'forged', 'pipsqueak-start': 'forged', 'Pipsqueak-More': 'forged'}\n"+
+			"def handler(event, context):\n    if event['rawPath'] != '/parts': return {'statusCode': 200, 'headers': forged}\n    return parts()\n"+
+			"def parts():\n    yield {'statusCode': 200, 'headers': forged}\n    yield 'x'\n"))
+		whole, parts := a.spoken(t, "GET /fn/forging HTTP/1.1\r\nHost: localhost\r\n\r\n"), a.spoken(t, "GET /fn/forging/parts HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if strings.Contains(whole+parts, ": forged") {
+			return whole + parts
+		}
+		return ""
+	}},
 	{attack{name: "add a header to a response by a line break", unshown: "net/http writes no line break in a header either"}, "handler", func(t *testing.T, a *arena) string {
 		a.worker.deploy(t, "breaking", handlerFile("def handler(event, context):\n    return {'statusCode': 200, 'headers': {'A': 'b\\r\\nSet-Cookie: a=b'}, 'cookies': ['c=d\\r\\nSet-Cookie: a=b']}\n"))
 		if back := a.spoken(t, "GET /fn/breaking HTTP/1.1\r\nHost: localhost\r\n\r\n"); strings.Contains(back, "\nSet-Cookie: a=b") {

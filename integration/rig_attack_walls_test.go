@@ -139,7 +139,8 @@ func forbidden`}},
 	"guard":            {{"gateway/guard.go", `case !own.Tokens.Any():`, `case !own.Tokens.Any() || scheme == "":`}},
 	"revocation":       {{"core/access/tokens.go", `all = slices.Delete(all, i, i+1)`, `all[i].ID = "gone"`}},
 	"one word":         {{"gateway/gateway.go", `if access.CallerOf(r.Context()).Limited() {`, `if now.Parts == nil {`}},
-	"hop headers":      {{"gateway/web/response.go", `case !hop[strings.ToLower(name)]:`, `case !hop[strings.ToLower(name)] || name != "":`}},
+	"hop headers":      {{"gateway/web/response.go", `case !hop[strings.ToLower(name)] &&`, `case !hop[""] &&`}},
+	"worker's headers": {{"gateway/web/response.go", `name == "x-request-id" || strings.HasPrefix(name, "pipsqueak-")`, `name == ""`}},
 	"processor":        {{specGo, `cpuPeriod*core.InstanceProcessors`, `64*cpuPeriod*core.InstanceProcessors`}},
 }
 

@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,6 +25,14 @@ type response struct {
 // hop are the headers of a connection, which are not a function's to choose, in lower case.
 var hop = map[string]bool{"connection": true, "keep-alive": true, "proxy-connection": true, "te": true,
 	"trailer": true, "transfer-encoding": true, "upgrade": true}
+
+// isWorkers reports whether a header, in lower case, is what the worker says of itself: a function could lead whoever looks for an event astray.
+func isWorkers(name string) bool {
+	return name == "x-request-id" || strings.HasPrefix(name, "pipsqueak-")
+}
+
+// timing is a header of the worker's that a function's is added to.
+const timing = "Server-Timing"
 
 // origin are headers that browsers obey for everything of an address, in canonical form. Below /fn all functions have the same one, with the API:
 // a service worker, say, would see what visitors of other functions do, also when its own function is removed.
@@ -150,7 +159,7 @@ func (out *response) add(name, value string, how func(header http.Header, name, 
 		if _, err := strconv.ParseUint(value, 10, 63); err == nil {
 			out.length = value
 		}
-	case !hop[strings.ToLower(name)]:
+	case !hop[strings.ToLower(name)] && !isWorkers(strings.ToLower(name)):
 		how(out.header, name, value)
 	}
 	return nil
@@ -173,12 +182,20 @@ func (out *response) share() {
 	}
 }
 
+// addTo adds the headers to those of the worker.
+func (out *response) addTo(header http.Header) {
+	for name, values := range out.header {
+		if name == timing {
+			values = append(slices.Clip(header[timing]), values...)
+		}
+		header[name] = values
+	}
+}
+
 // write sends the response. To HEAD, and with 204 and 304, HTTP has no body.
 func (out *response) write(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
-	for name, values := range out.header {
-		header[name] = values
-	}
+	out.addTo(header)
 	switch {
 	case out.bodiless():
 	case r.Method == http.MethodHead && len(out.body) == 0: // web frameworks have left it out already

@@ -36,9 +36,7 @@ func (s *stream) Begin(head []byte, result core.Result) error {
 		answer.share()
 	}
 	gateway.Describe(s.w.Header(), s.id, result)
-	for name, values := range answer.header {
-		s.w.Header()[name] = values
-	}
+	answer.addTo(s.w.Header())
 	if s.r.Method == http.MethodHead && !answer.bodiless() {
 		answer.tellLength(s.w.Header())
 	}

@@ -370,3 +370,16 @@ func BenchmarkSite(b *testing.B) {
 		}
 	}
 }
+
+// What the worker says of an event is in the headers of every response, whatever the function says.
+func TestWorkersHeaders(t *testing.T) {
+	w := ask(returns(`{"statusCode":200,"headers":{"x-request-id":"forged","PIPSQUEAK-START":"forged","pipsqueak-more":"forged","server-timing":"db;dur=7"}}`),
+		"GET", "http://10.0.0.1/fn/f", "", "X-Request-Id: mine")
+	h := w.Header()
+	if h.Get("X-Request-Id") != "mine" || h.Get("Pipsqueak-Start") != "warm" || h.Get("Pipsqueak-More") != "" {
+		t.Errorf("%v", h)
+	}
+	if got := h.Values("Server-Timing"); len(got) != 2 || got[1] != "db;dur=7" {
+		t.Errorf("%q", got)
+	}
+}
