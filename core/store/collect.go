@@ -216,5 +216,6 @@ func (s *Store) Writable() error {
 	if err = errors.Join(err, file.Close(), os.Remove(file.Name())); err != nil {
 		return files.DiskError(file.Name(), err)
 	}
+	s.noteLate()
 	return nil
 }

@@ -34,6 +34,13 @@ func checkFormat(dir string) (last used, err error) {
 	return last, nil
 }
 
+// noteLate notes the format as soon as there is room for it. Until then an earlier Pipsqueak would take the directory for its own.
+func (s *Store) noteLate() {
+	if s.unnoted.CompareAndSwap(true, false) && s.noteFormat(used{}) != nil {
+		s.unnoted.Store(true)
+	}
+}
+
 // noteFormat notes that this Pipsqueak has the directory. A full disk keeps no worker from starting.
 func (s *Store) noteFormat(last used) error {
 	now := used{Format: format, Pipsqueak: core.BuildOf().Version}

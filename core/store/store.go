@@ -40,6 +40,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -62,6 +63,7 @@ type Store struct {
 	replaced map[string]string // damaged trees that were exchanged, in staging: their digests
 
 	settling sync.WaitGroup // trees that are being written to the disk
+	unnoted  atomic.Bool    // there was no room to note the format
 
 	mu         sync.RWMutex // for what is in memory only, so that Get never waits for a disk
 	functions  map[string]core.Function
@@ -125,6 +127,7 @@ func OpenAfter(dir string, end func() error) (s *Store, warnings []error, err er
 	}
 	if err := s.noteFormat(last); err != nil {
 		warnings = append(warnings, err)
+		s.unnoted.Store(true)
 	}
 	return s, warnings, nil
 }

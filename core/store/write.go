@@ -39,5 +39,6 @@ func (s *Store) writeFile(path string, data []byte) (err error) {
 	if err != nil {
 		return files.DiskError(path, err)
 	}
+	s.noteLate()
 	return files.SyncFile(filepath.Dir(path))
 }
