@@ -2,6 +2,7 @@ package integration
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -86,6 +87,26 @@ func each(addresses []string) (steps [][]any) {
 	return steps
 }
 
+// socketFlood makes sockets of IPv4 for two seconds, from four threads, and says how many.
+const socketFlood = `
+import socket, threading, time
+
+def handler(event, context):
+    made = [0] * 4
+    end = time.monotonic() + 2
+    def make(i):
+        while time.monotonic() < end:
+            try:
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+                made[i] += 1
+            except OSError:
+                pass
+    threads = [threading.Thread(target=make, args=(i,)) for i in range(4)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    return sum(made)
+`
+
 // egressAttacks are those by the network that a function has.
 var egressAttacks = []outsider{
 	{attack{name: "connect to a private address, or a cloud's metadata", walls: "closed addresses"}, "handler", func(t *testing.T, a *arena) string {
@@ -122,6 +143,15 @@ var egressAttacks = []outsider{
 		c := a.world(t)
 		c.robs(t, "robber", "egress: ['93.184.216.34:7001']", []any{"name", "stolen-goods.tunnel.example"})
 		return strings.Join(slices.DeleteFunc(c.world.Asked(), func(name string) bool { return !strings.Contains(name, "stolen") }), ", ")
+	}},
+	{attack{name: "keep the worker busy with sockets", walls: "paced sockets"}, "handler", func(t *testing.T, a *arena) string {
+		c := a.world(t)
+		c.deploy(t, "floods", handlerFile(socketFlood))
+		before := spentBy(t, c.cmd.Process.Pid)
+		if made := result[int](t, c.worker, "floods", "{}"); made > 8000 {
+			return fmt.Sprintf("%d sockets in two seconds took the worker %v", made, spentBy(t, c.cmd.Process.Pid)-before)
+		}
+		return ""
 	}},
 	{attack{name: "use a network that the function does not have", walls: "wanted networks"}, "handler", func(t *testing.T, a *arena) string {
 		return strings.Join(a.world(t).robs(t, "robber", "network: none", each(egresstest.Public)...), ", ")

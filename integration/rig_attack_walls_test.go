@@ -140,6 +140,7 @@ func forbidden`}},
 	"revocation":       {{"core/access/tokens.go", `all = slices.Delete(all, i, i+1)`, `all[i].ID = "gone"`}},
 	"one word":         {{"gateway/gateway.go", `if access.CallerOf(r.Context()).Limited() {`, `if now.Parts == nil {`}},
 	"hop headers":      {{"gateway/web/response.go", `case !hop[strings.ToLower(name)] &&`, `case !hop[""] &&`}},
+	"paced sockets":    {{"core/sandbox/connect.go", `socketPace  = time.Second / 2000`, `socketPace  = time.Nanosecond`}},
 	"worker's headers": {{"gateway/web/response.go", `name == "x-request-id" || strings.HasPrefix(name, "pipsqueak-")`, `name == ""`}},
 	"processor":        {{specGo, `cpuPeriod*core.InstanceProcessors`, `64*cpuPeriod*core.InstanceProcessors`}},
 }
