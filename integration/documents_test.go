@@ -40,7 +40,7 @@ var notRun = map[string]string{
 	"GOOS=linux GOARCH=arm64 go build -o pipsqueak-arm ./cmd/pipsqueak":                        "TestClientBuildsElsewhere does it",
 	"sudo pipsqueak token revoke 3f9c0a51b2e4":                                                 "nobody has made that token; TestTokens does it",
 	"sudo sysctl -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1":                      "it changes the machine; TestEgress has one of its own",
-	"sudo pipsqueak serve --network egress --egress-allow 10.2.0.0/16":                         "it needs a machine that forwards; TestEgress does it",
+	"sudo pipsqueak serve --egress-allow 10.2.0.0/16":                                          "it needs a machine that forwards; TestEgress does it",
 	"sudo curl --unix-socket /var/lib/pipsqueak/socket http://localhost/v1/functions":          "the worker of the test has another data directory; TestAnotherUserAtTheSocket does it",
 	`gdb --args bin/libexec/native/once handler.so '{"name": "pip"}'`:                          "a debugger waits for a person",
 }
