@@ -47,7 +47,7 @@ func program(t testing.TB) string {
 		}
 		compiled.dir = dir
 		args := []string{"testdata/instance.c", "-I../../core/sandbox/enter/loop", "../../core/sandbox/enter/loop/endpoint.c"}
-		for _, file := range []string{"lambda", "site", "response", "bootstrap", "exception", "http", "json", "frames"} {
+		for _, file := range []string{"lambda", "api", "say", "site", "response", "bootstrap", "exception", "http", "json", "frames"} {
 			args = append(args, "runtime/loop/"+file+".c")
 		}
 		coretest.CompileC(t, filepath.Join(dir, "instance"), append(args, "-l:libhttp_parser.a")...)

@@ -2,8 +2,7 @@
 #include "lambda.h"
 
 #include "bootstrap.h"
-#include "exception.h"
-#include "http.h"
+#include "server.h"
 #include "site.h"
 
 #include <errno.h>
@@ -13,338 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define API "/2018-06-01/runtime/"
-#define JSON_FIELDS "Content-Type: application/json\r\n"
-
-enum { CONNECTIONS = 16 };
-
-/* What the program has to do next. */
-enum phase { STARTING /* ask for its first event */, IDLE /* ask for an event, or wait for it */, BUSY /* answer its event */ };
-
-static struct {
-    struct endpoint *endpoint;
-    struct json load;
-    char program[256];
-    struct text function; /* its name */
-    struct timespec began;
-    enum phase phase;
-    char id[256]; /* of the last event, as the program sees it; empty before the first */
-    pid_t pid;
-    bool ended; /* the program has, with: */
-    int status;
-
-    int port;      /* where the program listens, if it is a web application */
-    bool listens;  /* it does */
-    struct response response;
-    long long calls;        /* that core has been asked for */
-    struct http *streaming; /* brings a response of which something has been passed on */
-
-    int listener, signals;
-    struct http connections[CONNECTIONS];
-    struct http *waiting; /* for an event; NULL: nobody does */
-    unsigned long turn;   /* counts what is served */
-} server;
-
-/* ---- to core ---- */
-
-static void send_frame(char kind, const char *body, size_t length)
-{
-    if (!frame_write(server.endpoint, kind, body, length))
-        _exit(0); /* core is gone, or needs this instance no more */
-}
-
-/* Says why there will be no P, and ends. The exception may be one that is not there. */
-static _Noreturn void fail(const char *kind, struct json exception, const struct text *message)
-{
-    struct text body = {0};
-    text_format(&body, "{\"kind\":\"%s\",\"fault\":\"handler\",\"message\":", kind);
-    text_add_quoted(&body, message->at, message->length < MAX_MESSAGE ? message->length : MAX_MESSAGE);
-    if (exception.length) {
-        text_format(&body, ",\"exception\":");
-        text_add(&body, exception.at, exception.length);
-    }
-    text_add(&body, "}", 1);
-    send_frame(FRAME_FAILURE, body.at, body.length);
-    _exit(1);
-}
-
-/* Says that the result cannot be sent. */
-static void refuse(const char *kind, const char *message)
-{
-    struct text body = {0};
-    text_format(&body, "{\"kind\":\"%s\",\"message\":\"%s\"}", kind, message);
-    send_frame(FRAME_REFUSED, body.at, body.length);
-    text_free(&body);
-}
-
-/* Tells what the handler raised. */
-static void send_exception(const char *type, const struct text *error)
-{
-    struct text exception = {0};
-    exception_add(&exception, type, error->at, error->length);
-    send_frame(FRAME_EXCEPTION, exception.at, exception.length);
-    text_free(&exception);
-}
-
-static void report(void)
-{
-    struct timespec now;
-    struct text body = {0};
-    struct json items = json_items(json_member(server.load, "modules")), name, module;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    double took = (double)(now.tv_sec - server.began.tv_sec) + (double)(now.tv_nsec - server.began.tv_nsec) / 1e9;
-    text_format(&body, "{\"took\":%.6f,\"threads\":1,\"modules\":{", took);
-    for (const char *comma = ""; json_next(&items, &name, &module); comma = ",") {
-        text_add(&body, comma, strlen(comma));
-        json_add_string(&body, module, 0);
-        text_add(&body, ":0", 2);
-    }
-    text_add(&body, "}}", 2);
-    send_frame(FRAME_REPORT, body.at, body.length);
-    text_free(&body);
-}
-
-/* ---- from the program ---- */
-
-static void serve(struct http *http, short events);
-
-static void answer(struct http *http, int status, const char *body)
-{
-    http_answer(http, status, JSON_FIELDS, body, strlen(body));
-}
-
-static void answer_error(struct http *http, int status, const char *type, const char *message)
-{
-    char body[512];
-    snprintf(body, sizeof body, "{\"errorMessage\":\"%s\",\"errorType\":\"%s\"}", message, type);
-    answer(http, status, body);
-}
-
-static void accept_body(struct http *http) { answer(http, 202, "{\"status\":\"OK\"}"); }
-
-static void refuse_too_large(struct http *http)
-{
-    refuse("too_large", "the response has more than the 6291456 bytes that a result may have; store it elsewhere and return where");
-    answer_error(http, 413, "RequestEntityTooLarge", "Exceeded maximum allowed payload size (6291456 bytes).");
-}
-
-/* ---- a response in parts ---- */
-
-enum { MAX_HEAD = 64 << 10, NULS = 8 };
-
-/* Takes the head off the body: what is before the NULs in one with a prelude. Returns false when it is not there yet. */
-static bool take_head(struct http *http)
-{
-    struct text *body = &http->body, head = {0};
-    if (server.response.used)
-        return true;
-    if (!http_has_prelude(http)) {
-        text_format(&head, "{\"headers\":{\"content-type\":");
-        text_add_quoted(&head, http->content_type, strlen(http->content_type));
-        text_format(&head, "}}");
-        if (http->content_type[0])
-            response_head(&server.response, head.at, head.length);
-        text_free(&head);
-        return true;
-    }
-    char *end = body->length ? memmem(body->at, body->length, "\0\0\0\0\0\0\0", NULS) : NULL;
-    if (!end || !response_head(&server.response, body->at, (size_t)(end - body->at)))
-        return false;
-    size_t taken = (size_t)(end - body->at) + NULS;
-    body->length -= taken;
-    memmove(body->at, end + NULS, body->length);
-    return true;
-}
-
-/* Passes on what has come of a response, and reports whether there is somebody to take more. */
-static bool pass_on(struct http *http)
-{
-    struct text *body = &http->body;
-    if (!take_head(http))
-        return body->length <= MAX_HEAD;
-    server.streaming = http;
-    bool passed = response_write(&server.response, server.endpoint, &server.calls, body->at, body->length);
-    body->length = 0;
-    return passed;
-}
-
-/* Whether it brings the response to the event under way, and that is taken in parts. */
-static bool is_streamed(const struct http *http)
-{
-    static const char invocation[] = API "invocation/";
-    const char *rest = http->target + sizeof invocation - 1;
-    size_t length = strlen(server.id);
-    return http->streams && server.phase == BUSY && server.response.offered && !server.streaming == !server.response.begun &&
-        (!server.streaming || server.streaming == http) && strncmp(http->target, invocation, sizeof invocation - 1) == 0 &&
-        strncmp(rest, server.id, length) == 0 && strcmp(rest + length, "/response") == 0;
-}
-
-/* Passes on what has come of a request that is still being read. When nobody takes more, the program gets its answer before it has sent the rest: its
- * next write to the connection fails. */
-static void on_part(struct http *http)
-{
-    if (pass_on(http))
-        return;
-    if (server.response.left || server.response.begun)
-        send_frame(FRAME_RESULT, "null", 4);
-    else
-        refuse("invalid", "the response has no head: with this Content-Type, it begins with a JSON object and eight NUL bytes");
-    server.streaming = NULL;
-    server.phase = IDLE;
-    http->closes = true;
-    accept_body(http);
-}
-
-/* The end of a response that is taken in parts, or that has a prelude. */
-static void on_streamed(struct http *http)
-{
-    struct text made = {0};
-    bool failed = http->error_type[0] || http->error_body.length, headed = failed || pass_on(http) || server.response.why.length;
-    server.streaming = NULL;
-    if (failed) {
-        base64_add(&made, http->error_body.at, http->error_body.length);
-        send_exception(http->error_type, &made);
-    } else if (!headed || !server.response.used) {
-        refuse("invalid", "the response has no head: with this Content-Type, it begins with a JSON object and eight NUL bytes");
-    } else {
-        response_result(&server.response, &made);
-        if (made.length <= PS_MAX_BODY)
-            send_frame(FRAME_RESULT, made.at, made.length);
-        else
-            refuse("too_large", "the response has more than the 6291456 bytes that a result may have; ask over HTTP/1.1 at /fn");
-    }
-    text_free(&made);
-    server.phase = IDLE;
-    accept_body(http);
-}
-
-/* POST invocation/ID/response */
-static void on_response(struct http *http)
-{
-    if (http->streams && !http->too_large && (server.response.offered || http_has_prelude(http))) {
-        on_streamed(http);
-        return;
-    }
-    struct text *body = &http->body, made = {0};
-    struct json result = json_check(body->at, body->length);
-    server.phase = IDLE;
-    if (http->error_type[0] || http->error_body.length) { /* it went wrong in the middle of a stream */
-        base64_add(&made, http->error_body.at, http->error_body.length);
-        send_exception(http->error_type, &made);
-    } else if (result.length) {
-        send_frame(FRAME_RESULT, result.at, result.length);
-    } else if (json_is_too_deep(body->at, body->length)) {
-        refuse("invalid", "the response " JSON_TOO_DEEP);
-    } else if (body->length && is_utf8(body->at, body->length)) { /* AWS gives the caller any text; in JSON, that is a string */
-        text_add_quoted(&made, body->at, body->length);
-        if (made.length <= PS_MAX_BODY)
-            send_frame(FRAME_RESULT, made.at, made.length);
-        else
-            http->too_large = true;
-    } else if (body->length) {
-        refuse("invalid", "the response is neither JSON nor text in UTF-8; encode bytes in base64");
-    } else if (!http->too_large) {
-        send_frame(FRAME_RESULT, "null", 4);
-    }
-    text_free(&made);
-    if (http->too_large)
-        refuse_too_large(http);
-    else
-        accept_body(http);
-}
-
-/* POST invocation/ID/error */
-static void on_error(struct http *http)
-{
-    server.phase = IDLE;
-    send_exception(http->error_type, &http->body);
-    accept_body(http);
-}
-
-/* POST init/error */
-static void on_init_error(struct http *http)
-{
-    if (server.phase != STARTING) {
-        answer_error(http, 403, "InvalidStateTransition", "the initialization is over: the first event has been asked for");
-        return;
-    }
-    struct text exception = {0}, message = {0};
-    exception_add(&exception, http->error_type, http->body.at, http->body.length);
-    struct json told = json_check(exception.at, exception.length);
-    text_format(&message, "the initialization of %s failed: ", server.program);
-    json_add_text(&message, json_member(told, "type"));
-    text_add(&message, ": ", 2);
-    json_add_text(&message, json_member(told, "message"));
-    accept_body(http);
-    http_continue(http, 0);
-    fail("exception", told, &message);
-}
-
-/* GET invocation/next */
-static void on_next(struct http *http)
-{
-    struct http *before = server.waiting;
-    if (server.phase == BUSY) {
-        answer_error(http, 403, "InvalidStateTransition", "the last event has not been answered yet");
-        return;
-    }
-    server.waiting = http;
-    if (before) { /* a request that was given up, perhaps; if not, an instance still has one event at a time */
-        answer_error(before, 403, "InvalidStateTransition", "the next event has been asked for again");
-        serve(before, 0);
-    }
-    if (server.phase == STARTING)
-        report();
-    server.phase = IDLE;
-}
-
-/* Serves what is at invocation/ID/…; rest begins with the ID. */
-static void on_invocation(struct http *http, const char *rest)
-{
-    const char *slash = strchr(rest, '/');
-    size_t length = slash ? (size_t)(slash - rest) : 0;
-    bool response = slash && strcmp(slash, "/response") == 0;
-    if (!response && !(slash && strcmp(slash, "/error") == 0))
-        answer_error(http, 404, "NotFound", "there is no such path in the Runtime API");
-    else if (http->method != HTTP_POST)
-        answer_error(http, 405, "MethodNotAllowed", "use POST");
-    else if (!length || length != strlen(server.id) || memcmp(rest, server.id, length) != 0)
-        answer_error(http, 400, "InvalidRequestID", "Invalid request ID");
-    else if (server.phase != BUSY)
-        answer_error(http, 403, "InvalidStateTransition", "the event has been answered already");
-    else if (response)
-        on_response(http);
-    else
-        on_error(http);
-}
-
-static void on_request(struct http *http)
-{
-    static const char invocation[] = API "invocation/";
-    http->target[strcspn(http->target, "?")] = 0;
-    if (strcmp(http->target, API "invocation/next") == 0) {
-        if (http->method == HTTP_GET)
-            on_next(http);
-        else
-            answer_error(http, 405, "MethodNotAllowed", "use GET");
-    } else if (strcmp(http->target, API "init/error") == 0) {
-        if (http->method == HTTP_POST)
-            on_init_error(http);
-        else
-            answer_error(http, 405, "MethodNotAllowed", "use POST");
-    } else if (strncmp(http->target, invocation, sizeof invocation - 1) == 0) {
-        on_invocation(http, http->target + sizeof invocation - 1);
-    } else {
-        answer_error(http, 404, "NotFound", "there is no such path in the Runtime API");
-    }
-}
+struct server server;
 
 /* ---- from core ---- */
 
@@ -398,7 +71,7 @@ static void tell_broken(const char *type, const struct text *message)
 {
     if (ends())
         return;
-    send_exception(type, message);
+    say_exception(type, message);
     server.phase = IDLE;
 }
 
@@ -415,11 +88,11 @@ static void ask_site(struct json event)
         if (!failed)
             response_result(&server.response, &result);
         if (failed)
-            send_exception(failed, &message);
+            say_exception(failed, &message);
         else if (result.length <= PS_MAX_BODY)
-            send_frame(FRAME_RESULT, result.at, result.length);
+            say(FRAME_RESULT, result.at, result.length);
         else
-            refuse("too_large", "the response has more than the 6291456 bytes that a result may have; ask over HTTP/1.1 at /fn");
+            say_refused("too_large", TOO_LARGE_TO_RETURN "; ask over HTTP/1.1 at /fn");
     }
     text_free(&message);
     text_free(&result);
@@ -484,7 +157,7 @@ static void tell_death(int signal, const struct text *how)
     text_format(&death, "{\"type\":\"%s%s\",\"message\":", signal ? "SIG" : "exit", !signal ? "" : sigabbrev_np(signal) ? sigabbrev_np(signal) : "RT");
     text_add_quoted(&death, how->at, how->length);
     text_format(&death, ",\"stack\":[]}");
-    send_frame(FRAME_DEATH, death.at, death.length);
+    say(FRAME_DEATH, death.at, death.length);
 }
 
 /* Ends as the program has. */
@@ -500,7 +173,7 @@ static _Noreturn void conclude(void)
         text_format(&how, "ended with code %d", code);
     if (server.phase == STARTING) {
         text_format(&how, " before it asked for an event at $AWS_LAMBDA_RUNTIME_API, or listened on $PORT; look at the function's logs");
-        fail("exit", (struct json){0}, &how);
+        say_failure("exit", (struct json){0}, &how);
     }
     if (server.phase == BUSY)
         tell_death(signal, &how);
@@ -517,16 +190,16 @@ static void take_connection(void)
 }
 
 /* Goes on with one connection as far as it can. */
-static void serve(struct http *http, short events)
+void serve(struct http *http, short events)
 {
     http->used = ++server.turn;
     http_continue(http, events);
-    if (http->state == HTTP_READING && http->body.length && is_streamed(http)) {
-        on_part(http);
+    if (http->state == HTTP_READING && http->body.length && api_is_streamed(http)) {
+        api_part(http);
         http_continue(http, 0);
     }
     while (http->state == HTTP_ASKED && http != server.waiting) {
-        on_request(http);
+        api_request(http);
         http_continue(http, 0);
     }
     if (http->state != HTTP_OVER)
@@ -552,7 +225,7 @@ static int look_for_site(void)
     if (!site_listens(server.port))
         return pause < 10 ? ++pause : pause;
     server.listens = true;
-    report();
+    say_report();
     server.phase = IDLE;
     return -1;
 }
@@ -625,7 +298,7 @@ _Noreturn void ps_serve_bootstrap(struct endpoint *endpoint, const char *directo
     if (server.pid < 0) {
         struct text why = {0};
         bootstrap_explain(&why, server.program, errno);
-        fail("invalid", (struct json){0}, &why);
+        say_failure("invalid", (struct json){0}, &why);
     }
     for (;;)
         turn();
