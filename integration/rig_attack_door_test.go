@@ -154,6 +154,40 @@ var doorAttacks = []outsider{
 		}
 		return ""
 	}},
+	{attack{name: "send a response that never ends", walls: "size of streams"}, "handler", func(t *testing.T, a *arena) string {
+		a.worker.deploy(t, "endless", handlerFile("def handler(event, context):\n    yield {'statusCode': 200}\n    while True:\n        yield 'x' * 60000\n").with("pipsqueak.yaml", "stream_mb: 1\ntimeout_ms: 4000\n"))
+		if back := a.spoken(t, "GET /fn/endless HTTP/1.1\r\nHost: localhost\r\n\r\n"); len(back) > 2<<20 {
+			return fmt.Sprintf("%d bytes in a second", len(back))
+		}
+		return ""
+	}},
+	{attack{name: "read a secret of another function of its namespace", walls: "own secrets"}, "handler", func(t *testing.T, a *arena) string {
+		const word = "a-word-of-the-attacked"
+		stdout, stderr, err := a.worker.command(t, word, "secret", "set", "attacked")
+		if err != nil {
+			t.Fatalf("%v\n%s%s", err, stdout, stderr)
+		}
+		if stdout, stderr, err = a.worker.command(t, "another-word-altogether", "secret", "set", "unrelated"); err != nil {
+			t.Fatalf("%v\n%s%s", err, stdout, stderr)
+		}
+		a.worker.deploy(t, "holder", handlerFile(echo).with("pipsqueak.yaml", "secrets: [attacked]\n"))
+		a.worker.run(t, "holder", "1")
+		a.worker.deploy(t, "peeper", handlerFile(`import os
+def handler(event, context):
+    seen = list(os.environ.values())
+    for top in ["/run/", "/tmp/", "/proc/"]:
+        for here, _, names in os.walk(top):
+            for name in names:
+                try:
+                    if name == "environ" or top != "/proc/": seen.append(open(here + "/" + name, errors="replace").read(1 << 16))
+                except OSError: pass
+    return [text[::-1] for text in seen if "`+word+`" in text]
+`).with("pipsqueak.yaml", "reuse: false\nsecrets: [unrelated]\n"))
+		if got := result[[]string](t, a.worker, "peeper", "{}"); len(got) > 0 {
+			return strings.Join(got, " ")
+		}
+		return ""
+	}},
 	{attack{name: "add a header to a response by a line break", unshown: "net/http writes no line break in a header either"}, "handler", func(t *testing.T, a *arena) string {
 		a.worker.deploy(t, "breaking", handlerFile("def handler(event, context):\n    return {'statusCode': 200, 'headers': {'A': 'b\\r\\nSet-Cookie: a=b'}, 'cookies': ['c=d\\r\\nSet-Cookie: a=b']}\n"))
 		if back := a.spoken(t, "GET /fn/breaking HTTP/1.1\r\nHost: localhost\r\n\r\n"); strings.Contains(back, "\nSet-Cookie: a=b") {

@@ -141,6 +141,16 @@ func forbidden`}},
 	"one word":         {{"gateway/gateway.go", `if access.CallerOf(r.Context()).Limited() {`, `if now.Parts == nil {`}},
 	"hop headers":      {{"gateway/web/response.go", `case !hop[strings.ToLower(name)] &&`, `case !hop[""] &&`}},
 	"paced sockets":    {{"core/sandbox/connect.go", `socketPace  = time.Second / 2000`, `socketPace  = time.Nanosecond`}},
+	"size of streams":  {{"core/sched/part.go", `r.passed > most`, `r.passed < 0*most`}},
+	"own secrets": {{"core/worker/secrets.go", `	for _, use := range fn.Secrets {
+		full := core.FullName(use.Name, core.Namespace(fn.Name))
+		sealed, ok`, `	uses := fn.Secrets
+	for _, one := range s.store.Secrets() {
+		uses = append(uses, core.SecretUse{Name: one.Name, Env: "STOLEN_" + one.Name})
+	}
+	for _, use := range uses {
+		full := core.FullName(use.Name, core.Namespace(fn.Name))
+		sealed, ok`}},
 	"worker's headers": {{"gateway/web/response.go", `name == "x-request-id" || strings.HasPrefix(name, "pipsqueak-")`, `name == ""`}},
 	"processor":        {{specGo, `cpuPeriod*core.InstanceProcessors`, `64*cpuPeriod*core.InstanceProcessors`}},
 }
