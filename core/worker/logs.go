@@ -124,12 +124,9 @@ func (l *logs) collect(config core.SandboxConfig, stream string, output voice) {
 	if name == "" {
 		name = "." + string(config.Runtime.ID)
 	}
-	var hide *hider
-	longest := 0
-	if l.hider != nil {
-		if hide = l.hider(config.Function); hide != nil {
-			longest = len(hide.ordered[0])
-		}
+	hide, longest := l.hiderOf(config.Function), 0
+	if hide != nil {
+		longest = len(hide.ordered[0])
 	}
 	line := core.LogLine{Function: config.Function, Node: config.ID, Stream: stream}
 	buffer := make([]byte, 2*maxLine+longest)
@@ -161,10 +158,17 @@ func (l *logs) collect(config core.SandboxConfig, stream string, output voice) {
 	}
 }
 
+func (l *logs) hiderOf(function string) *hider {
+	if l.hider == nil {
+		return nil
+	}
+	return l.hider(function)
+}
+
 // printed keeps the lines of what a handler has printed in one of several events of its instance, and returns how many bytes those are. Complete
 // is whether a last line without an end is one.
-func (w *Worker) printed(fn *core.Function, line core.LogLine, text []byte, complete bool) (kept int) {
-	log, hide := w.logs.of(fn.Name, fn.Version), w.secrets.hider(fn.Name)
+func (l *logs) printed(fn *core.Function, line core.LogLine, text []byte, complete bool) (kept int) {
+	log, hide := l.of(fn.Name, fn.Version), l.hiderOf(fn.Name)
 	line.Time, line.Function = time.Now().UTC(), fn.Name
 	var lines bytes.Buffer
 	for kept < len(text) {

@@ -69,6 +69,27 @@ func (l *logs) lines(t *testing.T, version int) (lines []core.LogLine) {
 	return lines
 }
 
+// What is printed in one of several events becomes lines with its id, in however many pieces it comes.
+func TestPrinted(t *testing.T) {
+	l := openTestLogs(t, t.TempDir())
+	fn, line := &core.Function{Name: "f", Version: 1}, core.LogLine{Node: "n1", Request: "a", Stream: "stderr"}
+	text, long := []byte("one\n\ntw"), strings.Repeat("x", maxLine+3)
+	kept := l.printed(fn, line, text, false)
+	text = append(text[kept:], "o\nth"+long...)
+	kept += l.printed(fn, line, text, false)
+	l.printed(fn, line, []byte("end"), true)
+	var got []string
+	for _, one := range l.lines(t, 1) {
+		if one.Node != "n1" || one.Request != "a" || one.Stream != "stderr" || one.Function != "f" || one.Time.IsZero() {
+			t.Errorf("%+v", one)
+		}
+		got = append(got, one.Text)
+	}
+	if want := []string{"one", "", "two", "th" + long[:maxLine-2], "end"}; !slices.Equal(got, want) || kept != len("one\n\ntwo\n")+maxLine {
+		t.Errorf("%.60q, %d bytes kept", got, kept)
+	}
+}
+
 // Lines keep the request id of their event, text without a newline is a line at the end of its event, and a long line is cut between two characters.
 func TestLines(t *testing.T) {
 	long := strings.Repeat("x", maxLine-1) + "é" + strings.Repeat("🐭", maxLine/2)

@@ -192,7 +192,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	}
 	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Deployed: w.store.Deployed, Secrets: w.secrets.of, Storage: w.storageOf, Loaded: w.supply.Loaded}, fleetDrivers{w.fleet}, w.sandboxes)
 	w.supply.Teach()
-	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Quotas: w.quotas, Unheard: w.failed, Retired: w.retired, Printed: w.printed, Log: w.log}, w.tree)
+	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Quotas: w.quotas, Unheard: w.failed, Retired: w.retired, Printed: w.logs.printed, Log: w.log}, w.tree)
 	w.resume()
 	w.supply.Start()
 	w.keepUses()
