@@ -124,7 +124,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, isSite := siteOf(r.Host)
 	isSite = isSite && g.sites != nil
 	to := g.placeOf(r)
-	out.cross = g.crossing(r, to.function)
+	out.cross, out.routed = g.crossing(r, to.function), to.routed
 	if err := g.admit(r, isSite || to.routed, to.foreign, out.cross.allowed); err != nil {
 		g.Fail(out, r, err)
 		return
@@ -422,6 +422,7 @@ type reply struct {
 	http.ResponseWriter
 	caller  access.Caller // who has been let in
 	cross   cross
+	routed  bool // it has come by a route
 	answers *answers
 	kept    answer
 	ctx     context.Context //nolint:containedctx // as the request's, which has it too

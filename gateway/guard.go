@@ -125,12 +125,16 @@ func (g *Gateway) enter(w http.ResponseWriter, r *http.Request, id string, scope
 		may = caller.May(scope, function)
 	case ofNone: // see above
 	}
+	out, is := w.(*reply)
 	if !may {
 		err := caller.Denied(scope, function)
 		g.guard.refuse(r, caller, err)
+		if is && out.routed {
+			err = caller.DeniedHere(scope)
+		}
 		return caller, err
 	}
-	if out, is := w.(*reply); is {
+	if is {
 		out.caller = caller
 	}
 	return caller, nil

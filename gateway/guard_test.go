@@ -218,6 +218,37 @@ func TestReadyzOfStrangers(t *testing.T) {
 }
 
 // Who is wrong often waits for each answer, and a good token does not wait behind the same address.
+// oneRoute leads everywhere to a function that callers know nothing of.
+type oneRoute struct{}
+
+func (oneRoute) Route(string, string, string) (core.RouteMatch, bool) {
+	return core.RouteMatch{Function: "hidden.team", Route: "ANY shop.example.com/{all+}"}, true
+}
+func (oneRoute) HasHost(string) bool    { return true }
+func (oneRoute) CORS(string) *core.CORS { return nil }
+
+// Who may not invoke the function that a route leads to does not learn its name. The operator does.
+func TestRouteTellsNoName(t *testing.T) {
+	l := newLodge(t, 0)
+	l.service.Router = oneRoute{}
+	site := func(http.ResponseWriter, *http.Request, string) { t.Error("it is no route") }
+	l.Sites("/fn/", site, site, func(w http.ResponseWriter, r *http.Request, match core.RouteMatch) {
+		if _, err := l.Invoke(w, r, match.Function, "id", ReadJSON, nil); err != nil {
+			l.Fail(w, r, err)
+		}
+	})
+	_, text := l.create(t, invoker1)
+	for i, headers := range [][]string{{bearer(text)}, nil} { // the first refusal in a second is in the log
+		got := send(t, l.Gateway, "GET", "/x", "shop.example.com", headers...)
+		if got.Code != []int{403, 401}[i] || strings.Contains(got.Body.String(), "hidden") {
+			t.Errorf("%d %s", got.Code, got.Body)
+		}
+	}
+	if audit, err := os.ReadFile(filepath.Join(l.data, "audit.log")); err != nil || !strings.Contains(string(audit)+l.log.String(), "hidden.team") {
+		t.Errorf("the operator is not told: %s, %v, %s", audit, err, l.log)
+	}
+}
+
 func TestWrongTokensAreSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLodge(t, 0)

@@ -56,16 +56,25 @@ func (c Caller) May(scope core.Scope, function string) bool {
 
 // Denied returns the error for a caller that lacks the scope for a function. It is the same whether there is such a function.
 func (c Caller) Denied(scope core.Scope, function string) error {
-	whose := "who asks has no token"
-	if c.held != nil {
-		whose = fmt.Sprintf("the token %s (%s) is for %v of %v", c.held.ID, c.held.Name, c.held.Scopes, c.held.Functions)
-	}
 	of := fmt.Sprintf("of %.150q", function)
 	switch function {
 	case "":
 		of = "of any function"
 	case core.AllFunctions:
 		of = "of all functions (*)"
+	}
+	return c.denied(scope, of)
+}
+
+// DeniedHere is Denied for a function that the caller has not named, and does not learn the name of: it has a route for the request.
+func (c Caller) DeniedHere(scope core.Scope) error {
+	return c.denied(scope, "of the function at this address")
+}
+
+func (c Caller) denied(scope core.Scope, of string) error {
+	whose := "who asks has no token"
+	if c.held != nil {
+		whose = fmt.Sprintf("the token %s (%s) is for %v of %v", c.held.ID, c.held.Name, c.held.Scopes, c.held.Functions)
 	}
 	return core.Errorf(core.KindDenied, core.FaultCaller, "this needs the scope %s %s, and %s; ask for another token where you have this one from", scope, of, whose)
 }
