@@ -91,7 +91,7 @@ token create'). From then on every request over TCP needs one.`,
 			return err
 		}
 		if len(*allow) > 0 && config.Network == core.NetworkNone {
-			return core.Errorf(core.KindInvalid, core.FaultCaller, "--egress-allow needs --network egress: without it functions reach nothing")
+			return core.Errorf(core.KindInvalid, core.FaultCaller, "--egress-allow needs --network egress, not none: with that functions reach nothing")
 		}
 		config.Log = slog.New(slog.NewTextHandler(p.err, nil))
 		if config.Vulnerabilities, config.Refuse, err = vulnerabilities.open(cmd, config.Log); err != nil {

@@ -27,7 +27,7 @@ func TestServe(t *testing.T) {
 		opened = c
 		return newWorld().service(), func(ctx context.Context) error { closed++; return ctx.Err() }, nil
 	}}
-	if got := runAt(t.Context(), p, "", "", "serve", "--egress-allow", "10.2.0.0/16"); got.status != 1 || !strings.Contains(got.err, "--egress-allow needs --network egress") {
+	if got := runAt(t.Context(), p, "", "", "serve", "--network", "none", "--egress-allow", "10.2.0.0/16"); got.status != 1 || !strings.Contains(got.err, "--egress-allow needs --network egress") {
 		t.Error(got)
 	}
 	if got := runAt(t.Context(), p, "", "", "serve", "--listen", address); got.status != 1 || !strings.Contains(got.err, "cannot listen at "+address) {
