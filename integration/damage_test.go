@@ -193,8 +193,9 @@ func TestDamagedPackageWithoutNetwork(t *testing.T) {
 	}
 	offline := func() *worker {
 		t.Helper()
-		const script = `mount --bind "$1" /etc/hosts && exec "$2" serve --listen 127.0.0.1:0 --data "$3"`
-		w, err := launch(exec.Command("unshare", "--mount", "sh", "-c", script, "sh", hosts, filepath.Join(programs(t), "pipsqueak"), data), data)
+		const script = `mount --bind "$0" /etc/hosts && exec "$@"`
+		command := exec.Command("unshare", "--mount", "sh", "-c", script, hosts, filepath.Join(programs(t), "pipsqueak"), "serve", "--listen", "127.0.0.1:0", "--data", data)
+		w, err := launch(command, data)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -108,7 +108,7 @@ func TestMemoryOfService(t *testing.T) {
 		t.Fatal(err)
 	}
 	data := t.TempDir()
-	w, err := launch(exec.Command("sh", "-c", `echo $$ > "$0/cgroup.procs"; exec "$1" serve --listen 127.0.0.1:0 --data "$2"`, dir, filepath.Join(programs(t), "pipsqueak"), data), data)
+	w, err := launch(exec.Command("sh", "-c", `echo $$ > "$0/cgroup.procs"; exec "$@"`, dir, filepath.Join(programs(t), "pipsqueak"), "serve", "--listen", "127.0.0.1:0", "--data", data), data)
 	if err != nil {
 		t.Fatal(err)
 	}
