@@ -224,10 +224,10 @@ func (g *Gateway) Serve(ctx context.Context, listeners ...net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	g.close()
 	if g.service.Stopper != nil {
 		g.service.Stopper.Stop()
 	}
+	g.close()
 	late := time.AfterFunc(grace, func() { giveUp(errStopped) })
 	defer late.Stop()
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace+lastAnswers)

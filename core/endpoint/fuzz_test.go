@@ -131,6 +131,7 @@ func FuzzMux(f *testing.F) {
 		bytes.Join([][]byte{frame('I', placeholder+callBody(`{"call":1,"function":"g"}`, "1")), frame('S', other+callBody(`{"call":2,"head":{}}`, "x"))}, nil),
 		bytes.Join([][]byte{frame('D', other+`{"type":"exit","message":"7"}`), frame('R', placeholder+"1")}, nil),
 		frame('O', placeholder+"3x"),
+		frame('O', placeholder+"1"),
 		frame('O', placeholder),
 		frame('R', "2"),
 		{0, 0, 0, 0, 'R'},

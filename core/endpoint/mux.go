@@ -244,8 +244,9 @@ func (e *Event) print(body []byte) error {
 		return broken{core.Errorf(core.KindInternal, core.FaultDriver, "the instance sent output of no stream: %.100q", body)}
 	}
 	text := &e.texts[body[0]-'1']
-	*text = append(*text, body[1:]...)
-	*text = (*text)[e.mux.printed(e.request, stream, *text, false):]
+	if *text = append(*text, body[1:]...); len(*text) > 0 {
+		*text = (*text)[e.mux.printed(e.request, stream, *text, false):]
+	}
 	return nil
 }
 
