@@ -9,10 +9,11 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Most of a header that nobody reads may be the cause of an error as X-Ray wants it, which has up to 1 MiB. */
-enum { MAX_HEADER = 2 << 20, MAX_ERROR_BODY = 1 << 20, KEEP = 64 << 10 };
+enum { MAX_HEADER = 2 << 20, MAX_ERROR_BODY = 1 << 20, KEEP = 64 << 10, LINGER = 1000 };
 
 static struct http *of(http_parser *parser) { return parser->data; }
 
@@ -236,6 +237,13 @@ static void read_more(struct http *http)
         http->state = HTTP_OVER;
 }
 
+static long long now(void)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return at.tv_sec * 1000LL + at.tv_nsec / 1000000;
+}
+
 static void write_more(struct http *http)
 {
     ssize_t n = send(http->fd, http->answer.at + http->answered, http->answer.length - http->answered, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -252,8 +260,10 @@ static void write_more(struct http *http)
         text_free(&http->answer);
     http->state = HTTP_READING;
     if (http->closes) {
+        /* What is still unread makes close(2) a reset, by which the peer may lose the answer. So the peer closes first. */
         shutdown(http->fd, SHUT_WR);
-        http->state = HTTP_OVER;
+        http->until = now() + LINGER;
+        http->state = HTTP_CLOSING;
     }
 }
 
@@ -262,6 +272,7 @@ short http_events(const struct http *http)
     switch (http->state) {
     case HTTP_READING:
         return POLLIN;
+    case HTTP_CLOSING:
     case HTTP_ASKED:
         return POLLRDHUP; /* who does not wait for the answer must not get an event */
     case HTTP_ANSWERING:
@@ -271,9 +282,17 @@ short http_events(const struct http *http)
     }
 }
 
+int http_left(const struct http *http)
+{
+    long long left = http->until - now();
+    return http->state != HTTP_CLOSING ? -1 : left > 0 ? (int)left : 0;
+}
+
 void http_continue(struct http *http, short events)
 {
-    if (http->state == HTTP_ASKED && (events & (POLLRDHUP | POLLHUP | POLLERR)))
+    if ((http->state == HTTP_ASKED || http->state == HTTP_CLOSING) && (events & (POLLRDHUP | POLLHUP | POLLERR)))
+        http->state = HTTP_OVER;
+    if (http_left(http) == 0)
         http->state = HTTP_OVER;
     if (http->state == HTTP_ANSWERING)
         write_more(http);

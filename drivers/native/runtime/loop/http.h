@@ -16,6 +16,7 @@ enum http_state {
     HTTP_READING,   /* a request, or nothing for now */
     HTTP_ASKED,     /* there is a request, and it has no answer yet */
     HTTP_ANSWERING, /* the answer is being written */
+    HTTP_CLOSING,   /* the last answer has been written: the peer has a second to read it and to close */
     HTTP_OVER,      /* the connection is of no use any more; http_close it */
 };
 
@@ -46,6 +47,7 @@ struct http {
     struct text answer;
     size_t answered; /* bytes of it that have been written */
     bool closes;     /* the connection ends with this answer */
+    long long until; /* the end of HTTP_CLOSING, in milliseconds of CLOCK_MONOTONIC */
 };
 
 /* Listens on loopback. Returns the port, or -1 with errno. */
@@ -63,6 +65,9 @@ void http_close(struct http *http);
  * without blocking. */
 short http_events(const struct http *http);
 void http_continue(struct http *http, short events);
+
+/* Returns the milliseconds that a connection in HTTP_CLOSING has left, and -1 in every other state. */
+int http_left(const struct http *http);
 
 /* Whether the body begins with the head of a response, as JSON, and eight NUL bytes. */
 bool http_has_prelude(const struct http *http);

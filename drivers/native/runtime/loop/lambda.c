@@ -230,11 +230,25 @@ static int look_for_site(void)
     return -1;
 }
 
+/* Ends connections that the program has not closed in time, and returns the milliseconds until the next one, at most pause; -1 for none. */
+static int end_connections(int pause)
+{
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        struct http *http = &server.connections[i];
+        int left = http->fd < 0 ? -1 : http_left(http);
+        if (left == 0)
+            serve(http, 0);
+        else if (left > 0 && (pause < 0 || left < pause))
+            pause = left;
+    }
+    return pause;
+}
+
 /* Waits for what comes next, and deals with it. What the program said comes before its end. */
 static void turn(void)
 {
     enum { SIGNALS, ENDPOINT, LISTENER, FIRST };
-    int pause = server.ended ? 0 : look_for_site();
+    int pause = end_connections(server.ended ? 0 : look_for_site());
     bool takes = (server.waiting || (server.listens && server.phase == IDLE)) && !server.ended;
     struct pollfd all[FIRST + CONNECTIONS] = {
         [SIGNALS] = {.fd = server.signals, .events = POLLIN},
