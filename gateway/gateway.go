@@ -14,7 +14,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -368,36 +367,6 @@ func healthz(w http.ResponseWriter, _ *http.Request) error {
 	return WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz answers whether functions can be started now, and to who may know that, why not: the reasons tell of the machine.
-func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) error {
-	status, now := http.StatusOK, g.readiness()
-	if !now.Ready {
-		status = http.StatusServiceUnavailable
-	}
-	if access.CallerOf(r.Context()).Limited() {
-		now.Parts = nil
-	}
-	return WriteJSON(w, status, now)
-}
-
-// readiness is that of the service in the last second, unless the gateway is about to end.
-func (g *Gateway) readiness() core.Readiness {
-	g.ready.Lock()
-	if now := time.Now(); g.service.Health != nil && now.Sub(g.looked) >= time.Second {
-		g.parts, g.looked = g.service.Health.Readiness().Parts, now
-	}
-	parts := maps.Clone(g.parts)
-	g.ready.Unlock()
-	if parts == nil {
-		parts = map[string]string{}
-	}
-	parts["draining"] = ""
-	if g.draining() {
-		parts["draining"] = core.Stopping().Message
-	}
-	return core.NewReadiness(parts)
-}
-
 // recovered is deferred around a request. It turns a panic into an internal error, or into a broken
 // connection when an answer has begun.
 func (g *Gateway) recovered(w *reply, r *http.Request) {
@@ -415,53 +384,3 @@ func (g *Gateway) recovered(w *reply, r *http.Request) {
 	g.write(w, http.StatusInternalServerError, core.Errorf(core.KindInternal, core.FaultWorker,
 		"a defect of Pipsqueak ended this request; its log has the details, please report it"))
 }
-
-// reply is a ResponseWriter that records whether an answer has begun, its status and its size. Large answers wait
-// for room.
-type reply struct {
-	http.ResponseWriter
-	caller  access.Caller // who has been let in
-	cross   cross
-	routed  bool // it has come by a route
-	answers *answers
-	kept    answer
-	ctx     context.Context //nolint:containedctx // as the request's, which has it too
-	begun   bool
-	status  int // 0 until WriteHeader, which means 200
-	size    int // bytes of the body
-}
-
-func (w *reply) WriteHeader(status int) {
-	if !w.begun {
-		w.cross.decide(w.Header())
-	}
-	w.begun, w.status = true, status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *reply) Write(p []byte) (int, error) {
-	if !w.begun {
-		w.cross.decide(w.Header())
-	}
-	w.begun = true
-	w.size += len(p)
-	if len(p) > freeEvent && w.kept.bytes == 0 {
-		if err := w.Take(w.ctx, len(p)); err != nil {
-			return 0, err
-		}
-		defer w.answers.give(&w.kept)
-	}
-	return w.ResponseWriter.Write(p)
-}
-
-// Take implements core.Room. What it takes is given back with the end of the request.
-func (w *reply) Take(ctx context.Context, bytes int) error {
-	if bytes <= freeEvent {
-		return nil
-	}
-	w.kept.connection = http.NewResponseController(w.ResponseWriter)
-	return w.answers.take(ctx, &w.kept, bytes)
-}
-
-// Unwrap lets http.ResponseController reach the connection.
-func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
