@@ -7,8 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -69,34 +67,20 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// A disk with no room is the worker's fault, names the path and leaves nothing. A limit on the size of files stands in for the
-// disk, in a process of its own because the limit is for all of its files.
+// A disk with no room is the worker's fault, names the path and leaves nothing.
 func TestUnpackNoRoom(t *testing.T) {
-	if os.Getenv("TEST_NO_ROOM") == "" {
-		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestUnpackNoRoom$", "-test.v")
-		child.Env = append(os.Environ(), "TEST_NO_ROOM=1")
-		output, err := child.CombinedOutput()
-		if err != nil || !bytes.Contains(output, []byte("--- PASS: TestUnpackNoRoom")) {
-			t.Errorf("%v\n%s", err, output)
+	coretest.SmallFiles(t, 50<<10, func(func()) {
+		above := t.TempDir()
+		big := file("big", string(random(100<<10)))
+		for _, archive := range [][]byte{tarGz(t, file("a", "1"), big), zipOf(t, file("a", "1"), big)} {
+			_, _, err := Unpack(t.Context(), bytes.NewReader(archive), above)
+			coretest.WantError(t, err, core.KindInternal, core.FaultWorker, above)
+			if !errors.Is(err, syscall.EFBIG) {
+				t.Error(err)
+			}
+			wantNothing(t, above)
 		}
-		return
-	}
-	above := t.TempDir()
-	big := file("big", string(random(100<<10)))
-	archives := [][]byte{tarGz(t, file("a", "1"), big), zipOf(t, file("a", "1"), big)}
-	signal.Ignore(syscall.SIGXFSZ)
-	var limit syscall.Rlimit
-	coretest.Must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
-	limit.Cur = 50 << 10
-	coretest.Must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
-	for _, archive := range archives {
-		_, _, err := Unpack(t.Context(), bytes.NewReader(archive), above)
-		coretest.WantError(t, err, core.KindInternal, core.FaultWorker, above)
-		if !errors.Is(err, syscall.EFBIG) {
-			t.Error(err)
-		}
-		wantNothing(t, above)
-	}
+	})
 }
 
 // The kernel's own error of a full disk, from /dev/full.

@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -47,19 +46,18 @@ func TestFormat(t *testing.T) {
 
 // TestFormatLate: a disk that is full when a worker starts keeps it from noting the format, and only as long as the disk is full.
 func TestFormatLate(t *testing.T) {
-	dir := t.TempDir()
-	var before syscall.Rlimit
-	coretest.Must(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before))
-	coretest.Must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 8, Max: before.Max})) // room for a pid
-	s, warnings, err := Open(dir)
-	coretest.Must(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before))
-	coretest.Must(t, err)
-	defer s.Close()
-	if _, err := os.Stat(filepath.Join(dir, formatFile)); err == nil || len(warnings) == 0 {
-		t.Fatalf("the format was noted on a full disk: %v, %v", err, warnings)
-	}
-	coretest.Must(t, s.Writable())
-	if text, err := os.ReadFile(filepath.Join(dir, formatFile)); err != nil || !strings.Contains(string(text), `"format":2`) {
-		t.Errorf("with room it has %s, %v", text, err)
-	}
+	coretest.SmallFiles(t, 8, func(lift func()) { // room for a pid
+		dir := t.TempDir()
+		s, warnings, err := Open(dir)
+		lift()
+		coretest.Must(t, err)
+		defer s.Close()
+		if _, err := os.Stat(filepath.Join(dir, formatFile)); err == nil || len(warnings) == 0 {
+			t.Fatalf("the format was noted on a full disk: %v, %v", err, warnings)
+		}
+		coretest.Must(t, s.Writable())
+		if text, err := os.ReadFile(filepath.Join(dir, formatFile)); err != nil || !strings.Contains(string(text), `"format":2`) {
+			t.Errorf("with room it has %s, %v", text, err)
+		}
+	})
 }
