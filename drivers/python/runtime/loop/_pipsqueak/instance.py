@@ -184,6 +184,10 @@ _reading, _writing, _calls, _expected = _thread.allocate_lock(), _thread.allocat
 # The token of the event under way, and the process that answers it.
 _token, _process = None, 0
 
+# Waits until there is something to read. A read that waits itself is woken in vain by each answer that core has taken.
+_readable = select.poll()
+_readable.register(ENDPOINT, select.POLLIN)
+
 # What was read of the frames after the last one: answers to calls may come close behind each other.
 _ahead = b""
 
@@ -297,6 +301,7 @@ def receive(buffer, kinds):
     if have >= 4:
         want = size(buffer)
     while have < want:
+        _readable.poll()
         part = os.readv(ENDPOINT, [memoryview(buffer)[have:]])
         if part == 0:
             return -1
