@@ -243,11 +243,14 @@ func TestConcurrencyFaults(t *testing.T) {
 					}
 					var group sync.WaitGroup
 					group.Go(func() {
-						if does == "hang" || want.beside != "" {
+						switch {
+						case does == "hang": // it is under way when that one is over, and has time enough then
+							time.Sleep(1500 * time.Millisecond)
+						case want.beside != "":
 							time.Sleep(500 * time.Millisecond)
 						}
 						id := name + "-" + does + "-beside"
-						a := w.runAs(t, name, id, `{"n":1,"ms":2900}`)
+						a := w.runAs(t, name, id, `{"n":1,"ms":2200}`)
 						if want.beside != "" {
 							expectKind(t, a, want.beside)
 						} else if a.status != 200 {
