@@ -37,15 +37,15 @@ type aheadChild struct {
 // takeAhead returns the function's child that was made ahead, or nil when there is none. The caller has it
 // import the handler. A new child would be no better: the zygote of this one had imported everything, and it
 // needs its driver no more. One start waits for a child that is being made; other starts fork their own.
-func (t *Tree) takeAhead(ctx context.Context, fn *core.Function, phases *core.Phases) *Node {
+func (t *Tree) takeAhead(ctx context.Context, fn *core.Function, phases *core.Phases) (child *Node, waited bool) {
 	key := keyOf(fn)
 	t.mu.Lock()
 	a := t.ahead[key]
 	if a == nil || a.claimed {
 		t.mu.Unlock()
-		return nil
+		return nil, false
 	}
-	if a.done != nil {
+	if waited = a.done != nil; waited {
 		done, began := a.done, time.Now()
 		a.claimed = true
 		t.mu.Unlock()
@@ -56,19 +56,16 @@ func (t *Tree) takeAhead(ctx context.Context, fn *core.Function, phases *core.Ph
 		phases.Queue += time.Since(began)
 		t.mu.Lock()
 		a.claimed = false
-		// Starts come faster than children are made, so the next child is made beside this event, not after
-		// it.
-		defer t.forkAhead(fn)
 	}
 	n := a.node
 	a.node = nil
 	t.mu.Unlock()
 	if n != nil {
 		if _, ok := n.apply(unpark); ok {
-			return n
+			return n, waited
 		}
 	}
-	return nil // a child that is no longer parked is ending
+	return nil, waited // a child that is no longer parked is ending
 }
 
 // forkAheadAfter makes a child ahead of the next start of the function that n was started for.

@@ -49,8 +49,9 @@ func (t *Tree) startOrTry(ctx context.Context, fn *core.Function, request string
 
 func (t *Tree) start(ctx context.Context, fn *core.Function, request string, trial *Trial, phases *core.Phases) (n *Node, start core.Start, err error) {
 	start = core.StartFork
+	waited := false
 	if trial == nil {
-		n = t.takeAhead(ctx, fn, phases)
+		n, waited = t.takeAhead(ctx, fn, phases)
 	}
 	var live LiveDriver
 	parked := n != nil
@@ -73,6 +74,11 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, tri
 		return nil, "", err
 	}
 	defer done()
+	if waited {
+		// Starts come faster than children are made: the next child is made beside this event, not after it. This
+		// start has its turn first.
+		t.forkAhead(fn)
+	}
 	began := time.Now()
 	if !parked {
 		config, err := t.instanceConfig(n, live)
