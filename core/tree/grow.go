@@ -93,7 +93,7 @@ func (t *Tree) joinZygote(live LiveDriver, s plan.Shape, benefit float64) (*Node
 	bytes := t.facts.Weights.ZygoteBytes(s, parent, measured)
 	n := t.add(core.RoleZygote, s, t.nodes[parent.ID], live.Generation, bytes)
 	n.limit = t.facts.ZygoteLimit(s)
-	ends, enough := t.reclaim(benefit / float64(bytes))
+	ends, enough := t.afford(n, benefit/float64(bytes))
 	if enough {
 		n.rebuilt = t.built[s.Key()]
 		t.built[s.Key()]++

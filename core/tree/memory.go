@@ -54,6 +54,16 @@ func (t *Tree) reclaim(value float64) (ends []*Node, ok bool) {
 	return ends, t.bytes <= t.config.Budget
 }
 
+// afford evicts leaves for a new node of that value, as reclaim does. A node that memory does not suffice for is no longer
+// charged, so that nobody else evicts for it. The caller holds mu, and kills the evicted nodes after it has released it.
+func (t *Tree) afford(n *Node, value float64) (ends []*Node, ok bool) {
+	ends, ok = t.reclaim(value)
+	if !ok {
+		t.charge(n, 0)
+	}
+	return ends, ok
+}
+
 // makeRoom lets a zygote use as much memory as it takes to have the children that it has now. It never lets it use less.
 func (t *Tree) makeRoom(zygote *Node) {
 	t.mu.Lock()

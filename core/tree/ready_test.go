@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
 // The first start after Preload is a fork, and so is one of a function without packages; nothing is made
@@ -109,6 +110,23 @@ func TestPreloadWithoutMemory(t *testing.T) {
 		full(fresh, false)
 		full(used, false)
 		full(rare, true)
+	})
+}
+
+// A zygote that memory does not suffice for is not charged for a moment longer: who measures another one then would evict for it.
+func TestNothingIsEvictedForWhatIsRefused(t *testing.T) {
+	within(t, 31<<20, func(t *testing.T, w *world, tr *Tree) {
+		f := fn("f", "a")
+		tr.Preload(t.Context(), f)
+		tr.mu.Lock()
+		n := tr.add(core.RoleZygote, plan.Shape{Runtime: f.Runtime, Modules: []string{"b"}}, nil, 1, 30<<20)
+		_, enough := tr.afford(n, 0)
+		ends, _ := tr.reclaim(plan.Necessary())
+		tr.mu.Unlock()
+		if enough || len(ends) > 0 {
+			t.Errorf("enough %v, evicted %d", enough, len(ends))
+		}
+		tr.remove(n)
 	})
 }
 

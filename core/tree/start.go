@@ -200,7 +200,7 @@ func (t *Tree) joinNow(live LiveDriver, fn *core.Function, requested bool) (n *N
 	}
 	n = t.add(core.RoleInstance, want, t.nodes[z.ID], live.Generation, plan.InstanceBytes(t.private[version{fn.Name, fn.Version}]))
 	n.fn = fn
-	ends, enough := t.reclaim(value)
+	ends, enough := t.afford(n, value)
 	t.mu.Unlock()
 	killAll(ends)
 	if !enough {
