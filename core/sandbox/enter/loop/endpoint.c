@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -58,13 +59,15 @@ static void advance(struct ps_input *input)
         resize(input, FIRST);
 }
 
-/* Reads until there are want bytes, and what there is besides when it reads ahead. 1, 0 at the end of file before a frame, -1. */
+/* Reads until there are want bytes, and what there is besides when it reads ahead. 1, 0 at the end of file before a frame, -1.
+ * It waits in poll: a recv that waits itself is woken in vain by each message that core has taken from here. */
 static int fill(struct ps_input *input, size_t want, int ahead)
 {
     if (want >= input->size && resize(input, want > FIRST ? want : FIRST) < 0)
         return -1;
     while (input->have < want) {
         size_t room = (ahead ? input->size - 1 : want) - input->have;
+        poll(&(struct pollfd){.fd = input->endpoint, .events = POLLIN}, 1, -1);
         ssize_t n = recv(input->endpoint, input->bytes + input->have, room, 0);
         if (n < 0 && errno == EINTR)
             continue;
