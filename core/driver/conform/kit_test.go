@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
@@ -30,6 +31,7 @@ func handlers(language string) string {
 
 // TestDrivers runs the kit on every driver that is built.
 func TestDrivers(t *testing.T) {
+	t.Parallel() // most cases of the kit wait
 	programs, err := filepath.Glob(filepath.Join(built(t), driver.Prefix+"*"))
 	if err != nil || len(programs) == 0 {
 		t.Fatalf("there are no drivers in %s (%v); run make build first", built(t), err)
@@ -37,6 +39,7 @@ func TestDrivers(t *testing.T) {
 	for _, program := range programs {
 		language := strings.TrimPrefix(filepath.Base(program), driver.Prefix)
 		t.Run(language, func(t *testing.T) {
+			t.Parallel()
 			kit := open(t, conform.Options{Program: program, Handlers: handlers(language)})
 			for _, c := range conform.Cases() {
 				t.Run(c.Name, func(t *testing.T) {
@@ -56,9 +59,14 @@ func TestDrivers(t *testing.T) {
 	}
 }
 
+// opening is held by who opens a kit: the library of cgroups finds out at its first use, without a lock, which files the kernel has.
+var opening sync.Mutex
+
 func open(t *testing.T, options conform.Options) *conform.Kit {
 	t.Helper()
+	opening.Lock()
 	kit, err := conform.Open(options)
+	opening.Unlock()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,6 +148,7 @@ func failures(t *testing.T, options conform.Options, prefix ...string) (failed [
 // TestKitPassesOn shows that a driver behind another one is judged as the one behind: what the flawed ones fail in is their flaw.
 func TestKitPassesOn(t *testing.T) {
 	coretest.Requires(t, coretest.Root())
+	t.Parallel()
 	if failed := failures(t, flawed(t, "none")); len(failed) > 0 {
 		t.Errorf("without a flaw it fails in %q", failed)
 	}
@@ -147,6 +156,7 @@ func TestKitPassesOn(t *testing.T) {
 
 func TestKitFindsLeaks(t *testing.T) {
 	coretest.Requires(t, coretest.Root())
+	t.Parallel()
 	failed := failures(t, flawed(t, "leaky", "PIPSQUEAK_LIBEXEC="+sameRandomness(t)))
 	if want := []string{"sibling/randomness", "sibling/randomness-after-draws-in-zygotes", "sibling/randomness-after-a-draw-in-the-root", "leak/driver-over-forks", "leak/driver-over-failures"}; !slices.Equal(failed, want) {
 		t.Errorf("it fails in %q, and has flaws that should fail in %q", failed, want)
@@ -156,6 +166,7 @@ func TestKitFindsLeaks(t *testing.T) {
 // TestKitFindsSharedGenerators has zygotes that renew the generator of their language, and none that a package has made.
 func TestKitFindsSharedGenerators(t *testing.T) {
 	coretest.Requires(t, coretest.Root())
+	t.Parallel()
 	options := flawed(t, "none", "PIPSQUEAK_LIBEXEC="+brokenRuntime(t, "_pipsqueak/fresh.py", "for found in _renewable:", "for found in []:"))
 	if failed := failures(t, options, "sibling/"); !slices.Equal(failed, lateCases) {
 		t.Errorf("it fails in %q, want %q", failed, lateCases)
@@ -200,6 +211,7 @@ func TestKitFindsLateSeeds(t *testing.T) {
 		"renewed after each fork":   {append(define, "def after_fork():\n", "def after_fork():\n    late.state = None\n"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			options := flawed(t, "none", "PIPSQUEAK_LIBEXEC="+brokenRuntime(t, "zygote.py", c.texts...))
 			if failed := failures(t, options, "sibling/"); !slices.Equal(failed, c.fails) {
 				t.Errorf("it fails in %q, want %q", failed, c.fails)
@@ -218,10 +230,13 @@ func TestKitFindsWhatIsNoJSON(t *testing.T) {
 		`json.dumps(value, allow_nan=False, ensure_ascii=False, default=str).encode()`:                          {"answer/result-is-no-JSON"},
 		`(repr(value) if callable(value) else json.dumps(value, allow_nan=False, ensure_ascii=False)).encode()`: {"answer/values-that-JSON-has-not"},
 	} {
-		options := flawed(t, "none", "PIPSQUEAK_LIBEXEC="+brokenRuntime(t, "_pipsqueak/instance.py", encoding, after))
-		if failed := failures(t, options, "answer/"); !slices.Equal(failed, want) {
-			t.Errorf("with %s it fails in %q, want %q", after, failed, want)
-		}
+		t.Run(want[0], func(t *testing.T) {
+			t.Parallel()
+			options := flawed(t, "none", "PIPSQUEAK_LIBEXEC="+brokenRuntime(t, "_pipsqueak/instance.py", encoding, after))
+			if failed := failures(t, options, "answer/"); !slices.Equal(failed, want) {
+				t.Errorf("with %s it fails in %q, want %q", after, failed, want)
+			}
+		})
 	}
 }
 
@@ -237,6 +252,7 @@ func TestKitFindsUnsharedPackages(t *testing.T) {
 		"for nothing": {`        self.names.add("./"); self.names.update(os.fsdecode`, nil}, // it does not see the files
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			options := flawed(t, "none", "PIPSQUEAK_LIBEXEC="+brokenRuntime(t, "_pipsqueak/asked.py", names, c.after))
 			if failed := failures(t, options, "import/"); !slices.Equal(failed, c.fails) {
 				t.Errorf("it fails in %q, want %q", failed, c.fails)
@@ -247,6 +263,7 @@ func TestKitFindsUnsharedPackages(t *testing.T) {
 
 func TestKitFindsCarelessness(t *testing.T) {
 	coretest.Requires(t, coretest.Root())
+	t.Parallel()
 	failed := failures(t, flawed(t, "careless"))
 	// Without its kind the conflict with a node whose end the driver has not seen yet is no reason to try again: now and then it fails.
 	failed = slices.DeleteFunc(failed, func(name string) bool { return name == "fork/id-again" })
