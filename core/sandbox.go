@@ -41,7 +41,13 @@ type SandboxConfig struct {
 	// Network is what an instance reaches, and Egress its only destinations there, as in Function. Empty is NetworkNone.
 	Network Network
 	Egress  []string
+	// Pages are copied by an instance before it is asked for anything, because one like it has written to them.
+	Pages Pages
 }
+
+// Pages are ranges of a process's memory: each is the address of a page and, in the lowest 12 bits, how many pages
+// begin there.
+type Pages []uint64
 
 // Exit is how the process of a sandbox ended.
 type Exit struct {

@@ -46,6 +46,7 @@ func TestEnterRefusesOrders(t *testing.T) {
 		{"a huge length", put(maskedAt, ^uint32(0)), 4},
 		{"a path without an end", func(b []byte) []byte { b[body+7] = 'x'; return b }, 4},
 		{"half an instruction", func(b []byte) []byte { return append(put(filterAt, 20)(b), 0, 0, 0, 0) }, 4},
+		{"half a range of pages", func(b []byte) []byte { return append(put(pagesAt, 4)(b), 0, 0, 0, 0) }, 4},
 		{"no descriptors", func(b []byte) []byte { return b }, 0},
 		{"too few descriptors", func(b []byte) []byte { return b }, 3},
 		{"too many descriptors", func(b []byte) []byte { return b }, 5},

@@ -84,6 +84,8 @@ type orders struct {
 	Directory        [64]byte
 	Landlock         uint32
 	Listener         uint32
+	Pages            uint32
+	_                uint32
 }
 
 var unshareFlags = map[specs.LinuxNamespaceType]uint32{

@@ -31,7 +31,7 @@ int main(void) {
 	AT(ps_orders, kind); AT(ps_orders, unshare); AT(ps_orders, uid); AT(ps_orders, gid);
 	AT(ps_orders, network); AT(ps_orders, core); AT(ps_orders, oom_score_adj); AT(ps_orders, terminals); AT(ps_orders, scratch);
 	AT(ps_orders, rlimits); AT(ps_orders, masked); AT(ps_orders, filter); AT(ps_orders, writable);
-	AT(ps_orders, rlimit); AT(ps_orders, hostname); AT(ps_orders, directory); AT(ps_orders, landlock); AT(ps_orders, listener);
+	AT(ps_orders, rlimit); AT(ps_orders, hostname); AT(ps_orders, directory); AT(ps_orders, landlock); AT(ps_orders, listener); AT(ps_orders, pages);
 	IS(sizeof(struct ps_note)); IS(sizeof(struct ps_rlimit)); IS(sizeof(struct ps_orders));
 	IS(PS_USER); IS(PS_GO); IS(PS_HELLO); IS(PS_ORDERS); IS(PS_ENTERED); IS(PS_FAILED); IS(PS_NETWORK); IS(PS_FORK);
 	IS(PS_MAX_RLIMITS); IS(PS_MAX_ORDERS);

@@ -93,6 +93,7 @@ func (s *Sandbox) make() error {
 	if s.orders, err = newOrders(spec, filter, role, h.landlock, s.connected()); err != nil {
 		return err
 	}
+	s.orders = withPages(s.orders, s.config.Pages)
 	if len(s.config.Registries) > 0 {
 		s.order(networkOffset, networkRelay)
 	}

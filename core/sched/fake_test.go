@@ -164,7 +164,8 @@ func (b *box) Over() {
 	defer b.w.mu.Unlock()
 	b.w.voices = append(b.w.voices, "over")
 }
-func (*box) Allow(int64) {}
+func (*box) Allow(int64)         {}
+func (*box) Written() core.Pages { return nil }
 func (b *box) Unfit() string {
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()

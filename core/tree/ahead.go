@@ -32,6 +32,8 @@ type aheadChild struct {
 	done    chan struct{} // not nil while a child is being made; closed when that has ended
 	claimed bool          // by a start that waits for the child that is being made
 	node    *Node         // parked, or nil
+	zygote  *Node         // whose child has written to the pages; nil as long as nobody knows them
+	pages   core.Pages
 }
 
 // takeAhead returns the function's child that was made ahead, or nil when there is none. The caller has it
@@ -72,9 +74,46 @@ func (t *Tree) takeAhead(ctx context.Context, fn *core.Function, phases *core.Ph
 func (t *Tree) forkAheadAfter(n *Node) {
 	fork := sync.OnceFunc(func() { t.forkAhead(n.fn) })
 	n.mu.Lock()
-	n.freed = fork
+	n.freed = func() {
+		go func() {
+			t.notePages(n)
+			fork()
+		}()
+	}
 	n.mu.Unlock()
 	time.AfterFunc(plan.AheadDelay, fork)
+}
+
+// notePages keeps which pages an instance has written to by the end of its first event. The next child of the same
+// zygote will write to these too, for it has them at the same addresses, and copies them while it is parked.
+func (t *Tree) notePages(n *Node) {
+	t.mu.Lock()
+	a := t.ahead[keyOf(n.fn)]
+	t.mu.Unlock()
+	if a == nil || n.is(dead) {
+		return
+	}
+	t.mu.Lock()
+	known := a.zygote == n.parent
+	t.mu.Unlock()
+	if known {
+		return
+	}
+	if pages := n.place().Written(); pages != nil {
+		t.mu.Lock()
+		a.zygote, a.pages = n.parent, pages
+		t.mu.Unlock()
+	}
+}
+
+// pagesOf returns what a child that is made ahead is to copy.
+func (t *Tree) pagesOf(n *Node) core.Pages {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a := t.ahead[keyOf(n.fn)]; a != nil && a.zygote == n.parent {
+		return a.pages
+	}
+	return nil
 }
 
 // forkAhead remembers a start and makes a child ahead of the next one, off the request's path. A version that
@@ -131,6 +170,7 @@ func (t *Tree) parkedChild(fn *core.Function) *Node {
 		return nil
 	}
 	config, err := t.instanceConfig(n, live)
+	config.Pages = t.pagesOf(n)
 	if err != nil || t.spawnInTurn(ctx, live, n, config) != nil {
 		return nil
 	}

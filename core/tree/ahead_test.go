@@ -2,6 +2,7 @@ package tree
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -269,5 +270,46 @@ func TestAheadIsOfWhatIsKnown(t *testing.T) {
 	h := *f
 	if keyOf(f) != keyOf(&h) {
 		t.Error("what was made ahead is not taken")
+	}
+}
+
+// A child ahead copies what an instance of the same zygote has written to by the end of its first event.
+func TestAheadCopiesPages(t *testing.T) {
+	for what, end := range map[string]func(*Node){
+		"reused":     func(n *Node) { n.Release(time.Now()); rest(time.Millisecond) },
+		"not reused": func(n *Node) { n.Kill() },
+	} {
+		t.Run(what, func(t *testing.T) {
+			within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+				f := fn("f")
+				w.written = core.Pages{0x7002}
+				var ahead []*Node
+				for range 4 {
+					n, _, _ := mustStart(t, tr, f)
+					end(n)
+					n.Evict()
+					rest(time.Second)
+					ahead = childrenAhead(tr)
+				}
+				w.mu.Lock()
+				w.written = core.Pages{0x9001}
+				w.mu.Unlock()
+				if got := w.box(ahead[0].id).config.Pages; !slices.Equal(got, core.Pages{0x7002}) {
+					t.Errorf("it copies %x", got)
+				}
+				zygote := ahead[0].parent
+				w.crash(zygote.id, core.Exit{Signal: 11, Known: true})
+				rest(time.Second)
+				for range 2 {
+					n, _, _ := mustStart(t, tr, f)
+					if got := w.box(n.id).config.Pages; n.parent == zygote || got != nil {
+						t.Errorf("a child of another zygote copies %x", got)
+					}
+					end(n)
+					n.Evict()
+					rest(time.Second)
+				}
+			})
+		})
 	}
 }

@@ -84,6 +84,9 @@ type Life interface {
 	Exit() core.Exit
 	// Unfit says why an instance must not have another event, "" when it may. It takes some microseconds.
 	Unfit() (why string)
+	// Written returns the pages of its zygote's memory that an instance has written to, nil when nobody knows.
+	// It takes about a millisecond.
+	Written() core.Pages
 	// Allow lets the processes of a zygote's sandbox use so much memory, if that is more than before.
 	Allow(bytes int64)
 	// Usage measures the memory of the process, which takes milliseconds.

@@ -37,6 +37,7 @@ type world struct {
 	raises     map[string]error                // by module or handler
 	hook       func(verb string, b *box) error // before a driver call has its effect
 	usage      core.Usage
+	written    core.Pages    // by an instance
 	creating   time.Duration // a sandbox
 	measuring  time.Duration // its memory
 	measured   int
@@ -200,6 +201,11 @@ func (b *box) Endpoint() net.Conn    { return b.near }
 func (b *box) Done() <-chan struct{} { return b.done }
 func (b *box) Exit() core.Exit       { return b.exit }
 func (b *box) Unfit() string         { return "" }
+func (b *box) Written() core.Pages {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	return b.w.written
+}
 func (b *box) Allow(bytes int64) {
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()

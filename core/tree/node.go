@@ -121,6 +121,9 @@ func (n *Node) Kill() {
 	sandbox, freed := n.sandbox, n.freed
 	n.freed = nil
 	n.mu.Unlock()
+	if freed != nil {
+		n.tree.notePages(n)
+	}
 	if sandbox != nil {
 		sandbox.Kill()
 	}

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -34,6 +35,9 @@
 #endif
 #ifndef SYS_close_range
 #define SYS_close_range 436
+#endif
+#ifndef MADV_POPULATE_WRITE /* since Linux 5.14 */
+#define MADV_POPULATE_WRITE 23
 #endif
 
 enum { WAIT_KILLABLE = 1 << 5 }; /* SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, which older headers do not have */
@@ -105,10 +109,10 @@ static int receive_orders(int gate, char *buffer, int fds[FD_COUNT])
     const struct ps_orders *orders = (const struct ps_orders *)buffer;
     errno = EPROTO;
     if (n < (ssize_t)sizeof *orders || orders->kind != PS_ORDERS || orders->rlimits > PS_MAX_RLIMITS ||
-        (size_t)n != sizeof *orders + (size_t)orders->masked + (size_t)orders->filter + (size_t)orders->writable)
+        (size_t)n != sizeof *orders + (size_t)orders->masked + (size_t)orders->filter + (size_t)orders->writable + (size_t)orders->pages)
         return -1;
-    if ((orders->masked && buffer[sizeof *orders + orders->masked - 1]) || (orders->writable && buffer[n - 1]) || orders->filter % sizeof(struct sock_filter) ||
-        orders->directory[sizeof orders->directory - 1])
+    if ((orders->masked && buffer[sizeof *orders + orders->masked - 1]) || (orders->writable && buffer[n - (ssize_t)orders->pages - 1]) ||
+        orders->filter % sizeof(struct sock_filter) || orders->pages % sizeof(uint64_t) || orders->directory[sizeof orders->directory - 1])
         return -1;
     struct cmsghdr *header = CMSG_FIRSTHDR(&msg);
     size_t count = 0;
@@ -350,6 +354,18 @@ static void keep_processor_known(void)
         syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, sizeof(struct rseq), 0, RSEQ_SIG);
 }
 
+/* Copies pages before they are written to. What is not mapped here stays so. */
+static void copy_pages(const struct ps_orders *orders)
+{
+    const char *at = (const char *)(orders + 1) + orders->masked + orders->filter + orders->writable;
+    size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    for (const char *end = at + orders->pages; at < end; at += sizeof(uint64_t)) {
+        uint64_t run;
+        memcpy(&run, at, sizeof run);
+        madvise((void *)(uintptr_t)(run & ~(uint64_t)0xfff), (size_t)(run & 0xfff) * size, MADV_POPULATE_WRITE);
+    }
+}
+
 int ps_enter(int gate, int control)
 {
     char buffer[PS_MAX_ORDERS] __attribute__((aligned(8)));
@@ -366,7 +382,9 @@ int ps_enter(int gate, int control)
     const struct ps_orders *orders = (const struct ps_orders *)buffer;
     if (carry_out(gate, control, orders, fds) < 0)
         return -1;
-    if (orders->core == 1)
-        pthread_atfork(NULL, NULL, lose_endpoint);
-    return orders->core == 1;
+    if (orders->core != 1)
+        return 0;
+    pthread_atfork(NULL, NULL, lose_endpoint);
+    copy_pages(orders);
+    return 1;
 }

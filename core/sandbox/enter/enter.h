@@ -78,7 +78,9 @@ struct ps_rlimit {
 #define PS_MAX_ORDERS 65536 /* bytes of the orders with all that follows them */
 
 /* PS_ORDERS: the part of the sandbox's Spec that the process carries out on itself. Lists follow the struct: `masked` bytes of NUL-terminated
- * paths to hide, `filter` bytes of struct sock_filter for seccomp, and `writable` bytes of NUL-terminated paths of what Landlock lets it change. */
+ * paths to hide, `filter` bytes of struct sock_filter for seccomp, `writable` bytes of NUL-terminated paths of what Landlock lets it change, and
+ * `pages` bytes of uint64_t: memory that an instance is to have copied once it is inside, each the address of a page with, in its lowest 12 bits, how
+ * many pages begin there. */
 struct ps_orders {
     uint32_t kind;
     uint32_t unshare;  /* CLONE_NEW* to unshare, besides the mount, IPC and UTS namespaces that every sandbox has */
@@ -97,6 +99,8 @@ struct ps_orders {
     char directory[64]; /* the working directory, once inside; empty: "/" */
     uint32_t landlock;  /* the version of Landlock to use, 0 for none */
     uint32_t listener;  /* 1: the filter asks core, and ENTERED brings the descriptor by which core is asked */
+    uint32_t pages;     /* bytes of that list, the last one */
+    uint32_t unused;
 };
 
 /* After ps_fork_begin the next fork of this process is the second process, or the one of the number that core says, of a new pid namespace in the user
