@@ -52,7 +52,7 @@ function fill(failed, { message, kind, fault, retryable = false, exception }) {
 
 // Imports the handler that core names, and answers events, until core closes the endpoint. So many threads are V8's own.
 async function beInstance(threads) {
-  if (!addon.pending(PATIENCE)) await rehearse(() => addon.pending(0));
+  if (!addon.pending(PATIENCE)) await rehearse(PLAIN, () => addon.pending(0));
   if (addon.receive(frame) !== HANDLER) addon.exit(0);
   fn = JSON.parse(frame.body);
   // For what the handler starts, as from within /function the packages are found without it; and for the package
@@ -394,18 +394,22 @@ function listen() {
   Object.defineProperty(process, 'emit', { value: told, writable: true, configurable: true, enumerable: false });
 }
 
+// What is rehearsed: a handler in rehearsal.js, and an event for it.
+const PLAIN = ['handler', '{"rehearsal":[1,2.5,"three",null,true]}'];
+const HTTP = ['application', '{"rawPath":"/","headers":{"host":"localhost"},"requestContext":{"http":{"method":"GET"}}}'];
+
 // Imports a handler and has it answer an event, both of this runtime's own, that do nothing.
 //
 // In a root zygote it makes that every process forked from it has compiled what serves an event. In an instance that waits, it
 // makes the copies of the memory pages that an import and an event write to, before they are needed, and stops when it is wanted.
-async function rehearse(wanted = () => false) {
+async function rehearse([symbol, event], wanted = () => false) {
   const file = `${__dirname}/rehearsal.js`;
-  const rehearsed = { function: '', version: 0, memory: 0, handler: 'rehearsal.handler', packages: [], modules: [] };
+  const rehearsed = { function: '', version: 0, memory: 0, handler: `rehearsal.${symbol}`, packages: [], modules: [] };
   setEnvironment({ ...process.env });
   rehearsed.handle = (await load(JSON.parse(JSON.stringify(rehearsed)), () => {}, __dirname)).handler;
   for (let i = 0; i < 3 && !wanted(); i++) {
     await new Promise((done) => {
-      new Invocation(rehearsed, JSON.parse('{"id":"","deadline_ms":0,"token":""}'), done).run('{"rehearsal":[1,2.5,"three",null,true]}');
+      new Invocation(rehearsed, JSON.parse('{"id":"","deadline_ms":0,"token":""}'), done).run(event);
     });
   }
   delete require.cache[file];
@@ -413,7 +417,7 @@ async function rehearse(wanted = () => false) {
 
 Object.setPrototypeOf(Context.prototype, GivenObject);
 
-module.exports = { beInstance, listen, offered, pass, rehearse };
+module.exports = { HTTP, PLAIN, beInstance, listen, offered, pass, rehearse };
 
 // What AWS Lambda has for responses in parts.
 Object.defineProperty(main, 'awslambda', { writable: true, configurable: true, value: {

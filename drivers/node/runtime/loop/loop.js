@@ -4,7 +4,7 @@
 
 const addon = require('./addon');
 const fork = require('./fork');
-const { beInstance, listen, rehearse } = require('./instance');
+const { HTTP, PLAIN, beInstance, listen, rehearse } = require('./instance');
 const { Failure, failureOf, load, open, packed } = require('./load');
 require('./application'); // compiled once, for all web applications
 
@@ -60,7 +60,10 @@ async function main() {
   fork.open();
   await open();
   listen();
-  for (let i = 0; i < REHEARSALS; i++) await rehearse();
+  for (let i = 0; i < REHEARSALS; i++) {
+    await rehearse(PLAIN);
+    await rehearse(HTTP);
+  }
   setImmediate(() => {
     addon.endThreads();
     fork.prepare();

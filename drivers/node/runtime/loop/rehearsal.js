@@ -1,3 +1,4 @@
 'use strict';
-// The handler of a rehearsal (instance.js).
+// The handlers of rehearsals (instance.js): one of events, and a web application.
 exports.handler = async (event) => event;
+exports.application = Object.assign((request, response) => response.end(request.url), { use() {}, handle() {} });

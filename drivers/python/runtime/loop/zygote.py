@@ -8,6 +8,7 @@ what is imported here is in every function's process.
 import _signal  # its functions take and give numbers; those of signal make enumerations of them
 import builtins
 import ctypes
+import encodings.idna  # noqa: F401  encodes names of hosts: of a first connection, and of the first request to many a web application
 import gc
 import json
 import linecache  # noqa: F401  imported for traceback: a handler's first exception finds it ready

@@ -77,7 +77,7 @@ def awaited(call):
         if kind not in ALIVE:
             return result
         if kind is not COROUTINE:
-            from _pipsqueak.response import pass_on, pass_on_async  # most functions do not need it
+            from _pipsqueak.response import pass_on, pass_on_async  # it imports this module
 
             if kind is GENERATOR:
                 return pass_on(result, context)

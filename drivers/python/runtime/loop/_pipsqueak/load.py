@@ -10,6 +10,7 @@ import types
 
 from _pipsqueak import fresh, names
 from _pipsqueak import threads as numerical
+from _pipsqueak.application import application
 from _pipsqueak.asked import Asked, Place
 from _pipsqueak.describe import MAX_MESSAGE, Failure, cut, is_a, name_of, text_of
 from _pipsqueak.site import programs
@@ -155,8 +156,6 @@ def is_plain(handler):
 def as_application(handler, name):
     """Returns the handler, or if it is a web application, one that answers requests by it."""
     try:
-        from _pipsqueak.application import application  # most functions do not need it
-
         return application(handler, name) or handler
     except BaseException as error:
         raise Failure("exception", "handler", f"starting {name} failed: {name_of(error)}: {cut(text_of(error), MAX_MESSAGE)}", error) from None
