@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -20,6 +21,8 @@ type stream struct {
 	shares   bool // its address, with other functions
 	begun    bool
 	bodiless bool
+	length   string // of the body, as the function says; empty if it does not
+	written  uint64 // bytes of it
 }
 
 // Begin implements core.Stream.
@@ -40,7 +43,7 @@ func (s *stream) Begin(head []byte, result core.Result) error {
 	if s.r.Method == http.MethodHead && !answer.bodiless() {
 		answer.tellLength(s.w.Header())
 	}
-	s.begun, s.bodiless = true, answer.bodiless() || s.r.Method == http.MethodHead
+	s.begun, s.bodiless, s.length = true, answer.bodiless() || s.r.Method == http.MethodHead, answer.length
 	s.w.WriteHeader(answer.status)
 	return nil
 }
@@ -54,6 +57,7 @@ func (s *stream) Write(ctx context.Context, part []byte) error {
 	var err error
 	if !s.bodiless {
 		_, err = s.w.Write(part)
+		s.written += uint64(len(part))
 	}
 	if err == nil {
 		err = connection.Flush()
@@ -62,4 +66,13 @@ func (s *stream) Write(ctx context.Context, part []byte) error {
 		return core.Errorf(core.KindCanceled, core.FaultCaller, "the caller went away, or took too long, before it had the whole response: %w", err)
 	}
 	return nil
+}
+
+// end returns an error if the function has ended before the length that it has told: the caller must not take that for the whole.
+func (s *stream) end() error {
+	length, err := strconv.ParseUint(s.length, 10, 63)
+	if s.bodiless || err != nil || s.written >= length {
+		return nil
+	}
+	return core.Errorf(core.KindInvalid, core.FaultHandler, "the handler's response ended after %d bytes, and its Content-Length is %d", s.written, length)
 }

@@ -171,3 +171,16 @@ func TestStreamHeldBack(t *testing.T) {
 	response.Body.Close()
 	<-ended
 }
+
+// TestStreamIsShort: a response that ends before its own Content-Length is broken off.
+func TestStreamIsShort(t *testing.T) {
+	for body, method := range map[string]string{"1234": "GET", "12345": "GET", "123456": "GET", "": "HEAD"} {
+		url := serve(t, func(s core.Stream) error {
+			return errors.Join(s.Begin([]byte(`{"headers":{"content-length":"5"}}`), core.Result{}), s.Write(t.Context(), []byte(body)))
+		})
+		_, got, err := get(t, method, url)
+		if got != body || (err != nil) != (body == "1234") {
+			t.Errorf("%s of %d bytes with the length 5: %q, %v", method, len(body), got, err)
+		}
+	}
+}

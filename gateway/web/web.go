@@ -82,6 +82,9 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, to target) {
 	}
 	result, err := s.front.Invoke(w, r, to.name, id, read, takes)
 	if parts.begun {
+		if err == nil {
+			err = parts.end()
+		}
 		defer s.front.LogEvent(w, r, to.name, id, result, err)
 		if err != nil {
 			s.front.Fail(w, r, err) // which breaks it off
