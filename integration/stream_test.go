@@ -291,8 +291,9 @@ func TestStreams(t *testing.T) {
 			if a := w.run(t, name, event); a.status != 200 || !strings.Contains(string(a.body), `"statusCode":200`) {
 				t.Errorf("as a whole: %d %s", a.status, a.body)
 			}
-			if a := w.run(t, name, strings.Replace(event, `"/parts"`, `"/large"`, 1)); a.status < 500 || !strings.Contains(string(a.body), "6291456") {
-				t.Errorf("10 MiB as a whole: %d %.300s", a.status, a.body)
+			e := w.run(t, name, strings.Replace(event, `"/parts"`, `"/large"`, 1)).expectError(t, core.KindTooLarge, core.FaultHandler, 502)
+			if !strings.Contains(e.Message, "6291456") {
+				t.Errorf("10 MiB as a whole: %s", e.Message)
 			}
 		})
 	}

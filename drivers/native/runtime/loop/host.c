@@ -295,7 +295,9 @@ static void answer(struct call *call)
         result->length = 0;
         response_result(&call->response, result);
     }
-    if (call->outcome == ERROR) {
+    if (response_is_too_large(&call->response)) {
+        frame_write(call->endpoint, FRAME_REFUSED, call->response.why.at, call->response.why.length);
+    } else if (call->outcome == ERROR) {
         struct text body = {0};
         text_format(&body, "{\"type\":");
         add_cut(&body, &call->type);

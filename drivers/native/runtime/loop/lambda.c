@@ -89,6 +89,8 @@ static void ask_site(struct json event)
             response_result(&server.response, &result);
         if (failed)
             say_exception(failed, &message);
+        else if (response_is_too_large(&server.response))
+            say(FRAME_REFUSED, server.response.why.at, server.response.why.length);
         else if (result.length <= PS_MAX_BODY)
             say(FRAME_RESULT, result.at, result.length);
         else

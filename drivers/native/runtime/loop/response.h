@@ -28,6 +28,12 @@ bool response_head(struct response *response, const char *json, size_t length);
  * what the process has asked core. Ends the process when core is gone. */
 bool response_write(struct response *response, struct endpoint *endpoint, long long *calls, const char *bytes, size_t length);
 
+/* Whether nobody takes parts, and there have been too many: why says so. */
+static inline bool response_is_too_large(const struct response *response)
+{
+    return response->why.length && !response->left;
+}
+
 /* Adds the result of the event, when everything is written. */
 void response_result(const struct response *response, struct text *result);
 

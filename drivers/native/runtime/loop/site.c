@@ -350,11 +350,9 @@ const char *site_answer(int port, struct json event, struct response *response, 
         text_format(message, "the head of the response has over %d bytes", MAX_HEAD);
     else if (!whole)
         text_format(message, "bootstrap has closed the connection %s response", answer.headed ? "before the end of its" : "without a");
-    else if (response->why.length && !response->left)
-        json_add_text(message, json_member((struct json){response->why.at, response->why.length}, "message"));
     text_free(&request);
     text_free(&answer.text);
     text_free(&answer.head);
     text_free(&answer.body);
-    return !message->length ? NULL : whole ? "ResponseTooLarge" : SITE_BROKEN;
+    return message->length ? SITE_BROKEN : NULL;
 }

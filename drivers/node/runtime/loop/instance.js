@@ -172,6 +172,9 @@ function ours(called) {
   };
 }
 
+// Errors that a response is too large to be taken as a whole, with their texts.
+const oversized = new WeakMap();
+
 // An event on its way through the handler. Answered is called once, as an immediate, when kind and body are the answer.
 class Invocation {
   constructor(fn, meta, answered) {
@@ -232,8 +235,8 @@ class Invocation {
   refuse(thrown) {
     // What goes wrong before the answer is out is the event's, also after its result is known.
     const late = this.kind !== 0;
-    this.kind = EXCEPTION;
-    this.body = packed(describe(thrown));
+    const message = oversized.get(thrown);
+    [this.kind, this.body] = message === undefined ? [EXCEPTION, packed(describe(thrown))] : [LIMIT, packed({ kind: 'too_large', message })];
     if (!late) setImmediate(this.answered, this);
   }
 }
@@ -417,7 +420,7 @@ async function rehearse([symbol, event], wanted = () => false) {
 
 Object.setPrototypeOf(Context.prototype, GivenObject);
 
-module.exports = { HTTP, PLAIN, beInstance, listen, offered, pass, rehearse };
+module.exports = { HTTP, PLAIN, beInstance, listen, offered, oversized, pass, rehearse };
 
 // What AWS Lambda has for responses in parts.
 Object.defineProperty(main, 'awslambda', { writable: true, configurable: true, value: {

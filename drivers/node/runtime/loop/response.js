@@ -3,7 +3,7 @@
 // the whole response is the result, as in AWS Lambda's function URLs, payload format 2.0.
 
 const { Writable } = require('stream');
-const { offered, pass } = require('./instance');
+const { offered, oversized, pass } = require('./instance');
 
 const MAX_PART = 64 << 10, MAX_RESULT = 6 << 20;
 const TEXT = /^(text\/|application\/(json|javascript|xml)|[^;]+\+(json|xml)\b)/;
@@ -47,6 +47,7 @@ class Response {
     if (!this.offered) {
       if (this.size <= MAX_RESULT) return done();
       this.gone = new main.Error(`the response has over ${MAX_RESULT} bytes, and who has asked for it takes it as a whole only: ask over HTTP/1.1 at /fn`);
+      oversized.set(this.gone, this.gone.message);
       return done(this.gone);
     }
     if (!this.undecided) return this.flush(done);

@@ -43,6 +43,9 @@ module Pipsqueak
     def pass(head, bytes) = @calls.pass(@token, head, bytes)
   end
 
+  # TooLarge is raised in a handler whose response is taken as a whole, and has become too large.
+  class TooLarge < StandardError; end
+
   # Instance imports one handler and answers events on its endpoint, one at a time (several.rb has what differs when there are several at once).
   class Instance
     ENDPOINT = 4
@@ -143,6 +146,8 @@ module Pipsqueak
         result = @calls.during(meta["token"]) { passed(@handler.call(event, context), context) }
       rescue SystemExit, SignalException
         raise
+      rescue TooLarge => e
+        return refuse("too_large", e.message)
       rescue Exception => e
         return "X", JSON.generate(Pipsqueak.describe(e))
       end

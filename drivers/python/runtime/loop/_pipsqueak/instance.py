@@ -92,6 +92,10 @@ def awaited(call):
     return call_and_wait
 
 
+class TooLarge(OverflowError):
+    """A response that is taken as a whole has become too large."""
+
+
 class Instance:
     def __init__(self, function, handler, describe):
         self.function = function
@@ -141,8 +145,14 @@ class Instance:
         except SystemExit as stop:
             self.stop(stop, context)
         except BaseException as error:
-            return EXCEPTION, dump_message(self.describe(error))
+            return self.failure(error)
         return self.encode(result)
+
+    def failure(self, error):
+        """Returns the kind and the body of the answer when the handler has raised the error."""
+        if type(error) is TooLarge:
+            return UNUSABLE, dump_message({"kind": "too_large", "message": str(error)})
+        return EXCEPTION, dump_message(self.describe(error))
 
     def stop(self, stop, context):
         """Ends the process as the interpreter does, and reports where the handler has asked for it."""

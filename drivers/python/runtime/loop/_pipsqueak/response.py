@@ -38,7 +38,7 @@ class Response:
         if not self.context._stream:
             self.kept += data
             if len(self.kept) > instance.MAX_RESULT:
-                raise OverflowError(f"the response has over {instance.MAX_RESULT} bytes, and who has asked for it takes it as a whole only: ask over HTTP/1.1 at /fn")
+                raise instance.TooLarge(f"the response has over {instance.MAX_RESULT} bytes, and who has asked for it takes it as a whole only: ask over HTTP/1.1 at /fn")
             return
         if not self.begun and len(data) == self.length and len(data) <= MAX_PART:
             self.kept += data  # as the result, which costs less
@@ -125,7 +125,7 @@ def pass_on(generator, context):
                 data = yielded.data(part)
                 if data is not None:
                     yielded.response.write(data)
-            except (CallerGone, TypeError, OverflowError) as error:
+            except (CallerGone, TypeError, instance.TooLarge) as error:
                 part = generator.throw(error)
             else:
                 part = next(generator)
@@ -147,7 +147,7 @@ async def pass_on_async(generator, context):
                 data = yielded.data(part)
                 if data is not None:
                     await yielded.response.send(data)
-            except (CallerGone, TypeError, OverflowError) as error:
+            except (CallerGone, TypeError, instance.TooLarge) as error:
                 part = await generator.athrow(error)
             else:
                 part = await generator.__anext__()

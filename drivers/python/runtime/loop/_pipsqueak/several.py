@@ -12,7 +12,7 @@ import sys
 import threading
 
 from _pipsqueak import instance
-from _pipsqueak.instance import ASYNC_GENERATOR, COROUTINE, ENDPOINT, EVENT, EXCEPTION, GENERATOR, META, accepts_context, dump_message
+from _pipsqueak.instance import ASYNC_GENERATOR, COROUTINE, ENDPOINT, EVENT, GENERATOR, META, accepts_context, dump_message
 from _pipsqueak.response import pass_on, pass_on_async
 
 OUTPUT = b"O"[0]
@@ -212,7 +212,7 @@ class Loop(Several):
         except SystemExit as stop:
             self.served.stop(stop, context)
         except BaseException as error:
-            reply = EXCEPTION, dump_message(self.served.describe(error))
+            reply = self.served.failure(error)
         self.answer(context, *reply)
         if not self.running:
             self.loop.call_soon(self.wait)
