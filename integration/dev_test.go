@@ -48,6 +48,15 @@ func TestInit(t *testing.T) {
 	if _, stderr, err := by(t, nil, "init", "cobol", filepath.Join(home, "x")); err == nil || !strings.Contains(stderr, `"cobol", only in python, node, ruby, c, c++`) {
 		t.Errorf("%v, %s", err, stderr)
 	}
+	for _, name := range []string{"my function", "x_", "grüße"} {
+		dir := filepath.Join(home, name)
+		if _, stderr, err := by(t, nil, "init", "python", dir); err == nil || !strings.Contains(stderr, "cannot be the name of a function") {
+			t.Errorf("%s: %v, %s", name, err, stderr)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%s was made", dir)
+		}
+	}
 }
 
 // TestInvokeLocal has what a function prints and raises, and leaves nothing that runs.
@@ -72,6 +81,10 @@ func TestInvokeLocal(t *testing.T) {
 		if text, _ := os.ReadFile(path); strings.Contains(string(text), home) {
 			t.Errorf("%s is left: %q", path, text)
 		}
+	}
+	writeFile(t, filepath.Join(dir, "pipsqueak.yaml"), "secrets: [db-url]\n")
+	if _, stderr, err := local("1"); err == nil || !strings.Contains(stderr, "uses the secret db-url, and --local has none: 'pipsqueak dev "+dir+"'") {
+		t.Errorf("with a secret: %v, %s", err, stderr)
 	}
 }
 

@@ -55,10 +55,17 @@ none of the files yet; by default it is the current directory. The tests are not
 		if !slices.Contains(languages, args[0]) {
 			return core.Errorf(core.KindInvalid, core.FaultCaller, "there is no function to begin with in %.50q, only in %s", args[0], strings.Join(languages, ", "))
 		}
+		whole, err := filepath.Abs(dir)
+		if err != nil {
+			return err
+		}
+		if err := core.ValidName(filepath.Base(whole)); err != nil {
+			return fmt.Errorf("a function has the name of its directory: %w", err)
+		}
 		if err := writeFunction(args[0], dir); err != nil {
 			return core.Errorf(core.KindInvalid, core.FaultCaller, "the function cannot be made in %s: %w", dir, err)
 		}
-		_, err := fmt.Fprintf(p.out, "made a function in %s\ntest it with '%s' in there, run it with 'pipsqueak dev %s'\n", dir, starts[args[0]], dir)
+		_, err = fmt.Fprintf(p.out, "made a function in %s\ntest it with '%s' in there, run it with 'pipsqueak dev %s'\n", dir, starts[args[0]], dir)
 		return err
 	}
 	return cmd

@@ -32,6 +32,9 @@ func (p *program) invokeLocal(cmd *cobra.Command, part bundle.Part, event []byte
 	if err := value.Check(event); err != nil {
 		return answer, core.Errorf(core.KindInvalid, core.FaultCaller, "the event is no JSON value: %w", err)
 	}
+	if err := refuseSecrets(part); err != nil {
+		return answer, err
+	}
 	caches, err := os.UserCacheDir()
 	if err != nil {
 		return answer, core.Errorf(core.KindInvalid, core.FaultCaller, "there is no place for packages: %w", err)
@@ -62,6 +65,20 @@ func (p *program) invokeLocal(cmd *cobra.Command, part bundle.Part, event []byte
 		err = p.printLines(lines)
 	}
 	return answer, errors.Join(failed, err)
+}
+
+// refuseSecrets returns an error if a function uses secrets: they are on servers, and can be had nowhere else.
+func refuseSecrets(part bundle.Part) error {
+	content, err := os.ReadFile(filepath.Join(part.Dir, bundle.SettingsFile))
+	if err != nil {
+		return nil //nolint:nilerr // there is none, or the deploy reports it
+	}
+	settings, err := bundle.ParseSettings(content)
+	if err != nil || len(settings.Secrets) == 0 {
+		return nil //nolint:nilerr // the deploy reports it
+	}
+	return core.Errorf(core.KindInvalid, core.FaultCaller, "the function uses the secret %s, and --local has none: 'pipsqueak dev %s' runs its events on a server that has it",
+		settings.Secrets[0].Name, part.Dir)
 }
 
 // printLines prints what a function has printed.
