@@ -11,6 +11,7 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 	"github.com/pipsqueak-faas/pipsqueak/core/egress/egresstest"
+	"github.com/pipsqueak-faas/pipsqueak/core/netns"
 )
 
 // What do functions with a network reach?
@@ -170,5 +171,33 @@ func TestEgressIsTheOperators(t *testing.T) {
 	}
 	if said := result[[]string](t, w, "asks-nothing", fmt.Sprintf("[%q]", egresstest.Public[0])); said[0] != "OSError" {
 		t.Errorf("without a network: %q", said)
+	}
+}
+
+// A worker without a network takes away the packet rules that one with a network has left, which was killed.
+func TestEgressOfKilledWorker(t *testing.T) {
+	data := t.TempDir()
+	c := startConnected(t, programs(t), data)
+	c.kill()
+	tables := func() (said string) {
+		coretest.Must(t, netns.Do(int(c.world.Machine.Fd()), func() error {
+			text, err := exec.Command("/usr/sbin/nft", "list", "tables").CombinedOutput()
+			said = string(text)
+			return err
+		}))
+		return said
+	}
+	if said := tables(); !strings.Contains(said, "inet psq-") {
+		t.Fatalf("the worker that was killed has left %q: the test sees nothing", said)
+	}
+	coretest.Must(t, netns.Do(int(c.world.Machine.Fd()), func() error {
+		w, err := launchAsIs(exec.Command(filepath.Join(programs(t), "pipsqueak"), "serve", "--network", "none", "--listen", "127.0.0.1:0", "--data", data), data)
+		if err != nil {
+			return err
+		}
+		return w.stop()
+	}))
+	if said := tables(); strings.Contains(said, "inet psq-") {
+		t.Errorf("left: %s", said)
 	}
 }

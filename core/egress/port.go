@@ -42,6 +42,9 @@ var (
 	instanceMAC = net.HardwareAddr{0x02, 0x70, 0x73, 0x71, 0, 2}
 )
 
+// linkLocal is what the kernel would ask the instance's neighbours for: there is none but the router, which refuses.
+var linkLocal = netip.MustParsePrefix("fe80::/64")
+
 // inner is the instance's interface.
 const inner = "eth0"
 
@@ -160,9 +163,15 @@ func join(inside, router *netlink.Handle, in, out int, address, gateway netip.Ad
 	if err := inside.NeighAdd(neighbour(in, gateway, routerMAC)); err != nil {
 		return err
 	}
-	way := netlink.Route{LinkIndex: in, Gw: gateway.AsSlice(), Dst: everything(address), Flags: int(netlink.FLAG_ONLINK)}
-	if err := inside.RouteAdd(&way); err != nil {
-		return err
+	ways := []netlink.Route{{Dst: everything(address)}}
+	if address.Is6() {
+		ways = append(ways, netlink.Route{Dst: network(linkLocal), Priority: 1}) // before the kernel's own
+	}
+	for _, way := range ways {
+		way.LinkIndex, way.Gw, way.Flags = in, gateway.AsSlice(), int(netlink.FLAG_ONLINK)
+		if err := inside.RouteAdd(&way); err != nil {
+			return err
+		}
 	}
 	back := netlink.Route{LinkIndex: out, Dst: network(whole), Scope: netlink.SCOPE_LINK}
 	if err := router.RouteAdd(&back); err != nil {

@@ -331,6 +331,17 @@ func (r *Router) change(ctx context.Context, rules string) error {
 	return r.do(func() error { return nft(ctx, rules) })
 }
 
+// Remove removes what a router of that name has left that was killed: its table. It is no error if there is none.
+func Remove(name string) error {
+	err := nft(context.Background(), "delete table inet "+name)
+	if err == nil || errors.Is(err, errNoProgram) || strings.Contains(err.Error(), "No such file or directory") {
+		return nil
+	}
+	return err
+}
+
+var errNoProgram = errors.New("there is no program nft: install nftables")
+
 // nft has the rules of the namespace that it runs in changed, by all that the text says or by nothing.
 func nft(ctx context.Context, text string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -342,7 +353,7 @@ func nft(ctx context.Context, text string) error {
 	cmd := exec.CommandContext(ctx, path, "-f", "-")
 	cmd.Stdin, cmd.Env = strings.NewReader(text), []string{}
 	if said, err := cmd.CombinedOutput(); errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("there is no program nft: install nftables")
+		return errNoProgram
 	} else if err != nil {
 		first, _, _ := strings.Cut(strings.TrimSpace(string(said)), "\n")
 		return fmt.Errorf("nft: %w: %s", err, first)

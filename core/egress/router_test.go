@@ -76,6 +76,13 @@ func TestEgressInside(t *testing.T) {
 			refusedAtOnce(t, one, network, at(address))
 		}
 	}
+	for range 3 { // also after the kernel may have learned another way
+		for _, network := range protocols {
+			refusedAtOnce(t, one, network, at("fe80::1234%"+inner))
+			refusedAtOnce(t, one, network, at(gateway6.String()+"%"+inner))
+		}
+	}
+	x.heard(t, "fe80::1234")
 	x.heard(t, other.four.String(), "another instance's")
 	x.heard(t, x.link.Machine4.String(), "another instance's")
 	for _, address := range []string{"127.0.0.1", "127.0.0.53", "::1"} {
@@ -392,6 +399,12 @@ func TestEgressLeavesNothing(t *testing.T) {
 		x.Router, x.config = second, second.config
 		if _, err := x.attach(t, core.NetworkEgress).try("tcp", at("93.184.216.34")); err != nil {
 			t.Error(err)
+		}
+		for range 2 {
+			coretest.Must(t, Remove(x.config.Name))
+		}
+		if tables, err := exec.Command("/usr/sbin/nft", "list", "tables").CombinedOutput(); err != nil || len(tables) > 0 {
+			t.Errorf("then there is %s, %v", tables, err)
 		}
 	})
 	if found := left(); found != "" {

@@ -11,6 +11,9 @@ import (
 // openRouter opens the router of the worker with that name, and returns what connects an instance: nil when functions have no network.
 func (w *Worker) openRouter(config Config, name string) (func(core.SandboxConfig, func(func() error) error) (io.Closer, error), error) {
 	if !config.Network.Exceeds(core.NetworkNone) {
+		if err := egress.Remove(linkName(name)); err != nil {
+			w.log.Warn("egress", "err", err, "effect", "packet rules of a worker that was killed are left")
+		}
 		return nil, nil
 	}
 	router, err := egress.Open(egress.Config{Name: linkName(name), Opened: config.EgressAllow, AllowHost: config.Network == core.NetworkHost,
