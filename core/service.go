@@ -312,6 +312,7 @@ type NodeInfo struct {
 	Generation int               `json:"generation"` // how many times this zygote has been rebuilt
 	Forks      int               `json:"forks"`      // children it has had
 	Events     int               `json:"events"`     // an instance has served
+	UnderWay   int               `json:"under_way"`  // events that an instance with concurrency has now
 	Born       time.Time         `json:"born"`
 }
 

@@ -125,13 +125,13 @@ hello  1        python3.11  0         1h ago
 func TestTree(t *testing.T) {
 	pipsqueak(t, newWorld(), "", "tree").want(t, 0, `2 zygotes, 4 instances, 84.0 MiB of 2.0 GiB
 driver ruby: it is being restarted
-NODE                              STATE  MEMORY    PRIVATE   SERVED     AGE
-n1        python3.11              ready  9.0 MiB   1.0 MiB   2 forks    3h
-├─ n2     {numpy pandas pytz +2}  ready  60.0 MiB  50.0 MiB  7 forks    1h
-│  ├─ n4  report                  busy   6.0 MiB   5.0 MiB   12 events  1m
-│  └─ n5  report                  idle   -         -         0 events   0s
-└─ n3     hello                   idle   3.0 MiB   900 B     1 event    2s
-n9        lost                    idle   -         -         0 events   0s
+NODE                              STATE     MEMORY    PRIVATE   SERVED     AGE
+n1        python3.11              ready     9.0 MiB   1.0 MiB   2 forks    3h
+├─ n2     {numpy pandas pytz +2}  ready     60.0 MiB  50.0 MiB  7 forks    1h
+│  ├─ n4  report                  busy (3)  6.0 MiB   5.0 MiB   12 events  1m
+│  └─ n5  report                  idle      -         -         0 events   0s
+└─ n3     hello                   idle      3.0 MiB   900 B     1 event    2s
+n9        lost                    idle      -         -         0 events   0s
 `, "")
 	pipsqueak(t, &world{}, "", "tree").want(t, 0, "0 zygotes, 0 instances, 0 B of 0 B\n", "")
 	a, b := pipsqueak(t, newWorld(), "", "tree", "--json"), pipsqueak(t, newWorld(), "", "tree", "-o", "json")

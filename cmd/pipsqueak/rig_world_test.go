@@ -145,7 +145,7 @@ func newWorld() *world {
 				{ID: "n1", Role: core.RoleZygote, State: "ready", Runtime: "python3.11", Memory: 9 << 20, Private: 1 << 20, Forks: 2, Born: noon.Add(-3 * time.Hour)},
 				{ID: "n2", Parent: "n1", Role: core.RoleZygote, State: "ready", Runtime: "python3.11", Memory: 60 << 20, Private: 50 << 20, Generation: 1,
 					Forks: 7, Born: noon.Add(-time.Hour), Set: core.NewSet(numpy, pandas, core.Package{Name: "pytz"}, core.Package{Name: "six"}, core.Package{Name: "tzdata"})},
-				{ID: "n4", Parent: "n2", Role: core.RoleInstance, State: "busy", Runtime: "python3.11", Function: "report", Memory: 6 << 20, Private: 5 << 20, Events: 12, Born: noon.Add(-90 * time.Second),
+				{ID: "n4", Parent: "n2", Role: core.RoleInstance, State: "busy", Runtime: "python3.11", Function: "report", Memory: 6 << 20, Private: 5 << 20, Events: 12, UnderWay: 3, Born: noon.Add(-90 * time.Second),
 					Set: core.NewSet(numpy, pandas)},
 				{ID: "n5", Parent: "n2", Role: core.RoleInstance, State: "idle", Runtime: "python3.11", Function: "report", Born: noon},
 				{ID: "n3", Parent: "n1", Role: core.RoleInstance, State: "idle", Runtime: "python3.11", Function: "hello", Memory: 3 << 20, Private: 900, Events: 1, Born: noon.Add(-2 * time.Second)},

@@ -17,8 +17,9 @@ func (p *program) tree() *cobra.Command {
 		Long: `Show all live processes. A node is the root zygote of a runtime, a zygote that only forks and has
 imported a set of packages ({…}; modules of the language, if it is for no packages), or an instance,
 which serves the named function. MEMORY is a node's share of its pages (PSS), PRIVATE the memory that
-it shares with nobody. Modules that no zygote may import, so that the instances of a function import
-them, are listed with the reason. -o json has everything: whole sets with versions, modules, and how
+it shares with nobody. Behind the STATE of an instance with 'concurrency' is how many events it has
+now. Modules that no zygote may import, so that the instances of a function import them, are listed
+with the reason. -o json has everything: whole sets with versions, modules, and how
 often a zygote was rebuilt.`,
 		Example: "  pipsqueak tree\n  pipsqueak tree -o json | jq '.nodes | length'",
 		GroupID: groupServer,
@@ -91,14 +92,17 @@ func (p *program) drawTree(s core.Snapshot) error {
 }
 
 func nodeRow(s core.Snapshot, n core.NodeInfo, branch string) []string {
-	is, served := shortSet(n), core.Count(n.Forks, "fork", "forks")
+	is, state, served := shortSet(n), n.State, core.Count(n.Forks, "fork", "forks")
+	if n.UnderWay > 0 {
+		state = fmt.Sprintf("%s (%d)", state, n.UnderWay)
+	}
 	switch {
 	case n.Role == core.RoleInstance:
 		is, served = n.Function, core.Count(n.Events, "event", "events")
 	case n.Parent == "":
 		is = string(n.Runtime)
 	}
-	return []string{branch + string(n.ID), is, n.State, measured(n.Memory), measured(n.Private), served, humanAge(s.Time.Sub(n.Born))}
+	return []string{branch + string(n.ID), is, state, measured(n.Memory), measured(n.Private), served, humanAge(s.Time.Sub(n.Born))}
 }
 
 // measured prints a measure that is 0 before the first time.

@@ -62,6 +62,7 @@ func (p *pool) add(i *instance) {
 
 // place puts an instance where a request finds it, and returns whether the caller has to end it. The caller holds mu.
 func (p *pool) place(i *instance) (ends bool) {
+	i.node.Has(i.busy)
 	switch at := slices.Index(p.roomy, i); {
 	case i.retired:
 		p.roomy = without(p.roomy, i)

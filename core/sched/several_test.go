@@ -32,6 +32,17 @@ func (r *rig) send(ctx context.Context, f *core.Function, id string) (core.Resul
 	return r.Invoke(ctx, f, core.Invocation{Function: f.Name, ID: id, Event: []byte(`"` + id + `"`)})
 }
 
+// underWay returns how many events each instance has that has some, as the tree shows it, in order.
+func underWay(r *rig) (all []int) {
+	for _, n := range r.tree.Snapshot() {
+		if n.UnderWay > 0 {
+			all = append(all, n.UnderWay)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
 // An instance is filled before another one starts, no event waits while there is room, and instances that are too many end.
 func TestSeveralFillAnInstance(t *testing.T) {
 	within(t, 9, func(t *testing.T, r *rig) {
@@ -53,7 +64,14 @@ func TestSeveralFillAnInstance(t *testing.T) {
 				mu.Unlock()
 			})
 		}
+		time.Sleep(time.Second / 2)
+		if got := underWay(r); !slices.Equal(got, []int{1, 4, 4}) {
+			t.Errorf("events under way: %v", got)
+		}
 		group.Wait()
+		if got := underWay(r); len(got) > 0 {
+			t.Errorf("events under way after all: %v", got)
+		}
 		if len(nodes) != 3 || r.w.starts != 3 {
 			t.Errorf("events by instance: %v, %d starts", nodes, r.w.starts)
 		}

@@ -15,19 +15,20 @@ import (
 // Node is one process of the tree, in its sandbox. The caller of Start holds the instance that it gets. The
 // holder of an instance is its only user.
 type Node struct {
-	tree    *Tree
-	id      core.NodeID
-	role    core.Role
-	shape   plan.Shape
-	fn      *core.Function // of an instance
-	parent  *Node          // nil for a root zygote
-	depth   int
-	driver  int // generation of the driver that made it
-	rebuilt int // zygotes of this shape that were made before
-	born    time.Time
-	done    chan struct{}
-	state   atomic.Uint32
-	killed  atomic.Bool // by the worker, or with its parent: it did not end by itself
+	tree     *Tree
+	id       core.NodeID
+	role     core.Role
+	shape    plan.Shape
+	fn       *core.Function // of an instance
+	parent   *Node          // nil for a root zygote
+	depth    int
+	driver   int // generation of the driver that made it
+	rebuilt  int // zygotes of this shape that were made before
+	born     time.Time
+	done     chan struct{}
+	state    atomic.Uint32
+	underWay atomic.Int32 // events, of an instance that may have several
+	killed   atomic.Bool  // by the worker, or with its parent: it did not end by itself
 
 	mu      sync.Mutex     // guards the following; held for moments only
 	sandbox Sandbox        // nil until it is made; read it through place
@@ -103,6 +104,9 @@ func (n *Node) Served(now time.Time) {
 		freed()
 	}
 }
+
+// Has notes how many events the instance has now, if it may have several.
+func (n *Node) Has(events int) { n.underWay.Store(int32(events)) }
 
 // count counts an event, and returns what is to be called after the first one.
 func (n *Node) count(now time.Time) (freed func()) {

@@ -321,6 +321,7 @@ func (n *Node) info() core.NodeInfo {
 	info := core.NodeInfo{
 		ID: n.id, Role: n.role, State: n.in().String(), Runtime: n.shape.Runtime, Set: n.shape.Set, Modules: n.shape.Modules,
 		PID: n.pid, Memory: n.usage.Proportional, Private: n.usage.Private, Generation: n.rebuilt, Forks: n.forks, Born: n.born,
+		UnderWay: int(n.underWay.Load()),
 	}
 	if n.parent != nil {
 		info.Parent = n.parent.id
