@@ -50,7 +50,7 @@ demo: build ## start a worker, deploy the examples, invoke each cold, as a fork 
 serve: build ## start a worker on http://127.0.0.1:8080 with its data in ./build/data
 	$(BIN)/pipsqueak serve --data $(CURDIR)/build/data
 
-build: deps $(BIN)/pipsqueak $(BIN)/drivercheck ## build everything into bin/
+build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipbench ## build everything into bin/
 
 # Integration takes as long as all others together, and begins first: so the others run beside it.
 test: build deps-test ## run every test
@@ -74,7 +74,7 @@ generate: deps-generate ## make generated code again (protoc)
 clean: ## remove everything that was built or installed here
 	rm -rf $(CURDIR)/bin $(CURDIR)/build $(DEPS)
 
-$(BIN)/pipsqueak $(BIN)/drivercheck: $(BIN)/%: FORCE
+$(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipbench: $(BIN)/%: FORCE
 	$(GO_BUILD) -o $@ ./cmd/$*
 
 $(BIN)/pipsqueak-driver-%: FORCE

@@ -58,7 +58,7 @@ type block struct {
 var (
 	named  = regexp.MustCompile(`^(#|//) ((?:[\w-]+/)*[\w-]+\.\w+|Gemfile|Makefile)$`) // the first line of a block that is a file
 	prefix = regexp.MustCompile(`^(sudo |[A-Z_]+=\S+ )*`)
-	ours   = regexp.MustCompile(`^(\$ )?(sudo )?((\.\./)*bin/)?(pipsqueak|drivercheck) `)
+	ours   = regexp.MustCompile(`^(\$ )?(sudo )?((\.\./)*bin/)?(pipsqueak|drivercheck|pipbench) `)
 	remark = regexp.MustCompile(`\s+# .*$`)
 	here   = regexp.MustCompile(`<<'?(\w+)'?$`)
 )
@@ -225,6 +225,7 @@ func helps(t *testing.T, bin string) map[string]string {
 	}
 	visit("pipsqueak")
 	visit("drivercheck")
+	visit("pipbench")
 	return texts
 }
 
@@ -276,6 +277,7 @@ func newDesk(t *testing.T) *desk {
 		filepath.Join(d.bin, "pipsqueak"):   "program=" + d.bin + "/pipsqueak.program\nsocket=" + startWorker(t, t.TempDir()).socket() + "\n" + pipsqueakScript,
 		filepath.Join(tools, "pipsqueak"):   "exec " + d.bin + "/pipsqueak \"$@\"\n",
 		filepath.Join(tools, "drivercheck"): "exec " + d.bin + "/drivercheck \"$@\"\n",
+		filepath.Join(tools, "pipbench"):    "exec " + d.bin + "/pipbench \"$@\"\n",
 		filepath.Join(tools, "sudo"):        "exec \"$@\"\n",
 		filepath.Join(tools, "curl"):        "exec /usr/bin/curl -sS --fail-with-body --connect-to 127.0.0.1:8080:" + address + " \"$@\"\n",
 	} {
@@ -293,7 +295,7 @@ func newDesk(t *testing.T) *desk {
 func (d *desk) fresh(t *testing.T) {
 	t.Helper()
 	d.worker.deploy(t, "hello", handlerFile(says("hello")))
-	for _, made := range []string{"pipsqueak-driver-perl", "scan.jsonl", "greeter"} {
+	for _, made := range []string{"pipsqueak-driver-perl", "scan.jsonl", "greeter", "bench"} {
 		if err := os.RemoveAll(filepath.Join(d.dir, made)); err != nil {
 			t.Fatal(err)
 		}

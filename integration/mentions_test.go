@@ -13,7 +13,7 @@ import (
 
 var (
 	code     = regexp.MustCompile("`([^`]+)`")
-	mentions = regexp.MustCompile(`^(?:sudo )?(?:bin/)?((?:pipsqueak|drivercheck)(?: .*)?)$`)
+	mentions = regexp.MustCompile(`^(?:sudo )?(?:bin/)?((?:pipsqueak|drivercheck|pipbench)(?: .*)?)$`)
 	flags    = regexp.MustCompile(`(?:^|[ \[|])(--?[a-z][a-z-]*)`)
 )
 
@@ -90,7 +90,7 @@ func TestMentions(t *testing.T) {
 				}
 			}
 		}
-		if subcommand.MatchString(texts[command]) || strings.HasPrefix(command, "pipsqueak completion") || command == "drivercheck" {
+		if subcommand.MatchString(texts[command]) || strings.HasPrefix(command, "pipsqueak completion") || command == "drivercheck" || strings.HasPrefix(command, "pipbench") {
 			continue
 		}
 		if !listed[command] {

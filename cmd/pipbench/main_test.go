@@ -1,0 +1,101 @@
+package main
+
+import (
+	"crypto/sha256"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pipsqueak-faas/pipsqueak/cmd/pipbench/profile"
+)
+
+func ran(t *testing.T, args ...string) (status int, out, complaints string) {
+	t.Helper()
+	var o, e strings.Builder
+	status = run(t.Context(), args, &o, &e)
+	return status, o.String(), e.String()
+}
+
+func TestUsage(t *testing.T) {
+	dir := t.TempDir()
+	for _, args := range [][]string{{"paint"}, {"packages"}, {"packages", "x", "--out", dir}, {"packages", "--out", dir, "--count", "0"}, {"packages", "--out", dir, "--scale", "-1"}} {
+		if status, _, complaints := ran(t, args...); status != exitUsage || !strings.Contains(complaints, "pipbench --help") {
+			t.Errorf("%q: %d, %q", args, status, complaints)
+		}
+	}
+	strange := filepath.Join(dir, "strange.yaml")
+	if err := os.WriteFile(strange, []byte("name: x\nlanguage: python\nversions:\n  quantiles: {0: 1, 0.5: 7, 1: 6}\n  source: nobody\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for want, args := range map[string][]string{
+		`no profile for "perl"`:                  {"packages", "--out", dir, "--language", "perl"},
+		"strange.yaml: ":                         {"packages", "--out", dir, "--profile", strange},
+		"line 4: quantiles: 1: 6 is below":       {"packages", "--out", dir, "--profile", strange},
+		"a profile for python, and not for node": {"packages", "--out", dir, "--language", "node", "--profile", "profile/python-pypi-2023.yaml"},
+		"no such file or directory":              {"packages", "--out", dir, "--profile", filepath.Join(dir, "none.yaml")},
+	} {
+		if status, _, complaints := ran(t, args...); status != exitFailed || !strings.Contains(complaints, want) {
+			t.Errorf("%q: %d, %q, want %q", args, status, complaints, want)
+		}
+	}
+}
+
+// digests are those of all files below a directory.
+func digests(t *testing.T, dir string) map[string][32]byte {
+	t.Helper()
+	found := map[string][32]byte{}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		found[strings.TrimPrefix(path, dir)] = sha256.Sum256(content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// TestSameBytes checks that a seed decides every byte, and that another one changes every archive.
+func TestSameBytes(t *testing.T) {
+	for _, language := range profile.Languages {
+		var made []map[string][32]byte
+		for _, seed := range []string{"3", "3", "4"} {
+			dir := t.TempDir()
+			if status, _, complaints := ran(t, "packages", "--language", language, "--count", "5", "--seed", seed, "--scale", "0.01", "--out", dir); status != exitOK {
+				t.Fatal(complaints)
+			}
+			made = append(made, digests(t, dir))
+		}
+		if len(made[0]) < 6 || !maps.Equal(made[0], made[1]) {
+			t.Errorf("%s: the same seed has made other bytes, or not enough: %d files", language, len(made[0]))
+		}
+		seen := map[[32]byte]string{}
+		for _, files := range made[1:] {
+			for name, digest := range files {
+				if seen[digest] != "" {
+					t.Errorf("%s: %s and %s are the same", language, name, seen[digest])
+				}
+				seen[digest] = name
+			}
+		}
+	}
+}
+
+// TestOut checks that packages are not mixed with others.
+func TestOut(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"packages", "--count", "2", "--scale", "0", "--out", filepath.Join(dir, "a/b")}
+	if status, out, complaints := ran(t, args...); status != exitOK || !strings.HasPrefix(out, "2 packages in ") {
+		t.Fatalf("%d, %q, %q", status, out, complaints)
+	}
+	before := digests(t, dir)
+	if status, _, complaints := ran(t, args...); status != exitFailed || !strings.Contains(complaints, "file exists") || !maps.Equal(before, digests(t, dir)) {
+		t.Errorf("%d, %q", status, complaints)
+	}
+}

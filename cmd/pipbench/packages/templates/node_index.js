@@ -1,0 +1,15 @@
+// {{.Package.Name}} {{.Version.Number}}: an artificial package, made by pipbench.
+'use strict';
+{{range .Requires}}require({{json .Package}});
+{{end}}
+// What importing this package costs, beyond what it requires: modules, memory that is touched page by page, and the processor's time.
+const spent = process.threadCpuUsage || process.cpuUsage; // of this thread, since Node.js 23.9
+const began = spent.call(process);
+for (const module of {{json .Modules}}) require('./' + module);
+const memory = Buffer.alloc({{.Memory}});
+for (let page = 0; page < memory.length; page += 4096) memory[page] = 1;
+let n = 0;
+for (let used = began; used.user + used.system - began.user - began.system < {{.Nanoseconds}} / 1000; used = spent.call(process)) {
+  for (let i = 0; i < 10000; i++) n = (n * 31 + i) | 0;
+}
+module.exports = { version: '{{.Version.Number}}', value: '{{.Version.Value}}', memory, n };
