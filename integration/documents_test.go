@@ -277,7 +277,7 @@ func newDesk(t *testing.T) *desk {
 		filepath.Join(d.bin, "pipsqueak"):   "program=" + d.bin + "/pipsqueak.program\nsocket=" + startWorker(t, t.TempDir()).socket() + "\n" + pipsqueakScript,
 		filepath.Join(tools, "pipsqueak"):   "exec " + d.bin + "/pipsqueak \"$@\"\n",
 		filepath.Join(tools, "drivercheck"): "exec " + d.bin + "/drivercheck \"$@\"\n",
-		filepath.Join(tools, "pipbench"):    "exec " + d.bin + "/pipbench \"$@\"\n",
+		filepath.Join(tools, "pipbench"):    "program=" + d.bin + "/pipbench\n" + pipbenchScript,
 		filepath.Join(tools, "sudo"):        "exec \"$@\"\n",
 		filepath.Join(tools, "curl"):        "exec /usr/bin/curl -sS --fail-with-body --connect-to 127.0.0.1:8080:" + address + " \"$@\"\n",
 	} {
@@ -404,3 +404,11 @@ func (d *desk) run(t *testing.T, b *block) {
 }
 
 func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
+
+// pipbenchScript stands in for pipbench: a registry ends as soon as it listens.
+const pipbenchScript = `case " $* " in
+*" --help "* | *" packages "*) exec "$program" "$@";;
+esac
+[ -d "$2/python" ] || "$program" packages --count 2 --scale 0 --out "$2" || exit 1
+exec timeout --preserve-status -s INT 2 "$program" "$@" --listen 127.0.0.1:0
+`

@@ -61,7 +61,7 @@ func (f native) write(ctx context.Context, dir string, p Package, v Version) ([]
 		p.Name, p.Name, v.Number, machine.architecture, p.Size/1024, strings.Join(depends, ", "))
 	development := []entry{
 		{name: lib + "lib" + p.Name + ".so", link: "lib" + p.Name + ".so.1"},
-		{name: "./usr/include/" + p.Name + ".h", mode: 0o644, content: fmt.Appendf(nil, "#pragma once\n#define %s_VALUE \"%s\"\nconst char *%s_value(void);\n", strings.ToUpper(module(p.Name)), v.Value, module(p.Name))},
+		{name: "./usr/include/" + p.Name + ".h", mode: 0o644, content: fmt.Appendf(nil, "#pragma once\n#define %s_VALUE \"%s\"\n#ifdef __cplusplus\nextern \"C\"\n#endif\nconst char *%s_value(void);\n", strings.ToUpper(Module(p.Name)), v.Value, Module(p.Name))},
 		{name: lib + "pkgconfig/" + p.Name + ".pc", mode: 0o644, content: []byte(pkgConfig(p, v, requires, machine.triplet))},
 	}
 	depends = []string{fmt.Sprintf("lib%s1 (= %s)", p.Name, v.Number)}

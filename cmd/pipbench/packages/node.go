@@ -11,8 +11,12 @@ import (
 // node writes npm tarballs.
 type node struct{ layout }
 
-// nodeModuleMemory is what a module takes that is loaded from an almost empty file.
-const nodeModuleMemory = 6 << 10
+// What a module takes that is loaded from an almost empty file, in bytes; and what finding and compiling index.js takes before its
+// first line can look at a clock, in milliseconds.
+const (
+	nodeModuleMemory = 26 << 10
+	nodeFirst        = 0.5
+)
 
 // npmPackage is a package.json.
 type npmPackage struct {
@@ -52,6 +56,7 @@ func (f node) write(_ context.Context, dir string, p Package, v Version) ([]Arch
 // each adds the files of a package: package.json is one of them.
 func (f node) each(p Package, v Version, description []byte, add func(entry) error) error {
 	p.Files = max(1, p.Files-1)
+	p.Import = max(0, p.Import-nodeFirst)
 	all := f.files(p)
 	filled := facts{Package: p, Version: v, Requires: p.Requirements(v), Modules: []string{}}
 	for _, i := range p.loaded(all, ".js") {

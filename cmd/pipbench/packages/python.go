@@ -20,7 +20,7 @@ const wheelText = "Wheel-Version: 1.0\nGenerator: pipbench\nRoot-Is-Purelib: tru
 const pythonModuleMemory = 4 << 10
 
 func (f python) write(_ context.Context, dir string, p Package, v Version) ([]Archive, error) {
-	base := fmt.Sprintf("%s-%s", module(p.Name), v.Number)
+	base := fmt.Sprintf("%s-%s", Module(p.Name), v.Number)
 	metadata := pythonMetadata(p, v)
 	var a Archive
 	var err error
@@ -66,7 +66,7 @@ func (f python) each(p Package, v Version, add func(name string, content []byte)
 	filled.Memory = max(0, p.Memory-int64(pythonModuleMemory*(1+len(filled.Modules))))
 	all = append([]file{{path: "__init__.py", size: f.rest(p, all), code: filled.fill("python_init.py")}}, all...)
 	for _, one := range all {
-		if err := add(path.Join(module(p.Name), one.path), f.content(p, v, one, commentOf(one.path))); err != nil {
+		if err := add(path.Join(Module(p.Name), one.path), f.content(p, v, one, commentOf(one.path))); err != nil {
 			return err
 		}
 	}

@@ -16,20 +16,20 @@ type ruby struct{ layout }
 // rubyModuleMemory is what a file takes that is required and almost empty.
 const rubyModuleMemory = 1 << 10
 
-// gemLimit is one condition of a requirement.
-type gemLimit struct{ Operator, Version string }
+// GemLimit is one condition of a requirement.
+type GemLimit struct{ Operator, Version string }
 
-// gemLimits are the conditions of a requirement.
-func gemLimits(r Requirement) []gemLimit {
+// GemLimits are the conditions of a requirement.
+func GemLimits(r Requirement) []GemLimit {
 	switch r.Allows {
 	case AtLeast:
-		return []gemLimit{{">=", r.Version}}
+		return []GemLimit{{">=", r.Version}}
 	case Compatible:
-		return []gemLimit{{">=", r.Version}, {"<", fmt.Sprint(major(r.Version) + 1)}}
+		return []GemLimit{{">=", r.Version}, {"<", fmt.Sprint(major(r.Version) + 1)}}
 	case Exact:
-		return []gemLimit{{"=", r.Version}}
+		return []GemLimit{{"=", r.Version}}
 	}
-	return []gemLimit{{">=", "0"}}
+	return []GemLimit{{">=", "0"}}
 }
 
 // constant is the name of a package's module.
@@ -43,10 +43,10 @@ func constant(name string) string {
 
 func (f ruby) write(_ context.Context, dir string, p Package, v Version) ([]Archive, error) {
 	filled := facts{Package: p, Version: v, Requires: p.Requirements(v), Modules: []string{}}
-	main := module(p.Name) + ".rb"
+	main := Module(p.Name) + ".rb"
 	all := f.files(p)
 	for i := range all {
-		all[i].path = path.Join("lib", module(p.Name), strings.TrimPrefix(all[i].path, "lib/"))
+		all[i].path = path.Join("lib", Module(p.Name), strings.TrimPrefix(all[i].path, "lib/"))
 	}
 	for _, i := range p.loaded(all, ".rb") {
 		filled.Modules = append(filled.Modules, strings.TrimPrefix(all[i].path, "lib/"))
@@ -61,7 +61,7 @@ func (f ruby) write(_ context.Context, dir string, p Package, v Version) ([]Arch
 		filled.Files = append(filled.Files, one.path)
 	}
 	specification := zippedBytes([]byte(filled.fill("ruby_gemspec.yaml")))
-	a, err := save(dir, fmt.Sprintf("%s-%s.gem", module(p.Name), v.Number), func(w io.Writer) error {
+	a, err := save(dir, fmt.Sprintf("%s-%s.gem", Module(p.Name), v.Number), func(w io.Writer) error {
 		var files []entry
 		for _, one := range all {
 			files = append(files, entry{name: one.path, mode: 0o644, content: f.content(p, v, one, commentOf(one.path))})

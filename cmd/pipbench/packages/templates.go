@@ -3,6 +3,7 @@ package packages
 import (
 	"embed"
 	"encoding/json"
+	"math"
 	"strings"
 	"text/template"
 )
@@ -12,17 +13,17 @@ var texts embed.FS
 
 // written are the templates of the files that do something.
 var written = template.Must(template.New("").Funcs(template.FuncMap{
-	"module":    module,
+	"module":    Module,
 	"constant":  constant,
-	"gemLimits": gemLimits,
+	"gemLimits": GemLimits,
 	"json": func(v any) (string, error) {
 		text, err := json.Marshal(v)
 		return string(text), err
 	},
 }).ParseFS(texts, "templates/*"))
 
-// module is how a program names a package.
-func module(name string) string { return strings.ReplaceAll(name, "-", "_") }
+// Module is how a program names a package.
+func Module(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
 // facts are what templates are filled with.
 type facts struct {
@@ -40,6 +41,9 @@ func (f facts) Nanoseconds() int64 { return int64(f.Package.Import * 1e6) }
 
 // InstallNanoseconds are those of an installation.
 func (f facts) InstallNanoseconds() int64 { return int64(f.Package.Install * 1e6) }
+
+// Search is how long a text is that a program searches to take a small part of an import's time: each further letter doubles it.
+func (f facts) Search() int { return 12 + int(math.Log2(max(1, f.Package.Import))) }
 
 // fill returns the text of a template.
 func (f facts) fill(name string) string {

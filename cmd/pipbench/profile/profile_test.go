@@ -43,7 +43,7 @@ func TestImpossible(t *testing.T) {
 		{"0.05: 44032", "1.05: 44032", "line 6: quantiles: 1.05: 44032 is no share"},
 		{"0.05: 44032", "0.05: -1", "line 6: quantiles: 0.05: -1 is no share"},
 		{"1: 117360640", "0.995: 117360640", "they begin with that of 0, and end with that of 1"},
-		{"name: debian-12\n", "name: debian-12\nnmae: x\n", "nmae"},
+		{"name: debian-12\n", "name: debian-12\nnam: x\n", "nam"},
 		{"language: native", "language: perl", `language: "perl" is not one of`},
 		{"[size, files], value: 0.35", "[size, files], value: 1.35", "correlations: [size, files]"},
 		{"[size, import], value: 0.5", "[size, import], value: -0.9", "positive definite"},
