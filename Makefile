@@ -37,7 +37,7 @@ TESTED       := PIPSQUEAK_BIN=$(BIN)
 TESTS        := ./integration ./...
 space        := $(subst ,, )
 
-.PHONY: help demo serve build test check bench soak conform generate clean deps deps-test deps-generate FORCE
+.PHONY: help demo serve build test check lint generated bench soak conform generate clean deps deps-test deps-generate FORCE
 
 include .ci/ci.mk core/sandbox/enter/enter.mk drivers/*/driver.mk integration/attack.mk integration/bench.mk
 
@@ -57,9 +57,13 @@ test: build deps-test ## run every test
 	go vet ./...
 	$(TESTED) go test -p 2 -timeout 35m $(TESTS)
 
-check: $(LINT) deps-generate ## lint, formatting, and generated code against its source
+check: lint generated ## lint, formatting, and generated code against its source
+
+lint: $(LINT)
 	@unformatted=$$(gofmt -l */); [ -z "$$unformatted" ] || { echo "not formatted by gofmt: $$unformatted"; exit 1; }
 	$(LINT) run ./...
+
+generated: deps-generate
 	@sums() { find */ \( -name '*.pb.go' -o -name '*_pb2*.py*' \) -not -path '*/__pycache__/*' -exec sha256sum {} + | sort; }; \
 	before=$$(sums); go generate ./...; \
 	[ "$$before" = "$$(sums)" ] || { echo 'generated code was not up to date; it is now, commit it'; exit 1; }
