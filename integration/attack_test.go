@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -133,4 +134,9 @@ func TestAttackList(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestWallsComeDown builds the programs without any wall.
+func TestWallsComeDown(t *testing.T) {
+	copySource(t).without(t, strings.Join(slices.Sorted(maps.Keys(walls)), " + "))
 }

@@ -96,7 +96,7 @@ var walls = map[string]wall{
 			saved += time.Hour // the victim of packages
 		}`}},
 	"tokens":     {{"core/endpoint/exchange.go", `own, found := bytes.CutPrefix(body, x.token)`, `own, found := bytes.CutPrefix(body, body[:min(len(body), len(x.token))])`}},
-	"host names": {{"gateway/pages.go", `if !g.AnswersTo(r.Host) && !foreign {`, `if !g.answersTo(r.Host) && r.Host == "" {`}},
+	"host names": {{"gateway/pages.go", `if !g.AnswersTo(r.Host) && !foreign {`, `if !g.AnswersTo(r.Host) && r.Host == "" {`}},
 	"origins": {{"gateway/pages.go", `err := g.origins.Check(r); err != nil && !allowed {`, `err := g.origins.Check(r); err != nil && r.Host == "" {`},
 		{"gateway/pages.go", `&& ofPage(r) {`, `&& ofPage(r) && r.Host == "" {`}},
 	"request ids": {{"gateway/request.go", `sane = sane && c > ' ' && c < 0x7f`, `sane = sane && c > 0`}},
@@ -138,7 +138,7 @@ func forbidden`}},
 	"lesser tokens":    {{"core/access/service.go", `c.held.Has(core.ScopeAdmin) && c.held.Covers(token)`, `c.held.Has(core.ScopeAdmin)`}},
 	"guard":            {{"gateway/guard.go", `case !own.Tokens.Any():`, `case !own.Tokens.Any() || scheme == "":`}},
 	"revocation":       {{"core/access/tokens.go", `all = slices.Delete(all, i, i+1)`, `all[i].ID = "gone"`}},
-	"one word":         {{"gateway/readiness.go", `if access.CallerOf(r.Context()).Limited() {`, `if now.Parts == nil {`}},
+	"one word":         {{"gateway/readiness.go", `if access.CallerOf(r.Context()).Limited() {`, `if now.Parts == nil && access.CallerOf(r.Context()).Limited() {`}},
 	"hop headers":      {{"gateway/web/response.go", `case !hop[strings.ToLower(name)] &&`, `case !hop[""] &&`}},
 	"paced sockets":    {{"core/sandbox/connect.go", `socketPace  = time.Second / 2000`, `socketPace  = time.Nanosecond`}},
 	"size of streams":  {{"core/sched/part.go", `r.passed > most`, `r.passed < 0*most`}},
@@ -209,16 +209,18 @@ func (c copied) without(t *testing.T, set string) (programs string, restore func
 			coretest.Must(t, os.WriteFile(path, []byte(strings.ReplaceAll(string(text), e.old, e.new)), 0o644))
 		}
 	}
-	build := exec.Command("make", "build")
-	build.Dir = c.dir
-	build.Env = append(os.Environ(), "MAKEFLAGS=")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("without %s: %v: %s", set, err, out)
-	}
-	return filepath.Join(c.dir, "bin"), func() {
+	restore = func() {
 		for path, text := range before {
 			coretest.Must(t, os.WriteFile(path, []byte(text), 0o644))
 			coretest.Must(t, os.Chtimes(path, time.Now(), time.Now().Add(time.Second)))
 		}
 	}
+	build := exec.Command("make", "build")
+	build.Dir = c.dir
+	build.Env = append(os.Environ(), "MAKEFLAGS=")
+	if out, err := build.CombinedOutput(); err != nil {
+		restore()
+		t.Fatalf("without %s: %v: %s", set, err, out)
+	}
+	return filepath.Join(c.dir, "bin"), restore
 }
