@@ -79,7 +79,8 @@ ATTACK(host_secret, "read a secret of the host's root", 0) { return ANY(can_read
 ATTACK(data_directory, "list the worker's data", 0) { return ANY(can_list, HOST "/data/packages", HOST "/data/code", HOST "/data/staging"); }
 ATTACK(data_path, "learn where the worker's data is", 0) { return mounted_from(HOST); }
 ATTACK(sysfs, "look into the host's /sys", 0) { return ANY(can_list, "/sys/kernel", "/sys/fs/cgroup", "/sys/class"); }
-ATTACK(write_system, "write to the system's programs", 0) { return ANY(can_write, "/usr/bin/env", "/bin/sh"); }
+/* The last one runs nowhere: to write to those that run is refused in any case. */
+ATTACK(write_system, "write to the system's programs", 0) { return ANY(can_write, "/usr/bin/env", "/bin/sh", "/usr/bin/factor"); }
 ATTACK(make_system, "put a library beside the system's", 0) { return ANY(can_make, "/usr/lib/pipsqueak-attack", "/usr/local/lib/pipsqueak-attack", "/usr/bin/pipsqueak-attack"); }
 ATTACK(write_accounts, "write to /etc", 0) { return ANY(can_make, "/etc/ld.so.preload", "/etc/pipsqueak-attack"); }
 ATTACK(make_root, "put a file into the root directory", 0) { return ANY(can_make, "/pipsqueak-attack", "/dev/pipsqueak-attack", "/var/pipsqueak-attack"); }
