@@ -16,10 +16,14 @@ type Bounds struct {
 	Worker    int64 // bytes of memory of the worker itself and of its drivers
 }
 
+// workerShare is how many times the share of the processors that all sandboxes have together the worker has, when others want them too. Every namespace
+// waits for the worker, twice in each event.
+const workerShare = 8
+
 // InstallerMemory is how many bytes of memory an installer may use at the most, with its files.
 const InstallerMemory = 2 * installerMemory
 
-// moveWorker puts the worker into cgroups of its own, with a bound of memory, and with as large a share of the processors as all sandboxes have together.
+// moveWorker puts the worker into cgroups of its own, with a bound of memory, and with the worker's share of the processors.
 // In the cgroup of somebody else on v2 no other can be made below it, and the worker stays there.
 func (t *cgroupTree) moveWorker(bytes int64) error {
 	if bytes == 0 || len(t.worker) == 0 {
@@ -32,13 +36,15 @@ func (t *cgroupTree) moveWorker(bytes int64) error {
 	}
 	own := &cgroupTree{unified: t.unified, parents: map[string]string{"": t.worker[0]}}
 	if !t.unified {
-		own.parents = map[string]string{"memory": t.worker[0]}
+		own.parents = map[string]string{"memory": t.worker[0], "cpu": t.worker[1]}
 	}
-	manager, err := own.manager("", "", t.memory(bytes))
+	bounds := t.memory(bytes)
+	bounds.CpuShares, bounds.CpuWeight = workerShare*usualShares, workerShare*usualWeight // on v1, and on v2
+	manager, err := own.manager("", "", bounds)
 	if err != nil {
 		return err
 	}
-	err = manager.Set(t.memory(bytes))
+	err = manager.Set(bounds)
 	for _, dir := range t.worker {
 		err = errors.Join(err, cgroups.WriteCgroupProc(dir, os.Getpid()))
 	}

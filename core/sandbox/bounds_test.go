@@ -75,11 +75,15 @@ func TestBoundsOfAll(t *testing.T) {
 	}
 	files := map[string]string{filepath.Join(tree.parents["memory"], "memory.limit_in_bytes"): "67108864", filepath.Join(tree.parents["pids"], "pids.max"): "99"}
 	if !tree.unified {
-		// The worker has as large a share of the processors as all sandboxes together.
+		// The worker has eight times the share of the processors that all sandboxes have together.
 		files[filepath.Join(tree.worker[0], "memory.limit_in_bytes")] = "1073741824"
-		files[filepath.Join(tree.worker[1], "cpu.shares")], files[filepath.Join(tree.parents["cpu"], "cpu.shares")] = "1024", "1024"
+		files[filepath.Join(tree.worker[1], "cpu.shares")], files[filepath.Join(tree.parents["cpu"], "cpu.shares")] = "8192", "1024"
 	} else {
 		files = map[string]string{filepath.Join(tree.parents[""], "memory.max"): "67108864", filepath.Join(tree.parents[""], "pids.max"): "99"}
+		for _, dir := range tree.worker {
+			files[filepath.Join(dir, "memory.max")] = "1073741824"
+			files[filepath.Join(dir, "cpu.weight")], files[filepath.Join(tree.parents[""], "cpu.weight")] = "800", "100"
+		}
 	}
 	for file, want := range files {
 		if text, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(text)) != want {

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -21,7 +20,9 @@ const (
 	installersGroup = "installers"
 	namespaceGroup  = "ns-" // begins the name of a namespace's
 
-	installerShares = 128 // of a processor that others want too; another group has 1024
+	// The part of a processor that others want too, on v1 and on v2. Installers have an eighth of that.
+	usualShares = 1024
+	usualWeight = 100
 )
 
 // keptGroups is how many groups stay while they are empty, so that the next sandbox finds its own.
@@ -90,15 +91,15 @@ func (t *cgroupTree) makeGroup(dir, group string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	file, shares := "cpu.shares", uint64(installerShares)
+	file, share := "cpu.shares", usualShares/8
 	if t.unified {
 		if err := control(dir, "+"); err != nil {
 			return err
 		}
-		file, shares = "cpu.weight", cgroups.ConvertCPUSharesToCgroupV2Value(shares)
+		file, share = "cpu.weight", usualWeight/8
 	}
 	if group != installersGroup {
 		return nil
 	}
-	return os.WriteFile(filepath.Join(dir, file), []byte(strconv.FormatUint(shares, 10)), 0)
+	return os.WriteFile(filepath.Join(dir, file), []byte(strconv.Itoa(share)), 0)
 }

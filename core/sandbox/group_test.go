@@ -74,7 +74,7 @@ func TestGroups(t *testing.T) {
 		weight = "cpu.weight"
 	}
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(c.cgroup.manager.Path("cpu")), weight))
-	if want := map[bool]string{false: "128\n", true: "21\n"}[tree.unified]; string(text) != want || err != nil {
+	if want := map[bool]string{false: "128\n", true: "12\n"}[tree.unified]; string(text) != want || err != nil {
 		t.Errorf("the weight of installers is %s, %v, and not %s", text, err, want)
 	}
 	for i := range 3 * keptGroups {
@@ -111,7 +111,7 @@ func TestGroupsOfV2(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]string{"installers/cgroup.subtree_control": "+memory +pids +cpu", "installers/cpu.weight": "21", "ns-a/cgroup.subtree_control": "+memory +pids +cpu"}
+	want := map[string]string{"installers/cgroup.subtree_control": "+memory +pids +cpu", "installers/cpu.weight": "12", "ns-a/cgroup.subtree_control": "+memory +pids +cpu"}
 	if !maps.Equal(written, want) {
 		t.Errorf("%v and not %v", written, want)
 	}
