@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,9 +18,19 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// everyRole starts a process of each role.
+// everyRole starts a process of each role, from a thread with a timer slack that none of them is to have.
 func everyRole(t *testing.T, h *rig) map[core.Role]child {
 	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	if err == nil {
+		defer func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack), 0, 0, 0) }()
+		err = unix.Prctl(unix.PR_SET_TIMERSLACK, 1_000_000, 0, 0, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	zygote := h.launch(t, h.config(core.RoleZygote))
 	return map[core.Role]child{core.RoleZygote: zygote, core.RoleInstaller: h.launch(t, h.config(core.RoleInstaller)),
 		core.RoleInstance: h.fork(t, zygote, h.config(core.RoleInstance))}
@@ -103,6 +114,9 @@ func compareProcess(t *testing.T, c child, spec *specs.Spec) {
 		if got := words(t, c, name); !slices.Equal(got, want) {
 			t.Errorf("%s is %v and not %v", name, got, want)
 		}
+	}
+	if slack, err := os.ReadFile(fmt.Sprintf("/proc/%d/timerslack_ns", c.pid)); err != nil || string(slack) != "50000\n" {
+		t.Errorf("a timer slack of %q and not Linux's own, error %v", slack, err)
 	}
 	if got := strings.TrimSpace(c.ask(t, "cat /proc/self/oom_score_adj")); got != strconv.Itoa(*spec.Process.OOMScoreAdj) {
 		t.Errorf("oom_score_adj is %s and not %d", got, *spec.Process.OOMScoreAdj)

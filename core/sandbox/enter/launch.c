@@ -118,14 +118,15 @@ static int keep(pid_t child, int entering)
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-/* Leaves behind what execve lets through of the worker and its driver: ignored signals, file mode mask, and keys in the
- * session keyring. Descriptors are the driver's to close; what it forgot must not stay open in the keeper. */
+/* Leaves behind what execve lets through of the worker and its driver: ignored signals, file mode mask, timer slack, and keys in
+ * the session keyring. Descriptors are the driver's to close; what it forgot must not stay open in the keeper. */
 static void forget_the_host(void)
 {
     for (int number = 1; number < NSIG; number++)
         /* Refused for SIGKILL and SIGSTOP. The C library would also refuse its own two, which it leaves ignored in what it spawns. */
         syscall(SYS_rt_sigaction, number, &(const unsigned long[4]){0}, NULL, sizeof(unsigned long));
     umask(022);
+    prctl(PR_SET_TIMERSLACK, 50000UL); /* ns, Linux's own */
     syscall(SYS_close_range, GATE + 1, ~0U, 0);
     /* Refused by kernels without keys and containers that forbid keyctl, and then there is nothing to be had through it. */
     syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
