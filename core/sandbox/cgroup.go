@@ -14,7 +14,6 @@ import (
 	"github.com/opencontainers/cgroups"
 	v1 "github.com/opencontainers/cgroups/fs"
 	v2 "github.com/opencontainers/cgroups/fs2"
-	"github.com/opencontainers/cgroups/fscommon"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -197,13 +196,16 @@ func (t *cgroupTree) manager(group, node string, r *cgroups.Resources) (cgroups.
 	return v1.NewManager(config, paths)
 }
 
-// cgroup is the cgroup of one node.
+// cgroup is the cgroup of one node, or of instances of one version of a function one after the other: then it has the name of the first one.
 type cgroup struct {
-	manager cgroups.Manager
-	leave   func()   // its group
-	dirs    []string // one for each hierarchy
-	pids    string   // that of the controller of this name
-	current *os.File // of that, with the number of processes; nil before there is one
+	manager             cgroups.Manager
+	unified, countsSwap bool       // as its tree
+	path                string     // as a Spec has it
+	leave               func()     // its group
+	dirs                []string   // one for each hierarchy
+	procs               []*os.File // of each, to attach processes with
+	pids, memory        string     // directories of the controllers of these names
+	current             *os.File   // of the first, with the number of processes; nil before there is one
 }
 
 // path names the cgroup of a node as a Spec has it: below the mount point of each hierarchy, on v1 that of memory.
@@ -231,11 +233,11 @@ func (t *cgroupTree) create(group, node string, r *specs.LinuxResources) (*cgrou
 	if err := t.join(group); err != nil {
 		return nil, err
 	}
-	c := &cgroup{manager: manager, leave: func() { t.leave(group) }}
+	c := &cgroup{manager: manager, unified: t.unified, countsSwap: t.countsSwap, path: t.path(group, node), leave: func() { t.leave(group) }}
 	for _, dir := range manager.GetPaths() {
 		c.dirs = append(c.dirs, dir)
 	}
-	c.pids = manager.Path("pids")
+	c.pids, c.memory = manager.Path("pids"), manager.Path("memory")
 	if t.unified {
 		err = os.Mkdir(manager.Path(""), 0o755) // the manager would give all controllers to all cgroups above it
 	} else {
@@ -247,12 +249,34 @@ func (t *cgroupTree) create(group, node string, r *specs.LinuxResources) (*cgrou
 	if err := errors.Join(manager.Set(limits), t.boundSockets(c, *r.Memory.KernelTCP)); err != nil {
 		return nil, errors.Join(err, c.remove())
 	}
-	fd, err := unix.Open(filepath.Join(c.pids, "pids.current"), unix.O_RDONLY|unix.O_CLOEXEC, 0) // os.Open would have it polled
-	if err != nil {
+	if err := c.open(); err != nil {
 		return nil, errors.Join(err, c.remove())
 	}
-	c.current = os.NewFile(uintptr(fd), "pids.current")
 	return c, nil
+}
+
+// open opens what is used again and again.
+func (c *cgroup) open() (err error) {
+	if c.current, err = openUnpolled(filepath.Join(c.pids, "pids.current"), unix.O_RDONLY); err != nil {
+		return err
+	}
+	for _, dir := range c.dirs {
+		procs, err := openUnpolled(filepath.Join(dir, "cgroup.procs"), unix.O_WRONLY)
+		if err != nil {
+			return err
+		}
+		c.procs = append(c.procs, procs)
+	}
+	return nil
+}
+
+// openUnpolled opens a file of the kernel's that is ready at any time. os.Open would have it polled.
+func openUnpolled(path string, flag int) (*os.File, error) {
+	fd, err := unix.Open(path, flag|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // boundSockets bounds the buffers of TCP and UDP, which v1 counts apart from all other memory. The cgroups package does not know of it.
@@ -274,41 +298,21 @@ func (t *cgroupTree) memory(bytes int64) *cgroups.Resources {
 
 // attach puts a process into the cgroup.
 func (c *cgroup) attach(pid int) error {
-	for _, dir := range c.dirs {
-		if err := cgroups.WriteCgroupProc(dir, pid); err != nil {
+	text := strconv.AppendInt(nil, int64(pid), 10)
+	for _, procs := range c.procs {
+		if _, err := procs.Write(text); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// outOfMemory reports whether the kernel has ended a process of the cgroup at its memory limit, and whether it has for want of memory outside
-// of it: the number of processes that it has ended counts both.
-func (c *cgroup) outOfMemory() (own, outside bool) {
-	n, err := c.manager.OOMKillCount()
-	if err != nil || n == 0 {
-		return false, false
-	}
-	dir := c.manager.Path("memory")
-	if oom, err := fscommon.GetValueByKey(dir, "memory.events", "oom"); err == nil { // v2
-		return oom > 0, oom == 0
-	}
-	own = wasFull(dir, "memory") || wasFull(dir, "memory.memsw")
-	return own, !own
-}
-
-// wasFull reports whether a cgroup of v1 has had as much memory as it may, but for what the kernel takes at once.
-func wasFull(dir, what string) bool {
-	const batch = 256 << 10
-	most, err := fscommon.GetCgroupParamUint(dir, what+".max_usage_in_bytes")
-	limit, err2 := fscommon.GetCgroupParamUint(dir, what+".limit_in_bytes")
-	return err == nil && err2 == nil && most+batch >= limit
-}
-
 // remove removes the cgroup. It waits a little for the last processes, which a dying pid namespace takes along.
 func (c *cgroup) remove() error {
 	defer c.leave()
-	c.current.Close() // of none it is an error that nobody looks at
+	for _, file := range append(c.procs, c.current) {
+		file.Close() // of none it is an error that nobody looks at
+	}
 	return c.manager.Destroy()
 }
 

@@ -256,7 +256,9 @@ func (s *Sandbox) invite() error {
 		}
 	} else {
 		s.from = from
-		s.place, err = from.place(placeOwner(s.config))
+		if s.place.user < 0 {
+			s.place, err = from.place()
+		}
 	}
 	if err != nil {
 		return err

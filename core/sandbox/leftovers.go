@@ -97,7 +97,7 @@ func (c *cgroup) threads() int {
 
 // refusals counts the processes and threads that there were too many for.
 func (c *cgroup) refusals() int {
-	text, _ := os.ReadFile(filepath.Join(c.pids, "pids.events")) // "max 0"
+	text, _ := readShort(filepath.Join(c.pids, "pids.events")) // "max 0"
 	_, number, _ := bytes.Cut(bytes.TrimSpace(text), []byte(" "))
 	n, _ := strconv.Atoi(string(number))
 	return n

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,10 +17,10 @@ import (
 )
 
 // Descriptors is the number of the worker's descriptors that one sandbox takes: its two streams, its
-// endpoint, its process, the first process of its pid namespace, its number of processes, its place at
+// endpoint, its process, the first process of its pid namespace, three lists and the number of its processes, its place at
 // the gate, the listener of its filter, and its user namespace and network with its counters. A forked process
 // leaves the gate when it is inside.
-const Descriptors = 11
+const Descriptors = 14
 
 // readAfterEnd is how long an endpoint can be read from after the end of its process.
 const readAfterEnd = time.Second
@@ -61,6 +62,7 @@ type Sandbox struct {
 	own      *user  // of a zygote
 	from     *user  // of an instance: its zygote's
 	place    place  // of an instance
+	left     bool   // with its cgroup, for the next one
 	number   int    // that its process has in its pid namespace
 	attested time.Time
 	enter    time.Duration
@@ -74,8 +76,7 @@ type Sandbox struct {
 // make makes all of it on the host. When it fails the caller discards the sandbox.
 func (s *Sandbox) make() error {
 	h, role := s.host, s.config.Role
-	group := groupOf(s.config)
-	spec, err := h.newSpec(s.config, h.cgroups.path(group, string(s.config.ID)))
+	spec, err := h.newSpec(s.config)
 	if err != nil {
 		return err
 	}
@@ -83,9 +84,10 @@ func (s *Sandbox) make() error {
 	if s.root, err = keyOf(spec); err != nil {
 		return err
 	}
-	if s.cgroup, err = h.cgroups.create(group, string(s.config.ID), spec.Linux.Resources); err != nil {
+	if err = s.takePlace(); err != nil {
 		return err
 	}
+	spec.Linux.CgroupsPath = s.cgroup.path
 	filter, err := h.filters.of(role, s.connected(), s.config.Runtime.SystemCalls)
 	if err != nil {
 		return err
@@ -109,6 +111,27 @@ func (s *Sandbox) make() error {
 		return s.openForks()
 	}
 	return nil
+}
+
+// takePlace takes the place that an instance of the same owner has left, if there is one, and a cgroup: that of the place, or a new one.
+func (s *Sandbox) takePlace() (err error) {
+	if s.config.Role == core.RoleInstance && s.config.Parent != "" {
+		if from, err := s.host.users.of(s.config.Parent); err == nil { // else its fork fails
+			s.place = from.left.take(s.owner())
+		}
+	}
+	kept := s.place.cgroup
+	s.place.cgroup = nil
+	if kept != nil && kept.isEmpty() {
+		s.cgroup = kept
+		return nil
+	}
+	if kept != nil {
+		err = kept.remove()
+	}
+	var made error
+	s.cgroup, made = s.host.cgroups.create(groupOf(s.config), string(s.config.ID), s.spec.Linux.Resources)
+	return errors.Join(err, made)
 }
 
 // openOutput makes the pipe that becomes one of the process's streams.
@@ -206,6 +229,7 @@ func (s *Sandbox) discard() error {
 		delete(h.alive, s.config.ID)
 	}()
 	s.closeGiven()
+	s.leave(false)
 	if s.own != nil && s.own.ready == nil { // it never came in
 		s.own.close()
 	}
@@ -218,7 +242,7 @@ func (s *Sandbox) discard() error {
 		s.forks.Close()
 	}
 	var err error
-	if s.cgroup != nil {
+	if s.cgroup != nil && !s.left {
 		err = s.cgroup.remove()
 	}
 	switch {
@@ -247,14 +271,23 @@ func (s *Sandbox) awaitFirst() bool {
 	}
 }
 
-// leave gives up the place of a process. Instances use it again when all processes have ended that were in it, and nothing is different.
+// leave gives up the place of a process. Instances use it again, with the cgroup, when all processes have ended that were in it, and nothing is
+// different.
 func (s *Sandbox) leave(gone bool) {
 	if gone && s.err == nil && s.from != nil && s.network == nil && s.config.Function != "" && s.place.isUntouched() {
-		s.from.left.keep(placeOwner(s.config), s.place)
+		if s.cgroup.isUnmarked() {
+			s.place.cgroup, s.left = s.cgroup, true
+		}
+		s.from.left.keep(s.owner(), s.place)
 	} else {
 		s.place.close()
 	}
 	s.place = noPlace
+}
+
+// owner is whose place an instance may have.
+func (s *Sandbox) owner() owner {
+	return owner{s.config.Function, s.config.Version, *s.spec.Linux.Resources.Memory.Limit}
 }
 
 func (s *Sandbox) closeGiven() {

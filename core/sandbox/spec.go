@@ -56,10 +56,10 @@ var maskable = []string{"/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/di
 	"/proc/partitions", "/proc/sched_debug", "/proc/scsi", "/proc/sys/kernel/random/boot_id", "/proc/timer_list", "/proc/timer_stats"}
 
 // newSpec describes a sandbox. The Spec is the one source of what is enforced: root directory, orders and limits are all
-// derived from it. It is as the OCI runtime specification 1.2 has it, with these readings: the ids of a user namespace are
-// chosen when it is made; the process arguments are the driver's and left out; the root directory is made from the Spec's
+// derived from it. It is as the OCI runtime specification 1.2 has it, with these readings: the cgroup and the ids of a user namespace are
+// chosen later; the process arguments are the driver's and left out; the root directory is made from the Spec's
 // mounts over a skeleton of links and devices.
-func (h *Host) newSpec(config core.SandboxConfig, cgroup string) (*specs.Spec, error) {
+func (h *Host) newSpec(config core.SandboxConfig) (*specs.Spec, error) {
 	mounts, err := h.mounts(config)
 	if err != nil {
 		return nil, err
@@ -87,10 +87,9 @@ func (h *Host) newSpec(config core.SandboxConfig, cgroup string) (*specs.Spec, e
 			},
 		},
 		Linux: &specs.Linux{
-			Namespaces:  namespaces(),
-			CgroupsPath: cgroup,
-			Resources:   resources(config),
-			Devices:     devices,
+			Namespaces: namespaces(),
+			Resources:  resources(config),
+			Devices:    devices,
 		},
 	}
 	if config.Role == core.RoleInstaller {

@@ -112,11 +112,8 @@ func (u *user) close() {
 	}
 }
 
-// place returns a place for an instance, made now when none is ready. The caller closes it, or leaves it.
-func (u *user) place(o owner) (place, error) {
-	if p, found := u.left.take(o); found {
-		return p, nil
-	}
+// place returns a place for an instance that nobody has used, made now when none is ready. The caller closes it, or leaves it.
+func (u *user) place() (place, error) {
 	select {
 	case p := <-u.ready:
 		return p, nil

@@ -6,17 +6,16 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
 // place is where one process begins: a user namespace with the ids that the process needs, and a network. It is used again by instances of the
 // same version of a function alone, forked from the same zygote, and only if each has left it as it was. Making one and ending it takes a
-// seventh of a start's processor time.
+// seventh of a start's processor time. Instances leave their cgroup with it.
 type place struct {
 	user, network int // descriptors
 	counters      int // of a file of /proc with the interfaces of the network and what has gone through each; -1 before the first use
 	was           string
+	cgroup        *cgroup // nil unless the place is left with it
 }
 
 var noPlace = place{user: -1, network: -1, counters: -1}
@@ -28,6 +27,9 @@ func (p place) close() {
 	closeFD(p.user)
 	closeFD(p.network)
 	closeFD(p.counters)
+	if p.cgroup != nil {
+		_ = p.cgroup.remove() // what stays is removed with the tree
+	}
 }
 
 // note notes the network as it is when a process has entered it and runs nothing of a function yet.
@@ -69,13 +71,12 @@ func readCounters(fd int) (string, error) {
 	return string(text[:max(n, 0)]), err
 }
 
-// owner is whose instances may use a place again.
+// owner is whose instances may use a place again: those of one version of a function, with one limit of memory.
 type owner struct {
 	function string
 	version  int
+	memory   int64 // bytes
 }
-
-func placeOwner(config core.SandboxConfig) owner { return owner{config.Function, config.Version} }
 
 // keptPlaces is how many places are kept that instances of one zygote have left.
 const keptPlaces = 4
@@ -92,17 +93,17 @@ type leftPlace struct {
 	of owner
 }
 
-// take returns a place that an instance of that owner has left.
-func (l *left) take(o owner) (place, bool) {
+// take returns the place that an instance of that owner has left first, noPlace if there is none.
+func (l *left) take(o owner) place {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := len(l.places) - 1; i >= 0; i-- {
-		if p := l.places[i]; p.of == o {
+	for i, p := range l.places {
+		if p.of == o {
 			l.places = slices.Delete(l.places, i, i+1)
-			return p.place, true
+			return p.place
 		}
 	}
-	return noPlace, false
+	return noPlace
 }
 
 // keep takes a place that is untouched. The one that was left first goes if there are too many.

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +83,69 @@ func TestPlaceAgain(t *testing.T) {
 	}
 }
 
+// A cgroup goes with its place, unless a count in it is not a new one's, or more memory is charged to it.
+func TestCgroupAgain(t *testing.T) {
+	h := newRig(t)
+	zygote := h.launch(t, h.config(core.RoleZygote))
+	version := func(n int) core.SandboxConfig {
+		c := h.version("f", n)
+		c.Limits.Memory = 64 << 20 // and as much for files
+		return c
+	}
+	read := func(c child, bytes int64) {
+		file := filepath.Join(t.TempDir(), "file")
+		coretest.Must(t, os.WriteFile(file, nil, 0o600))
+		coretest.Must(t, os.Truncate(file, bytes))
+		cmd := exec.Command("sh", "-c", `read go; cat "$0" >/dev/null`, file)
+		in, err := cmd.StdinPipe()
+		coretest.Must(t, err)
+		coretest.Must(t, cmd.Start())
+		coretest.Must(t, c.cgroup.attach(cmd.Process.Pid))
+		in.Close()
+		_ = cmd.Wait() // read has failed
+	}
+	for n, r := range []struct {
+		what  string
+		does  func(c child)
+		again bool
+	}{
+		{"nothing", func(child) {}, true},
+		{"memory that it had", func(c child) { c.ask(t, "fill 4000000") }, true},
+		{"processes that stay", func(c child) { c.ask(t, "leave 3") }, true},
+		{"files that stay in memory", func(c child) { read(c, 8<<20) }, false},
+		{"files that have filled it", func(c child) { read(c, 256<<20) }, false},
+		{"an end for want of memory", func(c child) { _, _ = c.try("fill 200000000") }, false},
+		{"a process too many", func(c child) {
+			for range maxPids {
+				c.ask(t, "leave 1")
+			}
+		}, false},
+	} {
+		t.Run(r.what, func(t *testing.T) {
+			c := h.fork(t, zygote, version(n))
+			r.does(c)
+			c.Kill()
+			gone(t, c.Sandbox)
+			next := h.fork(t, zygote, version(n))
+			if again := next.cgroup == c.cgroup; again != r.again {
+				t.Errorf("used again: %t", again)
+			}
+			if _, err := os.Stat(c.cgroup.dirs[0]); (err == nil) != r.again {
+				t.Errorf("the first one's is left: %v", err)
+			}
+			compareResources(t, next, next.spec)
+			if path := next.spec.Linux.CgroupsPath; !strings.HasSuffix(next.cgroup.manager.Path("memory"), path) {
+				t.Errorf("it is said to be %s", path)
+			}
+			_, _ = next.try("fill 200000000")
+			<-next.Done()
+			if exit := next.Exit(); !exit.OutOfMemory || exit.Starved || exit.Crowded {
+				t.Errorf("the next one, with too much memory, ended with %+v", exit)
+			}
+		})
+	}
+}
+
 // Few places are kept, and none when their zygote has ended.
 func TestPlacesAreClosed(t *testing.T) {
 	h := newRig(t)
@@ -115,7 +182,7 @@ func TestPlacesAreClosed(t *testing.T) {
 	if late.network, err = unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 		t.Fatal(err)
 	}
-	from.left.keep(owner{"f", 1}, late)
+	from.left.keep(owner{"f", 1, 0}, late)
 	if err := unix.Close(late.network); !errors.Is(err, unix.EBADF) {
 		t.Errorf("a place that is left after that stays open: %v", err)
 	}
