@@ -337,7 +337,7 @@ func (s *Sandbox) letIn(p peer) error {
 	s.closeGiven()
 	first := 0
 	if err == nil {
-		first, err = checkFirst(p.pid, p.given, s.number) // last, for the process is busy with its orders meanwhile
+		first, err = checkFirst(p, s.number) // last, for the process is busy with its orders meanwhile
 	}
 	if err != nil {
 		closeFD(p.given)
@@ -376,17 +376,18 @@ func (s *Sandbox) reason() error {
 }
 
 // checkFirst refuses a process that has another pid than own in a pid namespace of its own, such as the zygote itself, or whose namespace does
-// not have as its first process the one that the pidfd is of: to kill that one would not kill all that it forks. It returns the first one's pid.
-func checkFirst(pid, pidfd, own int) (first int, err error) {
-	numbers, err := pidsIn(fmt.Sprintf("/proc/%d/status", pid))
+// not have as its first process the one that it has given a pidfd of: to kill that one would not kill all that it forks. It returns the first one's pid.
+func checkFirst(p peer, own int) (first int, err error) {
+	pid := p.pid
+	numbers, err := pidsOf(p.pidfd)
 	if err != nil {
 		return 0, err
 	}
 	if len(numbers) < 2 || numbers[len(numbers)-1] != own {
 		return 0, fmt.Errorf("process %d at the gate is not number %d of a pid namespace of its own", pid, own)
 	}
-	its, err := pidsIn(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd)) // nothing when it is no pidfd, or of a process that has ended
-	if err != nil {
+	its, err := pidsOf(p.given)
+	if err != nil && !errors.Is(err, unix.ESRCH) {
 		return 0, err
 	}
 	if len(its) != len(numbers) || its[len(its)-1] != 1 {
@@ -404,9 +405,10 @@ func checkFirst(pid, pidfd, own int) (first int, err error) {
 	return its[0], nil
 }
 
-// pidsIn returns the numbers that a process has in its pid namespaces, the outermost first, as a file of /proc says.
-func pidsIn(file string) (numbers []int, err error) {
-	text, err := os.ReadFile(file)
+// pidsOf returns the numbers that a process has in its pid namespaces, the outermost first, by a pidfd: none if it is a descriptor of something
+// else, ESRCH if the process has ended.
+func pidsOf(pidfd int) (numbers []int, err error) {
+	text, err := readShort(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd))
 	if err != nil {
 		return nil, err
 	}
@@ -416,6 +418,9 @@ func pidsIn(file string) (numbers []int, err error) {
 		n, err := strconv.Atoi(string(word))
 		if err != nil {
 			return nil, err
+		}
+		if n < 0 {
+			return nil, unix.ESRCH
 		}
 		numbers = append(numbers, n)
 	}
