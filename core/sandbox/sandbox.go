@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -127,11 +126,12 @@ func (s *Sandbox) takePlace() (err error) {
 		return nil
 	}
 	if kept != nil {
-		err = kept.remove()
+		if err := kept.remove(); err != nil {
+			s.host.log.Warn("evict", "cgroup", kept.path, "err", err)
+		}
 	}
-	var made error
-	s.cgroup, made = s.host.cgroups.create(groupOf(s.config), string(s.config.ID), s.spec.Linux.Resources)
-	return errors.Join(err, made)
+	s.cgroup, err = s.host.cgroups.create(groupOf(s.config), string(s.config.ID), s.spec.Linux.Resources)
+	return err
 }
 
 // openOutput makes the pipe that becomes one of the process's streams.
