@@ -4,21 +4,24 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Needs is, for each package, the modules that it has, the packages that it requires, and the memory that it
-// takes. It never changes once a tree has it.
+// Needs is, for each package, the modules that it has, the packages that it requires, and what importing
+// it costs. It never changes once a tree has it.
 type Needs map[core.Package]Need
 
-// Need is the modules and requirements of one package.
+// Need is the modules, requirements and costs of one package. The costs are those of importing it when all that
+// it requires has been imported.
 type Need struct {
 	Modules  []string
-	Requires []string // names of packages
-	Bytes    int64    // of memory that importing it takes, without what it requires
+	Requires []string      // names of packages
+	Took     time.Duration // zero before it was probed
+	Bytes    int64         // of memory
 }
 
 // Within says whether a module is the other one or a part of it: its name goes on with no letter, digit, "_"

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
@@ -31,6 +32,7 @@ type known struct {
 	names  []string // sorted
 	locked []string // what it requires
 	bytes  int64    // of memory that its import takes
+	took   time.Duration
 }
 
 // name is one that a package asks for, or how it begins, or one below it.
@@ -61,13 +63,13 @@ func (k *asking) learn(packages []core.Installed) (changed int) {
 		asker := plan.Asker{Runtime: p.Runtime, Package: p.Package}
 		before, there := k.known[asker]
 		if there && before.probed == probed && slices.Equal(before.names, names) && slices.Equal(before.locked, p.Locked.Requires) &&
-			before.bytes == memoryOf(p) {
+			before.bytes == memoryOf(p) && before.took == tookOf(p) {
 			continue
 		}
 		if changed++; changed == 1 {
 			k.asks, k.needs = maps.Clone(k.asks), maps.Clone(k.needs)
 		}
-		k.known[asker] = known{probed, names, p.Locked.Requires, memoryOf(p)}
+		k.known[asker] = known{probed, names, p.Locked.Requires, memoryOf(p), tookOf(p)}
 		k.needs[p.Package] = need(p)
 		if !there {
 			k.offer(p)
@@ -77,9 +79,9 @@ func (k *asking) learn(packages []core.Installed) (changed int) {
 	return changed
 }
 
-// need has the modules and requirements of a package, in all its versions.
+// need has the modules, requirements and costs of a package.
 func need(p *core.Installed) plan.Need {
-	need := plan.Need{Modules: p.Receipt.Modules, Bytes: memoryOf(p)}
+	need := plan.Need{Modules: p.Receipt.Modules, Took: tookOf(p), Bytes: memoryOf(p)}
 	for _, required := range p.Locked.Requires { // in the versions of the function that brought it
 		name, _, _ := strings.Cut(required, "==")
 		need.Requires = append(need.Requires, name)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
@@ -46,6 +47,28 @@ func TestAsksOf(t *testing.T) {
 	packages[0].Probe.Reads = []string{"MODE"}
 	if why := unshared(sets, packages)[packages[1].Package]; why != "forest imports scikit-learn, which reads MODE when it is imported, which is set for this function" {
 		t.Errorf("a package that asks for one that is apart: %q", why)
+	}
+}
+
+// What importing a package costs is its own part of its probe, and a later probe corrects it.
+func TestCostsOfPackages(t *testing.T) {
+	k, p := newAsking(), core.Installed{Package: core.Package{Name: "a", Version: "1"}, Runtime: "lang1", Size: 5}
+	learn := func(probe *core.Probe, took time.Duration, bytes int64) {
+		t.Helper()
+		p.Probe = probe
+		before := k.needs
+		if changed := k.learn([]core.Installed{p}); changed != 1 || k.needs[p.Package].Took != took || k.needs[p.Package].Bytes != bytes {
+			t.Errorf("%d changed, to %+v, want %v and %d bytes", changed, k.needs[p.Package], took, bytes)
+		}
+		if len(before) > 0 && before[p.Package].Took == took {
+			t.Error("needs that somebody has have changed")
+		}
+	}
+	learn(nil, 0, 5)
+	learn(&core.Probe{Version: probed(t), Took: 9, Own: 2, Memory: 80, Private: 30}, 2, 30)
+	learn(&core.Probe{Version: probed(t), Took: 9, Own: 3, Memory: 80, Private: 30}, 3, 30)
+	if changed := k.learn([]core.Installed{p}); changed > 0 {
+		t.Error("the same is new")
 	}
 }
 

@@ -3,6 +3,7 @@ package supply
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
@@ -14,6 +15,14 @@ func memoryOf(p *core.Installed) int64 {
 		return p.Size
 	}
 	return p.Probe.Private
+}
+
+// tookOf returns the time that importing a package takes when all that it requires has been imported, 0 before a probe has seen it.
+func tookOf(p *core.Installed) time.Duration {
+	if p.Probe == nil {
+		return 0
+	}
+	return p.Probe.Own
 }
 
 // weigh returns the memory that importing each of a function's modules takes: of their packages, and of those that these require, each counted with the
