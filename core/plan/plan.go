@@ -5,7 +5,7 @@
 //
 // A plan is the tree that we would like for a demand, its costs and a budget of memory. It is made one step
 // at a time: Wanted names the next zygote to make, and Reclaim the leaves to evict for it. The tree carries
-// these steps out.
+// these steps out. Plan makes it whole, and Diff has the steps to it; the tree does not use them yet.
 package plan
 
 import (

@@ -1,0 +1,195 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+)
+
+const (
+	joined   = 3    // packages, with all that they require, that make up a choice
+	extended = 8    // ways in which a choice is extended
+	maxLevel = 8000 // choices of as many packages
+)
+
+// worthKeeping are nanoseconds of import for each byte: 5, 20, 80 and 320 ms for each MiB. Of what functions have
+// in common, a choice has all that takes longer.
+var worthKeeping = []float64{5e6 / (1 << 20), 20e6 / (1 << 20), 80e6 / (1 << 20), 320e6 / (1 << 20)}
+
+// choice is a zygote that the plan may have.
+type choice struct {
+	set    set
+	asked  set     // what it asks for, nil for nothing
+	size   int     // of the set
+	bytes  float64 // with what its parent has
+	gain   float64 // nanoseconds that each start from it saves
+	wishes []int32 // that it serves
+}
+
+// planner is the state of one call of Plan.
+type planner struct {
+	index   *index
+	machine Machine
+	budget  int64
+	with    [][]int32 // for each atom, the wishes that have it
+	pool    []choice
+	known   map[string]bool // sets that were considered
+
+	have   []float64 // what each wish saves by what is chosen
+	chosen []int     // of the pool
+	shared []float64 // bytes of the heaviest of the chosen that may become it
+	bytes  float64   // of all that is chosen
+}
+
+func newPlanner(x *index, machine Machine, budget int64) *planner {
+	x.guess()
+	s := &planner{index: x, machine: machine, budget: budget, with: make([][]int32, len(x.atoms)), known: map[string]bool{}, have: make([]float64, len(x.wishes))}
+	for i, w := range x.wishes {
+		for _, a := range w.atoms {
+			s.with[a] = append(s.with[a], int32(i))
+		}
+	}
+	return s
+}
+
+// served returns the wishes that a zygote with these atoms serves.
+func (s *planner) served(atoms, asked set) (wishes []int32) {
+	var fewest []int32
+	first := true
+	for a := range atoms.all {
+		if first || len(s.with[a]) < len(fewest) {
+			fewest, first = s.with[a], false
+		}
+	}
+	for _, w := range fewest {
+		if mayBecome(atoms, asked, s.index.wishes[w].set) {
+			wishes = append(wishes, w)
+		}
+	}
+	return wishes
+}
+
+// consider adds a choice to the pool, unless it was there before, saves nothing or serves nobody.
+func (s *planner) consider(atoms set) (one choice, ok bool) {
+	key := atoms.key()
+	if s.known[key] {
+		return one, false
+	}
+	s.known[key] = true
+	one = choice{set: atoms, asked: s.index.asking(atoms), size: atoms.size()}
+	for a := range atoms.all {
+		one.bytes += s.index.atoms[a].bytes
+		one.gain += s.index.atoms[a].took
+	}
+	one.gain -= s.machine.ForkPerByte * one.bytes
+	one.wishes = s.served(atoms, one.asked)
+	if one.gain > 0 && len(one.wishes) > 0 {
+		s.pool = append(s.pool, one)
+	}
+	return one, len(one.wishes) > 0
+}
+
+// choices fills the pool. It begins with each package and all that it requires, joins what functions have
+// together, the most valuable first, and adds to each what its functions have in common.
+func (s *planner) choices() {
+	var level []choice
+	for _, a := range s.index.atoms {
+		if one, ok := s.consider(s.index.setOf(a.closure)); ok {
+			level = append(level, one)
+		}
+	}
+	rate, touched := make([]float64, len(s.index.atoms)), []int{}
+	for size := 1; ; size++ {
+		for _, one := range level {
+			s.considerCommon(one)
+		}
+		if size == joined {
+			break
+		}
+		level = s.most(level)
+		var next []choice
+		for _, one := range level {
+			touched = touched[:0]
+			for _, w := range one.wishes {
+				for _, a := range s.index.wishes[w].atoms {
+					if rate[a] == 0 {
+						touched = append(touched, a)
+					}
+					rate[a] += s.index.wishes[w].count
+				}
+			}
+			for _, a := range s.extensions(one, rate, touched) {
+				if more, ok := s.consider(one.set.union(s.index.setOf(s.index.atoms[a].closure))); ok {
+					next = append(next, more)
+				}
+			}
+			for _, a := range touched {
+				rate[a] = 0
+			}
+		}
+		level = next
+	}
+	for _, w := range s.index.wishes {
+		s.consider(w.set)
+	}
+}
+
+// extensions returns the atoms that save most when they join a choice. Rate is how often each of those atoms
+// is wanted together with it.
+func (s *planner) extensions(one choice, rate []float64, atoms []int) []int {
+	more := make(map[int]float64, len(atoms))
+	for _, a := range atoms {
+		for _, b := range s.index.atoms[a].closure {
+			if !one.set.has(b) {
+				more[a] += rate[a] * s.index.atoms[b].took
+			}
+		}
+	}
+	best := slices.DeleteFunc(slices.Clone(atoms), func(a int) bool { return more[a] == 0 })
+	slices.SortFunc(best, func(a, b int) int { return cmp.Or(cmp.Compare(more[b], more[a]), cmp.Compare(a, b)) })
+	return best[:min(len(best), extended)]
+}
+
+// most returns the choices with the most benefit for each byte, if there are too many.
+func (s *planner) most(level []choice) []choice {
+	if len(level) <= maxLevel {
+		return level
+	}
+	type valued struct {
+		choice
+		value float64
+	}
+	all := make([]valued, len(level))
+	for i, one := range level {
+		all[i].choice = one
+		for _, w := range one.wishes {
+			all[i].value += s.index.wishes[w].count
+		}
+		all[i].value *= one.gain / (one.bytes + float64(s.machine.NodeBytes))
+	}
+	slices.SortStableFunc(all, func(a, b valued) int { return cmp.Compare(b.value, a.value) })
+	level = level[:0]
+	for _, v := range all[:maxLevel] {
+		level = append(level, v.choice)
+	}
+	return level
+}
+
+// considerCommon considers what all functions of a choice have, and of that what is worth its memory.
+func (s *planner) considerCommon(one choice) {
+	common := slices.Clone(s.index.wishes[one.wishes[0]].set)
+	for _, w := range one.wishes[1:] {
+		common.intersect(s.index.wishes[w].set)
+	}
+	s.consider(common)
+	for _, least := range worthKeeping {
+		kept := slices.Clone(one.set)
+		for a := range common.all {
+			if b := s.index.atoms[a]; b.took > least*b.bytes {
+				for _, c := range b.closure {
+					kept.add(c)
+				}
+			}
+		}
+		s.consider(kept)
+	}
+}

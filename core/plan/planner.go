@@ -1,0 +1,134 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
+)
+
+// Arrivals are the starts of functions of one shape: a count, in which older ones may weigh less.
+type Arrivals struct {
+	Shape
+	Count float64
+}
+
+// Machine is what a process costs on one machine, besides what it imports.
+type Machine struct {
+	ForkPerByte float64 // nanoseconds that a fork takes longer for each byte that its zygote has imported
+	NodeBytes   int64   // that a zygote takes which imports nothing
+}
+
+// Desired is a plan: the zygotes that we would like to have, below the root zygotes.
+type Desired struct {
+	Nodes  []Planned // a parent before its children
+	Served []Served  // in the order of the demand
+	Bytes  int64     // of all nodes
+}
+
+// Planned is one zygote of a plan. Its set is closed: each package is there with all that it requires.
+type Planned struct {
+	Runtime   core.RuntimeID
+	Namespace string // as in Shape
+	Set       core.Set
+	Parent    int           // in Desired.Nodes, -1 for a root zygote
+	Bytes     int64         // beyond its parent's
+	Saves     time.Duration // of each start from it, compared with one from the root zygote
+	Benefit   time.Duration // what all starts together would take longer without it
+}
+
+// Served says how functions of one shape start.
+type Served struct {
+	Arrivals
+	From int           // the node that they start from, -1 for a root zygote
+	Left time.Duration // of imports, by the instance itself
+}
+
+// serves says whether starts of that shape may begin at the node.
+func (p *Planned) serves(s Shape, asks Asks) bool { return asks.MayBecome(p.shape(), s) }
+
+// shape is what the node has loaded, without modules.
+func (p *Planned) shape() Shape { return Shape{Runtime: p.Runtime, Namespace: p.Namespace, Set: p.Set} }
+
+// Plan returns a tree of at most so many bytes for the demand. It minimises what starts take on average, by
+// the counts and costs, and by a guess of functions that were not seen yet. It is the same for the same
+// arguments, in whichever order the demand is.
+//
+// A set of the demand has no package that must not be in a zygote. All that is in it counts as imported.
+func Plan(demand []Arrivals, facts Facts, machine Machine, budget int64) Desired {
+	x := newIndex(demand, facts)
+	s := newPlanner(x, machine, budget)
+	s.choices()
+	s.begin(nil)
+	s.fill(nil)
+	s.improve()
+	return s.tree(demand)
+}
+
+// tree returns what was chosen, with parents that are not too deep.
+func (s *planner) tree(demand []Arrivals) Desired {
+	for {
+		t := s.arranged()
+		if t.Bytes <= s.budget || len(s.chosen) == 0 {
+			s.serve(&t, demand)
+			return t
+		}
+		s.chosen = s.chosen[:len(s.chosen)-1] // chains were cut at maxDepth, so memory is not shared as was thought
+	}
+}
+
+// arranged returns the chosen nodes below their parents. What is chosen first comes first among siblings.
+func (s *planner) arranged() (t Desired) {
+	order := slices.Clone(s.chosen)
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(s.pool[a].size, s.pool[b].size) })
+	depth := make([]int, len(order))
+	for i, c := range order {
+		one := &s.pool[c]
+		parent, inherited := -1, 0.0
+		for j, d := range order[:i] {
+			other := &s.pool[d]
+			if other.bytes > inherited && depth[j]+1 < maxDepth-1 && mayBecome(other.set, other.asked, one.set) {
+				parent, inherited = j, other.bytes
+			}
+		}
+		if parent >= 0 {
+			depth[i] = depth[parent] + 1
+		}
+		bytes := int64(one.bytes-inherited) + s.machine.NodeBytes
+		t.Bytes += bytes
+		p := Planned{Parent: parent, Bytes: bytes, Saves: time.Duration(one.gain)}
+		p.Runtime, p.Namespace, p.Set = s.index.packages(one.set)
+		t.Nodes = append(t.Nodes, p)
+	}
+	return t
+}
+
+// serve finds the node of each part of the demand, and what each node is good for.
+func (s *planner) serve(t *Desired, demand []Arrivals) {
+	t.Served = make([]Served, len(demand))
+	for i, d := range demand {
+		served := Served{Arrivals: d, From: -1}
+		var best, next time.Duration
+		for j := range t.Nodes {
+			n := &t.Nodes[j]
+			if n.Saves <= next || !n.serves(Shape{Runtime: d.Runtime, Namespace: d.Namespace, Set: d.Set}, s.index.facts.Asks) {
+				continue
+			}
+			if n.Saves > best {
+				served.From, best, next = j, n.Saves, best
+			} else {
+				next = n.Saves
+			}
+		}
+		for _, p := range d.Set {
+			if served.From < 0 || !has(t.Nodes[served.From].Set, p) {
+				served.Left += s.index.facts.Needs[p].Took
+			}
+		}
+		if served.From >= 0 {
+			t.Nodes[served.From].Benefit += time.Duration(d.Count * float64(best-next))
+		}
+		t.Served[i] = served
+	}
+}
