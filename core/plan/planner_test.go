@@ -144,7 +144,7 @@ func instance(random *rand.Rand, packages, functions int) (demand []Arrivals, fa
 // suffices, functions start only from what may become them; and the order of the demand does not matter.
 func TestPlanHolds(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
-	for round := range 40 {
+	for round := range 20 {
 		demand, facts := instance(random, 2+random.IntN(12), 1+random.IntN(30))
 		guessed := round%2 == 0 // for functions that were not seen
 		for i := range demand {
@@ -285,7 +285,7 @@ func optimum(demand []Arrivals, facts Facts, budget int64) (best float64) {
 func TestDiff(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 3))
 	moves := 0
-	for range 200 {
+	for range 60 {
 		demand, facts := instance(random, 2+random.IntN(8), 1+random.IntN(15))
 		before := Plan(demand[:(len(demand)+1)/2], facts, ours, int64(random.IntN(80*mib)))
 		plan := Plan(demand, facts, ours, int64(random.IntN(80*mib)))
