@@ -103,6 +103,8 @@ func TestRules(t *testing.T) {
 		{"pure", "goroutine", "core/plan/a.go", "package plan; func f() { go f() }", "starts and shares nothing"},
 		{"pure", "channel", "core/plan/a.go", "package plan; var x chan int", "starts and shares nothing"},
 		{"pure", "arithmetic of times", "core/plan/a.go", `package plan; import "time"; func f(t time.Time) time.Time { return t.Add(time.Second) }`, ""},
+		{"pure", "chance", "core/plan/a.go", "package plan; var x = rand.IntN(6)", "come from a seed"},
+		{"pure", "seed", "core/plan/a.go", "package plan; var x = rand.New(rand.NewPCG(1, 2)).IntN(6)", ""},
 		{"pure", "test", "core/plan/a_test.go", `package plan; import "os"`, ""},
 		{"pure", "elsewhere", "core/tree/a.go", `package tree; import "sync"; var x = time.Now()`, ""},
 

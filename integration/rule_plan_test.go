@@ -7,8 +7,12 @@ import (
 	"strings"
 )
 
-// pure is what core/plan may import of the standard library: nothing of it has an effect, and of time only the arithmetic is used.
-var pure = []string{"cmp", "maps", "math", "slices", "strings", "time", "unicode", "unicode/utf8"}
+// pure is what core/plan may import of the standard library: nothing of it has an effect, of time only the arithmetic is used, and random numbers come from a
+// seed.
+var pure = []string{"cmp", "container/heap", "maps", "math", "math/bits", "math/rand/v2", "slices", "strings", "time", "unicode", "unicode/utf8"}
+
+// seeded is what core/plan may use of package rand.
+var seeded = []string{"New", "NewPCG", "Rand"}
 
 // clocks are the functions of package time that read a clock or wait for one.
 var clocks = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "NewTimer", "NewTicker", "Tick"}
@@ -27,7 +31,11 @@ func rulePure(sources []source) (violations []string) {
 		ast.Inspect(s.file, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.SelectorExpr:
-				if of, ok := n.X.(*ast.Ident); ok && of.Name == "time" && slices.Contains(clocks, n.Sel.Name) {
+				of, ok := n.X.(*ast.Ident)
+				if ok && of.Name == "rand" && !slices.Contains(seeded, n.Sel.Name) {
+					violations = append(violations, s.at(n)+": rand."+n.Sel.Name+" in core/plan: its random numbers come from a seed, so that a decision can be repeated")
+				}
+				if ok && of.Name == "time" && slices.Contains(clocks, n.Sel.Name) {
 					violations = append(violations, s.at(n)+": time."+n.Sel.Name+" in core/plan: it reads no clock, so that a decision can be repeated; the caller passes the time")
 				}
 			case *ast.GoStmt, *ast.ChanType:

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,17 +26,20 @@ func TestCalmMonitor(t *testing.T) {
 			monitor = entry.Name()
 		}
 	}
-	asleep := 0
-	for range 1000 {
-		call, err := os.ReadFile("/proc/" + monitor + "/syscall")
-		if err != nil {
-			t.Fatalf("no thread has the slack: %v", err)
+	asleep, most := 0, 0
+	for deadline := time.Now().Add(20 * time.Second); most < 200 && time.Now().Before(deadline); asleep = 0 { // on a busy machine it often waits for a processor
+		for range 1000 {
+			call, err := os.ReadFile("/proc/" + monitor + "/syscall")
+			if err != nil {
+				t.Fatalf("no thread has the slack: %v", err)
+			}
+			if strings.HasPrefix(string(call), strconv.Itoa(unix.SYS_NANOSLEEP)+" ") {
+				asleep++
+			}
 		}
-		if strings.HasPrefix(string(call), strconv.Itoa(unix.SYS_NANOSLEEP)+" ") {
-			asleep++
-		}
+		most = max(most, asleep)
 	}
-	if asleep < 10 { // on a busy machine it waits for a processor more often
-		t.Errorf("the thread %s, which has the slack, was asleep for a moment %d times of 1000", monitor, asleep)
+	if most < 200 { // another thread was seen to be so 97 times
+		t.Errorf("the thread %s, which has the slack, was asleep for a moment %d times of 1000", monitor, most)
 	}
 }

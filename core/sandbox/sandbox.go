@@ -112,28 +112,6 @@ func (s *Sandbox) make() error {
 	return nil
 }
 
-// takePlace takes the place that an instance of the same owner has left, if there is one, and a cgroup: that of the place, or a new one.
-func (s *Sandbox) takePlace() (err error) {
-	if s.config.Role == core.RoleInstance && s.config.Parent != "" {
-		if from, err := s.host.users.of(s.config.Parent); err == nil { // else its fork fails
-			s.place = from.left.take(s.owner())
-		}
-	}
-	kept := s.place.cgroup
-	s.place.cgroup = nil
-	if kept != nil && kept.isEmpty() {
-		s.cgroup = kept
-		return nil
-	}
-	if kept != nil {
-		if err := kept.remove(); err != nil {
-			s.host.log.Warn("evict", "cgroup", kept.path, "err", err)
-		}
-	}
-	s.cgroup, err = s.host.cgroups.create(groupOf(s.config), string(s.config.ID), s.spec.Linux.Resources)
-	return err
-}
-
 // openOutput makes the pipe that becomes one of the process's streams.
 func (s *Sandbox) openOutput() error {
 	var p [2]int
@@ -269,25 +247,6 @@ func (s *Sandbox) awaitFirst() bool {
 	case <-time.After(readAfterEnd):
 		return false
 	}
-}
-
-// leave gives up the place of a process. Instances use it again, with the cgroup, when all processes have ended that were in it, and nothing is
-// different.
-func (s *Sandbox) leave(gone bool) {
-	if gone && s.err == nil && s.from != nil && s.network == nil && s.config.Function != "" && s.place.isUntouched() {
-		if s.cgroup.isUnmarked() {
-			s.place.cgroup, s.left = s.cgroup, true
-		}
-		s.from.left.keep(s.owner(), s.place)
-	} else {
-		s.place.close()
-	}
-	s.place = noPlace
-}
-
-// owner is whose place an instance may have.
-func (s *Sandbox) owner() owner {
-	return owner{s.config.Function, s.config.Version, *s.spec.Linux.Resources.Memory.Limit}
 }
 
 func (s *Sandbox) closeGiven() {
