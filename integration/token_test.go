@@ -20,9 +20,10 @@ import (
 // by runs the command line as a user with an environment of its own, and a home without credentials unless the environment has one.
 func by(t testing.TB, env []string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
+	program := filepath.Join(programs(t), "pipsqueak") // it may be built now
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(programs(t), "pipsqueak"), args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent"}, env...)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs

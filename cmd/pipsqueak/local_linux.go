@@ -43,7 +43,15 @@ func (p *program) invokeLocal(cmd *cobra.Command, part bundle.Part, event []byte
 	if err != nil {
 		return answer, err
 	}
-	defer func() { err = errors.Join(err, end(context.WithoutCancel(ctx))) }()
+	ended := false
+	finish := func() error {
+		if ended {
+			return nil
+		}
+		ended = true
+		return end(context.WithoutCancel(ctx))
+	}
+	defer func() { err = errors.Join(err, finish()) }()
 	archive, err := openArchive(part)
 	if err != nil {
 		return answer, err
@@ -60,6 +68,7 @@ func (p *program) invokeLocal(cmd *cobra.Command, part bundle.Part, event []byte
 	gateway.Describe(header, id, result)
 	answer = client.AnswerOf(header)
 	answer.Result = result.Body
+	failed = errors.Join(failed, finish()) // an answer may be faster than what was printed before it, which is there when the instance has ended
 	lines, err := service.Logs.Logs(ctx, f.Name, core.LogQuery{Request: id, Tail: core.AllLines})
 	if err == nil {
 		err = p.printLines(lines)
