@@ -55,7 +55,7 @@ build: deps $(BIN)/pipsqueak $(BIN)/drivercheck $(BIN)/pipbench ## build everyth
 # Integration takes as long as all others together, and begins first: so the others run beside it.
 test: build deps-test ## run every test
 	go vet ./...
-	$(TESTED) go test -p 2 -timeout 35m $(TESTS)
+	$(TESTED) go test -p 2 -timeout 38m $(TESTS)
 
 check: lint generated ## lint, formatting, and generated code against its source
 
