@@ -89,14 +89,9 @@ func (t *Tree) forkAheadAfter(n *Node) {
 func (t *Tree) notePages(n *Node) {
 	t.mu.Lock()
 	a := t.ahead[keyOf(n.fn)]
+	noted := a == nil || a.zygote == n.parent
 	t.mu.Unlock()
-	if a == nil || n.is(dead) {
-		return
-	}
-	t.mu.Lock()
-	known := a.zygote == n.parent
-	t.mu.Unlock()
-	if known {
+	if noted || n.is(dead) {
 		return
 	}
 	if pages := n.place().Written(); pages != nil {
@@ -170,8 +165,11 @@ func (t *Tree) parkedChild(fn *core.Function) *Node {
 		return nil
 	}
 	config, err := t.instanceConfig(n, live)
+	if err != nil {
+		return nil
+	}
 	config.Pages = t.pagesOf(n)
-	if err != nil || t.spawnInTurn(ctx, live, n, config) != nil {
+	if t.spawnInTurn(ctx, live, n, config) != nil {
 		return nil
 	}
 	// Asked after the child is parked: when the version is replaced, Evict follows and finds a parked child.

@@ -309,6 +309,9 @@ func TestAheadCopiesPages(t *testing.T) {
 					n.Evict()
 					rest(time.Second)
 				}
+				if ahead = childrenAhead(tr); len(ahead) != 1 || !slices.Equal(w.box(ahead[0].id).config.Pages, core.Pages{0x9001}) {
+					t.Error("what is written below the other zygote is not copied")
+				}
 			})
 		})
 	}

@@ -147,7 +147,7 @@ module Pipsqueak
       rescue SystemExit, SignalException
         raise
       rescue TooLarge => e
-        return refuse("too_large", e.message)
+        return "L", JSON.generate("kind" => "too_large", "message" => e.message)
       rescue Exception => e
         return "X", JSON.generate(Pipsqueak.describe(e))
       end

@@ -53,7 +53,7 @@ module Pipsqueak
     def keep(bytes)
       @kept << bytes
       return if @kept.bytesize <= Instance::MAX_RESULT
-      raise TooLarge, "has over #{Instance::MAX_RESULT} bytes, and who has asked for it takes it as a whole only: ask over HTTP/1.1 at /fn"
+      raise TooLarge, "the response has over #{Instance::MAX_RESULT} bytes, and who has asked for it takes it as a whole only: ask over HTTP/1.1 at /fn"
     end
 
     def pass(bytes)
