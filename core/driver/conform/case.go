@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	caseTime = time.Minute     // for one case
-	patience = 5 * time.Second // for what has to happen soon, also on a machine that does much else
+	caseTime = time.Minute      // for one case
+	patience = 10 * time.Second // for what has to happen soon, also on a machine that does much else
 )
 
 // Case is one question to a driver.

@@ -248,11 +248,12 @@ func (t *trial) givenUp(fault core.Fault, kind core.Kind, cancel bool) {
 func importAtOnce(t *trial) {
 	zygotes := []*node{t.zygote(), t.zygote(), t.zygote(), t.zygote()}
 	hanging, d, ctx := t.zygote(), t.shared(), t.within(callTime)
-	go func() { _, _ = d.Import(ctx, hanging.id, t.load(modHangs)) }()
+	hangs, fills := t.load(modHangs), t.load(modA)
+	go func() { _, _ = d.Import(ctx, hanging.id, hangs) }()
 	var wg sync.WaitGroup
 	for _, z := range zygotes {
 		wg.Go(func() {
-			if _, err := d.Import(ctx, z.id, t.load(modA)); err != nil {
+			if _, err := d.Import(ctx, z.id, fills); err != nil {
 				t.errorf("one of several imports at once: %v", err)
 			}
 		})

@@ -199,10 +199,10 @@ func startLeaves(t *trial) {
 
 func startLeavesBusy(t *trial) {
 	d := t.own()
-	z := t.fork(d, t.preload(d), core.RoleZygote)
+	z, hangs := t.fork(d, t.preload(d), core.RoleZygote), t.load(modHangs)
 	called := make(chan error, 1)
 	go func() {
-		_, err := d.Import(context.WithoutCancel(t.ctx), z.id, t.load(modHangs))
+		_, err := d.Import(context.WithoutCancel(t.ctx), z.id, hangs)
 		called <- err
 	}()
 	time.Sleep(100 * time.Millisecond)

@@ -162,16 +162,24 @@ func handlerIn(runtime core.Runtime, dir string) (core.HandlerFile, bool) {
 
 // buildPackages makes packages of those that are sources: they have a file that makes a function, and are built as one.
 func (t *trial) buildPackages() {
-	if t.packagesBuilt {
-		return
+	t.sandboxes()
+	if runtime := t.runtime(); !t.packagesBuilt {
+		t.packagesBuilt, t.noPackages = true, errors.New("a case before this one ended meanwhile")
+		t.noPackages = t.makePackages(runtime)
 	}
-	t.packagesBuilt = true
+	t.must(t.noPackages, "building the kit's packages")
+}
+
+func (t *trial) makePackages(runtime core.Runtime) error {
 	for _, p := range t.packages {
 		dir := filepath.Join(t.dir, "packages", p.Digest)
-		if h, ok := handlerIn(t.runtime(), dir); ok {
-			t.must(t.make(t.runtime().ID, h.Handler, dir), "the package %s", p.Digest)
+		if h, ok := handlerIn(runtime, dir); ok {
+			if err := t.make(runtime.ID, h.Handler, dir); err != nil {
+				return fmt.Errorf("the package %s: %w", p.Digest, err)
+			}
 		}
 	}
+	return nil
 }
 
 // make has the driver resolve and build what is in a directory, where it can.

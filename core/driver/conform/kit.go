@@ -51,7 +51,8 @@ type Kit struct {
 	notes     notes
 	counter   int
 
-	packagesBuilt bool
+	packagesBuilt bool  // or tried; it is not tried again
+	noPackages    error // why they cannot be built
 }
 
 // Open prepares to examine a driver, which it does not start yet. The caller closes the Kit.
