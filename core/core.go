@@ -1,9 +1,11 @@
-// Package core is the vocabulary of Pipsqueak: the types, the error kinds and the two contracts, Driver and Service,
-// that every other package speaks in. It says what each word means and does nothing; it imports the standard library only.
+// Package core is the vocabulary of Pipsqueak: the types, the error kinds and the two contracts, Driver and
+// Service, that every other package speaks in. It says what each word means and does nothing; it imports the
+// standard library only.
 //
-// Everything that runs is a node in one tree. Inner nodes are zygotes: processes that have imported a set of packages and
-// only fork. Leaves are instances: they serve one function, one event at a time. A driver is a separate program that knows
-// how to make processes of one language; core knows where they live, what they cost and when they die.
+// Each process that runs a function, or is forked for one, is a node in one tree. Inner nodes are zygotes:
+// they have imported a set of packages and only fork. Nodes that are never forked are instances: they serve
+// one function, one event at a time unless it asks for more. A driver is a separate program that knows how to
+// make processes of one language; core knows where they live, what they cost and when they die.
 //
 // Eight verbs, spelled the same in method names, logs, metrics and documents:
 //

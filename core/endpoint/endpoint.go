@@ -5,11 +5,13 @@
 //
 //	u32 big-endian, length of what follows | u8 kind | body
 //
-// Core asks with one frame and reads exactly one answer, after any number of calls to other functions and of parts
-// of a response. An instance that sends anything else, at any time, is killed. Answers, calls and parts begin with
-// the token of their event. PROTOCOL.md (core/driver) has the clauses.
+// Core asks with one frame and reads exactly one answer, after any number of calls to other functions and of
+// parts of a response. An instance that sends anything else, at any time, is killed. Answers, calls and parts
+// begin with the token of their event. PROTOCOL.md (core/driver) has the clauses. A Mux does the same for an
+// instance that may have several events at once: it reads for all of them, and hands each frame to the event
+// whose token it begins with.
 //
-// One event:
+// One event of an instance that has one at a time:
 //
 //	x := endpoint.New(conn)
 //	err := x.Send(invocation, deadline) // IsUnsent(err): another instance may run the event

@@ -16,8 +16,8 @@ import (
 
 // compare notes what is there after an import that was not before, and returns which of it forbids a fork. Threads and processes do, for a fork
 // is of one thread. Open files and sockets do, for what enters a sandbox has them no more, and their numbers become those of others; shared
-// memory does, for there siblings would meet. Handlers of signals come along, and belong to each process. Attempts at the network fail in an
-// instance as well.
+// memory does, for there siblings would meet. Handlers of signals come along, and belong to each process. Attempts at the network do not:
+// a zygote has none, and an import that needs one fails.
 func compare(result *core.Probe, before, after sandbox.Observation) (why string) {
 	result.Threads, result.Children = more(before, after)
 	signals := uint64(0)
