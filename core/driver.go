@@ -7,14 +7,16 @@ import (
 	"time"
 )
 
-// Driver makes processes of one language. It is a program of its own, one for each language, and core reaches it over a
-// wire (core/driver, PROTOCOL.md). It is on the path of no event, and on that of no handler's import.
+// Driver makes processes of one language. It is a program of its own, one for each language, and core reaches
+// it over a wire (core/driver, PROTOCOL.md). It is on the path of no event, and on that of no handler's
+// import.
 //
 // # What a driver is told
 //
-// A driver is told to start a process in a sandbox, to fork one into another sandbox, and to have a zygote import modules.
-// It is never told to kill, wait, pause or measure: a sandbox does these from outside, for any language, also when the
-// driver is dead. A driver has no policy, and no state that core could not make again by calling Preload.
+// A driver is told to start a process in a sandbox, to fork one into another sandbox, and to have a zygote
+// import modules. It is never told to kill, wait, pause or measure: a sandbox does these from outside, for
+// any language, also when the driver is dead. A driver has no policy, and no state that core could not make
+// again by calling Preload.
 //
 // # A sequence
 //
@@ -41,56 +43,61 @@ import (
 //
 // # Processes
 //
-// Every process has the NodeID that core gave it. In a sandbox with an endpoint it is an instance, otherwise a zygote. A
-// zygote never runs handler code. An instance is never forked. A process may fork only while it has one thread.
+// Every process has the NodeID that core gave it. In a sandbox with an endpoint it is an instance, otherwise
+// a zygote. A zygote never runs handler code. An instance is never forked. A process may fork only while it
+// has one thread.
 //
-// An instance belongs to core as soon as it is parked: it closes its connection to the driver, and the driver forgets it.
+// An instance belongs to core as soon as it is parked: it closes its connection to the driver, and the driver
+// forgets it.
 //
 // # Sandboxes
 //
-// The sandbox of a node exists before the call that names it. The driver does not make it and does not enter it. It
-// connects to the Gate of the Door and hands the connection to the new process, which enters through it
-// (core/sandbox/enter). There the kernel attests to core which process came in; core asks nobody else. The process at the
-// gate need not be the one that later talks to the driver.
+// The sandbox of a node exists before the call that names it. The driver does not make it and does not enter
+// it. It connects to the Gate of the Door and hands the connection to the new process, which enters through
+// it (core/sandbox/enter). There the kernel attests to core which process came in; core asks nobody else. The
+// process at the gate need not be the one that later talks to the driver.
 //
 // # Errors
 //
 // Every error is an *Error with a Kind and a Fault. A module that raises during its import is KindException,
-// FaultHandler. Everything that the driver itself does wrong is FaultDriver, also a call that returns before a process has
-// come through the gate. A call that fails leaves no process: core kills the sandbox in every such case, so the driver only
-// forgets the node. When the context ends, the call returns soon with its error, and core takes the node for corrupt.
+// FaultHandler. Everything that the driver itself does wrong is FaultDriver, also a call that returns before
+// a process has come through the gate. A call that fails leaves no process: core kills the sandbox in every
+// such case, so the driver only forgets the node. When the context ends, the call returns soon with its
+// error, and core takes the node for corrupt.
 //
 // # Death
 //
-// When a driver dies, its processes live on, fork no more, and end when core needs them no longer. When a process dies, the
-// kernel ends everything that was forked from it, because pid namespaces nest. Core sees that at the sandbox. The driver
-// sees the end of the process's control socket, and forgets the node.
+// When a driver dies, its processes live on, fork no more, and end when core needs them no longer. When a
+// process dies, the kernel ends everything that was forked from it, because pid namespaces nest. Core sees
+// that at the sandbox. The driver sees the end of the process's control socket, and forgets the node.
 //
 // All methods may be called from many goroutines at once.
 type Driver interface {
-	// Describe returns the driver's abilities on this machine. It is called once, after the start, before any other method.
-	// A missing interpreter is no error: it belongs into Problems.
+	// Describe returns the driver's abilities on this machine. It is called once, after the start, before any
+	// other method. A missing interpreter is no error: it belongs into Problems.
 	Describe(ctx context.Context) (Description, error)
 
-	// Preload starts a root zygote from nothing: a process of the runtime with nothing imported. It returns when the process
-	// has come through the gate of door and waits.
+	// Preload starts a root zygote from nothing: a process of the runtime with nothing imported. It returns
+	// when the process has come through the gate of door and waits.
 	//
-	// runtime is one of the Description; another one is KindUnsupported. door is that of node id, and nobody has come
-	// through it. An id that a living process has is KindConflict, FaultWorker, and that process stays.
+	// runtime is one of the Description; another one is KindUnsupported. door is that of node id, and nobody
+	// has come through it. An id that a living process has is KindConflict, FaultWorker, and that process
+	// stays.
 	Preload(ctx context.Context, id NodeID, runtime RuntimeID, door Door) error
 
-	// Fork forks the zygote parent into the sandbox behind door. It returns when the child is parked: alive, inside, doing
-	// nothing.
+	// Fork forks the zygote parent into the sandbox behind door. It returns when the child is parked: alive,
+	// inside, doing nothing.
 	//
-	// parent is a zygote of this driver. One that has ended is KindUnavailable, FaultWorker, Retryable, because core may see
-	// its end later than the driver; an instance counts as ended. One with more than one thread is KindInvalid, FaultWorker.
-	// Several forks of one parent may be asked for at once: the driver puts them in order. door and id are as for Preload.
+	// parent is a zygote of this driver. One that has ended is KindUnavailable, FaultWorker, Retryable,
+	// because core may see its end later than the driver; an instance counts as ended. One with more than one
+	// thread is KindInvalid, FaultWorker. Several forks of one parent may be asked for at once: the driver
+	// puts them in order. door and id are as for Preload.
 	Fork(ctx context.Context, id, parent NodeID, door Door) error
 
 	// Import makes the zygote id import modules, and returns the cost.
 	//
-	// id is a zygote of this driver; for one that has ended, Fork's errors hold. Modules are imported in order. After any
-	// error core kills the process, because it may have imported half of them.
+	// id is a zygote of this driver; for one that has ended, Fork's errors hold. Modules are imported in
+	// order. After any error core kills the process, because it may have imported half of them.
 	Import(ctx context.Context, id NodeID, load Load) (Report, error)
 }
 
@@ -115,31 +122,34 @@ type Runtime struct {
 	Hidden  []string  `json:"hidden"`  // directories that its processes must not see, such as packages of the host
 	Tools   []Mount   `json:"tools"`   // of the host, for its installer only
 
-	// Handlers are the files that make a directory a function of this runtime. The first one that exists counts.
+	// Handlers are the files that make a directory a function of this runtime. The first one that exists
+	// counts.
 	Handlers []HandlerFile `json:"handlers"`
-	// Extensions are those of the files that can have a handler, ".py". The first one with a file counts. An empty one is for
-	// runtimes whose handler is the file.
+	// Extensions are those of the files that can have a handler, ".py". The first one with a file counts. An
+	// empty one is for runtimes whose handler is the file.
 	Extensions []string `json:"extensions"`
-	// Manifests are the files in a code directory, "package.json", that decide which packages a function has. Each may be
-	// absent. One that begins with "**/" counts in every directory below.
+	// Manifests are the files in a code directory, "package.json", that decide which packages a function has.
+	// Each may be absent. One that begins with "**/" counts in every directory below.
 	Manifests []string `json:"manifests"`
-	// Archives are patterns, as for path.Match, for the names of archives that its Scanner unpacks: "*.gem". If patterns of
-	// several runtimes match, the longest one counts.
+	// Archives are patterns, as for path.Match, for the names of archives that its Scanner unpacks: "*.gem".
+	// If patterns of several runtimes match, the longest one counts.
 	Archives []string `json:"archives,omitempty"`
-	// Registries are the addresses (URLs, or host:port) that its installer fetches from. Its sandbox reaches no other.
+	// Registries are the addresses (URLs, or host:port) that its installer fetches from. Its sandbox reaches
+	// no other.
 	Registries []string `json:"registries"`
-	// Programs are the third-party programs that it is made of: the interpreter, and those that its installer uses.
+	// Programs are the third-party programs that it is made of: the interpreter, and those that its installer
+	// uses.
 	Programs []Program `json:"programs,omitempty"`
-	// Overlay begins the names of packages that are parts of a system. Such a package is laid out like a root directory,
-	// and its programs look for files in /usr and /etc: zygotes and instances see its files there, before those of the
-	// host. Empty if the runtime has no such packages.
+	// Overlay begins the names of packages that are parts of a system. Such a package is laid out like a root
+	// directory, and its programs look for files in /usr and /etc: zygotes and instances see its files there,
+	// before those of the host. Empty if the runtime has no such packages.
 	Overlay string `json:"overlay,omitempty"`
-	// SystemCalls are those that its programs need beyond what every process of a sandbox may call. They are of the last section of
-	// core/sandbox/syscalls.policy.
+	// SystemCalls are those that its programs need beyond what every process of a sandbox may call. They are
+	// of the last section of core/sandbox/syscalls.policy.
 	SystemCalls []string `json:"system_calls,omitempty"`
-	// Toolchain are files and directories of the host that change whenever the tools of its Build change: its compilers,
-	// the list of installed software. As long as all are the same, a deploy of the same code and packages uses the earlier
-	// build. Empty if each deploy is to build.
+	// Toolchain are files and directories of the host that change whenever the tools of its Build change: its
+	// compilers, the list of installed software. As long as all are the same, a deploy of the same code and
+	// packages uses the earlier build. Empty if each deploy is to build.
 	Toolchain []string `json:"toolchain,omitempty"`
 }
 
@@ -189,9 +199,11 @@ type HandlerLoad struct {
 	Env        map[string]string `json:"env,omitempty"`      // the whole environment, but for paths of packages that child programs need
 	Packages   []string          `json:"packages,omitempty"` // directories inside the sandbox in which modules are looked for, in order
 	Modules    []string          `json:"modules,omitempty"`  // to import before the handler, in order
-	// Concurrency is how many events the instance has at once, if that is more than 1; only with CapabilityConcurrency.
+	// Concurrency is how many events the instance has at once, if that is more than 1; only with
+	// CapabilityConcurrency.
 	Concurrency int `json:"concurrency,omitempty"`
-	// Watch asks for HandlerReport.Sets. Such an instance gets no event. A driver that does not know it ignores it.
+	// Watch asks for HandlerReport.Sets. Such an instance gets no event. A driver that does not know it
+	// ignores it.
 	Watch bool `json:"watch,omitempty"`
 }
 
@@ -200,29 +212,33 @@ type Report struct {
 	Took    time.Duration            // of the whole import
 	Modules map[string]time.Duration // of each module of Load.Modules, with everything that it imported itself
 	Threads int                      // of the process afterwards; with more than one it must not fork
-	// Loaded are modules of packages, named like Load.Modules, that an instance has imported without being asked to.
+	// Loaded are modules of packages, named like Load.Modules, that an instance has imported without being
+	// asked to.
 	Loaded []string
-	// Reads are the names of environment variables that the import read, AllVariables for all of them. Only with Load.Watch.
+	// Reads are the names of environment variables that the import read, AllVariables for all of them. Only
+	// with Load.Watch.
 	Reads []string
-	// Asks are the names of modules and packages that the imported code looked for, found or not; AnyPackage for all that
-	// there are. It may leave out names that no package can take, and names that a package finds beside itself. Things that
-	// are no package have names of their own (IsPlace). Only with Load.Watch.
+	// Asks are the names of modules and packages that the imported code looked for, found or not; AnyPackage
+	// for all that there are. It may leave out names that no package can take, and names that a package finds
+	// beside itself. Things that are no package have names of their own (IsPlace). Only with Load.Watch.
 	Asks []string
-	// Drawn has a text for each module of Load.Draw with random generators. Each line names a generator and has a number
-	// from it, which has to differ from process to process.
+	// Drawn has a text for each module of Load.Draw with random generators. Each line names a generator and
+	// has a number from it, which has to differ from process to process.
 	Drawn map[string]string
 }
 
 // HandlerReport is the cost of a handler's import, and what the import left behind.
 type HandlerReport struct {
 	Report
-	// Sets are the names of environment variables that the function's own code set, changed or removed during the import:
-	// AllVariables if it is not known which, InDirectory and Arguments if it changed the working directory or the arguments,
-	// and LateModule names. Changes by a package during its own import do not count. Only with HandlerLoad.Watch.
+	// Sets are the names of environment variables that the function's own code set, changed or removed during
+	// the import: AllVariables if it is not known which, InDirectory and Arguments if it changed the working
+	// directory or the arguments, and LateModule names. Changes by a package during its own import do not
+	// count. Only with HandlerLoad.Watch.
 	Sets []string
 }
 
-// AllVariables in Report.Reads stands for every environment variable: the code has read the whole environment.
+// AllVariables in Report.Reads stands for every environment variable: the code has read the whole
+// environment.
 const AllVariables = "*"
 
 // AnyPackage in Report.Asks stands for every package: the code has looked which packages there are.
@@ -237,12 +253,13 @@ const (
 	Random      = "@random" // random numbers that the code has drawn, and may keep
 )
 
-// LateModule in Resolution.Sets, Built.Sets and HandlerReport.Sets comes before the name of a module that the function's own
-// code imports, directly or not, after it may have changed what the module finds. With AnyPackage as the name, every module
-// is late that is not in the function's Imports.
+// LateModule in Resolution.Sets, Built.Sets and HandlerReport.Sets comes before the name of a module that the
+// function's own code imports, directly or not, after it may have changed what the module finds. With
+// AnyPackage as the name, every module is late that is not in the function's Imports.
 const LateModule = "="
 
-// IsPlace reports whether a name in Report.Asks is one of these. A package's name that begins with @ has a slash.
+// IsPlace reports whether a name in Report.Asks is one of these. A package's name that begins with @ has a
+// slash.
 func IsPlace(name string) bool {
 	return name == Directory || strings.HasPrefix(name, InDirectory) || strings.HasPrefix(name, OfProcess) && !strings.Contains(name, "/")
 }
@@ -258,13 +275,15 @@ const (
 // PackageDir returns the directory of a package inside a sandbox that shows it.
 func PackageDir(p Package) string { return PackagesDir + "/" + p.Base() }
 
-// UserName is the name of the user, and of the group, that code of functions runs as. Their home is ScratchDir.
+// UserName is the name of the user, and of the group, that code of functions runs as. Their home is
+// ScratchDir.
 const UserName = "function"
 
 // UserID is the number of the user, and of the group, inside a sandbox.
 const UserID = 1000
 
-// HostName is the host name of every sandbox, so that what a package noted of it in a zygote is right in an instance.
+// HostName is the host name of every sandbox, so that what a package noted of it in a zygote is right in an
+// instance.
 const HostName = "pipsqueak"
 
 // RelayAddress is the address of the HTTP proxy in an installer's sandbox. It leads to Runtime.Registries.

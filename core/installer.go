@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Parts are the optional parts of a driver, by its capabilities. Each is nil when the driver does not have it. They are
-// found out once, after the driver has described itself.
+// Parts are the optional parts of a driver, by its capabilities. Each is nil when the driver does not have
+// it. They are found out once, after the driver has described itself.
 //
 // The order of the calls in a deploy, each in a sandbox of its own:
 //
@@ -19,9 +19,9 @@ import (
 //		_ = parts.Compiler.Compile(ctx, CompileRequest{Runtime: id, Packages: set, Door: box.Door()})
 //	}
 //
-// A call fails with an *Error: FaultHandler if the function's code or manifest is wrong, FaultCaller if its lock is,
-// FaultWorker if a registry or the machine is, FaultDriver if the driver is. All methods may be called from many goroutines
-// at once.
+// A call fails with an *Error: FaultHandler if the function's code or manifest is wrong, FaultCaller if its
+// lock is, FaultWorker if a registry or the machine is, FaultDriver if the driver is. All methods may be
+// called from many goroutines at once.
 type Parts struct {
 	Installer Installer // CapabilityInstall
 	Builder   Builder   // CapabilityBuild
@@ -63,31 +63,33 @@ const (
 	// CapabilityConcurrency: its instances can have several events under way (HandlerLoad.Concurrency).
 	CapabilityConcurrency = "concurrency"
 	CapabilityLock        = "lock" // its Installer makes locks with digests, takes them back, and installs nothing else (ResolveRequest.Lock)
-	// CapabilityHandover: files that Resolve leaves in OutDir (a cache, say) are kept for Install. OutDir is offered only when
-	// Resolve makes a lock and Allow is empty. Such a Resolve must not run code of the function or of packages, because every
-	// function shares what Install makes.
+	// CapabilityHandover: files that Resolve leaves in OutDir (a cache, say) are kept for Install. OutDir is
+	// offered only when Resolve makes a lock and Allow is empty. Such a Resolve must not run code of the
+	// function or of packages, because every function shares what Install makes.
 	CapabilityHandover = "handover"
-	// CapabilityFork: the driver's zygotes fork instances when core itself asks them over descriptor 4, as ps_zygote does. It saves the way over the
-	// driver, which still forks zygotes.
+	// CapabilityFork: the driver's zygotes fork instances when core itself asks them over descriptor 4, as
+	// ps_zygote does. It saves the way over the driver, which still forks zygotes.
 	CapabilityFork = "fork"
 )
 
-// Installer knows the packages of its language. Each call runs third-party programs in the sandbox behind the request's
-// Door, which is one of RoleInstaller. All paths in requests are paths inside that sandbox.
+// Installer knows the packages of its language. Each call runs third-party programs in the sandbox behind the
+// request's Door, which is one of RoleInstaller. All paths in requests are paths inside that sandbox.
 type Installer interface {
-	// Resolve examines the deployed code in CodeDir. It resolves the function's own manifests to packages at exact versions,
-	// finds the modules that the code imports, and compiles what the language can compile ahead of time.
+	// Resolve examines the deployed code in CodeDir. It resolves the function's own manifests to packages at
+	// exact versions, finds the modules that the code imports, and compiles what the language can compile
+	// ahead of time.
 	//
-	// CodeDir is writable, and only here. The registries can be reached unless the request comes with a Lock. A manifest that cannot
-	// be resolved is KindInstall.
+	// CodeDir is writable, and only here. The registries can be reached unless the request comes with a Lock.
+	// A manifest that cannot be resolved is KindInstall.
 	Resolve(ctx context.Context, request ResolveRequest) (Resolution, error)
 
-	// Install fetches packages, and leaves each in OutDir/<name>-<version>, a directory of its own. It returns a receipt for
-	// each.
+	// Install fetches packages, and leaves each in OutDir/<name>-<version>, a directory of its own. It
+	// returns a receipt for each.
 	//
-	// The packages are those of a Resolution, or of a lock: an archive whose digest is not among theirs is refused before it
-	// is read. CodeDir has the code, read-only, with the files that Resolve left there. A package that may run code of its
-	// own comes alone, in one of the last calls; the packages installed before are mounted then. Progress may be nil.
+	// The packages are those of a Resolution, or of a lock: an archive whose digest is not among theirs is
+	// refused before it is read. CodeDir has the code, read-only, with the files that Resolve left there. A
+	// package that may run code of its own comes alone, in one of the last calls; the packages installed
+	// before are mounted then. Progress may be nil.
 	Install(ctx context.Context, request InstallRequest, progress func(Progress)) ([]Receipt, error)
 }
 
@@ -95,23 +97,26 @@ type Installer interface {
 type Builder interface {
 	// Build makes of the code in CodeDir what the handler can be imported from.
 	//
-	// It comes after Install: each package is mounted at its PackageDir. CodeDir is writable. There is no network. If a
-	// compiler refuses the code, the error is KindBuild, FaultHandler. Progress may be nil.
+	// It comes after Install: each package is mounted at its PackageDir. CodeDir is writable. There is no
+	// network. If a compiler refuses the code, the error is KindBuild, FaultHandler. Progress may be nil.
 	Build(ctx context.Context, request BuildRequest, progress func(Progress)) (Built, error)
 }
 
 // Compiler is for languages whose packages are imported faster once they are compiled.
 type Compiler interface {
-	// Compile compiles packages, each mounted at its PackageDir, without running code of theirs. It writes each output to
-	// OutDir/<name>-<version>/<path>. The file is later shown at <path> inside the package, so none may exist there already.
+	// Compile compiles packages, each mounted at its PackageDir, without running code of theirs. It writes
+	// each output to OutDir/<name>-<version>/<path>. The file is later shown at <path> inside the package, so
+	// none may exist there already.
 	//
-	// The same package gives the same files. A file that cannot be compiled is left out, and is no error. There is no network.
+	// The same package gives the same files. A file that cannot be compiled is left out, and is no error.
+	// There is no network.
 	Compile(ctx context.Context, request CompileRequest) error
 }
 
 // Scanner reads packages without running code of theirs.
 type Scanner interface {
-	// Scan returns what is suspicious in the packages, each mounted at its PackageDir, or in an archive, which it unpacks.
+	// Scan returns what is suspicious in the packages, each mounted at its PackageDir, or in an archive,
+	// which it unpacks.
 	//
 	// There is no network. An archive that cannot be read is KindInvalid, FaultHandler.
 	Scan(ctx context.Context, request ScanRequest) (Scanned, error)
@@ -123,8 +128,8 @@ type ResolveRequest struct {
 	Handler string   // "file.symbol"
 	Debian  []string // further Debian packages of the function, as "name" or "name=version"; only with CapabilityDebian
 	Allow   []string // names of packages that may run code of their own when they are installed
-	// Lock is the lock that the function has already, nil if Resolve is to make one. The driver takes it as it is and finds
-	// out the rest, without a network. Only with CapabilityLock.
+	// Lock is the lock that the function has already, nil if Resolve is to make one. The driver takes it as
+	// it is and finds out the rest, without a network. Only with CapabilityLock.
 	Lock *Lock
 	Door Door
 }
@@ -133,19 +138,21 @@ type ResolveRequest struct {
 type Resolution struct {
 	Packages []Locked          `json:"packages"` // complete; those of the request's lock if it has one
 	Files    map[string]string `json:"files"`    // as in Lock
-	// Imports are the names of modules that the code imports and that take time to import: neither its own, nor most of the
-	// language's own.
+	// Imports are the names of modules that the code imports and that take time to import: neither its own,
+	// nor most of the language's own.
 	Imports []string `json:"imports"`
-	// Perhaps are further names that may be no modules, or that the code may do without. Core tries them once. Those that can
-	// be imported are imported ahead of the code, which still decides whether it imports them.
+	// Perhaps are further names that may be no modules, or that the code may do without. Core tries them
+	// once. Those that can be imported are imported ahead of the code, which still decides whether it imports
+	// them.
 	Perhaps []string `json:"perhaps"`
-	// Sets are the names of environment variables that the function's own files set before or while they import modules.
-	// AllVariables if it is not known which, or if they change something else that packages look at during an import.
-	// LateModule names if only some of their imports come after such a change.
+	// Sets are the names of environment variables that the function's own files set before or while they
+	// import modules. AllVariables if it is not known which, or if they change something else that packages
+	// look at during an import. LateModule names if only some of their imports come after such a change.
 	Sets []string `json:"sets"`
-	// Offers are names by which packages find, in instances only, something in the function's own directory that they do not
-	// require. A package that has asked for one of them (Report.Asks) is imported by instances of the function only. Empty if
-	// packages find all packages of the function anyway. Core adds the entries at the top of the directory (InDirectory).
+	// Offers are names by which packages find, in instances only, something in the function's own directory
+	// that they do not require. A package that has asked for one of them (Report.Asks) is imported by
+	// instances of the function only. Empty if packages find all packages of the function anyway. Core adds
+	// the entries at the top of the directory (InDirectory).
 	Offers []string `json:"offers"`
 }
 
@@ -204,5 +211,6 @@ type Progress struct {
 	Bytes  int64         `json:"bytes,omitempty"` // that were fetched for it
 }
 
-// VerbWarn is the verb of what is no step but something that a person should know, also when the deploy has ended.
+// VerbWarn is the verb of what is no step but something that a person should know, also when the deploy has
+// ended.
 const VerbWarn = "warn"

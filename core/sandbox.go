@@ -13,7 +13,8 @@ package core
 //	<-box.Done()
 //	exit := box.Exit()                       // valid after Done
 //
-// The one who has created a sandbox kills it, also when nobody came in. All of this works when the driver is dead.
+// The one who has created a sandbox kills it, also when nobody came in. All of this works when the driver is
+// dead.
 type SandboxConfig struct {
 	ID       NodeID // no living sandbox of the host has the same
 	Role     Role
@@ -27,26 +28,30 @@ type SandboxConfig struct {
 	// Namespace is that of a zygote which no other namespace shares; empty for every other sandbox.
 	Namespace string
 	Imports   int64 // bytes of memory that an instance has beyond its limit, for packages that it imports itself
-	// Limits are enforced for an instance, and of a zygote's only the memory, 0 for 512 MiB. An installer gets the worker's own bounds.
+	// Limits are enforced for an instance, and of a zygote's only the memory, 0 for 512 MiB. An installer
+	// gets the worker's own bounds.
 	Limits Limits
 	// Forks says of a zygote that core itself asks it to fork instances (CapabilityFork).
 	Forks bool
-	// Secrets are files of an instance in SecretsDir, by their names. They are there before anything of the function runs, and its alone.
+	// Secrets are files of an instance in SecretsDir, by their names. They are there before anything of the
+	// function runs, and its alone.
 	Secrets map[string]Secret
 	// Storage shows the storage of an instance, whose Source is a file with an ext4; empty for none.
 	Storage Mount
-	// Registries are the addresses (as in Runtime) that an installer can reach, through RelayAddress. A sandbox reaches
-	// nothing else of the host's network. Without registries there is no relay.
+	// Registries are the addresses (as in Runtime) that an installer can reach, through RelayAddress. A
+	// sandbox reaches nothing else of the host's network. Without registries there is no relay.
 	Registries []string
-	// Network is what an instance reaches, and Egress its only destinations there, as in Function. Empty is NetworkNone.
+	// Network is what an instance reaches, and Egress its only destinations there, as in Function. Empty is
+	// NetworkNone.
 	Network Network
 	Egress  []string
-	// Pages are copied by an instance before it is asked for anything, because one like it has written to them.
+	// Pages are copied by an instance before it is asked for anything, because one like it has written to
+	// them.
 	Pages Pages
 }
 
-// Pages are ranges of a process's memory: each is the address of a page and, in the lowest 12 bits, how many pages
-// begin there.
+// Pages are ranges of a process's memory: each is the address of a page and, in the lowest 12 bits, how many
+// pages begin there.
 type Pages []uint64
 
 // Exit is how the process of a sandbox ended.

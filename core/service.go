@@ -62,16 +62,17 @@ type Catalog interface {
 
 // Invoker is the part of a Service that runs events.
 type Invoker interface {
-	// Admit returns the error by which Invoke would refuse any event of the function now, such as KindNotFound,
-	// and nil for a function that may be invoked. It does not block: a gateway asks before it reads the event,
-	// which has that id.
+	// Admit returns the error by which Invoke would refuse any event of the function now, such as
+	// KindNotFound, and nil for a function that may be invoked. It does not block: a gateway asks before it
+	// reads the event, which has that id.
 	Admit(function, id string) error
-	// Public reports whether there is such a function and anybody may invoke it, without a token. It does not block.
+	// Public reports whether there is such a function and anybody may invoke it, without a token. It does not
+	// block.
 	Public(function string) bool
-	// Invoke runs one event, at most once. The event is one JSON value, as core/value checks it: the caller has
-	// checked it. The result's Phases and Start are set as far as the invocation got, also with an error. If the
-	// context ends first, the handler still runs to its end, and its result is dropped. KindNotFound if there is
-	// no such function, or not in that version.
+	// Invoke runs one event, at most once. The event is one JSON value, as core/value checks it: the caller
+	// has checked it. The result's Phases and Start are set as far as the invocation got, also with an error.
+	// If the context ends first, the handler still runs to its end, and its result is dropped. KindNotFound
+	// if there is no such function, or not in that version.
 	Invoke(ctx context.Context, invocation Invocation) (Result, error)
 }
 
@@ -98,8 +99,8 @@ type Namespaces interface {
 	Namespaces(ctx context.Context) ([]NamespaceInfo, error)
 	// CreateNamespace makes a namespace. KindConflict if there is one of that name.
 	CreateNamespace(ctx context.Context, spec NamespaceSpec) error
-	// SetNamespace replaces what was decided about a namespace. What it has already, it keeps. KindNotFound if there is
-	// none, KindConflict if it has functions and Isolated is to change.
+	// SetNamespace replaces what was decided about a namespace. What it has already, it keeps. KindNotFound
+	// if there is none, KindConflict if it has functions and Isolated is to change.
 	SetNamespace(ctx context.Context, spec NamespaceSpec) error
 	// RemoveNamespace removes a namespace. KindConflict if it has functions, or is the default one.
 	RemoveNamespace(ctx context.Context, name string) error
@@ -107,9 +108,9 @@ type Namespaces interface {
 
 // Settings is the part of a Service that changes what a deployed function is started with.
 type Settings interface {
-	// SetEnv changes the environment of a function. It makes a new version, as a deploy of the same archive does: the handler is
-	// imported once with the new environment, later instances have it, and idle ones of the earlier version end. On an error the
-	// function is unchanged. Progress is as for Deploy.
+	// SetEnv changes the environment of a function. It makes a new version, as a deploy of the same archive
+	// does: the handler is imported once with the new environment, later instances have it, and idle ones of
+	// the earlier version end. On an error the function is unchanged. Progress is as for Deploy.
 	SetEnv(ctx context.Context, change EnvChange, progress func(Progress)) (Function, error)
 }
 
@@ -133,20 +134,20 @@ const MaxFunctions = 100
 
 // Stopper is the part of a Service that prepares its end.
 type Stopper interface {
-	// Stop refuses new events, and those that wait for an instance. Running events continue. It returns at once,
-	// and may be called many times.
+	// Stop refuses new events, and those that wait for an instance. Running events continue. It returns at
+	// once, and may be called many times.
 	Stop()
 }
 
 // Tokens is the part of a Service that decides by tokens who may do what.
 type Tokens interface {
-	// CreateToken makes a token with the Name, Scopes, Functions and Expires of this one. The text is the token itself,
-	// which nobody can learn again.
+	// CreateToken makes a token with the Name, Scopes, Functions and Expires of this one. The text is the
+	// token itself, which nobody can learn again.
 	CreateToken(ctx context.Context, token Token) (made Token, text string, err error)
 	// Tokens returns the tokens, sorted by name and then by the time they were made.
 	Tokens(ctx context.Context) ([]Token, error)
-	// RevokeToken ends a token at once. Events that it has sent run to their end, its other requests are canceled.
-	// KindNotFound if there is no such token.
+	// RevokeToken ends a token at once. Events that it has sent run to their end, its other requests are
+	// canceled. KindNotFound if there is no such token.
 	RevokeToken(ctx context.Context, id string) (Token, error)
 }
 
@@ -199,7 +200,8 @@ type FunctionCount struct {
 // OtherFunctions stands for the functions that are not counted by name: it is no function's name.
 const OtherFunctions = "(other)"
 
-// CountBuckets are the bounds of FunctionCount.Buckets: from a warm event to the timeout that most functions have.
+// CountBuckets are the bounds of FunctionCount.Buckets: from a warm event to the timeout that most functions
+// have.
 var CountBuckets = [...]time.Duration{
 	time.Millisecond, 5 * time.Millisecond, 25 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2500 * time.Millisecond, 10 * time.Second, 30 * time.Second,
 }
@@ -250,26 +252,30 @@ type Invocation struct {
 	// zero for an event from outside.
 	Depth    int
 	Deadline time.Time
-	// Stream takes the response in parts, if the handler makes it so. Nil if it is wanted whole, as the Result's Body.
+	// Stream takes the response in parts, if the handler makes it so. Nil if it is wanted whole, as the
+	// Result's Body.
 	Stream Stream
-	// Room is asked before a large result is read, or after that if its instance has several events. Nil if there is always room.
+	// Room is asked before a large result is read, or after that if its instance has several events. Nil if
+	// there is always room.
 	Room Room
 }
 
 // Room is where whoever invokes keeps a result.
 type Room interface {
-	// Take returns when there is room for so many bytes, or the context has ended, with an error. It is called once at most.
+	// Take returns when there is room for so many bytes, or the context has ended, with an error. It is
+	// called once at most.
 	Take(ctx context.Context, bytes int) error
 }
 
-// Stream is a response on its way to the caller while the handler makes it. One goroutine at a time uses it. Every
-// error is an *Error, and is the event's: nothing is passed on after it.
+// Stream is a response on its way to the caller while the handler makes it. One goroutine at a time uses it.
+// Every error is an *Error, and is the event's: nothing is passed on after it.
 type Stream interface {
-	// Begin begins the response. It is called once, before Write. The head is a JSON object with statusCode (200 if it is
-	// not there), headers and cookies. Start, Node and Phases of the result are set as far as the event got.
+	// Begin begins the response. It is called once, before Write. The head is a JSON object with statusCode
+	// (200 if it is not there), headers and cookies. Start, Node and Phases of the result are set as far as
+	// the event got.
 	Begin(head []byte, result Result) error
-	// Write passes on a part, which it does not keep. It returns when the caller's connection has taken the part, or when
-	// the context has ended.
+	// Write passes on a part, which it does not keep. It returns when the caller's connection has taken the
+	// part, or when the context has ended.
 	Write(ctx context.Context, part []byte) error
 }
 

@@ -1,5 +1,6 @@
-// The demo of `make demo`: it deploys every function in this folder, sends each its first event, invokes it cold, as a fork and warm, and prints
-// where the time went. It is a user like any other: it has the program, HTTP, and the headers of each answer.
+// The demo of `make demo`: it deploys every function in this folder, sends each its first event, invokes it
+// cold, as a fork and warm, and prints where the time went. It is a user like any other: it has the program,
+// HTTP, and the headers of each answer.
 package main
 
 import (

@@ -1,4 +1,5 @@
-// Command pipbench makes artificial packages that behave like real ones, and what else it takes to measure a serverless platform.
+// Command pipbench makes artificial packages that behave like real ones, and what else it takes to measure a
+// serverless platform.
 package main
 
 import (

@@ -1,8 +1,9 @@
-// Package access decides who may do what. It keeps the tokens of clients and an audit log in the data directory, and
-// puts itself before a core.Service: lists show a caller what it may read, and changes are written down.
+// Package access decides who may do what. It keeps the tokens of clients and an audit log in the data
+// directory, and puts itself before a core.Service: lists show a caller what it may read, and changes are
+// written down.
 //
-// A token is kept as its SHA-256. It has 256 random bits, so nobody finds it by trying, however cheap one try is. A slow
-// hash, which passwords need, would cost each event milliseconds and protect nothing more.
+// A token is kept as its SHA-256. It has 256 random bits, so nobody finds it by trying, however cheap one try
+// is. A slow hash, which passwords need, would cost each event milliseconds and protect nothing more.
 //
 // Mutex order: that of the tokens and that of the audit log are taken alone.
 package access

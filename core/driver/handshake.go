@@ -1,9 +1,10 @@
-// Package driver carries core.Driver and core.Installer across the process boundary. Open starts a driver's program and is
-// the host's side; Serve is the whole main of a driver; Fleet keeps all drivers of a directory alive. PROTOCOL.md specifies
-// the wire, for drivers that are not written in Go too.
+// Package driver carries core.Driver and core.Installer across the process boundary. Open starts a driver's
+// program and is the host's side; Serve is the whole main of a driver; Fleet keeps all drivers of a directory
+// alive. PROTOCOL.md specifies the wire, for drivers that are not written in Go too.
 //
-// Mutex order: Fleet.mu before the mutex of a driver's log, whose last lines say why it died. The mutex of a handshakeReader is
-// taken alone, as is the one that lets a stream send one message at a time. None is held across a call to a driver.
+// Mutex order: Fleet.mu before the mutex of a driver's log, whose last lines say why it died. The mutex of a
+// handshakeReader is taken alone, as is the one that lets a stream send one message at a time. None is held
+// across a call to a driver.
 package driver
 
 import (

@@ -1,5 +1,6 @@
-// Package egress connects instances to the network outside of the worker's machine, by a router: a network namespace with all of the
-// policy in it. An instance gets an interface there when one of its processes makes its first socket, and not before.
+// Package egress connects instances to the network outside of the worker's machine, by a router: a network
+// namespace with all of the policy in it. An instance gets an interface there when one of its processes makes
+// its first socket, and not before.
 //
 //	instance                         router                         machine
 //	eth0 198.18.x.y  ───── veth ─────  p<n>: who is it?  may it?

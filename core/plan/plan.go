@@ -1,7 +1,7 @@
 // Package plan is the whole policy of the tree, and pure: data in, decision out. It decides which zygote is
 // the nearest, which missing zygote is made next, which nodes are evicted, what is made ahead, and how long
-// the tree waits for anything. It also has the bounds of the scheduler. It starts nothing, takes no mutex and reads no clock: the caller passes the
-// time and holds mu.
+// the tree waits for anything. It also has the bounds of the scheduler. It starts nothing, takes no mutex and
+// reads no clock: the caller passes the time and holds mu.
 //
 // A plan is the tree that we would like for a demand, its costs and a budget of memory. It is made one step
 // at a time: Wanted names the next zygote to make, and Reclaim the leaves to evict for it. The tree carries

@@ -1,6 +1,7 @@
-// Package relay lets the programs of a sandbox reach the registries of packages, and nothing else. It is an HTTP proxy of the worker's that
-// listens in the network of one sandbox: what it is asked for by a name that is not listed, or by a bare address, it refuses.
-// It does not look into what it carries; that is for digests and signatures.
+// Package relay lets the programs of a sandbox reach the registries of packages, and nothing else. It is an
+// HTTP proxy of the worker's that listens in the network of one sandbox: what it is asked for by a name that
+// is not listed, or by a bare address, it refuses. It does not look into what it carries; that is for digests
+// and signatures.
 package relay
 
 import (

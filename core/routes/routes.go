@@ -1,5 +1,5 @@
-// Package routes finds the function that an HTTP request is for, by the routes that functions have. Which of two
-// patterns is the more specific one, and which two contradict each other, net/http's ServeMux decides.
+// Package routes finds the function that an HTTP request is for, by the routes that functions have. Which of
+// two patterns is the more specific one, and which two contradict each other, net/http's ServeMux decides.
 //
 //	text, err := routes.Parse("GET /orders/{id}")       // of a function's settings
 //	table, err := routes.New(store.List())              // an error names two functions whose routes contradict

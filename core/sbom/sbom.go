@@ -1,4 +1,5 @@
-// Package sbom makes the bill of materials of a function: what it is made of, by which digests and licences, in CycloneDX 1.6.
+// Package sbom makes the bill of materials of a function: what it is made of, by which digests and licences,
+// in CycloneDX 1.6.
 package sbom
 
 import (

@@ -1,5 +1,5 @@
-// Package scan is what a scan's findings lead to: the policy that decides about each, and the file of results with which a scan of many archives is
-// taken up again.
+// Package scan is what a scan's findings lead to: the policy that decides about each, and the file of results
+// with which a scan of many archives is taken up again.
 package scan
 
 import (

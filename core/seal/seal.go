@@ -1,10 +1,12 @@
-// Package seal encrypts small texts that rest on a disk: AES-256-GCM of the standard library, under keys that the operator gives.
+// Package seal encrypts small texts that rest on a disk: AES-256-GCM of the standard library, under keys that
+// the operator gives.
 //
 //	keys, err := seal.ParseKeys(text) // one key a line, the first of which seals
 //	sealed := keys.Seal(plain, about) // whoever opens it has to know what it is about
 //	plain, err := keys.Open(sealed, about)
 //
-// Keys are exchanged by a new first one: what the others have sealed can still be opened, and is to be sealed again.
+// Keys are exchanged by a new first one: what the others have sealed can still be opened, and is to be sealed
+// again.
 package seal
 
 import (

@@ -1,8 +1,8 @@
-// Package signing says who vouches for the code of a function: it makes key pairs, signs the name of a function together with the
-// digest of its code, and checks such signatures.
+// Package signing says who vouches for the code of a function: it makes key pairs, signs the name of a
+// function together with the digest of its code, and checks such signatures.
 //
-// A signature travels as a DSSE envelope (github.com/secure-systems-lab/dsse) in JSON, of the payload type EnvelopeType, with one
-// ed25519 signature or several. Its payload is a Statement in JSON.
+// A signature travels as a DSSE envelope (github.com/secure-systems-lab/dsse) in JSON, of the payload type
+// EnvelopeType, with one ed25519 signature or several. Its payload is a Statement in JSON.
 package signing
 
 import (

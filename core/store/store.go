@@ -1,5 +1,5 @@
-// Package store keeps deployed code and installed packages on disk, by digest: it finds packages again by name and version, notices
-// damage, collects what nobody needs, and remembers the functions over a restart.
+// Package store keeps deployed code and installed packages on disk, by digest: it finds packages again by
+// name and version, notices damage, collects what nobody needs, and remembers the functions over a restart.
 //
 // Everything lives in one data directory that belongs to one worker:
 //
@@ -24,11 +24,12 @@
 //	staging/                               everything half-done; emptied by Open
 //	lock                                   which worker has the directory, by its pid; the kernel frees it when that ends
 //
-// A tree of files gets to code/ and packages/ by a rename from staging/ after it is complete and safe to show to a function. So a crash
-// leaves whole things, and half things in staging/ only. Code is on the disk before. Packages are soon after: what a power cut takes of them is found by the journal.
+// A tree of files gets to code/ and packages/ by a rename from staging/ after it is complete and safe to show
+// to a function. So a crash leaves whole things, and half things in staging/ only. Code is on the disk
+// before. Packages are soon after: what a power cut takes of them is found by the journal.
 //
-// Mutex order: Store.writes before Store.mu. writes is held while names are changed on the disk, and never while a tree is read
-// or unpacked; mu guards what is in memory, and no disk is waited for under it.
+// Mutex order: Store.writes before Store.mu. writes is held while names are changed on the disk, and never
+// while a tree is read or unpacked; mu guards what is in memory, and no disk is waited for under it.
 package store
 
 import (

@@ -55,8 +55,8 @@ type Sandbox interface {
 type Entrance interface {
 	// Door names the sandbox to a driver.
 	Door() core.Door
-	// Fork has the zygote SandboxConfig.Parent fork the process of an instance, without the driver, and returns when it is inside. Its error is
-	// Entered's.
+	// Fork has the zygote SandboxConfig.Parent fork the process of an instance, without the driver, and
+	// returns when it is inside. Its error is Entered's.
 	Fork(ctx context.Context) error
 	// Entered returns the attested pid of the process that came through the gate, and how long entering took.
 	// It may be called after the driver has answered, and waits a moment. It returns an error when no process
@@ -84,8 +84,8 @@ type Life interface {
 	Exit() core.Exit
 	// Unfit says why an instance must not have another event, "" when it may. It takes some microseconds.
 	Unfit() (why string)
-	// Written returns the pages of its zygote's memory that an instance has written to, nil when nobody knows.
-	// It takes about a millisecond.
+	// Written returns the pages of its zygote's memory that an instance has written to, nil when nobody
+	// knows. It takes about a millisecond.
 	Written() core.Pages
 	// Allow lets the processes of a zygote's sandbox use so much memory, if that is more than before.
 	Allow(bytes int64)

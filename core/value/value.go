@@ -1,5 +1,5 @@
-// Package value says what an event and a result are: one JSON value in UTF-8, nested no deeper than every language can follow, with no number
-// that is infinite to them.
+// Package value says what an event and a result are: one JSON value in UTF-8, nested no deeper than every
+// language can follow, with no number that is infinite to them.
 package value
 
 import (

@@ -1,5 +1,5 @@
-// Package worker puts the pieces together for one machine: store, sandboxes, drivers, tree and scheduler become a
-// core.Service.
+// Package worker puts the pieces together for one machine: store, sandboxes, drivers, tree and scheduler
+// become a core.Service.
 //
 // Mutex order: logs.mu before that of a functionLog. All others are taken alone.
 package worker

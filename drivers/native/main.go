@@ -1,5 +1,6 @@
-// Command pipsqueak-driver-native makes processes of compiled functions: zygotes that have loaded shared libraries, and the
-// instances forked from them, which load a function's shared object. The host that runs in those processes is in runtime/loop.
+// Command pipsqueak-driver-native makes processes of compiled functions: zygotes that have loaded shared
+// libraries, and the instances forked from them, which load a function's shared object. The host that runs in
+// those processes is in runtime/loop.
 //
 // The same program is the installer: a sandbox shows it and starts it with the request as its arguments.
 package main

@@ -1,5 +1,6 @@
-// Command pipsqueak-driver-node makes processes of Node.js: zygotes that have imported packages, and the instances forked from
-// them. The loop that runs in those processes, and the addon with which an unmodified node is forked, are in runtime/loop.
+// Command pipsqueak-driver-node makes processes of Node.js: zygotes that have imported packages, and the
+// instances forked from them. The loop that runs in those processes, and the addon with which an unmodified
+// node is forked, are in runtime/loop.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command pipsqueak-driver-python makes processes of CPython: zygotes that have imported packages, and the instances
-// forked from them. The loop that runs in those processes is in runtime/loop.
+// Command pipsqueak-driver-python makes processes of CPython: zygotes that have imported packages, and the
+// instances forked from them. The loop that runs in those processes is in runtime/loop.
 package main
 
 import (

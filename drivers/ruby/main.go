@@ -1,5 +1,5 @@
-// Command pipsqueak-driver-ruby makes processes of CRuby: zygotes that have required gems, and the instances forked from
-// them. The loop that runs in those processes is in runtime/loop.
+// Command pipsqueak-driver-ruby makes processes of CRuby: zygotes that have required gems, and the instances
+// forked from them. The loop that runs in those processes is in runtime/loop.
 package main
 
 import (

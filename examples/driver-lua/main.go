@@ -1,5 +1,5 @@
-// Command pipsqueak-driver-lua makes processes of LuaJIT. It is an example of a small driver: all that it knows of the
-// language is here and in runtime/loop.lua, which its processes run.
+// Command pipsqueak-driver-lua makes processes of LuaJIT. It is an example of a small driver: all that it
+// knows of the language is here and in runtime/loop.lua, which its processes run.
 package main
 
 import (

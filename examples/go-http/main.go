@@ -1,4 +1,5 @@
-// Command bootstrap is a web application in Go. It is a function because it listens where PORT says; nothing in it is Pipsqueak's.
+// Command bootstrap is a web application in Go. It is a function because it listens where PORT says; nothing
+// in it is Pipsqueak's.
 //
 //	cd examples/go-http
 //	CGO_ENABLED=0 go build -o bootstrap .

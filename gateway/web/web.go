@@ -1,7 +1,7 @@
 // Package web serves functions as HTTP: each request is an event, and each result is a response. Event and
-// response are those of AWS Lambda's function URLs (payload format 2.0), so functions and adapters written for
-// them work. A function NAME has the path /fn/NAME, and the host NAME.localhost. docs/http.md has the promises
-// to users.
+// response are those of AWS Lambda's function URLs (payload format 2.0), so functions and adapters written
+// for them work. A function NAME has the path /fn/NAME, and the host NAME.localhost. docs/http.md has the
+// promises to users.
 package web
 
 import (

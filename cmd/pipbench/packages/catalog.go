@@ -1,4 +1,5 @@
-// Package packages makes artificial packages as a profile describes them, and writes them as their ecosystem wants them.
+// Package packages makes artificial packages as a profile describes them, and writes them as their ecosystem
+// wants them.
 package packages
 
 import (

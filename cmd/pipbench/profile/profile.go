@@ -1,5 +1,5 @@
-// Package profile says what the packages of an ecosystem are like: how large, how connected, how popular and how costly, each
-// figure with its source.
+// Package profile says what the packages of an ecosystem are like: how large, how connected, how popular and
+// how costly, each figure with its source.
 package profile
 
 import (

@@ -1,4 +1,5 @@
-// Package registry serves artificial packages as their ecosystems' registries do, so that unmodified clients install them.
+// Package registry serves artificial packages as their ecosystems' registries do, so that unmodified clients
+// install them.
 package registry
 
 import (

@@ -1,9 +1,12 @@
-// Package osv finds the known vulnerabilities of packages in a database in OSV's format (https://ossf.github.io/osv-schema) that lies on
-// this machine: it is a core.VulnerabilityDatabase, and fetches nothing.
+// Package osv finds the known vulnerabilities of packages in a database in OSV's format
+// (https://ossf.github.io/osv-schema) that lies on this machine: it is a core.VulnerabilityDatabase, and
+// fetches nothing.
 //
-// It belongs to the command and not to core because it knows languages' registries: the names that OSV gives them, and how each orders versions.
+// It belongs to the command and not to core because it knows languages' registries: the names that OSV gives
+// them, and how each orders versions.
 //
-// Mutex order: Database.refresh, which lets one reading at a time happen, before Database.mu. That of a reader is taken alone.
+// Mutex order: Database.refresh, which lets one reading at a time happen, before Database.mu. That of a
+// reader is taken alone.
 package osv
 
 import (

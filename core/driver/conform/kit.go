@@ -1,7 +1,9 @@
-// Package conform reports whether a driver keeps the contract of core.Driver: a Kit examines the program of a driver, case by
-// case, over the real wire and in real sandboxes. docs/conformance.md has the handlers that it needs in the driver's language.
+// Package conform reports whether a driver keeps the contract of core.Driver: a Kit examines the program of a
+// driver, case by case, over the real wire and in real sandboxes. docs/conformance.md has the handlers that
+// it needs in the driver's language.
 //
-// Mutex order: each of the three is taken alone: that of a trial, of what processes have printed, and of a record.
+// Mutex order: each of the three is taken alone: that of a trial, of what processes have printed, and of a
+// record.
 package conform
 
 import (

@@ -1,6 +1,7 @@
-// Package drivertest helps tests. Core is tested against its drivers: Fake keeps the contract of core.Driver without a single
-// process, Faulty breaks it on command. Drivers are tested in a House, which has them make processes in sandboxes of this
-// machine, without the wire: for what the conformance kit (core/driver/conform) cannot know of a language.
+// Package drivertest helps tests. Core is tested against its drivers: Fake keeps the contract of core.Driver
+// without a single process, Faulty breaks it on command. Drivers are tested in a House, which has them make
+// processes in sandboxes of this machine, without the wire: for what the conformance kit
+// (core/driver/conform) cannot know of a language.
 package drivertest
 
 import (

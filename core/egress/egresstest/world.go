@@ -1,5 +1,5 @@
-// Package egresstest helps tests with a world of their own: the network of a machine, and an internet with servers in it. Nothing of it
-// is on the network of the machine that the tests run on.
+// Package egresstest helps tests with a world of their own: the network of a machine, and an internet with
+// servers in it. Nothing of it is on the network of the machine that the tests run on.
 package egresstest
 
 import (

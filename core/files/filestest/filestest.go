@@ -1,5 +1,5 @@
-// Package filestest writes and reads trees of files for tests, as maps of paths to what is there: a file's content, "dir", or
-// "-> target" for a symbolic link. " x" after a content makes the file executable.
+// Package filestest writes and reads trees of files for tests, as maps of paths to what is there: a file's
+// content, "dir", or "-> target" for a symbolic link. " x" after a content makes the file executable.
 package filestest
 
 import (

@@ -1,4 +1,5 @@
-// Command site is a web application that knows nothing of functions: what tests ask of one, and of a response in parts.
+// Command site is a web application that knows nothing of functions: what tests ask of one, and of a response
+// in parts.
 package main
 
 import (

@@ -1,9 +1,10 @@
-// Package debian resolves Debian packages with apt and unpacks each into a directory of its own, inside an installer's sandbox.
-// Nothing is installed on the host, and no script of a package ever runs.
+// Package debian resolves Debian packages with apt and unpacks each into a directory of its own, inside an
+// installer's sandbox. Nothing is installed on the host, and no script of a package ever runs.
 //
-// What apt decides by is private: lists of packages that each resolve fetches, and a state of dpkg that has only what every process
-// sees of the host anyway (see base). So the whole of what a function needs is in the store, and what the host happens to have
-// installed makes no difference. Where packages come from and whose signatures count, the host's /etc/apt says.
+// What apt decides by is private: lists of packages that each resolve fetches, and a state of dpkg that has
+// only what every process sees of the host anyway (see base). So the whole of what a function needs is in the
+// store, and what the host happens to have installed makes no difference. Where packages come from and whose
+// signatures count, the host's /etc/apt says.
 package debian
 
 import (

@@ -1,5 +1,5 @@
-// Package installer runs the installer programs of a driver inside their sandboxes. For installer programs in Go it also has
-// the other end.
+// Package installer runs the installer programs of a driver inside their sandboxes. For installer programs in
+// Go it also has the other end.
 package installer
 
 import (

@@ -1,5 +1,5 @@
-// Package interpreter finds the interpreters of a language on this machine, asks them about themselves, and keeps
-// their answers by runtime.
+// Package interpreter finds the interpreters of a language on this machine, asks them about themselves, and
+// keeps their answers by runtime.
 package interpreter
 
 import (

@@ -1,5 +1,5 @@
-// Package launch starts a program of a driver inside a sandbox. It connects to the gate, and gives the program a control
-// socket.
+// Package launch starts a program of a driver inside a sandbox. It connects to the gate, and gives the
+// program a control socket.
 package launch
 
 import (

@@ -1,5 +1,5 @@
-// Package lookalike finds names of packages that could be taken for popular ones: a slip of the finger, letters that look alike, an addition that
-// sounds official.
+// Package lookalike finds names of packages that could be taken for popular ones: a slip of the finger,
+// letters that look alike, an addition that sounds official.
 package lookalike
 
 import (

@@ -1,6 +1,6 @@
-// Package zygote is a ready core.Driver for any language whose runtime can run a short loop: it starts processes through the
-// launcher, has them fork, and has them import, over one control socket for each process (PROTOCOL.md, zygote loop). A
-// language brings a command line and the loop.
+// Package zygote is a ready core.Driver for any language whose runtime can run a short loop: it starts
+// processes through the launcher, has them fork, and has them import, over one control socket for each
+// process (PROTOCOL.md, zygote loop). A language brings a command line and the loop.
 package zygote
 
 import (

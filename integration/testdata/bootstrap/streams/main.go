@@ -1,4 +1,5 @@
-// Command streams answers in parts as AWS Lambda's function URLs have it, and as the tests of responses in parts want it.
+// Command streams answers in parts as AWS Lambda's function URLs have it, and as the tests of responses in
+// parts want it.
 package main
 
 import (
