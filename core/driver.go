@@ -36,7 +36,7 @@ import (
 //	if report.Threads == 1 {                                  // else it must not fork
 //		leaf, _ := host.Create(ctx, SandboxConfig{ID: "instance-3", Role: RoleInstance, Parent: "zygote-2", Runtime: runtime,
 //			Packages: set, Code: code})
-//		driver.Fork(ctx, "instance-3", "zygote-2", leaf.Door())
+//		driver.Fork(ctx, "instance-3", "zygote-2", leaf.Door()) // or leaf.Fork(ctx), without the driver: CapabilityFork
 //		// The instance is core's own now. It imports its handler and serves events over leaf.Endpoint() (core/endpoint).
 //	}
 //	box.Kill()                                                // ends zygote-2 and instance-3; the driver forgets both

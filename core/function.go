@@ -16,8 +16,8 @@ import "time"
 //	endpoint.Import(ctx, conn, HandlerLoad{Function: fn.Name, Version: fn.Version, Handler: fn.Handler,
 //		Memory: fn.Limits.Memory, Processors: InstanceProcessors, Env: fn.Environment(ID), Packages: dirs, Modules: imports})
 //
-// Its zygote has imported Imports, Loaded and Perhaps without those of Apart, from Packages without those of
-// Aside.
+// The other fields (Network, Egress, Secrets, Storage, …) go with it. Its zygote has imported Imports and
+// Loaded without those of Apart, from Packages without those of Aside.
 type Function struct {
 	Name string `json:"name"` // the full one, as ValidName has it
 	// Version counts the deploys of the name from 1, also beyond a removal: no two deploys have the same name
