@@ -33,7 +33,7 @@ func (p *program) envSet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "set FUNCTION NAME=VALUE...",
 		Short:             "Set environment variables of a function",
-		Long:              "Set environment variables of a function. Other users of this machine can read a command line: secrets belong elsewhere.",
+		Long:              "Set environment variables of a function. Other users of this machine can read a command line: keep secrets\nby 'pipsqueak secret set'.",
 		Example:           "  pipsqueak env set hello LEVEL=debug REGION=eu",
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: p.completeFunction,
@@ -100,7 +100,7 @@ func (p *program) envList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "list FUNCTION",
 		Short:             "List the environment variables of a function",
-		Long:              "List the environment variables of a function, each with where it comes from. Those that every function has are left out.",
+		Long:              "List the environment variables of a function, each with its origin. Those that every function has are left\nout.",
 		Example:           "  pipsqueak env list hello",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: p.completeFunction,

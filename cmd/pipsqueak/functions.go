@@ -19,7 +19,7 @@ func (p *program) list() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List the deployed functions",
-		Long:    "List the deployed functions, sorted by name, each with its application if it belongs to one. DEPLOYED is how long ago it was deployed.",
+		Long:    "List the deployed functions, sorted by name, each with its application if it belongs to one. DEPLOYED is\nhow long ago it was deployed.",
 		Example: "  pipsqueak list\n  pipsqueak list -o json | jq -r '.[].name'",
 		GroupID: groupFunctions,
 		Args:    cobra.NoArgs,
@@ -228,7 +228,7 @@ func (p *program) remove() *cobra.Command {
 	return &cobra.Command{
 		Use:               "remove NAME",
 		Short:             "Remove a function, or an application",
-		Long:              "Remove a function, or all functions of an application at once. Idle instances end, busy ones finish their events.",
+		Long:              "Remove a function, or all functions of an application at once. Idle instances end, and busy ones finish\ntheir events.",
 		Example:           "  pipsqueak remove hello",
 		GroupID:           groupFunctions,
 		Args:              cobra.ExactArgs(1),

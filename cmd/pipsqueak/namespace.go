@@ -18,7 +18,7 @@ func (p *program) namespace() *cobra.Command {
 		Use:   "namespace",
 		Short: "Separate the functions of several teams",
 		Long: `Separate the functions of several teams. The full name of a function in the namespace team is
-hello.team. A namespace has quotas, and its functions invoke each other alone.`,
+hello.team. A namespace has quotas, and its functions invoke only each other.`,
 		GroupID: groupServer,
 		Args:    cobra.NoArgs,
 	}
@@ -104,7 +104,7 @@ func (p *program) namespaceList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List the namespaces",
-		Long:    "List the namespaces, with what each has of its quotas, and how often they were in the way since the server started.",
+		Long:    "List the namespaces, each with its quotas, how much of them it uses, and how often they have refused\nsomething since the server started.",
 		Example: "  pipsqueak namespace list",
 		Args:    cobra.NoArgs,
 	}

@@ -35,8 +35,8 @@ func (p *program) serve() *cobra.Command {
 doctor' checks whether the machine has everything else. Deployed functions stay in the data
 directory and are there again after a restart.
 
-Once it accepts requests it prints one line, 'listening on http://ADDRESS' (https:// with --tls-cert), to standard
-output; its log goes to standard error.
+Once it accepts requests it prints one line, 'listening on http://ADDRESS' (https:// with --tls-cert), to
+standard output; its log goes to standard error.
 
 As long as nobody has made a token, it listens on this machine alone, and whoever reaches the address
 can deploy and run code. Root makes the first token over the socket in the data directory ('pipsqueak

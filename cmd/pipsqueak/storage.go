@@ -12,8 +12,8 @@ func (p *program) storage() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "storage",
 		Short: "List and remove what functions keep on the disk",
-		Long: `List and remove storages: directories of functions that outlive their instances. A function asks for one
-with storage in pipsqueak.yaml, and its deploy makes it. It stays when the function is removed.`,
+		Long: `List and remove storages: directories of functions that outlive their instances. A function asks for
+one with storage in pipsqueak.yaml, and its deploy makes it. It stays when the function is removed.`,
 		GroupID: groupServer,
 		Args:    cobra.NoArgs,
 	}
@@ -25,7 +25,7 @@ func (p *program) storageList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List the storages",
-		Long:    "List the storages with their sizes, all of which is taken from the disk, what of it is free, and the functions that use them.",
+		Long:    "List the storages, each with its size, which the disk has given up whole, the free part of it, and the\nfunctions that use it.",
 		Example: "  pipsqueak storage list",
 		Args:    cobra.NoArgs,
 	}

@@ -16,7 +16,8 @@ func (p *program) store() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "store",
 		Short: "Show and maintain the packages that a server keeps",
-		Long: `Show and maintain the packages that a server keeps: each version once, for all functions. Without a subcommand it prints totals.
+		Long: `Show and maintain the packages that a server keeps: each version once, for all functions. Without a
+subcommand it prints totals.
 
 A package is not used while it is in quarantine: because its files are damaged, until it has been
 installed again, or because somebody has forbidden it, until somebody allows it again.`,

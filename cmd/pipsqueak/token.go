@@ -33,7 +33,7 @@ func (p *program) tokenCreate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make a token, and print it once",
-		Long: `Make a token, and print it once: nobody can show it again. NAME says to people who uses it.
+		Long: `Make a token, and print it once: nobody can show it again. NAME tells people who uses it.
 
 The scopes are invoke (send events), read (see functions with their environment, logs and processes),
 deploy (deploy and remove functions) and admin (all of these, and make tokens that may not do more;
@@ -74,7 +74,8 @@ func (p *program) tokenList() *cobra.Command {
 		Use:   "list",
 		Short: "List the tokens of a server",
 		Long: `List the tokens of a server, sorted by name, without the tokens themselves: nobody can show them again.
-USED is how long ago the last request with it came. A holder of the scope admin sees the tokens that it could have made.`,
+USED is how long ago the last request with it came. A holder of the scope admin sees the tokens that it
+could have made.`,
 		Example: "  sudo pipsqueak token list\n  sudo pipsqueak token list -o json | jq -r '.[] | select(.used == null) | .id'",
 		Args:    cobra.NoArgs,
 	}
