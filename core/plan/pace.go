@@ -46,9 +46,9 @@ const TurnLife = 2 * time.Second
 // processors, because work may wait for the kernel or a driver.
 func Turns(processors int) int { return max(2*processors, 4) }
 
-// Shares returns how many of all turns one function may have, and how many all slow work may have. So whoever
-// comes next finds a turn soon.
-func Shares(turns int) (function, slow int) { return turns - 1, turns / 2 }
+// Shares returns how many of all turns one function may have, one namespace beside others (as many as lanes), and
+// all slow work. So whoever comes next finds a turn soon.
+func Shares(turns int) (function, beside, slow int) { return turns - 1, max(turns/4, 1), turns / 2 }
 
 // Slow says whether starts of a function are slow work, because its own files took that long to import. Most
 // files take some milliseconds, and some tens on a busy machine.

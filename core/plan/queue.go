@@ -25,6 +25,33 @@ const (
 	MaxUnanswered = 1024
 )
 
+// Neighbours tells whether events of several namespaces come: whether one of another namespace than the latest
+// came less than a second ago. The zero value has seen none.
+type Neighbours struct {
+	latest string
+	at     time.Time // of the latest event
+	other  time.Time // of the latest event of another namespace than that
+}
+
+// Seen returns the neighbours after an event of a namespace.
+func (n Neighbours) Seen(namespace string, now time.Time) Neighbours {
+	if namespace != n.latest {
+		n.other = n.at
+	}
+	return Neighbours{latest: namespace, at: now, other: n.other}
+}
+
+// Several says whether events of several namespaces come.
+func (n Neighbours) Several(now time.Time) bool { return now.Sub(n.other) < time.Second }
+
+// LaneLife is how long an event has a lane at most. One that takes longer mostly waits for something other than
+// a processor.
+const LaneLife = 5 * time.Millisecond
+
+// Lanes returns how many lanes a namespace has on a machine with that many processors: half of them, at least
+// one. The other half is free for who comes next.
+func Lanes(processors int) int { return max(processors/2, 1) }
+
 // Share returns how many of the worker's instances a function may keep while another function wants one, and
 // that many functions have some: an equal part for each of them and for the other one.
 func Share(limit, functions int) int { return limit / (functions + 1) }

@@ -3,7 +3,7 @@
 //
 // Mutex order: Scheduler.mu, then pool.mu, then slots.mu. A pool leases and releases nodes under its mutex,
 // so the tree's mutexes come after it. The scheduler asks under its mutex whether a version is deployed. The
-// mutexes of an instance and of calls are taken alone. None is held across a call to a driver, a sandbox or an
+// mutexes of an instance, of lanes and of calls are taken alone. None is held across a call to a driver, a sandbox or an
 // instance, except that of calls: it lets one answer at a time be written, and whoever reads from the
 // instance must not take it.
 package sched
@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -54,6 +55,7 @@ type Scheduler struct {
 	config Config
 	log    *slog.Logger
 	slots  *slots
+	lanes  int             // of each namespace
 	held   *core.Budget    // bytes of calls and their results, from when they are read until they are written
 	ctx    context.Context // of starts, which outlive their request; it ends with Close
 	cancel context.CancelFunc
@@ -70,7 +72,7 @@ type poolKey struct {
 
 // New returns a scheduler that takes its instances from the tree.
 func New(config Config, t *tree.Tree) *Scheduler {
-	s := &Scheduler{tree: t, config: config, log: config.Log, held: core.EventBudget(), slots: newSlots(config), pools: map[poolKey]*pool{}}
+	s := &Scheduler{tree: t, config: config, log: config.Log, held: core.EventBudget(), slots: newSlots(config), pools: map[poolKey]*pool{}, lanes: plan.Lanes(runtime.NumCPU())}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -111,6 +113,7 @@ func (s *Scheduler) Invoke(ctx context.Context, fn *core.Function, invocation co
 
 // invoke runs the event on one instance. The error is unsent if another instance may run the event.
 func (p *pool) invoke(ctx context.Context, invocation core.Invocation, began time.Time) (core.Result, time.Time, error) {
+	several := p.s.tree.Note(p.space.name)
 	g := p.take(ctx, invocation.ID, began)
 	result := core.Result{Start: g.start, Phases: g.phases}
 	if g.err != nil {
@@ -120,6 +123,18 @@ func (p *pool) invoke(ctx context.Context, invocation core.Invocation, began tim
 		began = began.Add(g.waited)
 	}
 	result.Node = g.instance.node.ID()
+	if several {
+		leave, err := p.space.lanes.enter(ctx, p.s.lanes)
+		if err != nil {
+			p.give(g)
+			return result, time.Now(), canceled(p.fn)
+		}
+		defer leave()
+		waited := time.Since(began)
+		began = began.Add(waited)
+		g.waited += waited
+		result.Phases.Queue += waited
+	}
 	known := result
 	known.Phases.Total = g.waited
 	body, done, err := p.serve(ctx, g.instance, invocation, known, began)

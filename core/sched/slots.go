@@ -26,6 +26,7 @@ type slots struct {
 type space struct {
 	name   string
 	hungry atomic.Bool // other functions want instances in the place of its own
+	lanes  lanes
 
 	// Guarded by slots.mu.
 	used core.Quotas // instances and memory

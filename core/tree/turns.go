@@ -13,10 +13,13 @@ import (
 // turns are shared by namespaces and functions, not by requests. A turn is the right to make a process and to import into
 // it, which is work for a processor. Functions that wait get one turn after the other, however many requests
 // each of them has. Slow work imports packages or long files, or starts a program; it never has more than
-// half of the turns. No function has the last turn, nor has a namespace if there are several. So whoever comes
-// next finds one soon.
+// half of the turns. No function has the last turn. While events of several namespaces come, each has no more
+// turns than half of the processors can do, and as many for slow work. So whoever comes next finds a turn, and a
+// processor, soon.
 type turns struct {
-	most int // that one function may have
+	most   int // that one function may have
+	beside int // that one namespace may have beside others
+	near   *neighbours
 
 	mu    sync.Mutex     // guards the following
 	free  int            // that nobody has
@@ -29,7 +32,10 @@ type turns struct {
 }
 
 // share is a namespace's part of the turns.
-type share struct{ had, last int } // turns that it has; the number of its last one
+type share struct {
+	had  map[bool]int // turns that it has, of slow work and other
+	last int          // the number of its last one
+}
 
 // flow is the requests of one function that wait for a turn, the longest waiting first. Those that are slow
 // work are a separate flow.
@@ -42,10 +48,35 @@ type flow struct {
 // owner is whose work a turn is for.
 type owner struct{ function, namespace string }
 
+// neighbours are the namespaces whose events come.
+type neighbours struct {
+	mu sync.Mutex
+	plan.Neighbours
+}
+
+// seen notes an event of a namespace, and returns whether events of several come.
+func (n *neighbours) seen(namespace string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	n.Neighbours = n.Seen(namespace, now)
+	return n.Several(now)
+}
+
+func (n *neighbours) several() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.Several(time.Now())
+}
+
+// Note notes an event of a namespace, and returns whether events of several namespaces come. While they do,
+// each has fewer turns.
+func (t *Tree) Note(namespace string) (several bool) { return t.turns.near.seen(namespace) }
+
 // newTurns shares n turns, at least two.
 func newTurns(n int) *turns {
-	most, slow := plan.Shares(n)
-	return &turns{free: n, most: most, slow: slow, had: map[string]int{}, spaces: map[string]*share{}}
+	most, beside, slow := plan.Shares(n)
+	return &turns{free: n, most: most, beside: beside, slow: slow, near: &neighbours{}, had: map[string]int{}, spaces: map[string]*share{}}
 }
 
 // take waits for a turn. The caller calls done when the work is done.
@@ -100,7 +131,7 @@ func (t *turns) put(by owner, slow bool) {
 	if t.had[by.function]--; t.had[by.function] == 0 {
 		delete(t.had, by.function)
 	}
-	t.space(by.namespace).had--
+	t.space(by.namespace).had[slow]--
 	t.share()
 }
 
@@ -108,7 +139,7 @@ func (t *turns) put(by owner, slow bool) {
 func (t *turns) space(namespace string) *share {
 	one := t.spaces[namespace]
 	if one == nil {
-		one = &share{}
+		one = &share{had: map[bool]int{}}
 		t.spaces[namespace] = one
 	}
 	return one
@@ -117,10 +148,10 @@ func (t *turns) space(namespace string) *share {
 // next returns the flow that gets the next turn, -1 if none may have one: of those that may, the first one of the
 // namespace whose last turn is longest ago. The caller holds mu.
 func (t *turns) next() int {
-	best := -1
+	best, several := -1, t.near.several()
 	for at, f := range t.queue {
 		space := t.space(f.namespace)
-		if t.had[f.function] >= t.most || f.slow && t.slow == 0 || len(t.spaces) > 1 && space.had >= t.most {
+		if t.had[f.function] >= t.most || f.slow && t.slow == 0 || several && space.had[f.slow] >= t.beside {
 			continue
 		}
 		if best < 0 || space.last < t.space(t.queue[best].namespace).last {
@@ -152,7 +183,7 @@ func (t *turns) share() {
 		t.had[f.function]++
 		t.given++
 		space := t.space(f.namespace)
-		space.had++
+		space.had[f.slow]++
 		space.last = t.given
 		close(turn)
 	}

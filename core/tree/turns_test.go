@@ -62,16 +62,20 @@ func TestTurnsAreSharedByFunctions(t *testing.T) {
 	})
 }
 
-// However many functions of a namespace want turns, those of another one get every second turn, and find one free when they come.
+// However many functions of a namespace want turns, those of another one get as many, and find one free when they come.
 func TestTurnsAreSharedByNamespaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns, work := newTurns(4), 10*time.Millisecond
 		var group sync.WaitGroup
-		turns.space("quiet") // it has had a turn
+		turns.near.seen("quiet")
+		turns.near.seen("loud")
 		for i := range 50 {
 			occupy(t, turns, &group, fmt.Sprintf("burst%d.loud", i), false, 20, work)
 		}
 		time.Sleep(work + work/2)
+		if had := turns.spaces["loud"].had[false]; had != 1 {
+			t.Errorf("beside another namespace one has %d of 4 turns", had)
+		}
 		if took := waited(t, turns, "light.quiet"); took != 0 {
 			t.Errorf("beside the bursts of another namespace it waits %v", took)
 		}
@@ -81,11 +85,17 @@ func TestTurnsAreSharedByNamespaces(t *testing.T) {
 			occupy(t, turns, &own, fmt.Sprintf("several%d.quiet", i), false, 4, work)
 		}
 		own.Wait()
-		if took := time.Since(began); took > 11*work {
+		if took := time.Since(began); took > 20*work {
 			t.Errorf("twenty turns of two at once took %v", took)
 		}
+		time.Sleep(time.Second)
+		turns.near.seen("loud")
+		time.Sleep(work)
+		if had := turns.spaces["loud"].had[false]; had != 4 {
+			t.Errorf("alone for a second a namespace has %d of 4 turns", had)
+		}
 		group.Wait()
-		if turns.free != 4 || turns.slow != 2 || len(turns.had) != 0 || turns.spaces["loud"].had != 0 || turns.spaces["quiet"].had != 0 {
+		if turns.free != 4 || turns.slow != 2 || len(turns.had) != 0 || turns.spaces["loud"].had[false] != 0 || turns.spaces["quiet"].had[false] != 0 {
 			t.Errorf("%+v", turns)
 		}
 	})
