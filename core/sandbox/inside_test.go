@@ -291,6 +291,8 @@ func TestKernelEnforcesTheFilters(t *testing.T) {
 		{"bpf", unix.SYS_BPF, []any{0, 0, 0}, unix.EPERM, unix.EPERM},
 		{"a netfilter socket", unix.SYS_SOCKET, []any{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER}, unix.EPERM, unix.EPERM},
 		{"a socket of MPTCP", unix.SYS_SOCKET, []any{unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP}, unix.EPERM, unix.EPERM},
+		{"a label of flows", unix.SYS_SETSOCKOPT, []any{0, unix.IPPROTO_IPV6, 32, 0, 0}, unix.EPERM, unix.EPERM},
+		{"another option of IPv6", unix.SYS_SETSOCKOPT, []any{0, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0, 0}, unix.ENOTSOCK, unix.ENOTSOCK},
 		{"typing into a terminal", unix.SYS_IOCTL, []any{0, unix.TIOCSTI, "x"}, unix.EPERM, unix.EPERM},
 		{"a request of a terminal", unix.SYS_IOCTL, []any{0, unix.TCGETS, 0}, unix.ENOTTY, unix.ENOTTY},
 		{"statmount", unix.SYS_STATMOUNT, []any{0, 0, 0, 0}, unix.ENOSYS, unix.ENOSYS},

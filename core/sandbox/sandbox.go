@@ -17,9 +17,9 @@ import (
 
 // Descriptors is the number of the worker's descriptors that one sandbox takes: its two streams, its
 // endpoint, its process, the first process of its pid namespace, three lists and the number of its processes, its place at
-// the gate, the listener of its filter, and its user namespace and network with its counters. A forked process
-// leaves the gate when it is inside.
-const Descriptors = 14
+// the gate, the listener of its filter, and its user namespace and network with two lists of its traces. A
+// forked process leaves the gate when it is inside.
+const Descriptors = 15
 
 // readAfterEnd is how long an endpoint can be read from after the end of its process.
 const readAfterEnd = time.Second

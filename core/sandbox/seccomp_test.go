@@ -122,8 +122,8 @@ func stack(t *testing.T, info *arch.Info, role core.Role, asked ...string) (filt
 // arguments are those that some rule tells from others, and some around them.
 func arguments(t *testing.T, all rules) [][6]uint64 {
 	t.Helper()
-	// 41, 135 and 308 are numbers of calls that have conditions: what is an argument must not be taken for one.
-	values := map[uint64]struct{}{0: {}, 1: {}, ^uint64(0): {}, 1 << 32: {}, 1 << 31: {}, 41: {}, 135: {}, 308: {}, 41 << 32: {}, 308 << 32: {}}
+	// 41, 54, 135 and 308 are numbers of calls that have conditions: what is an argument must not be taken for one.
+	values := map[uint64]struct{}{0: {}, 1: {}, ^uint64(0): {}, 1 << 32: {}, 1 << 31: {}, 41: {}, 54: {}, 135: {}, 308: {}, 41 << 32: {}, 308 << 32: {}}
 	for _, r := range all {
 		for _, way := range r.ways {
 			for _, c := range way {
@@ -218,6 +218,10 @@ func TestVerdicts(t *testing.T) {
 		{"prctl", [6]uint64{unix.PR_SET_NAME}, allow, allow},
 		{"prctl", [6]uint64{unix.PR_SET_MM}, eperm, eperm},
 		{"prctl", [6]uint64{unix.PR_SCHED_CORE}, eperm, eperm},
+		{"setsockopt", [6]uint64{1: unix.IPPROTO_IPV6, 2: unix.IPV6_V6ONLY}, allow, allow},
+		{"setsockopt", [6]uint64{1: unix.SOL_SOCKET, 2: unix.SO_LINGER}, allow, allow},
+		{"setsockopt", [6]uint64{1: unix.IPPROTO_IPV6, 2: 32}, eperm, eperm}, // labels of flows
+		{"setsockopt", [6]uint64{1: 1<<32 | unix.IPPROTO_IPV6, 2: 1<<32 | 32}, eperm, eperm},
 		{"ioctl", [6]uint64{1: unix.TCGETS}, allow, allow},
 		{"ioctl", [6]uint64{1: unix.TIOCINQ}, allow, allow},
 	}

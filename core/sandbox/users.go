@@ -170,7 +170,7 @@ func (u *user) make(given idSpan) (place, error) {
 	}
 	if len(a.descriptors) == 2 {
 		closeFD(a.pidfd)
-		return place{user: a.descriptors[0], network: a.descriptors[1], counters: -1}, nil
+		return place{user: a.descriptors[0], network: a.descriptors[1], traces: noTraces}, nil
 	}
 	a.close()
 	if flags&unix.MSG_CTRUNC != 0 {

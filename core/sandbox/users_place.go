@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -14,21 +15,24 @@ import (
 // same version of a function alone, forked from the same zygote, and only if each has left it as it was. Making one and ending it takes a
 // seventh of a start's processor time. Instances leave their cgroup with it.
 type place struct {
-	user, network int // descriptors
-	counters      int // of a file of /proc with the interfaces of the network and what has gone through each; -1 before the first use
-	was           string
+	user, network int     // descriptors
+	traces        [2]int  // of files of /proc: what has gone through each interface of the network, and its sockets; -1 before the first use
+	was           string  // these files then
 	cgroup        *cgroup // nil unless the place is left with it
 }
 
-var noPlace = place{user: -1, network: -1, counters: -1}
+var noPlace = place{user: -1, network: -1, traces: noTraces}
 
-// maxCounters is how many bytes the counters have at the most: a network has its loopback, and devices of tunnels if the machine has modules for them.
-const maxCounters = 8 << 10
+var noTraces = [2]int{-1, -1}
+
+// maxTraces is how many bytes these files have at the most: a network has its loopback, and devices of tunnels if the machine has modules for them.
+const maxTraces = 8 << 10
 
 func (p place) close() {
 	closeFD(p.user)
 	closeFD(p.network)
-	closeFD(p.counters)
+	closeFD(p.traces[0])
+	closeFD(p.traces[1])
 	if p.cgroup != nil {
 		_ = p.cgroup.remove() // what stays is removed with the tree
 	}
@@ -36,41 +40,56 @@ func (p place) close() {
 
 // note notes the network as it is when a process has entered it and runs nothing of a function yet.
 func (p *place) note(pid, pidfd int) error {
-	if p.counters >= 0 {
+	if p.traces[0] >= 0 {
 		return nil
 	}
-	fd, err := unix.Open(fmt.Sprintf("/proc/%d/net/dev", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	traces := noTraces
+	var err error
+	for i, name := range []string{"dev", "sockstat"} {
+		if err == nil {
+			traces[i], err = unix.Open(fmt.Sprintf("/proc/%d/net/%s", pid, name), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		}
+	}
+	if err == nil {
+		err = unix.PidfdSendSignal(pidfd, 0, nil, 0) // else the number may be another process's
+	}
+	if err == nil {
+		p.was, err = readTraces(traces)
+	}
 	if err != nil {
+		closeFD(traces[0])
+		closeFD(traces[1])
 		return err
 	}
-	if err = unix.PidfdSendSignal(pidfd, 0, nil, 0); err == nil { // else the number may be another process's
-		p.was, err = readCounters(fd)
-	}
-	if err != nil {
-		unix.Close(fd)
-		return err
-	}
-	p.counters = fd
+	p.traces = traces
 	return nil
 }
 
-// isUntouched reports whether the network is as it was noted: no packet has gone through it, not even through its loopback, and no interface came or
-// went. Sockets end with their processes. Settings need a privilege that no instance has.
+// isUntouched reports whether the network is as it was noted: no packet has gone through it, not even through its loopback, no interface came or
+// went, and no socket is left. One outlives its process while it is on its way to another one, such as to the worker over the endpoint. Settings
+// need a privilege that no instance has.
 func (p place) isUntouched() bool {
-	if p.counters < 0 {
+	if p.traces[0] < 0 {
 		return false
 	}
-	is, err := readCounters(p.counters)
+	is, err := readTraces(p.traces)
 	return err == nil && is == p.was
 }
 
-func readCounters(fd int) (string, error) {
-	text := make([]byte, maxCounters)
-	n, err := unix.Pread(fd, text, 0)
+// readTraces returns the first file, and of the second one the first line: how many sockets there are. Others of it are about the whole machine.
+func readTraces(traces [2]int) (string, error) {
+	text := make([]byte, maxTraces)
+	n, err := unix.Pread(traces[0], text, 0)
 	if err == nil && n == len(text) {
 		err = unix.EFBIG
 	}
-	return string(text[:max(n, 0)]), err
+	if err != nil {
+		return "", err
+	}
+	line := make([]byte, 64)
+	m, err := unix.Pread(traces[1], line, 0)
+	sockets, _, _ := strings.Cut(string(line[:max(m, 0)]), "\n")
+	return string(text[:n]) + sockets, err
 }
 
 // owner is whose instances may use a place again: those of one version of a function, with one limit of memory.

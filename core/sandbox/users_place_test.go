@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -24,6 +25,29 @@ func (c child) namespaces(t testing.TB) string {
 	return linesWith(text, "user ") + linesWith(text, "net ")
 }
 
+// opens has a child make a call that opens something, and returns the descriptor.
+func (c child) opens(t testing.TB, number uintptr, args ...any) (fd int) {
+	t.Helper()
+	words, errno := fmt.Sprint("call ", number), 0
+	for _, a := range args {
+		words += fmt.Sprint(" ", a)
+	}
+	if _, err := fmt.Sscan(c.ask(t, words), &fd, &errno); err != nil || fd < 0 {
+		t.Fatal(fd, unix.Errno(errno), err)
+	}
+	return fd
+}
+
+// send has a child send a descriptor over its endpoint, from which nobody takes it.
+func (c child) send(t testing.TB, fd int) {
+	t.Helper()
+	const endpoint, taken = 4, 9 // by the probe
+	coretest.Must(t, c.call(t, unix.SYS_DUP3, endpoint, taken, 0))
+	if said := c.ask(t, fmt.Sprint("raw 1 1 ", fd)); strings.HasPrefix(said, "-") {
+		t.Fatal(said)
+	}
+}
+
 // version is the configuration of an instance of a version of a function.
 func (h *rig) version(function string, version int) core.SandboxConfig {
 	c := h.config(core.RoleInstance)
@@ -43,10 +67,16 @@ func TestPlaceAgain(t *testing.T) {
 		from  child
 		again bool
 	}{
-		"nothing":                 {func(child) {}, h.version("f", 1), zygote, true},
-		"a socket in vain":        {func(c child) { c.ask(t, "dial 127.0.0.1 1") }, h.version("f", 1), zygote, false}, // a packet and its refusal
-		"a packet to itself":      {func(c child) { c.ask(t, "buffers 2 1") }, h.version("f", 1), zygote, false},
-		"what others read":        {func(c child) { c.ask(t, "buffers 1 1") }, h.version("f", 1), zygote, false},
+		"nothing":             {func(child) {}, h.version("f", 1), zygote, true},
+		"a socket in vain":    {func(c child) { c.ask(t, "dial 127.0.0.1 1") }, h.version("f", 1), zygote, false}, // a packet and its refusal
+		"a packet to itself":  {func(c child) { c.ask(t, "buffers 2 1") }, h.version("f", 1), zygote, false},
+		"what others read":    {func(c child) { c.ask(t, "buffers 1 1") }, h.version("f", 1), zygote, false},
+		"a socket on its way": {func(c child) { c.send(t, c.opens(t, unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_STREAM, 0)) }, h.version("f", 1), zygote, false},
+		"a server on its way": {func(c child) {
+			server := c.opens(t, unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, 0)
+			coretest.Must(t, c.call(t, unix.SYS_LISTEN, server, 1))
+			c.send(t, server)
+		}, h.version("f", 1), zygote, false},
 		"processes that stay":     {func(c child) { c.ask(t, "leave 1") }, h.version("f", 1), zygote, true},
 		"a crash":                 {func(c child) { _, _ = c.try("crash") }, h.version("f", 1), zygote, true},
 		"another version's turn":  {func(child) {}, h.version("f", 2), zygote, false},
@@ -114,6 +144,11 @@ func TestCgroupAgain(t *testing.T) {
 		{"processes that stay", func(c child) { c.ask(t, "leave 3") }, true},
 		{"files that stay in memory", func(c child) { read(c, 8<<20) }, false},
 		{"files that have filled it", func(c child) { read(c, 256<<20) }, false},
+		{"files on their way to core", func(c child) {
+			file := c.opens(t, unix.SYS_MEMFD_CREATE, "@attack", 0)
+			coretest.Must(t, c.call(t, unix.SYS_FALLOCATE, file, 0, 0, 8<<20))
+			c.send(t, file)
+		}, false},
 		{"an end for want of memory", func(c child) { _, _ = c.try("fill 200000000") }, false},
 		{"a process too many", func(c child) {
 			for range maxPids {
@@ -178,7 +213,7 @@ func TestPlacesAreClosed(t *testing.T) {
 	if kept() > 0 {
 		t.Errorf("%d places are left", kept())
 	}
-	late := place{user: -1, network: -1, counters: -1}
+	late := noPlace
 	if late.network, err = unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 		t.Fatal(err)
 	}
