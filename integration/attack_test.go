@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -117,6 +118,15 @@ func TestAttackList(t *testing.T) {
 	for name := range coded {
 		if !named[name] {
 			t.Errorf("nobody knows who tries to %s", name)
+		}
+	}
+	of := regexp.MustCompile(`(\d+)\s+(?:attempts at other functions|ways out)`)
+	tried := len(slices.DeleteFunc(slices.Clone(attacks), func(one attack) bool { return one.by&packaged == 0 }))
+	for name, text := range documents(t) {
+		for _, match := range of.FindAllStringSubmatch(text, -1) {
+			if match[1] != strconv.Itoa(tried) {
+				t.Errorf("%s: packages try %s, and in fact %d", name, match[0], tried)
+			}
 		}
 	}
 	if len(attacks) < 120 {

@@ -117,8 +117,8 @@ func as(t *testing.T, name string, arguments ...string) string {
 const site = "evil.example"
 
 // outsiders are the attacks of all who run no code in the arena's worker: those at the worker without tokens, at one with tokens and by pages of
-// functions, and by the networks that functions have.
-var outsiders = slices.Concat(clientAttacks, doorAttacks, egressAttacks)
+// functions, and by the networks that functions have, and at the worker's memory.
+var outsiders = slices.Concat(clientAttacks, doorAttacks, egressAttacks, workerAttacks)
 
 var clientAttacks = []outsider{
 	{attack{name: "run a function from a page that points its own name here", walls: "host names"}, "page", func(t *testing.T, a *arena) string {

@@ -83,6 +83,7 @@ var walls = map[string]wall{
     if (syscall(SYS_move_mount, root, "", AT_FDCWD, covers ? "/" : "/tmp", MOVE_MOUNT_F_EMPTY_PATH) < 0)`},
 		{enterC, `mount("tmpfs", "tmp", "tmpfs", MS_NOSUID | MS_NODEV, options)`, `(orders->scratch < 1ULL << 32 ? mount(others, "tmp", NULL, MS_BIND, NULL) : mount("tmpfs", "tmp", "tmpfs", MS_NOSUID | MS_NODEV, options))`}},
 	"memory":       {{specGo, `memory += scratch(config)`, `memory += scratch(config) + 4<<30`}},
+	"buffers":      {{specGo, `sockets := max(memory/socketShare, minSockets)`, `sockets := max(memory, minSockets) + 0*socketShare`}},
 	"processes":    {{specGo, `maxPids       = 256 `, `maxPids       = 4096 `}},
 	"files":        {{specGo, `maxFiles    = 1024 `, `maxFiles    = 1 << 20 `}},
 	"scratch size": {{specGo, `return min(max(config.Limits.Memory, minScratch), maxScratch)`, `return 4*maxScratch + 0*minScratch`}},
@@ -152,6 +153,12 @@ func forbidden`}},
 		full := core.FullName(use.Name, core.Namespace(fn.Name))
 		sealed, ok`}},
 	"worker's headers": {{"gateway/web/response.go", `name == "x-request-id" || strings.HasPrefix(name, "pipsqueak-")`, `name == ""`}},
+	"untouched places": {{"core/sandbox/users_place.go", `return err == nil && is == p.was`, `return err == nil && is != ""`}},
+	"frame size":       {{"core/endpoint/exchange.go", `length > core.MaxResult+frameSlack {`, `length > 1<<31 {`}},
+	"budget of events": {{"gateway/held.go", `if more > 0 && !h.budget.Take(h.of, more) {`, `if more < 0 && !h.budget.Take(h.of, more) {`}},
+	"budget of calls":  {{"core/sched/calls.go", `return r.p.s.held.Take(core.Namespace(r.p.fn.Name), int64(len(bytes)))`, `return len(bytes) >= 0`}},
+	"size of heads":    {{"gateway/gateway.go", `MaxHeaderBytes:    64 << 10,`, `MaxHeaderBytes:    64 << 20,`}},
+	"time of heads":    {{"gateway/gateway.go", `ReadHeaderTimeout: 10 * time.Second,`, ``}},
 	"processor":        {{specGo, `cpuPeriod*core.InstanceProcessors`, `64*cpuPeriod*core.InstanceProcessors`}},
 }
 

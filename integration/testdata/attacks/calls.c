@@ -22,6 +22,8 @@ CALL(performance, "watch the machine's performance", syscall(SYS_perf_event_open
 CALL(add_key, "add a key to the kernel's", syscall(SYS_add_key, "user", "attack", "x", 1, KEY_SPEC_PROCESS_KEYRING))
 CALL(request_key, "ask for a key of the kernel's", syscall(SYS_request_key, "user", "attack", NULL, KEY_SPEC_PROCESS_KEYRING))
 CALL(keyctl, "manage the kernel's keys", syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 1))
+CALL(hidden_memory, "hide memory from the kernel", syscall(447 /* memfd_secret */, 0))
+CALL(posix_queue, "open a queue of messages that counts for the machine", syscall(SYS_mq_open, "attack", O_CREAT | O_RDWR, 0600, NULL))
 CALL(init_module, "load a kernel module", syscall(SYS_init_module, "", 0, ""))
 CALL(finit_module, "load a kernel module from a file", syscall(SYS_finit_module, 0, "", 0))
 CALL(delete_module, "remove a kernel module", syscall(SYS_delete_module, "pipsqueak", O_NONBLOCK))

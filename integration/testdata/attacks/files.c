@@ -100,8 +100,12 @@ ATTACK(remount, "make its mounts writable", 5) { return ANY(make_writable, "/usr
 ATTACK(kernel_settings, "write to the kernel's settings", 0) {
     return ANY(can_write, "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/vm/drop_caches", "/proc/sys/vm/overcommit_memory");
 }
+/* Of the network, of users, of shared memory, and the name of the host. */
+ATTACK(own_settings, "change the settings of its namespaces", 0) {
+    return ANY(can_write, "/proc/sys/net/ipv4/ip_forward", "/proc/sys/user/max_user_namespaces", "/proc/sys/kernel/shmmax", "/proc/sys/kernel/hostname");
+}
 ATTACK(sysrq, "press the machine's system request", 0) { return can_write("/proc/sysrq-trigger"); }
-ATTACK(core_memory, "read the kernel's memory", 0) { return ANY(can_read, "/proc/kcore", "/dev/mem", "/dev/kmem", "/dev/port"); }
+ATTACK(core_memory, "read the kernel's memory", 0) { return ANY(can_read, "/proc/kcore", "/dev/mem", "/dev/kmem", "/dev/port", "/proc/slabinfo", "/proc/vmallocinfo", "/proc/kpageflags", "/proc/keys", "/proc/key-users"); }
 ATTACK(kernel_log, "read the kernel's log", 0) { return ANY(can_read, "/dev/kmsg", "/proc/kmsg"); }
 ATTACK(which_machine, "learn which machine it is", 0) { return ANY(can_read, "/proc/sys/kernel/random/boot_id", "/proc/cmdline"); }
 ATTACK(hardware, "watch the machine's disks and devices", 0) { return ANY(can_read, "/proc/interrupts", "/proc/diskstats", "/proc/partitions", "/proc/timer_list"); }

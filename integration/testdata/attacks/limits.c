@@ -1,6 +1,7 @@
 /* More than its share. Each in a child, which ends with all that it has taken. MEMORY is what the sandbox may have, in MiB. */
 #include "attack.h"
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -100,6 +101,20 @@ static int thread(void) {
 ATTACK(threads, "make threads without end", 20) { return many(thread, 600, "threads"); }
 static int duplicate(void) { return dup(0); }
 ATTACK(descriptors, "open files without end", 20) { return many(duplicate, 4096, "descriptors"); }
+/* Each watch takes memory of the kernel's. With the descriptors that it may have it comes to half of these. */
+ATTACK(epoll, "watch more files than it may", 20) {
+    enum { WATCHES = 500000, FILES = 1000 };
+    int files[FILES], watches = 0;
+    for (int i = 0; i < FILES / 2; i++)
+        if ((files[i] = eventfd(0, 0)) < 0) return -1;
+    while (watches < WATCHES) {
+        int epoll = epoll_create1(0);
+        if (epoll < 0) return -1;
+        for (int i = 0; i < FILES / 2; i++, watches++)
+            if (epoll_ctl(epoll, EPOLL_CTL_ADD, files[i], &(struct epoll_event){.events = EPOLLIN}) != 0) return -1;
+    }
+    return done("%d watches", watches);
+}
 static int inotify(void) { return inotify_init1(0); }
 ATTACK(watches, "use up the machine's inotify instances", 20) { return many(inotify, 129, "instances"); }
 static int timer(void) {
@@ -126,3 +141,32 @@ static int full_socket(void) {
     return 0;
 }
 ATTACK(sockets, "take more memory by sockets", 60) { return many(full_socket, 500, "full sockets"); }
+/* What nobody reads, in the buffers of connections to itself. Returns how many KiB that are. */
+static int fill_connections(void) {
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof at;
+    int server = socket(AF_INET, SOCK_STREAM, 0), size = 64 * MB, kib = 0;
+    setsockopt(server, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+    if (bind(server, (struct sockaddr *)&at, length) < 0 || getsockname(server, (struct sockaddr *)&at, &length) < 0 || listen(server, 1) < 0) return 0;
+    for (;;) {
+        int here = socket(AF_INET, SOCK_STREAM, 0);
+        if (here < 0 || kib >= MUCH << 10 || connect(here, (struct sockaddr *)&at, length) < 0 || accept(server, NULL, NULL) < 0) return kib;
+        setsockopt(here, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+        for (ssize_t n; (n = send(here, block, 16 << 10, MSG_NOSIGNAL | MSG_DONTWAIT)) > 0;) kib += (int)(n >> 10);
+    }
+}
+ATTACK(connections, "take more memory by connections", 60) {
+    enum { PROCESSES = 4 };
+    volatile int *each = mmap(NULL, PROCESSES * sizeof *each, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (each == MAP_FAILED) return -1;
+    int kib = 0;
+    for (int i = 0; i < PROCESSES && kib < MUCH << 10; kib += each[i++]) {
+        if (fork() == 0) {
+            int filled = fill_connections();
+            each[i] = filled ? filled : 1;
+            for (;;) pause();
+        }
+        while (!each[i]) usleep(1000);
+    }
+    return kib >= MUCH << 10 ? done("%d MiB", kib >> 10) : -1;
+}

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static const char *cgroup_of(const char *pid, char *text, size_t size) {
@@ -65,7 +67,6 @@ static int path_of(const char *pid, const char *what, int flags) {
     return done("opened %s", path);
 }
 static int memory_of(const char *pid) { return path_of(pid, "mem", O_RDWR); }
-ATTACK(other_memory, "read the memory of another sandbox's process", 0) { return others(memory_of); }
 static int files_of(const char *pid) { return path_of(pid, "root/tmp", O_RDONLY | O_DIRECTORY); }
 ATTACK(other_files, "reach another sandbox's files through /proc", 0) { return others(files_of); }
 static int descriptors_of(const char *pid) { return path_of(pid, "fd", O_RDONLY | O_DIRECTORY); }
@@ -80,6 +81,12 @@ static int each_number(int (*action)(int pid)) {
     }
     return nothing();
 }
+static int copy_of(int pid) {
+    char byte;
+    const struct iovec own = {&byte, 1}, its = {(void *)0x400000, 1};
+    return process_vm_readv(pid, &own, 1, &its, 1, 0) == 1 || errno == EFAULT ? done("copies from %d", pid) : -1;
+}
+ATTACK(other_memory, "read the memory of another sandbox's process", 0) { return others(memory_of) == 0 ? 0 : each_number(copy_of); }
 static int trace(int pid) { return ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0 ? done("traces %d", pid) : -1; }
 ATTACK(trace_other, "trace another sandbox's process", 0) { return each_number(trace); }
 static int may_signal(int pid) { return kill(pid, 0) == 0 ? done("may kill %d", pid) : -1; }
@@ -123,8 +130,16 @@ ATTACK(groups, "join a group", 5) { return setgroups(1, (gid_t[]){0}) == 0 ? don
 ATTACK(capabilities, "hold a capability", 0) {
     for (unsigned long cap = 0; cap < 41; cap++)
         if (prctl(PR_CAPBSET_READ, cap) == 1) return done("capability %lu can be had", cap);
-    return nothing();
+    struct __user_cap_header_struct of = {_LINUX_CAPABILITY_VERSION_3, 0};
+    const struct __user_cap_data_struct all[2] = {{~0U, ~0U, ~0U}, {0x1ff, 0x1ff, 0x1ff}};
+    return syscall(SYS_capset, &of, all) == 0 ? done("all of them") : -1;
 }
+static int map_of_users(const char *path) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : write(fd, "0 0 4294967295", 14);
+    return n > 0 ? done("wrote %s", path) : -1;
+}
+ATTACK(more_users, "map more users into its namespace", 5) { return ANY(map_of_users, "/proc/self/uid_map", "/proc/self/gid_map"); }
 ATTACK(new_privileges, "gain privileges by running a program", 0) { return prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0 ? done("the kernel would give them") : nothing(); }
 /* The worker has 0 or less. To get as low as that needs no privilege: the kernel remembers what a process began with. */
 ATTACK(oom_score, "be spared by the OOM killer before the worker", 5) {

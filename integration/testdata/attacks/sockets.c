@@ -2,6 +2,7 @@
 #include "attack.h"
 #include <arpa/inet.h>
 #include <linux/if_alg.h>
+#include <linux/in6.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
@@ -73,6 +74,15 @@ ATTACK(rare_families, "open a socket of a rare kind", 0) {
     return -1;
 }
 ATTACK(rare_protocols, "open a TCP socket with a rare protocol", 0) { return opened(AF_INET, SOCK_STREAM, 262) == 0 ? 0 : opened(AF_INET, SOCK_STREAM, 132); }
+/* A lease of it outlives the process, and the whole machine has few. */
+ATTACK(flow_label, "keep a label of flows", 0) {
+    struct in6_flowlabel_req lease = {.flr_dst = {{{0x20, 1, 0x0d, 0xb8}}}, .flr_label = htonl(0x4711), .flr_action = IPV6_FL_A_GET, .flr_share = IPV6_FL_S_ANY, .flr_flags = IPV6_FL_F_CREATE};
+    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int failed = fd < 0 || setsockopt(fd, IPPROTO_IPV6, IPV6_FLOWLABEL_MGR, &lease, sizeof lease) != 0, error = errno;
+    close(fd);
+    errno = error;
+    return failed ? -1 : done("a label");
+}
 static int netlink(const int *families) {
     for (; *families >= 0; families++)
         if (opened(AF_NETLINK, SOCK_RAW, *families) == 0) return done("netlink %d", *families);
