@@ -235,6 +235,7 @@ var rules = map[string]func([]source) []string{
 	"kinds":           ruleKinds,
 	"contract":        ruleContract,
 	"mutexes":         ruleMutexes,
+	"assembly":        ruleAssembly,
 }
 
 func TestArchitecture(t *testing.T) {

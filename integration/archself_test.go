@@ -118,6 +118,11 @@ func TestRules(t *testing.T) {
 		{"numbers", "test", "core/tree/a_test.go", "package tree; const most = 64", ""},
 		{"numbers", "elsewhere", "core/plan/a.go", "package plan; const most = 64 * time.Second", ""},
 
+		{"assembly", "a method too many", "core/worker/a.go", "package worker\n" + strings.Repeat("func (w *Worker) m() {}\n", mostMethods+1), "make it a part's"},
+		{"assembly", "a method too many by value", "core/worker/a.go", "package worker\n" + strings.Repeat("func (Worker) m() {}\n", mostMethods+1), "make it a part's"},
+		{"assembly", "methods enough", "core/worker/a.go", "package worker\n" + strings.Repeat("func (w *Worker) m() {}\n", mostMethods) + "func (parts) m() {}\nfunc f() {}", ""},
+		{"assembly", "another's", "core/tree/a.go", "package tree\n" + strings.Repeat("func (w *Worker) m() {}\n", mostMethods+1), ""},
+
 		{"folders", "util", "core/util/a.go", "package util", "never util"},
 		{"folders", "helpers", "helpers/a.go", "package helpers", "never helpers"},
 		{"folders", "fine", "core/typeset/a.go", "package typeset", ""},

@@ -171,11 +171,7 @@ func methodsOf(sources []source) map[string]bool {
 	for _, s := range sources {
 		for _, decl := range s.file.Decls {
 			if f, is := decl.(*ast.FuncDecl); is && f.Recv != nil {
-				receiver := f.Recv.List[0].Type
-				if pointer, is := receiver.(*ast.StarExpr); is {
-					receiver = pointer.X
-				}
-				methods[fmt.Sprint(receiver, ".", f.Name)] = true
+				methods[receiver(f)+"."+f.Name.Name] = true
 			}
 		}
 	}

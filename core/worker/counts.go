@@ -21,7 +21,7 @@ var (
 	countedStarts = [...]core.Start{core.StartWarm, core.StartFork, core.StartCold, core.StartNone}
 )
 
-// counts counts the events of each function.
+// counts counts the events of each function. It implements core.Counter.
 type counts struct {
 	there func(function string) bool // it is deployed; not asked for each event
 	all   sync.Map                   // from the function's name to its *count
@@ -106,14 +106,14 @@ func (c *counts) forget(function string) {
 }
 
 // Counted implements core.Counter.
-func (w *Worker) Counted() []core.FunctionCount {
+func (c *counts) Counted() []core.FunctionCount {
 	var all []core.FunctionCount
-	w.counts.all.Range(func(name, one any) bool {
+	c.all.Range(func(name, one any) bool {
 		all = append(all, one.(*count).read(name.(string)))
 		return true
 	})
 	slices.SortFunc(all, func(a, b core.FunctionCount) int { return cmp.Compare(a.Function, b.Function) })
-	if other := w.counts.other.read(core.OtherFunctions); len(other.Kinds) > 0 || other.Refused > 0 {
+	if other := c.other.read(core.OtherFunctions); len(other.Kinds) > 0 || other.Refused > 0 {
 		all = append(all, other)
 	}
 	return all

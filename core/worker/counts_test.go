@@ -14,10 +14,9 @@ func TestCounts(t *testing.T) {
 	if len(countedKinds) != len(count{}.kinds) || len(countedStarts) != len(count{}.starts) || len(core.CountBuckets)+1 != len(count{}.buckets) {
 		t.Fatal("a count has not the right number of places")
 	}
-	var w Worker
-	w.counts.there = func(name string) bool { return name != "gone" }
+	c := &counts{there: func(name string) bool { return name != "gone" }}
 	seen := func(name string, start core.Start, took time.Duration, err error) {
-		w.counts.observe(name, core.Result{Start: start, Phases: core.Phases{Total: took}}, err)
+		c.observe(name, core.Result{Start: start, Phases: core.Phases{Total: took}}, err)
 	}
 	seen("f", core.StartWarm, time.Millisecond, nil)
 	seen("f", core.StartFork, 2*time.Millisecond, nil)
@@ -27,9 +26,9 @@ func TestCounts(t *testing.T) {
 		seen(fmt.Sprintf("g%d", i), core.StartWarm, 0, nil)
 	}
 	seen("gone", core.StartWarm, 0, nil) // an event that ends after its function was removed
-	w.counts.refused("f")
-	w.counts.refused("f")
-	all := w.Counted()
+	c.refused("f")
+	c.refused("f")
+	all := c.Counted()
 	if len(all) != maxCounted+1 || all[len(all)-1].Function != core.OtherFunctions || all[len(all)-1].Kinds[core.KindNone] != 200-(maxCounted-1)+1 {
 		t.Fatalf("%d functions, the last %+v", len(all), all[len(all)-1])
 	}
@@ -37,20 +36,19 @@ func TestCounts(t *testing.T) {
 	if got := fmt.Sprint(all[0]); got != want {
 		t.Errorf("%s", got)
 	}
-	w.counts.forget("f")
+	c.forget("f")
 	seen("new", core.StartWarm, 0, nil)
-	if got := fmt.Sprint(w.Counted()); !strings.Contains(got, "{new map[ok:1]") || strings.Contains(got, "{f ") {
+	if got := fmt.Sprint(c.Counted()); !strings.Contains(got, "{new map[ok:1]") || strings.Contains(got, "{f ") {
 		t.Errorf("%.100s", got)
 	}
 }
 
 func TestEveryKindIsCounted(t *testing.T) {
-	var w Worker
-	w.counts.there = func(string) bool { return true }
+	c := &counts{there: func(string) bool { return true }}
 	for _, kind := range core.Kinds() {
-		w.counts.observe("f", core.Result{}, core.Errorf(kind, core.FaultWorker, "it"))
+		c.observe("f", core.Result{}, core.Errorf(kind, core.FaultWorker, "it"))
 	}
-	counted := w.Counted()[0].Kinds
+	counted := c.Counted()[0].Kinds
 	for _, kind := range core.Kinds() {
 		if counted[kind] != 1 {
 			t.Errorf("one event of the kind %s was counted %d times", kind, counted[kind])
@@ -59,11 +57,10 @@ func TestEveryKindIsCounted(t *testing.T) {
 }
 
 func BenchmarkCounts(b *testing.B) {
-	var w Worker
-	w.counts.there = func(string) bool { return true }
+	c := &counts{there: func(string) bool { return true }}
 	result := core.Result{Start: core.StartWarm, Phases: core.Phases{Total: time.Millisecond}}
 	b.ReportAllocs()
 	for b.Loop() {
-		w.counts.observe("f", result, nil)
+		c.observe("f", result, nil)
 	}
 }

@@ -49,7 +49,6 @@ func TestIdentity(t *testing.T) {
 func TestInvokeAVersion(t *testing.T) {
 	fn := core.Function{Name: "f", Version: 1, Runtime: "lang1"}
 	w := deployed(t, io.Discard, fn)
-	w.counts.there = func(string) bool { return true }
 	if _, err := w.Invoke(t.Context(), core.Invocation{Function: "f", Version: fn.Version + 1}); !core.IsKind(err, core.KindNotFound) ||
 		err.Error() != `there is no version 2 of the function "f": version 1 is deployed` {
 		t.Errorf("a version that is not deployed: %v", err)

@@ -71,7 +71,7 @@ func (l live) Switched(before []core.Function) (ended []<-chan struct{}) {
 	for _, zygote := range l.tree.Drop(before, l.store.List()) {
 		ended = append(ended, zygote.Done())
 	}
-	l.saveUsesSoon()
+	l.uses.saveSoon()
 	return ended
 }
 

@@ -37,24 +37,24 @@ func merged(ctx context.Context, names []string, follow bool, open func(ctx cont
 }
 
 // mergedLogs returns the lines of several functions that the query asks for. The last so many of all begin at a time, from which on all are read.
-func (w *Worker) mergedLogs(ctx context.Context, functions []string, query core.LogQuery) (io.ReadCloser, error) {
+func (l logReading) mergedLogs(ctx context.Context, functions []string, query core.LogQuery) (io.ReadCloser, error) {
 	if query.Tail >= 0 {
 		kept := query
 		kept.Follow = false
-		r, err := merged(ctx, functions, false, func(ctx context.Context, function string) (io.ReadCloser, error) { return w.Logs(ctx, function, kept) })
+		r, err := merged(ctx, functions, false, func(ctx context.Context, function string) (io.ReadCloser, error) { return l.Logs(ctx, function, kept) })
 		if err != nil {
 			return nil, err
 		}
 		defer r.Close()
 		var times []time.Time
 		for lines := json.NewDecoder(r); ; {
-			var l core.LogLine
-			if err := lines.Decode(&l); errors.Is(err, io.EOF) {
+			var line core.LogLine
+			if err := lines.Decode(&line); errors.Is(err, io.EOF) {
 				break
 			} else if err != nil {
 				return nil, err
 			}
-			times = append(times, l.Time)
+			times = append(times, line.Time)
 		}
 		switch {
 		case query.Tail == 0:
@@ -64,7 +64,7 @@ func (w *Worker) mergedLogs(ctx context.Context, functions []string, query core.
 		}
 		query.Tail = core.AllLines
 	}
-	return merged(ctx, functions, query.Follow, func(ctx context.Context, function string) (io.ReadCloser, error) { return w.Logs(ctx, function, query) })
+	return merged(ctx, functions, query.Follow, func(ctx context.Context, function string) (io.ReadCloser, error) { return l.Logs(ctx, function, query) })
 }
 
 // merge reads lines of several logs.

@@ -3,17 +3,24 @@ package worker
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"sync"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
+	"github.com/pipsqueak-faas/pipsqueak/core/sched"
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
-// namespaces counts the events of each namespace against its quota, and what was refused by any of its quotas.
+// namespaces counts the events of each namespace against its quota, and what was refused by any of its quotas. It implements core.Namespaces.
 type namespaces struct {
-	mu  sync.Mutex
+	log   *slog.Logger
+	store *store.Store
+	sched *sched.Scheduler // set before the first event
+
+	mu  sync.Mutex // guards the following
 	all map[string]*namespace
 }
 
@@ -24,9 +31,6 @@ type namespace struct {
 
 // of returns one namespace. The caller holds mu.
 func (n *namespaces) of(name string) *namespace {
-	if n.all == nil {
-		n.all = map[string]*namespace{}
-	}
 	one := n.all[name]
 	if one == nil {
 		one = &namespace{refused: map[string]uint64{}}
@@ -35,8 +39,8 @@ func (n *namespaces) of(name string) *namespace {
 	return one
 }
 
-// begin returns why an event of a namespace with those quotas may not begin now. With take it begins.
-func (n *namespaces) begin(spec core.NamespaceSpec, take bool) error {
+// within returns why an event of a namespace with those quotas may not begin now. With take it begins.
+func (n *namespaces) within(spec core.NamespaceSpec, take bool) error {
 	most := spec.Quotas.Events
 	if most == 0 {
 		return nil
@@ -65,37 +69,37 @@ func (n *namespaces) failed(err error) {
 	n.of(e.Namespace).refused[e.Quota]++
 }
 
-// begin returns why an event of a function may not begin now, as namespaces.begin does, and counts that.
-func (w *Worker) begin(function string, take bool) error {
-	spec, err := w.store.Namespace(core.Namespace(function))
+// begin returns why an event of a function may not begin now, as within does, and counts that.
+func (n *namespaces) begin(function string, take bool) error {
+	spec, err := n.store.Namespace(core.Namespace(function))
 	if err != nil {
 		return err
 	}
-	err = w.namespaces.begin(spec, take)
+	err = n.within(spec, take)
 	if err != nil {
-		w.namespaces.failed(err)
+		n.failed(err)
 	}
 	return err
 }
 
-// Quotas returns the quotas of a namespace.
-func (w *Worker) quotas(name string) core.Quotas {
-	spec, _ := w.store.Namespace(name) // one that was removed has none
+// quotas returns the quotas of a namespace.
+func (n *namespaces) quotas(name string) core.Quotas {
+	spec, _ := n.store.Namespace(name) // one that was removed has none
 	return spec.Quotas
 }
 
 // Namespaces implements core.Namespaces.
-func (w *Worker) Namespaces(context.Context) ([]core.NamespaceInfo, error) {
+func (n *namespaces) Namespaces(context.Context) ([]core.NamespaceInfo, error) {
 	functions := map[string][]core.Function{}
-	for _, f := range w.store.List() {
+	for _, f := range n.store.List() {
 		name := core.Namespace(f.Name)
 		functions[name] = append(functions[name], f)
 	}
 	var all []core.NamespaceInfo
-	for _, spec := range w.store.Namespaces() {
-		used := w.sched.Used(spec.Name)
-		used.Functions, used.Disk = len(functions[spec.Name]), w.store.DiskOf(spec.Name, functions[spec.Name])
-		all = append(all, core.NamespaceInfo{NamespaceSpec: spec, Used: used, Refused: w.namespaces.refused(spec.Name)})
+	for _, spec := range n.store.Namespaces() {
+		used := n.sched.Used(spec.Name)
+		used.Functions, used.Disk = len(functions[spec.Name]), n.store.DiskOf(spec.Name, functions[spec.Name])
+		all = append(all, core.NamespaceInfo{NamespaceSpec: spec, Used: used, Refused: n.refused(spec.Name)})
 	}
 	return all, nil
 }
@@ -107,32 +111,32 @@ func (n *namespaces) refused(name string) map[string]uint64 {
 }
 
 // CreateNamespace implements core.Namespaces.
-func (w *Worker) CreateNamespace(_ context.Context, spec core.NamespaceSpec) error {
-	return w.setNamespace(spec, true)
+func (n *namespaces) CreateNamespace(_ context.Context, spec core.NamespaceSpec) error {
+	return n.set(spec, true)
 }
 
 // SetNamespace implements core.Namespaces.
-func (w *Worker) SetNamespace(_ context.Context, spec core.NamespaceSpec) error {
-	return w.setNamespace(spec, false)
+func (n *namespaces) SetNamespace(_ context.Context, spec core.NamespaceSpec) error {
+	return n.set(spec, false)
 }
 
-func (w *Worker) setNamespace(spec core.NamespaceSpec, isNew bool) error {
+func (n *namespaces) set(spec core.NamespaceSpec, isNew bool) error {
 	if err := core.ValidNamespaceSpec(spec); err != nil {
 		return err
 	}
-	if err := w.store.SetNamespace(spec, isNew); err != nil {
+	if err := n.store.SetNamespace(spec, isNew); err != nil {
 		return err
 	}
-	w.log.Info("namespace", "name", spec.Name, "isolated", spec.Isolated, "quotas", spec.Quotas)
-	w.sched.Feed()
+	n.log.Info("namespace", "name", spec.Name, "isolated", spec.Isolated, "quotas", spec.Quotas)
+	n.sched.Feed()
 	return nil
 }
 
 // RemoveNamespace implements core.Namespaces.
-func (w *Worker) RemoveNamespace(_ context.Context, name string) error {
-	if err := w.store.RemoveNamespace(name); err != nil {
+func (n *namespaces) RemoveNamespace(_ context.Context, name string) error {
+	if err := n.store.RemoveNamespace(name); err != nil {
 		return err
 	}
-	w.log.Info("namespace", "name", name, "removed", true)
+	n.log.Info("namespace", "name", name, "removed", true)
 	return nil
 }

@@ -7,11 +7,35 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
 	"github.com/pipsqueak-faas/pipsqueak/core/supply"
 )
+
+// logReading gives the logs of functions to who asks. It implements core.Logs, and has no state but that of the logs.
+type logReading struct {
+	logs   *logs
+	store  *store.Store
+	supply *supply.Supply
+}
+
+// Logs implements core.Logs.
+func (r logReading) Logs(ctx context.Context, name string, query core.LogQuery) (io.ReadCloser, error) {
+	if functions := r.supply.FunctionsOf(name); len(functions) > 0 {
+		if query.Functions != nil {
+			functions = slices.DeleteFunc(functions, func(one string) bool { return !slices.Contains(query.Functions, one) })
+		}
+		return r.mergedLogs(ctx, functions, query)
+	}
+	fn, ok := r.store.Get(name)
+	if !ok {
+		return nil, r.supply.NotFound(name)
+	}
+	return r.logs.read(ctx, name, fn.Version, query)
+}
 
 // read returns the kept lines of a version of a function and those before that the query asks for, and with Follow those to come until the context
 // ends or the function is removed.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -17,11 +18,15 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/seal"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
+	"github.com/pipsqueak-faas/pipsqueak/core/supply"
 )
 
 // secrets opens what the store keeps sealed, for the instances of the functions that may have it. It implements core.Secrets.
 type secrets struct {
-	*Worker
+	log    *slog.Logger
+	store  *store.Store
+	supply *supply.Supply // set before the first secret is
+
 	mu     sync.Mutex        // guards the following
 	keys   seal.Keys         // nil as long as there is none
 	hiders map[string]*hider // by function
@@ -48,41 +53,40 @@ const leastHidden = 8
 
 // openSecrets takes the operator's keys, or the key of the data directory if there are none. What another key than the first has sealed is sealed
 // again. Secrets that cannot be opened are told of, and are the affair of the functions that use them.
-func (w *Worker) openSecrets(keys string) error {
-	s := &w.secrets
-	s.Worker, s.hiders, w.logs.hider = w, map[string]*hider{}, s.hider
+func openSecrets(keys string, kept *store.Store, log *slog.Logger) (*secrets, error) {
+	s := &secrets{log: log, store: kept, hiders: map[string]*hider{}}
 	if keys == "" {
-		own, err := os.ReadFile(w.store.KeyFile())
+		own, err := os.ReadFile(s.store.KeyFile())
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return core.Errorf(core.KindInternal, core.FaultWorker, "the key for secrets: %w", err)
+			return nil, core.Errorf(core.KindInternal, core.FaultWorker, "the key for secrets: %w", err)
 		}
 		keys = string(own)
 	}
 	if keys != "" {
 		var err error
 		if s.keys, err = seal.ParseKeys(keys); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	again := 0
-	for _, one := range w.store.Secrets() {
+	for _, one := range s.store.Secrets() {
 		value, err := s.open(one)
 		switch {
 		case err != nil:
-			w.log.Warn("secret", "name", one.Name, "err", err)
+			s.log.Warn("secret", "name", one.Name, "err", err)
 			continue
 		case one.Key == s.keys.ID():
 			continue
 		}
-		if err := w.store.Reseal(s.seal(one, value)); err != nil {
-			return err
+		if err := s.store.Reseal(s.seal(one, value)); err != nil {
+			return nil, err
 		}
 		again++
 	}
 	if again > 0 {
-		w.log.Info("secret", "key", s.keys.ID(), "sealed again", again)
+		s.log.Info("secret", "key", s.keys.ID(), "sealed again", again)
 	}
-	return nil
+	return s, nil
 }
 
 // held returns the keys.

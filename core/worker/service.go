@@ -3,10 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
-	"io"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/sched"
@@ -16,7 +13,9 @@ import (
 // Service returns the worker as the parts of a service. All of them are there.
 func (w *Worker) Service() core.Service {
 	s := w.supply
-	return core.Service{Catalog: s, Applications: s, Locker: s, Bills: s, Packages: s.Packages(), Vulnerabilities: s, Invoker: w, Tree: w, Logs: w, Counter: w, Stopper: w, Health: w, Namespaces: w, Settings: s, Secrets: &w.secrets, Router: w, Storages: s}
+	return core.Service{Catalog: s, Applications: s, Locker: s, Bills: s, Packages: s.Packages(), Vulnerabilities: s, Invoker: w, Stopper: w,
+		Tree: w.overview, Health: w.overview, Logs: logReading{w.logs, w.store, s}, Counter: w.counts, Namespaces: w.namespaces, Settings: s, Secrets: w.secrets,
+		Router: routing{w.store}, Storages: s}
 }
 
 // storageOf returns the file of a function's storage.
@@ -28,7 +27,7 @@ func (w *Worker) Admit(function, id string) error {
 	if !ok {
 		return w.supply.NotFound(function)
 	}
-	if err := w.begin(function, false); err != nil {
+	if err := w.namespaces.begin(function, false); err != nil {
 		return err
 	}
 	if err := w.store.Refused(fn.Runtime, fn.Code, fn.Packages); err != nil {
@@ -38,7 +37,7 @@ func (w *Worker) Admit(function, id string) error {
 	if err != nil {
 		w.namespaces.failed(err)
 		w.counts.observe(fn.Name, core.Result{}, err)
-		w.failed(&fn, core.Invocation{ID: id}, "", err)
+		w.reports.failed(&fn, core.Invocation{ID: id}, "", err)
 	}
 	return err
 }
@@ -62,7 +61,7 @@ func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.R
 		var result core.Result
 		err := w.store.Refused(fn.Runtime, fn.Code, fn.Packages)
 		if err == nil && !begun {
-			err = w.begin(fn.Name, true)
+			err = w.namespaces.begin(fn.Name, true)
 			begun = err == nil
 		}
 		if err == nil {
@@ -76,41 +75,13 @@ func (w *Worker) Invoke(ctx context.Context, invocation core.Invocation) (core.R
 		result.Language, result.Version = language(fn.Runtime), fn.Version
 		w.counts.observe(fn.Name, result, err)
 		if err != nil {
-			w.failed(&fn, invocation, result.Node, err)
+			w.reports.failed(&fn, invocation, result.Node, err)
 		}
 		if w.events && invocation.Depth > 0 {
-			w.event(&fn, invocation, result, err)
+			w.reports.event(&fn, invocation, result, err)
 		}
 		return result, err
 	}
-}
-
-// Snapshot implements core.Tree.
-func (w *Worker) Snapshot(context.Context) (core.Snapshot, error) {
-	nodes := w.tree.Snapshot()
-	for i := range nodes {
-		nodes[i].Worker = w.id
-		// An instance knows of its function what was known when it was made; since then its packages may have been probed.
-		if fn, is := w.store.Get(nodes[i].Function); is {
-			nodes[i].Apart = w.tree.Apart(&fn)
-		}
-	}
-	return core.Snapshot{Worker: w.id, Time: time.Now(), Nodes: nodes, Memory: w.tree.Memory(), Budget: w.budget, Drivers: w.fleet.Snapshot()}, nil
-}
-
-// Logs implements core.Logs.
-func (w *Worker) Logs(ctx context.Context, name string, query core.LogQuery) (io.ReadCloser, error) {
-	if functions := w.supply.FunctionsOf(name); len(functions) > 0 {
-		if query.Functions != nil {
-			functions = slices.DeleteFunc(functions, func(one string) bool { return !slices.Contains(query.Functions, one) })
-		}
-		return w.mergedLogs(ctx, functions, query)
-	}
-	fn, ok := w.store.Get(name)
-	if !ok {
-		return nil, w.supply.NotFound(name)
-	}
-	return w.logs.read(ctx, name, fn.Version, query)
 }
 
 // language returns a runtime's language: its name up to the version.

@@ -2,11 +2,13 @@ package worker
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"sync"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/store"
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
@@ -15,31 +17,38 @@ const saveEvery = 10 * time.Second
 
 // uses is what the next worker is to know of this one's functions. One goroutine saves it, and the end of the worker when that has ended.
 type uses struct {
+	log    *slog.Logger
+	store  *store.Store
+	tree   *tree.Tree
 	saving sync.WaitGroup
-	stop   context.CancelFunc // nil before keepUses
+	stop   context.CancelFunc // nil before keep
 	soon   chan struct{}      // has one when something has changed that is worth saving at once
 	saved  map[string]core.Use
 	last   sync.Once
 }
 
-// saveUses keeps how much functions are used, when that is something else than what is kept.
-func (w *Worker) saveUses() {
-	now := w.tree.Uses(func(name string) bool { _, deployed := w.store.Get(name); return deployed })
-	if maps.Equal(now, w.uses.saved) {
-		return
-	}
-	if err := w.store.SetUses(now); err != nil {
-		w.log.Warn("deploy", "err", err)
-		return
-	}
-	w.uses.saved = now
+func newUses(log *slog.Logger, kept *store.Store, tree *tree.Tree) *uses {
+	return &uses{log: log, store: kept, tree: tree, soon: make(chan struct{}, 1), saved: kept.Uses()}
 }
 
-// keepUses saves how much functions are used now and then, until saveLastUses.
-func (w *Worker) keepUses() {
+// save keeps how much functions are used, when that is something else than what is kept.
+func (u *uses) save() {
+	now := u.tree.Uses(func(name string) bool { _, deployed := u.store.Get(name); return deployed })
+	if maps.Equal(now, u.saved) {
+		return
+	}
+	if err := u.store.SetUses(now); err != nil {
+		u.log.Warn("deploy", "err", err)
+		return
+	}
+	u.saved = now
+}
+
+// keep saves how much functions are used now and then, until saveLast.
+func (u *uses) keep() {
 	ctx, stop := context.WithCancel(context.Background())
-	w.uses.stop = stop
-	w.uses.saving.Go(func() {
+	u.stop = stop
+	u.saving.Go(func() {
 		ticks := time.NewTicker(saveEvery)
 		defer ticks.Stop()
 		for {
@@ -47,40 +56,39 @@ func (w *Worker) keepUses() {
 			case <-ctx.Done():
 				return
 			case <-ticks.C:
-			case <-w.uses.soon:
+			case <-u.soon:
 			}
-			w.saveUses()
+			u.save()
 		}
 	})
 }
 
-// saveUsesSoon has the uses saved without waiting for that. It does nothing once the worker stops.
-func (w *Worker) saveUsesSoon() {
+// saveSoon has the uses saved without waiting for that. It does nothing once the worker stops.
+func (u *uses) saveSoon() {
 	select {
-	case w.uses.soon <- struct{}{}:
+	case u.soon <- struct{}{}:
 	default:
 	}
 }
 
-// saveLastUses is saveUses for the last time, once: the instances of a worker that stops go, and what is saved is not to suffer from that.
-func (w *Worker) saveLastUses() {
-	w.uses.last.Do(func() {
-		if w.uses.stop != nil {
-			w.uses.stop()
-			w.uses.saving.Wait()
+// saveLast is save for the last time, once: the instances of a worker that stops go, and what is saved is not to suffer from that.
+func (u *uses) saveLast() {
+	u.last.Do(func() {
+		if u.stop != nil {
+			u.stop()
+			u.saving.Wait()
 		}
-		w.saveUses()
+		u.save()
 	})
 }
 
 // resume has the zygotes made of the functions that an earlier worker has used.
-func (w *Worker) resume() {
-	w.uses.saved = w.store.Uses()
+func (u *uses) resume() {
 	var used []tree.Used
-	for _, fn := range w.store.List() {
-		if use, known := w.uses.saved[fn.Name]; known {
+	for _, fn := range u.store.List() {
+		if use, known := u.saved[fn.Name]; known {
 			used = append(used, tree.Used{Function: fn, Use: use})
 		}
 	}
-	w.tree.Resume(used)
+	u.tree.Resume(used)
 }

@@ -1,7 +1,9 @@
 // Package worker puts the pieces together for one machine: store, sandboxes, drivers, tree and scheduler
-// become a core.Service.
+// become a core.Service. Each part has a type and a file of its own, and its own state: logs, counts, reports,
+// secrets, namespaces, uses, overview, routing, sandboxes. Worker makes them, ends them, and runs an event.
 //
-// Mutex order: logs.mu before that of a functionLog. All others are taken alone.
+// Mutex order: logs.mu before that of a functionLog. Those of counts, secrets, namespaces and sandboxes are
+// taken alone.
 package worker
 
 import (
@@ -9,6 +11,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/netip"
@@ -74,7 +77,7 @@ type Config struct {
 	NetworkIfAble bool
 }
 
-// Worker is one machine.
+// Worker is one machine. It is assembly: what is more than that is a part.
 type Worker struct {
 	log        *slog.Logger
 	id         string // of the worker, see identity
@@ -83,10 +86,12 @@ type Worker struct {
 	events     bool // the log has a line for each event
 	store      *store.Store
 	logs       *logs
-	counts     counts
-	namespaces namespaces
-	secrets    secrets
-	uses       uses
+	counts     *counts
+	secrets    *secrets
+	reports    *reports
+	namespaces *namespaces
+	uses       *uses
+	overview   *overview
 	sandboxes  *sandboxes
 	fleet      *driver.Fleet
 	tree       *tree.Tree
@@ -102,7 +107,7 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{log: config.Log, run: run, budget: config.Memory, events: config.Events, uses: uses{soon: make(chan struct{}, 1)}}
+	w := &Worker{log: config.Log, run: run, budget: config.Memory, events: config.Events}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
@@ -157,10 +162,14 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if err := w.openData(config, data, name); err != nil {
 		return err
 	}
-	if err := w.openSecrets(config.SecretKeys); err != nil {
+	if w.secrets, err = openSecrets(config.SecretKeys, w.store, w.log); err != nil {
 		return err
 	}
-	connect, err := w.openRouter(config, name)
+	w.logs.hider = w.secrets.hider
+	w.reports = &reports{log: w.log, logs: w.logs, secrets: w.secrets, counts: w.counts}
+	w.namespaces = &namespaces{log: w.log, store: w.store, all: map[string]*namespace{}}
+	var connect func(core.SandboxConfig, func(func() error) error) (io.Closer, error)
+	w.router, connect, err = openRouter(config, name, w.reports.refused)
 	if err != nil && config.NetworkIfAble {
 		w.log.Info("functions have no network: 'pipsqueak doctor' says what to do", "err", err)
 		config.Network, err = core.NetworkNone, nil
@@ -174,6 +183,7 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 		Policy: config.Policy, Vulnerabilities: config.Vulnerabilities, Refuse: config.Refuse, PackageAge: config.PackageAge, StoreLimit: config.StoreLimit, KeepFree: config.KeepFree, Failed: w.namespaces.failed,
 		Network: config.Network,
 	})
+	w.secrets.supply = w.supply
 	w.sandboxes.host, err = sandbox.Open(sandbox.Config{Dir: filepath.Join(w.run, "sandboxes"), Name: name, Bounds: bounds(w.budget, bytes), Store: w.store, Output: w.collectOutput,
 		Relay: w.supply.OpenRelay, Connect: connect, Log: w.log})
 	if err != nil {
@@ -191,11 +201,14 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 		return err
 	}
 	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Deployed: w.store.Deployed, Secrets: w.secrets.of, Storage: w.storageOf, Loaded: w.supply.Loaded}, fleetDrivers{w.fleet}, w.sandboxes)
+	w.overview = &overview{id: w.id, budget: w.budget, store: w.store, tree: w.tree, fleet: w.fleet}
+	w.uses = newUses(w.log, w.store, w.tree)
 	w.supply.Teach()
-	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Quotas: w.quotas, Unheard: w.failed, Retired: w.retired, Printed: w.logs.printed, Log: w.log}, w.tree)
-	w.resume()
+	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Quotas: w.namespaces.quotas, Unheard: w.reports.failed, Retired: w.reports.retired, Printed: w.logs.printed, Log: w.log}, w.tree)
+	w.namespaces.sched = w.sched
+	w.uses.resume()
 	w.supply.Start()
-	w.keepUses()
+	w.uses.keep()
 	return nil
 }
 
@@ -216,7 +229,7 @@ func (w *Worker) openData(config Config, data, name string) error {
 		w.log.Warn("deploy", "err", warning)
 	}
 	there := func(name string) bool { _, ok := w.store.Get(name); return ok }
-	w.counts.there = there
+	w.counts = &counts{there: there}
 	if w.logs, err = openLogs(filepath.Join(data, "logs"), there); err != nil {
 		return err
 	}
@@ -237,7 +250,7 @@ func (w *Worker) driversDir() string { return filepath.Join(w.run, "drivers") }
 
 // Stop implements core.Stopper.
 func (w *Worker) Stop() {
-	w.saveLastUses()
+	w.uses.saveLast()
 	w.sched.Stop()
 }
 
@@ -252,7 +265,7 @@ func (w *Worker) Close(ctx context.Context) error {
 		w.supply.Close()
 	}
 	if w.sched != nil {
-		w.saveLastUses()
+		w.uses.saveLast()
 		if !w.sched.Close(ctx) {
 			w.log.Warn("evict", "err", "events were still running when the worker stopped waiting for them")
 		}

@@ -3,18 +3,27 @@ package worker
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
+// reports writes down how events have ended: in the worker's log, and in those of functions.
+type reports struct {
+	log     *slog.Logger
+	logs    *logs
+	secrets *secrets
+	counts  *counts
+}
+
 // refusalRest is how often at the most a log reports events that were refused because there were too many.
 const refusalRest = time.Second
 
 // failed writes down that an event of a function has failed: a line in the worker's log, and one with all that is known in the function's.
-func (w *Worker) failed(fn *core.Function, invocation core.Invocation, node core.NodeID, err error) {
-	e, log := core.AsError(w.secrets.hide(fn, err)), w.logs.of(fn.Name, fn.Version)
+func (r *reports) failed(fn *core.Function, invocation core.Invocation, node core.NodeID, err error) {
+	e, log := core.AsError(r.secrets.hide(fn, err)), r.logs.of(fn.Name, fn.Version)
 	text := e.Message
 	if e.Kind == core.KindExhausted && log != nil {
 		more, tell := log.refuse(time.Now())
@@ -32,7 +41,7 @@ func (w *Worker) failed(fn *core.Function, invocation core.Invocation, node core
 	if e.Fault != core.FaultHandler { // else it is in the function's log, and its author's affair
 		attributes = append(attributes, "err", text)
 	}
-	w.log.Warn("invoke", attributes...)
+	r.log.Warn("invoke", attributes...)
 	if log == nil {
 		return
 	}
@@ -45,10 +54,18 @@ func (w *Worker) failed(fn *core.Function, invocation core.Invocation, node core
 }
 
 // retired writes down that an instance was ended after an event, in the worker's log and in the function's.
-func (w *Worker) retired(fn *core.Function, invocation core.Invocation, node core.NodeID, why string) {
-	w.log.Info("evict", "fn", fn.Name, "version", fn.Version, "request", invocation.ID, "node", node, "err", why)
-	if log := w.logs.of(fn.Name, fn.Version); log != nil {
+func (r *reports) retired(fn *core.Function, invocation core.Invocation, node core.NodeID, why string) {
+	r.log.Info("evict", "fn", fn.Name, "version", fn.Version, "request", invocation.ID, "node", node, "err", why)
+	if log := r.logs.of(fn.Name, fn.Version); log != nil {
 		log.add(core.LogLine{Time: time.Now().UTC(), Function: fn.Name, Request: invocation.ID, Node: node, Stream: "worker", Text: "the instance was ended after this event: " + why})
+	}
+}
+
+// refused writes down what an instance was refused by the router.
+func (r *reports) refused(config core.SandboxConfig, text string) {
+	r.counts.refused(config.Function)
+	if log := r.logs.of(config.Function, config.Version); log != nil {
+		log.add(core.LogLine{Time: time.Now().UTC(), Function: config.Function, Node: config.ID, Stream: "worker", Text: text})
 	}
 }
 
@@ -72,11 +89,11 @@ func (f *functionLog) refuse(now time.Time) (more int, tell bool) {
 }
 
 // event writes the line about an event that another function has sent: of the others the gateway does, which has more to say.
-func (w *Worker) event(fn *core.Function, invocation core.Invocation, result core.Result, err error) {
+func (r *reports) event(fn *core.Function, invocation core.Invocation, result core.Result, err error) {
 	kind := core.KindNone
 	if err != nil {
 		kind = core.AsError(err).Kind
 	}
-	w.log.Info("event", "fn", fn.Name, "version", fn.Version, "request", invocation.ID, "depth", invocation.Depth, "start", startOf(result),
+	r.log.Info("event", "fn", fn.Name, "version", fn.Version, "request", invocation.ID, "depth", invocation.Depth, "start", startOf(result),
 		"took", result.Phases.Total, "kind", kind, "in", len(invocation.Event), "out", len(result.Body))
 }

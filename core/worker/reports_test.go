@@ -17,14 +17,14 @@ import (
 // Each failed event is one line in the worker's log and one in the function's, and a flood of refusals is not one of lines.
 func TestFailed(t *testing.T) {
 	var log bytes.Buffer
-	w := &Worker{log: slog.New(slog.NewTextHandler(&log, nil)), logs: openTestLogs(t, t.TempDir())}
+	r := &reports{log: slog.New(slog.NewTextHandler(&log, nil)), logs: openTestLogs(t, t.TempDir()), secrets: new(secrets)}
 	fn := &core.Function{Name: "f", Version: 2}
 	raised := core.Errorf(core.KindException, core.FaultHandler, "the handler raised E: %s", strings.Repeat("secret", 10000))
 	raised.Exception = &core.Exception{Type: "E", Message: strings.Repeat("secret", 10000), Stack: []string{"a.x:1"}}
-	w.failed(fn, core.Invocation{ID: "r1"}, "n1", raised)
-	w.failed(fn, core.Invocation{ID: "r2"}, "", core.Errorf(core.KindUnavailable, core.FaultWorker, "not now"))
+	r.failed(fn, core.Invocation{ID: "r1"}, "n1", raised)
+	r.failed(fn, core.Invocation{ID: "r2"}, "", core.Errorf(core.KindUnavailable, core.FaultWorker, "not now"))
 	for i := range 1000 {
-		w.failed(fn, core.Invocation{ID: fmt.Sprint("full", i)}, "", core.Errorf(core.KindExhausted, core.FaultCaller, "all are busy"))
+		r.failed(fn, core.Invocation{ID: fmt.Sprint("full", i)}, "", core.Errorf(core.KindExhausted, core.FaultCaller, "all are busy"))
 	}
 	told := strings.Split(strings.TrimSpace(log.String()), "\n")
 	for i, want := range []string{
@@ -36,7 +36,7 @@ func TestFailed(t *testing.T) {
 			t.Fatalf("%.1000q", told)
 		}
 	}
-	lines := w.logs.lines(t, 2)
+	lines := r.logs.lines(t, 2)
 	if len(lines) != 3 {
 		t.Fatalf("%d lines", len(lines))
 	}
@@ -48,17 +48,17 @@ func TestFailed(t *testing.T) {
 	if x := lines[0].Failure.Exception; lines[0].Node != "n1" || x == nil || x.Type != "E" || len(x.Stack) != 1 || len(x.Message) > 10000 || !strings.Contains(x.Message, "bytes left out") {
 		t.Errorf("%.300v", x)
 	}
-	w.logs.of("f", 2).refused = lines[2].Time.Add(-refusalRest)
-	w.failed(fn, core.Invocation{ID: "later"}, "", core.Errorf(core.KindExhausted, core.FaultCaller, "all are busy"))
-	if last := w.logs.lines(t, 2)[3]; last.Text != "all are busy (and 999 events more were refused since the last such line)" {
+	r.logs.of("f", 2).refused = lines[2].Time.Add(-refusalRest)
+	r.failed(fn, core.Invocation{ID: "later"}, "", core.Errorf(core.KindExhausted, core.FaultCaller, "all are busy"))
+	if last := r.logs.lines(t, 2)[3]; last.Text != "all are busy (and 999 events more were refused since the last such line)" {
 		t.Errorf("%+v", last)
 	}
-	w.failed(fn, core.Invocation{ID: "ended"}, "", core.Errorf(core.KindExit, core.FaultHandler, "it ended with code 1%s", core.SeeLogs))
-	if last := w.logs.lines(t, 2)[4]; last.Text != "it ended with code 1" {
+	r.failed(fn, core.Invocation{ID: "ended"}, "", core.Errorf(core.KindExit, core.FaultHandler, "it ended with code 1%s", core.SeeLogs))
+	if last := r.logs.lines(t, 2)[4]; last.Text != "it ended with code 1" {
 		t.Errorf("the log says where to look: %q", last.Text)
 	}
-	w.logs.remove("f", 2)
-	w.failed(fn, core.Invocation{ID: "gone"}, "", raised)
+	r.logs.remove("f", 2)
+	r.failed(fn, core.Invocation{ID: "gone"}, "", raised)
 	if !strings.Contains(log.String(), "request=gone") {
 		t.Error("nothing is told of an event of a function that was removed")
 	}
@@ -67,21 +67,21 @@ func TestFailed(t *testing.T) {
 // An instance that was ended for what its handler has left behind is told of in both logs, as no failure.
 func TestRetired(t *testing.T) {
 	var log bytes.Buffer
-	w := &Worker{log: slog.New(slog.NewTextHandler(&log, nil)), logs: openTestLogs(t, t.TempDir())}
+	r := &reports{log: slog.New(slog.NewTextHandler(&log, nil)), logs: openTestLogs(t, t.TempDir()), secrets: new(secrets)}
 	fn := &core.Function{Name: "f", Version: 2}
-	w.retired(fn, core.Invocation{ID: "r1"}, "n1", "zombies")
+	r.retired(fn, core.Invocation{ID: "r1"}, "n1", "zombies")
 	if want := "level=INFO msg=evict fn=f version=2 request=r1 node=n1 err=zombies\n"; !strings.HasSuffix(log.String(), want) {
 		t.Errorf("%q", log.String())
 	}
-	lines := w.logs.lines(t, 2)
+	lines := r.logs.lines(t, 2)
 	if len(lines) != 1 {
 		t.Fatalf("%v", lines)
 	}
 	if l := lines[0]; l.Request != "r1" || l.Node != "n1" || l.Stream != "worker" || l.Failure != nil || l.Text != "the instance was ended after this event: zombies" {
 		t.Errorf("%+v", l)
 	}
-	w.logs.remove("f", 2)
-	w.retired(fn, core.Invocation{ID: "gone"}, "n1", "zombies")
+	r.logs.remove("f", 2)
+	r.retired(fn, core.Invocation{ID: "gone"}, "n1", "zombies")
 }
 
 // deployed returns a worker of nothing but a log, functions and their logs.
@@ -91,7 +91,9 @@ func deployed(t *testing.T, log io.Writer, functions ...core.Function) *Worker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &Worker{log: slog.New(slog.NewTextHandler(log, nil)), store: kept, logs: openTestLogs(t, t.TempDir())}
+	w := &Worker{log: slog.New(slog.NewTextHandler(log, nil)), store: kept, logs: openTestLogs(t, t.TempDir()),
+		counts: &counts{there: func(string) bool { return true }}, namespaces: &namespaces{store: kept}, secrets: new(secrets)}
+	w.reports = &reports{log: w.log, logs: w.logs, secrets: w.secrets, counts: w.counts}
 	w.supply = supply.New(supply.Config{Log: w.log, Store: kept, Live: live{w}})
 	t.Cleanup(func() {
 		w.supply.Close()
@@ -169,12 +171,12 @@ func TestRefused(t *testing.T) {
 
 func TestLogQuery(t *testing.T) {
 	l := openTestLogs(t, t.TempDir())
-	w := &Worker{log: slog.New(slog.DiscardHandler), logs: l}
+	r := &reports{log: slog.New(slog.DiscardHandler), logs: l, secrets: new(secrets)}
 	fn := &core.Function{Name: "f", Version: 1}
 	for i := range 10 {
 		l.collect(core.SandboxConfig{Function: "f", Version: 1}, "stdout", &script{{fmt.Sprint("r", i%3), fmt.Sprint(i, "\n")}})
 		if i == 4 {
-			w.failed(fn, core.Invocation{ID: "r1"}, "n", core.Errorf(core.KindTimeout, core.FaultHandler, "four failed"))
+			r.failed(fn, core.Invocation{ID: "r1"}, "n", core.Errorf(core.KindTimeout, core.FaultHandler, "four failed"))
 			if err := l.of("f", 1).rotate(); err != nil { // what is asked for may be in both files
 				t.Fatal(err)
 			}
@@ -257,7 +259,7 @@ func TestMergedLogQuery(t *testing.T) {
 		say(name, fmt.Sprint(i))
 	}
 	for tail, want := range map[int]string{core.AllLines: "0 1 2 3 4", 0: "", 1: "4", 3: "2 3 4", 9: "0 1 2 3 4"} {
-		r, err := w.mergedLogs(t.Context(), []string{"a", "b"}, core.LogQuery{Tail: tail})
+		r, err := logReading{w.logs, w.store, w.supply}.mergedLogs(t.Context(), []string{"a", "b"}, core.LogQuery{Tail: tail})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -274,7 +276,7 @@ func TestMergedLogQuery(t *testing.T) {
 			t.Errorf("the last %d: %q, want %q", tail, got, want)
 		}
 	}
-	r, err := w.mergedLogs(t.Context(), []string{"a", "b"}, core.LogQuery{Tail: 2, Follow: true})
+	r, err := logReading{w.logs, w.store, w.supply}.mergedLogs(t.Context(), []string{"a", "b"}, core.LogQuery{Tail: 2, Follow: true})
 	if err != nil {
 		t.Fatal(err)
 	}
