@@ -236,6 +236,7 @@ var rules = map[string]func([]source) []string{
 	"contract":        ruleContract,
 	"mutexes":         ruleMutexes,
 	"assembly":        ruleAssembly,
+	"tested":          ruleTested,
 }
 
 func TestArchitecture(t *testing.T) {

@@ -123,6 +123,10 @@ func TestRules(t *testing.T) {
 		{"assembly", "methods enough", "core/worker/a.go", "package worker\n" + strings.Repeat("func (w *Worker) m() {}\n", mostMethods) + "func (parts) m() {}\nfunc f() {}", ""},
 		{"assembly", "another's", "core/tree/a.go", "package tree\n" + strings.Repeat("func (w *Worker) m() {}\n", mostMethods+1), ""},
 
+		{"tested", "code alone", "core/supply/a.go", "package supply\n", "it needs 60 for 100"},
+		{"tested", "a test", "core/supply/a_test.go", "package supply\n", ""},
+		{"tested", "elsewhere", "core/a.go", "package core\n", ""},
+
 		{"folders", "util", "core/util/a.go", "package util", "never util"},
 		{"folders", "helpers", "helpers/a.go", "package helpers", "never helpers"},
 		{"folders", "fine", "core/typeset/a.go", "package typeset", ""},
@@ -155,6 +159,7 @@ func TestRules(t *testing.T) {
 
 		{"mutexes", "no order", "core/a.go", "package core; type A struct{ a sync.Mutex; b sync.RWMutex }", "say which is taken before which"},
 		{"mutexes", "two in a field", "core/a.go", "package core; type A struct{ a, b sync.Mutex }", "say which is taken before which"},
+		{"mutexes", "in a function", "core/a.go", "package core; type A struct{ a sync.Mutex }; func f() { var b sync.Mutex }", "say which is taken before which"},
 		{"mutexes", "order", "core/a.go", "// Package core has two.\n//\n// Mutex order: a before b.\npackage core; type A struct{ a, b sync.Mutex }", ""},
 		{"mutexes", "one", "core/a.go", "package core; type A struct{ a sync.Mutex; b int }", ""},
 		{"mutexes", "of a test", "core/a_test.go", "package core; type A struct{ a, b sync.Mutex }", ""},
@@ -200,5 +205,21 @@ func TestTwoPackageComments(t *testing.T) {
 	}
 	if got := rulePackageComment(both); len(got) != 1 || !strings.Contains(got[0], "core/a.go, core/b.go") {
 		t.Errorf("violations %q", got)
+	}
+}
+
+func TestShareOfTests(t *testing.T) {
+	for lines, want := range map[int]int{leastTest - 1: 1, leastTest: 0} {
+		var both []source
+		for name, n := range map[string]int{"core/supply/a.go": 100, "core/supply/a_test.go": lines} {
+			s, err := parse(token.NewFileSet(), name, []byte("package supply"+strings.Repeat("\n", n)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			both = append(both, s)
+		}
+		if got := ruleTested(both); len(got) != want {
+			t.Errorf("%d lines of test for 100: violations %q", lines, got)
+		}
 	}
 }

@@ -80,7 +80,10 @@ func TestDocumentLines(t *testing.T) {
 // decision is an entry of DECISIONS.md: its heading and its text, up to the next heading.
 var decision = regexp.MustCompile(`(?m)^### (.+)\n\n((?:[^#\n].*\n|\n)+)`)
 
-// TestDocumentDecisions keeps each decision short, and the index of DECISIONS.md complete and in order.
+// reconsider is what an entry of DECISIONS.md says last: what would change the decision.
+var reconsider = regexp.MustCompile(`\bReconsider[,\s]`)
+
+// TestDocumentDecisions keeps each decision short and open to change, and the index of DECISIONS.md complete and in order.
 func TestDocumentDecisions(t *testing.T) {
 	text := documents(t)["DECISIONS.md"]
 	index, entries, found := strings.Cut(text, "\n## Core\n")
@@ -95,6 +98,9 @@ func TestDocumentDecisions(t *testing.T) {
 		written = append(written, match[1])
 		if n := strings.Count(strings.TrimSpace(match[2]), "\n") + 1; n > 6 {
 			t.Errorf("%q has %d lines, and a decision has at most 6", match[1], n)
+		}
+		if !reconsider.MatchString(match[2]) {
+			t.Errorf("%q does not say what would change it: \"Reconsider if …\"", match[1])
 		}
 	}
 	if len(written) < 100 || strings.Count(entries, "\n### ") != len(written) {

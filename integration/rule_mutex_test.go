@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// ruleMutexes wants the order of a package's mutexes in its comment, when more than one of its types has one.
+// ruleMutexes wants the order of a package's mutexes in its comment, when it has more than one: in types, or in functions.
 func ruleMutexes(sources []source) (violations []string) {
 	mutexes, ordered := map[string]int{}, map[string]bool{}
 	for _, s := range sources {
@@ -17,13 +17,17 @@ func ruleMutexes(sources []source) (violations []string) {
 		if s.file.Doc != nil && strings.Contains(s.file.Doc.Text(), "Mutex order: ") {
 			ordered[s.folder()] = true
 		}
-		ast.Inspect(s.file, func(n ast.Node) bool {
-			field, is := n.(*ast.Field)
-			if !is {
-				return true
+		count := func(kind ast.Expr, names int) {
+			if kind, is := kind.(*ast.SelectorExpr); is && (kind.Sel.Name == "Mutex" || kind.Sel.Name == "RWMutex") {
+				mutexes[s.folder()] += max(1, names)
 			}
-			if kind, is := field.Type.(*ast.SelectorExpr); is && (kind.Sel.Name == "Mutex" || kind.Sel.Name == "RWMutex") {
-				mutexes[s.folder()] += max(1, len(field.Names))
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.Field:
+				count(n.Type, len(n.Names))
+			case *ast.ValueSpec:
+				count(n.Type, len(n.Names))
 			}
 			return true
 		})

@@ -1,6 +1,8 @@
 // Package files knows trees of files: which entries a tree may have, the list of them, and the digest of that
 // list, by which the store and signatures name the tree. It seals trees, writes them to the disk for good,
 // and compares them with their lists.
+//
+// Mutex order: that of a walker and that of Verify are taken alone, and no file is read under them.
 package files
 
 import (

@@ -5,6 +5,8 @@
 // only what every process sees of the host anyway (see base). So the whole of what a function needs is in the
 // store, and what the host happens to have installed makes no difference. Where packages come from and whose
 // signatures count, the host's /etc/apt says.
+//
+// Mutex order: that of a Memory is taken alone; that of unpackAll before those that its progress takes.
 package debian
 
 import (
