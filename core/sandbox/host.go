@@ -6,10 +6,10 @@
 // it. The process comes to the gate by itself, and carries out its orders on itself (enter/enter.h has the
 // protocol). This package does the steps that need power over the host, at the other end of the gate.
 //
-// Mutex order: Sandbox.mu before Host.mu, which guards the names and ids of all sandboxes; that of the places
-// which instances have left before that of the groups of cgroups. The mutexes of the reaper, of users, of
-// ids, of filters, of a keeper and of an Output are taken alone. None but a keeper's is held while the caller
-// waits for a process; signals and epoll do not block.
+// Mutex order: Sandbox.mu before Host.mu, which guards the names and ids of all sandboxes. The mutexes of the
+// places which instances have left, of the groups of cgroups, of the reaper, of users, of ids, of filters, of
+// a keeper and of an Output are taken alone. None but a keeper's is held while the caller waits for a process;
+// signals and epoll do not block.
 package sandbox
 
 import (

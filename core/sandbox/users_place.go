@@ -104,7 +104,7 @@ const keptPlaces = 4
 
 // left are these places, the one that was left last at the end.
 type left struct {
-	mu     sync.Mutex
+	mu     sync.Mutex // a start waits for it, so no place is closed under it: that removes a cgroup
 	places []leftPlace
 	closed bool
 }
@@ -128,28 +128,32 @@ func (l *left) take(o owner) place {
 }
 
 // keep takes a place that is untouched. The one that was left first goes if there are too many.
-func (l *left) keep(o owner, p place) {
+func (l *left) keep(o owner, p place) { l.add(leftPlace{p, o}).close() }
+
+// add adds a place, and returns the one that goes for it, which the caller closes: that itself after close, noPlace if none does.
+func (l *left) add(p leftPlace) (goes place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		p.close()
-		return
+		return p.place
 	}
-	l.places = append(l.places, leftPlace{p, o})
-	if len(l.places) > keptPlaces {
-		l.places[0].close()
-		l.places = slices.Delete(l.places, 0, 1)
+	l.places = append(l.places, p)
+	if len(l.places) <= keptPlaces {
+		return noPlace
 	}
+	goes = l.places[0].place
+	l.places = slices.Delete(l.places, 0, 1)
+	return goes
 }
 
 func (l *left) close() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	for _, p := range l.places {
+	places := l.places
+	l.places, l.closed = nil, true
+	l.mu.Unlock()
+	for _, p := range places {
 		p.close()
 	}
-	l.places = nil
 }
 
 // owner is whose place an instance may have.

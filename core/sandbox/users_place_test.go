@@ -9,9 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
@@ -220,5 +222,44 @@ func TestPlacesAreClosed(t *testing.T) {
 	from.left.keep(owner{"f", 1, 0}, late)
 	if err := unix.Close(late.network); !errors.Is(err, unix.EBADF) {
 		t.Errorf("a place that is left after that stays open: %v", err)
+	}
+}
+
+// watched is a cgroup's manager that sees whether a mutex is held while the cgroup is removed.
+type watched struct {
+	cgroups.Manager
+	mu      *sync.Mutex
+	removed *int
+	t       *testing.T
+}
+
+func (w watched) Destroy() error {
+	*w.removed++
+	if !w.mu.TryLock() {
+		w.t.Error("a cgroup is removed while a start that looks for a place would wait")
+		return nil
+	}
+	w.mu.Unlock()
+	return nil
+}
+
+// To remove a cgroup takes milliseconds, for which no start waits: of a place too many, of those that a zygote leaves, and of one that comes late.
+func TestPlacesAreClosedWithoutTheMutex(t *testing.T) {
+	l, removed := new(left), 0
+	keep := func() {
+		p := noPlace
+		p.cgroup = &cgroup{manager: watched{mu: &l.mu, removed: &removed, t: t}, leave: func() {}}
+		l.keep(owner{"f", 1, 0}, p)
+	}
+	for range keptPlaces + 1 {
+		keep()
+	}
+	if removed != 1 {
+		t.Errorf("%d places went for one too many", removed)
+	}
+	l.close()
+	keep()
+	if removed != keptPlaces+2 || l.take(owner{"f", 1, 0}) != noPlace {
+		t.Errorf("%d of %d places were closed", removed, keptPlaces+2)
 	}
 }
