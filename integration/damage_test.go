@@ -86,7 +86,7 @@ func TestPackageGone(t *testing.T) {
 	t.Cleanup(func() { _ = w.stop() })
 	fn := w.deploy(t, "one", small)
 	for name, spoil := range map[string]func(dir string) error{"gone": os.RemoveAll, "gone with its manifest": func(dir string) error {
-		return errors.Join(os.RemoveAll(dir), os.Remove(dir+".manifest"))
+		return errors.Join(os.RemoveAll(dir), os.Remove(dir+".list"))
 	}} {
 		if err := w.stop(); err != nil {
 			t.Fatal(err)

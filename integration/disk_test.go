@@ -167,7 +167,7 @@ func TestAlmostFullDisk(t *testing.T) {
 	said := deployWithLittle(t, w, data, "plain", handlerFile(echo), 4<<10)
 	said = append(said, deployWithLittle(t, w, data, "locked", handlerFile(echo+"# the same lock\n"), 4<<10)...)
 	f := handlerFile("import py_narrow, py_wide\ndef handler(event, context):\n    return [py_narrow.x, py_wide.x]\n").with("requirements.txt", "py-narrow\npy-wide\n")
-	for file, by := range map[string][]string{"deploys leave": said, ".manifest": deployWithLittle(t, w, data, "packages", f, 128<<10), "functions/locked@1.json": said} {
+	for file, by := range map[string][]string{"deploys leave": said, ".list": deployWithLittle(t, w, data, "packages", f, 128<<10), "functions/locked@1.json": said} {
 		if !slices.ContainsFunc(by, func(s string) bool { return strings.Contains(s, file) }) {
 			t.Errorf("the disk was never full when it came to %s, but as %q", file, by)
 		}

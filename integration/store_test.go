@@ -108,7 +108,7 @@ func TestDeploysTogether(t *testing.T) {
 		}
 		digests[fn.Packages[0].Digest] = true
 	}
-	if trees, err := filepath.Glob(filepath.Join(w.data, "packages", strings.Repeat("?", 64)+".manifest")); err != nil || len(trees) != 1 || len(digests) != 1 {
+	if trees, err := filepath.Glob(filepath.Join(w.data, "packages", strings.Repeat("?", 64)+".list")); err != nil || len(trees) != 1 || len(digests) != 1 {
 		t.Errorf("one package is stored as %v, and functions have %v: %v", trees, digests, err)
 	}
 }

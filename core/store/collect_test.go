@@ -127,7 +127,7 @@ func TestCollectPackages(t *testing.T) {
 				want-- // one tree for both
 			}
 			if trees, err := os.ReadDir(s.dir + "/packages"); err != nil || len(trees) != 2*want {
-				t.Errorf("left %d trees and manifests, want %d of each: %v", len(trees), want, err)
+				t.Errorf("left %d trees and lists, want %d of each: %v", len(trees), want, err)
 			}
 			wantNothing(t, s)
 		})

@@ -315,7 +315,7 @@ func TestConcurrentCommits(t *testing.T) {
 			t.Errorf("commit %d got %s and %s, commit 0 %s and %s", i, packages[i], digests[i], packages[0], digests[0])
 		}
 	}
-	if stored, err := os.ReadDir(filepath.Join(s.dir, "packages")); err != nil || len(stored) != 2 { // and its manifest
+	if stored, err := os.ReadDir(filepath.Join(s.dir, "packages")); err != nil || len(stored) != 2 { // and its list
 		t.Errorf("one package is stored as %v: %v", stored, err)
 	}
 	wantNothing(t, s)

@@ -107,13 +107,13 @@ func TestCompiledRefused(t *testing.T) {
 	}
 }
 
-// TestCompiledDamage damages the copy or its manifest: the package is damaged, and installed again it has no copy any more.
+// TestCompiledDamage damages the copy or its list: the package is damaged, and installed again it has no copy any more.
 func TestCompiledDamage(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"compiled": func(path string) error { return os.WriteFile(path+"/cache/a.y", []byte("mode"), 0o644) },
 		"source":   func(path string) error { return os.WriteFile(path+"/a.x", []byte("SOURCE"), 0o644) },
 		"added":    func(path string) error { return os.WriteFile(path+"/cache/b.y", nil, 0o644) },
-		"manifest": func(path string) error { return os.Truncate(path+listSuffix, 10) },
+		"list":     func(path string) error { return os.Truncate(path+listSuffix, 10) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := openTest(t)

@@ -2,17 +2,22 @@ package store
 
 import (
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
 const (
 	// format counts up when an earlier Pipsqueak would take something in the data directory for damage, or not understand it.
-	// 1 knew no tokens, and would have served everybody.
-	format     = 2
+	// 1 knew no tokens, and would have served everybody. 2 had the lists of trees under earlierListSuffix.
+	format     = 3
 	formatFile = "format.json"
+
+	earlierListSuffix = ".manifest"
 )
 
 // used says which Pipsqueak has had the data directory last.
@@ -32,6 +37,20 @@ func checkFormat(dir string) (last used, err error) {
 			dir, last.Pipsqueak, last.Format, core.BuildOf().Version, format)
 	}
 	return last, nil
+}
+
+// renameLists gives lists of trees from a directory of format 2 their names of today. It looks at each start, because one may have been cut short.
+func (s *Store) renameLists() (warnings []error) {
+	for _, area := range []Area{Code, Packages} {
+		earlier, _ := fs.Glob(os.DirFS(s.dir), string(area)+"/*"+earlierListSuffix) // the pattern is good
+		for _, name := range earlier {
+			path := filepath.Join(s.dir, name)
+			if err := os.Rename(path, strings.TrimSuffix(path, earlierListSuffix)+listSuffix); err != nil {
+				warnings = append(warnings, files.DiskError(path, err))
+			}
+		}
+	}
+	return warnings
 }
 
 // noteLate notes the format as soon as there is room for it. Until then an earlier Pipsqueak would take the directory for its own.

@@ -24,7 +24,7 @@ func TestJournal(t *testing.T) {
 		{"nothing", "another", func(string, string) error { return nil }, true, false},
 		{"a file", "another", func(dir, _ string) error { return os.Truncate(dir+"/a.x", 0) }, true, true},
 		{"a file, and the machine runs on", thisBoot(), func(dir, _ string) error { return os.Truncate(dir+"/a.x", 0) }, true, false},
-		{"the manifest", "another", func(dir, _ string) error { return os.Truncate(dir+listSuffix, 0) }, true, false},
+		{"the list", "another", func(dir, _ string) error { return os.Truncate(dir+listSuffix, 0) }, true, false},
 		{"the entry", "another", func(_, index string) error { return os.Truncate(index, 0) }, true, false},
 		{"the entry and its name", "another", func(_, index string) error { return os.RemoveAll(filepath.Dir(index)) }, true, false},
 		{"the entry and a file", "another", func(dir, index string) error { return errors.Join(os.Remove(index), os.Truncate(dir+"/a.x", 1)) }, true, true},

@@ -6,7 +6,7 @@
 //	code/<hex>/                            the code of a function, never changed
 //	packages/<hex>/                        one version of one package, never changed
 //	packages/<hex>.<hex>/                  a compiled copy of it
-//	….manifest                             beside each of them: the list of its files, which its digest is of
+//	….list                                 beside each of them: the list of its files, which its digest is of
 //	….damaged                              beside one that was found damaged: how, a core.DamagedFile
 //	index/<runtime>/<name>-<version>@<…>.json  a core.Installed; what follows the @ stands for the archive that it is from; read by Open only
 //	locks/<hex>.json                       a core.Lock, by its inputs
@@ -114,6 +114,7 @@ func OpenAfter(dir string, end func() error) (s *Store, warnings []error, err er
 	s = &Store{dir: dir, owned: owned, held: map[string]int{}, replaced: map[string]string{},
 		functions: map[string]core.Function{}, removed: map[string]int{}, namespaces: map[string]core.NamespaceSpec{}, secrets: map[string]SealedSecret{}, signed: map[string]time.Time{}, damaged: map[Tree]core.DamagedFile{}, verdicts: map[forbiddenKey]*core.Forbidden{}, readRule: literally, index: map[string][]indexed{}, compiled: map[compiledKey]string{}}
 	warnings = append(warnings, s.sweep()...)
+	warnings = append(warnings, s.renameLists()...)
 	warnings = append(warnings, s.readJournal()...)
 	warnings = append(warnings, s.loadSecrets()...)
 	err = errors.Join(s.loadIndex(), s.loadNamespaces())
@@ -298,7 +299,7 @@ type Tree struct {
 
 // The ends of the names of files beside a tree.
 const (
-	listSuffix    = ".manifest"
+	listSuffix    = ".list"
 	damagedSuffix = ".damaged"
 )
 
