@@ -39,6 +39,33 @@ func TestPolicyNamesSystemCalls(t *testing.T) {
 	}
 }
 
+// One call can have two names: what is newfstatat on amd64 is fstatat on arm64. So each name that only one architecture has is in the policy,
+// or among those that are refused.
+func TestPolicyNamesCallsOfEachArchitecture(t *testing.T) {
+	policy, err := parsePolicy(policyText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for own, other := range map[*arch.Info]*arch.Info{arch.X86_64: arch.AARCH64, arch.AARCH64: arch.X86_64} {
+		var refused []string
+		for name := range own.SyscallNames {
+			_, both := other.SyscallNames[name]
+			if !both && len(policy[everyProcess][name].ways) == 0 && !strings.HasSuffix(name, "time64") { // those are of 32 bits
+				refused = append(refused, name)
+			}
+		}
+		slices.Sort(refused)
+		want := "_sysctl afs_syscall create_module epoll_ctl_old epoll_wait_old get_kernel_syms get_thread_area getpmsg ioperm iopl modify_ldt " +
+			"putpmsg query_module security set_thread_area sysfs tuxcall uselib ustat vserver"
+		if own == arch.AARCH64 {
+			want = "arch_specific_syscall"
+		}
+		if got := strings.Join(refused, " "); got != want {
+			t.Errorf("of the calls that only %s has are refused:\n%s\nand not\n%s", own.Name, got, want)
+		}
+	}
+}
+
 func TestBadPolicies(t *testing.T) {
 	for _, r := range []struct{ text, says string }{
 		{"read\nread", "line 3: system call read is there twice"},
