@@ -201,16 +201,18 @@ func compareMounts(t *testing.T, c child, spec *specs.Spec) {
 
 func compareResources(t *testing.T, c child, spec *specs.Spec) {
 	t.Helper()
-	if c.host.cgroups.unified {
-		t.Log("cgroup v2: the conversion has a test of its own")
-		return
-	}
-	resources := spec.Linux.Resources
-	want := map[string]string{"pids/pids.max": strconv.FormatInt(*resources.Pids.Limit, 10), "cpu/cpu.shares": "1024",
-		"memory/memory.limit_in_bytes": strconv.FormatInt(*resources.Memory.Limit, 10), "memory/memory.kmem.tcp.limit_in_bytes": strconv.FormatInt(*resources.Memory.KernelTCP, 10),
-		"cpu/cpu.cfs_quota_us": strconv.FormatInt(*resources.CPU.Quota, 10), "cpu/cpu.cfs_period_us": strconv.FormatUint(*resources.CPU.Period, 10)}
-	if c.host.cgroups.countsSwap {
-		want["memory/memory.memsw.limit_in_bytes"] = strconv.FormatInt(*resources.Memory.Swap, 10)
+	resources, unified := spec.Linux.Resources, c.host.cgroups.unified
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	want := map[string]string{"pids/pids.max": number(*resources.Pids.Limit)}
+	if unified {
+		want["memory/memory.max"], want["memory/memory.swap.max"] = number(*resources.Memory.Limit), "0"
+		want["cpu/cpu.max"] = number(*resources.CPU.Quota) + " " + number(int64(*resources.CPU.Period))
+	} else {
+		want["memory/memory.limit_in_bytes"], want["memory/memory.kmem.tcp.limit_in_bytes"] = number(*resources.Memory.Limit), number(*resources.Memory.KernelTCP)
+		want["cpu/cpu.shares"], want["cpu/cpu.cfs_quota_us"], want["cpu/cpu.cfs_period_us"] = "1024", number(*resources.CPU.Quota), number(int64(*resources.CPU.Period))
+		if c.host.cgroups.countsSwap {
+			want["memory/memory.memsw.limit_in_bytes"] = number(*resources.Memory.Swap)
+		}
 	}
 	for file, value := range want {
 		controller, name, _ := strings.Cut(file, "/")
@@ -222,12 +224,13 @@ func compareResources(t *testing.T, c child, spec *specs.Spec) {
 			t.Errorf("process %d is not in its %s cgroup, but %v", c.pid, controller, got)
 		}
 	}
+	mark := map[bool]string{false: ":memory:", true: "0::"}[unified]
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", c.pid))
-	if err != nil || !strings.Contains(string(text), "memory:"+spec.Linux.CgroupsPath+"\n") {
+	if err != nil || !strings.Contains(string(text), mark+spec.Linux.CgroupsPath+"\n") {
 		t.Errorf("the Spec's cgroup is %s, %v, and the process in\n%s", spec.Linux.CgroupsPath, err, text)
 	}
 	for line := range strings.Lines(c.ask(t, "cat /proc/self/cgroup")) {
-		if strings.Contains(line, ":memory:") && !strings.HasSuffix(line, ":/\n") {
+		if strings.Contains(line, mark) && !strings.HasSuffix(line, ":/\n") {
 			t.Errorf("the process sees where it is: %s", line)
 		}
 	}

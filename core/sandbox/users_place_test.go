@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -124,17 +125,17 @@ func TestCgroupAgain(t *testing.T) {
 		c.Limits.Memory = 64 << 20 // and as much for files
 		return c
 	}
-	read := func(c child, bytes int64) {
-		file := filepath.Join(t.TempDir(), "file")
-		coretest.Must(t, os.WriteFile(file, nil, 0o600))
-		coretest.Must(t, os.Truncate(file, bytes))
-		cmd := exec.Command("sh", "-c", `read go; cat "$0" >/dev/null`, file)
+	shared, err := os.MkdirTemp("/dev/shm", "sandbox-test-")
+	coretest.Must(t, err)
+	defer os.RemoveAll(shared)
+	write := func(c child, bytes int) {
+		cmd := exec.Command("sh", "-c", `read go; head -c "$1" /dev/zero >"$0"`, filepath.Join(shared, "file"), strconv.Itoa(bytes))
 		in, err := cmd.StdinPipe()
 		coretest.Must(t, err)
 		coretest.Must(t, cmd.Start())
 		coretest.Must(t, c.cgroup.attach(cmd.Process.Pid))
 		in.Close()
-		_ = cmd.Wait() // read has failed
+		_ = cmd.Wait() // read has failed, or there was no room
 	}
 	for n, r := range []struct {
 		what  string
@@ -144,8 +145,8 @@ func TestCgroupAgain(t *testing.T) {
 		{"nothing", func(child) {}, true},
 		{"memory that it had", func(c child) { c.ask(t, "fill 4000000") }, true},
 		{"processes that stay", func(c child) { c.ask(t, "leave 3") }, true},
-		{"files that stay in memory", func(c child) { read(c, 8<<20) }, false},
-		{"files that have filled it", func(c child) { read(c, 256<<20) }, false},
+		{"files that stay in memory", func(c child) { write(c, 8<<20) }, false},
+		{"files that it has no room for", func(c child) { write(c, 256<<20) }, false},
 		{"files on their way to core", func(c child) {
 			file := c.opens(t, unix.SYS_MEMFD_CREATE, "@attack", 0)
 			coretest.Must(t, c.call(t, unix.SYS_FALLOCATE, file, 0, 0, 8<<20))
