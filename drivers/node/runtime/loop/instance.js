@@ -6,7 +6,7 @@ const { writeSync } = require('fs');
 const { describe, invoked, nameOf, property } = require('./describe');
 const { CODE } = require('./handler');
 const { beforeExit, failureOf, load, packed, stopped } = require('./load');
-const { localeOf } = require('./zone');
+const { localeNamed, localeOf } = require('./zone');
 
 const [HANDLER, REPORT, FAILURE, EVENT, RESULT, EXCEPTION, LIMIT, INVOKE, ANSWER, DEATH, PART] = Array.from('HPFERXLIADS', (c) => c.charCodeAt(0));
 const MAX_RESULT = 6 << 20;
@@ -58,8 +58,8 @@ async function beInstance(threads) {
   // For what the handler starts, as from within /function the packages are found without it; and for the package
   // app-root-path, which takes the directory above node_modules for the program's: here that is the package's own.
   setEnvironment({ ...(fn.packages?.length > 0 && { NODE_PATH: `${CODE}/node_modules`, APP_ROOT_PATH: CODE }), ...fn.env });
-  const locale = localeOf(fn.env ?? {});
-  if (locale !== localeOf(beginning)) addon.setLocale(locale, parseInt(process.versions.icu));
+  const env = fn.env ?? {}; // V8 compiles a regular expression again in each process, and localeOf has one
+  if (localeNamed(env) !== localeNamed(beginning)) addon.setLocale(localeOf(env), parseInt(process.versions.icu));
   const fail = (failure) => {
     addon.send(FAILURE, '', packed(failure.reply));
     addon.exit(1);

@@ -1,11 +1,12 @@
 'use strict';
 // Imports: of packages, by a zygote or an instance, and of a handler.
 
-const { existsSync, promises, readFileSync, readdirSync } = require('fs');
+const { existsSync, promises, readFileSync, readdirSync, statSync } = require('fs');
 const { Server } = require('net');
 const Module = require('module');
 const path = require('path');
 const { fileURLToPath, pathToFileURL } = require('url');
+const { setFlagsFromString } = require('v8');
 const vm = require('vm');
 const addon = require('./addon');
 const { describe, property, syntaxPlace } = require('./describe');
@@ -20,6 +21,7 @@ const MAX_PACKET = 128 << 10, MAX_DRAWN = 2000;
 const { createRequire, isBuiltin, registerHooks } = Module; // hooks are there from Node.js 22.15 on
 const now = performance.now.bind(performance), { byteLength } = Buffer;
 const includes = Function.prototype.call.bind(Array.prototype.includes); // of this realm: the lists are of the other one
+const MAX_WHOLE = 256 << 10; // bytes of a file that is compiled whole
 const MAX_LOADED = 64; // modules that are reported to core, of those that it did not know a handler imports
 
 // An error to report: kind and fault as core has them, and the exception behind it.
@@ -116,7 +118,7 @@ async function load(request, fail, directory = CODE) {
   try {
     for (importing of request.modules ?? []) {
       const begin = now();
-      imported.set(importing, await attempt(importing, () => importModule(importing, request.packages ?? [])));
+      imported.set(importing, await attempt(importing, () => importModule(importing, request.packages ?? [], !request.handler)));
       took[importing] = (now() - begin) / 1000;
     }
     const report = { took: 0, modules: took, threads: 1 };
@@ -228,22 +230,35 @@ function raised(name, exception) {
   return new Failure('exception', 'handler', `importing ${name} failed: ${exception.type}: ${exception.message}`, exception);
 }
 
-// Imports what the installer has called "name@version", with "/file" where it is not the whole package; with "import:" before it as an ES module.
-function importModule(name, packages) {
+// Imports what the installer has called "name@version", with "/file" where it is not the whole package; with "import:" before it as an ES module. In a
+// zygote V8 compiles it whole.
+async function importModule(name, packages, whole) {
   const { esm, pack, version, file } = parsed(name);
   const base = `${pack.replace('/', '+')}-${version}`;
   const home = packages.find((dir) => (version === undefined ? existsSync(`${dir}/node_modules/${pack}`) : path.basename(dir) === base));
   if (home === undefined) throw new Error(`no package of the function has the module ${name}`);
   const from = besidePackage(home);
   const beside = createRequire(from), builtin = isBuiltin(pack + file);
-  if (!esm) {
-    const name = builtin ? `${pack}/` : pack + file; // one of node's own has the name as well, and comes first
-    const exports = beside(name);
-    findParent(require.cache[beside.resolve(name)]);
+  const wanted = builtin ? `${pack}/` : pack + file; // one of node's own has the name as well, and comes first
+  if (whole && !isLarge(beside, wanted)) setFlagsFromString('--no-lazy');
+  try {
+    if (esm) return await importer(from)(builtin ? pathToFileURL(beside.resolve(wanted)) : wanted);
+    const exports = beside(wanted);
+    findParent(require.cache[beside.resolve(wanted)]);
     return exports;
+  } finally {
+    setFlagsFromString('--lazy');
   }
-  if (builtin) return importer(from)(pathToFileURL(beside.resolve(`${pack}/`)));
-  return importer(from)(pack + file);
+}
+
+// Whether a module is one large file, such as a compiler, of which an instance calls little: what is compiled takes memory. V8 compiles a function when it
+// is first called, and what a zygote does not call, each instance would compile again.
+function isLarge(beside, name) {
+  try {
+    return statSync(beside.resolve(name)).size > MAX_WHOLE;
+  } catch {
+    return false; // only ES modules find it
+  }
 }
 
 function parsed(name) {

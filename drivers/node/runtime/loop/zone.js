@@ -68,13 +68,18 @@ function noteZone(told) {
   observeLocales();
 }
 
+// What an environment names as its locale.
+function localeNamed(env) {
+  for (const name of LOCALE) if (env[name] !== undefined) return env[name];
+  return 'C';
+}
+
 // The name that ICU has for the locale of an environment: its own reading of it is for the start of a process.
 function localeOf(env) {
-  const named = LOCALE.map((name) => env[name]).find((value) => value !== undefined) ?? 'C';
-  const [, place, variant] = /^([^.@]*)[^@]*(?:@([^.]*))?/.exec(named);
+  const [, place, variant] = /^([^.@]*)[^@]*(?:@([^.]*))?/.exec(localeNamed(env));
   if (place === 'C' || place === 'POSIX') return 'en_US_POSIX';
   if (variant === undefined) return place;
   return `${place}${place.includes('_') ? '_' : '__'}${variant === 'nynorsk' ? 'NY' : variant}`;
 }
 
-module.exports = { localeOf, noteZone };
+module.exports = { localeNamed, localeOf, noteZone };
