@@ -94,7 +94,7 @@ func BenchmarkShare(b *testing.B) {
 	defer func() { _ = w.stop() }()
 	f := directory(b, "integration/testdata/bench/python-heavy")
 	w.deploy(b, "share", f)
-	w.compiled(b)
+	w.compiled(b, "python")
 	one := diskUse(b, w.data)
 	took := take(99, 0, func() {
 		f = f.with("handler.py", f["handler.py"]+"#\n")
@@ -144,7 +144,7 @@ func BenchmarkProbe(b *testing.B) {
 			b.Fatal(err)
 		}
 		packages = len(w.deploy(b, "first", f).Packages)
-		compiled = append(compiled, take(1, 0, func() { w.compiled(b) })...)
+		compiled = append(compiled, take(1, 0, func() { w.compiled(b, "python") })...)
 		probed = append(probed, take(1, 0, func() { w.probed(b, "first") })...)
 		if fn := w.deploy(b, "second", f); len(fn.Apart) > 0 {
 			b.Errorf("the second deploy waits for %v", fn.Apart)

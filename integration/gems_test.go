@@ -186,6 +186,32 @@ func TestRubyGems(t *testing.T) {
 	}
 }
 
+// TestRubyCompiled: gems are compiled to the same bytes on each worker, what a gem brings in their place is dropped, and errors have their places.
+func TestRubyCompiled(t *testing.T) {
+	rubySystem(t)
+	compiled := append(slices.Clone(gems), gem{"posing", "1.0.0", "", files{"lib/posing.rb": "module Posing\n  def self.raises = raise(ArgumentError, \"by \" + __method__.to_s)\nend\n",
+		"lib/posing.rb.iseq": "no code", "lib/posing/part.rb.iseq": "", "lib/posing/part.rb": "PART = 1\n"}})
+	t.Setenv("PIPSQUEAK_GEM_SOURCE", gemIndex(t, compiled))
+	f := rubyFile("require 'posing'\nrequire 'posing/part'\ndef handler(event:, context:) = event == 1 ? Dir['/packages/**/*.iseq'].map { |file| File.basename(file) }.sort : Posing.raises\n").
+		with("Gemfile", fmt.Sprintf("source %q\ngem 'posing'\n", os.Getenv("PIPSQUEAK_GEM_SOURCE")))
+	var digests []string
+	for range 2 {
+		w := startWorker(t, t.TempDir())
+		w.ready(t, "posing", f)
+		digests = append(digests, w.compiled(t, "ruby")["posing"])
+		if got := result[[]string](t, w, "posing", `1`); !slices.Equal(got, []string{"part.rb.iseq", "posing.rb.iseq"}) {
+			t.Errorf("compiled are %q", got)
+		}
+		said := w.run(t, "posing", `2`).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
+		if stack := strings.Join(said.Exception.Stack, "\n"); said.Exception.Message != "by raises" || !strings.Contains(stack, "posing.rb:2:in `raises'") {
+			t.Errorf("%s, with the stack %s", said.Exception.Message, stack)
+		}
+	}
+	if digests[0] != digests[1] {
+		t.Errorf("two workers have made %q", digests)
+	}
+}
+
 // TestRubyLock is about what is locked, and what the lock is good for.
 func TestRubyLock(t *testing.T) {
 	rubySystem(t)

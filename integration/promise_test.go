@@ -84,7 +84,7 @@ def handler(event, context):
     found = [m for m in sys.modules.values() if (getattr(m, "__file__", None) or "").startswith("/packages/") and m.__file__.endswith(".py")]
     return {"modules": len(found), "without": [m.__name__ for m in found if not m.__cached__ or not os.path.exists(m.__cached__)]}
 `))
-	w.compiled(t)
+	w.compiled(t, "python")
 	got := result[struct {
 		Modules int
 		Without []string

@@ -252,13 +252,13 @@ func TestPythonAttestations(t *testing.T) {
 	}
 }
 
-// compiled waits until all packages of Python have compiled copies, and returns these by the packages' names.
-func (w *worker) compiled(t testing.TB) (digests map[string]string) {
+// compiled waits until all packages of a language have compiled copies, and returns these by the packages' names.
+func (w *worker) compiled(t testing.TB, language string) (digests map[string]string) {
 	t.Helper()
 	eventually(t, time.Minute, "the packages are compiled", func() bool {
 		digests = map[string]string{}
 		for _, p := range w.inventory(t).Packages {
-			if !strings.HasPrefix(string(p.Runtime), "python") {
+			if !strings.HasPrefix(string(p.Runtime), language) {
 				continue
 			}
 			if p.Compiled == "" {
@@ -296,7 +296,7 @@ func TestPythonSameFiles(t *testing.T) {
 	if a.Packages[0].Digest != b.Packages[0].Digest || a.Code != b.Code {
 		t.Errorf("%s, %s and %s, %s", a.Packages[0].Digest, a.Code, b.Packages[0].Digest, b.Code)
 	}
-	if one, other := several.compiled(t)["py-many"], alone.compiled(t)["py-many"]; one != other {
+	if one, other := several.compiled(t, "python")["py-many"], alone.compiled(t, "python")["py-many"]; one != other {
 		t.Errorf("compiled they are %s and %s", one, other)
 	}
 	if compiled, _ := filepath.Glob(filepath.Join(data, "packages", "*.*", "py_many", "__pycache__", "*.pyc")); len(compiled) != 61 {

@@ -63,6 +63,9 @@ var (
 	quoted       = regexp.MustCompile(`"([^"]*)"`)
 )
 
+// compiledEnding is that of what the driver compiles, which is loaded in place of what others read and scan: no package brings it.
+const compiledEnding = ".rb.iseq"
+
 // writeIndex examines an unpacked Debian package.
 func writeIndex(dir string) (*index, error) {
 	x := &index{Gems: map[string]string{}, Paths: []string{}, Libraries: map[string]library{}}
@@ -77,6 +80,8 @@ func writeIndex(dir string) (*index, error) {
 	}
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		switch {
+		case err == nil && strings.HasSuffix(path, compiledEnding) && !entry.IsDir():
+			return os.Remove(path)
 		case err != nil || !entry.Type().IsRegular():
 			return err
 		case strings.HasSuffix(path, ".gemspec"):

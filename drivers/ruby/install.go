@@ -36,6 +36,7 @@ type wish struct {
 	Debian   []string         `json:"debian,omitempty"`
 	Packages []debian.Archive `json:"packages,omitempty"`
 	Allow    []string         `json:"allow,omitempty"`
+	Dirs     []string         `json:"dirs,omitempty"` // of packages to compile
 	Source   string           `json:"source,omitempty"`
 	Driver   string           `json:"driver"` // the program that knows Debian packages
 }
@@ -87,6 +88,19 @@ func (r *ruby) Install(ctx context.Context, request core.InstallRequest, progres
 	var receipts []core.Receipt
 	err = r.install(ctx, i, request.Door, wish{Op: "install", Packages: r.archives.Recall(request.Packages), Allow: request.Allow}, progress, &receipts)
 	return receipts, err
+}
+
+// Compile implements core.Compiler.
+func (r *ruby) Compile(ctx context.Context, request core.CompileRequest) error {
+	i, err := r.found.Get(request.Runtime)
+	if err != nil {
+		return err
+	}
+	w := wish{Op: "compile"}
+	for _, p := range request.Packages {
+		w.Dirs = append(w.Dirs, core.PackageDir(p))
+	}
+	return r.install(ctx, i, request.Door, w, nil, new(struct{}))
 }
 
 // install runs installer.rb in the sandbox.

@@ -50,7 +50,7 @@ func newDriver(log *slog.Logger) *ruby {
 }
 
 func (r *ruby) describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "ruby", Version: version, Capabilities: []string{core.CapabilityFork, core.CapabilityInstall, core.CapabilityLock, core.CapabilityInvoke, core.CapabilityStream, core.CapabilityConcurrency, core.CapabilityScan}}
+	d := core.Description{Language: "ruby", Version: version, Capabilities: []string{core.CapabilityFork, core.CapabilityInstall, core.CapabilityLock, core.CapabilityInvoke, core.CapabilityStream, core.CapabilityConcurrency, core.CapabilityCompile, core.CapabilityScan}}
 	files, err := zygote.Show("ruby/loop", "ruby/install", "ruby/scan")
 	if err != nil {
 		return d, err

@@ -224,6 +224,8 @@ module Pipsqueak
       left = Dir.glob("**/*", File::FNM_DOTMATCH, base: "#{target}/gem").map(&:b) - contents.map { |name| name.b.delete_prefix("./") }
       left.reject! { |name| required.any? { |path| path == "." || name.start_with?("#{path.b}/") } }
       left.each { |name| File.delete("#{target}/gem/#{name}") if File.file?("#{target}/gem/#{name}") }
+      # What the driver compiles is put there, and loaded in place of what others read and scan.
+      FileUtils.rm_rf(Dir.glob("**/*.rb.iseq", File::FNM_DOTMATCH, base: target).map { |name| "#{target}/#{name}" })
       paths = required.map { |path| "gem/#{path}" }
       paths.unshift("extension") if extensions
       File.write("#{target}/pipsqueak.json", JSON.generate("gems" => { spec.name => spec.version.to_s }, "paths" => paths))

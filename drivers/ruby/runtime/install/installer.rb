@@ -1,12 +1,14 @@
 # frozen_string_literal: true
 
-# What the Ruby driver runs in an installer's sandbox: resolve a function's packages, or install them.
+# What the Ruby driver runs in an installer's sandbox: resolve a function's packages, install them, or compile them.
 #
 # Started as `ruby --disable=gems installer.rb REQUEST…`, which is JSON in as many arguments as it takes. Answers over descriptor 3, one JSON packet a
 # message: any number of {"progress": …}, then {"result": …}, twice when it resolves, or {"error": …} (core/driver/kit/installer, Program).
 
+require "etc"
 require "json"
 require "open3"
+require "rbconfig"
 require_relative "answer"
 
 module Pipsqueak
@@ -29,7 +31,12 @@ module Pipsqueak
     end
 
     def run
-      say("result" => @request["op"] == "resolve" ? resolve : install)
+      result = case @request["op"]
+      when "resolve" then resolve
+      when "install" then install
+      when "compile" then compile
+      end
+      say("result" => result)
     rescue StandardError => e
       say("error" => told(e))
     end
@@ -101,6 +108,19 @@ module Pipsqueak
       receipts + Gems.new(@request["source"]).install(gems, @request["allow"] || []) do |item, bytes, done|
         progress(item, format("fetched %.1f MB", bytes / 1e6), done, gems.size)
       end
+    end
+
+    def compile
+      waiting = Queue.new(@request["dirs"]).close
+      Array.new(Etc.nprocessors) do
+        Thread.new do
+          while (directory = waiting.pop)
+            said, status = Open3.capture2e(RbConfig.ruby, "--disable=gems", "-Eutf-8", "#{__dir__}/compile.rb", directory, "#{OUT}/#{File.basename(directory)}", unsetenv_others: true)
+            raise Installer.failed("compiling #{directory}", said) unless status.success?
+          end
+        end
+      end.each(&:join)
+      {}
     end
 
     # Has the driver's own program resolve or install Debian packages.

@@ -1,6 +1,5 @@
 # frozen_string_literal: true
 
-require "stringio"
 require_relative "response"
 
 module Pipsqueak
@@ -10,6 +9,7 @@ module Pipsqueak
     attr_reader :name
 
     def initialize(name, application)
+      require "stringio"
       @name = name
       @application = application
     end

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "application"
 require_relative "describe"
 
 module Pipsqueak
@@ -171,7 +172,6 @@ module Pipsqueak
     private_constant :CONSTANT
 
     def application(name, file, constant)
-      require_relative "application" # most functions do not need it
       found = Object.const_get(constant)
       return Application.new(name, found) if found.respond_to?(:call)
       raise Failure.new("invalid", "handler", "#{constant} in #{file.delete_prefix("#{@code}/")}.rb has no method call, and so is no Rack application")

@@ -11,6 +11,7 @@ $LOAD_PATH.replace(ARGV)
 ARGV.clear
 require_relative "zygote.so"
 require_relative "load"
+require_relative "compiled"
 require_relative "fresh"
 require_relative "instance"
 
@@ -39,6 +40,7 @@ module Pipsqueak
       # Forks and imports as the driver asks. Returns only in a child that is an instance.
       def run
         $stdout.sync = true
+        Compiled.begin
         @loader = Loader.new
         prepare_to_fork
         reply = '{"parked":true}'
@@ -72,6 +74,7 @@ module Pipsqueak
       def watched(request)
         require_relative "watch"
         require_relative "asked"
+        Compiled.end
         report = Watch.during { Asked.during { @loader.load(request) } }
         report.merge("reads" => Watch.reads, "asks" => Asked.names)
       end
