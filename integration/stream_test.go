@@ -384,3 +384,55 @@ func TestStreamLimit(t *testing.T) {
 	}
 	w.failureLine(t, "streams-little", id, core.KindTooLarge)
 }
+
+// waiting are applications that begin their response two seconds before its first byte.
+var waiting = map[string]files{
+	"asgi": {"asgi.py": `
+import asyncio
+async def application(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+    await asyncio.sleep(2)
+    await send({"type": "http.response.body", "body": b"late"})
+`},
+	"fetch": {"index.mjs": `
+export default { fetch() {
+  const late = async (controller) => {
+    await new Promise((done) => setTimeout(done, 2000))
+    controller.enqueue(new TextEncoder().encode('late'))
+    controller.close()
+  }
+  return new Response(new ReadableStream({ pull: late }), { headers: { 'content-type': 'text/event-stream' } })
+} }
+`},
+	"listener": {"index.js": `
+module.exports = require('http').createServer((request, response) => {
+  response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
+  setTimeout(() => response.end('late'), 2000)
+})
+`},
+}
+
+// TestHeadsComeFirst: who asks learns of a response when the application has begun it, as with servers of these interfaces, also if it is given as a whole.
+func TestHeadsComeFirst(t *testing.T) {
+	system(t)
+	w := shared(t)
+	for kind, code := range waiting {
+		t.Run(kind, func(t *testing.T) {
+			name := "waits-" + kind
+			w.deploy(t, name, code)
+			for range 2 {
+				body, _, leave := w.opened(t, "/fn/"+name+"/")
+				began := time.Now()
+				if rest, err := io.ReadAll(body); err != nil || string(rest) != "late" || time.Since(began) < time.Second {
+					t.Errorf("%q, %v after the head: %v", rest, time.Since(began), err)
+				}
+				leave()
+			}
+			event := `{"version":"2.0","rawPath":"/","rawQueryString":"","headers":{},"requestContext":{"http":{"method":"GET","path":"/","protocol":"HTTP/1.1"}}}`
+			if a := w.run(t, name, event); !strings.Contains(string(a.body), `"statusCode":200`) || !strings.Contains(string(a.body), "late") {
+				t.Errorf("as a whole: %d %s", a.status, a.body)
+			}
+		})
+	}
+}

@@ -3,8 +3,11 @@
 // events are HTTP requests as in AWS Lambda's function URLs, payload format 2.0, and so are the results.
 
 const { Duplex } = require('stream');
+const { clearTimeout, setTimeout } = require('timers');
 const vm = require('vm');
 const { Response, headOf } = require('./response');
+
+const PATIENCE = 5; // milliseconds that the body of a fetch handler's response may wait before the head is passed on alone
 
 const has = (value, ...names) => names.every((name) => typeof value?.[name] === 'function');
 
@@ -90,6 +93,15 @@ function takeHead(response, bytes) {
   return rest;
 }
 
+// Passes on the head alone if the application lets the first part of the body wait.
+async function headAlone(response, first) {
+  let timer;
+  const late = new Promise((done) => { timer = setTimeout(done, PATIENCE, true); });
+  const waits = await Promise.race([late, first.then(() => false, () => false)]);
+  clearTimeout(timer);
+  if (waits && response.offered) await new Promise((done) => { response.write(Buffer.alloc(0), done); }); // a failure comes again with the next part
+}
+
 async function fetched(value, { method, url, headers, body }, context) {
   const [Request, Headers] = vm.runInThisContext('[Request, Headers]'); // of the application's realm
   const address = `${headers['x-forwarded-proto'] ?? 'http'}://${headers.host ?? 'localhost'}${url}`;
@@ -106,7 +118,9 @@ async function fetched(value, { method, url, headers, body }, context) {
     ended = part.done;
     return part;
   };
-  for (let part = await (reader ? read() : { done: true }); !part.done;) {
+  const first = reader ? read() : Promise.resolve({ done: true });
+  await headAlone(response, first);
+  for (let part = await first; !part.done;) {
     const next = read(); // which shows in most cases that this part is the last one
     next.catch(() => {}); // it is looked at below
     const failed = await new Promise((done) => { response.write(Buffer.from(part.value), done); });

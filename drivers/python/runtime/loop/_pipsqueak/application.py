@@ -8,9 +8,10 @@ import types
 import urllib.parse
 
 from _pipsqueak import instance
-from _pipsqueak.response import MAX_PART, Response, is_of
+from _pipsqueak.response import MAX_PART, CallerGone, Response, is_of
 
 COROUTINE = 0x80  # a code's flag of an async function
+PATIENCE = 0.005  # seconds that an ASGI application may let the body of its response wait before the head is passed on alone
 
 
 def application(handler, name):
@@ -167,8 +168,8 @@ class Asgi:
             "server": (request.server[0], int(request.server[1])), "state": dict(self.state), "aws.event": event, "aws.context": context,
             "headers": [(name.encode("latin-1"), value.encode()) for name, value in request.headers.items()],
         }
-        body, ended = [request.body], self.asyncio.Event()
-        response = None
+        body, ended, passing = [request.body], self.asyncio.Event(), self.asyncio.Lock()
+        response = heading = None
 
         async def receive():
             if body:
@@ -176,20 +177,32 @@ class Asgi:
             await ended.wait()
             return {"type": "http.disconnect"}
 
+        async def head():
+            await self.asyncio.sleep(PATIENCE)
+            async with passing:
+                if not (response.begun or response.kept or ended.is_set()):
+                    try:
+                        await response.send(b"")
+                    except CallerGone:
+                        ended.set()
+
         async def send(message):
-            nonlocal response
+            nonlocal response, heading
             if message["type"] == "http.response.start":
                 headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", [])]
                 response = begin(context, message["status"], headers)
+                if context._stream:
+                    heading = self.loop.create_task(head())
             elif message["type"] == "http.response.body":
                 part, more = bytes(message.get("body", b"")), message.get("more_body", False)
                 if not more:
                     ended.set()
                 try:
-                    if more or response.begun or len(part) > MAX_PART:
-                        await response.send(part)
-                    else:
-                        response.whole(part)
+                    async with passing:
+                        if more or response.begun or len(part) > MAX_PART:
+                            await response.send(part)
+                        else:
+                            response.whole(part)
                 finally:
                     if response.gone:
                         ended.set()
@@ -199,6 +212,10 @@ class Asgi:
         except Exception as error:
             if not response or not is_of(error, response.gone):
                 raise
+        finally:
+            if heading:
+                async with passing:
+                    heading.cancel()
         if not response:
             raise RuntimeError(f"the application {self.name} has not begun a response")
         return response.end()
