@@ -9,6 +9,9 @@ const (
 	joined   = 3    // packages, with all that they require, that make up a choice
 	extended = 8    // ways in which a choice is extended
 	maxLevel = 8000 // choices of as many packages
+	proposed = 2000 // guesses whose own set is a choice
+	compared = 500  // functions that one is compared with, at most, to find those that are like it
+	alike    = 10   // of these, the ones whose common part is a choice
 )
 
 // worthKeeping are nanoseconds of import for each byte: 5, 20, 80 and 320 ms for each MiB. Of what functions have
@@ -33,16 +36,11 @@ type planner struct {
 	with    [][]int32 // for each atom, the wishes that have it
 	pool    []choice
 	known   map[string]bool // sets that were considered
-
-	have   []float64 // what each wish saves by what is chosen
-	chosen []int     // of the pool
-	shared []float64 // bytes of the heaviest of the chosen that may become it
-	bytes  float64   // of all that is chosen
 }
 
 func newPlanner(x *index, machine Machine, budget int64) *planner {
-	x.guess()
-	s := &planner{index: x, machine: machine, budget: budget, with: make([][]int32, len(x.atoms)), known: map[string]bool{}, have: make([]float64, len(x.wishes))}
+	x.expect()
+	s := &planner{index: x, machine: machine, budget: budget, with: make([][]int32, len(x.atoms)), known: map[string]bool{}}
 	for i, w := range x.wishes {
 		for _, a := range w.atoms {
 			s.with[a] = append(s.with[a], int32(i))
@@ -51,7 +49,8 @@ func newPlanner(x *index, machine Machine, budget int64) *planner {
 	return s
 }
 
-// served returns the wishes that a zygote with these atoms serves.
+// served returns the wishes that a zygote with these atoms serves. Doubles are among them if it serves enough
+// functions that are known.
 func (s *planner) served(atoms, asked set) (wishes []int32) {
 	var fewest []int32
 	first := true
@@ -60,9 +59,16 @@ func (s *planner) served(atoms, asked set) (wishes []int32) {
 			fewest, first = s.with[a], false
 		}
 	}
-	for _, w := range fewest {
+	known := 0
+	for _, w := range fewest { // doubles come last
+		if int(w) >= s.index.guessed && known < doubled {
+			break
+		}
 		if mayBecome(atoms, asked, s.index.wishes[w].set) {
 			wishes = append(wishes, w)
+			if int(w) < s.index.known {
+				known++
+			}
 		}
 	}
 	return wishes
@@ -97,7 +103,7 @@ func (s *planner) choices() {
 			level = append(level, one)
 		}
 	}
-	rate, touched := make([]float64, len(s.index.atoms)), []int{}
+	rate, more, touched := make([]float64, len(s.index.atoms)), make([]float64, len(s.index.atoms)), []int{}
 	for size := 1; ; size++ {
 		for _, one := range level {
 			s.considerCommon(one)
@@ -117,7 +123,7 @@ func (s *planner) choices() {
 					rate[a] += s.index.wishes[w].count
 				}
 			}
-			for _, a := range s.extensions(one, rate, touched) {
+			for _, a := range s.extensions(one, rate, more, touched) {
 				if more, ok := s.consider(one.set.union(s.index.setOf(s.index.atoms[a].closure))); ok {
 					next = append(next, more)
 				}
@@ -128,25 +134,60 @@ func (s *planner) choices() {
 		}
 		level = next
 	}
-	for _, w := range s.index.wishes {
+	for i, w := range s.index.wishes[:min(s.index.guessed, s.index.known+proposed)] {
 		s.consider(w.set)
+		if i < s.index.known {
+			s.considerAlike(i)
+		}
+	}
+}
+
+// considerAlike considers what a function has in common with each of those that are most like it: with which it
+// shares the most import time.
+func (s *planner) considerAlike(i int) {
+	type part struct {
+		of   int
+		took float64
+	}
+	var most []part
+	x := s.index
+	for step := range min(x.known-1, compared) {
+		j := (i + 1 + step*max((x.known-1)/compared, 1)) % x.known
+		one := part{of: j}
+		for a := range x.wishes[i].set.both(x.wishes[j].set) {
+			one.took += x.atoms[a].took
+		}
+		at, _ := slices.BinarySearchFunc(most, one, func(a, b part) int { return cmp.Or(cmp.Compare(b.took, a.took), cmp.Compare(a.of, b.of)) })
+		if at < alike {
+			most = slices.Insert(most, at, one)[:min(len(most)+1, alike)]
+		}
+	}
+	for _, one := range most {
+		common := slices.Clone(x.wishes[i].set)
+		common.intersect(x.wishes[one.of].set)
+		s.consider(common)
 	}
 }
 
 // extensions returns the atoms that save most when they join a choice. Rate is how often each of those atoms
-// is wanted together with it.
-func (s *planner) extensions(one choice, rate []float64, atoms []int) []int {
-	more := make(map[int]float64, len(atoms))
+// is wanted together with it. More is written to.
+func (s *planner) extensions(one choice, rate, more []float64, atoms []int) (best []int) {
 	for _, a := range atoms {
+		more[a] = 0
 		for _, b := range s.index.atoms[a].closure {
 			if !one.set.has(b) {
 				more[a] += rate[a] * s.index.atoms[b].took
 			}
 		}
+		if more[a] == 0 || len(best) == extended && more[a] < more[best[extended-1]] {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(best, a, func(a, b int) int { return cmp.Or(cmp.Compare(more[b], more[a]), cmp.Compare(a, b)) })
+		if at < extended {
+			best = slices.Insert(best, at, a)[:min(len(best)+1, extended)]
+		}
 	}
-	best := slices.DeleteFunc(slices.Clone(atoms), func(a int) bool { return more[a] == 0 })
-	slices.SortFunc(best, func(a, b int) int { return cmp.Or(cmp.Compare(more[b], more[a]), cmp.Compare(a, b)) })
-	return best[:min(len(best), extended)]
+	return best
 }
 
 // most returns the choices with the most benefit for each byte, if there are too many.

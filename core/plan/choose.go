@@ -2,210 +2,264 @@ package plan
 
 import (
 	"cmp"
-	"container/heap"
 	"math/rand/v2"
 	"slices"
 )
 
 const (
-	improvements = 30 // tries
-	maxImproved  = 16 // nodes of a tree that is improved
+	improvements = 100 // tries
+	maxImproved  = 64  // nodes of a plan for guesses that is improved
 )
 
-// fill adds to what is chosen until memory is full: always the choice with the most benefit for each byte. What
-// a choice is good for only falls while others are chosen, so it is weighed again when it seems the best. Those of
-// without are not chosen.
-func (s *planner) fill(without []int) {
-	q := &ranking{benefit: make([]float64, len(s.pool)), price: make([]float64, len(s.pool))}
-	for i := range s.pool {
-		if q.benefit[i] = s.benefit(i); q.benefit[i] > 0 && !slices.Contains(without, i) {
-			q.price[i] = s.price(i)
-			q.order = append(q.order, i)
-		}
-	}
-	heap.Init(q)
-	for len(q.order) > 0 {
-		best := q.order[0]
-		benefit := s.benefit(best)
-		if benefit <= 0 || s.bytes+q.price[best] > float64(s.budget) {
-			heap.Pop(q)
-			continue
-		}
-		if benefit < q.benefit[best] {
-			q.benefit[best] = benefit
-			heap.Fix(q, 0)
-			continue
-		}
-		heap.Pop(q)
-		s.choose(best, q)
-	}
+// chosen is the part of the pool that the plan has so far, with what each other choice is worth beside it. Adding
+// and removing one changes only what serves the same functions, and what may be its parent or child.
+type chosen struct {
+	*planner
+	of      [][]int32 // for each wish, the choices that serve it, the highest gain first
+	having  [][]int32 // for each atom, the choices that have it
+	kin     []kin     // for each choice, once it has been chosen
+	trifle  float64   // a benefit that is nothing but an error of rounding
+	list    []int32   // what is chosen, in the order in which it was
+	from    [][]int32 // for each wish, the chosen that serve it
+	have    []float64 // what each wish saves
+	saved   float64   // by all wishes
+	bytes   float64   // of all that is chosen
+	in      []bool
+	benefit []float64 // what each choice saves all starts beyond what is chosen, in nanoseconds
+	shared  []float64 // bytes of the heaviest of the chosen that may become it
+	others  []float64 // bytes that the chosen would share with it, beyond those that they share already
 }
 
-// begin sets what is chosen.
-func (s *planner) begin(chosen []int) {
-	s.chosen, s.bytes = nil, 0
-	s.have, s.shared = make([]float64, len(s.index.wishes)), make([]float64, len(s.pool))
-	q := &ranking{order: slices.Clone(chosen), benefit: make([]float64, len(s.pool)), price: make([]float64, len(s.pool))}
-	for _, c := range chosen {
-		q.price[c] = s.price(c)
-		s.choose(c, q)
-	}
-	for i := range s.pool {
-		for _, c := range chosen {
-			if s.pool[c].bytes > s.shared[i] && s.becomes(c, i) {
-				s.shared[i] = s.pool[c].bytes
-			}
-		}
-	}
+// kin are the choices that may become one, and those that it may become.
+type kin struct {
+	known       bool
+	under, over []int32
 }
 
-// saved is what all starts save by what is chosen.
-func (s *planner) saved() (sum float64) {
-	for i, w := range s.index.wishes {
-		sum += w.count * s.have[i]
+func newChosen(s *planner) *chosen {
+	c := &chosen{
+		planner: s, of: make([][]int32, len(s.index.wishes)), having: make([][]int32, len(s.index.atoms)), kin: make([]kin, len(s.pool)),
+		from: make([][]int32, len(s.index.wishes)), have: make([]float64, len(s.index.wishes)), in: make([]bool, len(s.pool)),
+		benefit: make([]float64, len(s.pool)), shared: make([]float64, len(s.pool)), others: make([]float64, len(s.pool)),
 	}
-	return sum
+	order := make([]int32, len(s.pool))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(s.pool[b].gain, s.pool[a].gain) })
+	for _, i := range order {
+		one := &s.pool[i]
+		for _, w := range one.wishes {
+			c.of[w] = append(c.of[w], i)
+			c.benefit[i] += one.gain * s.index.wishes[w].count
+		}
+		for a := range one.set.all {
+			c.having[a] = append(c.having[a], i)
+		}
+		c.trifle = max(c.trifle, c.benefit[i]*1e-9)
+	}
+	return c
 }
 
-// improve drops some of what is chosen, fills memory with others, and keeps what is better. Large trees are left
-// as they are, because each try takes as long as it takes to fill memory.
-func (s *planner) improve() {
-	if len(s.chosen) > maxImproved {
-		return
+// relatives returns the kin of a choice.
+func (c *chosen) relatives(i int32) *kin {
+	k := &c.kin[i]
+	if k.known {
+		return k
 	}
-	random := rand.New(rand.NewPCG(3, 4))
-	best, value := slices.Clone(s.chosen), s.saved()
-	for range improvements {
-		var kept []int
-		loss := s.losses()
-		worst := slices.Clone(best)
-		slices.SortFunc(worst, func(a, b int) int { return cmp.Or(cmp.Compare(loss[a], loss[b]), cmp.Compare(a, b)) })
-		worst = worst[:min(len(worst), len(worst)*3/10+3)]
-		for _, c := range best {
-			dropped := 0.04
-			if slices.Contains(worst, c) {
-				dropped = 0.33
-			}
-			if random.Float64() >= dropped {
-				kept = append(kept, c)
-			}
-		}
-		s.begin(kept)
-		s.fill(best) // what was dropped is chosen again only when nothing else is
-		s.fill(nil)
-		if v := s.saved(); v > value {
-			best, value = slices.Clone(s.chosen), v
-		} else {
-			s.begin(best)
+	k.known = true
+	one := &c.pool[i]
+	for _, j := range c.of[one.wishes[0]] { // what may become one serves its wishes, too
+		if c.becomes(j, i) {
+			k.under = append(k.under, j)
 		}
 	}
-}
-
-// losses is what all starts lose for each byte without one of the chosen.
-func (s *planner) losses() map[int]float64 {
-	first, second := make([]int, len(s.have)), make([]float64, len(s.have))
-	top := make([]float64, len(s.have))
-	for _, c := range s.chosen {
-		for _, w := range s.pool[c].wishes {
-			if g := s.pool[c].gain; g > top[w] {
-				first[w], top[w], second[w] = c, g, top[w]
-			} else {
-				second[w] = max(second[w], g)
-			}
+	var fewest []int32
+	for a := range one.set.all {
+		if fewest == nil || len(c.having[a]) < len(fewest) {
+			fewest = c.having[a]
 		}
 	}
-	loss := map[int]float64{}
-	for w := range first {
-		if top[w] > 0 {
-			loss[first[w]] += s.index.wishes[w].count * (top[w] - second[w])
+	for _, j := range fewest {
+		if c.becomes(i, j) {
+			k.over = append(k.over, j)
 		}
 	}
-	for _, c := range s.chosen {
-		loss[c] /= s.pool[c].bytes - s.shared[c] + float64(s.machine.NodeBytes)
-	}
-	return loss
-}
-
-// choose adds a choice to the plan, and finds the new price of those whose parent or child it may be.
-func (s *planner) choose(best int, q *ranking) {
-	one := &s.pool[best]
-	moved := []int{best} // nodes with another parent
-	s.bytes += q.price[best]
-	for _, c := range s.chosen {
-		if s.shared[c] < one.bytes && s.becomes(best, c) {
-			s.shared[c] = one.bytes
-			moved = append(moved, c)
-		}
-	}
-	s.chosen = append(s.chosen, best)
-	for _, w := range one.wishes {
-		s.have[w] = max(s.have[w], one.gain)
-	}
-	for _, i := range q.order {
-		changed := false
-		if i != best && s.becomes(best, i) {
-			changed, s.shared[i] = true, max(s.shared[i], one.bytes)
-		}
-		for j := 0; j < len(moved) && !changed; j++ {
-			changed = s.becomes(i, moved[j])
-		}
-		if changed {
-			q.price[i] = s.price(i)
-		}
-	}
-	heap.Init(q)
+	return k
 }
 
 // becomes says whether choice i may be the parent of j.
-func (s *planner) becomes(i, j int) bool {
-	return s.pool[i].size < s.pool[j].size && mayBecome(s.pool[i].set, s.pool[i].asked, s.pool[j].set)
-}
-
-// benefit is what a choice saves all starts, beyond what is chosen, in nanoseconds.
-func (s *planner) benefit(i int) (sum float64) {
-	gain := s.pool[i].gain
-	for _, w := range s.pool[i].wishes {
-		if more := gain - s.have[w]; more > 0 {
-			sum += more * s.index.wishes[w].count
-		}
-	}
-	return sum
+func (c *chosen) becomes(i, j int32) bool {
+	return c.pool[i].size < c.pool[j].size && mayBecome(c.pool[i].set, c.pool[i].asked, c.pool[j].set)
 }
 
 // price is the memory that a choice takes: less what it shares with its parent, and less what others share with
 // it from then on.
-func (s *planner) price(i int) float64 {
-	bytes := s.pool[i].bytes
-	price := bytes - s.shared[i] + float64(s.machine.NodeBytes)
-	for _, c := range s.chosen {
-		if s.shared[c] < bytes && s.becomes(i, c) {
-			price -= bytes - s.shared[c]
+func (c *chosen) price(i int32) float64 {
+	return c.pool[i].bytes - c.shared[i] + float64(c.machine.NodeBytes) - c.others[i]
+}
+
+// add chooses one.
+func (c *chosen) add(i int32) {
+	one := &c.pool[i]
+	c.list, c.in[i] = append(c.list, i), true
+	c.bytes += one.bytes - c.shared[i] + float64(c.machine.NodeBytes)
+	for _, w := range one.wishes {
+		c.from[w] = append(c.from[w], i)
+		if one.gain > c.have[w] {
+			c.serve(w, one.gain)
 		}
 	}
-	return price
-}
-
-// ranking is a heap of choices, the most benefit for each byte on top.
-type ranking struct {
-	order          []int
-	benefit, price []float64
-}
-
-func (q *ranking) Len() int { return len(q.order) }
-func (q *ranking) Less(i, j int) bool {
-	a, b := q.order[i], q.order[j]
-	if x, y := q.value(a), q.value(b); x != y {
-		return x > y
+	k := c.relatives(i)
+	for _, j := range k.under {
+		c.others[j] += max(c.pool[j].bytes-c.shared[i], 0)
 	}
-	return a < b
-}
-func (q *ranking) Swap(i, j int) { q.order[i], q.order[j] = q.order[j], q.order[i] }
-func (q *ranking) Push(any)      { panic("nothing is added") }
-func (q *ranking) Pop() any {
-	last := q.order[len(q.order)-1]
-	q.order = q.order[:len(q.order)-1]
-	return last
+	for _, j := range k.over {
+		c.share(j, max(c.shared[j], one.bytes))
+	}
 }
 
-// value is the benefit for each byte. What takes no memory, or frees some, costs a byte.
-func (q *ranking) value(i int) float64 { return q.benefit[i] / max(q.price[i], 1) }
+// remove undoes add.
+func (c *chosen) remove(i int32) {
+	one := &c.pool[i]
+	at := slices.Index(c.list, i)
+	c.list, c.in[i] = slices.Delete(c.list, at, at+1), false
+	c.bytes -= one.bytes - c.shared[i] + float64(c.machine.NodeBytes)
+	for _, w := range one.wishes {
+		at := slices.Index(c.from[w], i)
+		c.from[w] = slices.Delete(c.from[w], at, at+1)
+		if one.gain == c.have[w] {
+			next := 0.0
+			for _, j := range c.from[w] {
+				next = max(next, c.pool[j].gain)
+			}
+			c.serve(w, next)
+		}
+	}
+	k := c.relatives(i)
+	for _, j := range k.under {
+		c.others[j] -= max(c.pool[j].bytes-c.shared[i], 0)
+	}
+	for _, j := range k.over {
+		if c.shared[j] > one.bytes {
+			continue
+		}
+		heaviest := 0.0
+		for _, p := range c.from[c.pool[j].wishes[0]] {
+			if c.pool[p].bytes > heaviest && c.becomes(p, j) {
+				heaviest = c.pool[p].bytes
+			}
+		}
+		c.share(j, heaviest)
+	}
+}
+
+// serve sets what a wish saves.
+func (c *chosen) serve(w int32, gain float64) {
+	was, count := c.have[w], c.index.wishes[w].count
+	for _, i := range c.of[w] {
+		own := c.pool[i].gain
+		if own <= was && own <= gain {
+			break
+		}
+		c.benefit[i] += count * (max(own-gain, 0) - max(own-was, 0))
+	}
+	c.saved += count * (gain - was)
+	c.have[w] = gain
+}
+
+// share sets what a choice has of its parent.
+func (c *chosen) share(i int32, bytes float64) {
+	was := c.shared[i]
+	if was == bytes {
+		return
+	}
+	c.shared[i] = bytes
+	if !c.in[i] {
+		return
+	}
+	c.bytes += was - bytes
+	for _, j := range c.relatives(i).under {
+		c.others[j] += max(c.pool[j].bytes-bytes, 0) - max(c.pool[j].bytes-was, 0)
+	}
+}
+
+// fill chooses until memory is full: always the choice with the most benefit for each byte. Those of without are
+// not chosen.
+func (c *chosen) fill(without []int32) {
+	for {
+		best, benefit, price := int32(-1), 0.0, 1.0
+		room := float64(c.budget) - c.bytes
+		for i, b := range c.benefit {
+			if b <= c.trifle || c.in[i] {
+				continue
+			}
+			p := c.price(int32(i))
+			if p > room {
+				continue
+			}
+			p = max(p, 1) // what takes no memory, or frees some, costs a byte
+			if b*price > benefit*p && !slices.Contains(without, int32(i)) {
+				best, benefit, price = int32(i), b, p
+			}
+		}
+		if best < 0 {
+			return
+		}
+		c.add(best)
+	}
+}
+
+// set chooses a list instead of what is chosen.
+func (c *chosen) set(list []int32) {
+	for _, i := range slices.Clone(c.list) {
+		if !slices.Contains(list, i) {
+			c.remove(i)
+		}
+	}
+	for _, i := range list {
+		if !c.in[i] {
+			c.add(i)
+		}
+	}
+}
+
+// improve drops a few of what is chosen, fills memory with others, and keeps what is better. A large plan is left
+// as it is if functions are guessed, because it would only fit the guesses better, and nothing else.
+func (c *chosen) improve() {
+	if len(c.list) == 0 || len(c.list) > maxImproved && c.index.known < len(c.index.wishes) {
+		return
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	best, value := slices.Clone(c.list), c.saved
+	for range improvements {
+		dropped := c.draw(random)
+		for _, d := range dropped {
+			c.remove(d)
+		}
+		c.fill(dropped) // what was dropped is chosen again only when nothing else is
+		c.fill(nil)
+		if c.saved > value*(1+1e-9) {
+			best, value = slices.Clone(c.list), c.saved
+		} else {
+			c.set(best)
+		}
+	}
+}
+
+// draw returns one to four of what is chosen. Most serve functions that the first one serves.
+func (c *chosen) draw(random *rand.Rand) []int32 {
+	first := c.list[random.IntN(len(c.list))]
+	drawn := []int32{first}
+	wishes := c.pool[first].wishes
+	for range random.IntN(4) {
+		among := c.list
+		if random.IntN(3) > 0 {
+			among = c.from[wishes[random.IntN(len(wishes))]]
+		}
+		if one := among[random.IntN(len(among))]; !slices.Contains(drawn, one) {
+			drawn = append(drawn, one)
+		}
+	}
+	return drawn
+}

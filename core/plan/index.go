@@ -42,6 +42,19 @@ func (s set) all(yield func(int) bool) {
 		}
 	}
 }
+
+// both yields what both sets have.
+func (s set) both(o set) func(yield func(int) bool) {
+	return func(yield func(int) bool) {
+		for i, w := range s {
+			for w &= o[i]; w != 0; w &= w - 1 {
+				if !yield(i*64 + bits.TrailingZeros64(w)) {
+					return
+				}
+			}
+		}
+	}
+}
 func (s set) size() (n int) {
 	for _, w := range s {
 		n += bits.OnesCount64(w)
@@ -88,7 +101,9 @@ type index struct {
 	facts    Facts
 	families []family
 	atoms    []atom
-	wishes   []wish // different ones, in the order of their families and sets
+	wishes   []wish // of the demand, different ones, in the order of their families and sets; then guesses and doubles
+	known    int    // wishes of the demand
+	guessed  int    // wishes before the doubles
 	asked    []set  // for each atom that asks: the atoms that it asks for
 }
 

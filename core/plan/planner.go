@@ -60,52 +60,62 @@ func Plan(demand []Arrivals, facts Facts, machine Machine, budget int64) Desired
 	x := newIndex(demand, facts)
 	s := newPlanner(x, machine, budget)
 	s.choices()
-	s.begin(nil)
-	s.fill(nil)
-	s.improve()
-	return s.tree(demand)
+	c := newChosen(s)
+	c.fill(nil)
+	c.improve()
+	return c.tree(demand)
 }
 
 // tree returns what was chosen, with parents that are not too deep.
-func (s *planner) tree(demand []Arrivals) Desired {
-	for {
-		t := s.arranged()
-		if t.Bytes <= s.budget || len(s.chosen) == 0 {
-			s.serve(&t, demand)
-			return t
-		}
-		s.chosen = s.chosen[:len(s.chosen)-1] // chains were cut at maxDepth, so memory is not shared as was thought
+func (c *chosen) tree(demand []Arrivals) Desired {
+	parents, bytes := c.arranged(c.list)
+	for bytes > c.budget && len(c.list) > 0 { // chains were cut at maxDepth, so memory is not shared as was thought
+		c.remove(c.list[len(c.list)-1])
+		parents, bytes = c.arranged(c.list)
 	}
-}
-
-// arranged returns the chosen nodes below their parents. What is chosen first comes first among siblings.
-func (s *planner) arranged() (t Desired) {
-	order := slices.Clone(s.chosen)
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(s.pool[a].size, s.pool[b].size) })
-	depth := make([]int, len(order))
-	for i, c := range order {
-		one := &s.pool[c]
-		parent, inherited := -1, 0.0
-		for j, d := range order[:i] {
-			other := &s.pool[d]
-			if other.bytes > inherited && depth[j]+1 < maxDepth-1 && mayBecome(other.set, other.asked, one.set) {
-				parent, inherited = j, other.bytes
-			}
+	t := Desired{Bytes: bytes}
+	number := map[int32]int{} // in t, of those in the pool
+	for _, p := range parents {
+		one := &c.pool[p.of]
+		node := Planned{Parent: -1, Bytes: int64(one.bytes) + c.machine.NodeBytes, Saves: time.Duration(one.gain)}
+		if p.parent >= 0 {
+			node.Parent, node.Bytes = number[p.parent], node.Bytes-int64(c.pool[p.parent].bytes)
 		}
-		if parent >= 0 {
-			depth[i] = depth[parent] + 1
-		}
-		bytes := int64(one.bytes-inherited) + s.machine.NodeBytes
-		t.Bytes += bytes
-		p := Planned{Parent: parent, Bytes: bytes, Saves: time.Duration(one.gain)}
-		p.Runtime, p.Namespace, p.Set = s.index.packages(one.set)
-		t.Nodes = append(t.Nodes, p)
+		node.Runtime, node.Namespace, node.Set = c.index.packages(one.set)
+		number[p.of] = len(t.Nodes)
+		t.Nodes = append(t.Nodes, node)
 	}
+	c.assign(&t, demand)
 	return t
 }
 
-// serve finds the node of each part of the demand, and what each node is good for.
-func (s *planner) serve(t *Desired, demand []Arrivals) {
+// placed is a choice below another, -1 for a root zygote.
+type placed struct{ of, parent int32 }
+
+// arranged returns choices below their parents, and the memory that all take. What is chosen first comes first
+// among siblings.
+func (s *planner) arranged(list []int32) (all []placed, bytes int64) {
+	order := slices.Clone(list)
+	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(s.pool[a].size, s.pool[b].size) })
+	depth := map[int32]int{-1: 0}
+	for i, c := range order {
+		one := &s.pool[c]
+		at, inherited := placed{c, -1}, 0.0
+		for _, d := range order[:i] {
+			other := &s.pool[d]
+			if other.bytes > inherited && depth[d] < maxDepth-1 && mayBecome(other.set, other.asked, one.set) {
+				at.parent, inherited = d, other.bytes
+			}
+		}
+		depth[c] = depth[at.parent] + 1
+		bytes += int64(one.bytes-inherited) + s.machine.NodeBytes
+		all = append(all, at)
+	}
+	return all, bytes
+}
+
+// assign finds the node of each part of the demand, and what each node is good for.
+func (s *planner) assign(t *Desired, demand []Arrivals) {
 	t.Served = make([]Served, len(demand))
 	for i, d := range demand {
 		served := Served{Arrivals: d, From: -1}

@@ -193,6 +193,31 @@ func TestPlanHolds(t *testing.T) {
 	}
 }
 
+// Functions of which each has one package more than the one before become a chain of zygotes, as deep as a tree may be.
+func TestPlanIsAsDeepAsATree(t *testing.T) {
+	needs, demand := "", ""
+	for i := range 12 {
+		needs += fmt.Sprintf("p%02d 50 4\n", i)
+		demand += "5"
+		for j := range i + 1 {
+			demand += fmt.Sprintf(" p%02d", j)
+		}
+		demand += "\n"
+	}
+	tree := Plan(demandOf(demand), Facts{Needs: needsOf(needs)}, ours, 999*mib)
+	deepest := 0
+	for i := range tree.Nodes {
+		depth := 1 // of its root zygote
+		for p := i; p >= 0; p = tree.Nodes[p].Parent {
+			depth++
+		}
+		deepest = max(deepest, depth)
+	}
+	if len(tree.Nodes) != 12 || deepest != maxDepth {
+		t.Errorf("%d nodes, the deepest at %d, want 12 and %d:\n%v", len(tree.Nodes), deepest, maxDepth, tree)
+	}
+}
+
 // closed says whether a zygote has all that its packages require, as far as a function has it.
 func closed(zygote, function core.Set, facts Facts) bool {
 	for _, p := range zygote {
@@ -231,6 +256,49 @@ func TestPlanIsNearTheOptimum(t *testing.T) {
 	}
 }
 
+// However choices came and went, all that is known of them is as if only those had come that stayed.
+func TestChosenIsKeptUpToDate(t *testing.T) {
+	random := rand.New(rand.NewPCG(5, 5))
+	for range 20 {
+		demand, facts := instance(random, 2+random.IntN(10), 1+random.IntN(20))
+		s := newPlanner(newIndex(demand, facts), ours, 100*mib)
+		s.choices()
+		c := newChosen(s)
+		if len(s.pool) == 0 {
+			continue
+		}
+		for range 60 {
+			if i := int32(random.IntN(len(s.pool))); c.in[i] {
+				c.remove(i)
+			} else {
+				c.add(i)
+			}
+		}
+		fresh := newChosen(s)
+		for _, i := range c.list {
+			fresh.add(i)
+		}
+		if c.bytes != fresh.bytes || !slices.Equal(c.have, fresh.have) {
+			t.Errorf("%v bytes, want %v; saves %v, want %v", c.bytes, fresh.bytes, c.have, fresh.have)
+		}
+		if !slices.Equal(c.shared, fresh.shared) || !slices.Equal(c.others, fresh.others) {
+			t.Errorf("shares %v, want %v; others %v, want %v", c.shared, fresh.shared, c.others, fresh.others)
+		}
+		for i, b := range c.benefit {
+			want := 0.0
+			for _, w := range s.pool[i].wishes {
+				want += max(s.pool[i].gain-c.have[w], 0) * s.index.wishes[w].count
+			}
+			if b < want-c.trifle || b > want+c.trifle {
+				t.Errorf("the benefit of %d is %v, want %v", i, b, want)
+			}
+		}
+		if c.set(nil); c.bytes != 0 || c.list != nil && len(c.list) > 0 {
+			t.Errorf("%v bytes of nothing", c.bytes)
+		}
+	}
+}
+
 // saved is what all starts of a demand save by a tree, in nanoseconds.
 func saved(demand []Arrivals, facts Facts, tree Desired) (sum float64) {
 	for _, d := range demand {
@@ -265,16 +333,22 @@ func optimum(demand []Arrivals, facts Facts, budget int64) (best float64) {
 		return 0
 	}
 	for choice := range uint(1) << len(s.pool) {
-		s.chosen = nil
+		var list []int32
 		for i := range s.pool {
 			if choice>>i&1 == 1 {
-				s.chosen = append(s.chosen, i)
+				list = append(list, int32(i))
 			}
 		}
 		if bits.OnesCount(choice)*int(ours.NodeBytes) > int(budget) {
 			continue
 		}
-		if tree := s.arranged(); tree.Bytes <= budget {
+		if _, bytes := s.arranged(list); bytes <= budget {
+			var tree Desired
+			for _, i := range list {
+				n := Planned{Saves: time.Duration(s.pool[i].gain)}
+				n.Runtime, n.Namespace, n.Set = s.index.packages(s.pool[i].set)
+				tree.Nodes = append(tree.Nodes, n)
+			}
 			best = max(best, saved(demand, facts, tree))
 		}
 	}
