@@ -44,6 +44,7 @@ type Service struct {
 	Secrets         Secrets
 	Router          Router
 	Storages        Storages
+	Planner         Planner
 }
 
 // Catalog is the part of a Service that knows which functions are deployed.

@@ -21,6 +21,7 @@ type world struct {
 	locked    core.Lock
 	functions []core.Function
 	tree      core.Snapshot
+	demand    core.Demand
 	asked     core.LogQuery // last, of a log
 	removed   []string
 
@@ -90,6 +91,8 @@ func (w *world) Invoke(_ context.Context, i core.Invocation) (core.Result, error
 
 func (w *world) Snapshot(context.Context) (core.Snapshot, error) { return w.tree, nil }
 
+func (w *world) Demand(context.Context) (core.Demand, error) { return w.demand, nil }
+
 func (w *world) Logs(ctx context.Context, name string, query core.LogQuery) (io.ReadCloser, error) {
 	w.asked = query
 	const line = `{"time":"2026-01-02T03:04:05Z","function":"hello","request":"r1","node":"n2","stream":"stdout","text":"hi"}` + "\n"
@@ -120,7 +123,7 @@ func (w *world) Vulnerabilities(_ context.Context, name string) (core.Vulnerabil
 }
 
 func (w *world) service() core.Service {
-	return core.Service{Catalog: w, Invoker: w, Tree: w, Applications: w, Locker: w, Logs: w, Bills: w, Vulnerabilities: w}
+	return core.Service{Catalog: w, Invoker: w, Tree: w, Applications: w, Locker: w, Logs: w, Bills: w, Vulnerabilities: w, Planner: w}
 }
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)

@@ -145,7 +145,7 @@ It exits with 0 on success, 1 if the operation failed, and 2 if the command line
 	root.PersistentFlags().StringVar(&p.server, "server", os.Getenv("PIPSQUEAK_SERVER"),
 		"`URL` of the server, http://HOST:PORT or unix:///PATH; also from PIPSQUEAK_SERVER; else the worker of "+dataDir+" if you are root, or http://127.0.0.1:8080")
 	root.AddCommand(p.deploy(), p.lock(), p.invoke(), p.init(), p.dev(), p.list(), p.describe(), p.remove(), p.env(), p.secret(), p.logs(), p.sbom(), p.keygen(),
-		p.tree(), p.namespace(), p.storage(), p.store(), p.token(), p.driver(), p.version())
+		p.tree(), p.plan(), p.namespace(), p.storage(), p.store(), p.token(), p.driver(), p.version())
 	root.AddCommand(p.ofMachine()...)
 	return root
 }

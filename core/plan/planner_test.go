@@ -293,7 +293,7 @@ func TestChosenIsKeptUpToDate(t *testing.T) {
 				t.Errorf("the benefit of %d is %v, want %v", i, b, want)
 			}
 		}
-		if c.set(nil); c.bytes != 0 || c.list != nil && len(c.list) > 0 {
+		if c.set(nil); c.bytes != 0 || len(c.list) > 0 {
 			t.Errorf("%v bytes of nothing", c.bytes)
 		}
 	}

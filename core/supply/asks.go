@@ -55,6 +55,14 @@ func (k *knowledge) learnAsks(packages []core.Installed) {
 	}
 }
 
+// Learned returns what is known of packages: which look for which others, what they require, and what importing them costs. What it returns is
+// not to be changed.
+func (s *Supply) Learned() (plan.Asks, plan.Needs) {
+	s.asking.mu.Lock()
+	defer s.asking.mu.Unlock()
+	return s.asking.asks, s.asking.needs
+}
+
 // learn takes in what is known of packages, and returns of how many that is something new. It leaves earlier values of asks and needs as they were.
 func (k *asking) learn(packages []core.Installed) (changed int) {
 	for i := range packages {

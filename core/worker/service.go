@@ -15,7 +15,7 @@ func (w *Worker) Service() core.Service {
 	s := w.supply
 	return core.Service{Catalog: s, Applications: s, Locker: s, Bills: s, Packages: s.Packages(), Vulnerabilities: s, Invoker: w, Stopper: w,
 		Tree: w.overview, Health: w.overview, Logs: logReading{w.logs, w.store, s}, Counter: w.counts, Namespaces: w.namespaces, Settings: s, Secrets: w.secrets,
-		Router: routing{w.store}, Storages: s}
+		Router: routing{w.store}, Storages: s, Planner: demand{w.overview, s}}
 }
 
 // storageOf returns the file of a function's storage.

@@ -57,6 +57,11 @@ func (c Client) Snapshot(ctx context.Context) (snapshot core.Snapshot, err error
 	return snapshot, c.get(ctx, "/v1/tree", &snapshot)
 }
 
+// Demand returns what a plan of the tree is made from.
+func (c Client) Demand(ctx context.Context) (demand core.Demand, err error) {
+	return demand, c.get(ctx, "/v1/demand", &demand)
+}
+
 // Remove removes a function.
 func (c Client) Remove(ctx context.Context, name string) error {
 	response, err := c.send(ctx, http.MethodDelete, functionPath(name), "application/json", nil)

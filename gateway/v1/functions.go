@@ -69,6 +69,14 @@ func (a *api) tree(w http.ResponseWriter, r *http.Request) error {
 	return gateway.WriteJSON(w, http.StatusOK, snapshot)
 }
 
+func (a *api) demand(w http.ResponseWriter, r *http.Request) error {
+	demand, err := a.service.Planner.Demand(r.Context())
+	if err != nil {
+		return err
+	}
+	return gateway.WriteJSON(w, http.StatusOK, demand)
+}
+
 // deploy deploys the body as a function. PUT names it in the path, POST in the settings.
 func (a *api) deploy(w http.ResponseWriter, r *http.Request) error {
 	request, err := optionsOf(r)

@@ -32,6 +32,9 @@ func Mount(front *gateway.Gateway) {
 		put: named(core.ScopeDeploy, a.deployApplication), remove: named(core.ScopeDeploy, a.removeApplication)})
 	front.Route("/v1/locks", gateway.Methods{post: some(core.ScopeDeploy, a.lock)})
 	front.Route("/v1/tree", gateway.Methods{get: some(core.ScopeRead, a.tree)})
+	if a.service.Planner != nil {
+		front.Route("/v1/demand", gateway.Methods{get: all(core.ScopeRead, a.demand)})
+	}
 	if a.service.Settings != nil {
 		front.Route("/v1/functions/{name}/env", gateway.Methods{post: named(core.ScopeDeploy, a.setEnv)})
 	}

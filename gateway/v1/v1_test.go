@@ -171,3 +171,22 @@ func TestServeTellsOfAListenerThatFails(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// demander knows a demand.
+type demander struct{}
+
+func (demander) Demand(context.Context) (core.Demand, error) {
+	return core.Demand{Budget: 7, Functions: []core.FunctionDemand{{Name: "hello", Use: 1.5}}}, nil
+}
+
+// A service that plans nothing has no demand to show.
+func TestDemand(t *testing.T) {
+	service := (&fakeService{}).service()
+	if a := ask(t, "GET", serveParts(t, service).URL+"/v1/demand", ""); a.status != 404 {
+		t.Errorf("without a planner: %d %s", a.status, a.body)
+	}
+	service.Planner = demander{}
+	if a := ask(t, "GET", serveParts(t, service).URL+"/v1/demand", ""); a.status != 200 || !strings.Contains(a.body, `"budget":7,"functions":[{"name":"hello"`) || !strings.Contains(a.body, `"use":1.5`) {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}
