@@ -11,6 +11,8 @@ require_relative "../loop/compiled"
 module Pipsqueak
   # Compiler compiles files as if they were required, and runs nothing of them.
   class Compiler
+    NOTHING = 1024 # bytes that an empty program has at most, but for its path
+
     def initialize(package, out)
       @package = package
       @out = out
@@ -35,13 +37,14 @@ module Pipsqueak
     end
 
     # Ruby tells of what it has compiled before it runs that, and goes no further. Some files are no Ruby, such as templates: it tells of nothing in them, so
-    # they are tried before. Who requires one will learn so.
+    # what is next to nothing is tried again. Who requires one will learn so.
     def compile(file)
-      RubyVM::InstructionSequence.compile_file(file)
-      catch(:compiled) do
+      code = catch(:compiled) do
         TracePoint.new(:script_compiled) { |event| throw(:compiled, event.instruction_sequence.to_binary) }.enable { load(file) }
         nil
       end
+      RubyVM::InstructionSequence.compile_file(file) if code && code.bytesize < NOTHING + 2 * file.bytesize
+      code
     rescue ScriptError, StandardError, SystemStackError
       nil
     end
