@@ -2,7 +2,8 @@ package core
 
 import "time"
 
-// Router is the part of a Service that knows the addresses of functions, besides their names.
+// Router is the part of a Service that knows the addresses of functions, besides their names. No method has an error or blocks:
+// what is wrong with a route is KindInvalid or KindConflict of the deploy that brings it.
 type Router interface {
 	// Route returns the function that has a route for a request. The host may have a port, the path is encoded as it was
 	// sent.

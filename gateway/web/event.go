@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"encoding/base64"
 	"maps"
 	"mime"
@@ -48,33 +49,11 @@ func readEvent(r *http.Request, to target, id string, buffer *gateway.Held) ([]b
 // appendHead appends the event up to its body, which has so many bytes. What a header, a cookie or a parameter has several times is
 // joined by commas.
 func appendHead(out []byte, r *http.Request, to target, id string, size int) []byte {
-	text := func(before, value string) {
-		out = append(out, before...)
-		out = gjson.AppendJSONString(out, value)
-	}
-	path := to.path
-	if path == "" {
-		path = "/"
-	}
-	route := to.routeKey()
-	text(`{"version":"2.0","routeKey":`, route)
-	text(`,"rawPath":`, path)
-	text(`,"rawQueryString":`, r.URL.RawQuery)
-	if cookies := r.Header["Cookie"]; len(cookies) > 0 {
-		between := `,"cookies":[`
-		for _, line := range cookies {
-			for one := range strings.SplitSeq(line, ";") {
-				if one = strings.TrimSpace(one); one == "" {
-					continue // after the last semicolon
-				}
-				text(between, one)
-				between = ","
-			}
-		}
-		if between == "," {
-			out = append(out, ']')
-		}
-	}
+	path := cmp.Or(to.path, "/")
+	out = appendText(out, `{"version":"2.0","routeKey":`, to.routeKey())
+	out = appendText(out, `,"rawPath":`, path)
+	out = appendText(out, `,"rawQueryString":`, r.URL.RawQuery)
+	out = appendCookies(out, r.Header["Cookie"])
 	out = append(out, `,"headers":`...)
 	out = appendHeaders(out, r, to, size)
 	if r.URL.RawQuery != "" {
@@ -85,33 +64,62 @@ func appendHead(out []byte, r *http.Request, to target, id string, size int) []b
 		out = append(out, `,"pathParameters":{`...)
 		between := ""
 		for _, name := range slices.Sorted(maps.Keys(to.route.Values)) {
-			text(between, name)
-			text(":", to.route.Values[name])
+			out = appendText(out, between, name)
+			out = appendText(out, ":", to.route.Values[name])
 			between = ","
 		}
 		out = append(out, '}')
 	}
+	return appendContext(out, r, to, path, id)
+}
+
+// appendText appends a string of JSON, and before it what stands there.
+func appendText(out []byte, before, value string) []byte {
+	return gjson.AppendJSONString(append(out, before...), value)
+}
+
+// appendCookies appends the cookies, if there are any.
+func appendCookies(out []byte, lines []string) []byte {
+	before, end := `,"cookies":[`, ""
+	for _, line := range lines {
+		for one := range strings.SplitSeq(line, ";") {
+			if one = strings.TrimSpace(one); one == "" {
+				continue // after the last semicolon
+			}
+			out = appendText(out, before, one)
+			before, end = ",", "]"
+		}
+	}
+	return append(out, end...)
+}
+
+// appendContext appends what the event says of the request besides its content.
+func appendContext(out []byte, r *http.Request, to target, path, id string) []byte {
 	host, _, err := net.SplitHostPort(r.Host)
 	if err != nil {
 		host = r.Host
 	}
 	label, _, _ := strings.Cut(host, ".")
-	text(`,"requestContext":{"accountId":"anonymous","apiId":`, to.name)
-	text(`,"domainName":`, host)
-	text(`,"domainPrefix":`, label)
-	text(`,"http":{"method":`, r.Method)
-	text(`,"path":`, path)
-	text(`,"protocol":`, r.Proto)
 	from, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		from = r.RemoteAddr
 	}
-	text(`,"sourceIp":`, from)
-	text(`,"userAgent":`, r.UserAgent())
-	text(`},"requestId":`, id)
 	now := time.Now().UTC()
-	text(`,"routeKey":`, route)
-	text(`,"stage":"$default","time":`, now.Format("02/Jan/2006:15:04:05 -0700"))
+	for _, one := range [...]struct{ before, value string }{
+		{`,"requestContext":{"accountId":"anonymous","apiId":`, to.name},
+		{`,"domainName":`, host},
+		{`,"domainPrefix":`, label},
+		{`,"http":{"method":`, r.Method},
+		{`,"path":`, path},
+		{`,"protocol":`, r.Proto},
+		{`,"sourceIp":`, from},
+		{`,"userAgent":`, r.UserAgent()},
+		{`},"requestId":`, id},
+		{`,"routeKey":`, to.routeKey()},
+		{`,"stage":"$default","time":`, now.Format("02/Jan/2006:15:04:05 -0700")},
+	} {
+		out = appendText(out, one.before, one.value)
+	}
 	out = append(out, `,"timeEpoch":`...)
 	out = strconv.AppendInt(out, now.UnixMilli(), 10)
 	return append(out, '}')
