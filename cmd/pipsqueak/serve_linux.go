@@ -45,73 +45,99 @@ token create'). From then on every request over TCP needs one.`,
 		GroupID: groupServer,
 		Args:    cobra.NoArgs,
 	}
-	listen := cmd.Flags().String("listen", "127.0.0.1:8080", "`ADDRESS` to serve at")
-	hosts := cmd.Flags().StringSlice("host", nil, "`NAME` that clients call this worker by, besides IP addresses, localhost and the name in --listen; repeat for more")
-	var files gateway.TLSFiles
-	cmd.Flags().StringVar(&files.Cert, "tls-cert", "", "`FILE` of the certificate to serve TLS with, in PEM; it is read again when it changes")
-	cmd.Flags().StringVar(&files.Key, "tls-key", "", "`FILE` of the certificate's key")
-	cmd.Flags().StringVar(&files.ClientCA, "tls-client-ca", "", "`FILE` of authorities: only clients with a certificate of one of them are served")
-	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
-	config := placeFlags(cmd)
-	policy := cmd.Flags().String("scan-policy", "", "`FILE` of the policy for scans of a deploy's packages; without it they are not scanned")
-	var memory size
-	cmd.Flags().Var(&memory, "memory", "memory for all functions together, such as 512M or 2G; without it a share of this machine's")
-	cmd.Flags().StringVar(&config.RequireSigned, "require-signed", "", "`KEYS` is a file of public keys, or a directory of such files: deploy only what one of them has signed")
-	secretKeys := cmd.Flags().String("secret-keys", "", "`FILE` of the keys for secrets, one a line, the first for new ones; also from "+secretKeysVariable+
-		" or the systemd credential "+secretKeysCredential+"; without them one that the worker makes in its data directory")
-	each := cmd.Flags().Float64("client-rate", 0, "`REQUESTS` a second that one client may send, a token or an address without one; without it any number")
-	vulnerabilities := vulnerabilityFlags(cmd)
-	unused := age(30 * 24 * time.Hour)
-	cmd.Flags().Var(&unused, "package-age", "how long unused packages are kept, such as 12h or 30d")
-	var limit size
-	cmd.Flags().Var(&limit, "store-limit", "disk space of packages above which unused ones are removed earlier, such as 20G; without it half of the file system")
-	var free size
-	cmd.Flags().Var(&free, "keep-free", "disk space that deploys leave free, such as 10G; without it 1 GiB or a twentieth, whichever is less")
-	cmd.Flags().BoolVar(&config.Events, "events", false, "write a line to the log for each event: function, version, request id, start, time, status, bytes")
-	network := cmd.Flags().String("network", string(core.NetworkEgress), "`WHAT` functions reach at most: none, egress (the internet), or host (whatever this machine reaches); without it none on a machine that cannot connect them")
-	allow := cmd.Flags().StringSlice("egress-allow", nil, "`CIDR` that functions reach besides the internet, such as 10.2.0.0/16; repeat for more")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+	flags := newServeFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := p.needRoot(cmd); err != nil {
 			return err
 		}
-		for _, name := range *hosts {
-			if name == "" || strings.ContainsAny(name, "/: ") {
-				return core.Errorf(core.KindInvalid, core.FaultCaller, "--host %q is no name of a host: give it without scheme and port, such as worker1.example", name)
-			}
-		}
-		if files.ClientCA != "" && files.Cert == "" {
-			return core.Errorf(core.KindInvalid, core.FaultCaller, "--tls-client-ca needs --tls-cert and --tls-key: without TLS clients show no certificate")
-		}
-		config.Memory, config.PackageAge, config.StoreLimit, config.KeepFree = int64(memory), max(time.Duration(unused), 1), int64(limit), int64(free) // 0 is for the usual
-		if config.Network = core.Network(*network); !slices.Contains(core.Networks, config.Network) {
-			return core.Errorf(core.KindInvalid, core.FaultCaller, "--network %q is none of none, egress and host", *network)
-		}
-		config.NetworkIfAble = !cmd.Flags().Changed("network") && !cmd.Flags().Changed("egress-allow")
-		if config.EgressAllow, err = egress.ParseAllow(*allow); err != nil {
+		flags.config.Log = slog.New(slog.NewTextHandler(p.err, nil))
+		if err := flags.read(cmd); err != nil {
 			return err
 		}
-		if len(*allow) > 0 && config.Network == core.NetworkNone {
-			return core.Errorf(core.KindInvalid, core.FaultCaller, "--egress-allow needs --network egress, not none: with that functions reach nothing")
-		}
-		config.Log = slog.New(slog.NewTextHandler(p.err, nil))
-		if config.Vulnerabilities, config.Refuse, err = vulnerabilities.open(cmd, config.Log); err != nil {
-			return err
-		}
-		if config.SecretKeys, err = loadSecretKeys(*secretKeys); err != nil {
-			return err
-		}
-		if *policy != "" {
-			if config.Policy, err = scan.Load(*policy); err != nil {
-				return err
-			}
-		}
-		guard, err := openGuard(*config, *each)
+		guard, err := openGuard(*flags.config, *flags.each)
 		if err != nil {
 			return err
 		}
-		return p.serveAt(cmd.Context(), *listen, *hosts, files, *config, guard, settingsOf(cmd))
+		return p.serveAt(cmd.Context(), *flags.listen, *flags.hosts, flags.files, *flags.config, guard, settingsOf(cmd))
 	}
 	return cmd
+}
+
+// serveFlags are those of serve. Those that say what a worker is opened with go to its config.
+type serveFlags struct {
+	listen             *string
+	hosts              *[]string
+	files              gateway.TLSFiles
+	config             *workerConfig
+	policy, secretKeys *string
+	memory             size
+	unused             age
+	limit, free        size
+	each               *float64
+	vulnerabilities    *vulnerabilityPolicy
+	network            *string
+	allow              *[]string
+}
+
+func newServeFlags(cmd *cobra.Command) *serveFlags {
+	all := cmd.Flags()
+	f := &serveFlags{config: placeFlags(cmd), unused: age(30 * 24 * time.Hour)}
+	f.listen = all.String("listen", "127.0.0.1:8080", "`ADDRESS` to serve at")
+	f.hosts = all.StringSlice("host", nil, "`NAME` that clients call this worker by, besides IP addresses, localhost and the name in --listen; repeat for more")
+	all.StringVar(&f.files.Cert, "tls-cert", "", "`FILE` of the certificate to serve TLS with, in PEM; it is read again when it changes")
+	all.StringVar(&f.files.Key, "tls-key", "", "`FILE` of the certificate's key")
+	all.StringVar(&f.files.ClientCA, "tls-client-ca", "", "`FILE` of authorities: only clients with a certificate of one of them are served")
+	cmd.MarkFlagsRequiredTogether("tls-cert", "tls-key")
+	f.policy = all.String("scan-policy", "", "`FILE` of the policy for scans of a deploy's packages; without it they are not scanned")
+	all.Var(&f.memory, "memory", "memory for all functions together, such as 512M or 2G; without it a share of this machine's")
+	all.StringVar(&f.config.RequireSigned, "require-signed", "", "`KEYS` is a file of public keys, or a directory of such files: deploy only what one of them has signed")
+	f.secretKeys = all.String("secret-keys", "", "`FILE` of the keys for secrets, one a line, the first for new ones; also from "+secretKeysVariable+
+		" or the systemd credential "+secretKeysCredential+"; without them one that the worker makes in its data directory")
+	f.each = all.Float64("client-rate", 0, "`REQUESTS` a second that one client may send, a token or an address without one; without it any number")
+	f.vulnerabilities = vulnerabilityFlags(cmd)
+	all.Var(&f.unused, "package-age", "how long unused packages are kept, such as 12h or 30d")
+	all.Var(&f.limit, "store-limit", "disk space of packages above which unused ones are removed earlier, such as 20G; without it half of the file system")
+	all.Var(&f.free, "keep-free", "disk space that deploys leave free, such as 10G; without it 1 GiB or a twentieth, whichever is less")
+	all.BoolVar(&f.config.Events, "events", false, "write a line to the log for each event: function, version, request id, start, time, status, bytes")
+	f.network = all.String("network", string(core.NetworkEgress), "`WHAT` functions reach at most: none, egress (the internet), or host (whatever this machine reaches); without it none on a machine that cannot connect them")
+	f.allow = all.StringSlice("egress-allow", nil, "`CIDR` that functions reach besides the internet, such as 10.2.0.0/16; repeat for more")
+	return f
+}
+
+// read makes the config of what the flags say. The config has its log already.
+func (f *serveFlags) read(cmd *cobra.Command) (err error) {
+	config := f.config
+	for _, name := range *f.hosts {
+		if name == "" || strings.ContainsAny(name, "/: ") {
+			return core.Errorf(core.KindInvalid, core.FaultCaller, "--host %q is no name of a host: give it without scheme and port, such as worker1.example", name)
+		}
+	}
+	if f.files.ClientCA != "" && f.files.Cert == "" {
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "--tls-client-ca needs --tls-cert and --tls-key: without TLS clients show no certificate")
+	}
+	config.Memory, config.PackageAge, config.StoreLimit, config.KeepFree = int64(f.memory), max(time.Duration(f.unused), 1), int64(f.limit), int64(f.free) // 0 is for the usual
+	if config.Network = core.Network(*f.network); !slices.Contains(core.Networks, config.Network) {
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "--network %q is none of none, egress and host", *f.network)
+	}
+	config.NetworkIfAble = !cmd.Flags().Changed("network") && !cmd.Flags().Changed("egress-allow")
+	if config.EgressAllow, err = egress.ParseAllow(*f.allow); err != nil {
+		return err
+	}
+	if len(*f.allow) > 0 && config.Network == core.NetworkNone {
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "--egress-allow needs --network egress, not none: with that functions reach nothing")
+	}
+	if config.Vulnerabilities, config.Refuse, err = f.vulnerabilities.open(cmd, config.Log); err != nil {
+		return err
+	}
+	if config.SecretKeys, err = loadSecretKeys(*f.secretKeys); err != nil {
+		return err
+	}
+	if *f.policy != "" {
+		if config.Policy, err = scan.Load(*f.policy); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // boundMemory has the garbage collector work harder when the worker's own memory exceeds twice what it needs

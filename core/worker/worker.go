@@ -200,16 +200,21 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	if err != nil {
 		return err
 	}
+	w.start(instancesWith(descriptors()))
+	return nil
+}
+
+// start makes what lives, of parts that are open.
+func (w *Worker) start(instances int) {
 	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Deployed: w.store.Deployed, Secrets: w.secrets.of, Storage: w.storageOf, Loaded: w.supply.Loaded}, fleetDrivers{w.fleet}, w.sandboxes)
 	w.overview = &overview{id: w.id, budget: w.budget, store: w.store, tree: w.tree, fleet: w.fleet}
 	w.uses = newUses(w.log, w.store, w.tree)
 	w.supply.Teach()
-	w.sched = sched.New(sched.Config{MaxInstances: instancesWith(descriptors()), Invoke: w.Invoke, Deployed: w.store.Deployed, Quotas: w.namespaces.quotas, Unheard: w.reports.failed, Retired: w.reports.retired, Printed: w.logs.printed, Log: w.log}, w.tree)
+	w.sched = sched.New(sched.Config{MaxInstances: instances, Invoke: w.Invoke, Deployed: w.store.Deployed, Quotas: w.namespaces.quotas, Unheard: w.reports.failed, Retired: w.reports.retired, Printed: w.logs.printed, Log: w.log}, w.tree)
 	w.namespaces.sched = w.sched
 	w.uses.resume()
 	w.supply.Start()
 	w.uses.keep()
-	return nil
 }
 
 // openData opens the data directory, and ends what an earlier worker on it has left.
