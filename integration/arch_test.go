@@ -105,6 +105,8 @@ var imports = []row{
 		[]string{"cmd/pipbench/profile"}, nil},
 	{"cmd/pipbench/registry", "clients see packages as registries describe them, so it knows what they are and not how they are drawn; signatures are a well-kept library's",
 		[]string{"cmd/pipbench/packages"}, []string{"github.com/ProtonMail/go-crypto"}},
+	{"cmd/pipbench/functions", "functions are drawn from packages as they are on disk; who sends events asks it what the answers have to be",
+		[]string{"cmd/pipbench/packages", "cmd/pipbench/profile"}, nil},
 	{"core/scan", "what is decided about findings depends neither on what finds them nor on what is alive; a policy is YAML",
 		[]string{"core"}, []string{"go.yaml.in/yaml"}},
 	{"core/probe", "what imports packages to look at them needs a driver and sandboxes, and decides nothing of functions; of the kernel it wants the names of signals (x/sys)",

@@ -410,5 +410,6 @@ const pipbenchScript = `case " $* " in
 *" --help "* | *" packages "*) exec "$program" "$@";;
 esac
 [ -d "$2/python" ] || "$program" packages --count 2 --scale 0 --out "$2" || exit 1
+[ "$1" = registry ] || exec "$program" "$@"
 exec timeout --preserve-status -s INT 2 "$program" "$@" --listen 127.0.0.1:0
 `

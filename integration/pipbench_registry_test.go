@@ -320,8 +320,7 @@ func TestPipbenchRegistryNative(t *testing.T) {
 	c.check(t, 1)
 	t.Run("pipsqueak", func(t *testing.T) {
 		data := t.TempDir()
-		w, err := launch(exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-ec", `mount --bind "$1" /etc/apt/sources.list.d; shift; exec "$@"`, "sh", sources,
-			filepath.Join(programs(t), "pipsqueak"), "serve", "--network", "none", "--listen", "127.0.0.1:0", "--data", data), data)
+		w, err := launch(aptAt(sources, filepath.Join(programs(t), "pipsqueak"), "serve", "--network", "none", "--listen", "127.0.0.1:0", "--data", data), data)
 		coretest.Must(t, err)
 		stopWith(t, w)
 		handler := fmt.Sprintf("#include <%s.h>\n#include <pipsqueak.hpp>\nstatic std::string value(std::string_view, pipsqueak::context &) { return '\"' + std::string(%s_value()) + '\"'; }\nPIPSQUEAK_HANDLER(handler, value)\n",

@@ -32,8 +32,8 @@ func GemLimits(r Requirement) []GemLimit {
 	return []GemLimit{{">=", "0"}}
 }
 
-// constant is the name of a package's module.
-func constant(name string) string {
+// Constant is how a program names a gem once it is loaded.
+func Constant(name string) string {
 	text := ""
 	for word := range strings.SplitSeq(name, "-") {
 		text += strings.ToUpper(word[:1]) + word[1:]

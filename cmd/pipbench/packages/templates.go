@@ -14,7 +14,7 @@ var texts embed.FS
 // written are the templates of the files that do something.
 var written = template.Must(template.New("").Funcs(template.FuncMap{
 	"module":    Module,
-	"constant":  constant,
+	"constant":  Constant,
 	"gemLimits": GemLimits,
 	"json": func(v any) (string, error) {
 		text, err := json.Marshal(v)

@@ -36,7 +36,14 @@ type Profile struct {
 	Popularity   Popularity
 	ModuleCost   Figure `yaml:"module_cost"` // milliseconds of import for each module that a package loads
 	Builds       Figure // the share of packages that are distributed as source alone, and run code when they are installed
+	Functions    Functions
 	Templates    []Template
+}
+
+// Functions are what a function of the ecosystem is like.
+type Functions struct {
+	Requires Distribution // how many packages it requires itself
+	Imported Figure       // the share of these that it imports; the others are only installed
 }
 
 // Figure is one number.
@@ -169,6 +176,10 @@ func (p *Profile) check() error {
 		return errors.New("module_cost: a module costs some time")
 	case p.Builds.Value < 0 || p.Builds.Value > 1:
 		return fmt.Errorf("builds: %g is no share", p.Builds.Value)
+	case p.Functions.Requires.knots == nil:
+		return errors.New("functions.requires: it is missing")
+	case p.Functions.Imported.Value < 0 || p.Functions.Imported.Value > 1:
+		return fmt.Errorf("functions.imported: %g is no share", p.Functions.Imported.Value)
 	case len(p.Templates) == 0:
 		return errors.New("templates: there is at least one")
 	}

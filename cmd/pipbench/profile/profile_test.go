@@ -20,7 +20,8 @@ func TestShipped(t *testing.T) {
 			t.Errorf("the profile for %s is for %s", language, p.Language)
 		}
 		sources := map[string]string{"constraints": p.Constraints.Source, "popularity": p.Popularity.Source, "module_cost": p.ModuleCost.Source,
-			"builds": p.Builds.Source, "closure": p.Closure.Source, "versions": p.Versions.Source}
+			"builds": p.Builds.Source, "closure": p.Closure.Source, "versions": p.Versions.Source,
+			"functions.requires": p.Functions.Requires.Source, "functions.imported": p.Functions.Imported.Source}
 		for name, source := range sources {
 			if source == "" {
 				t.Errorf("%s: %s has no source", p.Name, name)
@@ -50,6 +51,7 @@ func TestImpossible(t *testing.T) {
 		{"any: 0.13", "any: 0.63", "constraints: they are shares, and sum to 1.5"},
 		{"knee: 500", "knee: 0", "popularity: knee"},
 		{`dir: "doc"`, `dir: "../doc"`, "it is not below the package"},
+		{"imported: {value: 0.95", "imported: {value: 1.95", "functions.imported: 1.95 is no share"},
 		{"\nclosure:", "\nversions_of:", "versions_of"},
 	} {
 		text := strings.Replace(string(text), c.old, c.changed, 1)
