@@ -107,6 +107,8 @@ var imports = []row{
 		[]string{"cmd/pipbench/packages"}, []string{"github.com/ProtonMail/go-crypto"}},
 	{"cmd/pipbench/functions", "functions are drawn from packages as they are on disk; who sends events asks it what the answers have to be",
 		[]string{"cmd/pipbench/packages", "cmd/pipbench/profile"}, nil},
+	{"cmd/pipbench/trace", "when functions are called has nothing to do with who calls them; models are YAML as profiles are, and drawn by the same library",
+		[]string{"cmd/pipbench/functions", "cmd/pipbench/packages", "cmd/pipbench/profile"}, []string{"go.yaml.in/yaml", "gonum.org/v1/gonum"}},
 	{"core/scan", "what is decided about findings depends neither on what finds them nor on what is alive; a policy is YAML",
 		[]string{"core"}, []string{"go.yaml.in/yaml"}},
 	{"core/probe", "what imports packages to look at them needs a driver and sandboxes, and decides nothing of functions; of the kernel it wants the names of signals (x/sys)",

@@ -21,7 +21,9 @@ func ran(t *testing.T, args ...string) (status int, out, complaints string) {
 
 func TestUsage(t *testing.T) {
 	dir := t.TempDir()
-	for _, args := range [][]string{{"paint"}, {"packages"}, {"packages", "x", "--out", dir}, {"packages", "--out", dir, "--count", "0"}, {"packages", "--out", dir, "--scale", "-1"}} {
+	for _, args := range [][]string{{"paint"}, {"packages"}, {"packages", "x", "--out", dir}, {"packages", "--out", dir, "--count", "0"}, {"packages", "--out", dir, "--scale", "-1"},
+		{"functions"}, {"functions", dir, "--count", "0"}, {"trace", dir}, {"trace", dir, "--out", "x", "--model", "file"}, {"trace", dir, "--out", "x", "--speed", "0"},
+		{"trace", dir, "--out", "x", "--busy", "2"}, {"trace", dir, "--out", "x", "--burst", "0.5"}} {
 		if status, _, complaints := ran(t, args...); status != exitUsage || !strings.Contains(complaints, "pipbench --help") {
 			t.Errorf("%q: %d, %q", args, status, complaints)
 		}
@@ -35,6 +37,8 @@ func TestUsage(t *testing.T) {
 		"strange.yaml: ":                         {"packages", "--out", dir, "--profile", strange},
 		"line 4: quantiles: 1: 6 is below":       {"packages", "--out", dir, "--profile", strange},
 		"a profile for python, and not for node": {"packages", "--out", dir, "--language", "node", "--profile", "profile/python-pypi-2023.yaml"},
+		"has no packages: `pipbench packages":    {"functions", dir},
+		"has no functions: `pipbench functions":  {"trace", dir, "--out", filepath.Join(dir, "trace.jsonl")},
 		"no such file or directory":              {"packages", "--out", dir, "--profile", filepath.Join(dir, "none.yaml")},
 	} {
 		if status, _, complaints := ran(t, args...); status != exitFailed || !strings.Contains(complaints, want) {
@@ -96,6 +100,32 @@ func TestOut(t *testing.T) {
 	}
 	before := digests(t, dir)
 	if status, _, complaints := ran(t, args...); status != exitFailed || !strings.Contains(complaints, "file exists") || !maps.Equal(before, digests(t, dir)) {
+		t.Errorf("%d, %q", status, complaints)
+	}
+}
+
+// TestTrace makes functions and a trace for them, and says what there is.
+func TestTrace(t *testing.T) {
+	dir := t.TempDir()
+	trace := filepath.Join(dir, "trace.jsonl")
+	for want, args := range map[string][]string{
+		"4 functions in " + filepath.Join(dir, "functions") + "\n": {"functions", dir, "--count", "4"},
+		`there are no packages for "ruby"`:                         {"functions", dir, "--language", "ruby"},
+	} {
+		if _, err := os.Stat(filepath.Join(dir, "python")); err != nil {
+			if status, _, complaints := ran(t, "packages", "--count", "5", "--scale", "0", "--out", dir); status != exitOK {
+				t.Fatal(complaints)
+			}
+		}
+		if _, out, complaints := ran(t, args...); !strings.Contains(out+complaints, want) {
+			t.Errorf("%q: %q, %q, want %q", args, out, complaints, want)
+		}
+	}
+	status, out, complaints := ran(t, "trace", dir, "--model", "poisson", "--rate", "100", "--duration", "10s", "--out", trace)
+	if status != exitOK || !strings.Contains(out, " events in 10s, of 4 functions, 0 of which are not called; ") {
+		t.Errorf("%d, %q, %q", status, out, complaints)
+	}
+	if status, _, complaints := ran(t, "trace", dir, "--model", "chance", "--out", trace+"2"); status != exitFailed || !strings.Contains(complaints, "--model: ") {
 		t.Errorf("%d, %q", status, complaints)
 	}
 }

@@ -4,7 +4,6 @@ package functions
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -94,7 +93,7 @@ func Draw(catalogs []*packages.Catalog, count int, seed uint64) (*Set, error) {
 		}
 		d := newDrawer(c, p)
 		for i := range count {
-			set.Functions = append(set.Functions, d.function(i, rand.New(rand.NewChaCha8(sha256.Sum256(fmt.Append(nil, seed, "function", i))))))
+			set.Functions = append(set.Functions, d.function(i, rand.New(packages.Numbers(seed, "function", i))))
 		}
 	}
 	return set, nil

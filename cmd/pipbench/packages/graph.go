@@ -44,7 +44,7 @@ func newGraph(p *profile.Profile, all []Package, wanted []int, seed uint64) *gra
 // link returns the packages with what they require.
 func (g *graph) link() []Package {
 	for i := range g.packages {
-		random := rand.New(numbers(g.seed, g.profile.Language, "requires", g.packages[i].Name))
+		random := rand.New(Numbers(g.seed, g.profile.Language, "requires", g.packages[i].Name))
 		have := map[int]span{i: {0, len(g.packages[i].Versions) - 1}}
 		// A package requires about as many directly as the root of its closure: ReqBench has 2, 4, 5 and 10 for 4, 16, 22 and 58.
 		direct := int(math.Ceil(math.Sqrt(float64(g.wanted[i] - 1))))

@@ -30,7 +30,7 @@ type file struct {
 
 // files returns the files of a package but its first one, which imports it: where a template has them, and as large.
 func (l layout) files(p Package) []file {
-	random := rand.New(numbers(l.catalog.Seed, l.catalog.Language, "files", p.Name))
+	random := rand.New(Numbers(l.catalog.Seed, l.catalog.Language, "files", p.Name))
 	count := p.Files - 1
 	template := l.template(random, p.Files)
 	groups := template.Groups
@@ -111,7 +111,7 @@ func (p Package) loaded(all []file, ext string) (modules []int) {
 // content is what a file of a version has: its code, and to its size what no other file has and cannot be compressed; in source
 // files, as comments.
 func (l layout) content(p Package, v Version, f file, comment string) []byte {
-	random := numbers(l.catalog.Seed, l.catalog.Language, "content", p.Name, v.Number, f.path)
+	random := Numbers(l.catalog.Seed, l.catalog.Language, "content", p.Name, v.Number, f.path)
 	content := []byte(f.code)
 	rest := int(f.size) - len(content)
 	if rest <= 0 {

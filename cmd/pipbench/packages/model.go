@@ -61,8 +61,8 @@ type Archive struct {
 	Metadata string `json:"metadata,omitempty"` // what a registry tells of it, in the ecosystem's own form
 }
 
-// numbers is a source of random numbers for one purpose: none depends on how many another has drawn.
-func numbers(seed uint64, purpose ...any) *rand.ChaCha8 {
+// Numbers is a source of random numbers for one purpose: none depends on how many another has drawn.
+func Numbers(seed uint64, purpose ...any) *rand.ChaCha8 {
 	return rand.NewChaCha8(sha256.Sum256(fmt.Append(nil, seed, purpose)))
 }
 
@@ -74,13 +74,13 @@ func Draw(p *profile.Profile, count int, seed uint64) ([]Package, error) {
 	}
 	all := make([]Package, count)
 	wanted := make([]int, count) // closures
-	ranks := rand.New(numbers(seed, p.Language, "ranks")).Perm(count)
+	ranks := rand.New(Numbers(seed, p.Language, "ranks")).Perm(count)
 	total := 0.0
 	for i := range count {
 		total += p.Popularity.Weight(i + 1)
 	}
 	for i := range all {
-		random := rand.New(numbers(seed, p.Language, "package", i))
+		random := rand.New(Numbers(seed, p.Language, "package", i))
 		wanted[i] = int(math.Round(p.Closure.At(random.Float64())))
 		drawn := joint.Draw(random)
 		all[i] = Package{Name: name(i), Popularity: p.Popularity.Weight(ranks[i]+1) / total, Import: drawn["import"],
