@@ -405,11 +405,18 @@ func (d *desk) run(t *testing.T, b *block) {
 
 func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
-// pipbenchScript stands in for pipbench: a registry ends as soon as it listens.
+// pipbenchScript stands in for pipbench: a registry ends as soon as it listens, and a run has two events, which processes answer. What a command is
+// about is made before.
 const pipbenchScript = `case " $* " in
 *" --help "* | *" packages "*) exec "$program" "$@";;
 esac
-[ -d "$2/python" ] || "$program" packages --count 2 --scale 0 --out "$2" || exit 1
-[ "$1" = registry ] || exec "$program" "$@"
-exec timeout --preserve-status -s INT 2 "$program" "$@" --listen 127.0.0.1:0
+dir=$2
+[ -d "$dir/python" ] || "$program" packages --count 2 --scale 0 --out "$dir" || exit 1
+[ "$1" != registry ] || exec timeout --preserve-status -s INT 2 "$program" "$@" --listen 127.0.0.1:0
+[ "$1" = functions ] || [ -d "$dir/functions" ] || "$program" functions "$dir" --count 1 || exit 1
+if [ "$1" = run ]; then
+  "$program" trace "$dir" --model poisson --rate 2 --duration 1s --out "$dir/short.jsonl" || exit 1
+  set -- "$@" --trace "$dir/short.jsonl" --target command
+fi
+exec "$program" "$@"
 `

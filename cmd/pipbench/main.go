@@ -26,11 +26,11 @@ func main() {
 	// The first signal ends what is under way, the second the program.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(execute(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run runs one command line and returns the exit status.
-func run(ctx context.Context, args []string, out, complaints io.Writer) int {
+// execute runs one command line and returns the exit status.
+func execute(ctx context.Context, args []string, out, complaints io.Writer) int {
 	understood := false
 	root := &cobra.Command{
 		Use:   "pipbench",
@@ -46,7 +46,7 @@ It exits with 0, with 1 if a command failed, and with 2 if the command line was 
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(packagesCommand(out, complaints), registryCommand(out), functionsCommand(out), traceCommand(out))
+	root.AddCommand(packagesCommand(out, complaints), registryCommand(out), functionsCommand(out), traceCommand(out), runCommand(complaints))
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(complaints)

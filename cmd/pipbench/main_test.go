@@ -15,7 +15,7 @@ import (
 func ran(t *testing.T, args ...string) (status int, out, complaints string) {
 	t.Helper()
 	var o, e strings.Builder
-	status = run(t.Context(), args, &o, &e)
+	status = execute(t.Context(), args, &o, &e)
 	return status, o.String(), e.String()
 }
 
@@ -23,7 +23,8 @@ func TestUsage(t *testing.T) {
 	dir := t.TempDir()
 	for _, args := range [][]string{{"paint"}, {"packages"}, {"packages", "x", "--out", dir}, {"packages", "--out", dir, "--count", "0"}, {"packages", "--out", dir, "--scale", "-1"},
 		{"functions"}, {"functions", dir, "--count", "0"}, {"trace", dir}, {"trace", dir, "--out", "x", "--model", "file"}, {"trace", dir, "--out", "x", "--speed", "0"},
-		{"trace", dir, "--out", "x", "--busy", "2"}, {"trace", dir, "--out", "x", "--burst", "0.5"}} {
+		{"trace", dir, "--out", "x", "--busy", "2"}, {"trace", dir, "--out", "x", "--burst", "0.5"},
+		{"run", dir, "--out", "x"}, {"run", dir, "--trace", "x"}, {"run", dir, "--trace", "x", "--out", "y", "--closed", "-1"}, {"run", dir, "--trace", "x", "--out", "y", "--timeout", "0s"}} {
 		if status, _, complaints := ran(t, args...); status != exitUsage || !strings.Contains(complaints, "pipbench --help") {
 			t.Errorf("%q: %d, %q", args, status, complaints)
 		}
@@ -33,13 +34,14 @@ func TestUsage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, args := range map[string][]string{
-		`no profile for "perl"`:                  {"packages", "--out", dir, "--language", "perl"},
-		"strange.yaml: ":                         {"packages", "--out", dir, "--profile", strange},
-		"line 4: quantiles: 1: 6 is below":       {"packages", "--out", dir, "--profile", strange},
-		"a profile for python, and not for node": {"packages", "--out", dir, "--language", "node", "--profile", "profile/python-pypi-2023.yaml"},
-		"has no packages: `pipbench packages":    {"functions", dir},
-		"has no functions: `pipbench functions":  {"trace", dir, "--out", filepath.Join(dir, "trace.jsonl")},
-		"no such file or directory":              {"packages", "--out", dir, "--profile", filepath.Join(dir, "none.yaml")},
+		`no profile for "perl"`:                      {"packages", "--out", dir, "--language", "perl"},
+		"strange.yaml: ":                             {"packages", "--out", dir, "--profile", strange},
+		"line 4: quantiles: 1: 6 is below":           {"packages", "--out", dir, "--profile", strange},
+		"a profile for python, and not for node":     {"packages", "--out", dir, "--language", "node", "--profile", "profile/python-pypi-2023.yaml"},
+		"has no packages: `pipbench packages":        {"functions", dir},
+		"has no functions: `pipbench functions":      {"trace", dir, "--out", filepath.Join(dir, "trace.jsonl")},
+		`--target: "pipsqeak/{function}" is neither`: {"run", dir, "--trace", "x", "--out", "y", "--target", "pipsqeak"},
+		"no such file or directory":                  {"packages", "--out", dir, "--profile", filepath.Join(dir, "none.yaml")},
 	} {
 		if status, _, complaints := ran(t, args...); status != exitFailed || !strings.Contains(complaints, want) {
 			t.Errorf("%q: %d, %q, want %q", args, status, complaints, want)

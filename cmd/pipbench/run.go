@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/spf13/cobra"
+
+	"github.com/pipsqueak-faas/pipsqueak/cmd/pipbench/run"
+	"github.com/pipsqueak-faas/pipsqueak/gateway/client"
+)
+
+func runCommand(complaints io.Writer) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "run DIR --target TARGET --trace FILE --out FILE",
+		Short: "Drive a platform by a trace, and measure it",
+		Long: `Deploy the functions of DIR that a trace calls, send each event when it is due, check every answer, and
+write what comes of it as lines of JSON. The targets are
+
+  pipsqueak  a worker, to which the functions are deployed
+  command    a new process for each event, with packages that the languages' own installers have installed
+  URL        a platform that has the functions already: http://HOST/PATH/{function}, to which events are posted
+
+Latency counts from when an event was due, so that a platform that falls behind cannot hide it. With --closed
+clients send one event after the other, and it counts from when an event was sent. Progress goes to stderr.
+An interrupted run keeps its results, and goes on with --continue.`,
+		Example: "  pipbench run bench --target pipsqueak --trace bench/azure.jsonl --out bench/pipsqueak.jsonl",
+	}
+	var o run.Options
+	name := c.Flags().String("target", "pipsqueak", "`TARGET` that is measured: pipsqueak, command or a URL")
+	server := c.Flags().String("server", os.Getenv("PIPSQUEAK_SERVER"),
+		"`URL` of the worker; also from PIPSQUEAK_SERVER; else http://127.0.0.1:8080")
+	c.Flags().StringVar(&o.Trace, "trace", "", "`FILE` of the trace")
+	c.Flags().StringVar(&o.Out, "out", "", "`FILE` to write the results to")
+	c.Flags().IntVar(&o.Closed, "closed", 0, "have `N` clients send an event each as soon as the one before is answered")
+	c.Flags().BoolVar(&o.Continue, "continue", false, "go on with the results of a run that was interrupted")
+	c.Flags().DurationVar(&o.Timeout, "timeout", 2*time.Minute, "wait `TIME` for an answer")
+	c.Args = func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) != 1:
+			return errors.New("name the directory of the functions")
+		case o.Trace == "":
+			return errors.New("--trace: name the file of the trace")
+		case o.Out == "":
+			return errors.New("--out: name a file to write the results to")
+		case o.Closed < 0:
+			return errors.New("--closed: there is one client at least")
+		case o.Timeout <= 0:
+			return errors.New("--timeout: an answer takes some time")
+		}
+		return nil
+	}
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		o.Dir, o.Progress = args[0], complaints
+		if file, is := complaints.(*os.File); is {
+			o.IsLive = isatty.IsTerminal(file.Fd())
+		}
+		switch *name {
+		case "pipsqueak":
+			return run.Do(cmd.Context(), run.Pipsqueak{Client: worker(*server)}, o)
+		case "command":
+			target, err := run.NewCommand(o.Dir)
+			if err != nil {
+				return err
+			}
+			return errors.Join(run.Do(cmd.Context(), target, o), target.Close())
+		}
+		target, err := run.NewURL(*name)
+		if err != nil {
+			return err
+		}
+		return run.Do(cmd.Context(), target, o)
+	}
+	return c
+}
+
+// worker is a client of a worker, with the token and the certificates that the environment names.
+func worker(server string) client.Client {
+	if server == "" {
+		server = "http://127.0.0.1:8080"
+	}
+	c := client.New(server)
+	if c.HTTP == nil {
+		c.HTTP = run.Connections()
+	}
+	files := client.TLSFiles{CA: os.Getenv("PIPSQUEAK_CA"), Cert: os.Getenv("PIPSQUEAK_CERT"), Key: os.Getenv("PIPSQUEAK_KEY")}
+	return c.WithToken().TLS(files)
+}
