@@ -24,7 +24,8 @@ func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{"paint"}, {"packages"}, {"packages", "x", "--out", dir}, {"packages", "--out", dir, "--count", "0"}, {"packages", "--out", dir, "--scale", "-1"},
 		{"functions"}, {"functions", dir, "--count", "0"}, {"trace", dir}, {"trace", dir, "--out", "x", "--model", "file"}, {"trace", dir, "--out", "x", "--speed", "0"},
 		{"trace", dir, "--out", "x", "--busy", "2"}, {"trace", dir, "--out", "x", "--burst", "0.5"},
-		{"run", dir, "--out", "x"}, {"run", dir, "--trace", "x"}, {"run", dir, "--trace", "x", "--out", "y", "--closed", "-1"}, {"run", dir, "--trace", "x", "--out", "y", "--timeout", "0s"}} {
+		{"run", dir, "--out", "x"}, {"run", dir, "--trace", "x"}, {"run", dir, "--trace", "x", "--out", "y", "--closed", "-1"}, {"run", dir, "--trace", "x", "--out", "y", "--timeout", "0s"},
+		{"compare"}, {"compare", "x", "--format", "xml"}, {"report", "x"}, {"report", "--out", "x"}} {
 		if status, _, complaints := ran(t, args...); status != exitUsage || !strings.Contains(complaints, "pipbench --help") {
 			t.Errorf("%q: %d, %q", args, status, complaints)
 		}
