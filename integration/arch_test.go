@@ -111,6 +111,8 @@ var imports = []row{
 		[]string{"cmd/pipbench/functions", "cmd/pipbench/packages", "cmd/pipbench/profile"}, []string{"go.yaml.in/yaml", "gonum.org/v1/gonum"}},
 	{"cmd/pipbench/results", "what was measured is read by whoever reports it, without what measured it",
 		nil, nil},
+	{"cmd/pipbench/check", "what was made is judged by its profile, and not by what made it; what imports cost is measured in processes as others are",
+		[]string{"cmd/pipbench/functions", "cmd/pipbench/packages", "cmd/pipbench/profile", "cmd/pipbench/run"}, []string{"gonum.org/v1/gonum"}},
 	{"cmd/pipbench/compare", "how runs differ is computed from results alone; the distributions of statistics are a library's",
 		[]string{"cmd/pipbench/results"}, []string{"gonum.org/v1/gonum"}},
 	{"cmd/pipbench/report", "a page shows what was computed, and computes nothing itself but curves; figures are drawn by a well-kept library",

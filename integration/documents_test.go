@@ -421,7 +421,7 @@ esac
 dir=$2
 [ -d "$dir/python" ] || "$program" packages --count 2 --scale 0 --out "$dir" || exit 1
 [ "$1" != registry ] || exec timeout --preserve-status -s INT 2 "$program" "$@" --listen 127.0.0.1:0
-[ "$1" = functions ] || [ -d "$dir/functions" ] || "$program" functions "$dir" --count 1 || exit 1
+[ "$1" = functions ] || [ "$1" = check ] || [ -d "$dir/functions" ] || "$program" functions "$dir" --count 1 || exit 1
 if [ "$1" = run ]; then
   [ -f "$dir/short.jsonl" ] || "$program" trace "$dir" --model poisson --rate 2 --duration 1s --out "$dir/short.jsonl" || exit 1
   set -- "$@" --trace "$dir/short.jsonl" --target command

@@ -25,7 +25,8 @@ func TestUsage(t *testing.T) {
 		{"functions"}, {"functions", dir, "--count", "0"}, {"trace", dir}, {"trace", dir, "--out", "x", "--model", "file"}, {"trace", dir, "--out", "x", "--speed", "0"},
 		{"trace", dir, "--out", "x", "--busy", "2"}, {"trace", dir, "--out", "x", "--burst", "0.5"},
 		{"run", dir, "--out", "x"}, {"run", dir, "--trace", "x"}, {"run", dir, "--trace", "x", "--out", "y", "--closed", "-1"}, {"run", dir, "--trace", "x", "--out", "y", "--timeout", "0s"},
-		{"compare"}, {"compare", "x", "--format", "xml"}, {"report", "x"}, {"report", "--out", "x"}} {
+		{"compare"}, {"compare", "x", "--format", "xml"}, {"report", "x"}, {"report", "--out", "x"},
+		{"check"}, {"check", "x", "--measure", "-1"}} {
 		if status, _, complaints := ran(t, args...); status != exitUsage || !strings.Contains(complaints, "pipbench --help") {
 			t.Errorf("%q: %d, %q", args, status, complaints)
 		}
@@ -104,6 +105,39 @@ func TestOut(t *testing.T) {
 	before := digests(t, dir)
 	if status, _, complaints := ran(t, args...); status != exitFailed || !strings.Contains(complaints, "file exists") || !maps.Equal(before, digests(t, dir)) {
 		t.Errorf("%d, %q", status, complaints)
+	}
+}
+
+// TestCheck checks packages as they were made, and with another profile, and after one was changed.
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	if status, _, complaints := ran(t, "packages", "--count", "30", "--scale", "0", "--out", dir); status != exitOK {
+		t.Fatal(complaints)
+	}
+	status, out, complaints := ran(t, "check", dir, "--measure", "0")
+	if status != exitOK || !strings.Contains(out, "python    size with files") || strings.Contains(out, "differs") {
+		t.Errorf("%d, %q, %q", status, out, complaints)
+	}
+	other := filepath.Join(dir, "other.yaml")
+	text, err := os.ReadFile("profile/python-pypi-2023.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(other, []byte(strings.Replace(string(text), "name: pypi-2023", "name: other", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, complaints := ran(t, "check", dir, "--profile", other); status != exitFailed || !strings.Contains(complaints, "--profile: the packages for python are of the profile pypi-2023") {
+		t.Errorf("%d, %q", status, complaints)
+	}
+	catalog := filepath.Join(dir, "python", "packages.json")
+	if text, err = os.ReadFile(catalog); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(catalog, []byte(strings.ReplaceAll(string(text), `"popularity": 0.`, `"popularity": 0.0`)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if status, out, complaints := ran(t, "check", dir, "--measure", "0"); status != exitFailed || !strings.Contains(complaints, "these differ from the profile: python popularity") || !strings.Contains(out, "differs") {
+		t.Errorf("%d, %q, %q", status, out, complaints)
 	}
 }
 

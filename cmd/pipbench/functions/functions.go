@@ -202,14 +202,8 @@ func Write(dir string, languages []string, count int, seed uint64) (*Set, error)
 
 func (s *Set) write(out string) error {
 	for _, f := range s.Functions {
-		dir := filepath.Join(out, f.Name)
-		if err := os.Mkdir(dir, 0o755); err != nil {
+		if err := f.Write(filepath.Join(out, f.Name)); err != nil {
 			return err
-		}
-		for name, text := range f.files() {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-				return err
-			}
 		}
 	}
 	text, err := json.MarshalIndent(s, "", " ")
@@ -217,6 +211,19 @@ func (s *Set) write(out string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(out, "functions.json"), append(text, '\n'), 0o644)
+}
+
+// Write writes the code of a function to a directory, which must not exist yet.
+func (f Function) Write(dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	for name, text := range f.files() {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Open reads the functions of a directory, which `pipbench functions` has written.

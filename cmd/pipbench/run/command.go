@@ -72,7 +72,7 @@ func (c *Command) Deploy(ctx context.Context, f functions.Function, dir string, 
 		return false, err
 	}
 	for _, step := range c.installs(f) {
-		command := c.command(ctx, f, step...)
+		command := c.Start(ctx, f, step...)
 		if said, err := command.CombinedOutput(); err != nil {
 			return true, fmt.Errorf("%s: %w: %s", strings.Join(step, " "), err, end(said))
 		}
@@ -141,8 +141,8 @@ func (c *Command) absolute() string {
 	return dir
 }
 
-// command is a program in the directory of a function.
-func (c *Command) command(ctx context.Context, f functions.Function, words ...string) *exec.Cmd {
+// Start is a program in the directory of a function that was installed, with the variables of the installers.
+func (c *Command) Start(ctx context.Context, f functions.Function, words ...string) *exec.Cmd {
 	place := filepath.Join(c.work, f.Name)
 	name := words[0]
 	if strings.Contains(name, "/") {
@@ -166,7 +166,7 @@ var mains = map[string][]string{
 
 // Invoke starts a process of the function.
 func (c *Command) Invoke(ctx context.Context, f functions.Function, event []byte) (Answer, error) {
-	command := c.command(ctx, f, mains[f.Language]...)
+	command := c.Start(ctx, f, mains[f.Language]...)
 	var complaints bytes.Buffer
 	command.Stdin, command.Stderr = bytes.NewReader(event), &complaints
 	result, err := command.Output()
