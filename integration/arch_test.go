@@ -101,6 +101,8 @@ var imports = []row{
 		[]string{"core"}, []string{"github.com/google/osv-scalibr", "deps.dev/util/semver", "github.com/pandatix/go-cvss"}},
 	{"cmd/pipbench/profile", "what an ecosystem is like is known without anything that is made of it; profiles are YAML, and a statistics library draws what is correlated",
 		nil, []string{"go.yaml.in/yaml", "gonum.org/v1/gonum"}},
+	{"cmd/pipbench/learn", "what is learned becomes a profile, and makes nothing; profiles are written as they are read",
+		[]string{"cmd/pipbench/profile"}, []string{"go.yaml.in/yaml", "gonum.org/v1/gonum"}},
 	{"cmd/pipbench/packages", "artificial packages are for any platform, so what makes them knows none",
 		[]string{"cmd/pipbench/profile"}, nil},
 	{"cmd/pipbench/registry", "clients see packages as registries describe them, so it knows what they are and not how they are drawn; signatures are a well-kept library's",

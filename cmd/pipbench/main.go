@@ -46,7 +46,7 @@ It exits with 0, with 1 if a command failed, and with 2 if the command line was 
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(packagesCommand(out, complaints), registryCommand(out), functionsCommand(out), traceCommand(out), runCommand(complaints), compareCommand(out), reportCommand(out), checkCommand(out, complaints))
+	root.AddCommand(packagesCommand(out, complaints), registryCommand(out), functionsCommand(out), traceCommand(out), runCommand(complaints), compareCommand(out), reportCommand(out), checkCommand(out, complaints), profileCommand(out))
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(complaints)
