@@ -101,6 +101,8 @@ var imports = []row{
 		[]string{"core"}, []string{"github.com/google/osv-scalibr", "deps.dev/util/semver", "github.com/pandatix/go-cvss"}},
 	{"cmd/pipbench/profile", "what an ecosystem is like is known without anything that is made of it; profiles are YAML, and a statistics library draws what is correlated",
 		nil, []string{"go.yaml.in/yaml", "gonum.org/v1/gonum"}},
+	{"cmd/pipbench/image", "a tree of files is no package; its templates are YAML as profiles are",
+		[]string{"cmd/pipbench/packages", "cmd/pipbench/profile"}, []string{"go.yaml.in/yaml"}},
 	{"cmd/pipbench/learn", "what is learned becomes a profile, and makes nothing; profiles are written as they are read",
 		[]string{"cmd/pipbench/profile"}, []string{"go.yaml.in/yaml", "gonum.org/v1/gonum"}},
 	{"cmd/pipbench/packages", "artificial packages are for any platform, so what makes them knows none",

@@ -295,7 +295,7 @@ func newDesk(t *testing.T) *desk {
 func (d *desk) fresh(t *testing.T) {
 	t.Helper()
 	d.worker.deploy(t, "hello", handlerFile(says("hello")))
-	for _, made := range []string{"pipsqueak-driver-perl", "scan.jsonl", "greeter", "bench", "learned.yaml"} {
+	for _, made := range []string{"pipsqueak-driver-perl", "scan.jsonl", "greeter", "bench", "learned.yaml", "root.tar"} {
 		if err := os.RemoveAll(filepath.Join(d.dir, made)); err != nil {
 			t.Fatal(err)
 		}
@@ -408,7 +408,7 @@ func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\
 // pipbenchScript stands in for pipbench: a registry ends as soon as it listens, and a run has two events, which processes answer. What a command is
 // about is made before.
 const pipbenchScript = `case " $* " in
-*" --help "* | *" packages "* | *" profile "*) exec "$program" "$@";;
+*" --help "* | *" packages "* | *" profile "* | *" image "*) exec "$program" "$@";;
 esac
 case $1 in
 compare | report)

@@ -34,9 +34,10 @@ func execute(ctx context.Context, args []string, out, complaints io.Writer) int 
 	understood := false
 	root := &cobra.Command{
 		Use:   "pipbench",
-		Short: "Make packages to measure a serverless platform with",
-		Long: `Make artificial packages whose sizes, requirements, popularity and costs follow real distributions, and
-serve them as registries do.
+		Short: "Measure a serverless platform",
+		Long: `Make artificial packages whose sizes, requirements, popularity and costs follow real distributions, serve
+them as registries do, make functions that use them and traces of calls, drive a platform by these, and
+report what was measured.
 
 It exits with 0, with 1 if a command failed, and with 2 if the command line was not understood.`,
 		Version:          core.BuildOf().String(),
@@ -46,7 +47,8 @@ It exits with 0, with 1 if a command failed, and with 2 if the command line was 
 	}
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(packagesCommand(out, complaints), registryCommand(out), functionsCommand(out), traceCommand(out), runCommand(complaints), compareCommand(out), reportCommand(out), checkCommand(out, complaints), profileCommand(out))
+	root.AddCommand(packagesCommand(out, complaints), profileCommand(out), checkCommand(out, complaints), registryCommand(out),
+		functionsCommand(out), traceCommand(out), runCommand(complaints), compareCommand(out), reportCommand(out), imageCommand(out))
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(complaints)

@@ -26,7 +26,8 @@ func TestUsage(t *testing.T) {
 		{"trace", dir, "--out", "x", "--busy", "2"}, {"trace", dir, "--out", "x", "--burst", "0.5"},
 		{"run", dir, "--out", "x"}, {"run", dir, "--trace", "x"}, {"run", dir, "--trace", "x", "--out", "y", "--closed", "-1"}, {"run", dir, "--trace", "x", "--out", "y", "--timeout", "0s"},
 		{"compare"}, {"compare", "x", "--format", "xml"}, {"report", "x"}, {"report", "--out", "x"},
-		{"check"}, {"check", "x", "--measure", "-1"}, {"profile", "x"}, {"profile", "--out", "x"}} {
+		{"check"}, {"check", "x", "--measure", "-1"}, {"profile", "x"}, {"profile", "--out", "x"},
+		{"image"}, {"image", "x", "--out", "y"}, {"image", "--out", "x", "--scale", "-1"}} {
 		if status, _, complaints := ran(t, args...); status != exitUsage || !strings.Contains(complaints, "pipbench --help") {
 			t.Errorf("%q: %d, %q", args, status, complaints)
 		}
