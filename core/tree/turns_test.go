@@ -62,6 +62,14 @@ func TestTurnsAreSharedByFunctions(t *testing.T) {
 	})
 }
 
+// of returns how many turns a namespace has when all that happens now has happened.
+func (t *turns) of(namespace string) int {
+	synctest.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.space(namespace).had[false]
+}
+
 // However many functions of a namespace want turns, those of another one get as many, and find one free when they come.
 func TestTurnsAreSharedByNamespaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -73,7 +81,7 @@ func TestTurnsAreSharedByNamespaces(t *testing.T) {
 			occupy(t, turns, &group, fmt.Sprintf("burst%d.loud", i), false, 20, work)
 		}
 		time.Sleep(work + work/2)
-		if had := turns.spaces["loud"].had[false]; had != 1 {
+		if had := turns.of("loud"); had != 1 {
 			t.Errorf("beside another namespace one has %d of 4 turns", had)
 		}
 		if took := waited(t, turns, "light.quiet"); took != 0 {
@@ -91,7 +99,7 @@ func TestTurnsAreSharedByNamespaces(t *testing.T) {
 		time.Sleep(time.Second)
 		turns.near.seen("loud")
 		time.Sleep(work)
-		if had := turns.spaces["loud"].had[false]; had != 4 {
+		if had := turns.of("loud"); had != 4 {
 			t.Errorf("alone for a second a namespace has %d of 4 turns", had)
 		}
 		group.Wait()
