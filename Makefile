@@ -28,8 +28,8 @@ NOW      := -Wl,-z,now
 # Packages of the machine, as command:package or file:package: of the build; of the tests, of the functions and drivers that they
 # make, and of commands of the documents.
 PACKAGES      = cc:gcc /usr/include/stdio.h:libc6-dev $(PYTHON):python3 $(PYTHON_VENV):python3-venv
-TEST_PACKAGES = /usr/bin/luajit:luajit /usr/share/lua/5.1/dkjson.lua:lua-dkjson curl:curl jq:jq wrk:wrk strace:strace chromium-headless-shell:chromium-headless-shell \
-                nft:nftables pg_lsclusters:postgresql redis-server:redis-server nginx:nginx
+TEST_PACKAGES = /usr/bin/luajit:luajit /usr/share/lua/5.1/dkjson.lua:lua-dkjson curl:curl jq:jq wrk:wrk strace:strace \
+                chromium-headless-shell:chromium-headless-shell nft:nftables pg_lsclusters:postgresql redis-server:redis-server nginx:nginx
 # The venv of Debian's python3 works with the wheels of python3-venv.
 PYTHON_VENV   = $(shell $(PYTHON) -c 'import ensurepip; print(ensurepip.__file__)' 2>/dev/null || echo /nonexistent)
 # The environment of the tests, and what `make test` runs.

@@ -217,7 +217,8 @@ func helps(t *testing.T, bin string) map[string]string {
 			t.Fatalf("%v --help: %v", words, err)
 		}
 		texts[strings.Join(words, " ")] = string(out)
-		for _, found := range subcommand.FindAllStringSubmatch(string(out), -1) {
+		_, listed, _ := strings.Cut(string(out), "\nUsage:\n") // above may be a list of other things
+		for _, found := range subcommand.FindAllStringSubmatch(listed, -1) {
 			if found[1] != "help" {
 				visit(append(slices.Clone(words), found[1])...)
 			}

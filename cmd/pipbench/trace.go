@@ -21,7 +21,7 @@ func traceCommand(out io.Writer) *cobra.Command {
 with the time at which it is due, and what it costs. The models are
 
   azure     rates, variation, executions and memory of Azure Functions 2019
-  reqbench  Zipf's law with the exponent 1.5, at random, --rate events a second
+  reqbench  by Zipf's law, exponent 1.5, at random, --rate events a second
   poisson   all functions equally often, at random, --rate events a second
   burst     one function after the other, some --burst times at once, --rate events a second
   file      what --file says: a trace that Azure has published, of 2019 or 2021
