@@ -20,9 +20,9 @@ func runCommand(complaints io.Writer) *cobra.Command {
 		Long: `Deploy the functions of DIR that a trace calls, send each event when it is due, check every answer, and
 write what comes of it as lines of JSON. The targets are
 
-  pipsqueak  a worker, to which the functions are deployed
-  command    a new process for each event, with packages that the languages' own installers have installed
-  URL        a platform that has the functions already: http://HOST/PATH/{function}, to which events are posted
+  a worker:   pipsqueak; the functions are deployed to it
+  processes:  command; a new one for each event, with packages by the languages' own installers
+  others:     http://HOST/PATH/{function}; the platform has the functions already, and events are posted
 
 Latency counts from when an event was due, so that a platform that falls behind cannot hide it. With --closed
 clients send one event after the other, and it counts from when an event was sent. Progress goes to stderr.

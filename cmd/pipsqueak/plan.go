@@ -34,7 +34,7 @@ for others that are like them and not there yet. SAVES is what a zygote saves ea
 it, compared with the root zygote; TOTAL what all starts together would take longer without it.
 --why explains one function: where it starts, what it still imports, and what more memory would buy.
 What imports cost, the server has measured; what it has not, costs nothing here.`,
-		Example: "  pipsqueak plan --budget 500M\n  pipsqueak plan --trace worker.log --why report\n  pipsqueak plan --out plan.json",
+		Example: "  pipsqueak plan --budget 500M\n  pipsqueak plan --why hello\n  pipsqueak plan --out plan.json",
 		GroupID: groupServer,
 		Args:    cobra.NoArgs,
 	}
