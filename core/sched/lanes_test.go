@@ -3,7 +3,6 @@ package sched
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +12,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
+
+const ownLanes = 2 // of each namespace, in tests
 
 // census counts events that instances have, by namespace.
 type census struct {
@@ -59,8 +60,9 @@ func (r *rig) crowd(t *testing.T, name string, n int) (results []core.Result, wa
 // One that is alone has as many at work as it sends.
 func TestLanes(t *testing.T) {
 	within(t, 99, func(t *testing.T, r *rig) {
-		counts, lanes := &census{now: map[string]int{}, most: map[string]int{}}, plan.Lanes(runtime.NumCPU())
-		n := 8 * lanes
+		counts := &census{now: map[string]int{}, most: map[string]int{}}
+		r.lanes = ownLanes // whatever machine this is
+		const n = 8 * ownLanes
 		r.w.on(slow(time.Second))
 		_, wait := r.crowd(t, "f.loud", n) // they start
 		wait()
@@ -79,11 +81,11 @@ func TestLanes(t *testing.T) {
 			t.Errorf("an event of another namespace took %v: %+v %v", time.Since(began), res, err)
 		}
 		wait()
-		if counts.most["loud"] != lanes {
-			t.Errorf("beside another namespace %d events were at work at once, and there are %d lanes", counts.most["loud"], lanes)
+		if counts.most["loud"] != ownLanes {
+			t.Errorf("beside another namespace %d events were at work at once, and there are %d lanes", counts.most["loud"], ownLanes)
 		}
 		if took := time.Since(began); took != 8*time.Millisecond {
-			t.Errorf("%d events of 1 ms took %v in %d lanes", n, took, lanes)
+			t.Errorf("%d events of 1 ms took %v in %d lanes", n, took, ownLanes)
 		}
 		for _, res := range results {
 			if res.Phases.Handler != time.Millisecond || res.Phases.Queue+res.Phases.Handler != res.Phases.Total {
@@ -103,18 +105,18 @@ func TestLanes(t *testing.T) {
 // An event that waits for something else keeps no lane: the others begin soon.
 func TestLanesComeBack(t *testing.T) {
 	within(t, 99, func(t *testing.T, r *rig) {
-		lanes := plan.Lanes(runtime.NumCPU())
+		r.lanes = ownLanes
 		r.w.on(slow(time.Second))
-		_, wait := r.crowd(t, "f.loud", 4*lanes) // they start
+		_, wait := r.crowd(t, "f.loud", 4*ownLanes) // they start
 		wait()
 		r.w.on(slow(time.Millisecond))
 		r.run(t.Context(), fn("f.quiet"), `1`)
 		r.w.on(slow(time.Second))
 		began := time.Now()
-		_, wait = r.crowd(t, "f.loud", 4*lanes)
+		_, wait = r.crowd(t, "f.loud", 4*ownLanes)
 		wait()
 		if took := time.Since(began); took != time.Second+3*plan.LaneLife {
-			t.Errorf("%d events of 1 s took %v in %d lanes", 4*lanes, took, lanes)
+			t.Errorf("%d events of 1 s took %v in %d lanes", 4*ownLanes, took, ownLanes)
 		}
 	})
 }
@@ -124,16 +126,16 @@ func TestLanesOfWhoLeft(t *testing.T) {
 	for _, concurrency := range []int{1, 4} {
 		t.Run(fmt.Sprint("concurrency ", concurrency), func(t *testing.T) {
 			within(t, 99, func(t *testing.T, r *rig) {
-				lanes := plan.Lanes(runtime.NumCPU())
+				r.lanes = ownLanes
 				r.w.on(slow(4 * time.Millisecond))
 				f := several("f.loud", concurrency)
 				r.run(t.Context(), fn("f.quiet"), `1`)
 				r.run(t.Context(), f, `1`)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 				defer cancel()
-				_, wait := r.crowd(t, "other.loud", lanes)
+				_, wait := r.crowd(t, "other.loud", ownLanes)
 				wait() // they have started
-				_, wait = r.crowd(t, "other.loud", lanes)
+				_, wait = r.crowd(t, "other.loud", ownLanes)
 				synctest.Wait()
 				began := time.Now()
 				_, err := r.run(ctx, f, `1`)

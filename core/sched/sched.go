@@ -3,9 +3,9 @@
 //
 // Mutex order: Scheduler.mu, then pool.mu, then slots.mu. A pool leases and releases nodes under its mutex,
 // so the tree's mutexes come after it. The scheduler asks under its mutex whether a version is deployed. The
-// mutexes of an instance, of lanes and of calls are taken alone. None is held across a call to a driver, a sandbox or an
-// instance, except that of calls: it lets one answer at a time be written, and whoever reads from the
-// instance must not take it.
+// mutexes of an instance, of lanes and of calls are taken alone. None is held across a call to a driver, a
+// sandbox or an instance, except that of calls: it lets one answer at a time be written, and whoever reads from
+// the instance must not take it.
 package sched
 
 import (
