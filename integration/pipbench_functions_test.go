@@ -51,14 +51,9 @@ func aptAt(sources string, program ...string) *exec.Cmd {
 		`mount --bind "$1" /etc/apt/sources.list.d; shift; exec "$@"`, "sh", sources}, program...)...)
 }
 
-// TestPipbenchFunctions deploys a few functions in each language, and sends each events.
-func TestPipbenchFunctions(t *testing.T) {
-	rubySystem(t)
-	dir := filepath.Join(t.TempDir(), "bench")
-	for _, language := range []string{"python", "node", "ruby", "native"} {
-		succeed(t, filepath.Join(programs(t), "pipbench"), "packages", "--language", language, "--count", "40", "--seed", "3", "--scale", "0.001", "--out", dir)
-	}
-	all := functionsOf(t, dir, "--count", "8", "--seed", "2")
+// workerOf starts a worker whose installers take artificial packages of a directory, in every language.
+func workerOf(t *testing.T, dir string) *worker {
+	t.Helper()
 	address := registryOf(t, dir)
 	t.Setenv("UV_DEFAULT_INDEX", address+"/python/simple")
 	t.Setenv("NPM_CONFIG_REGISTRY", address+"/node/")
@@ -68,6 +63,18 @@ func TestPipbenchFunctions(t *testing.T) {
 	w, err := launch(aptAt(sources, filepath.Join(programs(t), "pipsqueak"), "serve", "--network", "none", "--listen", "127.0.0.1:0", "--data", data), data)
 	coretest.Must(t, err)
 	stopWith(t, w)
+	return w
+}
+
+// TestPipbenchFunctions deploys a few functions in each language, and sends each events.
+func TestPipbenchFunctions(t *testing.T) {
+	rubySystem(t)
+	dir := filepath.Join(t.TempDir(), "bench")
+	for _, language := range []string{"python", "node", "ruby", "native"} {
+		succeed(t, filepath.Join(programs(t), "pipbench"), "packages", "--language", language, "--count", "40", "--seed", "3", "--scale", "0.001", "--out", dir)
+	}
+	all := functionsOf(t, dir, "--count", "8", "--seed", "2")
+	w := workerOf(t, dir)
 	deployed := map[string]int{}
 	for _, f := range all {
 		if deployed[f.Language] == 2 || len(f.Packages) < 2 || f.Closure > 25 {

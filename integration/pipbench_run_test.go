@@ -51,15 +51,7 @@ func TestPipbenchRun(t *testing.T) {
 		succeed(t, program, "packages", "--language", language, "--count", "30", "--seed", "3", "--scale", "0.001", "--out", dir)
 	}
 	functionsOf(t, dir, "--count", "2", "--seed", "5")
-	address := registryOf(t, dir)
-	t.Setenv("UV_DEFAULT_INDEX", address+"/python/simple")
-	t.Setenv("NPM_CONFIG_REGISTRY", address+"/node/")
-	t.Setenv("PIPSQUEAK_GEM_SOURCE", address+"/ruby/")
-	sources, data := t.TempDir(), t.TempDir()
-	writeFile(t, filepath.Join(sources, "pipbench.sources"), ordinary(t, sources, nil, "/usr/bin/curl", "-sSf", address+"/native/pipbench.sources"))
-	w, err := launch(aptAt(sources, filepath.Join(programs(t), "pipsqueak"), "serve", "--network", "none", "--listen", "127.0.0.1:0", "--data", data), data)
-	coretest.Must(t, err)
-	stopWith(t, w)
+	w := workerOf(t, dir)
 	trace := filepath.Join(dir, "trace.jsonl")
 	succeed(t, program, "trace", dir, "--model", "poisson", "--rate", "4", "--duration", "10s", "--out", trace)
 	for target, flags := range map[string][]string{"pipsqueak": {"--server", w.url}, "command": {"--closed", "1"}} {
