@@ -142,14 +142,6 @@ func corsRows(c core.CORS) []string {
 }
 
 func (p *program) describeRows(f core.Function) [][]string {
-	reuse := "yes"
-	if !f.Limits.Reuse {
-		reuse = "no: every event gets a fresh instance"
-	}
-	instances := "at most " + strconv.Itoa(f.Limits.MaxInstances)
-	if f.Limits.Shared() {
-		instances += fmt.Sprintf(", each with up to %d events at once", f.Limits.Concurrency)
-	}
 	rows := [][]string{{"name", f.Name}}
 	if f.Application != "" {
 		rows = append(rows, []string{"application", f.Application})
@@ -160,11 +152,9 @@ func (p *program) describeRows(f core.Function) [][]string {
 		{"handler", f.Handler},
 		{"deployed", f.Deployed.In(p.now().Location()).Format("Mon 2 Jan 2006 15:04:05 MST") + ", " + humanAge(p.now().Sub(f.Deployed)) + " ago"},
 		{"code", f.Code},
-		{"memory", humanBytes(f.Limits.Memory)},
-		{"timeout", humanDuration(f.Limits.Timeout)},
-		{"instances", instances},
-		{"idle timeout", humanDuration(f.Limits.IdleTimeout)},
-		{"reuse", reuse},
+	}...)
+	rows = append(rows, limitRows(f.Limits)...)
+	rows = append(rows, [][]string{
 		{"network", cmp.Or(string(f.Network), string(core.NetworkNone))},
 		{"ready", cmp.Or(prefixed("not to fork: ", f.Unready), "to fork")},
 	}...)
@@ -206,6 +196,25 @@ func (p *program) describeRows(f core.Function) [][]string {
 	}
 	several("apart", reasons(f.Apart))
 	return rows
+}
+
+// limitRows is the table of what bounds a function.
+func limitRows(limits core.Limits) [][]string {
+	reuse := "yes"
+	if !limits.Reuse {
+		reuse = "no: every event gets a fresh instance"
+	}
+	instances := "at most " + strconv.Itoa(limits.MaxInstances)
+	if limits.Shared() {
+		instances += fmt.Sprintf(", each with up to %d events at once", limits.Concurrency)
+	}
+	return [][]string{
+		{"memory", humanBytes(limits.Memory)},
+		{"timeout", humanDuration(limits.Timeout)},
+		{"instances", instances},
+		{"idle timeout", humanDuration(limits.IdleTimeout)},
+		{"reuse", reuse},
+	}
 }
 
 // prefixed returns the text with that before it, or nothing when there is no text.

@@ -263,17 +263,23 @@ func (p *program) serveAt(ctx context.Context, address string, hosts []string, f
 	if err := calmMonitor(); err != nil {
 		config.Log.Debug("serve", "err", err, "effect", "a start takes a tenth more of the processors")
 	}
-	front := gateway.New(access.Guard(service, guard.Tokens, guard.Audit), config.Log)
-	front.Guard(guard)
+	if name, _, err := net.SplitHostPort(address); err == nil && name != "" {
+		hosts = append(hosts, name)
+	}
+	front := newFront(service, guard, config)
 	front.TLS(certificates)
+	front.Hosts(hosts...)
+	return front.Serve(ctx, listeners...)
+}
+
+// newFront is the gateway of a worker, with all that it serves.
+func newFront(service core.Service, guard gateway.Guard, config workerConfig) *gateway.Gateway {
+	front := gateway.New(access.Restrict(service, guard.Tokens, guard.Audit), config.Log)
+	front.Guard(guard)
 	v1.Mount(front)
 	web.Mount(front)
-	front.Hosts(hosts...)
-	if name, _, err := net.SplitHostPort(address); err == nil && name != "" {
-		front.Hosts(name)
-	}
 	if config.Events {
 		front.LogEvents()
 	}
-	return front.Serve(ctx, listeners...)
+	return front
 }

@@ -28,7 +28,7 @@ func guarded(t *testing.T, w *world) (url, socket string) {
 		t.Fatal(err)
 	}
 	audit := access.OpenAudit(data, log)
-	front := gateway.New(access.Guard(w.service(), tokens, audit), log)
+	front := gateway.New(access.Restrict(w.service(), tokens, audit), log)
 	front.Guard(gateway.Guard{Tokens: tokens, Audit: audit})
 	v1.Mount(front)
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
@@ -179,7 +179,7 @@ func TestMayListen(t *testing.T) {
 	defer end()
 	audit := access.OpenAudit(data, slog.New(slog.DiscardHandler))
 	defer audit.Close()
-	if _, _, err := access.Guard(newWorld().service(), tokens, audit).Tokens.CreateToken(ctx, core.Token{Name: "n", Scopes: core.Scopes(), Functions: []string{"*"}}); err != nil {
+	if _, _, err := access.Restrict(newWorld().service(), tokens, audit).Tokens.CreateToken(ctx, core.Token{Name: "n", Scopes: core.Scopes(), Functions: []string{"*"}}); err != nil {
 		t.Fatal(err)
 	}
 	listener, err := net.Listen("tcp", ":0")

@@ -11,10 +11,10 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Guard returns a service that does what another one does, for callers with rights: its lists show what the caller of the
+// Restrict returns a service that does what another one does, for callers with rights: its lists show what the caller of the
 // request may read, it refuses what only a request's body or the service tells, and writes changes to the audit log. It has
 // the part Tokens.
-func Guard(service core.Service, tokens *Tokens, audit *Audit) core.Service {
+func Restrict(service core.Service, tokens *Tokens, audit *Audit) core.Service {
 	g := &guard{service, tokens, audit}
 	guarded := service
 	guarded.Catalog, guarded.Tree, guarded.Tokens = guardedCatalog{g}, guardedTree{g}, guardedTokens{g}

@@ -115,7 +115,7 @@ func guardFarm(t *testing.T) farmService {
 	audit := OpenAudit(data, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { audit.Close() })
 	f, tokens := &farm{}, openTokens(t, data)
-	service := Guard(core.Service{Catalog: f, Tree: f, Applications: f, Logs: f, Packages: f, Namespaces: f, Settings: f, Secrets: f, Storages: f}, tokens, audit)
+	service := Restrict(core.Service{Catalog: f, Tree: f, Applications: f, Logs: f, Packages: f, Namespaces: f, Settings: f, Secrets: f, Storages: f}, tokens, audit)
 	return farmService{service, f, tokens, filepath.Join(data, auditFile)}
 }
 

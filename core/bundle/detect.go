@@ -39,39 +39,57 @@ func Detect(dir string, settings Settings, runtimes []core.Runtime) (Choice, err
 		return Choice{}, files.DiskError(dir, err)
 	}
 	defer root.Close()
-	var sought sought
-	exists := func(runtime core.Runtime, file string) bool {
-		sought.add(language(runtime.ID), file)
-		info, err := root.Stat(file)
-		return err == nil && info.Mode().IsRegular()
-	}
+	search := search{root: root, candidates: candidates}
 	if settings.Handler != "" {
-		named, malformed := handlerFiles(settings.Handler)
-		for _, runtime := range candidates {
-			for _, file := range named {
-				if slices.ContainsFunc(runtime.Extensions, func(extension string) bool { return exists(runtime, file+extension) }) {
-					return Choice{Runtime: runtime, Handler: settings.Handler}, nil
-				}
-			}
-		}
-		for _, runtime := range candidates {
-			for _, known := range runtime.Handlers {
-				if known.File == known.Handler && exists(runtime, known.File) {
-					return Choice{Runtime: runtime, Handler: settings.Handler}, nil
-				}
-			}
-		}
-		if malformed != nil {
-			return Choice{}, malformed
-		}
-		return Choice{}, files.Refusef("the handler %s is not in the archive: there is no file %s; add it or fix 'handler' in %s",
-			files.Quote(settings.Handler), sought, SettingsFile)
+		return search.named(settings.Handler)
 	}
+	return search.known()
+}
+
+// search looks for a handler in a directory. It is used once.
+type search struct {
+	root       *os.Root
+	candidates []core.Runtime
+	sought     sought
+}
+
+func (s *search) exists(runtime core.Runtime, file string) bool {
+	s.sought.add(language(runtime.ID), file)
+	info, err := s.root.Stat(file)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// named returns the first runtime that has a file for a handler that was named.
+func (s *search) named(handler string) (Choice, error) {
+	named, malformed := handlerFiles(handler)
+	for _, runtime := range s.candidates {
+		for _, file := range named {
+			if slices.ContainsFunc(runtime.Extensions, func(extension string) bool { return s.exists(runtime, file+extension) }) {
+				return Choice{Runtime: runtime, Handler: handler}, nil
+			}
+		}
+	}
+	for _, runtime := range s.candidates {
+		for _, known := range runtime.Handlers {
+			if known.File == known.Handler && s.exists(runtime, known.File) {
+				return Choice{Runtime: runtime, Handler: handler}, nil
+			}
+		}
+	}
+	if malformed != nil {
+		return Choice{}, malformed
+	}
+	return Choice{}, files.Refusef("the handler %s is not in the archive: there is no file %s; add it or fix 'handler' in %s",
+		files.Quote(handler), s.sought, SettingsFile)
+}
+
+// known returns the first handler under a name that its runtime knows. It reports another language that has one too.
+func (s *search) known() (Choice, error) {
 	var found []Choice // the first of each language, those first that have a handler's own file and not only what builds one
 	for _, own := range []bool{true, false} {
-		for _, runtime := range candidates {
+		for _, runtime := range s.candidates {
 			for _, known := range runtime.Handlers {
-				if isOwn(known) == own && exists(runtime, known.File) && !slices.ContainsFunc(found, func(c Choice) bool { return language(c.Runtime.ID) == language(runtime.ID) }) {
+				if isOwn(known) == own && s.exists(runtime, known.File) && !slices.ContainsFunc(found, func(c Choice) bool { return language(c.Runtime.ID) == language(runtime.ID) }) {
 					found = append(found, Choice{Runtime: runtime, Handler: known.Handler, file: known.File})
 				}
 			}
@@ -79,7 +97,7 @@ func Detect(dir string, settings Settings, runtimes []core.Runtime) (Choice, err
 	}
 	if len(found) == 0 {
 		return Choice{}, files.Refusef("no handler was found: there is no file %s; add one, or name the handler as 'handler: file.symbol' in %s",
-			sought, SettingsFile)
+			s.sought, SettingsFile)
 	}
 	choice := found[0]
 	for _, other := range found[1:] {

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -133,13 +132,8 @@ func newOrders(spec *specs.Spec, filter []byte, role core.Role, landlock uint32,
 	}
 	copy(o.Hostname[:63], spec.Hostname)
 	copy(o.Directory[:63], spec.Process.Cwd)
-	for _, r := range spec.Process.Rlimits {
-		number, ok := rlimitNumbers[r.Type]
-		if !ok || o.Rlimits == maxRlimits {
-			return nil, fmt.Errorf("rlimit %s is not supported", r.Type)
-		}
-		o.Rlimit[o.Rlimits] = rlimit{Resource: number, Soft: r.Soft, Hard: r.Hard}
-		o.Rlimits++
+	if err := o.limit(spec.Process.Rlimits); err != nil {
+		return nil, err
 	}
 	for _, m := range spec.Mounts {
 		switch m.Destination {
@@ -153,32 +147,53 @@ func newOrders(spec *specs.Spec, filter []byte, role core.Role, landlock uint32,
 			o.Terminals = 1
 		}
 	}
-	var masked bytes.Buffer
-	for _, p := range spec.Linux.MaskedPaths {
-		masked.WriteString(p)
-		masked.WriteByte(0)
-	}
-	o.Masked = uint32(masked.Len())
-	var writable bytes.Buffer
+	var writable []string
 	if role != core.RoleZygote && landlock > 0 {
 		o.Landlock = landlock
-		for _, m := range spec.Mounts {
-			if slices.Contains(m.Options, "rw") || m.Destination == core.ScratchDir {
-				writable.WriteString(m.Destination)
-				writable.WriteByte(0)
-			}
-		}
+		writable = writableOf(spec)
 	}
-	o.Writable = uint32(writable.Len())
+	hidden, open := terminated(spec.Linux.MaskedPaths), terminated(writable)
+	o.Masked, o.Writable = uint32(len(hidden)), uint32(len(open))
 	packet, err := binary.Append(nil, binary.NativeEndian, o)
 	if err != nil {
 		return nil, err
 	}
-	packet = slices.Concat(packet, masked.Bytes(), filter, writable.Bytes())
+	packet = slices.Concat(packet, hidden, filter, open)
 	if len(packet) > maxOrders {
 		return nil, fmt.Errorf("orders of %d bytes; at most %d are possible", len(packet), maxOrders)
 	}
 	return packet, nil
+}
+
+// limit adds the limits of a process.
+func (o *orders) limit(limits []specs.POSIXRlimit) error {
+	for _, r := range limits {
+		number, ok := rlimitNumbers[r.Type]
+		if !ok || o.Rlimits == maxRlimits {
+			return fmt.Errorf("rlimit %s is not supported", r.Type)
+		}
+		o.Rlimit[o.Rlimits] = rlimit{Resource: number, Soft: r.Soft, Hard: r.Hard}
+		o.Rlimits++
+	}
+	return nil
+}
+
+// writableOf returns the places of a sandbox that its process may write to.
+func writableOf(spec *specs.Spec) (places []string) {
+	for _, m := range spec.Mounts {
+		if slices.Contains(m.Options, "rw") || m.Destination == core.ScratchDir {
+			places = append(places, m.Destination)
+		}
+	}
+	return places
+}
+
+// terminated returns the paths as C has them, each with a zero behind it.
+func terminated(paths []string) (packed []byte) {
+	for _, path := range paths {
+		packed = append(append(packed, path...), 0)
+	}
+	return packed
 }
 
 // sizeOf returns how large a tmpfs of a Spec may become.

@@ -92,8 +92,8 @@ func readTraces(traces [2]int) (string, error) {
 	return string(text[:n]) + sockets, err
 }
 
-// owner is whose instances may use a place again: those of one version of a function, with one limit of memory.
-type owner struct {
+// placeKey says which instances may use a place again: those of one version of a function, with one limit of memory.
+type placeKey struct {
 	function string
 	version  int
 	memory   int64 // bytes
@@ -111,15 +111,15 @@ type left struct {
 
 type leftPlace struct {
 	place
-	of owner
+	of placeKey
 }
 
-// take returns the place that an instance of that owner has left first, noPlace if there is none.
-func (l *left) take(o owner) place {
+// take returns the place that an instance of that key has left first, noPlace if there is none.
+func (l *left) take(key placeKey) place {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, p := range l.places {
-		if p.of == o {
+		if p.of == key {
 			l.places = slices.Delete(l.places, i, i+1)
 			return p.place
 		}
@@ -128,7 +128,7 @@ func (l *left) take(o owner) place {
 }
 
 // keep takes a place that is untouched. The one that was left first goes if there are too many.
-func (l *left) keep(o owner, p place) { l.add(leftPlace{p, o}).close() }
+func (l *left) keep(key placeKey, p place) { l.add(leftPlace{p, key}).close() }
 
 // add adds a place, and returns the one that goes for it, which the caller closes: that itself after close, noPlace if none does.
 func (l *left) add(p leftPlace) (goes place) {
@@ -156,16 +156,16 @@ func (l *left) close() {
 	}
 }
 
-// owner is whose place an instance may have.
-func (s *Sandbox) owner() owner {
-	return owner{s.config.Function, s.config.Version, *s.spec.Linux.Resources.Memory.Limit}
+// placeKey returns the key of the places that an instance may have.
+func (s *Sandbox) placeKey() placeKey {
+	return placeKey{s.config.Function, s.config.Version, *s.spec.Linux.Resources.Memory.Limit}
 }
 
-// takePlace takes the place that an instance of the same owner has left, if there is one, and a cgroup: that of the place, or a new one.
+// takePlace takes the place that an instance of the same key has left, if there is one, and a cgroup: that of the place, or a new one.
 func (s *Sandbox) takePlace() (err error) {
 	if s.config.Role == core.RoleInstance && s.config.Parent != "" {
 		if from, err := s.host.users.of(s.config.Parent); err == nil { // else its fork fails
-			s.place = from.left.take(s.owner())
+			s.place = from.left.take(s.placeKey())
 		}
 	}
 	kept := s.place.cgroup
@@ -190,7 +190,7 @@ func (s *Sandbox) leave(gone bool) {
 		if s.cgroup.isUnmarked() {
 			s.place.cgroup, s.left = s.cgroup, true
 		}
-		s.from.left.keep(s.owner(), s.place)
+		s.from.left.keep(s.placeKey(), s.place)
 	} else {
 		s.place.close()
 	}

@@ -220,7 +220,7 @@ func TestPlacesAreClosed(t *testing.T) {
 	if late.network, err = unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
 		t.Fatal(err)
 	}
-	from.left.keep(owner{"f", 1, 0}, late)
+	from.left.keep(placeKey{"f", 1, 0}, late)
 	if err := unix.Close(late.network); !errors.Is(err, unix.EBADF) {
 		t.Errorf("a place that is left after that stays open: %v", err)
 	}
@@ -250,7 +250,7 @@ func TestPlacesAreClosedWithoutTheMutex(t *testing.T) {
 	keep := func() {
 		p := noPlace
 		p.cgroup = &cgroup{manager: watched{mu: &l.mu, removed: &removed, t: t}, leave: func() {}}
-		l.keep(owner{"f", 1, 0}, p)
+		l.keep(placeKey{"f", 1, 0}, p)
 	}
 	for range keptPlaces + 1 {
 		keep()
@@ -260,7 +260,7 @@ func TestPlacesAreClosedWithoutTheMutex(t *testing.T) {
 	}
 	l.close()
 	keep()
-	if removed != keptPlaces+2 || l.take(owner{"f", 1, 0}) != noPlace {
+	if removed != keptPlaces+2 || l.take(placeKey{"f", 1, 0}) != noPlace {
 		t.Errorf("%d of %d places were closed", removed, keptPlaces+2)
 	}
 }

@@ -56,13 +56,8 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, tri
 	var live LiveDriver
 	parked := n != nil
 	if !parked {
-		if live, err = t.drivers.Driver(ctx, fn.Runtime); err != nil {
+		if live, err = t.driverOf(ctx, fn); err != nil {
 			return nil, "", err
-		}
-		if fn.Limits.Shared() && !live.Concurrent {
-			return nil, "", core.Errorf(core.KindUnsupported, core.FaultDriver,
-				"the driver of %s that this worker has now cannot give one instance several events at once, and %s has 'concurrency: %d'; install the driver that it was deployed with",
-				fn.Runtime, fn.Name, fn.Limits.Concurrency)
 		}
 		defer t.awaitZygote(ctx, live, fn, phases)()
 		if n, start, err = t.join(ctx, live, fn, phases); err != nil {
@@ -89,20 +84,7 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, tri
 			return nil, "", err
 		}
 	}
-	importing := time.Now()
-	n.Begin(request)
-	err = t.importHandler(ctx, n, trial)
-	n.Over()
-	if fn.Limits.Shared() {
-		n.Begin("") // what an event of several prints comes with its id, and the rest is nobody's
-	}
-	took := time.Since(importing)
-	phases.Import += took
-	t.noteImport(fn, took)
-	if err != nil {
-		if trial != nil {
-			<-n.done // nothing is left of one
-		}
+	if err = t.importFor(ctx, n, request, trial, phases); err != nil {
 		return nil, "", err
 	}
 	t.mu.Lock()
@@ -121,6 +103,36 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, tri
 	}
 	t.config.Log.Debug("fork", "fn", fn.Name, "node", n.id, "parent", n.parent.id, "took", time.Since(began))
 	return n, start, nil
+}
+
+// driverOf returns the driver of a function, which can do all that the function asks for.
+func (t *Tree) driverOf(ctx context.Context, fn *core.Function) (LiveDriver, error) {
+	live, err := t.drivers.Driver(ctx, fn.Runtime)
+	if err == nil && fn.Limits.Shared() && !live.Concurrent {
+		err = core.Errorf(core.KindUnsupported, core.FaultDriver,
+			"the driver of %s that this worker has now cannot give one instance several events at once, and %s has 'concurrency: %d'; install the driver that it was deployed with",
+			fn.Runtime, fn.Name, fn.Limits.Concurrency)
+	}
+	return live, err
+}
+
+// importFor makes an instance import its handler, for the event of that id or for a trial. With an error
+// nothing of a trial's instance is left.
+func (t *Tree) importFor(ctx context.Context, n *Node, request string, trial *Trial, phases *core.Phases) error {
+	began := time.Now()
+	n.Begin(request)
+	err := t.importHandler(ctx, n, trial)
+	n.Over()
+	if n.fn.Limits.Shared() {
+		n.Begin("") // what an event of several prints comes with its id, and the rest is nobody's
+	}
+	took := time.Since(began)
+	phases.Import += took
+	t.noteImport(n.fn, took)
+	if err != nil && trial != nil {
+		<-n.done
+	}
+	return err
 }
 
 // instanceConfig describes the sandbox of an instance. With an error nothing of the node is left.

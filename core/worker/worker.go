@@ -143,12 +143,7 @@ func Sweep(dir string) error {
 }
 
 func (w *Worker) open(ctx context.Context, config Config, data, name string) error {
-	bytes, whose := memory()
-	if w.budget == 0 {
-		w.budget = bytes / 4 * 3
-	} else if w.budget > bytes {
-		w.log.Warn("memory", "err", fmt.Sprintf("--memory is %d MiB, over the %d MiB that %s has: the kernel may end processes before the worker does", w.budget>>20, bytes>>20, whose))
-	}
+	bytes := w.bound()
 	var signers signing.Keys
 	var err error
 	if config.RequireSigned != "" {
@@ -202,6 +197,17 @@ func (w *Worker) open(ctx context.Context, config Config, data, name string) err
 	}
 	w.start(instancesWith(descriptors()))
 	return nil
+}
+
+// bound sets the budget if nobody has, and returns how many bytes there are.
+func (w *Worker) bound() int64 {
+	bytes, whose := memory()
+	if w.budget == 0 {
+		w.budget = bytes / 4 * 3
+	} else if w.budget > bytes {
+		w.log.Warn("memory", "err", fmt.Sprintf("--memory is %d MiB, over the %d MiB that %s has: the kernel may end processes before the worker does", w.budget>>20, bytes>>20, whose))
+	}
+	return bytes
 }
 
 // start makes what lives, of parts that are open.

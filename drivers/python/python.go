@@ -66,6 +66,18 @@ func newDriver(log *slog.Logger) *python {
 	return p
 }
 
+// handlers are the files in which a function may be without saying so.
+var handlers = []core.HandlerFile{
+	{File: "handler.py", Handler: "handler.handler"},
+	{File: "lambda_function.py", Handler: "lambda_function.lambda_handler"},
+	{File: "f.py", Handler: "f.f"},
+	// Web applications, where their frameworks look for them.
+	{File: "app.py", Handler: "app.app"},
+	{File: "main.py", Handler: "main.app"},
+	{File: "wsgi.py", Handler: "wsgi.application"},
+	{File: "asgi.py", Handler: "asgi.application"},
+}
+
 func (p *python) describe(ctx context.Context) (core.Description, error) {
 	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityFork, core.CapabilityInstall, core.CapabilityInvoke, core.CapabilityStream, core.CapabilityConcurrency, core.CapabilityLock, core.CapabilityCompile, core.CapabilityHandover, core.CapabilityScan}}
 	libexec, err := launch.Libexec()
@@ -106,17 +118,7 @@ func (p *python) describe(ctx context.Context) (core.Description, error) {
 		d.Runtimes = append(d.Runtimes, core.Runtime{
 			ID: id, Version: i.Version, Path: path, Tools: tools,
 			Mounts: append(i.mounts, loop...),
-			Hidden: i.Sites,
-			Handlers: []core.HandlerFile{
-				{File: "handler.py", Handler: "handler.handler"},
-				{File: "lambda_function.py", Handler: "lambda_function.lambda_handler"},
-				{File: "f.py", Handler: "f.f"},
-				// Web applications, where their frameworks look for them.
-				{File: "app.py", Handler: "app.app"},
-				{File: "main.py", Handler: "main.app"},
-				{File: "wsgi.py", Handler: "wsgi.application"},
-				{File: "asgi.py", Handler: "asgi.application"},
-			},
+			Hidden: i.Sites, Handlers: handlers,
 			Extensions:  []string{".py"},
 			Archives:    archives,
 			Manifests:   []string{"uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml"},
