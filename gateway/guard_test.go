@@ -43,7 +43,7 @@ func newLodge(t testing.TB, each float64) *lodge {
 	audit := access.OpenAudit(l.data, log)
 	t.Cleanup(func() { audit.Close() })
 	l.Gateway = newGateway(echo)
-	l.tokens = access.Guard(l.service, tokens, audit).Tokens
+	l.tokens = access.Restrict(l.service, tokens, audit).Tokens
 	l.Gateway.log = log
 	l.Guard(Guard{tokens, audit, each})
 	return l

@@ -60,7 +60,7 @@ func guarded(t *testing.T) (*gateway.Gateway, func(token core.Token) string) {
 	audit := access.OpenAudit(data, log)
 	t.Cleanup(func() { audit.Close() })
 	p := parts{}
-	service := access.Guard(core.Service{Catalog: p, Invoker: p, Tree: p, Applications: p, Locker: p, Logs: p, Packages: p, Bills: p, Vulnerabilities: p}, tokens, audit)
+	service := access.Restrict(core.Service{Catalog: p, Invoker: p, Tree: p, Applications: p, Locker: p, Logs: p, Packages: p, Bills: p, Vulnerabilities: p}, tokens, audit)
 	front := gateway.New(service, log)
 	front.Guard(gateway.Guard{Tokens: tokens, Audit: audit})
 	v1.Mount(front)
