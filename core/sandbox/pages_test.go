@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"encoding/binary"
+	"net"
 	"slices"
 	"testing"
 
@@ -21,7 +22,8 @@ func each(pages core.Pages) (all []uint64) {
 	return all
 }
 
-// TestPagesAreCopiedBeforeUse has an instance copy what another one has written to, before it is asked for anything.
+// TestPagesAreCopiedBeforeUse has an instance copy what another one has written to, before it is asked for
+// anything. It then has no reason to rehearse.
 func TestPagesAreCopiedBeforeUse(t *testing.T) {
 	h := newRig(t)
 	page, err := unix.Mmap(-1, 0, unix.Getpagesize(), unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
@@ -33,6 +35,9 @@ func TestPagesAreCopiedBeforeUse(t *testing.T) {
 	z := h.zygoteOfCore(t)
 	first := h.forkOfCore(t, z)
 	first.ask(t, "ls /proc/self/fd")
+	if got := first.ask(t, "rehearse"); got != "yes" {
+		t.Errorf("may one rehearse that nobody wants yet? %s", got)
+	}
 	written := each(first.Written())
 	if len(written) < 3 {
 		t.Fatalf("an instance that was used has written to %d pages", len(written))
@@ -56,6 +61,10 @@ func TestPagesAreCopiedBeforeUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	soon(t, "the pages are copied", func() bool { return missing(s) == 0 })
+	second := child{s, s.Endpoint().(*net.UnixConn), nil, 0}
+	if got := second.ask(t, "rehearse"); got != "no" {
+		t.Errorf("may one rehearse that has copied pages? %s", got)
+	}
 	s.Kill()
 	gone(t, s)
 	if got := s.Written(); got != nil {

@@ -354,11 +354,14 @@ static void keep_processor_known(void)
         syscall(SYS_rseq, (char *)__builtin_thread_pointer() + __rseq_offset, sizeof(struct rseq), 0, RSEQ_SIG);
 }
 
+int ps_pages_copied;
+
 /* Copies pages before they are written to. What is not mapped here stays so. */
 static void copy_pages(const struct ps_orders *orders)
 {
     const char *at = (const char *)(orders + 1) + orders->masked + orders->filter + orders->writable;
     size_t size = (size_t)sysconf(_SC_PAGESIZE);
+    ps_pages_copied = orders->pages > 0;
     for (const char *end = at + orders->pages; at < end; at += sizeof(uint64_t)) {
         uint64_t run;
         memcpy(&run, at, sizeof run);

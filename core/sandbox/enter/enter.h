@@ -118,6 +118,9 @@ PS_API int ps_fork_end(void);
  * Returns -1 when a step failed. Core knows which; the process is in an undefined state and must _exit. */
 PS_API int ps_enter(int gate, int control);
 
+/* Whether ps_enter has copied pages of this process that one like it wrote to. Not exported. */
+extern int ps_pages_copied;
+
 /* Sets the loopback of the network namespace up. Returns 0, or -1 with errno. For the launcher; not exported. */
 int ps_raise_loopback(void);
 

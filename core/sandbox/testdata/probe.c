@@ -369,6 +369,8 @@ static void obey(char *words, int a, int b)
         raw(a >= 0 ? a : 9, words + 4);
     else if (!strncmp(words, "fill ", 5))
         fill(strtoull(words + 5, NULL, 0));
+    else if (!strncmp(words, "rehearse", 8))
+        say(ps_may_rehearse(PS_FD_ENDPOINT) ? "yes" : "no");
     else if (!strncmp(words, "limit ", 6))
         say_result(setrlimit(RLIMIT_NOFILE, &(struct rlimit){(rlim_t)atoi(words + 6), 1024}));
     else if (!strncmp(words, "dial ", 5))

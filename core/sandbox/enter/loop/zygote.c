@@ -7,10 +7,12 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { PATIENCE = 2 }; /* milliseconds */
 enum { LARGE = 2 << 20 }; /* bytes of a mapping that is worth what a fork does for each that was written to: an interpreter */
 
 static const char fork_request[] = "{\"op\":\"fork\"}";
@@ -122,6 +124,11 @@ static int fork_child(int control, const struct ps_hooks *hooks, int child_contr
     return 0;
 }
 
+int ps_may_rehearse(int endpoint)
+{
+    return !ps_pages_copied && poll(&(struct pollfd){endpoint, POLLIN, 0}, 1, PATIENCE) == 0;
+}
+
 int ps_asked_by_core(void)
 {
     int type = 0;
@@ -153,21 +160,27 @@ static int serve_core(int control, const struct ps_hooks *hooks)
 
 /* Has children find mapped what this process has mapped of its interpreter. A fork copies the page tables of memory that
  * was written to; those of files it leaves to the child, which has a fault for each 64 KB that it runs or reads. The kernel
- * decides that for a mapping as a whole, so one byte of each is written, as it is. Where that may not be, nothing changes. */
-static void keep_text(void)
+ * decides that for a mapping as a whole, so one byte of each is written, as it is. Where that may not be, nothing changes.
+ * With unmap, what is mapped now is not any more until it is used again. */
+static void keep_text(int unmap)
 {
     FILE *maps = fopen("/proc/self/maps", "re");
     int memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC); /* writes to a copy also what the process itself may not write */
     char line[4352], path[2], byte;
     unsigned long begin, end;
     while (maps && fgets(line, sizeof line, maps))
-        if (sscanf(line, "%lx-%lx r-%*1[-x]p %*s %*s %*s %1[/]", &begin, &end, path) == 3 && end - begin >= LARGE &&
-            pread(memory, &byte, 1, (off_t)begin) == 1 && pwrite(memory, &byte, 1, (off_t)begin) != 1)
-            break;
+        if (sscanf(line, "%lx-%lx r-%*1[-x]p %*s %*s %*s %1[/]", &begin, &end, path) == 3 && end - begin >= LARGE) {
+            if (pread(memory, &byte, 1, (off_t)begin) == 1 && pwrite(memory, &byte, 1, (off_t)begin) != 1)
+                break;
+            if (unmap)
+                madvise((void *)begin, end - begin, MADV_DONTNEED);
+        }
     if (maps)
         fclose(maps);
     close(memory);
 }
+
+void ps_forget_text(void) { keep_text(1); }
 
 int ps_zygote(int control, const struct ps_hooks *hooks, char *buffer, size_t size)
 {
@@ -176,7 +189,7 @@ int ps_zygote(int control, const struct ps_hooks *hooks, char *buffer, size_t si
     if (!hooks)
         hooks = &nothing;
     if (!kept++)
-        keep_text();
+        keep_text(0);
     setvbuf(stdout, NULL, _IOLBF, 0); /* of libraries in C: languages end their processes without a flush of that */
     int asked_by_core = ps_asked_by_core();
     if (asked_by_core)

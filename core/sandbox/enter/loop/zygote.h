@@ -36,6 +36,13 @@ enum { PS_LOST = 0, PS_ZYGOTE = -1, PS_INSTANCE = -2 };
  * must not be waiting for children of its own; SIGCHLD should be ignored, so that the kernel reaps the children. */
 PS_API int ps_zygote(int control, const struct ps_hooks *hooks, char *buffer, size_t size);
 
+/* Whether an instance has time and reason to rehearse, before it receives anything: it was forked ahead, for nothing has come to its endpoint
+ * within two milliseconds, and the kernel has not copied the pages for it that one like it wrote to. */
+PS_API int ps_may_rehearse(int endpoint);
+
+/* Forgets which pages of its interpreter this process has used. A root zygote calls it before its last rehearsal. */
+PS_API void ps_forget_text(void);
+
 /* Whether core asks this process for forks, over descriptor 4. Else that is anybody's. */
 int ps_asked_by_core(void);
 

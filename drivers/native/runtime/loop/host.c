@@ -18,7 +18,6 @@
 
 #include <dlfcn.h>
 #include <malloc.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,9 +29,6 @@
 #include <unistd.h>
 
 enum { MAX_PACKET = 128 << 10, MAX_MESSAGE = 64 << 10 };
-
-/* Milliseconds after which an instance that has heard nothing was forked ahead, and has time to rehearse. */
-enum { PATIENCE = 2 };
 
 /* The threads of this process: each is a directory there, which counts as two links and one for each in it. */
 static int threads(void)
@@ -373,7 +369,7 @@ static _Noreturn void be_instance(void)
     signal(SIGCHLD, SIG_DFL);
     reseed();
     context_prepare(&call, &endpoint);
-    if (poll(&(struct pollfd){PS_FD_ENDPOINT, POLLIN, 0}, 1, PATIENCE) == 0)
+    if (ps_may_rehearse(PS_FD_ENDPOINT))
         rehearse();
     if (ps_read(&endpoint.input, &frame) != FRAME_HANDLER)
         _exit(0);

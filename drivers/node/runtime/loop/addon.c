@@ -99,6 +99,14 @@ static napi_value leave(napi_env env, napi_callback_info info)
     _exit(code & 0xff);
 }
 
+/* forgetText(): see zygote.h. */
+static napi_value forget_text(napi_env env, napi_callback_info info)
+{
+    (void)env, (void)info;
+    ps_forget_text();
+    return NULL;
+}
+
 /* rest(): for ever. */
 __attribute__((noreturn)) static napi_value rest(napi_env env, napi_callback_info info)
 {
@@ -192,6 +200,7 @@ NAPI_MODULE_INIT()
     ps_export(env, exports, "wakeWorker", wake_worker);
     ps_export(env, exports, "exit", leave);
     ps_export(env, exports, "rest", rest);
+    ps_export(env, exports, "forgetText", forget_text);
     ps_export(env, exports, "say", say);
     ps_export(env, exports, "pid", pid);
     ps_export(env, exports, "random", random_bits);

@@ -6,6 +6,7 @@
  */
 #include "addon.h"
 #include "endpoint.h"
+#include "zygote.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -91,16 +92,22 @@ static napi_value send_frame(napi_env env, napi_callback_info info)
     return result;
 }
 
-/* pending(ms): whether there is something to receive within that time. */
+/* mayRehearse(): see zygote.h. */
+static napi_value may_rehearse(napi_env env, napi_callback_info info)
+{
+    napi_value result;
+    (void)info;
+    napi_get_boolean(env, ps_may_rehearse(input.endpoint), &result);
+    return result;
+}
+
+/* pending(): whether there is something to receive. */
 static napi_value pending(napi_env env, napi_callback_info info)
 {
-    napi_value argument, result;
-    size_t count = 1;
-    int32_t patience = 0;
+    napi_value result;
     struct pollfd poll_endpoint = {.fd = input.endpoint, .events = POLLIN};
-    napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
-    napi_get_value_int32(env, argument, &patience);
-    napi_get_boolean(env, input.have > input.taken || poll(&poll_endpoint, 1, patience) > 0, &result);
+    (void)info;
+    napi_get_boolean(env, input.have > input.taken || poll(&poll_endpoint, 1, 0) > 0, &result);
     return result;
 }
 
@@ -144,6 +151,7 @@ void ps_export_endpoint(napi_env env, napi_value exports)
 {
     ps_export(env, exports, "receive", receive);
     ps_export(env, exports, "send", send_frame);
+    ps_export(env, exports, "mayRehearse", may_rehearse);
     ps_export(env, exports, "pending", pending);
     ps_export(env, exports, "watch", watch);
 }

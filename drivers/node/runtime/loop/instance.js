@@ -10,8 +10,6 @@ const { localeNamed, localeOf } = require('./zone');
 
 const [HANDLER, REPORT, FAILURE, EVENT, RESULT, EXCEPTION, LIMIT, INVOKE, ANSWER, DEATH, PART] = Array.from('HPFERXLIADS', (c) => c.charCodeAt(0));
 const MAX_RESULT = 6 << 20;
-// Milliseconds after which an instance that has heard nothing was forked ahead, and has time to rehearse.
-const PATIENCE = 2;
 
 const frame = { meta: '', body: '' };
 // Of the realm of handlers, as they were before any.
@@ -52,7 +50,7 @@ function fill(failed, { message, kind, fault, retryable = false, exception }) {
 
 // Imports the handler that core names, and answers events, until core closes the endpoint. So many threads are V8's own.
 async function beInstance(threads) {
-  if (!addon.pending(PATIENCE)) await rehearse(PLAIN, () => addon.pending(0));
+  if (addon.mayRehearse()) await rehearse(PLAIN, addon.pending);
   if (addon.receive(frame) !== HANDLER) addon.exit(0);
   fn = JSON.parse(frame.body);
   // For what the handler starts, as from within /function the packages are found without it; and for the package
@@ -106,7 +104,7 @@ function next() {
   if (several.on) {
     addon.watch(ours(onReadable));
     several.run(invocation, frame.body);
-    if (addon.pending(0)) onReadable(); // what was read with it, the event loop does not see
+    if (addon.pending()) onReadable(); // what was read with it, the event loop does not see
     return;
   }
   current = invocation;
@@ -348,7 +346,7 @@ function onReadable() {
     if (one === undefined) continue;
     awaited.delete(call);
     one.answered(error, frame.body);
-  } while (addon.pending(0));
+  } while (addon.pending());
   if (awaited.size === 0 && !several.on) addon.watch();
 }
 

@@ -61,6 +61,7 @@ async function main() {
   await open();
   listen();
   for (let i = 0; i < REHEARSALS; i++) {
+    if (i === REHEARSALS - 1) addon.forgetText();
     await rehearse(PLAIN);
     await rehearse(HTTP);
   }

@@ -13,7 +13,6 @@ import gc
 import json
 import linecache  # noqa: F401  imported for traceback: a handler's first exception finds it ready
 import os
-import select
 import signal  # noqa: F401  many handlers import it
 import socket
 import sys
@@ -25,9 +24,6 @@ from _pipsqueak.instance import ENDPOINT, Instance, answer, leave, prepare_strea
 from _pipsqueak.load import MAIN, import_handler, load, load_noted, load_watched, set_environment, tell_programs
 
 CONTROL = 3
-# Seconds after which an instance that has heard nothing was forked ahead, and has time to rehearse.
-PATIENCE = 0.002
-
 # What ps_zygote returns besides the length of a request.
 LOST, ZYGOTE, INSTANCE = 0, -1, -2
 
@@ -42,7 +38,7 @@ class Hooks(ctypes.Structure):
 
 
 def be_zygote(library):
-    """Forks and imports as the driver asks. Returns only in a child that is an instance."""
+    """Forks and imports as the driver asks. Returns only in a child that is an instance: whether that may rehearse."""
     control = socket.socket(fileno=CONTROL)
     # PyDLL keeps the GIL, which a fork needs.
     kernel = ctypes.PyDLL(library)
@@ -54,7 +50,8 @@ def be_zygote(library):
         length = kernel.ps_zygote(CONTROL, ctypes.byref(hooks), buffer, MAX_PACKET)
         if length == INSTANCE:
             control.detach()  # closed already
-            return after_fork()
+            after_fork()
+            return kernel.ps_may_rehearse
         if length == ZYGOTE:
             after_fork()
             _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # as in prepare_to_fork: it may fork before it imports anything
@@ -97,9 +94,9 @@ def say(control, message):
         pass  # the driver is gone, which the next receive finds too
 
 
-def be_instance():
+def be_instance(may_rehearse):
     """Imports the handler that core names on the endpoint, and answers events, until core closes it."""
-    if not select.select([ENDPOINT], [], [], PATIENCE)[0]:
+    if may_rehearse(ENDPOINT):
         rehearse()
     buffer = bytearray(4 << 10)
     length = receive(buffer, b"H")
@@ -173,5 +170,4 @@ if __name__ == "__main__":
     this = look_plain()
     rehearse()  # what is made at a first import, such as finders of modules, no child makes again
     prepare_to_fork()
-    be_zygote(library)
-    be_instance()
+    be_instance(be_zygote(library))

@@ -51,8 +51,6 @@ module Pipsqueak
     ENDPOINT = 4
     MAX_RESULT = 6 << 20
     MAX_FAILURE = 128 << 10
-    # Seconds after which an instance that has heard nothing was forked ahead, and has time to rehearse.
-    PATIENCE = 0.002
     OUTPUTS = [STDOUT, STDERR].freeze
 
     def self.endpoint
@@ -77,7 +75,7 @@ module Pipsqueak
     # Imports the handler that core names, and answers events until core closes the endpoint.
     def run
       Instance.serving = self
-      Rehearsal.new(@loader).run unless IO.select([@input], nil, nil, PATIENCE)
+      Rehearsal.new(@loader).run if PipsqueakZygote.may_rehearse
       serve
       Process.exit!(0)
     end

@@ -163,6 +163,13 @@ static VALUE request(VALUE self)
     return rb_str_new(buffer, answer > 0 ? answer : 0);
 }
 
+/* true or false, of Ruby's operator: their values differ from version to version. */
+static VALUE may_rehearse(VALUE self)
+{
+    (void)self;
+    return rb_funcall(rb_int2inum(ps_may_rehearse(PS_FD_ENDPOINT)), rb_intern("=="), 1, rb_int2inum(1));
+}
+
 /* Makes the C heap ready for forks. Free memory lies in small pieces between what lives, and a child that takes them copies a page
  * for each: so they are all taken here, and a child begins with memory that nobody has touched. */
 static VALUE settle(VALUE self)
@@ -283,6 +290,7 @@ PS_API void Init_zygote(void)
     rb_define_module_function(module, "arm", arm, 1);
     rb_define_module_function(module, "forked", forked, 0);
     rb_define_module_function(module, "request", request, 0);
+    rb_define_module_function(module, "may_rehearse", may_rehearse, 0);
     rb_define_module_function(module, "settle", settle, 0);
     rb_define_module_function(module, "load_library", load_library, 2);
     rb_define_module_function(module, "watch", watch, 0);
