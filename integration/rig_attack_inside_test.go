@@ -173,6 +173,7 @@ var traceAttacks = []attack{
 	{name: "leave another working directory", by: everywhere, walls: "own zygotes + fresh instances"},
 	{name: "leave a socket with a name that is no file", by: handler, walls: "network + landlock"},
 	{name: "leave a server on the loopback", by: handler, walls: "network"},
+	{name: "leave a connection in its network", by: handler, walls: "untouched places"},
 	{name: "leave a program that runs instead of others'", by: packaged, walls: "own zygotes + seccomp + capabilities + user + landlock"},
 	{name: leaving, by: everywhere, walls: "own zygotes + fresh instances"},
 }

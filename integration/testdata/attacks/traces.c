@@ -45,6 +45,18 @@ static void serve(int family, const void *address, socklen_t length) {
 #endif
 }
 
+/* A connection that its first half has ended: the kernel remembers it for a minute, and lets nobody else have its port meanwhile. */
+static const struct sockaddr_in remembered = {.sin_family = AF_INET, .sin_port = 0x6812, .sin_addr = {0x0100007f}}; /* PORT + 1 */
+static void connect_and_leave(void) {
+#ifndef AT_IMPORT
+    int server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), there = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), here = -1;
+    if (bind(server, (const struct sockaddr *)&remembered, sizeof remembered) == 0 && listen(server, 1) == 0 &&
+        connect(there, (const struct sockaddr *)&remembered, sizeof remembered) == 0)
+        here = accept(server, NULL, NULL);
+    close(here), close(there), close(server);
+#endif
+}
+
 static int left;
 
 void leave_behind(void) {
@@ -60,6 +72,7 @@ void leave_behind(void) {
     umask(0);
     serve(AF_UNIX, &named, NAMED);
     serve(AF_INET, &numbered, sizeof numbered);
+    connect_and_leave();
     chdir("/usr");
 #if defined AT_IMPORT && !defined PROGRAM /* for the forks of a zygote; what a build leaves is nobody's */
     take_programs();
@@ -96,6 +109,12 @@ ATTACK(found_directory, "leave another working directory", 0) {
 }
 ATTACK(found_socket, "leave a socket with a name that is no file", 0) { return listening(AF_UNIX, &named, NAMED); }
 ATTACK(found_port, "leave a server on the loopback", 0) { return listening(AF_INET, &numbered, sizeof numbered); }
+ATTACK(found_connection, "leave a connection in its network", 0) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), failed = bind(fd, (const struct sockaddr *)&remembered, sizeof remembered), error = errno;
+    close(fd);
+    errno = error;
+    return failed && error == EADDRINUSE ? done("its port is in use") : nothing();
+}
 ATTACK(found_program, "leave a program that runs instead of others'", 0) {
     char said[64] = "";
     FILE *echo = popen("echo innocent", "re");
