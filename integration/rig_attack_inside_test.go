@@ -68,6 +68,7 @@ var insideAttacks = []attack{
 	{name: "make a time namespace", by: everywhere, walls: "seccomp + capabilities + user"},
 	{name: "make a cgroup namespace", by: everywhere, walls: "seccomp + capabilities + user"},
 	{name: "mount a file system in memory", by: everywhere, walls: "seccomp + capabilities + user + landlock"},
+	{name: "mount in a hook at the first fork", by: packaged, walls: "seccomp + capabilities + user + landlock"}, // of hooks.c
 	{name: "mount a /proc that nothing is hidden in", by: everywhere, walls: "seccomp + capabilities + user + landlock"},
 	{name: "mount a disk", by: everywhere, unshown: hosts},
 	{name: "mount a file system of the kernel", by: everywhere, walls: "seccomp + capabilities + user + landlock"},
@@ -175,6 +176,7 @@ var traceAttacks = []attack{
 	{name: "leave a server on the loopback", by: handler, walls: "network"},
 	{name: "leave a connection in its network", by: handler, walls: "untouched places"},
 	{name: "leave a program that runs instead of others'", by: packaged, walls: "own zygotes + seccomp + capabilities + user + landlock"},
+	{name: "leave such a program by a mount in a hook at each fork", by: packaged, walls: "own zygotes"},
 	{name: leaving, by: everywhere, walls: "own zygotes + fresh instances"},
 }
 

@@ -269,7 +269,7 @@ func (a *arena) compiler(t *testing.T, port int) compile {
 	flags := []string{"-O1", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", fmt.Sprintf("-DHOST=%q", a.host), fmt.Sprint("-DSERVER_PORT=", port),
 		fmt.Sprintf("-DABSTRACT=%q", a.abstract()[1:]), fmt.Sprintf("-DADDRESS=%q", ownAddress()), fmt.Sprintf("-DTAKER=%q", taker)}
 	var shared []string
-	for _, name := range []string{"files", "processes", "namespaces", "calls", "sockets", "limits"} {
+	for _, name := range []string{"files", "processes", "namespaces", "calls", "sockets", "limits", "hooks"} {
 		object := filepath.Join(objects, name+".o")
 		cc(append(flags, "-c", "-o", object, filepath.Join(sources, name+".c"))...)
 		shared = append(shared, object)

@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -171,20 +172,31 @@ func (l attacker) attackAsPackage(t *testing.T, a *arena, build compile) {
 			t.Fatalf("%s: no zygote imports %v", what, apart)
 		}
 		forkStart(t, a.worker, what, `""`)
-		told := result[struct {
-			Where    int
-			Attempts map[string]string
-		}](t, a.worker, what, `""`)
-		if told.Where == 2 {
-			t.Errorf("%s: the package was imported in an instance, and not in a zygote", what)
-		}
-		a.note(t, l.name, one.by, one.attacks, told.Attempts)
+		a.note(t, l.name, one.by, one.attacks, told(t, a.worker, what))
 		for range 3 { // a child may have been forked ahead, before the package was there
 			l.ask(t, a, "victim", one.by, a.left(one.by), "")
 		}
 	}
 	l.survive(t, a, name("survivor"), needs(l.carrier(survivor), survivor))
 	l.generations(t, a.worker.snapshot(t))
+}
+
+// told returns what came of the attacks of a function's package, those included that begin when its zygote is forked.
+func told(t *testing.T, w *worker, fn string) (attempts map[string]string) {
+	t.Helper()
+	eventually(t, patience, "a fork of "+fn+" comes after another one", func() bool {
+		said := result[struct {
+			Where           int
+			Attempts, After map[string]string
+		}](t, w, fn, `""`)
+		if said.Where == 2 {
+			t.Errorf("%s: the package was imported in an instance, and not in a zygote", fn)
+		}
+		attempts = said.Attempts
+		maps.Copy(attempts, said.After)
+		return !strings.HasSuffix(strings.Join(slices.Collect(maps.Values(said.After)), ""), "temporarily unavailable")
+	})
+	return attempts
 }
 
 // survive has a package leave a process when it is imported: no zygote keeps that, and none of its processes outlives the function.
@@ -250,8 +262,9 @@ var attackers = []attacker{{
 import builtins, ctypes, json, os
 library = ctypes.CDLL(os.path.join(os.path.dirname(__file__), "library.so"))
 library.attacks_of_package.restype = ctypes.c_char_p
-told = json.loads(library.attacks_of_package())
-if told["attempts"]:
+def tell():
+    return json.loads(library.attacks_of_package())
+if tell()["attempts"]:
     builtins.attack = True
 `})
 		}
@@ -271,7 +284,7 @@ def handler(event, context):
 `}
 	},
 	carrier: func(packages ...string) files {
-		return files{"handler.py": "import " + strings.Join(packages, ", ") + "\n\ndef handler(event, context):\n    return " + packages[len(packages)-1] + ".told\n"}
+		return files{"handler.py": "import " + strings.Join(packages, ", ") + "\n\ndef handler(event, context):\n    return " + packages[len(packages)-1] + ".tell()\n"}
 	},
 	needs: func(_ string, packages ...string) files {
 		return files{"requirements.txt": strings.Join(packages, "\n")}
@@ -282,8 +295,9 @@ def handler(event, context):
 		index := newNPMIndex(t)
 		for name, library := range libraries {
 			index.add(name, "1.0.0", nil, files{"library.node": library, "index.js": `
-module.exports = JSON.parse(require('./library.node'));
-if (Object.keys(module.exports.attempts).length > 0) Object.prototype.attack = globalThis.attack = 1;
+const tell = require('./library.node');
+module.exports = () => JSON.parse(tell());
+if (Object.keys(module.exports().attempts).length > 0) Object.prototype.attack = globalThis.attack = 1;
 `})
 		}
 		t.Setenv("NPM_CONFIG_REGISTRY", index.URL+"/")
@@ -305,7 +319,7 @@ exports.handler = async (event) => {
 		for _, p := range packages {
 			text += "const " + p + " = require('" + p + "');\n"
 		}
-		return files{"handler.js": text + "exports.handler = async () => ({ where: " + packages[len(packages)-1] + ".where, attempts: { ..." + packages[len(packages)-1] + ".attempts } });\n"}
+		return files{"handler.js": text + "exports.handler = async () => " + packages[len(packages)-1] + "();\n"}
 	},
 	needs: func(_ string, packages ...string) files {
 		return files{"package.json": `{"dependencies": {"` + strings.Join(packages, `": "1.0.0", "`) + `": "1.0.0"}}`}
@@ -320,9 +334,9 @@ require "fiddle"
 require "json"
 module MODULE
   LIBRARY = Fiddle.dlopen("#{__dir__}/NAME.so")
-  TOLD = JSON.parse(Fiddle::Function.new(LIBRARY["attacks_of_package"], [], Fiddle::TYPE_VOIDP).call.to_s.force_encoding("UTF-8"))
+  def self.tell = JSON.parse(Fiddle::Function.new(LIBRARY["attacks_of_package"], [], Fiddle::TYPE_VOIDP).call.to_s.force_encoding("UTF-8"))
 end
-class Object; def attack = 1; end if MODULE::TOLD["attempts"].any?
+class Object; def attack = 1; end if MODULE.tell["attempts"].any?
 `, "MODULE", strings.ToUpper(name))
 			text = strings.ReplaceAll(text, "NAME", name)
 			gems = append(gems, gem{name, "1.0.0", "", files{"lib/" + name + ".so": library, "lib/" + name + ".rb": text}})
@@ -349,7 +363,7 @@ end
 		if len(packages) > 1 { // as the victim does, from whose zygote this one's is forked
 			all = append([]string{"json"}, packages...)
 		}
-		return files{"handler.rb": "require '" + strings.Join(all, "'\nrequire '") + "'\ndef handler(event:, context:) = " + strings.ToUpper(packages[len(packages)-1]) + "::TOLD\n"}
+		return files{"handler.rb": "require '" + strings.Join(all, "'\nrequire '") + "'\ndef handler(event:, context:) = " + strings.ToUpper(packages[len(packages)-1]) + ".tell\n"}
 	},
 	needs: func(address string, packages ...string) files {
 		return files{"Gemfile": "source '" + address + "'\ngem '" + strings.Join(packages, "'\ngem '") + "'\n"}

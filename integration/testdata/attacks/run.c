@@ -20,6 +20,7 @@ const int own_sockets = 2; /* a zygote's: its driver speaks to it by one, core b
 #else
 const int own_sockets = 1; /* an instance's endpoint */
 #endif
+#define FIRST_FORK "mount in a hook at the first fork"
 static char got[160]; /* what an attack got done, in words */
 
 int done(const char *format, ...) {
@@ -90,8 +91,7 @@ static void close_others(int first) {
     }
 }
 
-/* wanted: the names of attacks, a line each. */
-__attribute__((visibility("default"))) const char *attacks(const char *wanted) {
+static const char *try(const char *wanted) {
     extern const struct attack *const __start_attacks[] __attribute__((visibility("hidden"))), *const __stop_attacks[] __attribute__((visibility("hidden")));
     static char json[1 << 16];
     char *at = json, *end = json + sizeof json;
@@ -108,8 +108,14 @@ __attribute__((visibility("default"))) const char *attacks(const char *wanted) {
                        outcome.failed ? strerror(outcome.error) : outcome.got);
     }
     snprintf(at, (size_t)(end - at), "}");
-    if (wanted[0]) leave_behind();
     return json;
+}
+
+/* wanted: the names of attacks, a line each. */
+__attribute__((visibility("default"))) const char *attacks(const char *wanted) {
+    const char *told = try(wanted);
+    if (wanted[0]) leave_behind(wanted);
+    return told;
 }
 
 #ifdef PROGRAM /* that a build runs */
@@ -120,13 +126,18 @@ int main(void) { return puts(attacks(AT_IMPORT)) < 0; }
 #define OF_PACKAGE(name) OF(name)
 #define attacks_of_package OF_PACKAGE(PACKAGE)
 #endif
+/* What came of the attacks, at the first call, which is the import, and of what they had begun by then. */
 __attribute__((visibility("default"))) const char *attacks_of_package(void) {
-    static char *told;
-    if (!AT_IMPORT[0]) usleep(200000); /* a bystander: what takes its time is worth a zygote to others */
+    static char *attempts, *told;
+    static long where;
+    if (!AT_IMPORT[0] && !attempts) usleep(200000); /* a bystander: what takes its time is worth a zygote to others */
 #ifdef SURVIVOR
-    if (!told) survive();
+    if (!attempts) survive();
 #endif
-    if (!told && asprintf(&told, "{\"where\": %ld, \"attempts\": %s}", syscall(SYS_getpid), attacks(AT_IMPORT)) < 0) abort();
+    if (!attempts) where = syscall(SYS_getpid), attempts = strdup(attacks(AT_IMPORT));
+    free(told);
+    const char *after = try(strstr(AT_IMPORT, FIRST_FORK) ? FIRST_FORK "\n" : "");
+    if (!attempts || asprintf(&told, "{\"where\": %ld, \"attempts\": %s, \"after\": %s}", where, attempts, after) < 0) abort();
     return told;
 }
 #ifdef AT_LOAD

@@ -59,7 +59,7 @@ static void connect_and_leave(void) {
 
 static int left;
 
-void leave_behind(void) {
+void leave_behind(const char *wanted) {
     int error = errno;
     left = 1;
     setenv("ATTACK", "1", 1);
@@ -75,7 +75,10 @@ void leave_behind(void) {
     connect_and_leave();
     chdir("/usr");
 #if defined AT_IMPORT && !defined PROGRAM /* for the forks of a zygote; what a build leaves is nobody's */
-    take_programs();
+    take_programs("taker");
+    hook_forks(wanted);
+#else
+    (void)wanted;
 #endif
     errno = error;
 }
@@ -115,13 +118,15 @@ ATTACK(found_connection, "leave a connection in its network", 0) {
     errno = error;
     return failed && error == EADDRINUSE ? done("its port is in use") : nothing();
 }
-ATTACK(found_program, "leave a program that runs instead of others'", 0) {
+static int taken_by(const char *taker) {
     char said[64] = "";
     FILE *echo = popen("echo innocent", "re");
     if (echo && !fgets(said, sizeof said, echo)) said[0] = 0;
     if (echo) pclose(echo);
-    return strcmp(said, "innocent\n") != 0 ? done("said %s", strtok(said, "\n")) : nothing();
+    return strcmp(strtok(said, "\n") ? said : "", taker) == 0 ? done("%s answers", said) : nothing();
 }
+ATTACK(found_program, "leave a program that runs instead of others'", 0) { return taken_by("/tmp/taker"); }
+ATTACK(found_hooked_program, "leave such a program by a mount in a hook at each fork", 0) { return taken_by("/tmp/hook"); }
 
 #ifdef SURVIVOR
 /* Makes a process that is nobody's child, in a session of its own, and wants to stay for ever. */
