@@ -132,15 +132,31 @@ static int full_pipe(void) {
     return 0;
 }
 ATTACK(pipes, "take more memory by pipes", 20) { return many(full_pipe, 500 < MUCH ? MUCH : 500, "pipes of 1 MiB"); }
-static int full_socket(void) {
-    int ends[2], size = 4 * MB;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) < 0) return -1;
-    setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    while (send(ends[0], block, 64 << 10, MSG_NOSIGNAL) > 0)
-        ;
-    return 0;
+/* What processes take that fill something, until all of them together have what is too much: fill returns how many KiB it has. */
+static int taken_by_many(int (*fill)(void)) {
+    enum { PROCESSES = 4 };
+    volatile int *each = mmap(NULL, PROCESSES * sizeof *each, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (each == MAP_FAILED) return -1;
+    int kib = 0;
+    for (int i = 0; i < PROCESSES && kib < MUCH << 10; kib += each[i++]) {
+        if (fork() == 0) {
+            int filled = fill();
+            each[i] = filled ? filled : 1;
+            for (;;) pause();
+        }
+        while (!each[i]) usleep(1000);
+    }
+    return kib >= MUCH << 10 ? done("%d MiB", kib >> 10) : -1;
 }
-ATTACK(sockets, "take more memory by sockets", 60) { return many(full_socket, 500, "full sockets"); }
+static int fill_sockets(void) {
+    for (int kib = 0;;) {
+        int ends[2], size = 4 * MB; /* a kernel gives as much as it may */
+        if (kib >= MUCH << 10 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) < 0) return kib;
+        setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+        for (ssize_t n; (n = send(ends[0], block, 64 << 10, MSG_NOSIGNAL)) > 0;) kib += (int)(n >> 10);
+    }
+}
+ATTACK(sockets, "take more memory by sockets", 60) { return taken_by_many(fill_sockets); }
 /* What nobody reads, in the buffers of connections to itself. Returns how many KiB that are. */
 static int fill_connections(void) {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -155,18 +171,4 @@ static int fill_connections(void) {
         for (ssize_t n; (n = send(here, block, 16 << 10, MSG_NOSIGNAL | MSG_DONTWAIT)) > 0;) kib += (int)(n >> 10);
     }
 }
-ATTACK(connections, "take more memory by connections", 60) {
-    enum { PROCESSES = 4 };
-    volatile int *each = mmap(NULL, PROCESSES * sizeof *each, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (each == MAP_FAILED) return -1;
-    int kib = 0;
-    for (int i = 0; i < PROCESSES && kib < MUCH << 10; kib += each[i++]) {
-        if (fork() == 0) {
-            int filled = fill_connections();
-            each[i] = filled ? filled : 1;
-            for (;;) pause();
-        }
-        while (!each[i]) usleep(1000);
-    }
-    return kib >= MUCH << 10 ? done("%d MiB", kib >> 10) : -1;
-}
+ATTACK(connections, "take more memory by connections", 60) { return taken_by_many(fill_connections); }
