@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -21,6 +22,7 @@ func runCommand(complaints io.Writer) *cobra.Command {
 write what comes of it as lines of JSON. The targets are
 
   a worker:   pipsqueak; the functions are deployed to it
+  OpenLambda: openlambda; functions in Python are uploaded to its registry, and sent an event, so that it installs
   processes:  command; a new one for each event, with packages by the languages' own installers
   others:     http://HOST/PATH/{function}; the platform has the functions already, and events are posted
 
@@ -30,9 +32,8 @@ An interrupted run keeps its results, and goes on with --continue.`,
 		Example: "  pipbench run bench --target pipsqueak --trace bench/azure.jsonl --out bench/pipsqueak.jsonl",
 	}
 	var o run.Options
-	name := c.Flags().String("target", "pipsqueak", "`TARGET` that is measured: pipsqueak, command or a URL")
-	server := c.Flags().String("server", os.Getenv("PIPSQUEAK_SERVER"),
-		"`URL` of the worker; also from PIPSQUEAK_SERVER; else http://127.0.0.1:8080")
+	name := c.Flags().String("target", "pipsqueak", "`TARGET` that is measured: pipsqueak, openlambda, command or a URL")
+	server := c.Flags().String("server", "", "`URL` of the worker: by default http://127.0.0.1:8080, or PIPSQUEAK_SERVER; http://127.0.0.1:5000 for openlambda")
 	c.Flags().StringVar(&o.Trace, "trace", "", "`FILE` of the trace")
 	c.Flags().StringVar(&o.Out, "out", "", "`FILE` to write the results to")
 	c.Flags().IntVar(&o.Closed, "closed", 0, "have `N` clients send an event each as soon as the one before is answered")
@@ -58,30 +59,34 @@ An interrupted run keeps its results, and goes on with --continue.`,
 		if file, is := complaints.(*os.File); is {
 			o.IsLive = isatty.IsTerminal(file.Fd())
 		}
-		switch *name {
-		case "pipsqueak":
-			return run.Do(cmd.Context(), run.Pipsqueak{Client: worker(*server)}, o)
-		case "command":
-			target, err := run.NewCommand(o.Dir)
-			if err != nil {
-				return err
-			}
-			return errors.Join(run.Do(cmd.Context(), target, o), target.Close())
-		}
-		target, err := run.NewURL(*name)
+		target, err := targetOf(*name, *server, o.Dir)
 		if err != nil {
 			return err
 		}
-		return run.Do(cmd.Context(), target, o)
+		err = run.Do(cmd.Context(), target, o)
+		if closer, closes := target.(io.Closer); closes {
+			err = errors.Join(err, closer.Close())
+		}
+		return err
 	}
 	return c
 }
 
+// targetOf returns the target of a name, for the functions of a directory. The caller closes it, if it can be closed.
+func targetOf(name, server, dir string) (run.Target, error) {
+	switch name {
+	case "pipsqueak":
+		return run.Pipsqueak{Client: worker(cmp.Or(server, os.Getenv("PIPSQUEAK_SERVER"), "http://127.0.0.1:8080"))}, nil
+	case "openlambda":
+		return run.NewOpenlambda(cmp.Or(server, "http://127.0.0.1:5000"), dir)
+	case "command":
+		return run.NewCommand(dir)
+	}
+	return run.NewURL(name)
+}
+
 // worker is a client of a worker, with the token and the certificates that the environment names.
 func worker(server string) client.Client {
-	if server == "" {
-		server = "http://127.0.0.1:8080"
-	}
 	c := client.New(server)
 	if c.HTTP == nil {
 		c.HTTP = run.Connections()

@@ -44,6 +44,14 @@ type Pinned struct {
 	Imported bool   `json:"imported,omitempty"` // not only installed
 }
 
+// Versions are the packages that it requires itself, with the versions.
+func (f Function) Versions() (all []packages.Pinned) {
+	for _, p := range f.Packages {
+		all = append(all, packages.Pinned{Name: p.Name, Version: p.Version})
+	}
+	return all
+}
+
 // Event is what a function is sent. It spends the processor's time, waits and touches memory as the event says.
 type Event struct {
 	Nonce  string  `json:"nonce"` // letters and digits, which decide the answer

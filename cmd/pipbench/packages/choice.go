@@ -1,6 +1,9 @@
 package packages
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Choice is some packages of a catalog that can be installed together, each at every version that the others allow.
 type Choice struct {
@@ -76,6 +79,32 @@ func (c *Choice) Installed() (places []int) {
 	}
 	slices.Sort(places)
 	return places
+}
+
+// Pinned is a package at one version.
+type Pinned struct{ Name, Version string }
+
+// Closure is everything that an installation of some packages brings, each at the newest version that the others allow, sorted as the
+// catalog is.
+func (c *Catalog) Closure(pinned []Pinned) (all []Pinned, err error) {
+	choice := c.Choose()
+	at := map[int]string{}
+	for _, one := range pinned {
+		place, found := choice.places[one.Name]
+		if !found || !choice.Add(place, false) {
+			return nil, fmt.Errorf("%s %s cannot be installed with the others", one.Name, one.Version)
+		}
+		at[place] = one.Version
+	}
+	for _, place := range choice.Installed() {
+		versions := choice.Versions(place)
+		one := Pinned{c.Packages[place].Name, versions[len(versions)-1].Number}
+		if at[place] != "" {
+			one.Version = at[place]
+		}
+		all = append(all, one)
+	}
+	return all, nil
 }
 
 // allowed are the versions of a package that a requirement allows.

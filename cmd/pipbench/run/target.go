@@ -119,7 +119,7 @@ func NewURL(address string) (URL, error) {
 	}
 	u, err := url.Parse(strings.ReplaceAll(address, "{function}", "f"))
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return URL{}, fmt.Errorf("--target: %q is neither pipsqueak, command, nor a URL such as http://127.0.0.1:8080/run/{function}", address)
+		return URL{}, fmt.Errorf("--target: %q is neither pipsqueak, openlambda, command, nor a URL such as http://127.0.0.1:8080/run/{function}", address)
 	}
 	return URL{address, Connections()}, nil
 }
@@ -153,7 +153,7 @@ func (u URL) Invoke(ctx context.Context, f functions.Function, event []byte) (An
 	defer response.Body.Close()
 	result, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	if err == nil && response.StatusCode >= 300 {
-		err = fmt.Errorf("%s: %s: %s", address, response.Status, bytes.TrimSpace(result[:min(len(result), 200)]))
+		err = fmt.Errorf("%s: %s: %s", address, response.Status, end(result))
 	}
 	return answered(client.AnswerOf(response.Header), result), err
 }
