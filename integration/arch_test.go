@@ -123,6 +123,8 @@ var imports = []row{
 		[]string{"cmd/pipbench/compare", "cmd/pipbench/results"}, []string{"gonum.org/v1/plot"}},
 	{"cmd/pipbench/run", "platforms are measured as their users see them: over HTTP, or as programs, and Pipsqueak by its client",
 		[]string{"cmd/pipbench/functions", "cmd/pipbench/packages", "cmd/pipbench/registry", "cmd/pipbench/results", "cmd/pipbench/trace", "gateway/client"}, nil},
+	{"cmd/pipbench/aws", "a platform's own API is called by the platform's own library, which nobody else needs",
+		[]string{"cmd/pipbench/functions", "cmd/pipbench/run"}, []string{"github.com/aws/aws-sdk-go-v2"}},
 	{"core/scan", "what is decided about findings depends neither on what finds them nor on what is alive; a policy is YAML",
 		[]string{"core"}, []string{"go.yaml.in/yaml"}},
 	{"core/probe", "what imports packages to look at them needs a driver and sandboxes, and decides nothing of functions; of the kernel it wants the names of signals (x/sys)",

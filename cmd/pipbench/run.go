@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
+	"github.com/pipsqueak-faas/pipsqueak/cmd/pipbench/aws"
 	"github.com/pipsqueak-faas/pipsqueak/cmd/pipbench/run"
 	"github.com/pipsqueak-faas/pipsqueak/gateway/client"
 )
@@ -23,6 +25,7 @@ write what comes of it as lines of JSON. The targets are
 
   a worker:   pipsqueak; the functions are deployed to it
   OpenLambda: openlambda; functions in Python are uploaded to its registry, and sent an event, so that it installs
+  AWS Lambda: lambda; as AWS's own variables and files say, with functions in Python, Node.js and Ruby
   processes:  command; a new one for each event, with packages by the languages' own installers
   others:     http://HOST/PATH/{function}; the platform has the functions already, and events are posted
 
@@ -32,8 +35,9 @@ An interrupted run keeps its results, and goes on with --continue.`,
 		Example: "  pipbench run bench --target pipsqueak --trace bench/azure.jsonl --out bench/pipsqueak.jsonl",
 	}
 	var o run.Options
-	name := c.Flags().String("target", "pipsqueak", "`TARGET` that is measured: pipsqueak, openlambda, command or a URL")
+	name := c.Flags().String("target", "pipsqueak", "`TARGET` that is measured: pipsqueak, openlambda, lambda, command or a URL")
 	server := c.Flags().String("server", "", "`URL` of the worker: by default http://127.0.0.1:8080, or PIPSQUEAK_SERVER; http://127.0.0.1:5000 for openlambda")
+	role := c.Flags().String("role", "", "`ARN` of the role that functions run as on Lambda")
 	c.Flags().StringVar(&o.Trace, "trace", "", "`FILE` of the trace")
 	c.Flags().StringVar(&o.Out, "out", "", "`FILE` to write the results to")
 	c.Flags().IntVar(&o.Closed, "closed", 0, "have `N` clients send an event each as soon as the one before is answered")
@@ -59,7 +63,7 @@ An interrupted run keeps its results, and goes on with --continue.`,
 		if file, is := complaints.(*os.File); is {
 			o.IsLive = isatty.IsTerminal(file.Fd())
 		}
-		target, err := targetOf(*name, *server, o.Dir)
+		target, err := targetOf(cmd.Context(), *name, *server, *role, o.Dir)
 		if err != nil {
 			return err
 		}
@@ -73,12 +77,14 @@ An interrupted run keeps its results, and goes on with --continue.`,
 }
 
 // targetOf returns the target of a name, for the functions of a directory. The caller closes it, if it can be closed.
-func targetOf(name, server, dir string) (run.Target, error) {
+func targetOf(ctx context.Context, name, server, role, dir string) (run.Target, error) {
 	switch name {
 	case "pipsqueak":
 		return run.Pipsqueak{Client: worker(cmp.Or(server, os.Getenv("PIPSQUEAK_SERVER"), "http://127.0.0.1:8080"))}, nil
 	case "openlambda":
 		return run.NewOpenlambda(cmp.Or(server, "http://127.0.0.1:5000"), dir)
+	case "lambda":
+		return aws.New(ctx, dir, role)
 	case "command":
 		return run.NewCommand(dir)
 	}

@@ -67,7 +67,7 @@ func (c *Command) Memory(context.Context) (int64, bool) { return 0, false }
 
 // Deploy installs a function with its packages.
 func (c *Command) Deploy(ctx context.Context, f functions.Function, dir string, _ bool) (bool, error) {
-	place := filepath.Join(c.work, f.Name)
+	place := c.Place(f)
 	if err := os.CopyFS(place, os.DirFS(dir)); err != nil {
 		return false, err
 	}
@@ -79,6 +79,9 @@ func (c *Command) Deploy(ctx context.Context, f functions.Function, dir string, 
 	}
 	return true, nil
 }
+
+// Place is the directory in which a function is installed.
+func (c *Command) Place(f functions.Function) string { return filepath.Join(c.work, f.Name) }
 
 // installs are the commands that install a function, in its directory.
 func (c *Command) installs(f functions.Function) [][]string {
@@ -143,7 +146,7 @@ func (c *Command) absolute() string {
 
 // Start is a program in the directory of a function that was installed, with the variables of the installers.
 func (c *Command) Start(ctx context.Context, f functions.Function, words ...string) *exec.Cmd {
-	place := filepath.Join(c.work, f.Name)
+	place := c.Place(f)
 	name := words[0]
 	if strings.Contains(name, "/") {
 		name = filepath.Join(place, name)

@@ -119,7 +119,7 @@ func NewURL(address string) (URL, error) {
 	}
 	u, err := url.Parse(strings.ReplaceAll(address, "{function}", "f"))
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return URL{}, fmt.Errorf("--target: %q is neither pipsqueak, openlambda, command, nor a URL such as http://127.0.0.1:8080/run/{function}", address)
+		return URL{}, fmt.Errorf("--target: %q is neither pipsqueak, openlambda, lambda, command, nor a URL such as http://127.0.0.1:8080/run/{function}", address)
 	}
 	return URL{address, Connections()}, nil
 }
