@@ -75,9 +75,12 @@ type serveFlags struct {
 	limit, free        size
 	each               *float64
 	vulnerabilities    *vulnerabilityPolicy
-	network            *string
+	network, zygotes   *string
 	allow              *[]string
 }
+
+// Which zygotes a worker has.
+const zygotesAll, zygotesRoots = "all", "roots"
 
 func newServeFlags(cmd *cobra.Command) *serveFlags {
 	all := cmd.Flags()
@@ -100,6 +103,7 @@ func newServeFlags(cmd *cobra.Command) *serveFlags {
 	all.Var(&f.free, "keep-free", "disk space that deploys leave free, such as 10G; without it 1 GiB or a twentieth, whichever is less")
 	all.BoolVar(&f.config.Events, "events", false, "write a line to the log for each event: function, version, request id, start, time, status, bytes")
 	f.network = all.String("network", string(core.NetworkEgress), "`WHAT` functions reach at most: none, egress (the internet), or host (whatever this machine reaches); without it none on a machine that cannot connect them")
+	f.zygotes = all.String("zygotes", zygotesAll, "`WHICH` zygotes there are: all, or roots, which have imported no packages, so that each instance imports its own")
 	f.allow = all.StringSlice("egress-allow", nil, "`CIDR` that functions reach besides the internet, such as 10.2.0.0/16; repeat for more")
 	return f
 }
@@ -119,6 +123,10 @@ func (f *serveFlags) read(cmd *cobra.Command) (err error) {
 	if config.Network = core.Network(*f.network); !slices.Contains(core.Networks, config.Network) {
 		return core.Errorf(core.KindInvalid, core.FaultCaller, "--network %q is none of none, egress and host", *f.network)
 	}
+	if *f.zygotes != zygotesAll && *f.zygotes != zygotesRoots {
+		return core.Errorf(core.KindInvalid, core.FaultCaller, "--zygotes %q is neither all nor roots", *f.zygotes)
+	}
+	config.RootsOnly = *f.zygotes == zygotesRoots
 	config.NetworkIfAble = !cmd.Flags().Changed("network") && !cmd.Flags().Changed("egress-allow")
 	if config.EgressAllow, err = egress.ParseAllow(*f.allow); err != nil {
 		return err

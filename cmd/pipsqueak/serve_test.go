@@ -30,6 +30,9 @@ func TestServe(t *testing.T) {
 	if got := runAt(t.Context(), p, "", "", "serve", "--network", "none", "--egress-allow", "10.2.0.0/16"); got.status != 1 || !strings.Contains(got.err, "--egress-allow needs --network egress") {
 		t.Error(got)
 	}
+	if got := runAt(t.Context(), p, "", "", "serve", "--zygotes", "none"); got.status != 1 || !strings.Contains(got.err, `--zygotes "none" is neither all nor roots`) {
+		t.Error(got)
+	}
 	if got := runAt(t.Context(), p, "", "", "serve", "--listen", address); got.status != 1 || !strings.Contains(got.err, "cannot listen at "+address) {
 		t.Errorf("on a taken address: %+v", got)
 	}
@@ -42,7 +45,7 @@ func TestServe(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done, listening := make(chan ran, 1), make(chan string, 1)
 	go func() {
-		done <- runTelling(ctx, p, func(out string) { listening <- out }, "", "", "serve", "--listen", "127.0.0.1:0", "--data", "/d", "--drivers", "/r", "--memory", "1G", "--host", "worker1.example")
+		done <- runTelling(ctx, p, func(out string) { listening <- out }, "", "", "serve", "--listen", "127.0.0.1:0", "--data", "/d", "--drivers", "/r", "--memory", "1G", "--zygotes", "roots", "--host", "worker1.example")
 	}()
 	var line string
 	select {
@@ -68,7 +71,7 @@ func TestServe(t *testing.T) {
 		}
 	}
 	cancel()
-	if got := <-done; got.status != 0 || got.out != "listening on http://"+served+"\n" || closed != 1 || opened.Data != "/d" || opened.Drivers != "/r" || opened.Memory != 1<<30 {
+	if got := <-done; got.status != 0 || got.out != "listening on http://"+served+"\n" || closed != 1 || opened.Data != "/d" || opened.Drivers != "/r" || opened.Memory != 1<<30 || !opened.RootsOnly {
 		t.Errorf("%+v, closed %d times, opened %+v", got, closed, opened)
 	}
 

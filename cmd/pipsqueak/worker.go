@@ -19,6 +19,7 @@ type workerConfig struct {
 	Drivers string // directory of the drivers' programs
 	Memory  int64  // bytes that all nodes may use together; 0 lets the worker choose
 	// As in worker.Config.
+	RootsOnly  bool
 	PackageAge time.Duration
 	StoreLimit int64
 	KeepFree   int64

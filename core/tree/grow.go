@@ -138,7 +138,7 @@ func (t *Tree) makeReady(n *Node, began time.Time, uses float64) error {
 // addDemand adds to the demand for a zygote with all of want, and wakes the planner if requests missed
 // one. The caller holds mu.
 func (t *Tree) addDemand(want plan.Shape, missed int, by plan.Use) {
-	if t.demands.Add(want, missed, by, time.Now()) {
+	if !t.config.RootsOnly && t.demands.Add(want, missed, by, time.Now()) {
 		wake(t.replan)
 	}
 }

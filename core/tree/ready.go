@@ -63,6 +63,8 @@ func (t *Tree) Unready(fn *core.Function) string {
 		return modules[0] + ": " + apart[modules[0]]
 	case t.whole(want):
 		return ""
+	case t.config.RootsOnly && len(want.Modules) > 0:
+		return "this worker has root zygotes only"
 	case len(t.zygotes()) == 0:
 		return fmt.Sprintf("%s has no zygote yet", fn.Runtime)
 	}

@@ -3,6 +3,7 @@ package tree
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +29,39 @@ func TestPreload(t *testing.T) {
 		for _, f := range []*core.Function{fn("f", "a"), bare} {
 			if _, start, _ := mustStart(t, tr, f); start != core.StartFork {
 				t.Errorf("the first start of %s is %s", f.Name, start)
+			}
+		}
+	})
+}
+
+// With root zygotes only, nobody waits for a zygote, and each start imports for itself.
+func TestRootsOnly(t *testing.T) {
+	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
+		tr.config.RootsOnly = true
+		began, bare := time.Now(), fn("bare")
+		tr.Preload(t.Context(), fn("f", "a"))
+		tr.Preload(t.Context(), bare)
+		if why := tr.Unready(fn("f", "a")); why != "this worker has root zygotes only" || tr.Unready(bare) != "" {
+			t.Errorf("%q, %q", why, tr.Unready(bare))
+		}
+		var herd sync.WaitGroup
+		for range 10 {
+			herd.Go(func() {
+				if _, start, _ := mustStart(t, tr, fn("f", "a")); start != core.StartCold {
+					t.Errorf("a start with packages is %s", start)
+				}
+			})
+		}
+		herd.Wait()
+		if _, start, _ := mustStart(t, tr, bare); start != core.StartFork {
+			t.Errorf("a start without packages is %s", start)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("somebody waited for a zygote that never comes: %v", took)
+		}
+		for _, n := range tr.Snapshot() {
+			if n.Role == core.RoleZygote && len(n.Modules) > 0 {
+				t.Errorf("there is a zygote: %+v", n)
 			}
 		}
 	})

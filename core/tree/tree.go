@@ -20,6 +20,8 @@ import (
 type Config struct {
 	Budget int64        // bytes of memory that all nodes together may use, counted proportionally
 	Log    *slog.Logger // never nil
+	// RootsOnly has no zygote but root zygotes: each instance imports its packages itself.
+	RootsOnly bool
 	// Deployed says whether that version of a function is the deployed one. It does not block. When a version
 	// is replaced, Deployed says so before Evict is called.
 	Deployed func(name string, version int) bool

@@ -43,9 +43,10 @@ const runDir = "/run"
 
 // Config is what a worker is opened with.
 type Config struct {
-	Data    string // directory of everything that outlives the worker; one worker at a time
-	Drivers string // directory of the drivers' programs
-	Memory  int64  // bytes that all nodes may use together, counted proportionally; 0 for three quarters of what the machine, or a cgroup around the worker, has
+	Data      string // directory of everything that outlives the worker; one worker at a time
+	Drivers   string // directory of the drivers' programs
+	Memory    int64  // bytes that all nodes may use together, counted proportionally; 0 for three quarters of what the machine, or a cgroup around the worker, has
+	RootsOnly bool   // no zygote imports packages: each instance does
 	// Packages that nobody uses are collected when they have not been asked for as long as PackageAge, 0 for 30 days, and while all packages have
 	// more bytes than StoreLimit, 0 for half of the file system.
 	PackageAge time.Duration
@@ -83,6 +84,7 @@ type Worker struct {
 	id         string // of the worker, see identity
 	run        string // directory of what does not outlive the worker
 	budget     int64
+	rootsOnly  bool
 	events     bool // the log has a line for each event
 	store      *store.Store
 	logs       *logs
@@ -107,7 +109,7 @@ func Open(ctx context.Context, config Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{log: config.Log, run: run, budget: config.Memory, events: config.Events}
+	w := &Worker{log: config.Log, run: run, budget: config.Memory, rootsOnly: config.RootsOnly, events: config.Events}
 	if err := w.open(ctx, config, data, name); err != nil {
 		return nil, errors.Join(err, w.Close(context.WithoutCancel(ctx)))
 	}
@@ -212,7 +214,7 @@ func (w *Worker) bound() int64 {
 
 // start makes what lives, of parts that are open.
 func (w *Worker) start(instances int) {
-	w.tree = tree.New(tree.Config{Budget: w.budget, Log: w.log, Deployed: w.store.Deployed, Secrets: w.secrets.of, Storage: w.storageOf, Loaded: w.supply.Loaded}, fleetDrivers{w.fleet}, w.sandboxes)
+	w.tree = tree.New(tree.Config{Budget: w.budget, RootsOnly: w.rootsOnly, Log: w.log, Deployed: w.store.Deployed, Secrets: w.secrets.of, Storage: w.storageOf, Loaded: w.supply.Loaded}, fleetDrivers{w.fleet}, w.sandboxes)
 	w.overview = &overview{id: w.id, budget: w.budget, store: w.store, tree: w.tree, fleet: w.fleet}
 	w.uses = newUses(w.log, w.store, w.tree)
 	w.supply.Teach()
