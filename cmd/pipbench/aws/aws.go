@@ -127,7 +127,7 @@ func (t *Target) Invoke(ctx context.Context, f functions.Function, event []byte)
 }
 
 // figures are what the last line of an execution's log says, in milliseconds: there is an Init Duration if the start was cold.
-var figures = regexp.MustCompile(`\t(Duration|Init Duration): ([0-9.]+) ms`)
+var figures = regexp.MustCompile(`\t(Duration|Billed Duration|Init Duration): ([0-9.]+) ms`)
 
 // reported is what the end of an execution's log says of it.
 func reported(log string) run.Answer {
@@ -141,9 +141,12 @@ func reported(log string) run.Answer {
 		if err != nil {
 			continue
 		}
-		if found[1] == "Init Duration" {
+		switch found[1] {
+		case "Init Duration":
 			answer.Start, answer.Phases["import"] = "cold", ms
-		} else {
+		case "Billed Duration":
+			answer.Bytes, answer.Held = memory<<20, ms
+		default:
 			answer.Phases["handler"] = ms
 		}
 	}

@@ -214,7 +214,7 @@ func TestTarget(t *testing.T) {
 		a, err := target.Invoke(t.Context(), f, []byte(`{"nonce": "x1"}`))
 		coretest.Must(t, err)
 		coretest.Must(t, f.Check("x1", a.Result))
-		if a.Start != start || a.Phases["handler"] != 12.34 || (a.Phases["import"] == 98.7) != (start == "cold") {
+		if a.Start != start || a.Phases["handler"] != 12.34 || (a.Phases["import"] == 98.7) != (start == "cold") || a.Bytes != 1<<30 || a.Held != 13 {
 			t.Errorf("a %s start: %+v", start, a)
 		}
 	}

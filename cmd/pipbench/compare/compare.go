@@ -82,6 +82,7 @@ func (e Estimate) String() string {
 // Comparison is all rows, those of one run after the other, and what makes runs hard to compare.
 type Comparison struct {
 	Rows  []Row    `json:"rows"`
+	Costs []Cost   `json:"costs,omitempty"`
 	Notes []string `json:"notes,omitempty"`
 }
 
@@ -125,6 +126,7 @@ func Runs(runs []*results.Run) Comparison {
 			}
 			c.Rows = append(c.Rows, row)
 		}
+		c.Costs = append(c.Costs, Costs(name, runs[i])...)
 		c.Notes = append(c.Notes, notes(name, runs[i], runs[0])...)
 	}
 	return c
@@ -218,6 +220,18 @@ func (g *group) row(run string, k key) Row {
 	}
 	for _, share := range Shares {
 		row.Latency = append(row.Latency, quantile(g.times, share))
+	}
+	return row
+}
+
+// Of is the row of some times, and of how they compare with those of a base, which may be none.
+func Of(times, base []float64) Row {
+	sorted, other := slices.Sorted(slices.Values(times)), slices.Sorted(slices.Values(base))
+	row := (&group{times: sorted}).row("", key{})
+	if len(other) > 0 {
+		for _, share := range Shares {
+			row.Ratio = append(row.Ratio, ratio(sorted, other, share))
+		}
 	}
 	return row
 }

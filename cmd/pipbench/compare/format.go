@@ -66,14 +66,14 @@ func (c Comparison) CSV(w io.Writer) error {
 	_ = out.Write(header) // Flush has the error
 	for _, r := range c.Rows {
 		row := []string{r.Run, r.Language, r.Start}
-		row = append(row, fmt.Sprint(r.Requests), fmt.Sprint(r.Failed), fmt.Sprint(r.Wrong), plain(r.Mean), plain(r.Most))
+		row = append(row, fmt.Sprint(r.Requests), fmt.Sprint(r.Failed), fmt.Sprint(r.Wrong), r.Mean.Plain(), r.Most.Plain())
 		for _, all := range [][]Estimate{r.Latency, r.Ratio} {
 			for i := range Shares {
 				if all == nil {
 					row = append(row, "", "", "")
 					continue
 				}
-				row = append(row, plain(all[i].Value), plain(all[i].Low), plain(all[i].High))
+				row = append(row, all[i].Value.Plain(), all[i].Low.Plain(), all[i].High.Plain())
 			}
 		}
 		_ = out.Write(row)
@@ -82,8 +82,8 @@ func (c Comparison) CSV(w io.Writer) error {
 	return out.Error()
 }
 
-// plain is a number as programs read it: nothing, if it is not known.
-func plain(n Number) string {
+// Plain is a number as programs read it: nothing, if it is not known.
+func (n Number) Plain() string {
 	text, _ := n.MarshalJSON() // a number, or null
 	if string(text) == "null" {
 		return ""

@@ -40,25 +40,30 @@ func Write(ctx context.Context, p *profile.Profile, count int, seed uint64, scal
 		return nil, err
 	}
 	c := &Catalog{Language: p.Language, Profile: p.Name, Seed: seed, Scale: scale, Packages: all}
-	dir := filepath.Join(out, p.Language)
+	return c, c.Save(ctx, p, out, done)
+}
+
+// Save writes a catalog whose packages are known, with the archives of all their versions, as Write does.
+func (c *Catalog) Save(ctx context.Context, p *profile.Profile, out string, done func(written int)) error {
+	dir := filepath.Join(out, c.Language)
 	if err := os.MkdirAll(out, 0o755); err != nil {
-		return nil, err
+		return err
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return nil, err
+		return err
 	}
 	f, err := newFormat(c, p)
 	if err == nil {
 		err = errors.Join(c.write(ctx, f, dir, done), f.close())
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return errors.Join(err, os.RemoveAll(dir))
 	}
 	text, err := json.MarshalIndent(c, "", " ")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return c, os.WriteFile(filepath.Join(dir, "packages.json"), append(text, '\n'), 0o644)
+	return os.WriteFile(filepath.Join(dir, "packages.json"), append(text, '\n'), 0o644)
 }
 
 func newFormat(c *Catalog, p *profile.Profile) (format, error) {

@@ -209,6 +209,37 @@ func bars(p *plot.Plot, names []string, values map[string]plotter.Values, wide v
 	return nil
 }
 
+// Points is a figure with a curve for each name, over the same places: what is not known is NaN. The axis of values is logarithmic.
+func Points(names, places []string, values [][]float64, unit string) (string, error) {
+	p := newPlot("", unit)
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
+	for i, name := range names {
+		var points plotter.XYs
+		for x, y := range values[i] {
+			if !math.IsNaN(y) {
+				points = append(points, plotter.XY{X: float64(x), Y: y})
+			}
+		}
+		if len(points) == 0 {
+			continue
+		}
+		if err := line(p, i, name, points); err != nil {
+			return "", err
+		}
+		marks, err := plotter.NewScatter(points)
+		if err != nil {
+			return "", err
+		}
+		marks.Color, marks.Shape, marks.Radius = shades[i%len(shades)], draw.CircleGlyph{}, vg.Points(2.5)
+		p.Add(marks)
+	}
+	p.NominalX(places...)
+	p.X.Min, p.X.Max = -0.5, float64(len(places))-0.5
+	p.Y.Min, p.Y.Max = p.Y.Min/1.5, p.Y.Max*math.Pow(1.6, float64(len(names))) // for the legend
+	p.Add(plotter.NewGrid())
+	return svg(p)
+}
+
 // periods is into how many a run is divided.
 const periods = 60
 
@@ -318,6 +349,41 @@ func memory(names []string, runs []*results.Run) (string, error) {
 	}
 	p.Y.Min = 0
 	p.Y.Max = max(1, p.Y.Max*1.2)
+	p.Add(plotter.NewGrid())
+	return svg(p)
+}
+
+// costs are memory times time for a request of each function, the dearest first.
+func costs(names []string, all []compare.Cost) (string, error) {
+	p := newPlot("functions", "MB·s for a request")
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
+	has := false
+	for i, name := range names {
+		var each []float64
+		for _, c := range all {
+			if c.Run == name && c.Function != compare.All && c.Function != compare.Common && c.Memory > 0 {
+				each = append(each, float64(c.Memory)*1e3/float64(c.Requests))
+			}
+		}
+		if len(each) == 0 {
+			continue
+		}
+		has = true
+		slices.Sort(each)
+		slices.Reverse(each)
+		points := make(plotter.XYs, len(each))
+		for j, y := range each {
+			points[j] = plotter.XY{X: float64(j + 1), Y: y}
+		}
+		if err := line(p, i, name, points); err != nil {
+			return "", err
+		}
+	}
+	if !has {
+		return "", nil
+	}
+	p.X.Min, p.X.Max = 0, max(2, p.X.Max)
+	p.Y.Min, p.Y.Max = p.Y.Min/2, p.Y.Max*10
 	p.Add(plotter.NewGrid())
 	return svg(p)
 }

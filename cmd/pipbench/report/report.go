@@ -41,6 +41,7 @@ type content struct {
 	Shares     []float64
 	Figures    []figure
 	Deploys    []deploys
+	Costs      []compare.Cost
 	CSV, JSON  template.URL
 	Made       string
 }
@@ -52,6 +53,7 @@ func Write(w io.Writer, runs []*results.Run) error {
 	if err := c.draw(); err != nil {
 		return err
 	}
+	c.Costs = dearest(c.Comparison.Costs)
 	for i, r := range runs {
 		c.Deploys = append(c.Deploys, deploysOf(c.Names[i], r)...)
 	}
@@ -92,7 +94,9 @@ func (c *content) draw() error {
 				func() (string, error) { return phases(r) }})
 	}
 	all = append(all, drawing{"Memory over time", "What the target says that it takes. Pages that processes share count once.",
-		func() (string, error) { return memory(c.Names, c.Runs) }})
+		func() (string, error) { return memory(c.Names, c.Runs) }},
+		drawing{"Cost per function", "Memory times time for a request, idle instances included, of each function: the dearest first.",
+			func() (string, error) { return costs(c.Names, c.Comparison.Costs) }})
 	for _, one := range all {
 		svg, err := one.draw()
 		if err != nil {
@@ -105,6 +109,20 @@ func (c *content) draw() error {
 		}
 	}
 	return nil
+}
+
+// dearest are costs without all but the ten dearest functions of each run.
+func dearest(costs []compare.Cost) (some []compare.Cost) {
+	functions := map[string]int{}
+	for _, c := range costs {
+		if c.Function != compare.All && c.Function != compare.Common {
+			if functions[c.Run]++; functions[c.Run] > 10 {
+				continue
+			}
+		}
+		some = append(some, c)
+	}
+	return some
 }
 
 // deploysOf are the deploys of a run by language.

@@ -24,8 +24,10 @@ func runs() []*results.Run {
 	b := &results.Run{Path: "<b>&.jsonl", Head: results.Head{Target: "pipsqueak", Mode: "open", Digest: "1", Events: 600}, Complete: true}
 	for i := range 600 {
 		due := float64(i) * 100
-		q := results.Request{Event: i, Language: []string{"python", "node", "ruby", "native"}[i%4], Due: due, Sent: due, Latency: 100 + float64(i), Start: "process"}
+		q := results.Request{Event: i, Language: []string{"python", "node", "ruby", "native"}[i%4], Due: due, Sent: due, Latency: 100 + float64(i), Start: "process",
+			Function: fmt.Sprintf("f%d", i%12), CPU: 90, Bytes: int64(i%12+1) << 20, Held: 1000}
 		a.Requests = append(a.Requests, q)
+		q.CPU, q.Bytes, q.Held = 0, 0, 0
 		q.Start, q.Latency = []string{"warm", "warm", "warm", "fork", "fork", "cold", "warm"}[i%7], 0.3+float64(i%50)
 		q.Phases = map[string]float64{"queue": 0.2, "fork": 1, "import": 3, "handler": 50, "total": 54.2}
 		if i == 300 {
@@ -54,14 +56,20 @@ var svgs = regexp.MustCompile(`(?s)<svg.*?</svg>`)
 // TestPage reads the page as text: it needs nothing else, has all figures and numbers, and escapes what is foreign.
 func TestPage(t *testing.T) {
 	text := written(t, runs())
-	for _, title := range []string{"Distribution of latency", "Tails of latency", "Starts over time: command", "Starts over time: &lt;b&gt;&amp;", "Phases of starts: &lt;b&gt;&amp;", "Memory over time"} {
+	for _, title := range []string{"Distribution of latency", "Tails of latency", "Starts over time: command", "Starts over time: &lt;b&gt;&amp;", "Phases of starts: &lt;b&gt;&amp;", "Memory over time", "Cost per function"} {
 		if !strings.Contains(text, "<figcaption><b>"+title+"</b>") {
 			t.Errorf("no figure is %s", title)
 		}
 	}
 	drawn := svgs.FindAllString(text, -1)
-	if len(drawn) != 6 || strings.Contains(text, "Phases of starts: command") {
+	if len(drawn) != 7 || strings.Contains(text, "Phases of starts: command") {
 		t.Errorf("%d figures", len(drawn))
+	}
+	if n := strings.Count(text, `<tr><td class="text">command</td>`); n < 10+4 || strings.Contains(text, `<td class="text">f0</td><td>50</td><td>19.7</td>`) {
+		t.Errorf("of the costs of the first run there are %d rows, and the cheapest function is among them", n)
+	}
+	if !strings.Contains(text, `<td class="text">f11</td><td>50</td><td>20.2</td><td>4.5</td><td>0.629</td>`) {
+		t.Error("the dearest function, of 50 requests with 12 MiB for a second each, is not there")
 	}
 	for _, one := range drawn {
 		decoder := xml.NewDecoder(strings.NewReader(one))
@@ -108,7 +116,7 @@ func TestLittle(t *testing.T) {
 	for figures, change := range map[int]func(*results.Run){
 		0: func(r *results.Run) { r.Requests = nil },
 		1: func(r *results.Run) { r.Requests = r.Requests[:1]; r.Requests[0].Error = "failed" },
-		3: func(r *results.Run) { r.Requests = r.Requests[:2] },
+		4: func(r *results.Run) { r.Requests = r.Requests[:2] },
 	} {
 		r := runs()[0]
 		change(r)
@@ -188,7 +196,7 @@ func TestChromium(t *testing.T) {
 		dom := open("--window-size="+size, "--dump-dom", "file://"+looked)
 		seen := dom[strings.LastIndex(dom, "<pre>")+len("<pre>"):] // the script has one too
 		seen, _, _ = strings.Cut(seen, "</pre>")
-		if seen != "FIGURES=6 SMALL=0 PALE=0 CUT=[] WIDER=0 ROWS=26" {
+		if seen != "FIGURES=7 SMALL=0 PALE=0 CUT=[] WIDER=0 ROWS=26" {
 			t.Errorf("at %s the browser sees %s", size, seen)
 		}
 	}

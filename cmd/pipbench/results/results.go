@@ -41,6 +41,9 @@ type Request struct {
 	Spends   float64            `json:"spends_ms"`          // of this, what the event asked for
 	Start    string             `json:"start,omitempty"`    // how an instance was had, if the target says so
 	Phases   map[string]float64 `json:"phases,omitempty"`   // where the time went, in milliseconds, if the target says so
+	CPU      float64            `json:"cpu_ms,omitempty"`   // of the processors, if the target says so
+	Bytes    int64              `json:"bytes,omitempty"`    // of memory that it had for itself, if the target says so
+	Held     float64            `json:"held_ms,omitempty"`  // for how long it had them
 	Error    string             `json:"error,omitempty"`    // why there is no right answer
 	IsWrong  bool               `json:"is_wrong,omitempty"` // there is an answer, but not the right one
 }
@@ -49,6 +52,8 @@ type Request struct {
 type Memory struct {
 	At    float64 `json:"at_ms"`
 	Bytes int64   `json:"bytes"`
+	// Functions are the bytes of each function's instances, if the target says so: the rest is common to functions.
+	Functions map[string]int64 `json:"functions,omitempty"`
 }
 
 // Run is everything in a file of results.

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,8 +22,7 @@ import (
 type Command struct {
 	dir      string // of packages and functions
 	work     string // of installed functions, each in a directory of its name
-	address  string // of a registry of the packages
-	server   *http.Server
+	registry *registry.Server
 	catalogs []*packages.Catalog
 }
 
@@ -35,26 +32,19 @@ func NewCommand(dir string) (*Command, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := registry.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	server, err := registry.Serve(dir)
 	if err != nil {
 		return nil, err
 	}
 	work, err := os.MkdirTemp("", "pipbench-")
 	if err != nil {
-		return nil, errors.Join(err, listener.Close())
+		return nil, errors.Join(err, server.Close())
 	}
-	c := &Command{dir: dir, work: work, address: "http://" + listener.Addr().String(), catalogs: catalogs,
-		server: &http.Server{Handler: r, ReadHeaderTimeout: 10 * time.Second}}
-	go func() { _ = c.server.Serve(listener) }() // until Close
-	return c, nil
+	return &Command{dir: dir, work: work, registry: server, catalogs: catalogs}, nil
 }
 
 // Close ends the registry, and removes what was installed.
-func (c *Command) Close() error { return errors.Join(c.server.Close(), os.RemoveAll(c.work)) }
+func (c *Command) Close() error { return errors.Join(c.registry.Close(), os.RemoveAll(c.work)) }
 
 // Name is command.
 func (c *Command) Name() string { return "command" }
@@ -63,7 +53,7 @@ func (c *Command) Name() string { return "command" }
 func (c *Command) Most() int { return 128 }
 
 // Memory is not known.
-func (c *Command) Memory(context.Context) (int64, bool) { return 0, false }
+func (c *Command) Memory(context.Context) (Memory, bool) { return Memory{}, false }
 
 // Deploy installs a function with its packages.
 func (c *Command) Deploy(ctx context.Context, f functions.Function, dir string, _ bool) (bool, error) {
@@ -154,8 +144,8 @@ func (c *Command) Start(ctx context.Context, f functions.Function, words ...stri
 	command := exec.CommandContext(ctx, name, words[1:]...)
 	command.Dir = place
 	command.WaitDelay = time.Second
-	command.Env = append(os.Environ(), "PIP_INDEX_URL="+c.address+"/python/simple", "NPM_CONFIG_REGISTRY="+c.address+"/node/",
-		"BUNDLE_MIRROR__HTTPS://RUBYGEMS__ORG/="+c.address+"/ruby/", "BUNDLE_PATH="+filepath.Join(place, "gems"), "BUNDLE_SILENCE_ROOT_WARNING=1")
+	command.Env = append(os.Environ(), "PIP_INDEX_URL="+c.registry.Address+"/python/simple", "NPM_CONFIG_REGISTRY="+c.registry.Address+"/node/",
+		"BUNDLE_MIRROR__HTTPS://RUBYGEMS__ORG/="+c.registry.Address+"/ruby/", "BUNDLE_PATH="+filepath.Join(place, "gems"), "BUNDLE_SILENCE_ROOT_WARNING=1")
 	return command
 }
 
@@ -172,11 +162,13 @@ func (c *Command) Invoke(ctx context.Context, f functions.Function, event []byte
 	command := c.Start(ctx, f, mains[f.Language]...)
 	var complaints bytes.Buffer
 	command.Stdin, command.Stderr = bytes.NewReader(event), &complaints
+	began := time.Now()
 	result, err := command.Output()
 	if err != nil {
 		return Answer{}, fmt.Errorf("%s: %w: %s", strings.Join(mains[f.Language], " "), err, end(complaints.Bytes()))
 	}
-	return Answer{Result: result, Start: "process"}, nil
+	state := command.ProcessState
+	return Answer{Result: result, Start: "process", CPU: ms(state.UserTime() + state.SystemTime()), Bytes: mostMemory(state), Held: ms(time.Since(began))}, nil
 }
 
 // end is the end of what a program has said.

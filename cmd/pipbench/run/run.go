@@ -260,6 +260,7 @@ func (r *runner) send(ctx context.Context, i int, e trace.Event) {
 		return
 	}
 	q := results.Request{Event: i, Function: f.Name, Language: f.Language, Start: a.Start, Phases: a.Phases, Spends: e.CPU + e.Wait,
+		CPU: a.CPU, Bytes: a.Bytes, Held: a.Held,
 		Due: e.At, Sent: ms(sent.Sub(r.begin)), Ended: ms(ended.Sub(r.begin))}
 	since := sent
 	if r.Closed == 0 {
@@ -287,8 +288,8 @@ func (r *runner) watch(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		if bytes, known := r.target.Memory(ctx); known {
-			r.out.Memory(results.Memory{At: ms(time.Since(r.begin)), Bytes: bytes})
+		if m, known := r.target.Memory(ctx); known {
+			r.out.Memory(results.Memory{At: ms(time.Since(r.begin)), Bytes: m.Bytes, Functions: m.Functions})
 		}
 		select {
 		case <-tick.C:

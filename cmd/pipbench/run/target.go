@@ -22,13 +22,22 @@ type Target interface {
 	// Deploy makes a function ready, from its directory, and tells whether there was something to do: again, it may be there already.
 	Deploy(ctx context.Context, f functions.Function, dir string, again bool) (bool, error)
 	Invoke(ctx context.Context, f functions.Function, event []byte) (Answer, error)
-	Memory(ctx context.Context) (bytes int64, known bool)
+	Memory(ctx context.Context) (m Memory, known bool)
 	Most() int // requests at once
+}
+
+// Memory is what a platform takes: of this, each function's instances.
+type Memory struct {
+	Bytes     int64
+	Functions map[string]int64
 }
 
 // Answer is that to one event.
 type Answer struct {
 	Result []byte
+	CPU    float64            // milliseconds of the processors that it took, if the target says so
+	Bytes  int64              // of memory that it had for itself, if the target says so
+	Held   float64            // for how many milliseconds it had them
 	Start  string             // how an instance was had, if the target says so
 	Phases map[string]float64 // where the time went, in milliseconds, if the target says so
 }
@@ -74,9 +83,15 @@ func (p Pipsqueak) Invoke(ctx context.Context, f functions.Function, event []byt
 }
 
 // Memory is that of all nodes.
-func (p Pipsqueak) Memory(ctx context.Context) (int64, bool) {
+func (p Pipsqueak) Memory(ctx context.Context) (Memory, bool) {
 	snapshot, err := p.Client.Snapshot(ctx)
-	return snapshot.Memory, err == nil
+	m := Memory{snapshot.Memory, map[string]int64{}}
+	for _, n := range snapshot.Nodes {
+		if n.Function != "" {
+			m.Functions[n.Function] += n.Memory
+		}
+	}
+	return m, err == nil
 }
 
 // answered is an answer whose headers the client of Pipsqueak understands; others may send them too.
@@ -136,7 +151,7 @@ func (u URL) Deploy(context.Context, functions.Function, string, bool) (bool, er
 }
 
 // Memory is not known.
-func (u URL) Memory(context.Context) (int64, bool) { return 0, false }
+func (u URL) Memory(context.Context) (Memory, bool) { return Memory{}, false }
 
 // Invoke posts the event.
 func (u URL) Invoke(ctx context.Context, f functions.Function, event []byte) (Answer, error) {
