@@ -29,6 +29,7 @@ func (f Function) files() map[string]string {
 	switch f.Language {
 	case "python":
 		all = f.filled("handler.py", "main.py")
+		all["requirements.txt"] = "" // pip wants the file
 		for _, p := range f.Packages {
 			all["requirements.txt"] += p.Name + "==" + p.Version + "\n"
 		}
