@@ -125,6 +125,8 @@ var imports = []row{
 		[]string{"cmd/pipbench/functions", "cmd/pipbench/packages", "cmd/pipbench/registry", "cmd/pipbench/results", "cmd/pipbench/trace", "gateway/client"}, nil},
 	{"cmd/pipbench/aws", "a platform's own API is called by the platform's own library, which nobody else needs",
 		[]string{"cmd/pipbench/functions", "cmd/pipbench/run"}, []string{"github.com/aws/aws-sdk-go-v2"}},
+	{"cmd/pipbench/coldstart", "how starts of one function differ is measured as runs are, with packages of its own; tables and figures are made as those of runs",
+		[]string{"cmd/pipbench/compare", "cmd/pipbench/functions", "cmd/pipbench/packages", "cmd/pipbench/profile", "cmd/pipbench/registry", "cmd/pipbench/report", "cmd/pipbench/run"}, nil},
 	{"core/scan", "what is decided about findings depends neither on what finds them nor on what is alive; a policy is YAML",
 		[]string{"core"}, []string{"go.yaml.in/yaml"}},
 	{"core/probe", "what imports packages to look at them needs a driver and sandboxes, and decides nothing of functions; of the kernel it wants the names of signals (x/sys)",

@@ -408,7 +408,9 @@ func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\
 
 // pipbenchScript stands in for pipbench: a registry ends as soon as it listens, and a run has two events, which processes answer. What a command is
 // about is made before.
+// What takes minutes is asked for its help, which wants its flags to be right too.
 const pipbenchScript = `case " $* " in
+*" coldstart "* | *" study "*) exec "$program" "$@" --help;;
 *" --help "* | *" packages "* | *" profile "* | *" image "*) exec "$program" "$@";;
 esac
 case $1 in

@@ -27,6 +27,7 @@ func TestUsage(t *testing.T) {
 		{"run", dir, "--out", "x"}, {"run", dir, "--trace", "x"}, {"run", dir, "--trace", "x", "--out", "y", "--closed", "-1"}, {"run", dir, "--trace", "x", "--out", "y", "--timeout", "0s"},
 		{"compare"}, {"compare", "x", "--format", "xml"}, {"report", "x"}, {"report", "--out", "x"},
 		{"check"}, {"check", "x", "--measure", "-1"}, {"profile", "x"}, {"profile", "--out", "x"},
+		{"coldstart"}, {"coldstart", "x", "--out", "y"}, {"coldstart", "--out", "x", "--starts", "1"},
 		{"image"}, {"image", "x", "--out", "y"}, {"image", "--out", "x", "--scale", "-1"}} {
 		if status, _, complaints := ran(t, args...); status != exitUsage || !strings.Contains(complaints, "pipbench --help") {
 			t.Errorf("%q: %d, %q", args, status, complaints)

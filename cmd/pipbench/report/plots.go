@@ -209,10 +209,12 @@ func bars(p *plot.Plot, names []string, values map[string]plotter.Values, wide v
 	return nil
 }
 
-// Points is a figure with a curve for each name, over the same places: what is not known is NaN. The axis of values is logarithmic.
+// Points is a figure with a curve for each name, over the same places: what is not known is NaN. The axis of values is logarithmic. It is
+// empty if nothing is known.
 func Points(names, places []string, values [][]float64, unit string) (string, error) {
 	p := newPlot("", unit)
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
+	has := false
 	for i, name := range names {
 		var points plotter.XYs
 		for x, y := range values[i] {
@@ -226,12 +228,16 @@ func Points(names, places []string, values [][]float64, unit string) (string, er
 		if err := line(p, i, name, points); err != nil {
 			return "", err
 		}
+		has = true
 		marks, err := plotter.NewScatter(points)
 		if err != nil {
 			return "", err
 		}
 		marks.Color, marks.Shape, marks.Radius = shades[i%len(shades)], draw.CircleGlyph{}, vg.Points(2.5)
 		p.Add(marks)
+	}
+	if !has {
+		return "", nil
 	}
 	p.NominalX(places...)
 	p.X.Min, p.X.Max = -0.5, float64(len(places))-0.5
