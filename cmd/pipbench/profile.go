@@ -18,8 +18,8 @@ func profileCommand(out io.Writer) *cobra.Command {
 		Long: `Read packages of one language, and write a profile: the one of the language that comes with pipbench, with
 what these packages say in its place. A DIR is site-packages, node_modules, a directory of gems or
 /var/lib/dpkg, and says sizes, files and their places, closures and constraints. A LOCK is a
-package-lock.json or a Gemfile.lock, and says closures and constraints; several say versions too. What imports
-cost is not measured. Each figure has its source.`,
+package-lock.json, Gemfile.lock, uv.lock or poetry.lock, and says closures and constraints (uv.lock closures
+alone); several say versions too. What imports cost is not measured. Each figure has its source.`,
 		Example: "  pipbench profile /var/lib/dpkg --out learned.yaml",
 	}
 	name := c.Flags().String("name", "learned", "`NAME` of the profile")

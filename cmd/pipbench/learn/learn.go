@@ -50,6 +50,7 @@ const (
 	atLeast    = "at_least"
 	compatible = "compatible"
 	exact      = "exact"
+	unknown    = "" // a lock does not say it
 )
 
 // From reads directories of installed packages and locks, all of one language, and returns a profile. It is that which comes with
@@ -143,8 +144,10 @@ func learn(p *profile.Profile, samples []sample, source string) {
 			count++
 			closures = append(closures, float64(len(s.closure(i))))
 			for _, r := range one.requires {
-				kinds[r.kind]++
-				requirements++
+				if r.kind != unknown {
+					kinds[r.kind]++
+					requirements++
+				}
 			}
 			if one.builds {
 				builds++

@@ -153,11 +153,21 @@ const (
 		"node_modules/a": {"version": "1.0.0", "dependencies": {"b": "1.0.0", "c": "*"}, "hasInstallScript": true},
 		"node_modules/a/node_modules/b": {"version": "1.0.0", "dependencies": {"d": "^1"}}, "node_modules/a/node_modules/d": {"version": "1.0.0"}, "node_modules/c": {"version": "1.1.0", "dependencies": {"b": "^2"}}, "node_modules/b": {"version": "2.0.0"}}}`
 	gemfileLock = "GIT\n  remote: x\n  specs:\n    a (1.0-x86_64-linux)\n      b (~> 1.0)\n      c\n\nGEM\n  remote: x\n  specs:\n    b (1.0)\n    c (1.1)\n      b (>= 1)\n\nPLATFORMS\n  ruby\n\nDEPENDENCIES\n  a!\n"
+	uvLock      = "version = 1\n[[package]]\nname = \"project\"\nversion = \"0.1\"\nsource = { virtual = \".\" }\ndependencies = [{ name = \"A.a\" }]\n" +
+		"[[package]]\nname = \"a-a\"\nversion = \"1.0\"\nsource = { registry = \"x\" }\ndependencies = [{ name = \"b\" }, { name = \"c\", marker = \"sys_platform == 'x'\" }]\n" +
+		"[[package]]\nname = \"b\"\nversion = \"1.0\"\n[[package]]\nname = \"c\"\nversion = \"1.1\"\ndependencies = [{ name = \"b\" }]\n"
+	poetryLock = "[[package]]\nname = \"A.a\"\nversion = \"1.0\"\n[package.dependencies]\nb = \"^1.0\"\nc = { version = \"*\", markers = \"sys_platform == 'x'\" }\n" +
+		"d = { version = \">=9\", optional = true }\nf = { version = \"1\", markers = \"extra == 'x'\" }\n" +
+		"[[package]]\nname = \"b\"\nversion = \"1.0\"\n[[package]]\nname = \"c\"\nversion = \"1.1\"\n[package.dependencies]\nb = [{ version = \"1.0\" }, { version = \">=2\" }]\n" +
+		"[metadata]\nlock-version = \"2.1\"\n"
 )
 
 func TestLocks(t *testing.T) {
-	one := tree(t, map[string]string{"package-lock.json": packageLock, "Gemfile.lock": gemfileLock})
-	other := tree(t, map[string]string{"package-lock.json": strings.ReplaceAll(packageLock, "1.1.0", "1.2.0"), "Gemfile.lock": strings.ReplaceAll(gemfileLock, "(1.1)", "(1.2)")})
+	python, err := profile.Shipped("python")
+	coretest.Must(t, err)
+	one := tree(t, map[string]string{"package-lock.json": packageLock, "Gemfile.lock": gemfileLock, "uv.lock": uvLock, "poetry.lock": poetryLock})
+	other := tree(t, map[string]string{"package-lock.json": strings.ReplaceAll(packageLock, "1.1.0", "1.2.0"), "Gemfile.lock": strings.ReplaceAll(gemfileLock, "(1.1)", "(1.2)"),
+		"uv.lock": strings.ReplaceAll(uvLock, `"1.1"`, `"1.2"`), "poetry.lock": strings.ReplaceAll(poetryLock, `"1.1"`, `"1.2"`)})
 	for file, want := range map[string]struct {
 		constraints profile.Constraints
 		closure     float64
@@ -166,6 +176,8 @@ func TestLocks(t *testing.T) {
 	}{
 		"package-lock.json": {profile.Constraints{Any: 0.25, Compatible: 0.5, Exact: 0.25}, 5, 0.2, 2},
 		"Gemfile.lock":      {profile.Constraints{Any: 1.0 / 3, AtLeast: 1.0 / 3, Compatible: 1.0 / 3}, 3, 0, 2},
+		"uv.lock":           {python.Constraints, 3, python.Builds.Value, 2}, // which it does not say
+		"poetry.lock":       {profile.Constraints{Any: 1.0 / 3, Compatible: 1.0 / 3, Exact: 1.0 / 3}, 3, python.Builds.Value, 2},
 	} {
 		p, err := From("mine", []string{filepath.Join(one, file), filepath.Join(other, file)})
 		coretest.Must(t, err)
@@ -188,23 +200,30 @@ func TestBad(t *testing.T) {
 	dir := tree(t, map[string]string{"x/package-lock.json": packageLock, "x/Gemfile.lock": gemfileLock, "x/notes.txt": "",
 		"old/package-lock.json": `{"lockfileVersion": 1}`, "cut/package-lock.json": `{"lock`, "none/package-lock.json": `{"lockfileVersion": 3}`,
 		"cut/Gemfile.lock": "GEM\n  specs:\n    a (1.0)\n   b\n", "none/Gemfile.lock": "GEM\n  specs:\n",
+		"cut/uv.lock": "[[package]", "name/uv.lock": "[[package]]\nname = \"a\"\n", "strange/uv.lock": "[[package]]\nname = \"a\"\nversion = \"1\"\ndependencies = [\"b\"]\n",
+		"none/uv.lock": "version = 1\n", "strange/poetry.lock": "[[package]]\nname = \"a\"\nversion = \"1\"\ndependencies = [\"b\"]\n",
 		"python/a.dist-info/METADATA": "Name: a\n", "record/a.dist-info/METADATA": "Name: a\nVersion: 1\n", "record/a.dist-info/RECORD": "a.py,x,1\nb.py,x,many\n",
 		"ruby/specifications/a.gemspec": "x", "node/a/package.json": "{", "dpkg/info/x.list": ""})
 	for want, paths := range map[string][]string{
-		"no such file or directory":                                {"nothing"},
-		"notes.txt: it is neither a directory nor one of":          {"x/notes.txt"},
-		"x: it is neither site-packages, node_modules":             {"x"},
-		"lockfileVersion: 1 is of an npm before 7":                 {"old/package-lock.json"},
-		"cut/package-lock.json: unexpected end of JSON":            {"cut/package-lock.json"},
-		"none/package-lock.json: it has no packages":               {"none/package-lock.json"},
-		`cut/Gemfile.lock: line 4: specs: "   b" is neither a gem`: {"cut/Gemfile.lock"},
-		"none/Gemfile.lock: specs: there are no gems":              {"none/Gemfile.lock"},
-		"a.dist-info/METADATA: Name, Version: a package has both":  {"python"},
-		`RECORD: line 2: size: "many" is no number`:                {"record"},
-		"a.gemspec: s.name, s.version: a gem has both":             {"ruby"},
-		"node/a/package.json: unexpected end of JSON":              {"node"},
-		"status: no such file":                                     {"dpkg"},
-		"its packages are for ruby, and those of":                  {"x/package-lock.json", "x/Gemfile.lock"},
+		"no such file or directory":                                  {"nothing"},
+		"notes.txt: it is neither a directory nor one of":            {"x/notes.txt"},
+		"x: it is neither site-packages, node_modules":               {"x"},
+		"lockfileVersion: 1 is of an npm before 7":                   {"old/package-lock.json"},
+		"cut/uv.lock: toml: line 1":                                  {"cut/uv.lock"},
+		"name/uv.lock: package[0]: name, version: ":                  {"name/uv.lock"},
+		"strange/uv.lock: package[0]: dependencies: [b] is no":       {"strange/uv.lock"},
+		"none/uv.lock: it has no packages":                           {"none/uv.lock"},
+		"strange/poetry.lock: package[0]: dependencies: [b] is no t": {"strange/poetry.lock"},
+		"cut/package-lock.json: unexpected end of JSON":              {"cut/package-lock.json"},
+		"none/package-lock.json: it has no packages":                 {"none/package-lock.json"},
+		`cut/Gemfile.lock: line 4: specs: "   b" is neither a gem`:   {"cut/Gemfile.lock"},
+		"none/Gemfile.lock: specs: there are no gems":                {"none/Gemfile.lock"},
+		"a.dist-info/METADATA: Name, Version: a package has both":    {"python"},
+		`RECORD: line 2: size: "many" is no number`:                  {"record"},
+		"a.gemspec: s.name, s.version: a gem has both":               {"ruby"},
+		"node/a/package.json: unexpected end of JSON":                {"node"},
+		"status: no such file":                                       {"dpkg"},
+		"its packages are for ruby, and those of":                    {"x/package-lock.json", "x/Gemfile.lock"},
 	} {
 		for i := range paths {
 			paths[i] = filepath.Join(dir, paths[i])

@@ -11,7 +11,8 @@ import (
 )
 
 // locks are the files of locks that are understood.
-var locks = map[string]func(text []byte) (sample, error){"package-lock.json": readPackageLock, "Gemfile.lock": readGemfileLock}
+var locks = map[string]func(text []byte) (sample, error){"package-lock.json": readPackageLock, "Gemfile.lock": readGemfileLock,
+	"uv.lock": readUVLock, "poetry.lock": readPoetryLock}
 
 // readPackageLock reads a lock of npm, in the form that it has since npm 7.
 func readPackageLock(text []byte) (sample, error) {
