@@ -1,6 +1,7 @@
 package check
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -157,6 +158,19 @@ func TestArchives(t *testing.T) {
 	coretest.Must(t, os.Remove(path))
 	if f := Archives(c, dir); !f.Bad || !strings.Contains(f.Is, "no such file or directory") {
 		t.Errorf("a lost archive: %+v", f)
+	}
+}
+
+// TestUsual checks that one import that was disturbed counts for nothing, and that an error does.
+func TestUsual(t *testing.T) {
+	measured := [][2]float64{{10, 100}, {95, 120}, {11, 1}}
+	n := 0
+	ms, bytes, err := usual(func() (float64, float64, error) { n++; return measured[n-1][0], measured[n-1][1], nil })
+	if ms != 11 || bytes != 100 || err != nil || n != 3 {
+		t.Errorf("%g ms, %g bytes, %v", ms, bytes, err)
+	}
+	if _, _, err := usual(func() (float64, float64, error) { return 1, 1, os.ErrInvalid }); !errors.Is(err, os.ErrInvalid) {
+		t.Errorf("an error is %v", err)
 	}
 }
 

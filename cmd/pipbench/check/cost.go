@@ -26,6 +26,9 @@ const (
 	mostFiles   = 200
 	// enough is how many imports have a middle that says something.
 	enough = 5
+	// imports are how often a package is imported, each time in a new process: its cost is the middle one, so that one that was disturbed by
+	// whatever else the machine does counts for nothing.
+	imports = 3
 	// allowed is how far the middle may be from what packages say.
 	allowed = 0.15
 )
@@ -83,7 +86,7 @@ func Costs(ctx context.Context, c *packages.Catalog, dir string, most int, progr
 		if other >= 0 {
 			first = chosen[other].Name
 		}
-		ms, bytes, err := cost(ctx, target, f, p, first)
+		ms, bytes, err := usual(func() (float64, float64, error) { return cost(ctx, target, f, p, first) })
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Name, err)
 		}
@@ -95,6 +98,20 @@ func Costs(ctx context.Context, c *packages.Catalog, dir string, most int, progr
 		}
 	}
 	return []Finding{middle("measured import", times), middle("measured memory", memory)}, nil
+}
+
+// usual measures some times, and returns the time and the memory in the middle.
+func usual(measure func() (ms, bytes float64, err error)) (ms, bytes float64, err error) {
+	var times, memory []float64
+	for range imports {
+		if ms, bytes, err = measure(); err != nil {
+			return 0, 0, err
+		}
+		times, memory = append(times, ms), append(memory, bytes)
+	}
+	slices.Sort(times)
+	slices.Sort(memory)
+	return times[imports/2], memory[imports/2], nil
 }
 
 // choose returns packages that cost enough to be measured, and a function that requires them.
