@@ -6,12 +6,13 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// Does pipbench measure Pipsqueak, and new processes, with every answer right?
+// Does pipbench measure Pipsqueak, and new processes, with every answer right? Do artificial functions answer what they have to?
 
 // measured is what a test reads of a request in a file of results.
 type measured struct {
@@ -50,7 +51,7 @@ func TestPipbenchRun(t *testing.T) {
 	for _, language := range []string{"python", "node", "ruby", "native"} {
 		succeed(t, program, "packages", "--language", language, "--count", "30", "--seed", "3", "--scale", "0.001", "--out", dir)
 	}
-	functionsOf(t, dir, "--count", "2", "--seed", "5")
+	functions := functionsOf(t, dir, "--count", "2", "--seed", "23") // which need no more packages than it takes
 	w := workerOf(t, dir)
 	trace := filepath.Join(dir, "trace.jsonl")
 	succeed(t, program, "trace", dir, "--model", "poisson", "--rate", "4", "--duration", "10s", "--out", trace)
@@ -77,5 +78,23 @@ func TestPipbenchRun(t *testing.T) {
 				t.Errorf("requests are of %v", languages)
 			}
 		})
+	}
+	brings := map[string]bool{}
+	for _, f := range functions {
+		brings[f.Language] = brings[f.Language] || f.Closure > len(f.Packages)
+		if len(f.Packages) < 2 {
+			t.Errorf("%s requires %d packages", f.Name, len(f.Packages))
+		}
+		for _, nonce := range []string{"a", "zz9Z", "a"} {
+			got := w.run(t, f.Name, `{"nonce":"`+nonce+`","cpu_ms":2,"wait_ms":1.5,"memory":100000}`)
+			if body := strings.ReplaceAll(strings.TrimSpace(string(got.body)), " ", ""); got.status != 200 || body != f.want(nonce) {
+				t.Errorf("%s answers %q with %v, want %s", f.Name, nonce, got, f.want(nonce))
+			}
+		}
+	}
+	for language, does := range brings {
+		if !does {
+			t.Errorf("no function in %s has a package that another one requires", language)
+		}
 	}
 }
