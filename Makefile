@@ -37,7 +37,7 @@ TESTED       := PIPSQUEAK_BIN=$(BIN)
 TESTS        := ./integration ./...
 space        := $(subst ,, )
 
-.PHONY: help demo serve build test check lint generated bench soak conform generate clean deps deps-test deps-generate FORCE
+.PHONY: help demo serve build test check lint generated bench study soak conform generate clean deps deps-test deps-generate FORCE
 
 include .ci/ci.mk core/sandbox/enter/enter.mk drivers/*/driver.mk integration/attack.mk integration/bench.mk
 

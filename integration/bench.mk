@@ -9,6 +9,10 @@ bench: build deps-test $(DEPS)/reference-$(REFERENCE) ## measure the numbers of 
 		go test -run '^$$' -bench . -skip BenchmarkSoak -benchtime 1x -timeout 40m ./integration
 	@cat build/bench.md
 
+# It goes on where it was interrupted: build/study has what was measured.
+study: build deps-test ## measure starts, a trace and real functions, for an hour at most, and write docs/study
+	$(BIN)/pipbench study --work $(CURDIR)/build/study --out docs/study
+
 soak: build deps-test ## fork 20,000 instances of each language, and count what failed
 	$(TESTED) go test -run '^$$' -bench BenchmarkSoak -benchtime 1x -timeout 60m ./integration
 

@@ -49,7 +49,7 @@ It exits with 0, with 1 if a command failed, and with 2 if the command line was 
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(packagesCommand(out, complaints), profileCommand(out), checkCommand(out, complaints), registryCommand(out),
 		functionsCommand(out), traceCommand(out), runCommand(complaints), compareCommand(out), reportCommand(out), imageCommand(out),
-		coldstartCommand(out, complaints))
+		coldstartCommand(out, complaints), studyCommand(complaints))
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(complaints)

@@ -28,6 +28,7 @@ func TestUsage(t *testing.T) {
 		{"compare"}, {"compare", "x", "--format", "xml"}, {"report", "x"}, {"report", "--out", "x"},
 		{"check"}, {"check", "x", "--measure", "-1"}, {"profile", "x"}, {"profile", "--out", "x"},
 		{"coldstart"}, {"coldstart", "x", "--out", "y"}, {"coldstart", "--out", "x", "--starts", "1"},
+		{"study"}, {"study", "--work", "x"}, {"study", "--out", "x"}, {"study", "x", "--work", "y", "--out", "z"},
 		{"image"}, {"image", "x", "--out", "y"}, {"image", "--out", "x", "--scale", "-1"}} {
 		if status, _, complaints := ran(t, args...); status != exitUsage || !strings.Contains(complaints, "pipbench --help") {
 			t.Errorf("%q: %d, %q", args, status, complaints)

@@ -61,6 +61,12 @@ func (f Function) files() map[string]string {
 	return all
 }
 
+// Mains are the files that run a function of a language once, in a process of its own; and for a compiled one, whose function.h has
+// everything, its handler too.
+func Mains(language string) map[string]string {
+	return Function{}.filled(map[string][]string{"python": {"main.py"}, "node": {"main.js"}, "ruby": {"main.rb"}, "native": {"handler.c", "main.c"}}[language]...)
+}
+
 // filled are templates, filled.
 func (f Function) filled(names ...string) map[string]string {
 	all := map[string]string{}

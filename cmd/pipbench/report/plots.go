@@ -115,6 +115,12 @@ func cdf(names []string, runs []*results.Run, tail bool) (string, error) {
 	return svg(p)
 }
 
+// Tails is a figure of the latencies of runs: each nine of the requests has as much room.
+func Tails(names []string, runs []*results.Run) (string, error) { return cdf(names, runs, true) }
+
+// Memory is a figure of what runs took over time; empty if none tells that.
+func Memory(names []string, runs []*results.Run) (string, error) { return memory(names, runs) }
+
 // thinned is the distribution of sorted times by 400 points at most, half of which are in the slowest tenth.
 func thinned(times []float64) (points plotter.XYs) {
 	n := len(times)

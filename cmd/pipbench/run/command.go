@@ -26,8 +26,13 @@ type Command struct {
 	catalogs []*packages.Catalog
 }
 
-// NewCommand returns the target for the functions of a directory. The caller closes it.
+// NewCommand returns the target for the functions of a directory, or without one for functions whose packages come from where the machine's
+// own settings say. The caller closes it.
 func NewCommand(dir string) (*Command, error) {
+	if dir == "" {
+		work, err := os.MkdirTemp("", "pipbench-")
+		return &Command{work: work}, err
+	}
 	catalogs, err := packages.Open(dir)
 	if err != nil {
 		return nil, err
@@ -44,7 +49,13 @@ func NewCommand(dir string) (*Command, error) {
 }
 
 // Close ends the registry, and removes what was installed.
-func (c *Command) Close() error { return errors.Join(c.registry.Close(), os.RemoveAll(c.work)) }
+func (c *Command) Close() error {
+	err := os.RemoveAll(c.work)
+	if c.registry != nil {
+		err = errors.Join(err, c.registry.Close())
+	}
+	return err
+}
 
 // Name is command.
 func (c *Command) Name() string { return "command" }
@@ -144,8 +155,11 @@ func (c *Command) Start(ctx context.Context, f functions.Function, words ...stri
 	command := exec.CommandContext(ctx, name, words[1:]...)
 	command.Dir = place
 	command.WaitDelay = time.Second
-	command.Env = append(os.Environ(), "PIP_INDEX_URL="+c.registry.Address+"/python/simple", "NPM_CONFIG_REGISTRY="+c.registry.Address+"/node/",
-		"BUNDLE_MIRROR__HTTPS://RUBYGEMS__ORG/="+c.registry.Address+"/ruby/", "BUNDLE_PATH="+filepath.Join(place, "gems"), "BUNDLE_SILENCE_ROOT_WARNING=1")
+	command.Env = append(os.Environ(), "BUNDLE_PATH="+filepath.Join(place, "gems"), "BUNDLE_SILENCE_ROOT_WARNING=1")
+	if c.registry != nil {
+		at := c.registry.Address
+		command.Env = append(command.Env, "PIP_INDEX_URL="+at+"/python/simple", "NPM_CONFIG_REGISTRY="+at+"/node/", "BUNDLE_MIRROR__HTTPS://RUBYGEMS__ORG/="+at+"/ruby/")
+	}
 	return command
 }
 
