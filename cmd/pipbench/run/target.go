@@ -61,7 +61,7 @@ func (p Pipsqueak) Name() string { return "pipsqueak" }
 // Most is how many requests a worker gets at once.
 func (p Pipsqueak) Most() int { return atOnce }
 
-// Deploy deploys the function, by its name.
+// Deploy deploys the function, by its name, and waits until its packages are in a zygote, as `pipsqueak deploy` does.
 func (p Pipsqueak) Deploy(ctx context.Context, f functions.Function, dir string, again bool) (bool, error) {
 	if again {
 		if _, err := p.Client.Function(ctx, f.Name); err == nil {
@@ -72,7 +72,7 @@ func (p Pipsqueak) Deploy(ctx context.Context, f functions.Function, dir string,
 	if err != nil {
 		return false, err
 	}
-	_, err = p.Client.Deploy(ctx, f.Name, nil, bytes.NewReader(archive), nil)
+	_, err = p.Client.Deploy(ctx, f.Name, url.Values{"wait": {"ready"}}, bytes.NewReader(archive), nil)
 	return true, err
 }
 
