@@ -43,8 +43,8 @@ func (f *Function) StorageName() string {
 	return FullName(cmp.Or(f.Storage.Name, short), Namespace(f.Name))
 }
 
-// noStorage are directories at the top in which a storage cannot be: what is in them belongs to every sandbox.
-var noStorage = []string{"bin", "boot", "dev", "etc", "function", "lib", "lib32", "lib64", "libx32", "opt", "out", "packages", "pipsqueak", "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "var"}
+// noStorage are directories at the top in which a storage cannot be: what is in them belongs to every sandbox. That of the code is the function's own.
+var noStorage = []string{"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "opt", "out", "packages", "pipsqueak", "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "var"}
 
 // ValidStorage returns the reason why a function cannot have a storage, nil if it can.
 func ValidStorage(s *Storage) error {
@@ -52,6 +52,8 @@ func ValidStorage(s *Storage) error {
 	switch {
 	case !path.IsAbs(s.Path) || path.Clean(s.Path) != s.Path || s.Path == "/" || len(s.Path) > 200 || strings.ContainsFunc(s.Path, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
 		return Errorf(KindInvalid, FaultCaller, "a storage cannot be at %.200q: its path is absolute and plain, such as /data", s.Path)
+	case s.Path == CodeDir:
+		return Errorf(KindInvalid, FaultCaller, "a storage cannot be at %s, where the code is: take a directory in it, such as %s/data", CodeDir, CodeDir)
 	case slices.Contains(noStorage, first):
 		return Errorf(KindInvalid, FaultCaller, "a storage cannot be below /%s, which every sandbox has: take a path such as /data", first)
 	case s.Size < MinStorage || s.Size > MaxStorage:

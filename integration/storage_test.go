@@ -145,6 +145,27 @@ func TestStorage(t *testing.T) {
 	}
 }
 
+// TestStorageInCode: a program writes into a directory of its own, by a path that is relative to its code.
+func TestStorageInCode(t *testing.T) {
+	system(t)
+	w := shared(t)
+	const settings = "storage: {path: /function/public/uploads, size: 16MiB}\n"
+	for name, code := range map[string]files{"new": keeper(settings), "there": keeper(settings).with("public/uploads/.gitkeep", "").with("public/index.html", "<p>")} {
+		function := "uploads-" + name
+		w.deploy(t, function, code)
+		within(t, w, function, "open('public/uploads/x', 'w').write('1')")
+		if got := within(t, w, function, "answer = [os.listdir('public/uploads'), open('/function/public/uploads/x').read(), os.access('public', os.W_OK)]"); got != "[[x] 1 false]" {
+			t.Errorf("%s: %s", name, got)
+		}
+		w.ask(t, http.MethodDelete, "/v1/functions/"+function, nil)
+		w.ask(t, http.MethodDelete, "/v1/storages/"+function, nil)
+	}
+	e := w.put(t, "uploads-file", keeper(settings).with("public/uploads", "a file")).expectError(t, core.KindInvalid, core.FaultCaller, 400)
+	if !strings.Contains(e.Message, "a file or a link public/uploads") {
+		t.Error(e.Message)
+	}
+}
+
 // TestStorageAttacks fills a storage, and puts into it what could mislead whoever looks there.
 func TestStorageAttacks(t *testing.T) {
 	system(t)

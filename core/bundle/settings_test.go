@@ -54,6 +54,7 @@ func TestParseSettings(t *testing.T) {
 		"access: public": {Public: true, Limits: core.DefaultLimits()},
 		"access: token":  {Limits: core.DefaultLimits()},
 		"storage: {path: /data, size: 1GiB, name: shared}":                      {Limits: core.DefaultLimits(), Storage: &core.Storage{Name: "shared", Path: "/data", Size: 1 << 30}},
+		"storage: {path: /function/public/uploads, size: 16MiB}":                {Limits: core.DefaultLimits(), Storage: &core.Storage{Path: "/function/public/uploads", Size: 16 << 20}},
 		"secrets:\n- db-url\n- api: API_KEY\n- api: /run/secrets/api.txt":       {Limits: core.DefaultLimits(), Secrets: []core.SecretUse{{Name: "db-url", Env: "DB_URL"}, {Name: "api", Env: "API_KEY"}, {Name: "api", File: "api.txt"}}},
 		"handler: shop.pages:site":                                              {Handler: "shop/pages.site", Limits: core.DefaultLimits()},
 		"handler: App::Main.run":                                                {Handler: "App::Main.run", Limits: core.DefaultLimits()}, // a program's own
@@ -160,6 +161,8 @@ func TestParseSettingsRefuses(t *testing.T) {
 		{"storage: {path: /data, size: 1GB}", []string{"such as 512MiB or 1GiB"}},
 		{"storage: {path: /data, size: 8MiB}", []string{"a size from 16 MiB"}},
 		{"storage: {path: data, size: 16MiB}", []string{"its path is absolute"}},
+		{"storage: {path: /function, size: 16MiB}", []string{"/function, where the code is"}},
+		{"storage: {path: /function/../usr, size: 16MiB}", []string{"absolute and plain"}},
 		{"storage: {path: /usr/x, size: 16MiB}", []string{"cannot be below /usr"}},
 		{"storage: {path: /pipsqueak/python, size: 16MiB}", []string{"cannot be below /pipsqueak"}},
 		{"storage: {path: /data, size: 16MiB, name: a.team}", []string{"cannot be the name of a storage"}},

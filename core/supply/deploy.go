@@ -220,6 +220,9 @@ func (b *batch) ready(ctx context.Context, d *deployment) (err error) {
 		untried(fn)
 	}
 	var release func()
+	if err := d.makePlace(); err != nil {
+		return err
+	}
 	if fn.Code == "" { // else it is what was built before
 		if fn.Code, release, err = b.store.CommitCode(d.dir); err != nil {
 			return err

@@ -3,8 +3,12 @@ package supply
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
@@ -64,6 +68,30 @@ func (d *deployment) again(ctx context.Context, before core.Function, set map[st
 		untried(fn)
 	}
 	return d.arrange(ctx)
+}
+
+// makePlace makes the directory in the function's code in which its storage is to be, if it is to be in one. What else the code has there is not seen.
+func (d *deployment) makePlace() error {
+	if d.fn.Storage == nil || !strings.HasPrefix(d.fn.Storage.Path, core.CodeDir+"/") {
+		return nil
+	}
+	root, err := os.OpenRoot(d.dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	place := ""
+	for part := range strings.SplitSeq(d.fn.Storage.Path[len(core.CodeDir)+1:], "/") {
+		place = filepath.Join(place, part)
+		if err := root.Mkdir(place, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if info, err := root.Lstat(place); err != nil || !info.IsDir() {
+			return core.Errorf(core.KindInvalid, core.FaultCaller, "the storage of %s cannot be at %s: the function has a file or a link %s there; take another path, or deploy it without that",
+				d.fn.Name, d.fn.Storage.Path, place)
+		}
+	}
+	return nil
 }
 
 // makeStorage makes the storage of a function, which goes again if the function is not deployed.
