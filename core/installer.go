@@ -62,6 +62,7 @@ const (
 	CapabilityStream  = "stream"  // its instances can pass on a response in parts (core/endpoint)
 	// CapabilityConcurrency: its instances can have several events under way (HandlerLoad.Concurrency).
 	CapabilityConcurrency = "concurrency"
+	CapabilityGone        = "gone" // its instances may be told that the caller of an event has gone (core/endpoint)
 	CapabilityLock        = "lock" // its Installer makes locks with digests, takes them back, and installs nothing else (ResolveRequest.Lock)
 	// CapabilityHandover: files that Resolve leaves in OutDir (a cache, say) are kept for Install. OutDir is
 	// offered only when Resolve makes a lock and Allow is empty. Such a Resolve must not run code of the

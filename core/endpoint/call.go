@@ -98,3 +98,15 @@ func answerFrame(number uint64, result []byte, failed error) (net.Buffers, error
 	head = binary.BigEndian.AppendUint32(append(head, kindAnswer), uint32(len(meta)))
 	return net.Buffers{append(head, meta...), result}, err
 }
+
+// SendGone tells the instance that the caller of the event with that token has gone. Its errors are those of SendAnswer,
+// and so is the rest.
+func SendGone(conn *Conn, token string) error {
+	_, err := conn.Write(goneFrame(token))
+	return err
+}
+
+func goneFrame(token string) []byte {
+	head := binary.BigEndian.AppendUint32(nil, uint32(1+len(token)))
+	return append(append(head, kindGone), token...)
+}

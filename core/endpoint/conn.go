@@ -15,6 +15,7 @@ const tokens = 3
 // Conn is core's end of an endpoint.
 type Conn struct {
 	net.Conn
+	Gone   bool // the instance may be told that a caller has gone
 	tokens bool
 
 	// Used by quiet to look for unread bytes without an allocation for each event. They are nil for a
@@ -26,7 +27,7 @@ type Conn struct {
 }
 
 // Open returns core's end of an endpoint. The instance speaks that version of the protocol. It belongs
-// to the owner of the connection. One goroutine at a time uses it, except for SendAnswer and deadlines.
+// to the owner of the connection. One goroutine at a time uses it, except for SendAnswer, SendGone and deadlines.
 func Open(conn net.Conn, protocol int) *Conn {
 	c := &Conn{Conn: conn, tokens: protocol >= tokens}
 	if socket, ok := conn.(syscall.Conn); ok {

@@ -31,6 +31,7 @@ const (
 	kindHandler = 'H' // first of all: a core.HandlerLoad
 	kindEvent   = 'E'
 	kindAnswer  = 'A'
+	kindGone    = 'G' // the caller of the event with that token has gone; nothing answers it
 
 	// From the instance, about its import.
 	kindReport  = 'P' // the cost: {"took":s,"modules":{name:s},"threads":n,"loaded":[name]}
@@ -222,6 +223,13 @@ func (x *Exchange) Receive() (kind byte, body []byte, err error) {
 		return 0, nil, foreign()
 	}
 	return kind, own, nil
+}
+
+// Leave returns the token of the event for SendGone. From then on an instance that ends with something unread has run the
+// event: what it has not read may be that frame.
+func (x *Exchange) Leave() (token string) {
+	x.heard = true
+	return string(x.token)
 }
 
 // ErrLarge is the error of an answer that is not read yet, for want of leave. Called again, Receive reads it.

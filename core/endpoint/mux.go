@@ -21,7 +21,7 @@ import (
 const (
 	muxKinds = eventKinds + string(kindOutput)
 
-	// answerGrace is how long an answer to a call may wait for an instance to read it, also after the deadline of its event.
+	// answerGrace is how long an answer to a call, or the news that a caller has gone, may wait for an instance to read it, also after the deadline of its event.
 	answerGrace = time.Second
 )
 
@@ -122,6 +122,19 @@ func (m *Mux) SendAnswer(number uint64, result []byte, failed error, deadline ti
 	if err != nil {
 		return err
 	}
+	return m.writeSoon(frame, deadline)
+}
+
+// SendGone tells the instance that the caller of the event has gone.
+func (e *Event) SendGone(deadline time.Time) error {
+	e.mux.mu.Lock()
+	e.shared = true // what an instance that ends has not read may be this frame
+	e.mux.mu.Unlock()
+	return e.mux.writeSoon(net.Buffers{goneFrame(string(e.token[:]))}, deadline)
+}
+
+// writeSoon writes a frame that an instance may not have read by the deadline of its event.
+func (m *Mux) writeSoon(frame net.Buffers, deadline time.Time) error {
 	if grace := time.Now().Add(answerGrace); deadline.Before(grace) {
 		deadline = grace
 	}

@@ -290,3 +290,45 @@ func BenchmarkExchange(b *testing.B) {
 	near.Close()
 	syscall.Close(fds[1])
 }
+
+// An instance learns that a caller has gone by a frame with the token of the event. One that ends and has not read it has
+// read the event all the same.
+func TestGoneUnread(t *testing.T) {
+	for _, several := range []bool{false, true} {
+		near, far := sockets(t)
+		near.SetDeadline(time.Now().Add(10 * time.Second))
+		conn := Open(near, tokens)
+		invocation := core.Invocation{ID: "i", Event: []byte("1")}
+		var send func() error
+		var receive func() error
+		if several {
+			e, err := NewMux(conn, nil).Send(invocation, time.Now().Add(time.Minute), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			send = func() error { return e.SendGone(time.Now()) }
+			receive = func() error { _, _, err := e.Receive(t.Context(), time.Time{}); return err }
+		} else {
+			x := New(conn)
+			defer x.Free()
+			if err := x.Send(invocation, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			send = func() error { return SendGone(conn, x.Leave()) }
+			receive = func() error { _, _, err := x.Receive(); return err }
+		}
+		_, body := hear(t, far)
+		for range 2 {
+			if err := send(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if kind, told := hear(t, far); kind != 'G' || string(told) != tokenOf(t, body) {
+			t.Errorf("%c %q", kind, told)
+		}
+		far.Close() // with the second one unread
+		if err := receive(); !errors.Is(err, syscall.ECONNRESET) || IsUnsent(err) {
+			t.Errorf("several %v: %v, unsent: %v", several, err, IsUnsent(err))
+		}
+	}
+}

@@ -21,9 +21,9 @@ type calls struct {
 
 	open atomic.Int32
 
-	mu   sync.Mutex // held while an answer is written; whoever reads from the instance must not take it
+	mu   sync.Mutex // held while a frame is written; whoever reads from the instance must not take it
 	over bool       // the event has been answered
-	err  error      // an answer could not be written; the connection is useless then
+	err  error      // a frame could not be written; the connection is useless then
 }
 
 // call has the owner of the scheduler invoke a function for the handler, and later answers the handler.
@@ -61,14 +61,20 @@ func (r *run) opened() *calls {
 
 // answer answers a call, or a part of the response, unless the event is over.
 func (c *calls) answer(i *instance, number uint64, result []byte, err error) {
+	c.send(func() error {
+		if i.mux != nil {
+			return i.mux.SendAnswer(number, result, err, c.deadline)
+		}
+		return endpoint.SendAnswer(i.conn, number, result, err)
+	})
+}
+
+// send sends a frame that is about the event, unless the event is over.
+func (c *calls) send(frame func() error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.over || c.err != nil:
-	case i.mux != nil:
-		c.err = i.mux.SendAnswer(number, result, err, c.deadline)
-	default:
-		c.err = endpoint.SendAnswer(i.conn, number, result, err)
+	if !c.over && c.err == nil {
+		c.err = frame()
 	}
 }
 

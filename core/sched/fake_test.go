@@ -34,6 +34,7 @@ type world struct {
 
 	voices []string // what instances were told of whose their output is
 	failed []string // events whose callers had gone away
+	gone   bool     // instances learn that callers have gone
 	unfit  string   // why no instance is to have another event
 	ended  []string // instances that were told of as retired
 
@@ -48,6 +49,7 @@ type request struct {
 	Token    string `json:"token"`
 	event    []byte
 	b        *box
+	gone     chan struct{} // is closed when the caller has gone
 }
 
 // answer answers this one of several events.
@@ -130,7 +132,7 @@ func (w *world) box(id core.NodeID) *box {
 }
 
 func (w *world) Driver(context.Context, core.RuntimeID) (tree.LiveDriver, error) {
-	return tree.LiveDriver{Driver: driver{w}, Runtime: core.Runtime{ID: "lang1"}, Generation: 1, Protocol: w.protocol, Concurrent: true}, nil
+	return tree.LiveDriver{Driver: driver{w}, Runtime: core.Runtime{ID: "lang1"}, Generation: 1, Protocol: w.protocol, Concurrent: true, Gone: w.gone}, nil
 }
 
 func (w *world) Create(_ context.Context, config core.SandboxConfig) (tree.Sandbox, error) {
@@ -234,6 +236,7 @@ func (b *box) load() {
 func (b *box) serve() {
 	var head [4]byte
 	var frame []byte
+	callers := map[string]chan struct{}{} // of events, by token
 	for {
 		if _, err := io.ReadFull(b.far, head[:]); err != nil {
 			return
@@ -254,13 +257,18 @@ func (b *box) serve() {
 			b.load()
 			continue
 		}
+		if frame[0] == 'G' {
+			close(callers[string(frame[1:])])
+			continue
+		}
 		meta := int(binary.BigEndian.Uint32(frame[1:]))
-		r := request{event: bytes.Clone(frame[5+meta:]), b: b}
+		r := request{event: bytes.Clone(frame[5+meta:]), b: b, gone: make(chan struct{})}
 		b.w.mu.Lock()
 		handle := b.w.handle
 		b.w.mu.Unlock()
 		if err := json.Unmarshal(frame[5:5+meta], &r); err == nil && frame[0] == 'E' {
 			b.token = r.Token
+			callers[r.Token] = r.gone
 		}
 		if handle != nil {
 			if err := json.Unmarshal(frame[5:5+meta], &r); err != nil || frame[0] != 'E' {

@@ -106,7 +106,7 @@ func (p *pool) serve(ctx context.Context, i *instance, invocation core.Invocatio
 	}
 	if r.refused != nil {
 		i.begin(r.deadline) // no interrupt any more
-		go r.readOn()
+		r.leave(ctx)
 		return nil, time.Now(), r.refused
 	}
 	body, err = r.conclude(kind, body, err)
@@ -151,6 +151,19 @@ func (r *run) receiveLarge(ctx context.Context) (kind byte, body []byte, err err
 	}
 	r.i.begin(r.deadline)
 	return r.receive(ctx)
+}
+
+// leave reads on without the caller. If that has gone, and is not only refused, the instance is told.
+func (r *run) leave(ctx context.Context) {
+	if ctx.Err() != nil && r.i.conn.Gone {
+		send := func() error { return r.event.SendGone(r.deadline) }
+		if r.event == nil {
+			token := r.x.Leave()
+			send = func() error { return endpoint.SendGone(r.i.conn, token) }
+		}
+		go r.opened().send(send) // who reads from the instance does not wait for it
+	}
+	go r.readOn()
 }
 
 // readOn reads the answer to an event whose caller has gone away, and reports it if the event failed.

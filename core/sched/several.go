@@ -157,7 +157,7 @@ func (p *pool) serveBeside(ctx context.Context, i *instance, invocation core.Inv
 		r.refused = canceled(p.fn)
 	}
 	if r.refused != nil {
-		go r.readOn()
+		r.leave(ctx)
 		return nil, time.Now(), r.refused
 	}
 	if err == nil && invocation.Room != nil && invocation.Room.Take(ctx, len(body)) != nil { // it is read, for others' answers are behind it

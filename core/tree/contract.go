@@ -32,6 +32,7 @@ type LiveDriver struct {
 	Generation int  // of the driver; no two drivers have the same, and no two lives of one driver
 	Protocol   int  // the version that it speaks
 	Concurrent bool // its instances can have several events at once (CapabilityConcurrency)
+	Gone       bool // its instances may be told that a caller has gone (CapabilityGone)
 	Forks      bool // its zygotes fork instances at core's own request (CapabilityFork)
 }
 

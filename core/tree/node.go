@@ -174,12 +174,13 @@ func (n *Node) apply(e event) (state, bool) {
 	}
 }
 
-// attach gives the node its sandbox. Its driver speaks that version of the protocol. It returns false when
-// the node was killed before.
-func (n *Node) attach(s Sandbox, protocol int) bool {
+// attach gives the node, which that driver makes, its sandbox. It returns false when the node was killed
+// before.
+func (n *Node) attach(s Sandbox, live LiveDriver) bool {
 	var conn *endpoint.Conn
 	if socket := s.Endpoint(); socket != nil {
-		conn = endpoint.Open(socket, protocol)
+		conn = endpoint.Open(socket, live.Protocol)
+		conn.Gone = live.Gone
 	}
 	n.mu.Lock()
 	n.sandbox, n.conn = s, conn

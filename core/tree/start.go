@@ -248,7 +248,7 @@ func (t *Tree) spawn(ctx context.Context, live LiveDriver, n *Node, config core.
 		t.doubt(n.shape.Runtime)
 		return err
 	}
-	alive := n.attach(sandbox, live.Protocol)
+	alive := n.attach(sandbox, live)
 	go t.watch(n)
 	if !alive {
 		n.Kill()

@@ -21,7 +21,7 @@ func (f fleetDrivers) Driver(ctx context.Context, id core.RuntimeID) (tree.LiveD
 		return tree.LiveDriver{}, err
 	}
 	return tree.LiveDriver{Driver: d, Runtime: runtime, Generation: generation, Protocol: d.Protocol(),
-		Concurrent: d.Description().Can(core.CapabilityConcurrency), Forks: d.Description().Can(core.CapabilityFork)}, nil
+		Concurrent: d.Description().Can(core.CapabilityConcurrency), Gone: d.Description().Can(core.CapabilityGone), Forks: d.Description().Can(core.CapabilityFork)}, nil
 }
 
 // supplyFleet is the fleet as supply wants it. It has no drivers before the fleet is open.

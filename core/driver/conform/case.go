@@ -46,7 +46,7 @@ type Outcome struct {
 // Cases are all cases, in the order in which they are best run: what fails first explains what fails later.
 func Cases() []Case {
 	return slices.Concat(startCases, describeCases, functionCases, preloadCases, forkCases, gateCases, siblingCases, placeCases, importCases, watchCases,
-		handlerCases, eventCases, answerCases, causeCases, frameCases, invokeCases, streamCases, concurrencyCases, installerCases, deathCases, leakCases, lastCases)
+		handlerCases, eventCases, answerCases, causeCases, frameCases, invokeCases, streamCases, concurrencyCases, goneCases, installerCases, deathCases, leakCases, lastCases)
 }
 
 // Run runs one case. Cases of one Kit are run one after the other.

@@ -134,6 +134,7 @@ var Clauses = []Clause{
 	{"E33", "what a handler prints in an event is an O with the event's token", ""},
 	{"E34", "what ends one event leaves the others, except for the end of the process", ""},
 	{"E35", "an event that is late ends no other one: its instance gets no further event", ofTheHost},
+	{"E36", "a caller that has gone ends no event: the handler is told, or runs on, and the event is answered", ""},
 	{"E17", "a crash, or a request to end, is answered by nothing, or by D; then the instance ends", ""},
 }
 
