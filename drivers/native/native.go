@@ -46,7 +46,7 @@ func newDriver(log *slog.Logger) *native {
 
 func (n *native) describe(ctx context.Context) (core.Description, error) {
 	d := core.Description{Language: "native", Version: version,
-		Capabilities: []string{core.CapabilityFork, core.CapabilityInstall, core.CapabilityLock, core.CapabilityBuild, core.CapabilityInvoke, core.CapabilityStream, core.CapabilityScan}}
+		Capabilities: []string{core.CapabilityFork, core.CapabilityInstall, core.CapabilityLock, core.CapabilityBuild, core.CapabilityInvoke, core.CapabilityStream, core.CapabilityGone, core.CapabilityScan}}
 	files, err := zygote.Show("native/loop", "native/include")
 	if err != nil {
 		return d, err

@@ -183,6 +183,66 @@ func TestSites(t *testing.T) {
 	}
 }
 
+// TestSiteGone: when the caller goes away, the program reads the end of its input. The event is over when it has answered, or closed the connection.
+func TestSiteGone(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	i := newInstance(t, "#!/bin/sh\nexec sleep 600\n", 0o755)
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	answers := make(chan string, 1)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if text, _ := io.ReadAll(conn); len(text) > 0 { // to its end
+				_, _ = io.WriteString(conn, <-answers)
+			}
+			conn.Close()
+		}
+	}()
+	if _, err := i.load(map[string]string{"PORT": port}); err != nil {
+		t.Fatal(err)
+	}
+	whole := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+	for _, test := range []struct{ answer, result string }{{whole, `"body":"ok"`}, {"", "{"}, {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "null"}, {whole, `"body":"ok"`}} {
+		for _, late := range []time.Duration{0, 50 * time.Millisecond} { // the news may be read with the event
+			_ = i.conn.SetDeadline(time.Now().Add(patience))
+			answers <- test.answer
+			x := endpoint.New(i.conn)
+			if err := x.Send(core.Invocation{ID: "r", Event: []byte(`{"rawPath":"/","requestContext":{"http":{"method":"GET"}}}`), Stream: takes{}}, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(late)
+			token := x.Leave()
+			if err := endpoint.SendGone(i.conn, token); err != nil {
+				t.Fatal(err)
+			}
+			kind, body, err := x.Receive()
+			for err == nil && endpoint.IsPart(kind) {
+				var part endpoint.Part
+				if part, err = endpoint.ReadPart(body); err == nil {
+					err = endpoint.SendAnswer(i.conn, part.Number, nil, nil)
+				}
+				if err == nil {
+					kind, body, err = x.Receive()
+				}
+			}
+			if err != nil || kind != 'R' || !strings.Contains(string(body), test.result) {
+				t.Errorf("%.20q: %c %q, %v", test.answer, kind, body, err)
+			}
+			x.Free()
+			if err := endpoint.SendGone(i.conn, token); err != nil { // about an event that is over
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // serveRaw answers one connection after the other. One on which nothing is asked only looks whether somebody listens.
 func serveRaw(listener net.Listener, requests, answers chan string) {
 	for {

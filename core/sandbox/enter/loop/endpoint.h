@@ -56,6 +56,12 @@ struct ps_input {
 /* Does what ps_receive does, with an input of the caller's. A NUL byte follows the body. */
 int ps_read(struct ps_input *input, struct ps_frame *frame);
 
+/* Whether bytes were read with the last frame, which poll does not see any more. */
+static inline int ps_has_more(const struct ps_input *input)
+{
+    return input->have > input->taken;
+}
+
 /* Returns the process that received the first frame, and 0 before that. */
 pid_t ps_receiver(void);
 

@@ -20,6 +20,7 @@ enum {
     FRAME_INVOKE = 'I',
     FRAME_PART = 'S',
     FRAME_ANSWER = 'A',
+    FRAME_GONE = 'G',
     FRAME_RESULT = 'R',
     FRAME_EXCEPTION = 'X',
     FRAME_DEATH = 'D',

@@ -318,10 +318,11 @@ static void answer(struct call *call)
     }
 }
 
-/* Runs one event. Returns false when the frame is none. An answer to an invocation that nobody awaits is skipped (E14). */
+/* Runs one event. Returns false when the frame is none. An answer to an invocation that nobody awaits is skipped (E14), and so is the
+ * news that a caller has gone (E36): a handler that runs learns of it when it writes. */
 static bool serve(struct call *call, const struct handler *handler, int kind, const struct ps_frame *frame)
 {
-    if (kind == FRAME_ANSWER)
+    if (kind == FRAME_ANSWER || kind == FRAME_GONE)
         return true;
     struct json meta = frame_begin(call->endpoint, kind, frame);
     if (!meta.length)

@@ -104,7 +104,12 @@ static void ask_site(struct json event)
 static void take_event(void)
 {
     struct ps_frame frame;
-    int kind = ps_read(&server.endpoint->input, &frame);
+    struct ps_input *input = &server.endpoint->input;
+    int kind = ps_read(input, &frame);
+    while (kind == FRAME_GONE && ps_has_more(input))
+        kind = ps_read(input, &frame);
+    if (kind == FRAME_GONE)
+        return; /* the caller of an earlier event */
     struct json meta = frame_begin(server.endpoint, kind, &frame);
     if (!meta.length)
         _exit(0); /* the end, or a defect of core's (E2) */

@@ -125,6 +125,7 @@ struct piece {
 struct answer {
     bool head_only;              /* the request was HEAD: there is no body */
     bool headed, complete, long_head;
+    bool left;                   /* the caller has gone */
     struct text text;            /* of the head's fields */
     struct piece names[MAX_FIELDS], values[MAX_FIELDS];
     size_t fields;
@@ -296,7 +297,19 @@ static bool pass(struct answer *a, struct response *response, struct endpoint *e
     return passed;
 }
 
-/* Sends the request and passes on the response. Returns false when that has ended in the middle. */
+/* Reads what core says in the middle of an event, and reports whether its caller has gone. The news may have been read with the event, or with the answer
+ * to a part. */
+static bool read_gone(struct response *response, struct endpoint *endpoint)
+{
+    struct ps_frame frame;
+    int kind = ps_read(ps_has_more(&endpoint->input) ? &endpoint->input : &response->input, &frame);
+    if (kind <= 0)
+        _exit(0); /* core is gone, or done with this instance */
+    return kind == FRAME_GONE && frame.body_size == PS_TOKEN && memcmp(frame.body, endpoint->token, PS_TOKEN) == 0;
+}
+
+/* Sends the request and passes on the response. Returns false when that has ended in the middle. When the caller goes away, the program sees the end of
+ * its input, as of a client that has left. What it does then is its own; the event is over when it has answered, or closed the connection. */
 static bool exchange(int fd, const struct text *request, struct answer *a, struct response *response, struct endpoint *endpoint, long long *calls)
 {
     static char input[64 << 10];
@@ -304,13 +317,22 @@ static bool exchange(int fd, const struct text *request, struct answer *a, struc
     size_t sent = 0;
     http_parser_init(&parser, HTTP_RESPONSE);
     parser.data = a;
+    response->input.endpoint = endpoint->input.endpoint;
     while (!a->complete) {
-        struct pollfd ready = {.fd = fd, .events = sent < request->length ? POLLIN | POLLOUT : POLLIN};
-        if (poll(&ready, 1, -1) < 0)
+        struct pollfd all[] = {
+            {.fd = fd, .events = sent < request->length ? POLLIN | POLLOUT : POLLIN},
+            {.fd = a->left ? -1 : endpoint->input.endpoint, .events = POLLIN},
+        }, *ready = &all[0];
+        bool ahead = !a->left && (ps_has_more(&endpoint->input) || ps_has_more(&response->input));
+        if (poll(all, 2, ahead ? 0 : -1) < 0)
             continue; /* a signal */
-        if (ready.revents & POLLOUT)
+        if ((ahead || all[1].revents) && read_gone(response, endpoint)) {
+            a->left = true;
+            shutdown(fd, SHUT_WR);
+        }
+        if (ready->revents & POLLOUT)
             send_more(fd, request, &sent);
-        if (!(ready.revents & ~POLLOUT))
+        if (!(ready->revents & ~POLLOUT))
             continue;
         ssize_t n = recv(fd, input, sizeof input, MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -348,7 +370,7 @@ const char *site_answer(int port, struct json event, struct response *response, 
         text_format(message, "bootstrap does not take connections on port %d any more: %s", port, strerror(errno));
     else if (answer.long_head)
         text_format(message, "the head of the response has over %d bytes", MAX_HEAD);
-    else if (!whole)
+    else if (!whole && !answer.left)
         text_format(message, "bootstrap has closed the connection %s response", answer.headed ? "before the end of its" : "without a");
     text_free(&request);
     text_free(&answer.text);
