@@ -51,7 +51,7 @@ func newDriver(log *slog.Logger) *node {
 }
 
 func (n *node) describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "node", Version: version, Capabilities: []string{core.CapabilityFork, core.CapabilityInstall, core.CapabilityBuild, core.CapabilityInvoke, core.CapabilityStream, core.CapabilityConcurrency, core.CapabilityLock, core.CapabilityScan}}
+	d := core.Description{Language: "node", Version: version, Capabilities: []string{core.CapabilityFork, core.CapabilityInstall, core.CapabilityBuild, core.CapabilityInvoke, core.CapabilityStream, core.CapabilityConcurrency, core.CapabilityGone, core.CapabilityLock, core.CapabilityScan}}
 	libexec, err := launch.Libexec()
 	if err != nil {
 		return d, err

@@ -76,9 +76,13 @@ function listening(listener) {
       if (response.gone) setImmediate(resolve, null); // unless there was an error
       else reject(new Error(`the application has closed the connection ${response.begun ? 'before the end of its' : 'without a'} response`));
     });
+    // Who listens for the end of the connection learns of it; who does not is left to finish its work.
+    response.whenLeft(() => { if (response.begun || listens(req, 'close', 'aborted') || listens(res, 'close')) socket.destroy(); });
     listener(req, res);
   });
 }
+
+const listens = (emitter, ...events) => events.some((event) => emitter.listenerCount(event) > 0);
 
 // Reads the head of a response as it is on a connection, and returns what follows, undefined if there is more to come. Heads before the last one are
 // left out.
@@ -103,16 +107,28 @@ async function headAlone(response, first) {
 }
 
 async function fetched(value, { method, url, headers, body }, context) {
-  const [Request, Headers] = vm.runInThisContext('[Request, Headers]'); // of the application's realm
+  const [Request, Headers, AbortController] = vm.runInThisContext('[Request, Headers, AbortController]'); // of the application's realm
   const address = `${headers['x-forwarded-proto'] ?? 'http'}://${headers.host ?? 'localhost'}${url}`;
   const bodiless = method === 'GET' || method === 'HEAD';
-  const answer = await value.fetch(new Request(address, { method, headers: new Headers(headers), body: bodiless ? undefined : body }), {}, { waitUntil() {}, passThroughOnException() {} });
+  const controller = new AbortController();
+  let ended = false, reader;
+  const response = new Response(context, () => ended);
+  response.whenLeft((gone) => {
+    controller.abort();
+    reader?.cancel(gone).catch(() => {});
+  });
+  const request = new Request(address, { method, headers: new Headers(headers), body: bodiless ? undefined : body, signal: controller.signal });
+  let answer;
+  try {
+    answer = await value.fetch(request, {}, { waitUntil() {}, passThroughOnException() {} });
+  } catch (error) {
+    if (response.gone && error === request.signal.reason) return null;
+    throw error;
+  }
   const pairs = [...answer.headers].filter(([name]) => name !== 'set-cookie');
   for (const cookie of answer.headers.getSetCookie()) pairs.push(['set-cookie', cookie]);
-  let ended = false;
-  const response = new Response(context, () => ended);
   response.head = headOf(answer.status, pairs);
-  const reader = answer.body?.getReader();
+  reader = answer.body?.getReader();
   const read = async () => {
     const part = await reader.read();
     ended = part.done;

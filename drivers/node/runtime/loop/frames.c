@@ -2,7 +2,7 @@
  * frames: the frames between an instance and core (PROTOCOL.md, Endpoint), as strings of JavaScript.
  *
  * Reading blocks: between events nothing of the handler's runs, and an instance that waits costs nothing. While a handler
- * runs, the answers to its calls come through the event loop, which watches the endpoint only as long as one is awaited.
+ * runs, the answers to its calls come through the event loop, which watches the endpoint only as long as one is awaited, or the end of the caller.
  */
 #include "addon.h"
 #include "endpoint.h"
@@ -22,6 +22,8 @@ extern size_t uv_handle_size(int type);
 extern int uv_poll_init(struct uv_loop_s *, struct uv_poll_s *, int fd);
 extern int uv_poll_start(struct uv_poll_s *, int events, void (*)(struct uv_poll_s *, int status, int events));
 extern int uv_poll_stop(struct uv_poll_s *);
+extern void uv_ref(struct uv_poll_s *);
+extern void uv_unref(struct uv_poll_s *);
 
 static struct ps_input input = {.endpoint = -1};
 static struct uv_poll_s *watcher;
@@ -107,7 +109,7 @@ static napi_value pending(napi_env env, napi_callback_info info)
     napi_value result;
     struct pollfd poll_endpoint = {.fd = input.endpoint, .events = POLLIN};
     (void)info;
-    napi_get_boolean(env, input.have > input.taken || poll(&poll_endpoint, 1, 0) > 0, &result);
+    napi_get_boolean(env, ps_has_more(&input) || poll(&poll_endpoint, 1, 0) > 0, &result);
     return result;
 }
 
@@ -123,13 +125,16 @@ static void on_readable(struct uv_poll_s *handle, int status, int events)
     napi_close_handle_scope(watching_env, scope);
 }
 
-/* watch(callback): has the event loop call back whenever the endpoint can be read; watch(): no more. */
+/* watch(callback, keeps): has the event loop call back whenever the endpoint can be read, and says whether that keeps it alive; watch(): no more. The
+ * callback is always the same. */
 static napi_value watch(napi_env env, napi_callback_info info)
 {
-    napi_value callback;
-    size_t count = 1;
+    napi_value arguments[2], callback;
+    size_t count = 2;
+    bool keeps = false;
     struct uv_loop_s *loop;
-    napi_get_cb_info(env, info, &count, &callback, NULL, NULL);
+    napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
+    callback = arguments[0];
     if (count == 0) {
         if (watcher)
             uv_poll_stop(watcher);
@@ -143,6 +148,8 @@ static napi_value watch(napi_env env, napi_callback_info info)
         watching_env = env;
         napi_create_reference(env, callback, 1, &watching);
     }
+    napi_get_value_bool(env, arguments[1], &keeps);
+    (keeps ? uv_ref : uv_unref)(watcher);
     uv_poll_start(watcher, UV_READABLE, on_readable);
     return NULL;
 }

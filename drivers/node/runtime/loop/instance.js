@@ -8,7 +8,7 @@ const { CODE } = require('./handler');
 const { beforeExit, failureOf, load, packed, stopped } = require('./load');
 const { localeNamed, localeOf } = require('./zone');
 
-const [HANDLER, REPORT, FAILURE, EVENT, RESULT, EXCEPTION, LIMIT, INVOKE, ANSWER, DEATH, PART] = Array.from('HPFERXLIADS', (c) => c.charCodeAt(0));
+const [HANDLER, REPORT, FAILURE, EVENT, RESULT, EXCEPTION, LIMIT, INVOKE, ANSWER, DEATH, PART, GONE] = Array.from('HPFERXLIADSG', (c) => c.charCodeAt(0));
 const MAX_RESULT = 6 << 20;
 
 const frame = { meta: '', body: '' };
@@ -98,11 +98,11 @@ function own(object, name) {
 // turn between two events.
 function next() {
   let kind;
-  do kind = addon.receive(frame); while (kind === ANSWER); // to a call of an earlier event
+  do kind = addon.receive(frame); while (kind === ANSWER || kind === GONE); // of an earlier event
   if (kind !== EVENT) addon.exit(0);
   const invocation = new Invocation(fn, JSON.parse(frame.meta), answered);
   if (several.on) {
-    addon.watch(ours(onReadable));
+    addon.watch(readable, true);
     several.run(invocation, frame.body);
     if (addon.pending()) onReadable(); // what was read with it, the event loop does not see
     return;
@@ -114,7 +114,7 @@ function next() {
 function answer(invocation) {
   if (several.on) return answerOne(invocation);
   if (invocation !== current) return;
-  if (awaited.size > 0) {
+  if (awaited.size > 0 || invocation.left) {
     awaited.clear();
     addon.watch();
   }
@@ -145,7 +145,7 @@ function eventOf(context) {
   return undefined;
 }
 
-const answered = ours(answer);
+const answered = ours(answer), readable = ours(onReadable);
 
 // What of this runtime failed while an event was under way: no fault of the handler's. The instance cannot be relied on any more.
 function failed(error) {
@@ -183,6 +183,8 @@ class Invocation {
     this.kind = 0;
     this.body = '';
     this.waiting = false;
+    this.gone = false; // the caller has gone
+    this.left = null; // what is called then
     this.callBack = ours((...args) => this.take(...args));
     this.fail = ours((thrown) => this.refuse(thrown));
   }
@@ -313,9 +315,34 @@ function invoke(invocation, name, event, resolve, reject) {
 }
 
 function awaitAnswer(invocation, call, answered) {
-  if (several.on) answered = several.bind(answered);
-  else if (awaited.size === 0) addon.watch(ours(onReadable));
-  awaited.set(call, { invocation, answered });
+  awaited.set(call, { invocation, answered: several.on ? several.bind(answered) : answered });
+  if (awaited.size === 1) watch();
+}
+
+// Calls back when the caller of the event of a context goes away, as long as the event is under way.
+function whenLeft(context, left) {
+  const invocation = eventOf(context);
+  if (!invocation) return;
+  if (invocation.gone) return left();
+  invocation.left = several.on ? several.bind(left) : left;
+  watch();
+  if (addon.pending()) readable(); // what was read with the event, the event loop does not see
+}
+
+// Has the event loop watch the endpoint as long as something may come that one event waits for. The end of its caller keeps no handler waiting that has
+// nothing else to do.
+function watch() {
+  if (several.on) return;
+  if (awaited.size > 0 || current?.left) addon.watch(readable, awaited.size > 0);
+  else addon.watch();
+}
+
+// The caller of the event with that token has gone.
+function leave(token) {
+  const invocation = (several.on ? [...several.running] : [current]).find((one) => one?.token === token);
+  if (!invocation) return;
+  invocation.gone = true;
+  invocation.left?.();
 }
 
 // Whether the response to the event of a context may be passed on in parts.
@@ -332,12 +359,16 @@ function pass(context, head, bytes, done) {
   awaitAnswer(invocation, call, (error) => nextTick(done, error));
 }
 
-// Takes what is at the endpoint while a handler runs: answers to its calls, and perhaps other events.
+// Takes what is at the endpoint while a handler runs: answers to its calls, the end of its caller, and perhaps other events.
 function onReadable() {
   do {
     const kind = addon.receive(frame), meta = frame.meta;
     if (kind === EVENT && several.on) {
       several.run(new Invocation(fn, JSON.parse(meta), answered), frame.body);
+      continue;
+    }
+    if (kind === GONE) {
+      leave(frame.body);
       continue;
     }
     if (kind !== ANSWER) addon.exit(0);
@@ -347,7 +378,7 @@ function onReadable() {
     awaited.delete(call);
     one.answered(error, frame.body);
   } while (addon.pending());
-  if (awaited.size === 0 && !several.on) addon.watch();
+  if (awaited.size === 0) watch();
 }
 
 // An exception that nobody catches, and a rejection that nobody handles, ends an import, and is the answer to the event
@@ -418,7 +449,7 @@ async function rehearse([symbol, event], wanted = () => false) {
 
 Object.setPrototypeOf(Context.prototype, GivenObject);
 
-module.exports = { HTTP, PLAIN, beInstance, listen, offered, oversized, pass, rehearse };
+module.exports = { HTTP, PLAIN, beInstance, listen, offered, oversized, pass, rehearse, whenLeft };
 
 // What AWS Lambda has for responses in parts.
 Object.defineProperty(main, 'awslambda', { writable: true, configurable: true, value: {

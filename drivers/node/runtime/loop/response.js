@@ -3,7 +3,7 @@
 // the whole response is the result, as in AWS Lambda's function URLs, payload format 2.0.
 
 const { Writable } = require('stream');
-const { offered, oversized, pass } = require('./instance');
+const { offered, oversized, pass, whenLeft } = require('./instance');
 
 const MAX_PART = 64 << 10, MAX_RESULT = 6 << 20;
 const TEXT = /^(text\/|application\/(json|javascript|xml)|[^;]+\+(json|xml)\b)/;
@@ -18,6 +18,8 @@ function headOf(statusCode, pairs) {
   }
   return { statusCode, headers, cookies };
 }
+
+const broken = (message) => Object.assign(new main.Error(message), { code: 'EPIPE' });
 
 class Response {
   head = {};
@@ -37,6 +39,17 @@ class Response {
   // Whether an error is nothing but that the caller has left: who has written learns of it, and the event needs no other end.
   isLeft(error) {
     return error === this.gone && error.code === 'EPIPE';
+  }
+
+  // Has the event told when its caller goes away and the handler has not ended the response: gone is why then.
+  whenLeft(left) {
+    setImmediate(() => { // until then most handlers have
+      if (this.isEnded()) return;
+      whenLeft(this.context, () => {
+        this.gone ??= broken('the caller has gone');
+        left(this.gone);
+      });
+    });
   }
 
   // Takes bytes, and calls back when the caller has taken them, or with an error. No other write may be under way.
@@ -70,7 +83,7 @@ class Response {
     this.begun = true;
     pass(this.context, head, bytes.subarray(at, at + MAX_PART), (failed) => {
       if (!failed) return this.passFrom(bytes, at + MAX_PART, done);
-      this.gone = Object.assign(new main.Error(failed.message), { code: 'EPIPE' });
+      this.gone = broken(failed.message);
       done(this.gone);
     });
   }
@@ -111,6 +124,7 @@ function streamed(handler, event, context) {
     stream.on('close', () => reject(new Error('the handler has destroyed its response before the end')));
   });
   finished.catch(() => {}); // the handler's own error counts, if it has one
+  response.whenLeft((gone) => stream.destroy(gone));
   return (async () => {
     try {
       await handler(event, stream, context);
