@@ -79,7 +79,7 @@ var handlers = []core.HandlerFile{
 }
 
 func (p *python) describe(ctx context.Context) (core.Description, error) {
-	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityFork, core.CapabilityInstall, core.CapabilityInvoke, core.CapabilityStream, core.CapabilityConcurrency, core.CapabilityLock, core.CapabilityCompile, core.CapabilityHandover, core.CapabilityScan}}
+	d := core.Description{Language: "python", Version: version, Capabilities: []string{core.CapabilityFork, core.CapabilityInstall, core.CapabilityInvoke, core.CapabilityStream, core.CapabilityConcurrency, core.CapabilityGone, core.CapabilityLock, core.CapabilityCompile, core.CapabilityHandover, core.CapabilityScan}}
 	libexec, err := launch.Libexec()
 	if err != nil {
 		return d, err

@@ -160,20 +160,30 @@ class Asgi:
         return Request(event, self.name)
 
     async def serve(self, request, event, context):
+        # From 2.4 on Starlette would let a response that waits wait on, and look at errors of send alone.
         path = request.mounted.encode() + urllib.parse.unquote_to_bytes(request.path)
         scope = {
-            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": request.http.get("protocol", "HTTP/1.1").rpartition("/")[2],
+            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": request.http.get("protocol", "HTTP/1.1").rpartition("/")[2],
             "method": request.method, "scheme": request.scheme, "path": path.decode("utf-8", "replace"), "raw_path": request.path.encode(),
             "query_string": request.query.encode(), "root_path": request.mounted, "client": (request.client, 0),
             "server": (request.server[0], int(request.server[1])), "state": dict(self.state), "aws.event": event, "aws.context": context,
             "headers": [(name.encode("latin-1"), value.encode()) for name, value in request.headers.items()],
         }
         body, ended, passing = [request.body], self.asyncio.Event(), self.asyncio.Lock()
-        response = heading = None
+        response = heading = leaving = None
+
+        async def leave():
+            await instance.until_left(context._token)
+            ended.set()
 
         async def receive():
+            nonlocal leaving
             if body:
                 return {"type": "http.request", "body": body.pop(), "more_body": False}
+            if not ended.is_set() and instance.has_left(context._token):
+                ended.set()
+            if not ended.is_set() and not leaving:
+                leaving = self.loop.create_task(leave())
             await ended.wait()
             return {"type": "http.disconnect"}
 
@@ -216,6 +226,10 @@ class Asgi:
             if heading:
                 async with passing:
                     heading.cancel()
+            if leaving and leaving.cancel():
+                await self.asyncio.wait([leaving])
+        if not response and instance.has_left(context._token):
+            return None
         if not response:
             raise RuntimeError(f"the application {self.name} has not begun a response")
         return response.end()

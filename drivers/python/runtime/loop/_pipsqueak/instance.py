@@ -27,7 +27,7 @@ MAX_RESULT = 6 << 20
 MAX_FRAME = MAX_RESULT + (64 << 10)
 HEADER = struct.Struct(">IB")
 META = struct.Struct(">I")
-HANDLER, EVENT, RESULT, EXCEPTION, UNUSABLE, INVOKE, DEATH, PART = b"HERXLIDS"
+HANDLER, EVENT, RESULT, EXCEPTION, UNUSABLE, INVOKE, DEATH, PART, GONE = b"HERXLIDSG"
 
 
 class Context:
@@ -107,12 +107,13 @@ class Instance:
         global _token
         _reading.acquire()
         while True:
-            length = receive(buffer, b"EA")
+            length = receive(buffer, b"EAG")
             if length < 0:
                 leave(0)
             if buffer[4] != EVENT:
-                continue  # the answer to a call that the last event did not wait for
+                continue  # the answer to a call that the last event did not wait for, or the end of its caller
             context, event = self.take(buffer, length)
+            _left.clear()
             _token = context._token
             _reading.release()
             reply = self.handle(context, event)
@@ -188,11 +189,14 @@ class Instance:
 
 
 # Who reads from the endpoint: the loop between events, a call while one runs. Numbers of calls are never used twice. Answers to some calls of the event are
-# awaited by an event loop: each number has what takes its answer.
+# awaited by an event loop: each number has what takes its answer. The token of the event has what takes the news that its caller has gone.
 _reading, _writing, _calls, _expected = _thread.allocate_lock(), _thread.allocate_lock(), itertools.count(1), {}
 
 # The token of the event under way, and the process that answers it.
 _token, _process = None, 0
+
+# Tokens of events under way whose callers have gone.
+_left = set()
 
 # Waits until there is something to read. A read that waits itself is woken in vain by each answer that core has taken.
 _readable = select.poll()
@@ -240,13 +244,32 @@ def ask(kind, token, meta, body):
 
 
 async def ask_in_loop(kind, token, meta, body):
-    """The same in an event loop, which does other things meanwhile. Whoever waits outside of it for another answer reads for it too."""
+    """The same in an event loop, which does other things meanwhile."""
     if _several:
         return await _several.ask_in_loop(kind, token, meta, body)
+    return await arrival(lambda taker: begin(kind, token, meta, body, taker)) if token == _token else None
+
+
+def has_left(token):
+    """Whether the caller of the event has gone, as far as core has told. Called in an event loop."""
+    (_several.ready if _several else take_ready)()
+    return token in _left
+
+
+async def until_left(token):
+    """Waits in an event loop until the caller of the event has gone."""
+    def expect(taker):
+        _expected[token] = taker
+        return token
+
+    await (_several.until_left(token) if _several else arrival(expect))
+
+
+async def arrival(expect):
+    """Waits in an event loop for what comes to a taker. Expect is called with the taker, and returns its key. Whoever waits outside of the loop for
+    something else reads for it too."""
     import asyncio
 
-    if token != _token:
-        return None
     loop = asyncio.get_running_loop()
     awaited = loop.create_future()
 
@@ -254,12 +277,12 @@ async def ask_in_loop(kind, token, meta, body):
         if not awaited.done():
             awaited.set_result(answer)
 
-    number = begin(kind, token, meta, body, lambda answer: loop.call_soon_threadsafe(resolve, answer))
+    key = expect(lambda answer: loop.call_soon_threadsafe(resolve, answer))
     loop.add_reader(ENDPOINT, take_ready)
     try:
         return await awaited
     finally:
-        _expected.pop(number, None)
+        _expected.pop(key, None)
         if not _expected:
             loop.remove_reader(ENDPOINT)
 
@@ -289,12 +312,15 @@ def begin(kind, token, meta, body, taker=None):
 
 
 def take_answer(buffer):
-    """Reads the answer to a call."""
-    length = receive(buffer, b"A")
+    """Reads the answer to a call, or the news that the caller has gone, which is returned as the answer to the event's token."""
+    length = receive(buffer, b"AG")
     while _over:
         time.sleep(1)  # for the thread that answers
     if length < 0:
         leave(0)
+    if buffer[4] == GONE:
+        _left.add(token := bytes(buffer[5:length]))
+        return {"call": token}, b""
     (meta_length,) = META.unpack_from(buffer, 5)
     return json.loads(bytes(buffer[9 : 9 + meta_length])), bytes(buffer[9 + meta_length : length])
 

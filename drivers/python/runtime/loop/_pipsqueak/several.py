@@ -12,7 +12,7 @@ import sys
 import threading
 
 from _pipsqueak import instance
-from _pipsqueak.instance import ASYNC_GENERATOR, COROUTINE, ENDPOINT, EVENT, GENERATOR, META, accepts_context, dump_message
+from _pipsqueak.instance import ASYNC_GENERATOR, COROUTINE, ENDPOINT, EVENT, GENERATOR, GONE, META, accepts_context, dump_message
 from _pipsqueak.response import pass_on, pass_on_async
 
 OUTPUT = b"O"[0]
@@ -30,7 +30,7 @@ class Several:
         takes_context = accepts_context(handler)
         self.call = handler if takes_context else lambda event, context: handler(event)
         self.running = {}  # contexts of events by token
-        self.takers = {}  # by the number of a call: its token, and what takes its answer
+        self.takers = {}  # by the number of a call, or by the token of an event: the token, and what takes its answer, or the news that the caller has gone
         self.lock = threading.RLock()  # held while a frame of an event is sent, for none may come after the answer
         self.reader = _thread.get_ident()
         instance._several = self
@@ -42,23 +42,34 @@ class Several:
                 pass
 
     def read(self):
-        """Reads one frame, and begins an event or hands an answer to who waits for it."""
-        length = instance.receive(self.buffer, b"EA")
+        """Reads one frame, and begins an event or hands what it says to who waits for it."""
+        length = instance.receive(self.buffer, b"EAG")
         if length < 0:
             instance.leave(0)
         if self.buffer[4] == EVENT:
             context, text = self.served.take(self.buffer, length)
             self.running[context._token] = context
             return self.start(context, text)
+        if self.buffer[4] == GONE:
+            return self.note_left(bytes(self.buffer[5:length]))
         (meta_length,) = META.unpack_from(self.buffer, 5)
         told = json.loads(bytes(self.buffer[9 : 9 + meta_length]))
         _, taker = self.takers.pop(told["call"], (None, None))
         if taker:
             taker((told, bytes(self.buffer[9 + meta_length : length])))
 
+    def note_left(self, token):
+        with self.lock:
+            if token in self.running:
+                instance._left.add(token)
+        _, taker = self.takers.pop(token, (None, None))
+        if taker:
+            taker(None)
+
     def answer(self, context, kind, body):
         with self.lock:
             del self.running[context._token]
+            instance._left.discard(context._token)
             instance.answer(kind, body, context._token)
         for number, (token, _) in list(self.takers.items()):
             if token == context._token and (taken := self.takers.pop(number, None)):
@@ -92,6 +103,17 @@ class Several:
         return own[0]
 
     async def ask_in_loop(self, kind, token, meta, body):
+        return await self.arrival(lambda taker: self.begin(kind, token, meta, body, taker))
+
+    async def until_left(self, token):
+        def expect(taker):
+            self.takers[token] = token, taker
+            return token
+
+        await self.arrival(expect)
+
+    async def arrival(self, expect):
+        """As the function of that name in instance. Returns None if there is no key."""
         loop = asyncio.get_running_loop()
         awaited = loop.create_future()
 
@@ -99,13 +121,13 @@ class Several:
             if not awaited.done():
                 awaited.set_result(answer)
 
-        number = self.begin(kind, token, meta, body, lambda answer: loop.call_soon_threadsafe(resolve, answer))
-        if number is None:
+        key = expect(lambda answer: loop.call_soon_threadsafe(resolve, answer))
+        if key is None:
             return None
         try:
             return await awaited
         finally:
-            self.takers.pop(number, None)
+            self.takers.pop(key, None)
 
     def assign(self, stream, number):
         """Has what is written to the stream in an event come to core with the event's token. The rest goes where it went before."""
