@@ -47,6 +47,15 @@ func main() {
 			}
 		}
 	})
+	http.HandleFunc("/now", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "now") })
+	http.HandleFunc("/wait", func(_ http.ResponseWriter, r *http.Request) {
+		fmt.Println("waits")
+		select {
+		case <-r.Context().Done():
+			fmt.Println("gone")
+		case <-time.After(time.Minute):
+		}
+	})
 	for _, path := range []string{"/parts", "/half", "/die", "/hang"} {
 		http.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
