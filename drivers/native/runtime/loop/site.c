@@ -315,10 +315,15 @@ static bool exchange(int fd, const struct text *request, struct answer *a, struc
     static char input[64 << 10];
     http_parser parser;
     size_t sent = 0;
+    bool ended = false;
     http_parser_init(&parser, HTTP_RESPONSE);
     parser.data = a;
     response->input.endpoint = endpoint->input.endpoint;
     while (!a->complete) {
+        if (a->left && !ended && sent == request->length) {
+            shutdown(fd, SHUT_WR);
+            ended = true;
+        }
         struct pollfd all[] = {
             {.fd = fd, .events = sent < request->length ? POLLIN | POLLOUT : POLLIN},
             {.fd = a->left ? -1 : endpoint->input.endpoint, .events = POLLIN},
@@ -326,10 +331,7 @@ static bool exchange(int fd, const struct text *request, struct answer *a, struc
         bool ahead = !a->left && (ps_has_more(&endpoint->input) || ps_has_more(&response->input));
         if (poll(all, 2, ahead ? 0 : -1) < 0)
             continue; /* a signal */
-        if ((ahead || all[1].revents) && read_gone(response, endpoint)) {
-            a->left = true;
-            shutdown(fd, SHUT_WR);
-        }
+        a->left = a->left || ((ahead || all[1].revents) && read_gone(response, endpoint));
         if (ready->revents & POLLOUT)
             send_more(fd, request, &sent);
         if (!(ready->revents & ~POLLOUT))
