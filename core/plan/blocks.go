@@ -76,11 +76,17 @@ func (b Blocks) Forget(now time.Time) {
 // Round is one round of planning. It makes zygotes until none is wanted, or until too many have failed.
 type Round struct {
 	left []Block // zygotes that it could not make; another one may need less memory, or another driver
+	made []Block // zygotes that it has made; it makes none again that another one has replaced
 }
 
 // Leave leaves a zygote for a later round.
 func (r *Round) Leave(s Shape, reason string, now time.Time) {
 	r.left = append(r.left, Block{Shape: s, Reason: reason, until: now.Add(lastBackoff)})
+}
+
+// Made says that the round has made a zygote.
+func (r *Round) Made(s Shape, now time.Time) {
+	r.made = append(r.made, Block{Shape: s, until: now.Add(lastBackoff)})
 }
 
 // Unfinished says whether the round has left a zygote.
@@ -91,7 +97,7 @@ func (r *Round) Over() bool { return len(r.left) == maxLeft }
 
 // Blocks returns the blocks of this round, with all others.
 func (r *Round) Blocks(all Blocks) []Block {
-	return slices.AppendSeq(slices.Clone(r.left), maps.Values(all))
+	return slices.AppendSeq(slices.Concat(r.left, r.made), maps.Values(all))
 }
 
 // Explain notes in the demands why the round has not made their zygotes. A round that is over has not tried

@@ -47,3 +47,22 @@ func TestBlockForGoodStays(t *testing.T) {
 		t.Errorf("%+v", b)
 	}
 }
+
+// A round makes no zygote twice: another one may have taken its place, and it would take that one's.
+func TestRoundMakesEachOnce(t *testing.T) {
+	var round Round
+	demands, root := used("9 numpy: numpy\n9 web: web"), []Zygote{z("root", 1, "")}
+	for i := range demands {
+		demands[i].Missed = EnoughMisses
+	}
+	var made []string
+	for range 3 {
+		if want, found := Wanted(demands, root, round.Blocks(nil), science(), noon); found {
+			made = append(made, want.Modules[0])
+			round.Made(want.Shape, noon)
+		}
+	}
+	if len(made) != 2 || made[0] == made[1] || round.Unfinished() || round.Over() {
+		t.Errorf("made %v", made)
+	}
+}

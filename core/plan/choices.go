@@ -3,6 +3,8 @@ package plan
 import (
 	"cmp"
 	"slices"
+
+	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
 const (
@@ -36,11 +38,12 @@ type planner struct {
 	with    [][]int32 // for each atom, the wishes that have it
 	pool    []choice
 	known   map[string]bool // sets that were considered
+	there   int             // of the pool, the first ones: zygotes that are there
+	breathe func()          // called after each piece of work
 }
 
-func newPlanner(x *index, machine Machine, budget int64) *planner {
-	x.expect()
-	s := &planner{index: x, machine: machine, budget: budget, with: make([][]int32, len(x.atoms)), known: map[string]bool{}}
+func newPlanner(x *index, machine Machine, budget int64, breathe func()) *planner {
+	s := &planner{index: x, machine: machine, budget: budget, breathe: breathe, with: make([][]int32, len(x.atoms)), known: map[string]bool{}}
 	for i, w := range x.wishes {
 		for _, a := range w.atoms {
 			s.with[a] = append(s.with[a], int32(i))
@@ -74,6 +77,33 @@ func (s *planner) served(atoms, asked set) (wishes []int32) {
 	return wishes
 }
 
+// keep considers zygotes that are there. Atoms that no function has are in none of them.
+func (s *planner) keep(there []Live) {
+	number := map[family]map[core.Package][]int{}
+	for i, a := range s.index.atoms {
+		g := s.index.families[a.family]
+		if number[g] == nil {
+			number[g] = map[core.Package][]int{}
+		}
+		number[g][a.pkg] = append(number[g][a.pkg], i)
+	}
+	for _, l := range there {
+		atoms, all := s.index.setOf(nil), len(l.Set) > 0
+		for _, p := range l.Set {
+			of := number[family{l.Runtime, l.Namespace}][p]
+			if all = all && len(of) == 1; !all {
+				break
+			}
+			atoms.add(of[0])
+		}
+		if all {
+			if _, ok := s.consider(atoms); ok && len(s.pool) > s.there {
+				s.there = len(s.pool)
+			}
+		}
+	}
+}
+
 // consider adds a choice to the pool, unless it was there before, saves nothing or serves nobody.
 func (s *planner) consider(atoms set) (one choice, ok bool) {
 	key := atoms.key()
@@ -81,6 +111,7 @@ func (s *planner) consider(atoms set) (one choice, ok bool) {
 		return one, false
 	}
 	s.known[key] = true
+	s.breathe()
 	one = choice{set: atoms, asked: s.index.asking(atoms), size: atoms.size()}
 	for a := range atoms.all {
 		one.bytes += s.index.atoms[a].bytes

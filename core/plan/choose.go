@@ -188,6 +188,7 @@ func (c *chosen) share(i int32, bytes float64) {
 // not chosen.
 func (c *chosen) fill(without []int32) {
 	for {
+		c.breathe()
 		best, benefit, price := int32(-1), 0.0, 1.0
 		room := float64(c.budget) - c.bytes
 		for i, b := range c.benefit {
@@ -198,6 +199,9 @@ func (c *chosen) fill(without []int32) {
 			if p > room {
 				continue
 			}
+			if i < c.there {
+				b *= sticky
+			}
 			p = max(p, 1) // what takes no memory, or frees some, costs a byte
 			if b*price > benefit*p && !slices.Contains(without, int32(i)) {
 				best, benefit, price = int32(i), b, p
@@ -207,6 +211,17 @@ func (c *chosen) fill(without []int32) {
 			return
 		}
 		c.add(best)
+	}
+}
+
+// prune drops what nobody starts from any more, unless others share more memory by it than it takes.
+func (c *chosen) prune() {
+	for _, i := range slices.Clone(c.list) {
+		c.breathe()
+		bytes, saved := c.bytes, c.saved
+		if c.remove(i); c.saved < saved-c.trifle || c.bytes > bytes {
+			c.add(i)
+		}
 	}
 }
 

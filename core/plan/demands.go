@@ -11,7 +11,7 @@ import (
 
 const (
 	maxDemands = 1024 // shapes that are remembered
-	maxPlanned = 64   // demands that one plan considers; planning is quadratic in them
+	maxPlanned = 64   // demands that Wanted considers; it is quadratic in them
 )
 
 // EnoughMisses is the number of requests that miss a zygote before it is made. A deploy counts as that many.
@@ -77,15 +77,27 @@ func (d Demands) Met(zygotes []Zygote, facts Facts) {
 	}
 }
 
-// Heaviest returns the demands that a plan considers: first those that miss a zygote, then by use. The order
-// is the same for the same demands.
-func (d Demands) Heaviest(now time.Time) []Demand {
+// All returns all demands, by use. The order is the same for the same demands.
+func (d Demands) All(now time.Time) []Demand {
 	all := make([]Demand, 0, len(d))
 	for _, key := range slices.Sorted(maps.Keys(d)) {
 		all = append(all, *d[key])
 	}
-	slices.SortStableFunc(all, func(a, b Demand) int {
-		return cmp.Or(cmp.Compare(min(b.Missed, 1), min(a.Missed, 1)), cmp.Compare(b.Use.At(now), a.Use.At(now)))
-	})
+	slices.SortStableFunc(all, func(a, b Demand) int { return cmp.Compare(b.Use.At(now), a.Use.At(now)) })
+	return all
+}
+
+// Heaviest returns the demands that Wanted considers: first those that miss a zygote, then by use. There are none
+// if no zygote is missed.
+func (d Demands) Heaviest(now time.Time) []Demand {
+	missed := 0
+	for _, one := range d {
+		missed += one.Missed
+	}
+	if missed == 0 {
+		return nil
+	}
+	all := d.All(now)
+	slices.SortStableFunc(all, func(a, b Demand) int { return cmp.Compare(min(b.Missed, 1), min(a.Missed, 1)) })
 	return all[:min(len(all), maxPlanned)]
 }

@@ -12,6 +12,7 @@ import (
 type Leaf struct {
 	ID      core.NodeID
 	Root    bool // a root zygote: evicted after everything else
+	Spare   bool // a zygote that the goal does without: worth less than nothing
 	Use     Use
 	Saves   time.Duration // by each use
 	Bytes   int64         // that its end frees
@@ -19,6 +20,9 @@ type Leaf struct {
 }
 
 func (l Leaf) value(now time.Time) float64 {
+	if l.Spare {
+		return -1
+	}
 	return l.Use.At(now) * l.Saves.Seconds() / float64(max(l.Bytes, 1))
 }
 

@@ -40,7 +40,7 @@ func FuzzPlan(f *testing.F) {
 				blocks.Forbid(want.Shape, "it is the fifth")
 				continue
 			}
-			zygotes = append(zygotes, Zygote{want.Shape, core.NodeID(fmt.Sprint("z", made)), parent.Depth + 1})
+			zygotes = append(zygotes, Zygote{Shape: want.Shape, ID: core.NodeID(fmt.Sprint("z", made)), Depth: parent.Depth + 1})
 		}
 		for _, d := range demands {
 			if z, found := Nearest(zygotes, d.Shape, facts); !found || !facts.Asks.MayBecome(z.Shape, d.Shape) {

@@ -35,18 +35,9 @@ func Within(module, of string) bool {
 // importable says whether a module of all packages can be imported where only some of them are: its package
 // must be there, with all that it requires. A module of no package is the language's own.
 func (n Needs) importable(module string, all, some core.Set) bool {
-	var owner core.Package
-	own := ""
-	for _, p := range all {
-		for _, m := range n[p].Modules {
-			if len(m) > len(own) && Within(module, m) {
-				owner, own = p, m
-			}
-		}
-	}
-	if own == "" {
-		_, name, ways := strings.Cut(module, ":") // ways to import it; a package has it by one of them
-		return !ways || n.importable(name, all, some)
+	owner, found := n.owner(module, all)
+	if !found {
+		return true
 	}
 	seen := core.Set{owner}
 	for i := 0; i < len(seen); i++ {

@@ -59,8 +59,12 @@ const (
 	FirstSample = time.Second // after the birth of a node: its memory has settled
 	NextSample  = 30 * time.Second
 	NextRound   = time.Second // of planning, after an unfinished round, when memory is freed
+	NextGoal    = time.Minute // after the last one
 )
 
-// Rest is how long the sampler rests after a measurement that took that long. So it uses 5 % of one core at
-// the most.
+// Piece is how long the planner of goals works before it rests.
+const Piece = time.Millisecond
+
+// Rest is how long the sampler rests after a measurement that took that long, and the planner of goals after a
+// piece. So each uses 5 % of one core at the most.
 func Rest(took time.Duration) time.Duration { return 20 * took }

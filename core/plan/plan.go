@@ -3,9 +3,10 @@
 // the tree waits for anything. It also has the bounds of the scheduler. It starts nothing, takes no mutex and
 // reads no clock: the caller passes the time and holds mu.
 //
-// A plan is the tree that we would like for a demand, its costs and a budget of memory. It is made one step
-// at a time: Wanted names the next zygote to make, and Reclaim the leaves to evict for it. The tree carries
-// these steps out. Plan makes it whole, and Diff has the steps to it; the tree does not use them yet.
+// A plan is the tree that we would like for a demand, its costs and a budget of memory. Wanted names the next
+// zygote to make for those that requests miss, and Reclaim the leaves to evict for it. Aim plans the whole tree of a
+// worker: a goal, and Next has the next step to it. Plan is for functions that were not seen, too, and Diff has all
+// steps to a plan.
 package plan
 
 import (
@@ -88,8 +89,9 @@ func Missing(want, have []string) []string {
 // Zygote is a process that can be forked now.
 type Zygote struct {
 	Shape
-	ID    core.NodeID
-	Depth int // of a root zygote: 1
+	ID     core.NodeID
+	Parent core.NodeID // "" for a root zygote
+	Depth  int         // of a root zygote: 1
 }
 
 // Nearest finds the zygote that saves want the most import time, among those that may become it. Among equals

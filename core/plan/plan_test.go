@@ -52,7 +52,7 @@ func TestNearest(t *testing.T) {
 		{"never another version", []Zygote{z("root", 1, ""), newer}, "big", "root"},
 		{"never another runtime", []Zygote{other}, "big", ""},
 		{"all that it can", []Zygote{z("b", 2, "big"), z("bs", 3, "big small")}, "big small", "bs"},
-		{"among equals the smaller set", []Zygote{{shapeOf("small x", "small"), "sx", 2}, z("s", 3, "small")}, "small x", "s"},
+		{"among equals the smaller set", []Zygote{{Shape: shapeOf("small x", "small"), ID: "sx", Depth: 2}, z("s", 3, "small")}, "small x", "s"},
 		{"then the one nearer to the root", []Zygote{z("deep", 4, "small"), z("flat", 2, "small")}, "small", "flat"},
 		{"then the older one", []Zygote{z("z-10", 2, "small"), z("z-9", 2, "small")}, "small", "z-9"},
 	}
@@ -173,7 +173,7 @@ func TestPlans(t *testing.T) {
 					break
 				}
 				parent, _ := Nearest(zygotes, want.Shape, Facts{Costs: measured})
-				made := Zygote{want.Shape, core.NodeID(strings.Join(want.Modules, "+")), parent.Depth + 1}
+				made := Zygote{Shape: want.Shape, ID: core.NodeID(strings.Join(want.Modules, "+")), Depth: parent.Depth + 1}
 				zygotes = append(zygotes, made)
 				fmt.Fprintf(&plan, "%s%s under %s, worth %.2f s\n", strings.Repeat("  ", parent.Depth), made.ID, parent.ID, want.Benefit)
 			}

@@ -58,12 +58,32 @@ func (p *Planned) shape() Shape { return Shape{Runtime: p.Runtime, Namespace: p.
 // A set of the demand has no package that must not be in a zygote. All that is in it counts as imported.
 func Plan(demand []Arrivals, facts Facts, machine Machine, budget int64) Desired {
 	x := newIndex(demand, facts)
-	s := newPlanner(x, machine, budget)
+	x.expect()
+	c := newPlanner(x, machine, budget, func() {}).choose()
+	c.improve()
+	return c.tree(demand)
+}
+
+// plan is Plan for the functions of the demand alone. It prefers zygotes that are there. Instead of swaps, it drops
+// what the rest makes useless.
+func plan(demand []Arrivals, there []Live, facts Facts, machine Machine, budget int64, breathe func()) Desired {
+	x := newIndex(demand, facts)
+	x.know()
+	s := newPlanner(x, machine, budget, breathe)
+	s.keep(there)
+	c := s.choose()
+	c.prune()
+	c.fill(nil)
+	c.prune()
+	return c.tree(demand)
+}
+
+// choose returns what is chosen of all choices.
+func (s *planner) choose() *chosen {
 	s.choices()
 	c := newChosen(s)
 	c.fill(nil)
-	c.improve()
-	return c.tree(demand)
+	return c
 }
 
 // tree returns what was chosen, with parents that are not too deep.

@@ -256,12 +256,19 @@ func TestPlanIsNearTheOptimum(t *testing.T) {
 	}
 }
 
+// planning is what Plan begins with.
+func planning(demand []Arrivals, facts Facts, budget int64) *planner {
+	x := newIndex(demand, facts)
+	x.expect()
+	return newPlanner(x, ours, budget, func() {})
+}
+
 // However choices came and went, all that is known of them is as if only those had come that stayed.
 func TestChosenIsKeptUpToDate(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 5))
 	for range 20 {
 		demand, facts := instance(random, 2+random.IntN(10), 1+random.IntN(20))
-		s := newPlanner(newIndex(demand, facts), ours, 100*mib)
+		s := planning(demand, facts, 100*mib)
 		s.choices()
 		c := newChosen(s)
 		if len(s.pool) == 0 {
@@ -315,7 +322,7 @@ func saved(demand []Arrivals, facts Facts, tree Desired) (sum float64) {
 
 // optimum is the most that any tree saves. It tries every choice of closed sets that some function has.
 func optimum(demand []Arrivals, facts Facts, budget int64) (best float64) {
-	s := newPlanner(newIndex(demand, facts), ours, budget)
+	s := planning(demand, facts, budget)
 	for _, w := range s.index.wishes {
 		for choice := range 1 << len(w.atoms) {
 			atoms := s.index.setOf(nil)

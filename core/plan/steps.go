@@ -27,37 +27,7 @@ type Step struct {
 // A parent is made before its children, and evicted after them; a zygote from which something was forked that
 // stays is kept, and so is each root zygote.
 func Diff(live []Live, plan Desired, asks Asks) (steps []Step) {
-	there := make([]bool, len(plan.Nodes))
-	kept := map[core.NodeID]bool{}
-	parents := map[core.NodeID]core.NodeID{}
-	for _, l := range live {
-		parents[l.ID] = l.Parent
-	}
-	keep := func(id core.NodeID) {
-		for ; id != "" && !kept[id]; id = parents[id] {
-			kept[id] = true
-		}
-	}
-	for i, n := range plan.Nodes {
-		for _, l := range live {
-			if l.Runtime == n.Runtime && l.Namespace == n.Namespace && slices.Equal(l.Set, n.Set) {
-				there[i] = true
-				keep(l.ID)
-				break // a second one of the same set is not in the plan
-			}
-		}
-	}
-	var all []leaving
-	for _, l := range live {
-		if len(l.Set) == 0 {
-			keep(l.ID)
-		}
-	}
-	for _, l := range live {
-		if !kept[l.ID] {
-			all = append(all, leaving{l.ID, l.Parent, l.awaits(plan, asks)})
-		}
-	}
+	there, all := compare(live, plan, asks)
 	evict := func() {
 		for i := 0; i < len(all); {
 			l := all[i]
@@ -80,6 +50,41 @@ func Diff(live []Live, plan Desired, asks Asks) (steps []Step) {
 		}
 	}
 	return steps
+}
+
+// compare returns which nodes of a plan are there, and the zygotes that are not in it.
+func compare(live []Live, plan Desired, asks Asks) (there []bool, all []leaving) {
+	there = make([]bool, len(plan.Nodes))
+	kept := map[core.NodeID]bool{}
+	parents := map[core.NodeID]core.NodeID{}
+	for _, l := range live {
+		parents[l.ID] = l.Parent
+	}
+	keep := func(id core.NodeID) {
+		for ; id != "" && !kept[id]; id = parents[id] {
+			kept[id] = true
+		}
+	}
+	for i, n := range plan.Nodes {
+		for _, l := range live {
+			if l.Runtime == n.Runtime && l.Namespace == n.Namespace && slices.Equal(l.Set, n.Set) {
+				there[i] = true
+				keep(l.ID)
+				break // a second one of the same set is not in the plan
+			}
+		}
+	}
+	for _, l := range live {
+		if len(l.Set) == 0 {
+			keep(l.ID)
+		}
+	}
+	for _, l := range live {
+		if !kept[l.ID] {
+			all = append(all, leaving{l.ID, l.Parent, l.awaits(plan, asks)})
+		}
+	}
+	return there, all
 }
 
 // leaving is a zygote that is not in the plan.

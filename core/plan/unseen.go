@@ -21,7 +21,7 @@ const (
 // new ones that are like it: its double starts only from what two other functions start from too. More new
 // functions are guessed.
 func (x *index) expect() {
-	x.known = len(x.wishes)
+	x.know()
 	x.guess()
 	x.guessed = len(x.wishes)
 	for _, w := range x.wishes[:x.known] {
@@ -31,6 +31,9 @@ func (x *index) expect() {
 		}
 	}
 }
+
+// know has the wishes so far be those that are known.
+func (x *index) know() { x.known, x.guessed = len(x.wishes), len(x.wishes) }
 
 // guess adds functions to the wishes that import a part of what one function imports, and more. What is guessed
 // several times counts as often.
