@@ -26,7 +26,7 @@ func (p *program) plan() *cobra.Command {
 		Use:   "plan",
 		Short: "Plan the best tree for the functions of a server",
 		Long: `Plan which zygotes a server had best have for its functions, within some memory, and print them. The
-server goes on with its own tree: it does not follow the plan.
+server plans its own tree by itself, once a minute; it does not follow this plan.
 
 The demand is how much the server's functions are used now, each at least once. With --trace it is
 the starts of a log that 'serve --events' has written. If functions are used once, the plan is also

@@ -75,8 +75,9 @@ func (b Blocks) Forget(now time.Time) {
 
 // Round is one round of planning. It makes zygotes until none is wanted, or until too many have failed.
 type Round struct {
-	left []Block // zygotes that it could not make; another one may need less memory, or another driver
-	made []Block // zygotes that it has made; it makes none again that another one has replaced
+	left  []Block // zygotes that it could not make; another one may need less memory, or another driver
+	made  []Block // zygotes that it has made; it makes none again that another one has replaced
+	later bool    // zygotes are missed that it has not tried to make
 }
 
 // Leave leaves a zygote for a later round.
@@ -89,8 +90,11 @@ func (r *Round) Made(s Shape, now time.Time) {
 	r.made = append(r.made, Block{Shape: s, until: now.Add(lastBackoff)})
 }
 
+// Later says that zygotes are missed that the round does not try to make.
+func (r *Round) Later() { r.later = true }
+
 // Unfinished says whether the round has left a zygote.
-func (r *Round) Unfinished() bool { return len(r.left) > 0 }
+func (r *Round) Unfinished() bool { return len(r.left) > 0 || r.later }
 
 // Over says whether the round has left so many zygotes that it ends.
 func (r *Round) Over() bool { return len(r.left) == maxLeft }

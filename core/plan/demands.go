@@ -87,17 +87,29 @@ func (d Demands) All(now time.Time) []Demand {
 	return all
 }
 
-// Heaviest returns the demands that Wanted considers: first those that miss a zygote, then by use. There are none
-// if no zygote is missed.
-func (d Demands) Heaviest(now time.Time) []Demand {
-	missed := 0
-	for _, one := range d {
-		missed += one.Missed
+// Heaviest returns the demands that Wanted considers: first those that miss a zygote, then by use. Only the misses
+// of those count that may take memory now; later says whether others have missed one often enough. There are no
+// demands if nothing that counts is missed.
+func (d Demands) Heaviest(now time.Time, may func(key string, d *Demand) bool) (heaviest []Demand, later bool) {
+	left := map[string]bool{}
+	missing := false
+	for key, one := range d {
+		if one.Missed == 0 || may(key, one) {
+			missing = missing || one.Missed > 0
+			continue
+		}
+		left[key] = true
+		later = later || one.Missed >= EnoughMisses
 	}
-	if missed == 0 {
-		return nil
+	if !missing {
+		return nil, later
 	}
 	all := d.All(now)
+	for i := range all {
+		if len(left) > 0 && left[all[i].Key()] {
+			all[i].Missed = 0
+		}
+	}
 	slices.SortStableFunc(all, func(a, b Demand) int { return cmp.Compare(min(b.Missed, 1), min(a.Missed, 1)) })
-	return all[:min(len(all), maxPlanned)]
+	return all[:min(len(all), maxPlanned)], later
 }

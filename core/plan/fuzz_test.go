@@ -22,7 +22,7 @@ func FuzzPlan(f *testing.F) {
 		limit := len(demands)*len(demands) + len(demands) + 1 // a demand's own, and one for each pair
 		for made := 0; ; made++ {
 			demands.Met(zygotes, facts)
-			want, found := Wanted(demands.Heaviest(noon), zygotes, slices.Collect(maps.Values(blocks)), facts, noon)
+			want, found := Wanted(heaviest(demands), zygotes, slices.Collect(maps.Values(blocks)), facts, noon)
 			if !found {
 				break
 			}

@@ -17,6 +17,12 @@ var update = flag.Bool("update", false, "write the golden files again")
 
 var noon = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 
+// heaviest counts each miss.
+func heaviest(d Demands) []Demand {
+	all, _ := d.Heaviest(noon, func(string, *Demand) bool { return true })
+	return all
+}
+
 func pkgs(names ...string) core.Set {
 	var all []core.Package
 	for _, n := range names {

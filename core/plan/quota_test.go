@@ -72,7 +72,7 @@ func TestIsolation(t *testing.T) {
 	for _, s := range []Shape{own, others} {
 		demands := Demands{}
 		demands.Add(s, EnoughMisses, Once(noon), noon)
-		want, found := Wanted(demands.Heaviest(noon), []Zygote{z("root", 1, "")}, nil, facts, noon)
+		want, found := Wanted(heaviest(demands), []Zygote{z("root", 1, "")}, nil, facts, noon)
 		if !found || want.Namespace != s.Namespace {
 			t.Errorf("wanted is %+v", want)
 		}

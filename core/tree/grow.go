@@ -163,6 +163,7 @@ func (t *Tree) planZygotes() {
 			}
 			err := t.grow(want)
 			if err == nil && t.decided(want.Shape) {
+				round.Made(want.Shape, time.Now())
 				continue
 			}
 			why := t.noMemory() // perhaps it was evicted at once, because it was larger than expected
@@ -179,16 +180,31 @@ func (t *Tree) planZygotes() {
 	}
 }
 
-// nextWanted asks the policy which zygote to make next. The round has left some that it does not try again.
+// nextWanted asks the policy which zygote to make next: one that is missed, or else one of the goal. When memory is
+// full, misses are left to the goal, unless a deploy or a herd waits. The round has left some zygotes that it does
+// not try again.
 func (t *Tree) nextWanted(round *plan.Round) (want plan.Candidate, found bool) {
 	now := time.Now()
 	t.mu.Lock()
 	zygotes := t.zygotes()
 	t.blocks.Forget(now)
 	t.demands.Met(zygotes, t.facts)
-	demands, blocks, facts := t.demands.Heaviest(now), round.Blocks(t.blocks), t.facts.Clone()
+	room := plan.Room(t.bytes, t.config.Budget)
+	may := func(key string, d *plan.Demand) bool { return room || d.Due > 0 || t.herds[key] > 0 }
+	demands, later := t.demands.Heaviest(now, may)
+	if later {
+		round.Later()
+	}
+	blocks := round.Blocks(t.blocks)
+	var facts plan.Facts
+	if len(demands) > 0 {
+		facts = t.facts.Clone()
+	}
 	t.mu.Unlock()
-	return plan.Wanted(demands, zygotes, blocks, facts, now)
+	if want, found = plan.Wanted(demands, zygotes, blocks, facts, now); found {
+		return want, true
+	}
+	return t.nextOfGoal(zygotes, blocks, now)
 }
 
 // grow makes a zygote. It takes a turn, like a start that has to import as much. A zygote that is due is as

@@ -36,6 +36,9 @@ func (t *Tree) awaitZygote(ctx context.Context, live LiveDriver, fn *core.Functi
 			return func() { t.leaveHerd(key) }
 		}
 		grown := t.grown
+		if t.herds[key]++; t.herds[key] == 1 {
+			wake(t.replan) // its zygote is made now, whatever memory has
+		}
 		t.mu.Unlock()
 		select {
 		case <-grown:
@@ -43,6 +46,11 @@ func (t *Tree) awaitZygote(ctx context.Context, live LiveDriver, fn *core.Functi
 		case <-timer.C:
 			late = true
 		}
+		t.mu.Lock()
+		if t.herds[key]--; t.herds[key] == 0 {
+			delete(t.herds, key)
+		}
+		t.mu.Unlock()
 	}
 }
 

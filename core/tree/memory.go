@@ -99,7 +99,7 @@ func (t *Tree) leaves() (leaves []plan.Leaf) {
 		if bytes == 0 {
 			bytes = n.charged
 		}
-		leaves = append(leaves, plan.Leaf{ID: n.id, Root: n.parent == nil, Use: used, Saves: n.saves, Bytes: bytes, Charged: n.charged})
+		leaves = append(leaves, plan.Leaf{ID: n.id, Root: n.parent == nil, Spare: n.spare, Use: used, Saves: n.saves, Bytes: bytes, Charged: n.charged})
 	}
 	return leaves
 }

@@ -45,6 +45,7 @@ type Node struct {
 	usage    core.Usage
 	limit    int64         // of a zygote's memory, in bytes, without what its children take
 	saves    time.Duration // by each use of it
+	spare    bool          // a zygote that the goal does without
 	sampleAt time.Time
 }
 
@@ -116,6 +117,14 @@ func (n *Node) count(now time.Time) (freed func()) {
 	n.events++
 	freed, n.freed = n.freed, nil
 	return freed
+}
+
+// above returns the id of its parent, "" of a root zygote.
+func (n *Node) above() core.NodeID {
+	if n.parent == nil {
+		return ""
+	}
+	return n.parent.id
 }
 
 // Kill ends the node at once, with everything that was forked from it.

@@ -74,6 +74,9 @@ func (t *Tree) Unready(fn *core.Function) string {
 	if d := t.demands[want.Key()]; d != nil && d.Why != "" { // the outcome of the last try
 		return d.Why
 	}
+	if !plan.Room(t.bytes, t.config.Budget) {
+		return t.noMemory()
+	}
 	return "its zygote is not made yet"
 }
 

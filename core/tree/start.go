@@ -204,9 +204,12 @@ func (t *Tree) joinNow(live LiveDriver, fn *core.Function, requested bool) (n *N
 	}
 	missing := plan.Missing(want.Modules, z.Modules)
 	var value float64
-	if requested {
+	once := plan.Once(time.Now())
+	switch {
+	case !requested && len(missing) == 0: // a child made ahead stands for the start that takes it
+		t.addDemand(want, 0, once)
+	case requested:
 		value = plan.Necessary()
-		once := plan.Once(time.Now())
 		t.uses[fn.Name] = t.uses[fn.Name].Plus(once)
 		t.addDemand(want, min(len(missing), 1), once)
 	}
@@ -226,7 +229,7 @@ func (t *Tree) joinNow(live LiveDriver, fn *core.Function, requested bool) (n *N
 func (t *Tree) zygotes() (zygotes []plan.Zygote) {
 	for _, n := range t.nodes {
 		if n.is(ready) {
-			zygotes = append(zygotes, plan.Zygote{Shape: n.shape, ID: n.id, Depth: n.depth})
+			zygotes = append(zygotes, plan.Zygote{Shape: n.shape, ID: n.id, Parent: n.above(), Depth: n.depth})
 		}
 	}
 	return zygotes

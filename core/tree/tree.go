@@ -67,10 +67,13 @@ type Tree struct {
 	ahead   map[aheadKey]*aheadChild
 	slow    map[version]bool // versions whose own files take long to import
 	cold    map[string]int   // starts that import modules for themselves, by shape
+	herds   map[string]int   // starts that wait for a zygote, by shape
 	grown   chan struct{}    // closed and replaced by update
 	shown   map[core.RuntimeID]plan.Shown
 	showing map[core.RuntimeID]bool // a process is being made to show that it can be
 
+	goal       plan.Goal
+	following  bool // the goal may have a zygote that is not there
 	planning   bool // a round is under way
 	unfinished bool // the last round could not make every zygote that is wanted
 	rounds     int  // that have ended
@@ -83,11 +86,12 @@ func New(config Config, drivers Drivers, sandboxes Sandboxes) *Tree {
 		replan: make(chan struct{}, 1), resample: make(chan struct{}, 1),
 		nodes: map[core.NodeID]*Node{}, roots: map[rootKey]*rootStart{}, facts: plan.Facts{Costs: plan.Costs{}, Weights: plan.Weights{}},
 		demands: plan.Demands{}, blocks: plan.Blocks{}, uses: map[string]plan.Use{}, built: map[string]int{}, private: map[version]int64{}, ahead: map[aheadKey]*aheadChild{},
-		turns: newTurns(plan.Turns(runtime.NumCPU())), slow: map[version]bool{}, cold: map[string]int{}, grown: make(chan struct{}),
+		turns: newTurns(plan.Turns(runtime.NumCPU())), slow: map[version]bool{}, cold: map[string]int{}, herds: map[string]int{}, grown: make(chan struct{}),
 		shown: map[core.RuntimeID]plan.Shown{}, showing: map[core.RuntimeID]bool{},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	t.working.Go(t.planZygotes)
+	t.working.Go(t.aim)
 	t.working.Go(t.sample)
 	return t
 }
@@ -325,9 +329,7 @@ func (n *Node) info() core.NodeInfo {
 		PID: n.pid, Memory: n.usage.Proportional, Private: n.usage.Private, Generation: n.rebuilt, Forks: n.forks, Born: n.born,
 		UnderWay: int(n.underWay.Load()),
 	}
-	if n.parent != nil {
-		info.Parent = n.parent.id
-	}
+	info.Parent = n.above()
 	if n.fn != nil {
 		info.Function = n.fn.Name
 	} else {
