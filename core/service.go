@@ -321,6 +321,10 @@ type NodeInfo struct {
 	Events     int               `json:"events"`     // an instance has served
 	UnderWay   int               `json:"under_way"`  // events that an instance with concurrency has now
 	Born       time.Time         `json:"born"`
+	Use        float64           `json:"use"`             // of a zygote forks, of an instance starts and events; older ones for less
+	Saves      time.Duration     `json:"saves"`           // by each use; JSON has nanoseconds
+	Value      float64           `json:"value"`           // seconds that it saves, weighed by use, for each MiB that its end frees
+	Spare      bool              `json:"spare,omitempty"` // a zygote that the worker's plan does without
 }
 
 // DriverInfo is one driver as the worker sees it.

@@ -20,17 +20,22 @@ which serves the named function. MEMORY is a node's share of its pages (PSS), PR
 it shares with nobody. Behind the STATE of an instance with 'concurrency' is how many events it has
 now. Modules that no zygote may import, so that the instances of a function import them, are listed
 with the reason. -o json has everything: whole sets with versions, modules, and how
-often a zygote was rebuilt.`,
-		Example: "  pipsqueak tree\n  pipsqueak tree -o json | jq '.nodes | length'",
+often a zygote was rebuilt. --why explains one node: what it saves, how much it is used, and what is
+evicted before it when memory is short.`,
+		Example: "  pipsqueak tree\n  pipsqueak tree --why zygote-1\n  pipsqueak tree -o json | jq '.nodes | length'",
 		GroupID: groupServer,
 		Args:    cobra.NoArgs,
 	}
 	as := formatFlag(cmd)
 	asJSON := cmd.Flags().Bool("json", false, "the same as -o json")
+	why := cmd.Flags().String("why", "", "explain this `NODE`")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		snapshot, err := p.client().Snapshot(cmd.Context())
 		if err != nil {
 			return err
+		}
+		if *why != "" {
+			return p.whyNode(snapshot, *why, *asJSON || as.json())
 		}
 		if *asJSON || as.json() {
 			return p.printJSON(snapshot)
@@ -136,16 +141,21 @@ func (p *program) wrapped(line string) string {
 	return b.String()
 }
 
-// shortSet prints the first names of what a zygote has imported: packages, or modules of the language if it has no package.
+// importedNames returns what a zygote has imported: packages, or modules of the language if it has no package.
+func importedNames(n core.NodeInfo) (names []string) {
+	if len(n.Set) == 0 {
+		return n.Modules
+	}
+	for _, p := range n.Set {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// shortSet prints the first names of what a zygote has imported.
 func shortSet(n core.NodeInfo) string {
 	const most = 18 // bytes
-	short, names := "", n.Modules
-	if len(n.Set) > 0 {
-		names = nil
-		for _, p := range n.Set {
-			names = append(names, p.Name)
-		}
-	}
+	short, names := "", importedNames(n)
 	for i, name := range names {
 		if i > 0 && len(short)+len(name) > most {
 			return fmt.Sprintf("{%s +%d}", short, len(names)-i)

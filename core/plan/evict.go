@@ -19,7 +19,8 @@ type Leaf struct {
 	Charged int64         // bytes, as counted in the budget: with its part of shared memory
 }
 
-func (l Leaf) value(now time.Time) float64 {
+// Value returns the seconds that a node saves, weighed by use, for each byte; less than nothing for a spare one.
+func (l Leaf) Value(now time.Time) float64 {
 	if l.Spare {
 		return -1
 	}
@@ -30,7 +31,7 @@ func (l Leaf) value(now time.Time) float64 {
 // each byte.
 func Victim(leaves []Leaf, now time.Time) (least Leaf, value float64, found bool) {
 	for _, l := range leaves {
-		v := l.value(now)
+		v := l.Value(now)
 		if !found || least.Root && !l.Root || least.Root == l.Root && (v < value || v == value && l.Use.Last.Before(least.Use.Last)) {
 			least, value, found = l, v, true
 		}

@@ -154,6 +154,11 @@ func TestSpareZygoteGoesFirst(t *testing.T) {
 		start("new")
 		rest(2 * plan.NextGoal)
 		other := zygoteWith(tr, "other")
+		for _, n := range tr.Snapshot() {
+			if n.Spare != (n.ID == old) || n.Spare != (n.Value < 0) || n.ID == old && (n.Saves != 103*time.Millisecond || n.Use <= 0) {
+				t.Errorf("%+v", n)
+			}
+		}
 		if old == "" || other == "" || zygoteWith(tr, "old") != old {
 			t.Fatalf("zygotes imported %v, old is %q, other %q", w.imported(), old, other)
 		}

@@ -92,16 +92,21 @@ func (t *Tree) leaves() (leaves []plan.Leaf) {
 		if len(n.children) > 0 || !n.in().evictable() {
 			continue
 		}
-		n.mu.Lock()
-		used := n.use
-		n.mu.Unlock()
-		bytes := n.usage.Private
-		if bytes == 0 {
-			bytes = n.charged
-		}
-		leaves = append(leaves, plan.Leaf{ID: n.id, Root: n.parent == nil, Spare: n.spare, Use: used, Saves: n.saves, Bytes: bytes, Charged: n.charged})
+		leaves = append(leaves, n.leaf())
 	}
 	return leaves
+}
+
+// leaf is the node as the policy sees it. The caller holds the tree's mutex.
+func (n *Node) leaf() plan.Leaf {
+	n.mu.Lock()
+	used := n.use
+	n.mu.Unlock()
+	bytes := n.usage.Private
+	if bytes == 0 {
+		bytes = n.charged
+	}
+	return plan.Leaf{ID: n.id, Root: n.parent == nil, Spare: n.spare, Use: used, Saves: n.saves, Bytes: bytes, Charged: n.charged}
 }
 
 // EvictIdle ends the least valuable idle instance of the namespaces that may lose one, and returns false when there is

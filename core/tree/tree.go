@@ -338,6 +338,8 @@ func (n *Node) info() core.NodeInfo {
 	n.mu.Lock()
 	info.Events = n.events
 	n.mu.Unlock()
+	now, leaf := time.Now(), n.leaf()
+	info.Use, info.Saves, info.Value, info.Spare = leaf.Use.At(now), n.saves, leaf.Value(now)*(1<<20), n.spare
 	return info
 }
 
