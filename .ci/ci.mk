@@ -18,7 +18,7 @@ SANITIZED   := $(CURDIR)/build/sanitized
 .PHONY: race fuzz sanitize vulncheck
 
 # Of functions that compute for long and have no goroutines: make test runs them.
-UNRACED     := TestForklift
+UNRACED     := TestForklift|TestDay
 
 race: build deps-test ## run the tests of core and gateway with Go's race detector
 	CGO_ENABLED=1 $(TESTED) go test -race -p 1 -parallel 8 -timeout 20m -skip '^($(UNRACED))$$' ./core/... ./gateway/...
