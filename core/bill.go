@@ -4,8 +4,8 @@ import "context"
 
 // Bills is the part of a Service that can tell what its functions are made of.
 type Bills interface {
-	// Bill returns the bill of materials of a function. That of one version of a function is the same whenever it is asked for,
-	// unless the runtime changes.
+	// Bill returns the bill of materials of a function. That of one version of a function is the same
+	// whenever it is asked for, unless the runtime changes.
 	Bill(ctx context.Context, name string, format BillFormat) ([]byte, error)
 }
 

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Budget is a number of bytes, parts of which namespaces take and give back. One namespace has at most half, so that
-// there is room for another. Its methods may be called from many goroutines at once.
+// Budget is a number of bytes, parts of which namespaces take and give back. One namespace has at most half,
+// so that there is room for another. Its methods may be called from many goroutines at once.
 type Budget struct {
 	total int64
 	mu    sync.Mutex
@@ -17,10 +17,12 @@ type Budget struct {
 // NewBudget returns a budget of so many bytes.
 func NewBudget(total int64) *Budget { return &Budget{total: total, by: map[string]int64{}} }
 
-// EventBudget returns a budget for the memory of events under way: 32 MiB, and 16 MiB more for each processor.
+// EventBudget returns a budget for the memory of events under way: 32 MiB, and 16 MiB more for each
+// processor.
 func EventBudget() *Budget { return NewBudget(32<<20 + int64(runtime.NumCPU())*16<<20) }
 
-// Take takes bytes for a namespace. It takes nothing and returns false if there are fewer left, or would be of its half.
+// Take takes bytes for a namespace. It takes nothing and returns false if there are fewer left, or would be
+// of its half.
 func (b *Budget) Take(namespace string, bytes int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -25,12 +25,13 @@ type Role string
 
 // The roles of a sandbox.
 const (
-	// RoleZygote imports third-party packages and forks; it never runs handler code. It has no capability: its forks have power
-	// over user namespaces that were made for them, until they are inside.
+	// RoleZygote imports third-party packages and forks; it never runs handler code. It has no capability:
+	// its forks have power over user namespaces that were made for them, until they are inside.
 	RoleZygote Role = "zygote"
 	// RoleInstance serves one function. It has no capability at all and is never forked.
 	RoleInstance Role = "instance"
-	// RoleInstaller runs a package installer or examines deployed code, with no capability, and with the network when asked for.
+	// RoleInstaller runs a package installer or examines deployed code, with no capability, and with the
+	// network when asked for.
 	RoleInstaller Role = "installer"
 )
 
@@ -48,8 +49,8 @@ const (
 // PhaseNames are the phases in the order in which they happen.
 var PhaseNames = [...]string{"queue", "sandbox", "preload", "fork", "enter", "import", "handler", "total"}
 
-// Phases tells where the time of one invocation went. A phase that did not happen is zero. They do not overlap, and their
-// sum is at most Total.
+// Phases tells where the time of one invocation went. A phase that did not happen is zero. They do not
+// overlap, and their sum is at most Total.
 type Phases struct {
 	Queue   time.Duration // waiting for an instance, for a turn to fork, or for a zygote or a child that was already being made
 	Sandbox time.Duration // making the sandbox: cgroup, root directory, endpoint

@@ -7,7 +7,8 @@ import (
 
 // Planner is the part of a Service that knows what a plan of the tree is made from.
 type Planner interface {
-	// Demand returns how much each deployed function is used now, and what their packages cost. The caller owns it.
+	// Demand returns how much each deployed function is used now, and what their packages cost. The caller
+	// owns it.
 	Demand(ctx context.Context) (Demand, error)
 }
 

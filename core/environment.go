@@ -8,9 +8,10 @@ import (
 	"strings"
 )
 
-// Everywhere returns the environment that processes of zygotes and instances have in common: what programs rely on, and what is the same for
-// all functions under the names that AWS Lambda uses. The region is the one that AWS's libraries take when nobody names one; without
-// one they raise before they are asked for anything. What is only true on AWS is not there.
+// Everywhere returns the environment that processes of zygotes and instances have in common: what programs
+// rely on, and what is the same for all functions under the names that AWS Lambda uses. The region is the one
+// that AWS's libraries take when nobody names one; without one they raise before they are asked for anything.
+// What is only true on AWS is not there.
 func Everywhere() map[string]string {
 	return map[string]string{
 		"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TZ": ":UTC", "SHELL": "/bin/sh",
@@ -19,8 +20,8 @@ func Everywhere() map[string]string {
 	}
 }
 
-// Environment returns the whole environment of an instance of the function: Everywhere, the function's facts about itself under the
-// names that AWS Lambda uses, and what its author set.
+// Environment returns the whole environment of an instance of the function: Everywhere, the function's facts
+// about itself under the names that AWS Lambda uses, and what its author set.
 func (f *Function) Environment(instance NodeID) map[string]string {
 	env := Everywhere()
 	maps.Copy(env, map[string]string{
@@ -35,7 +36,8 @@ func (f *Function) Environment(instance NodeID) map[string]string {
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// ValidVariable returns the reason why a function cannot have an environment variable, nil if it can. It does not say the value.
+// ValidVariable returns the reason why a function cannot have an environment variable, nil if it can. It does
+// not say the value.
 func ValidVariable(name, value string) error {
 	switch {
 	case !variableName.MatchString(name):
@@ -46,7 +48,8 @@ func ValidVariable(name, value string) error {
 	return nil
 }
 
-// MaxEnvSet is how many bytes the names and values of EnvSet have together at most: as many as a file of settings.
+// MaxEnvSet is how many bytes the names and values of EnvSet have together at most: as many as a file of
+// settings.
 const MaxEnvSet = 64 << 10
 
 // EnvChange changes the EnvSet of a function. Nothing else of it changes, so nothing is uploaded.
@@ -58,7 +61,8 @@ type EnvChange struct {
 	Ready    bool              `json:"-"`               // as in DeployRequest
 }
 
-// Apply returns what the EnvSet of a function is after the change, or why it cannot be made. The argument is not changed.
+// Apply returns what the EnvSet of a function is after the change, or why it cannot be made. The argument is
+// not changed.
 func (c *EnvChange) Apply(fn *Function) (map[string]string, error) {
 	if len(c.Set)+len(c.Unset) == 0 {
 		return nil, Errorf(KindInvalid, FaultCaller, "nothing is to be changed in the environment of %s: name a variable to set or to unset", fn.Name)
@@ -120,22 +124,24 @@ func (f *Function) HasVariables() bool {
 	return len(f.Env)+len(f.EnvSet) > 0 || slices.ContainsFunc(f.Secrets, func(s SecretUse) bool { return s.Env != "" })
 }
 
-// Settings returns the names of the environment variables that mean something else to what the function imports than they would in a zygote: its own, and
-// those that its files set. AllVariables is among them when it is not known which.
+// Settings returns the names of the environment variables that mean something else to what the function
+// imports than they would in a zygote: its own, and those that its files set. AllVariables is among them when
+// it is not known which.
 func (f *Function) Settings() []string {
 	return slices.DeleteFunc(slices.Concat(f.OwnVariables(), f.Sets, f.Changes), func(name string) bool {
 		return IsPlace(name) || strings.HasPrefix(name, LateModule)
 	})
 }
 
-// IsLate reports whether the function's code imports the module after it may have changed what the module finds.
+// IsLate reports whether the function's code imports the module after it may have changed what the module
+// finds.
 func (f *Function) IsLate(module string) bool {
 	names := slices.Concat(f.Sets, f.Changes)
 	return slices.Contains(names, LateModule+module) || slices.Contains(names, LateModule+AnyPackage) && !slices.Contains(f.Imports, module)
 }
 
-// OwnVariables returns the names of the environment variables that an instance of the function has and a zygote has not, or has with another
-// value, sorted.
+// OwnVariables returns the names of the environment variables that an instance of the function has and a
+// zygote has not, or has with another value, sorted.
 func (f *Function) OwnVariables() []string {
 	env := f.Environment("")
 	for _, secret := range f.Secrets {

@@ -34,8 +34,8 @@ const (
 	KindInternal    Kind = "internal"     // a defect of Pipsqueak
 )
 
-// Kinds returns every kind of error; KindNone is not one. Each has a status in the gateway, a row in docs/http.md
-// and in docs/functions.md, and a test that names it; without one of these a test fails.
+// Kinds returns every kind of error; KindNone is not one. Each has a status in the gateway, a row in
+// docs/http.md and in docs/functions.md, and a test that names it; without one of these a test fails.
 func Kinds() []Kind {
 	return []Kind{KindInvalid, KindDenied, KindNotFound, KindConflict, KindTooLarge, KindUnsupported, KindInstall, KindBuild, KindImport, KindLoop,
 		KindExhausted, KindTimeout, KindCanceled, KindException, KindExit, KindMemory, KindUnavailable, KindInternal}
@@ -92,11 +92,12 @@ func Errorf(kind Kind, fault Fault, format string, args ...any) *Error {
 	return &Error{Kind: kind, Fault: fault, Message: err.Error(), Err: errors.Unwrap(err)}
 }
 
-// shortages are how the kernel says that the machine, or a limit around the process that asked, has no more of something for now: descriptors,
-// processes, memory, namespaces.
+// shortages are how the kernel says that the machine, or a limit around the process that asked, has no more
+// of something for now: descriptors, processes, memory, namespaces.
 var shortages = []error{syscall.EMFILE, syscall.ENFILE, syscall.EAGAIN, syscall.ENOMEM, syscall.ENOBUFS, syscall.ENOSPC}
 
-// Shortage returns what the worker could not do for a shortage of its own as an error that blames nobody else, nil when err has another cause.
+// Shortage returns what the worker could not do for a shortage of its own as an error that blames nobody
+// else, nil when err has another cause.
 func Shortage(doing string, err error) *Error {
 	if !slices.ContainsFunc(shortages, func(e error) bool { return errors.Is(err, e) }) {
 		return nil
@@ -109,8 +110,8 @@ func Stopping() *Error {
 	return Errorf(KindUnavailable, FaultWorker, "the worker is stopping; try another one or again later").Again()
 }
 
-// AsError returns err as an *Error: the first one in its chain, or an internal error of the worker that wraps it.
-// It returns nil for nil.
+// AsError returns err as an *Error: the first one in its chain, or an internal error of the worker that wraps
+// it. It returns nil for nil.
 func AsError(err error) *Error {
 	if err == nil {
 		return nil

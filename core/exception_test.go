@@ -49,7 +49,8 @@ func TestLinesOfAnException(t *testing.T) {
 	}
 }
 
-// However much a driver tells, what a log gets is bounded, keeps what is nearest to the cause, and says what is left out.
+// However much a driver tells, what a log gets is bounded, keeps what is nearest to the cause, and says what
+// is left out.
 func TestShortException(t *testing.T) {
 	deep := Exception{Type: strings.Repeat("é", 20000), Message: strings.Repeat("é", 20000)}
 	for range 200 {

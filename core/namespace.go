@@ -8,8 +8,8 @@ import (
 // DefaultNamespace is the namespace of the functions and applications whose names have no dot.
 const DefaultNamespace = "default"
 
-// Namespace returns the namespace of a function or an application by its full name: NAME in the default namespace,
-// NAME.NAMESPACE in every other.
+// Namespace returns the namespace of a function or an application by its full name: NAME in the default
+// namespace, NAME.NAMESPACE in every other.
 func Namespace(full string) string {
 	if _, namespace, found := strings.Cut(full, "."); found {
 		return namespace
@@ -17,7 +17,8 @@ func Namespace(full string) string {
 	return DefaultNamespace
 }
 
-// FullName returns the full name of what is called name inside a namespace. A name with a dot is full already.
+// FullName returns the full name of what is called name inside a namespace. A name with a dot is full
+// already.
 func FullName(name, namespace string) string {
 	if namespace == DefaultNamespace || strings.Contains(name, ".") {
 		return name
@@ -30,8 +31,8 @@ var (
 	validNamespace = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 )
 
-// ValidName returns the reason why a function cannot have a full name, nil if it can. Names are case-sensitive, and are safe
-// as file names and in URLs.
+// ValidName returns the reason why a function cannot have a full name, nil if it can. Names are
+// case-sensitive, and are safe as file names and in URLs.
 func ValidName(full string) error {
 	name, namespace, found := strings.Cut(full, ".")
 	switch {
@@ -58,8 +59,8 @@ func ValidNamespace(name string) error {
 // NamespaceSpec is what an operator decides about a namespace.
 type NamespaceSpec struct {
 	Name string `json:"name"`
-	// Isolated says that its functions share no zygote that has loaded packages with functions of other namespaces. It
-	// is decided while the namespace has no function.
+	// Isolated says that its functions share no zygote that has loaded packages with functions of other
+	// namespaces. It is decided while the namespace has no function.
 	Isolated bool   `json:"isolated,omitempty"`
 	Quotas   Quotas `json:"quotas"`
 }

@@ -27,8 +27,8 @@ func (n Network) Exceeds(other Network) bool {
 	return slices.Index(Networks, n) > max(slices.Index(Networks, other), 0)
 }
 
-// Under returns what a function reaches that asks for the network, on a worker that allows another one at most: egress when it asks for
-// nothing, and never more than that.
+// Under returns what a function reaches that asks for the network, on a worker that allows another one at
+// most: egress when it asks for nothing, and never more than that.
 func (n Network) Under(ceiling Network) Network {
 	if n == "" {
 		n = NetworkEgress
@@ -41,10 +41,12 @@ func (n Network) Under(ceiling Network) Network {
 	return ceiling
 }
 
-// ResolverAddress is the name server of instances that have a network. In other sandboxes nobody has that address.
+// ResolverAddress is the name server of instances that have a network. In other sandboxes nobody has that
+// address.
 const ResolverAddress = "198.18.0.1"
 
-// Destination is where a function may connect to: the addresses of a name or of a prefix, at one port of TCP and UDP.
+// Destination is where a function may connect to: the addresses of a name or of a prefix, at one port of TCP
+// and UDP.
 type Destination struct {
 	Name   string       // of a host, in small letters, without a dot at its end; empty with a Prefix
 	Prefix netip.Prefix // of addresses
@@ -88,7 +90,8 @@ func ParseDestination(text string) (Destination, error) {
 	return d, nil
 }
 
-// validHost reports whether a text can be the name of a host: labels as in DNS, and at least one letter, so that no mistyped address is one.
+// validHost reports whether a text can be the name of a host: labels as in DNS, and at least one letter, so
+// that no mistyped address is one.
 func validHost(name string) bool {
 	name = strings.TrimSuffix(name, ".")
 	if len(name) > 253 || !strings.ContainsFunc(name, unicode.IsLetter) {

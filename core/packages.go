@@ -16,8 +16,8 @@ type Packages interface {
 	// installed again where that is possible, and reported, repaired or not. Progress may be nil; it is
 	// called from one goroutine at a time.
 	Verify(ctx context.Context, request VerifyRequest, progress func(Progress)) (Verified, error)
-	// Quarantine makes a rule that forbids versions of a package, whether one is installed or not; a rule without a reason is removed. It returns the
-	// installed packages that the rule covers.
+	// Quarantine makes a rule that forbids versions of a package, whether one is installed or not; a rule
+	// without a reason is removed. It returns the installed packages that the rule covers.
 	Quarantine(ctx context.Context, rule Forbidden) ([]Installed, error)
 	// Collect removes packages that no function uses and that no deploy has asked for during olderThan. It
 	// removes more of them while all packages together exceed the worker's limit. It returns the removed
@@ -41,8 +41,8 @@ type Forbidden struct {
 	// Name is the name that people and advisories use: the one in the package's registry, a Debian package's
 	// or its source's, a package URL ("pkg:npm/debug") to choose a registry, or Package.Name.
 	Name string `json:"name"`
-	// Versions are one version, comparisons (">=1.2,<1.4.1 || 2.0"), or a range in the syntax of the package's registry ("^1.2", "~> 1.2", "==1.*").
-	// Empty for all.
+	// Versions are one version, comparisons (">=1.2,<1.4.1 || 2.0"), or a range in the syntax of the
+	// package's registry ("^1.2", "~> 1.2", "==1.*"). Empty for all.
 	Versions string    `json:"version,omitempty"`
 	Reason   string    `json:"reason"` // shown to users who need such a package
 	Added    time.Time `json:"added"`

@@ -45,13 +45,15 @@ func (Secret) MarshalText() ([]byte, error) { return []byte("(secret)"), nil }
 
 // Secrets is the part of a Service that keeps secrets of namespaces.
 type Secrets interface {
-	// Secrets returns what is known of all secrets, sorted by name. One that cannot be opened is no error: its Lost says why.
+	// Secrets returns what is known of all secrets, sorted by name. One that cannot be opened is no error:
+	// its Lost says why.
 	Secrets(ctx context.Context) ([]SecretInfo, error)
-	// SetSecret keeps a value under a full name, in place of an earlier one. The functions that use it get a next version each:
-	// later instances have the new value, and idle ones of the earlier version end. KindInvalid if the name cannot be a secret's,
-	// or the value is empty, or no variable can have it and a function wants it in one; KindTooLarge if it has more than MaxSecret
-	// bytes; KindNotFound if there is no such namespace; KindExhausted if that has as many as it may; KindConflict, Retryable, if
-	// a function that uses it is being deployed.
+	// SetSecret keeps a value under a full name, in place of an earlier one. The functions that use it get a
+	// next version each: later instances have the new value, and idle ones of the earlier version end.
+	// KindInvalid if the name cannot be a secret's, or the value is empty, or no variable can have it and a
+	// function wants it in one; KindTooLarge if it has more than MaxSecret bytes; KindNotFound if there is no
+	// such namespace; KindExhausted if that has as many as it may; KindConflict, Retryable, if a function
+	// that uses it is being deployed.
 	SetSecret(ctx context.Context, name string, value Secret) (SecretInfo, error)
 	// RemoveSecret forgets one. KindConflict if a function uses it, KindNotFound if there is none.
 	RemoveSecret(ctx context.Context, name string) error

@@ -23,7 +23,8 @@ func (p Package) Compare(q Package) int {
 	return cmp.Or(strings.Compare(p.Name, q.Name), strings.Compare(p.Version, q.Version), strings.Compare(p.Digest, q.Digest))
 }
 
-// Set is the packages, at exact versions, that a process has loaded or may load: sorted by Compare, without duplicates.
+// Set is the packages, at exact versions, that a process has loaded or may load: sorted by Compare, without
+// duplicates.
 type Set []Package
 
 // NewSet returns the packages as a Set. The argument is not kept.

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Storage is a directory of a function that outlives its instances. Functions of one namespace that name the same one share it.
+// Storage is a directory of a function that outlives its instances. Functions of one namespace that name the
+// same one share it.
 type Storage struct {
 	Name string `json:"name,omitempty"` // in the function's namespace; empty for the function's own
 	Path string `json:"path"`           // where instances find it
@@ -33,7 +34,8 @@ type StorageInfo struct {
 type Storages interface {
 	// Storages returns all storages, sorted by name.
 	Storages(ctx context.Context) ([]StorageInfo, error)
-	// RemoveStorage removes a storage with everything in it. KindConflict if a function uses it, KindNotFound if there is none.
+	// RemoveStorage removes a storage with everything in it. KindConflict if a function uses it, KindNotFound
+	// if there is none.
 	RemoveStorage(ctx context.Context, name string) error
 }
 
@@ -43,7 +45,8 @@ func (f *Function) StorageName() string {
 	return FullName(cmp.Or(f.Storage.Name, short), Namespace(f.Name))
 }
 
-// noStorage are directories at the top in which a storage cannot be: what is in them belongs to every sandbox. That of the code is the function's own.
+// noStorage are directories at the top in which a storage cannot be: what is in them belongs to every
+// sandbox. That of the code is the function's own.
 var noStorage = []string{"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "opt", "out", "packages", "pipsqueak", "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "var"}
 
 // ValidStorage returns the reason why a function cannot have a storage, nil if it can.

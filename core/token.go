@@ -14,8 +14,8 @@ const (
 	ScopeInvoke Scope = "invoke" // send events
 	ScopeRead   Scope = "read"   // see functions with their environment, logs, packages and processes
 	ScopeDeploy Scope = "deploy" // deploy, replace and remove functions
-	// ScopeAdmin includes the others. It makes tokens that may not do more than the one it belongs to; of a token for all
-	// functions it is also for what all of them share: packages and quarantine.
+	// ScopeAdmin includes the others. It makes tokens that may not do more than the one it belongs to; of a
+	// token for all functions it is also for what all of them share: packages and quarantine.
 	ScopeAdmin Scope = "admin"
 )
 
@@ -30,8 +30,8 @@ type Token struct {
 	ID     string  `json:"id"`
 	Name   string  `json:"name"` // for people; several may have the same
 	Scopes []Scope `json:"scopes"`
-	// Functions are those that it is for: full names, "*.NAMESPACE" for a whole namespace, AllFunctions. The name of an
-	// application stands for the application, not for its functions.
+	// Functions are those that it is for: full names, "*.NAMESPACE" for a whole namespace, AllFunctions. The
+	// name of an application stands for the application, not for its functions.
 	Functions []string  `json:"functions"`
 	Created   time.Time `json:"created"`
 	Expires   time.Time `json:"expires,omitzero"` // zero for a token without an end
@@ -43,8 +43,8 @@ func (t *Token) Has(scope Scope) bool {
 	return slices.Contains(t.Scopes, scope) || slices.Contains(t.Scopes, ScopeAdmin)
 }
 
-// IsFor reports whether the token is for a function, by its full name. The function may also be one of the forms of
-// Functions: then the token has to be for everything that it stands for.
+// IsFor reports whether the token is for a function, by its full name. The function may also be one of the
+// forms of Functions: then the token has to be for everything that it stands for.
 func (t *Token) IsFor(function string) bool {
 	return slices.ContainsFunc(t.Functions, func(own string) bool {
 		if own == AllFunctions || own == function {

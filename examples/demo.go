@@ -175,8 +175,8 @@ func (w *worker) forkAndWarm(ctx context.Context, e *example, scratch string) er
 	return w.program(ctx, "remove", fresh)
 }
 
-// several is how many starts are measured where one alone would tell little: a machine that is just busy with something else
-// takes several times as long.
+// several is how many starts are measured where one alone would tell little: a machine that is just busy with
+// something else takes several times as long.
 const several = 9
 
 // measure invokes a function until it has started in the wanted way n times, and keeps the median start.

@@ -25,8 +25,8 @@ type worker struct {
 	log    bytes.Buffer // of the worker; to be read when it has ended
 }
 
-// withWorker starts a worker, uses it, and stops it as an operator does: SIGTERM, and then it has to leave with 0. What it logged
-// is shown when something went wrong.
+// withWorker starts a worker, uses it, and stops it as an operator does: SIGTERM, and then it has to leave
+// with 0. What it logged is shown when something went wrong.
 func withWorker(ctx context.Context, bin, data string, use func(*worker) error) error {
 	w, err := serve(ctx, bin, data)
 	if err != nil {

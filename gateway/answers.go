@@ -10,9 +10,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// answers are the large answers that the worker has in memory until callers have taken them. Together they have no more than the budget:
-// a result that finds no room stays in its instance until there is some. Then those that have taken longest are cut off, of the namespace that is
-// in the way.
+// answers are the large answers that the worker has in memory until callers have taken them. Together they
+// have no more than the budget: a result that finds no room stays in its instance until there is some. Then
+// those that have taken longest are cut off, of the namespace that is in the way.
 type answers struct {
 	budget *core.Budget
 	mu     sync.Mutex
@@ -67,8 +67,9 @@ func (a *answers) tryTake(one *answer) (wait time.Duration, fewer <-chan struct{
 	return a.cutOldest(one.namespace), a.fewer
 }
 
-// cutOldest ends the answer that has taken longest of the namespace that has most, if that is more than patient. Who shares a namespace with it waits
-// for that too. It returns when to look again. The caller holds mu.
+// cutOldest ends the answer that has taken longest of the namespace that has most, if that is more than
+// patient. Who shares a namespace with it waits for that too. It returns when to look again. The caller holds
+// mu.
 func (a *answers) cutOldest(namespace string) time.Duration {
 	greatest := a.budget.Greatest()
 	for _, one := range a.kept {

@@ -68,12 +68,12 @@ func isUnread(r *http.Request) bool {
 	return ok && !b.ended && (r.ContentLength < 0 || r.ContentLength > freeEvent)
 }
 
-// drained is how long the rest of a body is read that nobody wants. It is as long as the server waits for the same
-// reason.
+// drained is how long the rest of a body is read that nobody wants. It is as long as the server waits for the
+// same reason.
 const drained = 500 * time.Millisecond
 
-// drain sends the answer, and reads what the caller still sends, until he has the answer and closes. A connection
-// that is closed before is reset, and then the caller may lose the answer.
+// drain sends the answer, and reads what the caller still sends, until he has the answer and closes. A
+// connection that is closed before is reset, and then the caller may lose the answer.
 func drain(w http.ResponseWriter, body io.Reader) {
 	connection := http.NewResponseController(w)
 	_ = connection.Flush() // on an error there is nobody to answer
@@ -93,8 +93,8 @@ func codings(r *http.Request) (names []string) {
 	return names
 }
 
-// ReadBody appends a request's body to the buffer, as it was sent. It allocates for the bytes that have arrived,
-// whatever Content-Length promises, and stops reading one byte beyond core.MaxEvent.
+// ReadBody appends a request's body to the buffer, as it was sent. It allocates for the bytes that have
+// arrived, whatever Content-Length promises, and stops reading one byte beyond core.MaxEvent.
 func ReadBody(r *http.Request, buffer *Held) error {
 	err := buffer.Fill(io.LimitReader(r.Body, core.MaxEvent+1))
 	return unread(r, err, errors.Is(err, io.ErrUnexpectedEOF))

@@ -17,9 +17,9 @@ import (
 // maxConnections bounds connections by the memory that idle ones take, some 20 KiB each.
 const maxConnections = 12 << 10
 
-// connections counts the connections of a server, in all and by the address of the client. With more than most
-// of them events are refused, and the connection ends with the answer. For that answer, spare ones are accepted
-// beyond.
+// connections counts the connections of a server, in all and by the address of the client. With more than
+// most of them events are refused, and the connection ends with the answer. For that answer, spare ones are
+// accepted beyond.
 type connections struct {
 	most, spare int
 	log         *slog.Logger

@@ -20,8 +20,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// Answers that nobody takes leave room for others. One that finds none stays in its instance. Those that have waited longest are cut off, and only
-// while there is no room; and another namespace does not notice.
+// Answers that nobody takes leave room for others. One that finds none stays in its instance. Those that have
+// waited longest are cut off, and only while there is no room; and another namespace does not notice.
 func TestAnswersHaveABudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 5 << 20
@@ -181,7 +181,8 @@ func TestCrowded(t *testing.T) {
 	t.Errorf("after the others have gone: %d %+v", status, e)
 }
 
-// Of connections without end, of one client or of many, those are closed that are too many, and the others go on.
+// Of connections without end, of one client or of many, those are closed that are too many, and the others go
+// on.
 func TestConnectionsAreBounded(t *testing.T) {
 	c := newConnections(slog.New(slog.DiscardHandler))
 	c.most, c.spare = 80, 11

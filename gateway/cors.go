@@ -111,8 +111,9 @@ func (g *Gateway) placeOf(r *http.Request) (p place) {
 	return p
 }
 
-// take takes a route. On a foreign host those without a host do not count: they are for the worker's own names. On those, no routes of
-// another namespace than the default one count, whatever host they say: its functions would be of one site with all others.
+// take takes a route. On a foreign host those without a host do not count: they are for the worker's own
+// names. On those, no routes of another namespace than the default one count, whatever host they say: its
+// functions would be of one site with all others.
 func (p *place) take(match core.RouteMatch, found bool) {
 	if found && (p.foreign && strings.Contains(match.Route, " /") || !p.foreign && core.Namespace(match.Function) != core.DefaultNamespace) {
 		match, found = core.RouteMatch{}, false

@@ -132,8 +132,8 @@ func (g *Gateway) Failure(w http.ResponseWriter, r *http.Request, err error) *co
 	return e
 }
 
-// Private returns an error without the exception that a handler has raised. Whoever visits a site, or needs no token, is not whom
-// the author tells about it; the function's log has it.
+// Private returns an error without the exception that a handler has raised. Whoever visits a site, or needs
+// no token, is not whom the author tells about it; the function's log has it.
 func Private(err error, id string) error {
 	e := core.AsError(err)
 	if e.Fault != core.FaultHandler {

@@ -38,7 +38,8 @@ func echo(_ context.Context, i core.Invocation) (core.Result, error) {
 	return core.Result{Body: append([]byte(nil), i.Event...), Start: core.StartWarm, Language: "python"}, nil
 }
 
-// newGateway returns a Gateway with the least of an API: events at /run/<name>, and at /bodies what reads a body to its end.
+// newGateway returns a Gateway with the least of an API: events at /run/<name>, and at /bodies what reads a
+// body to its end.
 func newGateway(invoke invoker) *Gateway {
 	g := New(core.Service{Invoker: invoke, Tree: invoke}, slog.New(slog.DiscardHandler))
 	g.Events("/run/", func(w http.ResponseWriter, r *http.Request, name string) {

@@ -111,8 +111,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer g.recovered(out, r)
 	if body := r.Body; r.ContentLength != 0 {
 		r.Body = steady(w, body)
-		// By its own body the server sees that the rest was not read, and closes such that the caller gets the answer.
-		// It does not look when the caller has asked for the close.
+		// By its own body the server sees that the rest was not read, and closes such that the caller gets
+		// the answer. It does not look when the caller has asked for the close.
 		defer func() {
 			if r.Close && isUnread(r) {
 				drain(w, body)
@@ -187,8 +187,8 @@ var errStopped = core.Errorf(core.KindCanceled, core.FaultWorker, "the worker wa
 
 // Serve answers requests on the listeners until the context ends, and closes them. When the context ends, it
 // refuses new requests, ends followed logs, gives other requests ten seconds (grace), answers the remaining
-// ones with errStopped, and returns nil. Until then it takes connections, so that whoever comes learns why. It
-// returns an error when a listener fails. Who connects to a unix socket is the operator.
+// ones with errStopped, and returns nil. Until then it takes connections, so that whoever comes learns why.
+// It returns an error when a listener fails. Who connects to a unix socket is the operator.
 func (g *Gateway) Serve(ctx context.Context, listeners ...net.Listener) error {
 	base, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer giveUp(nil)
@@ -274,7 +274,8 @@ func (g *Gateway) Events(prefix string, serve func(w http.ResponseWriter, r *htt
 }
 
 // Sites serves what functions answer to browsers: the paths that begin with the prefix, as Events does, all
-// paths of each host NAME.localhost, with that name, and routes of functions. Call it before the first request.
+// paths of each host NAME.localhost, with that name, and routes of functions. Call it before the first
+// request.
 func (g *Gateway) Sites(prefix string, underPath, underHost func(w http.ResponseWriter, r *http.Request, name string),
 	routed func(w http.ResponseWriter, r *http.Request, match core.RouteMatch)) {
 	g.events = append(g.events, events{prefix, true, underPath})
@@ -319,7 +320,8 @@ func (m Methods) handler(g *Gateway) http.Handler {
 	})
 }
 
-// answer returns a handler as an http.Handler that lets callers in who may, and answers with the handler's errors.
+// answer returns a handler as an http.Handler that lets callers in who may, and answers with the handler's
+// errors.
 func (g *Gateway) answer(h Guarded) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := g.handle(w, r, h); err != nil {

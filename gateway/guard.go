@@ -42,7 +42,8 @@ func Open(handle Handler) Guarded { return Guarded{handle, "", ofNone} }
 // Named returns a handler for callers that have the scope for the function in the path.
 func Named(scope core.Scope, handle Handler) Guarded { return Guarded{handle, scope, ofNamed} }
 
-// Some returns a handler for callers that have the scope for some functions; the service shows and does no more than that.
+// Some returns a handler for callers that have the scope for some functions; the service shows and does no
+// more than that.
 func Some(scope core.Scope, handle Handler) Guarded { return Guarded{handle, scope, ofSome} }
 
 // All returns a handler for callers that have the scope for all functions.
@@ -58,7 +59,8 @@ func known(handle Handler) Guarded { return Guarded{handle, "", ofToken} }
 type Guard struct {
 	Tokens *access.Tokens
 	Audit  *access.Audit
-	// Rate is how many requests a second one client may send, 0 for any number. A client is a token, or an address without one.
+	// Rate is how many requests a second one client may send, 0 for any number. A client is a token, or an
+	// address without one.
 	Rate float64
 }
 
@@ -80,12 +82,13 @@ type client struct {
 	from  netip.Addr
 }
 
-// Clients and addresses beyond manyClients are forgotten, those first that have been quiet for the longest time.
+// Clients and addresses beyond manyClients are forgotten, those first that have been quiet for the longest
+// time.
 const manyClients = 8192
 
-// An address may be wrong freeMistakes times at once, and once more each second. Beyond that, answers to its wrong requests
-// wait for their turn. The token is looked up before that, so who has a good one does not wait for
-// others behind the same address.
+// An address may be wrong freeMistakes times at once, and once more each second. Beyond that, answers to its
+// wrong requests wait for their turn. The token is looked up before that, so who has a good one does not wait
+// for others behind the same address.
 const freeMistakes = 10
 
 // Guard puts a guard before all routes. Call it before the first request.
@@ -96,8 +99,8 @@ func (g *Gateway) Guard(own Guard) {
 	g.guard.wrong, _ = lru.New[netip.Addr, *rate.Limiter](manyClients)
 }
 
-// enter returns the caller of a request that may have what it asks for: the scope, for the function if that is ofNamed.
-// It is the one place that decides so.
+// enter returns the caller of a request that may have what it asks for: the scope, for the function if that
+// is ofNamed. It is the one place that decides so.
 func (g *Gateway) enter(w http.ResponseWriter, r *http.Request, id string, scope core.Scope, of reach, function string) (access.Caller, error) {
 	if g.guard == nil || of == ofNone {
 		return access.Anyone(), nil
@@ -140,8 +143,9 @@ func (g *Gateway) enter(w http.ResponseWriter, r *http.Request, id string, scope
 	return caller, nil
 }
 
-// isOpen reports whether a request may have what it asks for whoever sends it. One with a wrong token of this worker may not: its sender is
-// told, as everywhere. Any other Authorization of a request to a public function is for that function.
+// isOpen reports whether a request may have what it asks for whoever sends it. One with a wrong token of this
+// worker may not: its sender is told, as everywhere. Any other Authorization of a request to a public
+// function is for that function.
 func (g *Gateway) isOpen(r *http.Request, scope core.Scope, of reach, function string) bool {
 	sent := r.Header["Authorization"]
 	switch {
@@ -236,7 +240,8 @@ func (own *guard) limit(c access.Caller) error {
 		c, own.Rate).After(wait)
 }
 
-// refuse tells of a request that was refused, at most once a second: with the next line, it says how many others there were.
+// refuse tells of a request that was refused, at most once a second: with the next line, it says how many
+// others there were.
 func (own *guard) refuse(r *http.Request, c access.Caller, err error) {
 	own.mu.Lock()
 	now, others := time.Now(), own.refused
@@ -263,5 +268,6 @@ func hideOthers(c access.Caller, r *http.Request, e *core.Error) *core.Error {
 	return &hidden
 }
 
-// operatorKey is the key of a connection's context for the user id of the process at the other end of the worker's socket.
+// operatorKey is the key of a connection's context for the user id of the process at the other end of the
+// worker's socket.
 type operatorKey struct{}

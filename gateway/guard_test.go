@@ -136,7 +136,8 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// TestPublic: who invokes a public function needs no token, learns nothing of its exceptions, and gets no further.
+// TestPublic: who invokes a public function needs no token, learns nothing of its exceptions, and gets no
+// further.
 func TestPublic(t *testing.T) {
 	l := newLodge(t, 3)
 	_, text := l.create(t, invoker1)
@@ -184,7 +185,8 @@ func (h healthy) Readiness() core.Readiness {
 	return core.NewReadiness(map[string]string{"disk": fmt.Sprint("look ", *h.asked)})
 }
 
-// TestReadyzOfStrangers: who has no token learns whether the worker is ready, and nothing else, and has it looked at once a second.
+// TestReadyzOfStrangers: who has no token learns whether the worker is ready, and nothing else, and has it
+// looked at once a second.
 func TestReadyzOfStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, asked := newLodge(t, 0), 0

@@ -9,8 +9,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Held is the buffer of one event. What it has beyond freeEvent is taken from the gateway's budget. It belongs to
-// the request whose event it has, and may be used until that has been invoked.
+// Held is the buffer of one event. What it has beyond freeEvent is taken from the gateway's budget. It
+// belongs to the request whose event it has, and may be used until that has been invoked.
 type Held struct {
 	*bytes.Buffer
 	budget *core.Budget
@@ -19,8 +19,8 @@ type Held struct {
 	over   bool // nobody reads the event any more
 }
 
-// Events of up to freeEvent bytes are always taken: connections bound their number. Buffers of up to keptEvent
-// bytes are used again, the others are left to the garbage collector.
+// Events of up to freeEvent bytes are always taken: connections bound their number. Buffers of up to
+// keptEvent bytes are used again, the others are left to the garbage collector.
 const (
 	freeEvent = 4 << 10
 	keptEvent = 256 << 10
@@ -79,8 +79,8 @@ func (h *Held) Fill(from io.Reader) error {
 	}
 }
 
-// Reserve makes room for so many bytes more. The buffer grows at least twofold, up to an event and a bit; before
-// it does so, it takes the bytes. It returns KindExhausted, Retryable, when there are none to take.
+// Reserve makes room for so many bytes more. The buffer grows at least twofold, up to an event and a bit;
+// before it does so, it takes the bytes. It returns KindExhausted, Retryable, when there are none to take.
 func (h *Held) Reserve(more int) error {
 	if h.Available() >= more {
 		return nil

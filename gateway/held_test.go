@@ -78,7 +78,8 @@ func TestHeld(t *testing.T) {
 	}
 }
 
-// Who sends a large event that is refused gets the answer, and not a reset connection, also when he closes it after that.
+// Who sends a large event that is refused gets the answer, and not a reset connection, also when he closes it
+// after that.
 func TestRefusalArrives(t *testing.T) {
 	server := httptest.NewServer(newGateway(echo))
 	defer server.Close()

@@ -8,7 +8,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// namespaceCollector collects what namespaces have, and what they were refused. The service bounds their number.
+// namespaceCollector collects what namespaces have, and what they were refused. The service bounds their
+// number.
 type namespaceCollector struct {
 	namespaces           core.Namespaces
 	used, quota, refused *prometheus.Desc

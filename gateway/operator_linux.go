@@ -7,8 +7,9 @@ import (
 	"syscall"
 )
 
-// withOperator adds to the context of a connection to a unix socket which user the process at its other end has, as the
-// kernel attests it. The socket's mode lets root and the worker's own user connect alone; this is a second look.
+// withOperator adds to the context of a connection to a unix socket which user the process at its other end
+// has, as the kernel attests it. The socket's mode lets root and the worker's own user connect alone; this is
+// a second look.
 func withOperator(ctx context.Context, conn net.Conn) context.Context {
 	if steady, is := conn.(*steadyConn); is {
 		conn = steady.Conn

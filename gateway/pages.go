@@ -10,22 +10,24 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Hosts adds names that the gateway answers to. It always answers to IP addresses and to localhost. Names have
-// no port; case does not matter. Call it before the first request.
+// Hosts adds names that the gateway answers to. It always answers to IP addresses and to localhost. Names
+// have no port; case does not matter. Call it before the first request.
 func (g *Gateway) Hosts(names ...string) {
 	for _, name := range names {
 		g.hosts = append(g.hosts, strings.ToLower(strings.TrimSuffix(name, ".")))
 	}
 }
 
-// admit refuses a request that a page has sent, through the browser of somebody who reaches the worker, and that is
-// not the page's to send. Such a page chooses the address, but not the headers Host, Origin and Sec-Fetch-Site. The
-// owner of the page's name can point it at the worker after the page was loaded (DNS rebinding); then the page and
-// the worker are one site to the browser, and Host has that name. An address in Host is nobody's to point elsewhere.
+// admit refuses a request that a page has sent, through the browser of somebody who reaches the worker, and
+// that is not the page's to send. Such a page chooses the address, but not the headers Host, Origin and
+// Sec-Fetch-Site. The owner of the page's name can point it at the worker after the page was loaded (DNS
+// rebinding); then the page and the worker are one site to the browser, and Host has that name. An address in
+// Host is nobody's to point elsewhere.
 //
-// A page of a function may use the sites of functions that are of one site with it. It may not use the API, though
-// /fn/NAME is of one site with that: it would be a visitor's browser that deploys. A function's rules (CORS) may allow
-// pages of other sites. A foreign host is one that only routes of functions have: nobody reaches the API by it.
+// A page of a function may use the sites of functions that are of one site with it. It may not use the API,
+// though /fn/NAME is of one site with that: it would be a visitor's browser that deploys. A function's rules
+// (CORS) may allow pages of other sites. A foreign host is one that only routes of functions have: nobody
+// reaches the API by it.
 func (g *Gateway) admit(r *http.Request, isSite, foreign, allowed bool) error {
 	if !g.AnswersTo(r.Host) && !foreign {
 		return &statusError{http.StatusMisdirectedRequest, core.Errorf(core.KindInvalid, core.FaultCaller,
@@ -69,7 +71,8 @@ func hostname(host string) string {
 	return strings.TrimSuffix(host, ".")
 }
 
-// AnswersTo reports whether a Host header names this gateway. Only HTTP/1.0 has none, and no browser speaks it.
+// AnswersTo reports whether a Host header names this gateway. Only HTTP/1.0 has none, and no browser speaks
+// it.
 func (g *Gateway) AnswersTo(host string) bool {
 	if host == "" {
 		return true

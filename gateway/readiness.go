@@ -9,7 +9,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/access"
 )
 
-// readyz answers whether functions can be started now, and to who may know that, why not: the reasons tell of the machine.
+// readyz answers whether functions can be started now, and to who may know that, why not: the reasons tell of
+// the machine.
 func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) error {
 	status, now := http.StatusOK, g.readiness()
 	if !now.Ready {

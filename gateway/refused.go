@@ -10,8 +10,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Whoever is refused does not work for the answer, and may ask again at once. So that a flood of refusals leaves the processors to others,
-// a namespace may be refused freeRefusals events a second; the answers to further ones wait for their turn.
+// Whoever is refused does not work for the answer, and may ask again at once. So that a flood of refusals
+// leaves the processors to others, a namespace may be refused freeRefusals events a second; the answers to
+// further ones wait for their turn.
 const freeRefusals = 100
 
 // slowAnswer is the longest time that an answer waits for its turn. A flood leaves no debt.

@@ -10,7 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Of a namespace that is refused much, each answer waits; the answers of another one do not, and neither does what has run.
+// Of a namespace that is refused much, each answer waits; the answers of another one do not, and neither does
+// what has run.
 func TestRefusalsAreSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(func(_ context.Context, i core.Invocation) (core.Result, error) {

@@ -7,8 +7,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/access"
 )
 
-// reply is a ResponseWriter that records whether an answer has begun, its status and its size. Large answers wait
-// for room.
+// reply is a ResponseWriter that records whether an answer has begun, its status and its size. Large answers
+// wait for room.
 type reply struct {
 	http.ResponseWriter
 	caller  access.Caller // who has been let in

@@ -27,13 +27,13 @@ func (g *Gateway) LogEvent(w http.ResponseWriter, r *http.Request, name, id stri
 		"kind", kind, "status", cmp.Or(out.status, http.StatusOK), "in", max(r.ContentLength, 0), "out", out.size)
 }
 
-// Reading makes an event from a request. The event may lie in the buffer, which is empty at first. On an error
-// there is no event.
+// Reading makes an event from a request. The event may lie in the buffer, which is empty at first. On an
+// error there is no event.
 type Reading func(r *http.Request, buffer *Held) ([]byte, error)
 
-// Invoke reads the event from a request, runs it and counts it. It does not answer: on an error the caller uses
-// Fail. The result has its Start and its Total also with an error. The stream takes the response in parts; it is nil
-// if that is impossible. The caller has to have ScopeInvoke for the name.
+// Invoke reads the event from a request, runs it and counts it. It does not answer: on an error the caller
+// uses Fail. The result has its Start and its Total also with an error. The stream takes the response in
+// parts; it is nil if that is impossible. The caller has to have ScopeInvoke for the name.
 func (g *Gateway) Invoke(w http.ResponseWriter, r *http.Request, name, id string, read Reading, stream core.Stream) (core.Result, error) {
 	began := time.Now()
 	result, err := g.invoke(w, r, name, id, read, stream)

@@ -41,8 +41,8 @@ func LoadCertificates(files TLSFiles, log *slog.Logger) (*Certificates, error) {
 // TLS has Serve speak TLS. Each connection gets the certificates of its time. Call it before Serve.
 func (g *Gateway) TLS(c *Certificates) { g.tls = c }
 
-// Certificates are what a gateway speaks TLS with. While it serves, they are read again when their files change.
-// Files that cannot be used change nothing.
+// Certificates are what a gateway speaks TLS with. While it serves, they are read again when their files
+// change. Files that cannot be used change nothing.
 type Certificates struct {
 	files       TLSFiles
 	log         *slog.Logger
@@ -76,8 +76,8 @@ func (f TLSFiles) read() tlsContents {
 	return c
 }
 
-// config returns a server's configuration. HTTP/1.1 alone is offered: connections are what the gateway bounds and
-// ends, and a connection of HTTP/2 has many requests.
+// config returns a server's configuration. HTTP/1.1 alone is offered: connections are what the gateway bounds
+// and ends, and a connection of HTTP/2 has many requests.
 func (c tlsContents) config() (*tls.Config, error) {
 	wrong := func(format string, args ...any) error {
 		return core.Errorf(core.KindInvalid, core.FaultCaller, "cannot serve TLS: "+format, args...)
@@ -103,8 +103,8 @@ func (c tlsContents) config() (*tls.Config, error) {
 	return config, nil
 }
 
-// look uses the files that have changed. Files that are being written differ from one look to the next, so they
-// are left alone until they have been the same twice.
+// look uses the files that have changed. Files that are being written differ from one look to the next, so
+// they are left alone until they have been the same twice.
 func (c *Certificates) look() {
 	now := c.files.read()
 	settled := now == c.read

@@ -100,7 +100,8 @@ func until(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// A certificate is served from the moment at which it is there, also when a link is switched to it. A broken one is told, and changes nothing.
+// A certificate is served from the moment at which it is there, also when a link is switched to it. A broken
+// one is told, and changes nothing.
 func TestCertificateIsReloaded(t *testing.T) {
 	dir, log, authority, later := t.TempDir(), &lines{}, coretest.NewAuthority(t), time.Now().Add(time.Hour)
 	config := trusting(t, authority)

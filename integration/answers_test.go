@@ -13,7 +13,8 @@ import (
 
 // Is an answer the answer to its event, once, and JSON?
 
-// forger writes a frame of its own to the worker's descriptor, during an event or after it, or forks a child that comes back from the handler.
+// forger writes a frame of its own to the worker's descriptor, during an event or after it, or forks a child
+// that comes back from the handler.
 const forger = `
 import ctypes, os, platform, struct, threading, time
 CLONE = {"x86_64": 56, "aarch64": 220}[platform.machine()]
@@ -174,7 +175,8 @@ PIPSQUEAK_HANDLER(handler, handle)
 `},
 }
 
-// TestEventsAndResultsAreJSON: what is no JSON, no UTF-8 or nested too deep ends alike in each language, and does not hurt the next event.
+// TestEventsAndResultsAreJSON: what is no JSON, no UTF-8 or nested too deep ends alike in each language, and
+// does not hurt the next event.
 func TestEventsAndResultsAreJSON(t *testing.T) {
 	system(t)
 	w := shared(t)

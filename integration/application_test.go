@@ -126,7 +126,8 @@ func TestApplication(t *testing.T) {
 		t.Errorf("what was refused is deployed: %v", got)
 	}
 
-	// One alone stays in its application; one that is listed no more is removed; one that was alone is taken in.
+	// One alone stays in its application; one that is listed no more is removed; one that was alone is taken
+	// in.
 	w.deploy(t, "shop-till", handlerFile(says("2")))
 	want(map[string]string{"shop-cart": "1", "shop-till": "2"}, map[string]int{"shop-cart": 1, "shop-till": 2})
 	out, errs, ok = deploy(application(t, "shop", map[string]string{"shop-till": says("3"), "shop-alone": says("3")}))
@@ -161,8 +162,8 @@ func TestApplication(t *testing.T) {
 	want(nil, map[string]int{})
 }
 
-// TestApplicationsAtOnce deploys one application several times at once, while events see it: those that are deployed take turns or are refused, and
-// from the first answer of new code on there is none of old code.
+// TestApplicationsAtOnce deploys one application several times at once, while events see it: those that are
+// deployed take turns or are refused, and from the first answer of new code on there is none of old code.
 func TestApplicationsAtOnce(t *testing.T) {
 	w := shared(t)
 	functions := func(text string) map[string]string {
@@ -212,7 +213,8 @@ func TestApplicationsAtOnce(t *testing.T) {
 	}
 }
 
-// TestKilledInASwitch kills a worker as soon as the first function of an application has its new file. After the next start all functions are of one deploy.
+// TestKilledInASwitch kills a worker as soon as the first function of an application has its new file. After
+// the next start all functions are of one deploy.
 func TestKilledInASwitch(t *testing.T) {
 	data := t.TempDir()
 	functions := func(text string) map[string]string {

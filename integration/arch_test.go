@@ -16,12 +16,13 @@ import (
 
 // Does the code keep the rules of the repository?
 
-// The rules of the repository. They parse the files in this process: a `go list` subprocess is invisible to the test cache,
-// and such a test was seen to pass from the cache after a violation.
+// The rules of the repository. They parse the files in this process: a `go list` subprocess is invisible to
+// the test cache, and such a test was seen to pass from the cache after a violation.
 
 const modulePath = "github.com/pipsqueak-faas/pipsqueak"
 
-// row is one line of the import table of ARCHITECTURE.md: what a package of this repository may import, and why.
+// row is one line of the import table of ARCHITECTURE.md: what a package of this repository may import, and
+// why.
 type row struct {
 	folder string   // of the package; a trailing /* stands for all folders directly below
 	why    string   // the reason for the limits, shown when the rule is broken
@@ -97,7 +98,8 @@ var imports = []row{
 	{"core/sbom", "a bill of materials is made from what the vocabulary has, so that it can be made again; the format is its maker's library's",
 		[]string{"core"}, []string{"github.com/CycloneDX/cyclonedx-go", "github.com/google/uuid"}},
 	{"cmd/pipsqueak/osv", "it knows the names of languages' registries, which core must not; the worker sees it as core.VulnerabilityDatabase and core.PackageRule",
-		// Versions are compared as each registry does, and severities computed, by libraries that others keep.
+		// Versions are compared as each registry does, and severities computed, by libraries that others
+		// keep.
 		[]string{"core"}, []string{"github.com/google/osv-scalibr", "deps.dev/util/semver", "github.com/pandatix/go-cvss"}},
 	{"cmd/pipbench/profile", "what an ecosystem is like is known without anything that is made of it; profiles are YAML, and a statistics library draws what is correlated",
 		nil, []string{"go.yaml.in/yaml", "gonum.org/v1/gonum"}},
@@ -143,7 +145,8 @@ var imports = []row{
 		[]string{"core"}, nil},
 	{"gateway", "the gateway cannot tell one worker from a cluster, so it knows core.Service only, what an event is, and who may come in; the front knows no API",
 		[]string{"core", "core/access", "core/value"}, []string{"github.com/gorilla/mux", "github.com/prometheus/client_golang",
-			// How often a client may come is counted by the first library; the second keeps the clients that came last.
+			// How often a client may come is counted by the first library; the second keeps the clients that
+			// came last.
 			"golang.org/x/time", "github.com/hashicorp/golang-lru"}},
 	{"gateway/v1", "an API is routes on the front and knows core.Service only; what every API needs is the front's, and no API knows another",
 		[]string{"core", "core/nearest", "gateway"}, nil},
@@ -164,7 +167,8 @@ var imports = []row{
 		[]string{"core", "gateway/client"}, nil},
 }
 
-// forbidden is what no file may import, tests included, unless it lies below the file's own folder, or both are rooms of one command.
+// forbidden is what no file may import, tests included, unless it lies below the file's own folder, or both
+// are rooms of one command.
 var forbidden = map[string]string{
 	"drivers":     "drivers are programs, reached over the wire; a language must never be linked into anything",
 	"cmd":         "a command is an end, not a library, and its rooms are its own; move what is shared to the package whose word it is",

@@ -23,8 +23,9 @@ var attacks = func() []attack {
 	return all
 }()
 
-// TestAttacks tries all attacks, and writes the table to PIPSQUEAK_REPORT. With PIPSQUEAK_WITHOUT it tries instead, for that set of walls, or for
-// "all" sets, those that the walls stop, against a build without them: all of these have to fall.
+// TestAttacks tries all attacks, and writes the table to PIPSQUEAK_REPORT. With PIPSQUEAK_WITHOUT it tries
+// instead, for that set of walls, or for "all" sets, those that the walls stop, against a build without them:
+// all of these have to fall.
 func TestAttacks(t *testing.T) {
 	if without := os.Getenv("PIPSQUEAK_WITHOUT"); without != "" {
 		source := copySource(t)
@@ -82,7 +83,8 @@ func tabulate(t *testing.T, table string) {
 	}
 }
 
-// TestAttackList holds that each attack says what stops it, in words that mean something, and that each wall is where it is said to be.
+// TestAttackList holds that each attack says what stops it, in words that mean something, and that each wall
+// is where it is said to be.
 func TestAttackList(t *testing.T) {
 	sources, err := filepath.Glob(filepath.Join("testdata", "attacks", "*.c"))
 	if err != nil {

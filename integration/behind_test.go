@@ -33,8 +33,8 @@ PIPSQUEAK_HANDLER(handler, call)
 `},
 }
 
-// TestInvokedFailure: when one function fails because another one did, the answer and the log name that one, and have what it raised with its stack and
-// its causes, over two functions too.
+// TestInvokedFailure: when one function fails because another one did, the answer and the log name that one,
+// and have what it raised with its stack and its causes, over two functions too.
 func TestInvokedFailure(t *testing.T) {
 	system(t)
 	w := shared(t)
@@ -54,7 +54,8 @@ def handler(event, context):
 			}
 			name := "behind-" + language
 			w.deploy(t, name, source)
-			// invoked returns what is told of the error of the invocation: in C++ it is nested in another one.
+			// invoked returns what is told of the error of the invocation: in C++ it is nested in another
+			// one.
 			invoked := func(callee string) core.Exception {
 				t.Helper()
 				e := w.run(t, name, strconv.Quote(callee)).expectError(t, core.KindException, core.FaultHandler, http.StatusInternalServerError)
@@ -109,7 +110,8 @@ var recursions = map[string]struct {
 
 var leftOut = regexp.MustCompile(`^… \((\d+) frames left out\)$`)
 
-// TestRecursion: of a stack that is far too deep the ends are reported, and how many frames lie in between, in the answer and in the log.
+// TestRecursion: of a stack that is far too deep the ends are reported, and how many frames lie in between,
+// in the answer and in the log.
 func TestRecursion(t *testing.T) {
 	system(t)
 	w := shared(t)

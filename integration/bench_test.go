@@ -22,13 +22,14 @@ import (
 
 // How fast are starts and warm events, and how much memory do instances take?
 
-// The benchmarks behind SPECIFICATION.md. `make bench` runs each once; each takes its own samples, says how many, measures its
-// baseline in the same run, and adds its rows to the report.
+// The benchmarks behind SPECIFICATION.md. `make bench` runs each once; each takes its own samples, says how
+// many, measures its baseline in the same run, and adds its rows to the report.
 
 // gaps are the pauses between requests: some costs of the kernel appear only on a quiet machine.
 var gaps = []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond}
 
-// aged is how old a zygote is before its forks are measured: V8's timers made forks of those over eight seconds dearer, as most are.
+// aged is how old a zygote is before its forks are measured: V8's timers made forks of those over eight
+// seconds dearer, as most are.
 const aged = 10 * time.Second
 
 // samples are durations of the same thing.
@@ -128,7 +129,8 @@ func (l subject) forkBenchmark(b *testing.B, kind string, f files, p50, ratio fl
 	}
 }
 
-// BenchmarkFork measures fork starts over HTTP: the client's clock, keep-alive, every event on an instance of its own.
+// BenchmarkFork measures fork starts over HTTP: the client's clock, keep-alive, every event on an instance of
+// its own.
 func BenchmarkFork(b *testing.B) {
 	b.Run("bare", func(b *testing.B) {
 		eachSubject(b, "bare", func(b *testing.B, l subject, f files) { l.forkBenchmark(b, "bare", f, l.bare, l.bareRatio) })
@@ -185,8 +187,9 @@ func BenchmarkWarm(b *testing.B) {
 	})
 }
 
-// BenchmarkIdle measures the memory of one more idle instance of each language's heavy function. The functions are twenty of the
-// same code, so that each has one instance, forked from the zygote that they share.
+// BenchmarkIdle measures the memory of one more idle instance of each language's heavy function. The
+// functions are twenty of the same code, so that each has one instance, forked from the zygote that they
+// share.
 func BenchmarkIdle(b *testing.B) {
 	eachSubject(b, "heavy", func(b *testing.B, l subject, f files) {
 		w := shared(b)

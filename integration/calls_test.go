@@ -7,7 +7,8 @@ import (
 
 // Does the filter of system calls let ordinary programs run?
 
-// What they ask of the kernel is allowed, in each language. That everything else is refused, core/sandbox tests.
+// What they ask of the kernel is allowed, in each language. That everything else is refused, core/sandbox
+// tests.
 func TestOrdinaryPrograms(t *testing.T) {
 	system(t)
 	w := shared(t)

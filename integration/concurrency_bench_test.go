@@ -16,7 +16,8 @@ var waiters = map[string]files{
 	"python async": handlerFile("import asyncio\nasync def handler(event, context):\n    await asyncio.sleep(0.01)\n"),
 }
 
-// BenchmarkConcurrency measures how many events a second one instance answers whose handler waits 10 ms, one at a time and 16 at once.
+// BenchmarkConcurrency measures how many events a second one instance answers whose handler waits 10 ms, one
+// at a time and 16 at once.
 func BenchmarkConcurrency(b *testing.B) {
 	system(b)
 	for language, f := range waiters {

@@ -13,10 +13,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// May an instance have several events at once, each with its own context, log and end, and does none get what is another's?
+// May an instance have several events at once, each with its own context, log and end, and does none get what
+// is another's?
 
-// companions wait ms milliseconds, and print n before and after; under is how many events their instance had at once so far, and made tells instances
-// apart. They raise, end the process, never end, or fill the memory on demand.
+// companions wait ms milliseconds, and print n before and after; under is how many events their instance had
+// at once so far, and made tells instances apart. They raise, end the process, never end, or fill the memory
+// on demand.
 var companions = map[string]files{
 	"node": {"index.js": `
 const made = Math.random();
@@ -133,7 +135,8 @@ func (w *worker) accompanied(t *testing.T, language, name, settings string) stri
 	return name
 }
 
-// TestConcurrency: several events are under way in one instance, and each has its own answer, context and log.
+// TestConcurrency: several events are under way in one instance, and each has its own answer, context and
+// log.
 func TestConcurrency(t *testing.T) {
 	system(t)
 	w := shared(t)
@@ -280,7 +283,8 @@ func expectKind(t *testing.T, a answer, kind core.Kind) {
 	}
 }
 
-// TestConcurrencyRefused: a language whose instances cannot have several events refuses to be deployed with them, and so does a bad number.
+// TestConcurrencyRefused: a language whose instances cannot have several events refuses to be deployed with
+// them, and so does a bad number.
 func TestConcurrencyRefused(t *testing.T) {
 	system(t)
 	w := shared(t)

@@ -39,8 +39,8 @@ func spoil(t testing.TB, w *worker, module string) string {
 	return filepath.Dir(found[0])
 }
 
-// TestDamagedPackage damages a package under functions that are warm. It is found, reported, installed again into the same digest, and they
-// go on; a process that loaded the damaged files is not used any more.
+// TestDamagedPackage damages a package under functions that are warm. It is found, reported, installed again
+// into the same digest, and they go on; a process that loaded the damaged files is not used any more.
 func TestDamagedPackage(t *testing.T) {
 	system(t)
 	w := startWorker(t, t.TempDir())
@@ -75,7 +75,8 @@ func TestDamagedPackage(t *testing.T) {
 	}
 }
 
-// TestPackageGone starts a worker that finds a package of a function gone, whole or emptied: it installs it again.
+// TestPackageGone starts a worker that finds a package of a function gone, whole or emptied: it installs it
+// again.
 func TestPackageGone(t *testing.T) {
 	system(t)
 	data := t.TempDir()
@@ -115,8 +116,8 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
     return name
 `
 
-// TestDamagedPackageRebuilt damages a package that has other files each time it is installed. The functions that have it get the new one, as a
-// version of their own, and no process goes on with the old one.
+// TestDamagedPackageRebuilt damages a package that has other files each time it is installed. The functions
+// that have it get the new one, as a version of their own, and no process goes on with the old one.
 func TestDamagedPackageRebuilt(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")
@@ -172,7 +173,8 @@ func TestDamagedPackageRebuilt(t *testing.T) {
 	}
 }
 
-// TestDamagedPackageWithoutNetwork has a damaged package stay in quarantine, over a restart too, until there is a network.
+// TestDamagedPackageWithoutNetwork has a damaged package stay in quarantine, over a restart too, until there
+// is a network.
 func TestDamagedPackageWithoutNetwork(t *testing.T) {
 	system(t)
 	coretest.Requires(t, coretest.Need{Name: "unshare and mount", Met: func() error {

@@ -15,7 +15,8 @@ import (
 
 // How long does a deploy take beside the language's own installer, and how much disk do shared packages take?
 
-// installation is a deploy to measure against what a language's own installer takes for the same packages, alone.
+// installation is a deploy to measure against what a language's own installer takes for the same packages,
+// alone.
 type installation struct {
 	name    string
 	needs   []coretest.Need
@@ -37,8 +38,8 @@ var installers = []installation{
 	}},
 }
 
-// BenchmarkDeploy measures deploys of functions with packages: from an empty store against the language's own installer with an empty cache, by
-// turns, and from a store that has everything.
+// BenchmarkDeploy measures deploys of functions with packages: from an empty store against the language's own
+// installer with an empty cache, by turns, and from a store that has everything.
 func BenchmarkDeploy(b *testing.B) {
 	for _, i := range installers {
 		b.Run(i.name, func(b *testing.B) {
@@ -131,8 +132,8 @@ func diskUse(b *testing.B, dir string) (bytes int64) {
 // twenty are packages that a probe has something to do with.
 const twenty = "requests\nflask\nsqlalchemy\nnumpy\npandas\npyyaml\nmarkdown\npygments\n"
 
-// BenchmarkProbe measures how long after the first deploy of some twenty packages these have been compiled, and then probed, and that the second has
-// nothing to wait for.
+// BenchmarkProbe measures how long after the first deploy of some twenty packages these have been compiled,
+// and then probed, and that the second has nothing to wait for.
 func BenchmarkProbe(b *testing.B) {
 	system(b)
 	f := handlerFile("import requests, flask, sqlalchemy, pandas, yaml, markdown, pygments\n\ndef handler(event, context):\n    return 1\n").with("requirements.txt", twenty)

@@ -162,7 +162,8 @@ func TestDev(t *testing.T) {
 	}
 }
 
-// BenchmarkDev is how long it takes from a change of a file until the function that is deployed has answered a saved event.
+// BenchmarkDev is how long it takes from a change of a file until the function that is deployed has answered
+// a saved event.
 func BenchmarkDev(b *testing.B) {
 	system(b)
 	w := shared(b)

@@ -24,8 +24,8 @@ import (
 
 // What happens when the disk is full?
 
-// smallDisk starts a worker that alone sees a file system of that many MiB at its data directory. The returned folder is the
-// data directory as others can reach it.
+// smallDisk starts a worker that alone sees a file system of that many MiB at its data directory. The
+// returned folder is the data directory as others can reach it.
 func smallDisk(t *testing.T, mebibytes int, flags ...string) (w *worker, data string) {
 	t.Helper()
 	system(t)
@@ -112,8 +112,9 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// deployWithLittle deploys a function with ever more room on the disk, from none on, until it is there, and returns what was said when it was
-// not. No attempt leaves anything but the lock, which is whole: the next deploy uses it.
+// deployWithLittle deploys a function with ever more room on the disk, from none on, until it is there, and
+// returns what was said when it was not. No attempt leaves anything but the lock, which is whole: the next
+// deploy uses it.
 func deployWithLittle(t *testing.T, w *worker, data, name string, f files, step int64) (said []string) {
 	t.Helper()
 	list := func() (names []string) {

@@ -18,7 +18,8 @@ import (
 
 // Do the commands of documents and help texts work as they stand?
 
-// notRun are the commands of documents and help texts that this test does not run, with the reason. One that no text has any more fails the test.
+// notRun are the commands of documents and help texts that this test does not run, with the reason. One that
+// no text has any more fails the test.
 var notRun = map[string]string{
 	"sudo make build":                  "who runs the tests has built the programs; for a driver TestDriverNew does it",
 	"make demo":                        "it takes minutes, and is run by hand before a release",
@@ -128,8 +129,9 @@ func indented(t *testing.T, file, text string) map[int][]string {
 	return blocks
 }
 
-// TestDocuments runs every command of the documents, in a copy of the checkout that has what a reader has by then: the function hello of README, and a
-// few files. What is no command there is left alone, but for the programs' own names.
+// TestDocuments runs every command of the documents, in a copy of the checkout that has what a reader has by
+// then: the function hello of README, and a few files. What is no command there is left alone, but for the
+// programs' own names.
 func TestDocuments(t *testing.T) {
 	d := newDesk(t)
 	var documents []string
@@ -241,8 +243,9 @@ type desk struct {
 	left     map[string]bool // commands that were found and are not to be run, or not again
 }
 
-// newDesk copies the checkout, and puts in front of its programs what lets them be run by a test: a server ends as soon as it listens, what follows a log
-// is interrupted, what needs a data directory has one of its own, and requests go to the test's worker, but those about tokens to one that then asks for them.
+// newDesk copies the checkout, and puts in front of its programs what lets them be run by a test: a server
+// ends as soon as it listens, what follows a log is interrupted, what needs a data directory has one of its
+// own, and requests go to the test's worker, but those about tokens to one that then asks for them.
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	w := startWorker(t, t.TempDir())
@@ -406,9 +409,9 @@ func (d *desk) run(t *testing.T, b *block) {
 
 func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
-// pipbenchScript stands in for pipbench: a registry ends as soon as it listens, and a run has two events, which processes answer. What a command is
-// about is made before.
-// What takes minutes is asked for its help, which wants its flags to be right too.
+// pipbenchScript stands in for pipbench: a registry ends as soon as it listens, and a run has two events,
+// which processes answer. What a command is about is made before. What takes minutes is asked for its help,
+// which wants its flags to be right too.
 const pipbenchScript = `case " $* " in
 *" coldstart "* | *" study "*) exec "$program" "$@" --help;;
 *" --help "* | *" packages "* | *" profile "* | *" image "*) exec "$program" "$@";;

@@ -16,7 +16,8 @@ import (
 
 // Does the door hold when many push at once, and when what it stands on is broken?
 
-// TestQuotaRaced deploys more functions at once than their namespace may have, more than once, and removes them in between.
+// TestQuotaRaced deploys more functions at once than their namespace may have, more than once, and removes
+// them in between.
 func TestQuotaRaced(t *testing.T) {
 	system(t)
 	w := startWorker(t, t.TempDir())
@@ -47,7 +48,8 @@ func TestQuotaRaced(t *testing.T) {
 	}
 }
 
-// TestNamespaceRemovedUnderDeploys removes a namespace again and again while somebody deploys to it: no function is in a namespace that is not there.
+// TestNamespaceRemovedUnderDeploys removes a namespace again and again while somebody deploys to it: no
+// function is in a namespace that is not there.
 func TestNamespaceRemovedUnderDeploys(t *testing.T) {
 	system(t)
 	w := startWorker(t, t.TempDir())

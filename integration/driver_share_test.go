@@ -12,7 +12,8 @@ import (
 
 // Does a driver that is new share packages?
 
-// driverWithPackages makes a driver as the tutorial says, gives it an installer, and returns the directory it is in.
+// driverWithPackages makes a driver as the tutorial says, gives it an installer, and returns the directory it
+// is in.
 func driverWithPackages(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "made")
@@ -42,8 +43,9 @@ func edit(t *testing.T, path string, texts ...string) {
 	writeFile(t, path, strings.NewReplacer(texts...).Replace(string(text)))
 }
 
-// TestDriverShares: the processes of a new driver see which files packages look for, so those that look for none are in zygotes; those that do see the
-// files of each function. What makes a process see that is not for what a handler starts.
+// TestDriverShares: the processes of a new driver see which files packages look for, so those that look for
+// none are in zygotes; those that do see the files of each function. What makes a process see that is not for
+// what a handler starts.
 func TestDriverShares(t *testing.T) {
 	system(t)
 	w := startWorker(t, t.TempDir(), "--drivers", driverWithPackages(t))

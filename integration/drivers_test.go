@@ -15,7 +15,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// Can a stranger add a language? These tests have what a stranger has: the programs, the documents and the examples.
+// Can a stranger add a language? These tests have what a stranger has: the programs, the documents and the
+// examples.
 
 // driverDir returns a directory of drivers without any, which has what drivers need beside them.
 func driverDir(t testing.TB) string {
@@ -132,7 +133,8 @@ func conforms(t testing.TB, program, handlers string) {
 	succeed(t, filepath.Join(programs(t), "drivercheck"), program, "--handlers", handlers)
 }
 
-// TestDriverNew makes a driver with each SDK as the tutorial says, and uses it where it was built and where it is installed.
+// TestDriverNew makes a driver with each SDK as the tutorial says, and uses it where it was built and where
+// it is installed.
 func TestDriverNew(t *testing.T) {
 	system(t)
 	for sdk, flags := range map[string][]string{"go": {"--source", repositoryRoot(t)}, "python": {"--sdk", "python"}} {
@@ -188,7 +190,8 @@ func TestDriverOfVersion2(t *testing.T) {
 	}
 }
 
-// tryExampleLoop has a worker use a driver whose processes run the loop that is in Python, and returns what it knows of it.
+// tryExampleLoop has a worker use a driver whose processes run the loop that is in Python, and returns what
+// it knows of it.
 func tryExampleLoop(t *testing.T, drivers string, runtime core.RuntimeID) core.DriverInfo {
 	w := startWorker(t, t.TempDir(), "--drivers", drivers)
 	f := w.deploy(t, "tried", files{"handler.py": `

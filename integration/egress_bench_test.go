@@ -16,8 +16,9 @@ import (
 
 // What does a network cost a function that does not use it, and one that does?
 
-// BenchmarkEgressStart compares starts by fork of functions that may connect and do not with those of functions that may not: how long they take, and
-// the processor time. Rounds take turns, because a machine drifts more within minutes than a network costs.
+// BenchmarkEgressStart compares starts by fork of functions that may connect and do not with those of
+// functions that may not: how long they take, and the processor time. Rounds take turns, because a machine
+// drifts more within minutes than a network costs.
 func BenchmarkEgressStart(b *testing.B) {
 	for _, kind := range []string{"bare", "heavy"} {
 		eachSubject(b, kind, func(b *testing.B, l subject, f files) {
@@ -61,7 +62,8 @@ func quiet(f files, network string) files {
 	return f.with("pipsqueak.yaml", f["pipsqueak.yaml"]+"\nnetwork: "+network+"\n")
 }
 
-// unused is a data directory which has the packages of a heavy function already, for a worker that reaches no registry, and a cgroup for that worker.
+// unused is a data directory which has the packages of a heavy function already, for a worker that reaches no
+// registry, and a cgroup for that worker.
 func unused(b *testing.B, kind string, f files) (data, cgroup string, spent func() time.Duration) {
 	b.Helper()
 	data = b.TempDir()
@@ -88,7 +90,8 @@ def handler(event, context):
     return took
 `
 
-// BenchmarkEgressConnect measures the first connection of an instance, against that of a process on the worker's machine.
+// BenchmarkEgressConnect measures the first connection of an instance, against that of a process on the
+// worker's machine.
 func BenchmarkEgressConnect(b *testing.B) {
 	system(b)
 	c := startConnected(b, programs(b), b.TempDir(), "--network", "egress")

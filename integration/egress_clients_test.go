@@ -103,7 +103,8 @@ def handler(event, context):
     return failed
 `
 
-// Large transfers both ways, many connections, half-closed ones, servers that go away or are not there, and names.
+// Large transfers both ways, many connections, half-closed ones, servers that go away or are not there, and
+// names.
 func TestEgressTransfers(t *testing.T) {
 	c := startConnected(t, programs(t), t.TempDir(), "--network", "egress")
 	c.world.Serve(t, c.world.Internet, 7000)
@@ -116,8 +117,8 @@ func TestEgressTransfers(t *testing.T) {
 	}
 }
 
-// internetServers starts PostgreSQL, Redis and nginx in the internet, where they are db.example, cache.example and web.example. It returns the
-// file of the authority that vouches for nginx.
+// internetServers starts PostgreSQL, Redis and nginx in the internet, where they are db.example,
+// cache.example and web.example. It returns the file of the authority that vouches for nginx.
 func (c connected) internetServers(t *testing.T) (ca string) {
 	t.Helper()
 	initdb, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
@@ -290,8 +291,9 @@ static std::string handle(std::string_view, pipsqueak::context &)
 PIPSQUEAK_HANDLER(handler, handle)
 `
 
-// Real clients reach real servers by their names, in the languages that have such clients. The packages come from the registries, which only a
-// worker outside of the world reaches; the one in the world has the functions from it.
+// Real clients reach real servers by their names, in the languages that have such clients. The packages come
+// from the registries, which only a worker outside of the world reaches; the one in the world has the
+// functions from it.
 func TestEgressClients(t *testing.T) {
 	data := t.TempDir()
 	w, err := start(programs(t), data)

@@ -41,7 +41,8 @@ func (c connected) dial(t *testing.T, function string, hosts ...string) []string
 	return result[[]string](t, c.worker, function, string(event))
 }
 
-// A function reaches the internet, by names too, and nothing private; what it was refused is in its log and counted. Its own loopback is its own.
+// A function reaches the internet, by names too, and nothing private; what it was refused is in its log and
+// counted. Its own loopback is its own.
 func TestEgress(t *testing.T) {
 	c := startConnected(t, programs(t), t.TempDir(), "--network", "egress", "--egress-allow", "10.1.0.0/16")
 	c.world.Serve(t, c.world.Internet, 7000)
@@ -128,7 +129,8 @@ func TestEgressOfFreshInstances(t *testing.T) {
 	}
 }
 
-// Without --network functions have one where the machine can connect them. Elsewhere the worker says why not, and serves.
+// Without --network functions have one where the machine can connect them. Elsewhere the worker says why not,
+// and serves.
 func TestEgressIsTheUsual(t *testing.T) {
 	c := startConnected(t, programs(t), t.TempDir())
 	c.world.Serve(t, c.world.Internet, 7000)

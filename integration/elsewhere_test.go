@@ -15,7 +15,8 @@ import (
 
 // Does the client build for the machines at which people sit, and does the core for the other processor?
 
-// elsewhere are the systems that the client is built for besides this one, with what opens a program of theirs.
+// elsewhere are the systems that the client is built for besides this one, with what opens a program of
+// theirs.
 var elsewhere = []struct {
 	system, processor string
 	open              func(string) (io.Closer, error)
@@ -39,8 +40,8 @@ func TestClientBuildsElsewhere(t *testing.T) {
 	}
 }
 
-// TestClientHasNoWorker holds that the client of another system has nothing of a worker in it: what it has of core reads and says, and
-// makes no sandbox, keeps no data directory and starts no driver.
+// TestClientHasNoWorker holds that the client of another system has nothing of a worker in it: what it has of
+// core reads and says, and makes no sandbox, keeps no data directory and starts no driver.
 func TestClientHasNoWorker(t *testing.T) {
 	for folder := range strings.FieldsSeq(goFor(t, "windows", "amd64", "list", "-deps", "-f", "{{if .Module}}{{.ImportPath}}{{end}}", "./cmd/pipsqueak")) {
 		for _, of := range []string{"core/worker", "core/store", "core/sandbox", "core/driver", "core/tree", "core/sched", "cmd/pipsqueak/osv"} {
@@ -51,7 +52,8 @@ func TestClientHasNoWorker(t *testing.T) {
 	}
 }
 
-// TestCoreOfArm: vet compiles the tests too, of which those of sandboxes name system calls that not every processor has.
+// TestCoreOfArm: vet compiles the tests too, of which those of sandboxes name system calls that not every
+// processor has.
 func TestCoreOfArm(t *testing.T) {
 	goFor(t, "linux", "arm64", "vet", "./core/...")
 }

@@ -11,8 +11,9 @@ import (
 
 // Do the libraries in every process export only what they must?
 
-// exports are the names that our objects show to all of a process, by their files in libexec: functions of the C library that they replace, what
-// a language looks for in an extension, and the one object that is a library. Any other name could be taken for one of a package's.
+// exports are the names that our objects show to all of a process, by their files in libexec: functions of
+// the C library that they replace, what a language looks for in an extension, and the one object that is a
+// library. Any other name could be taken for one of a package's.
 var exports = map[string][]string{
 	"libpipsqueak-enter.so": watched("__register_atfork", "arc4random", "arc4random_buf", "arc4random_uniform", "getauxval", "getentropy",
 		"getrandom", "ps_enter", "ps_fork_begin", "ps_fork_end", "ps_look", "ps_look_at", "ps_look_past", "ps_looked", "ps_receive",
@@ -71,7 +72,8 @@ func TestExports(t *testing.T) {
 	}
 }
 
-// exportsOf are the names in order that an object defines for others, without the variables of the C library that a program has a copy of.
+// exportsOf are the names in order that an object defines for others, without the variables of the C library
+// that a program has a copy of.
 func exportsOf(t *testing.T, object *elf.File) (names []string) {
 	t.Helper()
 	symbols, err := object.DynamicSymbols()

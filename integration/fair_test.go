@@ -13,8 +13,9 @@ import (
 
 // Does one function's burst leave starts to the others?
 
-// TestFairStarts asks how long a fork start of a light function takes while another function is sent 48 events at a time, each of which needs an
-// instance of its own, and others start cold. First come, first served, it took more than fifty times as long as on a quiet worker.
+// TestFairStarts asks how long a fork start of a light function takes while another function is sent 48
+// events at a time, each of which needs an instance of its own, and others start cold. First come, first
+// served, it took more than fifty times as long as on a quiet worker.
 func TestFairStarts(t *testing.T) {
 	system(t)
 	w := shared(t)

@@ -71,7 +71,8 @@ def handler(event, context):
     return do
 `
 
-// TestBadHandlers runs a handler that does everything wrong. Each answer has its kind, and the next event is served.
+// TestBadHandlers runs a handler that does everything wrong. Each answer has its kind, and the next event is
+// served.
 func TestBadHandlers(t *testing.T) {
 	system(t)
 	w := shared(t)
@@ -128,7 +129,8 @@ func TestBadHandlers(t *testing.T) {
 			}
 		})
 	}
-	// What closes its own endpoint or leaves by sys.exit may be told in more than one way, but it is told, and soon.
+	// What closes its own endpoint or leaves by sys.exit may be told in more than one way, but it is told,
+	// and soon.
 	for _, do := range []string{"exit", "close", "surrogate"} {
 		if a := w.run(t, "faulty", fmt.Sprintf(`{"do": %q}`, do)); a.status < 500 && do == "exit" {
 			t.Errorf("%s: %v", do, a)
@@ -283,7 +285,8 @@ func TestBadEvents(t *testing.T) {
 	w.run(t, "nobody-deployed-this", `{}`).expectError(t, core.KindNotFound, core.FaultCaller, http.StatusNotFound)
 }
 
-// TestCallerGoesAway hangs up in the middle of an event. The handler runs to its end, and its instance serves on.
+// TestCallerGoesAway hangs up in the middle of an event. The handler runs to its end, and its instance serves
+// on.
 func TestCallerGoesAway(t *testing.T) {
 	system(t)
 	w := shared(t)
@@ -309,7 +312,8 @@ func TestCallerGoesAway(t *testing.T) {
 	}
 }
 
-// TestTwoDeploysAtOnce deploys one name from many sides. Each is taken or told of the conflict, and the function is one of them.
+// TestTwoDeploysAtOnce deploys one name from many sides. Each is taken or told of the conflict, and the
+// function is one of them.
 func TestTwoDeploysAtOnce(t *testing.T) {
 	system(t)
 	w := shared(t)

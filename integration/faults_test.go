@@ -11,10 +11,10 @@ import (
 
 // How many pages does an instance touch before its handler answers?
 
-// TestForkTouchesLittle has handlers report the page faults of their process. Each is a microsecond or two, and a page
-// that was written is copied and freed besides: together they are most of what a fork costs its language. Unlike times, the
-// number is the same on a busy machine. The zygotes are as old as most are: the memory reducer of V8 had each child of one
-// that was older than eight seconds collect garbage.
+// TestForkTouchesLittle has handlers report the page faults of their process. Each is a microsecond or two,
+// and a page that was written is copied and freed besides: together they are most of what a fork costs its
+// language. Unlike times, the number is the same on a busy machine. The zygotes are as old as most are: the
+// memory reducer of V8 had each child of one that was older than eight seconds collect garbage.
 func TestForkTouchesLittle(t *testing.T) {
 	system(t)
 	cases := []struct {

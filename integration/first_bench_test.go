@@ -35,8 +35,8 @@ var heavyFirsts = []struct {
 	{"OpenCV", []coretest.Need{Runtime("c++")}, func(b *testing.B) files { return directory(b, "integration/testdata/bench/native-heavy") }},
 }
 
-// BenchmarkFirst measures the first event after a deploy, after a deploy of a new version, and ten seconds after a restart, against starts for
-// which there is no zygote at all.
+// BenchmarkFirst measures the first event after a deploy, after a deploy of a new version, and ten seconds
+// after a restart, against starts for which there is no zygote at all.
 func BenchmarkFirst(b *testing.B) {
 	for _, h := range heavyFirsts {
 		b.Run(h.name, func(b *testing.B) {

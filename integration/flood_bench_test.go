@@ -16,7 +16,8 @@ import (
 
 // How much of the worker's memory do strangers get, and what is left for others?
 
-// Results that nobody takes stay in their instances when the worker has no room for them, and another namespace does not notice.
+// Results that nobody takes stay in their instances when the worker has no room for them, and another
+// namespace does not notice.
 func TestUnreadResults(t *testing.T) {
 	w := startWorker(t, t.TempDir())
 	for _, name := range []string{"quiet", "loud"} {
@@ -56,8 +57,8 @@ func TestUnreadResults(t *testing.T) {
 	t.Logf("the worker grew by %d MiB; an answer of 5 MiB of another namespace took %v at most", most>>20, longest)
 }
 
-// BenchmarkFlood measures a warm echo, and the worker's memory, while connections lie idle and large bodies come slowly, and then while nobody
-// takes large results of another namespace besides.
+// BenchmarkFlood measures a warm echo, and the worker's memory, while connections lie idle and large bodies
+// come slowly, and then while nobody takes large results of another namespace besides.
 func BenchmarkFlood(b *testing.B) {
 	w := startWorker(b, b.TempDir())
 	for _, name := range []string{"quiet", "loud"} {

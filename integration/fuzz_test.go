@@ -11,7 +11,8 @@ import (
 
 // Does CI run each fuzz target?
 
-// TestFuzzTargets holds that `make fuzz` runs each fuzz target, and that each begins with inputs of which some are good and some are not.
+// TestFuzzTargets holds that `make fuzz` runs each fuzz target, and that each begins with inputs of which
+// some are good and some are not.
 func TestFuzzTargets(t *testing.T) {
 	plan := exec.CommandContext(t.Context(), "make", "-nk", "fuzz")
 	plan.Dir = ".."
@@ -30,7 +31,8 @@ func TestFuzzTargets(t *testing.T) {
 	}
 }
 
-// fuzzTargets returns the fuzz targets as folder:name, with how many inputs each adds: one in a loop counts as two.
+// fuzzTargets returns the fuzz targets as folder:name, with how many inputs each adds: one in a loop counts
+// as two.
 func fuzzTargets(sources []source) map[string]int {
 	targets := map[string]int{}
 	for _, s := range sources {

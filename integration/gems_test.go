@@ -49,7 +49,8 @@ func gemIndex(t *testing.T, gems []gem) string {
 	return serve(t, gemDir(t, gems)).URL
 }
 
-// gemDir builds the gems and makes an index of them, as RubyGems' own server has it and as rubygems.org has. It returns the directory to serve.
+// gemDir builds the gems and makes an index of them, as RubyGems' own server has it and as rubygems.org has.
+// It returns the directory to serve.
 func gemDir(t *testing.T, gems []gem) string {
 	t.Helper()
 	served := t.TempDir()
@@ -186,7 +187,8 @@ func TestRubyGems(t *testing.T) {
 	}
 }
 
-// TestRubyCompiled: gems are compiled to the same bytes on each worker, what a gem brings in their place is dropped, and errors have their places.
+// TestRubyCompiled: gems are compiled to the same bytes on each worker, what a gem brings in their place is
+// dropped, and errors have their places.
 func TestRubyCompiled(t *testing.T) {
 	rubySystem(t)
 	compiled := append(slices.Clone(gems), gem{"posing", "1.0.0", "", files{"lib/posing.rb": "module Posing\n  def self.raises = raise(ArgumentError, \"by \" + __method__.to_s)\nend\n",
@@ -305,7 +307,8 @@ func TestRubyLock(t *testing.T) {
 	}
 }
 
-// TestRubyBuildRequires has a gem whose extension is made with the help of another gem, which is in the store by then.
+// TestRubyBuildRequires has a gem whose extension is made with the help of another gem, which is in the store
+// by then.
 func TestRubyBuildRequires(t *testing.T) {
 	rubySystem(t)
 	index := gemIndex(t, gems)
@@ -318,8 +321,9 @@ func TestRubyBuildRequires(t *testing.T) {
 	}
 }
 
-// TestRubyVariables has a gem that reads a variable when it is required, and functions that set it, in pipsqueak.yaml or in their files: what it sees is
-// the same whatever the start. And a function that brings a file in the place of a library of Ruby's own.
+// TestRubyVariables has a gem that reads a variable when it is required, and functions that set it, in
+// pipsqueak.yaml or in their files: what it sees is the same whatever the start. And a function that brings a
+// file in the place of a library of Ruby's own.
 func TestRubyVariables(t *testing.T) {
 	rubySystem(t)
 	index := gemIndex(t, []gem{{"mode", "1.0.0", "", files{"lib/mode.rb": `require "date"; MODE = ENV["MODE"].inspect; TODAY = Date.respond_to?(:today)`, "lib/mode/deep.rb": `DEEP = ENV["DEEP"].inspect`}}})
@@ -355,7 +359,8 @@ func TestRubyVariables(t *testing.T) {
 	}
 }
 
-// TestRubyGemChildren has a handler that starts programs: Ruby with the function's gems in each way of naming them, and what gems bring.
+// TestRubyGemChildren has a handler that starts programs: Ruby with the function's gems in each way of naming
+// them, and what gems bring.
 func TestRubyGemChildren(t *testing.T) {
 	rubySystem(t)
 	index := gemIndex(t, gems)

@@ -10,9 +10,11 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Does a handler learn that its caller has gone while it waits and writes nothing, and does its event end then?
+// Does a handler learn that its caller has gone while it waits and writes nothing, and does its event end
+// then?
 
-// tellers wait at /wait for a minute, or until they learn that the caller has gone, and print "waits" and "gone". Elsewhere they answer at once.
+// tellers wait at /wait for a minute, or until they learn that the caller has gone, and print "waits" and
+// "gone". Elsewhere they answer at once.
 var tellers = map[string]files{
 	"asgi": {"asgi.py": `
 import asyncio
@@ -203,8 +205,8 @@ func (w *worker) hasNotFailed(t *testing.T, name string) {
 	}
 }
 
-// unaware wait for a moment at /wait, whatever the caller does, write, and print that they have come to their end. What a write says after the caller has
-// gone is looked at by TestStreams.
+// unaware wait for a moment at /wait, whatever the caller does, write, and print that they have come to their
+// end. What a write says after the caller has gone is looked at by TestStreams.
 var unaware = map[string]files{
 	"wsgi": {"wsgi.py": `
 import time

@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// Is ARCHITECTURE.md true? Its list of packages is the one that is enforced, and what it says guards an invariant is there.
+// Is ARCHITECTURE.md true? Its list of packages is the one that is enforced, and what it says guards an
+// invariant is there.
 
 func TestArchitectureDocument(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(repositoryRoot(t), "ARCHITECTURE.md"))
@@ -43,7 +44,8 @@ func undocumented(text string) (violations []string) {
 	return violations
 }
 
-// entry is an item of the list of packages, after the package: with the imports of this module and the third parties.
+// entry is an item of the list of packages, after the package: with the imports of this module and the third
+// parties.
 var entry = regexp.MustCompile(`^ .*\. Imports: (.*?)\.(?: Third parties: (.*)\.)?$`)
 
 // entriesOf returns the matches of the entries of a package.

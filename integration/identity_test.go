@@ -13,7 +13,8 @@ import (
 
 // Is it ever another function of the same name that answers?
 
-// slowly is a function in each language whose file takes 0.4 s to load, and that prints and answers with a word.
+// slowly is a function in each language whose file takes 0.4 s to load, and that prints and answers with a
+// word.
 var slowly = map[string]func(word string) files{
 	"python": func(word string) files {
 		return handlerFile("import time\ntime.sleep(0.4)\ndef handler(event, context):\n    print('WORD', flush=True)\n    return 'WORD'\n").with("pipsqueak.yaml", "reuse: false\n").filled(word)
@@ -42,7 +43,8 @@ func (f files) filled(word string) files {
 	return f
 }
 
-// TestRemovedFunctionIsGone removes a function while it is being started, and deploys another one under its name.
+// TestRemovedFunctionIsGone removes a function while it is being started, and deploys another one under its
+// name.
 func TestRemovedFunctionIsGone(t *testing.T) {
 	system(t)
 	w := startWorker(t, t.TempDir())

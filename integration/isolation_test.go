@@ -18,7 +18,8 @@ import (
 
 // What can a handler see and do?
 
-// probe runs the Python in its event and returns its value. It is how these tests look around inside a sandbox.
+// probe runs the Python in its event and returns its value. It is how these tests look around inside a
+// sandbox.
 const probe = `
 def handler(event, context):
     scope = {}
@@ -276,7 +277,8 @@ for top, dirs, names in os.walk("/"):
 	}
 }
 
-// TestRandomness takes numbers from siblings, which all come from one zygote that had loaded numpy and random.
+// TestRandomness takes numbers from siblings, which all come from one zygote that had loaded numpy and
+// random.
 func TestRandomness(t *testing.T) {
 	system(t)
 	w := shared(t)
@@ -382,7 +384,8 @@ except (RuntimeError, MemoryError):
 	eventually(t, patience, "the bombs end with their instance", func() bool { return len(w.leaves(t, "probe-limits")) == 0 })
 }
 
-// TestDataIsOutOfReach looks from outside: nothing in the data directory can be changed by the processes' user.
+// TestDataIsOutOfReach looks from outside: nothing in the data directory can be changed by the processes'
+// user.
 func TestDataIsOutOfReach(t *testing.T) {
 	system(t)
 	w := shared(t)

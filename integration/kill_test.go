@@ -38,7 +38,8 @@ func kill9(t testing.TB, pid int) {
 	}
 }
 
-// inFlight invokes in the background and returns when the handler has printed begun; the channel gives the answer.
+// inFlight invokes in the background and returns when the handler has printed begun; the channel gives the
+// answer.
 func inFlight(t testing.TB, w *worker, name, event string) <-chan answer {
 	t.Helper()
 	before := w.begun(t, name)
@@ -135,8 +136,8 @@ func TestKilledChildAhead(t *testing.T) {
 	eventually(t, patience, "the child ends with its function", func() bool { return len(w.leaves(t, "ahead")) == 0 })
 }
 
-// TestKilledZygote kills a zygote with a package: what was forked from it dies with it, and is reported as retryable; the rest of
-// the tree serves on, and the zygote comes back.
+// TestKilledZygote kills a zygote with a package: what was forked from it dies with it, and is reported as
+// retryable; the rest of the tree serves on, and the zygote comes back.
 func TestKilledZygote(t *testing.T) {
 	system(t)
 	w := startWorker(t, t.TempDir())
@@ -186,8 +187,8 @@ func TestKilledRootZygote(t *testing.T) {
 	})
 }
 
-// TestKilledDriver kills the driver: an event that runs does not notice, idle instances serve on, and what needs a new process
-// gets it from the driver's next life.
+// TestKilledDriver kills the driver: an event that runs does not notice, idle instances serve on, and what
+// needs a new process gets it from the driver's next life.
 func TestKilledDriver(t *testing.T) {
 	system(t)
 	w := startWorker(t, t.TempDir())
@@ -212,8 +213,8 @@ func TestKilledDriver(t *testing.T) {
 	result[string](t, w, "later", `{"s": 0}`)
 }
 
-// TestKilledWorker kills the worker itself. Its driver dies with it; when the next worker has started, nothing of the first is
-// left on the machine, and its functions answer.
+// TestKilledWorker kills the worker itself. Its driver dies with it; when the next worker has started,
+// nothing of the first is left on the machine, and its functions answer.
 func TestKilledWorker(t *testing.T) {
 	system(t)
 	data := t.TempDir()
@@ -258,7 +259,8 @@ func TestKilledWorker(t *testing.T) {
 	}
 }
 
-// TestKilledWorkerWhileBuilding kills a worker while a build writes files without end: the next one ends that before it clears up, and starts.
+// TestKilledWorkerWhileBuilding kills a worker while a build writes files without end: the next one ends that
+// before it clears up, and starts.
 func TestKilledWorkerWhileBuilding(t *testing.T) {
 	system(t)
 	data := t.TempDir()
@@ -314,8 +316,8 @@ func TestStopLeavesNothing(t *testing.T) {
 	})
 }
 
-// TestServeSaysWhere reads what a script reads: one line on standard output, after which requests are answered, and the exit
-// status of a stop by SIGTERM.
+// TestServeSaysWhere reads what a script reads: one line on standard output, after which requests are
+// answered, and the exit status of a stop by SIGTERM.
 func TestServeSaysWhere(t *testing.T) {
 	system(t)
 	w := &worker{data: t.TempDir()}
@@ -365,7 +367,8 @@ func populate(t testing.TB, w *worker) {
 	result[string](t, w, "idle-one", `{"s": 0}`)
 }
 
-// usedByShared reports whether a cgroup belongs to the worker that the other tests share: one that has processes now.
+// usedByShared reports whether a cgroup belongs to the worker that the other tests share: one that has
+// processes now.
 func usedByShared(dir string) bool {
 	one.Lock()
 	defer one.Unlock()

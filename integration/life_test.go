@@ -143,8 +143,8 @@ func TestStarts(t *testing.T) {
 	}
 }
 
-// forkStart invokes a function that is never reused until a zygote has all its packages: one is made off the request's path
-// after the second request that would have used it.
+// forkStart invokes a function that is never reused until a zygote has all its packages: one is made off the
+// request's path after the second request that would have used it.
 func forkStart(t testing.TB, w *worker, name, event string) (a answer) {
 	t.Helper()
 	eventually(t, patience, name+" starts by fork", func() bool {
@@ -306,8 +306,8 @@ func TestIdleInstancesEnd(t *testing.T) {
 	}
 }
 
-// TestManyAtOnce sends more events at once than the function may have instances: each is answered or refused by kind, at no time
-// are there more instances, and no instance gets two events at once.
+// TestManyAtOnce sends more events at once than the function may have instances: each is answered or refused
+// by kind, at no time are there more instances, and no instance gets two events at once.
 func TestManyAtOnce(t *testing.T) {
 	system(t)
 	w := shared(t)

@@ -46,8 +46,8 @@ func writableDir(dir string) error {
 	return os.Remove(probe)
 }
 
-// programs returns the folder with the built programs: PIPSQUEAK_BIN, or one that is built for this run of the tests by the
-// same recipe as everywhere, `make build`.
+// programs returns the folder with the built programs: PIPSQUEAK_BIN, or one that is built for this run of
+// the tests by the same recipe as everywhere, `make build`.
 func programs(t testing.TB) string {
 	t.Helper()
 	dir, err := buildOnce()

@@ -47,7 +47,8 @@ func unknown(line string, texts map[string]string) (wrong []string) {
 	return wrong
 }
 
-// TestMentions looks at the commands and flags that texts name inside of sentences, and at the list of commands in docs/cli.md, which has all of them.
+// TestMentions looks at the commands and flags that texts name inside of sentences, and at the list of
+// commands in docs/cli.md, which has all of them.
 func TestMentions(t *testing.T) {
 	texts := helps(t, programs(t))
 	root := repositoryRoot(t)

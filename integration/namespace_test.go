@@ -21,7 +21,8 @@ func (w *worker) namespace(t testing.TB, spec core.NamespaceSpec) {
 	}
 }
 
-// TestNamespaces uses one name in several namespaces, everywhere where a name is used, and calls from one to another.
+// TestNamespaces uses one name in several namespaces, everywhere where a name is used, and calls from one to
+// another.
 func TestNamespaces(t *testing.T) {
 	system(t)
 	w := startWorker(t, t.TempDir())
@@ -119,7 +120,8 @@ func TestQuotas(t *testing.T) {
 	}
 }
 
-// TestIsolatedNamespace has functions of three namespaces import the same package. Those of the isolated one come from zygotes of its own.
+// TestIsolatedNamespace has functions of three namespaces import the same package. Those of the isolated one
+// come from zygotes of its own.
 func TestIsolatedNamespace(t *testing.T) {
 	system(t)
 	w := startWorker(t, t.TempDir())
@@ -175,9 +177,10 @@ func TestIsolatedNamespace(t *testing.T) {
 	}
 }
 
-// BenchmarkNamespaces measures starts and warm events of one namespace while another one floods the worker: with events for many functions, each
-// of which needs an instance of its own, with warm events, and with events that are refused. The clients of the flood have a third of one
-// processor in a cgroup of their own, and who measures does not wait for a processor: both would be on other machines. Quiet and flood alternate.
+// BenchmarkNamespaces measures starts and warm events of one namespace while another one floods the worker:
+// with events for many functions, each of which needs an instance of its own, with warm events, and with
+// events that are refused. The clients of the flood have a third of one processor in a cgroup of their own,
+// and who measures does not wait for a processor: both would be on other machines. Quiet and flood alternate.
 func BenchmarkNamespaces(b *testing.B) {
 	w := startWorker(b, b.TempDir())
 	for _, spec := range []core.NamespaceSpec{{Name: "quiet"}, {Name: "loud"}, {Name: "bounded", Quotas: core.Quotas{Events: 1}}} {

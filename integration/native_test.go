@@ -241,7 +241,8 @@ PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
 }
 `
 
-// TestNativeCrashes has a handler do what C can do. Each answer says what happened and where, and the next event is served.
+// TestNativeCrashes has a handler do what C can do. Each answer says what happened and where, and the next
+// event is served.
 func TestNativeCrashes(t *testing.T) {
 	system(t)
 	program(t, "c++")
@@ -313,7 +314,8 @@ func TestNativeFails(t *testing.T) {
 	}
 }
 
-// TestNativePackages deploys a function with a Debian package: its library is loaded in a zygote, and nothing of it is on the host.
+// TestNativePackages deploys a function with a Debian package: its library is loaded in a zygote, and nothing
+// of it is on the host.
 func TestNativePackages(t *testing.T) {
 	system(t)
 	program(t, "c++")

@@ -9,8 +9,9 @@ import (
 
 // Do packages of Node.js find what code before their import has made, and nothing that others have?
 
-// TestNodeChangesBetweenImports has functions that change what a package finds when it is imported, in every way, and one that changes it later: each finds the
-// same in every kind of start, and packages that are imported first come from a zygote.
+// TestNodeChangesBetweenImports has functions that change what a package finds when it is imported, in every
+// way, and one that changes it later: each finds the same in every kind of start, and packages that are
+// imported first come from a zygote.
 func TestNodeChangesBetweenImports(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node)

@@ -9,7 +9,8 @@ import (
 
 // Do packages of Node.js find the function's directory?
 
-// TestNodeRoot has packages that find the function's directory as app-root-path does, and by require.main, when a zygote imports them.
+// TestNodeRoot has packages that find the function's directory as app-root-path does, and by require.main,
+// when a zygote imports them.
 func TestNodeRoot(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node)
@@ -23,7 +24,8 @@ exports.handler = async () => [root, main.filename, main === require.main, main 
 	w.starts(t, "rooted", `{}`, `["/function","/function/src/app.js",true,false]`)
 }
 
-// TestNodeLooks has packages that look into the working directory and at their process when they are imported: each function has the values of its own.
+// TestNodeLooks has packages that look into the working directory and at their process when they are
+// imported: each function has the values of its own.
 func TestNodeLooks(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node)

@@ -19,7 +19,8 @@ import (
 
 // What comes from a registry of npm packages, and what becomes of it?
 
-// The registry's signatures: right, wrong, missing, by a key that it does not tell, and a registry without any.
+// The registry's signatures: right, wrong, missing, by a key that it does not tell, and a registry without
+// any.
 func TestNodeSignatures(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node)
@@ -77,7 +78,8 @@ func TestNodeSignatures(t *testing.T) {
 	}
 }
 
-// Install scripts run only when they are allowed, among what their package requires; a package whose script has run is another one.
+// Install scripts run only when they are allowed, among what their package requires; a package whose script
+// has run is another one.
 func TestNodeScripts(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node)
@@ -132,7 +134,8 @@ tries().then((told) => require('fs').writeFileSync('told.json', JSON.stringify(t
 	}
 }
 
-// The same lock gives the same packages on every machine; the second deploy asks no registry; a lock of pnpm gives what npm's does.
+// The same lock gives the same packages on every machine; the second deploy asks no registry; a lock of pnpm
+// gives what npm's does.
 func TestNodeLocks(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node)
@@ -332,8 +335,8 @@ func TestNodeBadArchives(t *testing.T) {
 	}
 }
 
-// Resolving runs no code of the function: not by scripts of its own, nor of what it names in its directory, nor by git, for which a directory
-// can name programs. And a repository is reported as what it is.
+// Resolving runs no code of the function: not by scripts of its own, nor of what it names in its directory,
+// nor by git, for which a directory can name programs. And a repository is reported as what it is.
 func TestNodeResolveRunsNothing(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node)

@@ -106,7 +106,8 @@ exports.handler = async (event, context) => {
 	})
 }
 
-// Packages of every kind, in one function: two versions of one, of which a package requires the older; ES modules only; a scope; a subpath.
+// Packages of every kind, in one function: two versions of one, of which a package requires the older; ES
+// modules only; a scope; a subpath.
 func TestNodePackages(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node)
@@ -276,8 +277,8 @@ exports.handler = async ({ name, circle, fatal }, context) => {
 	}
 }
 
-// A package that cannot be imported without what it does not declare is none that a zygote imports. Functions of both kinds find it where npm would have
-// put it, from the first event after the deploy on.
+// A package that cannot be imported without what it does not declare is none that a zygote imports. Functions
+// of both kinds find it where npm would have put it, from the first event after the deploy on.
 func TestNodeUndeclared(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node)

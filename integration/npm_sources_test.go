@@ -13,7 +13,8 @@ import (
 
 // What else than a registry can a package of npm come from, and what is told of it?
 
-// TestNodeSources: what is not a registry's package nor a directory of the function is refused, and the refusal names it.
+// TestNodeSources: what is not a registry's package nor a directory of the function is refused, and the
+// refusal names it.
 func TestNodeSources(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node)
@@ -83,7 +84,8 @@ func TestNodeSources(t *testing.T) {
 	}
 }
 
-// TestNodeWorkspaceChanges: what a directory of the function asks for decides about its packages as what the function itself asks for does.
+// TestNodeWorkspaceChanges: what a directory of the function asks for decides about its packages as what the
+// function itself asks for does.
 func TestNodeWorkspaceChanges(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node)
@@ -101,7 +103,8 @@ func TestNodeWorkspaceChanges(t *testing.T) {
 	}
 }
 
-// TestNodeBundles: what lies in the archive of a package is looked up like any other, whichever tool made the lock file.
+// TestNodeBundles: what lies in the archive of a package is looked up like any other, whichever tool made the
+// lock file.
 func TestNodeBundles(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node)

@@ -17,7 +17,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// Does a function get what its own tool would have installed: the same packages, and the same version wherever one is required?
+// Does a function get what its own tool would have installed: the same packages, and the same version
+// wherever one is required?
 
 // testedNodes are the versions of Node.js that the tests were started with: some tests give a worker others.
 var testedNodes = filepath.SplitList(os.Getenv("PIPSQUEAK_NODE"))
@@ -87,8 +88,8 @@ func laid(t *testing.T, f files) string {
 	return dir
 }
 
-// nodeSurvey tells, of each directory of the function and each package that is found from there, which directory it finds by each name. It is a
-// handler here and a program beside what the tool has laid out.
+// nodeSurvey tells, of each directory of the function and each package that is found from there, which
+// directory it finds by each name. It is a handler here and a program beside what the tool has laid out.
 const nodeSurvey = `
 const fs = require('fs'), path = require('path'), { createRequire } = require('module');
 exports.handler = ({ root, directories, names }) => {
@@ -186,7 +187,8 @@ func isPackage(dir string) bool {
 	return filepath.Base(above) == "node_modules"
 }
 
-// billed returns the packages of a function's bill of materials: "name@version", once each, with those that lie in others.
+// billed returns the packages of a function's bill of materials: "name@version", once each, with those that
+// lie in others.
 func billed(t testing.TB, w *worker, name string) []string {
 	t.Helper()
 	type component struct {
@@ -216,7 +218,8 @@ func billed(t testing.TB, w *worker, name string) []string {
 	return slices.Compact(found)
 }
 
-// sameTree deploys the files, and compares what the function has with what a tool has laid out in a directory for the same files.
+// sameTree deploys the files, and compares what the function has with what a tool has laid out in a directory
+// for the same files.
 func sameTree(t testing.TB, w *worker, r *npmIndex, id string, f files, tools string) {
 	t.Helper()
 	directories := []string{"."}
@@ -257,7 +260,8 @@ func sameTree(t testing.TB, w *worker, r *npmIndex, id string, f files, tools st
 	}
 }
 
-// TestSameAsTool compares them for each shape of project: with a lock file of the oldest and the newest version of the tool, and without one.
+// TestSameAsTool compares them for each shape of project: with a lock file of the oldest and the newest
+// version of the tool, and without one.
 func TestSameAsTool(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node, PackageManagers)

@@ -34,7 +34,8 @@ func (m manager) besideNode(t testing.TB) string {
 	return program
 }
 
-// TestNodeNPMVersions installs with the libraries of each npm: what is resolved, installed, verified and refused is the same with all.
+// TestNodeNPMVersions installs with the libraries of each npm: what is resolved, installed, verified and
+// refused is the same with all.
 func TestNodeNPMVersions(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node, PackageManagers)

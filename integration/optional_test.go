@@ -12,8 +12,9 @@ import (
 
 // Does a package find another one in a fork exactly when it does in a cold start?
 
-// TestPythonOptional has a package that imports others if they are there, without requiring them, and functions with and without those: whichever is
-// deployed first, each start of each function finds what it has.
+// TestPythonOptional has a package that imports others if they are there, without requiring them, and
+// functions with and without those: whichever is deployed first, each start of each function finds what it
+// has.
 func TestPythonOptional(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")
@@ -44,7 +45,8 @@ has_last = importlib.util.find_spec("a_last") is not None
 	inOrder(t, deployed, want, []string{"without", "with", "sets", "both", "other"}, []string{"both", "without", "other", "with", "sets"})
 }
 
-// inOrder deploys functions in each of the orders, and has the first one make its zygotes before the others come. Each start of each gives what is wanted.
+// inOrder deploys functions in each of the orders, and has the first one make its zygotes before the others
+// come. Each start of each gives what is wanted.
 func inOrder[T comparable](t *testing.T, functions map[string]files, want map[string]T, orders ...[]string) {
 	t.Helper()
 	for _, order := range orders {
@@ -69,7 +71,8 @@ func inOrder[T comparable](t *testing.T, functions map[string]files, want map[st
 	}
 }
 
-// TestRubyOptional has a gem that looks for others in many ways, one of which has none of its file names for a name, and another replaces a library of Ruby's own.
+// TestRubyOptional has a gem that looks for others in many ways, one of which has none of its file names for
+// a name, and another replaces a library of Ruby's own.
 func TestRubyOptional(t *testing.T) {
 	system(t)
 	index := gemIndex(t, []gem{
@@ -106,8 +109,8 @@ end
 	inOrder(t, functions, want, []string{"without", "with", "all", "two", "other", "observer"}, []string{"all", "without", "two", "other", "with", "observer"})
 }
 
-// TestNodeOptional has packages that look for others which they do not require, as npm puts them where they are found: of those, one is told of as an optional
-// peer, and one stands for another by its name.
+// TestNodeOptional has packages that look for others which they do not require, as npm puts them where they
+// are found: of those, one is told of as an optional peer, and one stands for another by its name.
 func TestNodeOptional(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node)

@@ -14,8 +14,8 @@ import (
 
 // What does a package get that takes memory in a zygote?
 
-// A package behaves when it is probed, and has its zygote take a GiB at each fork later. The zygote ends at its limit, every event is answered,
-// and the package is in no zygote any more.
+// A package behaves when it is probed, and has its zygote take a GiB at each fork later. The zygote ends at
+// its limit, every event is answered, and the package is in no zygote any more.
 func TestOutgrown(t *testing.T) {
 	system(t)
 	for _, l := range attackers {

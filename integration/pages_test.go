@@ -50,7 +50,8 @@ func show(t *testing.T, name, text string) (all []shown) {
 	return all
 }
 
-// deployShown deploys a function as a document shows it, and expects its result of the event; of an application, that it is deployed.
+// deployShown deploys a function as a document shows it, and expects its result of the event; of an
+// application, that it is deployed.
 func deployShown(t *testing.T, w *worker, s shown) {
 	t.Helper()
 	if functions := shownFunction.FindAllStringSubmatch(s.files["pipsqueak.yaml"], -1); functions != nil {

@@ -56,7 +56,8 @@ func ordinary(t *testing.T, dir string, environment []string, name string, argum
 	return string(out)
 }
 
-// requiring returns a package that requires others, a few at least and no more than it takes to see that they come.
+// requiring returns a package that requires others, a few at least and no more than it takes to see that they
+// come.
 func requiring(t *testing.T, all []artificialPackage) artificialPackage {
 	t.Helper()
 	i := slices.IndexFunc(all, func(p artificialPackage) bool { return p.Closure >= 4 && p.Closure <= 9 })
@@ -166,7 +167,8 @@ func TestPipbenchRegistryNode(t *testing.T) {
 				if p.Name == all[0].Name {
 					continue
 				}
-				// The optimising compiler takes some 4 MB once in a process, as soon as a few dozen files are loaded, of any package.
+				// The optimising compiler takes some 4 MB once in a process, as soon as a few dozen files are
+				// loaded, of any package.
 				arguments := []string{"--no-opt", "-e", nodeCost, p.Name, all[0].Name}
 				if tool == "npm" { // pnpm shows a project only what it requires itself
 					for _, r := range p.Requires {

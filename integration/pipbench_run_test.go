@@ -12,7 +12,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// Does pipbench measure Pipsqueak, and new processes, with every answer right? Do artificial functions answer what they have to?
+// Does pipbench measure Pipsqueak, and new processes, with every answer right? Do artificial functions answer
+// what they have to?
 
 // measured is what a test reads of a request in a file of results.
 type measured struct {
@@ -43,7 +44,8 @@ func requestsIn(t *testing.T, path string) (all []measured, ended bool) {
 	return all, ended
 }
 
-// TestPipbenchRun makes packages, functions and a trace in four languages, and runs it on a worker and as new processes.
+// TestPipbenchRun makes packages, functions and a trace in four languages, and runs it on a worker and as new
+// processes.
 func TestPipbenchRun(t *testing.T) {
 	rubySystem(t)
 	program := filepath.Join(programs(t), "pipbench")

@@ -59,7 +59,8 @@ func pipbench(t *testing.T, language string, flags ...string) (string, []artific
 // costs are the costs of packages, of all that were measured, relative to what they say, and in the middle.
 type costs struct{ time, memory []float64 }
 
-// measure has a program print the milliseconds and the bytes of each import, and compares those that are large enough.
+// measure has a program print the milliseconds and the bytes of each import, and compares those that are
+// large enough.
 func (c *costs) measure(t *testing.T, p artificialPackage, command *exec.Cmd) {
 	t.Helper()
 	out, err := command.CombinedOutput()
@@ -163,7 +164,8 @@ func TestPipbenchPython(t *testing.T) {
 // moduleName is how programs name an artificial package.
 func moduleName(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
-// TestPipbenchSizes looks into wheels: files and bytes are those that the catalog says, at the scale of the bytes.
+// TestPipbenchSizes looks into wheels: files and bytes are those that the catalog says, at the scale of the
+// bytes.
 func TestPipbenchSizes(t *testing.T) {
 	dir, all := pipbench(t, "python", "--count", "20", "--seed", "8", "--scale", "0.1")
 	for _, p := range all {

@@ -15,7 +15,8 @@ import (
 
 // What does a function find around it: directory, user, host, programs, processes?
 
-// What programs expect of the place that a function runs in. What is the same for each language is in the conformance kit.
+// What programs expect of the place that a function runs in. What is the same for each language is in the
+// conformance kit.
 
 // pythonPlace asks in Python's own words, in the handler's file and in an event.
 const pythonPlace = `
@@ -67,8 +68,8 @@ func TestPlaceIsNoted(t *testing.T) {
 	w.starts(t, "noted", `{}`, `["/function","/function/a","pipsqueak"]`)
 }
 
-// A package that looks at its place when it is imported finds that of an instance: cold, beside a zygote that has
-// imported it for another function, and warm.
+// A package that looks at its place when it is imported finds that of an instance: cold, beside a zygote that
+// has imported it for another function, and warm.
 func TestPythonLooksAtItsPlace(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")
@@ -131,8 +132,9 @@ func (w *worker) starts(t *testing.T, name, event, want string) {
 	}
 }
 
-// A program that a handler starts in its own language has the function's packages, however it is started, and so has one that a package starts: when the file is imported
-// and in an event, cold and in a fork. Programs of packages are found by their names.
+// A program that a handler starts in its own language has the function's packages, however it is started, and
+// so has one that a package starts: when the file is imported and in an event, cold and in a fork. Programs
+// of packages are found by their names.
 func TestPythonPrograms(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")
@@ -232,7 +234,8 @@ PIPSQUEAK_HANDLER(handler, run)
 	w.starts(t, "native-programs", `{}`, `true`)
 }
 
-// A warm instance answers on, whatever processes its handler has left behind, and no event is blamed for another's.
+// A warm instance answers on, whatever processes its handler has left behind, and no event is blamed for
+// another's.
 func TestOrphans(t *testing.T) {
 	system(t)
 	w := shared(t)
@@ -268,7 +271,8 @@ func TestEndsByItself(t *testing.T) {
 	}
 }
 
-// memory_mb is for what the function does itself: what its packages take does not count, whether a zygote imports them or the instance.
+// memory_mb is for what the function does itself: what its packages take does not count, whether a zygote
+// imports them or the instance.
 func TestMemoryOfPackages(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")
@@ -319,7 +323,8 @@ def handler(event, context):
 	}
 }
 
-// What libraries in C print by that language's own streams is in the log, once: of an import in a zygote, of an import and of an event in an instance.
+// What libraries in C print by that language's own streams is in the log, once: of an import in a zygote, of
+// an import and of an event in an instance.
 func TestPrintsOfC(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Runtime("ruby"))

@@ -19,8 +19,9 @@ import (
 
 // Is a package that no zygote may import left to the instances?
 
-// TestProbedFunction deploys a function with a package that starts a thread when it is imported, one that requires it, one that fails, and one that its
-// code imports in a way that nobody reads. Everything that may comes from a zygote all the same, and the user is told of the rest.
+// TestProbedFunction deploys a function with a package that starts a thread when it is imported, one that
+// requires it, one that fails, and one that its code imports in a way that nobody reads. Everything that may
+// comes from a zygote all the same, and the user is told of the rest.
 func TestProbedFunction(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Runtime("node"))
@@ -121,7 +122,8 @@ exports.handler = async () => ({ slow: slow.where, above: above.where, hidden: h
 	})
 }
 
-// TestProbeSaysHowItEnded deploys functions with a package that ends the process which imports it. The user is told how that ended.
+// TestProbeSaysHowItEnded deploys functions with a package that ends the process which imports it. The user
+// is told how that ended.
 func TestProbeSaysHowItEnded(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Runtime("node"))

@@ -16,11 +16,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// Do the invariants and the numbers hold? The numbers themselves are measured by benchmarks (make bench), on a machine that does
-// nothing else; the tests here use bounds so loose that only a broken promise misses them.
+// Do the invariants and the numbers hold? The numbers themselves are measured by benchmarks (make bench), on
+// a machine that does nothing else; the tests here use bounds so loose that only a broken promise misses
+// them.
 
-// TestNothingOfOneFunctionInAnother checks the invariant behind the speed: a function never starts from a process that has
-// loaded a package which it does not depend on.
+// TestNothingOfOneFunctionInAnother checks the invariant behind the speed: a function never starts from a
+// process that has loaded a package which it does not depend on.
 func TestNothingOfOneFunctionInAnother(t *testing.T) {
 	system(t)
 	w := shared(t)
@@ -71,8 +72,8 @@ var pandas = files{
 	"requirements.txt": "pandas==2.3.3\nnumpy==2.3.4\n",
 }
 
-// TestByteCode checks that, soon after a deploy, no module of a package is compiled when it is imported: that would happen at every start, for there
-// is no place to keep the result.
+// TestByteCode checks that, soon after a deploy, no module of a package is compiled when it is imported: that
+// would happen at every start, for there is no place to keep the result.
 func TestByteCode(t *testing.T) {
 	system(t)
 	w := shared(t)
@@ -94,7 +95,8 @@ def handler(event, context):
 	}
 }
 
-// TestForkStartIsWorthIt compares a fork start of each language's heavy function with the same handler in a new process.
+// TestForkStartIsWorthIt compares a fork start of each language's heavy function with the same handler in a
+// new process.
 func TestForkStartIsWorthIt(t *testing.T) {
 	system(t)
 	for _, l := range subjects {
@@ -134,8 +136,8 @@ func TestSiblingsShareMemory(t *testing.T) {
 	}
 }
 
-// TestHerd sends many first requests at once: two at a time import the package until the zygote is there, from which the others are
-// forked.
+// TestHerd sends many first requests at once: two at a time import the package until the zygote is there,
+// from which the others are forked.
 func TestHerd(t *testing.T) {
 	system(t)
 	w := shared(t)
@@ -165,7 +167,8 @@ func TestHerd(t *testing.T) {
 	}
 }
 
-// TestSpecification checks that every number in SPECIFICATION.md names a benchmark or a test, and that it is there.
+// TestSpecification checks that every number in SPECIFICATION.md names a benchmark or a test, and that it is
+// there.
 func TestSpecification(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(repositoryRoot(t), "SPECIFICATION.md"))
 	if err != nil {

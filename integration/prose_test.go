@@ -18,8 +18,8 @@ import (
 
 // Can the documents be read? Their commands are run by documents_test.go; this is about their form.
 
-// lineLimit is how many columns a line of a document has at most, and rowLimit a row of a table, which cannot be wrapped: longer
-// rows are better read as items of a list. Blocks of code are as they are typed.
+// lineLimit is how many columns a line of a document has at most, and rowLimit a row of a table, which cannot
+// be wrapped: longer rows are better read as items of a list. Blocks of code are as they are typed.
 const lineLimit, rowLimit = 110, 120
 
 // tooLong returns the numbers of the lines of a document that are too long.
@@ -37,10 +37,13 @@ func tooLong(text string) (lines []int) {
 }
 
 // documents returns the text of each document of the repository by its path.
-func documents(t *testing.T) map[string]string {
+func documents(t *testing.T) map[string]string { return texts(t, ".md") }
+
+// texts returns the text of each file of the repository with that extension by its path.
+func texts(t *testing.T, extension string) map[string]string {
 	t.Helper()
 	root := repositoryRoot(t)
-	texts := map[string]string{}
+	all := map[string]string{}
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -49,17 +52,17 @@ func documents(t *testing.T) map[string]string {
 		if entry.IsDir() && slices.Contains([]string{".git", ".deps", "bin", "build"}, name) {
 			return fs.SkipDir
 		}
-		if err != nil || entry.IsDir() || filepath.Ext(name) != ".md" {
+		if err != nil || entry.IsDir() || filepath.Ext(name) != extension {
 			return err
 		}
 		text, err := os.ReadFile(path)
-		texts[name] = string(text)
+		all[name] = string(text)
 		return err
 	})
-	if err != nil || len(texts) < 20 {
-		t.Fatalf("%d documents, %v", len(texts), err)
+	if err != nil || len(all) < 20 {
+		t.Fatalf("%d files, %v", len(all), err)
 	}
-	return texts
+	return all
 }
 
 func TestDocumentLines(t *testing.T) {
@@ -77,13 +80,41 @@ func TestDocumentLines(t *testing.T) {
 	}
 }
 
+// wideComments returns the numbers of the lines of a Go file that are comments and too long. A tab has four
+// columns.
+func wideComments(text string) (lines []int) {
+	for i, line := range strings.Split(text, "\n") {
+		wide := utf8.RuneCountInString(strings.ReplaceAll(line, "\t", "    ")) > lineLimit
+		if wide && strings.HasPrefix(strings.TrimLeft(line, "\t"), "// ") {
+			lines = append(lines, i+1)
+		}
+	}
+	return lines
+}
+
+func TestCommentLines(t *testing.T) {
+	for name, text := range texts(t, ".go") {
+		if strings.HasSuffix(name, ".pb.go") {
+			continue // made by protoc
+		}
+		for _, line := range wideComments(text) {
+			t.Errorf("%s:%d is a comment of more than %d columns", name, line, lineLimit)
+		}
+	}
+	fits := "// " + strings.Repeat("ä", lineLimit-3)
+	if found := wideComments(fits + "\n" + fits + "x\n\t" + fits + "\nx " + fits); fmt.Sprint(found) != "[2 3]" {
+		t.Errorf("the test finds the comments %v too long, want 2 and 3", found)
+	}
+}
+
 // decision is an entry of DECISIONS.md: its heading and its text, up to the next heading.
 var decision = regexp.MustCompile(`(?m)^### (.+)\n\n((?:[^#\n].*\n|\n)+)`)
 
 // reconsider is what an entry of DECISIONS.md says last: what would change the decision.
 var reconsider = regexp.MustCompile(`\bReconsider[,\s]`)
 
-// TestDocumentDecisions keeps each decision short and open to change, and the index of DECISIONS.md complete and in order.
+// TestDocumentDecisions keeps each decision short and open to change, and the index of DECISIONS.md complete
+// and in order.
 func TestDocumentDecisions(t *testing.T) {
 	text := documents(t)["DECISIONS.md"]
 	index, entries, found := strings.Cut(text, "\n## Core\n")
@@ -218,8 +249,8 @@ func TestDocumentCode(t *testing.T) {
 	}
 }
 
-// question is a comment of one line at the top of a file.
-var question = regexp.MustCompile(`(?m)^// [A-Z].*\?(?:$| )`)
+// question is a comment of one or two lines at the top of a file.
+var question = regexp.MustCompile(`(?m)^// [A-Z].*(?:\n// .*)?\?(?:$| )`)
 
 // TestFilesHaveAQuestion reads the top of each file with tests: it asks the question that the tests answer.
 func TestFilesHaveAQuestion(t *testing.T) {

@@ -7,10 +7,11 @@ import (
 	"testing"
 )
 
-// The questions of this file: does a package find at its import, in every kind of start, what a plain interpreter in a virtual environment would find?
+// The questions of this file: does a package find at its import, in every kind of start, what a plain
+// interpreter in a virtual environment would find?
 
-// started runs events of a function until one has come from a zygote that had imported all that it may, and some more, each with an instance of its own. It
-// returns the results.
+// started runs events of a function until one has come from a zygote that had imported all that it may, and
+// some more, each with an instance of its own. It returns the results.
 func started[T any](t *testing.T, w *worker, name string, forked func(T) bool) (all []T) {
 	t.Helper()
 	w.probed(t, name)
@@ -21,7 +22,8 @@ func started[T any](t *testing.T, w *worker, name string, forked func(T) bool) (
 	return all
 }
 
-// TestPythonVariables has packages that read a variable when they are imported, and functions that set it, in pipsqueak.yaml and in a file, and one that does not.
+// TestPythonVariables has packages that read a variable when they are imported, and functions that set it, in
+// pipsqueak.yaml and in a file, and one that does not.
 func TestPythonVariables(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")
@@ -67,8 +69,8 @@ def handler(event, context):
 	}
 }
 
-// TestPythonLearns has a function that imports a module from a package by a from statement, and modules of the language that take long: they come from a zygote,
-// also after the next deploy.
+// TestPythonLearns has a function that imports a module from a package by a from statement, and modules of
+// the language that take long: they come from a zygote, also after the next deploy.
 func TestPythonLearns(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")
@@ -94,9 +96,9 @@ def handler(event, context): return [inner.pid == os.getpid(), other.pid == os.g
 	}
 }
 
-// TestPythonLearnsOnce deploys a function again and again while what its first start has shown is being tried:
-// no deploy waits for that, it is tried once, the version that is there then has it, and so has the next one
-// from its first start.
+// TestPythonLearnsOnce deploys a function again and again while what its first start has shown is being
+// tried: no deploy waits for that, it is tried once, the version that is there then has it, and so has the
+// next one from its first start.
 func TestPythonLearnsOnce(t *testing.T) {
 	system(t)
 	const modules = 30
@@ -134,7 +136,8 @@ def handler(event, context): return sum(part.pid == os.getpid() for part in part
 	}
 }
 
-// TestPythonNames has a function with a file that is called like a module of the standard library, and a package that brings one: each finds what a plain interpreter finds.
+// TestPythonNames has a function with a file that is called like a module of the standard library, and a
+// package that brings one: each finds what a plain interpreter finds.
 func TestPythonNames(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")

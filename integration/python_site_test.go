@@ -11,7 +11,8 @@ import (
 
 // Do packages that share a directory look as in a virtual environment?
 
-// merging is a function that says what it sees of packages that share directories. It runs without a worker too.
+// merging is a function that says what it sees of packages that share directories. It runs without a worker
+// too.
 const merging = `
 import importlib, importlib.metadata, importlib.resources, pkgutil, sys
 import py_top
@@ -31,7 +32,8 @@ def handler(event, context):
     return seen
 `
 
-// mergingPackages are packages that share directories, with an __init__.py and without, at the top and further down.
+// mergingPackages are packages that share directories, with an __init__.py and without, at the top and
+// further down.
 func mergingPackages(t *testing.T, index *pythonIndex) string {
 	for _, p := range []struct {
 		name string
@@ -52,7 +54,8 @@ func mergingPackages(t *testing.T, index *pythonIndex) string {
 	return "py-one\npy-two\npy-three\npy-pth\npy-data\npy-date\n"
 }
 
-// TestPythonMerged has packages share directories: each start of a function sees what a directory with all of them would have.
+// TestPythonMerged has packages share directories: each start of a function sees what a directory with all of
+// them would have.
 func TestPythonMerged(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")

@@ -154,7 +154,8 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
     return name
 `
 
-// TestPythonSources builds a package that has no wheel, which it may do only when it is allowed, and finds no secrets meanwhile.
+// TestPythonSources builds a package that has no wheel, which it may do only when it is allowed, and finds no
+// secrets meanwhile.
 func TestPythonSources(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "sekret")
@@ -175,7 +176,8 @@ func TestPythonSources(t *testing.T) {
 	}
 }
 
-// compiling is a build backend that other packages' builds need: it compiles the C of a package and makes a wheel of it.
+// compiling is a build backend that other packages' builds need: it compiles the C of a package and makes a
+// wheel of it.
 const compiling = `
 import os, subprocess, sysconfig, zipfile
 
@@ -252,7 +254,8 @@ func TestPythonAttestations(t *testing.T) {
 	}
 }
 
-// compiled waits until all packages of a language have compiled copies, and returns these by the packages' names.
+// compiled waits until all packages of a language have compiled copies, and returns these by the packages'
+// names.
 func (w *worker) compiled(t testing.TB, language string) (digests map[string]string) {
 	t.Helper()
 	eventually(t, time.Minute, "the packages are compiled", func() bool {
@@ -304,8 +307,8 @@ func TestPythonSameFiles(t *testing.T) {
 	}
 }
 
-// Whatever code a function or a package has, resolving runs none of it unless it is allowed by name. Each of these would ask the index for a page
-// if it ran: nothing else can be reached.
+// Whatever code a function or a package has, resolving runs none of it unless it is allowed by name. Each of
+// these would ask the index for a page if it ran: nothing else can be reached.
 func TestPythonResolveRunsNothing(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")
@@ -366,7 +369,8 @@ func TestPythonBuildsThatKill(t *testing.T) {
 	}
 }
 
-// Two packages that must be built to know what they require, of which each makes the other change: the resolution ends.
+// Two packages that must be built to know what they require, of which each makes the other change: the
+// resolution ends.
 func TestPythonSourcesDisagree(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")

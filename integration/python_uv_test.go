@@ -12,7 +12,8 @@ import (
 
 // Does Pipsqueak install what uv installs?
 
-// TestPythonAsUV compares what is installed of a corpus of manifests with what uv installs of them, name by name.
+// TestPythonAsUV compares what is installed of a corpus of manifests with what uv installs of them, name by
+// name.
 func TestPythonAsUV(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")
@@ -99,8 +100,8 @@ func TestPythonAsUV(t *testing.T) {
 	}
 }
 
-// TestLocksOfUV has locks deployed that other versions of uv have made: those that PIPSQUEAK_TEST_UV names, programs separated by commas, and the one that
-// comes with the driver.
+// TestLocksOfUV has locks deployed that other versions of uv have made: those that PIPSQUEAK_TEST_UV names,
+// programs separated by commas, and the one that comes with the driver.
 func TestLocksOfUV(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")
@@ -133,7 +134,8 @@ func TestLocksOfUV(t *testing.T) {
 	}
 }
 
-// ofUV returns what uv installs of a directory, "name==version", sorted: of a project without groups for development.
+// ofUV returns what uv installs of a directory, "name==version", sorted: of a project without groups for
+// development.
 func ofUV(t *testing.T, dir string, f files) []string {
 	t.Helper()
 	site := filepath.Join(dir, "site")
@@ -166,7 +168,8 @@ func ofUV(t *testing.T, dir string, f files) []string {
 	return all
 }
 
-// TestExtrasInBill has what is there because of an extra in the bill of materials as required by who has the extra, whatever the function's lock is.
+// TestExtrasInBill has what is there because of an extra in the bill of materials as required by who has the
+// extra, whatever the function's lock is.
 func TestExtrasInBill(t *testing.T) {
 	system(t)
 	index := newPythonIndex(t, "")

@@ -11,7 +11,8 @@ import (
 
 // Does nothing start with code or a package that is forbidden?
 
-// TestQuarantine forbids a package under a busy function: that answers, nothing else does, and it takes no zygote with it that others need.
+// TestQuarantine forbids a package under a busy function: that answers, nothing else does, and it takes no
+// zygote with it that others need.
 func TestQuarantine(t *testing.T) {
 	system(t)
 	data := t.TempDir()
@@ -63,7 +64,8 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
-// TestQuarantineByRange forbids packages by the names and versions of advisories, before and after there is one.
+// TestQuarantineByRange forbids packages by the names and versions of advisories, before and after there is
+// one.
 func TestQuarantineByRange(t *testing.T) {
 	system(t)
 	w := startWorker(t, t.TempDir())

@@ -40,7 +40,8 @@ func (w *worker) ready(t testing.TB, name string, f files) core.Function {
 	return decode[core.Function](t, a)
 }
 
-// firsts are functions with packages and without, in each language. One imports what only its own start shows.
+// firsts are functions with packages and without, in each language. One imports what only its own start
+// shows.
 func firsts(t *testing.T) map[string]files {
 	coretest.Requires(t, Node, Runtime("ruby"), Runtime("c++"))
 	index := newPythonIndex(t, "")
@@ -56,8 +57,8 @@ func firsts(t *testing.T) map[string]files {
 	}
 }
 
-// TestFirstEventIsAFork deploys functions in each way, deploys them again, and starts the worker again after a stop and after kill -9: each time the
-// first event is a fork.
+// TestFirstEventIsAFork deploys functions in each way, deploys them again, and starts the worker again after
+// a stop and after kill -9: each time the first event is a fork.
 func TestFirstEventIsAFork(t *testing.T) {
 	system(t)
 	all := firsts(t)
@@ -111,14 +112,16 @@ func TestFirstEventIsAFork(t *testing.T) {
 	}
 }
 
-// TestReadyWithinMemory deploys functions with memory for the zygotes of a third of them. Each deploy gets its zygote. Afterwards, and after a restart,
-// those have one that are worth most, and the others report why not; memory stays within its budget.
+// TestReadyWithinMemory deploys functions with memory for the zygotes of a third of them. Each deploy gets
+// its zygote. Afterwards, and after a restart, those have one that are worth most, and the others report why
+// not; memory stays within its budget.
 func TestReadyWithinMemory(t *testing.T) {
 	system(t)
 	readyWithinMemory(t, 18, 6)
 }
 
-// readyWithinMemory does that with n functions, and returns how many are ready after the deploys and after the restart.
+// readyWithinMemory does that with n functions, and returns how many are ready after the deploys and after
+// the restart.
 func readyWithinMemory(t testing.TB, n, third int) (readies [2]int) {
 	budget := int64(third*25+40) << 20 // the zygotes, and the roots and instances besides
 	index := newPythonIndex(t, "")

@@ -34,7 +34,8 @@ func (w *worker) waitReady(t testing.TB, part, why string) {
 	})
 }
 
-// TestReadyWithoutDriver takes a driver away: the worker is not ready, says which language it cannot start, and is ready when the driver is back.
+// TestReadyWithoutDriver takes a driver away: the worker is not ready, says which language it cannot start,
+// and is ready when the driver is back.
 func TestReadyWithoutDriver(t *testing.T) {
 	system(t)
 	dir, name := t.TempDir(), "pipsqueak-driver-python"
@@ -73,7 +74,8 @@ func TestReadyWithFullDisk(t *testing.T) {
 	w.waitReady(t, "", "")
 }
 
-// TestReadyWhileStopping stops a worker under load. Until the running event has ended, whoever comes learns that the worker is about to end.
+// TestReadyWhileStopping stops a worker under load. Until the running event has ended, whoever comes learns
+// that the worker is about to end.
 func TestReadyWhileStopping(t *testing.T) {
 	system(t)
 	w := startWorker(t, t.TempDir())

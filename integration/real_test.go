@@ -36,7 +36,8 @@ func utf16(text string) string {
 // seesFiles is a handler that returns the names of all files of its function.
 const seesFiles = "import os, six\n\ndef handler(event, context):\n    top = os.environ['LAMBDA_TASK_ROOT']\n    return sorted(os.path.relpath(os.path.join(d, f), top) for d, _, fs in os.walk(top) if '__pycache__' not in d for f in fs)\n"
 
-// TestRealDirectories deploys what directories of people hold, once by the command and once as an archive by curl, and looks at what the function has.
+// TestRealDirectories deploys what directories of people hold, once by the command and once as an archive by
+// curl, and looks at what the function has.
 func TestRealDirectories(t *testing.T) {
 	system(t)
 	w := shared(t)
@@ -125,7 +126,8 @@ func TestByteOrderMarks(t *testing.T) {
 	}
 }
 
-// TestTwoLanguages deploys a directory with handlers of two languages: the deploy says which it took, and pipsqueak.yaml chooses.
+// TestTwoLanguages deploys a directory with handlers of two languages: the deploy says which it took, and
+// pipsqueak.yaml chooses.
 func TestTwoLanguages(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Runtime("node"))
@@ -158,8 +160,8 @@ func TestTwoLanguages(t *testing.T) {
 	}
 }
 
-// TestBroughtPackages: node_modules beside a package.json is left out, and its packages are installed; without one it is the function's own code. The deploy
-// says so, of a directory and of an archive.
+// TestBroughtPackages: node_modules beside a package.json is left out, and its packages are installed;
+// without one it is the function's own code. The deploy says so, of a directory and of an archive.
 func TestBroughtPackages(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Runtime("node"))

@@ -16,8 +16,9 @@ import (
 
 // Does everything end when nobody else reaps?
 
-// TestNobodyReaps has a worker be the first process of its pid namespace, as in a container without an init: whatever is orphaned below it, by the
-// end of a driver or of a keeper, is reaped, and a sandbox ends although nobody reaps for it. What ran there is not blamed on the handler.
+// TestNobodyReaps has a worker be the first process of its pid namespace, as in a container without an init:
+// whatever is orphaned below it, by the end of a driver or of a keeper, is reaped, and a sandbox ends
+// although nobody reaps for it. What ran there is not blamed on the handler.
 func TestNobodyReaps(t *testing.T) {
 	system(t)
 	data := t.TempDir()

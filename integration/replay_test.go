@@ -15,8 +15,8 @@ import (
 
 // What can somebody do with a signed archive of an earlier deploy?
 
-// TestReplay: who has kept a signed archive cannot deploy it again once a later one was deployed, nor after the function was removed, nor
-// after a restart. Who has the key signs the old files again, and so goes back.
+// TestReplay: who has kept a signed archive cannot deploy it again once a later one was deployed, nor after
+// the function was removed, nor after a restart. Who has the key signs the old files again, and so goes back.
 func TestReplay(t *testing.T) {
 	system(t)
 	dir := t.TempDir()

@@ -12,7 +12,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// Who attacks at the door: clients with tokens that are not for this, strangers, and pages that functions serve.
+// Who attacks at the door: clients with tokens that are not for this, strangers, and pages that functions
+// serve.
 
 // door returns a worker that has tokens, with the functions secret.others and own.team.
 func (a *arena) door(t *testing.T) *worker {
@@ -208,7 +209,8 @@ def handler(event, context):
 	}},
 }
 
-// painted returns what a command of the build that is attacked writes to a terminal, if the terminal would obey it.
+// painted returns what a command of the build that is attacked writes to a terminal, if the terminal would
+// obey it.
 func (a *arena) painted(t *testing.T, w *worker, arguments ...string) string {
 	t.Helper()
 	command := filepath.Join(a.programs, "pipsqueak") + " " + strings.Join(arguments, " ") + " --server " + w.url

@@ -13,7 +13,8 @@ import (
 
 // Who attacks from an instance that has a network: a handler of the network's user.
 
-// robber says what an address answers over TCP or UDP, if it does; sends as another address; looks names up; or serves.
+// robber says what an address answers over TCP or UDP, if it does; sends as another address; looks names up;
+// or serves.
 const robber = `
 import socket, threading
 
@@ -59,7 +60,8 @@ def handler(event, context):
     return done
 `
 
-// robs has a function of those settings do steps, in a world of the attack's own, and returns what they got done.
+// robs has a function of those settings do steps, in a world of the attack's own, and returns what they got
+// done.
 func (c connected) robs(t *testing.T, name, settings string, steps ...[]any) []string {
 	t.Helper()
 	c.deploy(t, name, handlerFile(robber).with("pipsqueak.yaml", settings+"\n"))

@@ -22,7 +22,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// Who attacks from outside: a client, a page in a browser, a deployer, another user of the machine, and a server that the client asks.
+// Who attacks from outside: a client, a page in a browser, a deployer, another user of the machine, and a
+// server that the client asks.
 
 // try tries an attack from outside. It returns what it got done, in words, or nothing.
 type try func(t *testing.T, a *arena) string
@@ -116,8 +117,9 @@ func as(t *testing.T, name string, arguments ...string) string {
 
 const site = "evil.example"
 
-// outsiders are the attacks of all who run no code in the arena's worker: those at the worker without tokens, at one with tokens and by pages of
-// functions, and by the networks that functions have, and at the worker's memory.
+// outsiders are the attacks of all who run no code in the arena's worker: those at the worker without tokens,
+// at one with tokens and by pages of functions, and by the networks that functions have, and at the worker's
+// memory.
 var outsiders = slices.Concat(clientAttacks, doorAttacks, egressAttacks, workerAttacks)
 
 var clientAttacks = []outsider{

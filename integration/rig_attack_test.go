@@ -19,8 +19,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// attack is something that somebody tries. Its walls are those that stop it: with all of them taken down it gets something done, and
-// BenchmarkAttackWithout shows that. Where no build can show it, unshown says why.
+// attack is something that somebody tries. Its walls are those that stop it: with all of them taken down it
+// gets something done, and BenchmarkAttackWithout shows that. Where no build can show it, unshown says why.
 type attack struct {
 	name    string
 	by      role
@@ -88,7 +88,8 @@ type arena struct {
 	lacking   map[string]bool   // attacks on what this machine's kernel does not have
 }
 
-// inside returns the names of the attacks that are tried by one who runs code, a line each; left of those that another one finds traces of.
+// inside returns the names of the attacks that are tried by one who runs code, a line each; left of those
+// that another one finds traces of.
 func (a *arena) inside(by role) string { return a.names(insideAttacks, by) }
 func (a *arena) left(by role) string   { return a.names(traceAttacks, by) }
 
@@ -101,7 +102,8 @@ func (a *arena) names(list []attack, by role) (lines string) {
 	return lines
 }
 
-// note notes what came of the attacks of one that runs code, as run.c says it. What was to be tried must have been tried.
+// note notes what came of the attacks of one that runs code, as run.c says it. What was to be tried must have
+// been tried.
 func (a *arena) note(t *testing.T, language string, by role, wanted string, told map[string]string) {
 	t.Helper()
 	for name := range strings.Lines(wanted) {
@@ -121,7 +123,8 @@ func (a *arena) note(t *testing.T, language string, by role, wanted string, told
 	}
 }
 
-// enter makes the host's side of the attacks, and starts a worker of the build with packages of all languages to be had.
+// enter makes the host's side of the attacks, and starts a worker of the build with packages of all languages
+// to be had.
 func enter(t *testing.T, programs string, wanted func(attack) bool) *arena {
 	t.Helper()
 	system(t)
@@ -181,7 +184,8 @@ func enter(t *testing.T, programs string, wanted func(attack) bool) *arena {
 	return a
 }
 
-// prefer has sandboxes get a processor before all others of the machine: what takes more than it may is not to be stopped by others that want it too.
+// prefer has sandboxes get a processor before all others of the machine: what takes more than it may is not
+// to be stopped by others that want it too.
 func prefer(t *testing.T, w *worker) {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", w.cmd.Process.Pid))
@@ -198,8 +202,8 @@ func prefer(t *testing.T, w *worker) {
 	}
 }
 
-// lacks returns the attacks for which this machine has nothing: those of x86-64's processors on another one; and those that only the filter of
-// system calls stops, if the kernel says so to a user whom no filter stops.
+// lacks returns the attacks for which this machine has nothing: those of x86-64's processors on another one;
+// and those that only the filter of system calls stops, if the kernel says so to a user whom no filter stops.
 func (a *arena) lacks(t *testing.T, build compile) map[string]bool {
 	t.Helper()
 	names := ""
@@ -250,8 +254,8 @@ func startWithSources(t *testing.T, programs, data, sources string) *worker {
 	return w
 }
 
-// compile makes the library of one who attacks, with the adapter to its language, and returns its bytes. The stranger is a package that
-// it does not depend on.
+// compile makes the library of one who attacks, with the adapter to its language, and returns its bytes. The
+// stranger is a package that it does not depend on.
 type compile func(t *testing.T, adapter, stranger string, flags ...string) string
 
 // compiler compiles the attacks, which are the same for everybody.

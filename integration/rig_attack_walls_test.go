@@ -11,7 +11,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// A wall stops attacks. Each can be taken down, by edits of a copy of the source: an attack that holds then too shows nothing.
+// A wall stops attacks. Each can be taken down, by edits of a copy of the source: an attack that holds then
+// too shows nothing.
 
 // wall is a name for edits that take it down.
 type wall []change
@@ -201,7 +202,8 @@ func copySource(t *testing.T) copied {
 	return c
 }
 
-// without builds the programs without the walls of a set, and returns their folder. restore puts the walls up again, in the source.
+// without builds the programs without the walls of a set, and returns their folder. restore puts the walls up
+// again, in the source.
 func (c copied) without(t *testing.T, set string) (programs string, restore func()) {
 	t.Helper()
 	before := map[string]string{}

@@ -31,7 +31,8 @@ def endpoint():
 `
 
 var workerAttacks = []outsider{
-	// The worker reads as much as shows that it is no answer. What comes behind lives until the endpoint is closed.
+	// The worker reads as much as shows that it is no answer. What comes behind lives until the endpoint is
+	// closed.
 	{attack{name: "leave a server on its way to the worker", walls: "untouched places"}, "handler", func(t *testing.T, a *arena) string {
 		a.worker.deploy(t, "passing", handlerFile(speaker+`
 def handler(event, context):
@@ -114,7 +115,8 @@ def handler(event, context): # context.invoke would make one call after the othe
 	}},
 }
 
-// grows says by how many MiB the worker's memory grows at the most while something is done, if that is more than it may.
+// grows says by how many MiB the worker's memory grows at the most while something is done, if that is more
+// than it may.
 func (a *arena) grows(t *testing.T, most int, does func()) string {
 	t.Helper()
 	const ofNow = "5" // proc(5): from now on the peak is that of now

@@ -16,8 +16,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// Who attacks from inside, in each language: a handler, and a package that a zygote imports. What they try is in testdata/attacks, the same in
-// each language; they load it as a library.
+// Who attacks from inside, in each language: a handler, and a package that a zygote imports. What they try is
+// in testdata/attacks, the same in each language; they load it as a library.
 
 // attacker is a language in which attacks are tried.
 type attacker struct {
@@ -26,7 +26,8 @@ type attacker struct {
 	linked         []string // to compile with a handler's library that needs the bystander
 	adapter        string   // a source of testdata/attacks that is a part of its handler's library
 	packageAdapter string   // of its packages'
-	// publish serves packages, of which it has the libraries by their names, tells workers of it that start from now on, and returns an address.
+	// publish serves packages, of which it has the libraries by their names, tells workers of it that start
+	// from now on, and returns an address.
 	publish func(t *testing.T, libraries map[string]string) string
 	// handler is a function whose handler runs the attacks that its event names, and says what came of each.
 	handler func(library string) files
@@ -36,8 +37,8 @@ type attacker struct {
 	needs func(address string, packages ...string) files
 }
 
-// The packages. The first two attack: one in a zygote below a root zygote, the other in one below the third one's. One leaves a process, and one
-// takes more than its share.
+// The packages. The first two attack: one in a zygote below a root zygote, the other in one below the third
+// one's. One leaves a process, and one takes more than its share.
 const mischief, latecomer, bystander, survivor, glutton = "mischief", "latecomer", "bystander", "survivor", "glutton"
 
 const fresh = "reuse: false\ntimeout_ms: 240000\nmemory_mb: 256\n" // every event has an instance of its own
@@ -52,7 +53,8 @@ func (f files) and(more files) files {
 	return f
 }
 
-// publish makes an index of each language with the packages, and returns what each attacker's publish returns.
+// publish makes an index of each language with the packages, and returns what each attacker's publish
+// returns.
 func (a *arena) publish(t *testing.T, build compile) map[string]string {
 	t.Helper()
 	addresses := map[string]string{"native": t.TempDir()}
@@ -104,7 +106,8 @@ func (l attacker) attack(t *testing.T, a *arena, build compile) {
 	}
 }
 
-// ask runs the attacks that are named in an event of a function of the language, and notes what came of the first of them.
+// ask runs the attacks that are named in an event of a function of the language, and notes what came of the
+// first of them.
 func (l attacker) ask(t *testing.T, a *arena, what string, by role, noted, more string) {
 	t.Helper()
 	event, err := json.Marshal(noted + more)
@@ -181,7 +184,8 @@ func (l attacker) attackAsPackage(t *testing.T, a *arena, build compile) {
 	l.generations(t, a.worker.snapshot(t))
 }
 
-// told returns what came of the attacks of a function's package, those included that begin when its zygote is forked.
+// told returns what came of the attacks of a function's package, those included that begin when its zygote is
+// forked.
 func told(t *testing.T, w *worker, fn string) (attempts map[string]string) {
 	t.Helper()
 	eventually(t, patience, "a fork of "+fn+" comes after another one", func() bool {
@@ -199,7 +203,8 @@ func told(t *testing.T, w *worker, fn string) (attempts map[string]string) {
 	return attempts
 }
 
-// survive has a package leave a process when it is imported: no zygote keeps that, and none of its processes outlives the function.
+// survive has a package leave a process when it is imported: no zygote keeps that, and none of its processes
+// outlives the function.
 func (l attacker) survive(t *testing.T, a *arena, name string, f files) {
 	t.Helper()
 	if !a.wanted(survivorAttack) {
@@ -227,7 +232,8 @@ func (l attacker) survive(t *testing.T, a *arena, name string, f files) {
 	a.outcomes[cell{survivorAttack.name, l.name, module}] = came
 }
 
-// generations checks that the first package is in a zygote right below a root zygote, and the later one in a zygote below another one.
+// generations checks that the first package is in a zygote right below a root zygote, and the later one in a
+// zygote below another one.
 func (l attacker) generations(t *testing.T, snapshot core.Snapshot) {
 	t.Helper()
 	parents, depths := map[core.NodeID]core.NodeID{}, map[string]int{}

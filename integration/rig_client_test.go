@@ -23,7 +23,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/gateway/client"
 )
 
-// files is the content of a function's directory. A name with * at its end is that of a program, as ls -F shows it.
+// files is the content of a function's directory. A name with * at its end is that of a program, as ls -F
+// shows it.
 type files map[string]string
 
 // archive returns the files as a tar.gz.
@@ -166,7 +167,8 @@ func (w *worker) force(t testing.TB, name string, f files) core.Function {
 	return decode[core.Function](t, a)
 }
 
-// run invokes a function and returns the answer, whatever it is. What every answer must have is checked here, for every test.
+// run invokes a function and returns the answer, whatever it is. What every answer must have is checked here,
+// for every test.
 func (w *worker) run(t testing.TB, name, event string) answer {
 	t.Helper()
 	a := w.ask(t, http.MethodPost, "/run/"+name, []byte(event))
@@ -199,7 +201,8 @@ func decode[T any](t testing.TB, a answer) (value T) {
 	return value
 }
 
-// expectError checks that the answer is an error of that kind, fault and status. An empty fault is not compared.
+// expectError checks that the answer is an error of that kind, fault and status. An empty fault is not
+// compared.
 func (a answer) expectError(t testing.TB, kind core.Kind, fault core.Fault, status int) core.Error {
 	t.Helper()
 	var body struct {
@@ -217,7 +220,8 @@ func (a answer) expectError(t testing.TB, kind core.Kind, fault core.Fault, stat
 	return body.Error
 }
 
-// phases returns the phases of an invocation in milliseconds, and an error when the headers are not as promised.
+// phases returns the phases of an invocation in milliseconds, and an error when the headers are not as
+// promised.
 func phases(a answer) (map[string]float64, error) {
 	found := map[string]float64{}
 	for part := range strings.SplitSeq(a.header.Get("Server-Timing"), ",") {
@@ -271,14 +275,15 @@ func (w *worker) leaves(t testing.TB, function string) (nodes []core.NodeInfo) {
 	return nodes
 }
 
-// instances returns the nodes of a function that have imported its handler, and not the child that is made ahead.
+// instances returns the nodes of a function that have imported its handler, and not the child that is made
+// ahead.
 func (w *worker) instances(t testing.TB, function string) []core.NodeInfo {
 	t.Helper()
 	return slices.DeleteFunc(w.leaves(t, function), func(n core.NodeInfo) bool { return n.State == "making" || n.State == "parked" })
 }
 
-// patience is how long what has to happen may take on a machine that does much else. Nothing takes that long when it works: how long things take
-// is for benchmarks to tell.
+// patience is how long what has to happen may take on a machine that does much else. Nothing takes that long
+// when it works: how long things take is for benchmarks to tell.
 const patience = time.Minute
 
 // eventually tries until the condition holds.
@@ -291,8 +296,8 @@ func eventually(t testing.TB, within time.Duration, what string, holds func() bo
 	}
 }
 
-// traffic invokes a good function of its own without pause until the returned function is called, which reports every answer
-// that was not the right one: whatever else happens, other traffic is still served.
+// traffic invokes a good function of its own without pause until the returned function is called, which
+// reports every answer that was not the right one: whatever else happens, other traffic is still served.
 func traffic(t testing.TB, w *worker) (stop func()) {
 	t.Helper()
 	name := "bystander-" + strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))

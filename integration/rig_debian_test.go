@@ -12,7 +12,8 @@ import (
 	"testing"
 )
 
-// debianArchive serves libraries as Debian packages, lib<name>1 at version 1.0, and returns a directory that has the archive as apt's source.
+// debianArchive serves libraries as Debian packages, lib<name>1 at version 1.0, and returns a directory that
+// has the archive as apt's source.
 func debianArchive(t *testing.T, libraries map[string]string) string {
 	t.Helper()
 	run := func(name string, arguments ...string) string {

@@ -44,7 +44,8 @@ func load(b *testing.B, url string, connections int, seconds string) loaded {
 	return l
 }
 
-// parseLoad reads the report of wrk --latency. Each figure is alone on its line, but for the number of requests.
+// parseLoad reads the report of wrk --latency. Each figure is alone on its line, but for the number of
+// requests.
 func parseLoad(out string) (l loaded, err error) {
 	find := func(pattern string) string {
 		m := regexp.MustCompile(`(?m)^\s*`+pattern).FindAllStringSubmatch(out, -1)
@@ -75,8 +76,8 @@ func parseLoad(out string) (l loaded, err error) {
 	return l, err
 }
 
-// flooded has wrk post a small event with 32 connections, to paths that an expression in Lua makes of the number i of the event, until stop is
-// called. It has a third of one processor.
+// flooded has wrk post a small event with 32 connections, to paths that an expression in Lua makes of the
+// number i of the event, until stop is called. It has a third of one processor.
 func flooded(b *testing.B, url, path string) (stop func()) {
 	b.Helper()
 	script := filepath.Join(b.TempDir(), "flood.lua")
@@ -108,7 +109,8 @@ func flooded(b *testing.B, url, path string) (stop func()) {
 	return stop
 }
 
-// unhindered has this process get a processor before all others until the benchmark ends, as if it were on another machine.
+// unhindered has this process get a processor before all others until the benchmark ends, as if it were on
+// another machine.
 func unhindered(b *testing.B) {
 	b.Helper()
 	priority := func(nice int) {

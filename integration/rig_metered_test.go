@@ -20,8 +20,8 @@ var reference = coretest.Need{Name: "the reference build in PIPSQUEAK_REFERENCE,
 	return err
 }}
 
-// metered starts a worker of a build in a cgroup of its own. spent returns the processor time of the worker and all that it has
-// started, also of what has ended.
+// metered starts a worker of a build in a cgroup of its own. spent returns the processor time of the worker
+// and all that it has started, also of what has ended.
 func metered(b *testing.B, bin string) (w *worker, spent func() time.Duration) {
 	b.Helper()
 	dir, spent := meter(b)
@@ -34,7 +34,8 @@ func metered(b *testing.B, bin string) (w *worker, spent func() time.Duration) {
 	return w, spent
 }
 
-// meter makes a cgroup for a worker, which moves itself there, and has ended when the test does. spent returns the processor time of all that was in it.
+// meter makes a cgroup for a worker, which moves itself there, and has ended when the test does. spent
+// returns the processor time of all that was in it.
 func meter(b *testing.B) (dir string, spent func() time.Duration) {
 	b.Helper()
 	dir, file, unit := "/sys/fs/cgroup/cpuacct", "cpuacct.usage", time.Nanosecond

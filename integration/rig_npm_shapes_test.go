@@ -13,8 +13,8 @@ type shape struct {
 	files files
 }
 
-// managers returns whose lock files a shape is tried with: the oldest and the newest of each tool, and every version for workspaces, in which the
-// formats differ most.
+// managers returns whose lock files a shape is tried with: the oldest and the newest of each tool, and every
+// version for workspaces, in which the formats differ most.
 func (s shape) managers() (all []manager) {
 	for _, tool := range []string{"npm", "pnpm"} {
 		if tool == "npm" && s.pnpm || tool == "pnpm" && s.npm {

@@ -96,7 +96,8 @@ func packZip(t testing.TB, content files) []byte {
 	return out.Bytes()
 }
 
-// places are the lines that say themselves what is to be found in them, as "FOUND rule rule", and besides those that cannot.
+// places are the lines that say themselves what is to be found in them, as "FOUND rule rule", and besides
+// those that cannot.
 func places(content files, besides ...string) []string {
 	marker := regexp.MustCompile(`FOUND ([a-z -]+)`)
 	all := slices.Clone(besides)

@@ -16,8 +16,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// subject is what the benchmarks run in one language: two functions below testdata/bench, NAME-bare, which returns its event, and
-// NAME-heavy, which imports packages that take their time. Times are floors of the median, in ms; ratios are to a new process.
+// subject is what the benchmarks run in one language: two functions below testdata/bench, NAME-bare, which
+// returns its event, and NAME-heavy, which imports packages that take their time. Times are floors of the
+// median, in ms; ratios are to a new process.
 type subject struct {
 	name              string
 	bare, bareRatio   float64
@@ -28,8 +29,9 @@ type subject struct {
 	needs             []coretest.Need
 }
 
-// subjects are in the order of the report. A process runs the handler of a deployed function, whose source is in dir, once with the event {} outside
-// of any sandbox, as its author would, with the packages that the worker has installed; then it says so and waits for the end of its standard input.
+// subjects are in the order of the report. A process runs the handler of a deployed function, whose source is
+// in dir, once with the event {} outside of any sandbox, as its author would, with the packages that the
+// worker has installed; then it says so and waits for the end of its standard input.
 var subjects = []subject{
 	{
 		name: "python", bare: 4, bareRatio: 0, heavy: 6, heavyRatio: 40, heavyMeans: "pandas", private: 7,
@@ -136,7 +138,8 @@ func (w *worker) interpreter(t testing.TB, function string) string {
 	return ""
 }
 
-// installed returns a copy of a function's directory with its packages as npm installs them, which is made once.
+// installed returns a copy of a function's directory with its packages as npm installs them, which is made
+// once.
 func installed(t testing.TB, dir string) string {
 	t.Helper()
 	copies.Lock()

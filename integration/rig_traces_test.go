@@ -17,8 +17,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// A worker's traces on the machine, taken while it lives, so that one can ask afterwards which are left. Names alone would not
-// do: other tests run sandboxes on the same machine at the same time, and a later worker uses the same names again.
+// A worker's traces on the machine, taken while it lives, so that one can ask afterwards which are left.
+// Names alone would not do: other tests run sandboxes on the same machine at the same time, and a later
+// worker uses the same names again.
 
 type process struct {
 	pid   int
@@ -33,7 +34,8 @@ type trace struct {
 	groups     map[string]uint64  // directories of cgroups, to their inode
 }
 
-// traces finds everything of a worker that is alive: its descendants, the nodes of its tree, and what they live in.
+// traces finds everything of a worker that is alive: its descendants, the nodes of its tree, and what they
+// live in.
 func traces(w *worker) (trace, error) {
 	found := trace{w.data, 0, map[process]string{}, map[string]bool{}, map[string]uint64{}}
 	nodes, err := nodePIDs(w)
@@ -79,8 +81,8 @@ func nodePIDs(w *worker) (pids []int, err error) {
 
 var namespaceKinds = []string{"net", "mnt", "pid", "ipc", "uts", "user"}
 
-// later reports whether a process is younger than the trace. The kernel gives numbers of namespaces again, so it may be in one
-// that only has the number of one in the trace.
+// later reports whether a process is younger than the trace. The kernel gives numbers of namespaces again, so
+// it may be in one that only has the number of one in the trace.
 func (f trace) later(pid int) bool {
 	_, _, start, ok := stat(pid)
 	ticks, err := strconv.Atoi(start)
@@ -124,7 +126,8 @@ func (f trace) addGroups(pid int) {
 	}
 }
 
-// groupDirs returns where a cgroup may be found: under its controllers on v1, at the top or under "unified" on v2.
+// groupDirs returns where a cgroup may be found: under its controllers on v1, at the top or under "unified"
+// on v2.
 func groupDirs(controllers, path string) (dirs []string) {
 	const root = "/sys/fs/cgroup"
 	if controllers == "" {
@@ -175,8 +178,8 @@ func (f trace) left() (lines []string) {
 	return lines
 }
 
-// leftAfterStop returns what must not be there when no worker runs on the data directory any more: left, and everything that
-// mentions the directory.
+// leftAfterStop returns what must not be there when no worker runs on the data directory any more: left, and
+// everything that mentions the directory.
 func (f trace) leftAfterStop() []string {
 	lines := f.left()
 	for _, pid := range allPIDs() {
@@ -192,8 +195,8 @@ func (f trace) leftAfterStop() []string {
 	return lines
 }
 
-// leftSoon is leftAfterStop with a little patience: the kernel takes namespaces apart after the last process has ended, and
-// other packages' tests make and remove sandboxes meanwhile.
+// leftSoon is leftAfterStop with a little patience: the kernel takes namespaces apart after the last process
+// has ended, and other packages' tests make and remove sandboxes meanwhile.
 func (f trace) leftSoon(patience time.Duration) []string {
 	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		lines := f.leftAfterStop()

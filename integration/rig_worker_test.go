@@ -35,7 +35,8 @@ func start(bin, data string, flags ...string) (*worker, error) {
 	return launch(exec.Command(filepath.Join(bin, "pipsqueak"), append([]string{"serve", "--listen", "127.0.0.1:0", "--data", data}, flags...)...), data)
 }
 
-// launch is start by a command that becomes `pipsqueak serve`, and has serve among its arguments. Functions have no network unless the command says so, whatever this machine can.
+// launch is start by a command that becomes `pipsqueak serve`, and has serve among its arguments. Functions
+// have no network unless the command says so, whatever this machine can.
 func launch(cmd *exec.Cmd, data string) (*worker, error) {
 	at, reference := slices.Index(cmd.Args, "serve"), os.Getenv("PIPSQUEAK_REFERENCE")
 	if older := reference != "" && strings.HasPrefix(cmd.Args[at-1], reference); !older && !slices.Contains(cmd.Args, "--network") {
@@ -141,7 +142,8 @@ var one struct {
 	worker *worker
 }
 
-// shared returns the worker of all tests that break nothing but their own functions. Their functions have names of their own.
+// shared returns the worker of all tests that break nothing but their own functions. Their functions have
+// names of their own.
 func shared(t testing.TB) *worker {
 	t.Helper()
 	t.Cleanup(func() {

@@ -5,9 +5,11 @@ import (
 	"testing"
 )
 
-// Does a gem that looks at the function's files, the process's id or the arguments when it is required find the function's own?
+// Does a gem that looks at the function's files, the process's id or the arguments when it is required find
+// the function's own?
 
-// TestRubyLooks has functions with different files for a gem that reads one when it is required, one without, and one that goes elsewhere before.
+// TestRubyLooks has functions with different files for a gem that reads one when it is required, one without,
+// and one that goes elsewhere before.
 func TestRubyLooks(t *testing.T) {
 	system(t)
 	index := gemIndex(t, []gem{

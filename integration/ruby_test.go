@@ -154,7 +154,8 @@ func TestRubyFaults(t *testing.T) {
 	result[string](t, w, "ruby-faulty", `{"do": "fine"}`)
 }
 
-// Functions that cannot be imported. The instance reports most of them; a few are known by the way in which it ended.
+// Functions that cannot be imported. The instance reports most of them; a few are known by the way in which
+// it ended.
 func TestRubyImports(t *testing.T) {
 	rubySystem(t)
 	w := shared(t)
@@ -262,7 +263,8 @@ func TestRubyDebian(t *testing.T) {
 	}
 }
 
-// TestDebianPrograms has packages that are used as programs, by a name that only their maintainer script makes.
+// TestDebianPrograms has packages that are used as programs, by a name that only their maintainer script
+// makes.
 func TestDebianPrograms(t *testing.T) {
 	rubySystem(t)
 	coretest.Requires(t, Runtime("apt-get"), Runtime("cc"))
@@ -289,8 +291,9 @@ PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
 	}
 }
 
-// TestDebianFiles has programs that look for their own files where Debian has them: modules in /usr/lib, fonts in /usr/share, rules in /etc. A child that is forked
-// from a zygote of the same packages finds them as one that is not.
+// TestDebianFiles has programs that look for their own files where Debian has them: modules in /usr/lib,
+// fonts in /usr/share, rules in /etc. A child that is forked from a zygote of the same packages finds them as
+// one that is not.
 func TestDebianFiles(t *testing.T) {
 	rubySystem(t)
 	coretest.Requires(t, Runtime("apt-get"), Runtime("cc"))
@@ -324,8 +327,8 @@ PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
 	}
 }
 
-// TestRubyStandardLibrary has libraries of Ruby's own that take long: zygotes have required them, but for who sets what they read meanwhile. What was found out
-// about one version of a function holds for the next.
+// TestRubyStandardLibrary has libraries of Ruby's own that take long: zygotes have required them, but for who
+// sets what they read meanwhile. What was found out about one version of a function holds for the next.
 func TestRubyStandardLibrary(t *testing.T) {
 	rubySystem(t)
 	w := shared(t)

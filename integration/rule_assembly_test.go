@@ -8,7 +8,8 @@ import (
 // mostMethods is how many methods worker.Worker has at most.
 const mostMethods = 25
 
-// ruleAssembly keeps worker.Worker assembly: what it does beyond that belongs to a part with a type of its own.
+// ruleAssembly keeps worker.Worker assembly: what it does beyond that belongs to a part with a type of its
+// own.
 func ruleAssembly(sources []source) (violations []string) {
 	methods := 0
 	for _, s := range sources {

@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// ruleKinds keeps the kinds of error complete: Kinds() returns every constant of type Kind but KindNone, and some test names it.
+// ruleKinds keeps the kinds of error complete: Kinds() returns every constant of type Kind but KindNone, and
+// some test names it.
 func ruleKinds(sources []source) (violations []string) {
 	var kinds []*ast.Ident
 	where := map[string]source{}

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// ruleMutexes wants the order of a package's mutexes in its comment, when it has more than one: in types, or in functions.
+// ruleMutexes wants the order of a package's mutexes in its comment, when it has more than one: in types, or
+// in functions.
 func ruleMutexes(sources []source) (violations []string) {
 	mutexes, ordered := map[string]int{}, map[string]bool{}
 	for _, s := range sources {

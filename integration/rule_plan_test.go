@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// pure is what core/plan may import of the standard library: nothing of it has an effect, of time only the arithmetic is used, and random numbers come from a
-// seed.
+// pure is what core/plan may import of the standard library: nothing of it has an effect, of time only the
+// arithmetic is used, and random numbers come from a seed.
 var pure = []string{"cmp", "container/heap", "maps", "math", "math/bits", "math/rand/v2", "slices", "strings", "time", "unicode", "unicode/utf8"}
 
 // seeded is what core/plan may use of package rand.

@@ -9,7 +9,8 @@ import (
 // leastTest is how many lines of test core/supply has at least for 100 lines of code.
 const leastTest = 60
 
-// ruleTested keeps core/supply tested by fakes, without the machine: half of a deploy's faults are in what it talks to.
+// ruleTested keeps core/supply tested by fakes, without the machine: half of a deploy's faults are in what it
+// talks to.
 func ruleTested(sources []source) (violations []string) {
 	code, test := 0, 0
 	for _, s := range sources {

@@ -10,8 +10,9 @@ import (
 	"unicode"
 )
 
-// languages are the words by which core would know a language. The first group is found anywhere in a word; the second only as
-// a whole word, because it has other meanings ("pip" is in "pipsqueak"). "node" is not here: it is a word of the glossary.
+// languages are the words by which core would know a language. The first group is found anywhere in a word;
+// the second only as a whole word, because it has other meanings ("pip" is in "pipsqueak"). "node" is not
+// here: it is a word of the glossary.
 var (
 	languageAnywhere = []string{"python", "nodejs", "node.js", "javascript"}
 	languageWords    = []string{"ruby", "perl", "lua", "pip", "npm", "gem"}
@@ -42,7 +43,8 @@ var (
 	nonWords = regexp.MustCompile(`[^a-zA-Z]+`)
 )
 
-// words splits an identifier or a text into lower-case words, at humps and at everything that is not a letter.
+// words splits an identifier or a text into lower-case words, at humps and at everything that is not a
+// letter.
 func words(text string) []string {
 	text = humps.ReplaceAllString(text, "$1$3 $2$4")
 	return strings.Fields(strings.ToLower(nonWords.ReplaceAllString(text, " ")))
@@ -108,7 +110,8 @@ func ruleVocabulary(sources []source) (violations []string) {
 	return violations
 }
 
-// homonyms are words that once meant several things: where the names of a package no longer have one, and the word for it there.
+// homonyms are words that once meant several things: where the names of a package no longer have one, and the
+// word for it there.
 var homonyms = []struct{ word, folder, instead string }{
 	{"manifest", "core/files", "a tree has a list"},
 	{"manifest", "core/store", "a tree has a list"},
@@ -172,7 +175,8 @@ func types(file *ast.File) (names []*ast.Ident) {
 	return names
 }
 
-// declared returns the names that a file gives to others: of functions, methods, types, fields, constants and variables.
+// declared returns the names that a file gives to others: of functions, methods, types, fields, constants and
+// variables.
 func declared(file *ast.File) (names []*ast.Ident) {
 	for _, decl := range file.Decls {
 		switch decl := decl.(type) {
@@ -195,7 +199,8 @@ func declared(file *ast.File) (names []*ast.Ident) {
 	return names
 }
 
-// refusedWords are words with a usual one in their place, in code, messages and documents alike. This file alone has them.
+// refusedWords are words with a usual one in their place, in code, messages and documents alike. This file
+// alone has them.
 var refusedWords = []struct {
 	word    *regexp.Regexp
 	instead string

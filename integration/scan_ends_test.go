@@ -120,7 +120,8 @@ func TestInterruptedScan(t *testing.T) {
 	}
 }
 
-// TestKilledScan kills a worker while it scans the packages of a deploy: nothing is left of it, and the next worker deploys the same.
+// TestKilledScan kills a worker while it scans the packages of a deploy: nothing is left of it, and the next
+// worker deploys the same.
 func TestKilledScan(t *testing.T) {
 	system(t)
 	scanned := files{"py_scanned/__init__.py": ""}

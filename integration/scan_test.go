@@ -18,7 +18,8 @@ import (
 
 // What does a scan find?
 
-// TestScanFindsAttacks packs packages as attacks of the past had them, each beside things that look alike and are none.
+// TestScanFindsAttacks packs packages as attacks of the past had them, each beside things that look alike and
+// are none.
 func TestScanFindsAttacks(t *testing.T) {
 	coretest.Requires(t, Root, Cgroups, Runtime("python3"), Runtime("node"), Runtime("ruby"), Runtime("dpkg-deb"))
 	dir := t.TempDir()

@@ -15,8 +15,8 @@ import (
 
 // What does the log say of an event?
 
-// speakers print at import and in each event, on both streams, themselves and through programs that they start, with and without a newline, and
-// leave a program behind that prints after the answer.
+// speakers print at import and in each event, on both streams, themselves and through programs that they
+// start, with and without a newline, and leave a program behind that prints after the answer.
 var speakers = map[string]files{
 	"python": {"handler.py": `
 import subprocess, sys
@@ -102,7 +102,8 @@ func (w *worker) runAs(t testing.TB, name, id, event string) answer {
 	return a
 }
 
-// TestLinesHaveTheirEvent: every line has the request id of the event that it was printed for, in every kind of start, also when it comes after the answer.
+// TestLinesHaveTheirEvent: every line has the request id of the event that it was printed for, in every kind
+// of start, also when it comes after the answer.
 func TestLinesHaveTheirEvent(t *testing.T) {
 	system(t)
 	w := shared(t)
@@ -163,7 +164,8 @@ func (w *worker) speak(t *testing.T, name, kind string) {
 	}
 }
 
-// TestBurstsHaveTheirEvent: an instance has its next event long before the worker has read all that the last one has printed.
+// TestBurstsHaveTheirEvent: an instance has its next event long before the worker has read all that the last
+// one has printed.
 func TestBurstsHaveTheirEvent(t *testing.T) {
 	system(t)
 	w := shared(t)
@@ -308,7 +310,8 @@ PIPSQUEAK_HANDLER(handler, run)
 `},
 }
 
-// TestFailuresAreSeen: each event that fails has one line in its function's log, after what it has printed, and one in the worker's.
+// TestFailuresAreSeen: each event that fails has one line in its function's log, after what it has printed,
+// and one in the worker's.
 func TestFailuresAreSeen(t *testing.T) {
 	system(t)
 	w := shared(t)
@@ -365,7 +368,8 @@ func TestFailuresAreSeen(t *testing.T) {
 	}
 }
 
-// failureLine returns the one line of the log of an event that failed; the answer came after it was written. The worker's own log has one too.
+// failureLine returns the one line of the log of an event that failed; the answer came after it was written.
+// The worker's own log has one too.
 func (w *worker) failureLine(t *testing.T, name, id string, kind core.Kind) core.LogLine {
 	t.Helper()
 	lines := w.logLines(t, name, "?errors=true&request="+id)
@@ -382,7 +386,8 @@ func (w *worker) failureLine(t *testing.T, name, id string, kind core.Kind) core
 	return l
 }
 
-// TestEventsAreSeen: with --events each event has a line, also one that another function has sent; and metrics tell which function fails.
+// TestEventsAreSeen: with --events each event has a line, also one that another function has sent; and
+// metrics tell which function fails.
 func TestEventsAreSeen(t *testing.T) {
 	system(t)
 	w := startWorker(t, t.TempDir(), "--events")

@@ -108,8 +108,8 @@ var settings = map[string]setting{
 }
 
 // TestSets deploys functions that set a variable in ways that only an import of their handler shows, beside
-// one that does not and whose zygote has the packages: deployed as usual, again, by force, with a wait for the
-// zygote, and by a worker that did not look.
+// one that does not and whose zygote has the packages: deployed as usual, again, by force, with a wait for
+// the zygote, and by a worker that did not look.
 func TestSets(t *testing.T) {
 	system(t)
 	for language, s := range settings {

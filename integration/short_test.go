@@ -19,8 +19,8 @@ import (
 
 // What happens when the worker is short of descriptors or memory?
 
-// TestFewDescriptors sends a worker more than its descriptors allow. Each event is answered soon, by its result or as one too many, and no zygote
-// is blamed for it.
+// TestFewDescriptors sends a worker more than its descriptors allow. Each event is answered soon, by its
+// result or as one too many, and no zygote is blamed for it.
 func TestFewDescriptors(t *testing.T) {
 	system(t)
 	data := t.TempDir()
@@ -79,8 +79,8 @@ func TestFewDescriptors(t *testing.T) {
 	}
 }
 
-// TestMemoryOfService runs a worker in a cgroup with little memory, as with MemoryMax=: the budget goes by it, and an instance that is killed by it is
-// not told to be over its own limit.
+// TestMemoryOfService runs a worker in a cgroup with little memory, as with MemoryMax=: the budget goes by
+// it, and an instance that is killed by it is not told to be over its own limit.
 func TestMemoryOfService(t *testing.T) {
 	system(t)
 	const limit = 512 << 20

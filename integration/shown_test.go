@@ -16,8 +16,8 @@ import (
 
 // What of a driver does a function see?
 
-// TestFunctionsSeeTheLoopAlone looks from outside at what zygotes and instances of each language have below /pipsqueak: the loop, and no other file
-// of the driver, such as its installer or scanner.
+// TestFunctionsSeeTheLoopAlone looks from outside at what zygotes and instances of each language have below
+// /pipsqueak: the loop, and no other file of the driver, such as its installer or scanner.
 func TestFunctionsSeeTheLoopAlone(t *testing.T) {
 	system(t)
 	for _, l := range subjects {

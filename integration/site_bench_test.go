@@ -15,9 +15,11 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// How fast do functions answer HTTP: the first byte of a web application, of a response in parts, and many requests?
+// How fast do functions answer HTTP: the first byte of a web application, of a response in parts, and many
+// requests?
 
-// applications are those of examples, each with what starts it in a process of its own and has it answer one request, without a server in between.
+// applications are those of examples, each with what starts it in a process of its own and has it answer one
+// request, without a server in between.
 var applications = []struct {
 	name     string
 	language int // of subjects
@@ -55,7 +57,8 @@ raise "#{status}" unless status == 200 && body.each.to_a.join.include?('form')
 `},
 }
 
-// BenchmarkApplications measures fork starts of web applications, to the first byte of a page, against a process that does the same once.
+// BenchmarkApplications measures fork starts of web applications, to the first byte of a page, against a
+// process that does the same once.
 func BenchmarkApplications(b *testing.B) {
 	for _, a := range applications {
 		b.Run(a.name, func(b *testing.B) {
@@ -139,7 +142,8 @@ PIPSQUEAK_HANDLER(handler, handle)
 `},
 }
 
-// BenchmarkStream measures the time from the handler's write of the first part to its first byte at the client.
+// BenchmarkStream measures the time from the handler's write of the first part to its first byte at the
+// client.
 func BenchmarkStream(b *testing.B) {
 	system(b)
 	for language, f := range timed {

@@ -13,8 +13,9 @@ import (
 
 // What does a start cost, and has a change made it dearer?
 
-// BenchmarkStart compares the processor time of a fork start, and its latency with many clients at once, with those of the
-// reference build. Both builds take rounds by turns, because a machine drifts more within minutes than a change costs.
+// BenchmarkStart compares the processor time of a fork start, and its latency with many clients at once, with
+// those of the reference build. Both builds take rounds by turns, because a machine drifts more within
+// minutes than a change costs.
 func BenchmarkStart(b *testing.B) {
 	for _, kind := range []string{"bare", "heavy"} {
 		b.Run(kind, func(b *testing.B) {

@@ -20,8 +20,9 @@ import (
 
 const sleeps = "import time\n\ndef handler(event, context):\n    time.sleep(event)\n    return event\n"
 
-// TestStopUnderLoad stops a worker while events run and others wait: who waits is refused at once, who is done within ten seconds is answered, who is
-// not is told so then, and the worker exits with 0. A terminal's end does the same as SIGTERM.
+// TestStopUnderLoad stops a worker while events run and others wait: who waits is refused at once, who is
+// done within ten seconds is answered, who is not is told so then, and the worker exits with 0. A terminal's
+// end does the same as SIGTERM.
 func TestStopUnderLoad(t *testing.T) {
 	system(t)
 	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGHUP} {
@@ -80,7 +81,8 @@ func TestStopUnderLoad(t *testing.T) {
 	}
 }
 
-// TestSecondSignal: one more signal ends a worker that waits for its events at once, and nohup keeps the terminal's end from it.
+// TestSecondSignal: one more signal ends a worker that waits for its events at once, and nohup keeps the
+// terminal's end from it.
 func TestSecondSignal(t *testing.T) {
 	system(t)
 	data := t.TempDir()
@@ -111,8 +113,8 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
-// TestRunBesideRemoval sends events to a function that is removed and deployed again meanwhile. Each is answered by the function, or is told that there is
-// none, or that it comes too soon.
+// TestRunBesideRemoval sends events to a function that is removed and deployed again meanwhile. Each is
+// answered by the function, or is told that there is none, or that it comes too soon.
 func TestRunBesideRemoval(t *testing.T) {
 	system(t)
 	w := shared(t)

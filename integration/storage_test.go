@@ -42,7 +42,8 @@ func loops(t testing.TB, dir string) (found []string) {
 	return found
 }
 
-// TestStorage keeps what a function writes, over instances, deploys, restarts and a killed worker, until somebody asks for its end.
+// TestStorage keeps what a function writes, over instances, deploys, restarts and a killed worker, until
+// somebody asks for its end.
 func TestStorage(t *testing.T) {
 	system(t)
 	data := t.TempDir()

@@ -13,10 +13,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Does a response begin before it ends, in every way that a language and its frameworks have, and what becomes of one that breaks off?
+// Does a response begin before it ends, in every way that a language and its frameworks have, and what
+// becomes of one that breaks off?
 
-// streamers pass on "one", and a moment later "two"; at /fail they raise before, at /half between, at /die the process is killed between, at /hang there
-// is no end, at /large there are 10 MiB, and at /endless parts of 64 KiB until the caller has gone, which they print.
+// streamers pass on "one", and a moment later "two"; at /fail they raise before, at /half between, at /die
+// the process is killed between, at /hang there is no end, at /large there are 10 MiB, and at /endless parts
+// of 64 KiB until the caller has gone, which they print.
 var streamers = map[string]files{
 	"python": {"handler.py": `
 import os, signal, time
@@ -299,7 +301,8 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-// opened sends a request and returns its response, of which only the head has been read, and the request's id.
+// opened sends a request and returns its response, of which only the head has been read, and the request's
+// id.
 func (w *worker) opened(t *testing.T, path string) (body *bufio.Reader, id string, leave func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -413,7 +416,8 @@ module.exports = require('http').createServer((request, response) => {
 `},
 }
 
-// TestHeadsComeFirst: who asks learns of a response when the application has begun it, as with servers of these interfaces, also if it is given as a whole.
+// TestHeadsComeFirst: who asks learns of a response when the application has begun it, as with servers of
+// these interfaces, also if it is given as a whole.
 func TestHeadsComeFirst(t *testing.T) {
 	system(t)
 	w := shared(t)

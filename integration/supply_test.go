@@ -19,7 +19,8 @@ import (
 
 // What a function is made of, and who says so.
 
-// TestRequireSigned: a worker that asks for signatures deploys what one of its keys has signed, under the name and with the code that were signed, and nothing else.
+// TestRequireSigned: a worker that asks for signatures deploys what one of its keys has signed, under the
+// name and with the code that were signed, and nothing else.
 func TestRequireSigned(t *testing.T) {
 	system(t)
 	dir := t.TempDir()
@@ -103,7 +104,8 @@ func TestBill(t *testing.T) {
 	}
 }
 
-// TestVulnerabilities: a deploy warns of a known vulnerability, and is refused when the operator wants that; what is deployed stays.
+// TestVulnerabilities: a deploy warns of a known vulnerability, and is refused when the operator wants that;
+// what is deployed stays.
 func TestVulnerabilities(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Node)
@@ -140,8 +142,9 @@ func TestVulnerabilities(t *testing.T) {
 	w.deploy(t, "vulnerable", fixed)
 }
 
-// TestFalseLock brings locks that know a package with a vulnerability by the name of another, in each language. They are refused, also when the
-// package is in the store already, and nobody who shares it gets to hear the false name.
+// TestFalseLock brings locks that know a package with a vulnerability by the name of another, in each
+// language. They are refused, also when the package is in the store already, and nobody who shares it gets to
+// hear the false name.
 func TestFalseLock(t *testing.T) {
 	system(t)
 	dir := t.TempDir()

@@ -16,8 +16,8 @@ import (
 
 // What does TLS cost?
 
-// BenchmarkTLS measures a warm echo over TLS, on a connection that is kept, against the same without TLS: a worker with and one without get an
-// event in turn.
+// BenchmarkTLS measures a warm echo over TLS, on a connection that is kept, against the same without TLS: a
+// worker with and one without get an event in turn.
 func BenchmarkTLS(b *testing.B) {
 	authority := coretest.NewAuthority(b)
 	cert, key := authority.Issue(b, b.TempDir(), time.Now().Add(time.Hour), "127.0.0.1")

@@ -17,7 +17,8 @@ import (
 
 // Who may do what?
 
-// by runs the command line as a user with an environment of its own, and a home without credentials unless the environment has one.
+// by runs the command line as a user with an environment of its own, and a home without credentials unless
+// the environment has one.
 func by(t testing.TB, env []string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	program := filepath.Join(programs(t), "pipsqueak") // it may be built now
@@ -116,7 +117,8 @@ func TestTokens(t *testing.T) {
 		t.Errorf("with the file: %v, %s", err, stderr)
 	}
 
-	// It counts after a restart, and is over at once when it is revoked, or at its end. What it has under way ends.
+	// It counts after a restart, and is over at once when it is revoked, or at its end. What it has under way
+	// ends.
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,8 @@ var (
 		"README.md", "SPECIFICATION.md", "go.mod", "go.sum"}
 )
 
-// TestTrackedFiles holds that the repository has sources only, in the folders that are known: no compiled program, no archive that somebody built in passing.
+// TestTrackedFiles holds that the repository has sources only, in the folders that are known: no compiled
+// program, no archive that somebody built in passing.
 func TestTrackedFiles(t *testing.T) {
 	names := tracked(t)
 	if len(names) < 100 {
@@ -139,10 +140,12 @@ func TestTrackedWords(t *testing.T) {
 	}
 }
 
-// makeLines and makeColumns bound the Makefile and the files that it includes: a target's dependencies are read at a glance.
+// makeLines and makeColumns bound the Makefile and the files that it includes: a target's dependencies are
+// read at a glance.
 const makeLines, makeColumns = 120, 140
 
-// TestTrackedMakefiles holds that the Makefile is short, and names no driver: each says in its own driver.mk how it is built.
+// TestTrackedMakefiles holds that the Makefile is short, and names no driver: each says in its own driver.mk
+// how it is built.
 func TestTrackedMakefiles(t *testing.T) {
 	seen := 0
 	for _, name := range tracked(t) {

@@ -12,7 +12,8 @@ import (
 
 // Can code that does not work take the place of code that does?
 
-// broken are functions whose handler cannot be imported, for each language, and what a person who deploys them has to be told: above all where.
+// broken are functions whose handler cannot be imported, for each language, and what a person who deploys
+// them has to be told: above all where.
 var broken = []struct {
 	language string
 	needs    []coretest.Need
@@ -57,7 +58,8 @@ type brokenCode struct {
 	says  []string // in the message or the exception
 }
 
-// TestBrokenCodeReplacesNothing deploys broken code over code that works, in each language, while that is sent events.
+// TestBrokenCodeReplacesNothing deploys broken code over code that works, in each language, while that is
+// sent events.
 func TestBrokenCodeReplacesNothing(t *testing.T) {
 	system(t)
 	for _, l := range broken {
@@ -100,7 +102,8 @@ func TestBrokenCodeReplacesNothing(t *testing.T) {
 	}
 }
 
-// TestForce deploys a function that cannot be imported all the same, and one that is broken where there is no function of its name.
+// TestForce deploys a function that cannot be imported all the same, and one that is broken where there is no
+// function of its name.
 func TestForce(t *testing.T) {
 	system(t)
 	w := shared(t)
@@ -122,7 +125,8 @@ func TestForce(t *testing.T) {
 	}
 }
 
-// TestTrialLeavesNothing: no process of a trial is left, whether it succeeds or not, and what it has imported besides is known from it.
+// TestTrialLeavesNothing: no process of a trial is left, whether it succeeds or not, and what it has imported
+// besides is known from it.
 func TestTrialLeavesNothing(t *testing.T) {
 	system(t)
 	w := shared(t)

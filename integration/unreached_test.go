@@ -12,7 +12,8 @@ import (
 
 // Does a deploy name the host that could not be reached, in every language?
 
-// wanting is, by language, a function that asks for a package, and the host that it comes from unless the operator says otherwise.
+// wanting is, by language, a function that asks for a package, and the host that it comes from unless the
+// operator says otherwise.
 var wanting = map[string]struct {
 	files files
 	host  string
@@ -23,8 +24,8 @@ var wanting = map[string]struct {
 	"debian": {files{"handler.rb": "def handler(event:, context:) = nil\n", "pipsqueak.yaml": "debian: [figlet]\n"}, ""},
 }
 
-// TestUnreachedRegistries: a deploy whose packages cannot be fetched says which host it was, without credentials, what it or the proxy before it said, and
-// what to do; it is the worker's to fix.
+// TestUnreachedRegistries: a deploy whose packages cannot be fetched says which host it was, without
+// credentials, what it or the proxy before it said, and what to do; it is the worker's to fix.
 func TestUnreachedRegistries(t *testing.T) {
 	system(t)
 	coretest.Requires(t, Runtime("node"), Runtime("ruby"))

@@ -11,7 +11,8 @@ import (
 
 // Do web applications run as they are, in every language's frameworks?
 
-// webApplications answer / with a page that has the parameter name, POST /form with its field a and a cookie, /bytes with bytes, and fail at /fail.
+// webApplications answer / with a page that has the parameter name, POST /form with its field a and a cookie,
+// /bytes with bytes, and fail at /fail.
 var webApplications = map[string]files{
 	"wsgi": {"wsgi.py": `
 from urllib.parse import parse_qs

@@ -31,8 +31,8 @@ var errFailed = errors.New("the driver does not keep the protocol")
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)
-	// A reader of the report that has seen enough must not end the program before it has removed its sandboxes. To ignore the signal would
-	// be inherited by the driver.
+	// A reader of the report that has seen enough must not end the program before it has removed its
+	// sandboxes. To ignore the signal would be inherited by the driver.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }

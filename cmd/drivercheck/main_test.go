@@ -82,7 +82,8 @@ func TestReports(t *testing.T) {
 	}
 }
 
-// TestFailureIsTold examines a program that says more than a handshake on stdout, and starts without a cookie.
+// TestFailureIsTold examines a program that says more than a handshake on stdout, and starts without a
+// cookie.
 func TestFailureIsTold(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipsqueak-driver-chatty")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\necho 'hello & <good day>'\n"), 0o755); err != nil {

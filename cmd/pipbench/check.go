@@ -85,7 +85,8 @@ compare what their imports cost with what they say. It exits with 1 if something
 	return c
 }
 
-// profileOf is the profile of a catalog: that of a file, if it is for the language, or the shipped one of its name.
+// profileOf is the profile of a catalog: that of a file, if it is for the language, or the shipped one of its
+// name.
 func profileOf(c *packages.Catalog, file string) (*profile.Profile, error) {
 	p, err := choose(file, c.Language, file != "")
 	if err == nil && p.Name != c.Profile {

@@ -76,7 +76,8 @@ An interrupted run keeps its results, and goes on with --continue.`,
 	return c
 }
 
-// targetOf returns the target of a name, for the functions of a directory. The caller closes it, if it can be closed.
+// targetOf returns the target of a name, for the functions of a directory. The caller closes it, if it can be
+// closed.
 func targetOf(ctx context.Context, name, server, role, dir string) (run.Target, error) {
 	switch name {
 	case "pipsqueak":

@@ -19,7 +19,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/signing"
 )
 
-// deployApplication deploys the functions of an application together, and reports the result unless it is wanted as JSON.
+// deployApplication deploys the functions of an application together, and reports the result unless it is
+// wanted as JSON.
 func (p *program) deployApplication(cmd *cobra.Command, name string, parts []bundle.Part, keys []*signing.Key, options url.Values, asJSON bool) error {
 	began := p.now()
 	form, err := newForm(cmd.Context(), parts, keys)

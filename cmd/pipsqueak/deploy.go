@@ -197,7 +197,8 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-// placed puts the functions of an application below its directory, and makes sure that each is there before any is deployed.
+// placed puts the functions of an application below its directory, and makes sure that each is there before
+// any is deployed.
 func placed(dir string, parts []bundle.Part) ([]bundle.Part, error) {
 	for i, part := range parts {
 		parts[i].Dir = filepath.Join(dir, filepath.FromSlash(part.Dir))

@@ -20,7 +20,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 )
 
-// quiet is how long nothing has to change before a change is deployed: an editor writes a file in several steps.
+// quiet is how long nothing has to change before a change is deployed: an editor writes a file in several
+// steps.
 const quiet = 20 * time.Millisecond
 
 func (p *program) dev() *cobra.Command {
@@ -163,7 +164,8 @@ func (d *developing) change(ctx context.Context, watcher *fsnotify.Watcher) (cha
 	}
 }
 
-// deploy deploys the function as it is now, and sends its events. What goes wrong is shown, and may be fixed by the next change.
+// deploy deploys the function as it is now, and sends its events. What goes wrong is shown, and may be fixed
+// by the next change.
 func (d *developing) deploy(ctx context.Context, changed string) {
 	began := d.now()
 	archive, err := openArchive(d.part)

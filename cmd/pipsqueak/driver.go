@@ -20,8 +20,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// newDriverFiles is the driver that `driver new` begins with: what is of the language, and a directory for each SDK.
-// A file that ends in .txt is a template, of newDriver; the others are copied.
+// newDriverFiles is the driver that `driver new` begins with: what is of the language, and a directory for
+// each SDK. A file that ends in .txt is a template, of newDriver; the others are copied.
 //
 //go:embed all:newdriver
 var newDriverFiles embed.FS

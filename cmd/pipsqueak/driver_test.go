@@ -112,7 +112,8 @@ func TestDriverNewIsFilled(t *testing.T) {
 	}
 }
 
-// TestEnvironmentOfPython compares what zygotes get from the SDK in Python with what they get from the one in Go.
+// TestEnvironmentOfPython compares what zygotes get from the SDK in Python with what they get from the one in
+// Go.
 func TestEnvironmentOfPython(t *testing.T) {
 	text, err := newDriverFiles.ReadFile("newdriver/python/sdk/pipsqueak_driver/sandbox.py")
 	if err != nil {

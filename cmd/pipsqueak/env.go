@@ -70,7 +70,8 @@ gets its value from there again.`,
 	return cmd
 }
 
-// changeFlags gives a command the flags of a deploy that a change has too. What is returned has the options of the request.
+// changeFlags gives a command the flags of a deploy that a change has too. What is returned has the options
+// of the request.
 func changeFlags(cmd *cobra.Command) func() url.Values {
 	force := cmd.Flags().Bool("force", false, "make the new version without importing the handler first")
 	wait := cmd.Flags().String("wait", "ready", "wait until the function is `ready` to fork, or only deployed")

@@ -42,7 +42,8 @@ C     y                            env set
 	}
 }
 
-// TestFits looks at the longest names on a terminal, which has 80 columns, and elsewhere, where nothing is shortened.
+// TestFits looks at the longest names on a terminal, which has 80 columns, and elsewhere, where nothing is
+// shortened.
 func TestFits(t *testing.T) {
 	w, long := newWorld(), strings.Repeat("very-long-name-", 4)
 	for i := range w.functions {

@@ -40,8 +40,8 @@ func mayListen(listener net.Listener, tokens *access.Tokens) error {
 		"start it without --listen, make a token with 'sudo pipsqueak token create NAME --scopes admin', and start it with --listen again", listener.Addr())
 }
 
-// listenSocket listens at the socket in the data directory, where a worker that was killed may have left one. The worker that
-// listens has the directory to itself.
+// listenSocket listens at the socket in the data directory, where a worker that was killed may have left one.
+// The worker that listens has the directory to itself.
 func listenSocket(data string) (net.Listener, error) {
 	path := filepath.Join(data, socketFile)
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() == fs.ModeSocket {

@@ -16,8 +16,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/bundle"
 )
 
-// newFunctionFiles are the functions that `init` writes: a directory for each language, and what they have in common. A file that ends in .txt is a
-// template, of newFunction; the others are copied.
+// newFunctionFiles are the functions that `init` writes: a directory for each language, and what they have in
+// common. A file that ends in .txt is a template, of newFunction; the others are copied.
 //
 //go:embed all:newfunction
 var newFunctionFiles embed.FS
@@ -71,7 +71,8 @@ none of the files yet; by default it is the current directory. The tests are not
 	return cmd
 }
 
-// writeFunction writes the files of a new function into a directory that has none of them. If that fails, it leaves nothing.
+// writeFunction writes the files of a new function into a directory that has none of them. If that fails, it
+// leaves nothing.
 func writeFunction(language, dir string) (err error) {
 	all, err := filesOfNew(language)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// TestNeedLinux: on another system the commands that make sandboxes are there, whatever flags they are given, and say what they need.
+// TestNeedLinux: on another system the commands that make sandboxes are there, whatever flags they are given,
+// and say what they need.
 func TestNeedLinux(t *testing.T) {
 	here := (&program{}).ofMachine()
 	there := needLinux("windows")

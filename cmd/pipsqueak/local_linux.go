@@ -20,10 +20,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/gateway/client"
 )
 
-// localData is the directory, below the user's caches, of the worker that one event is run in: packages are there the next time.
+// localData is the directory, below the user's caches, of the worker that one event is run in: packages are
+// there the next time.
 const localData = "pipsqueak/local"
 
-// invokeLocal runs one event of the function of a directory in a worker of its own, which ends with it. What the function prints goes to standard error.
+// invokeLocal runs one event of the function of a directory in a worker of its own, which ends with it. What
+// the function prints goes to standard error.
 func (p *program) invokeLocal(cmd *cobra.Command, part bundle.Part, event []byte) (answer client.Answer, err error) {
 	if err := p.needRoot(cmd); err != nil {
 		return answer, err
@@ -76,7 +78,8 @@ func (p *program) invokeLocal(cmd *cobra.Command, part bundle.Part, event []byte
 	return answer, errors.Join(failed, err)
 }
 
-// refuseSecrets returns an error if a function uses secrets: they are on servers, and can be had nowhere else.
+// refuseSecrets returns an error if a function uses secrets: they are on servers, and can be had nowhere
+// else.
 func refuseSecrets(part bundle.Part) error {
 	content, err := os.ReadFile(filepath.Join(part.Dir, bundle.SettingsFile))
 	if err != nil {

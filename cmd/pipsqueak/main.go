@@ -12,7 +12,8 @@ import (
 )
 
 func main() {
-	// The first signal ends what is under way, the second the program. A terminal that goes away is one of them, unless nohup has it ignored.
+	// The first signal ends what is under way, the second the program. A terminal that goes away is one of
+	// them, unless nohup has it ignored.
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
 		ends = append(ends, syscall.SIGHUP)

@@ -26,7 +26,8 @@ hello.team. A namespace has quotas, and its functions invoke only each other.`,
 	return cmd
 }
 
-// quotaFlags gives a command the flags of a namespace. What is returned changes a namespace by those that were given.
+// quotaFlags gives a command the flags of a namespace. What is returned changes a namespace by those that
+// were given.
 func quotaFlags(cmd *cobra.Command) (change func(*core.NamespaceSpec)) {
 	functions := cmd.Flags().Int("functions", 0, "at most `N` functions; 0 for no bound, as for the other quotas")
 	instances := cmd.Flags().Int("instances", 0, "at most `N` instances at once")

@@ -53,7 +53,8 @@ func (p *program) printJSON(value any) error {
 // lineWidth is the number of columns that every terminal has.
 const lineWidth = 80
 
-// table prints rows in columns on standard output: on a terminal such that they fit, for which the longest cells are shortened, and else in full.
+// table prints rows in columns on standard output: on a terminal such that they fit, for which the longest
+// cells are shortened, and else in full.
 func (p *program) table(rows [][]string) error {
 	if p.wide {
 		return table(p.out, rows)

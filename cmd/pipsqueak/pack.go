@@ -20,7 +20,8 @@ import (
 type packer struct {
 	archive *tar.Writer
 	ignore  bundle.Ignore
-	// shared is the git repository that the directory is in: links out of the directory may lead to files of it. Empty without one.
+	// shared is the git repository that the directory is in: links out of the directory may lead to files of
+	// it. Empty without one.
 	shared string
 }
 

@@ -68,7 +68,8 @@ func TestPack(t *testing.T) {
 	}
 }
 
-// TestPackLinks follows links to shared code of the same repository, and refuses all others that lead out of the directory.
+// TestPackLinks follows links to shared code of the same repository, and refuses all others that lead out of
+// the directory.
 func TestPackLinks(t *testing.T) {
 	repository := write(t, "repository", map[string]string{
 		".git/HEAD": "x", "functions/f/handler.py": "h", "shared/a.py": "a", "shared/inner/b.py": "b", "shared/.env": "x", "other/c.py": "c", "functions/f/.pipsqueakignore": "shared/inner\n",

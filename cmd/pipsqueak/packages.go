@@ -7,7 +7,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// packageRows is the table of a function's packages, one in a row. A column in which no package has anything is left out.
+// packageRows is the table of a function's packages, one in a row. A column in which no package has anything
+// is left out.
 func packageRows(all []core.Installed) [][]string {
 	columns := []struct {
 		title string
@@ -41,7 +42,8 @@ func packageRows(all []core.Installed) [][]string {
 	return rows
 }
 
-// signature says who has signed a package: "PEP 740 by github.com/a/b", or "none" when that was looked for in vain.
+// signature says who has signed a package: "PEP 740 by github.com/a/b", or "none" when that was looked for in
+// vain.
 func signature(all []core.Signature) string {
 	var good []string
 	for _, s := range all {

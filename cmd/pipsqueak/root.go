@@ -26,7 +26,8 @@ const (
 	exitUsage  = 2 // the command line was not understood
 )
 
-// program is the command with everything it needs of the world, so that tests can run it in their own process.
+// program is the command with everything it needs of the world, so that tests can run it in their own
+// process.
 type program struct {
 	in       io.Reader
 	out, err io.Writer
@@ -46,7 +47,8 @@ type program struct {
 func (p *program) run(ctx context.Context, args []string) int {
 	root := p.root()
 	understood := false
-	// Flags and arguments are checked before this hook runs: what fails earlier is a fault of the command line.
+	// Flags and arguments are checked before this hook runs: what fails earlier is a fault of the command
+	// line.
 	root.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
 	root.SetArgs(args)
 	command, err := root.ExecuteContextC(ctx)
@@ -192,14 +194,15 @@ func (p *program) client() client.Client {
 	return client.New(server).WithToken().TLS(files)
 }
 
-// dataDir is the usual data directory of a worker, and socketFile the socket in it, of which root alone is the client.
+// dataDir is the usual data directory of a worker, and socketFile the socket in it, of which root alone is
+// the client.
 const (
 	dataDir    = "/var/lib/pipsqueak"
 	socketFile = "socket"
 )
 
-// usualServer returns the server of a user who names none: the worker behind the socket if one answers there and the user has no
-// token for another way, else one at the usual address.
+// usualServer returns the server of a user who names none: the worker behind the socket if one answers there
+// and the user has no token for another way, else one at the usual address.
 func usualServer(socket string) string {
 	if os.Getenv(client.TokenVariable) == "" {
 		asked := net.Dialer{Timeout: time.Second}

@@ -52,10 +52,12 @@ type ruleCount struct {
 	Refuse int    `json:"refuse"`
 }
 
-// workDir is the directory, below --data, of the worker that a scan opens. It is beside what another worker keeps there.
+// workDir is the directory, below --data, of the worker that a scan opens. It is beside what another worker
+// keeps there.
 const workDir = "scanning"
 
-// Of the most serious findings, and of what could not be scanned, this many are shown. A file of results has all.
+// Of the most serious findings, and of what could not be scanned, this many are shown. A file of results has
+// all.
 const mostSerious = 20
 
 func (p *program) scan() *cobra.Command {

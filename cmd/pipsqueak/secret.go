@@ -126,8 +126,8 @@ const (
 	secretKeysCredential = "pipsqueak-secret-keys"
 )
 
-// loadSecretKeys returns the keys for secrets: those of the file, or of the variable, or of the credential that systemd gives to a service. Empty
-// if there are none. The variable is gone afterwards.
+// loadSecretKeys returns the keys for secrets: those of the file, or of the variable, or of the credential
+// that systemd gives to a service. Empty if there are none. The variable is gone afterwards.
 func loadSecretKeys(file string) (string, error) {
 	if file == "" {
 		if text := os.Getenv(secretKeysVariable); text != "" {

@@ -149,8 +149,8 @@ func (f *serveFlags) read(cmd *cobra.Command) (err error) {
 }
 
 // boundMemory has the garbage collector work harder when the worker's own memory exceeds twice what it needs
-// after its start, and what connections and events may have. A flood of requests that are refused leaves as much
-// garbage as it likes otherwise. GOMEMLIMIT overrides it.
+// after its start, and what connections and events may have. A flood of requests that are refused leaves as
+// much garbage as it likes otherwise. GOMEMLIMIT overrides it.
 func boundMemory() {
 	const connections = 128 << 20
 	if os.Getenv("GOMEMLIMIT") != "" {
@@ -161,9 +161,10 @@ func boundMemory() {
 	debug.SetMemoryLimit(2*int64(now.HeapAlloc) + connections + 3*core.EventBudget().Total())
 }
 
-// calmMonitor has the thread of Go's runtime that watches the others wake once a millisecond, and not 14 times, while any of them works. That is
-// a tenth of the processor time of a start, whose worker does little and often. Threads that it makes, and what these start, have its timer
-// slack too; a sandbox's launcher takes it back.
+// calmMonitor has the thread of Go's runtime that watches the others wake once a millisecond, and not 14
+// times, while any of them works. That is a tenth of the processor time of a start, whose worker does little
+// and often. Threads that it makes, and what these start, have its timer slack too; a sandbox's launcher
+// takes it back.
 func calmMonitor() error {
 	tasks, err := os.Open("/proc/self/task")
 	if err != nil {
@@ -202,8 +203,8 @@ func besideProgram() string {
 	return filepath.Dir(self)
 }
 
-// listen waits for an address for as long as a worker that was killed may still have it: the kernel frees its memory first, which
-// takes a second or so.
+// listen waits for an address for as long as a worker that was killed may still have it: the kernel frees its
+// memory first, which takes a second or so.
 func listen(ctx context.Context, address string) (listener net.Listener, err error) {
 	for range 20 {
 		if listener, err = net.Listen("tcp", address); !errors.Is(err, syscall.EADDRINUSE) {
@@ -218,8 +219,9 @@ func listen(ctx context.Context, address string) (listener net.Listener, err err
 	return listener, err
 }
 
-// serveAt listens, opens the worker, and serves it until the context ends. It listens first, because opening a worker ends what is
-// left of another one. The hosts are names that clients use besides the one in the address.
+// serveAt listens, opens the worker, and serves it until the context ends. It listens first, because opening
+// a worker ends what is left of another one. The hosts are names that clients use besides the one in the
+// address.
 func (p *program) serveAt(ctx context.Context, address string, hosts []string, files gateway.TLSFiles, config workerConfig, guard gateway.Guard, settings map[string]string) (err error) {
 	scheme, certificates := "http", (*gateway.Certificates)(nil)
 	if files.Cert != "" {

@@ -50,8 +50,8 @@ func loadKeys(files []string) (keys []*signing.Key, err error) {
 	return keys, nil
 }
 
-// sign returns the header that vouches for a function. It packs the function as a deploy does, and reads the archive as the server will; a file that
-// changes between the two makes the server refuse it.
+// sign returns the header that vouches for a function. It packs the function as a deploy does, and reads the
+// archive as the server will; a file that changes between the two makes the server refuse it.
 func sign(ctx context.Context, part bundle.Part, keys []*signing.Key) (http.Header, error) {
 	archive, err := openArchive(part)
 	if err != nil {

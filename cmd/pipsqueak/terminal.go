@@ -8,8 +8,8 @@ import (
 )
 
 // forTerminal returns a writer to a terminal. What others have written is printed there: logs, results, names
-// from a server. Characters that a terminal would obey are printed as Go writes them, such as \x1b: with these
-// somebody could hide lines, or change the title and the clipboard.
+// from a server. Characters that a terminal would obey are printed as Go writes them, such as \x1b: with
+// these somebody could hide lines, or change the title and the clipboard.
 func forTerminal(terminal io.Writer) io.Writer { return &visible{terminal: terminal} }
 
 type visible struct {

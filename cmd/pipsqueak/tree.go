@@ -141,7 +141,8 @@ func (p *program) wrapped(line string) string {
 	return b.String()
 }
 
-// importedNames returns what a zygote has imported: packages, or modules of the language if it has no package.
+// importedNames returns what a zygote has imported: packages, or modules of the language if it has no
+// package.
 func importedNames(n core.NodeInfo) (names []string) {
 	if len(n.Set) == 0 {
 		return n.Modules

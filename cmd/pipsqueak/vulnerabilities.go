@@ -7,7 +7,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// vulnerabilityRows are the rows of describe about vulnerabilities; none when the server knows none of any function.
+// vulnerabilityRows are the rows of describe about vulnerabilities; none when the server knows none of any
+// function.
 func (p *program) vulnerabilityRows(ctx context.Context, name string) ([][]string, error) {
 	report, err := p.client().Vulnerabilities(ctx, name)
 	if core.IsKind(err, core.KindUnsupported) {

@@ -29,7 +29,8 @@ type workerConfig struct {
 	Env        []string // of the drivers
 	Registries []string // that installers reach besides those of their runtimes
 
-	// RequireSigned is a file or directory of public keys: only what is signed by one of them is deployed. Empty for no such rule.
+	// RequireSigned is a file or directory of public keys: only what is signed by one of them is deployed.
+	// Empty for no such rule.
 	RequireSigned string
 	// Vulnerabilities is the database that packages are looked up in; nil for none.
 	Vulnerabilities core.VulnerabilityDatabase
@@ -47,13 +48,14 @@ type workerConfig struct {
 // opener opens a worker. The function that it returns closes the worker.
 type opener func(context.Context, workerConfig) (core.Service, func(context.Context) error, error)
 
-// driverVariables begin the names of those variables of the operator's environment that drivers get: settings for them, the way out of the
-// machine, and how the languages' own tools learn the registries and the keys to trust.
+// driverVariables begin the names of those variables of the operator's environment that drivers get: settings
+// for them, the way out of the machine, and how the languages' own tools learn the registries and the keys to
+// trust.
 var driverVariables = []string{"PIPSQUEAK_", "HTTP_PROXY=", "HTTPS_PROXY=", "NO_PROXY=", "PIP_", "UV_", "NPM_CONFIG_", "BUNDLE_",
 	"SSL_CERT_FILE=", "SSL_CERT_DIR=", "NODE_EXTRA_CA_CERTS="}
 
-// registriesVariable lists addresses that installers may reach besides the registries of their runtimes, such as another host that an
-// index has its files on.
+// registriesVariable lists addresses that installers may reach besides the registries of their runtimes, such
+// as another host that an index has its files on.
 const registriesVariable = "PIPSQUEAK_REGISTRIES="
 
 func (c workerConfig) withEnvironment(all []string) workerConfig {

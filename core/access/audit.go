@@ -28,10 +28,11 @@ type Entry struct {
 	Error   string    `json:"error,omitempty"`
 }
 
-// Audit is a file to which a line is added for each change. Its methods may be called from many goroutines at once.
+// Audit is a file to which a line is added for each change. Its methods may be called from many goroutines at
+// once.
 //
-// A line that cannot be written (the disk is full) goes to the worker's log, and the change happens all the same: removing a
-// function or revoking a token may be what helps.
+// A line that cannot be written (the disk is full) goes to the worker's log, and the change happens all the
+// same: removing a function or revoking a token may be what helps.
 type Audit struct {
 	path string
 	log  *slog.Logger

@@ -54,7 +54,8 @@ func (c Caller) May(scope core.Scope, function string) bool {
 	return c.free || c.held != nil && c.held.May(scope, function)
 }
 
-// Denied returns the error for a caller that lacks the scope for a function. It is the same whether there is such a function.
+// Denied returns the error for a caller that lacks the scope for a function. It is the same whether there is
+// such a function.
 func (c Caller) Denied(scope core.Scope, function string) error {
 	of := fmt.Sprintf("of %.150q", function)
 	switch function {
@@ -66,7 +67,8 @@ func (c Caller) Denied(scope core.Scope, function string) error {
 	return c.denied(scope, of)
 }
 
-// DeniedHere is Denied for a function that the caller has not named, and does not learn the name of: it has a route for the request.
+// DeniedHere is Denied for a function that the caller has not named, and does not learn the name of: it has a
+// route for the request.
 func (c Caller) DeniedHere(scope core.Scope) error {
 	return c.denied(scope, "of the function at this address")
 }
@@ -79,7 +81,8 @@ func (c Caller) denied(scope core.Scope, of string) error {
 	return core.Errorf(core.KindDenied, core.FaultCaller, "this needs the scope %s %s, and %s; ask for another token where you have this one from", scope, of, whose)
 }
 
-// Within returns a context of a request that ends with the caller's token too. The caller calls the function in the end.
+// Within returns a context of a request that ends with the caller's token too. The caller calls the function
+// in the end.
 func (c Caller) Within(ctx context.Context) (context.Context, func()) {
 	ctx = context.WithValue(ctx, callerKey{}, c)
 	if c.held == nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Restrict returns a service that does what another one does, for callers with rights: its lists show what the caller of the
-// request may read, it refuses what only a request's body or the service tells, and writes changes to the audit log. It has
-// the part Tokens.
+// Restrict returns a service that does what another one does, for callers with rights: its lists show what
+// the caller of the request may read, it refuses what only a request's body or the service tells, and writes
+// changes to the audit log. It has the part Tokens.
 func Restrict(service core.Service, tokens *Tokens, audit *Audit) core.Service {
 	g := &guard{service, tokens, audit}
 	guarded := service
@@ -110,8 +110,8 @@ func (g guardedSettings) SetEnv(ctx context.Context, change core.EnvChange, prog
 
 type guardedSecrets struct{ *guard }
 
-// wholeNamespace stands for all functions of the namespace of a secret, or a storage: who may deploy one of them may have it read the secret, and who
-// changes the secret changes them all.
+// wholeNamespace stands for all functions of the namespace of a secret, or a storage: who may deploy one of
+// them may have it read the secret, and who changes the secret changes them all.
 func wholeNamespace(full string) string { return "*." + core.Namespace(full) }
 
 // Secrets returns the secrets of the namespaces that the caller may read.
@@ -207,8 +207,8 @@ func (g guardedApplications) DeployApplication(ctx context.Context, request core
 	return application, err
 }
 
-// permitted yields the functions of a request, and an error in place of one that the caller may not deploy. After the last
-// one it looks at those that the application has already: they are replaced or removed.
+// permitted yields the functions of a request, and an error in place of one that the caller may not deploy.
+// After the last one it looks at those that the application has already: they are replaced or removed.
 func (g guardedApplications) permitted(ctx context.Context, c Caller, request core.ApplicationRequest) iter.Seq2[core.DeployRequest, error] {
 	return func(yield func(core.DeployRequest, error) bool) {
 		for one, err := range request.Functions {

@@ -17,7 +17,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// farm is a service with functions of two namespaces, two of them in an application, that notes what it is asked for.
+// farm is a service with functions of two namespaces, two of them in an application, that notes what it is
+// asked for.
 type farm struct {
 	core.Packages
 	did   []string

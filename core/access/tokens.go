@@ -162,7 +162,8 @@ func parse(text []byte) (all []*held, err error) {
 	return all, nil
 }
 
-// Any reports whether somebody has made a token here. From then on nobody gets in without one, also when none is left.
+// Any reports whether somebody has made a token here. From then on nobody gets in without one, also when none
+// is left.
 func (t *Tokens) Any() bool { return t.byID.Load() != nil }
 
 // put replaces the tokens.
@@ -185,7 +186,8 @@ func (t *Tokens) all() (all []*held) {
 	return all
 }
 
-// Holder returns who holds a token. The error says whether it is unknown or has expired, with its id if it could be one.
+// Holder returns who holds a token. The error says whether it is unknown or has expired, with its id if it
+// could be one.
 func (t *Tokens) Holder(text string, now time.Time) (Caller, error) {
 	if !isToken(text) {
 		return Caller{}, core.Errorf(core.KindDenied, core.FaultCaller, "that is no token: one begins with %s and has %d characters", prefix, len(prefix)+2*secretBytes)
@@ -263,8 +265,8 @@ func (t *Tokens) create(token core.Token, now time.Time) (core.Token, string, er
 	return token, text, nil
 }
 
-// revoke ends a token at once. If the file cannot be written, the token ends all the same, until the worker is started
-// again; the error says so.
+// revoke ends a token at once. If the file cannot be written, the token ends all the same, until the worker
+// is started again; the error says so.
 func (t *Tokens) revoke(id string) (core.Token, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

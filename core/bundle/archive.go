@@ -75,11 +75,12 @@ func forbidden(name string, mode fs.FileMode) error {
 	return files.Refusef("the archive's entry %q is a %s; only files, directories and links are allowed: leave it out", name, files.TypeName(mode))
 }
 
-// maxZipDirectory bounds what is read of the list of entries at the end of a zip, which is held in memory before it can be
-// counted: 20,000 entries with long names fit.
+// maxZipDirectory bounds what is read of the list of entries at the end of a zip, which is held in memory
+// before it can be counted: 20,000 entries with long names fit.
 const maxZipDirectory = 8 << 20
 
-// readZip writes the entries of a zip to out, by way of a file beside the directory, because a zip is read from its end.
+// readZip writes the entries of a zip to out, by way of a file beside the directory, because a zip is read
+// from its end.
 func readZip(archive io.Reader, out *sink) error {
 	above := filepath.Dir(out.root.Name())
 	file, err := os.CreateTemp(above, "upload-*.zip")

@@ -136,7 +136,8 @@ type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
-// Deep paths are refused, whatever they weigh, and what is allowed is unpacked, committed and thrown away in a time that goes by the number of entries.
+// Deep paths are refused, whatever they weigh, and what is allowed is unpacked, committed and thrown away in
+// a time that goes by the number of entries.
 func TestDeepPaths(t *testing.T) {
 	above := t.TempDir()
 	began := time.Now()

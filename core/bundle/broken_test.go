@@ -16,7 +16,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// Every archive that was cut off is refused, wherever it was cut, and one with a wrong bit in a file's content as well.
+// Every archive that was cut off is refused, wherever it was cut, and one with a wrong bit in a file's
+// content as well.
 func TestUnpackDamaged(t *testing.T) {
 	noise := string(random(300))
 	above := t.TempDir()

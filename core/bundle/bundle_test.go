@@ -69,7 +69,8 @@ func asZip(t *testing.T, files ...packed) []byte {
 	return out.Bytes()
 }
 
-// TestReadBundle: the digest is that of what the worker unpacks, whatever the archive is like, and another for any other code.
+// TestReadBundle: the digest is that of what the worker unpacks, whatever the archive is like, and another
+// for any other code.
 func TestReadBundle(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	handler, settings, script := packed{"handler.py", "x = 1\n", 0o644}, packed{"pipsqueak.yaml", "name: hello\n", 0o644}, packed{"lib/run.sh", "#!\n", 0o755}

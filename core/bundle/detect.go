@@ -83,7 +83,8 @@ func (s *search) named(handler string) (Choice, error) {
 		files.Quote(handler), s.sought, SettingsFile)
 }
 
-// known returns the first handler under a name that its runtime knows. It reports another language that has one too.
+// known returns the first handler under a name that its runtime knows. It reports another language that has
+// one too.
 func (s *search) known() (Choice, error) {
 	var found []Choice // the first of each language, those first that have a handler's own file and not only what builds one
 	for _, own := range []bool{true, false} {
@@ -183,8 +184,9 @@ func language(id core.RuntimeID) core.RuntimeID {
 	return id
 }
 
-// handlerFiles returns what can be the file of a handler, without its extension: what comes before each of its dots, for
-// both the file and the symbol may have some. A dot before the last may also lead into a directory, as in AWS Lambda.
+// handlerFiles returns what can be the file of a handler, without its extension: what comes before each of
+// its dots, for both the file and the symbol may have some. A dot before the last may also lead into a
+// directory, as in AWS Lambda.
 func handlerFiles(handler string) ([]string, error) {
 	var paths []string
 	for i := strings.LastIndexByte(handler, '/') + 1; i < len(handler)-1; i++ {

@@ -119,7 +119,8 @@ func (f field) list(what string) ([]string, error) {
 	return list, nil
 }
 
-// duration takes what time.ParseDuration understands. A number without a unit is refused: nobody knows whether who writes 10 means seconds.
+// duration takes what time.ParseDuration understands. A number without a unit is refused: nobody knows
+// whether who writes 10 means seconds.
 func (f field) duration(least, most time.Duration) (time.Duration, error) {
 	if f.scalar("!!int", "!!float") {
 		return 0, f.errorf("%s has no unit: write %ss for seconds, %sms for milliseconds", f.node.Value, f.node.Value, f.node.Value)
@@ -153,7 +154,8 @@ func (f field) environment() (map[string]string, error) {
 	return env, err
 }
 
-// secrets takes a list of names of secrets. One alone is a variable of its name in capitals; with a value it is the variable, or the file, of that name.
+// secrets takes a list of names of secrets. One alone is a variable of its name in capitals; with a value it
+// is the variable, or the file, of that name.
 func (f field) secrets() (uses []core.SecretUse, err error) {
 	const what = "names of secrets, such as 'db-url', 'db-url: DATABASE_URL' for a variable or 'db-url: " + core.SecretsDir + "/url' for a file"
 	if f.node.Kind != yaml.SequenceNode {

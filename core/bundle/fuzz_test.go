@@ -12,7 +12,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
-// FuzzUnpack: whatever comes in, it is refused with an error that says so, or it can be committed; nothing else is touched.
+// FuzzUnpack: whatever comes in, it is refused with an error that says so, or it can be committed; nothing
+// else is touched.
 func FuzzUnpack(f *testing.F) {
 	entries := []entry{directory("d"), file("d/a", "1"), symlink("l", "d/a"), symlink("d/up", "../l")}
 	f.Add(tarGz(f, append(entries, hardlink("h", "d/a"))...))
@@ -68,7 +69,8 @@ func FuzzSettings(f *testing.F) {
 	})
 }
 
-// FuzzLock: whatever comes in, it is refused with an error that says so, or every package has a digest and a directory of its own.
+// FuzzLock: whatever comes in, it is refused with an error that says so, or every package has a digest and a
+// directory of its own.
 func FuzzLock(f *testing.F) {
 	f.Add([]byte(`{"runtime":"fake1","inputs":"sha256:1","packages":[{"name":"p","version":"1","archives":["sha256:1"],"requires":["q==2"]}],"files":{"a/b":"x"}}`))
 	f.Add([]byte(`{"packages":[{"name":"@a/b","version":"1-x","archives":["sha512:1"],"purl":"pkg:npm/%40a/b@1","scripts":true}]}`))

@@ -33,8 +33,8 @@ var ofDesktops = []string{".DS_Store", "._*", "__MACOSX/", "Thumbs.db", "desktop
 // desktop matches what ofDesktops has.
 var desktop = gitignore.NewMatcher(parsed(ofDesktops))
 
-// ignored is what is never part of a function unless its IgnoreFile takes it back: files with secrets, what desktops and editors write beside
-// the files of others, and what tools keep for themselves.
+// ignored is what is never part of a function unless its IgnoreFile takes it back: files with secrets, what
+// desktops and editors write beside the files of others, and what tools keep for themselves.
 var ignored = append([]string{
 	".env", ".env.*",
 	".git", ".hg/", ".svn/", ".bzr/", ".idea/", ".vscode/", "*.swp", "*~",
@@ -45,7 +45,8 @@ var ignored = append([]string{
 // usual matches what ignored has.
 var usual = gitignore.NewMatcher(parsed(ignored))
 
-// made is directories that a tool makes of a file beside them. They are no part of a function either, for a deploy does what the tool does.
+// made is directories that a tool makes of a file beside them. They are no part of a function either, for a
+// deploy does what the tool does.
 var made = []struct {
 	path string   // its end
 	mark string   // instead: a file that is in such a directory, whatever it is called
@@ -56,7 +57,8 @@ var made = []struct {
 	{mark: "CMakeCache.txt", of: []string{"CMakeLists.txt"}},
 }
 
-// madeOf returns the name of the file from which a tool has made a directory beside it, "" when there is none. Everything inside belongs to it.
+// madeOf returns the name of the file from which a tool has made a directory beside it, "" when there is
+// none. Everything inside belongs to it.
 func madeOf(dir fs.FS, name string, directory bool) string {
 	has := func(elements ...string) bool {
 		_, err := fs.Stat(dir, path.Join(elements...))
@@ -156,7 +158,8 @@ func (i Ignore) LeftOut() (told []string) {
 	return told
 }
 
-// installed matches the directories, at the top of a function's, in which tools of languages install packages, by the file that names packages to them.
+// installed matches the directories, at the top of a function's, in which tools of languages install
+// packages, by the file that names packages to them.
 var installed = map[string]gitignore.Matcher{
 	"package.json":     gitignore.NewMatcher(parsed([]string{"node_modules"})),
 	"Gemfile":          gitignore.NewMatcher(parsed([]string{"/vendor/bundle"})),
@@ -224,7 +227,8 @@ func top(dir fs.FS) iter.Seq2[string, bool] {
 	}
 }
 
-// leaveOut removes from an unpacked archive what is not part of the function. It returns what a person should know of that.
+// leaveOut removes from an unpacked archive what is not part of the function. It returns what a person should
+// know of that.
 func leaveOut(dir string) (told []string, err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestWordsOfPackages: whoever deploys is told which directories with packages are left out, and which are the function's own code.
+// TestWordsOfPackages: whoever deploys is told which directories with packages are left out, and which are
+// the function's own code.
 func TestWordsOfPackages(t *testing.T) {
 	for name, test := range map[string]struct {
 		files     string

@@ -42,8 +42,8 @@ type Settings struct {
 	Egress  []string     // destinations, as core.ParseDestination reads them
 	Routes  []string     // as core.Function has them
 	CORS    *core.CORS
-	// Functions are those of an application: several functions that one file lists, in its order. Then it says nothing else but the Name, the
-	// application's.
+	// Functions are those of an application: several functions that one file lists, in its order. Then it
+	// says nothing else but the Name, the application's.
 	Functions []Part
 }
 

@@ -14,8 +14,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// sink writes the entries of one archive below root. No entry is ever written through a link: every directory above it is a
-// directory that the sink made itself, and the entry does not exist before.
+// sink writes the entries of one archive below root. No entry is ever written through a link: every directory
+// above it is a directory that the sink made itself, and the entry does not exist before.
 type sink struct {
 	root     *os.Root
 	upload   *upload
@@ -24,7 +24,8 @@ type sink struct {
 	dirs     map[string]bool // made, and real
 	buffer   []byte
 
-	// The directory that was used last: entries come one directory after the other, and a path is walked name by name at each call.
+	// The directory that was used last: entries come one directory after the other, and a path is walked name
+	// by name at each call.
 	here     *os.Root
 	hereName string
 }
@@ -65,7 +66,8 @@ func (s *sink) at(entry string) (dir *os.Root, name string, err error) {
 	return next, name, nil
 }
 
-// clean returns the path of an entry as the sink uses it: relative, with slashes, without "." and a slash at the end.
+// clean returns the path of an entry as the sink uses it: relative, with slashes, without "." and a slash at
+// the end.
 func clean(name string) (string, error) {
 	if err := files.CheckPath(name); err != nil {
 		return "", err
@@ -129,9 +131,9 @@ func (s *sink) makeDirectory(name string) error {
 	return nil
 }
 
-// file writes a file. If the archive has it twice, the last one counts, as with tar itself. The file keeps its time of change, by which
-// make knows that a generated file is older than its source. A time before 1980 means none, in tar and in zip, and one that is
-// still to come is not believed.
+// file writes a file. If the archive has it twice, the last one counts, as with tar itself. The file keeps
+// its time of change, by which make knows that a generated file is older than its source. A time before 1980
+// means none, in tar and in zip, and one that is still to come is not believed.
 func (s *sink) file(name string, mode fs.FileMode, changed time.Time, content io.Reader) error {
 	dir, base, err := s.prepare(name)
 	if err != nil {
@@ -164,7 +166,8 @@ func (s *sink) file(name string, mode fs.FileMode, changed time.Time, content io
 	return nil
 }
 
-// prepare makes the directories above an entry and removes an earlier file in its place. It returns the one that the entry is in, and its name there.
+// prepare makes the directories above an entry and removes an earlier file in its place. It returns the one
+// that the entry is in, and its name there.
 func (s *sink) prepare(name string) (dir *os.Root, base string, err error) {
 	if err := s.count(); err != nil {
 		return nil, "", err
@@ -210,7 +213,8 @@ func (s *sink) copy(file *os.File, name string, content io.Reader) error {
 	}
 }
 
-// link makes a symbolic link. Unpack looks at where it leads when everything is there that is part of the function.
+// link makes a symbolic link. Unpack looks at where it leads when everything is there that is part of the
+// function.
 func (s *sink) link(name, target string) error {
 	if earlier, err := s.root.Readlink(name); err == nil && earlier == target && s.dirs[path.Dir(name)] {
 		return s.count()

@@ -27,7 +27,8 @@ type bounds struct {
 
 var defaultBounds = bounds{upload: 256 << 20, unpacked: files.Code.Bytes, entries: files.Code.Entries, ratio: 200, ratioFloor: 16 << 20}
 
-// tarOverhead is how many bytes a tar stream may have besides those of its files: headers and padding of all the entries.
+// tarOverhead is how many bytes a tar stream may have besides those of its files: headers and padding of all
+// the entries.
 const tarOverhead = 64 << 20
 
 // Unpack reads an archive, a tar.gz or a zip by its first bytes, into a new directory below above. It returns
@@ -98,8 +99,8 @@ func read(upload *upload, out *sink) error {
 	}
 }
 
-// upload is the archive as it comes in. It keeps count, ends with an error at the limits, and remembers it: the readers of
-// archives above it make errors of their own of what they are given.
+// upload is the archive as it comes in. It keeps count, ends with an error at the limits, and remembers it:
+// the readers of archives above it make errors of their own of what they are given.
 type upload struct {
 	ctx    context.Context
 	from   io.Reader
@@ -155,7 +156,8 @@ func (u *upload) unpacked(n, limit int64) error {
 	return nil
 }
 
-// explain makes the error of Unpack: the reason why the upload ended if it did, else what the reader of the archive says.
+// explain makes the error of Unpack: the reason why the upload ended if it did, else what the reader of the
+// archive says.
 func (u *upload) explain(err error) error {
 	if u.err != nil {
 		err = u.err
@@ -192,7 +194,8 @@ func (i *inflated) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// strip replaces a directory that alone holds everything by its contents. Files that a desktop has put beside it do not count.
+// strip replaces a directory that alone holds everything by its contents. Files that a desktop has put beside
+// it do not count.
 func strip(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

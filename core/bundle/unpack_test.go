@@ -186,7 +186,8 @@ func TestUnpackRefusesBytes(t *testing.T) {
 	}
 }
 
-// A file keeps its time of change: make builds again what is older than its source. A time that is still to come is not believed.
+// A file keeps its time of change: make builds again what is older than its source. A time that is still to
+// come is not believed.
 func TestUnpackTimes(t *testing.T) {
 	changed := time.Date(2024, 5, 6, 7, 8, 10, 0, time.UTC)
 	entries := []entry{file("old", "1"), file("none", "2"), file("future", "3")}

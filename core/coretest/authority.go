@@ -38,7 +38,8 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
-// Issue writes a certificate for the hosts, names or addresses, and its key to files in the directory, and returns them.
+// Issue writes a certificate for the hosts, names or addresses, and its key to files in the directory, and
+// returns them.
 func (a *Authority) Issue(t testing.TB, dir string, until time.Time, hosts ...string) (cert, key string) {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "test"},

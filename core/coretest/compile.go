@@ -15,9 +15,9 @@ func Compiler() Need {
 	}}
 }
 
-// CompileC makes a program of C files and further arguments of the compiler. It ends with a report on standard error, and an exit status that is not 0,
-// at the first access to memory that is not its own, and at the first undefined behaviour. Leaks are not looked for: that needs ptrace, which a
-// sandbox refuses.
+// CompileC makes a program of C files and further arguments of the compiler. It ends with a report on
+// standard error, and an exit status that is not 0, at the first access to memory that is not its own, and at
+// the first undefined behaviour. Leaks are not looked for: that needs ptrace, which a sandbox refuses.
 func CompileC(t testing.TB, program string, args ...string) {
 	t.Helper()
 	for _, name := range args { // read, so that go test takes no result from its cache when C has changed

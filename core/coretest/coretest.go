@@ -69,8 +69,8 @@ func Found(name string, found bool) Need {
 	}}
 }
 
-// Requires skips the test when the machine lacks something, and names it. With CI set it fails, because nothing may be left
-// out there.
+// Requires skips the test when the machine lacks something, and names it. With CI set it fails, because
+// nothing may be left out there.
 func Requires(t testing.TB, needs ...Need) {
 	t.Helper()
 	for _, need := range needs {

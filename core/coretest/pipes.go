@@ -2,8 +2,8 @@ package coretest
 
 import "net"
 
-// Pipes is a listener in memory: its connections are pipes. A server may use it in a bubble of testing/synctest, where the
-// network would not count as blocked.
+// Pipes is a listener in memory: its connections are pipes. A server may use it in a bubble of
+// testing/synctest, where the network would not count as blocked.
 type Pipes struct {
 	net.Listener // for the methods that nobody calls
 	conns        chan net.Conn

@@ -11,8 +11,9 @@ import (
 
 const inSmallFiles = "PIPSQUEAK_TEST_SMALL_FILES"
 
-// SmallFiles is all of a test: it runs do where no file may have more than limit bytes, until do lifts that, and stands in for a full
-// disk. The kernel knows such a limit for whole processes only, and go test's own log is a file too, so do runs in a process of its own.
+// SmallFiles is all of a test: it runs do where no file may have more than limit bytes, until do lifts that,
+// and stands in for a full disk. The kernel knows such a limit for whole processes only, and go test's own
+// log is a file too, so do runs in a process of its own.
 func SmallFiles(t *testing.T, limit uint64, do func(lift func())) {
 	if os.Getenv(inSmallFiles) == "" {
 		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")

@@ -30,20 +30,21 @@ const (
 
 // Options says how a driver is opened.
 type Options struct {
-	// Dir is where the sockets are: a directory of ours with mode 0700, made when it does not exist. What a killed host left
-	// in it is the caller's to remove. Its path has at most 69 bytes.
+	// Dir is where the sockets are: a directory of ours with mode 0700, made when it does not exist. What a
+	// killed host left in it is the caller's to remove. Its path has at most 69 bytes.
 	Dir string
-	// Env is what the driver gets of an environment, as "KEY=value", besides a plain PATH and LANG. Nothing of the host's
-	// environment is passed on.
+	// Env is what the driver gets of an environment, as "KEY=value", besides a plain PATH and LANG. Nothing
+	// of the host's environment is passed on.
 	Env []string
 	// Log gets what the driver logs; nil for slog.Default.
 	Log *slog.Logger
-	// Stdout and Stderr get a copy of what the program writes there, as it comes; nil for none. They are for those who judge drivers.
+	// Stdout and Stderr get a copy of what the program writes there, as it comes; nil for none. They are for
+	// those who judge drivers.
 	Stdout, Stderr io.Writer
 }
 
-// Client is a running driver: a core.Driver, with its Parts. It is safe for concurrent use. Every error of its methods, and of
-// those of its parts, is a *core.Error.
+// Client is a running driver: a core.Driver, with its Parts. It is safe for concurrent use. Every error of
+// its methods, and of those of its parts, is a *core.Error.
 type Client struct {
 	name        string // file name, for messages
 	process     *process
@@ -57,8 +58,9 @@ type Client struct {
 
 var _ core.Driver = (*Client)(nil)
 
-// Open starts the driver's program and asks it for its description. It takes 30 s at most, or until ctx ends; later the end
-// of ctx means nothing to the client. The caller closes the client. The driver dies with this process, whatever kills it.
+// Open starts the driver's program and asks it for its description. It takes 30 s at most, or until ctx ends;
+// later the end of ctx means nothing to the client. The caller closes the client. The driver dies with this
+// process, whatever kills it.
 func Open(ctx context.Context, path string, options Options) (*Client, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -95,8 +97,9 @@ func Open(ctx context.Context, path string, options Options) (*Client, error) {
 
 // start brings the program to where it answers calls.
 //
-// There is no TLS on the wire (go-plugin's AutoMTLS): the socket is in a directory that only we and root may enter, and both
-// could read the keys out of memory. Without it the start is shorter and a driver in another language needs no TLS either.
+// There is no TLS on the wire (go-plugin's AutoMTLS): the socket is in a directory that only we and root may
+// enter, and both could read the keys out of memory. Without it the start is shorter and a driver in another
+// language needs no TLS either.
 func (c *Client) start(ctx context.Context, path string, options Options) (*grpc.ClientConn, error) {
 	lines := newLineLog(cmp.Or(options.Log, slog.Default()).With("driver", c.name))
 	// What a driver prints through os.Stdout and os.Stderr while it serves comes over the wire.
@@ -204,8 +207,8 @@ func (c *Client) Err() error {
 		c.name, c.PID(), c.process.exit, c.process.log.lastWords()).Again()
 }
 
-// Close asks the driver to leave, kills it when it has not after two seconds, and returns when it is gone. Calls under way
-// end with KindUnavailable. It may be called again.
+// Close asks the driver to leave, kills it when it has not after two seconds, and returns when it is gone.
+// Calls under way end with KindUnavailable. It may be called again.
 func (c *Client) Close() {
 	c.closing.CompareAndSwap(false, c.alive())
 	c.process.ask()
@@ -226,8 +229,8 @@ func (c *Client) alive() bool {
 	}
 }
 
-// failure turns the error of a call into a core.Error. The end of a connection is seen before the end of the process that
-// held it; what the latter tells is worth a moment.
+// failure turns the error of a call into a core.Error. The end of a connection is seen before the end of the
+// process that held it; what the latter tells is worth a moment.
 func (c *Client) failure(ctx context.Context, err error) error {
 	e := decodeError(ctx, c.name, err)
 	if e.Kind != core.KindUnavailable || e.Err == nil {

@@ -13,8 +13,9 @@ import (
 
 // This file turns what crossed the wire into core; encode.go is its mirror.
 
-// decodeError turns the status of a failed call into the core.Error that the driver sent. When there is none, the transport
-// or a driver without manners speaks: caller is the context of the call, which tells our cancellation from the transport's.
+// decodeError turns the status of a failed call into the core.Error that the driver sent. When there is none,
+// the transport or a driver without manners speaks: caller is the context of the call, which tells our
+// cancellation from the transport's.
 func decodeError(caller context.Context, driver string, err error) *core.Error {
 	s := status.Convert(err)
 	for _, detail := range s.Details() {

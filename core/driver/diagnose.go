@@ -48,8 +48,9 @@ func checkProgram(path string) *core.Error {
 	return nil
 }
 
-// checkHome returns who else could put another program in the place of the drivers in dir, and what to do about it; nothing when
-// nobody could. It is no reason to refuse them: a checkout of one's own is such a place.
+// checkHome returns who else could put another program in the place of the drivers in dir, and what to do
+// about it; nothing when nobody could. It is no reason to refuse them: a checkout of one's own is such a
+// place.
 func checkHome(dir string) (who, fix string) {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -103,8 +104,8 @@ func diagnoseStart(ctx context.Context, p *process, cause error) *core.Error {
 	return core.Errorf(core.KindUnavailable, core.FaultDriver, "the driver %s did not start: %w%s", p.path, cause, p.log.lastWords())
 }
 
-// diagnoseHandshake reads the line again that go-plugin could not use: core version | our version | network | address | protocol.
-// It returns nil when the line is good.
+// diagnoseHandshake reads the line again that go-plugin could not use: core version | our version | network |
+// address | protocol. It returns nil when the line is good.
 func diagnoseHandshake(path, line string) *core.Error {
 	parts := strings.Split(line, "|")
 	if _, err := strconv.Atoi(parts[0]); err != nil || len(parts) < 4 {
@@ -131,7 +132,8 @@ func diagnoseHandshake(path, line string) *core.Error {
 // machines are the architectures that Pipsqueak is built for, as ELF has them.
 var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
 
-// diagnoseExec explains an error of execve, which says the same of a missing program and of a missing interpreter for it.
+// diagnoseExec explains an error of execve, which says the same of a missing program and of a missing
+// interpreter for it.
 func diagnoseExec(path string, err error) *core.Error {
 	switch {
 	case errors.Is(err, syscall.ENOEXEC):

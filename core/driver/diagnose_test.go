@@ -32,7 +32,8 @@ func compile(t *testing.T, path, source string, flags ...string) error {
 	return os.Chmod(path, 0o755)
 }
 
-// TestDoctorExplains has Examine look at programs that are really broken. Each finding names the file and says what to do.
+// TestDoctorExplains has Examine look at programs that are really broken. Each finding names the file and
+// says what to do.
 func TestDoctorExplains(t *testing.T) {
 	script := func(text string) func(*testing.T, string) error {
 		return func(_ *testing.T, path string) error { return os.WriteFile(path, []byte(text), 0o755) }

@@ -16,14 +16,16 @@ import (
 
 // This file turns core into what crosses the wire; decode.go is its mirror. PROTOCOL.md names the clauses.
 
-// An error travels in the trailers of a call, which have a limit, and a handler may raise with any amount of text.
+// An error travels in the trailers of a call, which have a limit, and a handler may raise with any amount of
+// text.
 const (
 	maxErrorText  = 64 << 10 // bytes of one message
 	maxErrorStack = 256 << 10
 )
 
-// encodeError turns what a driver's method returned into a status whose one detail is the whole core.Error. The status code
-// is Unknown for all of them: it would say less than the detail, and the other codes are left for the transport's own errors.
+// encodeError turns what a driver's method returned into a status whose one detail is the whole core.Error.
+// The status code is Unknown for all of them: it would say less than the detail, and the other codes are left
+// for the transport's own errors.
 func encodeError(err error) error {
 	if err == nil {
 		return nil
@@ -59,7 +61,8 @@ func encodeException(x core.Exception) *driverpb.Exception {
 	}
 }
 
-// driverError is core.AsError for what comes out of a driver: an error that it did not classify is its own fault.
+// driverError is core.AsError for what comes out of a driver: an error that it did not classify is its own
+// fault.
 func driverError(err error) *core.Error {
 	var e *core.Error
 	known := errors.As(err, &e)

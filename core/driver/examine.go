@@ -16,9 +16,9 @@ import (
 // examineTimeout is how long one driver may take to start before it counts as one that does not.
 const examineTimeout = 5 * time.Second
 
-// Examine starts each driver of a directory and reports what it says of this machine, or why it does not start. It calls try with
-// each runtime that can be used, while its driver runs; what that finds comes last for the driver. All drivers are closed
-// when it returns.
+// Examine starts each driver of a directory and reports what it says of this machine, or why it does not
+// start. It calls try with each runtime that can be used, while its driver runs; what that finds comes last
+// for the driver. All drivers are closed when it returns.
 func Examine(ctx context.Context, dir string, options Options, try func(context.Context, Running, core.Runtime) core.Finding) []core.Finding {
 	paths, err := programs(dir)
 	if err != nil {
@@ -95,7 +95,8 @@ func problemFinding(name, problem string) core.Finding {
 	return f
 }
 
-// examinePrograms reports which versions of the programs that a runtime is made of are here, and which the driver was tested with.
+// examinePrograms reports which versions of the programs that a runtime is made of are here, and which the
+// driver was tested with.
 func examinePrograms(r core.Runtime) core.Finding {
 	f := core.Finding{Name: string(r.ID) + " versions", Status: core.StatusOK}
 	var all, untested []string

@@ -22,16 +22,17 @@ const patience = 2 * time.Second
 // FleetOptions says how a fleet is kept.
 type FleetOptions struct {
 	Options
-	// OnLost is called when a driver has died, before it is started again and not during Close: what the driver held under
-	// that generation will not answer any more. The restart waits for it to return. May be nil.
+	// OnLost is called when a driver has died, before it is started again and not during Close: what the
+	// driver held under that generation will not answer any more. The restart waits for it to return. May be
+	// nil.
 	OnLost func(language string, generation int)
 }
 
-// Fleet keeps every driver of a directory alive, and finds the driver of a runtime. It is safe for concurrent use; every
-// error of its methods is a *core.Error.
+// Fleet keeps every driver of a directory alive, and finds the driver of a runtime. It is safe for concurrent
+// use; every error of its methods is a *core.Error.
 //
-// A generation is one life of one driver. The generations of a fleet are counted over all of its drivers, so a number is
-// never used twice.
+// A generation is one life of one driver. The generations of a fleet are counted over all of its drivers, so
+// a number is never used twice.
 type Fleet struct {
 	log    *slog.Logger
 	onLost func(string, int)
@@ -76,9 +77,10 @@ type member struct {
 	reason      error // why it does not run
 }
 
-// OpenFleet starts every program in dir whose name begins with Prefix. It returns when each has been tried once, also when
-// some or all do not start: Snapshot reports why, and they are tried again, at once, then with pauses from 100 ms doubling
-// to 10 s, which begin again after a minute of life. The end of ctx ends the opening only. The caller closes the fleet.
+// OpenFleet starts every program in dir whose name begins with Prefix. It returns when each has been tried
+// once, also when some or all do not start: Snapshot reports why, and they are tried again, at once, then
+// with pauses from 100 ms doubling to 10 s, which begin again after a minute of life. The end of ctx ends the
+// opening only. The caller closes the fleet.
 func OpenFleet(ctx context.Context, dir string, options FleetOptions) (*Fleet, error) {
 	paths, err := programs(dir)
 	if err != nil {
@@ -131,9 +133,10 @@ func openFleet(ctx context.Context, paths []string, options FleetOptions, open f
 	return f, nil
 }
 
-// Driver returns the live driver of a runtime, the runtime as that driver described it, and the generation, by which a later
-// OnLost names this life. When the driver is just being restarted it waits, two seconds at most. It fails with
-// KindUnsupported when no driver has the runtime, and with KindUnavailable and the reason when the driver does not run.
+// Driver returns the live driver of a runtime, the runtime as that driver described it, and the generation,
+// by which a later OnLost names this life. When the driver is just being restarted it waits, two seconds at
+// most. It fails with KindUnsupported when no driver has the runtime, and with KindUnavailable and the reason
+// when the driver does not run.
 func (f *Fleet) Driver(ctx context.Context, id core.RuntimeID) (Running, core.Runtime, int, error) {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()

@@ -21,8 +21,9 @@ import (
 // Prefix begins the file name of every driver; the language follows it.
 const Prefix = "pipsqueak-driver-"
 
-// The protocol version changes only when an old driver and a new host, or the reverse, would misunderstand each other. Optional
-// parts are capabilities instead. Serve speaks the current one; a host also speaks the previous one.
+// The protocol version changes only when an old driver and a new host, or the reverse, would misunderstand
+// each other. Optional parts are capabilities instead. Serve speaks the current one; a host also speaks the
+// previous one.
 const (
 	previousVersion = 2
 	currentVersion  = 3

@@ -15,7 +15,8 @@ const (
 	steady        = time.Minute // a life this long makes up for all failures before it
 )
 
-// pause returns how long to wait before the next start after so many failures or deaths without a steady life between them.
+// pause returns how long to wait before the next start after so many failures or deaths without a steady life
+// between them.
 func pause(failures int) time.Duration {
 	if failures <= 1 {
 		return 0
@@ -29,7 +30,8 @@ func pause(failures int) time.Duration {
 	return wait
 }
 
-// keep starts a driver again and again until the fleet is closed. It calls tried after the first start, and may after others.
+// keep starts a driver again and again until the fleet is closed. It calls tried after the first start, and
+// may after others.
 func (f *Fleet) keep(m *member, tried func()) {
 	defer tried()
 	for failures := 0; ; {

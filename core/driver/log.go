@@ -24,8 +24,9 @@ const (
 
 const levelTrace = slog.LevelDebug - 4 // hclog has one level more than slog
 
-// Logger returns the logger of a driver: it writes to w, a driver's standard error, in the form that the host carries into
-// its own log. Make it before Serve, because serving replaces os.Stderr. All levels are written; the host chooses.
+// Logger returns the logger of a driver: it writes to w, a driver's standard error, in the form that the host
+// carries into its own log. Make it before Serve, because serving replaces os.Stderr. All levels are written;
+// the host chooses.
 func Logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{
 		Level: levelTrace,
@@ -65,7 +66,8 @@ var slogLevels = map[string]slog.Level{
 	"trace": levelTrace, "debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
-// A line longer than maxLine is carried in pieces; of a driver's last words this much is kept for the error that tells its death.
+// A line longer than maxLine is carried in pieces; of a driver's last words this much is kept for the error
+// that tells its death.
 const (
 	maxLine      = 64 << 10
 	maxLastLines = 4
@@ -97,8 +99,8 @@ func (l *lineLog) read(r io.Reader) {
 	}
 }
 
-// carry writes one line to the log: with the level, time and fields that it has when it is hclog's, and otherwise as a
-// warning, because what a driver prints past its logger is what it did not mean to say.
+// carry writes one line to the log: with the level, time and fields that it has when it is hclog's, and
+// otherwise as a warning, because what a driver prints past its logger is what it did not mean to say.
 func (l *lineLog) carry(line []byte) {
 	record, ok := parseLine(line)
 	if !ok {
@@ -163,7 +165,8 @@ func (l *lineLog) remember(record slog.Record) {
 	l.last = append(l.last, line)
 }
 
-// lastWords returns the end of what the driver said, as the tail of a sentence, or nothing when it was silent.
+// lastWords returns the end of what the driver said, as the tail of a sentence, or nothing when it was
+// silent.
 func (l *lineLog) lastWords() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -179,7 +182,8 @@ func (l *lineLog) lastWords() string {
 // What the dynamic loader says when it cannot load a program, after the program's name.
 var loaderWords = []string{"error while loading shared libraries: ", "symbol lookup error: ", "version `"}
 
-// lacking returns what the dynamic loader missed when it tried to load the program, or nothing when it did not complain.
+// lacking returns what the dynamic loader missed when it tried to load the program, or nothing when it did
+// not complain.
 func (l *lineLog) lacking() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -23,8 +23,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// The test binary is also every driver of the tests, so that each test goes over the real wire: started under a driver's name,
-// it is that driver. hostEnv makes it a host that opens the driver at a path and waits to be killed.
+// The test binary is also every driver of the tests, so that each test goes over the real wire: started under
+// a driver's name, it is that driver. hostEnv makes it a host that opens the driver at a path and waits to be
+// killed.
 const hostEnv = "PIPSQUEAK_TEST_HOST"
 
 func TestMain(m *testing.M) {
@@ -143,7 +144,8 @@ func mustBe(t *testing.T, err error, kind core.Kind, fault core.Fault, parts ...
 	return e
 }
 
-// fill sets everything in the value that v points to from a seed, so that both sides of the wire can make the same.
+// fill sets everything in the value that v points to from a seed, so that both sides of the wire can make the
+// same.
 func fill(seed string, v any) {
 	h := fnv.New64a()
 	h.Write([]byte(seed))
@@ -221,7 +223,8 @@ func (w *watcher) Describe(context.Context) (core.Description, error) {
 	return core.Description{Language: "watcher", Problems: slices.Clone(w.seen)}, nil
 }
 
-// mirror answers everything from seeds, and tells in an error's exception what it was asked when it is asked to.
+// mirror answers everything from seeds, and tells in an error's exception what it was asked when it is asked
+// to.
 type mirror struct{}
 
 const tell = "tell"
@@ -333,7 +336,8 @@ func (r *records) String() string {
 	return r.b.String()
 }
 
-// patience is how long other processes may take for what they have to do, on a machine that does much else. Nothing takes that long when it works.
+// patience is how long other processes may take for what they have to do, on a machine that does much else.
+// Nothing takes that long when it works.
 const patience = 30 * time.Second
 
 // eventually waits for something that other processes do.

@@ -22,12 +22,14 @@ import (
 // environment is all that a driver gets of the host's, besides Options.Env and what the handshake needs.
 var environment = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}
 
-// drain is how long a dead driver's last output is waited for. Processes that it made may hold its stderr open for ever.
+// drain is how long a dead driver's last output is waited for. Processes that it made may hold its stderr
+// open for ever.
 const drain = 200 * time.Millisecond
 
-// process is one life of a driver's program. It is go-plugin's runner, instead of go-plugin's own, for three reasons: only
-// with a runner does go-plugin tell the driver in which directory to put its socket; go-plugin's own takes the death of the
-// program to be the end of its output, which forked processes can hold open; and it gives the program the host's stdin.
+// process is one life of a driver's program. It is go-plugin's runner, instead of go-plugin's own, for three
+// reasons: only with a runner does go-plugin tell the driver in which directory to put its socket;
+// go-plugin's own takes the death of the program to be the end of its output, which forked processes can hold
+// open; and it gives the program the host's stdin.
 type process struct {
 	path    string
 	sockets string // directory in which go-plugin promised the driver a place for its socket
@@ -56,14 +58,15 @@ func newProcess(opening context.Context, path, sockets string, env []string, log
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Pdeathsig: syscall.SIGKILL,
-		// A Ctrl-C in the host's terminal is for the host: it ends its drivers in order, and their processes after them.
+		// A Ctrl-C in the host's terminal is for the host: it ends its drivers in order, and their processes
+		// after them.
 		Setpgid: true,
 	}
 	return &process{path: path, sockets: sockets, opening: opening, log: log, cmd: cmd, done: make(chan struct{})}
 }
 
-// Start starts the program and returns when it runs or cannot. From then on the end of the opening context kills it, until
-// release is called.
+// Start starts the program and returns when it runs or cannot. From then on the end of the opening context
+// kills it, until release is called.
 func (p *process) Start(context.Context) error {
 	ours, theirs, err := p.pipes()
 	if err != nil {
@@ -106,9 +109,10 @@ func (p *process) pipes() (ours, theirs []*os.File, err error) {
 
 // live runs the program from its start to its end.
 //
-// The kernel sends the parent-death signal when the thread that forked ends, not when the process does (prctl(2),
-// golang/go#27505). Go's runtime ends threads at its own discretion, for instance when a goroutine returns locked to one, and
-// would kill a healthy driver by that. So one goroutine keeps one thread for as long as the driver lives.
+// The kernel sends the parent-death signal when the thread that forked ends, not when the process does
+// (prctl(2), golang/go#27505). Go's runtime ends threads at its own discretion, for instance when a goroutine
+// returns locked to one, and would kill a healthy driver by that. So one goroutine keeps one thread for as
+// long as the driver lives.
 func (p *process) live(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -139,14 +143,15 @@ func (p *process) live(started chan<- error) {
 // ask asks the program to leave: the end of its stdin.
 func (p *process) ask() { p.life.Close() }
 
-// kill ends the program with its process group, which it leads: what it runs to look around, at its start, hangs as it does. What
-// is to outlive a driver has left the group.
+// kill ends the program with its process group, which it leads: what it runs to look around, at its start,
+// hangs as it does. What is to outlive a driver has left the group.
 func (p *process) kill() {
 	if p.cmd.Process == nil {
 		return
 	}
 	p.killed.Store(true)
-	// As long as nobody has waited for the program, its number is no other's. Signal goes through a pidfd and knows.
+	// As long as nobody has waited for the program, its number is no other's. Signal goes through a pidfd and
+	// knows.
 	if p.cmd.Process.Signal(syscall.Signal(0)) == nil {
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	}
@@ -176,8 +181,8 @@ func copied(r io.Reader, w io.Writer) io.Reader {
 	return io.TeeReader(r, w)
 }
 
-// Stderr is empty: go-plugin's own reader of logs panics on a JSON line whose @message is no string, so a driver could end
-// the host with one line. lineLog reads the real one.
+// Stderr is empty: go-plugin's own reader of logs panics on a JSON line whose @message is no string, so a
+// driver could end the host with one line. lineLog reads the real one.
 func (p *process) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
 
 func (p *process) Name() string { return p.path }
@@ -191,7 +196,8 @@ func (p *process) pid() int {
 	return p.cmd.Process.Pid
 }
 
-// PluginToHost is asked about the address in the handshake. Any place but the private directory could be reached by others.
+// PluginToHost is asked about the address in the handshake. Any place but the private directory could be
+// reached by others.
 func (p *process) PluginToHost(network, address string) (string, string, error) {
 	if network != "unix" || filepath.Dir(address) != p.sockets {
 		return "", "", fmt.Errorf("it listens on %s %s instead of on a unix socket in PLUGIN_UNIX_SOCKET_DIR", network, address)

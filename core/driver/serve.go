@@ -15,19 +15,21 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Serve is the whole main of a driver: it serves impl to the host that started this program, and core.Installer too when
-// impl implements it. It does not return: the program ends when the host closes its standard input or dies, and nothing
-// is asked of impl then.
+// Serve is the whole main of a driver: it serves impl to the host that started this program, and
+// core.Installer too when impl implements it. It does not return: the program ends when the host closes its
+// standard input or dies, and nothing is asked of impl then.
 //
-// Started by hand, the program says what it is and ends with status 1; with --describe it prints its Description as JSON, with --version its version.
+// Started by hand, the program says what it is and ends with status 1; with --describe it prints its
+// Description as JSON, with --version its version.
 //
 // While it serves, the program's standard output belongs to the wire. Log with Logger.
 func Serve(impl core.Driver) {
 	if os.Getenv(cookieKey) != cookieValue {
 		os.Exit(byHand(impl, os.Args, os.Stdout, os.Stderr))
 	}
-	// go-plugin ends its side when the host asks politely. A host that was killed asks nothing; the kernel then closes the
-	// pipe. The host also sets PR_SET_PDEATHSIG, but that is lost when a program changes its credentials.
+	// go-plugin ends its side when the host asks politely. A host that was killed asks nothing; the kernel
+	// then closes the pipe. The host also sets PR_SET_PDEATHSIG, but that is lost when a program changes its
+	// credentials.
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)

@@ -10,7 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/driverpb"
 )
 
-// driverServer and installerServer carry calls from the wire to an implementation: thin, without a thought of their own.
+// driverServer and installerServer carry calls from the wire to an implementation: thin, without a thought of
+// their own.
 type driverServer struct {
 	driverpb.UnimplementedDriverServer
 	impl core.Driver

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// The kernel keeps the connections of the router and, with them, those of the machine itself in tables of one size. Instances that have all of theirs
-// would fill both, and the machine could connect to nothing any more. When they have half, each may open a few more, so that those that have
-// few go on.
+// The kernel keeps the connections of the router and, with them, those of the machine itself in tables of one
+// size. Instances that have all of theirs would fill both, and the machine could connect to nothing any more.
+// When they have half, each may open a few more, so that those that have few go on.
 const (
 	crowdedFlows = 64
 	crowdedEach  = 250 * time.Millisecond // is looked

@@ -6,7 +6,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Examine reports whether this machine can connect functions, and what to do. As root it opens a router of that name, and leaves nothing.
+// Examine reports whether this machine can connect functions, and what to do. As root it opens a router of
+// that name, and leaves nothing.
 func Examine(name string) core.Finding {
 	const finding = "egress"
 	r, err := open(Config{Name: name, Refused: func(core.SandboxConfig, string) {}, Log: slog.New(slog.DiscardHandler)})

@@ -17,15 +17,18 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// The resolver answers instances. It has names looked up as the worker's machine does, and tells nothing that the asking function cannot
-// reach: no other addresses, no other kinds of records, which may have anything in them.
+// The resolver answers instances. It has names looked up as the worker's machine does, and tells nothing that
+// the asking function cannot reach: no other addresses, no other kinds of records, which may have anything in
+// them.
 const (
 	answerTTL = 30 // s; the worker's own look-ups do not tell how long their answers hold
-	// How long a function with destinations of its own can connect to an address after it has been told it. Connections stay.
+	// How long a function with destinations of its own can connect to an address after it has been told it.
+	// Connections stay.
 	namesHold = 10 * time.Minute
 	// A look-up takes as long as the machine's resolver tries, but not longer than programs wait.
 	lookupTime = 10 * time.Second
-	// How many questions of one instance, and of all, are looked up at once. More get no answer, as from a busy server; programs ask again.
+	// How many questions of one instance, and of all, are looked up at once. More get no answer, as from a
+	// busy server; programs ask again.
 	questionsEach = 32
 	questionsAll  = 1024
 	maxQuestion   = 512 // bytes
@@ -173,7 +176,8 @@ func (r *Router) look(ctx context.Context, p *Port, question dnsmessage.Question
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
-	// Both families are asked for, for a name that has only one of them is no unknown name. The dot keeps the machine's search list out.
+	// Both families are asked for, for a name that has only one of them is no unknown name. The dot keeps the
+	// machine's search list out.
 	all, err := lookups.LookupNetIP(ctx, "ip", name+".")
 	var failed *net.DNSError
 	if errors.As(err, &failed) && failed.IsNotFound {
@@ -219,7 +223,8 @@ func recordOf(question dnsmessage.Question, address netip.Addr) dnsmessage.Resou
 	return dnsmessage.Resource{Header: header, Body: &dnsmessage.AAAAResource{AAAA: address.As16()}}
 }
 
-// openNames opens addresses to the functions of a policy, before they are told. An element that is there already begins its time again.
+// openNames opens addresses to the functions of a policy, before they are told. An element that is there
+// already begins its time again.
 func (r *Router) openNames(ctx context.Context, p *policy, told []netip.Addr, ports []uint16) error {
 	if p == nil || len(told) == 0 {
 		return nil

@@ -27,7 +27,8 @@ type Port struct {
 	policy *policy // nil for one that everything opened is open to
 }
 
-// Numbers of ports: of their interfaces in the router, and of their addresses. They are handed out in turn, so that an address rests long.
+// Numbers of ports: of their interfaces in the router, and of their addresses. They are handed out in turn,
+// so that an address rests long.
 const (
 	firstPort = 1000
 	lastPort  = 65000
@@ -42,13 +43,15 @@ var (
 	instanceMAC = net.HardwareAddr{0x02, 0x70, 0x73, 0x71, 0, 2}
 )
 
-// linkLocal is what the kernel would ask the instance's neighbours for: there is none but the router, which refuses.
+// linkLocal is what the kernel would ask the instance's neighbours for: there is none but the router, which
+// refuses.
 var linkLocal = netip.MustParsePrefix("fe80::/64")
 
 // inner is the instance's interface.
 const inner = "eth0"
 
-// Attach connects the instance whose network within enters. The caller closes the Port when the instance has ended.
+// Attach connects the instance whose network within enters. The caller closes the Port when the instance has
+// ended.
 func (r *Router) Attach(config core.SandboxConfig, within func(func() error) error) (*Port, error) {
 	p := &Port{router: r, config: config}
 	group, err := r.groupOf(p)
@@ -84,7 +87,8 @@ func (r *Router) number(p *Port) error {
 	return errors.New("all ports of the router are in use")
 }
 
-// connect makes the pair of interfaces and everything that packets need to find their way, neighbours too: nobody has to ask for one.
+// connect makes the pair of interfaces and everything that packets need to find their way, neighbours too:
+// nobody has to ask for one.
 func (p *Port) connect(group uint32, within func(func() error) error) (err error) {
 	r := p.router
 	var inside *netlink.Handle
@@ -132,9 +136,10 @@ func (p *Port) connect(group uint32, within func(func() error) error) (err error
 	return p.await(inside)
 }
 
-// await waits until packets arrive. The router sends by its end only when the kernel has noted that the other one was started; to be asked
-// makes it do so, since Linux 6.8. And the instance has its address of IPv6 only a moment after it was given it. A packet that is sent before is
-// lost, and the first one of TCP is sent again after a second.
+// await waits until packets arrive. The router sends by its end only when the kernel has noted that the other
+// one was started; to be asked makes it do so, since Linux 6.8. And the instance has its address of IPv6 only
+// a moment after it was given it. A packet that is sent before is lost, and the first one of TCP is sent
+// again after a second.
 func (p *Port) await(inside *netlink.Handle) error {
 	for range 1000 {
 		outer, err := p.router.handle.LinkByIndex(int(p.number))
@@ -228,7 +233,8 @@ func (p *Port) Close() error {
 	return nil
 }
 
-// policy is what functions with the same destinations share: a group of interfaces, a chain of rules, and the addresses of its names.
+// policy is what functions with the same destinations share: a group of interfaces, a chain of rules, and the
+// addresses of its names.
 type policy struct {
 	group uint32
 	names map[string][]uint16 // ports of each

@@ -8,13 +8,15 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// closed are the addresses that are not of the internet: private, special and local ones, those of clouds' metadata among them, and what
-// leads to them in another form. (IANA's registries of special-purpose addresses; of IPv6, only 2000::/3 is given out.)
+// closed are the addresses that are not of the internet: private, special and local ones, those of clouds'
+// metadata among them, and what leads to them in another form. (IANA's registries of special-purpose
+// addresses; of IPv6, only 2000::/3 is given out.)
 var closed = prefixes("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
 	"192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
 	"::/3", "4000::/2", "8000::/1", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
 
-// The router's own addresses, of which no packet leaves it: benchmarking's, which no network should have, and unique local ones.
+// The router's own addresses, of which no packet leaves it: benchmarking's, which no network should have, and
+// unique local ones.
 var (
 	own4 = netip.MustParsePrefix("198.18.0.0/15")
 	own6 = netip.MustParsePrefix("fd50:7073:7175::/48")
@@ -23,7 +25,8 @@ var (
 	links6 = netip.MustParsePrefix("fd50:7073:7175:1::/64")
 )
 
-// never are those that no operator can open: they are not of any network that a worker forwards to, or the router's own.
+// never are those that no operator can open: they are not of any network that a worker forwards to, or the
+// router's own.
 var never = prefixes("0.0.0.0/8", "127.0.0.0/8", own4.String(), "224.0.0.0/3", "::/96", "::ffff:0:0/96", own6.String(), "fe80::/10", "ff00::/8")
 
 func prefixes(texts ...string) (out []netip.Prefix) {
@@ -57,7 +60,8 @@ func ParseAllow(texts []string) (out []netip.Prefix, err error) {
 	return out, nil
 }
 
-// The rules by which connections are refused, as packets are marked with them, and what they are called in a function's log.
+// The rules by which connections are refused, as packets are marked with them, and what they are called in a
+// function's log.
 const (
 	ruleInside  = "inside"
 	ruleMachine = "machine"
@@ -76,8 +80,8 @@ var ruleTexts = map[string]string{
 	ruleListed:  "it is not in the function's egress (pipsqueak.yaml)",
 }
 
-// judge returns the rule by which an address is refused to every function of network egress, empty if by none. It says in Go what
-// router.nft says in packets, for names are judged before they are answered.
+// judge returns the rule by which an address is refused to every function of network egress, empty if by
+// none. It says in Go what router.nft says in packets, for names are judged before they are answered.
 func judge(address netip.Addr, machine, opened []netip.Prefix) string {
 	address = address.Unmap()
 	in := func(p netip.Prefix) bool { return p.Contains(address) }

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The rules log what they refuse to this group of the kernel's (NFLOG), which the router reads. linux/netfilter/nfnetlink_log.h
+// The rules log what they refuse to this group of the kernel's (NFLOG), which the router reads.
+// linux/netfilter/nfnetlink_log.h
 const logGroup = 1
 
 const (

@@ -24,7 +24,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/netns"
 )
 
-// inWorld is set in the process that has the network of a machine to itself, and its own name server's address in /etc/resolv.conf.
+// inWorld is set in the process that has the network of a machine to itself, and its own name server's
+// address in /etc/resolv.conf.
 const inWorld = "PIPSQUEAK_EGRESS_TEST"
 
 // TestMain runs the tests in namespaces of their own.

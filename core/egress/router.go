@@ -44,13 +44,14 @@ type Config struct {
 	Name      string         // of the worker on its machine, at most 15 bytes: its interface and its table of rules have it
 	Opened    []netip.Prefix // what functions reach besides the internet
 	AllowHost bool           // functions with network host are allowed
-	// Refused is called for what an instance was refused, at most some fifty times a second for each. It must not block.
+	// Refused is called for what an instance was refused, at most some fifty times a second for each. It must
+	// not block.
 	Refused func(config core.SandboxConfig, text string)
 	Log     *slog.Logger
 }
 
-// Router connects instances. It ends with the worker, however that ends; only its table of rules stays then, until the next worker of that
-// name.
+// Router connects instances. It ends with the worker, however that ends; only its table of rules stays then,
+// until the next worker of that name.
 type Router struct {
 	config  Config
 	space   *os.File        // the namespace
@@ -92,18 +93,20 @@ func linkAt(slot uint32) link {
 // Where the router's end of the link and of each instance's interface is found.
 const outside = "outside"
 
-// Groups of interfaces in the router. Those from groupLists on are of functions with destinations of their own.
+// Groups of interfaces in the router. Those from groupLists on are of functions with destinations of their
+// own.
 const (
 	groupHost   = 1
 	groupEgress = 2
 	groupLists  = 16
 )
 
-// maxFlows is how many connections an instance may have at once, and flows of UDP in the last half minute: the kernel keeps all of them in one
-// table, for all instances.
+// maxFlows is how many connections an instance may have at once, and flows of UDP in the last half minute:
+// the kernel keeps all of them in one table, for all instances.
 const maxFlows = 4096
 
-// maxAttaches is how many instances are connected at once. Each takes the kernel's network lock, which starts need too.
+// maxAttaches is how many instances are connected at once. Each takes the kernel's network lock, which starts
+// need too.
 const maxAttaches = 2
 
 // Open makes a router. What a worker of that name has left is removed. The caller closes the Router.
@@ -163,7 +166,8 @@ func (r *Router) open(ctx context.Context) (err error) {
 // do runs f in the router's namespace.
 func (r *Router) do(f func() error) error { return netns.Do(int(r.space.Fd()), f) }
 
-// forwards reports whether the machine forwards packets. That is the operator's to say: it concerns all of the machine's networks.
+// forwards reports whether the machine forwards packets. That is the operator's to say: it concerns all of
+// the machine's networks.
 func forwards(setting string) error {
 	text, err := os.ReadFile("/proc/sys/net/" + setting)
 	if err != nil {
@@ -176,8 +180,9 @@ func forwards(setting string) error {
 	return nil
 }
 
-// settle makes the namespace that it runs in one of a router. Refusals are sent as often as there are connections to refuse: no kind of
-// message is limited, or for IPv6, which has no empty list of them, only one that there is not.
+// settle makes the namespace that it runs in one of a router. Refusals are sent as often as there are
+// connections to refuse: no kind of message is limited, or for IPv6, which has no empty list of them, only
+// one that there is not.
 func settle() error {
 	for _, s := range []struct {
 		file, value string
@@ -332,7 +337,8 @@ func (r *Router) change(ctx context.Context, rules string) error {
 	return r.do(func() error { return nft(ctx, rules) })
 }
 
-// Remove removes what a router of that name has left that was killed: its table. It is no error if there is none.
+// Remove removes what a router of that name has left that was killed: its table. It is no error if there is
+// none.
 func Remove(name string) error {
 	err := nft(context.Background(), "delete table inet "+name)
 	if err == nil || errors.Is(err, errNoProgram) || strings.Contains(err.Error(), "No such file or directory") {

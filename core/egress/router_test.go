@@ -38,7 +38,8 @@ func refusedAtOnce(t *testing.T, i instance, network, address string) {
 	}
 }
 
-// The internet is reached; nothing else is, and each attempt is told of. With the wall down (network host) each of the addresses is there.
+// The internet is reached; nothing else is, and each attempt is told of. With the wall down (network host)
+// each of the addresses is there.
 func TestEgress(t *testing.T) {
 	x := newRig(t, func(c *Config) { c.AllowHost = true })
 	egress, host := x.attach(t, core.NetworkEgress), x.attach(t, core.NetworkHost)
@@ -62,7 +63,8 @@ func TestEgress(t *testing.T) {
 	x.heard(t, egresstest.Machine[0], "the worker's machine")
 }
 
-// Instances do not reach each other, nor the router, nor the machine by its link; an instance's own loopback stays its own.
+// Instances do not reach each other, nor the router, nor the machine by its link; an instance's own loopback
+// stays its own.
 func TestEgressInside(t *testing.T) {
 	x := newRig(t, nil)
 	one, other := x.attach(t, core.NetworkEgress), x.attach(t, core.NetworkEgress)
@@ -133,7 +135,8 @@ func TestEgressMachineChanges(t *testing.T) {
 	x.heard(t, "93.184.216.99", "the worker's machine")
 }
 
-// A function with destinations reaches those, and only at their ports; instances of other functions are not concerned.
+// A function with destinations reaches those, and only at their ports; instances of other functions are not
+// concerned.
 func TestEgressListed(t *testing.T) {
 	x := newRig(t, nil)
 	x.Serve(t, x.Internet, port+1)
@@ -171,7 +174,8 @@ func TestEgressListed(t *testing.T) {
 		}
 	}
 	refusedAtOnce(t, listed, "tcp", "93.184.216.35:7000")
-	// Bound to another address, a name leads there; one that is not the function's to reach it never leads to.
+	// Bound to another address, a name leads there; one that is not the function's to reach it never leads
+	// to.
 	x.Name("api.example.com", egresstest.Name{Addresses: []string{"10.1.2.3", "169.254.169.254", egresstest.Machine[0]}})
 	if addresses, err := listed.lookUp(t.Context(), "ip", "api.example.com"); err == nil {
 		t.Errorf("api.example.com led to %q", addresses)
@@ -196,14 +200,16 @@ func TestEgressNamesListed(t *testing.T) {
 	}
 }
 
-// An instance that takes another's address reaches nothing under it: not the resolver, not the internet, not what the other is connected to.
+// An instance that takes another's address reaches nothing under it: not the resolver, not the internet, not
+// what the other is connected to.
 func TestEgressSpoofed(t *testing.T) {
 	x := newRig(t, nil)
 	honest, liar := x.attach(t, core.NetworkEgress), x.attach(t, core.NetworkEgress, "93.184.216.34:7000")
 	if _, err := honest.try("tcp", "93.184.216.35:7000"); err != nil {
 		t.Fatal(err)
 	}
-	// No function has the power to give itself an address; with it, it could send as another, which the router does not take.
+	// No function has the power to give itself an address; with it, it could send as another, which the
+	// router does not take.
 	for _, address := range []netip.Addr{honest.four, honest.six} {
 		coretest.Must(t, netns.Do(int(liar.space.Fd()), func() error {
 			h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
@@ -335,7 +341,8 @@ func (x *rig) connections(t *testing.T) (n int64) {
 	return n
 }
 
-// Instances do not fill the kernel's table of connections, in which the machine has its own too: who has many gets no more, who has few goes on.
+// Instances do not fill the kernel's table of connections, in which the machine has its own too: who has many
+// gets no more, who has few goes on.
 func TestEgressCrowded(t *testing.T) {
 	x := newRig(t, nil)
 	x.room.Store(1000)

@@ -69,9 +69,9 @@ func readMeta(body []byte, meta any) ([]byte, error) {
 	return body[end:], json.Unmarshal(body[lengthSize:end], meta)
 }
 
-// SendAnswer answers a call or a part, with an error or a result. An exception is shortened as for a log. Another
-// goroutine may read from the connection meanwhile. If only a part of the frame could be sent, the connection
-// is useless.
+// SendAnswer answers a call or a part, with an error or a result. An exception is shortened as for a log.
+// Another goroutine may read from the connection meanwhile. If only a part of the frame could be sent, the
+// connection is useless.
 func SendAnswer(conn *Conn, number uint64, result []byte, failed error) error {
 	frame, err := answerFrame(number, result, failed)
 	if err == nil {
@@ -99,8 +99,8 @@ func answerFrame(number uint64, result []byte, failed error) (net.Buffers, error
 	return net.Buffers{append(head, meta...), result}, err
 }
 
-// SendGone tells the instance that the caller of the event with that token has gone. Its errors are those of SendAnswer,
-// and so is the rest.
+// SendGone tells the instance that the caller of the event with that token has gone. Its errors are those of
+// SendAnswer, and so is the rest.
 func SendGone(conn *Conn, token string) error {
 	_, err := conn.Write(goneFrame(token))
 	return err

@@ -15,8 +15,8 @@ func callBody(meta, event string) string {
 	return string([]byte{0, 0, 0, byte(len(meta))}) + meta + event
 }
 
-// Calls and parts may follow each other closely, in one packet or in single bytes, and be longer than the read-ahead
-// buffer.
+// Calls and parts may follow each other closely, in one packet or in single bytes, and be longer than the
+// read-ahead buffer.
 func TestCallsBeforeTheAnswer(t *testing.T) {
 	long := `"` + strings.Repeat("x", 3*readAhead) + `"`
 	stream := slices.Concat(

@@ -26,8 +26,8 @@ type Conn struct {
 	unread bool
 }
 
-// Open returns core's end of an endpoint. The instance speaks that version of the protocol. It belongs
-// to the owner of the connection. One goroutine at a time uses it, except for SendAnswer, SendGone and deadlines.
+// Open returns core's end of an endpoint. The instance speaks that version of the protocol. It belongs to the
+// owner of the connection. One goroutine at a time uses it, except for SendAnswer, SendGone and deadlines.
 func Open(conn net.Conn, protocol int) *Conn {
 	c := &Conn{Conn: conn, tokens: protocol >= tokens}
 	if socket, ok := conn.(syscall.Conn); ok {

@@ -25,9 +25,9 @@ const (
 	//
 	//	u32 big-endian, length of meta | meta | event
 	//
-	// with the meta {"id":string,"deadline_ms":unix ms,"depth":n,"token":string,"stream":true}, the last one if the
-	// response may come in parts. An answer to a call or a part has the same form, with the meta {"call":n} before
-	// the result, or {"call":n,"error":{…}} alone.
+	// with the meta {"id":string,"deadline_ms":unix ms,"depth":n,"token":string,"stream":true}, the last one
+	// if the response may come in parts. An answer to a call or a part has the same form, with the meta
+	// {"call":n} before the result, or {"call":n,"error":{…}} alone.
 	kindHandler = 'H' // first of all: a core.HandlerLoad
 	kindEvent   = 'E'
 	kindAnswer  = 'A'
@@ -92,7 +92,8 @@ type Exchange struct {
 	vector  [2][]byte   // head and event, the parts of buffers
 	buffers net.Buffers // a field, so that it is not allocated for each event
 
-	// Asks has Receive return ErrLarge once, before it reads an answer that is larger than what it reads ahead.
+	// Asks has Receive return ErrLarge once, before it reads an answer that is larger than what it reads
+	// ahead.
 	Asks bool
 
 	ahead [readAhead]byte
@@ -188,8 +189,8 @@ func appendQuoted(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// Receive reads the answer, or a call or a part if IsCall(kind) or IsPart(kind); the answer then comes later. After a timeout it may be
-// called again, and goes on where it was. The body of a part is good until then.
+// Receive reads the answer, or a call or a part if IsCall(kind) or IsPart(kind); the answer then comes later.
+// After a timeout it may be called again, and goes on where it was. The body of a part is good until then.
 func (x *Exchange) Receive() (kind byte, body []byte, err error) {
 	for x.body == nil {
 		if x.n >= headSize {
@@ -225,8 +226,8 @@ func (x *Exchange) Receive() (kind byte, body []byte, err error) {
 	return kind, own, nil
 }
 
-// Leave returns the token of the event for SendGone. From then on an instance that ends with something unread has run the
-// event: what it has not read may be that frame.
+// Leave returns the token of the event for SendGone. From then on an instance that ends with something unread
+// has run the event: what it has not read may be that frame.
 func (x *Exchange) Leave() (token string) {
 	x.heard = true
 	return string(x.token)

@@ -19,8 +19,8 @@ import (
 // placeholder stands for the token of the event in what a fuzzed instance sends.
 const placeholder = "TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTT"
 
-// FuzzFrames: whatever an instance sends, in whatever pieces, is a result in JSON, an error with somebody's fault, or an end of the
-// connection. Nothing counts without the token of its event.
+// FuzzFrames: whatever an instance sends, in whatever pieces, is a result in JSON, an error with somebody's
+// fault, or an end of the connection. Nothing counts without the token of its event.
 func FuzzFrames(f *testing.F) {
 	for _, stream := range [][]byte{
 		frame('R', placeholder+`{"a":1}`),
@@ -91,7 +91,8 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// sendPieces reads the question, answers it with the stream in pieces of so many bytes, 0 for all at once, and goes.
+// sendPieces reads the question, answers it with the stream in pieces of so many bytes, 0 for all at once,
+// and goes.
 func sendPieces(far net.Conn, stream []byte, piece int, event bool) {
 	defer far.Close()
 	var head [headSize]byte
@@ -113,7 +114,8 @@ func sendPieces(far net.Conn, stream []byte, piece int, event bool) {
 	}
 }
 
-// checkFault refuses an error of which nobody can say whose fault it is, but for that of a connection that has ended.
+// checkFault refuses an error of which nobody can say whose fault it is, but for that of a connection that
+// has ended.
 func checkFault(t *testing.T, err error) {
 	t.Helper()
 	var told *core.Error
@@ -122,7 +124,8 @@ func checkFault(t *testing.T, err error) {
 	}
 }
 
-// FuzzMux: the same for an instance that has two events. Nothing that comes with the token of one reaches the other.
+// FuzzMux: the same for an instance that has two events. Nothing that comes with the token of one reaches the
+// other.
 func FuzzMux(f *testing.F) {
 	const other = "UUUUUUUUUUUUUUUUUUUUUUUUUUUUUUUU"
 	for _, stream := range [][]byte{

@@ -21,16 +21,17 @@ import (
 const (
 	muxKinds = eventKinds + string(kindOutput)
 
-	// answerGrace is how long an answer to a call, or the news that a caller has gone, may wait for an instance to read it, also after the deadline of its event.
+	// answerGrace is how long an answer to a call, or the news that a caller has gone, may wait for an
+	// instance to read it, also after the deadline of its event.
 	answerGrace = time.Second
 )
 
-// Printed is called with what a handler has printed in an event, to stdout or stderr. It returns how many bytes it has
-// dealt with: all if the text is complete. The rest comes again, with what follows.
+// Printed is called with what a handler has printed in an event, to stdout or stderr. It returns how many
+// bytes it has dealt with: all if the text is complete. The rest comes again, with what follows.
 type Printed func(request, stream string, text []byte, complete bool) int
 
-// Mux is core's end of the endpoint of an instance that has several events under way. It reads for all of them. All
-// methods may be called from many goroutines at once.
+// Mux is core's end of the endpoint of an instance that has several events under way. It reads for all of
+// them. All methods may be called from many goroutines at once.
 type Mux struct {
 	conn    *Conn
 	printed Printed
@@ -84,9 +85,9 @@ func (m *Mux) Err() error {
 // End ends the use of the connection. All events get the error.
 func (m *Mux) End(err *core.Error) { m.end(broken{err}) }
 
-// Send begins an event. The caller receives its answer. Call is called with the body of each call to another function,
-// also while the caller passes on a part; an error ends the instance. Send's own error is os.ErrDeadlineExceeded if the
-// instance has not taken the event in time. Any other error IsUnsent.
+// Send begins an event. The caller receives its answer. Call is called with the body of each call to another
+// function, also while the caller passes on a part; an error ends the instance. Send's own error is
+// os.ErrDeadlineExceeded if the instance has not taken the event in time. Any other error IsUnsent.
 func (m *Mux) Send(invocation core.Invocation, deadline time.Time, call func(body []byte) error) (*Event, error) {
 	e := &Event{mux: m, request: invocation.ID, call: call, frames: make(chan muxFrame, 2)}
 	drawToken(&e.token)
@@ -292,14 +293,16 @@ func (m *Mux) end(err error) {
 	}
 	m.err = err
 	for _, e := range m.events {
-		// The kernel resets the connection when something was unread. With one event, and no call or part of it, that is the event.
+		// The kernel resets the connection when something was unread. With one event, and no call or part of
+		// it, that is the event.
 		e.unread = errors.Is(err, syscall.ECONNRESET) && !e.shared
 	}
 	close(m.done)
 }
 
-// Receive waits for a part of the response or for the answer. The error is os.ErrDeadlineExceeded at the deadline, unless
-// that is zero, and when the context ends; Receive may be called again then. The other errors are those of an Exchange.
+// Receive waits for a part of the response or for the answer. The error is os.ErrDeadlineExceeded at the
+// deadline, unless that is zero, and when the context ends; Receive may be called again then. The other
+// errors are those of an Exchange.
 func (e *Event) Receive(ctx context.Context, deadline time.Time) (kind byte, body []byte, err error) {
 	var late <-chan time.Time
 	if !deadline.IsZero() {

@@ -291,8 +291,8 @@ func BenchmarkExchange(b *testing.B) {
 	syscall.Close(fds[1])
 }
 
-// An instance learns that a caller has gone by a frame with the token of the event. One that ends and has not read it has
-// read the event all the same.
+// An instance learns that a caller has gone by a frame with the token of the event. One that ends and has not
+// read it has read the event all the same.
 func TestGoneUnread(t *testing.T) {
 	for _, several := range []bool{false, true} {
 		near, far := sockets(t)

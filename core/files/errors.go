@@ -9,7 +9,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// DiskError makes the error of a failed operation on the worker's own files at path. A *core.Error stays as it is.
+// DiskError makes the error of a failed operation on the worker's own files at path. A *core.Error stays as
+// it is.
 func DiskError(path string, err error) error {
 	var already *core.Error
 	if errors.As(err, &already) {

@@ -89,19 +89,20 @@ func (l List) Files() (n int) {
 
 const listHead = "pipsqueak tree 1\n"
 
-// Text returns the list as text, and the digest of the tree, "sha256:<hex>", which is the SHA-256 of that text. Two trees have the same
-// digest exactly when they have the same paths with the same contents; times, owners, hard links and all of the modes but the
-// executable bit do not matter. The text is the line "pipsqueak tree 1", then one line for everything in the tree, byte code and
-// empty directories as well, sorted by path as bytes:
+// Text returns the list as text, and the digest of the tree, "sha256:<hex>", which is the SHA-256 of that
+// text. Two trees have the same digest exactly when they have the same paths with the same contents; times,
+// owners, hard links and all of the modes but the executable bit do not matter. The text is the line
+// "pipsqueak tree 1", then one line for everything in the tree, byte code and empty directories as well,
+// sorted by path as bytes:
 //
 //	dir "<path>"
 //	link "<path>" "<target>"
 //	file "<path>" <size> <sha256 of its bytes>
 //	exec "<path>" <size> <sha256 of its bytes>      a file with any executable bit
 //
-// Paths are relative, with slashes, and quoted as Go's %q does. A tree with anything else in it, or with a symbolic link that
-// leads out of it other than to a package, has no digest. The text is kept beside the tree: the tree's name proves the text, and
-// the text proves each file alone.
+// Paths are relative, with slashes, and quoted as Go's %q does. A tree with anything else in it, or with a
+// symbolic link that leads out of it other than to a package, has no digest. The text is kept beside the
+// tree: the tree's name proves the text, and the text proves each file alone.
 func (l List) Text() (text []byte, digest string) {
 	b := bytes.NewBufferString(listHead)
 	for _, i := range l {

@@ -48,7 +48,8 @@ func TestDigest(t *testing.T) {
 		coretest.Must(t, err)
 		return digest
 	}
-	// Written down, so that a change of the format, which would orphan what is in data directories, does not go unnoticed.
+	// Written down, so that a change of the format, which would orphan what is in data directories, does not
+	// go unnoticed.
 	if got, want := of(base), "sha256:63abc0bb79d6c8c8d1c535ac08421b45b371b6ef412fbccec07eed311f4fa4d4"; got != want {
 		t.Errorf("the digest is %s, was %s", got, want)
 	}

@@ -18,9 +18,9 @@ const (
 	maxDepth   = 100  // names
 )
 
-// leadsToPackage reports whether a link's target is in a package as a sandbox shows it. Installers and builds make such links, for
-// languages whose packages find each other by them. A link that leads to one by way of such a link is refused as ever, for it
-// can be followed only where the package is.
+// leadsToPackage reports whether a link's target is in a package as a sandbox shows it. Installers and builds
+// make such links, for languages whose packages find each other by them. A link that leads to one by way of
+// such a link is refused as ever, for it can be followed only where the package is.
 func leadsToPackage(target string) bool {
 	rest, below := strings.CutPrefix(target, core.PackagesDir+"/")
 	return below && rest != "" && path.Clean(target) == target && CheckPath(rest) == nil

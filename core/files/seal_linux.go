@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// Seal makes a tree within bounds safe to show to others, and returns its list. Afterwards nothing in the tree can harm a
-// reader, everybody can read it, and only its owner, root, can write it. The caller writes the tree to the
-// disk for good.
+// Seal makes a tree within bounds safe to show to others, and returns its list. Afterwards nothing in the
+// tree can harm a reader, everybody can read it, and only its owner, root, can write it. The caller writes
+// the tree to the disk for good.
 //
 // The tree is not trusted. Seal refuses everything but files, directories and symbolic links that stay inside
 // or lead to /packages/…. Hard links become separate files, and every mode becomes 0644 or 0755.
@@ -38,8 +38,8 @@ func sealedMode(i Item) fs.FileMode {
 	}
 }
 
-// normalise gives an item its final owner and mode. The owner comes first: a change of owner takes away set-user-id bits and
-// file capabilities, and after it nobody else can change the mode back.
+// normalise gives an item its final owner and mode. The owner comes first: a change of owner takes away
+// set-user-id bits and file capabilities, and after it nobody else can change the mode back.
 func normalise(at spot, i Item) error {
 	fail := func(err error) error { return DiskError(filepath.Join(at.dir.Name(), at.name), err) }
 	stat, ok := at.info.Sys().(*syscall.Stat_t)
@@ -68,8 +68,8 @@ func normalise(at spot, i Item) error {
 	return nil
 }
 
-// unlink makes a file with more than one name a file of its own, so that a name outside of the tree neither changes with it nor
-// changes it.
+// unlink makes a file with more than one name a file of its own, so that a name outside of the tree neither
+// changes with it nor changes it.
 func unlink(at spot) error {
 	source, err := at.dir.Open(at.name)
 	if err != nil {

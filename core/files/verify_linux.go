@@ -74,7 +74,8 @@ func (l List) Verify(dir string, sample Sample) (c Checked) {
 	return c
 }
 
-// checkItems compares some items of a tree with what is there. It stops where more is damaged than is reported.
+// checkItems compares some items of a tree with what is there. It stops where more is damaged than is
+// reported.
 func checkItems(root *os.Root, items List, known map[string]bool, read func() bool) (c Checked) {
 	buffer := make([]byte, 128<<10)
 	for _, i := range items {

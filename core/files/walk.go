@@ -25,8 +25,8 @@ type Bounds struct {
 // Code is how large the code of a function may be, in its archive and after its build.
 var Code = Bounds{Entries: 20_000, Bytes: 512 << 20}
 
-// Any is how large each tree may be. An installer runs third-party code, and a sparse file or many links to one file cost it nothing and
-// the reader much.
+// Any is how large each tree may be. An installer runs third-party code, and a sparse file or many links to
+// one file cost it nothing and the reader much.
 var Any = Bounds{Entries: 200_000, Bytes: 8 << 30}
 
 // Read returns the list of the tree in a directory. The caller is at fault when the tree holds something that
@@ -36,8 +36,9 @@ func Read(root *os.Root) (List, error) { return walk(root, Any, func(spot, Item)
 // walk is Read that calls visit with each item before it reads it, with its path, mode and
 // size set, and the directory and name where it is. Several goroutines call visit at once.
 //
-// It is made for thousands of small files: a goroutine for each processor takes one directory after the other, and every file is
-// reached by its name in its directory, for the kernel and os.Root walk a long path at each call.
+// It is made for thousands of small files: a goroutine for each processor takes one directory after the
+// other, and every file is reached by its name in its directory, for the kernel and os.Root walk a long path
+// at each call.
 func walk(root *os.Root, bounds Bounds, visit func(at spot, i Item) error) (List, error) {
 	w := walker{root: root, bounds: bounds, visit: visit, todo: []string{"."}}
 	w.changed.L = &w.mu
@@ -114,7 +115,8 @@ func (w *walker) work() {
 	}
 }
 
-// directory reads what is in the directory itself. It reads all names before it visits the first, because visiting may replace files.
+// directory reads what is in the directory itself. It reads all names before it visits the first, because
+// visiting may replace files.
 func (w *walker) directory(name string, buffer []byte) (items List, err error) {
 	dir, err := w.root.OpenRoot(name)
 	if err != nil {
@@ -199,7 +201,8 @@ func sum(dir *os.Root, name string, i *Item, buffer []byte) error {
 	}
 	defer file.Close()
 	sum := sha256.New()
-	// One byte more than it had shows a file that somebody still writes to, without reading after it for ever.
+	// One byte more than it had shows a file that somebody still writes to, without reading after it for
+	// ever.
 	n, err := io.CopyBuffer(struct{ io.Writer }{sum}, io.LimitReader(file, i.Size+1), buffer)
 	if err != nil {
 		return err

@@ -15,8 +15,8 @@ const alike = 0.5
 // longest is what counts of a name, in bytes: who types more means no name.
 const longest = 64
 
-// Name returns the name that was most likely meant, or nothing when none is near. Who guesses tends to leave out or add the end of a name, which a
-// distance alone would rate as worse than another name that is short.
+// Name returns the name that was most likely meant, or nothing when none is near. Who guesses tends to leave
+// out or add the end of a name, which a distance alone would rate as worse than another name that is short.
 func Name(wrong string, names []string) string {
 	wrong = strings.ToLower(wrong[:min(len(wrong), longest)])
 	best, most := "", alike
@@ -32,7 +32,8 @@ func Name(wrong string, names []string) string {
 	return best
 }
 
-// Question asks whether the nearest name was meant, such that it can follow a sentence: `; did you mean "hello"?`. It is empty when none is near.
+// Question asks whether the nearest name was meant, such that it can follow a sentence: `; did you mean
+// "hello"?`. It is empty when none is near.
 func Question(wrong string, names []string) string {
 	if name := Name(wrong, names); name != "" {
 		return fmt.Sprintf("; did you mean %q?", name)

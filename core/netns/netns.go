@@ -13,8 +13,9 @@ import (
 // own is the network namespace of the calling thread.
 const own = "/proc/thread-self/ns/net"
 
-// Do runs f on a thread that is in the network namespace of fd: a file of it, or the pidfd of a process in it. It fails when that is the
-// namespace of the caller. Sockets that f makes stay there, and programs that it starts run there; the thread is there for no longer than f.
+// Do runs f on a thread that is in the network namespace of fd: a file of it, or the pidfd of a process in
+// it. It fails when that is the namespace of the caller. Sockets that f makes stay there, and programs that
+// it starts run there; the thread is there for no longer than f.
 func Do(fd int, f func() error) error {
 	return away(func(before os.FileInfo) error {
 		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {

@@ -18,8 +18,8 @@ type Asker struct {
 type Asks map[Asker]core.Set
 
 // MayBecome is the invariant of the tree: s may be forked into o only if o imports every module that s has
-// imported, whose traces o would find, o may load every package that s may have loaded, and no package of s has
-// looked in vain for a package of o. It would remember that there was none.
+// imported, whose traces o would find, o may load every package that s may have loaded, and no package of s
+// has looked in vain for a package of o. It would remember that there was none.
 func (a Asks) MayBecome(s, o Shape) bool {
 	if !s.partOf(o) || len(Missing(s.Modules, o.Modules)) > 0 {
 		return false

@@ -47,8 +47,8 @@ type Blocks map[string]Block
 // Forbid blocks a zygote that must not be forked, for good.
 func (b Blocks) Forbid(s Shape, reason string) { b[s.Key()] = Block{Shape: s, Reason: reason} }
 
-// Postpone blocks a zygote that could not be made for a while, which grows with each failure. A block for good
-// stays.
+// Postpone blocks a zygote that could not be made for a while, which grows with each failure. A block for
+// good stays.
 func (b Blocks) Postpone(s Shape, reason string, now time.Time) {
 	one, blocked := b[s.Key()]
 	if blocked && one.ForGood() {

@@ -16,8 +16,8 @@ const (
 	alike    = 10   // of these, the ones whose common part is a choice
 )
 
-// worthKeeping are nanoseconds of import for each byte: 5, 20, 80 and 320 ms for each MiB. Of what functions have
-// in common, a choice has all that takes longer.
+// worthKeeping are nanoseconds of import for each byte: 5, 20, 80 and 320 ms for each MiB. Of what functions
+// have in common, a choice has all that takes longer.
 var worthKeeping = []float64{5e6 / (1 << 20), 20e6 / (1 << 20), 80e6 / (1 << 20), 320e6 / (1 << 20)}
 
 // choice is a zygote that the plan may have.
@@ -173,8 +173,8 @@ func (s *planner) choices() {
 	}
 }
 
-// considerAlike considers what a function has in common with each of those that are most like it: with which it
-// shares the most import time.
+// considerAlike considers what a function has in common with each of those that are most like it: with which
+// it shares the most import time.
 func (s *planner) considerAlike(i int) {
 	type part struct {
 		of   int

@@ -11,8 +11,8 @@ const (
 	maxImproved  = 64  // nodes of a plan for guesses that is improved
 )
 
-// chosen is the part of the pool that the plan has so far, with what each other choice is worth beside it. Adding
-// and removing one changes only what serves the same functions, and what may be its parent or child.
+// chosen is the part of the pool that the plan has so far, with what each other choice is worth beside it.
+// Adding and removing one changes only what serves the same functions, and what may be its parent or child.
 type chosen struct {
 	*planner
 	of      [][]int32 // for each wish, the choices that serve it, the highest gain first
@@ -93,8 +93,8 @@ func (c *chosen) becomes(i, j int32) bool {
 	return c.pool[i].size < c.pool[j].size && mayBecome(c.pool[i].set, c.pool[i].asked, c.pool[j].set)
 }
 
-// price is the memory that a choice takes: less what it shares with its parent, and less what others share with
-// it from then on.
+// price is the memory that a choice takes: less what it shares with its parent, and less what others share
+// with it from then on.
 func (c *chosen) price(i int32) float64 {
 	return c.pool[i].bytes - c.shared[i] + float64(c.machine.NodeBytes) - c.others[i]
 }
@@ -184,8 +184,8 @@ func (c *chosen) share(i int32, bytes float64) {
 	}
 }
 
-// fill chooses until memory is full: always the choice with the most benefit for each byte. Those of without are
-// not chosen.
+// fill chooses until memory is full: always the choice with the most benefit for each byte. Those of without
+// are not chosen.
 func (c *chosen) fill(without []int32) {
 	for {
 		c.breathe()
@@ -239,8 +239,8 @@ func (c *chosen) set(list []int32) {
 	}
 }
 
-// improve drops a few of what is chosen, fills memory with others, and keeps what is better. A large plan is left
-// as it is if functions are guessed, because it would only fit the guesses better, and nothing else.
+// improve drops a few of what is chosen, fills memory with others, and keeps what is better. A large plan is
+// left as it is if functions are guessed, because it would only fit the guesses better, and nothing else.
 func (c *chosen) improve() {
 	if len(c.list) == 0 || len(c.list) > maxImproved && c.index.known < len(c.index.wishes) {
 		return

@@ -95,8 +95,8 @@ func InstanceBytes(measured int64) int64 {
 	return assumedBytes
 }
 
-// Room says whether a budget has memory for more processes without the end of others: a sixteenth of it, or enough
-// for one.
+// Room says whether a budget has memory for more processes without the end of others: a sixteenth of it, or
+// enough for one.
 func Room(bytes, budget int64) bool { return bytes+max(assumedBytes, budget/16) <= budget }
 
 // ZygoteBytes returns the memory that a zygote forked from parent is assumed to need. Measured is that of an

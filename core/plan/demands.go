@@ -87,9 +87,9 @@ func (d Demands) All(now time.Time) []Demand {
 	return all
 }
 
-// Heaviest returns the demands that Wanted considers: first those that miss a zygote, then by use. Only the misses
-// of those count that may take memory now; later says whether others have missed one often enough. There are no
-// demands if nothing that counts is missed.
+// Heaviest returns the demands that Wanted considers: first those that miss a zygote, then by use. Only the
+// misses of those count that may take memory now; later says whether others have missed one often enough.
+// There are no demands if nothing that counts is missed.
 func (d Demands) Heaviest(now time.Time, may func(key string, d *Demand) bool) (heaviest []Demand, later bool) {
 	left := map[string]bool{}
 	missing := false

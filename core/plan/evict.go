@@ -19,7 +19,8 @@ type Leaf struct {
 	Charged int64         // bytes, as counted in the budget: with its part of shared memory
 }
 
-// Value returns the seconds that a node saves, weighed by use, for each byte; less than nothing for a spare one.
+// Value returns the seconds that a node saves, weighed by use, for each byte; less than nothing for a spare
+// one.
 func (l Leaf) Value(now time.Time) float64 {
 	if l.Spare {
 		return -1

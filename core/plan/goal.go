@@ -10,12 +10,13 @@ import (
 const (
 	leastUse = 1.0 / 64 // of a demand that a goal is made for: half an hour after a single start
 
-	// earned is the use that a zygote of a goal needs, by all that start from it or from what is below it. A single
-	// start is less. So what is started once has no zygote, and the memory that it would have had is for instances.
+	// earned is the use that a zygote of a goal needs, by all that start from it or from what is below it. A
+	// single start is less. So what is started once has no zygote, and the memory that it would have had is
+	// for instances.
 	earned = 1.5
 
-	// sticky is how much more a zygote counts that is there, beside one that would have to be made. So goals do not
-	// change for little.
+	// sticky is how much more a zygote counts that is there, beside one that would have to be made. So goals
+	// do not change for little.
 	sticky = 1.5
 )
 
@@ -41,8 +42,8 @@ type goalNode struct {
 	tried  bool    // to make it
 }
 
-// Aim plans the best tree for these demands, of at most so many bytes, where these zygotes are. Breathe is called
-// after each piece of work, most of which take microseconds, and may sleep.
+// Aim plans the best tree for these demands, of at most so many bytes, where these zygotes are. Breathe is
+// called after each piece of work, most of which take microseconds, and may sleep.
 func Aim(demands []Demand, zygotes []Zygote, facts Facts, machine Machine, budget int64, now time.Time, breathe func()) Goal {
 	var arrivals []Arrivals
 	for _, d := range demands {
@@ -103,9 +104,10 @@ func (g *Goal) join(at int, a Arrivals, from bool) {
 	n.Modules = slices.DeleteFunc(slices.Clone(a.Modules), func(m string) bool { return !slices.Contains(names, m) })
 }
 
-// Next returns the zygote to make next, and those that are spare: without them each function starts as fast as it
-// does, or as fast as the goal wants. A zygote that is younger than the goal is not spare. Each is to be made once:
-// one that could not be made, or that was evicted since, is left to the next goal. What a block forbids is not made.
+// Next returns the zygote to make next, and those that are spare: without them each function starts as fast
+// as it does, or as fast as the goal wants. A zygote that is younger than the goal is not spare. Each is to
+// be made once: one that could not be made, or that was evicted since, is left to the next goal. What a block
+// forbids is not made.
 func (g *Goal) Next(zygotes []Zygote, blocks []Block, now time.Time) (next Candidate, found bool, spare []core.NodeID) {
 	live := make([]Live, len(zygotes))
 	for i, z := range zygotes {

@@ -125,8 +125,8 @@ func TestAimBreathes(t *testing.T) {
 	}
 }
 
-// Whatever is used and there, each zygote of a goal can be made, and without the spare ones each function starts as
-// fast as before, or as fast as after the goal.
+// Whatever is used and there, each zygote of a goal can be made, and without the spare ones each function
+// starts as fast as before, or as fast as after the goal.
 func TestGoalHolds(t *testing.T) {
 	random := rand.New(rand.NewPCG(6, 6))
 	made, ended := 0, 0

@@ -69,9 +69,10 @@ func (s set) key() string {
 	return string(key)
 }
 
-// atom is a package together with all that it requires, in the versions that a function has of them. It is the
-// least that a zygote can import: the same package with another version of what it requires is another atom.
-// So a zygote, which is a set of atoms, may become a function exactly when its atoms are among the function's.
+// atom is a package together with all that it requires, in the versions that a function has of them. It is
+// the least that a zygote can import: the same package with another version of what it requires is another
+// atom. So a zygote, which is a set of atoms, may become a function exactly when its atoms are among the
+// function's.
 type atom struct {
 	family  int // of the functions that may share it
 	pkg     core.Package
@@ -228,8 +229,8 @@ func (x *index) asking(s set) (asked set) {
 	return asked
 }
 
-// mayBecome says whether a zygote with the atoms s, which ask for those of asked, may be forked into a process
-// with those of o, as Asks.MayBecome does.
+// mayBecome says whether a zygote with the atoms s, which ask for those of asked, may be forked into a
+// process with those of o, as Asks.MayBecome does.
 func mayBecome(s, asked, o set) bool {
 	if !s.within(o) {
 		return false

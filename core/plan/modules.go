@@ -7,10 +7,10 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Processes of the tree import modules, and a function imports some of those that its packages have. So a plan for
-// the tree is made of stand-ins: each module is a package that requires the one which has it. Only these cost
-// something. A zygote of such a plan has packages and modules that its functions have in common, as the tree
-// demands it.
+// Processes of the tree import modules, and a function imports some of those that its packages have. So a
+// plan for the tree is made of stand-ins: each module is a package that requires the one which has it. Only
+// these cost something. A zygote of such a plan has packages and modules that its functions have in common,
+// as the tree demands it.
 
 // standsFor is the beginning of the name of a stand-in. No package has a name like it.
 const standsFor = "import "
@@ -44,8 +44,8 @@ func (n Needs) owner(module string, all core.Set) (owner core.Package, found boo
 	return n.owner(name, all)
 }
 
-// standIn is what stands for a module of a shape, and what it requires. A module of no known package may need any of
-// the packages.
+// standIn is what stands for a module of a shape, and what it requires. A module of no known package may need
+// any of the packages.
 func standIn(s Shape, module string, needs Needs) (one core.Package, requires []string) {
 	one = core.Package{Name: standsFor + module, Version: string(s.Runtime)}
 	if owner, found := needs.owner(module, s.Set); found {

@@ -15,8 +15,8 @@ import (
 // it costs. It never changes once a tree has it.
 type Needs map[core.Package]Need
 
-// Need is the modules, requirements and costs of one package. The costs are those of importing it when all that
-// it requires has been imported.
+// Need is the modules, requirements and costs of one package. The costs are those of importing it when all
+// that it requires has been imported.
 type Need struct {
 	Modules  []string
 	Requires []string      // names of packages

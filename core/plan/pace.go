@@ -46,8 +46,8 @@ const TurnLife = 2 * time.Second
 // processors, because work may wait for the kernel or a driver.
 func Turns(processors int) int { return max(2*processors, 4) }
 
-// Shares returns how many of all turns one function may have, one namespace beside others (as many as lanes), and
-// all slow work. So whoever comes next finds a turn soon.
+// Shares returns how many of all turns one function may have, one namespace beside others (as many as lanes),
+// and all slow work. So whoever comes next finds a turn soon.
 func Shares(turns int) (function, beside, slow int) { return turns - 1, max(turns/4, 1), turns / 2 }
 
 // Slow says whether starts of a function are slow work, because its own files took that long to import. Most
@@ -65,6 +65,6 @@ const (
 // Piece is how long the planner of goals works before it rests.
 const Piece = time.Millisecond
 
-// Rest is how long the sampler rests after a measurement that took that long, and the planner of goals after a
-// piece. So each uses 5 % of one core at the most.
+// Rest is how long the sampler rests after a measurement that took that long, and the planner of goals after
+// a piece. So each uses 5 % of one core at the most.
 func Rest(took time.Duration) time.Duration { return 20 * took }

@@ -4,9 +4,9 @@
 // reads no clock: the caller passes the time and holds mu.
 //
 // A plan is the tree that we would like for a demand, its costs and a budget of memory. Wanted names the next
-// zygote to make for those that requests miss, and Reclaim the leaves to evict for it. Aim plans the whole tree of a
-// worker: a goal, and Next has the next step to it. Plan is for functions that were not seen, too, and Diff has all
-// steps to a plan.
+// zygote to make for those that requests miss, and Reclaim the leaves to evict for it. Aim plans the whole
+// tree of a worker: a goal, and Next has the next step to it. Plan is for functions that were not seen, too,
+// and Diff has all steps to a plan.
 package plan
 
 import (
@@ -55,8 +55,8 @@ func (s Shape) Key() string {
 	return string(s.Runtime) + "\n" + s.Namespace + "\n" + s.Set.Key() + "\n" + strings.Join(modules, "\n")
 }
 
-// partOf says whether o may load everything that s may have loaded. A zygote that may load no package, as a root
-// zygote, is for every namespace.
+// partOf says whether o may load everything that s may have loaded. A zygote that may load no package, as a
+// root zygote, is for every namespace.
 func (s Shape) partOf(o Shape) bool {
 	return s.Runtime == o.Runtime && (s.Namespace == o.Namespace || len(s.Set) == 0) && s.Set.SubsetOf(o.Set)
 }

@@ -64,8 +64,8 @@ func Plan(demand []Arrivals, facts Facts, machine Machine, budget int64) Desired
 	return c.tree(demand)
 }
 
-// plan is Plan for the functions of the demand alone. It prefers zygotes that are there. Instead of swaps, it drops
-// what the rest makes useless.
+// plan is Plan for the functions of the demand alone. It prefers zygotes that are there. Instead of swaps, it
+// drops what the rest makes useless.
 func plan(demand []Arrivals, there []Live, facts Facts, machine Machine, budget int64, breathe func()) Desired {
 	x := newIndex(demand, facts)
 	x.know()
@@ -112,8 +112,8 @@ func (c *chosen) tree(demand []Arrivals) Desired {
 // placed is a choice below another, -1 for a root zygote.
 type placed struct{ of, parent int32 }
 
-// arranged returns choices below their parents, and the memory that all take. What is chosen first comes first
-// among siblings.
+// arranged returns choices below their parents, and the memory that all take. What is chosen first comes
+// first among siblings.
 func (s *planner) arranged(list []int32) (all []placed, bytes int64) {
 	order := slices.Clone(list)
 	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(s.pool[a].size, s.pool[b].size) })

@@ -140,8 +140,9 @@ func instance(random *rand.Rand, packages, functions int) (demand []Arrivals, fa
 	return demand, facts
 }
 
-// Whatever the demand is, a plan can be carried out: each zygote is closed and below one that may become it, memory
-// suffices, functions start only from what may become them; and the order of the demand does not matter.
+// Whatever the demand is, a plan can be carried out: each zygote is closed and below one that may become it,
+// memory suffices, functions start only from what may become them; and the order of the demand does not
+// matter.
 func TestPlanHolds(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	for round := range 20 {
@@ -193,7 +194,8 @@ func TestPlanHolds(t *testing.T) {
 	}
 }
 
-// Functions of which each has one package more than the one before become a chain of zygotes, as deep as a tree may be.
+// Functions of which each has one package more than the one before become a chain of zygotes, as deep as a
+// tree may be.
 func TestPlanIsAsDeepAsATree(t *testing.T) {
 	needs, demand := "", ""
 	for i := range 12 {
@@ -423,7 +425,8 @@ func TestDiff(t *testing.T) {
 	}
 }
 
-// BenchmarkPlan plans for functions over packages that require one another, of which some are far more popular.
+// BenchmarkPlan plans for functions over packages that require one another, of which some are far more
+// popular.
 func BenchmarkPlan(b *testing.B) {
 	for _, size := range []struct{ functions, packages int }{{1000, 500}, {10_000, 2000}} {
 		b.Run(fmt.Sprintf("%dx%d", size.functions, size.packages), func(b *testing.B) {

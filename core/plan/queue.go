@@ -15,18 +15,19 @@ const (
 // FreshTries is the number of fresh instances that an event is sent to, if they end before they have read it.
 const FreshTries = 2
 
-// LargeAnswer is how long an instance may take to send a large answer once there is room for it, also after its deadline.
+// LargeAnswer is how long an instance may take to send a large answer once there is room for it, also after
+// its deadline.
 const LargeAnswer = 5 * time.Second
 
-// One event may have MaxCalls calls under way. Further calls are refused, and the refusals count as unanswered
-// until they are written. Only an instance that reads no answers exceeds MaxUnanswered.
+// One event may have MaxCalls calls under way. Further calls are refused, and the refusals count as
+// unanswered until they are written. Only an instance that reads no answers exceeds MaxUnanswered.
 const (
 	MaxCalls      = 64
 	MaxUnanswered = 1024
 )
 
-// Neighbours tells whether events of several namespaces come: whether one of another namespace than the latest
-// came less than a second ago. The zero value has seen none.
+// Neighbours tells whether events of several namespaces come: whether one of another namespace than the
+// latest came less than a second ago. The zero value has seen none.
 type Neighbours struct {
 	latest string
 	at     time.Time // of the latest event
@@ -44,8 +45,8 @@ func (n Neighbours) Seen(namespace string, now time.Time) Neighbours {
 // Several says whether events of several namespaces come.
 func (n Neighbours) Several(now time.Time) bool { return now.Sub(n.other) < time.Second }
 
-// LaneLife is how long an event has a lane at most. One that takes longer mostly waits for something other than
-// a processor.
+// LaneLife is how long an event has a lane at most. One that takes longer mostly waits for something other
+// than a processor.
 const LaneLife = 5 * time.Millisecond
 
 // Lanes returns how many lanes a namespace has on a machine with that many processors: half of them, at least
@@ -56,8 +57,8 @@ func Lanes(processors int) int { return max(processors/2, 1) }
 // that many functions have some: an equal part for each of them and for the other one.
 func Share(limit, functions int) int { return limit / (functions + 1) }
 
-// Quota returns the bound that one more instance with that limit of memory would exceed, beside those that a namespace
-// has; "" when there is none.
+// Quota returns the bound that one more instance with that limit of memory would exceed, beside those that a
+// namespace has; "" when there is none.
 func Quota(quotas, used core.Quotas, memory int64) string {
 	switch {
 	case quotas.Instances > 0 && used.Instances >= quotas.Instances:

@@ -27,7 +27,8 @@ type reqbench struct {
 	needs Needs
 }
 
-// theirs is the machine of score_tree.py: a fork takes 0.3 ms, and 0.017 ms for each MB, of which the runtime has 10.
+// theirs is the machine of score_tree.py: a fork takes 0.3 ms, and 0.017 ms for each MB, of which the runtime
+// has 10.
 var theirs = Machine{ForkPerByte: 0.017e6 / mib, NodeBytes: 2 * mib}
 
 func openReqbench(t *testing.T) *reqbench {
@@ -138,7 +139,8 @@ func (r *reqbench) took(s core.Set) (sum time.Duration) {
 	return sum
 }
 
-// score returns what starts take on average, and 99 of 100 at the most, in milliseconds, as score_tree.py does.
+// score returns what starts take on average, and 99 of 100 at the most, in milliseconds, as score_tree.py
+// does.
 func (r *reqbench) score(functions []core.Set, tree Desired) (mean, p99 float64) {
 	nodes := append([]Planned{{}}, tree.Nodes...)
 	fork, covered := make([]float64, len(nodes)), make([]float64, len(nodes))
@@ -169,7 +171,8 @@ func arrivals(functions []core.Set) (demand []Arrivals) {
 	return demand
 }
 
-// A plan for one half of the functions is better for the other half than Forklift's tree, with no more memory.
+// A plan for one half of the functions is better for the other half than Forklift's tree, with no more
+// memory.
 func TestForklift(t *testing.T) {
 	r := openReqbench(t)
 	const trials = 5
@@ -202,7 +205,8 @@ func TestForklift(t *testing.T) {
 	}
 }
 
-// check finds out whether a tree can be made: each set is closed, a parent is part of its child, and memory suffices.
+// check finds out whether a tree can be made: each set is closed, a parent is part of its child, and memory
+// suffices.
 func (r *reqbench) check(t *testing.T, tree Desired, budget int64) {
 	t.Helper()
 	var bytes int64

@@ -11,8 +11,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// A simulation of a worker's memory: which processes it has at each time, and what starts take. Nothing lives in it, and
-// what it decides, it asks the package. Its packages, functions and events are made up, and always the same.
+// A simulation of a worker's memory: which processes it has at each time, and what starts take. Nothing lives
+// in it, and what it decides, it asks the package. Its packages, functions and events are made up, and always
+// the same.
 
 // simulated is a machine, its functions, and how it decides.
 type simulated struct {
@@ -308,7 +309,8 @@ func (s *simulated) aim() {
 	}
 }
 
-// run lets so many events come in that time, of functions by their popularity, which is another one after half of it.
+// run lets so many events come in that time, of functions by their popularity, which is another one after
+// half of it.
 func (s *simulated) run(events int, over time.Duration) {
 	r := rand.New(rand.NewPCG(7, 7))
 	weights := make([]float64, len(s.functions))
@@ -347,8 +349,8 @@ func (s *simulated) p99() time.Duration {
 	return sorted[len(sorted)*99/100]
 }
 
-// A day of 10,000 functions, of which most are called once or never. Goals are made less often than by a worker, for
-// the test to take seconds.
+// A day of 10,000 functions, of which most are called once or never. Goals are made less often than by a
+// worker, for the test to take seconds.
 func TestDay(t *testing.T) {
 	day := func(p policy) *simulated {
 		s := simulate(2, 10_000, 500, 1<<30, p)

@@ -21,11 +21,11 @@ type Step struct {
 	Evict core.NodeID // "" for none
 }
 
-// Diff returns the steps from the zygotes that are there to those of a plan. After each step every function of
-// the plan's demand starts as fast as before all steps, or as fast as the plan wants, whichever is slower. So a
-// zygote is evicted as soon as the plan's node is there for each function that may start from it, and not before.
-// A parent is made before its children, and evicted after them; a zygote from which something was forked that
-// stays is kept, and so is each root zygote.
+// Diff returns the steps from the zygotes that are there to those of a plan. After each step every function
+// of the plan's demand starts as fast as before all steps, or as fast as the plan wants, whichever is slower.
+// So a zygote is evicted as soon as the plan's node is there for each function that may start from it, and
+// not before. A parent is made before its children, and evicted after them; a zygote from which something was
+// forked that stays is kept, and so is each root zygote.
 func Diff(live []Live, plan Desired, asks Asks) (steps []Step) {
 	there, all := compare(live, plan, asks)
 	evict := func() {

@@ -16,10 +16,10 @@ const (
 	unseenMass = 0.75 // of guesses and of doubles each, as a part of the starts of functions that were seen once
 )
 
-// expect adds functions that were not seen yet to the wishes. The next start is of a new function about as often
-// as a start so far was the only one of its kind (Good and Turing). Each function that was seen once stands for
-// new ones that are like it: its double starts only from what two other functions start from too. More new
-// functions are guessed.
+// expect adds functions that were not seen yet to the wishes. The next start is of a new function about as
+// often as a start so far was the only one of its kind (Good and Turing). Each function that was seen once
+// stands for new ones that are like it: its double starts only from what two other functions start from too.
+// More new functions are guessed.
 func (x *index) expect() {
 	x.know()
 	x.guess()
@@ -35,8 +35,8 @@ func (x *index) expect() {
 // know has the wishes so far be those that are known.
 func (x *index) know() { x.known, x.guessed = len(x.wishes), len(x.wishes) }
 
-// guess adds functions to the wishes that import a part of what one function imports, and more. What is guessed
-// several times counts as often.
+// guess adds functions to the wishes that import a part of what one function imports, and more. What is
+// guessed several times counts as often.
 func (x *index) guess() {
 	g := guesser{index: x, random: rand.New(rand.NewPCG(1, 2))}
 	g.roots, g.imported, g.with = make([][]int, x.known), make([][]int, len(x.families)), make([][]int, len(x.atoms))

@@ -56,7 +56,8 @@ func (r *run) drawAll(packages []*core.Installed) error {
 	return nil
 }
 
-// draw reports why one module, which the process to work with has imported, must not live in a zygote, if it must not.
+// draw reports why one module, which the process to work with has imported, must not live in a zygote, if it
+// must not.
 func (r *run) draw(module string) (why string, err error) {
 	same, err := r.repeating([]string{module})
 	if len(same) > 0 {
@@ -65,8 +66,8 @@ func (r *run) draw(module string) (why string, err error) {
 	return why, err
 }
 
-// repeating returns the modules that give the same in two forks of the process, and something else in a process that was started
-// for itself. A module that its author has seeded gives the same everywhere.
+// repeating returns the modules that give the same in two forks of the process, and something else in a
+// process that was started for itself. A module that its author has seeded gives the same everywhere.
 func (r *run) repeating(modules []string) ([]string, error) {
 	var one, other map[string]string
 	for _, drawn := range []*map[string]string{&one, &other} {

@@ -14,10 +14,11 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// compare notes what is there after an import that was not before, and returns which of it forbids a fork. Threads and processes do, for a fork
-// is of one thread. Open files and sockets do, for what enters a sandbox has them no more, and their numbers become those of others; shared
-// memory does, for there siblings would meet. Handlers of signals come along, and belong to each process. Attempts at the network do not:
-// a zygote has none, and an import that needs one fails.
+// compare notes what is there after an import that was not before, and returns which of it forbids a fork.
+// Threads and processes do, for a fork is of one thread. Open files and sockets do, for what enters a sandbox
+// has them no more, and their numbers become those of others; shared memory does, for there siblings would
+// meet. Handlers of signals come along, and belong to each process. Attempts at the network do not: a zygote
+// has none, and an import that needs one fails.
 func compare(result *core.Probe, before, after sandbox.Observation) (why string) {
 	result.Threads, result.Children = more(before, after)
 	signals := uint64(0)
@@ -52,7 +53,8 @@ func compare(result *core.Probe, before, after sandbox.Observation) (why string)
 	return strings.Join(reasons, " and ") + " at import"
 }
 
-// more counts the threads of the processes that were there before, beyond those that they had, and the processes that were not.
+// more counts the threads of the processes that were there before, beyond those that they had, and the
+// processes that were not.
 func more(before, after sandbox.Observation) (threads, children int) {
 	for pid, p := range after.Processes {
 		if was, there := before.Processes[pid]; there {

@@ -6,7 +6,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// inOrder returns packages with all that they require, each after what it requires itself, also where they require each other in a circle.
+// inOrder returns packages with all that they require, each after what it requires itself, also where they
+// require each other in a circle.
 func (r *run) inOrder(packages ...*core.Installed) (order []*core.Installed) {
 	seen := map[*core.Installed]bool{}
 	var visit func(p *core.Installed)
@@ -26,7 +27,8 @@ func (r *run) inOrder(packages ...*core.Installed) (order []*core.Installed) {
 	return order
 }
 
-// requires returns the packages that a package requires, directly or not, each after those that it requires itself.
+// requires returns the packages that a package requires, directly or not, each after those that it requires
+// itself.
 func (r *run) requires(p *core.Installed) []*core.Installed {
 	order := r.inOrder(p)
 	return order[:len(order)-1]

@@ -70,7 +70,8 @@ func (r *run) probe(p *core.Installed) (core.Probe, error) {
 	return result, nil // who imports a module that fails alone runs its code, and asks for what it asks for
 }
 
-// importEach imports modules one by one, and returns the one that failed, and what they read, sorted, and ask for.
+// importEach imports modules one by one, and returns the one that failed, and what they read, sorted, and ask
+// for.
 func (r *run) importEach(ctx context.Context, modules []string) (failed string, seen core.Report, err error) {
 	for _, m := range modules {
 		report, err := r.load(ctx, r.work, m)
@@ -88,8 +89,9 @@ func sorted(names []string) []string {
 	return slices.Compact(names)
 }
 
-// settled looks at the process, and again after a moment while there is something that was not there before: threads and processes that were
-// ended by who began them may take that long to be gone, and the language's own loop may just be reading a directory.
+// settled looks at the process, and again after a moment while there is something that was not there before:
+// threads and processes that were ended by who began them may take that long to be gone, and the language's
+// own loop may just be reading a directory.
 func (r *run) settled(before sandbox.Observation) (after sandbox.Observation, err error) {
 	for pause := shortPause; ; pause *= 2 {
 		after, err = r.observe()

@@ -49,10 +49,10 @@ type Machine struct {
 }
 
 // version is of what a probe looks at. 2: the variables that are read, and random numbers that repeat. 3: the
-// packages that are asked for. 4: the same in Node.js and Ruby. 5: generators that give little each time. 6: the
-// working directory and the process's id. 7: the variables that libraries read for their callers.
-// 8: random numbers that are drawn, and callers. 9: the variables that languages read.
-// 10: identities that repeat. 11: the memory of each module.
+// packages that are asked for. 4: the same in Node.js and Ruby. 5: generators that give little each time. 6:
+// the working directory and the process's id. 7: the variables that libraries read for their callers. 8:
+// random numbers that are drawn, and callers. 9: the variables that languages read. 10: identities that
+// repeat. 11: the memory of each module.
 const version = 11
 
 // Stale reports whether one of these packages has to be probed: no probe has looked at all that this one
@@ -208,8 +208,8 @@ func (r *run) close() {
 	}
 }
 
-// forkAll tries a fork of a process that has imported all the packages. When there is something wrong with it, each is probed once more, with a
-// fork after each.
+// forkAll tries a fork of a process that has imported all the packages. When there is something wrong with
+// it, each is probed once more, with a fork after each.
 func (r *run) forkAll(good []*core.Installed) error {
 	if err := r.ready(importable(good)); err != nil {
 		return err

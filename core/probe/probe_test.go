@@ -18,7 +18,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// world is a machine without processes: a driver that keeps the contract, and sandboxes in which what it pretends is seen.
+// world is a machine without processes: a driver that keeps the contract, and sandboxes in which what it
+// pretends is seen.
 type world struct {
 	*drivertest.Fake
 	boxes  []*box
@@ -199,7 +200,8 @@ func TestErrors(t *testing.T) {
 	})
 }
 
-// A module that ends its process is told with how that ended, which its driver does not know. The machine's lack of memory is not the module's.
+// A module that ends its process is told with how that ended, which its driver does not know. The machine's
+// lack of memory is not the module's.
 func TestEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(nil)
@@ -224,7 +226,8 @@ func TestEnds(t *testing.T) {
 	})
 }
 
-// What a package asks for is known, also when it cannot be imported alone: who imports it asks then. Of one that nobody has seen whole it is not.
+// What a package asks for is known, also when it cannot be imported alone: who imports it asks then. Of one
+// that nobody has seen whole it is not.
 func TestAsks(t *testing.T) {
 	raised := core.Errorf(core.KindException, core.FaultHandler, "no")
 	w := newWorld(map[string]drivertest.Module{"asks": {Asks: []string{"y", "x", "y"}}, "fails": {Err: raised}, "f1": {Err: raised}, "f2": {Err: raised}, "f3": {Err: raised}, "f4": {Err: raised}})
@@ -299,7 +302,8 @@ func TestTry(t *testing.T) {
 	})
 }
 
-// The variables that a module reads are noted of it alone; what reads one that is set is bad, and not there for what comes after it.
+// The variables that a module reads are noted of it alone; what reads one that is set is bad, and not there
+// for what comes after it.
 func TestReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(map[string]drivertest.Module{"a": {Reads: []string{"Y", "X", "Y"}}, "b.all": {Reads: []string{core.AllVariables}}, "b.y": {Reads: []string{"Y"}}})
@@ -327,7 +331,8 @@ func TestReads(t *testing.T) {
 	})
 }
 
-// Random numbers that are the same in two forks, and others in a process of its own, keep a package apart, and what requires it. A fixed seed does not.
+// Random numbers that are the same in two forks, and others in a process of its own, keep a package apart,
+// and what requires it. A fixed seed does not.
 func TestRepeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(map[string]drivertest.Module{"new": {Random: drivertest.NewRandom}, "shared": {Random: drivertest.SharedRandom}, "fixed": {Random: drivertest.FixedRandom}, "deep": {Random: drivertest.SharedRandom}})

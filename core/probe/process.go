@@ -59,8 +59,8 @@ func (r *run) end(p *process) {
 	}
 }
 
-// explain returns why a process has not done what it was asked to: how it ended, if it did, which its driver cannot know. KindExhausted is
-// for a machine that is short of memory.
+// explain returns why a process has not done what it was asked to: how it ended, if it did, which its driver
+// cannot know. KindExhausted is for a machine that is short of memory.
 func explain(p *process, err error) error {
 	if core.IsKind(err, core.KindException) {
 		return err
@@ -116,8 +116,8 @@ func (r *run) load(ctx context.Context, p *process, modules ...string) (report c
 	return report, err
 }
 
-// ready sees to it that there is a process to work with, which has imported all that is good and is needed. What cannot be imported any
-// more is good no longer.
+// ready sees to it that there is a process to work with, which has imported all that is good and is needed.
+// What cannot be imported any more is good no longer.
 func (r *run) ready(needed []string) error {
 	if r.work == nil {
 		if err := r.refork(); err != nil {
@@ -134,8 +134,8 @@ func (r *run) ready(needed []string) error {
 	return nil
 }
 
-// refork makes a process to work with after the last one was spoilt. What that had imported beyond base is imported again, once: a copy of the
-// result is base from then on.
+// refork makes a process to work with after the last one was spoilt. What that had imported beyond base is
+// imported again, once: a copy of the result is base from then on.
 func (r *run) refork() error {
 	for r.ctx.Err() == nil {
 		p, err := r.process(r.base)
@@ -165,7 +165,8 @@ func (r *run) refork() error {
 	return r.ctx.Err()
 }
 
-// tryFork reports why the process cannot be forked any more, if it cannot: a fork has to stand in its sandbox and answer.
+// tryFork reports why the process cannot be forked any more, if it cannot: a fork has to stand in its sandbox
+// and answer.
 func (r *run) tryFork() string {
 	r.seen = nil // to fork leaves something as well
 	child, err := r.process(r.work)

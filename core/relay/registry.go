@@ -12,8 +12,8 @@ import (
 // ports are those that an address without one has.
 var ports = map[string]string{"http": "80", "https": "443"}
 
-// Addresses returns the registries, each a URL, host:port, or a host for its port 443, as host:port in lower case. One that is none of these is
-// KindInvalid of the worker's.
+// Addresses returns the registries, each a URL, host:port, or a host for its port 443, as host:port in lower
+// case. One that is none of these is KindInvalid of the worker's.
 func Addresses(registries []string) ([]string, error) {
 	var out []string
 	for _, registry := range registries {

@@ -43,10 +43,12 @@ type Relay struct {
 	conns map[net.Conn]struct{} // of tunnels
 }
 
-// Open listens with listen, which is of the sandbox's network, at core.RelayAddress, and lets those addresses be reached that Addresses
-// returned. A registry on the loopback of the worker can also be reached as itself, for there are programs that ask no proxy for
-// one. Refused is told of each attempt at anything else, and asked of what came of the others: of each connection to a registry, or of an answer to
-// plain HTTP, whether it failed for a reason of the network's, a proxy's or the registry's own. The worker's own HTTP_PROXY, HTTPS_PROXY and NO_PROXY count.
+// Open listens with listen, which is of the sandbox's network, at core.RelayAddress, and lets those addresses
+// be reached that Addresses returned. A registry on the loopback of the worker can also be reached as itself,
+// for there are programs that ask no proxy for one. Refused is told of each attempt at anything else, and
+// asked of what came of the others: of each connection to a registry, or of an answer to plain HTTP, whether
+// it failed for a reason of the network's, a proxy's or the registry's own. The worker's own HTTP_PROXY,
+// HTTPS_PROXY and NO_PROXY count.
 func Open(addresses []string, listen func(address string) (net.Listener, error), refused func(address string), asked func(address string, failed error)) (*Relay, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Relay{allowed: addresses, refused: refused, asked: asked, ctx: ctx, cancel: cancel, slots: make(chan struct{}, maxConnections), conns: map[net.Conn]struct{}{}}
@@ -88,8 +90,8 @@ func Open(addresses []string, listen func(address string) (net.Listener, error),
 	return r, nil
 }
 
-// locals returns where registries on the loopback of the worker listen, by the addresses to listen at for them: one may be named several times, and by
-// several names, of which an address is surer than a name.
+// locals returns where registries on the loopback of the worker listen, by the addresses to listen at for
+// them: one may be named several times, and by several names, of which an address is surer than a name.
 func locals(addresses []string) map[string]string {
 	found := map[string]string{}
 	for _, address := range addresses {
@@ -240,7 +242,8 @@ func (r *Relay) forward(listener net.Listener, address string) {
 	}
 }
 
-// carry copies between two connections until both have said all, and closes them. Between two of TCP the kernel does it.
+// carry copies between two connections until both have said all, and closes them. Between two of TCP the
+// kernel does it.
 func (r *Relay) carry(a, b net.Conn) {
 	r.mu.Lock()
 	r.conns[a], r.conns[b] = struct{}{}, struct{}{}

@@ -90,7 +90,8 @@ func open(t *testing.T, registries ...string) *fixture {
 	return f
 }
 
-// say sends a request to the proxy and returns the connection and the answer, whose body has been read unless it is a tunnel.
+// say sends a request to the proxy and returns the connection and the answer, whose body has been read unless
+// it is a tunnel.
 func (f *fixture) say(t *testing.T, request string) (net.Conn, *http.Response, string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", f.address)
@@ -175,7 +176,8 @@ func TestWhatIsReached(t *testing.T) {
 	}
 }
 
-// TestNamedTwice names one registry on the loopback in several ways: the relay listens once for each address, and can do without IPv6.
+// TestNamedTwice names one registry on the loopback in several ways: the relay listens once for each address,
+// and can do without IPv6.
 func TestNamedTwice(t *testing.T) {
 	server := greeter(t)
 	literal := server.Listener.Addr().String()
@@ -226,7 +228,8 @@ func TestUnreachableRegistry(t *testing.T) {
 	}
 }
 
-// TestToldWhatCame: a registry that answers, and one that has failed itself, are told of. What a tunnel carries is not seen.
+// TestToldWhatCame: a registry that answers, and one that has failed itself, are told of. What a tunnel
+// carries is not seen.
 func TestToldWhatCame(t *testing.T) {
 	status := http.StatusBadGateway
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
@@ -323,7 +326,8 @@ func TestCloseEndsEverything(t *testing.T) {
 	}
 	l.Close()
 	server.Close()
-	// Goroutines of earlier tests may have ended meanwhile, so their number alone does not tell that the relay's have.
+	// Goroutines of earlier tests may have ended meanwhile, so their number alone does not tell that the
+	// relay's have.
 	for deadline := time.Now().Add(30 * time.Second); (runtime.NumGoroutine() > before || len(f.slots) > 0) && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 	}
 	if now := runtime.NumGoroutine(); now > before {

@@ -29,8 +29,8 @@ var (
 	literal  = regexp.MustCompile(`^[A-Za-z0-9._~!$&'()*,;=:@%-]+$`)
 )
 
-// Parse returns a route as METHOD HOST/PATH, where HOST may be absent. The method may be left out, and case of the
-// host does not matter. The error has no fault yet: it is for the reader of the settings.
+// Parse returns a route as METHOD HOST/PATH, where HOST may be absent. The method may be left out, and case
+// of the host does not matter. The error has no fault yet: it is for the reader of the settings.
 func Parse(text string) (string, error) {
 	method, rest, both := strings.Cut(text, " ")
 	if !both {
@@ -95,8 +95,8 @@ type Table struct {
 
 type owner struct{ function, route string }
 
-// New returns a table of the routes of functions. On a contradiction it has those of the functions before, and the
-// error, KindConflict, is the caller's fault.
+// New returns a table of the routes of functions. On a contradiction it has those of the functions before,
+// and the error, KindConflict, is the caller's fault.
 func New(functions []core.Function) (*Table, error) {
 	t := &Table{mux: http.NewServeMux(), hosts: map[string]bool{}, of: map[string]owner{}}
 	for i := range functions {
@@ -153,8 +153,8 @@ func (*answer) Header() http.Header         { return http.Header{} }
 func (*answer) Write(p []byte) (int, error) { return len(p), nil }
 func (*answer) WriteHeader(int)             {}
 
-// Route returns the function that has a route for a request, with the values of its variables. The path is encoded, as
-// it was sent. A path that is not clean, such as one with .. or %2e%2e, has no route.
+// Route returns the function that has a route for a request, with the values of its variables. The path is
+// encoded, as it was sent. A path that is not clean, such as one with .. or %2e%2e, has no route.
 func (t *Table) Route(method, host, path string) (core.RouteMatch, bool) {
 	if len(t.of) == 0 {
 		return core.RouteMatch{}, false

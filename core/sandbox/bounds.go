@@ -16,15 +16,16 @@ type Bounds struct {
 	Worker    int64 // bytes of memory of the worker itself and of its drivers
 }
 
-// workerShare is how many times the share of the processors that all sandboxes have together the worker has, when others want them too. Every namespace
-// waits for the worker, twice in each event.
+// workerShare is how many times the share of the processors that all sandboxes have together the worker has,
+// when others want them too. Every namespace waits for the worker, twice in each event.
 const workerShare = 8
 
 // InstallerMemory is how many bytes of memory an installer may use at the most, with its files.
 const InstallerMemory = 2 * installerMemory
 
-// moveWorker puts the worker into cgroups of its own, with a bound of memory, and with the worker's share of the processors.
-// In the cgroup of somebody else on v2 no other can be made below it, and the worker stays there.
+// moveWorker puts the worker into cgroups of its own, with a bound of memory, and with the worker's share of
+// the processors. In the cgroup of somebody else on v2 no other can be made below it, and the worker stays
+// there.
 func (t *cgroupTree) moveWorker(bytes int64) error {
 	if bytes == 0 || len(t.worker) == 0 {
 		return nil

@@ -14,7 +14,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// What is queued in sockets counts for who queues it, also with cgroup v1, which counts it apart from all other memory.
+// What is queued in sockets counts for who queues it, also with cgroup v1, which counts it apart from all
+// other memory.
 func TestSocketBuffersAreBounded(t *testing.T) {
 	h := newRig(t)
 	for role, c := range everyRole(t, h) {
@@ -103,7 +104,8 @@ func TestBoundsOfAll(t *testing.T) {
 	}
 }
 
-// ownCgroups returns the lines of /proc/self/cgroup without hierarchies that workers mount, and unmount again, which may be others' that run beside.
+// ownCgroups returns the lines of /proc/self/cgroup without hierarchies that workers mount, and unmount
+// again, which may be others' that run beside.
 func ownCgroups() []string {
 	text, _ := os.ReadFile("/proc/self/cgroup")
 	return slices.DeleteFunc(strings.Split(string(text), "\n"), func(line string) bool { return strings.Contains(line, ":name=pipsqueak-") })

@@ -28,9 +28,9 @@ var controllers = []string{"memory", "pids", "cpu"}
 
 // cgroupTree is the cgroup below which the worker makes one for each node.
 //
-// On v1 it lies in the worker's own cgroup of each controller. On v2 it lies in the worker's own cgroup if that was delegated,
-// otherwise at the top: a v2 cgroup cannot have both processes and controlled children, and only out of a cgroup that is all
-// the worker's can it move the processes.
+// On v1 it lies in the worker's own cgroup of each controller. On v2 it lies in the worker's own cgroup if
+// that was delegated, otherwise at the top: a v2 cgroup cannot have both processes and controlled children,
+// and only out of a cgroup that is all the worker's can it move the processes.
 type cgroupTree struct {
 	unified    bool
 	countsSwap bool              // so that it can be limited: on v1 only if the kernel was told to
@@ -48,7 +48,8 @@ func End(name string) {
 	}
 }
 
-// emptyCgroups finds the place of the tree named name, and ends what an earlier worker of that name left in it.
+// emptyCgroups finds the place of the tree named name, and ends what an earlier worker of that name left in
+// it.
 func emptyCgroups(name string) (*cgroupTree, error) {
 	t := &cgroupTree{unified: cgroups.IsCgroup2UnifiedMode(), parents: map[string]string{}, groups: groups{users: map[string]int{}}}
 	if t.unified {
@@ -106,7 +107,8 @@ func (t *cgroupTree) make(bounds Bounds) error {
 	return manager.Set(&cgroups.Resources{PidsLimit: &bounds.Processes, SkipDevices: true})
 }
 
-// clear ends and removes everything in the tree, and the tree itself. Thereafter a delegated cgroup may have processes again.
+// clear ends and removes everything in the tree, and the tree itself. Thereafter a delegated cgroup may have
+// processes again.
 func (t *cgroupTree) clear() error {
 	began := time.Now()
 	deadline := began.Add(5 * time.Second)
@@ -125,9 +127,9 @@ func (t *cgroupTree) clear() error {
 	}
 }
 
-// clearCgroup kills the processes of a cgroup and its children and tries to remove them. Processes of an earlier worker have
-// no other handle than their number; as members of our own cgroup they are ours. Keepers end by themselves after the program that they reap:
-// they are killed only when asked to.
+// clearCgroup kills the processes of a cgroup and its children and tries to remove them. Processes of an
+// earlier worker have no other handle than their number; as members of our own cgroup they are ours. Keepers
+// end by themselves after the program that they reap: they are killed only when asked to.
 func clearCgroup(dir string, keepers bool) error {
 	var dirs []string
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -196,7 +198,8 @@ func (t *cgroupTree) manager(group, node string, r *cgroups.Resources) (cgroups.
 	return v1.NewManager(config, paths)
 }
 
-// cgroup is the cgroup of one node, or of instances of one version of a function one after the other: then it has the name of the first one.
+// cgroup is the cgroup of one node, or of instances of one version of a function one after the other: then it
+// has the name of the first one.
 type cgroup struct {
 	manager             cgroups.Manager
 	unified, countsSwap bool       // as its tree
@@ -208,7 +211,8 @@ type cgroup struct {
 	current             *os.File   // of the first, with the number of processes; nil before there is one
 }
 
-// path names the cgroup of a node as a Spec has it: below the mount point of each hierarchy, on v1 that of memory.
+// path names the cgroup of a node as a Spec has it: below the mount point of each hierarchy, on v1 that of
+// memory.
 func (t *cgroupTree) path(group, node string) string {
 	if t.unified {
 		return strings.TrimPrefix(filepath.Join(t.groupDir(group), node), cgroupRoot)
@@ -279,7 +283,8 @@ func openUnpolled(path string, flag int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// boundSockets bounds the buffers of TCP and UDP, which v1 counts apart from all other memory. The cgroups package does not know of it.
+// boundSockets bounds the buffers of TCP and UDP, which v1 counts apart from all other memory. The cgroups
+// package does not know of it.
 func (t *cgroupTree) boundSockets(c *cgroup, bytes int64) error {
 	if t.unified {
 		return nil
@@ -307,7 +312,8 @@ func (c *cgroup) attach(pid int) error {
 	return nil
 }
 
-// remove removes the cgroup. It waits a little for the last processes, which a dying pid namespace takes along.
+// remove removes the cgroup. It waits a little for the last processes, which a dying pid namespace takes
+// along.
 func (c *cgroup) remove() error {
 	defer c.leave()
 	for _, file := range append(c.procs, c.current) {
@@ -316,10 +322,11 @@ func (c *cgroup) remove() error {
 	return c.manager.Destroy()
 }
 
-// favorDynamicMods, at a new directory, makes attaching a process to a cgroup cheap on this machine for as long as the calling thread's mount
-// namespace lives. Without it each attach after a quiet moment waits for an RCU grace period, 5–19 ms: the kernel then
-// switches its cgroup lock from readers to writers. An empty hierarchy mounted with favordynmods keeps it switched
-// (Linux ≥ 6.0). It is a private mount of no controller; older kernels refuse it, and attaching is slower there.
+// favorDynamicMods, at a new directory, makes attaching a process to a cgroup cheap on this machine for as
+// long as the calling thread's mount namespace lives. Without it each attach after a quiet moment waits for
+// an RCU grace period, 5–19 ms: the kernel then switches its cgroup lock from readers to writers. An empty
+// hierarchy mounted with favordynmods keeps it switched (Linux ≥ 6.0). It is a private mount of no
+// controller; older kernels refuse it, and attaching is slower there.
 func favorDynamicMods(dir, name string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err

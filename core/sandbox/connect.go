@@ -14,11 +14,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/netns"
 )
 
-// This file connects an instance to a network when a process of it makes its first socket. Until then a network costs nothing but
-// the listener of its filter.
+// This file connects an instance to a network when a process of it makes its first socket. Until then a
+// network costs nothing but the listener of its filter.
 
-// Each socket of IPv4, IPv6 or netlink asks, and an answer takes the worker some 15 µs. So an instance gets socketBurst answers at once, and then
-// one for each socketPace: a flood of sockets is not to be the worker's, whose time no namespace has a share of.
+// Each socket of IPv4, IPv6 or netlink asks, and an answer takes the worker some 15 µs. So an instance gets
+// socketBurst answers at once, and then one for each socketPace: a flood of sockets is not to be the
+// worker's, whose time no namespace has a share of.
 const (
 	socketPace  = time.Second / 2000
 	socketBurst = 1000
@@ -49,7 +50,8 @@ type answer struct {
 	Flags uint32
 }
 
-// listen answers what the process at the gate asks by its listener, which is -1 when it has brought none: then nothing ever connects it.
+// listen answers what the process at the gate asks by its listener, which is -1 when it has brought none:
+// then nothing ever connects it.
 func (s *Sandbox) listen(listener int) error {
 	switch {
 	case listener < 0 && s.connected():
@@ -71,8 +73,8 @@ func (s *Sandbox) listen(listener int) error {
 	return nil
 }
 
-// answer answers until no process has the filter any more, or disconnect. The call of a thread that waits for an answer goes on in any case:
-// what it may reach is decided elsewhere, by each packet.
+// answer answers until no process has the filter any more, or disconnect. The call of a thread that waits for
+// an answer goes on in any case: what it may reach is decided elsewhere, by each packet.
 func (s *Sandbox) answer() {
 	defer close(s.answered)
 	raw, err := s.listener.SyscallConn()
@@ -103,12 +105,14 @@ func (s *Sandbox) answer() {
 			s.host.log.Warn("connect", "fn", s.config.Function, "node", s.config.ID, "err", err)
 			a.Flags, a.Error = 0, -int32(unix.ENETDOWN)
 		}
-		// It fails when who asked was killed, or another signal has interrupted it before Linux 5.19; then it asks again.
+		// It fails when who asked was killed, or another signal has interrupted it before Linux 5.19; then it
+		// asks again.
 		_ = raw.Control(func(fd uintptr) { _ = request(int(fd), unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&a)) })
 	}
 }
 
-// ask returns the next question: EAGAIN when there is none, another error than ENOENT when there will be none.
+// ask returns the next question: EAGAIN when there is none, another error than ENOENT when there will be
+// none.
 func ask(listener int) (question, error) {
 	var q question
 	fds := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}

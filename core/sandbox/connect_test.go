@@ -69,7 +69,8 @@ func socket(t *testing.T, c child, family, kind int) error {
 	return c.call(t, unix.SYS_SOCKET, family, kind|unix.SOCK_CLOEXEC, 0)
 }
 
-// The first socket that could use a network brings it, and only that: not one to other processes of the instance, and no second one.
+// The first socket that could use a network brings it, and only that: not one to other processes of the
+// instance, and no second one.
 func TestConnect(t *testing.T) {
 	var c connections
 	h, zygote, config := connectedRig(t, &c)
@@ -157,7 +158,8 @@ func TestConnectKilled(t *testing.T) {
 	}
 }
 
-// A listener that nobody asked for is closed, and so is the gate; of a driver with an older library there is none, and no network.
+// A listener that nobody asked for is closed, and so is the gate; of a driver with an older library there is
+// none, and no network.
 func TestConnectLiars(t *testing.T) {
 	var c connections
 	h, zygote, _ := connectedRig(t, &c)
@@ -185,7 +187,8 @@ func TestConnectLiars(t *testing.T) {
 	}
 }
 
-// Core is asked about the sockets that a network is for, on every architecture, and about no call that is refused.
+// Core is asked about the sockets that a network is for, on every architecture, and about no call that is
+// refused.
 func TestConnectAsks(t *testing.T) {
 	for _, info := range architectures {
 		filter, err := filterFor(info, core.RoleInstance, true, nil)

@@ -12,14 +12,16 @@ import (
 
 // This file reads what the kernel counts in a cgroup.
 
-// keptCharge is how many bytes of memory may be charged to a cgroup that is used again: what the kernel keeps of files that were looked at, and what
-// each processor has taken ahead. It is what the next instance may lack of its limit.
+// keptCharge is how many bytes of memory may be charged to a cgroup that is used again: what the kernel keeps
+// of files that were looked at, and what each processor has taken ahead. It is what the next instance may
+// lack of its limit.
 const keptCharge = 1 << 20
 
 // isUnmarked reports whether all counts that an instance is judged by are those of a new cgroup.
 func (c *cgroup) isUnmarked() bool { return c.kills() == 0 && !c.wasFull() && c.refusals() == 0 }
 
-// isEmpty reports whether no process is in the cgroup, not even one that has ended and nobody has waited for, and hardly any memory is charged to it.
+// isEmpty reports whether no process is in the cgroup, not even one that has ended and nobody has waited for,
+// and hardly any memory is charged to it.
 func (c *cgroup) isEmpty() bool {
 	file := "memory.usage_in_bytes"
 	if c.unified {
@@ -29,8 +31,8 @@ func (c *cgroup) isEmpty() bool {
 	return c.processes() == 0 && 0 <= charge && charge <= keptCharge
 }
 
-// outOfMemory reports whether the kernel has ended a process of the cgroup at its memory limit, and whether it has for want of memory outside
-// of it: the number of processes that it has ended counts both.
+// outOfMemory reports whether the kernel has ended a process of the cgroup at its memory limit, and whether
+// it has for want of memory outside of it: the number of processes that it has ended counts both.
 func (c *cgroup) outOfMemory() (own, outside bool) {
 	if c.kills() <= 0 {
 		return false, false
@@ -47,8 +49,8 @@ func (c *cgroup) kills() int64 {
 	return c.number("memory.oom_control", "oom_kill ")
 }
 
-// wasFull reports whether there was once no room for what a process of the cgroup wanted: on v1, whether it has had as much memory as it may, but
-// for what the kernel takes at once.
+// wasFull reports whether there was once no room for what a process of the cgroup wanted: on v1, whether it
+// has had as much memory as it may, but for what the kernel takes at once.
 func (c *cgroup) wasFull() bool {
 	const batch = 256 << 10
 	if c.unified {
@@ -75,7 +77,8 @@ func (c *cgroup) number(file, word string) int64 {
 	return -1
 }
 
-// readShort reads a file of the kernel's, of less than 512 bytes. os.ReadFile would have it polled, which takes twice as long.
+// readShort reads a file of the kernel's, of less than 512 bytes. os.ReadFile would have it polled, which
+// takes twice as long.
 func readShort(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// Whatever is counted in a cgroup of either version keeps it from being used again, and so does a count that cannot be read.
+// Whatever is counted in a cgroup of either version keeps it from being used again, and so does a count that
+// cannot be read.
 func TestCountsOfCgroups(t *testing.T) {
 	for what, files := range map[string]map[string][]string{ // the first text is that of a new one
 		"v1": {

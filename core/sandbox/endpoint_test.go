@@ -75,7 +75,8 @@ func endpointed(t *testing.T, program, mode string) (core *net.UnixConn, exit fu
 	}
 }
 
-// testFrames has frames read and written by enter/loop/endpoint.c, however they come, ahead of the next and not.
+// testFrames has frames read and written by enter/loop/endpoint.c, however they come, ahead of the next and
+// not.
 func testFrames(t *testing.T, program string) {
 	token, long := strings.Repeat("t", 32), strings.Repeat("0123456789abcde\n", 6<<16)
 	few := framed('E', token, "1") + framed('A', "m", "22") + framed('E', token, "") + framed('Q', "-", "333")
@@ -121,7 +122,8 @@ func testFrames(t *testing.T, program string) {
 	}
 }
 
-// testNextFrame sends two frames at once. To a language that reads one the other has to be there still when it looks.
+// testNextFrame sends two frames at once. To a language that reads one the other has to be there still when
+// it looks.
 func testNextFrame(t *testing.T, program string) {
 	core, _ := endpointed(t, program, "receive")
 	if _, err := core.Write([]byte(framed('P', "-", "") + framed('Q', "-", ""))); err != nil {

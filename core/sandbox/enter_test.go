@@ -95,7 +95,8 @@ func TestEnterRefusesOrders(t *testing.T) {
 	}
 }
 
-// A zygote may have few descriptors left, or a lot of them open: its children enter, and have none of its own.
+// A zygote may have few descriptors left, or a lot of them open: its children enter, and have none of its
+// own.
 func TestEnterArrangesDescriptors(t *testing.T) {
 	h := newRig(t)
 	for _, r := range []struct {

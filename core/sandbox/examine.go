@@ -42,7 +42,8 @@ func fail(name, fix, format string, args ...any) core.Finding {
 	return core.Finding{Name: name, Status: core.StatusFail, Detail: fmt.Sprintf(format, args...), Fix: fix}
 }
 
-// examineUser also tells the root of the machine from the root of a user namespace, who has all capabilities and may do little.
+// examineUser also tells the root of the machine from the root of a user namespace, who has all capabilities
+// and may do little.
 func examineUser() core.Finding {
 	const name = "user"
 	if uid := os.Geteuid(); uid != 0 {
@@ -58,8 +59,8 @@ func examineUser() core.Finding {
 	return ok(name, "root")
 }
 
-// needed are the capabilities that a worker uses, each with what for: without any one of them a deploy or a start fails, and
-// with these alone none does.
+// needed are the capabilities that a worker uses, each with what for: without any one of them a deploy or a
+// start fails, and with these alone none does.
 var needed = []struct {
 	bit       int
 	name, use string
@@ -93,7 +94,8 @@ func examineCapabilities() core.Finding {
 	return ok(name, "%s", strings.Join(names, " "))
 }
 
-// examineKernel calls what sandboxes are made with, with arguments that no kernel accepts: one that has the call says so.
+// examineKernel calls what sandboxes are made with, with arguments that no kernel accepts: one that has the
+// call says so.
 func examineKernel(ctx context.Context) core.Finding {
 	const name = "kernel"
 	var uname unix.Utsname
@@ -174,7 +176,8 @@ var namespaceKinds = []struct {
 	{"cgroup", unix.CLONE_NEWCGROUP, true},
 }
 
-// What limits on namespaces are enough for: a thousand instances with room for zygotes, and some hundred zygotes with some installers.
+// What limits on namespaces are enough for: a thousand instances with room for zygotes, and some hundred
+// zygotes with some installers.
 const (
 	enoughNamespaces     = 2000
 	enoughUserNamespaces = 256

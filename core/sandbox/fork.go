@@ -13,8 +13,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Fork has the zygote that the sandbox was made for (SandboxConfig.Parent, with Forks) fork its process, without the driver, and leads it in. It
-// returns when the process is inside, or with the error that Entered has: the zygote has ended, said why it cannot, or said nothing until ctx ended.
+// Fork has the zygote that the sandbox was made for (SandboxConfig.Parent, with Forks) fork its process,
+// without the driver, and leads it in. It returns when the process is inside, or with the error that Entered
+// has: the zygote has ended, said why it cannot, or said nothing until ctx ended.
 func (s *Sandbox) Fork(ctx context.Context) error {
 	if s.host.expected(s.config.ID) != nil {
 		s.settle(s.fork(ctx))

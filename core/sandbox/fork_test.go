@@ -63,7 +63,8 @@ func TestFork(t *testing.T) {
 	}
 }
 
-// TestForkRefused has core ask zygotes that cannot fork, and checks that the error says why, and whether the zygote forks afterwards.
+// TestForkRefused has core ask zygotes that cannot fork, and checks that the error says why, and whether the
+// zygote forks afterwards.
 func TestForkRefused(t *testing.T) {
 	h := newRig(t)
 	for what, r := range map[string]struct {
@@ -130,7 +131,8 @@ func TestForkKilled(t *testing.T) {
 	h.forkOfCore(t, z)
 }
 
-// room leaves a process room for so many more descriptors. It returns how many it has open, and what ends that.
+// room leaves a process room for so many more descriptors. It returns how many it has open, and what ends
+// that.
 func room(t *testing.T, pid, more int) (open func() int, end func()) {
 	t.Helper()
 	open = func() int {
@@ -155,7 +157,8 @@ func room(t *testing.T, pid, more int) (open func() int, end func()) {
 	return open, func() { limit(512) }
 }
 
-// A zygote that has no descriptors left for a fork says so at once, keeps none of those that came, and forks when there are some again.
+// A zygote that has no descriptors left for a fork says so at once, keeps none of those that came, and forks
+// when there are some again.
 func TestForkWithoutDescriptors(t *testing.T) {
 	h := newRig(t)
 	z := h.zygoteOfCore(t)

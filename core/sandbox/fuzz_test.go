@@ -15,8 +15,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// FuzzNotes: whatever a process sends at the gate, with or without a descriptor, is read as a note that a log can have, or refused; no
-// descriptor of it stays open.
+// FuzzNotes: whatever a process sends at the gate, with or without a descriptor, is read as a note that a log
+// can have, or refused; no descriptor of it stays open.
 func FuzzNotes(f *testing.F) {
 	for _, n := range []note{{Kind: kindHello}, {Kind: kindUser}, {Kind: kindEntered}, {Kind: kindNetwork}, {Kind: kindFailed, Err: int32(unix.EPERM)}, {Kind: 1 << 31}} {
 		copy(n.Step[:], "mount /proc\x1b[2J\xff")
@@ -60,8 +60,8 @@ func FuzzNotes(f *testing.F) {
 	})
 }
 
-// FuzzEndpoint: whatever comes over an endpoint, the C program of TestEndpoint, which is built with sanitizers, reads frames and ends well, or
-// ends because it is none.
+// FuzzEndpoint: whatever comes over an endpoint, the C program of TestEndpoint, which is built with
+// sanitizers, reads frames and ends well, or ends because it is none.
 func FuzzEndpoint(f *testing.F) {
 	program := buildEndpoint(f)
 	token := strings.Repeat("t", 32)

@@ -44,8 +44,8 @@ func attestPeers(fd int) error {
 	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
 }
 
-// admit serves one connection at the gate. Its first packet names the sandbox and comes from the driver, which is the only
-// one that can reach the socket; all others come from the process that is to enter.
+// admit serves one connection at the gate. Its first packet names the sandbox and comes from the driver,
+// which is the only one that can reach the socket; all others come from the process that is to enter.
 func (h *Host) admit(conn *net.UnixConn, deadline time.Duration) {
 	_ = conn.SetDeadline(time.Now().Add(deadline))
 	packet := make([]byte, 256)
@@ -117,7 +117,8 @@ func readPeer(conn *net.UnixConn) (peer, error) {
 	return p, nil
 }
 
-// receive leads a process through the gate, whose connection its driver has opened. It returns when the process is inside or has failed to get there.
+// receive leads a process through the gate, whose connection its driver has opened. It returns when the
+// process is inside or has failed to get there.
 func (s *Sandbox) receive(conn *net.UnixConn) error {
 	if err := s.stand(conn); err != nil {
 		return err
@@ -176,7 +177,8 @@ func (s *Sandbox) attend(conn *net.UnixConn) error {
 	}
 }
 
-// entered leaves the gate to the keeper of a launched process, which watches it for the worker's end. A forked one needs it no more.
+// entered leaves the gate to the keeper of a launched process, which watches it for the worker's end. A
+// forked one needs it no more.
 func (s *Sandbox) entered(conn *net.UnixConn) error {
 	if s.ids < 0 {
 		if s.own != nil {
@@ -199,14 +201,16 @@ func (s *Sandbox) entered(conn *net.UnixConn) error {
 	return nil
 }
 
-// rootNumber is the pid that a root zygote has in its pid namespace. A zygote that is forked has the next one after that of its parent, so
-// none has the pid of one of its ancestors: libraries notice a fork by a changed pid, and let siblings share their random streams where
-// there is no change (OpenSSL 3 does: openssl_get_fork_id is getpid). Instances are number 2, and what they fork themselves comes after
-// that: a zygote's is one that hardly any of these gets.
+// rootNumber is the pid that a root zygote has in its pid namespace. A zygote that is forked has the next one
+// after that of its parent, so none has the pid of one of its ancestors: libraries notice a fork by a changed
+// pid, and let siblings share their random streams where there is no change (OpenSSL 3 does:
+// openssl_get_fork_id is getpid). Instances are number 2, and what they fork themselves comes after that: a
+// zygote's is one that hardly any of these gets.
 const rootNumber = 20000
 
-// takeIDs tells a launcher, which is still root of the host, who is to own its user namespace, and which number its program is to have. An
-// installer is the first process itself, for then what it runs as its own user cannot end init.
+// takeIDs tells a launcher, which is still root of the host, who is to own its user namespace, and which
+// number its program is to have. An installer is the first process itself, for then what it runs as its own
+// user cannot end init.
 func (s *Sandbox) takeIDs(p peer) (err error) {
 	p.close()
 	if s.ids, err = s.host.takeIDs(); err != nil {
@@ -225,7 +229,8 @@ func (s *Sandbox) takeIDs(p peer) (err error) {
 	return err
 }
 
-// mapIDs gives the launcher's user namespace a range of ids that no other user namespace and no user of the host has.
+// mapIDs gives the launcher's user namespace a range of ids that no other user namespace and no user of the
+// host has.
 func (s *Sandbox) mapIDs(p peer) error {
 	p.close()
 	line := fmt.Appendf(nil, "0 %d %d\n", s.rootID, idRange)
@@ -234,8 +239,8 @@ func (s *Sandbox) mapIDs(p peer) error {
 			return fmt.Errorf("mapping ids: %w", err)
 		}
 	}
-	// After the maps: the kernel takes them but once, and from a user namespace right below the host's. So whoever has been
-	// given them is a launcher, and no process of a sandbox gets out of its cgroup this way.
+	// After the maps: the kernel takes them but once, and from a user namespace right below the host's. So
+	// whoever has been given them is a launcher, and no process of a sandbox gets out of its cgroup this way.
 	if err := s.cgroup.attach(p.pid); err != nil {
 		return err
 	}
@@ -244,7 +249,8 @@ func (s *Sandbox) mapIDs(p peer) error {
 	return err
 }
 
-// invite gives the zygote what its fork is to be in, before that is there to ask for it. Only a process of that zygote's user can join it.
+// invite gives the zygote what its fork is to be in, before that is there to ask for it. Only a process of
+// that zygote's user can join it.
 func (s *Sandbox) invite() error {
 	from, err := s.host.users.of(s.config.Parent)
 	if err != nil {
@@ -275,7 +281,8 @@ func (s *Sandbox) invite() error {
 
 var errKilled = errors.New("the sandbox was killed before the process was in it")
 
-// attest takes the process at the gate for the sandbox's own: from here on it can be measured, watched and killed.
+// attest takes the process at the gate for the sandbox's own: from here on it can be measured, watched and
+// killed.
 func (s *Sandbox) attest(p peer) error {
 	s.attested = time.Now()
 	if p.pidfd < 0 {
@@ -375,8 +382,9 @@ func (s *Sandbox) reason() error {
 	return p.failure()
 }
 
-// checkFirst refuses a process that has another pid than own in a pid namespace of its own, such as the zygote itself, or whose namespace does
-// not have as its first process the one that it has given a pidfd of: to kill that one would not kill all that it forks. It returns the first one's pid.
+// checkFirst refuses a process that has another pid than own in a pid namespace of its own, such as the
+// zygote itself, or whose namespace does not have as its first process the one that it has given a pidfd of:
+// to kill that one would not kill all that it forks. It returns the first one's pid.
 func checkFirst(p peer, own int) (first int, err error) {
 	pid := p.pid
 	numbers, err := pidsOf(p.pidfd)
@@ -405,8 +413,8 @@ func checkFirst(p peer, own int) (first int, err error) {
 	return its[0], nil
 }
 
-// pidsOf returns the numbers that a process has in its pid namespaces, the outermost first, by a pidfd: none if it is a descriptor of something
-// else, ESRCH if the process has ended.
+// pidsOf returns the numbers that a process has in its pid namespaces, the outermost first, by a pidfd: none
+// if it is a descriptor of something else, ESRCH if the process has ended.
 func pidsOf(pidfd int) (numbers []int, err error) {
 	text, err := readShort(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd))
 	if err != nil {

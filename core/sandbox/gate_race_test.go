@@ -10,7 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Of several that come for one sandbox at the same moment the gate takes one, and a sandbox that is killed meanwhile takes none.
+// Of several that come for one sandbox at the same moment the gate takes one, and a sandbox that is killed
+// meanwhile takes none.
 func TestGateRaced(t *testing.T) {
 	h := newRig(t)
 	zygote := h.launch(t, h.config(core.RoleZygote))

@@ -13,8 +13,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// A group is a cgroup between the tree's and those of sandboxes. Its sandboxes together have one share of the processors, however many they
-// are, and each of them an equal part of it. All groups have the same share, but for that of installers.
+// A group is a cgroup between the tree's and those of sandboxes. Its sandboxes together have one share of the
+// processors, however many they are, and each of them an equal part of it. All groups have the same share,
+// but for that of installers.
 const (
 	zygotesGroup    = "zygotes" // those that namespaces share
 	installersGroup = "installers"
@@ -79,7 +80,8 @@ func (t *cgroupTree) sweep() {
 	}
 }
 
-// groupDir is the directory of a group. On v1 only the hierarchy of processors has groups, because they share nothing else.
+// groupDir is the directory of a group. On v1 only the hierarchy of processors has groups, because they share
+// nothing else.
 func (t *cgroupTree) groupDir(group string) string {
 	if t.unified {
 		return filepath.Join(t.parents[""], group)

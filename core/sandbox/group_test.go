@@ -28,7 +28,8 @@ func TestGroupOf(t *testing.T) {
 	}
 }
 
-// Processors are shared by namespaces first: one with three times as many busy instances has no more of them than another.
+// Processors are shared by namespaces first: one with three times as many busy instances has no more of them
+// than another.
 func TestNamespacesShareProcessors(t *testing.T) {
 	h := newRig(t)
 	zygote := h.launch(t, h.config(core.RoleZygote))

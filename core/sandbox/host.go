@@ -8,8 +8,8 @@
 //
 // Mutex order: Sandbox.mu before Host.mu, which guards the names and ids of all sandboxes. The mutexes of the
 // places which instances have left, of the groups of cgroups, of the reaper, of users, of ids, of filters, of
-// a keeper and of an Output are taken alone. None but a keeper's is held while the caller waits for a process;
-// signals and epoll do not block.
+// a keeper and of an Output are taken alone. None but a keeper's is held while the caller waits for a
+// process; signals and epoll do not block.
 package sandbox
 
 import (
@@ -43,14 +43,15 @@ type Config struct {
 	Name string // of the worker's cgroup; two workers of one machine have different ones
 	Bounds
 	Store Store
-	// Output is called with each stream ("stdout", "stderr") of each process, in a goroutine of its own. It must read until
-	// the end, or the process blocks.
+	// Output is called with each stream ("stdout", "stderr") of each process, in a goroutine of its own. It
+	// must read until the end, or the process blocks.
 	Output func(config core.SandboxConfig, stream string, output *Output)
-	// Relay is called for each sandbox with Registries before its program runs, and its result closed when the sandbox has ended. Listen
-	// listens on a TCP address of the sandbox's own network.
+	// Relay is called for each sandbox with Registries before its program runs, and its result closed when
+	// the sandbox has ended. Listen listens on a TCP address of the sandbox's own network.
 	Relay func(config core.SandboxConfig, listen func(address string) (net.Listener, error)) (io.Closer, error)
-	// Connect is called for an instance with a network when a process of it makes its first socket, and again after it has failed. Its result
-	// is closed when the instance has ended. Within runs a function in the sandbox's own network. Without Connect nobody has a network.
+	// Connect is called for an instance with a network when a process of it makes its first socket, and again
+	// after it has failed. Its result is closed when the instance has ended. Within runs a function in the
+	// sandbox's own network. Without Connect nobody has a network.
 	Connect func(config core.SandboxConfig, within func(func() error) error) (io.Closer, error)
 	Log     *slog.Logger
 }
@@ -165,8 +166,8 @@ func (h *Host) serve() {
 	}
 }
 
-// turnAway tells the next one at the gate that the worker has no descriptor for it, and lets it go. Without that its driver would be taken
-// to hang.
+// turnAway tells the next one at the gate that the worker has no descriptor for it, and lets it go. Without
+// that its driver would be taken to hang.
 func (h *Host) turnAway(short error) {
 	h.spare.Close()
 	defer func() { h.spare, _ = os.Open(os.DevNull) }()  // without one the next time, everybody waits until there is one
@@ -185,7 +186,8 @@ func (h *Host) turnAway(short error) {
 	}
 }
 
-// Close ends every sandbox, waits for the processes, and removes what the Host has made. It may be called once.
+// Close ends every sandbox, waits for the processes, and removes what the Host has made. It may be called
+// once.
 func (h *Host) Close() error {
 	h.mu.Lock()
 	var all []*Sandbox
@@ -227,7 +229,8 @@ func (h *Host) expected(id core.NodeID) *Sandbox {
 	return s
 }
 
-// takeIDs returns a free range of ids. They are handed out in turn, so that a range rests long before it is used again.
+// takeIDs returns a free range of ids. They are handed out in turn, so that a range rests long before it is
+// used again.
 func (h *Host) takeIDs() (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -59,7 +59,8 @@ func TestSignalsToOneself(t *testing.T) {
 	}
 }
 
-// What a process has started ends with it, whether it ends by itself or is killed, and also with the zygote's end.
+// What a process has started ends with it, whether it ends by itself or is killed, and also with the zygote's
+// end.
 func TestNothingOutlivesTheProcess(t *testing.T) {
 	h := newRig(t)
 	for _, how := range []string{"exit 0", "crash", "kill", "zygote"} {
@@ -89,7 +90,8 @@ func TestNothingOutlivesTheProcess(t *testing.T) {
 	}
 }
 
-// Init is a process of the zygote's, in the zygote's directories. Nobody else looks into it, nor its own zygote.
+// Init is a process of the zygote's, in the zygote's directories. Nobody else looks into it, nor its own
+// zygote.
 func TestNobodyLooksIntoInit(t *testing.T) {
 	h := newRig(t)
 	for name, pair := range generations(t, h) {
@@ -123,7 +125,8 @@ func TestNobodyLooksIntoInit(t *testing.T) {
 	}
 }
 
-// No process has the pid of one that it was forked from, near or far, for by that libraries notice a fork; nor have the first processes that an instance forks.
+// No process has the pid of one that it was forked from, near or far, for by that libraries notice a fork;
+// nor have the first processes that an instance forks.
 func TestPidsChange(t *testing.T) {
 	h := newRig(t)
 	own := func(c child) string { return words(t, c, "NSpid")[0] }

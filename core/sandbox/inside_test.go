@@ -318,7 +318,8 @@ func TestKernelEnforcesTheFilters(t *testing.T) {
 			t.Errorf("%s: %v for an instance, not %v", r.what, err, r.instance)
 		}
 	}
-	// World-writable in the store, as an archive may have it: a mount must not become writable for whoever imports it.
+	// World-writable in the store, as an archive may have it: a mount must not become writable for whoever
+	// imports it.
 	for role, c := range all {
 		if err := c.call(t, unix.SYS_OPENAT, unix.AT_FDCWD, "/opt/probe/probe", unix.O_WRONLY, 0); !errors.Is(err, unix.EROFS) && !errors.Is(err, unix.EACCES) {
 			t.Errorf("%s writes to a package: %v", role, err)

@@ -25,7 +25,8 @@ var landlock = coretest.Need{Name: "Landlock of version 6", Met: func() error {
 	return err
 }}
 
-// landlocked starts an instance and an installer under a version of Landlock, and makes the mounts of the instance writable, from outside.
+// landlocked starts an instance and an installer under a version of Landlock, and makes the mounts of the
+// instance writable, from outside.
 func landlocked(t *testing.T, version uint32) (instance, installer child) {
 	t.Helper()
 	h := newRig(t)
@@ -54,7 +55,8 @@ func opened(t *testing.T, c child, path string) error {
 	return c.call(t, unix.SYS_OPENAT, unix.AT_FDCWD, path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 }
 
-// The mounts of an instance keep it from writing. Here they are taken down, and what has kept it is Landlock: without that it writes.
+// The mounts of an instance keep it from writing. Here they are taken down, and what has kept it is Landlock:
+// without that it writes.
 func TestLandlockHoldsWithoutMounts(t *testing.T) {
 	coretest.Requires(t, root, coretest.Compiler(), landlock)
 	for _, version := range []uint32{0, 2, 3, 5, 6, 7} {
@@ -122,7 +124,8 @@ func TestLandlockLetsProgramsWork(t *testing.T) {
 	}
 }
 
-// A process of the same user in the same network and pid namespaces is out of reach when it is not the sandbox's own.
+// A process of the same user in the same network and pid namespaces is out of reach when it is not the
+// sandbox's own.
 func TestLandlockScopes(t *testing.T) {
 	coretest.Requires(t, root, coretest.Compiler(), landlock)
 	for _, version := range []uint32{0, landlockWhole} {

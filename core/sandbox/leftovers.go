@@ -18,8 +18,8 @@ const (
 	maxLeft  = maxPids / 2 // of all, after one was refused
 )
 
-// forkTime is how long a process that was just forked may need until it has given up the endpoint: it has to run first, and on a busy machine so
-// have a hundred others.
+// forkTime is how long a process that was just forked may need until it has given up the endpoint: it has to
+// run first, and on a busy machine so have a hundred others.
 const forkTime = time.Second
 
 // Unfit reports why an instance must not have another event, "" when it may have one. Earlier events may have

@@ -64,11 +64,13 @@ func (s *Sandbox) Observe() (o Observation, err error) {
 	return o, err
 }
 
-// maxRounds bounds how often it is looked whom processes that ended while they were looked at may have left behind.
+// maxRounds bounds how often it is looked whom processes that ended while they were looked at may have left
+// behind.
 const maxRounds = 10
 
-// processesOf looks at the processes with the numbers that list returns. One that has ended before it was looked at is left out, but may have
-// forked another after the list was made, so there is another list then. What goes on like that for many rounds is a process without anything.
+// processesOf looks at the processes with the numbers that list returns. One that has ended before it was
+// looked at is left out, but may have forked another after the list was made, so there is another list then.
+// What goes on like that for many rounds is a process without anything.
 func processesOf(list func() []int) (map[int]Process, error) {
 	found := map[int]Process{}
 	for round := 1; ; round++ {
@@ -161,7 +163,8 @@ func addSharedMemory(pid int, files map[string]string) error {
 
 var tcpStates = map[string]string{"01": "connected", "0A": "listening"}
 
-// socketsOf names the sockets of the network namespace of a process, by their inodes. It leaves out those that cannot be read.
+// socketsOf names the sockets of the network namespace of a process, by their inodes. It leaves out those
+// that cannot be read.
 func socketsOf(pid int) map[string]string {
 	names := map[string]string{}
 	for _, protocol := range []string{"tcp", "tcp6", "udp", "udp6"} {
@@ -194,7 +197,8 @@ func eachLine(path string, do func(field []string)) {
 	}
 }
 
-// address reads what the kernel prints as hexadecimal words of the machine's own byte order, a colon, and the port.
+// address reads what the kernel prints as hexadecimal words of the machine's own byte order, a colon, and the
+// port.
 func address(text string) string {
 	host, port, _ := strings.Cut(text, ":")
 	raw, err := hex.DecodeString(host)

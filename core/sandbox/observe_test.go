@@ -61,7 +61,8 @@ func TestProcessOf(t *testing.T) {
 	}
 }
 
-// TestProcessesOf has a process that ends while it is looked at, and has forked another after the list was made.
+// TestProcessesOf has a process that ends while it is looked at, and has forked another after the list was
+// made.
 func TestProcessesOf(t *testing.T) {
 	const gone = 1 << 30
 	lists := [][]int{{os.Getpid(), gone}, {os.Getpid(), os.Getppid()}}

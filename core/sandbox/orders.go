@@ -104,8 +104,8 @@ var rlimitNumbers = map[string]uint32{"RLIMIT_CORE": unix.RLIMIT_CORE, "RLIMIT_F
 	"RLIMIT_SIGPENDING": unix.RLIMIT_SIGPENDING, "RLIMIT_MSGQUEUE": unix.RLIMIT_MSGQUEUE, "RLIMIT_MEMLOCK": unix.RLIMIT_MEMLOCK,
 	"RLIMIT_RTPRIO": unix.RLIMIT_RTPRIO, "RLIMIT_NICE": unix.RLIMIT_NICE}
 
-// newOrders turns a Spec into the packet that makes a process carry it out on itself. What forks into further sandboxes is not under Landlock,
-// which would let none of its forks mount.
+// newOrders turns a Spec into the packet that makes a process carry it out on itself. What forks into further
+// sandboxes is not under Landlock, which would let none of its forks mount.
 func newOrders(spec *specs.Spec, filter []byte, role core.Role, landlock uint32, listener bool) ([]byte, error) {
 	o := orders{
 		Kind: kindOrders, UID: spec.Process.User.UID, GID: spec.Process.User.GID,

@@ -35,7 +35,8 @@ func openPipe(t testing.TB) (*Output, *os.File) {
 // piece is what one ReadEvent returned.
 type piece struct{ request, text string }
 
-// All text belongs to the event that had begun when it was written, also when nobody has read it by the time of the next ones.
+// All text belongs to the event that had begun when it was written, also when nobody has read it by the time
+// of the next ones.
 func TestTextBelongsToItsEvent(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		o, w := openPipe(t)
@@ -134,7 +135,8 @@ func TestTextEndsWithItsEvent(t *testing.T) {
 	}
 }
 
-// Heard returns when what was there has been dealt with, and does not wait for ever for a reader that does not come.
+// Heard returns when what was there has been dealt with, and does not wait for ever for a reader that does
+// not come.
 func TestHeard(t *testing.T) {
 	o, w := openPipe(t)
 	s := Sandbox{output: []*Output{o}}

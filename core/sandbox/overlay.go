@@ -15,17 +15,20 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Some packages are parts of a system: their programs look for their own files below /usr and /etc, where nothing of a function's can be put. So
-// these directories are overlays, for processes that run code of functions: what is Pipsqueak's own comes first, then the packages, then the host.
+// Some packages are parts of a system: their programs look for their own files below /usr and /etc, where
+// nothing of a function's can be put. So these directories are overlays, for processes that run code of
+// functions: what is Pipsqueak's own comes first, then the packages, then the host.
 
-// ownDirs are the directories besides the host's in which such packages have files. They are made for each root directory.
+// ownDirs are the directories besides the host's in which such packages have files. They are made for each
+// root directory.
 var ownDirs = []string{"/etc", "/opt", "/srv", "/var"}
 
-// lower begins an option of an overlay that names a directory of it, the upper one first. With nothing behind it the directory is
-// the one that the overlay is mounted on.
+// lower begins an option of an overlay that names a directory of it, the upper one first. With nothing behind
+// it the directory is the one that the overlay is mounted on.
 const lower = "lowerdir+="
 
-// overlaid returns the mounts of the system with the layers over them: directories of the host that are laid out like a root directory.
+// overlaid returns the mounts of the system with the layers over them: directories of the host that are laid
+// out like a root directory.
 func overlaid(system []specs.Mount, layers []string) []specs.Mount {
 	if len(layers) == 0 {
 		return system
@@ -86,7 +89,8 @@ func (h *Host) layersOf(config core.SandboxConfig) (layers []string, err error) 
 	return layers, nil
 }
 
-// attachOverlay mounts an overlay at a place that is open already. The kernel takes a page of text for all directories, so they get short names.
+// attachOverlay mounts an overlay at a place that is open already. The kernel takes a page of text for all
+// directories, so they get short names.
 func (r *roots) attachOverlay(place int, m specs.Mount) (err error) {
 	names := filepath.Join(r.dir, "names")
 	if err := os.Mkdir(names, 0o700); err != nil {

@@ -71,7 +71,8 @@ func comparePlace(t *testing.T, c child) {
 	}
 }
 
-// Files of a sandbox are bounded for themselves: what does not fit is told to who writes, and it ends nobody, whatever memory is in use.
+// Files of a sandbox are bounded for themselves: what does not fit is told to who writes, and it ends nobody,
+// whatever memory is in use.
 func TestFullScratch(t *testing.T) {
 	h := newRig(t)
 	zygote := h.launch(t, h.config(core.RoleZygote))

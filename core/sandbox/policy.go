@@ -36,14 +36,16 @@ type rule struct {
 	asked []condition   // when one of them holds for a call that is allowed, core is asked first
 }
 
-// condition is about the lower 32 bits of an argument. The kernel takes the arguments of the policy for ints, and so whatever is in the other half.
+// condition is about the lower 32 bits of an argument. The kernel takes the arguments of the policy for ints,
+// and so whatever is in the other half.
 type condition struct {
 	argument uint32
 	operator string // "in", "not in", "lacks"
 	values   []uint32
 }
 
-// rulesFor returns the rules for a process of that role, which may be connected to a network, and whose runtime has asked for some calls.
+// rulesFor returns the rules for a process of that role, which may be connected to a network, and whose
+// runtime has asked for some calls.
 func rulesFor(role core.Role, connected bool, asked []string) (rules, error) {
 	policy, err := parsePolicy(policyText)
 	if err != nil {

@@ -39,8 +39,8 @@ func TestPolicyNamesSystemCalls(t *testing.T) {
 	}
 }
 
-// One call can have two names: what is newfstatat on amd64 is fstatat on arm64. So each name that only one architecture has is in the policy,
-// or among those that are refused.
+// One call can have two names: what is newfstatat on amd64 is fstatat on arm64. So each name that only one
+// architecture has is in the policy, or among those that are refused.
 func TestPolicyNamesCallsOfEachArchitecture(t *testing.T) {
 	policy, err := parsePolicy(policyText)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// reaper reports when processes end that are not the worker's children, by their pidfds. What is orphaned below the worker, because a driver or a
-// keeper was killed, becomes its child, and the reaper reaps it.
+// reaper reports when processes end that are not the worker's children, by their pidfds. What is orphaned
+// below the worker, because a driver or a keeper was killed, becomes its child, and the reaper reaps it.
 type reaper struct {
 	epoll  *os.File // polled itself, so that no thread waits in it and Close ends the waiting
 	closed chan struct{}
@@ -34,7 +34,8 @@ func openReaper() (*reaper, error) {
 	if err := unix.SetNonblock(epoll, true); err != nil {
 		return nil, errors.Join(err, unix.Close(epoll))
 	}
-	// The first process of the machine, or of a container, may reap late or never, and until then a pid namespace does not end in which the orphan was.
+	// The first process of the machine, or of a container, may reap late or never, and until then a pid
+	// namespace does not end in which the orphan was.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, errors.Join(err, unix.Close(epoll))
 	}
@@ -49,8 +50,8 @@ func (r *reaper) close() error {
 	return r.epoll.Close()
 }
 
-// reapOrphans reaps children that nobody waits for, one a second. Whoever has started a process waits for its end, so one that is still there
-// after a second has been adopted.
+// reapOrphans reaps children that nobody waits for, one a second. Whoever has started a process waits for its
+// end, so one that is still there after a second has been adopted.
 func (r *reaper) reapOrphans() {
 	for last := 0; ; {
 		select {
@@ -133,16 +134,16 @@ func (r *reaper) run() {
 	}
 }
 
-// How long exitOf waits for the parent of a process to reap it. A parent that is busy takes its time; a kernel before 6.15 says nothing
-// however long it takes.
+// How long exitOf waits for the parent of a process to reap it. A parent that is busy takes its time; a
+// kernel before 6.15 says nothing however long it takes.
 const (
 	exitWait        = 200 * time.Millisecond
 	exitWaitUntold  = 20 * time.Millisecond
 	exitWaitBetween = time.Millisecond
 )
 
-// exitOf returns how the process ended. Linux tells it through a pidfd since 6.15, once the parent has reaped the process;
-// before that only a parent could know.
+// exitOf returns how the process ended. Linux tells it through a pidfd since 6.15, once the parent has reaped
+// the process; before that only a parent could know.
 func exitOf(pidfd int, wait time.Duration) core.Exit {
 	const infoExit = 1 << 3 // PIDFD_INFO_EXIT
 	for deadline := time.Now().Add(wait); ; time.Sleep(exitWaitBetween) {

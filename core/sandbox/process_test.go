@@ -63,7 +63,8 @@ func TestExits(t *testing.T) {
 	}
 }
 
-// unreaped returns a process that has ended while its parent, the keeper, is stopped, and a function that lets that go on.
+// unreaped returns a process that has ended while its parent, the keeper, is stopped, and a function that
+// lets that go on.
 func unreaped(t *testing.T, h *rig) (child, func()) {
 	t.Helper()
 	c := h.launch(t, h.config(core.RoleZygote))
@@ -289,7 +290,8 @@ func TestCgroupsAreCleared(t *testing.T) {
 	}
 }
 
-// What an instance has said can still be read when it is gone: it may have ended because it said that it cannot go on.
+// What an instance has said can still be read when it is gone: it may have ended because it said that it
+// cannot go on.
 func TestLastWords(t *testing.T) {
 	h := newRig(t)
 	zygote := h.launch(t, h.config(core.RoleZygote))
@@ -327,7 +329,8 @@ func TestStarved(t *testing.T) {
 	}
 }
 
-// Without a descriptor for who comes to the gate the sandbox says at once that the worker is short of them, and the gate works on.
+// Without a descriptor for who comes to the gate the sandbox says at once that the worker is short of them,
+// and the gate works on.
 func TestNoDescriptors(t *testing.T) {
 	h := newRig(t)
 	zygote := h.launch(t, h.config(core.RoleZygote))
@@ -369,7 +372,8 @@ func TestNoDescriptors(t *testing.T) {
 	}
 }
 
-// settled waits until the network namespaces are there that are made ahead, and counts what this process has open then.
+// settled waits until the network namespaces are there that are made ahead, and counts what this process has
+// open then.
 func settled(t *testing.T) int {
 	t.Helper()
 	for last := -1; ; time.Sleep(200 * time.Millisecond) {
@@ -412,7 +416,8 @@ func exhaust(t *testing.T, left int) (restore func()) {
 	}
 }
 
-// An instance costs the worker no more descriptors than are reckoned for it. One of those that are counted here is the driver's.
+// An instance costs the worker no more descriptors than are reckoned for it. One of those that are counted
+// here is the driver's.
 func TestDescriptors(t *testing.T) {
 	h := newRig(t)
 	zygote := h.launch(t, h.config(core.RoleZygote))

@@ -8,7 +8,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/netns"
 )
 
-// openRelay has the relay listen in the network that the process at the gate has made, and lets the process go on.
+// openRelay has the relay listen in the network that the process at the gate has made, and lets the process
+// go on.
 func (s *Sandbox) openRelay(p peer) error {
 	closeFD(p.pidfd)
 	var err error
@@ -20,7 +21,8 @@ func (s *Sandbox) openRelay(p peer) error {
 	return err
 }
 
-// listenIn listens on a TCP address in the network namespace of the process, which must not be the worker's own.
+// listenIn listens on a TCP address in the network namespace of the process, which must not be the worker's
+// own.
 func listenIn(pidfd int, address string) (listener net.Listener, err error) {
 	err = netns.Do(pidfd, func() (err error) {
 		var config net.ListenConfig

@@ -44,7 +44,8 @@ func service(t *testing.T, network, address string) net.Addr {
 
 func port(address net.Addr) int { return address.(*net.TCPAddr).Port }
 
-// What an installer can reach, tried from inside. The same is tried from outside, so that each attempt is one that could succeed.
+// What an installer can reach, tried from inside. The same is tried from outside, so that each attempt is one
+// that could succeed.
 func TestInstallerReachesRegistriesOnly(t *testing.T) {
 	h := newRig(t)
 	listed, other := service(t, "tcp", "127.0.0.1:0"), service(t, "tcp", "127.0.0.1:0")

@@ -189,7 +189,8 @@ type child struct {
 	number  int       // of a forked one, as its zygote has it
 }
 
-// ask has the process do something and returns what it answers; descriptors go with the words and are closed here.
+// ask has the process do something and returns what it answers; descriptors go with the words and are closed
+// here.
 func (c child) ask(t testing.TB, words string, files ...*os.File) string {
 	t.Helper()
 	answer, err := c.try(words, files...)
@@ -285,7 +286,8 @@ func (h *rig) launch(t testing.TB, config core.SandboxConfig) child {
 	return c
 }
 
-// inside waits until the process is in its sandbox. Who starts one by a driver knows that it has come, and waits less.
+// inside waits until the process is in its sandbox. Who starts one by a driver knows that it has come, and
+// waits less.
 func (c child) inside(t testing.TB) {
 	t.Helper()
 	select {
@@ -353,7 +355,8 @@ func outside(t testing.TB) child {
 	return child{nil, control, cmd, 0}
 }
 
-// patience is how long processes may take for what they have to do, on a machine that does much else. Nothing takes that long when it works.
+// patience is how long processes may take for what they have to do, on a machine that does much else. Nothing
+// takes that long when it works.
 const patience = 30 * time.Second
 
 // gone waits until nothing is left of the sandbox.

@@ -20,15 +20,16 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// maxRoots is how many prepared root directories are kept. A prepared root is a few small mounts; an instance does not need
-// it any more once it has entered, for it holds a copy.
+// maxRoots is how many prepared root directories are kept. A prepared root is a few small mounts; an instance
+// does not need it any more once it has entered, for it holds a copy.
 const maxRoots = 512
 
-// roots prepares root directories and copies them. A root is prepared once for each different Spec.Mounts and then copied
-// for each process as one detached mount tree (open_tree), which the process attaches itself: one call for all mounts.
+// roots prepares root directories and copies them. A root is prepared once for each different Spec.Mounts and
+// then copied for each process as one detached mount tree (open_tree), which the process attaches itself: one
+// call for all mounts.
 //
-// All of it lives in a mount namespace that only one thread of the worker is in. Nothing is mounted where the host could
-// see it, and nothing is left when the worker ends, however it ends.
+// All of it lives in a mount namespace that only one thread of the worker is in. Nothing is mounted where the
+// host could see it, and nothing is left when the worker ends, however it ends.
 type roots struct {
 	dir   string // where they are mounted; nothing of it is seen but by the thread
 	links map[string]string
@@ -65,7 +66,8 @@ func openRoots(dir string, links map[string]string) (*roots, error) {
 	return r, nil
 }
 
-// close takes the mounts away at once, for should the thread be the first of the process, it ends only with that.
+// close takes the mounts away at once, for should the thread be the first of the process, it ends only with
+// that.
 func (r *roots) close() error {
 	defer close(r.calls)
 	return r.do(func() error {
@@ -96,8 +98,8 @@ func (r *roots) do(f func() error) error {
 	return <-result
 }
 
-// copyFor returns a descriptor of a detached copy of the root directory that the Spec describes, whose key is given, which belongs to a user of the
-// host: root in the user namespaces that see it. The caller closes it.
+// copyFor returns a descriptor of a detached copy of the root directory that the Spec describes, whose key is
+// given, which belongs to a user of the host: root in the user namespaces that see it. The caller closes it.
 func (r *roots) copyFor(spec *specs.Spec, key rootKey, owner int) (int, error) {
 	fd := -1
 	err := r.do(func() error {
@@ -111,8 +113,9 @@ func (r *roots) copyFor(spec *specs.Spec, key rootKey, owner int) (int, error) {
 	return fd, err
 }
 
-// keyOf tells roots apart. What is mounted counts by its inode too: another directory may be at the same path by now, such as a
-// package that was removed and installed again. A root that has the earlier one mounted keeps its number from being given again.
+// keyOf tells roots apart. What is mounted counts by its inode too: another directory may be at the same path
+// by now, such as a package that was removed and installed again. A root that has the earlier one mounted
+// keeps its number from being given again.
 func keyOf(spec *specs.Spec) (rootKey, error) {
 	h := sha256.New()
 	for _, m := range spec.Mounts {
@@ -174,8 +177,9 @@ func remove(dir string) error {
 	return nil
 }
 
-// prepare builds a root: a small file system with links, devices and mount points, and the Spec's mounts on it, except those
-// that each process must make itself because they belong to its namespaces or to it alone (proc, the private /tmp).
+// prepare builds a root: a small file system with links, devices and mount points, and the Spec's mounts on
+// it, except those that each process must make itself because they belong to its namespaces or to it alone
+// (proc, the private /tmp).
 func (r *roots) prepare(dir string, spec *specs.Spec, owner int) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
@@ -214,8 +218,9 @@ func hand(dir string, owner int) error {
 	})
 }
 
-// protect makes the small file system read-only. It is busy for a moment when a file of it is open for writing, and another
-// thread of the worker that is just starting a program has a copy of every descriptor until its exec.
+// protect makes the small file system read-only. It is busy for a moment when a file of it is open for
+// writing, and another thread of the worker that is just starting a program has a copy of every descriptor
+// until its exec.
 func protect(dir string) error {
 	for tries := 0; ; tries++ {
 		err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID, "")
@@ -226,7 +231,8 @@ func protect(dir string) error {
 	}
 }
 
-// skeleton makes what lies under the mounts, CodeDir too: in a zygote it is empty, and the working directory as in an instance.
+// skeleton makes what lies under the mounts, CodeDir too: in a zygote it is empty, and the working directory
+// as in an instance.
 func (r *roots) skeleton(dir string, spec *specs.Spec) error {
 	for _, d := range []string{core.CodeDir, "dev/pts", "etc", "proc", "tmp", "var"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
@@ -265,7 +271,8 @@ func (r *roots) skeleton(dir string, spec *specs.Spec) error {
 	return nil
 }
 
-// skeletonLinks are in every root directory. There is one place that can be written to, under each name that programs know such a place by.
+// skeletonLinks are in every root directory. There is one place that can be written to, under each name that
+// programs know such a place by.
 var skeletonLinks = map[string]string{
 	"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1", "/dev/stderr": "/proc/self/fd/2",
 	"/dev/ptmx": "pts/ptmx", "/dev/shm": core.ScratchDir, "/run": core.ScratchDir, "/var/run": core.ScratchDir, "/var/tmp": core.ScratchDir,
@@ -319,8 +326,8 @@ func ours(m specs.Mount) bool {
 	return m.Type == "bind" || m.Type == "overlay" || m.Type == "tmpfs" && slices.Contains(m.Options, "ro")
 }
 
-// openInside finds a path below dir as a process does that has dir as its root: a link on the way, such as one to /usr/lib, must
-// not lead to the host's.
+// openInside finds a path below dir as a process does that has dir as its root: a link on the way, such as
+// one to /usr/lib, must not lead to the host's.
 func openInside(dir, name string) (int, error) {
 	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -330,8 +337,8 @@ func openInside(dir, name string) (int, error) {
 	return unix.Openat2(root, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
 }
 
-// mountPoint makes sure that there is a directory or file to mount on. Below a system directory nothing is made: that is
-// the host's.
+// mountPoint makes sure that there is a directory or file to mount on. Below a system directory nothing is
+// made: that is the host's.
 func mountPoint(target string, m specs.Mount) error {
 	if !ours(m) && m.Type != storageType || belowSystemDir(clean(m.Destination)) {
 		return nil

@@ -80,7 +80,8 @@ func TestRootShows(t *testing.T) {
 	}
 }
 
-// An instance's root lies on its zygote's. The zygote shows a directory that the instance does not, and no path leads the instance to it.
+// An instance's root lies on its zygote's. The zygote shows a directory that the instance does not, and no
+// path leads the instance to it.
 func TestNothingBelowTheRoot(t *testing.T) {
 	h := newRig(t)
 	of := h.config(core.RoleZygote)
@@ -234,7 +235,8 @@ func TestHostSeesNoMount(t *testing.T) {
 	}
 }
 
-// TestRootOfAnotherDirectory has a directory removed, and another one made at its path: a root that was prepared before does not show it.
+// TestRootOfAnotherDirectory has a directory removed, and another one made at its path: a root that was
+// prepared before does not show it.
 func TestRootOfAnotherDirectory(t *testing.T) {
 	r := openTestRoots(t, nil)
 	source := filepath.Join(t.TempDir(), "package")

@@ -16,9 +16,9 @@ import (
 )
 
 // Descriptors is the number of the worker's descriptors that one sandbox takes: its two streams, its
-// endpoint, its process, the first process of its pid namespace, three lists and the number of its processes, its place at
-// the gate, the listener of its filter, and its user namespace and network with two lists of its traces. A
-// forked process leaves the gate when it is inside.
+// endpoint, its process, the first process of its pid namespace, three lists and the number of its processes,
+// its place at the gate, the listener of its filter, and its user namespace and network with two lists of its
+// traces. A forked process leaves the gate when it is inside.
 const Descriptors = 15
 
 // readAfterEnd is how long an endpoint can be read from after the end of its process.
@@ -195,7 +195,8 @@ func (s *Sandbox) await() {
 	h.awaited[s.config.ID], h.alive[s.config.ID] = s, s
 }
 
-// discard frees what the sandbox holds on the host, and its name last. There is no process in it, or not any more.
+// discard frees what the sandbox holds on the host, and its name last. There is no process in it, or not any
+// more.
 func (s *Sandbox) discard() error {
 	h := s.host
 	defer func() {
@@ -228,14 +229,15 @@ func (s *Sandbox) discard() error {
 	case s.pid == 0:
 		s.conn.Close()
 	default:
-		// An answer may still be in it, and who reads it may not have had a turn. That its process has ended he reads too.
+		// An answer may still be in it, and who reads it may not have had a turn. That its process has ended
+		// he reads too.
 		time.AfterFunc(readAfterEnd, func() { s.conn.Close() })
 	}
 	return err
 }
 
-// awaitFirst waits until the first process of the namespace has ended, and with it all others. It does when the process has, and when whoever
-// forked that has reaped it. It returns false if it gave up.
+// awaitFirst waits until the first process of the namespace has ended, and with it all others. It does when
+// the process has, and when whoever forked that has reaped it. It returns false if it gave up.
 func (s *Sandbox) awaitFirst() bool {
 	gone := make(chan struct{})
 	if s.first < 0 || s.host.reaper.watch(s.first, func() { close(gone) }) != nil {
@@ -284,7 +286,8 @@ func (s *Sandbox) Exit() core.Exit { return s.exit }
 // Usage measures the memory of the sandbox's processes. It takes milliseconds for a large sandbox.
 func (s *Sandbox) Usage() (core.Usage, error) { return usageOf(members(s.cgroup.dirs[0])) }
 
-// Allow lets the processes of a zygote's sandbox use so many bytes of memory, besides those in files, if that is more than before.
+// Allow lets the processes of a zygote's sandbox use so many bytes of memory, besides those in files, if that
+// is more than before.
 func (s *Sandbox) Allow(bytes int64) {
 	config := s.config
 	config.Limits.Memory = bytes
@@ -357,7 +360,8 @@ func (s *Sandbox) settle(err error) {
 	}
 }
 
-// ended frees what the sandbox held. It is called once: by the reaper, or by settle when there never was a process.
+// ended frees what the sandbox held. It is called once: by the reaper, or by settle when there never was a
+// process.
 func (s *Sandbox) ended() {
 	<-s.in // the gate may still be giving it its descriptors
 	if s.pidfd >= 0 {

@@ -16,16 +16,18 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// A seccomp filter is inherited, and every filter that a process has is asked at each system call. An instance has its zygote's
-// already; what it installs itself is only the difference to its own rules.
+// A seccomp filter is inherited, and every filter that a process has is asked at each system call. An
+// instance has its zygote's already; what it installs itself is only the difference to its own rules.
 //
-// A filter is a search by halves in the numbers of all calls. At an install the kernel follows a filter for each number once, to
-// know those that it always allows and need not ask about again, so what an install takes grows with the steps to a verdict.
-// A call with conditions has its own block at the end of its steps. A block always ends in a verdict: a condition loads an argument
-// where the number of the call was, and nothing may look for the number after that. (The assembler of go-seccomp-bpf v1.6.0 does,
-// and lets through clone with a new user namespace.)
+// A filter is a search by halves in the numbers of all calls. At an install the kernel follows a filter for
+// each number once, to know those that it always allows and need not ask about again, so what an install
+// takes grows with the steps to a verdict. A call with conditions has its own block at the end of its steps.
+// A block always ends in a verdict: a condition loads an argument where the number of the call was, and
+// nothing may look for the number after that. (The assembler of go-seccomp-bpf v1.6.0 does, and lets through
+// clone with a new user namespace.)
 
-// Where struct seccomp_data has its parts, on a machine whose words begin with the lower half, as amd64 and arm64 do.
+// Where struct seccomp_data has its parts, on a machine whose words begin with the lower half, as amd64 and
+// arm64 do.
 const (
 	dataNumber = 0
 	dataArch   = 4
@@ -45,7 +47,8 @@ type filters struct {
 	known map[string][]byte
 }
 
-// of returns the filter that a process of the role installs, connected or not, of a runtime whose driver asks for some calls.
+// of returns the filter that a process of the role installs, connected or not, of a runtime whose driver asks
+// for some calls.
 func (f *filters) of(role core.Role, connected bool, asked []string) ([]byte, error) {
 	key := fmt.Sprint(role, connected, asked)
 	f.mu.Lock()
@@ -78,8 +81,9 @@ func filterFor(info *arch.Info, role core.Role, connected bool, asked []string) 
 	return assembleFilter(info, own, inherited)
 }
 
-// assembleFilter turns rules into the struct sock_filter array that a process hands to the kernel. inherited are the rules of the filter that
-// the process has already, nil for none. System calls that the architecture does not have are left out: they cannot be made.
+// assembleFilter turns rules into the struct sock_filter array that a process hands to the kernel. inherited
+// are the rules of the filter that the process has already, nil for none. System calls that the architecture
+// does not have are left out: they cannot be made.
 func assembleFilter(info *arch.Info, own, inherited rules) ([]byte, error) {
 	leaves := map[uint32][]bpf.Instruction{} // by number; of all others others
 	others := leaf(verdictUnknown)

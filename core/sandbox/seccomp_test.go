@@ -29,7 +29,8 @@ type call struct {
 	Args         [6]uint64
 }
 
-// run is the kernel's side of a filter: classic BPF on little-endian words. It returns the number of its steps too.
+// run is the kernel's side of a filter: classic BPF on little-endian words. It returns the number of its
+// steps too.
 func run(t *testing.T, filter []byte, c call) (verdict uint32, steps int) {
 	t.Helper()
 	data, _ := binary.Append(nil, binary.LittleEndian, c)
@@ -66,8 +67,8 @@ func run(t *testing.T, filter []byte, c call) (verdict uint32, steps int) {
 	return 0, 0
 }
 
-// together is what the kernel does when a process has several filters, the newest last: the most severe action wins, and of
-// equal ones the newest. Of allow and errno the lower number is the more severe.
+// together is what the kernel does when a process has several filters, the newest last: the most severe
+// action wins, and of equal ones the newest. Of allow and errno the lower number is the more severe.
 func together(t *testing.T, c call, filters ...[]byte) uint32 {
 	t.Helper()
 	verdict := uint32(allow)
@@ -122,7 +123,8 @@ func stack(t *testing.T, info *arch.Info, role core.Role, asked ...string) (filt
 // arguments are those that some rule tells from others, and some around them.
 func arguments(t *testing.T, all rules) [][6]uint64 {
 	t.Helper()
-	// 41, 54, 135 and 308 are numbers of calls that have conditions: what is an argument must not be taken for one.
+	// 41, 54, 135 and 308 are numbers of calls that have conditions: what is an argument must not be taken
+	// for one.
 	values := map[uint64]struct{}{0: {}, 1: {}, ^uint64(0): {}, 1 << 32: {}, 1 << 31: {}, 41: {}, 54: {}, 135: {}, 308: {}, 41 << 32: {}, 308 << 32: {}}
 	for _, r := range all {
 		for _, way := range r.ways {
@@ -315,8 +317,8 @@ func TestOtherArchitecturesAreDenied(t *testing.T) {
 	}
 }
 
-// The kernel takes 4096 instructions of an unprivileged process. An install takes time for each, and for each step to the verdict
-// of each call.
+// The kernel takes 4096 instructions of an unprivileged process. An install takes time for each, and for each
+// step to the verdict of each call.
 func TestFilterSizes(t *testing.T) {
 	for _, info := range architectures {
 		for role, most := range map[core.Role]struct{ size, steps int }{

@@ -16,9 +16,10 @@ import (
 // secretsIn is the directory of secrets below the scratch, which SecretsDir leads to.
 const secretsIn = "secrets"
 
-// giveSecrets writes the secrets of an instance into its scratch, which is in memory and nobody else's, as files of its user. The process is inside
-// and has not got its handler yet. What forked it could have put anything in its place, so nothing is followed on the way, nothing is opened
-// that is there already, and everything is done with the rights of its user: there is nothing to be gained.
+// giveSecrets writes the secrets of an instance into its scratch, which is in memory and nobody else's, as
+// files of its user. The process is inside and has not got its handler yet. What forked it could have put
+// anything in its place, so nothing is followed on the way, nothing is opened that is there already, and
+// everything is done with the rights of its user: there is nothing to be gained.
 func (s *Sandbox) giveSecrets() error {
 	if len(s.config.Secrets) == 0 {
 		return nil
@@ -86,8 +87,8 @@ func userOf(pid int) (int, error) {
 	return 0, fmt.Errorf("process %d has no user", pid)
 }
 
-// as calls f with the rights that a user of the host has on files, and none more. Files that it makes are the user's. A file system of a user
-// namespace takes files of its own users only.
+// as calls f with the rights that a user of the host has on files, and none more. Files that it makes are the
+// user's. A file system of a user namespace takes files of its own users only.
 func as(user int, f func() error) error {
 	runtime.LockOSThread()
 	_, group := unix.SetfsgidRetGid(user)

@@ -25,7 +25,8 @@ const (
 	zygoteMemory  = 512 << 20 // unless its config says how much
 	maxPids       = 256       // processes and threads, without init
 	cpuPeriod     = 100_000   // µs
-	// Buffers of TCP and UDP may take one part of so many of the memory, and so many bytes at least: cgroup v1 counts them apart from it.
+	// Buffers of TCP and UDP may take one part of so many of the memory, and so many bytes at least: cgroup
+	// v1 counts them apart from it.
 	socketShare = 8
 	minSockets  = 8 << 20
 	maxFiles    = 1024     // open descriptors
@@ -37,10 +38,12 @@ const (
 	installerFile   = 4 << 30 // bytes of one file
 )
 
-// oomScore makes the kernel, when the machine is out of memory, take instances before zygotes and zygotes before the worker.
+// oomScore makes the kernel, when the machine is out of memory, take instances before zygotes and zygotes
+// before the worker.
 var oomScore = map[core.Role]int{core.RoleZygote: 200, core.RoleInstance: 700, core.RoleInstaller: 700}
 
-// systemDirs are the directories of the host that every sandbox shows, as links where the host has links (merged /usr).
+// systemDirs are the directories of the host that every sandbox shows, as links where the host has links
+// (merged /usr).
 var systemDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"}
 
 // systemFiles are the files of /etc that programs need to work. Nothing else of /etc is shown.
@@ -50,15 +53,16 @@ var systemFiles = []string{"/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache"
 // terminalsDir is a mount of each process that runs code of functions, besides /proc and the scratch.
 const terminalsDir = "/dev/pts"
 
-// maskable tell which host this is, of its devices and of what others do on it, and are of no use to a function. Each that is there takes
-// a start 10 µs of a processor, so there are no more: docs/security.md says what else /proc tells.
+// maskable tell which host this is, of its devices and of what others do on it, and are of no use to a
+// function. Each that is there takes a start 10 µs of a processor, so there are no more: docs/security.md
+// says what else /proc tells.
 var maskable = []string{"/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/diskstats", "/proc/fs", "/proc/interrupts", "/proc/latency_stats",
 	"/proc/partitions", "/proc/sched_debug", "/proc/scsi", "/proc/sys/kernel/random/boot_id", "/proc/timer_list", "/proc/timer_stats"}
 
-// newSpec describes a sandbox. The Spec is the one source of what is enforced: root directory, orders and limits are all
-// derived from it. It is as the OCI runtime specification 1.2 has it, with these readings: the cgroup and the ids of a user namespace are
-// chosen later; the process arguments are the driver's and left out; the root directory is made from the Spec's
-// mounts over a skeleton of links and devices.
+// newSpec describes a sandbox. The Spec is the one source of what is enforced: root directory, orders and
+// limits are all derived from it. It is as the OCI runtime specification 1.2 has it, with these readings: the
+// cgroup and the ids of a user namespace are chosen later; the process arguments are the driver's and left
+// out; the root directory is made from the Spec's mounts over a skeleton of links and devices.
 func (h *Host) newSpec(config core.SandboxConfig) (*specs.Spec, error) {
 	mounts, err := h.mounts(config)
 	if err != nil {
@@ -75,7 +79,8 @@ func (h *Host) newSpec(config core.SandboxConfig) (*specs.Spec, error) {
 			NoNewPrivileges: true,
 			Capabilities:    &specs.LinuxCapabilities{},
 			Rlimits: []specs.POSIXRlimit{
-				// Not 0: a core_pattern with a pipe does not mind that, but at 1 the kernel writes none at all.
+				// Not 0: a core_pattern with a pipe does not mind that, but at 1 the kernel writes none at
+				// all.
 				{Type: "RLIMIT_CORE", Soft: 1, Hard: 1},
 				{Type: "RLIMIT_NOFILE", Soft: files(), Hard: files()},
 				// What the worker was started with says nothing about functions, so each has its own:
@@ -136,8 +141,8 @@ func resources(config core.SandboxConfig) *specs.LinuxResources {
 		memory, pids, quota = installerMemory, installerPids, cpuPeriod*int64(runtime.NumCPU())
 	}
 	pids++ // the first process
-	// Files in memory are charged where processes are. With room for all of them a full /tmp is an error of the write, and never the
-	// end of the process.
+	// Files in memory are charged where processes are. With room for all of them a full /tmp is an error of
+	// the write, and never the end of the process.
 	memory += scratch(config)
 	sockets := max(memory/socketShare, minSockets)
 	return &specs.LinuxResources{
@@ -203,7 +208,8 @@ func (h *Host) mounts(config core.SandboxConfig) ([]specs.Mount, error) {
 	return out, nil
 }
 
-// scratch is how many bytes a sandbox can have in files. An instance can have as many as in memory, as far as AWS Lambda gives them.
+// scratch is how many bytes a sandbox can have in files. An instance can have as many as in memory, as far as
+// AWS Lambda gives them.
 func scratch(config core.SandboxConfig) int64 {
 	switch config.Role {
 	case core.RoleInstaller:
@@ -226,7 +232,8 @@ func bind(m core.Mount) specs.Mount {
 func existing(paths []string) []specs.Mount {
 	var out []specs.Mount
 	for _, p := range paths {
-		// A mount follows links on both sides; the file behind /etc/localtime or /etc/resolv.conf may lie anywhere.
+		// A mount follows links on both sides; the file behind /etc/localtime or /etc/resolv.conf may lie
+		// anywhere.
 		real, err := filepath.EvalSymlinks(p)
 		if err != nil {
 			continue
@@ -261,7 +268,8 @@ func systemMounts() (mounts []specs.Mount, links map[string]string) {
 	return append(mounts, existing(systemFiles)...), links
 }
 
-// belowSystemDir reports whether a path lies on a system directory's mount, and so exists only if the host has it.
+// belowSystemDir reports whether a path lies on a system directory's mount, and so exists only if the host
+// has it.
 func belowSystemDir(p string) bool {
 	return slices.ContainsFunc(systemDirs, func(dir string) bool { return strings.HasPrefix(p, dir+"/") })
 }

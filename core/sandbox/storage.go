@@ -13,11 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// storageType is of the mount of a Spec that shows a storage: its Source is a file with an ext4. The OCI specification leaves types to the kernel,
-// which has none for a file, so this one is ours.
+// storageType is of the mount of a Spec that shows a storage: its Source is a file with an ext4. The OCI
+// specification leaves types to the kernel, which has none for a file, so this one is ours.
 const storageType = "storage"
 
-// lentTime is how long a storage of an earlier worker may still be in use: the kernel takes a moment to end what that had mounted.
+// lentTime is how long a storage of an earlier worker may still be in use: the kernel takes a moment to end
+// what that had mounted.
 const lentTime = 5 * time.Second
 
 // storageOf returns the storage that a Spec shows, if it shows one.
@@ -30,8 +31,8 @@ func storageOf(spec *specs.Spec) (specs.Mount, bool) {
 	return specs.Mount{}, false
 }
 
-// copyWith is copyFor for a Spec with a storage. Ids on the storage's disk are those that users have in the user namespace: each instance has
-// another number on the host, and all of them are one user there.
+// copyWith is copyFor for a Spec with a storage. Ids on the storage's disk are those that users have in the
+// user namespace: each instance has another number on the host, and all of them are one user there.
 func (r *roots) copyWith(spec *specs.Spec, key rootKey, owner int, namespace string, m specs.Mount) (fd int, err error) {
 	users, err := os.Open(namespace)
 	if err != nil {
@@ -62,8 +63,8 @@ func (r *roots) copyWith(spec *specs.Spec, key rootKey, owner int, namespace str
 	return fd, err
 }
 
-// copyOver returns a detached copy of a prepared root directory with one more mount in it. A mount can be added to what is attached only, so it is
-// attached for a moment.
+// copyOver returns a detached copy of a prepared root directory with one more mount in it. A mount can be
+// added to what is attached only, so it is attached for a moment.
 func (r *roots) copyOver(dir string, mount int, at string) (fd int, err error) {
 	once := filepath.Join(r.dir, "once")
 	if err := os.MkdirAll(once, 0o700); err != nil {
@@ -84,7 +85,8 @@ func (r *roots) copyOver(dir string, mount int, at string) (fd int, err error) {
 	return unix.OpenTree(unix.AT_FDCWD, once, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 }
 
-// mounted returns where the ext4 of a file is mounted, which it is once for all sandboxes, until the worker ends or release.
+// mounted returns where the ext4 of a file is mounted, which it is once for all sandboxes, until the worker
+// ends or release.
 func (r *roots) mounted(image string) (string, error) {
 	if dir := r.storages[image]; dir != "" {
 		return dir, nil
@@ -129,7 +131,8 @@ func (h *Host) Mount(storage string) error {
 // Unmount takes away the mount of a storage, by its file. Sandboxes that show it keep it until they end.
 func (h *Host) Unmount(storage string) error { return h.roots.release(storage) }
 
-// Free returns how many bytes of a storage no file takes, by its file. Of one that is not mounted, the file says how many it had when it was.
+// Free returns how many bytes of a storage no file takes, by its file. Of one that is not mounted, the file
+// says how many it had when it was.
 func (h *Host) Free(storage string) (free int64, err error) {
 	err = h.roots.do(func() error {
 		dir := h.roots.storages[storage]
@@ -174,7 +177,8 @@ func freeIn(image string) (int64, error) {
 	return max(count(12, 0x158)-reserve, 0) << (10 + little.Uint32(block[24:])), nil
 }
 
-// attachLoop gives a file a loop device. The file is locked for as long as the device has it: an ext4 that is mounted twice would be destroyed.
+// attachLoop gives a file a loop device. The file is locked for as long as the device has it: an ext4 that is
+// mounted twice would be destroyed.
 func attachLoop(image string) (*os.File, error) {
 	file, err := os.OpenFile(image, os.O_RDWR, 0)
 	if err != nil {

@@ -21,7 +21,8 @@ import (
 
 // This file tries for Examine what only root can.
 
-// tryNamespaces has a process in all namespaces of a sandbox mount a new /proc, as every process does that enters one.
+// tryNamespaces has a process in all namespaces of a sandbox mount a new /proc, as every process does that
+// enters one.
 func tryNamespaces(ctx context.Context) (namespaces, proc core.Finding) {
 	const namespacesName, procName = "namespaces", "/proc"
 	const untried = "try again once the namespaces are fixed"
@@ -48,7 +49,8 @@ func tryNamespaces(ctx context.Context) (namespaces, proc core.Finding) {
 		"%s", refusedNamespaces(ctx, err)), warn(procName, untried, "not tried")
 }
 
-// runIn runs a program in new namespaces, with a range of ids as sandboxes have it, and returns what it complains about.
+// runIn runs a program in new namespaces, with a range of ids as sandboxes have it, and returns what it
+// complains about.
 func runIn(ctx context.Context, flags uintptr, program string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	var complaint bytes.Buffer
@@ -65,7 +67,8 @@ func runIn(ctx context.Context, flags uintptr, program string, args ...string) (
 	return first, err
 }
 
-// refusedNamespaces reports which namespaces the machine refuses one by one; err is what it said to all together.
+// refusedNamespaces reports which namespaces the machine refuses one by one; err is what it said to all
+// together.
 func refusedNamespaces(ctx context.Context, err error) string {
 	var refused []string
 	for _, kind := range namespaceKinds {
@@ -97,7 +100,8 @@ func hiding() string {
 	return ": something is mounted over " + strings.Join(over, " ")
 }
 
-// tryRoots prepares and copies a root directory, and tries favordynmods in the mount namespace that only its thread sees.
+// tryRoots prepares and copies a root directory, and tries favordynmods in the mount namespace that only its
+// thread sees.
 func tryRoots(dir string) core.Finding {
 	const name = "root directory"
 	if err := os.Mkdir(dir, 0o700); err != nil {

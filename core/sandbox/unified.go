@@ -31,7 +31,8 @@ func (t *cgroupTree) place(name string) error {
 	return nil
 }
 
-// delegated returns the worker's own cgroup, and whether that is the worker's to divide: systemd marks the cgroup of a unit with Delegate=.
+// delegated returns the worker's own cgroup, and whether that is the worker's to divide: systemd marks the
+// cgroup of a unit with Delegate=.
 func delegated() (dir string, ours bool) {
 	own, err := cgroups.ParseCgroupFile("/proc/self/cgroup")
 	if err != nil {
@@ -60,7 +61,8 @@ func (t *cgroupTree) makeUnified() error {
 	return control(tree, "+")
 }
 
-// vacate moves the processes of a cgroup into a child of it, for only one without processes can have controlled children.
+// vacate moves the processes of a cgroup into a child of it, for only one without processes can have
+// controlled children.
 func vacate(dir, child string) error {
 	if err := os.Mkdir(child, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -73,8 +75,8 @@ func vacate(dir, child string) error {
 	return nil
 }
 
-// control gives the controllers to the children of a cgroup ("+") or takes them away ("-"). All other controllers stay as they
-// are: each makes every cgroup dearer, and at the top they are not ours.
+// control gives the controllers to the children of a cgroup ("+") or takes them away ("-"). All other
+// controllers stay as they are: each makes every cgroup dearer, and at the top they are not ours.
 func control(dir, sign string) error {
 	words := sign + strings.Join(controllers, " "+sign)
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte(words), 0); err != nil {

@@ -14,15 +14,16 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// readyPlaces is how many places are made ahead for the forks of each zygote. Making one takes a millisecond, a quarter of a start, and
-// waits for the kernel's network lock; joining one takes some microseconds.
+// readyPlaces is how many places are made ahead for the forks of each zygote. Making one takes a millisecond,
+// a quarter of a start, and waits for the kernel's network lock; joining one takes some microseconds.
 const readyPlaces = 4
 
-// placePause is how long a zygote's places are left when one could not be made ahead. Whoever needs one meanwhile sees why.
+// placePause is how long a zygote's places are left when one could not be made ahead. Whoever needs one
+// meanwhile sees why.
 const placePause = time.Second
 
-// users are the user namespaces of zygotes. Each zygote has one of its own, below that of the zygote which it was forked from: what
-// the kernel keeps for a user namespace is nobody else's but its forks'.
+// users are the user namespaces of zygotes. Each zygote has one of its own, below that of the zygote which it
+// was forked from: what the kernel keeps for a user namespace is nobody else's but its forks'.
 type users struct {
 	mu    sync.Mutex
 	known map[core.NodeID]*user
@@ -97,7 +98,8 @@ func (u *user) makeAhead(ended <-chan struct{}) {
 	}
 }
 
-// close closes what is there. Somebody who has found it before may still take a place: one of them, and each once.
+// close closes what is there. Somebody who has found it before may still take a place: one of them, and each
+// once.
 func (u *user) close() {
 	u.left.close()
 	for {
@@ -112,7 +114,8 @@ func (u *user) close() {
 	}
 }
 
-// place returns a place for an instance that nobody has used, made now when none is ready. The caller closes it, or leaves it.
+// place returns a place for an instance that nobody has used, made now when none is ready. The caller closes
+// it, or leaves it.
 func (u *user) place() (place, error) {
 	select {
 	case p := <-u.ready:
@@ -122,7 +125,8 @@ func (u *user) place() (place, error) {
 	}
 }
 
-// below returns the user namespace of a zygote that is to be forked from this one, and the place that it is in.
+// below returns the user namespace of a zygote that is to be forked from this one, and the place that it is
+// in.
 func (u *user) below() (*user, place, error) {
 	given := u.ids.some()
 	free := func() { u.ids.giveBack(given) }
@@ -140,7 +144,8 @@ func (u *user) below() (*user, place, error) {
 	return &user{file: os.NewFile(uintptr(copied), "user"), keeper: u.keeper, number: u.number + 1, root: u.root, ids: newIDs(given.count), free: free}, p, nil
 }
 
-// make asks for a place with some ids. A keeper that does not answer is taken for broken, and ends with all that it keeps.
+// make asks for a place with some ids. A keeper that does not answer is taken for broken, and ends with all
+// that it keeps.
 func (u *user) make(given idSpan) (place, error) {
 	none := noPlace
 	raw, err := u.file.SyscallConn()

@@ -11,9 +11,10 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// place is where one process begins: a user namespace with the ids that the process needs, and a network. It is used again by instances of the
-// same version of a function alone, forked from the same zygote, and only if each has left it as it was. Making one and ending it takes a
-// seventh of a start's processor time. Instances leave their cgroup with it.
+// place is where one process begins: a user namespace with the ids that the process needs, and a network. It
+// is used again by instances of the same version of a function alone, forked from the same zygote, and only
+// if each has left it as it was. Making one and ending it takes a seventh of a start's processor time.
+// Instances leave their cgroup with it.
 type place struct {
 	user, network int     // descriptors
 	traces        [2]int  // of files of /proc: what has gone through each interface of the network, and its sockets; -1 before the first use
@@ -25,7 +26,8 @@ var noPlace = place{user: -1, network: -1, traces: noTraces}
 
 var noTraces = [2]int{-1, -1}
 
-// maxTraces is how many bytes these files have at the most: a network has its loopback, and devices of tunnels if the machine has modules for them.
+// maxTraces is how many bytes these files have at the most: a network has its loopback, and devices of
+// tunnels if the machine has modules for them.
 const maxTraces = 8 << 10
 
 func (p place) close() {
@@ -65,9 +67,10 @@ func (p *place) note(pid, pidfd int) error {
 	return nil
 }
 
-// isUntouched reports whether the network is as it was noted: no packet has gone through it, not even through its loopback, no interface came or
-// went, and no socket is left. One outlives its process while it is on its way to another one, such as to the worker over the endpoint. Settings
-// need a privilege that no instance has.
+// isUntouched reports whether the network is as it was noted: no packet has gone through it, not even through
+// its loopback, no interface came or went, and no socket is left. One outlives its process while it is on its
+// way to another one, such as to the worker over the endpoint. Settings need a privilege that no instance
+// has.
 func (p place) isUntouched() bool {
 	if p.traces[0] < 0 {
 		return false
@@ -76,7 +79,8 @@ func (p place) isUntouched() bool {
 	return err == nil && is == p.was
 }
 
-// readTraces returns the first file, and of the second one the first line: how many sockets there are. Others of it are about the whole machine.
+// readTraces returns the first file, and of the second one the first line: how many sockets there are. Others
+// of it are about the whole machine.
 func readTraces(traces [2]int) (string, error) {
 	text := make([]byte, maxTraces)
 	n, err := unix.Pread(traces[0], text, 0)
@@ -92,7 +96,8 @@ func readTraces(traces [2]int) (string, error) {
 	return string(text[:n]) + sockets, err
 }
 
-// placeKey says which instances may use a place again: those of one version of a function, with one limit of memory.
+// placeKey says which instances may use a place again: those of one version of a function, with one limit of
+// memory.
 type placeKey struct {
 	function string
 	version  int
@@ -130,7 +135,8 @@ func (l *left) take(key placeKey) place {
 // keep takes a place that is untouched. The one that was left first goes if there are too many.
 func (l *left) keep(key placeKey, p place) { l.add(leftPlace{p, key}).close() }
 
-// add adds a place, and returns the one that goes for it, which the caller closes: that itself after close, noPlace if none does.
+// add adds a place, and returns the one that goes for it, which the caller closes: that itself after close,
+// noPlace if none does.
 func (l *left) add(p leftPlace) (goes place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -161,7 +167,8 @@ func (s *Sandbox) placeKey() placeKey {
 	return placeKey{s.config.Function, s.config.Version, *s.spec.Linux.Resources.Memory.Limit}
 }
 
-// takePlace takes the place that an instance of the same key has left, if there is one, and a cgroup: that of the place, or a new one.
+// takePlace takes the place that an instance of the same key has left, if there is one, and a cgroup: that of
+// the place, or a new one.
 func (s *Sandbox) takePlace() (err error) {
 	if s.config.Role == core.RoleInstance && s.config.Parent != "" {
 		if from, err := s.host.users.of(s.config.Parent); err == nil { // else its fork fails
@@ -183,8 +190,8 @@ func (s *Sandbox) takePlace() (err error) {
 	return err
 }
 
-// leave gives up the place of a process. Instances use it again, with the cgroup, when all processes have ended that were in it, and nothing is
-// different.
+// leave gives up the place of a process. Instances use it again, with the cgroup, when all processes have
+// ended that were in it, and nothing is different.
 func (s *Sandbox) leave(gone bool) {
 	if gone && s.err == nil && s.from != nil && s.network == nil && s.config.Function != "" && s.place.isUntouched() {
 		if s.cgroup.isUnmarked() {

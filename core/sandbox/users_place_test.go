@@ -58,7 +58,8 @@ func (h *rig) version(function string, version int) core.SandboxConfig {
 	return c
 }
 
-// A place serves the next instance of the same version of the same function below the same zygote, unless anything in it is different.
+// A place serves the next instance of the same version of the same function below the same zygote, unless
+// anything in it is different.
 func TestPlaceAgain(t *testing.T) {
 	h := newRig(t)
 	h.connect = func(core.SandboxConfig, func(func() error) error) (io.Closer, error) { return io.NopCloser(nil), nil }
@@ -244,7 +245,8 @@ func (w watched) Destroy() error {
 	return nil
 }
 
-// To remove a cgroup takes milliseconds, for which no start waits: of a place too many, of those that a zygote leaves, and of one that comes late.
+// To remove a cgroup takes milliseconds, for which no start waits: of a place too many, of those that a
+// zygote leaves, and of one that comes late.
 func TestPlacesAreClosedWithoutTheMutex(t *testing.T) {
 	l, removed := new(left), 0
 	keep := func() {

@@ -103,8 +103,9 @@ func TestPlacesAreTakenOnce(t *testing.T) {
 	}
 }
 
-// Every process has a user namespace of its own, which an unprivileged user of the host made: a launched one's lies below the host's, a fork's below its
-// zygote's. All that it needs belongs to that one, it has no power there, and it is one user whom nobody else is.
+// Every process has a user namespace of its own, which an unprivileged user of the host made: a launched
+// one's lies below the host's, a fork's below its zygote's. All that it needs belongs to that one, it has no
+// power there, and it is one user whom nobody else is.
 func TestEachProcessHasItsUsers(t *testing.T) {
 	h := newRig(t)
 	root := h.launch(t, h.config(core.RoleZygote))
@@ -168,7 +169,8 @@ func TestEachProcessHasItsUsers(t *testing.T) {
 	}
 }
 
-// A zygote has no privilege: it makes no mount, becomes nobody else, and joins no user namespace but one that was made for a fork of it.
+// A zygote has no privilege: it makes no mount, becomes nobody else, and joins no user namespace but one that
+// was made for a fork of it.
 func TestZygoteHasNoPrivilege(t *testing.T) {
 	h := newRig(t)
 	root := h.launch(t, h.config(core.RoleZygote))
@@ -192,7 +194,8 @@ func TestZygoteHasNoPrivilege(t *testing.T) {
 			}
 		}
 	}
-	// A descriptor of somebody else's: of the zygote above, of one of another tree, and of an instance of that one.
+	// A descriptor of somebody else's: of the zygote above, of one of another tree, and of an instance of
+	// that one.
 	for what, other := range map[string]child{"the zygote above": root, "another zygote": stranger, "another one's instance": h.fork(t, stranger, h.config(core.RoleInstance))} {
 		file, err := os.Open(userNamespace(other.pid))
 		if err != nil {
@@ -205,7 +208,8 @@ func TestZygoteHasNoPrivilege(t *testing.T) {
 	if c := h.fork(t, zygote, h.config(core.RoleInstance)); c.ask(t, "cat /proc/self/comm") == "" {
 		t.Error("and cannot be forked any more")
 	}
-	// What the keeper makes places with shares its memory, and has an owner that the zygote is: it is nothing to be seen.
+	// What the keeper makes places with shares its memory, and has an owner that the zygote is: it is nothing
+	// to be seen.
 	for i, c := range []child{root, zygote} {
 		full(t, h, c)
 		first := h.fork(t, c, h.config(core.RoleInstance))
@@ -216,7 +220,8 @@ func TestZygoteHasNoPrivilege(t *testing.T) {
 	}
 }
 
-// What the kernel counts for a user and for the owners of user namespaces: a process comes to its own bound, and the next one has as much.
+// What the kernel counts for a user and for the owners of user namespaces: a process comes to its own bound,
+// and the next one has as much.
 func TestUsersAreBounded(t *testing.T) {
 	h := newRig(t)
 	zygote := h.launch(t, h.config(core.RoleZygote))
@@ -232,7 +237,8 @@ func TestUsersAreBounded(t *testing.T) {
 	}
 }
 
-// The limit that docs/security.md states: what all instances of a runtime have together is bounded as for one user of the host.
+// The limit that docs/security.md states: what all instances of a runtime have together is bounded as for one
+// user of the host.
 func TestInotifyOfARuntimeIsBounded(t *testing.T) {
 	h := newRig(t)
 	text, err := os.ReadFile("/proc/sys/fs/inotify/max_user_instances")

@@ -74,8 +74,8 @@ var spdxIDs = sync.OnceValue(func() map[string]bool {
 	return ids
 })
 
-// licences tells SPDX ids, names that stand for one, and expressions from other names. A bill has one expression or several licences, so an expression among others is
-// given as a name.
+// licences tells SPDX ids, names that stand for one, and expressions from other names. A bill has one
+// expression or several licences, so an expression among others is given as a name.
 func licences(stated []string) *cdx.Licenses {
 	var all cdx.Licenses
 	for _, text := range stated {
@@ -98,7 +98,8 @@ func licences(stated []string) *cdx.Licenses {
 	return &all
 }
 
-// isExpression reports whether all words of a text are those of SPDX expressions, in an order that one can have.
+// isExpression reports whether all words of a text are those of SPDX expressions, in an order that one can
+// have.
 func isExpression(text string) bool {
 	open, operand, exception := 0, true, false // how many brackets are open; whether a licence comes next, or an exception
 	for _, word := range strings.Fields(strings.NewReplacer("(", " ( ", ")", " ) ").Replace(text)) {

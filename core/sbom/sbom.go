@@ -16,14 +16,15 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// What the parts of a bill that are no packages are referred to by; packages are by Package.String, which has "==".
+// What the parts of a bill that are no packages are referred to by; packages are by Package.String, which has
+// "==".
 const (
 	functionRef = "function"
 	runtimeRef  = "runtime"
 )
 
-// Encode returns the bill of a function in a format. The packages are those of the function, in its order; of one that nothing more is known
-// of, Package alone is set. The same arguments give the same bytes.
+// Encode returns the bill of a function in a format. The packages are those of the function, in its order; of
+// one that nothing more is known of, Package alone is set. The same arguments give the same bytes.
 func Encode(fn core.Function, runtime core.Runtime, packages []core.Installed, format core.BillFormat) ([]byte, error) {
 	of := cdx.BOMFileFormatJSON
 	switch format {
@@ -108,8 +109,8 @@ func hashOf(digest string) (cdx.Hash, bool) {
 	return cdx.Hash{}, false
 }
 
-// graph returns what requires what. A lock does not tell which packages the function itself asked for: they are taken to be those that
-// no other requires, and as many more as it takes to reach all.
+// graph returns what requires what. A lock does not tell which packages the function itself asked for: they
+// are taken to be those that no other requires, and as many more as it takes to reach all.
 func graph(packages []core.Installed) *[]cdx.Dependency {
 	requires, required := map[string][]string{}, map[string]bool{}
 	for _, p := range packages {

@@ -12,7 +12,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// RuntimeOf returns the runtime whose scanner unpacks archives of that name: the one with the longest pattern that matches.
+// RuntimeOf returns the runtime whose scanner unpacks archives of that name: the one with the longest pattern
+// that matches.
 func RuntimeOf(name string, runtimes []core.Runtime) (found core.Runtime, ok bool) {
 	longest := -1
 	for _, r := range runtimes {
@@ -25,9 +26,10 @@ func RuntimeOf(name string, runtimes []core.Runtime) (found core.Runtime, ok boo
 	return found, ok
 }
 
-// Archives returns the archives that a target stands for, those that a scanner of the runtimes unpacks: all below a directory, as a mirror has
-// them, the target itself when it is one, or what a file lists, one path a line, relative to the file. A list that names something else
-// is the caller's mistake. A directory may have none.
+// Archives returns the archives that a target stands for, those that a scanner of the runtimes unpacks: all
+// below a directory, as a mirror has them, the target itself when it is one, or what a file lists, one path a
+// line, relative to the file. A list that names something else is the caller's mistake. A directory may have
+// none.
 func Archives(target string, runtimes []core.Runtime) ([]string, error) {
 	info, err := os.Stat(target)
 	if err != nil {

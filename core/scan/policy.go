@@ -57,7 +57,8 @@ type exception struct {
 	ruling
 }
 
-// covers reports whether an exception is for a version. What an installer adds to a version, behind a plus, is not the registry's.
+// covers reports whether an exception is for a version. What an installer adds to a version, behind a plus,
+// is not the registry's.
 func (e exception) covers(version string) bool {
 	return e.version == "" || e.version == version || strings.HasPrefix(version, e.version+"+")
 }

@@ -30,16 +30,16 @@ type Result struct {
 	Error      string           `json:"error,omitempty"` // why it could not be scanned
 }
 
-// Results is a file of results, one JSON object a line. Lines are only ever added, each by one write, so that whatever ends the
-// program leaves whole lines and perhaps half a last one.
+// Results is a file of results, one JSON object a line. Lines are only ever added, each by one write, so that
+// whatever ends the program leaves whole lines and perhaps half a last one.
 type Results struct {
 	file *os.File
 	mu   sync.Mutex
 	done map[string]Result // by digest and scanner
 }
 
-// OpenResults opens a file of results, or makes it. One that is there already needs resume: its results are Known then, and
-// half a last line is cut off. It is locked against another scan. The caller closes it.
+// OpenResults opens a file of results, or makes it. One that is there already needs resume: its results are
+// Known then, and half a last line is cut off. It is locked against another scan. The caller closes it.
 func OpenResults(name string, resume bool) (r *Results, err error) {
 	flags := os.O_RDWR | os.O_CREATE
 	if !resume {
@@ -93,7 +93,8 @@ func (r *Results) load(name string) error {
 	return err
 }
 
-// Known returns an earlier result for these bytes by that scanner. What could not be scanned then has none, and is tried again.
+// Known returns an earlier result for these bytes by that scanner. What could not be scanned then has none,
+// and is tried again.
 func (r *Results) Known(digest, scanner string) (Result, bool) {
 	if r == nil {
 		return Result{}, false

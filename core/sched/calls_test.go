@@ -141,7 +141,8 @@ func TestCalls(t *testing.T) {
 	})
 }
 
-// A name means a function of the caller's own namespace, and a function of another one cannot be called, whether it is there or not.
+// A name means a function of the caller's own namespace, and a function of another one cannot be called,
+// whether it is there or not.
 func TestCallsStayInTheNamespace(t *testing.T) {
 	withCalls(t, func(b *box, r *request) {
 		if !strings.HasPrefix(b.config.Function, "asks") {

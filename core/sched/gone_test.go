@@ -11,7 +11,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// news has the instances of the world take the news that a caller has gone. A handler that has an event waits for it, at most a minute.
+// news has the instances of the world take the news that a caller has gone. A handler that has an event waits
+// for it, at most a minute.
 func news(r *rig) {
 	r.w.on(func(b *box, q *request) {
 		frame := make([]byte, 5+32)

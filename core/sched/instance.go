@@ -40,8 +40,9 @@ func (i *instance) begin(deadline time.Time) (round uint64) {
 	return i.round
 }
 
-// interrupt ends the sending of the event, or the reading of its answer, before the deadline of that round. Half an
-// answer to a call of the handler would be the end of the instance, so what is written to it later goes on.
+// interrupt ends the sending of the event, or the reading of its answer, before the deadline of that round.
+// Half an answer to a call of the handler would be the end of the instance, so what is written to it later
+// goes on.
 func (i *instance) interrupt(round uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -138,7 +139,8 @@ func (r *run) receive(ctx context.Context) (kind byte, body []byte, err error) {
 	}
 }
 
-// receiveLarge waits until there is room for the answer, and reads it. The handler has returned, so its time is not what passes meanwhile.
+// receiveLarge waits until there is room for the answer, and reads it. The handler has returned, so its time
+// is not what passes meanwhile.
 func (r *run) receiveLarge(ctx context.Context) (kind byte, body []byte, err error) {
 	if r.invocation.Room.Take(ctx, r.x.Size()) != nil {
 		r.refused = canceled(r.p.fn)

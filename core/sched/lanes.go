@@ -10,16 +10,17 @@ import (
 )
 
 // lanes are those of one namespace. While events of several namespaces come, each event needs a lane of its
-// namespace to begin, and has it for plan.LaneLife at most. So the processors have few events of each namespace
-// to choose from, however many it has, and those of another one begin soon. A namespace that is alone needs no
-// lanes.
+// namespace to begin, and has it for plan.LaneLife at most. So the processors have few events of each
+// namespace to choose from, however many it has, and those of another one begin soon. A namespace that is
+// alone needs no lanes.
 type lanes struct {
 	mu      sync.Mutex
 	taken   int
 	waiting []chan struct{} // events that wait for a lane, the longest waiting first; each closed when it has one
 }
 
-// enter waits for a lane of at most so many. The caller calls leave when its event is over. An error is the context's.
+// enter waits for a lane of at most so many. The caller calls leave when its event is over. An error is the
+// context's.
 func (l *lanes) enter(ctx context.Context, most int) (leave func(), err error) {
 	l.mu.Lock()
 	if l.taken < most {

@@ -40,7 +40,8 @@ func (c *census) counted(took time.Duration) func(*box, *request) {
 	}
 }
 
-// crowd has so many events of a function under way at once, after each has an instance, and returns a result of each.
+// crowd has so many events of a function under way at once, after each has an instance, and returns a result
+// of each.
 func (r *rig) crowd(t *testing.T, name string, n int) (results []core.Result, wait func()) {
 	t.Helper()
 	results = make([]core.Result, n)
@@ -56,8 +57,8 @@ func (r *rig) crowd(t *testing.T, name string, n int) (results []core.Result, wa
 	return results, group.Wait
 }
 
-// While events of two namespaces come, few of the one that sends many have an instance at work, and none of the other waits.
-// One that is alone has as many at work as it sends.
+// While events of two namespaces come, few of the one that sends many have an instance at work, and none of
+// the other waits. One that is alone has as many at work as it sends.
 func TestLanes(t *testing.T) {
 	within(t, 99, func(t *testing.T, r *rig) {
 		counts := &census{now: map[string]int{}, most: map[string]int{}}
@@ -121,7 +122,8 @@ func TestLanesComeBack(t *testing.T) {
 	})
 }
 
-// A caller that goes away while its event waits for a lane leaves an idle instance, and takes no lane from others.
+// A caller that goes away while its event waits for a lane leaves an idle instance, and takes no lane from
+// others.
 func TestLanesOfWhoLeft(t *testing.T) {
 	for _, concurrency := range []int{1, 4} {
 		t.Run(fmt.Sprint("concurrency ", concurrency), func(t *testing.T) {

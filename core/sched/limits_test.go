@@ -146,7 +146,8 @@ func withQuotas(t *testing.T, limit int, quotas core.Quotas, test func(t *testin
 	})
 }
 
-// A namespace has no more instances than its quota, by number or by memory. Its idle ones make room for each other, and nobody else's do.
+// A namespace has no more instances than its quota, by number or by memory. Its idle ones make room for each
+// other, and nobody else's do.
 func TestQuotas(t *testing.T) {
 	memory := core.DefaultLimits().Memory
 	for name, quotas := range map[string]core.Quotas{core.QuotaInstances: {Instances: 2}, core.QuotaMemory: {Memory: 2*memory + 1}} {
@@ -183,7 +184,8 @@ func TestQuotas(t *testing.T) {
 	}
 }
 
-// A namespace whose requests never end leaves another one its share of the worker's instances, however many functions it has.
+// A namespace whose requests never end leaves another one its share of the worker's instances, however many
+// functions it has.
 func TestWorkerLimitIsSharedByNamespaces(t *testing.T) {
 	within(t, 8, func(t *testing.T, r *rig) {
 		r.w.on(slow(time.Second))

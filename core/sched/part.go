@@ -12,8 +12,8 @@ import (
 // errRefused is the error for a part of a response that cannot be passed on.
 var errRefused = errors.New("a part of the response cannot be passed on")
 
-// part passes on a part of the response, and then answers the handler, which has waited meanwhile: it makes no more
-// than the caller takes.
+// part passes on a part of the response, and then answers the handler, which has waited meanwhile: it makes
+// no more than the caller takes.
 func (r *run) part(body []byte) error {
 	part, err := endpoint.ReadPart(body)
 	if err != nil {

@@ -100,7 +100,8 @@ func TestParts(t *testing.T) {
 	})
 }
 
-// TestPartsWait: the handler does not run ahead of a slow caller, and what the caller takes counts as its time.
+// TestPartsWait: the handler does not run ahead of a slow caller, and what the caller takes counts as its
+// time.
 func TestPartsWait(t *testing.T) {
 	within(t, 5, func(t *testing.T, r *rig) {
 		var failed []*core.Error
@@ -118,7 +119,8 @@ func TestPartsWait(t *testing.T) {
 	})
 }
 
-// TestPartsRefused: the caller goes, in a part or between two, or the response is too long. The handler learns it, and its instance serves on.
+// TestPartsRefused: the caller goes, in a part or between two, or the response is too long. The handler
+// learns it, and its instance serves on.
 func TestPartsRefused(t *testing.T) {
 	gone := core.Errorf(core.KindCanceled, core.FaultCaller, "the caller went away")
 	for name, test := range map[string]struct {
@@ -202,7 +204,8 @@ func (r *room) Take(ctx context.Context, bytes int) error {
 	}
 }
 
-// A large result stays in its instance until there is room for it, longer than the handler may take. Who goes away meanwhile ends nobody.
+// A large result stays in its instance until there is room for it, longer than the handler may take. Who goes
+// away meanwhile ends nobody.
 func TestLargeResultWaitsForRoom(t *testing.T) {
 	within(t, 5, func(t *testing.T, r *rig) {
 		large := `"` + strings.Repeat("x", 1<<20) + `"`

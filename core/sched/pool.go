@@ -215,9 +215,9 @@ func without(list []*instance, i *instance) []*instance {
 	return list
 }
 
-// failed reports the failure of a start to the request that has waited longest, or to as many as the instance would
-// have had: it would have failed for any of them. If memory is full, the request waits on while an instance of the function is alive and may become
-// free.
+// failed reports the failure of a start to the request that has waited longest, or to as many as the instance
+// would have had: it would have failed for any of them. If memory is full, the request waits on while an
+// instance of the function is alive and may become free.
 func (p *pool) failed(err *core.Error) {
 	if p.s.ctx.Err() != nil {
 		err = core.Stopping()

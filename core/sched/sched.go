@@ -4,8 +4,8 @@
 // Mutex order: Scheduler.mu, then pool.mu, then slots.mu. A pool leases and releases nodes under its mutex,
 // so the tree's mutexes come after it. The scheduler asks under its mutex whether a version is deployed. The
 // mutexes of an instance, of lanes and of calls are taken alone. None is held across a call to a driver, a
-// sandbox or an instance, except that of calls: it lets one answer at a time be written, and whoever reads from
-// the instance must not take it.
+// sandbox or an instance, except that of calls: it lets one answer at a time be written, and whoever reads
+// from the instance must not take it.
 package sched
 
 import (
@@ -37,9 +37,9 @@ type Config struct {
 	// Retired is called when an instance was ended after that event, because of something that its handler
 	// has left behind. It is never nil.
 	Retired func(fn *core.Function, invocation core.Invocation, node core.NodeID, why string)
-	// Printed is called with what a handler has printed in an event, if its instance may have several at once: Node,
-	// Request and Stream of the line are set. It returns how many bytes it has dealt with, all if the text is complete;
-	// the rest comes again, with more. It is never nil.
+	// Printed is called with what a handler has printed in an event, if its instance may have several at
+	// once: Node, Request and Stream of the line are set. It returns how many bytes it has dealt with, all if
+	// the text is complete; the rest comes again, with more. It is never nil.
 	Printed func(fn *core.Function, line core.LogLine, text []byte, complete bool) (kept int)
 	// Quotas returns the quotas of a namespace. It does not block. Nil for no quotas.
 	Quotas func(namespace string) core.Quotas
@@ -146,7 +146,8 @@ func (p *pool) invoke(ctx context.Context, invocation core.Invocation, began tim
 	return result, done, err
 }
 
-// Refused returns why an event of the function would be refused now, nil if it would not: as many wait as may.
+// Refused returns why an event of the function would be refused now, nil if it would not: as many wait as
+// may.
 func (s *Scheduler) Refused(fn *core.Function) error {
 	s.mu.RLock()
 	p := s.pools[poolKey{fn.Name, fn.Version}]

@@ -12,12 +12,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 )
 
-// Instances that may have several events at once. An event goes to an instance that has others and room for it, before
-// it goes to an idle one: so those that are too many become idle, and end. A start counts as room for as many waiting
-// requests as an instance may have events.
+// Instances that may have several events at once. An event goes to an instance that has others and room for
+// it, before it goes to an idle one: so those that are too many become idle, and end. A start counts as room
+// for as many waiting requests as an instance may have events.
 //
-// No event can be ended alone. One that is late leaves its instance retired: that takes no event any more, and ends when
-// its other events are over.
+// No event can be ended alone. One that is late leaves its instance retired: that takes no event any more,
+// and ends when its other events are over.
 
 // room returns how many events an instance may have at once.
 func (p *pool) room() int { return max(p.fn.Limits.Concurrency, 1) }
@@ -25,7 +25,8 @@ func (p *pool) room() int { return max(p.fn.Limits.Concurrency, 1) }
 // coming returns for how many requests instances are being started. The caller holds mu.
 func (p *pool) coming() int { return p.starting * p.room() }
 
-// open begins to use an instance that was just started: it gets requests that wait. It ends with the connection.
+// open begins to use an instance that was just started: it gets requests that wait. It ends with the
+// connection.
 func (p *pool) open(g grant) {
 	i := g.instance
 	i.mux = endpoint.NewMux(i.conn, func(request, stream string, text []byte, complete bool) int {
@@ -60,7 +61,8 @@ func (p *pool) add(i *instance) {
 	p.place(i) // does not end it: it has an event
 }
 
-// place puts an instance where a request finds it, and returns whether the caller has to end it. The caller holds mu.
+// place puts an instance where a request finds it, and returns whether the caller has to end it. The caller
+// holds mu.
 func (p *pool) place(i *instance) (ends bool) {
 	i.node.Has(i.busy)
 	switch at := slices.Index(p.roomy, i); {
@@ -84,7 +86,8 @@ func (p *pool) place(i *instance) (ends bool) {
 	return false
 }
 
-// over takes an event from its instance, which may have been late. The request that has waited longest gets the room.
+// over takes an event from its instance, which may have been late. The request that has waited longest gets
+// the room.
 func (p *pool) over(i *instance, late bool) {
 	p.mu.Lock()
 	i.busy--
@@ -118,7 +121,8 @@ func (p *pool) retire(i *instance) {
 	p.idle, p.roomy = without(p.idle, i), without(p.roomy, i)
 }
 
-// outlived notes that an event of an instance is late, and ends the instance unless it has others that are not.
+// outlived notes that an event of an instance is late, and ends the instance unless it has others that are
+// not.
 func (p *pool) outlived(i *instance) {
 	p.mu.Lock()
 	i.late++

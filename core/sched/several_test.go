@@ -43,7 +43,8 @@ func underWay(r *rig) (all []int) {
 	return all
 }
 
-// An instance is filled before another one starts, no event waits while there is room, and instances that are too many end.
+// An instance is filled before another one starts, no event waits while there is room, and instances that are
+// too many end.
 func TestSeveralFillAnInstance(t *testing.T) {
 	within(t, 9, func(t *testing.T, r *rig) {
 		r.w.on(beside(func(r *request) { time.Sleep(time.Second); r.answer('R', string(r.event)) }))
@@ -306,7 +307,8 @@ func TestSeveralDrain(t *testing.T) {
 	})
 }
 
-// TestSeveralRace: no event gets another's answer, over real sockets and with instances that end now and then.
+// TestSeveralRace: no event gets another's answer, over real sockets and with instances that end now and
+// then.
 func TestSeveralRace(t *testing.T) {
 	w := newWorld()
 	w.pair = socketpair(t)

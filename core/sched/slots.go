@@ -75,8 +75,8 @@ func (s *slots) quota(p *pool) string {
 	return plan.Quota(s.quotas(p.space.name), p.space.used, p.fn.Limits.Memory)
 }
 
-// settle notes which namespaces may keep no idle instance: that of a starved function, and if the worker's limit is
-// what starves it, each that has more than its share. The caller holds mu.
+// settle notes which namespaces may keep no idle instance: that of a starved function, and if the worker's
+// limit is what starves it, each that has more than its share. The caller holds mu.
 func (s *slots) settle() {
 	hungry := map[*space]bool{}
 	for _, q := range s.starved {
@@ -90,8 +90,8 @@ func (s *slots) settle() {
 	}
 }
 
-// over says whether a namespace has more than its share of the worker's instances, while q of another one is starved
-// by the worker's limit. The caller holds mu.
+// over says whether a namespace has more than its share of the worker's instances, while q of another one is
+// starved by the worker's limit. The caller holds mu.
 func (s *slots) over(one *space, q *pool) bool {
 	if one == q.space || s.quota(q) != "" {
 		return false
@@ -105,8 +105,8 @@ func (s *slots) over(one *space, q *pool) bool {
 	return one.used.Instances > plan.Share(s.limit, others)
 }
 
-// gives says whether p, which has that many instances, has to end one that became free, though it has requests for
-// it: it has more than its share, or its namespace has, while others are starved.
+// gives says whether p, which has that many instances, has to end one that became free, though it has
+// requests for it: it has more than its share, or its namespace has, while others are starved.
 func (s *slots) gives(p *pool, alive int) bool {
 	if !p.space.hungry.Load() {
 		return false
@@ -189,8 +189,8 @@ func (s *slots) feed() {
 	}
 }
 
-// next takes a pool from the starved ones that may have a slot: one of the namespace that has the fewest, and of those
-// the one that has waited longest.
+// next takes a pool from the starved ones that may have a slot: one of the namespace that has the fewest, and
+// of those the one that has waited longest.
 func (s *slots) next() (p *pool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

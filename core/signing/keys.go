@@ -23,14 +23,16 @@ type Key struct{ signer *sslib.ED25519SignerVerifier }
 // Keys are public keys, each once, of which there is at least one.
 type Keys []*sslib.ED25519SignerVerifier
 
-// PublicSuffix is what the name of a public key's file has after that of its private key, as Generate writes them.
+// PublicSuffix is what the name of a public key's file has after that of its private key, as Generate writes
+// them.
 const PublicSuffix = ".pub"
 
 // maxKeyFile is how much is read of a file of keys, in bytes.
 const maxKeyFile = 1 << 20
 
-// Generate makes a pair of keys in PEM: the private one (PKCS #8) in the file, for its owner only, and the public one (PKIX) beside it
-// with PublicSuffix. It writes over nothing, and leaves nothing after an error. It returns the id of the key.
+// Generate makes a pair of keys in PEM: the private one (PKCS #8) in the file, for its owner only, and the
+// public one (PKIX) beside it with PublicSuffix. It writes over nothing, and leaves nothing after an error.
+// It returns the id of the key.
 func Generate(file string) (id string, err error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -100,8 +102,9 @@ func LoadKey(file string) (*Key, error) {
 // ID returns what the key is known by: the SHA-256 of its public part, as securesystemslib computes it.
 func (k *Key) ID() string { return id(k.signer) }
 
-// LoadKeys reads the ed25519 public keys in a file in PEM, one after the other, or in all files of a directory whose names do not begin
-// with a dot. Errors are the worker's: a file that has none, or that has anything else, is one.
+// LoadKeys reads the ed25519 public keys in a file in PEM, one after the other, or in all files of a
+// directory whose names do not begin with a dot. Errors are the worker's: a file that has none, or that has
+// anything else, is one.
 func LoadKeys(path string) (Keys, error) {
 	files := []string{path}
 	if entries, err := os.ReadDir(path); err == nil {

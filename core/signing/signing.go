@@ -32,7 +32,8 @@ type Statement struct {
 	Signed   time.Time `json:"signed"`   // by the clock of who signs: a later one replaces an earlier one, never the other way
 }
 
-// Sign returns an envelope with the statement and a signature of each key. It is an error to sign with no key.
+// Sign returns an envelope with the statement and a signature of each key. It is an error to sign with no
+// key.
 func Sign(statement Statement, keys ...*Key) ([]byte, error) {
 	payload, err := json.Marshal(statement)
 	if err != nil {
@@ -57,8 +58,9 @@ func Sign(statement Statement, keys ...*Key) ([]byte, error) {
 	return data, err
 }
 
-// Verify returns the ids of the keys of k that have signed the envelope, in its order, and when they have, if there are any and it is about
-// that function with that code. The caller decides whether the time will do. Every error is the caller's.
+// Verify returns the ids of the keys of k that have signed the envelope, in its order, and when they have, if
+// there are any and it is about that function with that code. The caller decides whether the time will do.
+// Every error is the caller's.
 func (k Keys) Verify(envelope []byte, function, code string) (ids []string, signed time.Time, err error) {
 	if len(envelope) == 0 {
 		return nil, signed, core.Errorf(core.KindInvalid, core.FaultCaller, "%s is not signed, and this worker deploys only what is: `pipsqueak deploy --sign KEY` signs with one of its keys (%s)", function, k)

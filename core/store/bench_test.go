@@ -10,8 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// BenchmarkCommit commits 5,000 files of 50 MiB together, in 20 packages of which the first has two thirds of them, as a
-// deploy with pandas does. They belong to another user, as what an installer leaves does.
+// BenchmarkCommit commits 5,000 files of 50 MiB together, in 20 packages of which the first has two thirds of
+// them, as a deploy with pandas does. They belong to another user, as what an installer leaves does.
 func BenchmarkCommit(b *testing.B) {
 	s := openTest(b)
 	content := make([]byte, 10<<10)

@@ -162,8 +162,8 @@ func (s *Store) collectTrees(area Area, trash *trash, needed func(digest string)
 	return removed, nil
 }
 
-// takeOut moves a tree, or what is beside it, to trash. Who makes a sandbox says that it uses a tree before it looks for it: so when
-// nobody has said so after the move, nobody has found it.
+// takeOut moves a tree, or what is beside it, to trash. Who makes a sandbox says that it uses a tree before
+// it looks for it: so when nobody has said so after the move, nobody has found it.
 func (s *Store) takeOut(trash *trash, area Area, name string, needed func(digest string) bool) (taken bool, err error) {
 	from := filepath.Join(s.dir, string(area), name)
 	to, err := trash.place(name)

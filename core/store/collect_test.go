@@ -45,7 +45,8 @@ func TestCollectDamaged(t *testing.T) {
 	}
 }
 
-// TestCollectNothing collects where there is nothing to remove, and makes nothing in staging, not even for a moment.
+// TestCollectNothing collects where there is nothing to remove, and makes nothing in staging, not even for a
+// moment.
 func TestCollectNothing(t *testing.T) {
 	s := openTest(t)
 	staging := filepath.Join(s.dir, "staging")
@@ -149,7 +150,8 @@ func TestUseWhileCollecting(t *testing.T) {
 	}
 }
 
-// TestCollectBesideDeploys has many deploys and collections at once: what a deploy has found or committed is there when it is Put.
+// TestCollectBesideDeploys has many deploys and collections at once: what a deploy has found or committed is
+// there when it is Put.
 func TestCollectBesideDeploys(t *testing.T) {
 	s := openTest(t)
 	done := make(chan struct{})
@@ -225,8 +227,8 @@ func TestCollectLocks(t *testing.T) {
 	}
 }
 
-// TestEarlierIndex has a data directory of the format before there were locks: what it has installed counts for nothing, and the functions
-// that have it run on.
+// TestEarlierIndex has a data directory of the format before there were locks: what it has installed counts
+// for nothing, and the functions that have it run on.
 func TestEarlierIndex(t *testing.T) {
 	s := openTest(t)
 	p := install(t, s, "p", "1", 0)
@@ -269,7 +271,8 @@ func TestEarlierIndex(t *testing.T) {
 
 const crashDir = "PIPSQUEAK_TEST_CRASH_DIR"
 
-// TestCrash kills a process again and again that commits, quarantines, repairs and collects all the time, and looks at what it has left.
+// TestCrash kills a process again and again that commits, quarantines, repairs and collects all the time, and
+// looks at what it has left.
 func TestCrash(t *testing.T) {
 	if dir := os.Getenv(crashDir); dir != "" {
 		workUntilKilled(t, dir)

@@ -20,8 +20,8 @@ import (
 //
 // Nothing may write to dir any more: the caller has killed every process whose sandbox showed it. The tree
 // itself is not trusted. CommitCode refuses everything but files, directories and symbolic links that stay
-// inside or lead to /packages/…, and more of them than files.Code allows. Owners become root (when the worker is root), modes become 0644 and 0755,
-// and hard links become separate files.
+// inside or lead to /packages/…, and more of them than files.Code allows. Owners become root (when the worker
+// is root), modes become 0644 and 0755, and hard links become separate files.
 //
 // Collect keeps the code until the caller calls release, and afterwards while a function refers to it. So
 // call release after Put, or when there will be no Put. It may be called more than once.
@@ -59,8 +59,8 @@ func (s *Store) CommitCode(dir string) (digest string, release func(), err error
 	return digest, hold.Release, nil
 }
 
-// place moves a sealed tree and its list to where its digest says, unless it is there and whole. The list comes first: what has
-// a name in an area has a list. The caller holds writes.
+// place moves a sealed tree and its list to where its digest says, unless it is there and whole. The list
+// comes first: what has a name in an area has a list. The caller holds writes.
 func (s *Store) place(desk, dir string, tree Tree) error {
 	final := s.treePath(tree)
 	_, err := os.Lstat(final)
@@ -82,8 +82,8 @@ func (s *Store) place(desk, dir string, tree Tree) error {
 	return s.unmark(tree)
 }
 
-// replace exchanges a damaged tree, and its compiled copies, for a whole one. Processes that have it go on with what they have, so it stays until Collect sees
-// none, or until the next Open.
+// replace exchanges a damaged tree, and its compiled copies, for a whole one. Processes that have it go on
+// with what they have, so it stays until Collect sees none, or until the next Open.
 func (s *Store) replace(dir, final string, tree Tree) error {
 	if err := unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, final, unix.RENAME_EXCHANGE); err != nil {
 		return err
@@ -117,7 +117,8 @@ func (s *Store) StagedDigest(dir string) (string, error) {
 	return files.Digest(root)
 }
 
-// openStaged opens a directory in staging without following a link on the way there: an installer may have made one.
+// openStaged opens a directory in staging without following a link on the way there: an installer may have
+// made one.
 func (s *Store) openStaged(dir string) (*os.Root, error) {
 	name, err := s.staged(dir)
 	if err != nil {

@@ -247,7 +247,8 @@ func TestPackages(t *testing.T) {
 	coretest.WantError(t, err, core.KindInvalid, core.FaultDriver, "../x")
 }
 
-// TestArchives has one version from several archives: a lock gets one that it names, and nothing else is taken for it.
+// TestArchives has one version from several archives: a lock gets one that it names, and nothing else is
+// taken for it.
 func TestArchives(t *testing.T) {
 	s := openTest(t)
 	commit := func(archive string, allowed ...string) (core.Installed, error) {

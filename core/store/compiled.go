@@ -15,9 +15,10 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// A package can have a compiled copy for each runtime, packages/<hex>.<hex of the copy>: hard links to the files of the package, and what the
-// driver's compiler has made of them. Sandboxes see the copy instead of the package, under the package's digest: what a function has is the
-// same with and without it. It has a list as the package has one, and lives and is damaged with the package.
+// A package can have a compiled copy for each runtime, packages/<hex>.<hex of the copy>: hard links to the
+// files of the package, and what the driver's compiler has made of them. Sandboxes see the copy instead of
+// the package, under the package's digest: what a function has is the same with and without it. It has a list
+// as the package has one, and lives and is damaged with the package.
 
 // compiledKey names a package of a runtime, which has at most one compiled copy.
 type compiledKey struct {
@@ -115,8 +116,8 @@ func (s *Store) CommitCompiled(runtime core.RuntimeID, dirs map[core.Package]str
 	})
 }
 
-// draftCopy makes the compiled copy of a package on the desk, under the name of its digest, with its list. It returns its digest, and the bytes
-// that it has more than the package.
+// draftCopy makes the compiled copy of a package on the desk, under the name of its digest, with its list. It
+// returns its digest, and the bytes that it has more than the package.
 func (s *Store) draftCopy(desk string, pkg core.Package, dir string) (digest string, more int64, err error) {
 	tree := Tree{Packages, pkg.Digest}
 	all, ok := s.list(tree)
@@ -218,7 +219,8 @@ func (s *Store) removeCopies(tree Tree, aside string) error {
 	return nil
 }
 
-// rewrite changes entries of packages in the index of a runtime: those of which change, which gets a copy, says so. The caller holds writes.
+// rewrite changes entries of packages in the index of a runtime: those of which change, which gets a copy,
+// says so. The caller holds writes.
 func (s *Store) rewrite(desk string, runtime core.RuntimeID, packages core.Set, change func(*core.Installed) bool) error {
 	type move struct{ from, to string }
 	var moves []move

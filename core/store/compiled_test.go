@@ -57,7 +57,8 @@ func TestCompiled(t *testing.T) {
 	if !os.SameFile(one, two) {
 		t.Error("the sources are there twice")
 	}
-	// A worker that is killed in between leaves a copy of which the index does not know, and another runtime may have the same: what is whole stays.
+	// A worker that is killed in between leaves a copy of which the index does not know, and another runtime
+	// may have the same: what is whole stays.
 	again := func() {
 		t.Helper()
 		coretest.Must(t, s.CommitCompiled("fake1", map[core.Package]string{p.Package: stage(t, s, map[string]string{"cache/a.y": "code", "b/c.y": "more"})}))
@@ -107,7 +108,8 @@ func TestCompiledRefused(t *testing.T) {
 	}
 }
 
-// TestCompiledDamage damages the copy or its list: the package is damaged, and installed again it has no copy any more.
+// TestCompiledDamage damages the copy or its list: the package is damaged, and installed again it has no copy
+// any more.
 func TestCompiledDamage(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"compiled": func(path string) error { return os.WriteFile(path+"/cache/a.y", []byte("mode"), 0o644) },

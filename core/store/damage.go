@@ -14,8 +14,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// A tree whose files are not what they were has a mark beside it, by its digest. Marks are in memory too, so that it costs nothing to ask at
-// each start of a process.
+// A tree whose files are not what they were has a mark beside it, by its digest. Marks are in memory too, so
+// that it costs nothing to ask at each start of a process.
 
 // Damaged returns the trees that are marked as damaged, each with the first file that was found damaged.
 func (s *Store) Damaged() map[Tree]core.DamagedFile {

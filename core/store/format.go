@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// format counts up when an earlier Pipsqueak would take something in the data directory for damage, or not understand it.
-	// 1 knew no tokens, and would have served everybody. 2 had the lists of trees under earlierListSuffix.
+	// format counts up when an earlier Pipsqueak would take something in the data directory for damage, or
+	// not understand it. 1 knew no tokens, and would have served everybody. 2 had the lists of trees under
+	// earlierListSuffix.
 	format     = 3
 	formatFile = "format.json"
 
@@ -26,7 +27,8 @@ type used struct {
 	Pipsqueak string `json:"pipsqueak"`
 }
 
-// checkFormat refuses a directory that a later Pipsqueak has had, before anything in it is changed. One without the file is older than the file.
+// checkFormat refuses a directory that a later Pipsqueak has had, before anything in it is changed. One
+// without the file is older than the file.
 func checkFormat(dir string) (last used, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, formatFile))
 	if err != nil || json.Unmarshal(text, &last) != nil {
@@ -39,7 +41,8 @@ func checkFormat(dir string) (last used, err error) {
 	return last, nil
 }
 
-// renameLists gives lists of trees from a directory of format 2 their names of today. It looks at each start, because one may have been cut short.
+// renameLists gives lists of trees from a directory of format 2 their names of today. It looks at each start,
+// because one may have been cut short.
 func (s *Store) renameLists() (warnings []error) {
 	for _, area := range []Area{Code, Packages} {
 		earlier, _ := fs.Glob(os.DirFS(s.dir), string(area)+"/*"+earlierListSuffix) // the pattern is good
@@ -53,7 +56,8 @@ func (s *Store) renameLists() (warnings []error) {
 	return warnings
 }
 
-// noteLate notes the format as soon as there is room for it. Until then an earlier Pipsqueak would take the directory for its own.
+// noteLate notes the format as soon as there is room for it. Until then an earlier Pipsqueak would take the
+// directory for its own.
 func (s *Store) noteLate() {
 	if s.unnoted.CompareAndSwap(true, false) && s.noteFormat(used{}) != nil {
 		s.unnoted.Store(true)

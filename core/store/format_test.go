@@ -11,7 +11,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// TestFormat: what a later Pipsqueak has written is refused, with both versions, and nothing of it is put aside.
+// TestFormat: what a later Pipsqueak has written is refused, with both versions, and nothing of it is put
+// aside.
 func TestFormat(t *testing.T) {
 	dir := t.TempDir()
 	path, function := filepath.Join(dir, formatFile), filepath.Join(dir, "functions", "f@1.json")
@@ -45,7 +46,8 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// TestFormatLate: a disk that is full when a worker starts keeps it from noting the format, and only as long as the disk is full.
+// TestFormatLate: a disk that is full when a worker starts keeps it from noting the format, and only as long
+// as the disk is full.
 func TestFormatLate(t *testing.T) {
 	coretest.SmallFiles(t, 8, func(lift func()) { // room for a pid
 		dir := t.TempDir()
@@ -63,7 +65,8 @@ func TestFormatLate(t *testing.T) {
 	})
 }
 
-// TestEarlierLists: a directory of format 2 has the lists of its trees under other names, all of them or, after a start that was cut short, some.
+// TestEarlierLists: a directory of format 2 has the lists of its trees under other names, all of them or,
+// after a start that was cut short, some.
 func TestEarlierLists(t *testing.T) {
 	s := openTest(t)
 	p := compile(t, s)

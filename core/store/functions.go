@@ -18,7 +18,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/routes"
 )
 
-// load reads all functions. A file that is not a function is moved aside, so that the worker starts and nothing is lost.
+// load reads all functions. A file that is not a function is moved aside, so that the worker starts and
+// nothing is lost.
 func (s *Store) load() (warnings []error, err error) {
 	if err := s.finish(); err != nil {
 		if exists(s.switchPath()) {
@@ -67,8 +68,8 @@ func (s *Store) load() (warnings []error, err error) {
 	return slices.DeleteFunc(append(warnings, err), func(err error) bool { return err == nil }), nil
 }
 
-// loadFunction reads one version of a function from its file, whose name has the version or, of an earlier Pipsqueak, none. The newest
-// version is the deployed one.
+// loadFunction reads one version of a function from its file, whose name has the version or, of an earlier
+// Pipsqueak, none. The newest version is the deployed one.
 func (s *Store) loadFunction(path, name, number string) []error {
 	f, why := readFunction(path, name)
 	if why == nil && number != "" && number != strconv.Itoa(f.Version) {
@@ -99,7 +100,8 @@ func (s *Store) check(f core.Function) (warnings []error) {
 	return warnings
 }
 
-// loseVersion has the next function of a name begin with a version that none before it can have had: more than the seconds of all time.
+// loseVersion has the next function of a name begin with a version that none before it can have had: more
+// than the seconds of all time.
 func (s *Store) loseVersion(name string) error {
 	if valid := core.ValidName(name) == nil; !valid {
 		return nil // there was none
@@ -112,7 +114,8 @@ func (s *Store) writeRemoved(name string, version int) error {
 	return s.writeFile(s.removedPath(name), fmt.Appendln(nil, version))
 }
 
-// readVersion reads the last version of a function that was removed. Long is whether its file still has the whole function.
+// readVersion reads the last version of a function that was removed. Long is whether its file still has the
+// whole function.
 func readVersion(path string) (version int, long bool, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -193,7 +196,8 @@ func (s *Store) Routes() *routes.Table {
 	return s.routes
 }
 
-// removedSuffix is of the file that has the last version of a function that was removed or cannot be read, so that no other has the same name and version.
+// removedSuffix is of the file that has the last version of a function that was removed or cannot be read, so
+// that no other has the same name and version.
 const removedSuffix = ".removed"
 
 func (s *Store) removedPath(name string) string {
@@ -204,7 +208,8 @@ func (s *Store) functionPath(name string, version int) string {
 	return filepath.Join(s.dir, "functions", name+"@"+strconv.Itoa(version)+".json")
 }
 
-// onlyVersion removes the files of all other versions of a function. A file of an earlier Pipsqueak, without a version in its name, gets one.
+// onlyVersion removes the files of all other versions of a function. A file of an earlier Pipsqueak, without
+// a version in its name, gets one.
 func (s *Store) onlyVersion(name string, version int) error {
 	path, unversioned := s.functionPath(name, version), filepath.Join(s.dir, "functions", name+".json")
 	if !exists(path) && exists(unversioned) {

@@ -1,7 +1,7 @@
 package store
 
-// Hold keeps code and packages from Collect, from the moment they are found or committed until a function that is Put refers to
-// them. Its holder alone uses it.
+// Hold keeps code and packages from Collect, from the moment they are found or committed until a function
+// that is Put refers to them. Its holder alone uses it.
 type Hold struct {
 	store   *Store
 	digests []string

@@ -14,8 +14,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// The index is in memory too, as a restart would read it: it is read by Open, and whoever changes a file of it changes it here. Questions
-// about packages are asked at each deploy and each start, and read no file.
+// The index is in memory too, as a restart would read it: it is read by Open, and whoever changes a file of
+// it changes it here. Questions about packages are asked at each deploy and each start, and read no file.
 
 // indexed is an entry of the index with its file. Its slices and pointers are shared and must not be changed.
 type indexed struct {
@@ -76,7 +76,8 @@ func (s *Store) forget(path string) error {
 	return nil
 }
 
-// use says that a package was used then. When that cannot be written it may be collected too early after a restart, and is fetched again.
+// use says that a package was used then. When that cannot be written it may be collected too early after a
+// restart, and is fetched again.
 func (s *Store) use(path string, then time.Time) {
 	_ = os.Chtimes(path, then, then)
 	s.mu.Lock()
@@ -134,15 +135,16 @@ func (s *Store) entries() (all []indexed) {
 	return all
 }
 
-// versionOf returns the path of the file that a version of a package has in the index when it is from no archive: the key of all its entries.
+// versionOf returns the path of the file that a version of a package has in the index when it is from no
+// archive: the key of all its entries.
 func versionOf(path string) string {
 	dir, name := filepath.Split(path)
 	base, _, _ := strings.Cut(strings.TrimSuffix(name, ".json"), "@")
 	return dir + base + ".json"
 }
 
-// readInstalled reads an entry of the index as it was written, except that it was used when its file was touched. Entries of the
-// format before there were locks are none.
+// readInstalled reads an entry of the index as it was written, except that it was used when its file was
+// touched. Entries of the format before there were locks are none.
 func readInstalled(path string) (found core.Installed, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -162,7 +164,8 @@ func readInstalled(path string) (found core.Installed, err error) {
 	return found, nil
 }
 
-// writeEntry makes the file of an entry of the index in staging, and returns the entry as it would be read from there.
+// writeEntry makes the file of an entry of the index in staging, and returns the entry as it would be read
+// from there.
 func writeEntry(file string, entry core.Installed) (core.Installed, error) {
 	data, err := json.Marshal(entry)
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// installed returns all packages without the times of their use, of which a file keeps another than memory by microseconds.
+// installed returns all packages without the times of their use, of which a file keeps another than memory by
+// microseconds.
 func installed(t *testing.T, s *Store) []core.Installed {
 	t.Helper()
 	all := s.Installed()

@@ -11,10 +11,11 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// Hundreds of megabytes of packages take the disk longer than to fetch them, and they can be fetched again. So a deploy does not wait until they are on
-// the disk: it puts their entries of the index there, in a file of the journal, before anything gets its name in the store. The
-// file is removed when the kernel has written everything. One that is found by Open is from a worker that was killed, or from before
-// a power cut: then the packages are verified, and what is not whole is damaged, and repaired as ever.
+// Hundreds of megabytes of packages take the disk longer than to fetch them, and they can be fetched again.
+// So a deploy does not wait until they are on the disk: it puts their entries of the index there, in a file
+// of the journal, before anything gets its name in the store. The file is removed when the kernel has written
+// everything. One that is found by Open is from a worker that was killed, or from before a power cut: then
+// the packages are verified, and what is not whole is damaged, and repaired as ever.
 
 // page is a file of the journal.
 type page struct {
@@ -22,13 +23,15 @@ type page struct {
 	Entries []core.Installed `json:"entries"`
 }
 
-// thisBoot names the time since the kernel was started. Empty, and so never equal to that of a page, when it cannot be known.
+// thisBoot names the time since the kernel was started. Empty, and so never equal to that of a page, when it
+// cannot be known.
 func thisBoot() string {
 	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(id))
 }
 
-// journal remembers entries until what they tell of is on the disk. The caller calls settle when it has written everything.
+// journal remembers entries until what they tell of is on the disk. The caller calls settle when it has
+// written everything.
 func (s *Store) journal(entries []core.Installed) (settle func(), err error) {
 	data, err := json.Marshal(page{thisBoot(), entries})
 	if err != nil {
@@ -41,7 +44,8 @@ func (s *Store) journal(entries []core.Installed) (settle func(), err error) {
 	return func() { s.settling.Go(func() { _ = s.settle(file) }) }, nil
 }
 
-// settle puts everything on the disk, and forgets a page of the journal. When it fails, the next Open does it.
+// settle puts everything on the disk, and forgets a page of the journal. When it fails, the next Open does
+// it.
 func (s *Store) settle(file string) error {
 	if err := files.SyncAll(s.dir); err != nil {
 		return err
@@ -90,7 +94,8 @@ func (s *Store) readJournal() (warnings []error) {
 	return warnings
 }
 
-// recover writes the entry of a package again when a power cut has taken it, and returns what is damaged of the package, if anything is.
+// recover writes the entry of a package again when a power cut has taken it, and returns what is damaged of
+// the package, if anything is.
 func (s *Store) recover(entry core.Installed) (*core.DamagedFile, error) {
 	tree := Tree{Packages, entry.Digest}
 	if !exists(s.treePath(tree)) {

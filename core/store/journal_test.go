@@ -11,7 +11,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// TestJournal opens a store with a page of the journal, after a power cut or a kill, that has taken one thing or another.
+// TestJournal opens a store with a page of the journal, after a power cut or a kill, that has taken one thing
+// or another.
 func TestJournal(t *testing.T) {
 	files := map[string]string{"a.x": "source", "b/c.x": "22 x"}
 	tests := []struct {

@@ -23,7 +23,8 @@ func (s *Store) RememberLock(lock core.Lock) error {
 	return s.writeFile(path, data)
 }
 
-// RememberedLock returns the lock that was remembered for these inputs, nil when there is none that can be read.
+// RememberedLock returns the lock that was remembered for these inputs, nil when there is none that can be
+// read.
 func (s *Store) RememberedLock(inputs string) *core.Lock {
 	path, err := s.lockPath(inputs)
 	if err != nil {

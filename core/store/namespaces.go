@@ -15,10 +15,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/routes"
 )
 
-// namespacesFile has the namespaces, an array of core.NamespaceSpec. The default one is in it only if it has quotas.
+// namespacesFile has the namespaces, an array of core.NamespaceSpec. The default one is in it only if it has
+// quotas.
 const namespacesFile = "namespaces.json"
 
-// loadNamespaces reads the namespaces. Without them quotas would not count, so the worker does not start then.
+// loadNamespaces reads the namespaces. Without them quotas would not count, so the worker does not start
+// then.
 func (s *Store) loadNamespaces() error {
 	path := filepath.Join(s.dir, namespacesFile)
 	data, err := os.ReadFile(path)
@@ -156,8 +158,8 @@ func (s *Store) functionsIn(namespace string) (n int) {
 	return n
 }
 
-// Allow returns why functions cannot be deployed, while others are removed: their namespaces have to be there, and have
-// room for what is more than before.
+// Allow returns why functions cannot be deployed, while others are removed: their namespaces have to be
+// there, and have room for what is more than before.
 func (s *Store) Allow(put []core.Function, gone []string) error {
 	before, after := map[string]core.Function{}, map[string]core.Function{}
 	for _, f := range s.List() {
@@ -197,8 +199,9 @@ func (s *Store) Allow(put []core.Function, gone []string) error {
 	return allowRoutes(put, after)
 }
 
-// allowRoutes reports a route that contradicts one of another function, or that is not the namespace's to have. A host is
-// of one namespace: else another one could take what is sent to a path of it, by a more specific route.
+// allowRoutes reports a route that contradicts one of another function, or that is not the namespace's to
+// have. A host is of one namespace: else another one could take what is sent to a path of it, by a more
+// specific route.
 func allowRoutes(put []core.Function, after map[string]core.Function) error {
 	hosts := map[string][]string{} // with their namespaces
 	for _, f := range after {
@@ -234,7 +237,8 @@ func (s *Store) DiskOf(namespace string, functions []core.Function) int64 {
 	return s.Size(functions) + s.left(namespace, functions)
 }
 
-// left returns the bytes of those storages of a namespace that none of these functions uses. They stay until somebody removes them.
+// left returns the bytes of those storages of a namespace that none of these functions uses. They stay until
+// somebody removes them.
 func (s *Store) left(namespace string, functions []core.Function) (bytes int64) {
 	all, _ := s.Storages() // those of a disk that cannot be read count for nothing
 	for full, size := range all {
@@ -246,7 +250,8 @@ func (s *Store) left(namespace string, functions []core.Function) (bytes int64) 
 	return bytes
 }
 
-// Size returns the bytes of the code, the packages and the storages of functions. What several of them have counts once.
+// Size returns the bytes of the code, the packages and the storages of functions. What several of them have
+// counts once.
 func (s *Store) Size(functions []core.Function) (bytes int64) {
 	counted := map[Tree]bool{}
 	add := func(tree Tree, size func() int64) {

@@ -10,7 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// Namespaces outlive the worker. They bound what is put into them, and nothing is put into one that there is not.
+// Namespaces outlive the worker. They bound what is put into them, and nothing is put into one that there is
+// not.
 func TestNamespaces(t *testing.T) {
 	s := openTest(t)
 	is := func(err error, kind core.Kind, told string) {
@@ -75,7 +76,8 @@ func TestNamespaces(t *testing.T) {
 	}
 }
 
-// A storage counts in its namespace also when no function uses it any more: else a function would take as many as it names one after the other.
+// A storage counts in its namespace also when no function uses it any more: else a function would take as
+// many as it names one after the other.
 func TestQuotaOfStorages(t *testing.T) {
 	s := openTest(t)
 	const size = 16 << 20

@@ -81,8 +81,8 @@ func (s *Store) Take(runtime core.RuntimeID, wanted []core.Locked, hold *Hold) (
 	return have, missing, nil
 }
 
-// requireMore notes what a further lock says that a package requires: which of its extras are asked for differs from function to function. The caller
-// holds writes.
+// requireMore notes what a further lock says that a package requires: which of its extras are asked for
+// differs from function to function. The caller holds writes.
 func (s *Store) requireMore(path string, entry core.Installed, requires []string) error {
 	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(entry.Locked.Requires, requires))))
 	if len(all) == len(entry.Locked.Requires) {
@@ -92,7 +92,8 @@ func (s *Store) requireMore(path string, entry core.Installed, requires []string
 	return s.writeIndex(path, entry)
 }
 
-// writeIndex makes the file of an entry of the index, whole or not at all, and knows the entry. The caller holds writes.
+// writeIndex makes the file of an entry of the index, whole or not at all, and knows the entry. The caller
+// holds writes.
 func (s *Store) writeIndex(path string, entry core.Installed) error {
 	data, err := json.Marshal(entry)
 	if err != nil {
@@ -123,7 +124,8 @@ func (s *Store) find(runtime core.RuntimeID, pkg core.Package) (core.Installed, 
 	return core.Installed{}, false
 }
 
-// Installed returns all installed packages, sorted as in core.Inventory, as Find does. The slice is the caller's.
+// Installed returns all installed packages, sorted as in core.Inventory, as Find does. The slice is the
+// caller's.
 func (s *Store) Installed() []core.Installed {
 	var all []core.Installed
 	for _, e := range s.entries() {
@@ -257,8 +259,8 @@ func (s *Store) enter(desk, dir string, d draft) (core.Installed, error) {
 
 var validRuntime = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$`)
 
-// indexPath returns the file of the index for a package from an archive, by the digest of that. Names may hold slashes, and both
-// parts hyphens: they are escaped so that the last hyphen divides them.
+// indexPath returns the file of the index for a package from an archive, by the digest of that. Names may
+// hold slashes, and both parts hyphens: they are escaped so that the last hyphen divides them.
 func (s *Store) indexPath(runtime core.RuntimeID, pkg core.Locked, archive string) (string, error) {
 	if !validRuntime.MatchString(string(runtime)) {
 		return "", core.Errorf(core.KindInvalid, core.FaultDriver, "%q cannot be the name of a runtime: it is no file name", runtime)

@@ -14,8 +14,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// Rules of the quarantine forbid packages by what people call them, in the store or not. They are all in one file of the data directory. What they
-// say of a package is remembered, because it is asked for with each event.
+// Rules of the quarantine forbid packages by what people call them, in the store or not. They are all in one
+// file of the data directory. What they say of a package is remembered, because it is asked for with each
+// event.
 
 // rulesFile has the rules, an array of core.Forbidden.
 const rulesFile = "quarantine.json"
@@ -32,7 +33,8 @@ type forbiddenKey struct {
 	name, version string
 }
 
-// literally is the core.PackageRule of a store that has been given none: names and versions are those of the store.
+// literally is the core.PackageRule of a store that has been given none: names and versions are those of the
+// store.
 func literally(name, versions string) (func(core.Locked) bool, error) {
 	version := exact(versions)
 	return func(p core.Locked) bool { return p.Name == name && (version == "" || p.Version == version) }, nil

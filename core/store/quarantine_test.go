@@ -103,7 +103,8 @@ func TestForbidByURL(t *testing.T) {
 	coretest.WantError(t, err, core.KindInstall, core.FaultCaller, "CVE-2")
 }
 
-// TestForbidOne makes, exchanges and removes the rule of one of three packages, beside another rule: the others stay as they are.
+// TestForbidOne makes, exchanges and removes the rule of one of three packages, beside another rule: the
+// others stay as they are.
 func TestForbidOne(t *testing.T) {
 	s := openTest(t)
 	sets := map[string]core.Set{}
@@ -172,7 +173,8 @@ func TestUnderstand(t *testing.T) {
 	}
 }
 
-// TestQuarantineOfEarlierVersions has a reason in the entries of a package for two runtimes, where there were no rules.
+// TestQuarantineOfEarlierVersions has a reason in the entries of a package for two runtimes, where there were
+// no rules.
 func TestQuarantineOfEarlierVersions(t *testing.T) {
 	s := openTest(t)
 	var p core.Installed

@@ -76,8 +76,9 @@ func uses(f *core.Function, full string) bool {
 	return slices.ContainsFunc(f.Secrets, func(u core.SecretUse) bool { return core.FullName(u.Name, core.Namespace(f.Name)) == full })
 }
 
-// SetSecret keeps a secret in place of an earlier one, and gives the functions that use it, which are those named, their next version. It
-// returns them as they were and as they are. KindConflict, Retryable, if others use it by now: the caller asks again who does.
+// SetSecret keeps a secret in place of an earlier one, and gives the functions that use it, which are those
+// named, their next version. It returns them as they were and as they are. KindConflict, Retryable, if others
+// use it by now: the caller asks again who does.
 func (s *Store) SetSecret(secret SealedSecret, users []string) (before, after []core.Function, err error) {
 	s.writes.Lock()
 	defer s.writes.Unlock()
@@ -195,7 +196,8 @@ func noVariable(f *core.Function, use core.SecretUse) error {
 		use.Name, use.Env, f.Name, use.Name, core.SecretsDir, use.Name)
 }
 
-// KeyFile returns the path of a file of the data directory that the worker may keep its own key for secrets in.
+// KeyFile returns the path of a file of the data directory that the worker may keep its own key for secrets
+// in.
 func (s *Store) KeyFile() string { return filepath.Join(s.dir, keyFile) }
 
 // keyFile has a key for secrets, if the operator has given none.

@@ -9,16 +9,16 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// signedSuffix is of the file that has when the newest signature was made that was accepted for the name of a function. It stays when the
-// function is removed.
+// signedSuffix is of the file that has when the newest signature was made that was accepted for the name of a
+// function. It stays when the function is removed.
 const signedSuffix = ".signed"
 
 func (s *Store) signedPath(name string) string {
 	return filepath.Join(s.dir, "functions", name+signedSuffix)
 }
 
-// Signed returns when the newest signature was made that was accepted for a function of that name, whether there is one or not: the zero
-// time when there was none.
+// Signed returns when the newest signature was made that was accepted for a function of that name, whether
+// there is one or not: the zero time when there was none.
 func (s *Store) Signed(name string) time.Time {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

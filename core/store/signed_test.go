@@ -8,7 +8,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// When a function was signed is known after its removal, and after a restart. A file that cannot be read lets nothing in that was signed before.
+// When a function was signed is known after its removal, and after a restart. A file that cannot be read lets
+// nothing in that was signed before.
 func TestSigned(t *testing.T) {
 	s := openTest(t)
 	reopen := func() (warnings []error) {

@@ -16,8 +16,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/files"
 )
 
-// A storage is a file with an ext4 in it: the kernel bounds it on every file system, and gives it the ids of whoever sees it. All of its bytes
-// are taken from the disk when it is made, so a full disk is an error of a deploy and never of a write to a storage.
+// A storage is a file with an ext4 in it: the kernel bounds it on every file system, and gives it the ids of
+// whoever sees it. All of its bytes are taken from the disk when it is made, so a full disk is an error of a
+// deploy and never of a write to a storage.
 
 // imageSuffix ends the name of the file of a storage.
 const imageSuffix = ".ext4"
@@ -48,7 +49,8 @@ func (s *Store) Storages() (map[string]int64, error) {
 // HasStorage reports whether a storage is there.
 func (s *Store) HasStorage(full string) bool { return exists(s.StoragePath(full)) }
 
-// MakeStorage makes the storage of a function, unless it is there in that size. Made reports whether it has done so.
+// MakeStorage makes the storage of a function, unless it is there in that size. Made reports whether it has
+// done so.
 func (s *Store) MakeStorage(fn *core.Function) (made bool, err error) {
 	full := fn.StorageName()
 	path := s.StoragePath(full)

@@ -50,13 +50,14 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/routes"
 )
 
-// Store is one open data directory. All methods may be called from many goroutines at once; every error is a *core.Error.
+// Store is one open data directory. All methods may be called from many goroutines at once; every error is a
+// *core.Error.
 type Store struct {
 	dir   string
 	owned *os.File // the file that says which worker has the directory
 
-	// writes serialises what changes the names in code/, packages/, index/ and functions/. It is never held while a tree is
-	// read or unpacked.
+	// writes serialises what changes the names in code/, packages/, index/ and functions/. It is never held
+	// while a tree is read or unpacked.
 	writes sync.Mutex
 	// Under writes:
 	readRule core.PackageRule
@@ -143,8 +144,9 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// layOut makes the directories. No other user of the machine may pass through the data directory: what is in it are functions' code,
-// their secrets, and trees that staged work may write. Sandboxes have mounts of these and need no path.
+// layOut makes the directories. No other user of the machine may pass through the data directory: what is in
+// it are functions' code, their secrets, and trees that staged work may write. Sandboxes have mounts of these
+// and need no path.
 func layOut(dir string) (warnings []error, err error) {
 	if err := errors.Join(os.MkdirAll(dir, 0o700), os.Chmod(dir, 0o700)); err != nil {
 		return nil, files.DiskError(dir, err)
@@ -169,7 +171,8 @@ func layOut(dir string) (warnings []error, err error) {
 	return warnings, files.SyncFile(dir)
 }
 
-// aside moves away what is not what it should be, so that the worker starts and nothing is lost. It returns the warning about that.
+// aside moves away what is not what it should be, so that the worker starts and nothing is lost. It returns
+// the warning about that.
 func aside(path string, why error) error {
 	to := path + ".corrupt"
 	if exists(to) {
@@ -211,7 +214,8 @@ func takeDirectory(dir string) (*os.File, error) {
 // ownerFile is the file that a worker holds while it has the data directory.
 const ownerFile = "lock"
 
-// sweep removes unfinished work of an earlier worker. A directory that cannot be removed stays: its name is unique, so it is in nobody's way.
+// sweep removes unfinished work of an earlier worker. A directory that cannot be removed stays: its name is
+// unique, so it is in nobody's way.
 func (s *Store) sweep() (warnings []error) {
 	staging := s.Staging()
 	entries, err := os.ReadDir(staging)
@@ -270,7 +274,8 @@ func (s *Store) Discard(dir string) error {
 	return nil
 }
 
-// throwAway is Discard for what nobody has a use for after the call that it is in: when it fails, the next Open does it.
+// throwAway is Discard for what nobody has a use for after the call that it is in: when it fails, the next
+// Open does it.
 func (s *Store) throwAway(dir string) { _ = s.Discard(dir) }
 
 // staged returns the path of dir in staging/, and refuses any other directory.

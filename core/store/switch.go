@@ -13,8 +13,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/routes"
 )
 
-// Several functions change their files one after the other, and a worker may be killed in between. So what is to be changed is written down before, in
-// one file, and done again by the next Open: from the moment at which that file has its name, the change has happened.
+// Several functions change their files one after the other, and a worker may be killed in between. So what is
+// to be changed is written down before, in one file, and done again by the next Open: from the moment at
+// which that file has its name, the change has happened.
 
 // change is functions that are kept, and the last versions of others that are forgotten.
 type change struct {
@@ -144,8 +145,8 @@ func (s *Store) apply(c change) error {
 	return nil
 }
 
-// remove leaves nothing of a function but its last version. A full disk has room for that too: the function's own file, which has
-// the version, gets another name, and is replaced by a shorter one when that is possible.
+// remove leaves nothing of a function but its last version. A full disk has room for that too: the function's
+// own file, which has the version, gets another name, and is replaced by a shorter one when that is possible.
 func (s *Store) remove(name string, version int) error {
 	if err := s.onlyVersion(name, version); err != nil { // else an earlier version would be the newest
 		return err

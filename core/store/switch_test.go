@@ -105,7 +105,8 @@ func TestSwitchIsWhole(t *testing.T) {
 	}
 }
 
-// A disk that is full does not keep anybody from removing functions, and once there is room again nothing of them is left but the version.
+// A disk that is full does not keep anybody from removing functions, and once there is room again nothing of
+// them is left but the version.
 func TestRemoveWithFullDisk(t *testing.T) {
 	s := openTest(t)
 	for _, name := range []string{"a", "b", "c"} {

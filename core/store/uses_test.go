@@ -11,7 +11,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// How much functions are used outlives the worker. A file that is no such thing is as good as none, and is replaced.
+// How much functions are used outlives the worker. A file that is no such thing is as good as none, and is
+// replaced.
 func TestUses(t *testing.T) {
 	s := openTest(t)
 	if got := s.Uses(); len(got) > 0 {

@@ -36,8 +36,8 @@ func (s *Store) Verify(tree Tree, sample files.Sample) (files.Checked, error) {
 	return c, nil
 }
 
-// list returns the list of a tree as it was committed. Not ok means that the tree is from before there were lists, or its list is damaged
-// itself.
+// list returns the list of a tree as it was committed. Not ok means that the tree is from before there were
+// lists, or its list is damaged itself.
 func (s *Store) list(tree Tree) (list files.List, ok bool) {
 	return readList(s.treePath(tree), tree.Digest)
 }

@@ -125,7 +125,8 @@ func TestSample(t *testing.T) {
 	}
 }
 
-// TestDamaged marks a package: it is not used, over a restart too, until the same files are committed or it is found to be whole.
+// TestDamaged marks a package: it is not used, over a restart too, until the same files are committed or it
+// is found to be whole.
 func TestDamaged(t *testing.T) {
 	s := openTest(t)
 	locked, content := core.Locked{Name: "p", Version: "1"}, map[string]string{"a": "1"}

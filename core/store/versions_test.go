@@ -22,7 +22,8 @@ func functionFiles(t *testing.T, s *Store) (names []string) {
 	return names
 }
 
-// A version of a function has a file of its own, and the newest is the deployed one, whatever a worker that was killed has left.
+// A version of a function has a file of its own, and the newest is the deployed one, whatever a worker that
+// was killed has left.
 func TestVersionsOnDisk(t *testing.T) {
 	s := openTest(t)
 	reopen := func() {

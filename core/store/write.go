@@ -15,7 +15,8 @@ func writeStaged(path string, data []byte) error {
 	return nil
 }
 
-// writeFile makes the file at path, whole or not at all, and returns when it would survive a power cut. Its directory exists.
+// writeFile makes the file at path, whole or not at all, and returns when it would survive a power cut. Its
+// directory exists.
 func (s *Store) writeFile(path string, data []byte) (err error) {
 	file, err := os.CreateTemp(s.Staging(), "")
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 // refreshEvery is how often the worker looks whether the database of vulnerabilities has changed.
 const refreshEvery = time.Minute
 
-// advisories has the known vulnerabilities of the deployed functions. They are in memory only, because they are as old as the database.
-// All methods may be called on nil, which is a worker without a database.
+// advisories has the known vulnerabilities of the deployed functions. They are in memory only, because they
+// are as old as the database. All methods may be called on nil, which is a worker without a database.
 type advisories struct {
 	database core.VulnerabilityDatabase
 	refuse   core.Severity // the least severity that refuses a deploy; empty for none
@@ -82,8 +82,8 @@ func (a *advisories) checkAll(s *store.Store) {
 	}
 }
 
-// check looks up the packages of a deployed function and returns the worst severity. What was not known before is logged. What it reads of
-// packages it leaves in read.
+// check looks up the packages of a deployed function and returns the worst severity. What was not known
+// before is logged. What it reads of packages it leaves in read.
 func (a *advisories) check(s *store.Store, fn core.Function, read map[core.Package]core.Installed) core.Severity {
 	if a == nil {
 		return ""
@@ -176,8 +176,8 @@ func worst(report core.VulnerabilityReport) core.Severity {
 	return report.Vulnerabilities[0].Severity
 }
 
-// nameAsInstalled gives packages that are in the store the package URLs that they have there. Their driver has compared those with what it
-// fetched, which it cannot do with a lock's when nothing is to be fetched.
+// nameAsInstalled gives packages that are in the store the package URLs that they have there. Their driver
+// has compared those with what it fetched, which it cannot do with a lock's when nothing is to be fetched.
 func (d *deployment) nameAsInstalled(packages []core.Locked) {
 	if d.advisories == nil {
 		return
@@ -189,7 +189,8 @@ func (d *deployment) nameAsInstalled(packages []core.Locked) {
 	}
 }
 
-// refuseVulnerable reports the known vulnerabilities of what is about to be installed, and refuses it when there is one that is severe enough.
+// refuseVulnerable reports the known vulnerabilities of what is about to be installed, and refuses it when
+// there is one that is severe enough.
 func (d *deployment) refuseVulnerable() error {
 	if d.advisories == nil {
 		return nil
@@ -197,7 +198,8 @@ func (d *deployment) refuseVulnerable() error {
 	return d.refuseThese(d.advisories.database.Match(d.locked).Vulnerabilities)
 }
 
-// refuseBundles does the same for what lies in the archives of packages, which is known when they are installed.
+// refuseBundles does the same for what lies in the archives of packages, which is known when they are
+// installed.
 func (d *deployment) refuseBundles() error {
 	if d.advisories == nil {
 		return nil

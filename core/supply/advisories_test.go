@@ -101,7 +101,8 @@ func TestAdvisories(t *testing.T) {
 	if got := strings.Count(log.String(), "ids=CVE-1"); got != 1 || !strings.Contains(log.String(), "fn=bad") {
 		t.Errorf("logged %d times, want once: %s", got, log)
 	}
-	// What was looked up for an earlier deploy of the name neither counts for a later one nor replaces what that found.
+	// What was looked up for an earlier deploy of the name neither counts for a later one nor replaces what
+	// that found.
 	later := bad
 	later.Version, later.Packages = bad.Version+1, nil
 	if err := w.store.Put(later); err != nil {

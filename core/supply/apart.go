@@ -11,11 +11,13 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/probe"
 )
 
-// worthLoading is how long a module of the language's own, which any code may import, has to take for a zygote to import it ahead.
+// worthLoading is how long a module of the language's own, which any code may import, has to take for a
+// zygote to import it ahead.
 const worthLoading = 2 * time.Millisecond
 
-// part finds out which of the modules that a function imports no zygote may. One that cannot be imported by itself is left to the code,
-// which may be ready for that. With wait, so are for now those that were not probed.
+// part finds out which of the modules that a function imports no zygote may. One that cannot be imported by
+// itself is left to the code, which may be ready for that. With wait, so are for now those that were not
+// probed.
 func (k *knowledge) part(fn *core.Function, wait bool) {
 	packages := k.installed(fn)
 	k.learnAsks(packages)
@@ -49,8 +51,8 @@ func (k *knowledge) part(fn *core.Function, wait bool) {
 	k.learnCosts(fn, packages)
 }
 
-// reason reports why no zygote may import a module for a function, if none may, and whether it is the code's alone, for it cannot be imported by itself. Aside are
-// the packages that are unshared.
+// reason reports why no zygote may import a module for a function, if none may, and whether it is the code's
+// alone, for it cannot be imported by itself. Aside are the packages that are unshared.
 func reason(fn *core.Function, module string, packages []core.Installed, aside map[core.Package]string, wait bool) (why string, alone bool) {
 	p, own := owner(module, packages)
 	trial, tried := trialOf(fn, module)
@@ -82,7 +84,8 @@ func reason(fn *core.Function, module string, packages []core.Installed, aside m
 	return trial.Why, trial.Why != ""
 }
 
-// unowned are the variables that modules of the language's own read which the function imports, whichever of them does: they import each other.
+// unowned are the variables that modules of the language's own read which the function imports, whichever of
+// them does: they import each other.
 func unowned(fn *core.Function, packages []core.Installed) (names []string) {
 	for _, module := range slices.Sorted(maps.Keys(fn.Tried)) {
 		if trial, tried := trialOf(fn, module); tried {
@@ -102,8 +105,9 @@ func trialOf(fn *core.Function, module string) (trial core.Trial, tried bool) {
 	return core.Trial{}, false
 }
 
-// unshared reports which packages a zygote of a function must not have loaded, and why: they read a variable that is set for the function, or look for what only
-// instances find or what no zygote may have, or what they require or ask for does.
+// unshared reports which packages a zygote of a function must not have loaded, and why: they read a variable
+// that is set for the function, or look for what only instances find or what no zygote may have, or what they
+// require or ask for does.
 func unshared(fn *core.Function, packages []core.Installed) map[core.Package]string {
 	own, spoilt := late(fn, packages), false
 	for i := range packages {
@@ -158,8 +162,8 @@ func unshared(fn *core.Function, packages []core.Installed) map[core.Package]str
 // isLate is why a module is apart that a function imports late.
 const isLate = "is imported after the function's own code may have changed what it finds"
 
-// late reports which packages no zygote of a function may have loaded because its code imports them late. There are none if a zygote imports only modules
-// that are known to come first: what these load is first too.
+// late reports which packages no zygote of a function may have loaded because its code imports them late.
+// There are none if a zygote imports only modules that are known to come first: what these load is first too.
 func late(fn *core.Function, packages []core.Installed) map[*core.Installed]string {
 	found, names := map[*core.Installed]string{}, slices.Concat(fn.Sets, fn.Changes)
 	if slices.Contains(names, core.LateModule+core.AnyPackage) {
@@ -175,7 +179,8 @@ func late(fn *core.Function, packages []core.Installed) map[*core.Installed]stri
 	return found
 }
 
-// variables reports why a module that reads these when it is imported must not be in a zygote of a function, if so.
+// variables reports why a module that reads these when it is imported must not be in a zygote of a function,
+// if so.
 func variables(fn *core.Function, names []string) string {
 	why := probe.Reads(names, fn.Settings())
 	if why != "" && !fn.Watched && slices.Contains(fn.Changes, core.AllVariables) && why == probe.Reads(nil, []string{core.AllVariables}) &&
@@ -202,8 +207,8 @@ func reads(fn *core.Function, p *core.Installed, packages []core.Installed) (nam
 	return names
 }
 
-// required are those of a function's packages that one of them requires. It was locked for another function perhaps, with other versions: then those of
-// the same name count.
+// required are those of a function's packages that one of them requires. It was locked for another function
+// perhaps, with other versions: then those of the same name count.
 func required(p *core.Installed, packages []core.Installed) (found []*core.Installed) {
 	for _, name := range p.Locked.Requires {
 		exact := slices.IndexFunc(packages, func(q core.Installed) bool { return q.String() == name })
@@ -255,8 +260,8 @@ func take(fn *core.Function, modules []string, trials map[string]core.Trial, pac
 	fn.Weights = weigh(fn, packages)
 }
 
-// inherit gives the new version of a function what was learned of the one before, as far as it holds for it as
-// well, besides what was learned of itself.
+// inherit gives the new version of a function what was learned of the one before, as far as it holds for it
+// as well, besides what was learned of itself.
 func inherit(fn, before *core.Function) {
 	for _, module := range before.Loaded {
 		if !slices.Contains(fn.Imports, module) && !slices.Contains(fn.Perhaps, module) && len(fn.Perhaps) < maxLoaded {

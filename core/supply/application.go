@@ -38,8 +38,8 @@ func (s *Supply) DeployApplication(ctx context.Context, request core.Application
 	return deployed, nil
 }
 
-// listed yields the functions of a request. At its end it is known which functions the application has no more, and their names are kept for
-// this deploy too.
+// listed yields the functions of a request. At its end it is known which functions the application has no
+// more, and their names are kept for this deploy too.
 func (b *batch) listed(request core.ApplicationRequest) func(yield func(core.DeployRequest, error) bool) {
 	return func(yield func(core.DeployRequest, error) bool) {
 		for one, err := range request.Functions {
@@ -148,8 +148,8 @@ func (s *Supply) isOf(name, application string) bool {
 	return ok && (application == "" || fn.Application == application)
 }
 
-// removeAll removes functions at once, and returns them: those that are of the application when their names are kept. Another deploy
-// or removal may have been quicker.
+// removeAll removes functions at once, and returns them: those that are of the application when their names
+// are kept. Another deploy or removal may have been quicker.
 func (s *Supply) removeAll(names []string, application string) (removed []string, err error) {
 	for _, name := range names {
 		done, err := s.claims.name(name)
@@ -174,7 +174,8 @@ func (s *Supply) removeAll(names []string, application string) (removed []string
 	return removed, nil
 }
 
-// replace puts functions in the place of those of their names, takes others away, and ends the zygotes that are of no use then.
+// replace puts functions in the place of those of their names, takes others away, and ends the zygotes that
+// are of no use then.
 func (s *Supply) replace(put []core.Function, gone []string) error {
 	var before []core.Function
 	for _, fn := range s.store.List() {

@@ -63,7 +63,8 @@ func TestApplicationOfANamespace(t *testing.T) {
 	})
 }
 
-// An application is what it was deployed with last, all at once: what it has no more is removed, and what fails changes nothing.
+// An application is what it was deployed with last, all at once: what it has no more is removed, and what
+// fails changes nothing.
 func TestApplication(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		if _, err := w.together(t, "app", "a", "b"); err != nil {
@@ -149,8 +150,8 @@ func TestApplicationNames(t *testing.T) {
 	}
 }
 
-// What a removal, or a deploy, of an application takes away is what is the application's when its name has been kept, and nobody
-// else's who has come to have the name.
+// What a removal, or a deploy, of an application takes away is what is the application's when its name has
+// been kept, and nobody else's who has come to have the name.
 func TestRemoveWhatIsTheApplications(t *testing.T) {
 	w := newWorld(t, nil)
 	if _, err := w.together(t, "app", "a", "b", "c"); err != nil {
@@ -172,7 +173,8 @@ func TestRemoveWhatIsTheApplications(t *testing.T) {
 	}
 }
 
-// A removal of an application waits for nobody: it is refused, whole, while one of its functions is being deployed.
+// A removal of an application waits for nobody: it is refused, whole, while one of its functions is being
+// deployed.
 func TestRemoveApplicationBesideDeploy(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		if _, err := w.together(t, "app", "a", "b"); err != nil {

@@ -13,10 +13,11 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/probe"
 )
 
-// A package may import another one if it is there, without requiring it, and remembers that it was not. Here is which of them do.
+// A package may import another one if it is there, without requiring it, and remembers that it was not. Here
+// is which of them do.
 
-// asking knows which packages ask for which, of those that functions have had. What a package costs goes by how much it asks for and how many
-// ask for it, however many others there are.
+// asking knows which packages ask for which, of those that functions have had. What a package costs goes by
+// how much it asks for and how many ask for it, however many others there are.
 type asking struct {
 	mu     sync.Mutex
 	known  map[plan.Asker]known
@@ -46,7 +47,8 @@ func newAsking() *asking {
 	return &asking{known: map[plan.Asker]known{}, offers: map[name][]core.Package{}, asked: map[name][]core.Package{}, asks: plan.Asks{}, needs: plan.Needs{}}
 }
 
-// learnAsks tells the tree what is known of packages now, and what they have and require, before a zygote imports them, and before a function has one that is asked for.
+// learnAsks tells the tree what is known of packages now, and what they have and require, before a zygote
+// imports them, and before a function has one that is asked for.
 func (k *knowledge) learnAsks(packages []core.Installed) {
 	k.asking.mu.Lock()
 	defer k.asking.mu.Unlock()
@@ -55,15 +57,16 @@ func (k *knowledge) learnAsks(packages []core.Installed) {
 	}
 }
 
-// Learned returns what is known of packages: which look for which others, what they require, and what importing them costs. What it returns is
-// not to be changed.
+// Learned returns what is known of packages: which look for which others, what they require, and what
+// importing them costs. What it returns is not to be changed.
 func (s *Supply) Learned() (plan.Asks, plan.Needs) {
 	s.asking.mu.Lock()
 	defer s.asking.mu.Unlock()
 	return s.asking.asks, s.asking.needs
 }
 
-// learn takes in what is known of packages, and returns of how many that is something new. It leaves earlier values of asks and needs as they were.
+// learn takes in what is known of packages, and returns of how many that is something new. It leaves earlier
+// values of asks and needs as they were.
 func (k *asking) learn(packages []core.Installed) (changed int) {
 	for i := range packages {
 		p := &packages[i]
@@ -107,7 +110,8 @@ func (k *asking) offer(p *core.Installed) {
 	}
 }
 
-// ask notes what a package asks for, besides what it was known to. One of which that is not known may ask for all.
+// ask notes what a package asks for, besides what it was known to. One of which that is not known may ask for
+// all.
 func (k *asking) ask(asker plan.Asker, before []string) {
 	now := k.known[asker]
 	if !now.probed || slices.Contains(now.names, core.AnyPackage) {
@@ -137,7 +141,8 @@ func (k *asking) pair(asker plan.Asker, q core.Package) {
 	k.asks[asker] = core.NewSet(append(slices.Clone(others), q)...)
 }
 
-// askedFor are the names by one of which a package has to be found to be asked for: it is what is asked for, or has it as a part, or is a part of it.
+// askedFor are the names by one of which a package has to be found to be asked for: it is what is asked for,
+// or has it as a part, or is a part of it.
 func askedFor(runtime core.RuntimeID, texts []string) map[name]bool {
 	names := map[name]bool{}
 	for _, text := range texts {
@@ -220,7 +225,8 @@ func looks(packages []core.Installed) map[*core.Installed][]*core.Installed {
 	return asked
 }
 
-// noteAsks keeps what trials have found out about the packages of a function, in the store and in packages, before a zygote does the same.
+// noteAsks keeps what trials have found out about the packages of a function, in the store and in packages,
+// before a zygote does the same.
 func (k *knowledge) noteAsks(runtime core.RuntimeID, packages []core.Installed, trials map[string]core.Trial) error {
 	changed := map[core.Package]core.Probe{}
 	for module, trial := range trials {

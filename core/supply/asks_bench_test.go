@@ -7,7 +7,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// synthetic are packages as a store has them: each asks for thirty names, of its own, of others and of none. In a namespace all names begin alike.
+// synthetic are packages as a store has them: each asks for thirty names, of its own, of others and of none.
+// In a namespace all names begin alike.
 func synthetic(count, version int, namespace string) []core.Installed {
 	packages := make([]core.Installed, count)
 	for i := range packages {
@@ -21,7 +22,8 @@ func synthetic(count, version int, namespace string) []core.Installed {
 	return packages
 }
 
-// BenchmarkAsking is what a deploy of a function with a hundred packages costs, ten of which are new, beside all that are known.
+// BenchmarkAsking is what a deploy of a function with a hundred packages costs, ten of which are new, beside
+// all that are known.
 func BenchmarkAsking(b *testing.B) {
 	for _, namespace := range []string{"", "space."} {
 		for _, count := range []int{100, 1000, 5000} {

@@ -72,12 +72,14 @@ func TestCostsOfPackages(t *testing.T) {
 	}
 }
 
-// provides reports whether a name that a package asks for is that of another one, or is of its modules, or may be where they are.
+// provides reports whether a name that a package asks for is that of another one, or is of its modules, or
+// may be where they are.
 func provides(q *core.Installed, name string) bool {
 	return slices.ContainsFunc(found(q), func(m string) bool { return plan.Within(name, m) || plan.Within(m, name) })
 }
 
-// However packages come to be known, one asks for another exactly when a name that it asks for is one that the other provides.
+// However packages come to be known, one asks for another exactly when a name that it asks for is one that
+// the other provides.
 func TestAskingOrder(t *testing.T) {
 	names := []string{"a", "a.b", "a.b.c", "a/b", "b", "b.c", "@a/b", "@a/b/c", "a-b", "a_b", "c.rb", "c"}
 	random := rand.New(rand.NewPCG(1, 2))
@@ -128,7 +130,8 @@ func TestAskingOrder(t *testing.T) {
 	}
 }
 
-// What it costs to learn of packages grows as their number does, also in a namespace that they share, and what is known costs nothing again.
+// What it costs to learn of packages grows as their number does, also in a namespace that they share, and
+// what is known costs nothing again.
 func TestAskingWork(t *testing.T) {
 	for _, namespace := range []string{"", "space."} {
 		work := func(count int) float64 {
@@ -150,7 +153,8 @@ func TestAskingWork(t *testing.T) {
 	}
 }
 
-// What a package asks for may spoil a zygote that it would not spoil itself: so it, and what requires it, is left to instances.
+// What a package asks for may spoil a zygote that it would not spoil itself: so it, and what requires it, is
+// left to instances.
 func TestAskedSpoils(t *testing.T) {
 	packages := synthetic(4, probed(t), "")
 	for i := range packages {

@@ -18,8 +18,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/relay"
 )
 
-// bench is where the third-party programs of a deploy run: each installer in a sandbox of its own, with its last words, its
-// bound of the disk, and the relay to its registries. All methods may be called from many goroutines at once.
+// bench is where the third-party programs of a deploy run: each installer in a sandbox of its own, with its
+// last words, its bound of the disk, and the relay to its registries. All methods may be called from many
+// goroutines at once.
 type bench struct {
 	log        *slog.Logger
 	create     func(context.Context, core.SandboxConfig) (Sandbox, error)
@@ -49,8 +50,8 @@ type task struct {
 	run      func(context.Context, core.Door) error
 }
 
-// do runs a task in a sandbox of its own, which is gone when do returns. The error says what the installer said last, what it was
-// refused, and whose fault it is.
+// do runs a task in a sandbox of its own, which is gone when do returns. The error says what the installer
+// said last, what it was refused, and whose fault it is.
 func (b *bench) do(ctx context.Context, t task) error {
 	for _, mount := range t.writable {
 		if err := openDirectories(mount.Source); err != nil {
@@ -121,8 +122,8 @@ func (b *bench) probed(ctx context.Context, config core.SandboxConfig) (probe.Sa
 	return b.create(ctx, config)
 }
 
-// collect reads the output of an installer, or of a trial that is under way, and keeps its end. It reports whether the output is of
-// one of them: else nothing has been read.
+// collect reads the output of an installer, or of a trial that is under way, and keeps its end. It reports
+// whether the output is of one of them: else nothing has been read.
 func (b *bench) collect(config core.SandboxConfig, output io.Reader) bool {
 	id := config.ID
 	if config.Role != core.RoleInstaller {
@@ -152,8 +153,8 @@ func (b *bench) openRelay(config core.SandboxConfig, listen func(address string)
 	return r, nil
 }
 
-// openDirectories lets everybody write into the directories of a staged tree: only the sandbox that shows it can reach it,
-// under a user id that is not known before.
+// openDirectories lets everybody write into the directories of a staged tree: only the sandbox that shows it
+// can reach it, under a user id that is not known before.
 func openDirectories(dir string) error {
 	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.IsDir() {

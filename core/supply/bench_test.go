@@ -23,7 +23,8 @@ func errand(t *testing.T, run func(ctx context.Context, s core.Door) error) task
 		writable: []core.Mount{outMount(t.TempDir())}, timeout: time.Minute, run: run}
 }
 
-// What an installer sees is what its task says; its sandbox is gone when the task is done, however that ended.
+// What an installer sees is what its task says; its sandbox is gone when the task is done, however that
+// ended.
 func TestTask(t *testing.T) {
 	inWorld(t, func(c *Config) { c.Registries = []string{"https://more.example"} }, func(t *testing.T, w *world) {
 		job := errand(t, func(context.Context, core.Door) error { return nil })
@@ -58,7 +59,8 @@ func TestTask(t *testing.T) {
 	})
 }
 
-// The error of a task says what the installer said last, unless the caller is to blame, who has an error that is complete.
+// The error of a task says what the installer said last, unless the caller is to blame, who has an error that
+// is complete.
 func TestTaskFails(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -137,7 +139,8 @@ func TestTaskCannotBegin(t *testing.T) {
 	}
 }
 
-// What an installer tries to reach besides its registries is refused, logged once, and in its error with what the operator can do.
+// What an installer tries to reach besides its registries is refused, logged once, and in its error with what
+// the operator can do.
 func TestTaskIsRefused(t *testing.T) {
 	w := newWorld(t, nil)
 	job := errand(t, func(_ context.Context, s core.Door) error {

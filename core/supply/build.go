@@ -15,7 +15,8 @@ import (
 )
 
 // build makes of the code what its handler can be imported from, where the language needs it. When the
-// function that it replaces was built of the same, it has that one's code then, unless the request is to build again.
+// function that it replaces was built of the same, it has that one's code then, unless the request is to
+// build again.
 func (d *deployment) build(ctx context.Context) error {
 	if d.parts.Builder == nil {
 		return nil

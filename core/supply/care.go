@@ -20,8 +20,8 @@ const (
 	sampleFiles       = 32 // of one package or code, each time
 )
 
-// care looks after the store in the background: it collects packages, verifies a few files now and then, and tries again to repair
-// what is damaged. It implements core.Packages.
+// care looks after the store in the background: it collects packages, verifies a few files now and then, and
+// tries again to repair what is damaged. It implements core.Packages.
 type care struct {
 	*Supply
 	age   time.Duration // of packages that are collected

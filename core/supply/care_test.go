@@ -9,8 +9,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// TestSample damages a package that a function has, one that none has, and code. Nobody asks for a verification: each is found when it is
-// its turn, told of and kept from everybody, and what can be done without a driver is done.
+// TestSample damages a package that a function has, one that none has, and code. Nobody asks for a
+// verification: each is found when it is its turn, told of and kept from everybody, and what can be done
+// without a driver is done.
 func TestSample(t *testing.T) {
 	w, log := advised(t, nil, "")
 	w.down = core.Errorf(core.KindUnsupported, core.FaultCaller, "no driver has the runtime lang1")

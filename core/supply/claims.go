@@ -40,7 +40,8 @@ func (c *claims) deploys() bool {
 	return len(c.deploying) > 0
 }
 
-// packages claims all of the packages, or returns what is closed when one of them that is claimed is free again.
+// packages claims all of the packages, or returns what is closed when one of them that is claimed is free
+// again.
 func (c *claims) packages(runtime core.RuntimeID, wanted []core.Locked) (done func(), busy <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

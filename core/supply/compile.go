@@ -9,7 +9,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// compile has those of the packages compiled that were not. Without it they are imported all the same, only slower.
+// compile has those of the packages compiled that were not. Without it they are imported all the same, only
+// slower.
 func (d *deployment) compile(ctx context.Context, all []core.Installed) error {
 	packages := d.store.Uncompiled(all)
 	if d.parts.Compiler == nil || len(packages) == 0 {

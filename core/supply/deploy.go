@@ -149,7 +149,8 @@ func (b *batch) receive(ctx context.Context, requests iter.Seq2[core.DeployReque
 		}
 		d := b.deployment(request, dir, b.progress)
 		d.warn(request.Name, told...)
-		// CommitCode has taken the directory if it came to that; one that cannot be removed, the next start removes.
+		// CommitCode has taken the directory if it came to that; one that cannot be removed, the next start
+		// removes.
 		b.ends = append(b.ends, func() { _ = b.store.Discard(dir) })
 		if err := b.admit(d); err != nil {
 			return b.because(err)
@@ -193,7 +194,8 @@ func (b *batch) admit(d *deployment) error {
 	return d.checkSignature()
 }
 
-// allow refuses the functions so far when their namespaces have no room for them. It is decided again by the switch.
+// allow refuses the functions so far when their namespaces have no room for them. It is decided again by the
+// switch.
 func (b *batch) allow() error {
 	put := make([]core.Function, len(b.all))
 	for i, d := range b.all {

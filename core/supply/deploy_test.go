@@ -132,7 +132,8 @@ func TestFailedDeploy(t *testing.T) {
 	}
 }
 
-// A trial that the worker could not make is no reason against the function, and one that the caller has given up is no deploy.
+// A trial that the worker could not make is no reason against the function, and one that the caller has given
+// up is no deploy.
 func TestTrial(t *testing.T) { inWorld(t, nil, testTrial) }
 
 func testTrial(t *testing.T, w *world) {
@@ -217,7 +218,8 @@ func TestTrialAlone(t *testing.T) {
 	}
 }
 
-// A package that two functions have is installed once, however they come, and the second lock of the same manifest is the first one.
+// A package that two functions have is installed once, however they come, and the second lock of the same
+// manifest is the first one.
 func TestDeploysShare(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.needs(locked("p", "1"), locked("q", "2"))
@@ -244,7 +246,8 @@ func TestDeploysShare(t *testing.T) {
 	})
 }
 
-// An installation that fails leaves its packages to the deploy that waits for them; one that is given up waits no longer.
+// An installation that fails leaves its packages to the deploy that waits for them; one that is given up
+// waits no longer.
 func TestClaimedPackages(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.needs(locked("p", "1"))
@@ -333,7 +336,8 @@ func TestCollectAfterSwitch(t *testing.T) {
 	})
 }
 
-// A deploy that fails with much to say says the beginning of it in the worker's log, and the function's log gets all of it.
+// A deploy that fails with much to say says the beginning of it in the worker's log, and the function's log
+// gets all of it.
 func TestRefusedAtLength(t *testing.T) {
 	w := newWorld(t, nil)
 	put(t, w, "f", "")

@@ -31,7 +31,8 @@ type deployment struct {
 	loaded   []string    // modules that the handler has imported in its trial and that were not known before
 
 	later bool // it is deployed already: nobody waits for what it still does
-	// amend changes what is known of the function's imports: in fn, or in the store once the function is deployed.
+	// amend changes what is known of the function's imports: in fn, or in the store once the function is
+	// deployed.
 	amend func(change func(*core.Function)) error
 }
 
@@ -98,7 +99,8 @@ func (d *deployment) can(capability string) bool {
 	return d.parts.Installer != nil && d.driver.Description().Can(capability)
 }
 
-// task is a step that runs third-party programs for the function: it reaches no network and can write to the mounts.
+// task is a step that runs third-party programs for the function: it reaches no network and can write to the
+// mounts.
 func (d *deployment) task(timeout time.Duration, run func(context.Context, core.Door) error, writable ...core.Mount) task {
 	return task{fn: &d.fn, runtime: d.runtime, writable: writable, timeout: timeout, run: run}
 }
@@ -108,7 +110,8 @@ func outMount(dir string) core.Mount {
 	return core.Mount{Source: dir, Target: core.OutDir, Writable: true}
 }
 
-// timed reports that a step begins. The caller calls done at its end, with a phrase and the bytes that were fetched.
+// timed reports that a step begins. The caller calls done at its end, with a phrase and the bytes that were
+// fetched.
 func (d *deployment) timed(step core.Progress) (done func(detail string, bytes int64)) {
 	return timed(step, d.progress)
 }
@@ -120,7 +123,8 @@ func (d *deployment) warn(item string, said ...string) {
 	}
 }
 
-// timed reports that a step begins. The caller calls done at its end, with a phrase and the bytes that were fetched.
+// timed reports that a step begins. The caller calls done at its end, with a phrase and the bytes that were
+// fetched.
 func timed(step core.Progress, progress func(core.Progress)) (done func(detail string, bytes int64)) {
 	began := time.Now()
 	progress(step)

@@ -18,8 +18,9 @@ const (
 	keptFree   = 1 << 30 // bytes that deploys leave on the file system unless the operator says how many, or a twentieth of it, whichever is less
 )
 
-// How often the disk is looked at. To ask for the free space is cheap, to go through a directory is not: that is done when the free space says
-// that the directory may be too large, and now and then besides, and for no more than a twentieth of the time.
+// How often the disk is looked at. To ask for the free space is cheap, to go through a directory is not: that
+// is done when the free space says that the directory may be too large, and now and then besides, and for no
+// more than a twentieth of the time.
 const (
 	lookEvery    = 100 * time.Millisecond
 	measureEvery = 5 * time.Second
@@ -47,7 +48,8 @@ func kept(keep, total int64) int64 {
 	return min(keptFree, total/20)
 }
 
-// checkRoom refuses a deploy onto a disk with less free space than deploys leave: without that many deploys would fill it, each with its code.
+// checkRoom refuses a deploy onto a disk with less free space than deploys leave: without that many deploys
+// would fill it, each with its code.
 func checkRoom(dir string, keep int64) error {
 	free, total := space(dir)
 	if keep = kept(keep, total); free >= keep {
@@ -57,8 +59,9 @@ func checkRoom(dir string, keep int64) error {
 		"the disk of the worker is full: %d MiB are free there, and deploys leave %d: remove functions, or free space, or start the worker with --data on a larger disk", free>>20, keep>>20)
 }
 
-// watchDisk calls kill as soon as the installation of the function's packages into dir takes too much of the disk. It leaves keep bytes free, or half of what
-// was free when it began, if the operator does not say how many.
+// watchDisk calls kill as soon as the installation of the function's packages into dir takes too much of the
+// disk. It leaves keep bytes free, or half of what was free when it began, if the operator does not say how
+// many.
 func watchDisk(function, dir string, limit, keep int64, kill func()) *diskWatch {
 	d := &diskWatch{function: function, dir: dir, limit: limit, stopped: make(chan struct{}), verdict: make(chan error, 1)}
 	d.before, _, _ = measure(dir)
@@ -106,7 +109,8 @@ func (d *diskWatch) run(kill func()) {
 	}
 }
 
-// measure reports what the directory has that it must not: too much, or twice in turn the same thing that whoever opens it may wait at for ever.
+// measure reports what the directory has that it must not: too much, or twice in turn the same thing that
+// whoever opens it may wait at for ever.
 func (d *diskWatch) measure() error {
 	bytes, special, kind := measure(d.dir)
 	again := special != "" && special == d.special
@@ -121,8 +125,8 @@ func (d *diskWatch) measure() error {
 	return nil
 }
 
-// space returns how many bytes of a directory's file system are free for others than root, and how many it has. It returns as good as
-// endless ones when the file system does not say.
+// space returns how many bytes of a directory's file system are free for others than root, and how many it
+// has. It returns as good as endless ones when the file system does not say.
 func space(dir string) (free, total int64) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil || s.Blocks == 0 {
@@ -131,8 +135,9 @@ func space(dir string) (free, total int64) {
 	return int64(s.Bavail) * s.Bsize, int64(s.Blocks) * s.Bsize
 }
 
-// measure returns how much of the disk the files in a directory take, each counted once, and the first path that is neither a file nor a directory nor a
-// link, with its kind. What is changed meanwhile may count or not; nothing outside of the directory does.
+// measure returns how much of the disk the files in a directory take, each counted once, and the first path
+// that is neither a file nor a directory nor a link, with its kind. What is changed meanwhile may count or
+// not; nothing outside of the directory does.
 func measure(dir string) (sum int64, special string, kind fs.FileMode) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -73,7 +73,8 @@ func TestCheckRoom(t *testing.T) {
 	}
 }
 
-// Whoever opens a fifo waits until somebody writes to it: a driver that examines what was made would wait until its time is over.
+// Whoever opens a fifo waits until somebody writes to it: a driver that examines what was made would wait
+// until its time is over.
 func TestDiskWatchFindsFifos(t *testing.T) {
 	t.Parallel()
 	dir, ended := t.TempDir(), make(chan struct{})

@@ -27,8 +27,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
-// world is a machine without processes: a supply over a store of its own and one driver that keeps the contract. It is all
-// sandboxes and everything that lives, and remembers what it was asked.
+// world is a machine without processes: a supply over a store of its own and one driver that keeps the
+// contract. It is all sandboxes and everything that lives, and remembers what it was asked.
 type world struct {
 	*Supply
 	*drivertest.Fake

@@ -12,7 +12,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
-// install installs those of the locked packages that the store does not have, and gives the function all of them.
+// install installs those of the locked packages that the store does not have, and gives the function all of
+// them.
 func (d *deployment) install(ctx context.Context) error {
 	if len(d.locked) == 0 {
 		return nil
@@ -53,8 +54,9 @@ func (d *deployment) install(ctx context.Context) error {
 	return nil
 }
 
-// inTurn says which packages are installed together, and in which order. One that may run code of its own could write into the others,
-// which all functions share: it is alone, after all that run none and after those that it requires, and sees them as they are in the store.
+// inTurn says which packages are installed together, and in which order. One that may run code of its own
+// could write into the others, which all functions share: it is alone, after all that run none and after
+// those that it requires, and sees them as they are in the store.
 func inTurn(packages []core.Locked, allow []string) (turns [][]core.Locked) {
 	var inert []core.Locked
 	running := map[string]core.Locked{}
@@ -116,7 +118,8 @@ func (d *deployment) fetch(ctx context.Context, packages []core.Locked, progress
 	return d.store.CommitPackages(d.runtime.ID, staged, d.hold)
 }
 
-// refuseScripts refuses packages that cannot be installed without running code of their own, unless the function allows it.
+// refuseScripts refuses packages that cannot be installed without running code of their own, unless the
+// function allows it.
 func refuseScripts(packages []core.Locked, allow []string) error {
 	for _, p := range packages {
 		if p.Scripts && !allows(allow, p) {
@@ -127,14 +130,16 @@ func refuseScripts(packages []core.Locked, allow []string) error {
 	return nil
 }
 
-// allows reports whether a package is among those that may run code. A slash in a name is a plus in the name of a directory.
+// allows reports whether a package is among those that may run code. A slash in a name is a plus in the name
+// of a directory.
 func allows(allow []string, p core.Locked) bool {
 	return slices.ContainsFunc(allow, func(name string) bool { return strings.ReplaceAll(name, "/", "+") == p.Name })
 }
 
-// claimMissing looks up the packages of a lock, and claims those that have to be installed: while somebody else installs one of them it
-// waits, for then it may be there, so that what two deploys share is fetched once. Deploys that share nothing do not wait for each
-// other. The caller calls done when it has installed what is missing, or has failed to.
+// claimMissing looks up the packages of a lock, and claims those that have to be installed: while somebody
+// else installs one of them it waits, for then it may be there, so that what two deploys share is fetched
+// once. Deploys that share nothing do not wait for each other. The caller calls done when it has installed
+// what is missing, or has failed to.
 func (s *Supply) claimMissing(ctx context.Context, runtime core.RuntimeID, wanted []core.Locked, hold *store.Hold) (have []core.Package, missing []core.Locked, done func(), err error) {
 	for {
 		if _, missing, err = s.store.Take(runtime, wanted, hold); err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
-// knowledge is what is known of packages from probes and trials, and what follows from it for each function: which of its modules
-// zygotes import, and which are left to its instances.
+// knowledge is what is known of packages from probes and trials, and what follows from it for each function:
+// which of its modules zygotes import, and which are left to its instances.
 type knowledge struct {
 	log   *slog.Logger
 	store *store.Store
@@ -28,7 +28,8 @@ type knowledge struct {
 	watching sync.Mutex // one trial at a time of functions that are deployed already
 }
 
-// unprobed is why modules are left to instances until their packages have been probed, which begins when the deploy has ended.
+// unprobed is why modules are left to instances until their packages have been probed, which begins when the
+// deploy has ended.
 const unprobed = "is being probed"
 
 // prober names what makes probes of a runtime now, empty when its driver is not there.
@@ -116,14 +117,16 @@ func waits(fn *core.Function) bool {
 	return slices.ContainsFunc(slices.Collect(maps.Values(fn.Apart)), func(why string) bool { return strings.HasSuffix(why, unprobed) })
 }
 
-// preloadSettled has the zygote made that a function is forked from when all is settled, before it is: meanwhile its starts are what they were.
+// preloadSettled has the zygote made that a function is forked from when all is settled, before it is:
+// meanwhile its starts are what they were.
 func (k *knowledge) preloadSettled(ctx context.Context, fn core.Function) {
 	fn.Imports = slices.Clone(fn.Imports)
 	k.part(&fn, false)
 	k.live.Preload(ctx, &fn)
 }
 
-// settle finds out again which modules of a deployed function no zygote may import. With wait, what was not probed goes on waiting.
+// settle finds out again which modules of a deployed function no zygote may import. With wait, what was not
+// probed goes on waiting.
 func (k *knowledge) settle(name string, version int, wait bool) {
 	settled, ok := k.store.Get(name)
 	if !ok || settled.Version != version || !hasImports(&settled) {
@@ -142,8 +145,9 @@ func (k *knowledge) settle(name string, version int, wait bool) {
 	}
 }
 
-// owner finds the package that a module is of: the one with the longest module that it is or begins with, and that module. When there is none, the way in
-// which the module is imported, before a colon, does not count: a package reports one of them.
+// owner finds the package that a module is of: the one with the longest module that it is or begins with, and
+// that module. When there is none, the way in which the module is imported, before a colon, does not count: a
+// package reports one of them.
 func owner(module string, packages []core.Installed) (found *core.Installed, own string) {
 	for i := range packages {
 		for _, m := range packages[i].Receipt.Modules {

@@ -20,8 +20,8 @@ const (
 // watched stands for the whole handler among the modules that were tried.
 const watched = ""
 
-// learning is the work that nobody waits for: preparing what is deployed, and trying what instances say that they import besides,
-// nothing twice.
+// learning is the work that nobody waits for: preparing what is deployed, and trying what instances say that
+// they import besides, nothing twice.
 type learning struct {
 	ctx    context.Context // ends with the supply
 	cancel context.CancelFunc
@@ -43,7 +43,8 @@ func newLearning() *learning {
 	return l
 }
 
-// enter counts a piece of work. It is refused when the supply is closing: the next one does it. The caller calls leave at its end.
+// enter counts a piece of work. It is refused when the supply is closing: the next one does it. The caller
+// calls leave at its end.
 func (l *learning) enter() (leave func(), ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -179,8 +180,8 @@ func (s *Supply) learn(ctx context.Context, fn *core.Function, modules []string)
 	return err
 }
 
-// tryLoaded tries modules that an instance of the function has imported besides, but for those that were tried
-// for it while this waited.
+// tryLoaded tries modules that an instance of the function has imported besides, but for those that were
+// tried for it while this waited.
 func (d *deployment) tryLoaded(ctx context.Context, modules []string, packages []core.Installed) (map[string]core.Trial, error) {
 	defer d.turns.takeLater()()
 	known, ok := d.store.Get(d.fn.Name)

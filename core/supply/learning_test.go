@@ -14,7 +14,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// After a deploy the packages are probed, and zygotes import what they may from then on; what a probe has seen holds for the next function.
+// After a deploy the packages are probed, and zygotes import what they may from then on; what a probe has
+// seen holds for the next function.
 func TestPrepareLater(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.Modules = map[string]drivertest.Module{"good": {Took: time.Second}, "threads": {Threads: 2}, "broken": {Err: errors.New("no such file")}}
@@ -74,7 +75,8 @@ func TestPrepareNow(t *testing.T) {
 	})
 }
 
-// What an instance has imported besides is tried once, by however many instances it is told, and corrects the deployed version.
+// What an instance has imported besides is tried once, by however many instances it is told, and corrects the
+// deployed version.
 func TestLoaded(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		w.needs(locked("p", "1"))

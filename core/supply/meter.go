@@ -10,7 +10,8 @@ import (
 // inStore is the detail of a package that need not be fetched.
 const inStore = "in the store"
 
-// meter follows an installation: it passes the driver's steps on, and reports each package once, when it is in the store.
+// meter follows an installation: it passes the driver's steps on, and reports each package once, when it is
+// in the store.
 type meter struct {
 	progress func(core.Progress)
 	began    time.Time
@@ -33,7 +34,8 @@ func (m *meter) step(p core.Progress) {
 	m.progress(p)
 }
 
-// done reports that a package is in the store. It took as long as the driver was busy with it, as far as the driver has reported that.
+// done reports that a package is in the store. It took as long as the driver was busy with it, as far as the
+// driver has reported that.
 func (m *meter) done(p core.Installed) {
 	m.mu.Lock()
 	took, told := m.last[p.String()]

@@ -8,11 +8,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// maxOffered is how many entries of a code directory are kept by name. With more, any name is taken to be there.
+// maxOffered is how many entries of a code directory are kept by name. With more, any name is taken to be
+// there.
 const maxOffered = 1000
 
-// offerCode notes with a function which entries its code directory has, if nobody has yet: only instances find
-// them.
+// offerCode notes with a function which entries its code directory has, if nobody has yet: only instances
+// find them.
 func (k *knowledge) offerCode(fn *core.Function) {
 	if fn.Code == "" || slices.ContainsFunc(fn.Offers, core.IsPlace) {
 		return
@@ -32,8 +33,8 @@ func (k *knowledge) offerCode(fn *core.Function) {
 	fn.Offers = slices.Concat(fn.Offers, names)
 }
 
-// misses reports why no zygote of a function must have loaded what asks for these names when it is imported, if
-// one of them is another thing there than in an instance.
+// misses reports why no zygote of a function must have loaded what asks for these names when it is imported,
+// if one of them is another thing there than in an instance.
 func misses(fn *core.Function, names []string) string {
 	for _, name := range names {
 		why := lacks(fn, name)

@@ -15,7 +15,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// A package of Node.js that looks for what only the function's own directory has is not imported ahead for a function that has it, nor is what imports it.
+// A package of Node.js that looks for what only the function's own directory has is not imported ahead for a
+// function that has it, nor is what imports it.
 func TestMisses(t *testing.T) {
 	packages := synthetic(3, probed(t), "")
 	packages[0].Probe.Asks, packages[1].Probe.Asks, packages[2].Probe.Asks = []string{"extra"}, nil, []string{core.AnyPackage}

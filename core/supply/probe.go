@@ -21,8 +21,8 @@ func (d *deployment) machine() probe.Machine {
 	return probe.Machine{Driver: d.driver, Runtime: d.runtime, By: d.prober(d.runtime.ID), Create: d.bench.probed}
 }
 
-// prepareLater compiles and probes the packages of a function that is deployed, lets zygotes import what they may, and has its zygote made.
-// When the probe fails they may try.
+// prepareLater compiles and probes the packages of a function that is deployed, lets zygotes import what they
+// may, and has its zygote made. When the probe fails they may try.
 func (s *Supply) prepareLater(fn core.Function, locked []core.Locked) {
 	s.learning.begin(func(ctx context.Context) {
 		if d := s.deployed(fn, locked); d.find(ctx) == nil {
@@ -65,8 +65,8 @@ func (d *deployment) preload(ctx context.Context) {
 	done(d.live.Unready(&d.fn), 0)
 }
 
-// prepare compiles the packages of the function that were never compiled, and imports those that were never probed, when it has a
-// turn. Work that fails now is done for the next deploy that has the package.
+// prepare compiles the packages of the function that were never compiled, and imports those that were never
+// probed, when it has a turn. Work that fails now is done for the next deploy that has the package.
 func (d *deployment) prepare(ctx context.Context) {
 	fn := &d.fn
 	if !hasImports(fn) {
@@ -141,8 +141,8 @@ func verdict(p core.Probe) string {
 	return fmt.Sprintf("cannot be imported by itself: %.200s", line)
 }
 
-// try finds out what no probe of a package reports of what a function imports: whether a zygote could import modules that are deeper in a package, or in
-// none, and those that the code imports perhaps.
+// try finds out what no probe of a package reports of what a function imports: whether a zygote could import
+// modules that are deeper in a package, or in none, and those that the code imports perhaps.
 func (d *deployment) try(ctx context.Context) error {
 	packages := d.installed(&d.fn)
 	first, more := modulesToTry(&d.fn, packages)

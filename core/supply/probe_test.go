@@ -59,7 +59,8 @@ func TestLearningTriesOnce(t *testing.T) {
 	}
 }
 
-// Who sets a variable has apart what reads it when it is imported, what requires that, and what is deeper in a package as long as it was not tried.
+// Who sets a variable has apart what reads it when it is imported, what requires that, and what is deeper in
+// a package as long as it was not tried.
 func TestReason(t *testing.T) {
 	seen := func(name string, p core.Probe, requires ...string) core.Installed {
 		p.Version = probed(t)
@@ -156,7 +157,8 @@ func TestAgain(t *testing.T) {
 	}
 }
 
-// What was learned of a version of a function holds for the next one with the same packages and variables, and is tried again else.
+// What was learned of a version of a function holds for the next one with the same packages and variables,
+// and is tried again else.
 func TestInherit(t *testing.T) {
 	before := &core.Function{Name: "f", Version: 1, Packages: core.NewSet(core.Package{Name: "a"}), Env: map[string]string{"A": "1"}, Loaded: []string{"a.x", "a.y"}, Tried: map[string]core.Trial{"a.x": {}}}
 	for _, test := range []struct {
@@ -195,7 +197,8 @@ func TestInheritLate(t *testing.T) {
 	}
 }
 
-// A deploy of which everything is known does not wait for what others have under way, and one that has to says so.
+// A deploy of which everything is known does not wait for what others have under way, and one that has to
+// says so.
 func TestDeployWaitsForNobody(t *testing.T) {
 	w := newWorld(t, nil)
 	end := w.turns.takeLater()

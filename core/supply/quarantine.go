@@ -72,7 +72,8 @@ func (c *care) users(tree store.Tree) (users []core.Function) {
 	return users
 }
 
-// packageOf returns the name and version of the package that a tree is, "" for code and for what nobody knows any more.
+// packageOf returns the name and version of the package that a tree is, "" for code and for what nobody knows
+// any more.
 func (c *care) packageOf(tree store.Tree) string {
 	if tree.Area == store.Code {
 		return ""
@@ -92,7 +93,8 @@ func (c *care) packageOf(tree store.Tree) string {
 	return ""
 }
 
-// repair makes a damaged tree whole again, or removes one that nobody needs. An error says why it cannot, and what to do.
+// repair makes a damaged tree whole again, or removes one that nobody needs. An error says why it cannot, and
+// what to do.
 func (c *care) repair(ctx context.Context, tree store.Tree) error {
 	users := c.users(tree)
 	switch {
@@ -162,7 +164,8 @@ func (c *care) reinstall(ctx context.Context, fn core.Function, damaged core.Ins
 	return nil
 }
 
-// exchange gives the functions that have a package the same one with another digest: not every installer leaves the same files each time.
+// exchange gives the functions that have a package the same one with another digest: not every installer
+// leaves the same files each time.
 func (c *care) exchange(old, new core.Package) error {
 	var all error
 	for _, fn := range c.users(store.Tree{Area: store.Packages, Digest: old.Digest}) {

@@ -79,7 +79,8 @@ func TestReinstall(t *testing.T) {
 	})
 }
 
-// A package that has other files each time that it is installed takes the place of the damaged one, in a version of its own.
+// A package that has other files each time that it is installed takes the place of the damaged one, in a
+// version of its own.
 func TestExchange(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		fn := used(t, w)
@@ -98,7 +99,8 @@ func TestExchange(t *testing.T) {
 	})
 }
 
-// While a function is being deployed nobody exchanges its package; who asked is told what to do, and nothing is kept afterwards.
+// While a function is being deployed nobody exchanges its package; who asked is told what to do, and nothing
+// is kept afterwards.
 func TestExchangeBesideDeploy(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		fn := used(t, w)
@@ -121,7 +123,8 @@ func TestExchangeBesideDeploy(t *testing.T) {
 	})
 }
 
-// A package that cannot be installed stays in quarantine, is tried again now and then, and functions go on when that succeeds.
+// A package that cannot be installed stays in quarantine, is tried again now and then, and functions go on
+// when that succeeds.
 func TestMendLater(t *testing.T) {
 	inWorld(t, nil, func(t *testing.T, w *world) {
 		fn := used(t, w)
@@ -146,7 +149,8 @@ func TestMendLater(t *testing.T) {
 	})
 }
 
-// A function that is removed while its package is being installed once more has no use of it, and leaves it to be collected.
+// A function that is removed while its package is being installed once more has no use of it, and leaves it
+// to be collected.
 func TestMendBesideRemoval(t *testing.T) {
 	inWorld(t, func(c *Config) { c.PackageAge = time.Minute }, func(t *testing.T, w *world) {
 		fn := used(t, w)

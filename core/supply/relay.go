@@ -23,7 +23,8 @@ func explainRefused(err error, refused []string) error {
 	return e
 }
 
-// explainUnreached adds to the error of an installer which registries the worker could not reach for it, and why.
+// explainUnreached adds to the error of an installer which registries the worker could not reach for it, and
+// why.
 func explainUnreached(err error, unreached map[string]string) error {
 	if err == nil || len(unreached) == 0 {
 		return err

@@ -52,8 +52,9 @@ func (d *deployment) resolve(ctx context.Context) error {
 	return cmp.Or(judged(), err)
 }
 
-// A lock is found in one of three ways, the first that there is: the function brings pipsqueak.lock; the worker has resolved the same
-// inputs before; the driver resolves them, with the network. In the first two nothing is fetched to find out what a function needs.
+// A lock is found in one of three ways, the first that there is: the function brings pipsqueak.lock; the
+// worker has resolved the same inputs before; the driver resolves them, with the network. In the first two
+// nothing is fetched to find out what a function needs.
 
 // inputs returns the digest of everything that decides which packages a function has.
 func (d *deployment) inputs() (string, error) {
@@ -90,7 +91,8 @@ func (d *deployment) inputs() (string, error) {
 	return fmt.Sprintf("sha256:%x", sha256.Sum256(text)), nil
 }
 
-// manifests returns the names of a runtime's manifests in order: those of all directories for "**/name", and else the name itself.
+// manifests returns the names of a runtime's manifests in order: those of all directories for "**/name", and
+// else the name itself.
 func manifests(dir fs.FS, wanted []string) ([]string, error) {
 	var names, everywhere []string
 	for _, name := range wanted {
@@ -115,8 +117,9 @@ func manifests(dir fs.FS, wanted []string) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// knownLock returns the lock that there is already, nil when there is none, and the inputs that it has or will have. Where nothing asks for packages,
-// that is a lock without any, and without inputs: there is nothing to be resolved.
+// knownLock returns the lock that there is already, nil when there is none, and the inputs that it has or
+// will have. Where nothing asks for packages, that is a lock without any, and without inputs: there is
+// nothing to be resolved.
 func (d *deployment) knownLock() (lock *core.Lock, asked string, err error) {
 	if found := present(d.dir, append(slices.Clone(d.runtime.Manifests), bundle.LockFile)); len(found) == 0 && len(d.settings.Debian) == 0 {
 		return &core.Lock{Runtime: d.runtime.ID}, "", nil
@@ -154,7 +157,8 @@ func present(dir string, wanted []string) []string {
 	})
 }
 
-// writeFiles puts the lock files of the language's own tool into the code, unless the function brings its own.
+// writeFiles puts the lock files of the language's own tool into the code, unless the function brings its
+// own.
 func writeFiles(dir string, files map[string]string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -185,7 +189,8 @@ func (d *deployment) refuseDebian() error {
 	return nil
 }
 
-// refuseConcurrency refuses several events at once in one instance for a language whose driver cannot give it them.
+// refuseConcurrency refuses several events at once in one instance for a language whose driver cannot give it
+// them.
 func (d *deployment) refuseConcurrency() error {
 	if d.settings.Limits.Shared() && !d.can(core.CapabilityConcurrency) {
 		return core.Errorf(core.KindUnsupported, core.FaultCaller, "an instance of %s has one event at a time: take 'concurrency' out of %s, and raise 'max_instances' instead", d.runtime.ID, bundle.SettingsFile)
@@ -202,7 +207,8 @@ func (d *deployment) decode() error {
 	return bundle.Decode(d.dir, names)
 }
 
-// lock returns the lock of the code, and what else was found out of the code. A lock that was not there is remembered.
+// lock returns the lock of the code, and what else was found out of the code. A lock that was not there is
+// remembered.
 func (d *deployment) lock(ctx context.Context) (core.Lock, core.Resolution, error) {
 	if err := cmp.Or(d.refuseDebian(), d.refuseConcurrency(), d.decode()); err != nil {
 		return core.Lock{}, core.Resolution{}, err

@@ -25,8 +25,8 @@ func TestManifests(t *testing.T) {
 	}
 }
 
-// TestInputsOfWhatIsBrought: a function that brings its packages along has another lock than one with the same manifests that does not. Links that a
-// driver has made are not brought.
+// TestInputsOfWhatIsBrought: a function that brings its packages along has another lock than one with the
+// same manifests that does not. Links that a driver has made are not brought.
 func TestInputsOfWhatIsBrought(t *testing.T) {
 	runtime := core.Runtime{ID: "snake3.11", Manifests: []string{"package.json"}}
 	of := func(make func(dir string) error) string {

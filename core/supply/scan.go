@@ -18,8 +18,8 @@ func scanner(d Driver) string {
 	return d.Description().Language + " " + d.Description().Version
 }
 
-// judge begins to scan the packages of the function, when there is a policy. What it returns waits for the end, and gives an error
-// when the policy refuses one of them. It has to be called.
+// judge begins to scan the packages of the function, when there is a policy. What it returns waits for the
+// end, and gives an error when the policy refuses one of them. It has to be called.
 func (d *deployment) judge(ctx context.Context) func() error {
 	if d.policy == nil || len(d.fn.Packages) == 0 {
 		return func() error { return nil }
@@ -46,7 +46,8 @@ func (d *deployment) judge(ctx context.Context) func() error {
 	}
 }
 
-// suspicions returns what is suspicious in the packages of the function, and scans those that have not been scanned before.
+// suspicions returns what is suspicious in the packages of the function, and scans those that have not been
+// scanned before.
 func (d *deployment) suspicions(ctx context.Context) ([]core.Suspicion, error) {
 	by := scanner(d.driver)
 	var found []core.Suspicion

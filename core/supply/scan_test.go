@@ -98,7 +98,8 @@ func crawl(t *testing.T, w *world, names ...string) (archives []string, runtimes
 	return archives, runtimes
 }
 
-// A driver with archives that cannot scan them, or with locks that cannot install: what its Description claims is one thing.
+// A driver with archives that cannot scan them, or with locks that cannot install: what its Description
+// claims is one thing.
 func TestPartsThatAreMissing(t *testing.T) {
 	w := newWorld(t, nil)
 	archives, runtimes := crawl(t, w, "a.pack")

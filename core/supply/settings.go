@@ -70,7 +70,8 @@ func (d *deployment) again(ctx context.Context, before core.Function, set map[st
 	return d.arrange(ctx)
 }
 
-// makePlace makes the directory in the function's code in which its storage is to be, if it is to be in one. What else the code has there is not seen.
+// makePlace makes the directory in the function's code in which its storage is to be, if it is to be in one.
+// What else the code has there is not seen.
 func (d *deployment) makePlace() error {
 	if d.fn.Storage == nil || !strings.HasPrefix(d.fn.Storage.Path, core.CodeDir+"/") {
 		return nil
@@ -144,7 +145,8 @@ func (s *Supply) RemoveStorage(_ context.Context, name string) error {
 	return nil
 }
 
-// SetSecret keeps a secret that is sealed already, gives the functions that use it their next version, and returns their names.
+// SetSecret keeps a secret that is sealed already, gives the functions that use it their next version, and
+// returns their names.
 func (s *Supply) SetSecret(secret store.SealedSecret) (users []string, err error) {
 	for _, f := range s.store.Users(secret.Name) {
 		done, err := s.claims.name(f.Name) // a deploy under way has taken the next version

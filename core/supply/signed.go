@@ -6,11 +6,13 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// maxAhead is how far the clock of who signs may be ahead of the worker's. A signature from farther in the future would keep all later ones out.
+// maxAhead is how far the clock of who signs may be ahead of the worker's. A signature from farther in the
+// future would keep all later ones out.
 const maxAhead = 10 * time.Minute
 
-// checkSignature notes with the function the ids of the keys that vouch for its code, as it was uploaded, under its name. It is an
-// error when one has to and none does, or when the signature is older than one that was accepted.
+// checkSignature notes with the function the ids of the keys that vouch for its code, as it was uploaded,
+// under its name. It is an error when one has to and none does, or when the signature is older than one that
+// was accepted.
 func (d *deployment) checkSignature() error {
 	if d.signers == nil {
 		if len(d.request.Signature) > 0 {
@@ -30,8 +32,9 @@ func (d *deployment) checkSignature() error {
 	return inOrder(d.fn.Name, d.signed, d.store.Signed(d.fn.Name), deployed, time.Now())
 }
 
-// inOrder refuses a signature that is older than the last one that was accepted for the name, or that very one when the function has been
-// removed since: whoever has kept a signed archive must not bring back what its owner has replaced or removed.
+// inOrder refuses a signature that is older than the last one that was accepted for the name, or that very
+// one when the function has been removed since: whoever has kept a signed archive must not bring back what
+// its owner has replaced or removed.
 func inOrder(name string, signed, last time.Time, deployed bool, now time.Time) error {
 	const again = "to deploy these files all the same, sign them again: `pipsqueak deploy --sign KEY`"
 	switch {

@@ -38,8 +38,8 @@ type Live interface {
 
 	// Uses reports whether a live process has the code or package with that digest.
 	Uses(digest string) bool
-	// Expel ends every process that may have loaded the package with that digest. By then no process is started
-	// with it any more.
+	// Expel ends every process that may have loaded the package with that digest. By then no process is
+	// started with it any more.
 	Expel(digest string)
 	// Mount makes sure that a storage can be shown to instances, by its file.
 	Mount(storage string) error
@@ -64,8 +64,8 @@ type Zygotes interface {
 	// Learn takes the costs of importing modules, in time and bytes. It is called before a zygote imports the
 	// modules.
 	Learn(rt core.RuntimeID, took map[string]time.Duration, bytes map[string]int64)
-	// LearnPackages replaces everything known of packages. It is called before a zygote imports one of them, and
-	// before a function has one that another one asks for.
+	// LearnPackages replaces everything known of packages. It is called before a zygote imports one of them,
+	// and before a function has one that another one asks for.
 	LearnPackages(asks plan.Asks, needs plan.Needs)
 }
 
@@ -77,14 +77,14 @@ type Instances interface {
 	Try(ctx context.Context, fn *core.Function, alone bool) (Trial, error)
 	// Correct replaces the imports that are known of a deployed version of a function.
 	Correct(fn *core.Function)
-	// Switched is called after the store has changed its functions. It returns a channel that is closed when the
-	// zygotes that nobody needs any more have ended.
+	// Switched is called after the store has changed its functions. It returns a channel that is closed when
+	// the zygotes that nobody needs any more have ended.
 	Switched(before []core.Function) (ended []<-chan struct{})
-	// Drain ends the instances of a function, except those of the versions keep. Busy instances end after their
-	// event.
+	// Drain ends the instances of a function, except those of the versions keep. Busy instances end after
+	// their event.
 	Drain(function string, keep ...int)
-	// Removed ends the instances of a removed function, given its last version, and removes everything that is
-	// kept of its events.
+	// Removed ends the instances of a removed function, given its last version, and removes everything that
+	// is kept of its events.
 	Removed(function string, last int)
 	// Hide returns a text without the secrets of the function.
 	Hide(fn *core.Function, text string) string
@@ -100,7 +100,8 @@ type Trial struct {
 
 // Fleet finds drivers.
 type Fleet interface {
-	// Driver returns the live driver of a runtime, and the runtime as that driver describes it. It may wait for a restart.
+	// Driver returns the live driver of a runtime, and the runtime as that driver describes it. It may wait
+	// for a restart.
 	Driver(ctx context.Context, id core.RuntimeID) (Driver, core.Runtime, error)
 	// Snapshot returns all drivers, alive or not.
 	Snapshot() []core.DriverInfo
@@ -134,23 +135,26 @@ type Config struct {
 	Store *store.Store
 	Fleet Fleet
 	Live  Live
-	// Create makes a sandbox, for an installer or for a process of a probe. Its output goes to Collect, its relay is OpenRelay's.
+	// Create makes a sandbox, for an installer or for a process of a probe. Its output goes to Collect, its
+	// relay is OpenRelay's.
 	Create func(context.Context, core.SandboxConfig) (Sandbox, error)
-	// Registries are addresses that installers reach besides those of their runtimes, as core.Runtime has them.
+	// Registries are addresses that installers reach besides those of their runtimes, as core.Runtime has
+	// them.
 	Registries []string
 	Signers    signing.Keys // one of which has to vouch for a function; nil when none has to
 	Policy     *scan.Policy // decides about what a scan finds; nil when packages are not scanned
-	// Vulnerabilities is the database that packages are looked up in; nil for none. Refuse is the least severity with which a deploy is
-	// refused; empty when none is.
+	// Vulnerabilities is the database that packages are looked up in; nil for none. Refuse is the least
+	// severity with which a deploy is refused; empty when none is.
 	Vulnerabilities core.VulnerabilityDatabase
 	Refuse          core.Severity
 	// Failed is called with the error of each deploy that fails; may be nil.
 	Failed func(err error)
-	// Packages that nobody uses are collected when they have not been asked for as long as PackageAge, 0 for 30 days, and while all
-	// packages have more bytes than StoreLimit, 0 for half of the file system.
+	// Packages that nobody uses are collected when they have not been asked for as long as PackageAge, 0 for
+	// 30 days, and while all packages have more bytes than StoreLimit, 0 for half of the file system.
 	PackageAge time.Duration
 	StoreLimit int64
-	// KeepFree is how many bytes of the file system deploys leave free, 0 for 1 GiB or a twentieth, whichever is less.
+	// KeepFree is how many bytes of the file system deploys leave free, 0 for 1 GiB or a twentieth, whichever
+	// is less.
 	KeepFree int64
 	// Network is what functions reach at most; empty for none.
 	Network core.Network

@@ -12,10 +12,10 @@ import (
 // maxChanges is how many variables a function is believed to set: above it, they count as all.
 const maxChanges = 64
 
-// tryHandler has an instance import the handler of the function, and ends it. It notes with the function which
-// variables that has changed, and keeps what the instance has imported besides what is known. An error is the
-// handler's, KindImport, or the context's; when the worker could not make the instance, nothing is known against
-// the function, and the person who waits is told.
+// tryHandler has an instance import the handler of the function, and ends it. It notes with the function
+// which variables that has changed, and keeps what the instance has imported besides what is known. An error
+// is the handler's, KindImport, or the context's; when the worker could not make the instance, nothing is
+// known against the function, and the person who waits is told.
 func (d *deployment) tryHandler(ctx context.Context) error {
 	fn := &d.fn
 	done := d.timed(core.Progress{Verb: "import", Item: fn.Name})
@@ -70,8 +70,8 @@ func (k *knowledge) importOnce(ctx context.Context, fn *core.Function, again fun
 	return trial, err
 }
 
-// overtook reports whether something that was perhaps imported ahead of a function's handler looks at what a trial
-// has shown the handler to set.
+// overtook reports whether something that was perhaps imported ahead of a function's handler looks at what a
+// trial has shown the handler to set.
 func overtook(fn *core.Function, trial Trial, packages []core.Installed) bool {
 	shown := *fn
 	if note(&shown, trial); len(shown.Changes) == 0 {
@@ -150,10 +150,12 @@ func (s *Supply) watchLater(fn core.Function) {
 	})
 }
 
-// unmeasuredBytes is the memory that packages may take at import in a trial, when it was not measured: as much as in a probe.
+// unmeasuredBytes is the memory that packages may take at import in a trial, when it was not measured: as
+// much as in a probe.
 const unmeasuredBytes = 4 << 30
 
-// unmeasured returns the function with room for packages that were not probed yet: what they take is not the function's own memory.
+// unmeasured returns the function with room for packages that were not probed yet: what they take is not the
+// function's own memory.
 func unmeasured(fn *core.Function) *core.Function {
 	for module, why := range fn.Apart {
 		if strings.HasSuffix(why, unprobed) {

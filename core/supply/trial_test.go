@@ -8,7 +8,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// In a trial packages that nobody has measured have room, and what is known of the function stays what it was.
+// In a trial packages that nobody has measured have room, and what is known of the function stays what it
+// was.
 func TestUnmeasured(t *testing.T) {
 	fn := &core.Function{Apart: map[string]string{"large": "large " + unprobed, "grpc": "grpcio starts 3 threads at import"}, Weights: map[string]int64{"large": 1, "grpc": 2}}
 	if got := unmeasured(fn); got.Weights["large"] != unmeasuredBytes || got.Weights["grpc"] != 2 || fn.Weights["large"] != 1 {
@@ -44,7 +45,8 @@ func TestNote(t *testing.T) {
 	}
 }
 
-// A trial counts as overtaken only when something that may have been ahead of the handler looks at what it sets.
+// A trial counts as overtaken only when something that may have been ahead of the handler looks at what it
+// sets.
 func TestOvertook(t *testing.T) {
 	packages := synthetic(3, probed(t), "")
 	packages[0].Probe.Reads, packages[0].Probe.Asks = []string{"MODE"}, []string{"./config"}

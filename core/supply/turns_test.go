@@ -5,7 +5,8 @@ import (
 	"testing/synctest"
 )
 
-// After a start the packages of a hundred functions wait for their turns. A deploy waits for one of them besides the one under way.
+// After a start the packages of a hundred functions wait for their turns. A deploy waits for one of them
+// besides the one under way.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns, under, gone := newTurns(), make(chan struct{}), 0

@@ -116,8 +116,8 @@ func (l *lastWords) asked(id core.NodeID, address string, failed error) {
 	}
 }
 
-// take returns the words of an installer that has ended, and what it said last, and forgets it. Its output may not have been read to
-// its end yet, or not at all.
+// take returns the words of an installer that has ended, and what it said last, and forgets it. Its output
+// may not have been read to its end yet, or not at all.
 func (l *lastWords) take(id core.NodeID) (said string, w *words) {
 	l.mu.Lock()
 	w = l.said[id]

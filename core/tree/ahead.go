@@ -84,8 +84,9 @@ func (t *Tree) forkAheadAfter(n *Node) {
 	time.AfterFunc(plan.AheadDelay, fork)
 }
 
-// notePages keeps which pages an instance has written to by the end of its first event. The next child of the same
-// zygote will write to these too, for it has them at the same addresses, and copies them while it is parked.
+// notePages keeps which pages an instance has written to by the end of its first event. The next child of the
+// same zygote will write to these too, for it has them at the same addresses, and copies them while it is
+// parked.
 func (t *Tree) notePages(n *Node) {
 	t.mu.Lock()
 	a := t.ahead[keyOf(n.fn)]

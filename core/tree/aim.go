@@ -7,9 +7,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// A zygote that requests miss is made at once. Besides, the whole tree is planned again from time to time, in the
-// background: the goal. The tree becomes it one zygote after the other. What the goal does without is not ended; it
-// is the first to go when memory is short.
+// A zygote that requests miss is made at once. Besides, the whole tree is planned again from time to time, in
+// the background: the goal. The tree becomes it one zygote after the other. What the goal does without is not
+// ended; it is the first to go when memory is short.
 
 // aim makes goals, for as long as nodes are made.
 func (t *Tree) aim() {
@@ -52,8 +52,8 @@ func (t *Tree) breathe() func() {
 	}
 }
 
-// nextOfGoal returns the next zygote of the goal, and marks those that the goal does without. A goal that has no next
-// one has been followed.
+// nextOfGoal returns the next zygote of the goal, and marks those that the goal does without. A goal that has
+// no next one has been followed.
 func (t *Tree) nextOfGoal(zygotes []plan.Zygote, blocks []plan.Block, now time.Time) (want plan.Candidate, found bool) {
 	t.mu.Lock()
 	goal, following := t.goal, t.following

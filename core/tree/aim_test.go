@@ -23,8 +23,8 @@ func learn(w *world, tr *Tree, took time.Duration, bytes int64, names ...string)
 	tr.Weigh("lang1", weights)
 }
 
-// When memory is full, zygotes that are missed are not made at once, in the place of idle instances, but by the next
-// goal if they are worth more. Nobody waits for them.
+// When memory is full, zygotes that are missed are not made at once, in the place of idle instances, but by
+// the next goal if they are worth more. Nobody waits for them.
 func TestGoalIsFollowed(t *testing.T) {
 	within(t, 48<<20, func(t *testing.T, w *world, tr *Tree) {
 		learn(w, tr, 100*time.Millisecond, 1<<20, "a", "b")
@@ -135,8 +135,8 @@ func TestNoGoalWithoutStarts(t *testing.T) {
 	})
 }
 
-// What the goal does without stays as long as there is memory, and is the first to go when there is not, even if it
-// was used more.
+// What the goal does without stays as long as there is memory, and is the first to go when there is not, even
+// if it was used more.
 func TestSpareZygoteGoesFirst(t *testing.T) {
 	within(t, 80<<20, func(t *testing.T, w *world, tr *Tree) {
 		learn(w, tr, 100*time.Millisecond, 1<<20, "old", "other", "new")
@@ -194,7 +194,8 @@ func zygoteWith(tr *Tree, module string) (id core.NodeID) {
 	return id
 }
 
-// A child made ahead stands for a start: a function whose starts all find one is as much in demand as another.
+// A child made ahead stands for a start: a function whose starts all find one is as much in demand as
+// another.
 func TestAheadIsDemand(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		f := fn("f", "a")

@@ -10,7 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// outgrow has the zygotes with a module end at their limit of memory when they import, or are forked. It counts them.
+// outgrow has the zygotes with a module end at their limit of memory when they import, or are forked. It
+// counts them.
 func outgrow(w *world, tr *Tree, verb, module string) (ended *int) {
 	ended = new(int)
 	w.hook = func(happens string, b *box) error {
@@ -41,8 +42,8 @@ func modulesOf(tr *Tree, zygote core.NodeID) []string {
 	return nil
 }
 
-// A zygote that has outgrown its limit is not made again, and neither is one with the same modules and more. Its functions start without it,
-// those of others with theirs, and the function says why.
+// A zygote that has outgrown its limit is not made again, and neither is one with the same modules and more.
+// Its functions start without it, those of others with theirs, and the function says why.
 func TestOutgrown(t *testing.T) {
 	for _, verb := range []string{"import", "fork"} {
 		within(t, plenty, func(t *testing.T, w *world, tr *Tree) {

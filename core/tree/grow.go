@@ -180,9 +180,9 @@ func (t *Tree) planZygotes() {
 	}
 }
 
-// nextWanted asks the policy which zygote to make next: one that is missed, or else one of the goal. When memory is
-// full, misses are left to the goal, unless a deploy or a herd waits. The round has left some zygotes that it does
-// not try again.
+// nextWanted asks the policy which zygote to make next: one that is missed, or else one of the goal. When
+// memory is full, misses are left to the goal, unless a deploy or a herd waits. The round has left some
+// zygotes that it does not try again.
 func (t *Tree) nextWanted(round *plan.Round) (want plan.Candidate, found bool) {
 	now := time.Now()
 	t.mu.Lock()

@@ -71,7 +71,8 @@ func (t *Tree) update(change func()) {
 	t.grown = make(chan struct{})
 }
 
-// forbidden says whether there may be no zygote of that shape now, which has modules: because of a block, or at all. The caller holds mu.
+// forbidden says whether there may be no zygote of that shape now, which has modules: because of a block, or
+// at all. The caller holds mu.
 func (t *Tree) forbidden(want plan.Shape) bool {
 	return t.config.RootsOnly || len(t.blocks.Forbidding(want, time.Now())) > 0
 }

@@ -54,8 +54,9 @@ func (t *Tree) reclaim(value float64) (ends []*Node, ok bool) {
 	return ends, t.bytes <= t.config.Budget
 }
 
-// afford evicts leaves for a new node of that value, as reclaim does. A node that memory does not suffice for is no longer
-// charged, so that nobody else evicts for it. The caller holds mu, and kills the evicted nodes after it has released it.
+// afford evicts leaves for a new node of that value, as reclaim does. A node that memory does not suffice for
+// is no longer charged, so that nobody else evicts for it. The caller holds mu, and kills the evicted nodes
+// after it has released it.
 func (t *Tree) afford(n *Node, value float64) (ends []*Node, ok bool) {
 	ends, ok = t.reclaim(value)
 	if !ok {
@@ -64,7 +65,8 @@ func (t *Tree) afford(n *Node, value float64) (ends []*Node, ok bool) {
 	return ends, ok
 }
 
-// makeRoom lets a zygote use as much memory as it takes to have the children that it has now. It never lets it use less.
+// makeRoom lets a zygote use as much memory as it takes to have the children that it has now. It never lets
+// it use less.
 func (t *Tree) makeRoom(zygote *Node) {
 	t.mu.Lock()
 	bytes := plan.WithChildren(zygote.limit, len(zygote.children))
@@ -109,8 +111,8 @@ func (n *Node) leaf() plan.Leaf {
 	return plan.Leaf{ID: n.id, Root: n.parent == nil, Spare: n.spare, Use: used, Saves: n.saves, Bytes: bytes, Charged: n.charged}
 }
 
-// EvictIdle ends the least valuable idle instance of the namespaces that may lose one, and returns false when there is
-// none.
+// EvictIdle ends the least valuable idle instance of the namespaces that may lose one, and returns false when
+// there is none.
 func (t *Tree) EvictIdle(may func(namespace string) bool) bool {
 	t.mu.Lock()
 	var instances []plan.Leaf

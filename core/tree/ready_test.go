@@ -147,7 +147,8 @@ func TestPreloadWithoutMemory(t *testing.T) {
 	})
 }
 
-// A zygote that memory does not suffice for is not charged for a moment longer: who measures another one then would evict for it.
+// A zygote that memory does not suffice for is not charged for a moment longer: who measures another one then
+// would evict for it.
 func TestNothingIsEvictedForWhatIsRefused(t *testing.T) {
 	within(t, 31<<20, func(t *testing.T, w *world, tr *Tree) {
 		f := fn("f", "a")

@@ -8,12 +8,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// Whether processes of a runtime can be made is shown by those that are made for functions. When there were none for
-// a while, or one has failed, whoever asks has one made, in the background: a fork of the root zygote that ends at
-// once.
+// Whether processes of a runtime can be made is shown by those that are made for functions. When there were
+// none for a while, or one has failed, whoever asks has one made, in the background: a fork of the root
+// zygote that ends at once.
 
-// Shown returns why no process of the runtime can be made, nil when one could be made lately. It does not wait: when
-// it has one made, a later call has the outcome.
+// Shown returns why no process of the runtime can be made, nil when one could be made lately. It does not
+// wait: when it has one made, a later call has the outcome.
 func (t *Tree) Shown(rt core.RuntimeID) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,8 +65,8 @@ func (t *Tree) tryOut(ctx context.Context, rt core.RuntimeID) error {
 	return nil
 }
 
-// doubt has the next call of Shown make a process of the runtime, because making one has failed. The reason may have
-// been the function's.
+// doubt has the next call of Shown make a process of the runtime, because making one has failed. The reason
+// may have been the function's.
 func (t *Tree) doubt(rt core.RuntimeID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,7 +8,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Whoever asks learns whether processes can be made. One is made for that only when none was for a minute, or when making one has failed.
+// Whoever asks learns whether processes can be made. One is made for that only when none was for a minute, or
+// when making one has failed.
 func TestShown(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		made := func() int { w.mu.Lock(); defer w.mu.Unlock(); return w.created }

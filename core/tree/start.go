@@ -70,8 +70,8 @@ func (t *Tree) start(ctx context.Context, fn *core.Function, request string, tri
 	}
 	defer done()
 	if waited {
-		// Starts come faster than children are made: the next child is made beside this event, not after it. This
-		// start has its turn first.
+		// Starts come faster than children are made: the next child is made beside this event, not after it.
+		// This start has its turn first.
 		t.forkAhead(fn)
 	}
 	began := time.Now()

@@ -25,7 +25,8 @@ type Config struct {
 	// Deployed says whether that version of a function is the deployed one. It does not block. When a version
 	// is replaced, Deployed says so before Evict is called.
 	Deployed func(name string, version int) bool
-	// Secrets returns the secrets of a function, those in variables and those in files by their names. It may be nil.
+	// Secrets returns the secrets of a function, those in variables and those in files by their names. It may
+	// be nil.
 	Secrets func(fn *core.Function) (env map[string]string, files map[string]core.Secret, err error)
 	// Storage returns the file of a function's storage. It may be nil.
 	Storage func(fn *core.Function) string

@@ -10,12 +10,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/plan"
 )
 
-// turns are shared by namespaces and functions, not by requests. A turn is the right to make a process and to import into
-// it, which is work for a processor. Functions that wait get one turn after the other, however many requests
-// each of them has. Slow work imports packages or long files, or starts a program; it never has more than
-// half of the turns. No function has the last turn. While events of several namespaces come, each has no more
-// turns than half of the processors can do, and as many for slow work. So whoever comes next finds a turn, and a
-// processor, soon.
+// turns are shared by namespaces and functions, not by requests. A turn is the right to make a process and to
+// import into it, which is work for a processor. Functions that wait get one turn after the other, however
+// many requests each of them has. Slow work imports packages or long files, or starts a program; it never has
+// more than half of the turns. No function has the last turn. While events of several namespaces come, each
+// has no more turns than half of the processors can do, and as many for slow work. So whoever comes next
+// finds a turn, and a processor, soon.
 type turns struct {
 	most   int // that one function may have
 	beside int // that one namespace may have beside others
@@ -145,8 +145,8 @@ func (t *turns) space(namespace string) *share {
 	return one
 }
 
-// next returns the flow that gets the next turn, -1 if none may have one: of those that may, the first one of the
-// namespace whose last turn is longest ago. The caller holds mu.
+// next returns the flow that gets the next turn, -1 if none may have one: of those that may, the first one of
+// the namespace whose last turn is longest ago. The caller holds mu.
 func (t *turns) next() int {
 	best, several := -1, t.near.several()
 	for at, f := range t.queue {

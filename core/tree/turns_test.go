@@ -70,7 +70,8 @@ func (t *turns) of(namespace string) int {
 	return t.space(namespace).had[false]
 }
 
-// However many functions of a namespace want turns, those of another one get as many, and find one free when they come.
+// However many functions of a namespace want turns, those of another one get as many, and find one free when
+// they come.
 func TestTurnsAreSharedByNamespaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns, work := newTurns(4), 10*time.Millisecond

@@ -16,7 +16,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Check returns why the text is no event and no result, in words that follow "it ", or nil. A text of 6 MiB takes some ten milliseconds.
+// Check returns why the text is no event and no result, in words that follow "it ", or nil. A text of 6 MiB
+// takes some ten milliseconds.
 func Check(text []byte) error {
 	if !utf8.Valid(text) {
 		return fmt.Errorf("is not in UTF-8: byte %d", invalidAt(text))
@@ -36,8 +37,9 @@ func Check(text []byte) error {
 	return nil
 }
 
-// infinite returns the first number in a JSON text that no float64 holds, and where it is; nothing when there is none. To its grammar 1e999 is a
-// number like any other, and parsers differ: most read infinity, which JSON cannot say, some refuse it.
+// infinite returns the first number in a JSON text that no float64 holds, and where it is; nothing when there
+// is none. To its grammar 1e999 is a number like any other, and parsers differ: most read infinity, which
+// JSON cannot say, some refuse it.
 func infinite(text []byte) (number string, at int) {
 	const manyDigits = 200 // fewer, with an exponent of two digits at the most, are under 1e300
 	for at < len(text) {
@@ -74,8 +76,8 @@ func infinite(text []byte) (number string, at int) {
 	return "", -1
 }
 
-// unpaired returns where the first escape is in a JSON text that stands for half of a surrogate pair, -1 when there is none: some languages have
-// strings for it, and no UTF-8 does.
+// unpaired returns where the first escape is in a JSON text that stands for half of a surrogate pair, -1 when
+// there is none: some languages have strings for it, and no UTF-8 does.
 func unpaired(text []byte) int {
 	escaped := func(at int) rune { // at a backslash; -1 for an escape of another kind
 		if at+6 > len(text) || text[at] != '\\' || text[at+1] != 'u' {
@@ -116,8 +118,8 @@ func invalidAt(text []byte) (at int) {
 	return at
 }
 
-// deep reports whether lists and objects are nested too deep. It comes before the validation, which takes a stack frame for each. The text may be no JSON:
-// what counts is right up to where it stops to be.
+// deep reports whether lists and objects are nested too deep. It comes before the validation, which takes a
+// stack frame for each. The text may be no JSON: what counts is right up to where it stops to be.
 func deep(text []byte) bool {
 	if bytes.Count(text, []byte("["))+bytes.Count(text, []byte("{")) <= core.MaxNesting {
 		return false

@@ -10,7 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// maxCounted is how many functions are counted by name: those that had an event first. docs/operations.md says so.
+// maxCounted is how many functions are counted by name: those that had an event first. docs/operations.md
+// says so.
 const maxCounted = 100
 
 // What events are counted by; what is not here is counted as the last.

@@ -24,8 +24,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// Examine reports whether a worker with this configuration could serve on this machine, and what to fix. It starts each driver,
-// and for each runtime a zygote and a fork of it in sandboxes; nothing of that is left. It makes no directory for data.
+// Examine reports whether a worker with this configuration could serve on this machine, and what to fix. It
+// starts each driver, and for each runtime a zygote and a fork of it in sandboxes; nothing of that is left.
+// It makes no directory for data.
 func Examine(ctx context.Context, config Config) []core.Finding {
 	place := runDir
 	if os.Geteuid() != 0 {
@@ -96,7 +97,8 @@ func lockDir(dir string) (*os.File, error) {
 	return lock, nil
 }
 
-// Free space of the data directory, in bytes, that is enough for packages, and that is too little for anything.
+// Free space of the data directory, in bytes, that is enough for packages, and that is too little for
+// anything.
 const (
 	enoughSpace = 1 << 30
 	leastSpace  = 64 << 20

@@ -15,8 +15,9 @@ import (
 // identityFile is the file of a data directory that has the id of its worker.
 const identityFile = "id"
 
-// identity returns the id of the worker on a data directory: random, and the same after a restart, so that no two workers of a cluster
-// have the same. It makes one for a directory that has none, or one that cannot be an id.
+// identity returns the id of the worker on a data directory: random, and the same after a restart, so that no
+// two workers of a cluster have the same. It makes one for a directory that has none, or one that cannot be
+// an id.
 func identity(data string) (string, error) {
 	path := filepath.Join(data, identityFile)
 	wrong := func(err error) error {

@@ -12,12 +12,13 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// otherDescriptors are those that a worker has besides its instances and the connections of its callers: of drivers, zygotes with
-// the network namespaces that are made ahead for them or kept by them, and files.
+// otherDescriptors are those that a worker has besides its instances and the connections of its callers: of
+// drivers, zygotes with the network namespaces that are made ahead for them or kept by them, and files.
 const otherDescriptors = 170
 
-// descriptors raises the limit of this process to the highest that it may have, and returns it. Each driver does so for itself: a Go program
-// begins that way, and so does this one, unless its starter has lowered the limit.
+// descriptors raises the limit of this process to the highest that it may have, and returns it. Each driver
+// does so for itself: a Go program begins that way, and so does this one, unless its starter has lowered the
+// limit.
 func descriptors() uint64 {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -30,7 +31,8 @@ func descriptors() uint64 {
 	return limit.Cur
 }
 
-// instancesWith returns how many instances a worker with so many descriptors may have: one half is theirs, the other is the connections'.
+// instancesWith returns how many instances a worker with so many descriptors may have: one half is theirs,
+// the other is the connections'.
 func instancesWith(descriptors uint64) int {
 	theirs := int64(min(descriptors, 1<<32)/2) - otherDescriptors
 	return int(min(max(theirs/sandbox.Descriptors, 1), maxInstances))
@@ -48,8 +50,9 @@ func memory() (bytes int64, whose string) {
 // workerMemory is what the worker itself may use with its drivers, besides what events take.
 const workerMemory = 512 << 20
 
-// bounds returns those of all processes together, on a machine with so much memory: besides the functions' budget there are installers, and
-// what the kernel keeps of files. A part of the machine is always left to others.
+// bounds returns those of all processes together, on a machine with so much memory: besides the functions'
+// budget there are installers, and what the kernel keeps of files. A part of the machine is always left to
+// others.
 func bounds(budget, machine int64) sandbox.Bounds {
 	return sandbox.Bounds{
 		Sandboxes: budget + min(sandbox.InstallerMemory, max(machine-budget, 0)/2),

@@ -34,7 +34,8 @@ func (f supplyFleet) Driver(ctx context.Context, id core.RuntimeID) (supply.Driv
 
 func (f supplyFleet) Snapshot() []core.DriverInfo { return f.fleet.Snapshot() }
 
-// live is what lives on the worker, as supply asks for it: the tree, the scheduler, the sandboxes, and what is kept of events.
+// live is what lives on the worker, as supply asks for it: the tree, the scheduler, the sandboxes, and what
+// is kept of events.
 type live struct{ *Worker }
 
 func (l live) Preload(ctx context.Context, fn *core.Function) { l.tree.Preload(ctx, fn) }

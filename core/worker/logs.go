@@ -14,7 +14,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// What is kept of each function's output: this many bytes twice, the older half being thrown away when the newer is full.
+// What is kept of each function's output: this many bytes twice, the older half being thrown away when the
+// newer is full.
 const maxLog = 4 << 20
 
 // maxLine is where a longer line is split.
@@ -25,7 +26,8 @@ type logs struct {
 	dir string
 	mu  sync.Mutex
 	all map[string]*functionLog
-	// gone is the last version of each function that was removed. What its processes still print is not for the next function of its name.
+	// gone is the last version of each function that was removed. What its processes still print is not for
+	// the next function of its name.
 	gone map[string]int
 	// hider returns what takes secrets of a function out of a text, nil for nothing. It may be nil.
 	hider func(function string) *hider
@@ -44,7 +46,8 @@ type functionLog struct {
 	more    int       // such events since
 }
 
-// openLogs opens a directory of logs. Those of functions that are not there are removed: a worker was killed before it did.
+// openLogs opens a directory of logs. Those of functions that are not there are removed: a worker was killed
+// before it did.
 func openLogs(dir string, there func(name string) bool) (*logs, error) {
 	l := &logs{dir: dir, all: map[string]*functionLog{}, gone: map[string]int{}}
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
@@ -117,8 +120,8 @@ type voice interface {
 	ReadEvent(p []byte, holding bool) (n int, request string, err error)
 }
 
-// collect reads one stream of a process until its end. What zygotes print while they import belongs to no function; it is
-// kept under the name of the runtime.
+// collect reads one stream of a process until its end. What zygotes print while they import belongs to no
+// function; it is kept under the name of the runtime.
 func (l *logs) collect(config core.SandboxConfig, stream string, output voice) {
 	name := config.Function
 	if name == "" {
@@ -165,8 +168,8 @@ func (l *logs) hiderOf(function string) *hider {
 	return l.hider(function)
 }
 
-// printed keeps the lines of what a handler has printed in one of several events of its instance, and returns how many bytes those are. Complete
-// is whether a last line without an end is one.
+// printed keeps the lines of what a handler has printed in one of several events of its instance, and returns
+// how many bytes those are. Complete is whether a last line without an end is one.
 func (l *logs) printed(fn *core.Function, line core.LogLine, text []byte, complete bool) (kept int) {
 	log, hide := l.of(fn.Name, fn.Version), l.hiderOf(fn.Name)
 	line.Time, line.Function = time.Now().UTC(), fn.Name
@@ -188,8 +191,8 @@ func (l *logs) printed(fn *core.Function, line core.LogLine, text []byte, comple
 	return kept
 }
 
-// endOfLine returns where the first line of a text ends and the next one begins: -1 when more of it may come. A line that is too long ends between two
-// characters, and between two secrets.
+// endOfLine returns where the first line of a text ends and the next one begins: -1 when more of it may come.
+// A line that is too long ends between two characters, and between two secrets.
 func endOfLine(text []byte, complete bool, hide *hider) (end, next int) {
 	line, _, found := bytes.Cut(text, []byte{'\n'})
 	complete = complete || found

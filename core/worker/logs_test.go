@@ -90,7 +90,8 @@ func TestPrinted(t *testing.T) {
 	}
 }
 
-// Lines keep the request id of their event, text without a newline is a line at the end of its event, and a long line is cut between two characters.
+// Lines keep the request id of their event, text without a newline is a line at the end of its event, and a
+// long line is cut between two characters.
 func TestLines(t *testing.T) {
 	long := strings.Repeat("x", maxLine-1) + "é" + strings.Repeat("🐭", maxLine/2)
 	l := openTestLogs(t, t.TempDir())
@@ -117,7 +118,8 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// What a process of a removed function prints is not in the log of the next function of its name, also when it has printed before.
+// What a process of a removed function prints is not in the log of the next function of its name, also when
+// it has printed before.
 func TestLogOfARemovedFunction(t *testing.T) {
 	l := openTestLogs(t, t.TempDir())
 	l.prints(1, "one")

@@ -16,8 +16,9 @@ import (
 // mergeWait is how long a line waits for an earlier one of another function, while logs are followed.
 const mergeWait = 20 * time.Millisecond
 
-// merged returns the logs of several functions as one, in the order of the lines' times. Those that are followed come without an end, and their lines as they come.
-// The caller closes it, which closes the readers: each of them ends with the context that it was opened with.
+// merged returns the logs of several functions as one, in the order of the lines' times. Those that are
+// followed come without an end, and their lines as they come. The caller closes it, which closes the readers:
+// each of them ends with the context that it was opened with.
 func merged(ctx context.Context, names []string, follow bool, open func(ctx context.Context, name string) (io.ReadCloser, error)) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	m := &merge{ctx: ctx, cancel: cancel, follow: follow, arrived: make(chan arrival), heads: make([]arrival, len(names))}
@@ -36,7 +37,8 @@ func merged(ctx context.Context, names []string, follow bool, open func(ctx cont
 	return m, nil
 }
 
-// mergedLogs returns the lines of several functions that the query asks for. The last so many of all begin at a time, from which on all are read.
+// mergedLogs returns the lines of several functions that the query asks for. The last so many of all begin at
+// a time, from which on all are read.
 func (l logReading) mergedLogs(ctx context.Context, functions []string, query core.LogQuery) (io.ReadCloser, error) {
 	if query.Tail >= 0 {
 		kept := query
@@ -139,7 +141,8 @@ func (m *merge) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// gather waits for the next line of each log: of logs that are followed for one line, and a little for the others'.
+// gather waits for the next line of each log: of logs that are followed for one line, and a little for the
+// others'.
 func (m *merge) gather() error {
 	var enough <-chan time.Time
 	for m.waiting > 0 {

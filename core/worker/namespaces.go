@@ -14,7 +14,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
-// namespaces counts the events of each namespace against its quota, and what was refused by any of its quotas. It implements core.Namespaces.
+// namespaces counts the events of each namespace against its quota, and what was refused by any of its
+// quotas. It implements core.Namespaces.
 type namespaces struct {
 	log   *slog.Logger
 	store *store.Store

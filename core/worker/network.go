@@ -7,8 +7,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/egress"
 )
 
-// openRouter opens the router of the worker with that name, which the caller closes, and returns what connects an instance: nil and nil when
-// functions have no network. Refused is told of each connection that the router refuses.
+// openRouter opens the router of the worker with that name, which the caller closes, and returns what
+// connects an instance: nil and nil when functions have no network. Refused is told of each connection that
+// the router refuses.
 func openRouter(config Config, name string, refused func(core.SandboxConfig, string)) (*egress.Router, func(core.SandboxConfig, func(func() error) error) (io.Closer, error), error) {
 	if !config.Network.Exceeds(core.NetworkNone) {
 		if err := egress.Remove(linkName(name)); err != nil {
@@ -30,5 +31,6 @@ func openRouter(config Config, name string, refused func(core.SandboxConfig, str
 	}, nil
 }
 
-// linkName is what a worker's interface is called, and its table of packet rules: names of interfaces are short.
+// linkName is what a worker's interface is called, and its table of packet rules: names of interfaces are
+// short.
 func linkName(worker string) string { return "psq-" + worker[len(worker)-8:] }

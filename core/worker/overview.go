@@ -13,7 +13,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
-// overview shows the worker: its processes, and whether it is ready. It implements core.Tree and core.Health, and has no state of its own.
+// overview shows the worker: its processes, and whether it is ready. It implements core.Tree and core.Health,
+// and has no state of its own.
 type overview struct {
 	id     string // of the worker
 	budget int64
@@ -27,7 +28,8 @@ func (o *overview) Snapshot(context.Context) (core.Snapshot, error) {
 	nodes := o.tree.Snapshot()
 	for i := range nodes {
 		nodes[i].Worker = o.id
-		// An instance knows of its function what was known when it was made; since then its packages may have been probed.
+		// An instance knows of its function what was known when it was made; since then its packages may have
+		// been probed.
 		if fn, is := o.store.Get(nodes[i].Function); is {
 			nodes[i].Apart = o.tree.Apart(&fn)
 		}

@@ -15,7 +15,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/supply"
 )
 
-// logReading gives the logs of functions to who asks. It implements core.Logs, and has no state but that of the logs.
+// logReading gives the logs of functions to who asks. It implements core.Logs, and has no state but that of
+// the logs.
 type logReading struct {
 	logs   *logs
 	store  *store.Store
@@ -37,8 +38,8 @@ func (r logReading) Logs(ctx context.Context, name string, query core.LogQuery) 
 	return r.logs.read(ctx, name, fn.Version, query)
 }
 
-// read returns the kept lines of a version of a function and those before that the query asks for, and with Follow those to come until the context
-// ends or the function is removed.
+// read returns the kept lines of a version of a function and those before that the query asks for, and with
+// Follow those to come until the context ends or the function is removed.
 func (l *logs) read(ctx context.Context, name string, version int, query core.LogQuery) (io.ReadCloser, error) {
 	f := l.of(name, version)
 	if f == nil {
@@ -58,7 +59,8 @@ func (l *logs) read(ctx context.Context, name string, version int, query core.Lo
 	return lines, nil
 }
 
-// open returns a reader of the kept lines, and with follow of those to come, and another one of the kept lines alone, which is to be used first.
+// open returns a reader of the kept lines, and with follow of those to come, and another one of the kept
+// lines alone, which is to be used first.
 func (f *functionLog) open(ctx context.Context, follow bool) (*logReader, io.Reader, error) {
 	r := &logReader{ctx: ctx, log: f, follow: follow}
 	var kept []io.Reader
@@ -84,7 +86,8 @@ func (f *functionLog) open(ctx context.Context, follow bool) (*logReader, io.Rea
 	return r, io.MultiReader(kept...), nil
 }
 
-// linesOf counts the lines that a query asks for, however many are wanted of them. They are not kept: a log has megabytes, and its reader may be slow.
+// linesOf counts the lines that a query asks for, however many are wanted of them. They are not kept: a log
+// has megabytes, and its reader may be slow.
 func linesOf(kept io.Reader, query core.LogQuery) (n int) {
 	for lines := (&lineReader{lines: bufio.NewReaderSize(kept, 64<<10), query: query}); lines.err == nil; {
 		if lines.next() != nil {

@@ -21,7 +21,8 @@ type reports struct {
 // refusalRest is how often at the most a log reports events that were refused because there were too many.
 const refusalRest = time.Second
 
-// failed writes down that an event of a function has failed: a line in the worker's log, and one with all that is known in the function's.
+// failed writes down that an event of a function has failed: a line in the worker's log, and one with all
+// that is known in the function's.
 func (r *reports) failed(fn *core.Function, invocation core.Invocation, node core.NodeID, err error) {
 	e, log := core.AsError(r.secrets.hide(fn, err)), r.logs.of(fn.Name, fn.Version)
 	text := e.Message
@@ -76,7 +77,8 @@ func (f *functionLog) add(line core.LogLine) {
 	f.write(out.Bytes())
 }
 
-// refuse reports whether the log is to tell of one more event that was refused, and how many it was not told of since it was told last.
+// refuse reports whether the log is to tell of one more event that was refused, and how many it was not told
+// of since it was told last.
 func (f *functionLog) refuse(now time.Time) (more int, tell bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -88,7 +90,8 @@ func (f *functionLog) refuse(now time.Time) (more int, tell bool) {
 	return more, true
 }
 
-// event writes the line about an event that another function has sent: of the others the gateway does, which has more to say.
+// event writes the line about an event that another function has sent: of the others the gateway does, which
+// has more to say.
 func (r *reports) event(fn *core.Function, invocation core.Invocation, result core.Result, err error) {
 	kind := core.KindNone
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/supply"
 )
 
-// Each failed event is one line in the worker's log and one in the function's, and a flood of refusals is not one of lines.
+// Each failed event is one line in the worker's log and one in the function's, and a flood of refusals is not
+// one of lines.
 func TestFailed(t *testing.T) {
 	var log bytes.Buffer
 	r := &reports{log: slog.New(slog.NewTextHandler(&log, nil)), logs: openTestLogs(t, t.TempDir()), secrets: new(secrets)}
@@ -117,7 +118,8 @@ func deployed(t *testing.T, log io.Writer, functions ...core.Function) *Worker {
 	return w
 }
 
-// Each failed deploy is one line in the worker's log, and one in that of the function when it is deployed already.
+// Each failed deploy is one line in the worker's log, and one in that of the function when it is deployed
+// already.
 func TestRefused(t *testing.T) {
 	var log bytes.Buffer
 	fn := core.Function{Name: "f", Version: 1, Runtime: "lang1"}
@@ -249,7 +251,8 @@ func TestLogQueryFollow(t *testing.T) {
 	}
 }
 
-// The last lines of an application are the last of all its functions, and with Follow new ones come after them.
+// The last lines of an application are the last of all its functions, and with Follow new ones come after
+// them.
 func TestMergedLogQuery(t *testing.T) {
 	w := deployed(t, io.Discard, core.Function{Name: "a", Version: 1}, core.Function{Name: "b", Version: 1})
 	say := func(name, text string) {

@@ -5,7 +5,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/store"
 )
 
-// routing finds the function that a request is for. It implements core.Router, and has no state but the store's.
+// routing finds the function that a request is for. It implements core.Router, and has no state but the
+// store's.
 type routing struct{ store *store.Store }
 
 // Route implements core.Router.

@@ -12,8 +12,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
-// sandboxes is the sandbox host as the tree wants it. It also knows which code and packages live processes have, for the store must keep
-// those, and makes no sandbox with what is quarantined.
+// sandboxes is the sandbox host as the tree wants it. It also knows which code and packages live processes
+// have, for the store must keep those, and makes no sandbox with what is quarantined.
 type sandboxes struct {
 	host  *sandbox.Host
 	store *store.Store

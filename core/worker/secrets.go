@@ -21,7 +21,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/supply"
 )
 
-// secrets opens what the store keeps sealed, for the instances of the functions that may have it. It implements core.Secrets.
+// secrets opens what the store keeps sealed, for the instances of the functions that may have it. It
+// implements core.Secrets.
 type secrets struct {
 	log    *slog.Logger
 	store  *store.Store
@@ -45,14 +46,17 @@ type hiddenText struct {
 	left time.Time // when the function had it no more; zero as long as it has it
 }
 
-// hiddenFor is how long the secrets that a function had are still taken out: an event of an earlier version may run for as long as any event.
+// hiddenFor is how long the secrets that a function had are still taken out: an event of an earlier version
+// may run for as long as any event.
 const hiddenFor = core.MaxTimeout + time.Minute
 
-// leastHidden is the length of the shortest text that is taken out: shorter ones are in many a text by chance.
+// leastHidden is the length of the shortest text that is taken out: shorter ones are in many a text by
+// chance.
 const leastHidden = 8
 
-// openSecrets takes the operator's keys, or the key of the data directory if there are none. What another key than the first has sealed is sealed
-// again. Secrets that cannot be opened are told of, and are the affair of the functions that use them.
+// openSecrets takes the operator's keys, or the key of the data directory if there are none. What another key
+// than the first has sealed is sealed again. Secrets that cannot be opened are told of, and are the affair of
+// the functions that use them.
 func openSecrets(keys string, kept *store.Store, log *slog.Logger) (*secrets, error) {
 	s := &secrets{log: log, store: kept, hiders: map[string]*hider{}}
 	if keys == "" {
@@ -187,8 +191,8 @@ func newHider(texts map[string]hiddenText) *hider {
 	return &hider{strings.NewReplacer(pairs...), texts, longestFirst}
 }
 
-// end returns where to end a piece of a line that is too long: there, or behind the secret that is there. Where more of the line is to come, it
-// needs so many bytes behind that place as the longest secret has.
+// end returns where to end a piece of a line that is too long: there, or behind the secret that is there.
+// Where more of the line is to come, it needs so many bytes behind that place as the longest secret has.
 func (h *hider) end(line []byte, at int) int {
 	for _, text := range h.ordered {
 		from := max(at-len(text)+1, 0)

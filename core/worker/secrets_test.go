@@ -33,7 +33,8 @@ func TestSecretsWithOneBeginning(t *testing.T) {
 	}
 }
 
-// What a function had is taken out as long as an event can run that has it, however often it was changed since, and also when the function was removed.
+// What a function had is taken out as long as an event can run that has it, however often it was changed
+// since, and also when the function was removed.
 func TestSecretsOfEarlierVersions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &secrets{hiders: map[string]*hider{}}

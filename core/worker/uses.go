@@ -15,7 +15,8 @@ import (
 // saveEvery is how often it is saved how much functions are used.
 const saveEvery = 10 * time.Second
 
-// uses is what the next worker is to know of this one's functions. One goroutine saves it, and the end of the worker when that has ended.
+// uses is what the next worker is to know of this one's functions. One goroutine saves it, and the end of the
+// worker when that has ended.
 type uses struct {
 	log    *slog.Logger
 	store  *store.Store
@@ -71,7 +72,8 @@ func (u *uses) saveSoon() {
 	}
 }
 
-// saveLast is save for the last time, once: the instances of a worker that stops go, and what is saved is not to suffer from that.
+// saveLast is save for the last time, once: the instances of a worker that stops go, and what is saved is not
+// to suffer from that.
 func (u *uses) saveLast() {
 	u.last.Do(func() {
 		if u.stop != nil {

@@ -1,6 +1,7 @@
 // Package worker puts the pieces together for one machine: store, sandboxes, drivers, tree and scheduler
-// become a core.Service. Each part has a type and a file of its own, and its own state: logs, counts, reports,
-// secrets, namespaces, uses, overview, routing, sandboxes. Worker makes them, ends them, and runs an event.
+// become a core.Service. Each part has a type and a file of its own, and its own state: logs, counts,
+// reports, secrets, namespaces, uses, overview, routing, sandboxes. Worker makes them, ends them, and runs an
+// event.
 //
 // Mutex order: logs.mu before that of a functionLog. Those of counts, secrets, namespaces and sandboxes are
 // taken alone.
@@ -34,8 +35,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/tree"
 )
 
-// maxInstances bounds the instances alive at once on a worker, whatever memory says: each is a process with two pipes, a
-// socket and a cgroup.
+// maxInstances bounds the instances alive at once on a worker, whatever memory says: each is a process with
+// two pipes, a socket and a cgroup.
 const maxInstances = 1000
 
 // runDir is where every worker has a directory of what does not outlive it.
@@ -47,32 +48,40 @@ type Config struct {
 	Drivers   string // directory of the drivers' programs
 	Memory    int64  // bytes that all nodes may use together, counted proportionally; 0 for three quarters of what the machine, or a cgroup around the worker, has
 	RootsOnly bool   // no zygote imports packages: each instance does
-	// Packages that nobody uses are collected when they have not been asked for as long as PackageAge, 0 for 30 days, and while all packages have
-	// more bytes than StoreLimit, 0 for half of the file system.
+	// Packages that nobody uses are collected when they have not been asked for as long as PackageAge, 0 for
+	// 30 days, and while all packages have more bytes than StoreLimit, 0 for half of the file system.
 	PackageAge time.Duration
 	StoreLimit int64
 	KeepFree   int64 // bytes of the file system that deploys leave free; 0 for 1 GiB or a twentieth, whichever is less
 	Log        *slog.Logger
-	// Policy decides about what a scan finds in the packages of a deploy; nil when they are not to be scanned.
+	// Policy decides about what a scan finds in the packages of a deploy; nil when they are not to be
+	// scanned.
 	Policy *scan.Policy
-	// Env is what the drivers get of the operator's environment, as "KEY=value", besides a plain PATH and LANG.
+	// Env is what the drivers get of the operator's environment, as "KEY=value", besides a plain PATH and
+	// LANG.
 	Env []string
-	// Registries are addresses that installers reach besides the registries of their runtimes, as core.Runtime has them.
+	// Registries are addresses that installers reach besides the registries of their runtimes, as
+	// core.Runtime has them.
 	Registries []string
-	// RequireSigned is a file or directory of public keys: only what is signed by one of them is deployed. Empty for no such rule.
+	// RequireSigned is a file or directory of public keys: only what is signed by one of them is deployed.
+	// Empty for no such rule.
 	RequireSigned string
 	// Vulnerabilities is the database that packages are looked up in; nil for none. It stays the caller's.
 	Vulnerabilities core.VulnerabilityDatabase
-	// Refuse is the least severity of a known vulnerability with which a deploy is refused; empty when none is.
+	// Refuse is the least severity of a known vulnerability with which a deploy is refused; empty when none
+	// is.
 	Refuse core.Severity
 	// PackageRule understands the rules of the quarantine; without it they are taken literally.
 	PackageRule core.PackageRule
-	// SecretKeys are the keys that secrets are sealed with, one a line, the first for new ones; empty for one in the data directory.
+	// SecretKeys are the keys that secrets are sealed with, one a line, the first for new ones; empty for one
+	// in the data directory.
 	SecretKeys string
-	// Events asks for a line in the log for each event that one function has sent to another; the gateway writes those of the others.
+	// Events asks for a line in the log for each event that one function has sent to another; the gateway
+	// writes those of the others.
 	Events bool
-	// Network is what functions reach at most, empty for none, and EgressAllow what they reach besides the internet.
-	// With NetworkIfAble, a worker whose machine cannot connect functions goes without a network, where it would not open otherwise.
+	// Network is what functions reach at most, empty for none, and EgressAllow what they reach besides the
+	// internet. With NetworkIfAble, a worker whose machine cannot connect functions goes without a network,
+	// where it would not open otherwise.
 	Network       core.Network
 	EgressAllow   []netip.Prefix
 	NetworkIfAble bool
@@ -102,8 +111,8 @@ type Worker struct {
 	router     *egress.Router // nil when functions have no network
 }
 
-// Open opens a worker. What an earlier worker on the same data directory has left, it ends and removes; functions that were
-// deployed are there again. The caller closes the worker.
+// Open opens a worker. What an earlier worker on the same data directory has left, it ends and removes;
+// functions that were deployed are there again. The caller closes the worker.
 func Open(ctx context.Context, config Config) (*Worker, error) {
 	data, name, run, err := place(config.Data)
 	if err != nil {
@@ -252,7 +261,8 @@ func (w *Worker) openData(config Config, data, name string) error {
 	return nil
 }
 
-// collectOutput reads what a process prints: a function's log, or what an installer or a trial has to say should it fail.
+// collectOutput reads what a process prints: a function's log, or what an installer or a trial has to say
+// should it fail.
 func (w *Worker) collectOutput(config core.SandboxConfig, stream string, output *sandbox.Output) {
 	if !w.supply.Collect(config, output) {
 		w.logs.collect(config, stream, output)
@@ -270,8 +280,8 @@ func (w *Worker) Stop() {
 // closeTime is how long to end the processes may take, and to remove what does not outlive the worker.
 const closeTime = 10 * time.Second
 
-// Close lets running events end until the context does, then ends every process and removes what does not outlive the
-// worker. It may be called once.
+// Close lets running events end until the context does, then ends every process and removes what does not
+// outlive the worker. It may be called once.
 func (w *Worker) Close(ctx context.Context) error {
 	var err error
 	if w.supply != nil {

@@ -16,7 +16,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 )
 
-// speak is a function for bootstraps in bash: it sends a request and prints the answer. The descriptors stay open.
+// speak is a function for bootstraps in bash: it sends a request and prints the answer. The descriptors stay
+// open.
 const speak = `#!/bin/bash
 host=${AWS_LAMBDA_RUNTIME_API%:*} port=${AWS_LAMBDA_RUNTIME_API#*:}
 ask() { # method path [body]

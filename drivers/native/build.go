@@ -83,7 +83,8 @@ func refuse(format string, arguments ...any) error {
 	return core.Errorf(core.KindBuild, core.FaultHandler, format, arguments...)
 }
 
-// compile runs the build that the function's files ask for: CMake's, make's, or the compiler on the one source of the handler.
+// compile runs the build that the function's files ask for: CMake's, make's, or the compiler on the one
+// source of the handler.
 func compile(ctx context.Context, handler string, packages []core.Package, progress func(core.Progress)) error {
 	cmake, makefile := interpreter.Exists(core.CodeDir+"/CMakeLists.txt"), interpreter.Exists(core.CodeDir+"/Makefile")
 	file, source := sourceOf(handler)
@@ -196,7 +197,8 @@ func copyFile(from, to string) error {
 // flags are those of compilers, in a build of any kind.
 const flags = "-O2 -g1 -fPIC -fno-omit-frame-pointer"
 
-// buildEnv is the environment of a build: compilers, linkers, pkg-config and CMake find the packages, and pipsqueak.h.
+// buildEnv is the environment of a build: compilers, linkers, pkg-config and CMake find the packages, and
+// pipsqueak.h.
 func buildEnv() []string {
 	usr, triplet := debianRoot+"/usr", debian.Triplet()
 	includes := strings.Join([]string{includeDir, usr + "/include", usr + "/include/" + triplet}, ":")
@@ -210,8 +212,8 @@ func buildEnv() []string {
 	}
 }
 
-// libraries returns the arguments that link against every library that the packages are meant to be linked with. The
-// linker keeps those that are needed.
+// libraries returns the arguments that link against every library that the packages are meant to be linked
+// with. The linker keeps those that are needed.
 func libraries() []string {
 	arguments := []string{"-Wl,-rpath-link," + debianRoot + "/usr/lib/" + debian.Triplet()}
 	found, _ := filepath.Glob(debianRoot + "/usr/lib/" + debian.Triplet() + "/lib*.so")

@@ -70,8 +70,8 @@ PS_EXPORT void handler(ps_context *c, const char *event, size_t size)
 	}
 }
 
-// TestLibraries has a zygote load a library of a package, which needs another one there: a child has it, and what it holds, before its
-// handler comes. A library that starts a thread is found out.
+// TestLibraries has a zygote load a library of a package, which needs another one there: a child has it, and
+// what it holds, before its handler comes. A library that starts a thread is found out.
 func TestLibraries(t *testing.T) {
 	h := newHouse(t)
 	dir := filepath.Join(h.Packages, "usr/lib", debian.Triplet())
@@ -146,7 +146,8 @@ func BenchmarkFork(b *testing.B) {
 	h.BenchmarkFork(b)
 }
 
-// TestLargeEventIsForgotten sends the largest event and then a small one: the instance does not hold the memory of the large one.
+// TestLargeEventIsForgotten sends the largest event and then a small one: the instance does not hold the
+// memory of the large one.
 func TestLargeEventIsForgotten(t *testing.T) {
 	h := newHouse(t)
 	compileObject(t, h.Code+"/handler.so", `
@@ -220,7 +221,8 @@ static char text[9]; __attribute__((constructor)) void begin(void) { time_t zero
 	}
 }
 
-// TestAsks loads a library that looks for others when it is loaded: by their names, there or not, and by a path, which leads to one file whatever there is.
+// TestAsks loads a library that looks for others when it is loaded: by their names, there or not, and by a
+// path, which leads to one file whatever there is.
 func TestAsks(t *testing.T) {
 	h := newHouse(t)
 	dir := filepath.Join(h.Packages, "usr/lib", debian.Triplet())
@@ -234,7 +236,8 @@ void later(void) { dlopen("liblater.so", RTLD_LAZY); }`)
 	}
 }
 
-// TestThreadCounts has a library like OpenBLAS and OpenMP, of a zygote or of the function: it uses what the function may have, or what it asks for.
+// TestThreadCounts has a library like OpenBLAS and OpenMP, of a zygote or of the function: it uses what the
+// function may have, or what it asks for.
 func TestThreadCounts(t *testing.T) {
 	h := newHouse(t)
 	library := filepath.Join(h.Packages, "usr/lib", debian.Triplet(), "libopenblas.so.0")

@@ -20,7 +20,8 @@ func outline(e core.Exception) string {
 	return text
 }
 
-// TestExceptionsBehind: what an exception of C++ has nested in it is told, and by what a handler ends its process.
+// TestExceptionsBehind: what an exception of C++ has nested in it is told, and by what a handler ends its
+// process.
 func TestExceptionsBehind(t *testing.T) {
 	h := newHouse(t)
 	_, err := exec.LookPath("c++")

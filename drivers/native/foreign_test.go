@@ -16,7 +16,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 )
 
-// TestForeignHandlers has handlers in C++ that do to the process what a library may: what they are to blame for is told of them, and nothing hangs.
+// TestForeignHandlers has handlers in C++ that do to the process what a library may: what they are to blame
+// for is told of them, and nothing hangs.
 func TestForeignHandlers(t *testing.T) {
 	_, err := exec.LookPath("c++")
 	coretest.Requires(t, coretest.Found("c++", err == nil))

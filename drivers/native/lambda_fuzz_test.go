@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// FuzzRequests sends what a bootstrap must not to the API, cut in two anywhere, and then sees whether it still works. The program is
-// checked by the compiler's sanitizers, and one serves all inputs, so what one leaves behind meets the next.
+// FuzzRequests sends what a bootstrap must not to the API, cut in two anywhere, and then sees whether it
+// still works. The program is checked by the compiler's sanitizers, and one serves all inputs, so what one
+// leaves behind meets the next.
 func FuzzRequests(f *testing.F) {
 	seeds := []string{
 		get("invocation/next"), post("invocation/r/response", `{"a":[1,"\u00e9"]}`), post("invocation/r/error", `{"errorType":"E","errorMessage":"m","stackTrace":[{"path":"p","line":1,"label":"l"}]}`),

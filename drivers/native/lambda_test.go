@@ -270,7 +270,8 @@ func TestConnections(t *testing.T) {
 	for _, c := range idle {
 		c.Close()
 	}
-	// One that asks for an event and goes away does not get it. What is answered on another connection shows that all before it was seen.
+	// One that asks for an event and goes away does not get it. What is answered on another connection shows
+	// that all before it was seen.
 	hear(r, "POST")
 	fmt.Fprint(conn, get("invocation/next"))
 	p.ask(get("x")).must(t, 404, "NotFound")

@@ -92,7 +92,8 @@ func (n *native) describe(ctx context.Context) (core.Description, error) {
 		Archives:   []string{debian.Archives},
 		Registries: registries,
 		Overlay:    debian.Marker,
-		// Programs may use any of the kernel, and a bootstrap may be a whole database. LeakSanitizer traces the process that it looks at.
+		// Programs may use any of the kernel, and a bootstrap may be a whole database. LeakSanitizer traces
+		// the process that it looks at.
 		SystemCalls: []string{"io_cancel", "io_destroy", "io_getevents", "io_pgetevents", "io_setup", "io_submit",
 			"get_mempolicy", "mbind", "set_mempolicy", "ptrace"},
 		Toolchain: toolchain(self, host, include.Source),

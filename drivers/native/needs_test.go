@@ -9,9 +9,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/debian"
 )
 
-// TestHiddenNeeds loads handlers from a zygote that has hidden what its libraries need (runtime/loop/needs.h). Nobody may notice: neither a handler
-// that takes a symbol from a library that it does not name, nor a plug-in of that kind, which is found besides where its caller's
-// run path says.
+// TestHiddenNeeds loads handlers from a zygote that has hidden what its libraries need
+// (runtime/loop/needs.h). Nobody may notice: neither a handler that takes a symbol from a library that it
+// does not name, nor a plug-in of that kind, which is found besides where its caller's run path says.
 func TestHiddenNeeds(t *testing.T) {
 	h := newHouse(t)
 	dir := filepath.Join(h.Packages, "usr/lib", debian.Triplet())

@@ -18,9 +18,9 @@ import (
 var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64, "386": elf.EM_386, "arm": elf.EM_ARM,
 	"ppc64le": elf.EM_PPC64, "riscv64": elf.EM_RISCV, "s390x": elf.EM_S390}
 
-// checkObject looks at the handler's shared object without loading it, so that the deploy fails instead of every
-// start. It returns the libraries of packages that the function's own objects need. The loader finds the
-// libraries that those need.
+// checkObject looks at the handler's shared object without loading it, so that the deploy fails instead of
+// every start. It returns the libraries of packages that the function's own objects need. The loader finds
+// the libraries that those need.
 func checkObject(object, symbol string, packages []core.Package) ([]string, error) {
 	name, err := filepath.Rel(core.CodeDir, object)
 	if err != nil {

@@ -24,12 +24,13 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/endpoint"
 )
 
-// Does the Runtime API keep what AWS promises, whatever a bootstrap does to it? The tests play both core and bootstrap, with
-// the real C program between them, checked by the compiler's sanitizers.
+// Does the Runtime API keep what AWS promises, whatever a bootstrap does to it? The tests play both core and
+// bootstrap, with the real C program between them, checked by the compiler's sanitizers.
 
 const api = "/2018-06-01/runtime/"
 
-// patience is how long the program may take for one step, under its sanitizers and on a machine that does much else.
+// patience is how long the program may take for one step, under its sanitizers and on a machine that does
+// much else.
 const patience = 30 * time.Second
 
 // compiled is the directory of the program of testdata/instance.c, which is built once.

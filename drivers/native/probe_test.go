@@ -34,7 +34,8 @@ func TestProbe(t *testing.T) {
 	h.Probe(t, misbehaving)
 }
 
-// TestLooks has libraries look at the function's files when they are loaded, there or not, and ask for the process's id.
+// TestLooks has libraries look at the function's files when they are loaded, there or not, and ask for the
+// process's id.
 func TestLooks(t *testing.T) {
 	h := newHouse(t)
 	const constructor = "#include <dirent.h>\n#include <dlfcn.h>\n#include <fcntl.h>\n#include <stdio.h>\n#include <sys/stat.h>\n#include <unistd.h>\n" +
@@ -60,8 +61,9 @@ func TestLooks(t *testing.T) {
 	}
 }
 
-// TestDraws has libraries draw random numbers when they are loaded, which each process would draw for itself. A library that has a function called
-// at a fork draws again there, but not what it has drawn for another one.
+// TestDraws has libraries draw random numbers when they are loaded, which each process would draw for itself.
+// A library that has a function called at a fork draws again there, but not what it has drawn for another
+// one.
 func TestDraws(t *testing.T) {
 	_, err := exec.LookPath("c++")
 	coretest.Requires(t, coretest.Found("c++", err == nil))

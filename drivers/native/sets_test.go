@@ -60,8 +60,9 @@ func TestWatchedSets(t *testing.T) {
 	}
 }
 
-// TestMoves: a handler stays where its constructor or pipsqueak_init has gone, as a program does, and its constructors run
-// after those of the libraries that it is linked with, and before pipsqueak_init, in each kind of start.
+// TestMoves: a handler stays where its constructor or pipsqueak_init has gone, as a program does, and its
+// constructors run after those of the libraries that it is linked with, and before pipsqueak_init, in each
+// kind of start.
 func TestMoves(t *testing.T) {
 	h := newHouse(t)
 	packages := core.NewSet(core.Package{Name: debian.Marker + "p", Version: "1", Digest: "any"})

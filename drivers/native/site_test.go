@@ -28,7 +28,8 @@ func streaming(id string, fields, body, end string) string {
 	return "POST " + api + "invocation/" + id + "/response HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + fields + "\r\n" + body + end
 }
 
-// taken is a response in parts: the first head, all bytes, and the last frame. After most parts core refuses the next.
+// taken is a response in parts: the first head, all bytes, and the last frame. After most parts core refuses
+// the next.
 type taken struct {
 	head, bytes string
 	kind        byte
@@ -183,7 +184,8 @@ func TestSites(t *testing.T) {
 	}
 }
 
-// TestSiteGone: when the caller goes away, the program reads the end of its input. The event is over when it has answered, or closed the connection.
+// TestSiteGone: when the caller goes away, the program reads the end of its input. The event is over when it
+// has answered, or closed the connection.
 func TestSiteGone(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -243,7 +245,8 @@ func TestSiteGone(t *testing.T) {
 	}
 }
 
-// serveRaw answers one connection after the other. One on which nothing is asked only looks whether somebody listens.
+// serveRaw answers one connection after the other. One on which nothing is asked only looks whether somebody
+// listens.
 func serveRaw(listener net.Listener, requests, answers chan string) {
 	for {
 		conn, err := listener.Accept()

@@ -36,7 +36,8 @@ func TestAsks(t *testing.T) {
 	})
 }
 
-// TestAsksForFiles has packages look in every way for what an instance could have in its working directory, and what one process alone has.
+// TestAsksForFiles has packages look in every way for what an instance could have in its working directory,
+// and what one process alone has.
 func TestAsksForFiles(t *testing.T) {
 	try := func(code string) string { return "try { " + code + " } catch {}\n" }
 	const fs = "const fs = require('fs'), path = require('path');\n"

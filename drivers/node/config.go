@@ -60,7 +60,8 @@ func readConfig(environment []string, files ...string) (config, error) {
 // expression is a variable in a file of npm's: ${NAME}, or ${NAME?} when it may be missing.
 var expression = regexp.MustCompile(`\$\{([^${}?]+)(\?)?\}`)
 
-// readFile adds the settings of a file of npm's (in the form of ini, of which it has no sections) to the others.
+// readFile adds the settings of a file of npm's (in the form of ini, of which it has no sections) to the
+// others.
 func readFile(text string, variables, settings map[string]string) {
 	lists := map[string][]string{}
 	for line := range strings.Lines(text) {

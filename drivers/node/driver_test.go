@@ -27,7 +27,8 @@ exports.handler = async (event, context) =>
 	}
 }
 
-// A package that starts threads when it is imported is found out: core keeps it out of the tree. ES modules start none.
+// A package that starts threads when it is imported is found out: core keeps it out of the tree. ES modules
+// start none.
 func TestThreadsAreCounted(t *testing.T) {
 	h := newHouse(t, map[string]string{
 		"node_modules/quiet/index.js":   "exports.x = 1;",
@@ -50,7 +51,8 @@ func BenchmarkFork(b *testing.B) {
 	newHouse(b, map[string]string{"handler.js": "exports.handler = async (e) => e\n"}).BenchmarkFork(b)
 }
 
-// TestNothingToResolve starts no program for a function that asks for no packages: there is not even a sandbox here.
+// TestNothingToResolve starts no program for a function that asks for no packages: there is not even a
+// sandbox here.
 func TestNothingToResolve(t *testing.T) {
 	resolution, err := newDriver(slog.Default()).Resolve(t.Context(), core.ResolveRequest{Runtime: "node20", Handler: "index.handler", Lock: &core.Lock{Runtime: "node20"}})
 	if err != nil || len(resolution.Packages) > 0 {

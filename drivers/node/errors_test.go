@@ -22,7 +22,8 @@ func outline(e core.Exception) string {
 	return text
 }
 
-// TestExceptionsBehind: causes and the members of an AggregateError are reported, also of a thrown value that is no Error, and nothing in them is fatal.
+// TestExceptionsBehind: causes and the members of an AggregateError are reported, also of a thrown value that
+// is no Error, and nothing in them is fatal.
 func TestExceptionsBehind(t *testing.T) {
 	files := map[string]string{"handler.js": `
 const hostile = () => Object.defineProperties(new Error('x'), Object.fromEntries(['stack', 'cause', 'errors', 'message', 'name', 'constructor']

@@ -20,7 +20,8 @@ exports.handler = ({ code }, context) => new Code('require', 'context', code)(re
 
 const untold = "(its text cannot be had)"
 
-// TestForeignErrors throws what throws when it is looked at: the event is answered by an exception, and the instance lives.
+// TestForeignErrors throws what throws when it is looked at: the event is answered by an exception, and the
+// instance lives.
 func TestForeignErrors(t *testing.T) {
 	eachVersion(t, map[string]string{"handler.js": foreign}, func(t *testing.T, h *drivertest.House) {
 		s := h.Instance(t, h.Root(t), nil)
@@ -80,7 +81,8 @@ func TestForeignErrors(t *testing.T) {
 	})
 }
 
-// TestDefects has parts of the runtime fail, from within its own realm, while an event is under way: the answer says whose fault that is, and the instance ends.
+// TestDefects has parts of the runtime fail, from within its own realm, while an event is under way: the
+// answer says whose fault that is, and the instance ends.
 func TestDefects(t *testing.T) {
 	const spoil = "const own = callback.constructor('return globalThis')(), fail = () => { throw new own.Error('defect'); };"
 	files := map[string]string{"handler.js": `
@@ -136,7 +138,8 @@ var spoilt = map[string]string{
 	"large":      "Buffer.byteLength = () => { throw 1; };",
 }
 
-// TestSpoilt has packages, in zygotes, and handlers spoil what the runtime and they share. Events are answered as if they had not.
+// TestSpoilt has packages, in zygotes, and handlers spoil what the runtime and they share. Events are
+// answered as if they had not.
 func TestSpoilt(t *testing.T) {
 	files := map[string]string{"handler.js": foreign}
 	for name, code := range spoilt {

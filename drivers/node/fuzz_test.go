@@ -10,7 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// readLocks reads lock files as the installer does. It answers with what is to be installed and linked, or with what the user is told.
+// readLocks reads lock files as the installer does. It answers with what is to be installed and linked, or
+// with what the user is told.
 const readLocks = `
 const [install] = process.argv.slice(1);
 const [{ Graph }, { npmLock }, { pnpmLock }, { Refused }] = await Promise.all(['lockfile', 'npmlock', 'pnpmlock', 'tools'].map((name) => import(install + '/' + name + '.mjs')));
@@ -42,8 +43,9 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 `
 
-// FuzzLocks: whatever is in a lock file of npm's or pnpm's, it is refused as the user's fault, or each package has a directory of its own
-// and a digest, and each link is in the function and leads to such a directory or to one of the function's.
+// FuzzLocks: whatever is in a lock file of npm's or pnpm's, it is refused as the user's fault, or each
+// package has a directory of its own and a digest, and each link is in the function and leads to such a
+// directory or to one of the function's.
 func FuzzLocks(f *testing.F) {
 	found, problems := find(f.Context())
 	coretest.Requires(f, coretest.Found("Node.js: "+strings.Join(problems, "; "), len(found) > 0))

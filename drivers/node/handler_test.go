@@ -8,7 +8,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// TestHandlerForms has the forms that a handler of AWS Lambda may have: where it is, how it is exported, and how it answers.
+// TestHandlerForms has the forms that a handler of AWS Lambda may have: where it is, how it is exported, and
+// how it answers.
 func TestHandlerForms(t *testing.T) {
 	files := map[string]string{
 		"app/main.js":  "exports.run = (event) => ['app/main', event];",

@@ -10,11 +10,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/interpreter"
 )
 
-// patience is how long a registry may say nothing, and how long until it is asked again, in milliseconds: npm's own are minutes, of which a
-// deploy hears nothing.
+// patience is how long a registry may say nothing, and how long until it is asked again, in milliseconds:
+// npm's own are minutes, of which a deploy hears nothing.
 var patience = []string{"fetch-timeout=20000", "fetch-retry-mintimeout=1000", "fetch-retry-maxtimeout=2000"}
 
-// installEnv is the environment of an installer besides: npm's configuration, unless it builds, because a build has no network. It may hold secrets.
+// installEnv is the environment of an installer besides: npm's configuration, unless it builds, because a
+// build has no network. It may hold secrets.
 func (n *node) installEnv(b nodejs, op string) []string {
 	if op == "build" {
 		return installer.Env()

@@ -8,8 +8,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// TestMainModule has handlers find their own directory by require.main, as packages do, and as the working directory, and not be taken for a program that is to run: whatever the
-// instance was forked from.
+// TestMainModule has handlers find their own directory by require.main, as packages do, and as the working
+// directory, and not be taken for a program that is to run: whatever the instance was forked from.
 func TestMainModule(t *testing.T) {
 	files := map[string]string{
 		"handler.js": `
@@ -42,8 +42,8 @@ export const handler = async () => [main.filename, main.path, argv.length];`,
 	})
 }
 
-// TestCache has a handler find its own modules in require.cache, and none of the runtime's: code that empties the cache, or looks for who is in it, sees
-// what it would see in a plain node.
+// TestCache has a handler find its own modules in require.cache, and none of the runtime's: code that empties
+// the cache, or looks for who is in it, sees what it would see in a plain node.
 func TestCache(t *testing.T) {
 	files := map[string]string{
 		"handler.js": "require('./beside');\nconst own = (cache) => Object.keys(cache).filter((file) => !file.startsWith('/packages/'));\nexports.handler = async () => [own(require.cache), own(require('module')._cache)];",
@@ -79,7 +79,8 @@ func TestUptime(t *testing.T) {
 	})
 }
 
-// TestParent has a package find the file of the function that has required it, and what lies beside that, whoever has imported the package before.
+// TestParent has a package find the file of the function that has required it, and what lies beside that,
+// whoever has imported the package before.
 func TestParent(t *testing.T) {
 	files := map[string]string{
 		"src/handler.js":              "const { find } = require('/packages/finds-1/node_modules/finds');\nrequire('./second');\nconst atImport = find();\nexports.handler = async () => [atImport, find()].flat();",

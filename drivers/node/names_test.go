@@ -12,8 +12,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// TestNames has packages that are named as modules of Node.js, and one that requires what only the function has: all is as with a plain node, in cold
-// starts and forks.
+// TestNames has packages that are named as modules of Node.js, and one that requires what only the function
+// has: all is as with a plain node, in cold starts and forks.
 func TestNames(t *testing.T) {
 	counts := "globalThis.loaded = (globalThis.loaded ?? '') + '%'; exports.own = true;"
 	files := map[string]string{
@@ -61,8 +61,9 @@ exports.handler = async () => [require('events') === require('node:events'), req
 	})
 }
 
-// TestUndeclaredModules has ES modules of packages that import what only the function has, at once and later, and one that requires it. The handler, of either
-// kind, imports them. A hook for that is in Node.js from 22.15 on; before it, modules that are required find it, and imports say what they miss.
+// TestUndeclaredModules has ES modules of packages that import what only the function has, at once and later,
+// and one that requires it. The handler, of either kind, imports them. A hook for that is in Node.js from
+// 22.15 on; before it, modules that are required find it, and imports say what they miss.
 func TestUndeclaredModules(t *testing.T) {
 	const imports = `const [{ early }, { late, requires }] = [await import('needs'), await import('asks')];`
 	const answers = `async () => [early, (await late()).default, requires(), await import('nowhere').catch((e) => e.code), await (await import('asks')).missing().catch((e) => e.message.slice(0, 33))]`

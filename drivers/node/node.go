@@ -111,11 +111,12 @@ func (n *node) describe(ctx context.Context) (core.Description, error) {
 	return d, nil
 }
 
-// manifests are the files that decide which packages a function has: those of its own directories too, which may be workspaces.
+// manifests are the files that decide which packages a function has: those of its own directories too, which
+// may be workspaces.
 var manifests = []string{"**/package.json", "package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "pnpm-workspace.yaml"}
 
-// extensions of a handler's file, in the order in which they are looked for: TypeScript is last, for what has been compiled is
-// beside it.
+// extensions of a handler's file, in the order in which they are looked for: TypeScript is last, for what has
+// been compiled is beside it.
 var extensions = []string{".js", ".mjs", ".cjs", ".ts", ".mts", ".cts"}
 
 // handlers are where a handler may be that nothing names: the last ones are web applications.
@@ -134,14 +135,15 @@ func (n *node) command(runtime core.RuntimeID) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Without threads V8 collects and compiles in the one that there is. Functions keep the byte code that they have been compiled to:
-	// V8 would throw it away after some collections, of which a zygote makes many, and each child would compile them again.
-	// Without the memory reducer, whose timer runs out 8 s after a zygote's last collection, and then in each of its children.
+	// Without threads V8 collects and compiles in the one that there is. Functions keep the byte code that
+	// they have been compiled to: V8 would throw it away after some collections, of which a zygote makes
+	// many, and each child would compile them again. Without the memory reducer, whose timer runs out 8 s
+	// after a zygote's last collection, and then in each of its children.
 	return []string{b.inside(), "--single-threaded", "--v8-pool-size=0", "--no-flush-bytecode", "--no-memory-reducer", "--no-wasm-async-compilation", loopDir + "/zygote.js", loopDir + "/" + addon}, nil
 }
 
-// mounts are the directories of the binary, unless it is in one that every sandbox shows. Node.js runs wherever it is put, so it
-// may be installed in a home or in /tmp.
+// mounts are the directories of the binary, unless it is in one that every sandbox shows. Node.js runs
+// wherever it is put, so it may be installed in a home or in /tmp.
 func (b nodejs) mounts() []core.Mount {
 	if b.shown() {
 		return nil

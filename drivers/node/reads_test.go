@@ -168,8 +168,8 @@ func TestLocale(t *testing.T) {
 	})
 }
 
-// TestEnvironment has packages change variables when they are imported: an instance has them as its own import
-// of the packages would have left them, whatever imports them.
+// TestEnvironment has packages change variables when they are imported: an instance has them as its own
+// import of the packages would have left them, whatever imports them.
 func TestEnvironment(t *testing.T) {
 	files := map[string]string{
 		"handler.js":                 "require('/packages/sets-1/node_modules/sets');\nconst { MINE, USER, SHELL, A, NODE_PATH, toString } = process.env;\nexports.handler = async () => [MINE, USER, SHELL, A, NODE_PATH, toString, require('child_process').execSync('echo $MINE-$SHELL-$A').toString()];",

@@ -11,7 +11,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// kinds has, for each kind of what is looked for, ways to write it, and what only looks like it: with what is found, "rule line, …".
+// kinds has, for each kind of what is looked for, ways to write it, and what only looks like it: with what is
+// found, "rule line, …".
 var kinds = map[string][]struct{ code, want string }{
 	"dynamic import": {
 		{"import('child_process').then(({ exec }) => exec('id'));", "process 1"},

@@ -30,7 +30,8 @@ func ask(t *testing.T, module, program string, result any, argv ...string) {
 	}
 }
 
-// TestScanReads has code written in ways that Node.js reads as any other, or that are not to keep the scanner busy for ever.
+// TestScanReads has code written in ways that Node.js reads as any other, or that are not to keep the scanner
+// busy for ever.
 func TestScanReads(t *testing.T) {
 	returns := ""
 	for i := range 9 {

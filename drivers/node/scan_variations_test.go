@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// TestScanVariations scans the variations in testdata/scan: a file for each kind, whose first line has the rule that finds all of them.
+// TestScanVariations scans the variations in testdata/scan: a file for each kind, whose first line has the
+// rule that finds all of them.
 func TestScanVariations(t *testing.T) {
 	names, err := filepath.Glob("testdata/scan/*.txt")
 	if err != nil || len(names) < 4 {

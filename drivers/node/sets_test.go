@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// TestSets has code, as esbuild bundles it, that sets variables before it imports packages, or changes something else that these may find, and code that does not. Wanted
-// are the variables that it sets, the imports that come before all changes, and "!" if there is a change.
+// TestSets has code, as esbuild bundles it, that sets variables before it imports packages, or changes
+// something else that these may find, and code that does not. Wanted are the variables that it sets, the
+// imports that come before all changes, and "!" if there is a change.
 func TestSets(t *testing.T) {
 	const header = `var __require = /* @__PURE__ */ ((x) => typeof require !== "undefined" ? require : typeof Proxy !== "undefined" ? new Proxy(x, {
   get: (a, b) => (typeof require !== "undefined" ? require : a)[b]

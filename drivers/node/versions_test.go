@@ -15,7 +15,8 @@ import (
 // versions are those that have to work. `make build` gets the ones that are not on the machine.
 var versions = []string{"node20", "node22", "node24"}
 
-// eachVersion runs the test with each node on this machine, as a subtest with a house of its own. In CI all versions have to be there.
+// eachVersion runs the test with each node on this machine, as a subtest with a house of its own. In CI all
+// versions have to be there.
 func eachVersion(t *testing.T, files map[string]string, test func(t *testing.T, h *drivertest.House)) {
 	t.Helper()
 	for _, version := range versions {
@@ -29,8 +30,8 @@ func eachVersion(t *testing.T, files map[string]string, test func(t *testing.T, 
 	}
 }
 
-// generations are zygotes of which each was forked from the one before: the root, that of a package, and that of one more, which has at import
-// what packages leave behind that a zygote may have.
+// generations are zygotes of which each was forked from the one before: the root, that of a package, and that
+// of one more, which has at import what packages leave behind that a zygote may have.
 func generations(t *testing.T, h *drivertest.House) []*sandbox.Sandbox {
 	t.Helper()
 	all := []*sandbox.Sandbox{h.Root(t)}
@@ -62,7 +63,8 @@ port1.postMessage('later');`,
 	return all
 }
 
-// TestNodeVersions does in instances that were forked from zygotes of each generation, with each version, what functions may do.
+// TestNodeVersions does in instances that were forked from zygotes of each generation, with each version,
+// what functions may do.
 func TestNodeVersions(t *testing.T) {
 	code, err := filepath.Abs("testdata/afterfork")
 	if err != nil {
@@ -106,7 +108,8 @@ const { randomUUID, randomInt } = require('crypto');
 const { random } = Math;
 const drawn = [randomUUID(), randomInt(2 ** 40), random(), crypto.randomUUID()];
 exports.draw = () => [randomUUID(), randomInt(2 ** 40), random(), crypto.randomUUID(), ...pools.map((give) => give())];
-// Keep pools of random bytes, which they have filled already, as libraries of ids do, and a generator with a seed.
+// Keep pools of random bytes, which they have filled already, as libraries of ids do, and a generator with a
+// seed.
 const { randomFillSync, randomBytes } = require('crypto');
 const pool = (buffer, fill, at = 0) => () => { if (at === 0) fill(buffer); return Buffer.from(buffer.subarray(at, at += 8)).toString('hex'); };
 const made = randomBytes(64);

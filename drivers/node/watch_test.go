@@ -11,9 +11,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// TestWatchedSets has handlers that set variables, the working directory and arguments in every way, and packages that do when they are imported
-// and when they are called: what counts is what the function's own code does, wherever the instance was
-// forked from.
+// TestWatchedSets has handlers that set variables, the working directory and arguments in every way, and
+// packages that do when they are imported and when they are called: what counts is what the function's own
+// code does, wherever the instance was forked from.
 func TestWatchedSets(t *testing.T) {
 	const handler, esmHandler = "\nexports.handler = async () => 1;\n", "\nexport const handler = async () => 1;\n"
 	packages := map[string]string{

@@ -9,7 +9,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// TestCompiledWhole: an instance finds compiled what its zygote has imported, also what nobody has called, unless the module is large.
+// TestCompiledWhole: an instance finds compiled what its zygote has imported, also what nobody has called,
+// unless the module is large.
 func TestCompiledWhole(t *testing.T) {
 	const module = "exports.uncalled = function () { return [].length; };\n"
 	handler := map[string]string{"handler.mjs": `

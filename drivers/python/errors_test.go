@@ -88,7 +88,8 @@ def handler(event, context):
     sys.exit(do)
 `
 
-// TestExceptionsBehind: what an exception was raised from, while what was handled, its notes and the members of a group are reported, and nothing in them is fatal.
+// TestExceptionsBehind: what an exception was raised from, while what was handled, its notes and the members
+// of a group are reported, and nothing in them is fatal.
 func TestExceptionsBehind(t *testing.T) {
 	h := newHouse(t, map[string]string{"handler.py": failing})
 	s := h.Instance(t, h.Root(t), nil)

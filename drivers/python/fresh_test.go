@@ -71,7 +71,8 @@ func TestReads(t *testing.T) {
 	}
 }
 
-// TestEnvironment has a time zone in the environment, and a package that sets variables when it is imported: both are as in any process.
+// TestEnvironment has a time zone in the environment, and a package that sets variables when it is imported:
+// both are as in any process.
 func TestEnvironment(t *testing.T) {
 	h := houseWith(t, `
 import os, sets, time
@@ -98,7 +99,8 @@ def handler(event, context):
 	}
 }
 
-// TestOwnTimes has a handler ask for its process's times long after its zygote began: they are the process's own.
+// TestOwnTimes has a handler ask for its process's times long after its zygote began: they are the process's
+// own.
 func TestOwnTimes(t *testing.T) {
 	h := houseWith(t, `
 import logging, os, resource, time
@@ -119,8 +121,8 @@ def handler(event, context):
 	}
 }
 
-// TestOwnIdentity has zygotes import what keeps something of its process: copies of multiprocessing, with the key by which processes trust each
-// other, and the number of the main thread.
+// TestOwnIdentity has zygotes import what keeps something of its process: copies of multiprocessing, with the
+// key by which processes trust each other, and the number of the main thread.
 func TestOwnIdentity(t *testing.T) {
 	const copied = "import os\nclass AuthenticationString(bytes): pass\nclass Main:\n    _config = {'authkey': AuthenticationString(os.urandom(32))}\n_current_process = Main()\ndef current_process(): return _current_process\n"
 	h := houseWith(t, `
@@ -169,7 +171,8 @@ def draw():
             "legacy": legacy.random(), "new": new.random(), "by_hand": by_hand.random(), "legacy_by_hand": legacy_by_hand.random(), "new_by_hand": new_by_hand.random()}
 `
 
-// numpyRandom has what this driver goes by in numpy.random: which seeds are the system's, and how a state is replaced.
+// numpyRandom has what this driver goes by in numpy.random: which seeds are the system's, and how a state is
+// replaced.
 const numpyRandom = `
 import random
 class SeedSequence:
@@ -191,8 +194,8 @@ _rand = RandomState()
 def seed(): _rand.seed()
 `
 
-// TestGenerators has packages make generators of random numbers: those that the system has seeded differ in every fork, of every generation; those that their author
-// has seeded are the same, as in any process.
+// TestGenerators has packages make generators of random numbers: those that the system has seeded differ in
+// every fork, of every generation; those that their author has seeded are the same, as in any process.
 func TestGenerators(t *testing.T) {
 	h := houseWith(t, "import generators\ndef handler(event, context): return generators.draw()\n", map[string]string{"generators.py": generators, "numpy/__init__.py": "",
 		"numpy/random.py": numpyRandom, "later.py": "import generators\nagain = generators.random.Random()\n"})
@@ -224,8 +227,9 @@ func TestGenerators(t *testing.T) {
 	}
 }
 
-// TestSiblings has zygotes two generations below one that has drawn from OpenSSL, and processes that instances fork, draw from it: no two get the same, although nothing
-// but a changed pid tells the library of the forks.
+// TestSiblings has zygotes two generations below one that has drawn from OpenSSL, and processes that
+// instances fork, draw from it: no two get the same, although nothing but a changed pid tells the library of
+// the forks.
 func TestSiblings(t *testing.T) {
 	h := houseWith(t, `
 import os, draws, sys
@@ -264,7 +268,8 @@ def handler(event, context):
 	}
 }
 
-// TestRepeats has packages seed generators with what differs from process to process: nobody can see that, and a probe finds it.
+// TestRepeats has packages seed generators with what differs from process to process: nobody can see that,
+// and a probe finds it.
 func TestRepeats(t *testing.T) {
 	const why = "^gives the same random numbers in every fork$"
 	packages := []drivertest.Probed{

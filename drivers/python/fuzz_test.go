@@ -10,8 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// readManifests reads manifests as the installer does, up to where uv would be asked. It answers with the requirements, or with what
-// the user is told.
+// readManifests reads manifests as the installer does, up to where uv would be asked. It answers with the
+// requirements, or with what the user is told.
 const readManifests = `
 import base64, json, os, shutil, sys, tempfile
 libexec, tools = sys.argv[1:]
@@ -49,8 +49,8 @@ for line in sys.stdin:
 // requirement is what may be told to uv on a line of its own.
 var requirement = regexp.MustCompile(`^[A-Za-z0-9][^\n\r\f\v]*$`)
 
-// FuzzManifests: whatever is in a manifest or in a lock of Python's tools, it is refused as the user's fault, or it is read as names of
-// packages alone, each on one line.
+// FuzzManifests: whatever is in a manifest or in a lock of Python's tools, it is refused as the user's fault,
+// or it is read as names of packages alone, each on one line.
 func FuzzManifests(f *testing.F) {
 	coretest.Requires(f, coretest.File(defaultInterpreter))
 	libexec := drivertest.Libexec(f)

@@ -14,7 +14,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// ask has the interpreter evaluate an expression in which the modules of runtime can be imported, with argv, and decodes what it says.
+// ask has the interpreter evaluate an expression in which the modules of runtime can be imported, with argv,
+// and decodes what it says.
 func ask(t *testing.T, program string, env []string, result any, argv ...string) {
 	t.Helper()
 	coretest.Requires(t, coretest.File(defaultInterpreter))
@@ -30,7 +31,8 @@ func ask(t *testing.T, program string, env []string, result any, argv ...string)
 	}
 }
 
-// TestImports looks at what a handler is found to import: what is imported whenever it is, and is of a package.
+// TestImports looks at what a handler is found to import: what is imported whenever it is, and is of a
+// package.
 func TestImports(t *testing.T) {
 	for text, want := range map[string][]string{
 		"import os, numpy.linalg as l, numpy\n":                                         {"numpy.linalg", "numpy"},
@@ -132,7 +134,8 @@ func TestRegistries(t *testing.T) {
 	}
 }
 
-// TestPipFiles has pip configured in two files, of which the last counts, and in each the section of its command.
+// TestPipFiles has pip configured in two files, of which the last counts, and in each the section of its
+// command.
 func TestPipFiles(t *testing.T) {
 	dir := t.TempDir()
 	first, last := filepath.Join(dir, "first"), filepath.Join(dir, "last")

@@ -10,7 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// TestIndexCredentials has an index send its reader on: the credentials go along to other pages of it, and to no other host.
+// TestIndexCredentials has an index send its reader on: the credentials go along to other pages of it, and to
+// no other host.
 func TestIndexCredentials(t *testing.T) {
 	secret := func(r *http.Request) string { return r.Header.Get("Authorization") }
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("other:" + secret(r))) }))

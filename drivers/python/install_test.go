@@ -11,8 +11,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// TestWorthCompiling looks at which files of a package are compiled: all but its tests, and those too when the package imports
-// from them.
+// TestWorthCompiling looks at which files of a package are compiled: all but its tests, and those too when
+// the package imports from them.
 func TestWorthCompiling(t *testing.T) {
 	coretest.Requires(t, coretest.File(defaultInterpreter))
 	most := []string{"p/__init__.py", "p/test/t.py", "p/tests.py"}

@@ -21,7 +21,8 @@ func refuse(expression string) string {
 	return "from answer import Refused\ntry:\n    " + expression + "\n    print('{}')\nexcept Refused as refused:\n    print(json.dumps(refused.reply))\n"
 }
 
-// TestBadManifests has manifests read that are not as they should be: each is reported as the fault of who wrote it.
+// TestBadManifests has manifests read that are not as they should be: each is reported as the fault of who
+// wrote it.
 func TestBadManifests(t *testing.T) {
 	const dynamic = "dependencies that are dynamic"
 	const pylock = "lock-version = '1.0'\ncreated-by = 'test'\n"
@@ -68,7 +69,8 @@ func TestBadManifests(t *testing.T) {
 	}
 }
 
-// TestRequiresPython: a project for another Python is refused as that, and not for a lock that is not up to date.
+// TestRequiresPython: a project for another Python is refused as that, and not for a lock that is not up to
+// date.
 func TestRequiresPython(t *testing.T) {
 	tools := filepath.Join(drivertest.Libexec(t), "attestations")
 	for requires, want := range map[string]string{"'>=4'": "requires-python = '>=4', and the function runs in Python 3.", "'<3,>=2.7'": "requires-python = '<3,>=2.7'",
@@ -95,7 +97,8 @@ func TestOtherTables(t *testing.T) {
 	}
 }
 
-// TestLockFields has locks read in which one field more is than this driver knows, wherever it is, and locks with every field that uv writes.
+// TestLockFields has locks read in which one field more is than this driver knows, wherever it is, and locks
+// with every field that uv writes.
 func TestLockFields(t *testing.T) {
 	const uvLock = `version = 1
 revision = 5
@@ -202,7 +205,8 @@ wheels = [{ name = "p-1-py3-none-any.whl", url = "https://example.org/p-1-py3-no
 	}
 }
 
-// TestBadSources reads what packages say that their build needs, from archives that are not as they should be.
+// TestBadSources reads what packages say that their build needs, from archives that are not as they should
+// be.
 func TestBadSources(t *testing.T) {
 	sdist := func(manifest string) []byte {
 		var packed bytes.Buffer

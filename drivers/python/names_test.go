@@ -9,7 +9,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// starts returns instances of a function of every kind of start: from a root zygote, from one that has imported the modules, and from one below that.
+// starts returns instances of a function of every kind of start: from a root zygote, from one that has
+// imported the modules, and from one below that.
 func starts(t *testing.T, h *drivertest.House, changes func(*core.HandlerLoad), modules ...string) map[string]func() string {
 	t.Helper()
 	root := h.Root(t)
@@ -28,8 +29,9 @@ func starts(t *testing.T, h *drivertest.House, changes func(*core.HandlerLoad), 
 	}
 }
 
-// TestNames has modules of the same names in the function, in the standard library and in packages. Each start finds what a plain interpreter in a virtual
-// environment finds: the function's, then the language's, then the packages'.
+// TestNames has modules of the same names in the function, in the standard library and in packages. Each
+// start finds what a plain interpreter in a virtual environment finds: the function's, then the language's,
+// then the packages'.
 func TestNames(t *testing.T) {
 	h := newHouse(t, map[string]string{
 		"calendar.py": "own = True\n", "json/__init__.py": "own = True\n", "os.py": "own = True\n", "time.py": "own = True\n", "queue/data.txt": "", "six.py": "own = True\n",
@@ -58,7 +60,8 @@ def handler(event, context):
 	}
 }
 
-// TestProgram has the program of an instance be its handler's file, for itself and for processes that it spawns: these import the handler's module once.
+// TestProgram has the program of an instance be its handler's file, for itself and for processes that it
+// spawns: these import the handler's module once.
 func TestProgram(t *testing.T) {
 	h := newHouse(t, map[string]string{"app/__init__.py": "", "app/main.py": `
 import __main__, inspect, multiprocessing, os, pickle
@@ -80,7 +83,8 @@ def handler(event, context):
 	}
 }
 
-// TestForeignObjects has packages leave in the interpreter what nobody expects there, and handlers raise and return it.
+// TestForeignObjects has packages leave in the interpreter what nobody expects there, and handlers raise and
+// return it.
 func TestForeignObjects(t *testing.T) {
 	h := newHouse(t, map[string]string{"handler.py": `
 import odd
@@ -172,7 +176,8 @@ func TestOurs(t *testing.T) {
 	}
 }
 
-// TestAsync has handlers that are coroutine functions, in a file of a directory; what one has opened in its loop is open for the next event.
+// TestAsync has handlers that are coroutine functions, in a file of a directory; what one has opened in its
+// loop is open for the next event.
 func TestAsync(t *testing.T) {
 	h := newHouse(t, map[string]string{"app/main.py": `
 import asyncio

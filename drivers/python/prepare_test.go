@@ -8,7 +8,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// TestSets looks at what a function's files are found to set before they import packages: variables, and ALL for what else decides about imports.
+// TestSets looks at what a function's files are found to set before they import packages: variables, and ALL
+// for what else decides about imports.
 func TestSets(t *testing.T) {
 	const then = "import numpy\n"
 	for text, want := range map[string]string{
@@ -66,7 +67,8 @@ func TestShadows(t *testing.T) {
 	}
 }
 
-// TestPerhaps looks at which names a function's files import that may be modules: what is imported from packages, and modules of the language.
+// TestPerhaps looks at which names a function's files import that may be modules: what is imported from
+// packages, and modules of the language.
 func TestPerhaps(t *testing.T) {
 	for text, want := range map[string]string{
 		"from numpy import linalg, array as a\n":                         "numpy.linalg numpy.array",

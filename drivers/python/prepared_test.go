@@ -10,7 +10,8 @@ import (
 )
 
 // TestPrepared has handlers that prepare for imports in many ways, and many that do not: what they import
-// afterwards is late. A process that has imported packages ahead knows less: there it is the import's own name.
+// afterwards is late. A process that has imported packages ahead knows less: there it is the import's own
+// name.
 func TestPrepared(t *testing.T) {
 	const handler = "\ndef handler(event, context): return 1\n"
 	h := newHouse(t, map[string]string{

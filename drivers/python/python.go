@@ -15,8 +15,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/zygote"
 )
 
-// interpretersVariable lists the interpreters to serve, separated by colons, the preferred one first. One of a virtual
-// environment stands for the interpreter that it was made from: a function has its own packages and sees no others.
+// interpretersVariable lists the interpreters to serve, separated by colons, the preferred one first. One of
+// a virtual environment stands for the interpreter that it was made from: a function has its own packages and
+// sees no others.
 const interpretersVariable = "PIPSQUEAK_PYTHON"
 
 const defaultInterpreter = "/usr/bin/python3"
@@ -32,8 +33,8 @@ const (
 // preload is the library that sees the environment variables that C code reads.
 const preload = "preload.so"
 
-// zygoteEnv is the whole environment of a zygote. Numerical libraries start a thread for each core when they are imported,
-// and a process with threads cannot fork: they get one.
+// zygoteEnv is the whole environment of a zygote. Numerical libraries start a thread for each core when they
+// are imported, and a process with threads cannot fork: they get one.
 var zygoteEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=" + core.ScratchDir,
 	"OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", "MKL_NUM_THREADS=1", "NUMEXPR_NUM_THREADS=1", "VECLIB_MAXIMUM_THREADS=1",
 	"LD_PRELOAD=" + loopDir + "/" + preload}
@@ -166,8 +167,8 @@ func (i cpython) plain() []string {
 	return []string{i.Executable, "-B", "-X", "utf8"}
 }
 
-// command starts the interpreter apart from all that is not its own: -I ignores the environment and the user's packages, -S the host's
-// packages.
+// command starts the interpreter apart from all that is not its own: -I ignores the environment and the
+// user's packages, -S the host's packages.
 func (i cpython) command() []string {
 	return append(i.plain(), "-I", "-S")
 }

@@ -15,7 +15,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/interpreter"
 )
 
-// certificatesFile is where in an installer's sandbox the certificates are that the operator trusts, when they are not the system's.
+// certificatesFile is where in an installer's sandbox the certificates are that the operator trusts, when
+// they are not the system's.
 const certificatesFile = toolsDir + "/certificates.pem"
 
 // systemCertificates is the directory that every sandbox shows.
@@ -29,7 +30,8 @@ type sources struct {
 	problems   []string
 }
 
-// operatorSources asks the interpreter where the operator has packages come from: it can read the files of pip and uv.
+// operatorSources asks the interpreter where the operator has packages come from: it can read the files of
+// pip and uv.
 func operatorSources(ctx context.Context, path, files string) (sources, error) {
 	var answer struct {
 		Env          map[string]string `json:"env"`

@@ -38,7 +38,8 @@ func alone(texts []string) (packages []map[string]string) {
 	return packages
 }
 
-// scanKinds are kinds of code, each with variations: every one of a kind is found, at a line of m.py, and none of harmless is.
+// scanKinds are kinds of code, each with variations: every one of a kind is found, at a line of m.py, and
+// none of harmless is.
 var scanKinds = []struct {
 	name, rule string
 	found      []string

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// packArchive is a program for ask that scans an archive of the kind that its name says; a text that begins with "->" is a link. It prints what was
-// found, and the name that the package has, or why it is none.
+// packArchive is a program for ask that scans an archive of the kind that its name says; a text that begins
+// with "->" is a link. It prints what was found, and the name that the package has, or why it is none.
 const packArchive = `
 import io, tarfile, zipfile, scan
 from answer import Refused

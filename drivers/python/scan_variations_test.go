@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestScanVariations scans the variations in testdata/scan: a file for each kind, whose first line has the rule that finds all of them.
+// TestScanVariations scans the variations in testdata/scan: a file for each kind, whose first line has the
+// rule that finds all of them.
 func TestScanVariations(t *testing.T) {
 	names, err := filepath.Glob("testdata/scan/*.txt")
 	if err != nil || len(names) < 4 {
@@ -33,7 +34,8 @@ func TestScanVariations(t *testing.T) {
 	}
 }
 
-// TestScanFollows scans code in which each thing stands for two others, and these for two others: whoever follows all of them is never done.
+// TestScanFollows scans code in which each thing stands for two others, and these for two others: whoever
+// follows all of them is never done.
 func TestScanFollows(t *testing.T) {
 	const steps = 40
 	var modules []string

@@ -6,7 +6,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// TestSiteOfZygote has a zygote import what one package has of a Python package, and others come to it afterwards, in several ways.
+// TestSiteOfZygote has a zygote import what one package has of a Python package, and others come to it
+// afterwards, in several ways.
 func TestSiteOfZygote(t *testing.T) {
 	dir := t.TempDir()
 	drivertest.Write(t, dir, map[string]string{

@@ -20,8 +20,9 @@ func compile(t *testing.T, dir, source, library string) {
 	}
 }
 
-// TestProcessors has libraries like those for numerical work, which are told how many threads to use when they are loaded, in a zygote one: an instance uses as
-// many as its function has processors, or as its environment says.
+// TestProcessors has libraries like those for numerical work, which are told how many threads to use when
+// they are loaded, in a zygote one: an instance uses as many as its function has processors, or as its
+// environment says.
 func TestProcessors(t *testing.T) {
 	h := newHouse(t, map[string]string{"handler.py": "import numerical\ndef handler(event, context): return numerical.asked()\n"})
 	h.Packages = t.TempDir()

@@ -8,7 +8,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// TestAsks has packages look for others in every way, there or not, and finds for which. Each is probed after those before it, in the same process.
+// TestAsks has packages look for others in every way, there or not, and finds for which. Each is probed after
+// those before it, in the same process.
 func TestAsks(t *testing.T) {
 	try := func(code string) string { return "begin\n  " + code + "\nrescue LoadError, NameError\n  nil\nend\n" }
 	packages := []drivertest.Probed{

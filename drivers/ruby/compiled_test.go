@@ -14,7 +14,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// compilePackage compiles the files of a package as a deploy does, and returns what was made of them, by name.
+// compilePackage compiles the files of a package as a deploy does, and returns what was made of them, by
+// name.
 func compilePackage(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := t.TempDir()
@@ -37,7 +38,8 @@ func compilePackage(t *testing.T, dir string) map[string]string {
 	return made
 }
 
-// TestCompiles compiles files of every sort: those that can be required are compiled, and nothing of them runs.
+// TestCompiles compiles files of every sort: those that can be required are compiled, and nothing of them
+// runs.
 func TestCompiles(t *testing.T) {
 	_, err := os.Stat("/usr/bin/ruby")
 	coretest.Requires(t, coretest.Found("/usr/bin/ruby", err == nil))
@@ -71,7 +73,8 @@ func TestCompiles(t *testing.T) {
 	}
 }
 
-// TestCompiledIsLoaded: processes load what a file was compiled to in place of the file, if this Ruby has made it, and say the same of it.
+// TestCompiledIsLoaded: processes load what a file was compiled to in place of the file, if this Ruby has
+// made it, and say the same of it.
 func TestCompiledIsLoaded(t *testing.T) {
 	h := newHouse(t, map[string]string{
 		"handler.rb": "require 'zygote'\nrequire 'instance'\nrequire 'other'\nrequire 'broken'\n" +

@@ -18,7 +18,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/interpreter"
 )
 
-// debianCommand is the argument with which this program, inside an installer's sandbox, resolves and installs Debian packages.
+// debianCommand is the argument with which this program, inside an installer's sandbox, resolves and installs
+// Debian packages.
 const debianCommand = "debian"
 
 // index is everything that a process has to know of a package. runtime/loop/load.rb reads it;
@@ -63,7 +64,8 @@ var (
 	quoted       = regexp.MustCompile(`"([^"]*)"`)
 )
 
-// compiledEnding is that of what the driver compiles, which is loaded in place of what others read and scan: no package brings it.
+// compiledEnding is that of what the driver compiles, which is loaded in place of what others read and scan:
+// no package brings it.
 const compiledEnding = ".rb.iseq"
 
 // writeIndex examines an unpacked Debian package.
@@ -160,7 +162,8 @@ func (x *index) findModules(dir string) {
 	x.modules = found
 }
 
-// addGem notes a gem by its specification. The code of some is where gems are, of others among what is no gem.
+// addGem notes a gem by its specification. The code of some is where gems are, of others among what is no
+// gem.
 func (x *index) addGem(dir, path string) error {
 	m := gemspec.FindStringSubmatch(path)
 	if m == nil {

@@ -28,8 +28,9 @@ end
 	}
 }
 
-// A gem that starts a thread when it is required is found out: core keeps it out of the tree. A thread that has ended does
-// not count, nor does one that its library can do without; neither is waited for until CRuby lets go of it, 3 s later.
+// A gem that starts a thread when it is required is found out: core keeps it out of the tree. A thread that
+// has ended does not count, nor does one that its library can do without; neither is waited for until CRuby
+// lets go of it, 3 s later.
 func TestThreadsAreCounted(t *testing.T) {
 	h := newHouse(t, map[string]string{
 		"quiet.rb":    "X = 1\n",

@@ -79,7 +79,8 @@ def handler(event:, context:)
 end
 `
 
-// TestExceptionsBehind: what an exception was raised from is told, and what its detailed message has besides, and nothing in them is fatal.
+// TestExceptionsBehind: what an exception was raised from is told, and what its detailed message has besides,
+// and nothing in them is fatal.
 func TestExceptionsBehind(t *testing.T) {
 	h := newHouse(t, map[string]string{"handler.rb": failing})
 	s := h.Instance(t, h.Root(t), nil)

@@ -8,7 +8,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// TestForeignObjects has handlers whose objects answer nothing that an object should, or answer it wrong: the event has its answer, and so has the next.
+// TestForeignObjects has handlers whose objects answer nothing that an object should, or answer it wrong: the
+// event has its answer, and so has the next.
 func TestForeignObjects(t *testing.T) {
 	h := newHouse(t, evaluator)
 	root := h.Root(t)
@@ -81,7 +82,8 @@ func TestForeignObjects(t *testing.T) {
 	}
 }
 
-// TestForeignHandlers has a class of handlers that answers for Ruby, and code that fails in the middle of the runtime's own.
+// TestForeignHandlers has a class of handlers that answers for Ruby, and code that fails in the middle of the
+// runtime's own.
 func TestForeignHandlers(t *testing.T) {
 	h := newHouse(t, map[string]string{"handler.rb": `
 class App

@@ -161,7 +161,8 @@ raise "the signal is lost" if got.empty?
 	}
 }
 
-// A file that a gem opened when it was required is closed in the children, and its number hits nothing of theirs.
+// A file that a gem opened when it was required is closed in the children, and its number hits nothing of
+// theirs.
 func TestFilesOfZygote(t *testing.T) {
 	h := newHouse(t, map[string]string{
 		"handler.rb": evaluator["handler.rb"],

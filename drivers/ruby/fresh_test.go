@@ -15,7 +15,8 @@ import (
 
 var filesSet = core.NewSet(core.Package{Name: "files", Version: "1", Digest: "any"}) // the house shows its files for every package
 
-// TestWatch has modules that read environment variables when they are required: by their names, through C, and all of them.
+// TestWatch has modules that read environment variables when they are required: by their names, through C,
+// and all of them.
 func TestWatch(t *testing.T) {
 	h := newHouse(t, map[string]string{
 		"named.rb":  "ENV['ONE']; ENV.fetch('TWO', 1); ENV.key?('THREE'); ENV.values_at('FOUR'); ENV.slice('FIVE'); ENV.delete('SIX'); def later = ENV['SEVEN']\n",
@@ -44,8 +45,8 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-// TestGenerators has packages that keep generators of random numbers. Ruby's own are seeded again in each child, but for those that their author has
-// seeded; of others the probe finds out.
+// TestGenerators has packages that keep generators of random numbers. Ruby's own are seeded again in each
+// child, but for those that their author has seeded; of others the probe finds out.
 func TestGenerators(t *testing.T) {
 	h := newHouse(t, map[string]string{
 		"handler.rb": evaluator["handler.rb"],
@@ -93,8 +94,8 @@ func TestGenerators(t *testing.T) {
 	}
 }
 
-// TestNames has files of a function that are named as libraries of Ruby's own, which the runtime has loaded and which not: as a plain Ruby does it, the
-// function's come first, whatever the process was forked from.
+// TestNames has files of a function that are named as libraries of Ruby's own, which the runtime has loaded
+// and which not: as a plain Ruby does it, the function's come first, whatever the process was forked from.
 func TestNames(t *testing.T) {
 	h := newHouse(t, map[string]string{
 		"handler.rb": "require 'json'\nrequire 'ostruct'\nrequire 'date'\ndef handler(event:, context:) = [JSON, OpenStruct.new.own, Date, event]\n",
@@ -153,7 +154,8 @@ func TestDottedHandlers(t *testing.T) {
 	}
 }
 
-// TestThreadCounts has a library with OpenMP's function, loaded with the handler or with a package of a zygote.
+// TestThreadCounts has a library with OpenMP's function, loaded with the handler or with a package of a
+// zygote.
 func TestThreadCounts(t *testing.T) {
 	h := newHouse(t, map[string]string{
 		"handler.rb": "require_relative 'loads'\ndef handler(event:, context:) = Fiddle::Pointer.new(LIBRARY['number'])[0, Fiddle::SIZEOF_INT].unpack1('i')\n",

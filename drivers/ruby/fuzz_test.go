@@ -9,8 +9,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// readLocks reads a Gemfile.lock as the installer does before Bundler does, and answers with the copy that Bundler gets, or with what the
-// user is told.
+// readLocks reads a Gemfile.lock as the installer does before Bundler does, and answers with the copy that
+// Bundler gets, or with what the user is told.
 const readLocks = `
 require "json"
 require ARGV[0] + "/answer"
@@ -38,8 +38,8 @@ $stdin.each_line do |line|
 end
 `
 
-// FuzzLocks: whatever is in a Gemfile.lock, it is refused as the user's fault, or Bundler gets the sections that are known and no
-// checksums, which it might understand in another way.
+// FuzzLocks: whatever is in a Gemfile.lock, it is refused as the user's fault, or Bundler gets the sections
+// that are known and no checksums, which it might understand in another way.
 func FuzzLocks(f *testing.F) {
 	coretest.Requires(f, coretest.File("/usr/bin/ruby"))
 	const gem = "GEM\n  remote: https://rubygems.org/\n  specs:\n    a (1.0)\n      b (~> 2)\n    b (2.0-x86_64-linux)\n\nPLATFORMS\n  ruby\n\nDEPENDENCIES\n  a\n\n"

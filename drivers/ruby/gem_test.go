@@ -6,7 +6,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// TestGemMethod: the method gem answers as RubyGems does for the function's gems, Ruby's own and missing ones.
+// TestGemMethod: the method gem answers as RubyGems does for the function's gems, Ruby's own and missing
+// ones.
 func TestGemMethod(t *testing.T) {
 	h := newHouse(t, map[string]string{"handler.rb": `
 def handler(event:, context:)

@@ -20,8 +20,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// gemsProgram prints what a method of gems.rb returns, with the arguments OUT, the file gems.rb, the index and any more. It has of installer.rb what
-// gems.rb needs, and sees to it that threads load nothing: two that load the same library at once may find it half made.
+// gemsProgram prints what a method of gems.rb returns, with the arguments OUT, the file gems.rb, the index
+// and any more. It has of installer.rb what gems.rb needs, and sees to it that threads load nothing: two that
+// load the same library at once may find it half made.
 func gemsProgram(call string) string {
 	return `
 require "json"
@@ -228,7 +229,8 @@ func TestInstallGems(t *testing.T) {
 	}
 }
 
-// TestFetchersEnd has one of several fetches fail: no other begins, and those that have begun end by themselves.
+// TestFetchersEnd has one of several fetches fail: no other begins, and those that have begun end by
+// themselves.
 func TestFetchersEnd(t *testing.T) {
 	coretest.Requires(t, coretest.Found("Ruby", exec.Command("/usr/bin/ruby", "--version").Run() == nil))
 	script, err := filepath.Abs("runtime/install/gems.rb")

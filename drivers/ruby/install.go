@@ -12,8 +12,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/installer"
 )
 
-// gemSource is the address of the index that gems come from, by one of the variables with which an operator names it: ours, and those that Bundler
-// has for mirrors. Nothing stands for RubyGems' own.
+// gemSource is the address of the index that gems come from, by one of the variables with which an operator
+// names it: ours, and those that Bundler has for mirrors. Nothing stands for RubyGems' own.
 func gemSource() string {
 	return cmp.Or(os.Getenv("PIPSQUEAK_GEM_SOURCE"), os.Getenv("BUNDLE_MIRROR__ALL"),
 		os.Getenv("BUNDLE_MIRROR__HTTPS://RUBYGEMS__ORG/"), os.Getenv("BUNDLE_MIRROR__HTTPS://RUBYGEMS__ORG"))
@@ -67,7 +67,8 @@ func (r *ruby) Resolve(ctx context.Context, request core.ResolveRequest) (core.R
 	return found, cmp.Or(err, installer.CheckURLs(found.Packages, packageURL))
 }
 
-// packageURL is the name of a package in lists of vulnerabilities. The platform of a gem is the lock's: its archive is fetched by it.
+// packageURL is the name of a package in lists of vulnerabilities. The platform of a gem is the lock's: its
+// archive is fetched by it.
 func packageURL(p core.Locked) string {
 	if debian.Ours(p) {
 		return debian.PackageURL(p)

@@ -66,7 +66,8 @@ func TestImports(t *testing.T) {
 	if text, err := os.ReadFile(filepath.Join(code, "run.rb")); err != nil || string(text) == "ran" {
 		t.Errorf("code of the function was run: %s, %v", text, err)
 	}
-	// Those in a file of a directory are found by dots too. Of Ruby's own libraries those that take their time.
+	// Those in a file of a directory are found by dots too. Of Ruby's own libraries those that take their
+	// time.
 	dotted, err := exec.Command("/usr/bin/ruby", "--disable=gems", "-rjson", "-ropen3", "-r"+imports, "-e", "puts JSON.generate(Pipsqueak::Imports.new(ARGV[0]).of('app.main.App.x'))", code).CombinedOutput()
 	if err != nil || string(dotted) != string(out) {
 		t.Errorf("with dots it finds %s, %v", dotted, err)
@@ -76,8 +77,9 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestDebianOnce has a launcher that notes what the installer is asked for. What was found out of Debian's archives when they were resolved,
-// nobody has to look up when they are installed; what is said after a Gemfile has run is not believed.
+// TestDebianOnce has a launcher that notes what the installer is asked for. What was found out of Debian's
+// archives when they were resolved, nobody has to look up when they are installed; what is said after a
+// Gemfile has run is not believed.
 func TestDebianOnce(t *testing.T) {
 	dir := t.TempDir()
 	answer, asked := filepath.Join(dir, "answer"), filepath.Join(dir, "asked")
@@ -151,7 +153,8 @@ func TestDebianIndex(t *testing.T) {
 	}
 }
 
-// TestSets has files that set variables before they require something, or change Ruby, or bring a library of Ruby's own, and files that do not.
+// TestSets has files that set variables before they require something, or change Ruby, or bring a library of
+// Ruby's own, and files that do not.
 func TestSets(t *testing.T) {
 	_, err := os.Stat("/usr/bin/ruby")
 	coretest.Requires(t, coretest.Found("/usr/bin/ruby", err == nil))

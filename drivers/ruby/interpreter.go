@@ -11,11 +11,12 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/interpreter"
 )
 
-// interpretersVariable lists Ruby interpreters to serve besides those that are found, separated by colons, the preferred one
-// first.
+// interpretersVariable lists Ruby interpreters to serve besides those that are found, separated by colons,
+// the preferred one first.
 const interpretersVariable = "PIPSQUEAK_RUBY"
 
-// places are where Rubies are installed, by the system and by hand, and homePlaces where the version managers of the worker's user have them.
+// places are where Rubies are installed, by the system and by hand, and homePlaces where the version managers
+// of the worker's user have them.
 var (
 	places = []string{"/usr/bin/ruby*", "/usr/local/bin/ruby*", "/opt/rubies/*/bin/ruby", "/usr/local/rbenv/versions/*/bin/ruby", "/usr/local/rvm/rubies/*/bin/ruby",
 		"/opt/asdf*/installs/ruby/*/bin/ruby"}
@@ -100,8 +101,8 @@ func inspect(ctx context.Context, path string) (cruby, error) {
 	return i, err
 }
 
-// command starts the interpreter apart from everything of the host, and without the package manager, whose start takes longer
-// than all the rest: where packages are is known.
+// command starts the interpreter apart from everything of the host, and without the package manager, whose
+// start takes longer than all the rest: where packages are is known.
 func (i cruby) command() []string {
 	return []string{i.Executable, "--disable=gems", "-Eutf-8"}
 }
@@ -114,7 +115,8 @@ func (i cruby) managerCommand(path string) []string {
 // system reports whether it is Debian's own.
 func (i cruby) system() bool { return i.Prefix == "/usr" }
 
-// programs are those whose versions TestLockGems and the tests of functions have been run with. Bundler is the one that comes with the interpreter.
+// programs are those whose versions TestLockGems and the tests of functions have been run with. Bundler is
+// the one that comes with the interpreter.
 func (i cruby) programs() []core.Program {
 	return []core.Program{
 		{Name: "Ruby", Version: i.Version, Tested: []string{"3.1.2"}},
@@ -123,7 +125,8 @@ func (i cruby) programs() []core.Program {
 	}
 }
 
-// managerDir is where its package manager is inside a sandbox. Debian has it among the gems, which are hidden.
+// managerDir is where its package manager is inside a sandbox. Debian has it among the gems, which are
+// hidden.
 func (i cruby) managerDir() string {
 	if slices.Contains(i.Standard, i.Manager) {
 		return i.Manager

@@ -22,7 +22,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/drivertest"
 )
 
-// managers are the load paths of each RubyGems with each Bundler that there is: Debian's, and those of PIPSQUEAK_TEST_RUBYGEMS, separated by commas.
+// managers are the load paths of each RubyGems with each Bundler that there is: Debian's, and those of
+// PIPSQUEAK_TEST_RUBYGEMS, separated by commas.
 func managers(t *testing.T) map[string]string {
 	t.Helper()
 	own, _ := filepath.Glob("/usr/lib/ruby/[0-9]*/bundler.rb")
@@ -69,8 +70,8 @@ func serveIndex(t *testing.T, dir string, locked map[string]core.Locked) string 
 	return server.URL
 }
 
-// TestLockGems has every version of RubyGems and Bundler say the same of the same gems, and refuse the same locks. Versions differ in whether they
-// know a platform, a digest, or the section with the checksums.
+// TestLockGems has every version of RubyGems and Bundler say the same of the same gems, and refuse the same
+// locks. Versions differ in whether they know a platform, a digest, or the section with the checksums.
 func TestLockGems(t *testing.T) {
 	all := managers(t)
 	t.Cleanup(func() { os.Remove("/tmp/Gemfile.lock") }) // the installer's own, which runs in no sandbox here

@@ -12,7 +12,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// TestLooks has gems look at the function's files in every way, there or not, and read the process's id and arguments.
+// TestLooks has gems look at the function's files in every way, there or not, and read the process's id and
+// arguments.
 func TestLooks(t *testing.T) {
 	h := newHouse(t, nil)
 	h.Packages = t.TempDir()
@@ -124,7 +125,8 @@ func TestDrawsInC(t *testing.T) {
 	}
 }
 
-// TestMovedSets has handlers that change the working directory and the arguments before they require something.
+// TestMovedSets has handlers that change the working directory and the arguments before they require
+// something.
 func TestMovedSets(t *testing.T) {
 	h := newHouse(t, map[string]string{"moves.rb": "Dir.chdir('/tmp')\n"})
 	h.Packages = t.TempDir()

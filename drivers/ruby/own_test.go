@@ -7,7 +7,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// TestNothingLoaded: a function finds loaded what a plain Ruby has loaded, and nothing that the runtime has loaded for itself.
+// TestNothingLoaded: a function finds loaded what a plain Ruby has loaded, and nothing that the runtime has
+// loaded for itself.
 func TestNothingLoaded(t *testing.T) {
 	h := newHouse(t, map[string]string{"asks.rb": "ADAPTER = defined?(::JSON::Ext::Parser) ? 'json' : 'own'\n", "handler.rb": `
 LOOK = <<~RUBY

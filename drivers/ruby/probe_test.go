@@ -36,7 +36,8 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// TestProbeDraws tells a generator whose forks give the same from one that gives little each time. What a package has is known by its directory.
+// TestProbeDraws tells a generator whose forks give the same from one that gives little each time. What a
+// package has is known by its directory.
 func TestProbeDraws(t *testing.T) {
 	for _, p := range []drivertest.Probed{
 		{Name: "flips", Source: "('A'..'Z').each { |name| Object.const_set('Flips' + name, Module.new { def self.random = rand(2) }) }"},

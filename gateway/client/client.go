@@ -75,7 +75,8 @@ func (c Client) Do(ctx context.Context, method, path string, header http.Header,
 	if c.HTTP != nil {
 		sender = *c.HTTP
 	}
-	// A server has no redirects. Whatever sends one gets neither the token nor the function for another server.
+	// A server has no redirects. Whatever sends one gets neither the token nor the function for another
+	// server.
 	sender.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return sender.Do(request)
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// SetEnv changes the environment of a function, and returns its next version. Query and progress are as for Deploy.
+// SetEnv changes the environment of a function, and returns its next version. Query and progress are as for
+// Deploy.
 func (c Client) SetEnv(ctx context.Context, change core.EnvChange, query url.Values, progress func(core.Progress)) (core.Function, error) {
 	body, err := json.Marshal(change)
 	if err != nil {

@@ -20,7 +20,8 @@ type TLSFiles struct {
 	Key  string // of Cert; empty when it is in the same file
 }
 
-// TLS returns the client with those files. When they cannot be used, each of its requests fails with the reason.
+// TLS returns the client with those files. When they cannot be used, each of its requests fails with the
+// reason.
 func (c Client) TLS(files TLSFiles) Client {
 	if files == (TLSFiles{}) || strings.HasPrefix(c.Base, unixScheme) {
 		return c

@@ -16,7 +16,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/gateway/client"
 )
 
-// withTLS returns the URL of a server with a certificate for hosts, that asks clients for one of the authority when there is one.
+// withTLS returns the URL of a server with a certificate for hosts, that asks clients for one of the
+// authority when there is one.
 func withTLS(t *testing.T, authority *coretest.Authority, until time.Time, clients *coretest.Authority, hosts ...string) string {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(authority.Issue(t, t.TempDir(), until, hosts...))

@@ -31,8 +31,8 @@ func (t Token) Format(to fmt.State, _ rune) {
 // TokenVariable is the environment variable with the token of every server.
 const TokenVariable = "PIPSQUEAK_TOKEN"
 
-// CredentialsFile returns the path of the user's file of tokens. Each of its lines has the URL of a server and its token;
-// lines that begin with # are comments.
+// CredentialsFile returns the path of the user's file of tokens. Each of its lines has the URL of a server
+// and its token; lines that begin with # are comments.
 func CredentialsFile() (string, error) {
 	dir, err := os.UserConfigDir()
 	if err != nil {
@@ -41,9 +41,9 @@ func CredentialsFile() (string, error) {
 	return filepath.Join(dir, "pipsqueak", "credentials"), nil
 }
 
-// WithToken returns a client that sends the user's token for its server: that of PIPSQUEAK_TOKEN, or the one that the
-// credentials file has for exactly this URL; without one it is the client itself. A unix socket needs no token. If the
-// file cannot be used, no request is sent, and that is the error.
+// WithToken returns a client that sends the user's token for its server: that of PIPSQUEAK_TOKEN, or the one
+// that the credentials file has for exactly this URL; without one it is the client itself. A unix socket
+// needs no token. If the file cannot be used, no request is sent, and that is the error.
 func (c Client) WithToken() Client {
 	if strings.HasPrefix(c.Base, unixScheme) {
 		return c
@@ -110,7 +110,8 @@ func tokenIn(path, server string) (string, error) {
 	return "", nil
 }
 
-// origin returns the URL of a server such that one server has one: with its port, in lower case, without a slash at its end.
+// origin returns the URL of a server such that one server has one: with its port, in lower case, without a
+// slash at its end.
 func origin(server string) string {
 	u, err := url.Parse(New(server).Base)
 	if err != nil || u.Host == "" {

@@ -24,7 +24,8 @@ func zipped(t *testing.T, text string) string {
 	return b.String()
 }
 
-// TestForeignBodies: a body that is no JSON is refused, with the place that takes it; the type that curl gives to JSON does no harm.
+// TestForeignBodies: a body that is no JSON is refused, with the place that takes it; the type that curl
+// gives to JSON does no harm.
 func TestForeignBodies(t *testing.T) {
 	server := serve(t, &fakeService{invoke: echo})
 	const form = "application/x-www-form-urlencoded"
@@ -48,7 +49,8 @@ func TestForeignBodies(t *testing.T) {
 	}
 }
 
-// An event may come out of gzip, within the bounds of one that does not; every other coding is told to be unknown, everywhere.
+// An event may come out of gzip, within the bounds of one that does not; every other coding is told to be
+// unknown, everywhere.
 func TestContentEncoding(t *testing.T) {
 	server := serve(t, &fakeService{invoke: echo})
 	whole := zipped(t, `{"a": 1}`)

@@ -101,7 +101,8 @@ func TestDeployOptions(t *testing.T) {
 }
 
 func TestDeployStream(t *testing.T) {
-	// Smaller than what net/http throws away of a body when the answer begins: the first line must not end the reading of it.
+	// Smaller than what net/http throws away of a body when the answer begins: the first line must not end
+	// the reading of it.
 	archive := strings.Repeat("x", 100_000)
 	const progress = `{"progress":{"verb":"deploy","item":"archive","done":0,"total":0,"detail":""}}
 {"progress":{"verb":"deploy","item":"archive","done":100000,"total":100000,"detail":""}}

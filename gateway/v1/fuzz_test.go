@@ -12,8 +12,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// FuzzPaths: whatever is asked for, no service hears a name that leaves its directory, nothing but what is there answers, errors are
-// JSON, and nobody is sent elsewhere.
+// FuzzPaths: whatever is asked for, no service hears a name that leaves its directory, nothing but what is
+// there answers, errors are JSON, and nobody is sent elsewhere.
 func FuzzPaths(f *testing.F) {
 	for _, target := range []string{"/run/hello", "/run/a%2Fb", "/run/..", "/run/%2e%2e", "/run//", "/run/a/b?x=1#y", "/run/%zz", "//evil.example/run/a", "/run/\xff",
 		"http://other.example/run/hello", "*", "/", "/healthz", "/metrics", "/v1/functions", "/v1/functions/", "/v1/functions/a/logs?since=x", "/v1/functions/a%00b",

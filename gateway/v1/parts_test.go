@@ -16,7 +16,8 @@ func (refusing) Invoke(context.Context, core.Invocation) (core.Result, error) {
 	return core.Result{}, core.Errorf(core.KindExhausted, core.FaultCaller, "no event passes")
 }
 
-// A service in which one part is replaced keeps the others, and a part that is missing is answered with an error.
+// A service in which one part is replaced keeps the others, and a part that is missing is answered with an
+// error.
 func TestParts(t *testing.T) {
 	whole := &fakeLogs{fakeService: fakeService{invoke: echo}, logs: func(context.Context, string, core.LogQuery) (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(`{"text":"kept"}` + "\n")), nil

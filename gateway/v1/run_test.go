@@ -286,7 +286,8 @@ func TestRunCallerGoesAway(t *testing.T) {
 	})
 }
 
-// patience is how long another goroutine may take for what it is about to do. Nothing takes that long when it works.
+// patience is how long another goroutine may take for what it is about to do. Nothing takes that long when it
+// works.
 const patience = 30 * time.Second
 
 // waitFor polls for what another goroutine is about to do.

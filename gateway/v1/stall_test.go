@@ -11,8 +11,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// An event or an archive of which no more comes is ended and answered, and a deploy learns of it as of any other broken archive. A body that
-// nobody wants is not waited for without end either.
+// An event or an archive of which no more comes is ended and answered, and a deploy learns of it as of any
+// other broken archive. A body that nobody wants is not waited for without end either.
 func TestStalledRequests(t *testing.T) {
 	for request, want := range map[string]string{"POST /run/f": "stalled after", "PUT /v1/functions/f": "stalled after",
 		"POST /nowhere": "404 Not Found", "GET /healthz": "200 OK", "PATCH /run/f": "405 Method", "POST http://evil.example/run/f": "421 Misdirected"} {

@@ -46,8 +46,8 @@ func readEvent(r *http.Request, to target, id string, buffer *gateway.Held) ([]b
 	return event, nil
 }
 
-// appendHead appends the event up to its body, which has so many bytes. What a header, a cookie or a parameter has several times is
-// joined by commas.
+// appendHead appends the event up to its body, which has so many bytes. What a header, a cookie or a
+// parameter has several times is joined by commas.
 func appendHead(out []byte, r *http.Request, to target, id string, size int) []byte {
 	path := cmp.Or(to.path, "/")
 	out = appendText(out, `{"version":"2.0","routeKey":`, to.routeKey())
@@ -135,8 +135,9 @@ func (to target) routeKey() string {
 	return method + " /" + path
 }
 
-// appendHeaders appends the headers in lower case, without cookies, with Host, and with what a proxy says of the
-// request that it passes on. A body that came in chunks has a length by now; without one web frameworks take it for none.
+// appendHeaders appends the headers in lower case, without cookies, with Host, and with what a proxy says of
+// the request that it passes on. A body that came in chunks has a length by now; without one web frameworks
+// take it for none.
 func appendHeaders(out []byte, r *http.Request, to target, size int) []byte {
 	headers := make(map[string][]string, len(r.Header)+4)
 	for name, values := range r.Header {
@@ -157,7 +158,8 @@ func appendHeaders(out []byte, r *http.Request, to target, size int) []byte {
 	return appendMap(out, headers)
 }
 
-// parameters returns those of a query as browsers and web frameworks read it: only & is between two, and a % that begins no byte is one.
+// parameters returns those of a query as browsers and web frameworks read it: only & is between two, and a %
+// that begins no byte is one.
 func parameters(query string) map[string][]string {
 	all := map[string][]string{}
 	for one := range strings.SplitSeq(query, "&") {
@@ -199,8 +201,8 @@ func appendMap(out []byte, of map[string][]string) []byte {
 	return append(out, '}')
 }
 
-// writeBody appends the body, which is the first bytes of the buffer, and the end of the event. A text is a string,
-// everything else is base64.
+// writeBody appends the body, which is the first bytes of the buffer, and the end of the event. A text is a
+// string, everything else is base64.
 func writeBody(r *http.Request, buffer *gateway.Held, size int) error {
 	if size == 0 {
 		return write(buffer, `,"isBase64Encoded":false}`)
@@ -217,7 +219,8 @@ func writeBody(r *http.Request, buffer *gateway.Held, size int) error {
 	return write(buffer, `","isBase64Encoded":true}`)
 }
 
-// piece is how much of a body is encoded at once; a multiple of 3, so that base64 has no padding between pieces.
+// piece is how much of a body is encoded at once; a multiple of 3, so that base64 has no padding between
+// pieces.
 const piece = 24 << 10
 
 // writePieces appends the first bytes of the buffer, encoded into at most so many bytes for each.

@@ -14,8 +14,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
-// FuzzSites: whatever is asked of a site, its function gets an event in JSON with the path below where it is mounted; and whatever it
-// answers, the response is one that HTTP knows, with headers that are one line each.
+// FuzzSites: whatever is asked of a site, its function gets an event in JSON with the path below where it is
+// mounted; and whatever it answers, the response is one that HTTP knows, with headers that are one line each.
 func FuzzSites(f *testing.F) {
 	for _, target := range []string{"/fn/hello", "/fn/hello/a%2Fb?x=1&y", "/fn/", "/fn//", "/fn/a%2f..%2fb/c", "/fn/%zz", "/fn/hello/../x", "/fn/hello/%00", "/", "//x"} {
 		for _, result := range []string{`"text"`, `{"statusCode":204}`, `{"statusCode":"302","headers":{"Location":"/x","A":1},"cookies":["a=b; Path=/"],"body":"eA==","isBase64Encoded":true}`,

@@ -26,7 +26,8 @@ type response struct {
 var hop = map[string]bool{"connection": true, "keep-alive": true, "proxy-connection": true, "te": true,
 	"trailer": true, "transfer-encoding": true, "upgrade": true}
 
-// isWorkers reports whether a header, in lower case, is what the worker says of itself: a function could lead whoever looks for an event astray.
+// isWorkers reports whether a header, in lower case, is what the worker says of itself: a function could lead
+// whoever looks for an event astray.
 func isWorkers(name string) bool {
 	return name == "x-request-id" || strings.HasPrefix(name, "pipsqueak-")
 }
@@ -34,14 +35,15 @@ func isWorkers(name string) bool {
 // timing is a header of the worker's that a function's is added to.
 const timing = "Server-Timing"
 
-// origin are headers that browsers obey for everything of an address, in canonical form. Below /fn all functions have the same one, with the API:
-// a service worker, say, would see what visitors of other functions do, also when its own function is removed.
+// origin are headers that browsers obey for everything of an address, in canonical form. Below /fn all
+// functions have the same one, with the API: a service worker, say, would see what visitors of other
+// functions do, also when its own function is removed.
 var origin = []string{"Alt-Svc", "Clear-Site-Data", "Nel", "Report-To", "Service-Worker-Allowed", "Strict-Transport-Security"}
 
 // parse returns the response that a result stands for, as in
-// https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-response-payload. An object with a statusCode
-// says everything. A string is the body; any other value is JSON. It returns KindInvalid, the handler's fault, for an
-// object that says something impossible.
+// https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-response-payload. An object with a
+// statusCode says everything. A string is the body; any other value is JSON. It returns KindInvalid, the
+// handler's fault, for an object that says something impossible.
 func parse(result []byte) (response, error) {
 	value := gjson.ParseBytes(result)
 	plain := response{status: http.StatusOK, header: http.Header{"Content-Type": {"application/json"}}, body: result}

@@ -12,8 +12,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/gateway"
 )
 
-// stream sends a response while its function makes it: each part is a chunk of HTTP/1.1, or a frame of HTTP/2, and
-// leaves at once. It implements core.Stream.
+// stream sends a response while its function makes it: each part is a chunk of HTTP/1.1, or a frame of
+// HTTP/2, and leaves at once. It implements core.Stream.
 type stream struct {
 	w        http.ResponseWriter
 	r        *http.Request
@@ -68,7 +68,8 @@ func (s *stream) Write(ctx context.Context, part []byte) error {
 	return nil
 }
 
-// end returns an error if the function has ended before the length that it has told: the caller must not take that for the whole.
+// end returns an error if the function has ended before the length that it has told: the caller must not take
+// that for the whole.
 func (s *stream) end() error {
 	if length, err := strconv.ParseUint(s.length, 10, 63); err == nil && !s.bodiless && s.written < length {
 		return core.Errorf(core.KindInvalid, core.FaultHandler, "the handler's response ended after %d bytes, and its Content-Length is %d", s.written, length)

@@ -138,7 +138,8 @@ func TestStreamWithoutBody(t *testing.T) {
 	}
 }
 
-// TestStreamHeldBack: a caller that takes nothing holds the function back, until its time is over, or the caller goes.
+// TestStreamHeldBack: a caller that takes nothing holds the function back, until its time is over, or the
+// caller goes.
 func TestStreamHeldBack(t *testing.T) {
 	ended := make(chan error, 1)
 	url := serve(t, func(s core.Stream) error {

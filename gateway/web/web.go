@@ -25,8 +25,8 @@ func Mount(front *gateway.Gateway) {
 	front.Sites(prefix, s.underPath, s.underHost, s.underRoute)
 }
 
-// underPath answers /fn/NAME and what is below it. NAME is percent-encoded, and the rest is passed on as it was
-// sent.
+// underPath answers /fn/NAME and what is below it. NAME is percent-encoded, and the rest is passed on as it
+// was sent.
 func (s *site) underPath(w http.ResponseWriter, r *http.Request, _ string) {
 	first, rest, _ := strings.Cut(r.URL.EscapedPath()[1:], "/")
 	if text, err := url.PathUnescape(first); err != nil || "/"+text+"/" != prefix { // the slash behind it is an encoded one

@@ -273,7 +273,8 @@ func TestResponse(t *testing.T) {
 	}
 }
 
-// TestSharedAddress: below /fn no function says what browsers do with the whole address, and at a host of its own each does.
+// TestSharedAddress: below /fn no function says what browsers do with the whole address, and at a host of its
+// own each does.
 func TestSharedAddress(t *testing.T) {
 	result := `{"statusCode":200,"headers":{"service-worker-allowed":"/","Clear-Site-Data":"*","STRICT-TRANSPORT-SECURITY":"max-age=9","alt-svc":"h3","NEL":"{}","report-to":"{}","X-Own":"1"}}`
 	for url, more := range map[string]int{"http://10.0.0.1/fn/f": 0, "http://f.localhost/": 6} {

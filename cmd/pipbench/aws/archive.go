@@ -14,8 +14,8 @@ import (
 // most is how many bytes of an archive Lambda takes in a request.
 const most = 50 << 20
 
-// places say where Lambda wants the files of a language that an installer has put somewhere else, or nowhere: the first pattern that
-// fits decides, and other files stay where they are.
+// places say where Lambda wants the files of a language that an installer has put somewhere else, or nowhere:
+// the first pattern that fits decides, and other files stay where they are.
 var places = map[string][]struct {
 	from *regexp.Regexp
 	to   string
@@ -41,7 +41,8 @@ func placed(language, name string) string {
 	return name
 }
 
-// zipped returns a directory, in which a function was installed, as an archive for Lambda. Links are left out.
+// zipped returns a directory, in which a function was installed, as an archive for Lambda. Links are left
+// out.
 func zipped(dir, language string) ([]byte, error) {
 	var buffer bytes.Buffer
 	archive := zip.NewWriter(&buffer)

@@ -1,4 +1,5 @@
-// Package aws is AWS Lambda as a platform that is measured: functions are deployed and invoked by its own API, whose requests are signed.
+// Package aws is AWS Lambda as a platform that is measured: functions are deployed and invoked by its own
+// API, whose requests are signed.
 package aws
 
 import (
@@ -21,7 +22,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/cmd/pipbench/run"
 )
 
-// What functions have: as much memory as those of ReqBench had on Lambda, and the time that their events may take elsewhere too.
+// What functions have: as much memory as those of ReqBench had on Lambda, and the time that their events may
+// take elsewhere too.
 const (
 	memory  = 1024 // MB
 	timeout = 90   // seconds
@@ -48,7 +50,8 @@ type Target struct {
 	role         string
 }
 
-// New returns the target for the functions of a directory, which run as a role: its ARN. The caller closes it.
+// New returns the target for the functions of a directory, which run as a role: its ARN. The caller closes
+// it.
 func New(ctx context.Context, dir, role string) (*Target, error) {
 	if role == "" {
 		return nil, errors.New("--role: name the ARN of a role that functions run as on Lambda")
@@ -126,7 +129,8 @@ func (t *Target) Invoke(ctx context.Context, f functions.Function, event []byte)
 	return answer, nil
 }
 
-// figures are what the last line of an execution's log says, in milliseconds: there is an Init Duration if the start was cold.
+// figures are what the last line of an execution's log says, in milliseconds: there is an Init Duration if
+// the start was cold.
 var figures = regexp.MustCompile(`\t(Duration|Billed Duration|Init Duration): ([0-9.]+) ms`)
 
 // reported is what the end of an execution's log says of it.

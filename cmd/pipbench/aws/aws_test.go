@@ -32,8 +32,8 @@ import (
 // The account that the stand-in knows.
 const key, secret, region = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "eu-central-1"
 
-// service stands in for Lambda: it takes signed requests only, functions as archives, and events for those that it has run once in vain to
-// find out whether they are ready.
+// service stands in for Lambda: it takes signed requests only, functions as archives, and events for those
+// that it has run once in vain to find out whether they are ready.
 type service struct {
 	t       *testing.T
 	dir     string // of functions
@@ -182,7 +182,8 @@ func standIn(t *testing.T) (s *service, target *Target, f functions.Function, co
 	return s, target, set.Functions[i], filepath.Join(dir, "functions", set.Functions[i].Name)
 }
 
-// installed installs a function as pip does: its code, and what it requires in a virtual environment, where pip is too.
+// installed installs a function as pip does: its code, and what it requires in a virtual environment, where
+// pip is too.
 func installed(t *testing.T, catalog *packages.Catalog, wheels string, f functions.Function, code, place string) error {
 	t.Helper()
 	coretest.Must(t, os.RemoveAll(place))

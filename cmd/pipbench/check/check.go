@@ -84,8 +84,8 @@ func even(d profile.Distribution, round func(float64) float64) []float64 {
 	return all
 }
 
-// closure compares closures. Some packages exclude each other, so those that want more than half of all packages get as many as there
-// can be, and count as half.
+// closure compares closures. Some packages exclude each other, so those that want more than half of all
+// packages get as many as there can be, and count as half.
 func closure(sample []float64, p *profile.Profile) Finding {
 	most := max(1, float64(len(sample)/2))
 	sample, want := slices.Clone(sample), even(p.Closure, whole)
@@ -97,7 +97,8 @@ func closure(sample []float64, p *profile.Profile) Finding {
 	return distribution("closure", sample, want)
 }
 
-// distribution compares a sample with values that stand for all of a distribution (Kolmogorov and Smirnov, two samples).
+// distribution compares a sample with values that stand for all of a distribution (Kolmogorov and Smirnov,
+// two samples).
 func distribution(what string, sample, want []float64) Finding {
 	f := Finding{What: what, N: len(sample), P: math.NaN()}
 	if len(sample) == 0 {
@@ -128,7 +129,8 @@ func kolmogorov(x float64) float64 {
 	return min(1, max(0, p))
 }
 
-// correlation compares the rank correlation of two attributes with that of values which are drawn for these two alone.
+// correlation compares the rank correlation of two attributes with that of values which are drawn for these
+// two alone.
 func correlation(drawn map[string][]float64, p *profile.Profile, c profile.Correlation) Finding {
 	a, b := c.Between[0], c.Between[1]
 	n := len(drawn[a])
@@ -244,8 +246,8 @@ func popularity(c *packages.Catalog, p *profile.Profile) Finding {
 	return f
 }
 
-// references finds out whether popular packages are in more closures, of those that require nothing: others also have to fit into the
-// closures that are wanted.
+// references finds out whether popular packages are in more closures, of those that require nothing: others
+// also have to fit into the closures that are wanted.
 func references(c *packages.Catalog) Finding {
 	places := map[string]int{}
 	closures := make([]map[int]bool, len(c.Packages)) // packages come after those that they require

@@ -19,31 +19,35 @@ import (
 //go:embed templates
 var programs embed.FS
 
-// What is measured: imports of at least so many milliseconds and bytes, of packages that are small enough to be installed soon.
+// What is measured: imports of at least so many milliseconds and bytes, of packages that are small enough to
+// be installed soon.
 const (
 	leastTime   = 5
 	leastMemory = 1e6
 	mostFiles   = 200
 	// enough is how many imports have a middle that says something.
 	enough = 5
-	// imports are how often a package is imported, each time in a new process: its cost is the middle one, so that one that was disturbed by
-	// whatever else the machine does counts for nothing.
+	// imports are how often a package is imported, each time in a new process: its cost is the middle one, so
+	// that one that was disturbed by whatever else the machine does counts for nothing.
 	imports = 3
 	// allowed is how far the middle may be from what packages say.
 	allowed = 0.15
 )
 
-// costs are programs that print the milliseconds of processor and the bytes of an import, and the value of what was imported.
+// costs are programs that print the milliseconds of processor and the bytes of an import, and the value of
+// what was imported.
 var costs = map[string]struct{ file, command string }{
 	"python": {"cost.py", `venv/bin/python cost.py "$@"`},
-	// The optimising compiler takes some 4 MB once in a process, as soon as a few dozen files are loaded, of any package.
+	// The optimising compiler takes some 4 MB once in a process, as soon as a few dozen files are loaded, of
+	// any package.
 	"node":   {"cost.js", `node --no-opt cost.js "$@"`},
 	"ruby":   {"cost.rb", `ruby -rbundler/setup cost.rb "$@"`},
 	"native": {"cost.c", `[ -x cost ] || cc -O1 cost.c -o cost -ldl; LD_LIBRARY_PATH=$(echo root/usr/lib/*-linux-gnu) ./cost "$@"`},
 }
 
-// Costs installs up to most packages of a catalog below dir together, imports each in a new process after what it requires, and
-// compares what that has cost with what the packages say. Progress is called with the name of each.
+// Costs installs up to most packages of a catalog below dir together, imports each in a new process after
+// what it requires, and compares what that has cost with what the packages say. Progress is called with the
+// name of each.
 func Costs(ctx context.Context, c *packages.Catalog, dir string, most int, progress func(name string)) (all []Finding, err error) {
 	chosen, f := choose(c, most)
 	if len(chosen) == 0 {
@@ -127,7 +131,8 @@ func choose(c *packages.Catalog, most int) (chosen []packages.Package, f functio
 	return chosen, f
 }
 
-// cost imports a package, after what it requires or after another one, and returns the milliseconds and the bytes.
+// cost imports a package, after what it requires or after another one, and returns the milliseconds and the
+// bytes.
 func cost(ctx context.Context, target *run.Command, f functions.Function, p packages.Package, other string) (ms, bytes float64, err error) {
 	name := func(name string) string {
 		if f.Language == "python" || f.Language == "ruby" {

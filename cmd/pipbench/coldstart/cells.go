@@ -1,5 +1,5 @@
-// Package coldstart measures how long the same function takes to start in every language, by how many packages it has, what they cost, and
-// how it is started.
+// Package coldstart measures how long the same function takes to start in every language, by how many
+// packages it has, what they cost, and how it is started.
 package coldstart
 
 import (
@@ -77,7 +77,8 @@ func cells(language string, quick bool) (all []Cell) {
 	return all
 }
 
-// catalog is the packages of a language: as many of each cost as a function has, none of which requires another.
+// catalog is the packages of a language: as many of each cost as a function has, none of which requires
+// another.
 func catalog(p *profile.Profile) *packages.Catalog {
 	c := &packages.Catalog{Language: p.Language, Profile: p.Name, Scale: scale}
 	for _, cost := range Costs {
@@ -116,7 +117,8 @@ func fresh(f functions.Function) functions.Function {
 	return f
 }
 
-// prepare makes packages and functions below a directory, unless they are there, and returns the functions by cell.
+// prepare makes packages and functions below a directory, unless they are there, and returns the functions by
+// cell.
 func prepare(ctx context.Context, dir string, all []Cell) (map[Cell]functions.Function, error) {
 	made := map[string]*packages.Catalog{}
 	found := map[Cell]functions.Function{}

@@ -220,8 +220,8 @@ func byLanguage(all []Cell) (groups [][]Cell) {
 	return groups
 }
 
-// roots starts functions on a worker whose zygotes have imported nothing. The first start in a language after the worker's own makes the
-// process of the runtime too; so there is a worker for each of them.
+// roots starts functions on a worker whose zygotes have imported nothing. The first start in a language after
+// the worker's own makes the process of the runtime too; so there is a worker for each of them.
 func (s *study) roots(ctx context.Context) error {
 	data := filepath.Join(s.Out, "data")
 	deployed := false
@@ -270,8 +270,8 @@ func (s *study) deploy(ctx context.Context, w *run.Worker, all []Cell) error {
 	return nil
 }
 
-// round starts each function once that lacks starts, on a worker that has just been started: in each language one that lacks starts in a
-// new sandbox comes first.
+// round starts each function once that lacks starts, on a worker that has just been started: in each language
+// one that lacks starts in a new sandbox comes first.
 func (s *study) round(ctx context.Context, w *run.Worker) error {
 	for _, group := range byLanguage(s.left(Sandbox, Root)) {
 		slices.SortStableFunc(group, func(a, b Cell) int { return cmp.Compare(s.have[a][Sandbox], s.have[b][Sandbox]) })
@@ -310,8 +310,8 @@ func pause(ctx context.Context) {
 // forget is how long a worker remembers that a function was started, and keeps a child parked for it.
 const forget = 31 * time.Second
 
-// zygotes starts functions on a worker with a zygote for each: the first two starts of a function are forks, and a child is parked for the
-// next ones, until the worker has forgotten them.
+// zygotes starts functions on a worker with a zygote for each: the first two starts of a function are forks,
+// and a child is parked for the next ones, until the worker has forgotten them.
 func (s *study) zygotes(ctx context.Context) (err error) {
 	kinds := []Kind{Zygote, Parked, Warm}
 	left := s.left(kinds...)
@@ -371,7 +371,8 @@ func (s *study) visit(ctx context.Context, w *run.Worker, c Cell, last time.Time
 	return nil
 }
 
-// ofZygote is the kind of a start on a worker with all zygotes. A child that was parked was forked before the event came.
+// ofZygote is the kind of a start on a worker with all zygotes. A child that was parked was forked before the
+// event came.
 func ofZygote(a run.Answer) Kind {
 	switch {
 	case a.Start == "warm":

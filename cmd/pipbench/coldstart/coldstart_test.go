@@ -72,7 +72,8 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// TestPrepare writes packages and functions once, and each function a second time, to have an instance for each event.
+// TestPrepare writes packages and functions once, and each function a second time, to have an instance for
+// each event.
 func TestPrepare(t *testing.T) {
 	dir := t.TempDir()
 	all := cells("python", true)
@@ -148,7 +149,8 @@ func TestLittle(t *testing.T) {
 	}
 }
 
-// TestOpen goes on after an interruption: a line that was cut off does not count, and one that is none is an error.
+// TestOpen goes on after an interruption: a line that was cut off does not count, and one that is none is an
+// error.
 func TestOpen(t *testing.T) {
 	s := &study{Options: Options{Out: t.TempDir(), Starts: 20}, have: map[Cell]map[Kind]int{}}
 	path := filepath.Join(s.Out, "starts.jsonl")

@@ -105,8 +105,8 @@ func CSV(rows []Row, w io.Writer) error {
 	return out.Error()
 }
 
-// Figures are a figure for each language, by its name, and one that puts them side by side: by how a function with 5 packages of median cost
-// starts.
+// Figures are a figure for each language, by its name, and one that puts them side by side: by how a function
+// with 5 packages of median cost starts.
 func Figures(rows []Row) (map[string]string, error) {
 	figures := map[string]string{}
 	var names, together []string

@@ -20,8 +20,8 @@ import (
 // All stands for all languages, or all starts.
 const All = "all"
 
-// Row is what requests of one run, language and start have in common. Times are milliseconds beyond what the events asked for, of
-// right answers.
+// Row is what requests of one run, language and start have in common. Times are milliseconds beyond what the
+// events asked for, of right answers.
 type Row struct {
 	Run      string     `json:"run"`
 	Language string     `json:"language"`
@@ -236,8 +236,9 @@ func Of(times, base []float64) Row {
 	return row
 }
 
-// quantile is that of a share of sorted times. Its bounds are times too: those between which the quantile of all requests that might
-// have been lies with 95 %, if requests do not depend on each other. A bound that is beyond the times is not known.
+// quantile is that of a share of sorted times. Its bounds are times too: those between which the quantile of
+// all requests that might have been lies with 95 %, if requests do not depend on each other. A bound that is
+// beyond the times is not known.
 func quantile(sorted []float64, share float64) Estimate {
 	nan := Number(math.NaN())
 	n := float64(len(sorted))
@@ -254,8 +255,8 @@ func quantile(sorted []float64, share float64) Estimate {
 	return Estimate{at(math.Ceil(n*share) - 1), at(math.Floor(n*share - half)), at(math.Ceil(n*share + half))}
 }
 
-// ratio is that of two quantiles. Its bounds are those of a bootstrap: the rank of a quantile in a sample that is drawn again has a
-// beta distribution, so that no sample has to be drawn.
+// ratio is that of two quantiles. Its bounds are those of a bootstrap: the rank of a quantile in a sample
+// that is drawn again has a beta distribution, so that no sample has to be drawn.
 func ratio(sorted, base []float64, share float64) Estimate {
 	a, b := quantile(sorted, share).Value, quantile(base, share).Value
 	nan := Number(math.NaN())

@@ -50,7 +50,8 @@ func TestIntervals(t *testing.T) {
 	}
 }
 
-// runs are two: the second takes twice as long, has another machine and trace, a wrong answer and one that failed, and was interrupted.
+// runs are two: the second takes twice as long, has another machine and trace, a wrong answer and one that
+// failed, and was interrupted.
 func runs() []*results.Run {
 	a := &results.Run{Path: "x/a.jsonl", Head: results.Head{Mode: "open", Digest: "1", System: "s", Events: 400}, Complete: true}
 	b := &results.Run{Path: "y/b.jsonl", Head: results.Head{Mode: "closed 2", Digest: "2", System: "t", Events: 500}, Continued: 1}

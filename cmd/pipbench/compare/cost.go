@@ -16,11 +16,12 @@ type Cost struct {
 	Language string `json:"language"`
 	Function string `json:"function"` // All for all of the language
 	Requests int    `json:"requests"`
-	// Busy is for how many seconds requests were served: without their time in queues, if the target says that.
+	// Busy is for how many seconds requests were served: without their time in queues, if the target says
+	// that.
 	Busy      Number `json:"busy_s"`
 	Processor Number `json:"processor_s"` // seconds of the processors, if the target says so
-	// Memory is bytes times seconds, in 10^9: of instances, idle ones too, where the target tells its memory over time; otherwise of what
-	// each request had for as long as it had it.
+	// Memory is bytes times seconds, in 10^9: of instances, idle ones too, where the target tells its memory
+	// over time; otherwise of what each request had for as long as it had it.
 	Memory Number `json:"memory_gb_s"`
 }
 

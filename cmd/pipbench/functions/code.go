@@ -20,8 +20,8 @@ var written = template.Must(template.New("").Funcs(template.FuncMap{
 	"constant": packages.Constant,
 }).ParseFS(texts, "templates/*"))
 
-// files are those of a function by name: its code, what it requires as its language says it, and a main program, which runs the
-// function once in a process of its own.
+// files are those of a function by name: its code, what it requires as its language says it, and a main
+// program, which runs the function once in a process of its own.
 func (f Function) files() map[string]string {
 	settings := "timeout_ms: 90000\n" // executions of traces take up to a minute
 	scripts := f.Builds
@@ -61,8 +61,8 @@ func (f Function) files() map[string]string {
 	return all
 }
 
-// Mains are the files that run a function of a language once, in a process of its own; and for a compiled one, whose function.h has
-// everything, its handler too.
+// Mains are the files that run a function of a language once, in a process of its own; and for a compiled
+// one, whose function.h has everything, its handler too.
 func Mains(language string) map[string]string {
 	return Function{}.filled(map[string][]string{"python": {"main.py"}, "node": {"main.js"}, "ruby": {"main.rb"}, "native": {"handler.c", "main.c"}}[language]...)
 }

@@ -19,7 +19,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/cmd/pipbench/profile"
 )
 
-// Set is all functions of a directory: its file functions.json. The code of each lies beside it, in a directory of its name.
+// Set is all functions of a directory: its file functions.json. The code of each lies beside it, in a
+// directory of its name.
 type Set struct {
 	Seed      uint64     `json:"seed"`
 	Functions []Function `json:"functions"`
@@ -52,7 +53,8 @@ func (f Function) Versions() (all []packages.Pinned) {
 	return all
 }
 
-// Event is what a function is sent. It spends the processor's time, waits and touches memory as the event says.
+// Event is what a function is sent. It spends the processor's time, waits and touches memory as the event
+// says.
 type Event struct {
 	Nonce  string  `json:"nonce"` // letters and digits, which decide the answer
 	CPU    float64 `json:"cpu_ms"`
@@ -90,8 +92,9 @@ func (f Function) answer(nonce string) (n int) {
 	return n
 }
 
-// Draw draws count functions for each catalog. The function of one number has in every language as many packages, and the same ranks of
-// them by popularity, as far as those can be installed together and the profiles agree.
+// Draw draws count functions for each catalog. The function of one number has in every language as many
+// packages, and the same ranks of them by popularity, as far as those can be installed together and the
+// profiles agree.
 func Draw(catalogs []*packages.Catalog, count int, seed uint64) (*Set, error) {
 	set := &Set{Seed: seed}
 	for _, c := range catalogs {
@@ -144,7 +147,8 @@ func (d *drawer) function(i int, random *rand.Rand) Function {
 	}
 	var imported []int
 	for _, place := range places {
-		// What a function requires was the newest version when its author wrote it: seldom long ago, as an assumption.
+		// What a function requires was the newest version when its author wrote it: seldom long ago, as an
+		// assumption.
 		versions := choice.Versions(place)
 		v := versions[max(0, len(versions)-1-int(random.ExpFloat64()*0.7))]
 		if latest {
@@ -180,7 +184,8 @@ func (d *drawer) costs(places []int) (ms float64, memory int64) {
 	return ms, memory
 }
 
-// Write draws functions for the packages below dir, and writes them to its directory functions, which must not exist yet.
+// Write draws functions for the packages below dir, and writes them to its directory functions, which must
+// not exist yet.
 func Write(dir string, languages []string, count int, seed uint64) (*Set, error) {
 	catalogs, err := packages.Open(dir)
 	if err != nil {

@@ -27,8 +27,8 @@ func drawn(t *testing.T, count int) (catalogs []*packages.Catalog) {
 	return catalogs
 }
 
-// TestDraw looks at many functions: how many packages they require is as the profile says, popular ones are required more often, and
-// functions of one number are alike.
+// TestDraw looks at many functions: how many packages they require is as the profile says, popular ones are
+// required more often, and functions of one number are alike.
 func TestDraw(t *testing.T) {
 	catalogs := drawn(t, 600)
 	const count = 400
@@ -98,7 +98,8 @@ func TestDraw(t *testing.T) {
 	}
 }
 
-// TestAnswers runs a function without packages in each language by its main program, and checks its answers and what it spends.
+// TestAnswers runs a function without packages in each language by its main program, and checks its answers
+// and what it spends.
 func TestAnswers(t *testing.T) {
 	dir := t.TempDir()
 	for language, command := range map[string]string{

@@ -1,4 +1,5 @@
-// Package image makes trees of files with the sizes, counts and depths of a template, to test stores and root directories with.
+// Package image makes trees of files with the sizes, counts and depths of a template, to test stores and root
+// directories with.
 package image
 
 import (
@@ -36,7 +37,8 @@ type Template struct {
 //go:embed debian-12.yaml
 var debian []byte
 
-// Open reads a template: debian, which comes with the program, or a file. The errors name the file, and the line or the field.
+// Open reads a template: debian, which comes with the program, or a file. The errors name the file, and the
+// line or the field.
 func Open(name string) (*Template, error) {
 	text := debian
 	if name != "debian" {
@@ -99,7 +101,8 @@ type Entry struct {
 	Size       int64
 }
 
-// Draw draws a tree: directories before what is in them. The same template, seed and scale give the same tree.
+// Draw draws a tree: directories before what is in them. The same template, seed and scale give the same
+// tree.
 func Draw(t *Template, seed uint64, scale float64) []Entry {
 	random := rand.New(packages.Numbers(seed, "image", t.Name))
 	dirs := directories(t, random)
@@ -130,7 +133,8 @@ func even(count int, d profile.Distribution, random *rand.Rand) []float64 {
 	return values
 }
 
-// directories are their paths, each in one that is less deep by one. Some have many below them, as in a preferential attachment.
+// directories are their paths, each in one that is less deep by one. Some have many below them, as in a
+// preferential attachment.
 func directories(t *Template, random *rand.Rand) []string {
 	depths := even(int(t.Directories.Value), t.Depth, random)
 	slices.Sort(depths)
@@ -149,7 +153,8 @@ func directories(t *Template, random *rand.Rand) []string {
 	return dirs
 }
 
-// places are the directories of all files, one for each: as many in one as the template says, in all together as many as there are.
+// places are the directories of all files, one for each: as many in one as the template says, in all together
+// as many as there are.
 func places(t *Template, dirs []string, random *rand.Rand) (all []string) {
 	count := int(t.Files.Value)
 	with := max(1, int(math.Round(float64(len(dirs))*(1-t.Empty.Value))))

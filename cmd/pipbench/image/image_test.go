@@ -100,7 +100,8 @@ func read(t *testing.T, dir string) map[string]string {
 	return found
 }
 
-// TestWrite writes a tree twice as a directory and once as an archive: all have the same bytes, which cannot be compressed.
+// TestWrite writes a tree twice as a directory and once as an archive: all have the same bytes, which cannot
+// be compressed.
 func TestWrite(t *testing.T) {
 	template, err := Open("debian")
 	coretest.Must(t, err)
@@ -171,7 +172,8 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestImpossible changes one place of the shipped template: the error names the file, and the line or the field.
+// TestImpossible changes one place of the shipped template: the error names the file, and the line or the
+// field.
 func TestImpossible(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.yaml")
 	for _, c := range []struct{ old, changed, want string }{

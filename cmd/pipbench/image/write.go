@@ -21,8 +21,8 @@ func content(seed uint64, e Entry) io.Reader {
 	return io.LimitReader(packages.Numbers(seed, "image content", e.Path), e.Size)
 }
 
-// Write writes a tree to a directory, or to a tar archive if the name ends with .tar: neither may exist yet. A write that fails or is
-// interrupted leaves nothing.
+// Write writes a tree to a directory, or to a tar archive if the name ends with .tar: neither may exist yet.
+// A write that fails or is interrupted leaves nothing.
 func Write(ctx context.Context, all []Entry, seed uint64, out string) (err error) {
 	if strings.HasSuffix(out, ".tar") {
 		file, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)

@@ -85,7 +85,8 @@ func readPython(dir string) (sample, error) {
 	return s, nil
 }
 
-// recorded reads the files of a package from its RECORD: those that a wheel has, without what describes it and bytecode.
+// recorded reads the files of a package from its RECORD: those that a wheel has, without what describes it
+// and bytecode.
 func recorded(name string) (files []file, err error) {
 	in, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -53,8 +53,8 @@ const (
 	unknown    = "" // a lock does not say it
 )
 
-// From reads directories of installed packages and locks, all of one language, and returns a profile. It is that which comes with
-// pipbench, with what can be learned in its place.
+// From reads directories of installed packages and locks, all of one language, and returns a profile. It is
+// that which comes with pipbench, with what can be learned in its place.
 func From(name string, paths []string) (*profile.Profile, error) {
 	var samples []sample
 	for _, one := range paths {

@@ -25,7 +25,8 @@ func tree(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// Three packages in each language: a requires b and c, c requires b, and b nothing. In a directory they have 4, 1 and 2 files.
+// Three packages in each language: a requires b and c, c requires b, and b nothing. In a directory they have
+// 4, 1 and 2 files.
 var directories = map[string]map[string]string{
 	"python": {
 		"A_a-1.0.dist-info/METADATA": "Metadata-Version: 2.1\r\nName: A.a\r\nVersion: 1.0\r\nRequires-Dist: B (>=1.0,<2)\r\nRequires-Dist: c~=1.1 ; python_version > '3'\r\n" +

@@ -109,7 +109,8 @@ func readDebian(dir string) (sample, error) {
 	return s, nil
 }
 
-// debianFiles are the files of an installed package, as its list has them: without the directories that all packages have.
+// debianFiles are the files of an installed package, as its list has them: without the directories that all
+// packages have.
 func debianFiles(dir, name, architecture string) (files []file, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, "info", name+":"+architecture+".list"))
 	if errors.Is(err, fs.ErrNotExist) {

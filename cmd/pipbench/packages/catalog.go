@@ -32,8 +32,8 @@ type format interface {
 	close() error
 }
 
-// Write makes packages, and writes them and their catalog into the directory of their language below out, which must not exist yet.
-// After each package it calls done.
+// Write makes packages, and writes them and their catalog into the directory of their language below out,
+// which must not exist yet. After each package it calls done.
 func Write(ctx context.Context, p *profile.Profile, count int, seed uint64, scale float64, out string, done func(written int)) (*Catalog, error) {
 	all, err := Draw(p, count, seed)
 	if err != nil {
@@ -79,7 +79,8 @@ func newFormat(c *Catalog, p *profile.Profile) (format, error) {
 	return newNative(layout)
 }
 
-// write writes all archives, by as many goroutines as there are processors, or by one if they have to come one after the other.
+// write writes all archives, by as many goroutines as there are processors, or by one if they have to come
+// one after the other.
 func (c *Catalog) write(ctx context.Context, f format, dir string, done func(int)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

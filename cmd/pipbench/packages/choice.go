@@ -5,7 +5,8 @@ import (
 	"slices"
 )
 
-// Choice is some packages of a catalog that can be installed together, each at every version that the others allow.
+// Choice is some packages of a catalog that can be installed together, each at every version that the others
+// allow.
 type Choice struct {
 	catalog *Catalog
 	places  map[string]int
@@ -24,8 +25,9 @@ func (c *Catalog) Choose() *Choice {
 // Again begins another one.
 func (c *Choice) Again() *Choice { return &Choice{c.catalog, c.places, map[int]span{}} }
 
-// Add chooses a package, unless something that it requires, or what requires it, excludes what is chosen already. With latest, it
-// does so also unless the newest version of everything can be installed: an installer may never look for an older one.
+// Add chooses a package, unless something that it requires, or what requires it, excludes what is chosen
+// already. With latest, it does so also unless the newest version of everything can be installed: an
+// installer may never look for an older one.
 func (c *Choice) Add(place int, latest bool) bool {
 	found := map[int]span{}
 	if !c.require(place, span{0, len(c.catalog.Packages[place].Versions) - 1}, latest, found) {
@@ -37,7 +39,8 @@ func (c *Choice) Add(place int, latest bool) bool {
 	return true
 }
 
-// require narrows what is allowed to those versions of a package, and what they require: into found, so that a failure changes nothing.
+// require narrows what is allowed to those versions of a package, and what they require: into found, so that
+// a failure changes nothing.
 func (c *Choice) require(place int, s span, latest bool, found map[int]span) bool {
 	old, again := found[place]
 	if chosen, ok := c.allowed[place]; ok && !again {
@@ -84,8 +87,8 @@ func (c *Choice) Installed() (places []int) {
 // Pinned is a package at one version.
 type Pinned struct{ Name, Version string }
 
-// Closure is everything that an installation of some packages brings, each at the newest version that the others allow, sorted as the
-// catalog is.
+// Closure is everything that an installation of some packages brings, each at the newest version that the
+// others allow, sorted as the catalog is.
 func (c *Catalog) Closure(pinned []Pinned) (all []Pinned, err error) {
 	choice := c.Choose()
 	at := map[int]string{}

@@ -9,8 +9,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/cmd/pipbench/profile"
 )
 
-// graph chooses what packages require, so that each has the closure that it wants. Packages are known by their place in the order of
-// what they want: a package requires only earlier ones, whose closures are known by then and not larger.
+// graph chooses what packages require, so that each has the closure that it wants. Packages are known by
+// their place in the order of what they want: a package requires only earlier ones, whose closures are known
+// by then and not larger.
 type graph struct {
 	profile  *profile.Profile
 	packages []Package
@@ -46,7 +47,8 @@ func (g *graph) link() []Package {
 	for i := range g.packages {
 		random := rand.New(Numbers(g.seed, g.profile.Language, "requires", g.packages[i].Name))
 		have := map[int]span{i: {0, len(g.packages[i].Versions) - 1}}
-		// A package requires about as many directly as the root of its closure: ReqBench has 2, 4, 5 and 10 for 4, 16, 22 and 58.
+		// A package requires about as many directly as the root of its closure: ReqBench has 2, 4, 5 and 10
+		// for 4, 16, 22 and 58.
 		direct := int(math.Ceil(math.Sqrt(float64(g.wanted[i] - 1))))
 		for len(have) < g.wanted[i] && g.require(random, i, have, max(1, direct-len(g.packages[i].Requires))) {
 		}
@@ -56,7 +58,8 @@ func (g *graph) link() []Package {
 	return g.packages
 }
 
-// require has package i require one more, after which as many as left are to complete its closure. It is false if there is none.
+// require has package i require one more, after which as many as left are to complete its closure. It is
+// false if there is none.
 func (g *graph) require(random *rand.Rand, i int, have map[int]span, left int) bool {
 	rest := g.wanted[i] - len(have)
 	end := sort.SearchInts(g.wanted, rest+1) // those from here on bring too many, perhaps
@@ -86,7 +89,8 @@ func (g *graph) popular(random *rand.Rand, begin, end int) int {
 	return min(max(begin, sort.SearchFloat64s(g.weights, u)-1), end-1)
 }
 
-// add has package i require d, unless it does already, or something that it requires cannot be installed together with d.
+// add has package i require d, unless it does already, or something that it requires cannot be installed
+// together with d.
 func (g *graph) add(random *rand.Rand, i, d int, have map[int]span) bool {
 	if _, already := have[d]; already {
 		return false
@@ -113,8 +117,9 @@ func (g *graph) add(random *rand.Rand, i, d int, have map[int]span) bool {
 	return true
 }
 
-// constrain makes the requirement of a package, and tells which of its versions are allowed. What a requirement names is the version
-// that was the newest when its author wrote it: seldom long ago, as an assumption.
+// constrain makes the requirement of a package, and tells which of its versions are allowed. What a
+// requirement names is the version that was the newest when its author wrote it: seldom long ago, as an
+// assumption.
 func (g *graph) constrain(random *rand.Rand, d int) (Requirement, span) {
 	versions := g.packages[d].Versions
 	last := len(versions) - 1

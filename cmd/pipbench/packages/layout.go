@@ -28,7 +28,8 @@ type file struct {
 	code string // that a source file begins with
 }
 
-// files returns the files of a package but its first one, which imports it: where a template has them, and as large.
+// files returns the files of a package but its first one, which imports it: where a template has them, and as
+// large.
 func (l layout) files(p Package) []file {
 	random := rand.New(Numbers(l.catalog.Seed, l.catalog.Language, "files", p.Name))
 	count := p.Files - 1
@@ -97,8 +98,8 @@ func (l layout) template(random *rand.Rand, files int) profile.Template {
 	})
 }
 
-// loaded returns which files an import of the package loads, at most as many as it has modules besides the first: source files, in
-// the order in which they lie.
+// loaded returns which files an import of the package loads, at most as many as it has modules besides the
+// first: source files, in the order in which they lie.
 func (p Package) loaded(all []file, ext string) (modules []int) {
 	for i, f := range all {
 		if len(modules) < p.Modules-1 && path.Ext(f.path) == ext && !strings.ContainsAny(path.Dir(f.path), ".- ") {
@@ -108,8 +109,8 @@ func (p Package) loaded(all []file, ext string) (modules []int) {
 	return modules
 }
 
-// content is what a file of a version has: its code, and to its size what no other file has and cannot be compressed; in source
-// files, as comments.
+// content is what a file of a version has: its code, and to its size what no other file has and cannot be
+// compressed; in source files, as comments.
 func (l layout) content(p Package, v Version, f file, comment string) []byte {
 	random := Numbers(l.catalog.Seed, l.catalog.Language, "content", p.Name, v.Number, f.path)
 	content := []byte(f.code)

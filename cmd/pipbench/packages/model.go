@@ -10,7 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/cmd/pipbench/profile"
 )
 
-// Package is an artificial package. Costs are its own, without those of what it requires, and the same for each of its versions.
+// Package is an artificial package. Costs are its own, without those of what it requires, and the same for
+// each of its versions.
 type Package struct {
 	Name       string        `json:"name"`
 	Popularity float64       `json:"popularity"` // the share of references that are to it
@@ -26,8 +27,8 @@ type Package struct {
 	Versions   []Version     `json:"versions"` // oldest first
 }
 
-// Requirement is of another package by the versions of the newest major version of the package that requires it; older ones allow
-// any version of it.
+// Requirement is of another package by the versions of the newest major version of the package that requires
+// it; older ones allow any version of it.
 type Requirement struct {
 	Package string `json:"package"`
 	Allows  Kind   `json:"allows"`
@@ -66,7 +67,8 @@ func Numbers(seed uint64, purpose ...any) *rand.ChaCha8 {
 	return rand.NewChaCha8(sha256.Sum256(fmt.Append(nil, seed, purpose)))
 }
 
-// Draw draws packages from the profile: the same for the same profile, count and seed. They come after those that they require.
+// Draw draws packages from the profile: the same for the same profile, count and seed. They come after those
+// that they require.
 func Draw(p *profile.Profile, count int, seed uint64) ([]Package, error) {
 	joint, err := p.Joint()
 	if err != nil {
@@ -107,7 +109,8 @@ func name(i int) string {
 	return "pb-" + text
 }
 
-// versions numbers some releases, each a new major version, a new minor one or a patch: about one in seven is major, as an assumption.
+// versions numbers some releases, each a new major version, a new minor one or a patch: about one in seven is
+// major, as an assumption.
 func versions(random *rand.Rand, count int) []Version {
 	major, minor, patch := 1, 0, 0
 	all := make([]Version, count)

@@ -28,8 +28,8 @@ func draw(t *testing.T, p *profile.Profile, count int, seed uint64) []Package {
 	return all
 }
 
-// distance is the largest difference between the shares that the profile has, and those of a sample, which may have been rounded by
-// less than half: the statistic of Kolmogorov and Smirnov.
+// distance is the largest difference between the shares that the profile has, and those of a sample, which
+// may have been rounded by less than half: the statistic of Kolmogorov and Smirnov.
 func distance(d profile.Distribution, half float64, sample []float64) (largest float64) {
 	for _, x := range sample {
 		at := 0
@@ -78,7 +78,8 @@ func unlike(p *profile.Profile, all []Package) map[string]float64 {
 	return found
 }
 
-// TestDistributions compares packages of every language with their profile, and sees that another profile is told apart.
+// TestDistributions compares packages of every language with their profile, and sees that another profile is
+// told apart.
 func TestDistributions(t *testing.T) {
 	for _, language := range profile.Languages {
 		p := shipped(t, language)
@@ -146,8 +147,8 @@ func TestDrawn(t *testing.T) {
 	}
 }
 
-// closure resolves packages by their latest versions that all requirements allow, and returns how many it takes, or that two
-// requirements have no version in common.
+// closure resolves packages by their latest versions that all requirements allow, and returns how many it
+// takes, or that two requirements have no version in common.
 func closure(by map[string]*Package, names ...string) (members int, conflict bool) {
 	allowed := map[string]span{}
 	var visit func(name string)
@@ -180,8 +181,8 @@ func closure(by map[string]*Package, names ...string) (members int, conflict boo
 	return len(allowed), conflict
 }
 
-// TestGraph checks that every package can be installed alone, with the closure that it says; that some cannot be installed together;
-// and that popular packages are required by many.
+// TestGraph checks that every package can be installed alone, with the closure that it says; that some cannot
+// be installed together; and that popular packages are required by many.
 func TestGraph(t *testing.T) {
 	all := draw(t, shipped(t, "python"), 2000, 11)
 	by := map[string]*Package{}

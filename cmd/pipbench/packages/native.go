@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// native writes libraries as Debian packages, one with the library and one to build with. It compiles each version against the
-// latest of what it requires, so packages come after those.
+// native writes libraries as Debian packages, one with the library and one to build with. It compiles each
+// version against the latest of what it requires, so packages come after those.
 type native struct {
 	layout
 	staged string // directory of the libraries that are there to link
@@ -149,7 +149,8 @@ func deb(w io.Writer, control string, files []entry) error {
 	return nil
 }
 
-// withDirectories returns files with the directories in which they lie, each before what is in it, as dpkg wants them.
+// withDirectories returns files with the directories in which they lie, each before what is in it, as dpkg
+// wants them.
 func withDirectories(files []entry) (all []entry) {
 	made := map[string]bool{}
 	for _, one := range files {

@@ -11,8 +11,8 @@ import (
 // node writes npm tarballs.
 type node struct{ layout }
 
-// What a module takes that is loaded from an almost empty file, in bytes; and what finding and compiling index.js takes before its
-// first line can look at a clock, in milliseconds.
+// What a module takes that is loaded from an almost empty file, in bytes; and what finding and compiling
+// index.js takes before its first line can look at a clock, in milliseconds.
 const (
 	nodeModuleMemory = 26 << 10
 	nodeFirst        = 0.5

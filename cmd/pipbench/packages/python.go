@@ -106,7 +106,8 @@ func (f python) wheel(w io.Writer, base, metadata string, p Package, v Version) 
 	return archive.Close()
 }
 
-// source adds the files of a source distribution. It is its own build backend, so that building it needs nothing else.
+// source adds the files of a source distribution. It is its own build backend, so that building it needs
+// nothing else.
 func (f python) source(base, metadata string, p Package, v Version, add func(entry) error) error {
 	filled := facts{Package: p, Version: v, Wheel: wheelText}
 	for _, one := range [][2]string{

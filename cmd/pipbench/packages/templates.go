@@ -42,7 +42,8 @@ func (f facts) Nanoseconds() int64 { return int64(f.Package.Import * 1e6) }
 // InstallNanoseconds are those of an installation.
 func (f facts) InstallNanoseconds() int64 { return int64(f.Package.Install * 1e6) }
 
-// Search is how long a text is that a program searches to take a small part of an import's time: each further letter doubles it.
+// Search is how long a text is that a program searches to take a small part of an import's time: each further
+// letter doubles it.
 func (f facts) Search() int { return 12 + int(math.Log2(max(1, f.Package.Import))) }
 
 // fill returns the text of a template.

@@ -10,7 +10,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Distribution is one by its quantiles. Between two of them it is uniform in the logarithm, or in the value where one of them is 0.
+// Distribution is one by its quantiles. Between two of them it is uniform in the logarithm, or in the value
+// where one of them is 0.
 type Distribution struct {
 	knots  []knot // by p; the first is that of 0, the last that of 1
 	Source string

@@ -10,7 +10,8 @@ import (
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// Joint draws all attributes of a package together: a Gaussian copula with the profile's correlations, and its distributions.
+// Joint draws all attributes of a package together: a Gaussian copula with the profile's correlations, and
+// its distributions.
 type Joint struct {
 	profile *Profile
 	mix     *mat.TriDense

@@ -26,8 +26,9 @@ var Attributes = []string{"size", "files", "install", "import", "memory"}
 type Profile struct {
 	Name     string
 	Language string
-	// Attributes have, for one package without those it requires: size in bytes and files as installed; install, the milliseconds
-	// of processor that its own installation takes, zero if it only unpacks; import, in milliseconds of processor; memory, in bytes.
+	// Attributes have, for one package without those it requires: size in bytes and files as installed;
+	// install, the milliseconds of processor that its own installation takes, zero if it only unpacks;
+	// import, in milliseconds of processor; memory, in bytes.
 	Attributes   map[string]Distribution
 	Correlations []Correlation
 	Closure      Distribution // how many packages an installation takes, itself included
@@ -52,14 +53,15 @@ type Figure struct {
 	Source string
 }
 
-// Correlation is that of two attributes, as normal scores: logarithms, for what is distributed as a lognormal.
+// Correlation is that of two attributes, as normal scores: logarithms, for what is distributed as a
+// lognormal.
 type Correlation struct {
 	Between []string
 	Figure  `yaml:",inline"`
 }
 
-// Constraints are the shares of requirements by what they allow: any version, a version and all later ones, those that are
-// compatible (of the same major version and not older), or exactly one. They sum to 1.
+// Constraints are the shares of requirements by what they allow: any version, a version and all later ones,
+// those that are compatible (of the same major version and not older), or exactly one. They sum to 1.
 type Constraints struct {
 	Any        float64
 	AtLeast    float64 `yaml:"at_least"`
@@ -68,7 +70,8 @@ type Constraints struct {
 	Source     string
 }
 
-// Popularity is a bent Zipf distribution: the weight of rank r falls as r^-Head up to rank Knee, and then as r^-Tail.
+// Popularity is a bent Zipf distribution: the weight of rank r falls as r^-Head up to rank Knee, and then as
+// r^-Tail.
 type Popularity struct {
 	Head, Tail float64
 	Knee       int

@@ -129,14 +129,15 @@ func TestJoint(t *testing.T) {
 			both[0], both[1] = append(both[0], x), append(both[1], y)
 		}
 	}
-	// Of those that are not 0, which is the upper part of a normal distribution: there the correlation is smaller.
+	// Of those that are not 0, which is the upper part of a normal distribution: there the correlation is
+	// smaller.
 	if r := stat.Correlation(both[0], both[1], nil); r < 0.75 || r > 0.95 {
 		t.Errorf("import and memory have a correlation of %.3f, want about 0.9", r)
 	}
 }
 
-// TestPopularity compares the shipped exponents with what ReqBench says of 11,477 names: the first has 2.2 % of all references, the
-// first 100 have 42 %.
+// TestPopularity compares the shipped exponents with what ReqBench says of 11,477 names: the first has 2.2 %
+// of all references, the first 100 have 42 %.
 func TestPopularity(t *testing.T) {
 	p, err := Shipped("python")
 	if err != nil {

@@ -47,7 +47,8 @@ type pythonFile struct {
 	Metadata       map[string]string `json:"core-metadata,omitempty"`
 }
 
-// addPython serves the simple index: as HTML (PEP 503) and JSON (PEP 691), with the metadata of wheels beside them (PEP 658).
+// addPython serves the simple index: as HTML (PEP 503) and JSON (PEP 691), with the metadata of wheels beside
+// them (PEP 658).
 func (r *Registry) addPython(c *packages.Catalog) error {
 	meta := map[string]string{"api-version": "1.1"}
 	var names []string

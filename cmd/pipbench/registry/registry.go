@@ -72,8 +72,8 @@ func Open(dir string) (*Registry, error) {
 	return r, nil
 }
 
-// Clients tells how the ecosystems' clients are pointed at the registries below an address such as http://127.0.0.1:8070: lines that
-// a shell understands.
+// Clients tells how the ecosystems' clients are pointed at the registries below an address such as
+// http://127.0.0.1:8070: lines that a shell understands.
 func (r *Registry) Clients(address string) (lines []string) {
 	for _, language := range r.served {
 		switch language {

@@ -58,7 +58,8 @@ func ask(t *testing.T, method, url, accept string) (status int, header http.Head
 	return answer.StatusCode, answer.Header, string(content)
 }
 
-// TestSimple follows the links of both forms of the simple index: files and their metadata have the digests that the index says.
+// TestSimple follows the links of both forms of the simple index: files and their metadata have the digests
+// that the index says.
 func TestSimple(t *testing.T) {
 	server, c := made(t, "python")
 	if _, _, root := ask(t, http.MethodGet, server.URL+"/python/simple/", "text/html"); strings.Count(root, "<a href=") != len(c.Packages) {

@@ -77,7 +77,8 @@ func beyond(r *results.Run) (times []float64) {
 	return times
 }
 
-// cdf is the share of requests that are at most as slow as a time. With tail each nine of the share has the same room.
+// cdf is the share of requests that are at most as slow as a time. With tail each nine of the share has the
+// same room.
 func cdf(names []string, runs []*results.Run, tail bool) (string, error) {
 	p := newPlot("milliseconds", "share of the requests")
 	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)
@@ -143,7 +144,8 @@ func thinned(times []float64) (points plotter.XYs) {
 	return points
 }
 
-// nines is the place of a share on an axis that has as much room for 90 to 99 % as for 99 to 99.9 %. The slowest of n has one too.
+// nines is the place of a share on an axis that has as much room for 90 to 99 % as for 99 to 99.9 %. The
+// slowest of n has one too.
 func nines(share float64, n int) float64 { return -math.Log10(max(1-share, 0.5/float64(n))) }
 
 // shares are the marks of an axis of shares.
@@ -162,7 +164,8 @@ func shares(tail bool, most float64) (ticks []plot.Tick) {
 	return ticks
 }
 
-// decades are the marks of an axis of times: with labels at 1, 10, 100 and so on, and at 2 and 5 of each if there are few.
+// decades are the marks of an axis of times: with labels at 1, 10, 100 and so on, and at 2 and 5 of each if
+// there are few.
 func decades(least, most float64) (ticks []plot.Tick) {
 	for e := math.Floor(math.Log10(least)); e <= math.Ceil(math.Log10(most)); e++ {
 		for digit := 1.0; digit < 10; digit++ {
@@ -215,8 +218,8 @@ func bars(p *plot.Plot, names []string, values map[string]plotter.Values, wide v
 	return nil
 }
 
-// Points is a figure with a curve for each name, over the same places: what is not known is NaN. The axis of values is logarithmic. It is
-// empty if nothing is known.
+// Points is a figure with a curve for each name, over the same places: what is not known is NaN. The axis of
+// values is logarithmic. It is empty if nothing is known.
 func Points(names, places []string, values [][]float64, unit string) (string, error) {
 	p := newPlot("", unit)
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.TickerFunc(decades)

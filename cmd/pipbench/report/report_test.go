@@ -53,7 +53,8 @@ func written(t *testing.T, all []*results.Run) string {
 
 var svgs = regexp.MustCompile(`(?s)<svg.*?</svg>`)
 
-// TestPage reads the page as text: it needs nothing else, has all figures and numbers, and escapes what is foreign.
+// TestPage reads the page as text: it needs nothing else, has all figures and numbers, and escapes what is
+// foreign.
 func TestPage(t *testing.T) {
 	text := written(t, runs())
 	for _, title := range []string{"Distribution of latency", "Tails of latency", "Starts over time: command", "Starts over time: &lt;b&gt;&amp;", "Phases of starts: &lt;b&gt;&amp;", "Memory over time", "Cost per function"} {
@@ -173,8 +174,8 @@ addEventListener('load', () => {
 });
 </script></head>`
 
-// TestChromium has a browser lay the page out, on a wide and on a narrow screen, and print it: no text of a figure is cut off, and nothing
-// is wider than the screen.
+// TestChromium has a browser lay the page out, on a wide and on a narrow screen, and print it: no text of a
+// figure is cut off, and nothing is wider than the screen.
 func TestChromium(t *testing.T) {
 	browser, err := exec.LookPath("chromium-headless-shell")
 	coretest.Requires(t, coretest.Found("chromium-headless-shell", err == nil))

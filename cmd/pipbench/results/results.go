@@ -1,4 +1,5 @@
-// Package results keeps what a run has measured, as lines of JSON, so that an interrupted run goes on where it was.
+// Package results keeps what a run has measured, as lines of JSON, so that an interrupted run goes on where
+// it was.
 package results
 
 import (
@@ -52,7 +53,8 @@ type Request struct {
 type Memory struct {
 	At    float64 `json:"at_ms"`
 	Bytes int64   `json:"bytes"`
-	// Functions are the bytes of each function's instances, if the target says so: the rest is common to functions.
+	// Functions are the bytes of each function's instances, if the target says so: the rest is common to
+	// functions.
 	Functions map[string]int64 `json:"functions,omitempty"`
 }
 
@@ -78,8 +80,8 @@ type line struct {
 	Ended     *time.Time `json:"ended,omitempty"`
 }
 
-// Open reads a file of results. A last line that was cut off when the run was interrupted does not count. Errors name the line and
-// the field.
+// Open reads a file of results. A last line that was cut off when the run was interrupted does not count.
+// Errors name the line and the field.
 func Open(path string) (*Run, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {

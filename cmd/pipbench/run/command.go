@@ -17,8 +17,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/cmd/pipbench/registry"
 )
 
-// Command runs each function as a new process, with its packages as the language's own installer has left them: what every platform is
-// to be compared with.
+// Command runs each function as a new process, with its packages as the language's own installer has left
+// them: what every platform is to be compared with.
 type Command struct {
 	dir      string // of packages and functions
 	work     string // of installed functions, each in a directory of its name
@@ -26,8 +26,8 @@ type Command struct {
 	catalogs []*packages.Catalog
 }
 
-// NewCommand returns the target for the functions of a directory, or without one for functions whose packages come from where the machine's
-// own settings say. The caller closes it.
+// NewCommand returns the target for the functions of a directory, or without one for functions whose packages
+// come from where the machine's own settings say. The caller closes it.
 func NewCommand(dir string) (*Command, error) {
 	if dir == "" {
 		work, err := os.MkdirTemp("", "pipbench-")

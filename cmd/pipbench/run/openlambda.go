@@ -16,13 +16,14 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/cmd/pipbench/packages"
 )
 
-// Openlambda is a worker of OpenLambda, by its own API: POST /registry/NAME takes a function, and POST /run/NAME an event.
+// Openlambda is a worker of OpenLambda, by its own API: POST /registry/NAME takes a function, and POST
+// /run/NAME an event.
 type Openlambda struct {
 	URL
 	server  string
 	catalog *packages.Catalog // of Python's packages; nil if there are none
-	// How often a function that was deployed is looked at again if it does not answer rightly, and after which time: OpenLambda runs the
-	// code that it had for some seconds more.
+	// How often a function that was deployed is looked at again if it does not answer rightly, and after
+	// which time: OpenLambda runs the code that it had for some seconds more.
 	looks int
 	wait  time.Duration
 }
@@ -56,7 +57,8 @@ def f(event):
     return handler.handler(event, None)
 `
 
-// Deploy uploads a function. OpenLambda installs packages when the first event comes, so the function is sent one.
+// Deploy uploads a function. OpenLambda installs packages when the first event comes, so the function is sent
+// one.
 func (o Openlambda) Deploy(ctx context.Context, f functions.Function, dir string, again bool) (bool, error) {
 	if f.Language != "python" {
 		return false, fmt.Errorf("openlambda runs functions in Python, and not in %s: make functions with --language python", f.Language)
@@ -106,7 +108,8 @@ func (o Openlambda) has(ctx context.Context, name string) (bool, error) {
 	return slices.Contains(names, name), nil
 }
 
-// pack is the archive of a function, as OpenLambda wants it: its requirements name everything that is installed, at exact versions.
+// pack is the archive of a function, as OpenLambda wants it: its requirements name everything that is
+// installed, at exact versions.
 func (o Openlambda) pack(f functions.Function, dir string) ([]byte, error) {
 	work, err := os.MkdirTemp("", "pipbench-")
 	if err != nil {

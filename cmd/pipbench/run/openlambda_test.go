@@ -28,9 +28,9 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// openLambda stands in for a worker of OpenLambda, as its documents and its server have it: functions are archives in a registry, whose
-// f.py has a function f; a function has the packages that its requirements.txt names, and no others. For a moment after an upload it
-// runs the code that it had before.
+// openLambda stands in for a worker of OpenLambda, as its documents and its server have it: functions are
+// archives in a registry, whose f.py has a function f; a function has the packages that its requirements.txt
+// names, and no others. For a moment after an upload it runs the code that it had before.
 type openLambda struct {
 	t     *testing.T
 	dir   string // of functions

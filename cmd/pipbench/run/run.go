@@ -49,7 +49,8 @@ type runner struct {
 // hopeless is how many events fail, and none succeeds, before a run is given up.
 const hopeless = 20
 
-// Do runs a trace, or the rest of it. An interruption leaves the results so far; a wrong answer is an error in the end.
+// Do runs a trace, or the rest of it. An interruption leaves the results so far; a wrong answer is an error
+// in the end.
 func Do(ctx context.Context, target Target, o Options) (err error) {
 	r := &runner{Options: o, target: target, functions: map[string]functions.Function{}}
 	if err := r.read(); err != nil {
@@ -189,8 +190,8 @@ func (r *runner) left() (n int) {
 	return n
 }
 
-// open sends each event when it is due, whether others have been answered or not. If the target is at the number of requests that it
-// bears at once, events wait here, and their latency counts.
+// open sends each event when it is due, whether others have been answered or not. If the target is at the
+// number of requests that it bears at once, events wait here, and their latency counts.
 func (r *runner) open(ctx context.Context) {
 	var group sync.WaitGroup
 	defer group.Wait()

@@ -22,7 +22,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// platform is a server of functions a and b, which answers as do says: with a status and a change of the right answer.
+// platform is a server of functions a and b, which answers as do says: with a status and a change of the
+// right answer.
 type platform struct {
 	*httptest.Server
 	do func(function string, event functions.Event) (status, off int)
@@ -71,7 +72,8 @@ func bench(t *testing.T, events int, every float64, do func(string, functions.Ev
 
 func right(string, functions.Event) (int, int) { return 200, 0 }
 
-// TestOpen sends events while the platform stands still: their latency is what they have waited since they were due.
+// TestOpen sends events while the platform stands still: their latency is what they have waited since they
+// were due.
 func TestOpen(t *testing.T) {
 	var once sync.Once
 	var gate sync.RWMutex

@@ -19,7 +19,8 @@ import (
 // Target is a platform that is measured.
 type Target interface {
 	Name() string
-	// Deploy makes a function ready, from its directory, and tells whether there was something to do: again, it may be there already.
+	// Deploy makes a function ready, from its directory, and tells whether there was something to do: again,
+	// it may be there already.
 	Deploy(ctx context.Context, f functions.Function, dir string, again bool) (bool, error)
 	Invoke(ctx context.Context, f functions.Function, event []byte) (Answer, error)
 	Memory(ctx context.Context) (m Memory, known bool)
@@ -61,7 +62,8 @@ func (p Pipsqueak) Name() string { return "pipsqueak" }
 // Most is how many requests a worker gets at once.
 func (p Pipsqueak) Most() int { return atOnce }
 
-// Deploy deploys the function, by its name, and waits until its packages are in a zygote, as `pipsqueak deploy` does.
+// Deploy deploys the function, by its name, and waits until its packages are in a zygote, as `pipsqueak
+// deploy` does.
 func (p Pipsqueak) Deploy(ctx context.Context, f functions.Function, dir string, again bool) (bool, error) {
 	if again {
 		if _, err := p.Client.Function(ctx, f.Name); err == nil {
@@ -121,7 +123,8 @@ func pack(dir string) ([]byte, error) {
 	return buffer.Bytes(), err
 }
 
-// URL is a platform that has the functions already, each at an address of its own: Template with the function's name for {function}.
+// URL is a platform that has the functions already, each at an address of its own: Template with the
+// function's name for {function}.
 type URL struct {
 	Template string
 	HTTP     *http.Client

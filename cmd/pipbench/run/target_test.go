@@ -13,7 +13,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/gateway/client"
 )
 
-// TestPipsqueak checks what a worker is asked: a deploy waits until the function is ready, and memory is told apart by function.
+// TestPipsqueak checks what a worker is asked: a deploy waits until the function is ready, and memory is told
+// apart by function.
 func TestPipsqueak(t *testing.T) {
 	asked := ""
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

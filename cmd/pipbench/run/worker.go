@@ -26,8 +26,8 @@ type Worker struct {
 	log     bytes.Buffer
 }
 
-// StartWorker starts the program pipsqueak with a data directory and further flags. It installs artificial packages from a registry, or
-// with nil what the machine's own settings say. The caller closes it.
+// StartWorker starts the program pipsqueak with a data directory and further flags. It installs artificial
+// packages from a registry, or with nil what the machine's own settings say. The caller closes it.
 func StartWorker(ctx context.Context, program, data string, packages *registry.Server, flags ...string) (*Worker, error) {
 	words := append([]string{program, "serve", "--network", "none", "--listen", "127.0.0.1:0", "--data", data}, flags...)
 	w := &Worker{}

@@ -188,7 +188,8 @@ func (m measured) memory(platform int) (sum compare.Number) {
 	return sum
 }
 
-// filled has the paragraphs and items of a text in lines of at most 110 columns. Tables, headings and figures stay as they are.
+// filled has the paragraphs and items of a text in lines of at most 110 columns. Tables, headings and figures
+// stay as they are.
 func filled(text string) string {
 	var blocks []string // each with its end of line
 	last := ""          // of a paragraph or an item that goes on

@@ -47,7 +47,8 @@ func reals() (all []real, err error) {
 	return all, nil
 }
 
-// write writes a function to a directory, with a main program, and so that each event has an instance of its own.
+// write writes a function to a directory, with a main program, and so that each event has an instance of its
+// own.
 func (r real) write(dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err

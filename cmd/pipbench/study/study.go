@@ -1,4 +1,5 @@
-// Package study measures Pipsqueak with its tree, without it, and against new processes, and writes a paper about that.
+// Package study measures Pipsqueak with its tree, without it, and against new processes, and writes a paper
+// about that.
 package study
 
 import (
@@ -79,7 +80,8 @@ func Run(ctx context.Context, o Options) error {
 	return m.write(o.Out, o.Quick)
 }
 
-// on has a function use a platform: with packages of a directory, or with those of the machine's own settings.
+// on has a function use a platform: with packages of a directory, or with those of the machine's own
+// settings.
 func (o Options) on(ctx context.Context, platform, dir, data string, use func(run.Target) error) (err error) {
 	if platform == processes {
 		target, err := run.NewCommand(dir)

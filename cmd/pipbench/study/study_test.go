@@ -15,7 +15,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
-// TestReal checks that the real functions are whole, and runs those that need no packages as processes: with the right answer, and a wrong one.
+// TestReal checks that the real functions are whole, and runs those that need no packages as processes: with
+// the right answer, and a wrong one.
 func TestReal(t *testing.T) {
 	all, err := reals()
 	coretest.Must(t, err)
@@ -81,7 +82,8 @@ func fake(times float64) measured {
 	return m
 }
 
-// TestPaper writes papers of two studies: the conclusions of one say where Pipsqueak wins, and those of the other where it loses.
+// TestPaper writes papers of two studies: the conclusions of one say where Pipsqueak wins, and those of the
+// other where it loses.
 func TestPaper(t *testing.T) {
 	for times, want := range map[float64][]string{
 		8: {"a function with five packages of median cost starts in 3 ms", "faster than a new process in every cell", "Each of the 4 real functions is faster",

@@ -39,9 +39,10 @@ func (r recorded) total() (n int) {
 	return n
 }
 
-// FromFile makes a trace for functions of one that Azure has published: invocations_per_function of 2019, with durations perhaps, a
-// file function_durations_percentiles of the same day, or the one of 2021. Of more functions than there are here it takes some, from
-// the least to the most called; each stands for one of those here.
+// FromFile makes a trace for functions of one that Azure has published: invocations_per_function of 2019,
+// with durations perhaps, a file function_durations_percentiles of the same day, or the one of 2021. Of more
+// functions than there are here it takes some, from the least to the most called; each stands for one of
+// those here.
 func FromFile(path, durations string, all []functions.Function, o Options) (*Trace, error) {
 	found, err := readFile(path, o)
 	if err == nil && durations != "" {
@@ -77,7 +78,8 @@ func FromFile(path, durations string, all []functions.Function, o Options) (*Tra
 	return t, nil
 }
 
-// play adds the events of a function of a file, as one of ours. Those of a minute are spread over it: evenly for a timer, else at random.
+// play adds the events of a function of a file, as one of ours. Those of a minute are spread over it: evenly
+// for a timer, else at random.
 func (t *Trace) play(r recorded, name string, o Options) {
 	random := numbers(o.Seed, "events", name)
 	for _, c := range r.calls {

@@ -62,8 +62,9 @@ type cloud struct {
 	Spread                             profile.Figure
 }
 
-// azure has functions called as those of Azure in 2019. Each language has a function for each part of the distribution of rates, so that
-// few functions show its skew too; functions of one number have the same rate and costs in every language.
+// azure has functions called as those of Azure in 2019. Each language has a function for each part of the
+// distribution of rates, so that few functions show its skew too; functions of one number have the same rate
+// and costs in every language.
 func azure(t *Trace, all []functions.Function, o Options) error {
 	var c cloud
 	if err := yaml.Unmarshal(azureText, &c); err != nil {
@@ -97,7 +98,8 @@ func azure(t *Trace, all []functions.Function, o Options) error {
 // round leaves a microsecond of milliseconds.
 func round(ms float64) float64 { return math.Round(ms*1000) / 1000 }
 
-// reqbench has functions called as ReqBench does: how often follows Zipf's law with the exponent 1.5, each at random.
+// reqbench has functions called as ReqBench does: how often follows Zipf's law with the exponent 1.5, each at
+// random.
 func reqbench(t *Trace, all []functions.Function, o Options) error {
 	weights := make([]float64, len(all))
 	for i, rank := range numbers(o.Seed, "functions").Perm(len(all)) {
@@ -139,8 +141,9 @@ func burst(t *Trace, all []functions.Function, o Options) error {
 	return nil
 }
 
-// calls are the times at which a function is called: those between two have a mean, in milliseconds, and a coefficient of variation.
-// With 0 it is a timer, with 1 they are at random; less is between the two, and more comes in bunches.
+// calls are the times at which a function is called: those between two have a mean, in milliseconds, and a
+// coefficient of variation. With 0 it is a timer, with 1 they are at random; less is between the two, and
+// more comes in bunches.
 type calls struct{ mean, variation float64 }
 
 // each calls do with each time up to end. The calls have begun long before.

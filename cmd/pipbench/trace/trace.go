@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// Trace is events in the order in which they are due. Its file has the Head in the first line, and each event in one of its own.
+// Trace is events in the order in which they are due. Its file has the Head in the first line, and each event
+// in one of its own.
 type Trace struct {
 	Head   Head
 	Events []Event

@@ -118,7 +118,8 @@ func TestFewFunctions(t *testing.T) {
 	}
 }
 
-// TestCalls measures the mean and the variation of the times between calls, and that a trace begins as it goes on.
+// TestCalls measures the mean and the variation of the times between calls, and that a trace begins as it
+// goes on.
 func TestCalls(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, want := range []float64{0, 0.3, 0.7, 1, 2, 5} {

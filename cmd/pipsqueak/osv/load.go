@@ -79,8 +79,8 @@ type source struct {
 	open func() (io.ReadCloser, error)
 }
 
-// read makes an index of the files. It is an error when a zip cannot be read, because it may have nearly everything in it, and when there is no
-// entry at all.
+// read makes an index of the files. It is an error when a zip cannot be read, because it may have nearly
+// everything in it, and when there is no entry at all.
 func (d *Database) read(files []file) (*index, error) {
 	began := time.Now()
 	r := &reader{index: &index{packages: map[string][]finding{}}}
@@ -157,8 +157,8 @@ func (r *reader) fail(s source, err error) {
 	}
 }
 
-// source reads all entries of a source: one, several one after the other, an array of them, or an object with an array called "vulns", as OSV's own
-// service answers.
+// source reads all entries of a source: one, several one after the other, an array of them, or an object with
+// an array called "vulns", as OSV's own service answers.
 func (r *reader) source(s source) {
 	file, err := s.open()
 	if err != nil {

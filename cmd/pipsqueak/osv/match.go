@@ -18,8 +18,9 @@ type hit struct {
 	fixed string // first version after the package's without it; empty when none is known
 }
 
-// match returns the vulnerabilities of a package, each once, by whatever names the database has it. Problems are entries that cannot be
-// wholly compared with the package's version: what of them can be read decides, and what cannot be read excludes nothing.
+// match returns the vulnerabilities of a package, each once, by whatever names the database has it. Problems
+// are entries that cannot be wholly compared with the package's version: what of them can be read decides,
+// and what cannot be read excludes nothing.
 func (x *index) match(where place) (found []core.Vulnerability, problems []error) {
 	var hits []hit
 	for _, f := range x.packages[where.key()] {
@@ -40,8 +41,8 @@ func (x *index) match(where place) (found []core.Vulnerability, problems []error
 	return found, problems
 }
 
-// affects reports whether the finding is true of a version, and the first version after it of which it is not. The algorithm is the one of
-// the schema, https://ossf.github.io/osv-schema/#evaluation.
+// affects reports whether the finding is true of a version, and the first version after it of which it is
+// not. The algorithm is the one of the schema, https://ossf.github.io/osv-schema/#evaluation.
 func (f finding) affects(where place) (fixed string, affected bool, err error) {
 	affected = strings.Contains(f.versions, "\n"+where.version+"\n")
 	for _, s := range f.ranges {
@@ -57,11 +58,12 @@ func (f finding) affects(where place) (fixed string, affected bool, err error) {
 	return fixed, affected, err
 }
 
-// readable is how a version begins, whatever the ecosystem: the libraries order anything, and what is none comes out as very old or very new.
+// readable is how a version begins, whatever the ecosystem: the libraries order anything, and what is none
+// comes out as very old or very new.
 var readable = regexp.MustCompile(`^[vV=]?\s*(\d+[!:])?\d`)
 
-// includes reports whether a version is in the range, and which one it is fixed in. What begins at a version that cannot be read begins before all, and
-// what ends at one does not end: then err says so.
+// includes reports whether a version is in the range, and which one it is fixed in. What begins at a version
+// that cannot be read begins before all, and what ends at one does not end: then err says so.
 func (s span) includes(where place) (inside bool, after string, err error) {
 	version, err := s.parse(where.version, where.ecosystem)
 	if err == nil && !readable.MatchString(where.version) {
@@ -95,7 +97,8 @@ func (s span) includes(where place) (inside bool, after string, err error) {
 	if limited && !below {
 		return false, "", unreadable
 	}
-	// Of the events up to the version the last decides, so they need an order among themselves; of the later ones the first fix is told.
+	// Of the events up to the version the last decides, so they need an order among themselves; of the later
+	// ones the first fix is told.
 	slices.SortStableFunc(events, func(a, b at) int { return s.order(a.event, b.event, where.ecosystem) })
 	for _, e := range events {
 		switch {
@@ -166,7 +169,8 @@ func groups(hits []hit) [][]hit {
 
 func (e *entry) names() []string { return append([]string{e.id}, e.aliases...) }
 
-// merge makes one vulnerability of what several entries say of it: the worst rating, and the highest of the fixes.
+// merge makes one vulnerability of what several entries say of it: the worst rating, and the highest of the
+// fixes.
 func merge(where place, hits []hit) core.Vulnerability {
 	v, worst := core.Vulnerability{}, rating{severity: core.SeverityUnknown}
 	for _, h := range hits {

@@ -29,8 +29,9 @@ type Database struct {
 	index *index
 }
 
-// Open reads the database at path: a JSON file with one entry or many, a zip of such files, or a directory with such files and zips below
-// it. A file or entry that cannot be read is a warning in the log, unless nothing else is there. Errors are the worker's.
+// Open reads the database at path: a JSON file with one entry or many, a zip of such files, or a directory
+// with such files and zips below it. A file or entry that cannot be read is a warning in the log, unless
+// nothing else is there. Errors are the worker's.
 func Open(path string, log *slog.Logger) (*Database, error) {
 	d := &Database{path: path, log: log}
 	files, err := list(path)

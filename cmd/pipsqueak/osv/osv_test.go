@@ -109,7 +109,8 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// TestRate: the order in which an entry has its ratings makes no difference, nor that of the entries of one vulnerability.
+// TestRate: the order in which an entry has its ratings makes no difference, nor that of the entries of one
+// vulnerability.
 func TestRate(t *testing.T) {
 	low, high := rated{"CVSS_V3", "CVSS:3.1/AV:N/AC:H/PR:L/UI:R/S:U/C:L/I:L/A:L"}, rated{"CVSS_V3", "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:N/A:N"}
 	word := rated{"Ubuntu", "critical"}
@@ -154,7 +155,8 @@ func TestGroups(t *testing.T) {
 	}
 }
 
-// TestUnreadable has entries with versions that nobody can read: what is not known to be fixed is affected, and is reported as not wholly checked.
+// TestUnreadable has entries with versions that nobody can read: what is not known to be fixed is affected,
+// and is reported as not wholly checked.
 func TestUnreadable(t *testing.T) {
 	for _, test := range []struct {
 		ecosystem, kind, events, url string

@@ -57,7 +57,8 @@ type rule struct {
 	versions  versions
 }
 
-// covers goes by names without regard to capitals: who writes "Rack" means rack, and a rule that covers nothing says nothing.
+// covers goes by names without regard to capitals: who writes "Rack" means rack, and a rule that covers
+// nothing says nothing.
 func (r rule) covers(p core.Locked) bool {
 	return slices.ContainsFunc(identities(p), func(where place) bool {
 		return (r.ecosystem == "" || r.ecosystem == where.ecosystem) && strings.EqualFold(normal(where.ecosystem, r.name), normal(where.ecosystem, where.name)) &&
@@ -65,8 +66,8 @@ func (r rule) covers(p core.Locked) bool {
 	})
 }
 
-// identities returns all that a package can be meant by: what its package URL says, and of a distribution's package also its own name beside
-// that of its source; and the name that it has in the store.
+// identities returns all that a package can be meant by: what its package URL says, and of a distribution's
+// package also its own name beside that of its source; and the name that it has in the store.
 func identities(p core.Locked) []place {
 	where, _ := locate(p)
 	all := []place{{ecosystem: where.ecosystem, name: p.Name, version: p.Version}}
@@ -88,8 +89,8 @@ func binary(url purl.PackageURL) string {
 	return url.Name
 }
 
-// versions are those that a rule means. Comparisons are understood in every ecosystem, and include what comes before a release, as those of
-// advisories do; anything else is left to the ecosystem's own grammar.
+// versions are those that a rule means. Comparisons are understood in every ecosystem, and include what comes
+// before a release, as those of advisories do; anything else is left to the ecosystem's own grammar.
 type versions struct {
 	text string
 	any  [][]comparison // one of these lists has to be true; nil when the text has others than comparisons
@@ -159,7 +160,8 @@ func (v versions) suit(ecosystem string) bool {
 	return true
 }
 
-// include reports whether a version is one of these. One that cannot be compared counts as one, for nothing says that it is none.
+// include reports whether a version is one of these. One that cannot be compared counts as one, for nothing
+// says that it is none.
 func (v versions) include(version, ecosystem string) bool {
 	if v.text == version {
 		return true

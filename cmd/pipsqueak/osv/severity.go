@@ -29,7 +29,8 @@ type rated struct {
 	Score string `json:"score"` // a CVSS vector, or a word
 }
 
-// rate returns the worst of the ratings. Those of a database's own (a word in database_specific) count when there is no other.
+// rate returns the worst of the ratings. Those of a database's own (a word in database_specific) count when
+// there is no other.
 func rate(all []rated, own json.RawMessage) rating {
 	worst := rating{severity: core.SeverityUnknown}
 	for _, one := range all {

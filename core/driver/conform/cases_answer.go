@@ -53,8 +53,8 @@ func answerTooLarge(t *trial) {
 
 func answerUnusable(t *trial) { t.refused(t.instance(), do{"do": "unusable"}, core.KindInvalid) }
 
-// answerOdd: some languages have a form in JSON for a function or an object of any class. What comes of them, as of all
-// results, has to be JSON, which the wire has checked; of a list that has itself in it nothing can.
+// answerOdd: some languages have a form in JSON for a function or an object of any class. What comes of them,
+// as of all results, has to be JSON, which the wire has checked; of a list that has itself in it nothing can.
 func answerOdd(t *trial) {
 	n := t.instance()
 	for _, within := range []bool{false, true} {
@@ -174,7 +174,8 @@ func answerUnicode(t *trial) {
 	}
 }
 
-// answerPrinted: what is printed before an answer is in the log before the instance is paused or ended for good.
+// answerPrinted: what is printed before an answer is in the log before the instance is paused or ended for
+// good.
 func answerPrinted(t *trial) {
 	n := t.instance()
 	t.result(n, do{"do": "print", "out": "without a newline"}, nil)

@@ -29,7 +29,8 @@ func answerCauses(t *trial) {
 	t.alive(n, "an exception with causes")
 }
 
-// answerUnreadable: whatever an exception does when it is asked, the event is answered, and the instance serves on.
+// answerUnreadable: whatever an exception does when it is asked, the event is answered, and the instance
+// serves on.
 func answerUnreadable(t *trial) {
 	n := t.instance()
 	t.raising(n, do{"do": "unreadable"})

@@ -82,7 +82,8 @@ func forkOfForks(t *trial) {
 	t.alive(i, "three forks above it")
 }
 
-// generations returns an instance of the root, one of a zygote with a package, and one of a zygote that was forked from that.
+// generations returns an instance of the root, one of a zygote with a package, and one of a zygote that was
+// forked from that.
 func (t *trial) generations() map[string]*node {
 	d, a := t.shared(), t.zygote(modA)
 	b := t.fork(d, a, core.RoleZygote)

@@ -139,8 +139,8 @@ func importThreads(t *trial) {
 	}
 }
 
-// raised checks an error about an exception while something was imported. A compiled module cannot be loaded for want of a
-// symbol, which has no blanks in its name.
+// raised checks an error about an exception while something was imported. A compiled module cannot be loaded
+// for want of a symbol, which has no blanks in its name.
 func (t *trial) raised(doing string, err error) {
 	e := t.failure(doing, err, core.FaultHandler, core.KindException)
 	x := e.Exception
@@ -153,7 +153,8 @@ func (t *trial) raised(doing string, err error) {
 	t.cleanStack(x.Stack)
 }
 
-// cleanStack checks that a stack has the user's frames and none of the runtime's, whose files the Description mounts.
+// cleanStack checks that a stack has the user's frames and none of the runtime's, whose files the Description
+// mounts.
 func (t *trial) cleanStack(stack []string) {
 	if len(stack) == 0 && t.notes.Stackless == "" {
 		t.errorf("the stack is empty")
@@ -173,7 +174,8 @@ func importRaises(t *trial) {
 	t.usable("Import of what raises")
 }
 
-// importCause: what is behind an exception comes over the control wire too. Code that cannot be loaded for want of a symbol has raised nothing.
+// importCause: what is behind an exception comes over the control wire too. Code that cannot be loaded for
+// want of a symbol has raised nothing.
 func importCause(t *trial) {
 	_, err := t.importing(t.zygote(), modRaises)
 	x := t.failure("Import of what raises", err, core.FaultHandler, core.KindException).Exception
@@ -214,7 +216,8 @@ func importPrints(t *trial) {
 	t.hasPrinted(z, "stdout", modB+"\n")
 }
 
-// importFailed: whatever the driver says of a node whose import has failed, it says it soon, and it is no child.
+// importFailed: whatever the driver says of a node whose import has failed, it says it soon, and it is no
+// child.
 func importFailed(t *trial) {
 	d, z := t.shared(), t.zygote()
 	_, err := t.importing(z, modRaises)
@@ -225,7 +228,8 @@ func importFailed(t *trial) {
 	}
 }
 
-// givenUp: an import that does not end is given up. The driver then has done with that process, and says so of a fork.
+// givenUp: an import that does not end is given up. The driver then has done with that process, and says so
+// of a fork.
 func (t *trial) givenUp(fault core.Fault, kind core.Kind, cancel bool) {
 	d, z := t.shared(), t.zygote()
 	ctx := t.within(300 * time.Millisecond)

@@ -67,7 +67,8 @@ func placeUser(t *trial) {
 	t.shell(n, "set -e; for dir in /tmp /var/tmp /run /dev/shm; do test -d $dir -a -w $dir; done; echo x > /run/a; cat /var/tmp/a")
 }
 
-// placeOwners: programs look who could put something else in the way to a file of theirs, and trust nobody but root and their own user.
+// placeOwners: programs look who could put something else in the way to a file of theirs, and trust nobody
+// but root and their own user.
 func placeOwners(t *trial) {
 	t.eachGeneration(func(below string, n *node) {
 		const want = "/ root:root 755\n/dev root:root 755\n/etc root:root 755\n/tmp root:root 1777\n/var root:root 755"
@@ -77,7 +78,8 @@ func placeOwners(t *trial) {
 	})
 }
 
-// placeStreams has the handler open its streams by their names, which is another way than by their descriptors.
+// placeStreams has the handler open its streams by their names, which is another way than by their
+// descriptors.
 func placeStreams(t *trial) {
 	n := t.instance()
 	t.ask(n, do{"do": "file", "path": "/dev/stdout", "text": "by name\n"}) // an error, for nobody can read what is written there
@@ -95,7 +97,8 @@ func placeOrphans(t *trial) {
 	})
 }
 
-// placeSignals: signals end what does not handle them. A language may make something else of SIGTERM, such as an exception.
+// placeSignals: signals end what does not handle them. A language may make something else of SIGTERM, such as
+// an exception.
 func placeSignals(t *trial) {
 	for _, signal := range []syscall.Signal{syscall.SIGABRT, syscall.SIGKILL, syscall.SIGALRM} {
 		t.eachGeneration(func(below string, n *node) {

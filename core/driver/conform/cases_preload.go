@@ -174,8 +174,8 @@ func preloadTurnedAway(t *trial) {
 	t.usable("a process that was turned away")
 }
 
-// preloadDeadline: nobody lets the process in. The ID is free again soon after the deadline, which it is not as long as the
-// driver awaits it.
+// preloadDeadline: nobody lets the process in. The ID is free again soon after the deadline, which it is not
+// as long as the driver awaits it.
 func preloadDeadline(t *trial) {
 	gate, d, id := t.falseGate(), t.shared(), t.newID()
 	err := d.Preload(t.within(300*time.Millisecond), id, t.runtime().ID, gate.door(id))
@@ -190,7 +190,8 @@ func preloadCanceled(t *trial) {
 	t.free(id, "its cancellation")
 }
 
-// free checks that a node's ID can be used again. Each attempt has a sandbox of its own, for a gate admits a node once.
+// free checks that a node's ID can be used again. Each attempt has a sandbox of its own, for a gate admits a
+// node once.
 func (t *trial) free(id core.NodeID, after string) {
 	var err error
 	if !t.soon(func() bool {

@@ -47,7 +47,8 @@ func siblingRandom(t *trial) {
 	t.draw(all, t.root())
 }
 
-// siblingRandomBelow: a generator that seeds itself at its first use has done so in a zygote here, and not in the root.
+// siblingRandomBelow: a generator that seeds itself at its first use has done so in a zygote here, and not in
+// the root.
 func siblingRandomBelow(t *trial) { t.family(t.zygote(modA), t.zygote(modA)) }
 
 // siblingRandomRoot: here it has done so in the root.
@@ -58,8 +59,9 @@ func siblingRandomRoot(t *trial) {
 	t.family(root)
 }
 
-// family checks that nobody below the zygotes, each of which has imported kit_a, draws what another one does. Two
-// children of the first draw once more, when they import kit_b, and one of these has children that are zygotes.
+// family checks that nobody below the zygotes, each of which has imported kit_a, draws what another one does.
+// Two children of the first draw once more, when they import kit_b, and one of these has children that are
+// zygotes.
 func (t *trial) family(zygotes ...*node) {
 	all, first := drawn{}, zygotes[0]
 	a, b := t.fork(t.shared(), first, core.RoleZygote), t.fork(t.shared(), first, core.RoleZygote)
@@ -90,7 +92,8 @@ func (t *trial) draw(all drawn, parent *node) *node {
 	return n
 }
 
-// drewOnce notes what a module drew when the zygote of an instance imported it: from each of the language's sources.
+// drewOnce notes what a module drew when the zygote of an instance imported it: from each of the language's
+// sources.
 func (t *trial) drewOnce(all drawn, n *node, module string) {
 	var sources map[string]string
 	t.result(t.instance(), do{"do": "random"}, &sources)

@@ -86,7 +86,8 @@ func startDescribe(t *trial) {
 	}
 }
 
-// sameDescription compares what of two Descriptions does not depend on what else the machine does, nil being empty (C11).
+// sameDescription compares what of two Descriptions does not depend on what else the machine does, nil being
+// empty (C11).
 func sameDescription(a, b core.Description) bool {
 	text := func(d core.Description) string {
 		for i := range d.Runtimes {

@@ -24,7 +24,8 @@ func (t *trial) watched(module string) core.Report {
 	return r
 }
 
-// importAsks: a zygote that has looked for a module in vain is kept away from who has it, if the driver tells. One that cannot tell says that it may be any.
+// importAsks: a zygote that has looked for a module in vain is kept away from who has it, if the driver
+// tells. One that cannot tell says that it may be any.
 func importAsks(t *trial) {
 	r := t.watched(modAsks)
 	if !slices.ContainsFunc(r.Asks, func(name string) bool { return name == core.AnyPackage || strings.Contains(name, missing) }) {
@@ -36,8 +37,8 @@ func importAsks(t *trial) {
 	}
 }
 
-// importLooks: a zygote has nothing in its working directory, so a package that looks for a file there is kept away
-// from functions that have it, if the driver tells. One that cannot tell says that it may be any.
+// importLooks: a zygote has nothing in its working directory, so a package that looks for a file there is
+// kept away from functions that have it, if the driver tells. One that cannot tell says that it may be any.
 func importLooks(t *trial) {
 	r, want := t.watched(modAsks), core.InDirectory+missingFile
 	if !slices.Contains(r.Asks, want) && !slices.Contains(r.Asks, core.InDirectory) {
@@ -58,7 +59,8 @@ func importReads(t *trial) {
 	}
 }
 
-// importShared: a driver that sees which files code looks at does so in order that packages that look at none are shared.
+// importShared: a driver that sees which files code looks at does so in order that packages that look at none
+// are shared.
 func importShared(t *trial) {
 	if slices.Contains(t.watched(modAsks).Asks, core.InDirectory) {
 		t.skip("the driver does not see which files code looks at, so no package is in a zygote of a function with files (docs/drivers.md, Make it fast)")

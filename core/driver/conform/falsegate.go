@@ -56,7 +56,8 @@ func (t *trial) accept(g *falseGate) visit {
 	return visit{conn}
 }
 
-// invite gives a fork its user namespace, as core does: it has that from the true gate of a sandbox to which nobody else comes.
+// invite gives a fork its user namespace, as core does: it has that from the true gate of a sandbox to which
+// nobody else comes.
 func (t *trial) invite(v visit, s *sandbox.Sandbox) {
 	door := s.Door()
 	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: door.Gate, Net: "unixpacket"})

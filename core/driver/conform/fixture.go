@@ -131,7 +131,8 @@ func (t *trial) function(name string) *function {
 	return f
 }
 
-// prepare copies a function, and has the driver resolve and build it. That this fails is told by one case; the others try.
+// prepare copies a function, and has the driver resolve and build it. That this fails is told by one case;
+// the others try.
 func (t *trial) prepare(f *function) error {
 	dir := filepath.Join(t.dir, "functions", f.name)
 	if err := copyTree(filepath.Join(t.options.Handlers, f.name), dir); err != nil {
@@ -160,7 +161,8 @@ func handlerIn(runtime core.Runtime, dir string) (core.HandlerFile, bool) {
 	return runtime.Handlers[i], true
 }
 
-// buildPackages makes packages of those that are sources: they have a file that makes a function, and are built as one.
+// buildPackages makes packages of those that are sources: they have a file that makes a function, and are
+// built as one.
 func (t *trial) buildPackages() {
 	t.sandboxes()
 	if runtime := t.runtime(); !t.packagesBuilt {

@@ -15,8 +15,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver"
 )
 
-// The test binary is also a driver with a flaw: started under a driver's name, it passes every call on to a real driver, and
-// breaks the protocol on the way.
+// The test binary is also a driver with a flaw: started under a driver's name, it passes every call on to a
+// real driver, and breaks the protocol on the way.
 const (
 	realEnv    = "KIT_REAL"    // program of the real driver
 	flawEnv    = "KIT_FLAW"    // "leaky" or "careless"
@@ -80,7 +80,8 @@ func (l *leaky) Fork(ctx context.Context, id, parent core.NodeID, door core.Door
 	return l.proxy.Fork(ctx, id, parent, door)
 }
 
-// careless prints on the stdout that is the handshake's, forgets the kinds of errors, and does not hear that a call is given up.
+// careless prints on the stdout that is the handshake's, forgets the kinds of errors, and does not hear that
+// a call is given up.
 type careless struct {
 	inner  *driver.Client
 	stdout *os.File

@@ -33,7 +33,8 @@ type Options struct {
 	Env      []string       // what the driver gets besides, as driver.Options.Env
 }
 
-// Kit examines one driver. It has the machine's sandboxes to itself under a name of its own, and leaves nothing behind.
+// Kit examines one driver. It has the machine's sandboxes to itself under a name of its own, and leaves
+// nothing behind.
 type Kit struct {
 	options  Options
 	dir      string        // of everything that the kit makes

@@ -59,7 +59,8 @@ func TestDrivers(t *testing.T) {
 	}
 }
 
-// opening is held by who opens a kit: the library of cgroups finds out at its first use, without a lock, which files the kernel has.
+// opening is held by who opens a kit: the library of cgroups finds out at its first use, without a lock,
+// which files the kernel has.
 var opening sync.Mutex
 
 func open(t *testing.T, options conform.Options) *conform.Kit {
@@ -103,7 +104,8 @@ func sameRandomness(t *testing.T) string {
 	return brokenRuntime(t, "zygote.py", "\ndef after_fork():\n", "\nimport random\n\n\ndef after_fork():\n    random.seed(7)\n    forget()\n\n\ndef forget():\n")
 }
 
-// brokenRuntime returns a copy of libexec with other texts in one file of Python's loop: before and after, any number of times.
+// brokenRuntime returns a copy of libexec with other texts in one file of Python's loop: before and after,
+// any number of times.
 func brokenRuntime(t *testing.T, file string, texts ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -145,7 +147,8 @@ func failures(t *testing.T, options conform.Options, prefix ...string) (failed [
 	return failed
 }
 
-// TestKitPassesOn shows that a driver behind another one is judged as the one behind: what the flawed ones fail in is their flaw.
+// TestKitPassesOn shows that a driver behind another one is judged as the one behind: what the flawed ones
+// fail in is their flaw.
 func TestKitPassesOn(t *testing.T) {
 	coretest.Requires(t, coretest.Root())
 	t.Parallel()
@@ -163,7 +166,8 @@ func TestKitFindsLeaks(t *testing.T) {
 	}
 }
 
-// TestKitFindsSharedGenerators has zygotes that renew the generator of their language, and none that a package has made.
+// TestKitFindsSharedGenerators has zygotes that renew the generator of their language, and none that a
+// package has made.
 func TestKitFindsSharedGenerators(t *testing.T) {
 	coretest.Requires(t, coretest.Root())
 	t.Parallel()
@@ -176,8 +180,8 @@ func TestKitFindsSharedGenerators(t *testing.T) {
 // lateCases are those in which zygotes have drawn before.
 var lateCases = []string{"sibling/randomness-after-draws-in-zygotes", "sibling/randomness-after-a-draw-in-the-root"}
 
-// lateGenerator makes a generator of Python's runtime that seeds itself when it is first asked, as Perl's does: nothing
-// can be seen of it where no zygote has drawn.
+// lateGenerator makes a generator of Python's runtime that seeds itself when it is first asked, as Perl's
+// does: nothing can be seen of it where no zygote has drawn.
 const lateGenerator = `
 class Late:
     state = None
@@ -240,7 +244,8 @@ func TestKitFindsWhatIsNoJSON(t *testing.T) {
 	}
 }
 
-// TestKitFindsUnsharedPackages has zygotes that see which files code looks at, and yet keep each package for themselves.
+// TestKitFindsUnsharedPackages has zygotes that see which files code looks at, and yet keep each package for
+// themselves.
 func TestKitFindsUnsharedPackages(t *testing.T) {
 	coretest.Requires(t, coretest.Root())
 	const names = "        self.names.update(os.fsdecode"
@@ -265,7 +270,8 @@ func TestKitFindsCarelessness(t *testing.T) {
 	coretest.Requires(t, coretest.Root())
 	t.Parallel()
 	failed := failures(t, flawed(t, "careless"))
-	// Without its kind the conflict with a node whose end the driver has not seen yet is no reason to try again: now and then it fails.
+	// Without its kind the conflict with a node whose end the driver has not seen yet is no reason to try
+	// again: now and then it fails.
 	failed = slices.DeleteFunc(failed, func(name string) bool { return name == "fork/id-again" })
 	want := []string{
 		// It forgets the kinds of errors.

@@ -42,7 +42,8 @@ func of(parent *node) func(*core.SandboxConfig) {
 	return func(c *core.SandboxConfig) { c.Parent = parent.id }
 }
 
-// fork has a parent forked, as core does: the parent itself is asked for an instance if the driver has the capability fork.
+// fork has a parent forked, as core does: the parent itself is asked for an instance if the driver has the
+// capability fork.
 func (t *trial) fork(d *driver.Client, parent *node, role core.Role) *node {
 	s := t.box(role, of(parent))
 	if role == core.RoleInstance && d.Description().Can(core.CapabilityFork) {

@@ -12,7 +12,8 @@ import (
 
 // This file looks at processes from outside, as the kernel shows them.
 
-// descriptors returns what a process has open: "socket:[123]", "/dev/null", "pipe:[5]", "anon_inode:[eventpoll]".
+// descriptors returns what a process has open: "socket:[123]", "/dev/null", "pipe:[5]",
+// "anon_inode:[eventpoll]".
 func descriptors(pid int) map[int]string {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	entries, err := os.ReadDir(dir)
@@ -29,7 +30,8 @@ func descriptors(pid int) map[int]string {
 	return open
 }
 
-// streamsOf returns the pipes and sockets among what a process has open: an inode is the same thing in another process too.
+// streamsOf returns the pipes and sockets among what a process has open: an inode is the same thing in
+// another process too.
 func streamsOf(pid int) map[string]bool {
 	streams := map[string]bool{}
 	for target := range maps.Values(descriptors(pid)) {
@@ -40,8 +42,8 @@ func streamsOf(pid int) map[string]bool {
 	return streams
 }
 
-// sockets returns the sockets among what a process has open besides its streams. An instance has one, its endpoint: it inherits that as
-// descriptor 4, and may move it.
+// sockets returns the sockets among what a process has open besides its streams. An instance has one, its
+// endpoint: it inherits that as descriptor 4, and may move it.
 func sockets(pid int) (all []string) {
 	for n, target := range descriptors(pid) {
 		if n > 2 && strings.HasPrefix(target, "socket:[") {

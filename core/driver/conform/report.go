@@ -27,7 +27,8 @@ func (r Report) Count(s Status) (n int) {
 	return n
 }
 
-// WriteLine writes one outcome for a person: what failed with what was seen, and with what the clauses ask for.
+// WriteLine writes one outcome for a person: what failed with what was seen, and with what the clauses ask
+// for.
 func (o Outcome) WriteLine(w io.Writer) error {
 	mark := map[Status]string{Passed: "ok  ", Failed: "FAIL", Skipped: "skip"}[o.Status]
 	var b strings.Builder

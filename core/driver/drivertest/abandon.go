@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// Abandon checks that a process which runs a zygote loop (core/driver/kit/zygote) waits when its driver is gone, for its descendants would die with
-// it: idle, with a word of its own unread, and in the import of a module. It needs no sandbox for that. Command makes the command of such
-// a process, whose descriptor 3 becomes the control socket.
+// Abandon checks that a process which runs a zygote loop (core/driver/kit/zygote) waits when its driver is
+// gone, for its descendants would die with it: idle, with a word of its own unread, and in the import of a
+// module. It needs no sandbox for that. Command makes the command of such a process, whose descriptor 3
+// becomes the control socket.
 func Abandon(t *testing.T, command func() *exec.Cmd, module string) {
 	t.Helper()
 	for name, leave := range map[string]func(t *testing.T, control int){

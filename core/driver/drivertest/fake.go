@@ -40,7 +40,8 @@ type Call struct {
 	Load    core.Load      // of Import
 }
 
-// Behaviour is what a Fake does in a call before, or instead of, its work. The parts happen in the order of the fields.
+// Behaviour is what a Fake does in a call before, or instead of, its work. The parts happen in the order of
+// the fields.
 type Behaviour struct {
 	Times int           // for so many calls; 0 for all
 	Delay time.Duration // or until the call's context ends
@@ -62,7 +63,8 @@ type Module struct {
 // Random is how the generators of a module behave.
 type Random int
 
-// How they do: there is none; each process has its own; all forks of a root zygote have the same; all processes have the same.
+// How they do: there is none; each process has its own; all forks of a root zygote have the same; all
+// processes have the same.
 const (
 	NoRandom Random = iota
 	NewRandom
@@ -79,9 +81,10 @@ type Node struct {
 	Threads int
 }
 
-// Fake is an honest driver without processes: it implements core.Driver and all optional parts of it, keeps every clause of the
-// contract that can be kept without the kernel (it does not knock at gates), and refuses what core must not ask. It has the
-// methods of a driver.Client too. It is safe for concurrent use; the exported fields are set before it is used.
+// Fake is an honest driver without processes: it implements core.Driver and all optional parts of it, keeps
+// every clause of the contract that can be kept without the kernel (it does not knock at gates), and refuses
+// what core must not ask. It has the methods of a driver.Client too. It is safe for concurrent use; the
+// exported fields are set before it is used.
 type Fake struct {
 	// Modules is what imports do; a module that is not in it imports at once.
 	Modules map[string]Module

@@ -26,7 +26,8 @@ const (
 // Breaches are all of them.
 var Breaches = []Breach{NoProcess, BareError, Deaf, Babble, Panic, Exit}
 
-// Faulty is a driver that breaks the contract in Preload, Fork and Import, and leaves Describe alone so that it can be opened.
+// Faulty is a driver that breaks the contract in Preload, Fork and Import, and leaves Describe alone so that
+// it can be opened.
 type Faulty struct {
 	core.Driver // does the honest part
 	Breach      Breach

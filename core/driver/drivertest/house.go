@@ -20,14 +20,16 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/sandbox"
 )
 
-// houseTime bounds each step of a house, so that a test ends whatever the driver does. It is no judgement of how long a step may take.
+// houseTime bounds each step of a house, so that a test ends whatever the driver does. It is no judgement of
+// how long a step may take.
 const houseTime = time.Minute
 
 // protocol is the version that drivers of this repository speak.
 const protocol = 3
 
-// House has a driver make processes in sandboxes of this machine, in one program and without the wire between them: for what the conformance
-// kit cannot know of a language, in the driver's own tests. What a House is asked to make and cannot, ends the test.
+// House has a driver make processes in sandboxes of this machine, in one program and without the wire between
+// them: for what the conformance kit cannot know of a language, in the driver's own tests. What a House is
+// asked to make and cannot, ends the test.
 type House struct {
 	core.Driver
 	Runtimes []core.Runtime // of the driver
@@ -40,8 +42,8 @@ type House struct {
 	next  int
 }
 
-// NewHouse returns a house for the driver, with the files as code. It is gone, with all processes, when the test has ended. It needs root and
-// what Libexec returns.
+// NewHouse returns a house for the driver, with the files as code. It is gone, with all processes, when the
+// test has ended. It needs root and what Libexec returns.
 func NewHouse(t testing.TB, driver core.Driver, files map[string]string) *House {
 	t.Helper()
 	coretest.Requires(t, coretest.Root())
@@ -85,8 +87,8 @@ func tell(config core.SandboxConfig, stream string, output *sandbox.Output) {
 	}
 }
 
-// Libexec returns the directory with what processes need to enter sandboxes: that of the programs in PIPSQUEAK_BIN, which is ../../bin when
-// nothing else is said.
+// Libexec returns the directory with what processes need to enter sandboxes: that of the programs in
+// PIPSQUEAK_BIN, which is ../../bin when nothing else is said.
 func Libexec(t testing.TB) string {
 	t.Helper()
 	dir, err := filepath.Abs(filepath.Join(cmp.Or(os.Getenv("PIPSQUEAK_BIN"), "../../bin"), "libexec"))
@@ -126,7 +128,8 @@ func (h *House) Root(t testing.TB) *sandbox.Sandbox {
 	return s
 }
 
-// Zygote forks a zygote from another, and has it import modules of the packages, in order. The error is that of the import.
+// Zygote forks a zygote from another, and has it import modules of the packages, in order. The error is that
+// of the import.
 func (h *House) Zygote(t testing.TB, parent *sandbox.Sandbox, packages core.Set, modules ...string) (*sandbox.Sandbox, core.Report, error) {
 	t.Helper()
 	s := h.parked(t, parent, core.RoleZygote, packages)
@@ -136,8 +139,8 @@ func (h *House) Zygote(t testing.TB, parent *sandbox.Sandbox, packages core.Set,
 	return s, report, err
 }
 
-// Instance forks an instance from a zygote and has it import handler.handler, as version 1 of the function f with A=b as its environment. The
-// changes are made to that before.
+// Instance forks an instance from a zygote and has it import handler.handler, as version 1 of the function f
+// with A=b as its environment. The changes are made to that before.
 func (h *House) Instance(t testing.TB, parent *sandbox.Sandbox, packages core.Set, changes ...func(*core.HandlerLoad)) *sandbox.Sandbox {
 	t.Helper()
 	s, _ := h.instance(t, parent, packages, changes)
@@ -170,8 +173,8 @@ func (h *House) instance(t testing.TB, parent *sandbox.Sandbox, packages core.Se
 	return s, report
 }
 
-// Ask sends an event, with the request ID r1, to an instance. The answer is the kind of its frame with the body: a result begins with R, an
-// exception with X.
+// Ask sends an event, with the request ID r1, to an instance. The answer is the kind of its frame with the
+// body: a result begins with R, an exception with X.
 func Ask(t testing.TB, s *sandbox.Sandbox, event string) string {
 	t.Helper()
 	deadline := time.Now().Add(houseTime)
@@ -193,8 +196,8 @@ type Probed struct {
 	Name     string   // of both; the version is 1
 	Source   string   // of the module, which the test puts where its language looks for it
 	Requires []string // "good==1"
-	// Told is a regular expression for what is to be told of it: the error of its import, or why no zygote may import it. Empty when there
-	// is to be neither.
+	// Told is a regular expression for what is to be told of it: the error of its import, or why no zygote
+	// may import it. Empty when there is to be neither.
 	Told string
 }
 

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// Lines is a program that answers each line of its input with a line, both JSON: a part of a driver that a fuzz target calls often.
+// Lines is a program that answers each line of its input with a line, both JSON: a part of a driver that a
+// fuzz target calls often.
 type Lines struct {
 	requests *json.Encoder
 	answers  *bufio.Reader

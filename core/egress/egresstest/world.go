@@ -24,8 +24,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/netns"
 )
 
-// The world's addresses. Everybody in the internet is the same host, which has those that no function may reach as well: so that one
-// that gets out is seen to arrive.
+// The world's addresses. Everybody in the internet is the same host, which has those that no function may
+// reach as well: so that one that gets out is seen to arrive.
 var (
 	Machine   = []string{"9.9.9.2", "2600:1::2"} // the machine's
 	Public    = []string{"93.184.216.34", "93.184.216.35", "2600:2::34"}
@@ -146,7 +146,8 @@ func (w *World) In(space *os.File, f func() error) error {
 	return netns.Do(int(space.Fd()), f)
 }
 
-// Serve has every address of a namespace answer at a port of TCP and UDP: with the address that it was called from.
+// Serve has every address of a namespace answer at a port of TCP and UDP: with the address that it was called
+// from.
 func (w *World) Serve(t testing.TB, space *os.File, port int) {
 	t.Helper()
 	var streams net.Listener

@@ -14,8 +14,9 @@ import (
 	"strings"
 )
 
-// Many a program of a package, and many a library, has its usual name by a link that the package's postinst script has update-alternatives make. The
-// script is not run. It is read: most calls are literal, or in a loop over literal words.
+// Many a program of a package, and many a library, has its usual name by a link that the package's postinst
+// script has update-alternatives make. The script is not run. It is read: most calls are literal, or in a
+// loop over literal words.
 
 // alternative is one link that a script asks for: in the package's root, to a file there.
 type alternative struct {
@@ -31,7 +32,8 @@ var (
 	variable   = regexp.MustCompile(`\$\{?(\w+)\}?`)
 )
 
-// alternatives returns the links that a script asks for, those of a higher priority first. What the script only knows when it runs is left out.
+// alternatives returns the links that a script asks for, those of a higher priority first. What the script
+// only knows when it runs is left out.
 func alternatives(script string) (found []alternative) {
 	script = continued.ReplaceAllString(script, " ")
 	values := map[string][]string{}
@@ -50,7 +52,8 @@ func alternatives(script string) (found []alternative) {
 	return found
 }
 
-// expand returns the words with each value of the first variable in them, and so on; nothing when one has no known value.
+// expand returns the words with each value of the first variable in them, and so on; nothing when one has no
+// known value.
 func expand(words []string, values map[string][]string) (all [][]string) {
 	m := variable.FindStringSubmatch(strings.Join(words, " "))
 	if m == nil {
@@ -70,7 +73,8 @@ func expand(words []string, values map[string][]string) (all [][]string) {
 	return all
 }
 
-// links reads the arguments of one call: --install LINK NAME PATH PRIORITY, and any number of --slave LINK NAME PATH.
+// links reads the arguments of one call: --install LINK NAME PATH PRIORITY, and any number of --slave LINK
+// NAME PATH.
 func links(words []string) (found []alternative) {
 	for i := range words {
 		words[i] = strings.Trim(words[i], `"'`)
@@ -92,7 +96,8 @@ func links(words []string) (found []alternative) {
 	return slices.DeleteFunc(found, func(a alternative) bool { return strings.ContainsAny(a.link+a.path, "$`*?") }) // for a shell to tell
 }
 
-// linkAlternatives makes the links that a package's script would make to what is in the package. What is there already stays.
+// linkAlternatives makes the links that a package's script would make to what is in the package. What is
+// there already stays.
 func linkAlternatives(ctx context.Context, archive, dir string) error {
 	said, err := exec.CommandContext(ctx, dpkgDeb, "--info", archive, "postinst").Output()
 	if err != nil {

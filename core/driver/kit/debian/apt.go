@@ -32,8 +32,8 @@ func architecture() string { return names[runtime.GOARCH].architecture }
 // Triplet returns the name of the directory in which Debian has the libraries of this architecture.
 func Triplet() string { return names[runtime.GOARCH].triplet }
 
-// settings come after the host's own: a private state, no hooks of the host's, no proxy but the environment's, nothing that is not signed, and
-// of the indexes only what names packages.
+// settings come after the host's own: a private state, no hooks of the host's, no proxy but the
+// environment's, nothing that is not signed, and of the indexes only what names packages.
 const settings = `
 Dir::State "@";
 Dir::State::status "@/status";
@@ -76,7 +76,8 @@ APT::Update::Error-Mode "any";
 Binary::apt-get::APT::Keep-Downloaded-Packages "true";
 `
 
-// preferences keep what counts as installed as it is. apt would upgrade it together with others of the same source.
+// preferences keep what counts as installed as it is. apt would upgrade it together with others of the same
+// source.
 const preferences = "Package: *\nPin: release a=now\nPin-Priority: 1001\n"
 
 // apt is an apt with a state of its own in a directory of ScratchDir.
@@ -142,8 +143,8 @@ func (a *apt) prepare(shown []string) error {
 	return os.WriteFile(filepath.Join(a.dir, "apt.conf"), []byte(text), 0o644)
 }
 
-// run runs a program of apt's and returns what it printed, also when it fails. Line, unless nil, hears each line as it comes. What is the phrase for an
-// error.
+// run runs a program of apt's and returns what it printed, also when it fails. Line, unless nil, hears each
+// line as it comes. What is the phrase for an error.
 func (a *apt) run(ctx context.Context, program, what string, line func(string), arguments ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, program, append([]string{"-c", filepath.Join(a.dir, "apt.conf"), "-q"}, arguments...)...)
 	cmd.Dir = a.dir

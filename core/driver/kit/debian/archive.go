@@ -23,8 +23,8 @@ type Archive struct {
 	Signature core.Signature `json:"signature"`
 }
 
-// Memory is what a driver remembers of the archives that it has resolved: between Resolve and Install nobody has to fetch the lists
-// again. What it forgets, Install looks up. Its zero value is empty.
+// Memory is what a driver remembers of the archives that it has resolved: between Resolve and Install nobody
+// has to fetch the lists again. What it forgets, Install looks up. Its zero value is empty.
 type Memory struct {
 	mu       sync.Mutex
 	archives map[string]Archive // by digest
@@ -47,7 +47,8 @@ func (m *Memory) Learn(packages []Archive) []core.Locked {
 	return locked
 }
 
-// Recall returns the packages with what is known of them: nothing of one that the lock knows by another package URL.
+// Recall returns the packages with what is known of them: nothing of one that the lock knows by another
+// package URL.
 func (m *Memory) Recall(packages []core.Locked) []Archive {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -98,8 +99,9 @@ func packageURL(p core.Locked, architecture string) string {
 	return "pkg:deb/" + id + "/" + name + "@" + strings.ReplaceAll(url.QueryEscape(version), "%3A", ":") + "?arch=" + url.QueryEscape(architecture) + "&distro=" + id + "-" + release
 }
 
-// PackageURL returns the package URL that a package of a lock has to have, as far as its name and version say it. For architecture and source package
-// it takes the lock's word, which Install compares with what the lists say.
+// PackageURL returns the package URL that a package of a lock has to have, as far as its name and version say
+// it. For architecture and source package it takes the lock's word, which Install compares with what the
+// lists say.
 func PackageURL(p core.Locked) string {
 	_, query, _ := strings.Cut(p.URL, "?")
 	said, _ := url.ParseQuery(query) // of what cannot be read nothing is taken
@@ -124,7 +126,8 @@ var distribution = sync.OnceValues(func() (id, release string) {
 	return id, release
 })
 
-// describe adds what the lists say of the packages: what they require of each other, and who signed the release that they are of.
+// describe adds what the lists say of the packages: what they require of each other, and who signed the
+// release that they are of.
 func (a *apt) describe(ctx context.Context, packages []Archive) error {
 	var names []string
 	for _, p := range packages {
@@ -147,8 +150,9 @@ func (a *apt) describe(ctx context.Context, packages []Archive) error {
 	return nil
 }
 
-// require finds what each package requires of the others, in their entries of the lists: of alternatives the first that is there. It also adds the
-// source package to the package URL, as purl's definition of deb has it: Debian's lists of vulnerabilities know those.
+// require finds what each package requires of the others, in their entries of the lists: of alternatives the
+// first that is there. It also adds the source package to the package URL, as purl's definition of deb has
+// it: Debian's lists of vulnerabilities know those.
 func require(packages []Archive, lists string) {
 	has := map[string]string{} // packages by their names and what they provide
 	for _, p := range packages {
@@ -198,7 +202,8 @@ func listed(list, separator string) (all []string) {
 	return all
 }
 
-// sign notes who signed the releases. Versions is what apt knows: NAME | VERSION | REPOSITORY SUITE/COMPONENT ARCHITECTURE Packages.
+// sign notes who signed the releases. Versions is what apt knows: NAME | VERSION | REPOSITORY SUITE/COMPONENT
+// ARCHITECTURE Packages.
 func (a *apt) sign(packages []Archive, versions string) {
 	for i, p := range packages {
 		name, version := nameAndVersion(p.Locked)
@@ -221,7 +226,8 @@ func (a *apt) sign(packages []Archive, versions string) {
 	}
 }
 
-// signers reads from what apt's workers say to each other which releases it has fetched, and which keys it has accepted for them.
+// signers reads from what apt's workers say to each other which releases it has fetched, and which keys it
+// has accepted for them.
 func signers(said string) map[string]string {
 	address, keys := map[string]string{}, map[string]string{} // by the file that it was fetched to
 	for line := range strings.Lines(said) {                   // of any length
@@ -248,7 +254,8 @@ func signers(said string) map[string]string {
 	return found
 }
 
-// signing are, of the keys that apt lists, those that made the signatures, which have an exclamation mark; others are above them.
+// signing are, of the keys that apt lists, those that made the signatures, which have an exclamation mark;
+// others are above them.
 func signing(list string) string {
 	all := strings.Fields(list)
 	made := slices.DeleteFunc(slices.Clone(all), func(key string) bool { return !strings.HasSuffix(key, "!") })

@@ -11,16 +11,16 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Command is this package as a program inside an installer's sandbox, for installers that are not in Go: a driver mounts itself
-// there and calls it with its arguments, which are
+// Command is this package as a program inside an installer's sandbox, for installers that are not in Go: a
+// driver mounts itself there and calls it with its arguments, which are
 //
 //	resolve NAME… [-- SHOWN…]    the packages that the names stand for, as Resolve returns them
 //	install                      of the packages that come on stdin as a JSON list, those of Debian's, into core.OutDir
 //	scan ARCHIVE | NAME==VERSION…  what is suspicious in an archive, or in the packages, as Scan returns it
 //
-// It writes JSON, one object a line, as installer.Program hears it: {"progress":…} any number of times, and at the end {"result":
-// …}, a list of Archive, of core.Receipt, or a core.Scanned, or {"error":…}. It returns the status to exit with. Finish, unless nil, has the last
-// word on the receipts.
+// It writes JSON, one object a line, as installer.Program hears it: {"progress":…} any number of times, and
+// at the end {"result": …}, a list of Archive, of core.Receipt, or a core.Scanned, or {"error":…}. It returns
+// the status to exit with. Finish, unless nil, has the last word on the receipts.
 func Command(arguments []string, in io.Reader, out io.Writer, finish func([]core.Receipt) error) int {
 	encoder := json.NewEncoder(out)
 	progress := func(p core.Progress) { _ = encoder.Encode(map[string]any{"progress": p}) }

@@ -39,7 +39,8 @@ const Archives = "*.deb"
 // Ours reports whether a package is one of Debian's.
 func Ours(p core.Locked) bool { return strings.HasPrefix(p.Name, Marker) }
 
-// A version may have one colon, after its epoch, and a path in a list of paths none. It never has an underscore.
+// A version may have one colon, after its epoch, and a path in a list of paths none. It never has an
+// underscore.
 func newPackage(name, version string) core.Locked {
 	return core.Locked{Name: Marker + name, Version: strings.Replace(version, ":", "_", 1)}
 }
@@ -49,8 +50,9 @@ func nameAndVersion(p core.Locked) (name, version string) {
 	return strings.TrimPrefix(p.Name, Marker), strings.Replace(p.Version, "_", ":", 1)
 }
 
-// Tools returns what a sandbox has to see of the host besides for apt to work in it (core.Runtime, Tools), and an error that
-// says what is missing when there is no apt here. Passwords for repositories (auth.conf) are not shown.
+// Tools returns what a sandbox has to see of the host besides for apt to work in it (core.Runtime, Tools),
+// and an error that says what is missing when there is no apt here. Passwords for repositories (auth.conf)
+// are not shown.
 func Tools() ([]core.Mount, error) {
 	var tools []core.Mount
 	for _, path := range []string{aptGet, aptCache, aptHelper, dpkgDeb, status} {
@@ -67,10 +69,11 @@ func Tools() ([]core.Mount, error) {
 	return tools, nil
 }
 
-// Resolve returns the packages that the names stand for, each "name" or "name=version", at exact versions and with all that they
-// depend on, but for what the host shows (see base). Recommended packages are not among them. It works in core.ScratchDir, over
-// the network. Shown are names of further packages that the runtime brings along, as far as the host has them: neither they nor
-// what they alone depend on are among the packages.
+// Resolve returns the packages that the names stand for, each "name" or "name=version", at exact versions and
+// with all that they depend on, but for what the host shows (see base). Recommended packages are not among
+// them. It works in core.ScratchDir, over the network. Shown are names of further packages that the runtime
+// brings along, as far as the host has them: neither they nor what they alone depend on are among the
+// packages.
 func Resolve(ctx context.Context, names []string, shown ...string) ([]Archive, error) {
 	if len(names) == 0 {
 		return nil, nil
@@ -144,10 +147,12 @@ func (a *apt) untouched(out string, packages []Archive) error {
 		"choose other versions, or upgrade the machine", touched[0], a.base[touched[0]])
 }
 
-// unmet is what apt says of a package that needs another one at a version that it cannot have: " perl : Depends: perl-base (= 5.36.0-7+deb12u4)".
+// unmet is what apt says of a package that needs another one at a version that it cannot have: " perl :
+// Depends: perl-base (= 5.36.0-7+deb12u4)".
 var unmet = regexp.MustCompile(`(?m)^ (\S+) : (?:Pre)?Depends: (\S+) \((.+?)\)`)
 
-// behind returns the error of a resolution, and says when the machine's own packages are the reason: they are older than those of the archive.
+// behind returns the error of a resolution, and says when the machine's own packages are the reason: they are
+// older than those of the archive.
 func (a *apt) behind(said string, err error) error {
 	for _, m := range unmet.FindAllStringSubmatch(said, -1) {
 		if own := a.base[m[2]]; own != "" {
@@ -158,11 +163,12 @@ func (a *apt) behind(said string, err error) error {
 	return err
 }
 
-// base returns the entries of dpkg's status that the private one begins with: what a sandbox shows of the host and a
-// package can rely on. These are the packages that every Debian has (Essential or of priority required), and those built from the
-// sources of the C library, the compiler and the kernel, as far as they are installed: a second C library in a process would
-// not work, and a second set of its headers makes no sense. They are there without their own dependencies, which
-// nobody asks for. The same goes for those that are shown besides. It also returns the versions by name.
+// base returns the entries of dpkg's status that the private one begins with: what a sandbox shows of the
+// host and a package can rely on. These are the packages that every Debian has (Essential or of priority
+// required), and those built from the sources of the C library, the compiler and the kernel, as far as they
+// are installed: a second C library in a process would not work, and a second set of its headers makes no
+// sense. They are there without their own dependencies, which nobody asks for. The same goes for those that
+// are shown besides. It also returns the versions by name.
 func base(status string, shown []string) (entries string, versions map[string]string) {
 	versions = map[string]string{}
 	var b strings.Builder
@@ -202,8 +208,8 @@ func records(text string) iter.Seq[map[string]string] {
 
 var toolchain = regexp.MustCompile(`^(glibc|linux|gcc-(\d+|defaults))$`)
 
-// LibraryDirs returns the directories inside of a package's directory that the dynamic loader would look into were it
-// installed, as far as they are there.
+// LibraryDirs returns the directories inside of a package's directory that the dynamic loader would look into
+// were it installed, as far as they are there.
 func LibraryDirs(dir string) []string {
 	var dirs []string
 	for _, pattern := range []string{"usr/local/lib", "usr/lib/" + Triplet(), "lib/" + Triplet(), "usr/lib", "lib", "usr/lib64", "lib64"} {

@@ -21,9 +21,10 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Install fetches packages that Resolve returned, each by the digest that it is locked to, unpacks it into a directory of its own in out,
-// <name>-<version>, and returns a receipt for each. Of those that have no URI it looks up what the signed lists say: a digest that is not
-// in them is refused, and a package URL that is another. Progress may be nil.
+// Install fetches packages that Resolve returned, each by the digest that it is locked to, unpacks it into a
+// directory of its own in out, <name>-<version>, and returns a receipt for each. Of those that have no URI it
+// looks up what the signed lists say: a digest that is not in them is refused, and a package URL that is
+// another. Progress may be nil.
 func Install(ctx context.Context, packages []Archive, out string, progress func(core.Progress)) ([]core.Receipt, error) {
 	if len(packages) == 0 {
 		return nil, nil
@@ -179,10 +180,12 @@ func unpack(ctx context.Context, p Archive, archive, dir string) (core.Receipt, 
 		Licenses: licenses(dir, name), Signatures: []core.Signature{p.Signature}}, nil
 }
 
-// merged are the directories that are links to those of the same name in /usr, where the host has it so. Packages have files in both.
+// merged are the directories that are links to those of the same name in /usr, where the host has it so.
+// Packages have files in both.
 var merged = []string{"bin", "sbin", "lib", "lib64"}
 
-// extract unpacks an archive as dpkg does: through the links that the system has. It returns what the programs said.
+// extract unpacks an archive as dpkg does: through the links that the system has. It returns what the
+// programs said.
 func extract(ctx context.Context, archive, dir string) (said string, err error) {
 	for _, name := range merged {
 		if target, err := os.Readlink("/" + name); err == nil && target == "usr/"+name {
@@ -257,7 +260,8 @@ func licenses(dir, name string) []string {
 	return found
 }
 
-// relink makes the symbolic links of a package work where it is unpacked: the directory is the root that they are meant in.
+// relink makes the symbolic links of a package work where it is unpacked: the directory is the root that they
+// are meant in.
 func relink(dir string) error {
 	return filepath.WalkDir(dir, func(link string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.Type() != fs.ModeSymlink {
@@ -285,9 +289,10 @@ func relink(dir string) error {
 	})
 }
 
-// linkLibraries links the libraries of a package that are in a directory below one that the loader looks into to where it
-// does. Some are found there by a link that the package's script would make by update-alternatives, such as libblas.so.3, others
-// by a path in the library that needs them, and that path is not where the package is.
+// linkLibraries links the libraries of a package that are in a directory below one that the loader looks into
+// to where it does. Some are found there by a link that the package's script would make by
+// update-alternatives, such as libblas.so.3, others by a path in the library that needs them, and that path
+// is not where the package is.
 func linkLibraries(dir string) error {
 	for _, libraries := range LibraryDirs(dir) {
 		if filepath.Base(libraries) != Triplet() {

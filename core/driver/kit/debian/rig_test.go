@@ -16,8 +16,8 @@ import (
 
 const digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-// served makes an archive of one package, tool 1.0, has this machine's apt know nothing else, and serves it as answer says. It returns how often
-// the list of packages was fetched.
+// served makes an archive of one package, tool 1.0, has this machine's apt know nothing else, and serves it
+// as answer says. It returns how often the list of packages was fetched.
 func served(t *testing.T, answer func(http.Handler) http.Handler) (lists *atomic.Int32) {
 	t.Helper()
 	if _, err := Tools(); err != nil {

@@ -21,7 +21,8 @@ import (
 // Unpacked is where Scan leaves the files of an archive, inside the sandbox.
 const Unpacked = core.OutDir + "/.unpacked"
 
-// Scan reads Debian packages, each at its PackageDir, or an archive when there is one, which it unpacks. It runs nothing of them.
+// Scan reads Debian packages, each at its PackageDir, or an archive when there is one, which it unpacks. It
+// runs nothing of them.
 func Scan(ctx context.Context, packages []core.Package, archive string) (core.Scanned, error) {
 	scanned := core.Scanned{Suspicions: []core.Suspicion{}}
 	if archive != "" {

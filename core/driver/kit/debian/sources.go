@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// Registries returns the addresses of the Debian archives that the host's /etc/apt names, as core.Runtime has them.
+// Registries returns the addresses of the Debian archives that the host's /etc/apt names, as core.Runtime has
+// them.
 func Registries() []string { return registries("/etc/apt") }
 
 func registries(dir string) []string {
@@ -42,7 +43,8 @@ func addresses(text string) (all []string) {
 	return all
 }
 
-// addressesOfStanzas reads the newer one, deb822: stanzas of fields, whose lines go on where the next begins with a space.
+// addressesOfStanzas reads the newer one, deb822: stanzas of fields, whose lines go on where the next begins
+// with a space.
 func addressesOfStanzas(text string) (all []string) {
 	for stanza := range strings.SplitSeq(strings.ReplaceAll(text, "\n\n", "\n\x00"), "\x00") {
 		var found []string
@@ -69,7 +71,8 @@ func addressesOfStanzas(text string) (all []string) {
 	return all
 }
 
-// reachable returns of some words the addresses that are reached over a network, as scheme and host: the rest may have a password.
+// reachable returns of some words the addresses that are reached over a network, as scheme and host: the rest
+// may have a password.
 func reachable(words string) (all []string) {
 	for _, word := range strings.Fields(words) {
 		u, err := url.Parse(strings.TrimPrefix(word, "mirror+"))

@@ -60,7 +60,8 @@ func TestLicenses(t *testing.T) {
 	}
 }
 
-// TestAlternatives reads scripts that have update-alternatives make links: of what is in the package, by literal words and by loops over them.
+// TestAlternatives reads scripts that have update-alternatives make links: of what is in the package, by
+// literal words and by loops over them.
 func TestAlternatives(t *testing.T) {
 	for script, want := range map[string][]alternative{
 		"update-alternatives --install /usr/bin/vi vi /usr/bin/vim.basic 30": {{"/usr/bin/vi", "/usr/bin/vim.basic", 30}},
@@ -108,7 +109,8 @@ func TestExtract(t *testing.T) {
 	}
 }
 
-// TestLinkAlternatives has a package whose script would link to a program of its own, to what it does not have, and out of its directory.
+// TestLinkAlternatives has a package whose script would link to a program of its own, to what it does not
+// have, and out of its directory.
 func TestLinkAlternatives(t *testing.T) {
 	if _, err := os.Stat(dpkgDeb); err != nil && os.Getenv("CI") == "" {
 		t.Skip(err)

@@ -9,8 +9,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/launch"
 )
 
-// Answer is the other end of Program.Run, for installer programs in Go. It does the work, and sends the progress and the
-// result, or the error, over descriptor 3. It returns the program's exit status.
+// Answer is the other end of Program.Run, for installer programs in Go. It does the work, and sends the
+// progress and the result, or the error, over descriptor 3. It returns the program's exit status.
 func Answer(work func(progress func(core.Progress)) (result any, err error)) int {
 	conn, err := net.FileConn(os.NewFile(3, "control"))
 	if err != nil {

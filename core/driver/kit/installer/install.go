@@ -19,9 +19,9 @@ import (
 // maxAnswer bounds one message of an installer program, in bytes.
 const maxAnswer = 64 << 20
 
-// An installer program writes JSON messages to its control socket, descriptor 3: any number of {"progress": {…}}, then a
-// {"result": …} for each of its results, or one {"error": {…}}, a core.Error. A message is one packet or several. The first
-// byte of a packet is '.' in the last one of a message, and '+' in all others.
+// An installer program writes JSON messages to its control socket, descriptor 3: any number of {"progress":
+// {…}}, then a {"result": …} for each of its results, or one {"error": {…}}, a core.Error. A message is one
+// packet or several. The first byte of a packet is '.' in the last one of a message, and '+' in all others.
 type step struct {
 	Progress *core.Progress  `json:"progress"`
 	Result   json.RawMessage `json:"result"`
@@ -31,7 +31,8 @@ type step struct {
 // maxArgument is the length of the longest argument, in bytes. The kernel's bound is 128 KiB.
 const maxArgument = 100 << 10
 
-// arguments returns a request as JSON, in as many arguments as it takes: the program joins them. None splits a character.
+// arguments returns a request as JSON, in as many arguments as it takes: the program joins them. None splits
+// a character.
 func arguments(request any) ([]string, error) {
 	text, err := json.Marshal(request)
 	if err != nil {
@@ -48,8 +49,9 @@ func arguments(request any) ([]string, error) {
 	return append(all, string(text)), nil
 }
 
-// CheckURLs refuses packages with other package URLs than own returns. Vulnerabilities are looked up by that URL, and neither
-// source of it can be trusted: a lock may be a user's, and a Resolution comes from a sandbox in which user code has run.
+// CheckURLs refuses packages with other package URLs than own returns. Vulnerabilities are looked up by that
+// URL, and neither source of it can be trusted: a lock may be a user's, and a Resolution comes from a sandbox
+// in which user code has run.
 func CheckURLs(packages []core.Locked, own func(core.Locked) string) error {
 	for _, p := range packages {
 		if known := own(p); p.URL != known {
@@ -67,12 +69,12 @@ type Program struct {
 	Log  *slog.Logger
 }
 
-// Run runs the program in a sandbox until it has said its results, which are read into results in order. The request is
-// JSON in the program's last arguments: one, or several that it joins. Progress may be nil. If the program ends before
-// that, the error is KindInstall.
+// Run runs the program in a sandbox until it has said its results, which are read into results in order. The
+// request is JSON in the program's last arguments: one, or several that it joins. Progress may be nil. If the
+// program ends before that, the error is KindInstall.
 //
-// A program may run code of others, and that code can say anything from then on. A result that it must not change has
-// to be said before, as a result of its own.
+// A program may run code of others, and that code can say anything from then on. A result that it must not
+// change has to be said before, as a result of its own.
 func (p Program) Run(ctx context.Context, door core.Door, request any, progress func(core.Progress), results ...any) error {
 	asked, err := arguments(request)
 	if err != nil {

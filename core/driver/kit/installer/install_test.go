@@ -13,7 +13,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/launch"
 )
 
-// TestMain makes the test program its own launcher, which enters no sandbox: it ends with the status that it is asked for.
+// TestMain makes the test program its own launcher, which enters no sandbox: it ends with the status that it
+// is asked for.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == launch.Launcher {
 		code, _ := strconv.Atoi(os.Args[1])
@@ -23,7 +24,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestInstallerEnds has an installer end before it answers: the error says how. TestProgramEnds of launch has all ways.
+// TestInstallerEnds has an installer end before it answers: the error says how. TestProgramEnds of launch has
+// all ways.
 func TestInstallerEnds(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

@@ -20,8 +20,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// Found has what a driver knows of each of its runtimes, a T, as it was last described. The zero value has none. It is
-// safe for concurrent use.
+// Found has what a driver knows of each of its runtimes, a T, as it was last described. The zero value has
+// none. It is safe for concurrent use.
 type Found[T any] struct {
 	mu sync.Mutex
 	of map[core.RuntimeID]T
@@ -45,9 +45,9 @@ func (f *Found[T]) Get(runtime core.RuntimeID) (T, error) {
 	return found, nil
 }
 
-// Home returns the home directory of the user who runs the worker, where its version managers keep interpreters: a
-// driver's environment does not have it. It is empty when it is not known. Other users can change the files in theirs,
-// so nothing of them is run.
+// Home returns the home directory of the user who runs the worker, where its version managers keep
+// interpreters: a driver's environment does not have it. It is empty when it is not known. Other users can
+// change the files in theirs, so nothing of them is run.
 func Home() string {
 	account, err := user.LookupId(strconv.Itoa(os.Getuid()))
 	if err != nil {
@@ -56,8 +56,8 @@ func Home() string {
 	return account.HomeDir
 }
 
-// Glob returns the files that match patterns, and patterns below Home. Of the files that match one pattern, those with
-// the highest names, which are mostly the newest versions, come first.
+// Glob returns the files that match patterns, and patterns below Home. Of the files that match one pattern,
+// those with the highest names, which are mostly the newest versions, come first.
 func Glob(patterns, below []string) (paths []string) {
 	if home := Home(); home != "" {
 		for _, pattern := range below {
@@ -72,14 +72,16 @@ func Glob(patterns, below []string) (paths []string) {
 	return paths
 }
 
-// environment is what an interpreter gets that is asked: nothing of the driver's own, and no home with settings.
+// environment is what an interpreter gets that is asked: nothing of the driver's own, and no home with
+// settings.
 var environment = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nonexistent"}
 
-// ErrNoAnswer is the error for a program that ended well and did not write JSON: it is another one than its name says.
+// ErrNoAnswer is the error for a program that ended well and did not write JSON: it is another one than its
+// name says.
 var ErrNoAnswer = errors.New("it does not answer in JSON")
 
-// Ask runs an interpreter that writes JSON to its standard output, and reads that into answer. If the program fails,
-// the error is the text that it wrote to its standard error.
+// Ask runs an interpreter that writes JSON to its standard output, and reads that into answer. If the program
+// fails, the error is the text that it wrote to its standard error.
 func Ask(ctx context.Context, answer any, command ...string) error {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Env = environment
@@ -119,8 +121,8 @@ func Exists(path string) bool {
 // Shown reports whether a directory is one of those that every sandbox shows.
 func Shown(dir string) bool { return dir == "/usr" || strings.HasPrefix(dir, "/usr/") }
 
-// Mounts returns mounts for those of the directories that a sandbox does not show by itself. It returns an error when
-// one cannot be shown at its own path, because every sandbox has another directory there.
+// Mounts returns mounts for those of the directories that a sandbox does not show by itself. It returns an
+// error when one cannot be shown at its own path, because every sandbox has another directory there.
 func Mounts(dirs ...string) (mounts []core.Mount, err error) {
 	for _, dir := range dirs {
 		if top := strings.Split(dir+"/", "/")[1]; top == "tmp" || top == "proc" || top == "dev" {

@@ -27,12 +27,12 @@ const (
 // MaxPacket bounds one packet on a control socket, in bytes.
 const MaxPacket = 128 << 10
 
-// Exit statuses of the launcher: notInside when the program did not get into its sandbox, and signalled + n when signal n
-// ended the program.
+// Exit statuses of the launcher: notInside when the program did not get into its sandbox, and signalled + n
+// when signal n ended the program.
 const notInside, signalled = 125, 128
 
-// Libexec returns the directory with the files that drivers start and load: the one that PIPSQUEAK_LIBEXEC names, otherwise
-// libexec beside the running program.
+// Libexec returns the directory with the files that drivers start and load: the one that PIPSQUEAK_LIBEXEC
+// names, otherwise libexec beside the running program.
 func Libexec() (string, error) {
 	if dir := os.Getenv("PIPSQUEAK_LIBEXEC"); dir != "" {
 		return dir, nil
@@ -44,12 +44,12 @@ func Libexec() (string, error) {
 	return filepath.Join(filepath.Dir(self), "libexec"), nil
 }
 
-// Start starts a program from nothing inside the sandbox behind door. Paths in argv are paths inside that sandbox. env is
-// the whole environment. Nobody has come through door yet.
+// Start starts a program from nothing inside the sandbox behind door. Paths in argv are paths inside that
+// sandbox. env is the whole environment. Nobody has come through door yet.
 //
-// It returns the driver's end of a control socket (SOCK_SEQPACKET), which the caller closes; the program has the other end as
-// descriptor 3. If something goes wrong inside, the socket ends. Some time later the channel has one text: how the program
-// ended.
+// It returns the driver's end of a control socket (SOCK_SEQPACKET), which the caller closes; the program has
+// the other end as descriptor 3. If something goes wrong inside, the socket ends. Some time later the channel
+// has one text: how the program ended.
 //
 // The program does not die with the driver: zygotes outlive their driver, and end with the worker.
 func Start(door core.Door, argv, env []string, log *slog.Logger) (*os.File, <-chan string, error) {
@@ -104,8 +104,8 @@ func ending(state *os.ProcessState, complaint string) string {
 	return fmt.Sprintf("it exited with status %d%s", code, said)
 }
 
-// Knock connects to the gate of a sandbox and names the node whose process will come through the connection. The caller
-// closes the file.
+// Knock connects to the gate of a sandbox and names the node whose process will come through the connection.
+// The caller closes the file.
 func Knock(door core.Door) (*os.File, error) {
 	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: door.Gate, Net: "unixpacket"})
 	if err != nil {
@@ -127,7 +127,8 @@ func Knock(door core.Door) (*os.File, error) {
 	return file, nil
 }
 
-// ControlPair returns both ends of a control socket. Ours is for Go's poller, theirs blocks. The caller closes both.
+// ControlPair returns both ends of a control socket. Ours is for Go's poller, theirs blocks. The caller
+// closes both.
 func ControlPair() (ours, theirs *os.File, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core"
 )
 
-// TestMain makes the test program its own launcher, which enters no sandbox: it ends with the status that it is asked for.
+// TestMain makes the test program its own launcher, which enters no sandbox: it ends with the status that it
+// is asked for.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == Launcher {
 		code, _ := strconv.Atoi(os.Args[1])

@@ -18,8 +18,8 @@ type Names struct {
 	affixes []string
 }
 
-// Parse reads a list of names, one a line; a line that begins with # is a comment. Affixes are what others put before or after a name, with a
-// hyphen, to make it sound official.
+// Parse reads a list of names, one a line; a line that begins with # is a comment. Affixes are what others
+// put before or after a name, with a hyphen, to make it sound official.
 func Parse(list string, affixes ...string) Names {
 	n := Names{popular: map[string]bool{}, plain: map[string]string{}, affixes: affixes}
 	for line := range strings.Lines(list) {
@@ -32,12 +32,13 @@ func Parse(list string, affixes ...string) Names {
 	return n
 }
 
-// shortest is how long a name is that any slip makes another: of shorter ones everything is close to something. Slips that are seldom meant count from
-// shortestTwice on, two neighbours swapped or a letter doubled, and from shortestInner on, a letter less or more inside of the name, or that of the key
-// beside it.
+// shortest is how long a name is that any slip makes another: of shorter ones everything is close to
+// something. Slips that are seldom meant count from shortestTwice on, two neighbours swapped or a letter
+// doubled, and from shortestInner on, a letter less or more inside of the name, or that of the key beside it.
 const shortest, shortestInner, shortestTwice = 6, 5, 4
 
-// Suspicions returns one for each of the packages whose name is close to a popular one, and not popular itself.
+// Suspicions returns one for each of the packages whose name is close to a popular one, and not popular
+// itself.
 func (n Names) Suspicions(packages []core.Package) []core.Suspicion {
 	var found []core.Suspicion
 	for _, p := range packages {
@@ -78,8 +79,8 @@ func plain(name string) string {
 	return strings.TrimSuffix(alike.Replace(strings.ToLower(name)), "s")
 }
 
-// oneSlip reports whether one letter more, less or other, or two neighbours swapped, makes one name the other. Where only the last letter differs and is
-// a digit, they are versions of one thing.
+// oneSlip reports whether one letter more, less or other, or two neighbours swapped, makes one name the
+// other. Where only the last letter differs and is a digit, they are versions of one thing.
 func oneSlip(a, b string) bool {
 	if len(a) > len(b) {
 		a, b = b, a
@@ -101,7 +102,8 @@ func oneSlip(a, b string) bool {
 	return swapped || a[i+1:] == b[i+1:]
 }
 
-// rareSlip is oneSlip for short names, of slips that are seldom a name of their own. Digits are left out, for they are versions.
+// rareSlip is oneSlip for short names, of slips that are seldom a name of their own. Digits are left out, for
+// they are versions.
 func rareSlip(name, like string) bool {
 	short, long := name, like
 	if len(short) > len(long) {

@@ -10,8 +10,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/launch"
 )
 
-// FuzzReplies: whatever packets a process sends over its control socket, the driver has reports with threads, or errors with
-// somebody's fault, and it does not wait for ever.
+// FuzzReplies: whatever packets a process sends over its control socket, the driver has reports with threads,
+// or errors with somebody's fault, and it does not wait for ever.
 func FuzzReplies(f *testing.F) {
 	for _, said := range []string{
 		parked + "\n" + forked + "\n" + report,

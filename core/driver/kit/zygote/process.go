@@ -17,8 +17,8 @@ import (
 	"github.com/pipsqueak-faas/pipsqueak/core/driver/kit/launch"
 )
 
-// The messages of the zygote loop, one JSON object a packet. The driver asks, the process answers; a process that has just
-// been forked speaks first ("parked").
+// The messages of the zygote loop, one JSON object a packet. The driver asks, the process answers; a process
+// that has just been forked speaks first ("parked").
 type request struct {
 	Op       string   `json:"op"` // "fork", "import", "look", "looked"
 	Packages []string `json:"packages,omitempty"`
@@ -67,8 +67,8 @@ func newProcess(id core.NodeID, control *os.File) (*process, error) {
 	return p, nil
 }
 
-// run hands out what the process says until it ends, is an instance or breaks the protocol. It never waits for who
-// asked: an answer that comes too late for him is his all the same, and not the next one's.
+// run hands out what the process says until it ends, is an instance or breaks the protocol. It never waits
+// for who asked: an answer that comes too late for him is his all the same, and not the next one's.
 func (p *process) run() error {
 	defer close(p.ended)
 	defer p.conn.Close()
@@ -219,7 +219,8 @@ func (p *process) askSeen(ctx context.Context, op string) (reply, error) {
 	return answer, err
 }
 
-// loadSeen is load, and adds to the report the variables and files that the library sees the imported code look at: all, if it sees none.
+// loadSeen is load, and adds to the report the variables and files that the library sees the imported code
+// look at: all, if it sees none.
 func (p *process) loadSeen(ctx context.Context, load core.Load) (report core.Report, err error) {
 	seen, sees := reply{Reads: []string{core.AllVariables}, Asks: []string{core.InDirectory}}, p.sees.Load()
 	if sees {
@@ -245,7 +246,8 @@ func together(a, b []string) []string {
 	return slices.Compact(names)
 }
 
-// misunderstood ends the talk with a process that says something else than it should: what it says next is no better.
+// misunderstood ends the talk with a process that says something else than it should: what it says next is no
+// better.
 func (p *process) misunderstood(r reply, want string) error {
 	p.conn.Close()
 	return core.Errorf(core.KindInternal, core.FaultDriver, "the process of %s said %+v where it should have said %s", p.id, r, want)

@@ -19,12 +19,12 @@ import (
 type Language struct {
 	// Describe is core.Driver's.
 	Describe func(ctx context.Context) (core.Description, error)
-	// Command returns the command that starts the loop of a runtime, one of those that Describe told of last, with paths inside the
-	// sandbox. Its environment is core.Everywhere with Env over it, and nothing else.
+	// Command returns the command that starts the loop of a runtime, one of those that Describe told of last,
+	// with paths inside the sandbox. Its environment is core.Everywhere with Env over it, and nothing else.
 	Command func(runtime core.RuntimeID) (argv []string, err error)
 	Env     []string
-	// Watches says that the loop itself reports which variables and files imported code looks at (PROTOCOL.md, C44). Otherwise Library is preloaded and
-	// sees these, and the loop need not report any.
+	// Watches says that the loop itself reports which variables and files imported code looks at
+	// (PROTOCOL.md, C44). Otherwise Library is preloaded and sees these, and the loop need not report any.
 	Watches bool
 	Log     *slog.Logger
 }
@@ -35,14 +35,15 @@ const (
 	filesPath   = "/pipsqueak/"
 )
 
-// Files returns the mounts that the processes of a language need besides their interpreter: the library, at LibraryPath, and
-// libexec/<language> with the loop, at /pipsqueak/<language>.
+// Files returns the mounts that the processes of a language need besides their interpreter: the library, at
+// LibraryPath, and libexec/<language> with the loop, at /pipsqueak/<language>.
 func Files(language string) ([]core.Mount, error) {
 	return Show(launch.Library, language)
 }
 
-// Show returns mounts of files and folders of libexec. Processes see each below /pipsqueak: libexec/lua/loop at
-// /pipsqueak/lua/loop. What installers alone need goes into core.Runtime.Tools, so that no function sees it.
+// Show returns mounts of files and folders of libexec. Processes see each below /pipsqueak: libexec/lua/loop
+// at /pipsqueak/lua/loop. What installers alone need goes into core.Runtime.Tools, so that no function sees
+// it.
 func Show(names ...string) ([]core.Mount, error) {
 	libexec, err := launch.Libexec()
 	if err != nil {
@@ -149,7 +150,8 @@ func (d *Driver) fork(ctx context.Context, id core.NodeID, zygote *process, door
 	if err != nil {
 		return nil, err
 	}
-	// The child has its own of both when the zygote has answered. While ours are open nobody sees that the child has ended.
+	// The child has its own of both when the zygote has answered. While ours are open nobody sees that the
+	// child has ended.
 	defer theirs.Close()
 	child, err := d.adopt(id, ours)
 	if err != nil {
@@ -201,7 +203,8 @@ func conflict(id core.NodeID) error {
 	return core.Errorf(core.KindConflict, core.FaultWorker, "the node %s is there already", id)
 }
 
-// adopt takes the driver's end of a control socket, also when it fails, and follows the process at its other end.
+// adopt takes the driver's end of a control socket, also when it fails, and follows the process at its other
+// end.
 func (d *Driver) adopt(id core.NodeID, control *os.File) (*process, error) {
 	p, err := newProcess(id, control)
 	if err != nil {

@@ -46,7 +46,8 @@ func TestForksAndImports(t *testing.T) {
 	mustKnow(t, d, append(nodes, "root")...)
 }
 
-// TestSeen: the driver adds to a report what the library sees in the process, and all when it sees nothing. A loop that watches is asked nothing.
+// TestSeen: the driver adds to a report what the library sees in the process, and all when it sees nothing. A
+// loop that watches is asked nothing.
 func TestSeen(t *testing.T) {
 	const report = `{"took":0.5,"modules":{},"threads":1,"reads":["A"],"asks":["*"]}`
 	for name, c := range map[string]struct {
