@@ -210,8 +210,8 @@ func TestKitFindsLateSeeds(t *testing.T) {
 		fails []string
 	}{
 		"renewed by nobody":         {define, lateCases},
-		"renewed in instances only": {append(define, "return after_fork()", "late.state = None; return after_fork()"), lateCases},
-		"renewed in zygotes only":   {append(define, "            after_fork()\n", "            late.state = None; after_fork()\n"), lateCases},
+		"renewed in instances only": {append(define, "after_fork()\n            return", "late.state = None; after_fork()\n            return"), lateCases},
+		"renewed in zygotes only":   {append(define, "after_fork()\n            _signal", "late.state = None; after_fork()\n            _signal"), lateCases},
 		"renewed after each fork":   {append(define, "def after_fork():\n", "def after_fork():\n    late.state = None\n"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
