@@ -33,7 +33,8 @@ func (t *Tree) awaitZygote(ctx context.Context, live LiveDriver, fn *core.Functi
 			t.cold[key]++
 			t.mu.Unlock()
 			phases.Queue += time.Since(began)
-			return func() { t.leaveHerd(key) }
+			began = time.Now()
+			return func() { t.leaveHerd(key, time.Since(began)) }
 		}
 		grown := t.grown
 		if t.herds[key]++; t.herds[key] == 1 {
@@ -54,11 +55,15 @@ func (t *Tree) awaitZygote(ctx context.Context, live LiveDriver, fn *core.Functi
 	}
 }
 
-func (t *Tree) leaveHerd(key string) {
-	t.update(func() {
-		if t.cold[key]--; t.cold[key] == 0 {
-			delete(t.cold, key)
-		}
+// leaveHerd has another start import for itself, when the zygote could have been made: it waits for its turn
+// and imports, as the start did.
+func (t *Tree) leaveHerd(key string, took time.Duration) {
+	time.AfterFunc(min(2*took, plan.HerdWait), func() {
+		t.update(func() {
+			if t.cold[key]--; t.cold[key] == 0 {
+				delete(t.cold, key)
+			}
+		})
 	})
 }
 

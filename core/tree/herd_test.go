@@ -34,7 +34,7 @@ func herd(t *testing.T, tr *Tree, f *core.Function, n int) (cold int, took time.
 func TestHerdWaitsForTheZygote(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		w.costs["a"] = 100 * time.Millisecond
-		f := fn("f")
+		f := fn("f", "a")
 		mustStart(t, tr, fn("other")) // so that there is a root zygote
 		if cold, _ := herd(t, tr, f, 30); cold > plan.EnoughMisses {
 			t.Errorf("%d of 30 imported for themselves", cold)
@@ -50,7 +50,7 @@ func TestHerdWithoutZygote(t *testing.T) {
 	within(t, plenty, func(t *testing.T, w *world, tr *Tree) {
 		w.costs["a"] = 100 * time.Millisecond
 		w.threads["a"] = 3
-		if cold, took := herd(t, tr, fn("f"), 30); cold != 30 || took >= plan.HerdWait {
+		if cold, took := herd(t, tr, fn("f", "a"), 30); cold != 30 || took >= plan.HerdWait {
 			t.Errorf("%d of 30 imported for themselves, in %v", cold, took)
 		}
 	})
@@ -67,7 +67,7 @@ func TestHerdWaitsNotForEver(t *testing.T) {
 			}
 			return nil
 		}
-		f := fn("f")
+		f := fn("f", "a")
 		f.Limits.Timeout = 5 * time.Minute
 		if cold, took := herd(t, tr, f, 6); cold != 6 || took > 2*time.Minute {
 			t.Errorf("%d of 6 imported for themselves, in %v", cold, took)
