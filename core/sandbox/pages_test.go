@@ -3,6 +3,8 @@ package sandbox
 import (
 	"encoding/binary"
 	"net"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -69,6 +71,20 @@ func TestPagesAreCopiedBeforeUse(t *testing.T) {
 	gone(t, s)
 	if got := s.Written(); got != nil {
 		t.Errorf("one that has ended has written to %v", got)
+	}
+}
+
+// TestForgetText runs testdata/forget.c.
+func TestForgetText(t *testing.T) {
+	coretest.Requires(t, coretest.Compiler())
+	program := filepath.Join(t.TempDir(), "forget")
+	args := []string{"-fPIE", "-pie", "-Wl,-z,relro,-z,now", "-I", "enter", "-I", "enter/loop", "-I", "enter/watch", "testdata/forget.c"}
+	for _, source := range []string{"loop/zygote.c", "watch/seen.c", "watch/watch.c", "watch/look.c", "watch/names.c", "watch/draws.c", "enter.c", "init.c", "fork.c", "landlock.c"} {
+		args = append(args, "enter/"+source)
+	}
+	coretest.CompileC(t, program, args...)
+	if said, err := exec.Command(program).CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, said)
 	}
 }
 

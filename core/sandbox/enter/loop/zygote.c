@@ -160,27 +160,39 @@ static int serve_core(int control, const struct ps_hooks *hooks)
 
 /* Has children find mapped what this process has mapped of its interpreter. A fork copies the page tables of memory that
  * was written to; those of files it leaves to the child, which has a fault for each 64 KB that it runs or reads. The kernel
- * decides that for a mapping as a whole, so one byte of each is written, as it is. Where that may not be, nothing changes.
- * With unmap, what is mapped now is not any more until it is used again. */
-static void keep_text(int unmap)
+ * decides that for a mapping as a whole, so one byte of each is written, as it is. Where that may not be, nothing changes. */
+static void keep_text(void)
 {
     FILE *maps = fopen("/proc/self/maps", "re");
     int memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC); /* writes to a copy also what the process itself may not write */
     char line[4352], path[2], byte;
     unsigned long begin, end;
     while (maps && fgets(line, sizeof line, maps))
-        if (sscanf(line, "%lx-%lx r-%*1[-x]p %*s %*s %*s %1[/]", &begin, &end, path) == 3 && end - begin >= LARGE) {
-            if (pread(memory, &byte, 1, (off_t)begin) == 1 && pwrite(memory, &byte, 1, (off_t)begin) != 1)
-                break;
-            if (unmap)
-                madvise((void *)begin, end - begin, MADV_DONTNEED);
-        }
+        if (sscanf(line, "%lx-%lx r-%*1[-x]p %*s %*s %*s %1[/]", &begin, &end, path) == 3 && end - begin >= LARGE &&
+            pread(memory, &byte, 1, (off_t)begin) == 1 && pwrite(memory, &byte, 1, (off_t)begin) != 1)
+            break;
     if (maps)
         fclose(maps);
     close(memory);
 }
 
-void ps_forget_text(void) { keep_text(1); }
+/* A mapping with pages of the process's own is left as it is: what the dynamic linker has written is in no file. */
+void ps_forget_text(void)
+{
+    FILE *maps = fopen("/proc/self/smaps", "re");
+    char line[4352], path[2];
+    unsigned long begin, end, own, from = 0, to = 0;
+    while (maps && fgets(line, sizeof line, maps))
+        if (sscanf(line, "%lx-%lx r-%*1[-x]p %*s %*s %*s %1[/]", &begin, &end, path) == 3)
+            from = begin, to = end;
+        else if (sscanf(line, "%lx-%lx ", &begin, &end) == 2 ||
+                 ((sscanf(line, "Anonymous: %lu", &own) == 1 || sscanf(line, "Swap: %lu", &own) == 1) && own))
+            from = to = 0;
+        else if (strncmp(line, "VmFlags:", 8) == 0 && to - from >= LARGE) /* the last line about a mapping */
+            madvise((void *)from, to - from, MADV_DONTNEED);
+    if (maps)
+        fclose(maps);
+}
 
 int ps_zygote(int control, const struct ps_hooks *hooks, char *buffer, size_t size)
 {
@@ -189,7 +201,7 @@ int ps_zygote(int control, const struct ps_hooks *hooks, char *buffer, size_t si
     if (!hooks)
         hooks = &nothing;
     if (!kept++)
-        keep_text(0);
+        keep_text();
     setvbuf(stdout, NULL, _IOLBF, 0); /* of libraries in C: languages end their processes without a flush of that */
     int asked_by_core = ps_asked_by_core();
     if (asked_by_core)
