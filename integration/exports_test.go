@@ -16,7 +16,7 @@ import (
 // library. Any other name could be taken for one of a package's.
 var exports = map[string][]string{
 	"libpipsqueak-enter.so": watched("__register_atfork", "arc4random", "arc4random_buf", "arc4random_uniform", "getauxval", "getentropy",
-		"getrandom", "ps_enter", "ps_fork_begin", "ps_fork_end", "ps_look", "ps_look_at", "ps_look_past", "ps_looked", "ps_receive",
+		"getrandom", "ps_enter", "ps_fork_begin", "ps_fork_end", "ps_look", "ps_look_at", "ps_look_past", "ps_looked", "ps_may_rehearse", "ps_receive",
 		"ps_reply", "ps_send", "ps_watch", "ps_watched", "ps_zygote"),
 	"native/loop/host": watched("_ZNSt13random_device9_M_getvalEv", "__register_atfork", "arc4random", "arc4random_buf", "arc4random_uniform",
 		"chdir", "clearenv", "dlopen", "fchdir", "getauxval", "getentropy", "getrandom", "putenv", "setenv", "unsetenv"),

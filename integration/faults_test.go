@@ -26,7 +26,7 @@ func TestForkTouchesLittle(t *testing.T) {
 		{"python", nil, handlerFile("def handler(event, context):\n    return int(open('/proc/self/stat').read().rpartition(') ')[2].split()[7])\n"), 535},
 		{"node", []coretest.Need{Runtime("node")}, files{"index.js": "const { readFileSync } = require('fs');\n" +
 			"exports.handler = async () => Number(readFileSync('/proc/self/stat', 'latin1').split(') ')[1].split(' ')[7]);\n"}, 565},
-		{"ruby", []coretest.Need{Runtime("ruby")}, files{"handler.rb": "def handler(event:, context:) = File.read('/proc/self/stat').split(') ')[1].split(' ')[7].to_i\n"}, 180},
+		{"ruby", []coretest.Need{Runtime("ruby")}, files{"handler.rb": "def handler(event:, context:) = File.read('/proc/self/stat').split(') ')[1].split(' ')[7].to_i\n"}, 198},
 		{"native", []coretest.Need{Runtime("c++")}, files{"handler.c": `#include <pipsqueak.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -60,6 +60,7 @@ PS_EXPORT void handler(ps_context *context, const char *event, size_t size)
 				fewest = faults
 			}
 		}
+		t.Logf("%s: %d page faults", c.name, fewest)
 		if fewest == 0 || fewest > c.faults {
 			t.Errorf("%s: an instance has %d page faults before it answers, want at most %d", c.name, fewest, c.faults)
 		}

@@ -41,7 +41,7 @@ PS_API int ps_zygote(int control, const struct ps_hooks *hooks, char *buffer, si
 PS_API int ps_may_rehearse(int endpoint);
 
 /* Forgets which pages of its interpreter this process has used. A root zygote calls it before its last rehearsal. */
-PS_API void ps_forget_text(void);
+void ps_forget_text(void);
 
 /* Whether core asks this process for forks, over descriptor 4. Else that is anybody's. */
 int ps_asked_by_core(void);
