@@ -137,17 +137,18 @@ func (r *run) invoke(call endpoint.Call, open int32) ([]byte, error) {
 	return result.Body, nil
 }
 
-// end ends the calls of an event that is over. It gives up calls that are under way, and waits for an answer
-// that is being written. It reports whether the connection can still be used.
+// end ends the calls of an event that is over. It waits for an answer that is being written, has no further one
+// written, and gives up calls that are under way. It reports whether the connection can still be used.
 func (c *calls) end() bool {
 	if c == nil {
 		return true
 	}
-	c.cancel()
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.over = true
-	return c.err == nil
+	usable := c.err == nil
+	c.mu.Unlock()
+	c.cancel() // last: it has calls return, whose answers nobody awaits
+	return usable
 }
 
 // deadline returns the deadline of an event: that of its own timeout or that of the event above, whichever is
