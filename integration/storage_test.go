@@ -228,7 +228,7 @@ os.chmod('/data', 0o700)
 	if all, err := w.client().Storages(t.Context()); err != nil || len(all) != 1 {
 		t.Errorf("%+v, %v", all, err)
 	}
-	for path, told := range map[string]string{"/etc/x": "cannot be below /etc", "/": "cannot be at", "/data/../x": "cannot be at", "data": "cannot be at", "/function": "cannot be below", "/tmp/x": "cannot be below"} {
+	for path, told := range map[string]string{"/etc/x": "cannot be below /etc", "/": "cannot be at", "/data/../x": "cannot be at", "data": "cannot be at", "/function": "where the code is", "/tmp/x": "cannot be below"} {
 		e := w.put(t, "bad", keeper("storage: {path: "+path+", size: 16MiB}\n")).expectError(t, core.KindInvalid, core.FaultCaller, http.StatusBadRequest)
 		if !strings.Contains(e.Message, told) {
 			t.Errorf("%s: %s", path, e.Message)

@@ -66,3 +66,13 @@ func TestRoundMakesEachOnce(t *testing.T) {
 		t.Errorf("made %v", made)
 	}
 }
+
+// One event that took more than the budget keeps no function from starting.
+func TestInstanceBytes(t *testing.T) {
+	const budget = 400
+	for measured, want := range map[int64]int64{0: assumedBytes, 100: 100, 300: 300, 301: 300, 2 * budget: 300} {
+		if got := InstanceBytes(measured, budget); got != want {
+			t.Errorf("measured %d: %d, want %d", measured, got, want)
+		}
+	}
+}

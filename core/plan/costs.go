@@ -87,10 +87,11 @@ func (w Weights) Learn(rt core.RuntimeID, measured map[string]int64) {
 }
 
 // InstanceBytes returns the memory that an instance is assumed to need. Measured is that of an earlier one,
-// or 0.
-func InstanceBytes(measured int64) int64 {
+// or 0. It is three quarters of the budget at most: one event that took more must not keep the function from
+// starting for ever.
+func InstanceBytes(measured, budget int64) int64 {
 	if measured > 0 {
-		return measured
+		return min(measured, budget/4*3)
 	}
 	return assumedBytes
 }

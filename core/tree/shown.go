@@ -79,7 +79,7 @@ func (t *Tree) doubt(rt core.RuntimeID) {
 func (t *Tree) Room() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	short := t.bytes + plan.InstanceBytes(0) - t.config.Budget
+	short := t.bytes + plan.InstanceBytes(0, t.config.Budget) - t.config.Budget
 	for _, v := range plan.Reclaim(t.leaves(), short, plan.Necessary(), time.Now()) {
 		short -= t.nodes[v.ID].charged
 	}

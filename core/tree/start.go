@@ -213,7 +213,7 @@ func (t *Tree) joinNow(live LiveDriver, fn *core.Function, requested bool) (n *N
 		t.uses[fn.Name] = t.uses[fn.Name].Plus(once)
 		t.addDemand(want, min(len(missing), 1), once)
 	}
-	n = t.add(core.RoleInstance, want, t.nodes[z.ID], live.Generation, plan.InstanceBytes(t.private[version{fn.Name, fn.Version}]))
+	n = t.add(core.RoleInstance, want, t.nodes[z.ID], live.Generation, plan.InstanceBytes(t.private[version{fn.Name, fn.Version}], t.config.Budget))
 	n.fn = fn
 	ends, enough := t.afford(n, value)
 	t.mu.Unlock()
