@@ -106,7 +106,9 @@ func (s *slots) over(one *space, q *pool) bool {
 }
 
 // gives says whether p, which has that many instances, has to end one that became free, though it has
-// requests for it: it has more than its share, or its namespace has, while others are starved.
+// requests for it: it has more than its share, or its namespace has, while others are starved. In such a
+// namespace each function gives that has as many as the average, rounded down: were it rounded up, a starved
+// one might wait for a second event of the few that have more.
 func (s *slots) gives(p *pool, alive int) bool {
 	if !p.space.hungry.Load() {
 		return false
@@ -121,7 +123,7 @@ func (s *slots) gives(p *pool, alive int) bool {
 	}
 	for _, q := range s.starved {
 		switch {
-		case q.space != p.space && s.over(p.space, q) && alive*own >= p.space.used.Instances:
+		case q.space != p.space && s.over(p.space, q) && alive >= p.space.used.Instances/max(own, 1):
 			return true
 		case q.space == p.space && alive > plan.Share(min(s.limit, p.space.used.Instances+1), own):
 			return true
