@@ -137,8 +137,8 @@ func (r *run) invoke(call endpoint.Call, open int32) ([]byte, error) {
 	return result.Body, nil
 }
 
-// end ends the calls of an event that is over. It waits for an answer that is being written, has no further one
-// written, and gives up calls that are under way. It reports whether the connection can still be used.
+// end ends the calls of an event that is over. It waits for an answer that is being written, has no further
+// one written, and gives up calls that are under way. It reports whether the connection can still be used.
 func (c *calls) end() bool {
 	if c == nil {
 		return true
