@@ -10,10 +10,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -155,12 +156,12 @@ func (w *worker) forkAndWarm(ctx context.Context, e *example, scratch string) er
 	if err := os.CopyFS(dir, os.DirFS(e.dir)); err != nil {
 		return err
 	}
-	manifest, err := os.OpenFile(filepath.Join(dir, "pipsqueak.yaml"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
+	file := filepath.Join(dir, "pipsqueak.yaml")
+	settings, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	_, err = io.WriteString(manifest, "reuse: false\n")
-	if err := errors.Join(err, manifest.Close()); err != nil {
+	if err := os.WriteFile(file, withoutReuse(settings), 0o644); err != nil {
 		return err
 	}
 	if err := w.deploy(ctx, &example{name: fresh, dir: dir}); err != nil {
@@ -173,6 +174,12 @@ func (w *worker) forkAndWarm(ctx context.Context, e *example, scratch string) er
 		return err
 	}
 	return w.program(ctx, "remove", fresh)
+}
+
+// withoutReuse returns settings with which each event has an instance of its own. Then an instance cannot have
+// several events.
+func withoutReuse(settings []byte) []byte {
+	return append(regexp.MustCompile(`(?m)^concurrency:.*\n`).ReplaceAll(settings, nil), "reuse: false\n"...)
 }
 
 // several is how many starts are measured where one alone would tell little: a machine that is just busy with
