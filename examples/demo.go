@@ -176,7 +176,7 @@ func (w *worker) forkAndWarm(ctx context.Context, e *example, scratch string) er
 	return w.program(ctx, "remove", fresh)
 }
 
-// withoutReuse returns settings with which each event has an instance of its own. Then an instance cannot have
+// withoutReuse returns settings with which each event has an instance of its own. Then no instance can have
 // several events.
 func withoutReuse(settings []byte) []byte {
 	return append(regexp.MustCompile(`(?m)^concurrency:.*\n`).ReplaceAll(settings, nil), "reuse: false\n"...)
