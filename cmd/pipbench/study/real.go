@@ -88,25 +88,12 @@ func (o Options) real(ctx context.Context) (all []*results.Run, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, platform := range platforms {
-		path := o.file("real", platform)
-		if before, err := results.Open(path); err != nil || !before.Complete {
-			if err := os.RemoveAll(path); err != nil { // it takes a minute
-				return nil, err
-			}
-			fmt.Fprintf(o.Progress, "real functions on %s\n", platform)
-			err := o.on(ctx, platform, "", "data-"+filepath.Base(path), func(target run.Target) error { return o.serve(ctx, platform, target, every, path) })
-			if err != nil {
-				return nil, err
-			}
+	return o.onEach("real", func(platform, path string, _ bool) error {
+		if err := os.RemoveAll(path); err != nil { // it takes a minute
+			return err
 		}
-		r, err := results.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, r)
-	}
-	return all, nil
+		return o.on(ctx, platform, "", "data-"+filepath.Base(path), func(target run.Target) error { return o.serve(ctx, platform, target, every, path) })
+	})
 }
 
 // gap is the time between two events, in which a worker tidies up after the first one.

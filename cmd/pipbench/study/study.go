@@ -119,16 +119,22 @@ func (o Options) traces(ctx context.Context) (all []*results.Run, err error) {
 			return nil, err
 		}
 	}
+	return o.onEach("trace", func(platform, path string, begun bool) error {
+		return o.on(ctx, platform, dir, "data-"+filepath.Base(path), func(target run.Target) error {
+			return run.Do(ctx, target, run.Options{Dir: dir, Trace: at, Out: path, Continue: begun, Timeout: 2 * time.Minute, Progress: o.Progress})
+		})
+	})
+}
+
+// onEach has each platform do a part of the study, unless its results are whole. Begun says that there are some.
+// It returns the results by platform.
+func (o Options) onEach(part string, do func(platform, path string, begun bool) error) (all []*results.Run, err error) {
 	for _, platform := range platforms {
-		path := o.file("trace", platform)
+		path := o.file(part, platform)
 		before, err := results.Open(path)
-		isThere := err == nil
-		if !isThere || !before.Complete {
-			fmt.Fprintf(o.Progress, "a trace on %s\n", platform)
-			err := o.on(ctx, platform, dir, "data-"+filepath.Base(path), func(target run.Target) error {
-				return run.Do(ctx, target, run.Options{Dir: dir, Trace: at, Out: path, Continue: isThere, Timeout: 2 * time.Minute, Progress: o.Progress})
-			})
-			if err != nil {
+		if begun := err == nil; !begun || !before.Complete {
+			fmt.Fprintf(o.Progress, "%s: %s\n", part, platform)
+			if err := do(platform, path, begun); err != nil {
 				return nil, err
 			}
 		}
