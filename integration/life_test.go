@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/pipsqueak-faas/pipsqueak/core"
+	"github.com/pipsqueak-faas/pipsqueak/core/coretest"
 )
 
 // Does a function live from deploy to remove?
@@ -253,6 +256,27 @@ func TestExamples(t *testing.T) {
 				t.Errorf("answer %v, want %v", got, want)
 			}
 		})
+	}
+}
+
+// TestDemo runs the demo of make demo with two of the examples: one whose instances have one event, and one with
+// concurrency.
+func TestDemo(t *testing.T) {
+	system(t)
+	root, some := repositoryRoot(t), t.TempDir()
+	for _, name := range []string{"echo", "rates"} {
+		coretest.Must(t, os.CopyFS(filepath.Join(some, name), os.DirFS(filepath.Join(root, "examples", name))))
+	}
+	demo := exec.Command("go", "run", "./examples", "-bin", programs(t), "-examples", some)
+	demo.Dir = root
+	said, err := demo.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	for _, row := range []string{`echo +python\S+ +fork `, `rates +python\S+ +fork `, `rates +python\S+ +warm `} {
+		if !regexp.MustCompile(row).Match(said) {
+			t.Errorf("no row %q: %s", row, said)
+		}
 	}
 }
 
