@@ -259,8 +259,8 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestDemo runs the demo of make demo with two of the examples: one whose instances have one event, and one with
-// concurrency.
+// TestDemo runs the demo of make demo with two of the examples: one whose instances have one event, and one
+// with concurrency.
 func TestDemo(t *testing.T) {
 	system(t)
 	root, some := repositoryRoot(t), t.TempDir()

@@ -126,8 +126,8 @@ func (o Options) traces(ctx context.Context) (all []*results.Run, err error) {
 	})
 }
 
-// onEach has each platform do a part of the study, unless its results are whole. Begun says that there are some.
-// It returns the results by platform.
+// onEach has each platform do a part of the study, unless its results are whole. Begun says that there are
+// some. It returns the results by platform.
 func (o Options) onEach(part string, do func(platform, path string, begun bool) error) (all []*results.Run, err error) {
 	for _, platform := range platforms {
 		path := o.file(part, platform)
